@@ -1,0 +1,63 @@
+"""The reference interpreter: a loop over the meanings in ir/ops, in float32 or float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from ..ir.binding import match_inputs, specialize
+from ..ir.errors import InvalidModel
+from ..ir.graph import Graph, Node
+from ..ir.types import Array
+
+__all__ = ["run"]
+
+PRECISIONS = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
+
+
+def run(
+    graph: Graph,
+    inputs: Mapping[str, Array],
+    precision: str = "f32",
+    on_value: Callable[[Node, Array], Array | None] | None = None,
+) -> dict[str, Array]:
+    """Outputs by name; every float is computed in `precision`.
+
+    `on_value(node, value)` sees each result as it is made, inputs and parameters excepted; an array
+    that it returns takes the place of the value. A value is let go after its last reader.
+
+    Raises: InvalidInput for arrays that do not fit; InvalidModel for a node that cannot be computed.
+    """
+    graph = specialize(graph, match_inputs(graph, inputs))
+    floats = PRECISIONS[precision]
+    values: dict[Node, Array] = {}
+    left = graph.uses.copy()
+    for node in graph.nodes:
+        if not left[node]:
+            continue  # nobody reads it
+        if node.name in inputs and node in graph.inputs:
+            values[node] = _as(inputs[node.name], floats)
+        elif node.weights is not None:
+            values[node] = _as(node.weights.array(), floats)
+        else:
+            values[node] = _compute(node, [values[operand] for operand in node.inputs], floats)
+            if on_value is not None and (changed := on_value(node, values[node])) is not None:
+                values[node] = changed
+        for operand in node.inputs:
+            left[operand] -= 1
+            if not left[operand]:
+                del values[operand]
+    return {node.name: values[node] for node in graph.outputs}
+
+
+def _compute(node: Node, operands: list[Array], floats: np.dtype[np.floating]) -> Array:
+    with np.errstate(all="ignore"):  # infinities and NaN are values; the checks look for them
+        try:
+            return _as(node.kind.meaning(node.op, *operands), floats)
+        except (ValueError, MemoryError) as error:
+            raise InvalidModel(f"{node.where} cannot be computed: {error}") from error
+
+
+def _as(value: Array, floats: np.dtype[np.floating]) -> Array:
+    return value.astype(floats, copy=False) if np.issubdtype(value.dtype, np.floating) else value

@@ -1,0 +1,216 @@
+"""Dimensions: integers, or integer expressions over named sizes such as `N` or `(H-1)//2+1`.
+
+An expression is a polynomial with integer coefficients over atoms; an atom is a name or a floor
+division of an expression by a positive integer. The polynomial is kept in one canonical form, so
+two dimensions are equal exactly when `==` says so as far as these rules can tell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from .errors import InvalidModel
+
+__all__ = ["Dim", "Expr", "dim_names", "evaluate", "parse_dim", "symbol"]
+
+MAX_DIM_TEXT = 512  # characters; longer text is an attack or an accident
+MAX_EXPR_TERMS = 256  # products of sums could grow without end
+_TOKEN = re.compile(r"\s*(?:(\d+)|([A-Za-z_]\w*)|(//|[-+*()]))")
+
+
+@dataclass(frozen=True, slots=True)
+class FloorDiv:
+    """`numerator // divisor`, which no rule below could simplify."""
+
+    numerator: Expr
+    divisor: int
+
+    def __str__(self) -> str:
+        return f"({self.numerator})//{self.divisor}" if len(self.numerator.terms) > 1 else f"{self.numerator}//{self.divisor}"
+
+
+Atom = str | FloorDiv
+Monomial = tuple[Atom, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Expr:
+    """A sum of `coefficient * atom * atom ...`; the empty monomial is the constant term, last."""
+
+    terms: tuple[tuple[Monomial, int], ...]
+
+    def __add__(self, other: Dim) -> Dim:
+        return _sum([*_terms(self), *_terms(other)])
+
+    def __radd__(self, other: int) -> Dim:
+        return self + other
+
+    def __neg__(self) -> Dim:
+        return self * -1
+
+    def __sub__(self, other: Dim) -> Dim:
+        return self + other * -1
+
+    def __rsub__(self, other: int) -> Dim:
+        return self * -1 + other
+
+    def __mul__(self, other: Dim) -> Dim:
+        return _sum([(_product(a, b), p * q) for a, p in _terms(self) for b, q in _terms(other)])
+
+    def __rmul__(self, other: int) -> Dim:
+        return self * other
+
+    def __floordiv__(self, divisor: int) -> Dim:
+        if divisor <= 0:
+            raise InvalidModel(f"dimension {self} is divided by {divisor}; only positive integers divide a dimension")
+        # floor((d*A + r) / d) = A + floor(r / d) for an integer A
+        whole = _sum([(m, c // divisor) for m, c in self.terms])
+        rest = _sum([(m, c % divisor) for m, c in self.terms])
+        if isinstance(rest, int):
+            return whole + rest // divisor
+        return whole + _nested_floor(rest, divisor)
+
+    def __str__(self) -> str:
+        return "".join(_signed(m, c, first=i == 0) for i, (m, c) in enumerate(self.terms))
+
+
+Dim = int | Expr
+
+
+def symbol(name: str) -> Expr:
+    """The named size `name`, for example a batch `N`."""
+    return Expr((((name,), 1),))
+
+
+def evaluate(dim: Dim, sizes: Mapping[str, int]) -> Dim:
+    """`dim` with the names in `sizes` replaced; an int when none is left."""
+    if isinstance(dim, int):
+        return dim
+    total: Dim = 0
+    for monomial, coefficient in dim.terms:
+        value: Dim = coefficient
+        for atom in monomial:
+            value = value * _evaluate_atom(atom, sizes)
+        total = total + value
+    return total
+
+
+def dim_names(dim: Dim) -> Iterator[str]:
+    """The named sizes in `dim`, in order of appearance, repeats included."""
+    if isinstance(dim, int):
+        return
+    for monomial, _ in dim.terms:
+        for atom in monomial:
+            if isinstance(atom, str):
+                yield atom
+            else:
+                yield from dim_names(atom.numerator)
+
+
+def parse_dim(text: str) -> Dim:
+    """Read `3`, `N`, `2*H` or `(H-1)//2+1`.
+
+    Raises: InvalidModel with the offending text.
+    """
+    if len(text) > MAX_DIM_TEXT:
+        raise InvalidModel(f"dimension text of {len(text)} characters; at most {MAX_DIM_TEXT} are read")
+    tokens: list[str] = []
+    at = 0
+    stripped = text.strip()
+    while at < len(stripped):
+        match = _TOKEN.match(stripped, at)
+        if match is None:
+            raise InvalidModel(f"'{text}' is not a dimension: unexpected '{stripped[at]}'")
+        tokens.append(match.group().strip())
+        at = match.end()
+    value = _read_sum(tokens, text, depth=0)
+    if tokens:
+        raise InvalidModel(f"'{text}' is not a dimension: unexpected '{tokens[0]}'")
+    return value
+
+
+def _read_sum(tokens: list[str], text: str, depth: int) -> Dim:
+    total = _read_product(tokens, text, depth)
+    while tokens and tokens[0] in "+-":
+        sign = 1 if tokens.pop(0) == "+" else -1
+        total = total + _read_product(tokens, text, depth) * sign
+    return total
+
+
+def _read_product(tokens: list[str], text: str, depth: int) -> Dim:
+    value = _read_atom(tokens, text, depth)
+    while tokens and tokens[0] in ("*", "//"):
+        operator = tokens.pop(0)
+        right = _read_atom(tokens, text, depth)
+        if operator == "*":
+            value = value * right
+        elif isinstance(right, int) and right > 0:
+            value = value // right
+        else:
+            raise InvalidModel(f"'{text}' is not a dimension: only positive integers may follow '//'")
+    return value
+
+
+def _read_atom(tokens: list[str], text: str, depth: int) -> Dim:
+    if not tokens or depth > 50:
+        raise InvalidModel(f"'{text}' is not a dimension: " + ("it ends early" if not tokens else "nested too deeply"))
+    token = tokens.pop(0)
+    if token == "-":
+        return _read_atom(tokens, text, depth + 1) * -1
+    if token == "(":
+        inner = _read_sum(tokens, text, depth + 1)
+        if not tokens or tokens.pop(0) != ")":
+            raise InvalidModel(f"'{text}' is not a dimension: a parenthesis is not closed")
+        return inner
+    if token.isdecimal():
+        return int(token)
+    if token[0].isalpha() or token[0] == "_":
+        return symbol(token)
+    raise InvalidModel(f"'{text}' is not a dimension: unexpected '{token}'")
+
+
+def _terms(dim: Dim) -> tuple[tuple[Monomial, int], ...]:
+    return dim.terms if isinstance(dim, Expr) else (((), dim),)
+
+
+def _product(a: Monomial, b: Monomial) -> Monomial:
+    return tuple(sorted((*a, *b), key=str))
+
+
+def _sum(terms: list[tuple[Monomial, int]]) -> Dim:
+    totals: dict[Monomial, int] = {}
+    for monomial, coefficient in terms:
+        totals[monomial] = totals.get(monomial, 0) + coefficient
+    kept = {m: c for m, c in totals.items() if c != 0}
+    if not kept or set(kept) == {()}:
+        return kept.get((), 0)
+    if len(kept) > MAX_EXPR_TERMS:
+        raise InvalidModel(f"a dimension has {len(kept)} terms; at most {MAX_EXPR_TERMS} are kept")
+    return Expr(tuple(sorted(kept.items(), key=lambda item: (not item[0], [str(a) for a in item[0]]))))
+
+
+def _nested_floor(rest: Expr, divisor: int) -> Dim:
+    """floor((floor(x / a) + c) / d) = floor((x + c*a) / (a*d)): halving twice stays one division."""
+    constant = dict(rest.terms).get((), 0)
+    atoms = [(m, c) for m, c in rest.terms if m]
+    if len(atoms) == 1 and atoms[0][1] == 1 and len(atoms[0][0]) == 1 and isinstance(atoms[0][0][0], FloorDiv):
+        inner = atoms[0][0][0]
+        return (inner.numerator + constant * inner.divisor) // (inner.divisor * divisor)
+    return Expr((((FloorDiv(rest, divisor),), 1),))
+
+
+def _evaluate_atom(atom: Atom, sizes: Mapping[str, int]) -> Dim:
+    if isinstance(atom, str):
+        return sizes[atom] if atom in sizes else symbol(atom)
+    return evaluate(atom.numerator, sizes) // atom.divisor
+
+
+def _signed(monomial: Monomial, coefficient: int, *, first: bool) -> str:
+    sign = "-" if coefficient < 0 else "" if first else "+"
+    # A quotient is bracketed inside a product, or `2*H//2` would read back as `(2*H)//2`.
+    factors = [f"({a})" if isinstance(a, FloorDiv) and (len(monomial) > 1 or abs(coefficient) != 1) else str(a) for a in monomial]
+    if abs(coefficient) != 1 or not factors:
+        factors.insert(0, str(abs(coefficient)))
+    return sign + "*".join(factors)

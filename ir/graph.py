@@ -1,0 +1,192 @@
+"""The graph: immutable, single-result nodes in SSA form, in an explicit topological order.
+
+A pass is a function from graph to graph. Nodes hold their operands directly, so an old graph
+survives for free and unchanged nodes and weights are shared. Nothing here recurses: a graph of
+100,000 nodes must pass.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from .errors import InvalidModel
+from .op import OpDef
+from .types import TensorType
+from .weights import Weights
+
+if TYPE_CHECKING:
+    import networkx
+
+__all__ = ["Graph", "Node", "Origin", "fresh_name"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a node came from: the user's line or ONNX node, its scope, and what a rewrite made it from."""
+
+    source: str = ""
+    scope: str = ""
+    made_from: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Node:
+    """One value: `name = kind(inputs) {op} : type`. `op` is an instance of `kind.Attrs`.
+
+    `type` is None until shapes are inferred; `weights` holds the values of a `param`.
+    """
+
+    name: str
+    kind: OpDef
+    op: Any
+    inputs: tuple[Node, ...] = ()
+    type: TensorType | None = None
+    origin: Origin = Origin()
+    weights: Weights | None = None
+
+    @property
+    def typed(self) -> TensorType:
+        """The type, where a caller needs one.
+
+        Raises: InvalidModel naming the node when it has none yet.
+        """
+        if self.type is None:
+            raise InvalidModel(f"{self.where} has no type yet; run infer-shapes first")
+        return self.type
+
+    @property
+    def where(self) -> str:
+        """`%name = kind (file:line)`: how every error names a node."""
+        return f"%{self.name} = {self.kind.name}" + (f" ({self.origin.source})" if self.origin.source else "")
+
+    def reading(self, operands: tuple[Node, ...]) -> Node:
+        """This node with other operands; itself if they are the ones it has."""
+        same = len(operands) == len(self.inputs) and all(a is b for a, b in zip(operands, self.inputs, strict=True))
+        return self if same else replace(self, inputs=operands)
+
+    def like(self, **changes: Any) -> Node:
+        """A copy with some fields changed."""
+        return replace(self, **changes)
+
+    def __repr__(self) -> str:
+        return f"<%{self.name} = {self.kind.name}>"
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A network: `inputs` are its arguments, `outputs` what it returns, `nodes` all of it in order."""
+
+    name: str
+    inputs: tuple[Node, ...]
+    outputs: tuple[Node, ...]
+    nodes: tuple[Node, ...]
+
+    @staticmethod
+    def of(name: str, inputs: Iterable[Node], outputs: Iterable[Node], order: Iterable[Node] = ()) -> Graph:
+        """The graph reachable from `outputs`, plus every input.
+
+        Nodes keep their place in `order` where operands allow; one that is missing there comes just
+        before its first reader.
+
+        Raises: InvalidModel if nodes form a cycle.
+        """
+        inputs, outputs = tuple(inputs), tuple(outputs)
+        reachable = set(_postorder(outputs))
+        wanted = [*inputs, *(node for node in order if node in reachable), *outputs]
+        return Graph(name, inputs, outputs, tuple(_postorder(wanted)))
+
+    @cached_property
+    def by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def uses(self) -> Counter[Node]:
+        """How often each node is read, being an output counted as a read."""
+        counts: Counter[Node] = Counter(operand for node in self.nodes for operand in node.inputs)
+        counts.update(self.outputs)
+        return counts
+
+    @cached_property
+    def readers(self) -> dict[Node, list[Node]]:
+        """The nodes that read each node, once per operand position."""
+        readers: dict[Node, list[Node]] = {node: [] for node in self.nodes}
+        for node in self.nodes:
+            for operand in node.inputs:
+                readers[operand].append(node)
+        return readers
+
+    @property
+    def params(self) -> Iterator[Node]:
+        return (node for node in self.nodes if node.weights is not None)
+
+    @property
+    def ops(self) -> Iterator[Node]:
+        """The nodes that compute: neither inputs nor parameters."""
+        return (node for node in self.nodes if node.inputs)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The named sizes of the inputs."""
+        return tuple(dict.fromkeys(name for node in self.inputs for name in node.typed.symbols))
+
+    def rebuild(self, visit: Callable[[Node, tuple[Node, ...]], Node]) -> Graph:
+        """A new graph of `visit(node, its rebuilt operands)` for every node, in order.
+
+        `visit` returns the same node to leave it alone; an untouched graph is returned as it is.
+        """
+        new: dict[Node, Node] = {}
+        for node in self.nodes:
+            new[node] = visit(node, tuple(new[operand] for operand in node.inputs))
+        if all(old is made for old, made in new.items()):
+            return self
+        return Graph.of(self.name, (new[n] for n in self.inputs), (new[n] for n in self.outputs), new.values())
+
+    def to_networkx(self) -> networkx.MultiDiGraph[Node]:
+        """For analyses that are really graph algorithms; an edge runs from operand to reader."""
+        import networkx
+
+        drawn: networkx.MultiDiGraph[Node] = networkx.MultiDiGraph(name=self.name)
+        drawn.add_nodes_from(self.nodes)
+        drawn.add_edges_from((operand, node) for node in self.nodes for operand in node.inputs)
+        return drawn
+
+    def __repr__(self) -> str:
+        return f"<graph @{self.name}: {len(self.nodes)} nodes>"
+
+
+def fresh_name(wanted: str, taken: set[str]) -> str:
+    """`wanted`, or `wanted_1`, `wanted_2`... where it is taken; the choice is added to `taken`."""
+    name, count = wanted, 0
+    while name in taken:
+        count += 1
+        name = f"{wanted}_{count}"
+    taken.add(name)
+    return name
+
+
+def _postorder(roots: Sequence[Node]) -> list[Node]:
+    """Every node reachable from `roots`, operands first, by depth-first search with its own stack."""
+    done: set[Node] = set()
+    open_: set[Node] = set()
+    order: list[Node] = []
+    for root in roots:
+        stack = [(root, False)]
+        while stack:
+            node, left = stack.pop()
+            if left:
+                open_.discard(node)
+                done.add(node)
+                order.append(node)
+                continue
+            if node in done:
+                continue
+            if node in open_:
+                raise InvalidModel(f"{node.where} depends on itself")
+            open_.add(node)
+            stack.append((node, True))
+            stack.extend((operand, False) for operand in reversed(node.inputs) if operand not in done)
+    return order

@@ -1,0 +1,74 @@
+"""What an op is: one record with its attributes, type rule, meaning, magnitude and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .dims import Dim
+from .types import Array, TensorType
+
+__all__ = ["Cost", "OpDef", "elementwise_cost"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What computing one node takes.
+
+    Units: `macs` multiply-adds; `flops` single floating-point operations (a multiply-add is two);
+    `bytes_read` and `bytes_written` as if every operand came from memory once. Symbolic where the
+    type is.
+    """
+
+    macs: Dim = 0
+    flops: Dim = 0
+    bytes_read: Dim = 0
+    bytes_written: Dim = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.macs + other.macs,
+            self.flops + other.flops,
+            self.bytes_read + other.bytes_read,
+            self.bytes_written + other.bytes_written,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OpDef:
+    """One op. `Attrs` is its frozen attribute record; the functions take that record first.
+
+    `infer(op, *types)` gives the result type and raises ShapeError; `meaning(op, *arrays)` is the
+    value in NumPy; `magnitude(op, *arrays)` is `op(|x|, |w|)`, the scale of its rounding errors
+    (Higham 2002, ch. 3), by default the size of the result; `arithmetic(op, inputs, out)` counts
+    (MACs, FLOPs). `arity` is the least and greatest number of operands, None for no limit.
+    """
+
+    name: str
+    Attrs: type[Any]
+    arity: tuple[int, int | None]
+    infer: Callable[..., TensorType]
+    meaning: Callable[..., Array]
+    arithmetic: Callable[[Any, tuple[TensorType, ...], TensorType], tuple[Dim, Dim]]
+    magnitude: Callable[..., Array] | None = None
+
+    def cost(self, op: Any, inputs: tuple[TensorType, ...], out: TensorType) -> Cost:
+        """Arithmetic from the op's own rule; traffic as every operand read and the result written once."""
+        macs, flops = self.arithmetic(op, inputs, out)
+        read: Dim = 0
+        for operand in inputs:
+            read = read + operand.nbytes
+        return Cost(macs, flops, read, out.nbytes)
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+
+def elementwise_cost(flops_per_element: int) -> Callable[[Any, tuple[TensorType, ...], TensorType], tuple[Dim, Dim]]:
+    """An arithmetic rule: no MACs, a fixed number of FLOPs per element of the result."""
+
+    def arithmetic(op: Any, inputs: tuple[TensorType, ...], out: TensorType) -> tuple[Dim, Dim]:
+        return 0, out.numel * flops_per_element
+
+    return arithmetic

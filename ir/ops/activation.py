@@ -1,0 +1,165 @@
+"""Nonlinearities, one value in and one out, and the two softmax forms."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..op import OpDef, elementwise_cost
+from ..types import Array, TensorType
+from .check import need_axis, need_float
+
+__all__ = [
+    "CLIP",
+    "DROPOUT",
+    "LEAKY_RELU",
+    "LOG_SOFTMAX",
+    "OPS",
+    "RELU",
+    "SIGMOID",
+    "SOFTMAX",
+    "TANH",
+    "Clip",
+    "Dropout",
+    "LeakyRelu",
+    "LogSoftmax",
+    "Relu",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Relu:
+    """max(x, 0). Nair & Hinton 2010; ONNX Relu."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeakyRelu:
+    """x where positive, alpha*x elsewhere. Maas et al. 2013; ONNX LeakyRelu."""
+
+    alpha: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """min(max(x, min), max); ReLU6 is clip 0 to 6. ONNX Clip."""
+
+    min: float = -math.inf
+    max: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Sigmoid:
+    """1 / (1 + exp(-x)). ONNX Sigmoid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tanh:
+    """Hyperbolic tangent. ONNX Tanh."""
+
+
+@dataclass(frozen=True, slots=True)
+class Softmax:
+    """exp(x) / sum exp(x) along one axis. ONNX Softmax-13."""
+
+    axis: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LogSoftmax:
+    """x - log sum exp(x) along one axis. ONNX LogSoftmax-13."""
+
+    axis: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Dropout:
+    """The identity at inference; `ratio` is what training would drop. Srivastava et al. 2014; ONNX Dropout."""
+
+    ratio: float = 0.5
+
+
+def infer_same(op: Any, x: TensorType) -> TensorType:
+    need_float(x)
+    return x
+
+
+def infer_clip(op: Clip, x: TensorType) -> TensorType:
+    need_float(x)
+    if not op.min <= op.max:
+        raise ShapeError(f"clip from {op.min} to {op.max} is empty")
+    return x
+
+
+def infer_dropout(op: Dropout, x: TensorType) -> TensorType:
+    if not 0 <= op.ratio < 1:
+        raise ShapeError(f"dropout ratio {op.ratio} is outside [0, 1)")
+    return x
+
+
+def infer_softmax(op: Softmax | LogSoftmax, x: TensorType) -> TensorType:
+    need_float(x)
+    need_axis(op.axis, x.rank)
+    return x
+
+
+def relu(op: Relu, x: Array) -> Array:
+    return np.maximum(x, 0)
+
+
+def leaky_relu(op: LeakyRelu, x: Array) -> Array:
+    return np.where(x >= 0, x, x * x.dtype.type(op.alpha))
+
+
+def clip(op: Clip, x: Array) -> Array:
+    return np.clip(x, x.dtype.type(op.min), x.dtype.type(op.max))
+
+
+def sigmoid(op: Sigmoid, x: Array) -> Array:
+    small = np.exp(-abs(x))  # never overflows
+    return np.where(x >= 0, 1 / (1 + small), small / (1 + small)).astype(x.dtype, copy=False)
+
+
+def tanh(op: Tanh, x: Array) -> Array:
+    return np.tanh(x)
+
+
+def softmax(op: Softmax, x: Array) -> Array:
+    grown = np.exp(x - x.max(axis=op.axis, keepdims=True))
+    return grown / grown.sum(axis=op.axis, keepdims=True)
+
+
+def log_softmax(op: LogSoftmax, x: Array) -> Array:
+    shifted = x - x.max(axis=op.axis, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=op.axis, keepdims=True))
+
+
+def log_softmax_magnitude(op: LogSoftmax, x: Array) -> Array:
+    """The shifted input is rounded before the logarithm is taken off it."""
+    return abs(x - x.max(axis=op.axis, keepdims=True)) + abs(log_softmax(op, x))
+
+
+def softmax_magnitude(op: Softmax, x: Array) -> Array:
+    """exp turns a rounding of its argument into a relative error of that argument's size."""
+    return softmax(op, x) * (1 + abs(x - x.max(axis=op.axis, keepdims=True)))
+
+
+def dropout(op: Dropout, x: Array) -> Array:
+    return x
+
+
+RELU = OpDef("relu", Relu, (1, 1), infer_same, relu, elementwise_cost(1))
+LEAKY_RELU = OpDef("leaky_relu", LeakyRelu, (1, 1), infer_same, leaky_relu, elementwise_cost(2))
+CLIP = OpDef("clip", Clip, (1, 1), infer_clip, clip, elementwise_cost(2))
+SIGMOID = OpDef("sigmoid", Sigmoid, (1, 1), infer_same, sigmoid, elementwise_cost(4))
+TANH = OpDef("tanh", Tanh, (1, 1), infer_same, tanh, elementwise_cost(4))
+SOFTMAX = OpDef("softmax", Softmax, (1, 1), infer_softmax, softmax, elementwise_cost(5), softmax_magnitude)
+LOG_SOFTMAX = OpDef("log_softmax", LogSoftmax, (1, 1), infer_softmax, log_softmax, elementwise_cost(5), log_softmax_magnitude)
+DROPOUT = OpDef("dropout", Dropout, (1, 1), infer_dropout, dropout, elementwise_cost(0))
+OPS = (RELU, LEAKY_RELU, CLIP, SIGMOID, TANH, SOFTMAX, LOG_SOFTMAX, DROPOUT)

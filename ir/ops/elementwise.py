@@ -1,0 +1,93 @@
+"""Broadcasting arithmetic (add, sub, mul, div), cast and identity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..op import OpDef, elementwise_cost
+from ..types import DTYPES, Array, TensorType
+from .check import broadcast, need_same_dtype
+
+__all__ = ["ADD", "CAST", "DIV", "IDENTITY", "MUL", "OPS", "SUB", "Add", "Cast", "Div", "Identity", "Mul", "Sub"]
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """a + b with NumPy broadcasting. ONNX Add."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sub:
+    """a - b with NumPy broadcasting. ONNX Sub."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mul:
+    """a * b with NumPy broadcasting. ONNX Mul."""
+
+
+@dataclass(frozen=True, slots=True)
+class Div:
+    """a / b with NumPy broadcasting; integers round toward zero. ONNX Div."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """To another element type; floats round to nearest, and toward zero on their way to integers. ONNX Cast."""
+
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """x itself, under another name. ONNX Identity."""
+
+
+def infer_binary(op: Any, a: TensorType, b: TensorType) -> TensorType:
+    """Raises: ShapeError when element types differ or shapes do not broadcast."""
+    need_same_dtype(a, b)
+    if a.dtype == "bool":
+        raise ShapeError("arithmetic on booleans; cast them first")
+    return TensorType(a.dtype, broadcast(a, b))
+
+
+def infer_cast(op: Cast, x: TensorType) -> TensorType:
+    if op.to not in DTYPES:
+        raise ShapeError(f"unknown element type '{op.to}'; known are {', '.join(DTYPES)}")
+    return TensorType(op.to, x.shape)
+
+
+def infer_identity(op: Identity, x: TensorType) -> TensorType:
+    return x
+
+
+def div(op: Div, a: Array, b: Array) -> Array:
+    if np.issubdtype(a.dtype, np.integer):
+        return np.trunc(np.divide(a, b)).astype(a.dtype)
+    return np.divide(a, b)
+
+
+def cast(op: Cast, x: Array) -> Array:
+    return x.astype(DTYPES[op.to], copy=False)
+
+
+def _plain(ufunc: Callable[[Array, Array], Array]) -> Callable[[Any, Array, Array], Array]:
+    return lambda op, a, b: ufunc(a, b)
+
+
+def _sum_magnitude(op: Any, a: Array, b: Array) -> Array:
+    return abs(a) + abs(b)
+
+
+ADD = OpDef("add", Add, (2, 2), infer_binary, _plain(np.add), elementwise_cost(1), _sum_magnitude)
+SUB = OpDef("sub", Sub, (2, 2), infer_binary, _plain(np.subtract), elementwise_cost(1), _sum_magnitude)
+MUL = OpDef("mul", Mul, (2, 2), infer_binary, _plain(np.multiply), elementwise_cost(1))
+DIV = OpDef("div", Div, (2, 2), infer_binary, div, elementwise_cost(1))
+CAST = OpDef("cast", Cast, (1, 1), infer_cast, cast, elementwise_cost(0))
+IDENTITY = OpDef("identity", Identity, (1, 1), infer_identity, lambda op, x: x, elementwise_cost(0))
+OPS = (ADD, SUB, MUL, DIV, CAST, IDENTITY)

@@ -1,0 +1,98 @@
+"""Normalization: batch_norm (inference form) and local_response_norm. NCHW."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..dims import Dim
+from ..errors import ShapeError
+from ..op import OpDef
+from ..types import Array, TensorType
+from .check import need_float, need_same_dtype
+
+__all__ = ["BATCH_NORM", "LOCAL_RESPONSE_NORM", "OPS", "BatchNorm", "LocalResponseNorm"]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNorm:
+    """scale * (x - mean) / sqrt(var + epsilon) + shift, per channel. Ioffe & Szegedy 2015, alg. 2; ONNX BatchNormalization.
+
+    Shapes: x[N,C,...], scale[C], shift[C], mean[C], var[C] -> x.
+    """
+
+    epsilon: float = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class LocalResponseNorm:
+    """x / (bias + alpha/size * sum of x^2 over `size` neighbouring channels)^beta. ONNX LRN; Krizhevsky 2012, sec. 3.3.
+
+    The paper's alpha is not divided by the size: its 1e-4 with n=5 is alpha=5e-4 here. Shapes: x[N,C,...] -> x.
+    """
+
+    size: int
+    alpha: float = 1e-4
+    beta: float = 0.75
+    bias: float = 1.0
+
+
+def infer_batch_norm(op: BatchNorm, x: TensorType, *stats: TensorType) -> TensorType:
+    """Raises: ShapeError unless scale, shift, mean and var have one value per channel."""
+    need_float(x)
+    need_same_dtype(x, *stats)
+    if x.rank < 2:
+        raise ShapeError(f"input is {x}, expected channels on axis 1")
+    if op.epsilon < 0:
+        raise ShapeError(f"epsilon {op.epsilon} is negative")
+    for what, stat in zip(("scale", "shift", "mean", "var"), stats, strict=True):
+        if stat.shape != (x.shape[1],):
+            raise ShapeError(f"{what} is {stat}, expected one value for each of {x.shape[1]} channels")
+    return x
+
+
+def batch_norm(op: BatchNorm, x: Array, scale: Array, shift: Array, mean: Array, var: Array) -> Array:
+    gain = scale / np.sqrt(var + x.dtype.type(op.epsilon))
+    per_channel = (slice(None), *(None,) * (x.ndim - 2))
+    return (x - mean[per_channel]) * gain[per_channel] + shift[per_channel]
+
+
+def batch_norm_magnitude(op: BatchNorm, x: Array, scale: Array, shift: Array, mean: Array, var: Array) -> Array:
+    return batch_norm(op, abs(x), abs(scale), abs(shift), -abs(mean), var)
+
+
+def infer_local_response_norm(op: LocalResponseNorm, x: TensorType) -> TensorType:
+    need_float(x)
+    if x.rank < 3:
+        raise ShapeError(f"input is {x}, expected channels on axis 1 and positions after it")
+    if op.size < 1:
+        raise ShapeError(f"size {op.size} must be at least 1")
+    return x
+
+
+def local_response_norm(op: LocalResponseNorm, x: Array) -> Array:
+    before, after = (op.size - 1) // 2, op.size // 2
+    channels = x.shape[1]
+    square = x * x
+    total = np.zeros_like(x)
+    for shift in range(-before, after + 1):
+        low, high = max(0, -shift), min(channels, channels - shift)
+        if low < high:
+            total[:, low:high] += square[:, low + shift : high + shift]
+    return x / (op.bias + op.alpha / op.size * total) ** x.dtype.type(op.beta)
+
+
+def batch_norm_arithmetic(op: BatchNorm, inputs: tuple[TensorType, ...], out: TensorType) -> tuple[Dim, Dim]:
+    return 0, out.numel * 2  # one gain and one shift per element, both known before
+
+
+def local_response_norm_arithmetic(op: LocalResponseNorm, inputs: tuple[TensorType, ...], out: TensorType) -> tuple[Dim, Dim]:
+    return 0, out.numel * (op.size + 4)
+
+
+BATCH_NORM = OpDef("batch_norm", BatchNorm, (5, 5), infer_batch_norm, batch_norm, batch_norm_arithmetic, batch_norm_magnitude)
+LOCAL_RESPONSE_NORM = OpDef(
+    "local_response_norm", LocalResponseNorm, (1, 1), infer_local_response_norm, local_response_norm, local_response_norm_arithmetic
+)
+OPS = (BATCH_NORM, LOCAL_RESPONSE_NORM)

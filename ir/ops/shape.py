@@ -1,0 +1,220 @@
+"""Ops that move values and compute none: concat, slice, pad, flatten, reshape, transpose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..dims import Dim
+from ..errors import ShapeError
+from ..op import OpDef, elementwise_cost
+from ..types import Array, TensorType
+from .check import need_axis, need_same_dtype
+
+__all__ = [
+    "CONCAT",
+    "FLATTEN",
+    "OPS",
+    "PAD",
+    "RESHAPE",
+    "SLICE",
+    "TRANSPOSE",
+    "Concat",
+    "Flatten",
+    "Pad",
+    "Reshape",
+    "Slice",
+    "Transpose",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Concat:
+    """Operands one after another along an axis. ONNX Concat."""
+
+    axis: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """x[start:end:step] along each named axis, Python's rules for negative and large bounds. ONNX Slice."""
+
+    axes: tuple[int, ...]
+    starts: tuple[int, ...]
+    ends: tuple[int, ...]
+    steps: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pad:
+    """`pads` more elements before (first half) and after (second half) each axis. ONNX Pad.
+
+    `mode` is constant (with `value`), edge or reflect.
+    """
+
+    pads: tuple[int, ...]
+    value: float = 0.0
+    mode: str = "constant"
+
+
+@dataclass(frozen=True, slots=True)
+class Flatten:
+    """Two axes: those before `axis`, and the rest. ONNX Flatten. Shapes: x[N,C,H,W] -> [N,C*H*W]."""
+
+    axis: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Reshape:
+    """The same elements in another shape; one -1 stands for what is left. ONNX Reshape."""
+
+    shape: tuple[Dim, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Transpose:
+    """Axis i of the result is axis perm[i] of x. ONNX Transpose."""
+
+    perm: tuple[int, ...]
+
+
+def infer_concat(op: Concat, *xs: TensorType) -> TensorType:
+    """Raises: ShapeError when operands differ off the axis."""
+    first = xs[0]
+    need_same_dtype(*xs)
+    axis = need_axis(op.axis, first.rank)
+    total: Dim = 0
+    for x in xs:
+        if x.rank != first.rank or any(p != q for i, (p, q) in enumerate(zip(x.shape, first.shape, strict=False)) if i != axis):
+            raise ShapeError(f"operands {first} and {x} differ off axis {axis}")
+        total = total + x.shape[axis]
+    return TensorType(first.dtype, (*first.shape[:axis], total, *first.shape[axis + 1 :]))
+
+
+def infer_slice(op: Slice, x: TensorType) -> TensorType:
+    """Raises: ShapeError for uneven attribute lengths, a zero step, or bounds that a named size leaves open."""
+    steps = op.steps or (1,) * len(op.axes)
+    if not len(op.axes) == len(op.starts) == len(op.ends) == len(steps):
+        raise ShapeError("slice needs as many starts, ends and steps as axes")
+    shape = list(x.shape)
+    for axis, start, end, step in zip(op.axes, op.starts, op.ends, steps, strict=True):
+        axis = need_axis(axis, x.rank)
+        size = shape[axis]
+        if step == 0:
+            raise ShapeError("slice step 0")
+        if isinstance(size, int):
+            shape[axis] = len(range(*slice(start, _bound(end, step), step).indices(size)))
+        elif start == 0 and end >= 2**31 - 1 and step > 0:
+            shape[axis] = (size + (step - 1)) // step
+        else:
+            raise ShapeError(f"slice [{start}:{end}:{step}] of axis {axis} depends on the named size {size}; give it a value")
+    return TensorType(x.dtype, tuple(shape))
+
+
+def _bound(end: int, step: int) -> int | None:
+    """ONNX writes "to the very first element, backwards" as a large negative end."""
+    return None if step < 0 and end <= -(2**31) else end
+
+
+def slice_(op: Slice, x: Array) -> Array:
+    taken = [slice(None)] * x.ndim
+    for axis, start, end, step in zip(op.axes, op.starts, op.ends, op.steps or (1,) * len(op.axes), strict=True):
+        taken[axis] = slice(start, _bound(end, step), step)
+    return np.ascontiguousarray(x[tuple(taken)])
+
+
+def infer_pad(op: Pad, x: TensorType) -> TensorType:
+    """Raises: ShapeError for a wrong number of pads, an unknown mode, or a reflection wider than the input."""
+    if len(op.pads) != 2 * x.rank:
+        raise ShapeError(f"pad has {len(op.pads)} pads, expected 2 for each of {x.rank} axes")
+    if op.mode not in ("constant", "edge", "reflect"):
+        raise ShapeError(f"unknown pad mode '{op.mode}'; known are constant, edge, reflect")
+    if min(op.pads, default=0) < 0:
+        raise ShapeError(f"pads {list(op.pads)} must not be negative; use slice to crop")
+    shape: list[Dim] = []
+    for axis, size in enumerate(x.shape):
+        before, after = op.pads[axis], op.pads[axis + x.rank]
+        if op.mode == "reflect" and isinstance(size, int) and max(before, after) >= size:
+            raise ShapeError(f"reflect pads {before} and {after} reach the size {size} of axis {axis}")
+        shape.append(size + before + after)
+    return TensorType(x.dtype, tuple(shape))
+
+
+def pad(op: Pad, x: Array) -> Array:
+    widths = [(op.pads[axis], op.pads[axis + x.ndim]) for axis in range(x.ndim)]
+    if op.mode == "constant":
+        return np.pad(x, widths, constant_values=op.value)
+    return np.pad(x, widths, mode="edge") if op.mode == "edge" else np.pad(x, widths, mode="reflect")
+
+
+def infer_flatten(op: Flatten, x: TensorType) -> TensorType:
+    axis = need_axis(op.axis, x.rank, end=1)
+    halves = TensorType(x.dtype, x.shape[:axis]), TensorType(x.dtype, x.shape[axis:])
+    return TensorType(x.dtype, (halves[0].numel, halves[1].numel))
+
+
+def flatten(op: Flatten, x: Array) -> Array:
+    axis = op.axis + x.ndim if op.axis < 0 else op.axis
+    return x.reshape(int(np.prod(x.shape[:axis])), -1) if x.size else x.reshape(int(np.prod(x.shape[:axis])), int(np.prod(x.shape[axis:])))
+
+
+def infer_reshape(op: Reshape, x: TensorType) -> TensorType:
+    """Raises: ShapeError when the number of elements would change."""
+    if op.shape.count(-1) > 1:
+        raise ShapeError(f"reshape to {_list(op.shape)} has more than one -1")
+    if any(isinstance(dim, int) and dim < -1 for dim in op.shape):
+        raise ShapeError(f"reshape to {_list(op.shape)} has a negative dimension")
+    shape = tuple(_rest(op.shape, x) if dim == -1 else dim for dim in op.shape)
+    result = TensorType(x.dtype, shape)
+    if result.numel != x.numel:
+        raise ShapeError(f"reshape of {x} to {_list(shape)} changes the number of elements from {x.numel} to {result.numel}")
+    return result
+
+
+def _rest(shape: tuple[Dim, ...], x: TensorType) -> Dim:
+    """What -1 stands for: the input's elements over the known ones, common named sizes cancelled."""
+    left = list(x.shape)
+    known = 1
+    for dim in shape:
+        if dim == -1:
+            continue
+        if dim in left and not isinstance(dim, int):
+            left.remove(dim)
+        elif isinstance(dim, int):
+            known *= dim
+        else:
+            raise ShapeError(f"reshape of {x} to {_list(shape)}: {dim} is not a dimension of the input")
+    rest = TensorType(x.dtype, tuple(left)).numel
+    quotient = rest // known if known > 0 else 0
+    if quotient * known != rest:
+        raise ShapeError(f"reshape of {x} to {_list(shape)}: {rest} elements do not divide by {known}")
+    return quotient
+
+
+def _list(shape: tuple[Dim, ...]) -> str:
+    return f"[{','.join(str(dim) for dim in shape)}]"
+
+
+def reshape(op: Reshape, x: Array) -> Array:
+    """The interpreter has put numbers for named sizes before it calls this."""
+    return x.reshape(tuple(dim if isinstance(dim, int) else -1 for dim in op.shape))
+
+
+def infer_transpose(op: Transpose, x: TensorType) -> TensorType:
+    if sorted(op.perm) != list(range(x.rank)):
+        raise ShapeError(f"perm {list(op.perm)} does not name each of {x.rank} axes once")
+    return TensorType(x.dtype, tuple(x.shape[axis] for axis in op.perm))
+
+
+def transpose(op: Transpose, x: Array) -> Array:
+    return np.ascontiguousarray(x.transpose(op.perm))
+
+
+CONCAT = OpDef("concat", Concat, (1, None), infer_concat, lambda op, *xs: np.concatenate(xs, axis=op.axis), elementwise_cost(0))
+SLICE = OpDef("slice", Slice, (1, 1), infer_slice, slice_, elementwise_cost(0))
+PAD = OpDef("pad", Pad, (1, 1), infer_pad, pad, elementwise_cost(0))
+FLATTEN = OpDef("flatten", Flatten, (1, 1), infer_flatten, flatten, elementwise_cost(0))
+RESHAPE = OpDef("reshape", Reshape, (1, 1), infer_reshape, reshape, elementwise_cost(0))
+TRANSPOSE = OpDef("transpose", Transpose, (1, 1), infer_transpose, transpose, elementwise_cost(0))
+OPS = (CONCAT, SLICE, PAD, FLATTEN, RESHAPE, TRANSPOSE)

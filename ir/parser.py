@@ -1,0 +1,282 @@
+"""Text to graph. Every refusal says line and column."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from .attributes import make_attributes, unquote
+from .dims import parse_dim
+from .errors import InvalidModel, ParseError
+from .graph import Graph, Node, Origin
+from .ops import OPS
+from .ops.leaf import INPUT, PARAM, Input, Param
+from .types import TensorType, parse_type
+from .verifier import verify_graph
+from .weights import Recipe, Weights
+
+__all__ = ["parse_graph"]
+
+MAX_TEXT = 64 << 20  # characters
+_TOKEN = re.compile(
+    r"""(?P<space>[ \t\r]+|\#[^\n]*)
+      |(?P<newline>\n)
+      |(?P<string>"(?:[^"\\\n]|\\.)*")
+      |(?P<number>-?(?:\d+\.\d*(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\d+|inf\b))
+      |(?P<sigil>[%@](?:[A-Za-z0-9_.$/-]+|"(?:[^"\\\n]|\\.)*"))
+      |(?P<word>[A-Za-z_][A-Za-z0-9_]*)
+      |(?P<mark>//|[-+*(){}\[\]=,:])""",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+    line: int
+    column: int
+
+
+def parse_graph(text: str, path: str = "<text>") -> Graph:
+    """Read one graph and verify it.
+
+    Raises: ParseError with line and column; InvalidModel for a graph that breaks the IR's rules.
+    """
+    parser = _Parser(_tokenize(text, path), path)
+    graph = parser.graph()
+    verify_graph(graph)
+    return graph
+
+
+def _tokenize(text: str, path: str) -> list[_Token]:
+    if len(text) > MAX_TEXT:
+        raise ParseError(f"text of {len(text)} characters; at most {MAX_TEXT} are read", 1, 1, path)
+    tokens: list[_Token] = []
+    line, start, at = 1, 0, 0
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        if match is None:
+            raise ParseError(f"unexpected character {text[at]!r}", line, at - start + 1, path)
+        kind = match.lastgroup or ""
+        if kind == "newline":
+            line, start = line + 1, match.end()
+        elif kind != "space":
+            tokens.append(_Token(kind, match.group(), line, at - start + 1))
+        at = match.end()
+    tokens.append(_Token("end", "the end of the text", line, at - start + 1))
+    return tokens
+
+
+class _Parser:
+    """Recursive descent over tokens; `values` are the names defined so far."""
+
+    def __init__(self, tokens: list[_Token], path: str) -> None:
+        self.tokens = tokens
+        self.path = path
+        self.at = 0
+        self.values: dict[str, Node] = {}
+
+    def graph(self) -> Graph:
+        self.expect("graph")
+        name = self.sigil("@", "a graph name such as @net")
+        inputs = self.arguments()
+        self.expect("{")
+        while not self.comes("return"):
+            self.statement()
+        self.expect("return")
+        outputs = [self.operand()]
+        while self.taken(","):
+            outputs.append(self.operand())
+        self.expect("}")
+        if self.now.kind != "end":
+            self.fail(f"unexpected '{self.now.text}' after the graph")
+        return Graph(name, tuple(inputs), tuple(outputs), tuple(self.values.values()))
+
+    def arguments(self) -> list[Node]:
+        self.expect("(")
+        inputs: list[Node] = []
+        while not self.taken(")"):
+            if inputs:
+                self.expect(",")
+            token = self.now
+            name = self.sigil("%", "an input such as %x")
+            self.expect(":")
+            inputs.append(self.define(Node(name, INPUT, Input(), (), self.type_()), token))
+        return inputs
+
+    def statement(self) -> None:
+        token = self.now
+        name = self.sigil("%", "a statement such as %y = relu(%x), or return")
+        self.expect("=")
+        word = self.now
+        if word.kind != "word" or word.text not in OPS or word.text == INPUT.name:
+            self.fail(f"unknown op '{word.text}'{_nearest(word.text)}")
+        self.at += 1
+        kind = OPS[word.text]
+        operands = self.operands() if self.comes("(") else ()
+        least, most = kind.arity
+        if len(operands) < least or (most is not None and len(operands) > most):
+            wanted = f"{least}" if least == most else f"{least} to {most}" if most else f"at least {least}"
+            self.fail(f"{kind.name} takes {wanted} operands, not {len(operands)}", word)
+        given = self.attributes() if self.comes("{") else {}
+        try:
+            op = make_attributes(kind.Attrs, given)
+        except InvalidModel as error:
+            self.fail(f"{kind.name}: {error}", word)
+        type_ = self.type_() if self.taken(":") else None
+        origin = self.origin()
+        weights = self.weights(name, op, type_, word) if kind is PARAM else None
+        self.define(Node(name, kind, op, operands, type_, origin, weights), token)
+
+    def weights(self, name: str, op: Param, type_: TensorType | None, at: _Token) -> Weights:
+        if type_ is None:
+            self.fail(f"param %{name} needs a type, such as : f32[64,3,7,7]", at)
+        return Weights(type_, Recipe(op.init, op.key or name, op.seed))
+
+    def operands(self) -> tuple[Node, ...]:
+        self.expect("(")
+        operands = [self.operand()]
+        while self.taken(","):
+            operands.append(self.operand())
+        self.expect(")")
+        return tuple(operands)
+
+    def operand(self) -> Node:
+        token = self.now
+        name = self.sigil("%", "a value such as %x")
+        if name in self.values:
+            return self.values[name]
+        later = any(t.text == token.text and self.tokens[i + 1].text == "=" for i, t in enumerate(self.tokens[self.at :], self.at))
+        return self.fail(f"{token.text} is used before its definition (a cycle, or lines out of order)" if later else f"{token.text} is not defined", token)
+
+    def attributes(self) -> dict[str, Any]:
+        self.expect("{")
+        given: dict[str, Any] = {}
+        while not self.taken("}"):
+            if given:
+                self.expect(",")
+            token = self.next("word", "an attribute name")
+            if token.text in given:
+                self.fail(f"attribute '{token.text}' is given twice", token)
+            self.expect("=")
+            given[token.text] = self.value()
+        return given
+
+    def value(self) -> Any:
+        """A number, word, string or dimension, or a list of them."""
+        if not self.taken("["):
+            return self.scalar()
+        values: list[Any] = []
+        while not self.taken("]"):
+            if values:
+                self.expect(",")
+            values.append(self.scalar())
+        return values
+
+    def scalar(self) -> Any:
+        token = self.now
+        ends = self.tokens[self.at + 1].text in (",", "]", "}")
+        if token.kind == "string":
+            self.at += 1
+            return self.plain(token)
+        if token.kind == "number" and ends:
+            self.at += 1
+            return float(token.text) if any(c in token.text for c in ".eEn") else int(token.text)
+        if token.kind == "word" and ends:
+            self.at += 1
+            return {"true": True, "false": False, "inf": float("inf"), "nan": float("nan")}.get(token.text, token.text)
+        return self.dimension()
+
+    def dimension(self) -> Any:
+        """Everything up to the next comma or bracket outside parentheses, read as a dimension."""
+        token, text, depth = self.now, "", 0
+        while depth or self.now.text not in (",", "]", "}", ")"):
+            if self.now.kind not in ("number", "word", "mark"):
+                self.fail(f"expected a value, found '{self.now.text}'")
+            depth += {"(": 1, ")": -1}.get(self.now.text, 0)
+            text += self.now.text
+            self.at += 1
+        try:
+            return parse_dim(text)
+        except InvalidModel as error:
+            self.fail(str(error), token)
+
+    def type_(self) -> TensorType:
+        token = self.next("word", "a tensor type such as f32[N,3,8,8]")
+        self.expect("[")
+        dims: list[str] = []
+        while not self.taken("]"):
+            if dims:
+                self.expect(",")
+            dims.append(str(self.dimension()))
+        try:
+            return parse_type(f"{token.text}[{','.join(dims)}]")
+        except InvalidModel as error:
+            self.fail(str(error), token)
+
+    def origin(self) -> Origin:
+        source = self.plain(self.next("string", "a quoted source")) if self.taken("at") else ""
+        scope = self.plain(self.next("string", "a quoted scope")) if self.taken("in") else ""
+        made_from: list[str] = []
+        if self.taken("from"):
+            made_from.append(self.plain(self.next("string", "a quoted name")))
+            while self.taken(","):
+                made_from.append(self.plain(self.next("string", "a quoted name")))
+        return Origin(source, scope, tuple(made_from))
+
+    def define(self, node: Node, token: _Token) -> Node:
+        if node.name in self.values:
+            self.fail(f"{token.text} is defined twice", token)
+        self.values[node.name] = node
+        return node
+
+    def sigil(self, mark: str, wanted: str) -> str:
+        token = self.now
+        if token.kind != "sigil" or token.text[0] != mark:
+            self.fail(f"expected {wanted}, found '{token.text}'")
+        self.at += 1
+        name = token.text[1:]
+        return self.plain(token, name) if name.startswith('"') else name
+
+    def plain(self, token: _Token, text: str | None = None) -> str:
+        try:
+            return unquote(token.text if text is None else text)
+        except InvalidModel as error:
+            self.fail(str(error), token)
+
+    @property
+    def now(self) -> _Token:
+        return self.tokens[self.at]
+
+    def comes(self, text: str) -> bool:
+        return self.now.text == text and self.now.kind in ("word", "mark")
+
+    def taken(self, text: str) -> bool:
+        if not self.comes(text):
+            return False
+        self.at += 1
+        return True
+
+    def expect(self, text: str) -> None:
+        if not self.taken(text):
+            self.fail(f"expected '{text}', found '{self.now.text}'")
+
+    def next(self, kind: str, wanted: str) -> _Token:
+        token = self.now
+        if token.kind != kind:
+            self.fail(f"expected {wanted}, found '{token.text}'")
+        self.at += 1
+        return token
+
+    def fail(self, message: str, token: _Token | None = None) -> NoReturn:
+        token = token or self.now
+        raise ParseError(message, token.line, token.column, self.path)
+
+
+def _nearest(word: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(word, OPS, n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""

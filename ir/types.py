@@ -1,0 +1,117 @@
+"""Tensor types: an element type and a shape of dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .dims import Dim, dim_names, evaluate, parse_dim
+from .errors import InvalidModel
+
+__all__ = ["DTYPES", "Array", "TensorType", "parse_shape", "parse_type"]
+
+Array = npt.NDArray[Any]
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    "f16": np.dtype(np.float16),
+    "f32": np.dtype(np.float32),
+    "f64": np.dtype(np.float64),
+    "i8": np.dtype(np.int8),
+    "u8": np.dtype(np.uint8),
+    "i32": np.dtype(np.int32),
+    "i64": np.dtype(np.int64),
+    "bool": np.dtype(np.bool_),
+}
+_NAME_OF = {dtype: name for name, dtype in DTYPES.items()}
+MAX_RANK = 8
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """`dtype` (a key of DTYPES) and `shape`; prints as `f32[N,3,224,224]`."""
+
+    dtype: str
+    shape: tuple[Dim, ...]
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise InvalidModel(f"unknown element type '{self.dtype}'; known are {', '.join(DTYPES)}")
+        if len(self.shape) > MAX_RANK:
+            raise InvalidModel(f"a tensor of rank {len(self.shape)}; at most {MAX_RANK} axes are supported")
+        for dim in self.shape:
+            if isinstance(dim, int) and dim < 0:
+                raise InvalidModel(f"a tensor with the negative dimension {dim}")
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def numel(self) -> Dim:
+        """Elements; symbolic when a dimension is."""
+        total: Dim = 1
+        for dim in self.shape:
+            total = total * dim
+        return total
+
+    @property
+    def nbytes(self) -> Dim:
+        return self.numel * DTYPES[self.dtype].itemsize
+
+    @property
+    def is_float(self) -> bool:
+        return self.dtype in ("f16", "f32", "f64")
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Named sizes in the shape, each once, in order."""
+        return tuple(dict.fromkeys(name for dim in self.shape for name in dim_names(dim)))
+
+    def with_sizes(self, sizes: Mapping[str, int]) -> TensorType:
+        """The type with the named sizes in `sizes` replaced."""
+        return TensorType(self.dtype, tuple(evaluate(dim, sizes) for dim in self.shape))
+
+    def concrete(self) -> tuple[int, ...]:
+        """The shape as integers.
+
+        Raises: InvalidModel if a named size is left.
+        """
+        if self.symbols:
+            raise InvalidModel(f"the shape of {self} still has the named size '{self.symbols[0]}'; give it a value")
+        return tuple(dim for dim in self.shape if isinstance(dim, int))
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{','.join(str(dim) for dim in self.shape)}]"
+
+    @staticmethod
+    def of(array: Array) -> TensorType:
+        """The type of a NumPy array.
+
+        Raises: InvalidModel for an element type convc does not have.
+        """
+        if array.dtype not in _NAME_OF:
+            raise InvalidModel(f"arrays of {array.dtype} are not supported; convert to one of {', '.join(DTYPES)}")
+        return TensorType(_NAME_OF[array.dtype], array.shape)
+
+
+def parse_shape(text: str) -> tuple[Dim, ...]:
+    """Read `N,3,224,224`; an empty text is the shape of a scalar."""
+    return tuple(parse_dim(part) for part in text.split(",")) if text.strip() else ()
+
+
+def parse_type(text: str) -> TensorType:
+    """Read `f32[N,3,224,224]`, or `N,3,224,224` as float32.
+
+    Raises: InvalidModel naming the text.
+    """
+    text = text.strip()
+    if "[" not in text:
+        return TensorType("f32", parse_shape(text))
+    if not text.endswith("]"):
+        raise InvalidModel(f"'{text}' is not a tensor type; write one like f32[N,3,224,224]")
+    dtype, _, shape = text[:-1].partition("[")
+    return TensorType(dtype, parse_shape(shape))

@@ -1,0 +1,81 @@
+"""The rules every graph keeps. Run after parsing, after import and between passes."""
+
+from __future__ import annotations
+
+from .errors import InvalidModel, ShapeError
+from .graph import Graph, Node
+from .ops.leaf import INPUT, PARAM
+from .types import TensorType
+from .weights import INITS
+
+__all__ = ["infer_type", "verify_graph"]
+
+
+def infer_type(node: Node) -> TensorType:
+    """The type of a node from its operands' types, by the op's own rule.
+
+    Raises: InvalidModel naming the node, its source and both values.
+    """
+    try:
+        return node.kind.infer(node.op, *(operand.typed for operand in node.inputs))
+    except ShapeError as error:
+        raise ShapeError(f"{node.where}: {error}") from None
+
+
+def verify_graph(graph: Graph) -> None:
+    """Unique names, operands before readers, known arity, types that the op's rule confirms.
+
+    Raises: InvalidModel naming the first node that breaks a rule.
+    """
+    seen: set[Node] = set()
+    names: set[str] = set()
+    for node in graph.nodes:
+        _check_name(node, names)
+        for operand in node.inputs:
+            if operand not in seen:
+                raise InvalidModel(f"{node.where} reads %{operand.name}, which is not defined before it")
+        _check_node(node)
+        seen.add(node)
+    for node in (*graph.inputs, *graph.outputs):
+        if node not in seen:
+            raise InvalidModel(f"graph @{graph.name} names %{node.name}, which is not one of its nodes")
+    inputs = [node for node in graph.nodes if node.kind is INPUT]
+    if sorted(map(id, inputs)) != sorted(map(id, graph.inputs)):
+        raise InvalidModel(f"graph @{graph.name} lists {len(graph.inputs)} inputs but holds {len(inputs)}")
+    if not graph.outputs:
+        raise InvalidModel(f"graph @{graph.name} returns nothing")
+
+
+def _check_name(node: Node, names: set[str]) -> None:
+    if not node.name:
+        raise InvalidModel(f"a {node.kind.name} has no name")
+    if node.name in names:
+        raise InvalidModel(f"two nodes are named %{node.name}")
+    names.add(node.name)
+
+
+def _check_node(node: Node) -> None:
+    if not isinstance(node.op, node.kind.Attrs):
+        raise InvalidModel(f"{node.where} carries attributes of {type(node.op).__name__}")
+    least, most = node.kind.arity
+    if len(node.inputs) < least or (most is not None and len(node.inputs) > most):
+        raise InvalidModel(f"{node.where} has {len(node.inputs)} operands, expected {least} to {most or 'any'}")
+    if node.kind is PARAM:
+        _check_param(node)
+    elif node.kind is INPUT:
+        _ = node.typed
+    elif all(operand.type is not None for operand in node.inputs):
+        inferred = infer_type(node)
+        if node.type is not None and node.type != inferred:
+            raise InvalidModel(f"{node.where} is written as {node.type}, but its operands make it {inferred}")
+
+
+def _check_param(node: Node) -> None:
+    if node.weights is None:
+        raise InvalidModel(f"{node.where} has no weights")
+    if node.weights.type != node.type:
+        raise InvalidModel(f"{node.where} is {node.type}, but its weights are {node.weights.type}")
+    if node.weights.recipe.init not in INITS:
+        raise InvalidModel(f"{node.where} has the unknown initializer '{node.weights.recipe.init}'; known are {', '.join(INITS)}")
+    if node.typed.symbols:
+        raise InvalidModel(f"{node.where} has the named size '{node.typed.symbols[0]}'; parameters have sizes in numbers")

@@ -1,0 +1,103 @@
+"""Parameter values: an array, or a recipe that makes one when somebody looks.
+
+Looking at VGG-16 must not cost 528 MB, so a zoo network holds recipes. A recipe is a kind of
+initializer, a seed and a key; the same three give the same numbers on every machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .errors import InvalidModel
+from .types import DTYPES, Array, TensorType
+
+__all__ = ["INITS", "Recipe", "Weights"]
+
+# How values are drawn; `given` means that they come from outside (a file, or a pass computed them).
+INITS = {
+    "auto": "he for rank two and more, else around_one: what a bare `param` in a text gets",
+    "he": "normal, variance 2/fan_in (He et al. 2015, Delving Deep, eq. 10)",
+    "xavier": "normal, variance 2/(fan_in+fan_out) (Glorot & Bengio 2010, eq. 16)",
+    "around_one": "uniform in [0.75, 1.25]: gains and variances",
+    "small": "normal, deviation 0.05: biases and means",
+    "tenth": "uniform in [0.1, 0.3]: the last gain of a residual branch (Goyal et al. 2017, sec. 5.1)",
+    "zeros": "all 0",
+    "ones": "all 1",
+    "given": "values come with the weights file",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to draw a parameter: initializer, seed, and the key that sets it apart from its siblings."""
+
+    init: str
+    key: str
+    seed: int = 0
+
+    def make(self, type_: TensorType) -> Array:
+        shape = type_.concrete()
+        dtype = DTYPES[type_.dtype]
+        init = self.init if self.init != "auto" else ("he" if len(shape) > 1 else "around_one")
+        if init in ("zeros", "ones"):
+            return np.full(shape, init == "ones", dtype=dtype)
+        # float32 draws are twice as fast as float64 and enough for any weight
+        draws = np.random.Generator(np.random.SFC64(_seed_of(self.key, self.seed)))
+        if init in ("around_one", "tenth"):
+            low, high = (0.75, 1.25) if init == "around_one" else (0.1, 0.3)
+            return (low + (high - low) * draws.random(shape, dtype=np.float32)).astype(dtype)
+        values = draws.standard_normal(shape, dtype=np.float32)
+        values *= np.float32(_deviation(init, shape))
+        return values.astype(dtype, copy=False)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Weights:
+    """The value of one parameter. Lazy: `array()` makes it once and keeps it.
+
+    Raises: InvalidModel from `array()` when values were to be given and were not.
+    """
+
+    type: TensorType
+    recipe: Recipe
+    _made: list[Array] = field(default_factory=list[Array])
+
+    @staticmethod
+    def of(array: Array, key: str) -> Weights:
+        """Given values; the array is kept as it is and must not change afterwards."""
+        array = array.view()
+        array.flags.writeable = False
+        return Weights(TensorType.of(array), Recipe("given", key), [array])
+
+    @property
+    def is_given(self) -> bool:
+        return self.recipe.init == "given"
+
+    def array(self) -> Array:
+        if not self._made:
+            if self.is_given:
+                raise InvalidModel(f"parameter '{self.recipe.key}' has no values here; give its weights file")
+            made = self.recipe.make(self.type)
+            made.flags.writeable = False
+            self._made.append(made)
+        return self._made[0]
+
+    def drawn(self) -> Array:
+        """The values without keeping them, for looks and writes that must stay small."""
+        return self._made[0] if self._made or self.is_given else self.recipe.make(self.type)
+
+
+def _deviation(init: str, shape: tuple[int, ...]) -> float:
+    if init == "small":
+        return 0.05
+    fan_in = max(math.prod(shape[1:]), 1)
+    fan_out = max(math.prod(shape) // max(shape[1], 1), 1) if len(shape) > 1 else 1
+    return math.sqrt(2.0 / fan_in) if init == "he" else math.sqrt(2.0 / (fan_in + fan_out))
+
+
+def _seed_of(key: str, seed: int) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=16).digest(), "little")
