@@ -133,7 +133,7 @@ class _Parser:
     def weights(self, name: str, op: Param, type_: TensorType | None, at: _Token) -> Weights:
         if type_ is None:
             self.fail(f"param %{name} needs a type, such as : f32[64,3,7,7]", at)
-        return Weights(type_, Recipe(op.init, op.key or name, op.seed))
+        return Weights(type_, Recipe(op.init, op.key or name, op.seed, op.value))
 
     def operands(self) -> tuple[Node, ...]:
         self.expect("(")

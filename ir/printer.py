@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from .attributes import format_attributes, quote
 from .graph import Graph, Node
@@ -30,7 +31,7 @@ def print_node(node: Node, *, origins: bool = False) -> str:
         text += f"({', '.join(value_name(operand.name) for operand in node.inputs)})"
     op = node.op
     if isinstance(op, Param) and op.key == node.name:
-        op = Param(op.init, "", op.seed)
+        op = replace(op, key="")
     if attributes := format_attributes(op):
         text += f" {attributes}"
     if node.type is not None:

@@ -27,24 +27,29 @@ INITS = {
     "tenth": "uniform in [0.1, 0.3]: the last gain of a residual branch (Goyal et al. 2017, sec. 5.1)",
     "zeros": "all 0",
     "ones": "all 1",
+    "full": "all `value`",
     "given": "values come with the weights file",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How to draw a parameter: initializer, seed, and the key that sets it apart from its siblings."""
+    """How to draw a parameter: initializer, seed, and the key that sets it apart from its siblings.
+
+    `value` is what `full` fills with.
+    """
 
     init: str
     key: str
     seed: int = 0
+    value: float = 0.0
 
     def make(self, type_: TensorType) -> Array:
         shape = type_.concrete()
         dtype = DTYPES[type_.dtype]
         init = self.init if self.init != "auto" else ("he" if len(shape) > 1 else "around_one")
-        if init in ("zeros", "ones"):
-            return np.full(shape, init == "ones", dtype=dtype)
+        if init in ("zeros", "ones", "full"):
+            return np.full(shape, self.value if init == "full" else init == "ones", dtype=dtype)
         # float32 draws are twice as fast as float64 and enough for any weight
         draws = np.random.Generator(np.random.SFC64(_seed_of(self.key, self.seed)))
         if init in ("around_one", "tenth"):

@@ -22,12 +22,13 @@ class Input:
 class Param:
     """A weight or constant: `init` names its recipe (ir/weights.py), `key` and `seed` set the draw apart.
 
-    An empty `key` stands for the node's own name.
+    An empty `key` stands for the node's own name; `value` is what `full` fills with.
     """
 
     init: str = "auto"
     key: str = ""
     seed: int = 0
+    value: float = 0.0
 
 
 def _written(op: Any) -> TensorType:

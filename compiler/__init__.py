@@ -1,0 +1,1 @@
+"""Front end and driver: the DSL, pipelines, artifacts, verification, one file a command."""

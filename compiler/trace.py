@@ -1,0 +1,193 @@
+"""Tracing: values that carry their graph, scopes, and the user's line for every node."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from ..ir.dims import Dim
+from ..ir.errors import InvalidModel, ShapeError
+from ..ir.graph import Graph, Node, Origin, fresh_name
+from ..ir.op import OpDef
+from ..ir.ops.elementwise import ADD, DIV, MUL, SUB, Add, Div, Mul, Sub
+from ..ir.ops.leaf import INPUT, PARAM, Input, Param
+from ..ir.types import Array, TensorType
+from ..ir.verifier import infer_type
+from ..ir.weights import Recipe, Weights
+from ..passes.windows import leftover
+
+__all__ = ["Trace", "Value", "scope", "user_line"]
+
+_SCOPE: ContextVar[str] = ContextVar("scope", default="")
+_HERE = str(Path(__file__).parent)
+
+
+@contextmanager
+def scope(name: str) -> Iterator[None]:
+    """Names of layers made inside begin with `name.`; scopes nest: `with scope("conv2.0"):`."""
+    outer = _SCOPE.get()
+    token = _SCOPE.set(f"{outer}.{name}" if outer else name)
+    try:
+        yield
+    finally:
+        _SCOPE.reset(token)
+
+
+def user_line() -> str:
+    """`file.py:31`: the innermost line outside the compiler, which is the user's own."""
+    frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    while frame is not None and (frame.f_code.co_filename.startswith(_HERE) or "/contextlib.py" in frame.f_code.co_filename):
+        frame = frame.f_back
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame else ""
+
+
+@dataclass(eq=False)
+class Trace:
+    """A graph under construction. `strict_windows` refuses windows that do not tile their input."""
+
+    name: str
+    strict_windows: bool = False
+    nodes: list[Node] = field(default_factory=list[Node])
+    names: set[str] = field(default_factory=set[str])
+    shared: dict[str, Node] = field(default_factory=dict[str, Node])
+    counts: Counter[str] = field(default_factory=Counter[str])
+
+    def input(self, name: str, type_: TensorType) -> Value:
+        return self._add(Node(fresh_name(name, self.names), INPUT, Input(), (), type_, Origin(user_line())))
+
+    def param(self, name: str, shape: tuple[int, ...], init: str, dtype: str = "f32") -> Value:
+        """A parameter `name`, shared with every earlier one of that name.
+
+        Raises: ShapeError if the earlier one has another shape.
+        """
+        type_ = TensorType(dtype, shape)
+        if name in self.shared:
+            earlier = self.shared[name]
+            if earlier.type != type_:
+                raise ShapeError(f"{user_line()}: parameter '{name}' is reused as {type_}, but was made as {earlier.type} ({earlier.origin.source})")
+            return Value(self, earlier)
+        self._claim(name)
+        node = Node(name, PARAM, Param(init), (), type_, Origin(user_line(), _SCOPE.get()), Weights(type_, Recipe(init, name)))
+        self.shared[name] = node
+        return self._add(node)
+
+    def constant(self, values: Array | float, name: str = "") -> Value:
+        """A parameter with these values; a plain number is written into the text."""
+        if name:
+            self._claim(name)
+        else:
+            name = self.fresh("const")
+        origin = Origin(user_line(), _SCOPE.get())
+        if isinstance(values, int | float):
+            type_ = TensorType("f32", ())
+            weights = Weights(type_, Recipe("full", name, value=float(values)))
+            return self._add(Node(name, PARAM, Param("full", value=float(values)), (), type_, origin, weights))
+        weights = Weights.of(np.ascontiguousarray(values), name)
+        return self._add(Node(name, PARAM, Param("given"), (), weights.type, origin, weights))
+
+    def emit(self, kind: OpDef, op: Any, operands: tuple[Value, ...], name: str = "") -> Value:
+        """One op on values of this trace, its type inferred while the user's line is on the stack.
+
+        `name` is one that `fresh` reserved; without it the op's own name is counted.
+
+        Raises: ShapeError naming the node, the values and the line.
+        """
+        for operand in operands:
+            if operand.trace is not self:
+                raise InvalidModel(f"{user_line()}: {kind.name} mixes values of two networks; call the network inside the other one")
+        origin = Origin(user_line(), _SCOPE.get())
+        node = Node(name or self.fresh(kind.name), kind, op, tuple(v.node for v in operands), None, origin)
+        node = node.like(type=infer_type(node))
+        if self.strict_windows and (found := leftover(node)):
+            raise ShapeError(f"{found[0]} (strict windows)")
+        return self._add(node)
+
+    def fresh(self, base: str) -> str:
+        """Reserve the next unused `scope.base1`, `scope.base2`..."""
+        full = f"{_SCOPE.get()}.{base}" if _SCOPE.get() else base
+        while True:
+            self.counts[full] += 1
+            name = f"{full}{self.counts[full]}"
+            if name not in self.names:
+                self.names.add(name)
+                return name
+
+    def named(self, name: str) -> str:
+        """Reserve `scope.name` as the user wrote it, or `scope.name_1` where that is taken."""
+        return fresh_name(f"{_SCOPE.get()}.{name}" if _SCOPE.get() else name, self.names)
+
+    def graph(self, outputs: list[Value]) -> Graph:
+        inputs = [node for node in self.nodes if node.kind is INPUT]
+        return Graph.of(self.name, inputs, [value.node for value in outputs], self.nodes)
+
+    def _claim(self, name: str) -> None:
+        if name in self.names:
+            raise InvalidModel(f"{user_line()}: the name '{name}' is taken already")
+        self.names.add(name)
+
+    def _add(self, node: Node) -> Value:
+        self.nodes.append(node)
+        return Value(self, node)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Value:
+    """A tensor in a network under construction. Arithmetic with values and numbers works as in NumPy."""
+
+    trace: Trace
+    node: Node
+
+    @property
+    def shape(self) -> tuple[Dim, ...]:
+        return self.node.typed.shape
+
+    @property
+    def rank(self) -> int:
+        return self.node.typed.rank
+
+    @property
+    def channels(self) -> int:
+        """Extent of axis 1.
+
+        Raises: ShapeError when it is missing or not a number.
+        """
+        if self.rank < 2 or not isinstance(channels := self.shape[1], int):
+            raise ShapeError(f"{user_line()}: {self.node.where} is {self.node.type}; a number of channels is needed on axis 1")
+        return channels
+
+    def _binary(self, kind: OpDef, op: Any, other: Value | float, *, swapped: bool = False) -> Value:
+        right = other if isinstance(other, Value) else self.trace.constant(other)
+        return self.trace.emit(kind, op, (right, self) if swapped else (self, right))
+
+    def __add__(self, other: Value | float) -> Value:
+        return self._binary(ADD, Add(), other)
+
+    def __radd__(self, other: float) -> Value:
+        return self._binary(ADD, Add(), other, swapped=True)
+
+    def __sub__(self, other: Value | float) -> Value:
+        return self._binary(SUB, Sub(), other)
+
+    def __rsub__(self, other: float) -> Value:
+        return self._binary(SUB, Sub(), other, swapped=True)
+
+    def __mul__(self, other: Value | float) -> Value:
+        return self._binary(MUL, Mul(), other)
+
+    def __rmul__(self, other: float) -> Value:
+        return self._binary(MUL, Mul(), other, swapped=True)
+
+    def __truediv__(self, other: Value | float) -> Value:
+        return self._binary(DIV, Div(), other)
+
+    def __rtruediv__(self, other: float) -> Value:
+        return self._binary(DIV, Div(), other, swapped=True)

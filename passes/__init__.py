@@ -1,0 +1,1 @@
+"""Passes: one a file; `catalog` lists them, `manager` runs and traces them."""

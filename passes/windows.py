@@ -1,0 +1,55 @@
+"""Windows that do not tile their input: what a stride leaves unread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..ir.graph import Graph, Node
+from ..ir.ops.conv import CONV2D
+from ..ir.ops.pool import AVG_POOL, MAX_POOL
+from ..ir.ops.window import dilated, unread
+
+__all__ = ["Leftover", "leftover", "leftovers"]
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Along `axis` ("rows" or "columns"), `positions` of the padded extent are covered by no window.
+
+    `unread` of them are elements of the input, the rest padding. Units: elements of that axis.
+    """
+
+    node: Node
+    axis: str
+    extent: int
+    kernel: int
+    stride: int
+    positions: int
+    unread: int
+
+    def __str__(self) -> str:
+        lost = f"the last {self.unread} {self.axis} are never read" if self.unread else "only padding is left over"
+        steps = f"{self.positions}/{self.stride}"
+        return f"{self.node.where}: window {self.kernel} with stride {self.stride} does not fit {self.extent} padded {self.axis} ({steps} of a step remain); {lost}"
+
+
+def leftover(node: Node) -> list[Leftover]:
+    """The axes along which a conv or pool that rounds down does not fit; none where sizes are named."""
+    if node.kind not in (CONV2D, MAX_POOL, AVG_POOL) or getattr(node.op, "ceil_mode", False):
+        return []
+    kernel = node.inputs[1].typed.shape[2:] if node.kind is CONV2D else node.op.kernel
+    found: list[Leftover] = []
+    for i, axis in enumerate(("rows", "columns")):
+        size, stride, before, after = node.inputs[0].typed.shape[2 + i], node.op.strides[i], node.op.pads[i], node.op.pads[i + 2]
+        if not isinstance(size, int):
+            continue
+        extent = dilated(kernel[i], node.op.dilations[i])
+        positions, lost = unread(size, extent, stride, before, after)
+        if positions:
+            found.append(Leftover(node, axis, size + before + after, extent, stride, positions, lost))
+    return found
+
+
+def leftovers(graph: Graph) -> list[Leftover]:
+    """Every axis of every window in the graph that does not fit."""
+    return [found for node in graph.ops for found in leftover(node)]
