@@ -20,12 +20,12 @@ def run(
     graph: Graph,
     inputs: Mapping[str, Array],
     precision: str = "f32",
-    on_value: Callable[[Node, Array], Array | None] | None = None,
+    on_value: Callable[[Node, list[Array], Array], Array | None] | None = None,
 ) -> dict[str, Array]:
     """Outputs by name; every float is computed in `precision`.
 
-    `on_value(node, value)` sees each result as it is made, inputs and parameters excepted; an array
-    that it returns takes the place of the value. A value is let go after its last reader.
+    `on_value(node, operands, value)` sees each result as it is made, inputs and parameters excepted; an
+    array that it returns takes the place of the value. A value is let go after its last reader.
 
     Raises: InvalidInput for arrays that do not fit; InvalidModel for a node that cannot be computed.
     """
@@ -39,10 +39,11 @@ def run(
         if node.name in inputs and node in graph.inputs:
             values[node] = _as(inputs[node.name], floats)
         elif node.weights is not None:
-            values[node] = _as(node.weights.array(), floats)
+            values[node] = _as(node.weights.wide() if precision == "f64" else node.weights.array(), floats)
         else:
-            values[node] = _compute(node, [values[operand] for operand in node.inputs], floats)
-            if on_value is not None and (changed := on_value(node, values[node])) is not None:
+            operands = [values[operand] for operand in node.inputs]
+            values[node] = _compute(node, operands, floats)
+            if on_value is not None and (changed := on_value(node, operands, values[node])) is not None:
                 values[node] = changed
         for operand in node.inputs:
             left[operand] -= 1

@@ -147,9 +147,7 @@ def matmul(a: Value, b: Value) -> Value:
     return a.trace.emit(MATMUL, MatMul(), (a, b))
 
 
-def max_pool(
-    x: Value, kernel: Size, stride: Size | None = None, pad: Padding = 0, dilation: Size = 1, ceil_mode: bool = False
-) -> Value:
+def max_pool(x: Value, kernel: Size, stride: Size | None = None, pad: Padding = 0, dilation: Size = 1, ceil_mode: bool = False) -> Value:
     """Greatest value of each window; the stride is the kernel unless given."""
     sizes, strides, dilations = pair(kernel), pair(kernel if stride is None else stride), pair(dilation)
     op = MaxPool(sizes, strides, pads_of(pad, x, sizes, strides, dilations), dilations, ceil_mode)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ _HERE = str(Path(__file__).parent)
 
 
 @contextmanager
-def scope(name: str) -> Iterator[None]:
+def scope(name: str) -> Generator[None]:
     """Names of layers made inside begin with `name.`; scopes nest: `with scope("conv2.0"):`."""
     outer = _SCOPE.get()
     token = _SCOPE.set(f"{outer}.{name}" if outer else name)
@@ -73,7 +73,8 @@ class Trace:
         if name in self.shared:
             earlier = self.shared[name]
             if earlier.type != type_:
-                raise ShapeError(f"{user_line()}: parameter '{name}' is reused as {type_}, but was made as {earlier.type} ({earlier.origin.source})")
+                made = f"made as {earlier.type} ({earlier.origin.source})"
+                raise ShapeError(f"{user_line()}: parameter '{name}' is reused as {type_}, but was {made}; use another name")
             return Value(self, earlier)
         self._claim(name)
         node = Node(name, PARAM, Param(init), (), type_, Origin(user_line(), _SCOPE.get()), Weights(type_, Recipe(init, name)))

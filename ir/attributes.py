@@ -81,8 +81,7 @@ def _format(value: Any) -> str:
     if isinstance(value, str):
         return value if _BARE.match(value) else quote(value)
     if isinstance(value, tuple):
-        parts: tuple[Any, ...] = value
-        return f"[{','.join(_format(part) for part in parts)}]"
+        return f"[{','.join(map(_format, typing.cast('tuple[Any, ...]', value)))}]"
     if isinstance(value, float) and not math.isfinite(value):
         return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
     return repr(value) if isinstance(value, float) else str(value)

@@ -148,8 +148,10 @@ class _Parser:
         name = self.sigil("%", "a value such as %x")
         if name in self.values:
             return self.values[name]
-        later = any(t.text == token.text and self.tokens[i + 1].text == "=" for i, t in enumerate(self.tokens[self.at :], self.at))
-        return self.fail(f"{token.text} is used before its definition (a cycle, or lines out of order)" if later else f"{token.text} is not defined", token)
+        following = zip(self.tokens[self.at :], self.tokens[self.at + 1 :], strict=False)
+        if any(name_token.text == token.text and mark.text == "=" for name_token, mark in following):
+            self.fail(f"{token.text} is used before its definition (a cycle, or lines out of order)", token)
+        return self.fail(f"{token.text} is not defined", token)
 
     def attributes(self) -> dict[str, Any]:
         self.expect("{")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -64,19 +65,25 @@ class Recipe:
 class Weights:
     """The value of one parameter. Lazy: `array()` makes it once and keeps it.
 
+    `compute` makes the values of a parameter that a pass derived from others.
+
     Raises: InvalidModel from `array()` when values were to be given and were not.
     """
 
     type: TensorType
     recipe: Recipe
+    compute: Callable[[], Array] | None = None
     _made: list[Array] = field(default_factory=list[Array])
 
     @staticmethod
     def of(array: Array, key: str) -> Weights:
         """Given values; the array is kept as it is and must not change afterwards."""
-        array = array.view()
-        array.flags.writeable = False
-        return Weights(TensorType.of(array), Recipe("given", key), [array])
+        return Weights(TensorType.of(array), Recipe("given", key), None, [_frozen(array.view())])
+
+    @staticmethod
+    def derived(type_: TensorType, key: str, compute: Callable[[], Array]) -> Weights:
+        """Values that `compute` makes when somebody looks; they are cast to the type once."""
+        return Weights(type_, Recipe("given", key), compute)
 
     @property
     def is_given(self) -> bool:
@@ -84,16 +91,29 @@ class Weights:
 
     def array(self) -> Array:
         if not self._made:
-            if self.is_given:
-                raise InvalidModel(f"parameter '{self.recipe.key}' has no values here; give its weights file")
-            made = self.recipe.make(self.type)
-            made.flags.writeable = False
-            self._made.append(made)
+            self._made.append(self.drawn())
         return self._made[0]
 
     def drawn(self) -> Array:
         """The values without keeping them, for looks and writes that must stay small."""
-        return self._made[0] if self._made or self.is_given else self.recipe.make(self.type)
+        if self._made:
+            return self._made[0]
+        if self.compute is not None:
+            return _frozen(np.ascontiguousarray(self.compute(), dtype=DTYPES[self.type.dtype]))  # the one rounding
+        if self.is_given:
+            raise InvalidModel(f"parameter '{self.recipe.key}' has no values here; give its weights file")
+        return _frozen(self.recipe.make(self.type))
+
+    def wide(self) -> Array:
+        """The values in float64, derived ones before their rounding: what the oracle and further folding use."""
+        if not self.type.is_float:
+            return self.drawn()
+        return np.asarray(self.compute() if self.compute is not None else self.drawn(), dtype=np.float64)
+
+
+def _frozen(array: Array) -> Array:
+    array.flags.writeable = False
+    return array
 
 
 def _deviation(init: str, shape: tuple[int, ...]) -> float:

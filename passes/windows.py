@@ -30,14 +30,15 @@ class Leftover:
     def __str__(self) -> str:
         lost = f"the last {self.unread} {self.axis} are never read" if self.unread else "only padding is left over"
         steps = f"{self.positions}/{self.stride}"
-        return f"{self.node.where}: window {self.kernel} with stride {self.stride} does not fit {self.extent} padded {self.axis} ({steps} of a step remain); {lost}"
+        window = f"window {self.kernel} with stride {self.stride} does not fit {self.extent} padded {self.axis}"
+        return f"{self.node.where}: {window} ({steps} of a step remain); {lost}"
 
 
 def leftover(node: Node) -> list[Leftover]:
     """The axes along which a conv or pool that rounds down does not fit; none where sizes are named."""
     if node.kind not in (CONV2D, MAX_POOL, AVG_POOL) or getattr(node.op, "ceil_mode", False):
         return []
-    kernel = node.inputs[1].typed.shape[2:] if node.kind is CONV2D else node.op.kernel
+    kernel = node.inputs[1].typed.concrete()[2:] if node.kind is CONV2D else node.op.kernel
     found: list[Leftover] = []
     for i, axis in enumerate(("rows", "columns")):
         size, stride, before, after = node.inputs[0].typed.shape[2 + i], node.op.strides[i], node.op.pads[i], node.op.pads[i + 2]

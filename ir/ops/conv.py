@@ -54,10 +54,8 @@ def infer_conv2d(op: Conv2d, x: TensorType, w: TensorType, b: TensorType | None 
 def conv2d(op: Conv2d, x: Array, w: Array, b: Array | None = None) -> Array:
     """One BLAS product per image and block of output rows, over windows unfolded into a bounded buffer."""
     padded = pad_spatial(x, op.pads)
-    c_out, per_group, *kernel = w.shape
-    out = tuple(
-        (size - dilated(k, d)) // s + 1 for size, k, s, d in zip(padded.shape[2:], kernel, op.strides, op.dilations, strict=True)
-    )
+    c_out, _, *kernel = w.shape
+    out = tuple((size - dilated(k, d)) // s + 1 for size, k, s, d in zip(padded.shape[2:], kernel, op.strides, op.dilations, strict=True))
     rows, cols = out
     y = np.empty((x.shape[0], c_out, rows, cols), dtype=x.dtype)
     filters = w.reshape(op.groups, c_out // op.groups, -1)

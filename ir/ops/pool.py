@@ -66,9 +66,7 @@ def infer_pool(op: MaxPool | AvgPool, x: TensorType) -> TensorType:
     extents = [dilated(k, d) for k, d in zip(op.kernel, op.dilations, strict=True)]
     if any(pad >= extent for pad, extent in zip(op.pads, extents * 2, strict=True)):
         raise ShapeError(f"pads {list(op.pads)} reach the kernel's extent {extents[0]}x{extents[1]}: a window would hold padding only")
-    out = [
-        window_count(x.shape[2 + i], extents[i], op.strides[i], op.pads[i], op.pads[i + 2], ceil=op.ceil_mode) for i in (0, 1)
-    ]
+    out = [window_count(x.shape[2 + i], extents[i], op.strides[i], op.pads[i], op.pads[i + 2], ceil=op.ceil_mode) for i in (0, 1)]
     return TensorType(x.dtype, (*x.shape[:2], *out))
 
 

@@ -92,6 +92,10 @@ def infer_concat(op: Concat, *xs: TensorType) -> TensorType:
     return TensorType(first.dtype, (*first.shape[:axis], total, *first.shape[axis + 1 :]))
 
 
+def concat(op: Concat, *xs: Array) -> Array:
+    return np.concatenate(xs, axis=op.axis)
+
+
 def infer_slice(op: Slice, x: TensorType) -> TensorType:
     """Raises: ShapeError for uneven attribute lengths, a zero step, or bounds that a named size leaves open."""
     steps = op.steps or (1,) * len(op.axes)
@@ -211,7 +215,7 @@ def transpose(op: Transpose, x: Array) -> Array:
     return np.ascontiguousarray(x.transpose(op.perm))
 
 
-CONCAT = OpDef("concat", Concat, (1, None), infer_concat, lambda op, *xs: np.concatenate(xs, axis=op.axis), elementwise_cost(0))
+CONCAT = OpDef("concat", Concat, (1, None), infer_concat, concat, elementwise_cost(0))
 SLICE = OpDef("slice", Slice, (1, 1), infer_slice, slice_, elementwise_cost(0))
 PAD = OpDef("pad", Pad, (1, 1), infer_pad, pad, elementwise_cost(0))
 FLATTEN = OpDef("flatten", Flatten, (1, 1), infer_flatten, flatten, elementwise_cost(0))

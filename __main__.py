@@ -1,0 +1,14 @@
+"""`convc` and `python -m convc`: the command line, with the zoo wired in."""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    from .compiler.commands.cli import main as run
+    from .models import ZOO
+
+    run(ZOO)
+
+
+if __name__ == "__main__":
+    main()

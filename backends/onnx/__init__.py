@@ -1,0 +1,1 @@
+"""ONNX: a table row per op, export, and onnxruntime sessions."""

@@ -1,0 +1,111 @@
+"""Graph to ONNX ModelProto. Spec: onnx.ai, IR and operators."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ... import __version__
+from ...ir.errors import InvalidModel, UnsupportedOp, UsageError
+from ...ir.graph import Graph, Node
+from ...ir.types import DTYPES, TensorType
+from ..rows import Unsupported
+from .emitter import Emitter
+from .rows import ROWS
+
+__all__ = ["MIN_OPSET", "newest_opset", "to_model"]
+
+MIN_OPSET = 13  # softmax, and operands in place of attributes, mean what the ops here mean from 13 on
+FALLBACK_OPSET = 22  # without onnxruntime to ask
+MAX_BYTES = 2**31 - 1024  # what one protobuf message can hold
+
+
+def to_model(graph: Graph, opset: int | None = None, metadata: Mapping[str, str] | None = None) -> Any:
+    """The onnx.ModelProto of a typed graph. Names of inputs, outputs and nodes are the graph's.
+
+    Raises: UsageError for an opset out of range; UnsupportedOp, naming the node, for one that ONNX cannot
+    say; InvalidModel for a model over 2 GB.
+    """
+    from onnx import helper
+
+    opset = _checked_opset(opset)
+    to = Emitter(graph, opset)
+    _check_size(graph)
+    for node in graph.ops:
+        row = ROWS[node.kind]
+        if isinstance(row, Unsupported):
+            raise UnsupportedOp(f"{node.where} cannot be exported to ONNX: {row.why}")
+        row(node, to)
+    inputs, outputs = [_value(node) for node in graph.inputs], [_value(node) for node in graph.outputs]
+    outer = {*graph.inputs, *graph.outputs}
+    inner = [_value(node) for node in graph.ops if node not in outer]
+    weights = [_tensor(node) for node in graph.params]
+    body = helper.make_graph(to.nodes, graph.name, inputs, outputs, [*weights, *to.initializers], value_info=inner)
+    imports = [helper.make_opsetid("", opset)]
+    model = helper.make_model(body, opset_imports=imports, producer_name="convc", producer_version=__version__)
+    model.ir_version = max(8, helper.find_min_ir_version_for(imports))
+    helper.set_model_props(model, dict(metadata or {}))
+    return model
+
+
+@functools.cache
+def newest_opset() -> int:
+    """The newest opset that both the onnx package and the installed onnxruntime accept."""
+    from onnx import helper
+    from onnx.defs import onnx_opset_version
+
+    from .session import accepts
+
+    newest = onnx_opset_version()
+    for opset in range(newest, FALLBACK_OPSET, -1):
+        value = helper.make_tensor_value_info("x", 1, [1])
+        body = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "probe", [value], [helper.make_tensor_value_info("y", 1, [1])])
+        imports = [helper.make_opsetid("", opset)]
+        probe = helper.make_model(body, opset_imports=imports, ir_version=helper.find_min_ir_version_for(imports, ignore_unknown=True))
+        if accepts(probe.SerializeToString()):
+            return opset
+    return min(newest, FALLBACK_OPSET)
+
+
+def _checked_opset(opset: int | None) -> int:
+    from onnx.defs import onnx_opset_version
+
+    if opset is None:
+        return newest_opset()
+    if not MIN_OPSET <= opset <= onnx_opset_version():
+        raise UsageError(
+            f"opset {opset} is not supported; choose {MIN_OPSET} to {onnx_opset_version()} (onnxruntime here runs up to {newest_opset()})"
+        )
+    return opset
+
+
+def _check_size(graph: Graph) -> None:
+    total = sum(size for node in graph.params if isinstance(size := node.typed.nbytes, int))
+    if total > MAX_BYTES:
+        raise InvalidModel(f"@{graph.name} has {total / 2**30:.1f} GiB of weights; one ONNX file holds at most 2 GiB")
+
+
+def _value(node: Node) -> Any:
+    from onnx import helper
+
+    return helper.make_tensor_value_info(node.name, _element(node.typed), [d if isinstance(d, int) else str(d) for d in node.typed.shape])
+
+
+def _element(type_: TensorType) -> int:
+    from onnx import helper
+
+    return helper.np_dtype_to_tensor_dtype(DTYPES[type_.dtype])
+
+
+def _tensor(node: Node) -> Any:
+    """An initializer with its bytes, little-endian as the spec asks."""
+    from onnx import TensorProto
+
+    assert node.weights is not None
+    values = node.weights.drawn()
+    tensor = TensorProto(name=node.name, data_type=_element(node.typed), dims=node.typed.concrete())
+    tensor.raw_data = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
+    return tensor

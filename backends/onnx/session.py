@@ -1,0 +1,85 @@
+"""Run an ONNX model in onnxruntime, on CUDA where it works, else on the CPU."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...ir.binding import match_inputs
+from ...ir.errors import BackendMissing, ConvcError, InvalidModel
+from ...ir.graph import Graph
+from ...ir.types import Array
+
+__all__ = ["Session", "accepts", "providers", "version"]
+
+SILENT = 4  # onnxruntime's severity "fatal": it speaks on stderr otherwise, also of GPUs that are not there
+
+
+class Session:
+    """A loaded model. `graph` says what its inputs are; `run` takes and gives arrays by name."""
+
+    def __init__(self, graph: Graph, model: bytes | Path, threads: int | None = None, *, cuda: bool = False) -> None:
+        """Raises: BackendMissing without onnxruntime or CUDA; InvalidModel if it refuses the model."""
+        ort = _onnxruntime()
+        options = ort.SessionOptions()
+        options.log_severity_level = SILENT
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
+        self.graph = graph
+        try:
+            self._session = ort.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=wanted)
+        except Exception as error:
+            raise InvalidModel(f"onnxruntime refuses @{graph.name}: {_first_line(error)}") from error
+        if cuda and "CUDAExecutionProvider" not in self._session.get_providers():
+            raise BackendMissing("onnxruntime cannot use CUDA here; install a driver and onnxruntime-gpu's CUDA libraries, or use the CPU")
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by name.
+
+        Raises: InvalidInput for arrays that do not fit the graph; ConvcError if the run fails.
+        """
+        match_inputs(self.graph, inputs)
+        names = [node.name for node in self.graph.outputs]
+        try:
+            results = self._session.run(list(dict.fromkeys(names)), dict(inputs))
+        except Exception as error:
+            raise ConvcError(f"onnxruntime failed on @{self.graph.name}: {_first_line(error)}") from error
+        return dict(zip(dict.fromkeys(names), results, strict=True))
+
+
+def accepts(model: bytes) -> bool:
+    """Whether onnxruntime loads the model; False too when it is not installed."""
+    try:
+        ort = _onnxruntime()
+    except BackendMissing:
+        return False
+    options = ort.SessionOptions()
+    options.log_severity_level = SILENT
+    try:
+        ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception:  # any refusal is the answer no
+        return False
+    return True
+
+
+def providers() -> list[str]:
+    """The execution providers that this onnxruntime was built with."""
+    return list(_onnxruntime().get_available_providers())
+
+
+def version() -> str:
+    return str(_onnxruntime().__version__)
+
+
+def _onnxruntime() -> Any:
+    try:
+        return importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise BackendMissing(f"onnxruntime cannot be imported ({error}); pip install onnxruntime") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]

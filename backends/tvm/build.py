@@ -1,0 +1,177 @@
+"""Graph to shared library: stock schedules for CPU, and for CUDA cross-compiled without a GPU."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...ir.errors import BackendMissing, ConvcError, UnsupportedOp
+from ...ir.graph import Graph, Node
+from ...ir.ops.leaf import INPUT, Input
+from .host import cuda_compiler, host_cpu, tvm
+from .lower import lower, reason
+from .pipeline import cpu_pipeline, cuda_pipeline
+
+__all__ = ["CpuBuild", "CudaBuild", "build_cpu", "build_cuda"]
+
+CUDA_ARCH = "sm_90"  # H100 and H200
+CUDA_HOST_CPU = "x86-64-v3"  # the kernels' launcher; the machine with the GPU is not this one
+
+
+@dataclass(frozen=True, slots=True)
+class CpuBuild:
+    """Units: `seconds` for lowering, compiling and linking. `target` is TVM's description, JSON."""
+
+    library: Path
+    target: str
+    seconds: float
+    tvm: str
+
+
+@dataclass(frozen=True, slots=True)
+class CudaBuild:
+    """`check` says which compiler turned `source` into `cubin`, or why none did. Units: `seconds` without that check."""
+
+    library: Path
+    source: Path
+    cubin: Path | None
+    check: str
+    target: str
+    seconds: float
+    tvm: str
+
+
+def build_cpu(graph: Graph, path: str | Path, *, mcpu: str | None = None) -> CpuBuild:
+    """Compile for this machine's processor, or LLVM's `mcpu`, and write the library at `path`.
+
+    Raises: UnsupportedOp naming the node that TVM cannot compile; BackendMissing without a linker.
+    """
+    host = tvm()
+    start = time.perf_counter()
+    target = host.target.Target({"kind": "llvm", "mcpu": mcpu or host_cpu()})
+    executable = _compile(graph, lambda module: host.compile(module, target=target, relax_pipeline=cpu_pipeline(target)))
+    library = Path(path)
+    _export(executable, library)
+    return CpuBuild(library, str(target), time.perf_counter() - start, str(host.__version__))
+
+
+def build_cuda(graph: Graph, directory: str | Path, *, cuda_graph: bool = False) -> CudaBuild:
+    """Compile for sm_90 and write `net.so`, its kernels as `kernels.cu` and, where a CUDA compiler is here, `kernels.cubin`.
+
+    `cuda_graph` captures launches into CUDA graphs where sizes are known.
+
+    Raises: UnsupportedOp naming the node that TVM cannot compile; BackendMissing without a linker.
+    """
+    host = tvm()
+    folder = Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    target = _cuda_target(host)
+
+    def compiled(module: Any) -> Any:
+        with host.transform.PassContext(config={"relax.backend.use_cuda_graph": cuda_graph}):
+            return host.compile(module, target=target, relax_pipeline=cuda_pipeline(target))
+
+    executable = _compile(graph, compiled)
+    library, source = folder / "net.so", folder / "kernels.cu"
+    _export(executable, library)
+    code = _cuda_source(executable)
+    _write_whole(source, lambda temporary: temporary.write_text(code))
+    seconds = time.perf_counter() - start
+    cubin, check = _check_cuda(host, target, code, folder / "kernels.cubin")
+    return CudaBuild(library, source, cubin, check, str(target), seconds, str(host.__version__))
+
+
+def _cuda_target(host: Any) -> Any:
+    """The limits are written down because there is no GPU to ask."""
+    return host.target.Target(
+        {
+            "kind": "cuda",
+            "arch": CUDA_ARCH,
+            "max_threads_per_block": 1024,
+            "max_shared_memory_per_block": 49152,
+            "thread_warp_size": 32,
+        },
+        host={"kind": "llvm", "mcpu": CUDA_HOST_CPU},
+    )
+
+
+def _compile(graph: Graph, compiled: Callable[[Any], Any]) -> Any:
+    module = lower(graph)
+    try:
+        return compiled(module)
+    except Exception as error:  # TVM raises many kinds, and none names an op
+        culprit = _culprit(graph, compiled)
+        where = culprit.where if culprit else f"graph @{graph.name}"
+        raise UnsupportedOp(f"{where} cannot be compiled by TVM: {reason(error)}") from error
+
+
+def _culprit(graph: Graph, compiled: Callable[[Any], Any]) -> Node | None:
+    """The first node that does not compile on its own either. Nodes alike are tried once."""
+    tried: set[Any] = set()
+    for node in graph.ops:
+        key = (node.kind, node.op, tuple(operand.typed for operand in node.inputs))
+        if key in tried:
+            continue
+        tried.add(key)
+        operands = tuple(Node(f"operand{i}", INPUT, Input(), (), operand.type) for i, operand in enumerate(node.inputs))
+        try:
+            compiled(lower(Graph.of(node.name, operands, (node.reading(operands),))))
+        except Exception:
+            return node
+    return None
+
+
+def _export(executable: Any, path: Path) -> None:
+    if tvm().support.cc.get_cc() is None:
+        raise BackendMissing("no C compiler to link the library with; install gcc or clang, or set CC")
+    try:
+        _write_whole(path, lambda temporary: executable.export_library(str(temporary)))
+    except RuntimeError as error:  # the compiler's own words
+        raise BackendMissing(f"the library {path} cannot be linked: {reason(error)}") from error
+
+
+def _write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """A file appears complete or not at all."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        temporary = Path(folder) / path.name  # keeps the suffix, by which TVM chooses the format
+        write(temporary)
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+
+
+def _cuda_source(executable: Any) -> str:
+    """The text of every CUDA module that the executable imports."""
+    left, found = [executable.mod], list[str]()
+    while left:
+        module = left.pop()
+        if module.kind == "cuda":
+            found.append(str(module.inspect_source()))
+        left.extend(module.imports)
+    return "\n".join(found)
+
+
+def _check_cuda(host: Any, target: Any, code: str, path: Path) -> tuple[Path | None, str]:
+    """Compile the source for real. Returns: the cubin and what made it, or why there is none.
+
+    Raises: ConvcError when the compiler refuses the code.
+    """
+    if not code:
+        return None, "not checked: the network needs no kernel"
+    compiler = cuda_compiler()
+    if compiler is None:
+        return None, "not checked: neither nvcc nor NVRTC (cuda-bindings) is here"
+    try:
+        with target:
+            cubin = bytes(host.support.nvcc.compile_cuda(code, target_format="cubin", arch=CUDA_ARCH, compiler=compiler))
+    except RuntimeError as error:
+        said = [line for line in str(error).splitlines() if "error" in line] or [reason(error)]
+        raise ConvcError(f"{compiler} refuses the CUDA source of {path.parent}: {said[-1].strip()}") from error
+    _write_whole(path, lambda temporary: temporary.write_bytes(cubin))
+    return path, f"{compiler} made a cubin of {len(cubin)} bytes for {CUDA_ARCH}"

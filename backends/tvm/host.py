@@ -1,0 +1,89 @@
+"""The one door to TVM: it is untyped, reads its thread count when imported, and may not be there."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from ...ir.errors import BackendMissing, UsageError
+
+__all__ = ["cuda_compiler", "host_cpu", "physical_cores", "thread_count", "tvm", "use_threads"]
+
+INSTALL = 'pip install "apache-tvm==0.27.0.post1" "apache-tvm-ffi==0.1.14.post0"'  # a newer ffi crashes in schedules
+_ALL_CORES = 1  # a mode of TVM's pool; it changes nothing but which cores are preferred
+_CPU_TOPOLOGY = Path("/sys/devices/system/cpu")
+
+
+def tvm(threads: int | None = None) -> Any:
+    """The tvm package, imported on first use with `threads` workers (default: one a physical core).
+
+    Raises: BackendMissing where it cannot be imported.
+    """
+    if "tvm" not in sys.modules:
+        # TVM would take one thread. It reads this once, and no pool grows beyond it later.
+        os.environ.setdefault("TVM_NUM_THREADS", str(max(threads or 0, physical_cores())))
+    try:
+        package: Any = importlib.import_module("tvm")
+        importlib.import_module("tvm.relax")
+        importlib.import_module("tvm.topi")
+    except (ImportError, OSError) as error:  # OSError: a shared library that does not load
+        raise BackendMissing(f"Apache TVM cannot be imported ({error}); install it with: {INSTALL}") from error
+    if threads is not None:
+        use_threads(threads)
+    return package
+
+
+def use_threads(threads: int) -> None:
+    """Set the number of workers for kernels that the calling thread runs: TVM keeps a pool for each caller.
+
+    Raises: UsageError for a number below 1.
+    """
+    if threads < 1:
+        raise UsageError(f"{threads} threads; at least 1 is needed")
+    tvm().get_global_func("runtime.config_threadpool")(_ALL_CORES, threads)
+
+
+def thread_count() -> int:
+    """The workers TVM really uses for the calling thread."""
+    return int(tvm().get_global_func("runtime.NumThreads")())
+
+
+def host_cpu() -> str:
+    """LLVM's name of this machine's processor, such as znver5."""
+    return str(tvm().get_global_func("tvm.codegen.llvm.GetHostCPUName")())
+
+
+def physical_cores() -> int:
+    """Cores this process may run on, hyperthreads of one core counted once."""
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    return max(1, len({_core_of(cpu) for cpu in usable}))
+
+
+def _core_of(cpu: int) -> str:
+    """The same text for hyperthreads of one core; the number itself where the system does not tell."""
+    try:
+        return (_CPU_TOPOLOGY / f"cpu{cpu}" / "topology" / "thread_siblings_list").read_text().strip()
+    except OSError:
+        return str(cpu)
+
+
+def cuda_compiler() -> str | None:
+    """What can turn CUDA source into machine code here: nvcc, nvrtc, or nothing.
+
+    TVM compiles when a library is loaded, with --use_fast_math unless told otherwise; from the first call on it is told.
+    """
+    os.environ.setdefault("TVM_CUDA_NVCC_NO_FAST_MATH", "1")
+    # NVRTC gets --use_fast_math in any case; these take back what of it can be taken back
+    os.environ.setdefault("TVM_CUDA_NVRTC_EXTRA_OPTS", "--ftz=false --prec-div=true --prec-sqrt=true")
+    if shutil.which("nvcc"):
+        os.environ.setdefault("TVM_CUDA_COMPILE_MODE", "nvcc")
+        return "nvcc"
+    try:
+        importlib.import_module("cuda.bindings.nvrtc")
+    except (ImportError, OSError):
+        return None
+    return "nvrtc"

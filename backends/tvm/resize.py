@@ -1,0 +1,77 @@
+"""Lowering of resize. TVM's resize2d has no scales (it divides the sizes, which differs where a result was rounded down),
+divides by zero for one aligned row, and finds positions in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ...ir.graph import Node
+from ...ir.ops.resize import Resize
+from .emitter import Emitter
+
+__all__ = ["resize"]
+
+
+def resize(emitter: Emitter, node: Node, x: Any) -> Any:
+    op: Resize = node.op
+    sample = _nearest if op.mode == "nearest" else _bilinear
+    return emitter.compute(node, lambda x, shape: sample(emitter, op, x, shape), x)
+
+
+def _nearest(emitter: Emitter, op: Resize, x: Any, shape: Any) -> Any:
+    tirx = emitter.tirx
+    rounding: Callable[[Any], Any] = {
+        "round_prefer_floor": lambda at: tirx.ceil(at - 0.5),
+        "round_prefer_ceil": lambda at: tirx.floor(at + 0.5),
+        "floor": tirx.floor,
+        "ceil": tirx.ceil,
+    }[op.rounding]
+    rows, cols = (_table(emitter, op, axis, x, shape, rounding, "int64") for axis in (0, 1))
+    return emitter.te.compute(shape, lambda n, c, i, j: x[n, c, rows[i], cols[j]], "resize")
+
+
+def _bilinear(emitter: Emitter, op: Resize, x: Any, shape: Any) -> Any:
+    rows, cols = (_table(emitter, op, axis, x, shape, lambda at: at, "float64") for axis in (0, 1))
+
+    def blend(n: Any, c: Any, i: Any, j: Any) -> Any:
+        (top, bottom, down), (left, right, across) = _between(emitter, x, rows[i], 2), _between(emitter, x, cols[j], 3)
+        lefts = x[n, c, top, left] * (1 - down) + x[n, c, bottom, left] * down
+        rights = x[n, c, top, right] * (1 - down) + x[n, c, bottom, right] * down
+        return lefts * (1 - across) + rights * across
+
+    return emitter.te.compute(shape, blend, "resize")
+
+
+def _between(emitter: Emitter, x: Any, at: Any, axis: int) -> tuple[Any, Any, Any]:
+    """The two elements around position `at`, and the share of the second."""
+    floor = emitter.tirx.floor(at)
+    low = floor.astype("int64")
+    return low, emitter.te.min(low + 1, x.shape[axis] - 1), (at - floor).astype(x.dtype)
+
+
+def _table(emitter: Emitter, op: Resize, axis: int, x: Any, shape: Any, settle: Callable[[Any], Any], dtype: str) -> Any:
+    """The place in x of each result row or column, found once instead of for every pixel."""
+    last = (x.shape[2 + axis] - 1).astype("float64")
+    first = emitter.tirx.const(0.0, "float64")
+
+    def place(i: Any) -> Any:
+        at = settle(_source(emitter, op, axis, i, x, shape))
+        return emitter.te.max(emitter.te.min(at, last), first).astype(dtype)
+
+    return emitter.te.compute((shape[2 + axis],), place, f"resize_axis{2 + axis}")
+
+
+def _source(emitter: Emitter, op: Resize, axis: int, i: Any, x: Any, shape: Any) -> Any:
+    """Where result position i lies on the input's axis, in elements: step by step the formula of ir/ops/resize.py."""
+    to = i.astype("float64")
+    before, after = (extent[2 + axis].astype("float64") for extent in (x.shape, shape))
+    zero, one = (emitter.tirx.const(value, "float64") for value in (0.0, 1.0))
+    scale = after / before if op.sizes else emitter.tirx.const(op.scales[axis], "float64")
+    if op.coordinates == "asymmetric":
+        return to / scale
+    if op.coordinates == "align_corners":
+        # after is 1 only where to is 0: the divisor just has to be a number
+        return to * ((before - one) / emitter.te.max(after - one, one))
+    half = (to + 0.5) / scale - 0.5
+    return emitter.tirx.Select(after == one, zero, half) if op.coordinates == "pytorch_half_pixel" else half

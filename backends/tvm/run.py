@@ -1,0 +1,137 @@
+"""The runtime: a built library with its weights, callable from any thread."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...ir.binding import match_inputs
+from ...ir.errors import ArtifactError, BackendMissing, InvalidInput, InvalidModel, UsageError
+from ...ir.graph import Graph, Node
+from ...ir.types import Array, TensorType
+from .host import cuda_compiler, thread_count, tvm, use_threads
+from .lower import reason
+
+__all__ = ["DEVICES", "Module"]
+
+DEVICES = ("cpu", "cuda")
+ALIGNMENT = 64  # bytes; TVM's kernels count on it
+
+
+class Module:
+    """A library that is ready to run. Made by `Module.load`.
+
+    TVM's virtual machine is not thread-safe, so every thread that calls `run` gets one of its own;
+    they share the code and the weights.
+    """
+
+    def __init__(self, graph: Graph, library: Any, device: Any, weights: list[Any], threads: int) -> None:
+        self.graph = graph
+        self.threads = threads
+        self._library = library
+        self._device = device
+        self._weights = weights
+        self._local = threading.local()
+
+    @staticmethod
+    def load(
+        path: str | Path,
+        graph: Graph,
+        weights: Mapping[str, Array] | None = None,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+    ) -> Module:
+        """The library at `path`, built from `graph`, of which only the names and types of its ends are read.
+
+        `weights` are the parameters' values by name (default: the graph's own); arrays that are 64-byte
+        aligned are shared and must not change. `threads` bounds the workers (default: a core each); the
+        number in use is `Module.threads`.
+
+        Raises: BackendMissing without TVM or the device; ArtifactError for a file that is no library;
+        InvalidInput for weights that do not fit.
+        """
+        host = tvm(threads)
+        place = _device(host, device)
+        library = _library(host, Path(path))
+        tensors = [_tensor(host, _weight(node, weights), place) for node in graph.params]
+        return Module(graph, library, place, tensors, thread_count())
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by name. Safe to call from many threads at once.
+
+        Raises: InvalidInput for arrays that do not fit.
+        """
+        match_inputs(self.graph, inputs)
+        host = tvm()
+        if thread_count() != self.threads:  # the pool belongs to the calling thread, and another module may have set it
+            use_threads(self.threads)
+        given = [_tensor(host, inputs[node.name], self._device) for node in self.graph.inputs]
+        try:
+            results = self._main()(*given, *self._weights)
+        except Exception as error:
+            raise InvalidModel(f"graph @{self.graph.name} fails in TVM: {reason(error)}") from error
+        return {node.name: results[i].numpy() for i, node in enumerate(self.graph.outputs)}
+
+    def _main(self) -> Any:
+        """The calling thread's entry point."""
+        if not hasattr(self._local, "main"):
+            self._local.vm = tvm().relax.VirtualMachine(self._library, self._device)
+            self._local.main = self._local.vm["main"]
+        return self._local.main
+
+
+def _device(host: Any, name: str) -> Any:
+    if name not in DEVICES:
+        raise UsageError(f"unknown device '{name}'; known are {', '.join(DEVICES)}")
+    if name == "cpu":
+        return host.cpu()
+    if not host.cuda(0).exist:
+        raise BackendMissing("no CUDA device is here; run with device cpu, or on a machine with an NVIDIA GPU and its driver")
+    if cuda_compiler() is None:
+        raise BackendMissing("a CUDA library is compiled when loaded; install nvcc, or: pip install cuda-bindings")
+    return host.cuda(0)
+
+
+def _library(host: Any, path: Path) -> Any:
+    """Loaded from a copy with a name of its own: for a path that it knows, the linker returns what it found there the first time."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="convc-") as folder:
+            return host.runtime.load_module(shutil.copyfile(path, f"{folder}/net.so"))
+    except Exception as error:
+        raise ArtifactError(f"{path} is not a library TVM can load: {reason(error)}") from error
+
+
+def _weight(node: Node, weights: Mapping[str, Array] | None) -> Array:
+    if weights is None:
+        assert node.weights is not None
+        return node.weights.drawn()
+    if node.name not in weights:
+        raise InvalidInput(f"the weights hold no value for parameter '{node.name}' ({node.type})")
+    array = weights[node.name]
+    if TensorType.of(array) != node.type:
+        raise InvalidInput(f"the weight '{node.name}' is {TensorType.of(array)}, expected {node.type}")
+    return array
+
+
+def _tensor(host: Any, array: Array, device: Any) -> Any:
+    """A TVM tensor, sharing memory with the array where the device and its alignment allow."""
+    array = np.asarray(array, order="C")
+    if device.dlpack_device_type() == host.cpu().dlpack_device_type() and array.ctypes.data % ALIGNMENT == 0 and array.size:
+        return host.runtime.from_dlpack(np.asarray(_Writable(array)))
+    return host.runtime.tensor(array, device)
+
+
+class _Writable:
+    """A read-only array passed off as writable: DLPack before 1.0 knows no other, and TVM never writes to arguments."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array  # keeps the memory alive
+        interface = dict(array.__array_interface__)
+        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}

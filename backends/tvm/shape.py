@@ -1,0 +1,70 @@
+"""Lowerings of the ops that move values: slice, pad, concat, reshapes, transpose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...ir.graph import Node
+from ...ir.ops.shape import Concat, Pad, Slice, Transpose
+from .emitter import Emitter
+
+__all__ = ["concat", "pad", "reshape", "slice_", "transpose"]
+
+
+def concat(emitter: Emitter, node: Node, *xs: Any) -> Any:
+    op: Concat = node.op
+    return emitter.ops.concat(list(xs), axis=op.axis) if len(xs) > 1 else xs[0]
+
+
+def reshape(emitter: Emitter, node: Node, x: Any) -> Any:
+    """Flatten too: the type already knows what -1 or an axis stands for."""
+    return emitter.ops.reshape(x, emitter.shape(node.typed))
+
+
+def transpose(emitter: Emitter, node: Node, x: Any) -> Any:
+    op: Transpose = node.op
+    return emitter.ops.permute_dims(x, list(op.perm))
+
+
+def slice_(emitter: Emitter, node: Node, x: Any) -> Any:
+    """Bounds are settled here by Python's rules: strided_slice crashes on a large end of a named size."""
+    op: Slice = node.op
+    extents = node.inputs[0].typed.shape
+    moves = {axis: (0, 1) for axis in range(len(extents))}
+    for axis, start, end, step in zip(op.axes, op.starts, op.ends, op.steps or (1,) * len(op.axes), strict=True):
+        extent = extents[axis]
+        # A named size admits only whole-axis slices with a positive step (infer_slice), which start at 0.
+        first = slice(start, end, step).indices(extent)[0] if isinstance(extent, int) else 0
+        moves[axis % len(extents)] = first, step
+
+    def take(x: Any, shape: Any) -> Any:
+        return emitter.te.compute(shape, lambda *at: x[tuple(moves[a][0] + i * moves[a][1] for a, i in enumerate(at))], "slice")
+
+    return emitter.compute(node, take, x)
+
+
+def pad(emitter: Emitter, node: Node, x: Any) -> Any:
+    op: Pad = node.op
+    if op.mode == "reflect":
+        return _reflected(emitter, node, x)
+    half = len(op.pads) // 2
+    widths = [width for pair in zip(op.pads[:half], op.pads[half:], strict=True) for width in pair]
+    mode = {"constant": "constant", "edge": "replicate"}[op.mode]
+    return emitter.ops.nn.pad(x, widths, pad_mode=mode, pad_value=op.value)
+
+
+def _reflected(emitter: Emitter, node: Node, x: Any) -> Any:
+    """As often as it takes: a named size may turn out small, and Relax's single reflection would read beyond the input."""
+    op: Pad = node.op
+    te, tirx = emitter.te, emitter.tirx
+
+    def mirrored(place: Any, size: Any) -> Any:
+        period = 2 * (size - 1)
+        folded = tirx.floormod(place, te.max(period, 1))
+        return te.min(folded, period - folded)
+
+    def grow(x: Any, shape: Any) -> Any:
+        places = range(len(op.pads) // 2)
+        return te.compute(shape, lambda *at: x[tuple(mirrored(at[a] - op.pads[a], x.shape[a]) for a in places)], "pad")
+
+    return emitter.compute(node, grow, x)

@@ -1,0 +1,62 @@
+"""`convc`: the group of commands."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from ... import __version__
+from ..network import ZooEntry
+from .options import Desk, run_request
+
+__all__ = ["main"]
+
+# Each name is a file beside this one that defines `command`.
+COMMANDS = {
+    "models": "networks in the zoo",
+    "doctor": "what this machine can do: backends, threads, GPU",
+    "summary": "a line per layer: output, memory, parameters, multiply-adds",
+    "inspect": "what each pass did, as counts and diffs",
+    "opt": "passes on IR text: text in, text out",
+    "export": "write an ONNX file",
+    "compile": "an artifact directory, checked against the reference",
+    "run": "run an artifact or a model on a photograph or arrays",
+    "verify": "check backends, or two networks, against float64",
+}
+
+
+class Lazy(click.Group):
+    """Imports a command's file only when it is called, so that `convc summary` does not wait for the others."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f".{cmd_name}", __package__).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def main(zoo: Mapping[str, ZooEntry]) -> None:
+    """Run the command line with the networks of `zoo`. Exit codes: 0 fine, 1 results differ, 2 usage, 3 invalid
+    model or input, 4 an op the target cannot do, 5 a backend that is not there."""
+
+    @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+    @click.version_option(__version__, prog_name="convc")
+    @click.option("-v", "--verbose", count=True, help="Say more.")
+    @click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors.")
+    @click.pass_context
+    def convc(ctx: click.Context, verbose: int, quiet: bool) -> None:
+        """The CNN compiler that shows its work."""
+        ctx.obj = Desk(zoo, -1 if quiet else verbose)
+
+    group: Any = convc
+    run_request(lambda: group.main(prog_name="convc", standalone_mode=False) or 0)

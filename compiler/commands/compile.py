@@ -1,0 +1,48 @@
+"""convc compile"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..compile import TARGETS, compile_network
+from ..load import Request
+from .options import Desk, emit_json, model_options
+
+__all__ = ["command"]
+
+
+@click.command("compile")
+@model_options
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The artifact directory to write.")
+@click.option("-t", "--target", type=click.Choice(TARGETS), default="cpu", show_default=True)
+@click.option("-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="Optimization level.")
+@click.option("--opset", type=int, help="Opset of the ONNX file in the artifact.")
+@click.option("--threads", type=click.IntRange(1), help="Threads while checking; default: one a physical core.")
+@click.option("--no-check", is_flag=True, help="Do not run the result against the reference.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random input of the check.")
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
+@click.pass_obj
+def command(
+    desk: Desk,
+    request: Request,
+    output: Path,
+    target: str,
+    level: int,
+    opset: int | None,
+    threads: int | None,
+    no_check: bool,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Compile MODEL into an artifact directory and check it against the reference."""
+    graph = desk.load(request)
+    made = compile_network(
+        graph, output, target, level, opset=opset, threads=threads, check=not no_check, seed=seed, say=lambda text: desk.say(f"  {text}")
+    )
+    if as_json:
+        emit_json(made.manifest)
+    else:
+        sizes = ", ".join(f"{name} {record['bytes']:,}" for name, record in made.manifest["files"].items())
+        desk.say(f"wrote {output} ({sizes} bytes)")

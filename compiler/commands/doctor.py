@@ -1,0 +1,77 @@
+"""convc doctor"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import click
+
+from ... import __version__
+from ...ir.errors import BackendMissing
+from ...ir.ops import OPS
+from ..engines import ENGINES
+from .options import Desk, emit_json
+
+__all__ = ["command"]
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_obj
+def command(desk: Desk, as_json: bool) -> None:
+    """Say what this machine can do. Exits with 5 if a backend is missing."""
+    found = {
+        "convc": f"{__version__}, {len(OPS)} ops, {len(desk.zoo)} networks",
+        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        "threads": f"{os.cpu_count()} logical processors",
+        "reference": f"NumPy {version('numpy')}",
+        "onnx": _try(_onnx),
+        "tvm": _try(_tvm),
+        "cuda": _try(_cuda),
+        "c compiler": shutil.which("cc") or shutil.which("gcc") or "missing: TVM links libraries with it; install gcc or clang",
+    }
+    if as_json:
+        emit_json(found)
+    else:
+        for name, text in found.items():
+            click.echo(f"{name:10}  {text}")
+    missing = [name for name in ENGINES if found[name].startswith("missing")]
+    if missing:
+        raise BackendMissing(f"{' and '.join(missing)} cannot run here")
+
+
+def _try(look: Callable[[], str]) -> str:
+    try:
+        return look()
+    except (BackendMissing, PackageNotFoundError) as error:
+        return f"missing: {error}"
+
+
+def _onnx() -> str:
+    from ...backends.onnx.export import newest_opset
+    from ...backends.onnx.session import version as runtime
+
+    return f"onnx {version('onnx')}, onnxruntime {runtime()}, exports opset {newest_opset()} by default"
+
+
+def _tvm() -> str:
+    from ...backends.tvm.host import host_cpu, thread_count, tvm
+
+    host: Any = tvm()
+    return f"TVM {host.__version__}, tvm-ffi {version('apache-tvm-ffi')}, {host_cpu()}, {thread_count()} threads"
+
+
+def _cuda() -> str:
+    from ...backends.onnx.session import providers
+    from ...backends.tvm.host import cuda_compiler, tvm
+
+    gpu = "a GPU is here" if tvm().cuda(0).exist else "no GPU: -t cuda compiles for sm_90 and cannot run here"
+    compiler = cuda_compiler()
+    checks = f"{compiler} checks the source" if compiler else "neither nvcc nor NVRTC: the source is not checked"
+    provider = "with" if "CUDAExecutionProvider" in providers() else "without"
+    return f"{gpu}; {checks}; onnxruntime {provider} its CUDA provider"

@@ -1,0 +1,73 @@
+"""convc inspect"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from ...ir.graph import Graph
+from ...ir.printer import print_graph
+from ...passes.manager import Stage
+from ..load import Request
+from ..report import graph_diff, stage_line
+from .options import Desk, emit_json, model_options, pass_options, run_pipeline
+
+__all__ = ["command"]
+
+COLOURS = {"+": "green", "-": "red", "@": "cyan"}
+
+
+@click.command("inspect")
+@model_options
+@pass_options
+@click.option("--diff", is_flag=True, help="Show what each pass changed, line by line.")
+@click.option("--context", type=click.IntRange(0), default=2, show_default=True, help="Unchanged lines around each change.")
+@click.option("--ir", is_flag=True, help="Print the final graph.")
+@click.option("--list-passes", is_flag=True, help="Print the pipeline with its reasons and stop.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_obj
+def command(desk: Desk, request: Request, diff: bool, context: int, ir: bool, list_passes: bool, as_json: bool, **passes: Any) -> None:
+    """Show what each pass does to MODEL."""
+    original = desk.load(request)
+    graph, trace = run_pipeline(desk, original, **passes)
+    if list_passes:
+        for stage in trace:
+            click.echo(f"{stage.name:16} {stage.why}")
+        return
+    if as_json:
+        emit_json([_record(stage) for stage in trace])
+        return
+    before = original
+    for stage in trace:
+        if before.nodes and all(node.type is not None for node in before.nodes):
+            click.echo(stage_line(before, stage))
+        else:
+            click.echo(f"{stage.name}: {len(stage.rewrites)} rewrites, {stage.seconds * 1e3:.1f} ms")
+        click.echo(f"    why: {stage.why}")
+        if diff:
+            _print_diff(before, stage, context)
+        before = stage.graph
+    if ir:
+        click.echo(print_graph(graph), nl=False)
+
+
+def _print_diff(before: Graph, stage: Stage, context: int) -> None:
+    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    for line in graph_diff(before, stage.graph, context):
+        click.echo("    " + (click.style(line, fg=COLOURS.get(line[0])) if coloured else line))
+
+
+def _record(stage: Stage) -> dict[str, Any]:
+    cost = stage.cost
+    return {
+        "pass": stage.name,
+        "why": stage.why,
+        "seconds": stage.seconds,
+        "ops": dict(stage.op_counts),
+        "macs": cost.macs,
+        "params": cost.params,
+        "rewrites": [{"rule": r.rule, "root": r.root, "took": list(r.took), "made": list(r.made)} for r in stage.rewrites],
+    }

@@ -1,0 +1,34 @@
+"""convc opt"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ...ir.parser import parse_graph
+from ...ir.printer import print_graph
+from ..files import write_file
+from ..load import read_text
+from .options import Desk, pass_options, run_pipeline
+
+__all__ = ["command"]
+
+
+@click.command("opt")
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@pass_options
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write here instead of standard output.")
+@click.option("--origins", is_flag=True, help="Also print where each node came from.")
+@click.pass_obj
+def command(desk: Desk, file: Path, output: Path | None, origins: bool, **passes: Any) -> None:
+    """Run passes on the IR text in FILE ('-' for standard input) and print the result."""
+    text, name = (sys.stdin.read(), "<stdin>") if str(file) == "-" else (read_text(file), file.name)
+    graph, _ = run_pipeline(desk, parse_graph(text, name), **passes)
+    result = print_graph(graph, origins=origins)
+    if output is None:
+        click.echo(result, nl=False)
+    else:
+        write_file(output, result.encode())

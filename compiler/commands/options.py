@@ -1,0 +1,138 @@
+"""Options and output that commands share. Results go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ...ir.errors import UsageError
+from ...ir.graph import Graph
+from ...passes.manager import Stage, Step, run_passes, select
+from ..load import Request, load
+from ..network import ZooEntry
+from ..pipelines import LEVELS
+
+__all__ = ["Desk", "emit_json", "model_options", "pass_options", "run_pipeline", "run_request"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What every command gets: the zoo, and how much to say."""
+
+    zoo: Mapping[str, ZooEntry]
+    verbosity: int = 0
+
+    def say(self, text: str, level: int = 0) -> None:
+        """A line on stderr, for people; `level` 1 needs -v, and -q silences all."""
+        if self.verbosity >= level:
+            click.echo(text, err=True)
+
+    def load(self, request: Request) -> Graph:
+        return load(request, self.zoo)
+
+
+def emit_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2))
+
+
+def model_options(command: F) -> F:
+    """MODEL and what shapes it. The command receives one `request`."""
+    import functools
+
+    @functools.wraps(command)
+    def wrapped(*, model: str, inputs: tuple[str, ...], settings: tuple[str, ...], weights: Path | None, strict: bool, **rest: Any) -> Any:
+        return command(request=Request(model, inputs, settings, weights, strict), **rest)
+
+    for decorate in (
+        click.option("--strict-windows", "strict", is_flag=True, help="Refuse windows that do not tile their input."),
+        click.option("--weights", type=click.Path(path_type=Path), help="Parameter values from .safetensors or .npz, by name."),
+        click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="An option of the network, such as classes=10."),
+        click.option("--input", "inputs", multiple=True, metavar="NAME:SHAPE", help="The shape of an input, such as image:N,3,256,256."),
+        click.argument("model"),
+    ):
+        wrapped = decorate(wrapped)
+    return wrapped  # pyright: ignore[reportReturnType]
+
+
+def pass_options(command: F) -> F:
+    """Which passes run and what they print."""
+    for decorate in (
+        click.option("--time-passes", is_flag=True, help="Print the time of each pass."),
+        click.option("--print-ir-after-change", is_flag=True, help="Print the graph after each pass that changed it."),
+        click.option("--print-ir-after", metavar="PASS", multiple=True, help="Print the graph after this pass."),
+        click.option("--max-rewrites", metavar="PASS=N", multiple=True, help="Stop a pass after its Nth rewrite."),
+        click.option("--skip", metavar="PASS", multiple=True, help="Leave a pass out."),
+        click.option("--enable", metavar="PASS", multiple=True, help="Add a pass at the end."),
+        click.option("-p", "--passes", metavar="PASS,PASS", help="Run these passes instead of a level."),
+        click.option("-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="Optimization level."),
+    ):
+        command = decorate(command)
+    return command
+
+
+def run_pipeline(
+    desk: Desk,
+    graph: Graph,
+    *,
+    level: int,
+    passes: str | None,
+    enable: tuple[str, ...],
+    skip: tuple[str, ...],
+    max_rewrites: tuple[str, ...],
+    print_ir_after: tuple[str, ...],
+    print_ir_after_change: bool,
+    time_passes: bool,
+) -> tuple[Graph, list[Stage]]:
+    """Run what `pass_options` asked for; graphs and times that were asked for go to stderr."""
+    from ...ir.printer import print_graph
+
+    steps = tuple(Step(name.strip(), "asked for with -p") for name in passes.split(",")) if passes else LEVELS[level]
+    graph, trace = run_passes(graph, select(steps, enable, skip), _limits(max_rewrites))
+    for stage in trace:
+        if stage.name in print_ir_after or (print_ir_after_change and stage.changed):
+            desk.say(f"# after {stage.name}\n{print_graph(stage.graph)}")
+        if time_passes:
+            desk.say(f"{stage.seconds * 1e3:9.2f} ms  {stage.name}")
+    return graph, trace
+
+
+def run_request(command: Callable[[], int]) -> None:
+    """Run `command` as a process: refusals are one sentence on stderr and their exit code."""
+    from ...ir.errors import ConvcError
+
+    try:
+        sys.exit(command())
+    except ConvcError as error:
+        click.echo(f"convc: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("convc: interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone; nobody is left to tell
+        sys.exit(0)
+
+
+def _limits(texts: tuple[str, ...]) -> dict[str, int]:
+    from ...passes.manager import known_pass
+
+    limits: dict[str, int] = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        if not number.isdecimal():
+            raise UsageError(f"--max-rewrites {text}: write it as PASS=N")
+        limits[known_pass(name)] = int(number)
+    return limits

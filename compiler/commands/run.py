@@ -1,0 +1,103 @@
+"""convc run"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from ...ir.errors import UsageError
+from ...ir.graph import Graph
+from ...ir.types import Array
+from ..artifact import MANIFEST, Artifact
+from ..engines import engines_named
+from ..files import write_file
+from ..images import is_image, save_image
+from ..inputs import random_inputs, read_inputs
+from ..load import Request
+from ..pipelines import optimize
+from .options import Desk, emit_json, model_options
+
+__all__ = ["command"]
+
+
+@click.command("run")
+@model_options
+@click.option("-i", "--inputs", "files", multiple=True, help="photo.jpg, name=photo.jpg or values.npz; default: random values.")
+@click.option("--backend", default="tvm", show_default=True, help="tvm, onnx or reference.")
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes to print.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write results: .npz, or .png for pictures.")
+@click.option("--resize", is_flag=True, help="Scale photographs to the input's size.")
+@click.option("--imagenet", is_flag=True, help="Normalize photographs as common ImageNet checkpoints expect.")
+@click.option("--threads", type=click.IntRange(1), help="Threads; default: one a physical core.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of random inputs.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_obj
+def command(
+    desk: Desk,
+    request: Request,
+    files: tuple[str, ...],
+    backend: str,
+    top: int,
+    output: Path | None,
+    resize: bool,
+    imagenet: bool,
+    threads: int | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Run MODEL, an artifact directory or any other model, and print what came out."""
+    engines = engines_named(backend)
+    if len(engines) != 1:
+        raise UsageError(f"--backend takes one of them, not '{backend}'")
+    if output is not None and output.suffix != ".npz" and not is_image(output):
+        raise UsageError(f"'{output}' is neither .npz nor a picture such as .png")
+    path = Path(request.model)
+    artifact = Artifact.open(path) if (path / MANIFEST).is_file() else None
+    graph, _ = optimize(desk.load(request), 0 if artifact else 2)
+    inputs = read_inputs(graph, files, resize=resize, imagenet=imagenet) if files else random_inputs(graph, seed)
+    run = engines[0].open(artifact, threads) if artifact else engines[0].start(graph, threads)
+    results = run(inputs)
+    written = _write(results, output) if output else []
+    if as_json:
+        emit_json({name: _record(value, top) for name, value in results.items()})
+    else:
+        _print(graph, results, top)
+    for file in written:
+        desk.say(f"wrote {file}")
+
+
+def _print(graph: Graph, results: Mapping[str, Array], top: int) -> None:
+    for name, value in results.items():
+        click.echo(f"{name}: {graph.by_name[name].typed.dtype}{list(value.shape)}")
+        if value.ndim == 2 and value.shape[1] > 1:
+            for row in value:
+                best = np.argsort(-row, kind="stable")[:top]
+                click.echo("  " + "  ".join(f"class {index}: {row[index]:.6g}" for index in best))
+        elif value.size:
+            click.echo(f"  from {value.min():.6g} to {value.max():.6g}, mean {value.mean():.6g}")
+
+
+def _record(value: Array, top: int) -> dict[str, Any]:
+    record: dict[str, Any] = {"shape": list(value.shape), "min": float(value.min()), "max": float(value.max()), "mean": float(value.mean())}
+    if value.ndim == 2:
+        order = np.argsort(-value, axis=1, kind="stable")[:, :top]
+        record["top"] = [[{"class": int(i), "value": float(row[i])} for i in best] for row, best in zip(value, order, strict=True)]
+    return record
+
+
+def _write(results: Mapping[str, Array], output: Path) -> list[Path]:
+    """All results in one .npz, or a picture each: with several, the output's name goes before the suffix."""
+    if output.suffix == ".npz":
+        data = io.BytesIO()
+        np.savez(data, **dict(results))  # pyright: ignore[reportArgumentType]
+        write_file(output, data.getvalue())
+        return [output]
+    files = [output if len(results) == 1 else output.with_suffix(f".{name}{output.suffix}") for name in results]
+    for file, value in zip(files, results.values(), strict=True):
+        save_image(file, value)
+    return files

@@ -1,0 +1,72 @@
+"""convc verify"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from ...ir.errors import Mismatch
+from ...ir.graph import Graph
+from ...ir.types import Array
+from ..artifact import MANIFEST, Artifact
+from ..engines import engines_named
+from ..inputs import random_inputs, read_inputs
+from ..load import Request
+from ..pipelines import optimize
+from ..verify import Agreement, Oracle, compare, verify
+from .options import Desk, emit_json, model_options
+
+__all__ = ["command"]
+
+
+@click.command("verify")
+@model_options
+@click.argument("other", required=False)
+@click.option("--backends", default="reference,onnx,tvm", show_default=True, help="Engines to hold against float64.")
+@click.option("-i", "--inputs", "files", multiple=True, help="A photograph or .npz file; default: random values.")
+@click.option("--resize", is_flag=True, help="Scale photographs to the input's size.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of random inputs and of the noise.")
+@click.option("--threads", type=click.IntRange(1), help="Threads of the engines.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_obj
+def command(
+    desk: Desk,
+    request: Request,
+    other: str | None,
+    backends: str,
+    files: tuple[str, ...],
+    resize: bool,
+    seed: int,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Hold backends against the float64 reference of MODEL, or MODEL against the network OTHER."""
+    engines = engines_named(backends)
+    graph, _ = optimize(desk.load(request), 0)
+    inputs = read_inputs(graph, files, resize=resize) if files else random_inputs(graph, seed)
+    if other is not None:
+        second, _ = optimize(desk.load(Request(other, request.inputs, request.options, None, request.strict_windows)), 0)
+        lines = verify(graph, second, inputs, seed)
+    else:
+        lines = _hold(graph, request, [engine.name for engine in engines], inputs, seed, threads)
+    if as_json:
+        emit_json([asdict(line) | {"agrees": line.agrees} for line in lines])
+    else:
+        for line in lines:
+            click.echo(str(line))
+    if worst := [line for line in lines if not line.agrees]:
+        raise Mismatch(f"{len(worst)} of {len(lines)} results differ by more than rounding")
+
+
+def _hold(graph: Graph, request: Request, backends: list[str], inputs: dict[str, Array], seed: int, threads: int | None) -> list[Agreement]:
+    """Every backend against the oracle: an artifact's own files where the model is one."""
+    oracle = Oracle.of(graph, inputs, seed=seed)
+    path = Path(request.model)
+    artifact = Artifact.open(path) if (path / MANIFEST).is_file() else None
+    lines: list[Agreement] = []
+    for engine in engines_named(",".join(backends)):
+        run = engine.open(artifact, threads) if artifact else engine.start(graph, threads)
+        lines += compare(engine.name, oracle, run(inputs))
+    return lines

@@ -1,0 +1,131 @@
+"""From a network to an artifact: optimize, export, build, check, write."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..ir.errors import Mismatch, UsageError
+from ..ir.graph import Graph
+from ..ir.printer import print_graph
+from ..ir.types import Array
+from .artifact import CIR, MANIFEST, ONNX, REPORT, WEIGHTS, Artifact, manifest_of
+from .engines import ENGINES
+from .files import replace_directory, write_file
+from .inputs import random_inputs
+from .pipelines import optimize
+from .report import compile_report
+from .verify import Agreement, Oracle, compare
+from .weights import check_finite, weights_bytes
+
+__all__ = ["TARGETS", "compile_network", "export_onnx"]
+
+TARGETS = ("cpu", "cuda")
+LIBRARY = "model.so"
+
+
+def export_onnx(graph: Graph, path: str | Path, opset: int | None = None) -> None:
+    """Write `graph` as an ONNX file, whole or not at all.
+
+    Raises: UsageError for an opset or a path that will not do; UnsupportedOp for a node that ONNX cannot say.
+    """
+    from ..backends.onnx.export import to_model
+
+    check_finite(graph)
+    write_file(Path(path), to_model(graph, opset).SerializeToString())
+
+
+def compile_network(
+    graph: Graph,
+    path: str | Path,
+    target: str = "cpu",
+    level: int = 2,
+    *,
+    opset: int | None = None,
+    threads: int | None = None,
+    check: bool = True,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda text: None,
+) -> Artifact:
+    """Compile into the artifact directory `path` and check every engine that runs here against float64.
+
+    `say` hears one line per step.
+
+    Raises: UsageError for an unknown target; Mismatch, nothing written, if an engine's results differ.
+    """
+    if target not in TARGETS:
+        raise UsageError(f"unknown target '{target}'; known are {', '.join(TARGETS)}")
+    path = Path(path)
+    check_finite(graph)
+    with replace_directory(path, MANIFEST) as folder:
+        better, trace = optimize(graph, level)
+        say(f"optimized at -O{level}: {sum(len(stage.rewrites) for stage in trace)} rewrites")
+        (folder / CIR).write_text(print_graph(better, origins=True), encoding="utf-8")
+        (folder / WEIGHTS).write_bytes(weights_bytes(better))
+        export_onnx(better, folder / ONNX, opset)
+        say(f"exported {ONNX}")
+        built = _build(better, folder, target)
+        say(f"built {built['library']} in {built['seconds']:.1f} s")
+        draft = Artifact(folder, {"target": built, "files": {LIBRARY: {}}})
+        agreements = _check(graph, draft, threads, seed, say) if check else []
+        (folder / REPORT).write_text(compile_report(graph, better, trace, built, agreements), encoding="utf-8")
+        (folder / MANIFEST).write_bytes(manifest_of(folder, better, built, _versions()))
+    return Artifact.open(path)
+
+
+def _build(graph: Graph, folder: Path, target: str) -> dict[str, Any]:
+    """What TVM built, as the manifest records it."""
+    from ..backends.tvm.build import build_cpu, build_cuda
+
+    if target == "cpu":
+        built = build_cpu(graph, folder / LIBRARY)
+        return {"kind": "cpu", "library": LIBRARY, "tvm": built.target, "machine": platform.machine(), "seconds": round(built.seconds, 2)}
+    cuda = build_cuda(graph, folder)
+    kind = {"kind": "cuda", "library": cuda.library.name, "source": cuda.source.name, "tvm": cuda.target}
+    return {**kind, "machine": platform.machine(), "check": cuda.check, "seconds": round(cuda.seconds, 2)}
+
+
+def _check(graph: Graph, draft: Artifact, threads: int | None, seed: int, say: Callable[[str], None]) -> list[Agreement]:
+    """Every engine that can run the artifact here, against the float64 oracle of the network as it was given.
+
+    Raises: Mismatch naming the engine and output that differ.
+    """
+    inputs = random_inputs(graph, seed)
+    oracle = Oracle.of(graph, inputs, seed=seed)
+    agreements: list[Agreement] = []
+    for engine in _runnable(draft):
+        lines = compare(engine, oracle, _outputs(engine, draft, threads, inputs))
+        agreements += lines
+        for line in lines:
+            say(str(line))
+            if not line.agrees:
+                raise Mismatch(f"{line}; nothing was written")
+    return agreements
+
+
+def _runnable(draft: Artifact) -> list[str]:
+    """A CUDA library runs only where there is a GPU; its ONNX file runs on the CPU all the same."""
+    if draft.target == "cuda":
+        from ..backends.tvm.host import tvm
+
+        return list(ENGINES) if tvm().cuda(0).exist else ["reference"]
+    return list(ENGINES)
+
+
+def _outputs(engine: str, draft: Artifact, threads: int | None, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    return ENGINES[engine].open(draft, threads)(inputs)
+
+
+def _versions() -> dict[str, str]:
+    """The releases that made the artifact; a package that is not installed is left out."""
+    found = {"convc": __version__, "python": platform.python_version()}
+    for package in ("numpy", "onnx", "onnxruntime-gpu", "onnxruntime", "apache-tvm", "apache-tvm-ffi"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

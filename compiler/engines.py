@@ -1,0 +1,94 @@
+"""Ways to run a network here: the reference, onnxruntime, TVM. One table."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from ..backends import reference
+from ..ir.errors import ArtifactError, UsageError
+from ..ir.graph import Graph
+from ..ir.types import Array
+from .artifact import Artifact
+
+__all__ = ["ENGINES", "Engine", "engines_named"]
+
+Run = Callable[[Mapping[str, Array]], dict[str, Array]]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """`start(graph, threads)` readies a network that is in memory, `open(artifact, threads)` one that was compiled.
+
+    Both return a function from inputs to outputs by name, and raise BackendMissing where the engine is not installed.
+    """
+
+    name: str
+    start: Callable[[Graph, int | None], Run]
+    open: Callable[[Artifact, int | None], Run]
+    about: str
+
+
+def _start_reference(graph: Graph, threads: int | None) -> Run:
+    return lambda inputs: reference.run(graph, inputs)
+
+
+def _open_reference(artifact: Artifact, threads: int | None) -> Run:
+    return _start_reference(artifact.graph(), threads)
+
+
+def _start_onnx(graph: Graph, threads: int | None) -> Run:
+    from ..backends.onnx.export import to_model
+    from ..backends.onnx.session import Session
+
+    return Session(graph, to_model(graph).SerializeToString(), threads).run
+
+
+def _open_onnx(artifact: Artifact, threads: int | None) -> Run:
+    from ..backends.onnx.session import Session
+
+    return Session(artifact.graph(), artifact.onnx, threads, cuda=artifact.target == "cuda").run
+
+
+def _start_tvm(graph: Graph, threads: int | None) -> Run:
+    from ..backends.tvm.build import build_cpu
+    from ..backends.tvm.run import Module
+
+    with tempfile.TemporaryDirectory(prefix="convc.") as folder:
+        built = build_cpu(graph, Path(folder) / "model.so")
+        return Module.load(built.library, graph, threads=threads).run  # the file may go once it is mapped
+
+
+def _open_tvm(artifact: Artifact, threads: int | None) -> Run:
+    from ..backends.tvm.run import Module
+
+    if artifact.library is None:
+        raise ArtifactError(f"'{artifact.path}' holds no compiled library; compile the network again")
+    return Module.load(artifact.library, artifact.graph(), device=artifact.target, threads=threads).run
+
+
+ENGINES = {
+    engine.name: engine
+    for engine in (
+        Engine("reference", _start_reference, _open_reference, "NumPy, float32: what every op means"),
+        Engine("onnx", _start_onnx, _open_onnx, "onnxruntime on the exported ONNX model"),
+        Engine("tvm", _start_tvm, _open_tvm, "compiled by Apache TVM"),
+    )
+}
+
+
+def engines_named(names: str) -> list[Engine]:
+    """Engines from a comma-separated list.
+
+    Raises: UsageError, with the nearest name, for one that does not exist.
+    """
+    chosen: list[Engine] = []
+    for name in names.split(","):
+        if name not in ENGINES:
+            near = get_close_matches(name, ENGINES, n=1)
+            raise UsageError(f"unknown backend '{name}'; " + (f"did you mean '{near[0]}'?" if near else f"known are {', '.join(ENGINES)}"))
+        chosen.append(ENGINES[name])
+    return chosen

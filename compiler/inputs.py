@@ -1,0 +1,58 @@
+"""What goes into a run: photographs, .npz files, or random values with a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ..ir.binding import match_inputs, specialize
+from ..ir.errors import InvalidInput, UsageError
+from ..ir.graph import Graph
+from ..ir.types import DTYPES, Array
+from .images import is_image, load_image
+from .weights import load_arrays
+
+__all__ = ["random_inputs", "read_inputs"]
+
+
+def read_inputs(graph: Graph, given: Iterable[str], *, resize: bool = False, imagenet: bool = False) -> dict[str, Array]:
+    """Arrays for every input from `photo.jpg`, `name=photo.jpg` or `values.npz`.
+
+    Raises: InvalidInput for files that do not fit, or values that are not finite; UsageError for a name the network does not have.
+    """
+    arrays: dict[str, Array] = {}
+    types = {node.name: node.typed for node in graph.inputs}
+    for text in given:
+        name, _, file = text.partition("=") if "=" in text else ("", "", text)
+        path = Path(file)
+        if name and name not in types:
+            raise UsageError(f"no input is named '{name}'; the network has {', '.join(types)}")
+        if is_image(path):
+            target = name or next(iter(types))
+            arrays[target] = load_image(path, types[target], resize=resize, imagenet=imagenet)
+        elif name:
+            loaded = load_arrays(path)
+            if len(loaded) != 1:
+                raise InvalidInput(f"'{path}' holds {len(loaded)} arrays, one is wanted for input '{name}'")
+            arrays[name] = next(iter(loaded.values()))
+        else:
+            arrays.update(load_arrays(path))
+    match_inputs(graph, arrays)
+    for name, array in arrays.items():
+        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+            raise InvalidInput(f"input '{name}' holds NaN or infinity")
+    return arrays
+
+
+def random_inputs(graph: Graph, seed: int = 0, sizes: Mapping[str, int] | None = None) -> dict[str, Array]:
+    """Values uniform in [0, 1), as pixels are; integers below 8. A named size without a number is 1."""
+    fixed = specialize(graph, {**dict.fromkeys(graph.symbols, 1), **(sizes or {})})
+    draws = np.random.default_rng(seed)
+    arrays: dict[str, Array] = {}
+    for node in fixed.inputs:
+        shape, dtype = node.typed.concrete(), DTYPES[node.typed.dtype]
+        values = draws.random(shape) if node.typed.is_float else draws.integers(0, 2 if node.typed.dtype == "bool" else 8, shape)
+        arrays[node.name] = np.asarray(values, dtype)
+    return arrays

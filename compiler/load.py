@@ -1,0 +1,158 @@
+"""MODEL on the command line: a zoo name, `net.py:tiny`, `file.cir`, or an artifact directory."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from ..ir.errors import ConvcError, InvalidModel, UnsupportedOp, UsageError
+from ..ir.graph import Graph, Node
+from ..ir.ops.leaf import INPUT
+from ..ir.parser import parse_graph
+from ..ir.types import parse_type
+from ..ir.verifier import infer_type
+from ..passes.windows import leftovers
+from .artifact import MANIFEST, Artifact
+from .network import Network, ZooEntry
+from .weights import bind_weights, load_arrays
+
+__all__ = ["Request", "load", "read_text"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A model and how it was asked for: `inputs` holds `name:shape` texts, `options` keyword values."""
+
+    model: str
+    inputs: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    weights: Path | None = None
+    strict_windows: bool = False
+
+
+def load(request: Request, zoo: Mapping[str, ZooEntry]) -> Graph:
+    """The graph that was asked for, typed where its source allows.
+
+    Raises: UsageError for a model that does not exist, with the nearest names; InvalidModel for one that is wrong.
+    """
+    graph = _load(request, zoo)
+    if request.strict_windows and (found := leftovers(graph)):
+        raise InvalidModel(f"{found[0]} (strict windows)")
+    if request.weights is None:
+        return graph
+    return bind_weights(graph, load_arrays(request.weights), str(request.weights))
+
+
+def _load(request: Request, zoo: Mapping[str, ZooEntry]) -> Graph:
+    model, shapes = request.model, _pairs("--input", request.inputs, ":")
+    if model in zoo:
+        return _trace(zoo[model].network, request, shapes)
+    path = Path(model)
+    file, _, function = model.rpartition(":")
+    if file.endswith(".py"):
+        return _trace(_from_python(Path(file), function), request, shapes)
+    if request.options:
+        raise UsageError(f"'{model}' is not a network definition; --set works with zoo names and Python files")
+    if path.suffix == ".cir":
+        return _retyped(parse_graph(read_text(path), path.name), shapes)
+    if path.suffix == ".onnx":
+        raise UnsupportedOp(
+            f"'{model}': this version writes ONNX files and does not read them yet; give a zoo name, net.py:function or file.cir"
+        )
+    if (path / MANIFEST).is_file():
+        return _retyped(Artifact.open(path).graph(), shapes)
+    if path.exists():
+        raise UsageError(f"'{model}' is neither a .cir file, a net.py:function, nor an artifact directory")
+    near = get_close_matches(model, zoo, n=3, cutoff=0.4)
+    raise UsageError(f"unknown model '{model}'" + (f"; did you mean {', '.join(near)}?" if near else "; see `convc models`"))
+
+
+def _trace(network: Network, request: Request, shapes: Mapping[str, str]) -> Graph:
+    for name in shapes:
+        if name not in network.inputs:
+            raise UsageError(f"{network.name} has no input '{name}'; it has {', '.join(network.inputs)}")
+    options = {name: _literal(value) for name, value in _pairs("--set", request.options, "=").items()}
+    return network.graph(strict_windows=request.strict_windows, **shapes, **options)
+
+
+def _from_python(path: Path, function: str) -> Network:
+    """Run the user's file and take the network out of it."""
+    if not path.is_file():
+        raise UsageError(f"there is no file '{path}'")
+    spec = importlib.util.spec_from_file_location(f"convc_user_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"'{path}' is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent.resolve()))  # so that the file may import its neighbours
+    try:
+        spec.loader.exec_module(module)
+    except ConvcError:
+        raise
+    except Exception as error:
+        raise InvalidModel(f"{_last_line(error, path)}: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.pop(0)
+    networks = {name: value for name, value in vars(module).items() if isinstance(value, Network)}
+    if function in networks:
+        return networks[function]
+    if callable(getattr(module, function, None)):
+        raise UsageError(f"'{function}' in {path} is not a network; decorate it with @network(image=\"N,3,224,224\")")
+    raise UsageError(f"{path} has no network '{function}'; it has {', '.join(networks) or 'none'}")
+
+
+def _last_line(error: Exception, path: Path) -> str:
+    own = (str(path), str(path.resolve()))
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename in own]
+    return f"{path.name}:{lines[-1]}" if lines else path.name
+
+
+def _retyped(graph: Graph, shapes: Mapping[str, str]) -> Graph:
+    """The graph with other input types, everything after them inferred anew."""
+    known = {node.name for node in graph.inputs}
+    for name in shapes:
+        if name not in known:
+            raise UsageError(f"@{graph.name} has no input '{name}'; it has {', '.join(sorted(known))}")
+
+    def typed(node: Node, operands: tuple[Node, ...]) -> Node:
+        if node.kind is INPUT:
+            return node.like(type=parse_type(shapes[node.name])) if node.name in shapes else node
+        node = node.reading(operands)
+        return node.like(type=infer_type(node)) if operands and (shapes or node.type is None) else node
+
+    return graph.rebuild(typed)
+
+
+def read_text(path: Path) -> str:
+    """Raises: UsageError for a file that is not there; InvalidModel for one that is not text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no file '{path}'") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidModel(f"'{path}' cannot be read: {error}") from error
+
+
+def _pairs(option: str, texts: Iterable[str], mark: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in texts:
+        name, found, value = text.partition(mark)
+        if not found or not name or not value:
+            raise UsageError(f"{option} {text}: write it as name{mark}value")
+        pairs[name] = value
+    return pairs
+
+
+def _literal(text: str) -> Any:
+    """A number or true/false where the text is one, else the text."""
+    for convert in (int, float):
+        try:
+            return convert(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text, text)

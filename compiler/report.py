@@ -1,0 +1,68 @@
+"""Texts for people: what passes did, how two graphs differ, what a compilation made."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from difflib import unified_diff
+from typing import Any
+
+from ..ir.graph import Graph
+from ..ir.printer import print_graph
+from ..passes.cost import graph_cost
+from ..passes.manager import Stage
+from .verify import Agreement
+
+__all__ = ["compile_report", "count", "graph_diff", "stage_line"]
+
+
+def count(number: int) -> str:
+    """`3.2M`, `150K`, `4096`: three digits at most, as the tables of the papers print them."""
+    for limit, suffix in ((10**9, "G"), (10**6, "M"), (10**4, "K")):
+        if number >= limit:
+            scaled = number / (1000 if suffix == "K" else limit)
+            return f"{scaled:.3g}{suffix}" if scaled < 999.5 else f"{scaled:.0f}{suffix}"
+    return str(number)
+
+
+def stage_line(before: Graph, stage: Stage) -> str:
+    """One pass in one line: rewrites, ops gone and come, multiply-adds, parameters, time."""
+    changes = _changes(before, stage.graph)
+    was, now = graph_cost(before), graph_cost(stage.graph)
+    macs = f"{count(was.macs)} -> {count(now.macs)}" if was.macs != now.macs else count(now.macs)
+    params = f"{was.params:,} -> {now.params:,}" if was.params != now.params else f"{now.params:,}"
+    rewrites = f"{len(stage.rewrites)} rewrites" if len(stage.rewrites) != 1 else "1 rewrite"
+    ops = f"  ops: {changes}" if changes else ""
+    return f"{stage.name}: {rewrites}, {stage.seconds * 1e3:.1f} ms  MACs {macs}  params {params}{ops}"
+
+
+def graph_diff(before: Graph, after: Graph, context: int = 2) -> list[str]:
+    """Unified diff of the two texts, without file names; empty when nothing changed."""
+    a, b = print_graph(before).splitlines(), print_graph(after).splitlines()
+    return [line for line in unified_diff(a, b, lineterm="", n=context) if not line.startswith(("---", "+++"))]
+
+
+def compile_report(graph: Graph, better: Graph, trace: Sequence[Stage], built: Mapping[str, Any], agreements: Sequence[Agreement]) -> str:
+    """The report.txt of an artifact."""
+    cost = graph_cost(better)
+    lines = [
+        f"@{graph.name} for {built['kind']} ({built['tvm']})",
+        f"{cost.macs:,} multiply-adds, {cost.params:,} parameters, {cost.weight_bytes:,} bytes of weights",
+        "",
+        "Passes",
+    ]
+    before = graph
+    for stage in trace:
+        lines += [f"  {stage_line(before, stage)}", f"    why: {stage.why}"]
+        before = stage.graph
+    if "check" in built:
+        lines += ["", f"CUDA source: {built['check']}"]
+    lines += ["", "Checked against float64, random input, batch 1" if agreements else "Not checked (--no-check)"]
+    lines += [f"  {line}" for line in agreements]
+    return "\n".join(lines) + "\n"
+
+
+def _changes(before: Graph, after: Graph) -> str:
+    was, now = (Counter(node.kind.name for node in graph.ops) for graph in (before, after))
+    names = sorted({*was, *now})
+    return ", ".join(f"{name} {was[name]} -> {now[name]}" for name in names if was[name] != now[name])

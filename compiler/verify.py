@@ -1,0 +1,119 @@
+"""Do two ways of computing a network agree, up to rounding? The oracle is the float64 interpreter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..backends import reference
+from ..ir.errors import InvalidModel, Mismatch
+from ..ir.graph import Graph
+from ..ir.types import Array
+from .inputs import random_inputs
+from .noise import UNIT, noise_level
+
+__all__ = ["Agreement", "Oracle", "compare", "verify"]
+
+SIGMAS = 12.0  # a difference within this many standard deviations of the rounding noise is rounding
+TOP_FEWEST = 10  # outputs with fewer values have no meaningful top 5
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How one output of one engine compares with the oracle.
+
+    `worst` is the greatest error over its tolerance: at most 1 agrees. `error` is the greatest absolute
+    error, `scale` the greatest absolute value of the oracle; `top1` and `top5` the share of rows whose best
+    and best five classes are the same, None where the output has no classes.
+    """
+
+    engine: str
+    output: str
+    error: float
+    scale: float
+    worst: float
+    top1: float | None
+    top5: float | None
+
+    @property
+    def agrees(self) -> bool:
+        return self.worst <= 1
+
+    @property
+    def relative(self) -> float:
+        return self.error / self.scale if self.scale else self.error
+
+    def __str__(self) -> str:
+        word = "agrees" if self.agrees else "DIFFERS"
+        top = f", top-1 {self.top1:.0%}, top-5 {self.top5:.0%}" if self.top1 is not None and self.top5 is not None else ""
+        size = f"error {self.error:.2e} ({self.relative:.1e} of its scale), {self.worst:.2f} of the tolerance"
+        return f"{self.engine}: {self.output} {word}: {size}{top}"
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """Float64 outputs and, for one precision, the tolerance of each element."""
+
+    values: Mapping[str, Array]
+    tolerance: Mapping[str, Array]
+
+    @staticmethod
+    def of(graph: Graph, inputs: Mapping[str, Array], precision: str = "f32", seed: int = 0) -> Oracle:
+        """Run the network in float64, and a few times more for its rounding noise."""
+        exact = reference.run(graph, inputs, "f64")
+        noise = noise_level(graph, inputs, exact, UNIT[precision], seed)
+        # the result itself is stored rounded once, whatever came before
+        tolerance = {name: SIGMAS * noise[name] + UNIT[precision] * abs(exact[name]) for name in exact}
+        return Oracle(exact, tolerance)
+
+
+def compare(engine: str, oracle: Oracle, outputs: Mapping[str, Array]) -> list[Agreement]:
+    """One line per output. NaN agrees with NaN, an infinity with the same infinity, and nothing else with either."""
+    lines: list[Agreement] = []
+    for name, expected in oracle.values.items():
+        got = np.asarray(outputs[name], dtype=np.float64) if expected.dtype.kind == "f" else outputs[name]
+        if got.shape != expected.shape:
+            raise Mismatch(f"{engine}: {name} has shape {list(got.shape)}, expected {list(expected.shape)}")
+        error, worst = _errors(got, expected, oracle.tolerance[name])
+        scale = float(np.max(abs(expected[np.isfinite(expected)]), initial=0.0))
+        lines.append(Agreement(engine, name, error, scale, worst, *_top(got, expected)))
+    return lines
+
+
+def verify(graph: Graph, other: Graph, inputs: Mapping[str, Array] | None = None, seed: int = 0) -> list[Agreement]:
+    """Check that two graphs compute the same function, both in float64 on the same inputs.
+
+    Raises: InvalidModel for graphs of different interfaces; Mismatch naming the first output that differs.
+    """
+    for what, a, b in (("inputs", graph.inputs, other.inputs), ("outputs", graph.outputs, other.outputs)):
+        if [(n.name, n.type) for n in a] != [(n.name, n.type) for n in b]:
+            shown = [", ".join(f"{n.name}: {n.type}" for n in nodes) for nodes in (a, b)]
+            raise InvalidModel(f"the two networks have different {what}: {shown[0]} against {shown[1]}")
+    inputs = random_inputs(graph, seed) if inputs is None else inputs
+    lines = compare(f"@{other.name}", Oracle.of(graph, inputs, "f64", seed), reference.run(other, inputs, "f64"))
+    for line in lines:
+        if not line.agrees:
+            raise Mismatch(str(line))
+    return lines
+
+
+def _errors(got: Array, expected: Array, tolerance: Array) -> tuple[float, float]:
+    """Greatest absolute error, and greatest error over tolerance."""
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        odd = ~(np.isfinite(got) & np.isfinite(expected))
+        same = (got == expected) | (np.isnan(got) & np.isnan(expected))
+        error = np.where(odd, np.where(same, 0.0, np.inf), abs(got - expected))
+        ratio = np.where(error == 0, 0.0, error / tolerance)
+    return float(np.max(error, initial=0.0)), float(np.max(ratio, initial=0.0))
+
+
+def _top(got: Array, expected: Array) -> tuple[float | None, float | None]:
+    """Agreement of the best class and the set of the best five, where the output is a row of classes."""
+    if expected.ndim != 2 or expected.shape[1] < TOP_FEWEST:
+        return None, None
+    ranked: list[Array] = [np.argsort(-values, axis=1, kind="stable")[:, :5] for values in (got, expected)]
+    first = ranked[0][:, 0] == ranked[1][:, 0]
+    five = np.sort(ranked[0], axis=1) == np.sort(ranked[1], axis=1)
+    return float(np.mean(first)), float(np.mean(five.all(axis=1)))

@@ -1,0 +1,94 @@
+"""Weights files: safetensors or .npz, by parameter name. Never a pickle."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ..ir.errors import InvalidInput
+from ..ir.graph import Graph, Node
+from ..ir.ops.leaf import PARAM, Param
+from ..ir.types import Array, TensorType
+from ..ir.weights import Weights
+
+__all__ = ["bind_weights", "check_finite", "load_arrays", "weights_bytes"]
+
+SHOWN = 5  # names listed per kind of complaint
+
+
+def load_arrays(path: Path) -> dict[str, Array]:
+    """Arrays by name from a .safetensors or .npz file.
+
+    Raises: InvalidInput for a missing, damaged or foreign file.
+    """
+    if not path.is_file():
+        raise InvalidInput(f"there is no file '{path}'")
+    try:
+        if path.suffix == ".safetensors":
+            import safetensors.numpy
+
+            return dict(safetensors.numpy.load_file(path))  # pyright: ignore[reportUnknownMemberType]
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InvalidInput(f"'{path}' cannot be read: {error}") from error
+    except Exception as error:  # safetensors raises its own class
+        raise InvalidInput(f"'{path}' is damaged: {error}") from error
+    raise InvalidInput(f"'{path}' is neither .safetensors nor .npz")
+
+
+def weights_bytes(graph: Graph) -> bytes:
+    """The parameters of a graph as a safetensors file."""
+    from safetensors.numpy import save
+
+    return save({node.name: np.ascontiguousarray(node.weights.array()) for node in graph.params if node.weights is not None})
+
+
+def bind_weights(graph: Graph, arrays: Mapping[str, Array], source: str) -> Graph:
+    """The graph with its parameters' values taken from `arrays`.
+
+    Raises: InvalidInput listing every missing, extra and mis-shaped name, or the first value that is not finite.
+    """
+    params = {node.name: node for node in graph.params}
+    missing = [name for name in params if name not in arrays]
+    extra = [name for name in arrays if name not in params]
+    wrong = [
+        f"{name} is {list(arrays[name].shape)} {arrays[name].dtype}, expected {node.type}"
+        for name, node in params.items()
+        if name in arrays and not _fits(arrays[name], node.typed)
+    ]
+    if missing or extra or wrong:
+        parts = [_listed("missing", missing), _listed("unknown", extra), _listed("mis-shaped", wrong)]
+        raise InvalidInput(f"'{source}' does not fit @{graph.name}: {'; '.join(part for part in parts if part)}")
+
+    def bound(node: Node, operands: tuple[Node, ...]) -> Node:
+        if node.kind is not PARAM:
+            return node.reading(operands)
+        return node.like(op=Param("given"), weights=Weights.of(np.ascontiguousarray(arrays[node.name]), node.name))
+
+    loaded = graph.rebuild(bound)
+    check_finite(loaded)
+    return loaded
+
+
+def check_finite(graph: Graph) -> None:
+    """Raises: InvalidInput naming the first given parameter that holds NaN or infinity."""
+    for node in graph.params:
+        assert node.weights is not None
+        if node.weights.is_given and node.typed.is_float:
+            bad = int(np.count_nonzero(~np.isfinite(node.weights.array())))
+            if bad:
+                raise InvalidInput(f"{node.where}: {bad} of {node.typed.numel} weights are NaN or infinite; mend the weights file")
+
+
+def _fits(array: Array, type_: TensorType) -> bool:
+    return array.shape == type_.shape and TensorType.of(array).dtype == type_.dtype
+
+
+def _listed(what: str, names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{what} {', '.join(names[:SHOWN])}{more}" if names else ""

@@ -1,0 +1,93 @@
+"""The model zoo: networks in the words of their papers, one family a file.
+
+`models.resnet50()` builds a graph; `models.resnet50(image="N,3,256,256", classes=10)` another one.
+"""
+
+from __future__ import annotations
+
+from ..compiler.network import ZooEntry
+from .alexnet import alexnet, alexnet_nopad
+from .alphago import alphago
+from .cifar_resnet import resnet20, resnet32, resnet44, resnet56, resnet110
+from .filters import filters
+from .googlenet import googlenet, googlenet_naive
+from .lenet import lenet5
+from .mlp import fully_connected, local, mlp, shared
+from .patterns import pattern_lenet, pattern_net
+from .resnet import (
+    plain18,
+    plain34,
+    resnet18,
+    resnet34,
+    resnet50,
+    resnet50_v1_5,
+    resnet101,
+    resnet101_v1_5,
+    resnet152,
+    resnet152_v1_5,
+)
+from .unet import unet_resnet18, unet_resnet34, unet_vgg11, unet_vgg16
+from .vgg import vgg11, vgg11_bn, vgg11_lrn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg16c, vgg19, vgg19_bn
+from .zfnet import zfnet, zfnet512
+
+KRIZHEVSKY = "Krizhevsky et al. 2012"
+LECUN = "LeCun et al. 1998"
+ZEILER = "Zeiler & Fergus 2013"
+SIMONYAN = "Simonyan & Zisserman 2014"
+SZEGEDY = "Szegedy et al. 2014"
+HE = "He et al. 2015"
+GOYAL = "Goyal et al. 2017"
+SIMON = "Simon et al. 2016"
+RONNEBERGER = "Ronneberger et al. 2015"
+SILVER = "Silver et al. 2016"
+COURSE = "course material"
+
+TINY_VGG = {"image": "N,3,32,32", "hidden": 64}
+TINY_RESNET = {"image": "N,3,64,64"}
+
+ZOO: dict[str, ZooEntry] = {
+    "filters": ZooEntry(filters, "Gonzalez & Woods, ch. 3", {"image": "N,3,24,31"}),
+    "fully_connected": ZooEntry(fully_connected, COURSE, {}),
+    "local": ZooEntry(local, COURSE, {}),
+    "shared": ZooEntry(shared, COURSE, {}),
+    "mlp": ZooEntry(mlp, LECUN, {}),
+    "lenet5": ZooEntry(lenet5, LECUN, {}),
+    "alexnet": ZooEntry(alexnet, KRIZHEVSKY, {"image": "N,3,67,67", "hidden": 64}),
+    "alexnet_nopad": ZooEntry(alexnet_nopad, KRIZHEVSKY, {"image": "N,3,195,195", "hidden": 64}),
+    "zfnet": ZooEntry(zfnet, ZEILER, {"image": "N,3,64,64", "hidden": 64}),
+    "zfnet512": ZooEntry(zfnet512, ZEILER, {"image": "N,3,64,64", "hidden": 64}),
+    "vgg11": ZooEntry(vgg11, SIMONYAN, TINY_VGG),
+    "vgg11_lrn": ZooEntry(vgg11_lrn, SIMONYAN, TINY_VGG),
+    "vgg13": ZooEntry(vgg13, SIMONYAN, TINY_VGG),
+    "vgg16c": ZooEntry(vgg16c, SIMONYAN, TINY_VGG),
+    "vgg16": ZooEntry(vgg16, SIMONYAN, TINY_VGG),
+    "vgg19": ZooEntry(vgg19, SIMONYAN, TINY_VGG),
+    "vgg11_bn": ZooEntry(vgg11_bn, SIMON, TINY_VGG),
+    "vgg13_bn": ZooEntry(vgg13_bn, SIMON, TINY_VGG),
+    "vgg16_bn": ZooEntry(vgg16_bn, SIMON, TINY_VGG),
+    "vgg19_bn": ZooEntry(vgg19_bn, SIMON, TINY_VGG),
+    "googlenet": ZooEntry(googlenet, SZEGEDY, {"image": "N,3,64,64"}),
+    "googlenet_naive": ZooEntry(googlenet_naive, SZEGEDY, {"image": "N,3,64,64", "stages": 1}),
+    "resnet18": ZooEntry(resnet18, HE, TINY_RESNET),
+    "resnet34": ZooEntry(resnet34, HE, TINY_RESNET),
+    "resnet50": ZooEntry(resnet50, HE, TINY_RESNET),
+    "resnet101": ZooEntry(resnet101, HE, TINY_RESNET),
+    "resnet152": ZooEntry(resnet152, HE, TINY_RESNET),
+    "resnet50_v1_5": ZooEntry(resnet50_v1_5, GOYAL, TINY_RESNET),
+    "resnet101_v1_5": ZooEntry(resnet101_v1_5, GOYAL, TINY_RESNET),
+    "resnet152_v1_5": ZooEntry(resnet152_v1_5, GOYAL, TINY_RESNET),
+    "plain18": ZooEntry(plain18, HE, TINY_RESNET),
+    "plain34": ZooEntry(plain34, HE, TINY_RESNET),
+    "resnet20": ZooEntry(resnet20, HE, {}),
+    "resnet32": ZooEntry(resnet32, HE, {}),
+    "resnet44": ZooEntry(resnet44, HE, {}),
+    "resnet56": ZooEntry(resnet56, HE, {}),
+    "resnet110": ZooEntry(resnet110, HE, {}),
+    "unet_vgg11": ZooEntry(unet_vgg11, RONNEBERGER, {"image": "N,3,32,32"}),
+    "unet_vgg16": ZooEntry(unet_vgg16, RONNEBERGER, {"image": "N,3,32,32"}),
+    "unet_resnet18": ZooEntry(unet_resnet18, RONNEBERGER, TINY_RESNET),
+    "unet_resnet34": ZooEntry(unet_resnet34, RONNEBERGER, TINY_RESNET),
+    "alphago": ZooEntry(alphago, SILVER, {"board": "N,48,9,9", "filters": 32}),
+    "pattern_net": ZooEntry(pattern_net, COURSE, {}),
+    "pattern_lenet": ZooEntry(pattern_lenet, COURSE, {}),
+}

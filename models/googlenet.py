@@ -1,0 +1,102 @@
+"""GoogLeNet. Szegedy et al. 2014, Going Deeper with Convolutions, table 1, without the auxiliary classifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ..compiler.layers import (
+    concat,
+    conv,
+    dense,
+    dropout,
+    global_avg_pool,
+    local_response_norm,
+    max_pool,
+    relu,
+    softmax,
+)
+from ..compiler.network import network
+from ..compiler.trace import Value, scope
+
+__all__ = ["STAGES", "Widths", "googlenet", "googlenet_naive", "inception", "naive_inception"]
+
+
+class Widths(NamedTuple):
+    """Filters of one module: a row of table 1."""
+
+    conv1: int
+    reduce3: int
+    conv3: int
+    reduce5: int
+    conv5: int
+    project: int
+
+
+# Table 1, a max pool before each stage.
+STAGES: tuple[dict[str, Widths], ...] = (
+    {
+        #            1x1  3x3r 3x3 5x5r 5x5 proj
+        "3a": Widths(64, 96, 128, 16, 32, 32),
+        "3b": Widths(128, 128, 192, 32, 96, 64),
+    },
+    {
+        "4a": Widths(192, 96, 208, 16, 48, 64),
+        "4b": Widths(160, 112, 224, 24, 64, 64),
+        "4c": Widths(128, 128, 256, 24, 64, 64),
+        "4d": Widths(112, 144, 288, 32, 64, 64),
+        "4e": Widths(256, 160, 320, 32, 128, 128),
+    },
+    {
+        "5a": Widths(256, 160, 320, 32, 128, 128),
+        "5b": Widths(384, 192, 384, 48, 128, 128),
+    },
+)
+
+
+@network(image="N,3,224,224")
+def googlenet(image: Value, classes: int = 1000, stages: int = 3) -> Value:
+    """GoogLeNet, Inception v1; `stages` of its three stages of modules. Table 1."""
+    return _googlenet(image, inception, classes, stages)
+
+
+@network(image="N,3,224,224")
+def googlenet_naive(image: Value, classes: int = 1000, stages: int = 3) -> Value:
+    """GoogLeNet of naive modules, whose depth grows by every pool they pass on. Fig. 2a in place of fig. 2b."""
+    return _googlenet(image, naive_inception, classes, stages)
+
+
+def inception(x: Value, widths: Widths) -> Value:
+    """Four branches, the costly ones behind a 1x1 reduction. Fig. 2b."""
+    one = _conv(x, widths.conv1, 1, "1x1")
+    three = _conv(_conv(x, widths.reduce3, 1, "3x3_reduce"), widths.conv3, 3, "3x3")
+    five = _conv(_conv(x, widths.reduce5, 1, "5x5_reduce"), widths.conv5, 5, "5x5")
+    pooled = _conv(max_pool(x, 3, stride=1, pad="same"), widths.project, 1, "pool_proj")
+    return concat(one, three, five, pooled)
+
+
+def naive_inception(x: Value, widths: Widths) -> Value:
+    """The same branches on the whole input, and the pool itself. Fig. 2a."""
+    one = _conv(x, widths.conv1, 1, "1x1")
+    three = _conv(x, widths.conv3, 3, "3x3")
+    five = _conv(x, widths.conv5, 5, "5x5")
+    return concat(one, three, five, max_pool(x, 3, stride=1, pad="same"))
+
+
+def _googlenet(image: Value, module: Callable[[Value, Widths], Value], classes: int, stages: int) -> Value:
+    """Pools round up: 112 -> 56 -> 28 -> 14 -> 7."""
+    x = relu(conv(image, 64, 7, stride=2, pad=3, name="conv1"))
+    x = local_response_norm(max_pool(x, 3, stride=2, ceil_mode=True))
+    x = _conv(x, 64, 1, "conv2_reduce")
+    x = local_response_norm(_conv(x, 192, 3, "conv2"))
+    for stage in STAGES[:stages]:
+        x = max_pool(x, 3, stride=2, ceil_mode=True)
+        for name, widths in stage.items():
+            with scope(f"inception_{name}"):
+                x = module(x, widths)
+    x = dropout(global_avg_pool(x), 0.4)
+    return softmax(dense(x, classes))
+
+
+def _conv(x: Value, width: int, kernel: int, name: str) -> Value:
+    return relu(conv(x, width, kernel, pad="same", name=name))

@@ -1,0 +1,191 @@
+"""Rewrite rules: a pattern over operands, a guard in the replacement, and sweeps to a fixed point.
+
+A sweep visits each node once, operands first, and tries the rules of its op on it until none fits; so
+a pattern always sees its operands in their final form. Reader counts are kept up to date while
+nodes come and go. Sweeps repeat until one changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ..ir.graph import Graph, Node, Origin, fresh_name
+from ..ir.op import OpDef
+from ..ir.ops.leaf import PARAM, Param
+from ..ir.types import Array, TensorType
+from ..ir.verifier import infer_type
+from ..ir.weights import Weights
+from .ledger import Ledger
+
+__all__ = ["ANY", "CONST", "Match", "Pat", "Rule", "rewrite"]
+
+MAX_SWEEPS = 100  # rules that undo each other would run for ever
+
+
+@dataclass(frozen=True, slots=True)
+class Pat:
+    """A node of one of `kinds` (none: any) whose operands match `operands` (None: whatever they are).
+
+    `bind` names it in the match; `uses` is the number of readers it must have; an `optional` operand may
+    be absent at the end.
+    """
+
+    kinds: tuple[OpDef, ...] = ()
+    operands: tuple[Pat, ...] | None = None
+    bind: str = ""
+    uses: int | None = None
+    optional: bool = False
+
+
+def ANY(bind: str = "") -> Pat:
+    return Pat(bind=bind)
+
+
+def CONST(bind: str, *, optional: bool = False) -> Pat:
+    """A parameter, whose values are known."""
+    return Pat((PARAM,), bind=bind, optional=optional)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a pattern bound, and the makers of new nodes. Names of new nodes never collide."""
+
+    root: Node
+    bound: dict[str, Node]
+    is_output: bool
+    taken: set[str]
+    covered: list[Node] = field(default_factory=list[Node])
+
+    def __getitem__(self, name: str) -> Node:
+        return self.bound[name]
+
+    def get(self, name: str) -> Node | None:
+        return self.bound.get(name)
+
+    def param(self, suffix: str, type_: TensorType, compute: Callable[[], Array]) -> Node:
+        """A parameter `root.suffix` whose values are computed when somebody looks."""
+        name = fresh_name(f"{self.root.name}.{suffix}", self.taken)
+        weights = Weights.derived(type_, name, compute)
+        return Node(name, PARAM, Param("given"), (), type_, self.root.origin, weights)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`replace` returns the node that computes the root's value, or None to decline."""
+
+    name: str
+    pattern: Pat
+    replace: Callable[[Match], Node | None]
+
+
+def rewrite(graph: Graph, rules: Sequence[Rule], ledger: Ledger) -> Graph:
+    """Apply `rules` until none fits, or the ledger closes.
+
+    Raises: RuntimeError if the rules undo each other for ever, which is a fault in the pass.
+    """
+    by_kind: dict[OpDef, list[Rule]] = defaultdict(list)
+    for rule in rules:
+        for kind in rule.pattern.kinds:
+            by_kind[kind].append(rule)
+    for _ in range(MAX_SWEEPS):
+        if not ledger.is_open:
+            return graph
+        swept = _Sweep(graph, by_kind, ledger).run()
+        if swept is graph:
+            return graph
+        graph = swept
+    raise RuntimeError(f"rules {[rule.name for rule in rules]} do not come to rest")
+
+
+class _Sweep:
+    def __init__(self, graph: Graph, by_kind: dict[OpDef, list[Rule]], ledger: Ledger) -> None:
+        self.graph = graph
+        self.by_kind = by_kind
+        self.ledger = ledger
+        self.taken = {node.name for node in graph.nodes}
+        self.outputs = set(graph.outputs)
+        self.uses: Counter[Node] = Counter()
+
+    def run(self) -> Graph:
+        return self.graph.rebuild(self.visit)
+
+    def visit(self, node: Node, operands: tuple[Node, ...]) -> Node:
+        current = node.reading(operands)
+        self.uses[current] += self.graph.uses[node]
+        is_output = node in self.outputs
+        while self.ledger.is_open:
+            made = self.step(current, is_output)
+            if made is None:
+                break
+            current = made
+        return current
+
+    def step(self, node: Node, is_output: bool) -> Node | None:
+        """The replacement by the first rule that fits, or None."""
+        for rule in self.by_kind.get(node.kind, ()):
+            match = Match(node, {}, is_output, self.taken)
+            if not self.fits(rule.pattern, node, match, root=True):
+                continue
+            made = rule.replace(match)
+            if made is None or made is node:
+                continue
+            return self.settle(rule, match, made)
+        return None
+
+    def fits(self, pattern: Pat, node: Node, match: Match, *, root: bool = False) -> bool:
+        if pattern.kinds and node.kind not in pattern.kinds:
+            return False
+        if pattern.uses is not None and not root and self.uses[node] != pattern.uses:
+            return False
+        if pattern.bind:
+            if match.bound.get(pattern.bind, node) is not node:
+                return False
+            match.bound[pattern.bind] = node
+        if pattern.operands is None:
+            return True
+        match.covered.append(node)
+        needed = sum(not operand.optional for operand in pattern.operands)
+        if not needed <= len(node.inputs) <= len(pattern.operands):
+            return False
+        return all(self.fits(p, operand, match) for p, operand in zip(pattern.operands, node.inputs, strict=False))
+
+    def settle(self, rule: Rule, match: Match, made: Node) -> Node:
+        """Give the replacement its name and provenance, and bring the reader counts up to date."""
+        root = match.root
+        if made not in self.uses:
+            took = match.covered or [root]
+            names = dict.fromkeys(name for node in took for name in (node.origin.made_from or (node.name,)))
+            made = made.like(name=root.name, origin=Origin(root.origin.source, root.origin.scope, tuple(names)))
+            made = made if made.type is not None else made.like(type=infer_type(made))
+        new = list(self.unknown(made))
+        self.uses[made] += self.uses[root]
+        for node in new:
+            self.uses.update(node.inputs)
+        gone = list(self.release(root))
+        self.ledger.record(rule.name, root.name, tuple(n.name for n in gone if n.inputs), tuple(n.name for n in new if n.inputs))
+        return made
+
+    def unknown(self, made: Node) -> Iterator[Node]:
+        """The nodes that the replacement brought with it."""
+        stack, seen = [made], set[Node]()
+        while stack:
+            node = stack.pop()
+            if node in seen or node in self.uses:
+                continue
+            seen.add(node)
+            yield node
+            stack.extend(node.inputs)
+
+    def release(self, root: Node) -> Iterator[Node]:
+        """The nodes that nothing reads once the root is gone."""
+        self.uses[root] = 0
+        stack = [root]
+        while stack:
+            node = stack.pop()
+            yield node
+            for operand in node.inputs:
+                self.uses[operand] -= 1
+                if self.uses[operand] == 0:
+                    stack.append(operand)
