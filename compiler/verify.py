@@ -113,7 +113,7 @@ def _top(got: Array, expected: Array) -> tuple[float | None, float | None]:
     """Agreement of the best class and the set of the best five, where the output is a row of classes."""
     if expected.ndim != 2 or expected.shape[1] < TOP_FEWEST:
         return None, None
-    ranked: list[Array] = [np.argsort(-values, axis=1, kind="stable")[:, :5] for values in (got, expected)]
-    first = ranked[0][:, 0] == ranked[1][:, 0]
-    five = np.sort(ranked[0], axis=1) == np.sort(ranked[1], axis=1)
-    return float(np.mean(first)), float(np.mean(five.all(axis=1)))
+    ranked: list[Array] = [np.argsort(np.negative(values), axis=1, kind="stable")[:, :5] for values in (got, expected)]
+    first: Array = ranked[0][:, 0] == ranked[1][:, 0]
+    five: Array = (np.sort(ranked[0], axis=1) == np.sort(ranked[1], axis=1)).all(axis=1)
+    return float(np.mean(first)), float(np.mean(five))

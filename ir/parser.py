@@ -148,7 +148,7 @@ class _Parser:
         name = self.sigil("%", "a value such as %x")
         if name in self.values:
             return self.values[name]
-        following = zip(self.tokens[self.at :], self.tokens[self.at + 1 :], strict=False)
+        following = zip(self.tokens, self.tokens[1:], strict=False)
         if any(name_token.text == token.text and mark.text == "=" for name_token, mark in following):
             self.fail(f"{token.text} is used before its definition (a cycle, or lines out of order)", token)
         return self.fail(f"{token.text} is not defined", token)

@@ -1,0 +1,81 @@
+"""Every pass against its golden file: text, equal results, idempotence, the cap on rewrites."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cases import load_cases
+
+from convc.compiler.verify import verify
+from convc.ir.errors import ConvcError
+from convc.ir.parser import parse_graph
+from convc.ir.printer import print_graph
+from convc.passes.catalog import PASSES
+from convc.passes.ledger import Ledger
+from convc.passes.manager import Step, run_passes
+
+HERE = Path(__file__).parent
+FILES = {name: HERE / f"{name.replace('-', '_')}.cir" for name in PASSES}
+CASES = [(name, case) for name, path in FILES.items() if path.exists() for case in load_cases(path)]
+
+
+def test_every_pass_has_a_golden_file_and_every_file_a_pass():
+    assert {path.name for path in FILES.values()} == {path.name for path in HERE.glob("*.cir")}
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_every_golden_file_has_a_success_and_a_refusal(name):
+    kinds = {case.is_refusal for pass_name, case in CASES if pass_name == name}
+    assert kinds == {True, False}
+
+
+@pytest.mark.parametrize(("name", "case"), CASES, ids=[f"{name}: {case.name}" for name, case in CASES])
+def test_case(name, case):
+    steps = [Step(name, "golden")]
+    if case.error is not None:
+        with pytest.raises(ConvcError) as refusal:
+            run_passes(parse_graph(case.text), steps)
+        assert case.error in str(refusal.value)
+        return
+    before = parse_graph(case.text)
+    after, _ = run_passes(before, steps)
+    assert print_graph(after) == case.expected
+    again, trace = run_passes(after, steps)
+    assert print_graph(again) == case.expected, "the pass is not idempotent"
+    assert not trace[0].rewrites, "the pass records rewrites it did not make"
+    if all(node.type is not None for node in before.nodes):
+        assert verify(before, after)
+
+
+@pytest.mark.parametrize(("name", "case"), CASES, ids=[f"{name}: {case.name}" for name, case in CASES])
+def test_a_cap_of_none_changes_nothing_and_caps_add_up(name, case):
+    if case.error is not None:
+        return
+    graph = parse_graph(case.text)
+    assert PASSES[name].run(graph, Ledger(0)) is graph
+    whole = Ledger()
+    PASSES[name].run(graph, whole)
+    for limit in range(1, len(whole.rewrites) + 1):
+        capped = Ledger(limit)
+        PASSES[name].run(graph, capped)
+        assert len(capped.rewrites) == limit
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "no cases"),
+        ("graph @x\n# case: a\n# expect: unchanged\n", "before the first"),
+        ("# case: a\ngraph\n", "0 verdicts"),
+        ("# case: a\nx\n# expect: unchanged\n# expect: unchanged\n", "2 verdicts"),
+        ("# case: a\nx\n# expect: unchanged\nleft over\n", "after 'unchanged'"),
+        ("# case: a\nx\n# expect:\n", "below '# expect:'"),
+        ("# case: a\nx\n# expect: unchanged\n# case: a\nx\n# expect: unchanged\n", "same name"),
+    ],
+)
+def test_the_loader_swallows_nothing(tmp_path, text, complaint):
+    path = tmp_path / "bad.cir"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=complaint):
+        load_cases(path)
