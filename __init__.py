@@ -7,7 +7,8 @@
     module = cc.compile(better, target="cpu")
     y = module(image)
 
-Names are imported when they are first used, so that `import convc` costs nothing.
+A network is written with layers, which are here too: `from convc import conv, network, relu`. Names are imported
+when they are first used, so that `import convc` costs nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +21,105 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from . import models
     from .compiler.compile import compile_network, export_onnx
+    from .compiler.layers import (
+        avg_pool as avg_pool,
+    )
+    from .compiler.layers import (
+        batch_norm as batch_norm,
+    )
+    from .compiler.layers import (
+        cast as cast,
+    )
+    from .compiler.layers import (
+        clip as clip,
+    )
+    from .compiler.layers import (
+        concat as concat,
+    )
+    from .compiler.layers import (
+        constant as constant,
+    )
+    from .compiler.layers import (
+        conv as conv,
+    )
+    from .compiler.layers import (
+        conv_bn as conv_bn,
+    )
+    from .compiler.layers import (
+        conv_bn_relu as conv_bn_relu,
+    )
+    from .compiler.layers import (
+        conv_relu as conv_relu,
+    )
+    from .compiler.layers import (
+        conv_transpose as conv_transpose,
+    )
+    from .compiler.layers import (
+        conv_with as conv_with,
+    )
+    from .compiler.layers import (
+        dense as dense,
+    )
+    from .compiler.layers import (
+        dropout as dropout,
+    )
+    from .compiler.layers import (
+        flatten as flatten,
+    )
+    from .compiler.layers import (
+        global_avg_pool as global_avg_pool,
+    )
+    from .compiler.layers import (
+        global_max_pool as global_max_pool,
+    )
+    from .compiler.layers import (
+        identity as identity,
+    )
+    from .compiler.layers import (
+        leaky_relu as leaky_relu,
+    )
+    from .compiler.layers import (
+        local_response_norm as local_response_norm,
+    )
+    from .compiler.layers import (
+        log_softmax as log_softmax,
+    )
+    from .compiler.layers import (
+        matmul as matmul,
+    )
+    from .compiler.layers import (
+        max_pool as max_pool,
+    )
+    from .compiler.layers import (
+        pad as pad,
+    )
+    from .compiler.layers import (
+        reduce_mean as reduce_mean,
+    )
+    from .compiler.layers import (
+        relu as relu,
+    )
+    from .compiler.layers import (
+        reshape as reshape,
+    )
+    from .compiler.layers import (
+        sigmoid as sigmoid,
+    )
+    from .compiler.layers import (
+        slice_axis as slice_axis,
+    )
+    from .compiler.layers import (
+        softmax as softmax,
+    )
+    from .compiler.layers import (
+        tanh as tanh,
+    )
+    from .compiler.layers import (
+        transpose as transpose,
+    )
+    from .compiler.layers import (
+        upsample as upsample,
+    )
     from .compiler.module import Module, compile
     from .compiler.network import Network, network
     from .compiler.pipelines import optimize
@@ -69,9 +169,12 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    """Find a public name where it lives; layers are in `convc.compiler.layers`."""
-    if name in ("models", "layers"):
-        return importlib.import_module(".models" if name == "models" else ".compiler.layers", __name__)
-    if name not in _HOME:
+    """Find a public name where it lives; what is not listed above may be a layer."""
+    if name == "models":
+        return importlib.import_module(".models", __name__)
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name], __name__), name)
+    layers = importlib.import_module(".compiler.layers", __name__)
+    if name not in layers.__all__:
         raise AttributeError(f"module 'convc' has no attribute '{name}'")
-    return getattr(importlib.import_module(_HOME[name], __name__), name)
+    return getattr(layers, name)

@@ -50,6 +50,42 @@ from ..ir.ops.window import Pads, Pair, dilated
 from ..ir.types import Array
 from .trace import Value, user_line
 
+__all__ = [
+    "avg_pool",
+    "batch_norm",
+    "cast",
+    "clip",
+    "concat",
+    "constant",
+    "conv",
+    "conv_bn",
+    "conv_bn_relu",
+    "conv_relu",
+    "conv_transpose",
+    "conv_with",
+    "dense",
+    "dropout",
+    "flatten",
+    "global_avg_pool",
+    "global_max_pool",
+    "identity",
+    "leaky_relu",
+    "local_response_norm",
+    "log_softmax",
+    "matmul",
+    "max_pool",
+    "pad",
+    "reduce_mean",
+    "relu",
+    "reshape",
+    "sigmoid",
+    "slice_axis",
+    "softmax",
+    "tanh",
+    "transpose",
+    "upsample",
+]
+
 Size = int | Pair
 Padding = str | int | Pads
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -56,7 +57,8 @@ def _load(request: Request, zoo: Mapping[str, ZooEntry]) -> Graph:
     path = Path(model)
     file, _, function = model.rpartition(":")
     if file.endswith(".py"):
-        return _trace(_from_python(Path(file), function), request, shapes)
+        with _user_code(Path(file)):
+            return _trace(_from_python(Path(file), function), request, shapes)
     if request.options:
         raise UsageError(f"'{model}' is not a network definition; --set works with zoo names and Python files")
     if path.suffix == ".cir":
@@ -92,10 +94,6 @@ def _from_python(path: Path, function: str) -> Network:
     sys.path.insert(0, str(path.parent.resolve()))  # so that the file may import its neighbours
     try:
         spec.loader.exec_module(module)
-    except ConvcError:
-        raise
-    except Exception as error:
-        raise InvalidModel(f"{_last_line(error, path)}: {type(error).__name__}: {error}") from error
     finally:
         sys.path.pop(0)
     networks = {name: value for name, value in vars(module).items() if isinstance(value, Network)}
@@ -106,10 +104,18 @@ def _from_python(path: Path, function: str) -> Network:
     raise UsageError(f"{path} has no network '{function}'; it has {', '.join(networks) or 'none'}")
 
 
-def _last_line(error: Exception, path: Path) -> str:
-    own = (str(path), str(path.resolve()))
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename in own]
-    return f"{path.name}:{lines[-1]}" if lines else path.name
+@contextmanager
+def _user_code(path: Path) -> Generator[None]:
+    """What goes wrong in the user's own Python is one sentence with the user's own line."""
+    try:
+        yield
+    except ConvcError:
+        raise
+    except Exception as error:
+        own = (str(path), str(path.resolve()))
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename in own]
+        where = f"{path.name}:{lines[-1]}" if lines else path.name
+        raise InvalidModel(f"{where}: {type(error).__name__}: {error}") from error
 
 
 def _retyped(graph: Graph, shapes: Mapping[str, str]) -> Graph:

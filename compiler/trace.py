@@ -92,7 +92,7 @@ class Trace:
             type_ = TensorType("f32", ())
             weights = Weights(type_, Recipe("full", name, value=float(values)))
             return self._add(Node(name, PARAM, Param("full", value=float(values)), (), type_, origin, weights))
-        weights = Weights.of(np.ascontiguousarray(values), name)
+        weights = Weights.of(np.asarray(values, order="C"), name)
         return self._add(Node(name, PARAM, Param("given"), (), weights.type, origin, weights))
 
     def emit(self, kind: OpDef, op: Any, operands: tuple[Value, ...], name: str = "") -> Value:

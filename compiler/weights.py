@@ -45,7 +45,7 @@ def weights_bytes(graph: Graph) -> bytes:
     """The parameters of a graph as a safetensors file."""
     from safetensors.numpy import save
 
-    return save({node.name: np.ascontiguousarray(node.weights.array()) for node in graph.params if node.weights is not None})
+    return save({node.name: np.asarray(node.weights.array(), order="C") for node in graph.params if node.weights is not None})
 
 
 def bind_weights(graph: Graph, arrays: Mapping[str, Array], source: str) -> Graph:
@@ -68,7 +68,7 @@ def bind_weights(graph: Graph, arrays: Mapping[str, Array], source: str) -> Grap
     def bound(node: Node, operands: tuple[Node, ...]) -> Node:
         if node.kind is not PARAM:
             return node.reading(operands)
-        return node.like(op=Param("given"), weights=Weights.of(np.ascontiguousarray(arrays[node.name]), node.name))
+        return node.like(op=Param("given"), weights=Weights.of(np.asarray(arrays[node.name], order="C"), node.name))
 
     loaded = graph.rebuild(bound)
     check_finite(loaded)

@@ -210,7 +210,7 @@ def _evaluate_atom(atom: Atom, sizes: Mapping[str, int]) -> Dim:
 def _signed(monomial: Monomial, coefficient: int, *, first: bool) -> str:
     sign = "-" if coefficient < 0 else "" if first else "+"
     # A quotient is bracketed inside a product, or `2*H//2` would read back as `(2*H)//2`.
-    factors = [f"({a})" if isinstance(a, FloorDiv) and (len(monomial) > 1 or abs(coefficient) != 1) else str(a) for a in monomial]
+    factors = [f"({a})" if isinstance(a, FloorDiv) and (len(monomial) > 1 or coefficient != 1) else str(a) for a in monomial]
     if abs(coefficient) != 1 or not factors:
         factors.insert(0, str(abs(coefficient)))
     return sign + "*".join(factors)

@@ -99,7 +99,7 @@ class Weights:
         if self._made:
             return self._made[0]
         if self.compute is not None:
-            return _frozen(np.ascontiguousarray(self.compute(), dtype=DTYPES[self.type.dtype]))  # the one rounding
+            return _frozen(np.asarray(self.compute(), DTYPES[self.type.dtype], order="C"))  # the one rounding
         if self.is_given:
             raise InvalidModel(f"parameter '{self.recipe.key}' has no values here; give its weights file")
         return _frozen(self.recipe.make(self.type))

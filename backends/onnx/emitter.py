@@ -35,7 +35,7 @@ class Emitter:
         from onnx import numpy_helper
 
         name = fresh_name(f"{node.name}.{what}", self.taken)
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        self.initializers.append(numpy_helper.from_array(np.asarray(values, order="C"), name))
         return name
 
     def int64s(self, node: Node, what: str, values: Sequence[int]) -> str:

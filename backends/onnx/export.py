@@ -107,5 +107,5 @@ def _tensor(node: Node) -> Any:
     assert node.weights is not None
     values = node.weights.drawn()
     tensor = TensorProto(name=node.name, data_type=_element(node.typed), dims=node.typed.concrete())
-    tensor.raw_data = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
+    tensor.raw_data = values.astype(values.dtype.newbyteorder("<"), order="C", copy=False).tobytes()
     return tensor

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...ir.errors import BackendMissing, ConvcError, UnsupportedOp
+from ...ir.errors import BackendMissing, UnsupportedOp
 from ...ir.graph import Graph, Node
 from ...ir.ops.leaf import INPUT, Input
 from .host import cuda_compiler, host_cpu, tvm
@@ -60,12 +60,13 @@ def build_cpu(graph: Graph, path: str | Path, *, mcpu: str | None = None) -> Cpu
     return CpuBuild(library, str(target), time.perf_counter() - start, str(host.__version__))
 
 
-def build_cuda(graph: Graph, directory: str | Path, *, cuda_graph: bool = False) -> CudaBuild:
+def build_cuda(graph: Graph, directory: str | Path, *, cuda_graph: bool = False, check: bool = True) -> CudaBuild:
     """Compile for sm_90 and write `net.so`, its kernels as `kernels.cu` and, where a CUDA compiler is here, `kernels.cubin`.
 
-    `cuda_graph` captures launches into CUDA graphs where sizes are known.
+    `cuda_graph` captures launches into CUDA graphs where sizes are known; without `check` there is no cubin.
 
-    Raises: UnsupportedOp naming the node that TVM cannot compile; BackendMissing without a linker.
+    Raises: UnsupportedOp naming the node that TVM cannot compile, or when the CUDA compiler refuses what
+    TVM wrote; BackendMissing without a linker.
     """
     host = tvm()
     folder = Path(directory)
@@ -83,8 +84,8 @@ def build_cuda(graph: Graph, directory: str | Path, *, cuda_graph: bool = False)
     code = _cuda_source(executable)
     _write_whole(source, lambda temporary: temporary.write_text(code))
     seconds = time.perf_counter() - start
-    cubin, check = _check_cuda(host, target, code, folder / "kernels.cubin")
-    return CudaBuild(library, source, cubin, check, str(target), seconds, str(host.__version__))
+    cubin, found = _check_cuda(host, target, code, folder / "kernels.cubin") if check else (None, "not checked: not asked for")
+    return CudaBuild(library, source, cubin, found, str(target), seconds, str(host.__version__))
 
 
 def _cuda_target(host: Any) -> Any:
@@ -160,7 +161,7 @@ def _cuda_source(executable: Any) -> str:
 def _check_cuda(host: Any, target: Any, code: str, path: Path) -> tuple[Path | None, str]:
     """Compile the source for real. Returns: the cubin and what made it, or why there is none.
 
-    Raises: ConvcError when the compiler refuses the code.
+    Raises: UnsupportedOp when the compiler refuses the code.
     """
     if not code:
         return None, "not checked: the network needs no kernel"
@@ -171,7 +172,7 @@ def _check_cuda(host: Any, target: Any, code: str, path: Path) -> tuple[Path | N
         with target:
             cubin = bytes(host.support.nvcc.compile_cuda(code, target_format="cubin", arch=CUDA_ARCH, compiler=compiler))
     except RuntimeError as error:
-        said = [line for line in str(error).splitlines() if "error" in line] or [reason(error)]
-        raise ConvcError(f"{compiler} refuses the CUDA source of {path.parent}: {said[-1].strip()}") from error
+        said = [line for line in str(error).splitlines() if "error:" in line] or [reason(error)]
+        raise UnsupportedOp(f"{compiler} refuses the CUDA source of {path.parent}: {said[0].strip()}") from error
     _write_whole(path, lambda temporary: temporary.write_bytes(cubin))
     return path, f"{compiler} made a cubin of {len(cubin)} bytes for {CUDA_ARCH}"

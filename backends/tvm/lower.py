@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from ...ir.errors import ConvcError, UnsupportedOp
@@ -77,6 +78,7 @@ def _has_type(emitter: Emitter, bound: Any, wanted: TensorType) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """The last line that says something: TVM puts a backtrace in front."""
+    """What went wrong in one line: TVM prints whole modules after it, or before what it calls the error message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    named = [line.removeprefix("Error message:").strip() for line in lines if line.startswith("Error message:")]
+    return textwrap.shorten((named or lines or [type(error).__name__])[0], 300)

@@ -34,6 +34,10 @@ def local_response_norm(emitter: Emitter, node: Node, x: Any) -> Any:
 
         squares = te.compute(shape, square, "lrn_squares")
         alpha, beta, bias = (tirx.const(value, x.dtype) for value in (op.alpha / op.size, op.beta, op.bias))
-        return te.compute(shape, lambda *at: x[at] / te.power(bias + alpha * squares[at], beta), "local_response_norm")
+
+        def quotient(*at: Any) -> Any:
+            return x[at] / te.power(bias + alpha * squares[at], beta)
+
+        return te.compute(shape, quotient, "local_response_norm")
 
     return emitter.compute(node, norm, x)

@@ -20,12 +20,14 @@ def max_pool(emitter: Emitter, node: Node, x: Any) -> Any:
     def greatest(x: Any, shape: Any) -> Any:
         taps = [te.reduce_axis((0, size), name) for size, name in zip(op.kernel, ("k_row", "k_col"), strict=True)]
 
-        def element(n: Any, c: Any, *window: Any) -> Any:
+        def element(n: Any, c: Any, i: Any, j: Any) -> Any:
+            window = (i, j)
             row, col = (window[a] * op.strides[a] + taps[a] * op.dilations[a] - op.pads[a] for a in (0, 1))
             inside = tirx.all(row >= 0, row < x.shape[2], col >= 0, col < x.shape[3])
-            return tirx.if_then_else(inside, x[n, c, row, col], _lowest(emitter, x.dtype)) if padded else x[n, c, row, col]
+            value = tirx.if_then_else(inside, x[n, c, row, col], _lowest(emitter, x.dtype)) if padded else x[n, c, row, col]
+            return _greatest(emitter)(value, axis=taps)
 
-        return te.compute(shape, lambda n, c, i, j: _greatest(emitter)(element(n, c, i, j), axis=taps), "max_pool")
+        return te.compute(shape, element, "max_pool")
 
     return emitter.compute(node, greatest, x)
 
@@ -35,7 +37,11 @@ def global_max_pool(emitter: Emitter, node: Node, x: Any) -> Any:
 
     def greatest(x: Any, shape: Any) -> Any:
         row, col = te.reduce_axis((0, x.shape[2]), "row"), te.reduce_axis((0, x.shape[3]), "col")
-        return te.compute(shape, lambda n, c, i, j: _greatest(emitter)(x[n, c, row, col], axis=[row, col]), "global_max_pool")
+
+        def element(n: Any, c: Any, _row: Any, _col: Any) -> Any:
+            return _greatest(emitter)(x[n, c, row, col], axis=[row, col])
+
+        return te.compute(shape, element, "global_max_pool")
 
     return emitter.compute(node, greatest, x)
 
@@ -52,9 +58,14 @@ def global_avg_pool(emitter: Emitter, node: Node, x: Any) -> Any:
 def _greatest(emitter: Emitter) -> Any:
     """A NaN stays: the comparison lets one through on the right, the test on the left."""
     tirx = emitter.tirx
-    return emitter.te.comm_reducer(
-        lambda a, b: tirx.Select(tirx.any(a > b, tirx.isnan(a)), a, b), lambda dtype: _lowest(emitter, dtype), name="greatest"
-    )
+
+    def greater(a: Any, b: Any) -> Any:
+        return tirx.Select(tirx.any(a > b, tirx.isnan(a)), a, b)
+
+    def identity(dtype: Any) -> Any:
+        return _lowest(emitter, dtype)
+
+    return emitter.te.comm_reducer(greater, identity, name="greatest")
 
 
 def _lowest(emitter: Emitter, dtype: Any) -> Any:

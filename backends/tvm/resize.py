@@ -3,7 +3,6 @@ divides by zero for one aligned row, and finds positions in float32."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from ...ir.graph import Node
@@ -16,23 +15,33 @@ __all__ = ["resize"]
 def resize(emitter: Emitter, node: Node, x: Any) -> Any:
     op: Resize = node.op
     sample = _nearest if op.mode == "nearest" else _bilinear
-    return emitter.compute(node, lambda x, shape: sample(emitter, op, x, shape), x)
+
+    def sampled(x: Any, shape: Any) -> Any:
+        return sample(emitter, op, x, shape)
+
+    return emitter.compute(node, sampled, x)
 
 
 def _nearest(emitter: Emitter, op: Resize, x: Any, shape: Any) -> Any:
+    rows, cols = (_table(emitter, op, axis, x, shape, "int64") for axis in (0, 1))
+
+    def pick(n: Any, c: Any, i: Any, j: Any) -> Any:
+        return x[n, c, rows[i], cols[j]]
+
+    return emitter.te.compute(shape, pick, "resize")
+
+
+def _rounded(emitter: Emitter, op: Resize, at: Any) -> Any:
     tirx = emitter.tirx
-    rounding: Callable[[Any], Any] = {
-        "round_prefer_floor": lambda at: tirx.ceil(at - 0.5),
-        "round_prefer_ceil": lambda at: tirx.floor(at + 0.5),
-        "floor": tirx.floor,
-        "ceil": tirx.ceil,
-    }[op.rounding]
-    rows, cols = (_table(emitter, op, axis, x, shape, rounding, "int64") for axis in (0, 1))
-    return emitter.te.compute(shape, lambda n, c, i, j: x[n, c, rows[i], cols[j]], "resize")
+    if op.rounding == "round_prefer_floor":
+        return tirx.ceil(at - 0.5)
+    if op.rounding == "round_prefer_ceil":
+        return tirx.floor(at + 0.5)
+    return tirx.floor(at) if op.rounding == "floor" else tirx.ceil(at)
 
 
 def _bilinear(emitter: Emitter, op: Resize, x: Any, shape: Any) -> Any:
-    rows, cols = (_table(emitter, op, axis, x, shape, lambda at: at, "float64") for axis in (0, 1))
+    rows, cols = (_table(emitter, op, axis, x, shape, "float64") for axis in (0, 1))
 
     def blend(n: Any, c: Any, i: Any, j: Any) -> Any:
         (top, bottom, down), (left, right, across) = _between(emitter, x, rows[i], 2), _between(emitter, x, cols[j], 3)
@@ -50,13 +59,14 @@ def _between(emitter: Emitter, x: Any, at: Any, axis: int) -> tuple[Any, Any, An
     return low, emitter.te.min(low + 1, x.shape[axis] - 1), (at - floor).astype(x.dtype)
 
 
-def _table(emitter: Emitter, op: Resize, axis: int, x: Any, shape: Any, settle: Callable[[Any], Any], dtype: str) -> Any:
+def _table(emitter: Emitter, op: Resize, axis: int, x: Any, shape: Any, dtype: str) -> Any:
     """The place in x of each result row or column, found once instead of for every pixel."""
     last = (x.shape[2 + axis] - 1).astype("float64")
     first = emitter.tirx.const(0.0, "float64")
 
     def place(i: Any) -> Any:
-        at = settle(_source(emitter, op, axis, i, x, shape))
+        at = _source(emitter, op, axis, i, x, shape)
+        at = _rounded(emitter, op, at) if op.mode == "nearest" else at
         return emitter.te.max(emitter.te.min(at, last), first).astype(dtype)
 
     return emitter.te.compute((shape[2 + axis],), place, f"resize_axis{2 + axis}")

@@ -98,9 +98,11 @@ def dense(emitter: Emitter, node: Node, x: Any, w: Any, b: Any = None) -> Any:
 
     def product(x: Any, w: Any, shape: Any) -> Any:
         feature = te.reduce_axis((0, w.shape[1]), "feature")
-        return te.compute(
-            shape, lambda n, o: te.sum(x[n, feature].astype(dtype) * w[o, feature].astype(dtype), axis=feature), "dense"
-        )
+
+        def row(n: Any, o: Any) -> Any:
+            return te.sum(x[n, feature].astype(dtype) * w[o, feature].astype(dtype), axis=feature)
+
+        return te.compute(shape, row, "dense")
 
     y = rounded(emitter, node, emitter.compute(node, product, x, w))
     return y if b is None else emitter.ops.add(y, b)

@@ -15,7 +15,7 @@ from ...ir.binding import match_inputs
 from ...ir.errors import ArtifactError, BackendMissing, InvalidInput, InvalidModel, UsageError
 from ...ir.graph import Graph, Node
 from ...ir.types import Array, TensorType
-from .host import cuda_compiler, thread_count, tvm, use_threads
+from .host import cuda_compiler, physical_cores, thread_count, tvm, use_threads
 from .lower import reason
 
 __all__ = ["DEVICES", "Module"]
@@ -57,7 +57,7 @@ class Module:
         Raises: BackendMissing without TVM or the device; ArtifactError for a file that is no library;
         InvalidInput for weights that do not fit.
         """
-        host = tvm(threads)
+        host = tvm(physical_cores() if threads is None else threads)  # said each time: another module may have lowered it
         place = _device(host, device)
         library = _library(host, Path(path))
         tensors = [_tensor(host, _weight(node, weights), place) for node in graph.params]

@@ -13,7 +13,9 @@ __all__ = ["concat", "pad", "reshape", "slice_", "transpose"]
 
 def concat(emitter: Emitter, node: Node, *xs: Any) -> Any:
     op: Concat = node.op
-    return emitter.ops.concat(list(xs), axis=op.axis) if len(xs) > 1 else xs[0]
+    if len(xs) == 1:
+        return xs[0]
+    return emitter.ops.concat(list(xs), axis=op.axis)
 
 
 def reshape(emitter: Emitter, node: Node, x: Any) -> Any:
@@ -30,15 +32,18 @@ def slice_(emitter: Emitter, node: Node, x: Any) -> Any:
     """Bounds are settled here by Python's rules: strided_slice crashes on a large end of a named size."""
     op: Slice = node.op
     extents = node.inputs[0].typed.shape
-    moves = {axis: (0, 1) for axis in range(len(extents))}
+    moves = [(0, 1)] * len(extents)
     for axis, start, end, step in zip(op.axes, op.starts, op.ends, op.steps or (1,) * len(op.axes), strict=True):
         extent = extents[axis]
         # A named size admits only whole-axis slices with a positive step (infer_slice), which start at 0.
         first = slice(start, end, step).indices(extent)[0] if isinstance(extent, int) else 0
-        moves[axis % len(extents)] = first, step
+        moves[axis] = first, step
 
     def take(x: Any, shape: Any) -> Any:
-        return emitter.te.compute(shape, lambda *at: x[tuple(moves[a][0] + i * moves[a][1] for a, i in enumerate(at))], "slice")
+        def element(*at: Any) -> Any:
+            return x[tuple(first + i * step for i, (first, step) in zip(at, moves, strict=True))]
+
+        return emitter.te.compute(shape, element, "slice")
 
     return emitter.compute(node, take, x)
 
@@ -64,7 +69,10 @@ def _reflected(emitter: Emitter, node: Node, x: Any) -> Any:
         return te.min(folded, period - folded)
 
     def grow(x: Any, shape: Any) -> Any:
-        places = range(len(op.pads) // 2)
-        return te.compute(shape, lambda *at: x[tuple(mirrored(at[a] - op.pads[a], x.shape[a]) for a in places)], "pad")
+        def element(*at: Any) -> Any:
+            befores = op.pads[: len(at)]
+            return x[tuple(mirrored(i - before, size) for i, before, size in zip(at, befores, x.shape, strict=True))]
+
+        return te.compute(shape, element, "pad")
 
     return emitter.compute(node, grow, x)

@@ -212,7 +212,7 @@ def infer_transpose(op: Transpose, x: TensorType) -> TensorType:
 
 
 def transpose(op: Transpose, x: Array) -> Array:
-    return np.ascontiguousarray(x.transpose(op.perm))
+    return np.asarray(x.transpose(op.perm), order="C")
 
 
 CONCAT = OpDef("concat", Concat, (1, None), infer_concat, concat, elementwise_cost(0))

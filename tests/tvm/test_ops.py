@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from convc.backends.rows import Unsupported
+from convc.backends.tvm.build import build_cuda
 from convc.backends.tvm.rows import ROWS
+from convc.backends.tvm.run import Module
 from convc.ir.graph import Graph
 from convc.ir.ops import OPS
 from convc.ir.parser import parse_graph
@@ -263,7 +266,7 @@ def text_of(case: str) -> str:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_agrees_with_the_reference(case: str, typed: Callable[[str], Graph], agrees: Callable[..., object]) -> None:
+def test_agrees_with_the_reference(case: str, typed: Callable[[str], Graph], agrees: Callable[..., Module]) -> None:
     agrees(typed(text_of(case)), {"N": 1}, {"N": 3})
 
 
@@ -299,21 +302,48 @@ HEIGHTS = """graph @heights(%x: f32[N,3,H,W]) {
 }"""
 
 
-def test_heights_and_widths_may_be_named(typed: Callable[[str], Graph], agrees: Callable[..., object]) -> None:
+def test_heights_and_widths_may_be_named(typed: Callable[[str], Graph], agrees: Callable[..., Module]) -> None:
     agrees(typed(HEIGHTS), {"N": 1, "H": 8, "W": 8}, {"N": 2, "H": 11, "W": 6}, {"N": 1, "H": 4, "W": 29})
 
 
-def test_sizes_that_are_expressions(typed: Callable[[str], Graph], agrees: Callable[..., object]) -> None:
+def test_sizes_that_are_expressions(typed: Callable[[str], Graph], agrees: Callable[..., Module]) -> None:
     text = "graph @g(%x: f32[N,H,2*H+1], %y: f32[N,(H-1)//2+1]) { %r = relu(%x) %s = tanh(%y) return %r, %s }"
     agrees(typed(text), {"N": 1, "H": 4}, {"N": 3, "H": 7})
 
 
-def test_an_empty_slice(typed: Callable[[str], Graph], agrees: Callable[..., object]) -> None:
+def test_an_empty_slice(typed: Callable[[str], Graph], agrees: Callable[..., Module]) -> None:
     text = "graph @g(%x: f32[2,5]) { %e = slice(%x) {axes=[1], starts=[3], ends=[3]} %r = relu(%e) return %r }"
     agrees(typed(text))
 
 
-def test_integer_division_never_traps(typed: Callable[[str], Graph], agrees: Callable[..., object]) -> None:
+EXTREMES = """graph @extremes(%x: f32[1,1,2,4]) {
+    %relu = relu(%x)
+    %leaky = leaky_relu(%x)
+    %clip = clip(%x) {min=-1.0, max=1.0}
+    %low = clip(%x) {min=-1.0}
+    %max = max_pool(%x) {kernel=[1,2], pads=[0,1,0,0]}
+    %avg = avg_pool(%x) {kernel=[1,2], pads=[0,1,0,0]}
+    %greatest = global_max_pool(%x)
+    %soft = softmax(%x) {axis=3}
+    %log = log_softmax(%x) {axis=3}
+    %sigmoid = sigmoid(%x)
+    %tanh = tanh(%x)
+    return %relu, %leaky, %clip, %low, %max, %avg, %greatest, %soft, %log, %sigmoid, %tanh
+}"""
+
+
+@pytest.mark.parametrize(
+    "row",
+    [[np.nan, 1, 2, -3], [1, 2, np.nan, 3], [3, -1, -2, np.nan], [-np.inf] * 4, [np.inf, 1, -np.inf, 2], [100, -100, 1e4, -1e4]],
+    ids=["nan-first", "nan-inside", "nan-last", "minus-infinity", "infinities", "large"],
+)
+def test_nan_and_infinity_mean_what_they_mean_in_the_reference(
+    row: list[float], typed: Callable[[str], Graph], agrees: Callable[..., Module]
+) -> None:
+    agrees(typed(EXTREMES), inputs={"x": np.array([row, [1, 2, 3, 4]], dtype=np.float32)[None, None]})
+
+
+def test_integer_division_never_traps(typed: Callable[[str], Graph], agrees: Callable[..., Module]) -> None:
     """By 0 it has no meaning, but the process lives; the least number over -1 wraps, as NumPy's does."""
     graph = typed("graph @g(%a: i32[3], %b: i32[3], %c: u8[3], %d: u8[3]) { %q = div(%a, %b) %u = div(%c, %d) return %q, %u }")
     least = np.iinfo(np.int32).min
@@ -326,5 +356,15 @@ def test_integer_division_never_traps(typed: Callable[[str], Graph], agrees: Cal
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the reference casts 2^31 to int32
         module = agrees(graph, inputs=ends)
-    run = getattr(module, "run")  # noqa: B009
-    run({**ends, "b": np.zeros(3, np.int32), "d": np.zeros(3, np.uint8)})
+    module.run({**ends, "b": np.zeros(3, np.int32), "d": np.zeros(3, np.uint8)})
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.startswith("resize")] + ["resize-nearest-half_pixel"])
+def test_cuda_kernels_are_emitted(case: str, typed: Callable[[str], Graph], tmp_path: Path) -> None:
+    built = build_cuda(typed(text_of(case)), tmp_path, check=False)
+    assert ("__global__" in built.source.read_text()) == (case != "identity")
+
+
+def test_cuda_kernels_for_named_heights(typed: Callable[[str], Graph], tmp_path: Path) -> None:
+    """dlight's Matmul rule breaks on them; the kernel goes to the next rule."""
+    assert "__global__" in build_cuda(typed(HEIGHTS), tmp_path, check=False).source.read_text()

@@ -1,0 +1,224 @@
+"""Bad input: one sentence, the documented exit code, nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from shell import convc
+
+PHOTO = Path(__file__).parent.parent / "data" / "cat.jpg"
+HEAD = "import convc as cc\nfrom convc import conv, relu\n\n"
+RELU = "graph @g(%x: f32[N,4]) {\n  %y = relu(%x)\n  return %y\n}\n"
+
+
+def refused(done, code, *words):
+    """The refusal is one line on stderr, with these words and no traceback."""
+    assert done.code == code, (done.out, done.err)
+    assert "Traceback" not in done.err
+    assert len(done.err.strip().splitlines()) == 1, done.err
+    for word in words:
+        assert word in done.err
+
+
+@pytest.fixture
+def net(tmp_path):
+    def write(body):
+        (tmp_path / "net.py").write_text(HEAD + body)
+        return f"{tmp_path / 'net.py'}:net"
+
+    return write
+
+
+def test_unknown_model():
+    refused(convc("summary", "resnet5"), 2, "unknown model 'resnet5'", "did you mean", "resnet50")
+
+
+def test_unknown_option_of_a_model():
+    refused(convc("summary", "resnet50", "--set", "clases=3"), 2, "resnet50 has no option 'clases'", "classes")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ('@cc.network(x="N,3,8,8")\ndef net(x):\n    relu(x)\n', ("net.py:4", "network 'net' returns nothing", "`return`")),
+        ('@cc.network(x="N,3,8,8")\ndef net(x):\n    return 3\n', ("returns a int, expected a value made by a layer",)),
+        ('@cc.network(x="N,3,5,5")\ndef net(x):\n    return conv(x, 8, 7)\n', ("net.py:6", "kernel of extent 7 is larger than its padded input of 5", "pad by at least 2")),
+        ('@cc.network(x="N,4,5,5")\ndef net(x):\n    return conv(x, 8, 3, groups=3)\n', ("net.py:6", "4 channels do not divide into 3 groups")),
+        ('@cc.network(x="N,4,5,5", y="N,4,6,6")\ndef net(x, y):\n    return x + y\n', ("net.py:6", "f32[N,4,5,5] and f32[N,4,6,6] do not broadcast: 5 against 6")),
+        ('@cc.network(x="N,4,5,5")\ndef net(x):\n    y = conv(x, 4, 3, weights="a")\n    return conv(y, 8, 3, weights="a")\n', ("net.py:7", "parameter 'a.w' is reused as f32[8,4,3,3]", "f32[4,4,3,3] (net.py:6)")),
+        ('@cc.network(x="N,4,5,5")\ndef net(x):\n    return conv(x, 4, 3, pad="full")\n', ("net.py:6", "pad is 'full', expected 'same', 'valid'")),
+        ('@cc.network(x="N,4,5,5")\ndef net(x):\n    return x.y\n', ("net.py:6", "AttributeError")),
+        ('@cc.network(x="N,4,")\ndef net(x):\n    return x\n', ("input 'x'", "is not a dimension")),
+    ],
+)
+def test_a_wrong_network(net, body, words):
+    done = convc("summary", net(body))
+    refused(done, 2 if "input 'x'" in words else 3, *words)
+
+
+def test_not_a_network(net):
+    refused(convc("summary", net("def net(x):\n    return x\n")), 2, "'net'", "is not a network; decorate it with @network")
+    refused(convc("summary", net("x = 1\n")), 2, "has no network 'net'")
+
+
+def test_a_syntax_error_in_text_says_line_and_column(tmp_path):
+    (tmp_path / "bad.cir").write_text(RELU.replace("relu", "rleu"))
+    refused(convc("opt", tmp_path / "bad.cir"), 3, "bad.cir:2:8: unknown op 'rleu'; did you mean 'relu'?")
+    (tmp_path / "bad.cir").write_text(RELU.replace("(%x)", "(%q)"))
+    refused(convc("opt", tmp_path / "bad.cir"), 3, "bad.cir:2:13: %q is not defined")
+    (tmp_path / "bad.cir").write_text(RELU.replace("relu(%x)", "relu(%y)"))
+    refused(convc("opt", tmp_path / "bad.cir"), 3, "bad.cir:2:13: %y is used before its definition (a cycle")
+
+
+def test_unknown_pass():
+    refused(convc("inspect", "lenet5", "-p", "fuse-con-bn"), 2, "unknown pass 'fuse-con-bn'; did you mean 'fuse-conv-bn'?")
+
+
+def test_unknown_backend():
+    refused(convc("run", "lenet5", "--backend", "onx"), 2, "unknown backend 'onx'; did you mean 'onnx'?")
+
+
+@pytest.mark.parametrize(("package", "backend"), [("onnxruntime", "onnx"), ("tvm", "tvm")])
+def test_a_backend_that_is_not_installed(tmp_path, monkeypatch, package, backend):
+    """A package of that name which cannot be imported stands in front of the real one."""
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text("raise ImportError('not installed')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    refused(convc("run", "lenet5", "--backend", backend), 5, "cannot be imported", "pip install")
+
+
+@pytest.mark.parametrize("opset", ["12", "99"])
+def test_an_opset_nobody_supports(tmp_path, opset):
+    refused(convc("export", "lenet5", "-o", tmp_path / "net.onnx", "--opset", opset), 2, f"opset {opset} is not supported; choose 13 to")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unwritable_path(tmp_path):
+    refused(convc("export", "lenet5", "-o", tmp_path / "no" / "net.onnx"), 2, "cannot write", "No such file or directory")
+    (tmp_path / "file").write_text("mine")
+    refused(convc("compile", "lenet5", "-o", tmp_path / "file"), 2, "exists and is not a convc artifact")
+    refused(convc("compile", "lenet5", "-o", tmp_path / "file" / "net"), 2, "cannot write")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_failed_export_keeps_what_was_there(tmp_path):
+    target = tmp_path / "net.onnx"
+    target.write_text("precious")
+    (tmp_path / "net.cir").write_text("graph @g(%x: f32[N,H,4]) {\n  %y = reshape(%x) {shape=[H,N,4]}\n  return %y\n}\n")
+    refused(convc("export", tmp_path / "net.cir", "-o", target), 4, "%y = reshape", "two named sizes")
+    assert target.read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.cir", "net.onnx"]
+
+
+class TestImages:
+    def test_not_an_image(self, tmp_path):
+        (tmp_path / "cat.jpg").write_text("meow")
+        refused(convc("run", "filters", "-i", tmp_path / "cat.jpg", "--backend", "reference"), 3, "cannot be read as an image")
+
+    def test_no_such_image(self, tmp_path):
+        refused(convc("run", "filters", "-i", tmp_path / "cat.jpg", "--backend", "reference"), 3, "there is no file")
+
+    def test_wrong_size_is_resized_only_when_asked(self):
+        refused(convc("run", "resnet20", "-i", PHOTO, "--backend", "reference"), 3, "is 451x300 pixels, the input wants 32x32; pass --resize")
+        assert convc("run", "resnet20", "-i", PHOTO, "--resize", "--backend", "reference").code == 0
+
+    def test_wrong_channels(self, tmp_path):
+        Image.new("L", (451, 300)).save(tmp_path / "gray.png")
+        refused(convc("run", "filters", "-i", tmp_path / "gray.png", "--backend", "reference"), 3, "has 1 channels (L), the input is f32[N,3,300,451]")
+
+    def test_a_picture_for_a_vector(self, tmp_path):
+        (tmp_path / "net.cir").write_text(RELU)
+        refused(convc("run", tmp_path / "net.cir", "-i", PHOTO, "--backend", "reference"), 3, "is an image, but the input is f32[N,4]")
+
+
+class TestArrays:
+    @pytest.mark.parametrize(
+        ("arrays", "words"),
+        [
+            ({"y": np.zeros((1, 4), np.float32)}, ("no input is named 'y'", "the network has x")),
+            ({"x": np.zeros((1, 4))}, ("input 'x' is float64, expected f32",)),
+            ({"x": np.zeros((1, 5), np.float32)}, ("input 'x' has shape [1, 5], expected f32[N,4]",)),
+            ({"x": np.full((1, 4), np.nan, np.float32)}, ("input 'x' holds NaN",)),
+            ({}, ("input 'x' (f32[N,4]) is missing",)),
+        ],
+    )
+    def test_arrays_that_do_not_fit(self, tmp_path, arrays, words):
+        (tmp_path / "net.cir").write_text(RELU)
+        np.savez(tmp_path / "x.npz", **arrays)
+        refused(convc("run", tmp_path / "net.cir", "-i", tmp_path / "x.npz", "--backend", "reference"), 3, *words)
+
+    def test_a_pickle_is_not_opened(self, tmp_path):
+        (tmp_path / "net.cir").write_text(RELU)
+        np.savez(tmp_path / "x.npz", x=np.array([print], dtype=object))
+        refused(convc("run", tmp_path / "net.cir", "-i", tmp_path / "x.npz", "--backend", "reference"), 3, "cannot be read")
+
+
+class TestWeights:
+    TEXT = "graph @g(%x: f32[N,4]) {\n  %w = param : f32[3,4]\n  %y = dense(%x, %w)\n  return %y\n}\n"
+
+    @pytest.mark.parametrize(
+        ("arrays", "words"),
+        [
+            ({"w": np.full((3, 4), np.nan, np.float32)}, ("%w = param", "12 of 12 weights are NaN or infinite")),
+            ({"w": np.zeros((4, 3), np.float32)}, ("mis-shaped w is [4, 3] float32, expected f32[3,4]",)),
+            ({"v": np.zeros((3, 4), np.float32)}, ("missing w", "unknown v")),
+        ],
+    )
+    def test_weights_that_do_not_fit(self, tmp_path, arrays, words):
+        (tmp_path / "net.cir").write_text(self.TEXT)
+        np.savez(tmp_path / "w.npz", **arrays)
+        done = convc("export", tmp_path / "net.cir", "--weights", tmp_path / "w.npz", "-o", tmp_path / "net.onnx")
+        refused(done, 3, *words)
+        assert not (tmp_path / "net.onnx").exists()
+
+    def test_a_damaged_file(self, tmp_path):
+        (tmp_path / "net.cir").write_text(self.TEXT)
+        (tmp_path / "w.safetensors").write_bytes(b"\xff" * 40)
+        refused(convc("export", tmp_path / "net.cir", "--weights", tmp_path / "w.safetensors", "-o", tmp_path / "net.onnx"), 3, "is damaged")
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    path = tmp_path_factory.mktemp("artifact") / "net"
+    assert convc("compile", "mlp", "-o", path, "--no-check").code == 0
+    return path
+
+
+class TestArtifacts:
+    @pytest.fixture
+    def bundle(self, original, tmp_path):
+        return Path(shutil.copytree(original, tmp_path / "net"))
+
+    @pytest.mark.parametrize("name", ["model.cir", "model.onnx", "model.so", "weights.safetensors", "report.txt"])
+    def test_missing_and_altered_files_are_named(self, bundle, name):
+        with (bundle / name).open("ab") as file:
+            file.write(b"\n")
+        refused(convc("run", bundle), 3, f"{name} was altered after it was written")
+        (bundle / name).unlink()
+        refused(convc("run", bundle), 3, f"{name} is missing")
+
+    def test_a_truncated_file(self, bundle):
+        os.truncate(bundle / "weights.safetensors", 100)
+        refused(convc("verify", bundle), 3, "weights.safetensors was altered")
+
+    @pytest.mark.parametrize("text", ["", "[]", "{", '{"schema": 2}', '{"schema": 1, "files": {}}', '{"schema": 1, "target": {"kind": "cpu"}, "files": {"../x": 1}}'])
+    def test_a_wrong_manifest(self, bundle, text):
+        (bundle / "manifest.json").write_text(text)
+        refused(convc("run", bundle), 3, "manifest.json")
+
+    def test_a_file_outside_the_directory_is_never_opened(self, bundle):
+        manifest = (bundle / "manifest.json").read_text()
+        (bundle / "manifest.json").write_text(manifest.replace('"report.txt"', '"../report.txt"').replace('"files": {', '"files": {"report.txt": {"sha256": ""},'))
+        refused(convc("run", bundle), 3, "report.txt")
+
+
+def test_threads_must_be_positive():
+    done = convc("run", "lenet5", "--threads", "0")
+    assert done.code == 2
+    assert "--threads" in done.err

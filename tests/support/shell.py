@@ -1,0 +1,22 @@
+"""The command line as a user has it: one process a call."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command printed and returned."""
+
+    code: int
+    out: str
+    err: str
+
+
+def convc(*words: str | Path, stdin: str | None = None, cwd: Path | None = None) -> Result:
+    done = subprocess.run([sys.executable, "-m", "convc", *map(str, words)], input=stdin, capture_output=True, text=True, cwd=cwd, timeout=240)
+    return Result(done.returncode, done.stdout, done.stderr)

@@ -1,0 +1,124 @@
+"""What a build leaves behind, for CPU and CUDA, and which node is named when TVM fails."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from convc.backends.rows import Unsupported
+from convc.backends.tvm import build, host
+from convc.backends.tvm.build import build_cpu, build_cuda
+from convc.backends.tvm.lower import lower
+from convc.backends.tvm.rows import ROWS
+from convc.ir.errors import BackendMissing, InvalidModel, UnsupportedOp
+from convc.ir.graph import Graph
+from convc.ir.ops import OPS
+from convc.ir.parser import parse_graph
+
+SMALL = """graph @small(%x: f32[N,3,16,16]) {
+    %w = param : f32[8,3,3,3]
+    %b = param : f32[8]
+    %v = param : f32[10,8]
+    %conv1 = conv2d(%x, %w, %b) {strides=[2,2], pads=[1,1,1,1]}
+    %relu1 = relu(%conv1)
+    %pool1 = max_pool(%relu1) {kernel=[2,2], strides=[2,2]}
+    %mean = global_avg_pool(%pool1)
+    %flat = flatten(%mean)
+    %scores = dense(%flat, %v)
+    %y = softmax(%scores)
+    return %y
+}"""
+needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
+
+
+def test_one_function_over_inputs_and_parameters(typed: Callable[[str], Graph]) -> None:
+    main = lower(typed(SMALL))["main"]
+    assert [parameter.name for parameter in main.params] == ["x", "w", "b", "v"]
+    assert int(main.attrs["num_input"]) == 1
+    shown = str(main)
+    assert all(f"{name}: R.Tensor" in shown or f"{name} = " in shown for name in ("conv1", "relu1", "pool1", "mean", "scores"))
+
+
+def test_a_cpu_build_is_one_file_and_a_record(typed: Callable[[str], Graph], tmp_path: Path) -> None:
+    built = build_cpu(typed(SMALL), tmp_path / "small.so", mcpu="x86-64-v3")
+    assert [path.name for path in tmp_path.iterdir()] == ["small.so"]
+    assert built.library.read_bytes()[:4] == b"\x7fELF"
+    assert json.loads(built.target)["mcpu"] == "x86-64-v3"
+    assert built.seconds > 0
+    assert built.tvm.startswith("0.")
+
+
+@needs_nvcc
+def test_a_cuda_build_holds_kernels_that_nvcc_takes(typed: Callable[[str], Graph], tmp_path: Path) -> None:
+    built = build_cuda(typed(SMALL), tmp_path / "net")
+    assert sorted(path.name for path in built.library.parent.iterdir()) == ["kernels.cu", "kernels.cubin", "net.so"]
+    assert built.source.read_text().count("__global__") >= 5
+    assert built.cubin is not None
+    assert built.cubin.read_bytes()[:4] == b"\x7fELF"
+    assert built.check.startswith("nvcc made a cubin of")
+    assert json.loads(built.target)["arch"] == "sm_90"
+
+
+def test_without_a_cuda_compiler_the_check_says_so(typed: Callable[[str], Graph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "cuda_compiler", lambda: None)
+    built = build_cuda(typed(SMALL), tmp_path / "net", cuda_graph=True)
+    assert built.cubin is None
+    assert built.check == "not checked: neither nvcc nor NVRTC (cuda-bindings) is here"
+
+
+@needs_nvcc
+def test_code_that_nvcc_refuses_is_reported(typed: Callable[[str], Graph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "_cuda_source", lambda executable: "__global__ void f() { g(); }")
+    with pytest.raises(UnsupportedOp, match=r'nvcc refuses the CUDA source.*"g" is undefined'):
+        build_cuda(typed(SMALL), tmp_path / "net")
+
+
+def test_nothing_to_launch_is_no_failure(typed: Callable[[str], Graph], tmp_path: Path) -> None:
+    built = build_cuda(typed("graph @g(%x: f32[2]) { %y = identity(%x) return %y }"), tmp_path)
+    assert built.check == "not checked: the network needs no kernel"
+
+
+def test_a_node_without_a_type_is_refused() -> None:
+    with pytest.raises(InvalidModel, match="%y = relu has no type yet"):
+        lower(parse_graph("graph @g(%x: f32[2]) { %y = relu(%x) return %y }"))
+
+
+def test_an_unsupported_op_is_named(typed: Callable[[str], Graph], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ROWS, OPS["tanh"], Unsupported("nobody wrote it"))
+    with pytest.raises(UnsupportedOp, match=r"%t = tanh \(net.py:7\) cannot be lowered to TVM: nobody wrote it"):
+        lower(typed('graph @g(%x: f32[2]) { %r = relu(%x) %t = tanh(%r) : f32[2] at "net.py:7" return %t }'))
+
+
+def test_a_fault_in_a_lowering_names_its_node(typed: Callable[[str], Graph], monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(emitter: Any, node: Any, x: Any) -> Any:
+        return emitter.ops.reshape(x, (5,))
+
+    monkeypatch.setitem(ROWS, OPS["tanh"], wrong)
+    with pytest.raises(UnsupportedOp, match="%t = tanh cannot be lowered to TVM: "):
+        lower(typed("graph @g(%x: f32[2]) { %r = relu(%x) %t = tanh(%r) return %t }"))
+
+
+def test_a_fault_in_the_build_names_its_node(typed: Callable[[str], Graph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ROWS, OPS["tanh"], unlegalized)
+    with pytest.raises(UnsupportedOp, match="%t = tanh cannot be compiled by TVM: "):
+        build_cpu(typed("graph @g(%x: f32[2,3]) { %r = relu(%x) %t = tanh(%r) %s = relu(%t) return %s }"), tmp_path / "net.so")
+    assert not list(tmp_path.iterdir())
+
+
+def unlegalized(emitter: Any, node: Any, x: Any) -> Any:
+    """A kernel with an intrinsic that only a GPU has."""
+
+    def kernel(x: Any, shape: Any) -> Any:
+        return emitter.te.compute(shape, lambda *at: emitter.tirx.call_intrin("float32", "tirx.mma_fill", x[at]))
+
+    return emitter.compute(node, kernel, x)
+
+
+def test_without_a_linker_the_way_out_is_said(typed: Callable[[str], Graph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host.tvm().support.cc, "get_cc", lambda: None)
+    with pytest.raises(BackendMissing, match="no C compiler"):
+        build_cpu(typed("graph @g(%x: f32[2]) { %y = relu(%x) return %y }"), tmp_path / "net.so")

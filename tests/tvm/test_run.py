@@ -1,0 +1,197 @@
+"""The runtime: inputs, weights, threads, devices, and files that are no libraries."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from convc.backends import reference
+from convc.backends.tvm import host
+from convc.backends.tvm.build import build_cpu
+from convc.backends.tvm.run import Module
+from convc.ir.errors import ArtifactError, BackendMissing, InvalidInput, UsageError
+from convc.ir.graph import Graph
+from convc.ir.types import Array
+
+NET = """graph @net(%x: f32[N,3,8,8], %k: f32[N,4]) {
+    %w = param : f32[4,3,3,3]
+    %b = param {init=small} : f32[4]
+    %conv1 = conv2d(%x, %w, %b) {pads=[1,1,1,1]}
+    %relu1 = relu(%conv1)
+    %mean = global_avg_pool(%relu1)
+    %flat = flatten(%mean)
+    %y = add(%flat, %k)
+    return %y, %relu1
+}"""
+TypedGraph = Callable[[str], Graph]
+Draw = Callable[..., dict[str, Array]]
+
+
+@pytest.fixture(scope="module")
+def net(typed: TypedGraph, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Graph]:
+    graph = typed(NET)
+    return build_cpu(graph, tmp_path_factory.mktemp("run") / "net.so").library, graph
+
+
+def test_many_threads_share_a_module(net: tuple[Path, Graph], draw: Draw) -> None:
+    module = Module.load(*net)
+    cases = [draw(net[1], seed, N=seed % 3 + 1) for seed in range(8)]
+    wanted = [module.run(case) for case in cases]
+    start = threading.Barrier(4)
+    wrong: list[int] = []
+
+    def work(first: int) -> None:
+        start.wait()
+        for step in range(60):
+            at = (first + step) % len(cases)
+            got = module.run(cases[at])
+            if any(not np.array_equal(got[name], wanted[at][name]) for name in wanted[at]):
+                wrong.append(at)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_given_weights_replace_the_graphs_own(net: tuple[Path, Graph], draw: Draw) -> None:
+    path, graph = net
+    inputs = draw(graph, N=2)
+    w = np.random.default_rng(5).standard_normal((4, 3, 3, 3)).astype(np.float32)
+    module = Module.load(path, graph, {"w": w, "b": np.zeros(4, np.float32), "unused": np.zeros(1)})
+    got = module.run(inputs)["relu1"]
+    ours = graph.by_name["w"]
+    zero = reference.run(graph, inputs)["relu1"]
+    assert ours.weights is not None
+    assert not np.allclose(got, zero)
+    again = Module.load(path, graph).run(inputs)["relu1"]
+    assert np.allclose(again, zero, atol=1e-5)
+
+
+def test_aligned_weights_are_shared_and_others_copied(net: tuple[Path, Graph], draw: Draw) -> None:
+    path, graph = net
+    inputs = draw(graph, N=1)
+    room = np.zeros(4 * 108 + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    aligned = room[start : start + 4 * 108].view(np.float32).reshape(4, 3, 3, 3)
+    aligned.flags.writeable = False  # as weights are
+    copied = np.zeros((4, 3, 3, 3), np.float32)[:, ::-1]
+    for w, follows in ((aligned, True), (copied, False)):
+        module = Module.load(path, graph, {"w": w, "b": np.zeros(4, np.float32)})
+        assert not module.run(inputs)["relu1"].any()
+        (w.base if w is copied else room.view())[...] = 1
+        assert module.run(inputs)["relu1"].any() == follows
+
+
+def test_outputs_are_the_callers_own(typed: TypedGraph, tmp_path: Path) -> None:
+    graph = typed("graph @g(%x: f32[16]) { %p = param : f32[3] %y = identity(%x) %q = identity(%p) return %y, %q, %x }")
+    module = Module.load(build_cpu(graph, tmp_path / "g.so").library, graph)
+    x = np.arange(16, dtype=np.float32)
+    first = module.run({"x": x})
+    for value in first.values():
+        value[...] = -1
+    second = module.run({"x": x})
+    assert np.array_equal(second["y"], np.arange(16))
+    assert np.array_equal(second["q"], reference.run(graph, {"x": x})["q"])
+
+
+def test_a_library_rebuilt_at_the_same_path_is_the_new_one(typed: TypedGraph, tmp_path: Path) -> None:
+    x = np.array([-1.0, 2.0], np.float32)
+    for op, wanted in (("relu", [0.0, 2.0]), ("identity", [-1.0, 2.0])):
+        graph = typed(f"graph @g(%x: f32[2]) {{ %y = {op}(%x) return %y }}")
+        module = Module.load(build_cpu(graph, tmp_path / "g.so").library, graph)
+        assert module.run({"x": x})["y"].tolist() == wanted
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x": None}, "input 'x' .* is missing"),
+        ({"z": np.zeros(1, np.float32)}, "no input is named 'z'"),
+        ({"x": np.zeros((2, 3, 8, 8))}, "is float64, expected f32"),
+        ({"x": np.zeros((2, 3, 8, 9), np.float32)}, r"has shape \[2, 3, 8, 9\]"),
+        ({"k": np.zeros((3, 4), np.float32)}, "with N=2"),
+        ({"x": np.zeros((0, 3, 8, 8), np.float32), "k": np.zeros((0, 4), np.float32)}, "has shape"),
+    ],
+)
+def test_inputs_that_do_not_fit_never_reach_tvm(
+    net: tuple[Path, Graph], draw: Draw, changes: dict[str, Array | None], message: str
+) -> None:
+    inputs = {name: array for name, array in {**draw(net[1], N=2), **changes}.items() if array is not None}
+    with pytest.raises(InvalidInput, match=message):
+        Module.load(*net).run(inputs)
+
+
+def test_arrays_need_not_be_contiguous(net: tuple[Path, Graph], draw: Draw) -> None:
+    module, inputs = Module.load(*net), draw(net[1], N=2)
+    turned = {name: np.asarray(array, order="F") for name, array in inputs.items()}
+    assert np.array_equal(module.run(turned)["y"], module.run(inputs)["y"])
+
+
+def test_weights_that_do_not_fit(net: tuple[Path, Graph]) -> None:
+    with pytest.raises(InvalidInput, match="no value for parameter 'b'"):
+        Module.load(*net, {"w": np.zeros((4, 3, 3, 3), np.float32)})
+    with pytest.raises(InvalidInput, match=r"'b' is f64\[4\], expected f32\[4\]"):
+        Module.load(*net, {"w": np.zeros((4, 3, 3, 3), np.float32), "b": np.zeros(4)})
+
+
+def test_files_that_are_no_libraries(net: tuple[Path, Graph], tmp_path: Path) -> None:
+    (tmp_path / "text.so").write_text("not a library")
+    for name in ("text.so", "absent.so"):
+        with pytest.raises(ArtifactError, match=f"{name} is not a library TVM can load"):
+            Module.load(tmp_path / name, net[1])
+
+
+def test_devices(net: tuple[Path, Graph]) -> None:
+    with pytest.raises(UsageError, match="unknown device 'tpu'; known are cpu, cuda"):
+        Module.load(*net, device="tpu")
+    if not host.tvm().cuda(0).exist:
+        with pytest.raises(BackendMissing, match="no CUDA device is here"):
+            Module.load(*net, device="cuda")
+
+
+def test_each_module_keeps_its_number_of_threads(net: tuple[Path, Graph], draw: Draw) -> None:
+    inputs = draw(net[1], N=1)
+    most = host.physical_cores()
+    one, all_ = Module.load(*net, threads=1), Module.load(*net, threads=most)
+    assert (one.threads, all_.threads) == (1, most)
+    for module in (one, all_, one):
+        module.run(inputs)
+        assert host.thread_count() == module.threads
+    assert Module.load(*net).threads == most
+    with pytest.raises(UsageError, match="0 threads"):
+        Module.load(*net, threads=0)
+
+
+LAZY = """
+import json, sys
+import convc.backends.tvm.build, convc.backends.tvm.run
+from convc.backends.tvm import host
+before = "tvm" in sys.modules
+host.tvm()
+print(json.dumps([before, host.thread_count(), host.physical_cores()]))
+"""
+
+
+def test_importing_the_backend_does_not_import_tvm() -> None:
+    quiet = {name: value for name, value in os.environ.items() if name != "TVM_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", LAZY], env=quiet, capture_output=True, text=True, check=True)
+    before, threads, cores = json.loads(done.stdout)
+    assert not before
+    assert threads == cores
+
+
+def test_without_tvm_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tvm", None)
+    with pytest.raises(BackendMissing, match="install it with: pip install") as caught:
+        host.tvm()
+    assert caught.value.exit_code == 5

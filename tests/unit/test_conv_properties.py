@@ -1,0 +1,160 @@
+"""The reference kernels against identities that they were not written from."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from convc.ir.errors import ShapeError
+from convc.ir.ops import conv as conv_module
+from convc.ir.ops.conv import Conv2d, ConvTranspose2d, conv2d, conv_transpose2d, infer_conv2d, infer_conv_transpose2d
+from convc.ir.ops.pool import AvgPool, MaxPool, avg_pool, infer_pool, max_pool
+from convc.ir.ops.window import unread, window_count
+from convc.ir.types import TensorType
+
+SMALL = st.integers(1, 3)
+
+
+@st.composite
+def conv_cases(draw, op_class=Conv2d):
+    groups, per_group, out_per_group = draw(SMALL), draw(SMALL), draw(SMALL)
+    kernel, strides, dilations = draw(st.tuples(SMALL, SMALL)), draw(st.tuples(SMALL, SMALL)), draw(st.tuples(SMALL, SMALL))
+    pads = draw(st.tuples(*[st.integers(0, 2)] * 4))
+    least = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
+    size = [draw(st.integers(max(1, e - pads[i] - pads[i + 2]), e + 5)) for i, e in enumerate(least)]
+    draws = np.random.default_rng(draw(st.integers(0, 2**32)))
+    x = draws.standard_normal((draw(st.integers(1, 2)), groups * per_group, *size))
+    if op_class is Conv2d:
+        w = draws.standard_normal((groups * out_per_group, per_group, *kernel))
+    else:
+        w = draws.standard_normal((groups * per_group, out_per_group, *kernel))
+    return op_class(strides, pads, dilations, groups), x, w
+
+
+def as_matrix(op, shape, w):
+    """conv2d on one image as a sparse matrix: row = output element, column = input element (Dumoulin & Visin 2016, sec. 4.1)."""
+    _, rows, cols = shape
+    c_out, per_group, k_rows, k_cols = w.shape
+    out = [window_count(shape[1 + i], op.dilations[i] * (w.shape[2 + i] - 1) + 1, op.strides[i], op.pads[i], op.pads[i + 2]) for i in (0, 1)]
+    entries = []
+    for o, i, j, c, p, q in product(range(c_out), range(out[0]), range(out[1]), range(per_group), range(k_rows), range(k_cols)):
+        row, col = i * op.strides[0] + p * op.dilations[0] - op.pads[0], j * op.strides[1] + q * op.dilations[1] - op.pads[1]
+        if 0 <= row < rows and 0 <= col < cols:
+            channel = o // (c_out // op.groups) * per_group + c
+            entries.append(((o * out[0] + i) * out[1] + j, (channel * rows + row) * cols + col, w[o, c, p, q]))
+    at_row, at_col, values = zip(*entries, strict=True) if entries else ((), (), ())
+    matrix = sparse.coo_array((values, (at_row, at_col)), shape=(c_out * out[0] * out[1], int(np.prod(shape))))
+    return matrix.tocsr(), (c_out, *out)
+
+
+@given(conv_cases())
+@settings(deadline=None, max_examples=60)
+def test_convolution_is_a_sparse_matrix(case):
+    op, x, w = case
+    matrix, shape = as_matrix(op, x.shape[1:], w)
+    expected = np.stack([(matrix @ image.ravel()).reshape(shape) for image in x])
+    got = conv2d(op, x, w)
+    assert infer_conv2d(op, TensorType.of(x), TensorType.of(w)).shape == got.shape
+    np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
+
+
+@given(conv_cases(ConvTranspose2d), st.tuples(st.integers(0, 2), st.integers(0, 2)))
+@settings(deadline=None, max_examples=60)
+def test_transposed_convolution_is_the_transposed_matrix(case, extra):
+    """<conv(y), x> = <y, conv^T(x)>: the adjoint, for every stride, pad, dilation, group and output padding."""
+    op, x, w = case
+    op = ConvTranspose2d(op.strides, op.pads, op.dilations, op.groups, extra)
+    try:
+        result = infer_conv_transpose2d(op, TensorType.of(x), TensorType.of(w))
+    except ShapeError:
+        return  # everything cropped away, or an output padding that no forward size explains
+    got = conv_transpose2d(op, x, w)
+    assert result.shape == got.shape
+    forward = Conv2d(op.strides, op.pads, op.dilations, op.groups)
+    y = np.random.default_rng(0).standard_normal(got.shape)
+    back = conv2d(forward, y, w)
+    rows, cols = x.shape[2:]
+    assert back[:, :, :rows, :cols].shape == x.shape
+    np.testing.assert_allclose(np.vdot(back[:, :, :rows, :cols], x), np.vdot(y, got), rtol=1e-9, atol=1e-9)
+
+
+@given(st.integers(0, 2**32), st.tuples(SMALL, SMALL), st.tuples(st.integers(4, 9), st.integers(4, 9)))
+@settings(deadline=None)
+def test_convolution_theorem(seed, kernel, size):
+    """A full convolution is a product of spectra: conv2d with the kernel flipped and every overlap padded in."""
+    draws = np.random.default_rng(seed)
+    x, w = draws.standard_normal((1, 1, *size)), draws.standard_normal((1, 1, *kernel))
+    rows, cols = kernel[0] - 1, kernel[1] - 1
+    got = conv2d(Conv2d(pads=(rows, cols, rows, cols)), x, w[:, :, ::-1, ::-1])
+    full = (size[0] + rows, size[1] + cols)
+    expected = np.fft.irfft2(np.fft.rfft2(x[0, 0], full) * np.fft.rfft2(w[0, 0], full), full)
+    np.testing.assert_allclose(got[0, 0], expected, atol=1e-12)
+
+
+def test_blocks_of_rows_give_the_same_result(monkeypatch):
+    draws = np.random.default_rng(0)
+    x, w = draws.standard_normal((2, 4, 17, 13)), draws.standard_normal((6, 2, 3, 3))
+    op = Conv2d((2, 1), (1, 0, 1, 1), (1, 2), 2)
+    whole = conv2d(op, x, w)
+    monkeypatch.setattr(conv_module, "BLOCK_BYTES", 1)
+    np.testing.assert_allclose(conv2d(op, x, w), whole, rtol=1e-13)
+
+
+@st.composite
+def pool_cases(draw):
+    kernel, strides, dilations = draw(st.tuples(SMALL, SMALL)), draw(st.tuples(SMALL, SMALL)), draw(st.tuples(SMALL, SMALL))
+    extent = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
+    pads = tuple(draw(st.integers(0, extent[i % 2] - 1)) for i in range(4))
+    size = [draw(st.integers(e, e + 6)) for e in extent]
+    x = np.random.default_rng(draw(st.integers(0, 2**32))).standard_normal((1, 2, *size))
+    return x, kernel, strides, pads, dilations, draw(st.booleans())
+
+
+def _windows(x, kernel, strides, pads, dilations, shape):
+    """(output position, the input values in its window, positions inside the padded input) by the definition."""
+    for i, j in product(range(shape[2]), range(shape[3])):
+        at = [(i * strides[0] + p * dilations[0] - pads[0], j * strides[1] + q * dilations[1] - pads[1]) for p, q in product(*map(range, kernel))]
+        inside = [(r, c) for r, c in at if 0 <= r < x.shape[2] and 0 <= c < x.shape[3]]
+        padded = [(r, c) for r, c in at if -pads[0] <= r < x.shape[2] + pads[2] and -pads[1] <= c < x.shape[3] + pads[3]]
+        yield (i, j), np.array([x[:, :, r, c] for r, c in inside]), len(padded)
+
+
+@given(pool_cases())
+@settings(deadline=None, max_examples=80)
+def test_pools_follow_their_definition(case):
+    x, kernel, strides, pads, dilations, ceil = case
+    op = MaxPool(kernel, strides, pads, dilations, ceil)
+    shape = infer_pool(op, TensorType.of(x)).shape
+    got = {
+        "max": max_pool(op, x),
+        "mean": avg_pool(AvgPool(kernel, strides, pads, dilations, ceil, False), x),
+        "padded": avg_pool(AvgPool(kernel, strides, pads, dilations, ceil, True), x),
+    }
+    assert {value.shape for value in got.values()} == {shape}
+    for (i, j), inside, padded in _windows(x, kernel, strides, pads, dilations, shape):
+        if len(inside) == 0:  # a dilated window may straddle the input without touching it
+            continue
+        np.testing.assert_allclose(got["max"][:, :, i, j], inside.max(axis=0))
+        np.testing.assert_allclose(got["mean"][:, :, i, j], inside.mean(axis=0), atol=1e-12)
+        np.testing.assert_allclose(got["padded"][:, :, i, j], inside.sum(axis=0) / padded, atol=1e-12)
+
+
+@pytest.mark.parametrize(("stride", "count"), [(1, 5), (2, 3), (3, 2)])
+def test_the_course_s_window_arithmetic(stride, count):
+    assert window_count(7, 3, stride, 0, 0) == count
+
+
+def test_what_a_stride_leaves_unread():
+    assert unread(7, 3, 3, 0, 0) == (1, 1)
+    assert unread(224, 7, 2, 3, 3) == (1, 0)  # ResNet's first layer leaves over one column of padding, none of the image
+    assert unread(7, 3, 2, 0, 0) == (0, 0)
+
+
+@pytest.mark.parametrize(("size", "kernel", "stride", "pad", "ceil", "count"), [(6, 3, 2, 0, True, 3), (5, 2, 2, 1, True, 3), (112, 3, 2, 0, True, 56)])
+def test_ceil_mode_drops_a_window_that_starts_in_the_padding(size, kernel, stride, pad, ceil, count):
+    assert window_count(size, kernel, stride, pad, pad, ceil=ceil) == count

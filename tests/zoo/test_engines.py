@@ -1,0 +1,33 @@
+"""Every zoo network at a small input: three engines agree with the float64 reference, before and after -O2."""
+
+from __future__ import annotations
+
+import pytest
+
+from convc.compiler.engines import ENGINES
+from convc.compiler.inputs import random_inputs
+from convc.compiler.pipelines import optimize
+from convc.compiler.verify import Oracle, compare, verify
+from convc.models import ZOO
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_engines_agree(name):
+    graph = ZOO[name].network(**ZOO[name].small)
+    better, _ = optimize(graph, 2)
+    inputs = random_inputs(graph, seed=1)
+    assert all(line.agrees for line in verify(graph, better, inputs))
+    oracle = Oracle.of(graph, inputs)
+    for engine in ENGINES.values():
+        for line in compare(engine.name, oracle, engine.start(better, 1)(inputs)):
+            assert line.agrees, str(line)
+
+
+@pytest.mark.parametrize("name", ["resnet50", "vgg16", "googlenet"])
+def test_full_size_in_onnxruntime(name):
+    graph = ZOO[name].network()
+    inputs = random_inputs(graph, seed=2)
+    oracle = Oracle.of(graph, inputs)
+    for line in compare("onnx", oracle, ENGINES["onnx"].start(graph, 1)(inputs)):
+        assert line.agrees, str(line)
+        assert line.top1 == 1
