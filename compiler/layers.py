@@ -86,6 +86,7 @@ __all__ = [
     "upsample",
 ]
 
+TO_THE_END = 2**31 - 1  # as ONNX writes it
 Size = int | Pair
 Padding = str | int | Pads
 
@@ -255,9 +256,10 @@ def concat(*xs: Value, axis: int = 1) -> Value:
     return xs[0].trace.emit(CONCAT, Concat(axis), xs)
 
 
-def slice_axis(x: Value, axis: int, start: int, end: int, step: int = 1) -> Value:
-    """x[start:end:step] along one axis."""
-    return x.trace.emit(SLICE, Slice((axis,), (start,), (end,), (step,) if step != 1 else ()), (x,))
+def slice_axis(x: Value, axis: int, start: int = 0, end: int | None = None, step: int = 1) -> Value:
+    """x[start:end:step] along one axis; without `end`, to the last element."""
+    last = TO_THE_END if end is None else end
+    return x.trace.emit(SLICE, Slice((axis,), (start,), (last,), (step,) if step != 1 else ()), (x,))
 
 
 def pad(x: Value, pads: int | Pads, value: float = 0.0, mode: str = "constant") -> Value:

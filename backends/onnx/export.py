@@ -6,8 +6,6 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from ... import __version__
 from ...ir.errors import InvalidModel, UnsupportedOp, UsageError
 from ...ir.graph import Graph, Node

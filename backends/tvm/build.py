@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ def build_cpu(graph: Graph, path: str | Path, *, mcpu: str | None = None) -> Cpu
     target = host.target.Target({"kind": "llvm", "mcpu": mcpu or host_cpu()})
     executable = _compile(graph, lambda module: host.compile(module, target=target, relax_pipeline=cpu_pipeline(target)))
     library = Path(path)
+    library.parent.mkdir(parents=True, exist_ok=True)
     _export(executable, library)
     return CpuBuild(library, str(target), time.perf_counter() - start, str(host.__version__))
 
@@ -134,7 +136,7 @@ def _export(executable: Any, path: Path) -> None:
     try:
         _write_whole(path, lambda temporary: executable.export_library(str(temporary)))
     except RuntimeError as error:  # the compiler's own words
-        raise BackendMissing(f"the library {path} cannot be linked: {reason(error)}") from error
+        raise BackendMissing(f"the library {path} cannot be linked: {textwrap.shorten(str(error), 300)}") from error
 
 
 def _write_whole(path: Path, write: Callable[[Path], Any]) -> None:
@@ -172,7 +174,7 @@ def _check_cuda(host: Any, target: Any, code: str, path: Path) -> tuple[Path | N
         with target:
             cubin = bytes(host.support.nvcc.compile_cuda(code, target_format="cubin", arch=CUDA_ARCH, compiler=compiler))
     except RuntimeError as error:
-        said = [line for line in str(error).splitlines() if "error:" in line] or [reason(error)]
+        said = [line for line in str(error).splitlines() if ": error" in line] or [reason(error)]
         raise UnsupportedOp(f"{compiler} refuses the CUDA source of {path.parent}: {said[0].strip()}") from error
     _write_whole(path, lambda temporary: temporary.write_bytes(cubin))
     return path, f"{compiler} made a cubin of {len(cubin)} bytes for {CUDA_ARCH}"

@@ -14,7 +14,7 @@ from ...ir.errors import BackendMissing, UsageError
 __all__ = ["cuda_compiler", "host_cpu", "physical_cores", "thread_count", "tvm", "use_threads"]
 
 INSTALL = 'pip install "apache-tvm==0.27.0.post1" "apache-tvm-ffi==0.1.14.post0"'  # a newer ffi crashes in schedules
-_ALL_CORES = 1  # a mode of TVM's pool; it changes nothing but which cores are preferred
+_FAST_CORES = 1  # a mode of TVM's pool: where cores differ, the fast ones first
 _CPU_TOPOLOGY = Path("/sys/devices/system/cpu")
 
 
@@ -44,7 +44,7 @@ def use_threads(threads: int) -> None:
     """
     if threads < 1:
         raise UsageError(f"{threads} threads; at least 1 is needed")
-    tvm().get_global_func("runtime.config_threadpool")(_ALL_CORES, threads)
+    tvm().get_global_func("runtime.config_threadpool")(_FAST_CORES, threads)
 
 
 def thread_count() -> int:

@@ -15,7 +15,7 @@ from ... import __version__
 from ...ir.errors import BackendMissing
 from ...ir.ops import OPS
 from ..engines import ENGINES
-from .options import Desk, emit_json
+from .options import Desk, emit_json, print_table
 
 __all__ = ["command"]
 
@@ -38,8 +38,7 @@ def command(desk: Desk, as_json: bool) -> None:
     if as_json:
         emit_json(found)
     else:
-        for name, text in found.items():
-            click.echo(f"{name:10}  {text}")
+        print_table(list(found.items()))
     missing = [name for name in ENGINES if found[name].startswith("missing")]
     if missing:
         raise BackendMissing(f"{' and '.join(missing)} cannot run here")

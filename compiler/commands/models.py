@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..network import ZooEntry
-from .options import Desk, emit_json
+from .options import Desk, emit_json, print_table
 
 __all__ = ["command"]
 
@@ -18,11 +18,7 @@ def command(desk: Desk, as_json: bool) -> None:
     if as_json:
         emit_json([_record(name, entry) for name, entry in desk.zoo.items()])
         return
-    rows = [(name, _inputs(entry), entry.source) for name, entry in desk.zoo.items()]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row, entry in zip(rows, desk.zoo.values(), strict=True):
-        padded = "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
-        click.echo(f"{padded}  {entry.network.summary}".rstrip())
+    print_table([(name, _inputs(entry), entry.source, entry.network.summary) for name, entry in desk.zoo.items()])
 
 
 def _record(name: str, entry: ZooEntry) -> dict[str, object]:

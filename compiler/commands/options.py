@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from ..load import Request, load
 from ..network import ZooEntry
 from ..pipelines import LEVELS
 
-__all__ = ["Desk", "emit_json", "model_options", "pass_options", "run_pipeline", "run_request"]
+__all__ = ["Desk", "emit_json", "model_options", "pass_options", "print_table", "run_pipeline", "run_request"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,6 +37,23 @@ class Desk:
 
     def load(self, request: Request) -> Graph:
         return load(request, self.zoo)
+
+
+def print_table(rows: Sequence[Sequence[str]], headings: Sequence[str] = ()) -> None:
+    """Aligned columns on stdout. Nothing is wrapped: a narrow terminal scrolls rather than break an expression."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*headings, box=None, show_header=bool(headings), pad_edge=False, padding=(0, 2, 0, 0))
+    for column in table.columns:
+        column.no_wrap = True
+    for row in rows:
+        table.add_row(*row)
+    width = sum(max(map(len, column)) + 2 for column in zip(*rows, *([headings] if headings else []), strict=True)) if rows else 80
+    console = Console(width=width + 1, highlight=False, markup=False, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 def emit_json(value: Any) -> None:

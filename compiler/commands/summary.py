@@ -15,7 +15,7 @@ from ...passes.windows import leftovers
 from ..load import Request
 from ..pipelines import optimize
 from ..report import count
-from .options import Desk, emit_json, model_options
+from .options import Desk, emit_json, model_options, print_table
 
 __all__ = ["command"]
 
@@ -68,12 +68,11 @@ def _print(lines: list[Line], graph: Graph, sizes: Mapping[str, int]) -> None:
     rows = [
         (f"{x.layer}:", x.output, f"memory: {x.memory_text}", f"params: {x.weights_text}", f"{count(x.macs)} MACs", x.name) for x in lines
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    print_table(rows)
     memory, weights, biases = (sum(getattr(line, field) for line in lines) for field in ("memory", "weights", "biases"))
     cost = graph_cost(graph, sizes)
-    click.echo(f"TOTAL memory: {memory:,} values * 4 bytes = {memory * 4 / 2**20:.1f} MiB / image")
+    size = f"{memory * 4 / 2**20:.1f} MiB" if memory * 4 >= 2**20 else f"{memory * 4 / 2**10:.1f} KiB"
+    click.echo(f"TOTAL memory: {memory:,} values * 4 bytes = {size} / image")
     click.echo(f"TOTAL params: {weights:,} weights + {biases:,} biases and statistics = {cost.params:,} ({cost.weight_bytes / 1e6:.1f} MB)")
     click.echo(f"TOTAL work:   {cost.macs:,} multiply-adds, {cost.flops:,} FLOPs / image")
 

@@ -150,7 +150,9 @@ def test_run_prints_top_classes():
 
 def test_verify_of_two_networks(tmp_path):
     for name, slope in (("a", "0.1"), ("b", "0.1"), ("c", "0.2")):
-        (tmp_path / f"{name}.cir").write_text(f"graph @g(%x: f32[N,4]) {{\n  %t = tanh(%x)\n  %n = sub(%t, %x)\n  %y = leaky_relu(%n) {{alpha={slope}}}\n  return %y\n}}\n")
+        (tmp_path / f"{name}.cir").write_text(
+            f"graph @g(%x: f32[N,4]) {{\n  %t = tanh(%x)\n  %n = sub(%t, %x)\n  %y = leaky_relu(%n) {{alpha={slope}}}\n  return %y\n}}\n"
+        )
     assert convc("verify", tmp_path / "a.cir", tmp_path / "b.cir").code == 0
     differs = convc("verify", tmp_path / "a.cir", tmp_path / "c.cir")
     assert differs.code == 1

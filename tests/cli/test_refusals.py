@@ -47,11 +47,26 @@ def test_unknown_option_of_a_model():
     [
         ('@cc.network(x="N,3,8,8")\ndef net(x):\n    relu(x)\n', ("net.py:4", "network 'net' returns nothing", "`return`")),
         ('@cc.network(x="N,3,8,8")\ndef net(x):\n    return 3\n', ("returns a int, expected a value made by a layer",)),
-        ('@cc.network(x="N,3,5,5")\ndef net(x):\n    return conv(x, 8, 7)\n', ("net.py:6", "kernel of extent 7 is larger than its padded input of 5", "pad by at least 2")),
-        ('@cc.network(x="N,4,5,5")\ndef net(x):\n    return conv(x, 8, 3, groups=3)\n', ("net.py:6", "4 channels do not divide into 3 groups")),
-        ('@cc.network(x="N,4,5,5", y="N,4,6,6")\ndef net(x, y):\n    return x + y\n', ("net.py:6", "f32[N,4,5,5] and f32[N,4,6,6] do not broadcast: 5 against 6")),
-        ('@cc.network(x="N,4,5,5")\ndef net(x):\n    y = conv(x, 4, 3, weights="a")\n    return conv(y, 8, 3, weights="a")\n', ("net.py:7", "parameter 'a.w' is reused as f32[8,4,3,3]", "f32[4,4,3,3] (net.py:6)")),
-        ('@cc.network(x="N,4,5,5")\ndef net(x):\n    return conv(x, 4, 3, pad="full")\n', ("net.py:6", "pad is 'full', expected 'same', 'valid'")),
+        (
+            '@cc.network(x="N,3,5,5")\ndef net(x):\n    return conv(x, 8, 7)\n',
+            ("net.py:6", "kernel of extent 7 is larger than its padded input of 5", "pad by at least 2"),
+        ),
+        (
+            '@cc.network(x="N,4,5,5")\ndef net(x):\n    return conv(x, 8, 3, groups=3)\n',
+            ("net.py:6", "4 channels do not divide into 3 groups"),
+        ),
+        (
+            '@cc.network(x="N,4,5,5", y="N,4,6,6")\ndef net(x, y):\n    return x + y\n',
+            ("net.py:6", "f32[N,4,5,5] and f32[N,4,6,6] do not broadcast: 5 against 6"),
+        ),
+        (
+            '@cc.network(x="N,4,5,5")\ndef net(x):\n    y = conv(x, 4, 3, weights="a")\n    return conv(y, 8, 3, weights="a")\n',
+            ("net.py:7", "parameter 'a.w' is reused as f32[8,4,3,3]", "f32[4,4,3,3] (net.py:6)"),
+        ),
+        (
+            '@cc.network(x="N,4,5,5")\ndef net(x):\n    return conv(x, 4, 3, pad="full")\n',
+            ("net.py:6", "pad is 'full', expected 'same', 'valid'"),
+        ),
         ('@cc.network(x="N,4,5,5")\ndef net(x):\n    return x.y\n', ("net.py:6", "AttributeError")),
         ('@cc.network(x="N,4,")\ndef net(x):\n    return x\n', ("input 'x'", "is not a dimension")),
     ],
@@ -125,12 +140,18 @@ class TestImages:
         refused(convc("run", "filters", "-i", tmp_path / "cat.jpg", "--backend", "reference"), 3, "there is no file")
 
     def test_wrong_size_is_resized_only_when_asked(self):
-        refused(convc("run", "resnet20", "-i", PHOTO, "--backend", "reference"), 3, "is 451x300 pixels, the input wants 32x32; pass --resize")
+        refused(
+            convc("run", "resnet20", "-i", PHOTO, "--backend", "reference"), 3, "is 451x300 pixels, the input wants 32x32; pass --resize"
+        )
         assert convc("run", "resnet20", "-i", PHOTO, "--resize", "--backend", "reference").code == 0
 
     def test_wrong_channels(self, tmp_path):
         Image.new("L", (451, 300)).save(tmp_path / "gray.png")
-        refused(convc("run", "filters", "-i", tmp_path / "gray.png", "--backend", "reference"), 3, "has 1 channels (L), the input is f32[N,3,300,451]")
+        refused(
+            convc("run", "filters", "-i", tmp_path / "gray.png", "--backend", "reference"),
+            3,
+            "has 1 channels (L), the input is f32[N,3,300,451]",
+        )
 
     def test_a_picture_for_a_vector(self, tmp_path):
         (tmp_path / "net.cir").write_text(RELU)
@@ -180,7 +201,9 @@ class TestWeights:
     def test_a_damaged_file(self, tmp_path):
         (tmp_path / "net.cir").write_text(self.TEXT)
         (tmp_path / "w.safetensors").write_bytes(b"\xff" * 40)
-        refused(convc("export", tmp_path / "net.cir", "--weights", tmp_path / "w.safetensors", "-o", tmp_path / "net.onnx"), 3, "is damaged")
+        refused(
+            convc("export", tmp_path / "net.cir", "--weights", tmp_path / "w.safetensors", "-o", tmp_path / "net.onnx"), 3, "is damaged"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -207,14 +230,19 @@ class TestArtifacts:
         os.truncate(bundle / "weights.safetensors", 100)
         refused(convc("verify", bundle), 3, "weights.safetensors was altered")
 
-    @pytest.mark.parametrize("text", ["", "[]", "{", '{"schema": 2}', '{"schema": 1, "files": {}}', '{"schema": 1, "target": {"kind": "cpu"}, "files": {"../x": 1}}'])
+    @pytest.mark.parametrize(
+        "text",
+        ["", "[]", "{", '{"schema": 2}', '{"schema": 1, "files": {}}', '{"schema": 1, "target": {"kind": "cpu"}, "files": {"../x": 1}}'],
+    )
     def test_a_wrong_manifest(self, bundle, text):
         (bundle / "manifest.json").write_text(text)
         refused(convc("run", bundle), 3, "manifest.json")
 
     def test_a_file_outside_the_directory_is_never_opened(self, bundle):
         manifest = (bundle / "manifest.json").read_text()
-        (bundle / "manifest.json").write_text(manifest.replace('"report.txt"', '"../report.txt"').replace('"files": {', '"files": {"report.txt": {"sha256": ""},'))
+        (bundle / "manifest.json").write_text(
+            manifest.replace('"report.txt"', '"../report.txt"').replace('"files": {', '"files": {"report.txt": {"sha256": ""},')
+        )
         refused(convc("run", bundle), 3, "report.txt")
 
 

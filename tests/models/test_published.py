@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 
 import pytest
+
 from convc import models
 from convc.compiler.network import network
 from convc.compiler.trace import Value

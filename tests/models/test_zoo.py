@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import ndimage
+
 from convc import models
 from convc.backends.reference import run
 from convc.ir.errors import ShapeError, UsageError
@@ -16,7 +18,6 @@ from convc.ir.printer import print_graph
 from convc.ir.types import Array
 from convc.ir.verifier import verify_graph
 from convc.models.filters import KERNELS
-from scipy import ndimage
 
 ZOO = models.ZOO
 SATURATED = 0.999  # a softmax beyond this hides every difference before it

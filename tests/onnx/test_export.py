@@ -103,5 +103,7 @@ def test_an_opset_nobody_supports_is_refused(opset):
 def test_a_reshape_that_onnx_cannot_infer_is_refused():
     graph = typed("graph @g(%x: f32[N,H,4]) {\n  %y = reshape(%x) {shape=[4,H,N]}\n  return %y\n}\n")
     with pytest.raises(UnsupportedOp, match="%y = reshape: a reshape to f32\\[4,H,N\\]"):
-        to_model(typed("graph @g(%x: f32[N,H,4]) {\n  %t = transpose(%x) {perm=[2,0,1]}\n  %y = reshape(%t) {shape=[H,N,4]}\n  return %y\n}\n"))
+        to_model(
+            typed("graph @g(%x: f32[N,H,4]) {\n  %t = transpose(%x) {perm=[2,0,1]}\n  %y = reshape(%t) {shape=[H,N,4]}\n  return %y\n}\n")
+        )
     assert to_model(graph).graph.node[0].op_type == "Reshape"

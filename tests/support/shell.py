@@ -18,5 +18,7 @@ class Result:
 
 
 def convc(*words: str | Path, stdin: str | None = None, cwd: Path | None = None) -> Result:
-    done = subprocess.run([sys.executable, "-m", "convc", *map(str, words)], input=stdin, capture_output=True, text=True, cwd=cwd, timeout=240)
+    done = subprocess.run(
+        [sys.executable, "-m", "convc", *map(str, words)], input=stdin, capture_output=True, text=True, cwd=cwd, timeout=240
+    )
     return Result(done.returncode, done.stdout, done.stderr)

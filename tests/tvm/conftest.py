@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from convc.backends import reference
 from convc.backends.tvm.build import build_cpu
 from convc.backends.tvm.run import Module

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from convc.backends.rows import Unsupported
 from convc.backends.tvm import build, host
 from convc.backends.tvm.build import build_cpu, build_cuda

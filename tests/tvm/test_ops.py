@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from convc.backends.rows import Unsupported
 from convc.backends.tvm.build import build_cuda
 from convc.backends.tvm.rows import ROWS
@@ -234,6 +235,14 @@ CASES = {
         %large = resize(%x) {scales=[2.0,2.0], mode=bilinear}
         %sum = add(%z, %z)
         return %conv, %up, %norm, %lrn, %max, %avg, %mean, %global, %fc, %soft, %sig, %cut, %large, %sum""",
+    "whole": """(%x: i32[N,4,6,7], %y: i8[N,2,6,7]) {
+        %w = param {init=ones} : i32[4,2,3,3]
+        %v = param {init=ones} : i8[2,3,2,2]
+        %u = param {init=ones} : i8[3,2,3,3]
+        %sums = conv2d(%x, %w) {pads=[1,1,1,1], groups=2}
+        %wraps = conv2d(%y, %u)
+        %up = conv_transpose2d(%y, %v) {strides=[2,2]}
+        return %sums, %wraps, %up""",
     "double": """(%x: f64[N,4,8,9]) {
         %w = param : f64[6,4,3,3]
         %conv = conv2d(%x, %w)

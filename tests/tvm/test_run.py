@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from convc.backends import reference
 from convc.backends.tvm import host
 from convc.backends.tvm.build import build_cpu

@@ -40,7 +40,9 @@ def as_matrix(op, shape, w):
     """conv2d on one image as a sparse matrix: row = output element, column = input element (Dumoulin & Visin 2016, sec. 4.1)."""
     _, rows, cols = shape
     c_out, per_group, k_rows, k_cols = w.shape
-    out = [window_count(shape[1 + i], op.dilations[i] * (w.shape[2 + i] - 1) + 1, op.strides[i], op.pads[i], op.pads[i + 2]) for i in (0, 1)]
+    out = [
+        window_count(shape[1 + i], op.dilations[i] * (w.shape[2 + i] - 1) + 1, op.strides[i], op.pads[i], op.pads[i + 2]) for i in (0, 1)
+    ]
     entries = []
     for o, i, j, c, p, q in product(range(c_out), range(out[0]), range(out[1]), range(per_group), range(k_rows), range(k_cols)):
         row, col = i * op.strides[0] + p * op.dilations[0] - op.pads[0], j * op.strides[1] + q * op.dilations[1] - op.pads[1]
@@ -118,7 +120,10 @@ def pool_cases(draw):
 def _windows(x, kernel, strides, pads, dilations, shape):
     """(output position, the input values in its window, positions inside the padded input) by the definition."""
     for i, j in product(range(shape[2]), range(shape[3])):
-        at = [(i * strides[0] + p * dilations[0] - pads[0], j * strides[1] + q * dilations[1] - pads[1]) for p, q in product(*map(range, kernel))]
+        at = [
+            (i * strides[0] + p * dilations[0] - pads[0], j * strides[1] + q * dilations[1] - pads[1])
+            for p, q in product(*map(range, kernel))
+        ]
         inside = [(r, c) for r, c in at if 0 <= r < x.shape[2] and 0 <= c < x.shape[3]]
         padded = [(r, c) for r, c in at if -pads[0] <= r < x.shape[2] + pads[2] and -pads[1] <= c < x.shape[3] + pads[3]]
         yield (i, j), np.array([x[:, :, r, c] for r, c in inside]), len(padded)
@@ -155,6 +160,8 @@ def test_what_a_stride_leaves_unread():
     assert unread(7, 3, 2, 0, 0) == (0, 0)
 
 
-@pytest.mark.parametrize(("size", "kernel", "stride", "pad", "ceil", "count"), [(6, 3, 2, 0, True, 3), (5, 2, 2, 1, True, 3), (112, 3, 2, 0, True, 56)])
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "pad", "ceil", "count"), [(6, 3, 2, 0, True, 3), (5, 2, 2, 1, True, 3), (112, 3, 2, 0, True, 56)]
+)
 def test_ceil_mode_drops_a_window_that_starts_in_the_padding(size, kernel, stride, pad, ceil, count):
     assert window_count(size, kernel, stride, pad, pad, ceil=ceil) == count

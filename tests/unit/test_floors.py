@@ -25,7 +25,9 @@ def _imports(path):
     """(target folder or package, is relative, is at module level) of every import in a file."""
     tree = ast.parse(path.read_text())
     inside = {child for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) for child in ast.walk(node)}
-    typing = {child for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) for child in ast.walk(node)}
+    typing = {
+        child for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) for child in ast.walk(node)
+    }
     for node in ast.walk(tree):
         top = node not in inside and node not in typing
         if isinstance(node, ast.Import):

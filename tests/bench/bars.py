@@ -1,0 +1,72 @@
+"""The figures this project promises, measured: `make bench`. Medians of several runs; whole processes where it says so."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+RUNS = 5
+
+
+def whole_process(*words: str) -> tuple[float, float]:
+    """Median wall seconds and greatest peak MiB of `convc words` as a process."""
+    seconds, peaks = [], []
+    probe = (
+        "import resource,subprocess,sys,time\n"
+        "t=time.perf_counter()\n"
+        "subprocess.run(sys.argv[1:],check=True,stdout=subprocess.DEVNULL,stderr=subprocess.DEVNULL)\n"
+        "print(time.perf_counter()-t,resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss/1024)"
+    )
+    for _ in range(RUNS):
+        done = subprocess.run([sys.executable, "-c", probe, sys.executable, "-m", "convc", *words], capture_output=True, text=True, check=True)
+        wall, peak = map(float, done.stdout.split())
+        seconds.append(wall)
+        peaks.append(peak)
+    return statistics.median(seconds), max(peaks)
+
+
+def interpreter(name: str) -> tuple[float, float]:
+    """Median seconds of one float32 run of the reference with 2 threads, and the process's peak MiB."""
+    code = (
+        "import resource,statistics,time\nimport convc as cc\n"
+        "from convc.backends import reference\nfrom convc.compiler.inputs import random_inputs\n"
+        f"net=cc.models.{name}(); x=random_inputs(net); reference.run(net,x); s=[]\n"
+        f"for _ in range({RUNS}):\n    t=time.perf_counter(); reference.run(net,x); s.append(time.perf_counter()-t)\n"
+        "print(statistics.median(s),resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024)"
+    )
+    environment = os.environ | {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    wall, peak = map(float, done.stdout.split())
+    return wall, peak
+
+
+def main() -> int:
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        rows.append(("convc summary vgg16, whole process", *whole_process("summary", "vgg16"), 1.5, 250))
+        rows.append(("convc export resnet50, whole process", *whole_process("export", "resnet50", "-o", str(Path(folder) / "r.onnx")), 3.0, None))
+    rows.append(("reference resnet18, float32, 2 threads", *interpreter("resnet18"), 0.5, None))
+    rows.append(("reference vgg16, float32, 2 threads", *interpreter("vgg16"), 2.5, 1536))
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, median of {RUNS}")
+    missed = 0
+    for what, seconds, peak, bar_seconds, bar_peak in rows:
+        met = seconds <= bar_seconds and (bar_peak is None or peak <= bar_peak)
+        missed += not met
+        memory = f"{peak:6.0f} MiB" + (f" (bar {bar_peak})" if bar_peak else "")
+        print(f"{'met   ' if met else 'MISSED'}  {what:42} {seconds:6.3f} s (bar {bar_seconds})  {memory}")
+    print(f"peak of this script itself: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    started = time.perf_counter()
+    code = main()
+    print(f"{time.perf_counter() - started:.0f} s in all")
+    sys.exit(code)

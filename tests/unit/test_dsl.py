@@ -1,0 +1,170 @@
+"""The DSL: names, padding, sharing, arithmetic, the pattern language, strict windows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import convc as cc
+from convc.backends import reference
+from convc.compiler.pattern import pattern_network
+from convc.ir.errors import InvalidModel, ShapeError, UsageError
+from convc.ir.printer import print_graph
+
+
+def build(function, **inputs):
+    return cc.network(**(inputs or {"x": "N,4,9,9"}))(function)()
+
+
+def test_the_graph_reads_like_the_program():
+    def net(x, classes=3):
+        with cc.scope("stem"):
+            x = cc.relu(cc.conv(x, 6, 3, stride=2, pad="same"))
+        return cc.dense(cc.global_avg_pool(x), classes)
+
+    assert print_graph(build(net)) == (
+        "graph @net(%x: f32[N,4,9,9]) {\n"
+        "  %stem.conv1.w = param {init=he} : f32[6,4,3,3]\n"
+        "  %stem.conv1.b = param {init=small} : f32[6]\n"
+        "  %stem.conv1 = conv2d(%x, %stem.conv1.w, %stem.conv1.b) {strides=[2,2], pads=[1,1,1,1]} : f32[N,6,5,5]\n"
+        "  %stem.relu1 = relu(%stem.conv1) : f32[N,6,5,5]\n"
+        "  %global_avg_pool1 = global_avg_pool(%stem.relu1) : f32[N,6,1,1]\n"
+        "  %flatten1 = flatten(%global_avg_pool1) : f32[N,6]\n"
+        "  %fc1.w = param {init=he} : f32[3,6]\n"
+        "  %fc1.b = param {init=small} : f32[3]\n"
+        "  %fc1 = dense(%flatten1, %fc1.w, %fc1.b) : f32[N,3]\n"
+        "  return %fc1\n"
+        "}\n"
+    )
+
+
+def test_nodes_know_their_line_and_scope():
+    def net(x):
+        with cc.scope("a"), cc.scope("b"):
+            return cc.relu(x)
+
+    node = build(net).outputs[0]
+    assert node.name == "a.b.relu1"
+    assert node.origin.scope == "a.b"
+    assert node.origin.source == f"test_dsl.py:{net.__code__.co_firstlineno + 2}"
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "pad", "pads"),
+    [
+        (9, 3, 1, "same", (1, 1, 1, 1)),
+        (9, 4, 1, "same", (1, 1, 2, 2)),  # an even kernel: the odd pixel comes after
+        (9, 3, 2, "same", (1, 1, 1, 1)),
+        (8, 3, 2, "same", (0, 0, 1, 1)),  # ceil(8/2) = 4 windows need one pixel, after
+        (9, 3, 1, "valid", (0, 0, 0, 0)),
+        (9, 3, 1, 2, (2, 2, 2, 2)),
+        (9, 3, 1, (0, 1, 2, 3), (0, 1, 2, 3)),
+    ],
+)
+def test_padding_in_every_word(size, kernel, stride, pad, pads):
+    graph = build(lambda x: cc.conv(x, 2, kernel, stride=stride, pad=pad), x=f"N,4,{size},{size}")
+    assert graph.outputs[0].op.pads == pads
+    if pad == "same":
+        assert graph.outputs[0].typed.shape[2:] == (-(-size // stride),) * 2
+
+
+def test_same_with_a_stride_needs_a_number():
+    assert build(lambda x: cc.conv(x, 2, 3, pad="same"), x="N,4,H,W").outputs[0].typed.shape[2:] != (0, 0)
+    with pytest.raises(ShapeError, match="'same' with stride 2 depends on the named size H"):
+        build(lambda x: cc.conv(x, 2, 3, stride=2, pad="same"), x="N,4,H,W")
+
+
+def test_weights_are_shared_by_name():
+    graph = build(lambda x: cc.conv(cc.conv(x, 4, 3, weights="both"), 4, 3, weights="both"))
+    assert [node.name for node in graph.params] == ["both.w", "both.b"]
+    first, second = (node for node in graph.ops)
+    assert first.inputs[1] is second.inputs[1]
+
+
+def test_arithmetic_with_values_and_numbers():
+    graph = build(lambda x: 1.0 - (2.0 * x + x / 4.0 - 3.0), x="N,2")
+    x = np.array([[1.0, -2.0]], np.float32)
+    np.testing.assert_allclose(next(iter(reference.run(graph, {"x": x}).values())), 1 - (2 * x + x / 4 - 3))
+    assert "param {init=full, value=2.0} : f32[]" in print_graph(graph)
+
+
+def test_a_network_is_a_layer_of_another():
+    inner = cc.network(x="N,4,9,9")(lambda x: cc.relu(cc.conv(x, 2, 3)))
+    graph = build(lambda x: cc.flatten(inner(x)))
+    assert [node.kind.name for node in graph.ops] == ["conv2d", "relu", "flatten"]
+
+
+def test_values_of_two_networks_do_not_mix():
+    kept = []
+    build(lambda x: kept.append(x) or cc.relu(x))
+    with pytest.raises(InvalidModel, match="mixes values of two networks"):
+        build(lambda x: x + kept[0])
+    with pytest.raises(InvalidModel, match="returns a value of another network"):
+        build(lambda x: kept[0])
+
+
+def test_what_is_not_returned_is_gone():
+    graph = build(lambda x: (cc.tanh(x), cc.relu(x))[1])
+    assert [node.kind.name for node in graph.ops] == ["relu"]
+
+
+def test_strict_windows_refuse_the_users_line():
+    net = cc.network(x="N,1,7,7")(lambda x: cc.max_pool(x, 3))
+    assert net().outputs[0].typed.shape[2:] == (2, 2)
+    with pytest.raises(ShapeError, match=r"\(test_dsl.py:\d+\): window 3 with stride 3 does not fit 7 padded rows"):
+        net(strict_windows=True)
+
+
+class TestPatterns:
+    def test_the_courses_example(self):
+        graph = cc.network("[(CONV-RELU)*2-POOL]*3-(FC-RELU)*1-SOFTMAX", image="N,3,32,32", classes=10)()
+        kinds = [node.kind.name for node in graph.ops]
+        assert kinds == ["conv2d", "relu", "conv2d", "relu", "max_pool"] * 3 + ["flatten", "dense", "relu", "dense", "softmax"]
+        assert [node.typed.shape[1] for node in graph.ops if node.kind.name == "conv2d"] == [32, 32, 64, 64, 128, 128]
+
+    def test_letters_and_question_marks(self):
+        text = "[(CONV-RELU)*N-POOL?]*M-(FC-RELU)*K,SOFTMAX"
+        kinds = [node.kind.name for node in pattern_network(text, N=1, M=2, K=0)().ops]
+        assert kinds == ["conv2d", "relu", "max_pool"] * 2 + ["flatten", "dense", "softmax"]
+        assert "max_pool" not in [node.kind.name for node in pattern_network(text, N=1, M=2, K=0, pool=False)().ops]
+
+    def test_lenet(self):
+        graph = cc.network("[CONV-POOL-CONV-POOL-CONV-FC]", image="N,1,32,32", kernel=5, pad=0, classes=10)()
+        assert graph.outputs[0].typed.shape[1] == 10
+
+    @pytest.mark.parametrize(
+        ("text", "complaint"),
+        [
+            ("CONV-RELUU", "unknown word 'RELUU' at column 6"),
+            ("(CONV-RELU", r"a '\(' is not closed"),
+            ("CONV)*2", r"'\)' at column 5 closes nothing"),
+            ("(CONV]*2", "']' at column 6 closes nothing"),
+            ("(CONV)*N", "expected a number at column 8; a letter needs a value"),
+            ("(CONV)*", "expected a number at column 8"),
+            ("((CONV)*9999)*9999", "more than 10000 layers"),
+            ("--", "has no layers"),
+            ("CONV+RELU", r"unexpected '\+' at column 5"),
+        ],
+    )
+    def test_what_is_no_pattern(self, text, complaint):
+        with pytest.raises(UsageError, match=complaint):
+            pattern_network(text)
+
+
+def test_compile_gives_a_callable():
+    module = cc.compile(cc.models.mlp())
+    image = np.random.default_rng(0).random((2, 1, 28, 28))
+    y = module(image)
+    assert y.shape == (2, 10)
+    np.testing.assert_allclose(y, module(image=image.astype(np.float32)))
+    np.testing.assert_allclose(y.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_the_readme_s_python():
+    net = cc.models.resnet20()
+    better, trace = cc.optimize(net, level=2)
+    assert cc.verify(net, better)
+    assert [stage.name for stage in trace][0] == "infer-shapes"
+    wrong, _ = cc.optimize(cc.models.resnet32(), level=2)
+    with pytest.raises(cc.Mismatch, match="@resnet32: softmax1 DIFFERS"):
+        cc.verify(net, wrong)
