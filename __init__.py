@@ -19,137 +19,61 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from . import models
-    from .compiler.compile import compile_network, export_onnx
-    from .compiler.layers import (
-        avg_pool as avg_pool,
-    )
-    from .compiler.layers import (
-        batch_norm as batch_norm,
-    )
-    from .compiler.layers import (
-        cast as cast,
-    )
-    from .compiler.layers import (
-        clip as clip,
-    )
-    from .compiler.layers import (
-        concat as concat,
-    )
-    from .compiler.layers import (
-        constant as constant,
-    )
-    from .compiler.layers import (
-        conv as conv,
-    )
-    from .compiler.layers import (
-        conv_bn as conv_bn,
-    )
-    from .compiler.layers import (
-        conv_bn_relu as conv_bn_relu,
-    )
-    from .compiler.layers import (
-        conv_relu as conv_relu,
-    )
-    from .compiler.layers import (
-        conv_transpose as conv_transpose,
-    )
-    from .compiler.layers import (
-        conv_with as conv_with,
-    )
-    from .compiler.layers import (
-        dense as dense,
-    )
-    from .compiler.layers import (
-        dropout as dropout,
-    )
-    from .compiler.layers import (
-        flatten as flatten,
-    )
-    from .compiler.layers import (
-        global_avg_pool as global_avg_pool,
-    )
-    from .compiler.layers import (
-        global_max_pool as global_max_pool,
-    )
-    from .compiler.layers import (
-        identity as identity,
-    )
-    from .compiler.layers import (
-        leaky_relu as leaky_relu,
-    )
-    from .compiler.layers import (
-        local_response_norm as local_response_norm,
-    )
-    from .compiler.layers import (
-        log_softmax as log_softmax,
-    )
-    from .compiler.layers import (
-        matmul as matmul,
-    )
-    from .compiler.layers import (
-        max_pool as max_pool,
-    )
-    from .compiler.layers import (
-        pad as pad,
-    )
-    from .compiler.layers import (
-        reduce_mean as reduce_mean,
-    )
-    from .compiler.layers import (
-        relu as relu,
-    )
-    from .compiler.layers import (
-        reshape as reshape,
-    )
-    from .compiler.layers import (
-        sigmoid as sigmoid,
-    )
-    from .compiler.layers import (
-        slice_axis as slice_axis,
-    )
-    from .compiler.layers import (
-        softmax as softmax,
-    )
-    from .compiler.layers import (
-        tanh as tanh,
-    )
-    from .compiler.layers import (
-        transpose as transpose,
-    )
-    from .compiler.layers import (
-        upsample as upsample,
-    )
-    from .compiler.module import Module, compile
-    from .compiler.network import Network, network
-    from .compiler.pipelines import optimize
-    from .compiler.trace import Value, scope
-    from .compiler.verify import verify
-    from .ir.errors import ConvcError, Mismatch
-    from .ir.graph import Graph
-    from .ir.parser import parse_graph
-    from .ir.printer import print_graph
+    from . import models as models
+    from .compiler.compile import compile_network as compile_network
+    from .compiler.compile import export_onnx as export_onnx
+    from .compiler.layers import *  # noqa: F403
+    from .compiler.module import Module as Module
+    from .compiler.module import compile as compile
+    from .compiler.network import Network as Network
+    from .compiler.network import network as network
+    from .compiler.pipelines import optimize as optimize
+    from .compiler.trace import Value as Value
+    from .compiler.trace import scope as scope
+    from .compiler.verify import verify as verify
+    from .ir.errors import ConvcError as ConvcError
+    from .ir.errors import Mismatch as Mismatch
+    from .ir.graph import Graph as Graph
+    from .ir.parser import parse_graph as parse_graph
+    from .ir.printer import print_graph as print_graph
 
-__all__ = [
-    "ConvcError",
-    "Graph",
-    "Mismatch",
-    "Module",
-    "Network",
-    "Value",
-    "compile",
-    "compile_network",
-    "export_onnx",
-    "models",
-    "network",
-    "optimize",
-    "parse_graph",
-    "print_graph",
-    "scope",
-    "verify",
-]
-
+_LAYERS = (
+    "avg_pool",
+    "batch_norm",
+    "cast",
+    "clip",
+    "concat",
+    "constant",
+    "conv",
+    "conv_bn",
+    "conv_bn_relu",
+    "conv_relu",
+    "conv_transpose",
+    "conv_with",
+    "dense",
+    "dropout",
+    "flatten",
+    "global_avg_pool",
+    "global_max_pool",
+    "identity",
+    "leaky_relu",
+    "local_response_norm",
+    "log_softmax",
+    "matmul",
+    "max_pool",
+    "pad",
+    "reduce_mean",
+    "relu",
+    "reshape",
+    "sigmoid",
+    "slice_axis",
+    "softmax",
+    "tanh",
+    "transpose",
+    "upsample",
+)
 _HOME = {
+    **dict.fromkeys(_LAYERS, ".compiler.layers"),
     "ConvcError": ".ir.errors",
     "Graph": ".ir.graph",
     "Mismatch": ".ir.errors",
@@ -169,12 +93,13 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    """Find a public name where it lives; what is not listed above may be a layer."""
+    """Find a public name where it lives."""
     if name == "models":
         return importlib.import_module(".models", __name__)
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name], __name__), name)
-    layers = importlib.import_module(".compiler.layers", __name__)
-    if name not in layers.__all__:
+    if name not in _HOME:
         raise AttributeError(f"module 'convc' has no attribute '{name}'")
-    return getattr(layers, name)
+    return getattr(importlib.import_module(_HOME[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME, "models"])

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ...ir.errors import UnsupportedOp
 from ...ir.graph import Graph, Node, fresh_name
-from ...ir.types import Array
+from ...ir.types import DTYPES, Array
 
 __all__ = ["Emitter"]
 
@@ -26,9 +27,28 @@ class Emitter:
         """One ONNX node that computes `node`; its inputs are the node's operands unless given."""
         from onnx import helper
 
+        self._check_element_type(op_type, node)
         names = [operand.name for operand in node.inputs] if inputs is None else list(inputs)
         made = helper.make_node(op_type, names, [node.name], name=node.name, doc_string=_origin(node), **attributes)
         self.nodes.append(made)
+
+    def helper_node(self, op_type: str, node: Node, what: str, inputs: Sequence[str], **attributes: Any) -> str:
+        """The name of an intermediate value `node.what` that the lowering of `node` needs on its way."""
+        from onnx import helper
+
+        name = fresh_name(f"{node.name}.{what}", self.taken)
+        self.nodes.append(helper.make_node(op_type, list(inputs), [name], name=name, doc_string=_origin(node), **attributes))
+        return name
+
+    def _check_element_type(self, op_type: str, node: Node) -> None:
+        """Raises: UnsupportedOp where this opset's operator is not defined for the operand's element type."""
+        from onnx import defs, helper
+
+        allowed = defs.get_schema(op_type, self.opset).inputs[0].types
+        dtype = node.inputs[0].typed.dtype
+        onnx_name = helper.tensor_dtype_to_string(helper.np_dtype_to_tensor_dtype(DTYPES[dtype])).split(".")[1].lower()
+        if f"tensor({onnx_name})" not in allowed:
+            raise UnsupportedOp(f"{node.where}: ONNX {op_type} has no {dtype} at opset {self.opset}; cast the operand to f32")
 
     def constant(self, node: Node, what: str, values: Array) -> str:
         """The name of an initializer `node.what` that holds `values`."""

@@ -13,6 +13,7 @@ from ...ir.errors import UnsupportedOp
 from ...ir.graph import Node
 from ...ir.op import OpDef
 from ...ir.ops import activation, conv, elementwise, leaf, linear, norm, pool, reduce, resize, shape
+from ...ir.ops.window import Pads, dilated
 from ...ir.types import DTYPES
 from ..rows import Unsupported
 from .emitter import Emitter
@@ -36,6 +37,20 @@ def _conv(node: Node, to: Emitter) -> None:
     to.node("ConvTranspose" if node.kind is conv.CONV_TRANSPOSE2D else "Conv", node, **attributes)
 
 
+def _max_pool(node: Node, to: Emitter) -> None:
+    """Where the spec of this opset, or onnxruntime, would see other windows, the padding is written out."""
+    op = node.op
+    attributes, x = _window(op), node.inputs[0].name
+    if to.opset < 22 and _drops_a_window(node):
+        attributes |= {"pads": _floor_pads(node), "ceil_mode": 0}
+    if any(pad >= kernel for pad, kernel in zip(attributes["pads"], op.kernel * 2, strict=True)):
+        top, left, bottom, right = attributes["pads"]  # onnxruntime wants pads below the kernel, dilated or not
+        lowest = to.constant(node, "lowest", np.array(-np.inf, DTYPES[node.typed.dtype]))
+        x = to.helper_node("Pad", node, "padded", [x, to.int64s(node, "pads", (0, 0, top, left, 0, 0, bottom, right)), lowest])
+        attributes |= {"pads": (0, 0, 0, 0)}
+    to.node("MaxPool", node, [x], **attributes)
+
+
 def _avg_pool(node: Node, to: Emitter) -> None:
     op = node.op
     attributes: dict[str, Any] = _window(op) | {"count_include_pad": int(op.count_include_pad)}
@@ -43,7 +58,35 @@ def _avg_pool(node: Node, to: Emitter) -> None:
         del attributes["dilations"]
     elif to.opset < 19:
         raise UnsupportedOp(f"{node.where}: a dilated average pool needs ONNX opset 19, not {to.opset}")
+    if to.opset < 22 and _drops_a_window(node):
+        if op.count_include_pad:
+            raise UnsupportedOp(f"{node.where}: ceil_mode here drops a window and counts pads; that needs ONNX opset 22, not {to.opset}")
+        attributes |= {"pads": _floor_pads(node), "ceil_mode": 0}
     to.node("AveragePool", node, **attributes)
+
+
+def _drops_a_window(node: Node) -> bool:
+    """Whether ceil_mode leaves out a last window that would start in the padding: ONNX knows that rule from 22 on."""
+    op = node.op
+    for axis in (0, 1):
+        size, count = node.inputs[0].typed.shape[2 + axis], node.typed.shape[2 + axis]
+        if op.ceil_mode and isinstance(size, int) and isinstance(count, int):
+            reach = size + op.pads[axis] + op.pads[axis + 2] - dilated(op.kernel[axis], op.dilations[axis])
+            if count != -(-reach // op.strides[axis]) + 1:
+                return True
+    return False
+
+
+def _floor_pads(node: Node) -> Pads:
+    """Pads with which rounding down gives the windows that ceil_mode gives."""
+    op, ends = node.op, list[int]()
+    for axis in (0, 1):
+        size, count = node.inputs[0].typed.shape[2 + axis], node.typed.shape[2 + axis]
+        if not isinstance(size, int) or not isinstance(count, int):
+            raise UnsupportedOp(f"{node.where}: this ceil_mode needs rows and columns in numbers, not {node.inputs[0].type}")
+        reach = (count - 1) * op.strides[axis] + dilated(op.kernel[axis], op.dilations[axis])
+        ends.append(max(0, reach - size - op.pads[axis]))
+    return (*op.pads[:2], ends[0], ends[1])
 
 
 def _window(op: Any) -> dict[str, Any]:
@@ -101,22 +144,19 @@ def _reshape_target(node: Node, x: tuple[Dim, ...]) -> list[int]:
 
 
 def _resize(node: Node, to: Emitter) -> None:
+    """Sizes stay sizes: as scales in float32 they could come out one short."""
     op = node.op
-    x = node.inputs[0].name
-    if op.sizes:
-        # batch and channels keep their scale; a sizes operand would need their numbers
-        rows, cols = node.inputs[0].typed.shape[2:]
-        if not isinstance(rows, int) or not isinstance(cols, int):
-            raise UnsupportedOp(f"{node.where}: a resize to sizes needs rows and columns in numbers, not {node.inputs[0].type}")
-        if to.opset >= 18:
-            inputs = [x, "", "", to.int64s(node, "sizes", op.sizes)]
-            to.node("Resize", node, inputs, axes=[2, 3], **_resize_modes(op))
-            return
-        scales = (op.sizes[0] / rows, op.sizes[1] / cols)
-    else:
-        scales = op.scales
-    inputs = [x, "", to.constant(node, "scales", np.array([1.0, 1.0, *scales], np.float32))]
-    to.node("Resize", node, inputs, **_resize_modes(op))
+    x, modes = node.inputs[0].name, _resize_modes(op)
+    if not op.sizes:
+        to.node("Resize", node, [x, "", to.constant(node, "scales", np.array([1.0, 1.0, *op.scales], np.float32))], **modes)
+        return
+    sizes = to.int64s(node, "sizes", op.sizes)
+    if to.opset >= 18:
+        to.node("Resize", node, [x, "", "", sizes], axes=[2, 3], **modes)
+        return
+    shape = to.helper_node("Shape", node, "shape", [x])
+    outer = to.helper_node("Slice", node, "outer", [shape, to.int64s(node, "starts", [0]), to.int64s(node, "ends", [2])])
+    to.node("Resize", node, [x, "", "", to.helper_node("Concat", node, "target", [outer, sizes], axis=0)], **modes)
 
 
 def _resize_modes(op: resize.Resize) -> dict[str, str]:
@@ -145,7 +185,7 @@ ROWS: dict[OpDef, Row | Unsupported] = {
     leaf.PARAM: Unsupported("not a node in ONNX: export writes it as an initializer"),
     conv.CONV2D: _conv,
     conv.CONV_TRANSPOSE2D: _conv,
-    pool.MAX_POOL: simple("MaxPool", _window),
+    pool.MAX_POOL: _max_pool,
     pool.AVG_POOL: _avg_pool,
     pool.GLOBAL_AVG_POOL: simple("GlobalAveragePool"),
     pool.GLOBAL_MAX_POOL: simple("GlobalMaxPool"),

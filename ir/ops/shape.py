@@ -101,6 +101,8 @@ def infer_slice(op: Slice, x: TensorType) -> TensorType:
     steps = op.steps or (1,) * len(op.axes)
     if not len(op.axes) == len(op.starts) == len(op.ends) == len(steps):
         raise ShapeError("slice needs as many starts, ends and steps as axes")
+    if len({need_axis(axis, x.rank) for axis in op.axes}) != len(op.axes):
+        raise ShapeError(f"slice axes {list(op.axes)} name an axis twice")
     shape = list(x.shape)
     for axis, start, end, step in zip(op.axes, op.starts, op.ends, steps, strict=True):
         axis = need_axis(axis, x.rank)

@@ -48,8 +48,8 @@ def window_count(extent: Dim, kernel: int, stride: int, before: int, after: int,
         if ceil and (count - 1) * stride >= extent + before:
             count -= 1
         return count
-    if ceil and after > 0:
-        raise ShapeError(f"ceil_mode with padding needs a known extent, not {extent}; give the size a number")
+    if ceil and (after > 0 or stride > kernel):  # whether the last window starts too late depends on the number
+        raise ShapeError(f"ceil_mode with padding, or a stride over the kernel, needs a known extent, not {extent}; give the size a number")
     return (padded - kernel + (stride - 1 if ceil else 0)) // stride + 1
 
 

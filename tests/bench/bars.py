@@ -25,7 +25,9 @@ def whole_process(*words: str) -> tuple[float, float]:
         "print(time.perf_counter()-t,resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss/1024)"
     )
     for _ in range(RUNS):
-        done = subprocess.run([sys.executable, "-c", probe, sys.executable, "-m", "convc", *words], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", probe, sys.executable, "-m", "convc", *words], capture_output=True, text=True, check=True
+        )
         wall, peak = map(float, done.stdout.split())
         seconds.append(wall)
         peaks.append(peak)
@@ -51,10 +53,14 @@ def main() -> int:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         rows.append(("convc summary vgg16, whole process", *whole_process("summary", "vgg16"), 1.5, 250))
-        rows.append(("convc export resnet50, whole process", *whole_process("export", "resnet50", "-o", str(Path(folder) / "r.onnx")), 3.0, None))
+        rows.append(
+            ("convc export resnet50, whole process", *whole_process("export", "resnet50", "-o", str(Path(folder) / "r.onnx")), 3.0, None)
+        )
     rows.append(("reference resnet18, float32, 2 threads", *interpreter("resnet18"), 0.5, None))
     rows.append(("reference vgg16, float32, 2 threads", *interpreter("vgg16"), 2.5, 1536))
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, median of {RUNS}")
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, median of {RUNS}"
+    )
     missed = 0
     for what, seconds, peak, bar_seconds, bar_peak in rows:
         met = seconds <= bar_seconds and (bar_peak is None or peak <= bar_peak)

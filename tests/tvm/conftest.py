@@ -1,4 +1,4 @@
-"""Helpers of the TVM tests: typed graphs from text, random inputs, and the comparison with the reference in float64."""
+"""Helpers of the TVM tests: build, load and hold to the reference."""
 
 from __future__ import annotations
 
@@ -6,64 +6,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
+from graphs import hold_to_reference, normal_inputs, typed_graph
 
-from convc.backends import reference
 from convc.backends.tvm.build import build_cpu
 from convc.backends.tvm.run import Module
-from convc.ir.binding import specialize
-from convc.ir.graph import Graph, Node
-from convc.ir.parser import parse_graph
-from convc.ir.types import DTYPES, Array
-from convc.ir.verifier import infer_type
-
-# Of the result's greatest value: sums of some hundred float32 (float16) terms stay well inside.
-RELATIVE = {"f16": 2e-3, "f32": 1e-5, "f64": 1e-12}
-ABSOLUTE = {"f16": 1e-4, "f32": 1e-6, "f64": 1e-13}
-
-
-def typed_graph(text: str) -> Graph:
-    def typed(node: Node, operands: tuple[Node, ...]) -> Node:
-        node = node.reading(operands)
-        return node if node.type is not None else node.like(type=infer_type(node))
-
-    return parse_graph(text).rebuild(typed)
-
-
-def random_inputs(graph: Graph, seed: int = 0, **sizes: int) -> dict[str, Array]:
-    """Normal floats; small whole numbers without 0; both truth values."""
-    draws = np.random.default_rng(seed)
-    arrays: dict[str, Array] = {}
-    for node in specialize(graph, sizes).inputs:
-        shape, dtype = node.typed.concrete(), DTYPES[node.typed.dtype]
-        if node.typed.is_float:
-            arrays[node.name] = draws.standard_normal(shape).astype(dtype)
-        elif node.typed.dtype == "bool":
-            arrays[node.name] = draws.integers(0, 2, shape).astype(dtype)
-        else:
-            low = 1 if dtype.kind == "u" else -100
-            values = draws.integers(low, 100, shape)
-            arrays[node.name] = np.where(values == 0, 7, values).astype(dtype)
-    return arrays
-
-
-def compare(graph: Graph, got: dict[str, Array], inputs: dict[str, Array]) -> None:
-    """Every output against the reference: shape, element type, and values within the bound of that type."""
-    wanted = reference.run(graph, inputs, "f64")
-    assert got.keys() == wanted.keys()
-    for node in graph.outputs:
-        have, want = got[node.name], wanted[node.name]
-        assert (have.shape, have.dtype) == (want.shape, DTYPES[node.typed.dtype]), node.where
-        if not node.typed.is_float:
-            assert np.array_equal(have, want), node.where
-            continue
-        finite = np.isfinite(want)
-        assert np.array_equal(have[~finite], want[~finite].astype(have.dtype), equal_nan=True), node.where
-        scale = float(abs(want[finite]).max(initial=0.0))
-        bound = RELATIVE[node.typed.dtype] * scale + ABSOLUTE[node.typed.dtype]
-        error = float(abs(have[finite].astype(np.float64) - want[finite]).max(initial=0.0))
-        assert error <= bound, f"{node.where}: off by {error:.3g}, bound {bound:.3g}"
+from convc.ir.graph import Graph
+from convc.ir.types import Array
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +22,7 @@ def typed() -> Callable[[str], Graph]:
 
 @pytest.fixture(scope="session")
 def draw() -> Callable[..., dict[str, Array]]:
-    return random_inputs
+    return normal_inputs
 
 
 @pytest.fixture
@@ -85,8 +34,8 @@ def agrees(tmp_path: Path) -> Callable[..., Module]:
         assert os.listdir(tmp_path) == ["net.so"]
         module = Module.load(built.library, graph)
         for seed, sizes in enumerate(settings or ({},)):
-            arrays = inputs if inputs is not None else random_inputs(graph, seed, **sizes)
-            compare(graph, module.run(arrays), arrays)
+            arrays = inputs if inputs is not None else normal_inputs(graph, seed, **sizes)
+            hold_to_reference(graph, module.run(arrays), arrays)
         return module
 
     return check

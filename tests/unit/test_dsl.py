@@ -164,7 +164,16 @@ def test_the_readme_s_python():
     net = cc.models.resnet20()
     better, trace = cc.optimize(net, level=2)
     assert cc.verify(net, better)
-    assert [stage.name for stage in trace][0] == "infer-shapes"
+    assert trace[0].name == "infer-shapes"
     wrong, _ = cc.optimize(cc.models.resnet32(), level=2)
     with pytest.raises(cc.Mismatch, match="@resnet32: softmax1 DIFFERS"):
         cc.verify(net, wrong)
+
+
+def test_every_layer_is_a_public_name():
+    from convc.compiler import layers
+
+    assert set(layers.__all__) <= set(dir(cc))
+    assert all(getattr(cc, name) is getattr(layers, name) for name in layers.__all__)
+    with pytest.raises(AttributeError, match="module 'convc' has no attribute 'covn'"):
+        _ = cc.covn

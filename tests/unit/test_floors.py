@@ -18,7 +18,7 @@ from convc.ir.ops import OPS
 ROOT = Path(convc.__file__).parent
 FLOOR = {"ir": 0, "passes": 1, "backends": 1, "compiler": 2, "models": 3}
 SOURCES = [path for folder in FLOOR for path in sorted((ROOT / folder).rglob("*.py"))]
-HEAVY = {"tvm", "onnx", "onnxruntime", "networkx", "PIL", "safetensors", "scipy", "rich"}
+HEAVY = {"tvm", "onnx", "onnxruntime", "networkx", "PIL", "safetensors", "scipy"}
 
 
 def _imports(path):
