@@ -63,7 +63,7 @@ def build_cpu(graph: Graph, path: str | Path, *, mcpu: str | None = None) -> Cpu
 
 
 def build_cuda(graph: Graph, directory: str | Path, *, cuda_graph: bool = False, check: bool = True) -> CudaBuild:
-    """Compile for sm_90 and write `net.so`, its kernels as `kernels.cu` and, where a CUDA compiler is here, `kernels.cubin`.
+    """Compile for sm_90 and write `model.so`, its kernels as `model.cu` and, where a CUDA compiler is here, `model.cubin`.
 
     `cuda_graph` captures launches into CUDA graphs where sizes are known; without `check` there is no cubin.
 
@@ -81,12 +81,12 @@ def build_cuda(graph: Graph, directory: str | Path, *, cuda_graph: bool = False,
             return host.compile(module, target=target, relax_pipeline=cuda_pipeline(target))
 
     executable = _compile(graph, compiled)
-    library, source = folder / "net.so", folder / "kernels.cu"
+    library, source = folder / "model.so", folder / "model.cu"
     _export(executable, library)
     code = _cuda_source(executable)
     _write_whole(source, lambda temporary: temporary.write_text(code))
     seconds = time.perf_counter() - start
-    cubin, found = _check_cuda(host, target, code, folder / "kernels.cubin") if check else (None, "not checked: not asked for")
+    cubin, found = _check_cuda(host, target, code, folder / "model.cubin") if check else (None, "not checked: not asked for")
     return CudaBuild(library, source, cubin, found, str(target), seconds, str(host.__version__))
 
 

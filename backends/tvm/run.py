@@ -103,7 +103,7 @@ def _library(host: Any, path: Path) -> Any:
     """Loaded from a copy with a name of its own: for a path that it knows, the linker returns what it found there the first time."""
     try:
         with tempfile.TemporaryDirectory(prefix="convc-") as folder:
-            return host.runtime.load_module(shutil.copyfile(path, f"{folder}/net.so"))
+            return host.runtime.load_module(shutil.copyfile(path, f"{folder}/model.so"))
     except Exception as error:
         raise ArtifactError(f"{path} is not a library TVM can load: {reason(error)}") from error
 

@@ -12,7 +12,7 @@ import convc as cc
 from convc.backends import reference
 from convc.backends.onnx.export import MIN_OPSET, newest_opset, to_model
 from convc.backends.onnx.rows import ROWS
-from convc.backends.onnx.session import Session
+from convc.backends.onnx.session import Session, version
 from convc.backends.rows import Unsupported
 from convc.compiler.inputs import random_inputs
 from convc.ir.errors import UnsupportedOp, UsageError
@@ -36,6 +36,13 @@ NOT_IN_ONNXRUNTIME = {
     "double.conv": "Could not find an implementation for Conv",
     "double.avg": "Could not find an implementation for AveragePool",
 }
+# Wrong results of onnxruntime 1.23.2, the last for Python 3.10; 1.31.1 is right. By variant: the opsets; None is the default.
+WRONG_BEFORE_1_24 = {
+    "avg_pool.counted": (22, None),
+    "avg_pool.ceil_counted": (13, 17, 18),
+    "resize-nearest-asymmetric.r9": (13, 17, 18, 22, None),
+}
+OLD = tuple(map(int, version().split(".")[:2])) < (1, 24)
 
 
 def _variants(case):
@@ -67,6 +74,8 @@ def test_op_agrees_with_onnxruntime(name, opset):
         with pytest.raises(cc.ConvcError, match=NOT_IN_ONNXRUNTIME[name]):
             Session(graph, model.SerializeToString()).run(normal_inputs(graph, N=1))
         return
+    if OLD and opset in WRONG_BEFORE_1_24.get(name, ()):
+        pytest.skip("a fault of this old onnxruntime, mended in newer ones")
     session = Session(graph, model.SerializeToString())
     for batch in (1, 3):
         inputs = normal_inputs(graph, seed=batch, N=batch)

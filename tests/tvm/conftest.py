@@ -30,8 +30,8 @@ def agrees(tmp_path: Path) -> Callable[..., Module]:
     """Build a graph for this machine and compare it with the reference, once for each setting of its named sizes."""
 
     def check(graph: Graph, *settings: dict[str, int], inputs: dict[str, Array] | None = None) -> Module:
-        built = build_cpu(graph, tmp_path / "net.so")
-        assert os.listdir(tmp_path) == ["net.so"]
+        built = build_cpu(graph, tmp_path / "model.so")
+        assert os.listdir(tmp_path) == ["model.so"]
         module = Module.load(built.library, graph)
         for seed, sizes in enumerate(settings or ({},)):
             arrays = inputs if inputs is not None else normal_inputs(graph, seed, **sizes)

@@ -56,7 +56,7 @@ def test_a_cpu_build_is_one_file_and_a_record(typed: Callable[[str], Graph], tmp
 @needs_nvcc
 def test_a_cuda_build_holds_kernels_that_nvcc_takes(typed: Callable[[str], Graph], tmp_path: Path) -> None:
     built = build_cuda(typed(SMALL), tmp_path / "net")
-    assert sorted(path.name for path in built.library.parent.iterdir()) == ["kernels.cu", "kernels.cubin", "net.so"]
+    assert sorted(path.name for path in built.library.parent.iterdir()) == ["model.cu", "model.cubin", "model.so"]
     assert built.source.read_text().count("__global__") >= 5
     assert built.cubin is not None
     assert built.cubin.read_bytes()[:4] == b"\x7fELF"
@@ -106,7 +106,7 @@ def test_a_fault_in_a_lowering_names_its_node(typed: Callable[[str], Graph], mon
 def test_a_fault_in_the_build_names_its_node(typed: Callable[[str], Graph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ROWS, OPS["tanh"], unlegalized)
     with pytest.raises(UnsupportedOp, match="%t = tanh cannot be compiled by TVM: "):
-        build_cpu(typed("graph @g(%x: f32[2,3]) { %r = relu(%x) %t = tanh(%r) %s = relu(%t) return %s }"), tmp_path / "net.so")
+        build_cpu(typed("graph @g(%x: f32[2,3]) { %r = relu(%x) %t = tanh(%r) %s = relu(%t) return %s }"), tmp_path / "model.so")
     assert not list(tmp_path.iterdir())
 
 
@@ -122,4 +122,4 @@ def unlegalized(emitter: Any, node: Any, x: Any) -> Any:
 def test_without_a_linker_the_way_out_is_said(typed: Callable[[str], Graph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host.tvm().support.cc, "get_cc", lambda: None)
     with pytest.raises(BackendMissing, match="no C compiler"):
-        build_cpu(typed("graph @g(%x: f32[2]) { %y = relu(%x) return %y }"), tmp_path / "net.so")
+        build_cpu(typed("graph @g(%x: f32[2]) { %y = relu(%x) return %y }"), tmp_path / "model.so")

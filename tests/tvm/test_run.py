@@ -38,7 +38,7 @@ Draw = Callable[..., dict[str, Array]]
 @pytest.fixture(scope="module")
 def net(typed: TypedGraph, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Graph]:
     graph = typed(NET)
-    return build_cpu(graph, tmp_path_factory.mktemp("run") / "net.so").library, graph
+    return build_cpu(graph, tmp_path_factory.mktemp("run") / "model.so").library, graph
 
 
 def test_many_threads_share_a_module(net: tuple[Path, Graph], draw: Draw) -> None:
