@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,8 @@ def load_arrays(path: Path) -> dict[str, Array]:
         if path.suffix == ".safetensors":
             import safetensors.numpy
 
-            return dict(safetensors.numpy.load_file(path))  # pyright: ignore[reportUnknownMemberType]
+            loaded: Any = safetensors.numpy.load_file(path)
+            return loaded
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
@@ -43,9 +45,9 @@ def load_arrays(path: Path) -> dict[str, Array]:
 
 def weights_bytes(graph: Graph) -> bytes:
     """The parameters of a graph as a safetensors file."""
-    from safetensors.numpy import save
+    import safetensors.numpy
 
-    return save({node.name: np.asarray(node.weights.array(), order="C") for node in graph.params if node.weights is not None})
+    return safetensors.numpy.save({node.name: np.asarray(node.weights.array(), order="C") for node in graph.params if node.weights is not None})
 
 
 def bind_weights(graph: Graph, arrays: Mapping[str, Array], source: str) -> Graph:
