@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 
@@ -31,8 +31,7 @@ def load_arrays(path: Path) -> dict[str, Array]:
         if path.suffix == ".safetensors":
             import safetensors.numpy
 
-            loaded: Any = safetensors.numpy.load_file(path)
-            return loaded
+            return cast("dict[str, Array]", safetensors.numpy.load_file(path))
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
@@ -47,7 +46,8 @@ def weights_bytes(graph: Graph) -> bytes:
     """The parameters of a graph as a safetensors file."""
     import safetensors.numpy
 
-    return safetensors.numpy.save({node.name: np.asarray(node.weights.array(), order="C") for node in graph.params if node.weights is not None})
+    params = ((node.name, node.weights) for node in graph.params if node.weights is not None)
+    return safetensors.numpy.save({name: np.asarray(weights.array(), order="C") for name, weights in params})
 
 
 def bind_weights(graph: Graph, arrays: Mapping[str, Array], source: str) -> Graph:
