@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import numpy as np
 
@@ -29,9 +30,7 @@ def load_arrays(path: Path) -> dict[str, Array]:
         raise InvalidInput(f"there is no file '{path}'")
     try:
         if path.suffix == ".safetensors":
-            import safetensors.numpy
-
-            return cast("dict[str, Array]", safetensors.numpy.load_file(path))
+            return _safetensors().load_file(path)
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
@@ -44,10 +43,8 @@ def load_arrays(path: Path) -> dict[str, Array]:
 
 def weights_bytes(graph: Graph) -> bytes:
     """The parameters of a graph as a safetensors file."""
-    import safetensors.numpy
-
     params = ((node.name, node.weights) for node in graph.params if node.weights is not None)
-    return safetensors.numpy.save({name: np.asarray(weights.array(), order="C") for name, weights in params})
+    return _safetensors().save({name: np.asarray(weights.array(), order="C") for name, weights in params})
 
 
 def bind_weights(graph: Graph, arrays: Mapping[str, Array], source: str) -> Graph:
@@ -85,6 +82,11 @@ def check_finite(graph: Graph) -> None:
             bad = int(np.count_nonzero(~np.isfinite(node.weights.array())))
             if bad:
                 raise InvalidInput(f"{node.where}: {bad} of {node.typed.numel} weights are NaN or infinite; mend the weights file")
+
+
+def _safetensors() -> Any:
+    """Imported where it is used; its annotations change from release to release."""
+    return importlib.import_module("safetensors.numpy")
 
 
 def _fits(array: Array, type_: TensorType) -> bool:
