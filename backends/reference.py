@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from ..ir.errors import InvalidModel
 from ..ir.graph import Graph, Node
 from ..ir.types import Array
 
-__all__ = ["run"]
+__all__ = ["run", "stream"]
 
 PRECISIONS = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
 
@@ -29,6 +29,24 @@ def run(
 
     Raises: InvalidInput for arrays that do not fit; InvalidModel for a node that cannot be computed.
     """
+    kept: dict[str, Array] = {}
+    names = {node.name for node in graph.outputs}
+    for node, value in stream(graph, inputs, precision, on_value):
+        if node.name in names:
+            kept[node.name] = value
+    return {node.name: kept[node.name] for node in graph.outputs}
+
+
+def stream(
+    graph: Graph,
+    inputs: Mapping[str, Array],
+    precision: str = "f32",
+    on_value: Callable[[Node, list[Array], Array], Array | None] | None = None,
+) -> Iterator[tuple[Node, Array]]:
+    """Every value that an output depends on, inputs and parameters too, in order, as `run` computes them.
+
+    Nodes are those of the graph with its named sizes replaced. Only what is still to be read is held.
+    """
     graph = specialize(graph, match_inputs(graph, inputs))
     floats = PRECISIONS[precision]
     values: dict[Node, Array] = {}
@@ -45,11 +63,11 @@ def run(
             values[node] = _compute(node, operands, floats)
             if on_value is not None and (changed := on_value(node, operands, values[node])) is not None:
                 values[node] = changed
+        yield node, values[node]
         for operand in node.inputs:
             left[operand] -= 1
             if not left[operand]:
                 del values[operand]
-    return {node.name: values[node] for node in graph.outputs}
 
 
 def _compute(node: Node, operands: list[Array], floats: np.dtype[np.floating]) -> Array:

@@ -13,11 +13,13 @@ from ..ir.errors import Mismatch, UsageError
 from ..ir.graph import Graph
 from ..ir.printer import print_graph
 from ..ir.types import Array
+from ..passes.manager import Stage, run_passes
 from .artifact import CIR, MANIFEST, ONNX, REPORT, WEIGHTS, Artifact, manifest_of
 from .engines import ENGINES
 from .files import replace_directory, write_file
 from .inputs import random_inputs
-from .pipelines import optimize
+from .passcheck import PassCheck, refuse_failures
+from .pipelines import LEVELS, optimize
 from .report import compile_report
 from .verify import Agreement, Oracle, compare
 from .weights import check_finite, weights_bytes
@@ -62,7 +64,7 @@ def compile_network(
     path = Path(path)
     check_finite(graph)
     with replace_directory(path, MANIFEST) as folder:
-        better, trace = optimize(graph, level)
+        better, trace = _optimized(graph, level, check, seed)
         say(f"optimized at -O{level}: {sum(len(stage.rewrites) for stage in trace)} rewrites")
         (folder / CIR).write_text(print_graph(better, origins=True), encoding="utf-8")
         (folder / WEIGHTS).write_bytes(weights_bytes(better))
@@ -75,6 +77,19 @@ def compile_network(
         (folder / REPORT).write_text(compile_report(graph, better, trace, built, agreements), encoding="utf-8")
         (folder / MANIFEST).write_bytes(manifest_of(folder, better, built, _versions()))
     return Artifact.open(path)
+
+
+def _optimized(graph: Graph, level: int, check: bool, seed: int) -> tuple[Graph, list[Stage]]:
+    """The passes, each checked in float64 at batch 1.
+
+    Raises: Mismatch naming the first pass that was rolled back, its reproducer written to the working directory.
+    """
+    if not check:
+        return optimize(graph, level)
+    pass_check = PassCheck(optimize(graph, 0)[0], seed=seed)
+    better, trace = run_passes(graph, LEVELS[level], check=pass_check)
+    refuse_failures(graph, trace, pass_check)
+    return better, trace
 
 
 def _build(graph: Graph, folder: Path, target: str) -> dict[str, Any]:

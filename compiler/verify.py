@@ -9,14 +9,14 @@ import numpy as np
 
 from ..backends import reference
 from ..ir.errors import InvalidModel, Mismatch
-from ..ir.graph import Graph
+from ..ir.graph import Graph, Node
 from ..ir.types import Array
 from .inputs import random_inputs
 from .noise import UNIT, noise_level
 
-__all__ = ["Agreement", "Oracle", "compare", "verify"]
+__all__ = ["Agreement", "Oracle", "compare", "first_difference", "verify"]
 
-SIGMAS = 12.0  # a difference within this many standard deviations of the rounding noise is rounding
+SIGMAS = 32.0  # a difference within this many standard deviations of the rounding noise is rounding
 TOP_FEWEST = 10  # outputs with fewer values have no meaningful top 5
 
 
@@ -85,7 +85,8 @@ def compare(engine: str, oracle: Oracle, outputs: Mapping[str, Array]) -> list[A
 def verify(graph: Graph, other: Graph, inputs: Mapping[str, Array] | None = None, seed: int = 0) -> list[Agreement]:
     """Check that two graphs compute the same function, both in float64 on the same inputs.
 
-    Raises: InvalidModel for graphs of different interfaces; Mismatch naming the first output that differs.
+    Raises: InvalidModel for graphs of different interfaces; Mismatch naming the first output that differs, and the
+    first value inside that does.
     """
     for what, a, b in (("inputs", graph.inputs, other.inputs), ("outputs", graph.outputs, other.outputs)):
         if [(n.name, n.type) for n in a] != [(n.name, n.type) for n in b]:
@@ -95,8 +96,47 @@ def verify(graph: Graph, other: Graph, inputs: Mapping[str, Array] | None = None
     lines = compare(f"@{other.name}", Oracle.of(graph, inputs, "f64", seed), reference.run(other, inputs, "f64"))
     for line in lines:
         if not line.agrees:
-            raise Mismatch(str(line))
+            first = first_difference(graph, other, inputs)
+            raise Mismatch(f"{line}" + (f"; the first value that differs is {first.where}" if first else ""))
     return lines
+
+
+def first_difference(graph: Graph, other: Graph, inputs: Mapping[str, Array]) -> Node | None:
+    """The first node of `other` whose value is not that of the node of the same name in `graph`.
+
+    Both run in float64 side by side, and a value is let go once it is compared: a rewrite keeps the name of the
+    value it computes, so names match across rewrites.
+    """
+    both = {node.name for node in graph.ops} & {node.name for node in other.ops}
+    streams = (reference.stream(graph, inputs, "f64"), reference.stream(other, inputs, "f64"))
+    pending: tuple[dict[str, Array], dict[str, tuple[Node, Array]]] = ({}, {})
+    running = [True, True]
+    while any(running):
+        side = 0 if running[0] and (len(pending[0]) <= len(pending[1]) or not running[1]) else 1
+        step = next(streams[side], None)
+        if step is None:
+            running[side] = False
+            continue
+        node, value = step
+        if node.name not in both:
+            continue
+        if side == 0:
+            pending[0][node.name] = value
+        else:
+            pending[1][node.name] = (node, value)
+        if node.name in pending[0] and node.name in pending[1]:
+            expected, (found, got) = pending[0].pop(node.name), pending[1].pop(node.name)
+            if not _close(got, expected):
+                return found
+    return None
+
+
+def _close(got: Array, expected: Array) -> bool:
+    """Equal to nine digits of the tensor's scale, which float64 leaves even in deep networks."""
+    if got.shape != expected.shape:
+        return False
+    scale = float(np.max(abs(expected[np.isfinite(expected)]), initial=0.0)) if expected.dtype.kind == "f" else 0.0
+    return bool(np.allclose(got, expected, rtol=1e-9, atol=1e-9 * scale, equal_nan=True))
 
 
 def _errors(got: Array, expected: Array, tolerance: Array) -> tuple[float, float]:

@@ -104,6 +104,11 @@ class Graph:
         return {node.name: node for node in self.nodes}
 
     @cached_property
+    def positions(self) -> dict[Node, int]:
+        """Where each node stands in the order."""
+        return {node: index for index, node in enumerate(self.nodes)}
+
+    @cached_property
     def uses(self) -> Counter[Node]:
         """How often each node is read, being an output counted as a read."""
         counts: Counter[Node] = Counter(operand for node in self.nodes for operand in node.inputs)

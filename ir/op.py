@@ -9,7 +9,7 @@ from typing import Any
 from .dims import Dim
 from .types import Array, TensorType
 
-__all__ = ["Cost", "OpDef", "elementwise_cost"]
+__all__ = ["Cost", "OpDef", "elementwise_cost", "no_rounding", "one_rounding"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,16 @@ class Cost:
         )
 
 
+def one_rounding(op: Any, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
+    """One correctly rounded operation."""
+    return 1
+
+
+def no_rounding(op: Any, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
+    """Values are moved or chosen, never computed."""
+    return 0
+
+
 @dataclass(frozen=True, slots=True)
 class OpDef:
     """One op. `Attrs` is its frozen attribute record; the functions take that record first.
@@ -42,7 +52,9 @@ class OpDef:
     `infer(op, *types)` gives the result type and raises ShapeError; `meaning(op, *arrays)` is the
     value in NumPy; `magnitude(op, *arrays)` is `op(|x|, |w|)`, the scale of its rounding errors
     (Higham 2002, ch. 3), by default the size of the result; `arithmetic(op, inputs, out)` counts
-    (MACs, FLOPs). `arity` is the least and greatest number of operands, None for no limit.
+    (MACs, FLOPs). `roundings(op, inputs, out)` is n in the bound gamma_n * magnitude on the error of one
+    result, for any order of summation (Higham 2002, sec. 3.1); 0 for ops that move or choose values.
+    `arity` is the least and greatest number of operands, None for no limit.
     """
 
     name: str
@@ -52,6 +64,7 @@ class OpDef:
     meaning: Callable[..., Array]
     arithmetic: Callable[[Any, tuple[TensorType, ...], TensorType], tuple[Dim, Dim]]
     magnitude: Callable[..., Array] | None = None
+    roundings: Callable[[Any, tuple[TensorType, ...], TensorType], Dim] = one_rounding
 
     def cost(self, op: Any, inputs: tuple[TensorType, ...], out: TensorType) -> Cost:
         """Arithmetic from the op's own rule; traffic as every operand read and the result written once."""

@@ -102,7 +102,7 @@ class Weights:
             return _frozen(np.asarray(self.compute(), DTYPES[self.type.dtype], order="C"))  # the one rounding
         if self.is_given:
             raise InvalidModel(f"parameter '{self.recipe.key}' has no values here; give its weights file")
-        return _frozen(self.recipe.make(self.type))
+        return _frozen(np.asarray(self.recipe.make(self.type)))  # of rank 0, arithmetic gives a scalar
 
     def wide(self) -> Array:
         """The values in float64, derived ones before their rounding: what the oracle and further folding use."""

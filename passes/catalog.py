@@ -6,33 +6,55 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..ir.graph import Graph
+from .canonicalize import canonicalize
+from .dense_to_conv import dense_to_conv
 from .drop_identity import drop_identity
 from .eliminate_dead import eliminate_dead
+from .flatten_concat import flatten_concat
+from .fold_affine import fold_affine
 from .fold_constants import fold_constants
+from .fold_pad import fold_pad
 from .fuse_conv_bn import fuse_conv_bn
+from .hoist_stride import hoist_stride
 from .infer_shapes import infer_shapes
 from .ledger import Ledger
+from .merge_common import merge_common
+from .move_pointwise import move_pointwise
+from .pool_before_relu import pool_before_relu
 
 __all__ = ["PASSES", "Pass"]
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """A function from graph to graph. `exact` promises the same function up to rounding."""
+    """A function from graph to graph. `exact` promises the same function up to rounding.
+
+    All but a few need every node's type, which infer-shapes gives.
+    """
 
     name: str
     run: Callable[[Graph, Ledger], Graph]
     summary: str
     exact: bool = True
+    needs_types: bool = True
 
 
 PASSES = {
     entry.name: entry
     for entry in (
-        Pass("infer-shapes", infer_shapes, "give every node its type"),
+        Pass("infer-shapes", infer_shapes, "give every node its type", needs_types=False),
         Pass("drop-identity", drop_identity, "x in place of dropout(x), pad(x) by nothing and their like"),
         Pass("fold-constants", fold_constants, "op(params) -> param, under a size budget"),
-        Pass("fuse-conv-bn", fuse_conv_bn, "batch_norm(conv2d) -> conv2d; also dense and transposed conv"),
-        Pass("eliminate-dead", eliminate_dead, "drop what no output depends on"),
+        Pass("canonicalize", canonicalize, "one form of global pools, flattens, dense layers and constant arithmetic"),
+        Pass("flatten-concat", flatten_concat, "concat(concat(a, b), c) -> concat(a, b, c); slices back to their whole"),
+        Pass("merge-common", merge_common, "equal nodes become one"),
+        Pass("fuse-conv-bn", fuse_conv_bn, "batch_norm into the conv2d, transposed conv, dense or matmul before or after it"),
+        Pass("fold-affine", fold_affine, "constant +, -, *, / around conv2d, transposed conv and dense into their weights"),
+        Pass("fold-pad", fold_pad, "pad into the conv2d or pool that reads it"),
+        Pass("move-pointwise", move_pointwise, "1x1 conv before a resize that grows, after a pool that shrinks"),
+        Pass("hoist-stride", hoist_stride, "compute only what strided 1x1 convs read"),
+        Pass("pool-before-relu", pool_before_relu, "max_pool(relu(x)) -> relu(max_pool(x)); also other rising functions"),
+        Pass("dense-to-conv", dense_to_conv, "dense over a flattened image -> conv2d, the fully convolutional form"),
+        Pass("eliminate-dead", eliminate_dead, "drop what no output depends on", needs_types=False),
     )
 }

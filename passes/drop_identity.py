@@ -7,7 +7,7 @@ import math
 from ..ir.graph import Graph, Node
 from ..ir.ops.activation import CLIP, DROPOUT, RELU
 from ..ir.ops.elementwise import CAST, IDENTITY
-from ..ir.ops.pool import AVG_POOL, MAX_POOL
+from ..ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
 from ..ir.ops.resize import RESIZE
 from ..ir.ops.shape import CONCAT, FLATTEN, PAD, RESHAPE, SLICE, TRANSPOSE, Reshape, Transpose
 from .ledger import Ledger
@@ -30,7 +30,7 @@ def _changes_nothing(node: Node) -> bool:
             return op.perm == tuple(range(len(op.perm)))
         case "concat":
             return len(node.inputs) == 1
-        case "flatten" | "reshape" | "cast":
+        case "flatten" | "reshape" | "cast" | "global_avg_pool" | "global_max_pool":
             return node.typed == x
         case "clip":
             return op.min == -math.inf and op.max == math.inf
@@ -41,13 +41,23 @@ def _changes_nothing(node: Node) -> bool:
 
 
 def _drop(m: Match) -> Node | None:
-    """An output keeps its node, since its name is the network's interface."""
-    return None if m.is_output or not _changes_nothing(m.root) else m.root.inputs[0]
+    return _stands_for(m, m.root.inputs[0]) if _changes_nothing(m.root) else None
 
 
 def _once(m: Match) -> Node | None:
     """relu(relu(x)) = relu(x)."""
-    return None if m.is_output else m["inner"]
+    return _stands_for(m, m["inner"])
+
+
+def _stands_for(m: Match, x: Node) -> Node | None:
+    """x in place of the root. An output's name is the interface: x takes it over if nobody else reads x, and is not
+    an input or parameter with a name of its own to keep."""
+    if not m.is_output:
+        return x
+    if not x.inputs or m.uses(x) != 1:
+        return None
+    m.covered[:] = [x, m.root]
+    return x.like()
 
 
 def _compose_transposes(m: Match) -> Node:
@@ -61,12 +71,10 @@ def _last_reshape(m: Match) -> Node:
 
 
 _SHAPING = (RESHAPE, FLATTEN)
+_MOVING = (PAD, SLICE, TRANSPOSE, CONCAT, *_SHAPING, RESIZE)
+_POOLS = (MAX_POOL, AVG_POOL, GLOBAL_MAX_POOL, GLOBAL_AVG_POOL)
 RULES = (
-    Rule(
-        "drop",
-        Pat((DROPOUT, IDENTITY, PAD, SLICE, TRANSPOSE, CONCAT, FLATTEN, RESHAPE, CAST, CLIP, RESIZE, MAX_POOL, AVG_POOL), None),
-        _drop,
-    ),
+    Rule("drop", Pat((DROPOUT, IDENTITY, CAST, CLIP, *_MOVING, *_POOLS)), _drop),
     Rule("relu-of-relu", Pat((RELU,), (Pat((RELU,), (ANY(),), bind="inner"),)), _once),
     Rule("compose-transposes", Pat((TRANSPOSE,), (Pat((TRANSPOSE,), (ANY(),), bind="inner", uses=1),)), _compose_transposes),
     Rule("last-reshape", Pat(_SHAPING, (Pat(_SHAPING, (ANY(),), bind="inner", uses=1),)), _last_reshape),

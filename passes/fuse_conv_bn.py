@@ -1,4 +1,4 @@
-"""fuse-conv-bn: fold inference batch norm into the product before it. Exact up to one rounding of the weights."""
+"""fuse-conv-bn: fold inference batch norm into the product before or after it. Exact up to one rounding of the weights."""
 
 from __future__ import annotations
 
@@ -6,49 +6,52 @@ import numpy as np
 
 from ..ir.graph import Graph, Node
 from ..ir.ops.conv import CONV2D, CONV_TRANSPOSE2D
-from ..ir.ops.linear import DENSE
+from ..ir.ops.linear import DENSE, MATMUL
 from ..ir.ops.norm import BATCH_NORM
-from ..ir.types import Array, TensorType
+from ..ir.types import Array
 from .ledger import Ledger
+from .products import folded_after, folded_before, product, takes_fold, takes_shift, wide
 from .rewriter import ANY, CONST, Match, Pat, Rule, rewrite
 
 __all__ = ["fuse_conv_bn"]
 
-# uses=1: another reader still needs the raw result
-PRODUCT = Pat((CONV2D, CONV_TRANSPOSE2D, DENSE), (ANY("x"), CONST("w"), CONST("b", optional=True)), bind="product", uses=1)
 STATS = (CONST("scale"), CONST("shift"), CONST("mean"), CONST("var"))
 
 
-def fold(m: Match) -> Node:
-    """y = gain * (w x + b - mean) + shift with gain = scale / sqrt(var + epsilon), in float64, cast once."""
-    product, w = m["product"], m["w"]
-    type_b = TensorType(w.typed.dtype, m["scale"].typed.shape)
-    weight = m.param("w", w.typed, lambda: _scaled(product, _wide(w), _gain(m)))
-    bias = m.param("b", type_b, lambda: ((_wide(b) if (b := m.get("b")) else 0.0) - _wide(m["mean"])) * _gain(m) + _wide(m["shift"]))
-    return product.like(inputs=(m["x"], weight, bias))
+def after(m: Match) -> Node | None:
+    """y = gain * (w x + b) + offset."""
+    if not takes_fold(m["product"]):
+        return None
+    return folded_after(m, m["product"], lambda: _gain(m), lambda: _offset(m))
+
+
+def before(m: Match) -> Node | None:
+    """y = w (gain * x + offset) + b: the offset of a padded input is none where it is padded, so that stays."""
+    if not takes_fold(m.root) or not takes_shift(m.root):
+        return None
+    return folded_before(m, m.root, m["input"], lambda: _gain(m), lambda: _offset(m))
 
 
 def _gain(m: Match) -> Array:
-    return _wide(m["scale"]) / np.sqrt(_wide(m["var"]) + m["bn"].op.epsilon)
+    return wide(m["scale"]) / np.sqrt(wide(m["var"]) + m["bn"].op.epsilon)
 
 
-def _scaled(product: Node, w: Array, gain: Array) -> Array:
-    """Weights times the gain of the output channel they lead to."""
-    if product.kind is not CONV_TRANSPOSE2D:
-        return w * gain.reshape(-1, *(1,) * (w.ndim - 1))  # axis 0 is O: right for grouped conv too
-    groups = product.op.groups  # [C,O/groups,KH,KW]: the group is the block of input channels
-    by_group = w.reshape(groups, w.shape[0] // groups, *w.shape[1:])
-    return (by_group * gain.reshape(groups, 1, -1, 1, 1)).reshape(w.shape)
+def _offset(m: Match) -> Array:
+    return wide(m["shift"]) - wide(m["mean"]) * _gain(m)
 
 
-def _wide(node: Node) -> Array:
-    assert node.weights is not None  # CONST matches parameters only
-    return node.weights.wide()
-
-
-RULES = (Rule("fold-bn-into-product", Pat((BATCH_NORM,), (PRODUCT, *STATS), bind="bn"), fold),)
+# uses=1: another reader still needs the raw result
+PRODUCT = product(CONV2D, CONV_TRANSPOSE2D, DENSE, MATMUL, uses=1)
+NORM = Pat((BATCH_NORM,), (ANY("input"), *STATS), bind="bn", uses=1)
+RULES = (
+    Rule("fold-bn-into-product", Pat((BATCH_NORM,), (PRODUCT, *STATS), bind="bn"), after),
+    Rule("fold-bn-into-next-product", Pat((CONV2D, DENSE, MATMUL), (NORM, CONST("w"), CONST("b", optional=True))), before),
+)
 
 
 def fuse_conv_bn(graph: Graph, ledger: Ledger) -> Graph:
-    """Before: %n = batch_norm(conv2d(%x, %w), ...)    After: %n = conv2d(%x, %n.w, %n.b)"""
+    """Before: %n = batch_norm(conv2d(%x, %w), ...)          After: %n = conv2d(%x, %n.w, %n.b)
+
+    Before: %c = conv2d(batch_norm(%x, ...), %w), no pads    After: %c = conv2d(%x, %c.w, %c.b)
+    """
     return rewrite(graph, RULES, ledger)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from ..ir.errors import InvalidModel, UsageError
+from ..ir.errors import ConvcError, InvalidModel, UsageError
 from ..ir.graph import Graph
 from ..ir.verifier import verify_graph
-from .catalog import PASSES
+from .catalog import PASSES, Pass
 from .cost import GraphCost, graph_cost
 from .ledger import Ledger, Rewrite
 
-__all__ = ["Stage", "Step", "run_passes", "select"]
+__all__ = ["Check", "Stage", "Step", "known_pass", "run_pass", "run_passes", "select"]
+
+# Takes the graph before and after a pass; returns what is wrong with the second, or "".
+Check = Callable[[Graph, Graph], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +31,21 @@ class Step:
 
 @dataclass(frozen=True)
 class Stage:
-    """What one pass did. `graph` is the result; the one before it is the previous stage's. Units: `seconds`."""
+    """What one pass did. `graph` is the result; the one before it is the previous stage's. Units: `seconds`.
+
+    A `problem` says why a check rolled the pass back; `rewrites` are then what it tried.
+    """
 
     name: str
     why: str
     graph: Graph
     rewrites: tuple[Rewrite, ...]
     seconds: float
+    problem: str = ""
 
     @property
     def changed(self) -> bool:
-        return bool(self.rewrites)
+        return bool(self.rewrites) and not self.problem
 
     @property
     def op_counts(self) -> Counter[str]:
@@ -49,24 +56,60 @@ class Stage:
         return graph_cost(self.graph)
 
 
-def run_passes(graph: Graph, steps: Iterable[Step], limits: Mapping[str, int] | None = None) -> tuple[Graph, list[Stage]]:
+def run_passes(
+    graph: Graph,
+    steps: Iterable[Step],
+    limits: Mapping[str, int] | None = None,
+    *,
+    check: Check | None = None,
+    catalog: Mapping[str, Pass] = PASSES,
+) -> tuple[Graph, list[Stage]]:
     """The improved graph and its trace. `limits` caps the rewrites of a pass by name.
 
-    Raises: UsageError for an unknown pass; InvalidModel, naming the pass, for one that breaks the graph.
+    With a `check`, a pass that breaks the graph or changes its results is rolled back: its stage keeps the
+    graph from before and says what was wrong.
+
+    Raises: UsageError for an unknown or doubled pass; InvalidModel, naming the pass, for one that breaks the
+    graph when there is no check.
     """
     steps = tuple(steps)
-    for step in steps:
-        known_pass(step.name)
+    _check_steps(steps, catalog)
     trace: list[Stage] = []
     for step in steps:
-        ledger = Ledger((limits or {}).get(step.name))
-        start = time.perf_counter()
-        after = PASSES[step.name].run(graph, ledger)
-        seconds = time.perf_counter() - start
-        _check(step.name, graph, after)
-        trace.append(Stage(step.name, step.why, after, tuple(ledger.rewrites), seconds))
-        graph = after
+        stage = run_pass(graph, step, (limits or {}).get(step.name), check=check, catalog=catalog)
+        if stage.problem and check is None:
+            raise InvalidModel(f"pass {step.name} broke the graph: {stage.problem}")
+        trace.append(stage)
+        graph = stage.graph
     return graph, trace
+
+
+def run_pass(
+    graph: Graph, step: Step, limit: int | None = None, *, check: Check | None = None, catalog: Mapping[str, Pass] = PASSES
+) -> Stage:
+    """One pass, held to the rules of the IR, to the network's interface and to `check`.
+
+    Raises: UsageError for a graph without types where the pass needs them; what is wrong with the graph itself.
+    """
+    entry = catalog[step.name]
+    untyped = next((node for node in graph.nodes if node.type is None), None) if entry.needs_types else None
+    if untyped is not None:
+        raise UsageError(f"pass '{step.name}' reads types, and {untyped.where} has none yet; put infer-shapes before it")
+    ledger = Ledger(limit)
+    start = time.perf_counter()
+    try:
+        after = entry.run(graph, ledger)
+        seconds = time.perf_counter() - start
+        _check_interface(graph, after)
+        problem = check(graph, after) if check is not None and after is not graph else ""
+    except Exception as error:
+        if isinstance(error, ConvcError) and not entry.needs_types:
+            raise  # infer-shapes met what was wrong with the graph itself
+        if check is None and not isinstance(error, ConvcError):
+            raise  # a fault in the pass; its traceback is worth more than a sentence
+        problem = str(error) if isinstance(error, ConvcError) else f"{type(error).__name__}: {error}"
+        return Stage(step.name, step.why, graph, tuple(ledger.rewrites), time.perf_counter() - start, problem)
+    return Stage(step.name, step.why, graph if problem else after, tuple(ledger.rewrites), seconds, problem)
 
 
 def select(steps: Iterable[Step], enable: Iterable[str] = (), skip: Iterable[str] = ()) -> tuple[Step, ...]:
@@ -91,15 +134,23 @@ def known_pass(name: str) -> str:
     return name
 
 
-def _check(name: str, before: Graph, after: Graph) -> None:
-    """A pass keeps the rules of the IR and the network's interface."""
-    try:
-        verify_graph(after)
-    except InvalidModel as error:
-        raise InvalidModel(f"pass {name} broke the graph: {error}") from error
+def _check_steps(steps: tuple[Step, ...], catalog: Mapping[str, Pass]) -> None:
+    """Raises: UsageError for a pass that does not exist or stands twice."""
+    seen: set[str] = set()
+    for step in steps:
+        if step.name not in catalog:
+            known_pass(step.name)
+        if step.name in seen:
+            raise UsageError(f"pass '{step.name}' stands twice in the pipeline; every pass runs to its own fixed point, once is enough")
+        seen.add(step.name)
+
+
+def _check_interface(before: Graph, after: Graph) -> None:
+    """Raises: InvalidModel where a pass breaks the rules of the IR or changes the network's interface."""
+    verify_graph(after)
     for what, old, new in (("inputs", before.inputs, after.inputs), ("outputs", before.outputs, after.outputs)):
         if [node.name for node in old] != [node.name for node in new]:
-            raise InvalidModel(f"pass {name} changed the {what} from {[n.name for n in old]} to {[n.name for n in new]}")
+            raise InvalidModel(f"the {what} were {[n.name for n in old]} and are {[n.name for n in new]}")
         for a, b in zip(old, new, strict=True):
             if a.type is not None and a.type != b.type:
-                raise InvalidModel(f"pass {name} changed the type of %{a.name} from {a.type} to {b.type}")
+                raise InvalidModel(f"the type of %{a.name} was {a.type} and is {b.type}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..ir.graph import Graph, Node, Origin, fresh_name
 from ..ir.op import OpDef
@@ -50,12 +51,16 @@ def CONST(bind: str, *, optional: bool = False) -> Pat:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a pattern bound, and the makers of new nodes. Names of new nodes never collide."""
+    """What a pattern bound, and the makers of new nodes. Names of new nodes never collide.
+
+    `covered` are the nodes that the pattern spelled out; a replacement that takes more adds them.
+    """
 
     root: Node
     bound: dict[str, Node]
     is_output: bool
     taken: set[str]
+    readers: Counter[Node]
     covered: list[Node] = field(default_factory=list[Node])
 
     def __getitem__(self, name: str) -> Node:
@@ -63,6 +68,15 @@ class Match:
 
     def get(self, name: str) -> Node | None:
         return self.bound.get(name)
+
+    def uses(self, node: Node) -> int:
+        """The number of readers of any node, for patterns of no fixed length."""
+        return self.readers[node]
+
+    def node(self, suffix: str, kind: OpDef, op: Any, inputs: tuple[Node, ...]) -> Node:
+        """A node `root.suffix`, to stand between the replacement and its operands."""
+        made = Node(fresh_name(f"{self.root.name}.{suffix}", self.taken), kind, op, inputs, None, self.root.origin)
+        return made.like(type=infer_type(made))
 
     def param(self, suffix: str, type_: TensorType, compute: Callable[[], Array]) -> Node:
         """A parameter `root.suffix` whose values are computed when somebody looks."""
@@ -125,7 +139,7 @@ class _Sweep:
     def step(self, node: Node, is_output: bool) -> Node | None:
         """The replacement by the first rule that fits, or None."""
         for rule in self.by_kind.get(node.kind, ()):
-            match = Match(node, {}, is_output, self.taken)
+            match = Match(node, {}, is_output, self.taken, self.uses)
             if not self.fits(rule.pattern, node, match, root=True):
                 continue
             made = rule.replace(match)

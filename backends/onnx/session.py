@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +36,18 @@ class Session:
         if cuda and "CUDAExecutionProvider" not in self._session.get_providers():
             raise BackendMissing("onnxruntime cannot use CUDA here; install a driver and onnxruntime-gpu's CUDA libraries, or use the CPU")
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs by name.
+    def run(self, inputs: Mapping[str, Array], wanted: Sequence[str] | None = None) -> dict[str, Array]:
+        """Outputs by name, all of them or those wanted.
 
         Raises: InvalidInput for arrays that do not fit the graph; ConvcError if the run fails.
         """
         match_inputs(self.graph, inputs)
-        names = [node.name for node in self.graph.outputs]
+        names = list(dict.fromkeys(wanted or (node.name for node in self.graph.outputs)))
         try:
-            results = self._session.run(list(dict.fromkeys(names)), dict(inputs))
+            results = self._session.run(names, dict(inputs))
         except Exception as error:
             raise ConvcError(f"onnxruntime failed on @{self.graph.name}: {_first_line(error)}") from error
-        return dict(zip(dict.fromkeys(names), results, strict=True))
+        return dict(zip(names, results, strict=True))
 
 
 def accepts(model: bytes) -> bool:

@@ -20,6 +20,8 @@ COMMANDS = {
     "doctor": "what this machine can do: backends, threads, GPU",
     "summary": "a line per layer: output, memory, parameters, multiply-adds",
     "inspect": "what each pass did, as counts and diffs",
+    "diff": "how two networks differ, node by node",
+    "bisect": "the first pass and rewrite that changes the results",
     "opt": "passes on IR text: text in, text out",
     "export": "write an ONNX file",
     "compile": "an artifact directory, checked against the reference",

@@ -32,7 +32,7 @@ COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 def command(desk: Desk, request: Request, diff: bool, context: int, ir: bool, list_passes: bool, as_json: bool, **passes: Any) -> None:
     """Show what each pass does to MODEL."""
     original = desk.load(request)
-    graph, trace = run_pipeline(desk, original, **passes)
+    graph, trace = run_pipeline(desk, original, passes)
     if list_passes:
         for stage in trace:
             click.echo(f"{stage.name:16} {stage.why}")

@@ -26,7 +26,7 @@ __all__ = ["command"]
 def command(desk: Desk, file: Path, output: Path | None, origins: bool, **passes: Any) -> None:
     """Run passes on the IR text in FILE ('-' for standard input) and print the result."""
     text, name = (sys.stdin.read(), "<stdin>") if str(file) == "-" else (read_text(file), file.name)
-    graph, _ = run_pipeline(desk, parse_graph(text, name), **passes)
+    graph, _ = run_pipeline(desk, parse_graph(text, name), passes)
     result = print_graph(graph, origins=origins)
     if output is None:
         click.echo(result, nl=False)

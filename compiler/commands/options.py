@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -18,7 +18,19 @@ from ..load import Request, load
 from ..network import ZooEntry
 from ..pipelines import LEVELS
 
-__all__ = ["Desk", "emit_json", "model_options", "pass_options", "print_table", "run_pipeline", "run_request"]
+if TYPE_CHECKING:
+    from ..passcheck import PassCheck
+
+__all__ = [
+    "Desk",
+    "emit_json",
+    "model_options",
+    "pass_options",
+    "print_table",
+    "run_pipeline",
+    "run_request",
+    "steps_of",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -82,6 +94,8 @@ def model_options(command: F) -> F:
 def pass_options(command: F) -> F:
     """Which passes run and what they print."""
     for decorate in (
+        click.option("--dump-dir", type=click.Path(path_type=Path), help="Write the graph after each pass as a numbered .cir file."),
+        click.option("--verify-each", is_flag=True, help="Check results in float64 after each pass; roll a failing one back."),
         click.option("--time-passes", is_flag=True, help="Print the time of each pass."),
         click.option("--print-ir-after-change", is_flag=True, help="Print the graph after each pass that changed it."),
         click.option("--print-ir-after", metavar="PASS", multiple=True, help="Print the graph after this pass."),
@@ -95,30 +109,59 @@ def pass_options(command: F) -> F:
     return command
 
 
-def run_pipeline(
-    desk: Desk,
-    graph: Graph,
-    *,
-    level: int,
-    passes: str | None,
-    enable: tuple[str, ...],
-    skip: tuple[str, ...],
-    max_rewrites: tuple[str, ...],
-    print_ir_after: tuple[str, ...],
-    print_ir_after_change: bool,
-    time_passes: bool,
-) -> tuple[Graph, list[Stage]]:
-    """Run what `pass_options` asked for; graphs and times that were asked for go to stderr."""
+def steps_of(options: Mapping[str, Any]) -> tuple[Step, ...]:
+    """The pipeline that `pass_options` asked for: a level or a list, with passes added and left out.
+
+    Raises: UsageError for a pass that does not exist.
+    """
+    passes: str | None = options["passes"]
+    level: int = options["level"]
+    steps = tuple(Step(name.strip(), "asked for with -p") for name in passes.split(",")) if passes else LEVELS[level]
+    return select(steps, options["enable"], options["skip"])
+
+
+def run_pipeline(desk: Desk, graph: Graph, options: Mapping[str, Any]) -> tuple[Graph, list[Stage]]:
+    """Run what `pass_options` asked for; graphs and times that were asked for go to stderr, dumps to their folder.
+
+    Raises: Mismatch, a reproducer written, where --verify-each finds a pass that changes the results.
+    """
     from ...ir.printer import print_graph
 
-    steps = tuple(Step(name.strip(), "asked for with -p") for name in passes.split(",")) if passes else LEVELS[level]
-    graph, trace = run_passes(graph, select(steps, enable, skip), _limits(max_rewrites))
+    check = _pass_check(graph) if options["verify_each"] else None
+    better, trace = run_passes(graph, steps_of(options), _limits(options["max_rewrites"]), check=check)
+    _dump(graph, trace, options["dump_dir"])
     for stage in trace:
-        if stage.name in print_ir_after or (print_ir_after_change and stage.changed):
+        if stage.name in options["print_ir_after"] or (options["print_ir_after_change"] and stage.changed):
             desk.say(f"# after {stage.name}\n{print_graph(stage.graph)}")
-        if time_passes:
+        if options["time_passes"]:
             desk.say(f"{stage.seconds * 1e3:9.2f} ms  {stage.name}")
-    return graph, trace
+    if check is not None:
+        from ..passcheck import refuse_failures
+
+        refuse_failures(graph, trace, check)
+    return better, trace
+
+
+def _pass_check(graph: Graph) -> PassCheck:
+    from ..passcheck import PassCheck
+    from ..pipelines import optimize
+
+    return PassCheck(optimize(graph, 0)[0])
+
+
+def _dump(graph: Graph, trace: Sequence[Stage], folder: Path | None) -> None:
+    """Numbered .cir files: the graph as it came, and after each pass."""
+    from ...ir.printer import print_graph
+    from ..files import write_file
+
+    if folder is None:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write '{folder}': {error.strerror}") from error
+    for number, (name, made) in enumerate([("input", graph), *((stage.name, stage.graph) for stage in trace)]):
+        write_file(folder / f"{number:02}-{name}.cir", print_graph(made, origins=True).encode())
 
 
 def run_request(command: Callable[[], int]) -> None:

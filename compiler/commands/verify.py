@@ -14,6 +14,7 @@ from ..artifact import MANIFEST, Artifact
 from ..engines import engines_named
 from ..inputs import random_inputs, read_inputs
 from ..load import Request
+from ..nodecheck import NodeCheck, check_nodes
 from ..pipelines import optimize
 from ..verify import Agreement, Oracle, compare, verify
 from .options import Desk, emit_json, model_options
@@ -26,6 +27,7 @@ __all__ = ["command"]
 @click.argument("other", required=False)
 @click.option("--backends", default="reference,onnx,tvm", show_default=True, help="Engines to hold against float64.")
 @click.option("-i", "--inputs", "files", multiple=True, help="A photograph or .npz file; default: random values.")
+@click.option("--nodes", is_flag=True, help="Also hold every intermediate value to its local rounding bound.")
 @click.option("--resize", is_flag=True, help="Scale photographs to the input's size.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of random inputs and of the noise.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of the engines.")
@@ -37,6 +39,7 @@ def command(
     other: str | None,
     backends: str,
     files: tuple[str, ...],
+    nodes: bool,
     resize: bool,
     seed: int,
     threads: int | None,
@@ -56,8 +59,18 @@ def command(
     else:
         for line in lines:
             click.echo(str(line))
-    if worst := [line for line in lines if not line.agrees]:
-        raise Mismatch(f"{len(worst)} of {len(lines)} results differ by more than rounding")
+    bad = [line for line in lines if not line.agrees]
+    checks: list[NodeCheck] = []
+    if other is None:  # a backend that differs is looked into without being asked
+        suspects = [engine.name for engine in engines if nodes or any(line.engine == engine.name for line in bad)]
+        checks = [check_nodes(graph, name, inputs, threads) for name in suspects]
+        for check in checks:
+            desk.say(str(check))
+    wrong = [check for check in checks if not check.agrees]
+    if wrong:
+        raise Mismatch(str(wrong[0]))
+    if bad:
+        raise Mismatch(f"{len(bad)} of {len(lines)} results differ by more than rounding")
 
 
 def _hold(graph: Graph, request: Request, backends: list[str], inputs: dict[str, Array], seed: int, threads: int | None) -> list[Agreement]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..dims import Dim
 from ..errors import ShapeError
-from ..op import OpDef, elementwise_cost
+from ..op import OpDef, elementwise_cost, no_rounding
 from ..types import Array, TensorType
 from .check import need_axis, need_float
 
@@ -140,9 +141,9 @@ def log_softmax(op: LogSoftmax, x: Array) -> Array:
     return shifted - np.log(np.exp(shifted).sum(axis=op.axis, keepdims=True))
 
 
-def log_softmax_magnitude(op: LogSoftmax, x: Array) -> Array:
-    """The shifted input is rounded before the logarithm is taken off it."""
-    return abs(x - x.max(axis=op.axis, keepdims=True)) + abs(log_softmax(op, x))
+def range_magnitude(op: Sigmoid | Tanh, x: Array) -> Array:
+    """Engines approximate near 0 and clamp the tails: the error is absolute, of the range."""
+    return np.ones_like(x)
 
 
 def softmax_magnitude(op: Softmax, x: Array) -> Array:
@@ -150,16 +151,35 @@ def softmax_magnitude(op: Softmax, x: Array) -> Array:
     return softmax(op, x) * (1 + abs(x - x.max(axis=op.axis, keepdims=True)))
 
 
+def log_softmax_magnitude(op: LogSoftmax, x: Array) -> Array:
+    """The shifted input is rounded, and the logarithm of a sum of at least 1."""
+    return 1 + abs(x - x.max(axis=op.axis, keepdims=True)) + abs(log_softmax(op, x))
+
+
+def slope_roundings(op: LeakyRelu, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
+    return 2  # the slope is stored in the type of x
+
+
+def approximation_roundings(op: Any, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
+    return 16  # a rational approximation in float32
+
+
+def softmax_roundings(op: Softmax | LogSoftmax, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
+    return out.shape[op.axis] + 16
+
+
 def dropout(op: Dropout, x: Array) -> Array:
     return x
 
 
-RELU = OpDef("relu", Relu, (1, 1), infer_same, relu, elementwise_cost(1))
-LEAKY_RELU = OpDef("leaky_relu", LeakyRelu, (1, 1), infer_same, leaky_relu, elementwise_cost(2))
+RELU = OpDef("relu", Relu, (1, 1), infer_same, relu, elementwise_cost(1), roundings=no_rounding)
+LEAKY_RELU = OpDef("leaky_relu", LeakyRelu, (1, 1), infer_same, leaky_relu, elementwise_cost(2), roundings=slope_roundings)
 CLIP = OpDef("clip", Clip, (1, 1), infer_clip, clip, elementwise_cost(2))
-SIGMOID = OpDef("sigmoid", Sigmoid, (1, 1), infer_same, sigmoid, elementwise_cost(4))
-TANH = OpDef("tanh", Tanh, (1, 1), infer_same, tanh, elementwise_cost(4))
-SOFTMAX = OpDef("softmax", Softmax, (1, 1), infer_softmax, softmax, elementwise_cost(5), softmax_magnitude)
-LOG_SOFTMAX = OpDef("log_softmax", LogSoftmax, (1, 1), infer_softmax, log_softmax, elementwise_cost(5), log_softmax_magnitude)
-DROPOUT = OpDef("dropout", Dropout, (1, 1), infer_dropout, dropout, elementwise_cost(0))
+SIGMOID = OpDef("sigmoid", Sigmoid, (1, 1), infer_same, sigmoid, elementwise_cost(4), range_magnitude, approximation_roundings)
+TANH = OpDef("tanh", Tanh, (1, 1), infer_same, tanh, elementwise_cost(4), range_magnitude, approximation_roundings)
+SOFTMAX = OpDef("softmax", Softmax, (1, 1), infer_softmax, softmax, elementwise_cost(5), softmax_magnitude, softmax_roundings)
+LOG_SOFTMAX = OpDef(
+    "log_softmax", LogSoftmax, (1, 1), infer_softmax, log_softmax, elementwise_cost(5), log_softmax_magnitude, softmax_roundings
+)
+DROPOUT = OpDef("dropout", Dropout, (1, 1), infer_dropout, dropout, elementwise_cost(0), roundings=no_rounding)
 OPS = (RELU, LEAKY_RELU, CLIP, SIGMOID, TANH, SOFTMAX, LOG_SOFTMAX, DROPOUT)

@@ -84,6 +84,13 @@ def conv2d_arithmetic(op: Conv2d, inputs: tuple[TensorType, ...], out: TensorTyp
     return macs, macs * 2 + (out.numel if len(inputs) > 2 else 0)
 
 
+def conv_roundings(op: Conv2d | ConvTranspose2d, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
+    """A product per tap and channel of the group, and the bias. Winograd needs a bound of its own."""
+    w = inputs[1].shape
+    channels = w[1] if isinstance(op, Conv2d) else w[0] // op.groups
+    return channels * w[2] * w[3] + 1
+
+
 @dataclass(frozen=True, slots=True)
 class ConvTranspose2d:
     """The adjoint of conv2d in its input, plus optional bias. ONNX ConvTranspose; Dumoulin & Visin 2016, sec. 4.
@@ -169,7 +176,7 @@ def need_kernel(k_rows: int, k_cols: int) -> None:
         raise ShapeError(f"kernel {k_rows}x{k_cols} is empty")
 
 
-CONV2D = OpDef("conv2d", Conv2d, (2, 3), infer_conv2d, conv2d, conv2d_arithmetic, conv2d_magnitude)
+CONV2D = OpDef("conv2d", Conv2d, (2, 3), infer_conv2d, conv2d, conv2d_arithmetic, conv2d_magnitude, conv_roundings)
 CONV_TRANSPOSE2D = OpDef(
     "conv_transpose2d",
     ConvTranspose2d,
@@ -178,5 +185,6 @@ CONV_TRANSPOSE2D = OpDef(
     conv_transpose2d,
     conv_transpose2d_arithmetic,
     conv_transpose2d_magnitude,
+    conv_roundings,
 )
 OPS = (CONV2D, CONV_TRANSPOSE2D)

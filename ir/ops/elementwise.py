@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError
-from ..op import OpDef, elementwise_cost
+from ..op import OpDef, elementwise_cost, no_rounding
 from ..types import DTYPES, Array, TensorType
 from .check import broadcast, need_same_dtype
 
@@ -93,5 +93,5 @@ SUB = OpDef("sub", Sub, (2, 2), infer_binary, _plain(np.subtract), elementwise_c
 MUL = OpDef("mul", Mul, (2, 2), infer_binary, _plain(np.multiply), elementwise_cost(1))
 DIV = OpDef("div", Div, (2, 2), infer_binary, div, elementwise_cost(1))
 CAST = OpDef("cast", Cast, (1, 1), infer_cast, cast, elementwise_cost(0))
-IDENTITY = OpDef("identity", Identity, (1, 1), infer_identity, identity, elementwise_cost(0))
+IDENTITY = OpDef("identity", Identity, (1, 1), infer_identity, identity, elementwise_cost(0), roundings=no_rounding)
 OPS = (ADD, SUB, MUL, DIV, CAST, IDENTITY)

@@ -84,6 +84,10 @@ def matmul_arithmetic(op: MatMul, inputs: tuple[TensorType, ...], out: TensorTyp
     return macs, macs * 2
 
 
-DENSE = OpDef("dense", Dense, (2, 3), infer_dense, dense, dense_arithmetic, dense_magnitude)
-MATMUL = OpDef("matmul", MatMul, (2, 2), infer_matmul, matmul, matmul_arithmetic, matmul_magnitude)
+def product_roundings(op: Dense | MatMul, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
+    return inputs[0].shape[-1] + 1
+
+
+DENSE = OpDef("dense", Dense, (2, 3), infer_dense, dense, dense_arithmetic, dense_magnitude, product_roundings)
+MATMUL = OpDef("matmul", MatMul, (2, 2), infer_matmul, matmul, matmul_arithmetic, matmul_magnitude, product_roundings)
 OPS = (DENSE, MATMUL)

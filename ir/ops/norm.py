@@ -91,8 +91,24 @@ def local_response_norm_arithmetic(op: LocalResponseNorm, inputs: tuple[TensorTy
     return 0, out.numel * (op.size + 4)
 
 
-BATCH_NORM = OpDef("batch_norm", BatchNorm, (5, 5), infer_batch_norm, batch_norm, batch_norm_arithmetic, batch_norm_magnitude)
+def batch_norm_roundings(op: BatchNorm, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
+    return 8  # epsilon, sum, root, quotient, two products, two sums
+
+
+def local_response_norm_roundings(op: LocalResponseNorm, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
+    return op.size + 16  # the sum of squares, and a power of a few units in the last place
+
+
+BATCH_NORM = OpDef(
+    "batch_norm", BatchNorm, (5, 5), infer_batch_norm, batch_norm, batch_norm_arithmetic, batch_norm_magnitude, batch_norm_roundings
+)
 LOCAL_RESPONSE_NORM = OpDef(
-    "local_response_norm", LocalResponseNorm, (1, 1), infer_local_response_norm, local_response_norm, local_response_norm_arithmetic
+    "local_response_norm",
+    LocalResponseNorm,
+    (1, 1),
+    infer_local_response_norm,
+    local_response_norm,
+    local_response_norm_arithmetic,
+    roundings=local_response_norm_roundings,
 )
 OPS = (BATCH_NORM, LOCAL_RESPONSE_NORM)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..dims import Dim
 from ..errors import ShapeError
-from ..op import OpDef
+from ..op import OpDef, no_rounding
 from ..types import Array, TensorType
 from .check import need_float, need_rank
 from .window import Pads, Pair, check_window, dilated, pad_spatial, window_count, window_view
@@ -147,10 +147,18 @@ def global_arithmetic(op: Any, inputs: tuple[TensorType, ...], out: TensorType) 
     return 0, inputs[0].numel
 
 
-MAX_POOL = OpDef("max_pool", MaxPool, (1, 1), infer_pool, max_pool, pool_arithmetic)
-AVG_POOL = OpDef("avg_pool", AvgPool, (1, 1), infer_pool, avg_pool, pool_arithmetic, avg_pool_magnitude)
+def avg_roundings(op: AvgPool, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
+    return op.kernel[0] * op.kernel[1] + 1
+
+
+def global_roundings(op: GlobalAvgPool, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
+    return inputs[0].shape[2] * inputs[0].shape[3] + 1
+
+
+MAX_POOL = OpDef("max_pool", MaxPool, (1, 1), infer_pool, max_pool, pool_arithmetic, roundings=no_rounding)
+AVG_POOL = OpDef("avg_pool", AvgPool, (1, 1), infer_pool, avg_pool, pool_arithmetic, avg_pool_magnitude, avg_roundings)
 GLOBAL_AVG_POOL = OpDef(
-    "global_avg_pool", GlobalAvgPool, (1, 1), infer_global, global_avg_pool, global_arithmetic, global_avg_pool_magnitude
+    "global_avg_pool", GlobalAvgPool, (1, 1), infer_global, global_avg_pool, global_arithmetic, global_avg_pool_magnitude, global_roundings
 )
-GLOBAL_MAX_POOL = OpDef("global_max_pool", GlobalMaxPool, (1, 1), infer_global, global_max_pool, global_arithmetic)
+GLOBAL_MAX_POOL = OpDef("global_max_pool", GlobalMaxPool, (1, 1), infer_global, global_max_pool, global_arithmetic, roundings=no_rounding)
 OPS = (MAX_POOL, AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL)

@@ -48,5 +48,14 @@ def reduce_arithmetic(op: ReduceMean, inputs: tuple[TensorType, ...], out: Tenso
     return 0, inputs[0].numel
 
 
-REDUCE_MEAN = OpDef("reduce_mean", ReduceMean, (1, 1), infer_reduce, reduce_mean, reduce_arithmetic, reduce_mean_magnitude)
+def reduce_roundings(op: ReduceMean, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
+    total: Dim = 1
+    for axis in _axes(op, inputs[0].rank):
+        total = total * inputs[0].shape[axis]
+    return total + 1
+
+
+REDUCE_MEAN = OpDef(
+    "reduce_mean", ReduceMean, (1, 1), infer_reduce, reduce_mean, reduce_arithmetic, reduce_mean_magnitude, reduce_roundings
+)
 OPS = (REDUCE_MEAN,)

@@ -110,5 +110,10 @@ def resize_arithmetic(op: Resize, inputs: tuple[TensorType, ...], out: TensorTyp
     return 0, out.numel * (7 if op.mode == "bilinear" else 0)
 
 
-RESIZE = OpDef("resize", Resize, (1, 1), infer_resize, resize, resize_arithmetic, resize_magnitude)
+def resize_roundings(op: Resize, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
+    """Engines find source positions in float32, so the shares of two neighbours are off by the position's rounding."""
+    return 0 if op.mode == "nearest" else (inputs[0].shape[2] + inputs[0].shape[3]) * 4 + 8
+
+
+RESIZE = OpDef("resize", Resize, (1, 1), infer_resize, resize, resize_arithmetic, resize_magnitude, resize_roundings)
 OPS = (RESIZE,)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..dims import Dim
 from ..errors import ShapeError
-from ..op import OpDef, elementwise_cost
+from ..op import OpDef, elementwise_cost, no_rounding
 from ..types import Array, TensorType
 from .check import need_axis, need_same_dtype
 
@@ -217,10 +217,10 @@ def transpose(op: Transpose, x: Array) -> Array:
     return np.asarray(x.transpose(op.perm), order="C")
 
 
-CONCAT = OpDef("concat", Concat, (1, None), infer_concat, concat, elementwise_cost(0))
-SLICE = OpDef("slice", Slice, (1, 1), infer_slice, slice_, elementwise_cost(0))
-PAD = OpDef("pad", Pad, (1, 1), infer_pad, pad, elementwise_cost(0))
-FLATTEN = OpDef("flatten", Flatten, (1, 1), infer_flatten, flatten, elementwise_cost(0))
-RESHAPE = OpDef("reshape", Reshape, (1, 1), infer_reshape, reshape, elementwise_cost(0))
-TRANSPOSE = OpDef("transpose", Transpose, (1, 1), infer_transpose, transpose, elementwise_cost(0))
+CONCAT = OpDef("concat", Concat, (1, None), infer_concat, concat, elementwise_cost(0), roundings=no_rounding)
+SLICE = OpDef("slice", Slice, (1, 1), infer_slice, slice_, elementwise_cost(0), roundings=no_rounding)
+PAD = OpDef("pad", Pad, (1, 1), infer_pad, pad, elementwise_cost(0), roundings=no_rounding)
+FLATTEN = OpDef("flatten", Flatten, (1, 1), infer_flatten, flatten, elementwise_cost(0), roundings=no_rounding)
+RESHAPE = OpDef("reshape", Reshape, (1, 1), infer_reshape, reshape, elementwise_cost(0), roundings=no_rounding)
+TRANSPOSE = OpDef("transpose", Transpose, (1, 1), infer_transpose, transpose, elementwise_cost(0), roundings=no_rounding)
 OPS = (CONCAT, SLICE, PAD, FLATTEN, RESHAPE, TRANSPOSE)

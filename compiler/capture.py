@@ -1,0 +1,74 @@
+"""Intermediate values as an engine computes them, in order, a few at a time."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from ..backends import reference
+from ..ir.errors import UsageError
+from ..ir.graph import Graph, Node
+from ..ir.types import Array
+
+__all__ = ["CAPTURES", "Capture"]
+
+# Yields (name, value) for the wanted nodes of a graph without named sizes, in the graph's order.
+Capture = Callable[[Graph, Sequence[Node], Mapping[str, Array], int | None], Iterator[tuple[str, Array]]]
+
+HELD_BYTES = 64 << 20  # of values fetched at once; the network is run again for the next ones
+
+
+def _chunks(nodes: Sequence[Node]) -> Iterator[list[Node]]:
+    """Consecutive nodes whose values fit HELD_BYTES, or one that does not."""
+    chunk: list[Node] = []
+    held = 0
+    for node in nodes:
+        size = node.typed.nbytes
+        size = size if isinstance(size, int) else 0
+        if chunk and held + size > HELD_BYTES:
+            yield chunk
+            chunk, held = [], 0
+        chunk.append(node)
+        held += size
+    if chunk:
+        yield chunk
+
+
+def _reference(graph: Graph, wanted: Sequence[Node], inputs: Mapping[str, Array], threads: int | None) -> Iterator[tuple[str, Array]]:
+    names = {node.name for node in wanted}
+    return ((node.name, value) for node, value in reference.stream(graph, inputs) if node.name in names)
+
+
+def _onnx(graph: Graph, wanted: Sequence[Node], inputs: Mapping[str, Array], threads: int | None) -> Iterator[tuple[str, Array]]:
+    """One session whose outputs are all wanted values; a run keeps only those it is asked for."""
+    from ..backends.onnx.export import to_model
+    from ..backends.onnx.session import Session
+
+    exposed = Graph(graph.name, graph.inputs, tuple(wanted), graph.nodes)
+    session = Session(exposed, to_model(exposed).SerializeToString(), threads)
+    for chunk in _chunks(wanted):
+        yield from session.run(inputs, [node.name for node in chunk]).items()
+
+
+def _tvm(graph: Graph, wanted: Sequence[Node], inputs: Mapping[str, Array], threads: int | None) -> Iterator[tuple[str, Array]]:
+    """A library per chunk: TVM returns every output of a function, asked for or not."""
+    from ..backends.tvm.build import build_cpu
+    from ..backends.tvm.run import Module
+
+    for chunk in _chunks(wanted):
+        exposed = Graph.of(graph.name, graph.inputs, chunk, graph.nodes)
+        with tempfile.TemporaryDirectory(prefix="convc.") as folder:
+            built = build_cpu(exposed, Path(folder) / "model.so")
+            module = Module.load(built.library, exposed, threads=threads)
+        yield from module.run(inputs).items()
+
+
+CAPTURES: dict[str, Capture] = {"reference": _reference, "onnx": _onnx, "tvm": _tvm}
+
+
+def capture_of(engine: str) -> Capture:
+    """Raises: UsageError for an engine whose intermediate values cannot be seen."""
+    if engine not in CAPTURES:
+        raise UsageError(f"intermediate values of '{engine}' cannot be captured; choose from {', '.join(CAPTURES)}")
+    return CAPTURES[engine]

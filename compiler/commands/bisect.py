@@ -1,0 +1,44 @@
+"""convc bisect"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ...ir.errors import Mismatch
+from ..inputs import read_inputs
+from ..load import Request
+from ..passcheck import PassCheck, bisect
+from ..pipelines import optimize
+from ..report import graph_diff
+from .options import Desk, emit_json, model_options, pass_options, steps_of
+
+__all__ = ["command"]
+
+
+@click.command("bisect")
+@model_options
+@pass_options
+@click.option("-i", "--inputs", "files", multiple=True, help="A photograph or .npz file; default: random values.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of random inputs.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_obj
+def command(desk: Desk, request: Request, files: tuple[str, ...], seed: int, as_json: bool, **passes: Any) -> None:
+    """Find the first pass, and in it the first rewrite, that changes the results of MODEL. Exits with 1 if there is one."""
+    graph = desk.load(request)
+    typed, _ = optimize(graph, 0)
+    inputs = read_inputs(typed, files) if files else None
+    steps = steps_of(passes)
+    found = bisect(graph, steps, PassCheck(typed, inputs, seed))
+    if found is None:
+        if as_json:
+            emit_json({"bad": None, "passes": [step.name for step in steps]})
+        else:
+            click.echo(f"no pass changes the results: {', '.join(step.name for step in steps)}")
+        return
+    if as_json:
+        emit_json({"bad": {"pass": found.name, "rewrite": found.number, "complaint": found.complaint}})
+    else:
+        click.echo("\n".join(graph_diff(found.before, found.after)))
+    raise Mismatch(str(found))

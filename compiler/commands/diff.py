@@ -1,0 +1,41 @@
+"""convc diff"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from ..align import changes
+from ..load import Request
+from ..pipelines import optimize
+from .options import Desk, emit_json, model_options
+
+__all__ = ["command"]
+
+COLOURS = {"+": "green", "-": "red", "~": "yellow"}
+
+
+@click.command("diff")
+@model_options
+@click.argument("other")
+@click.option("-O", "level", type=click.IntRange(0, 3), default=0, show_default=True, help="Optimize OTHER first.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_obj
+def command(desk: Desk, request: Request, other: str, level: int, as_json: bool) -> None:
+    """Show how OTHER differs from MODEL, node by node: + came, - went, ~ computes the same value differently.
+
+    Nodes are matched by name and structure, so neither order nor line breaks matter.
+    """
+    first, _ = optimize(desk.load(request), 0)
+    second, _ = optimize(desk.load(Request(other, request.inputs, request.options, None, request.strict_windows)), level)
+    found = list(changes(first, second))
+    if as_json:
+        emit_json([{"old": change.old and change.old.name, "new": change.new and change.new.name, "text": str(change)} for change in found])
+        return
+    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    for change in found:
+        text = str(change)
+        click.echo(click.style(text, fg=COLOURS[text[0]]) if coloured else text)
+    desk.say(f"{len(found)} differences between @{first.name} ({len(first.nodes)} nodes) and @{second.name} ({len(second.nodes)} nodes)")

@@ -1,0 +1,142 @@
+"""canonicalize: of several ways to write a computation, the one that other passes and backends look for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..ir.graph import Graph, Node
+from ..ir.ops.activation import CLIP, LOG_SOFTMAX, RELU, SOFTMAX, Clip, Relu
+from ..ir.ops.check import broadcast
+from ..ir.ops.elementwise import ADD, DIV, MUL, SUB, Add, Mul
+from ..ir.ops.leaf import PARAM
+from ..ir.ops.linear import DENSE, MATMUL, Dense
+from ..ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL, GlobalAvgPool, GlobalMaxPool
+from ..ir.ops.reduce import REDUCE_MEAN
+from ..ir.ops.shape import CONCAT, FLATTEN, RESHAPE, Flatten, Reshape, infer_flatten
+from ..ir.types import Array, TensorType
+from .ledger import Ledger
+from .products import wide
+from .rewriter import ANY, CONST, Match, Pat, Rule, rewrite
+
+__all__ = ["canonicalize"]
+
+
+# --- pools -----------------------------------------------------------------------------------------------------------
+
+
+def whole_image(m: Match) -> Node | None:
+    """A pool whose only window holds the whole image. Named sizes could be larger than any window."""
+    op, x = m.root.op, m.root.inputs[0]
+    if m.root.typed.shape[2:] != (1, 1) or op.dilations != (1, 1):
+        return None
+    if not all(isinstance(size, int) and op.kernel[i] - op.pads[i] >= size for i, size in enumerate(x.typed.shape[2:])):
+        return None
+    if m.root.kind is MAX_POOL:
+        return m.root.like(kind=GLOBAL_MAX_POOL, op=GlobalMaxPool())
+    if any(op.pads) and op.count_include_pad:
+        return None  # divides by more than the image
+    return m.root.like(kind=GLOBAL_AVG_POOL, op=GlobalAvgPool())
+
+
+def mean_of_image(m: Match) -> Node | None:
+    """The mean over exactly rows and columns; without kept axes, flattened."""
+    op, x = m.root.op, m.root.inputs[0]
+    if x.typed.rank != 4 or {axis % 4 for axis in op.axes} != {2, 3}:
+        return None
+    if op.keepdims:
+        return m.root.like(kind=GLOBAL_AVG_POOL, op=GlobalAvgPool())
+    pooled = m.node("pool", GLOBAL_AVG_POOL, GlobalAvgPool(), (x,))
+    return m.root.like(kind=FLATTEN, op=Flatten(), inputs=(pooled,))
+
+
+# --- shapes ----------------------------------------------------------------------------------------------------------
+
+
+def flat(m: Match) -> Node | None:
+    """flatten, where that is what comes out: it needs no sizes. A reshape that stays says its sizes in full."""
+    x = m.root.inputs[0].typed
+    if x.rank and m.root.typed == infer_flatten(Flatten(), x):
+        same = m.root.kind is FLATTEN and m.root.op.axis == 1
+        return None if same else m.root.like(kind=FLATTEN, op=Flatten())
+    if m.root.kind is RESHAPE and -1 in m.root.op.shape:
+        return m.root.like(op=Reshape(m.root.typed.shape))
+    return None
+
+
+def axis_from_front(m: Match) -> Node | None:
+    if m.root.op.axis >= 0:
+        return None
+    return m.root.like(op=replace(m.root.op, axis=m.root.op.axis + m.root.typed.rank))
+
+
+# --- products --------------------------------------------------------------------------------------------------------
+
+
+def matmul_to_dense(m: Match) -> Node | None:
+    """Dense has a bias to fold into. Its weights are transposed, so shared ones (uses=1) would be kept twice."""
+    w = m["w"]
+    if m.root.typed.rank != 2:
+        return None
+    weight = m.param("w", TensorType(w.typed.dtype, w.typed.shape[::-1]), lambda: wide(w).T)
+    return m.root.like(kind=DENSE, op=Dense(), inputs=(m.root.inputs[0], weight))
+
+
+def add_to_bias(m: Match) -> Node | None:
+    """One value per output, and nothing else, is a bias as it stands."""
+    dense, b = m["dense"], m["b"]
+    if b.typed.shape != dense.typed.shape[1:]:
+        return None
+    return dense.like(inputs=(*dense.inputs, b))
+
+
+# --- arithmetic ------------------------------------------------------------------------------------------------------
+
+
+def constant_right(m: Match) -> Node | None:
+    """Of two constants neither needs to move: fold-constants takes both."""
+    return None if m["x"].kind is PARAM else m.root.like(inputs=(m["x"], m["c"]))
+
+
+def one_constant(m: Match) -> Node | None:
+    """(x + c) - d = x + (c - d), and (x * c) / d = x * (c / d) up to one rounding. Whole numbers wrap and truncate instead."""
+    x, inner, c, d = m["x"], m["inner"], m["c"], m["d"]
+    if x.kind is PARAM or not m.root.typed.is_float:
+        return None
+    both = TensorType(c.typed.dtype, broadcast(c.typed, d.typed))
+    if both.numel not in (c.typed.numel, d.typed.numel):
+        return None  # a row and a column would become a whole image of constants
+    is_sum = m.root.kind in (ADD, SUB)
+    kind, op = (ADD, Add()) if is_sum else (MUL, Mul())
+    constant = m.param("c", both, lambda: kind.meaning(op, _operand(inner, c), _operand(m.root, d)))
+    return m.root.like(kind=kind, op=op, inputs=(x, constant))
+
+
+def _operand(node: Node, constant: Node) -> Array:
+    """What a sum adds, or a product multiplies by."""
+    if node.kind is SUB:
+        return -wide(constant)
+    return 1 / wide(constant) if node.kind is DIV else wide(constant)
+
+
+def clip_to_relu(m: Match) -> Node | None:
+    return m.root.like(kind=RELU, op=Relu()) if m.root.op == Clip(0.0) else None
+
+
+SUMS, FACTORS = (ADD, SUB), (MUL, DIV)
+RULES = (
+    Rule("global-pool", Pat((AVG_POOL, MAX_POOL)), whole_image),
+    Rule("mean-to-global-pool", Pat((REDUCE_MEAN,)), mean_of_image),
+    Rule("flatten", Pat((FLATTEN, RESHAPE)), flat),
+    Rule("axis-from-front", Pat((CONCAT, SOFTMAX, LOG_SOFTMAX)), axis_from_front),
+    Rule("matmul-to-dense", Pat((MATMUL,), (ANY(), Pat((PARAM,), bind="w", uses=1))), matmul_to_dense),
+    Rule("add-to-bias", Pat((ADD,), (Pat((DENSE,), (ANY(), ANY()), bind="dense", uses=1), CONST("b"))), add_to_bias),
+    Rule("constant-right", Pat((ADD, MUL), (CONST("c"), ANY("x"))), constant_right),
+    Rule("one-constant", Pat(SUMS, (Pat(SUMS, (ANY("x"), CONST("c")), bind="inner", uses=1), CONST("d"))), one_constant),
+    Rule("one-constant", Pat(FACTORS, (Pat(FACTORS, (ANY("x"), CONST("c")), bind="inner", uses=1), CONST("d"))), one_constant),
+    Rule("clip-to-relu", Pat((CLIP,)), clip_to_relu),
+)
+
+
+def canonicalize(graph: Graph, ledger: Ledger) -> Graph:
+    """Before: %y = reduce_mean(%x) {axes=[2,3]}; %z = add(%c, %y)    After: %y = global_avg_pool(%x); %z = add(%y, %c)"""
+    return rewrite(graph, RULES, ledger)

@@ -1,0 +1,54 @@
+"""dense-to-conv: the fully convolutional form. Long, Shelhamer & Darrell 2015, sec. 3.1.
+
+A dense layer over a flattened image is a conv whose kernel is the whole image; those after it are 1x1 convs. A
+flatten after each keeps the types, so the network is the same until somebody takes the flattens off. On demand.
+"""
+
+from __future__ import annotations
+
+from ..ir.graph import Graph, Node
+from ..ir.ops.activation import CLIP, DROPOUT, LEAKY_RELU, RELU, SIGMOID, TANH
+from ..ir.ops.conv import CONV2D, Conv2d
+from ..ir.ops.elementwise import IDENTITY
+from ..ir.ops.linear import DENSE
+from ..ir.ops.shape import FLATTEN, Flatten
+from ..ir.types import TensorType
+from .ledger import Ledger
+from .products import wide
+from .rewriter import ANY, CONST, Match, Pat, Rule, rewrite
+
+__all__ = ["dense_to_conv"]
+
+ELEMENTWISE = (RELU, LEAKY_RELU, CLIP, SIGMOID, TANH, DROPOUT, IDENTITY)  # before or after a flatten is the same
+
+
+def convolve(m: Match) -> Node | None:
+    functions: list[Node] = []
+    x = m["x"]
+    while x.kind in ELEMENTWISE and m.uses(x) == 1:  # one with another reader would be computed twice
+        functions.append(x)
+        x = x.inputs[0]
+    if x.kind is not FLATTEN or not _keeps_images_apart(x):
+        return None
+    m.covered.extend((*functions, x))
+    image, w = x.inputs[0], m["w"]
+    for function in reversed(functions):
+        image = m.node(function.kind.name, function.kind, function.op, (image,))
+    type_w = TensorType(w.typed.dtype, (w.typed.shape[0], *image.typed.shape[1:]))
+    weight = m.param("w", type_w, lambda: wide(w).reshape(type_w.concrete()))
+    conv = m.node("conv", CONV2D, Conv2d(), (image, weight, *m.root.inputs[2:]))
+    return Node(m.root.name, FLATTEN, Flatten(), (conv,), m.root.type)
+
+
+def _keeps_images_apart(flatten: Node) -> bool:
+    """[N,C,H,W] -> [N,C*H*W], with numbers for all but the batch, since a kernel has a size."""
+    image = flatten.inputs[0].typed
+    return image.rank == 4 and flatten.op.axis % 4 == 1 and all(isinstance(size, int) for size in image.shape[1:])
+
+
+RULES = (Rule("convolve", Pat((DENSE,), (ANY("x"), CONST("w"), Pat(bind="b", optional=True))), convolve),)
+
+
+def dense_to_conv(graph: Graph, ledger: Ledger) -> Graph:
+    """Before: %f = flatten(%x); %y = dense(%f, %w, %b)    After: %y.conv = conv2d(%x, %y.w, %b); %y = flatten(%y.conv)"""
+    return rewrite(graph, RULES, ledger)

@@ -1,0 +1,60 @@
+"""flatten-concat: values that go into a concat by way of another are copied once, not twice."""
+
+from __future__ import annotations
+
+from ..ir.graph import Graph, Node
+from ..ir.ops.shape import CONCAT, SLICE, Concat
+from .ledger import Ledger
+from .rewriter import Match, Pat, Rule, rewrite
+
+__all__ = ["flatten_concat"]
+
+
+def splice(m: Match) -> Node | None:
+    """The operands of an inner concat in its place; one with a second reader is made all the same, so it stays."""
+    axis = _axis(m.root)
+    inner = {x: x.inputs for x in m.root.inputs if x.kind is CONCAT and _axis(x) == axis and m.uses(x) == 1}
+    if not inner:
+        return None
+    m.covered.extend(inner)
+    operands = (part for x in m.root.inputs for part in inner.get(x, (x,)))
+    return m.root.like(op=Concat(axis), inputs=tuple(operands))
+
+
+def rejoin(m: Match) -> Node | None:
+    """Slices that together are the whole they were cut from. An output keeps its node, which has the name."""
+    whole = m.root.inputs[0].inputs[0] if m.root.inputs[0].kind is SLICE else None
+    if whole is None or m.is_output:
+        return None
+    at, axis = 0, _axis(m.root)
+    for part in m.root.inputs:
+        bounds = _bounds(part, whole, axis)
+        if bounds is None or bounds[0] != at:
+            return None
+        at = bounds[1]
+    m.covered.extend(m.root.inputs)
+    return whole if at == whole.typed.shape[axis] else None
+
+
+def _axis(concat: Node) -> int:
+    return concat.op.axis % concat.typed.rank
+
+
+def _bounds(part: Node, whole: Node, axis: int) -> tuple[int, int] | None:
+    """First and last-plus-one position, where `part` is whole[..., first:last, ...] along that axis alone."""
+    if part.kind is not SLICE or part.inputs[0] is not whole or len(part.op.axes) != 1:
+        return None
+    size = whole.typed.shape[axis]
+    if part.op.axes[0] % whole.typed.rank != axis or part.op.steps not in ((), (1,)) or not isinstance(size, int):
+        return None
+    first, last, _ = slice(part.op.starts[0], part.op.ends[0]).indices(size)
+    return (first, last) if first < last else None
+
+
+ANY_OPERANDS = Pat((CONCAT,), None)
+RULES = (Rule("splice", ANY_OPERANDS, splice), Rule("rejoin", ANY_OPERANDS, rejoin))
+
+
+def flatten_concat(graph: Graph, ledger: Ledger) -> Graph:
+    """Before: %a = concat(%x, %y); %b = concat(%a, %z)    After: %b = concat(%x, %y, %z)"""
+    return rewrite(graph, RULES, ledger)

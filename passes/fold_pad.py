@@ -1,0 +1,88 @@
+"""fold-pad: a border that a window can lay around its input itself. Nothing is copied then."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from ..ir.graph import Graph, Node
+from ..ir.ops.activation import CLIP, RELU, SIGMOID, SOFTMAX
+from ..ir.ops.conv import CONV2D
+from ..ir.ops.pool import AVG_POOL, MAX_POOL
+from ..ir.ops.shape import PAD
+from ..ir.ops.window import Pads, dilated
+from .ledger import Ledger
+from .rewriter import ANY, Match, Pat, Rule, rewrite
+
+__all__ = ["fold_pad"]
+
+
+def into_conv(m: Match) -> Node | None:
+    """A conv pads with 0."""
+    border = _border(m["pad"])
+    if border is None or m["pad"].op.value != 0:
+        return None
+    return _padded(m, _sum(border, m.root.op.pads))
+
+
+def into_avg_pool(m: Match) -> Node | None:
+    """The zeros count as elements, so the window's own pads must count too; without any there is no conflict."""
+    op, border = m.root.op, _border(m["pad"])
+    if border is None or m["pad"].op.value != 0 or (any(op.pads) and not op.count_include_pad):
+        return None
+    return _padded(m, _sum(border, op.pads), count_include_pad=True) if _fits_pool(m.root, border) else None
+
+
+def into_max_pool(m: Match) -> Node | None:
+    """A pool's own padding never wins; a border that is nowhere above the image never wins either."""
+    border = _border(m["pad"])
+    if border is None or not m["pad"].op.value <= _least(m["x"]):
+        return None
+    return _padded(m, _sum(border, m.root.op.pads)) if _fits_pool(m.root, border) else None
+
+
+def _border(pad: Node) -> Pads | None:
+    """Top, left, bottom, right of a constant border of rows and columns; None for any other padding."""
+    pads = pad.op.pads
+    if pad.op.mode != "constant" or len(pads) != 8 or any((*pads[:2], *pads[4:6])):
+        return None
+    return (pads[2], pads[3], pads[6], pads[7])
+
+
+def _fits_pool(pool: Node, border: Pads) -> bool:
+    """A window may not lie in the padding alone. Rounding up drops a window that starts in the padding after
+    the image, but keeps one that starts in the border, as long as that is image."""
+    op = pool.op
+    if op.ceil_mode and any(border[2:]):
+        return False
+    extents = [dilated(k, d) for k, d in zip(op.kernel, op.dilations, strict=True)]
+    return all(pad < extent for pad, extent in zip(_sum(border, op.pads), extents * 2, strict=True))
+
+
+def _sum(a: Pads, b: Pads) -> Pads:
+    return (a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3])
+
+
+def _padded(m: Match, pads: Pads, **changes: bool) -> Node:
+    return m.root.like(op=replace(m.root.op, pads=pads, **changes), inputs=(m["x"], *m.root.inputs[1:]))
+
+
+def _least(node: Node) -> float:
+    """A bound that no element of the value is below."""
+    if node.kind is CLIP:
+        return node.op.min
+    return 0.0 if node.kind in (RELU, SIGMOID, SOFTMAX) else -math.inf
+
+
+# uses=1: another reader still needs the padded copy
+BORDERED = Pat((PAD,), (ANY("x"),), bind="pad", uses=1)
+RULES = (
+    Rule("into-conv", Pat((CONV2D,), (BORDERED, ANY("w"), Pat(bind="b", optional=True))), into_conv),
+    Rule("into-avg-pool", Pat((AVG_POOL,), (BORDERED,)), into_avg_pool),
+    Rule("into-max-pool", Pat((MAX_POOL,), (BORDERED,)), into_max_pool),
+)
+
+
+def fold_pad(graph: Graph, ledger: Ledger) -> Graph:
+    """Before: %p = pad(%x) {pads=[0,0,1,1,0,0,1,1]}; %c = conv2d(%p, %w)    After: %c = conv2d(%x, %w) {pads=[1,1,1,1]}"""
+    return rewrite(graph, RULES, ledger)

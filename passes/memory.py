@@ -1,0 +1,157 @@
+"""The memory plan: an offset for every intermediate in one arena, and how far that is from the least possible.
+
+What may share memory is decided in liveness.py; here buffers get offsets. The live-set bound is the load of the
+fullest step, which no plan beats. Greedy orders are tried until one meets it; if none does, a search of bounded work
+looks for a better plan or a proof that there is none.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from ..ir.errors import InvalidModel, UsageError
+from ..ir.graph import Graph, Node
+from .liveness import REUSE, Buffer, How, liveness, node_bytes
+from .memory_exact import MAX_SPANS, improve
+from .memory_greedy import ORDERS, Span, arena_of, first_fit, highest_load, overlaps, place
+
+__all__ = ["MemoryPlan", "Slot", "check_plan", "plan_memory"]
+
+MAX_PAIRS = 2_000_000  # of buffers alive together; beyond it only the near-linear first fit is tried
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A buffer's place. Units: `offset` and `size` bytes, whole multiples of the plan's alignment."""
+
+    buffer: Buffer
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """One arena for the intermediates of a graph in its order, at these `sizes`.
+
+    `arena` and `lower_bound` count slots, padding to the alignment included. `shares` says which values lie in an
+    operand's slot, and how. `why` tells where the plan comes from, or why there is a gap. Units: bytes.
+    """
+
+    slots: tuple[Slot, ...]
+    shares: Mapping[Node, How]
+    sizes: Mapping[str, int]
+    alignment: int
+    arena: int
+    lower_bound: int
+    why: str
+
+    @property
+    def gap(self) -> int:
+        """Bytes above the bound."""
+        return self.arena - self.lower_bound
+
+    @property
+    def ratio(self) -> float:
+        """Arena over lower bound; 1 for a graph that keeps nothing."""
+        return self.arena / self.lower_bound if self.lower_bound else 1.0
+
+    @property
+    def unshared(self) -> int:
+        """Bytes if every buffer had memory of its own."""
+        return sum(slot.size for slot in self.slots)
+
+    @cached_property
+    def offsets(self) -> dict[Node, int]:
+        """Where each intermediate starts; views of inputs and parameters are not in the arena."""
+        return {node: slot.offset for slot in self.slots for node in slot.buffer.values}
+
+
+def plan_memory(graph: Graph, sizes: Mapping[str, int] | None = None, alignment: int = 64) -> MemoryPlan:
+    """Offsets in bytes at multiples of `alignment` (64: a cache line, and the widest vector). A named size defaults to 1.
+
+    Raises: InvalidModel for a graph without types; UsageError for an alignment that is not positive.
+    """
+    if alignment < 1:
+        raise UsageError(f"alignment {alignment} must be a positive number of bytes")
+    live = liveness(graph, sizes)
+    spans = [Span(-(-buffer.nbytes // alignment) * alignment, buffer.first, buffer.last) for buffer in live.buffers]
+    solid = [i for i, span in enumerate(spans) if span.size]  # an empty tensor may lie anywhere
+    bound = highest_load(spans)
+    found, why = _arrange([spans[i] for i in solid], bound)
+    offsets = dict.fromkeys(range(len(spans)), 0) | dict(zip(solid, found, strict=True))
+    slots = tuple(Slot(buffer, offsets[i], spans[i].size) for i, buffer in enumerate(live.buffers))
+    return MemoryPlan(slots, live.shares, dict(sizes or {}), alignment, arena_of(spans, list(offsets.values())), bound, why)
+
+
+def _arrange(spans: list[Span], bound: int) -> tuple[list[int], str]:
+    """Offsets, and how they were found."""
+    best, why = first_fit(spans), "first fit"
+    neighbours = overlaps(spans, MAX_PAIRS)
+    for name, order in ORDERS.items():
+        if neighbours is None or arena_of(spans, best) == bound:
+            break
+        offsets = place(spans, neighbours, order(spans))
+        if arena_of(spans, offsets) < arena_of(spans, best):
+            best, why = offsets, f"greedy by {name}"
+    if arena_of(spans, best) == bound:
+        return best, why
+    if len(spans) > MAX_SPANS:
+        return best, f"{why}; {len(spans)} buffers are more than the {MAX_SPANS} of the exact search"
+    better, proven = improve(spans, best, bound)
+    if arena_of(spans, better) < arena_of(spans, best):
+        best, why = better, "exact search"
+    if arena_of(spans, best) == bound:
+        return best, why
+    return (
+        best,
+        f"{why}; proven the least there is" if proven else f"{why}; the exact search ran out of work before it found or excluded less",
+    )
+
+
+def check_plan(plan: MemoryPlan, graph: Graph) -> None:
+    """Follow a run of the graph through the arena: no op may write over bytes that are still to be read.
+
+    Independent of how plans are made: it counts reads and knows no intervals.
+
+    Raises: InvalidModel naming the two values that collide.
+    """
+    nbytes = node_bytes(graph, plan.sizes)
+    left: Counter[Node] = graph.uses.copy()
+    held: dict[Node, tuple[int, int]] = {}  # written and still to be read: start, end
+    for node in graph.ops:
+        shared = plan.shares.get(node)
+        _check_share(plan, node)
+        inside = node in plan.offsets
+        start = plan.offsets.get(node, 0)
+        end = start + nbytes[node]
+        if inside and (start % plan.alignment or end > plan.arena):
+            raise InvalidModel(f"{node.where} lies at bytes {start} to {end} of an arena of {plan.arena}, alignment {plan.alignment}")
+        reads = Counter(node.inputs)
+        for other, (low, high) in held.items() if inside and shared != "view" else ():
+            if max(start, low) >= min(end, high):
+                continue
+            over = shared == "in place" and (low, high) == (start, end) and left[other] == reads[other] > 0
+            if not over or other not in (node.inputs[position] for position in REUSE[node.kind].operands):
+                raise InvalidModel(f"{node.where} is written over %{other.name}, which is still to be read")
+        for operand, count in reads.items():
+            left[operand] -= count
+            if not left[operand]:
+                held.pop(operand, None)
+        if inside and left[node]:
+            held[node] = (start, end)
+
+
+def _check_share(plan: MemoryPlan, node: Node) -> None:
+    """A value lies in the arena, unless it views what does not; a view lies where its operand does."""
+    shared, reuse = plan.shares.get(node), REUSE.get(node.kind)
+    if shared is not None and (reuse is None or reuse.how != shared):
+        raise InvalidModel(f"{node.where} cannot lie {'as a view' if shared == 'view' else 'in place'} in its operand's memory")
+    seen = node.inputs[reuse.operands[0]] if shared == "view" and reuse is not None else node
+    outside = shared == "view" and (not seen.inputs or plan.shares.get(seen) == "view") and seen not in plan.offsets
+    if node not in plan.offsets and not outside:
+        raise InvalidModel(f"{node.where} has no place in the arena")
+    if plan.offsets.get(node) != plan.offsets.get(seen):
+        raise InvalidModel(f"{node.where} is a view of %{seen.name} but lies elsewhere")

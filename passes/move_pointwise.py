@@ -1,0 +1,74 @@
+"""move-pointwise: a 1x1 conv next to an average over space is computed on the smaller image. Exact up to rounding.
+
+It mixes channels at one place, a resize or an average pool mixes places in one channel, so their order is free;
+the shares of an average sum to one, so a bias passes through too. What is left is a fraction of the
+multiply-adds: a quarter for doubling (the decoders of U-Nets) and for 2x2 pools (the transitions of DenseNets).
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..ir.graph import Graph, Node
+from ..ir.ops.conv import CONV2D
+from ..ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL
+from ..ir.ops.resize import RESIZE
+from .ledger import Ledger
+from .rewriter import ANY, Match, Pat, Rule, rewrite
+
+__all__ = ["move_pointwise"]
+
+
+def before_resize(m: Match) -> Node | None:
+    """resize(conv(x)) for conv(resize(x)), where the resize grows the image and not more channels than before."""
+    conv, resize = m.root, m["resize"]
+    if not _is_pointwise(conv) or not _grows(resize) or not _narrows(conv):
+        return None
+    small = m.node("conv", CONV2D, conv.op, (m["x"], *conv.inputs[1:]))
+    return Node(conv.name, RESIZE, resize.op, (small,), conv.type)
+
+
+def after_pool(m: Match) -> Node | None:
+    """conv(pool(x)) for pool(conv(x)). Counted zeros would take a share of the bias; stride 1 leaves as large an image."""
+    conv, pool = m["conv"], m.root
+    if not _is_pointwise(conv):
+        return None
+    if pool.kind is AVG_POOL and (pool.op.strides == (1, 1) or (any(pool.op.pads) and pool.op.count_include_pad)):
+        return None
+    small = m.node("pool", pool.kind, pool.op, (m["x"],))
+    return Node(pool.name, CONV2D, conv.op, (small, *conv.inputs[1:]), pool.type)
+
+
+def _is_pointwise(conv: Node) -> bool:
+    return conv.inputs[1].typed.shape[2:] == (1, 1) and conv.op.strides == (1, 1) and not any(conv.op.pads)
+
+
+def _grows(resize: Node) -> bool:
+    if not resize.op.sizes:
+        return math.prod(resize.op.scales) > 1
+    before = resize.inputs[0].typed.shape[2:]
+    return all(isinstance(size, int) for size in before) and math.prod(resize.op.sizes) > math.prod(s for s in before if isinstance(s, int))
+
+
+def _narrows(conv: Node) -> bool:
+    """Resizing more channels than before could cost more than the conv saves."""
+    c_in, c_out = conv.inputs[0].typed.shape[1], conv.typed.shape[1]
+    return isinstance(c_in, int) and isinstance(c_out, int) and c_out <= c_in
+
+
+# uses=1: another reader still needs the value in between
+WEIGHTS = (ANY(), Pat(optional=True))
+RESIZED = Pat((RESIZE,), (ANY("x"),), bind="resize", uses=1)
+MIXED = Pat((CONV2D,), (ANY("x"), *WEIGHTS), bind="conv", uses=1)
+RULES = (
+    Rule("before-resize", Pat((CONV2D,), (RESIZED, *WEIGHTS)), before_resize),
+    Rule("after-pool", Pat((AVG_POOL, GLOBAL_AVG_POOL), (MIXED,)), after_pool),
+)
+
+
+def move_pointwise(graph: Graph, ledger: Ledger) -> Graph:
+    """Before: %r = resize(%x) {scales=[2.0,2.0]}; %c = conv2d(%r, %w)    After: %c.conv = conv2d(%x, %w); %c = resize(%c.conv)
+
+    Before: %c = conv2d(%x, %w); %p = avg_pool(%c)    After: %p.pool = avg_pool(%x); %p = conv2d(%p.pool, %w)
+    """
+    return rewrite(graph, RULES, ledger)

@@ -1,0 +1,59 @@
+"""pool-before-relu: a rising function of the greatest value instead of the greatest value of the function.
+
+max(f(a), f(b)) = f(max(a, b)) where f never falls, so f is computed on what the pool leaves: a quarter for 2x2
+windows. Padding changes nothing: it never wins, and no window holds padding alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..ir.graph import Graph, Node
+from ..ir.op import OpDef
+from ..ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID, TANH
+from ..ir.ops.pool import GLOBAL_MAX_POOL, MAX_POOL
+from .ledger import Ledger
+from .rewriter import Match, Pat, Rule, rewrite
+
+__all__ = ["RISING", "pool_before_relu"]
+
+
+def _always(op: Any) -> bool:
+    return True
+
+
+# Functions that never fall, and when. The costly ones gain most: sigmoid and tanh are four operations an element or more.
+RISING: dict[OpDef, Callable[[Any], bool]] = {
+    RELU: _always,
+    CLIP: _always,
+    SIGMOID: _always,
+    TANH: _always,
+    LEAKY_RELU: lambda op: op.alpha >= 0,
+}
+
+
+def swap(m: Match) -> Node | None:
+    pool = m.root
+    if pool.kind is MAX_POOL and pool.op.strides == (1, 1):
+        return None  # as many values after the pool as before it
+    functions: list[Node] = []
+    x = pool.inputs[0]
+    while x.kind in RISING and RISING[x.kind](x.op) and m.uses(x) == 1:  # another reader needs every value
+        functions.append(x)
+        x = x.inputs[0]
+    if not functions:
+        return None
+    m.covered.extend(functions)
+    value = m.node("pool", pool.kind, pool.op, (x,))
+    for function in reversed(functions[1:]):
+        value = m.node(function.kind.name, function.kind, function.op, (value,))
+    return Node(pool.name, functions[0].kind, functions[0].op, (value,), pool.type)
+
+
+RULES = (Rule("swap", Pat((MAX_POOL, GLOBAL_MAX_POOL), (Pat(tuple(RISING)),)), swap),)
+
+
+def pool_before_relu(graph: Graph, ledger: Ledger) -> Graph:
+    """Before: %r = relu(%x); %p = max_pool(%r)    After: %p.pool = max_pool(%x); %p = relu(%p.pool)"""
+    return rewrite(graph, RULES, ledger)

@@ -1,0 +1,184 @@
+"""What must hold for every network, by name; each check gives a complaint or None.
+
+    text            parse(print(g)) prints the same, and computes the same
+    pass NAME       results in float64, idempotence, the ledger, the cap on rewrites, the text of the result
+    passes A,B,C    the same for passes one after another
+    -O1 to -O3      results in float64 of a pipeline
+    ENGINE -O0      float32 results of reference, onnx or tvm, of the network as it is or after -O3
+
+The tolerance is `compiler.verify`'s: the Monte Carlo noise of the network as given. Where `verify` would
+measure it again for every pass, it is measured once here, with the same inputs for all. A complaint is
+held against more noise before it counts, since three runs may show too little of it.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from random_nets import random_inputs_of
+
+from convc.backends import reference
+from convc.compiler.engines import ENGINES
+from convc.compiler.pipelines import LEVELS, optimize
+from convc.compiler.verify import Oracle, compare
+from convc.ir.errors import ConvcError, Mismatch
+from convc.ir.graph import Graph
+from convc.ir.parser import parse_graph
+from convc.ir.printer import print_graph
+from convc.ir.types import Array
+from convc.passes.catalog import PASSES
+from convc.passes.ledger import Ledger
+from convc.passes.manager import Step, run_passes
+
+__all__ = ["ENGINE_CHECKS", "EXACT", "PASS_CHECKS", "Subject", "complaint", "pass_checks"]
+
+EXACT = tuple(name for name, entry in PASSES.items() if entry.exact)
+PASS_CHECKS = ("text", *(f"pass {name}" for name in EXACT), *(f"-O{level}" for level in range(1, len(LEVELS))))
+ENGINE_CHECKS = ("reference -O0", "onnx -O0", "onnx -O3", "tvm -O0", "tvm -O3")
+MORE_NOISE = range(1, 9)  # seeds
+# What onnxruntime says of ops that it has no kernel for on a CPU; tests/onnx/test_export.py has them one by one.
+NOT_IN_ONNXRUNTIME = r"pads\[dim\] < kernel_shape|size_ % 2 == 1|running LRN node|Could not find an implementation"
+
+
+@dataclass
+class Subject:
+    """A network under test, and what is known of it. `rules` gathers the rewrites seen, `skipped` what an engine cannot do."""
+
+    graph: Graph
+    rules: set[str] = field(default_factory=set)
+    skipped: set[str] = field(default_factory=set)
+
+    @cached_property
+    def inputs(self) -> dict[str, Array]:
+        return random_inputs_of(self.graph)
+
+    @cached_property
+    def exact(self) -> Oracle:
+        return self.oracle("f64")
+
+    @cached_property
+    def single(self) -> Oracle:
+        return self.oracle("f32")
+
+    def oracle(self, precision: str, seed: int = 0) -> Oracle:
+        with np.errstate(all="ignore"):
+            return Oracle.of(self.graph, self.inputs, precision, seed)
+
+    def differs(self, oracle: Oracle, precision: str, got: dict[str, Array]) -> str | None:
+        """The first output out of tolerance, with more noise measured before that is said."""
+        if all(line.agrees for line in compare("it", oracle, got)):
+            return None
+        tolerance = dict(oracle.tolerance)
+        for seed in MORE_NOISE:
+            more = self.oracle(precision, seed).tolerance
+            tolerance = {name: np.maximum(tolerance[name], more[name]) for name in tolerance}
+        lines = compare("it", Oracle(oracle.values, tolerance), got)
+        return next((str(line) for line in lines if not line.agrees), None)
+
+
+def pass_checks(seed: int) -> tuple[str, ...]:
+    """The checks of passes, and a few passes in an order of this seed."""
+    draws = random.Random(seed)
+    return (*PASS_CHECKS, f"passes {','.join(draws.choice(EXACT) for _ in range(draws.randint(2, 6)))}")
+
+
+def complaint(name: str, subject: Subject) -> str | None:
+    """What is wrong, in one line; an exception is wrong too."""
+    try:
+        if name == "text":
+            return _text(subject)
+        if name.startswith("pass"):
+            return _passes(subject, name.split(" ")[1].split(","))
+        if name.startswith("-O"):
+            return _level(subject, int(name[2:]))
+        engine, level = name.split(" -O")
+        return _engine(subject, engine, int(level))
+    except Mismatch as error:
+        return str(error)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}".split("\n", 1)[0]
+
+
+def _text(subject: Subject) -> str | None:
+    text = print_graph(subject.graph)
+    again = parse_graph(text)
+    if print_graph(again) != text:
+        return "the text changes on its way through the parser"
+    got, want = reference.run(again, subject.inputs, "f64"), subject.exact.values
+    return None if all(np.array_equal(got[name], want[name], equal_nan=True) for name in want) else "the parsed text computes something else"
+
+
+def _passes(subject: Subject, names: list[str]) -> str | None:
+    graph = subject.graph
+    for name in names:
+        after, (stage,) = run_passes(graph, [Step(name, "fuzz")])
+        subject.rules.update(f"{name}: {rewrite.rule}" for rewrite in stage.rewrites)
+        if (wrong := _one_pass(subject, name, graph, after, len(stage.rewrites))) is not None:
+            return wrong
+        graph = after
+    return None
+
+
+def _one_pass(subject: Subject, name: str, before: Graph, after: Graph, rewrites: int) -> str | None:
+    text = print_graph(after, origins=True)
+    if not rewrites:
+        return None if after is before or text == print_graph(before, origins=True) else "it changed the graph and recorded no rewrite"
+    if text == print_graph(before, origins=True):
+        return f"it recorded {rewrites} rewrites and changed nothing"
+    if print_graph(parse_graph(text), origins=True) != text:
+        return "the text of the result changes on its way through the parser"
+    if (wrong := _same_results(subject, after)) is not None:
+        return wrong
+    again, (stage,) = run_passes(after, [Step(name, "fuzz")])
+    if stage.rewrites:
+        return f"not idempotent: a second run makes {len(stage.rewrites)} rewrites, the first {stage.rewrites[0]}"
+    if rewrites < 2:
+        return None
+    limit = rewrites // 2
+    capped, (stage,) = run_passes(before, [Step(name, "fuzz")], {name: limit})
+    if len(stage.rewrites) != limit:
+        return f"{rewrites} rewrites, but {len(stage.rewrites)} under a cap of {limit}"
+    wrong = _same_results(subject, capped)
+    return None if wrong is None else f"under a cap of {limit} rewrites of {rewrites}: {wrong}"
+
+
+def _same_results(subject: Subject, other: Graph) -> str | None:
+    with np.errstate(all="ignore"):
+        return subject.differs(subject.exact, "f64", reference.run(other, subject.inputs, "f64"))
+
+
+def _level(subject: Subject, level: int) -> str | None:
+    after, trace = optimize(subject.graph, level)
+    subject.rules.update(f"{stage.name}: {rewrite.rule}" for stage in trace for rewrite in stage.rewrites)
+    return _same_results(subject, after)
+
+
+def _engine(subject: Subject, engine: str, level: int) -> str | None:
+    types = {node.typed.dtype for node in subject.graph.nodes if node.typed.is_float}
+    if types != {"f32"}:
+        return None  # the tolerance is that of float32
+    graph = optimize(subject.graph, level)[0]
+    try:
+        got = ENGINES[engine].start(graph, 1)(subject.inputs)
+    except ConvcError as error:
+        if engine == "onnx" and re.search(NOT_IN_ONNXRUNTIME, str(error)):
+            subject.skipped.add(str(error).split(": ")[-1])
+            return None
+        raise
+    return subject.differs(subject.single, "f32", got)
+
+
+def complaints(names: tuple[str, ...], subject: Subject) -> Iterator[tuple[str, str]]:
+    for name in names:
+        if (wrong := complaint(name, subject)) is not None:
+            yield name, wrong
+
+
+def capped_nothing(graph: Graph) -> bool:
+    """Whether a pass that may make no rewrite makes none."""
+    return all(PASSES[name].run(graph, Ledger(0)) is graph for name in EXACT)
