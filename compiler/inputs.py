@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,15 @@ from ..ir.types import DTYPES, Array
 from .images import is_image, load_image
 from .weights import load_arrays
 
-__all__ = ["random_inputs", "read_inputs"]
+__all__ = ["FILLS", "random_inputs", "read_inputs"]
+
+FILLS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
+    "uniform": lambda draws, shape: draws.random(shape),  # in [0, 1), as pixels are
+    "normal": lambda draws, shape: draws.standard_normal(shape),
+    "zeros": lambda draws, shape: np.zeros(shape),
+    "ones": lambda draws, shape: np.ones(shape),
+    "large": lambda draws, shape: 1e4 * draws.standard_normal(shape),
+}
 
 
 def read_inputs(graph: Graph, given: Iterable[str], *, resize: bool = False, imagenet: bool = False) -> dict[str, Array]:
@@ -46,13 +54,13 @@ def read_inputs(graph: Graph, given: Iterable[str], *, resize: bool = False, ima
     return arrays
 
 
-def random_inputs(graph: Graph, seed: int = 0, sizes: Mapping[str, int] | None = None) -> dict[str, Array]:
-    """Values uniform in [0, 1), as pixels are; integers below 8. A named size without a number is 1."""
+def random_inputs(graph: Graph, seed: int = 0, sizes: Mapping[str, int] | None = None, fill: str = "uniform") -> dict[str, Array]:
+    """Values by `fill`, one of FILLS; integers below 8. A named size without a number is 1."""
     fixed = specialize(graph, {**dict.fromkeys(graph.symbols, 1), **(sizes or {})})
     draws = np.random.default_rng(seed)
     arrays: dict[str, Array] = {}
     for node in fixed.inputs:
         shape, dtype = node.typed.concrete(), DTYPES[node.typed.dtype]
-        values = draws.random(shape) if node.typed.is_float else draws.integers(0, 2 if node.typed.dtype == "bool" else 8, shape)
+        values = FILLS[fill](draws, shape) if node.typed.is_float else draws.integers(0, 2 if node.typed.dtype == "bool" else 8, shape)
         arrays[node.name] = np.asarray(values, dtype)
     return arrays

@@ -14,14 +14,25 @@ O1 = (
     *O0,
     Step("drop-identity", why="before fusion: a dropout or identity in between hides the pattern"),
     Step("fold-constants", why="before fusion: weights must be parameters, not computations on them"),
+    Step("canonicalize", why="after both: fewer forms to find equal, and fewer for the fusions to know"),
+    Step("flatten-concat", why="each copy that goes is a whole read and write"),
+    Step("merge-common", why="after canonicalize: what is written in one form is found equal"),
     Step("eliminate-dead", why="last: earlier passes leave operands that nothing reads"),
 )
 O2 = (
     *O1[:-1],
     Step("fuse-conv-bn", why="batch norm at inference is a scale and a shift that the weights can carry"),
+    Step("fold-affine", why="after fuse-conv-bn: a gain may stand behind the norm; before fold-pad: a padded conv takes no shift"),
+    Step("fold-pad", why="after both, which need convs without pads; the padded copy is not made"),
+    Step("move-pointwise", why="after fusion: batch norm no longer hides the conv from the pool or resize"),
+    Step("hoist-stride", why="after fusion: a stage ends in conv and add alone; before planning, which counts what is left"),
     O1[-1],
 )
-O3 = O2  # room for rewrites that cost compile time
+O3 = (
+    *O2[:-1],
+    Step("pool-before-relu", why="a quarter of the relus, but an engine that fuses relu into the conv before it gains nothing"),
+    O2[-1],
+)
 
 LEVELS: tuple[tuple[Step, ...], ...] = (O0, O1, O2, O3)
 

@@ -25,15 +25,20 @@ class Agreement:
     """How one output of one engine compares with the oracle.
 
     `worst` is the greatest error over its tolerance: at most 1 agrees. `error` is the greatest absolute
-    error, `scale` the greatest absolute value of the oracle; `top1` and `top5` the share of rows whose best
+    error, which is also the smallest atol that would pass alone; `rtol` the smallest relative tolerance that would;
+    `scale` the greatest absolute value of the oracle; `quantiles` the median, 99th and 99.9th percentile of error
+    over tolerance; `odd` counts NaN and infinities of the oracle. `top1` and `top5` are the share of rows whose best
     and best five classes are the same, None where the output has no classes.
     """
 
     engine: str
     output: str
     error: float
+    rtol: float
     scale: float
     worst: float
+    quantiles: tuple[float, float, float]
+    odd: int
     top1: float | None
     top5: float | None
 
@@ -44,6 +49,14 @@ class Agreement:
     @property
     def relative(self) -> float:
         return self.error / self.scale if self.scale else self.error
+
+    @property
+    def details(self) -> str:
+        """The figures that the one line leaves out."""
+        median, high, higher = self.quantiles
+        odd = f"; {self.odd} NaN or infinite" if self.odd else ""
+        shares = f"error over tolerance: median {median:.2g}, 99% {high:.2g}, 99.9% {higher:.2g}"
+        return f"{shares}; would pass with atol {self.error:.2e} or rtol {self.rtol:.2e}{odd}"
 
     def __str__(self) -> str:
         word = "agrees" if self.agrees else "DIFFERS"
@@ -76,9 +89,23 @@ def compare(engine: str, oracle: Oracle, outputs: Mapping[str, Array]) -> list[A
         got = np.asarray(outputs[name], dtype=np.float64) if expected.dtype.kind == "f" else outputs[name]
         if got.shape != expected.shape:
             raise Mismatch(f"{engine}: {name} has shape {list(got.shape)}, expected {list(expected.shape)}")
-        error, worst = _errors(got, expected, oracle.tolerance[name])
-        scale = float(np.max(abs(expected[np.isfinite(expected)]), initial=0.0))
-        lines.append(Agreement(engine, name, error, scale, worst, *_top(got, expected)))
+        error, ratio = _errors(got, expected, oracle.tolerance[name])
+        finite = np.isfinite(expected)
+        scale = float(np.max(abs(expected[finite]), initial=0.0))
+        lines.append(
+            Agreement(
+                engine,
+                name,
+                error=float(np.max(error, initial=0.0)),
+                rtol=_smallest_rtol(error, expected),
+                scale=scale,
+                worst=float(np.max(ratio, initial=0.0)),
+                quantiles=_quantiles(ratio),
+                odd=int(finite.size - finite.sum()),
+                top1=_top(got, expected)[0],
+                top5=_top(got, expected)[1],
+            )
+        )
     return lines
 
 
@@ -139,14 +166,28 @@ def _close(got: Array, expected: Array) -> bool:
     return bool(np.allclose(got, expected, rtol=1e-9, atol=1e-9 * scale, equal_nan=True))
 
 
-def _errors(got: Array, expected: Array, tolerance: Array) -> tuple[float, float]:
-    """Greatest absolute error, and greatest error over tolerance."""
+def _errors(got: Array, expected: Array, tolerance: Array) -> tuple[Array, Array]:
+    """Absolute errors, and errors over tolerance, element by element."""
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         odd = ~(np.isfinite(got) & np.isfinite(expected))
         same = (got == expected) | (np.isnan(got) & np.isnan(expected))
         error = np.where(odd, np.where(same, 0.0, np.inf), abs(got - expected))
         ratio = np.where(error == 0, 0.0, error / tolerance)
-    return float(np.max(error, initial=0.0)), float(np.max(ratio, initial=0.0))
+    return error, ratio
+
+
+def _smallest_rtol(error: Array, expected: Array) -> float:
+    """Infinite where an element that should be 0 is not."""
+    wrong = error > 0
+    with np.errstate(divide="ignore"):
+        return float(np.max(error[wrong] / abs(expected[wrong]), initial=0.0))
+
+
+def _quantiles(ratio: Array) -> tuple[float, float, float]:
+    if not ratio.size:
+        return 0.0, 0.0, 0.0
+    median, high, higher = (float(q) for q in np.quantile(ratio, (0.5, 0.99, 0.999), method="higher"))
+    return median, high, higher
 
 
 def _top(got: Array, expected: Array) -> tuple[float | None, float | None]:

@@ -8,7 +8,7 @@ the last 3x3 and 1x1 conv of a stage take a quarter of their multiply-adds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from math import gcd
 
@@ -86,7 +86,7 @@ def _is_image(node: Node, operand: Node) -> bool:
 
 
 def _regions(graph: Graph, wanted: dict[Node, Pair]) -> Iterator[list[Node]]:
-    """Connected nodes to compute with a step, each in order. A region without a conv or pool would only add copies."""
+    """Connected nodes to compute with a step, the last one last. A region without a conv or pool would only add copies."""
     region_of: dict[Node, list[Node]] = {}
     for node in graph.nodes:
         if wanted[node] == ALL:

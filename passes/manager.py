@@ -15,8 +15,9 @@ from .catalog import PASSES, Pass
 from .cost import GraphCost, graph_cost
 from .ledger import Ledger, Rewrite
 
-__all__ = ["Check", "Stage", "Step", "known_pass", "run_pass", "run_passes", "select"]
+__all__ = ["ALL", "Check", "Stage", "Step", "known_pass", "run_pass", "run_passes", "select"]
 
+ALL = "*"  # the key of a cap on the rewrites of all passes together
 # Takes the graph before and after a pass; returns what is wrong with the second, or "".
 Check = Callable[[Graph, Graph], str]
 
@@ -64,7 +65,7 @@ def run_passes(
     check: Check | None = None,
     catalog: Mapping[str, Pass] = PASSES,
 ) -> tuple[Graph, list[Stage]]:
-    """The improved graph and its trace. `limits` caps the rewrites of a pass by name.
+    """The improved graph and its trace. `limits` caps the rewrites of a pass by name, or of all passes under ALL.
 
     With a `check`, a pass that breaks the graph or changes its results is rolled back: its stage keeps the
     graph from before and says what was wrong.
@@ -75,8 +76,11 @@ def run_passes(
     steps = tuple(steps)
     _check_steps(steps, catalog)
     trace: list[Stage] = []
+    limits, left = limits or {}, (limits or {}).get(ALL)
     for step in steps:
-        stage = run_pass(graph, step, (limits or {}).get(step.name), check=check, catalog=catalog)
+        limit = min((cap for cap in (limits.get(step.name), left) if cap is not None), default=None)
+        stage = run_pass(graph, step, limit, check=check, catalog=catalog)
+        left = None if left is None else left - len(stage.rewrites)
         if stage.problem and check is None:
             raise InvalidModel(f"pass {step.name} broke the graph: {stage.problem}")
         trace.append(stage)

@@ -7,18 +7,17 @@ looks for a better plan or a proof that there is none.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..ir.errors import InvalidModel, UsageError
+from ..ir.errors import UsageError
 from ..ir.graph import Graph, Node
-from .liveness import REUSE, Buffer, How, liveness, node_bytes
+from .liveness import Buffer, How, liveness
 from .memory_exact import MAX_SPANS, improve
 from .memory_greedy import ORDERS, Span, arena_of, first_fit, highest_load, overlaps, place
 
-__all__ = ["MemoryPlan", "Slot", "check_plan", "plan_memory"]
+__all__ = ["MemoryPlan", "Slot", "plan_memory"]
 
 MAX_PAIRS = 2_000_000  # of buffers alive together; beyond it only the near-linear first fit is tried
 
@@ -109,49 +108,3 @@ def _arrange(spans: list[Span], bound: int) -> tuple[list[int], str]:
         best,
         f"{why}; proven the least there is" if proven else f"{why}; the exact search ran out of work before it found or excluded less",
     )
-
-
-def check_plan(plan: MemoryPlan, graph: Graph) -> None:
-    """Follow a run of the graph through the arena: no op may write over bytes that are still to be read.
-
-    Independent of how plans are made: it counts reads and knows no intervals.
-
-    Raises: InvalidModel naming the two values that collide.
-    """
-    nbytes = node_bytes(graph, plan.sizes)
-    left: Counter[Node] = graph.uses.copy()
-    held: dict[Node, tuple[int, int]] = {}  # written and still to be read: start, end
-    for node in graph.ops:
-        shared = plan.shares.get(node)
-        _check_share(plan, node)
-        inside = node in plan.offsets
-        start = plan.offsets.get(node, 0)
-        end = start + nbytes[node]
-        if inside and (start % plan.alignment or end > plan.arena):
-            raise InvalidModel(f"{node.where} lies at bytes {start} to {end} of an arena of {plan.arena}, alignment {plan.alignment}")
-        reads = Counter(node.inputs)
-        for other, (low, high) in held.items() if inside and shared != "view" else ():
-            if max(start, low) >= min(end, high):
-                continue
-            over = shared == "in place" and (low, high) == (start, end) and left[other] == reads[other] > 0
-            if not over or other not in (node.inputs[position] for position in REUSE[node.kind].operands):
-                raise InvalidModel(f"{node.where} is written over %{other.name}, which is still to be read")
-        for operand, count in reads.items():
-            left[operand] -= count
-            if not left[operand]:
-                held.pop(operand, None)
-        if inside and left[node]:
-            held[node] = (start, end)
-
-
-def _check_share(plan: MemoryPlan, node: Node) -> None:
-    """A value lies in the arena, unless it views what does not; a view lies where its operand does."""
-    shared, reuse = plan.shares.get(node), REUSE.get(node.kind)
-    if shared is not None and (reuse is None or reuse.how != shared):
-        raise InvalidModel(f"{node.where} cannot lie {'as a view' if shared == 'view' else 'in place'} in its operand's memory")
-    seen = node.inputs[reuse.operands[0]] if shared == "view" and reuse is not None else node
-    outside = shared == "view" and (not seen.inputs or plan.shares.get(seen) == "view") and seen not in plan.offsets
-    if node not in plan.offsets and not outside:
-        raise InvalidModel(f"{node.where} has no place in the arena")
-    if plan.offsets.get(node) != plan.offsets.get(seen):
-        raise InvalidModel(f"{node.where} is a view of %{seen.name} but lies elsewhere")

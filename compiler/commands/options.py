@@ -99,7 +99,7 @@ def pass_options(command: F) -> F:
         click.option("--time-passes", is_flag=True, help="Print the time of each pass."),
         click.option("--print-ir-after-change", is_flag=True, help="Print the graph after each pass that changed it."),
         click.option("--print-ir-after", metavar="PASS", multiple=True, help="Print the graph after this pass."),
-        click.option("--max-rewrites", metavar="PASS=N", multiple=True, help="Stop a pass after its Nth rewrite."),
+        click.option("--max-rewrites", metavar="N|PASS=N", multiple=True, help="Stop after the Nth rewrite, of all or of one pass."),
         click.option("--skip", metavar="PASS", multiple=True, help="Leave a pass out."),
         click.option("--enable", metavar="PASS", multiple=True, help="Add a pass at the end."),
         click.option("-p", "--passes", metavar="PASS,PASS", help="Run these passes instead of a level."),
@@ -187,12 +187,13 @@ def run_request(command: Callable[[], int]) -> None:
 
 
 def _limits(texts: tuple[str, ...]) -> dict[str, int]:
-    from ...passes.manager import known_pass
+    """Caps from `N` for all passes together, and `PASS=N`."""
+    from ...passes.manager import ALL, known_pass
 
     limits: dict[str, int] = {}
     for text in texts:
-        name, _, number = text.partition("=")
+        name, _, number = text.rpartition("=")
         if not number.isdecimal():
-            raise UsageError(f"--max-rewrites {text}: write it as PASS=N")
-        limits[known_pass(name)] = int(number)
+            raise UsageError(f"--max-rewrites {text}: write it as N or PASS=N")
+        limits[known_pass(name) if name else ALL] = int(number)
     return limits

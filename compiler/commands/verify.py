@@ -12,9 +12,9 @@ from ...ir.graph import Graph
 from ...ir.types import Array
 from ..artifact import MANIFEST, Artifact
 from ..engines import engines_named
-from ..inputs import random_inputs, read_inputs
+from ..inputs import FILLS, random_inputs, read_inputs
 from ..load import Request
-from ..nodecheck import NodeCheck, check_nodes
+from ..nodecheck import check_nodes
 from ..pipelines import optimize
 from ..verify import Agreement, Oracle, compare, verify
 from .options import Desk, emit_json, model_options
@@ -28,6 +28,7 @@ __all__ = ["command"]
 @click.option("--backends", default="reference,onnx,tvm", show_default=True, help="Engines to hold against float64.")
 @click.option("-i", "--inputs", "files", multiple=True, help="A photograph or .npz file; default: random values.")
 @click.option("--nodes", is_flag=True, help="Also hold every intermediate value to its local rounding bound.")
+@click.option("--input-fill", "fill", type=click.Choice(FILLS), default="uniform", show_default=True, help="How random inputs are drawn.")
 @click.option("--resize", is_flag=True, help="Scale photographs to the input's size.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of random inputs and of the noise.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of the engines.")
@@ -40,6 +41,7 @@ def command(
     backends: str,
     files: tuple[str, ...],
     nodes: bool,
+    fill: str,
     resize: bool,
     seed: int,
     threads: int | None,
@@ -48,7 +50,7 @@ def command(
     """Hold backends against the float64 reference of MODEL, or MODEL against the network OTHER."""
     engines = engines_named(backends)
     graph, _ = optimize(desk.load(request), 0)
-    inputs = read_inputs(graph, files, resize=resize) if files else random_inputs(graph, seed)
+    inputs = read_inputs(graph, files, resize=resize) if files else random_inputs(graph, seed, fill=fill)
     if other is not None:
         second, _ = optimize(desk.load(Request(other, request.inputs, request.options, None, request.strict_windows)), 0)
         lines = verify(graph, second, inputs, seed)
@@ -59,18 +61,22 @@ def command(
     else:
         for line in lines:
             click.echo(str(line))
-    bad = [line for line in lines if not line.agrees]
-    checks: list[NodeCheck] = []
+            desk.say(f"    {line.details}", level=1)
+    bad = [line.engine for line in lines if not line.agrees]
     if other is None:  # a backend that differs is looked into without being asked
-        suspects = [engine.name for engine in engines if nodes or any(line.engine == engine.name for line in bad)]
-        checks = [check_nodes(graph, name, inputs, threads) for name in suspects]
-        for check in checks:
-            desk.say(str(check))
-    wrong = [check for check in checks if not check.agrees]
-    if wrong:
-        raise Mismatch(str(wrong[0]))
+        _look_inside(desk, graph, [engine.name for engine in engines if nodes or engine.name in bad], inputs, threads)
     if bad:
         raise Mismatch(f"{len(bad)} of {len(lines)} results differ by more than rounding")
+
+
+def _look_inside(desk: Desk, graph: Graph, suspects: list[str], inputs: dict[str, Array], threads: int | None) -> None:
+    """Raises: Mismatch naming the first node of the first backend that leaves its local bound."""
+    checks = [check_nodes(graph, name, inputs, threads) for name in suspects]
+    for check in checks:
+        desk.say(str(check))
+    for check in checks:
+        if not check.agrees:
+            raise Mismatch(str(check))
 
 
 def _hold(graph: Graph, request: Request, backends: list[str], inputs: dict[str, Array], seed: int, threads: int | None) -> list[Agreement]:

@@ -164,9 +164,19 @@ def test_a_failing_pass_is_rolled_back_and_a_reproducer_written(tmp_path):
     ("name", "run", "words"),
     [
         ("raises", lambda graph, ledger: {}["missing"], "KeyError"),
-        ("renames", lambda graph, ledger: graph.rebuild(lambda n, o: n.reading(o).like(name="z" if n.name == "y" else n.name)), "the outputs were"),
+        (
+            "renames",
+            lambda graph, ledger: graph.rebuild(lambda n, o: n.reading(o).like(name="z" if n.name == "y" else n.name)),
+            "the outputs were",
+        ),
         ("dangles", lambda graph, ledger: Graph(graph.name, graph.inputs, graph.outputs, graph.nodes[5:]), "not defined before it"),
-        ("retypes", lambda graph, ledger: graph.rebuild(lambda n, o: n.reading(o).like(op=OPS["softmax"].Attrs(5)) if n.name == "y" else n.reading(o)), "axis 5"),
+        (
+            "retypes",
+            lambda graph, ledger: graph.rebuild(
+                lambda n, o: n.reading(o).like(op=OPS["softmax"].Attrs(5)) if n.name == "y" else n.reading(o)
+            ),
+            "axis 5",
+        ),
     ],
 )
 def test_a_pass_that_breaks_the_graph_is_rolled_back(name, run, words):

@@ -1,0 +1,85 @@
+"""verify --nodes, bisect, diff, --verify-each and --dump-dir as a user calls them."""
+
+from __future__ import annotations
+
+import json
+
+from shell import convc
+
+A = """graph @g(%x: f32[N,4,6,6]) {
+  %w = param : f32[8,4,3,3]
+  %c = conv2d(%x, %w) {pads=[1,1,1,1]}
+  %r = relu(%c)
+  %y = global_avg_pool(%r)
+  return %y
+}
+"""
+
+
+def test_verify_nodes_reports_the_tightest_value():
+    done = convc("verify", "lenet5", "--nodes")
+    assert done.code == 0, done.err
+    for engine in ("reference", "onnx", "tvm"):
+        assert f"{engine}: 13 values within their local bounds; tightest %" in done.err
+
+
+def test_verify_prints_quantiles_when_asked():
+    done = convc("-v", "verify", "mlp", "--backends", "onnx", "--input-fill", "normal")
+    assert "error over tolerance: median" in done.err
+    assert "would pass with atol" in done.err
+
+
+def test_verify_of_two_networks_names_the_first_value_that_differs(tmp_path):
+    (tmp_path / "a.cir").write_text(A)
+    (tmp_path / "b.cir").write_text(A.replace("pads=[1,1,1,1]", "pads=[0,1,2,1]"))
+    done = convc("verify", "a.cir", "b.cir", cwd=tmp_path)
+    assert done.code == 1
+    assert "the first value that differs is %c = conv2d" in done.err
+
+
+def test_bisect_of_honest_passes_finds_nothing():
+    done = convc("bisect", "resnet20", "-O3")
+    assert done.code == 0, done.err
+    assert done.out.startswith("no pass changes the results: infer-shapes, ")
+    assert json.loads(convc("bisect", "lenet5", "--json").out)["bad"] is None
+
+
+def test_verify_each_and_dump_dir(tmp_path):
+    done = convc("inspect", "resnet20", "--verify-each", "--dump-dir", tmp_path / "dump")
+    assert done.code == 0, done.err
+    files = sorted(path.name for path in (tmp_path / "dump").iterdir())
+    assert files[0] == "00-input.cir"
+    assert files[1] == "01-infer-shapes.cir"
+    assert "batch_norm" in (tmp_path / "dump" / files[0]).read_text()
+    assert "batch_norm" not in (tmp_path / "dump" / files[-1]).read_text()
+
+
+def test_diff_matches_by_value_and_not_by_line(tmp_path):
+    (tmp_path / "a.cir").write_text(A)
+    (tmp_path / "b.cir").write_text(
+        A.replace("%r = relu(%c)", "%t = identity(%c)\n  %r = relu(%t)").replace("pads=[1,1,1,1]", "pads=[0,1,2,1]")
+    )
+    done = convc("diff", "a.cir", "b.cir", cwd=tmp_path)
+    assert done.code == 0
+    assert done.out.splitlines() == [
+        "~ %c = conv2d(%x, %w) {pads=[1,1,1,1]} : f32[N,8,6,6]",
+        "  %c = conv2d(%x, %w) {pads=[0,1,2,1]} : f32[N,8,6,6]",
+        "+ %t = identity(%c) : f32[N,8,6,6]",
+        "~ %r = relu(%c) : f32[N,8,6,6]",
+        "  %r = relu(%t) : f32[N,8,6,6]",
+    ]
+    assert "3 differences" in done.err
+    assert convc("diff", "a.cir", "a.cir", cwd=tmp_path).out == ""
+
+
+def test_wrong_pipelines(tmp_path):
+    for passes, words in (
+        ("infer-shapes,infer-shapes", "pass 'infer-shapes' stands twice in the pipeline"),
+        ("fuse-conv-bn", "pass 'fuse-conv-bn' reads types, and %c = conv2d has none yet; put infer-shapes before it"),
+    ):
+        done = convc("opt", "-", "-p", passes, stdin=A)
+        assert done.code == 2
+        assert words in done.err
+    different = convc("verify", "lenet5", "mlp")
+    assert different.code == 3
+    assert "the two networks have different inputs: image: f32[N,1,32,32] against image: f32[N,1,28,28]" in different.err
