@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..ir.graph import Graph, Node
+from ..ir.op import OpDef
 from ..ir.ops.activation import CLIP, LOG_SOFTMAX, RELU, SOFTMAX, Clip, Relu
 from ..ir.ops.check import broadcast
 from ..ir.ops.elementwise import ADD, DIV, MUL, SUB, Add, Mul
@@ -15,7 +16,7 @@ from ..ir.ops.reduce import REDUCE_MEAN
 from ..ir.ops.shape import CONCAT, FLATTEN, RESHAPE, Flatten, Reshape, infer_flatten
 from ..ir.types import Array, TensorType
 from .ledger import Ledger
-from .products import wide
+from .products import DEEPEST, wide
 from .rewriter import ANY, CONST, Match, Pat, Rule, rewrite
 
 __all__ = ["canonicalize"]
@@ -99,23 +100,23 @@ def constant_right(m: Match) -> Node | None:
 
 def one_constant(m: Match) -> Node | None:
     """(x + c) - d = x + (c - d), and (x * c) / d = x * (c / d) up to one rounding. Whole numbers wrap and truncate instead."""
-    x, inner, c, d = m["x"], m["inner"], m["c"], m["d"]
-    if x.kind is PARAM or not m.root.typed.is_float:
+    x, root, inner, c, d = m["x"], m.root, m["inner"], m["c"], m["d"]
+    if x.kind is PARAM or not root.typed.is_float or len(inner.origin.made_from) >= DEEPEST:
         return None
     both = TensorType(c.typed.dtype, broadcast(c.typed, d.typed))
     if both.numel not in (c.typed.numel, d.typed.numel):
         return None  # a row and a column would become a whole image of constants
-    is_sum = m.root.kind in (ADD, SUB)
-    kind, op = (ADD, Add()) if is_sum else (MUL, Mul())
-    constant = m.param("c", both, lambda: kind.meaning(op, _operand(inner, c), _operand(m.root, d)))
-    return m.root.like(kind=kind, op=op, inputs=(x, constant))
+    kind, op = (ADD, Add()) if root.kind in (ADD, SUB) else (MUL, Mul())
+    first, last = inner.kind, root.kind
+    constant = m.param("c", both, lambda: kind.meaning(op, _operand(first, c), _operand(last, d)))
+    return root.like(kind=kind, op=op, inputs=(x, constant))
 
 
-def _operand(node: Node, constant: Node) -> Array:
+def _operand(kind: OpDef, constant: Node) -> Array:
     """What a sum adds, or a product multiplies by."""
-    if node.kind is SUB:
+    if kind is SUB:
         return -wide(constant)
-    return 1 / wide(constant) if node.kind is DIV else wide(constant)
+    return 1 / wide(constant) if kind is DIV else wide(constant)
 
 
 def clip_to_relu(m: Match) -> Node | None:

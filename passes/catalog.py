@@ -20,6 +20,7 @@ from .infer_shapes import infer_shapes
 from .ledger import Ledger
 from .merge_common import merge_common
 from .move_pointwise import move_pointwise
+from .order_for_memory import order_for_memory
 from .pool_before_relu import pool_before_relu
 
 __all__ = ["PASSES", "Pass"]
@@ -55,6 +56,7 @@ PASSES = {
         Pass("hoist-stride", hoist_stride, "compute only what strided 1x1 convs read"),
         Pass("pool-before-relu", pool_before_relu, "max_pool(relu(x)) -> relu(max_pool(x)); also other rising functions"),
         Pass("dense-to-conv", dense_to_conv, "dense over a flattened image -> conv2d, the fully convolutional form"),
+        Pass("order-for-memory", order_for_memory, "an order of branches that keeps fewer bytes live at once"),
         Pass("eliminate-dead", eliminate_dead, "drop what no output depends on", needs_types=False),
     )
 }

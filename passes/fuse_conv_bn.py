@@ -10,7 +10,7 @@ from ..ir.ops.linear import DENSE, MATMUL
 from ..ir.ops.norm import BATCH_NORM
 from ..ir.types import Array
 from .ledger import Ledger
-from .products import folded_after, folded_before, product, takes_fold, takes_shift, wide
+from .products import Values, folded_after, folded_before, product, takes_fold, takes_shift, wide
 from .rewriter import ANY, CONST, Match, Pat, Rule, rewrite
 
 __all__ = ["fuse_conv_bn"]
@@ -22,22 +22,25 @@ def after(m: Match) -> Node | None:
     """y = gain * (w x + b) + offset."""
     if not takes_fold(m["product"]):
         return None
-    return folded_after(m, m["product"], lambda: _gain(m), lambda: _offset(m))
+    return folded_after(m, m["product"], *_affine(m))
 
 
 def before(m: Match) -> Node | None:
     """y = w (gain * x + offset) + b: the offset of a padded input is none where it is padded, so that stays."""
     if not takes_fold(m.root) or not takes_shift(m.root):
         return None
-    return folded_before(m, m.root, m["input"], lambda: _gain(m), lambda: _offset(m))
+    return folded_before(m, m.root, m["input"], *_affine(m))
 
 
-def _gain(m: Match) -> Array:
-    return wide(m["scale"]) / np.sqrt(wide(m["var"]) + m["bn"].op.epsilon)
+def _affine(m: Match) -> tuple[Values, Values]:
+    """The norm as a gain and an offset."""
+    scale, shift, mean, var = (m[stat] for stat in ("scale", "shift", "mean", "var"))
+    epsilon = m["bn"].op.epsilon
 
+    def gain() -> Array:
+        return wide(scale) / np.sqrt(wide(var) + epsilon)
 
-def _offset(m: Match) -> Array:
-    return wide(m["shift"]) - wide(m["mean"]) * _gain(m)
+    return gain, lambda: wide(shift) - wide(mean) * gain()
 
 
 # uses=1: another reader still needs the raw result

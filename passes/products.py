@@ -8,6 +8,7 @@ looks, and cast once. Shared weights are copied: another reader keeps the old on
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +19,10 @@ from ..ir.ops.linear import DENSE, MATMUL, Dense
 from ..ir.types import Array, TensorType
 from .rewriter import ANY, CONST, Match, Pat
 
-__all__ = ["Values", "folded_after", "folded_before", "product", "takes_fold", "takes_shift", "wide"]
+__all__ = ["DEEPEST", "Values", "folded_after", "folded_before", "product", "takes_fold", "takes_shift", "wide"]
 
 Values = Callable[[], Array]  # one value per channel, or one for all
+DEEPEST = 100  # folds into one parameter: each waits for the one before it, and Python does not wait a thousand deep
 
 
 def product(*kinds: OpDef, uses: int | None = None) -> Pat:
@@ -30,39 +32,46 @@ def product(*kinds: OpDef, uses: int | None = None) -> Pat:
 
 def takes_fold(node: Node) -> bool:
     """Whole numbers are not scaled by fractions; a matmul of more axes has no channels on axis 1."""
-    return node.typed.is_float and (node.kind is not MATMUL or node.typed.rank == 2)
+    return node.typed.is_float and (node.kind is not MATMUL or node.typed.rank == 2) and len(node.origin.made_from) < DEEPEST
 
 
 def takes_shift(node: Node) -> bool:
-    """Whether a shift of the input is one of the output: zero padding is not shifted, and borders of a
-    transposed conv sum fewer taps."""
+    """Whether a shift of the input is one of the output.
+
+    Zero padding is not shifted, and at the borders of a transposed conv fewer taps are summed.
+    """
     return node.kind in (DENSE, MATMUL) or (node.kind is CONV2D and not any(node.op.pads))
 
 
 def folded_after(m: Match, node: Node, gain: Values | None, shift: Values | None) -> Node:
-    """gain * node + shift as one product; a gain or shift that is None is none."""
+    """gain * node + shift as one product; None is no gain, or no shift."""
     x, w, b = _operands(node)
+    kind, op, type_b = node.kind, node.op, TensorType(node.typed.dtype, (node.typed.shape[1],))
     weight = w
-    if gain is not None or node.kind is MATMUL:
-        weight = m.param("w", _weight_type(node), lambda: _by_output(node, gain() if gain else np.ones(1)))
+    if gain is not None or kind is MATMUL:
+        weight = m.param("w", _weight_type(node), lambda: _by_output(kind, op, wide(w), gain() if gain else np.ones(1)))
     bias = b
     if shift is not None or (gain is not None and b is not None):
-        type_b = _bias_type(node)
-        bias = m.param(
-            "b", type_b, lambda: np.broadcast_to(_bias(b) * (gain() if gain else 1.0) + (shift() if shift else 0.0), type_b.concrete())
-        )
+
+        def moved() -> Array:
+            value = _or_zero(b) * (gain() if gain else 1.0) + (shift() if shift else 0.0)
+            return np.broadcast_to(value, type_b.concrete())
+
+        bias = m.param("b", type_b, moved)
     return _remade(node, x, weight, bias)
 
 
 def folded_before(m: Match, node: Node, x: Node, gain: Values | None, shift: Values | None) -> Node:
     """node(gain * x + shift) as one product of x. A shift needs `takes_shift`."""
     _, w, b = _operands(node)
+    kind, op, type_b = node.kind, node.op, TensorType(node.typed.dtype, (node.typed.shape[1],))
     weight = w
-    if gain is not None or node.kind is MATMUL:
-        weight = m.param("w", _weight_type(node), lambda: _by_input(node, gain() if gain else np.ones(1)))
+    if gain is not None or kind is MATMUL:
+        weight = m.param("w", _weight_type(node), lambda: _by_input(kind, op, wide(w), gain() if gain else np.ones(1)))
     bias = b
     if shift is not None:
-        bias = m.param("b", _bias_type(node), lambda: _by_input(node, shift()).sum(axis=_taps(node)) + _bias(b))
+        taps = (1, 2, 3) if kind is CONV2D else 1  # what one output channel sums over
+        bias = m.param("b", type_b, lambda: _by_input(kind, op, wide(w), shift()).sum(axis=taps) + _or_zero(b))
     return _remade(node, x, weight, bias)
 
 
@@ -88,40 +97,29 @@ def _weight_type(node: Node) -> TensorType:
     return TensorType(w.dtype, w.shape[::-1]) if node.kind is MATMUL else w
 
 
-def _bias_type(node: Node) -> TensorType:
-    return TensorType(node.typed.dtype, (node.typed.shape[1],))
-
-
-def _bias(b: Node | None) -> Array:
+def _or_zero(b: Node | None) -> Array:
     return np.zeros(1) if b is None else wide(b)
 
 
-def _taps(node: Node) -> tuple[int, ...]:
-    """The axes of the weights that one output channel sums over."""
-    return (1, 2, 3) if node.kind is CONV2D else (1,)
-
-
-def _by_output(node: Node, gain: Array) -> Array:
+def _by_output(kind: OpDef, op: Any, w: Array, gain: Array) -> Array:
     """The weights times the gain of the output channel they lead to."""
-    w = wide(node.inputs[1])
-    if node.kind is MATMUL:
+    if kind is MATMUL:
         return (w * gain).T
-    if node.kind is not CONV_TRANSPOSE2D:
+    if kind is not CONV_TRANSPOSE2D:
         return w * gain.reshape(-1, *(1,) * (w.ndim - 1))  # axis 0 is O: right for grouped conv too
-    groups, per_group = node.op.groups, w.shape[1]  # [C,O/groups,KH,KW]: the group is the block of input channels
+    groups, per_group = op.groups, w.shape[1]  # [C,O/groups,KH,KW]: the group is the block of input channels
     gains = np.broadcast_to(gain, groups * per_group).reshape(groups, 1, per_group, 1, 1)
     return (w.reshape(groups, -1, *w.shape[1:]) * gains).reshape(w.shape)
 
 
-def _by_input(node: Node, gain: Array) -> Array:
+def _by_input(kind: OpDef, op: Any, w: Array, gain: Array) -> Array:
     """The weights times the gain of the input channel they read."""
-    w = wide(node.inputs[1])
-    if node.kind is MATMUL:
+    if kind is MATMUL:
         return (w * gain[:, None]).T
-    if node.kind is DENSE:
+    if kind is DENSE:
         return w * gain
-    if node.kind is CONV_TRANSPOSE2D:
+    if kind is CONV_TRANSPOSE2D:
         return w * gain.reshape(-1, 1, 1, 1)
-    groups, (c_out, per_group) = node.op.groups, w.shape[:2]
+    groups, (c_out, per_group) = op.groups, w.shape[:2]  # [O,C/groups,KH,KW]: the group is the block of output channels
     gains = np.broadcast_to(gain, groups * per_group).reshape(groups, 1, per_group, 1, 1)
     return (w.reshape(groups, c_out // groups, *w.shape[1:]) * gains).reshape(w.shape)

@@ -8,7 +8,7 @@ import click
 
 from ..compile import TARGETS, compile_network
 from ..load import Request
-from .options import Desk, emit_json, model_options
+from .options import THREADS, Desk, emit_json, model_options
 
 __all__ = ["command"]
 
@@ -19,7 +19,7 @@ __all__ = ["command"]
 @click.option("-t", "--target", type=click.Choice(TARGETS), default="cpu", show_default=True)
 @click.option("-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="Optimization level.")
 @click.option("--opset", type=int, help="Opset of the ONNX file in the artifact.")
-@click.option("--threads", type=click.IntRange(1), help="Threads while checking; default: one a physical core.")
+@click.option("--threads", type=THREADS, help="Threads while checking; default: one a physical core.")
 @click.option("--no-check", is_flag=True, help="Do not run the result against the reference.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random input of the check.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest.")

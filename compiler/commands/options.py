@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..passcheck import PassCheck
 
 __all__ = [
+    "THREADS",
     "Desk",
     "emit_json",
     "model_options",
@@ -32,6 +34,8 @@ __all__ = [
     "steps_of",
 ]
 
+# More threads than a few a processor only wait for each other, and TVM's wait by spinning.
+THREADS = click.IntRange(1, 4 * (os.cpu_count() or 1))
 F = TypeVar("F", bound=Callable[..., Any])
 
 

@@ -20,7 +20,7 @@ from ..images import is_image, save_image
 from ..inputs import random_inputs, read_inputs
 from ..load import Request
 from ..pipelines import optimize
-from .options import Desk, emit_json, model_options
+from .options import THREADS, Desk, emit_json, model_options
 
 __all__ = ["command"]
 
@@ -33,7 +33,7 @@ __all__ = ["command"]
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write results: .npz, or .png for pictures.")
 @click.option("--resize", is_flag=True, help="Scale photographs to the input's size.")
 @click.option("--imagenet", is_flag=True, help="Normalize photographs as common ImageNet checkpoints expect.")
-@click.option("--threads", type=click.IntRange(1), help="Threads; default: one a physical core.")
+@click.option("--threads", type=THREADS, help="Threads; default: one a physical core.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of random inputs.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj

@@ -17,7 +17,7 @@ from ..load import Request
 from ..nodecheck import check_nodes
 from ..pipelines import optimize
 from ..verify import Agreement, Oracle, compare, verify
-from .options import Desk, emit_json, model_options
+from .options import THREADS, Desk, emit_json, model_options
 
 __all__ = ["command"]
 
@@ -31,7 +31,7 @@ __all__ = ["command"]
 @click.option("--input-fill", "fill", type=click.Choice(FILLS), default="uniform", show_default=True, help="How random inputs are drawn.")
 @click.option("--resize", is_flag=True, help="Scale photographs to the input's size.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of random inputs and of the noise.")
-@click.option("--threads", type=click.IntRange(1), help="Threads of the engines.")
+@click.option("--threads", type=THREADS, help="Threads of the engines.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
 def command(

@@ -246,7 +246,8 @@ class TestArtifacts:
         refused(convc("run", bundle), 3, "report.txt")
 
 
-def test_threads_must_be_positive():
-    done = convc("run", "lenet5", "--threads", "0")
+@pytest.mark.parametrize("threads", ["0", "10000", "two"])
+def test_threads_must_be_positive_and_few(threads):
+    done = convc("run", "lenet5", "--threads", threads)
     assert done.code == 2
-    assert "--threads" in done.err
+    assert "Invalid value for '--threads'" in done.err
