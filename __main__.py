@@ -4,9 +4,13 @@ from __future__ import annotations
 
 
 def main() -> None:
-    from .compiler.commands.cli import main as run
-    from .models import ZOO
+    import sys
 
+    try:
+        from .compiler.commands.cli import main as run
+        from .models import ZOO
+    except KeyboardInterrupt:
+        sys.exit(130)
     run(ZOO)
 
 

@@ -86,7 +86,7 @@ def engines_named(names: str) -> list[Engine]:
     Raises: UsageError, with the nearest name, for one that does not exist.
     """
     chosen: list[Engine] = []
-    for name in names.split(","):
+    for name in map(str.strip, names.split(",")):
         if name not in ENGINES:
             near = get_close_matches(name, ENGINES, n=1)
             raise UsageError(f"unknown backend '{name}'; " + (f"did you mean '{near[0]}'?" if near else f"known are {', '.join(ENGINES)}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,8 +16,15 @@ __all__ = ["replace_directory", "write_file"]
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Raises: UsageError where the path cannot be written; what was there before stays."""
+    """Write through links, keep the mode of a file that is there, and write into a pipe or device as it is.
+
+    Raises: UsageError where the path cannot be written; what was there before stays.
+    """
+    path = path.resolve()
     try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)  # /dev/stdout, a FIFO: nothing to replace
+            return
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
         raise _unwritable(path, error) from error
@@ -25,7 +33,7 @@ def write_file(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
         raise _unwritable(path, error) from error

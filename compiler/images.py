@@ -29,14 +29,15 @@ def load_image(path: Path, type_: TensorType, *, resize: bool = False, imagenet:
 
     Raises: InvalidInput for a file that is no image, or one of the wrong channels or, unless `resize`, size.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     if type_.rank != 4:
         raise InvalidInput(f"'{path}' is an image, but the input is {type_}; give an .npz file")
     try:
         with warnings.catch_warnings(), Image.open(path) as opened:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = opened.convert("RGB") if opened.mode == "P" else opened.copy()
+            upright = ImageOps.exif_transpose(opened)
+            picture = upright.convert("RGB") if upright.mode == "P" else upright.copy()
     except FileNotFoundError as error:
         raise InvalidInput(f"there is no file '{path}'") from error
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..ir.binding import match_inputs, specialize
+from ..ir.binding import match_inputs, specialize, usual_sizes
 from ..ir.errors import InvalidInput, UsageError
 from ..ir.graph import Graph
 from ..ir.types import DTYPES, Array
@@ -55,8 +55,8 @@ def read_inputs(graph: Graph, given: Iterable[str], *, resize: bool = False, ima
 
 
 def random_inputs(graph: Graph, seed: int = 0, sizes: Mapping[str, int] | None = None, fill: str = "uniform") -> dict[str, Array]:
-    """Values by `fill`, one of FILLS; integers below 8. A named size without a number is 1."""
-    fixed = specialize(graph, {**dict.fromkeys(graph.symbols, 1), **(sizes or {})})
+    """Values by `fill`, one of FILLS; integers below 8. A named size without a number gets a usual one."""
+    fixed = specialize(graph, {**usual_sizes(graph), **(sizes or {})})
     draws = np.random.default_rng(seed)
     arrays: dict[str, Array] = {}
     for node in fixed.inputs:

@@ -104,6 +104,7 @@ def conv(
     weights: str = "",
 ) -> Value:
     """`c_out` filters. Shapes: x[N,C,H,W] -> [N,c_out,H',W']."""
+    _need_count("filters", c_out)
     (k_rows, k_cols), strides, dilations = pair(kernel), pair(stride), pair(dilation)
     pads = pads_of(pad, x, (k_rows, k_cols), strides, dilations)
     if groups < 1 or x.channels % groups:
@@ -137,6 +138,7 @@ def conv_transpose(
     name: str = "",
 ) -> Value:
     """The adjoint of conv, which grows its input by the stride. Shapes: x[N,C,H,W] -> [N,c_out,H',W']."""
+    _need_count("filters", c_out)
     k_rows, k_cols = pair(kernel)
     if groups < 1 or c_out % groups:
         raise ShapeError(f"{user_line()}: {c_out} filters do not divide into {groups} groups")
@@ -172,6 +174,7 @@ def conv_bn_relu(x: Value, c_out: int, kernel: Size, stride: Size = 1, pad: Padd
 
 def dense(x: Value, features: int, bias: bool = True, name: str = "", weights: str = "") -> Value:
     """A fully connected layer; an image is flattened first. Shapes: x[N,...] -> [N,features]."""
+    _need_count("features", features)
     x = flatten(x) if x.rank != 2 else x
     layer = _layer(x, "fc", name)
     parameters = [x.trace.param(f"{weights or layer}.w", (features, x.channels), "he")]
@@ -251,8 +254,9 @@ def dropout(x: Value, ratio: float = 0.5) -> Value:
 
 
 def concat(*xs: Value, axis: int = 1) -> Value:
-    if not xs:
-        raise ShapeError(f"{user_line()}: concat of nothing")
+    """Values one after another along an axis, given one by one."""
+    if not xs or not all(isinstance(x, Value) for x in xs):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ShapeError(f"{user_line()}: concat takes values, as in concat(a, b, axis=1)")
     return xs[0].trace.emit(CONCAT, Concat(axis), xs)
 
 
@@ -341,6 +345,12 @@ def pads_of(pad: Padding, x: Value, kernel: Pair, strides: Pair, dilations: Pair
 def _pair_of(dims: tuple[Dim, ...]) -> Pair:
     rows, cols = (dim for dim in dims if isinstance(dim, int))
     return rows, cols
+
+
+def _need_count(what: str, count: object) -> None:
+    """Raises: ShapeError unless `count` is a whole number of at least 1."""
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise ShapeError(f"{user_line()}: {what} is {count!r}, expected a whole number of at least 1")
 
 
 def _layer(x: Value, base: str, name: str) -> str:

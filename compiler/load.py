@@ -53,7 +53,8 @@ def load(request: Request, zoo: Mapping[str, ZooEntry]) -> Graph:
 def _load(request: Request, zoo: Mapping[str, ZooEntry]) -> Graph:
     model, shapes = request.model, _pairs("--input", request.inputs, ":")
     if model in zoo:
-        return _trace(zoo[model].network, request, shapes)
+        with _user_code(Path(f"{model} with these options")):
+            return _trace(zoo[model].network, request, shapes)
     path = Path(model)
     file, _, function = model.rpartition(":")
     if file.endswith(".py"):
@@ -111,7 +112,7 @@ def _user_code(path: Path) -> Generator[None]:
         yield
     except ConvcError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         own = (str(path), str(path.resolve()))
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename in own]
         where = f"{path.name}:{lines[-1]}" if lines else path.name

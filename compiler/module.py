@@ -10,6 +10,7 @@ from ..ir.errors import InvalidInput, UsageError
 from ..ir.graph import Graph
 from ..ir.types import DTYPES, Array
 from .artifact import Artifact
+from .compile import TARGETS
 from .engines import ENGINES, Run
 from .pipelines import optimize
 
@@ -47,6 +48,8 @@ def compile(graph: Graph, target: str = "cpu", level: int = 2, threads: int | No
 
     Raises: UsageError for a target other than cpu; `compile_network` writes artifacts for others.
     """
+    if target not in TARGETS:
+        raise UsageError(f"unknown target '{target}'; known are {', '.join(TARGETS)}")
     if target != "cpu":
         raise UsageError(f"target '{target}' cannot be called from memory; write an artifact with `convc compile -t {target}`")
     better, _ = optimize(graph, level)
@@ -55,5 +58,6 @@ def compile(graph: Graph, target: str = "cpu", level: int = 2, threads: int | No
 
 def _cast(array: Array, dtype: str) -> Array:
     wanted = DTYPES.get(dtype)
+    array = np.asarray(array)
     both_float = wanted is not None and np.issubdtype(wanted, np.floating) and np.issubdtype(array.dtype, np.floating)
     return array.astype(wanted) if both_float else array

@@ -80,12 +80,14 @@ class ZooEntry:
     small: Mapping[str, Any]
 
 
-def network(pattern: str = "", /, **inputs: Any) -> Any:
+def network(pattern: Any = "", /, **inputs: Any) -> Any:
     """Decorate a function whose arguments are the inputs: `@network(image="N,3,224,224")`.
 
     With a text first, the network it describes in the course's pattern language:
     `network("[(CONV-RELU)*2-POOL]*3-(FC-RELU)*1-SOFTMAX", image="N,3,32,32", classes=10)`.
     """
+    if callable(pattern):
+        raise UsageError(f"@network needs the inputs of '{pattern.__name__}': write @network(image=\"N,3,224,224\")")
     if pattern:
         from .pattern import pattern_network
 
@@ -101,8 +103,11 @@ def network(pattern: str = "", /, **inputs: Any) -> Any:
     return wrap
 
 
-def _input_type(name: str, given: str | TensorType) -> TensorType:
+def _input_type(name: str, given: str | TensorType | tuple[int, ...]) -> TensorType:
+    """The type of an input from `"N,3,224,224"` or (1, 3, 224, 224)."""
     try:
+        if isinstance(given, tuple):
+            return TensorType("f32", given)
         return given if isinstance(given, TensorType) else parse_type(given)
     except InvalidModel as error:
         raise UsageError(f"input '{name}': {error}") from None

@@ -42,8 +42,10 @@ def noise_level(
             return None
         scale = abs(value) if node.kind.magnitude is None else node.kind.magnitude(node.op, *operands)
         roundings = node.kind.roundings(node.op, tuple(operand.typed for operand in node.inputs), node.typed)
-        share = SUM if isinstance(roundings, int) and roundings >= LONG else SINGLE
-        return value + unit * share * scale * draws.standard_normal(value.shape)
+        if not isinstance(roundings, int) or roundings < LONG:
+            return value + unit * SINGLE * scale * draws.standard_normal(value.shape)
+        drift = SINGLE * np.sqrt(roundings / 3) * abs(value)  # terms of one sign: the partial sums grow with the sum
+        return value + unit * np.hypot(SUM * scale, drift) * draws.standard_normal(value.shape)
 
     squares = {name: np.zeros_like(value, dtype=np.float64) for name, value in exact.items()}
     for _ in range(runs):

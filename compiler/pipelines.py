@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..ir.errors import UsageError
 from ..ir.graph import Graph
 from ..passes.manager import Stage, Step, run_passes
 
@@ -40,6 +41,8 @@ LEVELS: tuple[tuple[Step, ...], ...] = (O0, O1, O2, O3)
 def optimize(graph: Graph, level: int = 2, limits: Mapping[str, int] | None = None) -> tuple[Graph, list[Stage]]:
     """Run a pipeline; returns the improved graph and the trace of its passes.
 
-    Raises: InvalidModel, naming the pass, if one breaks the graph.
+    Raises: UsageError for a level that is not there; InvalidModel, naming the pass, if one breaks the graph.
     """
+    if level not in range(len(LEVELS)):
+        raise UsageError(f"there is no level {level}; choose 0 to {len(LEVELS) - 1}")
     return run_passes(graph, LEVELS[level], limits)

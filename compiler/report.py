@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from difflib import unified_diff
 from typing import Any
 
+from ..ir.binding import usual_sizes
 from ..ir.graph import Graph
 from ..ir.printer import print_graph
 from ..passes.cost import graph_cost
@@ -28,7 +29,7 @@ def count(number: int) -> str:
 def stage_line(before: Graph, stage: Stage) -> str:
     """One pass in one line: rewrites, ops gone and come, multiply-adds, parameters, time."""
     changes = _changes(before, stage.graph)
-    was, now = graph_cost(before), graph_cost(stage.graph)
+    was, now = graph_cost(before, usual_sizes(before)), graph_cost(stage.graph, usual_sizes(stage.graph))
     macs = f"{count(was.macs)} -> {count(now.macs)}" if was.macs != now.macs else count(now.macs)
     params = f"{was.params:,} -> {now.params:,}" if was.params != now.params else f"{now.params:,}"
     rewrites = f"{len(stage.rewrites)} rewrites" if len(stage.rewrites) != 1 else "1 rewrite"
@@ -44,7 +45,7 @@ def graph_diff(before: Graph, after: Graph, context: int = 2) -> list[str]:
 
 def compile_report(graph: Graph, better: Graph, trace: Sequence[Stage], built: Mapping[str, Any], agreements: Sequence[Agreement]) -> str:
     """The report.txt of an artifact."""
-    cost = graph_cost(better)
+    cost = graph_cost(better, usual_sizes(better))
     lines = [
         f"@{graph.name} for {built['kind']} ({built['tvm']})",
         f"{cost.macs:,} multiply-adds, {cost.params:,} parameters, {cost.weight_bytes:,} bytes of weights",

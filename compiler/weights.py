@@ -61,8 +61,9 @@ def bind_weights(graph: Graph, arrays: Mapping[str, Array], source: str) -> Grap
         if name in arrays and not _fits(arrays[name], node.typed)
     ]
     if missing or extra or wrong:
-        parts = [_listed("missing", missing), _listed("unknown", extra), _listed("mis-shaped", wrong)]
-        raise InvalidInput(f"'{source}' does not fit @{graph.name}: {'; '.join(part for part in parts if part)}")
+        hint = "; it may belong to another form of this network, such as an artifact's model.cir" if len(missing) == len(params) else ""
+        parts = [_listed("missing", missing), _listed("unknown", extra), _listed("of another shape or type", wrong)]
+        raise InvalidInput(f"'{source}' does not fit @{graph.name}: {'; '.join(part for part in parts if part)}{hint}")
 
     def bound(node: Node, operands: tuple[Node, ...]) -> Node:
         if node.kind is not PARAM:

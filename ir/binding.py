@@ -6,12 +6,40 @@ from collections.abc import Mapping
 from typing import Any
 
 from .dims import Dim, evaluate
-from .errors import InvalidInput
+from .errors import InvalidInput, InvalidModel
 from .graph import Graph, Node
 from .ops.shape import Reshape
 from .types import DTYPES, Array, TensorType
+from .verifier import verify_graph
 
-__all__ = ["match_inputs", "sizes_of", "specialize"]
+__all__ = ["batch_names", "match_inputs", "sizes_of", "specialize", "usual_sizes"]
+
+USUAL = (32, 64, 128, 224, 256, 512, 1024)  # tried in turn for rows and columns that have only a name
+
+
+def batch_names(graph: Graph) -> set[str]:
+    """Named sizes that stand alone as the first axis of an input."""
+    first = (node.typed.shape[0] for node in graph.inputs if node.typed.rank)
+    return {name for name in map(_alone, first) if name is not None}
+
+
+def usual_sizes(graph: Graph) -> dict[str, int]:
+    """A number for every named size: 1 for a batch, for others the first of USUAL at which every layer fits.
+
+    Raises: InvalidModel if none does.
+    """
+    batch = batch_names(graph)
+    others = [name for name in graph.symbols if name not in batch]
+    sizes = dict.fromkeys(batch, 1)
+    for size in USUAL if others else (1,):
+        sizes |= dict.fromkeys(others, size)
+        try:
+            verify_graph(specialize(graph, sizes))
+        except InvalidModel as error:
+            complaint = error
+            continue
+        return sizes
+    raise InvalidModel(f"no usual size of {', '.join(others)} fits every layer; {complaint}")  # pyright: ignore[reportPossiblyUnboundVariable]
 
 
 def specialize(graph: Graph, sizes: Mapping[str, int]) -> Graph:
@@ -45,11 +73,17 @@ def match_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, int]:
         have = arrays[node.name]
         if have.dtype != DTYPES[node.typed.dtype]:
             raise InvalidInput(f"input '{node.name}' is {have.dtype}, expected {node.typed.dtype}")
-    return sizes_of({node.name: node.typed for node in graph.inputs}, {name: a.shape for name, a in arrays.items()})
+    sizes = sizes_of({node.name: node.typed for node in graph.inputs}, {name: a.shape for name, a in arrays.items()})
+    if set(sizes) - batch_names(graph):  # a picture may be too small for a layer deep inside
+        try:
+            verify_graph(specialize(graph, sizes))
+        except InvalidModel as error:
+            raise InvalidInput(f"the network does not work with {', '.join(f'{k}={v}' for k, v in sizes.items())}: {error}") from None
+    return sizes
 
 
 def sizes_of(types: Mapping[str, TensorType], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """Solve for the named sizes, each of which some dimension names alone.
+    """Solve for the named sizes, each of of which some dimension is a multiple.
 
     Raises: InvalidInput for a shape that does not fit, naming the input and both shapes.
     """
@@ -58,8 +92,8 @@ def sizes_of(types: Mapping[str, TensorType], shapes: Mapping[str, tuple[int, ..
         if len(shapes[name]) != type_.rank:
             raise InvalidInput(f"input '{name}' has shape {list(shapes[name])}, expected {type_}")
         for dim, size in zip(type_.shape, shapes[name], strict=True):
-            if (alone := _alone(dim)) is not None:
-                sizes.setdefault(alone, size)
+            if (multiple := _multiple(dim)) is not None and size % multiple[1] == 0:
+                sizes.setdefault(multiple[0], size // multiple[1])
     for name, type_ in types.items():
         wanted = type_.with_sizes(sizes)
         if wanted.shape != shapes[name] or min(shapes[name], default=1) < 1:
@@ -70,7 +104,13 @@ def sizes_of(types: Mapping[str, TensorType], shapes: Mapping[str, tuple[int, ..
 
 def _alone(dim: Dim) -> str | None:
     """The name, where a dimension is one."""
+    multiple = _multiple(dim)
+    return multiple[0] if multiple is not None and multiple[1] == 1 else None
+
+
+def _multiple(dim: Dim) -> tuple[str, int] | None:
+    """(name, factor) of a dimension such as `N` or `32*H`."""
     if isinstance(dim, int) or len(dim.terms) != 1:
         return None
-    (monomial, coefficient), *_ = dim.terms
-    return monomial[0] if coefficient == 1 and len(monomial) == 1 and isinstance(monomial[0], str) else None
+    (monomial, factor), *_ = dim.terms
+    return (monomial[0], factor) if factor > 0 and len(monomial) == 1 and isinstance(monomial[0], str) else None

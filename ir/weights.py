@@ -89,6 +89,11 @@ class Weights:
     def is_given(self) -> bool:
         return self.recipe.init == "given"
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether the values came as an array, from a file or from the user, and not by a computation that can be repeated."""
+        return self.is_given and self.compute is None
+
     def array(self) -> Array:
         if not self._made:
             self._made.append(self.drawn())

@@ -34,9 +34,10 @@ def into_avg_pool(m: Match) -> Node | None:
 
 
 def into_max_pool(m: Match) -> Node | None:
-    """A pool's own padding never wins; a border that is nowhere above the image never wins either."""
-    border = _border(m["pad"])
-    if border is None or not m["pad"].op.value <= _least(m["x"]):
+    """A pool's own padding is -inf. A border that is nowhere above the image never wins either, but with
+    dilations all taps may lie in it."""
+    border, value = _border(m["pad"]), m["pad"].op.value
+    if border is None or not value <= _least(m["x"]) or (value > -math.inf and m.root.op.dilations != (1, 1)):
         return None
     return _padded(m, _sum(border, m.root.op.pads)) if _fits_pool(m.root, border) else None
 

@@ -7,7 +7,7 @@ looks for a better plan or a proof that there is none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,7 +15,7 @@ from ..ir.errors import UsageError
 from ..ir.graph import Graph, Node
 from .liveness import Buffer, How, liveness
 from .memory_exact import MAX_SPANS, improve
-from .memory_greedy import ORDERS, Span, arena_of, first_fit, highest_load, overlaps, place
+from .memory_greedy import ORDERS, Span, arena_of, first_fit, highest_load, overlaps, place, place_by_blame
 
 __all__ = ["MemoryPlan", "Slot", "plan_memory"]
 
@@ -87,16 +87,12 @@ def plan_memory(graph: Graph, sizes: Mapping[str, int] | None = None, alignment:
 
 def _arrange(spans: list[Span], bound: int) -> tuple[list[int], str]:
     """Offsets, and how they were found."""
-    best, why = first_fit(spans), "first fit"
-    neighbours = overlaps(spans, MAX_PAIRS)
-    for name, order in ORDERS.items():
-        if neighbours is None or arena_of(spans, best) == bound:
-            break
-        offsets = place(spans, neighbours, order(spans))
-        if arena_of(spans, offsets) < arena_of(spans, best):
-            best, why = offsets, f"greedy by {name}"
-    if arena_of(spans, best) == bound:
-        return best, why
+    best, why = [0] * len(spans), ""
+    for name, offsets in _greedy(spans, bound):
+        if not why or arena_of(spans, offsets) < arena_of(spans, best):
+            best, why = offsets, name
+        if arena_of(spans, best) == bound:
+            return best, why
     if len(spans) > MAX_SPANS:
         return best, f"{why}; {len(spans)} buffers are more than the {MAX_SPANS} of the exact search"
     better, proven = improve(spans, best, bound)
@@ -104,7 +100,15 @@ def _arrange(spans: list[Span], bound: int) -> tuple[list[int], str]:
         best, why = better, "exact search"
     if arena_of(spans, best) == bound:
         return best, why
-    return (
-        best,
-        f"{why}; proven the least there is" if proven else f"{why}; the exact search ran out of work before it found or excluded less",
-    )
+    return best, f"{why}; {'proven the least there is' if proven else 'the exact search stopped before it found or excluded less'}"
+
+
+def _greedy(spans: list[Span], bound: int) -> Iterator[tuple[str, list[int]]]:
+    """Ever slower ways to offsets."""
+    yield "first fit", first_fit(spans)
+    neighbours = overlaps(spans, MAX_PAIRS)
+    if neighbours is None:
+        return
+    for name, order in ORDERS.items():
+        yield f"greedy by {name}", place(spans, neighbours, order(spans))
+    yield "greedy by blame", place_by_blame(spans, neighbours, ORDERS["breadth"](spans), bound)

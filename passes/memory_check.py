@@ -94,5 +94,5 @@ def _check_place(plan: MemoryPlan, node: Node, region: Region) -> None:
             raise InvalidModel(f"{node.where} is a view of %{operand.name} but lies elsewhere")
     elif node not in plan.offsets:
         raise InvalidModel(f"{node.where} has no place in the arena")
-    if region[0] < 0 or region[0] % plan.alignment or region[1] > plan.arena and node in plan.offsets:
+    if region[0] < 0 or region[0] % plan.alignment or (region[1] > plan.arena and node in plan.offsets):
         raise InvalidModel(f"{node.where} lies at bytes {region[0]} to {region[1]} of an arena of {plan.arena}, alignment {plan.alignment}")

@@ -11,7 +11,10 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["ORDERS", "Span", "arena_of", "first_fit", "highest_load", "overlaps", "place"]
+__all__ = ["ORDERS", "Span", "arena_of", "first_fit", "highest_load", "overlaps", "place", "place_by_blame"]
+
+MAX_ROUNDS = 100
+MAX_PLACED = 5_000_000  # neighbours looked at in all rounds: about two seconds
 
 
 class Span(NamedTuple):
@@ -81,6 +84,26 @@ def place(
             below = max(below, end)
         offsets[i] = best if best >= 0 else below
     return offsets
+
+
+def place_by_blame(spans: Sequence[Span], neighbours: Sequence[Sequence[int]], order: Sequence[int], bound: int) -> list[int]:
+    """The best of many rounds: spans that end above `bound` are put down earlier next time, the more the higher they end.
+
+    Source: Joslin & Clements 1999, Squeaky Wheel Optimization, JAIR 10.
+    """
+    rank = {i: at for at, i in enumerate(order)}
+    stride = max(1, len(spans) // 10)
+    best: list[int] = []
+    for _ in range(min(MAX_ROUNDS, MAX_PLACED // (1 + sum(map(len, neighbours))))):
+        offsets = place(spans, neighbours, sorted(rank, key=rank.__getitem__))
+        if not best or arena_of(spans, offsets) < arena_of(spans, best):
+            best = offsets
+        over = [(i, offset + spans[i].size - bound) for i, offset in enumerate(offsets) if offset + spans[i].size > bound]
+        if not over:
+            break
+        for i, excess in over:
+            rank[i] -= stride + stride * excess // bound
+    return best or place(spans, neighbours, order)
 
 
 def first_fit(spans: Sequence[Span]) -> list[int]:

@@ -1,7 +1,7 @@
 """pool-before-relu: a rising function of the greatest value instead of the greatest value of the function.
 
 max(f(a), f(b)) = f(max(a, b)) where f never falls, so f is computed on what the pool leaves: a quarter for 2x2
-windows. Padding changes nothing: it never wins, and no window holds padding alone.
+windows. Padding changes nothing: it never wins, and no window without holes holds padding alone.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ def swap(m: Match) -> Node | None:
     pool = m.root
     if pool.kind is MAX_POOL and pool.op.strides == (1, 1):
         return None  # as many values after the pool as before it
+    if pool.kind is MAX_POOL and any(pool.op.pads) and pool.op.dilations != (1, 1):
+        return None  # all taps may lie in the padding: the pool makes -inf of it, and relu then 0
     functions: list[Node] = []
     x = pool.inputs[0]
     while x.kind in RISING and RISING[x.kind](x.op) and m.uses(x) == 1:  # another reader needs every value

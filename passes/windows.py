@@ -9,7 +9,7 @@ from ..ir.ops.conv import CONV2D
 from ..ir.ops.pool import AVG_POOL, MAX_POOL
 from ..ir.ops.window import dilated, unread
 
-__all__ = ["Leftover", "leftover", "leftovers"]
+__all__ = ["Leftover", "leftover", "leftovers", "surprises"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +54,8 @@ def leftover(node: Node) -> list[Leftover]:
 def leftovers(graph: Graph) -> list[Leftover]:
     """Every axis of every window in the graph that does not fit."""
     return [found for node in graph.ops for found in leftover(node)]
+
+
+def surprises(graph: Graph) -> list[Leftover]:
+    """Those that lose elements of the input nobody meant to skip: a stride over the kernel skips on purpose."""
+    return [found for found in leftovers(graph) if found.unread and found.kernel >= found.stride]

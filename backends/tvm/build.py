@@ -109,6 +109,8 @@ def _compile(graph: Graph, compiled: Callable[[Any], Any]) -> Any:
     try:
         return compiled(module)
     except Exception as error:  # TVM raises many kinds, and none names an op
+        if "KeyboardInterrupt" in str(error):  # it wraps that one too
+            raise KeyboardInterrupt from error
         culprit = _culprit(graph, compiled)
         where = culprit.where if culprit else f"graph @{graph.name}"
         raise UnsupportedOp(f"{where} cannot be compiled by TVM: {reason(error)}") from error

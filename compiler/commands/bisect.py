@@ -21,7 +21,7 @@ __all__ = ["command"]
 @model_options
 @pass_options
 @click.option("-i", "--inputs", "files", multiple=True, help="A photograph or .npz file; default: random values.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of random inputs.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of random inputs.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
 def command(desk: Desk, request: Request, files: tuple[str, ...], seed: int, as_json: bool, **passes: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any
 
 import click
 
@@ -60,5 +59,4 @@ def main(zoo: Mapping[str, ZooEntry]) -> None:
         """The CNN compiler that shows its work."""
         ctx.obj = Desk(zoo, -1 if quiet else verbose)
 
-    group: Any = convc
-    run_request(lambda: group.main(prog_name="convc", standalone_mode=False) or 0)
+    run_request(convc)

@@ -21,7 +21,7 @@ __all__ = ["command"]
 @click.option("--opset", type=int, help="Opset of the ONNX file in the artifact.")
 @click.option("--threads", type=THREADS, help="Threads while checking; default: one a physical core.")
 @click.option("--no-check", is_flag=True, help="Do not run the result against the reference.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random input of the check.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random input of the check.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
 @click.pass_obj
 def command(

@@ -13,7 +13,7 @@ from ...ir.printer import print_graph
 from ...passes.manager import Stage
 from ..load import Request
 from ..report import graph_diff, stage_line
-from .options import Desk, emit_json, model_options, pass_options, run_pipeline
+from .options import Desk, emit_json, model_options, pass_options, print_table, run_pipeline
 
 __all__ = ["command"]
 
@@ -25,7 +25,7 @@ COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 @pass_options
 @click.option("--diff", is_flag=True, help="Show what each pass changed, line by line.")
 @click.option("--context", type=click.IntRange(0), default=2, show_default=True, help="Unchanged lines around each change.")
-@click.option("--ir", is_flag=True, help="Print the final graph.")
+@click.option("--ir", is_flag=True, help="Print the final graph and nothing else: IR text that `convc opt` reads.")
 @click.option("--list-passes", is_flag=True, help="Print the pipeline with its reasons and stop.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
@@ -34,8 +34,13 @@ def command(desk: Desk, request: Request, diff: bool, context: int, ir: bool, li
     original = desk.load(request)
     graph, trace = run_pipeline(desk, original, passes)
     if list_passes:
-        for stage in trace:
-            click.echo(f"{stage.name:16} {stage.why}")
+        if as_json:
+            emit_json([{"pass": stage.name, "why": stage.why} for stage in trace])
+        else:
+            print_table([(stage.name, stage.why) for stage in trace])
+        return
+    if ir:  # the text alone, for `convc opt` and for files
+        click.echo(print_graph(graph), nl=False)
         return
     if as_json:
         emit_json([_record(stage) for stage in trace])
@@ -50,8 +55,6 @@ def command(desk: Desk, request: Request, diff: bool, context: int, ir: bool, li
         if diff:
             _print_diff(before, stage, context)
         before = stage.graph
-    if ir:
-        click.echo(print_graph(graph), nl=False)
 
 
 def _print_diff(before: Graph, stage: Stage, context: int) -> None:

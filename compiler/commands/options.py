@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ...ir.errors import UsageError
+from ...ir.errors import ConvcError, UsageError
 from ...ir.graph import Graph
 from ...passes.manager import Stage, Step, run_passes, select
 from ..load import Request, load
@@ -130,7 +131,10 @@ def run_pipeline(desk: Desk, graph: Graph, options: Mapping[str, Any]) -> tuple[
     Raises: Mismatch, a reproducer written, where --verify-each finds a pass that changes the results.
     """
     from ...ir.printer import print_graph
+    from ...passes.manager import known_pass
 
+    for name in options["print_ir_after"]:
+        known_pass(name)
     check = _pass_check(graph) if options["verify_each"] else None
     better, trace = run_passes(graph, steps_of(options), _limits(options["max_rewrites"]), check=check)
     _dump(graph, trace, options["dump_dir"])
@@ -168,26 +172,30 @@ def _dump(graph: Graph, trace: Sequence[Stage], folder: Path | None) -> None:
         write_file(folder / f"{number:02}-{name}.cir", print_graph(made, origins=True).encode())
 
 
-def run_request(command: Callable[[], int]) -> None:
+def run_request(command: click.Group) -> None:
     """Run `command` as a process: refusals are one sentence on stderr and their exit code."""
-    from ...ir.errors import ConvcError
-
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that what is half-written is taken away
     try:
-        sys.exit(command())
+        with command.make_context("convc", sys.argv[1:]) as context:
+            command.invoke(context)
+        sys.stdout.flush()
     except ConvcError as error:
         click.echo(f"convc: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("convc: interrupted", err=True)
         sys.exit(130)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone; nobody is left to tell
-        sys.exit(0)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; nobody is left to tell
+    except OSError as error:
+        click.echo(f"convc: cannot write the results: {error.strerror}", err=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(2)
 
 
 def _limits(texts: tuple[str, ...]) -> dict[str, int]:

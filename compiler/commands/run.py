@@ -34,7 +34,7 @@ __all__ = ["command"]
 @click.option("--resize", is_flag=True, help="Scale photographs to the input's size.")
 @click.option("--imagenet", is_flag=True, help="Normalize photographs as common ImageNet checkpoints expect.")
 @click.option("--threads", type=THREADS, help="Threads; default: one a physical core.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of random inputs.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of random inputs.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
 def command(

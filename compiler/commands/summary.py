@@ -8,10 +8,13 @@ from dataclasses import asdict, dataclass
 
 import click
 
+from ...ir.binding import batch_names
 from ...ir.dims import Dim, evaluate
+from ...ir.errors import UsageError
 from ...ir.graph import Graph, Node
+from ...ir.ops.norm import BATCH_NORM
 from ...passes.cost import graph_cost, node_cost
-from ...passes.windows import leftovers
+from ...passes.windows import surprises
 from ..load import Request
 from ..pipelines import optimize
 from ..report import count
@@ -47,38 +50,73 @@ class Line:
 def command(desk: Desk, request: Request, level: int, every: bool, as_json: bool) -> None:
     """Print a line per layer of MODEL: output, memory, parameters, multiply-adds, and totals.
 
-    Everything is per image: a named batch counts as 1. No weights are made.
+    Everything is per image, whatever the batch. No weights are made.
     """
     graph, _ = optimize(desk.load(request), level)
-    sizes = dict.fromkeys(graph.symbols, 1)
-    lines = [_line(node, graph, sizes) for node in (*graph.inputs, *graph.ops)]
+    sizes = dict.fromkeys(batch_names(graph), 1)
+    open_ = [name for name in graph.symbols if name not in sizes]
+    if open_:
+        raise UsageError(f"the size {open_[0]} has no number, so nothing can be counted; give one, such as {_example(graph)}")
+    images = _images(graph)
+    lines = [_line(node, graph, sizes, images) for node in (*graph.inputs, *graph.ops)]
     if not every:
         hidden = {node.name for node in graph.ops if node.kind.name in IN_PLACE and not any(_params(node, graph))}
         lines = [line for line in lines if line.name not in hidden]
     if as_json:
-        emit_json({"layers": [asdict(line) for line in lines], "totals": asdict(graph_cost(graph, sizes))})
+        emit_json({"layers": [asdict(line) for line in lines], "totals": _totals(lines, graph, sizes, images)})
         return
-    _print(lines, graph, sizes)
-    for found in leftovers(graph):
-        desk.say(f"note: {found}", level=0 if found.unread else 1)
+    _print(lines, _totals(lines, graph, sizes, images))
+    for found in surprises(graph):
+        desk.say(f"note: {found}")
 
 
-def _print(lines: list[Line], graph: Graph, sizes: Mapping[str, int]) -> None:
+def _example(graph: Graph) -> str:
+    """--input with a number for every open size."""
+    keep = batch_names(graph)
+    node = next(node for node in graph.inputs if set(node.typed.symbols) - keep)
+    return f"--input {node.name}:{','.join(str(d) if isinstance(d, int) or str(d) in keep else '224' for d in node.typed.shape)}"
+
+
+def _images(graph: Graph) -> int:
+    """The batch where it is a number that all inputs share, else 1."""
+    batches = {node.typed.shape[0] for node in graph.inputs if node.typed.rank > 1}
+    batch = batches.pop() if len(batches) == 1 else 1
+    return batch if isinstance(batch, int) else 1
+
+
+def _totals(lines: list[Line], graph: Graph, sizes: Mapping[str, int], images: int) -> dict[str, int]:
+    """Sums of the lines and of the graph, per image where that makes a difference."""
+    cost = graph_cost(graph, sizes)
+    statistics = {stat for node in graph.ops if node.kind is BATCH_NORM for stat in node.inputs[3:]}
+    return {
+        "memory": sum(line.memory for line in lines),
+        "weights": sum(line.weights for line in lines),
+        "biases": sum(line.biases for line in lines),
+        "params": cost.params,
+        "trainable": cost.params - sum(_number(node.typed.shape) for node in statistics),
+        "weight_bytes": cost.weight_bytes,
+        "macs": cost.macs // images,
+        "flops": cost.flops // images,
+    }
+
+
+def _print(lines: list[Line], totals: Mapping[str, int]) -> None:
     """Columns as in the course: CONV3-64, [224x224x64], memory: 224*224*64=3.2M, params: (3*3*3)*64 = 1,728."""
     rows = [
         (f"{x.layer}:", x.output, f"memory: {x.memory_text}", f"params: {x.weights_text}", f"{count(x.macs)} MACs", x.name) for x in lines
     ]
     print_table(rows)
-    memory, weights, biases = (sum(getattr(line, field) for line in lines) for field in ("memory", "weights", "biases"))
-    cost = graph_cost(graph, sizes)
-    size = f"{memory * 4 / 2**20:.1f} MiB" if memory * 4 >= 2**20 else f"{memory * 4 / 2**10:.1f} KiB"
-    click.echo(f"TOTAL memory: {memory:,} values * 4 bytes = {size} / image")
-    click.echo(f"TOTAL params: {weights:,} weights + {biases:,} biases and statistics = {cost.params:,} ({cost.weight_bytes / 1e6:.1f} MB)")
-    click.echo(f"TOTAL work:   {cost.macs:,} multiply-adds, {cost.flops:,} FLOPs / image")
+    size = f"{totals['memory'] * 4 / 2**20:.1f} MiB" if totals["memory"] * 4 >= 2**20 else f"{totals['memory'] * 4 / 2**10:.1f} KiB"
+    stored = f"{totals['weight_bytes'] / 2**20:.1f} MiB" if totals["weight_bytes"] >= 2**20 else f"{totals['weight_bytes'] / 2**10:.1f} KiB"
+    trainable = f", {totals['trainable']:,} of them trainable" if totals["trainable"] != totals["params"] else ""
+    click.echo(f"TOTAL memory: {totals['memory']:,} values * 4 bytes = {size} / image")
+    click.echo(f"TOTAL params: {totals['weights']:,} weights + {totals['biases']:,} others = {totals['params']:,} ({stored}){trainable}")
+    click.echo(f"TOTAL work:   {totals['macs']:,} multiply-adds, {totals['flops']:,} FLOPs / image")
 
 
-def _line(node: Node, graph: Graph, sizes: Mapping[str, int]) -> Line:
+def _line(node: Node, graph: Graph, sizes: Mapping[str, int], images: int) -> Line:
     shape = tuple(evaluate(dim, sizes) for dim in node.typed.shape)
+    shape = (1, *shape[1:]) if shape and shape[0] == images else shape
     memory = 0 if node.kind.name in IN_PLACE else _number(shape)
     params = _params(node, graph)
     weights = [p for p in params if p.typed.rank > 1]
@@ -89,9 +127,9 @@ def _line(node: Node, graph: Graph, sizes: Mapping[str, int]) -> Line:
         memory=memory,
         memory_text=_memory(shape, memory) if memory else "in place",
         weights=sum(_number(p.typed.shape) for p in weights),
-        weights_text=" + ".join(_weights(node, p) for p in weights) or "0",
+        weights_text=" + ".join(_weights(node, p) for p in weights) or _statistics(params),
         biases=sum(_number(p.typed.shape) for p in params if p.typed.rank <= 1),
-        macs=_number((node_cost(node, sizes).macs,)),
+        macs=_number((node_cost(node, sizes).macs,)) // images,
     )
 
 
@@ -106,7 +144,8 @@ def _label(node: Node) -> str:
         case "conv2d" | "conv_transpose2d":
             rows, cols = node.inputs[1].typed.concrete()[2:]
             kernel = f"{rows}" if rows == cols else f"{rows}x{cols}"
-            stride = f"/{node.op.strides[0]}" if node.op.strides != (1, 1) else ""
+            stride = f"/{node.op.strides[0]}" if node.op.strides[0] == node.op.strides[1] != 1 else ""
+            stride = stride or (f"/{node.op.strides[0]}x{node.op.strides[1]}" if node.op.strides != (1, 1) else "")
             groups = f" g{node.op.groups}" if node.op.groups > 1 else ""
             return f"{'CONV' if node.kind.name == 'conv2d' else 'UPCONV'}{kernel}-{node.typed.shape[1]}{stride}{groups}"
         case "max_pool" | "avg_pool":
@@ -143,6 +182,12 @@ def _weights(node: Node, param: Node) -> str:
         image = f"{flat[2]}*{flat[3]}*{flat[1]}" if len(flat) == 4 and flat[2:] != (1, 1) else str(shape[1])
         return f"{image}*{shape[0]} = {total:,}"
     return f"{'*'.join(map(str, shape))} = {total:,}"
+
+
+def _statistics(params: list[Node]) -> str:
+    """Batch norm's scale, shift, mean and variance, or whatever else has one axis."""
+    total = sum(_number(p.typed.shape) for p in params)
+    return f"{len(params)}*{total // len(params)} = {total:,}" if total else "0"
 
 
 def _number(shape: tuple[Dim, ...]) -> int:

@@ -30,7 +30,7 @@ __all__ = ["command"]
 @click.option("--nodes", is_flag=True, help="Also hold every intermediate value to its local rounding bound.")
 @click.option("--input-fill", "fill", type=click.Choice(FILLS), default="uniform", show_default=True, help="How random inputs are drawn.")
 @click.option("--resize", is_flag=True, help="Scale photographs to the input's size.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of random inputs and of the noise.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of random inputs and of the noise.")
 @click.option("--threads", type=THREADS, help="Threads of the engines.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj

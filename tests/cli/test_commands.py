@@ -77,14 +77,14 @@ def test_inspect_shows_what_each_pass_did():
     assert "    +  %bn1 = conv2d(%image, %bn1.w, %bn1.b) {strides=[2,2], pads=[3,3,3,3]} : f32[N,64,112,112]" in out
     stages = json.loads(convc("inspect", "resnet18", "--json").out)
     assert [stage["pass"] for stage in stages][-1] == "eliminate-dead"
-    assert len(stages[3]["rewrites"]) == 20
+    assert len(next(stage for stage in stages if stage["pass"] == "fuse-conv-bn")["rewrites"]) == 20
 
 
 def test_inspect_can_stop_and_skip():
     out = convc("inspect", "resnet18", "--max-rewrites", "fuse-conv-bn=3").out
     assert "fuse-conv-bn: 3 rewrites" in out
-    assert "fuse-conv-bn" not in convc("inspect", "resnet18", "--skip", "fuse-conv-bn").out
-    assert "eliminate-dead   last:" in convc("inspect", "resnet18", "--list-passes").out
+    assert "fuse-conv-bn: " not in convc("inspect", "resnet18", "--skip", "fuse-conv-bn").out
+    assert "eliminate-dead  last:" in convc("inspect", "resnet18", "--list-passes").out
 
 
 def test_opt_is_text_in_text_out():

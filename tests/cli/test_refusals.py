@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -187,7 +189,7 @@ class TestWeights:
         ("arrays", "words"),
         [
             ({"w": np.full((3, 4), np.nan, np.float32)}, ("%w = param", "12 of 12 weights are NaN or infinite")),
-            ({"w": np.zeros((4, 3), np.float32)}, ("mis-shaped w is [4, 3] float32, expected f32[3,4]",)),
+            ({"w": np.zeros((4, 3), np.float32)}, ("of another shape or type w is [4, 3] float32, expected f32[3,4]",)),
             ({"v": np.zeros((3, 4), np.float32)}, ("missing w", "unknown v")),
         ],
     )
@@ -251,3 +253,71 @@ def test_threads_must_be_positive_and_few(threads):
     done = convc("run", "lenet5", "--threads", threads)
     assert done.code == 2
     assert "Invalid value for '--threads'" in done.err
+
+
+class TestWhereResultsGo:
+    def test_a_pipe_stays_a_pipe_and_a_link_a_link(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+        assert convc("export", "shared", "-o", tmp_path / "pipe").code == 0
+        assert os.read(reader, 100)
+        assert (tmp_path / "pipe").is_fifo()
+        (tmp_path / "real.onnx").write_text("old")
+        (tmp_path / "real.onnx").chmod(0o600)
+        (tmp_path / "link.onnx").symlink_to("real.onnx")
+        assert convc("export", "shared", "-o", tmp_path / "link.onnx").code == 0
+        assert (tmp_path / "link.onnx").is_symlink()
+        assert (tmp_path / "real.onnx").read_bytes() != b"old"
+        assert (tmp_path / "real.onnx").stat().st_mode & 0o777 == 0o600
+
+    def test_a_full_disk_is_said_in_one_sentence(self):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([sys.executable, "-m", "convc", "models"], stdout=full, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 2
+        assert done.stderr == "convc: cannot write the results: No space left on device\n"
+
+    def test_a_reader_that_goes_away_is_no_failure(self):
+        done = subprocess.run(
+            f"set -o pipefail; {sys.executable} -m convc summary resnet152 | head -1",
+            shell=True,
+            executable="/bin/bash",
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+class TestNamedSizes:
+    def test_summary_wants_numbers(self):
+        refused(convc("summary", "resnet18", "--input", "image:N,3,H,W"), 2, "the size H has no number", "--input image:N,3,224,224")
+
+    def test_the_check_of_compile_takes_a_size_that_fits(self, tmp_path):
+        done = convc("compile", "resnet20", "--input", "image:N,3,H,W", "-o", tmp_path / "net")
+        assert done.code == 0, done.err
+        np.savez(tmp_path / "tiny.npz", image=np.zeros((1, 3, 40, 24), np.float32))
+        assert convc("run", tmp_path / "net", "-i", tmp_path / "tiny.npz").code == 0
+
+    @pytest.mark.parametrize("backend", ["tvm", "onnx", "reference"])
+    def test_a_picture_too_small_for_a_layer_is_refused_by_every_backend(self, tmp_path, backend):
+        np.savez(tmp_path / "tiny.npz", image=np.zeros((1, 3, 2, 2), np.float32))
+        done = convc("run", "googlenet", "--input", "image:N,3,H,W", "-i", tmp_path / "tiny.npz", "--backend", backend)
+        refused(done, 3, "the network does not work with N=1, H=2, W=2", "larger than its padded input")
+
+    def test_a_batch_in_numbers_is_still_counted_per_image(self):
+        whole = convc("summary", "resnet18", "--input", "image:4,3,224,224").out
+        assert whole == convc("summary", "resnet18").out
+
+
+@pytest.mark.parametrize("size", [64, 224])
+def test_long_sums_of_one_sign_are_no_mismatch(tmp_path, size):
+    """A float32 mean of 50,176 pixels is off by hundreds of roundings, in onnxruntime and TVM alike."""
+    (tmp_path / "net.cir").write_text(f"graph @g(%x: f32[N,3,{size},{size}]) {{\n  %y = global_avg_pool(%x)\n  return %y\n}}\n")
+    for seed in range(3):
+        done = convc("verify", tmp_path / "net.cir", "--seed", seed)
+        assert done.code == 0, done.out
+
+
+def test_an_artifact_agrees_with_the_network_it_came_from(tmp_path):
+    assert convc("compile", "resnet20", "-o", tmp_path / "net", "--no-check").code == 0
+    done = convc("verify", tmp_path / "net", "resnet20")
+    assert done.code == 0, done.err

@@ -31,7 +31,7 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 
 from checks import ENGINE_CHECKS, Subject, complaint, pass_checks  # noqa: E402
-from random_nets import random_network  # noqa: E402
+from random_networks import random_network  # noqa: E402
 from shrink import shrink  # noqa: E402
 
 from convc.ir.errors import ConvcError  # noqa: E402

@@ -1,0 +1,139 @@
+"""A few hundred random networks in every test run; `make fuzz` tries as many as there is time for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import fuzz
+import numpy as np
+import pytest
+from checks import EXACT, PASS_CHECKS, Subject, capped_nothing, complaint, pass_checks
+from hypothesis import HealthCheck, given, settings
+from random_networks import networks, random_inputs_of, random_network
+from shrink import shrink
+
+from convc.backends import reference
+from convc.ir.graph import Graph, Node
+from convc.ir.ops import OPS
+from convc.ir.parser import parse_graph
+from convc.ir.printer import print_graph
+from convc.ir.verifier import verify_graph
+from convc.passes import catalog
+from convc.passes.catalog import Pass
+from convc.passes.ledger import Ledger
+
+EXAMPLES = settings(
+    deadline=None, max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+BLOCK = 50
+
+
+def hold(name: str, graph: Graph) -> None:
+    wrong = complaint(name, Subject(graph))
+    assert wrong is None, f"{name}: {wrong}\n{print_graph(graph)}"
+
+
+@given(networks())
+@EXAMPLES
+def test_text_survives_the_round_trip(graph):
+    verify_graph(graph)
+    hold("text", graph)
+
+
+@given(networks())
+@EXAMPLES
+def test_every_pass_and_level_keeps_results(graph):
+    subject = Subject(graph)
+    for name in PASS_CHECKS:
+        wrong = complaint(name, subject)
+        assert wrong is None, f"{name}: {wrong}"
+
+
+@pytest.mark.parametrize("first", range(0, 6 * BLOCK, BLOCK))
+def test_passes_alone_and_in_random_order(first):
+    for seed in range(first, first + BLOCK):
+        subject = Subject(random_network(seed))
+        for name in pass_checks(seed):
+            wrong = complaint(name, subject)
+            assert wrong is None, f"seed {seed}, {name}: {wrong}\n{print_graph(subject.graph)}"
+        assert capped_nothing(subject.graph), f"seed {seed}: a pass that may make no rewrite makes one"
+
+
+@pytest.mark.parametrize("name", ["reference -O0", "onnx -O0", "onnx -O3"])
+def test_engines_agree(name):
+    for seed in range(1000, 1040):
+        hold(name, random_network(seed))
+
+
+@pytest.mark.parametrize("seed", range(2000, 2006))
+def test_tvm_agrees(seed):
+    hold("tvm -O0", random_network(seed))
+    hold("tvm -O3", random_network(seed))
+
+
+def test_the_generator_repeats_itself_and_makes_every_op_without_nan():
+    made = set()
+    for seed in range(400):
+        graph = random_network(seed)
+        assert print_graph(random_network(seed)) == print_graph(graph)
+        made |= {node.kind.name for node in graph.nodes}
+        for value in reference.run(graph, random_inputs_of(graph), "f64").values():
+            assert not np.isnan(value).any(), f"seed {seed}"
+    assert made == OPS.keys()
+
+
+def test_every_pass_is_reached():
+    """A pass that no random network triggers is not fuzzed."""
+    reached = set()
+    for seed in range(250):
+        graph = random_network(seed)
+        for name in EXACT:
+            ledger = Ledger()
+            catalog.PASSES[name].run(graph, ledger)
+            reached |= {name} if ledger.rewrites else set()
+    assert reached >= set(EXACT) - {"infer-shapes"}  # these networks have their types
+
+
+def forget_the_shift(graph: Graph, ledger: Ledger) -> Graph:
+    """A planted fault: relu(batch_norm(x)) becomes relu(x)."""
+
+    def visit(node: Node, operands: tuple[Node, ...]) -> Node:
+        node = node.reading(operands)
+        if not ledger.is_open or node.kind is not OPS["relu"] or operands[0].kind is not OPS["batch_norm"]:
+            return node
+        ledger.record("forget", node.name, (operands[0].name,))
+        return node.reading(operands[0].inputs[:1])
+
+    return graph.rebuild(visit)
+
+
+def test_a_planted_fault_is_found_shrunk_and_written(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(catalog.PASSES, "planted", Pass("planted", forget_the_shift, "wrong"))
+    graph = next(g for g in map(random_network, range(1000)) if complaint("pass planted", Subject(g)) and len(g.nodes) > 15)
+    tally = fuzz.Tally()
+    fuzz.examine(graph, ("pass planted",), tally, tmp_path)
+    assert tally.failures == {"pass planted: results differ": 1}
+    small = parse_graph(Path(tally.written[0]).read_text())
+    assert [node.kind.name for node in small.ops] == ["batch_norm", "relu"]
+    assert small.inputs[0].typed.shape == (1, 1, 1, 1) or small.inputs[0].typed.shape == (1, 1)
+    assert fuzz.again([Path(tally.written[0])], "pass planted") == 1
+    assert "DIFFERS" in capsys.readouterr().out
+
+
+def test_shrinking_keeps_what_fails():
+    graph = next(g for g in map(random_network, range(1000)) if any(n.kind is OPS["concat"] and len(n.inputs) > 2 for n in g.ops))
+    small = shrink(graph, lambda g: any(node.kind is OPS["concat"] for node in g.ops))
+    assert [node.kind.name for node in small.ops] == ["concat"]
+    assert small.nodes[-1].typed.numel == 1
+
+
+def test_the_fuzzer_says_count_seed_and_time(tmp_path):
+    script = Path(fuzz.__file__)
+    words = ("--count", "12", "--seed", "7", "--jobs", "1", "--corpus", str(tmp_path / "corpus"), "--out", str(tmp_path))
+    done = subprocess.run([sys.executable, str(script), *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].startswith("12 networks of ")
+    assert "0 failures; seed 7" in done.stdout
+    assert list((tmp_path / "corpus").glob("*.cir"))

@@ -1,0 +1,157 @@
+"""What golden files cannot show of the exact passes: values that are given, long chains, laziness, the zoo."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from graphs import typed_graph
+
+from convc.compiler.pipelines import LEVELS, optimize
+from convc.compiler.verify import verify
+from convc.ir.graph import Graph, Node
+from convc.ir.weights import Weights
+from convc.models import ZOO
+from convc.passes.cost import graph_cost
+from convc.passes.manager import Step, run_passes
+
+LONG = 3000  # far beyond Python's recursion limit
+
+
+def run(graph: Graph, *names: str) -> Graph:
+    return run_passes(graph, [Step(name, "test") for name in names])[0]
+
+
+def kinds(graph: Graph) -> list[str]:
+    return [node.kind.name for node in graph.ops]
+
+
+# --- merge-common ----------------------------------------------------------------------------------------------------
+
+
+def two_params(a: Weights, b: Weights) -> Graph:
+    graph = typed_graph(
+        "graph @g(%x: f32[N,3]) {\n  %a = param {init=given} : f32[3]\n  %b = param {init=given} : f32[3]\n"
+        "  %p = mul(%x, %a)\n  %q = mul(%x, %b)\n  %y = sub(%p, %q)\n  return %y\n}\n"
+    )
+    values = {"a": a, "b": b}
+    return graph.rebuild(lambda node, operands: node.like(weights=values[node.name]) if node.name in values else node.reading(operands))
+
+
+def test_parameters_that_share_their_values_merge():
+    weights = Weights.of(np.arange(3, dtype=np.float32), "a")
+    assert kinds(run(two_params(weights, weights), "merge-common")) == ["mul", "sub"]
+
+
+def test_given_values_are_not_compared():
+    graph = two_params(Weights.of(np.zeros(3, np.float32), "a"), Weights.of(np.zeros(3, np.float32), "b"))
+    assert run(graph, "merge-common") is graph
+
+
+# --- long chains -----------------------------------------------------------------------------------------------------
+
+
+def chain(line: str, last: str = "relu({x})") -> Graph:
+    """LONG lines of which each reads the one before as {x}."""
+    lines = ["%k = param {init=full, value=1.001} : f32[]", "%w = param : f32[2,2,1,1]", "%v0 = conv2d(%x, %w)"]
+    lines += [f"%v{i} = {line.format(x=f'%v{i - 1}')}" for i in range(1, LONG)]
+    lines += [f"%y = {last.format(x=f'%v{LONG - 1}')}"]
+    return typed_graph("graph @long(%x: f32[1,2,2,2]) {\n" + "".join(f"  {text}\n" for text in lines) + "  return %y\n}\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "last"),
+    [
+        ("add({x}, %k)", "relu({x})"),
+        ("mul(%k, {x})", "relu({x})"),
+        ("relu({x})", "max_pool({x}) {{kernel=[2,2], strides=[2,2]}}"),
+        ("tanh({x})", "global_max_pool({x})"),
+        ("dropout({x})", "relu({x})"),
+        ("transpose({x}) {{perm=[0,1,3,2]}}", "relu({x})"),
+    ],
+)
+def test_a_long_chain_passes_every_level(line: str, last: str):
+    graph = chain(line, last)
+    for level in range(len(LEVELS)):
+        assert verify(graph, optimize(graph, level)[0])
+
+
+def test_folds_that_wait_for_each_other_stop_in_time():
+    graph = chain("mul({x}, %k)")
+    (add,) = typed_graph("graph @a(%x: f32[2]) {\n  %y = add(%x, %x)\n  return %y\n}\n").ops
+
+    def alternate(node: Node, operands: tuple[Node, ...]) -> Node:
+        odd = node.kind.name == "mul" and int(node.name[1:]) % 2
+        return node.like(kind=add.kind, op=add.op, inputs=operands) if odd else node.reading(operands)
+
+    alternating = graph.rebuild(alternate)
+    better = run(alternating, "fold-affine")
+    assert len(kinds(better)) < len(kinds(alternating))
+    assert verify(alternating, better)
+
+
+def test_a_hundred_thousand_nodes():
+    lines = "".join(f"  %v{i} = sigmoid(%v{i - 1})\n  %w{i} = sigmoid(%v{i - 1})\n" for i in range(1, 50_001))
+    graph = typed_graph(f"graph @wide(%v0: f32[2]) {{\n{lines}  %y = add(%v50000, %w50000)\n  return %y\n}}\n")
+    for name in (
+        "canonicalize",
+        "drop-identity",
+        "flatten-concat",
+        "fold-affine",
+        "fold-pad",
+        "fuse-conv-bn",
+        "hoist-stride",
+        "pool-before-relu",
+    ):
+        assert run(graph, name) is graph
+    assert len(kinds(run(graph, "merge-common"))) == 50_001
+
+
+# --- weights stay lazy -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["vgg16_bn", "unet_resnet18"])
+def test_optimizing_computes_no_weights(name: str):
+    graph = ZOO[name].network()
+    better = run(optimize(graph, 3)[0], "dense-to-conv")
+    assert not any(node.weights._made for each in (graph, better) for node in each.params)
+
+
+# --- the zoo ---------------------------------------------------------------------------------------------------------
+
+
+DEEP = ("resnet101", "resnet152", "resnet110", "resnet101_v1_5", "resnet152_v1_5")  # more of the same blocks, in tests/zoo at -O2
+
+
+@pytest.mark.parametrize("name", [name for name in ZOO if name not in DEEP])
+def test_every_network_of_the_zoo_at_level_three(name: str):
+    graph = ZOO[name].network(**ZOO[name].small)
+    better, trace = optimize(graph, 3)
+    assert verify(graph, better)
+    assert len(kinds(better)) <= len(kinds(graph))
+    _, again = run_passes(better, [Step(stage.name, "again") for stage in trace])
+    assert not any(stage.rewrites for stage in again), "a second run finds more"
+
+
+@pytest.mark.parametrize("name", ["lenet5", "vgg11", "alexnet", "googlenet", "resnet18", "mlp"])
+def test_fully_convolutional_forms(name: str):
+    graph = ZOO[name].network(**ZOO[name].small)
+    better = run(graph, "canonicalize", "dense-to-conv")
+    assert "dense" not in kinds(better)
+    assert verify(graph, better)
+
+
+# Multiply-adds before and after -O2, in millions.
+SAVED = {
+    "resnet50": (3858, 3482),  # hoist-stride: the last 3x3 and 1x1 of three stages
+    "resnet152": (11282, 10907),
+    "resnet50_v1_5": (4089, 4089),  # the stride sits on a 3x3 there
+    "unet_vgg11": (31188, 30109),  # move-pointwise: four decoders
+    "unet_resnet18": (5431, 5258),
+}
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_multiply_adds_saved(name: str):
+    graph = ZOO[name].network()
+    found = tuple(round(graph_cost(g).macs / 1e6) for g in (graph, optimize(graph, 2)[0]))
+    assert found == SAVED[name]
