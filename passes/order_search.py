@@ -14,7 +14,7 @@ from typing import NamedTuple
 __all__ = ["Block", "Task", "guesses", "peak_of", "search"]
 
 MAX_TASKS = 1_000  # of an exact search: a step costs a few operations on integers of as many bits
-MAX_STATES = 40_000  # sets of tasks visited in one block: about half a second
+MAX_STATES = 40_000  # sets of tasks visited in one block: about a second
 
 
 class Task(NamedTuple):
