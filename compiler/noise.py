@@ -14,6 +14,8 @@ import numpy as np
 from ..backends import reference
 from ..ir.graph import Graph, Node
 from ..ir.op import no_rounding
+from ..ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL
+from ..ir.ops.reduce import REDUCE_MEAN
 from ..ir.types import Array
 
 __all__ = ["UNIT", "noise_level"]
@@ -25,7 +27,9 @@ SINGLE = 0.41
 # The same for a long sum over u*op(|x|,|w|): 0.45 if every partial sum is rounded in turn, 0.1 in sixteen lanes.
 # A quarter is the middle of what onnxruntime and BLAS show on the zoo; tests/zoo/test_noise.py keeps it honest.
 SUM = 0.25
-LONG = 8  # roundings from which a result counts as a sum
+BLOCK = 64  # terms that kernels add in turn before they start a new partial sum
+MEANS = (AVG_POOL, GLOBAL_AVG_POOL, REDUCE_MEAN)  # these add all in turn
+LONG = 9  # roundings from which a result counts as a sum
 
 
 def noise_level(
@@ -44,7 +48,8 @@ def noise_level(
         roundings = node.kind.roundings(node.op, tuple(operand.typed for operand in node.inputs), node.typed)
         if not isinstance(roundings, int) or roundings < LONG:
             return value + unit * SINGLE * scale * draws.standard_normal(value.shape)
-        drift = SINGLE * np.sqrt(roundings / 3) * abs(value)  # terms of one sign: the partial sums grow with the sum
+        in_turn = roundings if node.kind in MEANS else min(roundings, BLOCK)
+        drift = SINGLE * np.sqrt(in_turn / 3) * abs(value)  # terms of one sign: the partial sums grow with the sum
         return value + unit * np.hypot(SUM * scale, drift) * draws.standard_normal(value.shape)
 
     squares = {name: np.zeros_like(value, dtype=np.float64) for name, value in exact.items()}

@@ -424,10 +424,22 @@ def after_conv(b: Builder, x: Node) -> Node:
 
 
 def padded_window(b: Builder, x: Node) -> Node:
-    y = pad(b, x)
+    y = act(b, x) if b.flag(3) else x
+    y = pad(b, y, spatial=not b.flag(6))
     if b.flag(4):
         y = pad(b, y)
-    return window(b, y, pads=b.pick((0, 0, 0, 0), (1, 0, 0, 1), (1, 1, 1, 1)))
+    if b.flag():
+        return b.pick(conv2d, pointwise, depthwise)(b, y)
+    kernel = b.pick((3, 3), (2, 3), (2, 2))
+    geometry = (
+        kernel,
+        b.pick((1, 1), (2, 2), (2, 3)),
+        b.pick((0, 0, 0, 0), (0, 0, 0, 0), (1, 0, 0, 1)),
+        b.pick((1, 1), (1, 1), (1, 1), (2, 1)),
+    )
+    if b.flag():
+        return b.op(pool.MAX_POOL, pool.MaxPool(*geometry, b.flag(3)), y)
+    return b.op(pool.AVG_POOL, pool.AvgPool(*geometry, b.flag(3), b.flag()), y)
 
 
 def lowest_padded_pool(b: Builder, x: Node) -> Node:
@@ -441,6 +453,76 @@ def lowest_padded_pool(b: Builder, x: Node) -> Node:
         own = b.pick((0, 0, 0, 0), (1, 0, 0, 1)) if max(ends) + 1 < min(kernel) else (0, 0, 0, 0)
         y = b.op(pool.MAX_POOL, pool.MaxPool(kernel, b.pair(1, 2), own, ceil_mode=b.flag(4) and not any(ends)), padded)
     return y
+
+
+def whole_pool(b: Builder, x: Node) -> Node:
+    """A pool whose window is the whole image, or nearly, or more."""
+    rows, cols = x.typed.shape[2:]
+    if not isinstance(rows, int) or not isinstance(cols, int):
+        raise Refused
+    top, left, bottom, right = pads = b.pick((0, 0, 0, 0), (0, 0, 0, 0), (0, 0, 1, 1), (1, 1, 1, 1))
+    kernel, dilations = (rows + b.pick(0, top, top + bottom), cols + b.pick(0, left, left + right)), (1, 1)
+    if b.flag(5) and rows > 2:
+        kernel, dilations = ((rows + 1) // 2, kernel[1]), (2, 1)
+    geometry = kernel, b.pick((1, 1), (2, 2)), pads, dilations
+    if b.flag():
+        return b.op(pool.MAX_POOL, pool.MaxPool(*geometry), x)
+    return b.op(pool.AVG_POOL, pool.AvgPool(*geometry, b.flag(4), b.flag()), x)
+
+
+def mean(b: Builder, x: Node) -> Node:
+    return b.op(reduce.REDUCE_MEAN, reduce.ReduceMean(b.pick((x.typed.rank - 1,), (2, 3), (-1, -2), (1,), (1, 2), ()), b.flag()), x)
+
+
+def arithmetic_twice(b: Builder, x: Node) -> Node:
+    """Two constants in a row, of like or unlike shapes; now and then of whole numbers, which truncate."""
+    if b.flag(4):
+        y = b.input_like(x, "i32")
+        kinds = b.pick((elementwise.ADD, elementwise.SUB), (elementwise.DIV, elementwise.MUL))
+        for _ in range(2):
+            kind = b.pick(*kinds)
+            y = b.op(kind, kind.Attrs(), y, b.param(init="full", value=b.pick(3.0, 2.0), like="k", dtype="i32"))
+            b.hide(y)
+        y = b.op(elementwise.CAST, elementwise.Cast(x.typed.dtype), y)
+        return b.op(elementwise.MUL, elementwise.Mul(), y, b.param(init="full", value=0.0625, like="k", dtype=x.typed.dtype))
+    first = scale_or_shift(b, x)
+    second = scale_or_shift(b, first)
+    return b.op(elementwise.ADD, elementwise.Add(), first, second) if b.flag(5) and first.type == second.type else second
+
+
+def pool_of_conv(b: Builder, x: Node) -> Node:
+    """A conv, 1x1 or not quite, before an average or after a resize."""
+    if b.flag(3):
+        x = resample(b, x)
+    kernel, strides = b.pick((1, 1), (1, 1), (1, 1), (2, 1), (3, 3)), b.pick((1, 1), (1, 1), (1, 1), (2, 2))
+    y = conv2d(b, x, kernel=kernel, strides=strides, pads=b.pick((0,) * 4, (0,) * 4, (1,) * 4), groups=1, c_out=b.int(1, 5))
+    if b.flag(5):
+        act(b, y)  # another reader
+    return b.pick(avg_pool, global_pool, resample, max_pool)(b, y)
+
+
+def strided_readers(b: Builder, x: Node) -> Node:
+    """A window, work at each place, and only strided 1x1 convs that read it: all with one stride, or nearly."""
+    y = b.pick(same_conv, conv2d, max_pool, avg_pool)(b, x)
+    for _ in range(b.int(0, 3)):
+        how = b.int(0, 3)
+        if how == 0:
+            y = b.pick(act, batch_norm)(b, y)
+        elif how == 1:
+            y = scale_or_shift(b, y)
+        elif how == 2:
+            y = b.op(elementwise.ADD, elementwise.Add(), y, b.pick(b.fellow(y), same_conv(b, x, b.channels(y))))
+        else:
+            c, rows, cols = y.typed.shape[1:]
+            dims = b.pick((1, 1, 1, cols), (1, 1, rows, 1), (1, c, 1, 1), (c, rows, cols))
+            if not all(isinstance(size, int) for size in dims):
+                raise Refused
+            y = b.op(*b.pick((elementwise.MUL, elementwise.Mul()), (elementwise.ADD, elementwise.Add())), y, b.param(*dims, like="k"))
+    stride, ends = b.pick((2, 2), (2, 1), (3, 2)), []
+    for _ in range(b.int(1, 2)):
+        kernel, own = b.pick((1, 1), (1, 1), (1, 1), (1, 1), (2, 1)), b.pick(stride, stride, stride, (4, 2), (1, 1))
+        ends.append(conv2d(b, y, kernel=kernel, strides=own, pads=b.pick((0,) * 4, (0,) * 4, (1, 0, 0, 0)), groups=1, c_out=3))
+    return b.op(elementwise.ADD, elementwise.Add(), *ends) if len(ends) == 2 and ends[0].type == ends[1].type else ends[-1]
 
 
 def two_convs(b: Builder, x: Node) -> Node:
@@ -494,21 +576,34 @@ def branches(b: Builder, x: Node) -> Node:
     return y if b.flag() else b.pick(act, batch_norm, conv2d, pointwise, scale_or_shift, cut)(b, y)
 
 
+TWISTS = ("", "", "", "swapped", "front", "gap", "tail", "overlap", "step", "source", "axis", "two axes", "work", "thrice")
+
+
 def slices_joined(b: Builder, x: Node) -> Node:
-    """Cut in two and put together again: in order, swapped, with a gap, overlapping, or with work in between."""
+    """Cut in two and put together again: whole and in order, or with one thing about it different."""
     axis = b.pick(1, 1, 2, 3) if x.typed.rank == 4 else 1
     size = x.typed.shape[axis] if axis < x.typed.rank else 0
     if not isinstance(size, int) or size < 2:
         raise Refused
-    at, gap = b.int(1, size - 1), b.pick(0, 0, 0, 1, -1)
-    ends = b.pick((2**31, size), (size, size))[0]
-    first = b.op(shape.SLICE, shape.Slice((axis,), (0,), (at,)), x)
-    second = b.op(shape.SLICE, shape.Slice((axis,), (max(at + gap, 0),), (ends,)), x)
-    if b.flag(3):
-        first = act(b, first)
-    if b.flag(4):
-        second = act(b, second)
-    return b.op(shape.CONCAT, shape.Concat(axis), *b.pick((first, second), (first, second), (second, first), (first, second, first)))
+    at, twist = b.int(1, size - 1), b.pick(*TWISTS)
+    first, second = (int(twist == "front"), at), (at, b.pick(2**31, size))
+    second = {"gap": (at + 1, size), "tail": (at, size - 1), "overlap": (at - 1, size)}.get(twist, second)
+    other = b.pick(b.fellow(x), act(b, x)) if twist == "source" else x
+    steps = (2,) if twist == "step" else b.pick((), (1,))
+    if twist == "two axes" and axis != 3 and x.typed.rank == 4:
+        parts = [b.op(shape.SLICE, shape.Slice((axis, 3), (start, 0), (end, 2)), x) for start, end in (first, second)]
+    else:
+        parts = [b.op(shape.SLICE, shape.Slice((axis,), first[:1], first[1:]), x)]
+        parts.append(b.op(shape.SLICE, shape.Slice((axis,), second[:1], second[1:], steps), other))
+    if twist == "swapped":
+        parts.reverse()
+    elif twist == "thrice":
+        parts.append(parts[0])
+    elif twist == "work":
+        parts[0] = act(b, parts[0])
+    along = b.int(1, x.typed.rank - 1) if twist == "axis" else axis
+    y = b.op(shape.CONCAT, shape.Concat(b.pick(along, along - x.typed.rank)), *parts)
+    return act(b, y) if b.flag() else y
 
 
 def joined_then_cut(b: Builder, x: Node) -> Node:
@@ -634,7 +729,9 @@ def classifier(b: Builder, x: Node) -> Node:
     """The tail of a network: down to rows of features, dense layers, probabilities."""
     if b.flag():
         x = b.op(pool.GLOBAL_AVG_POOL, pool.GlobalAvgPool(), x)
-    y = b.op(*b.pick((shape.FLATTEN, shape.Flatten()), (shape.RESHAPE, shape.Reshape((x.typed.shape[0], -1)))), x)
+    y = b.op(*b.pick((shape.FLATTEN, shape.Flatten(b.pick(1, 1, 1, 0, 2))), (shape.RESHAPE, shape.Reshape((x.typed.shape[0], -1)))), x)
+    if b.flag(3):
+        y = act(b, y)
     y = b.pick(dense, matmul)(b, y)
     if b.flag():
         y = b.pick(act, batch_norm, scale_or_shift, nothing)(b, y)
@@ -666,26 +763,18 @@ def cut_of_cut(b: Builder, x: Node) -> Node:
     return b.pick(cut, pad)(b, first)
 
 
+# fmt: off
 ANY = (
-    act,
-    scale_or_shift,
-    nothing,
-    cut,
-    softmax,
-    product,
-    twice,
-    turned,
-    slices_joined,
-    cast_there_and_back,
-    second_input,
-    cut_of_cut,
-    reshaped,
+    act, scale_or_shift, nothing, cut, softmax, product, twice, turned, slices_joined, cast_there_and_back, second_input, cut_of_cut, reshaped,
+    arithmetic_twice, mean, matmul,
 )
 IMAGES = (
     conv2d, conv_bn_act, same_conv, pointwise, depthwise, batch_norm, max_pool, avg_pool, residual, branches, before_conv, after_conv,
     padded_window, lowest_padded_pool, two_convs, activations, add_convs, joined_then_cut, shared_weights, shared_stats, computed_weights,
-    conv_transpose, global_pool, lrn, pad, resample, squeeze_and_excite, classifier,
-)  # fmt: skip
+    conv_transpose, global_pool, lrn, pad, resample, squeeze_and_excite, classifier, whole_pool, pool_of_conv, strided_readers, padded_window,
+    strided_readers, classifier,
+)
+# fmt: on
 ROWS = (dense, matmul, batch_norm, classifier)
 MOTIFS = (*IMAGES, *ANY, *ROWS)
 
