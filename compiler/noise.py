@@ -29,6 +29,7 @@ SINGLE = 0.41
 SUM = 0.25
 BLOCK = 64  # terms that kernels add in turn before they start a new partial sum
 MEANS = (AVG_POOL, GLOBAL_AVG_POOL, REDUCE_MEAN)  # these add all in turn
+LEAST = 2.0**-40  # the smallest unit that shows in float64
 LONG = 9  # roundings from which a result counts as a sum
 
 
@@ -40,6 +41,9 @@ def noise_level(
     `exact` are the undisturbed float64 outputs. Ops that only move or choose values add no noise.
     """
     draws = np.random.default_rng(seed)
+    # Noise is linear in the unit while it is small; float64 itself would round its own away.
+    enlarged = max(1.0, LEAST / unit)
+    unit = unit * enlarged
 
     def disturb(node: Node, operands: list[Array], value: Array) -> Array | None:
         if node.kind.roundings is no_rounding or not np.issubdtype(value.dtype, np.floating):
@@ -55,6 +59,6 @@ def noise_level(
     squares = {name: np.zeros_like(value, dtype=np.float64) for name, value in exact.items()}
     for _ in range(runs):
         for name, value in reference.run(graph, inputs, "f64", disturb).items():
-            squares[name] += (value - exact[name]) ** 2 / runs
+            squares[name] += ((value - exact[name]) / enlarged) ** 2 / runs
     pooled = {name: np.sqrt(np.mean(square)) if square.size else 0.0 for name, square in squares.items()}
     return {name: np.maximum(np.sqrt(square), pooled[name]) for name, square in squares.items()}
