@@ -113,7 +113,7 @@ class Weights:
         """The values in float64, derived ones before their rounding: what the oracle and further folding use."""
         if not self.type.is_float:
             return self.drawn()
-        return np.asarray(self.compute() if self.compute is not None else self.drawn(), dtype=np.float64)
+        return np.asarray(self.compute() if self.compute is not None else self.array(), dtype=np.float64)
 
 
 def _frozen(array: Array) -> Array:

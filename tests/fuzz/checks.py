@@ -32,6 +32,7 @@ from convc.ir.ops.elementwise import CAST, IDENTITY, Identity
 from convc.ir.parser import parse_graph
 from convc.ir.printer import print_graph
 from convc.ir.types import Array
+from convc.ir.verifier import infer_type
 from convc.passes.catalog import PASSES
 from convc.passes.ledger import Ledger
 from convc.passes.manager import Step, run_passes
@@ -101,8 +102,9 @@ def without_casts(graph: Graph) -> Graph:
 
     def visit(node: Node, operands: tuple[Node, ...]) -> Node:
         if node.kind is CAST and node.typed.is_float and node.inputs[0].typed.is_float:
-            return Node(node.name, IDENTITY, Identity(), operands, node.type)
-        return node.reading(operands)
+            return Node(node.name, IDENTITY, Identity(), operands, operands[0].type)
+        read = node.reading(operands)
+        return read if read is node else read.like(type=infer_type(read))
 
     return graph.rebuild(visit)
 

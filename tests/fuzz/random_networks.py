@@ -17,7 +17,6 @@ from functools import cache
 from graphs import normal_inputs
 from hypothesis import strategies as st
 
-from convc.ir.binding import specialize
 from convc.ir.dims import evaluate
 from convc.ir.errors import InvalidModel
 from convc.ir.graph import Graph, Node, fresh_name
@@ -63,8 +62,7 @@ class Builder:
     def adopt(self, graph: Graph) -> None:
         """Go on from a graph."""
         self.odd_names = False
-        fixed = specialize(graph, SIZES)
-        self.numbers = {node: fixed.by_name[node.name].typed for node in graph.nodes}
+        self.numbers = {node: node.typed.with_sizes(SIZES) for node in graph.nodes}
         self.nodes, self.names = list(graph.nodes), {node.name for node in graph.nodes}
         self.values = [node for node in graph.nodes if node.weights is None and node.typed.is_float]
         self.dtype = self.values[-1].typed.dtype if self.values else "f32"
