@@ -33,6 +33,7 @@ O3 = (
     *O2[:-1],
     Step("pool-before-relu", why="a quarter of the relus, but an engine that fuses relu into the conv before it gains nothing"),
     O2[-1],
+    Step("order-for-memory", why="after eliminate-dead: only what is left is live; nothing moves unless the peak falls"),
 )
 
 LEVELS: tuple[tuple[Step, ...], ...] = (O0, O1, O2, O3)

@@ -21,7 +21,9 @@ _ESCAPED = re.compile(r"\\(u\{([0-9a-f]{1,6})\}|.)", re.DOTALL)
 
 def format_attributes(op: Any) -> str:
     """`{strides=[2,1], groups=2}` without the fields that have their default; empty when all have."""
-    shown = [f"{f.name}={_format(getattr(op, f.name))}" for f in fields(op) if getattr(op, f.name) != _default(f)]
+    pairs = ((f.name, getattr(op, f.name), _default(f)) for f in fields(op))
+    # the texts too, since -0.0 equals 0.0
+    shown = [f"{name}={_format(value)}" for name, value, default in pairs if value != default or str(value) != str(default)]
     return f"{{{', '.join(shown)}}}" if shown else ""
 
 

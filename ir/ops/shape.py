@@ -148,7 +148,9 @@ def infer_pad(op: Pad, x: TensorType) -> TensorType:
 
 
 def pad(op: Pad, x: Array) -> Array:
-    widths = np.array([(op.pads[axis], op.pads[axis + x.ndim]) for axis in range(x.ndim)], int).reshape(-1, 2)  # of no axes too
+    widths = [(op.pads[axis], op.pads[axis + x.ndim]) for axis in range(x.ndim)]
+    if not widths:
+        return x  # np.pad refuses a scalar
     if op.mode == "constant":
         return np.pad(x, widths, constant_values=op.value)
     return np.pad(x, widths, mode="edge") if op.mode == "edge" else np.pad(x, widths, mode="reflect")

@@ -385,7 +385,7 @@ def dense(b: Builder, x: Node) -> Node:
 
 def matmul(b: Builder, x: Node) -> Node:
     """matmul, often with the add of a bias, or of something else."""
-    inner = x.typed.shape[-1]
+    inner = x.typed.shape[-1] if x.typed.rank else "none"
     if not isinstance(inner, int):
         raise Refused
     y = b.op(linear.MATMUL, linear.MatMul(), x, b.param(inner, b.int(1, 6)))
@@ -511,6 +511,8 @@ def strided_readers(b: Builder, x: Node) -> Node:
         elif how == 2:
             y = b.op(elementwise.ADD, elementwise.Add(), y, b.pick(b.fellow(y), same_conv(b, x, b.channels(y))))
         else:
+            if y.typed.rank != 4:
+                raise Refused
             c, rows, cols = y.typed.shape[1:]
             dims = b.pick((1, 1, 1, cols), (1, 1, rows, 1), (1, c, 1, 1), (c, rows, cols))
             if not all(isinstance(size, int) for size in dims):
