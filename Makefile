@@ -23,6 +23,14 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python tests/bench/bars.py
+	$(BIN)/python tests/bench/scale.py
+	$(BIN)/python tests/bench/memory.py
+
+# random networks through every pass and engine: make fuzz SECONDS=600 SEED=7
+SECONDS ?= 60
+SEED ?= 0
+fuzz: $(STAMP)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz.py --seconds $(SECONDS) --seed $(SEED)
 
 demo: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/demo.sh build/demo

@@ -77,13 +77,17 @@ def fewer_operands(graph: Graph) -> Iterator[Graph | None]:
                 yield changed(graph, {node: lambda operands, node=node, i=i: node.like(inputs=operands[:i] + operands[i + 1 :])})
 
 
-def no_dead_inputs(graph: Graph) -> Iterator[Graph | None]:
-    used = tuple(node for node in graph.inputs if graph.uses[node])
-    if used and used != graph.inputs:
-        yield Graph(graph.name, used, graph.outputs, tuple(n for n in graph.nodes if n.kind is not INPUT or n in used))
-    live = of(graph, graph.outputs)
-    if len(live.nodes) < len(graph.nodes):
-        yield live
+def without_dead(graph: Graph) -> Iterator[Graph | None]:
+    """Everything that no output needs, or one node of it: what fails may need something dead."""
+    live = Graph.of(graph.name, graph.inputs, graph.outputs, graph.nodes)
+    used = tuple(node for node in graph.inputs if live.uses[node])
+    small = tuple(node for node in live.nodes if node.kind is not INPUT or node in used)
+    if used and len(small) < len(graph.nodes):
+        yield Graph(graph.name, used, graph.outputs, small)
+    for node in graph.nodes:
+        if not graph.uses[node] and (node.kind is not INPUT or len(graph.inputs) > 1):
+            inputs = tuple(other for other in graph.inputs if other is not node)
+            yield Graph(graph.name, inputs, graph.outputs, tuple(other for other in graph.nodes if other is not node))
 
 
 def plain_attributes(graph: Graph) -> Iterator[Graph | None]:
@@ -133,13 +137,15 @@ def smaller_sizes(graph: Graph) -> Iterator[Graph | None]:
 
 
 STEPS = (
-    no_dead_inputs,
+    without_dead,
     one_output,
+    without_dead,
     cut_off,
+    without_dead,
     earlier_output,
     bypass,
     fewer_operands,
-    no_dead_inputs,
+    without_dead,
     smaller_sizes,
     plain_attributes,
     plain_params,
@@ -147,10 +153,8 @@ STEPS = (
 
 
 def of(graph: Graph, outputs: tuple[Node, ...]) -> Graph | None:
-    """The part of the graph that these outputs need, and its inputs."""
-    if not outputs:
-        return None
-    return Graph.of(graph.name, graph.inputs, outputs, graph.nodes)
+    """The graph with other outputs; what is dead then goes later, or stays if it matters."""
+    return Graph(graph.name, graph.inputs, outputs, graph.nodes) if outputs else None
 
 
 def with_op(graph: Graph, node: Node, **changes: object) -> Graph | None:
@@ -187,7 +191,7 @@ def changed(graph: Graph, changes: dict[Node, Callable[[tuple[Node, ...]], Node]
             made[node] = new
         outputs = tuple(made[node] for node in graph.outputs)
         inputs = tuple(node for node in dict.fromkeys(made.values()) if node.kind is INPUT)
-        small = Graph.of(graph.name, inputs, outputs, dict.fromkeys(made.values()))
+        small = Graph(graph.name, inputs, outputs, tuple(dict.fromkeys(made.values())))
         verify_graph(small)
     except ConvcError:
         return None
