@@ -8,11 +8,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
 from ..ir.errors import Mismatch, UsageError
 from ..ir.graph import Graph
 from ..ir.printer import print_graph
 from ..ir.types import Array
+from ..ir.version import __version__
 from ..passes.manager import Stage, run_passes
 from .artifact import CIR, MANIFEST, ONNX, REPORT, WEIGHTS, Artifact, manifest_of
 from .engines import ENGINES

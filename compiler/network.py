@@ -10,6 +10,7 @@ from typing import Any
 from ..ir.errors import InvalidModel, UsageError
 from ..ir.graph import Graph
 from ..ir.types import TensorType, parse_type
+from .pattern import pattern_layers
 from .trace import Trace, Value
 
 __all__ = ["Network", "ZooEntry", "network"]
@@ -89,9 +90,7 @@ def network(pattern: Any = "", /, **inputs: Any) -> Any:
     if callable(pattern):
         raise UsageError(f"@network needs the inputs of '{pattern.__name__}': write @network(image=\"N,3,224,224\")")
     if pattern:
-        from .pattern import pattern_network
-
-        return pattern_network(pattern, **inputs)
+        return _pattern(pattern, **inputs)
     types = {name: _input_type(name, text) for name, text in inputs.items()}
 
     def wrap(build: Callable[..., Any]) -> Network:
@@ -101,6 +100,10 @@ def network(pattern: Any = "", /, **inputs: Any) -> Any:
         return Network(build.__name__, build, types)
 
     return wrap
+
+
+def _pattern(text: str, *, image: str = "N,3,32,32", name: str = "pattern", **options: Any) -> Network:
+    return Network(name, pattern_layers(text, **options), {"image": _input_type("image", image)})
 
 
 def _input_type(name: str, given: str | TensorType | tuple[int, ...]) -> TensorType:

@@ -13,10 +13,9 @@ from typing import Any
 
 from ..ir.errors import UsageError
 from . import layers
-from .network import Network
 from .trace import Value
 
-__all__ = ["pattern_network"]
+__all__ = ["pattern_layers"]
 
 MAX_LAYERS = 10_000
 _TOKEN = re.compile(r"\s*([A-Za-z]+\??|\d+|[()\[\]*,-])")
@@ -82,20 +81,18 @@ WORDS: dict[str, Callable[[_State, Widths], None]] = {
 }
 
 
-def pattern_network(
+def pattern_layers(
     text: str,
     *,
-    image: str = "N,3,32,32",
     classes: int = 10,
     width: int = 32,
     kernel: int = 3,
     hidden: int = 128,
     pad: str | int = "same",
     pool: bool = True,
-    name: str = "pattern",
     **repeats: int,
-) -> Network:
-    """The network that `text` describes; a last FC without a SOFTMAX after it gives the classes.
+) -> Callable[[Value], Value]:
+    """The function from image to result that `text` describes; a last FC without a SOFTMAX after it gives the classes.
 
     Raises: UsageError for text that is not a pattern, saying where.
     """
@@ -110,10 +107,7 @@ def pattern_network(
         return state.value
 
     build.__doc__ = f"The pattern {text}."
-    from .network import network
-
-    made: Network = network(image=image)(build)
-    return Network(name, made.build, made.inputs)
+    return build
 
 
 def _expand(text: str, repeats: dict[str, int], pool: bool) -> list[str]:

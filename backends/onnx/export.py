@@ -6,10 +6,10 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from ... import __version__
 from ...ir.errors import InvalidModel, UnsupportedOp, UsageError
 from ...ir.graph import Graph, Node
 from ...ir.types import DTYPES, TensorType
+from ...ir.version import __version__
 from ..rows import Unsupported
 from .emitter import Emitter
 from .rows import ROWS

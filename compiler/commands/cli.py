@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import click
 
-from ... import __version__
+from ...ir.version import __version__
 from ..network import ZooEntry
 from .options import Desk, run_request
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from ... import __version__
 from ...ir.errors import BackendMissing
 from ...ir.ops import OPS
+from ...ir.version import __version__
 from ..engines import ENGINES
 from .options import Desk, emit_json, print_table
 

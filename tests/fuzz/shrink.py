@@ -199,15 +199,13 @@ def changed(graph: Graph, changes: dict[Node, Callable[[tuple[Node, ...]], Node]
 
 
 def renamed(graph: Graph) -> Graph:
-    """Plain names: %x, %w1, %conv2d2."""
-    names: dict[Node, str] = {}
+    """Plain names: %x0, %w1, %conv2d2."""
+    made: dict[Node, Node] = {}
     for node in graph.nodes:
-        names[node] = f"{'x' if node.kind is INPUT else 'w' if node.kind is PARAM else node.kind.name}{len(names)}"
-
-    def visit(node: Node, operands: tuple[Node, ...]) -> Node:
+        name = f"{'x' if node.kind is INPUT else 'w' if node.kind is PARAM else node.kind.name}{len(made)}"
         weights = node.weights
         if weights is not None and not node.op.key and weights.recipe.init not in ("ones", "zeros", "full"):
-            weights = Weights(node.typed, replace(weights.recipe, key=names[node]))
-        return node.like(name=names[node], inputs=operands, weights=weights)
-
-    return graph.rebuild(visit)
+            weights = Weights(node.typed, replace(weights.recipe, key=name))
+        made[node] = node.like(name=name, inputs=tuple(made[operand] for operand in node.inputs), weights=weights)
+    inputs, outputs = (tuple(made[node] for node in nodes) for nodes in (graph.inputs, graph.outputs))
+    return Graph(graph.name, inputs, outputs, tuple(made.values()))

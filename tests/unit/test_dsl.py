@@ -7,7 +7,6 @@ import pytest
 
 import convc as cc
 from convc.backends import reference
-from convc.compiler.pattern import pattern_network
 from convc.ir.errors import InvalidModel, ShapeError, UsageError
 from convc.ir.printer import print_graph
 
@@ -124,9 +123,9 @@ class TestPatterns:
 
     def test_letters_and_question_marks(self):
         text = "[(CONV-RELU)*N-POOL?]*M-(FC-RELU)*K,SOFTMAX"
-        kinds = [node.kind.name for node in pattern_network(text, N=1, M=2, K=0)().ops]
+        kinds = [node.kind.name for node in cc.network(text, N=1, M=2, K=0)().ops]
         assert kinds == ["conv2d", "relu", "max_pool"] * 2 + ["flatten", "dense", "softmax"]
-        assert "max_pool" not in [node.kind.name for node in pattern_network(text, N=1, M=2, K=0, pool=False)().ops]
+        assert "max_pool" not in [node.kind.name for node in cc.network(text, N=1, M=2, K=0, pool=False)().ops]
 
     def test_lenet(self):
         graph = cc.network("[CONV-POOL-CONV-POOL-CONV-FC]", image="N,1,32,32", kernel=5, pad=0, classes=10)()
@@ -148,7 +147,7 @@ class TestPatterns:
     )
     def test_what_is_no_pattern(self, text, complaint):
         with pytest.raises(UsageError, match=complaint):
-            pattern_network(text)
+            cc.network(text)
 
 
 def test_compile_gives_a_callable():

@@ -45,7 +45,8 @@ def test_imports_point_down(path):
     own = path.relative_to(ROOT).parts[0]
     for target, relative, _ in _imports(path):
         assert target != "convc", f"{path}: import relatively inside the package"
-        if relative and target in FLOOR and target != own:
+        if relative and target != own:
+            assert target in FLOOR, f"{path}: {own} imports from the root"
             assert FLOOR[target] < FLOOR[own], f"{path}: {own} imports {target}"
 
 
