@@ -212,7 +212,7 @@ ROWS: dict[OpDef, Row | Unsupported] = {
     shape.PAD: _pad,
     shape.FLATTEN: simple("Flatten", lambda op: {"axis": op.axis}),
     shape.RESHAPE: _reshape,
-    shape.TRANSPOSE: simple("Transpose", lambda op: {"perm": op.perm}),
+    shape.TRANSPOSE: simple("Transpose", lambda op: {"perm": op.perm} if op.perm else {}),  # a scalar has no axes to name
     resize.RESIZE: _resize,
     reduce.REDUCE_MEAN: _reduce_mean,
 }

@@ -58,7 +58,7 @@ HEIGHTS = """graph @heights(%x: f32[N,3,H,W]) {
 
 
 def test_heights_and_widths_may_be_named(typed: Callable[[str], Graph], agrees: Callable[..., Module]) -> None:
-    agrees(typed(HEIGHTS), {"N": 1, "H": 8, "W": 8}, {"N": 2, "H": 11, "W": 6}, {"N": 1, "H": 4, "W": 29})
+    agrees(typed(HEIGHTS), {"N": 1, "H": 24, "W": 24}, {"N": 2, "H": 31, "W": 22}, {"N": 1, "H": 17, "W": 29})
 
 
 def test_sizes_that_are_expressions(typed: Callable[[str], Graph], agrees: Callable[..., Module]) -> None:
