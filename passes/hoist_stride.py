@@ -36,14 +36,15 @@ def hoist_stride(graph: Graph, ledger: Ledger) -> Graph:
     After: %a.thin = conv2d(%x, %v) {strides=[2,2], pads=[1,1,1,1]}; %b.thin = relu(%a.thin); %c = conv2d(%b.thin, %w)
     """
     steps: dict[Node, Pair] = {}
-    wanted = _wanted(graph)
-    for region in _regions(graph, wanted):
+    live = Graph.of(graph.name, graph.inputs, graph.outputs, graph.nodes)  # what a dead node reads is not read
+    wanted = _wanted(live)
+    for region in _regions(live, wanted):
         if not ledger.is_open:
             break
         names = tuple(node.name for node in region)
         ledger.record("hoist", names[-1], names, tuple(f"{name}.thin" for name in names))
         steps |= {node: wanted[node] for node in region}
-    return _Thinning(graph, steps).run() if steps else graph
+    return _Thinning(live, steps).run() if steps else graph
 
 
 def _wanted(graph: Graph) -> dict[Node, Pair]:
