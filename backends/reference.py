@@ -77,7 +77,7 @@ def _compute(node: Node, operands: list[Array], floats: np.dtype[np.floating]) -
     with np.errstate(all="ignore"):  # infinities and NaN are values; the checks look for them
         try:
             return _as(node.kind.meaning(node.op, *operands), floats)
-        except (ValueError, MemoryError) as error:
+        except (ValueError, OverflowError, MemoryError) as error:
             raise InvalidModel(f"{node.where} cannot be computed: {error}") from error
 
 

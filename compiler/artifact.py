@@ -14,7 +14,7 @@ from ..ir.graph import Graph
 from ..ir.parser import parse_graph
 from .weights import bind_weights, load_arrays
 
-__all__ = ["MANIFEST", "SCHEMA", "Artifact", "manifest_of"]
+__all__ = ["MANIFEST", "SCHEMA", "Artifact", "is_artifact", "manifest_of"]
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
@@ -61,6 +61,15 @@ class Artifact:
         except (OSError, UnicodeDecodeError, InvalidModel) as error:
             raise ArtifactError(f"'{self.path}': {CIR} cannot be read: {error}") from error
         return bind_weights(graph, load_arrays(self.path / WEIGHTS), str(self.path / WEIGHTS))
+
+
+def is_artifact(path: Path) -> bool:
+    """Whether every file in the directory is named by a manifest of ours, so that nothing of anybody else's is in it."""
+    try:
+        manifest = _read_manifest(path)
+    except ArtifactError:
+        return False
+    return {file.name for file in path.iterdir()} <= {MANIFEST, *manifest["files"]}
 
 
 def manifest_of(directory: Path, graph: Graph, target: Mapping[str, Any], versions: Mapping[str, str]) -> bytes:

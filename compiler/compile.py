@@ -14,7 +14,7 @@ from ..ir.printer import print_graph
 from ..ir.types import Array
 from ..ir.version import __version__
 from ..passes.manager import Stage, run_passes
-from .artifact import CIR, MANIFEST, ONNX, REPORT, WEIGHTS, Artifact, manifest_of
+from .artifact import CIR, MANIFEST, ONNX, REPORT, WEIGHTS, Artifact, is_artifact, manifest_of
 from .engines import ENGINES
 from .files import replace_directory, write_file
 from .inputs import random_inputs
@@ -63,7 +63,7 @@ def compile_network(
         raise UsageError(f"unknown target '{target}'; known are {', '.join(TARGETS)}")
     path = Path(path)
     check_finite(graph)
-    with replace_directory(path, MANIFEST) as folder:
+    with replace_directory(path, is_artifact) as folder:
         better, trace = _optimized(graph, level, check, seed)
         say(f"optimized at -O{level}: {sum(len(stage.rewrites) for stage in trace)} rewrites")
         (folder / CIR).write_text(print_graph(better, origins=True), encoding="utf-8")

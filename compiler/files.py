@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,15 +42,16 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def replace_directory(path: Path, marker: str) -> Generator[Path]:
+def replace_directory(path: Path, is_ours: Callable[[Path], bool]) -> Generator[Path]:
     """A temporary directory that becomes `path` when the block ends well, and vanishes when it does not.
 
-    An older directory at `path` gives way only if it holds a file named `marker`, that is, if it is ours.
+    A directory that is there gives way only if it is empty or `is_ours`, which must know every file in it.
 
     Raises: UsageError where the path cannot be written or holds something else.
     """
-    if path.exists() and not (path / marker).is_file() and (not path.is_dir() or any(path.iterdir())):
-        raise UsageError(f"'{path}' exists and is not a convc artifact; choose another path or remove it")
+    path = path.resolve()
+    if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or is_ours(path))):
+        raise UsageError(f"'{path}' exists and holds what convc did not write there; choose another path or remove it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
@@ -65,16 +66,22 @@ def replace_directory(path: Path, marker: str) -> Generator[Path]:
 
 
 def _swap(new: Path, path: Path) -> None:
+    """Put `new` in the place of `path`; what was there comes back if that fails."""
+    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
     try:
         if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
             os.replace(path, old)  # onto the empty directory just made
+        try:
             os.replace(new, path)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(new, path)
+        except BaseException:
+            if not path.exists() and any(old.iterdir()):
+                os.replace(old, path)
+            raise
     except OSError as error:
         raise _unwritable(path, error) from error
+    finally:
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _umask() -> int:

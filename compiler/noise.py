@@ -20,7 +20,7 @@ from ..ir.types import Array
 
 __all__ = ["UNIT", "noise_level"]
 
-UNIT = {"f32": 2.0**-24, "f64": 2.0**-53}
+UNIT = {"f16": 2.0**-11, "f32": 2.0**-24, "f64": 2.0**-53}
 RUNS = 3
 # Root mean square of a rounding error over u*|result|: uniform in an interval, averaged over mantissas.
 SINGLE = 0.41
@@ -48,17 +48,18 @@ def noise_level(
     def disturb(node: Node, operands: list[Array], value: Array) -> Array | None:
         if node.kind.roundings is no_rounding or not np.issubdtype(value.dtype, np.floating):
             return None
+        own = UNIT["f16"] if node.typed.dtype == "f16" and enlarged == 1 else unit  # engines keep it in half precision
         scale = abs(value) if node.kind.magnitude is None else node.kind.magnitude(node.op, *operands)
         roundings = node.kind.roundings(node.op, tuple(operand.typed for operand in node.inputs), node.typed)
         if not isinstance(roundings, int) or roundings < LONG:
-            return value + unit * SINGLE * scale * draws.standard_normal(value.shape)
+            return value + own * SINGLE * scale * draws.standard_normal(value.shape)
         in_turn = roundings if node.kind in MEANS else min(roundings, BLOCK)
         drift = SINGLE * np.sqrt(in_turn / 3) * abs(value)  # terms of one sign: the partial sums grow with the sum
-        return value + unit * np.hypot(SUM * scale, drift) * draws.standard_normal(value.shape)
+        return value + own * np.hypot(SUM * scale, drift) * draws.standard_normal(value.shape)
 
     squares = {name: np.zeros_like(value, dtype=np.float64) for name, value in exact.items()}
     for _ in range(runs):
         for name, value in reference.run(graph, inputs, "f64", disturb).items():
-            squares[name] += ((value - exact[name]) / enlarged) ** 2 / runs
+            squares[name] += ((value.astype(np.float64) - exact[name]) / enlarged) ** 2 / runs
     pooled = {name: np.sqrt(np.mean(square)) if square.size else 0.0 for name, square in squares.items()}
     return {name: np.maximum(np.sqrt(square), pooled[name]) for name, square in squares.items()}

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from ..backends import reference
 from ..ir.errors import ConvcError, Mismatch
@@ -21,7 +18,7 @@ from .files import replace_directory
 from .inputs import random_inputs
 from .noise import UNIT, noise_level
 from .verify import SIGMAS, Oracle, compare
-from .weights import weights_bytes
+from .weights import npz_bytes, weights_bytes
 
 __all__ = ["Finding", "PassCheck", "bisect", "refuse_failures", "write_reproducer"]
 
@@ -107,15 +104,17 @@ def _unchecked(graph: Graph, step: Step, limit: int, catalog: Mapping[str, Pass]
 def write_reproducer(folder: Path, before: Graph, stage: Stage, inputs: Mapping[str, Array]) -> Path:
     """A directory with the graph before the failing pass, its weights, the inputs and the command; returns it."""
     path = folder / f"reproducer-{stage.name}"
-    with replace_directory(path, COMMAND) as draft:
+    with replace_directory(path, _is_reproducer) as draft:
         (draft / "before.cir").write_text(print_graph(before, origins=True), encoding="utf-8")
         (draft / "weights.safetensors").write_bytes(weights_bytes(before))
-        data = io.BytesIO()
-        np.savez(data, **dict(inputs))  # pyright: ignore[reportArgumentType]
-        (draft / "inputs.npz").write_bytes(data.getvalue())
+        (draft / "inputs.npz").write_bytes(npz_bytes(inputs))
         command = f"convc bisect before.cir -p {stage.name} --weights weights.safetensors -i inputs.npz"
         (draft / COMMAND).write_text(f"{command}\n# {stage.problem}\n", encoding="utf-8")
     return path
+
+
+def _is_reproducer(path: Path) -> bool:
+    return {file.name for file in path.iterdir()} <= {"before.cir", "weights.safetensors", "inputs.npz", COMMAND}
 
 
 def refuse_failures(graph: Graph, trace: Sequence[Stage], check: PassCheck, folder: Path = Path()) -> None:

@@ -77,8 +77,9 @@ class Oracle:
         """Run the network in float64, and a few times more for its rounding noise."""
         exact = reference.run(graph, inputs, "f64")
         noise = noise_level(graph, inputs, exact, UNIT[precision], seed)
+        stored = {node.name: max(UNIT[precision], UNIT.get(node.typed.dtype, 0.0)) for node in graph.outputs}
         # the result itself is stored rounded once, whatever came before
-        tolerance = {name: SIGMAS * noise[name] + UNIT[precision] * abs(exact[name]) for name in exact}
+        tolerance = {name: SIGMAS * noise[name] + stored[name] * abs(np.asarray(exact[name], np.float64)) for name in exact}
         return Oracle(exact, tolerance)
 
 
@@ -86,7 +87,7 @@ def compare(engine: str, oracle: Oracle, outputs: Mapping[str, Array]) -> list[A
     """One line per output. NaN agrees with NaN, an infinity with the same infinity, and nothing else with either."""
     lines: list[Agreement] = []
     for name, expected in oracle.values.items():
-        got = np.asarray(outputs[name], dtype=np.float64) if expected.dtype.kind == "f" else outputs[name]
+        expected, got = (np.asarray(value, dtype=np.float64) for value in (expected, outputs[name]))
         if got.shape != expected.shape:
             raise Mismatch(f"{engine}: {name} has shape {list(got.shape)}, expected {list(expected.shape)}")
         error, ratio = _errors(got, expected, oracle.tolerance[name])

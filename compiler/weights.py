@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from ..ir.ops.leaf import PARAM, Param
 from ..ir.types import Array, TensorType
 from ..ir.weights import Weights
 
-__all__ = ["bind_weights", "check_finite", "load_arrays", "weights_bytes"]
+__all__ = ["bind_weights", "check_finite", "load_arrays", "npz_bytes", "weights_bytes"]
 
 SHOWN = 5  # names listed per kind of complaint
 
@@ -33,12 +34,28 @@ def load_arrays(path: Path) -> dict[str, Array]:
             return _safetensors().load_file(path)
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
+                arrays: dict[str, Any] = {name: archive[name] for name in archive.files}
+            if foreign := [name for name, value in arrays.items() if not isinstance(value, np.ndarray)]:
+                raise InvalidInput(f"'{path}' is damaged: '{foreign[0]}' in it is not an array")
+            return arrays
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise InvalidInput(f"'{path}' cannot be read: {error}") from error
+    except InvalidInput:
+        raise
     except Exception as error:  # safetensors raises its own class
         raise InvalidInput(f"'{path}' is damaged: {error}") from error
     raise InvalidInput(f"'{path}' is neither .safetensors nor .npz")
+
+
+def npz_bytes(arrays: Mapping[str, Array]) -> bytes:
+    """An .npz file; unlike np.savez it takes any name."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+            archive.writestr(f"{name}.npy", member.getvalue())
+    return data.getvalue()
 
 
 def weights_bytes(graph: Graph) -> bytes:

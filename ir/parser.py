@@ -19,6 +19,7 @@ from .weights import Recipe, Weights
 __all__ = ["parse_graph"]
 
 MAX_TEXT = 64 << 20  # characters
+MAX_DIGITS = 40  # of one number
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r]+|\#[^\n]*)
       |(?P<newline>\n)
@@ -179,10 +180,14 @@ class _Parser:
 
     def scalar(self) -> Any:
         token = self.now
+        if token.kind == "end":
+            self.fail("expected a value, found the end of the text")
         ends = self.tokens[self.at + 1].text in (",", "]", "}")
         if token.kind == "string":
             self.at += 1
             return self.plain(token)
+        if token.kind == "number" and len(token.text) > MAX_DIGITS:
+            self.fail(f"a number of {len(token.text)} characters; at most {MAX_DIGITS} are read")
         if token.kind == "number" and ends:
             self.at += 1
             return float(token.text) if any(c in token.text for c in ".eEn") else int(token.text)
@@ -197,6 +202,8 @@ class _Parser:
         while depth or self.now.text not in (",", "]", "}", ")"):
             if self.now.kind not in ("number", "word", "mark"):
                 self.fail(f"expected a value, found '{self.now.text}'")
+            if len(self.now.text) > MAX_DIGITS and self.now.kind == "number":
+                self.fail(f"a number of {len(self.now.text)} characters; at most {MAX_DIGITS} are read")
             depth += {"(": 1, ")": -1}.get(self.now.text, 0)
             text += self.now.text
             self.at += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from ...ir.errors import UsageError
-from ...ir.graph import Graph
+from ...ir.graph import Graph, fresh_name
 from ...ir.types import Array
 from ..artifact import MANIFEST, Artifact
 from ..engines import engines_named
@@ -20,6 +20,7 @@ from ..images import is_image, save_image
 from ..inputs import random_inputs, read_inputs
 from ..load import Request
 from ..pipelines import optimize
+from ..weights import npz_bytes
 from .options import THREADS, Desk, emit_json, model_options
 
 __all__ = ["command"]
@@ -58,6 +59,8 @@ def command(
         raise UsageError(f"'{output}' is neither .npz nor a picture such as .png")
     path = Path(request.model)
     artifact = Artifact.open(path) if (path / MANIFEST).is_file() else None
+    if artifact and request.weights:
+        raise UsageError(f"'{path}' carries its own weights; compile the network again with --weights")
     graph, _ = optimize(desk.load(request), 0 if artifact else 2)
     inputs = read_inputs(graph, files, resize=resize, imagenet=imagenet) if files else random_inputs(graph, seed)
     run = engines[0].open(artifact, threads) if artifact else engines[0].start(graph, threads)
@@ -74,6 +77,7 @@ def command(
 def _print(graph: Graph, results: Mapping[str, Array], top: int) -> None:
     for name, value in results.items():
         click.echo(f"{name}: {graph.by_name[name].typed.dtype}{list(value.shape)}")
+        value = value if value.dtype.kind == "f" else value.astype(np.float64)  # small integers wrap, and booleans do not order
         if value.ndim == 2 and value.shape[1] > 1:
             for row in value:
                 best = np.argsort(-row, kind="stable")[:top]
@@ -83,6 +87,9 @@ def _print(graph: Graph, results: Mapping[str, Array], top: int) -> None:
 
 
 def _record(value: Array, top: int) -> dict[str, Any]:
+    value = value if value.dtype.kind == "f" else value.astype(np.float64)
+    if not value.size:
+        return {"shape": list(value.shape)}
     record: dict[str, Any] = {"shape": list(value.shape), "min": float(value.min()), "max": float(value.max()), "mean": float(value.mean())}
     if value.ndim == 2:
         order = np.argsort(-value, axis=1, kind="stable")[:, :top]
@@ -93,11 +100,11 @@ def _record(value: Array, top: int) -> dict[str, Any]:
 def _write(results: Mapping[str, Array], output: Path) -> list[Path]:
     """All results in one .npz, or a picture each: with several, the output's name goes before the suffix."""
     if output.suffix == ".npz":
-        data = io.BytesIO()
-        np.savez(data, **dict(results))  # pyright: ignore[reportArgumentType]
-        write_file(output, data.getvalue())
+        write_file(output, npz_bytes(results))
         return [output]
-    files = [output if len(results) == 1 else output.with_suffix(f".{name}{output.suffix}") for name in results]
+    taken: set[str] = set()
+    plain = [fresh_name(re.sub(r"[^\w.-]", "_", name), taken) for name in results]
+    files = [output if len(results) == 1 else output.with_name(f"{output.stem}.{name}{output.suffix}") for name in plain]
     for file, value in zip(files, results.values(), strict=True):
         save_image(file, value)
     return files

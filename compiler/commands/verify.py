@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ...ir.errors import Mismatch
+from ...ir.errors import Mismatch, UsageError
 from ...ir.graph import Graph
 from ...ir.types import Array
 from ..artifact import MANIFEST, Artifact
@@ -84,6 +84,8 @@ def _hold(graph: Graph, request: Request, backends: list[str], inputs: dict[str,
     oracle = Oracle.of(graph, inputs, seed=seed)
     path = Path(request.model)
     artifact = Artifact.open(path) if (path / MANIFEST).is_file() else None
+    if artifact and request.weights:
+        raise UsageError(f"'{path}' carries its own weights; compile the network again with --weights")
     lines: list[Agreement] = []
     for engine in engines_named(",".join(backends)):
         run = engine.open(artifact, threads) if artifact else engine.start(graph, threads)

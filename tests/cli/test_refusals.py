@@ -118,7 +118,7 @@ def test_an_opset_nobody_supports(tmp_path, opset):
 def test_an_unwritable_path(tmp_path):
     refused(convc("export", "lenet5", "-o", tmp_path / "no" / "net.onnx"), 2, "cannot write", "No such file or directory")
     (tmp_path / "file").write_text("mine")
-    refused(convc("compile", "lenet5", "-o", tmp_path / "file"), 2, "exists and is not a convc artifact")
+    refused(convc("compile", "lenet5", "-o", tmp_path / "file"), 2, "holds what convc did not write there")
     refused(convc("compile", "lenet5", "-o", tmp_path / "file" / "net"), 2, "cannot write")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "mine"
@@ -321,3 +321,53 @@ def test_an_artifact_agrees_with_the_network_it_came_from(tmp_path):
     assert convc("compile", "resnet20", "-o", tmp_path / "net", "--no-check").code == 0
     done = convc("verify", tmp_path / "net", "resnet20")
     assert done.code == 0, done.err
+
+
+def test_somebody_elses_directory_is_never_replaced(tmp_path, original):
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "manifest.json").write_text('{"name": "my web app"}')
+    (site / "app.js").write_text("mine")
+    refused(convc("compile", "shared", "-o", site), 2, "holds what convc did not write there")
+    assert (site / "app.js").read_text() == "mine"
+    bundle = Path(shutil.copytree(original, tmp_path / "net"))
+    (bundle / "notes.txt").write_text("mine too")
+    refused(convc("compile", "shared", "-o", bundle), 2, "holds what convc did not write there")
+    assert (bundle / "notes.txt").read_text() == "mine too"
+    (bundle / "notes.txt").unlink()
+    (tmp_path / "link").symlink_to("net")
+    assert convc("compile", "shared", "-o", tmp_path / "link", "--no-check").code == 0
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "net", "site"]
+
+
+@pytest.mark.parametrize("command", ["run", "verify"])
+def test_an_artifact_takes_no_other_weights(original, tmp_path, command):
+    weights = tmp_path / "w.safetensors"
+    shutil.copy(original / "weights.safetensors", weights)
+    refused(convc(command, original, "--weights", weights), 2, "carries its own weights")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("graph @g(%x: f32[1]) {\n  %y = clip(%x) {min=", "expected a value, found the end of the text"),
+        (f"graph @g(%x: f32[1]) {{\n  %y = reshape(%x) {{shape=[{'9' * 5000}]}}\n", "a number of 5000 characters"),
+        (f"graph @g(%x: f32[1]) {{\n  %y = clip(%x) {{min={'9' * 400}}}\n", "a number of 400 characters"),
+    ],
+)
+def test_text_that_would_overflow_is_a_syntax_error(tmp_path, text, words):
+    (tmp_path / "bad.cir").write_text(text)
+    refused(convc("opt", tmp_path / "bad.cir"), 3, "bad.cir:2:", words)
+
+
+def test_integer_and_boolean_results(tmp_path):
+    (tmp_path / "net.cir").write_text(
+        "graph @g(%x: f32[1,12]) {\n  %file = cast(%x) {to=u8}\n  %b = cast(%x) {to=bool}\n  return %file, %b\n}\n"
+    )
+    np.savez(tmp_path / "x.npz", x=np.arange(12, dtype=np.float32)[None])
+    done = convc("run", tmp_path / "net.cir", "-i", tmp_path / "x.npz", "--backend", "reference", "-o", tmp_path / "y.npz")
+    assert done.code == 0, done.err
+    assert "class 11: 11  class 10: 10" in done.out
+    assert np.load(tmp_path / "y.npz")["file"].dtype == np.uint8
+    assert convc("verify", tmp_path / "net.cir", "-i", tmp_path / "x.npz").code == 0

@@ -279,10 +279,10 @@ def lrn(b: Builder, x: Node) -> Node:
     return b.op(norm.LOCAL_RESPONSE_NORM, op, x)
 
 
-def pad(b: Builder, x: Node, *, spatial: bool = True) -> Node:
+def pad(b: Builder, x: Node, *, spatial: bool = True, most: int = 2) -> Node:
     before, after = [0] * x.typed.rank, [0] * x.typed.rank
     for axis in range(2 if spatial else 0, x.typed.rank):
-        before[axis], after[axis] = b.int(0, 2), b.int(0, 2)
+        before[axis], after[axis] = b.int(0, most), b.int(0, most)
     mode = b.pick("constant", "constant", "constant", "edge", "reflect")
     value = b.pick(0.0, 0.0, 0.0, 0.5, -2.0) if mode == "constant" else 0.0
     return b.op(shape.PAD, shape.Pad((*before, *after), value, mode), x)
@@ -302,7 +302,7 @@ def constant(b: Builder, x: Node, *, divisor: bool = False) -> Node:
     dims, rank = x.typed.shape, x.typed.rank
     shapes = [(), (1,), (1,) * rank]
     if rank >= 2 and isinstance(dims[1], int):
-        c = dims[1]
+        c = dims[1] if dims[1] > 1 or not b.flag(3) else 3  # of one channel it makes three
         shapes += [(c, *(1,) * (rank - 2))] * 4 + [(1, c, *(1,) * (rank - 2))] * 2
         shapes += [(2, c, *(1,) * (rank - 2)), (c, *(3,) * (rank - 2)), (1, 1, c, *(1,) * (rank - 2))]
     if rank >= 2 and isinstance(dims[-1], int):
@@ -423,12 +423,12 @@ def after_conv(b: Builder, x: Node) -> Node:
 
 def padded_window(b: Builder, x: Node) -> Node:
     y = act(b, x) if b.flag(3) else x
-    y = pad(b, y, spatial=not b.flag(6))
+    y = pad(b, y, spatial=not b.flag(6), most=b.pick(1, 1, 2))
     if b.flag(4):
         y = pad(b, y)
-    if b.flag():
+    if b.flag(3):
         return b.pick(conv2d, pointwise, depthwise)(b, y)
-    kernel = b.pick((3, 3), (2, 3), (2, 2))
+    kernel = b.pick((3, 3), (3, 3), (2, 3), (2, 2))
     geometry = (
         kernel,
         b.pick((1, 1), (2, 2), (2, 3)),
@@ -476,6 +476,10 @@ def arithmetic_twice(b: Builder, x: Node) -> Node:
     """Two constants in a row, of like or unlike shapes; now and then of whole numbers, which truncate."""
     if b.flag(4):
         y = b.input_like(x, "i32")
+        if b.flag(3) and x.typed.rank == 4:
+            w = b.param(2, b.channels(x), *b.pair(1, 2), init="ones", dtype="i32")
+            y = b.op(conv.CONV2D, conv.Conv2d(), y, w)
+            b.hide(y)
         kinds = b.pick((elementwise.ADD, elementwise.SUB), (elementwise.DIV, elementwise.MUL))
         for _ in range(2):
             kind = b.pick(*kinds)
@@ -576,7 +580,7 @@ def branches(b: Builder, x: Node) -> Node:
     return y if b.flag() else b.pick(act, batch_norm, conv2d, pointwise, scale_or_shift, cut)(b, y)
 
 
-TWISTS = ("", "", "", "swapped", "front", "gap", "tail", "overlap", "step", "source", "axis", "two axes", "work", "thrice")
+TWISTS = ("", "", "", "swapped", "front", "gap", "tail", "overlap", "step", "source", "axis", "two axes", "work", "whole", "thrice")
 
 
 def slices_joined(b: Builder, x: Node) -> Node:
@@ -586,6 +590,7 @@ def slices_joined(b: Builder, x: Node) -> Node:
     if not isinstance(size, int) or size < 2:
         raise Refused
     at, twist = b.int(1, size - 1), b.pick(*TWISTS)
+    at = size // 2 if twist == "axis" else at  # halves may be joined along another axis
     first, second = (int(twist == "front"), at), (at, b.pick(2**31, size))
     second = {"gap": (at + 1, size), "tail": (at, size - 1), "overlap": (at - 1, size)}.get(twist, second)
     other = b.pick(b.fellow(x), act(b, x)) if twist == "source" else x
@@ -601,6 +606,8 @@ def slices_joined(b: Builder, x: Node) -> Node:
         parts.append(parts[0])
     elif twist == "work":
         parts[0] = act(b, parts[0])
+    elif twist == "whole":
+        parts[1] = act(b, x)
     along = b.int(1, x.typed.rank - 1) if twist == "axis" else axis
     y = b.op(shape.CONCAT, shape.Concat(b.pick(along, along - x.typed.rank)), *parts)
     return act(b, y) if b.flag() else y
