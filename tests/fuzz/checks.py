@@ -59,9 +59,17 @@ def _grown_line(node: Node) -> bool:
     )
 
 
+def _nearest_by_an_inexact_scale(node: Node) -> bool:
+    if node.kind.name != "resize" or node.op.mode != "nearest" or not node.op.sizes:
+        return False
+    before, after = (n.typed.with_sizes(SIZES).concrete()[2:] for n in (node.inputs[0], node))
+    return any(float(np.float32(new / old)) != new / old for old, new in zip(before, after, strict=True))
+
+
 # What others get wrong (OTHERS.md has a reproducer each): the engine, and the nodes that show it.
 FAULTS = (
     ("onnx", "OTHERS.md 1, pad under max_pool", _zero_pad_under_max_pool),
+    ("onnx", "OTHERS.md 5, nearest resize to a size", _nearest_by_an_inexact_scale),
     ("tvm", "OTHERS.md 4, output_padding after a single row or column", _grown_line),
 )
 
