@@ -1,37 +1,49 @@
-"""fold-constants: what depends on parameters alone becomes a parameter, under a size budget."""
+"""fold-constants: what depends on parameters alone becomes a parameter, under budgets of size and of work."""
 
 from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ..ir.graph import Graph, Node, Origin
 from ..ir.ops.leaf import PARAM, Param
 from ..ir.types import Array
 from ..ir.weights import Weights
+from .cost import node_cost
 from .ledger import Ledger
 
-__all__ = ["NODE_BYTES", "TOTAL_BYTES", "fold_constants"]
+__all__ = ["NODE_BYTES", "TOTAL_BYTES", "TOTAL_FLOPS", "fold_constants"]
 
-NODE_BYTES = 64 << 20  # a result larger than this is computed at run time: a small file must not ask for gigabytes
+# What is over a budget is computed at run time: a small file must not ask for gigabytes, nor for hours.
+NODE_BYTES = 64 << 20
 TOTAL_BYTES = 512 << 20
+TOTAL_FLOPS = 2 << 30
+# What is kept of intermediate values, so that a long computation that many look into is not begun anew by each.
+KEPT_BYTES = 64 << 10
+KEPT_EVERY = 32  # larger ones, by depth
 
 
 def fold_constants(graph: Graph, ledger: Ledger) -> Graph:
     """Before: %c = mul(%a, %b), both params    After: %c = param {init=given}
 
     Values are computed in float64 when somebody looks, and cast once. A result over NODE_BYTES, or over
-    what is left of TOTAL_BYTES, stays.
+    what is left of TOTAL_BYTES and TOTAL_FLOPS, stays.
     """
-    left = TOTAL_BYTES
+    bytes_left, flops_left = TOTAL_BYTES, TOTAL_FLOPS
+    constants = _Constants()
 
     def fold(node: Node, operands: tuple[Node, ...]) -> Node:
-        nonlocal left
-        node = node.reading(operands)
+        nonlocal bytes_left, flops_left
+        reading = node.reading(operands)
         if not ledger.is_open or not operands or any(operand.weights is None for operand in operands):
-            return node
-        size = node.typed.nbytes
-        if not isinstance(size, int) or size > min(NODE_BYTES, left):
-            return node
-        left -= size
-        weights = Weights.derived(node.typed, node.name, lambda: _value(node))
+            return reading
+        size, flops = node.typed.nbytes, 0 if node.typed.symbols else node_cost(node, {}).flops
+        if not isinstance(size, int) or not isinstance(flops, int) or size > min(NODE_BYTES, bytes_left) or flops > flops_left:
+            return reading
+        bytes_left, flops_left = bytes_left - size, flops_left - flops
+        constants.add(node)
+        weights = Weights.derived(node.typed, node.name, lambda: constants.value(node))
         origin = Origin(node.origin.source, node.origin.scope, (node.name,))
         ledger.record("fold", node.name, (node.name,))
         return Node(node.name, PARAM, Param("given"), (), node.typed, origin, weights)
@@ -39,6 +51,36 @@ def fold_constants(graph: Graph, ledger: Ledger) -> Graph:
     return graph.rebuild(fold)
 
 
-def _value(node: Node) -> Array:
-    wide = (operand.weights.wide() for operand in node.inputs if operand.weights is not None)
-    return node.kind.meaning(node.op, *wide)
+@dataclass(slots=True)
+class _Constants:
+    """The computations that were folded, and their values as far as somebody looked."""
+
+    depth: dict[Node, int] = field(default_factory=dict[Node, int])  # of a folded node: 1 over its deepest operand's
+    values: dict[Node, Array] = field(default_factory=dict[Node, Array])
+
+    def add(self, node: Node) -> None:
+        self.depth[node] = 1 + max(self.depth.get(operand, 0) for operand in node.inputs)
+
+    def value(self, wanted: Node) -> Array:
+        """A folded node's value in float64, by a walk with its own stack: such a chain may be as long as the network."""
+        values = ChainMap[Node, Array]({}, self.values)
+        stack = [wanted]
+        while stack:
+            node = stack[-1]
+            missing = [operand for operand in node.inputs if operand not in values] if node not in values else []
+            if missing and node in self.depth:
+                stack.extend(missing)
+                continue
+            stack.pop()
+            if node not in values:
+                values[node] = self._compute(node, values)
+        return values[wanted]
+
+    def _compute(self, node: Node, values: Mapping[Node, Array]) -> Array:
+        if node not in self.depth:
+            assert node.weights is not None  # only what depends on parameters alone is folded
+            return node.weights.wide()
+        value = node.kind.meaning(node.op, *(values[operand] for operand in node.inputs))
+        if value.nbytes <= KEPT_BYTES or self.depth[node] % KEPT_EVERY == 0:
+            self.values[node] = value
+        return value

@@ -1,8 +1,9 @@
-"""Rewrite rules: a pattern over operands, a guard in the replacement, and sweeps to a fixed point.
+"""Rewrite rules: a pattern over operands, a guard in the replacement, and a worklist to a fixed point.
 
-A sweep visits each node once, operands first, and tries the rules of its op on it until none fits; so
-a pattern always sees its operands in their final form. Reader counts are kept up to date while
-nodes come and go. Sweeps repeat until one changes nothing.
+A sweep takes each node once, operands first, and tries the rules of its op on it; what a replacement makes goes
+onto a worklist, operands first again, until no rule fits there. So a pattern always sees its operands in their
+final form. Reader counts are kept up to date while nodes come and go; a count that fell may let a rule fit
+where it was tried already, so sweeps repeat until one changes nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .ledger import Ledger
 
 __all__ = ["ANY", "CONST", "Match", "Pat", "Rule", "rewrite"]
 
-MAX_SWEEPS = 100  # rules that undo each other would run for ever
+MOST_REWRITES = 50  # for each node; rules that undo each other would run for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,21 +104,23 @@ def rewrite(graph: Graph, rules: Sequence[Rule], ledger: Ledger) -> Graph:
     for rule in rules:
         for kind in rule.pattern.kinds:
             by_kind[kind].append(rule)
-    for _ in range(MAX_SWEEPS):
-        if not ledger.is_open:
-            return graph
-        swept = _Sweep(graph, by_kind, ledger).run()
+    most = len(ledger.rewrites) + MOST_REWRITES * len(graph.nodes)
+    while ledger.is_open:
+        swept = _Sweep(graph, by_kind, ledger, most).run()
         if swept is graph:
-            return graph
+            break
         graph = swept
-    raise RuntimeError(f"rules {[rule.name for rule in rules]} do not come to rest")
+    return graph
 
 
 class _Sweep:
-    def __init__(self, graph: Graph, by_kind: dict[OpDef, list[Rule]], ledger: Ledger) -> None:
+    def __init__(self, graph: Graph, by_kind: dict[OpDef, list[Rule]], ledger: Ledger, most: int) -> None:
         self.graph = graph
         self.by_kind = by_kind
         self.ledger = ledger
+        self.most = most
+        self.made: set[Node] = set()
+        self.final: dict[Node, Node] = {}  # of the nodes made: what became of them
         self.taken = {node.name for node in graph.nodes}
         self.outputs = set(graph.outputs)
         self.uses: Counter[Node] = Counter()
@@ -128,12 +131,33 @@ class _Sweep:
     def visit(self, node: Node, operands: tuple[Node, ...]) -> Node:
         current = node.reading(operands)
         self.uses[current] += self.graph.uses[node]
-        is_output = node in self.outputs
-        while self.ledger.is_open:
-            made = self.step(current, is_output)
-            if made is None:
-                break
-            current = made
+        return self.settle(current, node in self.outputs) if current.kind in self.by_kind else current
+
+    def settle(self, first: Node, is_output: bool) -> Node:
+        """What `first` becomes once no rule fits it, nor any node made on the way."""
+        worklist = [(first, first)]  # a node that was asked for, and what it is by now
+        while worklist:
+            asked, node = worklist[-1]
+            if asked in self.final:
+                worklist.pop()
+                continue
+            waiting = [operand for operand in node.inputs if operand in self.made and operand not in self.final]
+            if waiting:
+                worklist.extend((operand, operand) for operand in waiting)
+                continue
+            node = self.renewed(node)
+            replacement = self.step(node, is_output and asked is first) if self.ledger.is_open else None
+            if replacement is None:
+                self.final[asked] = node
+            else:
+                worklist[-1] = (asked, replacement)
+        return self.final[first]
+
+    def renewed(self, node: Node) -> Node:
+        """`node` on the final form of its operands."""
+        current = node.reading(tuple(self.final.get(operand, operand) for operand in node.inputs))
+        if current is not node:
+            self.uses[current] = self.uses.pop(node)
         return current
 
     def step(self, node: Node, is_output: bool) -> Node | None:
@@ -145,7 +169,7 @@ class _Sweep:
             made = rule.replace(match)
             if made is None or made is node:
                 continue
-            return self.settle(rule, match, made)
+            return self.accept(rule, match, made)
         return None
 
     def fits(self, pattern: Pat, node: Node, match: Match, *, root: bool = False) -> bool:
@@ -165,7 +189,7 @@ class _Sweep:
             return False
         return all(self.fits(p, operand, match) for p, operand in zip(pattern.operands, node.inputs, strict=False))
 
-    def settle(self, rule: Rule, match: Match, made: Node) -> Node:
+    def accept(self, rule: Rule, match: Match, made: Node) -> Node:
         """Give the replacement its name and provenance, and bring the reader counts up to date."""
         root = match.root
         if made not in self.uses:
@@ -174,10 +198,13 @@ class _Sweep:
             made = made.like(name=root.name, origin=Origin(root.origin.source, root.origin.scope, tuple(names)))
             made = made if made.type is not None else made.like(type=infer_type(made))
         new = list(self.unknown(made))
+        self.made.update(new)
         self.uses[made] += self.uses[root]
         for node in new:
             self.uses.update(node.inputs)
         gone = list(self.release(root))
+        if len(self.ledger.rewrites) >= self.most:
+            raise RuntimeError(f"rule {rule.name} does not come to rest at %{root.name}")
         self.ledger.record(rule.name, root.name, tuple(n.name for n in gone if n.inputs), tuple(n.name for n in new if n.inputs))
         return made
 

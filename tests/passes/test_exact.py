@@ -25,6 +25,19 @@ def kinds(graph: Graph) -> list[str]:
     return [node.kind.name for node in graph.ops]
 
 
+# --- fold-constants ---------------------------------------------------------------------------------------------------
+
+
+def test_long_constant_computations_have_their_values():
+    """Doubled again and again, each twice read: neither the depth nor the number of paths may tell."""
+    lines = ["graph @g(%x: f32[2]) {", "  %c0 = param {init=ones} : f32[2]", "  %half = param {init=full, value=0.5} : f32[]"]
+    for i in range(1, LONG):
+        lines += [f"  %d{i} = add(%c{i - 1}, %c{i - 1})", f"  %c{i} = mul(%d{i}, %half)"]
+    graph = run(typed_graph("\n".join([*lines, f"  %y = mul(%x, %c{LONG - 1})", f"  return %y, %c{LONG // 2}", "}", ""])), "fold-constants")
+    assert kinds(graph) == ["mul"]
+    assert all(node.weights.array().tolist() == [1, 1] for node in graph.params)
+
+
 # --- merge-common ----------------------------------------------------------------------------------------------------
 
 
