@@ -16,7 +16,7 @@ __all__ = ["CAPTURES", "Capture"]
 # Yields (name, value) for the wanted nodes of a graph without named sizes, in the graph's order.
 Capture = Callable[[Graph, Sequence[Node], Mapping[str, Array], int | None], Iterator[tuple[str, Array]]]
 
-HELD_BYTES = 64 << 20  # of values fetched at once; the network is run again for the next ones
+HELD_BYTES = 256 << 20  # of values fetched at once; for the next ones the network is run again, and by TVM built again
 
 
 def _chunks(nodes: Sequence[Node]) -> Iterator[list[Node]]:
