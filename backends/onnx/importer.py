@@ -1,0 +1,308 @@
+"""ONNX file to graph: the operators of opset 7 to the newest, one row each (read/rows.py). Spec: onnx.ai, IR and operators.
+
+What has no row is refused, all of it in one sentence; or, where the caller asks for it, left out: the graph then ends at the
+operands of such an operator, begins again at its results, and splice.py puts the operator back between the two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...ir.dims import Dim, symbol
+from ...ir.errors import InvalidModel, UnsupportedOp, UsageError
+from ...ir.graph import Graph, Node, Origin
+from ...ir.ops.elementwise import IDENTITY, Identity
+from ...ir.ops.leaf import INPUT, Input
+from ...ir.types import DTYPES, TensorType, parse_type
+from .limits import LIMITS, Limits
+from .read.call import Call, given, shortest
+from .read.known import Known
+from .read.rows import ROWS
+from .reading import Model, read_model
+from .tensors import ELEMENTS
+
+if TYPE_CHECKING:
+    from onnx import AttributeProto, NodeProto, ValueInfoProto
+
+__all__ = ["MIN_OPSET", "Imported", "import_model", "read_graph"]
+
+MIN_OPSET = 7  # where broadcasting became NumPy's and batch norm lost its old attributes
+NAMED = 5  # nodes of an operator that an error names
+SOURCE = "onnx:"  # begins the source of a node that stood in a file; its name there follows
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A file as a graph. `foreign` are the positions of the file's nodes that the graph leaves out."""
+
+    graph: Graph
+    model: Model
+    foreign: tuple[int, ...] = ()
+
+
+def read_graph(path: Path, limits: Limits = LIMITS, shapes: Mapping[str, str] | None = None, *, passthrough: bool = False) -> Imported:
+    """The graph of an ONNX file, typed. `shapes` are other types for its inputs, as text: `N,3,224,224`.
+
+    Raises: UnsupportedOp with all operators that cannot be compiled; InvalidModel for a file that breaks the rules; UsageError for
+    a shape of an input that is not there.
+    """
+    return import_model(read_model(path, limits), shapes or {}, passthrough=passthrough)
+
+
+def import_model(model: Model, shapes: Mapping[str, str], *, passthrough: bool = False) -> Imported:
+    """`read_graph` of a model that was read already."""
+    return _Walk(model, shapes, passthrough=passthrough).run()
+
+
+@dataclass
+class _Walk:
+    """One way through a file. `values` are the nodes by the file's names; a name in `lost` has no node."""
+
+    model: Model
+    shapes: Mapping[str, str]
+    passthrough: bool
+    values: dict[str, Node] = field(default_factory=dict[str, Node])
+    inputs: list[Node] = field(default_factory=list[Node])
+    lost: set[str] = field(default_factory=set[str])
+    foreign: list[int] = field(default_factory=list[int])
+    refused: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list[str]))
+    reasons: list[str] = field(default_factory=list[str])
+    known: Known = field(default_factory=Known)
+    symbols: dict[str, str] = field(default_factory=dict[str, str])
+
+    def run(self) -> Imported:
+        graph = self.model.proto.graph
+        self.opset = self._checked_opset()
+        self.taken = {name for node in graph.node for name in node.output} | {tensor.name for tensor in graph.initializer}
+        self.taken |= {value.name for value in graph.input}
+        for tensor in graph.initializer:
+            self.values[tensor.name] = given(tensor.name, self.model.array(tensor), Origin())
+        self._read_inputs()
+        for position, node in enumerate(graph.node):
+            if self._is_readable(node):
+                self._convert(node, position)
+            else:
+                self._leave(node, position)
+        if self.refused and not self.passthrough:
+            raise self._refusal()
+        return Imported(self._graph(), self.model, tuple(self.foreign))
+
+    # --- the interface ---
+
+    def _checked_opset(self) -> int:
+        from onnx.defs import onnx_opset_version
+
+        opset = self.model.opset.get("", 0)
+        if not opset and all(node.domain for node in self.model.proto.graph.node):
+            return onnx_opset_version()
+        if not MIN_OPSET <= opset <= onnx_opset_version():
+            raise UnsupportedOp(f"{self.model.path.name}: opset {opset}; convc reads opsets {MIN_OPSET} to {onnx_opset_version()}")
+        return opset
+
+    def _read_inputs(self) -> None:
+        """An input that has an initializer is a constant: its value is a default that nobody overrides here."""
+        proper = [value for value in self.model.proto.graph.input if value.name not in self.values]
+        for name in self.shapes:
+            if name not in {value.name for value in proper}:
+                raise UsageError(f"{self.model.path.name} has no input '{name}'; it has {', '.join(value.name for value in proper)}")
+        for value in proper:
+            type_ = self._declared(value)
+            if type_ is None:
+                raise UnsupportedOp(
+                    f"{self.model.path.name}: input '{value.name}' is no tensor of known rank; only tensors can be compiled"
+                )
+            if value.name in self.shapes:
+                type_ = self._pinned(value.name, type_)
+            self._add_input(value.name, type_)
+
+    def _add_input(self, name: str, type_: TensorType) -> None:
+        node = Node(name, INPUT, Input(), (), type_)
+        self.inputs.append(node)
+        self.values[name] = node
+
+    def _pinned(self, name: str, declared: TensorType) -> TensorType:
+        text = self.shapes[name]
+        wanted = parse_type(text if "[" in text else f"{declared.dtype}[{text}]")
+        if wanted.rank != declared.rank or wanted.dtype != declared.dtype:
+            raise UsageError(f"--input {name}:{text}: the file declares {declared}; give as many dimensions, of the same element type")
+        return wanted
+
+    def _declared(self, value: ValueInfoProto) -> TensorType | None:
+        """The type that the file writes down, or None where it writes none that convc has."""
+        if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
+            return None
+        tensor = value.type.tensor_type
+        element = ELEMENTS.get(tensor.elem_type)
+        dtype = next((name for name, known in DTYPES.items() if element is not None and known == element.dtype), None)
+        if dtype is None:
+            return None
+        dims: list[Dim] = []
+        for axis, dim in enumerate(tensor.shape.dim):
+            is_number = dim.HasField("dim_value") and dim.dim_value >= 0  # older exporters write -1 for any
+            dims.append(dim.dim_value if is_number else symbol(self._symbol(dim.dim_param or f"{value.name}_{axis}")))
+        return TensorType(dtype, tuple(dims))
+
+    def _symbol(self, text: str) -> str:
+        """A named size as the IR can write it; different names stay different."""
+        if text not in self.symbols:
+            name = re.sub(r"\W", "_", text, flags=re.ASCII)
+            name = name if re.match(r"[A-Za-z_]", name) else f"d{name}"
+            while name in self.symbols.values():
+                name += "_"
+            self.symbols[text] = name
+        return self.symbols[text]
+
+    # --- operators ---
+
+    def _is_readable(self, node: NodeProto) -> bool:
+        if node.domain not in ("", "ai.onnx") or node.op_type not in ROWS:
+            self._refuse(node)
+            return False
+        return not any(name in self.lost for name in node.input)
+
+    def _refuse(self, node: NodeProto, why: str = "") -> None:
+        label = f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
+        self.refused[label].append(node.name or next(iter(node.output), ""))
+        if why:
+            self.reasons.append(why)
+
+    def _convert(self, node: NodeProto, position: int) -> None:
+        """The row's nodes under the names of the results."""
+        if not node.output:
+            raise InvalidModel(f"{self.model.path.name}: {node.op_type} '{node.name}' computes nothing")
+        origin = Origin(f"{SOURCE}{node.name}" if node.name else "", "")
+        operands = [self.values[name] if name else None for name in node.input]
+        attributes = {attribute.name: self._attribute(node, attribute) for attribute in node.attribute}
+        limits = self.model.limits
+        call = Call(node.op_type, origin, node.output, operands, attributes, self.opset, self.known, self.taken, limits.elements)
+        try:
+            made = ROWS[node.op_type](call)
+        except UnsupportedOp as error:
+            self._refuse(node, str(error))
+            self._leave(node, position)
+            return
+        results: Sequence[Node | None] = [made] if isinstance(made, Node) else made
+        if len(results) < len(node.output):
+            raise InvalidModel(f"{call.where}: names {len(node.output)} results of {len(results)}")
+        for name, result in zip(node.output, results, strict=False):
+            if name and result is not None:
+                self.values[name] = result
+
+    def _attribute(self, node: NodeProto, attribute: AttributeProto) -> Any:
+        """A Python value. Floats are the shortest decimals that are the same in float32: 1e-05, not 9.99999974737875e-06."""
+        kind = attribute.type
+        if kind == attribute.FLOAT:
+            return shortest(np.float32(attribute.f))
+        if kind == attribute.INT:
+            return attribute.i
+        if kind == attribute.STRING:
+            return _text(attribute.s, node)
+        if kind == attribute.TENSOR:
+            return self.model.array(attribute.t)
+        if kind == attribute.FLOATS:
+            return [shortest(np.float32(value)) for value in attribute.floats]
+        if kind == attribute.INTS:
+            return list(attribute.ints)
+        if kind == attribute.STRINGS:
+            return [_text(value, node) for value in attribute.strings]
+        raise UnsupportedOp(f"{node.op_type} '{node.name}': attribute '{attribute.name}' is neither a number, a text nor a tensor")
+
+    def _leave(self, node: NodeProto, position: int) -> None:
+        """Leave an operator out. Its results are inputs of the graph where the file says their types, else lost."""
+        self.foreign.append(position)
+        for name in node.output:
+            type_ = self._typed(name) if self.passthrough and name else None
+            if type_ is None:
+                self.lost.add(name)
+            else:
+                self._add_input(name, type_)
+
+    def _typed(self, name: str) -> TensorType | None:
+        """The type of an intermediate value: written in the file, or found by ONNX's own shape inference."""
+        if not hasattr(self, "_described"):
+            self._described = {value.name: value for value in _inferred(self.model)}
+        return self._declared(self._described[name]) if name in self._described else None
+
+    def _refusal(self) -> UnsupportedOp:
+        listed: list[str] = []
+        for label, names in sorted(self.refused.items()):
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            listed.append(f"{label} ({len(names)}: {', '.join(names[:NAMED])}{more})")
+        why = f"; the first: {self.reasons[0]}" if self.reasons else ""
+        count = sum(map(len, self.refused.values()))
+        return UnsupportedOp(f"{self.model.path.name}: {count} operators cannot be compiled: {'; '.join(listed)}{why}")
+
+    # --- the result ---
+
+    def _graph(self) -> Graph:
+        proto = self.model.proto.graph
+        outputs: list[Node] = []
+        for value in proto.output:
+            if value.name in self.values:
+                outputs.append(self._named_output(value.name))
+        outputs += [self.values[name] for name in self._read_by_foreign() if self.values[name] not in outputs]
+        if not outputs:
+            raise UnsupportedOp(f"{self.model.path.name}: no output is computed by operators that convc has")
+        graph = Graph.of(proto.name or "main", self.inputs, outputs, self.values.values())
+        stray = next((node for node in graph.nodes if node.kind is INPUT and node not in self.inputs), None)
+        if stray is not None:
+            dims = ", ".join(str(dim) for dim in self.known.values[stray])
+            raise UnsupportedOp(
+                f"{stray.where}: the sizes ({dims}) are used as data, not as a shape; give the named sizes a value with --input"
+            )
+        return graph
+
+    def _named_output(self, name: str) -> Node:
+        """An output keeps its name also where an operator passed its operand through."""
+        node = self.values[name]
+        if node.name == name:
+            return node
+        self.values[name] = Node(name, IDENTITY, Identity(), (node,), node.type, node.origin)
+        return self.values[name]
+
+    def _read_by_foreign(self) -> Iterator[str]:
+        """What the operators left out read and the graph computes, once each."""
+        nodes = self.model.proto.graph.node
+        constants = {tensor.name for tensor in self.model.proto.graph.initializer}
+        seen: set[str] = set()
+        for position in self.foreign:
+            for name in outer_names(nodes[position]):
+                if name in self.values and name not in seen and name not in constants and self.values[name] not in self.inputs:
+                    seen.add(name)
+                    yield self._named_output(name).name
+
+
+def outer_names(node: NodeProto) -> Iterator[str]:
+    """The names that a node reads, those that its subgraphs take from outside included."""
+    yield from (name for name in node.input if name)
+    for attribute in node.attribute:
+        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            own = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+            for inner in graph.node:
+                yield from (name for name in outer_names(inner) if name not in own)
+                own.update(inner.output)
+            yield from (value.name for value in graph.output if value.name not in own)
+
+
+def _inferred(model: Model) -> Iterator[ValueInfoProto]:
+    from onnx import shape_inference
+
+    try:
+        typed = shape_inference.infer_shapes(model.proto).graph
+    except Exception:  # whatever a foreign operator does to it; types that the file itself writes are left
+        typed = model.proto.graph
+    yield from (*typed.value_info, *typed.output)
+
+
+def _text(value: bytes, node: NodeProto) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidModel(f"{node.op_type} '{node.name}': an attribute is no text") from error

@@ -1,0 +1,1 @@
+"""ONNX operators to IR: one row per operator, by family, and what the rows share."""

@@ -1,0 +1,195 @@
+"""What a row is given: one ONNX node with its operands as IR nodes, its attributes, and the makers of new nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ....ir.dims import Dim, Expr
+from ....ir.errors import InvalidModel, UnsupportedOp
+from ....ir.graph import Node, Origin, fresh_name
+from ....ir.op import OpDef
+from ....ir.ops import OPS
+from ....ir.ops.leaf import INPUT, PARAM, Input, Param
+from ....ir.types import Array, TensorType
+from ....ir.verifier import infer_type
+from ....ir.weights import Recipe, Weights
+from .known import Known, is_symbolic
+
+__all__ = ["Call", "Row", "given", "shortest"]
+
+
+class Call:
+    """One operator of the file. `results` are the names of what it computes; "" is one that nobody wants."""
+
+    def __init__(
+        self,
+        op_type: str,
+        origin: Origin,
+        results: Sequence[str],
+        operands: Sequence[Node | None],
+        attributes: dict[str, Any],
+        opset: int,
+        known: Known,
+        taken: set[str],
+        most_elements: int,
+    ) -> None:
+        self.op_type = op_type
+        self.origin = origin
+        self.results = tuple(results)
+        self.operands = tuple(operands)
+        self.attributes = attributes
+        self.opset = opset
+        self.known = known
+        self.taken = taken
+        self.most_elements = most_elements
+
+    def on(self, operands: Sequence[Node | None], suffix: str) -> Call:
+        """The same call on other operands, for a value on the way to the result."""
+        name = fresh_name(f"{self.results[0]}.{suffix}", self.taken)
+        rest = (self.attributes, self.opset, self.known, self.taken, self.most_elements)
+        return Call(self.op_type, self.origin, (name,), operands, *rest)
+
+    @property
+    def where(self) -> str:
+        return f"{self.op_type} that makes %{self.results[0]}" + (f" ({self.origin.source})" if self.origin.source else "")
+
+    def refuse(self, why: str) -> UnsupportedOp:
+        return UnsupportedOp(f"{self.where}: {why}")
+
+    # --- operands and attributes ---
+
+    def maybe(self, index: int) -> Node | None:
+        """An operand that may be left out."""
+        return self.operands[index] if index < len(self.operands) else None
+
+    def x(self, index: int = 0) -> Node:
+        """Raises: InvalidModel when the operand is missing."""
+        operand = self.maybe(index)
+        if operand is None:
+            raise InvalidModel(f"{self.where}: operand {index} is missing")
+        return operand
+
+    def attribute(self, name: str, default: Any) -> Any:
+        """The attribute, of the default's type; ints pass for floats.
+
+        Raises: InvalidModel for one of another type.
+        """
+        if name not in self.attributes:
+            return default
+        value = self.attributes[name]
+        if isinstance(default, float) and isinstance(value, int):
+            return float(value)
+        if default is not None and type(value) is not type(default):
+            raise InvalidModel(f"{self.where}: attribute '{name}' is {value!r}, expected something like {default!r}")
+        return value
+
+    def array(self, index: int, what: str) -> Array:
+        """The value of an operand that the network must fix: numbers, or dimensions.
+
+        Raises: UnsupportedOp where it depends on data.
+        """
+        value = self.known.of(self.x(index))
+        if value is None:
+            raise self.refuse(f"its {what}, %{self.x(index).name}, is computed from the network's data; only constants can be compiled")
+        return value
+
+    def dims(self, index: int, what: str) -> list[Dim]:
+        """A one-dimensional operand of whole numbers or named sizes."""
+        return [value if isinstance(value, Expr) else int(value) for value in self.array(index, what).reshape(-1)]
+
+    def ints(self, index: int, what: str) -> list[int]:
+        """A one-dimensional operand of whole numbers.
+
+        Raises: UnsupportedOp where it depends on a named size.
+        """
+        values = self.dims(index, what)
+        named = next((value for value in values if not isinstance(value, int)), None)
+        if named is not None:
+            raise self.refuse(f"its {what} depend on the named size {named}; give it a value with --input")
+        return [value for value in values if isinstance(value, int)]
+
+    def scalar(self, index: int, what: str) -> Any:
+        """The one number of an operand."""
+        values = self.array(index, what)
+        if values.size != 1 or is_symbolic(values):
+            raise self.refuse(f"its {what} is {values.reshape(-1).tolist()[:4]}, expected one number")
+        value = values.reshape(-1)[0]
+        if values.dtype == object:
+            return value
+        return shortest(value) if values.dtype.kind == "f" else value.item()
+
+    def floats(self, index: int, what: str) -> list[float]:
+        """A one-dimensional operand of numbers."""
+        return [shortest(value) if isinstance(value, np.floating) else float(value) for value in self.array(index, what).reshape(-1)]
+
+    # --- makers ---
+
+    def make(self, kind: OpDef | str, op: Any, *operands: Node, suffix: str = "", result: int = 0) -> Node:
+        """A typed node: the result itself, or with a suffix one on the way to it. Small integers become constants."""
+        kind = OPS[kind] if isinstance(kind, str) else kind
+        name = fresh_name(f"{self.results[0]}.{suffix}", self.taken) if suffix else self.results[result]
+        node = Node(name, kind, op, operands, None, self.origin)
+        node = node.like(type=infer_type(node))
+        value = self.known.learn(node)
+        if value is None or is_symbolic(value) or node.typed.is_float:
+            return node
+        return self._constant(name, value.astype(np.int64) if value.dtype == object else value)
+
+    def named(self, name: str, *operands: Node, suffix: str = "", result: int = 0, **attributes: Any) -> Node:
+        """`make` with the attributes spelled out."""
+        return self.make(name, OPS[name].Attrs(**attributes), *operands, suffix=suffix, result=result)
+
+    def constant(self, array: Array, suffix: str = "") -> Node:
+        """A parameter that holds `array`."""
+        name = fresh_name(f"{self.results[0]}.{suffix}", self.taken) if suffix else self.results[0]
+        return self._constant(name, np.asarray(array))
+
+    def full(self, shape: tuple[int, ...], value: Any, dtype: Any) -> Node:
+        """A parameter of one value; it costs nothing before somebody looks.
+
+        Raises: InvalidModel for more elements than any tensor may have.
+        """
+        count = 1
+        for dim in shape:
+            count *= dim
+        if count > self.most_elements or min(shape, default=0) < 0:
+            raise InvalidModel(
+                f"{self.where}: asks for a tensor of shape {list(shape)}; at most {self.most_elements:,} elements are allowed"
+            )
+        if count <= 4096:
+            return self.constant(np.full(shape, value, dtype))
+        type_ = TensorType(TensorType.of(np.empty(0, dtype)).dtype, shape)
+        name = self.results[0]
+        op = Param("full", value=float(value))
+        return Node(name, PARAM, op, (), type_, self.origin, Weights(type_, Recipe("full", name, value=float(value))))
+
+    def shape_value(self, dims: Sequence[Dim]) -> Node:
+        """The value of Shape: a constant, or a leaf of which only the dimensions are known."""
+        if all(isinstance(dim, int) for dim in dims):
+            return self.constant(np.array(dims, dtype=np.int64))
+        leaf = Node(self.results[0], INPUT, Input(), (), TensorType("i64", (len(dims),)), self.origin)
+        values = np.empty(len(dims), dtype=object)
+        values[:] = list(dims)
+        self.known.values[leaf] = values
+        return leaf
+
+    def _constant(self, name: str, array: Array) -> Node:
+        return given(name, array, self.origin)
+
+
+def shortest(value: Any) -> float:
+    """The shortest decimal that is this number in its own precision: 0.4, not 0.4000000059604645."""
+    return float(str(value))
+
+
+def given(name: str, array: Array, origin: Origin) -> Node:
+    """A parameter whose values came with the file."""
+    weights = Weights.of(array, name)
+    return Node(name, PARAM, Param("given"), (), weights.type, origin, weights)
+
+
+# One node per result, None for a result nobody wants; a single node stands for a tuple of one.
+Row = Callable[[Call], Node | Sequence[Node | None]]

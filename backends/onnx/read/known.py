@@ -1,0 +1,177 @@
+"""Partial evaluation while a file is read: what is known of small values, named sizes included.
+
+Exporters leave chains around reshapes: Shape, Gather, Mul, Concat... Their values are numbers, or dimensions such as `N` or
+`H//2`, and are needed as attributes. So every small integer value is computed as it is read, with the op's own
+meaning on arrays of dimensions.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ....ir.dims import Dim, Expr
+from ....ir.graph import Node
+from ....ir.ops import OPS
+from ....ir.types import Array
+
+__all__ = ["KNOWN_ELEMENTS", "Known", "is_symbolic"]
+
+KNOWN_ELEMENTS = 4096  # values with more elements are data, not shapes
+
+
+def is_symbolic(array: Array) -> bool:
+    """Whether a named size is among the values."""
+    return array.dtype == object and any(isinstance(value, Expr) for value in array.flat)
+
+
+class Known:
+    """Values by node: arrays of numbers in the node's own element type, or of dimensions (dtype object)."""
+
+    def __init__(self) -> None:
+        self.values: dict[Node, Array] = {}
+
+    def of(self, node: Node) -> Array | None:
+        """What is known of a node's value, or None."""
+        if node in self.values:
+            return self.values[node]
+        if node.weights is not None and node.weights.is_given and _is_small(node):
+            return node.weights.array()
+        return None
+
+    def learn(self, node: Node) -> Array | None:
+        """Compute the value of a node whose operands are all known; None where it is not to be known."""
+        if not node.inputs or not _is_small(node):
+            return None
+        operands = [self.of(operand) for operand in node.inputs]
+        if any(operand is None for operand in operands):
+            return None
+        value = _compute(node, [operand for operand in operands if operand is not None])
+        if value is not None:
+            self.values[node] = value
+        return value
+
+
+def _is_small(node: Node) -> bool:
+    count = node.typed.numel
+    return isinstance(count, int) and count <= KNOWN_ELEMENTS
+
+
+def _compute(node: Node, operands: list[Array]) -> Array | None:
+    if not any(is_symbolic(operand) for operand in operands):
+        operands = [operand if operand.dtype != object else operand.astype(np.int64) for operand in operands]
+        with np.errstate(all="ignore"):
+            return np.asarray(node.kind.meaning(node.op, *operands))
+    meaning = SYMBOLIC.get(node.kind.name)
+    if meaning is None:
+        return None
+    try:
+        return np.asarray(meaning(node.op, *(_as_dims(operand) for operand in operands)), dtype=object)
+    except _Undecided:
+        return None
+
+
+class _Undecided(Exception):
+    """The answer depends on the number that a named size stands for."""
+
+
+def _as_dims(array: Array) -> Array:
+    """Whole numbers as Python's own, so that dimensions can be computed with."""
+    if array.dtype == object:
+        return array
+    out = np.empty(array.shape, dtype=object)
+    for at in np.ndindex(array.shape):
+        out[at] = _whole(array[at].item())
+    return out
+
+
+def _whole(value: Any) -> Dim:
+    if not float(value).is_integer():
+        raise _Undecided
+    return int(value)
+
+
+def _itself(op: Any, x: Array) -> Array:
+    return x
+
+
+def _moved(name: str) -> Callable[..., Array]:
+    """Ops that only move values work on dimensions as on numbers."""
+
+    def meaning(op: Any, *operands: Array) -> Array:
+        return OPS[name].meaning(op, *operands)
+
+    return meaning
+
+
+def _elementwise(scalar: Callable[..., Any]) -> Callable[..., Array]:
+    def meaning(op: Any, *operands: Array) -> Array:
+        return np.asarray(np.frompyfunc(scalar, len(operands), 1)(*operands), dtype=object)
+
+    return meaning
+
+
+def _divided(a: Dim, b: Dim) -> Dim:
+    """Sizes are not negative, so rounding down is rounding toward zero."""
+    if not isinstance(b, int) or b <= 0:
+        raise _Undecided
+    return a // b
+
+
+def _is_equal(a: Dim, b: Dim) -> bool:
+    """A size never equals a negative number; of others nobody knows."""
+    if a == b:
+        return True
+    if isinstance(a, int) and isinstance(b, int):
+        return False
+    if (isinstance(a, int) and a < 0) or (isinstance(b, int) and b < 0):
+        return False
+    raise _Undecided
+
+
+def _chosen(condition: Any, a: Dim, b: Dim) -> Dim:
+    return a if condition else b
+
+
+def _product(op: Any, x: Array) -> Array:
+    total: Any = np.multiply.reduce(x, axis=op.axes or None, keepdims=op.keepdims)
+    return np.asarray(total, dtype=object)
+
+
+def _gathered(op: Any, x: Array, at: Array) -> Array:
+    return np.asarray(np.take(x, at.astype(np.int64), axis=op.axis), dtype=object)
+
+
+def _expanded(op: Any, x: Array) -> Array:
+    return np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(op.shape)))
+
+
+def _tiled(op: Any, x: Array) -> Array:
+    return np.tile(x, op.repeats)
+
+
+# By op, on arrays of dimensions; what is missing here needs numbers.
+SYMBOLIC: dict[str, Callable[..., Array]] = {
+    "identity": _itself,
+    "cast": _itself,
+    "floor": _itself,
+    "ceil": _itself,
+    "add": _elementwise(operator.add),
+    "sub": _elementwise(operator.sub),
+    "mul": _elementwise(operator.mul),
+    "div": _elementwise(_divided),
+    "equal": _elementwise(_is_equal),
+    "where": _elementwise(_chosen),
+    "reduce_prod": _product,
+    "concat": _moved("concat"),
+    "slice": _moved("slice"),
+    "reshape": _moved("reshape"),
+    "flatten": _moved("flatten"),
+    "transpose": _moved("transpose"),
+    "gather": _gathered,
+    "expand": _expanded,
+    "tile": _tiled,
+}

@@ -1,0 +1,10 @@
+"""One row per ONNX operator that can be read. What is missing here is refused by name."""
+
+from __future__ import annotations
+
+from . import pointwise, shapes, statistics, windows
+from .call import Row
+
+__all__ = ["ROWS"]
+
+ROWS: dict[str, Row] = {**pointwise.ROWS, **windows.ROWS, **shapes.ROWS, **statistics.ROWS}

@@ -1,0 +1,317 @@
+"""Rows that move values: shapes and what is computed from them, slices, pads, joins, resizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ....ir.dims import Dim
+from ....ir.graph import Node
+from ....ir.types import DTYPES, Array
+from .call import Call, Row
+
+__all__ = ["ROWS", "axis_of"]
+
+END = 2**63 - 1
+
+
+def axis_of(c: Call, axis: int, rank: int) -> int:
+    """An axis counted from the front."""
+    if not -rank <= axis < rank:
+        raise c.refuse(f"axis {axis} is outside the {rank} axes of its operand")
+    return axis + rank if axis < 0 else axis
+
+
+# --- constants and shapes --------------------------------------------------------------------------------------------
+
+
+def constant(c: Call) -> Node:
+    for name in ("value", "value_float", "value_floats", "value_int", "value_ints"):
+        if name in c.attributes:
+            value = c.attributes[name]
+            return c.constant(value if isinstance(value, np.ndarray) else np.array(value, np.float32 if "float" in name else np.int64))
+    raise c.refuse(f"a constant of {', '.join(c.attributes) or 'nothing'}; only tensors and numbers can be compiled")
+
+
+def constant_of_shape(c: Call) -> Node:
+    """One value everywhere. With a named size it is spread out when the network runs."""
+    value: Array = c.attribute("value", np.zeros(1, np.float32))
+    if value.size != 1:
+        raise c.refuse(f"its value has {value.size} elements, expected one")
+    dims = c.dims(0, "shape")
+    numbers = [dim for dim in dims if isinstance(dim, int)]
+    if len(numbers) == len(dims):
+        return c.full(tuple(numbers), value.reshape(-1)[0].item(), value.dtype)
+    return c.named("expand", c.constant(value.reshape(()), "value"), shape=tuple(dims))
+
+
+def shape(c: Call) -> Node:
+    dims = c.x().typed.shape
+    start, end = c.attribute("start", 0), c.attribute("end", len(dims))
+    return c.shape_value(dims[slice(start, end)])
+
+
+def size(c: Call) -> Node:
+    """The number of elements."""
+    total = c.x().typed.numel
+    if isinstance(total, int):
+        return c.constant(np.array(total, np.int64))
+    raise c.refuse(f"it counts {total} elements; give the named sizes a value with --input")
+
+
+def range_(c: Call) -> Node:
+    start, limit, delta = (c.scalar(i, what) for i, what in enumerate(("start", "limit", "delta")))
+    if not all(isinstance(value, int | float) for value in (start, limit, delta)):
+        raise c.refuse("its length depends on a named size; give it a value with --input")
+    count = max(0, int(np.ceil((limit - start) / delta))) if delta else -1
+    if not 0 <= count <= c.most_elements:
+        raise c.refuse(f"from {start} to {limit} by {delta} is not a range of at most {c.most_elements:,} values")
+    return c.constant((start + np.arange(count) * delta).astype(DTYPES[c.x().typed.dtype]))
+
+
+def reshape(c: Call) -> Node:
+    """0 copies the dimension at that place, unless `allowzero`; -1 is what is left."""
+    x = c.x()
+    target: list[Dim] = c.dims(1, "shape") if c.opset >= 5 else c.attribute("shape", list[Dim]())
+    if not c.attribute("allowzero", 0):
+        if any(dim == 0 and axis >= x.typed.rank for axis, dim in enumerate(target)):
+            raise c.refuse(f"shape {target} copies a dimension that {x.type} does not have")
+        target = [x.typed.shape[axis] if dim == 0 else dim for axis, dim in enumerate(target)]
+    return c.named("reshape", x, shape=tuple(target))
+
+
+def flatten(c: Call) -> Node:
+    return c.named("flatten", c.x(), axis=c.attribute("axis", 1))
+
+
+def axes_operand(c: Call, since: int) -> list[int] | None:
+    """Axes are an attribute, and since some opset an operand; None where they are left out."""
+    if c.opset < since:
+        return c.attribute("axes", None)
+    return None if c.maybe(1) is None else c.ints(1, "axes")
+
+
+def squeeze(c: Call) -> Node:
+    x = c.x()
+    axes = axes_operand(c, 13)
+    if axes is None:
+        if any(not isinstance(dim, int) for dim in x.typed.shape):
+            raise c.refuse(f"which axes of {x.type} are 1 depends on named sizes; give them a value with --input")
+        axes = [axis for axis, dim in enumerate(x.typed.shape) if dim == 1]
+    gone = {axis_of(c, axis, x.typed.rank) for axis in axes}
+    if any(x.typed.shape[axis] != 1 for axis in gone):
+        raise c.refuse(f"axes {axes} of {x.type} are not all 1")
+    return c.named("reshape", x, shape=tuple(dim for axis, dim in enumerate(x.typed.shape) if axis not in gone))
+
+
+def unsqueeze(c: Call) -> Node:
+    x = c.x()
+    axes = axes_operand(c, 13) or []
+    rank = x.typed.rank + len(axes)
+    new = {axis_of(c, axis, rank) for axis in axes}
+    if len(new) != len(axes):
+        raise c.refuse(f"axes {axes} name an axis twice")
+    old = iter(x.typed.shape)
+    return c.named("reshape", x, shape=tuple(1 if axis in new else next(old) for axis in range(rank)))
+
+
+def expand(c: Call) -> Node:
+    return c.named("expand", c.x(), shape=tuple(c.dims(1, "shape")))
+
+
+def tile(c: Call) -> Node:
+    return c.named("tile", c.x(), repeats=tuple(c.ints(1, "repeats")))
+
+
+def transpose(c: Call) -> Node:
+    x = c.x()
+    return c.named("transpose", x, perm=tuple(c.attribute("perm", list(reversed(range(x.typed.rank))))))
+
+
+# --- parts and joins -------------------------------------------------------------------------------------------------
+
+
+def concat(c: Call) -> Node:
+    return c.named("concat", *(c.x(i) for i in range(len(c.operands))), axis=c.attribute("axis", 1))
+
+
+def gather(c: Call) -> Node:
+    return c.named("gather", c.x(0), c.x(1), axis=c.attribute("axis", 0))
+
+
+def slice_(c: Call) -> Node:
+    x = c.x()
+    if c.opset < 10:
+        starts, ends, axes, steps = c.attribute("starts", list[int]()), c.attribute("ends", list[int]()), c.attribute("axes", None), None
+    else:
+        starts, ends = c.dims(1, "starts"), c.dims(2, "ends")
+        axes = c.ints(3, "axes") if c.maybe(3) is not None else None
+        steps = c.ints(4, "steps") if c.maybe(4) is not None else None
+    axes = list(range(len(starts))) if axes is None else axes
+    steps = () if steps is None or set(steps) == {1} else tuple(steps)
+    if not len(axes) == len(starts) == len(ends) == (len(steps) or len(axes)):
+        raise c.refuse(f"it has {len(starts)} starts, {len(ends)} ends, {len(axes)} axes and {len(steps)} steps")
+    sizes = [x.typed.shape[axis_of(c, axis, x.typed.rank)] for axis in axes]
+    bounds = [tuple(_bound(c, value, size) for value in (start, end)) for start, end, size in zip(starts, ends, sizes, strict=True)]
+    return c.named("slice", x, axes=tuple(axes), starts=tuple(b[0] for b in bounds), ends=tuple(b[1] for b in bounds), steps=steps)
+
+
+def _bound(c: Call, value: Dim, size: Dim) -> int:
+    """A bound as a number; one that follows a named size is counted from the end."""
+    if isinstance(value, int):
+        return value
+    behind = value - size
+    if isinstance(behind, int) and behind <= 0:
+        return behind if behind < 0 else END
+    raise c.refuse(f"a bound is {value} where the size is {size}; give the named sizes a value with --input")
+
+
+def split(c: Call) -> Sequence[Node | None]:
+    """A slice for each result."""
+    x, count = c.x(), len(c.results)
+    axis = axis_of(c, c.attribute("axis", 0), x.typed.rank)
+    total = x.typed.shape[axis]
+    if not isinstance(total, int):
+        raise c.refuse(f"it splits the named size {total}; give it a value with --input")
+    if c.opset >= 13:
+        sizes = c.ints(1, "sizes") if c.maybe(1) is not None else None
+    else:
+        sizes = c.attribute("split", None)
+    part = -(-total // count)
+    sizes = [min(part, total - part * i) for i in range(count)] if sizes is None else sizes
+    if len(sizes) != count or sum(sizes) != total or min(sizes) < 0:
+        raise c.refuse(f"sizes {sizes} do not make {total} in {count} parts")
+    starts = [sum(sizes[:i]) for i in range(count)]
+    return [
+        c.named("slice", x, axes=(axis,), starts=(start,), ends=(start + size,), result=i) if c.results[i] else None
+        for i, (start, size) in enumerate(zip(starts, sizes, strict=True))
+    ]
+
+
+def pad(c: Call) -> Node:
+    """Negative pads crop first."""
+    x = c.x()
+    rank, mode = x.typed.rank, c.attribute("mode", "constant")
+    if mode not in ("constant", "edge", "reflect"):
+        raise c.refuse(f"mode '{mode}'; known are constant, edge, reflect")
+    if c.opset < 11:
+        pads, value = c.attribute("pads", list[int]()), c.attribute("value", 0.0)
+    else:
+        pads, value = c.ints(1, "pads"), c.scalar(2, "value") if c.maybe(2) is not None else 0.0
+        if c.maybe(3) is not None:
+            axes, written, pads = [axis_of(c, axis, rank) for axis in c.ints(3, "axes")], pads, [0] * (2 * rank)
+            if len(written) != 2 * len(axes):
+                raise c.refuse(f"{len(written)} pads for {len(axes)} axes")
+            for i, axis in enumerate(axes):
+                pads[axis], pads[axis + rank] = written[i], written[i + len(axes)]
+    if len(pads) != 2 * rank:
+        raise c.refuse(f"{len(pads)} pads for {rank} axes")
+    cropped = [axis for axis in range(rank) if pads[axis] < 0 or pads[axis + rank] < 0]
+    if cropped:
+        bounds = [(max(0, -pads[axis]), pads[axis + rank] if pads[axis + rank] < 0 else END) for axis in cropped]
+        suffix = "cropped" if max(pads) > 0 else ""
+        x = c.named("slice", x, axes=tuple(cropped), starts=tuple(b[0] for b in bounds), ends=tuple(b[1] for b in bounds), suffix=suffix)
+        if not suffix:
+            return x
+    return c.named("pad", x, pads=tuple(max(0, pad) for pad in pads), value=float(value), mode=mode)
+
+
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+
+def depth_to_space(c: Call) -> Node:
+    return c.named("depth_to_space", c.x(), block=c.attribute("blocksize", 0), mode=c.attribute("mode", "DCR"))
+
+
+def space_to_depth(c: Call) -> Node:
+    return c.named("space_to_depth", c.x(), block=c.attribute("blocksize", 0))
+
+
+def upsample(c: Call) -> Node:
+    """Deprecated by Resize; positions as `asymmetric` has them."""
+    scales = c.attribute("scales", list[float]()) if c.opset < 9 else c.floats(1, "scales")
+    mode = c.attribute("mode", "nearest")
+    return _resized(c, scales, [], "bilinear" if mode == "linear" else mode, "asymmetric", "floor")
+
+
+def resize(c: Call) -> Node:
+    """Operands moved with opset 11: x, roi, scales, sizes."""
+    mode = c.attribute("mode", "nearest")
+    mode = "bilinear" if mode == "linear" else mode
+    if c.opset < 11:
+        return _resized(c, c.floats(1, "scales"), [], mode, "asymmetric", "floor")
+    for name, plain in (("antialias", 0), ("exclude_outside", 0), ("keep_aspect_ratio_policy", "stretch")):
+        if c.attribute(name, plain) != plain:
+            raise c.refuse(f"{name}={c.attribute(name, plain)}; convc resizes only with {name}={plain}")
+    scales = [] if c.maybe(2) is None else c.floats(2, "scales")
+    sizes = [] if c.maybe(3) is None else c.dims(3, "sizes")
+    coordinates, rounding = c.attribute("coordinate_transformation_mode", "half_pixel"), c.attribute("nearest_mode", "round_prefer_floor")
+    extra = {"cubic_coeff_a": c.attribute("cubic_coeff_a", -0.75)} if mode == "cubic" else {}
+    return _resized(c, scales, sizes, mode, coordinates, rounding, **extra)
+
+
+def _resized(c: Call, scales: list[float], sizes: list[Dim], mode: str, coordinates: str, rounding: str, **extra: Any) -> Node:
+    x = c.x()
+    rank = x.typed.rank
+    axes = [axis_of(c, axis, rank) for axis in c.attribute("axes", list(range(rank)))]
+    given = sizes or scales
+    if len(given) != len(axes):
+        raise c.refuse(f"{len(given)} sizes or scales for {len(axes)} axes")
+    if rank not in (3, 4):
+        raise c.refuse(f"its input is {x.type}; convc resizes one or two axes")
+    by_axis: dict[int, Any] = dict(zip(axes, given, strict=True))
+    for axis in (0, 1):
+        if axis in by_axis and by_axis[axis] != (x.typed.shape[axis] if sizes else 1):
+            raise c.refuse(f"it resizes axis {axis}; convc resizes rows and columns")
+    if rank == 3:
+        x = c.named("reshape", x, shape=(*x.typed.shape[:2], 1, x.typed.shape[2]), suffix="rows")
+        by_axis = {3: by_axis[2]} if 2 in by_axis else {}
+    attributes: dict[str, Any] = {"mode": mode, "coordinates": coordinates, **extra}
+    attributes |= {"rounding": rounding} if mode == "nearest" else {}
+    if sizes:
+        attributes |= _size_attributes(c, x, [by_axis.get(axis, x.typed.shape[axis]) for axis in (2, 3)])
+    else:
+        attributes["scales"] = (float(by_axis.get(2, 1)), float(by_axis.get(3, 1)))
+    y = c.named("resize", x, **attributes, suffix="resized" if rank == 3 else "")
+    return c.named("reshape", y, shape=(*y.typed.shape[:2], y.typed.shape[3])) if rank == 3 else y
+
+
+def _size_attributes(c: Call, x: Node, sizes: list[Dim]) -> dict[str, Any]:
+    """Sizes in numbers; or a whole multiple of named sizes as a scale."""
+    numbers = [size for size in sizes if isinstance(size, int)]
+    if len(numbers) == 2:
+        return {"sizes": tuple(numbers)}
+    scales: list[float] = []
+    for size, before in zip(sizes, x.typed.shape[2:], strict=True):
+        scale = next((k for k in range(1, 65) if before * k == size), None)
+        if scale is None:
+            raise c.refuse(f"it resizes {before} to {size}; give the named sizes a value with --input")
+        scales.append(float(scale))
+    return {"scales": tuple(scales)}
+
+
+ROWS: dict[str, Row] = {
+    "Constant": constant,
+    "ConstantOfShape": constant_of_shape,
+    "Shape": shape,
+    "Size": size,
+    "Range": range_,
+    "Reshape": reshape,
+    "Flatten": flatten,
+    "Squeeze": squeeze,
+    "Unsqueeze": unsqueeze,
+    "Expand": expand,
+    "Tile": tile,
+    "Transpose": transpose,
+    "Concat": concat,
+    "Gather": gather,
+    "Slice": slice_,
+    "Split": split,
+    "Pad": pad,
+    "DepthToSpace": depth_to_space,
+    "SpaceToDepth": space_to_depth,
+    "Upsample": upsample,
+    "Resize": resize,
+}

@@ -1,0 +1,193 @@
+"""Rows that look at many values for one: normalizations, reductions, the greatest, and quantized numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ....ir.graph import Node
+from ....ir.types import DTYPES
+from .call import Call, Row
+from .pointwise import cast_to
+from .shapes import axis_of
+from .windows import conv
+
+__all__ = ["ROWS"]
+
+
+# --- normalizations --------------------------------------------------------------------------------------------------
+
+
+def batch_norm(c: Call) -> Node:
+    """The inference form; before opset 14 more than one result means training."""
+    if c.attribute("training_mode", 0) or any(c.results[1:]):
+        raise c.refuse("it computes its statistics from the batch (training mode); export the network in inference mode")
+    if not c.attribute("spatial", 1):
+        raise c.refuse("spatial=0, statistics for every position; only per channel can be compiled")
+    return c.named("batch_norm", *(c.x(i) for i in range(5)), epsilon=c.attribute("epsilon", 1e-5))
+
+
+def local_response_norm(c: Call) -> Node:
+    numbers = {"alpha": c.attribute("alpha", 1e-4), "beta": c.attribute("beta", 0.75), "bias": c.attribute("bias", 1.0)}
+    return c.named("local_response_norm", c.x(), size=c.attribute("size", 0), **numbers)
+
+
+def instance_norm(c: Call) -> Node:
+    return c.named("instance_norm", c.x(0), c.x(1), c.x(2), epsilon=c.attribute("epsilon", 1e-5))
+
+
+def layer_norm(c: Call) -> Node:
+    if any(c.results[1:]):
+        raise c.refuse("mean and deviation are asked for too; only the normalized values can be computed")
+    x, scale, bias = c.x(0), c.x(1), c.maybe(2)
+    axis = axis_of(c, c.attribute("axis", -1), x.typed.rank)
+    return c.named("layer_norm", x, scale, *([] if bias is None else [bias]), axis=axis, epsilon=c.attribute("epsilon", 1e-5))
+
+
+def group_norm(c: Call) -> Node:
+    """Gain and shift are per channel; in opset 18 to 20 they were per group."""
+    x, scale, bias = c.x(0), c.x(1), c.x(2)
+    groups, channels = c.attribute("num_groups", 0), x.typed.shape[1]
+    if not isinstance(channels, int) or groups < 1 or channels % groups:
+        raise c.refuse(f"{channels} channels do not divide into {groups} groups")
+    if c.opset < 21 and channels != groups:
+        scale, bias = (_per_channel(c, value, groups, channels, what) for value, what in ((scale, "scale"), (bias, "bias")))
+    return c.named("group_norm", x, scale, bias, groups=groups, epsilon=c.attribute("epsilon", 1e-5))
+
+
+def _per_channel(c: Call, value: Node, groups: int, channels: int, what: str) -> Node:
+    column = c.named("reshape", value, shape=(groups, 1), suffix=f"{what}_column")
+    spread = c.named("expand", column, shape=(groups, channels // groups), suffix=f"{what}_spread")
+    return c.named("reshape", spread, shape=(channels,), suffix=what)
+
+
+# --- reductions ------------------------------------------------------------------------------------------------------
+
+
+def reduced(c: Call, name: str, x: Node, since: int, suffix: str = "") -> Node:
+    """Axes became an operand with some opset; none mean all, or with `noop_with_empty_axes` nothing."""
+    if c.opset >= since:
+        axes = c.ints(1, "axes") if c.maybe(1) is not None else []
+    else:
+        axes: list[int] = c.attribute("axes", list[int]())
+    if not axes and c.attribute("noop_with_empty_axes", 0):
+        return c.named("identity", x, suffix=suffix)
+    return c.named(name, x, axes=tuple(axes), keepdims=bool(c.attribute("keepdims", 1)), suffix=suffix)
+
+
+def reduction(name: str, since: int = 18) -> Row:
+    return lambda c: reduced(c, name, c.x(), since)
+
+
+def reduce_l1(c: Call) -> Node:
+    return reduced(c, "reduce_sum", c.named("abs", c.x(), suffix="abs"), 18)
+
+
+def sum_of_squares(c: Call, suffix: str = "") -> Node:
+    return reduced(c, "reduce_sum", c.named("mul", c.x(), c.x(), suffix="square"), 18, suffix)
+
+
+def reduce_l2(c: Call) -> Node:
+    return c.named("sqrt", sum_of_squares(c, "sum"))
+
+
+def reduce_log_sum(c: Call) -> Node:
+    return c.named("log", reduced(c, "reduce_sum", c.x(), 18, "sum"))
+
+
+def arg(name: str) -> Row:
+    def row(c: Call) -> Node:
+        last = bool(c.attribute("select_last_index", 0))
+        axis = axis_of(c, c.attribute("axis", 0), c.x().typed.rank)
+        return c.named(name, c.x(), axis=axis, keepdims=bool(c.attribute("keepdims", 1)), select_last_index=last)
+
+    return row
+
+
+def top_k(c: Call) -> Sequence[Node | None]:
+    """Two results, two nodes."""
+    x = c.x()
+    k = c.attribute("k", 0) if c.opset < 10 else int(c.scalar(1, "k"))
+    axis, largest = axis_of(c, c.attribute("axis", -1), x.typed.rank), bool(c.attribute("largest", 1))
+    kinds = ("top_k_values", "top_k_indices")
+    return [
+        c.named(kind, x, k=k, axis=axis, largest=largest, result=i) if c.results[i] else None
+        for i, kind in enumerate(kinds[: len(c.results)])
+    ]
+
+
+# --- quantized numbers -----------------------------------------------------------------------------------------------
+
+
+def quantize(c: Call) -> Node:
+    x, scale = c.x(0), c.x(1)
+    if c.attribute("block_size", 0):
+        raise c.refuse("block_size; only scales per tensor and per axis can be compiled")
+    zero = c.maybe(2) or _zero(c, scale, "u8", "zero_point")
+    return c.named("quantize_linear", cast_to(c, x, scale.typed.dtype, "x"), scale, zero, axis=_channel_axis(c, x, scale))
+
+
+def dequantize(c: Call) -> Node:
+    x, scale = c.x(0), c.x(1)
+    if c.attribute("block_size", 0):
+        raise c.refuse("block_size; only scales per tensor and per axis can be compiled")
+    zero = c.maybe(2) or _zero(c, scale, x.typed.dtype, "zero_point")
+    return c.named("dequantize_linear", x, scale, zero, axis=_channel_axis(c, x, scale))
+
+
+def _channel_axis(c: Call, x: Node, scale: Node) -> int:
+    """A scalar scale has no axis, and the default of 1 may lie outside a vector."""
+    axis = c.attribute("axis", 1)
+    return axis_of(c, axis, x.typed.rank) if scale.typed.rank else 0
+
+
+def _zero(c: Call, scale: Node, dtype: str, suffix: str) -> Node:
+    return c.constant(np.zeros(scale.typed.concrete(), DTYPES[dtype]), suffix)
+
+
+def q_linear_conv(c: Call) -> Node:
+    """Dequantize, convolve, quantize: x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias. The bias is of scale x_scale * w_scale."""
+    x = c.named("dequantize_linear", c.x(0), c.x(1), c.x(2), axis=0, suffix="x")
+    w = c.named("dequantize_linear", c.x(3), c.x(4), c.x(5), axis=0, suffix="w")
+    operands: list[Node | None] = [x, w]
+    if c.maybe(8) is not None:
+        scale = c.named("mul", c.x(1), c.x(4), suffix="bias_scale")
+        operands.append(c.named("dequantize_linear", c.x(8), scale, _zero(c, scale, "i32", "bias_zero"), axis=0, suffix="bias"))
+    y = conv(c.on(operands, "product"))
+    return c.named("quantize_linear", y, c.x(6), c.x(7), axis=1 if c.x(6).typed.rank else 0)
+
+
+def q_linear_matmul(c: Call) -> Node:
+    """a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero, each of one scale."""
+    if any(c.x(i).typed.numel != 1 for i in (1, 4, 6)):
+        raise c.refuse("scales per row or column; only one scale for each operand can be compiled")
+    scalars = [c.named("reshape", c.x(i), shape=(), suffix=f"s{i}") if c.x(i).typed.rank else c.x(i) for i in (1, 2, 4, 5, 6, 7)]
+    a = c.named("dequantize_linear", c.x(0), scalars[0], scalars[1], axis=0, suffix="a")
+    b = c.named("dequantize_linear", c.x(3), scalars[2], scalars[3], axis=0, suffix="b")
+    return c.named("quantize_linear", c.named("matmul", a, b, suffix="product"), scalars[4], scalars[5], axis=0)
+
+
+ROWS: dict[str, Row] = {
+    "BatchNormalization": batch_norm,
+    "LRN": local_response_norm,
+    "InstanceNormalization": instance_norm,
+    "LayerNormalization": layer_norm,
+    "GroupNormalization": group_norm,
+    "ReduceMean": reduction("reduce_mean"),
+    "ReduceMax": reduction("reduce_max"),
+    "ReduceMin": reduction("reduce_min"),
+    "ReduceProd": reduction("reduce_prod"),
+    "ReduceSum": reduction("reduce_sum", since=13),
+    "ReduceL1": reduce_l1,
+    "ReduceL2": reduce_l2,
+    "ReduceSumSquare": sum_of_squares,
+    "ReduceLogSum": reduce_log_sum,
+    "ArgMax": arg("arg_max"),
+    "ArgMin": arg("arg_min"),
+    "TopK": top_k,
+    "QuantizeLinear": quantize,
+    "DequantizeLinear": dequantize,
+    "QLinearConv": q_linear_conv,
+    "QLinearMatMul": q_linear_matmul,
+}
