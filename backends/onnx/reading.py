@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...ir.errors import InvalidModel, UsageError
 from ...ir.types import Array
+from .checking import check_model
+from .external import FILE_FLAGS, FileState, Parts, read_slot, slot_of, survey
 from .limits import LIMITS, Limits
-from .tensors import check_tensor, inline_values, shown
+from .naming import shown
+from .tensors import EXTERNAL, check_tensor, computed, from_bytes, inline_values
+from .wire import check_cost
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
@@ -24,13 +28,14 @@ __all__ = ["Model", "read_model"]
 class Model:
     """A checked ONNX file. External data stay in their files until `array` asks for them.
 
-    `opset` maps a domain ("" is ONNX's own) to its version.
+    `opset` maps a domain ("" is ONNX's own) to its version; `files` holds what the files with external data were when the model was read.
     """
 
     proto: ModelProto
     path: Path
     folder: Path
     opset: Mapping[str, int]
+    files: Mapping[Parts, FileState] = field(default_factory=dict[Parts, FileState])
     limits: Limits = LIMITS
 
     def array(self, tensor: TensorProto) -> Array:
@@ -39,8 +44,13 @@ class Model:
         Raises: InvalidModel where data and declaration differ; UnsupportedOp for an element type that convc does not compute with.
         """
         where = f"{self.path.name}: tensor {shown(tensor.name)}"
-        check_tensor(tensor, where, self.limits)
-        return inline_values(tensor, where)
+        raw = tensor.raw_data if tensor.HasField("raw_data") else None  # each look at it is a copy
+        declared = check_tensor(tensor, where, self.limits, raw)
+        if tensor.data_location != EXTERNAL:
+            return inline_values(tensor, where, raw)
+        dtype = computed(tensor, where)
+        data = read_slot(self.folder, slot_of(tensor, where), self.files, declared, where)
+        return from_bytes(data, dtype, tuple(tensor.dims), where)
 
 
 def read_model(path: Path, limits: Limits = LIMITS) -> Model:
@@ -48,14 +58,21 @@ def read_model(path: Path, limits: Limits = LIMITS) -> Model:
 
     Raises: UsageError for a file that cannot be read; InvalidModel for what breaks the format's rules or the limits.
     """
-    proto = _parsed(_bytes(path, limits), path)
-    return Model(proto, path, path.absolute().parent, _opset(proto, path), limits)
+    file, folder = path.name, path.absolute().parent
+    data = _bytes(path, limits)
+    check_cost(data, file, limits)
+    proto = _parsed(data, path)
+    del data
+    opset = _opset(proto, path)
+    external = check_model(proto, file, opset, limits)
+    files = survey(folder, file, [(where, slot_of(tensor, where), declared) for where, tensor, declared in external], limits)
+    return Model(proto, path, folder, opset, files, limits)
 
 
 def _bytes(path: Path, limits: Limits) -> bytes:
     """The bytes of a regular file. A pipe or a device has no end and no size to check."""
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+        handle = os.open(path, FILE_FLAGS)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {shown(str(path))}: {getattr(error, 'strerror', None) or error}") from error
     with os.fdopen(handle, "rb") as file:

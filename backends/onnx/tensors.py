@@ -15,9 +15,8 @@ from .limits import Limits
 if TYPE_CHECKING:
     from onnx import TensorProto
 
-__all__ = ["ELEMENTS", "Element", "check_extents", "check_tensor", "element_of", "inline_values", "nbytes", "shown"]
+__all__ = ["ELEMENTS", "EXTERNAL", "Element", "check_extents", "check_tensor", "computed", "from_bytes", "inline_values"]
 
-SHOWN = 80  # characters of a name in a message
 EXTERNAL = 1  # TensorProto.EXTERNAL
 
 
@@ -72,20 +71,14 @@ ELEMENTS: dict[int, Element] = {
 FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 
 
-def shown(text: str | bytes) -> str:
-    """Text of the file as it may reach a terminal: quoted, escaped and short."""
-    quoted = repr(text)
-    return quoted if len(quoted) <= SHOWN else f"{quoted[: SHOWN // 2]}...{quoted[-SHOWN // 4 :]} ({len(text)} characters)"
-
-
-def element_of(tensor: TensorProto, where: str) -> Element:
+def _element_of(tensor: TensorProto, where: str) -> Element:
     """Raises: InvalidModel for a number that names no element type."""
     if (element := ELEMENTS.get(tensor.data_type)) is None:
         raise InvalidModel(f"{where} has the unknown element type {tensor.data_type}")
     return element
 
 
-def nbytes(element: Element, count: int) -> int:
+def _nbytes(element: Element, count: int) -> int:
     """Bytes of `count` packed elements."""
     return -(-count * element.bits // 8)
 
@@ -102,15 +95,17 @@ def check_extents(dims: list[int], where: str, limits: Limits) -> int:
     return 0 if 0 in dims else count
 
 
-def check_tensor(tensor: TensorProto, where: str, limits: Limits) -> int:
+def check_tensor(tensor: TensorProto, where: str, limits: Limits, raw: bytes | None = None) -> int:
     """The bytes that the tensor declares, which its data in the file have; data outside it are not looked at.
+
+    `raw` are its raw data, if at hand.
 
     Raises: InvalidModel where they have not, or data are given in two places.
     """
     dims = list(tensor.dims[: limits.rank + 1])
     count = check_extents(dims, where, limits)
-    element = element_of(tensor, where)
-    declared = nbytes(element, count)
+    element = _element_of(tensor, where)
+    declared = _nbytes(element, count)
     if tensor.HasField("segment"):
         raise InvalidModel(f"{where} is a segment of another tensor; only whole tensors are read")
     fields = [name for name in FIELDS if len(getattr(tensor, name))]
@@ -124,7 +119,7 @@ def check_tensor(tensor: TensorProto, where: str, limits: Limits) -> int:
     if has_raw and (fields or element.field == "string_data"):
         raise InvalidModel(f"{where} has raw data and {fields[0] if fields else 'the element type string'} too")
     if has_raw:
-        if (found := len(tensor.raw_data)) != declared:
+        if (found := len(tensor.raw_data if raw is None else raw)) != declared:
             raise InvalidModel(f"{where} has {found:,} bytes; {element.name}{dims} takes {declared:,}")
         return declared
     if [name for name in fields if name != element.field]:
@@ -135,16 +130,16 @@ def check_tensor(tensor: TensorProto, where: str, limits: Limits) -> int:
     return declared
 
 
-def inline_values(tensor: TensorProto, where: str) -> Array:
-    """The values that a checked tensor holds in the file itself, read-only; raw bytes are not copied.
+def inline_values(tensor: TensorProto, where: str, raw: bytes | None) -> Array:
+    """The values that a checked tensor holds in the file itself, read-only, without a copy of `raw`, its raw data if it has any.
 
     Raises: UnsupportedOp for an element type that NumPy does not have; InvalidModel for values out of its range.
     """
     dtype = computed(tensor, where)
     dims = tuple(tensor.dims)
-    if tensor.HasField("raw_data"):
-        return from_bytes(tensor.raw_data, dtype, dims, where)
-    element = element_of(tensor, where)
+    if raw is not None:
+        return from_bytes(raw, dtype, dims, where)
+    element = _element_of(tensor, where)
     entries: Any = getattr(tensor, element.field)
     wide = {"float_data": "f4", "int32_data": "i4", "int64_data": "i8", "double_data": "f8", "uint64_data": "u8"}[element.field]
     values = np.fromiter(entries, np.dtype(wide), len(entries))
@@ -167,7 +162,7 @@ def from_bytes(data: bytes | bytearray | memoryview, dtype: np.dtype[Any], dims:
 
 def computed(tensor: TensorProto, where: str) -> np.dtype[Any]:
     """The NumPy type of the elements."""
-    element = element_of(tensor, where)
+    element = _element_of(tensor, where)
     if element.dtype is None:
         raise UnsupportedOp(f"{where} has the element type {element.name}, which convc does not compute with")
     return element.dtype
