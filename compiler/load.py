@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import traceback
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -20,6 +20,7 @@ from ..ir.types import parse_type
 from ..ir.verifier import infer_type
 from ..passes.windows import leftovers
 from .artifact import MANIFEST, Artifact
+from .checkpoint import Checkpoint, is_foreign, refuse_foreign, translate
 from .network import Network, ZooEntry
 from .weights import bind_weights, load_arrays
 
@@ -37,8 +38,8 @@ class Request:
     strict_windows: bool = False
 
 
-def load(request: Request, zoo: Mapping[str, ZooEntry]) -> Graph:
-    """The graph that was asked for, typed where its source allows.
+def load(request: Request, zoo: Mapping[str, ZooEntry], say: Callable[[str], None] = lambda line: None) -> Graph:
+    """The graph that was asked for, typed where its source allows; `say` hears what a reader of its weights should know.
 
     Raises: UsageError for a model that does not exist, with the nearest names; InvalidModel for one that is wrong.
     """
@@ -47,7 +48,22 @@ def load(request: Request, zoo: Mapping[str, ZooEntry]) -> Graph:
         raise InvalidModel(f"{found[0]} (strict windows)")
     if request.weights is None:
         return graph
-    return bind_weights(graph, load_arrays(request.weights), str(request.weights))
+    return _with_weights(graph, request.weights, request.model, zoo, say)
+
+
+def _with_weights(graph: Graph, path: Path, model: str, zoo: Mapping[str, ZooEntry], say: Callable[[str], None]) -> Graph:
+    """The graph with the values of a weights file, by its own names or, for a network of the zoo, by PyTorch's."""
+    arrays = load_arrays(path)
+    if model not in zoo or not is_foreign(graph, arrays):
+        return bind_weights(graph, arrays, str(path))
+    names = zoo[model].checkpoint
+    if not isinstance(names, Checkpoint):
+        known = [name for name, entry in zoo.items() if isinstance(entry.checkpoint, Checkpoint)]
+        raise refuse_foreign(model, names, known, str(path))
+    found = translate(graph, arrays, names)
+    loaded = bind_weights(graph, found.arrays, str(path), found.theirs)
+    say(f"read {path} by PyTorch's names; {found.remark}")
+    return loaded
 
 
 def _load(request: Request, zoo: Mapping[str, ZooEntry]) -> Graph:

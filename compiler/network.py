@@ -10,6 +10,7 @@ from typing import Any
 from ..ir.errors import InvalidModel, UsageError
 from ..ir.graph import Graph
 from ..ir.types import TensorType, parse_type
+from .checkpoint import Checkpoint, Differs
 from .pattern import pattern_layers
 from .trace import Trace, Value
 
@@ -74,11 +75,13 @@ class Network:
 
 @dataclass(frozen=True)
 class ZooEntry:
-    """A published network: its definition, the paper, and the options of its smallest sensible form for quick checks."""
+    """A published network: its definition, the paper, the options of its smallest sensible form for quick checks, and
+    the names that the common PyTorch checkpoints have for its layers."""
 
     network: Network
     source: str
     small: Mapping[str, Any]
+    checkpoint: Checkpoint | Differs | None = None
 
 
 def network(pattern: Any = "", /, **inputs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Weights files: safetensors or .npz, by parameter name. Never a pickle."""
+"""Weights files: safetensors or .npz, by parameter name; PyTorch's own by PyTorch's loader of plain tensors. Never a pickle."""
 
 from __future__ import annotations
 
@@ -16,19 +16,24 @@ from ..ir.graph import Graph, Node
 from ..ir.ops.leaf import PARAM, Param
 from ..ir.types import Array, TensorType
 from ..ir.weights import Weights
+from . import pytorch_file
+from .files import write_file
 
-__all__ = ["bind_weights", "check_finite", "load_arrays", "npz_bytes", "weights_bytes"]
+__all__ = ["WEIGHT_FILES", "bind_weights", "check_finite", "load_arrays", "npz_bytes", "weights_bytes", "write_weights"]
 
 SHOWN = 5  # names listed per kind of complaint
+WEIGHT_FILES = (".safetensors", ".npz")  # what is written; both hold plain arrays
 
 
 def load_arrays(path: Path) -> dict[str, Array]:
-    """Arrays by name from a .safetensors or .npz file.
+    """Arrays by name from a .safetensors, .npz, .pt or .pth file.
 
-    Raises: InvalidInput for a missing, damaged or foreign file.
+    Raises: InvalidInput for a missing, damaged or foreign file; BackendMissing for PyTorch's files without PyTorch.
     """
     if not path.is_file():
         raise InvalidInput(f"there is no file '{path}'")
+    if path.suffix in pytorch_file.SUFFIXES:
+        return pytorch_file.load_state(path)
     try:
         if path.suffix == ".safetensors":
             return _safetensors().load_file(path)
@@ -44,7 +49,7 @@ def load_arrays(path: Path) -> dict[str, Array]:
         raise
     except Exception as error:  # safetensors raises its own class
         raise InvalidInput(f"'{path}' is damaged: {error}") from error
-    raise InvalidInput(f"'{path}' is neither .safetensors nor .npz")
+    raise InvalidInput(f"'{path}' is none of .safetensors, .npz, .pt and .pth")
 
 
 def npz_bytes(arrays: Mapping[str, Array]) -> bytes:
@@ -61,19 +66,31 @@ def npz_bytes(arrays: Mapping[str, Array]) -> bytes:
 def weights_bytes(graph: Graph) -> bytes:
     """The parameters of a graph as a safetensors file."""
     params = ((node.name, node.weights) for node in graph.params if node.weights is not None)
-    return _safetensors().save({name: np.asarray(weights.array(), order="C") for name, weights in params})
+    return _safetensors().save({name: np.asarray(weights.drawn(), order="C") for name, weights in params})
 
 
-def bind_weights(graph: Graph, arrays: Mapping[str, Array], source: str) -> Graph:
-    """The graph with its parameters' values taken from `arrays`.
+def write_weights(graph: Graph, path: Path) -> None:
+    """The parameters of a graph by name, whole or not at all; the suffix decides between safetensors and .npz.
+
+    Raises: UsageError where the path cannot be written.
+    """
+    if path.suffix == ".npz":
+        write_file(path, npz_bytes({node.name: node.weights.drawn() for node in graph.params if node.weights is not None}))
+    else:
+        write_file(path, weights_bytes(graph))
+
+
+def bind_weights(graph: Graph, arrays: Mapping[str, Array], source: str, theirs: Mapping[str, str] | None = None) -> Graph:
+    """The graph with its parameters' values taken from `arrays`; `theirs` are the names that the file had, by ours.
 
     Raises: InvalidInput listing every missing, extra and mis-shaped name, or the first value that is not finite.
     """
     params = {node.name: node for node in graph.params}
-    missing = [name for name in params if name not in arrays]
+    known = {name: f"{theirs[name]} (here {name})" if theirs and name in theirs else name for name in params}
+    missing = [known[name] for name in params if name not in arrays]
     extra = [name for name in arrays if name not in params]
     wrong = [
-        f"{name} is {list(arrays[name].shape)} {arrays[name].dtype}, expected {node.type}"
+        f"{known[name]} is {list(arrays[name].shape)} {arrays[name].dtype}, expected {node.type}"
         for name, node in params.items()
         if name in arrays and not _fits(arrays[name], node.typed)
     ]

@@ -6,13 +6,17 @@
 from __future__ import annotations
 
 from ..compiler.network import ZooEntry
-from .alexnet import alexnet, alexnet_nopad
+from . import pytorch_names as pytorch
+from .alexnet import alexnet, alexnet_nopad, alexnet_owt
 from .alphago import alphago
 from .cifar_resnet import resnet20, resnet32, resnet44, resnet56, resnet110
+from .densenet import densenet121
 from .filters import filters
-from .googlenet import googlenet, googlenet_naive
+from .googlenet import googlenet, googlenet_bn, googlenet_naive
+from .inception import inception_v3
 from .lenet import lenet5
 from .mlp import fully_connected, local, mlp, shared
+from .mobilenet import mobilenet_v2
 from .patterns import pattern_lenet, pattern_net
 from .resnet import (
     plain18,
@@ -26,6 +30,7 @@ from .resnet import (
     resnet152,
     resnet152_v1_5,
 )
+from .squeezenet import FIRES, FIRES_1_1, squeezenet1_0, squeezenet1_1
 from .unet import unet_resnet18, unet_resnet34, unet_vgg11, unet_vgg16
 from .vgg import vgg11, vgg11_bn, vgg11_lrn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg16c, vgg19, vgg19_bn
 from .zfnet import zfnet, zfnet512
@@ -40,6 +45,12 @@ GOYAL = "Goyal et al. 2017"
 SIMON = "Simon et al. 2016"
 RONNEBERGER = "Ronneberger et al. 2015"
 SILVER = "Silver et al. 2016"
+HUANG = "Huang et al. 2017"
+IANDOLA = "Iandola et al. 2016"
+SANDLER = "Sandler et al. 2018"
+SZEGEDY_3 = "Szegedy et al. 2015"
+IOFFE = "Ioffe & Szegedy 2015"
+KRIZHEVSKY_2 = "Krizhevsky 2014"
 COURSE = "course material"
 
 TINY_VGG = {"image": "N,3,32,32", "hidden": 64}
@@ -52,30 +63,37 @@ ZOO: dict[str, ZooEntry] = {
     "shared": ZooEntry(shared, COURSE, {}),
     "mlp": ZooEntry(mlp, LECUN, {}),
     "lenet5": ZooEntry(lenet5, LECUN, {}),
-    "alexnet": ZooEntry(alexnet, KRIZHEVSKY, {"image": "N,3,67,67", "hidden": 64}),
+    "alexnet": ZooEntry(alexnet, KRIZHEVSKY, {"image": "N,3,67,67", "hidden": 64}, pytorch.DIFFERS["alexnet"]),
     "alexnet_nopad": ZooEntry(alexnet_nopad, KRIZHEVSKY, {"image": "N,3,195,195", "hidden": 64}),
+    "alexnet_owt": ZooEntry(alexnet_owt, KRIZHEVSKY_2, {"image": "N,3,63,63", "hidden": 64}, pytorch.ALEXNET),
     "zfnet": ZooEntry(zfnet, ZEILER, {"image": "N,3,64,64", "hidden": 64}),
     "zfnet512": ZooEntry(zfnet512, ZEILER, {"image": "N,3,64,64", "hidden": 64}),
-    "vgg11": ZooEntry(vgg11, SIMONYAN, TINY_VGG),
-    "vgg11_lrn": ZooEntry(vgg11_lrn, SIMONYAN, TINY_VGG),
-    "vgg13": ZooEntry(vgg13, SIMONYAN, TINY_VGG),
+    "vgg11": ZooEntry(vgg11, SIMONYAN, TINY_VGG, pytorch.vgg("A")),
+    "vgg11_lrn": ZooEntry(vgg11_lrn, SIMONYAN, TINY_VGG, pytorch.DIFFERS["vgg11_lrn"]),
+    "vgg13": ZooEntry(vgg13, SIMONYAN, TINY_VGG, pytorch.vgg("B")),
     "vgg16c": ZooEntry(vgg16c, SIMONYAN, TINY_VGG),
-    "vgg16": ZooEntry(vgg16, SIMONYAN, TINY_VGG),
-    "vgg19": ZooEntry(vgg19, SIMONYAN, TINY_VGG),
-    "vgg11_bn": ZooEntry(vgg11_bn, SIMON, TINY_VGG),
-    "vgg13_bn": ZooEntry(vgg13_bn, SIMON, TINY_VGG),
-    "vgg16_bn": ZooEntry(vgg16_bn, SIMON, TINY_VGG),
-    "vgg19_bn": ZooEntry(vgg19_bn, SIMON, TINY_VGG),
-    "googlenet": ZooEntry(googlenet, SZEGEDY, {"image": "N,3,64,64"}),
+    "vgg16": ZooEntry(vgg16, SIMONYAN, TINY_VGG, pytorch.vgg("D")),
+    "vgg19": ZooEntry(vgg19, SIMONYAN, TINY_VGG, pytorch.vgg("E")),
+    "vgg11_bn": ZooEntry(vgg11_bn, SIMON, TINY_VGG, pytorch.vgg("A", norm=True)),
+    "vgg13_bn": ZooEntry(vgg13_bn, SIMON, TINY_VGG, pytorch.vgg("B", norm=True)),
+    "vgg16_bn": ZooEntry(vgg16_bn, SIMON, TINY_VGG, pytorch.vgg("D", norm=True)),
+    "vgg19_bn": ZooEntry(vgg19_bn, SIMON, TINY_VGG, pytorch.vgg("E", norm=True)),
+    "googlenet": ZooEntry(googlenet, SZEGEDY, {"image": "N,3,64,64"}, pytorch.DIFFERS["googlenet"]),
     "googlenet_naive": ZooEntry(googlenet_naive, SZEGEDY, {"image": "N,3,64,64", "stages": 1}),
-    "resnet18": ZooEntry(resnet18, HE, TINY_RESNET),
-    "resnet34": ZooEntry(resnet34, HE, TINY_RESNET),
-    "resnet50": ZooEntry(resnet50, HE, TINY_RESNET),
-    "resnet101": ZooEntry(resnet101, HE, TINY_RESNET),
-    "resnet152": ZooEntry(resnet152, HE, TINY_RESNET),
-    "resnet50_v1_5": ZooEntry(resnet50_v1_5, GOYAL, TINY_RESNET),
-    "resnet101_v1_5": ZooEntry(resnet101_v1_5, GOYAL, TINY_RESNET),
-    "resnet152_v1_5": ZooEntry(resnet152_v1_5, GOYAL, TINY_RESNET),
+    "googlenet_bn": ZooEntry(googlenet_bn, IOFFE, {"image": "N,3,64,64"}, pytorch.GOOGLENET),
+    "inception_v3": ZooEntry(inception_v3, SZEGEDY_3, {"image": "N,3,75,75"}, pytorch.INCEPTION_V3),
+    "squeezenet1_0": ZooEntry(squeezenet1_0, IANDOLA, {"image": "N,3,64,64"}, pytorch.squeezenet(FIRES)),
+    "squeezenet1_1": ZooEntry(squeezenet1_1, IANDOLA, {"image": "N,3,64,64"}, pytorch.squeezenet(FIRES_1_1)),
+    "mobilenet_v2": ZooEntry(mobilenet_v2, SANDLER, {"image": "N,3,64,64"}, pytorch.MOBILENET_V2),
+    "densenet121": ZooEntry(densenet121, HUANG, {"image": "N,3,64,64"}, pytorch.DENSENET121),
+    "resnet18": ZooEntry(resnet18, HE, TINY_RESNET, pytorch.resnet(18)),
+    "resnet34": ZooEntry(resnet34, HE, TINY_RESNET, pytorch.resnet(34)),
+    "resnet50": ZooEntry(resnet50, HE, TINY_RESNET, pytorch.DIFFERS["resnet50"]),
+    "resnet101": ZooEntry(resnet101, HE, TINY_RESNET, pytorch.DIFFERS["resnet101"]),
+    "resnet152": ZooEntry(resnet152, HE, TINY_RESNET, pytorch.DIFFERS["resnet152"]),
+    "resnet50_v1_5": ZooEntry(resnet50_v1_5, GOYAL, TINY_RESNET, pytorch.resnet(50)),
+    "resnet101_v1_5": ZooEntry(resnet101_v1_5, GOYAL, TINY_RESNET, pytorch.resnet(101)),
+    "resnet152_v1_5": ZooEntry(resnet152_v1_5, GOYAL, TINY_RESNET, pytorch.resnet(152)),
     "plain18": ZooEntry(plain18, HE, TINY_RESNET),
     "plain34": ZooEntry(plain34, HE, TINY_RESNET),
     "resnet20": ZooEntry(resnet20, HE, {}),

@@ -6,7 +6,7 @@ from ..compiler.layers import conv, dense, dropout, local_response_norm, max_poo
 from ..compiler.network import network
 from ..compiler.trace import Value
 
-__all__ = ["alexnet", "alexnet_nopad", "classifier"]
+__all__ = ["alexnet", "alexnet_nopad", "alexnet_owt", "classifier"]
 
 
 @network(image="N,3,227,227")
@@ -19,6 +19,16 @@ def alexnet(image: Value, classes: int = 1000, hidden: int = 4096, groups: int =
 def alexnet_nopad(image: Value, classes: int = 1000, hidden: int = 4096, groups: int = 1) -> Value:
     """AlexNet without padding: 55, 27, 23, 11, 9, 7, 5, 2, which shrinks fc6 to a ninth."""
     return classifier(features(image, "valid", groups), classes, hidden)
+
+
+@network(image="N,3,224,224")
+def alexnet_owt(image: Value, classes: int = 1000, hidden: int = 4096) -> Value:
+    """AlexNet of the common checkpoints: one column, narrower, no normalization. Krizhevsky 2014, One Weird Trick, fn. 1."""
+    x = max_pool(relu(conv(image, 64, 11, stride=4, pad=2, name="conv1")), 3, stride=2)
+    x = max_pool(relu(conv(x, 192, 5, pad="same", name="conv2")), 3, stride=2)
+    for layer, width in ((3, 384), (4, 256), (5, 256)):
+        x = relu(conv(x, width, 3, pad="same", name=f"conv{layer}"))
+    return classifier(max_pool(x, 3, stride=2), classes, hidden)
 
 
 def features(image: Value, pad: str, groups: int) -> Value:

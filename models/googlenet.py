@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from ..compiler.layers import (
+    batch_norm,
     concat,
+    constant,
     conv,
     dense,
     dropout,
@@ -19,7 +23,17 @@ from ..compiler.layers import (
 from ..compiler.network import network
 from ..compiler.trace import Value, scope
 
-__all__ = ["STAGES", "Widths", "googlenet", "googlenet_naive", "inception", "naive_inception"]
+__all__ = [
+    "STAGES",
+    "Widths",
+    "googlenet",
+    "googlenet_bn",
+    "googlenet_naive",
+    "inception",
+    "inception_bn",
+    "naive_inception",
+    "renormalize",
+]
 
 
 class Widths(NamedTuple):
@@ -66,12 +80,39 @@ def googlenet_naive(image: Value, classes: int = 1000, stages: int = 3) -> Value
     return _googlenet(image, naive_inception, classes, stages)
 
 
+@network(image="N,3,224,224")
+def googlenet_bn(image: Value, classes: int = 1000, transform_input: bool = False) -> Value:
+    """GoogLeNet of the common checkpoints: batch norm for LRN and biases, 3x3 where the paper has 5x5, a last pool of 2x2.
+
+    `transform_input` takes images normalized as torchvision's other networks want them. Ioffe & Szegedy 2015.
+    """
+    x = renormalize(image) if transform_input else image
+    x = max_pool(_conv_bn(x, 64, 7, "conv1", stride=2), 3, stride=2, ceil_mode=True)
+    x = _conv_bn(_conv_bn(x, 64, 1, "conv2_reduce"), 192, 3, "conv2")
+    for number, stage in enumerate(STAGES, start=3):
+        x = max_pool(x, 2 if number == 5 else 3, stride=2, ceil_mode=True)
+        for name, widths in stage.items():
+            with scope(f"inception_{name}"):
+                x = inception_bn(x, widths)
+    x = dropout(global_avg_pool(x), 0.2)
+    return softmax(dense(x, classes))
+
+
 def inception(x: Value, widths: Widths) -> Value:
     """Four branches, the costly ones behind a 1x1 reduction. Fig. 2b."""
     one = _conv(x, widths.conv1, 1, "1x1")
     three = _conv(_conv(x, widths.reduce3, 1, "3x3_reduce"), widths.conv3, 3, "3x3")
     five = _conv(_conv(x, widths.reduce5, 1, "5x5_reduce"), widths.conv5, 5, "5x5")
     pooled = _conv(max_pool(x, 3, stride=1, pad="same"), widths.project, 1, "pool_proj")
+    return concat(one, three, five, pooled)
+
+
+def inception_bn(x: Value, widths: Widths) -> Value:
+    """The module with batch norm; its "5x5" is a 3x3, as trained."""
+    one = _conv_bn(x, widths.conv1, 1, "1x1")
+    three = _conv_bn(_conv_bn(x, widths.reduce3, 1, "3x3_reduce"), widths.conv3, 3, "3x3")
+    five = _conv_bn(_conv_bn(x, widths.reduce5, 1, "5x5_reduce"), widths.conv5, 3, "5x5")
+    pooled = _conv_bn(max_pool(x, 3, stride=1, pad="same"), widths.project, 1, "pool_proj")
     return concat(one, three, five, pooled)
 
 
@@ -100,3 +141,16 @@ def _googlenet(image: Value, module: Callable[[Value, Widths], Value], classes: 
 
 def _conv(x: Value, width: int, kernel: int, name: str) -> Value:
     return relu(conv(x, width, kernel, pad="same", name=name))
+
+
+def _conv_bn(x: Value, width: int, kernel: int, name: str, stride: int = 1) -> Value:
+    x = conv(x, width, kernel, stride, pad=kernel // 2, bias=False, name=name)
+    return relu(batch_norm(x, epsilon=1e-3, name=f"{name}_bn"))
+
+
+def renormalize(image: Value) -> Value:
+    """From ImageNet's mean and deviation (0.485.., 0.229..) to 0.5 and 0.5, with which these weights were trained."""
+    mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    scale, shift = deviation / 0.5, (mean - 0.5) / 0.5
+    scaled = image * constant(image, scale.astype(np.float32).reshape(1, 3, 1, 1), "renormalize.scale")
+    return scaled + constant(image, shift.astype(np.float32).reshape(1, 3, 1, 1), "renormalize.shift")

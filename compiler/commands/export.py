@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from ...ir.errors import UsageError
 from ..compile import export_onnx
 from ..load import Request
 from ..pipelines import optimize
+from ..weights import WEIGHT_FILES, check_finite, write_weights
 from .options import Desk, model_options
 
 __all__ = ["command"]
@@ -16,12 +18,21 @@ __all__ = ["command"]
 
 @click.command("export")
 @model_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The ONNX file to write.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="The ONNX file to write; .safetensors or .npz for weights alone."
+)
 @click.option("-O", "level", type=click.IntRange(0, 3), default=0, show_default=True, help="Optimization level before the export.")
 @click.option("--opset", type=int, help="ONNX opset, 13 or newer; default: the newest that onnxruntime here supports.")
 @click.pass_obj
 def command(desk: Desk, request: Request, output: Path, level: int, opset: int | None) -> None:
-    """Write MODEL as an ONNX file. The network is exported as written unless -O asks for passes."""
-    graph, _ = optimize(desk.load(request), level)
-    export_onnx(graph, output, opset)
+    """Write MODEL as an ONNX file, or its parameters by name. It is exported as written unless -O asks for passes."""
+    graph = desk.load(request)
+    if output.suffix in WEIGHT_FILES:
+        if level or opset:
+            extra = "-O" if level else "--opset"
+            raise UsageError(f"'{output}' takes the weights of the network as written, as --weights reads them; leave out {extra}")
+        check_finite(graph)
+        write_weights(graph, output)
+    else:
+        export_onnx(optimize(graph, level)[0], output, opset)
     desk.say(f"wrote {output} ({output.stat().st_size:,} bytes)")

@@ -53,7 +53,7 @@ class Desk:
             click.echo(text, err=True)
 
     def load(self, request: Request) -> Graph:
-        return load(request, self.zoo)
+        return load(request, self.zoo, self.say)
 
 
 def print_table(rows: Sequence[Sequence[str]], headings: Sequence[str] = ()) -> None:
@@ -87,7 +87,11 @@ def model_options(command: F) -> F:
 
     for decorate in (
         click.option("--strict-windows", "strict", is_flag=True, help="Refuse windows that do not tile their input."),
-        click.option("--weights", type=click.Path(path_type=Path), help="Parameter values from .safetensors or .npz, by name."),
+        click.option(
+            "--weights",
+            type=click.Path(path_type=Path),
+            help="Parameters from .safetensors, .npz or .pt, by own or PyTorch names.",
+        ),
         click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="An option of the network, such as classes=10."),
         click.option("--input", "inputs", multiple=True, metavar="NAME:SHAPE", help="The shape of an input, such as image:N,3,256,256."),
         click.argument("model"),

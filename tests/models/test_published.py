@@ -12,6 +12,7 @@ from convc.compiler.trace import Value
 from convc.ir.errors import ShapeError
 from convc.ir.graph import Graph
 from convc.models.googlenet import STAGES, Widths, inception, naive_inception
+from convc.models.mobilenet import ROWS
 from convc.tests.models.counting import activations, learnable, macs, macs_of, output, params, under, weight_layers, weights, weights_of
 
 MODULES: dict[str, Widths] = {name: widths for stage in STAGES for name, widths in stage.items()}
@@ -393,6 +394,73 @@ def test_cifar_resnet_parameters(depth: int, millions: float):
     assert learnable(graph) / 1e6 == pytest.approx(millions, abs=0.03 if depth == 110 else 0.006)
     assert [output(graph, f"conv{stage}_1.add1") for stage in (2, 3, 4)] == ["32x32x16", "16x16x32", "8x8x64"]
     assert not [node for node in graph.params if "shortcut" in node.name]
+
+
+# --- the common checkpoints ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "giga_macs", "layers"),
+    [
+        ("alexnet_owt", 61_100_840, 0.71, 8),
+        ("googlenet_bn", 6_624_904, 1.50, 58),
+        ("inception_v3", 27_161_264 - 3_326_696, 5.71, 95),  # the printed count has the auxiliary classifier
+        ("squeezenet1_0", 1_248_424, 0.82, 26),
+        ("squeezenet1_1", 1_235_496, 0.35, 26),
+        ("mobilenet_v2", 3_504_872, 0.30, 53),
+        ("densenet121", 7_978_856, 2.83, 121),
+    ],
+)
+def test_parameters_and_multiply_adds_of_the_common_checkpoints(name: str, count: int, giga_macs: float, layers: int):
+    """Torchvision's model pages."""
+    graph = models.ZOO[name].network()
+    assert learnable(graph) == count
+    assert round(macs(graph) / 1e9, 2) == giga_macs
+    assert len(weight_layers(graph)) == layers
+
+
+def test_inception_v3_auxiliary_classifier_has_3_3_million_parameters():
+    """1x1 to 128 and 5x5 to 768, with their batch norms, and a fully connected layer on 17x17x768."""
+    assert 768 * 128 + 2 * 128 + 5 * 5 * 128 * 768 + 2 * 768 + 769 * 1000 == 3_326_696
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "shape"),
+    [
+        ("densenet121", "max_pool1", "56x56x64"),  # Huang et al. 2017, table 1
+        ("densenet121", "transition1.avg_pool1", "28x28x128"),
+        ("densenet121", "transition2.avg_pool1", "14x14x256"),
+        ("densenet121", "transition3.avg_pool1", "7x7x512"),
+        ("densenet121", "relu2", "7x7x1024"),
+        ("squeezenet1_0", "max_pool1", "54x54x96"),  # Iandola et al. 2016 print 55, of a padded conv1
+        ("squeezenet1_0", "max_pool2", "27x27x256"),
+        ("squeezenet1_0", "max_pool3", "13x13x512"),
+        ("squeezenet1_0", "conv10", "13x13x1000"),
+        ("squeezenet1_1", "conv10", "13x13x1000"),
+        ("mobilenet_v2", "conv1", "112x112x32"),  # Sandler et al. 2018, table 2
+        ("mobilenet_v2", "bottleneck1_1.project_bn", "112x112x16"),
+        ("mobilenet_v2", "bottleneck2_1.project_bn", "56x56x24"),
+        ("mobilenet_v2", "bottleneck4_1.project_bn", "14x14x64"),
+        ("mobilenet_v2", "bottleneck7_1.project_bn", "7x7x320"),
+        ("mobilenet_v2", "conv2", "7x7x1280"),
+        ("inception_v3", "max_pool1", "73x73x64"),  # Szegedy et al. 2015, table 1
+        ("inception_v3", "max_pool2", "35x35x192"),
+        ("inception_v3", "mixed_5d.concat1", "35x35x288"),
+        ("inception_v3", "mixed_6e.concat1", "17x17x768"),
+        ("inception_v3", "mixed_7c.concat3", "8x8x2048"),
+        ("googlenet_bn", "inception_5b.concat1", "7x7x1024"),
+        ("alexnet_owt", "max_pool3", "6x6x256"),
+    ],
+)
+def test_sizes_of_the_common_checkpoints(name: str, layer: str, shape: str):
+    assert output(models.ZOO[name].network(), layer) == shape
+
+
+def test_mobilenet_v2_shortcuts_join_the_thin_ends():
+    graph = models.mobilenet_v2()
+    adds = [node for node in graph.ops if node.kind.name == "add"]
+    assert len(adds) == sum(row.blocks - 1 for row in ROWS) == 10
+    assert [node.typed.shape[1] for node in adds] == [24, 32, 32, 64, 64, 64, 96, 96, 160, 160]
 
 
 # --- U-Net, AlphaGo, and the small ones ----------------------------------------------------------------------------

@@ -97,6 +97,13 @@ def test_small_form_runs_alike_in_both_precisions_and_keeps_images_apart(name: s
         ("resnet18", {"image": "N,3,1,1", "classes": 5}, (1, 5)),
         ("resnet50", {"image": "N,1,97,131", "classes": 5}, (1, 5)),
         ("resnet50_v1_5", {"image": "N,3,33,50", "classes": 5}, (1, 5)),
+        ("googlenet_bn", {"image": "N,3,97,131", "classes": 5, "transform_input": True}, (1, 5)),
+        ("alexnet_owt", {"image": "N,4,99,150", "hidden": 32, "classes": 7}, (1, 7)),
+        ("densenet121", {"image": "N,1,50,37", "classes": 5, "growth": 4}, (1, 5)),
+        ("squeezenet1_0", {"image": "N,1,50,37", "classes": 5}, (1, 5)),
+        ("squeezenet1_1", {"image": "N,4,37,50", "classes": 5}, (1, 5)),
+        ("mobilenet_v2", {"image": "N,1,33,50", "classes": 5}, (1, 5)),
+        ("inception_v3", {"image": "N,3,80,100", "classes": 5, "transform_input": True}, (1, 5)),
         ("plain18", {"image": "N,3,50,33", "classes": 5}, (1, 5)),
         ("resnet20", {"image": "N,1,29,45", "classes": 100}, (1, 100)),
         ("unet_vgg11", {"image": "N,3,16,48", "classes": 2}, (1, 2, 16, 48)),
@@ -117,7 +124,9 @@ def test_other_sizes(name: str, options: dict[str, Any], shape: tuple[int, ...])
         assert np.isfinite(value).all()
 
 
-@pytest.mark.parametrize("name", ["filters", "googlenet", "resnet18", "resnet50", "plain18", "resnet20"])
+@pytest.mark.parametrize(
+    "name", ["filters", "googlenet", "resnet18", "resnet50", "plain18", "resnet20", "squeezenet1_1", "mobilenet_v2", "densenet121"]
+)
 def test_networks_without_a_fixed_size_take_named_ones(name: str):
     """One graph for every image size: the same numbers as a graph made for that size."""
     named, fixed = ZOO[name].network(image="N,3,H,W"), ZOO[name].network(image="N,3,65,94")
