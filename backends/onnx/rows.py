@@ -12,11 +12,12 @@ from ...ir.dims import Dim
 from ...ir.errors import UnsupportedOp
 from ...ir.graph import Node
 from ...ir.op import OpDef
-from ...ir.ops import activation, conv, elementwise, leaf, linear, norm, pool, reduce, resize, shape
+from ...ir.ops import activation, compare, conv, elementwise, gate, leaf, linear, norm, pool, reduce, resize, shape, unary
 from ...ir.ops.window import Pads, dilated
 from ...ir.types import DTYPES
 from ..rows import Unsupported
 from .emitter import Emitter
+from .rows_pointwise import gelu, hard_swish, mish
 
 __all__ = ["ROWS"]
 
@@ -201,12 +202,41 @@ ROWS: dict[OpDef, Row | Unsupported] = {
     activation.SOFTMAX: simple("Softmax", lambda op: {"axis": op.axis}),
     activation.LOG_SOFTMAX: simple("LogSoftmax", lambda op: {"axis": op.axis}),
     activation.DROPOUT: _dropout,
+    gate.ELU: simple("Elu", lambda op: {"alpha": op.alpha}),
+    gate.SELU: simple("Selu", lambda op: {"alpha": op.alpha, "gamma": op.gamma}),
+    gate.HARD_SIGMOID: simple("HardSigmoid", lambda op: {"alpha": op.alpha, "beta": op.beta}),
+    gate.HARD_SWISH: hard_swish,
+    gate.GELU: gelu,
+    gate.MISH: mish,
+    gate.PRELU: simple("PRelu"),
+    unary.EXP: simple("Exp"),
+    unary.LOG: simple("Log"),
+    unary.SQRT: simple("Sqrt"),
+    unary.ERF: simple("Erf"),
+    unary.ABS: simple("Abs"),
+    unary.NEG: simple("Neg"),
+    unary.FLOOR: simple("Floor"),
+    unary.CEIL: simple("Ceil"),
+    unary.ROUND: simple("Round"),
+    unary.SOFTPLUS: simple("Softplus"),
+    unary.LOGICAL_NOT: simple("Not"),
     elementwise.ADD: simple("Add"),
     elementwise.SUB: simple("Sub"),
     elementwise.MUL: simple("Mul"),
     elementwise.DIV: simple("Div"),
+    elementwise.POW: simple("Pow"),
+    elementwise.MAXIMUM: simple("Max"),
+    elementwise.MINIMUM: simple("Min"),
     elementwise.CAST: _cast,
     elementwise.IDENTITY: simple("Identity"),
+    compare.EQUAL: simple("Equal"),
+    compare.GREATER: simple("Greater"),
+    compare.LESS: simple("Less"),
+    compare.GREATER_OR_EQUAL: simple("GreaterOrEqual"),
+    compare.LESS_OR_EQUAL: simple("LessOrEqual"),
+    compare.LOGICAL_AND: simple("And"),
+    compare.LOGICAL_OR: simple("Or"),
+    compare.WHERE: simple("Where"),
     shape.CONCAT: simple("Concat", lambda op: {"axis": op.axis}),
     shape.SLICE: _slice,
     shape.PAD: _pad,

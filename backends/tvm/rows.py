@@ -8,11 +8,12 @@ from typing import Any
 
 from ...ir.graph import Node
 from ...ir.op import OpDef
-from ...ir.ops import activation, conv, elementwise, leaf, linear, norm, pool, reduce, resize, shape
+from ...ir.ops import activation, compare, conv, elementwise, gate, leaf, linear, norm, pool, reduce, resize, shape, unary
 from ..rows import Unsupported
 from .conv import accumulator, conv2d, conv_transpose2d, rounded
 from .emitter import Emitter, Lowering, dtype_name
 from .norm import batch_norm, local_response_norm
+from .pointwise import elu, equal, gelu, hard_sigmoid, hard_swish, maximum, minimum, mish, prelu, round_, selu, softplus, where
 from .pool import avg_pool, global_avg_pool, global_max_pool, max_pool
 from .resize import resize as resize_
 from .shape import concat, pad, reshape, slice_, transpose
@@ -157,12 +158,41 @@ ROWS: dict[OpDef, Lowering | Unsupported] = {
     activation.SOFTMAX: in_float32(along_axis("nn.softmax")),
     activation.LOG_SOFTMAX: in_float32(along_axis("nn.log_softmax")),
     activation.DROPOUT: itself,
+    gate.ELU: in_float32(elu),
+    gate.SELU: in_float32(selu),
+    gate.HARD_SIGMOID: in_float32(hard_sigmoid),
+    gate.HARD_SWISH: in_float32(hard_swish),
+    gate.GELU: in_float32(gelu),
+    gate.MISH: in_float32(mish),
+    gate.PRELU: prelu,
+    unary.EXP: in_float32(plain("exp")),
+    unary.LOG: in_float32(plain("log")),
+    unary.SQRT: in_float32(plain("sqrt")),
+    unary.ERF: in_float32(plain("erf")),
+    unary.ABS: plain("abs"),
+    unary.NEG: plain("negative"),
+    unary.FLOOR: in_float32(plain("floor")),
+    unary.CEIL: in_float32(plain("ceil")),
+    unary.ROUND: in_float32(round_),
+    unary.SOFTPLUS: in_float32(softplus),
+    unary.LOGICAL_NOT: plain("logical_not"),
     elementwise.ADD: plain("add"),
     elementwise.SUB: plain("subtract"),
     elementwise.MUL: plain("multiply"),
     elementwise.DIV: div,
+    elementwise.POW: in_float32(plain("power")),
+    elementwise.MAXIMUM: maximum,
+    elementwise.MINIMUM: minimum,
     elementwise.CAST: cast,
     elementwise.IDENTITY: itself,
+    compare.EQUAL: equal,
+    compare.GREATER: plain("greater"),
+    compare.LESS: plain("less"),
+    compare.GREATER_OR_EQUAL: plain("greater_equal"),
+    compare.LESS_OR_EQUAL: plain("less_equal"),
+    compare.LOGICAL_AND: plain("logical_and"),
+    compare.LOGICAL_OR: plain("logical_or"),
+    compare.WHERE: where,
     shape.CONCAT: concat,
     shape.SLICE: slice_,
     shape.PAD: pad,

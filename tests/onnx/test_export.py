@@ -35,6 +35,7 @@ NOT_IN_ONNXRUNTIME = {
     "local_response_norm.line": "running LRN node",
     "double.conv": "Could not find an implementation for Conv",
     "double.avg": "Could not find an implementation for AveragePool",
+    "compare.truth": "Could not find an implementation for Where",
 }
 # Wrong results of onnxruntime 1.23.2, the last for Python 3.10; 1.31.1 is right. By variant: the opsets; None is the default.
 WRONG_BEFORE_1_24 = {

@@ -116,6 +116,112 @@ CASES = {
         %scalar = sub(%e, %a)
         %itself = mul(%a, %a)
         return %add, %sub, %mul, %div, %scalar, %itself""",
+    "gates": """(%x: f32[N,4,5,6], %z: f32[N,7]) {
+        %c = param : f32[4,1,1]
+        %one = param {init=full, value=0.25} : f32[1]
+        %elu = elu(%x)
+        %steep = elu(%x) {alpha=2.5}
+        %selu = selu(%x)
+        %shallow = selu(%x) {alpha=0.5, gamma=2.0}
+        %hard = hard_sigmoid(%x)
+        %harder = hard_sigmoid(%x) {alpha=0.75, beta=0.25}
+        %swish = hard_swish(%x)
+        %gelu = gelu(%x)
+        %bent = gelu(%x) {approximate=tanh}
+        %mish = mish(%x)
+        %prelu = prelu(%x, %c)
+        %flat = prelu(%z, %one)
+        %itself = prelu(%x, %x)
+        return %elu, %steep, %selu, %shallow, %hard, %harder, %swish, %gelu, %bent, %mish, %prelu, %flat, %itself""",
+    "unary": """(%x: f32[N,4,5,6], %s: f32[], %i: i32[N,40], %j: i64[N,40], %k: i8[N,40], %u: u8[N,40], %b: bool[N,40]) {
+        %two = param {init=full, value=2.0} : f32[]
+        %wide = mul(%x, %two)
+        %positive = abs(%x)
+        %exp = exp(%x)
+        %log = log(%positive)
+        %sqrt = sqrt(%positive)
+        %undefined = sqrt(%x)
+        %erf = erf(%x)
+        %neg = neg(%x)
+        %floor = floor(%wide)
+        %ceil = ceil(%wide)
+        %round = round(%wide)
+        %softplus = softplus(%wide)
+        %whole = abs(%i)
+        %long = neg(%j)
+        %small = abs(%k)
+        %less = neg(%k)
+        %byte = abs(%u)
+        %not = logical_not(%b)
+        %scalar = softplus(%s)
+        return %positive, %exp, %log, %sqrt, %undefined, %erf, %neg, %floor, %ceil, %round, %softplus, %whole, %long, %small, %less, %byte, %not, %scalar""",
+    "binary": """(%a: f32[N,3,4,5], %b: f32[N,3,4,5], %c: f32[3,1,1], %d: f32[N,1,4,1], %e: f32[], %i: i32[N,40], %j: i32[40], %u: u8[N,40], %v: u8[40]) {
+        %size = abs(%a)
+        %half = param {init=full, value=0.5} : f32[1]
+        %square = param {init=full, value=2.0} : f32[]
+        %pow = pow(%size, %b)
+        %root = pow(%size, %half)
+        %squared = pow(%a, %square)
+        %undefined = pow(%a, %c)
+        %row = pow(%size, %d)
+        %max = maximum(%a, %b)
+        %greatest = maximum(%d, %c)
+        %min = minimum(%a, %c)
+        %least = minimum(%e, %a)
+        %whole = maximum(%i, %j)
+        %wholes = minimum(%i, %j)
+        %byte = maximum(%u, %v)
+        return %pow, %root, %squared, %undefined, %row, %max, %greatest, %min, %least, %whole, %wholes, %byte""",
+    "compare": """(%a: f32[N,3,4,5], %b: f32[N,3,4,5], %c: f32[3,1,1], %d: f32[N,1,4,1], %i: i32[N,40], %j: i32[40], %k: i64[N,40], %u: i8[N,40], %p: bool[N,40], %q: bool[40]) {
+        %equal = equal(%i, %j)
+        %same = equal(%p, %q)
+        %itself = equal(%a, %a)
+        %greater = greater(%a, %b)
+        %more = greater(%i, %j)
+        %less = less(%d, %c)
+        %at_least = greater_or_equal(%a, %c)
+        %not_less = greater_or_equal(%k, %k)
+        %at_most = less_or_equal(%a, %d)
+        %bytes = less(%u, %u)
+        %and = logical_and(%p, %q)
+        %or = logical_or(%q, %p)
+        %where = where(%greater, %a, %b)
+        %row = where(%less, %a, %c)
+        %whole = where(%p, %i, %j)
+        %truth = where(%p, %q, %p)
+        return %equal, %same, %itself, %greater, %more, %less, %at_least, %not_less, %at_most, %bytes, %and, %or, %where, %row, %whole, %truth""",
+    "half_gates": """(%x: f16[N,4,5,6], %z: f16[N,7]) {
+        %c = param : f16[4,1,1]
+        %elu = elu(%x)
+        %selu = selu(%x)
+        %hard = hard_sigmoid(%x)
+        %swish = hard_swish(%x)
+        %gelu = gelu(%x)
+        %bent = gelu(%x) {approximate=tanh}
+        %mish = mish(%x)
+        %prelu = prelu(%x, %c)
+        %exp = exp(%x)
+        %sqrt = sqrt(%x)
+        %erf = erf(%x)
+        %abs = abs(%x)
+        %round = round(%x)
+        %softplus = softplus(%x)
+        %pow = pow(%abs, %x)
+        %max = maximum(%x, %c)
+        %less = less(%x, %c)
+        %where = where(%less, %x, %c)
+        return %elu, %selu, %hard, %swish, %gelu, %bent, %mish, %prelu, %exp, %sqrt, %erf, %abs, %round, %softplus, %pow, %max, %less, %where""",
+    "double_gates": """(%x: f64[N,4,5,6], %y: f64[N,1,5,6]) {
+        %swish = hard_swish(%x)
+        %bent = gelu(%x) {approximate=tanh}
+        %exp = exp(%x)
+        %abs = abs(%x)
+        %log = log(%abs)
+        %round = round(%x)
+        %pow = pow(%abs, %x)
+        %max = maximum(%x, %y)
+        %equal = equal(%x, %x)
+        return %swish, %bent, %exp, %abs, %log, %round, %pow, %max, %equal""",
     "integers": """(%a: i32[N,40], %b: i32[N,40], %c: u8[N,40], %d: u8[40], %e: i64[N,40], %f: i64[N,40], %g: i8[N,40], %h: i8[N,40]) {
         %add = add(%a, %b)
         %div = div(%a, %b)

@@ -71,6 +71,23 @@ def test_an_empty_slice(typed: Callable[[str], Graph], agrees: Callable[..., Mod
     agrees(typed(text))
 
 
+DOUBLE = """graph @double(%x: f64[N,4,5,6], %y: f64[N,1,5,6]) {
+    %elu = elu(%x)
+    %selu = selu(%x)
+    %hard = hard_sigmoid(%x)
+    %gelu = gelu(%x)
+    %mish = mish(%x)
+    %prelu = prelu(%x, %y)
+    %erf = erf(%x)
+    %softplus = softplus(%x)
+    return %elu, %selu, %hard, %gelu, %mish, %prelu, %erf, %softplus
+}"""
+
+
+def test_functions_in_float64_that_onnxruntime_lacks(typed: Callable[[str], Graph], agrees: Callable[..., Module]) -> None:
+    agrees(typed(DOUBLE), {"N": 1}, {"N": 3})
+
+
 EXTREMES = """graph @extremes(%x: f32[1,1,2,4]) {
     %relu = relu(%x)
     %leaky = leaky_relu(%x)
@@ -86,16 +103,49 @@ EXTREMES = """graph @extremes(%x: f32[1,1,2,4]) {
     return %relu, %leaky, %clip, %low, %max, %avg, %greatest, %soft, %log, %sigmoid, %tanh
 }"""
 
+MORE_EXTREMES = """graph @more_extremes(%x: f32[1,1,2,4]) {
+    %c = param {init=full, value=1.5} : f32[]
+    %elu = elu(%x)
+    %selu = selu(%x)
+    %hard = hard_sigmoid(%x)
+    %swish = hard_swish(%x)
+    %gelu = gelu(%x)
+    %bent = gelu(%x) {approximate=tanh}
+    %mish = mish(%x)
+    %prelu = prelu(%x, %c)
+    %thousandth = param {init=full, value=0.001} : f32[]
+    %small = mul(%x, %thousandth)
+    %exp = exp(%small)
+    %ln = log(%x)
+    %sqrt = sqrt(%x)
+    %erf = erf(%x)
+    %abs = abs(%x)
+    %neg = neg(%x)
+    %floor = floor(%x)
+    %round = round(%x)
+    %softplus = softplus(%x)
+    %pow = pow(%x, %c)
+    %most = maximum(%x, %c)
+    %most_too = maximum(%c, %x)
+    %least = minimum(%x, %c)
+    %least_too = minimum(%c, %x)
+    %equal = equal(%x, %x)
+    %less = less_or_equal(%x, %c)
+    %where = where(%less, %x, %c)
+    return %elu, %selu, %hard, %swish, %gelu, %bent, %mish, %prelu, %exp, %ln, %sqrt, %erf, %abs, %neg, %floor, %round, %softplus, %pow, %most, %most_too, %least, %least_too, %equal, %less, %where
+}"""
 
+
+@pytest.mark.parametrize("text", [EXTREMES, MORE_EXTREMES], ids=["layers", "functions"])
 @pytest.mark.parametrize(
     "row",
     [[np.nan, 1, 2, -3], [1, 2, np.nan, 3], [3, -1, -2, np.nan], [-np.inf] * 4, [np.inf, 1, -np.inf, 2], [100, -100, 1e4, -1e4]],
     ids=["nan-first", "nan-inside", "nan-last", "minus-infinity", "infinities", "large"],
 )
 def test_nan_and_infinity_mean_what_they_mean_in_the_reference(
-    row: list[float], typed: Callable[[str], Graph], agrees: Callable[..., Module]
+    text: str, row: list[float], typed: Callable[[str], Graph], agrees: Callable[..., Module]
 ) -> None:
-    agrees(typed(EXTREMES), inputs={"x": np.array([row, [1, 2, 3, 4]], dtype=np.float32)[None, None]})
+    agrees(typed(text), inputs={"x": np.array([row, [1, 2, 3, 4]], dtype=np.float32)[None, None]})
 
 
 def test_integer_division_never_traps(typed: Callable[[str], Graph], agrees: Callable[..., Module]) -> None:

@@ -1,0 +1,66 @@
+"""Rows of activations that ONNX names only from some opset on; below, they are written out in what it has."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ...ir.graph import Node
+from ...ir.ops.gate import TANH_GELU
+from ...ir.types import DTYPES
+from .emitter import Emitter
+
+__all__ = ["gelu", "hard_swish", "mish"]
+
+
+def gelu(node: Node, to: Emitter) -> None:
+    """Gelu from opset 20 on; below, the formula in the form that exporters write. In float64 too: Gelu's constants are float32."""
+    if to.opset >= 20 and node.typed.dtype != "f64":
+        to.node("Gelu", node, approximate=node.op.approximate)
+        return
+    x = node.inputs[0].name
+    share = _tanh_share(node, to, x) if node.op.approximate == "tanh" else _erf_share(node, to, x)
+    grown = to.helper_node("Add", node, "grown", [share, _number(node, to, "one", 1.0)])
+    gated = to.helper_node("Mul", node, "gated", [x, grown])
+    to.node("Mul", node, [gated, _number(node, to, "half", 0.5)])
+
+
+def mish(node: Node, to: Emitter) -> None:
+    if to.opset >= 18:
+        to.node("Mish", node)
+        return
+    soft = to.helper_node("Softplus", node, "softplus", [node.inputs[0].name])
+    to.node("Mul", node, [node.inputs[0].name, to.helper_node("Tanh", node, "tanh", [soft])])
+
+
+def hard_swish(node: Node, to: Emitter) -> None:
+    """HardSwish from opset 14 on; in float64 written out, as its sixth is a float32."""
+    x = node.inputs[0].name
+    if node.typed.dtype == "f64":
+        sixth = to.helper_node("Div", node, "sixth", [x, _number(node, to, "six", 6.0)])
+        line = to.helper_node("Add", node, "line", [sixth, _number(node, to, "half", 0.5)])
+        share = to.helper_node("Clip", node, "share", [line, _number(node, to, "zero", 0.0), _number(node, to, "one", 1.0)])
+        to.node("Mul", node, [x, share])
+    elif to.opset >= 14:
+        to.node("HardSwish", node)
+    else:
+        to.node("Mul", node, [x, to.helper_node("HardSigmoid", node, "share", [x], alpha=1 / 6, beta=0.5)])
+
+
+def _erf_share(node: Node, to: Emitter, x: str) -> str:
+    return to.helper_node("Erf", node, "erf", [to.helper_node("Div", node, "scaled", [x, _number(node, to, "root", math.sqrt(2))])])
+
+
+def _tanh_share(node: Node, to: Emitter, x: str) -> str:
+    scale, cubic = TANH_GELU
+    square = to.helper_node("Mul", node, "square", [x, x])
+    cube = to.helper_node("Mul", node, "cube", [square, x])
+    bent = to.helper_node("Add", node, "bent", [x, to.helper_node("Mul", node, "term", [cube, _number(node, to, "cubic", cubic)])])
+    return to.helper_node("Tanh", node, "tanh", [to.helper_node("Mul", node, "scaled", [bent, _number(node, to, "scale", scale)])])
+
+
+def _number(node: Node, to: Emitter, what: str, value: float) -> str:
+    dtype: Any = DTYPES[node.typed.dtype]
+    return to.constant(node, what, np.array(value, dtype))

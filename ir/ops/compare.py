@@ -1,0 +1,123 @@
+"""Comparisons, logic on their results, and the choice between two values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..op import OpDef, elementwise_cost, no_rounding
+from ..types import Array, TensorType
+from .check import broadcast, need_same_dtype
+
+__all__ = [
+    "EQUAL",
+    "GREATER",
+    "GREATER_OR_EQUAL",
+    "LESS",
+    "LESS_OR_EQUAL",
+    "LOGICAL_AND",
+    "LOGICAL_OR",
+    "OPS",
+    "WHERE",
+    "Equal",
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
+    "LogicalAnd",
+    "LogicalOr",
+    "Where",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Equal:
+    """a == b, also of booleans; NaN equals nothing. ONNX Equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Greater:
+    """a > b. ONNX Greater."""
+
+
+@dataclass(frozen=True, slots=True)
+class Less:
+    """a < b. ONNX Less."""
+
+
+@dataclass(frozen=True, slots=True)
+class GreaterOrEqual:
+    """a >= b. ONNX GreaterOrEqual."""
+
+
+@dataclass(frozen=True, slots=True)
+class LessOrEqual:
+    """a <= b. ONNX LessOrEqual."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogicalAnd:
+    """Both. ONNX And."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogicalOr:
+    """At least one. ONNX Or."""
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """a where the condition holds, b elsewhere; all three broadcast. ONNX Where."""
+
+
+def infer_equal(op: Equal, a: TensorType, b: TensorType) -> TensorType:
+    need_same_dtype(a, b)
+    return TensorType("bool", broadcast(a, b))
+
+
+def infer_order(op: Any, a: TensorType, b: TensorType) -> TensorType:
+    """Raises: ShapeError when element types differ, have no order, or shapes do not broadcast."""
+    if a.dtype == "bool":
+        raise ShapeError(f"input is {a}; booleans have no order, cast them first")
+    need_same_dtype(a, b)
+    return TensorType("bool", broadcast(a, b))
+
+
+def infer_logical(op: Any, a: TensorType, b: TensorType) -> TensorType:
+    for operand in (a, b):
+        if operand.dtype != "bool":
+            raise ShapeError(f"operand is {operand}, expected bool; cast it or compare it")
+    return TensorType("bool", broadcast(a, b))
+
+
+def infer_where(op: Where, condition: TensorType, a: TensorType, b: TensorType) -> TensorType:
+    if condition.dtype != "bool":
+        raise ShapeError(f"the condition is {condition}, expected bool; cast it or compare it")
+    need_same_dtype(a, b)
+    return TensorType(a.dtype, broadcast(condition, TensorType(a.dtype, broadcast(a, b))))
+
+
+def where(op: Where, condition: Array, a: Array, b: Array) -> Array:
+    return np.where(condition, a, b)
+
+
+def _plain(ufunc: Callable[[Array, Array], Array]) -> Callable[[Any, Array, Array], Array]:
+    return lambda op, a, b: ufunc(a, b)
+
+
+EQUAL = OpDef("equal", Equal, (2, 2), infer_equal, _plain(np.equal), elementwise_cost(1), roundings=no_rounding)
+GREATER = OpDef("greater", Greater, (2, 2), infer_order, _plain(np.greater), elementwise_cost(1), roundings=no_rounding)
+LESS = OpDef("less", Less, (2, 2), infer_order, _plain(np.less), elementwise_cost(1), roundings=no_rounding)
+GREATER_OR_EQUAL = OpDef(
+    "greater_or_equal", GreaterOrEqual, (2, 2), infer_order, _plain(np.greater_equal), elementwise_cost(1), roundings=no_rounding
+)
+LESS_OR_EQUAL = OpDef("less_or_equal", LessOrEqual, (2, 2), infer_order, _plain(np.less_equal), elementwise_cost(1), roundings=no_rounding)
+LOGICAL_AND = OpDef("logical_and", LogicalAnd, (2, 2), infer_logical, _plain(np.logical_and), elementwise_cost(0), roundings=no_rounding)
+LOGICAL_OR = OpDef("logical_or", LogicalOr, (2, 2), infer_logical, _plain(np.logical_or), elementwise_cost(0), roundings=no_rounding)
+WHERE = OpDef("where", Where, (3, 3), infer_where, where, elementwise_cost(0), roundings=no_rounding)
+COMPARISONS = (EQUAL, GREATER, LESS, GREATER_OR_EQUAL, LESS_OR_EQUAL)
+OPS = (*COMPARISONS, LOGICAL_AND, LOGICAL_OR, WHERE)
