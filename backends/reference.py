@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from ..ir.binding import match_inputs, specialize
-from ..ir.errors import InvalidModel
+from ..ir.errors import InvalidModel, ShapeError
 from ..ir.graph import Graph, Node
 from ..ir.ops.elementwise import CAST
 from ..ir.types import DTYPES, Array
@@ -77,7 +77,7 @@ def _compute(node: Node, operands: list[Array], floats: np.dtype[np.floating]) -
     with np.errstate(all="ignore"):  # infinities and NaN are values; the checks look for them
         try:
             return _as(node.kind.meaning(node.op, *operands), floats)
-        except (ValueError, OverflowError, MemoryError) as error:
+        except (ValueError, OverflowError, MemoryError, ShapeError) as error:
             raise InvalidModel(f"{node.where} cannot be computed: {error}") from error
 
 

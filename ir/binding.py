@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from .dims import Dim, evaluate
 from .errors import InvalidInput, InvalidModel
 from .graph import Graph, Node
+from .ops.rearrange import Expand
 from .ops.shape import Reshape
 from .types import DTYPES, Array, TensorType
 from .verifier import verify_graph
@@ -55,7 +57,7 @@ def specialize(graph: Graph, sizes: Mapping[str, int]) -> Graph:
 
 
 def _bound_op(op: Any, sizes: Mapping[str, int]) -> Any:
-    return Reshape(tuple(evaluate(dim, sizes) for dim in op.shape)) if isinstance(op, Reshape) else op
+    return replace(op, shape=tuple(evaluate(dim, sizes) for dim in op.shape)) if isinstance(op, Reshape | Expand) else op
 
 
 def match_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, int]:

@@ -18,18 +18,19 @@ class Emitter:
     """Collects the nodes and initializers of one ONNX graph at one opset."""
 
     def __init__(self, graph: Graph, opset: int) -> None:
+        self.graph = graph
         self.opset = opset
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
         self.taken = {node.name for node in graph.nodes}
 
-    def node(self, op_type: str, node: Node, inputs: Sequence[str] | None = None, **attributes: Any) -> None:
-        """One ONNX node that computes `node`; its inputs are the node's operands unless given."""
+    def node(self, op_type: str, node: Node, inputs: Sequence[str] | None = None, outputs: Sequence[str] = (), **attributes: Any) -> None:
+        """One ONNX node that computes `node`; its inputs are the node's operands unless given, its one output the node's name."""
         from onnx import helper
 
         self._check_element_type(op_type, node)
         names = [operand.name for operand in node.inputs] if inputs is None else list(inputs)
-        made = helper.make_node(op_type, names, [node.name], name=node.name, doc_string=_origin(node), **attributes)
+        made = helper.make_node(op_type, names, outputs or [node.name], name=node.name, doc_string=_origin(node), **attributes)
         self.nodes.append(made)
 
     def helper_node(self, op_type: str, node: Node, what: str, inputs: Sequence[str], **attributes: Any) -> str:
@@ -39,6 +40,10 @@ class Emitter:
         name = fresh_name(f"{node.name}.{what}", self.taken)
         self.nodes.append(helper.make_node(op_type, list(inputs), [name], name=name, doc_string=_origin(node), **attributes))
         return name
+
+    def free_name(self, node: Node, what: str) -> str:
+        """A name of its own for a value `node.what`."""
+        return fresh_name(f"{node.name}.{what}", self.taken)
 
     def _check_element_type(self, op_type: str, node: Node) -> None:
         """Raises: UnsupportedOp where this opset's operator is not defined for the operand's element type."""

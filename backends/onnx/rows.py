@@ -18,6 +18,7 @@ from ...ir.types import DTYPES
 from ..rows import Unsupported
 from .emitter import Emitter
 from .rows_pointwise import gelu, hard_swish, mish
+from .rows_structure import STRUCTURE
 
 __all__ = ["ROWS"]
 
@@ -147,7 +148,7 @@ def _reshape_target(node: Node, x: tuple[Dim, ...]) -> list[int]:
 def _resize(node: Node, to: Emitter) -> None:
     """Sizes stay sizes: as scales in float32 they could come out one short."""
     op = node.op
-    x, modes = node.inputs[0].name, _resize_modes(op)
+    x, modes = node.inputs[0].name, _resize_modes(node, to)
     if not op.sizes:
         to.node("Resize", node, [x, "", to.constant(node, "scales", np.array([1.0, 1.0, *op.scales], np.float32))], **modes)
         return
@@ -160,9 +161,17 @@ def _resize(node: Node, to: Emitter) -> None:
     to.node("Resize", node, [x, "", "", to.helper_node("Concat", node, "target", [outer, sizes], axis=0)], **modes)
 
 
-def _resize_modes(op: resize.Resize) -> dict[str, str]:
-    modes = {"mode": "linear" if op.mode == "bilinear" else "nearest", "coordinate_transformation_mode": op.coordinates}
-    return modes | ({"nearest_mode": op.rounding} if op.mode == "nearest" else {})
+def _resize_modes(node: Node, to: Emitter) -> dict[str, Any]:
+    op: resize.Resize = node.op
+    coordinates = op.coordinates
+    if coordinates == "half_pixel_symmetric" and to.opset < 19:
+        extents = zip(node.inputs[0].typed.shape[2:], op.scales, node.typed.shape[2:], strict=True)
+        if not op.sizes and any(before * scale != after for before, scale, after in extents if isinstance(before, int)):
+            raise UnsupportedOp(f"{node.where}: half_pixel_symmetric needs ONNX opset 19, not {to.opset}")
+        coordinates = "half_pixel"  # the same where no size was rounded down
+    modes: dict[str, Any] = {"mode": "linear" if op.mode == "bilinear" else op.mode, "coordinate_transformation_mode": coordinates}
+    modes |= {"nearest_mode": op.rounding} if op.mode == "nearest" else {}
+    return modes | ({"cubic_coeff_a": op.cubic_coeff_a} if op.mode == "cubic" else {})
 
 
 def _reduce_mean(node: Node, to: Emitter) -> None:
@@ -245,4 +254,5 @@ ROWS: dict[OpDef, Row | Unsupported] = {
     shape.TRANSPOSE: simple("Transpose", lambda op: {"perm": op.perm} if op.perm else {}),  # a scalar has no axes to name
     resize.RESIZE: _resize,
     reduce.REDUCE_MEAN: _reduce_mean,
+    **STRUCTURE,
 }

@@ -8,14 +8,36 @@ from typing import Any
 
 from ...ir.graph import Node
 from ...ir.op import OpDef
-from ...ir.ops import activation, compare, conv, elementwise, gate, leaf, linear, norm, pool, reduce, resize, shape, unary
+from ...ir.ops import (
+    activation,
+    compare,
+    conv,
+    elementwise,
+    gate,
+    group,
+    leaf,
+    linear,
+    norm,
+    pool,
+    quantize,
+    rearrange,
+    reduce,
+    resize,
+    select,
+    shape,
+    unary,
+)
 from ..rows import Unsupported
 from .conv import accumulator, conv2d, conv_transpose2d, rounded
 from .emitter import Emitter, Lowering, dtype_name
+from .group import group_norm, instance_norm, layer_norm
 from .norm import batch_norm, local_response_norm
 from .pointwise import elu, equal, gelu, hard_sigmoid, hard_swish, maximum, minimum, mish, prelu, round_, selu, softplus, where
 from .pool import avg_pool, global_avg_pool, global_max_pool, max_pool
+from .quantize import dequantize_linear, quantize_linear
+from .reduce import arg_extreme, reduce_extreme, reduce_prod, reduce_sum
 from .resize import resize as resize_
+from .select import depth_to_space, expand, gather, space_to_depth, tile, top_k
 from .shape import concat, pad, reshape, slice_, transpose
 
 __all__ = ["ROWS"]
@@ -201,4 +223,22 @@ ROWS: dict[OpDef, Lowering | Unsupported] = {
     shape.TRANSPOSE: transpose,
     resize.RESIZE: in_float32(resize_),
     reduce.REDUCE_MEAN: in_float32(reduce_mean),
+    reduce.REDUCE_SUM: in_float32(reduce_sum),
+    reduce.REDUCE_MAX: reduce_extreme,
+    reduce.REDUCE_MIN: reduce_extreme,
+    reduce.REDUCE_PROD: in_float32(reduce_prod),
+    reduce.ARG_MAX: arg_extreme,
+    reduce.ARG_MIN: arg_extreme,
+    group.INSTANCE_NORM: in_float32(instance_norm),
+    group.GROUP_NORM: in_float32(group_norm),
+    group.LAYER_NORM: in_float32(layer_norm),
+    rearrange.DEPTH_TO_SPACE: depth_to_space,
+    rearrange.SPACE_TO_DEPTH: space_to_depth,
+    rearrange.EXPAND: expand,
+    rearrange.TILE: tile,
+    select.GATHER: gather,
+    select.TOP_K_VALUES: top_k,
+    select.TOP_K_INDICES: top_k,
+    quantize.QUANTIZE_LINEAR: quantize_linear,
+    quantize.DEQUANTIZE_LINEAR: in_float32(dequantize_linear),
 }

@@ -3,10 +3,31 @@
 from __future__ import annotations
 
 from ..op import OpDef
-from . import activation, compare, conv, elementwise, gate, leaf, linear, norm, pool, reduce, resize, shape, unary
+from . import (
+    activation,
+    compare,
+    conv,
+    elementwise,
+    gate,
+    group,
+    leaf,
+    linear,
+    norm,
+    pool,
+    quantize,
+    rearrange,
+    reduce,
+    resize,
+    select,
+    shape,
+    unary,
+)
 
 __all__ = ["OPS"]
 
-FAMILIES = (leaf, conv, pool, norm, linear, activation, gate, unary, elementwise, compare, shape, resize, reduce)
+FAMILIES = (
+    *(leaf, conv, pool, norm, group, linear, activation, gate, unary, elementwise, compare),
+    *(shape, rearrange, select, resize, reduce, quantize),
+)
 
 OPS: dict[str, OpDef] = {op.name: op for family in FAMILIES for op in family.OPS}

@@ -1,16 +1,36 @@
-"""Reductions: reduce_mean."""
+"""Reductions over axes: mean, sum, max, min, prod, and the place of the greatest or least (arg_max, arg_min)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from ..dims import Dim
 from ..errors import ShapeError
-from ..op import OpDef
+from ..op import OpDef, no_rounding
 from ..types import Array, TensorType
 from .check import need_axis, need_float
 
-__all__ = ["OPS", "REDUCE_MEAN", "ReduceMean"]
+__all__ = [
+    "ARG_MAX",
+    "ARG_MIN",
+    "OPS",
+    "REDUCE_MAX",
+    "REDUCE_MEAN",
+    "REDUCE_MIN",
+    "REDUCE_PROD",
+    "REDUCE_SUM",
+    "ArgMax",
+    "ArgMin",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceSum",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +41,99 @@ class ReduceMean:
     keepdims: bool = True
 
 
-def infer_reduce(op: ReduceMean, x: TensorType) -> TensorType:
-    """Raises: ShapeError for an axis out of range or named twice."""
+@dataclass(frozen=True, slots=True)
+class ReduceSum:
+    """Sum over `axes`; whole numbers wrap. ONNX ReduceSum; no axes mean all of them."""
+
+    axes: tuple[int, ...] = ()
+    keepdims: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ReduceMax:
+    """Greatest value over `axes`; a NaN wins. ONNX ReduceMax; no axes mean all of them."""
+
+    axes: tuple[int, ...] = ()
+    keepdims: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ReduceMin:
+    """Least value over `axes`; a NaN wins. ONNX ReduceMin; no axes mean all of them."""
+
+    axes: tuple[int, ...] = ()
+    keepdims: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ReduceProd:
+    """Product over `axes`; whole numbers wrap. ONNX ReduceProd; no axes mean all of them."""
+
+    axes: tuple[int, ...] = ()
+    keepdims: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ArgMax:
+    """Place of the greatest value along `axis`, the first of equals or with `select_last_index` the last. ONNX ArgMax.
+
+    A NaN counts as the greatest. Shapes: x[N,C,H,W] -> i64[N,1,H,W] for axis 1, without that axis if not `keepdims`.
+    """
+
+    axis: int = 0
+    keepdims: bool = True
+    select_last_index: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ArgMin:
+    """Place of the least value along `axis`, as in arg_max. ONNX ArgMin. A NaN counts as the least."""
+
+    axis: int = 0
+    keepdims: bool = True
+    select_last_index: bool = False
+
+
+Reduction = ReduceMean | ReduceSum | ReduceMax | ReduceMin | ReduceProd
+Place = ArgMax | ArgMin
+
+
+def infer_mean(op: ReduceMean, x: TensorType) -> TensorType:
+    """Raises: ShapeError for whole numbers, an axis out of range or named twice."""
     need_float(x)
+    return infer_reduce(op, x)
+
+
+def infer_reduce(op: Reduction, x: TensorType) -> TensorType:
+    """Raises: ShapeError for booleans, an axis out of range or named twice."""
+    _need_number(x)
     axes = _axes(op, x.rank)
     if len(set(axes)) != len(axes):
         raise ShapeError(f"axes {list(op.axes)} name an axis twice")
-    if op.keepdims:
+    return _without(x, axes, keepdims=op.keepdims)
+
+
+def infer_place(op: Place, x: TensorType) -> TensorType:
+    """Raises: ShapeError for booleans, an axis out of range or of no elements."""
+    _need_number(x)
+    axis = need_axis(op.axis, x.rank)
+    if x.shape[axis] == 0:
+        raise ShapeError(f"input is {x}; axis {axis} has no elements to choose from")
+    return _without(TensorType("i64", x.shape), (axis,), keepdims=op.keepdims)
+
+
+def _need_number(x: TensorType) -> None:
+    if x.dtype == "bool":
+        raise ShapeError(f"input is {x}, expected numbers; cast it")
+
+
+def _without(x: TensorType, axes: tuple[int, ...], *, keepdims: bool) -> TensorType:
+    if keepdims:
         return TensorType(x.dtype, tuple(1 if i in axes else dim for i, dim in enumerate(x.shape)))
     return TensorType(x.dtype, tuple(dim for i, dim in enumerate(x.shape) if i not in axes))
 
 
-def _axes(op: ReduceMean, rank: int) -> tuple[int, ...]:
+def _axes(op: Reduction, rank: int) -> tuple[int, ...]:
     return tuple(need_axis(axis, rank) for axis in op.axes) or tuple(range(rank))
 
 
@@ -40,22 +141,61 @@ def reduce_mean(op: ReduceMean, x: Array) -> Array:
     return x.mean(axis=_axes(op, x.ndim), keepdims=op.keepdims)
 
 
+def reduce_sum(op: ReduceSum, x: Array) -> Array:
+    return x.sum(axis=_axes(op, x.ndim), keepdims=op.keepdims, dtype=x.dtype)  # NumPy would widen whole numbers
+
+
+def reduce_max(op: ReduceMax, x: Array) -> Array:
+    return x.max(axis=_axes(op, x.ndim), keepdims=op.keepdims)
+
+
+def reduce_min(op: ReduceMin, x: Array) -> Array:
+    return x.min(axis=_axes(op, x.ndim), keepdims=op.keepdims)
+
+
+def reduce_prod(op: ReduceProd, x: Array) -> Array:
+    return x.prod(axis=_axes(op, x.ndim), keepdims=op.keepdims, dtype=x.dtype)
+
+
+def arg_max(op: ArgMax, x: Array) -> Array:
+    return _place(np.argmax, op, x)
+
+
+def arg_min(op: ArgMin, x: Array) -> Array:
+    return _place(np.argmin, op, x)
+
+
+def _place(first: Callable[..., Any], op: Place, x: Array) -> Array:
+    """NumPy finds the first; the last is the first of the axis read backwards."""
+    seen = np.flip(x, op.axis) if op.select_last_index else x
+    found = np.asarray(first(seen, axis=op.axis, keepdims=op.keepdims)).astype(np.int64, copy=False)
+    return x.shape[op.axis] - 1 - found if op.select_last_index else found
+
+
 def reduce_mean_magnitude(op: ReduceMean, x: Array) -> Array:
     return reduce_mean(op, abs(x))
 
 
-def reduce_arithmetic(op: ReduceMean, inputs: tuple[TensorType, ...], out: TensorType) -> tuple[Dim, Dim]:
+def reduce_sum_magnitude(op: ReduceSum, x: Array) -> Array:
+    return reduce_sum(op, abs(x))
+
+
+def reduce_arithmetic(op: Reduction | Place, inputs: tuple[TensorType, ...], out: TensorType) -> tuple[Dim, Dim]:
     return 0, inputs[0].numel
 
 
-def reduce_roundings(op: ReduceMean, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
+def reduce_roundings(op: Reduction, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
     total: Dim = 1
     for axis in _axes(op, inputs[0].rank):
         total = total * inputs[0].shape[axis]
     return total + 1
 
 
-REDUCE_MEAN = OpDef(
-    "reduce_mean", ReduceMean, (1, 1), infer_reduce, reduce_mean, reduce_arithmetic, reduce_mean_magnitude, reduce_roundings
-)
-OPS = (REDUCE_MEAN,)
+REDUCE_MEAN = OpDef("reduce_mean", ReduceMean, (1, 1), infer_mean, reduce_mean, reduce_arithmetic, reduce_mean_magnitude, reduce_roundings)
+REDUCE_SUM = OpDef("reduce_sum", ReduceSum, (1, 1), infer_reduce, reduce_sum, reduce_arithmetic, reduce_sum_magnitude, reduce_roundings)
+REDUCE_MAX = OpDef("reduce_max", ReduceMax, (1, 1), infer_reduce, reduce_max, reduce_arithmetic, roundings=no_rounding)
+REDUCE_MIN = OpDef("reduce_min", ReduceMin, (1, 1), infer_reduce, reduce_min, reduce_arithmetic, roundings=no_rounding)
+REDUCE_PROD = OpDef("reduce_prod", ReduceProd, (1, 1), infer_reduce, reduce_prod, reduce_arithmetic, roundings=reduce_roundings)
+ARG_MAX = OpDef("arg_max", ArgMax, (1, 1), infer_place, arg_max, reduce_arithmetic, roundings=no_rounding)
+ARG_MIN = OpDef("arg_min", ArgMin, (1, 1), infer_place, arg_min, reduce_arithmetic, roundings=no_rounding)
+OPS = (REDUCE_MEAN, REDUCE_SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_PROD, ARG_MAX, ARG_MIN)

@@ -1,8 +1,9 @@
-"""Resampling of images: resize, nearest or bilinear. NCHW."""
+"""Resampling of images: resize, nearest, bilinear or cubic. NCHW."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,18 +14,21 @@ from ..op import OpDef
 from ..types import Array, TensorType
 from .check import need_float, need_rank
 
-__all__ = ["COORDINATES", "OPS", "RESIZE", "ROUNDINGS", "Resize"]
+__all__ = ["COORDINATES", "MODES", "OPS", "RESIZE", "ROUNDINGS", "Resize"]
 
-COORDINATES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
+MODES = ("nearest", "bilinear", "cubic")
+COORDINATES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric")
 ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+
+LONGEST = 2.0**53  # beyond it a product is no whole number any more
 
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """Rows and columns resampled by `scales`, or to `sizes` where given. ONNX Resize-13 without cubic.
+    """Rows and columns resampled by `scales`, or to `sizes` where given. ONNX Resize-19 without antialias and exclude_outside.
 
-    `mode` is nearest or bilinear; `coordinates` and `rounding` are ONNX's coordinate_transformation_mode
-    and nearest_mode. Shapes: x[N,C,H,W] -> [N,C,floor(H*scale),floor(W*scale)].
+    `coordinates` and `rounding` are ONNX's coordinate_transformation_mode and nearest_mode; `cubic_coeff_a` is the a of
+    Keys 1981, of which -0.5 and -0.75 are usual. Shapes: x[N,C,H,W] -> [N,C,floor(H*scale),floor(W*scale)].
     """
 
     scales: tuple[float, float] = (1.0, 1.0)
@@ -32,6 +36,7 @@ class Resize:
     coordinates: str = "half_pixel"
     rounding: str = "round_prefer_floor"
     sizes: tuple[int, ...] = ()
+    cubic_coeff_a: float = -0.75
 
 
 def infer_resize(op: Resize, x: TensorType) -> TensorType:
@@ -39,12 +44,14 @@ def infer_resize(op: Resize, x: TensorType) -> TensorType:
     need_rank("input", x, 4)
     need_float(x)
     for what, value, known in (
-        ("mode", op.mode, ("nearest", "bilinear")),
+        ("mode", op.mode, MODES),
         ("coordinates", op.coordinates, COORDINATES),
         ("rounding", op.rounding, ROUNDINGS),
     ):
         if value not in known:
             raise ShapeError(f"unknown {what} '{value}'; known are {', '.join(known)}")
+    if not math.isfinite(op.cubic_coeff_a):
+        raise ShapeError(f"cubic_coeff_a is {op.cubic_coeff_a}, expected a number")
     if op.sizes and (len(op.sizes) != 2 or min(op.sizes) < 1):
         raise ShapeError(f"sizes {list(op.sizes)} must be two positive numbers")
     if not all(math.isfinite(scale) and scale > 0 for scale in op.scales):
@@ -55,6 +62,8 @@ def infer_resize(op: Resize, x: TensorType) -> TensorType:
 
 def _scaled(size: Dim, scale: float) -> Dim:
     if isinstance(size, int):
+        if not size * scale < LONGEST:
+            raise ShapeError(f"a size of {size} times {scale} is beyond any tensor")
         return math.floor(size * scale)
     if scale != int(scale):
         raise ShapeError(f"the named size {size} times {scale} is not whole; give it a value")
@@ -64,12 +73,17 @@ def _scaled(size: Dim, scale: float) -> Dim:
 def resize(op: Resize, x: Array) -> Array:
     """Separable: rows first, then columns."""
     for axis in (2, 3):
-        before = x.shape[axis]
-        after = op.sizes[axis - 2] if op.sizes else math.floor(before * op.scales[axis - 2])
-        scale = after / before if op.sizes else op.scales[axis - 2]
-        at = _source(op.coordinates, before, after, scale)
-        x = _nearest(x, axis, at, op.rounding) if op.mode == "nearest" else _linear(x, axis, at)
+        at = _positions(op, axis, x.shape[axis])
+        if op.mode == "nearest":
+            x = _nearest(x, axis, at, op.rounding)
+        else:
+            x = _linear(x, axis, at) if op.mode == "bilinear" else _cubic(x, axis, at, op.cubic_coeff_a)
     return x
+
+
+def _positions(op: Resize, axis: int, before: int) -> Array:
+    after = op.sizes[axis - 2] if op.sizes else math.floor(before * op.scales[axis - 2])
+    return _source(op.coordinates, before, after, after / before if op.sizes else op.scales[axis - 2])
 
 
 def _source(coordinates: str, before: int, after: int, scale: float) -> Array:
@@ -81,7 +95,10 @@ def _source(coordinates: str, before: int, after: int, scale: float) -> Array:
         return to * ((before - 1) / (after - 1)) if after > 1 else to * 0
     if coordinates == "pytorch_half_pixel" and after == 1:
         return to * 0
-    return (to + 0.5) / scale - 0.5
+    half = (to + 0.5) / scale - 0.5
+    if coordinates == "half_pixel_symmetric":  # what rounding the size down cut off is shared by both ends
+        return half + (before / 2) * (1 - after / (scale * before))
+    return half
 
 
 def _nearest(x: Array, axis: int, at: Array, rounding: str) -> Array:
@@ -102,12 +119,45 @@ def _linear(x: Array, axis: int, at: Array) -> Array:
     return np.take(x, low, axis=axis) * (1 - share) + np.take(x, high, axis=axis) * share
 
 
+def _cubic(x: Array, axis: int, at: Array, a: float) -> Array:
+    """Four neighbours by the weights of Keys 1981, eq. 4; beyond an edge its element is repeated."""
+    total = np.zeros((*x.shape[:axis], len(at), *x.shape[axis + 1 :]), x.dtype)
+    for places, weights in _taps(x, axis, at, a):
+        total += np.take(x, places, axis=axis) * weights
+    return total
+
+
+def _taps(x: Array, axis: int, at: Array, a: float) -> Iterator[tuple[Array, Array]]:
+    """Where each of the four neighbours lies, and its weight, shaped to multiply along the axis."""
+    floor = np.floor(at)
+    t = at - floor
+    for shift, weights in zip((-1, 0, 1, 2), (_far(1 + t, a), _near(t, a), _near(1 - t, a), _far(2 - t, a)), strict=True):
+        places = np.clip(floor + shift, 0, x.shape[axis] - 1).astype(np.int64)
+        yield places, weights.astype(x.dtype).reshape((-1,) + (1,) * (x.ndim - 1 - axis))
+
+
+def _near(d: Array, a: float) -> Array:
+    """The weight of a neighbour at a distance of up to 1."""
+    return ((a + 2) * d - (a + 3)) * d * d + 1
+
+
+def _far(d: Array, a: float) -> Array:
+    """The same from 1 to 2."""
+    return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+
+
 def resize_magnitude(op: Resize, x: Array) -> Array:
-    return resize(op, abs(x))
+    """Of a cubic: every neighbour counts, however small its weight, since that is found from a rounded position."""
+    x = abs(x)
+    if op.mode != "cubic":
+        return resize(op, x)
+    for axis in (2, 3):
+        x = sum((np.take(x, places, axis=axis) for places, _ in _taps(x, axis, _positions(op, axis, x.shape[axis]), 0.0)), np.zeros(()))
+    return x * (1 + abs(op.cubic_coeff_a)) ** 2
 
 
 def resize_arithmetic(op: Resize, inputs: tuple[TensorType, ...], out: TensorType) -> tuple[Dim, Dim]:
-    return 0, out.numel * (7 if op.mode == "bilinear" else 0)
+    return 0, out.numel * {"nearest": 0, "bilinear": 7, "cubic": 35}[op.mode]
 
 
 def resize_roundings(op: Resize, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:

@@ -24,6 +24,7 @@ OPSETS = (13, 17, 18, 22)
 NOT_IN_ONNX = {
     **dict.fromkeys(("avg_pool.dilated", "avg_pool.dilated_counted", "avg_pool.ceil_dilated"), 19),
     **dict.fromkeys(("integers.wrap", "integers.bytes", "integers.short", "integers.small"), 14),  # 8-bit arithmetic
+    **dict.fromkeys(("resize-symmetric.part", "resize-symmetric.near"), 19),  # elsewhere half_pixel says the same
     **dict.fromkeys(("whole.sums", "whole.wraps", "whole.up"), None),  # convolution of integers
 }
 # What the spec allows and onnxruntime does not run on a CPU, with its own words.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from op_cases_structure import STRUCTURE
+
 # fmt: off
 CASES = {
     "conv2d": """(%x: f32[N,4,9,10]) {
@@ -358,6 +360,8 @@ def resize_case(mode: str, coordinates: str) -> str:
 
 
 CASES |= {f"resize-{mode}-{to}": resize_case(mode, to) for mode in ("nearest", "bilinear") for to in COORDINATES}
+
+CASES |= STRUCTURE
 
 
 def text_of(case: str) -> str:

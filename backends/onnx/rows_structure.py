@@ -1,0 +1,150 @@
+"""Rows of the ops on structure: reductions, choices, rearrangements, norms of a value by itself, quantization."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ...ir.errors import UnsupportedOp
+from ...ir.graph import Node
+from ...ir.op import OpDef
+from ...ir.ops import group, quantize, rearrange, reduce, select
+from ...ir.types import DTYPES
+from .emitter import Emitter
+
+__all__ = ["STRUCTURE"]
+
+Row = Callable[[Node, Emitter], None]
+
+
+def _reduction(op_type: str, axes_operand_since: int) -> Row:
+    """Axes became an operand with opset 18, those of ReduceSum with 13."""
+
+    def row(node: Node, to: Emitter) -> None:
+        op, rank = node.op, node.inputs[0].typed.rank
+        axes, keepdims = op.axes or tuple(range(rank)), int(op.keepdims)
+        if not axes:  # no axes at all mean all axes, of a scalar too
+            to.node(op_type, node, keepdims=keepdims)
+        elif to.opset < axes_operand_since:
+            to.node(op_type, node, axes=axes, keepdims=keepdims)
+        else:
+            to.node(op_type, node, [node.inputs[0].name, to.int64s(node, "axes", axes)], keepdims=keepdims)
+
+    return row
+
+
+def _place(op_type: str) -> Row:
+    def row(node: Node, to: Emitter) -> None:
+        op = node.op
+        to.node(op_type, node, axis=op.axis, keepdims=int(op.keepdims), select_last_index=int(op.select_last_index))
+
+    return row
+
+
+def _attributes(op_type: str, attributes: Callable[[Any], dict[str, Any]]) -> Row:
+    return lambda node, to: to.node(op_type, node, **attributes(node.op))
+
+
+def _expand(node: Node, to: Emitter) -> None:
+    """A named size that x has too is written as 1, which keeps it."""
+    x, target = node.inputs[0].typed.shape, list[int]()
+    for place, dim in enumerate(node.op.shape, start=len(x) - len(node.op.shape)):
+        if isinstance(dim, int):
+            target.append(dim)
+        elif place >= 0 and x[place] == dim:
+            target.append(1)
+        else:
+            raise UnsupportedOp(f"{node.where}: an expand to the named size {dim}, which the input does not have; give it a value")
+    to.node("Expand", node, [node.inputs[0].name, to.int64s(node, "shape", target)])
+
+
+def _tile(node: Node, to: Emitter) -> None:
+    to.node("Tile", node, [node.inputs[0].name, to.int64s(node, "repeats", node.op.repeats)])
+
+
+PAIR = (select.TOP_K_VALUES, select.TOP_K_INDICES)
+
+
+def _how(node: Node) -> tuple[int, int, bool]:
+    return node.op.k, node.op.axis, node.op.largest
+
+
+def _top_k(node: Node, to: Emitter) -> None:
+    """One TopK for both results, written where the first of them stands; the one that is not there gets a name of its own."""
+    op, x = node.op, node.inputs[0]
+    same = [reader for reader in to.graph.readers[x] if reader.kind in PAIR and _how(reader) == _how(node)]
+    first = [next((reader for reader in same if reader.kind is kind), None) for kind in PAIR]
+    if node not in first:  # a second one of its kind
+        first = [node if node.kind is kind else None for kind in PAIR]
+    elif any(other is not None and to.graph.positions[other] < to.graph.positions[node] for other in first):
+        return  # written with the other
+    outputs = [to.free_name(node, what) if made is None else made.name for made, what in zip(first, ("values", "indices"), strict=True)]
+    to.node("TopK", node, [x.name, to.int64s(node, "k", [op.k])], outputs, axis=op.axis, largest=int(op.largest))
+
+
+def _dequantize(node: Node, to: Emitter) -> None:
+    dtype = node.typed.dtype
+    if dtype == "f64" or (dtype == "f16" and to.opset < 19):
+        raise UnsupportedOp(f"{node.where}: ONNX DequantizeLinear has no scale of {dtype} at opset {to.opset}; cast it to f32")
+    to.node("DequantizeLinear", node, axis=node.op.axis)
+
+
+def _group_norm(node: Node, to: Emitter) -> None:
+    """Before opset 21 scale and bias were of groups, so it is an instance norm of groups, then scaled by channel."""
+    op = node.op
+    if to.opset >= 21:
+        to.node("GroupNormalization", node, num_groups=op.groups, epsilon=op.epsilon)
+        return
+    (x, scale, bias), type_ = node.inputs, node.typed
+    dtype: Any = DTYPES[type_.dtype]
+    ones, zeros = to.constant(node, "ones", np.ones(op.groups, dtype)), to.constant(node, "zeros", np.zeros(op.groups, dtype))
+    rows = to.helper_node("Reshape", node, "rows", [x.name, to.int64s(node, "groups", [0, op.groups, -1])])
+    normed = to.helper_node("InstanceNormalization", node, "normed", [rows, ones, zeros], epsilon=op.epsilon)
+    normed = to.helper_node("Reshape", node, "channels", [normed, to.helper_node("Shape", node, "shape", [x.name])])
+    per_channel = to.int64s(node, "per_channel", [-1, *(1,) * (type_.rank - 2)])
+    gain, shift = (to.helper_node("Reshape", node, what, [v.name, per_channel]) for what, v in (("gain", scale), ("shift", bias)))
+    to.node("Add", node, [to.helper_node("Mul", node, "scaled", [normed, gain]), shift])
+
+
+def _layer_norm(node: Node, to: Emitter) -> None:
+    """Before opset 17 ONNX has no such node: it is written out."""
+    op = node.op
+    if to.opset >= 17:
+        to.node("LayerNormalization", node, axis=op.axis, epsilon=op.epsilon)
+        return
+    x, rank = node.inputs[0].name, node.typed.rank
+    axes = list(range(op.axis % rank, rank))
+    centred = to.helper_node("Sub", node, "centred", [x, to.helper_node("ReduceMean", node, "mean", [x], axes=axes)])
+    square = to.helper_node("Mul", node, "square", [centred, centred])
+    var = to.helper_node("ReduceMean", node, "var", [square], axes=axes)
+    epsilon = to.constant(node, "epsilon", np.array(op.epsilon, DTYPES[node.typed.dtype]))
+    spread = to.helper_node("Sqrt", node, "spread", [to.helper_node("Add", node, "safe", [var, epsilon])])
+    normed = to.helper_node("Div", node, "normed", [centred, spread])
+    if len(node.inputs) == 2:
+        to.node("Mul", node, [normed, node.inputs[1].name])
+        return
+    to.node("Add", node, [to.helper_node("Mul", node, "scaled", [normed, node.inputs[1].name]), node.inputs[2].name])
+
+
+STRUCTURE: dict[OpDef, Row] = {
+    reduce.REDUCE_SUM: _reduction("ReduceSum", 13),
+    reduce.REDUCE_MAX: _reduction("ReduceMax", 18),
+    reduce.REDUCE_MIN: _reduction("ReduceMin", 18),
+    reduce.REDUCE_PROD: _reduction("ReduceProd", 18),
+    reduce.ARG_MAX: _place("ArgMax"),
+    reduce.ARG_MIN: _place("ArgMin"),
+    select.GATHER: _attributes("Gather", lambda op: {"axis": op.axis}),
+    select.TOP_K_VALUES: _top_k,
+    select.TOP_K_INDICES: _top_k,
+    rearrange.DEPTH_TO_SPACE: _attributes("DepthToSpace", lambda op: {"blocksize": op.block, "mode": op.mode}),
+    rearrange.SPACE_TO_DEPTH: _attributes("SpaceToDepth", lambda op: {"blocksize": op.block}),
+    rearrange.EXPAND: _expand,
+    rearrange.TILE: _tile,
+    group.INSTANCE_NORM: _attributes("InstanceNormalization", lambda op: {"epsilon": op.epsilon}),
+    group.GROUP_NORM: _group_norm,
+    group.LAYER_NORM: _layer_norm,
+    quantize.QUANTIZE_LINEAR: _attributes("QuantizeLinear", lambda op: {"axis": op.axis}),
+    quantize.DEQUANTIZE_LINEAR: _dequantize,
+}

@@ -1,0 +1,75 @@
+"""Lowerings of the ops that choose, move or repeat values: gather, top k, depth and space, expand, tile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...ir.graph import Node
+from ...ir.ops.rearrange import DepthToSpace, SpaceToDepth, Tile
+from ...ir.ops.select import TOP_K_VALUES, Gather, TopKIndices, TopKValues
+from .emitter import Emitter
+
+__all__ = ["depth_to_space", "expand", "gather", "space_to_depth", "tile", "top_k"]
+
+
+def gather(emitter: Emitter, node: Node, x: Any, indices: Any) -> Any:
+    """An index out of range reads the nearest slice: data must not reach beyond the tensor."""
+    op: Gather = node.op
+    te, tirx = emitter.te, emitter.tirx
+    axis, rank = op.axis % node.inputs[0].typed.rank, node.inputs[1].typed.rank
+
+    def pick(x: Any, indices: Any, shape: Any) -> Any:
+        size = x.shape[axis].astype("int64")
+
+        def element(*at: Any) -> Any:
+            index = indices[at[axis : axis + rank]].astype("int64")
+            index = tirx.Select(index < 0, index + size, index)
+            return x[(*at[:axis], te.max(te.min(index, size - 1), tirx.const(0, "int64")), *at[axis + rank :])]
+
+        return te.compute(shape, element, "gather")
+
+    return emitter.compute(node, pick, x, indices)
+
+
+def top_k(emitter: Emitter, node: Node, x: Any) -> Any:
+    op: TopKValues | TopKIndices = node.op
+    result = "values" if node.kind is TOP_K_VALUES else "indices"
+    return emitter.ops.topk(x, k=op.k, axis=op.axis, ret_type=result, largest=op.largest, dtype="int64")
+
+
+def depth_to_space(emitter: Emitter, node: Node, x: Any) -> Any:
+    op: DepthToSpace = node.op
+    b = op.block
+
+    def spread(x: Any, shape: Any) -> Any:
+        def element(n: Any, c: Any, i: Any, j: Any) -> Any:
+            inside = (i % b) * b + j % b
+            channel = inside * shape[1] + c if op.mode == "DCR" else c * (b * b) + inside
+            return x[n, channel, i // b, j // b]
+
+        return emitter.te.compute(shape, element, "depth_to_space")
+
+    return emitter.compute(node, spread, x)
+
+
+def space_to_depth(emitter: Emitter, node: Node, x: Any) -> Any:
+    op: SpaceToDepth = node.op
+    b = op.block
+
+    def stack(x: Any, shape: Any) -> Any:
+        def element(n: Any, c: Any, i: Any, j: Any) -> Any:
+            inside = c // x.shape[1]
+            return x[n, c % x.shape[1], i * b + inside // b, j * b + inside % b]
+
+        return emitter.te.compute(shape, element, "space_to_depth")
+
+    return emitter.compute(node, stack, x)
+
+
+def expand(emitter: Emitter, node: Node, x: Any) -> Any:
+    return emitter.ops.broadcast_to(x, emitter.shape(node.typed))
+
+
+def tile(emitter: Emitter, node: Node, x: Any) -> Any:
+    op: Tile = node.op
+    return emitter.ops.tile(x, list(op.repeats)) if op.repeats else x

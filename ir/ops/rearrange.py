@@ -1,0 +1,148 @@
+"""Ops that move or repeat values by a rule: depth_to_space, space_to_depth, expand, tile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..dims import Dim
+from ..errors import ShapeError
+from ..op import OpDef, elementwise_cost, no_rounding
+from ..types import MAX_RANK, Array, TensorType
+from .check import broadcast, need_rank
+
+__all__ = [
+    "DEPTH_TO_SPACE",
+    "EXPAND",
+    "OPS",
+    "SPACE_TO_DEPTH",
+    "TILE",
+    "DepthToSpace",
+    "Expand",
+    "SpaceToDepth",
+    "Tile",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class DepthToSpace:
+    """Channels to a `block` by `block` square of pixels; `mode` says whether the place in the block (DCR) or the channel
+    (CRD, a pixel shuffle) is the slower index. Shi et al. 2016; ONNX DepthToSpace. Shapes: x[N,C*b*b,H,W] -> [N,C,H*b,W*b].
+    """
+
+    block: int
+    mode: str = "DCR"
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceToDepth:
+    """Squares of pixels to channels, the place in the block slower: undoes depth_to_space DCR. ONNX SpaceToDepth.
+
+    Shapes: x[N,C,H*b,W*b] -> [N,b*b*C,H,W].
+    """
+
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expand:
+    """x broadcast against `shape`, both ways: a 1 in `shape` keeps the dimension of x. ONNX Expand."""
+
+    shape: tuple[Dim, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """x repeated `repeats[i]` times along axis i. ONNX Tile."""
+
+    repeats: tuple[int, ...]
+
+
+def infer_depth_to_space(op: DepthToSpace, x: TensorType) -> TensorType:
+    """Raises: ShapeError for an unknown mode, or channels that are no multiple of the block's pixels."""
+    need_rank("input", x, 4)
+    _need_block(op.block)
+    if op.mode not in ("DCR", "CRD"):
+        raise ShapeError(f"unknown mode '{op.mode}'; known are DCR, CRD")
+    n, c, rows, cols = x.shape
+    channels = _divided("channels", c, op.block * op.block)
+    return TensorType(x.dtype, (n, channels, rows * op.block, cols * op.block))
+
+
+def infer_space_to_depth(op: SpaceToDepth, x: TensorType) -> TensorType:
+    """Raises: ShapeError unless rows and columns are multiples of the block."""
+    need_rank("input", x, 4)
+    _need_block(op.block)
+    n, c, rows, cols = x.shape
+    return TensorType(x.dtype, (n, c * (op.block * op.block), _divided("rows", rows, op.block), _divided("columns", cols, op.block)))
+
+
+def _need_block(block: int) -> None:
+    if block < 1:
+        raise ShapeError(f"block {block} must be at least 1")
+
+
+def _divided(what: str, size: Dim, by: int) -> Dim:
+    quotient = size // by
+    if quotient * by != size:
+        hint = "" if isinstance(size, int) else " for every value of its names; give them values, or a multiple"
+        raise ShapeError(f"{size} {what} do not divide by {by}{hint}")
+    return quotient
+
+
+def infer_expand(op: Expand, x: TensorType) -> TensorType:
+    """Raises: ShapeError for a negative dimension, too many axes, or shapes that do not broadcast."""
+    if len(op.shape) > MAX_RANK:
+        raise ShapeError(f"expand to {len(op.shape)} axes; at most {MAX_RANK} are supported")
+    for dim in op.shape:
+        if isinstance(dim, int) and dim < 0:
+            raise ShapeError(f"expand to a dimension of {dim}")
+    return TensorType(x.dtype, broadcast(x, TensorType(x.dtype, op.shape)))
+
+
+def infer_tile(op: Tile, x: TensorType) -> TensorType:
+    """Raises: ShapeError unless there is one repeat of at least 1 for each axis."""
+    if len(op.repeats) != x.rank:
+        raise ShapeError(f"tile has {len(op.repeats)} repeats, expected one for each of {x.rank} axes")
+    if min(op.repeats, default=1) < 1:
+        raise ShapeError(f"repeats {list(op.repeats)} must be at least 1")
+    return TensorType(x.dtype, tuple(dim * times for dim, times in zip(x.shape, op.repeats, strict=True)))
+
+
+def depth_to_space(op: DepthToSpace, x: Array) -> Array:
+    n, c, rows, cols = x.shape
+    b, channels = op.block, c // (op.block * op.block)
+    if op.mode == "DCR":
+        parts = x.reshape(n, b, b, channels, rows, cols).transpose(0, 3, 4, 1, 5, 2)
+    else:
+        parts = x.reshape(n, channels, b, b, rows, cols).transpose(0, 1, 4, 2, 5, 3)
+    return parts.reshape(n, channels, rows * b, cols * b)
+
+
+def space_to_depth(op: SpaceToDepth, x: Array) -> Array:
+    n, c, rows, cols = x.shape
+    b = op.block
+    parts = x.reshape(n, c, rows // b, b, cols // b, b).transpose(0, 3, 5, 1, 2, 4)
+    return parts.reshape(n, c * b * b, rows // b, cols // b)
+
+
+def expand(op: Expand, x: Array) -> Array:
+    """The interpreter has put numbers for named sizes before it calls this."""
+    shape = tuple(dim if isinstance(dim, int) else 1 for dim in op.shape)
+    return np.array(np.broadcast_to(x, np.broadcast_shapes(x.shape, shape)), order="C")
+
+
+def tile(op: Tile, x: Array) -> Array:
+    return np.tile(x, op.repeats)
+
+
+DEPTH_TO_SPACE = OpDef(
+    "depth_to_space", DepthToSpace, (1, 1), infer_depth_to_space, depth_to_space, elementwise_cost(0), roundings=no_rounding
+)
+SPACE_TO_DEPTH = OpDef(
+    "space_to_depth", SpaceToDepth, (1, 1), infer_space_to_depth, space_to_depth, elementwise_cost(0), roundings=no_rounding
+)
+EXPAND = OpDef("expand", Expand, (1, 1), infer_expand, expand, elementwise_cost(0), roundings=no_rounding)
+TILE = OpDef("tile", Tile, (1, 1), infer_tile, tile, elementwise_cost(0), roundings=no_rounding)
+OPS = (DEPTH_TO_SPACE, SPACE_TO_DEPTH, EXPAND, TILE)

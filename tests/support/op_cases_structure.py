@@ -1,0 +1,145 @@
+"""Variants of the ops on structure: reductions, choices, rearrangements, norms of a value by itself, quantization."""
+
+from __future__ import annotations
+
+__all__ = ["STRUCTURE"]
+
+# fmt: off
+STRUCTURE = {
+    "reductions": """(%x: f32[N,3,4,5], %s: f32[]) {
+        %sum = reduce_sum(%x)
+        %sums = reduce_sum(%x) {axes=[1,-1], keepdims=false}
+        %max = reduce_max(%x) {axes=[2,3]}
+        %most = reduce_max(%x) {keepdims=false}
+        %min = reduce_min(%x) {axes=[-1]}
+        %least = reduce_min(%x) {axes=[0,2], keepdims=false}
+        %prod = reduce_prod(%x) {axes=[-1,1]}
+        %product = reduce_prod(%x) {axes=[3], keepdims=false}
+        %scalar = reduce_sum(%s)
+        %single = reduce_max(%s)
+        return %sum, %sums, %max, %most, %min, %least, %prod, %product, %scalar, %single""",
+    "whole_reductions": """(%i: i32[N,3,7], %l: i64[N,3,7], %b: i8[N,40], %u: u8[N,40]) {
+        %sum = reduce_sum(%i) {axes=[2]}
+        %prod = reduce_prod(%i) {axes=[1], keepdims=false}
+        %longs = reduce_sum(%l) {axes=[0,1]}
+        %product = reduce_prod(%l) {axes=[1]}
+        %max = reduce_max(%i) {axes=[1]}
+        %least = reduce_min(%l) {keepdims=false}
+        %byte = reduce_max(%b) {axes=[1]}
+        %low = reduce_min(%u) {axes=[1]}
+        return %sum, %prod, %longs, %product, %max, %least, %byte, %low""",
+    "places": """(%x: f32[N,6,4,5], %i: i32[N,300]) {
+        %flat = reshape(%i) {shape=[N,3,100]}
+        %first = arg_max(%x)
+        %channel = arg_max(%x) {axis=1}
+        %row = arg_max(%x) {axis=-2, keepdims=false}
+        %least = arg_min(%x) {axis=1, keepdims=false}
+        %ties = arg_max(%i) {axis=1}
+        %last = arg_max(%i) {axis=1, select_last_index=true}
+        %low = arg_min(%flat) {axis=2, keepdims=false}
+        %lowest = arg_min(%flat) {axis=-1, keepdims=false, select_last_index=true}
+        return %first, %channel, %row, %least, %ties, %last, %low, %lowest""",
+    "gather": """(%x: f32[N,6,4,5], %i: i32[N,7]) {
+        %places = arg_max(%x) {axis=1, keepdims=false}
+        %six = param {init=full, value=6.0} : i64[]
+        %two = param {init=full, value=2.0} : i32[3,1]
+        %one = param {init=full, value=-1.0} : i64[]
+        %ends = sub(%places, %six)
+        %short = cast(%places) {to=i32}
+        %table = param : f32[6,9]
+        %rows = gather(%table, %places)
+        %backward = gather(%table, %ends)
+        %narrow = gather(%table, %short)
+        %column = gather(%x, %two) {axis=2}
+        %channel = gather(%x, %one) {axis=-3}
+        %whole = gather(%i, %two) {axis=1}
+        return %rows, %backward, %narrow, %column, %channel, %whole""",
+    "top_k": """(%x: f32[N,6,4,5], %i: i64[N,300]) {
+        %best = top_k_values(%x) {k=3}
+        %where = top_k_indices(%x) {k=3}
+        %channels = top_k_values(%x) {k=2, axis=1, largest=false}
+        %which = top_k_indices(%x) {k=6, axis=-3, largest=false}
+        %ties = top_k_indices(%i) {k=250}
+        %tied = top_k_indices(%i) {k=250, axis=1, largest=false}
+        %sorted = top_k_values(%i) {k=300}
+        return %best, %where, %channels, %which, %ties, %tied, %sorted""",
+    "rearrangements": """(%x: f32[N,12,4,6], %i: i64[N,1,3], %s: f32[]) {
+        %grown = depth_to_space(%x) {block=2}
+        %shuffled = depth_to_space(%x) {block=2, mode=CRD}
+        %same = depth_to_space(%x) {block=1}
+        %stacked = space_to_depth(%x) {block=2}
+        %one = slice(%x) {axes=[1], starts=[0], ends=[1]}
+        %expanded = expand(%one) {shape=[2,1,5,1,1]}
+        %named = expand(%one) {shape=[N,7,4,1]}
+        %up = expand(%s) {shape=[2,3]}
+        %wide = expand(%i) {shape=[4,1]}
+        %tiled = tile(%x) {repeats=[1,2,1,3]}
+        %batches = tile(%i) {repeats=[2,3,1]}
+        return %grown, %shuffled, %same, %stacked, %expanded, %named, %up, %wide, %tiled, %batches""",
+    "groups": """(%x: f32[N,6,5,7], %l: f32[N,6,9], %z: f32[N,4,5,6]) {
+        %scale = param : f32[6]
+        %bias = param {init=small} : f32[6]
+        %row = param : f32[6]
+        %plane = param : f32[5,6]
+        %shift = param {init=small} : f32[5,6]
+        %instance = instance_norm(%x, %scale, %bias)
+        %coarse = instance_norm(%l, %scale, %bias) {epsilon=0.1}
+        %group = group_norm(%x, %scale, %bias) {groups=3}
+        %one = group_norm(%l, %scale, %bias) {groups=1, epsilon=0.1}
+        %each = group_norm(%x, %scale, %bias) {groups=6}
+        %layer = layer_norm(%z, %row)
+        %moved = layer_norm(%z, %row, %bias) {axis=3, epsilon=0.1}
+        %planes = layer_norm(%z, %plane, %shift) {axis=-2}
+        return %instance, %coarse, %group, %one, %each, %layer, %moved, %planes""",
+    "quantized": """(%x: f32[N,4,5,6], %i: i32[N,4,5,6], %b: i8[N,4,5], %u: u8[N,4,5]) {
+        %eighth = param {init=full, value=0.0078125} : f32[]
+        %three = param {init=full, value=3.0} : u8[]
+        %minus = param {init=full, value=-5.0} : i8[]
+        %zero = param {init=zeros} : i32[]
+        %steps = param : f32[4]
+        %coarse = param {init=full, value=0.25} : f32[5]
+        %zeros = param {init=full, value=7.0} : i8[4]
+        %tens = param {init=full, value=10.0} : u8[4]
+        %nought = param {init=zeros} : i8[5]
+        %half = param {init=full, value=0.5} : f32[]
+        %whole = cast(%i) {to=f32}
+        %byte = quantize_linear(%x, %eighth, %three)
+        %signed = quantize_linear(%x, %eighth, %minus)
+        %channels = quantize_linear(%x, %steps, %zeros)
+        %rows = quantize_linear(%x, %coarse, %nought) {axis=-2}
+        %two = param {init=full, value=2.0} : f32[]
+        %ties = quantize_linear(%whole, %two, %minus)
+        %back = dequantize_linear(%u, %eighth, %three)
+        %along = dequantize_linear(%u, %steps, %tens)
+        %negative = dequantize_linear(%b, %half, %minus)
+        %sums = dequantize_linear(%i, %eighth, %zero)
+        %round = dequantize_linear(%channels, %steps, %zeros)
+        return %byte, %signed, %channels, %rows, %ties, %back, %along, %negative, %sums, %round""",
+    "half_structure": """(%x: f16[N,6,4,5]) {
+        %scale = param : f16[6]
+        %bias = param {init=small} : f16[6]
+        %row = param : f16[5]
+        %sum = reduce_sum(%x) {axes=[1]}
+        %max = reduce_max(%x) {axes=[2,3]}
+        %most = arg_max(%x) {axis=1}
+        %best = top_k_values(%x) {k=2}
+        %instance = instance_norm(%x, %scale, %bias)
+        %group = group_norm(%x, %scale, %bias) {groups=2}
+        %layer = layer_norm(%x, %row)
+        %two = tile(%x) {repeats=[1,1,2,1]}
+        return %sum, %max, %most, %best, %instance, %group, %layer, %two""",
+    "resize-cubic": """(%x: f32[N,2,6,7]) {
+        %twice = resize(%x) {scales=[2.0,3.0], mode=cubic}
+        %keys = resize(%x) {scales=[1.5,0.6], mode=cubic, cubic_coeff_a=-0.5}
+        %sizes = resize(%x) {sizes=[9,4], mode=cubic, coordinates=align_corners}
+        %torch = resize(%x) {sizes=[1,12], mode=cubic, coordinates=pytorch_half_pixel}
+        %plain = resize(%x) {scales=[2.0,1.0], mode=cubic, coordinates=asymmetric}
+        return %twice, %keys, %sizes, %torch, %plain""",
+    "resize-symmetric": """(%x: f32[N,2,6,7]) {
+        %whole = resize(%x) {scales=[2.0,3.0], mode=bilinear, coordinates=half_pixel_symmetric}
+        %part = resize(%x) {scales=[1.6,0.6], mode=bilinear, coordinates=half_pixel_symmetric}
+        %sizes = resize(%x) {sizes=[5,9], mode=bilinear, coordinates=half_pixel_symmetric}
+        %near = resize(%x) {scales=[1.7,2.3], coordinates=half_pixel_symmetric}
+        return %whole, %part, %sizes, %near""",
+}
+# fmt: on
