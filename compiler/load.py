@@ -1,4 +1,4 @@
-"""MODEL on the command line: a zoo name, `net.py:tiny`, `file.cir`, or an artifact directory."""
+"""MODEL on the command line: a zoo name, `net.py:tiny`, `file.onnx`, `file.cir`, or an artifact directory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ..ir.errors import ConvcError, InvalidModel, UnsupportedOp, UsageError
+from ..ir.errors import ConvcError, InvalidModel, UsageError
 from ..ir.graph import Graph, Node
 from ..ir.ops.leaf import INPUT
 from ..ir.parser import parse_graph
@@ -20,11 +20,11 @@ from ..ir.types import parse_type
 from ..ir.verifier import infer_type
 from ..passes.windows import leftovers
 from .artifact import MANIFEST, Artifact
-from .checkpoint import Checkpoint, is_foreign, refuse_foreign, translate
+from .checkpoint import Checkpoint, is_foreign, refuse_foreign, same_modules, translate
 from .network import Network, ZooEntry
 from .weights import bind_weights, load_arrays
 
-__all__ = ["Request", "load", "read_text"]
+__all__ = ["Request", "load", "pairs", "read_text"]
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,19 @@ def _with_weights(graph: Graph, path: Path, model: str, zoo: Mapping[str, ZooEnt
     if model not in zoo or not is_foreign(graph, arrays):
         return bind_weights(graph, arrays, str(path))
     names = zoo[model].checkpoint
+    tables = {name: entry.checkpoint for name, entry in zoo.items() if isinstance(entry.checkpoint, Checkpoint)}
     if not isinstance(names, Checkpoint):
-        known = [name for name, entry in zoo.items() if isinstance(entry.checkpoint, Checkpoint)]
-        raise refuse_foreign(model, names, known, str(path))
+        raise refuse_foreign(model, names, tables, str(path))
     found = translate(graph, arrays, names)
-    loaded = bind_weights(graph, found.arrays, str(path), found.theirs)
+    like = [name for name in same_modules(arrays, tables) if name != model]
+    hint = f"its names are those of {' or '.join(like)}" if like else ""
+    loaded = bind_weights(graph, found.arrays, str(path), found.theirs, hint)
     say(f"read {path} by PyTorch's names; {found.remark}")
     return loaded
 
 
 def _load(request: Request, zoo: Mapping[str, ZooEntry]) -> Graph:
-    model, shapes = request.model, _pairs("--input", request.inputs, ":")
+    model, shapes = request.model, pairs("--input", request.inputs, ":")
     if model in zoo:
         with _user_code(Path(f"{model} with these options")):
             return _trace(zoo[model].network, request, shapes)
@@ -81,13 +83,13 @@ def _load(request: Request, zoo: Mapping[str, ZooEntry]) -> Graph:
     if path.suffix == ".cir":
         return _retyped(parse_graph(read_text(path), path.name), shapes)
     if path.suffix == ".onnx":
-        raise UnsupportedOp(
-            f"'{model}': this version writes ONNX files and does not read them yet; give a zoo name, net.py:function or file.cir"
-        )
+        from ..backends.onnx.importer import read_graph
+
+        return read_graph(path, shapes=shapes).graph
     if (path / MANIFEST).is_file():
         return _retyped(Artifact.open(path).graph(), shapes)
     if path.exists():
-        raise UsageError(f"'{model}' is neither a .cir file, a net.py:function, nor an artifact directory")
+        raise UsageError(f"'{model}' is neither an .onnx or .cir file, a net.py:function, nor an artifact directory")
     near = get_close_matches(model, zoo, n=3, cutoff=0.4)
     raise UsageError(f"unknown model '{model}'" + (f"; did you mean {', '.join(near)}?" if near else "; see `convc models`"))
 
@@ -96,7 +98,7 @@ def _trace(network: Network, request: Request, shapes: Mapping[str, str]) -> Gra
     for name in shapes:
         if name not in network.inputs:
             raise UsageError(f"{network.name} has no input '{name}'; it has {', '.join(network.inputs)}")
-    options = {name: _literal(value) for name, value in _pairs("--set", request.options, "=").items()}
+    options = {name: _literal(value) for name, value in pairs("--set", request.options, "=").items()}
     return network.graph(strict_windows=request.strict_windows, **shapes, **options)
 
 
@@ -161,7 +163,7 @@ def read_text(path: Path) -> str:
         raise InvalidModel(f"'{path}' cannot be read: {error}") from error
 
 
-def _pairs(option: str, texts: Iterable[str], mark: str) -> dict[str, str]:
+def pairs(option: str, texts: Iterable[str], mark: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for text in texts:
         name, found, value = text.partition(mark)

@@ -46,6 +46,11 @@ class Imported:
     model: Model
     foreign: tuple[int, ...] = ()
 
+    @property
+    def is_split(self) -> bool:
+        """Whether weights lie in files beside the model."""
+        return any(tensor.external_data for tensor in self.model.proto.graph.initializer)
+
 
 def read_graph(path: Path, limits: Limits = LIMITS, shapes: Mapping[str, str] | None = None, *, passthrough: bool = False) -> Imported:
     """The graph of an ONNX file, typed. `shapes` are other types for its inputs, as text: `N,3,224,224`.

@@ -23,6 +23,7 @@ COMMANDS = {
     "bisect": "the first pass and rewrite that changes the results",
     "opt": "passes on IR text: text in, text out",
     "export": "write an ONNX file",
+    "optimize": "an ONNX file in, a smaller and faster one out, checked",
     "compile": "an artifact directory, checked against the reference",
     "run": "run an artifact or a model on a photograph or arrays",
     "verify": "check backends, or two networks, against float64",

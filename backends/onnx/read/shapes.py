@@ -30,14 +30,14 @@ def axis_of(c: Call, axis: int, rank: int) -> int:
 def constant(c: Call) -> Node:
     for name in ("value", "value_float", "value_floats", "value_int", "value_ints"):
         if name in c.attributes:
-            value = c.attributes[name]
-            return c.constant(value if isinstance(value, np.ndarray) else np.array(value, np.float32 if "float" in name else np.int64))
+            return c.constant(np.asarray(c.attributes[name], {"value_f": np.float32, "value_i": np.int64}.get(name[:7])))
     raise c.refuse(f"a constant of {', '.join(c.attributes) or 'nothing'}; only tensors and numbers can be compiled")
 
 
 def constant_of_shape(c: Call) -> Node:
     """One value everywhere. With a named size it is spread out when the network runs."""
-    value: Array = c.attribute("value", np.zeros(1, np.float32))
+    zero: Array = np.zeros(1, np.float32)
+    value: Array = c.attribute("value", zero)
     if value.size != 1:
         raise c.refuse(f"its value has {value.size} elements, expected one")
     dims = c.dims(0, "shape")
@@ -175,10 +175,9 @@ def split(c: Call) -> Sequence[Node | None]:
     total = x.typed.shape[axis]
     if not isinstance(total, int):
         raise c.refuse(f"it splits the named size {total}; give it a value with --input")
-    if c.opset >= 13:
-        sizes = c.ints(1, "sizes") if c.maybe(1) is not None else None
-    else:
-        sizes = c.attribute("split", None)
+    sizes: list[int] | None = c.attribute("split", None)
+    if c.opset >= 13 and c.maybe(1) is not None:
+        sizes = c.ints(1, "sizes")
     part = -(-total // count)
     sizes = [min(part, total - part * i) for i in range(count)] if sizes is None else sizes
     if len(sizes) != count or sum(sizes) != total or min(sizes) < 0:

@@ -147,7 +147,7 @@ def _zero(c: Call, scale: Node, dtype: str, suffix: str) -> Node:
 
 
 def q_linear_conv(c: Call) -> Node:
-    """Dequantize, convolve, quantize: x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias. The bias is of scale x_scale * w_scale."""
+    """Dequantize, convolve, quantize. Operands: x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, and a bias of scale x_scale * w_scale."""
     x = c.named("dequantize_linear", c.x(0), c.x(1), c.x(2), axis=0, suffix="x")
     w = c.named("dequantize_linear", c.x(3), c.x(4), c.x(5), axis=0, suffix="w")
     operands: list[Node | None] = [x, w]

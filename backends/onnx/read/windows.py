@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ....ir.dims import Dim
@@ -182,7 +182,7 @@ def _record(kind: str, **attributes: Any) -> Any:
     return OPS[kind].Attrs(**attributes)
 
 
-ROWS: dict[str, Callable[[Call], Node]] = {
+ROWS: dict[str, Row] = {
     "Conv": conv,
     "ConvTranspose": conv_transpose,
     "MaxPool": pool("max_pool"),

@@ -1,0 +1,103 @@
+"""convc optimize"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ...ir.errors import UsageError
+from ...ir.graph import Graph
+from ...ir.types import Array
+from ..files import write_file
+from ..inputs import random_inputs, read_inputs
+from ..load import pairs
+from ..onnx_file import Better, better_file, check_better
+from .options import Desk, emit_json, pass_options, print_table, run_pipeline
+
+__all__ = ["command"]
+
+
+@click.command("optimize")
+@click.argument("source", metavar="IN.onnx", type=click.Path(path_type=Path))
+@click.argument("output", metavar="OUT.onnx", type=click.Path(path_type=Path))
+@pass_options
+@click.option("--input", "shapes", multiple=True, metavar="NAME:SHAPE", help="Pin or free dimensions of an input: image:N,3,256,256.")
+@click.option("--opset", type=int, help="ONNX opset of the new file; default: that of the old one, 13 at least.")
+@click.option(
+    "--passthrough", is_flag=True, help="Leave operators that convc does not have as they are, and optimize what is between them."
+)
+@click.option(
+    "--verify/--no-verify", "check", default=True, show_default=True, help="Hold the result to the original, in float64 and in onnxruntime."
+)
+@click.option("-i", "--inputs", "files", multiple=True, help="Also check on a photograph or .npz file.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random inputs of the check.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_obj
+def command(
+    desk: Desk,
+    source: Path,
+    output: Path,
+    shapes: tuple[str, ...],
+    opset: int | None,
+    passthrough: bool,
+    check: bool,
+    files: tuple[str, ...],
+    seed: int,
+    as_json: bool,
+    **passes: Any,
+) -> None:
+    """Read IN.onnx, run the passes, and write OUT.onnx: fewer nodes, the same answers.
+
+    A file that cannot be improved is copied unchanged. Nothing is written when the check fails.
+    """
+    if source.suffix != ".onnx" or output.suffix != ".onnx":
+        raise UsageError(f"'{source}' to '{output}': both must be .onnx files")
+    better = better_file(
+        source, lambda graph: run_pipeline(desk, graph, passes), pairs("--input", shapes, ":"), opset, passthrough=passthrough
+    )
+    if better.model is None:
+        desk.say(f"{source} cannot be improved; {output} is the same file")
+        _copy(better, source, output)
+    else:
+        if check:
+            check_better(better, _feeds(better.before, files, seed), seed, desk.say)
+        write_file(output, better.model.SerializeToString(deterministic=True))
+    _report(desk, better, source, output, as_json)
+
+
+def _feeds(graph: Graph, files: tuple[str, ...], seed: int) -> Iterator[dict[str, Array]]:
+    """Random inputs, and the ones that were given."""
+    yield random_inputs(graph, seed)
+    if files:
+        yield read_inputs(graph, files)
+
+
+def _copy(better: Better, source: Path, output: Path) -> None:
+    """Raises: UsageError where the copy would be without the weights beside the original."""
+    if output.resolve() == source.resolve():
+        return
+    if better.imported.is_split and output.parent.resolve() != source.parent.resolve():
+        raise UsageError(f"'{source}' keeps weights in files beside it; write '{output.name}' into the same folder")
+    write_file(output, source.read_bytes())
+
+
+def _report(desk: Desk, better: Better, source: Path, output: Path, as_json: bool) -> None:
+    """Before and after: nodes, those of each type that changed, and what they cost."""
+    before, after = better.figures if better.model is not None else (better.figures[0], better.figures[0])
+    rows = [("nodes", before.nodes, after.nodes)]
+    types = sorted({*before.operators, *after.operators}, key=lambda kind: (-before.operators.get(kind, 0), kind))
+    changed = [kind for kind in types if before.operators.get(kind, 0) != after.operators.get(kind, 0)]
+    rows += [(f"  {kind}", before.operators.get(kind, 0), after.operators.get(kind, 0)) for kind in changed]
+    for name in ("params", "macs", "file_bytes", "arena"):
+        rows.append((name.replace("_", " "), getattr(before, name), getattr(after, name)))
+    if as_json:
+        emit_json({"changed": better.model is not None, **{name.strip().replace(" ", "_"): [old, new] for name, old, new in rows}})
+        return
+    print_table([(name, f"{old:,}", f"{new:,}", _share(old, new)) for name, old, new in rows], ("", source.name, output.name, ""))
+
+
+def _share(old: int, new: int) -> str:
+    return f"{new / old - 1:+.1%}" if old and new != old else ""

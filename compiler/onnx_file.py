@@ -1,0 +1,131 @@
+"""An ONNX file in, a better one out: import, passes, export, checks, and what it brought."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..backends.onnx.importer import MIN_OPSET, Imported, read_graph
+from ..ir.binding import match_inputs
+from ..ir.errors import Mismatch, UsageError
+from ..ir.graph import Graph
+from ..ir.types import Array
+from ..passes.cost import graph_cost
+from ..passes.liveness import liveness
+from ..passes.manager import Stage
+from ..passes.memory import plan_memory
+from .verify import Oracle, compare, verify
+
+__all__ = ["Better", "Figures", "better_file", "check_better"]
+
+CHECK_BYTES = 8 << 30  # of intermediate values in float64; a small file may declare any size
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a file costs. Units: `file_bytes` and `arena` bytes; `operators` counts nodes by ONNX type."""
+
+    operators: Mapping[str, int]
+    params: int
+    macs: int
+    file_bytes: int
+    arena: int
+
+    @property
+    def nodes(self) -> int:
+        return sum(self.operators.values())
+
+
+@dataclass(frozen=True)
+class Better:
+    """An optimized file and where it came from. `model` is the ONNX ModelProto, or None where nothing was won."""
+
+    imported: Imported
+    before: Graph
+    after: Graph
+    trace: list[Stage]
+    model: Any
+    figures: tuple[Figures, Figures]
+
+
+def better_file(
+    path: Path,
+    run: Callable[[Graph], tuple[Graph, list[Stage]]],
+    shapes: Mapping[str, str],
+    opset: int | None = None,
+    *,
+    passthrough: bool = False,
+) -> Better:
+    """Read, improve by `run`, and export at `opset` (default: the file's own, 13 at least).
+
+    A file that comes out no better in multiply-adds, nodes or bytes, in this order, is not replaced.
+    """
+    from ..backends.onnx.export import MIN_OPSET as OLDEST
+    from ..backends.onnx.export import to_model
+    from ..backends.onnx.splice import splice
+    from .pipelines import optimize
+
+    imported = read_graph(path, shapes=shapes, passthrough=passthrough)
+    before, _ = optimize(imported.graph, 0)
+    after, trace = run(before)
+    own = imported.model.opset.get("", MIN_OPSET)
+    source = imported.model.proto
+    metadata = {entry.key: entry.value for entry in source.metadata_props}
+    model = splice(to_model(after, opset or max(own, OLDEST), metadata), imported)
+    figures = (_figures(source, before, path.stat().st_size + _outside(imported)), _figures(model, after, model.ByteSize()))
+    asked = bool(shapes) or (opset is not None and opset != own)
+    if not asked and _rank(figures[1]) >= _rank(figures[0]):
+        model = None
+    return Better(imported, before, after, trace, model, figures)
+
+
+def _rank(figures: Figures) -> tuple[int, int, int]:
+    """Less is better. A few bytes of names are no reason to change a file."""
+    return figures.macs, figures.nodes, figures.file_bytes >> 10
+
+
+def _outside(imported: Imported) -> int:
+    """Bytes of weights that lie beside the file."""
+    return sum(
+        int(entry.value)
+        for tensor in imported.model.proto.graph.initializer
+        for entry in tensor.external_data
+        if entry.key == "length" and entry.value.isdecimal()
+    )
+
+
+def _figures(model: Any, graph: Graph, file_bytes: int) -> Figures:
+    cost = graph_cost(graph)
+    return Figures(Counter(node.op_type for node in model.graph.node), cost.params, cost.macs, file_bytes, plan_memory(graph).arena)
+
+
+def check_better(better: Better, inputs: Iterable[Mapping[str, Array]], seed: int, say: Callable[[str], None]) -> None:
+    """Hold the rewritten graph to the original in float64, and the new file in onnxruntime to both.
+
+    Raises: Mismatch naming what differs; UsageError where the values would not fit into memory.
+    """
+    from ..backends.onnx.export import to_model
+    from ..backends.onnx.session import Session
+
+    for feed in inputs:
+        _check_size(better.before, feed)
+        for line in verify(better.before, better.after, feed, seed):
+            say(str(line))
+        oracle = Oracle.of(better.before, feed, seed=seed)
+        file = better.model if not better.imported.foreign else to_model(better.after)
+        lines = compare("onnx", oracle, Session(better.after, file.SerializeToString()).run(feed))
+        for line in lines:
+            say(str(line))
+            if not line.agrees:
+                raise Mismatch(f"{line}; nothing was written")
+    if better.imported.foreign:
+        say(f"{len(better.imported.foreign)} operators passed through as they were; what lies between them was checked")
+
+
+def _check_size(graph: Graph, feed: Mapping[str, Array]) -> None:
+    peak = 2 * liveness(graph, match_inputs(graph, feed)).peak  # in float64
+    if peak > CHECK_BYTES:
+        raise UsageError(f"checking @{graph.name} would take {peak / 2**30:.1f} GiB; give smaller sizes with --input, or --no-verify")
