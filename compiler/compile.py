@@ -16,7 +16,7 @@ from ..ir.version import __version__
 from ..passes.manager import Stage, run_passes
 from .artifact import CIR, MANIFEST, ONNX, REPORT, WEIGHTS, Artifact, is_artifact, manifest_of
 from .engines import ENGINES
-from .files import replace_directory, write_file
+from .files import replace_directory
 from .inputs import random_inputs
 from .passcheck import PassCheck, refuse_failures
 from .pipelines import LEVELS, optimize
@@ -31,14 +31,15 @@ LIBRARY = "model.so"
 
 
 def export_onnx(graph: Graph, path: str | Path, opset: int | None = None) -> None:
-    """Write `graph` as an ONNX file, whole or not at all.
+    """Write `graph` as an ONNX file, whole or not at all; weights over 2 GB go into `<path>.data` beside it.
 
     Raises: UsageError for an opset or a path that will not do; UnsupportedOp for a node that ONNX cannot say.
     """
     from ..backends.onnx.export import to_model
+    from ..backends.onnx.saving import save_model
 
     check_finite(graph)
-    write_file(Path(path), to_model(graph, opset).SerializeToString())
+    save_model(to_model(graph, opset, one_file=False), Path(path))
 
 
 def compile_network(
@@ -59,6 +60,8 @@ def compile_network(
 
     Raises: UsageError for an unknown target; Mismatch, nothing written, if an engine's results differ.
     """
+    from ..backends.onnx.export import to_model
+
     if target not in TARGETS:
         raise UsageError(f"unknown target '{target}'; known are {', '.join(TARGETS)}")
     path = Path(path)
@@ -68,7 +71,7 @@ def compile_network(
         say(f"optimized at -O{level}: {sum(len(stage.rewrites) for stage in trace)} rewrites")
         (folder / CIR).write_text(print_graph(better, origins=True), encoding="utf-8")
         (folder / WEIGHTS).write_bytes(weights_bytes(better))
-        export_onnx(better, folder / ONNX, opset)
+        (folder / ONNX).write_bytes(to_model(better, opset).SerializeToString())  # an artifact has one file for it
         say(f"exported {ONNX}")
         built = _build(better, folder, target)
         say(f"built {built['library']} in {built['seconds']:.1f} s")

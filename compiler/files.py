@@ -1,44 +1,18 @@
-"""Files written whole or not at all: temporary beside the target, fsync, rename."""
+"""Files and directories written whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..ir.errors import UsageError
+from ..ir.files import umask, unwritable, write_file
 
 __all__ = ["replace_directory", "write_file"]
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Write through links, keep the mode of a file that is there, and write into a pipe or device as it is.
-
-    Raises: UsageError where the path cannot be written; what was there before stays.
-    """
-    path = path.resolve()
-    try:
-        if path.exists() and not path.is_file():
-            path.write_bytes(data)  # /dev/stdout, a FIFO: nothing to replace
-            return
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -56,10 +30,10 @@ def replace_directory(path: Path, is_ours: Callable[[Path], bool]) -> Generator[
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     try:
         yield temporary
-        os.chmod(temporary, 0o777 & ~_umask())
+        os.chmod(temporary, 0o777 & ~umask())
         _swap(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -78,17 +52,7 @@ def _swap(new: Path, path: Path) -> None:
                 os.replace(old, path)
             raise
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     finally:
         if path.exists():
             shutil.rmtree(old, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _unwritable(path: Path, error: OSError) -> UsageError:
-    return UsageError(f"cannot write '{path}': {error.strerror}")

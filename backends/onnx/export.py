@@ -21,17 +21,20 @@ FALLBACK_OPSET = 22  # without onnxruntime to ask
 MAX_BYTES = 2**31 - 1024  # what one protobuf message can hold
 
 
-def to_model(graph: Graph, opset: int | None = None, metadata: Mapping[str, str] | None = None) -> Any:
+def to_model(graph: Graph, opset: int | None = None, metadata: Mapping[str, str] | None = None, *, one_file: bool = True) -> Any:
     """The onnx.ModelProto of a typed graph. Names of inputs, outputs and nodes are the graph's.
 
+    With `one_file` it can be serialized as it is; without, `save_model` may have to put its weights beside it.
+
     Raises: UsageError for an opset out of range; UnsupportedOp, naming the node, for one that ONNX cannot
-    say; InvalidModel for a model over 2 GB.
+    say; InvalidModel for over 2 GB in one file.
     """
     from onnx import helper
 
     opset = _checked_opset(opset)
     to = Emitter(graph, opset)
-    _check_size(graph)
+    if one_file:
+        _check_size(graph)
     for node in graph.ops:
         row = ROWS[node.kind]
         if isinstance(row, Unsupported):

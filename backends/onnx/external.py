@@ -24,7 +24,7 @@ from .naming import shown
 if TYPE_CHECKING:
     from onnx import TensorProto
 
-__all__ = ["FileState", "Parts", "Slot", "open_below", "read_slot", "slot_of", "survey"]
+__all__ = ["FileState", "Parts", "Slot", "is_location", "open_below", "read_slot", "slot_of", "survey"]
 
 KEYS = ("location", "offset", "length", "checksum")
 MAX_DIGITS = 19  # of a 63-bit number
@@ -125,6 +125,15 @@ def read_slot(folder: Path, slot: Slot, states: Mapping[Parts, FileState], decla
     if got < declared:
         raise InvalidModel(f"{where}: {_name(slot.parts)} ended after {got:,} of {declared:,} bytes")
     return data
+
+
+def is_location(text: str) -> bool:
+    """Whether `read_model` would look for external data there."""
+    try:
+        _parts(text, "")
+    except InvalidModel:
+        return False
+    return True
 
 
 def open_below(folder: Path, parts: Parts, where: str) -> int:
