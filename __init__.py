@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .compiler.compile import compile_network as compile_network
     from .compiler.compile import export_onnx as export_onnx
     from .compiler.layers import *  # noqa: F403
+    from .compiler.layers_structure import *  # noqa: F403
     from .compiler.module import Module as Module
     from .compiler.module import compile as compile
     from .compiler.network import Network as Network
@@ -72,8 +73,20 @@ _LAYERS = (
     "transpose",
     "upsample",
 )
+_STRUCTURE = (
+    "arg_max",
+    "depth_to_space",
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
+    "pixel_shuffle",
+    "reduce_max",
+    "reduce_sum",
+    "space_to_depth",
+)
 _HOME = {
     **dict.fromkeys(_LAYERS, ".compiler.layers"),
+    **dict.fromkeys(_STRUCTURE, ".compiler.layers_structure"),
     "ConvcError": ".ir.errors",
     "Graph": ".ir.graph",
     "Mismatch": ".ir.errors",

@@ -170,9 +170,10 @@ def test_the_readme_s_python():
 
 
 def test_every_layer_is_a_public_name():
-    from convc.compiler import layers
+    from convc.compiler import layers, layers_structure
 
-    assert set(layers.__all__) <= set(dir(cc))
-    assert all(getattr(cc, name) is getattr(layers, name) for name in layers.__all__)
+    for home in (layers, layers_structure):
+        assert set(home.__all__) <= set(dir(cc))
+        assert all(getattr(cc, name) is getattr(home, name) for name in home.__all__)
     with pytest.raises(AttributeError, match="module 'convc' has no attribute 'covn'"):
         _ = cc.covn
