@@ -20,7 +20,7 @@ from ...ir.errors import InvalidModel, UnsupportedOp, UsageError
 from ...ir.graph import Graph, Node, Origin
 from ...ir.ops.elementwise import IDENTITY, Identity
 from ...ir.ops.leaf import INPUT, Input
-from ...ir.types import DTYPES, TensorType, parse_type
+from ...ir.types import DTYPES, Array, TensorType, parse_type
 from .limits import LIMITS, Limits
 from .read.call import Call, given, shortest
 from .read.known import Known
@@ -31,7 +31,7 @@ from .tensors import ELEMENTS
 if TYPE_CHECKING:
     from onnx import AttributeProto, NodeProto, ValueInfoProto
 
-__all__ = ["MIN_OPSET", "Imported", "import_model", "read_graph"]
+__all__ = ["MIN_OPSET", "Imported", "read_graph"]
 
 MIN_OPSET = 7  # where broadcasting became NumPy's and batch norm lost its old attributes
 NAMED = 5  # nodes of an operator that an error names
@@ -52,18 +52,21 @@ class Imported:
         return any(tensor.external_data for tensor in self.model.proto.graph.initializer)
 
 
-def read_graph(path: Path, limits: Limits = LIMITS, shapes: Mapping[str, str] | None = None, *, passthrough: bool = False) -> Imported:
-    """The graph of an ONNX file, typed. `shapes` are other types for its inputs, as text: `N,3,224,224`.
+def read_graph(
+    path: Path,
+    limits: Limits = LIMITS,
+    shapes: Mapping[str, str] | None = None,
+    constants: Mapping[str, Array] | None = None,
+    *,
+    passthrough: bool = False,
+) -> Imported:
+    """The graph of an ONNX file, typed. `shapes` are other types for its inputs, as text: `N,3,224,224`; `constants` are
+    values for inputs, which then are inputs no more.
 
     Raises: UnsupportedOp with all operators that cannot be compiled; InvalidModel for a file that breaks the rules; UsageError for
     a shape of an input that is not there.
     """
-    return import_model(read_model(path, limits), shapes or {}, passthrough=passthrough)
-
-
-def import_model(model: Model, shapes: Mapping[str, str], *, passthrough: bool = False) -> Imported:
-    """`read_graph` of a model that was read already."""
-    return _Walk(model, shapes, passthrough=passthrough).run()
+    return _Walk(read_model(path, limits), shapes or {}, constants or {}, passthrough).run()
 
 
 @dataclass
@@ -72,6 +75,7 @@ class _Walk:
 
     model: Model
     shapes: Mapping[str, str]
+    constants: Mapping[str, Array]
     passthrough: bool
     values: dict[str, Node] = field(default_factory=dict[str, Node])
     inputs: list[Node] = field(default_factory=list[Node])
@@ -89,6 +93,7 @@ class _Walk:
         self.taken |= {value.name for value in graph.input}
         for tensor in graph.initializer:
             self.values[tensor.name] = given(tensor.name, self.model.array(tensor), Origin())
+        self.values |= {name: given(name, array, Origin()) for name, array in self.constants.items()}
         self._read_inputs()
         for position, node in enumerate(graph.node):
             if self._is_readable(node):
@@ -121,7 +126,7 @@ class _Walk:
             type_ = self._declared(value)
             if type_ is None:
                 raise UnsupportedOp(
-                    f"{self.model.path.name}: input '{value.name}' is no tensor of known rank; only tensors can be compiled"
+                    f"{self.model.path.name}: input '{value.name}' is no tensor of a known rank and of an element type that convc has"
                 )
             if value.name in self.shapes:
                 type_ = self._pinned(value.name, type_)
@@ -145,9 +150,9 @@ class _Walk:
             return None
         tensor = value.type.tensor_type
         element = ELEMENTS.get(tensor.elem_type)
-        dtype = next((name for name, known in DTYPES.items() if element is not None and known == element.dtype), None)
-        if dtype is None:
+        if element is None or element.dtype is None or element.dtype not in DTYPES.values():
             return None
+        dtype = next(name for name, known in DTYPES.items() if known == element.dtype)
         dims: list[Dim] = []
         for axis, dim in enumerate(tensor.shape.dim):
             is_number = dim.HasField("dim_value") and dim.dim_value >= 0  # older exporters write -1 for any

@@ -13,7 +13,7 @@ from ....ir.graph import Node, Origin, fresh_name
 from ....ir.op import OpDef
 from ....ir.ops import OPS
 from ....ir.ops.leaf import INPUT, PARAM, Input, Param
-from ....ir.types import Array, TensorType
+from ....ir.types import DTYPES, Array, TensorType
 from ....ir.verifier import infer_type
 from ....ir.weights import Recipe, Weights
 from .known import Known, is_symbolic
@@ -136,7 +136,7 @@ class Call:
         value = self.known.learn(node)
         if value is None or is_symbolic(value) or node.typed.is_float:
             return node
-        return self._constant(name, value.astype(np.int64) if value.dtype == object else value)
+        return self._constant(name, value.astype(DTYPES[node.typed.dtype]))
 
     def named(self, name: str, *operands: Node, suffix: str = "", result: int = 0, **attributes: Any) -> Node:
         """`make` with the attributes spelled out."""

@@ -140,6 +140,14 @@ def thresholded(c: Call) -> Node:
     return c.named("where", over, x, number(c, x, 0, "zero"))
 
 
+def sign(c: Call) -> Node:
+    """1 over zero less 1 under it."""
+    x = c.x()
+    zero = c.constant(np.array(0, DTYPES[x.typed.dtype]), "zero")
+    over, under = (cast_to(c, c.named(kind, x, zero, suffix=kind), x.typed.dtype, f"is_{kind}") for kind in ("greater", "less"))
+    return c.named("sub", over, under)
+
+
 def softsign(c: Call) -> Node:
     """x / (1 + |x|)."""
     x = c.x()
@@ -240,6 +248,7 @@ ROWS: dict[str, Row] = {
     "Celu": celu,
     "ThresholdedRelu": thresholded,
     "Softsign": softsign,
+    "Sign": sign,
     "Swish": silu,
     "Clip": clip,
     "Pow": power,

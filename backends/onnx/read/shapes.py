@@ -193,8 +193,8 @@ def pad(c: Call) -> Node:
     """Negative pads crop first."""
     x = c.x()
     rank, mode = x.typed.rank, c.attribute("mode", "constant")
-    if mode not in ("constant", "edge", "reflect"):
-        raise c.refuse(f"mode '{mode}'; known are constant, edge, reflect")
+    if mode not in ("constant", "edge", "reflect", "wrap"):
+        raise c.refuse(f"mode '{mode}'; known are constant, edge, reflect, wrap")
     if c.opset < 11:
         pads, value = c.attribute("pads", list[int]()), c.attribute("value", 0.0)
     else:
@@ -214,7 +214,23 @@ def pad(c: Call) -> Node:
         x = c.named("slice", x, axes=tuple(cropped), starts=tuple(b[0] for b in bounds), ends=tuple(b[1] for b in bounds), suffix=suffix)
         if not suffix:
             return x
+    if mode == "wrap":
+        return _wrapped(c, x, [max(0, pad) for pad in pads])
     return c.named("pad", x, pads=tuple(max(0, pad) for pad in pads), value=float(value), mode=mode)
+
+
+def _wrapped(c: Call, x: Node, pads: list[int]) -> Node:
+    """The end before the beginning, and the beginning after the end, axis by axis."""
+    rank = x.typed.rank
+    padded = [axis for axis in range(rank) if pads[axis] or pads[axis + rank]]
+    for axis in padded:
+        size, before, after = x.typed.shape[axis], pads[axis], pads[axis + rank]
+        if not isinstance(size, int) or max(before, after) > size:
+            raise c.refuse(f"it wraps {before} and {after} around axis {axis} of {x.type}; at most the axis itself can be repeated")
+        ends = c.named("slice", x, axes=(axis,), starts=(size - before,), ends=(size,), suffix=f"end{axis}")
+        starts = c.named("slice", x, axes=(axis,), starts=(0,), ends=(after,), suffix=f"start{axis}")
+        x = c.named("concat", ends, x, starts, axis=axis, suffix="" if axis == padded[-1] else f"wrapped{axis}")
+    return x if padded else c.named("identity", x)
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------
@@ -225,6 +241,8 @@ def depth_to_space(c: Call) -> Node:
 
 
 def space_to_depth(c: Call) -> Node:
+    if c.attribute("mode", "DCR") != "DCR":
+        raise c.refuse(f"mode '{c.attribute('mode', '')}'; only DCR can be compiled")
     return c.named("space_to_depth", c.x(), block=c.attribute("blocksize", 0))
 
 

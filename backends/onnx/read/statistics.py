@@ -67,13 +67,16 @@ def _per_channel(c: Call, value: Node, groups: int, channels: int, what: str) ->
 
 def reduced(c: Call, name: str, x: Node, since: int, suffix: str = "") -> Node:
     """Axes became an operand with some opset; none mean all, or with `noop_with_empty_axes` nothing."""
-    if c.opset >= since:
-        axes = c.ints(1, "axes") if c.maybe(1) is not None else []
-    else:
-        axes: list[int] = c.attribute("axes", list[int]())
+    axes = _axes(c, since)
     if not axes and c.attribute("noop_with_empty_axes", 0):
         return c.named("identity", x, suffix=suffix)
     return c.named(name, x, axes=tuple(axes), keepdims=bool(c.attribute("keepdims", 1)), suffix=suffix)
+
+
+def _axes(c: Call, since: int) -> list[int]:
+    if c.opset < since:
+        return c.attribute("axes", list[int]())
+    return c.ints(1, "axes") if c.maybe(1) is not None else []
 
 
 def reduction(name: str, since: int = 18) -> Row:
@@ -94,6 +97,19 @@ def reduce_l2(c: Call) -> Node:
 
 def reduce_log_sum(c: Call) -> Node:
     return c.named("log", reduced(c, "reduce_sum", c.x(), 18, "sum"))
+
+
+def reduce_log_sum_exp(c: Call) -> Node:
+    """The greatest value is taken out first, so that no power overflows."""
+    x = c.x()
+    if not x.typed.rank:
+        return c.named("identity", x)
+    narrow = reduced(c, "reduce_max", x, 18, "shape").typed.shape
+    axes = _axes(c, 18) or list(range(x.typed.rank))
+    most = c.named("reduce_max", x, axes=tuple(axes), keepdims=True, suffix="most")
+    powers = c.named("exp", c.named("sub", x, most, suffix="below"), suffix="powers")
+    log = c.named("log", c.named("reduce_sum", powers, axes=tuple(axes), keepdims=True, suffix="sum"), suffix="log")
+    return c.named("reshape", c.named("add", log, most, suffix="kept"), shape=narrow)
 
 
 def arg(name: str) -> Row:
@@ -121,19 +137,24 @@ def top_k(c: Call) -> Sequence[Node | None]:
 
 
 def quantize(c: Call) -> Node:
-    x, scale = c.x(0), c.x(1)
-    if c.attribute("block_size", 0):
-        raise c.refuse("block_size; only scales per tensor and per axis can be compiled")
-    zero = c.maybe(2) or _zero(c, scale, "u8", "zero_point")
-    return c.named("quantize_linear", cast_to(c, x, scale.typed.dtype, "x"), scale, zero, axis=_channel_axis(c, x, scale))
+    scale, zero = _scales(c, "u8")
+    return c.named("quantize_linear", cast_to(c, c.x(), scale.typed.dtype, "x"), scale, zero, axis=_channel_axis(c, c.x(), scale))
 
 
 def dequantize(c: Call) -> Node:
-    x, scale = c.x(0), c.x(1)
+    scale, zero = _scales(c, c.x().typed.dtype)
+    return c.named("dequantize_linear", c.x(), scale, zero, axis=_channel_axis(c, c.x(), scale))
+
+
+def _scales(c: Call, dtype: str) -> tuple[Node, Node]:
+    """Scale and zero point, which is 0 of `dtype` where it is left out; one of each is a scalar."""
     if c.attribute("block_size", 0):
         raise c.refuse("block_size; only scales per tensor and per axis can be compiled")
-    zero = c.maybe(2) or _zero(c, scale, x.typed.dtype, "zero_point")
-    return c.named("dequantize_linear", x, scale, zero, axis=_channel_axis(c, x, scale))
+    scale = c.x(1)
+    zero = c.maybe(2) or _zero(c, scale, dtype, "zero_point")
+    if scale.typed.shape != (1,):
+        return scale, zero
+    return c.named("reshape", scale, shape=(), suffix="one_scale"), c.named("reshape", zero, shape=(), suffix="one_zero")
 
 
 def _channel_axis(c: Call, x: Node, scale: Node) -> int:
@@ -147,7 +168,7 @@ def _zero(c: Call, scale: Node, dtype: str, suffix: str) -> Node:
 
 
 def q_linear_conv(c: Call) -> Node:
-    """Dequantize, convolve, quantize. Operands: x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, and a bias of scale x_scale * w_scale."""
+    """Dequantize, convolve, quantize. Operands: x, w and y, each with its scale and zero point, and a bias of scale x_scale * w_scale."""
     x = c.named("dequantize_linear", c.x(0), c.x(1), c.x(2), axis=0, suffix="x")
     w = c.named("dequantize_linear", c.x(3), c.x(4), c.x(5), axis=0, suffix="w")
     operands: list[Node | None] = [x, w]
@@ -183,6 +204,7 @@ ROWS: dict[str, Row] = {
     "ReduceL2": reduce_l2,
     "ReduceSumSquare": sum_of_squares,
     "ReduceLogSum": reduce_log_sum,
+    "ReduceLogSumExp": reduce_log_sum_exp,
     "ArgMax": arg("arg_max"),
     "ArgMin": arg("arg_min"),
     "TopK": top_k,

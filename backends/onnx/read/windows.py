@@ -147,8 +147,11 @@ def pool(kind: str) -> Row:
     def row(c: Call) -> Node:
         if any(c.results[1:]):
             raise c.refuse("the positions of the greatest values are asked for too; only the values can be computed")
-        x = c.x()
+        x, dtype = c.x(), c.x().typed.dtype
         axes = spatial(c, x)
+        if kind == "max_pool" and dtype in ("i8", "u8"):  # a byte is the same number in float32
+            pooled = row(c.on([c.named("cast", x, to="f32", suffix="wide")], "pooled"))
+            return c.named("cast", pooled, to=dtype)
         kernel = numbers(c, "kernel_shape", axes, 1)
         strides, dilations = numbers(c, "strides", axes, 1), numbers(c, "dilations", axes, 1)
         x = lifted(c, x)
