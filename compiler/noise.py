@@ -15,7 +15,7 @@ from ..backends import reference
 from ..ir.graph import Graph, Node
 from ..ir.op import no_rounding
 from ..ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL
-from ..ir.ops.reduce import REDUCE_MEAN
+from ..ir.ops.reduce import REDUCE_MEAN, REDUCE_SUM
 from ..ir.types import Array
 
 __all__ = ["UNIT", "noise_level"]
@@ -28,7 +28,7 @@ SINGLE = 0.41
 # A quarter is the middle of what onnxruntime and BLAS show on the zoo; tests/zoo/test_noise.py keeps it honest.
 SUM = 0.25
 BLOCK = 64  # terms that kernels add in turn before they start a new partial sum
-MEANS = (AVG_POOL, GLOBAL_AVG_POOL, REDUCE_MEAN)  # these add all in turn
+MEANS = (AVG_POOL, GLOBAL_AVG_POOL, REDUCE_MEAN, REDUCE_SUM)  # these add all in turn
 LEAST = 2.0**-40  # the smallest unit that shows in float64
 LONG = 9  # roundings from which a result counts as a sum
 

@@ -19,7 +19,9 @@ from ..ir.graph import Graph, Node
 from ..ir.op import OpDef
 from ..ir.ops.activation import CLIP, DROPOUT, LEAKY_RELU, LOG_SOFTMAX, RELU, SIGMOID, SOFTMAX, TANH
 from ..ir.ops.elementwise import ADD, CAST, DIV, IDENTITY, MUL, SUB
+from ..ir.ops.group import GROUP_NORM, INSTANCE_NORM, LAYER_NORM
 from ..ir.ops.norm import BATCH_NORM
+from ..ir.ops.quantize import DEQUANTIZE_LINEAR
 from ..ir.ops.shape import FLATTEN, RESHAPE
 from ..ir.types import DTYPES, TensorType
 
@@ -45,12 +47,13 @@ _POINTWISE = Reuse("in place", (0,), "element i of the result needs element i of
 # A broadcast operand is smaller than the result, so it is never the one overwritten; one of equal size has equal indices.
 _PAIRWISE = Reuse("in place", (0, 1), "element i of the result needs element i of an operand of its size")
 _ROWWISE = Reuse("in place", (0,), "maximum and sum of a row are taken before its first element is written, then it is pointwise")
+_NORMALIZED = Reuse("in place", (0,), "mean and variance are taken before the first element they serve is written, then it is pointwise")
 _RENAMED = Reuse("view", (0,), "the same elements in the same row-major order")
 
 # What is not here has memory of its own. That is a decision where sharing looks possible:
 #   conv2d, pools, resize, matmul, dense   read an element again after results near it have been written
 #   local_response_norm                    reads neighbouring channels, which would already be overwritten
-#   transpose                              moves elements to places that have not been read yet
+#   transpose, depth_to_space, gather...   moves elements to places that have not been read yet
 #   slice                                  a part with gaps, unless it is cut along the first axis; kernels want dense tensors
 #   concat, pad                            operands lie in the result with gaps, unless the axis is the first
 REUSE: dict[OpDef, Reuse] = {
@@ -71,6 +74,10 @@ REUSE: dict[OpDef, Reuse] = {
     DIV: _PAIRWISE,
     SOFTMAX: _ROWWISE,
     LOG_SOFTMAX: _ROWWISE,
+    INSTANCE_NORM: _NORMALIZED,
+    GROUP_NORM: _NORMALIZED,
+    LAYER_NORM: _NORMALIZED,
+    DEQUANTIZE_LINEAR: _POINTWISE,  # of i32; quantize_linear never keeps the size
 }
 
 
