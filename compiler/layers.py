@@ -11,24 +11,6 @@ import math
 
 from ..ir.dims import Dim
 from ..ir.errors import ShapeError
-from ..ir.ops.activation import (
-    CLIP,
-    DROPOUT,
-    LEAKY_RELU,
-    LOG_SOFTMAX,
-    RELU,
-    SIGMOID,
-    SOFTMAX,
-    TANH,
-    Clip,
-    Dropout,
-    LeakyRelu,
-    LogSoftmax,
-    Relu,
-    Sigmoid,
-    Softmax,
-    Tanh,
-)
 from ..ir.ops.conv import CONV2D, CONV_TRANSPOSE2D, Conv2d, ConvTranspose2d
 from ..ir.ops.elementwise import CAST, IDENTITY, Cast, Identity
 from ..ir.ops.linear import DENSE, MATMUL, Dense, MatMul
@@ -48,6 +30,25 @@ from ..ir.ops.resize import RESIZE, Resize
 from ..ir.ops.shape import CONCAT, FLATTEN, PAD, RESHAPE, SLICE, TRANSPOSE, Concat, Flatten, Pad, Reshape, Slice, Transpose
 from ..ir.ops.window import Pads, Pair, dilated
 from ..ir.types import Array
+from .activations import (
+    clip,
+    dropout,
+    elu,
+    gelu,
+    hard_sigmoid,
+    hard_swish,
+    leaky_relu,
+    log_softmax,
+    mish,
+    prelu,
+    relu,
+    selu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    tanh,
+)
 from .trace import Value, user_line
 
 __all__ = [
@@ -65,22 +66,31 @@ __all__ = [
     "conv_with",
     "dense",
     "dropout",
+    "elu",
     "flatten",
+    "gelu",
     "global_avg_pool",
     "global_max_pool",
+    "hard_sigmoid",
+    "hard_swish",
     "identity",
     "leaky_relu",
     "local_response_norm",
     "log_softmax",
     "matmul",
     "max_pool",
+    "mish",
     "pad",
+    "prelu",
     "reduce_mean",
     "relu",
     "reshape",
+    "selu",
     "sigmoid",
+    "silu",
     "slice_axis",
     "softmax",
+    "softplus",
     "tanh",
     "transpose",
     "upsample",
@@ -219,38 +229,6 @@ def global_max_pool(x: Value) -> Value:
 def local_response_norm(x: Value, size: int = 5, alpha: float = 5e-4, beta: float = 0.75, bias: float = 2.0) -> Value:
     """The defaults are AlexNet's: its alpha of 1e-4 is not divided by the size. Krizhevsky 2012, sec. 3.3."""
     return x.trace.emit(LOCAL_RESPONSE_NORM, LocalResponseNorm(size, alpha, beta, bias), (x,))
-
-
-def relu(x: Value) -> Value:
-    return x.trace.emit(RELU, Relu(), (x,))
-
-
-def leaky_relu(x: Value, alpha: float = 0.01) -> Value:
-    return x.trace.emit(LEAKY_RELU, LeakyRelu(alpha), (x,))
-
-
-def clip(x: Value, low: float = -math.inf, high: float = math.inf) -> Value:
-    return x.trace.emit(CLIP, Clip(low, high), (x,))
-
-
-def sigmoid(x: Value) -> Value:
-    return x.trace.emit(SIGMOID, Sigmoid(), (x,))
-
-
-def tanh(x: Value) -> Value:
-    return x.trace.emit(TANH, Tanh(), (x,))
-
-
-def softmax(x: Value, axis: int = 1) -> Value:
-    return x.trace.emit(SOFTMAX, Softmax(axis), (x,))
-
-
-def log_softmax(x: Value, axis: int = 1) -> Value:
-    return x.trace.emit(LOG_SOFTMAX, LogSoftmax(axis), (x,))
-
-
-def dropout(x: Value, ratio: float = 0.5) -> Value:
-    return x.trace.emit(DROPOUT, Dropout(ratio), (x,))
 
 
 def concat(*xs: Value, axis: int = 1) -> Value:

@@ -7,6 +7,7 @@ flatten after each keeps the types, so the network is the same until somebody ta
 from __future__ import annotations
 
 from ..ir.graph import Graph, Node
+from ..ir.ops import gate, unary
 from ..ir.ops.activation import CLIP, DROPOUT, LEAKY_RELU, RELU, SIGMOID, TANH
 from ..ir.ops.conv import CONV2D, Conv2d
 from ..ir.ops.elementwise import IDENTITY
@@ -19,7 +20,8 @@ from .rewriter import ANY, CONST, Match, Pat, Rule, rewrite
 
 __all__ = ["dense_to_conv"]
 
-ELEMENTWISE = (RELU, LEAKY_RELU, CLIP, SIGMOID, TANH, DROPOUT, IDENTITY)  # before or after a flatten is the same
+# before or after a flatten is the same
+ELEMENTWISE = (RELU, LEAKY_RELU, CLIP, SIGMOID, TANH, DROPOUT, IDENTITY, *gate.UNARY, *unary.OPS)
 
 
 def convolve(m: Match) -> Node | None:

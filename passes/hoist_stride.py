@@ -13,9 +13,10 @@ from dataclasses import replace
 from math import gcd
 
 from ..ir.graph import Graph, Node, Origin, fresh_name
+from ..ir.ops import compare, gate, unary
 from ..ir.ops.activation import CLIP, DROPOUT, LEAKY_RELU, RELU, SIGMOID, TANH
 from ..ir.ops.conv import CONV2D
-from ..ir.ops.elementwise import ADD, DIV, IDENTITY, MUL, SUB
+from ..ir.ops.elementwise import ADD, DIV, IDENTITY, MAXIMUM, MINIMUM, MUL, POW, SUB
 from ..ir.ops.norm import BATCH_NORM
 from ..ir.ops.pool import AVG_POOL, MAX_POOL
 from ..ir.ops.shape import SLICE, Slice
@@ -25,7 +26,10 @@ from .ledger import Ledger
 
 __all__ = ["hoist_stride"]
 
-SAME_PLACE = (RELU, LEAKY_RELU, CLIP, SIGMOID, TANH, DROPOUT, IDENTITY, BATCH_NORM, ADD, SUB, MUL, DIV)
+SAME_PLACE = (
+    *(RELU, LEAKY_RELU, CLIP, SIGMOID, TANH, DROPOUT, IDENTITY, BATCH_NORM, ADD, SUB, MUL, DIV, POW, MAXIMUM, MINIMUM),
+    *(*gate.OPS, *unary.OPS, *compare.OPS),
+)
 ALL: Pair = (1, 1)
 TO_THE_END = 2**31 - 1  # as ONNX writes it
 

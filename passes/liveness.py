@@ -17,8 +17,9 @@ from ..ir.dims import evaluate
 from ..ir.errors import InvalidModel
 from ..ir.graph import Graph, Node
 from ..ir.op import OpDef
+from ..ir.ops import compare, gate, unary
 from ..ir.ops.activation import CLIP, DROPOUT, LEAKY_RELU, LOG_SOFTMAX, RELU, SIGMOID, SOFTMAX, TANH
-from ..ir.ops.elementwise import ADD, CAST, DIV, IDENTITY, MUL, SUB
+from ..ir.ops.elementwise import ADD, CAST, DIV, IDENTITY, MAXIMUM, MINIMUM, MUL, POW, SUB
 from ..ir.ops.group import GROUP_NORM, INSTANCE_NORM, LAYER_NORM
 from ..ir.ops.norm import BATCH_NORM
 from ..ir.ops.quantize import DEQUANTIZE_LINEAR
@@ -66,12 +67,19 @@ REUSE: dict[OpDef, Reuse] = {
     CLIP: _POINTWISE,
     SIGMOID: _POINTWISE,
     TANH: _POINTWISE,
+    **dict.fromkeys((*gate.UNARY, *unary.OPS), _POINTWISE),
+    gate.PRELU: _PAIRWISE,
     CAST: _POINTWISE,  # where the element types have one size
     BATCH_NORM: _POINTWISE,
     ADD: _PAIRWISE,
     SUB: _PAIRWISE,
     MUL: _PAIRWISE,
     DIV: _PAIRWISE,
+    POW: _PAIRWISE,
+    MAXIMUM: _PAIRWISE,
+    MINIMUM: _PAIRWISE,
+    **dict.fromkeys((*compare.COMPARISONS, compare.LOGICAL_AND, compare.LOGICAL_OR), _PAIRWISE),  # bytes and truths: of one size
+    compare.WHERE: Reuse("in place", (1, 2, 0), "element i of the result needs element i of an operand of its size"),
     SOFTMAX: _ROWWISE,
     LOG_SOFTMAX: _ROWWISE,
     INSTANCE_NORM: _NORMALIZED,

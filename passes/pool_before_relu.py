@@ -11,6 +11,7 @@ from typing import Any
 
 from ..ir.graph import Graph, Node
 from ..ir.op import OpDef
+from ..ir.ops import gate, unary
 from ..ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID, TANH
 from ..ir.ops.pool import GLOBAL_MAX_POOL, MAX_POOL
 from .ledger import Ledger
@@ -30,6 +31,11 @@ RISING: dict[OpDef, Callable[[Any], bool]] = {
     SIGMOID: _always,
     TANH: _always,
     LEAKY_RELU: lambda op: op.alpha >= 0,
+    gate.ELU: lambda op: op.alpha >= 0,
+    gate.SELU: lambda op: op.alpha >= 0 and op.gamma >= 0,
+    gate.HARD_SIGMOID: lambda op: op.alpha >= 0,
+    # not log and sqrt: a NaN that they make of one negative element would no longer reach the result
+    **dict.fromkeys((unary.EXP, unary.ERF, unary.SOFTPLUS, unary.FLOOR, unary.CEIL, unary.ROUND), _always),
 }
 
 

@@ -23,7 +23,10 @@ from .options import Desk, emit_json, model_options, print_table
 __all__ = ["command"]
 
 # Ops that can write over their operand: the course's tables give them no line and no memory of their own.
-IN_PLACE = {"relu", "leaky_relu", "clip", "sigmoid", "tanh", "softmax", "log_softmax", "dropout", "identity", "flatten", "reshape"}
+IN_PLACE = {
+    *("relu", "leaky_relu", "clip", "sigmoid", "tanh", "softmax", "log_softmax", "dropout", "identity", "flatten", "reshape"),
+    *("elu", "selu", "hard_sigmoid", "hard_swish", "gelu", "mish", "prelu", "softplus"),
+}
 
 
 @dataclass(frozen=True)

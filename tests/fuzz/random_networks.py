@@ -21,7 +21,7 @@ from convc.ir.dims import evaluate
 from convc.ir.errors import InvalidModel
 from convc.ir.graph import Graph, Node, fresh_name
 from convc.ir.op import OpDef
-from convc.ir.ops import activation, conv, elementwise, leaf, linear, norm, pool, reduce, resize, shape
+from convc.ir.ops import activation, compare, conv, elementwise, gate, leaf, linear, norm, pool, reduce, resize, shape, unary
 from convc.ir.types import Array, TensorType, parse_shape
 from convc.ir.verifier import verify_graph
 from convc.ir.weights import Recipe, Weights
@@ -241,6 +241,16 @@ def act(b: Builder, x: Node) -> Node:
         (activation.LEAKY_RELU, activation.LeakyRelu(b.pick(0.0, 1.0, -0.5, 2.0))),
         (activation.SIGMOID, activation.Sigmoid()),
         (activation.TANH, activation.Tanh()),
+        (gate.ELU, gate.Elu(b.pick(1.0, 0.5, -0.5))),
+        (gate.SELU, gate.Selu()),
+        (gate.HARD_SIGMOID, gate.HardSigmoid(b.pick(0.25, -0.25))),
+        (gate.HARD_SWISH, gate.HardSwish()),
+        (gate.GELU, gate.Gelu(b.pick("none", "tanh"))),
+        (gate.MISH, gate.Mish()),
+        (unary.SOFTPLUS, unary.Softplus()),
+        (unary.ERF, unary.Erf()),
+        (unary.ABS, unary.Abs()),
+        (unary.NEG, unary.Neg()),
     )
     return b.op(kind, op, x)
 
@@ -770,10 +780,57 @@ def cut_of_cut(b: Builder, x: Node) -> Node:
     return b.pick(cut, pad)(b, first)
 
 
+def curve(b: Builder, x: Node) -> Node:
+    """Functions that overflow or have no value somewhere, kept where they are tame: between 0.5 and 1.5."""
+    share = b.op(activation.SIGMOID, activation.Sigmoid(), x)
+    y = b.op(elementwise.ADD, elementwise.Add(), share, b.param(init="full", value=0.5, like="k"))
+    if b.flag(3):
+        other = b.pick(b.param(init="full", value=b.pick(2.0, -0.5), like="k"), share)
+        return b.op(elementwise.POW, elementwise.Pow(), y, other)
+    return b.op(*b.pick((unary.EXP, unary.Exp()), (unary.LOG, unary.Log()), (unary.SQRT, unary.Sqrt())), y)
+
+
+def greatest(b: Builder, x: Node) -> Node:
+    kind = b.pick(elementwise.MAXIMUM, elementwise.MINIMUM)
+    other = b.pick(b.fellow(x), constant(b, x), act(b, x))
+    return b.op(kind, kind.Attrs(), *b.pick((x, other), (other, x)))
+
+
+def learned_slope(b: Builder, x: Node) -> Node:
+    return b.op(gate.PRELU, gate.Prelu(), x, constant(b, x))
+
+
+def choice(b: Builder, x: Node) -> Node:
+    """One of two values, as whole numbers decide: at floats that are all but equal, engines would differ."""
+    whole = b.input_like(x, "i32")
+    limit = b.param(init="full", value=b.pick(3.0, -20.0), like="k", dtype="i32")
+    kind = b.pick(*compare.COMPARISONS)
+    truth = b.op(kind, kind.Attrs(), whole, limit)
+    b.hide(truth)
+    if b.flag(3):
+        kind = b.pick(compare.LOGICAL_AND, compare.LOGICAL_OR)
+        other = b.op(compare.GREATER, compare.Greater(), limit, whole)
+        truth = b.op(kind, kind.Attrs(), truth, other)
+        b.hide(other), b.hide(truth)
+    if b.flag(3):
+        truth = b.op(unary.LOGICAL_NOT, unary.LogicalNot(), truth)
+        b.hide(truth)
+    return b.op(compare.WHERE, compare.Where(), truth, *b.pick((x, b.fellow(x)), (x, constant(b, x)), (act(b, x), x)))
+
+
+def stairs(b: Builder, x: Node) -> Node:
+    """Whole numbers of halves, which every engine has exactly."""
+    halves = b.op(elementwise.CAST, elementwise.Cast(x.typed.dtype), b.input_like(x, "i32"))
+    halves = b.op(elementwise.MUL, elementwise.Mul(), halves, b.param(init="full", value=0.5, like="k", dtype=x.typed.dtype))
+    y = b.op(*b.pick((unary.FLOOR, unary.Floor()), (unary.CEIL, unary.Ceil()), (unary.ROUND, unary.Round())), halves)
+    y = b.op(elementwise.MUL, elementwise.Mul(), y, b.param(init="full", value=0.0625, like="k", dtype=x.typed.dtype))
+    return b.op(elementwise.ADD, elementwise.Add(), x, y)
+
+
 # fmt: off
 ANY = (
     act, scale_or_shift, nothing, cut, softmax, product, twice, turned, slices_joined, cast_there_and_back, second_input, cut_of_cut, reshaped,
-    arithmetic_twice, mean, matmul,
+    arithmetic_twice, mean, matmul, curve, greatest, learned_slope, choice, stairs,
 )
 IMAGES = (
     conv2d, conv_bn_act, same_conv, pointwise, depthwise, batch_norm, max_pool, avg_pool, residual, branches, before_conv, after_conv,

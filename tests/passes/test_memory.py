@@ -181,7 +181,7 @@ def test_the_table_of_reuse_holds_for_the_meanings(kind):
     draws = np.random.default_rng(0)
     attributes = {"reshape": ((6, 2, 2),), "cast": ("i32",), "group_norm": (1,)}.get(kind.name, ())
     op, least = kind.Attrs(*attributes), kind.arity[0]
-    arrays = [draws.uniform(1, 2, (2, 3, 2) if i == 0 or least == 2 else 3) for i in range(least)]
+    arrays = [draws.uniform(1, 2, (2, 3, 2) if i == 0 or least == 2 or kind.name == "where" else 3) for i in range(least)]
     if kind.name == "reshape":
         arrays = [draws.uniform(1, 2, (2, 3, 4))]
     before = kind.meaning(op, *arrays)
