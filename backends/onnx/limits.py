@@ -13,13 +13,15 @@ class Limits:
 
     Units: `file_bytes`, `external_bytes` (all external files together, and all external tensors together),
     `attribute_bytes` and `text_bytes` in bytes; `name_length` in characters; `elements` per tensor or declared shape;
-    `nesting` counts subgraphs inside subgraphs; `fields` counts protobuf fields, which take up to some 200 bytes of memory each
-    however few they take in the file; `packed_bytes` are integers of variable length, which take up to 16 times their bytes.
+    `nesting` counts subgraphs inside subgraphs; `messages` are those of protobuf, which take some 200 bytes of memory each
+    however few they take in the file, and `fields` what stands in them; `packed_bytes` are integers of variable length, which take
+    up to 16 times their bytes.
     """
 
     file_bytes: int = 2**31  # what protobuf itself can hold
     external_bytes: int = 2**36
     fields: int = 10_000_000
+    messages: int = 3_000_000
     packed_bytes: int = 2**28
     nodes: int = 250_000
     initializers: int = 250_000

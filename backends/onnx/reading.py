@@ -75,10 +75,11 @@ def _bytes(path: Path, limits: Limits) -> bytes:
         handle = os.open(path, FILE_FLAGS)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {shown(str(path))}: {getattr(error, 'strerror', None) or error}") from error
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise UsageError(f"cannot read {shown(str(path))}: not a regular file")
     with os.fdopen(handle, "rb") as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise UsageError(f"cannot read {shown(str(path))}: not a regular file")
         if status.st_size > limits.file_bytes:
             raise InvalidModel(f"{path.name}: {status.st_size:,} bytes; at most {limits.file_bytes:,} are read")
         data = file.read(status.st_size)

@@ -8,6 +8,7 @@ Source: protobuf.dev, Encoding.
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 from ...ir.errors import InvalidModel
@@ -29,48 +30,59 @@ class _Malformed(Exception):
     """Bytes that are no protobuf message; the argument is where."""
 
 
+@dataclass
+class _Cost:
+    """What was counted so far."""
+
+    fields: int = 0
+    messages: int = 0
+    packed: int = 0  # bytes
+
+
 def check_cost(data: bytes, where: str, limits: Limits) -> None:
-    """Count fields, and the bytes of packed numbers, of a ModelProto.
+    """Count the fields and messages of a ModelProto, and the bytes of packed numbers.
 
     Raises: InvalidModel for more than the limits allow, or for bytes that are no protobuf message.
     """
     spans: list[_Span] = [(0, len(data), _model_table())]
     aside: list[_Span] = []
-    small, fields, packed = SMALL, 0, 0
+    small, cost = SMALL, _Cost()
     while spans:
-        start, end, table = spans.pop()
         try:
-            children, count, numbers = _children(data, start, end, table, limits.fields - fields)
+            children = _children(data, spans.pop(), cost, limits)
         except _Malformed as error:
             raise InvalidModel(f"{where}: not an ONNX file, or a damaged one: no protobuf message at byte {error}") from error
-        fields += count
-        packed += numbers
-        if fields > limits.fields:
-            raise InvalidModel(f"{where}: more than {limits.fields:,} fields; that is the most that is read")
-        if packed > limits.packed_bytes:
-            raise InvalidModel(f"{where}: more than {limits.packed_bytes:,} bytes of packed integers; keep large tensors in raw_data")
+        for count, most, what in (
+            (cost.fields, limits.fields, "fields"),
+            (cost.messages, limits.messages, "messages"),
+            (cost.packed, limits.packed_bytes, "bytes of packed integers, which could be raw_data"),
+        ):
+            if count > most:
+                raise InvalidModel(f"{where}: more than {most:,} {what}; that is the most that is read")
         for child in children:
             (aside if child[1] - child[0] < small else spans).append(child)
         if not spans and small and sum(end - start for start, end, _ in aside) > ASIDE:
             spans, aside, small = aside, [], 0
 
 
-def _children(data: bytes, start: int, end: int, table: Table, most: int) -> tuple[list[_Span], int, int]:
-    """The messages within one message, the number of its fields, and bytes of packed numbers in it. Stops after `most` fields."""
+def _children(data: bytes, span: _Span, cost: _Cost, limits: Limits) -> list[_Span]:
+    """The messages in one message that hold something. Adds to `cost`, and stops when that is too much."""
+    at, end, table = span
     children: list[_Span] = []
-    at, count, numbers = start, 0, 0
-    while at < end and count <= most:
+    while at < end and cost.fields <= limits.fields and cost.messages <= limits.messages:
         begin = at
         tag, at = _varint(data, at)
         kind = tag & 7
-        count += 1
+        cost.fields += 1
         if kind == LENGTH:
             length, at = _varint(data, at)
             if (number := tag >> 3) in table:
                 if (inner := table[number]) is None:
-                    numbers += length
-                elif length:
-                    children.append((at, at + length, inner))
+                    cost.packed += length
+                else:
+                    cost.messages += 1
+                    if length:
+                        children.append((at, at + length, inner))
             at += length
         elif kind == VARINT:
             _, at = _varint(data, at)
@@ -82,7 +94,7 @@ def _children(data: bytes, start: int, end: int, table: Table, most: int) -> tup
             raise _Malformed(begin)
         if at > end:
             raise _Malformed(begin)
-    return children, count, numbers
+    return children
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
