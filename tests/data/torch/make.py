@@ -4,8 +4,9 @@
 
 `NET_tsN.onnx` is from the TorchScript exporter at opset N, `NET_dynamoN.onnx` from the torch.export one. Beside each lies a .npz with
 its inputs and what torch answered, float32 unless said, under the names of the graph's inputs and outputs. Where a dimension is free there
-is a second run of other sizes, under the same names followed by `.2`. The quantized files hold onnxruntime's answer beside torch's:
-`logits` is the quantized file's, `logits.float` is torch's before quantization. Every file is run in onnxruntime before it is kept.
+is a second run of other sizes, under the same names followed by `.2`. Of the quantized files, `logits` is what onnxruntime answered with
+its own rewrites off (another order of sums may move a value by one quantum), and `logits.float` what torch said of the unquantized net.
+Every file is run in onnxruntime before it is kept.
 """
 
 from __future__ import annotations

@@ -200,7 +200,7 @@ class Masks(nn.Module):
         x = x * torch.rsqrt(x.pow(2).mean(1, keepdim=True) + 1e-2)
         y = torch.cat([x.amax((2, 3)), F.normalize(x.sum((2, 3)), dim=1), torch.logsumexp(x.clamp(min=-2.0, max=2.0).flatten(2), -1)], 1)
         logits = self.head(y)
-        return logits, logits.argmax(1), torch.topk(logits, 3, dim=1)[0]
+        return logits, y.argmax(1), torch.topk(logits, 3, dim=1)[0]
 
 
 class Pools(nn.Module):
