@@ -1,14 +1,17 @@
-"""PyTorch's own files, through PyTorch's own loader of plain tensors. Nothing here unpickles."""
+"""PyTorch's own files, through PyTorch's own loader of plain tensors. Nothing here unpickles: `pickle` lends its error alone."""
 
 from __future__ import annotations
 
 import importlib
+import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from ..ir.errors import BackendMissing, InvalidInput
 from ..ir.types import Array
+from .checkpoint import shown
 
 __all__ = ["SUFFIXES", "load_state"]
 
@@ -25,10 +28,15 @@ def load_state(path: Path) -> dict[str, Array]:
     """
     torch = _torch(path)
     try:
-        state: Any = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # a damaged archive, a pickle that asks for more, a compiled module: each has its own class
-        reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
-        raise InvalidInput(f"'{path}' is not a file of plain tensors, and nothing else in it is run ({reason}); {WAY_OUT[3:]}") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old files, which it reads all the same
+            state: Any = torch.load(path, weights_only=True, map_location="cpu")
+    except pickle.UnpicklingError as error:  # its text tells how to run the file's code
+        raise InvalidInput(
+            f"'{path}' asks for Python objects beside tensors, or is cut short; nothing in it was run; {WAY_OUT[3:]}"
+        ) from error
+    except Exception as error:  # a damaged archive, a compiled module: each has its own class
+        raise InvalidInput(f"'{path}' is damaged or no state dict ({type(error).__name__}); {WAY_OUT[3:]}") from error
     tensors = _named(state)
     for wrapper in WRAPPERS:
         tensors = _named(tensors.get(wrapper)) or tensors
@@ -57,9 +65,9 @@ def _torch(path: Path) -> Any:
 
 def _array(path: Path, name: object, tensor: Any, torch: Any) -> Array:
     if not isinstance(tensor, torch.Tensor):
-        raise InvalidInput(f"'{path}': '{name}' is a {type(tensor).__name__}, expected a tensor; {WAY_OUT[3:]}")
+        raise InvalidInput(f"'{path}': {shown(name)} is a {type(tensor).__name__}, expected a tensor; {WAY_OUT[3:]}")
     try:
         return tensor.detach().numpy()
     except (RuntimeError, TypeError) as error:  # bfloat16, sparse, quantized
         kind = f"{tensor.dtype}, {tensor.layout}".replace("torch.", "")
-        raise InvalidInput(f"'{path}': '{name}' is {kind}, which NumPy does not have; save it dense as float32") from error
+        raise InvalidInput(f"'{path}': {shown(name)} is {kind}, which NumPy does not have; save it dense as float32") from error

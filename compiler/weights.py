@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,9 @@ from ..ir.ops.leaf import PARAM, Param
 from ..ir.types import Array, TensorType
 from ..ir.weights import Weights
 from . import pytorch_file
+from .checkpoint import shown
 from .files import write_file
+from .npz_file import load_npz, npz_bytes
 
 __all__ = ["WEIGHT_FILES", "bind_weights", "check_finite", "load_arrays", "npz_bytes", "weights_bytes", "write_weights"]
 
@@ -38,29 +39,18 @@ def load_arrays(path: Path) -> dict[str, Array]:
         if path.suffix == ".safetensors":
             return _safetensors().load_file(path)
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                arrays: dict[str, Any] = {name: archive[name] for name in archive.files}
-            if foreign := [name for name, value in arrays.items() if not isinstance(value, np.ndarray)]:
-                raise InvalidInput(f"'{path}' is damaged: '{foreign[0]}' in it is not an array")
-            return arrays
+            return load_npz(path)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise InvalidInput(f"'{path}' cannot be read: {error}") from error
     except InvalidInput:
         raise
+    except MemoryError as error:
+        raise InvalidInput(f"'{path}' does not fit into this machine's memory") from error
+    except (TypeError, AttributeError) as error:  # bfloat16 and narrower
+        raise InvalidInput(f"'{path}' holds numbers of a type that NumPy does not have ({error}); save them as float32") from error
     except Exception as error:  # safetensors raises its own class
         raise InvalidInput(f"'{path}' is damaged: {error}") from error
     raise InvalidInput(f"'{path}' is none of .safetensors, .npz, .pt and .pth")
-
-
-def npz_bytes(arrays: Mapping[str, Array]) -> bytes:
-    """An .npz file; unlike np.savez it takes any name."""
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w") as archive:
-        for name, array in arrays.items():
-            member = io.BytesIO()
-            np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
-            archive.writestr(f"{name}.npy", member.getvalue())
-    return data.getvalue()
 
 
 def weights_bytes(graph: Graph) -> bytes:
@@ -80,8 +70,9 @@ def write_weights(graph: Graph, path: Path) -> None:
         write_file(path, weights_bytes(graph))
 
 
-def bind_weights(graph: Graph, arrays: Mapping[str, Array], source: str, theirs: Mapping[str, str] | None = None) -> Graph:
-    """The graph with its parameters' values taken from `arrays`; `theirs` are the names that the file had, by ours.
+def bind_weights(graph: Graph, arrays: Mapping[str, Array], source: str, theirs: Mapping[str, str] | None = None, hint: str = "") -> Graph:
+    """The graph with its parameters' values taken from `arrays`; `theirs` are the names that the file had, by ours,
+    and `hint` ends the complaint where they do not fit.
 
     Raises: InvalidInput listing every missing, extra and mis-shaped name, or the first value that is not finite.
     """
@@ -95,9 +86,10 @@ def bind_weights(graph: Graph, arrays: Mapping[str, Array], source: str, theirs:
         if name in arrays and not _fits(arrays[name], node.typed)
     ]
     if missing or extra or wrong:
-        hint = "; it may belong to another form of this network, such as an artifact's model.cir" if len(missing) == len(params) else ""
+        if not hint and len(missing) == len(params):
+            hint = "it may belong to another form of this network, such as an artifact's model.cir"
         parts = [_listed("missing", missing), _listed("unknown", extra), _listed("of another shape or type", wrong)]
-        raise InvalidInput(f"'{source}' does not fit @{graph.name}: {'; '.join(part for part in parts if part)}{hint}")
+        raise InvalidInput(f"'{source}' does not fit @{graph.name}: {'; '.join(part for part in [*parts, hint] if part)}")
 
     def bound(node: Node, operands: tuple[Node, ...]) -> Node:
         if node.kind is not PARAM:
@@ -130,4 +122,4 @@ def _fits(array: Array, type_: TensorType) -> bool:
 
 def _listed(what: str, names: list[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{what} {', '.join(names[:SHOWN])}{more}" if names else ""
+    return f"{what} {', '.join(map(shown, names[:SHOWN]))}{more}" if names else ""

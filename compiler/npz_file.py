@@ -1,0 +1,69 @@
+"""NumPy's .npz: a zip archive of plain arrays. Sizes are believed only where the archive has the bytes for them."""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from ..ir.errors import InvalidInput
+from ..ir.types import Array
+from .checkpoint import shown
+
+__all__ = ["load_npz", "npz_bytes"]
+
+LARGEST = 16 << 30  # bytes of one archive, unpacked; deflated zeros take a thousandth of that
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def load_npz(path: Path) -> dict[str, Array]:
+    """Arrays by name.
+
+    Raises: InvalidInput for a member that is not an array, holds Python objects, or declares more elements than it has,
+    and for an archive that would fill the memory.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if (total := sum(member.file_size for member in members)) > LARGEST:
+            raise InvalidInput(f"'{path}' would unpack to {total:,} bytes, expected at most {LARGEST:,}; use safetensors")
+        arrays: dict[str, Array] = {}
+        for member in members:
+            with archive.open(member) as file:
+                _check(file, member, path)
+            with archive.open(member) as file:
+                arrays[member.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+    return arrays
+
+
+def _check(file: IO[bytes], member: zipfile.ZipInfo, path: Path) -> None:
+    """Refuse by the header alone, before anything is allocated."""
+    name = shown(member.filename.removesuffix(".npy"))
+    try:
+        version: tuple[int, int] = np.lib.format.read_magic(file)
+    except ValueError as error:
+        raise InvalidInput(f"'{path}' is damaged: '{name}' in it is not an array") from error
+    if version not in HEADERS:
+        raise InvalidInput(f"'{path}': '{name}' is of the format's version {version[0]}.{version[1]}, expected 1.0 or 2.0")
+    header: tuple[tuple[int, ...], bool, np.dtype[Any]] = HEADERS[version](file)
+    shape, _, dtype = header
+    if dtype.hasobject:
+        raise InvalidInput(f"'{path}' cannot be read: '{name}' holds Python objects, which are never unpickled; save plain arrays")
+    declared, there = math.prod(shape) * dtype.itemsize, member.file_size - file.tell()
+    if declared != there:
+        raise InvalidInput(f"'{path}' is damaged: '{name}' declares {declared:,} bytes and has {there:,}")
+
+
+def npz_bytes(arrays: Mapping[str, Array]) -> bytes:
+    """An .npz file; unlike np.savez it takes any name, and the same arrays give the same bytes."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for name, array in arrays.items():
+            content = io.BytesIO()
+            np.lib.format.write_array(content, np.asarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), content.getvalue())  # of 1980, not of now
+    return data.getvalue()

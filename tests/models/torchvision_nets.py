@@ -1,0 +1,101 @@
+"""The networks of torchvision: names and shapes of their state dicts, and scores of one image, kept as data.
+
+`python -m convc.tests.models.torchvision_nets` writes the data anew where torch and torchvision are installed.
+Weights are drawn by name, so that the same network can be filled on both sides without a file between them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convc.ir.types import Array, TensorType
+from convc.ir.weights import Recipe
+
+DATA = Path(__file__).parent.parent / "data" / "torchvision.json.gz"
+SCORES = 8  # of 1000 classes, kept for each network
+
+# Torchvision's name: ours, and the rows of its image.
+NETWORKS: dict[str, tuple[str, int]] = {
+    "alexnet": ("alexnet_owt", 224),
+    "vgg11": ("vgg11", 224),
+    "vgg13": ("vgg13", 224),
+    "vgg16": ("vgg16", 224),
+    "vgg19": ("vgg19", 224),
+    "vgg11_bn": ("vgg11_bn", 224),
+    "vgg13_bn": ("vgg13_bn", 224),
+    "vgg16_bn": ("vgg16_bn", 224),
+    "vgg19_bn": ("vgg19_bn", 224),
+    "googlenet": ("googlenet_bn", 224),
+    "inception_v3": ("inception_v3", 299),
+    "squeezenet1_0": ("squeezenet1_0", 224),
+    "squeezenet1_1": ("squeezenet1_1", 224),
+    "mobilenet_v2": ("mobilenet_v2", 224),
+    "densenet121": ("densenet121", 224),
+    "resnet18": ("resnet18", 224),
+    "resnet34": ("resnet34", 224),
+    "resnet50": ("resnet50_v1_5", 224),
+    "resnet101": ("resnet101_v1_5", 224),
+    "resnet152": ("resnet152_v1_5", 224),
+}
+
+
+def kept() -> dict[str, dict[str, Any]]:
+    """By torchvision's name: `names`, the shape of each entry of the state dict, and `scores`, in float64."""
+    return json.loads(gzip.decompress(DATA.read_bytes()))
+
+
+def draw(shapes: Mapping[str, list[int]]) -> dict[str, Array]:
+    """A state dict filled by name."""
+    return {name: _drawn(name, tuple(shape)) for name, shape in shapes.items()}
+
+
+def _drawn(name: str, shape: tuple[int, ...]) -> Array:
+    if not shape:
+        return np.zeros((), np.int64)  # num_batches_tracked
+    last = name.rpartition(".")[2]
+    init = "around_one" if last == "running_var" else "small" if last in ("bias", "running_mean") else "auto"
+    return Recipe(init, name).make(TensorType("f32", shape))
+
+
+def image(size: int) -> Array:
+    return np.random.Generator(np.random.SFC64(0)).random((1, 3, size, size), dtype=np.float32)
+
+
+def build(name: str) -> Any:
+    """Torchvision's network, its state drawn by name, ready to be asked."""
+    import torch
+    from torchvision import models
+
+    heads: dict[str, bool] = {"init_weights": False, "aux_logits": True} if name in ("googlenet", "inception_v3") else {}
+    net = models.get_model(name, weights=None, **heads)
+    state = draw({key: list(value.shape) for key, value in net.state_dict().items()})
+    net.load_state_dict({key: torch.from_numpy(value) for key, value in state.items()})
+    return net.eval()
+
+
+def scores(net: Any, size: int) -> list[float]:
+    """The first scores, computed in float64."""
+    import torch
+
+    with torch.no_grad():
+        return net.double()(torch.from_numpy(image(size)).double())[0, :SCORES].tolist()
+
+
+def write() -> None:
+    found: dict[str, dict[str, Any]] = {}
+    for name, (_, size) in NETWORKS.items():
+        net = build(name)
+        names = {key: list(value.shape) for key, value in net.state_dict().items()}
+        found[name] = {"names": names, "scores": scores(net, size)}
+        print(name, len(names), found[name]["scores"][:2])
+    DATA.write_bytes(gzip.compress(json.dumps(found, separators=(",", ":")).encode(), 9, mtime=0))
+
+
+if __name__ == "__main__":
+    write()
