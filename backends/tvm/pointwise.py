@@ -23,9 +23,11 @@ __all__ = [
     "round_",
     "selu",
     "softplus",
+    "tanh",
     "where",
 ]
 
+TANH_SERIES = (1.0, -1 / 3, 2 / 15, -17 / 315, 62 / 2835, -1382 / 155925)  # of tanh(p) / p in p^2
 Scalar = Any  # a TIR expression of one element
 Const = Callable[[float], Scalar]  # a number in the element's type
 
@@ -92,8 +94,29 @@ def gelu(emitter: Emitter, node: Node, x: Any) -> Any:
     return _each(emitter, node, gated, x)
 
 
+def tanh(emitter: Emitter, node: Node, x: Any) -> Any:
+    """Relax's is 1 - 2 / (e^2p + 1), which has few digits near zero; there the series has them all."""
+    te, select = emitter.te, emitter.tirx.Select
+
+    def element(p: Scalar, c: Const) -> Scalar:
+        square, series = p * p, c(0)
+        for term in reversed(TANH_SERIES):
+            series = c(term) + square * series
+        return select(te.abs(p) < c(0.3), p * series, te.tanh(p))
+
+    return _each(emitter, node, element, x)
+
+
 def mish(emitter: Emitter, node: Node, x: Any) -> Any:
-    return _each(emitter, node, lambda p, c: p * emitter.te.tanh(_softplus(emitter, p, c)), x)
+    """tanh(log(1 + e^p)) is n / (n + 2) with n = e^p (e^p + 2): no digit is lost where e^p is small, and none overflows."""
+    te, select = emitter.te, emitter.tirx.Select
+
+    def element(p: Scalar, c: Const) -> Scalar:
+        z = te.exp(c(0) - te.abs(p))
+        below, above = z * (z + c(2)), c(1) + c(2) * z
+        return p * select(p < c(0), below / (below + c(2)), above / (above + c(2) * z * z))
+
+    return _each(emitter, node, element, x)
 
 
 def equal(emitter: Emitter, node: Node, a: Any, b: Any) -> Any:
@@ -116,9 +139,9 @@ def where(emitter: Emitter, node: Node, condition: Any, a: Any, b: Any) -> Any:
 
 
 def _softplus(emitter: Emitter, p: Scalar, c: Const) -> Scalar:
-    """max(p, 0) + log(1 + exp(-|p|)), which never overflows and keeps a NaN."""
+    """max(p, 0) + log1p(exp(-|p|)), which never overflows, keeps a NaN, and far below zero keeps its digits."""
     te = emitter.te
-    return emitter.tirx.Select(p < c(0), c(0), p) + te.log(c(1) + te.exp(c(0) - te.abs(p)))
+    return emitter.tirx.Select(p < c(0), c(0), p) + emitter.tirx.log1p(te.exp(c(0) - te.abs(p)))
 
 
 def _elu(emitter: Emitter, p: Scalar, c: Const, alpha: float) -> Scalar:

@@ -176,7 +176,7 @@ ROWS: dict[OpDef, Lowering | Unsupported] = {
     activation.LEAKY_RELU: leaky_relu,
     activation.CLIP: clip,
     activation.SIGMOID: in_float32(plain("sigmoid")),
-    activation.TANH: in_float32(plain("tanh")),
+    activation.TANH: in_float32(tanh),
     activation.SOFTMAX: in_float32(along_axis("nn.softmax")),
     activation.LOG_SOFTMAX: in_float32(along_axis("nn.log_softmax")),
     activation.DROPOUT: itself,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir.graph import Node
-from ...ir.ops.rearrange import DepthToSpace, SpaceToDepth, Tile
+from ...ir.ops.rearrange import DepthToSpace, SpaceToDepth
 from ...ir.ops.select import TOP_K_VALUES, Gather, TopKIndices, TopKValues
 from .emitter import Emitter
 
@@ -71,5 +71,13 @@ def expand(emitter: Emitter, node: Node, x: Any) -> Any:
 
 
 def tile(emitter: Emitter, node: Node, x: Any) -> Any:
-    op: Tile = node.op
-    return emitter.ops.tile(x, list(op.repeats)) if op.repeats else x
+    """Relax's gives other values where several axes repeat (0.27)."""
+    te, extents = emitter.te, [emitter.dim(dim) for dim in node.inputs[0].typed.shape]
+
+    def repeated(x: Any, shape: Any) -> Any:
+        def element(*at: Any) -> Any:
+            return x[tuple(emitter.tirx.floormod(i, extent) for i, extent in zip(at, extents, strict=True))]
+
+        return te.compute(shape, element, "tile")
+
+    return emitter.compute(node, repeated, x) if node.typed.rank else x
