@@ -24,8 +24,8 @@ HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.re
 def load_npz(path: Path) -> dict[str, Array]:
     """Arrays by name.
 
-    Raises: InvalidInput for a member that is not an array, holds Python objects, or declares more elements than it has,
-    and for an archive that would fill the memory.
+    Raises: InvalidInput for a member that is not an array, holds Python objects, declares more elements than it has or is
+    there twice, and for an archive that would fill the memory.
     """
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
@@ -33,10 +33,12 @@ def load_npz(path: Path) -> dict[str, Array]:
             raise InvalidInput(f"'{path}' would unpack to {total:,} bytes, expected at most {LARGEST:,}; use safetensors")
         arrays: dict[str, Array] = {}
         for member in members:
+            if (name := member.filename.removesuffix(".npy")) in arrays:
+                raise InvalidInput(f"'{path}' is damaged: '{shown(name)}' is in it twice")
             with archive.open(member) as file:
                 _check(file, member, path)
             with archive.open(member) as file:
-                arrays[member.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+                arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
     return arrays
 
 

@@ -23,7 +23,7 @@ def alexnet_nopad(image: Value, classes: int = 1000, hidden: int = 4096, groups:
 
 @network(image="N,3,224,224")
 def alexnet_owt(image: Value, classes: int = 1000, hidden: int = 4096) -> Value:
-    """AlexNet of the common checkpoints: one column, narrower, no normalization. Krizhevsky 2014, One Weird Trick, fn. 1."""
+    """AlexNet of the common checkpoints: one column, narrower, no normalization. Krizhevsky 2014, One Weird Trick."""
     x = max_pool(relu(conv(image, 64, 11, stride=4, pad=2, name="conv1")), 3, stride=2)
     x = max_pool(relu(conv(x, 192, 5, pad="same", name="conv2")), 3, stride=2)
     for layer, width in ((3, 384), (4, 256), (5, 256)):

@@ -54,6 +54,6 @@ def mobilenet_v2(image: Value, classes: int = 1000) -> Value:
 
 
 def _conv_bn_relu6(x: Value, width: int, kernel: int, name: str, stride: int = 1, groups: int = 1) -> Value:
-    """ReLU6, for its robustness in low precision. Sec. 3."""
+    """ReLU6, for its robustness in low precision. Sec. 4."""
     x = conv(x, width, kernel, stride, pad=kernel // 2, groups=groups, bias=False, name=name)
     return clip(batch_norm(x, name=f"{name}_bn"), 0.0, 6.0)

@@ -54,7 +54,7 @@ def fire(x: Value, widths: Widths) -> Value:
 
 
 def _squeezenet(x: Value, fires: Stages, classes: int) -> Value:
-    """Pools round up; a global mean of 1x1 filters stands for the classifier. Sec. 3.2."""
+    """Pools round up; a global mean of 1x1 filters stands for the classifier. Sec. 3.3."""
     for stage in fires:
         x = max_pool(x, 3, stride=2, ceil_mode=True)
         for name, widths in stage.items():

@@ -203,6 +203,13 @@ def test_an_archive_is_believed_only_as_far_as_its_bytes_go(members: dict[str, b
     assert re.search(words, done.err)
 
 
+def test_an_archive_with_one_name_twice(tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "w.npz", "w") as archive:
+        archive.writestr("w.npy", array_header("(1,)") + bytes(4))
+        archive.writestr("w", array_header("(1,)") + bytes(4))
+    refused(convc("summary", "resnet18", "--weights", tmp_path / "w.npz"), 3, "'w' is in it twice")
+
+
 def test_an_archive_that_would_fill_the_memory(tmp_path: Path):
     """Five members that say they are 4 GiB each: refused by what the archive says of itself."""
     with zipfile.ZipFile(tmp_path / "w.npz", "w") as archive:
