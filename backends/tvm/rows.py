@@ -32,7 +32,7 @@ from .conv import accumulator, conv2d, conv_transpose2d, rounded
 from .emitter import Emitter, Lowering, dtype_name
 from .group import group_norm, instance_norm, layer_norm
 from .norm import batch_norm, local_response_norm
-from .pointwise import elu, equal, gelu, hard_sigmoid, hard_swish, maximum, minimum, mish, prelu, round_, selu, softplus, where
+from .pointwise import elu, equal, gelu, hard_sigmoid, hard_swish, maximum, minimum, mish, prelu, round_, selu, softplus, tanh, where
 from .pool import avg_pool, global_avg_pool, global_max_pool, max_pool
 from .quantize import dequantize_linear, quantize_linear
 from .reduce import arg_extreme, reduce_extreme, reduce_prod, reduce_sum
