@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 from graphs import normal_inputs
@@ -21,7 +22,25 @@ from convc.ir.dims import evaluate
 from convc.ir.errors import InvalidModel
 from convc.ir.graph import Graph, Node, fresh_name
 from convc.ir.op import OpDef
-from convc.ir.ops import activation, compare, conv, elementwise, gate, leaf, linear, norm, pool, reduce, resize, shape, unary
+from convc.ir.ops import (
+    activation,
+    compare,
+    conv,
+    elementwise,
+    gate,
+    group,
+    leaf,
+    linear,
+    norm,
+    pool,
+    quantize,
+    rearrange,
+    reduce,
+    resize,
+    select,
+    shape,
+    unary,
+)
 from convc.ir.types import Array, TensorType, parse_shape
 from convc.ir.verifier import verify_graph
 from convc.ir.weights import Recipe, Weights
@@ -117,7 +136,7 @@ class Builder:
         """Raises: Refused when the op's type rule says no, or the result is large."""
         try:
             type_ = kind.infer(op, *(operand.typed for operand in operands))
-            fixed = shape.Reshape(tuple(evaluate(dim, SIZES) for dim in op.shape)) if isinstance(op, shape.Reshape) else op
+            fixed = replace(op, shape=tuple(evaluate(d, SIZES) for d in op.shape)) if kind in (shape.RESHAPE, rearrange.EXPAND) else op
             numbers = kind.infer(fixed, *(self.numbers[operand] for operand in operands))
         except InvalidModel as error:
             raise Refused from error
@@ -827,16 +846,98 @@ def stairs(b: Builder, x: Node) -> Node:
     return b.op(elementwise.ADD, elementwise.Add(), x, y)
 
 
+def own_statistics(b: Builder, x: Node) -> Node:
+    """A norm by the value's own mean and variance, and what may follow it."""
+    if b.flag(3):
+        if not isinstance(x.typed.shape[-1] if x.typed.rank else "none", int):
+            raise Refused
+        parameters = [b.param(x.typed.shape[-1], init=init, like="k") for init in ("around_one", "small")]
+        y = b.op(group.LAYER_NORM, group.LayerNorm(-1, b.pick(1e-2, 0.1)), x, *parameters[: b.int(1, 2)])
+    else:
+        c = b.channels(x)
+        groups = b.pick(*(g for g in (1, 2, 3, c) if c % g == 0))
+        kind, op = b.pick((group.INSTANCE_NORM, group.InstanceNorm(1e-2)), (group.GROUP_NORM, group.GroupNorm(groups, 0.1)))
+        y = b.op(kind, op, x, b.param(c, init="around_one", like="scale"), b.param(c, init="small", like="shift"))
+    return act_or_not(b, y)
+
+
+def rearranged(b: Builder, x: Node) -> Node:
+    """Pixels to channels and back, or not quite back."""
+    there = b.pick(
+        (rearrange.SPACE_TO_DEPTH, rearrange.SpaceToDepth(2)), (rearrange.DEPTH_TO_SPACE, rearrange.DepthToSpace(2, b.pick("DCR", "CRD")))
+    )
+    if b.flag(3):
+        x = b.op(rearrange.TILE, rearrange.Tile((1, b.pick(1, 4, 2), 2, 2)), x)
+    elif there[0] is rearrange.DEPTH_TO_SPACE:
+        x = conv2d(b, x, kernel=(1, 1), strides=(1, 1), pads=(0, 0, 0, 0), c_out=4, groups=1)
+    y = act_or_not(b, b.op(*there, x))
+    if there[0] is rearrange.SPACE_TO_DEPTH and b.flag():
+        y = b.op(rearrange.DEPTH_TO_SPACE, rearrange.DepthToSpace(2, b.pick("DCR", "DCR", "CRD")), y)
+    return y
+
+
+def spread(b: Builder, x: Node) -> Node:
+    """One value for an axis, or two, and back to the shape it had."""
+    axes = b.pick((x.typed.rank - 1,), (-1, -2), (1,))
+    if b.flag(4):
+        share = b.op(activation.SIGMOID, activation.Sigmoid(), x)
+        tame = b.op(elementwise.ADD, elementwise.Add(), share, b.param(init="full", value=0.5, like="k"))
+        y = b.op(reduce.REDUCE_PROD, reduce.ReduceProd(axes), tame)
+    else:
+        kind = b.pick(reduce.REDUCE_SUM, reduce.REDUCE_MAX, reduce.REDUCE_MIN)
+        y = b.op(kind, kind.Attrs(axes, b.pick(True, True, False)), x)
+    if y.typed.rank != x.typed.rank or b.flag(4):
+        return y
+    return b.op(elementwise.SUB, elementwise.Sub(), x, b.op(rearrange.EXPAND, rearrange.Expand(x.typed.shape), y))
+
+
+def picked(b: Builder, x: Node) -> Node:
+    """Parts of an axis by constant indices, or its greatest values."""
+    if not x.typed.rank:
+        raise Refused
+    axis = b.int(0, x.typed.rank - 1)
+    if b.flag():
+        k = b.int(1, 3)
+        return b.op(select.TOP_K_VALUES, select.TopKValues(k, axis, b.flag()), x)
+    indices = b.param(*b.pick((2,), (), (1, 2)), init="full", value=b.pick(0.0, -1.0), like="i", dtype=b.pick("i64", "i32"))
+    return b.op(select.GATHER, select.Gather(b.pick(axis, axis - x.typed.rank)), x, indices)
+
+
+def placed(b: Builder, x: Node) -> Node:
+    """Where the greatest of whole numbers lies: of floats that are all but equal, engines would choose differently."""
+    axis = b.int(0, x.typed.rank - 1) if x.typed.rank else 0
+    kind = b.pick(reduce.ARG_MAX, reduce.ARG_MIN, select.TOP_K_INDICES)
+    op = select.TopKIndices(1, axis, b.flag()) if kind is select.TOP_K_INDICES else kind.Attrs(axis, True, b.flag())
+    places = b.op(kind, op, b.input_like(x, b.pick("i32", "i64")))
+    b.hide(places)
+    y = b.op(elementwise.CAST, elementwise.Cast(x.typed.dtype), places)
+    y = b.op(elementwise.MUL, elementwise.Mul(), y, b.param(init="full", value=0.125, like="k", dtype=x.typed.dtype))
+    return b.op(elementwise.ADD, elementwise.Add(), x, y)
+
+
+def quantized(b: Builder, x: Node) -> Node:
+    """Halves, which every engine has exactly, to bytes and back."""
+    dtype = x.typed.dtype
+    halves = b.op(elementwise.CAST, elementwise.Cast(dtype), b.input_like(x, "i32"))
+    scale = b.param(init="full", value=b.pick(2.0, 0.5), like="s", dtype=dtype)
+    zero = b.param(init="full", value=b.pick(0.0, 7.0), like="z", dtype=b.pick("i8", "u8"))
+    steps = b.op(quantize.QUANTIZE_LINEAR, quantize.QuantizeLinear(), halves, scale, zero)
+    b.hide(steps)
+    back = b.param(init="full", value=0.0625, like="s", dtype=dtype)
+    return b.op(elementwise.ADD, elementwise.Add(), x, b.op(quantize.DEQUANTIZE_LINEAR, quantize.DequantizeLinear(), steps, back, zero))
+
+
 # fmt: off
 ANY = (
     act, scale_or_shift, nothing, cut, softmax, product, twice, turned, slices_joined, cast_there_and_back, second_input, cut_of_cut, reshaped,
-    arithmetic_twice, mean, matmul, curve, greatest, learned_slope, choice, stairs,
+    arithmetic_twice, mean, matmul, curve, greatest, learned_slope, choice, stairs, spread, picked,
+    placed, quantized, own_statistics,
 )
 IMAGES = (
     conv2d, conv_bn_act, same_conv, pointwise, depthwise, batch_norm, max_pool, avg_pool, residual, branches, before_conv, after_conv,
     padded_window, lowest_padded_pool, two_convs, activations, add_convs, joined_then_cut, shared_weights, shared_stats, computed_weights,
     conv_transpose, global_pool, lrn, pad, resample, squeeze_and_excite, classifier, whole_pool, pool_of_conv, strided_readers, padded_window,
-    strided_readers, classifier,
+    strided_readers, classifier, own_statistics, rearranged,
 )
 # fmt: on
 ROWS = (dense, matmul, batch_norm, classifier)
