@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir.graph import Node
-from ...ir.ops.rearrange import DepthToSpace, SpaceToDepth
+from ...ir.ops.rearrange import DepthToSpace, SpaceToDepth, Tile
 from ...ir.ops.select import TOP_K_VALUES, Gather, TopKIndices, TopKValues
 from .emitter import Emitter
 
@@ -71,13 +71,14 @@ def expand(emitter: Emitter, node: Node, x: Any) -> Any:
 
 
 def tile(emitter: Emitter, node: Node, x: Any) -> Any:
-    """Relax's gives other values where several axes repeat (0.27)."""
-    te, extents = emitter.te, [emitter.dim(dim) for dim in node.inputs[0].typed.shape]
-
-    def repeated(x: Any, shape: Any) -> Any:
-        def element(*at: Any) -> Any:
-            return x[tuple(emitter.tirx.floormod(i, extent) for i, extent in zip(at, extents, strict=True))]
-
-        return te.compute(shape, element, "tile")
-
-    return emitter.compute(node, repeated, x) if node.typed.rank else x
+    """An axis of copies before each axis, one after another: the remainders of several axes at once are simplified wrongly (0.27)."""
+    op: Tile = node.op
+    shape = list(emitter.shape(node.inputs[0].typed))
+    for axis, repeats in enumerate(op.repeats):
+        if repeats != 1:
+            parted = [*shape[:axis], emitter.dim(1), *shape[axis:]]
+            copies = [*shape[:axis], emitter.dim(repeats), *shape[axis:]]
+            shape[axis] = shape[axis] * emitter.dim(repeats)
+            x = emitter.ops.reshape(emitter.ops.broadcast_to(emitter.ops.reshape(x, parted), copies), shape)
+            x = emitter.builder.emit(x, f"{node.name}.axis{axis}")
+    return x
