@@ -1,0 +1,53 @@
+"""The local bounds of functions and gates hold for every engine, near 0, in the tails and far out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from graphs import typed_graph
+
+from convc.compiler.capture import CAPTURES
+from convc.compiler.nodecheck import check_nodes
+
+NET = typed_graph("""graph @net(%x: f32[N,64], %y: f32[N,64]) {
+    %slope = param : f32[64]
+    %a = abs(%x)
+    %elu = elu(%x)
+    %steep = elu(%x) {alpha=3.0}
+    %selu = selu(%x)
+    %hard = hard_sigmoid(%x)
+    %swish = hard_swish(%x)
+    %gelu = gelu(%x)
+    %bent = gelu(%x) {approximate=tanh}
+    %mish = mish(%x)
+    %prelu = prelu(%x, %slope)
+    %exp = exp(%y)
+    %ln = log(%a)
+    %sqrt = sqrt(%a)
+    %erf = erf(%x)
+    %round = round(%x)
+    %softplus = softplus(%x)
+    %pow = pow(%a, %y)
+    %max = maximum(%x, %y)
+    return %elu, %steep, %selu, %hard, %swish, %gelu, %bent, %mish, %prelu, %exp, %ln, %sqrt, %erf, %round, %softplus, %pow, %max
+}""")
+
+
+@pytest.mark.parametrize("engine", CAPTURES)
+@pytest.mark.parametrize("size", [1e-4, 0.1, 1.0, 5.0, 100.0, 1e4])
+def test_every_value_is_within_its_bound(engine, size):
+    draws = np.random.default_rng(0)
+    x = (size * draws.standard_normal((40, 64))).astype(np.float32)
+    y = draws.uniform(-4, 4, x.shape).astype(np.float32)
+    check = check_nodes(NET, engine, {"x": x, "y": y})
+    assert check.agrees, str(check)
+    assert check.tightest is not None
+    assert check.tightest.worst > 1e-2, "a bound that no engine comes near says nothing"
+
+
+def test_a_logarithm_near_one_is_within_its_bound():
+    graph = typed_graph("graph @g(%x: f32[N]) { %y = log(%x) return %y }")
+    x = (1 + np.linspace(-1e-3, 1e-3, 1001)).astype(np.float32)
+    for engine in CAPTURES:
+        check = check_nodes(graph, engine, {"x": x})
+        assert check.agrees, str(check)
