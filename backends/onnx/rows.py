@@ -119,6 +119,9 @@ def _slice(node: Node, to: Emitter) -> None:
 
 
 def _pad(node: Node, to: Emitter) -> None:
+    if not node.op.pads:  # onnxruntime refuses to pad a scalar
+        to.node("Identity", node)
+        return
     inputs = [node.inputs[0].name, to.int64s(node, "pads", node.op.pads)]
     if node.op.mode == "constant":
         inputs.append(to.constant(node, "value", np.array(node.op.value, DTYPES[node.typed.dtype])))

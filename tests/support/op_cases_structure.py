@@ -115,6 +115,14 @@ STRUCTURE = {
         %sums = dequantize_linear(%i, %eighth, %zero)
         %round = dequantize_linear(%channels, %steps, %zeros)
         return %byte, %signed, %channels, %rows, %ties, %back, %along, %negative, %sums, %round""",
+    "scalars": """(%s: f32[], %i: i64[]) {
+        %pad = pad(%s) {pads=[]}
+        %tile = tile(%i) {repeats=[]}
+        %expand = expand(%s) {shape=[]}
+        %sum = reduce_sum(%i) {keepdims=false}
+        %least = reduce_min(%i)
+        %prod = reduce_prod(%s)
+        return %pad, %tile, %expand, %sum, %least, %prod""",
     "half_structure": """(%x: f16[N,6,4,5]) {
         %scale = param : f16[6]
         %bias = param {init=small} : f16[6]
