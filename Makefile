@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test check lint bench fuzz clean
+.PHONY: demo test check lint bench fuzz fuzz-onnx clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -31,6 +31,10 @@ SECONDS ?= 60
 SEED ?= 0
 fuzz: $(STAMP)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz.py --seconds $(SECONDS) --seed $(SEED)
+
+# mutated ONNX files into the importer: make fuzz-onnx SECONDS=600 SEED=7
+fuzz-onnx: $(STAMP)
+	$(BIN)/python tests/fuzz/fuzz_onnx.py --seconds $(SECONDS) --seed $(SEED)
 
 demo: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/demo.sh build/demo

@@ -16,6 +16,7 @@ def infer_type(node: Node) -> TensorType:
 
     Raises: InvalidModel naming the node, its source and both values.
     """
+    _check_arity(node)
     try:
         return node.kind.infer(node.op, *(operand.typed for operand in node.inputs))
     except ShapeError as error:
@@ -57,9 +58,7 @@ def _check_name(node: Node, names: set[str]) -> None:
 def _check_node(node: Node) -> None:
     if not isinstance(node.op, node.kind.Attrs):
         raise InvalidModel(f"{node.where} carries attributes of {type(node.op).__name__}")
-    least, most = node.kind.arity
-    if len(node.inputs) < least or (most is not None and len(node.inputs) > most):
-        raise InvalidModel(f"{node.where} has {len(node.inputs)} operands, expected {least} to {most or 'any'}")
+    _check_arity(node)
     if node.kind is PARAM:
         _check_param(node)
     elif node.kind is INPUT:
@@ -68,6 +67,12 @@ def _check_node(node: Node) -> None:
         inferred = infer_type(node)
         if node.type is not None and node.type != inferred:
             raise InvalidModel(f"{node.where} is written as {node.type}, but its operands make it {inferred}")
+
+
+def _check_arity(node: Node) -> None:
+    least, most = node.kind.arity
+    if len(node.inputs) < least or (most is not None and len(node.inputs) > most):
+        raise InvalidModel(f"{node.where} has {len(node.inputs)} operands, expected {least} to {most or 'any'}")
 
 
 def _check_param(node: Node) -> None:

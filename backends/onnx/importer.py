@@ -22,6 +22,7 @@ from ...ir.ops.elementwise import IDENTITY, Identity
 from ...ir.ops.leaf import INPUT, Input
 from ...ir.types import DTYPES, Array, TensorType, parse_type
 from .limits import LIMITS, Limits
+from .naming import shown
 from .read.call import Call, given, shortest
 from .read.known import Known
 from .read.rows import ROWS
@@ -313,6 +314,9 @@ def _inferred(model: Model) -> Iterator[ValueInfoProto]:
 
 def _text(value: bytes, node: NodeProto) -> str:
     try:
-        return value.decode()
+        text = value.decode()
     except UnicodeDecodeError as error:
         raise InvalidModel(f"{node.op_type} '{node.name}': an attribute is no text") from error
+    if not text.isprintable():  # messages quote it
+        raise InvalidModel(f"{node.op_type} '{node.name}': an attribute is {shown(text)}, which has characters that cannot be printed")
+    return text

@@ -98,7 +98,10 @@ class Call:
 
     def dims(self, index: int, what: str) -> list[Dim]:
         """A one-dimensional operand of whole numbers or named sizes."""
-        return [value if isinstance(value, Expr) else int(value) for value in self.array(index, what).reshape(-1)]
+        array = self.array(index, what).reshape(-1)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise self.refuse(f"its {what}, %{self.x(index).name}, is not finite")
+        return [value if isinstance(value, Expr) else int(value) for value in array]
 
     def ints(self, index: int, what: str) -> list[int]:
         """A one-dimensional operand of whole numbers.
