@@ -8,6 +8,7 @@ from ..ir.graph import Graph, Node
 from ..ir.ops.activation import CLIP, DROPOUT, RELU
 from ..ir.ops.elementwise import CAST, IDENTITY
 from ..ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
+from ..ir.ops.rearrange import DEPTH_TO_SPACE, EXPAND, SPACE_TO_DEPTH, TILE
 from ..ir.ops.resize import RESIZE
 from ..ir.ops.shape import CONCAT, FLATTEN, PAD, RESHAPE, SLICE, TRANSPOSE, Reshape, Transpose
 from .ledger import Ledger
@@ -30,7 +31,9 @@ def _changes_nothing(node: Node) -> bool:
             return op.perm == tuple(range(len(op.perm)))
         case "concat":
             return len(node.inputs) == 1
-        case "flatten" | "reshape" | "cast" | "global_avg_pool" | "global_max_pool":
+        case (
+            "flatten" | "reshape" | "cast" | "global_avg_pool" | "global_max_pool" | "expand" | "tile" | "depth_to_space" | "space_to_depth"
+        ):
             return node.typed == x
         case "clip":
             return op.min == -math.inf and op.max == math.inf
@@ -71,7 +74,7 @@ def _last_reshape(m: Match) -> Node:
 
 
 _SHAPING = (RESHAPE, FLATTEN)
-_MOVING = (PAD, SLICE, TRANSPOSE, CONCAT, *_SHAPING, RESIZE)
+_MOVING = (PAD, SLICE, TRANSPOSE, CONCAT, *_SHAPING, RESIZE, EXPAND, TILE, DEPTH_TO_SPACE, SPACE_TO_DEPTH)
 _POOLS = (MAX_POOL, AVG_POOL, GLOBAL_MAX_POOL, GLOBAL_AVG_POOL)
 RULES = (
     Rule("drop", Pat((DROPOUT, IDENTITY, CAST, CLIP, *_MOVING, *_POOLS)), _drop),
