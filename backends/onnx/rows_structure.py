@@ -61,6 +61,9 @@ def _expand(node: Node, to: Emitter) -> None:
 
 
 def _tile(node: Node, to: Emitter) -> None:
+    if not node.op.repeats:  # onnxruntime before 1.24 refuses a scalar
+        to.node("Identity", node)
+        return
     to.node("Tile", node, [node.inputs[0].name, to.int64s(node, "repeats", node.op.repeats)])
 
 

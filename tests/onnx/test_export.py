@@ -43,6 +43,9 @@ WRONG_BEFORE_1_24 = {
     "avg_pool.counted": (22, None),
     "avg_pool.ceil_counted": (13, 17, 18),
     "resize-nearest-asymmetric.r9": (13, 17, 18, 22, None),
+    "binary.byte": (13, 17, 18, 22, None),  # no Max of bytes
+    # It takes models of opset 23, but has QuantizeLinear up to 22 only.
+    **dict.fromkeys((f"quantized.{name}" for name in ("byte", "signed", "channels", "rows", "ties", "round")), (None,)),
 }
 OLD = tuple(map(int, version().split(".")[:2])) < (1, 24)
 
