@@ -21,6 +21,7 @@ from ...ir.graph import Graph, Node, Origin
 from ...ir.ops.elementwise import IDENTITY, Identity
 from ...ir.ops.leaf import INPUT, Input
 from ...ir.types import DTYPES, Array, TensorType, parse_type
+from .inference import inferred_values
 from .limits import LIMITS, Limits
 from .naming import shown
 from .read.call import Call, given, shortest
@@ -92,6 +93,7 @@ class _Walk:
         self.opset = self._checked_opset()
         self.taken = {name for node in graph.node for name in node.output} | {tensor.name for tensor in graph.initializer}
         self.taken |= {value.name for value in graph.input}
+        self.read = {name for node in graph.node for name in outer_names(node)} | {value.name for value in graph.output}
         for tensor in graph.initializer:
             self.values[tensor.name] = given(tensor.name, self.model.array(tensor), Origin())
         self.values |= {name: given(name, array, Origin()) for name, array in self.constants.items()}
@@ -192,7 +194,8 @@ class _Walk:
         operands = [self.values[name] if name else None for name in node.input]
         attributes = {attribute.name: self._attribute(node, attribute) for attribute in node.attribute}
         limits = self.model.limits
-        call = Call(node.op_type, origin, node.output, operands, attributes, self.opset, self.known, self.taken, limits.elements)
+        wanted = [name if i == 0 or name in self.read else "" for i, name in enumerate(node.output)]  # older files name what nobody reads
+        call = Call(node.op_type, origin, wanted, operands, attributes, self.opset, self.known, self.taken, limits.elements)
         try:
             made = ROWS[node.op_type](call)
         except UnsupportedOp as error:
@@ -200,9 +203,11 @@ class _Walk:
             self._leave(node, position)
             return
         results: Sequence[Node | None] = [made] if isinstance(made, Node) else made
-        if len(results) < len(node.output):
-            raise InvalidModel(f"{call.where}: names {len(node.output)} results of {len(results)}")
-        for name, result in zip(node.output, results, strict=False):
+        if any(wanted[len(results) :]):
+            self._refuse(node, str(call.refuse(f"result {wanted[len(results)]} is asked for; only the first can be computed")))
+            self._leave(node, position)
+            return
+        for name, result in zip(wanted, results, strict=False):
             if name and result is not None:
                 self.values[name] = result
 
@@ -238,7 +243,7 @@ class _Walk:
     def _typed(self, name: str) -> TensorType | None:
         """The type of an intermediate value: written in the file, or found by ONNX's own shape inference."""
         if not hasattr(self, "_described"):
-            self._described = {value.name: value for value in _inferred(self.model)}
+            self._described = {value.name: value for value in inferred_values(self.model.proto, self.model.limits)}
         return self._declared(self._described[name]) if name in self._described else None
 
     def _refusal(self) -> UnsupportedOp:
@@ -300,16 +305,6 @@ def outer_names(node: NodeProto) -> Iterator[str]:
                 yield from (name for name in outer_names(inner) if name not in own)
                 own.update(inner.output)
             yield from (value.name for value in graph.output if value.name not in own)
-
-
-def _inferred(model: Model) -> Iterator[ValueInfoProto]:
-    from onnx import shape_inference
-
-    try:
-        typed = shape_inference.infer_shapes(model.proto).graph
-    except Exception:  # whatever a foreign operator does to it; types that the file itself writes are left
-        typed = model.proto.graph
-    yield from (*typed.value_info, *typed.output)
 
 
 def _text(value: bytes, node: NodeProto) -> str:
