@@ -14,7 +14,7 @@ from .tensors import EXTERNAL, check_extents, check_tensor
 if TYPE_CHECKING:
     from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
 
-__all__ = ["External", "check_model"]
+__all__ = ["External", "check_model", "check_value"]
 
 External = tuple[str, "TensorProto", int]  # where, the tensor, the bytes that it declares
 
@@ -112,17 +112,17 @@ def _check_graph(scope: _Scope, walk: _Walk) -> None:
     _at_most(len(graph.initializer), limits.initializers, "initializers", where)
     _at_most(values, limits.values, "described values", where)
     for value in graph.input:
-        _check_value(value, f"{where} input {shown(value.name)}", limits)
+        check_value(value, f"{where} input {shown(value.name)}", limits)
         _define(value.name, f"{where} an input", scope, walk)
     _check_initializers(scope, walk)
     for index, node in enumerate(graph.node):
         _check_node(node, index, scope, walk)
     for value in graph.output:
-        _check_value(value, f"{where} output {shown(value.name)}", limits)
+        check_value(value, f"{where} output {shown(value.name)}", limits)
         if value.name not in walk.known:
             raise InvalidModel(f"{where} output {shown(value.name)} is computed by no node")
     for value in graph.value_info:
-        _check_value(value, f"{where} value_info of {shown(value.name)}", limits)
+        check_value(value, f"{where} value_info of {shown(value.name)}", limits)
     walk.known.difference_update(scope.own)
 
 
@@ -210,7 +210,8 @@ def _check_tensor(tensor: TensorProto, what: str, walk: _Walk) -> None:
         walk.external.append((what, tensor, declared))
 
 
-def _check_value(value: ValueInfoProto, what: str, limits: Limits) -> None:
+def check_value(value: ValueInfoProto, what: str, limits: Limits) -> None:
+    """Raises: InvalidModel for names and shapes that are not read."""
     check_name(value.name, f"{what}: its name", limits)
     if not value.name:
         raise InvalidModel(f"{what} has no name")

@@ -22,6 +22,7 @@ from ...ir.ops.elementwise import IDENTITY, Identity
 from ...ir.ops.leaf import INPUT, Input
 from ...ir.types import DTYPES, Array, TensorType, parse_type
 from .inference import inferred_values
+from .emitter import SOURCE
 from .limits import LIMITS, Limits
 from .naming import shown
 from .read.call import Call, given, shortest
