@@ -173,7 +173,8 @@ def _local_bound(node: Node, operands: list[Array], value: Array) -> Array:
     """gamma_n * magnitude in the precision of the node's type, and what underflow may lose."""
     roundings = node.kind.roundings(node.op, tuple(operand.typed for operand in node.inputs), node.typed)
     n, unit = (roundings if isinstance(roundings, int) else 1), UNIT.get(node.typed.dtype, 0.0)
-    magnitude = abs(value) if node.kind.magnitude is None else node.kind.magnitude(node.op, *operands)
+    with np.errstate(all="ignore"):
+        magnitude = abs(value) if node.kind.magnitude is None else node.kind.magnitude(node.op, *operands)
     gamma = n * unit / (1 - n * unit) if n * unit < 0.5 else np.sqrt(n) * unit  # half precision: the probable bound (Higham & Mary 2019)
     return gamma * magnitude + (UNDERFLOW if n else 0.0)
 

@@ -38,7 +38,8 @@ def noise_level(
 ) -> dict[str, Array]:
     """One standard deviation of rounding noise per output element, at least the root mean square over its output.
 
-    `exact` are the undisturbed float64 outputs. Ops that only move or choose values add no noise.
+    `exact` are the undisturbed float64 outputs. Ops that only move or choose values add no noise. An infinity or NaN
+    has none either, and takes none to its neighbours.
     """
     draws = np.random.default_rng(seed)
     # Noise is linear in the unit while it is small; float64 itself would round its own away.
@@ -48,18 +49,25 @@ def noise_level(
     def disturb(node: Node, operands: list[Array], value: Array) -> Array | None:
         if node.kind.roundings is no_rounding or not np.issubdtype(value.dtype, np.floating):
             return None
+        with np.errstate(all="ignore"):
+            disturbed = value + rounding(node, operands, value)
+        return disturbed if np.isfinite(disturbed).all() else np.where(np.isfinite(disturbed), disturbed, value)
+
+    def rounding(node: Node, operands: list[Array], value: Array) -> Array:
         own = UNIT["f16"] if node.typed.dtype == "f16" and enlarged == 1 else unit  # engines keep it in half precision
         scale = abs(value) if node.kind.magnitude is None else node.kind.magnitude(node.op, *operands)
         roundings = node.kind.roundings(node.op, tuple(operand.typed for operand in node.inputs), node.typed)
         if not isinstance(roundings, int) or roundings < LONG:
-            return value + own * SINGLE * scale * draws.standard_normal(value.shape)
+            return own * SINGLE * scale * draws.standard_normal(value.shape)
         in_turn = roundings if node.kind in MEANS else min(roundings, BLOCK)
         drift = SINGLE * np.sqrt(in_turn / 3) * abs(value)  # terms of one sign: the partial sums grow with the sum
-        return value + own * np.hypot(SUM * scale, drift) * draws.standard_normal(value.shape)
+        return own * np.hypot(SUM * scale, drift) * draws.standard_normal(value.shape)
 
     squares = {name: np.zeros_like(value, dtype=np.float64) for name, value in exact.items()}
     for _ in range(runs):
         for name, value in reference.run(graph, inputs, "f64", disturb).items():
-            squares[name] += ((value.astype(np.float64) - exact[name]) / enlarged) ** 2 / runs
-    pooled = {name: np.sqrt(np.mean(square)) if square.size else 0.0 for name, square in squares.items()}
+            with np.errstate(all="ignore"):
+                apart = (value.astype(np.float64) - exact[name]) / enlarged
+            squares[name] += np.where(np.isfinite(apart), apart, 0.0) ** 2 / runs
+    pooled = {name: np.sqrt(square.sum() / max(np.isfinite(exact[name]).sum(), 1)) for name, square in squares.items()}
     return {name: np.maximum(np.sqrt(square), pooled[name]) for name, square in squares.items()}

@@ -8,6 +8,7 @@ from graphs import typed_graph
 
 from convc.compiler.capture import CAPTURES
 from convc.compiler.nodecheck import check_nodes
+from convc.compiler.verify import Oracle, compare
 
 NET = typed_graph("""graph @net(%x: f32[N,64], %y: f32[N,64]) {
     %slope = param : f32[64]
@@ -51,3 +52,28 @@ def test_a_logarithm_near_one_is_within_its_bound():
     for engine in CAPTURES:
         check = check_nodes(graph, engine, {"x": x})
         assert check.agrees, str(check)
+
+
+def test_infinities_have_no_noise_and_leave_their_neighbours_theirs():
+    """log(0), 1/0 and a root of less than 0 are values like others: engines that give the same ones agree."""
+    graph = typed_graph("""graph @g(%x: f32[N,4]) {
+        %a = abs(%x)
+        %l = log(%a)
+        %e = exp(%l)
+        %s = sqrt(%x)
+        %one = param {init=ones} : f32[]
+        %q = div(%one, %x)
+        return %l, %e, %s, %q
+    }""")
+    x = np.array([[0, 1, -2, 3], [1e-3, -4, 0, 5]], np.float32)
+    oracle = Oracle.of(graph, {"x": x})
+    for name, tolerance in oracle.tolerance.items():
+        finite = np.isfinite(oracle.values[name])
+        assert (tolerance[finite] < 1e-3 * (1 + abs(oracle.values[name][finite]))).all(), name
+    for engine, capture in CAPTURES.items():
+        got = dict(capture(graph, [graph.by_name[name] for name in oracle.values], {"x": x}, None))
+        assert all(line.agrees for line in compare(engine, oracle, got)), engine
+        check = check_nodes(graph, engine, {"x": x})
+        assert check.agrees, str(check)
+    wrong = {name: np.where(np.isinf(value), 1e30, value) for name, value in oracle.values.items()}
+    assert [line.agrees for line in compare("wrong", oracle, wrong)] == [False, True, True, False]
