@@ -11,7 +11,9 @@ from ...ir.errors import UnsupportedOp
 from ...ir.graph import Graph, Node, fresh_name
 from ...ir.types import DTYPES, Array
 
-__all__ = ["Emitter"]
+__all__ = ["SOURCE", "Emitter"]
+
+SOURCE = "onnx:"  # begins the source of a node that stood in a file; its name there follows
 
 
 class Emitter:
@@ -22,6 +24,7 @@ class Emitter:
         self.opset = opset
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
+        self.names: set[str] = set()  # of operators, where they are not those of their values
         self.taken = {node.name for node in graph.nodes}
 
     def node(self, op_type: str, node: Node, inputs: Sequence[str] | None = None, outputs: Sequence[str] = (), **attributes: Any) -> None:
@@ -30,7 +33,7 @@ class Emitter:
 
         self._check_element_type(op_type, node)
         names = [operand.name for operand in node.inputs] if inputs is None else list(inputs)
-        made = helper.make_node(op_type, names, outputs or [node.name], name=node.name, doc_string=_origin(node), **attributes)
+        made = helper.make_node(op_type, names, outputs or [node.name], name=self._own_name(node), doc_string=_origin(node), **attributes)
         self.nodes.append(made)
 
     def helper_node(self, op_type: str, node: Node, what: str, inputs: Sequence[str], **attributes: Any) -> str:
@@ -39,6 +42,14 @@ class Emitter:
 
         name = fresh_name(f"{node.name}.{what}", self.taken)
         self.nodes.append(helper.make_node(op_type, list(inputs), [name], name=name, doc_string=_origin(node), **attributes))
+        return name
+
+    def _own_name(self, node: Node) -> str:
+        """The name that the node had in the file it came from, for the first that has it; else its value's."""
+        name = node.origin.source.removeprefix(SOURCE)
+        if name == node.origin.source or not name or name in self.names:
+            return node.name
+        self.names.add(name)
         return name
 
     def free_name(self, node: Node, what: str) -> str:
@@ -70,7 +81,7 @@ class Emitter:
 def _origin(node: Node) -> str:
     """Source location, scope and provenance in one line, for whoever opens the file in a viewer."""
     origin = node.origin
-    parts = [f"at {origin.source}"] if origin.source else []
+    parts = [f"at {origin.source}"] if origin.source and not origin.source.startswith(SOURCE) else []
     parts += [f"in {origin.scope}"] if origin.scope else []
     parts += [f"from {', '.join(origin.made_from)}"] if origin.made_from else []
     return " ".join(parts)

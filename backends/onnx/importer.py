@@ -38,7 +38,6 @@ __all__ = ["MIN_OPSET", "Imported", "read_graph"]
 
 MIN_OPSET = 7  # where broadcasting became NumPy's and batch norm lost its old attributes
 NAMED = 5  # nodes of an operator that an error names
-SOURCE = "onnx:"  # begins the source of a node that stood in a file; its name there follows
 
 
 @dataclass(frozen=True)
