@@ -318,7 +318,9 @@ def pad(b: Builder, x: Node, *, spatial: bool = True, most: int = 2) -> Node:
 
 
 def resample(b: Builder, x: Node) -> Node:
-    mode, to = b.pick("nearest", "bilinear"), b.pick(*resize.COORDINATES)
+    mode, to = b.pick("nearest", "bilinear", "cubic"), b.pick(*resize.COORDINATES)
+    if mode == "nearest" and to == "half_pixel_symmetric":
+        raise Refused  # its positions are whole but for a rounding now and then, which decides
     rounding = b.pick(*resize.ROUNDINGS) if mode == "nearest" else resize.ROUNDINGS[0]
     if b.flag(3):
         return b.op(resize.RESIZE, resize.Resize(mode=mode, coordinates=to, rounding=rounding, sizes=b.pair(1, 7)), x)
