@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LARGEST = 60_000  # bytes of a file to start from
 LARGEST_CASE = 6_000
 RANDOM_NETS = 150
+FEW = 10
 DATA = "w.bin"  # where external data lie
 INTS = (-1, 0, 1, 2, 3, 4, 7, 8, 9, 17, 255, 1000, 65536, 2**31 - 1, 2**31, 2**32, 2**62, 2**63 - 1, -(2**31), -(2**63))
 FLOATS = (0.0, -0.0, 1.0, -1.0, 0.5, 1e-45, 1e38, -1e38, float("inf"), float("-inf"), float("nan"))
@@ -53,21 +54,28 @@ class Mutant:
     data: bytes = b""
 
 
-def seeds() -> list[bytes]:
-    """Small real files: ONNX's own cases and models, PyTorch's exports, and convc's exports of random networks."""
+def seeds(few: bool = False) -> list[bytes]:
+    """Small real files: ONNX's own cases and models, PyTorch's exports, and convc's exports of random networks; or a few of the last."""
+    if few:
+        return _exported(FEW)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the cases compute NaN on purpose
         found = [case.model.SerializeToString() for case in collect_testcases(None)]
     found = [data for data in found if len(data) <= LARGEST_CASE]
     for folder in (Path(onnx.__file__).parent / "backend" / "test" / "data", ROOT / "tests" / "data"):
         found += [path.read_bytes() for path in sorted(folder.rglob("*.onnx")) if path.stat().st_size <= LARGEST]
-    for number in range(RANDOM_NETS):
+    return found + _exported(RANDOM_NETS) * 4  # each more often than each of the 1,800 cases
+
+
+def _exported(count: int) -> list[bytes]:
+    """convc's own files."""
+    found: list[bytes] = []
+    for number in range(count):
         try:
-            model = to_model(random_network(number)).SerializeToString()
+            found.append(to_model(random_network(number)).SerializeToString())
         except ConvcError:  # what ONNX cannot say
             continue
-        found += [model] * 4 if len(model) <= LARGEST else []  # more often than each of the 1,800 cases
-    return found
+    return [data for data in found if len(data) <= LARGEST]
 
 
 def mutant(draw: random.Random, files: list[bytes]) -> Mutant:
