@@ -11,7 +11,7 @@ from ...ir.errors import UnsupportedOp
 from ...ir.graph import Node
 from ...ir.op import OpDef
 from ...ir.ops import group, quantize, rearrange, reduce, select
-from ...ir.types import DTYPES
+from ...ir.types import DTYPES, Array
 from .emitter import Emitter
 
 __all__ = ["STRUCTURE"]
@@ -94,6 +94,10 @@ def _dequantize(node: Node, to: Emitter) -> None:
     to.node("DequantizeLinear", node, axis=node.op.axis)
 
 
+def _filled(node: Node, count: int, value: int) -> Array:
+    return np.array([value] * count, DTYPES[node.typed.dtype])
+
+
 def _group_norm(node: Node, to: Emitter) -> None:
     """Before opset 21 scale and bias were of groups, so it is an instance norm of groups, then scaled by channel."""
     op = node.op
@@ -101,8 +105,7 @@ def _group_norm(node: Node, to: Emitter) -> None:
         to.node("GroupNormalization", node, num_groups=op.groups, epsilon=op.epsilon)
         return
     (x, scale, bias), type_ = node.inputs, node.typed
-    dtype: Any = DTYPES[type_.dtype]
-    ones, zeros = to.constant(node, "ones", np.ones(op.groups, dtype)), to.constant(node, "zeros", np.zeros(op.groups, dtype))
+    ones, zeros = (to.constant(node, what, _filled(node, op.groups, value)) for what, value in (("ones", 1), ("zeros", 0)))
     rows = to.helper_node("Reshape", node, "rows", [x.name, to.int64s(node, "groups", [0, op.groups, -1])])
     normed = to.helper_node("InstanceNormalization", node, "normed", [rows, ones, zeros], epsilon=op.epsilon)
     normed = to.helper_node("Reshape", node, "channels", [normed, to.helper_node("Shape", node, "shape", [x.name])])
