@@ -115,7 +115,7 @@ def failure(path: Path) -> tuple[str, str]:
             what = outcome(path)
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        ours = [f for f in traceback.extract_tb(error.__traceback__) if "convc" in f.filename or str(ROOT) in f.filename]
+        ours = [f for f in traceback.extract_tb(error.__traceback__) if str(ROOT) in f.filename and "site-packages" not in f.filename]
         at = ours[-1] if ours else frame
         return "failed", f"{type(error).__name__} at {Path(at.filename).name}:{at.lineno}: {str(error)[:120]}"
     seconds = time.process_time() - start

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ....ir.dims import Dim, Expr
+from ....ir.errors import ShapeError
 from ....ir.graph import Node
 from ....ir.ops import OPS
 from ....ir.types import Array
@@ -142,6 +143,9 @@ def _product(op: Any, x: Array) -> Array:
 
 
 def _gathered(op: Any, x: Array, at: Array) -> Array:
+    size = x.shape[op.axis]
+    if any(not -size <= index < size for index in at.flat):
+        raise ShapeError(f"an index of {at.tolist()} is out of range for {size} elements along axis {op.axis}")
     return np.asarray(np.take(x, at.astype(np.int64), axis=op.axis), dtype=object)
 
 
