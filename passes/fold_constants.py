@@ -38,7 +38,9 @@ def fold_constants(graph: Graph, ledger: Ledger) -> Graph:
         reading = node.reading(operands)
         if not ledger.is_open or not operands or any(operand.weights is None for operand in operands):
             return reading
-        size, flops = node.typed.nbytes, 0 if node.typed.symbols else node_cost(node, {}).flops
+        if node.typed.symbols:  # of no elements, whatever the size is: a parameter has sizes in numbers
+            return reading
+        size, flops = node.typed.nbytes, node_cost(node, {}).flops
         if not isinstance(size, int) or not isinstance(flops, int) or size > min(NODE_BYTES, bytes_left) or flops > flops_left:
             return reading
         bytes_left, flops_left = bytes_left - size, flops_left - flops
