@@ -35,11 +35,12 @@ def export_onnx(graph: Graph, path: str | Path, opset: int | None = None) -> Non
 
     Raises: UsageError for an opset or a path that will not do; UnsupportedOp for a node that ONNX cannot say.
     """
-    from ..backends.onnx.export import to_model
+    from ..backends.onnx.export import to_shell
     from ..backends.onnx.saving import save_model
 
     check_finite(graph)
-    save_model(to_model(graph, opset, one_file=False), Path(path))
+    model, values = to_shell(graph, opset)
+    save_model(model, Path(path), values=values)
 
 
 def compile_network(

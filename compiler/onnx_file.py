@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..backends.onnx.importer import MIN_OPSET, Imported, read_graph
+from ..backends.onnx.saving import Values, save_model, size_of
+from ..backends.onnx.session import Session
 from ..ir.binding import match_inputs
 from ..ir.errors import Mismatch, UsageError
 from ..ir.graph import Graph
@@ -41,13 +44,16 @@ class Figures:
 
 @dataclass(frozen=True)
 class Better:
-    """An optimized file and where it came from. `model` is the ONNX ModelProto, or None where nothing was won."""
+    """An optimized file and where it came from. `model` is the ONNX ModelProto without the `values` of its weights, or None where
+    nothing was won.
+    """
 
     imported: Imported
     before: Graph
     after: Graph
     trace: list[Stage]
     model: Any
+    values: Values
     figures: tuple[Figures, Figures]
 
 
@@ -64,7 +70,7 @@ def better_file(
     A file that comes out no better in multiply-adds, nodes or bytes, in this order, is not replaced.
     """
     from ..backends.onnx.export import MIN_OPSET as OLDEST
-    from ..backends.onnx.export import to_model
+    from ..backends.onnx.export import to_shell
     from ..backends.onnx.splice import splice
     from .pipelines import optimize
 
@@ -74,27 +80,19 @@ def better_file(
     own = imported.model.opset.get("", MIN_OPSET)
     source = imported.model.proto
     metadata = {entry.key: entry.value for entry in source.metadata_props}
-    model = splice(to_model(after, opset or max(own, OLDEST), metadata), imported)
-    figures = (_figures(source, before, path.stat().st_size + _outside(imported)), _figures(model, after, model.ByteSize()))
+    model, values = to_shell(after, opset or max(own, OLDEST), metadata)
+    model = splice(model, imported)
+    size = model.ByteSize() + sum(size_of(tensor, values) for tensor in model.graph.initializer if tensor.name in values)
+    figures = (_figures(source, before, path.stat().st_size + imported.outside), _figures(model, after, size))
     asked = bool(shapes) or (opset is not None and opset != own)
     if not asked and _rank(figures[1]) >= _rank(figures[0]):
         model = None
-    return Better(imported, before, after, trace, model, figures)
+    return Better(imported, before, after, trace, model, values, figures)
 
 
 def _rank(figures: Figures) -> tuple[int, int, int]:
     """Less is better. A few bytes of names are no reason to change a file."""
     return figures.macs, figures.nodes, figures.file_bytes >> 10
-
-
-def _outside(imported: Imported) -> int:
-    """Bytes of weights that lie beside the file."""
-    return sum(
-        int(entry.value)
-        for tensor in imported.model.proto.graph.initializer
-        for entry in tensor.external_data
-        if entry.key == "length" and entry.value.isdecimal()
-    )
 
 
 def _figures(model: Any, graph: Graph, file_bytes: int) -> Figures:
@@ -107,22 +105,30 @@ def check_better(better: Better, inputs: Iterable[Mapping[str, Array]], seed: in
 
     Raises: Mismatch naming what differs; UsageError where the values would not fit into memory.
     """
-    from ..backends.onnx.export import to_model
-    from ..backends.onnx.session import Session
-
+    session = _session(better)
     for feed in inputs:
         _check_size(better.before, feed)
         for line in verify(better.before, better.after, feed, seed):
             say(str(line))
         oracle = Oracle.of(better.before, feed, seed=seed)
-        file = better.model if not better.imported.foreign else to_model(better.after)
-        lines = compare("onnx", oracle, Session(better.after, file.SerializeToString()).run(feed))
+        lines = compare("onnx", oracle, session.run(feed))
         for line in lines:
             say(str(line))
             if not line.agrees:
                 raise Mismatch(f"{line}; nothing was written")
     if better.imported.foreign:
         say(f"{len(better.imported.foreign)} operators passed through as they were; what lies between them was checked")
+
+
+def _session(better: Better) -> Session:
+    """The new file in onnxruntime; with foreign operators, what lies between them."""
+    from ..backends.onnx.export import to_shell
+
+    model, values = to_shell(better.after) if better.imported.foreign else (better.model, better.values)
+    with tempfile.TemporaryDirectory(prefix="convc.") as folder:
+        path = Path(folder) / "model.onnx"
+        save_model(model, path, values=values)
+        return Session(better.after, path)
 
 
 def _check_size(graph: Graph, feed: Mapping[str, Array]) -> None:

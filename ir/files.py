@@ -13,17 +13,17 @@ from .errors import UsageError
 __all__ = ["umask", "unwritable", "write_file", "write_together"]
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write through links, keep the mode of a file that is there, and write into a pipe or device as it is.
+def write_file(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write bytes, or chunks of them, through links, keep the mode of a file that is there, and write into a pipe or device as it is.
 
     Raises: UsageError where the path cannot be written; what was there before stays.
     """
-    path = path.resolve()
+    path, chunks = path.resolve(), [data] if isinstance(data, bytes) else data
     try:
         if path.exists() and not path.is_file():
-            path.write_bytes(data)  # /dev/stdout, a FIFO: nothing to replace
+            path.write_bytes(b"".join(chunks))  # /dev/stdout, a FIFO: nothing to replace
             return
-        temporary = _temporary(path, [data])
+        temporary = _temporary(path, chunks)
     except OSError as error:
         raise unwritable(path, error) from error
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...ir.errors import InvalidModel, UnsupportedOp, UsageError
@@ -14,27 +14,35 @@ from ..rows import Unsupported
 from .emitter import Emitter
 from .rows import ROWS
 
-__all__ = ["MIN_OPSET", "newest_opset", "to_model"]
+__all__ = ["MIN_OPSET", "newest_opset", "to_model", "to_shell"]
 
 MIN_OPSET = 13  # softmax, and operands in place of attributes, mean what the ops here mean from 13 on
 FALLBACK_OPSET = 22  # without onnxruntime to ask
 MAX_BYTES = 2**31 - 1024  # what one protobuf message can hold
 
 
-def to_model(graph: Graph, opset: int | None = None, metadata: Mapping[str, str] | None = None, *, one_file: bool = True) -> Any:
-    """The onnx.ModelProto of a typed graph. Names of inputs, outputs and nodes are the graph's.
-
-    With `one_file` it can be serialized as it is; without, `save_model` may have to put its weights beside it.
+def to_model(graph: Graph, opset: int | None = None, metadata: Mapping[str, str] | None = None) -> Any:
+    """The onnx.ModelProto of a typed graph, weights and all. Names of inputs, outputs and nodes are the graph's.
 
     Raises: UsageError for an opset out of range; UnsupportedOp, naming the node, for one that ONNX cannot
-    say; InvalidModel for over 2 GB in one file.
+    say; InvalidModel for over 2 GB.
     """
+    _check_size(graph)
+    model, values = to_shell(graph, opset, metadata)
+    for tensor in model.graph.initializer:
+        if tensor.name in values:
+            tensor.raw_data = values[tensor.name]()
+    return model
+
+
+def to_shell(
+    graph: Graph, opset: int | None = None, metadata: Mapping[str, str] | None = None
+) -> tuple[Any, dict[str, Callable[[], bytes]]]:
+    """`to_model` without the values of parameters, and what makes the bytes of each: a file can be written with one of them in memory."""
     from onnx import helper
 
     opset = _checked_opset(opset)
     to = Emitter(graph, opset)
-    if one_file:
-        _check_size(graph)
     for node in graph.ops:
         row = ROWS[node.kind]
         if isinstance(row, Unsupported):
@@ -43,13 +51,13 @@ def to_model(graph: Graph, opset: int | None = None, metadata: Mapping[str, str]
     inputs, outputs = [_value(node) for node in graph.inputs], [_value(node) for node in graph.outputs]
     outer = {*graph.inputs, *graph.outputs}
     inner = [_value(node) for node in graph.ops if node not in outer]
-    weights = [_tensor(node) for node in graph.params]
+    weights = [_declaration(node) for node in graph.params]
     body = helper.make_graph(to.nodes, graph.name, inputs, outputs, [*weights, *to.initializers], value_info=inner)
     imports = [helper.make_opsetid("", opset)]
     model = helper.make_model(body, opset_imports=imports, producer_name="convc", producer_version=__version__)
     model.ir_version = max(8, helper.find_min_ir_version_for(imports))
     helper.set_model_props(model, dict(metadata or {}))
-    return model
+    return model, {node.name: functools.partial(_bytes, node) for node in graph.params}
 
 
 @functools.cache
@@ -101,12 +109,15 @@ def _element(type_: TensorType) -> int:
     return helper.np_dtype_to_tensor_dtype(DTYPES[type_.dtype])
 
 
-def _tensor(node: Node) -> Any:
-    """An initializer with its bytes, little-endian as the spec asks."""
+def _declaration(node: Node) -> Any:
+    """An initializer's name and type."""
     from onnx import TensorProto
 
+    return TensorProto(name=node.name, data_type=_element(node.typed), dims=node.typed.concrete())
+
+
+def _bytes(node: Node) -> bytes:
+    """A parameter's values, little-endian as the spec asks."""
     assert node.weights is not None
     values = node.weights.drawn()
-    tensor = TensorProto(name=node.name, data_type=_element(node.typed), dims=node.typed.concrete())
-    tensor.raw_data = values.astype(values.dtype.newbyteorder("<"), order="C", copy=False).tobytes()
-    return tensor
+    return values.astype(values.dtype.newbyteorder("<"), order="C", copy=False).tobytes()

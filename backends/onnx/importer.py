@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +21,15 @@ from ...ir.graph import Graph, Node, Origin
 from ...ir.ops.elementwise import IDENTITY, Identity
 from ...ir.ops.leaf import INPUT, Input
 from ...ir.types import DTYPES, Array, TensorType, parse_type
-from .inference import inferred_values
 from .emitter import SOURCE
+from .inference import inferred_values
 from .limits import LIMITS, Limits
 from .naming import shown
 from .read.call import Call, given, shortest
 from .read.known import Known
 from .read.rows import ROWS
 from .reading import Model, read_model
+from .saving import copy_fields
 from .tensors import ELEMENTS
 
 if TYPE_CHECKING:
@@ -42,16 +43,16 @@ NAMED = 5  # nodes of an operator that an error names
 
 @dataclass(frozen=True)
 class Imported:
-    """A file as a graph. `foreign` are the positions of the file's nodes that the graph leaves out."""
+    """A file as a graph. `foreign` are the positions of the file's nodes that the graph leaves out.
+
+    Of the weights, `model` keeps only what foreign nodes may read: the graph has the others. Units: `outside` bytes, of weights that
+    lie in files beside the model.
+    """
 
     graph: Graph
     model: Model
     foreign: tuple[int, ...] = ()
-
-    @property
-    def is_split(self) -> bool:
-        """Whether weights lie in files beside the model."""
-        return any(tensor.external_data for tensor in self.model.proto.graph.initializer)
+    outside: int = 0
 
 
 def read_graph(
@@ -94,8 +95,11 @@ class _Walk:
         self.taken = {name for node in graph.node for name in node.output} | {tensor.name for tensor in graph.initializer}
         self.taken |= {value.name for value in graph.input}
         self.read = {name for node in graph.node for name in outer_names(node)} | {value.name for value in graph.output}
+        outside = 0
         for tensor in graph.initializer:
-            self.values[tensor.name] = given(tensor.name, self.model.array(tensor), Origin())
+            array = self.model.array(tensor)
+            outside += array.nbytes if tensor.external_data else 0
+            self.values[tensor.name] = given(tensor.name, array, Origin())
         self.values |= {name: given(name, array, Origin()) for name, array in self.constants.items()}
         self._read_inputs()
         for position, node in enumerate(graph.node):
@@ -105,7 +109,7 @@ class _Walk:
                 self._leave(node, position)
         if self.refused and not self.passthrough:
             raise self._refusal()
-        return Imported(self._graph(), self.model, tuple(self.foreign))
+        return Imported(self._graph(), self._without_weights(), tuple(self.foreign), outside)
 
     # --- the interface ---
 
@@ -256,6 +260,15 @@ class _Walk:
         return UnsupportedOp(f"{self.model.path.name}: {count} operators cannot be compiled: {'; '.join(listed)}{why}")
 
     # --- the result ---
+
+    def _without_weights(self) -> Model:
+        """The model in new memory: what was parsed is let go as a whole."""
+        from onnx import ModelProto
+
+        slim = ModelProto()
+        copy_fields(self.model.proto, slim, without="graph")
+        copy_fields(self.model.proto.graph, slim.graph, without="" if self.foreign else "initializer")
+        return replace(self.model, proto=slim)
 
     def _graph(self) -> Graph:
         proto = self.model.proto.graph

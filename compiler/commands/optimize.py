@@ -53,6 +53,8 @@ def command(
 
     A file that cannot be improved is copied unchanged. Nothing is written when the check fails.
     """
+    from ...backends.onnx.saving import save_model
+
     if source.suffix != ".onnx" or output.suffix != ".onnx":
         raise UsageError(f"'{source}' to '{output}': both must be .onnx files")
     better = better_file(
@@ -64,7 +66,7 @@ def command(
     else:
         if check:
             check_better(better, _feeds(better.before, files, seed), seed, desk.say)
-        write_file(output, better.model.SerializeToString(deterministic=True))
+        save_model(better.model, output, values=better.values)
     _report(desk, better, source, output, as_json)
 
 
@@ -79,7 +81,7 @@ def _copy(better: Better, source: Path, output: Path) -> None:
     """Raises: UsageError where the copy would be without the weights beside the original."""
     if output.resolve() == source.resolve():
         return
-    if better.imported.is_split and output.parent.resolve() != source.parent.resolve():
+    if better.imported.outside and output.parent.resolve() != source.parent.resolve():
         raise UsageError(f"'{source}' keeps weights in files beside it; write '{output.name}' into the same folder")
     write_file(output, source.read_bytes())
 

@@ -265,7 +265,7 @@ def test_tensors_of_other_models(home):
 def saved(folder, threshold=0):
     """resnet20 with its weights beside it."""
     graph = cc.models.resnet20()
-    model = to_model(graph, one_file=False)
+    model = to_model(graph)
     save_model(model, folder / "net.onnx", threshold)
     return graph, model
 
