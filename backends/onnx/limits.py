@@ -20,7 +20,7 @@ class Limits:
 
     file_bytes: int = 2**31  # what protobuf itself can hold
     external_bytes: int = 2**36
-    fields: int = 10_000_000
+    fields: int = 6_000_000
     messages: int = 3_000_000
     packed_bytes: int = 2**28
     nodes: int = 250_000

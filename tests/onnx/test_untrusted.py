@@ -369,6 +369,7 @@ BOMBS = {
     "a million empty nodes": files.field(1, b"") * 1_000_000,
     "fifty million empty nodes": b"\x0a\x00" * 50_000_000,
     "nodes of empty attributes": files.field(1, b"\x2a\x00" * 5_000_000),
+    "twenty million small fields": b"\x98\x06\x01" * 20_000_000,
     "packed integers": files.field(5, files.field(7, bytes(2**28 + 1))),
 }
 
