@@ -48,6 +48,8 @@ def layer_norm(c: Call) -> Node:
 def group_norm(c: Call) -> Node:
     """Gain and shift are per channel; in opset 18 to 20 they were per group."""
     x, scale, bias = c.x(0), c.x(1), c.x(2)
+    if x.typed.rank < 2:
+        raise c.refuse(f"its operand is {x.typed}, which has no axis of channels")
     groups, channels = c.attribute("num_groups", 0), x.typed.shape[1]
     if not isinstance(channels, int) or groups < 1 or channels % groups:
         raise c.refuse(f"{channels} channels do not divide into {groups} groups")
