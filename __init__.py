@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from . import models as models
     from .compiler.compile import compile_network as compile_network
     from .compiler.compile import export_onnx as export_onnx
+    from .compiler.compile import read_onnx as read_onnx
     from .compiler.layers import *  # noqa: F403
     from .compiler.layers_structure import *  # noqa: F403
     from .compiler.module import Module as Module
@@ -105,6 +106,7 @@ _HOME = {
     "compile": ".compiler.module",
     "compile_network": ".compiler.compile",
     "export_onnx": ".compiler.compile",
+    "read_onnx": ".compiler.compile",
     "network": ".compiler.network",
     "optimize": ".compiler.pipelines",
     "parse_graph": ".ir.parser",

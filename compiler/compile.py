@@ -24,7 +24,7 @@ from .report import compile_report
 from .verify import Agreement, Oracle, compare
 from .weights import check_finite, weights_bytes
 
-__all__ = ["TARGETS", "compile_network", "export_onnx"]
+__all__ = ["TARGETS", "compile_network", "export_onnx", "read_onnx"]
 
 TARGETS = ("cpu", "cuda")
 LIBRARY = "model.so"
@@ -41,6 +41,16 @@ def export_onnx(graph: Graph, path: str | Path, opset: int | None = None) -> Non
     check_finite(graph)
     model, values = to_shell(graph, opset)
     save_model(model, Path(path), values=values)
+
+
+def read_onnx(path: str | Path, **shapes: str) -> Graph:
+    """The graph of an ONNX file, which is not trusted. `shapes` pin or free dimensions of inputs: `image="1,3,224,224"`.
+
+    Raises: UnsupportedOp naming every operator that cannot be compiled; InvalidModel for a file that breaks the rules.
+    """
+    from ..backends.onnx.importer import read_graph
+
+    return read_graph(Path(path), shapes=shapes).graph
 
 
 def compile_network(
