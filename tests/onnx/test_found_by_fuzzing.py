@@ -43,6 +43,12 @@ REFUSED = {
         ),
         "out of range",
     ),
+    "a size too few": (
+        model_of(
+            ("ConvTranspose", ["x", "w"], ["y"], {"output_shape": [8]}), inputs=IMAGE, constants={"w": np.zeros((4, 2, 3, 3), np.float32)}
+        ),
+        "output_shape is [8]",
+    ),
     "groups of a vector": (
         model_of(
             ("GroupNormalization", ["x", "g", "g"], ["y"], {"num_groups": 2}), inputs=(("x", 4),), constants={"g": np.float32([1, 1])}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ....ir.dims import Dim
+from ....ir.errors import InvalidModel
 from ....ir.graph import Node
 from ....ir.ops import OPS
 from ....ir.ops.window import dilated
@@ -108,6 +109,8 @@ def conv_transpose(c: Call) -> Node:
     extra = list(numbers(c, "output_padding", axes, 0))
     x = lifted(c, x)
     auto, wanted = c.attribute("auto_pad", "NOTSET"), c.attribute("output_shape", list[int]())
+    if wanted and len(wanted) not in (axes, axes + 2):
+        raise InvalidModel(f"{c.where}: output_shape is {wanted}; one size for each of {axes} axes was expected")
     if wanted or auto.startswith("SAME"):
         pads = _transposed_pads(c, x, kernel, strides, dilations, extra, _wanted_sizes(x, wanted, strides, axes))
     else:
