@@ -1,0 +1,78 @@
+"""What follows a kernel element by element, computed before the result is stored: activations, and sums with other tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ....ir.graph import Node
+from ....ir.op import OpDef
+from ....ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID
+from ....ir.ops.elementwise import ADD, MUL, SUB
+from ....ir.ops.gate import HARD_SIGMOID, HARD_SWISH
+
+__all__ = ["STEPS", "Step", "apply", "step_of"]
+
+Scalar = Any  # a TIR expression of one element
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One op of an epilogue. `reads` is 1 where it reads a tensor of the result's shape besides, `first` where that comes first."""
+
+    kind: OpDef
+    op: Any
+    reads: int = 0
+    first: bool = False
+
+
+def _clip(tirx: Any, v: Scalar, low: float, high: float) -> Scalar:
+    """A NaN stays one, as in the stock rows."""
+    v = v if low == -math.inf else tirx.Select(v < tirx.const(low, v.dtype), tirx.const(low, v.dtype), v)
+    return v if high == math.inf else tirx.Select(v > tirx.const(high, v.dtype), tirx.const(high, v.dtype), v)
+
+
+def _sigmoid(tirx: Any, v: Scalar) -> Scalar:
+    one = tirx.const(1.0, v.dtype)
+    return one / (one + tirx.exp(tirx.const(0.0, v.dtype) - v))
+
+
+def _hard_sigmoid(tirx: Any, v: Scalar, alpha: float, beta: float) -> Scalar:
+    return _clip(tirx, v * tirx.const(alpha, v.dtype) + tirx.const(beta, v.dtype), 0.0, 1.0)
+
+
+# (tirx, op, value, other value or None) -> value. All are finite where their operands are, so that lanes of padding stay harmless.
+STEPS: dict[OpDef, Callable[[Any, Any, Scalar, Scalar], Scalar]] = {
+    RELU: lambda tirx, op, v, other: _clip(tirx, v, 0.0, math.inf),
+    CLIP: lambda tirx, op, v, other: _clip(tirx, v, op.min, op.max),
+    LEAKY_RELU: lambda tirx, op, v, other: tirx.Select(v < tirx.const(0.0, v.dtype), v * tirx.const(op.alpha, v.dtype), v),
+    SIGMOID: lambda tirx, op, v, other: _sigmoid(tirx, v),
+    HARD_SIGMOID: lambda tirx, op, v, other: _hard_sigmoid(tirx, v, op.alpha, op.beta),
+    HARD_SWISH: lambda tirx, op, v, other: v * _hard_sigmoid(tirx, v, 1 / 6, 0.5),
+    ADD: lambda tirx, op, v, other: v + other,
+    SUB: lambda tirx, op, v, other: v - other,
+    MUL: lambda tirx, op, v, other: v * other,
+}
+
+
+def step_of(node: Node, value: Node) -> Step | None:
+    """The step that computes `node` from `value`, one of its operands; None where it is no step."""
+    if node.kind not in STEPS or node.typed.dtype != "f32":
+        return None
+    if len(node.inputs) == 1:
+        return Step(node.kind, node.op)
+    if any(operand.type != node.type or operand.weights is not None for operand in node.inputs):
+        return None  # broadcasts are kernels of their own
+    return Step(node.kind, node.op, 1, node.inputs[0] is not value)
+
+
+def apply(tirx: Any, steps: Sequence[Step], value: Scalar, others: Sequence[Scalar]) -> Scalar:
+    """The value after all steps; `others` are the elements that they read besides, in order."""
+    left = iter(others)
+    for step in steps:
+        other = next(left) if step.reads else None
+        a, b = (other, value) if step.first else (value, other)
+        value = STEPS[step.kind](tirx, step.op, a, b)
+    return value
