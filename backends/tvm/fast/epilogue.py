@@ -30,24 +30,24 @@ class Step:
 
 def _clip(tirx: Any, v: Scalar, low: float, high: float) -> Scalar:
     """A NaN stays one, as in the stock rows."""
-    v = v if low == -math.inf else tirx.Select(v < tirx.const(low, v.dtype), tirx.const(low, v.dtype), v)
-    return v if high == math.inf else tirx.Select(v > tirx.const(high, v.dtype), tirx.const(high, v.dtype), v)
+    v = v if low == -math.inf else tirx.Select(v < tirx.const(low, "float32"), tirx.const(low, "float32"), v)
+    return v if high == math.inf else tirx.Select(v > tirx.const(high, "float32"), tirx.const(high, "float32"), v)
 
 
 def _sigmoid(tirx: Any, v: Scalar) -> Scalar:
-    one = tirx.const(1.0, v.dtype)
-    return one / (one + tirx.exp(tirx.const(0.0, v.dtype) - v))
+    one = tirx.const(1.0, "float32")
+    return one / (one + tirx.exp(tirx.const(0.0, "float32") - v))
 
 
 def _hard_sigmoid(tirx: Any, v: Scalar, alpha: float, beta: float) -> Scalar:
-    return _clip(tirx, v * tirx.const(alpha, v.dtype) + tirx.const(beta, v.dtype), 0.0, 1.0)
+    return _clip(tirx, v * tirx.const(alpha, "float32") + tirx.const(beta, "float32"), 0.0, 1.0)
 
 
 # (tirx, op, value, other value or None) -> value. All are finite where their operands are, so that lanes of padding stay harmless.
 STEPS: dict[OpDef, Callable[[Any, Any, Scalar, Scalar], Scalar]] = {
     RELU: lambda tirx, op, v, other: _clip(tirx, v, 0.0, math.inf),
     CLIP: lambda tirx, op, v, other: _clip(tirx, v, op.min, op.max),
-    LEAKY_RELU: lambda tirx, op, v, other: tirx.Select(v < tirx.const(0.0, v.dtype), v * tirx.const(op.alpha, v.dtype), v),
+    LEAKY_RELU: lambda tirx, op, v, other: tirx.Select(v < tirx.const(0.0, "float32"), v * tirx.const(op.alpha, "float32"), v),
     SIGMOID: lambda tirx, op, v, other: _sigmoid(tirx, v),
     HARD_SIGMOID: lambda tirx, op, v, other: _hard_sigmoid(tirx, v, op.alpha, op.beta),
     HARD_SWISH: lambda tirx, op, v, other: v * _hard_sigmoid(tirx, v, 1 / 6, 0.5),
