@@ -1,0 +1,327 @@
+"""3x3 convolution with stride 1 by Winograd's minimal filtering: F(4x4,3x3) takes a quarter of the products, F(2x2,3x3) 1/2.25.
+
+Lavin & Gray 2016, sec. 4, on blocked channels. A tile is m x m outputs; it reads a = m + 2 rows and columns of the padded input.
+Two transforms surround a product for each of the a x a positions of a tile:
+
+    V[x,y,c,tile] = B^T d B    M[x,y,o,tile] = sum over c of U[x,y,o,c] V[x,y,c,tile]    Y[o,tile] = A^T M A
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ....ir.types import Array
+from ..host import tvm
+from .epilogue import Step, apply
+
+__all__ = ["Arrangement", "G", "arrangement", "input_transform", "output_transform", "pack", "packed_shape", "winograd"]
+
+LANES = 16  # channels of a block, float32 lanes of a vector
+REGISTERS = 28  # of 32 vector registers: sums; the others hold weights and an input element
+L2_BYTES = 1 << 20  # of one core
+L3_BYTES = 16 << 20  # what is ours of the cache that cores share
+
+G = {
+    2: np.array([[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]]),
+    4: np.array(
+        [
+            [1 / 4, 0, 0],
+            [-1 / 6, -1 / 6, -1 / 6],
+            [-1 / 6, 1 / 6, -1 / 6],
+            [1 / 24, 1 / 12, 1 / 6],
+            [1 / 24, -1 / 12, 1 / 6],
+            [0, 0, 1],
+        ]
+    ),
+}
+
+
+def packed_shape(m: int, c_in: int, c_out: int) -> tuple[int, ...]:
+    """[a, a, output group, input block, 16 inputs, blocks of a group, 16 outputs]: in the order of the product's reads."""
+    group = _group(c_out)
+    return m + 2, m + 2, _blocks(c_out, group * LANES), _blocks(c_in), LANES, group, LANES
+
+
+def pack(m: int, w: Array) -> Array:
+    """Weights [O,C,3,3] as the kernel reads them: G w G^T in float64, rounded once to float32, zeros where channels are padding."""
+    a, _, groups, blocks, _, group, _ = shape = packed_shape(m, w.shape[1], w.shape[0])
+    packed = np.zeros((a, a, groups * group * LANES, blocks * LANES), np.float32)
+    packed[:, :, : w.shape[0], : w.shape[1]] = np.einsum("xi,ocij,yj->xyoc", G[m], w.astype(np.float64), G[m], optimize=True)
+    split = packed.reshape(a, a, groups, group, LANES, blocks, LANES)
+    return np.ascontiguousarray(split.transpose(0, 1, 2, 5, 6, 3, 4)).reshape(shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """How the stages are nested, and how many tiles' sums stay in registers.
+
+    `fused`: transform, product and output for one run of tiles at a time; all threads read all weights for each.
+    Otherwise three stages one after another for `strip` rows of tiles of `images` images, the product parallel over positions and output
+    channels, so that weights are read once for each strip.
+    """
+
+    fused: bool
+    tile_rows: int
+    tile_cols: int
+    strip: int = 1
+    images: int = 1
+
+
+def arrangement(m: int, n: int | None, c_in: int, c_out: int, out_rows: int, out_cols: int) -> Arrangement:
+    """The rule, from sizes alone; `n` is None where it is symbolic."""
+    high, wide = _ceil(out_rows, m), _ceil(out_cols, m)
+    weights = 4 * math.prod(packed_shape(m, c_in, c_out))
+    if weights <= L2_BYTES and high * wide >= 128:
+        return Arrangement(True, 1, _register_tile(1, wide, _group(c_out))[1])
+    rows, cols = _register_tile(high, wide, _group(c_out))
+    row_bytes = 4 * (m + 2) ** 2 * (_blocks(c_in) + _blocks(c_out)) * LANES * _round(wide, cols)  # V and M of one row of tiles
+    most = max(weights, L3_BYTES) // row_bytes
+    all_rows = _round(high, rows)
+    strip = max((s for s in range(rows, all_rows + 1, rows) if all_rows % s == 0 and s <= most), default=rows)
+    images = max((k for k in range(1, (n or 1) + 1) if (n or 1) % k == 0 and k * strip <= most), default=1) if strip == all_rows else 1
+    return Arrangement(False, rows, cols, strip, images)
+
+
+def _register_tile(high: int, wide: int, group: int) -> tuple[int, int]:
+    """Rows and columns of tiles whose sums stay in registers: least padding, yet enough products for each weight that is loaded."""
+    choices = [(r, c) for r in range(1, high + 1) for c in range(1, wide + 1) if r * c * group <= REGISTERS]
+    return min(choices, key=lambda t: (_round(high, t[0]) * _round(wide, t[1]) * (1 + 1.5 / (t[0] * t[1])), t[0]))
+
+
+def winograd(
+    m: int,
+    n: Any,
+    c_in: int,
+    c_out: int,
+    rows: int,
+    cols: int,
+    pads: tuple[int, int, int, int],
+    steps: tuple[Step, ...] = (),
+    form: Arrangement | None = None,
+) -> Any:
+    """The kernel F(m x m, 3x3), m of 2 or 4, stride 1, for an input of rows x cols with pads (top, left, bottom, right) >= 0.
+
+    Arguments: A[n,CIB,rows,cols,16], U of `packed_shape`, bias[COB,16], what steps read besides, each as the result D[n,COB,OH,OW,16].
+    `n` is a number or a symbolic variable.
+    """
+    package = tvm()
+    tirx = package.tirx
+    out_rows, out_cols = rows + pads[0] + pads[2] - 2, cols + pads[1] + pads[3] - 2
+    if form is None:
+        form = arrangement(m, n if isinstance(n, int) else None, c_in, c_out, out_rows, out_cols)
+    stages = _stages(m, n, c_in, c_out, rows, cols, pads, steps, form)
+    schedule = package.s_tir.Schedule(package.te.create_prim_func(stages))
+    if form.fused:
+        _fused(schedule, m, form, _group(c_out))
+    else:
+        _three(schedule, m, form, _group(c_out))
+    kernel = schedule.mod["main"].without_attr("global_symbol")
+    return kernel.with_attr("op_pattern", tirx.IntImm("int32", 8))  # opaque: Relax fuses nothing into it
+
+
+# ---- what is computed
+
+
+def input_transform(const: Any, m: int, d: list[Any]) -> list[Any]:
+    """The rows of B^T d; at most 3 roundings for m = 4, 1 for m = 2 (winograd_error.py counts on it)."""
+    if m == 2:
+        return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]]
+    a, b, c, e = d[4] - const(4.0) * d[2], d[3] - const(4.0) * d[1], d[4] - d[2], d[3] - d[1]
+    first, last = const(4.0) * d[0] - const(5.0) * d[2] + d[4], const(4.0) * d[1] - const(5.0) * d[3] + d[5]
+    return [first, a + b, a - b, c + const(2.0) * e, c - const(2.0) * e, last]
+
+
+def output_transform(const: Any, m: int, v: list[Any]) -> list[Any]:
+    """The rows of A^T v; at most 3 roundings for m = 4, 2 for m = 2."""
+    if m == 2:
+        return [v[0] + v[1] + v[2], v[1] - v[2] - v[3]]
+    p, q, r, s = v[1] + v[2], v[1] - v[2], v[3] + v[4], v[3] - v[4]
+    return [v[0] + p + r, q + const(2.0) * s, p + const(4.0) * r, q + const(8.0) * s + v[5]]
+
+
+def _stages(
+    m: int, n: Any, c_in: int, c_out: int, rows: int, cols: int, pads: tuple[int, int, int, int], steps: tuple[Step, ...], form: Arrangement
+) -> list[Any]:
+    """Arguments of the kernel, the last one computed from the others. Tiles and output channels are padded to what the registers hold."""
+    te, tirx = tvm().te, tvm().tirx
+    a, group = m + 2, _group(c_out)
+    top, left, bottom, right = pads
+    out_rows, out_cols = rows + top + bottom - 2, cols + left + right - 2
+    ci, co = _blocks(c_in), _blocks(c_out)
+    padded = _round(co, group)
+    high, wide = _round(_ceil(out_rows, m), form.tile_rows), _round(_ceil(out_cols, m), form.tile_cols)
+
+    def extents(*sizes: Any) -> tuple[Any, ...]:
+        """In int64, as a symbolic n is: schedules do not see through a mixture."""
+        return tuple(tirx.IntImm("int64", size) if isinstance(size, int) else size for size in sizes)
+
+    def const(value: float) -> Any:
+        return tirx.const(value, "float32")
+
+    def nth(index: Any, values: list[Any]) -> Any:
+        """values[index]; the index is unrolled, so that only one is left."""
+        chosen = values[-1]
+        for k, value in reversed(list(enumerate(values[:-1]))):
+            chosen = tirx.Select(index == k, value, chosen)
+        return chosen
+
+    x_ = te.placeholder(extents(n, ci, rows, cols, LANES), "float32", "A")
+    u_ = te.placeholder(extents(*packed_shape(m, c_in, c_out)), "float32", "U")
+    bias = te.placeholder(extents(co, LANES), "float32", "bias")
+    shape = extents(n, co, out_rows, out_cols, LANES)
+    others = [te.placeholder(shape, "float32", f"R{i}") for i in range(sum(step.reads for step in steps))]
+
+    def inside(b: Any, c: Any, y: Any, x: Any, lane: Any) -> Any:
+        here = tirx.all(y >= top, y < rows + top, x >= left, x < cols + left)
+        return tirx.if_then_else(here, x_[b, c, y - top, x - left, lane], const(0.0))
+
+    pad = te.compute(extents(n, ci, high * m + 2, wide * m + 2, LANES), inside, "pad")
+
+    def down(b: Any, c: Any, p: Any, q: Any, x: Any, j: Any, lane: Any) -> Any:
+        return nth(x, input_transform(const, m, [pad[b, c, p * m + i, q * m + j, lane] for i in range(a)]))
+
+    half = te.compute(extents(n, ci, high, wide, a, a, LANES), down, "half")
+
+    def across(b: Any, x: Any, y: Any, c: Any, p: Any, q: Any, lane: Any) -> Any:
+        return nth(y, input_transform(const, m, [half[b, c, p, q, x, j, lane] for j in range(a)]))
+
+    v_ = te.compute(extents(n, a, a, ci, high, wide, LANES), across, "V")
+    k, i = (te.reduce_axis((0, extent), name) for extent, name in zip(extents(ci, LANES), "ki", strict=True))
+
+    def product(b: Any, x: Any, y: Any, o: Any, p: Any, q: Any, lane: Any) -> Any:
+        weight = u_[x, y, tirx.floordiv(o, group), k, i, tirx.floormod(o, group), lane]
+        return te.sum(v_[b, x, y, k, p, q, i] * weight, axis=[k, i])
+
+    sums = te.compute(extents(n, a, a, padded, high, wide, LANES), product, "sums")
+
+    def stored(*at: Any) -> Any:
+        return sums[at]
+
+    m_ = te.compute(extents(n, a, a, padded, high, wide, LANES), stored, "M")
+
+    def up(b: Any, o: Any, p: Any, q: Any, y: Any, j: Any, lane: Any) -> Any:
+        return nth(y, output_transform(const, m, [m_[b, x, j, o, p, q, lane] for x in range(a)]))
+
+    back = te.compute(extents(n, padded, high, wide, m, a, LANES), up, "back")
+
+    def output(b: Any, o: Any, h: Any, w: Any, lane: Any) -> Any:
+        p, q, y, z = tirx.floordiv(h, m), tirx.floordiv(w, m), tirx.floormod(h, m), tirx.floormod(w, m)
+        return nth(z, output_transform(const, m, [back[b, o, p, q, y, j, lane] for j in range(a)]))
+
+    tiles = te.compute(extents(n, padded, high * m, wide * m, LANES), output, "tiles")
+
+    def finished(b: Any, o: Any, h: Any, w: Any, lane: Any) -> Any:
+        at = (b, o, h, w, lane)
+        return apply(tirx, steps, tiles[at] + bias[o, lane], [other[at] for other in others])
+
+    return [x_, u_, bias, *others, te.compute(shape, finished, "D")]
+
+
+# ---- in which order
+
+
+def _fused(sch: Any, m: int, form: Arrangement, group: int) -> None:
+    """Parallel over runs of tiles; for each, V of all channels, then group by group of outputs the sums, M and the result."""
+    tiles = sch.get_sblock("tiles")
+    b, o, h, w, lane = sch.get_loops(tiles)
+    p, y = sch.split(h, [None, m])
+    q, z = sch.split(w, [None, m])
+    run, q = sch.split(q, [None, form.tile_cols])
+    groups, o = sch.split(o, [None, group])
+    sch.reorder(b, p, run, groups, o, q, y, z, lane)
+    run = sch.fuse(b, p, run)
+    sch.parallel(run)
+    _output(sch, q, (y, z, lane))
+    sch.compute_at(sch.get_sblock("M"), groups, preserve_unit_loops=True)
+    j, o, p, q, lane = sch.get_loops(sch.get_sblock("M"))[-5:]
+    _sums(sch, j, (o, p, q, lane))
+    _input(sch, run)
+
+
+def _three(sch: Any, m: int, form: Arrangement, group: int) -> None:
+    """For each strip: V parallel over channels and rows, sums over positions and groups of outputs, the result over channels and rows."""
+    tiles = sch.get_sblock("tiles")
+    b, o, h, w, lane = sch.get_loops(tiles)
+    b, image = sch.split(b, [None, form.images])
+    strip, p, y = sch.split(h, [None, form.strip, m])
+    q, z = sch.split(w, [None, m])
+    sch.reorder(b, strip, image, o, p, q, y, z, lane)
+    sch.parallel(sch.fuse(image, o, p))
+    _output(sch, q, (y, z, lane))
+    sch.compute_at(sch.get_sblock("M"), strip, preserve_unit_loops=True)
+    image, x, j, o, p, q, lane = sch.get_loops(sch.get_sblock("M"))[-7:]
+    groups, o = sch.split(o, [None, group])
+    rows, p = sch.split(p, [None, form.tile_rows])
+    cols, q = sch.split(q, [None, form.tile_cols])
+    sch.reorder(x, j, groups, image, rows, cols, o, p, q, lane)
+    sch.parallel(sch.fuse(x, j, groups))
+    _sums(sch, cols, (o, p, q, lane))
+    sch.parallel(sch.fuse(*_input(sch, strip)))
+
+
+def _output(sch: Any, at: Any, inner: tuple[Any, ...]) -> None:
+    """One tile's result at loop `at`: both steps of the transform in registers, and the guarded, finished store."""
+    result, back = sch.get_sblock("D"), sch.get_sblock("back")
+    _flatten(sch, inner)
+    sch.set_scope(sch.get_sblock("tiles"), 0, "local")
+    sch.reverse_compute_at(result, at, preserve_unit_loops=True)
+    _flatten(sch, sch.get_loops(result)[-3:])
+    sch.compute_at(back, at, preserve_unit_loops=True)
+    sch.set_scope(back, 0, "local")
+    _flatten(sch, sch.get_loops(back)[-3:])
+
+
+def _sums(sch: Any, at: Any, inner: tuple[Any, ...]) -> None:
+    """The product: sums of one register tile at loop `at` of M, all input channels at once."""
+    sums = sch.get_sblock("sums")
+    sch.compute_at(sums, at, preserve_unit_loops=True)
+    sch.set_scope(sums, 0, "local")
+    o, p, q, lane, k, i = sch.get_loops(sums)[-6:]
+    sch.reorder(k, i, p, q, o, lane)
+    _flatten(sch, (p, q, o, lane))
+    sch.decompose_reduction(sums, k)
+    _flatten(sch, inner)
+
+
+def _input(sch: Any, at: Any) -> tuple[Any, ...]:
+    """V at loop `at`, tile by tile, padding copied row by row of tiles. Its outer loops: images, channels, rows of tiles."""
+    v, half, pad = (sch.get_sblock(name) for name in ("V", "half", "pad"))
+    sch.compute_at(v, at, preserve_unit_loops=True)
+    image, x, j, c, p, q, lane = sch.get_loops(v)[-7:]
+    sch.reorder(image, c, p, q, x, j, lane)
+    _flatten(sch, (x, j, lane))
+    sch.compute_at(half, q, preserve_unit_loops=True)
+    sch.set_scope(half, 0, "local")
+    _flatten(sch, sch.get_loops(half)[-3:])
+    sch.compute_at(pad, p, preserve_unit_loops=True)
+    sch.vectorize(sch.get_loops(pad)[-1])
+    return (image, c, p)
+
+
+def _flatten(sch: Any, loops: Any) -> None:
+    """The last loop becomes a vector, the others are written out."""
+    *outer, lane = loops
+    sch.vectorize(lane)
+    for loop in outer:
+        sch.unroll(loop)
+
+
+def _group(c_out: int) -> int:
+    """Output blocks of one register tile."""
+    return min(2, _blocks(c_out))
+
+
+def _blocks(channels: int, lanes: int = LANES) -> int:
+    return _ceil(channels, lanes)
+
+
+def _ceil(size: int, part: int) -> int:
+    return -(-size // part)
+
+
+def _round(size: int, part: int) -> int:
+    return _ceil(size, part) * part

@@ -1,0 +1,82 @@
+"""How far float32 can take a Winograd convolution from the true one: a bound for each output, which a check may hold the kernel to.
+
+The transforms have entries up to 8 and cancel what they add, so that the error is relative to what was added and not to the result; it
+reaches an output from its whole tile, not from its window alone. The componentwise analysis of Barabasz et al. 2020 ("Error analysis and
+improving the accuracy of Winograd convolution for DNNs", sec. 3) with Higham's gamma (2002, sec. 3.1), kept stage by stage instead of
+multiplied through, which is several times tighter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ....ir.ops.window import Pads
+from ....ir.types import Array
+from .winograd import G, input_transform, output_transform
+
+__all__ = ["error_bound", "roundings"]
+
+UNIT = 2.0**-24
+# Longest chains of roundings in one application of (B^T, A^T); a two-dimensional transform applies each twice.
+DEPTH = {2: (1, 2), 4: (3, 3)}
+
+
+def roundings(m: int, c_in: int) -> int:
+    """Roundings between an input and an output: transforms of the input, the weight, the sum over channels, transforms back, the bias."""
+    of_input, of_output = DEPTH[m]
+    return 2 * of_input + 1 + c_in + 2 * of_output + 1
+
+
+def error_bound(m: int, pads: Pads, x: Array, w: Array, b: Array | None = None) -> Array:
+    """Bound on |computed - true| of every output, before the epilogue's steps, for F(m x m, 3x3) in float32; float64.
+
+    Shapes: x[N,C,H,W], w[O,C,3,3], b[O] -> [N,O,H',W']. Underflow is left out.
+    """
+    of_input, of_output = DEPTH[m]
+    c_in = x.shape[1]
+    rows, cols = x.shape[2] + pads[0] + pads[2] - 2, x.shape[3] + pads[1] + pads[3] - 2
+    to_v, to_y = _matrix(input_transform, m, m + 2), _matrix(output_transform, m, m + 2)
+    tiles = _tiles(m, pads, x.astype(np.float64), rows, cols)
+    weights = _both(G[m], w.astype(np.float64).transpose(2, 3, 0, 1))  # [a,a,O,C]
+    inputs, into = _both(to_v, tiles), _gamma(2 * of_input) * _both(abs(to_v), abs(tiles))  # [a,a,C,N*P*Q], and how far off it may be
+    sums = weights @ inputs
+    off = abs(weights) @ (into + _gamma(c_in + 1) * (abs(inputs) + into))
+    off = _both(abs(to_y), off + _gamma(2 * of_output) * (abs(sums) + off))  # [m,m,O,N*P*Q]
+    value = _both(to_y, sums)
+    if b is not None:
+        value = value + b.astype(np.float64)[:, None]
+    return _image(off + UNIT * (abs(value) + off), x.shape[0], rows, cols)
+
+
+def _gamma(n: int) -> float:
+    return n * UNIT / (1 - n * UNIT)
+
+
+def _matrix(transform: Callable[[Callable[[float], float], int, list[Array]], list[Array]], m: int, size: int) -> Array:
+    """The matrix that the kernel's own formulas apply."""
+    return np.array(transform(float, m, list(np.eye(size))))
+
+
+def _both(matrix: Array, x: Array) -> Array:
+    """matrix x matrix^T on the first two axes."""
+    return np.einsum("xi,ij...,yj->xy...", matrix, x, matrix, optimize=True)
+
+
+def _tiles(m: int, pads: Pads, x: Array, rows: int, cols: int) -> Array:
+    """[a,a,C,N*P*Q]: every tile's inputs."""
+    n, c, *size = x.shape
+    high, wide = -(-rows // m), -(-cols // m)
+    padded = np.zeros((n, c, high * m + 2, wide * m + 2))
+    padded[:, :, pads[0] : pads[0] + size[0], pads[1] : pads[1] + size[1]] = x
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (m + 2, m + 2), (2, 3))[:, :, ::m, ::m]
+    return windows.transpose(4, 5, 1, 0, 2, 3).reshape(m + 2, m + 2, c, -1)
+
+
+def _image(tiles: Array, n: int, rows: int, cols: int) -> Array:
+    """[m,m,O,N*P*Q] as [N,O,rows,cols]."""
+    m, _, c_out, _ = tiles.shape
+    high, wide = -(-rows // m), -(-cols // m)
+    grid = tiles.reshape(m, m, c_out, n, high, wide).transpose(3, 2, 4, 0, 5, 1)
+    return grid.reshape(n, c_out, high * m, wide * m)[:, :, :rows, :cols]

@@ -1,0 +1,148 @@
+"""Winograd kernels against the reference in float64, and against their own rounding bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convc.backends.tvm.fast.epilogue import Step
+from convc.backends.tvm.fast.winograd import Arrangement, G, arrangement, input_transform, output_transform, pack, packed_shape, winograd
+from convc.backends.tvm.fast.winograd_error import error_bound, roundings
+from convc.backends.tvm.host import host_cpu, tvm
+from convc.ir.ops.activation import RELU, Relu
+from convc.ir.ops.conv import CONV2D, Conv2d
+from convc.ir.ops.elementwise import ADD, SUB, Add, Sub
+from convc.ir.types import Array
+
+PADS = (1, 1, 1, 1)
+
+
+def block(x: Array, fill: float = 0.0) -> Array:
+    """[N,C,H,W] as [N,CB,H,W,16], `fill` in the lanes beyond C."""
+    n, c, *size = x.shape
+    grown = np.full((n, -(-c // 16) * 16, *size), fill, np.float32)
+    grown[:, :c] = x
+    return np.ascontiguousarray(grown.reshape(n, -1, 16, *size).transpose(0, 1, 3, 4, 2))
+
+
+def plain(x: Array, channels: int) -> Array:
+    n, blocks, rows, cols, lanes = x.shape
+    return x.transpose(0, 1, 4, 2, 3).reshape(n, blocks * lanes, rows, cols)[:, :channels]
+
+
+def build(kernel: Any) -> Callable[..., None]:
+    host = tvm()
+    module = host.IRModule({"main": kernel.with_attr("global_symbol", "main")})
+    main = host.compile(module, target=host.target.Target({"kind": "llvm", "mcpu": host_cpu()}))["main"]
+
+    def run(*arrays: Array) -> None:
+        tensors = [host.runtime.tensor(array) for array in arrays]
+        main(*tensors)
+        arrays[-1][...] = tensors[-1].numpy()
+
+    return run
+
+
+def draw(seed: int, n: int, c_in: int, c_out: int, rows: int, cols: int) -> tuple[Array, Array, Array]:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, c_in, rows, cols)).astype(np.float32)
+    w = (rng.standard_normal((c_out, c_in, 3, 3)) / np.sqrt(9 * c_in)).astype(np.float32)
+    return x, w, rng.standard_normal(c_out).astype(np.float32)
+
+
+def convolve(run: Callable[..., None], m: int, pads: tuple[int, int, int, int], x: Array, w: Array, b: Array, *others: Array) -> Array:
+    """What the kernel computes; lanes of padding hold garbage before, and something finite after."""
+    c_out = w.shape[0]
+    rows, cols = x.shape[2] + pads[0] + pads[2] - 2, x.shape[3] + pads[1] + pads[3] - 2
+    bias = block(b[None, :, None, None])[0, :, 0, 0]
+    result = np.full((x.shape[0], -(-c_out // 16), rows, cols, 16), np.nan, np.float32)
+    run(block(x, 7.5), pack(m, w), bias, *(block(other, -3.0) for other in others), result)
+    assert np.isfinite(result).all()
+    return plain(result, c_out)
+
+
+def reference(pads: tuple[int, int, int, int], x: Array, w: Array, b: Array) -> Array:
+    return CONV2D.meaning(Conv2d(pads=pads), *(array.astype(np.float64) for array in (x, w, b)))
+
+
+@pytest.mark.parametrize("m", [2, 4])
+@pytest.mark.parametrize(
+    ("n", "c_in", "c_out", "rows", "cols", "pads", "form"),
+    [
+        (1, 64, 64, 56, 56, PADS, None),  # fused
+        (1, 32, 48, 14, 14, PADS, None),
+        (3, 20, 40, 13, 19, (1, 0, 1, 2), None),
+        (1, 5, 3, 5, 6, (0, 0, 0, 0), None),  # one block of outputs
+        (2, 16, 17, 3, 3, (0, 0, 0, 0), None),  # one output
+        (1, 16, 16, 1, 1, (3, 2, 4, 1), None),  # more padding than input
+        (3, 20, 40, 50, 51, (1, 0, 1, 2), Arrangement(True, 1, 7)),  # columns padded, an odd number of output blocks
+        (2, 16, 32, 30, 31, (0, 1, 2, 3), Arrangement(False, 2, 4, strip=2)),
+        (4, 16, 32, 14, 15, PADS, Arrangement(False, 2, 4, strip=4, images=2)),
+    ],
+)
+def test_agrees_with_the_reference_within_its_own_bound(m, n, c_in, c_out, rows, cols, pads, form):
+    x, w, b = draw(m, n, c_in, c_out, rows, cols)
+    run = build(winograd(m, n, c_in, c_out, rows, cols, pads, (), form))
+    got, expected = convolve(run, m, pads, x, w, b), reference(pads, x, w, b)
+    error = abs(got - expected)
+    assert error.max() < {2: 2e-6, 4: 2e-5}[m] * abs(expected).max()
+    worst = (error / error_bound(m, pads, x, w, b)).max()
+    assert worst <= 1
+    assert worst > 1e-3  # no bound that anything keeps
+
+
+@pytest.mark.parametrize("form", [None, Arrangement(True, 1, 3)])
+def test_a_symbolic_batch(form):
+    x, w, b = draw(0, 3, 20, 24, 17, 9)
+    run = build(winograd(4, tvm().tirx.Var("n", "int64"), 20, 24, 17, 9, PADS, (), form))
+    for images in (x, x[:1]):
+        assert (abs(convolve(run, 4, PADS, images, w, b) - reference(PADS, images, w, b)) <= error_bound(4, PADS, images, w, b)).all()
+
+
+@pytest.mark.parametrize("form", [None, Arrangement(True, 1, 2)])
+def test_steps_follow_before_the_store(form):
+    x, w, b = draw(1, 2, 16, 24, 10, 11)
+    one, two = (np.random.default_rng(seed).standard_normal((2, 24, 10, 11)).astype(np.float32) for seed in (5, 6))
+    steps = (Step(ADD, Add(), 1), Step(RELU, Relu()), Step(SUB, Sub(), 1, first=True))
+    run = build(winograd(2, 2, 16, 24, 10, 11, PADS, steps, form))
+    expected = two - np.maximum(reference(PADS, x, w, b) + one, 0)
+    assert np.allclose(convolve(run, 2, PADS, x, w, b, one, two), expected, rtol=0, atol=3e-6)
+
+
+@pytest.mark.parametrize("m", [2, 4])
+def test_the_transforms_compute_a_convolution(m):
+    """Y = A^T ((G g) * (B^T d)) is the correlation of d with g, exactly but for float64 (Winograd 1980)."""
+    rng = np.random.default_rng(0)
+    d, g = rng.standard_normal(m + 2), rng.standard_normal(3)
+    products = (G[m] @ g) * np.array(input_transform(float, m, list(d)))
+    assert np.allclose(output_transform(float, m, list(products)), np.correlate(d, g), atol=1e-14)
+
+
+def test_packed_weights_are_rounded_once_and_padded_by_zeros():
+    w = np.random.default_rng(0).standard_normal((20, 5, 3, 3))
+    packed = pack(4, w)
+    assert packed.shape == packed_shape(4, 5, 20) == (6, 6, 1, 1, 16, 2, 16)
+    assert packed.dtype == np.float32
+    assert packed.flags.c_contiguous
+    assert packed[2, 3, 0, 0, 4, 1, 3] == np.float32(G[4][2] @ w[19, 4] @ G[4][3])
+    assert not packed[..., 5:, :, :].any()
+    assert not packed[..., 1, 4:].any()
+
+
+def test_one_tile_of_ones_has_the_bound_of_its_roundings():
+    """All of x, w of one sign and one channel: the bound may not be less than what a single rounding does, nor more than all of them."""
+    x, w = np.ones((1, 1, 6, 6)), np.ones((1, 1, 3, 3))
+    bound = error_bound(2, (0, 0, 0, 0), x, w)
+    assert (bound >= 2.0**-24 * 9).all()
+    assert (bound <= roundings(2, 1) * 2.0**-24 * 9 * 36).all()
+
+
+def test_the_rule_fuses_large_maps_of_few_channels():
+    assert arrangement(4, 1, 64, 64, 56, 56).fused
+    assert not arrangement(4, 1, 64, 64, 14, 14).fused
+    assert not arrangement(4, 1, 512, 512, 28, 28).fused
+    assert arrangement(2, 8, 512, 512, 7, 7).images > 1  # weights are read once for several images
+    assert arrangement(2, None, 512, 512, 7, 7).images == 1
