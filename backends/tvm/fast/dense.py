@@ -1,0 +1,137 @@
+"""Dense layers and softmax on plain [n,O] tensors. For one image a dense layer is as fast as its weights can be read, once."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+from ....ir.types import Array
+from .epilogue import Step, apply
+from .kernel import LANES, Batch, Operand, Register, Writer, block_channels, blocks, greatest, kernel
+
+__all__ = ["dense", "pack_dense", "softmax"]
+
+SOFTMAX_WORK = 4  # as if so many elements were moved for each
+IMAGES = 8  # that share what is read of the weights
+SUMS = 8  # at once for one image, so that none waits for itself
+
+
+def pack_dense(w: Array) -> Array:
+    """[O,I] as [OB,I,LANES]."""
+    return block_channels(w)
+
+
+@functools.cache
+def dense(batch: Batch, c_in: int, c_out: int, steps: tuple[Step, ...] = ()) -> Any:
+    """(A[n,I], W[OB,I,LANES], bias[OB,LANES], R[n,O]..., D[n,O])."""
+    others = [Operand(f"R{i}", (batch, c_out)) for i in range(sum(step.reads for step in steps))]
+    count = blocks(c_out)
+    full, left = divmod(c_out, LANES)
+
+    def body(writer: Writer, a: Any, w: Any, bias: Any, *rest: Any) -> None:
+        *read, d = rest
+        images = writer.batch if batch is None else writer.long(batch)
+
+        def images_from(first: Any, o: Any, number: int) -> None:
+            sums = writer.registers(number * SUMS if number == 1 else number)
+            _products(writer, a, w, sums, first, o, number, c_in)
+            for j in range(number):
+                parts = [writer.load(sums, at) for at in (range(SUMS) if number == 1 else (j,))]
+                value = writer.pairwise(parts, lambda a, b: a + b)
+                finish(first + j, o, value + writer.load(bias, o))
+
+        def finish(i: Any, o: Any, value: Any) -> None:
+            def whole() -> None:
+                lanes = writer.lanes(o * LANES)
+                values = [writer.keep(other[i, lanes]) for other in read]
+                writer.to.buffer_store(d, apply(writer.vectors, steps, value, values), [i, lanes])
+
+            def part() -> None:
+                settled = Register(writer)
+                settled.set(value)
+                for lane in range(left):
+                    values = [other[i, full * LANES + lane] for other in read]
+                    writer.to.buffer_store(d, apply(writer.tirx, steps, settled.lane(lane), values), [i, full * LANES + lane])
+
+            if not left:
+                whole()
+            elif not full:
+                part()
+            else:
+                writer.branch(o < full, whole, part)
+
+        loop = writer.each(1, count, work=count * c_in * LANES * (batch or 1))
+        with loop as (_, o):
+            together = IMAGES if batch is None else min(IMAGES, batch)
+            groups = writer.tirx.floordiv(images, writer.long(together)) if together > 1 else writer.long(0)
+            if together > 1:
+                with writer.loop(groups) as group:
+                    images_from(group * together, o, together)
+            if together == 1 or batch is None or batch % together:
+                with writer.loop(images, groups * together) as i:
+                    images_from(i, o, 1)
+
+    weights = [Operand("W", (count, c_in, LANES)), Operand("bias", (count, LANES))]
+    return kernel([Operand("A", (batch, c_in)), *weights, *others, Operand("D", (batch, c_out))], body)
+
+
+def _products(writer: Writer, a: Any, w: Any, sums: Any, first: Any, o: Any, number: int, c_in: int) -> None:
+    """Sums of products over all inputs: one for each image, or SUMS for a single one."""
+    width = SUMS if number == 1 else 1
+    for j in range(number * width):
+        writer.store(sums, writer.spread(0.0), j)
+
+    def add(k: Any, part: int) -> None:
+        weights = writer.load(w, o, k)
+        for j in range(number):
+            at = part if number == 1 else j
+            writer.store(sums, sums[(at, writer.lanes())] + writer.spread(a[first + j, k]) * weights, at)
+
+    with writer.loop(c_in // width) as k:
+        for part in range(width):
+            add(k * width + part, part)
+    for part in range(c_in % width):
+        add(writer.long(c_in // width * width + part), part)
+
+
+@functools.cache
+def softmax(batch: Batch, classes: int) -> Any:
+    """(A[n,classes], D): along the last axis."""
+    full, left = divmod(classes, LANES)
+
+    def body(writer: Writer, a: Any, d: Any) -> None:
+        greater = greatest(writer)
+        with writer.each(batch, work=SOFTMAX_WORK * classes) as (i,):
+            best, total, last = (Register(writer) for _ in range(3))
+            last.set(writer.spread(-math.inf))  # lanes that the row does not fill are the power of nothing, 0
+            for lane in range(left):
+                last.set_lane(lane, a[i, full * LANES + lane])
+            best.set(last.get())
+            with writer.loop(full) as k:
+                best.set(greater(best.get(), writer.keep(a[i, writer.lanes(k * LANES)])))
+            best.set(_across(writer, best.get(), greater))
+            last.set(writer.vectors.exp(last.get() - best.get()))
+            total.set(last.get())
+            with writer.loop(full) as k:
+                grown = writer.vectors.exp(writer.keep(a[i, writer.lanes(k * LANES)]) - best.get())
+                writer.to.buffer_store(d, grown, [i, writer.lanes(k * LANES)])
+                total.set(total.get() + grown)
+            total.set(_across(writer, total.get(), lambda x, y: x + y))
+            with writer.loop(full) as k:
+                writer.to.buffer_store(d, writer.keep(d[i, writer.lanes(k * LANES)]) / total.get(), [i, writer.lanes(k * LANES)])
+            last.set(last.get() / total.get())
+            for lane in range(left):
+                writer.to.buffer_store(d, last.lane(lane), [i, full * LANES + lane])
+
+    return kernel([Operand("A", (batch, classes)), Operand("D", (batch, classes))], body)
+
+
+def _across(writer: Writer, value: Any, combine: Callable[[Any, Any], Any]) -> Any:
+    """All lanes combined, in every lane."""
+    for distance in (8, 4, 2, 1):
+        value = writer.settle(value)
+        turned = writer.blend([value], [(lane + distance) % LANES for lane in range(LANES)])
+        value = combine(value, turned)
+    return writer.settle(value)

@@ -1,0 +1,46 @@
+"""Depthwise convolution on blocked tensors: every channel has a filter of its own."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from ....ir.types import Array
+from .epilogue import Step, apply
+from .kernel import LANES, Batch, Operand, Writer, block_channels, blocked, blocks, kernel
+from .windows import Column, Window, slide
+
+__all__ = ["depthwise", "pack_filters"]
+
+
+def pack_filters(w: Array) -> Array:
+    """[C,1,KH,KW] as [CB,KH,KW,LANES]."""
+    return block_channels(w[:, 0])
+
+
+@functools.cache
+def depthwise(batch: Batch, channels: int, window: Window, steps: tuple[Step, ...] = ()) -> Any:
+    """(A, W[CB,KH,KW,LANES], bias[CB,LANES], R..., D)."""
+    others = [blocked(f"R{i}", batch, channels, *window.out) for i in range(sum(step.reads for step in steps))]
+    weights = [Operand("W", (blocks(channels), *window.kernel, LANES)), Operand("bias", (blocks(channels), LANES))]
+
+    def body(writer: Writer, a: Any, w: Any, bias: Any, *rest: Any) -> None:
+        *read, d = rest
+
+        def finish(value: Any, at: tuple[Any, ...], column: Column) -> None:
+            writer.store(d, apply(writer.vectors, steps, value, [writer.load(other, *at) for other in read]), *at)
+
+        slide(
+            writer,
+            batch,
+            channels,
+            window,
+            a,
+            lambda c: writer.load(bias, c),
+            lambda c, k_row, k_col: writer.load(w, c, k_row, k_col),
+            lambda total, x, factor: total + x * factor,
+            finish,
+        )
+
+    given = blocked("A", batch, channels, window.rows, window.cols)
+    return kernel([given, *weights, *others, blocked("D", batch, channels, *window.out)], body)

@@ -1,0 +1,167 @@
+"""Kernels that only move: into blocks and out of them, concatenation and slices of channels.
+
+Between the layouts, 16 pixels of 16 channels are turned around in registers: four rounds of shuffles, each of which swaps halves of
+ever larger parts (Eklundh 1972). Rows of an image follow each other, so a tile of 16 pixels may reach over their ends.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from .kernel import LANES, Batch, Operand, Writer, blocked, blocks, kernel
+
+__all__ = ["concat", "pack", "slice_blocks", "unpack"]
+
+
+@functools.cache
+def pack(batch: Batch, channels: int, rows: int, cols: int) -> Any:
+    """(A[n,C,H,W], D blocked). Lanes beyond the last channel become 0."""
+    pixels = rows * cols
+    count = blocks(channels)
+
+    def body(writer: Writer, a: Any, d: Any) -> None:
+        images, lines = writer.alias(a, (channels, pixels)), writer.alias(d, (count, pixels, LANES))
+        with writer.each(batch, count, *_tiles(pixels), work=2 * count * pixels * LANES) as (i, c, tile):
+            first, step = _tile_start(writer, tile, pixels)
+
+            def turn(used: int) -> None:
+                given = [writer.keep(images[i, c * LANES + k, writer.lanes(first)]) for k in range(used)]
+                for pixel, vector in enumerate(_transposed(writer, [*given, *[writer.spread(0.0)] * (LANES - used)])):
+                    writer.store(lines, vector, i, c, first + pixel)
+
+            def pick(used: int) -> None:
+                with writer.loop(step) as pixel:
+                    for k in range(LANES):
+                        value = images[i, c * LANES + k, first + pixel] if k < used else writer.tirx.const(0.0, "float32")
+                        writer.to.buffer_store(lines, value, [i, c, first + pixel, k])
+
+            _by_fill(writer, channels, c, turn if pixels >= LANES else pick)
+
+    return kernel([Operand("A", (batch, channels, rows, cols)), blocked("D", batch, channels, rows, cols)], body)
+
+
+@functools.cache
+def unpack(batch: Batch, channels: int, rows: int, cols: int) -> Any:
+    """(A blocked, D[n,C,H,W])."""
+    pixels = rows * cols
+    count = blocks(channels)
+
+    def body(writer: Writer, a: Any, d: Any) -> None:
+        lines, images = writer.alias(a, (count, pixels, LANES)), writer.alias(d, (channels, pixels))
+        with writer.each(batch, count, *_tiles(pixels), work=2 * count * pixels * LANES) as (i, c, tile):
+            first, step = _tile_start(writer, tile, pixels)
+
+            def turn(used: int) -> None:
+                given = [writer.load(lines, i, c, first + pixel) for pixel in range(LANES)]
+                for k, vector in enumerate(_transposed(writer, given)[:used]):
+                    writer.to.buffer_store(images, vector, [i, c * LANES + k, writer.lanes(first)])
+
+            def pick(used: int) -> None:
+                for k in range(used):
+                    with writer.loop(step) as pixel:
+                        writer.to.buffer_store(images, lines[i, c, first + pixel, k], [i, c * LANES + k, first + pixel])
+
+            _by_fill(writer, channels, c, turn if pixels >= LANES else pick)
+
+    return kernel([blocked("A", batch, channels, rows, cols), Operand("D", (batch, channels, rows, cols))], body)
+
+
+def _tiles(pixels: int) -> tuple[int]:
+    return (max(1, -(-pixels // LANES)),)
+
+
+def _tile_start(writer: Writer, tile: Any, pixels: int) -> tuple[Any, int]:
+    """First pixel and length of a tile. The last one lies at the end, over pixels that the one before it has moved too."""
+    if pixels < LANES:
+        return writer.long(0), pixels
+    return (writer.tirx.min(tile * LANES, writer.long(pixels - LANES)) if pixels % LANES else tile * LANES), LANES
+
+
+def _by_fill(writer: Writer, channels: int, block: Any, move: Any) -> None:
+    """`move(used)` for blocks of LANES used lanes, and for the last one, that may have fewer."""
+    full, left = divmod(channels, LANES)
+    if not left:
+        move(LANES)
+    elif not full:
+        move(left)
+    else:
+        writer.branch(block < full, lambda: move(LANES), lambda: move(left))
+
+
+def _transposed(writer: Writer, vectors: Sequence[Any]) -> list[Any]:
+    """Lane j of vector i as lane i of vector j."""
+    turned = list(vectors)
+    for half in (1, 2, 4, 8):
+        upper = [lane if not lane & half else lane - half + LANES for lane in range(LANES)]
+        lower = [lane + half if not lane & half else lane + LANES for lane in range(LANES)]
+        for i in range(LANES):
+            if not i & half:
+                pair = turned[i], turned[i + half]
+                turned[i], turned[i + half] = writer.blend(pair, upper), writer.blend(pair, lower)
+    return turned
+
+
+@functools.cache
+def slice_blocks(batch: Batch, channels: int, rows: int, cols: int, start: int, stop: int) -> Any:
+    """(A, D): channels from `start`, a whole number of blocks, up to `stop`."""
+    assert start % LANES == 0, f"a slice from channel {start} does not start a block"
+    count = blocks(stop - start)
+
+    def body(writer: Writer, a: Any, d: Any) -> None:
+        with writer.each(batch, count, rows, work=2 * count * rows * cols * LANES) as (i, c, y), writer.loop(cols) as x:
+            writer.store(d, writer.load(a, i, c + start // LANES, y, x), i, c, y, x)
+
+    return kernel([blocked("A", batch, channels, rows, cols), blocked("D", batch, stop - start, rows, cols)], body)
+
+
+@functools.cache
+def concat(batch: Batch, channels: tuple[int, ...], rows: int, cols: int) -> Any:
+    """(A0, A1, ..., D): the operands' channels one after the other; `channels` says how many each has."""
+    operands = [blocked(f"A{i}", batch, c, rows, cols) for i, c in enumerate(channels)]
+    is_whole = all(c % LANES == 0 for c in channels[:-1])
+    copy = _copied_blocks if is_whole else _joined_lanes
+
+    def body(writer: Writer, *buffers: Any) -> None:
+        copy(writer, batch, channels, rows, cols, buffers[:-1], buffers[-1])
+
+    return kernel([*operands, blocked("D", batch, sum(channels), rows, cols)], body)
+
+
+def _copied_blocks(writer: Writer, batch: Batch, channels: tuple[int, ...], rows: int, cols: int, given: Sequence[Any], d: Any) -> None:
+    """Every block of the result is one of an operand."""
+    starts = list(itertools.accumulate((blocks(c) for c in channels), initial=0))
+    work = 2 * starts[-1] * rows * cols * LANES
+    with writer.each(batch, starts[-1], rows, work=work) as (i, c, y):
+
+        def copy_from(k: int) -> None:
+            if k + 1 < len(given):
+                writer.branch(c < starts[k + 1], lambda: row(k), lambda: copy_from(k + 1))
+            else:
+                row(k)
+
+        def row(k: int) -> None:
+            with writer.loop(cols) as x:
+                writer.store(d, writer.load(given[k], i, c - starts[k], y, x), i, c, y, x)
+
+        copy_from(0)
+
+
+def _joined_lanes(writer: Writer, batch: Batch, channels: tuple[int, ...], rows: int, cols: int, given: Sequence[Any], d: Any) -> None:
+    """Blocks of the result take lanes of several blocks; which, is known here."""
+    sources = [(k, c // LANES, c % LANES) for k, count in enumerate(channels) for c in range(count)]
+    work = 2 * math.prod((blocks(len(sources)), rows, cols, LANES))
+    with writer.each(batch, rows, work=work) as (i, y):
+        for first in range(0, len(sources), LANES):
+            lanes = sources[first : first + LANES]
+            lanes += lanes[-1:] * (LANES - len(lanes))  # any finite number will do
+            with writer.loop(cols) as x:
+                vector: Any = None
+                for k, block in dict.fromkeys((k, block) for k, block, _ in lanes):
+                    other = writer.load(given[k], i, block, y, x)
+                    places = [LANES + lane if (k, block) == (of, at) else j for j, (of, at, lane) in enumerate(lanes)]
+                    vector = writer.blend([other if vector is None else vector, other], places)
+                writer.store(d, vector, i, first // LANES, y, x)

@@ -1,0 +1,53 @@
+"""Elementwise ops on blocked tensors that no kernel before them could take along. All run at the speed of memory."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+from .epilogue import Step, apply
+from .kernel import LANES, Batch, Operand, Writer, blocked, blocks, kernel
+
+__all__ = ["by_channel", "by_image", "pointwise"]
+
+
+@functools.cache
+def pointwise(batch: Batch, channels: int, rows: int, cols: int, steps: tuple[Step, ...]) -> Any:
+    """(A, R..., D): D is A after the steps. All are blocked."""
+    others = [blocked(f"R{i}", batch, channels, rows, cols) for i in range(sum(step.reads for step in steps))]
+    return _rowwise(batch, channels, rows, cols, (), steps, others)
+
+
+@functools.cache
+def by_channel(batch: Batch, channels: int, rows: int, cols: int, first: Step, steps: tuple[Step, ...] = ()) -> Any:
+    """(A, B[CB,LANES], R..., D): `first` reads one constant a channel, such as a bias or a scale; then the steps."""
+    constant = Operand("B", (blocks(channels), LANES))
+    others = [blocked(f"R{i}", batch, channels, rows, cols) for i in range(sum(step.reads for step in steps))]
+    return _rowwise(batch, channels, rows, cols, (first,), steps, [constant, *others])
+
+
+@functools.cache
+def by_image(batch: Batch, channels: int, rows: int, cols: int, first: Step, steps: tuple[Step, ...] = ()) -> Any:
+    """(A, G[n,CB,1,1,LANES], R..., D): `first` reads one value an image and channel, as the gate of squeeze-and-excite; then the steps."""
+    gate = blocked("G", batch, channels, 1, 1)
+    others = [blocked(f"R{i}", batch, channels, rows, cols) for i in range(sum(step.reads for step in steps))]
+    return _rowwise(batch, channels, rows, cols, (first,), steps, [gate, *others])
+
+
+def _rowwise(
+    batch: Batch, channels: int, rows: int, cols: int, first: tuple[Step, ...], steps: tuple[Step, ...], others: list[Operand]
+) -> Any:
+    count = blocks(channels)
+    work = math.prod((count, rows, cols, LANES, 2 + len(others)))
+
+    def body(writer: Writer, a: Any, *rest: Any) -> None:
+        *read, d = rest
+        with writer.each(batch, count, rows, work=work) as (i, c, y):
+            at = {"B": (c,), "G": (i, c, 0, 0)}
+            fixed = [writer.load(read[0], *at[others[0].name])] if first else []  # one vector for the whole row
+            with writer.loop(cols) as x:
+                values = [*fixed, *(writer.load(other, i, c, y, x) for other in read[len(fixed) :])]
+                writer.store(d, apply(writer.vectors, (*first, *steps), writer.load(a, i, c, y, x), values), i, c, y, x)
+
+    return kernel([blocked("A", batch, channels, rows, cols), *others, blocked("D", batch, channels, rows, cols)], body)
