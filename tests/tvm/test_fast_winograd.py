@@ -80,6 +80,7 @@ def reference(pads: tuple[int, int, int, int], x: Array, w: Array, b: Array) -> 
         (1, 16, 16, 1, 1, (3, 2, 4, 1), None),  # more padding than input
         (3, 20, 40, 50, 51, (1, 0, 1, 2), Arrangement(True, 1, 7)),  # columns padded, an odd number of output blocks
         (2, 16, 32, 30, 31, (0, 1, 2, 3), Arrangement(False, 2, 4, strip=2)),
+        (1, 16, 32, 30, 9, PADS, Arrangement(False, 1, 3, strip=3)),  # rows of padding in the last strip
         (4, 16, 32, 14, 15, PADS, Arrangement(False, 2, 4, strip=4, images=2)),
     ],
 )
@@ -144,5 +145,7 @@ def test_the_rule_fuses_large_maps_of_few_channels():
     assert arrangement(4, 1, 64, 64, 56, 56).fused
     assert not arrangement(4, 1, 64, 64, 14, 14).fused
     assert not arrangement(4, 1, 512, 512, 28, 28).fused
+    assert 28 % arrangement(4, 1, 128, 128, 112, 112).strip == 0  # V and M of the whole map would be 29 MB
+    assert arrangement(4, 1, 128, 128, 116, 116).strip > 4  # though 29 rows of tiles have no divisor
     assert arrangement(2, 8, 512, 512, 7, 7).images > 1  # weights are read once for several images
     assert arrangement(2, None, 512, 512, 7, 7).images == 1
