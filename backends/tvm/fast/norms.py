@@ -1,0 +1,56 @@
+"""Local response normalization of blocked tensors."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from ....ir.ops.norm import LocalResponseNorm
+from .kernel import LANES, Batch, Writer, blocked, blocks, kernel
+
+__all__ = ["local_response_norm"]
+
+
+@functools.cache
+def local_response_norm(op: LocalResponseNorm, batch: Batch, channels: int, rows: int, cols: int) -> Any:
+    """(A, D). A channel's neighbours lie in its own block and in those beside it: shuffles move their squares to its lane."""
+    count = blocks(channels)
+    shifts = range(-((op.size - 1) // 2), op.size // 2 + 1)
+
+    def body(writer: Writer, a: Any, d: Any) -> None:
+        with writer.each(batch, count, rows, work=5 * count * rows * cols * LANES) as (i, c, y), writer.loop(cols) as x:
+            first, last = shifts[0] // LANES, (shifts[-1] + LANES - 1) // LANES
+            squares = {near: _squares(writer, a, (i, c, y, x), near, channels) for near in range(first, last + 1)}
+            total: Any = writer.spread(0.0)
+            for shift in shifts:
+                near, lane = divmod(shift, LANES)
+                total = total + (writer.blend([squares[near], squares[near + 1]], range(lane, lane + LANES)) if lane else squares[near])
+            base = writer.settle(total * writer.spread(op.alpha / op.size) + writer.spread(op.bias))
+            writer.store(d, writer.load(a, i, c, y, x) / _power(writer, base, op.beta), i, c, y, x)
+
+    return kernel([blocked("A", batch, channels, rows, cols), blocked("D", batch, channels, rows, cols)], body)
+
+
+def _squares(writer: Writer, a: Any, at: tuple[Any, ...], near: int, channels: int) -> Any:
+    """Squares of the block `near` blocks on, 0 for channels that there are not."""
+    tirx = writer.tirx
+    (i, c, y, x), count = at, blocks(channels)
+    place = writer.keep(tirx.max(tirx.min(c + near, writer.long(count - 1)), writer.long(0)))
+    value = writer.load(a, i, place, y, x)
+    square = writer.settle(value * value)
+    if channels % LANES:
+        kept = [lane if lane < channels % LANES else LANES for lane in range(LANES)]
+        square = writer.settle(tirx.Select(place == count - 1, writer.blend([square, writer.spread(0.0)], kept), square))
+    return writer.settle(tirx.Select(place == c + near, square, writer.spread(0.0))) if near else square
+
+
+def _power(writer: Writer, base: Any, beta: float) -> Any:
+    """Roots where they do: the C library's power is called for each lane."""
+    if beta == 1.0:
+        return base
+    root = writer.settle(writer.tirx.sqrt(base))
+    if beta == 0.5:
+        return root
+    if beta == 0.75:
+        return root * writer.tirx.sqrt(root)
+    return writer.tirx.pow(base, writer.spread(beta))
