@@ -20,7 +20,7 @@ __all__ = ["error_bound", "roundings"]
 
 UNIT = 2.0**-24
 # Longest chains of roundings in one application of (B^T, A^T); a two-dimensional transform applies each twice.
-DEPTH = {2: (1, 2), 4: (3, 3)}
+DEPTH = {2: (1, 2), 4: (4, 4)}
 
 
 def roundings(m: int, c_in: int) -> int:
