@@ -14,8 +14,8 @@ from .kernel import LANES, Batch, Operand, Register, Writer, block_channels, blo
 __all__ = ["dense", "pack_dense", "softmax"]
 
 SOFTMAX_WORK = 4  # as if so many elements were moved for each
-IMAGES = 8  # that share what is read of the weights
-SUMS = 8  # at once for one image, so that none waits for itself
+IMAGES = 8  # at once, each with a vector of sums
+SUMS = 8  # that are needed for none to wait for itself
 
 
 def pack_dense(w: Array) -> Array:
@@ -35,11 +35,7 @@ def dense(batch: Batch, c_in: int, c_out: int, steps: tuple[Step, ...] = ()) -> 
         images = writer.batch if batch is None else writer.long(batch)
 
         def images_from(first: Any, o: Any, number: int) -> None:
-            sums = writer.registers(number * SUMS if number == 1 else number)
-            _products(writer, a, w, sums, first, o, number, c_in)
-            for j in range(number):
-                parts = [writer.load(sums, at) for at in (range(SUMS) if number == 1 else (j,))]
-                value = writer.pairwise(parts, lambda a, b: a + b)
+            for j, value in enumerate(_products(writer, a, w, first, o, number, c_in)):
                 finish(first + j, o, value + writer.load(bias, o))
 
         def finish(i: Any, o: Any, value: Any) -> None:
@@ -62,31 +58,36 @@ def dense(batch: Batch, c_in: int, c_out: int, steps: tuple[Step, ...] = ()) -> 
             else:
                 writer.branch(o < full, whole, part)
 
-        loop = writer.each(1, count, work=count * c_in * LANES * (batch or 1))
-        with loop as (_, o):
-            together = IMAGES if batch is None else min(IMAGES, batch)
-            groups = writer.tirx.floordiv(images, writer.long(together)) if together > 1 else writer.long(0)
-            if together > 1:
-                with writer.loop(groups) as group:
-                    images_from(group * together, o, together)
-            if together == 1 or batch is None or batch % together:
-                with writer.loop(images, groups * together) as i:
-                    images_from(i, o, 1)
+        with writer.each(1, count, work=count * c_in * LANES * (batch or 1)) as (_, o):
+            done: Any = writer.long(0)
+            for number in _group_sizes(batch):
+                stop = writer.keep(images - (images - done) % number)
+                with writer.loop((stop - done) // number) as group:
+                    images_from(done + group * number, o, number)
+                done = stop
 
     weights = [Operand("W", (count, c_in, LANES)), Operand("bias", (count, LANES))]
     return kernel([Operand("A", (batch, c_in)), *weights, *others, Operand("D", (batch, c_out))], body)
 
 
-def _products(writer: Writer, a: Any, w: Any, sums: Any, first: Any, o: Any, number: int, c_in: int) -> None:
-    """Sums of products over all inputs: one for each image, or SUMS for a single one."""
-    width = SUMS if number == 1 else 1
+def _group_sizes(batch: Batch) -> list[int]:
+    """How many images share what is read of the weights: as many as may be, then what is left of the batch."""
+    if batch is None:
+        return [IMAGES, IMAGES // 2, IMAGES // 4, 1]
+    return [number for number in (min(batch, IMAGES), batch % IMAGES if batch > IMAGES else 0) if number]
+
+
+def _products(writer: Writer, a: Any, w: Any, first: Any, o: Any, number: int, c_in: int) -> list[Any]:
+    """Sums of products over all inputs, one for each image; those of few images are parted, so that none waits for itself."""
+    width = max(1, SUMS // number)
+    sums = writer.registers(number * width)
     for j in range(number * width):
         writer.store(sums, writer.spread(0.0), j)
 
     def add(k: Any, part: int) -> None:
         weights = writer.load(w, o, k)
         for j in range(number):
-            at = part if number == 1 else j
+            at = j * width + part
             writer.store(sums, sums[(at, writer.lanes())] + writer.spread(a[first + j, k]) * weights, at)
 
     with writer.loop(c_in // width) as k:
@@ -94,6 +95,8 @@ def _products(writer: Writer, a: Any, w: Any, sums: Any, first: Any, o: Any, num
             add(k * width + part, part)
     for part in range(c_in % width):
         add(writer.long(c_in // width * width + part), part)
+    parts = [[writer.load(sums, j * width + part) for part in range(width)] for j in range(number)]
+    return [writer.pairwise(part, lambda x, y: x + y) for part in parts]
 
 
 @functools.cache
