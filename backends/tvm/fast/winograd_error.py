@@ -16,11 +16,14 @@ from ....ir.ops.window import Pads
 from ....ir.types import Array
 from .winograd import G, input_transform, output_transform
 
-__all__ = ["error_bound", "roundings"]
+__all__ = ["NOISE", "error_bound", "roundings"]
 
 UNIT = 2.0**-24
 # Longest chains of roundings in one application of (B^T, A^T); a two-dimensional transform applies each twice.
 DEPTH = {2: (1, 2), 4: (4, 4)}
+# Root mean square of the error over u * (|x| * |w|), the magnitude of the direct convolution: 0.28 to 0.42 and 0.8 to 1.2 from 16 to 512
+# channels, inputs of one sign or both; a test keeps it. Our direct kernel, which adds all taps and channels in turn, has 0.47.
+NOISE = {2: 0.35, 4: 1.0}
 
 
 def roundings(m: int, c_in: int) -> int:
