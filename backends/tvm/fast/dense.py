@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ....ir.types import Array
@@ -14,7 +14,7 @@ from .kernel import LANES, Batch, Operand, Register, Writer, block_channels, blo
 __all__ = ["dense", "pack_dense", "softmax"]
 
 SOFTMAX_WORK = 4  # as if so many elements were moved for each
-IMAGES = 8  # at once, each with a vector of sums
+IMAGES = 8  # that share what is read of the weights, each with a vector of sums
 SUMS = 8  # that are needed for none to wait for itself
 
 
@@ -58,23 +58,22 @@ def dense(batch: Batch, c_in: int, c_out: int, steps: tuple[Step, ...] = ()) -> 
             else:
                 writer.branch(o < full, whole, part)
 
-        with writer.each(1, count, work=count * c_in * LANES * (batch or 1)) as (_, o):
-            done: Any = writer.long(0)
-            for number in _group_sizes(batch):
-                stop = writer.keep(images - (images - done) % number)
-                with writer.loop((stop - done) // number) as group:
-                    images_from(done + group * number, o, number)
-                done = stop
+        def in_groups(sizes: Sequence[int]) -> None:
+            with writer.each(1, count, work=count * c_in * LANES * (batch or 1)) as (_, o):
+                done: Any = writer.long(0)
+                for number in sizes:
+                    stop = writer.keep(images - (images - done) % number)
+                    with writer.loop((stop - done) // number) as group:
+                        images_from(done + group * number, o, number)
+                    done = stop
+
+        if batch is None:  # a single image has code to itself: it took a third longer amid the other loops
+            writer.branch(images == 1, lambda: in_groups([1]), lambda: in_groups([IMAGES, IMAGES // 2, IMAGES // 4, 1]))
+        else:
+            in_groups([number for number in (min(batch, IMAGES), batch % IMAGES if batch > IMAGES else 0) if number])
 
     weights = [Operand("W", (count, c_in, LANES)), Operand("bias", (count, LANES))]
     return kernel([Operand("A", (batch, c_in)), *weights, *others, Operand("D", (batch, c_out))], body)
-
-
-def _group_sizes(batch: Batch) -> list[int]:
-    """How many images share what is read of the weights: as many as may be, then what is left of the batch."""
-    if batch is None:
-        return [IMAGES, IMAGES // 2, IMAGES // 4, 1]
-    return [number for number in (min(batch, IMAGES), batch % IMAGES if batch > IMAGES else 0) if number]
 
 
 def _products(writer: Writer, a: Any, w: Any, first: Any, o: Any, number: int, c_in: int) -> list[Any]:
