@@ -1,4 +1,4 @@
-"""Graph to shared library: stock schedules for CPU, and for CUDA cross-compiled without a GPU."""
+"""Graph to shared library: kernels of our own for CPU (fast/), stock schedules for CUDA, cross-compiled without a GPU."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 from ...ir.errors import BackendMissing, UnsupportedOp
 from ...ir.graph import Graph, Node
 from ...ir.ops.leaf import INPUT, Input
+from .fast.lower import lower_fast
 from .host import cuda_compiler, host_cpu, tvm
 from .lower import lower, reason
 from .pipeline import cpu_pipeline, cuda_pipeline
@@ -55,7 +56,7 @@ def build_cpu(graph: Graph, path: str | Path, *, mcpu: str | None = None) -> Cpu
     host = tvm()
     start = time.perf_counter()
     target = host.target.Target({"kind": "llvm", "mcpu": mcpu or host_cpu()})
-    executable = _compile(graph, lambda module: host.compile(module, target=target, relax_pipeline=cpu_pipeline(target)))
+    executable = _compile(graph, lambda module: host.compile(module, target=target, relax_pipeline=cpu_pipeline(target)), lower_fast)
     library = Path(path)
     library.parent.mkdir(parents=True, exist_ok=True)
     _export(executable, library)
@@ -104,8 +105,8 @@ def _cuda_target(host: Any) -> Any:
     )
 
 
-def _compile(graph: Graph, compiled: Callable[[Any], Any]) -> Any:
-    module = lower(graph)
+def _compile(graph: Graph, compiled: Callable[[Any], Any], lowered: Callable[[Graph], Any] = lower) -> Any:
+    module = lowered(graph)
     try:
         return compiled(module)
     except Exception as error:  # TVM raises many kinds, and none names an op

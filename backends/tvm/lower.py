@@ -13,7 +13,7 @@ from .emitter import Emitter, dtype_name
 from .host import tvm
 from .rows import ROWS
 
-__all__ = ["lower", "reason"]
+__all__ = ["emit_stock", "lower", "reason"]
 
 
 def lower(graph: Graph) -> Any:
@@ -44,8 +44,16 @@ def lower(graph: Graph) -> Any:
 def _emit_nodes(emitter: Emitter, graph: Graph, values: dict[Node, Any]) -> list[Any]:
     for node in graph.ops:
         if graph.uses[node]:
-            values[node] = _named(emitter, node, _value(emitter, node, [values[operand] for operand in node.inputs]))
+            values[node] = emit_stock(emitter, node, [values[operand] for operand in node.inputs])
     return [values[node] for node in graph.outputs]
+
+
+def emit_stock(emitter: Emitter, node: Node, operands: list[Any]) -> Any:
+    """The value of a node by its row, under its name.
+
+    Raises: UnsupportedOp naming a node that TVM cannot express.
+    """
+    return _named(emitter, node, _value(emitter, node, operands))
 
 
 def _value(emitter: Emitter, node: Node, operands: list[Any]) -> Any:

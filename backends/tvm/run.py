@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ...ir.binding import match_inputs
 from ...ir.errors import ArtifactError, BackendMissing, InvalidInput, InvalidModel, UsageError
 from ...ir.graph import Graph, Node
 from ...ir.types import Array, TensorType
+from .fast.plan import plan
 from .host import cuda_compiler, physical_cores, thread_count, tvm, use_threads
 from .lower import reason
 
@@ -48,7 +50,7 @@ class Module:
         device: str = "cpu",
         threads: int | None = None,
     ) -> Module:
-        """The library at `path`, built from `graph`, of which only the names and types of its ends are read.
+        """The library at `path`, built from `graph`, by whose plan the weights are packed.
 
         `weights` are the parameters' values by name (default: the graph's own); arrays that are 64-byte
         aligned are shared and must not change. `threads` bounds the workers (default: a core each); the
@@ -60,7 +62,7 @@ class Module:
         host = tvm(physical_cores() if threads is None else threads)  # said each time: another module may have lowered it
         place = _device(host, device)
         library = _library(host, Path(path))
-        tensors = [_tensor(host, _weight(node, weights), place) for node in graph.params]
+        tensors = [_tensor(host, array, place) for array in _arguments(graph, weights, device)]
         return Module(graph, library, place, tensors, thread_count())
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -106,6 +108,15 @@ def _library(host: Any, path: Path) -> Any:
             return host.runtime.load_module(shutil.copyfile(path, f"{folder}/model.so"))
     except Exception as error:
         raise ArtifactError(f"{path} is not a library TVM can load: {reason(error)}") from error
+
+
+def _arguments(graph: Graph, weights: Mapping[str, Array] | None, device: str) -> Iterator[Array]:
+    """What the library takes besides the inputs: for a CPU, weights packed by the plan that it was built by."""
+    values = functools.partial(_weight, weights=weights)
+    if device == "cpu":
+        yield from (argument.make(values) for argument in plan(graph).arguments)
+    else:
+        yield from map(values, graph.params)
 
 
 def _weight(node: Node, weights: Mapping[str, Array] | None) -> Array:

@@ -1,0 +1,195 @@
+"""The rules: for a node, the kernel that computes it, or None to leave it to its stock row. One maker an op, in one table."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Set
+from typing import Any
+
+import numpy as np
+
+from ....ir.graph import Graph, Node
+from ....ir.op import OpDef
+from ....ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID, SOFTMAX
+from ....ir.ops.conv import CONV2D
+from ....ir.ops.elementwise import ADD, MUL, SUB
+from ....ir.ops.gate import HARD_SIGMOID, HARD_SWISH
+from ....ir.ops.linear import DENSE
+from ....ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
+from ....ir.ops.shape import CONCAT, SLICE
+from ....ir.ops.window import Pads
+from ....ir.types import Array
+from ..host import tvm
+from . import dense, depthwise, moves, pointwise, pools, winograd
+from .direct import Direct, direct, pack, pack_bias
+from .epilogue import Step, step_of
+from .kernel import LANES, blocks
+from .windows import Window
+from .work import Argument, Values, Work, batch_of, extents, followers, is_blocked
+
+__all__ = ["MAKERS"]
+
+WINOGRAD_4 = 24  # rows and columns from which tiles of 4x4 results gain more than their transforms cost
+
+
+# --- convolutions ----------------------------------------------------------------------------------------------------
+
+
+def conv(graph: Graph, node: Node, covered: Set[Node]) -> Work | None:
+    """Depthwise, Winograd for 3x3 of stride 1, else direct."""
+    x, w, *bias = node.inputs
+    if not (is_blocked(x) and is_blocked(node)) or w.weights is None or any(b.weights is None for b in bias):
+        return None
+    (c_in, rows, cols), (c_out, _, *taps) = extents(x), w.typed.concrete()
+    kernel, op = (taps[0], taps[1]), node.op
+    covers, steps, others = followers(graph, node, covered)
+    batch = batch_of(x)
+    shift = _bias(node, c_out, bias)
+    if op.groups == c_in == c_out:
+        window = Window(rows, cols, kernel, op.strides, op.pads, op.dilations)
+        filters = Argument(f"{node.name}.packed", (blocks(c_in), *kernel, LANES), "f32", lambda values: depthwise.pack_filters(values(w)))
+        return Work(covers, functools.partial(depthwise.depthwise, batch, c_in, window, steps), (x,), (filters, shift), others)
+    m = winograd_of(node)
+    if m:
+        tiles = Argument(f"{node.name}.packed", winograd.packed_shape(m, c_in, c_out), "f32", lambda values: winograd.pack(m, values(w)))
+        build = functools.partial(winograd_kernel, m, batch, c_in, c_out, rows, cols, op.pads, steps)
+        return Work(covers, build, (x,), (tiles, shift), others)
+    groups, merged = _wide_groups(op.groups, c_in, c_out)
+    is_first = op.groups == 1 and c_in < LANES // 2  # a block of its own few channels, read as the image lies
+    lanes, blocks_in = (c_in, 1) if is_first else (LANES, blocks(c_in))
+    size = Direct(batch, blocks_in, lanes, rows, cols, blocks(c_out), kernel, op.strides, op.pads, op.dilations, groups, steps)
+    shape = (size.blocks_out, blocks_in // groups, *kernel, lanes, LANES)
+    packed = Argument(f"{node.name}.packed", shape, "f32", lambda values: pack(_widened(values(w), op.groups, merged), lanes, groups))
+    return Work(covers, functools.partial(direct, size), (x,), (packed, shift), others, frozenset([x]) if is_first else frozenset())
+
+
+@functools.cache
+def winograd_kernel(m: int, batch: int | None, c_in: int, c_out: int, rows: int, cols: int, pads: Pads, steps: tuple[Step, ...]) -> Any:
+    n = tvm().tirx.Var("n", "int64") if batch is None else batch
+    return winograd.winograd(m, n, c_in, c_out, rows, cols, pads, steps)
+
+
+def winograd_of(node: Node) -> int:
+    """The tile of the Winograd form that computes a convolution, or 0 for none."""
+    op, (_, rows, cols) = node.op, extents(node)
+    _, c_in, *kernel = node.inputs[1].typed.concrete()
+    if kernel != [3, 3] or op.strides != (1, 1) or op.dilations != (1, 1) or op.groups != 1 or c_in < LANES:
+        return 0
+    return 4 if min(rows, cols) >= WINOGRAD_4 else 0
+
+
+def _bias(node: Node, c_out: int, bias: list[Node]) -> Argument:
+    def make(values: Values) -> Array:
+        return pack_bias(values(bias[0]) if bias else None, c_out)
+
+    return Argument(f"{node.name}.bias", (blocks(c_out), LANES), "f32", make)
+
+
+def _wide_groups(groups: int, c_in: int, c_out: int) -> tuple[int, int]:
+    """Groups of whole blocks, and how many of the given ones each holds: narrow ones are put side by side, with zeros between."""
+    for merged in range(1, groups + 1):
+        if groups % merged == 0 and (c_in // groups * merged) % LANES == 0 and (c_out // groups * merged) % LANES == 0:
+            return groups // merged, merged
+    return 1, groups
+
+
+def _widened(w: Array, groups: int, merged: int) -> Array:
+    """[O,C/groups,...] as [O,merged*C/groups,...]: each filter reads its own channels of the wider group."""
+    if merged == 1:
+        return w
+    c_out, c_in, *kernel = w.shape
+    wide = np.zeros((groups // merged, merged, c_out // groups, merged, c_in, *kernel), w.dtype)
+    split = w.reshape(groups // merged, merged, c_out // groups, c_in, *kernel)
+    for i in range(merged):
+        wide[:, i, :, i] = split[:, i]
+    return wide.reshape(c_out, merged * c_in, *kernel)
+
+
+# --- the others ------------------------------------------------------------------------------------------------------
+
+
+def pool(graph: Graph, node: Node, covered: Set[Node]) -> Work | None:
+    (x,) = node.inputs
+    if not (is_blocked(x) and is_blocked(node)):
+        return None
+    (channels, rows, cols), op = extents(x), node.op
+    if node.kind in (GLOBAL_AVG_POOL, GLOBAL_MAX_POOL):
+        maker = pools.global_avg_pool if node.kind is GLOBAL_AVG_POOL else pools.global_max_pool
+        return Work((node,), functools.partial(maker, batch_of(x), channels, rows, cols), (x,))
+    window = Window(rows, cols, op.kernel, op.strides, op.pads, op.dilations, op.ceil_mode)
+    if node.kind is MAX_POOL:
+        return Work((node,), functools.partial(pools.max_pool, batch_of(x), channels, window), (x,))
+    return Work((node,), functools.partial(pools.avg_pool, batch_of(x), channels, window, op.count_include_pad), (x,))
+
+
+def concat(graph: Graph, node: Node, covered: Set[Node]) -> Work | None:
+    """Along the channels."""
+    if node.op.axis not in (1, -3) or not all(map(is_blocked, (node, *node.inputs))):
+        return None
+    _, rows, cols = extents(node)
+    channels = tuple(extents(operand)[0] for operand in node.inputs)
+    return Work((node,), functools.partial(moves.concat, batch_of(node), channels, rows, cols), node.inputs)
+
+
+def elementwise(graph: Graph, node: Node, covered: Set[Node]) -> Work | None:
+    """A chain of its own, where no kernel before it could take it in."""
+    x = node.inputs[0]
+    if not is_blocked(node) or not is_blocked(x):
+        return None
+    first = step_of(node, x)
+    if first is None or (node.inputs[-1] is x and len(node.inputs) > 1):
+        return None
+    chain, steps, others = followers(graph, node, covered)
+    others = (*node.inputs[1:], *others)
+    sizes = (batch_of(node), *extents(node))
+    return Work(chain, functools.partial(pointwise.pointwise, *sizes, (first, *steps)), (x,), (), others)
+
+
+def dense_layer(graph: Graph, node: Node, covered: Set[Node]) -> Work | None:
+    """On plain rows, with what follows each score."""
+    x, w, *bias = node.inputs
+    if node.typed.dtype != "f32" or any(param.weights is None for param in (w, *bias)):
+        return None
+    c_out, c_in = w.typed.concrete()
+    covers, steps, others = followers(graph, node, covered)
+    packed = Argument(f"{node.name}.packed", (blocks(c_out), c_in, LANES), "f32", lambda values: dense.pack_dense(values(w)))
+    build = functools.partial(dense.dense, batch_of(x), c_in, c_out, steps)
+    return Work(covers, build, (x,), (packed, _bias(node, c_out, bias)), others, frozenset([x]))
+
+
+def softmax(graph: Graph, node: Node, covered: Set[Node]) -> Work | None:
+    """Of rows of scores."""
+    (x,), shape = node.inputs, node.typed.shape
+    if node.typed.dtype != "f32" or len(shape) != 2 or node.op.axis not in (1, -1) or not isinstance(shape[1], int) or not shape[1]:
+        return None
+    return Work((node,), functools.partial(dense.softmax, batch_of(x), shape[1]), (x,), (), (), frozenset([x]))
+
+
+def subsample(graph: Graph, node: Node, covered: Set[Node]) -> Work | None:
+    """Every so manieth row and column from the first on, as a pool of single pixels."""
+    (x,), op = node.inputs, node.op
+    if not (is_blocked(x) and is_blocked(node)) or not op.steps:
+        return None
+    channels, rows, cols = extents(x)
+    strides = {2: 1, 3: 1}
+    for axis, start, end, step in zip(op.axes, op.starts, op.ends, op.steps, strict=True):
+        axis = axis + 4 if axis < 0 else axis
+        if axis not in strides or start != 0 or step < 1 or end < (rows, cols)[axis - 2]:
+            return None
+        strides[axis] = step
+    window = Window(rows, cols, (1, 1), (strides[2], strides[3]))
+    return Work((node,), functools.partial(pools.max_pool, batch_of(x), channels, window), (x,))
+
+
+MAKERS: dict[OpDef, Callable[[Graph, Node, Set[Node]], Work | None]] = {
+    CONV2D: conv,
+    MAX_POOL: pool,
+    AVG_POOL: pool,
+    GLOBAL_AVG_POOL: pool,
+    GLOBAL_MAX_POOL: pool,
+    CONCAT: concat,
+    SLICE: subsample,
+    DENSE: dense_layer,
+    SOFTMAX: softmax,
+    **dict.fromkeys((RELU, CLIP, LEAKY_RELU, SIGMOID, HARD_SIGMOID, HARD_SWISH, ADD, SUB, MUL), elementwise),
+}

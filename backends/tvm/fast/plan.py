@@ -1,0 +1,48 @@
+"""Which kernel computes what: the graph as work for blocked kernels, with stock rows for the rest. No TVM is needed to plan.
+
+A convolution takes in what follows it element by element, as long as nothing else reads the value in between. Weights are packed when
+a library is loaded, by the same plan that it was built by.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from ....ir.graph import Graph, Node
+from .choose import MAKERS
+from .work import Argument, Work, as_it_is
+
+__all__ = ["Plan", "plan"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Work by the node whose value it computes; nodes without work and not covered by any are left to the stock rows."""
+
+    graph: Graph
+    works: dict[Node, Work]
+    covered: frozenset[Node]
+
+    @functools.cached_property
+    def arguments(self) -> list[Argument]:
+        """Parameters as stock rows read them, then what the kernels read, in order."""
+        read = {operand for node in self.graph.ops if node not in self.covered for operand in node.inputs if operand.weights is not None}
+        read |= {node for node in self.graph.outputs if node.weights is not None}
+        stock = [as_it_is(node) for node in self.graph.params if node in read]
+        return stock + [argument for work in self.works.values() for argument in work.arguments]
+
+
+def plan(graph: Graph) -> Plan:
+    """Kernels for what they can compute, in the graph's order."""
+    works: dict[Node, Work] = {}
+    covered: set[Node] = set()
+    for node in graph.ops:
+        if node in covered or not graph.uses[node]:
+            continue
+        maker = MAKERS.get(node.kind)
+        work = maker(graph, node, covered) if maker is not None else None
+        if work is not None:
+            works[work.result] = work
+            covered.update(work.covers)
+    return Plan(graph, dict(sorted(works.items(), key=lambda item: graph.positions[item[0]])), frozenset(covered))

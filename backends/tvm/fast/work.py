@@ -1,0 +1,85 @@
+"""One kernel call: what it computes, from which values, and how its weights are packed. No TVM is needed to describe it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+from dataclasses import dataclass
+from typing import Any
+
+from ....ir.dims import Expr
+from ....ir.graph import Graph, Node
+from ....ir.types import Array
+from .epilogue import Step, step_of
+
+__all__ = ["Argument", "Values", "Work", "as_it_is", "batch_of", "extents", "followers", "is_blocked"]
+
+Values = Callable[[Node], Array]  # of a parameter
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument of the library besides the inputs: a parameter's values, packed for its kernel."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    make: Callable[[Values], Array]
+
+
+@dataclass(frozen=True)
+class Work:
+    """One kernel call. `build` makes the scheduled PrimFunc; operands are blocked, except those in `plain`.
+
+    `covers` are the nodes it computes, the one whose value it is last.
+    """
+
+    covers: tuple[Node, ...]
+    build: Callable[[], Any]
+    operands: tuple[Node, ...]
+    arguments: tuple[Argument, ...] = ()
+    others: tuple[Node, ...] = ()
+    plain: frozenset[Node] = frozenset()
+
+    @property
+    def result(self) -> Node:
+        return self.covers[-1]
+
+
+def is_blocked(node: Node) -> bool:
+    """Whether a value may lie in blocks: a float32 image whose sizes are numbers, but for the batch."""
+    shape = node.typed.shape
+    return node.typed.dtype == "f32" and len(shape) == 4 and all(isinstance(dim, int) and dim > 0 for dim in shape[1:])
+
+
+def batch_of(node: Node) -> int | None:
+    """None for a batch that is a named size."""
+    batch = node.typed.shape[0]
+    return None if isinstance(batch, Expr) else batch
+
+
+def followers(graph: Graph, node: Node, covered: Set[Node]) -> tuple[tuple[Node, ...], tuple[Step, ...], tuple[Node, ...]]:
+    """What may be computed before the value of `node` is stored: nodes, their steps, and what those read besides."""
+    chain, steps, others = [node], list[Step](), list[Node]()
+    while chain[-1] not in graph.outputs and graph.uses[chain[-1]] == 1:
+        (reader,) = graph.readers[chain[-1]]
+        step = step_of(reader, chain[-1])
+        if step is None or reader in covered:
+            break
+        if step.reads:
+            other = reader.inputs[1] if reader.inputs[0] is chain[-1] else reader.inputs[0]
+            if other is chain[-1]:
+                break
+            others.append(other)
+        chain.append(reader)
+        steps.append(step)
+    return tuple(chain), tuple(steps), tuple(others)
+
+
+def as_it_is(node: Node) -> Argument:
+    return Argument(node.name, node.typed.concrete(), node.typed.dtype, lambda values: values(node))
+
+
+def extents(node: Node) -> tuple[int, int, int]:
+    """Channels, rows and columns of a value that may lie in blocks."""
+    c, h, w = (dim for dim in node.typed.shape[1:] if isinstance(dim, int))
+    return c, h, w
