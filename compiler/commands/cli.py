@@ -26,6 +26,7 @@ COMMANDS = {
     "optimize": "an ONNX file in, a smaller and faster one out, checked",
     "compile": "an artifact directory, checked against the reference",
     "run": "run an artifact or a model on a photograph or arrays",
+    "bench": "how fast engines run a network, turn by turn",
     "verify": "check backends, or two networks, against float64",
 }
 
