@@ -17,6 +17,7 @@ import numpy as np
 from ....ir.types import Array
 from ..host import tvm
 from .epilogue import Step, apply
+from .winograd_stream import STREAM, prefetching
 
 __all__ = ["Arrangement", "G", "arrangement", "input_transform", "output_transform", "pack", "packed_shape", "winograd"]
 
@@ -135,6 +136,8 @@ def winograd(
     else:
         _three(schedule, m, form, _group(c_out))
     kernel = schedule.mod["main"].without_attr("global_symbol")
+    if not form.fused:
+        kernel = kernel.with_body(prefetching(kernel.body, kernel.params[1]))
     return kernel.with_attr("op_pattern", 8)  # opaque: Relax fuses nothing into it
 
 
@@ -280,7 +283,7 @@ def _three(sch: Any, m: int, form: Arrangement, group: int) -> None:
     cols, q = sch.split(q, [None, form.tile_cols])
     sch.reorder(x, j, groups, image, rows, cols, o, p, q, lane)
     sch.parallel(sch.fuse(x, j, groups))
-    _sums(sch, cols, (o, p, q, lane))
+    sch.annotate(_sums(sch, cols, (o, p, q, lane)), STREAM, 1)
     sch.parallel(sch.fuse(*_input(sch, strip)))
 
 
@@ -296,8 +299,8 @@ def _output(sch: Any, at: Any, inner: tuple[Any, ...]) -> None:
     _flatten(sch, sch.get_loops(back)[-3:])
 
 
-def _sums(sch: Any, at: Any, inner: tuple[Any, ...]) -> None:
-    """The product: sums of one register tile at loop `at` of M, all input channels at once."""
+def _sums(sch: Any, at: Any, inner: tuple[Any, ...]) -> Any:
+    """The product: sums of one register tile at loop `at` of M, all input channels at once. The loop over their blocks."""
     sums = sch.get_sblock("sums")
     sch.compute_at(sums, at, preserve_unit_loops=True)
     sch.set_scope(sums, 0, "local")
@@ -306,6 +309,7 @@ def _sums(sch: Any, at: Any, inner: tuple[Any, ...]) -> None:
     _flatten(sch, (p, q, o, lane))
     sch.decompose_reduction(sums, k)
     _flatten(sch, inner)
+    return k
 
 
 def _input(sch: Any, at: Any) -> tuple[Any, ...]:
