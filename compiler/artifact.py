@@ -17,7 +17,7 @@ from .weights import bind_weights, load_arrays
 __all__ = ["MANIFEST", "SCHEMA", "Artifact", "is_artifact", "manifest_of"]
 
 MANIFEST = "manifest.json"
-SCHEMA = 1
+SCHEMA = 2  # 1: weights as they are; since 2 a library takes them packed for its kernels
 CIR, ONNX, WEIGHTS, REPORT = "model.cir", "model.onnx", "weights.safetensors", "report.txt"
 
 

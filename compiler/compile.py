@@ -61,13 +61,14 @@ def compile_network(
     *,
     opset: int | None = None,
     threads: int | None = None,
+    winograd: str = "auto",
     check: bool = True,
     seed: int = 0,
     say: Callable[[str], None] = lambda text: None,
 ) -> Artifact:
     """Compile into the artifact directory `path` and check every engine that runs here against float64.
 
-    `say` hears one line per step.
+    `winograd` is off, f2, f4 or auto; `say` hears one line per step.
 
     Raises: UsageError for an unknown target; Mismatch, nothing written, if an engine's results differ.
     """
@@ -84,7 +85,7 @@ def compile_network(
         (folder / WEIGHTS).write_bytes(weights_bytes(better))
         (folder / ONNX).write_bytes(to_model(better, opset).SerializeToString())  # an artifact has one file for it
         say(f"exported {ONNX}")
-        built = _build(better, folder, target)
+        built = _build(better, folder, target, winograd)
         say(f"built {built['library']} in {built['seconds']:.1f} s")
         draft = Artifact(folder, {"target": built, "files": {LIBRARY: {}}})
         agreements = _check(graph, draft, threads, seed, say) if check else []
@@ -106,13 +107,14 @@ def _optimized(graph: Graph, level: int, check: bool, seed: int) -> tuple[Graph,
     return better, trace
 
 
-def _build(graph: Graph, folder: Path, target: str) -> dict[str, Any]:
+def _build(graph: Graph, folder: Path, target: str, winograd: str) -> dict[str, Any]:
     """What TVM built, as the manifest records it."""
     from ..backends.tvm.build import build_cpu, build_cuda
 
     if target == "cpu":
-        built = build_cpu(graph, folder / LIBRARY)
-        return {"kind": "cpu", "library": LIBRARY, "tvm": built.target, "machine": platform.machine(), "seconds": round(built.seconds, 2)}
+        built = build_cpu(graph, folder / LIBRARY, winograd=winograd)
+        kind = {"kind": "cpu", "library": LIBRARY, "tvm": built.target, "winograd": winograd, "needs": list(built.needs)}
+        return {**kind, "machine": platform.machine(), "seconds": round(built.seconds, 2)}
     cuda = build_cuda(graph, folder)
     kind = {"kind": "cuda", "library": cuda.library.name, "source": cuda.source.name, "tvm": cuda.target}
     return {**kind, "machine": platform.machine(), "check": cuda.check, "seconds": round(cuda.seconds, 2)}

@@ -63,11 +63,18 @@ def _start_tvm(graph: Graph, threads: int | None) -> Run:
 
 
 def _open_tvm(artifact: Artifact, threads: int | None) -> Run:
+    from ..backends.tvm.host import vector_features
     from ..backends.tvm.run import Module
 
     if artifact.library is None:
         raise ArtifactError(f"'{artifact.path}' holds no compiled library; compile the network again")
-    return Module.load(artifact.library, artifact.graph(), device=artifact.target, threads=threads).run
+    record = artifact.manifest["target"]
+    if artifact.target == "cpu" and (lacking := sorted(set(record.get("needs", ())) - set(vector_features()))):
+        raise ArtifactError(
+            f"'{artifact.path}' was compiled for a processor with {', '.join(lacking)}; compile the network again on this one"
+        )
+    winograd = record.get("winograd", "auto")
+    return Module.load(artifact.library, artifact.graph(), device=artifact.target, threads=threads, winograd=winograd).run
 
 
 ENGINES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 import textwrap
@@ -15,7 +16,7 @@ from ...ir.errors import BackendMissing, UnsupportedOp
 from ...ir.graph import Graph, Node
 from ...ir.ops.leaf import INPUT, Input
 from .fast.lower import lower_fast
-from .host import cuda_compiler, host_cpu, tvm
+from .host import cuda_compiler, host_cpu, tvm, vector_features
 from .lower import lower, reason
 from .pipeline import cpu_pipeline, cuda_pipeline
 
@@ -27,10 +28,13 @@ CUDA_HOST_CPU = "x86-64-v3"  # the kernels' launcher; the machine with the GPU i
 
 @dataclass(frozen=True, slots=True)
 class CpuBuild:
-    """Units: `seconds` for lowering, compiling and linking. `target` is TVM's description, JSON."""
+    """Units: `seconds` for lowering, compiling and linking. `target` is TVM's description, JSON; `needs` are vector
+    instructions that the code may use.
+    """
 
     library: Path
     target: str
+    needs: tuple[str, ...]
     seconds: float
     tvm: str
 
@@ -48,19 +52,26 @@ class CudaBuild:
     tvm: str
 
 
-def build_cpu(graph: Graph, path: str | Path, *, mcpu: str | None = None) -> CpuBuild:
+def build_cpu(graph: Graph, path: str | Path, *, mcpu: str | None = None, winograd: str = "auto") -> CpuBuild:
     """Compile for this machine's processor, or LLVM's `mcpu`, and write the library at `path`.
+
+    `winograd` says which 3x3 convolutions are computed by tiles: off, f2, f4, or auto, where that is fast. A library must be loaded with
+    the same word.
 
     Raises: UnsupportedOp naming the node that TVM cannot compile; BackendMissing without a linker.
     """
     host = tvm()
     start = time.perf_counter()
     target = host.target.Target({"kind": "llvm", "mcpu": mcpu or host_cpu()})
-    executable = _compile(graph, lambda module: host.compile(module, target=target, relax_pipeline=cpu_pipeline(target)), lower_fast)
+    executable = _compile(
+        graph,
+        lambda module: host.compile(module, target=target, relax_pipeline=cpu_pipeline(target)),
+        functools.partial(lower_fast, winograd=winograd),
+    )
     library = Path(path)
     library.parent.mkdir(parents=True, exist_ok=True)
     _export(executable, library)
-    return CpuBuild(library, str(target), time.perf_counter() - start, str(host.__version__))
+    return CpuBuild(library, str(target), vector_features(target), time.perf_counter() - start, str(host.__version__))
 
 
 def build_cuda(graph: Graph, directory: str | Path, *, cuda_graph: bool = False, check: bool = True) -> CudaBuild:

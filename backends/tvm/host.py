@@ -11,9 +11,10 @@ from typing import Any
 
 from ...ir.errors import BackendMissing, UsageError
 
-__all__ = ["cuda_compiler", "host_cpu", "physical_cores", "thread_count", "tvm", "use_threads"]
+__all__ = ["cuda_compiler", "host_cpu", "physical_cores", "thread_count", "tvm", "use_threads", "vector_features"]
 
 INSTALL = 'pip install "apache-tvm==0.27.0.post1" "apache-tvm-ffi==0.1.14.post0"'  # a newer ffi crashes in schedules
+VECTORS = frozenset(("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512vl", "avx512bw", "avx512dq", "avx512vnni", "neon", "sve"))
 _FAST_CORES = 1  # a mode of TVM's pool: where cores differ, the fast ones first
 _CPU_TOPOLOGY = Path("/sys/devices/system/cpu")
 
@@ -55,6 +56,13 @@ def thread_count() -> int:
 def host_cpu() -> str:
     """LLVM's name of this machine's processor, such as znver5."""
     return str(tvm().get_global_func("tvm.codegen.llvm.GetHostCPUName")())
+
+
+def vector_features(target: Any = None) -> tuple[str, ...]:
+    """The vector instructions of a CPU target, of this machine's unless given: code that uses others ends in an illegal instruction."""
+    host = tvm()
+    target = target or host.target.Target({"kind": "llvm", "mcpu": host_cpu()})
+    return tuple(sorted(VECTORS & set(map(str, host.target.codegen.llvm_get_cpu_features(target)))))
 
 
 def physical_cores() -> int:

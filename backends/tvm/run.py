@@ -49,6 +49,7 @@ class Module:
         *,
         device: str = "cpu",
         threads: int | None = None,
+        winograd: str = "auto",
     ) -> Module:
         """The library at `path`, built from `graph`, by whose plan the weights are packed.
 
@@ -62,7 +63,7 @@ class Module:
         host = tvm(physical_cores() if threads is None else threads)  # said each time: another module may have lowered it
         place = _device(host, device)
         library = _library(host, Path(path))
-        tensors = [_tensor(host, array, place) for array in _arguments(graph, weights, device)]
+        tensors = [_tensor(host, array, place) for array in _arguments(graph, weights, device, winograd)]
         return Module(graph, library, place, tensors, thread_count())
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -110,11 +111,11 @@ def _library(host: Any, path: Path) -> Any:
         raise ArtifactError(f"{path} is not a library TVM can load: {reason(error)}") from error
 
 
-def _arguments(graph: Graph, weights: Mapping[str, Array] | None, device: str) -> Iterator[Array]:
+def _arguments(graph: Graph, weights: Mapping[str, Array] | None, device: str, winograd: str) -> Iterator[Array]:
     """What the library takes besides the inputs: for a CPU, weights packed by the plan that it was built by."""
     values = functools.partial(_weight, weights=weights)
     if device == "cpu":
-        yield from (argument.make(values) for argument in plan(graph).arguments)
+        yield from (argument.make(values) for argument in plan(graph, winograd).arguments)
     else:
         yield from map(values, graph.params)
 

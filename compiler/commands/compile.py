@@ -12,6 +12,8 @@ from .options import THREADS, Desk, emit_json, model_options
 
 __all__ = ["command"]
 
+WINOGRAD = ("off", "f2", "f4", "auto")
+
 
 @click.command("compile")
 @model_options
@@ -20,6 +22,7 @@ __all__ = ["command"]
 @click.option("-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="Optimization level.")
 @click.option("--opset", type=int, help="Opset of the ONNX file in the artifact.")
 @click.option("--threads", type=THREADS, help="Threads while checking; default: one a physical core.")
+@click.option("--winograd", type=click.Choice(WINOGRAD), default="auto", show_default=True, help="Tiles of 3x3 convolutions on a CPU.")
 @click.option("--no-check", is_flag=True, help="Do not run the result against the reference.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random input of the check.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
@@ -32,6 +35,7 @@ def command(
     level: int,
     opset: int | None,
     threads: int | None,
+    winograd: str,
     no_check: bool,
     seed: int,
     as_json: bool,
@@ -39,7 +43,16 @@ def command(
     """Compile MODEL into an artifact directory and check it against the reference."""
     graph = desk.load(request)
     made = compile_network(
-        graph, output, target, level, opset=opset, threads=threads, check=not no_check, seed=seed, say=lambda text: desk.say(f"  {text}")
+        graph,
+        output,
+        target,
+        level,
+        opset=opset,
+        threads=threads,
+        winograd=winograd,
+        check=not no_check,
+        seed=seed,
+        say=lambda text: desk.say(f"  {text}"),
     )
     if as_json:
         emit_json(made.manifest)

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ....ir.graph import Graph, Node
+from ....ir.graph import Node
 from ....ir.op import OpDef
 from ....ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID, SOFTMAX
 from ....ir.ops.conv import CONV2D
 from ....ir.ops.elementwise import ADD, MUL, SUB
 from ....ir.ops.gate import HARD_SIGMOID, HARD_SWISH
 from ....ir.ops.linear import DENSE
+from ....ir.ops.norm import LOCAL_RESPONSE_NORM
 from ....ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
+from ....ir.ops.resize import RESIZE
 from ....ir.ops.shape import CONCAT, SLICE
 from ....ir.ops.window import Pads
 from ....ir.types import Array
 from ..host import tvm
-from . import dense, depthwise, moves, pointwise, pools, winograd
+from . import dense, depthwise, moves, norms, pointwise, pools, winograd
+from . import resize as resizes
 from .direct import Direct, direct, pack, pack_bias
 from .epilogue import Step, step_of
 from .kernel import LANES, blocks
 from .windows import Window
-from .work import Argument, Values, Work, batch_of, extents, followers, is_blocked
+from .work import Argument, Scene, Values, Work, batch_of, extents, followers, is_blocked
 
-__all__ = ["MAKERS"]
+__all__ = ["MAKERS", "WINOGRAD", "winograd_of"]
+
+WINOGRAD = {"off": 0, "f2": 2, "f4": 4, "auto": 0}  # results of a tile along an axis; `auto` decides layer by layer
 
 WINOGRAD_4 = 24  # rows and columns from which tiles of 4x4 results gain more than their transforms cost
 
@@ -35,21 +40,21 @@ WINOGRAD_4 = 24  # rows and columns from which tiles of 4x4 results gain more th
 # --- convolutions ----------------------------------------------------------------------------------------------------
 
 
-def conv(graph: Graph, node: Node, covered: Set[Node]) -> Work | None:
+def conv(scene: Scene, node: Node) -> Work | None:
     """Depthwise, Winograd for 3x3 of stride 1, else direct."""
     x, w, *bias = node.inputs
     if not (is_blocked(x) and is_blocked(node)) or w.weights is None or any(b.weights is None for b in bias):
         return None
     (c_in, rows, cols), (c_out, _, *taps) = extents(x), w.typed.concrete()
     kernel, op = (taps[0], taps[1]), node.op
-    covers, steps, others = followers(graph, node, covered)
+    covers, steps, others = followers(scene, node)
     batch = batch_of(x)
     shift = _bias(node, c_out, bias)
     if op.groups == c_in == c_out:
         window = Window(rows, cols, kernel, op.strides, op.pads, op.dilations)
         filters = Argument(f"{node.name}.packed", (blocks(c_in), *kernel, LANES), "f32", lambda values: depthwise.pack_filters(values(w)))
         return Work(covers, functools.partial(depthwise.depthwise, batch, c_in, window, steps), (x,), (filters, shift), others)
-    m = winograd_of(node)
+    m = winograd_of(node, scene.winograd)
     if m:
         tiles = Argument(f"{node.name}.packed", winograd.packed_shape(m, c_in, c_out), "f32", lambda values: winograd.pack(m, values(w)))
         build = functools.partial(winograd_kernel, m, batch, c_in, c_out, rows, cols, op.pads, steps)
@@ -69,13 +74,15 @@ def winograd_kernel(m: int, batch: int | None, c_in: int, c_out: int, rows: int,
     return winograd.winograd(m, n, c_in, c_out, rows, cols, pads, steps)
 
 
-def winograd_of(node: Node) -> int:
-    """The tile of the Winograd form that computes a convolution, or 0 for none."""
+def winograd_of(node: Node, asked: str) -> int:
+    """The tile of the Winograd form that computes a convolution, or 0 for none. `asked` is one of WINOGRAD."""
     op, (_, rows, cols) = node.op, extents(node)
     _, c_in, *kernel = node.inputs[1].typed.concrete()
     if kernel != [3, 3] or op.strides != (1, 1) or op.dilations != (1, 1) or op.groups != 1 or c_in < LANES:
         return 0
-    return 4 if min(rows, cols) >= WINOGRAD_4 else 0
+    if asked == "auto":
+        return 4 if min(rows, cols) >= WINOGRAD_4 else 0
+    return WINOGRAD[asked]
 
 
 def _bias(node: Node, c_out: int, bias: list[Node]) -> Argument:
@@ -108,7 +115,7 @@ def _widened(w: Array, groups: int, merged: int) -> Array:
 # --- the others ------------------------------------------------------------------------------------------------------
 
 
-def pool(graph: Graph, node: Node, covered: Set[Node]) -> Work | None:
+def pool(scene: Scene, node: Node) -> Work | None:
     (x,) = node.inputs
     if not (is_blocked(x) and is_blocked(node)):
         return None
@@ -122,7 +129,7 @@ def pool(graph: Graph, node: Node, covered: Set[Node]) -> Work | None:
     return Work((node,), functools.partial(pools.avg_pool, batch_of(x), channels, window, op.count_include_pad), (x,))
 
 
-def concat(graph: Graph, node: Node, covered: Set[Node]) -> Work | None:
+def concat(scene: Scene, node: Node) -> Work | None:
     """Along the channels."""
     if node.op.axis not in (1, -3) or not all(map(is_blocked, (node, *node.inputs))):
         return None
@@ -131,33 +138,66 @@ def concat(graph: Graph, node: Node, covered: Set[Node]) -> Work | None:
     return Work((node,), functools.partial(moves.concat, batch_of(node), channels, rows, cols), node.inputs)
 
 
-def elementwise(graph: Graph, node: Node, covered: Set[Node]) -> Work | None:
-    """A chain of its own, where no kernel before it could take it in."""
-    x = node.inputs[0]
-    if not is_blocked(node) or not is_blocked(x):
+def elementwise(scene: Scene, node: Node) -> Work | None:
+    """A chain of its own, where no kernel before it could take it in; its first step may read a gate or a constant a channel."""
+    if not is_blocked(node):
         return None
-    first = step_of(node, x)
-    if first is None or (node.inputs[-1] is x and len(node.inputs) > 1):
-        return None
-    chain, steps, others = followers(graph, node, covered)
-    others = (*node.inputs[1:], *others)
+    covers, steps, others = followers(scene, node)
     sizes = (batch_of(node), *extents(node))
-    return Work(chain, functools.partial(pointwise.pointwise, *sizes, (first, *steps)), (x,), (), others)
+    first = step_of(node, node.inputs[0])
+    if first is not None:
+        build = functools.partial(pointwise.pointwise, *sizes, (first, *steps))
+        return Work(covers, build, node.inputs[:1], (), (*node.inputs[1:], *others))
+    if len(node.inputs) != 2:
+        return None
+    x, other = sorted(node.inputs, key=lambda operand: operand.type != node.type)
+    first = Step(node.kind, node.op, 1, node.inputs[0] is other)
+    if x.type != node.type or other.typed.dtype != "f32":
+        return None
+    channels = sizes[1]
+    if other.weights is not None and other.typed.concrete() in ((channels, 1, 1), (1, channels, 1, 1)):
+        constant = Argument(
+            f"{node.name}.packed", (blocks(channels), LANES), "f32", lambda values: pack_bias(values(other).ravel(), channels)
+        )
+        return Work(covers, functools.partial(pointwise.by_channel, *sizes, first, steps), (x,), (constant,), others)
+    if other.weights is None and is_blocked(other) and other.typed.shape == (*node.typed.shape[:2], 1, 1):
+        return Work(covers, functools.partial(pointwise.by_image, *sizes, first, steps), (x, other), (), others)
+    return None
 
 
-def dense_layer(graph: Graph, node: Node, covered: Set[Node]) -> Work | None:
+def local_response_norm(scene: Scene, node: Node) -> Work | None:
+    (x,) = node.inputs
+    if not is_blocked(x):
+        return None
+    return Work((node,), functools.partial(norms.local_response_norm, node.op, batch_of(x), *extents(x)), (x,))
+
+
+def resize(scene: Scene, node: Node) -> Work | None:
+    """Places and shares are tables that the kernel reads."""
+    (x,) = node.inputs
+    if not (is_blocked(x) and is_blocked(node) and resizes.can_resize(node.op)):
+        return None
+    channels, rows, cols = extents(x)
+    tables = [
+        Argument(f"{node.name}.table{i}", table.shape, "i32" if table.dtype == np.int32 else "f32", lambda values, table=table: table)
+        for i, table in enumerate(resizes.tables(node.op, rows, cols))
+    ]
+    return Work((node,), functools.partial(resizes.resize, node.op, batch_of(x), channels, rows, cols), (x,), tuple(tables))
+
+
+def dense_layer(scene: Scene, node: Node) -> Work | None:
     """On plain rows, with what follows each score."""
     x, w, *bias = node.inputs
     if node.typed.dtype != "f32" or any(param.weights is None for param in (w, *bias)):
         return None
     c_out, c_in = w.typed.concrete()
-    covers, steps, others = followers(graph, node, covered)
+    covers, steps, others = followers(scene, node)
     packed = Argument(f"{node.name}.packed", (blocks(c_out), c_in, LANES), "f32", lambda values: dense.pack_dense(values(w)))
     build = functools.partial(dense.dense, batch_of(x), c_in, c_out, steps)
     return Work(covers, build, (x,), (packed, _bias(node, c_out, bias)), others, frozenset([x]))
 
 
-def softmax(graph: Graph, node: Node, covered: Set[Node]) -> Work | None:
+def softmax(scene: Scene, node: Node) -> Work | None:
     """Of rows of scores."""
     (x,), shape = node.inputs, node.typed.shape
     if node.typed.dtype != "f32" or len(shape) != 2 or node.op.axis not in (1, -1) or not isinstance(shape[1], int) or not shape[1]:
@@ -165,7 +205,7 @@ def softmax(graph: Graph, node: Node, covered: Set[Node]) -> Work | None:
     return Work((node,), functools.partial(dense.softmax, batch_of(x), shape[1]), (x,), (), (), frozenset([x]))
 
 
-def subsample(graph: Graph, node: Node, covered: Set[Node]) -> Work | None:
+def subsample(scene: Scene, node: Node) -> Work | None:
     """Every so manieth row and column from the first on, as a pool of single pixels."""
     (x,), op = node.inputs, node.op
     if not (is_blocked(x) and is_blocked(node)) or not op.steps:
@@ -181,7 +221,7 @@ def subsample(graph: Graph, node: Node, covered: Set[Node]) -> Work | None:
     return Work((node,), functools.partial(pools.max_pool, batch_of(x), channels, window), (x,))
 
 
-MAKERS: dict[OpDef, Callable[[Graph, Node, Set[Node]], Work | None]] = {
+MAKERS: dict[OpDef, Callable[[Scene, Node], Work | None]] = {
     CONV2D: conv,
     MAX_POOL: pool,
     AVG_POOL: pool,
@@ -189,6 +229,8 @@ MAKERS: dict[OpDef, Callable[[Graph, Node, Set[Node]], Work | None]] = {
     GLOBAL_MAX_POOL: pool,
     CONCAT: concat,
     SLICE: subsample,
+    LOCAL_RESPONSE_NORM: local_response_norm,
+    RESIZE: resize,
     DENSE: dense_layer,
     SOFTMAX: softmax,
     **dict.fromkeys((RELU, CLIP, LEAKY_RELU, SIGMOID, HARD_SIGMOID, HARD_SWISH, ADD, SUB, MUL), elementwise),

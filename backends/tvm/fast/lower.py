@@ -11,29 +11,29 @@ from ..host import tvm
 from ..lower import emit_stock
 from . import moves
 from .kernel import LANES, blocks
-from .plan import plan
+from .plan import Plan, plan
 from .work import Argument, Work, batch_of, extents, is_blocked
 
 __all__ = ["lower_fast"]
 
 
-def lower_fast(graph: Graph) -> Any:
-    """An IRModule whose `main(inputs..., arguments...)` returns the outputs as a tuple; `plan(graph).arguments` says which.
+def lower_fast(graph: Graph, winograd: str = "auto") -> Any:
+    """An IRModule whose `main(inputs..., arguments...)` returns the outputs as a tuple; the plan's `arguments` says which.
 
     Raises: UnsupportedOp naming a node that TVM cannot express.
     """
     host = tvm()
     emitter = Emitter(host, host.relax.BlockBuilder(), {name: host.tirx.Var(name, "int64") for name in graph.symbols})
-    return _Lowering(emitter, graph).run()
+    return _Lowering(emitter, graph, plan(graph, winograd)).run()
 
 
 class _Lowering:
     """Values by node, in either layout; one is made from the other when somebody asks."""
 
-    def __init__(self, emitter: Emitter, graph: Graph) -> None:
+    def __init__(self, emitter: Emitter, graph: Graph, work: Plan) -> None:
         self.emitter = emitter
         self.graph = graph
-        self.plan = plan(graph)
+        self.plan = work
         self.plain: dict[Node, Any] = {}
         self.blocked: dict[Node, Any] = {}
         self.kernels: dict[Any, Any] = {}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ....ir.graph import Graph, Node
 from .choose import MAKERS
-from .work import Argument, Work, as_it_is
+from .work import Argument, Scene, Work, as_it_is
 
 __all__ = ["Plan", "plan"]
 
@@ -33,15 +33,16 @@ class Plan:
         return stock + [argument for work in self.works.values() for argument in work.arguments]
 
 
-def plan(graph: Graph) -> Plan:
-    """Kernels for what they can compute, in the graph's order."""
+def plan(graph: Graph, winograd: str = "auto") -> Plan:
+    """Kernels for what they can compute, in the graph's order. `winograd` is off, f2, f4 or auto."""
     works: dict[Node, Work] = {}
     covered: set[Node] = set()
+    scene = Scene(graph, covered, winograd)
     for node in graph.ops:
         if node in covered or not graph.uses[node]:
             continue
         maker = MAKERS.get(node.kind)
-        work = maker(graph, node, covered) if maker is not None else None
+        work = maker(scene, node) if maker is not None else None
         if work is not None:
             works[work.result] = work
             covered.update(work.covers)

@@ -11,7 +11,7 @@ from ....ir.graph import Graph, Node
 from ....ir.types import Array
 from .epilogue import Step, step_of
 
-__all__ = ["Argument", "Values", "Work", "as_it_is", "batch_of", "extents", "followers", "is_blocked"]
+__all__ = ["Argument", "Scene", "Values", "Work", "as_it_is", "batch_of", "extents", "followers", "is_blocked"]
 
 Values = Callable[[Node], Array]  # of a parameter
 
@@ -45,6 +45,15 @@ class Work:
         return self.covers[-1]
 
 
+@dataclass(frozen=True)
+class Scene:
+    """What a rule may look at besides its node: the graph, the nodes that have work already, and what the user asked for."""
+
+    graph: Graph
+    covered: Set[Node]
+    winograd: str
+
+
 def is_blocked(node: Node) -> bool:
     """Whether a value may lie in blocks: a float32 image whose sizes are numbers, but for the batch."""
     shape = node.typed.shape
@@ -57,13 +66,14 @@ def batch_of(node: Node) -> int | None:
     return None if isinstance(batch, Expr) else batch
 
 
-def followers(graph: Graph, node: Node, covered: Set[Node]) -> tuple[tuple[Node, ...], tuple[Step, ...], tuple[Node, ...]]:
+def followers(scene: Scene, node: Node) -> tuple[tuple[Node, ...], tuple[Step, ...], tuple[Node, ...]]:
     """What may be computed before the value of `node` is stored: nodes, their steps, and what those read besides."""
+    graph = scene.graph
     chain, steps, others = [node], list[Step](), list[Node]()
     while chain[-1] not in graph.outputs and graph.uses[chain[-1]] == 1:
         (reader,) = graph.readers[chain[-1]]
         step = step_of(reader, chain[-1])
-        if step is None or reader in covered:
+        if step is None or reader in scene.covered:
             break
         if step.reads:
             other = reader.inputs[1] if reader.inputs[0] is chain[-1] else reader.inputs[0]
