@@ -16,7 +16,7 @@ from ...ir.binding import match_inputs
 from ...ir.errors import ArtifactError, BackendMissing, InvalidInput, InvalidModel, UsageError
 from ...ir.graph import Graph, Node
 from ...ir.types import Array, TensorType
-from .fast.plan import plan
+from .fast.plan import beside, plan, single_image
 from .host import cuda_compiler, physical_cores, thread_count, tvm, use_threads
 from .lower import reason
 
@@ -33,10 +33,11 @@ class Module:
     they share the code and the weights.
     """
 
-    def __init__(self, graph: Graph, library: Any, device: Any, weights: list[Any], threads: int) -> None:
+    def __init__(self, graph: Graph, library: Any, single: Any, device: Any, weights: list[Any], threads: int) -> None:
         self.graph = graph
         self.threads = threads
         self._library = library
+        self._single = single  # for one image, or None
         self._device = device
         self._weights = weights
         self._local = threading.local()
@@ -63,31 +64,37 @@ class Module:
         host = tvm(physical_cores() if threads is None else threads)  # said each time: another module may have lowered it
         place = _device(host, device)
         library = _library(host, Path(path))
+        has_single = device == "cpu" and beside(Path(path)).is_file() and single_image(graph) is not None
+        single = _library(host, beside(Path(path))) if has_single else None
         tensors = [_tensor(host, array, place) for array in _arguments(graph, weights, device, winograd)]
-        return Module(graph, library, place, tensors, thread_count())
+        return Module(graph, library, single, place, tensors, thread_count())
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name. Safe to call from many threads at once.
 
         Raises: InvalidInput for arrays that do not fit.
         """
-        match_inputs(self.graph, inputs)
+        sizes = match_inputs(self.graph, inputs)
         host = tvm()
         if thread_count() != self.threads:  # the pool belongs to the calling thread, and another module may have set it
             use_threads(self.threads)
         given = [_tensor(host, inputs[node.name], self._device) for node in self.graph.inputs]
         try:
-            results = self._main()(*given, *self._weights)
+            results = self._function(sizes)(*given, *self._weights)
         except Exception as error:
             raise InvalidModel(f"graph @{self.graph.name} fails in TVM: {reason(error)}") from error
         return {node.name: results[i].numpy() for i, node in enumerate(self.graph.outputs)}
 
-    def _main(self) -> Any:
-        """The calling thread's entry point."""
-        if not hasattr(self._local, "main"):
+    def _function(self, sizes: Mapping[str, int]) -> Any:
+        """The calling thread's entry point: for a single image its own, where there is one."""
+        if not hasattr(self._local, "vm"):
             self._local.vm = tvm().relax.VirtualMachine(self._library, self._device)
             self._local.main = self._local.vm["main"]
-        return self._local.main
+            self._local.one = self._local.main
+            if self._single is not None:
+                self._local.one_vm = tvm().relax.VirtualMachine(self._single, self._device)
+                self._local.one = self._local.one_vm["main"]
+        return self._local.one if set(sizes.values()) == {1} else self._local.main
 
 
 def _device(host: Any, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -371,3 +372,14 @@ def test_integer_and_boolean_results(tmp_path):
     assert "class 11: 11  class 10: 10" in done.out
     assert np.load(tmp_path / "y.npz")["file"].dtype == np.uint8
     assert convc("verify", tmp_path / "net.cir", "-i", tmp_path / "x.npz").code == 0
+
+
+def test_an_artifact_for_another_processor_is_refused_before_it_is_loaded(tmp_path):
+    made = convc("compile", "lenet5", "-o", str(tmp_path / "b"), "--no-check")
+    assert made.code == 0, made.err
+    manifest = json.loads((tmp_path / "b" / "manifest.json").read_text())
+    manifest["target"]["needs"].append("sve9")
+    (tmp_path / "b" / "manifest.json").write_text(json.dumps(manifest))
+    done = convc("verify", str(tmp_path / "b"), "--backends", "tvm")
+    assert done.code == 3
+    assert "was compiled for a processor with sve9; compile it again on this one" in done.err

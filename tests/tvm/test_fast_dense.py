@@ -14,7 +14,9 @@ from convc.ir.ops.elementwise import ADD
 
 
 @pytest.mark.parametrize("named", [False, True])
-@pytest.mark.parametrize(("n", "c_in", "c_out"), [(1, 512, 1000), (8, 300, 100), (3, 37, 21), (1, 5, 3), (2, 64, 32), (19, 100, 50), (15, 33, 17)])
+@pytest.mark.parametrize(
+    ("n", "c_in", "c_out"), [(1, 512, 1000), (8, 300, 100), (3, 37, 21), (1, 5, 3), (2, 64, 32), (19, 100, 50), (15, 33, 17)]
+)
 def test_dense(n: int, c_in: int, c_out: int, named: bool) -> None:
     x, w, bias, other = draw(n, c_in), draw(c_out, c_in), draw(c_out), draw(n, c_out)
     wanted = np.maximum(x.astype(np.float64) @ w.T.astype(np.float64) + bias, 0) + other

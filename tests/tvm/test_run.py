@@ -198,3 +198,24 @@ def test_without_tvm_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(BackendMissing, match="install it with: pip install") as caught:
         host.tvm()
     assert caught.value.exit_code == 5
+
+
+def test_a_single_image_and_a_batch_give_the_same_answers(typed: TypedGraph, draw: Draw, tmp_path: Path) -> None:
+    """Two libraries, the same packed weights: 3x3 by tiles, a first layer, a strided one, a residual sum and a depthwise one."""
+    graph = typed(
+        "graph @g(%x: f32[N,3,20,18]) {\n  %w0 = param : f32[24,3,3,3]\n  %w1 = param : f32[24,24,3,3]\n  %w2 = param : f32[40,24,3,3]\n"
+        "  %w3 = param : f32[40,1,3,3]\n  %a = conv2d(%x, %w0) {pads=[1,1,1,1]}\n  %b = relu(%a)\n  %c = conv2d(%b, %w1) {pads=[1,1,1,1]}\n"
+        "  %d = add(%c, %b)\n  %e = relu(%d)\n  %f = conv2d(%e, %w2) {strides=[2,2]}\n  %g = conv2d(%f, %w3) {groups=40}\n"
+        "  %y = global_avg_pool(%g)\n  return %y, %e\n}\n"
+    )
+    for winograd in ("off", "f2", "f4", "auto"):
+        path = build_cpu(graph, tmp_path / "net.so", winograd=winograd).library
+        module = Module.load(path, graph, winograd=winograd)
+        batch = draw(graph, N=3)
+        whole = module.run(batch)
+        wanted = reference.run(graph, batch, "f64")
+        for name, values in whole.items():
+            np.testing.assert_allclose(values, wanted[name], rtol=0, atol=1e-5 * np.abs(wanted[name]).max())
+        for i in range(3):
+            for name, values in module.run({"x": batch["x"][i : i + 1]}).items():
+                np.testing.assert_allclose(values[0], wanted[name][i], rtol=0, atol=1e-5 * np.abs(wanted[name]).max())

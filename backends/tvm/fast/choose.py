@@ -34,7 +34,7 @@ __all__ = ["MAKERS", "WINOGRAD", "winograd_of"]
 
 WINOGRAD = {"off": 0, "f2": 2, "f4": 4, "auto": 0}  # results of a tile along an axis; `auto` decides layer by layer
 
-WINOGRAD_4 = 24  # rows and columns from which tiles of 4x4 results gain more than their transforms cost
+WINOGRAD_4 = 10  # rows and columns from which tiles of 4x4 results beat those of 2x2: measured on AVX-512, 16 to 1024 channels
 
 
 # --- convolutions ----------------------------------------------------------------------------------------------------
@@ -81,7 +81,7 @@ def winograd_of(node: Node, asked: str) -> int:
     if kernel != [3, 3] or op.strides != (1, 1) or op.dilations != (1, 1) or op.groups != 1 or c_in < LANES:
         return 0
     if asked == "auto":
-        return 4 if min(rows, cols) >= WINOGRAD_4 else 0
+        return 4 if min(rows, cols) >= WINOGRAD_4 else 2
     return WINOGRAD[asked]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ....ir.errors import ConvcError
 from ....ir.graph import Graph, Node
 from ....ir.types import DTYPES
 from ..emitter import Emitter
@@ -24,15 +25,15 @@ def lower_fast(graph: Graph, winograd: str = "auto") -> Any:
     """
     host = tvm()
     emitter = Emitter(host, host.relax.BlockBuilder(), {name: host.tirx.Var(name, "int64") for name in graph.symbols})
-    return _Lowering(emitter, graph, plan(graph, winograd)).run()
+    return _Lowering(emitter, plan(graph, winograd)).run()
 
 
 class _Lowering:
     """Values by node, in either layout; one is made from the other when somebody asks."""
 
-    def __init__(self, emitter: Emitter, graph: Graph, work: Plan) -> None:
+    def __init__(self, emitter: Emitter, work: Plan) -> None:
         self.emitter = emitter
-        self.graph = graph
+        self.graph = work.graph
         self.plan = work
         self.plain: dict[Node, Any] = {}
         self.blocked: dict[Node, Any] = {}
@@ -45,16 +46,27 @@ class _Lowering:
         self.plain = dict(zip(self.graph.inputs, inputs, strict=True))
         self.arguments = {argument.name: var for argument, var in zip(self.plan.arguments, arguments, strict=True)}
         self.plain |= {node: self.arguments[node.name] for node in self.graph.params if node.name in self.arguments}
+        failed: ConvcError | None = None
         with builder.function("main", [*inputs, *arguments], attrs={"num_input": len(inputs)}):
             with builder.dataflow():
-                for node in self.graph.ops:
-                    if node in self.plan.works:
-                        self._call(self.plan.works[node])
-                    elif node not in self.plan.covered and self.graph.uses[node]:
-                        self.plain[node] = emit_stock(self.emitter, node, [self._in_plain(operand) for operand in node.inputs])
-                out = builder.emit_output(relax.Tuple([self._in_plain(node) for node in self.graph.outputs]))
+                results: list[Any] = []
+                try:
+                    results = self._results()
+                except ConvcError as error:  # raised below: a builder left by an exception complains on stderr
+                    failed = error
+                out = builder.emit_output(relax.Tuple(results))
             builder.emit_func_output(out)
+        if failed is not None:
+            raise failed
         return builder.finalize()
+
+    def _results(self) -> list[Any]:
+        for node in self.graph.ops:
+            if node in self.plan.works:
+                self._call(self.plan.works[node])
+            elif node not in self.plan.covered and self.graph.uses[node]:
+                self.plain[node] = emit_stock(self.emitter, node, [self._in_plain(operand) for operand in node.inputs])
+        return [self._in_plain(node) for node in self.graph.outputs]
 
     def _argument(self, argument: Argument) -> Any:
         relax, tirx = self.emitter.tvm.relax, self.emitter.tirx

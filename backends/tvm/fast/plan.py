@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from pathlib import Path
 
+from ....ir.binding import batch_names, specialize
 from ....ir.graph import Graph, Node
 from .choose import MAKERS
 from .work import Argument, Scene, Work, as_it_is
 
-__all__ = ["Plan", "plan"]
+__all__ = ["Plan", "beside", "plan", "single_image"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,20 @@ class Plan:
         read |= {node for node in self.graph.outputs if node.weights is not None}
         stock = [as_it_is(node) for node in self.graph.params if node in read]
         return stock + [argument for work in self.works.values() for argument in work.arguments]
+
+
+def single_image(graph: Graph) -> Graph | None:
+    """The network for one image, where its batch is a named size and nothing else is; it takes the same arguments."""
+    if not graph.symbols or set(graph.symbols) != batch_names(graph):
+        return None
+    single = specialize(graph, dict.fromkeys(graph.symbols, 1))
+    same = [argument.name for argument in plan(single).arguments] == [argument.name for argument in plan(graph).arguments]
+    return single if same else None
+
+
+def beside(library: Path) -> Path:
+    """Where the library for a single image lies."""
+    return library.with_suffix(f".one{library.suffix}")
 
 
 def plan(graph: Graph, winograd: str = "auto") -> Plan:
