@@ -382,4 +382,4 @@ def test_an_artifact_for_another_processor_is_refused_before_it_is_loaded(tmp_pa
     (tmp_path / "b" / "manifest.json").write_text(json.dumps(manifest))
     done = convc("verify", str(tmp_path / "b"), "--backends", "tvm")
     assert done.code == 3
-    assert "was compiled for a processor with sve9; compile it again on this one" in done.err
+    assert "was compiled for a processor with sve9; compile the network again on this one" in done.err
