@@ -15,7 +15,7 @@ from ....ir.ops.conv import CONV2D
 from ....ir.ops.elementwise import ADD, MUL, SUB
 from ....ir.ops.gate import HARD_SIGMOID, HARD_SWISH
 from ....ir.ops.linear import DENSE
-from ....ir.ops.norm import LOCAL_RESPONSE_NORM
+from ....ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
 from ....ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
 from ....ir.ops.resize import RESIZE
 from ....ir.ops.shape import CONCAT, SLICE
@@ -165,6 +165,31 @@ def elementwise(scene: Scene, node: Node) -> Work | None:
     return None
 
 
+def batch_norm(scene: Scene, node: Node) -> Work | None:
+    """A gain and a shift a channel: a depthwise convolution of single pixels."""
+    x, *stats = node.inputs
+    if not is_blocked(x) or any(stat.weights is None for stat in stats):
+        return None
+    channels, rows, cols = extents(x)
+    covers, steps, others = followers(scene, node)
+
+    def gain(values: Values) -> Array:
+        return values(stats[0]).astype(np.float64) / np.sqrt(values(stats[3]).astype(np.float64) + node.op.epsilon)
+
+    def filters(values: Values) -> Array:
+        return depthwise.pack_filters(gain(values).astype(np.float32).reshape(-1, 1, 1, 1))
+
+    def shift(values: Values) -> Array:
+        return pack_bias((values(stats[1]) - values(stats[2]) * gain(values)).astype(np.float32), channels)
+
+    arguments = (
+        Argument(f"{node.name}.packed", (blocks(channels), 1, 1, LANES), "f32", filters),
+        Argument(f"{node.name}.bias", (blocks(channels), LANES), "f32", shift),
+    )
+    build = functools.partial(depthwise.depthwise, batch_of(x), channels, Window(rows, cols, (1, 1)), steps)
+    return Work(covers, build, (x,), arguments, others)
+
+
 def local_response_norm(scene: Scene, node: Node) -> Work | None:
     (x,) = node.inputs
     if not is_blocked(x):
@@ -229,6 +254,7 @@ MAKERS: dict[OpDef, Callable[[Scene, Node], Work | None]] = {
     GLOBAL_MAX_POOL: pool,
     CONCAT: concat,
     SLICE: subsample,
+    BATCH_NORM: batch_norm,
     LOCAL_RESPONSE_NORM: local_response_norm,
     RESIZE: resize,
     DENSE: dense_layer,
