@@ -33,11 +33,16 @@ def blocked_shape(n: int, channels: int, rows: int, cols: int) -> tuple[int, ...
     return n, blocks(channels), rows, cols, LANES
 
 
-def call(function: Any, operands: list[Array], shape: tuple[int, ...]) -> Array:
-    """The kernel's result, of the given shape, on two threads."""
+def compiled(function: Any) -> Any:
+    """The kernel for this machine, as TVM's module of one function `main`."""
     host = tvm(2)
     target = host.target.Target({"kind": "llvm", "mcpu": host_cpu(), "num-cores": 2})
-    main = host.compile(host.IRModule({"main": function}), target=target)["main"]
+    return host.compile(host.IRModule({"main": function}), target=target)
+
+
+def call(function: Any, operands: list[Array], shape: tuple[int, ...]) -> Array:
+    """The kernel's result, of the given shape, on two threads."""
+    host, main = tvm(2), compiled(function)["main"]
     result = host.runtime.tensor(np.full(shape, np.nan, np.float32))
     main(*(host.runtime.tensor(np.ascontiguousarray(operand)) for operand in operands), result)
     return result.numpy()

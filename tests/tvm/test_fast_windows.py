@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fast_kernels import blocked_shape, call, draw, from_blocks, into_blocks
+from fast_kernels import blocked_shape, call, compiled, draw, from_blocks, into_blocks
 
 from convc.backends.tvm.fast.depthwise import depthwise, pack_filters
 from convc.backends.tvm.fast.epilogue import Step
@@ -12,9 +12,10 @@ from convc.backends.tvm.fast.kernel import block_channels
 from convc.backends.tvm.fast.pools import avg_pool, global_avg_pool, global_max_pool, max_pool
 from convc.backends.tvm.fast.windows import Window
 from convc.ir.ops import pool
-from convc.ir.ops.activation import RELU
+from convc.ir.ops.activation import RELU, SIGMOID
 from convc.ir.ops.conv import CONV2D
 from convc.ir.ops.elementwise import ADD
+from convc.ir.ops.gate import HARD_SWISH
 
 CASES = [  # images, channels, rows, columns, then the window's kernel, strides, pads, dilations, ceil_mode
     (1, 64, 56, 56, (3, 3), (2, 2), (1, 1, 1, 1)),
@@ -85,3 +86,10 @@ def test_a_nan_wins() -> None:
     assert np.array_equal(got, pool.max_pool(pool.MaxPool((3, 3), (1, 1), (1, 1, 1, 1)), x), equal_nan=True)
     got = from_blocks(call(global_max_pool(1, 20, 8, 8), [into_blocks(x)], blocked_shape(1, 20, 1, 1)), 20)
     assert np.array_equal(got, x.max((2, 3), keepdims=True), equal_nan=True)
+
+
+@pytest.mark.parametrize("step", [Step(RELU, RELU.Attrs()), Step(HARD_SWISH, HARD_SWISH.Attrs()), Step(SIGMOID, SIGMOID.Attrs())])
+def test_what_a_tile_needs_is_on_the_stack(step: Step) -> None:
+    """TVM took it from the heap once, by a call for each vector, and nothing but the time told."""
+    kernel = depthwise(1, 32, Window(14, 14, (3, 3), (1, 1), (1, 1, 1, 1)), (step,))
+    assert "AllocWorkspace" not in compiled(kernel).mod.inspect_source("ll")

@@ -19,6 +19,7 @@ from ..host import tvm
 __all__ = ["LANES", "Batch", "Operand", "Register", "Writer", "block_channels", "blocked", "blocks", "greatest", "kernel"]
 
 LANES = 16  # of float32 in a vector register of AVX-512
+STACK = 16  # vectors: TVM takes larger buffers from the heap
 OPAQUE = 8  # Relax's pattern of an operation that nothing is fused with
 PARALLEL_FROM = 1 << 15  # elements; for fewer, waking a second thread costs more than it saves
 EXP_LEAST, EXP_MOST = -104.0, 89.0  # beyond them e**v is 0 and infinite in float32
@@ -153,8 +154,11 @@ class Writer:
         self.to.buffer_store(buffer, value, [*at, self.lanes()])
 
     def registers(self, count: int) -> Any:
-        """[count,LANES] floats that never see memory, while every index is a number."""
-        return self.to.alloc_buffer((count, LANES), scope="local")
+        """[count,LANES] floats that never see memory, while every index is a number and they are at most STACK.
+
+        In TVM's scope "local" they would come from the heap, by a call for each: a depthwise layer with a relu took seven times as long.
+        """
+        return self.to.alloc_buffer((count, LANES), scope="global")
 
     def blend(self, vectors: Sequence[Any], lanes: Sequence[int]) -> Any:
         """LANES lanes, by number, of vectors laid end to end."""

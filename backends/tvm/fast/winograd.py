@@ -288,14 +288,15 @@ def _three(sch: Any, m: int, form: Arrangement, group: int) -> None:
 
 
 def _output(sch: Any, at: Any, inner: tuple[Any, ...]) -> None:
-    """One tile's result at loop `at`: both steps of the transform in registers, and the guarded, finished store."""
+    """One tile's result at loop `at`: both steps of the transform in registers, and the guarded, finished store.
+
+    Stages of one tile are small, so TVM keeps them on the stack, unless they were given the scope "local": then on the heap.
+    """
     result, back = sch.get_sblock("D"), sch.get_sblock("back")
     _flatten(sch, inner)
-    sch.set_scope(sch.get_sblock("tiles"), 0, "local")
     sch.reverse_compute_at(result, at, preserve_unit_loops=True)
     _flatten(sch, sch.get_loops(result)[-3:])
     sch.compute_at(back, at, preserve_unit_loops=True)
-    sch.set_scope(back, 0, "local")
     _flatten(sch, sch.get_loops(back)[-3:])
 
 
@@ -303,7 +304,6 @@ def _sums(sch: Any, at: Any, inner: tuple[Any, ...]) -> Any:
     """The product: sums of one register tile at loop `at` of M, all input channels at once. The loop over their blocks."""
     sums = sch.get_sblock("sums")
     sch.compute_at(sums, at, preserve_unit_loops=True)
-    sch.set_scope(sums, 0, "local")
     o, p, q, lane, k, i = sch.get_loops(sums)[-6:]
     sch.reorder(k, i, p, q, o, lane)
     _flatten(sch, (p, q, o, lane))
@@ -320,7 +320,6 @@ def _input(sch: Any, at: Any) -> tuple[Any, ...]:
     sch.reorder(image, c, p, q, x, j, lane)
     _flatten(sch, (x, j, lane))
     sch.compute_at(half, q, preserve_unit_loops=True)
-    sch.set_scope(half, 0, "local")
     _flatten(sch, sch.get_loops(half)[-3:])
     sch.compute_at(pad, p, preserve_unit_loops=True)
     sch.vectorize(sch.get_loops(pad)[-1])
