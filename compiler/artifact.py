@@ -14,16 +14,17 @@ from ..ir.graph import Graph
 from ..ir.parser import parse_graph
 from .weights import bind_weights, load_arrays
 
-__all__ = ["MANIFEST", "SCHEMA", "Artifact", "is_artifact", "manifest_of"]
+__all__ = ["MANIFEST", "PACKED", "SCHEMA", "Artifact", "is_artifact", "manifest_of"]
 
 MANIFEST = "manifest.json"
-SCHEMA = 2  # 1: weights as they are; since 2 a library takes them packed for its kernels
+SCHEMA = 3  # since 2 a library takes weights packed for its kernels; since 3 they are in a file
 CIR, ONNX, WEIGHTS, REPORT = "model.cir", "model.onnx", "weights.safetensors", "report.txt"
+PACKED = "weights.packed"
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """An opened directory whose files all have the hashes that its manifest says."""
+    """An opened directory whose files are all as large as its manifest says; their hashes are checked as they are used."""
 
     path: Path
     manifest: Mapping[str, Any]
@@ -36,9 +37,25 @@ class Artifact:
             file = path / name
             if Path(name).name != name or not file.is_file():
                 raise ArtifactError(f"'{path}': {name} is missing; compile the network again")
-            if _sha256(file) != record["sha256"]:
-                raise ArtifactError(f"'{path}': {name} was altered after it was written; compile the network again")
+            if file.stat().st_size != record["bytes"]:
+                raise _altered(path, name)
         return Artifact(path, manifest)
+
+    def check(self) -> Artifact:
+        """Raises: ArtifactError naming the first file that has not the hash of the manifest."""
+        for name in self.manifest["files"]:
+            self.file(name)
+        return self
+
+    def file(self, name: str) -> Path:
+        """Where a file lies, its hash checked unless the manifest is a draft.
+
+        Raises: ArtifactError if it has another.
+        """
+        wanted = self.manifest["files"][name].get("sha256")
+        if wanted is not None and _sha256(self.path / name) != wanted:
+            raise _altered(self.path, name)
+        return self.path / name
 
     @property
     def target(self) -> str:
@@ -48,26 +65,35 @@ class Artifact:
     def library(self) -> Path | None:
         """The compiled library, where this artifact has one."""
         name = self.manifest["target"].get("library")
-        return self.path / name if name in self.manifest["files"] else None
+        return self.file(name) if name in self.manifest["files"] else None
 
     @property
     def onnx(self) -> Path:
-        return self.path / ONNX
+        return self.file(ONNX)
+
+    def structure(self) -> Graph:
+        """The optimized network without its weights, which nobody may look at."""
+        try:
+            return parse_graph(self.file(CIR).read_text(encoding="utf-8"), str(self.path / CIR))
+        except (OSError, UnicodeDecodeError, InvalidModel) as error:
+            raise ArtifactError(f"'{self.path}': {CIR} cannot be read: {error}") from error
 
     def graph(self) -> Graph:
         """The optimized network with its weights."""
-        try:
-            graph = parse_graph((self.path / CIR).read_text(encoding="utf-8"), str(self.path / CIR))
-        except (OSError, UnicodeDecodeError, InvalidModel) as error:
-            raise ArtifactError(f"'{self.path}': {CIR} cannot be read: {error}") from error
-        return bind_weights(graph, load_arrays(self.path / WEIGHTS), str(self.path / WEIGHTS))
+        return bind_weights(self.structure(), load_arrays(self.file(WEIGHTS)), str(self.path / WEIGHTS))
 
 
 def is_artifact(path: Path) -> bool:
-    """Whether every file in the directory is named by a manifest of ours, so that nothing of anybody else's is in it."""
+    """Whether every file in the directory is named by a manifest of ours, of any schema, so that nothing of anybody else's is in it."""
     try:
-        manifest = _read_manifest(path)
+        manifest = _parsed(path)
     except ArtifactError:
+        return False
+    if (
+        not isinstance(manifest.get("schema"), int)
+        or not isinstance(manifest.get("target"), dict)
+        or not isinstance(manifest.get("files"), dict)
+    ):
         return False
     return {file.name for file in path.iterdir()} <= {MANIFEST, *manifest["files"]}
 
@@ -89,23 +115,32 @@ def manifest_of(directory: Path, graph: Graph, target: Mapping[str, Any], versio
     return (json.dumps(manifest, indent=2) + "\n").encode()
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def _parsed(path: Path) -> dict[str, Any]:
+    """The manifest, of any schema; an empty one where it is no object."""
     try:
         manifest: Any = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ArtifactError(f"'{path}' has no {MANIFEST}; it is not a convc artifact") from error
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ArtifactError(f"'{path}': {MANIFEST} cannot be read: {error}") from error
-    if not isinstance(manifest, dict) or cast("dict[str, Any]", manifest).get("schema") != SCHEMA:
+    return cast("dict[str, Any]", manifest) if isinstance(manifest, dict) else {}
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    whole = _parsed(path)
+    if whole.get("schema") != SCHEMA:
         raise ArtifactError(f"'{path}': {MANIFEST} has another schema than {SCHEMA}; compile the network again")
-    whole = cast("dict[str, Any]", manifest)
     files, target = whole.get("files"), whole.get("target")
     named = cast("dict[str, Any]", files) if isinstance(files, dict) else {}
     if not isinstance(target, dict) or "kind" not in target or not {CIR, ONNX, WEIGHTS, REPORT} <= set(named):
         raise ArtifactError(f"'{path}': {MANIFEST} does not name all files and a target; compile the network again")
-    if not all(isinstance(record, dict) and "sha256" in record for record in named.values()):
-        raise ArtifactError(f"'{path}': {MANIFEST} has files without a hash; compile the network again")
+    if not all(isinstance(record, dict) and {"bytes", "sha256"} <= set(record) for record in named.values()):
+        raise ArtifactError(f"'{path}': {MANIFEST} has files without a size or a hash; compile the network again")
     return whole
+
+
+def _altered(path: Path, name: str) -> ArtifactError:
+    return ArtifactError(f"'{path}': {name} was altered after it was written; compile the network again")
 
 
 def _sha256(file: Path) -> str:

@@ -14,7 +14,7 @@ from ..ir.printer import print_graph
 from ..ir.types import Array
 from ..ir.version import __version__
 from ..passes.manager import Stage, run_passes
-from .artifact import CIR, MANIFEST, ONNX, REPORT, WEIGHTS, Artifact, is_artifact, manifest_of
+from .artifact import CIR, MANIFEST, ONNX, PACKED, REPORT, WEIGHTS, Artifact, is_artifact, manifest_of
 from .engines import ENGINES
 from .files import replace_directory
 from .inputs import random_inputs
@@ -87,7 +87,9 @@ def compile_network(
         say(f"exported {ONNX}")
         built = _build(better, folder, target, winograd)
         say(f"built {built['library']} in {built['seconds']:.1f} s")
-        draft = Artifact(folder, {"target": built, "files": {LIBRARY: {}}})
+        if target == "cpu":
+            built["packed"] = _pack(better, folder, built, say)
+        draft = Artifact(folder, {"target": built, "files": {file.name: {} for file in folder.iterdir()}})
         agreements = _check(graph, draft, threads, seed, say) if check else []
         (folder / REPORT).write_text(compile_report(graph, better, trace, built, agreements), encoding="utf-8")
         (folder / MANIFEST).write_bytes(manifest_of(folder, better, built, _versions()))
@@ -118,6 +120,21 @@ def _build(graph: Graph, folder: Path, target: str, winograd: str) -> dict[str, 
     cuda = build_cuda(graph, folder)
     kind = {"kind": "cuda", "library": cuda.library.name, "source": cuda.source.name, "tvm": cuda.target}
     return {**kind, "machine": platform.machine(), "check": cuda.check, "seconds": round(cuda.seconds, 2)}
+
+
+def _pack(graph: Graph, folder: Path, built: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
+    """Write the weights as the library takes them, and what a C program needs; where they lie, as the manifest records it."""
+    from ..backends.tvm.c_interface import c_files, why_no_c
+    from ..backends.tvm.fast.plan import beside
+    from ..backends.tvm.packed import write_packed
+
+    packed = write_packed(graph, folder / PACKED, built["winograd"])
+    if complaint := why_no_c(graph):
+        say(f"no C files: {complaint}")
+        return packed.record()
+    for name, text in c_files(graph, packed, built["needs"], beside(folder / LIBRARY).is_file()).items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return packed.record()
 
 
 def _check(graph: Graph, draft: Artifact, threads: int | None, seed: int, say: Callable[[str], None]) -> list[Agreement]:

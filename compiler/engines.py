@@ -9,10 +9,10 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ..backends import reference
-from ..ir.errors import ArtifactError, UsageError
+from ..ir.errors import ArtifactError, InvalidModel, UsageError
 from ..ir.graph import Graph
 from ..ir.types import Array
-from .artifact import Artifact
+from .artifact import PACKED, Artifact
 
 __all__ = ["ENGINES", "Engine", "engines_named"]
 
@@ -63,18 +63,28 @@ def _start_tvm(graph: Graph, threads: int | None) -> Run:
 
 
 def _open_tvm(artifact: Artifact, threads: int | None) -> Run:
+    from ..backends.tvm.fast.plan import beside
     from ..backends.tvm.host import vector_features
+    from ..backends.tvm.packed import Packed, map_packed
     from ..backends.tvm.run import Module
 
-    if artifact.library is None:
+    library, record = artifact.library, artifact.manifest["target"]
+    if library is None:
         raise ArtifactError(f"'{artifact.path}' holds no compiled library; compile the network again")
-    record = artifact.manifest["target"]
     if artifact.target == "cpu" and (lacking := sorted(set(record.get("needs", ())) - set(vector_features()))):
         raise ArtifactError(
             f"'{artifact.path}' was compiled for a processor with {', '.join(lacking)}; compile the network again on this one"
         )
-    winograd = record.get("winograd", "auto")
-    return Module.load(artifact.library, artifact.graph(), device=artifact.target, threads=threads, winograd=winograd).run
+    if artifact.target != "cpu":
+        return Module.load(library, artifact.graph(), device=artifact.target, threads=threads).run
+    single = beside(library).name
+    if single in artifact.manifest["files"]:
+        artifact.file(single)
+    try:
+        packed = map_packed(artifact.file(PACKED), Packed.of(record["packed"]))
+    except (KeyError, ValueError, TypeError, InvalidModel) as error:
+        raise ArtifactError(f"'{artifact.path}': the manifest does not say where weights lie; compile the network again") from error
+    return Module.load(library, artifact.structure(), threads=threads, packed=packed).run
 
 
 ENGINES = {

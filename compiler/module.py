@@ -40,7 +40,7 @@ class Module:
     def open(path: str | Path, backend: str = "tvm", threads: int | None = None) -> Module:
         """The artifact directory at `path`, its files checked against the manifest."""
         artifact = Artifact.open(Path(path))
-        return Module(artifact.graph(), ENGINES[backend].open(artifact, threads))
+        return Module(artifact.structure(), ENGINES[backend].open(artifact, threads))
 
 
 def compile(graph: Graph, target: str = "cpu", level: int = 2, threads: int | None = None) -> Module:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...ir.errors import BackendMissing, UsageError
 
-__all__ = ["cuda_compiler", "host_cpu", "physical_cores", "thread_count", "tvm", "use_threads", "vector_features"]
+__all__ = ["cuda_compiler", "host_cpu", "most_threads", "physical_cores", "thread_count", "tvm", "use_threads", "vector_features"]
 
 INSTALL = 'pip install "apache-tvm==0.27.0.post1" "apache-tvm-ffi==0.1.14.post0"'  # a newer ffi crashes in schedules
 VECTORS = frozenset(("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512vl", "avx512bw", "avx512dq", "avx512vnni", "neon", "sve"))
@@ -22,8 +22,10 @@ _CPU_TOPOLOGY = Path("/sys/devices/system/cpu")
 def tvm(threads: int | None = None) -> Any:
     """The tvm package, imported on first use with `threads` workers (default: one a physical core).
 
-    Raises: BackendMissing where it cannot be imported.
+    Raises: BackendMissing where it cannot be imported; UsageError for a number of threads that makes no sense.
     """
+    if threads is not None:
+        _check_threads(threads)
     if "tvm" not in sys.modules:
         # TVM would take one thread. It reads this once, and no pool grows beyond it later.
         os.environ.setdefault("TVM_NUM_THREADS", str(max(threads or 0, physical_cores())))
@@ -41,11 +43,20 @@ def tvm(threads: int | None = None) -> Any:
 def use_threads(threads: int) -> None:
     """Set the number of workers for kernels that the calling thread runs: TVM keeps a pool for each caller.
 
-    Raises: UsageError for a number below 1.
+    Raises: UsageError for a number below 1 or above `most_threads`.
     """
-    if threads < 1:
-        raise UsageError(f"{threads} threads; at least 1 is needed")
+    _check_threads(threads)
     tvm().get_global_func("runtime.config_threadpool")(_FAST_CORES, threads)
+
+
+def most_threads() -> int:
+    """More threads than a few a processor only wait for each other, and TVM's wait by spinning."""
+    return 4 * (os.cpu_count() or 1)
+
+
+def _check_threads(threads: int) -> None:
+    if not 1 <= threads <= most_threads():
+        raise UsageError(f"{threads} threads; at least 1 and at most {most_threads()}, four a processor, are possible")
 
 
 def thread_count() -> int:

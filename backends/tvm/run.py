@@ -6,7 +6,7 @@ import functools
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,15 @@ import numpy as np
 from ...ir.binding import match_inputs
 from ...ir.errors import ArtifactError, BackendMissing, InvalidInput, InvalidModel, UsageError
 from ...ir.graph import Graph, Node
-from ...ir.types import Array, TensorType
+from ...ir.types import DTYPES, Array, TensorType
 from .fast.plan import beside, plan, single_image
 from .host import cuda_compiler, physical_cores, thread_count, tvm, use_threads
 from .lower import reason
+from .packed import ALIGNMENT
 
 __all__ = ["DEVICES", "Module"]
 
 DEVICES = ("cpu", "cuda")
-ALIGNMENT = 64  # bytes; TVM's kernels count on it
 
 
 class Module:
@@ -51,11 +51,13 @@ class Module:
         device: str = "cpu",
         threads: int | None = None,
         winograd: str = "auto",
+        packed: Sequence[Array] | None = None,
     ) -> Module:
         """The library at `path`, built from `graph`, by whose plan the weights are packed.
 
         `weights` are the parameters' values by name (default: the graph's own); arrays that are 64-byte
-        aligned are shared and must not change. `threads` bounds the workers (default: a core each); the
+        aligned are shared and must not change. `packed` are all arguments besides the inputs as the library takes
+        them; then no parameter needs a value. `threads` bounds the workers (default: a core each); the
         number in use is `Module.threads`.
 
         Raises: BackendMissing without TVM or the device; ArtifactError for a file that is no library;
@@ -66,11 +68,12 @@ class Module:
         library = _library(host, Path(path))
         has_single = device == "cpu" and beside(Path(path)).is_file() and single_image(graph) is not None
         single = _library(host, beside(Path(path))) if has_single else None
-        tensors = [_tensor(host, array, place) for array in _arguments(graph, weights, device, winograd)]
+        arguments = _arguments(graph, weights, device, winograd) if packed is None else packed
+        tensors = [_tensor(host, array, place) for array in arguments]
         return Module(graph, library, single, place, tensors, thread_count())
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs by name. Safe to call from many threads at once.
+        """Outputs by name, the caller's own. Safe to call from many threads at once; inputs that are 64-byte aligned are not copied.
 
         Raises: InvalidInput for arrays that do not fit.
         """
@@ -83,7 +86,7 @@ class Module:
             results = self._function(sizes)(*given, *self._weights)
         except Exception as error:
             raise InvalidModel(f"graph @{self.graph.name} fails in TVM: {reason(error)}") from error
-        return {node.name: results[i].numpy() for i, node in enumerate(self.graph.outputs)}
+        return _owned(self.graph.outputs, results, [*given, *self._weights])
 
     def _function(self, sizes: Mapping[str, int]) -> Any:
         """The calling thread's entry point: for a single image its own, where there is one."""
@@ -145,6 +148,27 @@ def _tensor(host: Any, array: Array, device: Any) -> Any:
     if device.dlpack_device_type() == host.cpu().dlpack_device_type() and array.ctypes.data % ALIGNMENT == 0 and array.size:
         return host.runtime.from_dlpack(np.asarray(_Writable(array)))
     return host.runtime.tensor(array, device)
+
+
+def _owned(nodes: Sequence[Node], results: Sequence[Any], given: Sequence[Any]) -> dict[str, Array]:
+    """Results in TVM's memory, which nobody else writes to; a result that is an argument, or another result, is copied."""
+    taken = {tensor.data_ptr() for tensor in given}
+    owned: dict[str, Array] = {}
+    for i, node in enumerate(nodes):
+        tensor = results[i]
+        shared = tensor.device.dlpack_device_type() == tvm().cpu().dlpack_device_type() and tensor.data_ptr() not in taken
+        owned[node.name] = np.asarray(_Result(tensor, DTYPES[node.typed.dtype])) if shared else tensor.numpy()
+        taken.add(tensor.data_ptr())
+    return owned
+
+
+class _Result:
+    """Memory of a tensor as NumPy takes it: writable, and kept alive as long as an array looks at it."""
+
+    def __init__(self, tensor: Any, dtype: np.dtype[Any]) -> None:
+        self.tensor = tensor
+        shape = tuple(int(extent) for extent in tensor.shape)
+        self.__array_interface__ = {"version": 3, "data": (tensor.data_ptr(), False), "shape": shape, "typestr": dtype.str}
 
 
 class _Writable:

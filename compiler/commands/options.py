@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ...backends.tvm.host import most_threads
 from ...ir.errors import ConvcError, UsageError
 from ...ir.graph import Graph
 from ...passes.manager import Stage, Step, run_passes, select
@@ -35,8 +36,7 @@ __all__ = [
     "steps_of",
 ]
 
-# More threads than a few a processor only wait for each other, and TVM's wait by spinning.
-THREADS = click.IntRange(1, 4 * (os.cpu_count() or 1))
+THREADS = click.IntRange(1, most_threads())
 F = TypeVar("F", bound=Callable[..., Any])
 
 

@@ -83,7 +83,7 @@ def _hold(graph: Graph, request: Request, backends: list[str], inputs: dict[str,
     """Every backend against the oracle: an artifact's own files where the model is one."""
     oracle = Oracle.of(graph, inputs, seed=seed)
     path = Path(request.model)
-    artifact = Artifact.open(path) if (path / MANIFEST).is_file() else None
+    artifact = Artifact.open(path).check() if (path / MANIFEST).is_file() else None
     if artifact and request.weights:
         raise UsageError(f"'{path}' carries its own weights; compile the network again with --weights")
     lines: list[Agreement] = []

@@ -53,10 +53,14 @@ def packed_shape(m: int, c_in: int, c_out: int) -> tuple[int, ...]:
 def pack(m: int, w: Array) -> Array:
     """Weights [O,C,3,3] as the kernel reads them: G w G^T in float64, rounded once to float32, zeros where channels are padding."""
     a, _, groups, blocks, _, group, _ = shape = packed_shape(m, w.shape[1], w.shape[0])
-    packed = np.zeros((a, a, groups * group * LANES, blocks * LANES), np.float32)
-    packed[:, :, : w.shape[0], : w.shape[1]] = np.einsum("xi,ocij,yj->xyoc", G[m], w.astype(np.float64), G[m], optimize=True)
-    split = packed.reshape(a, a, groups, group, LANES, blocks, LANES)
-    return np.ascontiguousarray(split.transpose(0, 1, 2, 5, 6, 3, 4)).reshape(shape)
+    c_out, c_in, wide = w.shape[0], w.shape[1], group * LANES
+    padded = np.zeros((groups * wide, blocks * LANES, 9))
+    padded[:c_out, :c_in] = w.reshape(c_out, c_in, 9)
+    both = np.kron(G[m], G[m])  # both transforms in one product, [a*a, 9]
+    packed = np.empty((a * a, groups, blocks * LANES * wide), np.float32)
+    for at, taps in enumerate(padded.reshape(groups, wide, blocks * LANES, 9).transpose(0, 3, 2, 1)):
+        packed[:, at] = both @ taps.reshape(9, -1)
+    return packed.reshape(shape)
 
 
 @dataclass(frozen=True, slots=True)

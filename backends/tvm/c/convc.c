@@ -1,0 +1,347 @@
+/* The runtime of convc.h over TVM's C interface: the same text for every network. C11 and POSIX. */
+#define _DEFAULT_SOURCE
+#include "convc.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <tvm/ffi/c_api.h>
+#include <unistd.h>
+
+enum { ALIGNMENT = 64, LAYOUT = 64, FAST_CORES = 1, POOLED = 2, MESSAGE = 400 };
+
+struct convc_model {
+  const convc_network *network;
+  int threads;
+  TVMFFIObjectHandle vm[2], main[2]; /* for any batch, and for a single image where there is a library for it */
+  void *packed;                      /* weights.packed, mapped */
+  TVMFFIAny *arguments;              /* inputs, then weights */
+  TVMFFIAny *results;
+  void **aligned; /* room for inputs that come unaligned */
+  int64_t *room;
+  atomic_flag busy;
+  char error[MESSAGE];
+};
+
+static const struct {
+  uint8_t code, bits;
+} TYPES[] = {{kDLFloat, 16}, {kDLFloat, 32}, {kDLFloat, 64}, {kDLInt, 8}, {kDLUInt, 8}, {kDLInt, 32}, {kDLInt, 64}, {kDLBool, 8}};
+
+static int fail(char *error, size_t room, const char *format, ...) {
+  va_list values;
+  va_start(values, format);
+  if (room) vsnprintf(error, room, format, values);
+  va_end(values);
+  return -1;
+}
+
+/* ---- TVM's calls ---- */
+
+/* The first line of what TVM raised. */
+static int fail_as_tvm(char *error, size_t room, const char *what) {
+  TVMFFIObjectHandle raised = NULL;
+  TVMFFIErrorMoveFromRaised(&raised);
+  if (!raised) return fail(error, room, "%s fails in TVM", what);
+  const TVMFFIErrorCell *cell = (const TVMFFIErrorCell *)((char *)raised + sizeof(TVMFFIObject));
+  const char *end = memchr(cell->message.data, '\n', cell->message.size);
+  size_t size = end ? (size_t)(end - cell->message.data) : cell->message.size;
+  fail(error, room, "%s fails in TVM: %.*s", what, (int)(size < MESSAGE ? size : MESSAGE), cell->message.data);
+  TVMFFIObjectDecRef(raised);
+  return -1;
+}
+
+static TVMFFIAny number(int64_t value) { return (TVMFFIAny){.type_index = kTVMFFIInt, .v_int64 = value}; }
+static TVMFFIAny text(const char *value) { return (TVMFFIAny){.type_index = kTVMFFIRawStr, .v_c_str = value}; }
+static TVMFFIAny object(int32_t kind, TVMFFIObjectHandle value) { return (TVMFFIAny){.type_index = kind, .v_obj = value}; }
+
+static void forget(TVMFFIAny *value) {
+  if (value->type_index >= kTVMFFIStaticObjectBegin) TVMFFIObjectDecRef(value->v_obj);
+  *value = (TVMFFIAny){.type_index = kTVMFFINone};
+}
+
+/* Call a function of TVM's registry. */
+static int call(const char *name, TVMFFIAny *arguments, int count, TVMFFIAny *result) {
+  TVMFFIByteArray key = {name, strlen(name)};
+  TVMFFIObjectHandle function = NULL;
+  *result = (TVMFFIAny){.type_index = kTVMFFINone};
+  if (TVMFFIFunctionGetGlobal(&key, &function)) return -1;
+  if (!function) {
+    TVMFFIErrorSetRaisedFromCStr("RuntimeError", "a part of it is not linked in; link with -Wl,--no-as-needed -ltvm_runtime -ltvm_ffi");
+    return -1;
+  }
+  int failed = TVMFFIFunctionCall(function, arguments, count, result);
+  TVMFFIObjectDecRef(function);
+  return failed;
+}
+
+/* A function of a module; NULL where it has none of that name. */
+static TVMFFIObjectHandle function_of(TVMFFIObjectHandle module, const char *name) {
+  TVMFFIAny result, arguments[] = {object(kTVMFFIModule, module), text(name), {.type_index = kTVMFFIBool, .v_int64 = 0}};
+  if (call("ffi.ModuleGetFunction", arguments, 3, &result)) return NULL;
+  if (result.type_index == kTVMFFIFunction) return result.v_obj;
+  TVMFFIErrorSetRaisedFromCStr("RuntimeError", "it is no library of convc's");
+  return NULL;
+}
+
+static int call_of(TVMFFIObjectHandle module, const char *name, TVMFFIAny *arguments, int count, TVMFFIAny *result) {
+  TVMFFIObjectHandle function = function_of(module, name);
+  *result = (TVMFFIAny){.type_index = kTVMFFINone};
+  if (!function) return -1;
+  int failed = TVMFFIFunctionCall(function, arguments, count, result);
+  TVMFFIObjectDecRef(function);
+  return failed;
+}
+
+/* ---- tensors over memory of ours ---- */
+
+typedef struct {
+  DLManagedTensor tensor;
+  int64_t shape[CONVC_RANK];
+} borrowed;
+
+static void give_back(DLManagedTensor *tensor) { free(tensor); }
+
+/* Replace `*slot` by a tensor over `data`, which is aligned and outlives it. */
+static int borrow(TVMFFIAny *slot, const void *data, convc_type type, int rank, const int64_t *shape) {
+  borrowed *made = calloc(1, sizeof *made);
+  TVMFFIObjectHandle tensor = NULL;
+  forget(slot);
+  if (!made) return -1;
+  memcpy(made->shape, shape, sizeof made->shape);
+  made->tensor.dl_tensor = (DLTensor){.data = (void *)data, /* TVM never writes to arguments */
+                                      .device = {kDLCPU, 0},
+                                      .ndim = rank,
+                                      .dtype = {TYPES[type].code, TYPES[type].bits, 1},
+                                      .shape = made->shape};
+  made->tensor.deleter = give_back;
+  if (TVMFFITensorFromDLPack(&made->tensor, ALIGNMENT, 1, &tensor)) {
+    free(made);
+    return -1;
+  }
+  *slot = object(kTVMFFITensor, tensor);
+  return 0;
+}
+
+static const DLTensor *tensor_in(const TVMFFIAny *value) {
+  return value->type_index == kTVMFFITensor ? (const DLTensor *)((char *)value->v_obj + sizeof(TVMFFIObject)) : NULL;
+}
+
+static const void *data_of(const DLTensor *tensor) { return (const char *)tensor->data + tensor->byte_offset; }
+
+static void shape_of(const convc_value *value, int64_t batch, int64_t shape[CONVC_RANK]) {
+  for (int i = 0; i < CONVC_RANK; i++) shape[i] = value->per_batch[i] * batch + value->plus[i];
+}
+
+static int64_t bytes_of(convc_type type, int64_t elements) { return elements < 0 ? -1 : elements * (TYPES[type].bits / 8); }
+
+int64_t convc_elements(const convc_value *value, int64_t batch) {
+  int64_t count = 1;
+  for (int i = 0; i < value->rank; i++) {
+    int64_t extent;
+    if (__builtin_mul_overflow(value->per_batch[i], batch, &extent) || __builtin_add_overflow(extent, value->plus[i], &extent)) return -1;
+    if (extent < 0 || __builtin_mul_overflow(count, extent, &count) || count > INT64_MAX / 16) return -1;
+  }
+  return count;
+}
+
+int64_t convc_bytes(const convc_value *value, int64_t batch) { return bytes_of(value->type, convc_elements(value, batch)); }
+
+/* ---- opening ---- */
+
+static int has(const char *feature) {
+#if defined(__x86_64__)
+#define IS(name) \
+  if (!strcmp(feature, name)) return __builtin_cpu_supports(name)
+  __builtin_cpu_init();
+  IS("sse4.2");
+  IS("avx");
+  IS("avx2");
+  IS("fma");
+  IS("avx512f");
+  IS("avx512vl");
+  IS("avx512bw");
+  IS("avx512dq");
+  IS("avx512vnni");
+#undef IS
+#elif defined(__aarch64__)
+  if (!strcmp(feature, "neon")) return 1; /* part of the architecture */
+#endif
+  return 0;
+}
+
+static int check_processor(const convc_network *network, char *error, size_t room) {
+  for (int i = 0; network->needs[i]; i++)
+    if (!has(network->needs[i]))
+      return fail(error, room, "%s was compiled for a processor with %s; compile the network again on this one", network->name, network->needs[i]);
+  return 0;
+}
+
+/* The workers of the calling thread: TVM keeps a pool for each. */
+static int use_threads(int threads, char *error, size_t room) {
+  TVMFFIAny result, arguments[] = {number(FAST_CORES), number(threads)};
+  if (call("runtime.NumThreads", NULL, 0, &result)) return fail_as_tvm(error, room, "the thread pool");
+  if (result.v_int64 == threads) return 0;
+  if (call("runtime.config_threadpool", arguments, 2, &result) || call("runtime.NumThreads", NULL, 0, &result))
+    return fail_as_tvm(error, room, "the thread pool");
+  if (result.v_int64 == threads) return 0;
+  return fail(error, room, "TVM gives %d of %d threads; set TVM_NUM_THREADS to %d or more before the program starts", (int)result.v_int64,
+              threads, threads);
+}
+
+static int check_threads(int threads, char *error, size_t room) {
+  long processors = sysconf(_SC_NPROCESSORS_ONLN), most = 4 * (processors < 1 ? 1 : processors);
+  char number[32];
+  if (threads < 1 || threads > most)
+    return fail(error, room, "%d threads; at least 1 and at most %ld, four a processor, are possible", threads, most);
+  snprintf(number, sizeof number, "%ld", threads > processors ? (long)threads : processors);
+  setenv("TVM_NUM_THREADS", number, 0); /* no pool grows beyond it; TVM would take half of the processors */
+  return use_threads(threads, error, room);
+}
+
+static int map_weights(convc_model *model, const char *directory, char *error, size_t room) {
+  const convc_network *network = model->network;
+  char path[4096];
+  struct stat found;
+  if (snprintf(path, sizeof path, "%s/weights.packed", directory) >= (int)sizeof path) return fail(error, room, "the directory's name is too long");
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return fail(error, room, "%s cannot be opened; is it the artifact of %s?", path, network->name);
+  int fits = !fstat(file, &found) && found.st_size == network->weight_bytes;
+  void *bytes = fits ? mmap(NULL, (size_t)network->weight_bytes, PROT_READ, MAP_SHARED, file, 0) : MAP_FAILED;
+  close(file);
+  if (!fits) return fail(error, room, "%s has another size than this program's model.h says; build it with the one in that directory", path);
+  if (bytes == MAP_FAILED) return fail(error, room, "%s cannot be mapped into memory", path);
+  model->packed = bytes;
+  if (memcmp(bytes, network->layout, LAYOUT))
+    return fail(error, room, "%s has another layout than this program's model.h says; build it with the one in that directory", path);
+  for (int i = 0; i < network->weights; i++) {
+    const convc_weight *weight = &network->weight[i];
+    if (borrow(&model->arguments[network->inputs + i], (char *)bytes + weight->offset, weight->type, weight->rank, weight->shape))
+      return fail_as_tvm(error, room, path);
+  }
+  return 0;
+}
+
+/* A virtual machine over a library, and its entry point. */
+static int load(convc_model *model, int which, const char *directory, const char *library, char *error, size_t room) {
+  char path[4096];
+  TVMFFIAny module, made, nothing, name = text(path), device[] = {number(kDLCPU), number(0), number(POOLED)};
+  snprintf(path, sizeof path, "%s/%s", directory, library);
+  if (call("ffi.ModuleLoadFromFile", &name, 1, &module)) return fail_as_tvm(error, room, path);
+  int failed = call_of(module.v_obj, "vm_load_executable", NULL, 0, &made);
+  forget(&module);
+  if (failed) return fail_as_tvm(error, room, path);
+  model->vm[which] = made.v_obj;
+  failed = call_of(made.v_obj, "vm_initialization", device, 3, &nothing);
+  model->main[which] = failed ? NULL : function_of(made.v_obj, "main");
+  return model->main[which] ? 0 : fail_as_tvm(error, room, path);
+}
+
+convc_model *convc_open(const convc_network *network, const char *directory, int threads, char *error, size_t room) {
+  if (check_processor(network, error, room) || check_threads(threads, error, room)) return NULL;
+  size_t arguments = (size_t)(network->inputs + network->weights);
+  convc_model *model = calloc(1, sizeof *model);
+  if (!model) return fail(error, room, "no memory is left"), NULL;
+  model->network = network;
+  model->threads = threads;
+  atomic_flag_clear(&model->busy);
+  model->arguments = calloc(arguments ? arguments : 1, sizeof *model->arguments);
+  model->results = calloc((size_t)network->outputs, sizeof *model->results);
+  model->aligned = calloc((size_t)network->inputs + 1, sizeof *model->aligned);
+  model->room = calloc((size_t)network->inputs + 1, sizeof *model->room);
+  int failed = !model->arguments || !model->results || !model->aligned || !model->room;
+  if (failed) fail(error, room, "no memory is left");
+  failed = failed || map_weights(model, directory, error, room) || load(model, 0, directory, "model.so", error, room) ||
+           (network->single && load(model, 1, directory, "model.one.so", error, room));
+  if (!failed) return model;
+  convc_close(model);
+  return NULL;
+}
+
+void convc_close(convc_model *model) {
+  if (!model) return;
+  const convc_network *network = model->network;
+  for (int i = 0; model->results && i < network->outputs; i++) forget(&model->results[i]);
+  for (int i = 0; model->arguments && i < network->inputs + network->weights; i++) forget(&model->arguments[i]);
+  for (int i = 0; i < 2; i++) {
+    if (model->main[i]) TVMFFIObjectDecRef(model->main[i]);
+    if (model->vm[i]) TVMFFIObjectDecRef(model->vm[i]);
+  }
+  for (int i = 0; model->aligned && i < network->inputs; i++) free(model->aligned[i]);
+  if (model->packed) munmap(model->packed, (size_t)network->weight_bytes);
+  free(model->arguments);
+  free(model->results);
+  free(model->aligned);
+  free(model->room);
+  free(model);
+}
+
+/* ---- running ---- */
+
+static int no_memory(convc_model *model) { return fail(model->error, MESSAGE, "no memory is left"); }
+
+static int take_input(convc_model *model, int index, const void *data, int64_t batch) {
+  const convc_value *value = &model->network->input[index];
+  int64_t shape[CONVC_RANK], bytes = convc_bytes(value, batch);
+  if (!data) return fail(model->error, MESSAGE, "input '%s' is NULL", value->name);
+  if (bytes < 1) return fail(model->error, MESSAGE, "a batch of %lld does not fit input '%s'", (long long)batch, value->name);
+  if ((uintptr_t)data % ALIGNMENT) {
+    if (model->room[index] < bytes) {
+      free(model->aligned[index]);
+      model->room[index] = 0;
+      model->aligned[index] = aligned_alloc(ALIGNMENT, ((size_t)bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+      if (!model->aligned[index]) return no_memory(model);
+      model->room[index] = bytes;
+    }
+    data = memcpy(model->aligned[index], data, (size_t)bytes);
+  }
+  shape_of(value, batch, shape);
+  return borrow(&model->arguments[index], data, value->type, value->rank, shape) ? fail_as_tvm(model->error, MESSAGE, value->name) : 0;
+}
+
+static int give_output(convc_model *model, int index, TVMFFIAny all, void *to, int64_t batch) {
+  const convc_value *value = &model->network->output[index];
+  TVMFFIAny arguments[] = {all, number(index)};
+  if (call("ffi.ArrayGetItem", arguments, 2, &model->results[index])) return fail_as_tvm(model->error, MESSAGE, value->name);
+  const DLTensor *tensor = tensor_in(&model->results[index]);
+  int64_t elements = 1;
+  for (int i = 0; tensor && i < tensor->ndim; i++) elements *= tensor->shape[i];
+  if (!tensor || elements != convc_elements(value, batch))
+    return fail(model->error, MESSAGE, "output '%s' has another size than model.h says; build the program with the one beside model.so", value->name);
+  if (to) memcpy(to, data_of(tensor), (size_t)bytes_of(value->type, elements));
+  return 0;
+}
+
+static int run(convc_model *model, const void *const *inputs, void *const *outputs, int64_t batch) {
+  const convc_network *network = model->network;
+  int one = batch == 1 && network->single, failed = 0;
+  TVMFFIAny all = {.type_index = kTVMFFINone};
+  for (int i = 0; i < network->outputs; i++) forget(&model->results[i]);
+  if (use_threads(model->threads, model->error, MESSAGE)) return -1; /* a pool belongs to the calling thread */
+  for (int i = 0; i < network->inputs; i++)
+    if (take_input(model, i, inputs[i], batch)) return -1;
+  if (TVMFFIFunctionCall(model->main[one], model->arguments, network->inputs + network->weights, &all))
+    return fail_as_tvm(model->error, MESSAGE, network->name);
+  for (int i = 0; i < network->outputs && !failed; i++) failed = give_output(model, i, all, outputs ? outputs[i] : NULL, batch);
+  forget(&all);
+  return failed;
+}
+
+int convc_run(convc_model *model, const void *const *inputs, void *const *outputs, int64_t batch) {
+  if (atomic_flag_test_and_set(&model->busy)) return -2; /* the error text is the other thread's */
+  model->error[0] = 0;
+  int failed = run(model, inputs, outputs, batch);
+  atomic_flag_clear(&model->busy);
+  return failed;
+}
+
+const void *convc_output(const convc_model *model, int index) {
+  const DLTensor *tensor = index >= 0 && index < model->network->outputs ? tensor_in(&model->results[index]) : NULL;
+  return tensor ? data_of(tensor) : NULL;
+}
+
+const char *convc_error(const convc_model *model) { return model->error; }

@@ -1,0 +1,79 @@
+/* A network that convc compiled, from C: the artifact's directory and TVM's two runtime libraries are all that it takes.
+ *
+ *     #include "model.h"
+ *     convc_model *model = convc_open(&model_lenet5, "build/lenet5", 2, error, sizeof error);
+ *     convc_run(model, inputs, outputs, 1);
+ *     convc_close(model);
+ *
+ * Build with convc.c:  cc program.c convc.c $(convc doctor --c-flags)
+ */
+#ifndef CONVC_H
+#define CONVC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { CONVC_RANK = 8 }; /* most axes of a value */
+
+typedef enum { CONVC_F16, CONVC_F32, CONVC_F64, CONVC_I8, CONVC_U8, CONVC_I32, CONVC_I64, CONVC_BOOL } convc_type;
+
+/* An input or output, in C order. Axis i has per_batch[i] * batch + plus[i] elements. */
+typedef struct {
+  const char *name;
+  convc_type type;
+  int rank;
+  int64_t per_batch[CONVC_RANK], plus[CONVC_RANK];
+} convc_value;
+
+/* What a kernel reads besides, packed for it: `offset` bytes into weights.packed. */
+typedef struct {
+  convc_type type;
+  int rank;
+  int64_t shape[CONVC_RANK], offset;
+} convc_weight;
+
+/* What model.h says of one network. `needs` ends with NULL; `single`: a library of its own for a batch of one. */
+typedef struct {
+  const char *name, *layout;
+  const char *const *needs;
+  const convc_value *input, *output;
+  const convc_weight *weight;
+  int inputs, outputs, weights, single;
+  int64_t weight_bytes;
+} convc_network;
+
+/* A loaded network, for one thread at a time. Open one in each thread: they share the code and, as mapped pages, the weights. */
+typedef struct convc_model convc_model;
+
+/* Open the artifact in `directory`. NULL if that fails, and a sentence that says why in `error` (`room` bytes, or NULL and 0). */
+convc_model *convc_open(const convc_network *network, const char *directory, int threads, char *error, size_t room);
+
+/* Compute. 0 is success; -2: another thread is running this model; otherwise `convc_error` says what is wrong.
+ *
+ * Inputs at addresses that are multiples of 64 are read where they lie, others are copied first. Results are written to `outputs`, each of
+ * `convc_bytes(&network.output[i], batch)`; with `outputs` NULL, or one of them, `convc_output` tells where it is, without a copy.
+ * `batch` is the number that the network's named size stands for; where it has none it is not looked at.
+ */
+int convc_run(convc_model *model, const void *const *inputs, void *const *outputs, int64_t batch);
+
+/* Output `index` of the last run, until the next run or `convc_close`; an output that is an input is that input. NULL if there is none. */
+const void *convc_output(const convc_model *model, int index);
+
+/* Why the last `convc_run` failed; an empty text if it did not. */
+const char *convc_error(const convc_model *model);
+
+/* Elements and bytes of an input or output; -1 where they cannot be counted. */
+int64_t convc_elements(const convc_value *value, int64_t batch);
+int64_t convc_bytes(const convc_value *value, int64_t batch);
+
+/* Free everything; NULL is allowed. */
+void convc_close(convc_model *model);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
