@@ -89,13 +89,10 @@ def is_artifact(path: Path) -> bool:
         manifest = _parsed(path)
     except ArtifactError:
         return False
-    if (
-        not isinstance(manifest.get("schema"), int)
-        or not isinstance(manifest.get("target"), dict)
-        or not isinstance(manifest.get("files"), dict)
-    ):
+    files = manifest.get("files")
+    if not isinstance(manifest.get("schema"), int) or not isinstance(manifest.get("target"), dict) or not isinstance(files, dict):
         return False
-    return {file.name for file in path.iterdir()} <= {MANIFEST, *manifest["files"]}
+    return {file.name for file in path.iterdir()} <= {MANIFEST, *cast("dict[str, Any]", files)}
 
 
 def manifest_of(directory: Path, graph: Graph, target: Mapping[str, Any], versions: Mapping[str, str]) -> bytes:
@@ -132,9 +129,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise ArtifactError(f"'{path}': {MANIFEST} has another schema than {SCHEMA}; compile the network again")
     files, target = whole.get("files"), whole.get("target")
     named = cast("dict[str, Any]", files) if isinstance(files, dict) else {}
-    if not isinstance(target, dict) or "kind" not in target or not {CIR, ONNX, WEIGHTS, REPORT} <= set(named):
+    if not isinstance(target, dict) or "kind" not in target or not {CIR, ONNX, WEIGHTS, REPORT} <= named.keys():
         raise ArtifactError(f"'{path}': {MANIFEST} does not name all files and a target; compile the network again")
-    if not all(isinstance(record, dict) and {"bytes", "sha256"} <= set(record) for record in named.values()):
+    if not all(isinstance(record, dict) and "bytes" in record and "sha256" in record for record in named.values()):
         raise ArtifactError(f"'{path}': {MANIFEST} has files without a size or a hash; compile the network again")
     return whole
 

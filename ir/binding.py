@@ -74,7 +74,8 @@ def match_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, int]:
             raise InvalidInput(f"input '{node.name}' ({node.type}) is missing")
         have = arrays[node.name]
         if have.dtype != DTYPES[node.typed.dtype]:
-            raise InvalidInput(f"input '{node.name}' is {have.dtype}, expected {node.typed.dtype}")
+            wanted = DTYPES[node.typed.dtype].name
+            raise InvalidInput(f"input '{node.name}' is {have.dtype}, expected {node.typed.dtype}; convert it with .astype('{wanted}')")
     sizes = sizes_of({node.name: node.typed for node in graph.inputs}, {name: a.shape for name, a in arrays.items()})
     if set(sizes) - batch_names(graph):  # a picture may be too small for a layer deep inside
         try:
@@ -92,7 +93,7 @@ def sizes_of(types: Mapping[str, TensorType], shapes: Mapping[str, tuple[int, ..
     sizes: dict[str, int] = {}
     for name, type_ in types.items():
         if len(shapes[name]) != type_.rank:
-            raise InvalidInput(f"input '{name}' has shape {list(shapes[name])}, expected {type_}")
+            raise InvalidInput(f"input '{name}' has shape {list(shapes[name])}, expected {type_}{_advice(type_, shapes[name])}")
         for dim, size in zip(type_.shape, shapes[name], strict=True):
             if (multiple := _multiple(dim)) is not None and size % multiple[1] == 0:
                 sizes.setdefault(multiple[0], size // multiple[1])
@@ -100,8 +101,26 @@ def sizes_of(types: Mapping[str, TensorType], shapes: Mapping[str, tuple[int, ..
         wanted = type_.with_sizes(sizes)
         if wanted.shape != shapes[name] or min(shapes[name], default=1) < 1:
             detail = f" with {', '.join(f'{k}={v}' for k, v in sizes.items())}" if type_.symbols else ""
-            raise InvalidInput(f"input '{name}' has shape {list(shapes[name])}, expected {type_}{detail}")
+            raise InvalidInput(f"input '{name}' has shape {list(shapes[name])}, expected {type_}{detail}{_advice(type_, shapes[name])}")
     return sizes
+
+
+def _advice(type_: TensorType, shape: tuple[int, ...]) -> str:
+    """The way out for an image without its batch, or with its channels last."""
+    if _may_be(type_, shape):
+        return ""
+    if _may_be(type_, (1, *shape)):
+        return "; for a single one add the first axis with x[None]"
+    if len(shape) > 2 and _may_be(type_, (1, *shape[-1:], *shape[:-1])):
+        return "; its channels are last, as NHWC has them: give np.moveaxis(x, -1, 0)[None]"
+    if len(shape) > 3 and _may_be(type_, (*shape[:1], *shape[-1:], *shape[1:-1])):
+        return "; its channels are last, as NHWC has them: give np.moveaxis(x, -1, 1)"
+    return ""
+
+
+def _may_be(type_: TensorType, shape: tuple[int, ...]) -> bool:
+    """Whether there are as many axes, and every extent that is a number agrees."""
+    return len(shape) == type_.rank and all(not isinstance(dim, int) or dim == size for dim, size in zip(type_.shape, shape, strict=True))
 
 
 def _alone(dim: Dim) -> str | None:

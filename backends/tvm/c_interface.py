@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from ...ir.binding import batch_names
 from ...ir.dims import Dim
+from ...ir.errors import BackendMissing
 from ...ir.graph import Graph, Node
 from ...ir.types import TensorType
+from .host import INSTALL
 from .packed import Packed
 
-__all__ = ["C_FILES", "c_files", "why_no_c"]
+__all__ = ["C_FILES", "c_files", "c_flags", "why_no_c"]
 
 SOURCES = Path(__file__).parent / "c"
 C_FILES = ("convc.h", "convc.c", "model.h", "example.c")
 RANK = 8  # CONVC_RANK
+
+
+def c_flags() -> list[str]:
+    """What a C compiler needs to build convc.c here. A library tells what it can do by being loaded, so none may be left out as unused.
+
+    Raises: BackendMissing without TVM.
+    """
+    tvm, ffi = _home("tvm"), _home("tvm_ffi")
+    places = [f"-L{ffi}/lib", f"-L{tvm}/lib", f"-Wl,-rpath,{ffi}/lib", f"-Wl,-rpath,{tvm}/lib"]
+    return ["-isystem", f"{ffi}/include", *places, "-Wl,--no-as-needed", "-ltvm_runtime", "-ltvm_ffi"]
+
+
+def _home(package: str) -> str:
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise BackendMissing(f"the package {package} is not here; install it with: {INSTALL}")
+    return found.submodule_search_locations[0]
 
 
 def why_no_c(graph: Graph) -> str | None:

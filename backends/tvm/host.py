@@ -11,7 +11,17 @@ from typing import Any
 
 from ...ir.errors import BackendMissing, UsageError
 
-__all__ = ["cuda_compiler", "host_cpu", "most_threads", "physical_cores", "thread_count", "tvm", "use_threads", "vector_features"]
+__all__ = [
+    "INSTALL",
+    "cuda_compiler",
+    "host_cpu",
+    "most_threads",
+    "physical_cores",
+    "thread_count",
+    "tvm",
+    "use_threads",
+    "vector_features",
+]
 
 INSTALL = 'pip install "apache-tvm==0.27.0.post1" "apache-tvm-ffi==0.1.14.post0"'  # a newer ffi crashes in schedules
 VECTORS = frozenset(("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512vl", "avx512bw", "avx512dq", "avx512vnni", "neon", "sve"))

@@ -22,9 +22,15 @@ __all__ = ["command"]
 
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--c-flags", is_flag=True, help="Only what a C compiler needs to build an artifact's convc.c here.")
 @click.pass_obj
-def command(desk: Desk, as_json: bool) -> None:
+def command(desk: Desk, as_json: bool, c_flags: bool) -> None:
     """Say what this machine can do. Exits with 5 if a backend is missing."""
+    if c_flags:
+        from ...backends.tvm import c_interface
+
+        click.echo(" ".join(c_interface.c_flags()))
+        return
     found = {
         "convc": f"{__version__}, {len(OPS)} ops, {len(desk.zoo)} networks",
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",

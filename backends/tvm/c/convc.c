@@ -229,8 +229,8 @@ static int map_weights(convc_model *model, const char *directory, char *error, s
 /* A virtual machine over a library, and its entry point. */
 static int load(convc_model *model, int which, const char *directory, const char *library, char *error, size_t room) {
   char path[4096];
-  TVMFFIAny module, made, nothing, name = text(path), device[] = {number(kDLCPU), number(0), number(POOLED)};
   snprintf(path, sizeof path, "%s/%s", directory, library);
+  TVMFFIAny module, made, nothing, name = text(path), device[] = {number(kDLCPU), number(0), number(POOLED)};
   if (call("ffi.ModuleLoadFromFile", &name, 1, &module)) return fail_as_tvm(error, room, path);
   int failed = call_of(module.v_obj, "vm_load_executable", NULL, 0, &made);
   forget(&module);

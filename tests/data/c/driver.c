@@ -1,0 +1,92 @@
+/* What the tests do with convc.h besides the example: driver WHAT DIRECTORY THREADS. The network is f32[N,5] -> f32[N,5], the input itself. */
+#include "model.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROUNDS = 200, MOST = 4, VALUES = 5 };
+
+static const char *directory;
+static char error[400];
+
+static convc_model *opened(int threads) {
+  convc_model *model = convc_open(&NETWORK, directory, threads, error, sizeof error);
+  if (!model) {
+    printf("%s\n", error);
+    exit(3);
+  }
+  return model;
+}
+
+/* Each thread opens, runs many batches of its own values, and must get its own results. */
+static void *work(void *which) {
+  int me = *(int *)which, wrong = 0;
+  convc_model *model = opened(1);
+  for (int round = 0; round < ROUNDS; round++) {
+    int64_t batch = 1 + (round + me) % 3;
+    float x[3 * VALUES], y[3 * VALUES], same[3 * VALUES];
+    for (int i = 0; i < batch * VALUES; i++) x[i] = (float)(i + 100 * me + round) - 150;
+    if (convc_run(model, (const void *[]){x}, (void *[]){y, same}, batch)) return "failed";
+    for (int i = 0; i < batch * VALUES; i++) wrong += y[i] != (x[i] > 0 ? x[i] : 0) || same[i] != x[i];
+  }
+  convc_close(model);
+  return wrong ? "wrong" : NULL;
+}
+
+static int many(void) {
+  pthread_t threads[MOST];
+  int names[MOST];
+  void *found;
+  for (int i = 0; i < MOST; i++) names[i] = i, pthread_create(&threads[i], NULL, work, &names[i]);
+  for (int i = 0; i < MOST; i++) {
+    pthread_join(threads[i], &found);
+    printf("%s\n", found ? (char *)found : "right");
+  }
+  return 0;
+}
+
+/* Whether inputs and outputs are used where they lie. */
+static int addresses(int threads) {
+  convc_model *model = opened(threads);
+  char *room = aligned_alloc(64, 128);
+  memset(room, 0, 128);
+  convc_run(model, (const void *[]){room}, NULL, 1);
+  printf("aligned %s\n", convc_output(model, 1) == room ? "shared" : "copied");
+  convc_run(model, (const void *[]){room + 4}, NULL, 1);
+  printf("unaligned %s\n", convc_output(model, 1) == room + 4 ? "shared" : "copied");
+  printf("beyond %s\n", convc_output(model, 2) || convc_output(model, -1) ? "something" : "nothing");
+  convc_close(model);
+  free(room);
+  return 0;
+}
+
+static void complain(convc_model *model, const void *input, int64_t batch) {
+  int code = convc_run(model, (const void *[]){input}, NULL, batch);
+  printf("%d %s\n", code, convc_error(model));
+}
+
+static int refusals(int threads) {
+  convc_model *model = opened(threads);
+  float x[VALUES] = {1, 2, 3, 4, 5};
+  complain(model, NULL, 1);
+  complain(model, x, 0);
+  complain(model, x, -3);
+  complain(model, x, INT64_MAX / 2);
+  complain(model, x, 1); /* it still works */
+  convc_close(model);
+  convc_close(NULL);
+  return 0;
+}
+
+int main(int count, char **words) {
+  if (count != 4) return 2;
+  int threads = atoi(words[3]);
+  directory = words[2];
+  if (!strcmp(words[1], "many")) return many();
+  if (!strcmp(words[1], "addresses")) return addresses(threads);
+  if (!strcmp(words[1], "refusals")) return refusals(threads);
+  convc_close(opened(threads));
+  return 0;
+}

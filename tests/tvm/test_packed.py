@@ -1,0 +1,92 @@
+"""weights.packed: what is mapped is what would be packed, and a file that is not the library's is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convc.backends.tvm.build import build_cpu
+from convc.backends.tvm.fast.plan import plan
+from convc.backends.tvm.packed import ALIGNMENT, Packed, map_packed, packing, write_packed
+from convc.backends.tvm.run import Module
+from convc.ir.errors import ArtifactError
+from convc.ir.graph import Graph, Node
+from convc.ir.types import Array
+
+NET = """graph @net(%x: f32[N,3,20,20]) {
+    %w = param : f32[24,3,3,3]
+    %v = param : f32[24,24,3,3]
+    %u = param : f32[24,1,3,3]
+    %k = param : f32[7,24]
+    %s = param : f32[1,7]
+    %a = conv2d(%x, %w)
+    %c = conv2d(%a, %v) {pads=[1,1,1,1]}
+    %d = conv2d(%c, %u) {groups=24}
+    %m = global_avg_pool(%d)
+    %f = flatten(%m)
+    %h = dense(%f, %k)
+    %t = tile(%h) {repeats=[1,1]}
+    %y = mul(%t, %s)
+    return %y
+}"""
+TypedGraph = Callable[[str], Graph]
+Draw = Callable[..., dict[str, Array]]
+
+
+def _own(node: Node) -> Array:
+    assert node.weights is not None
+    return node.weights.drawn()
+
+
+@pytest.mark.parametrize("winograd", ["off", "f2", "f4"])
+def test_the_file_holds_the_arguments_in_order(typed: TypedGraph, draw: Draw, tmp_path: Path, winograd: str) -> None:
+    graph = typed(NET)
+    packed = write_packed(graph, tmp_path / "w", winograd)
+    assert packed == packing(graph, winograd) == Packed.of(json.loads(json.dumps(packed.record())))
+    arguments = plan(graph, winograd).arguments
+    arrays = map_packed(tmp_path / "w", packed)
+    for argument, array in zip(arguments, arrays, strict=True):
+        assert array.ctypes.data % ALIGNMENT == 0
+        assert not array.flags.writeable
+        assert np.array_equal(array, argument.make(_own)), argument.name
+    library = build_cpu(graph, tmp_path / "model.so", winograd=winograd).library
+    inputs = draw(graph, N=2)
+    mapped = Module.load(library, graph, winograd=winograd, packed=arrays).run(inputs)["y"]
+    assert np.array_equal(mapped, Module.load(library, graph, winograd=winograd).run(inputs)["y"])
+
+
+def test_mapped_weights_are_read_where_they_lie(typed: TypedGraph, tmp_path: Path) -> None:
+    """The network returns a parameter, unchanged: TVM's tensor of it lies in the file's pages."""
+    graph = typed("graph @g(%x: f32[32]) { %p = param : f32[32] %y = add(%x, %p) return %y }")
+    packed = write_packed(graph, tmp_path / "w")
+    (array,) = map_packed(tmp_path / "w", packed)
+    module = Module.load(build_cpu(graph, tmp_path / "g.so").library, graph, packed=[array])
+    assert [tensor.data_ptr() for tensor in module._weights] == [array.ctypes.data]
+
+
+def test_another_file_is_refused(typed: TypedGraph, tmp_path: Path) -> None:
+    graph = typed(NET)
+    path = tmp_path / "w"
+    packed = write_packed(graph, path, "f4")
+    with pytest.raises(ArtifactError, match="laid out otherwise than the manifest says"):
+        map_packed(path, packing(graph, "off"))
+    os.truncate(path, 1000)
+    with pytest.raises(ArtifactError, match="laid out otherwise than the manifest says"):
+        map_packed(path, packed)
+    path.write_bytes(b"")
+    with pytest.raises(ArtifactError, match="cannot be mapped into memory"):
+        map_packed(path, packed)
+    path.unlink()
+    with pytest.raises(ArtifactError, match="cannot be mapped into memory"):
+        map_packed(path, packed)
+
+
+def test_weights_of_the_same_network_have_the_same_layout(typed: TypedGraph) -> None:
+    """So a C program need not be built again for new weights, and one of another form is refused."""
+    assert packing(typed(NET)).layout == packing(typed(NET.replace("%w = param", "%w = param {init=small}"))).layout
+    assert packing(typed(NET), "f4").layout != packing(typed(NET), "off").layout
