@@ -229,6 +229,44 @@ class TestArtifacts:
         (bundle / name).unlink()
         refused(convc("run", bundle), 3, f"{name} is missing")
 
+    @pytest.mark.parametrize(
+        ("name", "backend"),
+        [
+            ("model.so", "tvm"),
+            ("model.one.so", "tvm"),
+            ("weights.packed", "tvm"),
+            ("model.cir", "reference"),
+            ("weights.safetensors", "reference"),
+            ("model.onnx", "onnx"),
+        ],
+    )
+    def test_a_byte_that_changed_where_it_is_read(self, bundle, name, backend):
+        content = bytearray((bundle / name).read_bytes())
+        content[-1] ^= 1
+        (bundle / name).write_bytes(content)
+        refused(convc("run", bundle, "--backend", backend), 3, f"{name} was altered after it was written")
+
+    def test_verify_reads_all_files(self, bundle):
+        report = bundle / "report.txt"
+        report.write_bytes(report.read_bytes()[:-1] + b"!")
+        refused(convc("verify", bundle), 3, "report.txt was altered after it was written")
+
+    @pytest.mark.parametrize(
+        "packed", [None, {}, {"layout": "", "bytes": 64, "entries": [["w", "f32[what", 0]]}, {"layout": 1, "bytes": 2, "entries": []}]
+    )
+    def test_a_manifest_without_packed_weights(self, bundle, packed):
+        manifest = json.loads((bundle / "manifest.json").read_text())
+        manifest["target"]["packed"] = packed
+        (bundle / "manifest.json").write_text(json.dumps(manifest))
+        refused(convc("run", bundle), 3, "compile the network again")
+
+    def test_an_artifact_of_an_older_schema_gives_way_to_a_new_one(self, bundle):
+        manifest = json.loads((bundle / "manifest.json").read_text())
+        (bundle / "manifest.json").write_text(json.dumps({**manifest, "schema": 2}))
+        refused(convc("run", bundle), 3, "has another schema than 3; compile the network again")
+        assert convc("compile", "mlp", "-o", bundle, "--no-check").code == 0
+        assert convc("run", bundle).code == 0
+
     def test_a_truncated_file(self, bundle):
         os.truncate(bundle / "weights.safetensors", 100)
         refused(convc("verify", bundle), 3, "weights.safetensors was altered")
@@ -244,7 +282,7 @@ class TestArtifacts:
     def test_a_file_outside_the_directory_is_never_opened(self, bundle):
         manifest = (bundle / "manifest.json").read_text()
         (bundle / "manifest.json").write_text(
-            manifest.replace('"report.txt"', '"../report.txt"').replace('"files": {', '"files": {"report.txt": {"sha256": ""},')
+            manifest.replace('"report.txt"', '"../report.txt"').replace('"files": {', '"files": {"report.txt": {"bytes": 0, "sha256": ""},')
         )
         refused(convc("run", bundle), 3, "report.txt")
 

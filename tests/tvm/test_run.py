@@ -16,7 +16,7 @@ import pytest
 from convc.backends import reference
 from convc.backends.tvm import host
 from convc.backends.tvm.build import build_cpu
-from convc.backends.tvm.run import Module
+from convc.backends.tvm.run import Module, _Result, _tensor
 from convc.ir.errors import ArtifactError, BackendMissing, InvalidInput, UsageError
 from convc.ir.graph import Graph
 from convc.ir.types import Array
@@ -107,6 +107,33 @@ def test_outputs_are_the_callers_own(typed: TypedGraph, tmp_path: Path) -> None:
     assert np.array_equal(second["q"], reference.run(graph, {"x": x})["q"])
 
 
+def test_outputs_are_not_copied_and_stay(net: tuple[Path, Graph], draw: Draw) -> None:
+    """They lie in TVM's memory, which a later run does not use again, nor the module's end give back."""
+    module = Module.load(*net)
+    cases = [draw(net[1], seed, N=2) for seed in range(5)]
+    results = [module.run(case) for case in cases]
+    kept = [{name: array.copy() for name, array in result.items()} for result in results]
+    for result in results:
+        for array in result.values():
+            assert isinstance(array.base, _Result)
+            assert array.base.tensor.data_ptr() == array.ctypes.data
+            assert array.flags.writeable
+    for _ in range(3):
+        module.run(cases[0])
+    del module
+    for result, before in zip(results, kept, strict=True):
+        assert all(np.array_equal(result[name], before[name]) for name in before)
+
+
+def test_aligned_inputs_are_not_copied() -> None:
+    room = np.zeros(4 * 32 + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    tvm = host.tvm()
+    for shift, shared in ((0, True), (4, False)):
+        array = room[start + shift : start + shift + 96].view(np.float32)
+        assert (_tensor(tvm, array, tvm.cpu()).data_ptr() == array.ctypes.data) == shared
+
+
 def test_a_library_rebuilt_at_the_same_path_is_the_new_one(typed: TypedGraph, tmp_path: Path) -> None:
     x = np.array([-1.0, 2.0], np.float32)
     for op, wanted in (("relu", [0.0, 2.0]), ("identity", [-1.0, 2.0])):
@@ -122,7 +149,11 @@ def test_a_library_rebuilt_at_the_same_path_is_the_new_one(typed: TypedGraph, tm
         ({"z": np.zeros(1, np.float32)}, "no input is named 'z'"),
         ({"x": np.zeros((2, 3, 8, 8))}, "is float64, expected f32"),
         ({"x": np.zeros((2, 3, 8, 9), np.float32)}, r"has shape \[2, 3, 8, 9\]"),
-        ({"k": np.zeros((3, 4), np.float32)}, "with N=2"),
+        ({"k": np.zeros((3, 4), np.float32)}, "with N=2$"),
+        ({"x": np.zeros((2, 8, 8, 3), np.float32)}, r"channels are last, as NHWC has them: give np.moveaxis\(x, -1, 1\)$"),
+        ({"x": np.zeros((8, 8, 3), np.float32)}, r"channels are last, as NHWC has them: give np.moveaxis\(x, -1, 0\)\[None\]$"),
+        ({"x": np.zeros((3, 8, 8), np.float32)}, r"for a single one add the first axis with x\[None\]$"),
+        ({"x": np.zeros((2, 3, 8, 8), np.uint8)}, r"is uint8, expected f32; convert it with .astype\('float32'\)$"),
         ({"x": np.zeros((0, 3, 8, 8), np.float32), "k": np.zeros((0, 4), np.float32)}, "has shape"),
     ],
 )
@@ -171,8 +202,9 @@ def test_each_module_keeps_its_number_of_threads(net: tuple[Path, Graph], draw: 
         module.run(inputs)
         assert host.thread_count() == module.threads
     assert Module.load(*net).threads == most
-    with pytest.raises(UsageError, match="0 threads"):
-        Module.load(*net, threads=0)
+    for absurd in (0, -1, 10**9):
+        with pytest.raises(UsageError, match=f"^{absurd} threads; at least 1 and at most {host.most_threads()}, four a processor, are"):
+            Module.load(*net, threads=absurd)
 
 
 LAZY = """
