@@ -76,18 +76,16 @@ def row(name: str) -> None:
         arena = plan_memory(artifact.structure()).arena / MIB
         weights = (folder / "weights.safetensors").stat().st_size / MIB
         packed = (folder / PACKED).stat().st_size / MIB
-        print(
-            f"{name:12}{weights:9.0f}{packed:9.0f}{arena:7.0f}{1.5 * weights + arena:9.0f}  {figures['seconds']:7.2f}{figures['cpu']:7.2f}"
-            f"{figures['before']:9.0f}{figures['peak']:9.0f}  {seconds:7.2f}{most:9.0f}"
-        )
+        sizes = [weights, packed, arena, 1.5 * weights + arena, 1.5 * packed + arena]
+        loading = f"{figures['seconds']:8.2f}{figures['cpu']:8.2f}{figures['before']:8.0f}{figures['peak']:8.0f}"
+        print(f"{name:14}{''.join(f'{size:8.0f}' for size in sizes)} {loading} {seconds:8.2f}{most:8.0f}")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
         print(json.dumps(one(Path(sys.argv[2]))))
     else:
-        print(
-            f"{'MiB; seconds':12}{'weights':>9}{'packed':>9}{'arena':>7}{'bar':>9}  {'load':>7}{'cpu':>7}{'import':>9}{'peak':>9}  {'C all':>7}{'C peak':>9}"
-        )
+        sizes, loading = ("weights", "packed", "arena", "bar", "or"), ("load", "cpu", "import", "peak")
+        print(f"{'MiB, seconds':14}{''.join(map('{:>8}'.format, sizes))} {''.join(map('{:>8}'.format, loading))} {'C':>8}{'peak':>8}")
         for name in sys.argv[1:] or NETWORKS:
             row(name)
