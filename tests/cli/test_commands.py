@@ -111,10 +111,11 @@ def test_a_network_from_a_file(tmp_path):
 
 
 def test_compile_writes_a_whole_artifact(bundle):
-    names = {"model.cir", "model.onnx", "model.so", "model.one.so", "weights.safetensors", "manifest.json", "report.txt"}
+    names = {"model.cir", "model.onnx", "model.so", "model.one.so", "weights.safetensors", "weights.packed", "manifest.json", "report.txt"}
+    names |= {"convc.h", "convc.c", "model.h", "example.c"}
     assert {file.name for file in bundle.iterdir()} == names
     manifest = json.loads((bundle / "manifest.json").read_text())
-    assert manifest["schema"] == 2
+    assert manifest["schema"] == 3
     assert set(manifest["files"]) == names - {"manifest.json"}
     assert manifest["inputs"] == {"image": "f32[N,1,32,32]"}
     assert "apache-tvm" in manifest["versions"]
