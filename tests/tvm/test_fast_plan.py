@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from convc.backends.tvm.fast.direct import Direct
+from convc.backends.tvm.fast.direct import WIDEST, Direct
 from convc.backends.tvm.fast.plan import plan, single_image
+from convc.backends.tvm.fast.windows import Window
 from convc.ir.graph import Graph
 from convc.models import ZOO
 
@@ -67,13 +68,57 @@ def test_networks_leave_little_to_stock_rows(name: str):
     assert left <= {"flatten", "conv_transpose2d", "softmax", "slice"}, left
 
 
-@pytest.mark.parametrize("out", [(7, 7), (56, 56), (13, 13), (112, 112), (149, 149), (1, 1)])
-@pytest.mark.parametrize("blocks", [1, 2, 3, 4, 13])
-def test_a_register_tile_divides_the_result_and_fits(out: tuple[int, int], blocks: int):
-    size = Direct(1, 1, 16, *out, blocks, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1, ())
-    width, deep, height = size.tile
-    assert out[1] % width == out[0] % height == blocks % deep == 0
-    assert width * deep * height <= 28
+@pytest.mark.parametrize("cols", [1, 7, 13, 17, 56, 149])
+@pytest.mark.parametrize("blocks", [1, 2, 3, 4, 7, 13])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_register_tiles_cover_the_result_once_and_fit(cols: int, blocks: int, groups: int):
+    size = Direct(1, groups, 16, Window(1, cols, (1, 1)), blocks * groups, groups, ())
+    covered: list[tuple[int, int]] = []
+    for first, tiles, deep in size.depths():
+        for run in size.window.runs(WIDEST[deep]):
+            width = len(run.columns)
+            assert width * deep + width.bit_length() <= 30  # registers, with what is loaded
+            places = [run.first + tile * width + j for tile in range(run.tiles) for j in range(width)]
+            covered += [(first + block, place) for block in range(tiles * deep) for place in places]
+    assert sorted(covered) == [(block, place) for block in range(blocks) for place in range(cols)]
+
+
+NORM_BEFORE = """graph @g(%x: f32[N,24,15,9]) {
+  %s1 = param : f32[24]
+  %s2 = param : f32[24]
+  %s3 = param : f32[24]
+  %s4 = param {init=around_one} : f32[24]
+  %w = param : f32[40,24,1,1]
+  %n = batch_norm(%x, %s1, %s2, %s3, %s4)
+  %r = relu(%n)
+  %c = conv2d(%r, %w)
+  %y = sigmoid(%c)
+  return %y
+}
+"""
+
+
+def test_a_norm_before_a_1x1_convolution_is_computed_in_it(typed: TypedGraph, agrees: Callable[..., object]):
+    graph = typed(NORM_BEFORE)
+    (work,) = plan(graph).works.values()
+    assert [node.name for node in work.covers] == ["n", "r", "c", "y"]
+    assert [node.name for node in work.operands] == ["x"]
+    agrees(graph, {"N": 1}, {"N": 3})
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ("return %y", "return %y, %r"),  # its value is asked for
+        ("%y = sigmoid(%c)", "%d = conv2d(%r, %w) %y = add(%c, %d)"),  # two read it
+        ("conv2d(%r, %w)", "conv2d(%r, %w) {pads=[1,0,0,0]}"),  # a pad is zero after the norm
+        ("conv2d(%r, %w)", "conv2d(%r, %w) {strides=[2,1]}"),
+    ],
+)
+def test_a_norm_stays_by_itself(edit: tuple[str, str], typed: TypedGraph, agrees: Callable[..., object]):
+    graph = typed(NORM_BEFORE.replace(*edit))
+    assert "depthwise" in kernels(graph).values()
+    agrees(graph, {"N": 2})
 
 
 CONVOLUTIONS = [
@@ -88,6 +133,8 @@ CONVOLUTIONS = [
     "%z = batch_norm(%x, %s1, %s2, %s3, %s4) %y = relu(%z)",
     "%z = conv2d(%x, %a) %k = mul(%z, %c) %y = clip(%k) {min=-1.0, max=2.0}",
     "%z = conv2d(%x, %a) {pads=[1,1,1,1]} %j = concat(%x, %z, %x) %y = conv2d(%j, %q)",
+    "%y = conv2d(%x, %l, %b) {pads=[2,4,2,4], strides=[1,2]}",
+    "%y = conv2d(%x, %o) {groups=5, pads=[0,1,0,1]}",
 ]
 
 
@@ -96,6 +143,7 @@ CONVOLUTIONS = [
 def test_convolutions_of_every_kind(text: str, batch: str, typed: TypedGraph, agrees: Callable[..., object]):
     """Channels are no multiples of a block, sizes odd."""
     params = {"a": "24,40,3,3", "b": "24", "g": "8,10,3,3", "h": "32,20,2,3", "d": "40,1,3,3", "p": "24,40,1,1", "c": "24,1,1"}
+    params |= {"l": "24,40,5,9", "o": "400,8,1,3"}
     params |= {"q": "5,104,1,1", **{f"s{i}": "40" for i in range(1, 5)}}
     lines = [f"  %{name} = param : f32[{shape}]" for name, shape in params.items() if f"%{name}" in text]
     graph = typed(f"graph @g(%x: f32[{batch},40,11,13]) {{\n" + "\n".join(lines) + f"\n  {text}\n  return %y\n}}\n")

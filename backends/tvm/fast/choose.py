@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -59,13 +60,27 @@ def conv(scene: Scene, node: Node) -> Work | None:
         tiles = Argument(f"{node.name}.packed", winograd.packed_shape(m, c_in, c_out), "f32", lambda values: winograd.pack(m, values(w)))
         build = functools.partial(winograd_kernel, m, batch, c_in, c_out, rows, cols, op.pads, steps)
         return Work(covers, build, (x,), (tiles, shift), others)
+    return _direct(scene, node)
+
+
+def _direct(scene: Scene, node: Node, norm: _Norm | None = None) -> Work:
+    """A convolution of blocked tensors, after the batch norm before it where there is one."""
+    x, w, *bias = node.inputs
+    (c_in, rows, cols), (c_out, _, *taps), op = extents(x), w.typed.concrete(), node.op
+    covers, steps, others = followers(scene, node)
     groups, merged = _wide_groups(op.groups, c_in, c_out)
-    is_first = op.groups == 1 and c_in < LANES // 2  # a block of its own few channels, read as the image lies
+    is_first = op.groups == 1 and c_in < LANES // 2 and norm is None  # a block of its own few channels, read as the image lies
     lanes, blocks_in = (c_in, 1) if is_first else (LANES, blocks(c_in))
-    size = Direct(batch, blocks_in, lanes, rows, cols, blocks(c_out), kernel, op.strides, op.pads, op.dilations, groups, steps)
-    shape = (size.blocks_out, blocks_in // groups, *kernel, lanes, LANES)
-    packed = Argument(f"{node.name}.packed", shape, "f32", lambda values: pack(_widened(values(w), op.groups, merged), lanes, groups))
-    return Work(covers, functools.partial(direct, size), (x,), (packed, shift), others, frozenset([x]) if is_first else frozenset())
+    window = Window(rows, cols, (taps[0], taps[1]), op.strides, op.pads, op.dilations)
+    size = Direct(batch_of(x), blocks_in, lanes, window, blocks(c_out), groups, steps, norm.steps if norm else None)
+    packed = Argument(
+        f"{node.name}.packed", size.weights, "f32", lambda values: pack(_widened(values(w), op.groups, merged), lanes, groups)
+    )
+    arguments = (packed, _bias(node, c_out, bias))
+    build = functools.partial(direct, size)
+    if norm is not None:
+        return Work((*norm.covers, *covers), build, norm.covers[0].inputs[:1], (*norm.arguments, *arguments), others)
+    return Work(covers, build, (x,), arguments, others, frozenset([x]) if is_first else frozenset())
 
 
 @functools.cache
@@ -165,8 +180,17 @@ def elementwise(scene: Scene, node: Node) -> Work | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Norm:
+    """A batch norm and what follows it element by element; its arguments are a gain and a shift a channel, [CB,LANES]."""
+
+    covers: tuple[Node, ...]
+    steps: tuple[Step, ...]
+    arguments: tuple[Argument, Argument]
+
+
 def batch_norm(scene: Scene, node: Node) -> Work | None:
-    """A gain and a shift a channel: a depthwise convolution of single pixels."""
+    """A gain and a shift a channel: computed where a 1x1 convolution reads it, or else as a depthwise convolution of single pixels."""
     x, *stats = node.inputs
     if not is_blocked(x) or any(stat.weights is None for stat in stats):
         return None
@@ -176,18 +200,32 @@ def batch_norm(scene: Scene, node: Node) -> Work | None:
     def gain(values: Values) -> Array:
         return values(stats[0]).astype(np.float64) / np.sqrt(values(stats[3]).astype(np.float64) + node.op.epsilon)
 
-    def filters(values: Values) -> Array:
-        return depthwise.pack_filters(gain(values).astype(np.float32).reshape(-1, 1, 1, 1))
+    def packed_gain(values: Values) -> Array:
+        return pack_bias(gain(values).astype(np.float32), channels)
 
-    def shift(values: Values) -> Array:
+    def packed_shift(values: Values) -> Array:
         return pack_bias((values(stats[1]) - values(stats[2]) * gain(values)).astype(np.float32), channels)
 
-    arguments = (
-        Argument(f"{node.name}.packed", (blocks(channels), 1, 1, LANES), "f32", filters),
-        Argument(f"{node.name}.bias", (blocks(channels), LANES), "f32", shift),
-    )
+    shape = (blocks(channels), LANES)
+    shift = Argument(f"{node.name}.shift", shape, "f32", packed_shift)
+    reader = _pixelwise_reader(scene, covers[-1])
+    if reader is not None and not others:
+        return _direct(scene, reader, _Norm(covers, steps, (Argument(f"{node.name}.gain", shape, "f32", packed_gain), shift)))
+    filters = Argument(f"{node.name}.gain", (shape[0], 1, 1, LANES), "f32", lambda values: packed_gain(values).reshape(-1, 1, 1, LANES))
     build = functools.partial(depthwise.depthwise, batch_of(x), channels, Window(rows, cols, (1, 1)), steps)
-    return Work(covers, build, (x,), arguments, others)
+    return Work(covers, build, (x,), (filters, shift), others)
+
+
+def _pixelwise_reader(scene: Scene, node: Node) -> Node | None:
+    """The 1x1 convolution that alone reads a value, pixel by pixel."""
+    if node in scene.graph.outputs or scene.graph.uses[node] != 1:
+        return None
+    (reader,) = scene.graph.readers[node]
+    if reader.kind is not CONV2D or reader.inputs[0] is not node or not is_blocked(reader) or reader.inputs[1].weights is None:
+        return None
+    op, (*_, k_rows, k_cols) = reader.op, reader.inputs[1].typed.concrete()
+    is_pixelwise = (k_rows, k_cols) == op.strides == (1, 1) and not any(op.pads) and op.groups == 1
+    return reader if is_pixelwise and all(b.weights is not None for b in reader.inputs[2:]) else None
 
 
 def local_response_norm(scene: Scene, node: Node) -> Work | None:

@@ -1,75 +1,93 @@
-"""Direct convolution on blocked tensors: a register tile of output pixels by vectors of 16 channels, no tuner.
+"""Direct convolution on blocked tensors: a register tile of output columns by vectors of 16 channels, no tuner.
 
 A[n,CIB,H,W,16] B[COB,CIG,KH,KW,16,16] bias[COB,16] R...[n,COB,OH,OW,16] -> D[n,COB,OH,OW,16], where CIG are the input blocks
 of a group. A first layer reads an image of few channels as it is, [n,C,H,W], and its weights are [COB,1,KH,KW,C,16]. The sum
-runs over input blocks, taps and lanes in turn; the tile's sums stay in registers until it is done.
+runs over input blocks, taps and lanes in turn; the tile's sums stay in registers until it is done. No padded copy is made: which taps of
+a column lie in the image is known when the kernel is written, which rows do is found once a row.
 """
 
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ....ir.ops.window import Pads, Pair, dilated
+from ....ir.ops.window import Pair
 from ....ir.types import Array
-from ..host import tvm
 from .epilogue import Step, apply
-from .kernel import LANES, blocks
+from .kernel import LANES, Batch, Operand, Writer, blocks, kernel
+from .windows import Run, Window, tap_rows
 
-__all__ = ["Direct", "direct", "long", "pack", "pack_bias"]
+__all__ = ["Direct", "direct", "pack", "pack_bias"]
 
-REGISTERS = 28  # accumulators of a tile; AVX-512 has 32 registers
-OPAQUE = 8  # TVM's pattern of kernels that nothing is fused into
+# Columns of a register tile by its blocks of channels. Their product is what hides latency, 10 being enough; each column costs one load for
+# all its blocks, so two are better than one, and with four there are no registers left for what is loaded.
+WIDEST = {1: 14, 2: 10, 3: 8}
+ROW_WEIGHTS = 3 << 19  # bytes of weights that a core's cache serves once a row
+MACS = 8  # that take as long as to move an element
+WRITTEN_OUT = 3  # taps of a row, whose loads are then shared; of more, the code grows beyond the registers
+ROWS = 14  # from which threads have about as many as one another
 
 
 @dataclass(frozen=True, slots=True)
 class Direct:
-    """One convolution's sizes. `lanes_in` is the input's block, 16 or, for a first layer, its few channels."""
+    """One convolution's sizes. `lanes_in` is the input's block, 16 or, for a first layer, its few channels.
 
-    batch: int | None  # None: a named size
+    With `before`, the input is first scaled and shifted, a constant a channel each, and then goes through these steps: a batch norm that
+    could not go into the layer before. Only for a kernel of one tap.
+    """
+
+    batch: Batch
     blocks_in: int
     lanes_in: int
-    rows: int
-    cols: int
+    window: Window
     blocks_out: int
-    kernel: Pair
-    strides: Pair
-    pads: Pads
-    dilations: Pair
     groups: int
     steps: tuple[Step, ...]
+    before: tuple[Step, ...] | None = None
 
     @property
     def out(self) -> Pair:
         """Rows and columns of the result."""
-        top, left, bottom, right = self.pads
-        extents = (dilated(k, d) for k, d in zip(self.kernel, self.dilations, strict=True))
-        sizes = (self.rows + top + bottom, self.cols + left + right)
-        rows, cols = ((size - extent) // stride + 1 for size, extent, stride in zip(sizes, extents, self.strides, strict=True))
-        return rows, cols
+        return self.window.out
 
     @property
-    def tile(self) -> tuple[int, int, int]:
-        """(columns, blocks, rows) of a register tile. Rows and columns divide the result; more sums hide more latency.
+    def is_image(self) -> bool:
+        return self.lanes_in < LANES
 
-        A single row of seven columns by four blocks was measured to spill, so three blocks are the most.
+    @property
+    def per_group(self) -> Pair:
+        """Input and output blocks of a group."""
+        return self.blocks_in // self.groups, self.blocks_out // self.groups
+
+    @property
+    def weights(self) -> tuple[int, ...]:
+        return self.blocks_out, self.per_group[0], *self.window.kernel, self.lanes_in, LANES
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds for an image, lanes of padding included."""
+        return math.prod(self.weights) * math.prod(self.out)
+
+    def depths(self) -> list[tuple[int, int, int]]:
+        """(first block, tiles, blocks of each) of a group's output: pairs, and where their number is odd three at the end."""
+        count = self.per_group[1]
+        if count < 3 or count % 2 == 0:
+            return [(0, count // min(count, 2), min(count, 2))]
+        return [(0, (count - 3) // 2, 2), (count - 3, 1, 3)] if count > 3 else [(0, 1, 3)]
+
+    @property
+    def is_rowwise(self) -> bool:
+        """Whether a thread computes all channels of a row before the next: the input is read once, the weights once a row.
+
+        Otherwise all rows of a few channels: weights are read once, the input for each few channels. On 2 cores, rows were faster by
+        2 to 5% for kernels of one tap, by 20% for those of stride 2.
         """
-        rows, cols = self.out
-        per_group = self.blocks_out // self.groups
-        best, score = (1, 1, 1), (0, 0, 0)
-        for blocks_ in (1, 2, 3):
-            for height in _divisors(rows, 4):
-                for width in _divisors(cols, REGISTERS):
-                    sums = blocks_ * height * width
-                    if per_group % blocks_ or sums > REGISTERS:
-                        continue
-                    found = (min(sums, 20), blocks_ == 2, width)
-                    if found > score:
-                        best, score = (width, blocks_, height), found
-        return best
+        return 4 * math.prod(self.weights) <= ROW_WEIGHTS and self.out[0] >= ROWS
 
 
 def pack(w: Array, lanes_in: int, groups: int) -> Array:
@@ -77,12 +95,12 @@ def pack(w: Array, lanes_in: int, groups: int) -> Array:
 
     Groups are whole blocks here; narrower ones are widened first, by zeros between them.
     """
-    c_out, c_in, *kernel = w.shape
+    c_out, c_in, *taps = w.shape
     per_out = c_out // groups
     blocks_in = -(-c_in // lanes_in)
-    padded = np.zeros((groups, blocks(per_out) * LANES, blocks_in * lanes_in, *kernel), np.float32)
-    padded[:, :per_out, :c_in] = w.reshape(groups, per_out, c_in, *kernel)
-    split = padded.reshape(groups * blocks(per_out), LANES, blocks_in, lanes_in, *kernel)
+    padded = np.zeros((groups, blocks(per_out) * LANES, blocks_in * lanes_in, *taps), np.float32)
+    padded[:, :per_out, :c_in] = w.reshape(groups, per_out, c_in, *taps)
+    split = padded.reshape(groups * blocks(per_out), LANES, blocks_in, lanes_in, *taps)
     return np.ascontiguousarray(split.transpose(0, 2, 4, 5, 3, 1))
 
 
@@ -94,83 +112,141 @@ def pack_bias(b: Array | None, c_out: int) -> Array:
     return packed.reshape(-1, LANES)
 
 
-def long(*extents: Any) -> tuple[Any, ...]:
-    """Extents in int64, as a named batch is: schedules do not see through a mixture."""
-    return tuple(tvm().tirx.IntImm("int64", extent) if isinstance(extent, int) else extent for extent in extents)
-
-
 @functools.cache
 def direct(size: Direct) -> Any:
-    """The scheduled PrimFunc."""
-    host = tvm()
-    te, tirx = host.te, host.tirx
-    n = tirx.Var("n", "int64") if size.batch is None else size.batch
-    (k_rows, k_cols), (s_rows, s_cols), (d_rows, d_cols) = size.kernel, size.strides, size.dilations
-    (top, left, bottom, right), (rows, cols) = size.pads, size.out
-    per_in, per_out = size.blocks_in // size.groups, size.blocks_out // size.groups
-    zero = tirx.const(0.0, "float32")
-    is_image = size.lanes_in < LANES
-    given = (n, size.lanes_in, size.rows, size.cols) if is_image else (n, size.blocks_in, size.rows, size.cols, LANES)
-    a = te.placeholder(long(*given), "float32", "A")
-    b = te.placeholder(long(size.blocks_out, per_in, k_rows, k_cols, size.lanes_in, LANES), "float32", "B")
-    bias = te.placeholder(long(size.blocks_out, LANES), "float32", "bias")
-    shape = long(n, size.blocks_out, rows, cols, LANES)
-    others = [te.placeholder(shape, "float32", f"R{i}") for i in range(sum(step.reads for step in size.steps))]
+    """(A, [gain[CIB,16], shift[CIB,16],] B, bias, R..., D), the two where there is something before."""
+    window, block = size.window, (size.blocks_out, *size.out, LANES)
+    pixels = (size.lanes_in, window.rows, window.cols) if size.is_image else (size.blocks_in, window.rows, window.cols, LANES)
+    norm = [] if size.before is None else [Operand(name, (size.blocks_in, LANES)) for name in ("gain", "shift")]
+    others = [Operand(f"R{i}", (size.batch, *block)) for i in range(sum(step.reads for step in size.steps))]
+    given = [Operand("A", (size.batch, *pixels)), *norm, Operand("B", size.weights), Operand("bias", (size.blocks_out, LANES)), *others]
 
-    def inside(i: Any, c: Any, y: Any, x: Any, lane: Any) -> Any:
-        hits = tirx.all(y >= top, y < size.rows + top, x >= left, x < size.cols + left)
-        return tirx.if_then_else(hits, a[i, lane, y - top, x - left] if is_image else a[i, c, y - top, x - left, lane], zero)
+    def body(writer: Writer, a: Any, *rest: Any) -> None:
+        before, (b, bias, *read, d) = rest[: len(norm)], rest[len(norm) :]
+        _Body(writer, size, a, before, b, bias, read, d).write()
 
-    is_padded = any(size.pads) or is_image
-    grown = long(n, size.blocks_in, size.rows + top + bottom, size.cols + left + right, size.lanes_in)
-    padded = te.compute(grown, inside, "pad") if is_padded else a
-    extents = zip(("block", "k_row", "k_col", "lane_in"), long(per_in, k_rows, k_cols, size.lanes_in), strict=True)
-    block, k_row, k_col, lane_in = (te.reduce_axis((0, extent), name) for name, extent in extents)
-
-    def product(i: Any, o: Any, y: Any, x: Any, lane: Any) -> Any:
-        first = tirx.floordiv(o, per_out) * per_in if size.groups > 1 else 0
-        pixel = padded[i, first + block, y * s_rows + k_row * d_rows, x * s_cols + k_col * d_cols, lane_in]
-        return te.sum(pixel * b[o, block, k_row, k_col, lane_in, lane], axis=[block, k_row, k_col, lane_in])
-
-    conv = te.compute(shape, product, "conv")
-
-    def finished(i: Any, o: Any, y: Any, x: Any, lane: Any) -> Any:
-        at = (i, o, y, x, lane)
-        return apply(tirx, size.steps, conv[at] + bias[o, lane], [other[at] for other in others])
-
-    d = te.compute(shape, finished, "epilogue")
-    schedule = host.s_tir.Schedule(te.create_prim_func([a, b, bias, *others, d]))
-    _schedule(schedule, size, is_padded)
-    return schedule.mod["main"].with_attr("op_pattern", OPAQUE)
+    return kernel([*given, Operand("D", (size.batch, *block))], body)
 
 
-def _schedule(schedule: Any, size: Direct, is_padded: bool) -> None:
-    width, blocks_, height = size.tile
-    conv, epilogue = schedule.get_sblock("conv"), schedule.get_sblock("epilogue")
-    if is_padded:
-        *outer, _, lane = schedule.get_loops(schedule.get_sblock("pad"))
-        if size.lanes_in == LANES:
-            schedule.vectorize(lane)
-        schedule.parallel(schedule.fuse(*outer))
-    i, o, y, x, lane = schedule.get_loops(epilogue)
-    o, o_in = schedule.split(o, [None, blocks_])
-    x, x_in = schedule.split(x, [None, width])
-    y, y_in = schedule.split(y, [None, height])
-    schedule.reorder(i, o, y, x, y_in, x_in, o_in, lane)
-    schedule.parallel(schedule.fuse(i, o, y))
-    schedule.compute_at(conv, x, preserve_unit_loops=True)
-    schedule.set_scope(conv, 0, "local")
-    o_in, y_in, x_in, lane, block, k_row, k_col, lane_in = schedule.get_loops(conv)[-8:]
-    schedule.reorder(block, k_row, k_col, lane_in, y_in, x_in, o_in, lane)
-    schedule.vectorize(lane)
-    for loop in (y_in, x_in, o_in):
-        schedule.unroll(loop)
-    schedule.decompose_reduction(conv, block)
-    *unrolled, lane = schedule.get_loops(epilogue)[-4:]
-    schedule.vectorize(lane)
-    for loop in unrolled:
-        schedule.unroll(loop)
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    """A register tile: an image, the first input and output block, a row and its first column, and a vector of `sums` for each
+    output block and column. `line` is the row it reads, where something was computed before.
+    """
+
+    line: Any
+    image: Any
+    block_in: Any
+    block_out: Any
+    row: Any
+    col: Any
+    sums: list[Any]
 
 
-def _divisors(number: int, most: int) -> list[int]:
-    return [divisor for divisor in range(1, min(number, most) + 1) if number % divisor == 0]
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """Writes the statements. `before` are gain and shift or nothing, `read` what steps read besides."""
+
+    writer: Writer
+    size: Direct
+    a: Any
+    before: tuple[Any, ...]
+    b: Any
+    bias: Any
+    read: list[Any]
+    d: Any
+
+    def write(self) -> None:
+        size, writer = self.size, self.writer
+        rows, work = size.out[0], size.macs // MACS
+        if size.is_rowwise:
+            with writer.each(size.batch, rows, work=work) as (i, y):
+                line = self.line(i, y)
+                for first, tiles, deep in size.depths():
+                    with writer.loop(size.groups * tiles) as t:
+                        self.row(line, i, t, y, first, tiles, deep)
+        else:
+            for first, tiles, deep in size.depths():
+                with writer.each(size.batch, size.groups * tiles, rows, work=work) as (i, t, y):
+                    self.row(self.line(i, y), i, t, y, first, tiles, deep)
+
+    def line(self, i: Any, y: Any) -> Any:
+        """Row `y` of the input, [CIB,W,16], after what is before; None where there is nothing."""
+        if self.size.before is None:
+            return None
+        writer, (gain, shift), cols = self.writer, self.before, self.size.window.cols
+        line = writer.to.alloc_buffer((self.size.blocks_in, cols, LANES), scope="global")
+        with writer.loop(self.size.blocks_in) as c:
+            factor, term = writer.load(gain, c), writer.load(shift, c)
+            with writer.loop(cols) as x:
+                value = writer.load(self.a, i, c, y, x) * factor + term
+                writer.store(line, apply(writer.vectors, self.size.before, value, []), c, x)
+        return line
+
+    def row(self, line: Any, i: Any, t: Any, y: Any, first: int, tiles: int, deep: int) -> None:
+        """A row of the result for `deep` blocks: the t-th of those from `first` on, counted through all groups."""
+        writer, (per_in, per_out) = self.writer, self.size.per_group
+        group = t // tiles
+        for run in self.size.window.runs(WIDEST[deep]):
+            with writer.loop(run.tiles) as number:
+                sums = [writer.registers(len(run.columns)) for _ in range(deep)]
+                col = writer.keep(number * len(run.columns) + run.first)
+                tile = _Tile(line, i, group * per_in, group * per_out + first + t % tiles * deep, y, col, sums)
+                self.product(tile, run)
+                self.finish(tile, len(run.columns))
+
+    def product(self, tile: _Tile, run: Run) -> None:
+        writer = self.writer
+        for block in tile.sums:
+            for j in range(len(run.columns)):
+                writer.store(block, writer.spread(0.0), j)
+        above, below = tap_rows(writer, self.size.window, tile.row)
+        channels = self.size.lanes_in if self.size.is_image else self.size.per_group[0]
+        with writer.loop(channels) as c, writer.loop(below, above) as k_row:
+            self.taps(tile, run, c, k_row)
+
+    def taps(self, tile: _Tile, run: Run, c: Any, k_row: Any) -> None:
+        """A row of taps: a loop where it is long and all columns have all of them."""
+        count = self.size.window.kernel[1]
+        if count > WRITTEN_OUT and all(len(column.taps) == count for column in run.columns):
+            with self.writer.loop(count) as k_col:
+                self.tap(tile, range(len(run.columns)), c, k_row, k_col)
+            return
+        for k_col in range(count):
+            columns = [j for j, column in enumerate(run.columns) if k_col in column.taps]
+            if columns:
+                self.tap(tile, columns, c, k_row, k_col)
+
+    def tap(self, tile: _Tile, columns: Sequence[int], c: Any, k_row: Any, k_col: Any) -> None:
+        if self.size.is_image:
+            self.take(tile, columns, (0, k_row, k_col, c))
+            return
+        with self.writer.loop(LANES) as lane:
+            self.take(tile, columns, (c, k_row, k_col, lane))
+
+    def take(self, tile: _Tile, columns: Sequence[int], tap: tuple[Any, Any, Any, Any]) -> None:
+        """One input channel's share of one tap in the sums of these columns: a load for each column, and one for each block."""
+        writer, window = self.writer, self.size.window
+        block, k_row, k_col, lane = tap
+        row = tile.row * window.strides[0] + (k_row * window.dilations[0] - window.pads[0])
+        factors = [writer.load(self.b, tile.block_out + q, *tap) for q in range(len(tile.sums))]
+        for j in columns:
+            col = tile.col * window.strides[1] + (j * window.strides[1] + k_col * window.dilations[1] - window.pads[1])
+            pixel = writer.keep(writer.spread(self.pixel(tile, block, row, col, lane)))
+            for sums, factor in zip(tile.sums, factors, strict=True):
+                writer.store(sums, sums[(j, writer.lanes())] + pixel * factor, j)
+
+    def pixel(self, tile: _Tile, block: Any, row: Any, col: Any, lane: Any) -> Any:
+        if tile.line is not None:
+            return tile.line[block, col, lane]
+        return self.a[tile.image, lane, row, col] if self.size.is_image else self.a[tile.image, tile.block_in + block, row, col, lane]
+
+    def finish(self, tile: _Tile, width: int) -> None:
+        """Bias, steps and store."""
+        writer = self.writer
+        for q, sums in enumerate(tile.sums):
+            for j in range(width):
+                place = (tile.image, tile.block_out + q, tile.row, tile.col + j)
+                value = writer.keep(writer.load(sums, j) + writer.load(self.bias, tile.block_out + q))
+                values = [writer.load(other, *place) for other in self.read]
+                writer.store(self.d, apply(writer.vectors, self.size.steps, value, values), *place)

@@ -56,10 +56,10 @@ class Window:
         first = place * self.strides[axis] - self.pads[axis]
         return min(self.kernel[axis], (size - 1 - first) // self.dilations[axis] + 1)
 
-    def runs(self) -> list[Run]:
-        """The columns of a result row, in order."""
+    def runs(self, widest: int = WIDEST) -> list[Run]:
+        """The columns of a result row, in order, in tiles of at most `widest`."""
         count = self.out[1]
-        width = -(-count // -(-count // WIDEST))
+        width = -(-count // -(-count // widest))
         columns = [Column(self.taps(1, col), self.padded_taps(1, col)) for col in range(count)]
         tiles = [tuple(columns[first : first + width]) for first in range(0, count, width)]
         runs: list[Run] = []
