@@ -297,11 +297,12 @@ def _output(sch: Any, at: Any, inner: tuple[Any, ...]) -> None:
     Stages of one tile are small, so TVM keeps them on the stack, unless they were given the scope "local": then on the heap.
     """
     result, back = sch.get_sblock("D"), sch.get_sblock("back")
-    _flatten(sch, inner)
-    sch.reverse_compute_at(result, at, preserve_unit_loops=True)
-    _flatten(sch, sch.get_loops(result)[-3:])
-    sch.compute_at(back, at, preserve_unit_loops=True)
-    _flatten(sch, sch.get_loops(back)[-3:])
+    y, z, lane = inner
+    sch.reverse_compute_at(result, y, preserve_unit_loops=True)
+    sch.compute_at(back, y, preserve_unit_loops=True)
+    _flatten(sch, sch.get_loops(result)[-2:])
+    _flatten(sch, sch.get_loops(back)[-2:])
+    _flatten(sch, (y, z, lane))
 
 
 def _sums(sch: Any, at: Any, inner: tuple[Any, ...]) -> Any:
@@ -322,9 +323,9 @@ def _input(sch: Any, at: Any) -> tuple[Any, ...]:
     sch.compute_at(v, at, preserve_unit_loops=True)
     image, x, j, c, p, q, lane = sch.get_loops(v)[-7:]
     sch.reorder(image, c, p, q, x, j, lane)
+    sch.compute_at(half, x, preserve_unit_loops=True)
+    _flatten(sch, sch.get_loops(half)[-2:])
     _flatten(sch, (x, j, lane))
-    sch.compute_at(half, q, preserve_unit_loops=True)
-    _flatten(sch, sch.get_loops(half)[-3:])
     sch.compute_at(pad, p, preserve_unit_loops=True)
     sch.vectorize(sch.get_loops(pad)[-1])
     return (image, c, p)
