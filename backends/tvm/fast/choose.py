@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ from ....ir.types import Array
 from ..host import tvm
 from . import dense, depthwise, moves, norms, pointwise, pools, winograd
 from . import resize as resizes
-from .direct import Direct, direct, pack, pack_bias
+from .direct import CACHE, Direct, direct, pack, pack_bias
 from .epilogue import Step, step_of
 from .kernel import LANES, blocks
 from .windows import Window
@@ -95,9 +96,11 @@ def winograd_of(node: Node, asked: str) -> int:
     _, c_in, *kernel = node.inputs[1].typed.concrete()
     if kernel != [3, 3] or op.strides != (1, 1) or op.dilations != (1, 1) or op.groups != 1 or c_in < LANES:
         return 0
-    if asked == "auto":
-        return 4 if min(rows, cols) >= WINOGRAD_4 else 2
-    return WINOGRAD[asked]
+    if asked != "auto":
+        return WINOGRAD[asked]
+    if min(rows, cols) >= WINOGRAD_4:
+        return 4
+    return 2 if 4 * math.prod(node.inputs[1].typed.concrete()) <= CACHE else 0  # or its larger weights cost more than the products saved
 
 
 def _bias(node: Node, c_out: int, bias: list[Node]) -> Argument:
