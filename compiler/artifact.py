@@ -68,6 +68,11 @@ class Artifact:
         return self.file(name) if name in self.manifest["files"] else None
 
     @property
+    def winograd(self) -> str:
+        """Which convolutions the library computes by Winograd's form: the word that it was built with; none on a GPU."""
+        return str(self.manifest["target"].get("winograd", "auto")) if self.target == "cpu" else "off"
+
+    @property
     def onnx(self) -> Path:
         return self.file(ONNX)
 

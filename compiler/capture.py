@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -51,24 +52,29 @@ def _onnx(graph: Graph, wanted: Sequence[Node], inputs: Mapping[str, Array], thr
         yield from session.run(inputs, [node.name for node in chunk]).items()
 
 
-def _tvm(graph: Graph, wanted: Sequence[Node], inputs: Mapping[str, Array], threads: int | None) -> Iterator[tuple[str, Array]]:
-    """A library per chunk: TVM returns every output of a function, asked for or not."""
+def _tvm(
+    graph: Graph, wanted: Sequence[Node], inputs: Mapping[str, Array], threads: int | None, winograd: str = "auto"
+) -> Iterator[tuple[str, Array]]:
+    """A library per chunk: TVM returns every output of a function, asked for or not. Its kernels are those of the whole graph."""
     from ..backends.tvm.build import build_cpu
     from ..backends.tvm.run import Module
 
     for chunk in _chunks(wanted):
-        exposed = Graph.of(graph.name, graph.inputs, chunk, graph.nodes)
+        exposed = Graph(graph.name, graph.inputs, tuple(dict.fromkeys([*chunk, *graph.outputs])), graph.nodes)
         with tempfile.TemporaryDirectory(prefix="convc.") as folder:
-            built = build_cpu(exposed, Path(folder) / "model.so")
-            module = Module.load(built.library, exposed, threads=threads)
-        yield from module.run(inputs).items()
+            built = build_cpu(exposed, Path(folder) / "model.so", winograd=winograd)
+            module = Module.load(built.library, exposed, threads=threads, winograd=winograd)
+        values = module.run(inputs)
+        yield from ((node.name, values.pop(node.name)) for node in chunk)
 
 
 CAPTURES: dict[str, Capture] = {"reference": _reference, "onnx": _onnx, "tvm": _tvm}
 
 
-def capture_of(engine: str) -> Capture:
-    """Raises: UsageError for an engine whose intermediate values cannot be seen."""
+def capture_of(engine: str, winograd: str = "auto") -> Capture:
+    """`winograd` is the word that TVM builds with.
+
+    Raises: UsageError for an engine whose intermediate values cannot be seen."""
     if engine not in CAPTURES:
         raise UsageError(f"intermediate values of '{engine}' cannot be captured; choose from {', '.join(CAPTURES)}")
-    return CAPTURES[engine]
+    return functools.partial(_tvm, winograd=winograd) if engine == "tvm" else CAPTURES[engine]

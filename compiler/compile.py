@@ -18,6 +18,7 @@ from .artifact import CIR, MANIFEST, ONNX, PACKED, REPORT, WEIGHTS, Artifact, is
 from .engines import ENGINES
 from .files import replace_directory
 from .inputs import random_inputs
+from .kernels import tiles_of
 from .passcheck import PassCheck, refuse_failures
 from .pipelines import LEVELS, optimize
 from .report import compile_report
@@ -90,7 +91,7 @@ def compile_network(
         if target == "cpu":
             built["packed"] = _pack(better, folder, built, say)
         draft = Artifact(folder, {"target": built, "files": {file.name: {} for file in folder.iterdir()}})
-        agreements = _check(graph, draft, threads, seed, say) if check else []
+        agreements = _check(graph, better, draft, threads, seed, say) if check else []
         (folder / REPORT).write_text(compile_report(graph, better, trace, built, agreements), encoding="utf-8")
         (folder / MANIFEST).write_bytes(manifest_of(folder, better, built, _versions()))
     return Artifact.open(path)
@@ -137,8 +138,8 @@ def _pack(graph: Graph, folder: Path, built: Mapping[str, Any], say: Callable[[s
     return packed.record()
 
 
-def _check(graph: Graph, draft: Artifact, threads: int | None, seed: int, say: Callable[[str], None]) -> list[Agreement]:
-    """Every engine that can run the artifact here, against the float64 oracle of the network as it was given.
+def _check(graph: Graph, better: Graph, draft: Artifact, threads: int | None, seed: int, say: Callable[[str], None]) -> list[Agreement]:
+    """Every engine that can run the artifact, which computes `better`, against the float64 oracle of the network as it was given.
 
     Raises: Mismatch naming the engine and output that differ.
     """
@@ -146,7 +147,8 @@ def _check(graph: Graph, draft: Artifact, threads: int | None, seed: int, say: C
     oracle = Oracle.of(graph, inputs, seed=seed)
     agreements: list[Agreement] = []
     for engine in _runnable(draft):
-        lines = compare(engine, oracle, _outputs(engine, draft, threads, inputs))
+        own = oracle.computed_by(better, inputs, tiles_of(engine, better, draft.winograd), seed)
+        lines = compare(engine, own, _outputs(engine, draft, threads, inputs))
         agreements += lines
         for line in lines:
             say(str(line))

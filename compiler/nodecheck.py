@@ -1,35 +1,45 @@
 """The node scope of checking: each value an engine computed, against float64 from that engine's own operands.
 
 The bound is local: gamma_n * op(|x|, |w|) with n roundings (Higham 2002, sec. 3.1), so it is sound for any
-order of summation, stays tight through a deep network, and names the faulty layer. Engines fuse activations into
-the product before them; such a group is checked as one, named by its last node, with the nodes it covers.
+order of summation, stays tight through a deep network, and names the faulty layer. A convolution by Winograd's form has
+a bound of its own. What an engine computes at once is checked as one, named by its last node, with the nodes it covers.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from ..backends.tvm.fast.winograd_error import error_bound, roundings
 from ..ir.binding import match_inputs, specialize
 from ..ir.graph import Graph, Node
-from ..ir.ops.activation import CLIP, LEAKY_RELU, RELU
-from ..ir.ops.conv import CONV2D, CONV_TRANSPOSE2D
-from ..ir.ops.elementwise import ADD
-from ..ir.ops.leaf import PARAM
-from ..ir.ops.linear import DENSE
+from ..ir.op import OpDef
+from ..ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID
+from ..ir.ops.elementwise import ADD, MUL, SUB
+from ..ir.ops.gate import HARD_SIGMOID, HARD_SWISH
 from ..ir.types import Array
 from .capture import Capture, capture_of
+from .kernels import Kernel, kernels_of
 from .noise import UNIT
 
-__all__ = ["NodeCheck", "NodeVerdict", "check_nodes", "fusion_groups"]
+__all__ = ["NodeCheck", "NodeVerdict", "check_nodes"]
 
-PRODUCTS = (CONV2D, CONV_TRANSPOSE2D, DENSE)
-# What an engine may append to a product. None of them enlarges an error in its operand (leaky_relu: up to a slope of 1).
-EPILOGUES = (RELU, CLIP, LEAKY_RELU, ADD)
-UNDERFLOW = 1e-37  # float32 engines may flush what is smaller
+UNDERFLOW = 2.0**-126  # float32 engines may flush what is smaller, at every rounding
+# The steepest slope of what a kernel may apply to a value of its own: how many times an error in that grows.
+SLOPES: dict[OpDef, Callable[[Any], float]] = {
+    RELU: lambda op: 1.0,
+    CLIP: lambda op: 1.0,
+    LEAKY_RELU: lambda op: max(1.0, abs(op.alpha)),
+    SIGMOID: lambda op: 0.25,
+    HARD_SIGMOID: lambda op: abs(op.alpha),
+    HARD_SWISH: lambda op: 1.5,  # (2x + 3) / 6 at 3
+    ADD: lambda op: 1.0,
+    SUB: lambda op: 1.0,
+}
 
 
 @dataclass(frozen=True)
@@ -79,17 +89,19 @@ def check_nodes(
     inputs: Mapping[str, Array],
     threads: int | None = None,
     *,
+    winograd: str = "auto",
     fused: bool = True,
     capture: Capture | None = None,
 ) -> NodeCheck:
-    """Hold every value of `engine` to its local bound; with `fused`, groups as the engine may fuse them.
+    """Hold every value that `engine` stores to its local bound; without `fused`, the engine is made to store all of them.
 
-    A group that fails is looked at again node by node, so that the verdict names one node.
+    A kernel that fails is looked at again node by node, so that the verdict names one node. `winograd` is TVM's.
     """
     graph = specialize(graph, match_inputs(graph, inputs))
-    groups = fusion_groups(graph) if fused else {node: (node,) for node in graph.ops}
+    stored = graph if fused else Graph(graph.name, graph.inputs, tuple(graph.ops), graph.nodes)
+    kernels = kernels_of(engine, stored, winograd)
     checked, tightest, first_bad = 0, None, None
-    for verdict in _verdicts(graph, groups, capture or capture_of(engine), inputs, threads):
+    for verdict in _verdicts(graph, kernels, capture or capture_of(engine, winograd), inputs, threads):
         checked += 1
         if tightest is None or verdict.worst > tightest.worst:
             tightest = verdict
@@ -97,86 +109,65 @@ def check_nodes(
             first_bad = verdict
             break
     if first_bad is not None and len(first_bad.covers) > 1:
-        alone = check_nodes(graph, engine, inputs, threads, fused=False, capture=capture)
+        alone = check_nodes(graph, engine, inputs, threads, winograd=winograd, fused=False, capture=capture)
         if alone.first_bad is not None:  # the fault shows without fusion too, and then names one node
             return alone
     return NodeCheck(engine, checked, tightest, first_bad)
 
 
-def fusion_groups(graph: Graph) -> dict[Node, tuple[Node, ...]]:
-    """The last node of each group, and the group in order. A product takes its only reader in while that is an epilogue."""
-    outputs, readers = set(graph.outputs), graph.readers
-    groups: dict[Node, tuple[Node, ...]] = {}
-    covered: set[Node] = set()
-    for node in graph.ops:
-        if node in covered:
-            continue
-        group = [node]
-        while node.kind in PRODUCTS and group[-1] not in outputs and len(readers[group[-1]]) == 1:
-            (reader,) = readers[group[-1]]
-            others = [operand for operand in reader.inputs if operand is not group[-1]]
-            # what the reader also reads must be there before the group, or the group could not run at once
-            if reader.kind not in EPILOGUES or any(other in covered or not _is_before(graph, other, node) for other in others):
-                break
-            group.append(reader)
-        covered.update(group)
-        groups[group[-1]] = tuple(group)
-    return groups
-
-
-def _is_before(graph: Graph, operand: Node, node: Node) -> bool:
-    return graph.positions[operand] < graph.positions[node]
-
-
 def _verdicts(
-    graph: Graph, groups: dict[Node, tuple[Node, ...]], capture: Capture, inputs: Mapping[str, Array], threads: int | None
+    graph: Graph, kernels: Mapping[Node, Kernel], capture: Capture, inputs: Mapping[str, Array], threads: int | None
 ) -> Iterator[NodeVerdict]:
-    """Verdicts in the graph's order; a captured value is let go after the last group that reads it."""
-    roots = sorted(groups, key=lambda node: graph.positions[node])
-    left = Counter(operand for root in roots for operand in _operands(groups[root]))
+    """Verdicts in the graph's order; a captured value is let go after the last kernel that reads it."""
+    left = Counter(operand for kernel in kernels.values() for operand in kernel.operands)
     held: dict[Node, Array] = {node: inputs[node.name] for node in graph.inputs}
-    for name, value in capture(graph, roots, inputs, threads):
-        root = graph.by_name[name]
-        held[root] = value
-        yield _verdict(groups[root], held)
-        for operand in _operands(groups[root]):
+    for name, value in capture(graph, list(kernels), inputs, threads):
+        kernel = kernels[graph.by_name[name]]
+        held[kernel.result] = value
+        yield _verdict(kernel, held)
+        for operand in kernel.operands:
             left[operand] -= 1
             if not left[operand]:
                 held.pop(operand, None)
-        if not left[root]:
-            held.pop(root, None)
+        if not left[kernel.result]:
+            held.pop(kernel.result, None)
 
 
-def _operands(group: tuple[Node, ...]) -> set[Node]:
-    """What a group reads from outside, parameters excepted."""
-    return {operand for node in group for operand in node.inputs if operand.kind is not PARAM and operand not in group}
-
-
-def _verdict(group: tuple[Node, ...], held: Mapping[Node, Array]) -> NodeVerdict:
-    """Recompute the group in float64 and carry the bound on its error along."""
+def _verdict(kernel: Kernel, held: Mapping[Node, Array]) -> NodeVerdict:
+    """Recompute the covered nodes in float64 and carry the bound on their errors along."""
     values: dict[Node, Array] = {}
     bounds: dict[Node, Array] = {}
-    for node in group:
+    for node in kernel.covers:
         operands = [values[operand] if operand in values else _wide(operand, held) for operand in node.inputs]
         with np.errstate(all="ignore"):
             values[node] = np.asarray(node.kind.meaning(node.op, *operands))
-            bounds[node] = _local_bound(node, operands, values[node])
-        for operand in node.inputs:
-            if operand in bounds:
-                bounds[node] = bounds[node] + bounds[operand]  # an epilogue passes an error on, never enlarged
-    root = group[-1]
-    error, worst = _worst(held[root], values[root], bounds[root])
-    return NodeVerdict(root, tuple(node.name for node in group), error, worst)
+            if kernel.tile and not bounds:
+                bounds[node] = error_bound(kernel.tile, node.op.pads, *operands) + UNDERFLOW * roundings(kernel.tile, operands[0].shape[1])
+            else:
+                gamma, own = _local_bound(node, operands, values[node])
+                bounds[node] = own + (1 + gamma) * _carried(node, operands, [bounds.get(operand) for operand in node.inputs])
+    error, worst = _worst(held[kernel.result], values[kernel.result], bounds[kernel.result])
+    return NodeVerdict(kernel.result, tuple(node.name for node in kernel.covers), error, worst)
 
 
-def _local_bound(node: Node, operands: list[Array], value: Array) -> Array:
-    """gamma_n * magnitude in the precision of the node's type, and what underflow may lose."""
-    roundings = node.kind.roundings(node.op, tuple(operand.typed for operand in node.inputs), node.typed)
-    n, unit = (roundings if isinstance(roundings, int) else 1), UNIT.get(node.typed.dtype, 0.0)
-    with np.errstate(all="ignore"):
-        magnitude = abs(value) if node.kind.magnitude is None else node.kind.magnitude(node.op, *operands)
+def _local_bound(node: Node, operands: list[Array], value: Array) -> tuple[float, Array]:
+    """gamma_n, and gamma_n * magnitude in the precision of the node's type with what underflow may lose."""
+    count = node.kind.roundings(node.op, tuple(operand.typed for operand in node.inputs), node.typed)
+    n, unit = (count if isinstance(count, int) else 1), UNIT.get(node.typed.dtype, 0.0)
+    magnitude = abs(value) if node.kind.magnitude is None else node.kind.magnitude(node.op, *operands)
     gamma = n * unit / (1 - n * unit) if n * unit < 0.5 else np.sqrt(n) * unit  # half precision: the probable bound (Higham & Mary 2019)
-    return gamma * magnitude + (UNDERFLOW if n else 0.0)
+    return gamma, gamma * magnitude + n * UNDERFLOW
+
+
+def _carried(node: Node, operands: list[Array], errors: list[Array | None]) -> Array | float:
+    """How far the value is off because operands are, by the steepest slope there is."""
+    if all(error is None for error in errors):
+        return 0.0
+    known = [0.0 if error is None else error for error in errors]
+    if node.kind is MUL:
+        (a, b), (off_a, off_b) = map(abs, operands), known
+        return a * off_b + b * off_a + off_a * off_b
+    return SLOPES[node.kind](node.op) * sum(known)
 
 
 def _wide(node: Node, held: Mapping[Node, Array]) -> Array:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..backends import reference
+from ..backends.tvm.fast.winograd_error import noise as tile_noise
 from ..ir.graph import Graph, Node
 from ..ir.op import no_rounding
 from ..ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL
@@ -34,12 +35,18 @@ LONG = 9  # roundings from which a result counts as a sum
 
 
 def noise_level(
-    graph: Graph, inputs: Mapping[str, Array], exact: Mapping[str, Array], unit: float, seed: int = 0, runs: int = RUNS
+    graph: Graph,
+    inputs: Mapping[str, Array],
+    exact: Mapping[str, Array],
+    unit: float,
+    seed: int = 0,
+    runs: int = RUNS,
+    tiles: Mapping[str, int] | None = None,
 ) -> dict[str, Array]:
     """One standard deviation of rounding noise per output element, at least the root mean square over its output.
 
-    `exact` are the undisturbed float64 outputs. Ops that only move or choose values add no noise. An infinity or NaN
-    has none either, and takes none to its neighbours.
+    `exact` are the undisturbed float64 outputs; `tiles` names convolutions that are computed by Winograd's form, with their
+    tiles. Ops that only move or choose values add no noise. An infinity or NaN has none either, and takes none to its neighbours.
     """
     draws = np.random.default_rng(seed)
     # Noise is linear in the unit while it is small; float64 itself would round its own away.
@@ -55,6 +62,8 @@ def noise_level(
 
     def rounding(node: Node, operands: list[Array], value: Array) -> Array:
         own = UNIT["f16"] if node.typed.dtype == "f16" and enlarged == 1 else unit  # engines keep it in half precision
+        if tiles and node.name in tiles:
+            return own * tile_noise(tiles[node.name], node.op.pads, operands[0], operands[1]) * draws.standard_normal(value.shape)
         scale = abs(value) if node.kind.magnitude is None else node.kind.magnitude(node.op, *operands)
         roundings = node.kind.roundings(node.op, tuple(operand.typed for operand in node.inputs), node.typed)
         if not isinstance(roundings, int) or roundings < LONG:

@@ -73,14 +73,20 @@ class Oracle:
     tolerance: Mapping[str, Array]
 
     @staticmethod
-    def of(graph: Graph, inputs: Mapping[str, Array], precision: str = "f32", seed: int = 0) -> Oracle:
-        """Run the network in float64, and a few times more for its rounding noise."""
+    def of(
+        graph: Graph, inputs: Mapping[str, Array], precision: str = "f32", seed: int = 0, tiles: Mapping[str, int] | None = None
+    ) -> Oracle:
+        """Run the network in float64, and a few times more for its rounding noise; `tiles` names what is computed by Winograd's form."""
         exact = reference.run(graph, inputs, "f64")
-        noise = noise_level(graph, inputs, exact, UNIT[precision], seed)
+        noise = noise_level(graph, inputs, exact, UNIT[precision], seed, tiles=tiles)
         stored = {node.name: max(UNIT[precision], UNIT.get(node.typed.dtype, 0.0)) for node in graph.outputs}
         # the result itself is stored rounded once, whatever came before
         tolerance = {name: SIGMAS * noise[name] + stored[name] * abs(np.asarray(exact[name], np.float64)) for name in exact}
         return Oracle(exact, tolerance)
+
+    def computed_by(self, graph: Graph, inputs: Mapping[str, Array], tiles: Mapping[str, int], seed: int = 0) -> Oracle:
+        """The same values, with the noise of the graph that an engine runs where Winograd's form gives it one of its own."""
+        return Oracle(self.values, Oracle.of(graph, inputs, seed=seed, tiles=tiles).tolerance) if tiles else self
 
 
 def compare(engine: str, oracle: Oracle, outputs: Mapping[str, Array]) -> list[Agreement]:

@@ -13,6 +13,7 @@ from ...ir.types import Array
 from ..artifact import MANIFEST, Artifact
 from ..engines import engines_named
 from ..inputs import FILLS, random_inputs, read_inputs
+from ..kernels import tiles_of
 from ..load import Request
 from ..nodecheck import check_nodes
 from ..pipelines import optimize
@@ -54,8 +55,10 @@ def command(
     if other is not None:
         second, _ = optimize(desk.load(Request(other, request.inputs, request.options, None, request.strict_windows)), 0)
         lines = verify(graph, second, inputs, seed)
+        artifact = None
     else:
-        lines = _hold(graph, request, [engine.name for engine in engines], inputs, seed, threads)
+        artifact = _artifact(request)
+        lines = _hold(graph, artifact, [engine.name for engine in engines], inputs, seed, threads)
     if as_json:
         emit_json([asdict(line) | {"agrees": line.agrees} for line in lines])
     else:
@@ -64,14 +67,15 @@ def command(
             desk.say(f"    {line.details}", level=1)
     bad = [line.engine for line in lines if not line.agrees]
     if other is None:  # a backend that differs is looked into without being asked
-        _look_inside(desk, graph, [engine.name for engine in engines if nodes or engine.name in bad], inputs, threads)
+        winograd = artifact.winograd if artifact else "auto"
+        _look_inside(desk, graph, [engine.name for engine in engines if nodes or engine.name in bad], inputs, threads, winograd)
     if bad:
         raise Mismatch(f"{len(bad)} of {len(lines)} results differ by more than rounding")
 
 
-def _look_inside(desk: Desk, graph: Graph, suspects: list[str], inputs: dict[str, Array], threads: int | None) -> None:
+def _look_inside(desk: Desk, graph: Graph, suspects: list[str], inputs: dict[str, Array], threads: int | None, winograd: str) -> None:
     """Raises: Mismatch naming the first node of the first backend that leaves its local bound."""
-    checks = [check_nodes(graph, name, inputs, threads) for name in suspects]
+    checks = [check_nodes(graph, name, inputs, threads, winograd=winograd) for name in suspects]
     for check in checks:
         desk.say(str(check))
     for check in checks:
@@ -79,15 +83,24 @@ def _look_inside(desk: Desk, graph: Graph, suspects: list[str], inputs: dict[str
             raise Mismatch(str(check))
 
 
-def _hold(graph: Graph, request: Request, backends: list[str], inputs: dict[str, Array], seed: int, threads: int | None) -> list[Agreement]:
+def _artifact(request: Request) -> Artifact | None:
+    """The artifact that the model is, if it is one."""
+    path = Path(request.model)
+    if not (path / MANIFEST).is_file():
+        return None
+    if request.weights:
+        raise UsageError(f"'{path}' carries its own weights; compile the network again with --weights")
+    return Artifact.open(path).check()
+
+
+def _hold(
+    graph: Graph, artifact: Artifact | None, backends: list[str], inputs: dict[str, Array], seed: int, threads: int | None
+) -> list[Agreement]:
     """Every backend against the oracle: an artifact's own files where the model is one."""
     oracle = Oracle.of(graph, inputs, seed=seed)
-    path = Path(request.model)
-    artifact = Artifact.open(path).check() if (path / MANIFEST).is_file() else None
-    if artifact and request.weights:
-        raise UsageError(f"'{path}' carries its own weights; compile the network again with --weights")
     lines: list[Agreement] = []
     for engine in engines_named(",".join(backends)):
         run = engine.open(artifact, threads) if artifact else engine.start(graph, threads)
-        lines += compare(engine.name, oracle, run(inputs))
+        tiles = tiles_of(engine.name, graph, artifact.winograd if artifact else "auto")
+        lines += compare(engine.name, oracle.computed_by(graph, inputs, tiles, seed), run(inputs))
     return lines

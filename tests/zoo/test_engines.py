@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from noise_ratio import predicted_over_seen
 
 from convc.compiler.engines import ENGINES
 from convc.compiler.inputs import random_inputs
+from convc.compiler.kernels import tiles_of
 from convc.compiler.pipelines import optimize
 from convc.compiler.verify import Oracle, compare, verify
 from convc.models import ZOO
@@ -19,8 +21,12 @@ def test_engines_agree(name):
     assert all(line.agrees for line in verify(graph, better, inputs))
     oracle = Oracle.of(graph, inputs)
     for engine in ENGINES.values():
-        for line in compare(engine.name, oracle, engine.start(better, 1)(inputs)):
+        run, tiles = engine.start(better, 1), tiles_of(engine.name, better)
+        for line in compare(engine.name, oracle.computed_by(better, inputs, tiles), run(inputs)):
             assert line.agrees, str(line)
+        if engine.name == "tvm":
+            ratio = predicted_over_seen(better, [run], tiles)
+            assert 1 / 4 <= ratio <= 4, f"predicted noise over seen is {ratio:.2f}"
 
 
 @pytest.mark.parametrize("name", ["resnet50", "vgg16", "googlenet"])

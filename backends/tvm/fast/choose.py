@@ -60,7 +60,7 @@ def conv(scene: Scene, node: Node) -> Work | None:
     if m:
         tiles = Argument(f"{node.name}.packed", winograd.packed_shape(m, c_in, c_out), "f32", lambda values: winograd.pack(m, values(w)))
         build = functools.partial(winograd_kernel, m, batch, c_in, c_out, rows, cols, op.pads, steps)
-        return Work(covers, build, (x,), (tiles, shift), others)
+        return Work(covers, build, (x,), (tiles, shift), others, tile=m)
     return _direct(scene, node)
 
 

@@ -1,4 +1,4 @@
-"""How far float32 can take a Winograd convolution from the true one: a bound for each output, which a check may hold the kernel to.
+"""How far float32 takes a Winograd convolution from the true one: for each output a bound, to hold a kernel to, and the likely size.
 
 The transforms have entries up to 8 and cancel what they add, so that the error is relative to what was added and not to the result; it
 reaches an output from its whole tile, not from its window alone. The componentwise analysis of Barabasz et al. 2020 ("Error analysis and
@@ -16,20 +16,31 @@ from ....ir.ops.window import Pads
 from ....ir.types import Array
 from .winograd import G, input_transform, output_transform
 
-__all__ = ["NOISE", "error_bound", "roundings"]
+__all__ = ["error_bound", "noise", "roundings"]
 
 UNIT = 2.0**-24
 # Longest chains of roundings in one application of (B^T, A^T); a two-dimensional transform applies each twice.
 DEPTH = {2: (1, 2), 4: (4, 4)}
-# Root mean square of the error over u * (|x| * |w|), the magnitude of the direct convolution: 0.28 to 0.42 and 0.8 to 1.2 from 16 to 512
-# channels, inputs of one sign or both; a test keeps it. Our direct kernel, which adds all taps and channels in turn, has 0.47.
-NOISE = {2: 0.35, 4: 1.0}
+# Of a rounding error over u times the result, a float's mantissa being anywhere; and what transforms and weights add to the sum over
+# channels in turn, whose n partial sums grow by chance: n/2 squares. A test keeps both, for dense and for all but empty images.
+SINGLE, TRANSFORMS = 0.41, 6.0
 
 
 def roundings(m: int, c_in: int) -> int:
     """Roundings between an input and an output: transforms of the input, the weight, the sum over channels, transforms back, the bias."""
     of_input, of_output = DEPTH[m]
     return 2 * of_input + 1 + c_in + 2 * of_output + 1
+
+
+def noise(m: int, pads: Pads, x: Array, w: Array) -> Array:
+    """One standard deviation of the error of every output, over the unit roundoff: squares are added where the bound adds magnitudes.
+
+    Shapes: x[N,C,H,W], w[O,C,3,3] -> [N,O,H',W'].
+    """
+    rows, cols = x.shape[2] + pads[0] + pads[2] - 2, x.shape[3] + pads[1] + pads[3] - 2
+    weights, inputs = _transformed(m, pads, x, w, rows, cols)
+    squares = _both(_matrix(output_transform, m, m + 2) ** 2, weights**2 @ inputs**2)
+    return SINGLE * np.sqrt((x.shape[1] / 2 + TRANSFORMS) * _image(squares, x.shape[0], rows, cols))
 
 
 def error_bound(m: int, pads: Pads, x: Array, w: Array, b: Array | None = None) -> Array:
@@ -41,9 +52,8 @@ def error_bound(m: int, pads: Pads, x: Array, w: Array, b: Array | None = None) 
     c_in = x.shape[1]
     rows, cols = x.shape[2] + pads[0] + pads[2] - 2, x.shape[3] + pads[1] + pads[3] - 2
     to_v, to_y = _matrix(input_transform, m, m + 2), _matrix(output_transform, m, m + 2)
-    tiles = _tiles(m, pads, x.astype(np.float64), rows, cols)
-    weights = _both(G[m], w.astype(np.float64).transpose(2, 3, 0, 1))  # [a,a,O,C]
-    inputs, into = _both(to_v, tiles), _gamma(2 * of_input) * _both(abs(to_v), abs(tiles))  # [a,a,C,N*P*Q], and how far off it may be
+    weights, inputs = _transformed(m, pads, x, w, rows, cols)
+    into = _gamma(2 * of_input) * _both(abs(to_v), _tiles(m, pads, abs(x), rows, cols))  # how far off the inputs may be
     sums = weights @ inputs
     off = abs(weights) @ (into + _gamma(c_in + 1) * (abs(inputs) + into))
     off = _both(abs(to_y), off + _gamma(2 * of_output) * (abs(sums) + off))  # [m,m,O,N*P*Q]
@@ -65,6 +75,13 @@ def _matrix(transform: Callable[[Callable[[float], float], int, list[Array]], li
 def _both(matrix: Array, x: Array) -> Array:
     """matrix x matrix^T on the first two axes."""
     return np.einsum("xi,ij...,yj->xy...", matrix, x, matrix, optimize=True)
+
+
+def _transformed(m: int, pads: Pads, x: Array, w: Array, rows: int, cols: int) -> tuple[Array, Array]:
+    """[a,a,O,C] of the weights and [a,a,C,N*P*Q] of the input, whose products are summed over C."""
+    return _both(G[m], w.astype(np.float64).transpose(2, 3, 0, 1)), _both(
+        _matrix(input_transform, m, m + 2), _tiles(m, pads, x, rows, cols)
+    )
 
 
 def _tiles(m: int, pads: Pads, x: Array, rows: int, cols: int) -> Array:

@@ -30,7 +30,8 @@ class Argument:
 class Work:
     """One kernel call. `build` makes the scheduled PrimFunc; operands are blocked, except those in `plain`.
 
-    `covers` are the nodes it computes, the one whose value it is last.
+    `covers` are the nodes it computes, the one whose value it is last. `tile` is that of a Winograd convolution at their head: results of
+    a tile along an axis, 0 for any other kernel.
     """
 
     covers: tuple[Node, ...]
@@ -39,6 +40,7 @@ class Work:
     arguments: tuple[Argument, ...] = ()
     others: tuple[Node, ...] = ()
     plain: frozenset[Node] = frozenset()
+    tile: int = 0
 
     @property
     def result(self) -> Node:
