@@ -65,8 +65,7 @@ class Node:
 
     def reading(self, operands: tuple[Node, ...]) -> Node:
         """This node with other operands; itself if they are the ones it has."""
-        same = len(operands) == len(self.inputs) and all(a is b for a, b in zip(operands, self.inputs, strict=True))
-        return self if same else replace(self, inputs=operands)
+        return self if operands == self.inputs else replace(self, inputs=operands)  # nodes are equal to themselves alone
 
     def like(self, **changes: Any) -> Node:
         """A copy with some fields changed."""
@@ -144,9 +143,11 @@ class Graph:
         `visit` returns the same node to leave it alone; an untouched graph is returned as it is.
         """
         new: dict[Node, Node] = {}
+        is_same = True
         for node in self.nodes:
-            new[node] = visit(node, tuple(new[operand] for operand in node.inputs))
-        if all(old is made for old, made in new.items()):
+            made = new[node] = visit(node, tuple(map(new.__getitem__, node.inputs)))
+            is_same = is_same and made is node
+        if is_same:
             return self
         return Graph.of(self.name, (new[n] for n in self.inputs), (new[n] for n in self.outputs), new.values())
 

@@ -45,9 +45,9 @@ def no_rounding(op: Any, inputs: tuple[TensorType, ...], out: TensorType) -> Dim
     return 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class OpDef:
-    """One op. `Attrs` is its frozen attribute record; the functions take that record first.
+    """One op, equal to itself alone. `Attrs` is its frozen attribute record; the functions take that record first.
 
     `infer(op, *types)` gives the result type and raises ShapeError; `meaning(op, *arrays)` is the
     value in NumPy; `magnitude(op, *arrays)` is `op(|x|, |w|)`, the scale of its rounding errors

@@ -26,10 +26,10 @@ from .ledger import Ledger
 
 __all__ = ["hoist_stride"]
 
-SAME_PLACE = (
+SAME_PLACE = {
     *(RELU, LEAKY_RELU, CLIP, SIGMOID, TANH, DROPOUT, IDENTITY, BATCH_NORM, ADD, SUB, MUL, DIV, POW, MAXIMUM, MINIMUM),
     *(*gate.OPS, *unary.OPS, *compare.OPS),
-)
+}
 ALL: Pair = (1, 1)
 TO_THE_END = 2**31 - 1  # as ONNX writes it
 
@@ -75,7 +75,7 @@ def _taken(node: Node, place: int, own: Pair) -> Pair:
     """The step with which `node` reads its operand at `place` if it is itself computed with step `own`."""
     if node.kind is CONV2D and place == 0 and node.inputs[1].typed.shape[2:] == (1, 1) and not any(node.op.pads):
         return _times(node.op.strides, own)
-    return own if _is_same_place(node) and _is_image(node, node.inputs[place]) else ALL
+    return own if own != ALL and _is_same_place(node) and _is_image(node, node.inputs[place]) else ALL
 
 
 def _is_same_place(node: Node) -> bool:

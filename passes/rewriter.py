@@ -184,10 +184,13 @@ class _Sweep:
         if pattern.operands is None:
             return True
         match.covered.append(node)
-        needed = sum(not operand.optional for operand in pattern.operands)
-        if not needed <= len(node.inputs) <= len(pattern.operands):
+        absent = pattern.operands[len(node.inputs) :]
+        if len(node.inputs) > len(pattern.operands) or not all(operand.optional for operand in absent):
             return False
-        return all(self.fits(p, operand, match) for p, operand in zip(pattern.operands, node.inputs, strict=False))
+        for operand_pattern, operand in zip(pattern.operands, node.inputs, strict=False):
+            if not self.fits(operand_pattern, operand, match):
+                return False
+        return True
 
     def accept(self, rule: Rule, match: Match, made: Node) -> Node:
         """Give the replacement its name and provenance, and bring the reader counts up to date."""
