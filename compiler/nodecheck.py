@@ -19,6 +19,7 @@ from ..ir.binding import match_inputs, specialize
 from ..ir.graph import Graph, Node
 from ..ir.op import OpDef
 from ..ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID
+from ..ir.ops.conv import CONV2D
 from ..ir.ops.elementwise import ADD, MUL, SUB
 from ..ir.ops.gate import HARD_SIGMOID, HARD_SWISH
 from ..ir.types import Array
@@ -167,6 +168,8 @@ def _carried(node: Node, operands: list[Array], errors: list[Array | None]) -> A
     if node.kind is MUL:
         (a, b), (off_a, off_b) = map(abs, operands), known
         return a * off_b + b * off_a + off_a * off_b
+    if node.kind is CONV2D:  # after a batch norm; its weights are as they are
+        return np.asarray(CONV2D.meaning(node.op, known[0], abs(operands[1])))
     return SLOPES[node.kind](node.op) * sum(known)
 
 

@@ -32,9 +32,17 @@ NET = typed_graph("""graph @fused(%x: f32[N,32,20,20]) {
     %back = sub(%gated, %hard)
     %c4 = conv2d(%back, %v) {strides=[2,2], pads=[1,1,1,1]}
     %six = clip(%c4) {min=0.0, max=6.0}
-    return %six
+    %scale = param {init=around_one} : f32[16]
+    %shift = param {init=small} : f32[16]
+    %mean = param {init=small} : f32[16]
+    %var = param {init=around_one} : f32[16]
+    %p = param : f32[24,16,1,1]
+    %norm = batch_norm(%six, %scale, %shift, %mean, %var)
+    %on = leaky_relu(%norm) {alpha=-2.0}
+    %last = conv2d(%on, %p)
+    return %last
 }""")
-COVERS = [("c1", "steep", "swish"), ("c2", "gate", "gated"), ("c3", "hard", "back"), ("c4", "six")]
+COVERS = [("c1", "steep", "swish"), ("c2", "gate", "gated"), ("c3", "hard", "back"), ("c4", "six"), ("norm", "on", "last")]
 TILES = {"auto": {"c1": 4, "c2": 4}, "f2": {"c1": 2, "c2": 2}, "f4": {"c1": 4, "c2": 4}, "off": {}}
 
 
@@ -77,7 +85,7 @@ def test_fused_kernels_are_within_their_bounds(winograd, spark):
     assert check.tightest.worst > 1e-3, "a bound that no engine comes near says nothing"
 
 
-@pytest.mark.parametrize("victim", ["swish", "gated", "back", "six"])
+@pytest.mark.parametrize("victim", ["swish", "gated", "back", "six", "last"])
 def test_a_fault_in_a_kernel_is_named_with_what_it_covers(victim):
     def spoilt(graph, wanted, inputs, threads):
         for name, value in CAPTURES["tvm"](graph, wanted, inputs, threads):
