@@ -10,19 +10,22 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ...ir.errors import BackendMissing, UnsupportedOp
 from ...ir.graph import Graph, Node
 from ...ir.ops.leaf import INPUT, Input
+from .cache import usable_cache
 from .fast.lower import lower_fast
 from .fast.plan import beside, single_image
-from .host import cuda_compiler, host_cpu, tvm, vector_features
+from .host import cuda_compiler, host_cpu, physical_cores, tvm, vector_features
+from .kernels import Compiled, checked_jobs, compile_kernels
 from .lower import lower, reason
 from .pipeline import cpu_pipeline, cuda_pipeline
 
 __all__ = ["CpuBuild", "CudaBuild", "build_cpu", "build_cuda"]
 
+T = TypeVar("T")
 CUDA_ARCH = "sm_90"  # H100 and H200
 CUDA_HOST_CPU = "x86-64-v3"  # the kernels' launcher; the machine with the GPU is not this one
 
@@ -30,7 +33,7 @@ CUDA_HOST_CPU = "x86-64-v3"  # the kernels' launcher; the machine with the GPU i
 @dataclass(frozen=True, slots=True)
 class CpuBuild:
     """Units: `seconds` for lowering, compiling and linking. `target` is TVM's description, JSON; `needs` are vector
-    instructions that the code may use.
+    instructions that the code may use. Of `kernels` that differ, `found` were compiled before; `no_cache` says why none are kept, if so.
     """
 
     library: Path
@@ -38,6 +41,9 @@ class CpuBuild:
     needs: tuple[str, ...]
     seconds: float
     tvm: str
+    kernels: int
+    found: int
+    no_cache: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,31 +59,47 @@ class CudaBuild:
     tvm: str
 
 
-def build_cpu(graph: Graph, path: str | Path, *, mcpu: str | None = None, winograd: str = "auto", single: bool = True) -> CpuBuild:
+def build_cpu(
+    graph: Graph,
+    path: str | Path,
+    *,
+    mcpu: str | None = None,
+    winograd: str = "auto",
+    single: bool = True,
+    jobs: int | None = None,
+    cached: bool = True,
+) -> CpuBuild:
     """Compile for this machine's processor, or LLVM's `mcpu`, and write the library at `path`.
 
     Where the batch is a named size, a second library for a `single` image is written beside it: with named sizes TVM makes code that is
     two to three times slower, all kernels of the library included.
 
     `winograd` says which 3x3 convolutions are computed by tiles: off, f2, f4, or auto, where that is fast. A library must be loaded with
-    the same word.
+    the same word. `jobs` kernels are compiled at a time (default: one a core); unless not `cached`, they are kept for other builds.
 
-    Raises: UnsupportedOp naming the node that TVM cannot compile; BackendMissing without a linker.
+    Raises: UnsupportedOp naming the node that TVM cannot compile; BackendMissing without a linker; UsageError for `jobs` below 1 or absurd.
     """
     host = tvm()
     start = time.perf_counter()
     target = host.target.Target({"kind": "llvm", "mcpu": mcpu or host_cpu()})
-    executable = _compile(
-        graph,
-        lambda module: host.compile(module, target=target, relax_pipeline=cpu_pipeline(target)),
-        functools.partial(lower_fast, winograd=winograd),
-    )
+    workers = physical_cores() if jobs is None else checked_jobs(jobs)
+    cache, no_cache = usable_cache() if cached else (None, "")
+
+    def compiled(module: Any) -> Compiled:
+        with target:
+            return compile_kernels(cpu_pipeline(target)(module), target, workers, cache)
+
     library = Path(path)
     library.parent.mkdir(parents=True, exist_ok=True)
-    _export(executable, library)
-    if single and (one := single_image(graph)) is not None:
-        build_cpu(one, beside(library), mcpu=mcpu, winograd=winograd)
-    return CpuBuild(library, str(target), vector_features(target), time.perf_counter() - start, str(host.__version__))
+    one = single_image(graph) if single else None
+    made: list[Compiled] = []
+    for network, place in ((graph, library), (one, beside(library))):
+        if network is not None:
+            made.append(_compile(network, compiled, functools.partial(lower_fast, winograd=winograd)))
+            _export(made[-1].executable, place)
+    kernels, found = sum(each.kernels for each in made), sum(each.found for each in made)
+    seconds = time.perf_counter() - start
+    return CpuBuild(library, str(target), vector_features(target), seconds, str(host.__version__), kernels, found, no_cache)
 
 
 def build_cuda(graph: Graph, directory: str | Path, *, cuda_graph: bool = False, check: bool = True) -> CudaBuild:
@@ -122,7 +144,7 @@ def _cuda_target(host: Any) -> Any:
     )
 
 
-def _compile(graph: Graph, compiled: Callable[[Any], Any], lowered: Callable[[Graph], Any] = lower) -> Any:
+def _compile(graph: Graph, compiled: Callable[[Any], T], lowered: Callable[[Graph], Any] = lower) -> T:
     module = lowered(graph)
     try:
         return compiled(module)

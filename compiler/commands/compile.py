@@ -23,6 +23,8 @@ WINOGRAD = ("off", "f2", "f4", "auto")
 @click.option("--opset", type=int, help="Opset of the ONNX file in the artifact.")
 @click.option("--threads", type=THREADS, help="Threads while checking; default: one a physical core.")
 @click.option("--winograd", type=click.Choice(WINOGRAD), default="auto", show_default=True, help="Tiles of 3x3 convolutions on a CPU.")
+@click.option("--jobs", type=THREADS, help="Kernels compiled at a time; default: one a physical core.")
+@click.option("--no-cache", is_flag=True, help="Compile every kernel, and keep none for other networks.")
 @click.option("--no-check", is_flag=True, help="Do not run the result against the reference.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random input of the check.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
@@ -36,6 +38,8 @@ def command(
     opset: int | None,
     threads: int | None,
     winograd: str,
+    jobs: int | None,
+    no_cache: bool,
     no_check: bool,
     seed: int,
     as_json: bool,
@@ -50,6 +54,8 @@ def command(
         opset=opset,
         threads=threads,
         winograd=winograd,
+        jobs=jobs,
+        cached=not no_cache,
         check=not no_check,
         seed=seed,
         say=lambda text: desk.say(f"  {text}"),

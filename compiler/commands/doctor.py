@@ -39,6 +39,7 @@ def command(desk: Desk, as_json: bool, c_flags: bool) -> None:
         "onnx": _try(_onnx),
         "tvm": _try(_tvm),
         "cuda": _try(_cuda),
+        "kernel cache": _cache(),
         "c compiler": shutil.which("cc") or shutil.which("gcc") or "missing: TVM links libraries with it; install gcc or clang",
     }
     if as_json:
@@ -69,6 +70,18 @@ def _tvm() -> str:
 
     host: Any = tvm()
     return f"TVM {host.__version__}, tvm-ffi {version('apache-tvm-ffi')}, {host_cpu()}, {thread_count()} threads"
+
+
+def _cache() -> str:
+    from ...backends.tvm.cache import find_cache
+
+    cache = find_cache()
+    if cache is None:
+        return "off"
+    if cache.folder.exists() and (obstacle := cache.obstacle()):
+        return f"not used: {obstacle}"
+    kernels, size = cache.size()
+    return f"{cache.folder}: {kernels:,} kernels, {size / 2**20:.1f} of {cache.most >> 20} MiB; delete kernel_* there to empty it"
 
 
 def _cuda() -> str:
