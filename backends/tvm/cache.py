@@ -57,9 +57,10 @@ def usable_cache(environ: Mapping[str, str] = os.environ) -> tuple[Cache | None,
 
 
 def _default_place(environ: Mapping[str, str]) -> str:
-    """By the XDG base directory specification, which has relative paths ignored."""
+    """By the XDG base directory specification, which has relative paths ignored. Who has no home directory has no cache."""
     base = environ.get("XDG_CACHE_HOME", "")
-    return os.path.join(base if os.path.isabs(base) else os.path.expanduser("~/.cache"), "convc")
+    base = base if os.path.isabs(base) else os.path.expanduser("~/.cache")
+    return os.path.join(base, "convc") if os.path.isabs(base) else "off"
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,11 @@ def test_the_environment_says_where_and_how_much(tmp_path: Path) -> None:
     assert usable_cache({"CONVC_CACHE": str(tmp_path)}) == (Cache(tmp_path, 512 * MIB), "")
 
 
+def test_without_a_home_directory_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "nowhere")
+    assert find_cache({}) is None
+
+
 @pytest.mark.parametrize(
     ("environ", "complaint"),
     [
