@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any
 
 from ...ir.errors import UsageError
 from .cache import Cache
-from .host import tvm
+from .host import most_threads, tvm
 
 __all__ = ["Compiled", "checked_jobs", "compile_kernels"]
 
@@ -37,9 +36,8 @@ class Compiled:
 
 def checked_jobs(jobs: int) -> int:
     """Raises: UsageError for less than 1, or more than a few a processor, where each only waits and takes memory."""
-    most = 4 * (os.cpu_count() or 1)
-    if not 1 <= jobs <= most:
-        raise UsageError(f"{jobs} jobs; from 1 to {most}, four a processor, are possible")
+    if not 1 <= jobs <= most_threads():
+        raise UsageError(f"{jobs} jobs; at least 1 and at most {most_threads()}, four a processor, are possible")
     return jobs
 
 

@@ -1,4 +1,4 @@
-"""How long it takes to compile resnet50, from nothing and from the cache of kernels, and to load it: `make bench`.
+"""How long it takes to compile resnet50, from nothing and from the cache of kernels: `make bench`. For loading see loading.py.
 
 Wall seconds, the median of several runs, each in a process and (from nothing) a cache of its own; processor seconds beside them, since on a
 busy machine wall time says little.
@@ -25,17 +25,6 @@ net = cc.optimize(getattr(cc.models, sys.argv[1])())[0]
 tvm()
 start = time.perf_counter()
 built = build_cpu(net, sys.argv[2] + '/model.so')
-took = time.perf_counter() - start
-"""
-LOAD = """
-import sys, time
-from pathlib import Path
-from convc.backends.tvm.host import tvm
-from convc.compiler.artifact import Artifact
-from convc.compiler.engines import ENGINES
-tvm()
-start = time.perf_counter()
-ENGINES['tvm'].open(Artifact.open(Path(sys.argv[1])), 2)
 took = time.perf_counter() - start
 """
 COMMAND = """
@@ -70,7 +59,6 @@ def main() -> int:
             ("build, all in the cache", [process(BUILD, NETWORK, folder, cache=kept) for _ in range(1 + RUNS)][1:], 3),
             ("convc compile, all in the cache", [process(*command, cache=kept) for _ in range(RUNS)], None),  # mostly the check
             ("convc compile --no-check, likewise", [process(*unchecked, cache=kept) for _ in range(RUNS)], None),
-            ("load", [process(LOAD, net, cache=kept) for _ in range(RUNS)], 0.5),
         ]
     print(f"{NETWORK} on {platform.processor() or platform.machine()}, {os.cpu_count()} processors, median of {RUNS}")
     missed = 0

@@ -201,5 +201,5 @@ def test_what_was_finished_before_the_end_is_not_lost(build: Build, net: Graph, 
 
 @pytest.mark.parametrize("jobs", [0, -1, 10**6])
 def test_an_absurd_number_of_jobs_is_refused(build: Build, jobs: int) -> None:
-    with pytest.raises(UsageError, match=rf"{jobs} jobs; from 1 to \d+, four a processor, are possible"):
+    with pytest.raises(UsageError, match=rf"{jobs} jobs; at least 1 and at most \d+, four a processor"):
         build(jobs=jobs)
