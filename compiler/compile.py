@@ -65,13 +65,15 @@ def compile_network(
     winograd: str = "auto",
     jobs: int | None = None,
     cached: bool = True,
+    database: str | None = None,
     check: bool = True,
     seed: int = 0,
     say: Callable[[str], None] = lambda text: None,
 ) -> Artifact:
     """Compile into the artifact directory `path` and check every engine that runs here against float64.
 
-    `winograd` is off, f2, f4 or auto; `jobs` kernels are compiled at a time and, unless not `cached`, kept for other networks; `say` hears
+    `winograd` is off, f2, f4 or auto; `jobs` kernels are compiled at a time and, unless not `cached`, kept for other networks; `database`
+    is the directory with what `convc tune` found (default: the cache; off: none); `say` hears
     one line per step.
 
     Raises: UsageError for an unknown target; Mismatch, nothing written, if an engine's results differ.
@@ -89,7 +91,7 @@ def compile_network(
         (folder / WEIGHTS).write_bytes(weights_bytes(better))
         (folder / ONNX).write_bytes(to_model(better, opset).SerializeToString())  # an artifact has one file for it
         say(f"exported {ONNX}")
-        built = _build(better, folder, target, winograd, jobs, cached, say)
+        built = _build(better, folder, target, winograd, say, jobs=jobs, cached=cached, database=database)
         if target == "cpu":
             built["packed"] = _pack(better, folder, built, say)
         draft = Artifact(folder, {"target": built, "files": {file.name: {} for file in folder.iterdir()}})
@@ -112,19 +114,21 @@ def _optimized(graph: Graph, level: int, check: bool, seed: int) -> tuple[Graph,
     return better, trace
 
 
-def _build(
-    graph: Graph, folder: Path, target: str, winograd: str, jobs: int | None, cached: bool, say: Callable[[str], None]
-) -> dict[str, Any]:
+def _build(graph: Graph, folder: Path, target: str, winograd: str, say: Callable[[str], None], **cpu: Any) -> dict[str, Any]:
     """What TVM built, as the manifest records it."""
     from ..backends.tvm.build import build_cpu, build_cuda
 
     if target == "cpu":
-        built = build_cpu(graph, folder / LIBRARY, winograd=winograd, jobs=jobs, cached=cached)
+        built = build_cpu(graph, folder / LIBRARY, winograd=winograd, **cpu)
         say(f"built {LIBRARY} in {built.seconds:.1f} s, {built.found} of {built.kernels} kernels from the cache")
         if built.no_cache:
             say(f"kernels are not kept: {built.no_cache}")
+        if built.complaint:
+            say(built.complaint)
+        if built.tuned:
+            say(f"{len(built.tuned)} kernels as convc tune found them fastest")
         kind = {"kind": "cpu", "library": LIBRARY, "tvm": built.target, "winograd": winograd, "needs": list(built.needs)}
-        return {**kind, "machine": platform.machine(), "seconds": round(built.seconds, 2)}
+        return {**kind, "tuned": dict(built.tuned), "machine": platform.machine(), "seconds": round(built.seconds, 2)}
     cuda = build_cuda(graph, folder)
     say(f"built {cuda.library.name} in {cuda.seconds:.1f} s")
     kind = {"kind": "cuda", "library": cuda.library.name, "source": cuda.source.name, "tvm": cuda.target}

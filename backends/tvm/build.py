@@ -7,7 +7,7 @@ import os
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,11 +17,12 @@ from ...ir.graph import Graph, Node
 from ...ir.ops.leaf import INPUT, Input
 from .cache import usable_cache
 from .fast.lower import lower_fast
-from .fast.plan import beside, single_image
+from .fast.plan import beside, single_image, tuned_works
 from .host import cuda_compiler, host_cpu, physical_cores, tvm, vector_features
 from .kernels import Compiled, checked_jobs, compile_kernels
 from .lower import lower, reason
 from .pipeline import cpu_pipeline, cuda_pipeline
+from .tuned import find_database, machine, tuned_forms
 
 __all__ = ["CpuBuild", "CudaBuild", "build_cpu", "build_cuda"]
 
@@ -34,6 +35,7 @@ CUDA_HOST_CPU = "x86-64-v3"  # the kernels' launcher; the machine with the GPU i
 class CpuBuild:
     """Units: `seconds` for lowering, compiling and linking. `target` is TVM's description, JSON; `needs` are vector
     instructions that the code may use. Of `kernels` that differ, `found` were compiled before; `no_cache` says why none are kept, if so.
+    `tuned` are the forms that tuning chose, by kernel; `complaint` says what of them could not be read.
     """
 
     library: Path
@@ -44,6 +46,8 @@ class CpuBuild:
     kernels: int
     found: int
     no_cache: str
+    tuned: Mapping[str, Any]
+    complaint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ def build_cpu(
     single: bool = True,
     jobs: int | None = None,
     cached: bool = True,
+    database: str | None = None,
 ) -> CpuBuild:
     """Compile for this machine's processor, or LLVM's `mcpu`, and write the library at `path`.
 
@@ -75,7 +80,8 @@ def build_cpu(
     two to three times slower, all kernels of the library included.
 
     `winograd` says which 3x3 convolutions are computed by tiles: off, f2, f4, or auto, where that is fast. A library must be loaded with
-    the same word. `jobs` kernels are compiled at a time (default: one a core); unless not `cached`, they are kept for other builds.
+    the same word. `jobs` kernels are compiled at a time (default: one a core); unless not `cached`, they are kept for other builds. They
+    take the forms that `convc tune` found for this machine, as kept in the directory `database` (default: the cache; off: none).
 
     Raises: UnsupportedOp naming the node that TVM cannot compile; BackendMissing without a linker; UsageError for `jobs` below 1 or absurd.
     """
@@ -84,6 +90,8 @@ def build_cpu(
     target = host.target.Target({"kind": "llvm", "mcpu": mcpu or host_cpu()})
     workers = physical_cores() if jobs is None else checked_jobs(jobs)
     cache, no_cache = usable_cache() if cached else (None, "")
+    here = machine(mcpu or host_cpu(), physical_cores(), str(host.__version__))
+    forms, complaint = tuned_forms(find_database(database), here)
 
     def compiled(module: Any) -> Compiled:
         with target:
@@ -93,13 +101,25 @@ def build_cpu(
     library.parent.mkdir(parents=True, exist_ok=True)
     one = single_image(graph) if single else None
     made: list[Compiled] = []
+    tuned: dict[str, Any] = {}
     for network, place in ((graph, library), (one, beside(library))):
         if network is not None:
-            made.append(_compile(network, compiled, functools.partial(lower_fast, winograd=winograd)))
+            made.append(_compile(network, compiled, functools.partial(lower_fast, winograd=winograd, tuned=forms)))
             _export(made[-1].executable, place)
+            tuned |= tuned_works(network, winograd, forms)
     kernels, found = sum(each.kernels for each in made), sum(each.found for each in made)
-    seconds = time.perf_counter() - start
-    return CpuBuild(library, str(target), vector_features(target), seconds, str(host.__version__), kernels, found, no_cache)
+    return CpuBuild(
+        library,
+        str(target),
+        vector_features(target),
+        time.perf_counter() - start,
+        str(host.__version__),
+        kernels,
+        found,
+        no_cache,
+        tuned,
+        complaint,
+    )
 
 
 def build_cuda(graph: Graph, directory: str | Path, *, cuda_graph: bool = False, check: bool = True) -> CudaBuild:

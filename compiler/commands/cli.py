@@ -25,6 +25,7 @@ COMMANDS = {
     "export": "write an ONNX file",
     "optimize": "an ONNX file in, a smaller and faster one out, checked",
     "compile": "an artifact directory, checked against the reference",
+    "tune": "faster forms of a network's kernels on this machine, for compile to use",
     "run": "run an artifact or a model on a photograph or arrays",
     "bench": "how fast engines run a network, turn by turn",
     "verify": "check backends, or two networks, against float64",

@@ -25,6 +25,7 @@ WINOGRAD = ("off", "f2", "f4", "auto")
 @click.option("--winograd", type=click.Choice(WINOGRAD), default="auto", show_default=True, help="Tiles of 3x3 convolutions on a CPU.")
 @click.option("--jobs", type=THREADS, help="Kernels compiled at a time; default: one a physical core.")
 @click.option("--no-cache", is_flag=True, help="Compile every kernel, and keep none for other networks.")
+@click.option("--database", metavar="DIR", help="Where convc tune kept what it found; default: the cache; off: nowhere.")
 @click.option("--no-check", is_flag=True, help="Do not run the result against the reference.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random input of the check.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
@@ -40,6 +41,7 @@ def command(
     winograd: str,
     jobs: int | None,
     no_cache: bool,
+    database: str | None,
     no_check: bool,
     seed: int,
     as_json: bool,
@@ -56,6 +58,7 @@ def command(
         winograd=winograd,
         jobs=jobs,
         cached=not no_cache,
+        database=database,
         check=not no_check,
         seed=seed,
         say=lambda text: desk.say(f"  {text}"),

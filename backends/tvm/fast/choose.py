@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,13 +20,12 @@ from ....ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
 from ....ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
 from ....ir.ops.resize import RESIZE
 from ....ir.ops.shape import CONCAT, SLICE
-from ....ir.ops.window import Pads
 from ....ir.types import Array
-from ..host import tvm
 from . import dense, depthwise, moves, norms, pointwise, pools, winograd
 from . import resize as resizes
 from .direct import CACHE, Direct, direct, pack, pack_bias
 from .epilogue import Step, step_of
+from .forms import form_of, tunable_direct, tunable_winograd, winograd_kernel
 from .kernel import LANES, blocks
 from .windows import Window
 from .work import Argument, Scene, Values, Work, batch_of, extents, followers, is_blocked
@@ -59,8 +57,11 @@ def conv(scene: Scene, node: Node) -> Work | None:
     m = winograd_of(node, scene.winograd)
     if m:
         tiles = Argument(f"{node.name}.packed", winograd.packed_shape(m, c_in, c_out), "f32", lambda values: winograd.pack(m, values(w)))
-        build = functools.partial(winograd_kernel, m, batch, c_in, c_out, rows, cols, op.pads, steps)
-        return Work(covers, build, (x,), (tiles, shift), others, tile=m)
+        sizes = (m, batch, c_in, c_out, rows, cols, op.pads, steps)
+        tunable = tunable_winograd(*sizes)
+        form = form_of(tunable, scene.tuned)
+        build = functools.partial(winograd_kernel, *sizes, form)
+        return Work(covers, build, (x,), (tiles, shift), others, tile=m, tunable=tunable, form=form)
     return _direct(scene, node)
 
 
@@ -78,16 +79,12 @@ def _direct(scene: Scene, node: Node, norm: _Norm | None = None) -> Work:
         f"{node.name}.packed", size.weights, "f32", lambda values: pack(_widened(values(w), op.groups, merged), lanes, groups)
     )
     arguments = (packed, _bias(node, c_out, bias))
-    build = functools.partial(direct, size)
+    tunable = tunable_direct(size)
+    form = form_of(tunable, scene.tuned)
+    build = functools.partial(direct, replace(size, form=form))
     if norm is not None:
-        return Work((*norm.covers, *covers), build, norm.covers[0].inputs[:1], (*norm.arguments, *arguments), others)
-    return Work(covers, build, (x,), arguments, others, frozenset([x]) if is_first else frozenset())
-
-
-@functools.cache
-def winograd_kernel(m: int, batch: int | None, c_in: int, c_out: int, rows: int, cols: int, pads: Pads, steps: tuple[Step, ...]) -> Any:
-    n = tvm().tirx.Var("n", "int64") if batch is None else batch
-    return winograd.winograd(m, n, c_in, c_out, rows, cols, pads, steps)
+        covers, x, arguments = (*norm.covers, *covers), norm.covers[0].inputs[0], (*norm.arguments, *arguments)
+    return Work(covers, build, (x,), arguments, others, frozenset([x]) if is_first else frozenset(), tunable=tunable, form=form)
 
 
 def winograd_of(node: Node, asked: str) -> int:

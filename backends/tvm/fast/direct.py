@@ -22,7 +22,7 @@ from .epilogue import Step, apply
 from .kernel import LANES, Batch, Operand, Writer, blocks, kernel
 from .windows import Run, Window, tap_rows
 
-__all__ = ["CACHE", "WIDEST", "Direct", "direct", "pack", "pack_bias"]
+__all__ = ["CACHE", "WIDEST", "Direct", "Form", "direct", "pack", "pack_bias"]
 
 # Columns of a register tile by its blocks of channels. Their product is what hides latency, 10 being enough; each column costs one load for
 # all its blocks, so two are better than one, and with four there are no registers left for what is loaded.
@@ -35,11 +35,20 @@ ROWS = 14  # from which threads have about as many as one another
 
 
 @dataclass(frozen=True, slots=True)
+class Form:
+    """Another order than the rules of `Direct` choose: columns and blocks of a register tile, and whether it goes row by row."""
+
+    width: int
+    blocks: int
+    is_rowwise: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Direct:
     """One convolution's sizes. `lanes_in` is the input's block, 16 or, for a first layer, its few channels.
 
     With `before`, the input is first scaled and shifted, a constant a channel each, and then goes through these steps: a batch norm that
-    could not go into the layer before. Only for a kernel of one tap.
+    could not go into the layer before. Only for a kernel of one tap. `form` was found by tuning.
     """
 
     batch: Batch
@@ -50,6 +59,7 @@ class Direct:
     groups: int
     steps: tuple[Step, ...]
     before: tuple[Step, ...] | None = None
+    form: Form | None = None
 
     @property
     def out(self) -> Pair:
@@ -77,9 +87,16 @@ class Direct:
     def depths(self) -> list[tuple[int, int, int]]:
         """(first block, tiles, blocks of each) of a group's output: pairs, and where their number is odd three at the end."""
         count = self.per_group[1]
+        if self.form is not None:
+            tiles, left = divmod(count, self.form.blocks)
+            return [(0, tiles, self.form.blocks), *([(count - left, 1, left)] if left else [])]
         if count < 3 or count % 2 == 0:
             return [(0, count // min(count, 2), min(count, 2))]
         return [(0, (count - 3) // 2, 2), (count - 3, 1, 3)] if count > 3 else [(0, 1, 3)]
+
+    def widest(self, deep: int) -> int:
+        """Columns of a register tile of so many blocks, at most."""
+        return self.form.width if self.form is not None else WIDEST[deep]
 
     @property
     def is_rowwise(self) -> bool:
@@ -89,6 +106,8 @@ class Direct:
         for each few channels, and what is before the layer computed. That is as fast or faster, unless the weights stay in the cache and
         an image does not.
         """
+        if self.form is not None:
+            return self.form.is_rowwise
         image = 4 * self.blocks_in * self.lanes_in * self.window.rows * self.window.cols
         return 4 * math.prod(self.weights) <= CACHE and self.out[0] >= ROWS and (self.before is not None or image > CACHE)
 
@@ -190,7 +209,7 @@ class _Body:
         """A row of the result for `deep` blocks: the t-th of those from `first` on, counted through all groups."""
         writer, (per_in, per_out) = self.writer, self.size.per_group
         group = t // tiles
-        for run in self.size.window.runs(WIDEST[deep]):
+        for run in self.size.window.runs(self.size.widest(deep)):
             with writer.loop(run.tiles) as number:
                 sums = [writer.registers(len(run.columns)) for _ in range(deep)]
                 col = writer.keep(number * len(run.columns) + run.first)

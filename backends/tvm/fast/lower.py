@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ....ir.errors import ConvcError
@@ -18,14 +19,14 @@ from .work import Argument, Work, batch_of, extents, is_blocked
 __all__ = ["lower_fast"]
 
 
-def lower_fast(graph: Graph, winograd: str = "auto") -> Any:
+def lower_fast(graph: Graph, winograd: str = "auto", tuned: Mapping[str, Any] | None = None) -> Any:
     """An IRModule whose `main(inputs..., arguments...)` returns the outputs as a tuple; the plan's `arguments` says which.
 
     Raises: UnsupportedOp naming a node that TVM cannot express.
     """
     host = tvm()
     emitter = Emitter(host, host.relax.BlockBuilder(), {name: host.tirx.Var(name, "int64") for name in graph.symbols})
-    return _Lowering(emitter, plan(graph, winograd)).run()
+    return _Lowering(emitter, plan(graph, winograd, tuned)).run()
 
 
 class _Lowering:

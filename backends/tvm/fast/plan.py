@@ -7,15 +7,17 @@ a library is loaded, by the same plan that it was built by.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ....ir.binding import batch_names, specialize
 from ....ir.graph import Graph, Node
 from .choose import MAKERS
 from .work import Argument, Scene, Work, as_it_is
 
-__all__ = ["Plan", "beside", "plan", "single_image"]
+__all__ = ["Plan", "beside", "plan", "single_image", "tuned_works"]
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,14 @@ def beside(library: Path) -> Path:
     return library.with_suffix(f".one{library.suffix}")
 
 
-def plan(graph: Graph, winograd: str = "auto") -> Plan:
-    """Kernels for what they can compute, in the graph's order. `winograd` is off, f2, f4 or auto."""
+def plan(graph: Graph, winograd: str = "auto", tuned: Mapping[str, Any] | None = None) -> Plan:
+    """Kernels for what they can compute, in the graph's order. `winograd` is off, f2, f4 or auto.
+
+    `tuned` are forms that tuning chose, as fields, by the kernels' keys. They change no argument: a library needs none to be loaded.
+    """
     works: dict[Node, Work] = {}
     covered: set[Node] = set()
-    scene = Scene(graph, covered, winograd)
+    scene = Scene(graph, covered, winograd, tuned or {})
     for node in graph.ops:
         if node in covered or not graph.uses[node]:
             continue
@@ -63,3 +68,9 @@ def plan(graph: Graph, winograd: str = "auto") -> Plan:
             works[work.result] = work
             covered.update(work.covers)
     return Plan(graph, dict(sorted(works.items(), key=lambda item: graph.positions[item[0]])), frozenset(covered))
+
+
+def tuned_works(graph: Graph, winograd: str, tuned: Mapping[str, Any]) -> dict[str, Any]:
+    """The forms that `plan` takes from `tuned`."""
+    works = plan(graph, winograd, tuned).works.values()
+    return {work.tunable.key: tuned[work.tunable.key] for work in works if work.tunable is not None and work.form is not None}

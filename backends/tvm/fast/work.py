@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from ....ir.dims import Expr
 from ....ir.graph import Graph, Node
 from ....ir.types import Array
 from .epilogue import Step, step_of
+from .forms import Tunable
 
 __all__ = ["Argument", "Scene", "Values", "Work", "as_it_is", "batch_of", "extents", "followers", "is_blocked"]
 
@@ -31,7 +32,8 @@ class Work:
     """One kernel call. `build` makes the scheduled PrimFunc; operands are blocked, except those in `plain`.
 
     `covers` are the nodes it computes, the one whose value it is last. `tile` is that of a Winograd convolution at their head: results of
-    a tile along an axis, 0 for any other kernel.
+    a tile along an axis, 0 for any other kernel. `form` is what
+    tuning chose for `tunable`, None for the rule's.
     """
 
     covers: tuple[Node, ...]
@@ -41,6 +43,8 @@ class Work:
     others: tuple[Node, ...] = ()
     plain: frozenset[Node] = frozenset()
     tile: int = 0
+    tunable: Tunable | None = None
+    form: Any = None
 
     @property
     def result(self) -> Node:
@@ -49,11 +53,15 @@ class Work:
 
 @dataclass(frozen=True)
 class Scene:
-    """What a rule may look at besides its node: the graph, the nodes that have work already, and what the user asked for."""
+    """What a rule may look at besides its node: the graph, the nodes that have work already, and what the user asked for.
+
+    `tuned` are forms as fields, by the kernels' keys.
+    """
 
     graph: Graph
     covered: Set[Node]
     winograd: str
+    tuned: Mapping[str, Any]
 
 
 def is_blocked(node: Node) -> bool:

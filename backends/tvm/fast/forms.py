@@ -1,0 +1,139 @@
+"""The forms of a kernel: orders of its loops in which it computes the same from the same packed weights. A rule picks one, or a tuner.
+
+Every sum keeps its order, so a form changes no digit of a result. No TVM is needed to list them.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ....ir.ops.window import Pads
+from ..host import tvm
+from .direct import Direct, Form, direct
+from .epilogue import Step
+from .kernel import LANES, blocks
+from .winograd import Arrangement, arrangement, packed_shape, winograd
+
+__all__ = ["Tunable", "form_of", "tunable_direct", "tunable_winograd", "winograd_kernel"]
+
+FEWEST_SUMS, MOST_SUMS = 4, 28  # vectors of sums of a register tile: AVX2 has room for few, AVX-512 for many
+MOST_BLOCKS = 6  # of output channels in a register tile
+MOST_PADDING = 1.3  # tiles computed over tiles needed
+STRIPS = 4  # most parts that rows of tiles are computed in
+
+
+@dataclass(frozen=True)
+class Tunable:
+    """A kernel as a tuner sees it: `key` says what it computes, `build` makes the PrimFunc of a form, None for the rule's.
+
+    Units: `macs` multiply-adds that it executes, `bytes` that it must move; `weights` is the place of the weights among its arguments.
+    """
+
+    key: str
+    macs: int
+    bytes: int
+    weights: int
+    forms: Callable[[], Sequence[Any]]
+    build: Callable[[Any], Any]
+
+
+def form_of(kernel: Tunable, tuned: Mapping[str, Any]) -> Any:
+    """The form that tuning chose, as its fields; None where it chose none, or one that this kernel does not have."""
+    fields = tuned.get(kernel.key)
+    return next((form for form in kernel.forms() if asdict(form) == fields), None) if fields else None
+
+
+def tunable_direct(size: Direct) -> Tunable:
+    window, images, (_, per_out) = size.window, size.batch or 1, size.per_group
+    key = (
+        f"direct {size.batch or 'N'}x{size.blocks_in}x{size.lanes_in}x{window.rows}x{window.cols} to {size.blocks_out}, "
+        f"kernel {_by(window.kernel)}, strides {_by(window.strides)}, pads {_by(window.pads)}, dilations {_by(window.dilations)}, "
+        f"groups {size.groups}{'' if size.before is None else ', after batch_norm' + _then(size.before)}{_then(size.steps)}"
+    )
+    rows, cols = size.out
+    moved = images * (size.blocks_in * size.lanes_in * window.rows * window.cols + size.blocks_out * LANES * rows * cols)
+
+    def forms() -> list[Form]:
+        widths = sorted({-(-cols // tiles) for tiles in range(1, cols + 1)})  # of tiles about as wide as one another
+        return [
+            Form(width, deep, is_rowwise)
+            for deep in range(1, min(per_out, MOST_BLOCKS) + 1)
+            for width in widths
+            for is_rowwise in (False, True)
+            if _fits(deep * width, per_out * cols)
+        ]
+
+    def build(form: Form | None) -> Any:
+        return direct(replace(size, form=form))
+
+    weights = 1 if size.before is None else 3
+    return Tunable(key, images * size.macs, 4 * (math.prod(size.weights) + moved), weights, forms, build)
+
+
+def tunable_winograd(
+    m: int, batch: int | None, c_in: int, c_out: int, rows: int, cols: int, pads: Pads, steps: tuple[Step, ...]
+) -> Tunable:
+    out_rows, out_cols = rows + pads[0] + pads[2] - 2, cols + pads[1] + pads[3] - 2
+    high, wide = -(-out_rows // m), -(-out_cols // m)
+    images = batch or 1
+    weights = math.prod(packed_shape(m, c_in, c_out))
+    group = packed_shape(m, c_in, c_out)[-2]
+    key = f"winograd F({m}x{m},3x3) {batch or 'N'}x{c_in}x{rows}x{cols} to {c_out}, pads {_by(pads)}{_then(steps)}"
+    moved = images * LANES * (blocks(c_in) * rows * cols + blocks(c_out) * out_rows * out_cols)
+
+    def forms() -> list[Arrangement]:
+        rule = arrangement(m, batch, c_in, c_out, out_rows, out_cols)
+        tiles = [
+            (tile_rows, tile_cols)
+            for tile_rows in range(1, high + 1)
+            for tile_cols in range(1, wide + 1)
+            if _fits(group * tile_rows * tile_cols, group * high * wide)
+            and _round(high, tile_rows) * _round(wide, tile_cols) <= MOST_PADDING * high * wide
+        ]
+        fused = [Arrangement(True, 1, tile_cols) for tile_rows, tile_cols in tiles if tile_rows == 1]
+        strips = {
+            Arrangement(False, tile_rows, tile_cols, _round(-(-high // parts), tile_rows), rule.images if parts == 1 else 1): None
+            for tile_rows, tile_cols in tiles
+            for parts in range(1, STRIPS + 1)
+        }
+        return [*fused, *strips]
+
+    build = functools.partial(winograd_kernel, m, batch, c_in, c_out, rows, cols, pads, steps)
+    return Tunable(key, images * weights * high * wide, 4 * (weights + moved), 1, forms, build)
+
+
+@functools.cache
+def winograd_kernel(
+    m: int,
+    batch: int | None,
+    c_in: int,
+    c_out: int,
+    rows: int,
+    cols: int,
+    pads: Pads,
+    steps: tuple[Step, ...],
+    form: Arrangement | None = None,
+) -> Any:
+    n = tvm().tirx.Var("n", "int64") if batch is None else batch
+    return winograd(m, n, c_in, c_out, rows, cols, pads, steps, form)
+
+
+def _fits(sums: int, all_sums: int) -> bool:
+    """Whether a register tile is neither too large nor, unless the result is, so small that it waits for itself."""
+    return min(FEWEST_SUMS, all_sums) <= sums <= MOST_SUMS
+
+
+def _by(numbers: Sequence[int]) -> str:
+    return "x".join(map(str, numbers))
+
+
+def _then(steps: tuple[Step, ...]) -> str:
+    return "".join(f", {step.kind.name}" for step in steps)
+
+
+def _round(size: int, part: int) -> int:
+    return -(-size // part) * part

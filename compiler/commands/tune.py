@@ -1,0 +1,151 @@
+"""convc tune"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+import click
+
+from ...ir.binding import batch_names, specialize, usual_sizes
+from ...ir.errors import ConvcError, UsageError
+from ..load import Request
+from ..pipelines import optimize
+from .compile import WINOGRAD
+from .options import Desk, emit_json, model_options, print_table
+
+if TYPE_CHECKING:
+    from ...backends.tvm.timing import Bench
+    from ...backends.tvm.tune import Layer, Served
+    from ...backends.tvm.tuned import Found
+
+__all__ = ["command"]
+
+
+@click.command("tune")
+@model_options
+@click.option("--seconds", type=click.IntRange(1), default=600, show_default=True, help="Begin nothing after so long.")
+@click.option("--layer", "names", multiple=True, metavar="NODE", help="Only the kernel of this node, even if it was tuned before.")
+@click.option("--trials", type=click.IntRange(1, 1000), default=64, show_default=True, help="Forms of a kernel that are tried at most.")
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images, where the batch is a name.")
+@click.option("-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="Optimization level.")
+@click.option("--winograd", type=click.Choice(WINOGRAD), default="auto", show_default=True, help="Tiles of 3x3 convolutions.")
+@click.option("--database", metavar="DIR", help="Where to keep what is found; default: the cache, where compile looks for it.")
+@click.option(
+    "--tracker", metavar="HOST:PORT", help="Measure on the servers of this tracker of TVM's, which must be machines like this one."
+)
+@click.option("--key", default="convc", show_default=True, help="The key of those servers.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_obj
+def command(
+    desk: Desk,
+    request: Request,
+    seconds: int,
+    names: tuple[str, ...],
+    trials: int,
+    batch: int,
+    level: int,
+    winograd: str,
+    database: str | None,
+    tracker: str | None,
+    key: str,
+    as_json: bool,
+) -> None:
+    """Find faster forms of MODEL's convolutions on this machine.
+
+    What `convc compile` makes afterwards uses them. A kernel keeps its rule's form unless another was measured to be faster by 3%;
+    results do not change. What was finished is kept, whatever ends the run, and not done again.
+    """
+    deadline = time.monotonic() + seconds
+    from ...backends.tvm.host import host_cpu, physical_cores, tvm
+    from ...backends.tvm.timing import Tracker, local_bench
+    from ...backends.tvm.tune import layers, survey, tune
+    from ...backends.tvm.tuned import find_database, machine, read_found, write_found
+
+    place = find_database(database)
+    if place is None:
+        raise UsageError("the cache is off, so that there is no place for what is found; give a directory with --database")
+    lender = Tracker(tracker, key) if tracker else None
+    graph, _ = optimize(desk.load(request), level)
+    graph = specialize(graph, {**usual_sizes(graph), **dict.fromkeys(batch_names(graph), batch)})
+    threads = physical_cores()
+    here = machine(host_cpu(), threads, str(tvm().__version__))
+    found, complaint = read_found(place)
+    if complaint:
+        desk.say(complaint)
+    tried = {each.kernel: each.tried for each in found if each.machine == here}
+    chosen = _chosen(layers(graph, winograd), names)
+    left = [layer for layer in chosen if names or tried.get(layer.kernel.key, 0) < min(trials, len(layer.kernel.forms()))]
+    desk.say(f"{len(chosen)} kernels, {len(chosen) - len(left)} of them tuned before; {here}")
+
+    def bench() -> Bench:
+        return lender.bench(threads) if lender else local_bench(threads)
+
+    served = survey(bench(), threads, left) if left else []
+    results: list[tuple[Served, Found]] = []
+    try:
+        with _progress(desk, len(served)) as advance:
+            for each, result in tune(served, bench, lender.servers if lender else 1, here, trials, deadline):
+                if isinstance(result, ConvcError):
+                    desk.say(f"  a server is given up: {result}")
+                    continue
+                write_found(place, result)
+                results.append((each, result))
+                advance(_verdict(each, result))
+    finally:
+        desk.say(f"{len(results)} of {len(served)} kernels finished and kept in {place}")
+    if as_json:
+        emit_json({"model": request.model, "database": str(place), "machine": here, "kernels": [asdict(result) for _, result in results]})
+    else:
+        _report(desk, results)
+
+
+def _chosen(every: Sequence[Layer], names: Sequence[str]) -> list[Layer]:
+    known = {node: layer for layer in every for node in layer.nodes}
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(list(known)[:8])}..."
+            raise UsageError(f"no tunable kernel begins at a node '{name}'; {hint}")
+    return list({known[name].kernel.key: known[name] for name in names}.values()) if names else list(every)
+
+
+@contextmanager
+def _progress(desk: Desk, count: int) -> Generator[Callable[[str], None]]:
+    """Hears of each finished kernel: a bar on a terminal, lines elsewhere."""
+    if desk.verbosity < 0 or not sys.stderr.isatty():
+        yield lambda text: desk.say(f"  {text}")
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("tuning", total=count)
+
+        def advance(text: str) -> None:
+            bar.console.print(f"  {text}", highlight=False, markup=False)
+            bar.advance(task)
+
+        yield advance
+
+
+def _verdict(served: Served, found: Found) -> str:
+    change = f"{found.rule:.3f} -> {found.best:.3f} ms" if found.form else f"{found.rule:.3f} ms, the rule's stays"
+    return f"{served.layer.nodes[0]}: {found.kernel}: {change}, {found.tried} forms"
+
+
+def _report(desk: Desk, results: Sequence[tuple[Served, Found]]) -> None:
+    rows: list[tuple[str, ...]] = []
+    for each, found in results:
+        gain = f"{found.rule / found.best:.2f}" if found.form else "-"
+        nodes = each.layer.nodes
+        rows.append((nodes[0], str(len(nodes)), f"{each.share:.0%}", f"{found.rule:.3f}", f"{found.best:.3f}", gain, str(found.tried)))
+    if rows:
+        print_table(rows, ("layer", "times", "of the peak", "rule ms", "best ms", "faster", "forms"))
+    saved = sum((found.rule - found.best) * len(each.layer.nodes) for each, found in results if found.form)
+    desk.say(f"{saved:.2f} ms of a run saved")
