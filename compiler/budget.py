@@ -63,10 +63,10 @@ class Frontier:
 
     def curve(self, points: int) -> list[list[int]]:
         """Choices along the frontier, from the cheapest to the most exact."""
-        finite = np.flatnonzero(np.isfinite(self.error))
+        finite: Array = np.flatnonzero(np.isfinite(self.error))
         if not len(finite):
             return []
-        budgets = np.unique(np.linspace(finite[0], finite[-1], points).astype(int))
+        budgets: Array = np.unique(np.linspace(int(finite[0]), int(finite[-1]), points).astype(int))
         return [self._choices(int(budget)) for budget in budgets]
 
     def _choices(self, budget: int) -> list[int]:

@@ -14,7 +14,7 @@ from ..ir.types import Array
 from .inputs import random_inputs
 from .noise import UNIT, noise_level
 
-__all__ = ["Agreement", "Oracle", "compare", "first_difference", "verify"]
+__all__ = ["Agreement", "Oracle", "compare", "first_difference", "top_agreement", "verify"]
 
 SIGMAS = 32.0  # a difference within this many standard deviations of the rounding noise is rounding
 TOP_FEWEST = 10  # outputs with fewer values have no meaningful top 5
@@ -109,8 +109,8 @@ def compare(engine: str, oracle: Oracle, outputs: Mapping[str, Array]) -> list[A
                 worst=float(np.max(ratio, initial=0.0)),
                 quantiles=_quantiles(ratio),
                 odd=int(finite.size - finite.sum()),
-                top1=_top(got, expected)[0],
-                top5=_top(got, expected)[1],
+                top1=top_agreement(got, expected)[0],
+                top5=top_agreement(got, expected)[1],
             )
         )
     return lines
@@ -206,7 +206,7 @@ def _quantiles(ratio: Array) -> tuple[float, float, float]:
     return median, high, higher
 
 
-def _top(got: Array, expected: Array) -> tuple[float | None, float | None]:
+def top_agreement(got: Array, expected: Array) -> tuple[float | None, float | None]:
     """Agreement of the best class and the set of the best five, where the output is a row of classes."""
     if expected.ndim != 2 or expected.shape[1] < TOP_FEWEST:
         return None, None

@@ -59,7 +59,7 @@ class Moments:
 
     @staticmethod
     def none(layer: Layer, weights: LayerWeights) -> Moments:
-        d, channels = weights.reduced.shape[0], 0 if layer.is_pointwise else layer.c_in
+        d, channels = len(weights.reduced), 0 if layer.is_pointwise else layer.c_in
         width = layer.c_in * layer.taps
         return Moments(
             0, np.zeros(width), 0.0, np.zeros(d), np.zeros((d, d)), np.zeros((channels, channels)), np.zeros((layer.taps, layer.taps))

@@ -27,6 +27,7 @@ COMMANDS = {
     "compile": "an artifact directory, checked against the reference",
     "tune": "faster forms of a network's kernels on this machine, for compile to use",
     "run": "run an artifact or a model on a photograph or arrays",
+    "plan": "1x1 bottlenecks under a budget: approximations, measured",
     "bench": "how fast engines run a network, turn by turn",
     "verify": "check backends, or two networks, against float64",
 }

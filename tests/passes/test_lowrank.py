@@ -105,7 +105,9 @@ def test_a_closed_ledger_inserts_nothing():
 
 def truncation_error(graph: Graph, made: Graph, x) -> float:
     """As a share of the variance of the outputs, channel by channel."""
-    wanted, got = (np.moveaxis(reference.run(g, {"x": x}, "f64")["y"], 1, 0).reshape(made.outputs[0].typed.shape[1], -1) for g in (graph, made))
+    wanted, got = (
+        np.moveaxis(reference.run(g, {"x": x}, "f64")["y"], 1, 0).reshape(made.outputs[0].typed.shape[1], -1) for g in (graph, made)
+    )
     return float(np.sum((got - wanted) ** 2) / np.sum((wanted - wanted.mean(axis=1, keepdims=True)) ** 2))
 
 

@@ -1,0 +1,180 @@
+"""convc plan"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ...ir.binding import usual_sizes
+from ...ir.errors import UsageError
+from ...ir.graph import Graph
+from ...ir.printer import print_graph
+from ...passes.lowrank import layers_of
+from ..advice import advise
+from ..calibration import Inputs, read_calibration
+from ..certificate import Certificate, certify, lines_of
+from ..compile import export_onnx
+from ..engines import engines_named
+from ..files import write_file
+from ..load import Request
+from ..picture import pareto_svg
+from ..pipelines import optimize
+from ..plan import COSTS, Budget, excluded_layers, study
+from ..plan_file import PlanFile, check_splits, read_plan, write_plan
+from ..planning import Planned, plan_network
+from ..weights import check_finite, write_weights
+from .options import THREADS, Desk, emit_json, model_options, print_table
+
+__all__ = ["command"]
+
+SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
+SUFFIXES = (".json", ".onnx", ".cir", ".svg")
+CURVE = 40  # plans on the picture's line
+
+
+@click.command("plan")
+@model_options
+@click.option("--macs", type=SHARE, help="Leave at most this share of the multiply-adds.")
+@click.option("--params", type=SHARE, help="Leave at most this share of the parameters.")
+@click.option("--latency", type=SHARE, help="Leave at most this share of the latency, as estimated from arithmetic and traffic.")
+@click.option("--error", type=SHARE, help="The fewest multiply-adds at this relative error of the outputs, as predicted.")
+@click.option("--calibration", "files", multiple=True, metavar="FILE", help="Photographs or one .npz of inputs; else weights alone decide.")
+@click.option("--images", type=click.IntRange(2, 10_000), default=32, show_default=True, help="Crops made of the photographs.")
+@click.option("--imagenet", is_flag=True, help="Normalize photographs as common ImageNet checkpoints expect.")
+@click.option("--exclude", multiple=True, metavar="LAYER", help="Leave this layer as it is.")
+@click.option("--ends", is_flag=True, help="Also split the first and the last layer.")
+@click.option("--multiple", type=click.IntRange(1, 512), default=16, show_default=True, help="Of ranks; less in narrow layers.")
+@click.option("--measure/--no-measure", default=True, show_default=True, help="Reject splits that are not faster in onnxruntime.")
+@click.option("--check", type=click.IntRange(1, 10_000), default=4, show_default=True, help="Images of each kind in the certificate.")
+@click.option("-b", "--backends", default="onnx", show_default=True, help="Engines whose latency the certificate states.")
+@click.option("--runs", type=click.IntRange(1, 1000), default=10, show_default=True, help="Turns of each latency.")
+@click.option("--threads", type=THREADS, help="Threads; default: one a physical core.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of crops and samples.")
+@click.option("-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="Optimization level before planning.")
+@click.option("--apply", "apply_file", type=click.Path(path_type=Path), help="Take the splits of this plan.")
+@click.option("-o", "--output", "outputs", multiple=True, type=click.Path(path_type=Path), help="A .json plan, .onnx, .cir or .svg.")
+@click.option("--save-weights", type=click.Path(path_type=Path), help="The planned network's weights as .safetensors or .npz, for net.cir.")
+@click.option("--advise", "advice", is_flag=True, help="Only print what published 1x1 reductions would save.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_obj
+def command(desk: Desk, request: Request, **given: Any) -> None:
+    """Put 1x1 bottlenecks into MODEL: approximations, chosen under one budget for all layers, and measured.
+
+    Give one of --macs, --params, --latency and --error, or --apply a plan.
+    """
+    if given["advice"]:
+        _advise(desk.load(request), given["as_json"])
+        return
+    budget = _budget(given)
+    source = read_plan(given["apply_file"]) if given["apply_file"] is not None else None
+    _plan(desk, request, budget, source, given)
+
+
+def _budget(given: Mapping[str, Any]) -> Budget | None:
+    """Raises: UsageError unless one budget, or a plan, was given, and files that can be written."""
+    asked = [Budget(kind, given[kind]) for kind in (*COSTS, "error") if given[kind] is not None]
+    if len(asked) + (given["apply_file"] is not None) != 1:
+        raise UsageError("give one of --macs, --params, --latency, --error and --apply")
+    for path in given["outputs"]:
+        if path.suffix not in SUFFIXES:
+            raise UsageError(f"-o '{path}' is none of {', '.join(SUFFIXES)}")
+        if path.suffix == ".svg" and not asked:
+            raise UsageError(f"-o '{path}' is a picture of what could be chosen, and --apply chooses nothing; leave it out")
+    return asked[0] if asked else None
+
+
+def _plan(desk: Desk, request: Request, budget: Budget | None, source: PlanFile | None, given: Mapping[str, Any]) -> None:
+    from ...backends.tvm.host import physical_cores
+
+    threads = given["threads"] or physical_cores()
+    engines = [engine.name for engine in engines_named(given["backends"])]
+    level, inputs = _settings(source, given)
+    graph = desk.load(request)
+    check_finite(graph)
+    graph, _ = optimize(graph, level)
+    calibration = read_calibration(graph, *inputs)
+    if not calibration.is_real:
+        desk.say("no --calibration: ranks come from the weights alone, and errors are measured on random inputs")
+    layers = layers_of(graph, usual_sizes(graph))
+    if budget is None:
+        assert source is not None
+        check_splits(source.splits, layers, given["apply_file"])
+        known = study(graph, calibration, {layer.name for layer in layers} - set(source.splits), None, threads, inputs.seed)
+        plan, planned = known.plan(source.splits), known.apply(source.splits)
+        made = None
+    else:
+        excluded = excluded_layers(layers, given["exclude"], ends=given["ends"])
+        known = study(graph, calibration, excluded, budget.cost, threads, inputs.seed)
+        made = plan_network(known, budget, given["multiple"], threads, measured=given["measure"], say=desk.say)
+        plan, planned = made.plan, made.graph
+    found = certify(
+        graph, planned, plan, calibration, known.sizes, images=given["check"], engines=engines, threads=threads, turns=given["runs"]
+    )
+    rejected = made.rejected if made is not None else ()
+    record = PlanFile(level, inputs, plan.splits)
+    for path in given["outputs"]:
+        if path.suffix == ".json":
+            write_plan(path, record, graph.name, _text(budget), rejected, found.as_json())
+        elif path.suffix == ".onnx":
+            export_onnx(planned, path)
+        elif path.suffix == ".cir":
+            write_file(path, print_graph(planned, origins=True).encode())
+        elif budget is not None and made is not None:
+            write_file(path, _picture(graph.name, budget, made, found).encode())
+        desk.say(f"wrote {path}")
+    if given["save_weights"] is not None:
+        write_weights(planned, given["save_weights"])
+    if given["as_json"]:
+        emit_json({"model": request.model, "budget": _text(budget), "rejected": rejected, **found.as_json()})
+    else:
+        _print(found)
+
+
+def _settings(source: PlanFile | None, given: Mapping[str, Any]) -> tuple[int, Inputs]:
+    """The level and the calibration inputs: of the call, or those that a plan was made with where the call names none."""
+    inputs = Inputs(given["files"], given["images"], given["imagenet"], given["seed"])
+    if source is None:
+        return given["level"], inputs
+    return source.level, inputs if given["files"] else source.inputs
+
+
+def _text(budget: Budget | None) -> str:
+    return f"{budget.kind} {budget.share:g}" if budget is not None else "applied"
+
+
+def _picture(network: str, budget: Budget, made: Planned, found: Certificate) -> str:
+    marks = [("plan, predicted", (made.share, made.plan.error))]
+    marks += [(f"measured, {line.inputs}", (made.share, line.relative)) for line in found.outputs]
+    return pareto_svg(f"{network}, {_text(budget)}", budget.cost, made.menu.points(CURVE), marks)
+
+
+def _print(found: Certificate) -> None:
+    rows = [(line.name, line.split, *(f"{e:.4f}" for e in (line.predicted, line.measured, line.accumulated))) for line in found.layers]
+    print_table(rows, ("layer", "split", "predicted", "measured", "accumulated"))
+    for line in lines_of(found):
+        click.echo(line)
+
+
+def _advise(graph: Graph, as_json: bool) -> None:
+    modules, convs = advise(optimize(graph, 0)[0], usual_sizes(graph))
+    if as_json:
+        emit_json({"modules": [asdict(module) for module in modules], "convs": [asdict(conv) for conv in convs]})
+        return
+    if modules:
+        rows = [(m.name, _millions(m.naive), _millions(m.planned), f"{m.planned / m.naive:.2f}", m.here) for m in modules]
+        total = sum(m.naive for m in modules), sum(m.planned for m in modules)
+        rows.append(("total", _millions(total[0]), _millions(total[1]), f"{total[1] / total[0]:.2f}", ""))
+        print_table(rows, ("module", "naive", "with 1x1 reductions", "share", "this network has"))
+    if convs:
+        rows = [(c.name, _millions(c.macs), f"{c.form}, {c.width}", _millions(c.planned), f"{c.planned / c.macs:.2f}") for c in convs]
+        print_table(rows, ("conv", "MACs", "bottleneck", "MACs with it", "share"))
+    if not modules and not convs:
+        click.echo("no large kernel reads many channels without a 1x1 conv before it")
+
+
+def _millions(macs: int) -> str:
+    return f"{macs / 1e6:.1f}M"

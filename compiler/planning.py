@@ -1,0 +1,65 @@
+"""From a budget to a planned network: choose, measure what was chosen, and choose again without what is not faster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ..ir.graph import Graph
+from ..passes.lowrank import Split
+from .plan import Budget, Menu, Plan, Study, choose, menu
+from .race import splits_slower
+
+__all__ = ["Planned", "plan_network"]
+
+TURNS = 3  # bursts of each layer against its split
+ROUNDS = 4  # of measuring; after the last, what is not faster is left out without another choice
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A plan, the network with it, and the `menu` that it was chosen from; `rejected` says which splits were not faster."""
+
+    plan: Plan
+    graph: Graph
+    menu: Menu
+    share: float
+    rejected: tuple[str, ...]
+
+
+def plan_network(
+    known: Study, budget: Budget, multiple: int, threads: int | None, *, measured: bool, say: Callable[[str], None] = lambda line: None
+) -> Planned:
+    """The plan of least predicted error under the budget; with `measured`, every split of it is faster alone in onnxruntime.
+
+    Parameters have no speed, so a budget on them measures nothing.
+
+    Raises: UsageError where the budget cannot be met, after what was rejected if anything was.
+    """
+    refused: list[tuple[str, Split]] = []
+    slower: list[str] = []
+    judged: set[tuple[str, Split]] = set()
+    listed = menu(known, budget.cost, multiple)
+    splits = choose(listed, budget)
+    rounds = ROUNDS if measured and budget.cost != "params" else 0
+    for left in range(rounds - 1, -1, -1):
+        found = _slower(known, {name: split for name, split in splits.items() if (name, split) not in judged}, threads)
+        if not found:
+            break
+        judged.update(splits.items())
+        for name, (was, now) in found.items():
+            slower.append(f"{name}: {splits[name]} takes {now:.3f} ms, the layer as it is {was:.3f} ms")
+            refused.append((name, splits[name]))
+            say(f"rejected by measurement: {slower[-1]}")
+        if left:
+            listed = menu(known, budget.cost, multiple, refused)
+            splits = choose(listed, budget)
+        else:
+            splits = {name: split for name, split in splits.items() if name not in found}
+            say(f"what is not faster is left out, so {listed.share_of(splits):.3f} of the {budget.cost} are left, more than asked for")
+    return Planned(known.plan(splits), known.apply(splits), listed, listed.share_of(splits), tuple(slower))
+
+
+def _slower(known: Study, splits: Mapping[str, Split], threads: int | None) -> dict[str, tuple[float, float]]:
+    sources = {name: known.layer(name).node.inputs[0].name for name in splits}
+    return splits_slower(known.graph, known.apply(splits), sources, known.sizes, threads, TURNS)

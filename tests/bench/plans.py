@@ -1,0 +1,111 @@
+"""Plans against a plain truncated SVD of every layer at the same multiply-adds: `python tests/bench/plans.py [NETWORK...]`.
+
+The plain way gives each layer the same share of its own multiply-adds and knows only weights; the plan is global and whitened by
+photographs. Errors are relative, of the outputs before softmax, on crops of a photograph that neither has seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from convc import models
+from convc.backends.onnx.export import to_model
+from convc.backends.onnx.session import Session
+from convc.compiler.calibration import read_calibration
+from convc.compiler.pipelines import optimize
+from convc.compiler.plan import Budget, excluded_layers, study
+from convc.compiler.planning import plan_network
+from convc.compiler.sensitivity import readouts
+from convc.ir.graph import Graph
+from convc.passes.cost import graph_cost
+from convc.passes.ledger import Ledger
+from convc.passes.lowrank import Split, insert, layers_of, price
+from convc.passes.spectrum import LayerWeights, factors_of, spectrum
+
+NETWORKS = (
+    "resnet18",
+    "resnet50",
+    "googlenet",
+    "vgg11",
+    "vgg16",
+    "squeezenet1_1",
+    "densenet121",
+    "inception_v3",
+    "resnet20",
+    "alexnet_owt",
+)
+DATA = Path(__file__).parents[1] / "data"
+PHOTOS = [str(DATA / name) for name in ("astronaut.jpg", "coffee.jpg", "cat.jpg")]
+
+
+def thinned(layer, share):
+    """The output rank that leaves this share of a layer's multiply-adds, or None where none does."""
+    form = "factors" if layer.is_pointwise else "expand"
+    left = [rank for rank in range(1, layer.rank) if price(layer, Split(form, (rank,))).macs <= share * price(layer, None).macs]
+    return Split(form, (left[-1],)) if left else None
+
+
+def plain(graph, layers, macs):
+    """Every layer at one share, as large as the budget allows; found by halving."""
+    low, high, best = 0.0, 1.0, None
+    for _ in range(20):
+        share = (low + high) / 2
+        splits = {layer.name: split for layer in layers if (split := thinned(layer, share)) is not None}
+        saved = sum(price(layer, None).macs - price(layer, splits[layer.name]).macs for layer in layers if layer.name in splits)
+        if graph_cost(graph).macs - saved <= macs:
+            low, best = share, splits
+        else:
+            high = share
+    assert best is not None, "no share meets the budget"
+    factors = {}
+    for layer in layers:
+        if layer.name in best:
+            weights = LayerWeights.of(layer)
+            split = best[layer.name]
+            factors[layer.name] = factors_of(weights, spectrum(layer, weights, None), split, layer.kernel, layer.node.typed.rank == 2)
+    return insert(graph, factors, Ledger())
+
+
+def outputs(graph, inputs):
+    exposed = Graph(graph.name, graph.inputs, tuple(readouts(graph)), graph.nodes)
+    return Session(exposed, to_model(exposed).SerializeToString()).run(inputs)
+
+
+def error(exact, near):
+    return np.sqrt(sum(np.sum((exact[k] - near[k]) ** 2) for k in exact) / sum(np.sum(exact[k] ** 2) for k in exact))
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("networks", nargs="*", default=NETWORKS)
+    options.add_argument("--macs", type=float, default=0.5)
+    options.add_argument("--images", type=int, default=16)
+    options.add_argument("--small", action="store_true", help="the zoo's small inputs instead of the published ones")
+    asked = options.parse_args()
+    print(f"{'network':16}{'MACs':>7}{'plain':>9}{'plan':>9}{'predicted':>11}{'seconds':>9}")
+    missed = 0
+    for name in asked.networks:
+        entry = models.ZOO[name]
+        graph, _ = optimize(entry.network(**(entry.small if asked.small else {})), 2)
+        calibration = read_calibration(graph, PHOTOS, asked.images)
+        start = time.perf_counter()
+        layers = layers_of(graph, {"N": 1})
+        known = study(graph, calibration, excluded_layers(layers, (), ends=False), "macs", None, 0)
+        made = plan_network(known, Budget("macs", asked.macs), 16, None, measured=False)
+        seconds = time.perf_counter() - start
+        macs = graph_cost(made.graph).macs
+        exact = outputs(graph, calibration.held_out)
+        plan_error, plain_error = (error(exact, outputs(g, calibration.held_out)) for g in (made.graph, plain(graph, known.layers, macs)))
+        missed += plan_error >= plain_error
+        share = macs / graph_cost(graph).macs
+        print(f"{name:16}{share:7.3f}{plain_error:9.4f}{plan_error:9.4f}{made.plan.error:11.4f}{seconds:9.1f}", flush=True)
+    return missed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

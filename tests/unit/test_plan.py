@@ -1,0 +1,144 @@
+"""The planner on weights whose rank is known, the choice after a rejection, and calibration inputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from graphs import typed_graph
+
+from convc.backends import reference
+from convc.compiler import planning
+from convc.compiler.calibration import Calibration, read_calibration
+from convc.compiler.plan import Budget, excluded_layers, menu, study
+from convc.compiler.planning import plan_network
+from convc.ir.errors import UsageError
+from convc.ir.weights import Weights
+from convc.passes.lowrank import Split, layers_of
+
+DATA = Path(__file__).parent.parent / "data"
+NET = """graph @net(%x: f32[N,3,16,16]) {
+  %a.w = param : f32[24,3,3,3]
+  %a = conv2d(%x, %a.w) {pads=[1,1,1,1]}
+  %ar = relu(%a)
+  %b.w = param : f32[32,24,3,3]
+  %b = conv2d(%ar, %b.w) {pads=[1,1,1,1]}
+  %br = relu(%b)
+  %c.w = param : f32[40,32,1,1]
+  %c = conv2d(%br, %c.w) {strides=[2,2]}
+  %cr = relu(%c)
+  %p = global_avg_pool(%cr)
+  %f = flatten(%p)
+  %d.w = param : f32[24,40]
+  %d = dense(%f, %d.w)
+  %dr = relu(%d)
+  %e.w = param : f32[10,24]
+  %e = dense(%dr, %e.w)
+  return %e
+}"""
+PLANTED = {"b": Split("both", (6, 9)), "c": Split("factors", (7,)), "d": Split("factors", (5,))}
+NOISE = 1e-3  # of the planted weights
+
+
+def planted_network():
+    """The network with weights of these ranks, and a little noise on top."""
+    draws = np.random.default_rng(5)
+
+    def planted(node, operands):
+        layer = node.name.removesuffix(".w")
+        if node.weights is None or layer not in PLANTED:
+            return node.reading(operands)
+        ranks, (k, d, *kernel) = PLANTED[layer].ranks, node.typed.concrete()
+        core = draws.standard_normal((ranks[-1], ranks[0] if len(ranks) > 1 else d, *kernel))
+        low = np.tensordot(draws.standard_normal((k, ranks[-1])), core, 1)
+        if len(ranks) > 1:
+            low = np.moveaxis(np.tensordot(draws.standard_normal((d, ranks[0])), low, (1, 1)), 0, 1)
+        low *= np.sqrt(2 / np.prod(low.shape[1:])) / low.std()
+        noisy = low + NOISE * low.std() * draws.standard_normal(low.shape)
+        return node.like(weights=Weights.of(noisy.astype(np.float32), node.name))
+
+    return typed_graph(NET).rebuild(planted)
+
+
+def known_of(graph, calibration):
+    layers = layers_of(graph, {"N": 1})
+    return study(graph, calibration, excluded_layers(layers, (), ends=False), None, 1, 0)
+
+
+def calibration_of(count, *, is_real=True):
+    draws = np.random.default_rng(1)
+    values = draws.random((count, 3, 16, 16)) * draws.random((count, 3, 1, 1))
+    fit, held_out = (({"x": part.astype(np.float32)}) for part in (values[::2], values[1::2]))
+    return Calibration(fit, held_out, is_real)
+
+
+@pytest.mark.parametrize("is_real", [True, False])
+def test_planted_ranks_are_found_and_the_error_is_the_noise(is_real):
+    """At an error just above what the planted ranks lose, any rank less errs a hundred times more."""
+    graph = planted_network()
+    calibration = calibration_of(200, is_real=is_real)
+    known = known_of(graph, calibration)
+    floor = known.plan(PLANTED).error
+    assert floor < 5 * NOISE
+    made = plan_network(known, Budget("error", 1.5 * floor), 1, 1, measured=False)
+    assert made.plan.splits == PLANTED
+    exact, near = (reference.run(g, calibration.held_out, "f64")["e"] for g in (graph, made.graph))
+    assert np.linalg.norm(near - exact) <= 5 * NOISE * np.linalg.norm(exact)
+
+
+def test_a_rejected_split_is_not_chosen_again_nor_a_dearer_one_of_its_form(monkeypatch):
+    """The measurement is the machine's; here it says that no split of `b` is faster, and what follows is the planner's."""
+    known = known_of(planted_network(), calibration_of(40))
+    monkeypatch.setattr(planning, "_slower", lambda known, splits, threads: {"b": (1.0, 2.0)} if "b" in splits else {})
+    said = []
+    made = plan_network(known, Budget("macs", 0.8), 1, 1, measured=True, say=said.append)
+    assert len(made.rejected) == planning.ROUNDS
+    assert "b" not in made.plan.splits
+    assert all("rejected by measurement: b: " in line for line in said[:-1])
+    assert f"{made.share:.3f} of the macs are left" in said[-1]
+
+
+def test_a_rejection_takes_dearer_splits_of_the_form_with_it():
+    known = known_of(planted_network(), calibration_of(40))
+    listed = menu(known, "macs", 1, [("c", Split("factors", (4,)))])
+    (own,) = (own for name, own in zip(listed.names, listed.options, strict=True) if name == "c")
+    assert {split for split, *_ in own if split} == {Split("factors", (rank,)) for rank in (1, 2, 3)}
+
+
+def test_the_global_choice_errs_less_than_the_same_share_for_every_layer():
+    graph = planted_network()
+    known = known_of(graph, calibration_of(40))
+    listed = menu(known, "macs", 1)
+    even = [max((i for i, (_, cost, _) in enumerate(own) if cost <= 0.4 * own[-1][1]), default=0) for own in listed.options]
+    best = plan_network(known, Budget("macs", listed.share(even)), 1, 1, measured=False)
+    assert best.plan.error <= 1.01 * known.plan(listed.splits(even)).error  # costs are rounded up to units
+
+
+def test_a_budget_below_the_least_says_how_close_it_comes():
+    known = known_of(planted_network(), calibration_of(8))
+    with pytest.raises(UsageError, match=r"--macs 0.01 cannot be met: at the smallest ranks 0\.\d+ of the macs are left, 0\.\d+ of them"):
+        plan_network(known, Budget("macs", 0.01), 1, 1, measured=False)
+
+
+def test_the_last_photograph_is_held_out():
+    graph = typed_graph(NET)
+    photos = [str(DATA / name) for name in ("coffee.jpg", "cat.jpg", "astronaut.jpg")]
+    one, two = (read_calibration(graph, files, 8) for files in (photos, photos[:2]))
+    assert [one.fit["x"].shape, one.held_out["x"].shape] == [(8, 3, 16, 16), (2, 3, 16, 16)]
+    assert len({image.tobytes() for image in one.fit["x"]}) == 8
+    assert 0 <= one.fit["x"].min() < one.fit["x"].max() <= 1
+    again = read_calibration(graph, photos, 8)
+    assert np.array_equal(one.fit["x"], again.fit["x"])
+    assert not np.array_equal(two.held_out["x"], one.held_out["x"])
+
+
+def test_one_row_in_four_of_a_file_is_held_out_and_a_fixed_batch_is_kept(tmp_path):
+    values = np.random.default_rng(0).random((18, 3, 16, 16)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", values)
+    found = read_calibration(typed_graph(NET), [str(tmp_path / "x.npz")])
+    assert (len(found.fit["x"]), len(found.held_out["x"])) == (14, 4)
+    pinned = typed_graph(NET.replace("N,3", "2,3"))
+    found = read_calibration(pinned, [str(tmp_path / "x.npz")])
+    assert (len(found.fit["x"]), len(found.held_out["x"])) == (14, 4)
+    assert all(len(batch["x"]) == 2 for batch in found.batches(pinned, 5))
