@@ -25,6 +25,7 @@ bench: $(STAMP)
 	$(BIN)/python tests/bench/bars.py
 	$(BIN)/python tests/bench/scale.py
 	$(BIN)/python tests/bench/memory.py
+	$(BIN)/python tests/bench/plans.py --small
 	$(BIN)/python tests/bench/compiling.py
 
 # random networks through every pass and engine: make fuzz SECONDS=600 SEED=7

@@ -28,16 +28,8 @@ from convc.passes.lowrank import Split, insert, layers_of, price
 from convc.passes.spectrum import LayerWeights, factors_of, spectrum
 
 NETWORKS = (
-    "resnet18",
-    "resnet50",
-    "googlenet",
-    "vgg11",
-    "vgg16",
-    "squeezenet1_1",
-    "densenet121",
-    "inception_v3",
-    "resnet20",
-    "alexnet_owt",
+    *("resnet20", "resnet18", "googlenet", "vgg11", "squeezenet1_1", "resnet50", "alexnet_owt", "densenet121", "inception_v3"),
+    *("mobilenet_v2", "unet_resnet18", "plain18", "vgg16_bn", "googlenet_bn"),
 )
 DATA = Path(__file__).parents[1] / "data"
 PHOTOS = [str(DATA / name) for name in ("astronaut.jpg", "coffee.jpg", "cat.jpg")]
@@ -87,7 +79,7 @@ def main() -> int:
     options.add_argument("--images", type=int, default=16)
     options.add_argument("--small", action="store_true", help="the zoo's small inputs instead of the published ones")
     asked = options.parse_args()
-    print(f"{'network':16}{'MACs':>7}{'plain':>9}{'plan':>9}{'predicted':>11}{'seconds':>9}")
+    print("| network | MACs | plain | plan | predicted | seconds |\n|---|---|---|---|---|---|")
     missed = 0
     for name in asked.networks:
         entry = models.ZOO[name]
@@ -103,7 +95,7 @@ def main() -> int:
         plan_error, plain_error = (error(exact, outputs(g, calibration.held_out)) for g in (made.graph, plain(graph, known.layers, macs)))
         missed += plan_error >= plain_error
         share = macs / graph_cost(graph).macs
-        print(f"{name:16}{share:7.3f}{plain_error:9.4f}{plan_error:9.4f}{made.plan.error:11.4f}{seconds:9.1f}", flush=True)
+        print(f"| {name} | {share:.3f} | {plain_error:.4f} | {plan_error:.4f} | {made.plan.error:.4f} | {seconds:.1f} |", flush=True)
     return missed
 
 
