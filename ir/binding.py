@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from .dims import Dim, evaluate
+from .dims import alone, evaluate, multiple
 from .errors import InvalidInput, InvalidModel
 from .graph import Graph, Node
 from .ops.rearrange import Expand
-from .ops.shape import Reshape
+from .ops.resize import Resize
+from .ops.shape import Reshape, Slice
 from .types import DTYPES, Array, TensorType
 from .verifier import verify_graph
 
@@ -22,7 +23,7 @@ USUAL = (32, 64, 128, 224, 256, 512, 1024)  # tried in turn for rows and columns
 def batch_names(graph: Graph) -> set[str]:
     """Named sizes that stand alone as the first axis of an input."""
     first = (node.typed.shape[0] for node in graph.inputs if node.typed.rank)
-    return {name for name in map(_alone, first) if name is not None}
+    return {name for name in map(alone, first) if name is not None}
 
 
 def usual_sizes(graph: Graph) -> dict[str, int]:
@@ -57,7 +58,11 @@ def specialize(graph: Graph, sizes: Mapping[str, int]) -> Graph:
 
 
 def _bound_op(op: Any, sizes: Mapping[str, int]) -> Any:
-    return replace(op, shape=tuple(evaluate(dim, sizes) for dim in op.shape)) if isinstance(op, Reshape | Expand) else op
+    if isinstance(op, Reshape | Expand):
+        return replace(op, shape=tuple(evaluate(dim, sizes) for dim in op.shape))
+    if isinstance(op, Slice):
+        return replace(op, starts=tuple(evaluate(dim, sizes) for dim in op.starts), ends=tuple(evaluate(dim, sizes) for dim in op.ends))
+    return replace(op, sizes=tuple(evaluate(dim, sizes) for dim in op.sizes)) if isinstance(op, Resize) else op
 
 
 def match_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, int]:
@@ -77,7 +82,7 @@ def match_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, int]:
             wanted = DTYPES[node.typed.dtype].name
             raise InvalidInput(f"input '{node.name}' is {have.dtype}, expected {node.typed.dtype}; convert it with .astype('{wanted}')")
     sizes = sizes_of({node.name: node.typed for node in graph.inputs}, {name: a.shape for name, a in arrays.items()})
-    if set(sizes) - batch_names(graph):  # a picture may be too small for a layer deep inside
+    if len(sizes) > 1 or set(sizes) - batch_names(graph):  # a picture may be too small for a layer deep inside
         try:
             verify_graph(specialize(graph, sizes))
         except InvalidModel as error:
@@ -95,8 +100,8 @@ def sizes_of(types: Mapping[str, TensorType], shapes: Mapping[str, tuple[int, ..
         if len(shapes[name]) != type_.rank:
             raise InvalidInput(f"input '{name}' has shape {list(shapes[name])}, expected {type_}{_advice(type_, shapes[name])}")
         for dim, size in zip(type_.shape, shapes[name], strict=True):
-            if (multiple := _multiple(dim)) is not None and size % multiple[1] == 0:
-                sizes.setdefault(multiple[0], size // multiple[1])
+            if (found := multiple(dim)) is not None and size % found[1] == 0:
+                sizes.setdefault(found[0], size // found[1])
     for name, type_ in types.items():
         wanted = type_.with_sizes(sizes)
         if wanted.shape != shapes[name] or min(shapes[name], default=1) < 1:
@@ -121,17 +126,3 @@ def _advice(type_: TensorType, shape: tuple[int, ...]) -> str:
 def _may_be(type_: TensorType, shape: tuple[int, ...]) -> bool:
     """Whether there are as many axes, and every extent that is a number agrees."""
     return len(shape) == type_.rank and all(not isinstance(dim, int) or dim == size for dim, size in zip(type_.shape, shape, strict=True))
-
-
-def _alone(dim: Dim) -> str | None:
-    """The name, where a dimension is one."""
-    multiple = _multiple(dim)
-    return multiple[0] if multiple is not None and multiple[1] == 1 else None
-
-
-def _multiple(dim: Dim) -> tuple[str, int] | None:
-    """(name, factor) of a dimension such as `N` or `32*H`."""
-    if isinstance(dim, int) or len(dim.terms) != 1:
-        return None
-    (monomial, factor), *_ = dim.terms
-    return (monomial[0], factor) if factor > 0 and len(monomial) == 1 and isinstance(monomial[0], str) else None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from .errors import InvalidModel
 
-__all__ = ["Dim", "Expr", "dim_names", "evaluate", "parse_dim", "symbol"]
+__all__ = ["Atom", "Dim", "Expr", "alone", "dim_names", "evaluate", "multiple", "parse_dim", "symbol"]
 
 MAX_DIM_TEXT = 512  # characters; longer text is an attack or an accident
 MAX_EXPR_TERMS = 256  # products of sums could grow without end
@@ -95,6 +95,20 @@ def evaluate(dim: Dim, sizes: Mapping[str, int]) -> Dim:
             value = value * _evaluate_atom(atom, sizes)
         total = total + value
     return total
+
+
+def multiple(dim: Dim) -> tuple[str, int] | None:
+    """(name, factor) of a dimension such as `N` or `32*H`; None of any other."""
+    if isinstance(dim, int) or len(dim.terms) != 1:
+        return None
+    (monomial, factor), *_ = dim.terms
+    return (monomial[0], factor) if factor > 0 and len(monomial) == 1 and isinstance(monomial[0], str) else None
+
+
+def alone(dim: Dim) -> str | None:
+    """The name, where a dimension is one."""
+    found = multiple(dim)
+    return found[0] if found is not None and found[1] == 1 else None
 
 
 def dim_names(dim: Dim) -> Iterator[str]:

@@ -47,7 +47,10 @@ def _bounds(part: Node, whole: Node, axis: int) -> tuple[int, int] | None:
     size = whole.typed.shape[axis]
     if part.op.axes[0] % whole.typed.rank != axis or part.op.steps not in ((), (1,)) or not isinstance(size, int):
         return None
-    first, last, _ = slice(part.op.starts[0], part.op.ends[0]).indices(size)
+    (start,), (end,) = part.op.starts, part.op.ends
+    if not isinstance(start, int) or not isinstance(end, int):
+        return None
+    first, last, _ = slice(start, end).indices(size)
     return (first, last) if first < last else None
 
 

@@ -46,8 +46,8 @@ def _is_pointwise(conv: Node) -> bool:
 def _grows(resize: Node) -> bool:
     if not resize.op.sizes:
         return math.prod(resize.op.scales) > 1
-    before = resize.inputs[0].typed.shape[2:]
-    return all(isinstance(size, int) for size in before) and math.prod(resize.op.sizes) > math.prod(s for s in before if isinstance(s, int))
+    before, after = (rows * cols for _, _, rows, cols in (resize.inputs[0].typed.shape, resize.typed.shape))
+    return isinstance(before, int) and isinstance(after, int) and after > before
 
 
 def _narrows(conv: Node) -> bool:

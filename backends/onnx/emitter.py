@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ...ir.dims import Atom, Dim, alone, multiple, symbol
 from ...ir.errors import UnsupportedOp
 from ...ir.graph import Graph, Node, fresh_name
 from ...ir.types import DTYPES, Array
@@ -26,6 +28,7 @@ class Emitter:
         self.initializers: list[Any] = []
         self.names: set[str] = set()  # of operators, where they are not those of their values
         self.taken = {node.name for node in graph.nodes}
+        self.sizes: dict[Dim, str] = {}  # values that hold a size computed from the shapes of inputs
 
     def node(self, op_type: str, node: Node, inputs: Sequence[str] | None = None, outputs: Sequence[str] = (), **attributes: Any) -> None:
         """One ONNX node that computes `node`; its inputs are the node's operands unless given, its one output the node's name."""
@@ -76,6 +79,53 @@ class Emitter:
 
     def int64s(self, node: Node, what: str, values: Sequence[int]) -> str:
         return self.constant(node, what, np.array(values, dtype=np.int64))
+
+    # --- named sizes ---
+
+    def dims(self, node: Node, what: str, dims: Sequence[Dim]) -> str:
+        """The name of a vector `node.what` of dimensions: a constant, or computed from the shapes of the graph's inputs.
+
+        Raises: UnsupportedOp for a named size that no input has.
+        """
+        numbers = [dim for dim in dims if isinstance(dim, int)]
+        if len(numbers) == len(dims):
+            return self.int64s(node, what, numbers)
+        parts = [self._size(node, dim) for dim in dims]
+        return parts[0] if len(parts) == 1 else self.helper_node("Concat", node, what, parts, axis=0)
+
+    def _size(self, node: Node, dim: Dim) -> str:
+        """A vector of one element; each is computed once."""
+        if dim not in self.sizes:
+            self.sizes[dim] = self._computed(node, dim)
+        return self.sizes[dim]
+
+    def _computed(self, node: Node, dim: Dim) -> str:
+        if isinstance(dim, int):
+            return self.int64s(node, "number", [dim])
+        if (name := alone(dim)) is not None:
+            return self._measured(node, name)
+        total = ""
+        for monomial, coefficient in dim.terms:
+            factors = [self._factor(node, atom) for atom in monomial]
+            factors += [self._size(node, coefficient)] if coefficient != 1 or not factors else []
+            term = functools.reduce(lambda a, b: self.helper_node("Mul", node, "size", [a, b]), factors)
+            total = self.helper_node("Add", node, "size", [total, term]) if total else term
+        return total
+
+    def _factor(self, node: Node, atom: Atom) -> str:
+        if isinstance(atom, str):
+            return self._size(node, symbol(atom))
+        return self.helper_node("Div", node, "size", [self._size(node, atom.numerator), self._size(node, atom.divisor)])
+
+    def _measured(self, node: Node, name: str) -> str:
+        """A named size from the first input that has it, or a multiple of it, as a dimension."""
+        for x in self.graph.inputs:
+            for axis, dim in enumerate(x.typed.shape):
+                if (found := multiple(dim)) is not None and found[0] == name:
+                    shape = self.helper_node("Shape", node, "shape", [x.name])
+                    size = self.helper_node("Gather", node, "size", [shape, self.int64s(node, "axis", [axis])])
+                    return size if found[1] == 1 else self.helper_node("Div", node, "size", [size, self._size(node, found[1])])
+        raise UnsupportedOp(f"{node.where}: the named size {name} is no dimension of an input, nor is a multiple of it; give it a value")
 
 
 def _origin(node: Node) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -115,7 +115,7 @@ def _dropout(node: Node, to: Emitter) -> None:
 def _slice(node: Node, to: Emitter) -> None:
     op = node.op
     bounds = {"starts": op.starts, "ends": op.ends, "axes": op.axes, "steps": op.steps or (1,) * len(op.axes)}
-    to.node("Slice", node, [node.inputs[0].name, *(to.int64s(node, what, values) for what, values in bounds.items())])
+    to.node("Slice", node, [node.inputs[0].name, *(to.dims(node, what, values) for what, values in bounds.items())])
 
 
 def _pad(node: Node, to: Emitter) -> None:
@@ -129,12 +129,12 @@ def _pad(node: Node, to: Emitter) -> None:
 
 
 def _reshape(node: Node, to: Emitter) -> None:
+    to.node("Reshape", node, [node.inputs[0].name, to.dims(node, "shape", _reshape_target(node))])
+
+
+def _reshape_target(node: Node) -> Sequence[Dim]:
+    """Numbers for a symbolic shape, if they can say it: 0 copies the input's dimension at that place, one -1 is the rest."""
     x = node.inputs[0].typed.shape
-    to.node("Reshape", node, [node.inputs[0].name, to.int64s(node, "shape", _reshape_target(node, x))])
-
-
-def _reshape_target(node: Node, x: tuple[Dim, ...]) -> list[int]:
-    """Numbers for a symbolic shape: 0 copies the input's dimension at that place, one -1 is the rest."""
     target: list[int] = []
     for axis, dim in enumerate(node.typed.shape):
         if isinstance(dim, int):
@@ -143,9 +143,7 @@ def _reshape_target(node: Node, x: tuple[Dim, ...]) -> list[int]:
             target.append(0)
         else:
             target.append(-1)
-    if target.count(-1) > 1:
-        raise UnsupportedOp(f"{node.where}: a reshape to {node.type} has two named sizes that ONNX cannot infer; give one a value")
-    return target
+    return target if target.count(-1) <= 1 else node.typed.shape
 
 
 def _resize(node: Node, to: Emitter) -> None:
@@ -155,7 +153,7 @@ def _resize(node: Node, to: Emitter) -> None:
     if not op.sizes:
         to.node("Resize", node, [x, "", to.constant(node, "scales", np.array([1.0, 1.0, *op.scales], np.float32))], **modes)
         return
-    sizes = to.int64s(node, "sizes", op.sizes)
+    sizes = to.dims(node, "sizes", op.sizes)
     if to.opset >= 18:
         to.node("Resize", node, [x, "", "", sizes], axes=[2, 3], **modes)
         return

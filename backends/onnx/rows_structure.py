@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...ir.dims import Dim
 from ...ir.errors import UnsupportedOp
 from ...ir.graph import Node
 from ...ir.op import OpDef
@@ -49,15 +50,11 @@ def _attributes(op_type: str, attributes: Callable[[Any], dict[str, Any]]) -> Ro
 
 def _expand(node: Node, to: Emitter) -> None:
     """A named size that x has too is written as 1, which keeps it."""
-    x, target = node.inputs[0].typed.shape, list[int]()
+    x, target = node.inputs[0].typed.shape, list[Dim]()
     for place, dim in enumerate(node.op.shape, start=len(x) - len(node.op.shape)):
-        if isinstance(dim, int):
-            target.append(dim)
-        elif place >= 0 and x[place] == dim:
-            target.append(1)
-        else:
-            raise UnsupportedOp(f"{node.where}: an expand to the named size {dim}, which the input does not have; give it a value")
-    to.node("Expand", node, [node.inputs[0].name, to.int64s(node, "shape", target)])
+        keeps = not isinstance(dim, int) and place >= 0 and x[place] == dim
+        target.append(1 if keeps else dim)
+    to.node("Expand", node, [node.inputs[0].name, to.dims(node, "shape", target)])
 
 
 def _tile(node: Node, to: Emitter) -> None:

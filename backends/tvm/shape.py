@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir.graph import Node
-from ...ir.ops.shape import Concat, Pad, Slice, Transpose
+from ...ir.ops.shape import Concat, Pad, Slice, Transpose, place_of
 from .emitter import Emitter
 
 __all__ = ["concat", "pad", "reshape", "slice_", "transpose"]
@@ -32,12 +32,13 @@ def slice_(emitter: Emitter, node: Node, x: Any) -> Any:
     """Bounds are settled here by Python's rules: strided_slice crashes on a large end of a named size."""
     op: Slice = node.op
     extents = node.inputs[0].typed.shape
-    moves = [(0, 1)] * len(extents)
+    moves: list[tuple[Any, int]] = [(0, 1)] * len(extents)
     for axis, start, end, step in zip(op.axes, op.starts, op.ends, op.steps or (1,) * len(op.axes), strict=True):
         extent = extents[axis]
-        # A named size admits only whole-axis slices with a positive step (infer_slice), which start at 0.
-        first = slice(start, end, step).indices(extent)[0] if isinstance(extent, int) else 0
-        moves[axis] = first, step
+        if isinstance(extent, int) and isinstance(start, int) and isinstance(end, int):
+            moves[axis] = slice(start, end, step).indices(extent)[0], step
+        else:
+            moves[axis] = emitter.dim(place_of(start, extent)), step
 
     def take(x: Any, shape: Any) -> Any:
         def element(*at: Any) -> Any:

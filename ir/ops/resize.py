@@ -35,7 +35,7 @@ class Resize:
     mode: str = "nearest"
     coordinates: str = "half_pixel"
     rounding: str = "round_prefer_floor"
-    sizes: tuple[int, ...] = ()
+    sizes: tuple[Dim, ...] = ()
     cubic_coeff_a: float = -0.75
 
 
@@ -52,8 +52,8 @@ def infer_resize(op: Resize, x: TensorType) -> TensorType:
             raise ShapeError(f"unknown {what} '{value}'; known are {', '.join(known)}")
     if not math.isfinite(op.cubic_coeff_a):
         raise ShapeError(f"cubic_coeff_a is {op.cubic_coeff_a}, expected a number")
-    if op.sizes and (len(op.sizes) != 2 or min(op.sizes) < 1):
-        raise ShapeError(f"sizes {list(op.sizes)} must be two positive numbers")
+    if op.sizes and (len(op.sizes) != 2 or any(isinstance(size, int) and size < 1 for size in op.sizes)):
+        raise ShapeError(f"sizes {list(map(str, op.sizes))} must be two positive numbers")
     if not all(math.isfinite(scale) and scale > 0 for scale in op.scales):
         raise ShapeError(f"scales {list(op.scales)} must be positive")
     out = op.sizes or tuple(_scaled(size, scale) for size, scale in zip(x.shape[2:], op.scales, strict=True))
@@ -82,8 +82,12 @@ def resize(op: Resize, x: Array) -> Array:
 
 
 def _positions(op: Resize, axis: int, before: int) -> Array:
-    after = op.sizes[axis - 2] if op.sizes else math.floor(before * op.scales[axis - 2])
-    return _source(op.coordinates, before, after, after / before if op.sizes else op.scales[axis - 2])
+    """The interpreter has put numbers for named sizes before it asks for this."""
+    if not op.sizes:
+        return _source(op.coordinates, before, math.floor(before * op.scales[axis - 2]), op.scales[axis - 2])
+    after = op.sizes[axis - 2]
+    assert isinstance(after, int)
+    return _source(op.coordinates, before, after, after / before)
 
 
 def _source(coordinates: str, before: int, after: int, scale: float) -> Array:

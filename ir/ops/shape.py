@@ -29,6 +29,9 @@ __all__ = [
 ]
 
 
+TO_THE_END = 2**31 - 1  # an end that every exporter writes so or larger
+
+
 @dataclass(frozen=True, slots=True)
 class Concat:
     """Operands one after another along an axis. ONNX Concat."""
@@ -41,8 +44,8 @@ class Slice:
     """x[start:end:step] along each named axis, Python's rules for negative and large bounds. ONNX Slice."""
 
     axes: tuple[int, ...]
-    starts: tuple[int, ...]
-    ends: tuple[int, ...]
+    starts: tuple[Dim, ...]
+    ends: tuple[Dim, ...]
     steps: tuple[int, ...] = ()
 
 
@@ -109,24 +112,33 @@ def infer_slice(op: Slice, x: TensorType) -> TensorType:
         size = shape[axis]
         if step == 0:
             raise ShapeError("slice step 0")
-        if isinstance(size, int):
-            shape[axis] = len(range(*slice(start, _bound(end, step), step).indices(size)))
-        elif start == 0 and end >= 2**31 - 1 and step > 0:
-            shape[axis] = (size + (step - 1)) // step
-        else:
+        if isinstance(size, int) and isinstance(start, int) and isinstance(end, int):
+            shape[axis] = len(range(*_python(start, end, step).indices(size)))
+        elif step < 0 or (isinstance(end, int) and 0 <= end < TO_THE_END):
             raise ShapeError(f"slice [{start}:{end}:{step}] of axis {axis} depends on the named size {size}; give it a value")
+        else:
+            shape[axis] = (place_of(end, size) - place_of(start, size) + (step - 1)) // step
     return TensorType(x.dtype, tuple(shape))
 
 
-def _bound(end: int, step: int) -> int | None:
-    """ONNX writes "to the very first element, backwards" as a large negative end."""
-    return None if step < 0 and end <= -(2**31) else end
+def place_of(bound: Dim, size: Dim) -> Dim:
+    """A bound of a slice with named sizes, counted from the first element. It must lie inside: types at numbers show if it does not."""
+    if isinstance(bound, int) and bound >= TO_THE_END:
+        return size
+    return size + bound if isinstance(bound, int) and bound < 0 else bound
+
+
+def _python(start: Dim, end: Dim, step: int) -> slice:
+    """ONNX writes "to the very first element, backwards" as a large negative end. The interpreter has put numbers for named sizes."""
+    assert isinstance(start, int)
+    assert isinstance(end, int)
+    return slice(start, None if step < 0 and end <= -(2**31) else end, step)
 
 
 def slice_(op: Slice, x: Array) -> Array:
     taken = [slice(None)] * x.ndim
     for axis, start, end, step in zip(op.axes, op.starts, op.ends, op.steps or (1,) * len(op.axes), strict=True):
-        taken[axis] = slice(start, _bound(end, step), step)
+        taken[axis] = _python(start, end, step)
     return np.ascontiguousarray(x[tuple(taken)])
 
 

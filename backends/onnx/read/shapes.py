@@ -154,18 +154,16 @@ def slice_(c: Call) -> Node:
     if not len(axes) == len(starts) == len(ends) == (len(steps) or len(axes)):
         raise c.refuse(f"it has {len(starts)} starts, {len(ends)} ends, {len(axes)} axes and {len(steps)} steps")
     sizes = [x.typed.shape[axis_of(c, axis, x.typed.rank)] for axis in axes]
-    bounds = [tuple(_bound(c, value, size) for value in (start, end)) for start, end, size in zip(starts, ends, sizes, strict=True)]
+    bounds = [tuple(_bound(value, size) for value in (start, end)) for start, end, size in zip(starts, ends, sizes, strict=True)]
     return c.named("slice", x, axes=tuple(axes), starts=tuple(b[0] for b in bounds), ends=tuple(b[1] for b in bounds), steps=steps)
 
 
-def _bound(c: Call, value: Dim, size: Dim) -> int:
-    """A bound as a number; one that follows a named size is counted from the end."""
-    if isinstance(value, int):
-        return value
+def _bound(value: Dim, size: Dim) -> Dim:
+    """A bound as a number, if it can be: one that follows a named size is counted from the end."""
     behind = value - size
-    if isinstance(behind, int) and behind <= 0:
-        return behind if behind < 0 else END
-    raise c.refuse(f"a bound is {value} where the size is {size}; give the named sizes a value with --input")
+    if isinstance(value, int) or not isinstance(behind, int) or behind > 0:
+        return value
+    return behind if behind < 0 else END
 
 
 def split(c: Call) -> Sequence[Node | None]:
@@ -288,25 +286,21 @@ def _resized(c: Call, scales: list[float], sizes: list[Dim], mode: str, coordina
     attributes: dict[str, Any] = {"mode": mode, "coordinates": coordinates, **extra}
     attributes |= {"rounding": rounding} if mode == "nearest" else {}
     if sizes:
-        attributes |= _size_attributes(c, x, [by_axis.get(axis, x.typed.shape[axis]) for axis in (2, 3)])
+        attributes |= _size_attributes(x, [by_axis.get(axis, x.typed.shape[axis]) for axis in (2, 3)])
     else:
         attributes["scales"] = (float(by_axis.get(2, 1)), float(by_axis.get(3, 1)))
     y = c.named("resize", x, **attributes, suffix="resized" if rank == 3 else "")
     return c.named("reshape", y, shape=(*y.typed.shape[:2], y.typed.shape[3])) if rank == 3 else y
 
 
-def _size_attributes(c: Call, x: Node, sizes: list[Dim]) -> dict[str, Any]:
-    """Sizes in numbers; or a whole multiple of named sizes as a scale."""
-    numbers = [size for size in sizes if isinstance(size, int)]
-    if len(numbers) == 2:
-        return {"sizes": tuple(numbers)}
-    scales: list[float] = []
-    for size, before in zip(sizes, x.typed.shape[2:], strict=True):
-        scale = next((k for k in range(1, 65) if before * k == size), None)
-        if scale is None:
-            raise c.refuse(f"it resizes {before} to {size}; give the named sizes a value with --input")
-        scales.append(float(scale))
-    return {"scales": tuple(scales)}
+def _size_attributes(x: Node, sizes: list[Dim]) -> dict[str, Any]:
+    """The sizes; or a whole multiple of named sizes as a scale."""
+    if all(isinstance(size, int) for size in sizes):
+        return {"sizes": tuple(sizes)}
+    scales = [
+        next((float(k) for k in range(1, 65) if before * k == size), 0.0) for size, before in zip(sizes, x.typed.shape[2:], strict=True)
+    ]
+    return {"scales": tuple(scales)} if all(scales) else {"sizes": tuple(sizes)}
 
 
 ROWS: dict[str, Row] = {

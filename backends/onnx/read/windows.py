@@ -71,11 +71,12 @@ def window_pads(c: Call, x: Node, kernel: Sequence[int], strides: Sequence[int],
 
 
 def _same(c: Call, size: Dim, extent: int, stride: int) -> int:
-    if isinstance(size, int):
-        return max((-(-size // stride) - 1) * stride + extent - size, 0)
-    if stride == 1:
-        return extent - 1
-    raise c.refuse(f"auto_pad with stride {stride} depends on the named size {size}; give it a value with --input")
+    total = ((size + (stride - 1)) // stride - 1) * stride + extent - size
+    if isinstance(total, int):
+        return max(total, 0)
+    raise c.refuse(
+        f"auto_pad with stride {stride} depends on the named size {size}; give it a value, or a multiple such as {stride}*H, with --input"
+    )
 
 
 def _kernel(c: Call, w: Node, axes: int) -> tuple[int, ...]:
