@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from .dims import alone, evaluate, multiple
+from .dims import Dim, alone, evaluate, multiple
 from .errors import InvalidInput, InvalidModel
 from .graph import Graph, Node
-from .ops.rearrange import Expand
+from .ops.rearrange import Expand, Range
 from .ops.resize import Resize
 from .ops.shape import Reshape, Slice
 from .types import DTYPES, Array, TensorType
@@ -17,6 +17,14 @@ from .verifier import verify_graph
 
 __all__ = ["batch_names", "match_inputs", "sizes_of", "specialize", "usual_sizes"]
 
+# attributes that may hold named sizes
+WITH_DIMS: dict[type[Any], tuple[str, ...]] = {
+    Reshape: ("shape",),
+    Expand: ("shape",),
+    Slice: ("starts", "ends"),
+    Resize: ("sizes",),
+    Range: ("count",),
+}
 USUAL = (32, 64, 128, 224, 256, 512, 1024)  # tried in turn for rows and columns that have only a name
 
 
@@ -58,11 +66,12 @@ def specialize(graph: Graph, sizes: Mapping[str, int]) -> Graph:
 
 
 def _bound_op(op: Any, sizes: Mapping[str, int]) -> Any:
-    if isinstance(op, Reshape | Expand):
-        return replace(op, shape=tuple(evaluate(dim, sizes) for dim in op.shape))
-    if isinstance(op, Slice):
-        return replace(op, starts=tuple(evaluate(dim, sizes) for dim in op.starts), ends=tuple(evaluate(dim, sizes) for dim in op.ends))
-    return replace(op, sizes=tuple(evaluate(dim, sizes) for dim in op.sizes)) if isinstance(op, Resize) else op
+    fields = {name: _numbers(getattr(op, name), sizes) for kind, names in WITH_DIMS.items() if isinstance(op, kind) for name in names}
+    return replace(op, **fields) if fields else op
+
+
+def _numbers(dims: Dim | tuple[Dim, ...], sizes: Mapping[str, int]) -> Dim | tuple[Dim, ...]:
+    return tuple(evaluate(dim, sizes) for dim in dims) if isinstance(dims, tuple) else evaluate(dims, sizes)
 
 
 def match_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, int]:

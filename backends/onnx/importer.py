@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...ir.dims import Dim, symbol
-from ...ir.errors import InvalidModel, UnsupportedOp, UsageError
+from ...ir.dims import Dim, multiple, parse_dim, symbol
+from ...ir.errors import InvalidModel, ShapeError, UnsupportedOp, UsageError
 from ...ir.graph import Graph, Node, Origin
 from ...ir.ops.elementwise import IDENTITY, Identity
 from ...ir.ops.leaf import INPUT, Input
@@ -163,8 +163,16 @@ class _Walk:
         dims: list[Dim] = []
         for axis, dim in enumerate(tensor.shape.dim):
             is_number = dim.HasField("dim_value") and dim.dim_value >= 0  # older exporters write -1 for any
-            dims.append(dim.dim_value if is_number else symbol(self._symbol(dim.dim_param or f"{value.name}_{axis}")))
+            dims.append(dim.dim_value if is_number else self._named(dim.dim_param or f"{value.name}_{axis}"))
         return TensorType(dtype, tuple(dims))
+
+    def _named(self, text: str) -> Dim:
+        """A named size, or a multiple of one such as 32*H, as PyTorch and convc write them."""
+        try:
+            name, factor = multiple(parse_dim(text)) or (text, 1)
+        except InvalidModel:
+            name, factor = text, 1
+        return symbol(self._symbol(name)) * factor
 
     def _symbol(self, text: str) -> str:
         """A named size as the IR can write it; different names stay different."""
@@ -206,6 +214,10 @@ class _Walk:
             self._refuse(node, str(error))
             self._leave(node, position)
             return
+        except ShapeError as error:
+            if not any(operand.typed.symbols for operand in operands if operand is not None):
+                raise
+            raise ShapeError(f"{error}; named sizes may be given values, or multiples such as 32*H, with --input") from None
         results: Sequence[Node | None] = [made] if isinstance(made, Node) else made
         if any(wanted[len(results) :]):
             self._refuse(node, str(call.refuse(f"result {wanted[len(results)]} is asked for; only the first can be computed")))

@@ -64,6 +64,25 @@ def _tile(node: Node, to: Emitter) -> None:
     to.node("Tile", node, [node.inputs[0].name, to.int64s(node, "repeats", node.op.repeats)])
 
 
+def _range(node: Node, to: Emitter) -> None:
+    """Counted in whole numbers: ONNX finds how many there are from a limit, which in floating point may come out one off."""
+    from onnx import helper
+
+    start, delta = node.inputs
+    zero, one = (to.constant(node, what, np.array(value, np.int64)) for what, value in (("zero", 0), ("one", 1)))
+    count = to.helper_node("Squeeze", node, "count", [to.dims(node, "counts", [node.op.count])])
+    if node.typed.dtype == "i64" and _is(start, 0) and _is(delta, 1):
+        to.node("Range", node, [zero, count, one])
+        return
+    places = to.helper_node("Range", node, "places", [zero, count, one])
+    places = to.helper_node("Cast", node, "cast", [places], to=helper.np_dtype_to_tensor_dtype(DTYPES[node.typed.dtype]))
+    to.node("Add", node, [to.helper_node("Mul", node, "scaled", [places, delta.name]), start.name])
+
+
+def _is(node: Node, number: int) -> bool:
+    return node.weights is not None and node.weights.array().item() == number
+
+
 PAIR = (select.TOP_K_VALUES, select.TOP_K_INDICES)
 
 
@@ -145,6 +164,7 @@ STRUCTURE: dict[OpDef, Row] = {
     rearrange.SPACE_TO_DEPTH: _attributes("SpaceToDepth", lambda op: {"blocksize": op.block}),
     rearrange.EXPAND: _expand,
     rearrange.TILE: _tile,
+    rearrange.RANGE: _range,
     group.INSTANCE_NORM: _attributes("InstanceNormalization", lambda op: {"epsilon": op.epsilon}),
     group.GROUP_NORM: _group_norm,
     group.LAYER_NORM: _layer_norm,

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...ir.dims import Dim, Expr
-from ...ir.graph import Node
+from ...ir.dims import Dim, Expr, alone
+from ...ir.errors import UnsupportedOp
+from ...ir.graph import Graph, Node
 from ...ir.types import DTYPES, TensorType
 
 __all__ = ["Emitter", "Lowering", "dtype_name"]
@@ -22,6 +23,17 @@ class Emitter:
     tvm: Any
     builder: Any
     sizes: Mapping[str, Any]
+
+    @staticmethod
+    def of(host: Any, graph: Graph) -> Emitter:
+        """For a graph, whose named sizes become variables.
+
+        Raises: UnsupportedOp for one that TVM could not read off an input: 2*H alone does not tell it H.
+        """
+        for name in graph.symbols:
+            if not any(alone(dim) == name for node in graph.inputs for dim in node.typed.shape):
+                raise UnsupportedOp(f"@{graph.name}: TVM needs an input with the named size {name} itself as a dimension; give it a value")
+        return Emitter(host, host.relax.BlockBuilder(), {name: host.tirx.Var(name, "int64") for name in graph.symbols})
 
     @property
     def ops(self) -> Any:

@@ -25,7 +25,7 @@ def lower(graph: Graph) -> Any:
     Raises: InvalidModel for a node without a type; UnsupportedOp naming a node that TVM cannot express.
     """
     host = tvm()
-    emitter = Emitter(host, host.relax.BlockBuilder(), {name: host.tirx.Var(name, "int64") for name in graph.symbols})
+    emitter = Emitter.of(host, graph)
     arguments = {node: _value(emitter, node, []) for node in (*graph.inputs, *graph.params)}
     failed: ConvcError | None = None
     with emitter.builder.function("main", list(arguments.values()), attrs={"num_input": len(graph.inputs)}):

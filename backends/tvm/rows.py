@@ -37,7 +37,7 @@ from .pool import avg_pool, global_avg_pool, global_max_pool, max_pool
 from .quantize import dequantize_linear, quantize_linear
 from .reduce import arg_extreme, reduce_extreme, reduce_prod, reduce_sum
 from .resize import resize as resize_
-from .select import depth_to_space, expand, gather, space_to_depth, tile, top_k
+from .select import depth_to_space, expand, gather, range_, space_to_depth, tile, top_k
 from .shape import concat, pad, reshape, slice_, transpose
 
 __all__ = ["ROWS"]
@@ -235,6 +235,7 @@ ROWS: dict[OpDef, Lowering | Unsupported] = {
     rearrange.DEPTH_TO_SPACE: depth_to_space,
     rearrange.SPACE_TO_DEPTH: space_to_depth,
     rearrange.EXPAND: expand,
+    rearrange.RANGE: range_,
     rearrange.TILE: tile,
     select.GATHER: gather,
     select.TOP_K_VALUES: top_k,

@@ -70,6 +70,16 @@ def expand(emitter: Emitter, node: Node, x: Any) -> Any:
     return emitter.ops.broadcast_to(x, emitter.shape(node.typed))
 
 
+def range_(emitter: Emitter, node: Node, start: Any, delta: Any) -> Any:
+    def count(start: Any, delta: Any, shape: Any) -> Any:
+        def number(i: Any) -> Any:
+            return start() + i.astype(start.dtype) * delta()
+
+        return emitter.te.compute(shape, number, "range")
+
+    return emitter.compute(node, count, start, delta)
+
+
 def tile(emitter: Emitter, node: Node, x: Any) -> Any:
     """An axis of copies before each axis, one after another: the remainders of several axes at once are simplified wrongly (0.27)."""
     op: Tile = node.op

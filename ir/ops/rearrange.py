@@ -1,4 +1,4 @@
-"""Ops that move or repeat values by a rule: depth_to_space, space_to_depth, expand, tile."""
+"""Ops that move, repeat or count values by a rule: depth_to_space, space_to_depth, expand, tile, range."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..op import OpDef, elementwise_cost, no_rounding
 from ..types import MAX_RANK, Array, TensorType
-from .check import broadcast, need_rank
+from .check import broadcast, need_rank, need_same_dtype
 
 __all__ = [
     "DEPTH_TO_SPACE",
     "EXPAND",
     "OPS",
+    "RANGE",
     "SPACE_TO_DEPTH",
     "TILE",
     "DepthToSpace",
     "Expand",
+    "Range",
     "SpaceToDepth",
     "Tile",
 ]
@@ -57,6 +59,16 @@ class Tile:
     """x repeated `repeats[i]` times along axis i. ONNX Tile."""
 
     repeats: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """start, start + delta, and so on: `count` numbers. ONNX Range, whose limit is start + count * delta.
+
+    Shapes: start[], delta[] -> [count].
+    """
+
+    count: Dim
 
 
 def infer_depth_to_space(op: DepthToSpace, x: TensorType) -> TensorType:
@@ -110,6 +122,18 @@ def infer_tile(op: Tile, x: TensorType) -> TensorType:
     return TensorType(x.dtype, tuple(dim * times for dim, times in zip(x.shape, op.repeats, strict=True)))
 
 
+def infer_range(op: Range, start: TensorType, delta: TensorType) -> TensorType:
+    """Raises: ShapeError unless start and delta are single numbers of one type, and `count` is not negative."""
+    need_rank("start", start, 0)
+    need_rank("delta", delta, 0)
+    need_same_dtype(start, delta)
+    if start.dtype == "bool":
+        raise ShapeError(f"range from {start}; expected a number")
+    if isinstance(op.count, int) and op.count < 0:
+        raise ShapeError(f"range of {op.count} numbers")
+    return TensorType(start.dtype, (op.count,))
+
+
 def depth_to_space(op: DepthToSpace, x: Array) -> Array:
     n, c, rows, cols = x.shape
     b, channels = op.block, c // (op.block * op.block)
@@ -137,6 +161,20 @@ def tile(op: Tile, x: Array) -> Array:
     return np.tile(x, op.repeats)
 
 
+def range_(op: Range, start: Array, delta: Array) -> Array:
+    """The interpreter has put a number for `count` before it calls this."""
+    assert isinstance(op.count, int)
+    return start + np.arange(op.count).astype(start.dtype) * delta
+
+
+def range_magnitude(op: Range, start: Array, delta: Array) -> Array:
+    return range_(op, abs(start), abs(delta))
+
+
+def range_roundings(op: Range, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
+    return 2
+
+
 DEPTH_TO_SPACE = OpDef(
     "depth_to_space", DepthToSpace, (1, 1), infer_depth_to_space, depth_to_space, elementwise_cost(0), roundings=no_rounding
 )
@@ -145,4 +183,5 @@ SPACE_TO_DEPTH = OpDef(
 )
 EXPAND = OpDef("expand", Expand, (1, 1), infer_expand, expand, elementwise_cost(0), roundings=no_rounding)
 TILE = OpDef("tile", Tile, (1, 1), infer_tile, tile, elementwise_cost(0), roundings=no_rounding)
-OPS = (DEPTH_TO_SPACE, SPACE_TO_DEPTH, EXPAND, TILE)
+RANGE = OpDef("range", Range, (2, 2), infer_range, range_, elementwise_cost(2), range_magnitude, range_roundings)
+OPS = (DEPTH_TO_SPACE, SPACE_TO_DEPTH, EXPAND, TILE, RANGE)

@@ -189,7 +189,9 @@ def test_automatic_pads(auto_pad: str, pads: tuple[int, ...], tmp_path: Path):
 def test_automatic_pads_of_a_named_size_want_a_number_or_a_multiple(tmp_path: Path):
     node = helper.make_node("Conv", ["x", "w"], ["y"], name="c", auto_pad="SAME_UPPER", strides=[2, 2])
     path = written(tmp_path, model_of([node], {"x": [1, 1, "H", 5]}, ["y"], {"w": np.ones((1, 1, 3, 3), np.float32)}))
-    with pytest.raises(UnsupportedOp, match=r"stride 2 depends on the named size H; give it a value, or a multiple such as 2\*H, with --input"):
+    with pytest.raises(
+        UnsupportedOp, match=r"stride 2 depends on the named size H; give it a value, or a multiple such as 2\*H, with --input"
+    ):
         read_graph(path)
     graph = read_graph(path, shapes={"x": "1,1,2*H,5"}).graph
     assert graph.by_name["y"].op.pads == (0, 1, 1, 1)

@@ -73,7 +73,6 @@ def test_a_named_form_where_the_opset_has_it(text, opset, wanted):
 @pytest.mark.parametrize(
     ("text", "opset", "why"),
     [
-        ("(%x: f32[1,4], %z: f32[N]) { %y = expand(%x) {shape=[N,4]} return %y, %z }", None, "named size N, which the input does not have"),
         (
             "(%x: i8[N]) { %s = param : f64[] %z = param {init=ones} : i8[] %y = dequantize_linear(%x, %s, %z) return %y }",
             21,

@@ -73,9 +73,13 @@ STRUCTURE = {
         %named = expand(%one) {shape=[N,7,4,1]}
         %up = expand(%s) {shape=[2,3]}
         %wide = expand(%i) {shape=[4,1]}
+        %start = param {init=full, value=3} : i32[]
+        %delta = param {init=full, value=-0.5} : f32[]
+        %back = range(%delta, %delta) {count=7}
+        %images = range(%start, %start) {count=N}
         %tiled = tile(%x) {repeats=[1,2,1,3]}
         %batches = tile(%i) {repeats=[2,3,1]}
-        return %grown, %shuffled, %same, %stacked, %expanded, %named, %up, %wide, %tiled, %batches""",
+        return %grown, %shuffled, %same, %stacked, %expanded, %named, %up, %wide, %back, %images, %tiled, %batches""",
     "groups": """(%x: f32[N,6,5,7], %l: f32[N,6,9], %z: f32[N,4,5,6]) {
         %scale = param : f32[6]
         %bias = param {init=small} : f32[6]

@@ -118,7 +118,7 @@ class Call:
         """The one number of an operand."""
         values = self.array(index, what)
         if values.size != 1 or is_symbolic(values):
-            raise self.refuse(f"its {what} is {values.reshape(-1).tolist()[:4]}, expected one number")
+            raise self.refuse(f"its {what} is {', '.join(map(str, values.reshape(-1)[:4]))}, expected one number")
         value = values.reshape(-1)[0]
         if values.dtype == object:
             return value

@@ -62,13 +62,19 @@ def size(c: Call) -> Node:
 
 
 def range_(c: Call) -> Node:
-    start, limit, delta = (c.scalar(i, what) for i, what in enumerate(("start", "limit", "delta")))
-    if not all(isinstance(value, int | float) for value in (start, limit, delta)):
-        raise c.refuse("its length depends on a named size; give it a value with --input")
+    """A constant, or with a named size as its limit numbers that are counted when the network runs."""
+    (limit,), dtype = c.dims(1, "limit"), DTYPES[c.x().typed.dtype]
+    start, delta = (c.scalar(i, what) for i, what in ((0, "start"), (2, "delta")))
+    if not isinstance(limit, int):
+        if not isinstance(start, int) or not isinstance(delta, int) or delta < 1:
+            raise c.refuse(f"from {start} to the named size {limit} by {delta}; give it a value with --input")
+        first, step = c.constant(np.array(start, dtype), "start"), c.constant(np.array(delta, dtype), "delta")
+        return c.named("range", first, step, count=(limit - start + (delta - 1)) // delta)
+    limit = c.scalar(1, "limit")
     count = max(0, int(np.ceil((limit - start) / delta))) if delta else -1
     if not 0 <= count <= c.most_elements:
         raise c.refuse(f"from {start} to {limit} by {delta} is not a range of at most {c.most_elements:,} values")
-    return c.constant((start + np.arange(count) * delta).astype(DTYPES[c.x().typed.dtype]))
+    return c.constant((start + np.arange(count) * delta).astype(dtype))
 
 
 def reshape(c: Call) -> Node:

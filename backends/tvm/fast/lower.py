@@ -25,8 +25,7 @@ def lower_fast(graph: Graph, winograd: str = "auto", tuned: Mapping[str, Any] | 
     Raises: UnsupportedOp naming a node that TVM cannot express.
     """
     host = tvm()
-    emitter = Emitter(host, host.relax.BlockBuilder(), {name: host.tirx.Var(name, "int64") for name in graph.symbols})
-    return _Lowering(emitter, plan(graph, winograd, tuned)).run()
+    return _Lowering(Emitter.of(host, graph), plan(graph, winograd, tuned)).run()
 
 
 class _Lowering:
