@@ -198,6 +198,37 @@ def test_automatic_pads_of_a_named_size_want_a_number_or_a_multiple(tmp_path: Pa
     assert str(graph.outputs[0].type) == "f32[1,1,H,3]"
 
 
+@pytest.mark.parametrize("rounding", ["floor", "round_prefer_floor"])
+def test_the_pixel_centres_of_opset_11(rounding: str, tmp_path: Path):
+    """tf_half_pixel_for_nn, which tf2onnx wrote and opset 13 took away."""
+    node = helper.make_node(
+        "Resize", ["x", "roi", "scales"], ["y"], coordinate_transformation_mode="tf_half_pixel_for_nn", nearest_mode=rounding
+    )
+    constants = {"roi": np.zeros(0, np.float32), "scales": np.array([1, 1, 1.6, 0.7], np.float32)}
+    path = written(tmp_path, model_of([node], {"x": [1, 2, 5, 9]}, ["y"], constants, opset=11))
+    x = {"x": np.random.default_rng(0).random((1, 2, 5, 9), np.float32)}
+    graph = read_graph(path).graph
+    np.testing.assert_array_equal(reference.run(graph, x)["y"], Session(graph, path).run(x)["y"])
+
+
+def test_names_of_sizes_that_are_multiples_are_read_as_such(tmp_path: Path):
+    nodes = [helper.make_node("Concat", ["x", "z"], ["y"], axis=0)]
+    graph = read_graph(written(tmp_path, model_of(nodes, {"x": ["N", "2*H"], "z": ["batch size", "H*2"]}, ["y"]))).graph
+    assert str(graph.outputs[0].type) == "f32[N+batch_size,2*H]"
+
+
+def test_a_size_that_fits_only_some_numbers_says_the_way_out(tmp_path: Path):
+    nodes = [
+        helper.make_node("MaxPool", ["x"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Resize", ["p", "", "scales"], ["r"]),
+        helper.make_node("Concat", ["x", "r"], ["y"], axis=1),
+    ]
+    path = written(tmp_path, model_of(nodes, {"x": [1, 2, "H", 8]}, ["y"], {"scales": np.float32([1, 1, 2, 2])}))
+    with pytest.raises(InvalidModel, match=r"2\*\(H//2\),8\] differ off axis 1; named sizes may be given .* multiples such as 32\*H"):
+        read_graph(path)
+    assert str(read_graph(path, shapes={"x": "1,2,2*H,8"}).graph.outputs[0].type) == "f32[1,4,2*H,8]"
+
+
 def test_one_axis_is_two_of_which_the_first_is_one(tmp_path: Path):
     node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1], strides=[2])
     model = model_of([node], {"x": ["N", 2, 9]}, ["y"], {"w": np.random.default_rng(0).random((3, 2, 3), np.float32)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from ....ir.graph import Node
 from ....ir.types import DTYPES
 from .call import Call, Row
 
-__all__ = ["ROWS", "cast_to", "plain"]
+__all__ = ["ROWS", "cast_to", "number", "plain"]
 
 
 def plain(name: str, **defaults: Any) -> Row:
@@ -63,7 +64,7 @@ def clip(c: Call) -> Node:
 
 
 def power(c: Call) -> Node:
-    """The exponent may be of another element type; squares are products, and the half power a root."""
+    """The exponent may be of another element type; squares are products, and the half power a root. Whole numbers go through float64."""
     x, exponent = c.x(0), c.x(1)
     value = c.known.of(exponent)
     if x.typed.is_float and value is not None and value.size == 1 and exponent.typed.rank <= x.typed.rank:
@@ -71,7 +72,10 @@ def power(c: Call) -> Node:
             return c.named("mul", x, x)
         if value.reshape(-1)[0] == 0.5:
             return c.named("sqrt", x)
-    return c.named("pow", x, cast_to(c, exponent, x.typed.dtype, "exponent"))
+    if x.typed.is_float:
+        return c.named("pow", x, cast_to(c, exponent, x.typed.dtype, "exponent"))
+    wide = c.named("pow", cast_to(c, x, "f64", "base"), cast_to(c, exponent, "f64", "exponent"), suffix="wide")
+    return c.named("cast", wide, to=x.typed.dtype)
 
 
 def softmax(name: str) -> Row:
@@ -88,13 +92,16 @@ def softmax(name: str) -> Row:
     return row
 
 
-def dropout(c: Call) -> Node:
-    """The identity, unless the file asks for training."""
+def dropout(c: Call) -> Sequence[Node | None]:
+    """The identity, unless the file asks for training; a mask that is read is true everywhere."""
     training = c.maybe(2) is not None and bool(c.scalar(2, "training_mode"))
     ratio = float(c.scalar(1, "ratio")) if c.maybe(1) is not None else c.attribute("ratio", 0.5)
     if training and ratio:
         raise c.refuse("it drops values at random (training_mode); export the network in inference mode")
-    return c.named("dropout", c.x(), ratio=ratio) if 0 <= ratio < 1 else c.named("identity", c.x())
+    y = c.named("dropout", c.x(), ratio=ratio) if 0 <= ratio < 1 else c.named("identity", c.x())
+    if not any(c.results[1:]):
+        return [y]
+    return [y, c.named("expand", c.constant(np.array(True), "kept"), shape=c.x().typed.shape, result=1)]
 
 
 def cast(c: Call) -> Node:

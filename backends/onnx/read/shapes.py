@@ -245,9 +245,16 @@ def depth_to_space(c: Call) -> Node:
 
 
 def space_to_depth(c: Call) -> Node:
-    if c.attribute("mode", "DCR") != "DCR":
-        raise c.refuse(f"mode '{c.attribute('mode', '')}'; only DCR can be compiled")
-    return c.named("space_to_depth", c.x(), block=c.attribute("blocksize", 0))
+    """CRD, with the channel slower than the place in the block, reorders the channels of DCR."""
+    mode, block = c.attribute("mode", "DCR"), c.attribute("blocksize", 0)
+    if mode not in ("DCR", "CRD"):
+        raise c.refuse(f"mode '{mode}'; known are DCR, CRD")
+    if mode == "DCR":
+        return c.named("space_to_depth", c.x(), block=block)
+    y = c.named("space_to_depth", c.x(), block=block, suffix="places")
+    n, channels, rows, cols = y.typed.shape
+    parted = c.named("reshape", y, shape=(n, block * block, channels // (block * block), rows, cols), suffix="parted")
+    return c.named("reshape", c.named("transpose", parted, perm=(0, 2, 1, 3, 4), suffix="swapped"), shape=(n, channels, rows, cols))
 
 
 def upsample(c: Call) -> Node:
@@ -269,6 +276,11 @@ def resize(c: Call) -> Node:
     scales = [] if c.maybe(2) is None else c.floats(2, "scales")
     sizes = [] if c.maybe(3) is None else c.dims(3, "sizes")
     coordinates, rounding = c.attribute("coordinate_transformation_mode", "half_pixel"), c.attribute("nearest_mode", "round_prefer_floor")
+    if coordinates == "tf_half_pixel_for_nn":  # half a pixel further than half_pixel, as opsets 11 and 12 had it
+        nearest = {"floor": "round_prefer_ceil", "round_prefer_floor": "ceil"}
+        if mode != "nearest" or rounding not in nearest:
+            raise c.refuse(f"coordinates tf_half_pixel_for_nn with mode {mode}, {rounding}; they are meant for nearest, floor")
+        coordinates, rounding = "half_pixel", nearest[rounding]
     extra = {"cubic_coeff_a": c.attribute("cubic_coeff_a", -0.75)} if mode == "cubic" else {}
     return _resized(c, scales, sizes, mode, coordinates, rounding, **extra)
 

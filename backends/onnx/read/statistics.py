@@ -9,7 +9,7 @@ import numpy as np
 from ....ir.graph import Node
 from ....ir.types import DTYPES
 from .call import Call, Row
-from .pointwise import cast_to
+from .pointwise import cast_to, number
 from .shapes import axis_of
 from .windows import conv
 
@@ -37,12 +37,23 @@ def instance_norm(c: Call) -> Node:
     return c.named("instance_norm", c.x(0), c.x(1), c.x(2), epsilon=c.attribute("epsilon", 1e-5))
 
 
-def layer_norm(c: Call) -> Node:
-    if any(c.results[1:]):
-        raise c.refuse("mean and deviation are asked for too; only the normalized values can be computed")
+def layer_norm(c: Call) -> Sequence[Node | None]:
+    """The mean, and one over the deviation, are results too where somebody reads them."""
     x, scale, bias = c.x(0), c.x(1), c.maybe(2)
-    axis = axis_of(c, c.attribute("axis", -1), x.typed.rank)
-    return c.named("layer_norm", x, scale, *([] if bias is None else [bias]), axis=axis, epsilon=c.attribute("epsilon", 1e-5))
+    axis, epsilon = axis_of(c, c.attribute("axis", -1), x.typed.rank), c.attribute("epsilon", 1e-5)
+    y = c.named("layer_norm", x, scale, *([] if bias is None else [bias]), axis=axis, epsilon=epsilon)
+    if not any(c.results[1:]):
+        return [y]
+    axes = tuple(range(axis, x.typed.rank))
+    _, mean_name, deviation_name = (*c.results, "", "")[:3]
+    mean = c.named("reduce_mean", x, axes=axes, suffix="" if mean_name else "mean", result=1 if mean_name else 0)
+    if not deviation_name:
+        return [y, mean]
+    centred = c.named("sub", x, mean, suffix="centred")
+    variance = c.named("reduce_mean", c.named("mul", centred, centred, suffix="square"), axes=axes, suffix="variance")
+    safe = c.named("add", variance, number(c, x, epsilon, "epsilon"), suffix="safe")
+    inverse = c.named("div", number(c, x, 1, "one"), c.named("sqrt", safe, suffix="deviation"), result=2)
+    return [y, mean if mean_name else None, inverse]
 
 
 def group_norm(c: Call) -> Node:
@@ -70,6 +81,9 @@ def _per_channel(c: Call, value: Node, groups: int, channels: int, what: str) ->
 def reduced(c: Call, name: str, x: Node, since: int, suffix: str = "") -> Node:
     """Axes became an operand with some opset; none mean all, or with `noop_with_empty_axes` nothing."""
     axes = _axes(c, since)
+    if x.typed.dtype == "bool":  # any and all, as the greatest and least of 0 and 1
+        found = reduced(c, name, cast_to(c, x, "i32", "numbers"), since, "extreme")
+        return c.named("cast", found, to="bool", suffix=suffix)
     if not axes and c.attribute("noop_with_empty_axes", 0):
         return c.named("identity", x, suffix=suffix)
     return c.named(name, x, axes=tuple(axes), keepdims=bool(c.attribute("keepdims", 1)), suffix=suffix)
