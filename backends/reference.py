@@ -52,7 +52,7 @@ def stream(
     floats = PRECISIONS[precision]
     values: dict[Node, Array] = {}
     left = graph.uses.copy()
-    for node in graph.nodes:
+    for node in _late_parameters(graph):
         if not left[node]:
             continue  # nobody reads it
         if node.name in inputs and node in graph.inputs:
@@ -69,6 +69,18 @@ def stream(
             left[operand] -= 1
             if not left[operand]:
                 del values[operand]
+
+
+def _late_parameters(graph: Graph) -> Iterator[Node]:
+    """The graph's order, but each parameter just before its first reader: a file has all in front, and in float64 they weigh twice."""
+    given: set[Node] = set()
+    for node in graph.nodes:
+        if node.weights is None:
+            due = [operand for operand in node.inputs if operand.weights is not None]
+            yield from (operand for operand in dict.fromkeys(due) if operand not in given)
+            given.update(due)
+            yield node
+    yield from (node for node in dict.fromkeys(graph.outputs) if node.weights is not None and node not in given)
 
 
 def _compute(node: Node, operands: list[Array], floats: np.dtype[np.floating]) -> Array:
