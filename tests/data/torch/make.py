@@ -90,6 +90,8 @@ CASES = {
     "pools_ts12_bn": Case(nets.Pools, "ts", 12, free=(), size=(2, 3, 20, 20), again=(), more=EVAL_WITH_BN),
     "pools_dynamo20": Case(nets.Pools, "dynamo", 20, size=(2, 3, 20, 20), again=(3, 3, 20, 20)),
     "pools_uneven_dynamo20": Case(nets.Pools, "dynamo", 20, size=(2, 3, 18, 18), again=(3, 3, 18, 18)),
+    "anchors_ts16": Case(nets.Anchors, "ts", 16, **SPATIAL),
+    "anchors_dynamo20": Case(nets.Anchors, "dynamo", 20, **SPATIAL),
     "transformer_ts14": Case(nets.Transformer, "ts", 14),
     "transformer_dynamo23": Case(nets.Transformer, "dynamo", 23),
     "choice_dynamo20": Case(nets.Choice, "dynamo", 20),

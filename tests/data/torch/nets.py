@@ -224,6 +224,28 @@ class Pools(nn.Module):
         return self.head(torch.cat([part.flatten(1) for part in parts], 1))
 
 
+class Anchors(nn.Module):
+    """A detector's head without anchors, over a neck with a skip: boxes from sixteen bins a side, on a grid that is counted where
+    rows and columns are free. YOLOv8's form of Li et al. 2020.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.down = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 12, 3, 2, 1)
+        self.head, self.bins = nn.Conv2d(20, 64 + 5, 1), nn.Conv2d(16, 1, 1, bias=False)
+
+    def forward(self, x):
+        skip = F.silu(self.stem(x))
+        x = self.head(torch.cat([skip, F.interpolate(F.silu(self.down(skip)), size=skip.shape[2:], mode="nearest")], 1))
+        batch, _, rows, cols = x.shape
+        box, score = x.view(batch, 69, rows * cols).split((64, 5), 1)
+        box = self.bins(box.view(batch, 4, 16, rows * cols).transpose(2, 1).softmax(1)).view(batch, 4, rows * cols)
+        y, x = torch.meshgrid(torch.arange(rows, device=x.device), torch.arange(cols, device=x.device), indexing="ij")
+        centre = torch.stack((x, y), -1).view(1, -1, 2).transpose(1, 2) + 0.5
+        before, after = box.chunk(2, 1)
+        return torch.cat([(centre - before) * 2, (centre + after) * 2, score.sigmoid()], 1)
+
+
 class Transformer(nn.Module):
     """Patches, a class token, one block of attention with a fused projection, as in ViT. Dosovitskiy et al. 2021."""
 
