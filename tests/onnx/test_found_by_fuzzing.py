@@ -43,6 +43,14 @@ REFUSED = {
         ),
         "out of range",
     ),
+    "a named size as an index": (
+        model_of(
+            ("Shape", ["x"], ["s"], {}),
+            ("Gather", ["s", "s"], ["d"], {}),
+            ("Reshape", ["x", "d"], ["y"], {}),
+        ),
+        "computed from the network's data",
+    ),
     "a size too few": (
         model_of(
             ("ConvTranspose", ["x", "w"], ["y"], {"output_shape": [8]}), inputs=IMAGE, constants={"w": np.zeros((4, 2, 3, 3), np.float32)}

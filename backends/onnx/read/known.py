@@ -144,6 +144,8 @@ def _product(op: Any, x: Array) -> Array:
 
 def _gathered(op: Any, x: Array, at: Array) -> Array:
     size = x.shape[op.axis]
+    if is_symbolic(at):
+        raise _Undecided
     if any(not -size <= index < size for index in at.flat):
         raise ShapeError(f"an index of {at.tolist()} is out of range for {size} elements along axis {op.axis}")
     return np.asarray(np.take(x, at.astype(np.int64), axis=op.axis), dtype=object)
