@@ -156,11 +156,11 @@ def _check(graph: Graph, better: Graph, draft: Artifact, threads: int | None, se
     Raises: Mismatch naming the engine and output that differ.
     """
     inputs = random_inputs(graph, seed)
-    oracle = Oracle.of(graph, inputs, seed=seed)
+    oracle = Oracle.by_tiles(graph, better, inputs, seed)
     agreements: list[Agreement] = []
     for engine in _runnable(draft):
-        own = oracle.computed_by(better, inputs, tiles_of(engine, better, draft.winograd), seed)
-        lines = compare(engine, own, _outputs(engine, draft, threads, inputs))
+        tiles = tiles_of(engine, better, draft.winograd)
+        lines = compare(engine, oracle(tiles), _outputs(engine, draft, threads, inputs))
         agreements += lines
         for line in lines:
             say(str(line))

@@ -50,7 +50,7 @@ def read_inputs(graph: Graph, given: Iterable[str], *, resize: bool = False, ima
     match_inputs(graph, arrays)
     for name, array in arrays.items():
         if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-            raise InvalidInput(f"input '{name}' holds NaN or infinity")
+            raise InvalidInput(f"input '{name}' holds NaN or infinity, which would spread to every value after it; give finite numbers")
     return arrays
 
 

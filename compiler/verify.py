@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,19 +75,38 @@ class Oracle:
 
     @staticmethod
     def of(
-        graph: Graph, inputs: Mapping[str, Array], precision: str = "f32", seed: int = 0, tiles: Mapping[str, int] | None = None
+        graph: Graph,
+        inputs: Mapping[str, Array],
+        precision: str = "f32",
+        seed: int = 0,
+        *,
+        tiles: Mapping[str, int] | None = None,
+        exact: Mapping[str, Array] | None = None,
     ) -> Oracle:
-        """Run the network in float64, and a few times more for its rounding noise; `tiles` names what is computed by Winograd's form."""
-        exact = reference.run(graph, inputs, "f64")
+        """Run the network in float64, and a few times more for its rounding noise.
+
+        `tiles` names what is computed by Winograd's form; `exact` are the float64 outputs where they are known.
+        """
+        exact = reference.run(graph, inputs, "f64") if exact is None else exact
         noise = noise_level(graph, inputs, exact, UNIT[precision], seed, tiles=tiles)
         stored = {node.name: max(UNIT[precision], UNIT.get(node.typed.dtype, 0.0)) for node in graph.outputs}
         # the result itself is stored rounded once, whatever came before
         tolerance = {name: SIGMAS * noise[name] + stored[name] * abs(np.asarray(exact[name], np.float64)) for name in exact}
         return Oracle(exact, tolerance)
 
-    def computed_by(self, graph: Graph, inputs: Mapping[str, Array], tiles: Mapping[str, int], seed: int = 0) -> Oracle:
-        """The same values, with the noise of the graph that an engine runs where Winograd's form gives it one of its own."""
-        return Oracle(self.values, Oracle.of(graph, inputs, seed=seed, tiles=tiles).tolerance) if tiles else self
+    @staticmethod
+    def by_tiles(graph: Graph, better: Graph, inputs: Mapping[str, Array], seed: int = 0) -> Callable[[Mapping[str, int]], Oracle]:
+        """For engines that run `better` in place of `graph`: the oracle by the tiles of an engine's kernels, made when first asked for.
+
+        All have the values of `graph`; the noise is its too, or where there are tiles that of `better`, by whose names they go.
+        """
+        exact = reference.run(graph, inputs, "f64")
+
+        @functools.cache
+        def made(tiles: frozenset[tuple[str, int]]) -> Oracle:
+            return Oracle.of(better if tiles else graph, inputs, seed=seed, tiles=dict(tiles), exact=exact)
+
+        return lambda tiles: made(frozenset(tiles.items()))
 
 
 def compare(engine: str, oracle: Oracle, outputs: Mapping[str, Array]) -> list[Agreement]:
@@ -125,7 +145,8 @@ def verify(graph: Graph, other: Graph, inputs: Mapping[str, Array] | None = None
     for what, a, b in (("inputs", graph.inputs, other.inputs), ("outputs", graph.outputs, other.outputs)):
         if [(n.name, n.type) for n in a] != [(n.name, n.type) for n in b]:
             shown = [", ".join(f"{n.name}: {n.type}" for n in nodes) for nodes in (a, b)]
-            raise InvalidModel(f"the two networks have different {what}: {shown[0]} against {shown[1]}")
+            way_out = "name and shape them alike; --input NAME:SHAPE changes a shape"
+            raise InvalidModel(f"the two networks have different {what}: {shown[0]} against {shown[1]}; {way_out}")
     inputs = random_inputs(graph, seed) if inputs is None else inputs
     # weights from a file were rounded to float32 once, and what a pass folded into them with it
     precision = "f64" if _same_files(graph, other) else "f32"

@@ -97,10 +97,10 @@ def _hold(
     graph: Graph, artifact: Artifact | None, backends: list[str], inputs: dict[str, Array], seed: int, threads: int | None
 ) -> list[Agreement]:
     """Every backend against the oracle: an artifact's own files where the model is one."""
-    oracle = Oracle.of(graph, inputs, seed=seed)
+    oracle = Oracle.by_tiles(graph, graph, inputs, seed)
     lines: list[Agreement] = []
     for engine in engines_named(",".join(backends)):
         run = engine.open(artifact, threads) if artifact else engine.start(graph, threads)
         tiles = tiles_of(engine.name, graph, artifact.winograd if artifact else "auto")
-        lines += compare(engine.name, oracle.computed_by(graph, inputs, tiles, seed), run(inputs))
+        lines += compare(engine.name, oracle(tiles), run(inputs))
     return lines

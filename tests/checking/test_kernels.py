@@ -127,9 +127,10 @@ def test_an_error_within_the_bound_of_a_product_stays_within_that_of_its_kernel(
 def test_end_to_end_noise_knows_of_tiles():
     """In an image with a single bright pixel, the noise of direct convolutions is not enough for Winograd's."""
     graph, inputs = NET, image(spark=True)
-    oracle = Oracle.of(graph, inputs)
-    assert oracle.computed_by(graph, inputs, {}) is oracle
+    oracle, tiles = Oracle.by_tiles(graph, graph, inputs), tiles_of("tvm", graph)
+    assert oracle(tiles) is oracle(dict(reversed(tiles.items())))
+    assert (oracle({}).tolerance["six"] < oracle(tiles).tolerance["six"]).all()
     got = ENGINES["tvm"].start(graph, 1)(inputs)
-    (line,) = compare("tvm", oracle.computed_by(graph, inputs, tiles_of("tvm", graph)), got)
+    (line,) = compare("tvm", oracle(tiles), got)
     assert line.agrees, str(line)
     assert line.worst > 1e-2
