@@ -6,7 +6,7 @@ import functools
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,20 @@ class Module:
         except Exception as error:
             raise InvalidModel(f"graph @{self.graph.name} fails in TVM: {reason(error)}") from error
         return _owned(self.graph.outputs, results, [*given, *self._weights])
+
+    def watched(self, watch: Callable[..., int]) -> Callable[[Mapping[str, Array]], None]:
+        """Runs in a machine of their own that calls watch(function, name, is_before, result, *arguments) before and after each call."""
+        host = tvm()
+        machine = host.relax.VirtualMachine(self._library, self._device)
+        machine.set_instrument(watch)
+        main = machine["main"]
+
+        def run(inputs: Mapping[str, Array]) -> None:
+            if thread_count() != self.threads:
+                use_threads(self.threads)
+            main(*(_tensor(host, inputs[node.name], self._device) for node in self.graph.inputs), *self._weights)
+
+        return run
 
     def _function(self, sizes: Mapping[str, int]) -> Any:
         """The calling thread's entry point: for a single image its own, where there is one."""

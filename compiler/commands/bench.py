@@ -7,57 +7,120 @@ import platform
 from dataclasses import asdict
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import click
 
-from ...ir.binding import batch_names
 from ...ir.errors import UsageError
-from ..bench import measure, names
-from ..inputs import random_inputs
+from ..bench import Contender, Measured, measure
+from ..engines import ENGINES
+from ..layer_times import LayerTime
 from ..load import Request
-from ..pipelines import optimize
+from ..peers import PEERS, installed_peers
+from ..pipelines import LEVELS
 from .options import THREADS, Desk, emit_json, model_options, print_table
 
 __all__ = ["command"]
 
-PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "apache-tvm", "openvino")
+PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "apache-tvm", "openvino", "torch")
 
 
 @click.command("bench")
 @model_options
-@click.option("-b", "--backends", default="tvm,onnx", show_default=True, help="Engines to measure, turn by turn.")
-@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images a run, where the batch is a name.")
+@click.option("-b", "--backends", help="Engines, as NAME or NAME@LEVEL to optimize otherwise for one; default: tvm, onnx, installed peers.")
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images a run; all engines compile for that many.")
 @click.option("--threads", type=THREADS, help="Threads of every engine; default: one a physical core.")
-@click.option("--runs", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Counted turns.")
+@click.option("--runs", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Turns of 0.1 s, or of one run.")
 @click.option("-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="Optimization level, for all alike.")
+@click.option("--profile", is_flag=True, help="Also time tvm's kernels one by one.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
-def command(desk: Desk, request: Request, backends: str, batch: int, threads: int | None, runs: int, level: int, as_json: bool) -> None:
-    """Time engines on MODEL: median and spread of interleaved runs."""
+def command(
+    desk: Desk,
+    request: Request,
+    backends: str | None,
+    batch: int,
+    threads: int | None,
+    runs: int,
+    level: int,
+    profile: bool,
+    as_json: bool,
+) -> None:
+    """Time engines on MODEL, turn by turn, each in a process of its own: medians, spread, GFLOP/s and the share of the peak."""
     from ...backends.tvm.host import physical_cores
 
-    engines = [name.strip() for name in backends.split(",")]
-    for name in engines:
-        if name not in names():
-            near = get_close_matches(name, names(), n=1)
-            raise UsageError(f"unknown backend '{name}'; " + (f"did you mean '{near[0]}'?" if near else f"known are {', '.join(names())}"))
-    graph, _ = optimize(desk.load(request), level)
-    inputs = random_inputs(graph, sizes=dict.fromkeys(batch_names(graph), batch))
-    timings = measure(graph, engines, inputs, threads or physical_cores(), runs)
-    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "threads": threads or physical_cores()}
-    machine |= {"batch": batch, "runs": runs, "versions": _versions()}
+    named = backends.split(",") if backends else ["tvm", "onnx", *installed_peers()]
+    contenders = [_contender(name.strip(), level) for name in named]
+    if profile and not any(contender.engine == "tvm" for contender in contenders):
+        raise UsageError("--profile times the kernels of tvm; name it among --backends")
+    threads = threads or physical_cores()
+    graph = desk.load(request)
+    left_out = None if backends else desk.say
+    measured = measure(graph, contenders, threads, runs, batch=batch, profile=profile, level=level, left_out=left_out)
+    machine = {"processor": _processor(), "cores": os.cpu_count(), "threads": threads, "batch": batch, "turns": runs}
     if as_json:
-        emit_json({"model": request.model, **machine, "engines": [asdict(timing) for timing in timings]})
+        emit_json({"model": request.model, **machine, "versions": _versions(), **_record(measured)})
         return
-    desk.say(
-        f"{request.model}, batch {batch}, {machine['threads']} threads, {runs} turns; " + ", ".join(map(" ".join, _versions().items()))
-    )
-    first = timings[0].median
-    rows = [
-        (t.engine, f"{t.median:.2f}", f"{t.p10:.2f}", f"{t.p90:.2f}", f"{t.gflops:.0f}", f"{t.median / first:.2f}", f"{t.start:.1f}")
-        for t in timings
-    ]
-    print_table(rows, ("engine", "median ms", "p10", "p90", "GF/s", f"over {timings[0].engine}", "ready in s"))
+    peak = f"; peak {measured.peak:.0f} GF/s" if measured.peak else ""
+    desk.say(f"{request.model}, batch {batch}, {threads} threads of {machine['processor']}, {runs} turns{peak}")
+    desk.say(", ".join(map(" ".join, _versions().items())))
+    _print(measured)
+    if busy := [timing.engine for timing in measured.timings if not timing.quiet]:
+        desk.say(f"threads of {', '.join(busy)} still spun when the next turn came: the times of the others may be too long")
+
+
+def _contender(text: str, level: int) -> Contender:
+    """Raises: UsageError for an engine or a level that does not exist."""
+    known = [*ENGINES, *PEERS]
+    name, found, own = text.partition("@")
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        raise UsageError(f"unknown backend '{name}'; " + (f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"))
+    if found and own not in map(str, range(len(LEVELS))):
+        raise UsageError(f"'{text}': there is no level '{own}'; choose 0 to {len(LEVELS) - 1}")
+    return Contender(text, name, int(own) if found else level)
+
+
+def _record(measured: Measured) -> dict[str, object]:
+    record: dict[str, object] = {"peak_gflops": measured.peak, "engines": [asdict(timing) for timing in measured.timings]}
+    return record | ({"layers": [asdict(layer) for layer in measured.layers]} if measured.layers else {})
+
+
+def _print(measured: Measured) -> None:
+    if measured.timings:
+        first = measured.timings[0]
+        rows = [
+            (t.engine, *(f"{ms:.2f}" for ms in (t.median, t.p10, t.p90)), f"{t.gflops:.0f}", _percent(t.peak_share), *ready)
+            for t in measured.timings
+            for ready in [(f"{t.median / first.median:.2f}", f"{t.start:.1f}")]
+        ]
+        print_table(rows, ("engine", "median ms", "p10", "p90", "GF/s", "of peak", f"over {first.engine}", "ready in s"))
+    if measured.layers:
+        click.echo()
+        rows = [_row(layer, measured.peak) for layer in measured.layers]
+        print_table(rows, ("us", "share", "GMAC/s", "of peak", "GB/s", "MB", "kernel", "nodes"))
+        total = sum(layer.microseconds for layer in measured.layers)
+        click.echo(f"{total:.0f} us in {len(rows)} kernels")
+
+
+def _row(layer: LayerTime, peak: float | None) -> tuple[str, ...]:
+    speeds = (f"{layer.gmacs:.1f}", _percent(2 * layer.gmacs / peak if peak else None)) if layer.macs else ("-", "-")
+    moved = (f"{layer.gbytes:.1f}", f"{layer.bytes / 1e6:.2f}")
+    return f"{layer.microseconds:.1f}", f"{layer.share:.1%}", *speeds, *moved, layer.kernel, " ".join(layer.nodes)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
+
+
+def _processor() -> str:
+    """Its name as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _versions() -> dict[str, str]:

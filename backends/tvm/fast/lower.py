@@ -13,7 +13,7 @@ from ..host import tvm
 from ..lower import emit_stock
 from . import moves
 from .kernel import LANES, blocks
-from .plan import Plan, plan
+from .plan import PACK, UNPACK, Plan, plan
 from .work import Argument, Work, batch_of, extents, is_blocked
 
 __all__ = ["lower_fast"]
@@ -29,7 +29,7 @@ def lower_fast(graph: Graph, winograd: str = "auto", tuned: Mapping[str, Any] | 
 
 
 class _Lowering:
-    """Values by node, in either layout; one is made from the other when somebody asks."""
+    """Values by node, in either layout, made as the plan says."""
 
     def __init__(self, emitter: Emitter, work: Plan) -> None:
         self.emitter = emitter
@@ -61,12 +61,16 @@ class _Lowering:
         return builder.finalize()
 
     def _results(self) -> list[Any]:
-        for node in self.graph.ops:
-            if node in self.plan.works:
-                self._call(self.plan.works[node])
-            elif node not in self.plan.covered and self.graph.uses[node]:
-                self.plain[node] = emit_stock(self.emitter, node, [self._in_plain(operand) for operand in node.inputs])
-        return [self._in_plain(node) for node in self.graph.outputs]
+        for call in self.plan.calls:
+            if call.work is not None:
+                self._call(call.work)
+            elif call.kernel == PACK:
+                self._move(moves.pack, self.plain, self.blocked, call.node)
+            elif call.kernel == UNPACK:
+                self._move(moves.unpack, self.blocked, self.plain, call.node)
+            else:
+                self.plain[call.node] = emit_stock(self.emitter, call.node, [self.plain[operand] for operand in call.node.inputs])
+        return [self.plain[node] for node in self.graph.outputs]
 
     def _argument(self, argument: Argument) -> Any:
         relax, tirx = self.emitter.tvm.relax, self.emitter.tirx
@@ -74,12 +78,15 @@ class _Lowering:
         return relax.Var(argument.name, relax.TensorType(shape, DTYPES[argument.dtype].name))
 
     def _call(self, work: Work) -> None:
-        operands = [self._in_plain(node) if node in work.plain else self._in_blocks(node) for node in work.operands]
+        values = [(self.blocked if in_blocks else self.plain)[node] for node, in_blocks in work.reads]
+        operands, others = values[: len(work.operands)], values[len(work.operands) :]
         arguments = [self.arguments[argument.name] for argument in work.arguments]
         in_blocks = is_blocked(work.result)
-        others = [self._in_blocks(node) if in_blocks else self._in_plain(node) for node in work.others]
-        values = self.blocked if in_blocks else self.plain
-        values[work.result] = self._kernel(work.build(), [*operands, *arguments, *others], work.result, in_blocks)
+        made = self.blocked if in_blocks else self.plain
+        made[work.result] = self._kernel(work.build(), [*operands, *arguments, *others], work.result, in_blocks)
+
+    def _move(self, move: Any, source: dict[Node, Any], target: dict[Node, Any], node: Node) -> None:
+        target[node] = self._kernel(move(batch_of(node), *extents(node)), [source[node]], node, in_blocks=target is self.blocked)
 
     def _kernel(self, function: Any, operands: list[Any], node: Node, in_blocks: bool) -> Any:
         """A call of a scheduled function; the same function is added once."""
@@ -94,13 +101,3 @@ class _Lowering:
         n, c, h, w = node.typed.shape
         shape = [self.emitter.dim(dim) for dim in (n, blocks(int(str(c))), h, w, LANES)]
         return self.emitter.tvm.relax.TensorType(shape, "float32")
-
-    def _in_plain(self, node: Node) -> Any:
-        if node not in self.plain:
-            self.plain[node] = self._kernel(moves.unpack(batch_of(node), *extents(node)), [self.blocked[node]], node, in_blocks=False)
-        return self.plain[node]
-
-    def _in_blocks(self, node: Node) -> Any:
-        if node not in self.blocked:
-            self.blocked[node] = self._kernel(moves.pack(batch_of(node), *extents(node)), [self.plain[node]], node, in_blocks=True)
-        return self.blocked[node]

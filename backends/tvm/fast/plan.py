@@ -15,9 +15,20 @@ from typing import Any
 from ....ir.binding import batch_names, specialize
 from ....ir.graph import Graph, Node
 from .choose import MAKERS
-from .work import Argument, Scene, Work, as_it_is
+from .work import Argument, Scene, Work, as_it_is, is_blocked
 
-__all__ = ["Plan", "beside", "plan", "single_image", "tuned_works"]
+__all__ = ["PACK", "STOCK", "UNPACK", "Call", "Plan", "beside", "plan", "single_image", "tuned_works"]
+
+PACK, UNPACK, STOCK = "pack", "unpack", "stock"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One step of a plan: the kernel of some work, a move of a value into blocks or out of them, or a node's stock row."""
+
+    kernel: str
+    node: Node
+    work: Work | None = None
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,34 @@ class Plan:
         read |= {node for node in self.graph.outputs if node.weights is not None}
         stock = [as_it_is(node) for node in self.graph.params if node in read]
         return stock + [argument for work in self.works.values() for argument in work.arguments]
+
+    @functools.cached_property
+    def calls(self) -> list[Call]:
+        """Everything that runs, in order. A value is moved to the other layout when somebody first asks for it there."""
+        calls: list[Call] = []
+        plain, blocked = {*self.graph.inputs, *self.graph.params}, set[Node]()
+
+        def want(node: Node, in_blocks: bool) -> None:
+            layout = blocked if in_blocks else plain
+            if node not in layout:
+                layout.add(node)
+                calls.append(Call(PACK if in_blocks else UNPACK, node))
+
+        for node in self.graph.ops:
+            work = self.works.get(node)
+            if work is not None:
+                for operand, in_blocks in work.reads:
+                    want(operand, in_blocks)
+                (blocked if is_blocked(node) else plain).add(node)
+                calls.append(Call(work.kernel, node, work))
+            elif node not in self.covered and self.graph.uses[node]:
+                for operand in node.inputs:
+                    want(operand, False)
+                plain.add(node)
+                calls.append(Call(STOCK, node))
+        for node in self.graph.outputs:
+            want(node, False)
+        return calls
 
 
 def single_image(graph: Graph) -> Graph | None:

@@ -50,6 +50,18 @@ class Work:
     def result(self) -> Node:
         return self.covers[-1]
 
+    @property
+    def kernel(self) -> str:
+        """What the kernel is called."""
+        maker = getattr(self.build, "func", self.build)
+        return f"winograd F({self.tile}x{self.tile})" if self.tile else maker.__name__.replace("_", " ")
+
+    @property
+    def reads(self) -> tuple[tuple[Node, bool], ...]:
+        """Operands, then others, and whether each is read in blocks."""
+        others = ((node, is_blocked(self.result)) for node in self.others)
+        return (*((node, node not in self.plain) for node in self.operands), *others)
+
 
 @dataclass(frozen=True)
 class Scene:

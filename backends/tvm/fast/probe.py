@@ -1,0 +1,68 @@
+"""What this machine can do at most: multiply-adds in registers, bytes read from memory. Measured: no data sheet knows the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ....ir.types import Array
+from ..host import host_cpu, tvm, vector_features
+from .kernel import LANES, Operand, Writer, kernel
+
+__all__ = ["fma_kernel", "read_kernel"]
+
+ROUNDS = 3_000_000  # some ten milliseconds, beside which waking threads is nothing
+SUMS = {True: 20, False: 5}  # chains of vectors of LANES: more than hide a multiply-add's latency, fewer than there are registers
+STREAMS = 8  # sums that a thread reads into
+READ_BYTES = 1 << 29  # more than caches hold
+
+
+def fma_kernel(threads: int) -> tuple[Callable[[], None], int]:
+    """A run of independent multiply-adds on every thread, and how many FLOP it is."""
+    sums = SUMS["avx512f" in vector_features()]
+
+    def body(writer: Writer, factors: Any, d: Any) -> None:
+        gain, shift = (writer.keep(writer.spread(factors[i])) for i in range(2))
+        with writer.to.parallel(writer.long(0), writer.long(threads)) as thread:
+            place = writer.registers(sums)
+            for i in range(sums):
+                writer.store(place, writer.spread(float(i)), i)
+            with writer.loop(ROUNDS):
+                for i in range(sums):
+                    writer.store(place, place[(i, writer.lanes())] * gain + shift, i)
+            _store_total(writer, place, sums, d, thread)
+
+    return _ready(body, np.array([0.5, 1.0], np.float32), threads), 2 * threads * ROUNDS * sums * LANES
+
+
+def read_kernel(threads: int) -> tuple[Callable[[], None], int]:
+    """A run that reads memory on every thread, and how many bytes."""
+    count = READ_BYTES // (4 * threads * STREAMS * LANES)
+    shape = (threads, count, STREAMS, LANES)
+
+    def body(writer: Writer, a: Any, d: Any) -> None:
+        with writer.to.parallel(writer.long(0), writer.long(threads)) as thread:
+            place = writer.registers(STREAMS)
+            for i in range(STREAMS):
+                writer.store(place, writer.spread(0.0), i)
+            with writer.loop(count) as k:
+                for i in range(STREAMS):
+                    writer.store(place, place[(i, writer.lanes())] + writer.load(a, thread, k, i), i)
+            _store_total(writer, place, STREAMS, d, thread)
+
+    return _ready(body, np.ones(shape, np.float32), threads), 4 * threads * count * STREAMS * LANES
+
+
+def _store_total(writer: Writer, place: Any, sums: int, d: Any, thread: Any) -> None:
+    total = writer.pairwise([place[(i, writer.lanes())] for i in range(sums)], lambda a, b: a + b)
+    writer.store(d, total, thread)
+
+
+def _ready(body: Callable[..., None], given: Array, threads: int) -> Callable[[], None]:
+    host = tvm()
+    function = kernel([Operand("A", given.shape), Operand("D", (threads, LANES))], body).with_attr("global_symbol", "main")
+    main = host.compile(host.IRModule({"main": function}), target=host.target.Target({"kind": "llvm", "mcpu": host_cpu()}))["main"]
+    arrays = [host.runtime.tensor(array) for array in (given, np.zeros((threads, LANES), np.float32))]
+    return lambda: main(*arrays)
