@@ -1,74 +1,160 @@
-"""convc against its peers on whole networks: `python tests/bench/engines.py [NETWORK ...]` writes RESULTS.md beside this file.
+"""convc against its peers on whole networks: `python tests/bench/engines.py [NETWORK ...] [--all]` writes RESULTS.md beside this file.
 
-Every measurement is a process of its own, since threads of one engine that wait by spinning slow the next one down; the engines take
-turns, round by round, and the median of the rounds' medians counts. Peers get convc's export at -O0 and at -O2, with all their own
-optimizations on, and the faster counts.
+A cell is a network at a batch and a number of threads: one `convc bench`, in which engines take turns. Peers get convc's export at -O0 and
+at -O2, with all their own optimizations on, and the faster counts. Cells are kept as they are measured, in build/bench/engines.jsonl, and
+none is measured twice: what was interrupted, or stopped by --minutes, goes on where it was. --fresh forgets them.
+
+A cell takes 20 to 60 seconds on two cores, most of it to compile: the four networks of the bars some 8 minutes, --all about two hours.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
+import time
+from itertools import product
 from pathlib import Path
+from typing import Any
+
+from convc.compiler.bench import bandwidth
+from convc.models import ZOO
 
 HERE = Path(__file__).parent
+CELLS = HERE.parent.parent / "build" / "bench" / "engines.jsonl"
 NETWORKS = ("vgg16", "resnet18", "resnet50_v1_5", "googlenet")
 BARS = {"vgg16": 2.5, "resnet18": 1.7, "resnet50_v1_5": 1.2, "googlenet": 1.3}  # of the fastest peer's time over convc's; 1.0 for others
-ENGINES = (("tvm", 2), ("onnx", 0), ("onnx", 2), ("openvino", 0), ("openvino", 2))
-ROUNDS = 3
+ONE_THREAD = 0.9  # of the bar
+PEERS = {"onnx": "onnxruntime", "openvino": "OpenVINO", "torch": "torch.compile"}
+Cell = dict[str, Any]
 
 
-def once(network: str, engine: str, level: int, threads: int, batch: int) -> tuple[float, dict[str, str]] | None:
-    """Median milliseconds of a process, and its versions; None where the engine is not here or cannot run the network."""
-    words = ["bench", network, "--backends", engine, "-O", str(level), "--threads", str(threads), "--batch", str(batch), "--json"]
-    done = subprocess.run([sys.executable, "-m", "convc", *words], capture_output=True, text=True, check=False)
+def bar(network: str, batch: int, threads: int) -> float:
+    return (BARS.get(network, 1.0) if batch == 1 else 1.0) * (ONE_THREAD if threads == 1 else 1.0)
+
+
+def engines(with_torch: bool) -> list[str]:
+    """Torch compiles a network for a minute, so it must be asked for."""
+    peers = ["onnx", *(["openvino"] if importlib.util.find_spec("openvino") else [])]
+    return ["tvm", *(f"{peer}@{level}" for peer in peers for level in (0, 2)), *(["torch"] if with_torch else [])]
+
+
+def measured(network: str, batch: int, threads: int, backends: list[str], runs: int) -> Cell:
+    """A cell, or the word of the refusal where an engine cannot run the network."""
+    words = [network, "-b", ",".join(backends), "--batch", str(batch), "--threads", str(threads), "--runs", str(runs), "--json"]
+    done = subprocess.run([sys.executable, "-m", "convc", "bench", *words], capture_output=True, text=True)
+    cell: Cell = {"network": network, "batch": batch, "threads": threads}
     if done.returncode:
-        return None
+        return cell | {"error": done.stderr.strip().splitlines()[-1]}
     report = json.loads(done.stdout)
-    return report["engines"][0]["median"], report["versions"]
+    times = {engine["engine"]: engine["median"] for engine in report["engines"]}
+    share = report["engines"][0]["peak_share"]
+    return cell | {
+        "times": times,
+        "peak": report["peak_gflops"],
+        "share": share,
+        "versions": report["versions"],
+        "processor": report["processor"],
+    }
+
+
+def caches() -> str:
+    """Of the first processor, as Linux tells them."""
+    found = []
+    for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        level, kind, size = ((index / name).read_text().strip() for name in ("level", "type", "size"))
+        found += [f"L{level} {size}B"] if kind != "Instruction" else []
+    return ", ".join(found)
+
+
+def ratio(cell: Cell) -> float:
+    return min(ms for name, ms in cell["times"].items() if name != "tvm") / cell["times"]["tvm"]
+
+
+def row(cell: Cell, peers: list[str]) -> str:
+    if "error" in cell:
+        return f"| {cell['network']} | {cell['error']} |" + " |" * (len(peers) + 3)
+    best = {peer: min((ms for name, ms in cell["times"].items() if name.split("@")[0] == peer), default=None) for peer in peers}
+    times = [cell["times"]["tvm"], *best.values()]
+    shown = [f"{ms:.2f}" if ms is not None else "-" for ms in times]
+    least = bar(cell["network"], cell["batch"], cell["threads"])
+    verdict = f"{ratio(cell):.2f}" + ("" if ratio(cell) >= least else " *")
+    return f"| {cell['network']} | {' | '.join(shown)} | {verdict} | {least:.2g} | {cell['share']:.0%} |"
+
+
+def report(cells: list[Cell], bandwidths: dict[str, float]) -> str:
+    """RESULTS.md."""
+    good = [cell for cell in cells if "times" in cell]
+    versions = {name: number for cell in good for name, number in cell["versions"].items()}
+    peaks = {threads: max(cell["peak"] for cell in good if cell["threads"] == threads) for threads in sorted({c["threads"] for c in good})}
+    peers = [peer for peer in PEERS if any(name.split("@")[0] == peer for cell in good for name in cell["times"])]
+    lines = [
+        "# convc against its peers",
+        "",
+        f"{good[0]['processor'] if good else platform.machine()}, {os.cpu_count()} processors, {caches()}. Measured here: "
+        + ", ".join(f"{peak:.0f} GFLOP/s of independent multiply-adds on {threads} threads" for threads, peak in peaks.items())
+        + "; "
+        + ", ".join(f"{speed:.0f} GB/s read from memory on {threads}" for threads, speed in sorted(bandwidths.items()))
+        + f". Python {platform.python_version()}; {', '.join(f'{name} {number}' for name, number in sorted(versions.items()))}.",
+        "",
+        "Float32, milliseconds: medians of interleaved turns, each engine in a process of its own. A peer's time is the better of convc's export",
+        "at -O0 and at -O2. Ratio: the fastest peer's time over convc's; * where it misses the bar. Of peak: convc's share of the multiply-adds",
+        "above, counted as direct convolutions do, so that Winograd may exceed 100%. Written by `python tests/bench/engines.py`.",
+    ]
+    for threads, batch in sorted({(cell["threads"], cell["batch"]) for cell in cells}, key=lambda key: (key[1], -key[0])):
+        head = ["network", "convc", *(PEERS[peer] for peer in peers), "ratio", "bar", "of peak"]
+        lines += ["", f"## Batch {batch}, {threads} threads", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+        lines += [row(cell, peers) for cell in cells if (cell["threads"], cell["batch"]) == (threads, batch)]
+    return "\n".join([*lines, ""])
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", default=NETWORKS)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--all", action="store_true", help="the whole zoo")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--threads", type=int, nargs="+", default=[2, 1])
+    parser.add_argument("--runs", type=int, default=10, help="turns of each engine")
+    parser.add_argument("--minutes", type=float, default=1e9, help="begin no cell after so many; the next call goes on")
+    parser.add_argument("--torch", action="store_true", help="torch.compile too, which takes a minute a cell")
+    parser.add_argument("--fresh", action="store_true", help="forget what was measured")
     parser.add_argument("-o", "--output", type=Path, default=HERE / "RESULTS.md")
     given = parser.parse_args()
-    rows, versions, missed = [], {}, 0
-    for network in given.networks:
-        taken: dict[tuple[str, int], list[float]] = {}
-        for _ in range(ROUNDS):
-            for engine, level in ENGINES:
-                if (found := once(network, engine, level, given.threads, given.batch)) is not None:
-                    taken.setdefault((engine, level), []).append(found[0])
-                    versions |= found[1]
-        medians = {key: statistics.median(values) for key, values in taken.items()}
-        ours = medians[("tvm", 2)]
-        peers = {name: min(ms for (engine, _), ms in medians.items() if engine == name) for name in {e for e, _ in medians} - {"tvm"}}
-        ratio, bar = min(peers.values()) / ours, BARS.get(network, 1.0)
-        missed += ratio < bar
-        cells = [f"{peers[name]:.2f}" if name in peers else "-" for name in ("onnx", "openvino")]
-        rows.append(f"| {network} | {ours:.2f} | {' | '.join(cells)} | {ratio:.2f} | {bar} |")
-        print(rows[-1], flush=True)
-    head = [
-        "# convc against its peers",
-        "",
-        f"Float32, batch {given.batch}, {given.threads} threads, {platform.machine()} with {os.cpu_count()} processors, Python "
-        f"{platform.python_version()}; {', '.join(f'{name} {number}' for name, number in sorted(versions.items()))}. Milliseconds: the",
-        f"median of {ROUNDS} rounds of a process each; the peers' time is the better of -O0 and -O2. Ratio: the fastest peer's over convc's.",
-        "Written by `python tests/bench/engines.py`.",
-        "",
-        "| network | convc | onnxruntime | OpenVINO | ratio | bar |",
-        "|---|---|---|---|---|---|",
-    ]
-    given.output.write_text("\n".join([*head, *rows, ""]))
-    return 1 if missed else 0
+    CELLS.parent.mkdir(parents=True, exist_ok=True)
+    if given.fresh:
+        CELLS.unlink(missing_ok=True)
+    kept: list[Cell] = [json.loads(line) for line in CELLS.read_text().splitlines()] if CELLS.exists() else []
+    have = {(cell["network"], cell["batch"], cell["threads"]) for cell in kept if "network" in cell}
+    wanted = list(product(given.batch, given.threads, dict.fromkeys([*NETWORKS, *ZOO] if given.all else given.networks)))
+    left = [(network, batch, threads) for batch, threads, network in wanted if (network, batch, threads) not in have]
+    start = time.monotonic()
+
+    def keep(cell: Cell) -> None:
+        kept.append(cell)
+        with CELLS.open("a") as file:
+            file.write(json.dumps(cell) + "\n")
+
+    for threads in set(given.threads) - {cell["of"] for cell in kept if "bandwidth" in cell}:
+        keep({"of": threads, "bandwidth": bandwidth(threads)})
+    for done, (network, batch, threads) in enumerate(left):
+        spent = (time.monotonic() - start) / 60
+        if spent >= given.minutes:
+            print(f"stopped after {spent:.0f} minutes, {len(left) - done} cells left; the same command goes on")
+            break
+        keep(measured(network, batch, threads, engines(given.torch), given.runs))
+        spent = (time.monotonic() - start) / 60
+        print(
+            f"batch {batch}, {threads} threads {row(kept[-1], list(PEERS))}  {spent / (done + 1) * (len(left) - done - 1):.0f} minutes left",
+            flush=True,
+        )
+        cells = [cell for cell in kept if "network" in cell]
+        given.output.write_text(report(cells, {str(cell["of"]): cell["bandwidth"] for cell in kept if "bandwidth" in cell}))
+    good = [cell for cell in kept if "times" in cell]
+    return 1 if any(ratio(cell) < bar(cell["network"], cell["batch"], cell["threads"]) for cell in good) else 0
 
 
 if __name__ == "__main__":

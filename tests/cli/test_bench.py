@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
 
+import pytest
 from shell import convc
+
+from convc.compiler.bench_worker import Task
+from convc.compiler.pipelines import optimize
+from convc.ir.binding import specialize
+from convc.models import ZOO
+from convc.passes.cost import graph_cost
 
 
 def test_engines_are_timed_turn_by_turn():
-    done = convc("bench", "lenet5", "--backends", "onnx,reference", "--runs", "3", "--batch", "2", "--threads", "1", "--json")
+    done = convc("bench", "lenet5", "-b", "onnx,onnx@0,reference", "--runs", "2", "--batch", "2", "--threads", "1", "--json")
     assert done.code == 0, done.err
     report = json.loads(done.out)
-    assert [engine["engine"] for engine in report["engines"]] == ["onnx", "reference"]
-    assert (report["batch"], report["threads"], report["runs"]) == (2, 1, 3)
+    assert [engine["engine"] for engine in report["engines"]] == ["onnx", "onnx@0", "reference"]
+    assert (report["batch"], report["threads"], report["turns"]) == (2, 1, 2)
+    flops = graph_cost(optimize(ZOO["lenet5"].network(), 2)[0], {"N": 2}).flops
     for engine in report["engines"]:
         assert 0 < engine["p10"] <= engine["median"] <= engine["p90"]
-        assert engine["gflops"] > 0
+        assert engine["runs"] >= 2
+        assert engine["gflops"] == pytest.approx(flops / engine["median"] / 1e6)
+        assert engine["peak_share"] == pytest.approx(engine["gflops"] / report["peak_gflops"])
     assert "numpy" in report["versions"]
 
 
@@ -24,10 +40,62 @@ def test_a_table_for_people():
     assert done.code == 0, done.err
     assert "median ms" in done.out
     assert "over reference" in done.out
-    assert "batch 1, 1 threads, 2 turns" in done.err
+    assert "batch 1, 1 threads of " in done.err
+
+
+def test_a_profile_has_every_node_once():
+    """Shortcuts that skip pixels and pad channels are stock rows here, and so is flatten."""
+    done = convc("bench", "resnet20", "-b", "tvm", "--runs", "1", "--profile", "--json")
+    assert done.code == 0, done.err
+    layers = json.loads(done.out)["layers"]
+    graph = specialize(optimize(ZOO["resnet20"].network(), 2)[0], {"N": 1})
+    computed = [name for layer in layers if layer["kernel"] not in ("pack", "unpack") for name in layer["nodes"]]
+    assert sorted(computed) == sorted(node.name for node in graph.ops)
+    assert sum(layer["macs"] for layer in layers) == graph_cost(graph).macs
+    assert sum(layer["share"] for layer in layers) == pytest.approx(1)
+    assert {"direct", "winograd F(4x4)", "stock", "unpack"} < {layer["kernel"] for layer in layers}
+    assert all(layer["bytes"] > 0 for layer in layers)
+    assert all((layer["gmacs"] > 0) == (layer["macs"] > 0) for layer in layers)
 
 
 def test_an_engine_that_is_not_there():
     assert "did you mean 'onnx'" in convc("bench", "lenet5", "--backends", "onx").err
-    done = convc("bench", "lenet5", "--backends", "tvm", "--threads", "0")
-    assert done.code == 2
+    assert convc("bench", "lenet5", "--backends", "tvm", "--threads", "0").code == 2
+    done = convc("bench", "lenet5", "--backends", "onnx@9")
+    assert (done.code, "there is no level '9'" in done.err) == (2, True)
+    done = convc("bench", "lenet5", "--backends", "onnx", "--profile")
+    assert (done.code, "name it among --backends" in done.err) == (2, True)
+
+
+def test_a_peer_that_cannot_be_loaded_is_refused_or_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "openvino.py").write_text("raise ImportError('libtbb is missing')")
+    (tmp_path / "torch.py").write_text("raise ImportError('libc10 is missing')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = convc("bench", "lenet5", "--backends", "openvino", "--runs", "1")
+    assert done.code == 5
+    assert "libtbb is missing" in done.err
+    done = convc("bench", "lenet5", "--runs", "1", "--json")
+    assert done.code == 0, done.err
+    assert "openvino is left out" in done.err
+    assert [engine["engine"] for engine in json.loads(done.out)["engines"]] == ["tvm", "onnx"]
+
+
+def test_an_engine_that_dies_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "openvino.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = convc("bench", "lenet5", "--backends", "openvino", "--runs", "1")
+    assert done.code == 3
+    assert "the process that ran openvino ended with -9" in done.err
+
+
+def test_a_worker_ends_with_its_input(tmp_path: Path):
+    """So that none is left behind by a bench that was killed."""
+    task = Task("peak", 0, 1, {}, str(tmp_path))
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "convc.compiler.bench_worker", json.dumps(asdict(task))], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert worker.stdout is not None
+    assert b"amount" in worker.stdout.readline()
+    os.kill(worker.pid, signal.SIGINT)  # a terminal sends it to all; the bench hears it and hangs up
+    worker.communicate()
+    assert worker.returncode == 0
