@@ -68,9 +68,15 @@ class Artifact:
         return self.file(name) if name in self.manifest["files"] else None
 
     @property
-    def winograd(self) -> str:
-        """Which convolutions the library computes by Winograd's form: the word that it was built with; none on a GPU."""
-        return str(self.manifest["target"].get("winograd", "auto")) if self.target == "cpu" else "off"
+    def tiles(self) -> Mapping[str, int]:
+        """The convolutions that the library computes by Winograd's form, by name, and their tiles; none on a GPU.
+
+        Raises: ArtifactError for what we cannot have written.
+        """
+        given: Any = self.manifest["target"].get("tiles", {})
+        if not isinstance(given, dict) or not all(tile in (2, 4) for tile in cast("dict[str, Any]", given).values()):
+            raise ArtifactError(f"'{self.path}' names Winograd tiles that do not exist; compile the network again")
+        return cast("dict[str, int]", given)
 
     @property
     def onnx(self) -> Path:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..backends import reference
+from ..backends.tvm.fast.work import Winograd
 from ..ir.errors import UsageError
 from ..ir.graph import Graph, Node
 from ..ir.types import Array
@@ -53,7 +54,7 @@ def _onnx(graph: Graph, wanted: Sequence[Node], inputs: Mapping[str, Array], thr
 
 
 def _tvm(
-    graph: Graph, wanted: Sequence[Node], inputs: Mapping[str, Array], threads: int | None, winograd: str = "auto"
+    graph: Graph, wanted: Sequence[Node], inputs: Mapping[str, Array], threads: int | None, winograd: Winograd = "auto"
 ) -> Iterator[tuple[str, Array]]:
     """A library per chunk: TVM returns every output of a function, asked for or not. Its kernels are those of the whole graph."""
     from ..backends.tvm.build import build_cpu
@@ -71,8 +72,8 @@ def _tvm(
 CAPTURES: dict[str, Capture] = {"reference": _reference, "onnx": _onnx, "tvm": _tvm}
 
 
-def capture_of(engine: str, winograd: str = "auto") -> Capture:
-    """`winograd` is the word that TVM builds with.
+def capture_of(engine: str, winograd: Winograd = "auto") -> Capture:
+    """`winograd` is what TVM builds with.
 
     Raises: UsageError for an engine whose intermediate values cannot be seen."""
     if engine not in CAPTURES:

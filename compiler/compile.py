@@ -24,6 +24,7 @@ from .pipelines import LEVELS, optimize
 from .report import compile_report
 from .verify import Agreement, Oracle, compare
 from .weights import check_finite, weights_bytes
+from .winograd import choose
 
 __all__ = ["TARGETS", "compile_network", "export_onnx", "read_onnx"]
 
@@ -91,12 +92,15 @@ def compile_network(
         (folder / WEIGHTS).write_bytes(weights_bytes(better))
         (folder / ONNX).write_bytes(to_model(better, opset).SerializeToString())  # an artifact has one file for it
         say(f"exported {ONNX}")
-        built = _build(better, folder, target, winograd, say, jobs=jobs, cached=cached, database=database)
+        inputs = random_inputs(graph, seed)
+        oracle = Oracle.by_tiles(graph, better, inputs, seed) if check else None
+        choice = choose(better, winograd if target == "cpu" else "off", oracle)
+        built = _build(better, folder, target, choice.tiles, say, jobs=jobs, cached=cached, database=database)
         if target == "cpu":
             built["packed"] = _pack(better, folder, built, say)
         draft = Artifact(folder, {"target": built, "files": {file.name: {} for file in folder.iterdir()}})
-        agreements = _check(graph, better, draft, threads, seed, say) if check else []
-        (folder / REPORT).write_text(compile_report(graph, better, trace, built, agreements), encoding="utf-8")
+        agreements = _check(better, draft, oracle, inputs, threads, say) if oracle else []
+        (folder / REPORT).write_text(compile_report(graph, better, trace, built, choice, agreements), encoding="utf-8")
         (folder / MANIFEST).write_bytes(manifest_of(folder, better, built, _versions()))
     return Artifact.open(path)
 
@@ -114,12 +118,12 @@ def _optimized(graph: Graph, level: int, check: bool, seed: int) -> tuple[Graph,
     return better, trace
 
 
-def _build(graph: Graph, folder: Path, target: str, winograd: str, say: Callable[[str], None], **cpu: Any) -> dict[str, Any]:
+def _build(graph: Graph, folder: Path, target: str, tiles: Mapping[str, int], say: Callable[[str], None], **cpu: Any) -> dict[str, Any]:
     """What TVM built, as the manifest records it."""
     from ..backends.tvm.build import build_cpu, build_cuda
 
     if target == "cpu":
-        built = build_cpu(graph, folder / LIBRARY, winograd=winograd, **cpu)
+        built = build_cpu(graph, folder / LIBRARY, winograd=tiles, **cpu)
         say(f"built {LIBRARY} in {built.seconds:.1f} s, {built.found} of {built.kernels} kernels from the cache")
         if built.no_cache:
             say(f"kernels are not kept: {built.no_cache}")
@@ -127,7 +131,7 @@ def _build(graph: Graph, folder: Path, target: str, winograd: str, say: Callable
             say(built.complaint)
         if built.tuned:
             say(f"{len(built.tuned)} kernels as convc tune found them fastest")
-        kind = {"kind": "cpu", "library": LIBRARY, "tvm": built.target, "winograd": winograd, "needs": list(built.needs)}
+        kind = {"kind": "cpu", "library": LIBRARY, "tvm": built.target, "tiles": dict(tiles), "needs": list(built.needs)}
         return {**kind, "tuned": dict(built.tuned), "machine": platform.machine(), "seconds": round(built.seconds, 2)}
     cuda = build_cuda(graph, folder)
     say(f"built {cuda.library.name} in {cuda.seconds:.1f} s")
@@ -141,7 +145,7 @@ def _pack(graph: Graph, folder: Path, built: Mapping[str, Any], say: Callable[[s
     from ..backends.tvm.fast.plan import beside
     from ..backends.tvm.packed import write_packed
 
-    packed = write_packed(graph, folder / PACKED, built["winograd"])
+    packed = write_packed(graph, folder / PACKED, built["tiles"])
     if complaint := why_no_c(graph):
         say(f"no C files: {complaint}")
         return packed.record()
@@ -150,17 +154,21 @@ def _pack(graph: Graph, folder: Path, built: Mapping[str, Any], say: Callable[[s
     return packed.record()
 
 
-def _check(graph: Graph, better: Graph, draft: Artifact, threads: int | None, seed: int, say: Callable[[str], None]) -> list[Agreement]:
+def _check(
+    better: Graph,
+    draft: Artifact,
+    oracle: Callable[[Mapping[str, int]], Oracle],
+    inputs: Mapping[str, Array],
+    threads: int | None,
+    say: Callable[[str], None],
+) -> list[Agreement]:
     """Every engine that can run the artifact, which computes `better`, against the float64 oracle of the network as it was given.
 
     Raises: Mismatch naming the engine and output that differ.
     """
-    inputs = random_inputs(graph, seed)
-    oracle = Oracle.by_tiles(graph, better, inputs, seed)
     agreements: list[Agreement] = []
     for engine in _runnable(draft):
-        tiles = tiles_of(engine, better, draft.winograd)
-        lines = compare(engine, oracle(tiles), _outputs(engine, draft, threads, inputs))
+        lines = compare(engine, oracle(tiles_of(engine, better, draft.tiles)), _outputs(engine, draft, threads, inputs))
         agreements += lines
         for line in lines:
             say(str(line))

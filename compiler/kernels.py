@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..backends.tvm.fast.plan import plan
+from ..backends.tvm.fast.work import Winograd
 from ..ir.graph import Graph, Node
 from ..ir.ops.activation import CLIP, LEAKY_RELU, RELU
 from ..ir.ops.conv import CONV2D, CONV_TRANSPOSE2D
@@ -43,11 +44,11 @@ class Kernel:
         return {operand for node in self.covers for operand in node.inputs if operand.kind is not PARAM and operand not in self.covers}
 
 
-def _alone(graph: Graph, winograd: str) -> list[Kernel]:
+def _alone(graph: Graph, winograd: Winograd) -> list[Kernel]:
     return [Kernel((node,)) for node in graph.ops]
 
 
-def _products(graph: Graph, winograd: str) -> list[Kernel]:
+def _products(graph: Graph, winograd: Winograd) -> list[Kernel]:
     """A product takes its only reader in while that is an epilogue."""
     outputs, readers = set(graph.outputs), graph.readers
     kernels: list[Kernel] = []
@@ -72,21 +73,21 @@ def _is_before(graph: Graph, operand: Node, node: Node) -> bool:
     return graph.positions[operand] < graph.positions[node]
 
 
-def _planned(graph: Graph, winograd: str) -> list[Kernel]:
+def _planned(graph: Graph, winograd: Winograd) -> list[Kernel]:
     made = plan(graph, winograd)
     fast = [Kernel(work.covers, work.tile) for work in made.works.values()]
     return fast + [Kernel((node,)) for node in graph.ops if graph.uses[node] and node not in made.covered]
 
 
-KERNELS: dict[str, Callable[[Graph, str], list[Kernel]]] = {"reference": _alone, "onnx": _products, "tvm": _planned}
+KERNELS: dict[str, Callable[[Graph, Winograd], list[Kernel]]] = {"reference": _alone, "onnx": _products, "tvm": _planned}
 
 
-def kernels_of(engine: str, graph: Graph, winograd: str = "auto") -> dict[Node, Kernel]:
-    """The kernels by the node whose value they store, in the graph's order. `winograd` is the word that TVM's library was built with."""
+def kernels_of(engine: str, graph: Graph, winograd: Winograd = "auto") -> dict[Node, Kernel]:
+    """The kernels by the node whose value they store, in the graph's order. `winograd` is what TVM's library was built with."""
     kernels = {kernel.result: kernel for kernel in KERNELS[engine](graph, winograd)}
     return {node: kernels[node] for node in graph.nodes if node in kernels}
 
 
-def tiles_of(engine: str, graph: Graph, winograd: str = "auto") -> dict[str, int]:
+def tiles_of(engine: str, graph: Graph, winograd: Winograd = "auto") -> dict[str, int]:
     """The tiles of convolutions that the engine computes by Winograd's form, by name: their rounding noise is their own."""
     return {kernel.covers[0].name: kernel.tile for kernel in KERNELS[engine](graph, winograd) if kernel.tile}

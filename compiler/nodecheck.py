@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.tvm.fast.winograd_error import error_bound, roundings
+from ..backends.tvm.fast.work import Winograd
 from ..ir.binding import match_inputs, specialize
 from ..ir.graph import Graph, Node
 from ..ir.op import OpDef
@@ -90,7 +91,7 @@ def check_nodes(
     inputs: Mapping[str, Array],
     threads: int | None = None,
     *,
-    winograd: str = "auto",
+    winograd: Winograd = "auto",
     fused: bool = True,
     capture: Capture | None = None,
 ) -> NodeCheck:

@@ -9,13 +9,13 @@ from ..ir.binding import specialize
 from ..ir.graph import Graph, Node
 from ..ir.ops.leaf import INPUT, Input
 from ..ir.types import Array
-from .bench import PAUSE
 from .engines import ENGINES
 from .inputs import random_inputs
 
 __all__ = ["layer_alone", "race", "splits_slower"]
 
 BURST = 4  # runs in a row; the first is cold
+PAUSE = 0.02  # seconds; onnxruntime's threads sleep after a few milliseconds
 
 
 def race(before: Graph, after: Graph, inputs: Mapping[str, Array], engine: str, threads: int | None, turns: int) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from ..ir.printer import print_graph
 from ..passes.cost import graph_cost
 from ..passes.manager import Stage
 from .verify import Agreement
+from .winograd import Choice
 
 __all__ = ["compile_report", "count", "graph_diff", "stage_line"]
 
@@ -43,7 +44,9 @@ def graph_diff(before: Graph, after: Graph, context: int = 2) -> list[str]:
     return [line for line in unified_diff(a, b, lineterm="", n=context) if not line.startswith(("---", "+++"))]
 
 
-def compile_report(graph: Graph, better: Graph, trace: Sequence[Stage], built: Mapping[str, Any], agreements: Sequence[Agreement]) -> str:
+def compile_report(
+    graph: Graph, better: Graph, trace: Sequence[Stage], built: Mapping[str, Any], choice: Choice, agreements: Sequence[Agreement]
+) -> str:
     """The report.txt of an artifact."""
     cost = graph_cost(better, usual_sizes(better))
     lines = [
@@ -58,6 +61,8 @@ def compile_report(graph: Graph, better: Graph, trace: Sequence[Stage], built: M
         before = stage.graph
     if "check" in built:
         lines += ["", f"CUDA source: {built['check']}"]
+    if built["kind"] == "cpu":
+        lines += ["", "Winograd", *(f"  {line}" for line in choice.why), *(f"  {name}: F({m}x{m})" for name, m in choice.tiles.items())]
     lines += ["", "Checked against float64, random input, batch 1" if agreements else "Not checked (--no-check)"]
     lines += [f"  {line}" for line in agreements]
     return "\n".join(lines) + "\n"

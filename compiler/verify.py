@@ -68,10 +68,14 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Oracle:
-    """Float64 outputs and, for one precision, the tolerance of each element."""
+    """Float64 outputs and, for one precision, the tolerance of each element.
+
+    `noise` is the predicted rounding noise, root mean square over an output, as a share of its scale; of the worst output.
+    """
 
     values: Mapping[str, Array]
     tolerance: Mapping[str, Array]
+    noise: float = 0.0
 
     @staticmethod
     def of(
@@ -92,7 +96,7 @@ class Oracle:
         stored = {node.name: max(UNIT[precision], UNIT.get(node.typed.dtype, 0.0)) for node in graph.outputs}
         # the result itself is stored rounded once, whatever came before
         tolerance = {name: SIGMAS * noise[name] + stored[name] * abs(np.asarray(exact[name], np.float64)) for name in exact}
-        return Oracle(exact, tolerance)
+        return Oracle(exact, tolerance, max(map(_relative, noise.values(), exact.values()), default=0.0))
 
     @staticmethod
     def by_tiles(graph: Graph, better: Graph, inputs: Mapping[str, Array], seed: int = 0) -> Callable[[Mapping[str, int]], Oracle]:
@@ -107,6 +111,11 @@ class Oracle:
             return Oracle.of(better if tiles else graph, inputs, seed=seed, tiles=dict(tiles), exact=exact)
 
         return lambda tiles: made(frozenset(tiles.items()))
+
+
+def _relative(noise: Array, exact: Array) -> float:
+    scale = np.max(abs(exact[np.isfinite(exact)]), initial=0.0)
+    return float(np.sqrt(np.mean(noise**2)) / scale) if scale and noise.size else 0.0
 
 
 def compare(engine: str, oracle: Oracle, outputs: Mapping[str, Array]) -> list[Agreement]:

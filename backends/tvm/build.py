@@ -18,6 +18,7 @@ from ...ir.ops.leaf import INPUT, Input
 from .cache import usable_cache
 from .fast.lower import lower_fast
 from .fast.plan import beside, single_image, tuned_works
+from .fast.work import Winograd
 from .host import cuda_compiler, host_cpu, physical_cores, tvm, vector_features
 from .kernels import Compiled, checked_jobs, compile_kernels
 from .lower import lower, reason
@@ -68,7 +69,7 @@ def build_cpu(
     path: str | Path,
     *,
     mcpu: str | None = None,
-    winograd: str = "auto",
+    winograd: Winograd = "auto",
     single: bool = True,
     jobs: int | None = None,
     cached: bool = True,
@@ -79,9 +80,10 @@ def build_cpu(
     Where the batch is a named size, a second library for a `single` image is written beside it: with named sizes TVM makes code that is
     two to three times slower, all kernels of the library included.
 
-    `winograd` says which 3x3 convolutions are computed by tiles: off, f2, f4, or auto, where that is fast. A library must be loaded with
-    the same word. `jobs` kernels are compiled at a time (default: one a core); unless not `cached`, they are kept for other builds. They
-    take the forms that `convc tune` found for this machine, as kept in the directory `database` (default: the cache; off: none).
+    `winograd` says which 3x3 convolutions are computed by tiles: off, f2, f4, or auto, where that is fast; or tiles by name. A library
+    must be loaded with the same. `jobs` kernels are compiled at a time (default: one a core); unless not `cached`, they are kept for
+    other builds. They take the forms that `convc tune` found for this machine, as kept in the directory `database` (default: the cache;
+    off: none).
 
     Raises: UnsupportedOp naming the node that TVM cannot compile; BackendMissing without a linker; UsageError for `jobs` below 1 or absurd.
     """

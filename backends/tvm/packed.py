@@ -17,6 +17,7 @@ from ...ir.errors import ArtifactError
 from ...ir.graph import Graph, Node
 from ...ir.types import DTYPES, Array, TensorType, parse_type
 from .fast.plan import plan
+from .fast.work import Winograd
 
 __all__ = ["ALIGNMENT", "Packed", "map_packed", "packing", "write_packed"]
 
@@ -42,7 +43,7 @@ class Packed:
         return Packed(str(record["layout"]), entries, int(record["bytes"]))
 
 
-def packing(graph: Graph, winograd: str = "auto") -> Packed:
+def packing(graph: Graph, winograd: Winograd = "auto") -> Packed:
     """Where the arguments of the library of `graph` lie in its file. No weight is looked at."""
     entries: list[tuple[str, TensorType, int]] = []
     at = LAYOUT
@@ -55,7 +56,7 @@ def packing(graph: Graph, winograd: str = "auto") -> Packed:
     return Packed(hashlib.sha256(text.encode()).hexdigest(), tuple(entries), at)
 
 
-def write_packed(graph: Graph, path: Path, winograd: str = "auto") -> Packed:
+def write_packed(graph: Graph, path: Path, winograd: Winograd = "auto") -> Packed:
     """Pack the graph's own weights into a new file, one at a time."""
     packed = packing(graph, winograd)
     with path.open("wb") as file:

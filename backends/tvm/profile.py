@@ -11,6 +11,7 @@ from typing import Any
 from ...ir.errors import InvalidModel
 from ...ir.types import Array
 from .fast.plan import STOCK, Call, plan
+from .fast.work import Winograd
 from .run import Module
 
 __all__ = ["CallTime", "call_times"]
@@ -27,7 +28,7 @@ class CallTime:
     microseconds: float
 
 
-def call_times(module: Module, inputs: Mapping[str, Array], runs: int, winograd: str = "auto") -> list[CallTime]:
+def call_times(module: Module, inputs: Mapping[str, Array], runs: int, winograd: Winograd = "auto") -> list[CallTime]:
     """The calls of a CPU library in order, the virtual machine's own left out.
 
     Raises: InvalidModel for a library that was not built by this plan.

@@ -17,6 +17,7 @@ from ...ir.errors import ArtifactError, BackendMissing, InvalidInput, InvalidMod
 from ...ir.graph import Graph, Node
 from ...ir.types import DTYPES, Array, TensorType
 from .fast.plan import beside, plan, single_image
+from .fast.work import Winograd
 from .host import cuda_compiler, physical_cores, thread_count, tvm, use_threads
 from .lower import reason
 from .packed import ALIGNMENT
@@ -50,7 +51,7 @@ class Module:
         *,
         device: str = "cpu",
         threads: int | None = None,
-        winograd: str = "auto",
+        winograd: Winograd = "auto",
         packed: Sequence[Array] | None = None,
     ) -> Module:
         """The library at `path`, built from `graph`, by whose plan the weights are packed.
@@ -135,7 +136,7 @@ def _library(host: Any, path: Path) -> Any:
         raise ArtifactError(f"{path} is not a library TVM can load: {reason(error)}") from error
 
 
-def _arguments(graph: Graph, weights: Mapping[str, Array] | None, device: str, winograd: str) -> Iterator[Array]:
+def _arguments(graph: Graph, weights: Mapping[str, Array] | None, device: str, winograd: Winograd) -> Iterator[Array]:
     """What the library takes besides the inputs: for a CPU, weights packed by the plan that it was built by."""
     values = functools.partial(_weight, weights=weights)
     if device == "cpu":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ...backends.tvm.fast.work import Winograd
 from ...ir.errors import Mismatch, UsageError
 from ...ir.graph import Graph
 from ...ir.types import Array
@@ -67,13 +68,13 @@ def command(
             desk.say(f"    {line.details}", level=1)
     bad = [line.engine for line in lines if not line.agrees]
     if other is None:  # a backend that differs is looked into without being asked
-        winograd = artifact.winograd if artifact else "auto"
+        winograd = artifact.tiles if artifact else "auto"
         _look_inside(desk, graph, [engine.name for engine in engines if nodes or engine.name in bad], inputs, threads, winograd)
     if bad:
         raise Mismatch(f"{len(bad)} of {len(lines)} results differ by more than rounding")
 
 
-def _look_inside(desk: Desk, graph: Graph, suspects: list[str], inputs: dict[str, Array], threads: int | None, winograd: str) -> None:
+def _look_inside(desk: Desk, graph: Graph, suspects: list[str], inputs: dict[str, Array], threads: int | None, winograd: Winograd) -> None:
     """Raises: Mismatch naming the first node of the first backend that leaves its local bound."""
     checks = [check_nodes(graph, name, inputs, threads, winograd=winograd) for name in suspects]
     for check in checks:
@@ -101,6 +102,6 @@ def _hold(
     lines: list[Agreement] = []
     for engine in engines_named(",".join(backends)):
         run = engine.open(artifact, threads) if artifact else engine.start(graph, threads)
-        tiles = tiles_of(engine.name, graph, artifact.winograd if artifact else "auto")
+        tiles = tiles_of(engine.name, graph, artifact.tiles if artifact else "auto")
         lines += compare(engine.name, oracle(tiles), run(inputs))
     return lines

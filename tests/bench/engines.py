@@ -138,6 +138,10 @@ def main() -> int:
         with CELLS.open("a") as file:
             file.write(json.dumps(cell) + "\n")
 
+    def write() -> None:
+        speeds = {str(cell["of"]): cell["bandwidth"] for cell in kept if "bandwidth" in cell}
+        given.output.write_text(report([cell for cell in kept if "network" in cell], speeds))
+
     for threads in set(given.threads) - {cell["of"] for cell in kept if "bandwidth" in cell}:
         keep({"of": threads, "bandwidth": bandwidth(threads)})
     for done, (network, batch, threads) in enumerate(left):
@@ -151,8 +155,8 @@ def main() -> int:
             f"batch {batch}, {threads} threads {row(kept[-1], list(PEERS))}  {spent / (done + 1) * (len(left) - done - 1):.0f} minutes left",
             flush=True,
         )
-        cells = [cell for cell in kept if "network" in cell]
-        given.output.write_text(report(cells, {str(cell["of"]): cell["bandwidth"] for cell in kept if "bandwidth" in cell}))
+        write()
+    write()
     good = [cell for cell in kept if "times" in cell]
     return 1 if any(ratio(cell) < bar(cell["network"], cell["batch"], cell["threads"]) for cell in good) else 0
 

@@ -28,7 +28,7 @@ from .epilogue import Step, step_of
 from .forms import form_of, tunable_direct, tunable_winograd, winograd_kernel
 from .kernel import LANES, blocks
 from .windows import Window
-from .work import Argument, Scene, Values, Work, batch_of, extents, followers, is_blocked
+from .work import Argument, Scene, Values, Winograd, Work, batch_of, extents, followers, is_blocked
 
 __all__ = ["MAKERS", "WINOGRAD", "winograd_of"]
 
@@ -87,12 +87,14 @@ def _direct(scene: Scene, node: Node, norm: _Norm | None = None) -> Work:
     return Work(covers, build, (x,), arguments, others, frozenset([x]) if is_first else frozenset(), tunable=tunable, form=form)
 
 
-def winograd_of(node: Node, asked: str) -> int:
-    """The tile of the Winograd form that computes a convolution, or 0 for none. `asked` is one of WINOGRAD."""
+def winograd_of(node: Node, asked: Winograd) -> int:
+    """The tile of the Winograd form that computes a convolution, or 0 for none. `asked` is one of WINOGRAD, or tiles by name."""
     op, (_, rows, cols) = node.op, extents(node)
     _, c_in, *kernel = node.inputs[1].typed.concrete()
     if kernel != [3, 3] or op.strides != (1, 1) or op.dilations != (1, 1) or op.groups != 1 or c_in < LANES:
         return 0
+    if not isinstance(asked, str):
+        return asked.get(node.name, 0)
     if asked != "auto":
         return WINOGRAD[asked]
     if min(rows, cols) >= WINOGRAD_4:

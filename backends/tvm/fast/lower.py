@@ -14,12 +14,12 @@ from ..lower import emit_stock
 from . import moves
 from .kernel import LANES, blocks
 from .plan import PACK, UNPACK, Plan, plan
-from .work import Argument, Work, batch_of, extents, is_blocked
+from .work import Argument, Winograd, Work, batch_of, extents, is_blocked
 
 __all__ = ["lower_fast"]
 
 
-def lower_fast(graph: Graph, winograd: str = "auto", tuned: Mapping[str, Any] | None = None) -> Any:
+def lower_fast(graph: Graph, winograd: Winograd = "auto", tuned: Mapping[str, Any] | None = None) -> Any:
     """An IRModule whose `main(inputs..., arguments...)` returns the outputs as a tuple; the plan's `arguments` says which.
 
     Raises: UnsupportedOp naming a node that TVM cannot express.

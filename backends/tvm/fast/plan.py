@@ -15,7 +15,7 @@ from typing import Any
 from ....ir.binding import batch_names, specialize
 from ....ir.graph import Graph, Node
 from .choose import MAKERS
-from .work import Argument, Scene, Work, as_it_is, is_blocked
+from .work import Argument, Scene, Winograd, Work, as_it_is, is_blocked
 
 __all__ = ["PACK", "STOCK", "UNPACK", "Call", "Plan", "beside", "plan", "single_image", "tuned_works"]
 
@@ -46,6 +46,11 @@ class Plan:
         read |= {node for node in self.graph.outputs if node.weights is not None}
         stock = [as_it_is(node) for node in self.graph.params if node in read]
         return stock + [argument for work in self.works.values() for argument in work.arguments]
+
+    @property
+    def tiles(self) -> dict[str, int]:
+        """The m of F(m x m) for each convolution that Winograd's way computes, by name."""
+        return {work.covers[0].name: work.tile for work in self.works.values() if work.tile}
 
     @functools.cached_property
     def calls(self) -> list[Call]:
@@ -90,8 +95,8 @@ def beside(library: Path) -> Path:
     return library.with_suffix(f".one{library.suffix}")
 
 
-def plan(graph: Graph, winograd: str = "auto", tuned: Mapping[str, Any] | None = None) -> Plan:
-    """Kernels for what they can compute, in the graph's order. `winograd` is off, f2, f4 or auto.
+def plan(graph: Graph, winograd: Winograd = "auto", tuned: Mapping[str, Any] | None = None) -> Plan:
+    """Kernels for what they can compute, in the graph's order.
 
     `tuned` are forms that tuning chose, as fields, by the kernels' keys. They change no argument: a library needs none to be loaded.
     """

@@ -12,9 +12,10 @@ from ....ir.types import Array
 from .epilogue import Step, step_of
 from .forms import Tunable
 
-__all__ = ["Argument", "Scene", "Values", "Work", "as_it_is", "batch_of", "extents", "followers", "is_blocked"]
+__all__ = ["Argument", "Scene", "Values", "Winograd", "Work", "as_it_is", "batch_of", "extents", "followers", "is_blocked"]
 
 Values = Callable[[Node], Array]  # of a parameter
+Winograd = str | Mapping[str, int]  # off, f2, f4 or auto, by sizes alone; or the tile of each convolution that has one, by name
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Scene:
 
     graph: Graph
     covered: Set[Node]
-    winograd: str
+    winograd: Winograd
     tuned: Mapping[str, Any]
 
 
