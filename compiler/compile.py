@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from .files import replace_directory
 from .inputs import random_inputs
 from .kernels import tiles_of
 from .passcheck import PassCheck, refuse_failures
+from .peak import measured_peak
 from .pipelines import LEVELS, optimize
 from .report import compile_report
 from .verify import Agreement, Oracle, compare
@@ -99,6 +101,8 @@ def compile_network(
         if target == "cpu":
             built["packed"] = _pack(better, folder, built, say)
         draft = Artifact(folder, {"target": built, "files": {file.name: {} for file in folder.iterdir()}})
+        if check and target == "cpu" and (peak := measured_peak(draft, threads)):
+            built["measured"] = asdict(peak)
         agreements = _check(better, draft, oracle, inputs, threads, say) if oracle else []
         (folder / REPORT).write_text(compile_report(graph, better, trace, built, choice, agreements), encoding="utf-8")
         (folder / MANIFEST).write_bytes(manifest_of(folder, better, built, _versions()))
@@ -132,7 +136,8 @@ def _build(graph: Graph, folder: Path, target: str, tiles: Mapping[str, int], sa
         if built.tuned:
             say(f"{len(built.tuned)} kernels as convc tune found them fastest")
         kind = {"kind": "cpu", "library": LIBRARY, "tvm": built.target, "tiles": dict(tiles), "needs": list(built.needs)}
-        return {**kind, "tuned": dict(built.tuned), "machine": platform.machine(), "seconds": round(built.seconds, 2)}
+        kind |= {"tuned": dict(built.tuned), "arena": asdict(built.arena) if built.arena else None}
+        return {**kind, "machine": platform.machine(), "seconds": round(built.seconds, 2)}
     cuda = build_cuda(graph, folder)
     say(f"built {cuda.library.name} in {cuda.seconds:.1f} s")
     kind = {"kind": "cuda", "library": cuda.library.name, "source": cuda.source.name, "tvm": cuda.target}

@@ -62,10 +62,23 @@ def compile_report(
     if "check" in built:
         lines += ["", f"CUDA source: {built['check']}"]
     if built["kind"] == "cpu":
+        lines += ["", "Memory", *(f"  {line}" for line in _memory(built))]
         lines += ["", "Winograd", *(f"  {line}" for line in choice.why), *(f"  {name}: F({m}x{m})" for name, m in choice.tiles.items())]
     lines += ["", "Checked against float64, random input, batch 1" if agreements else "Not checked (--no-check)"]
     lines += [f"  {line}" for line in agreements]
     return "\n".join(lines) + "\n"
+
+
+def _memory(built: Mapping[str, Any]) -> list[str]:
+    """The plan, and what was measured."""
+    lines: list[str] = []
+    if arena := built["arena"]:
+        lines.append(f"arena of {arena['size']:,} bytes for an image; lower bound {arena['lower_bound']:,}")
+        lines.append(f"its {arena['values']} values apart: {arena['unshared']:,}; {arena['in_place']} lie in the place of an operand")
+    if peak := built.get("measured"):
+        run = f"a run adds {peak['run']:,}, with workspace and results"
+        lines.append(f"measured: {peak['ready']:,} bytes resident with weights packed; {run}")
+    return lines or ["not planned"]
 
 
 def _changes(before: Graph, after: Graph) -> str:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from ...ir.errors import BackendMissing, UnsupportedOp
 from ...ir.graph import Graph, Node
 from ...ir.ops.leaf import INPUT, Input
+from .arena import Arena
 from .cache import usable_cache
 from .fast.lower import lower_fast
 from .fast.plan import beside, single_image, tuned_works
@@ -37,11 +38,13 @@ class CpuBuild:
     """Units: `seconds` for lowering, compiling and linking. `target` is TVM's description, JSON; `needs` are vector
     instructions that the code may use. Of `kernels` that differ, `found` were compiled before; `no_cache` says why none are kept, if so.
     `tuned` are the forms that tuning chose, by kernel; `complaint` says what of them could not be read.
+    `arena` is the plan of its intermediates, where it has any whose sizes can be planned.
     """
 
     library: Path
     target: str
     needs: tuple[str, ...]
+    arena: Arena | None
     seconds: float
     tvm: str
     kernels: int
@@ -95,9 +98,11 @@ def build_cpu(
     here = machine(mcpu or host_cpu(), physical_cores(), str(host.__version__))
     forms, complaint = tuned_forms(find_database(database), here)
 
+    arenas: list[Arena] = []
+
     def compiled(module: Any) -> Compiled:
         with target:
-            return compile_kernels(cpu_pipeline(target)(module), target, workers, cache)
+            return compile_kernels(cpu_pipeline(target, arenas.append)(module), target, workers, cache)
 
     library = Path(path)
     library.parent.mkdir(parents=True, exist_ok=True)
@@ -110,18 +115,10 @@ def build_cpu(
             _export(made[-1].executable, place)
             tuned |= tuned_works(network, winograd, forms)
     kernels, found = sum(each.kernels for each in made), sum(each.found for each in made)
-    return CpuBuild(
-        library,
-        str(target),
-        vector_features(target),
-        time.perf_counter() - start,
-        str(host.__version__),
-        kernels,
-        found,
-        no_cache,
-        tuned,
-        complaint,
-    )
+    seconds = time.perf_counter() - start
+    arena = arenas[-1] if arenas else None
+    made_of = (kernels, found, no_cache, tuned, complaint)
+    return CpuBuild(library, str(target), vector_features(target), arena, seconds, str(host.__version__), *made_of)
 
 
 def build_cuda(graph: Graph, directory: str | Path, *, cuda_graph: bool = False, check: bool = True) -> CudaBuild:

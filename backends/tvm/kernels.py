@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from ...ir.errors import UsageError
+from .arena import IN_PLACE
 from .cache import Cache
 from .host import most_threads, tvm
 
-__all__ = ["Compiled", "checked_jobs", "compile_kernels"]
+__all__ = ["OURS", "Compiled", "checked_jobs", "compile_kernels"]
 
+OURS, STOCK = "kernel", "stock"  # how names of kernels begin: of those that a plan has, and of those that TVM makes
 FORMAT = "convc kernel 1"  # to be raised when the way from a kernel to its object file changes
 IS_GLUE = "tirx.is_host_func"  # sizes of one network computed from each other: tiny, and in an order that varies from run to run
 
@@ -48,7 +50,7 @@ def compile_kernels(module: Any, target: Any, jobs: int, cache: Cache | None = N
     """
     host = tvm()
     kernels = {var: function for var, function in module.functions.items() if _is_kernel(function)}
-    names = {var: f"kernel_{_key(function, target)}" for var, function in kernels.items()}
+    names = {var: f"{OURS if IN_PLACE in function.attrs else STOCK}_{_key(function, target)}" for var, function in kernels.items()}
     distinct = {names[var]: function for var, function in kernels.items()}
     found = {name: kept for name in distinct if cache is not None and (kept := cache.get(name)) is not None}
     missing = {name: function for name, function in distinct.items() if name not in found}

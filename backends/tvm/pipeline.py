@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
+from .arena import Arena, one_arena
 from .host import tvm
 
 __all__ = ["cpu_pipeline", "cuda_pipeline"]
 
 
-def cpu_pipeline(target: Any) -> Any:
-    """TVM's passes for CPUs without RewriteDataflowReshape, which takes every kernel apart and fails on one that has no blocks.
+def cpu_pipeline(target: Any, note: Callable[[Arena], None] = lambda arena: None) -> Any:
+    """TVM's passes for CPUs, with intermediates in one arena, of which `note` hears.
 
+    RewriteDataflowReshape is left out: it takes every kernel apart, and fails on one that has no blocks.
     Operators that are left to stock rows become loops as they were written, on one thread.
     """
     host = tvm()
@@ -26,6 +29,7 @@ def cpu_pipeline(target: Any) -> Any:
             passes.RemovePurityChecking(),
             passes.CallTIRRewrite(),
             passes.StaticPlanBlockMemory(),
+            one_arena(note),
             *stock.finalize_passes(target),
         ]
     )

@@ -12,11 +12,11 @@ from ...ir.errors import InvalidModel
 from ...ir.types import Array
 from .fast.plan import STOCK, Call, plan
 from .fast.work import Winograd
+from .kernels import OURS
 from .run import Module
 
 __all__ = ["CallTime", "call_times"]
 
-OURS = "kernel"  # how the lowering names kernels of the plan; others come from stock rows
 ITSELF = "vm."  # allocations, shape checks and views
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from ....ir.errors import ConvcError
 from ....ir.graph import Graph, Node
 from ....ir.types import DTYPES
+from ..arena import IN_PLACE
 from ..emitter import Emitter
 from ..host import tvm
 from ..lower import emit_stock
@@ -83,15 +84,16 @@ class _Lowering:
         arguments = [self.arguments[argument.name] for argument in work.arguments]
         in_blocks = is_blocked(work.result)
         made = self.blocked if in_blocks else self.plain
-        made[work.result] = self._kernel(work.build(), [*operands, *arguments, *others], work.result, in_blocks)
+        made[work.result] = self._kernel(work.build(), [*operands, *arguments, *others], work.result, in_blocks, len(others))
 
     def _move(self, move: Any, source: dict[Node, Any], target: dict[Node, Any], node: Node) -> None:
         target[node] = self._kernel(move(batch_of(node), *extents(node)), [source[node]], node, in_blocks=target is self.blocked)
 
-    def _kernel(self, function: Any, operands: list[Any], node: Node, in_blocks: bool) -> Any:
-        """A call of a scheduled function; the same function is added once."""
+    def _kernel(self, function: Any, operands: list[Any], node: Node, in_blocks: bool, others: int = 0) -> Any:
+        """A call of a scheduled function; the same function is added once. It may write over the last `others` operands."""
         if function not in self.kernels:
-            self.kernels[function] = self.emitter.builder.add_func(function.without_attr("global_symbol"), f"kernel{len(self.kernels)}")
+            made = function.without_attr("global_symbol").with_attr(IN_PLACE, others)
+            self.kernels[function] = self.emitter.builder.add_func(made, f"kernel{len(self.kernels)}")
         relax = self.emitter.tvm.relax
         return self.emitter.builder.emit(relax.call_tir(self.kernels[function], operands, self._type(node, in_blocks)), node.name)
 

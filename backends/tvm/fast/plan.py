@@ -114,7 +114,7 @@ def plan(graph: Graph, winograd: Winograd = "auto", tuned: Mapping[str, Any] | N
     return Plan(graph, dict(sorted(works.items(), key=lambda item: graph.positions[item[0]])), frozenset(covered))
 
 
-def tuned_works(graph: Graph, winograd: str, tuned: Mapping[str, Any]) -> dict[str, Any]:
+def tuned_works(graph: Graph, winograd: Winograd, tuned: Mapping[str, Any]) -> dict[str, Any]:
     """The forms that `plan` takes from `tuned`."""
     works = plan(graph, winograd, tuned).works.values()
     return {work.tunable.key: tuned[work.tunable.key] for work in works if work.tunable is not None and work.form is not None}

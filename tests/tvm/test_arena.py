@@ -1,0 +1,82 @@
+"""One arena for what lies between kernels: planned, without overlap, in place where a kernel may write over what it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from convc.backends.tvm.arena import Arena
+from convc.backends.tvm.build import build_cpu
+from convc.backends.tvm.run import Module
+from convc.compiler.inputs import random_inputs
+from convc.ir.graph import Graph
+from convc.passes.memory import plan_memory
+
+TypedGraph = Callable[[str], Graph]
+
+VALUE = 16 * 12 * 12 * 4  # bytes of an image
+
+HEAD = """graph @g(%x: f32[N,16,12,12]) {
+  %w = param : f32[16,16,3,3]
+  %v = param : f32[16,16,1,1]
+"""
+CHAIN = "%a = conv2d(%x, %w) {pads=[1,1,1,1]}  %b = conv2d(%a, %v)  "
+
+
+def planned(text: str, typed: TypedGraph, agrees: Callable[..., Module], tmp_path: Path) -> Arena | None:
+    graph = typed(f"{HEAD}  {text}\n}}\n")
+    agrees(graph, {"N": 1}, {"N": 3})
+    return build_cpu(graph, tmp_path / "again" / "model.so", single=False).arena
+
+
+@pytest.mark.parametrize(
+    ("text", "in_place", "values"),
+    [
+        (CHAIN + "%c = conv2d(%b, %v)  %y = add(%c, %a)  %z = global_avg_pool(%y)  return %z", 1, 2),
+        (CHAIN + "%c = conv2d(%b, %w) {pads=[1,1,1,1]}  %y = add(%a, %c)  %r = relu(%y)  %z = global_avg_pool(%r)  return %z", 1, 2),
+        (CHAIN + "%y = add(%b, %a)  %z = global_avg_pool(%y)  return %z", 0, 2),  # %a is what is convolved too
+        (CHAIN + "%c = conv2d(%b, %v)  %y = add(%c, %a)  %d = conv2d(%a, %v)  %e = mul(%d, %y)  %z = global_avg_pool(%e)  return %z", 1, 3),
+        (CHAIN + "%c = conv2d(%b, %v)  %y = add(%c, %x)  %z = global_avg_pool(%y)  return %z", 1, 3),  # in that of the blocks of %x
+        ("%a = relu(%x)  %b = sigmoid(%x)  %y = mul(%a, %b)  %z = global_avg_pool(%y)  return %z", 1, 2),
+    ],
+)
+def test_results_lie_in_the_place_of_what_dies(  # `values` are those that the fullest step needs
+    text, in_place, values, typed: TypedGraph, agrees, tmp_path: Path
+):
+    arena = planned(text, typed, agrees, tmp_path)
+    assert arena is not None
+    assert arena.in_place == in_place
+    assert arena.size == arena.lower_bound == values * VALUE
+
+
+def test_a_run_allocates_one_storage(typed: TypedGraph, tmp_path: Path):
+    graph = typed(f"{HEAD}  {CHAIN}%c = conv2d(%b, %v)  %y = add(%c, %a)  %p = max_pool(%y) {{kernel=[2,2]}}  return %p, %b\n}}\n")
+    module = Module.load(build_cpu(graph, tmp_path / "model.so", single=False).library, graph)
+    calls: list[str] = []
+
+    def watch(function, name, before, result, *arguments):
+        calls.extend([name] if before else [])
+        return 0
+
+    module.watched(watch)(random_inputs(graph))
+    assert calls.count("vm.builtin.alloc_storage") == 1 + 2, "the arena and two results"
+
+
+def test_sizes_that_no_plan_can_know_stay_with_tvm(typed: TypedGraph, agrees):
+    graph = typed("graph @g(%x: f32[N,3,H,W]) {\n  %a = relu(%x)  %b = sigmoid(%a)  %y = mul(%b, %x)\n  return %y\n}\n")
+    agrees(graph, {"N": 1, "H": 5, "W": 7}, {"N": 2, "H": 3, "W": 1})
+
+
+def test_the_plan_of_a_network_meets_its_bound(tmp_path: Path):
+    """And is what a plan of the graph alone foretells, but for what residual sums save."""
+    from convc.compiler.pipelines import optimize
+    from convc.models import ZOO
+
+    graph, _ = optimize(ZOO["resnet20"].network(), 2)
+    arena = build_cpu(graph, tmp_path / "model.so", single=False).arena
+    assert arena is not None
+    assert arena.size == arena.lower_bound == 131_072
+    assert plan_memory(graph).arena == 196_608
+    assert arena.in_place == 9
