@@ -42,9 +42,7 @@ def planned(text: str, typed: TypedGraph, agrees: Callable[..., Module], tmp_pat
         ("%a = relu(%x)  %b = sigmoid(%x)  %y = mul(%a, %b)  %z = global_avg_pool(%y)  return %z", 1, 2),
     ],
 )
-def test_results_lie_in_the_place_of_what_dies(  # `values` are those that the fullest step needs
-    text, in_place, values, typed: TypedGraph, agrees, tmp_path: Path
-):
+def test_results_lie_in_the_place_of_what_dies(text, in_place, values, typed: TypedGraph, agrees, tmp_path: Path):
     arena = planned(text, typed, agrees, tmp_path)
     assert arena is not None
     assert arena.in_place == in_place
