@@ -15,38 +15,37 @@ from .inputs import random_inputs
 
 __all__ = ["Peak", "measured_peak"]
 
-STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-PEAK_OF_MEMORY = "5"  # what Linux forgets when this is written to clear_refs: the highest resident size
+STATUS = Path("/proc/self/status")
 
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """Units: bytes resident; `ready` with the weights packed, `run` the most that the first run for one image needs besides:
-    intermediates, kernels' workspace, results.
+    """Units: bytes resident: `run` what the first run for one image allocates, that is intermediates, kernels' workspace and results;
+    `process` the most of the whole process, with Python, TVM and the packed weights.
     """
 
-    ready: int
     run: int
+    process: int
 
 
 def measured_peak(artifact: Artifact, threads: int | None) -> Peak | None:
     """A run of an artifact's library for a CPU; None where the system does not tell, or the process fails."""
-    words = [str(artifact.path), json.dumps(dict(artifact.manifest)), json.dumps(threads)]
-    done = subprocess.run([sys.executable, "-m", f"{__package__}.peak", *words], capture_output=True, text=True, check=False)
+    what = json.dumps({"path": str(artifact.path), "manifest": dict(artifact.manifest), "threads": threads})
+    done = subprocess.run([sys.executable, "-m", f"{__package__}.peak"], input=what, capture_output=True, text=True, check=False)
     return Peak(**json.loads(done.stdout)) if not done.returncode else None
 
 
 def main() -> None:
-    folder, manifest, threads = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
-    artifact = Artifact(Path(folder), manifest)
-    run = ENGINES["tvm"].open(artifact, threads)
-    inputs = random_inputs(artifact.graph())
+    what = json.load(sys.stdin)
+    artifact = Artifact(Path(what["path"]), what["manifest"])
+    run = ENGINES["tvm"].open(artifact, what["threads"])
+    inputs = random_inputs(artifact.structure())
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)  # or the run would take what loading has left over, and seem to need nothing
-    CLEAR.write_text(PEAK_OF_MEMORY)
-    ready = _resident("VmRSS")
-    run(inputs)
-    print(json.dumps({"ready": ready, "run": _resident("VmHWM") - ready}))
+    before = _resident("RssAnon")
+    results = run(inputs)
+    print(json.dumps({"run": _resident("RssAnon") - before, "process": _resident("VmHWM")}))
+    del results
 
 
 def _resident(name: str) -> int:

@@ -76,8 +76,8 @@ def _memory(built: Mapping[str, Any]) -> list[str]:
         lines.append(f"arena of {arena['size']:,} bytes for an image; lower bound {arena['lower_bound']:,}")
         lines.append(f"its {arena['values']} values apart: {arena['unshared']:,}; {arena['in_place']} lie in the place of an operand")
     if peak := built.get("measured"):
-        run = f"a run adds {peak['run']:,}, with workspace and results"
-        lines.append(f"measured: {peak['ready']:,} bytes resident with weights packed; {run}")
+        lines.append(f"measured: a run allocates {peak['run']:,}, workspace of kernels and results included")
+        lines.append(f"the whole process takes {peak['process']:,} at most, packed weights included")
     return lines or ["not planned"]
 
 

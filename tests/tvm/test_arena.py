@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from convc.backends.tvm.arena import Arena
 from convc.backends.tvm.build import build_cpu
 from convc.backends.tvm.run import Module
+from convc.compiler.compile import compile_network
 from convc.compiler.inputs import random_inputs
 from convc.ir.graph import Graph
 from convc.passes.memory import plan_memory
@@ -78,3 +80,16 @@ def test_the_plan_of_a_network_meets_its_bound(tmp_path: Path):
     assert arena.size == arena.lower_bound == 131_072
     assert plan_memory(graph).arena == 196_608
     assert arena.in_place == 9
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory in use is read from /proc")
+def test_an_artifact_has_the_measured_memory_beside_the_plan(typed: TypedGraph, tmp_path: Path):
+    text = f"{HEAD}  {CHAIN}%c = conv2d(%b, %v)  %y = add(%c, %a)  %z = global_avg_pool(%y)  return %z\n}}\n"
+    made = compile_network(typed(text.replace("12,12", "256,256")), tmp_path / "net", threads=1)
+    arena, measured = made.manifest["target"]["arena"], made.manifest["target"]["measured"]
+    assert arena["size"] == arena["lower_bound"] == 2 * 16 * 256 * 256 * 4
+    assert arena["size"] <= measured["run"] < 2 * arena["size"], "with workspace, but without another value"
+    assert measured["process"] > measured["run"]
+    report = (made.path / "report.txt").read_text()
+    assert f"arena of {arena['size']:,} bytes for an image" in report
+    assert f"a run allocates {measured['run']:,}" in report
