@@ -81,7 +81,9 @@ def _cache() -> str:
     if cache.folder.exists() and (obstacle := cache.obstacle()):
         return f"not used: {obstacle}"
     kernels, size = cache.size()
-    return f"{cache.folder}: {kernels:,} kernels, {size / 2**20:.1f} of {cache.most >> 20} MiB; delete kernel_* there to empty it"
+    return (
+        f"{cache.folder}: {kernels:,} kernels, {size / 2**20:.1f} of {cache.most >> 20} MiB; delete kernel_* and stock_* there to empty it"
+    )
 
 
 def _cuda() -> str:
