@@ -51,6 +51,16 @@ def test_the_user_decides_about_winograd(winograd: str, wanted: str, typed: Type
     assert kernels(typed(RESIDUAL), winograd)["b"] == wanted
 
 
+def test_slices_of_whole_blocks_of_channels_stay_in_blocks(typed: TypedGraph):
+    text = """graph @g(%x: f32[N,40,4,4]) {
+      %a = slice(%x) {axes=[1], starts=[16], ends=[37]}
+      %b = slice(%x) {axes=[1], starts=[8], ends=[40]}
+      %c = slice(%x) {axes=[2,3], starts=[0,0], ends=[4,4], steps=[2,2]}
+      return %a, %b, %c
+    }"""
+    assert kernels(typed(text)) == {"a": "slice_blocks", "c": "max_pool"}
+
+
 def test_a_batch_with_a_name_has_a_form_for_one_image(typed: TypedGraph):
     graph = typed(RESIDUAL)
     one = single_image(graph)

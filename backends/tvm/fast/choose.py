@@ -270,7 +270,24 @@ def softmax(scene: Scene, node: Node) -> Work | None:
     return Work((node,), functools.partial(dense.softmax, batch_of(x), shape[1]), (x,), (), (), frozenset([x]))
 
 
-def subsample(scene: Scene, node: Node) -> Work | None:
+def cut(scene: Scene, node: Node) -> Work | None:
+    """Whole blocks of channels, or every so manieth row and column."""
+    return channels_from(node) or subsample(node)
+
+
+def channels_from(node: Node) -> Work | None:
+    """Channels from the first of a block on."""
+    (x,), op = node.inputs, node.op
+    if not (is_blocked(x) and is_blocked(node)) or op.axes not in ((1,), (-3,)) or op.steps not in ((), (1,)):
+        return None
+    channels, rows, cols = extents(x)
+    start, stop, _ = slice(op.starts[0], op.ends[0]).indices(channels)
+    if start % LANES:
+        return None
+    return Work((node,), functools.partial(moves.slice_blocks, batch_of(x), channels, rows, cols, start, stop), (x,))
+
+
+def subsample(node: Node) -> Work | None:
     """Every so manieth row and column from the first on, as a pool of single pixels."""
     (x,), op = node.inputs, node.op
     if not (is_blocked(x) and is_blocked(node)) or not op.steps:
@@ -293,7 +310,7 @@ MAKERS: dict[OpDef, Callable[[Scene, Node], Work | None]] = {
     GLOBAL_AVG_POOL: pool,
     GLOBAL_MAX_POOL: pool,
     CONCAT: concat,
-    SLICE: subsample,
+    SLICE: cut,
     BATCH_NORM: batch_norm,
     LOCAL_RESPONSE_NORM: local_response_norm,
     RESIZE: resize,
