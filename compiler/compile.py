@@ -15,6 +15,7 @@ from ..ir.printer import print_graph
 from ..ir.types import Array
 from ..ir.version import __version__
 from ..passes.manager import Stage, run_passes
+from ..passes.prices import TVM
 from .artifact import CIR, MANIFEST, ONNX, PACKED, REPORT, WEIGHTS, Artifact, is_artifact, manifest_of
 from .engines import ENGINES
 from .files import replace_directory
@@ -115,9 +116,9 @@ def _optimized(graph: Graph, level: int, check: bool, seed: int) -> tuple[Graph,
     Raises: Mismatch naming the first pass that was rolled back, its reproducer written to the working directory.
     """
     if not check:
-        return optimize(graph, level)
+        return optimize(graph, level, prices=TVM)
     pass_check = PassCheck(optimize(graph, 0)[0], seed=seed)
-    better, trace = run_passes(graph, LEVELS[level], check=pass_check)
+    better, trace = run_passes(graph, LEVELS[level], check=pass_check, prices=TVM)
     refuse_failures(graph, trace, pass_check)
     return better, trace
 

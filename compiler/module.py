@@ -9,6 +9,7 @@ import numpy as np
 from ..ir.errors import InvalidInput, UsageError
 from ..ir.graph import Graph
 from ..ir.types import DTYPES, Array
+from ..passes.prices import TVM
 from .artifact import Artifact
 from .compile import TARGETS
 from .engines import ENGINES, Run
@@ -52,7 +53,7 @@ def compile(graph: Graph, target: str = "cpu", level: int = 2, threads: int | No
         raise UsageError(f"unknown target '{target}'; known are {', '.join(TARGETS)}")
     if target != "cpu":
         raise UsageError(f"target '{target}' cannot be called from memory; write an artifact with `convc compile -t {target}`")
-    better, _ = optimize(graph, level)
+    better, _ = optimize(graph, level, prices=TVM)
     return Module(better, ENGINES["tvm"].start(better, threads))
 
 

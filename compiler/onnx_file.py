@@ -20,6 +20,7 @@ from ..passes.cost import graph_cost
 from ..passes.liveness import liveness
 from ..passes.manager import Stage
 from ..passes.memory import plan_memory
+from ..passes.prices import ONNXRUNTIME
 from .verify import Oracle, compare, verify
 
 __all__ = ["Better", "Figures", "better_file", "check_better"]
@@ -29,11 +30,12 @@ CHECK_BYTES = 8 << 30  # of intermediate values in float64; a small file may dec
 
 @dataclass(frozen=True)
 class Figures:
-    """What a file costs. Units: `file_bytes` and `arena` bytes; `operators` counts nodes by ONNX type."""
+    """What a file costs. Units: `file_bytes` and `arena` bytes, `nanoseconds` as estimated; `operators` counts nodes by ONNX type."""
 
     operators: Mapping[str, int]
     params: int
     macs: int
+    nanoseconds: int
     file_bytes: int
     arena: int
 
@@ -67,7 +69,7 @@ def better_file(
 ) -> Better:
     """Read, improve by `run`, and export at `opset` (default: the file's own, 13 at least).
 
-    A file that comes out no better in multiply-adds, nodes or bytes, in this order, is not replaced.
+    A file that comes out no better in multiply-adds, estimated time, nodes or bytes, in this order, is not replaced.
     """
     from ..backends.onnx.export import MIN_OPSET as OLDEST
     from ..backends.onnx.export import to_shell
@@ -90,14 +92,15 @@ def better_file(
     return Better(imported, before, after, trace, model, values, figures)
 
 
-def _rank(figures: Figures) -> tuple[int, int, int]:
+def _rank(figures: Figures) -> tuple[int, int, int, int]:
     """Less is better. A few bytes of names are no reason to change a file."""
-    return figures.macs, figures.nodes, figures.file_bytes >> 10
+    return figures.macs, figures.nanoseconds, figures.nodes, figures.file_bytes >> 10
 
 
 def _figures(model: Any, graph: Graph, file_bytes: int) -> Figures:
     cost = graph_cost(graph)
-    return Figures(Counter(node.op_type for node in model.graph.node), cost.params, cost.macs, file_bytes, plan_memory(graph).arena)
+    operators = Counter(node.op_type for node in model.graph.node)
+    return Figures(operators, cost.params, cost.macs, round(ONNXRUNTIME.whole(graph) * 1e9), file_bytes, plan_memory(graph).arena)
 
 
 def check_better(better: Better, inputs: Iterable[Mapping[str, Array]], seed: int, say: Callable[[str], None]) -> None:

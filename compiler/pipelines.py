@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ..ir.errors import UsageError
 from ..ir.graph import Graph
 from ..passes.manager import Stage, Step, run_passes
+from ..passes.prices import ONNXRUNTIME, Prices
 
 __all__ = ["LEVELS", "optimize"]
 
@@ -25,6 +26,10 @@ O2 = (
     Step("fuse-conv-bn", why="batch norm at inference is a scale and a shift that the weights can carry"),
     Step("fold-affine", why="after fuse-conv-bn: a gain may stand behind the norm; before fold-pad: a padded conv takes no shift"),
     Step("fold-pad", why="after both, which need convs without pads; the padded copy is not made"),
+    Step(
+        "merge-siblings",
+        why="after fusion: convs that a concat joins are one conv; cut apart again it costs more than it saves",
+    ),
     Step("move-pointwise", why="after fusion: batch norm no longer hides the conv from the pool or resize"),
     Step("hoist-stride", why="after fusion: a stage ends in conv and add alone; before planning, which counts what is left"),
     O1[-1],
@@ -39,11 +44,13 @@ O3 = (
 LEVELS: tuple[tuple[Step, ...], ...] = (O0, O1, O2, O3)
 
 
-def optimize(graph: Graph, level: int = 2, limits: Mapping[str, int] | None = None) -> tuple[Graph, list[Stage]]:
-    """Run a pipeline; returns the improved graph and the trace of its passes.
+def optimize(
+    graph: Graph, level: int = 2, limits: Mapping[str, int] | None = None, prices: Prices = ONNXRUNTIME
+) -> tuple[Graph, list[Stage]]:
+    """Run a pipeline; returns the improved graph and the trace of its passes. `prices` are those of the target.
 
     Raises: UsageError for a level that is not there; InvalidModel, naming the pass, if one breaks the graph.
     """
     if level not in range(len(LEVELS)):
         raise UsageError(f"there is no level {level}; choose 0 to {len(LEVELS) - 1}")
-    return run_passes(graph, LEVELS[level], limits)
+    return run_passes(graph, LEVELS[level], limits, prices=prices)

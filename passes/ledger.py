@@ -1,10 +1,12 @@
-"""The ledger of one pass: every rewrite it made, and the cap after which it must stop."""
+"""The ledger of one pass: every rewrite it made and every one it declined, the cap after which it must stop, and the prices it goes by."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["Ledger", "Rewrite"]
+from .prices import ONNXRUNTIME, Prices
+
+__all__ = ["Decline", "Ledger", "Rewrite"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +19,23 @@ class Rewrite:
     made: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Decline:
+    """A place where a rule could have been applied and was not, and why."""
+
+    rule: str
+    root: str
+    why: str
+
+
 @dataclass(slots=True)
 class Ledger:
     """`limit` None means no cap. A pass asks `is_open` before it changes anything and records what it did."""
 
     limit: int | None = None
     rewrites: list[Rewrite] = field(default_factory=list[Rewrite])
+    prices: Prices = ONNXRUNTIME
+    declined: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
 
     @property
     def is_open(self) -> bool:
@@ -30,3 +43,12 @@ class Ledger:
 
     def record(self, rule: str, root: str, took: tuple[str, ...], made: tuple[str, ...] = ()) -> None:
         self.rewrites.append(Rewrite(rule, root, took, made))
+        self.declined.pop((rule, root), None)
+
+    def decline(self, rule: str, root: str, why: str) -> None:
+        """The last reason counts: a pass may look at a place several times."""
+        self.declined[rule, root] = why
+
+    @property
+    def declines(self) -> tuple[Decline, ...]:
+        return tuple(Decline(rule, root, why) for (rule, root), why in self.declined.items())

@@ -13,7 +13,8 @@ from ..ir.graph import Graph
 from ..ir.verifier import verify_graph
 from .catalog import PASSES, Pass
 from .cost import GraphCost, graph_cost
-from .ledger import Ledger, Rewrite
+from .ledger import Decline, Ledger, Rewrite
+from .prices import ONNXRUNTIME, Prices
 
 __all__ = ["ALL", "Check", "Stage", "Step", "known_pass", "run_pass", "run_passes", "select"]
 
@@ -43,6 +44,8 @@ class Stage:
     rewrites: tuple[Rewrite, ...]
     seconds: float
     problem: str = ""
+    declined: tuple[Decline, ...] = ()
+    prices: Prices = ONNXRUNTIME
 
     @property
     def changed(self) -> bool:
@@ -64,8 +67,10 @@ def run_passes(
     *,
     check: Check | None = None,
     catalog: Mapping[str, Pass] = PASSES,
+    prices: Prices = ONNXRUNTIME,
 ) -> tuple[Graph, list[Stage]]:
-    """The improved graph and its trace. `limits` caps the rewrites of a pass by name, or of all passes under ALL.
+    """The improved graph and its trace. `limits` caps the rewrites of a pass by name, or of all passes under ALL;
+    `prices` are those of the target.
 
     With a `check`, a pass that breaks the graph or changes its results is rolled back: its stage keeps the
     graph from before and says what was wrong.
@@ -79,7 +84,7 @@ def run_passes(
     limits, left = limits or {}, (limits or {}).get(ALL)
     for step in steps:
         limit = min((cap for cap in (limits.get(step.name), left) if cap is not None), default=None)
-        stage = run_pass(graph, step, limit, check=check, catalog=catalog)
+        stage = run_pass(graph, step, limit, check=check, catalog=catalog, prices=prices)
         left = None if left is None else left - len(stage.rewrites)
         if stage.problem and check is None:
             raise InvalidModel(f"pass {step.name} broke the graph: {stage.problem}")
@@ -89,7 +94,13 @@ def run_passes(
 
 
 def run_pass(
-    graph: Graph, step: Step, limit: int | None = None, *, check: Check | None = None, catalog: Mapping[str, Pass] = PASSES
+    graph: Graph,
+    step: Step,
+    limit: int | None = None,
+    *,
+    check: Check | None = None,
+    catalog: Mapping[str, Pass] = PASSES,
+    prices: Prices = ONNXRUNTIME,
 ) -> Stage:
     """One pass, held to the rules of the IR, to the network's interface and to `check`.
 
@@ -99,7 +110,7 @@ def run_pass(
     untyped = next((node for node in graph.nodes if node.type is None), None) if entry.needs_types else None
     if untyped is not None:
         raise UsageError(f"pass '{step.name}' reads types, and {untyped.where} has none yet; put infer-shapes before it")
-    ledger = Ledger(limit)
+    ledger = Ledger(limit, prices=prices)
     start = time.perf_counter()
     try:
         after = entry.run(graph, ledger)
@@ -114,7 +125,7 @@ def run_pass(
             raise  # a fault in the pass; its traceback is worth more than a sentence
         problem = str(error) if isinstance(error, ConvcError) else f"{type(error).__name__}: {error}"
         return Stage(step.name, step.why, graph, tuple(ledger.rewrites), time.perf_counter() - start, problem)
-    return Stage(step.name, step.why, graph if problem else after, tuple(ledger.rewrites), seconds, problem)
+    return Stage(step.name, step.why, graph if problem else after, tuple(ledger.rewrites), seconds, problem, ledger.declines, prices)
 
 
 def select(steps: Iterable[Step], enable: Iterable[str] = (), skip: Iterable[str] = ()) -> tuple[Step, ...]:

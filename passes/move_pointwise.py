@@ -7,53 +7,46 @@ multiply-adds: a quarter for doubling (the decoders of U-Nets) and for 2x2 pools
 
 from __future__ import annotations
 
-import math
-
 from ..ir.graph import Graph, Node
 from ..ir.ops.conv import CONV2D
 from ..ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL
 from ..ir.ops.resize import RESIZE
 from .ledger import Ledger
+from .prices import shown
 from .rewriter import ANY, Match, Pat, Rule, rewrite
 
 __all__ = ["move_pointwise"]
 
 
 def before_resize(m: Match) -> Node | None:
-    """resize(conv(x)) for conv(resize(x)), where the resize grows the image and not more channels than before."""
+    """resize(conv(x)) for conv(resize(x)): less work where the resize grows the image, unless there are many more channels."""
     conv, resize = m.root, m["resize"]
-    if not _is_pointwise(conv) or not _grows(resize) or not _narrows(conv):
+    if not _is_pointwise(conv):
         return None
     small = m.node("conv", CONV2D, conv.op, (m["x"], *conv.inputs[1:]))
-    return Node(conv.name, RESIZE, resize.op, (small,), conv.type)
+    return _if_cheaper(m, resize, small, Node(conv.name, RESIZE, resize.op, (small,), conv.type))
 
 
 def after_pool(m: Match) -> Node | None:
-    """conv(pool(x)) for pool(conv(x)). Counted zeros would take a share of the bias; stride 1 leaves as large an image."""
+    """conv(pool(x)) for pool(conv(x)): less work where the pool shrinks the image, unless there were many more channels."""
     conv, pool = m["conv"], m.root
     if not _is_pointwise(conv):
         return None
-    if pool.kind is AVG_POOL and (pool.op.strides == (1, 1) or (any(pool.op.pads) and pool.op.count_include_pad)):
-        return None
+    if pool.kind is AVG_POOL and any(pool.op.pads) and pool.op.count_include_pad and len(conv.inputs) > 2:
+        return m.decline(f"%{pool.name} counts zeros where %{conv.name} would have its bias")
     small = m.node("pool", pool.kind, pool.op, (m["x"],))
-    return Node(pool.name, CONV2D, conv.op, (small, *conv.inputs[1:]), pool.type)
+    return _if_cheaper(m, conv, small, Node(pool.name, CONV2D, conv.op, (small, *conv.inputs[1:]), pool.type))
+
+
+def _if_cheaper(m: Match, inner: Node, small: Node, swapped: Node) -> Node | None:
+    before, after = m.prices.seconds(inner, m.root), m.prices.seconds(small, swapped)
+    if after < before:
+        return swapped
+    return m.decline(f"%{inner.name} and it take {shown(before)}, the other way round {shown(after)}")
 
 
 def _is_pointwise(conv: Node) -> bool:
     return conv.inputs[1].typed.shape[2:] == (1, 1) and conv.op.strides == (1, 1) and not any(conv.op.pads)
-
-
-def _grows(resize: Node) -> bool:
-    if not resize.op.sizes:
-        return math.prod(resize.op.scales) > 1
-    before, after = (rows * cols for _, _, rows, cols in (resize.inputs[0].typed.shape, resize.typed.shape))
-    return isinstance(before, int) and isinstance(after, int) and after > before
-
-
-def _narrows(conv: Node) -> bool:
-    """Resizing more channels than before could cost more than the conv saves."""
-    c_in, c_out = conv.inputs[0].typed.shape[1], conv.typed.shape[1]
-    return isinstance(c_in, int) and isinstance(c_out, int) and c_out <= c_in
 
 
 # uses=1: another reader still needs the value in between

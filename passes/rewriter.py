@@ -20,6 +20,7 @@ from ..ir.types import Array, TensorType
 from ..ir.verifier import infer_type
 from ..ir.weights import Weights
 from .ledger import Ledger
+from .prices import Prices
 
 __all__ = ["ANY", "CONST", "Match", "Pat", "Rule", "rewrite"]
 
@@ -62,7 +63,9 @@ class Match:
     is_output: bool
     taken: set[str]
     readers: Counter[Node]
+    prices: Prices
     covered: list[Node] = field(default_factory=list[Node])
+    reasons: list[str] = field(default_factory=list[str])
 
     def __getitem__(self, name: str) -> Node:
         return self.bound[name]
@@ -73,6 +76,10 @@ class Match:
     def uses(self, node: Node) -> int:
         """The number of readers of any node, for patterns of no fixed length."""
         return self.readers[node]
+
+    def decline(self, why: str) -> None:
+        """For a replacement to return, where it is worth saying why not."""
+        self.reasons.append(why)
 
     def node(self, suffix: str, kind: OpDef, op: Any, inputs: tuple[Node, ...]) -> Node:
         """A node `root.suffix`, to stand between the replacement and its operands."""
@@ -163,10 +170,12 @@ class _Sweep:
     def step(self, node: Node, is_output: bool) -> Node | None:
         """The replacement by the first rule that fits, or None."""
         for rule in self.by_kind.get(node.kind, ()):
-            match = Match(node, {}, is_output, self.taken, self.uses)
+            match = Match(node, {}, is_output, self.taken, self.uses, self.ledger.prices)
             if not self.fits(rule.pattern, node, match, root=True):
                 continue
             made = rule.replace(match)
+            for why in match.reasons:
+                self.ledger.decline(rule.name, node.name, why)
             if made is None or made is node:
                 continue
             return self.accept(rule, match, made)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -72,5 +73,8 @@ def _record(stage: Stage) -> dict[str, Any]:
         "ops": dict(stage.op_counts),
         "macs": cost.macs,
         "params": cost.params,
+        "bytes_moved": cost.bytes_moved,
+        "estimated_seconds": stage.prices.whole(stage.graph),
         "rewrites": [{"rule": r.rule, "root": r.root, "took": list(r.took), "made": list(r.made)} for r in stage.rewrites],
+        "declined": [asdict(decline) for decline in stage.declined],
     }

@@ -145,6 +145,8 @@ def run_pipeline(desk: Desk, graph: Graph, options: Mapping[str, Any]) -> tuple[
     for stage in trace:
         if stage.name in options["print_ir_after"] or (options["print_ir_after_change"] and stage.changed):
             desk.say(f"# after {stage.name}\n{print_graph(stage.graph)}")
+        for decline in stage.declined:
+            desk.say(f"{stage.name} declined at %{decline.root}: {decline.why}", level=1)
         if options["time_passes"]:
             desk.say(f"{stage.seconds * 1e3:9.2f} ms  {stage.name}")
     if check is not None:
