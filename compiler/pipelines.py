@@ -30,7 +30,9 @@ O2 = (
         "merge-siblings",
         why="after fusion: convs that a concat joins are one conv; cut apart again it costs more than it saves",
     ),
+    Step("split-concat", why="after merge-siblings, which leaves fewer concats; a squeeze layer sums what it need not copy"),
     Step("move-pointwise", why="after fusion: batch norm no longer hides the conv from the pool or resize"),
+    Step("compose-linear", why="after split-concat and move-pointwise, which bring convs next to each other"),
     Step("hoist-stride", why="after fusion: a stage ends in conv and add alone; before planning, which counts what is left"),
     O1[-1],
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..ir.graph import Graph
 from .canonicalize import canonicalize
+from .compose_linear import compose_linear
 from .dense_to_conv import dense_to_conv
 from .drop_identity import drop_identity
 from .eliminate_dead import eliminate_dead
@@ -19,9 +20,11 @@ from .hoist_stride import hoist_stride
 from .infer_shapes import infer_shapes
 from .ledger import Ledger
 from .merge_common import merge_common
+from .merge_siblings import merge_siblings
 from .move_pointwise import move_pointwise
 from .order_for_memory import order_for_memory
 from .pool_before_relu import pool_before_relu
+from .split_concat import split_concat
 
 __all__ = ["PASSES", "Pass"]
 
@@ -53,7 +56,10 @@ PASSES = {
         Pass("fold-affine", fold_affine, "constant +, -, *, / around conv2d, transposed conv and dense into their weights"),
         Pass("fold-pad", fold_pad, "pad into the conv2d or pool that reads it"),
         Pass("move-pointwise", move_pointwise, "1x1 conv before a resize that grows, after a pool that shrinks"),
+        Pass("compose-linear", compose_linear, "two convs in a row, one of them 1x1, -> one conv"),
+        Pass("split-concat", split_concat, "1x1 conv of a concat -> a sum of 1x1 convs of its parts"),
         Pass("hoist-stride", hoist_stride, "compute only what strided 1x1 convs read"),
+        Pass("merge-siblings", merge_siblings, "convs of one value with stacked filters -> one conv and slices of it"),
         Pass("pool-before-relu", pool_before_relu, "max_pool(relu(x)) -> relu(max_pool(x)); also other rising functions"),
         Pass("dense-to-conv", dense_to_conv, "dense over a flattened image -> conv2d, the fully convolutional form"),
         Pass("order-for-memory", order_for_memory, "an order of branches that keeps fewer bytes live at once"),

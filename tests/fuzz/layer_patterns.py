@@ -29,7 +29,7 @@ from single_layers import (
 )
 
 from convc.ir.graph import Node
-from convc.ir.ops import activation, elementwise, pool, shape
+from convc.ir.ops import activation, conv, elementwise, pool, shape
 
 
 def conv_bn_act(b: Builder, x: Node) -> Node:
@@ -169,6 +169,28 @@ def add_convs(b: Builder, x: Node) -> Node:
     """A sum of two convs of the same input, or of two inputs."""
     c_out, other = b.int(1, 4), b.pick(x, b.fellow(x))
     return b.op(elementwise.ADD, elementwise.Add(), same_conv(b, x, c_out), same_conv(b, other, c_out))
+
+
+def siblings(b: Builder, x: Node) -> Node:
+    """Convs of one value with one kind of window and what follows each, joined in order or nearly: one conv, or one and slices."""
+    kernel, strides = b.pick((1, 1), (1, 1), (3, 3)), b.pick((1, 1), (1, 1), (2, 1))
+    c_in, follows, ends = b.channels(x), b.pick(None, activation.RELU, activation.SIGMOID), []
+    for _ in range(b.int(2, 3)):
+        w = b.param(b.int(1, 3), c_in, *kernel)
+        bias = (b.param(w.typed.shape[0], init="small", like="b"),) if b.flag() else ()
+        y = b.op(conv.CONV2D, conv.Conv2d(strides, (kernel[0] // 2,) * 4), x, w, *bias)
+        ends.append(b.op(follows, follows.Attrs(), y) if follows and not b.flag(8) else y)
+    parts = b.pick(ends, ends, [*ends, ends[0]], ends[::-1], [*ends, act(b, ends[0])])
+    return act(b, ends[0]) if b.flag(4) else b.op(shape.CONCAT, shape.Concat(1), *parts)
+
+
+def squeeze(b: Builder, x: Node) -> Node:
+    """A 1x1 conv, or one that is not quite, of a concat of channels, or one that is not quite."""
+    parts = [b.pick(act, same_conv, lambda b, x: x)(b, x) for _ in range(b.int(2, 3))]
+    y = b.op(shape.CONCAT, shape.Concat(b.pick(1, 1, 1, -3, 2)), *parts)
+    if b.flag(5):
+        act(b, y)  # another reader
+    return conv2d(b, y, kernel=b.pick((1, 1), (1, 1), (1, 1), (3, 1)), groups=1, c_out=b.int(1, 2))
 
 
 def branches(b: Builder, x: Node) -> Node:

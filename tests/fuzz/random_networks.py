@@ -29,6 +29,8 @@ from layer_patterns import (
     residual,
     shared_stats,
     shared_weights,
+    siblings,
+    squeeze,
     squeeze_and_excite,
     strided_readers,
     twice,
@@ -97,7 +99,7 @@ IMAGES = (
     conv2d, conv_bn_act, same_conv, pointwise, depthwise, batch_norm, max_pool, avg_pool, residual, branches, before_conv, after_conv,
     padded_window, lowest_padded_pool, two_convs, activations, add_convs, joined_then_cut, shared_weights, shared_stats, computed_weights,
     conv_transpose, global_pool, lrn, pad, resample, squeeze_and_excite, classifier, whole_pool, pool_of_conv, strided_readers, padded_window,
-    strided_readers, classifier, own_statistics, rearranged,
+    strided_readers, classifier, own_statistics, rearranged, siblings, squeeze, two_convs,
 )
 # fmt: on
 ROWS = (dense, matmul, batch_norm, classifier)

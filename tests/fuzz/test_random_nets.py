@@ -9,7 +9,7 @@ from pathlib import Path
 import fuzz
 import numpy as np
 import pytest
-from checks import EXACT, PASS_CHECKS, Subject, capped_nothing, complaint, pass_checks
+from checks import EXACT, PASS_CHECKS, Subject, capped_nothing, complaint, pass_checks, without_casts
 from hypothesis import HealthCheck, given, settings
 from random_networks import networks, random_inputs_of, random_network
 from shrink import shrink
@@ -23,6 +23,8 @@ from convc.ir.verifier import verify_graph
 from convc.passes import catalog
 from convc.passes.catalog import Pass
 from convc.passes.ledger import Ledger
+from convc.passes.manager import Step, run_passes
+from convc.passes.prices import Prices
 
 EXAMPLES = settings(
     deadline=None, max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -94,6 +96,20 @@ def test_every_pass_is_reached():
             catalog.PASSES[name].run(graph, ledger)
             reached |= {name} if ledger.rewrites else set()
     assert reached >= set(EXACT) - {"infer-shapes"}  # these networks have their types
+
+
+def test_siblings_merge_where_cuts_are_free():
+    """The prices of real targets leave most slices alone, so here they cost nothing."""
+    free, merged = Prices("cuts for nothing", macs=1e12, bytes=1e9, layer=0.0, cut=0), 0
+    for seed in range(250):
+        graph = random_network(seed)
+        better, (stage,) = run_passes(graph, [Step("merge-siblings", "free")], prices=free)
+        merged += len(stage.rewrites)
+        if stage.rewrites:
+            subject = Subject(graph)
+            wrong = subject.differs(subject.exact, "f64", reference.run(without_casts(better), subject.inputs, "f64"))
+            assert wrong is None, f"seed {seed}: {wrong}\n{print_graph(graph)}"
+    assert merged > 20
 
 
 def forget_the_shift(graph: Graph, ledger: Ledger) -> Graph:

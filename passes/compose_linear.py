@@ -1,0 +1,83 @@
+"""compose-linear: two convolutions with nothing in between, one of them 1x1, become one where that is cheaper. Exact up to rounding.
+
+A 1x1 conv is a matrix at every place, so its product with the other's filters is a filter of the other's size. The
+bias between them passes through the second conv, but not through its padding: there the second conv reads 0 where
+the first one never computed its bias. So a second conv may have pads only if the first one has no bias.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..ir.graph import Graph, Node
+from ..ir.ops.conv import CONV2D, Conv2d
+from ..ir.types import Array, TensorType
+from .ledger import Ledger
+from .prices import shown
+from .products import takes_fold, wide
+from .rewriter import ANY, CONST, Match, Pat, Rule, rewrite
+
+__all__ = ["compose_linear"]
+
+
+def compose(m: Match) -> Node | None:
+    """second(first(x)) as one conv. Fewer channels in between than on either side are a bottleneck, which is cheaper as it is."""
+    first, second = m["first"], m.root
+    if not (takes_fold(first) and takes_fold(second)):
+        return None
+    if first.op.groups != 1 or second.op.groups != 1:
+        return m.decline("one has groups of channels, and both in one would be mostly zeros")
+    op = _composed(first, second)
+    if isinstance(op, str):
+        return m.decline(op)
+    v, w = first.inputs[1].typed.concrete(), second.inputs[1].typed.concrete()
+    filters = TensorType(second.typed.dtype, (w[0], v[1], *(v[2:] if w[2:] == (1, 1) else w[2:])))
+    shift = TensorType(second.typed.dtype, (w[0],)) if m.get("b1") or m.get("b2") else None
+    operands = (m["x"].typed, filters, *((shift,) if shift else ()))
+    before, after = m.prices.seconds(first, second), m.prices.of(CONV2D, op, operands, second.typed)
+    if after >= before:
+        return m.decline(f"both take {shown(before)}, one {shown(after)}")
+    bias = (m.param("b", shift, lambda: _bias(m)),) if shift else ()
+    return Node(
+        second.name, CONV2D, op, (m["x"], m.param("w", filters, lambda: _filters(m).reshape(filters.concrete())), *bias), second.type
+    )
+
+
+def _composed(first: Node, second: Node) -> Conv2d | str:
+    """How one conv moves over the input, or why none can: strides of a 1x1 that comes second multiply."""
+    if _is_pointwise(second) and not any(second.op.pads):
+        (a, b), (c, d) = first.op.strides, second.op.strides
+        return replace(first.op, strides=(a * c, b * d))
+    if not _is_pointwise(first) or any(first.op.pads) or first.op.strides != (1, 1):
+        return "neither is a 1x1 without pads, or the first one has strides"
+    if any(second.op.pads) and len(first.inputs) > 2:
+        return f"%{second.name} pads with 0, where %{first.name} would have its bias"
+    return second.op
+
+
+def _is_pointwise(conv: Node) -> bool:
+    return conv.inputs[1].typed.shape[2:] == (1, 1)
+
+
+def _filters(m: Match) -> Array:
+    """[O,M,..] times [M,C,..], one of them 1x1."""
+    return np.einsum("omij,mckl->ocijkl", wide(m["w2"]), wide(m["w1"]), optimize=True)
+
+
+def _bias(m: Match) -> Array:
+    """Every place reads the first bias once through each tap of the second."""
+    b1, b2 = m.get("b1"), m.get("b2")
+    through = wide(m["w2"]).sum(axis=(2, 3)) @ wide(b1) if b1 else 0.0
+    return through + (wide(b2) if b2 else np.zeros(m["w2"].typed.concrete()[0]))
+
+
+# uses=1: another reader still needs the value in between
+FIRST = Pat((CONV2D,), (ANY("x"), CONST("w1"), CONST("b1", optional=True)), bind="first", uses=1)
+RULES = (Rule("compose", Pat((CONV2D,), (FIRST, CONST("w2"), CONST("b2", optional=True))), compose),)
+
+
+def compose_linear(graph: Graph, ledger: Ledger) -> Graph:
+    """Before: %a = conv2d(%x, %v); %b = conv2d(%a, %w), one of %v and %w 1x1    After: %b = conv2d(%x, %b.w)"""
+    return rewrite(graph, RULES, ledger)
