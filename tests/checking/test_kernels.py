@@ -129,7 +129,7 @@ def test_end_to_end_noise_knows_of_tiles():
     graph, inputs = NET, image(spark=True)
     oracle, tiles = Oracle.by_tiles(graph, graph, inputs), tiles_of("tvm", graph)
     assert oracle(tiles) is oracle(dict(reversed(tiles.items())))
-    assert (oracle({}).tolerance["six"] < oracle(tiles).tolerance["six"]).all()
+    assert oracle({}).tolerance["last"].mean() < oracle(tiles).tolerance["last"].mean()
     got = ENGINES["tvm"].start(graph, 1)(inputs)
     (line,) = compare("tvm", oracle(tiles), got)
     assert line.agrees, str(line)
