@@ -69,11 +69,11 @@ def test_crashes_hangs_and_memory_are_seen_from_outside(tmp_path, fault, seen):
         FUZZ.read_text()
         .replace(
             '"""What becomes of a file: where it was refused, or that it is a graph, optimized."""',
-            f"if path.stat().st_size == 77:\n        {fault}",
+            f"if path.stat().st_size == 4242:\n        {fault}",
         )
         .replace("seeds()", "seeds(few=True)")
         .replace("HUNG = 60.0", "HUNG = 3.0")
-        .replace("made = drawn(seed, index, files)", "made = Mutant(bytes(77)) if index == 11 else drawn(seed, index, files)")
+        .replace("made = drawn(seed, index, files)", "made = Mutant(bytes(4242)) if index == 11 else drawn(seed, index, files)")
         .replace("HERE = Path(__file__).resolve().parent\n", f"HERE = Path({str(FUZZ.parent)!r})\n")
     )
     script = tmp_path / "planted.py"
