@@ -307,12 +307,12 @@ def test_networks_compute_the_same_inside_the_arena(name):
 @pytest.mark.parametrize("build", [deep, wide, lambda nodes: towers(10, nodes // 10)], ids=["deep", "wide", "towers"])
 def test_a_graph_of_100_000_nodes_passes(build):
     graph = build(100_000)
-    start = time.perf_counter()
+    start = time.process_time()
     ordered = order_for_memory(graph, Ledger())
     plan = plan_memory(ordered)
     check_plan(plan, ordered)
     assert plan.ratio == 1.0
-    assert time.perf_counter() - start < SLOWEST
+    assert time.process_time() - start < SLOWEST
 
 
 # --- cost ------------------------------------------------------------------------------------------------------------
