@@ -22,11 +22,12 @@ from ..ir.graph import Graph
 from ..ir.parser import parse_graph
 from ..ir.types import Array
 from .artifact import CIR, WEIGHTS
-from .engines import ENGINES, Run
+from .engines import ENGINES, Run, built_module
 from .inputs import random_inputs
 from .peers import PEERS
 from .pipelines import optimize
 from .weights import bind_weights, load_arrays
+from .winograd import fast_tiles
 
 __all__ = ["BANDWIDTH", "PEAK", "Task", "main"]
 
@@ -91,12 +92,10 @@ def _start(task: Task) -> tuple[Callable[[], object], int, Callable[[int], list[
 
 
 def _start_tvm(graph: Graph, inputs: Mapping[str, Array], threads: int) -> tuple[Callable[[], object], int, Callable[[int], list[Any]]]:
-    from ..backends.tvm.run import Module
     from .layer_times import layer_times
 
-    run: Any = ENGINES["tvm"].start(graph, threads)
-    module: Module = run.__self__
-    return lambda: run(inputs), 0, lambda runs: [asdict(layer) for layer in layer_times(module, inputs, runs)]
+    module = built_module(graph, threads, fast_tiles(graph))
+    return lambda: module.run(inputs), 0, lambda runs: [asdict(layer) for layer in layer_times(module, inputs, runs)]
 
 
 def _network(folder: Path) -> Graph:

@@ -27,7 +27,7 @@ from .pipelines import LEVELS, optimize
 from .report import compile_report
 from .verify import Agreement, Oracle, compare
 from .weights import check_finite, weights_bytes
-from .winograd import choose
+from .winograd import Choice, Oracles, choose
 
 __all__ = ["TARGETS", "compile_network", "export_onnx", "read_onnx"]
 
@@ -97,7 +97,7 @@ def compile_network(
         say(f"exported {ONNX}")
         inputs = random_inputs(graph, seed)
         oracle = Oracle.by_tiles(graph, better, inputs, seed) if check else None
-        choice = choose(better, winograd if target == "cpu" else "off", oracle)
+        choice = _choose(better, winograd, target, oracle)
         built = _build(better, folder, target, choice.tiles, say, jobs=jobs, cached=cached, database=database)
         if target == "cpu":
             built["packed"] = _pack(better, folder, built, say)
@@ -121,6 +121,12 @@ def _optimized(graph: Graph, level: int, check: bool, seed: int) -> tuple[Graph,
     better, trace = run_passes(graph, LEVELS[level], check=pass_check, prices=TVM)
     refuse_failures(graph, trace, pass_check)
     return better, trace
+
+
+def _choose(graph: Graph, winograd: str, target: str, oracle: Oracles | None) -> Choice:
+    from ..backends.tvm.host import host_processor
+
+    return choose(graph, winograd, oracle, host_processor()) if target == "cpu" else choose(graph, "off", oracle)
 
 
 def _build(graph: Graph, folder: Path, target: str, tiles: Mapping[str, int], say: Callable[[str], None], **cpu: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..backends import reference
 from ..ir.errors import ArtifactError, InvalidModel, UsageError
@@ -14,7 +15,11 @@ from ..ir.graph import Graph
 from ..ir.types import Array
 from .artifact import PACKED, Artifact
 
-__all__ = ["ENGINES", "Engine", "engines_named"]
+if TYPE_CHECKING:
+    from ..backends.tvm.fast.work import Winograd
+    from ..backends.tvm.run import Module
+
+__all__ = ["ENGINES", "Engine", "built_module", "engines_named"]
 
 Run = Callable[[Mapping[str, Array]], dict[str, Array]]
 
@@ -54,12 +59,20 @@ def _open_onnx(artifact: Artifact, threads: int | None) -> Run:
 
 
 def _start_tvm(graph: Graph, threads: int | None) -> Run:
+    return built_module(graph, threads, "auto").run
+
+
+def built_module(graph: Graph, threads: int | None, winograd: Winograd) -> Module:
+    """Compiled by TVM for this machine's processor, and loaded; nothing of it stays on disk.
+
+    Raises: as `build_cpu` and `Module.load`.
+    """
     from ..backends.tvm.build import build_cpu
     from ..backends.tvm.run import Module
 
     with tempfile.TemporaryDirectory(prefix="convc.") as folder:
-        built = build_cpu(graph, Path(folder) / "model.so")
-        return Module.load(built.library, graph, threads=threads).run  # the file may go once it is mapped
+        built = build_cpu(graph, Path(folder) / "model.so", winograd=winograd)
+        return Module.load(built.library, graph, threads=threads, winograd=winograd)  # the file may go once it is mapped
 
 
 def _open_tvm(artifact: Artifact, threads: int | None) -> Run:

@@ -10,12 +10,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ..backends.tvm.processor import AVX512, Processor
 from ..ir.graph import Graph
 from .verify import Oracle
 
-__all__ = ["LIMIT", "Choice", "choose"]
+__all__ = ["LIMIT", "Choice", "Oracles", "choose", "fast_tiles"]
 
 LIMIT = 1e-4  # of an output's scale: `auto` lets predicted noise go so far and no further
+
+
+Oracles = Callable[[Mapping[str, int]], Oracle]  # by the tiles of an engine's kernels
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +30,15 @@ class Choice:
     why: tuple[str, ...]
 
 
-def choose(graph: Graph, asked: str, oracle: Callable[[Mapping[str, int]], Oracle] | None = None) -> Choice:
+def choose(graph: Graph, asked: str, oracle: Oracles | None = None, processor: Processor = AVX512) -> Choice:
     """The forms for an optimized graph. `asked` is off, f2, f4 or auto.
 
-    `oracle` has the float64 outputs, and the noise of an engine with the forms that it is given; without it `auto` goes by sizes alone.
+    `oracle` has the float64 outputs, and the noise of an engine with the forms that it is given; without it `auto` goes by sizes and the
+    processor alone.
     """
     from ..backends.tvm.fast.plan import plan
 
-    tiles = plan(graph, asked).tiles
+    tiles = plan(graph, asked, processor=processor).tiles
     if oracle is None:
         return Choice(tiles, (f"{_forms(tiles)} ({asked}); noise not predicted",))
     turns: dict[str, Mapping[str, int]] = {asked: tiles}
@@ -43,11 +48,19 @@ def choose(graph: Graph, asked: str, oracle: Callable[[Mapping[str, int]], Oracl
     for word, tiles in turns.items():
         noise = oracle(tiles).noise
         said = f"{_forms(tiles)} ({word}); predicted output noise {noise:.1e} of its scale"
-        if asked != "auto" or noise <= LIMIT or not tiles:
-            why.append(f"{said}, {oracle({}).noise:.1e} without" if tiles else said)
+        without = oracle({}).noise if tiles else noise
+        if asked != "auto" or noise <= max(LIMIT, without):
+            why.append(f"{said}, {without:.1e} without" if tiles else said)
             return Choice(tiles, tuple(why))
         why.append(f"not {said}: the limit is {LIMIT:.0e}")
     raise AssertionError("the last turn takes no tiles")
+
+
+def fast_tiles(graph: Graph) -> Mapping[str, int]:
+    """Those of `auto` on this machine, their noise not predicted."""
+    from ..backends.tvm.host import host_processor
+
+    return choose(graph, "auto", processor=host_processor()).tiles
 
 
 def _forms(tiles: Mapping[str, int]) -> str:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ...ir.errors import BackendMissing, UsageError
+from .processor import Processor, processor_of
 
 __all__ = [
     "INSTALL",
     "cuda_compiler",
     "host_cpu",
+    "host_processor",
     "most_threads",
     "physical_cores",
     "thread_count",
@@ -84,6 +86,11 @@ def vector_features(target: Any = None) -> tuple[str, ...]:
     host = tvm()
     target = target or host.target.Target({"kind": "llvm", "mcpu": host_cpu()})
     return tuple(sorted(VECTORS & set(map(str, host.target.codegen.llvm_get_cpu_features(target)))))
+
+
+def host_processor() -> Processor:
+    """What rules know of this machine's."""
+    return processor_of(host_cpu(), vector_features())
 
 
 def physical_cores() -> int:

@@ -11,7 +11,6 @@ from typing import Any
 from ...ir.errors import InvalidModel
 from ...ir.types import Array
 from .fast.plan import STOCK, Call, plan
-from .fast.work import Winograd
 from .kernels import OURS
 from .run import Module
 
@@ -28,7 +27,7 @@ class CallTime:
     microseconds: float
 
 
-def call_times(module: Module, inputs: Mapping[str, Array], runs: int, winograd: Winograd = "auto") -> list[CallTime]:
+def call_times(module: Module, inputs: Mapping[str, Array], runs: int) -> list[CallTime]:
     """The calls of a CPU library in order, the virtual machine's own left out.
 
     Raises: InvalidModel for a library that was not built by this plan.
@@ -52,7 +51,7 @@ def call_times(module: Module, inputs: Mapping[str, Array], runs: int, winograd:
         taken.append([entry for entry in log if not entry[0].startswith(ITSELF)])
     names = [name for name, _ in taken[0]]
     medians = [statistics.median(entry[1] for entry in entries) for entries in zip(*taken, strict=True)]
-    return _matched(plan(module.graph, winograd).calls, list(zip(names, medians, strict=True)))
+    return _matched(plan(module.graph, module.winograd).calls, list(zip(names, medians, strict=True)))
 
 
 def _matched(calls: list[Call], seen: list[tuple[str, float]]) -> list[CallTime]:

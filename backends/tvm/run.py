@@ -34,8 +34,9 @@ class Module:
     they share the code and the weights.
     """
 
-    def __init__(self, graph: Graph, library: Any, single: Any, device: Any, weights: list[Any], threads: int) -> None:
+    def __init__(self, graph: Graph, library: Any, single: Any, device: Any, weights: list[Any], threads: int, winograd: Winograd) -> None:
         self.graph = graph
+        self.winograd = winograd
         self.threads = threads
         self._library = library
         self._single = single  # for one image, or None
@@ -54,7 +55,7 @@ class Module:
         winograd: Winograd = "auto",
         packed: Sequence[Array] | None = None,
     ) -> Module:
-        """The library at `path`, built from `graph`, by whose plan the weights are packed.
+        """The library at `path`, built from `graph` with `winograd`, by whose plan the weights are packed.
 
         `weights` are the parameters' values by name (default: the graph's own); arrays that are 64-byte
         aligned are shared and must not change. `packed` are all arguments besides the inputs as the library takes
@@ -71,7 +72,7 @@ class Module:
         single = _library(host, beside(Path(path))) if has_single else None
         arguments = _arguments(graph, weights, device, winograd) if packed is None else packed
         tensors = [_tensor(host, array, place) for array in arguments]
-        return Module(graph, library, single, place, tensors, thread_count())
+        return Module(graph, library, single, place, tensors, thread_count(), winograd)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name, the caller's own. Safe to call from many threads at once; inputs that are 64-byte aligned are not copied.

@@ -26,6 +26,7 @@ from ...ir.types import Array
 from .fast.forms import Tunable
 from .fast.plan import plan
 from .host import physical_cores
+from .processor import AVX512, Processor
 from .timing import SESSION, Bench, library
 from .tuned import Found
 
@@ -62,10 +63,10 @@ class Served:
         return len(self.layer.nodes) * self.taken * (1 - self.share)
 
 
-def layers(graph: Graph, winograd: str = "auto") -> list[Layer]:
+def layers(graph: Graph, winograd: str = "auto", processor: Processor = AVX512) -> list[Layer]:
     """The tunable kernels of a network whose sizes are numbers, each once."""
     found: dict[str, tuple[Tunable, list[str]]] = {}
-    for work in plan(graph, winograd).works.values():
+    for work in plan(graph, winograd, processor=processor).works.values():
         if work.tunable is not None:
             found.setdefault(work.tunable.key, (work.tunable, []))[1].append(work.covers[0].name)
     return [Layer(kernel, tuple(nodes)) for kernel, nodes in found.values()]

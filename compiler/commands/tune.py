@@ -62,7 +62,7 @@ def command(
     results do not change. What was finished is kept, whatever ends the run, and not done again.
     """
     deadline = time.monotonic() + seconds
-    from ...backends.tvm.host import host_cpu, physical_cores, tvm
+    from ...backends.tvm.host import host_cpu, host_processor, physical_cores, tvm
     from ...backends.tvm.timing import Tracker, local_bench
     from ...backends.tvm.tune import layers, survey, tune
     from ...backends.tvm.tuned import find_database, machine, read_found, write_found
@@ -79,7 +79,7 @@ def command(
     if complaint:
         desk.say(complaint)
     tried = {each.kernel: each.tried for each in found if each.machine == here}
-    chosen = _chosen(layers(graph, winograd), names)
+    chosen = _chosen(layers(graph, winograd, host_processor()), names)
     left = [layer for layer in chosen if names or tried.get(layer.kernel.key, 0) < min(trials, len(layer.kernel.forms()))]
     desk.say(f"{len(chosen)} kernels, {len(chosen) - len(left)} of them tuned before; {here}")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 from graphs import typed_graph
 
+from convc.backends.tvm.processor import AVX512, ZEN
 from convc.compiler.artifact import MANIFEST, Artifact
 from convc.compiler.capture import capture_of
 from convc.compiler.compile import compile_network
@@ -29,6 +31,13 @@ DIFFERENCE = """graph @difference(%x: f32[1,16,24,24]) {
 }
 """
 
+DEEP = """graph @deep(%x: f32[1,512,7,7]) {
+  %w = param : f32[512,512,3,3]
+  %y = conv2d(%x, %w) {pads=[1,1,1,1]}
+  return %y
+}
+"""
+
 
 def difference(apart: float) -> Graph:
     """Of two convolutions with nearly the same weights: their noise is enlarged by 1/apart."""
@@ -37,15 +46,33 @@ def difference(apart: float) -> Graph:
     return bind_weights(typed_graph(DIFFERENCE), {"w": w, "v": w + np.float32(apart) * change}, "test")
 
 
-@pytest.mark.parametrize(("apart", "tile"), [(1e-2, 4), (6e-4, 2), (1e-4, 0)])
+@pytest.mark.parametrize(("apart", "tile"), [(1e-2, 4), (6e-4, 2), (1e-4, 2)])
 def test_auto_falls_back_where_the_network_enlarges_the_noise(apart: float, tile: int):
     graph = difference(apart)
     oracle = Oracle.by_tiles(graph, graph, random_inputs(graph))
     choice = choose(graph, "auto", oracle)
-    assert choice.tiles == ({"a": tile, "b": tile} if tile else {})
-    assert oracle(choice.tiles).noise <= LIMIT or not tile
-    assert len(choice.why) == {4: 1, 2: 2, 0: 3}[tile]
+    assert choice.tiles == {"a": tile, "b": tile}
+    assert oracle(choice.tiles).noise <= max(LIMIT, oracle({}).noise)
+    assert len(choice.why) == {4: 1, 2: 2}[tile]
     assert choose(graph, "f4", oracle).tiles == {"a": 4, "b": 4}, "what the user asks for is done"
+
+
+@pytest.mark.parametrize(("direct", "tile"), [(LIMIT / 10, 0), (LIMIT * 30, 2), (LIMIT * 300, 4)])
+def test_tiles_are_kept_where_they_are_no_noisier_than_none(direct: float, tile: int):
+    exact, levels = np.zeros(()), {0: direct, 2: LIMIT * 20, 4: LIMIT * 200}
+
+    def oracle(tiles: Mapping[str, int]) -> Oracle:
+        return Oracle({"y": exact}, {"y": exact}, levels[max(tiles.values(), default=0)])
+
+    choice = choose(difference(1e-2), "auto", oracle)
+    assert choice.tiles == ({"a": tile, "b": tile} if tile else {})
+    assert len(choice.why) == {4: 1, 2: 2, 0: 3}[tile]
+
+
+def test_weights_that_memory_must_bring_are_weighed_against_products():
+    graph = typed_graph(DEEP)
+    assert choose(graph, "auto", processor=ZEN).tiles == {"y": 2}, "few products in a cycle: those saved are worth more bytes"
+    assert choose(graph, "auto", processor=AVX512).tiles == {}
 
 
 def test_predicted_noise_is_what_the_library_shows():

@@ -21,6 +21,7 @@ from ....ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
 from ....ir.ops.resize import RESIZE
 from ....ir.ops.shape import CONCAT, SLICE
 from ....ir.types import Array
+from ..processor import Processor
 from . import dense, depthwise, moves, norms, pointwise, pools, winograd
 from . import resize as resizes
 from .direct import CACHE, Direct, direct, pack, pack_bias
@@ -54,7 +55,7 @@ def conv(scene: Scene, node: Node) -> Work | None:
         window = Window(rows, cols, kernel, op.strides, op.pads, op.dilations)
         filters = Argument(f"{node.name}.packed", (blocks(c_in), *kernel, LANES), "f32", lambda values: depthwise.pack_filters(values(w)))
         return Work(covers, functools.partial(depthwise.depthwise, batch, c_in, window, steps), (x,), (filters, shift), others)
-    m = winograd_of(node, scene.winograd)
+    m = winograd_of(node, scene.winograd, scene.processor)
     if m:
         tiles = Argument(f"{node.name}.packed", winograd.packed_shape(m, c_in, c_out), "f32", lambda values: winograd.pack(m, values(w)))
         sizes = (m, batch, c_in, c_out, rows, cols, op.pads, steps)
@@ -87,7 +88,7 @@ def _direct(scene: Scene, node: Node, norm: _Norm | None = None) -> Work:
     return Work(covers, build, (x,), arguments, others, frozenset([x]) if is_first else frozenset(), tunable=tunable, form=form)
 
 
-def winograd_of(node: Node, asked: Winograd) -> int:
+def winograd_of(node: Node, asked: Winograd, processor: Processor) -> int:
     """The tile of the Winograd form that computes a convolution, or 0 for none. `asked` is one of WINOGRAD, or tiles by name."""
     op, (_, rows, cols) = node.op, extents(node)
     _, c_in, *kernel = node.inputs[1].typed.concrete()
@@ -99,7 +100,15 @@ def winograd_of(node: Node, asked: Winograd) -> int:
         return WINOGRAD[asked]
     if min(rows, cols) >= WINOGRAD_4:
         return 4
-    return 2 if 4 * math.prod(node.inputs[1].typed.concrete()) <= CACHE else 0  # or its larger weights cost more than the products saved
+    if 4 * math.prod(node.inputs[1].typed.concrete()) <= CACHE:
+        return 2
+    # weights come from memory meanwhile, and are more where products are fewer
+    return 2 if _cost(16 * -(-rows // 2) * -(-cols // 2), 16, processor) < _cost(9 * rows * cols, 9, processor) else 0
+
+
+def _cost(products: int, weights: int, processor: Processor) -> float:
+    """Of a pair of channels, as many multiply-adds."""
+    return max(products, 4 * weights * processor.macs_per_byte)
 
 
 def _bias(node: Node, c_out: int, bias: list[Node]) -> Argument:

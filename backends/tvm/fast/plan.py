@@ -14,6 +14,7 @@ from typing import Any
 
 from ....ir.binding import batch_names, specialize
 from ....ir.graph import Graph, Node
+from ..processor import AVX512, Processor
 from .choose import MAKERS
 from .work import Argument, Scene, Winograd, Work, as_it_is, is_blocked
 
@@ -95,14 +96,15 @@ def beside(library: Path) -> Path:
     return library.with_suffix(f".one{library.suffix}")
 
 
-def plan(graph: Graph, winograd: Winograd = "auto", tuned: Mapping[str, Any] | None = None) -> Plan:
+def plan(graph: Graph, winograd: Winograd = "auto", tuned: Mapping[str, Any] | None = None, processor: Processor = AVX512) -> Plan:
     """Kernels for what they can compute, in the graph's order.
 
-    `tuned` are forms that tuning chose, as fields, by the kernels' keys. They change no argument: a library needs none to be loaded.
+    `tuned` are forms that tuning chose, as fields, by the kernels' keys. They change no argument, nor does the processor, once tiles
+    are given by name: a library needs neither to be loaded.
     """
     works: dict[Node, Work] = {}
     covered: set[Node] = set()
-    scene = Scene(graph, covered, winograd, tuned or {})
+    scene = Scene(graph, covered, winograd, tuned or {}, processor)
     for node in graph.ops:
         if node in covered or not graph.uses[node]:
             continue

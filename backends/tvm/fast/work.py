@@ -9,6 +9,7 @@ from typing import Any
 from ....ir.dims import Expr
 from ....ir.graph import Graph, Node
 from ....ir.types import Array
+from ..processor import Processor
 from .epilogue import Step, step_of
 from .forms import Tunable
 
@@ -75,6 +76,7 @@ class Scene:
     covered: Set[Node]
     winograd: Winograd
     tuned: Mapping[str, Any]
+    processor: Processor
 
 
 def is_blocked(node: Node) -> bool:
