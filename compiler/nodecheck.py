@@ -23,6 +23,7 @@ from ..ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID
 from ..ir.ops.conv import CONV2D
 from ..ir.ops.elementwise import ADD, MUL, SUB
 from ..ir.ops.gate import HARD_SIGMOID, HARD_SWISH
+from ..ir.ops.pool import MAX_POOL
 from ..ir.types import Array
 from .capture import Capture, capture_of
 from .kernels import Kernel, kernels_of
@@ -169,6 +170,8 @@ def _carried(node: Node, operands: list[Array], errors: list[Array | None]) -> A
     if node.kind is MUL:
         (a, b), (off_a, off_b) = map(abs, operands), known
         return a * off_b + b * off_a + off_a * off_b
+    if node.kind is MAX_POOL:
+        return np.asarray(MAX_POOL.meaning(node.op, known[0]))
     if node.kind is CONV2D:  # after a batch norm; its weights are as they are
         return np.asarray(CONV2D.meaning(node.op, known[0], abs(operands[1])))
     return SLOPES[node.kind](node.op) * sum(known)

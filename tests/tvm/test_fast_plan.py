@@ -41,6 +41,38 @@ def test_what_follows_a_convolution_is_computed_in_it(typed: TypedGraph):
     assert [node.name for node in works[graph.by_name["e"]].others] == ["b"]
 
 
+POOLED = """graph @g(%x: f32[N,16,13,12]) {
+  %w = param : f32[16,16,3,3]
+  %a = conv2d(%x, %w) {pads=[1,1,1,1]}
+  %b = relu(%a)
+  %y = max_pool(%b) {kernel=[2,2], strides=[2,2]}
+  return %y
+}
+"""
+
+
+def test_tiles_hold_whole_windows_of_a_pool_of_pairs(typed: TypedGraph):
+    (work,) = plan(typed(POOLED)).works.values()
+    assert [node.name for node in work.covers] == ["a", "b", "y"]
+    assert work.tile == 4
+
+
+@pytest.mark.parametrize(
+    ("this", "other"),
+    [
+        ("strides=[2,2]}\n  return %y", "strides=[2,2]}\n  return %y, %b"),
+        ("strides=[2,2]", "strides=[2,2], ceil_mode=true"),  # its last window has one row
+        ("kernel=[2,2]", "kernel=[3,3]"),
+        ("strides=[2,2]", "strides=[2,1]"),
+        ("strides=[2,2]", "strides=[2,2], pads=[1,0,0,0]"),
+        ("%b = relu(%a)", "%b = add(%a, %x)"),
+    ],
+)
+def test_other_pools_are_kernels_of_their_own(this: str, other: str, typed: TypedGraph):
+    assert this in POOLED
+    assert kernels(typed(POOLED.replace(this, other))) == {"b": "winograd_kernel", "y": "max_pool"}
+
+
 def test_a_value_that_is_read_twice_or_returned_is_stored(typed: TypedGraph):
     returned = typed(RESIDUAL.replace("return %y", "return %y, %c"))
     assert kernels(returned) == {"b": "winograd_kernel", "c": "winograd_kernel", "e": "pointwise", "y": "max_pool"}

@@ -129,6 +129,32 @@ def test_steps_follow_before_the_store(form):
 
 
 @pytest.mark.parametrize("m", [2, 4])
+@pytest.mark.parametrize(
+    ("n", "c_in", "c_out", "rows", "cols", "form"),
+    [
+        (1, 64, 64, 56, 56, None),  # fused
+        (2, 20, 40, 13, 19, None),  # an odd number of blocks; windows of the last row and column would be half empty
+        (1, 5, 3, 5, 6, None),
+        (3, 20, 40, 31, 30, Arrangement(True, 1, 3)),
+        (1, 16, 32, 30, 9, Arrangement(False, 1, 3, strip=3)),
+    ],
+)
+def test_the_greatest_of_pairs_of_rows_and_columns_is_that_of_what_would_be_stored(m, n, c_in, c_out, rows, cols, form):
+    x, w, b = draw(m, n, c_in, c_out, rows, cols)
+    x[0, 0, 2, 2] = np.nan  # stays
+    steps = (Step(RELU, Relu()),)
+    stored = np.full((n, -(-c_out // 16), rows, cols, 16), np.nan, np.float32)
+    pooled = np.full((n, -(-c_out // 16), rows // 2, cols // 2, 16), -1, np.float32)
+    for pools, result in ((False, stored), (True, pooled)):
+        run = build(winograd(m, n, c_in, c_out, rows, cols, PADS, steps, form, pools))
+        run(block(x), pack(m, w), block(b[None, :, None, None])[0, :, 0, 0], result)
+    pairs = stored[:, :, : rows // 2 * 2, : cols // 2 * 2].reshape(n, -1, rows // 2, 2, cols // 2, 2, 16)
+    assert np.isnan(stored).any()
+    assert not np.isnan(pooled).all()
+    assert np.array_equal(pairs.max((3, 5)), pooled, equal_nan=True)
+
+
+@pytest.mark.parametrize("m", [2, 4])
 def test_the_transforms_compute_a_convolution(m):
     """Y = A^T ((G g) * (B^T d)) is the correlation of d with g, exactly but for float64 (Winograd 1980)."""
     rng = np.random.default_rng(0)

@@ -58,12 +58,25 @@ def conv(scene: Scene, node: Node) -> Work | None:
     m = winograd_of(node, scene.winograd, scene.processor)
     if m:
         tiles = Argument(f"{node.name}.packed", winograd.packed_shape(m, c_in, c_out), "f32", lambda values: winograd.pack(m, values(w)))
-        sizes = (m, batch, c_in, c_out, rows, cols, op.pads, steps)
+        pool = None if others else _pool_of_pairs(scene, covers[-1])
+        covers = (*covers, pool) if pool else covers
+        sizes = (m, batch, c_in, c_out, rows, cols, op.pads, steps, pool is not None)
         tunable = tunable_winograd(*sizes)
         form = form_of(tunable, scene.tuned)
         build = functools.partial(winograd_kernel, *sizes, form)
         return Work(covers, build, (x,), (tiles, shift), others, tile=m, tunable=tunable, form=form)
     return _direct(scene, node)
+
+
+def _pool_of_pairs(scene: Scene, node: Node) -> Node | None:
+    """The max pool of 2x2 values that alone reads a node, and of whose windows none reaches over the edge."""
+    if node in scene.graph.outputs or scene.graph.uses[node] != 1:
+        return None
+    ((reader, op),) = ((reader, reader.op) for reader in scene.graph.readers[node])
+    if reader.kind is not MAX_POOL or (op.kernel, op.strides, op.dilations) != ((2, 2), (2, 2), (1, 1)) or any(op.pads):
+        return None
+    (_, rows, cols), (_, out_rows, out_cols) = extents(node), extents(reader)
+    return reader if (out_rows, out_cols) == (rows // 2, cols // 2) and out_rows and out_cols else None
 
 
 def _direct(scene: Scene, node: Node, norm: _Norm | None = None) -> Work:

@@ -75,14 +75,15 @@ def tunable_direct(size: Direct) -> Tunable:
 
 
 def tunable_winograd(
-    m: int, batch: int | None, c_in: int, c_out: int, rows: int, cols: int, pads: Pads, steps: tuple[Step, ...]
+    m: int, batch: int | None, c_in: int, c_out: int, rows: int, cols: int, pads: Pads, steps: tuple[Step, ...], pools: bool = False
 ) -> Tunable:
     out_rows, out_cols = rows + pads[0] + pads[2] - 2, cols + pads[1] + pads[3] - 2
     high, wide = -(-out_rows // m), -(-out_cols // m)
     images = batch or 1
     weights = math.prod(packed_shape(m, c_in, c_out))
     group = packed_shape(m, c_in, c_out)[-2]
-    key = f"winograd F({m}x{m},3x3) {batch or 'N'}x{c_in}x{rows}x{cols} to {c_out}, pads {_by(pads)}{_then(steps)}"
+    followed = _then(steps) + (", max_pool" if pools else "")
+    key = f"winograd F({m}x{m},3x3) {batch or 'N'}x{c_in}x{rows}x{cols} to {c_out}, pads {_by(pads)}{followed}"
     moved = images * LANES * (blocks(c_in) * rows * cols + blocks(c_out) * out_rows * out_cols)
 
     def forms() -> list[Arrangement]:
@@ -102,7 +103,7 @@ def tunable_winograd(
         }
         return [*fused, *strips]
 
-    build = functools.partial(winograd_kernel, m, batch, c_in, c_out, rows, cols, pads, steps)
+    build = functools.partial(winograd_kernel, m, batch, c_in, c_out, rows, cols, pads, steps, pools)
     return Tunable(key, images * weights * high * wide, 4 * (weights + moved), 1, forms, build)
 
 
@@ -116,10 +117,11 @@ def winograd_kernel(
     cols: int,
     pads: Pads,
     steps: tuple[Step, ...],
+    pools: bool,
     form: Arrangement | None = None,
 ) -> Any:
     n = tvm().tirx.Var("n", "int64") if batch is None else batch
-    return winograd(m, n, c_in, c_out, rows, cols, pads, steps, form)
+    return winograd(m, n, c_in, c_out, rows, cols, pads, steps, form, pools)
 
 
 def _fits(sums: int, all_sums: int) -> bool:

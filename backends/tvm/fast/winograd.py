@@ -123,22 +123,24 @@ def winograd(
     pads: tuple[int, int, int, int],
     steps: tuple[Step, ...] = (),
     form: Arrangement | None = None,
+    pools: bool = False,
 ) -> Any:
     """The kernel F(m x m, 3x3), m of 2 or 4, stride 1, for an input of rows x cols with pads (top, left, bottom, right) >= 0.
 
     Arguments: A[n,CIB,rows,cols,16], U of `packed_shape`, bias[COB,16], what steps read besides, each as the result D[n,COB,OH,OW,16].
-    `n` is a number or a symbolic variable.
+    `n` is a number or a symbolic variable. With `pools`, whose steps read nothing, of every 2x2 results only the greatest is stored,
+    in D[n,COB,OH//2,OW//2,16].
     """
     package = tvm()
     out_rows, out_cols = rows + pads[0] + pads[2] - 2, cols + pads[1] + pads[3] - 2
     if form is None:
         form = arrangement(m, n if isinstance(n, int) else None, c_in, c_out, out_rows, out_cols)
-    stages = _stages(m, n, c_in, c_out, rows, cols, pads, steps, form)
+    stages = _stages(m, n, c_in, c_out, rows, cols, pads, steps, form, pools)
     schedule = package.s_tir.Schedule(package.te.create_prim_func(stages))
     if form.fused:
-        _fused(schedule, m, form, _group(c_out))
+        _fused(schedule, m, form, _group(c_out), pools)
     else:
-        _three(schedule, m, form, _group(c_out))
+        _three(schedule, m, form, _group(c_out), pools)
     kernel = schedule.mod["main"].without_attr("global_symbol")
     if not form.fused:
         kernel = kernel.with_body(prefetching(kernel.body, kernel.params[1]))
@@ -172,7 +174,16 @@ def output_transform(const: Any, m: int, v: list[Any]) -> list[Any]:
 
 
 def _stages(
-    m: int, n: Any, c_in: int, c_out: int, rows: int, cols: int, pads: tuple[int, int, int, int], steps: tuple[Step, ...], form: Arrangement
+    m: int,
+    n: Any,
+    c_in: int,
+    c_out: int,
+    rows: int,
+    cols: int,
+    pads: tuple[int, int, int, int],
+    steps: tuple[Step, ...],
+    form: Arrangement,
+    pools: bool,
 ) -> list[Any]:
     """Arguments of the kernel, the last one computed from the others. Tiles and output channels are padded to what the registers hold."""
     te, tirx = tvm().te, tvm().tirx
@@ -246,40 +257,55 @@ def _stages(
         at = (b, o, h, w, lane)
         return apply(tirx, steps, tiles[at] + bias[o, lane], [other[at] for other in others])
 
-    return [x_, u_, bias, *others, te.compute(shape, finished, "D")]
+    if not pools:
+        return [x_, u_, bias, *others, te.compute(shape, finished, "D")]
+
+    def applied(b: Any, o: Any, h: Any, w: Any, lane: Any) -> Any:
+        channel = o if co == padded else tirx.min(o, co - 1)
+        return apply(tirx, steps, tiles[b, o, h, w, lane] + bias[channel, lane], [])
+
+    whole = te.compute(extents(n, padded, high * m, wide * m, LANES), applied, "whole")
+
+    def greater(a: Any, b: Any) -> Any:
+        return tirx.Select(tirx.Or(a > b, tirx.isnan(a)), a, b)  # a NaN stays
+
+    def window(b: Any, o: Any, h: Any, w: Any, lane: Any) -> Any:
+        above, below = (greater(whole[b, o, row, w * 2, lane], whole[b, o, row, w * 2 + 1, lane]) for row in (h * 2, h * 2 + 1))
+        return greater(above, below)
+
+    def cut(*at: Any) -> Any:
+        return pooled[at]
+
+    pooled = te.compute(extents(n, padded, high * m // 2, wide * m // 2, LANES), window, "pooled")
+    return [x_, u_, bias, te.compute(extents(n, co, out_rows // 2, out_cols // 2, LANES), cut, "D")]
 
 
 # ---- in which order
 
 
-def _fused(sch: Any, m: int, form: Arrangement, group: int) -> None:
+def _fused(sch: Any, m: int, form: Arrangement, group: int, pools: bool) -> None:
     """Parallel over runs of tiles; for each, V of all channels, then group by group of outputs the sums, M and the result."""
-    tiles = sch.get_sblock("tiles")
-    b, o, h, w, lane = sch.get_loops(tiles)
-    p, y = sch.split(h, [None, m])
-    q, z = sch.split(w, [None, m])
+    b, o, p, y, q, z, lane = _tiles(sch, m, pools)
     run, q = sch.split(q, [None, form.tile_cols])
     groups, o = sch.split(o, [None, group])
     sch.reorder(b, p, run, groups, o, q, y, z, lane)
     run = sch.fuse(b, p, run)
     sch.parallel(run)
-    _output(sch, q, (y, z, lane))
+    _output(sch, (y, z, lane), pools)
     sch.compute_at(sch.get_sblock("M"), groups, preserve_unit_loops=True)
     j, o, p, q, lane = sch.get_loops(sch.get_sblock("M"))[-5:]
     _sums(sch, j, (o, p, q, lane))
     _input(sch, run)
 
 
-def _three(sch: Any, m: int, form: Arrangement, group: int) -> None:
+def _three(sch: Any, m: int, form: Arrangement, group: int, pools: bool) -> None:
     """For each strip: V parallel over channels and rows, sums over positions and groups of outputs, the result over channels and rows."""
-    tiles = sch.get_sblock("tiles")
-    b, o, h, w, lane = sch.get_loops(tiles)
+    b, o, p, y, q, z, lane = _tiles(sch, m, pools)
     b, image = sch.split(b, [None, form.images])
-    strip, p, y = sch.split(h, [None, form.strip, m])
-    q, z = sch.split(w, [None, m])
+    strip, p = sch.split(p, [None, form.strip])
     sch.reorder(b, strip, image, o, p, q, y, z, lane)
     sch.parallel(sch.fuse(image, o, p))
-    _output(sch, q, (y, z, lane))
+    _output(sch, (y, z, lane), pools)
     sch.compute_at(sch.get_sblock("M"), strip, preserve_unit_loops=True)
     image, x, j, o, p, q, lane = sch.get_loops(sch.get_sblock("M"))[-7:]
     groups, o = sch.split(o, [None, group])
@@ -291,18 +317,31 @@ def _three(sch: Any, m: int, form: Arrangement, group: int) -> None:
     sch.parallel(sch.fuse(*_input(sch, strip)))
 
 
-def _output(sch: Any, at: Any, inner: tuple[Any, ...]) -> None:
-    """One tile's result at loop `at`: both steps of the transform in registers, and the guarded, finished store.
+def _tiles(sch: Any, m: int, pools: bool) -> tuple[Any, ...]:
+    """Loops over images, channels, rows of tiles and rows in a tile, columns likewise, lanes: of the last stage that has whole tiles."""
+    b, o, h, w, lane = sch.get_loops(sch.get_sblock("pooled" if pools else "tiles"))
+    side = m // 2 if pools else m
+    return (b, o, *sch.split(h, [None, side]), *sch.split(w, [None, side]), lane)
+
+
+def _output(sch: Any, inner: tuple[Any, ...], pools: bool) -> None:
+    """A tile's result, row by row: both steps of the transform in registers, and the guarded, finished store.
 
     Stages of one tile are small, so TVM keeps them on the stack, unless they were given the scope "local": then on the heap.
     """
-    result, back = sch.get_sblock("D"), sch.get_sblock("back")
-    y, z, lane = inner
+    y, *_ = inner
+    result = sch.get_sblock("D")
     sch.reverse_compute_at(result, y, preserve_unit_loops=True)
+    if pools:
+        sch.compute_inline(sch.get_sblock("tiles"))
+        whole = sch.get_sblock("whole")
+        sch.compute_at(whole, y, preserve_unit_loops=True)
+        _flatten(sch, sch.get_loops(whole)[-3:])
+    back = sch.get_sblock("back")
     sch.compute_at(back, y, preserve_unit_loops=True)
     _flatten(sch, sch.get_loops(result)[-2:])
-    _flatten(sch, sch.get_loops(back)[-2:])
-    _flatten(sch, (y, z, lane))
+    _flatten(sch, sch.get_loops(back)[-3 if pools else -2 :])
+    _flatten(sch, inner)
 
 
 def _sums(sch: Any, at: Any, inner: tuple[Any, ...]) -> Any:
