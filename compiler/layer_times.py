@@ -36,7 +36,7 @@ class LayerTime:
 
 def layer_times(module: Module, inputs: Mapping[str, Array], runs: int) -> list[LayerTime]:
     """The kernels of a module without named sizes, in order."""
-    from ..backends.tvm.fast.plan import PACK, UNPACK
+    from ..backends.tvm.fast.plan import PACK, UNPACK, VIEW
     from ..backends.tvm.profile import call_times
 
     times = call_times(module, inputs, runs)
@@ -45,8 +45,8 @@ def layer_times(module: Module, inputs: Mapping[str, Array], runs: int) -> list[
     for time in times:
         nodes = [node for call in time.calls for node in (call.work.covers if call.work else (call.node,))]
         macs = 0 if time.calls[0].kernel in (PACK, UNPACK) else sum(map(_macs, nodes))
-        moved = sum(map(_moved, time.calls))
         kernel = time.calls[0].kernel
+        moved = 0 if kernel == VIEW else sum(map(_moved, time.calls))
         speeds = [amount / time.microseconds / 1e3 if time.microseconds else 0.0 for amount in (macs, moved)]
         names = [node.name for node in nodes]
         layers.append(LayerTime(kernel, names, time.microseconds, time.microseconds / total, macs, speeds[0], moved, speeds[1]))

@@ -79,6 +79,7 @@ def _memory(built: Mapping[str, Any]) -> list[str]:
     if arena := built["arena"]:
         lines.append(f"arena of {arena['size']:,} bytes for an image; lower bound {arena['lower_bound']:,}")
         lines.append(f"its {arena['values']} values apart: {arena['unshared']:,}; {arena['in_place']} lie in the place of an operand")
+        lines.append(f"{arena['views']} concatenations and slices are views, for which nothing is copied")
     if peak := built.get("measured"):
         lines.append(f"measured: a run allocates {peak['run']:,}, workspace of kernels and results included")
         lines.append(f"the whole process takes {peak['process']:,} at most, packed weights included")

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...ir.errors import InvalidModel
 from ...ir.types import Array
-from .fast.plan import STOCK, Call, plan
+from .fast.plan import STOCK, VIEW, Call, plan
 from .kernels import OURS
 from .run import Module
 
@@ -55,7 +55,7 @@ def call_times(module: Module, inputs: Mapping[str, Array], runs: int) -> list[C
 
 
 def _matched(calls: list[Call], seen: list[tuple[str, float]]) -> list[CallTime]:
-    """Every kernel with its time; what lies between two kernels is the time of the stock rows that the plan has there."""
+    """Every kernel with its time, a view with none; what lies between two kernels is the time of the stock rows that the plan has there."""
     found: list[CallTime] = []
     waiting: list[Call] = []
     left = iter(seen)
@@ -71,6 +71,9 @@ def _matched(calls: list[Call], seen: list[tuple[str, float]]) -> list[CallTime]
     for call in [*calls, None]:
         if call is not None and call.kernel == STOCK:
             waiting.append(call)
+            continue
+        if call is not None and call.kernel == VIEW:
+            found.append(CallTime((call,), 0.0))
             continue
         for name, microseconds in left:
             if name.startswith(OURS):

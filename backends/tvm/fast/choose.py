@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -174,7 +175,9 @@ def concat(scene: Scene, node: Node) -> Work | None:
         return None
     _, rows, cols = extents(node)
     channels = tuple(extents(operand)[0] for operand in node.inputs)
-    return Work((node,), functools.partial(moves.concat, batch_of(node), channels, rows, cols), node.inputs)
+    is_whole = batch_of(node) == 1 and all(c % LANES == 0 for c in channels[:-1])
+    starts = tuple(itertools.accumulate(map(blocks, channels[:-1]), initial=0)) if is_whole else ()
+    return Work((node,), functools.partial(moves.concat, batch_of(node), channels, rows, cols), node.inputs, starts=starts)
 
 
 def elementwise(scene: Scene, node: Node) -> Work | None:
@@ -306,7 +309,8 @@ def channels_from(node: Node) -> Work | None:
     start, stop, _ = slice(op.starts[0], op.ends[0]).indices(channels)
     if start % LANES:
         return None
-    return Work((node,), functools.partial(moves.slice_blocks, batch_of(x), channels, rows, cols, start, stop), (x,))
+    starts = (-start // LANES,) if batch_of(x) == 1 else ()
+    return Work((node,), functools.partial(moves.slice_blocks, batch_of(x), channels, rows, cols, start, stop), (x,), starts=starts)
 
 
 def subsample(node: Node) -> Work | None:

@@ -8,7 +8,7 @@ from typing import Any
 from ....ir.errors import ConvcError
 from ....ir.graph import Graph, Node
 from ....ir.types import DTYPES
-from ..arena import IN_PLACE
+from ..arena import IN_PLACE, VIEW_OF
 from ..emitter import Emitter
 from ..host import tvm
 from ..lower import emit_stock
@@ -65,7 +65,7 @@ class _Lowering:
     def _results(self) -> list[Any]:
         for call in self.plan.calls:
             if call.work is not None:
-                self._call(call.work)
+                self._call(call.work, call.node in self.plan.views)
             elif call.kernel == PACK:
                 self._move(moves.pack, self.plain, self.blocked, call.node)
             elif call.kernel == UNPACK:
@@ -79,24 +79,30 @@ class _Lowering:
         shape = [tirx.IntImm("int64", extent) for extent in argument.shape]
         return relax.Var(argument.name, relax.TensorType(shape, DTYPES[argument.dtype].name))
 
-    def _call(self, work: Work) -> None:
+    def _call(self, work: Work, is_view: bool) -> None:
         values = [(self.blocked if in_blocks else self.plain)[node] for node, in_blocks in work.reads]
         operands, others = values[: len(work.operands)], values[len(work.operands) :]
         arguments = [self.arguments[argument.name] for argument in work.arguments]
         in_blocks = is_blocked(work.result)
         made = self.blocked if in_blocks else self.plain
-        made[work.result] = self._kernel(work.build(), [*operands, *arguments, *others], work.result, in_blocks, len(others))
+        attributes: dict[str, Any] = {IN_PLACE: len(others)}  # it may write over the last of what it reads
+        if is_view:
+            _, rows, cols = extents(work.result)
+            attributes[VIEW_OF] = [start * rows * cols * LANES * 4 for start in work.starts]
+        made[work.result] = self._kernel(work.build(), [*operands, *arguments, *others], work.result, in_blocks, attributes)
 
     def _move(self, move: Any, source: dict[Node, Any], target: dict[Node, Any], node: Node) -> None:
-        target[node] = self._kernel(move(batch_of(node), *extents(node)), [source[node]], node, in_blocks=target is self.blocked)
+        function, in_blocks = move(batch_of(node), *extents(node)), target is self.blocked
+        target[node] = self._kernel(function, [source[node]], node, in_blocks, {IN_PLACE: 0})
 
-    def _kernel(self, function: Any, operands: list[Any], node: Node, in_blocks: bool, others: int = 0) -> Any:
-        """A call of a scheduled function; the same function is added once. It may write over the last `others` operands."""
-        if function not in self.kernels:
-            made = function.without_attr("global_symbol").with_attr(IN_PLACE, others)
-            self.kernels[function] = self.emitter.builder.add_func(made, f"kernel{len(self.kernels)}")
+    def _kernel(self, function: Any, operands: list[Any], node: Node, in_blocks: bool, attributes: Mapping[str, Any]) -> Any:
+        """A call of a scheduled function; the same function is added once, and once more for calls that are views."""
+        key = function, VIEW_OF in attributes
+        if key not in self.kernels:
+            made = function.without_attr("global_symbol").with_attrs(attributes)
+            self.kernels[key] = self.emitter.builder.add_func(made, f"kernel{len(self.kernels)}")
         relax = self.emitter.tvm.relax
-        return self.emitter.builder.emit(relax.call_tir(self.kernels[function], operands, self._type(node, in_blocks)), node.name)
+        return self.emitter.builder.emit(relax.call_tir(self.kernels[key], operands, self._type(node, in_blocks)), node.name)
 
     def _type(self, node: Node, in_blocks: bool) -> Any:
         if not in_blocks:

@@ -14,18 +14,23 @@ from typing import Any
 
 from ....ir.binding import batch_names, specialize
 from ....ir.graph import Graph, Node
+from ....ir.placement_views import Views
 from ..processor import AVX512, Processor
 from .choose import MAKERS
-from .work import Argument, Scene, Winograd, Work, as_it_is, is_blocked
+from .kernel import blocks
+from .work import Argument, Scene, Winograd, Work, as_it_is, extents, is_blocked
 
-__all__ = ["PACK", "STOCK", "UNPACK", "Call", "Plan", "beside", "plan", "single_image", "tuned_works"]
+__all__ = ["PACK", "STOCK", "UNPACK", "VIEW", "Call", "Plan", "beside", "plan", "single_image", "tuned_works"]
 
-PACK, UNPACK, STOCK = "pack", "unpack", "stock"
+PACK, UNPACK, STOCK, VIEW = "pack", "unpack", "stock", "view"
 
 
 @dataclass(frozen=True)
 class Call:
-    """One step of a plan: the kernel of some work, a move of a value into blocks or out of them, or a node's stock row."""
+    """One step of a plan: the kernel of some work, a move of a value into blocks or out of them, or a node's stock row.
+
+    A view is work that needs no kernel, since its operands are written where they belong.
+    """
 
     kernel: str
     node: Node
@@ -54,6 +59,17 @@ class Plan:
         return {work.covers[0].name: work.tile for work in self.works.values() if work.tile}
 
     @functools.cached_property
+    def views(self) -> frozenset[Node]:
+        """Concatenations and slices for which nothing is moved. Only memory that can be planned is laid out so: without named sizes."""
+        if self.graph.symbols:
+            return frozenset()
+        laid = Views({node: blocks(extents(node)[0]) for node in self.graph.nodes if is_blocked(node)})
+        for node, work in self.works.items():
+            if work.starts:
+                laid.add(node, zip(work.operands, work.starts, strict=True))
+        return frozenset(laid.views)
+
+    @functools.cached_property
     def calls(self) -> list[Call]:
         """Everything that runs, in order. A value is moved to the other layout when somebody first asks for it there."""
         calls: list[Call] = []
@@ -71,7 +87,7 @@ class Plan:
                 for operand, in_blocks in work.reads:
                     want(operand, in_blocks)
                 (blocked if is_blocked(node) else plain).add(node)
-                calls.append(Call(work.kernel, node, work))
+                calls.append(Call(VIEW if node in self.views else work.kernel, node, work))
             elif node not in self.covered and self.graph.uses[node]:
                 for operand in node.inputs:
                     want(operand, False)
