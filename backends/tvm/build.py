@@ -18,13 +18,12 @@ from ...ir.ops.leaf import INPUT, Input
 from .arena import Arena
 from .cache import usable_cache
 from .fast.lower import lower_fast
-from .fast.plan import beside, plan, single_image, tuned_works
+from .fast.plan import beside, single_image, tuned_works
 from .fast.work import Winograd
 from .host import cuda_compiler, host_cpu, physical_cores, tvm, vector_features
 from .kernels import Compiled, checked_jobs, compile_kernels
 from .lower import lower, reason
 from .pipeline import cpu_pipeline, cuda_pipeline
-from .processor import processor_of
 from .tuned import find_database, machine, tuned_forms
 
 __all__ = ["CpuBuild", "CudaBuild", "build_cpu", "build_cuda"]
@@ -105,9 +104,6 @@ def build_cpu(
         with target:
             return compile_kernels(cpu_pipeline(target, arenas.append)(module), target, workers, cache)
 
-    processor = processor_of(mcpu or host_cpu(), vector_features(target))
-    tiles = plan(graph, winograd).tiles if isinstance(winograd, str) else winograd  # by name, whatever the processor
-    lowered = functools.partial(lower_fast, winograd=tiles, tuned=forms, processor=processor)
     library = Path(path)
     library.parent.mkdir(parents=True, exist_ok=True)
     one = single_image(graph) if single else None
@@ -115,9 +111,9 @@ def build_cpu(
     tuned: dict[str, Any] = {}
     for network, place in ((graph, library), (one, beside(library))):
         if network is not None:
-            made.append(_compile(network, compiled, lowered))
+            made.append(_compile(network, compiled, functools.partial(lower_fast, winograd=winograd, tuned=forms)))
             _export(made[-1].executable, place)
-            tuned |= tuned_works(network, tiles, forms)
+            tuned |= tuned_works(network, winograd, forms)
     kernels, found = sum(each.kernels for each in made), sum(each.found for each in made)
     seconds = time.perf_counter() - start
     arena = arenas[-1] if arenas else None

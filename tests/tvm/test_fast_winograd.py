@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 
 from convc.backends.tvm.fast.epilogue import Step
-from convc.backends.tvm.fast.winograd import Arrangement, G, arrangement, input_transform, output_transform, pack, packed_shape, winograd
+from convc.backends.tvm.fast.winograd import (
+    Arrangement,
+    G,
+    Tiled,
+    arrangement,
+    input_transform,
+    output_transform,
+    pack,
+    packed_shape,
+    winograd_kernel,
+)
 from convc.backends.tvm.fast.winograd_error import error_bound, noise, roundings
 from convc.backends.tvm.host import host_cpu, tvm
 from convc.ir.ops.activation import RELU, Relu
@@ -86,7 +96,7 @@ def reference(pads: tuple[int, int, int, int], x: Array, w: Array, b: Array) -> 
 )
 def test_agrees_with_the_reference_within_its_own_bound(m, n, c_in, c_out, rows, cols, pads, form):
     x, w, b = draw(m, n, c_in, c_out, rows, cols)
-    run = build(winograd(m, n, c_in, c_out, rows, cols, pads, (), form))
+    run = build(winograd_kernel(Tiled(m, n, c_in, c_out, rows, cols, pads, form=form)))
     got, expected = convolve(run, m, pads, x, w, b), reference(pads, x, w, b)
     error = abs(got - expected)
     assert error.max() < {2: 2e-6, 4: 2e-5}[m] * abs(expected).max()
@@ -100,7 +110,7 @@ def test_agrees_with_the_reference_within_its_own_bound(m, n, c_in, c_out, rows,
 def test_noise_is_what_we_say(m, channels):
     """Also where tiles are empty but for a pixel, whose error reaches outputs that it does not."""
     x, w, b = draw(3, 1, channels, 32, 14, 14)
-    b, run = np.zeros_like(b), build(winograd(m, 1, channels, 32, 14, 14, PADS))
+    b, run = np.zeros_like(b), build(winograd_kernel(Tiled(m, 1, channels, 32, 14, 14, PADS)))
     pixel = np.zeros_like(x)
     pixel[:, :, 5, 6] = x[:, :, 5, 6]
     for image in (x, np.maximum(x, 0), pixel):
@@ -113,7 +123,7 @@ def test_noise_is_what_we_say(m, channels):
 @pytest.mark.parametrize("form", [None, Arrangement(True, 1, 3)])
 def test_a_symbolic_batch(form):
     x, w, b = draw(0, 3, 20, 24, 17, 9)
-    run = build(winograd(4, tvm().tirx.Var("n", "int64"), 20, 24, 17, 9, PADS, (), form))
+    run = build(winograd_kernel(Tiled(4, None, 20, 24, 17, 9, PADS, form=form)))
     for images in (x, x[:1]):
         assert (abs(convolve(run, 4, PADS, images, w, b) - reference(PADS, images, w, b)) <= error_bound(4, PADS, images, w, b)).all()
 
@@ -123,7 +133,7 @@ def test_steps_follow_before_the_store(form):
     x, w, b = draw(1, 2, 16, 24, 10, 11)
     one, two = (np.random.default_rng(seed).standard_normal((2, 24, 10, 11)).astype(np.float32) for seed in (5, 6))
     steps = (Step(ADD, Add(), 1), Step(RELU, Relu()), Step(SUB, Sub(), 1, first=True))
-    run = build(winograd(2, 2, 16, 24, 10, 11, PADS, steps, form))
+    run = build(winograd_kernel(Tiled(2, 2, 16, 24, 10, 11, PADS, steps, form=form)))
     expected = two - np.maximum(reference(PADS, x, w, b) + one, 0)
     assert np.allclose(convolve(run, 2, PADS, x, w, b, one, two), expected, rtol=0, atol=3e-6)
 
@@ -146,7 +156,7 @@ def test_the_greatest_of_pairs_of_rows_and_columns_is_that_of_what_would_be_stor
     stored = np.full((n, -(-c_out // 16), rows, cols, 16), np.nan, np.float32)
     pooled = np.full((n, -(-c_out // 16), rows // 2, cols // 2, 16), -1, np.float32)
     for pools, result in ((False, stored), (True, pooled)):
-        run = build(winograd(m, n, c_in, c_out, rows, cols, PADS, steps, form, pools))
+        run = build(winograd_kernel(Tiled(m, n, c_in, c_out, rows, cols, PADS, steps, pools, form)))
         run(block(x), pack(m, w), block(b[None, :, None, None])[0, :, 0, 0], result)
     pairs = stored[:, :, : rows // 2 * 2, : cols // 2 * 2].reshape(n, -1, rows // 2, 2, cols // 2, 2, 16)
     assert np.isnan(stored).any()

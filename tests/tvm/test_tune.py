@@ -23,6 +23,7 @@ from convc.backends.tvm.build import build_cpu
 from convc.backends.tvm.fast.direct import Direct
 from convc.backends.tvm.fast.forms import Tunable, tunable_direct, tunable_winograd
 from convc.backends.tvm.fast.windows import Window
+from convc.backends.tvm.fast.winograd import Tiled
 from convc.backends.tvm.host import host_cpu, physical_cores, tvm
 from convc.backends.tvm.run import Module
 from convc.backends.tvm.timing import Tracker
@@ -59,7 +60,7 @@ graph @g(%x: f32[1,32,12,12]) {
             (1, 5, 15, 9, 16),
         ),
         (
-            tunable_winograd(4, 1, 32, 40, 14, 13, (1, 1, 1, 1), ()),
+            tunable_winograd(Tiled(4, 1, 32, 40, 14, 13, (1, 1, 1, 1))),
             ((1, 2, 14, 13, 16), (6, 6, 2, 2, 16, 2, 16), (3, 16)),
             (1, 3, 14, 13, 16),
         ),

@@ -27,10 +27,10 @@ from . import dense, depthwise, moves, norms, pointwise, pools, winograd
 from . import resize as resizes
 from .direct import CACHE, Direct, direct, pack, pack_bias
 from .epilogue import Step, step_of
-from .forms import form_of, tunable_direct, tunable_winograd, winograd_kernel
+from .forms import form_of, tunable_direct, tunable_winograd
 from .kernel import LANES, blocks
 from .windows import Window
-from .work import Argument, Scene, Values, Winograd, Work, batch_of, extents, followers, is_blocked
+from .work import Argument, Scene, Values, Winograd, Work, batch_of, extents, followers, is_blocked, only_reader
 
 __all__ = ["MAKERS", "WINOGRAD", "winograd_of"]
 
@@ -58,23 +58,24 @@ def conv(scene: Scene, node: Node) -> Work | None:
         return Work(covers, functools.partial(depthwise.depthwise, batch, c_in, window, steps), (x,), (filters, shift), others)
     m = winograd_of(node, scene.winograd, scene.processor)
     if m:
-        tiles = Argument(f"{node.name}.packed", winograd.packed_shape(m, c_in, c_out), "f32", lambda values: winograd.pack(m, values(w)))
         pool = None if others else _pool_of_pairs(scene, covers[-1])
         covers = (*covers, pool) if pool else covers
-        sizes = (m, batch, c_in, c_out, rows, cols, op.pads, steps, pool is not None)
-        tunable = tunable_winograd(*sizes)
+        size = winograd.Tiled(m, batch, c_in, c_out, rows, cols, op.pads, steps, pool is not None)
+        tiles = Argument(f"{node.name}.packed", size.weights, "f32", lambda values: winograd.pack(m, values(w)))
+        tunable = tunable_winograd(size)
         form = form_of(tunable, scene.tuned)
-        build = functools.partial(winograd_kernel, *sizes, form)
+        build = functools.partial(winograd.winograd_kernel, replace(size, form=form))
         return Work(covers, build, (x,), (tiles, shift), others, tile=m, tunable=tunable, form=form)
     return _direct(scene, node)
 
 
 def _pool_of_pairs(scene: Scene, node: Node) -> Node | None:
     """The max pool of 2x2 values that alone reads a node, and of whose windows none reaches over the edge."""
-    if node in scene.graph.outputs or scene.graph.uses[node] != 1:
+    reader = only_reader(scene.graph, node)
+    if reader is None or reader.kind is not MAX_POOL:
         return None
-    ((reader, op),) = ((reader, reader.op) for reader in scene.graph.readers[node])
-    if reader.kind is not MAX_POOL or (op.kernel, op.strides, op.dilations) != ((2, 2), (2, 2), (1, 1)) or any(op.pads):
+    op = reader.op
+    if (op.kernel, op.strides, op.dilations) != ((2, 2), (2, 2), (1, 1)) or any(op.pads):
         return None
     (_, rows, cols), (_, out_rows, out_cols) = extents(node), extents(reader)
     return reader if (out_rows, out_cols) == (rows // 2, cols // 2) and out_rows and out_cols else None
@@ -245,10 +246,14 @@ def batch_norm(scene: Scene, node: Node) -> Work | None:
 
 def _pixelwise_reader(scene: Scene, node: Node) -> Node | None:
     """The 1x1 convolution that alone reads a value, pixel by pixel."""
-    if node in scene.graph.outputs or scene.graph.uses[node] != 1:
-        return None
-    (reader,) = scene.graph.readers[node]
-    if reader.kind is not CONV2D or reader.inputs[0] is not node or not is_blocked(reader) or reader.inputs[1].weights is None:
+    reader = only_reader(scene.graph, node)
+    if (
+        reader is None
+        or reader.kind is not CONV2D
+        or reader.inputs[0] is not node
+        or not is_blocked(reader)
+        or reader.inputs[1].weights is None
+    ):
         return None
     op, (*_, k_rows, k_cols) = reader.op, reader.inputs[1].typed.concrete()
     is_pixelwise = (k_rows, k_cols) == op.strides == (1, 1) and not any(op.pads) and op.groups == 1

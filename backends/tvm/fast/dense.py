@@ -104,7 +104,7 @@ def softmax(batch: Batch, classes: int) -> Any:
     full, left = divmod(classes, LANES)
 
     def body(writer: Writer, a: Any, d: Any) -> None:
-        greater = greatest(writer)
+        greater = greatest(writer.tirx)
         with writer.each(batch, work=SOFTMAX_WORK * classes) as (i,):
             best, total, last = (Register(writer) for _ in range(3))
             last.set(writer.spread(-math.inf))  # lanes that the row does not fill are the power of nothing, 0

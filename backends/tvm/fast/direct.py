@@ -19,7 +19,7 @@ import numpy as np
 from ....ir.ops.window import Pair
 from ....ir.types import Array
 from .epilogue import Step, apply
-from .kernel import LANES, Batch, Operand, Writer, blocks, kernel
+from .kernel import LANES, Batch, Operand, Writer, blocks, kernel, request
 from .windows import Run, Window, tap_rows
 
 __all__ = ["CACHE", "WIDEST", "Direct", "Form", "direct", "pack", "pack_bias"]
@@ -28,7 +28,6 @@ __all__ = ["CACHE", "WIDEST", "Direct", "Form", "direct", "pack", "pack_bias"]
 # all its blocks, so two are better than one, and with four there are no registers left for what is loaded.
 WIDEST = {1: 14, 2: 10, 3: 8}
 CACHE = 3 << 19  # bytes that stay in a core's own cache
-READ_SOON = (0, 2, 1)  # in LLVM's words: a read, for the core's outer cache, of data
 MACS = 8  # that take as long as to move an element
 WRITTEN_OUT = 3  # taps of a row, whose loads are then shared; of more, the code grows beyond the registers
 ROWS = 14  # from which threads have about as many as one another
@@ -240,7 +239,7 @@ class _Body:
         share = -(-len(tile.sums) * k_cols * LANES // rows)
         first = (tile.block_out + len(tile.sums)) * (per_in * k_rows * k_cols * LANES) + ((tile.row * per_in + c) * k_rows + k_row) * share
         for i in range(share):
-            writer.to.evaluate(writer.tirx.call_intrin("void", "tirx.prefetch", writer.tirx.address_of(lines[first + i, 0]), *READ_SOON))
+            writer.to.evaluate(request(writer.tirx, lines[first + i, 0]))
 
     def taps(self, tile: _Tile, run: Run, c: Any, k_row: Any) -> None:
         """A row of taps: a loop where it is long and all columns have all of them."""

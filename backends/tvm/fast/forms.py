@@ -5,20 +5,17 @@ Every sum keeps its order, so a form changes no digit of a result. No TVM is nee
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ....ir.ops.window import Pads
-from ..host import tvm
 from .direct import Direct, Form, direct
 from .epilogue import Step
 from .kernel import LANES, blocks
-from .winograd import Arrangement, arrangement, packed_shape, winograd
+from .winograd import Arrangement, Tiled, winograd_kernel
 
-__all__ = ["Tunable", "form_of", "tunable_direct", "tunable_winograd", "winograd_kernel"]
+__all__ = ["Tunable", "form_of", "tunable_direct", "tunable_winograd"]
 
 FEWEST_SUMS, MOST_SUMS = 4, 28  # vectors of sums of a register tile: AVX2 has room for few, AVX-512 for many
 MOST_BLOCKS = 6  # of output channels in a register tile
@@ -74,20 +71,18 @@ def tunable_direct(size: Direct) -> Tunable:
     return Tunable(key, images * size.macs, 4 * (math.prod(size.weights) + moved), weights, forms, build)
 
 
-def tunable_winograd(
-    m: int, batch: int | None, c_in: int, c_out: int, rows: int, cols: int, pads: Pads, steps: tuple[Step, ...], pools: bool = False
-) -> Tunable:
-    out_rows, out_cols = rows + pads[0] + pads[2] - 2, cols + pads[1] + pads[3] - 2
-    high, wide = -(-out_rows // m), -(-out_cols // m)
-    images = batch or 1
-    weights = math.prod(packed_shape(m, c_in, c_out))
-    group = packed_shape(m, c_in, c_out)[-2]
-    followed = _then(steps) + (", max_pool" if pools else "")
-    key = f"winograd F({m}x{m},3x3) {batch or 'N'}x{c_in}x{rows}x{cols} to {c_out}, pads {_by(pads)}{followed}"
-    moved = images * LANES * (blocks(c_in) * rows * cols + blocks(c_out) * out_rows * out_cols)
+def tunable_winograd(size: Tiled) -> Tunable:
+    m, images, (rows, cols) = size.m, size.batch or 1, size.out
+    high, wide = -(-rows // m), -(-cols // m)
+    weights, group = math.prod(size.weights), size.weights[-2]
+    key = (
+        f"winograd F({m}x{m},3x3) {size.batch or 'N'}x{size.c_in}x{size.rows}x{size.cols} to {size.c_out}, pads {_by(size.pads)}"
+        f"{_then(size.steps)}{', max_pool' if size.pools else ''}"
+    )
+    moved = images * LANES * (blocks(size.c_in) * size.rows * size.cols + blocks(size.c_out) * math.prod(size.stored))
 
     def forms() -> list[Arrangement]:
-        rule = arrangement(m, batch, c_in, c_out, out_rows, out_cols)
+        images_at_once = size.rule.images
         tiles = [
             (tile_rows, tile_cols)
             for tile_rows in range(1, high + 1)
@@ -97,31 +92,16 @@ def tunable_winograd(
         ]
         fused = [Arrangement(True, 1, tile_cols) for tile_rows, tile_cols in tiles if tile_rows == 1]
         strips = {
-            Arrangement(False, tile_rows, tile_cols, _round(-(-high // parts), tile_rows), rule.images if parts == 1 else 1): None
+            Arrangement(False, tile_rows, tile_cols, _round(-(-high // parts), tile_rows), images_at_once if parts == 1 else 1): None
             for tile_rows, tile_cols in tiles
             for parts in range(1, STRIPS + 1)
         }
         return [*fused, *strips]
 
-    build = functools.partial(winograd_kernel, m, batch, c_in, c_out, rows, cols, pads, steps, pools)
+    def build(form: Arrangement | None) -> Any:
+        return winograd_kernel(replace(size, form=form))
+
     return Tunable(key, images * weights * high * wide, 4 * (weights + moved), 1, forms, build)
-
-
-@functools.cache
-def winograd_kernel(
-    m: int,
-    batch: int | None,
-    c_in: int,
-    c_out: int,
-    rows: int,
-    cols: int,
-    pads: Pads,
-    steps: tuple[Step, ...],
-    pools: bool,
-    form: Arrangement | None = None,
-) -> Any:
-    n = tvm().tirx.Var("n", "int64") if batch is None else batch
-    return winograd(m, n, c_in, c_out, rows, cols, pads, steps, form, pools)
 
 
 def _fits(sums: int, all_sums: int) -> bool:

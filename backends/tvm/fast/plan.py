@@ -115,8 +115,8 @@ def beside(library: Path) -> Path:
 def plan(graph: Graph, winograd: Winograd = "auto", tuned: Mapping[str, Any] | None = None, processor: Processor = AVX512) -> Plan:
     """Kernels for what they can compute, in the graph's order.
 
-    `tuned` are forms that tuning chose, as fields, by the kernels' keys. They change no argument, nor does the processor, once tiles
-    are given by name: a library needs neither to be loaded.
+    `tuned` are forms that tuning chose, as fields, by the kernels' keys. They change no argument: a library needs none to be loaded.
+    The processor counts where `winograd` is auto, and no longer once its tiles are given by name.
     """
     works: dict[Node, Work] = {}
     covered: set[Node] = set()

@@ -53,7 +53,7 @@ def _counted_rows(writer: Writer, window: Window, y: Any, count_include_pad: boo
 
 
 def _greater(writer: Writer) -> Callable[[Any, Any, Any], Any]:
-    greater = greatest(writer)
+    greater = greatest(writer.tirx)
     return lambda a, b, _: greater(a, b)
 
 

@@ -8,20 +8,22 @@ Two transforms surround a product for each of the a x a positions of a tile:
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ....ir.ops.window import Pads, Pair
 from ....ir.types import Array
 from ..host import tvm
 from .epilogue import Step, apply
+from .kernel import LANES, Batch, greatest
 from .winograd_stream import STREAM, prefetching
 
-__all__ = ["Arrangement", "G", "arrangement", "input_transform", "output_transform", "pack", "packed_shape", "winograd"]
+__all__ = ["Arrangement", "G", "Tiled", "arrangement", "input_transform", "output_transform", "pack", "packed_shape", "winograd_kernel"]
 
-LANES = 16  # channels of a block, float32 lanes of a vector
 MOST_SUMS, EASY_SUMS = 28, 20  # vectors of sums in 32 registers, beside weights; many were measured to be a little slower
 CROWDED, ROW = 0.08, 0.02  # how much slower; a tile of several rows, for each that follows the first
 FUSED_WEIGHTS = 5 << 18  # bytes that a core's cache of 1 MB serves fast enough
@@ -113,34 +115,55 @@ def _register_tile(high: int, wide: int, group: int) -> tuple[int, int]:
     return min(choices, key=cost)
 
 
-def winograd(
-    m: int,
-    n: Any,
-    c_in: int,
-    c_out: int,
-    rows: int,
-    cols: int,
-    pads: tuple[int, int, int, int],
-    steps: tuple[Step, ...] = (),
-    form: Arrangement | None = None,
-    pools: bool = False,
-) -> Any:
-    """The kernel F(m x m, 3x3), m of 2 or 4, stride 1, for an input of rows x cols with pads (top, left, bottom, right) >= 0.
+@dataclass(frozen=True, slots=True)
+class Tiled:
+    """One convolution's sizes: F(m x m, 3x3), m of 2 or 4, for an input of rows x cols with pads (top, left, bottom, right) >= 0.
 
-    Arguments: A[n,CIB,rows,cols,16], U of `packed_shape`, bias[COB,16], what steps read besides, each as the result D[n,COB,OH,OW,16].
-    `n` is a number or a symbolic variable. With `pools`, whose steps read nothing, of every 2x2 results only the greatest is stored,
-    in D[n,COB,OH//2,OW//2,16].
+    With `pools`, whose steps read nothing, of every 2x2 results only the greatest is stored. `form` was found by tuning.
     """
+
+    m: int
+    batch: Batch
+    c_in: int
+    c_out: int
+    rows: int
+    cols: int
+    pads: Pads
+    steps: tuple[Step, ...] = ()
+    pools: bool = False
+    form: Arrangement | None = None
+
+    @property
+    def out(self) -> Pair:
+        """Rows and columns of the convolution's result."""
+        top, left, bottom, right = self.pads
+        return self.rows + top + bottom - 2, self.cols + left + right - 2
+
+    @property
+    def stored(self) -> Pair:
+        """Rows and columns of what is stored."""
+        rows, cols = self.out
+        return (rows // 2, cols // 2) if self.pools else (rows, cols)
+
+    @property
+    def weights(self) -> tuple[int, ...]:
+        return packed_shape(self.m, self.c_in, self.c_out)
+
+    @property
+    def rule(self) -> Arrangement:
+        return arrangement(self.m, self.batch, self.c_in, self.c_out, *self.out)
+
+
+@functools.cache
+def winograd_kernel(size: Tiled) -> Any:
+    """(A[n,CIB,rows,cols,16], U of `weights`, bias[COB,16], what steps read besides, each as the result, D[n,COB,`stored`,16])."""
     package = tvm()
-    out_rows, out_cols = rows + pads[0] + pads[2] - 2, cols + pads[1] + pads[3] - 2
-    if form is None:
-        form = arrangement(m, n if isinstance(n, int) else None, c_in, c_out, out_rows, out_cols)
-    stages = _stages(m, n, c_in, c_out, rows, cols, pads, steps, form, pools)
-    schedule = package.s_tir.Schedule(package.te.create_prim_func(stages))
+    form = size.form or size.rule
+    schedule = package.s_tir.Schedule(package.te.create_prim_func(_stages(size, form)))
     if form.fused:
-        _fused(schedule, m, form, _group(c_out), pools)
+        _fused(schedule, size, form)
     else:
-        _three(schedule, m, form, _group(c_out), pools)
+        _three(schedule, size, form)
     kernel = schedule.mod["main"].without_attr("global_symbol")
     if not form.fused:
         kernel = kernel.with_body(prefetching(kernel.body, kernel.params[1]))
@@ -173,24 +196,13 @@ def output_transform(const: Any, m: int, v: list[Any]) -> list[Any]:
     ]
 
 
-def _stages(
-    m: int,
-    n: Any,
-    c_in: int,
-    c_out: int,
-    rows: int,
-    cols: int,
-    pads: tuple[int, int, int, int],
-    steps: tuple[Step, ...],
-    form: Arrangement,
-    pools: bool,
-) -> list[Any]:
+def _stages(size: Tiled, form: Arrangement) -> list[Any]:
     """Arguments of the kernel, the last one computed from the others. Tiles and output channels are padded to what the registers hold."""
     te, tirx = tvm().te, tvm().tirx
-    a, group = m + 2, _group(c_out)
-    top, left, bottom, right = pads
-    out_rows, out_cols = rows + top + bottom - 2, cols + left + right - 2
-    ci, co = _blocks(c_in), _blocks(c_out)
+    n = tirx.Var("n", "int64") if size.batch is None else size.batch
+    m, rows, cols, (top, left, *_), (out_rows, out_cols) = size.m, size.rows, size.cols, size.pads, size.out
+    a, group = m + 2, _group(size.c_out)
+    ci, co = _blocks(size.c_in), _blocks(size.c_out)
     padded = _round(co, group)
     high, wide = _round(_ceil(out_rows, m), form.strip), _round(_ceil(out_cols, m), form.tile_cols)
 
@@ -209,10 +221,10 @@ def _stages(
         return chosen
 
     x_ = te.placeholder(extents(n, ci, rows, cols, LANES), "float32", "A")
-    u_ = te.placeholder(extents(*packed_shape(m, c_in, c_out)), "float32", "U")
+    u_ = te.placeholder(extents(*size.weights), "float32", "U")
     bias = te.placeholder(extents(co, LANES), "float32", "bias")
-    shape = extents(n, co, out_rows, out_cols, LANES)
-    others = [te.placeholder(shape, "float32", f"R{i}") for i in range(sum(step.reads for step in steps))]
+    shape = extents(n, co, *size.stored, LANES)
+    others = [te.placeholder(shape, "float32", f"R{i}") for i in range(sum(step.reads for step in size.steps))]
 
     def inside(b: Any, c: Any, y: Any, x: Any, lane: Any) -> Any:
         here = tirx.all(y >= top, y < rows + top, x >= left, x < cols + left)
@@ -255,19 +267,12 @@ def _stages(
 
     def finished(b: Any, o: Any, h: Any, w: Any, lane: Any) -> Any:
         at = (b, o, h, w, lane)
-        return apply(tirx, steps, tiles[at] + bias[o, lane], [other[at] for other in others])
+        channel = tirx.min(o, co - 1) if size.pools and co < padded else o
+        return apply(tirx, size.steps, tiles[at] + bias[channel, lane], [other[at] for other in others])
 
-    if not pools:
+    if not size.pools:
         return [x_, u_, bias, *others, te.compute(shape, finished, "D")]
-
-    def applied(b: Any, o: Any, h: Any, w: Any, lane: Any) -> Any:
-        channel = o if co == padded else tirx.min(o, co - 1)
-        return apply(tirx, steps, tiles[b, o, h, w, lane] + bias[channel, lane], [])
-
-    whole = te.compute(extents(n, padded, high * m, wide * m, LANES), applied, "whole")
-
-    def greater(a: Any, b: Any) -> Any:
-        return tirx.Select(tirx.Or(a > b, tirx.isnan(a)), a, b)  # a NaN stays
+    whole, greater = te.compute(extents(n, padded, high * m, wide * m, LANES), finished, "whole"), greatest(tirx)
 
     def window(b: Any, o: Any, h: Any, w: Any, lane: Any) -> Any:
         above, below = (greater(whole[b, o, row, w * 2, lane], whole[b, o, row, w * 2 + 1, lane]) for row in (h * 2, h * 2 + 1))
@@ -277,38 +282,38 @@ def _stages(
         return pooled[at]
 
     pooled = te.compute(extents(n, padded, high * m // 2, wide * m // 2, LANES), window, "pooled")
-    return [x_, u_, bias, te.compute(extents(n, co, out_rows // 2, out_cols // 2, LANES), cut, "D")]
+    return [x_, u_, bias, te.compute(shape, cut, "D")]
 
 
 # ---- in which order
 
 
-def _fused(sch: Any, m: int, form: Arrangement, group: int, pools: bool) -> None:
+def _fused(sch: Any, size: Tiled, form: Arrangement) -> None:
     """Parallel over runs of tiles; for each, V of all channels, then group by group of outputs the sums, M and the result."""
-    b, o, p, y, q, z, lane = _tiles(sch, m, pools)
+    b, o, p, y, q, z, lane = _tiles(sch, size)
     run, q = sch.split(q, [None, form.tile_cols])
-    groups, o = sch.split(o, [None, group])
+    groups, o = sch.split(o, [None, _group(size.c_out)])
     sch.reorder(b, p, run, groups, o, q, y, z, lane)
     run = sch.fuse(b, p, run)
     sch.parallel(run)
-    _output(sch, (y, z, lane), pools)
+    _output(sch, (y, z, lane), size.pools)
     sch.compute_at(sch.get_sblock("M"), groups, preserve_unit_loops=True)
     j, o, p, q, lane = sch.get_loops(sch.get_sblock("M"))[-5:]
     _sums(sch, j, (o, p, q, lane))
     _input(sch, run)
 
 
-def _three(sch: Any, m: int, form: Arrangement, group: int, pools: bool) -> None:
+def _three(sch: Any, size: Tiled, form: Arrangement) -> None:
     """For each strip: V parallel over channels and rows, sums over positions and groups of outputs, the result over channels and rows."""
-    b, o, p, y, q, z, lane = _tiles(sch, m, pools)
+    b, o, p, y, q, z, lane = _tiles(sch, size)
     b, image = sch.split(b, [None, form.images])
     strip, p = sch.split(p, [None, form.strip])
     sch.reorder(b, strip, image, o, p, q, y, z, lane)
     sch.parallel(sch.fuse(image, o, p))
-    _output(sch, (y, z, lane), pools)
+    _output(sch, (y, z, lane), size.pools)
     sch.compute_at(sch.get_sblock("M"), strip, preserve_unit_loops=True)
     image, x, j, o, p, q, lane = sch.get_loops(sch.get_sblock("M"))[-7:]
-    groups, o = sch.split(o, [None, group])
+    groups, o = sch.split(o, [None, _group(size.c_out)])
     rows, p = sch.split(p, [None, form.tile_rows])
     cols, q = sch.split(q, [None, form.tile_cols])
     sch.reorder(x, j, groups, image, rows, cols, o, p, q, lane)
@@ -317,10 +322,10 @@ def _three(sch: Any, m: int, form: Arrangement, group: int, pools: bool) -> None
     sch.parallel(sch.fuse(*_input(sch, strip)))
 
 
-def _tiles(sch: Any, m: int, pools: bool) -> tuple[Any, ...]:
+def _tiles(sch: Any, size: Tiled) -> tuple[Any, ...]:
     """Loops over images, channels, rows of tiles and rows in a tile, columns likewise, lanes: of the last stage that has whole tiles."""
-    b, o, h, w, lane = sch.get_loops(sch.get_sblock("pooled" if pools else "tiles"))
-    side = m // 2 if pools else m
+    b, o, h, w, lane = sch.get_loops(sch.get_sblock("pooled" if size.pools else "tiles"))
+    side = size.m // 2 if size.pools else size.m
     return (b, o, *sch.split(h, [None, side]), *sch.split(w, [None, side]), lane)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..host import tvm
+from .kernel import request
 
 __all__ = ["STREAM", "prefetching"]
 
 STREAM = "stream"  # marks the product's loop over input blocks
-READ_SOON = (0, 2, 1)  # in LLVM's words: a read, for the core's outer cache, of data: for the inner one, Zen 4 took 1.4 times as long
 
 
 def prefetching(statement: Any, weights: Any, loops: tuple[Any, ...] = ()) -> Any:
@@ -53,6 +53,6 @@ def _ask(body: Any, weights: Any, loops: tuple[Any, ...]) -> Any:
         x, y, last = tirx.floordiv(following, a * groups), tirx.floordiv(following, groups), tirx.floormod(following, groups)
         channel = tirx.floordiv(line, group)
         at = (x, tirx.floormod(y, a), last, tirx.floordiv(channel, lanes), tirx.floormod(channel, lanes), tirx.floormod(line, group), 0)
-        asks.append(tirx.Evaluate(tirx.call_intrin("void", "tirx.prefetch", tirx.address_of(weights[at]), *READ_SOON)))
+        asks.append(tirx.Evaluate(request(tirx, weights[at])))
     ask = tirx.SeqStmt(asks)
     return tirx.SeqStmt([ask if turns == asking else tirx.IfThenElse(turn < asking, ask, None), body])

@@ -13,7 +13,7 @@ from ..processor import Processor
 from .epilogue import Step, step_of
 from .forms import Tunable
 
-__all__ = ["Argument", "Scene", "Values", "Winograd", "Work", "as_it_is", "batch_of", "extents", "followers", "is_blocked"]
+__all__ = ["Argument", "Scene", "Values", "Winograd", "Work", "as_it_is", "batch_of", "extents", "followers", "is_blocked", "only_reader"]
 
 Values = Callable[[Node], Array]  # of a parameter
 Winograd = str | Mapping[str, int]  # off, f2, f4 or auto, by sizes alone; or the tile of each convolution that has one, by name
@@ -93,12 +93,19 @@ def batch_of(node: Node) -> int | None:
     return None if isinstance(batch, Expr) else batch
 
 
+def only_reader(graph: Graph, node: Node) -> Node | None:
+    """The node that alone reads a value, once; None where there is none such or the value is returned."""
+    if node in graph.outputs or graph.uses[node] != 1:
+        return None
+    (reader,) = graph.readers[node]
+    return reader
+
+
 def followers(scene: Scene, node: Node) -> tuple[tuple[Node, ...], tuple[Step, ...], tuple[Node, ...]]:
     """What may be computed before the value of `node` is stored: nodes, their steps, and what those read besides."""
     graph = scene.graph
     chain, steps, others = [node], list[Step](), list[Node]()
-    while chain[-1] not in graph.outputs and graph.uses[chain[-1]] == 1:
-        (reader,) = graph.readers[chain[-1]]
+    while (reader := only_reader(graph, chain[-1])) is not None:
         step = step_of(reader, chain[-1])
         if step is None or reader in scene.covered:
             break
