@@ -27,7 +27,6 @@ from .inputs import random_inputs
 from .peers import PEERS
 from .pipelines import optimize
 from .weights import bind_weights, load_arrays
-from .winograd import fast_tiles
 
 __all__ = ["BANDWIDTH", "PEAK", "Task", "main"]
 
@@ -94,7 +93,7 @@ def _start(task: Task) -> tuple[Callable[[], object], int, Callable[[int], list[
 def _start_tvm(graph: Graph, inputs: Mapping[str, Array], threads: int) -> tuple[Callable[[], object], int, Callable[[int], list[Any]]]:
     from .layer_times import layer_times
 
-    module = built_module(graph, threads, fast_tiles(graph))
+    module = built_module(graph, threads)
     return lambda: module.run(inputs), 0, lambda runs: [asdict(layer) for layer in layer_times(module, inputs, runs)]
 
 

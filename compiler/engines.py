@@ -14,9 +14,9 @@ from ..ir.errors import ArtifactError, InvalidModel, UsageError
 from ..ir.graph import Graph
 from ..ir.types import Array
 from .artifact import PACKED, Artifact
+from .winograd import fast_tiles
 
 if TYPE_CHECKING:
-    from ..backends.tvm.fast.work import Winograd
     from ..backends.tvm.run import Module
 
 __all__ = ["ENGINES", "Engine", "built_module", "engines_named"]
@@ -59,10 +59,10 @@ def _open_onnx(artifact: Artifact, threads: int | None) -> Run:
 
 
 def _start_tvm(graph: Graph, threads: int | None) -> Run:
-    return built_module(graph, threads, "auto").run
+    return built_module(graph, threads).run
 
 
-def built_module(graph: Graph, threads: int | None, winograd: Winograd) -> Module:
+def built_module(graph: Graph, threads: int | None) -> Module:
     """Compiled by TVM for this machine's processor, and loaded; nothing of it stays on disk.
 
     Raises: as `build_cpu` and `Module.load`.
@@ -70,9 +70,10 @@ def built_module(graph: Graph, threads: int | None, winograd: Winograd) -> Modul
     from ..backends.tvm.build import build_cpu
     from ..backends.tvm.run import Module
 
+    tiles = fast_tiles(graph)
     with tempfile.TemporaryDirectory(prefix="convc.") as folder:
-        built = build_cpu(graph, Path(folder) / "model.so", winograd=winograd)
-        return Module.load(built.library, graph, threads=threads, winograd=winograd)  # the file may go once it is mapped
+        built = build_cpu(graph, Path(folder) / "model.so", winograd=tiles)
+        return Module.load(built.library, graph, threads=threads, winograd=tiles)  # the file may go once it is mapped
 
 
 def _open_tvm(artifact: Artifact, threads: int | None) -> Run:

@@ -12,9 +12,8 @@ from ..ir.types import DTYPES, Array
 from ..passes.prices import TVM
 from .artifact import Artifact
 from .compile import TARGETS
-from .engines import ENGINES, Run, built_module
+from .engines import ENGINES, Run
 from .pipelines import optimize
-from .winograd import fast_tiles
 
 __all__ = ["Module", "compile"]
 
@@ -55,7 +54,7 @@ def compile(graph: Graph, target: str = "cpu", level: int = 2, threads: int | No
     if target != "cpu":
         raise UsageError(f"target '{target}' cannot be called from memory; write an artifact with `convc compile -t {target}`")
     better, _ = optimize(graph, level, prices=TVM)
-    return Module(better, built_module(better, threads, fast_tiles(better)).run)
+    return Module(better, ENGINES["tvm"].start(better, threads))
 
 
 def _cast(array: Array, dtype: str) -> Array:

@@ -14,10 +14,9 @@ from ..backends.tvm.processor import AVX512, Processor
 from ..ir.graph import Graph
 from .verify import Oracle
 
-__all__ = ["LIMIT", "Choice", "Oracles", "choose", "fast_tiles"]
+__all__ = ["LIMIT", "Choice", "Oracles", "choose", "fast_tiles", "started_tiles"]
 
 LIMIT = 1e-4  # of an output's scale: `auto` lets predicted noise go so far and no further
-
 
 Oracles = Callable[[Mapping[str, int]], Oracle]  # by the tiles of an engine's kernels
 
@@ -61,6 +60,11 @@ def fast_tiles(graph: Graph) -> Mapping[str, int]:
     from ..backends.tvm.host import host_processor
 
     return choose(graph, "auto", processor=host_processor()).tiles
+
+
+def started_tiles(engine: str, graph: Graph) -> Mapping[str, int]:
+    """Those of what an engine makes of a graph on this machine: none for any but TVM."""
+    return fast_tiles(graph) if engine == "tvm" else {}
 
 
 def _forms(tiles: Mapping[str, int]) -> str:

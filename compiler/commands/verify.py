@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from ...backends.tvm.fast.work import Winograd
 from ...ir.errors import Mismatch, UsageError
 from ...ir.graph import Graph
 from ...ir.types import Array
@@ -19,6 +19,7 @@ from ..load import Request
 from ..nodecheck import check_nodes
 from ..pipelines import optimize
 from ..verify import Agreement, Oracle, compare, verify
+from ..winograd import started_tiles
 from .options import THREADS, Desk, emit_json, model_options
 
 __all__ = ["command"]
@@ -68,15 +69,16 @@ def command(
             desk.say(f"    {line.details}", level=1)
     bad = [line.engine for line in lines if not line.agrees]
     if other is None:  # a backend that differs is looked into without being asked
-        winograd = artifact.tiles if artifact else "auto"
-        _look_inside(desk, graph, [engine.name for engine in engines if nodes or engine.name in bad], inputs, threads, winograd)
+        _look_inside(desk, graph, artifact, [engine.name for engine in engines if nodes or engine.name in bad], inputs, threads)
     if bad:
         raise Mismatch(f"{len(bad)} of {len(lines)} results differ by more than rounding")
 
 
-def _look_inside(desk: Desk, graph: Graph, suspects: list[str], inputs: dict[str, Array], threads: int | None, winograd: Winograd) -> None:
+def _look_inside(
+    desk: Desk, graph: Graph, artifact: Artifact | None, suspects: list[str], inputs: dict[str, Array], threads: int | None
+) -> None:
     """Raises: Mismatch naming the first node of the first backend that leaves its local bound."""
-    checks = [check_nodes(graph, name, inputs, threads, winograd=winograd) for name in suspects]
+    checks = [check_nodes(graph, name, inputs, threads, winograd=_tiles(name, graph, artifact)) for name in suspects]
     for check in checks:
         desk.say(str(check))
     for check in checks:
@@ -102,6 +104,10 @@ def _hold(
     lines: list[Agreement] = []
     for engine in engines_named(",".join(backends)):
         run = engine.open(artifact, threads) if artifact else engine.start(graph, threads)
-        tiles = tiles_of(engine.name, graph, artifact.tiles if artifact else "auto")
-        lines += compare(engine.name, oracle(tiles), run(inputs))
+        lines += compare(engine.name, oracle(_tiles(engine.name, graph, artifact)), run(inputs))
     return lines
+
+
+def _tiles(engine: str, graph: Graph, artifact: Artifact | None) -> Mapping[str, int]:
+    """Of the kernels that are held to the reference."""
+    return tiles_of(engine, graph, artifact.tiles) if artifact else started_tiles(engine, graph)

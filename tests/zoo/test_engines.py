@@ -7,9 +7,9 @@ from noise_ratio import predicted_over_seen
 
 from convc.compiler.engines import ENGINES
 from convc.compiler.inputs import random_inputs
-from convc.compiler.kernels import tiles_of
 from convc.compiler.pipelines import optimize
 from convc.compiler.verify import Oracle, compare, verify
+from convc.compiler.winograd import started_tiles
 from convc.models import ZOO
 
 
@@ -21,7 +21,7 @@ def test_engines_agree(name):
     assert all(line.agrees for line in verify(graph, better, inputs))
     oracle = Oracle.by_tiles(graph, better, inputs)
     for engine in ENGINES.values():
-        run, tiles = engine.start(better, 1), tiles_of(engine.name, better)
+        run, tiles = engine.start(better, 1), started_tiles(engine.name, better)
         for line in compare(engine.name, oracle(tiles), run(inputs)):
             assert line.agrees, str(line)
         if engine.name == "tvm":
