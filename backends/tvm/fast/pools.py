@@ -12,6 +12,7 @@ from .windows import Column, Window, slide, tap_rows
 
 __all__ = ["avg_pool", "global_avg_pool", "global_max_pool", "max_pool"]
 
+Combine = Callable[[Any], Callable[[Any, Any], Any]]  # with what TIR has
 SUMS = 14  # at once in a global pool, so that none waits for itself
 
 
@@ -69,7 +70,7 @@ def _pool(batch: Batch, channels: int, window: Window, body: Callable[..., None]
 def global_avg_pool(batch: Batch, channels: int, rows: int, cols: int) -> Any:
     """(A, D[n,CB,1,1,LANES])."""
 
-    def add(writer: Writer) -> Callable[[Any, Any], Any]:
+    def add(tirx: Any) -> Callable[[Any, Any], Any]:
         return lambda a, b: a + b
 
     return _global_pool(batch, channels, rows * cols, blocked("A", batch, channels, rows, cols), 0.0, add, 1.0 / (rows * cols))
@@ -81,14 +82,14 @@ def global_max_pool(batch: Batch, channels: int, rows: int, cols: int) -> Any:
     return _global_pool(batch, channels, rows * cols, blocked("A", batch, channels, rows, cols), -math.inf, greatest, None)
 
 
-def _global_pool(batch: Batch, channels: int, pixels: int, a: Any, start: float, combine: Any, factor: float | None) -> Any:
+def _global_pool(batch: Batch, channels: int, pixels: int, a: Any, start: float, combine: Combine, factor: float | None) -> Any:
     """Several results at once, each of every so manieth pixel, and in the end one of all of them."""
     count = blocks(channels)
     width = max(w for w in range(1, SUMS + 1) if pixels % w == 0)
 
     def body(writer: Writer, a: Any, d: Any) -> None:
         lines = writer.alias(a, (count, pixels, LANES))
-        take = combine(writer)
+        take = combine(writer.tirx)
         with writer.each(batch, count, work=count * pixels * LANES) as (i, c):
             results = writer.registers(width)
             for j in range(width):
