@@ -77,7 +77,8 @@ def read_calibration(graph: Graph, files: Sequence[str], images: int = 32, image
         return Calibration(arrays, arrays, is_real=False)
     kinds = {is_image(Path(file)) for file in files}
     if kinds == {True, False}:
-        raise UsageError("--calibration takes photographs or one .npz file, not both")
+        other = next(file for file in files if not is_image(Path(file)))
+        raise UsageError(f"--calibration takes photographs or one .npz file, not both: '{other}' is no photograph and stands beside some")
     if kinds == {True}:
         fit, held_out = _photographs(graph, files, images, seed, imagenet)
     elif len(files) == 1:

@@ -127,7 +127,7 @@ def test_published_reductions_are_the_zoos():
         (["--macs", "0.5", "--calibration", "same.npz"], 3, ("same.npz", "1 distinct input", "at least 2")),
         (["--macs", "0.5", "--calibration", "nan.npz"], 3, ("nan.npz", "NaN")),
         (["--macs", "0.5", "--calibration", "none.npz"], 3, ("none.npz",)),
-        (["--macs", "0.5", "--calibration", "same.npz", "--calibration", str(DATA / "cat.jpg")], 2, ("not both",)),
+        (["--macs", "0.5", "--calibration", "same.npz", "--calibration", str(DATA / "cat.jpg")], 2, ("not both", "same.npz")),
         (["--macs", "0.5", "--weights", "zero.safetensors"], 3, ("%c = conv2d", "all zero")),
         (["--macs", "0.5", "--weights", "nan.safetensors"], 3, ("%c.w", "NaN or infinite")),
         (["--apply", "none.json"], 2, ("none.json",)),
