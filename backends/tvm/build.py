@@ -18,12 +18,13 @@ from ...ir.ops.leaf import INPUT, Input
 from .arena import Arena
 from .cache import usable_cache
 from .fast.lower import lower_fast
-from .fast.plan import beside, single_image, tuned_works
+from .fast.plan import beside, plan, single_image, tuned_works
 from .fast.work import Winograd
 from .host import cuda_compiler, host_cpu, physical_cores, tvm, vector_features
 from .kernels import Compiled, checked_jobs, compile_kernels
 from .lower import lower, reason
 from .pipeline import cpu_pipeline, cuda_pipeline
+from .processor import processor_of
 from .tuned import find_database, machine, tuned_forms
 
 __all__ = ["CpuBuild", "CudaBuild", "build_cpu", "build_cuda"]
@@ -78,7 +79,7 @@ def build_cpu(
     cached: bool = True,
     database: str | None = None,
 ) -> CpuBuild:
-    """Compile for this machine's processor, or LLVM's `mcpu`, and write the library at `path`.
+    """Compile for this machine's processor, or LLVM's `mcpu`, to whose registers the kernels are cut, and write the library at `path`.
 
     Where the batch is a named size, a second library for a `single` image is written beside it: with named sizes TVM makes code that is
     two to three times slower, all kernels of the library included.
@@ -97,6 +98,9 @@ def build_cpu(
     cache, no_cache = usable_cache() if cached else (None, "")
     here = machine(mcpu or host_cpu(), physical_cores(), str(host.__version__))
     forms, complaint = tuned_forms(find_database(database), here)
+    needs = vector_features(target)
+    processor = processor_of(mcpu or host_cpu(), needs)
+    tiles = plan(graph, winograd).tiles  # by name, as they are for who loads the library: there `auto` knows of no processor
 
     arenas: list[Arena] = []
 
@@ -111,14 +115,14 @@ def build_cpu(
     tuned: dict[str, Any] = {}
     for network, place in ((graph, library), (one, beside(library))):
         if network is not None:
-            made.append(_compile(network, compiled, functools.partial(lower_fast, winograd=winograd, tuned=forms)))
+            made.append(_compile(network, compiled, functools.partial(lower_fast, winograd=tiles, tuned=forms, processor=processor)))
             _export(made[-1].executable, place)
-            tuned |= tuned_works(network, winograd, forms)
+            tuned |= tuned_works(network, tiles, forms, processor)
     kernels, found = sum(each.kernels for each in made), sum(each.found for each in made)
     seconds = time.perf_counter() - start
     arena = arenas[-1] if arenas else None
     made_of = (kernels, found, no_cache, tuned, complaint)
-    return CpuBuild(library, str(target), vector_features(target), arena, seconds, str(host.__version__), *made_of)
+    return CpuBuild(library, str(target), needs, arena, seconds, str(host.__version__), *made_of)
 
 
 def build_cuda(graph: Graph, directory: str | Path, *, cuda_graph: bool = False, check: bool = True) -> CudaBuild:

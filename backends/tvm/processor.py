@@ -1,4 +1,4 @@
-"""What the rules know of a processor: its vectors, and how its arithmetic compares with memory. No TVM is needed."""
+"""What the rules know of a processor: its vector registers, and how its arithmetic compares with memory. No TVM is needed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,29 @@ __all__ = ["AVX2", "AVX512", "NEON", "SSE", "ZEN", "Processor", "processor_of"]
 
 @dataclass(frozen=True, slots=True)
 class Processor:
-    """Vectors of `lanes` floats. While a byte comes from memory, `macs_per_byte` multiply-adds can be done."""
+    """So many vector registers of `lanes` floats. While a byte comes from memory, `macs_per_byte` multiply-adds can be done."""
 
+    registers: int
     lanes: int
     macs_per_byte: float
 
+    @property
+    def floats(self) -> int:
+        """That all its vector registers hold."""
+        return self.registers * self.lanes
 
-AVX512 = Processor(16, 7.5)  # measured on Emerald Rapids: 197 GMAC/s and 26 GB/s on two cores
+    def sums(self, floats: int) -> int:
+        """How many sums of so many floats each a product keeps in registers, beside as many floats of weights and what multiplies them.
+
+        One more, and sums go to the stack and back for each product, which then takes two to three times as long. At least 1.
+        """
+        return max(1, (self.floats - self.lanes) // floats - 1)
+
+
+AVX512 = Processor(32, 16, 7.5)  # measured on Emerald Rapids: 197 GMAC/s and 26 GB/s on two cores
 ZEN = replace(AVX512, macs_per_byte=4)  # one multiply-add of 16 lanes in a cycle, not two; measured: 117 GMAC/s and 30 GB/s
-AVX2, NEON, SSE = Processor(8, 4), Processor(4, 4), Processor(4, 2)  # not measured: by the width of what they multiply in a cycle
+# how these compare with memory was not measured: by the width of what they multiply in a cycle
+AVX2, NEON, SSE = Processor(16, 8, 4), Processor(32, 4, 4), Processor(16, 4, 2)
 NAMED = {"znver4": ZEN}  # LLVM's names of processors that differ from others of their instructions
 INSTRUCTIONS = {"avx512f": AVX512, "avx2": AVX2, "neon": NEON}  # the first that a processor has
 

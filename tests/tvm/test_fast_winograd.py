@@ -10,16 +10,14 @@ import pytest
 
 from convc.backends.tvm.fast.epilogue import Step
 from convc.backends.tvm.fast.winograd import (
-    Arrangement,
     G,
     Tiled,
-    arrangement,
     input_transform,
     output_transform,
     pack,
-    packed_shape,
     winograd_kernel,
 )
+from convc.backends.tvm.fast.winograd_arrangement import Arrangement, arrangement, packed_shape
 from convc.backends.tvm.fast.winograd_error import error_bound, noise, roundings
 from convc.backends.tvm.host import host_cpu, tvm
 from convc.ir.ops.activation import RELU, Relu

@@ -55,12 +55,13 @@ def conv(scene: Scene, node: Node) -> Work | None:
     if op.groups == c_in == c_out:
         window = Window(rows, cols, kernel, op.strides, op.pads, op.dilations)
         filters = Argument(f"{node.name}.packed", (blocks(c_in), *kernel, LANES), "f32", lambda values: depthwise.pack_filters(values(w)))
-        return Work(covers, functools.partial(depthwise.depthwise, batch, c_in, window, steps), (x,), (filters, shift), others)
+        build = functools.partial(depthwise.depthwise, batch, c_in, window, steps, scene.processor)
+        return Work(covers, build, (x,), (filters, shift), others)
     m = winograd_of(node, scene.winograd, scene.processor)
     if m:
         pool = None if others else _pool_of_pairs(scene, covers[-1])
         covers = (*covers, pool) if pool else covers
-        size = winograd.Tiled(m, batch, c_in, c_out, rows, cols, op.pads, steps, pool is not None)
+        size = winograd.Tiled(m, batch, c_in, c_out, rows, cols, op.pads, steps, pool is not None, processor=scene.processor)
         tiles = Argument(f"{node.name}.packed", size.weights, "f32", lambda values: winograd.pack(m, values(w)))
         tunable = tunable_winograd(size)
         form = form_of(tunable, scene.tuned)
@@ -90,7 +91,8 @@ def _direct(scene: Scene, node: Node, norm: _Norm | None = None) -> Work:
     is_first = op.groups == 1 and c_in < LANES // 2 and norm is None  # a block of its own few channels, read as the image lies
     lanes, blocks_in = (c_in, 1) if is_first else (LANES, blocks(c_in))
     window = Window(rows, cols, (taps[0], taps[1]), op.strides, op.pads, op.dilations)
-    size = Direct(batch_of(x), blocks_in, lanes, window, blocks(c_out), groups, steps, norm.steps if norm else None)
+    before = norm.steps if norm else None
+    size = Direct(batch_of(x), blocks_in, lanes, window, blocks(c_out), groups, steps, before, processor=scene.processor)
     packed = Argument(
         f"{node.name}.packed", size.weights, "f32", lambda values: pack(_widened(values(w), op.groups, merged), lanes, groups)
     )
@@ -165,9 +167,10 @@ def pool(scene: Scene, node: Node) -> Work | None:
         maker = pools.global_avg_pool if node.kind is GLOBAL_AVG_POOL else pools.global_max_pool
         return Work((node,), functools.partial(maker, batch_of(x), channels, rows, cols), (x,))
     window = Window(rows, cols, op.kernel, op.strides, op.pads, op.dilations, op.ceil_mode)
+    sizes = (batch_of(x), channels, window)
     if node.kind is MAX_POOL:
-        return Work((node,), functools.partial(pools.max_pool, batch_of(x), channels, window), (x,))
-    return Work((node,), functools.partial(pools.avg_pool, batch_of(x), channels, window, op.count_include_pad), (x,))
+        return Work((node,), functools.partial(pools.max_pool, *sizes, scene.processor), (x,))
+    return Work((node,), functools.partial(pools.avg_pool, *sizes, op.count_include_pad, scene.processor), (x,))
 
 
 def concat(scene: Scene, node: Node) -> Work | None:
@@ -240,7 +243,7 @@ def batch_norm(scene: Scene, node: Node) -> Work | None:
     if reader is not None and not others:
         return _direct(scene, reader, _Norm(covers, steps, (Argument(f"{node.name}.gain", shape, "f32", packed_gain), shift)))
     filters = Argument(f"{node.name}.gain", (shape[0], 1, 1, LANES), "f32", lambda values: packed_gain(values).reshape(-1, 1, 1, LANES))
-    build = functools.partial(depthwise.depthwise, batch_of(x), channels, Window(rows, cols, (1, 1)), steps)
+    build = functools.partial(depthwise.depthwise, batch_of(x), channels, Window(rows, cols, (1, 1)), steps, scene.processor)
     return Work(covers, build, (x,), (filters, shift), others)
 
 
@@ -288,7 +291,7 @@ def dense_layer(scene: Scene, node: Node) -> Work | None:
     c_out, c_in = w.typed.concrete()
     covers, steps, others = followers(scene, node)
     packed = Argument(f"{node.name}.packed", (blocks(c_out), c_in, LANES), "f32", lambda values: dense.pack_dense(values(w)))
-    build = functools.partial(dense.dense, batch_of(x), c_in, c_out, steps)
+    build = functools.partial(dense.dense, batch_of(x), c_in, c_out, steps, scene.processor)
     return Work(covers, build, (x,), (packed, _bias(node, c_out, bias)), others, frozenset([x]))
 
 
@@ -302,7 +305,7 @@ def softmax(scene: Scene, node: Node) -> Work | None:
 
 def cut(scene: Scene, node: Node) -> Work | None:
     """Whole blocks of channels, or every so manieth row and column."""
-    return channels_from(node) or subsample(node)
+    return channels_from(node) or subsample(scene, node)
 
 
 def channels_from(node: Node) -> Work | None:
@@ -318,7 +321,7 @@ def channels_from(node: Node) -> Work | None:
     return Work((node,), functools.partial(moves.slice_blocks, batch_of(x), channels, rows, cols, start, stop), (x,), starts=starts)
 
 
-def subsample(node: Node) -> Work | None:
+def subsample(scene: Scene, node: Node) -> Work | None:
     """Every so manieth row and column from the first on, as a pool of single pixels."""
     (x,), op = node.inputs, node.op
     if not (is_blocked(x) and is_blocked(node)) or not op.steps:
@@ -331,7 +334,7 @@ def subsample(node: Node) -> Work | None:
             return None
         strides[axis] = step
     window = Window(rows, cols, (1, 1), (strides[2], strides[3]))
-    return Work((node,), functools.partial(pools.max_pool, batch_of(x), channels, window), (x,))
+    return Work((node,), functools.partial(pools.max_pool, batch_of(x), channels, window, scene.processor), (x,))
 
 
 MAKERS: dict[OpDef, Callable[[Scene, Node], Work | None]] = {

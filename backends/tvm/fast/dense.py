@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ....ir.types import Array
+from ..processor import AVX512, Processor
 from .epilogue import Step, apply
 from .kernel import LANES, Batch, Operand, Register, Writer, block_channels, blocks, greatest, kernel
 
 __all__ = ["dense", "pack_dense", "softmax"]
 
 SOFTMAX_WORK = 4  # as if so many elements were moved for each
-IMAGES = 8  # that share what is read of the weights, each with a vector of sums
-SUMS = 8  # that are needed for none to wait for itself
+SUMS = 8  # of an image or several that share what is read of the weights, at most: enough for none to wait for itself
 
 
 def pack_dense(w: Array) -> Array:
@@ -24,18 +24,19 @@ def pack_dense(w: Array) -> Array:
 
 
 @functools.cache
-def dense(batch: Batch, c_in: int, c_out: int, steps: tuple[Step, ...] = ()) -> Any:
+def dense(batch: Batch, c_in: int, c_out: int, steps: tuple[Step, ...] = (), processor: Processor = AVX512) -> Any:
     """(A[n,I], W[OB,I,LANES], bias[OB,LANES], R[n,O]..., D[n,O])."""
     others = [Operand(f"R{i}", (batch, c_out)) for i in range(sum(step.reads for step in steps))]
     count = blocks(c_out)
     full, left = divmod(c_out, LANES)
+    most = min(SUMS, processor.sums(LANES))
 
     def body(writer: Writer, a: Any, w: Any, bias: Any, *rest: Any) -> None:
         *read, d = rest
         images = writer.batch if batch is None else writer.long(batch)
 
         def images_from(first: Any, o: Any, number: int) -> None:
-            for j, value in enumerate(_products(writer, a, w, first, o, number, c_in)):
+            for j, value in enumerate(_products(writer, a, w, first, o, number, c_in, max(1, most // number))):
                 finish(first + j, o, value + writer.load(bias, o))
 
         def finish(i: Any, o: Any, value: Any) -> None:
@@ -68,17 +69,16 @@ def dense(batch: Batch, c_in: int, c_out: int, steps: tuple[Step, ...] = ()) -> 
                     done = stop
 
         if batch is None:  # a single image has code to itself: it took a third longer amid the other loops
-            writer.branch(images == 1, lambda: in_groups([1]), lambda: in_groups([IMAGES, IMAGES // 2, IMAGES // 4, 1]))
+            writer.branch(images == 1, lambda: in_groups([1]), lambda: in_groups([most >> k for k in range(most.bit_length())]))
         else:
-            in_groups([number for number in (min(batch, IMAGES), batch % IMAGES if batch > IMAGES else 0) if number])
+            in_groups([number for number in (min(batch, most), batch % most if batch > most else 0) if number])
 
     weights = [Operand("W", (count, c_in, LANES)), Operand("bias", (count, LANES))]
     return kernel([Operand("A", (batch, c_in)), *weights, *others, Operand("D", (batch, c_out))], body)
 
 
-def _products(writer: Writer, a: Any, w: Any, first: Any, o: Any, number: int, c_in: int) -> list[Any]:
-    """Sums of products over all inputs, one for each image; those of few images are parted, so that none waits for itself."""
-    width = max(1, SUMS // number)
+def _products(writer: Writer, a: Any, w: Any, first: Any, o: Any, number: int, c_in: int, width: int) -> list[Any]:
+    """Sums of products over all inputs, one for each image; those of few images have `width` parts, so that none waits for itself."""
     sums = writer.registers(number * width)
     for j in range(number * width):
         writer.store(sums, writer.spread(0.0), j)

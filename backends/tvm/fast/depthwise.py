@@ -6,6 +6,7 @@ import functools
 from typing import Any
 
 from ....ir.types import Array
+from ..processor import AVX512, Processor
 from .epilogue import Step, apply
 from .kernel import LANES, Batch, Operand, Writer, block_channels, blocked, blocks, kernel
 from .windows import Column, Window, slide
@@ -19,7 +20,7 @@ def pack_filters(w: Array) -> Array:
 
 
 @functools.cache
-def depthwise(batch: Batch, channels: int, window: Window, steps: tuple[Step, ...] = ()) -> Any:
+def depthwise(batch: Batch, channels: int, window: Window, steps: tuple[Step, ...] = (), processor: Processor = AVX512) -> Any:
     """(A, W[CB,KH,KW,LANES], bias[CB,LANES], R..., D)."""
     others = [blocked(f"R{i}", batch, channels, *window.out) for i in range(sum(step.reads for step in steps))]
     weights = [Operand("W", (blocks(channels), *window.kernel, LANES)), Operand("bias", (blocks(channels), LANES))]
@@ -40,6 +41,7 @@ def depthwise(batch: Batch, channels: int, window: Window, steps: tuple[Step, ..
             lambda c, k_row, k_col: writer.load(w, c, k_row, k_col),
             lambda total, x, factor: total + x * factor,
             finish,
+            processor,
         )
 
     given = blocked("A", batch, channels, window.rows, window.cols)

@@ -18,14 +18,16 @@ import numpy as np
 
 from ....ir.ops.window import Pair
 from ....ir.types import Array
+from ..processor import AVX512, Processor
 from .epilogue import Step, apply
 from .kernel import LANES, Batch, Operand, Writer, blocks, kernel, request
 from .windows import Run, Window, tap_rows
 
 __all__ = ["CACHE", "WIDEST", "Direct", "Form", "direct", "pack", "pack_bias"]
 
-# Columns of a register tile by its blocks of channels. Their product is what hides latency, 10 being enough; each column costs one load for
-# all its blocks, so two are better than one, and with four there are no registers left for what is loaded.
+# Columns of a register tile by its blocks of channels, at most: they must fit the registers. Their product is what hides latency, 10 being
+# enough; each column costs one load for all its blocks, so two are better than one, and with four there are no registers left for what is
+# loaded.
 WIDEST = {1: 14, 2: 10, 3: 8}
 CACHE = 3 << 19  # bytes that stay in a core's own cache
 MACS = 8  # that take as long as to move an element
@@ -47,7 +49,8 @@ class Direct:
     """One convolution's sizes. `lanes_in` is the input's block, 16 or, for a first layer, its few channels.
 
     With `before`, the input is first scaled and shifted, a constant a channel each, and then goes through these steps: a batch norm that
-    could not go into the layer before. Only for a kernel of one tap. `form` was found by tuning.
+    could not go into the layer before. Only for a kernel of one tap. `form` was found by tuning; without, the tile fits the registers of
+    `processor`.
     """
 
     batch: Batch
@@ -59,6 +62,7 @@ class Direct:
     steps: tuple[Step, ...]
     before: tuple[Step, ...] | None = None
     form: Form | None = None
+    processor: Processor = AVX512
 
     @property
     def out(self) -> Pair:
@@ -84,18 +88,23 @@ class Direct:
         return math.prod(self.weights) * math.prod(self.out)
 
     def depths(self) -> list[tuple[int, int, int]]:
-        """(first block, tiles, blocks of each) of a group's output: pairs, and where their number is odd three at the end."""
+        """(first block, tiles, blocks of each) of a group's output: pairs, and where their number is odd three at the end.
+
+        One at a time where a block takes several registers: a pair leaves room for few columns, and takes a tenth longer on AVX2.
+        """
         count = self.per_group[1]
         if self.form is not None:
             tiles, left = divmod(count, self.form.blocks)
             return [(0, tiles, self.form.blocks), *([(count - left, 1, left)] if left else [])]
+        if self.processor.lanes < LANES:
+            return [(0, count, 1)]
         if count < 3 or count % 2 == 0:
             return [(0, count // min(count, 2), min(count, 2))]
         return [(0, (count - 3) // 2, 2), (count - 3, 1, 3)] if count > 3 else [(0, 1, 3)]
 
     def widest(self, deep: int) -> int:
         """Columns of a register tile of so many blocks, at most."""
-        return self.form.width if self.form is not None else WIDEST[deep]
+        return self.form.width if self.form is not None else min(WIDEST[deep], self.processor.sums(deep * LANES))
 
     @property
     def is_rowwise(self) -> bool:

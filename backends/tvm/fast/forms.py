@@ -10,14 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from ..processor import Processor
 from .direct import Direct, Form, direct
 from .epilogue import Step
 from .kernel import LANES, blocks
-from .winograd import Arrangement, Tiled, winograd_kernel
+from .winograd import Tiled, winograd_kernel
+from .winograd_arrangement import Arrangement, round_up
 
 __all__ = ["Tunable", "form_of", "tunable_direct", "tunable_winograd"]
 
-FEWEST_SUMS, MOST_SUMS = 4, 28  # vectors of sums of a register tile: AVX2 has room for few, AVX-512 for many
+FEWEST_SUMS, MOST_SUMS = 4, 28  # of LANES floats in a register tile, where as many fit the registers
 MOST_BLOCKS = 6  # of output channels in a register tile
 MOST_PADDING = 1.3  # tiles computed over tiles needed
 STRIPS = 4  # most parts that rows of tiles are computed in
@@ -61,7 +63,7 @@ def tunable_direct(size: Direct) -> Tunable:
             for deep in range(1, min(per_out, MOST_BLOCKS) + 1)
             for width in widths
             for is_rowwise in (False, True)
-            if _fits(deep * width, per_out * cols)
+            if _fits(deep * width, per_out * cols, size.processor)
         ]
 
     def build(form: Form | None) -> Any:
@@ -87,12 +89,12 @@ def tunable_winograd(size: Tiled) -> Tunable:
             (tile_rows, tile_cols)
             for tile_rows in range(1, high + 1)
             for tile_cols in range(1, wide + 1)
-            if _fits(group * tile_rows * tile_cols, group * high * wide)
-            and _round(high, tile_rows) * _round(wide, tile_cols) <= MOST_PADDING * high * wide
+            if _fits(group * tile_rows * tile_cols, group * high * wide, size.processor)
+            and round_up(high, tile_rows) * round_up(wide, tile_cols) <= MOST_PADDING * high * wide
         ]
         fused = [Arrangement(True, 1, tile_cols) for tile_rows, tile_cols in tiles if tile_rows == 1]
         strips = {
-            Arrangement(False, tile_rows, tile_cols, _round(-(-high // parts), tile_rows), images_at_once if parts == 1 else 1): None
+            Arrangement(False, tile_rows, tile_cols, round_up(-(-high // parts), tile_rows), images_at_once if parts == 1 else 1): None
             for tile_rows, tile_cols in tiles
             for parts in range(1, STRIPS + 1)
         }
@@ -104,9 +106,10 @@ def tunable_winograd(size: Tiled) -> Tunable:
     return Tunable(key, images * weights * high * wide, 4 * (weights + moved), 1, forms, build)
 
 
-def _fits(sums: int, all_sums: int) -> bool:
+def _fits(sums: int, all_sums: int, processor: Processor) -> bool:
     """Whether a register tile is neither too large nor, unless the result is, so small that it waits for itself."""
-    return min(FEWEST_SUMS, all_sums) <= sums <= MOST_SUMS
+    most = min(MOST_SUMS, (processor.floats - processor.lanes) // LANES)
+    return min(FEWEST_SUMS, all_sums, most) <= sums <= most
 
 
 def _by(numbers: Sequence[int]) -> str:
@@ -115,7 +118,3 @@ def _by(numbers: Sequence[int]) -> str:
 
 def _then(steps: tuple[Step, ...]) -> str:
     return "".join(f", {step.kind.name}" for step in steps)
-
-
-def _round(size: int, part: int) -> int:
-    return -(-size // part) * part

@@ -12,6 +12,7 @@ from ..arena import IN_PLACE, VIEW_OF
 from ..emitter import Emitter
 from ..host import tvm
 from ..lower import emit_stock
+from ..processor import AVX512, Processor
 from . import moves
 from .kernel import LANES, blocks
 from .plan import PACK, UNPACK, Plan, plan
@@ -20,13 +21,13 @@ from .work import Argument, Winograd, Work, batch_of, extents, is_blocked
 __all__ = ["lower_fast"]
 
 
-def lower_fast(graph: Graph, winograd: Winograd = "auto", tuned: Mapping[str, Any] | None = None) -> Any:
+def lower_fast(graph: Graph, winograd: Winograd = "auto", tuned: Mapping[str, Any] | None = None, processor: Processor = AVX512) -> Any:
     """An IRModule whose `main(inputs..., arguments...)` returns the outputs as a tuple; the plan's `arguments` says which.
 
     Raises: UnsupportedOp naming a node that TVM cannot express.
     """
     host = tvm()
-    return _Lowering(Emitter.of(host, graph), plan(graph, winograd, tuned)).run()
+    return _Lowering(Emitter.of(host, graph), plan(graph, winograd, tuned, processor)).run()
 
 
 class _Lowering:

@@ -116,7 +116,8 @@ def plan(graph: Graph, winograd: Winograd = "auto", tuned: Mapping[str, Any] | N
     """Kernels for what they can compute, in the graph's order.
 
     `tuned` are forms that tuning chose, as fields, by the kernels' keys. They change no argument: a library needs none to be loaded.
-    The processor counts where `winograd` is auto, and no longer once its tiles are given by name.
+    The processor decides about register tiles and, where `winograd` is auto, about those of convolutions. Once these are given by name, it
+    changes no argument either.
     """
     works: dict[Node, Work] = {}
     covered: set[Node] = set()
@@ -132,7 +133,7 @@ def plan(graph: Graph, winograd: Winograd = "auto", tuned: Mapping[str, Any] | N
     return Plan(graph, dict(sorted(works.items(), key=lambda item: graph.positions[item[0]])), frozenset(covered))
 
 
-def tuned_works(graph: Graph, winograd: Winograd, tuned: Mapping[str, Any]) -> dict[str, Any]:
+def tuned_works(graph: Graph, winograd: Winograd, tuned: Mapping[str, Any], processor: Processor = AVX512) -> dict[str, Any]:
     """The forms that `plan` takes from `tuned`."""
-    works = plan(graph, winograd, tuned).works.values()
+    works = plan(graph, winograd, tuned, processor).works.values()
     return {work.tunable.key: tuned[work.tunable.key] for work in works if work.tunable is not None and work.form is not None}

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from ..processor import AVX512, Processor
 from .kernel import LANES, Batch, Writer, blocked, blocks, greatest, kernel
 from .windows import Column, Window, slide, tap_rows
 
@@ -17,7 +18,7 @@ SUMS = 14  # at once in a global pool, so that none waits for itself
 
 
 @functools.cache
-def max_pool(batch: Batch, channels: int, window: Window) -> Any:
+def max_pool(batch: Batch, channels: int, window: Window, processor: Processor = AVX512) -> Any:
     """(A, D). Padding never wins, and a NaN always does."""
 
     def body(writer: Writer, a: Any, d: Any) -> None:
@@ -25,13 +26,13 @@ def max_pool(batch: Batch, channels: int, window: Window) -> Any:
             writer.store(d, value, *at)
 
         lowest = writer.spread(-math.inf)
-        slide(writer, batch, channels, window, a, lambda c: lowest, _no_weight, _greater(writer), finish)
+        slide(writer, batch, channels, window, a, lambda c: lowest, _no_weight, _greater(writer), finish, processor)
 
     return _pool(batch, channels, window, body)
 
 
 @functools.cache
-def avg_pool(batch: Batch, channels: int, window: Window, count_include_pad: bool) -> Any:
+def avg_pool(batch: Batch, channels: int, window: Window, count_include_pad: bool, processor: Processor = AVX512) -> Any:
     """(A, D). Positions that only ceil_mode adds are never counted."""
 
     def body(writer: Writer, a: Any, d: Any) -> None:
@@ -40,7 +41,8 @@ def avg_pool(batch: Batch, channels: int, window: Window, count_include_pad: boo
             count = writer.tirx.Cast("float32", _counted_rows(writer, window, at[2], count_include_pad) * cols)
             writer.store(d, value * writer.spread(writer.tirx.const(1.0, "float32") / count), *at)
 
-        slide(writer, batch, channels, window, a, lambda c: writer.spread(0.0), _no_weight, lambda total, x, _: total + x, finish)
+        zero = writer.spread(0.0)
+        slide(writer, batch, channels, window, a, lambda c: zero, _no_weight, lambda total, x, _: total + x, finish, processor)
 
     return _pool(batch, channels, window, body)
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ....ir.ops.window import Pads, Pair, dilated, window_count
+from ..processor import Processor
 from .kernel import LANES, Batch, Writer, blocks
 
 __all__ = ["Column", "Run", "Window", "slide", "tap_rows"]
 
-WIDEST = 14  # columns of a tile: their values, and what is read for them, fit 32 registers
+WIDEST = 14  # columns of a tile, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Window:
         first = place * self.strides[axis] - self.pads[axis]
         return min(self.kernel[axis], (size - 1 - first) // self.dilations[axis] + 1)
 
-    def runs(self, widest: int = WIDEST) -> list[Run]:
+    def runs(self, widest: int) -> list[Run]:
         """The columns of a result row, in order, in tiles of at most `widest`."""
         count = self.out[1]
         width = -(-count // -(-count // widest))
@@ -99,15 +100,17 @@ def slide(
     weight: Callable[[Any, Any, int], Any],
     take: Callable[[Any, Any, Any], Any],
     finish: Callable[[Any, tuple[Any, ...], Column], None],
+    processor: Processor,
 ) -> None:
     """Every result is `start(block)`, then `take(result, element, weight(block, k_row, k_col))` for each tap.
 
-    `finish(result, (image, block, row, column), its column)` stores it.
+    `finish(result, (image, block, row, column), its column)` stores it. Results take half of the registers, the rest is for what is read.
     """
     rows, cols = window.out
+    widest = min(WIDEST, processor.floats // (2 * LANES))
     work = blocks(channels) * LANES * (window.rows * window.cols + rows * cols * max(1, math.prod(window.kernel) // 4))
     with writer.each(batch, blocks(channels), rows, work=work) as (i, c, y):
-        for run in window.runs():
+        for run in window.runs(widest):
             width = len(run.columns)
             with writer.loop(run.tiles) as tile:
                 left = tile * width + run.first

@@ -9,7 +9,6 @@ Two transforms surround a product for each of the a x a positions of a tile:
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,16 +17,13 @@ import numpy as np
 from ....ir.ops.window import Pads, Pair
 from ....ir.types import Array
 from ..host import tvm
+from ..processor import AVX512, Processor
 from .epilogue import Step, apply
-from .kernel import LANES, Batch, greatest
+from .kernel import LANES, Batch, blocks, greatest
+from .winograd_arrangement import Arrangement, arrangement, ceil_div, group_of, packed_shape, round_up
 from .winograd_stream import STREAM, prefetching
 
-__all__ = ["Arrangement", "G", "Tiled", "arrangement", "input_transform", "output_transform", "pack", "packed_shape", "winograd_kernel"]
-
-MOST_SUMS, EASY_SUMS = 28, 20  # vectors of sums in 32 registers, beside weights; many were measured to be a little slower
-CROWDED, ROW = 0.08, 0.02  # how much slower; a tile of several rows, for each that follows the first
-FUSED_WEIGHTS = 5 << 18  # bytes that a core's cache of 1 MB serves fast enough
-STRIP_BYTES = 8 << 20  # of V and M that stay in the cache all cores share
+__all__ = ["G", "Tiled", "input_transform", "output_transform", "pack", "winograd_kernel"]
 
 # Where F(4x4,3x3) evaluates its polynomials: 0, -P, P, -Q, Q and infinity. All powers are exact in float32. The usual 1 and 2 have smaller
 # integers, and twice the error (five times at its worst): their powers are further apart.
@@ -46,80 +42,25 @@ G = {
 }
 
 
-def packed_shape(m: int, c_in: int, c_out: int) -> tuple[int, ...]:
-    """[a, a, output group, input block, 16 inputs, blocks of a group, 16 outputs]: in the order of the product's reads."""
-    group = _group(c_out)
-    return m + 2, m + 2, _blocks(c_out, group * LANES), _blocks(c_in), LANES, group, LANES
-
-
 def pack(m: int, w: Array) -> Array:
     """Weights [O,C,3,3] as the kernel reads them: G w G^T in float64, rounded once to float32, zeros where channels are padding."""
-    a, _, groups, blocks, _, group, _ = shape = packed_shape(m, w.shape[1], w.shape[0])
+    a, _, groups, count, _, group, _ = shape = packed_shape(m, w.shape[1], w.shape[0])
     c_out, c_in, wide = w.shape[0], w.shape[1], group * LANES
-    padded = np.zeros((groups * wide, blocks * LANES, 9))
+    padded = np.zeros((groups * wide, count * LANES, 9))
     padded[:c_out, :c_in] = w.reshape(c_out, c_in, 9)
     both = np.kron(G[m], G[m])  # both transforms in one product, [a*a, 9]
-    packed = np.empty((a * a, groups, blocks * LANES * wide), np.float32)
-    for at, taps in enumerate(padded.reshape(groups, wide, blocks * LANES, 9).transpose(0, 3, 2, 1)):
+    packed = np.empty((a * a, groups, count * LANES * wide), np.float32)
+    for at, taps in enumerate(padded.reshape(groups, wide, count * LANES, 9).transpose(0, 3, 2, 1)):
         packed[:, at] = both @ taps.reshape(9, -1)
     return packed.reshape(shape)
-
-
-@dataclass(frozen=True, slots=True)
-class Arrangement:
-    """How the stages are nested, and how many tiles' sums stay in registers.
-
-    `fused`: transform, product and output for one run of tiles at a time; all threads read all weights for each.
-    Otherwise three stages one after another for `strip` rows of tiles (a multiple of `tile_rows`) of `images` images, the product parallel
-    over positions and output channels, so that weights are read once for each strip.
-    """
-
-    fused: bool
-    tile_rows: int
-    tile_cols: int
-    strip: int = 1
-    images: int = 1
-
-
-def arrangement(m: int, n: int | None, c_in: int, c_out: int, out_rows: int, out_cols: int) -> Arrangement:
-    """The rule, from sizes alone; `n` is None where it is symbolic.
-
-    Fused where a core's cache keeps all weights and V and M would not stay there; measured within 5% of the better one from 16@56 to 512@7.
-    """
-    high, wide = _ceil(out_rows, m), _ceil(out_cols, m)
-    group = _group(c_out)
-    weights = 4 * math.prod(packed_shape(m, c_in, c_out))
-    tile_bytes = 4 * (m + 2) ** 2 * (_blocks(c_in) + _round(_blocks(c_out), group)) * LANES  # of V and M
-    if weights <= FUSED_WEIGHTS and high * wide * tile_bytes >= 4 * weights:
-        return Arrangement(True, 1, _register_tile(1, wide, group)[1])
-    rows, cols = _register_tile(high, wide, group)
-    row_bytes = tile_bytes * _round(wide, cols)
-    most = max(weights, STRIP_BYTES) // row_bytes  # rows of tiles at once: of V and M no more than of weights
-    needed = _ceil(high, max(most, rows))
-    # more strips may need fewer rows of padding, but each reads the weights once more, which costs a fourth of work on as many bytes
-    strips = min(range(needed, 2 * needed), key=lambda k: k * (_round(_ceil(high, k), rows) * row_bytes + weights / 4))
-    strip = _round(_ceil(high, strips), rows)
-    images = max(k for k in range(1, (n or 1) + 1) if (n or 1) % k == 0 and (k == 1 or k * strip <= most)) if strips == 1 else 1
-    return Arrangement(False, rows, cols, strip, images)
-
-
-def _register_tile(high: int, wide: int, group: int) -> tuple[int, int]:
-    """Rows and columns of tiles whose sums stay in registers: least padding, yet enough products for each weight that is loaded."""
-
-    def cost(tile: tuple[int, int]) -> float:
-        rows, cols = tile
-        crowded = CROWDED if rows * cols * group > EASY_SUMS else 0.0
-        return _round(high, rows) * _round(wide, cols) * (1 + 1 / (rows * cols) + crowded + ROW * (rows - 1))
-
-    choices = ((r, c) for r in range(1, high + 1) for c in range(1, wide + 1) if r * c * group <= MOST_SUMS)
-    return min(choices, key=cost)
 
 
 @dataclass(frozen=True, slots=True)
 class Tiled:
     """One convolution's sizes: F(m x m, 3x3), m of 2 or 4, for an input of rows x cols with pads (top, left, bottom, right) >= 0.
 
-    With `pools`, whose steps read nothing, of every 2x2 results only the greatest is stored. `form` was found by tuning.
+    With `pools`, whose steps read nothing, of every 2x2 results only the greatest is stored. `form` was found by tuning; else the rule
+    chooses one for `processor`.
     """
 
     m: int
@@ -132,6 +73,7 @@ class Tiled:
     steps: tuple[Step, ...] = ()
     pools: bool = False
     form: Arrangement | None = None
+    processor: Processor = AVX512
 
     @property
     def out(self) -> Pair:
@@ -151,7 +93,7 @@ class Tiled:
 
     @property
     def rule(self) -> Arrangement:
-        return arrangement(self.m, self.batch, self.c_in, self.c_out, *self.out)
+        return arrangement(self.m, self.batch, self.c_in, self.c_out, *self.out, self.processor)
 
 
 @functools.cache
@@ -201,10 +143,10 @@ def _stages(size: Tiled, form: Arrangement) -> list[Any]:
     te, tirx = tvm().te, tvm().tirx
     n = tirx.Var("n", "int64") if size.batch is None else size.batch
     m, rows, cols, (top, left, *_), (out_rows, out_cols) = size.m, size.rows, size.cols, size.pads, size.out
-    a, group = m + 2, _group(size.c_out)
-    ci, co = _blocks(size.c_in), _blocks(size.c_out)
-    padded = _round(co, group)
-    high, wide = _round(_ceil(out_rows, m), form.strip), _round(_ceil(out_cols, m), form.tile_cols)
+    a, group = m + 2, group_of(size.c_out)
+    ci, co = blocks(size.c_in), blocks(size.c_out)
+    padded = round_up(co, group)
+    high, wide = round_up(ceil_div(out_rows, m), form.strip), round_up(ceil_div(out_cols, m), form.tile_cols)
 
     def extents(*sizes: Any) -> tuple[Any, ...]:
         """In int64, as a symbolic n is: schedules do not see through a mixture."""
@@ -292,7 +234,7 @@ def _fused(sch: Any, size: Tiled, form: Arrangement) -> None:
     """Parallel over runs of tiles; for each, V of all channels, then group by group of outputs the sums, M and the result."""
     b, o, p, y, q, z, lane = _tiles(sch, size)
     run, q = sch.split(q, [None, form.tile_cols])
-    groups, o = sch.split(o, [None, _group(size.c_out)])
+    groups, o = sch.split(o, [None, group_of(size.c_out)])
     sch.reorder(b, p, run, groups, o, q, y, z, lane)
     run = sch.fuse(b, p, run)
     sch.parallel(run)
@@ -313,7 +255,7 @@ def _three(sch: Any, size: Tiled, form: Arrangement) -> None:
     _output(sch, (y, z, lane), size.pools)
     sch.compute_at(sch.get_sblock("M"), strip, preserve_unit_loops=True)
     image, x, j, o, p, q, lane = sch.get_loops(sch.get_sblock("M"))[-7:]
-    groups, o = sch.split(o, [None, _group(size.c_out)])
+    groups, o = sch.split(o, [None, group_of(size.c_out)])
     rows, p = sch.split(p, [None, form.tile_rows])
     cols, q = sch.split(q, [None, form.tile_cols])
     sch.reorder(x, j, groups, image, rows, cols, o, p, q, lane)
@@ -381,20 +323,3 @@ def _flatten(sch: Any, loops: Any) -> None:
     sch.vectorize(lane)
     for loop in outer:
         sch.unroll(loop)
-
-
-def _group(c_out: int) -> int:
-    """Output blocks of one register tile."""
-    return min(2, _blocks(c_out))
-
-
-def _blocks(channels: int, lanes: int = LANES) -> int:
-    return _ceil(channels, lanes)
-
-
-def _ceil(size: int, part: int) -> int:
-    return -(-size // part)
-
-
-def _round(size: int, part: int) -> int:
-    return _ceil(size, part) * part

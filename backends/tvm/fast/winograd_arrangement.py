@@ -1,0 +1,86 @@
+"""How a Winograd convolution is computed: the nesting of its stages and the register tile of its product, from sizes and registers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ..processor import AVX512, Processor
+from .kernel import LANES, blocks
+
+__all__ = ["Arrangement", "arrangement", "ceil_div", "group_of", "packed_shape", "round_up"]
+
+MOST_SUMS, EASY_SUMS = 28, 20  # of LANES floats, where as many fit the registers; many were measured to be a little slower
+CROWDED, ROW = 0.08, 0.02  # how much slower; a tile of several rows, for each that follows the first
+FUSED_WEIGHTS = 5 << 18  # bytes that a core's cache of 1 MB serves fast enough
+STRIP_BYTES = 8 << 20  # of V and M that stay in the cache all cores share
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """How the stages are nested, and how many tiles' sums stay in registers.
+
+    `fused`: transform, product and output for one run of tiles at a time; all threads read all weights for each.
+    Otherwise three stages one after another for `strip` rows of tiles (a multiple of `tile_rows`) of `images` images, the product parallel
+    over positions and output channels, so that weights are read once for each strip.
+    """
+
+    fused: bool
+    tile_rows: int
+    tile_cols: int
+    strip: int = 1
+    images: int = 1
+
+
+def group_of(c_out: int) -> int:
+    """Output blocks of one register tile. Of two, AVX2 has room for two columns: as fast as one block by four to six, or faster."""
+    return min(2, blocks(c_out))
+
+
+def packed_shape(m: int, c_in: int, c_out: int) -> tuple[int, ...]:
+    """[a, a, output group, input block, 16 inputs, blocks of a group, 16 outputs]: in the order of the product's reads."""
+    group = group_of(c_out)
+    return m + 2, m + 2, ceil_div(c_out, group * LANES), blocks(c_in), LANES, group, LANES
+
+
+def arrangement(m: int, n: int | None, c_in: int, c_out: int, out_rows: int, out_cols: int, processor: Processor = AVX512) -> Arrangement:
+    """The rule, from sizes alone; `n` is None where it is symbolic.
+
+    Fused where a core's cache keeps all weights and V and M would not stay there; measured within 5% of the better one from 16@56 to 512@7.
+    """
+    high, wide = ceil_div(out_rows, m), ceil_div(out_cols, m)
+    group = group_of(c_out)
+    weights = 4 * math.prod(packed_shape(m, c_in, c_out))
+    tile_bytes = 4 * (m + 2) ** 2 * (blocks(c_in) + round_up(blocks(c_out), group)) * LANES  # of V and M
+    if weights <= FUSED_WEIGHTS and high * wide * tile_bytes >= 4 * weights:
+        return Arrangement(True, 1, _register_tile(1, wide, group, processor)[1])
+    rows, cols = _register_tile(high, wide, group, processor)
+    row_bytes = tile_bytes * round_up(wide, cols)
+    most = max(weights, STRIP_BYTES) // row_bytes  # rows of tiles at once: of V and M no more than of weights
+    needed = ceil_div(high, max(most, rows))
+    # more strips may need fewer rows of padding, but each reads the weights once more, which costs a fourth of work on as many bytes
+    strips = min(range(needed, 2 * needed), key=lambda k: k * (round_up(ceil_div(high, k), rows) * row_bytes + weights / 4))
+    strip = round_up(ceil_div(high, strips), rows)
+    images = max(k for k in range(1, (n or 1) + 1) if (n or 1) % k == 0 and (k == 1 or k * strip <= most)) if strips == 1 else 1
+    return Arrangement(False, rows, cols, strip, images)
+
+
+def _register_tile(high: int, wide: int, group: int, processor: Processor) -> tuple[int, int]:
+    """Rows and columns of tiles whose sums stay in registers: least padding, yet enough products for each weight that is loaded."""
+    most = min(MOST_SUMS // group, processor.sums(group * LANES))
+
+    def cost(tile: tuple[int, int]) -> float:
+        rows, cols = tile
+        crowded = CROWDED if rows * cols * group > EASY_SUMS else 0.0
+        return round_up(high, rows) * round_up(wide, cols) * (1 + 1 / (rows * cols) + crowded + ROW * (rows - 1))
+
+    choices = ((r, c) for r in range(1, high + 1) for c in range(1, wide + 1) if r * c <= most)
+    return min(choices, key=cost)
+
+
+def ceil_div(size: int, part: int) -> int:
+    return -(-size // part)
+
+
+def round_up(size: int, part: int) -> int:
+    return ceil_div(size, part) * part
