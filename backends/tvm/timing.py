@@ -17,7 +17,7 @@ import numpy as np
 from ...ir.errors import BackendMissing, UsageError
 from ...ir.types import Array
 from .fast.kernel import LANES, Operand, Writer, kernel
-from .host import host_cpu, tvm
+from .host import host_cpu, host_processor, tvm
 from .lower import reason
 
 __all__ = ["SESSION", "Bench", "Tracker", "library", "local_bench"]
@@ -27,7 +27,7 @@ MOST_COPIES = 16
 ANSWER = 10.0  # seconds until a tracker has answered
 LENT = 60.0  # seconds until it has lent a server
 SESSION = 300  # seconds after which a server ends a session by itself
-PEAK_ROUNDS, PEAK_SUMS = 200_000, 20  # some milliseconds, in more sums than hide the latency of a multiply-add
+PEAK_ROUNDS, PEAK_SUMS = 200_000, 20  # some milliseconds, in more sums than hide the latency of a multiply-add, where as many fit registers
 READ_FLOATS, READ_SUMS = 1 << 26, 8
 ROOF_TURNS = 20
 
@@ -186,21 +186,22 @@ def _rpc() -> Any:
 
 def _fma(threads: int) -> tuple[Any, int]:
     """Independent multiply-adds on every thread, and how many."""
+    count = min(PEAK_SUMS, host_processor().sums(LANES))
 
     def body(writer: Writer, a: Any, w: Any, d: Any) -> None:
         gain, shift = writer.load(a, 0), writer.load(w, 0)
         with writer.to.parallel(writer.long(0), writer.long(threads)) as thread:
-            sums = writer.registers(PEAK_SUMS)
-            for i in range(PEAK_SUMS):
+            sums = writer.registers(count)
+            for i in range(count):
                 writer.store(sums, writer.spread(float(i)), i)
             with writer.loop(PEAK_ROUNDS):
-                for i in range(PEAK_SUMS):
+                for i in range(count):
                     writer.store(sums, sums[(i, writer.lanes())] * gain + shift, i)
-            for i in range(PEAK_SUMS):
+            for i in range(count):
                 writer.store(d, sums[(i, writer.lanes())], thread, i)
 
-    operands = [Operand("A", (1, LANES)), Operand("W", (1, LANES)), Operand("D", (threads, PEAK_SUMS, LANES))]
-    return kernel(operands, body), threads * PEAK_ROUNDS * PEAK_SUMS * LANES
+    operands = [Operand("A", (1, LANES)), Operand("W", (1, LANES)), Operand("D", (threads, count, LANES))]
+    return kernel(operands, body), threads * PEAK_ROUNDS * count * LANES
 
 
 def _read(threads: int) -> tuple[Any, int]:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from convc.backends.tvm.fast.direct import WIDEST, Direct
+from convc.backends.tvm.fast.direct import Direct
 from convc.backends.tvm.fast.plan import plan, single_image
 from convc.backends.tvm.fast.windows import Window
+from convc.backends.tvm.processor import AVX2, AVX512, NEON, SSE, Processor
 from convc.ir.graph import Graph
 from convc.models import ZOO
 
@@ -113,13 +114,14 @@ def test_networks_leave_little_to_stock_rows(name: str):
 @pytest.mark.parametrize("cols", [1, 7, 13, 17, 56, 149])
 @pytest.mark.parametrize("blocks", [1, 2, 3, 4, 7, 13])
 @pytest.mark.parametrize("groups", [1, 2])
-def test_register_tiles_cover_the_result_once_and_fit(cols: int, blocks: int, groups: int):
-    size = Direct(1, groups, 16, Window(1, cols, (1, 1)), blocks * groups, groups, ())
+@pytest.mark.parametrize("processor", [AVX512, AVX2, NEON, SSE])
+def test_register_tiles_cover_the_result_once_and_fit(cols: int, blocks: int, groups: int, processor: Processor):
+    size = Direct(1, groups, 16, Window(1, cols, (1, 1)), blocks * groups, groups, (), processor=processor)
     covered: list[tuple[int, int]] = []
     for first, tiles, deep in size.depths():
-        for run in size.window.runs(WIDEST[deep]):
+        for run in size.window.runs(size.widest(deep)):
             width = len(run.columns)
-            assert width * deep + width.bit_length() <= 30  # registers, with what is loaded
+            assert (width + 1) * deep * 16 + processor.lanes <= processor.floats  # with what is loaded
             places = [run.first + tile * width + j for tile in range(run.tiles) for j in range(width)]
             covered += [(first + block, place) for block in range(tiles * deep) for place in places]
     assert sorted(covered) == [(block, place) for block in range(blocks) for place in range(cols)]

@@ -25,6 +25,7 @@ from convc.backends.tvm.fast.forms import Tunable, tunable_direct, tunable_winog
 from convc.backends.tvm.fast.windows import Window
 from convc.backends.tvm.fast.winograd import Tiled
 from convc.backends.tvm.host import host_cpu, physical_cores, tvm
+from convc.backends.tvm.processor import AVX2, AVX512, SSE, Processor
 from convc.backends.tvm.run import Module
 from convc.backends.tvm.timing import Tracker
 from convc.backends.tvm.tune import is_faster, layers
@@ -75,6 +76,15 @@ def test_a_form_changes_no_digit(kernel: Tunable, operands: tuple[tuple[int, ...
     for form in forms[:: len(forms) // 6]:
         made = call(kernel.build(form).with_attr("global_symbol", "main"), arrays, result)
         np.testing.assert_array_equal(made, rule, err_msg=str(form))
+
+
+@pytest.mark.parametrize(("processor", "most"), [(AVX512, 28), (AVX2, 7), (SSE, 3)])
+def test_forms_fit_the_registers(processor: Processor, most: int):
+    window = Window(14, 14, (3, 3), (1, 1), (1, 1, 1, 1))
+    straight = tunable_direct(Direct(1, 4, 16, window, 12, 1, (), processor=processor)).forms()
+    tiled = tunable_winograd(Tiled(4, 1, 64, 64, 48, 48, (1, 1, 1, 1), processor=processor)).forms()
+    sums = {form.width * form.blocks for form in straight}, {2 * form.tile_rows * form.tile_cols for form in tiled}
+    assert [max(each) for each in sums] == [most, most // 2 * 2]
 
 
 def test_a_kernel_is_told_from_others_by_its_key():

@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 
 from ....ir.types import Array
-from ..host import host_cpu, tvm, vector_features
+from ..host import host_cpu, host_processor, tvm
 from .kernel import LANES, Operand, Writer, kernel
 
 __all__ = ["fma_kernel", "read_kernel"]
 
 ROUNDS = 3_000_000  # some ten milliseconds, beside which waking threads is nothing
-SUMS = {True: 20, False: 5}  # chains of vectors of LANES: more than hide a multiply-add's latency, fewer than there are registers
+SUMS = 20  # chains of vectors of LANES, where as many fit the registers: more than hide a multiply-add's latency
 STREAMS = 8  # sums that a thread reads into
 READ_BYTES = 1 << 29  # more than caches hold
 
 
 def fma_kernel(threads: int) -> tuple[Callable[[], None], int]:
     """A run of independent multiply-adds on every thread, and how many FLOP it is."""
-    sums = SUMS["avx512f" in vector_features()]
+    sums = min(SUMS, host_processor().sums(LANES))
 
     def body(writer: Writer, factors: Any, d: Any) -> None:
         gain, shift = (writer.keep(writer.spread(factors[i])) for i in range(2))
