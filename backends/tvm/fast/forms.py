@@ -109,7 +109,7 @@ def tunable_winograd(size: Tiled) -> Tunable:
 def _fits(sums: int, all_sums: int, processor: Processor) -> bool:
     """Whether a register tile is neither too large nor, unless the result is, so small that it waits for itself."""
     most = min(MOST_SUMS, (processor.floats - processor.lanes) // LANES)
-    return min(FEWEST_SUMS, all_sums, most) <= sums <= most
+    return min(FEWEST_SUMS, all_sums, most // 2) <= sums <= most
 
 
 def _by(numbers: Sequence[int]) -> str:
