@@ -85,7 +85,7 @@ def _within(known: Study, listed: Menu, share: float) -> dict[str, Split]:
             best = splits if best is None else min(best, splits, key=listed.share_of)
         else:
             broke = min(broke, bound)
-        if not splits or NEAR * share <= error <= share:
+        if NEAR * share <= error <= share:
             break
         guess = bound * AIM * share / max(error, AIM * share / MOST)
         bound = guess if held < guess < broke else math.sqrt(held * broke)

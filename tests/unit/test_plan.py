@@ -88,6 +88,15 @@ def test_planted_ranks_are_found_and_the_error_is_the_noise(is_real):
     assert np.linalg.norm(near - exact) <= 5 * NOISE * np.linalg.norm(exact)
 
 
+def test_what_one_split_loses_is_predicted_within_a_factor_of_two():
+    """Only at the outputs: in one layer after another of a chain, errors shrink or grow."""
+    known = known_of(typed_graph(NET), calibration_of(40))
+    for layer in known.layers:
+        split = Split("factors" if layer.is_pointwise else "expand", (layer.rank - 4,))
+        predicted, measured = known.plan({layer.name: split}).error, known.trial.error(known.apply({layer.name: split}))
+        assert measured / 2 <= predicted <= measured * 2, layer.name
+
+
 def test_a_bound_on_the_error_holds_for_the_whole_plan_and_is_used():
     """Predictions add up what each layer loses alone, and miss; here also by ten times."""
     known = known_of(typed_graph(NET), calibration_of(40))
