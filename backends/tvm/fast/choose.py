@@ -11,7 +11,7 @@ import numpy as np
 from ....ir.graph import Node
 from ....ir.op import OpDef
 from ....ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID, SOFTMAX
-from ....ir.ops.conv import CONV2D
+from ....ir.ops.conv import CONV2D, CONV_TRANSPOSE2D
 from ....ir.ops.elementwise import ADD, MUL, SUB
 from ....ir.ops.gate import HARD_SIGMOID, HARD_SWISH
 from ....ir.ops.linear import DENSE
@@ -21,7 +21,7 @@ from ....ir.ops.resize import RESIZE
 from ....ir.ops.shape import CONCAT, SLICE
 from . import dense, moves, norms, pointwise, pools
 from . import resize as resizes
-from .convolutions import batch_norm, bias_of, conv
+from .convolutions import batch_norm, bias_of, conv, conv_transpose
 from .direct import pack_bias
 from .epilogue import Step, step_of
 from .kernel import LANES, blocks
@@ -159,6 +159,7 @@ def subsample(node: Node) -> Work | None:
 
 MAKERS: dict[OpDef, Callable[[Scene, Node], Work | None]] = {
     CONV2D: conv,
+    CONV_TRANSPOSE2D: conv_transpose,
     MAX_POOL: pool,
     AVG_POOL: pool,
     GLOBAL_AVG_POOL: pool,

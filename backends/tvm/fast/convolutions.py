@@ -21,14 +21,17 @@ from .direct import CACHE, Direct, direct, pack, pack_bias
 from .epilogue import Step
 from .forms import form_of, tunable_direct, tunable_winograd
 from .kernel import LANES, blocks
+from .transposed import Transposed, depthwise_transposed, pack_depthwise, pack_phases, transposed
 from .windows import Window
 from .work import Argument, Scene, Values, Winograd, Work, batch_of, extents, followers, is_blocked, only_reader
 
-__all__ = ["batch_norm", "bias_of", "conv"]
+__all__ = ["batch_norm", "bias_of", "conv", "conv_transpose"]
 
 WINOGRAD = {"off": 0, "f2": 2, "f4": 4, "auto": 0}  # results of a tile along an axis; `auto` decides layer by layer
 
 WINOGRAD_4 = 10  # rows and columns from which tiles of 4x4 results beat those of 2x2: measured on AVX-512, 16 to 1024 channels
+
+MOST_LATTICES = 16  # windows of a transposed convolution's phases, each written out
 
 
 def conv(scene: Scene, node: Node) -> Work | None:
@@ -90,6 +93,37 @@ def _direct(scene: Scene, node: Node, norm: _Norm | None = None) -> Work:
     if norm is not None:
         covers, x, arguments = (*norm.covers, *covers), norm.covers[0].inputs[0], (*norm.arguments, *arguments)
     return Work(covers, build, (x,), arguments, others, frozenset([x]) if is_first else frozenset(), tunable=tunable, form=form)
+
+
+def conv_transpose(scene: Scene, node: Node) -> Work | None:
+    """Phase by phase, unless almost every phase has a window of its own, as dilations beside strides may have it: code has its bounds."""
+    x, w, *bias = node.inputs
+    if not (is_blocked(x) and is_blocked(node)) or w.weights is None or any(b.weights is None for b in bias):
+        return None
+    (c_in, rows, cols), (c_out, *out), (*_, k_rows, k_cols), op = extents(x), extents(node), w.typed.concrete(), node.op
+    size = Transposed(rows, cols, (k_rows, k_cols), op, (out[0], out[1]))
+    if len(size.lattices()) > MOST_LATTICES or not size.taps:
+        return None
+    covers, steps, others = followers(scene, node)
+    shift = bias_of(node, c_out, bias)
+
+    def filters(values: Values) -> Array:
+        """[C,O/groups,KH,KW] as an ordinary convolution's, [O,C/groups,KH,KW]."""
+        split = values(w).reshape(op.groups, c_in // op.groups, c_out // op.groups, k_rows, k_cols)
+        return split.swapaxes(1, 2).reshape(c_out, c_in // op.groups, k_rows, k_cols)
+
+    if op.groups == c_in == c_out:
+        shape = (size.taps * blocks(c_out), LANES)
+        packed = Argument(f"{node.name}.packed", shape, "f32", lambda values: pack_depthwise(filters(values), size))
+        build = functools.partial(depthwise_transposed, size, batch_of(x), c_in, steps)
+        return Work(covers, build, (x,), (packed, shift), others)
+    groups, merged = _wide_groups(op.groups, c_in, c_out)
+    shape = (size.taps * blocks(c_out) * (blocks(c_in) // groups), LANES, LANES)
+    packed = Argument(
+        f"{node.name}.packed", shape, "f32", lambda values: pack_phases(_widened(filters(values), op.groups, merged), groups, size)
+    )
+    build = functools.partial(transposed, size, batch_of(x), blocks(c_in), blocks(c_out), groups, steps)
+    return Work(covers, build, (x,), (packed, shift), others)
 
 
 def winograd_of(node: Node, asked: Winograd, processor: Processor) -> int:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ....ir.ops.window import Pads, Pair, dilated, window_count
 from .kernel import LANES, Batch, Writer, blocks
 
-__all__ = ["Column", "Run", "Window", "slide", "tap_rows"]
+__all__ = ["Column", "Run", "Window", "slide", "slide_row", "tap_rows"]
 
 WIDEST = 14  # columns of a tile: their values, and what is read for them, fit 32 registers
 
@@ -106,21 +106,36 @@ def slide(
     """
     rows, cols = window.out
     work = blocks(channels) * LANES * (window.rows * window.cols + rows * cols * max(1, math.prod(window.kernel) // 4))
-    with writer.each(batch, blocks(channels), rows, work=work) as (i, c, y):
-        for run in window.runs():
-            width = len(run.columns)
-            with writer.loop(run.tiles) as tile:
-                left = tile * width + run.first
-                results = writer.registers(width)
-                first = start(c)
-                for j in range(width):
-                    writer.store(results, first, j)
-                above, below = tap_rows(writer, window, y)
-                with writer.loop(below, above) as k_row:
-                    row = y * window.strides[0] + (k_row * window.dilations[0] - window.pads[0])
-                    _columns(writer, window, run, (a, i, c, row, left), results, functools.partial(weight, c, k_row), take)
-                for j, column in enumerate(run.columns):
-                    finish(writer.load(results, j), (i, c, y, left + j), column)
+    with writer.each(batch, blocks(channels), rows, work=work) as at:
+        slide_row(writer, window, a, at, start, weight, take, finish)
+
+
+def slide_row(
+    writer: Writer,
+    window: Window,
+    a: Any,
+    at: Sequence[Any],
+    start: Callable[[Any], Any],
+    weight: Callable[[Any, Any, int], Any],
+    take: Callable[[Any, Any, Any], Any],
+    finish: Callable[[Any, tuple[Any, ...], Column], None],
+) -> None:
+    """The results of one row, `at` an image, block and row."""
+    i, c, y = at
+    for run in window.runs():
+        width = len(run.columns)
+        with writer.loop(run.tiles) as tile:
+            left = tile * width + run.first
+            results = writer.registers(width)
+            first = start(c)
+            for j in range(width):
+                writer.store(results, first, j)
+            above, below = tap_rows(writer, window, y)
+            with writer.loop(below, above) as k_row:
+                row = y * window.strides[0] + (k_row * window.dilations[0] - window.pads[0])
+                _columns(writer, window, run, (a, i, c, row, left), results, functools.partial(weight, c, k_row), take)
+            for j, column in enumerate(run.columns):
+                finish(writer.load(results, j), (i, c, y, left + j), column)
 
 
 def tap_rows(writer: Writer, window: Window, y: Any) -> tuple[Any, Any]:
