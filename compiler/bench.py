@@ -29,7 +29,7 @@ from .layer_times import LayerTime
 from .pipelines import optimize
 from .weights import weights_bytes
 
-__all__ = ["Contender", "Measured", "Timing", "bandwidth", "measure"]
+__all__ = ["Contender", "Measured", "Timing", "Worker", "bandwidth", "measure", "write_network"]
 
 PROFILED_RUNS = 30
 
@@ -92,10 +92,10 @@ def measure(
     flops = graph_cost(optimize(graph, level)[0], sizes).flops
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="convc."))
-        _write(graph, Path(folder))
-        workers: dict[str, _Worker] = {}
+        write_network(graph, Path(folder))
+        workers: dict[str, Worker] = {}
         for contender in contenders:
-            worker = stack.enter_context(_Worker(Task(contender.engine, contender.level, threads, sizes, folder)))
+            worker = stack.enter_context(Worker(Task(contender.engine, contender.level, threads, sizes, folder)))
             try:
                 worker.wait()
             except (BackendMissing, UnsupportedOp) as error:
@@ -119,22 +119,22 @@ def bandwidth(threads: int, turns: int = 5) -> float:
 
     Raises: BackendMissing without TVM.
     """
-    with _Worker(Task(BANDWIDTH, 0, threads, {}, "")) as worker:
+    with Worker(Task(BANDWIDTH, 0, threads, {}, "")) as worker:
         worker.wait()
         for _ in range(turns):
             worker.turn()
         return worker.amount / min(worker.taken) / 1e6
 
 
-def _write(graph: Graph, folder: Path) -> None:
+def write_network(graph: Graph, folder: Path) -> None:
     """The network for the workers; weights by recipe are drawn there anew."""
     (folder / CIR).write_text(print_graph(graph), encoding="utf-8")
     if any(node.weights is not None and node.weights.is_given for node in graph.params):
         (folder / WEIGHTS).write_bytes(weights_bytes(graph))
 
 
-def _peak_worker(stack: ExitStack, threads: int) -> _Worker | None:
-    worker = stack.enter_context(_Worker(Task(PEAK, 0, threads, {}, "")))
+def _peak_worker(stack: ExitStack, threads: int) -> Worker | None:
+    worker = stack.enter_context(Worker(Task(PEAK, 0, threads, {}, "")))
     try:
         worker.wait()
     except BackendMissing:
@@ -142,7 +142,7 @@ def _peak_worker(stack: ExitStack, threads: int) -> _Worker | None:
     return worker
 
 
-class _Worker:
+class Worker:
     """A process with one engine, which ends with the block that it was started for."""
 
     def __init__(self, task: Task) -> None:
@@ -158,7 +158,7 @@ class _Worker:
             env=os.environ | threads,
         )
 
-    def __enter__(self) -> _Worker:
+    def __enter__(self) -> Worker:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -194,7 +194,7 @@ class _Worker:
         return answer
 
 
-def _timing(name: str, worker: _Worker, flops: int, peak: float | None) -> Timing:
+def _timing(name: str, worker: Worker, flops: int, peak: float | None) -> Timing:
     taken = worker.taken
     tenths = statistics.quantiles(taken, n=10, method="inclusive") if len(taken) > 1 else taken * 9
     median = statistics.median(taken)

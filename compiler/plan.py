@@ -19,11 +19,13 @@ from .budget import Frontier, frontier, undominated
 from .calibration import Calibration
 from .moments import gather
 from .sensitivity import sensitivities
+from .trial import Trial
 
 __all__ = ["COSTS", "Budget", "Plan", "Study", "choose", "excluded_layers", "study"]
 
 TAP_BYTES = 256 << 20  # of values that are read from the network at once
 PROBES = 2  # images on which sensitivities are measured
+TRIED = 4  # images on which a whole plan is tried
 SMALL_SHARE = 1 / 8  # of the average layer's cost: what costs less is left alone
 # A machine of 2 AVX-512 cores, for the estimate; only the ratio between the two matters.
 MACS_PER_SECOND, BYTES_PER_SECOND = 50e9, 10e9
@@ -59,7 +61,7 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """What is known of a network's layers: weights, spectra, and how much of their error reaches the outputs."""
+    """What is known of layers: weights, spectra, and how much of their error reaches the outputs. `trial` tells of all together."""
 
     graph: Graph
     sizes: Mapping[str, int]
@@ -67,6 +69,7 @@ class Study:
     weights: Mapping[str, LayerWeights]
     spectra: Mapping[str, Spectrum]
     gains: Mapping[str, float]
+    trial: Trial
 
     def layer(self, name: str) -> Layer:
         return next(layer for layer in self.layers if layer.name == name)
@@ -122,7 +125,8 @@ def study(graph: Graph, calibration: Calibration, excluded: set[str], cost: str 
     spectra = {layer.name: spectrum(layer, weights[layer.name], moments.get(layer.name)) for layer in layers}
     probe = next(calibration.batches(graph, PROBES))
     gains = sensitivities(graph, layers, spectra, probe, threads)
-    return Study(graph, sizes, layers, weights, spectra, gains)
+    trial = Trial(graph, next(calibration.batches(graph, TRIED)), threads)
+    return Study(graph, sizes, layers, weights, spectra, gains, trial)
 
 
 def _sizes(graph: Graph, calibration: Calibration) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from .race import splits_slower
 __all__ = ["Planned", "plan_network"]
 
 TURNS = 3  # bursts of each layer against its split
+TRIALS = 8  # of a plan under a bound on its error, and more until one is within
+NEAR, AIM = 0.9, 0.97  # of that bound: what is near enough, and what is aimed at
+MOST = 8.0  # times the last bound on the prediction
 ROUNDS = 4  # of measuring; after the last, what is not faster is left out without another choice
 
 
@@ -32,7 +36,8 @@ def plan_network(
 ) -> Planned:
     """The plan of least predicted error under the budget; with `measured`, every split of it is faster alone in onnxruntime.
 
-    Parameters have no speed, so a budget on them measures nothing.
+    A bound on the error holds for the whole plan on trial, not for what is predicted layer by layer. Parameters have no speed, so a budget
+    on them measures nothing.
 
     Raises: UsageError where the budget cannot be met, after what was rejected if anything was.
     """
@@ -40,7 +45,7 @@ def plan_network(
     slower: list[str] = []
     judged: set[tuple[str, Split]] = set()
     listed = menu(known, budget.cost, multiple)
-    splits = choose(listed, budget)
+    splits = _chosen(known, listed, budget)
     rounds = ROUNDS if measured and budget.cost != "params" else 0
     for left in range(rounds - 1, -1, -1):
         found = _slower(known, {name: split for name, split in splits.items() if (name, split) not in judged}, threads)
@@ -53,11 +58,38 @@ def plan_network(
             say(f"rejected by measurement: {slower[-1]}")
         if left:
             listed = menu(known, budget.cost, multiple, refused)
-            splits = choose(listed, budget)
+            splits = _chosen(known, listed, budget)
         else:
             splits = {name: split for name, split in splits.items() if name not in found}
             say(f"what is not faster is left out, so {listed.share_of(splits):.3f} of the {budget.cost} are left, more than asked for")
     return Planned(known.plan(splits), known.apply(splits), listed, listed.share_of(splits), tuple(slower))
+
+
+def _chosen(known: Study, listed: Menu, budget: Budget) -> dict[str, Split]:
+    return _within(known, listed, budget.share) if budget.kind == "error" else choose(listed, budget)
+
+
+def _within(known: Study, listed: Menu, share: float) -> dict[str, Split]:
+    """The cheapest splits found whose error on trial is within `share`.
+
+    Predictions miss by a factor that is much the same for all plans of a network: the bound on them is moved by it, between the loosest
+    that held and the tightest that did not.
+    """
+    bound, held, broke, tries = share, 0.0, math.inf, 0
+    best: dict[str, Split] | None = None
+    while best is None or tries < TRIALS:
+        splits = choose(listed, Budget("error", bound))
+        error, tries = known.trial.error(known.apply(splits)), tries + 1
+        if error <= share:
+            held = max(held, bound)
+            best = splits if best is None else min(best, splits, key=listed.share_of)
+        else:
+            broke = min(broke, bound)
+        if NEAR * share <= error <= share:
+            break
+        guess = bound * AIM * share / max(error, AIM * share / MOST)
+        bound = guess if held < guess < broke else math.sqrt(held * broke)
+    return best
 
 
 def _slower(known: Study, splits: Mapping[str, Split], threads: int | None) -> dict[str, tuple[float, float]]:

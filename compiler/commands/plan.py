@@ -41,7 +41,7 @@ CURVE = 40  # plans on the picture's line
 @click.option("--macs", type=SHARE, help="Leave at most this share of the multiply-adds.")
 @click.option("--params", type=SHARE, help="Leave at most this share of the parameters.")
 @click.option("--latency", type=SHARE, help="Leave at most this share of the latency, as estimated from arithmetic and traffic.")
-@click.option("--error", type=SHARE, help="The fewest multiply-adds at this relative error of the outputs, as predicted.")
+@click.option("--error", type=SHARE, help="The fewest multiply-adds with the outputs' relative error, on calibration inputs, within this.")
 @click.option("--calibration", "files", multiple=True, metavar="FILE", help="Photographs or one .npz of inputs; else weights alone decide.")
 @click.option("--images", type=click.IntRange(2, 10_000), default=32, show_default=True, help="Crops made of the photographs.")
 @click.option("--imagenet", is_flag=True, help="Normalize photographs as common ImageNet checkpoints expect.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,12 +80,34 @@ def test_planted_ranks_are_found_and_the_error_is_the_noise(is_real):
     graph = planted_network()
     calibration = calibration_of(200, is_real=is_real)
     known = known_of(graph, calibration)
-    floor = known.plan(PLANTED).error
-    assert floor < 5 * NOISE
+    floor = known.trial.error(known.apply(PLANTED))
+    assert max(floor, known.plan(PLANTED).error) < 5 * NOISE
     made = plan_network(known, Budget("error", 1.5 * floor), 1, 1, measured=False)
     assert made.plan.splits == PLANTED
     exact, near = (reference.run(g, calibration.held_out, "f64")["e"] for g in (graph, made.graph))
     assert np.linalg.norm(near - exact) <= 5 * NOISE * np.linalg.norm(exact)
+
+
+def test_what_one_split_loses_is_predicted_within_a_factor_of_two():
+    """Only at the outputs: in one layer after another of a chain, errors shrink or grow."""
+    known = known_of(typed_graph(NET), calibration_of(40))
+    for layer in known.layers:
+        split = Split("factors" if layer.is_pointwise else "expand", (layer.rank - 4,))
+        predicted, measured = known.plan({layer.name: split}).error, known.trial.error(known.apply({layer.name: split}))
+        assert measured / 2 <= predicted <= measured * 2, layer.name
+
+
+def test_a_bound_on_the_error_holds_for_the_whole_plan_and_is_used():
+    """Predictions add up what each layer loses alone, and miss; here also by ten times."""
+    known = known_of(typed_graph(NET), calibration_of(40))
+    for bound in (0.3, 0.1, 0.03):
+        made = plan_network(known, Budget("error", bound), 1, 1, measured=False)
+        assert known.trial.error(made.graph) <= bound
+    for wrong in (0.1, 10.0):
+        gains = {name: gain * wrong**2 for name, gain in known.gains.items()}
+        again = plan_network(replace(known, gains=gains), Budget("error", bound), 1, 1, measured=False)
+        assert known.trial.error(again.graph) <= bound
+        assert again.share <= made.share + 0.02
 
 
 def test_a_rejected_split_is_not_chosen_again_nor_a_dearer_one_of_its_form(monkeypatch):

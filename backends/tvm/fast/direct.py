@@ -23,7 +23,7 @@ from .epilogue import Step, apply
 from .kernel import LANES, Batch, Operand, Writer, blocks, kernel, request
 from .windows import Run, Window, tap_rows
 
-__all__ = ["CACHE", "WIDEST", "Direct", "Form", "direct", "pack", "pack_bias"]
+__all__ = ["CACHE", "MACS", "ROWS", "WIDEST", "Body", "Direct", "Form", "direct", "pack", "pack_bias"]
 
 # Columns of a register tile by its blocks of channels, at most: they must fit the registers. Their product is what hides latency, 10 being
 # enough; each column costs one load for all its blocks, so two are better than one, and with four there are no registers left for what is
@@ -153,7 +153,7 @@ def direct(size: Direct) -> Any:
 
     def body(writer: Writer, a: Any, *rest: Any) -> None:
         before, (b, bias, *read, d) = rest[: len(norm)], rest[len(norm) :]
-        _Body(writer, size, a, before, b, bias, read, d).write()
+        Body(writer, size, a, before, b, bias, read, d).write()
 
     return kernel([*given, Operand("D", (size.batch, *block))], body)
 
@@ -174,8 +174,11 @@ class _Tile:
 
 
 @dataclass(frozen=True, slots=True)
-class _Body:
-    """Writes the statements. `before` are gain and shift or nothing, `read` what steps read besides."""
+class Body:
+    """Writes the statements. `before` are gain and shift or nothing, `read` what steps read besides.
+
+    `b`, `read` and `d` may be views: a convolution of several that share the weights' memory, and a lattice of the result's pixels.
+    """
 
     writer: Writer
     size: Direct
@@ -244,7 +247,8 @@ class _Body:
         """
         writer, size = self.writer, self.size
         per_in, (k_rows, k_cols), rows = size.per_group[0], size.window.kernel, size.out[0]
-        lines = writer.to.decl_buffer([writer.long(math.prod(size.weights[:-1])), writer.long(LANES)], "float32", data=self.b.data)
+        shape = [writer.long(math.prod(size.weights[:-1])), writer.long(LANES)]
+        lines = writer.to.decl_buffer(shape, "float32", data=self.b.data, elem_offset=self.b.elem_offset)
         share = -(-len(tile.sums) * k_cols * LANES // rows)
         first = (tile.block_out + len(tile.sums)) * (per_in * k_rows * k_cols * LANES) + ((tile.row * per_in + c) * k_rows + k_row) * share
         for i in range(share):

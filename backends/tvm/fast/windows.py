@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from ....ir.ops.window import Pads, Pair, dilated, window_count
 from ..processor import Processor
 from .kernel import LANES, Batch, Writer, blocks
 
-__all__ = ["Column", "Run", "Window", "slide", "tap_rows"]
+__all__ = ["Column", "Run", "Window", "slide", "slide_row", "tap_rows"]
 
 WIDEST = 14  # columns of a tile, at most
 
@@ -104,26 +104,41 @@ def slide(
 ) -> None:
     """Every result is `start(block)`, then `take(result, element, weight(block, k_row, k_col))` for each tap.
 
-    `finish(result, (image, block, row, column), its column)` stores it. Results take half of the registers, the rest is for what is read.
+    `finish(result, (image, block, row, column), its column)` stores it.
     """
     rows, cols = window.out
-    widest = min(WIDEST, processor.floats // (2 * LANES))
     work = blocks(channels) * LANES * (window.rows * window.cols + rows * cols * max(1, math.prod(window.kernel) // 4))
-    with writer.each(batch, blocks(channels), rows, work=work) as (i, c, y):
-        for run in window.runs(widest):
-            width = len(run.columns)
-            with writer.loop(run.tiles) as tile:
-                left = tile * width + run.first
-                results = writer.registers(width)
-                first = start(c)
-                for j in range(width):
-                    writer.store(results, first, j)
-                above, below = tap_rows(writer, window, y)
-                with writer.loop(below, above) as k_row:
-                    row = y * window.strides[0] + (k_row * window.dilations[0] - window.pads[0])
-                    _columns(writer, window, run, (a, i, c, row, left), results, functools.partial(weight, c, k_row), take)
-                for j, column in enumerate(run.columns):
-                    finish(writer.load(results, j), (i, c, y, left + j), column)
+    with writer.each(batch, blocks(channels), rows, work=work) as at:
+        slide_row(writer, window, a, at, start, weight, take, finish, processor)
+
+
+def slide_row(
+    writer: Writer,
+    window: Window,
+    a: Any,
+    at: Sequence[Any],
+    start: Callable[[Any], Any],
+    weight: Callable[[Any, Any, int], Any],
+    take: Callable[[Any, Any, Any], Any],
+    finish: Callable[[Any, tuple[Any, ...], Column], None],
+    processor: Processor,
+) -> None:
+    """The results of one row, `at` an image, block and row. They take half of the registers at most; the rest is for what is read."""
+    i, c, y = at
+    for run in window.runs(min(WIDEST, processor.floats // (2 * LANES))):
+        width = len(run.columns)
+        with writer.loop(run.tiles) as tile:
+            left = tile * width + run.first
+            results = writer.registers(width)
+            first = start(c)
+            for j in range(width):
+                writer.store(results, first, j)
+            above, below = tap_rows(writer, window, y)
+            with writer.loop(below, above) as k_row:
+                row = y * window.strides[0] + (k_row * window.dilations[0] - window.pads[0])
+                _columns(writer, window, run, (a, i, c, row, left), results, functools.partial(weight, c, k_row), take)
+            for j, column in enumerate(run.columns):
+                finish(writer.load(results, j), (i, c, y, left + j), column)
 
 
 def tap_rows(writer: Writer, window: Window, y: Any) -> tuple[Any, Any]:

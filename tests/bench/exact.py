@@ -1,0 +1,104 @@
+"""What the exact passes around 1x1 convolutions gain in onnxruntime: `python tests/bench/exact.py [NETWORK ...]` writes EXACT.md beside this file.
+
+Each network is taken through -O2 with these passes and without them; where the two differ, each is run by onnxruntime in a process of its
+own, turn by turn. --only takes a single pass of them away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import statistics
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from convc.compiler.bench import Worker, write_network
+from convc.compiler.bench_worker import Task
+from convc.compiler.pipelines import LEVELS, optimize
+from convc.ir.binding import batch_names, specialize, usual_sizes
+from convc.ir.graph import Graph
+from convc.models import ZOO
+from convc.passes.cost import graph_cost
+from convc.passes.manager import run_passes
+from convc.passes.prices import ONNXRUNTIME, Prices
+
+EXACT = ("merge-siblings", "split-concat", "move-pointwise", "compose-linear", "hoist-stride")
+MOST = 1.02  # times as long as without them, which no network may take
+HEAD = """# What the exact passes gain
+
+Milliseconds in onnxruntime, batch 1, published sizes: each form of a network in two processes of its own, which take turns; the mean of
+the two medians. Before: -O2 without {left_out}. Ratio: after over before,
+which no network may have above {most}. Apart: by how much two processes with one and the same network differ; what is nearer to 1 than that is
+noise. {processor}. Written by `python tests/bench/exact.py`.
+
+| network | threads | passes | G multiply-adds | ms | ratio | apart |
+|---|---|---|---|---|---|---|
+"""
+
+
+def forms(name: str, left_out: tuple[str, ...], prices: Prices) -> tuple[Graph, Graph, str]:
+    """The network without and with these passes, and those of them that changed it."""
+    graph = ZOO[name].network()
+    graph = specialize(graph, {**usual_sizes(graph), **dict.fromkeys(batch_names(graph), 1)})
+    without, _ = run_passes(graph, [step for step in LEVELS[2] if step.name not in left_out], prices=prices)
+    better, trace = optimize(graph, 2, prices=prices)
+    return without, better, ", ".join(stage.name for stage in trace if stage.name in left_out and stage.changed)
+
+
+def medians(graphs: list[Graph], threads: int, turns: int) -> list[float]:
+    """Milliseconds of each graph in onnxruntime, in turn."""
+    with tempfile.TemporaryDirectory() as folder:
+        workers = list[Worker]()
+        try:
+            for i, graph in enumerate(graphs):
+                place = Path(folder) / str(i)
+                place.mkdir()
+                write_network(graph, place)
+                workers.append(Worker(Task("onnx", 0, threads, {}, str(place))))
+                workers[-1].wait()
+            for _ in range(turns):
+                for worker in workers:
+                    worker.turn()
+        finally:
+            for worker in workers:
+                worker.__exit__()
+        return [statistics.median(worker.taken) for worker in workers]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", default=list(ZOO))
+    parser.add_argument("--only", choices=EXACT, help="take away only this pass")
+    parser.add_argument("--reads-only", action="store_true", help="decide as if only what layers read had a price: what is declined else")
+    parser.add_argument("--threads", type=int, nargs="+", default=[2, 1])
+    parser.add_argument("--turns", type=int, default=12)
+    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent / "EXACT.md")
+    given = parser.parse_args()
+    left_out = (given.only,) if given.only else EXACT
+    prices = replace(ONNXRUNTIME, macs=math.inf, layer=0.0, cut=0) if given.reads_only else ONNXRUNTIME
+    rows, slower, same = list[str](), list[str](), list[str]()
+    for name in given.networks:
+        without, better, changed = forms(name, left_out, prices)
+        if not changed:
+            same.append(name)
+            continue
+        macs = " -> ".join(f"{graph_cost(graph).macs / 1e9:.3f}" for graph in (without, better))
+        for threads in given.threads:
+            times = medians([without, better] * 2, threads, given.turns)
+            before, after = statistics.mean(times[::2]), statistics.mean(times[1::2])
+            apart = max(max(pair) / min(pair) for pair in (times[::2], times[1::2]))
+            slower += [f"{name} on {threads}"] if after / before > MOST else []
+            rows.append(f"| {name} | {threads} | {changed} | {macs} | {before:.2f} -> {after:.2f} | {after / before:.3f} | {apart:.3f} |")
+            print(rows[-1], flush=True)
+    processor = f"{os.cpu_count()} processors"
+    head = HEAD.format(left_out=", ".join(left_out), most=MOST, processor=processor)
+    given.output.write_text(head + "\n".join(rows) + f"\n\nNot changed by any of them: {', '.join(same)}.\n")
+    print(f"above {MOST}: {', '.join(slower) or 'none'}")
+    return len(slower)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
