@@ -96,13 +96,17 @@ NETWORK = """graph @g(%x: f32[N,3,28,28]) {
   %w3 = param : f32[224,1,3,3]
   %w4 = param : f32[40,224,1,1]
   %w5 = param : f32[37,40]
+  %w6 = param : f32[40,40,2,2]
+  %w7 = param : f32[40,1,3,3]
   %a = conv2d(%x, %w1) {strides=[2,2], pads=[3,3,3,3]}
   %b = max_pool(%a) {kernel=[3,3], strides=[2,2], pads=[1,1,1,1]}
   %c = conv2d(%b, %w2) {pads=[1,1,1,1]}
   %d = relu(%c)
   %e = conv2d(%d, %w3) {pads=[1,1,1,1], groups=224}
   %f = conv2d(%e, %w4)
-  %h = avg_pool(%f) {kernel=[3,3], strides=[2,2]}
+  %t = conv_transpose2d(%f, %w6) {strides=[2,2]}
+  %u = conv_transpose2d(%t, %w7) {groups=40}
+  %h = avg_pool(%u) {kernel=[3,3], strides=[2,2]}
   %i = global_avg_pool(%h)
   %j = flatten(%i)
   %y = dense(%j, %w5)
