@@ -89,6 +89,7 @@ def _within(known: Study, listed: Menu, share: float) -> dict[str, Split]:
             break
         guess = bound * AIM * share / max(error, AIM * share / MOST)
         bound = guess if held < guess < broke else math.sqrt(held * broke)
+    assert best is not None  # with no bound left there are no splits, which lose nothing
     return best
 
 
