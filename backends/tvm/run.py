@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,29 @@ from .packed import ALIGNMENT
 __all__ = ["DEVICES", "Module"]
 
 DEVICES = ("cpu", "cuda")
+SMALL = 1 << 14  # bytes that are copied in less time than it takes to find out whether their memory can be shared
+FITTING = 8  # kinds of inputs that a thread remembers
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitting:
+    """Inputs of certain shapes, found to fit: what they are called with, and the thread's own memory for those that are copied, by name."""
+
+    function: Callable[..., Any]
+    copies: dict[str, _Copy]
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    array: Array
+    tensor: Any  # shows the array's memory
 
 
 class Module:
     """A library that is ready to run. Made by `Module.load`.
 
     TVM's virtual machine is not thread-safe, so every thread that calls `run` gets one of its own;
-    they share the code and the weights.
+    they share the code and the weights. For a small network Python takes longer than the kernels, so what a run needs is looked up once.
     """
 
     def __init__(self, graph: Graph, library: Any, single: Any, device: Any, weights: list[Any], threads: int, winograd: Winograd) -> None:
@@ -42,7 +59,11 @@ class Module:
         self._single = single  # for one image, or None
         self._device = device
         self._weights = weights
+        self._weights_at = frozenset(tensor.data_ptr() for tensor in weights)
         self._local = threading.local()
+        self._host = tvm()
+        self._is_here = device.dlpack_device_type() == self._host.cpu().dlpack_device_type()
+        self._thread_count = self._host.get_global_func("runtime.NumThreads")
 
     @staticmethod
     def load(
@@ -79,16 +100,15 @@ class Module:
 
         Raises: InvalidInput for arrays that do not fit.
         """
-        sizes = match_inputs(self.graph, inputs)
-        host = tvm()
-        if thread_count() != self.threads:  # the pool belongs to the calling thread, and another module may have set it
+        fitting = self._fitting(inputs)
+        if self._thread_count() != self.threads:  # the pool belongs to the calling thread, and another module may have set it
             use_threads(self.threads)
-        given = [_tensor(host, inputs[node.name], self._device) for node in self.graph.inputs]
+        given = [self._given(fitting, node.name, inputs[node.name]) for node in self.graph.inputs]
         try:
-            results = self._function(sizes)(*given, *self._weights)
+            results = fitting.function(*given)
         except Exception as error:
             raise InvalidModel(f"graph @{self.graph.name} fails in TVM: {reason(error)}") from error
-        return _owned(self.graph.outputs, results, [*given, *self._weights])
+        return self._owned(results, given)
 
     def watched(self, watch: Callable[..., int]) -> Callable[[Mapping[str, Array]], None]:
         """Runs in a machine of their own that calls watch(function, name, is_before, result, *arguments) before and after each call."""
@@ -104,16 +124,59 @@ class Module:
 
         return run
 
-    def _function(self, sizes: Mapping[str, int]) -> Any:
-        """The calling thread's entry point: for a single image its own, where there is one."""
-        if not hasattr(self._local, "vm"):
-            self._local.vm = tvm().relax.VirtualMachine(self._library, self._device)
-            self._local.main = self._local.vm["main"]
-            self._local.one = self._local.main
-            if self._single is not None:
-                self._local.one_vm = tvm().relax.VirtualMachine(self._single, self._device)
-                self._local.one = self._local.one_vm["main"]
-        return self._local.one if set(sizes.values()) == {1} else self._local.main
+    def _fitting(self, inputs: Mapping[str, Array]) -> _Fitting:
+        """Raises: InvalidInput for arrays that do not fit."""
+        key = tuple([(name, array.shape, array.dtype) for name, array in inputs.items()])
+        known: dict[Any, _Fitting] | None = getattr(self._local, "fitting", None)
+        if known is None:
+            known = self._local.fitting = {}
+        if key not in known:
+            sizes = match_inputs(self.graph, inputs)
+            while len(known) >= FITTING:
+                del known[next(iter(known))]
+            known[key] = _Fitting(self._function(set(sizes.values()) == {1}), {})
+        return known[key]
+
+    def _function(self, is_single: bool) -> Callable[..., Any]:
+        """The calling thread's entry point, which knows the weights: for a single image its own, where there is one."""
+        library = self._library if self._single is None or not is_single else self._single
+        machines: dict[Any, Any] | None = getattr(self._local, "machines", None)
+        if machines is None:
+            machines = self._local.machines = {}
+        if library not in machines:
+            machines[library] = self._host.relax.VirtualMachine(library, self._device)
+            machines[library].save_function("main", "bound", *self._weights)  # they are the last arguments
+        return machines[library]["bound"]
+
+    def _given(self, fitting: _Fitting, name: str, array: Array) -> Any:
+        """An input as a tensor: small or unaligned, it is copied to where the thread's last one was."""
+        if not self._is_here or (array.nbytes > SMALL and _is_shareable(array)):
+            return _tensor(self._host, array, self._device)
+        copy = fitting.copies.get(name)
+        if copy is None:
+            memory = _aligned(array)
+            copy = fitting.copies[name] = _Copy(memory, self._host.runtime.from_dlpack(memory))
+        np.copyto(copy.array, array)
+        return copy.tensor
+
+    def _owned(self, results: Sequence[Any], given: Sequence[Any]) -> dict[str, Array]:
+        """Results that nobody else writes to: in TVM's memory, or copied from it where they are small, an argument or another result."""
+        if not self._is_here:
+            return {node.name: results[i].numpy() for i, node in enumerate(self.graph.outputs)}
+        owned: dict[str, Array] = {}
+        taken: set[int] = set()
+        for i, node in enumerate(self.graph.outputs):
+            tensor = results[i]  # one by one in half the time that the iterator takes
+            array: Array = np.from_dlpack(tensor)
+            if array.nbytes > SMALL:
+                taken = taken or {other.data_ptr() for other in given}
+                place = tensor.data_ptr()
+                if place not in taken and place not in self._weights_at:
+                    taken.add(place)
+                    owned[node.name] = np.asarray(_Result(tensor, DTYPES[node.typed.dtype]))
+                    continue
+            owned[node.name] = array.copy()
+        return owned
 
 
 def _device(host: Any, name: str) -> Any:
@@ -161,21 +224,20 @@ def _weight(node: Node, weights: Mapping[str, Array] | None) -> Array:
 def _tensor(host: Any, array: Array, device: Any) -> Any:
     """A TVM tensor, sharing memory with the array where the device and its alignment allow."""
     array = np.asarray(array, order="C")
-    if device.dlpack_device_type() == host.cpu().dlpack_device_type() and array.ctypes.data % ALIGNMENT == 0 and array.size:
+    if device.dlpack_device_type() == host.cpu().dlpack_device_type() and _is_shareable(array):
         return host.runtime.from_dlpack(np.asarray(_Writable(array)))
     return host.runtime.tensor(array, device)
 
 
-def _owned(nodes: Sequence[Node], results: Sequence[Any], given: Sequence[Any]) -> dict[str, Array]:
-    """Results in TVM's memory, which nobody else writes to; a result that is an argument, or another result, is copied."""
-    taken = {tensor.data_ptr() for tensor in given}
-    owned: dict[str, Array] = {}
-    for i, node in enumerate(nodes):
-        tensor = results[i]
-        shared = tensor.device.dlpack_device_type() == tvm().cpu().dlpack_device_type() and tensor.data_ptr() not in taken
-        owned[node.name] = np.asarray(_Result(tensor, DTYPES[node.typed.dtype])) if shared else tensor.numpy()
-        taken.add(tensor.data_ptr())
-    return owned
+def _is_shareable(array: Array) -> bool:
+    return array.flags.c_contiguous and array.ctypes.data % ALIGNMENT == 0 and array.size > 0
+
+
+def _aligned(like: Array) -> Array:
+    """Memory for an array of the same type, aligned as kernels want it."""
+    room = np.empty(like.nbytes + ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % ALIGNMENT
+    return room[start : start + like.nbytes].view(like.dtype).reshape(like.shape)
 
 
 class _Result:

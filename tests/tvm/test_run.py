@@ -16,7 +16,7 @@ import pytest
 from convc.backends import reference
 from convc.backends.tvm import host
 from convc.backends.tvm.build import build_cpu
-from convc.backends.tvm.run import Module, _Result, _tensor
+from convc.backends.tvm.run import FITTING, SMALL, Module, _Result, _tensor
 from convc.ir.errors import ArtifactError, BackendMissing, InvalidInput, UsageError
 from convc.ir.graph import Graph
 from convc.ir.types import Array
@@ -95,29 +95,38 @@ def test_aligned_weights_are_shared_and_others_copied(typed: TypedGraph, draw: D
         assert module.run(inputs)["y"].any() == follows
 
 
-def test_outputs_are_the_callers_own(typed: TypedGraph, tmp_path: Path) -> None:
-    graph = typed("graph @g(%x: f32[16]) { %p = param : f32[3] %y = identity(%x) %q = identity(%p) return %y, %q, %x }")
+@pytest.mark.parametrize("size", [16, SMALL // 4, SMALL])
+def test_outputs_are_the_callers_own(typed: TypedGraph, tmp_path: Path, size: int) -> None:
+    graph = typed(
+        f"graph @g(%x: f32[{size}]) {{ %p = param : f32[{size + 3}] %y = identity(%x) %q = identity(%p) %z = neg(%x) return %y, %q, %x, %z }}"
+    )
     module = Module.load(build_cpu(graph, tmp_path / "g.so").library, graph)
-    x = np.arange(16, dtype=np.float32)
+    x = aligned(size)
+    x[...] = np.arange(size)
     first = module.run({"x": x})
     for value in first.values():
         value[...] = -1
+    assert np.array_equal(x, np.arange(size))
     second = module.run({"x": x})
-    assert np.array_equal(second["y"], np.arange(16))
+    x[...] = 7
+    assert np.array_equal(second["y"], np.arange(size))
+    assert np.array_equal(second["x"], np.arange(size))
+    assert np.array_equal(second["z"], -np.arange(size))
     assert np.array_equal(second["q"], reference.run(graph, {"x": x})["q"])
 
 
-def test_outputs_are_not_copied_and_stay(net: tuple[Path, Graph], draw: Draw) -> None:
+def test_large_outputs_are_not_copied_and_all_stay(net: tuple[Path, Graph], draw: Draw) -> None:
     """They lie in TVM's memory, which a later run does not use again, nor the module's end give back."""
     module = Module.load(*net)
-    cases = [draw(net[1], seed, N=2) for seed in range(5)]
+    cases = [draw(net[1], seed, N=32) for seed in range(5)]
     results = [module.run(case) for case in cases]
     kept = [{name: array.copy() for name, array in result.items()} for result in results]
     for result in results:
-        for array in result.values():
-            assert isinstance(array.base, _Result)
-            assert array.base.tensor.data_ptr() == array.ctypes.data
-            assert array.flags.writeable
+        assert result["y"].nbytes <= SMALL < result["relu1"].nbytes
+        assert result["y"].base is None
+        assert isinstance(result["relu1"].base, _Result)
+        assert result["relu1"].base.tensor.data_ptr() == result["relu1"].ctypes.data
+        assert result["relu1"].flags.writeable
     for _ in range(3):
         module.run(cases[0])
     del module
@@ -125,13 +134,44 @@ def test_outputs_are_not_copied_and_stay(net: tuple[Path, Graph], draw: Draw) ->
         assert all(np.array_equal(result[name], before[name]) for name in before)
 
 
+def test_a_module_forgets_kinds_of_inputs(net: tuple[Path, Graph], draw: Draw) -> None:
+    """Their memory is reused by inputs of the same kind, and goes with the kind."""
+    module = Module.load(*net)
+    for n in (1, *range(1, FITTING + 3), 1):
+        for seed in range(2):
+            inputs = draw(net[1], seed, N=n)
+            wanted = reference.run(net[1], inputs)
+            for name, values in module.run(inputs).items():
+                np.testing.assert_allclose(values, wanted[name], rtol=1e-5, atol=1e-5)
+    with pytest.raises(InvalidInput, match=r"with N=2$"):
+        module.run({**draw(net[1], N=2), "k": np.zeros((1, 4), np.float32)})
+
+
+def aligned(size: int, shift: int = 0) -> Array:
+    """Floats `shift` bytes behind a multiple of 64."""
+    room = np.zeros(4 * size + 128, np.uint8)
+    start = -room.ctypes.data % 64 + shift
+    return room[start : start + 4 * size].view(np.float32)
+
+
 def test_aligned_inputs_are_not_copied() -> None:
-    room = np.zeros(4 * 32 + 64, np.uint8)
-    start = -room.ctypes.data % 64
     tvm = host.tvm()
     for shift, shared in ((0, True), (4, False)):
-        array = room[start + shift : start + shift + 96].view(np.float32)
+        array = aligned(24, shift)
         assert (_tensor(tvm, array, tvm.cpu()).data_ptr() == array.ctypes.data) == shared
+
+
+@pytest.mark.parametrize("shift", [0, 4])
+@pytest.mark.parametrize("size", [16, SMALL])
+def test_inputs_lie_anywhere(typed: TypedGraph, tmp_path: Path, size: int, shift: int) -> None:
+    graph = typed(f"graph @g(%x: f32[{size}], %y: f32[{size}]) {{ %z = sub(%x, %y) return %z }}")
+    module = Module.load(build_cpu(graph, tmp_path / "g.so").library, graph)
+    for seed in range(3):
+        x, y = aligned(size, shift), aligned(size)
+        x[...], y[...] = np.random.default_rng(seed).standard_normal((2, size))
+        y.flags.writeable = False
+        assert np.array_equal(module.run({"y": y, "x": x})["z"], x - y)
+        assert np.array_equal(module.run({"x": x[::-1], "y": x})["z"], x[::-1] - x)
 
 
 def test_a_library_rebuilt_at_the_same_path_is_the_new_one(typed: TypedGraph, tmp_path: Path) -> None:
