@@ -7,6 +7,7 @@ a bound of its own. What an engine computes at once is checked as one, named by 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,11 +20,12 @@ from ..backends.tvm.fast.work import Winograd
 from ..ir.binding import match_inputs, specialize
 from ..ir.graph import Graph, Node
 from ..ir.op import OpDef
-from ..ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID
+from ..ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID, TANH
 from ..ir.ops.conv import CONV2D
 from ..ir.ops.elementwise import ADD, MUL, SUB
-from ..ir.ops.gate import HARD_SIGMOID, HARD_SWISH
+from ..ir.ops.gate import ELU, GELU, HARD_SIGMOID, HARD_SWISH, MISH, SELU
 from ..ir.ops.pool import MAX_POOL
+from ..ir.ops.unary import ERF, SOFTPLUS
 from ..ir.types import Array
 from .capture import Capture, capture_of
 from .kernels import Kernel, kernels_of
@@ -40,6 +42,13 @@ SLOPES: dict[OpDef, Callable[[Any], float]] = {
     SIGMOID: lambda op: 0.25,
     HARD_SIGMOID: lambda op: abs(op.alpha),
     HARD_SWISH: lambda op: 1.5,  # (2x + 3) / 6 at 3
+    TANH: lambda op: 1.0,
+    ERF: lambda op: 2 / math.sqrt(math.pi),
+    ELU: lambda op: max(1.0, abs(op.alpha)),
+    SELU: lambda op: abs(op.gamma) * max(1.0, abs(op.alpha)),
+    GELU: lambda op: 1.13,  # at the square root of 2, in either form
+    MISH: lambda op: 1.09,  # at 1.49
+    SOFTPLUS: lambda op: 1.0,
     ADD: lambda op: 1.0,
     SUB: lambda op: 1.0,
 }

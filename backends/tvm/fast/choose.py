@@ -10,10 +10,8 @@ import numpy as np
 
 from ....ir.graph import Node
 from ....ir.op import OpDef
-from ....ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID, SOFTMAX
+from ....ir.ops.activation import SOFTMAX
 from ....ir.ops.conv import CONV2D, CONV_TRANSPOSE2D
-from ....ir.ops.elementwise import ADD, MUL, SUB
-from ....ir.ops.gate import HARD_SIGMOID, HARD_SWISH
 from ....ir.ops.linear import DENSE
 from ....ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
 from ....ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
@@ -23,7 +21,7 @@ from . import dense, moves, norms, pointwise, pools
 from . import resize as resizes
 from .convolutions import batch_norm, bias_of, conv, conv_transpose
 from .direct import pack_bias
-from .epilogue import Step, step_of
+from .epilogue import STEPS, Step, step_of
 from .kernel import LANES, blocks
 from .windows import Window
 from .work import Argument, Scene, Work, batch_of, extents, followers, is_blocked
@@ -172,5 +170,5 @@ MAKERS: dict[OpDef, Callable[[Scene, Node], Work | None]] = {
     RESIZE: resize,
     DENSE: dense_layer,
     SOFTMAX: softmax,
-    **dict.fromkeys((RELU, CLIP, LEAKY_RELU, SIGMOID, HARD_SIGMOID, HARD_SWISH, ADD, SUB, MUL), elementwise),
+    **dict.fromkeys(STEPS, elementwise),
 }

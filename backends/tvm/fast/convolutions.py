@@ -18,7 +18,7 @@ from ....ir.types import Array
 from ..processor import Processor
 from . import depthwise, winograd
 from .direct import CACHE, Direct, direct, pack, pack_bias
-from .epilogue import Step
+from .epilogue import SIMPLE, Step
 from .forms import form_of, tunable_direct, tunable_winograd
 from .kernel import LANES, blocks
 from .transposed import Transposed, depthwise_transposed, pack_depthwise, pack_phases, transposed
@@ -51,6 +51,7 @@ def conv(scene: Scene, node: Node) -> Work | None:
         return Work(covers, build, (x,), (filters, shift), others)
     m = winograd_of(node, scene.winograd, scene.processor)
     if m:
+        covers, steps, others = followers(scene, node, SIMPLE)
         pool = None if others else _pool_of_pairs(scene, covers[-1])
         covers = (*covers, pool) if pool else covers
         size = winograd.Tiled(m, batch, c_in, c_out, rows, cols, op.pads, steps, pool is not None, processor=scene.processor)

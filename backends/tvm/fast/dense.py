@@ -46,11 +46,15 @@ def dense(batch: Batch, c_in: int, c_out: int, steps: tuple[Step, ...] = (), pro
                 writer.to.buffer_store(d, apply(writer.vectors, steps, value, values), [i, lanes])
 
             def part() -> None:
-                settled = Register(writer)
-                settled.set(value)
+                values = [Register(writer) for _ in read]
+                for register, other in zip(values, read, strict=True):
+                    register.set(writer.spread(0.0))
+                    for lane in range(left):
+                        register.set_lane(lane, other[i, full * LANES + lane])
+                result = Register(writer)
+                result.set(apply(writer.vectors, steps, value, [register.get() for register in values]))
                 for lane in range(left):
-                    values = [other[i, full * LANES + lane] for other in read]
-                    writer.to.buffer_store(d, apply(writer.tirx, steps, settled.lane(lane), values), [i, full * LANES + lane])
+                    writer.to.buffer_store(d, result.lane(lane), [i, full * LANES + lane])
 
             if not left:
                 whole()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ....ir.graph import Node
 from ....ir.op import OpDef
-from ....ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID
+from ....ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID, TANH
 from ....ir.ops.elementwise import ADD, MUL, SUB
-from ....ir.ops.gate import HARD_SIGMOID, HARD_SWISH
+from ....ir.ops.gate import ELU, GELU, HARD_SIGMOID, HARD_SWISH, MISH, SELU
+from ....ir.ops.unary import ERF, SOFTPLUS
+from . import formulas
 
-__all__ = ["STEPS", "Step", "apply", "step_of"]
+__all__ = ["SIMPLE", "STEPS", "Step", "apply", "step_of"]
 
 Scalar = Any  # a TIR expression of one element
 
@@ -44,7 +46,8 @@ def _hard_sigmoid(tirx: Any, v: Scalar, alpha: float, beta: float) -> Scalar:
 
 
 # (tirx, op, value, other value or None) -> value. All are finite where their operands are, so that lanes of padding stay harmless.
-STEPS: dict[OpDef, Callable[[Any, Any, Scalar, Scalar], Scalar]] = {
+Formula = Callable[[Any, Any, Scalar, Scalar], Scalar]
+SIMPLE: dict[OpDef, Formula] = {  # of one element as of a vector
     RELU: lambda tirx, op, v, other: _clip(tirx, v, 0.0, math.inf),
     CLIP: lambda tirx, op, v, other: _clip(tirx, v, op.min, op.max),
     LEAKY_RELU: lambda tirx, op, v, other: tirx.Select(v < tirx.const(0.0, "float32"), v * tirx.const(op.alpha, "float32"), v),
@@ -55,11 +58,21 @@ STEPS: dict[OpDef, Callable[[Any, Any, Scalar, Scalar], Scalar]] = {
     SUB: lambda tirx, op, v, other: v - other,
     MUL: lambda tirx, op, v, other: v * other,
 }
+STEPS: dict[OpDef, Formula] = {  # of vectors
+    **SIMPLE,
+    TANH: lambda vectors, op, v, other: formulas.tanh(vectors, v),
+    ERF: lambda vectors, op, v, other: formulas.erf(vectors, v),
+    ELU: lambda vectors, op, v, other: formulas.elu(vectors, v, op.alpha),
+    SELU: lambda vectors, op, v, other: formulas.elu(vectors, v, op.alpha, op.gamma),
+    GELU: lambda vectors, op, v, other: formulas.gelu(vectors, v, op.approximate),
+    MISH: lambda vectors, op, v, other: formulas.mish(vectors, v),
+    SOFTPLUS: lambda vectors, op, v, other: formulas.softplus(vectors, v),
+}
 
 
-def step_of(node: Node, value: Node) -> Step | None:
-    """The step that computes `node` from `value`, one of its operands; None where it is no step."""
-    if node.kind not in STEPS or node.typed.dtype != "f32":
+def step_of(node: Node, value: Node, kinds: Container[OpDef] = STEPS) -> Step | None:
+    """The step, of one of these kinds, that computes `node` from `value`, one of its operands; None where it is none."""
+    if node.kind not in kinds or node.typed.dtype != "f32":
         return None
     if len(node.inputs) == 1:
         return Step(node.kind, node.op)

@@ -16,7 +16,20 @@ import numpy as np
 from ....ir.types import Array
 from ..host import tvm
 
-__all__ = ["LANES", "Batch", "Operand", "Register", "Writer", "block_channels", "blocked", "blocks", "greatest", "kernel", "request"]
+__all__ = [
+    "LANES",
+    "Batch",
+    "Operand",
+    "Register",
+    "Vectors",
+    "Writer",
+    "block_channels",
+    "blocked",
+    "blocks",
+    "greatest",
+    "kernel",
+    "request",
+]
 
 LANES = 16  # of float32 in a vector register of AVX-512
 READ_SOON = (0, 2, 1)  # in LLVM's words: a read, of the locality of an outer cache, of data
@@ -80,14 +93,18 @@ class Vectors:
 
     def Select(self, condition: Any, value: Any, otherwise: Any) -> Any:
         """Kept, since a formula that reads a selection twice would double with each of several in a row."""
-        return self.writer.settle(self.tirx.Select(condition, value, otherwise))
+        return self.settle(self.tirx.Select(condition, value, otherwise))
+
+    def settle(self, value: Any) -> Any:
+        """For a formula that reads a value several times."""
+        return self.writer.settle(value)
 
     def exp(self, v: Any) -> Any:
         """e**v within 2 units in the last place: LLVM would call the C library for each lane.
 
         Cody and Waite's reduction, v = k log 2 + r, and a polynomial of e**r; 2**k in two factors, since k may leave an exponent's range.
         """
-        tirx, const, settle = self.tirx, self.const, self.writer.settle
+        tirx, const, settle = self.tirx, self.const, self.settle
         v = settle(v)
         v = self.Select(v < const(EXP_LEAST), const(EXP_LEAST), v)  # a NaN stays one
         v = self.Select(v > const(EXP_MOST), const(EXP_MOST), v)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Container, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
 from ....ir.dims import Expr
 from ....ir.graph import Graph, Node
+from ....ir.op import OpDef
 from ....ir.types import Array
 from ..processor import Processor
-from .epilogue import Step, step_of
+from .epilogue import STEPS, Step, step_of
 from .forms import Tunable
 
 __all__ = ["Argument", "Scene", "Values", "Winograd", "Work", "as_it_is", "batch_of", "extents", "followers", "is_blocked", "only_reader"]
@@ -101,12 +102,12 @@ def only_reader(graph: Graph, node: Node) -> Node | None:
     return reader
 
 
-def followers(scene: Scene, node: Node) -> tuple[tuple[Node, ...], tuple[Step, ...], tuple[Node, ...]]:
-    """What may be computed before the value of `node` is stored: nodes, their steps, and what those read besides."""
+def followers(scene: Scene, node: Node, kinds: Container[OpDef] = STEPS) -> tuple[tuple[Node, ...], tuple[Step, ...], tuple[Node, ...]]:
+    """What of these kinds may be computed before the value of `node` is stored: nodes, their steps, and what those read besides."""
     graph = scene.graph
     chain, steps, others = [node], list[Step](), list[Node]()
     while (reader := only_reader(graph, chain[-1])) is not None:
-        step = step_of(reader, chain[-1])
+        step = step_of(reader, chain[-1], kinds)
         if step is None or reader in scene.covered:
             break
         if step.reads:
