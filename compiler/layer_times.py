@@ -65,10 +65,8 @@ def _moved(call: Call) -> int:
         if call.kernel == "stock":
             return sum(_bytes(node, False) for node in (*call.node.inputs, call.node))
         return _bytes(call.node, True) + _bytes(call.node, False)
-    from ..backends.tvm.fast.work import is_blocked
-
     arguments = sum(math.prod(argument.shape) * DTYPES[argument.dtype].itemsize for argument in call.work.arguments)
-    result = _bytes(call.work.result, is_blocked(call.work.result))
+    result = _bytes(call.work.result, call.work.in_blocks)
     return arguments + result + sum(_bytes(node, in_blocks) for node, in_blocks in call.work.reads)
 
 

@@ -10,6 +10,7 @@ from convc.backends.tvm.fast.direct import Direct
 from convc.backends.tvm.fast.plan import plan, single_image
 from convc.backends.tvm.fast.windows import Window
 from convc.backends.tvm.processor import AVX2, AVX512, NEON, SSE, Processor
+from convc.ir.binding import specialize
 from convc.ir.graph import Graph
 from convc.models import ZOO
 
@@ -40,6 +41,29 @@ def test_what_follows_a_convolution_is_computed_in_it(typed: TypedGraph):
     assert kernels(graph) == {"b": "winograd_kernel", "e": "winograd_kernel", "y": "max_pool"}
     assert [node.name for node in works[graph.by_name["e"]].covers] == ["c", "d", "e"]
     assert [node.name for node in works[graph.by_name["e"]].others] == ["b"]
+
+
+PLANES = """graph @g(%x: f32[N,3,9,40], %k: f32[N,3,9,40]) {
+  %w = param : f32[3,1,3,3]
+  %a = conv2d(%x, %w) {pads=[1,1,1,1], groups=3}
+  %b = tanh(%a)
+  %c = add(%b, %k)
+  %d = conv2d(%c, %w) {pads=[1,1,1,1], groups=3}
+  %e = conv2d(%k, %w) {strides=[1,2], groups=3}
+  %f = concat(%b, %c)
+  return %b, %d, %e, %f
+}
+"""
+
+
+def test_few_channels_are_convolved_as_they_lie(typed: TypedGraph, agrees: Callable[..., object]):
+    """Where the image is given so, and columns follow each other; what comes after reads its result in either layout."""
+    graph = typed(PLANES)
+    made = {name: kernel for name, kernel in kernels(graph).items() if name in "bde"}
+    assert made == {"b": "depthwise_planes", "d": "depthwise", "e": "depthwise"}
+    assert [node.name for node in plan(graph).works[graph.by_name["b"]].covers] == ["a", "b"]  # a sum could be written over
+    agrees(graph, {"N": 1}, {"N": 3})
+    agrees(specialize(graph, {"N": 1}))
 
 
 POOLED = """graph @g(%x: f32[N,16,13,12]) {

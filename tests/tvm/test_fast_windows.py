@@ -9,6 +9,7 @@ from fast_kernels import blocked_shape, call, compiled, draw, from_blocks, into_
 from convc.backends.tvm.fast.depthwise import depthwise, pack_filters
 from convc.backends.tvm.fast.epilogue import Step
 from convc.backends.tvm.fast.kernel import block_channels
+from convc.backends.tvm.fast.planes import can_slide, depthwise_planes, plane_filters
 from convc.backends.tvm.fast.pools import avg_pool, global_avg_pool, global_max_pool, max_pool
 from convc.backends.tvm.fast.windows import Window
 from convc.ir.ops import pool
@@ -64,6 +65,31 @@ def test_depthwise(case: tuple, named: bool) -> None:
     operands = [into_blocks(x), pack_filters(w), block_channels(bias), into_blocks(other)]
     got = call(depthwise(None if named else n, channels, window, steps), operands, blocked_shape(n, channels, *window.out))
     np.testing.assert_allclose(from_blocks(got, channels), wanted, rtol=1e-5, atol=1e-5)
+
+
+PLANES = [  # the same; rows of several vectors, of one, of a part more, and windows wider than a vector
+    (1, 3, 30, 451, (3, 3), (1, 1), (1, 1, 1, 1)),
+    (2, 5, 9, 16, (3, 3), (1, 1), (1, 1, 1, 1)),
+    (3, 2, 8, 17, (5, 4), (2, 1), (2, 1, 2, 2)),
+    (1, 1, 5, 99, (1, 7), (1, 1), (0, 6, 0, 6)),
+    (2, 4, 12, 130, (3, 5), (1, 1), (0, 0, 0, 0), (2, 9)),
+    (1, 2, 7, 64, (3, 3), (3, 1), (0, 20, 4, 18), (1, 19)),
+    (1, 7, 1, 32, (1, 1), (1, 1)),
+]
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("case", PLANES)
+def test_depthwise_on_planes(case: tuple, named: bool) -> None:
+    n, channels, rows, cols, *rest = case
+    window = Window(rows, cols, *rest)
+    assert can_slide(window)
+    x, w, bias = draw(n, channels, rows, cols), draw(channels, 1, *window.kernel), draw(channels)
+    op = CONV2D.Attrs(window.strides, window.pads, window.dilations, channels)
+    wanted = np.maximum(CONV2D.meaning(op, *(v.astype(np.float64) for v in (x, w, bias))), 0)
+    kernel = depthwise_planes(None if named else n, channels, window, (Step(RELU, RELU.Attrs()),))
+    got = call(kernel, [x, plane_filters(w), bias], (n, channels, *window.out))
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from ....ir.ops.conv import CONV2D
 from ....ir.ops.pool import MAX_POOL
 from ....ir.types import Array
 from ..processor import Processor
-from . import depthwise, winograd
+from . import depthwise, planes, winograd
 from .direct import CACHE, Direct, direct, pack, pack_bias
-from .epilogue import SIMPLE, Step
+from .epilogue import ALONE, SIMPLE, Step
 from .forms import form_of, tunable_direct, tunable_winograd
 from .kernel import LANES, blocks
 from .transposed import Transposed, depthwise_transposed, pack_depthwise, pack_phases, transposed
@@ -35,7 +35,7 @@ MOST_LATTICES = 16  # windows of a transposed convolution's phases, each written
 
 
 def conv(scene: Scene, node: Node) -> Work | None:
-    """Depthwise, Winograd for 3x3 of stride 1, else direct."""
+    """Depthwise, on blocks or planes, Winograd for 3x3 of stride 1, else direct."""
     x, w, *bias = node.inputs
     if not (is_blocked(x) and is_blocked(node)) or w.weights is None or any(b.weights is None for b in bias):
         return None
@@ -46,6 +46,8 @@ def conv(scene: Scene, node: Node) -> Work | None:
     shift = bias_of(node, c_out, bias)
     if op.groups == c_in == c_out:
         window = Window(rows, cols, kernel, op.strides, op.pads, op.dilations)
+        if x in scene.graph.inputs and c_in < LANES // 2 and planes.can_slide(window):
+            return _on_planes(scene, node, window)
         filters = Argument(f"{node.name}.packed", (blocks(c_in), *kernel, LANES), "f32", lambda values: depthwise.pack_filters(values(w)))
         build = functools.partial(depthwise.depthwise, batch, c_in, window, steps, scene.processor)
         return Work(covers, build, (x,), (filters, shift), others)
@@ -61,6 +63,21 @@ def conv(scene: Scene, node: Node) -> Work | None:
         build = functools.partial(winograd.winograd_kernel, replace(size, form=form))
         return Work(covers, build, (x,), (tiles, shift), others, tile=m, tunable=tunable, form=form)
     return _direct(scene, node)
+
+
+def _on_planes(scene: Scene, node: Node, window: Window) -> Work:
+    """Depthwise, of an image that lies as it was given."""
+    x, w, *bias = node.inputs
+    covers, steps, _ = followers(scene, node, ALONE)
+    channels = extents(x)[0]
+
+    def shift(values: Values) -> Array:
+        return values(bias[0]) if bias else np.zeros(channels, np.float32)
+
+    filters = Argument(f"{node.name}.packed", (channels, *window.kernel), "f32", lambda values: planes.plane_filters(values(w)))
+    arguments = (filters, Argument(f"{node.name}.bias", (channels,), "f32", shift))
+    build = functools.partial(planes.depthwise_planes, batch_of(x), channels, window, steps)
+    return Work(covers, build, (x,), arguments, (), frozenset([x, covers[-1]]))
 
 
 def _pool_of_pairs(scene: Scene, node: Node) -> Node | None:

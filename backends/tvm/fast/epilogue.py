@@ -15,7 +15,7 @@ from ....ir.ops.gate import ELU, GELU, HARD_SIGMOID, HARD_SWISH, MISH, SELU
 from ....ir.ops.unary import ERF, SOFTPLUS
 from . import formulas
 
-__all__ = ["SIMPLE", "STEPS", "Step", "apply", "step_of"]
+__all__ = ["ALONE", "SIMPLE", "STEPS", "Step", "apply", "step_of"]
 
 Scalar = Any  # a TIR expression of one element
 
@@ -68,6 +68,7 @@ STEPS: dict[OpDef, Formula] = {  # of vectors
     MISH: lambda vectors, op, v, other: formulas.mish(vectors, v),
     SOFTPLUS: lambda vectors, op, v, other: formulas.softplus(vectors, v),
 }
+ALONE = frozenset(STEPS) - {ADD, SUB, MUL}  # that read nothing besides
 
 
 def step_of(node: Node, value: Node, kinds: Container[OpDef] = STEPS) -> Step | None:

@@ -16,7 +16,7 @@ from ..processor import AVX512, Processor
 from . import moves
 from .kernel import LANES, blocks
 from .plan import PACK, UNPACK, Plan, plan
-from .work import Argument, Winograd, Work, batch_of, extents, is_blocked
+from .work import Argument, Winograd, Work, batch_of, extents
 
 __all__ = ["lower_fast"]
 
@@ -83,13 +83,12 @@ class _Lowering:
         values = [(self.blocked if in_blocks else self.plain)[node] for node, in_blocks in work.reads]
         operands, others = values[: len(work.operands)], values[len(work.operands) :]
         arguments = [self.arguments[argument.name] for argument in work.arguments]
-        in_blocks = is_blocked(work.result)
-        made = self.blocked if in_blocks else self.plain
+        made = self.blocked if work.in_blocks else self.plain
         attributes: dict[str, Any] = {IN_PLACE: len(others)}  # it may write over the last of what it reads
         if is_view:
             _, rows, cols = extents(work.result)
             attributes[VIEW_OF] = [start * rows * cols * LANES * 4 for start in work.starts]
-        made[work.result] = self._kernel(work.build(), [*operands, *arguments, *others], work.result, in_blocks, attributes)
+        made[work.result] = self._kernel(work.build(), [*operands, *arguments, *others], work.result, work.in_blocks, attributes)
 
     def _move(self, move: Any, source: dict[Node, Any], target: dict[Node, Any], node: Node) -> None:
         function, in_blocks = move(batch_of(node), *extents(node)), target is self.blocked

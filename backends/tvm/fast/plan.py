@@ -86,7 +86,7 @@ class Plan:
             if work is not None:
                 for operand, in_blocks in work.reads:
                     want(operand, in_blocks)
-                (blocked if is_blocked(node) else plain).add(node)
+                (blocked if work.in_blocks else plain).add(node)
                 calls.append(Call(VIEW if node in self.views else work.kernel, node, work))
             elif node not in self.covered and self.graph.uses[node]:
                 for operand in node.inputs:

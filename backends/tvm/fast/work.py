@@ -32,7 +32,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Work:
-    """One kernel call. `build` makes the scheduled PrimFunc; operands are blocked, except those in `plain`.
+    """One kernel call. `build` makes the scheduled PrimFunc; operands and result are blocked, except those in `plain`.
 
     `covers` are the nodes it computes, the one whose value it is last. `tile` is that of a Winograd convolution at their head: results of
     a tile along an axis, 0 for any other kernel. `form` is what
@@ -56,6 +56,11 @@ class Work:
         return self.covers[-1]
 
     @property
+    def in_blocks(self) -> bool:
+        """Whether it stores its result in blocks."""
+        return is_blocked(self.result) and self.result not in self.plain
+
+    @property
     def kernel(self) -> str:
         """What the kernel is called."""
         maker = getattr(self.build, "func", self.build)
@@ -64,7 +69,7 @@ class Work:
     @property
     def reads(self) -> tuple[tuple[Node, bool], ...]:
         """Operands, then others, and whether each is read in blocks."""
-        others = ((node, is_blocked(self.result)) for node in self.others)
+        others = ((node, self.in_blocks) for node in self.others)
         return (*((node, node not in self.plain) for node in self.operands), *others)
 
 
