@@ -218,3 +218,13 @@ def test_convolutions_of_every_kind(text: str, batch: str, typed: TypedGraph, ag
     works = plan(graph).works
     assert graph.by_name["y"] in works
     agrees(graph, *([{"N": 1}, {"N": 3}] if batch == "N" else [{}]))
+
+
+def test_softmax_of_channels_is_a_kernel_where_pixels_fill_a_vector(typed: TypedGraph):
+    text = """graph @g(%x: f32[N,21,4,4]) {
+      %y = softmax(%x) {axis=1}
+      return %y
+    }"""
+    assert kernels(typed(text)) == {"y": "softmax_channels"}
+    assert kernels(typed(text.replace("4,4", "3,5"))) == {}
+    assert kernels(typed(text.replace("axis=1", "axis=2"))) == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -19,6 +20,7 @@ from ....ir.ops.resize import RESIZE
 from ....ir.ops.shape import CONCAT, SLICE
 from . import dense, moves, norms, pointwise, pools
 from . import resize as resizes
+from . import softmax as softmaxes
 from .convolutions import batch_norm, bias_of, conv, conv_transpose
 from .direct import pack_bias
 from .epilogue import STEPS, Step, step_of
@@ -115,11 +117,15 @@ def dense_layer(scene: Scene, node: Node) -> Work | None:
 
 
 def softmax(scene: Scene, node: Node) -> Work | None:
-    """Of rows of scores."""
-    (x,), shape = node.inputs, node.typed.shape
-    if node.typed.dtype != "f32" or len(shape) != 2 or node.op.axis not in (1, -1) or not isinstance(shape[1], int) or not shape[1]:
+    """Of rows of scores, or of the channels of an image of at least a vector's pixels."""
+    (x,), axis, shape = node.inputs, node.op.axis, node.typed.shape
+    if node.typed.dtype == "f32" and len(shape) == 2 and axis in (1, -1) and isinstance(shape[1], int) and shape[1]:
+        build = functools.partial(softmaxes.softmax, batch_of(x), shape[1])
+    elif is_blocked(node) and axis in (1, -3) and math.prod(extents(node)[1:]) >= LANES:
+        build = functools.partial(softmaxes.softmax_channels, batch_of(x), *extents(node))
+    else:
         return None
-    return Work((node,), functools.partial(dense.softmax, batch_of(x), shape[1]), (x,), (), (), frozenset([x]))
+    return Work((node,), build, (x,), (), (), frozenset([x, node]))
 
 
 def cut(scene: Scene, node: Node) -> Work | None:

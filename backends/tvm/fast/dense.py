@@ -1,20 +1,18 @@
-"""Dense layers and softmax on plain [n,O] tensors. For one image a dense layer is as fast as its weights can be read, once."""
+"""Dense layers on plain [n,O] tensors. For one image a dense layer is as fast as its weights can be read, once."""
 
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ....ir.types import Array
 from ..processor import AVX512, Processor
 from .epilogue import Step, apply
-from .kernel import LANES, Batch, Operand, Register, Writer, block_channels, blocks, greatest, kernel
+from .kernel import LANES, Batch, Operand, Register, Writer, block_channels, blocks, kernel
 
-__all__ = ["dense", "pack_dense", "softmax"]
+__all__ = ["dense", "pack_dense"]
 
-SOFTMAX_WORK = 4  # as if so many elements were moved for each
 SUMS = 8  # of an image or several that share what is read of the weights, at most: enough for none to wait for itself
 
 
@@ -100,44 +98,3 @@ def _products(writer: Writer, a: Any, w: Any, first: Any, o: Any, number: int, c
         add(writer.long(c_in // width * width + part), part)
     parts = [[writer.load(sums, j * width + part) for part in range(width)] for j in range(number)]
     return [writer.pairwise(part, lambda x, y: x + y) for part in parts]
-
-
-@functools.cache
-def softmax(batch: Batch, classes: int) -> Any:
-    """(A[n,classes], D): along the last axis."""
-    full, left = divmod(classes, LANES)
-
-    def body(writer: Writer, a: Any, d: Any) -> None:
-        greater = greatest(writer.tirx)
-        with writer.each(batch, work=SOFTMAX_WORK * classes) as (i,):
-            best, total, last = (Register(writer) for _ in range(3))
-            last.set(writer.spread(-math.inf))  # lanes that the row does not fill are the power of nothing, 0
-            for lane in range(left):
-                last.set_lane(lane, a[i, full * LANES + lane])
-            best.set(last.get())
-            with writer.loop(full) as k:
-                best.set(greater(best.get(), writer.keep(a[i, writer.lanes(k * LANES)])))
-            best.set(_across(writer, best.get(), greater))
-            last.set(writer.vectors.exp(last.get() - best.get()))
-            total.set(last.get())
-            with writer.loop(full) as k:
-                grown = writer.vectors.exp(writer.keep(a[i, writer.lanes(k * LANES)]) - best.get())
-                writer.to.buffer_store(d, grown, [i, writer.lanes(k * LANES)])
-                total.set(total.get() + grown)
-            total.set(_across(writer, total.get(), lambda x, y: x + y))
-            with writer.loop(full) as k:
-                writer.to.buffer_store(d, writer.keep(d[i, writer.lanes(k * LANES)]) / total.get(), [i, writer.lanes(k * LANES)])
-            last.set(last.get() / total.get())
-            for lane in range(left):
-                writer.to.buffer_store(d, last.lane(lane), [i, full * LANES + lane])
-
-    return kernel([Operand("A", (batch, classes)), Operand("D", (batch, classes))], body)
-
-
-def _across(writer: Writer, value: Any, combine: Callable[[Any, Any], Any]) -> Any:
-    """All lanes combined, in every lane."""
-    for distance in (8, 4, 2, 1):
-        value = writer.settle(value)
-        turned = writer.blend([value], [(lane + distance) % LANES for lane in range(LANES)])
-        value = combine(value, turned)
-    return writer.settle(value)

@@ -1,0 +1,90 @@
+"""Softmax on plain tensors, of rows of scores or of the channels of an image. The greatest score is taken from all: nothing overflows."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+from .kernel import LANES, Batch, Operand, Register, Writer, greatest, kernel
+
+__all__ = ["softmax", "softmax_channels"]
+
+WORK = 4  # as if so many elements were moved for each
+
+
+@functools.cache
+def softmax(batch: Batch, classes: int) -> Any:
+    """(A[n,classes], D): along the last axis."""
+    full, left = divmod(classes, LANES)
+
+    def body(writer: Writer, a: Any, d: Any) -> None:
+        greater = greatest(writer.tirx)
+        with writer.each(batch, work=WORK * classes) as (i,):
+            best, total, last = (Register(writer) for _ in range(3))
+            last.set(writer.spread(-math.inf))  # lanes that the row does not fill are the power of nothing, 0
+            for lane in range(left):
+                last.set_lane(lane, a[i, full * LANES + lane])
+            best.set(last.get())
+            with writer.loop(full) as k:
+                best.set(greater(best.get(), writer.keep(a[i, writer.lanes(k * LANES)])))
+            best.set(_across(writer, best.get(), greater))
+            last.set(writer.vectors.exp(last.get() - best.get()))
+            total.set(last.get())
+            with writer.loop(full) as k:
+                grown = writer.vectors.exp(writer.keep(a[i, writer.lanes(k * LANES)]) - best.get())
+                writer.to.buffer_store(d, grown, [i, writer.lanes(k * LANES)])
+                total.set(total.get() + grown)
+            total.set(_across(writer, total.get(), lambda x, y: x + y))
+            with writer.loop(full) as k:
+                writer.to.buffer_store(d, writer.keep(d[i, writer.lanes(k * LANES)]) / total.get(), [i, writer.lanes(k * LANES)])
+            last.set(last.get() / total.get())
+            for lane in range(left):
+                writer.to.buffer_store(d, last.lane(lane), [i, full * LANES + lane])
+
+    return kernel([Operand("A", (batch, classes)), Operand("D", (batch, classes))], body)
+
+
+@functools.cache
+def softmax_channels(batch: Batch, channels: int, rows: int, cols: int) -> Any:
+    """(A[n,C,H,W], D): along the channels. Lanes are neighbours among at least LANES pixels.
+
+    The last ones, where they fill no vector, are computed with some of those before them again, on the same thread.
+    """
+    pixels = rows * cols
+    full, left = divmod(pixels, LANES)
+
+    def body(writer: Writer, a: Any, d: Any) -> None:
+        scores, shares = (writer.alias(buffer, (channels, pixels)) for buffer in (a, d))
+
+        def vector(i: Any, first: Any) -> None:
+            best, total = Register(writer), Register(writer)
+            lanes = writer.lanes(first)
+            best.set(scores[i, 0, lanes])
+            total.set(writer.spread(0.0))
+            with writer.loop(channels, 1) as c:
+                best.set(greatest(writer.tirx)(best.get(), writer.keep(scores[i, c, lanes])))
+            with writer.loop(channels) as c:
+                grown = writer.vectors.exp(writer.keep(scores[i, c, lanes]) - best.get())
+                writer.to.buffer_store(shares, grown, [i, c, lanes])
+                total.set(total.get() + grown)
+            with writer.loop(channels) as c:
+                writer.to.buffer_store(shares, writer.keep(shares[i, c, lanes]) / total.get(), [i, c, lanes])
+
+        with writer.each(batch, full, work=WORK * channels * pixels) as (i, at):
+            vector(i, at * LANES)
+            if left:
+                writer.branch(at == full - 1, lambda: vector(i, writer.long(pixels - LANES)))
+
+    shape = (batch, channels, rows, cols)
+    return kernel([Operand("A", shape), Operand("D", shape)], body)
+
+
+def _across(writer: Writer, value: Any, combine: Callable[[Any, Any], Any]) -> Any:
+    """All lanes combined, in every lane."""
+    for distance in (8, 4, 2, 1):
+        value = writer.settle(value)
+        turned = writer.blend([value], [(lane + distance) % LANES for lane in range(LANES)])
+        value = combine(value, turned)
+    return writer.settle(value)
