@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 __all__ = ["AVX2", "AVX512", "NEON", "SSE", "ZEN", "Processor", "processor_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class Processor:
-    """So many vector registers of `lanes` floats. While a byte comes from memory, `macs_per_byte` multiply-adds can be done."""
+    """So many vector registers of `lanes` floats. While a byte comes from memory, `macs_per_byte` multiply-adds can be done.
+
+    Rows and columns from `winograd_4` on are computed by tiles of 4x4 results for one image, which has all their weights to pay for.
+    """
 
     registers: int
     lanes: int
     macs_per_byte: float
+    winograd_4: int = 10
 
     @property
     def floats(self) -> int:
@@ -29,8 +33,10 @@ class Processor:
         return max(1, (self.floats - self.lanes) // floats - 1)
 
 
-AVX512 = Processor(32, 16, 7.5)  # measured on Emerald Rapids: 197 GMAC/s and 26 GB/s on two cores
-ZEN = replace(AVX512, macs_per_byte=4)  # one multiply-add of 16 lanes in a cycle, not two; measured: 117 GMAC/s and 30 GB/s
+# Measured on Emerald Rapids: 197 GMAC/s and 26 GB/s on two cores. Tiles of 2x2 took 0.72 to 0.96 of the time up to 14 rows, but for two cases,
+# and 1.07 to 1.5 of it from 15 rows on, for 64 to 512 channels.
+AVX512 = Processor(32, 16, 7.5, winograd_4=15)
+ZEN = Processor(32, 16, 4)  # one multiply-add of 16 lanes in a cycle, not two; measured: 117 GMAC/s and 30 GB/s
 # how these compare with memory was not measured: by the width of what they multiply in a cycle
 AVX2, NEON, SSE = Processor(16, 8, 4), Processor(32, 4, 4), Processor(16, 4, 2)
 NAMED = {"znver4": ZEN}  # LLVM's names of processors that differ from others of their instructions

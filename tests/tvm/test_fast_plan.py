@@ -9,7 +9,7 @@ import pytest
 from convc.backends.tvm.fast.direct import Direct
 from convc.backends.tvm.fast.plan import plan, single_image
 from convc.backends.tvm.fast.windows import Window
-from convc.backends.tvm.processor import AVX2, AVX512, NEON, SSE, Processor
+from convc.backends.tvm.processor import AVX2, AVX512, NEON, SSE, ZEN, Processor
 from convc.ir.binding import specialize
 from convc.ir.graph import Graph
 from convc.models import ZOO
@@ -106,6 +106,22 @@ def test_a_value_that_is_read_twice_or_returned_is_stored(typed: TypedGraph):
 @pytest.mark.parametrize(("winograd", "wanted"), [("off", "direct"), ("f2", "winograd_kernel"), ("f4", "winograd_kernel")])
 def test_the_user_decides_about_winograd(winograd: str, wanted: str, typed: TypedGraph):
     assert kernels(typed(RESIDUAL), winograd)["b"] == wanted
+
+
+def test_a_lone_image_takes_smaller_tiles_further(typed: TypedGraph):
+    """It alone pays for all weights, of which there are fewer then."""
+
+    def tile(batch: str, rows: int, processor: Processor) -> int:
+        text = f"""graph @g(%x: f32[{batch},64,{rows},{rows}]) {{
+          %w = param : f32[64,64,3,3]
+          %y = conv2d(%x, %w) {{pads=[1,1,1,1]}}
+          return %y
+        }}"""
+        return plan(typed(text), processor=processor).tiles["y"]
+
+    assert [tile(batch, 14, AVX512) for batch in ("1", "N", "2")] == [2, 2, 4]
+    assert [tile("1", rows, AVX512) for rows in (15, 28)] == [4, 4]
+    assert tile("1", 14, ZEN) == 4
 
 
 def test_slices_of_whole_blocks_of_channels_stay_in_blocks(typed: TypedGraph):
