@@ -33,8 +33,8 @@ class Processor:
         return max(1, (self.floats - self.lanes) // floats - 1)
 
 
-# Measured on Emerald Rapids: 197 GMAC/s and 26 GB/s on two cores. Tiles of 2x2 took 0.72 to 0.96 of the time up to 14 rows, but for two cases,
-# and 1.07 to 1.5 of it from 15 rows on, for 64 to 512 channels.
+# Measured on Emerald Rapids: 197 GMAC/s and 26 GB/s on two cores. Tiles of 2x2, for 64 to 512 channels, took 0.7 to 1.1 of the time up to
+# 14 rows (at 14, 0.82 to 0.88), and 1.07 to 1.5 of it from 15 on.
 AVX512 = Processor(32, 16, 7.5, winograd_4=15)
 ZEN = Processor(32, 16, 4)  # one multiply-add of 16 lanes in a cycle, not two; measured: 117 GMAC/s and 30 GB/s
 # how these compare with memory was not measured: by the width of what they multiply in a cycle
