@@ -205,6 +205,9 @@ class Menu:
         own = zip(self.names, self.options, strict=True)
         return (self.fixed + sum(next(c for s, c, _ in listed if s == splits.get(name)) for name, listed in own)) / self.whole
 
+    def is_cheapest(self, splits: Mapping[str, Split]) -> bool:
+        return self.share_of(splits) * self.whole <= self.fixed + self.frontier.least_cost
+
     def points(self, count: int) -> list[tuple[float, float]]:
         """(share of the cost, predicted relative error) along the frontier."""
         return [(self.share(chosen), float(np.sqrt(self.frontier.total_error(chosen)))) for chosen in self.frontier.curve(count)]

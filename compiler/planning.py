@@ -14,7 +14,7 @@ from .race import splits_slower
 __all__ = ["Planned", "plan_network"]
 
 TURNS = 3  # bursts of each layer against its split
-TRIALS = 8  # of a plan under a bound on its error, and more until one is within
+TRIALS = 10  # of a plan under a bound on its error
 NEAR, AIM = 0.9, 0.97  # of that bound: what is near enough, and what is aimed at
 MOST = 8.0  # times the last bound on the prediction
 ROUNDS = 4  # of measuring; after the last, what is not faster is left out without another choice
@@ -75,21 +75,20 @@ def _within(known: Study, listed: Menu, share: float) -> dict[str, Split]:
     Predictions miss by a factor that is much the same for all plans of a network: the bound on them is moved by it, between the loosest
     that held and the tightest that did not.
     """
-    bound, held, broke, tries = share, 0.0, math.inf, 0
-    best: dict[str, Split] | None = None
-    while best is None or tries < TRIALS:
+    bound, held, broke = share, 0.0, math.inf
+    best: dict[str, Split] = {}  # which loses nothing
+    for _ in range(TRIALS):
         splits = choose(listed, Budget("error", bound))
-        error, tries = known.trial.error(known.apply(splits)), tries + 1
+        error = known.trial.error(known.apply(splits)) if splits else 0.0
         if error <= share:
             held = max(held, bound)
-            best = splits if best is None else min(best, splits, key=listed.share_of)
+            best = min(best, splits, key=listed.share_of)
         else:
             broke = min(broke, bound)
-        if NEAR * share <= error <= share:
+        if NEAR * share <= error <= share or (error <= share and listed.is_cheapest(splits)):
             break
         guess = bound * AIM * share / max(error, AIM * share / MOST)
-        bound = guess if held < guess < broke else math.sqrt(held * broke)
-    assert best is not None  # with no bound left there are no splits, which lose nothing
+        bound = guess if held < guess < broke else math.sqrt(max(held, broke / MOST**2) * broke)
     return best
 
 

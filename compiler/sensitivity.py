@@ -36,7 +36,7 @@ def sensitivities(
     exposed, moves = _disturbable(fixed, {layer.name for layer in layers})
     session = Session(exposed, to_model(exposed).SerializeToString(), threads)
     still = {move.name: np.zeros(move.typed.concrete(), np.float32) for move in moves.values()}
-    outputs = [node.name for node in readouts(fixed)]  # of `exposed`, the layers are outputs too
+    outputs = [node.name for node in exposed.outputs[: len(readouts(fixed))]]  # behind them are the layers' own values
     values = session.run({**inputs, **still})
     found: dict[str, float] = {}
     for layer in layers:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..backends.onnx.session import Session
+from ..ir.errors import InvalidModel
 from ..ir.graph import Graph
 from ..ir.types import Array
 from .sensitivity import readouts
@@ -29,10 +30,15 @@ class Trial:
         return self._outputs(self.graph)
 
     def error(self, planned: Graph) -> float:
-        """Of the outputs before a last softmax, relative to their size."""
+        """Of the outputs before a last softmax, relative to their size.
+
+        Raises: InvalidModel where they are not finite, which leaves nothing to compare.
+        """
         near = self._outputs(planned)
-        lost = sum(float(np.sum((a - b) ** 2, dtype=np.float64)) for a, b in zip(near, self._exact, strict=True))
-        size = sum(float(np.sum(exact**2, dtype=np.float64)) for exact in self._exact)
+        lost = sum(float(np.sum((a - b) ** 2)) for a, b in zip(near, self._exact, strict=True))
+        size = sum(float(np.sum(exact**2)) for exact in self._exact)
+        if not np.isfinite(size + lost):
+            raise InvalidModel(f"@{self.graph.name} has outputs on the calibration inputs that are not finite; no error can be bounded")
         return float(np.sqrt(lost / size)) if size > 0 else float(lost > 0)
 
     def _outputs(self, graph: Graph) -> list[Array]:
@@ -41,4 +47,4 @@ class Trial:
         ends = readouts(graph)
         exposed = Graph(graph.name, graph.inputs, tuple(ends), graph.nodes)
         values = Session(exposed, to_model(exposed).SerializeToString(), self.threads).run(self.inputs)
-        return [values[node.name] for node in ends]
+        return [values[node.name].astype(np.float64) for node in ends]

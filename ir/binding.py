@@ -87,6 +87,8 @@ def match_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, int]:
         if node.name not in arrays:
             raise InvalidInput(f"input '{node.name}' ({node.type}) is missing")
         have = arrays[node.name]
+        if not (hasattr(have, "dtype") and hasattr(have, "shape")):
+            raise InvalidInput(f"input '{node.name}' is a {type(have).__name__}, expected an array, {node.type}")
         if have.dtype != DTYPES[node.typed.dtype]:
             wanted = DTYPES[node.typed.dtype].name
             raise InvalidInput(f"input '{node.name}' is {have.dtype}, expected {node.typed.dtype}; convert it with .astype('{wanted}')")

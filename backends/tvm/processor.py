@@ -12,13 +12,15 @@ __all__ = ["AVX2", "AVX512", "NEON", "SSE", "ZEN", "Processor", "processor_of"]
 class Processor:
     """So many vector registers of `lanes` floats. While a byte comes from memory, `macs_per_byte` multiply-adds can be done.
 
-    Rows and columns from `winograd_4` on are computed by tiles of 4x4 results for one image, which has all their weights to pay for.
+    From so many rows and columns on, tiles of 4x4 results beat those of 2x2: of several images, and of one alone, which has all their
+    weights to pay for.
     """
 
     registers: int
     lanes: int
     macs_per_byte: float
-    winograd_4: int = 10
+    winograd_4: int = 10  # measured on AVX-512, 16 to 1024 channels
+    winograd_4_alone: int = 10
 
     @property
     def floats(self) -> int:
@@ -35,7 +37,7 @@ class Processor:
 
 # Measured on Emerald Rapids: 197 GMAC/s and 26 GB/s on two cores. Tiles of 2x2, for 64 to 512 channels, took 0.7 to 1.1 of the time up to
 # 14 rows (at 14, 0.82 to 0.88), and 1.07 to 1.5 of it from 15 on.
-AVX512 = Processor(32, 16, 7.5, winograd_4=15)
+AVX512 = Processor(32, 16, 7.5, winograd_4_alone=15)
 ZEN = Processor(32, 16, 4)  # one multiply-add of 16 lanes in a cycle, not two; measured: 117 GMAC/s and 30 GB/s
 # how these compare with memory was not measured: by the width of what they multiply in a cycle
 AVX2, NEON, SSE = Processor(16, 8, 4), Processor(32, 4, 4), Processor(16, 4, 2)

@@ -31,14 +31,6 @@ FITTING = 8  # kinds of inputs that a thread remembers
 
 
 @dataclass(frozen=True, slots=True)
-class _Fitting:
-    """Inputs of certain shapes, found to fit: what they are called with, and the thread's own memory for those that are copied, by name."""
-
-    function: Callable[..., Any]
-    copies: dict[str, _Copy]
-
-
-@dataclass(frozen=True, slots=True)
 class _Copy:
     array: Array
     tensor: Any  # shows the array's memory
@@ -100,12 +92,12 @@ class Module:
 
         Raises: InvalidInput for arrays that do not fit.
         """
-        fitting = self._fitting(inputs)
+        function = self._fitting(inputs)
         if self._thread_count() != self.threads:  # the pool belongs to the calling thread, and another module may have set it
             use_threads(self.threads)
-        given = [self._given(fitting, node.name, inputs[node.name]) for node in self.graph.inputs]
+        given = [self._given(node.name, np.asarray(inputs[node.name])) for node in self.graph.inputs]
         try:
-            results = fitting.function(*given)
+            results = function(*given)
         except Exception as error:
             raise InvalidModel(f"graph @{self.graph.name} fails in TVM: {reason(error)}") from error
         return self._owned(results, given)
@@ -124,17 +116,24 @@ class Module:
 
         return run
 
-    def _fitting(self, inputs: Mapping[str, Array]) -> _Fitting:
-        """Raises: InvalidInput for arrays that do not fit."""
-        key = tuple([(name, array.shape, array.dtype) for name, array in inputs.items()])
-        known: dict[Any, _Fitting] | None = getattr(self._local, "fitting", None)
+    def _fitting(self, inputs: Mapping[str, Array]) -> Callable[..., Any]:
+        """The function for inputs of such shapes and types. A thread remembers which fit.
+
+        Raises: InvalidInput for arrays that do not fit.
+        """
+        try:
+            key = tuple([(name, array.shape, array.dtype) for name, array in inputs.items()])
+        except AttributeError:  # something is no array, and the next line says what
+            match_inputs(self.graph, inputs)
+            raise
+        known: dict[Any, Callable[..., Any]] | None = getattr(self._local, "fitting", None)
         if known is None:
             known = self._local.fitting = {}
         if key not in known:
             sizes = match_inputs(self.graph, inputs)
             while len(known) >= FITTING:
                 del known[next(iter(known))]
-            known[key] = _Fitting(self._function(set(sizes.values()) == {1}), {})
+            known[key] = self._function(set(sizes.values()) == {1})
         return known[key]
 
     def _function(self, is_single: bool) -> Callable[..., Any]:
@@ -144,23 +143,33 @@ class Module:
         if machines is None:
             machines = self._local.machines = {}
         if library not in machines:
-            machines[library] = self._host.relax.VirtualMachine(library, self._device)
-            machines[library].save_function("main", "bound", *self._weights)  # they are the last arguments
+            try:
+                machine = self._host.relax.VirtualMachine(library, self._device)
+                machine.save_function("main", "bound", *self._weights)  # they are the last arguments
+            except Exception as error:
+                raise InvalidModel(f"graph @{self.graph.name} cannot be run by TVM: {reason(error)}") from error
+            machines[library] = machine
         return machines[library]["bound"]
 
-    def _given(self, fitting: _Fitting, name: str, array: Array) -> Any:
-        """An input as a tensor: small or unaligned, it is copied to where the thread's last one was."""
+    def _given(self, name: str, array: Array) -> Any:
+        """An input as a tensor: small or unaligned, it is copied to where the thread's last one was, if that was of its size."""
         if not self._is_here or (array.nbytes > SMALL and _is_shareable(array)):
             return _tensor(self._host, array, self._device)
-        copy = fitting.copies.get(name)
-        if copy is None:
+        copies: dict[str, _Copy] | None = getattr(self._local, "copies", None)
+        if copies is None:
+            copies = self._local.copies = {}
+        copy = copies.get(name)
+        if copy is None or copy.array.shape != array.shape:
             memory = _aligned(array)
-            copy = fitting.copies[name] = _Copy(memory, self._host.runtime.from_dlpack(memory))
+            copy = copies[name] = _Copy(memory, self._host.runtime.from_dlpack(memory))
         np.copyto(copy.array, array)
         return copy.tensor
 
     def _owned(self, results: Sequence[Any], given: Sequence[Any]) -> dict[str, Array]:
-        """Results that nobody else writes to: in TVM's memory, or copied from it where they are small, an argument or another result."""
+        """Results that nobody else writes to: in TVM's memory, or copied from it where they are small, an argument or another result.
+
+        None begins inside another: what a function returns has storage of its own, and is an argument only as a whole.
+        """
         if not self._is_here:
             return {node.name: results[i].numpy() for i, node in enumerate(self.graph.outputs)}
         owned: dict[str, Array] = {}

@@ -20,7 +20,7 @@ from ..peers import PEERS, installed_peers
 from ..pipelines import LEVELS
 from .options import THREADS, Desk, emit_json, model_options, print_table
 
-__all__ = ["command"]
+__all__ = ["command", "processor_name"]
 
 PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "apache-tvm", "openvino", "torch")
 
@@ -57,7 +57,7 @@ def command(
     graph = desk.load(request)
     left_out = None if backends else desk.say
     measured = measure(graph, contenders, threads, runs, batch=batch, profile=profile, level=level, left_out=left_out)
-    machine = {"processor": _processor(), "cores": os.cpu_count(), "threads": threads, "batch": batch, "turns": runs}
+    machine = {"processor": processor_name(), "cores": os.cpu_count(), "threads": threads, "batch": batch, "turns": runs}
     if as_json:
         emit_json({"model": request.model, **machine, "versions": _versions(), **_record(measured)})
         return
@@ -113,7 +113,7 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.0%}"
 
 
-def _processor() -> str:
+def processor_name() -> str:
     """Its name as the system tells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -12,11 +12,13 @@ import os
 import statistics
 import sys
 import tempfile
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from convc.compiler.bench import Worker, write_network
 from convc.compiler.bench_worker import Task
+from convc.compiler.commands.bench import processor_name
 from convc.compiler.pipelines import LEVELS, optimize
 from convc.ir.binding import batch_names, specialize, usual_sizes
 from convc.ir.graph import Graph
@@ -50,21 +52,16 @@ def forms(name: str, left_out: tuple[str, ...], prices: Prices) -> tuple[Graph, 
 
 def medians(graphs: list[Graph], threads: int, turns: int) -> list[float]:
     """Milliseconds of each graph in onnxruntime, in turn."""
-    with tempfile.TemporaryDirectory() as folder:
+    with ExitStack() as stack:
         workers = list[Worker]()
-        try:
-            for i, graph in enumerate(graphs):
-                place = Path(folder) / str(i)
-                place.mkdir()
-                write_network(graph, place)
-                workers.append(Worker(Task("onnx", 0, threads, {}, str(place))))
-                workers[-1].wait()
-            for _ in range(turns):
-                for worker in workers:
-                    worker.turn()
-        finally:
+        for graph in graphs:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            write_network(graph, Path(folder))
+            workers.append(stack.enter_context(Worker(Task("onnx", 0, threads, {}, folder))))
+            workers[-1].wait()
+        for _ in range(turns):
             for worker in workers:
-                worker.__exit__()
+                worker.turn()
         return [statistics.median(worker.taken) for worker in workers]
 
 
@@ -75,7 +72,7 @@ def main() -> int:
     parser.add_argument("--reads-only", action="store_true", help="decide as if only what layers read had a price: what is declined else")
     parser.add_argument("--threads", type=int, nargs="+", default=[2, 1])
     parser.add_argument("--turns", type=int, default=12)
-    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent / "EXACT.md")
+    parser.add_argument("-o", "--output", type=Path, help="default: EXACT.md beside this file, for the whole zoo and all passes")
     given = parser.parse_args()
     left_out = (given.only,) if given.only else EXACT
     prices = replace(ONNXRUNTIME, macs=math.inf, layer=0.0, cut=0) if given.reads_only else ONNXRUNTIME
@@ -93,11 +90,13 @@ def main() -> int:
             slower += [f"{name} on {threads}"] if after / before > MOST else []
             rows.append(f"| {name} | {threads} | {changed} | {macs} | {before:.2f} -> {after:.2f} | {after / before:.3f} | {apart:.3f} |")
             print(rows[-1], flush=True)
-    processor = f"{os.cpu_count()} processors"
-    head = HEAD.format(left_out=", ".join(left_out), most=MOST, processor=processor)
-    given.output.write_text(head + "\n".join(rows) + f"\n\nNot changed by any of them: {', '.join(same)}.\n")
+    head = HEAD.format(left_out=", ".join(left_out), most=MOST, processor=f"{processor_name()}, {os.cpu_count()} processors")
+    is_whole = given.networks == list(ZOO) and not (given.only or given.reads_only)
+    output = given.output or (Path(__file__).parent / "EXACT.md" if is_whole else None)
+    if output is not None:
+        output.write_text(head + "\n".join(rows) + f"\n\nNot changed by any of them: {', '.join(same)}.\n")
     print(f"above {MOST}: {', '.join(slower) or 'none'}")
-    return len(slower)
+    return int(bool(slower))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,14 +16,19 @@ from convc.backends.tvm.fast.dense import dense
 from convc.backends.tvm.fast.depthwise import depthwise
 from convc.backends.tvm.fast.direct import Direct, direct
 from convc.backends.tvm.fast.plan import plan
+from convc.backends.tvm.fast.planes import depthwise_planes
+from convc.backends.tvm.fast.transposed import Transposed, transposed
 from convc.backends.tvm.fast.windows import Window
 from convc.backends.tvm.fast.winograd import Tiled, winograd_kernel
 from convc.backends.tvm.host import tvm, vector_features
 from convc.backends.tvm.processor import AVX2, AVX512, NEON, SSE, Processor, processor_of
 from convc.backends.tvm.run import Module
 from convc.ir.graph import Graph
+from convc.ir.ops.conv import ConvTranspose2d
+from convc.models import ZOO
 
 PADS = (1, 1, 1, 1)
+UPSAMPLING = Transposed(28, 28, (2, 2), ConvTranspose2d((2, 2)), (56, 56))
 TARGETS = [
     {"kind": "llvm", "mcpu": "x86-64-v2"},
     {"kind": "llvm", "mcpu": "x86-64-v3"},
@@ -34,6 +40,8 @@ KERNELS: dict[str, tuple[Callable[[Processor], Any], float]] = {
     "direct": (lambda processor: direct(Direct(1, 4, 16, Window(28, 28, (3, 3), (2, 2), PADS), 4, 1, (), processor=processor)), 0),
     "winograd": (lambda processor: winograd_kernel(Tiled(4, 1, 256, 64, 14, 14, PADS, processor=processor)), 0),
     "dense": (lambda processor: dense(None, 64, 64, (), processor), 0),
+    "planes": (lambda processor: depthwise_planes(1, 3, Window(28, 83, (3, 3), (1, 1), PADS), (), processor), 0),
+    "transposed": (lambda processor: transposed(UPSAMPLING, 1, 4, 4, 1, (), processor), 0),
     "depthwise": (lambda processor: depthwise(1, 32, Window(28, 28, (3, 3), (1, 1), PADS), (), processor), 0.1),
 }
 PRODUCT = re.compile(r"\s(v?fmadd\w+|mulps|fmla)\s")
@@ -74,7 +82,7 @@ def test_products_stay_in_registers(kernel: str, target: dict[str, str]):
         assert len(on_stack(loop)) <= share * len(loop), "\n".join(loop)
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", [kernel for kernel in KERNELS if kernel != "planes"])  # AVX2 has room for its four sums
 def test_tiles_for_wider_registers_do_not(kernel: str):
     """So the test above sees what it looks for."""
     build, _ = KERNELS[kernel]
@@ -124,3 +132,14 @@ def test_a_library_for_a_lesser_processor_runs_here(mcpu: str, typed: Callable[[
     for images in (1, 11):
         inputs = normal_inputs(graph, images, N=images)
         hold_to_reference(graph, module.run(inputs), inputs)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "googlenet", "densenet121", "filters"])
+def test_every_rule_tells_its_kernel_the_processor(name: str) -> None:
+    """One that does not would compile tiles of AVX-512 for all."""
+    for work in plan(ZOO[name].network(), processor=AVX2).works.values():
+        maker, given = work.build.func, inspect.signature(work.build.func).bind_partial(*work.build.args, **work.build.keywords).arguments
+        sizes = [value for value in given.values() if isinstance(value, Direct | Tiled)]
+        if sizes or "processor" in inspect.signature(maker).parameters:
+            assert [size.processor for size in sizes] or given.get("processor") == AVX2, work.kernel
+            assert all(size.processor == AVX2 for size in sizes), work.kernel

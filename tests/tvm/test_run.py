@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,6 +135,35 @@ def test_large_outputs_are_not_copied_and_all_stay(net: tuple[Path, Graph], draw
         assert all(np.array_equal(result[name], before[name]) for name in before)
 
 
+class Lent:
+    """Of another library: it has a shape and a type, and becomes an array when asked."""
+
+    def __init__(self, array: Array) -> None:
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return self.array
+
+
+def test_arrays_of_other_libraries(net: tuple[Path, Graph], draw: Draw) -> None:
+    inputs = draw(net[1], N=300)  # large ones, and small ones
+    lent: Any = {name: Lent(array) for name, array in inputs.items()}
+    module = Module.load(*net)
+    wanted = module.run(inputs)
+    for name, values in module.run(lent).items():
+        np.testing.assert_array_equal(values, wanted[name])
+
+
+def test_memory_for_inputs_is_that_of_the_last_ones(net: tuple[Path, Graph], draw: Draw) -> None:
+    module = Module.load(*net)
+    for n in (300, 3, 400):
+        inputs = draw(net[1], N=n)
+        x = aligned(inputs["x"].size, 4).reshape(inputs["x"].shape)  # never shared
+        module.run({**inputs, "x": x})
+        assert module._local.copies["x"].array.shape == x.shape
+        assert len(module._local.copies) <= 2
+
+
 def test_a_module_forgets_kinds_of_inputs(net: tuple[Path, Graph], draw: Draw) -> None:
     """Their memory is reused by inputs of the same kind, and goes with the kind."""
     module = Module.load(*net)
@@ -187,6 +217,8 @@ def test_a_library_rebuilt_at_the_same_path_is_the_new_one(typed: TypedGraph, tm
     [
         ({"x": None}, "input 'x' .* is missing"),
         ({"z": np.zeros(1, np.float32)}, "no input is named 'z'"),
+        ({"z": [1.0]}, "no input is named 'z'"),
+        ({"x": [1.0]}, "input 'x' is a list, expected an array, f32"),
         ({"x": np.zeros((2, 3, 8, 8))}, "is float64, expected f32"),
         ({"x": np.zeros((2, 3, 8, 9), np.float32)}, r"has shape \[2, 3, 8, 9\]"),
         ({"k": np.zeros((3, 4), np.float32)}, "with N=2$"),

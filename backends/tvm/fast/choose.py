@@ -112,7 +112,7 @@ def dense_layer(scene: Scene, node: Node) -> Work | None:
     c_out, c_in = w.typed.concrete()
     covers, steps, others = followers(scene, node)
     packed = Argument(f"{node.name}.packed", (blocks(c_out), c_in, LANES), "f32", lambda values: dense.pack_dense(values(w)))
-    build = functools.partial(dense.dense, batch_of(x), c_in, c_out, steps)
+    build = functools.partial(dense.dense, batch_of(x), c_in, c_out, steps, scene.processor)
     return Work(covers, build, (x,), (packed, bias_of(node, c_out, bias)), others, frozenset([x]))
 
 

@@ -29,8 +29,6 @@ __all__ = ["batch_norm", "bias_of", "conv", "conv_transpose"]
 
 WINOGRAD = {"off": 0, "f2": 2, "f4": 4, "auto": 0}  # results of a tile along an axis; `auto` decides layer by layer
 
-WINOGRAD_4 = 10  # rows and columns from which tiles of 4x4 results beat those of 2x2, for several images: 16 to 1024 channels on AVX-512
-
 MOST_LATTICES = 16  # windows of a transposed convolution's phases, each written out
 
 
@@ -74,9 +72,9 @@ def _on_planes(scene: Scene, node: Node, window: Window) -> Work:
     def shift(values: Values) -> Array:
         return values(bias[0]) if bias else np.zeros(channels, np.float32)
 
-    filters = Argument(f"{node.name}.packed", (channels, *window.kernel), "f32", lambda values: planes.plane_filters(values(w)))
+    filters = Argument(f"{node.name}.packed", (channels, *window.kernel), "f32", lambda values: values(w)[:, 0])
     arguments = (filters, Argument(f"{node.name}.bias", (channels,), "f32", shift))
-    build = functools.partial(planes.depthwise_planes, batch_of(x), channels, window, steps)
+    build = functools.partial(planes.depthwise_planes, batch_of(x), channels, window, steps, scene.processor)
     return Work(covers, build, (x,), arguments, (), frozenset([x, covers[-1]]))
 
 
@@ -156,7 +154,7 @@ def winograd_of(node: Node, asked: Winograd, processor: Processor) -> int:
         return asked.get(node.name, 0)
     if asked != "auto":
         return WINOGRAD[asked]
-    if min(rows, cols) >= (WINOGRAD_4 if (batch_of(node) or 1) > 1 else processor.winograd_4):
+    if min(rows, cols) >= (processor.winograd_4 if (batch_of(node) or 1) > 1 else processor.winograd_4_alone):
         return 4
     if 4 * math.prod(node.inputs[1].typed.concrete()) <= CACHE:
         return 2

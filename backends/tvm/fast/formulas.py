@@ -1,7 +1,7 @@
 """Formulas of activations on whole vectors: the C library's would be called for one lane at a time.
 
-Each takes `vectors` and a vector that is read often, so it is settled first. All are within a few units of the last place, take infinities
-to their limits, and a NaN to a NaN.
+Each takes `vectors` and a vector that is read often, so it is settled first. All are within a few units of the last place, and do with
+infinities and a NaN what their op's meaning does.
 """
 
 from __future__ import annotations

@@ -11,14 +11,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ....ir.types import Array
+from ..processor import AVX512, Processor
 from .epilogue import Step, apply
 from .kernel import LANES, Batch, Operand, Writer, kernel
 from .windows import Window, tap_rows
 
-__all__ = ["can_slide", "depthwise_planes", "plane_filters"]
+__all__ = ["can_slide", "depthwise_planes"]
 
-TILES = 4  # vectors of sums at once: they share what is read of the weights
+TILES = 4  # vectors of sums at once, where there are registers: they share what is read of the weights
 
 
 def can_slide(window: Window) -> bool:
@@ -26,16 +26,12 @@ def can_slide(window: Window) -> bool:
     return window.strides[1] == 1 and min(window.cols, window.out[1]) >= LANES
 
 
-def plane_filters(w: Array) -> Array:
-    """[C,1,KH,KW] as [C,KH,KW]."""
-    return w[:, 0]
-
-
 @functools.cache
-def depthwise_planes(batch: Batch, channels: int, window: Window, steps: tuple[Step, ...] = ()) -> Any:
+def depthwise_planes(batch: Batch, channels: int, window: Window, steps: tuple[Step, ...] = (), processor: Processor = AVX512) -> Any:
     """(A[n,C,H,W], W[C,KH,KW], bias[C], D[n,C,OH,OW])."""
     rows, cols = window.out
     edges, inner = _tiles(window)
+    most = min(TILES, processor.sums(LANES))
 
     def body(writer: Writer, a: Any, w: Any, bias: Any, d: Any) -> None:
         def tiles(at: tuple[Any, ...], starts: Sequence[Any]) -> None:
@@ -59,11 +55,11 @@ def depthwise_planes(batch: Batch, channels: int, window: Window, steps: tuple[S
             place = (at[0], at[1], at[2])
             for start in edges:
                 tiles(place, [start])
-            groups, left = divmod(len(inner), TILES)
+            groups, left = divmod(len(inner), most)
             if groups:
                 with writer.loop(groups) as group:
-                    first = writer.keep(group * (TILES * LANES) + inner[0])
-                    tiles(place, [first + j * LANES for j in range(TILES)])
+                    first = writer.keep(group * (most * LANES) + inner[0])
+                    tiles(place, [first + j * LANES for j in range(most)])
             if left:
                 tiles(place, [writer.long(start) for start in inner[-left:]])
 
