@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test check lint bench fuzz fuzz-onnx clean
+.PHONY: demo test test-slow check lint bench fuzz fuzz-onnx clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -20,6 +20,10 @@ lint: $(STAMP)
 
 check: $(STAMP)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# the zoo's deeper networks, in every engine
+test-slow: $(STAMP)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 bench: $(STAMP)
 	$(BIN)/python tests/bench/bars.py

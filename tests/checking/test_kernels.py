@@ -53,7 +53,7 @@ COVERS = [
     ("c4", "six"),
     ("norm", "on", "last"),
 ]
-TILES = {"auto": {"c0": 4, "c1": 4, "c2": 4}, "f2": {"c0": 2, "c1": 2, "c2": 2}, "f4": {"c0": 4, "c1": 4, "c2": 4}, "off": {}}
+TILES = {"auto": {"c0": 4, "c1": 2, "c2": 2}, "f2": {"c0": 2, "c1": 2, "c2": 2}, "f4": {"c0": 4, "c1": 4, "c2": 4}, "off": {}}
 
 
 def covered(graph: Graph, winograd: str = "auto") -> list[tuple[str, ...]]:

@@ -77,9 +77,10 @@ POOLED = """graph @g(%x: f32[N,16,13,12]) {
 
 
 def test_tiles_hold_whole_windows_of_a_pool_of_pairs(typed: TypedGraph):
-    (work,) = plan(typed(POOLED)).works.values()
-    assert [node.name for node in work.covers] == ["a", "b", "y"]
-    assert work.tile == 4
+    for winograd, tile in (("f2", 2), ("f4", 4)):
+        (work,) = plan(typed(POOLED), winograd).works.values()
+        assert [node.name for node in work.covers] == ["a", "b", "y"]
+        assert work.tile == tile
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from noise_ratio import predicted_over_seen
+from tiers import EACH_NETWORK
 
 from convc.compiler.engines import ENGINES
 from convc.compiler.inputs import random_inputs
@@ -13,7 +14,7 @@ from convc.compiler.winograd import started_tiles
 from convc.models import ZOO
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", EACH_NETWORK)
 def test_engines_agree(name):
     graph = ZOO[name].network(**ZOO[name].small)
     better, _ = optimize(graph, 2)

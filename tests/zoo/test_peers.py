@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tiers import EACH_NETWORK
 
 from convc.compiler.inputs import random_inputs
 from convc.compiler.peers import PEERS
@@ -12,7 +13,7 @@ from convc.ir.binding import specialize, usual_sizes
 from convc.models import ZOO
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", EACH_NETWORK)
 @pytest.mark.parametrize("peer", PEERS)
 def test_peers_agree(peer: str, name: str, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip(peer, reason=f"{peer} is not a dependency")
