@@ -7,7 +7,7 @@ question; the spread of the outputs is the noise that any honest engine of that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from ..ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL
 from ..ir.ops.reduce import REDUCE_MEAN, REDUCE_SUM
 from ..ir.types import Array
 
-__all__ = ["UNIT", "noise_level"]
+__all__ = ["UNIT", "noise_level", "noise_stream"]
 
 UNIT = {"f16": 2.0**-11, "f32": 2.0**-24, "f64": 2.0**-53}
 RUNS = 3
@@ -48,6 +48,26 @@ def noise_level(
     `exact` are the undisturbed float64 outputs; `tiles` names convolutions that are computed by Winograd's form, with their
     tiles. Ops that only move or choose values add no noise. An infinity or NaN has none either, and takes none to its neighbours.
     """
+    disturb, enlarged = _disturbance(unit, seed, tiles)
+    squares = {name: np.zeros_like(value, dtype=np.float64) for name, value in exact.items()}
+    for _ in range(runs):
+        for name, value in reference.run(graph, inputs, "f64", disturb).items():
+            squares[name] += _apart(value, exact[name], enlarged) ** 2 / runs
+    return {name: _at_least_pooled(square, exact[name]) for name, square in squares.items()}
+
+
+def noise_stream(graph: Graph, inputs: Mapping[str, Array], unit: float, seed: int = 0) -> Iterator[tuple[Node, tuple[Array, Array]]]:
+    """Every node with its float64 value and the noise of that, as `noise_level` has it of the outputs, from one run."""
+    disturb, enlarged = _disturbance(unit, seed)
+    streams = reference.stream(graph, inputs, "f64"), reference.stream(graph, inputs, "f64", disturb)
+    for (node, exact), (_, disturbed) in zip(*streams, strict=True):
+        yield node, (exact, _at_least_pooled(_apart(disturbed, exact, enlarged) ** 2, exact))
+
+
+def _disturbance(
+    unit: float, seed: int, tiles: Mapping[str, int] | None = None
+) -> tuple[Callable[[Node, list[Array], Array], Array | None], float]:
+    """What rounds a result at random, and how many times too much."""
     draws = np.random.default_rng(seed)
     # Noise is linear in the unit while it is small; float64 itself would round its own away.
     enlarged = max(1.0, LEAST / unit)
@@ -72,11 +92,15 @@ def noise_level(
         drift = SINGLE * np.sqrt(in_turn / 3) * abs(value)  # terms of one sign: the partial sums grow with the sum
         return own * np.hypot(SUM * scale, drift) * draws.standard_normal(value.shape)
 
-    squares = {name: np.zeros_like(value, dtype=np.float64) for name, value in exact.items()}
-    for _ in range(runs):
-        for name, value in reference.run(graph, inputs, "f64", disturb).items():
-            with np.errstate(all="ignore"):
-                apart = (value.astype(np.float64) - exact[name]) / enlarged
-            squares[name] += np.where(np.isfinite(apart), apart, 0.0) ** 2 / runs
-    pooled = {name: np.sqrt(square.sum() / max(np.isfinite(exact[name]).sum(), 1)) for name, square in squares.items()}
-    return {name: np.maximum(np.sqrt(square), pooled[name]) for name, square in squares.items()}
+    return disturb, enlarged
+
+
+def _apart(disturbed: Array, exact: Array, enlarged: float) -> Array:
+    with np.errstate(all="ignore"):
+        apart = (disturbed.astype(np.float64) - exact) / enlarged
+    return np.where(np.isfinite(apart), apart, 0.0)
+
+
+def _at_least_pooled(square: Array, exact: Array) -> Array:
+    pooled = np.sqrt(square.sum() / max(np.isfinite(exact).sum(), 1))
+    return np.maximum(np.sqrt(square), pooled)

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
 from shell import convc
+
+from convc.ir.types import Array
 
 A = """graph @g(%x: f32[N,4,6,6]) {
   %w = param : f32[8,4,3,3]
@@ -35,6 +43,50 @@ def test_verify_of_two_networks_names_the_first_value_that_differs(tmp_path):
     done = convc("verify", "a.cir", "b.cir", cwd=tmp_path)
     assert done.code == 1
     assert "the first value that differs is %c = conv2d" in done.err
+
+
+NORMED = """graph @normed(%x: f32[N,3,9,9]) {
+  %c.w = param : f32[10,3,3,3]
+  %s = param : f32[10]
+  %t = param {init=small} : f32[10]
+  %c = conv2d(%x, %c.w)
+  %n = batch_norm(%c, %s, %t, %t, %s)
+  %r = relu(%n)
+  %p = global_avg_pool(%r)
+  %f = flatten(%p)
+  %fc.w = param : f32[5,10]
+  %fc = dense(%f, %fc.w)
+  return %fc
+}
+"""
+
+
+def altered(source: Path, target: Path, name: str, change: Callable[[Array], Array]) -> None:
+    """The ONNX file with one of its weights changed."""
+    model = onnx.load(source)
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.name == name)
+    tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor)).astype(np.float32), name))
+    onnx.save(model, target)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network as a.onnx and, its batch norm folded into rounded weights, folded.onnx; what the tests change of them lies beside."""
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "net.cir").write_text(NORMED)
+    assert convc("export", folder / "net.cir", "-O0", "-o", folder / "a.onnx").code == 0
+    assert convc("export", folder / "net.cir", "-O2", "-o", folder / "folded.onnx").code == 0
+    return folder
+
+
+def test_a_folded_batch_norm_is_not_the_first_value_that_differs(files):
+    """Its float32 weights move %n by less than an honest engine may; %fc is another value."""
+    assert convc("verify", "a.onnx", "folded.onnx", cwd=files).code == 0
+    altered(files / "folded.onnx", files / "bad.onnx", "fc.w", lambda w: 1.5 * w)
+    for pair in (("a.onnx", "bad.onnx"), ("bad.onnx", "a.onnx")):
+        done = convc("verify", *pair, cwd=files)
+        assert done.code == 1
+        assert "the first value that differs is %fc = dense" in done.err
 
 
 def test_bisect_of_honest_passes_finds_nothing():
