@@ -33,6 +33,8 @@ MEANS = (AVG_POOL, GLOBAL_AVG_POOL, REDUCE_MEAN, REDUCE_SUM)  # these add all in
 LEAST = 2.0**-40  # the smallest unit that shows in float64
 LONG = 9  # roundings from which a result counts as a sum
 
+Disturb = Callable[[Node, list[Array], Array], Array | None]
+
 
 def noise_level(
     graph: Graph,
@@ -64,9 +66,7 @@ def noise_stream(graph: Graph, inputs: Mapping[str, Array], unit: float, seed: i
         yield node, (exact, _at_least_pooled(_apart(disturbed, exact, enlarged) ** 2, exact))
 
 
-def _disturbance(
-    unit: float, seed: int, tiles: Mapping[str, int] | None = None
-) -> tuple[Callable[[Node, list[Array], Array], Array | None], float]:
+def _disturbance(unit: float, seed: int, tiles: Mapping[str, int] | None = None) -> tuple[Disturb, float]:
     """What rounds a result at random, and how many times too much."""
     draws = np.random.default_rng(seed)
     # Noise is linear in the unit while it is small; float64 itself would round its own away.

@@ -14,6 +14,7 @@ from ..ir.graph import Graph, Node
 from ..ir.types import Array
 from .inputs import random_inputs
 from .noise import UNIT, noise_level, noise_stream
+from .weights import check_finite
 
 __all__ = ["Agreement", "Oracle", "compare", "first_difference", "top_agreement", "verify"]
 
@@ -55,15 +56,15 @@ class Agreement:
     def details(self) -> str:
         """The figures that the one line leaves out."""
         median, high, higher = self.quantiles
-        odd = f"; {self.odd} NaN or infinite" if self.odd else ""
         shares = f"error over tolerance: median {median:.2g}, 99% {high:.2g}, 99.9% {higher:.2g}"
-        return f"{shares}; would pass with atol {self.error:.2e} or rtol {self.rtol:.2e}{odd}"
+        return f"{shares}; would pass with atol {self.error:.2e} or rtol {self.rtol:.2e}"
 
     def __str__(self) -> str:
         word = "agrees" if self.agrees else "DIFFERS"
         top = f", top-1 {self.top1:.0%}, top-5 {self.top5:.0%}" if self.top1 is not None and self.top5 is not None else ""
         size = f"error {self.error:.2e} ({self.relative:.1e} of its scale), {self.worst:.2f} of the tolerance"
-        return f"{self.engine}: {self.output} {word}: {size}{top}"
+        odd = f", {self.odd} values NaN or infinite" if self.odd else ""
+        return f"{self.engine}: {self.output} {word}: {size}{odd}{top}"
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,8 @@ def compare(engine: str, oracle: Oracle, outputs: Mapping[str, Array]) -> list[A
 def verify(graph: Graph, other: Graph, inputs: Mapping[str, Array] | None = None, seed: int = 0) -> list[Agreement]:
     """Check that two graphs compute the same function, both in float64 on the same inputs.
 
-    Raises: InvalidModel for graphs of different interfaces; Mismatch naming the first output that differs, and the
+    Raises: InvalidModel for graphs of different interfaces; InvalidInput for weights that are NaN or infinite, with which any
+    results would agree; Mismatch naming the first output that differs, and the
     first value inside that does.
     """
     for what, a, b in (("inputs", graph.inputs, other.inputs), ("outputs", graph.outputs, other.outputs)):
@@ -156,6 +158,8 @@ def verify(graph: Graph, other: Graph, inputs: Mapping[str, Array] | None = None
             shown = [", ".join(f"{n.name}: {n.type}" for n in nodes) for nodes in (a, b)]
             way_out = "name and shape them alike; --input NAME:SHAPE changes a shape"
             raise InvalidModel(f"the two networks have different {what}: {shown[0]} against {shown[1]}; {way_out}")
+    for each in (graph, other):
+        check_finite(each)
     inputs = random_inputs(graph, seed) if inputs is None else inputs
     # weights from a file were rounded to float32 once, and what a pass folded into them with it
     precision = "f64" if _same_files(graph, other) else "f32"

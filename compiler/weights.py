@@ -101,14 +101,15 @@ def bind_weights(graph: Graph, arrays: Mapping[str, Array], source: str, theirs:
     return loaded
 
 
-def check_finite(graph: Graph) -> None:
-    """Raises: InvalidInput naming the first given parameter that holds NaN or infinity."""
+def check_finite(graph: Graph, source: str = "") -> None:
+    """Raises: InvalidInput naming the first given parameter that holds NaN or infinity, and the `source` of the network if told."""
     for node in graph.params:
         assert node.weights is not None
         if node.weights.is_given and node.typed.is_float:
-            bad = int(np.count_nonzero(~np.isfinite(node.weights.array())))
+            bad = int(np.count_nonzero(~np.isfinite(node.weights.drawn())))
             if bad:
-                raise InvalidInput(f"{node.where}: {bad} of {node.typed.numel} weights are NaN or infinite; mend the weights file")
+                where = f"'{source}': {node.where}" if source else node.where
+                raise InvalidInput(f"{where}: {bad} of {node.typed.numel} weights are NaN or infinite; mend the weights file")
 
 
 def _safetensors() -> Any:

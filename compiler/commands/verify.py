@@ -19,6 +19,7 @@ from ..load import Request
 from ..nodecheck import check_nodes
 from ..pipelines import optimize
 from ..verify import Agreement, Oracle, compare, verify
+from ..weights import check_finite
 from ..winograd import started_tiles
 from .options import THREADS, Desk, emit_json, model_options
 
@@ -52,10 +53,10 @@ def command(
 ) -> None:
     """Hold backends against the float64 reference of MODEL, or MODEL against the network OTHER."""
     engines = engines_named(backends)
-    graph, _ = optimize(desk.load(request), 0)
+    graph = _load(desk, request)
     inputs = read_inputs(graph, files, resize=resize) if files else random_inputs(graph, seed, fill=fill)
     if other is not None:
-        second, _ = optimize(desk.load(Request(other, request.inputs, request.options, None, request.strict_windows)), 0)
+        second = _load(desk, Request(other, request.inputs, request.options, None, request.strict_windows))
         lines = verify(graph, second, inputs, seed)
         artifact = None
     else:
@@ -72,6 +73,13 @@ def command(
         _look_inside(desk, graph, artifact, [engine.name for engine in engines if nodes or engine.name in bad], inputs, threads)
     if bad:
         raise Mismatch(f"{len(bad)} of {len(lines)} results differ by more than rounding")
+
+
+def _load(desk: Desk, request: Request) -> Graph:
+    """Raises: InvalidInput, naming the file, where NaN or infinite weights would make any two results agree."""
+    graph = desk.load(request)
+    check_finite(graph, request.model)
+    return optimize(graph, 0)[0]
 
 
 def _look_inside(

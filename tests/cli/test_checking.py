@@ -12,6 +12,8 @@ import pytest
 from onnx import numpy_helper
 from shell import convc
 
+import convc as cc
+from convc.ir.errors import InvalidInput
 from convc.ir.types import Array
 
 A = """graph @g(%x: f32[N,4,6,6]) {
@@ -87,6 +89,31 @@ def test_a_folded_batch_norm_is_not_the_first_value_that_differs(files):
         done = convc("verify", *pair, cwd=files)
         assert done.code == 1
         assert "the first value that differs is %fc = dense" in done.err
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_agree_with_nothing(files, value):
+    altered(files / "a.onnx", files / "odd.onnx", "fc.w", lambda w: np.where(w == w.flat[0], value, w))
+    for words in (("verify", "odd.onnx"), ("verify", "a.onnx", "odd.onnx"), ("verify", "odd.onnx", "a.onnx")):
+        done = convc(*words, cwd=files)
+        assert (done.code, done.out) == (3, "")
+        assert done.err == "convc: 'odd.onnx': %fc.w = param: 1 of 50 weights are NaN or infinite; mend the weights file\n"
+    done = convc("optimize", "odd.onnx", "better.onnx", cwd=files)
+    assert (done.code, done.out) == (3, "")
+    assert "1 of 50 weights are NaN or infinite" in done.err
+    assert not (files / "better.onnx").exists()
+    odd, fine = (cc.read_onnx(files / name) for name in ("odd.onnx", "a.onnx"))
+    for pair in ((odd, fine), (fine, odd), (odd, odd)):
+        with pytest.raises(InvalidInput, match="1 of 50 weights are NaN or infinite"):
+            cc.verify(*pair)
+
+
+def test_results_that_are_nan_are_counted(tmp_path):
+    """The logarithm of what is below 0 is NaN with any weights; who reads `agrees` is told."""
+    (tmp_path / "net.cir").write_text("graph @g(%x: f32[1,4]) {\n  %m = neg(%x)\n  %y = log(%m)\n  return %y\n}\n")
+    done = convc("verify", "net.cir", "--backends", "reference,onnx", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert [line.endswith(", 4 values NaN or infinite") for line in done.out.splitlines()] == [True, True]
 
 
 def test_bisect_of_honest_passes_finds_nothing():
