@@ -6,18 +6,25 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..ir.graph import Graph, Node
 from ..ir.printer import print_node
+from ..ir.weights import Weights
 
-__all__ = ["Change", "align", "changes"]
+__all__ = ["Change", "align", "changes", "uncompared"]
 
 
 @dataclass(frozen=True)
 class Change:
-    """`old` and `new` compute the same value, differently; one of them is None for a node that came or went."""
+    """`old` and `new` compute the same value, differently; one of them is None for a node that came or went.
+
+    `values` says how the values of a parameter differ that is the same in all else.
+    """
 
     old: Node | None
     new: Node | None
+    values: str = ""
 
     def __str__(self) -> str:
         if self.old is None and self.new is not None:
@@ -27,6 +34,8 @@ class Change:
             return f"- {print_node(self.old)}"
         assert self.old is not None
         assert self.new is not None
+        if self.values:
+            return f"~ %{self.new.name}: {self.values}"
         return f"~ {print_node(self.old)}\n  {print_node(self.new)}"
 
 
@@ -66,7 +75,33 @@ def changes(a: Graph, b: Graph) -> Iterator[Change]:
             yield Change(None, new)
         elif not _same(old, new, matched):
             yield Change(old, new)
+        elif old.weights is not None and new.weights is not None and (values := _other_values(old.weights, new.weights)):
+            yield Change(old, new, values)
     yield from (Change(node, None) for node in left)
+
+
+def uncompared(a: Graph, b: Graph) -> list[Node]:
+    """Parameters of `a` that have a partner whose values cannot be held to theirs: one of the two was never given any."""
+    matched = align(a, b)
+    pairs = ((node, matched[node]) for node in a.params if node in matched)
+    return [old for old, new in pairs if any(node.weights is not None and node.weights.is_missing for node in (old, new))]
+
+
+def _other_values(old: Weights, new: Weights) -> str:
+    """How far the values are apart; nothing where they are the same, or not there. Values that nobody gave are not drawn for this."""
+    if old is new or old.is_missing or new.is_missing:
+        return ""
+    if not old.is_given and not new.is_given:
+        return "" if old.recipe == new.recipe else "values are drawn by another recipe"
+    before, after = old.drawn(), new.drawn()
+    apart = before != after
+    if old.type.is_float:
+        apart &= ~(np.isnan(before) & np.isnan(after))
+    places = int(np.count_nonzero(apart))
+    if not places:
+        return ""
+    most = np.max(abs(after[apart].astype(np.float64) - before[apart].astype(np.float64)))
+    return f"values differ in {places} of {apart.size} places, by at most {most:.3g}"
 
 
 def _same(old: Node, new: Node, matched: dict[Node, Node]) -> bool:

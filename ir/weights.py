@@ -94,6 +94,11 @@ class Weights:
         """Whether the values came as an array, from a file or from the user, and not by a computation that can be repeated."""
         return self.is_given and self.compute is None
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether values were to be given and were not."""
+        return self.is_stored and not self._made
+
     def array(self) -> Array:
         if not self._made:
             self._made.append(self.drawn())
@@ -105,7 +110,7 @@ class Weights:
             return self._made[0]
         if self.compute is not None:
             return _frozen(np.asarray(self.compute(), DTYPES[self.type.dtype], order="C"))  # the one rounding
-        if self.is_given:
+        if self.is_missing:
             raise InvalidModel(f"parameter '{self.recipe.key}' has no values here; give its weights file")
         return _frozen(np.asarray(self.recipe.make(self.type)))  # of rank 0, arithmetic gives a scalar
 

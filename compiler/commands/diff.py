@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from ..align import changes
+from ..align import changes, uncompared
 from ..load import Request
 from ..pipelines import optimize
 from .options import Desk, emit_json, model_options
@@ -26,7 +26,8 @@ COLOURS = {"+": "green", "-": "red", "~": "yellow"}
 def command(desk: Desk, request: Request, other: str, level: int, as_json: bool) -> None:
     """Show how OTHER differs from MODEL, node by node: + came, - went, ~ computes the same value differently.
 
-    Nodes are matched by name and structure, so neither order nor line breaks matter.
+    Nodes are matched by name and structure, so neither order nor line breaks matter. Weights are compared too,
+    where both networks have their values.
     """
     first, _ = optimize(desk.load(request), 0)
     second, _ = optimize(desk.load(Request(other, request.inputs, request.options, None, request.strict_windows)), level)
@@ -39,3 +40,5 @@ def command(desk: Desk, request: Request, other: str, level: int, as_json: bool)
         text = str(change)
         click.echo(click.style(text, fg=COLOURS[text[0]]) if coloured else text)
     desk.say(f"{len(found)} differences between @{first.name} ({len(first.nodes)} nodes) and @{second.name} ({len(second.nodes)} nodes)")
+    if open_ := uncompared(first, second):
+        desk.say(f"values of {len(open_)} parameters were not compared, the first %{open_[0].name}: they are not there")

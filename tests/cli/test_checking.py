@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,11 @@ from onnx import numpy_helper
 from shell import convc
 
 import convc as cc
+from convc.compiler.align import changes
 from convc.ir.errors import InvalidInput
+from convc.ir.graph import Node
 from convc.ir.types import Array
+from convc.ir.weights import Weights
 
 A = """graph @g(%x: f32[N,4,6,6]) {
   %w = param : f32[8,4,3,3]
@@ -149,6 +153,35 @@ def test_diff_matches_by_value_and_not_by_line(tmp_path):
     ]
     assert "3 differences" in done.err
     assert convc("diff", "a.cir", "a.cir", cwd=tmp_path).out == ""
+
+
+def test_diff_compares_the_values_of_weights(files, tmp_path):
+    altered(files / "a.onnx", files / "moved.onnx", "fc.w", lambda w: w + np.float32([0.25] * 9 + [0]))
+    done = convc("diff", "a.onnx", "moved.onnx", cwd=files)
+    assert (done.code, done.out) == (0, "~ %fc.w: values differ in 45 of 50 places, by at most 0.25\n")
+    assert "1 differences" in done.err
+    (change,) = json.loads(convc("diff", "a.onnx", "moved.onnx", "--json", cwd=files).out)
+    assert change == {"old": "fc.w", "new": "fc.w", "text": "~ %fc.w: values differ in 45 of 50 places, by at most 0.25"}
+    altered(files / "a.onnx", files / "odd.onnx", "fc.w", lambda w: np.where(w == w.flat[0], np.nan, w))
+    assert "values differ in 1 of 50 places, by at most nan" in convc("diff", "a.onnx", "odd.onnx", cwd=files).out
+    for name in ("a.onnx", "odd.onnx"):
+        assert convc("diff", name, name, cwd=files).out == "", "NaN is the same as NaN"
+
+
+def test_diff_of_weights_by_recipe_and_of_none(files):
+    net = cc.parse_graph(NORMED)
+    other = net.rebuild(lambda node, operands: node.like(weights=reseeded(node)) if node.name == "s" else node.reading(operands))
+    assert [str(change) for change in changes(net, other)] == ["~ %s: values are drawn by another recipe"]
+    assert not list(changes(net, cc.parse_graph(NORMED)))
+    assert not any(node.weights._made for graph in (net, other) for node in graph.params), "nothing was drawn"
+    (files / "given.cir").write_text(NORMED.replace("%fc.w = param", "%fc.w = param {init=given}"))
+    done = convc("diff", "given.cir", "given.cir", cwd=files)
+    assert (done.code, done.out) == (0, "")
+    assert "values of 1 parameters were not compared, the first %fc.w: they are not there" in done.err
+
+
+def reseeded(node: Node) -> Weights:
+    return Weights(node.typed, replace(node.weights.recipe, seed=7))
 
 
 def test_wrong_pipelines(tmp_path):
