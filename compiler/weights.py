@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.errors import InvalidInput
+from ..ir.errors import InvalidInput, InvalidModel
 from ..ir.graph import Graph, Node
 from ..ir.ops.leaf import PARAM, Param
 from ..ir.types import Array, TensorType
@@ -20,7 +20,7 @@ from .checkpoint import shown
 from .files import write_file
 from .npz_file import load_npz, npz_bytes
 
-__all__ = ["WEIGHT_FILES", "bind_weights", "check_finite", "load_arrays", "npz_bytes", "weights_bytes", "write_weights"]
+__all__ = ["WEIGHT_FILES", "bind_weights", "check_finite", "check_there", "load_arrays", "npz_bytes", "weights_bytes", "write_weights"]
 
 SHOWN = 5  # names listed per kind of complaint
 WEIGHT_FILES = (".safetensors", ".npz")  # what is written; both hold plain arrays
@@ -110,6 +110,13 @@ def check_finite(graph: Graph, source: str = "") -> None:
             if bad:
                 where = f"'{source}': {node.where}" if source else node.where
                 raise InvalidInput(f"{where}: {bad} of {node.typed.numel} weights are NaN or infinite; mend the weights file")
+
+
+def check_there(graph: Graph, source: str, option: str) -> None:
+    """Raises: InvalidModel naming the `source` of the network and the option to give values with, where it lacks some."""
+    lacking = [node.name for node in graph.params if node.weights is not None and node.weights.is_missing]
+    if lacking:
+        raise InvalidModel(f"'{source}' has no values for {_listed('its parameters', lacking)}; give them with {option} FILE")
 
 
 def _safetensors() -> Any:

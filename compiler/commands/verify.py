@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -19,7 +19,7 @@ from ..load import Request
 from ..nodecheck import check_nodes
 from ..pipelines import optimize
 from ..verify import Agreement, Oracle, compare, verify
-from ..weights import check_finite
+from ..weights import check_finite, check_there
 from ..winograd import started_tiles
 from .options import THREADS, Desk, emit_json, model_options
 
@@ -29,6 +29,7 @@ __all__ = ["command"]
 @click.command("verify")
 @model_options
 @click.argument("other", required=False)
+@click.option("--other-weights", type=click.Path(path_type=Path), help="Parameters of OTHER, as --weights has those of MODEL.")
 @click.option("--backends", default="reference,onnx,tvm", show_default=True, help="Engines to hold against float64.")
 @click.option("-i", "--inputs", "files", multiple=True, help="A photograph or .npz file; default: random values.")
 @click.option("--nodes", is_flag=True, help="Also hold every intermediate value to its local rounding bound.")
@@ -42,6 +43,7 @@ def command(
     desk: Desk,
     request: Request,
     other: str | None,
+    other_weights: Path | None,
     backends: str,
     files: tuple[str, ...],
     nodes: bool,
@@ -53,10 +55,12 @@ def command(
 ) -> None:
     """Hold backends against the float64 reference of MODEL, or MODEL against the network OTHER."""
     engines = engines_named(backends)
+    if other is None and other_weights is not None:
+        raise UsageError("--other-weights are those of a second network; name it after the first")
     graph = _load(desk, request)
     inputs = read_inputs(graph, files, resize=resize) if files else random_inputs(graph, seed, fill=fill)
     if other is not None:
-        second = _load(desk, Request(other, request.inputs, request.options, None, request.strict_windows))
+        second = _load(desk, replace(request, model=other, weights=other_weights), "--other-weights")
         lines = verify(graph, second, inputs, seed)
         artifact = None
     else:
@@ -75,9 +79,11 @@ def command(
         raise Mismatch(f"{len(bad)} of {len(lines)} results differ by more than rounding")
 
 
-def _load(desk: Desk, request: Request) -> Graph:
-    """Raises: InvalidInput, naming the file, where NaN or infinite weights would make any two results agree."""
+def _load(desk: Desk, request: Request, option: str = "--weights") -> Graph:
+    """Raises: InvalidModel, naming the file and `option`, for weights that are not there; InvalidInput, naming the file too, for weights
+    that are NaN or infinite, with which any results would agree."""
     graph = desk.load(request)
+    check_there(graph, request.model, option)
     check_finite(graph, request.model)
     return optimize(graph, 0)[0]
 

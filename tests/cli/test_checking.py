@@ -120,6 +120,29 @@ def test_results_that_are_nan_are_counted(tmp_path):
     assert [line.endswith(", 4 values NaN or infinite") for line in done.out.splitlines()] == [True, True]
 
 
+def test_weights_that_are_not_there_are_asked_for_by_file_and_option(files):
+    (files / "one.cir").write_text(NORMED.replace("param :", "param {init=given} :"))
+    (files / "two.cir").write_text(NORMED.replace("%fc.w = param :", "%fc.w = param {init=given} :"))
+    for name in ("one", "two"):
+        assert convc("export", files / "net.cir", "-o", files / f"{name}.npz").code == 0
+    for words, complaint in (
+        (("one.cir",), "'one.cir' has no values for its parameters c.w, s, fc.w; give them with --weights FILE"),
+        (("one.cir", "two.cir"), "'one.cir' has no values for its parameters c.w, s, fc.w; give them with --weights FILE"),
+        (
+            ("one.cir", "two.cir", "--weights", "one.npz"),
+            "'two.cir' has no values for its parameters fc.w; give them with --other-weights FILE",
+        ),
+    ):
+        done = convc("verify", *words, cwd=files)
+        assert (done.code, done.err) == (3, f"convc: {complaint}\n")
+    done = convc("verify", "one.cir", "two.cir", "--weights", "one.npz", "--other-weights", "two.npz", cwd=files)
+    assert done.code == 0, done.err
+    assert "fc agrees" in done.out
+    done = convc("verify", "one.cir", "--other-weights", "two.npz", cwd=files)
+    assert done.code == 2
+    assert "name it after the first" in done.err
+
+
 def test_bisect_of_honest_passes_finds_nothing():
     done = convc("bisect", "resnet20", "-O3")
     assert done.code == 0, done.err
