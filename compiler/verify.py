@@ -14,7 +14,7 @@ from ..ir.graph import Graph, Node
 from ..ir.types import Array
 from .inputs import random_inputs
 from .noise import UNIT, noise_level, noise_stream
-from .weights import check_finite
+from .weights import check_numbers
 
 __all__ = ["Agreement", "Oracle", "compare", "first_difference", "top_agreement", "verify"]
 
@@ -149,7 +149,7 @@ def compare(engine: str, oracle: Oracle, outputs: Mapping[str, Array]) -> list[A
 def verify(graph: Graph, other: Graph, inputs: Mapping[str, Array] | None = None, seed: int = 0) -> list[Agreement]:
     """Check that two graphs compute the same function, both in float64 on the same inputs.
 
-    Raises: InvalidModel for graphs of different interfaces; InvalidInput for weights that are NaN or infinite, with which any
+    Raises: InvalidModel for graphs of different interfaces; InvalidInput for weights that are NaN, with which any
     results would agree; Mismatch naming the first output that differs, and the
     first value inside that does.
     """
@@ -159,7 +159,7 @@ def verify(graph: Graph, other: Graph, inputs: Mapping[str, Array] | None = None
             way_out = "name and shape them alike; --input NAME:SHAPE changes a shape"
             raise InvalidModel(f"the two networks have different {what}: {shown[0]} against {shown[1]}; {way_out}")
     for each in (graph, other):
-        check_finite(each)
+        check_numbers(each)
     inputs = random_inputs(graph, seed) if inputs is None else inputs
     # weights from a file were rounded to float32 once, and what a pass folded into them with it
     precision = "f64" if _same_files(graph, other) else "f32"

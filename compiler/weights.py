@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,17 @@ from .checkpoint import shown
 from .files import write_file
 from .npz_file import load_npz, npz_bytes
 
-__all__ = ["WEIGHT_FILES", "bind_weights", "check_finite", "check_there", "load_arrays", "npz_bytes", "weights_bytes", "write_weights"]
+__all__ = [
+    "WEIGHT_FILES",
+    "bind_weights",
+    "check_finite",
+    "check_numbers",
+    "check_there",
+    "load_arrays",
+    "npz_bytes",
+    "weights_bytes",
+    "write_weights",
+]
 
 SHOWN = 5  # names listed per kind of complaint
 WEIGHT_FILES = (".safetensors", ".npz")  # what is written; both hold plain arrays
@@ -101,15 +111,28 @@ def bind_weights(graph: Graph, arrays: Mapping[str, Array], source: str, theirs:
     return loaded
 
 
-def check_finite(graph: Graph, source: str = "") -> None:
-    """Raises: InvalidInput naming the first given parameter that holds NaN or infinity, and the `source` of the network if told."""
+def check_finite(graph: Graph) -> None:
+    """Raises: InvalidInput naming the first given parameter that holds NaN or infinity."""
+    for node, array in _given_floats(graph):
+        if bad := int(np.count_nonzero(~np.isfinite(array))):
+            raise InvalidInput(f"{node.where}: {bad} of {array.size} weights are NaN or infinite; mend the weights file")
+
+
+def check_numbers(graph: Graph, source: str = "") -> None:
+    """An infinity may stand, in a mask for example.
+
+    Raises: InvalidInput naming the first given parameter that holds NaN, and the `source` of the network if told.
+    """
+    for node, array in _given_floats(graph):
+        if bad := int(np.count_nonzero(np.isnan(array))):
+            where = f"'{source}': {node.where}" if source else node.where
+            raise InvalidInput(f"{where}: {bad} of {array.size} weights are NaN; mend the weights file")
+
+
+def _given_floats(graph: Graph) -> Iterator[tuple[Node, Array]]:
     for node in graph.params:
-        assert node.weights is not None
-        if node.weights.is_given and node.typed.is_float:
-            bad = int(np.count_nonzero(~np.isfinite(node.weights.drawn())))
-            if bad:
-                where = f"'{source}': {node.where}" if source else node.where
-                raise InvalidInput(f"{where}: {bad} of {node.typed.numel} weights are NaN or infinite; mend the weights file")
+        if node.weights is not None and node.weights.is_given and node.typed.is_float:
+            yield node, node.weights.drawn()
 
 
 def check_there(graph: Graph, source: str, option: str) -> None:

@@ -19,7 +19,7 @@ from ..load import Request
 from ..nodecheck import check_nodes
 from ..pipelines import optimize
 from ..verify import Agreement, Oracle, compare, verify
-from ..weights import check_finite, check_there
+from ..weights import check_numbers, check_there
 from ..winograd import started_tiles
 from .options import THREADS, Desk, emit_json, model_options
 
@@ -81,10 +81,11 @@ def command(
 
 def _load(desk: Desk, request: Request, option: str = "--weights") -> Graph:
     """Raises: InvalidModel, naming the file and `option`, for weights that are not there; InvalidInput, naming the file too, for weights
-    that are NaN or infinite, with which any results would agree."""
+    that are NaN, with which any results would agree.
+    """
     graph = desk.load(request)
     check_there(graph, request.model, option)
-    check_finite(graph, request.model)
+    check_numbers(graph, request.model)
     return optimize(graph, 0)[0]
 
 
