@@ -164,11 +164,14 @@ def read_text(path: Path) -> str:
 
 
 def pairs(option: str, texts: Iterable[str], mark: str) -> dict[str, str]:
+    """Raises: UsageError for a text that is no pair, or a name that is given twice."""
     pairs: dict[str, str] = {}
     for text in texts:
         name, found, value = text.partition(mark)
         if not found or not name or not value:
             raise UsageError(f"{option} {text}: write it as name{mark}value")
+        if name in pairs:
+            raise UsageError(f"{option} {name} is given twice; give it once")
         pairs[name] = value
     return pairs
 

@@ -27,7 +27,12 @@ PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "apache-tvm", "openvino",
 
 @click.command("bench")
 @model_options
-@click.option("-b", "--backends", help="Engines, as NAME or NAME@LEVEL to optimize otherwise for one; default: tvm, onnx, installed peers.")
+@click.option(
+    "-b",
+    "--backends",
+    metavar="tvm,onnx",
+    help="Engines, as NAME or NAME@LEVEL to optimize otherwise for one; default: tvm, onnx, installed peers.",
+)
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images a run; all engines compile for that many.")
 @click.option("--threads", type=THREADS, help="Threads of every engine; default: one a physical core.")
 @click.option("--runs", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Turns of 0.1 s, or of one run.")

@@ -31,6 +31,7 @@ __all__ = [
     "model_options",
     "pass_options",
     "print_table",
+    "refuse_repeats",
     "run_pipeline",
     "run_request",
     "steps_of",
@@ -176,6 +177,20 @@ def _dump(graph: Graph, trace: Sequence[Stage], folder: Path | None) -> None:
         raise UsageError(f"cannot write '{folder}': {error.strerror}") from error
     for number, (name, made) in enumerate([("input", graph), *((stage.name, stage.graph) for stage in trace)]):
         write_file(folder / f"{number:02}-{name}.cir", print_graph(made, origins=True).encode())
+
+
+def refuse_repeats(command: click.Command, context: click.Context, words: Sequence[str]) -> None:
+    """Of an option that is given twice click silently takes the last value.
+
+    Raises: UsageError for one among `words` that takes a single value; a metavar with a comma is that of a list.
+    """
+    _, _, order = command.make_parser(context).parse_args(list(words))
+    once = [option for option in order if isinstance(option, click.Option) and not (option.multiple or option.count)]
+    for option in once:
+        if once.count(option) > 1:
+            several = option.metavar is not None and "," in option.metavar
+            way_out = f"name several with commas: {option.metavar}" if several else "give it once"
+            raise UsageError(f"{max(option.opts, key=len)} is given twice; {way_out}")
 
 
 def run_request(command: click.Group) -> None:

@@ -50,7 +50,7 @@ CURVE = 40  # plans on the picture's line
 @click.option("--multiple", type=click.IntRange(1, 512), default=16, show_default=True, help="Of ranks; less in narrow layers.")
 @click.option("--measure/--no-measure", default=True, show_default=True, help="Reject splits that are not faster in onnxruntime.")
 @click.option("--check", type=click.IntRange(1, 10_000), default=4, show_default=True, help="Images of each kind in the certificate.")
-@click.option("-b", "--backends", default="onnx", show_default=True, help="Engines whose latency the certificate states.")
+@click.option("-b", "--backends", metavar="tvm,onnx", default="onnx", show_default=True, help="Engines timed for the certificate.")
 @click.option("--runs", type=click.IntRange(1, 1000), default=10, show_default=True, help="Turns of each latency.")
 @click.option("--threads", type=THREADS, help="Threads; default: one a physical core.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of crops and samples.")

@@ -41,6 +41,38 @@ def test_unknown_model():
     refused(convc("summary", "resnet5"), 2, "unknown model 'resnet5'", "did you mean", "resnet50")
 
 
+def test_unknown_command():
+    refused(convc("sumary", "lenet5"), 2, "unknown command 'sumary'; did you mean 'summary'?")
+    refused(convc("frobnicate"), 2, "unknown command 'frobnicate'; see `convc --help`")
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("summary", "lenet5", "-O2", "-O3"), "-O is given twice; give it once"),
+        (("compile", "lenet5", "-o", "x", "--output", "y"), "--output is given twice; give it once"),
+        (("plan", "lenet5", "--macs", "0.5", "--macs=0.4"), "--macs is given twice; give it once"),
+        (("verify", "lenet5", "--backends", "tvm", "--backends", "onnx"), "--backends is given twice; name several with commas: tvm,onnx"),
+        (("bench", "lenet5", "-b", "tvm", "--backends", "onnx"), "--backends is given twice; name several with commas: tvm,onnx"),
+        (("opt", "-", "-p", "dce", "-p", "cse"), "--passes is given twice; name several with commas: PASS,PASS"),
+        (("verify", "lenet5", "--seed", "1", "--seed", "1"), "--seed is given twice; give it once"),
+        (("summary", "lenet5", "--set", "classes=5", "--set", "classes=3"), "--set classes is given twice; give it once"),
+        (
+            ("summary", "lenet5", "--input", "image:N,1,28,28", "--input", "image:N,1,32,32"),
+            "--input image is given twice; give it once",
+        ),
+    ],
+)
+def test_an_option_that_is_given_twice(words, complaint):
+    """Click would silently take the last one."""
+    refused(convc(*words), 2, complaint)
+
+
+def test_options_for_several_values_and_counters_may_be_repeated():
+    done = convc("-vv", "opt", "-", "--skip", "fuse-conv-bn", "--skip", "fold-pad", stdin=RELU)
+    assert done.code == 0, done.err
+
+
 def test_unknown_option_of_a_model():
     refused(convc("summary", "resnet50", "--set", "clases=3"), 2, "resnet50 has no option 'clases'", "classes")
 
