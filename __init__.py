@@ -13,6 +13,7 @@ when they are first used, so that `import convc` costs nothing.
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,9 @@ _HOME = {
     "scope": ".compiler.trace",
     "verify": ".compiler.verify",
 }
+_TAKE_GRAPHS = ("compile", "compile_network", "export_onnx", "optimize", "print_graph", "verify")
+
+__all__ = sorted([*_HOME, "models"])  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
@@ -122,8 +126,16 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(".models", __name__)
     if name not in _HOME:
         raise AttributeError(f"module 'convc' has no attribute '{name}'")
-    return getattr(importlib.import_module(_HOME[name], __name__), name)
+    return _checked(name) if name in _TAKE_GRAPHS else getattr(importlib.import_module(_HOME[name], __name__), name)
+
+
+@functools.cache
+def _checked(name: str) -> Any:
+    """A function that asks for its graphs in words; inside the package they are typed."""
+    from .compiler.given import taking_graphs
+
+    return taking_graphs(getattr(importlib.import_module(_HOME[name], __name__), name))
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME, "models"])
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..ir.errors import InvalidInput, UsageError
 from ..ir.graph import Graph
-from ..ir.types import DTYPES, Array
+from ..ir.types import DTYPES, Array, TensorType
 from ..passes.prices import TVM
 from .artifact import Artifact
 from .compile import TARGETS
@@ -30,11 +31,17 @@ class Module:
 
         Raises: InvalidInput for arrays that do not fit.
         """
+        if any(isinstance(array, dict) for array in arrays):
+            raise InvalidInput(
+                f"give inputs by name: m({', '.join(f'{node.name}=x' for node in self.graph.inputs)}), or a dict as m(**inputs)"
+            )
         if len(arrays) > len(self.graph.inputs):
             raise InvalidInput(f"{len(arrays)} arrays for {len(self.graph.inputs)} inputs of @{self.graph.name}")
         given = {node.name: array for node, array in zip(self.graph.inputs, arrays, strict=False)} | named
         types = {node.name: node.typed for node in self.graph.inputs}
-        outputs = self._run({name: _cast(array, types[name].dtype if name in types else "") for name, array in given.items()})
+        outputs = self._run(
+            {name: _cast(name, array, types[name]) if name in types else np.asarray(array) for name, array in given.items()}
+        )
         return outputs[self.graph.outputs[0].name] if len(outputs) == 1 else outputs
 
     @staticmethod
@@ -57,8 +64,14 @@ def compile(graph: Graph, target: str = "cpu", level: int = 2, threads: int | No
     return Module(better, ENGINES["tvm"].start(better, threads))
 
 
-def _cast(array: Array, dtype: str) -> Array:
-    wanted = DTYPES.get(dtype)
-    array = np.asarray(array)
-    both_float = wanted is not None and np.issubdtype(wanted, np.floating) and np.issubdtype(array.dtype, np.floating)
-    return array.astype(wanted) if both_float else array
+def _cast(name: str, given: Any, type_: TensorType) -> Array:
+    """Raises: InvalidInput for what is no array of numbers: a path, None, rows of different lengths."""
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise InvalidInput(f"input '{name}' is a {type(given).__name__} of unequal parts, expected an array, {type_}") from error
+    if array.dtype.kind in "OSU":
+        what = "None" if given is None else f"a {type(given).__name__}" if given is not array else f"an array of {array.dtype}"
+        raise InvalidInput(f"input '{name}' is {what}, expected an array, {type_}")
+    both_float = type_.is_float and np.issubdtype(array.dtype, np.floating)
+    return array.astype(DTYPES[type_.dtype]) if both_float else array

@@ -7,7 +7,9 @@ import pytest
 
 import convc as cc
 from convc.backends import reference
-from convc.ir.errors import InvalidModel, ShapeError, UsageError
+from convc.compiler.module import Module
+from convc.ir.binding import match_inputs
+from convc.ir.errors import InvalidInput, InvalidModel, ShapeError, UsageError
 from convc.ir.printer import print_graph
 
 
@@ -159,6 +161,22 @@ def test_compile_gives_a_callable():
     np.testing.assert_allclose(y.sum(axis=1), 1, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"image": np.zeros((1, 1, 28, 28), np.float32)}, r"give inputs by name: m\(image=x\)"),
+        ("cat.jpg", r"input 'image' is a str, expected an array, f32\[N,1,28,28\]"),
+        (None, r"input 'image' is None, expected an array, f32\[N,1,28,28\]"),
+        ([[1.0], [1.0, 2.0]], r"input 'image' is a list of unequal parts, expected an array"),
+        (np.array([None]), "input 'image' is an array of object, expected an array"),
+        (np.zeros((1, 1, 28, 28), np.int64), r"convert it with \.astype\('float32'\)"),
+    ],
+)
+def test_a_module_is_given_no_array(given, complaint):
+    with pytest.raises(InvalidInput, match=complaint):
+        Module(cc.models.mlp(), lambda inputs: dict(match_inputs(cc.models.mlp(), inputs)))(given)
+
+
 def test_the_readme_s_python():
     net = cc.models.resnet20()
     better, trace = cc.optimize(net, level=2)
@@ -167,6 +185,39 @@ def test_the_readme_s_python():
     wrong, _ = cc.optimize(cc.models.resnet32(), level=2)
     with pytest.raises(cc.Mismatch, match="@resnet32: softmax1 DIFFERS"):
         cc.verify(net, wrong)
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        (cc.models.mlp, r"mlp is a network function; call it to build the graph: mlp\(\)$"),
+        (None, "is None, expected a graph, as cc.models.resnet18"),
+        ("net.onnx", "is a str, expected a graph"),
+    ],
+)
+def test_what_is_no_graph_is_refused_by_every_function_that_takes_one(given, complaint, tmp_path):
+    net = cc.models.mlp()
+    for call in (
+        lambda: cc.compile(given),
+        lambda: cc.compile(graph=given),
+        lambda: cc.compile_network(given, tmp_path / "net"),
+        lambda: cc.export_onnx(given, tmp_path / "net.onnx"),
+        lambda: cc.optimize(given, level=2),
+        lambda: cc.print_graph(given),
+        lambda: cc.verify(given, net),
+        lambda: cc.verify(net, given),
+    ):
+        with pytest.raises(UsageError, match=complaint):
+            call()
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_star_imports_the_public_names_and_nothing_else():
+    names = {}
+    exec("from convc import *", names)
+    assert {name for name in names if not name.startswith("__")} == set(cc.__all__)
+    assert all(names[name] is getattr(cc, name) for name in cc.__all__)
+    assert [name for name in dir(cc) if not name.startswith("__")] == cc.__all__
 
 
 def test_every_layer_is_a_public_name():
