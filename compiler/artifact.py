@@ -14,7 +14,7 @@ from ..ir.graph import Graph
 from ..ir.parser import parse_graph
 from .weights import bind_weights, load_arrays
 
-__all__ = ["MANIFEST", "PACKED", "SCHEMA", "Artifact", "is_artifact", "manifest_of"]
+__all__ = ["MANIFEST", "PACKED", "SCHEMA", "Artifact", "foreign_files", "manifest_of"]
 
 MANIFEST = "manifest.json"
 SCHEMA = 3  # since 2 a library takes weights packed for its kernels; since 3 they are in a file
@@ -94,16 +94,17 @@ class Artifact:
         return bind_weights(self.structure(), load_arrays(self.file(WEIGHTS)), str(self.path / WEIGHTS))
 
 
-def is_artifact(path: Path) -> bool:
-    """Whether every file in the directory is named by a manifest of ours, of any schema, so that nothing of anybody else's is in it."""
+def foreign_files(path: Path) -> list[str]:
+    """What is in the directory and not named by a manifest of ours, of any schema: all of it where there is no such manifest."""
+    names = [file.name for file in path.iterdir()]
     try:
         manifest = _parsed(path)
     except ArtifactError:
-        return False
+        return names
     files = manifest.get("files")
     if not isinstance(manifest.get("schema"), int) or not isinstance(manifest.get("target"), dict) or not isinstance(files, dict):
-        return False
-    return {file.name for file in path.iterdir()} <= {MANIFEST, *cast("dict[str, Any]", files)}
+        return names
+    return [name for name in names if name not in {MANIFEST, *cast("dict[str, Any]", files)}]
 
 
 def manifest_of(directory: Path, graph: Graph, target: Mapping[str, Any], versions: Mapping[str, str]) -> bytes:

@@ -16,7 +16,7 @@ from ..ir.types import Array
 from ..ir.version import __version__
 from ..passes.manager import Stage, run_passes
 from ..passes.prices import TVM
-from .artifact import CIR, MANIFEST, ONNX, PACKED, REPORT, WEIGHTS, Artifact, is_artifact, manifest_of
+from .artifact import CIR, MANIFEST, ONNX, PACKED, REPORT, WEIGHTS, Artifact, foreign_files, manifest_of
 from .engines import ENGINES
 from .files import replace_directory
 from .inputs import random_inputs
@@ -51,7 +51,7 @@ def export_onnx(graph: Graph, path: str | Path, opset: int | None = None) -> Non
 def read_onnx(path: str | Path, **shapes: str) -> Graph:
     """The graph of an ONNX file, which is not trusted. `shapes` pin or free dimensions of inputs: `image="1,3,224,224"`.
 
-    Raises: UnsupportedOp naming every operator that cannot be compiled; InvalidModel for a file that breaks the rules.
+    Raises: UnsupportedOp naming every operator that cannot be read; InvalidModel for a file that breaks the rules.
     """
     from ..backends.onnx.importer import read_graph
 
@@ -88,7 +88,7 @@ def compile_network(
         raise UsageError(f"unknown target '{target}'; known are {', '.join(TARGETS)}")
     path = Path(path)
     check_finite(graph)
-    with replace_directory(path, is_artifact) as folder:
+    with replace_directory(path, foreign_files) as folder:
         better, trace = _optimized(graph, level, check, seed)
         say(f"optimized at -O{level}: {sum(len(stage.rewrites) for stage in trace)} rewrites")
         (folder / CIR).write_text(print_graph(better, origins=True), encoding="utf-8")

@@ -14,18 +14,22 @@ from ..ir.files import umask, unwritable, write_file
 
 __all__ = ["replace_directory", "write_file"]
 
+SHOWN = 3  # foreign files named in a complaint
+
 
 @contextmanager
-def replace_directory(path: Path, is_ours: Callable[[Path], bool]) -> Generator[Path]:
+def replace_directory(path: Path, foreign: Callable[[Path], list[str]]) -> Generator[Path]:
     """A temporary directory that becomes `path` when the block ends well, and vanishes when it does not.
 
-    A directory that is there gives way only if it is empty or `is_ours`, which must know every file in it.
+    A directory that is there gives way only if nothing in it is `foreign`: the names of what convc did not write.
 
     Raises: UsageError where the path cannot be written or holds something else.
     """
     path = path.resolve()
-    if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or is_ours(path))):
-        raise UsageError(f"'{path}' exists and holds what convc did not write there; choose another path or remove it")
+    if path.exists() and (not path.is_dir() or foreign(path)):
+        raise UsageError(
+            f"'{path}' exists and holds what convc did not write there{_named(path, foreign)}; choose another path or remove it"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
@@ -37,6 +41,13 @@ def replace_directory(path: Path, is_ours: Callable[[Path], bool]) -> Generator[
         _swap(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _named(path: Path, foreign: Callable[[Path], list[str]]) -> str:
+    """The first foreign files of a directory, for a complaint."""
+    names = sorted(foreign(path)) if path.is_dir() else []
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f" ({', '.join(names[:SHOWN])}{more})" if names else ""
 
 
 def _swap(new: Path, path: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..backends.onnx.importer import MIN_OPSET, Imported, read_graph
+from ..backends.onnx.importer import MIN_OPSET, Imported, UnreadOperators, read_graph
 from ..backends.onnx.saving import Values, save_model, size_of
 from ..backends.onnx.session import Session
 from ..ir.binding import match_inputs
@@ -76,7 +76,10 @@ def better_file(
     from ..backends.onnx.splice import splice
     from .pipelines import optimize
 
-    imported = read_graph(path, shapes=shapes, passthrough=passthrough)
+    try:
+        imported = read_graph(path, shapes=shapes, passthrough=passthrough)
+    except UnreadOperators as error:
+        raise UnreadOperators(f"{error}; --passthrough keeps them as they are") from error
     before, _ = optimize(imported.graph, 0)
     after, trace = run(before)
     own = imported.model.opset.get("", MIN_OPSET)

@@ -104,7 +104,7 @@ def _unchecked(graph: Graph, step: Step, limit: int, catalog: Mapping[str, Pass]
 def write_reproducer(folder: Path, before: Graph, stage: Stage, inputs: Mapping[str, Array]) -> Path:
     """A directory with the graph before the failing pass, its weights, the inputs and the command; returns it."""
     path = folder / f"reproducer-{stage.name}"
-    with replace_directory(path, _is_reproducer) as draft:
+    with replace_directory(path, _foreign_files) as draft:
         (draft / "before.cir").write_text(print_graph(before, origins=True), encoding="utf-8")
         (draft / "weights.safetensors").write_bytes(weights_bytes(before))
         (draft / "inputs.npz").write_bytes(npz_bytes(inputs))
@@ -113,8 +113,8 @@ def write_reproducer(folder: Path, before: Graph, stage: Stage, inputs: Mapping[
     return path
 
 
-def _is_reproducer(path: Path) -> bool:
-    return {file.name for file in path.iterdir()} <= {"before.cir", "weights.safetensors", "inputs.npz", COMMAND}
+def _foreign_files(path: Path) -> list[str]:
+    return [file.name for file in path.iterdir() if file.name not in {"before.cir", "weights.safetensors", "inputs.npz", COMMAND}]
 
 
 def refuse_failures(graph: Graph, trace: Sequence[Stage], check: PassCheck, folder: Path = Path()) -> None:

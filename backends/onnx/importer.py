@@ -35,7 +35,7 @@ from .tensors import ELEMENTS
 if TYPE_CHECKING:
     from onnx import AttributeProto, NodeProto, ValueInfoProto
 
-__all__ = ["MIN_OPSET", "Imported", "read_graph"]
+__all__ = ["MIN_OPSET", "Imported", "UnreadOperators", "read_graph"]
 
 MIN_OPSET = 7  # where broadcasting became NumPy's and batch norm lost its old attributes
 NAMED = 5  # nodes of an operator that an error names
@@ -55,6 +55,10 @@ class Imported:
     outside: int = 0
 
 
+class UnreadOperators(UnsupportedOp):
+    """Operators of a file that convc does not have, or not in that form; `passthrough` does without them."""
+
+
 def read_graph(
     path: Path,
     limits: Limits = LIMITS,
@@ -66,7 +70,7 @@ def read_graph(
     """The graph of an ONNX file, typed. `shapes` are other types for its inputs, as text: `N,3,224,224`; `constants` are
     values for inputs, which then are inputs no more.
 
-    Raises: UnsupportedOp with all operators that cannot be compiled; InvalidModel for a file that breaks the rules; UsageError for
+    Raises: UnreadOperators with all that cannot be read; InvalidModel for a file that breaks the rules; UsageError for
     a shape of an input that is not there.
     """
     return _Walk(read_model(path, limits), shapes or {}, constants or {}, passthrough).run()
@@ -262,14 +266,16 @@ class _Walk:
             self._described = {value.name: value for value in inferred_values(self.model.proto, self.model.limits)}
         return self._declared(self._described[name]) if name in self._described else None
 
-    def _refusal(self) -> UnsupportedOp:
+    def _refusal(self) -> UnreadOperators:
         listed: list[str] = []
         for label, names in sorted(self.refused.items()):
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            listed.append(f"{label} ({len(names)}: {', '.join(names[:NAMED])}{more})")
+            nodes = "node" if len(names) == 1 else f"{len(names)} nodes:"
+            listed.append(f"{label} ({nodes} {', '.join(names[:NAMED])}{more})")
         why = f"; the first: {self.reasons[0]}" if self.reasons else ""
         count = sum(map(len, self.refused.values()))
-        return UnsupportedOp(f"{self.model.path.name}: {count} operators cannot be compiled: {'; '.join(listed)}{why}")
+        operators = "1 operator" if count == 1 else f"{count} operators"
+        return UnreadOperators(f"{self.model.path.name}: {operators} cannot be read: {'; '.join(listed)}{why}")
 
     # --- the result ---
 

@@ -399,11 +399,16 @@ def test_somebody_elses_directory_is_never_replaced(tmp_path, original):
     site.mkdir()
     (site / "manifest.json").write_text('{"name": "my web app"}')
     (site / "app.js").write_text("mine")
-    refused(convc("compile", "shared", "-o", site), 2, "holds what convc did not write there")
+    refused(convc("compile", "shared", "-o", site), 2, "holds what convc did not write there (app.js, manifest.json); choose another")
     assert (site / "app.js").read_text() == "mine"
     bundle = Path(shutil.copytree(original, tmp_path / "net"))
     (bundle / "notes.txt").write_text("mine too")
-    refused(convc("compile", "shared", "-o", bundle), 2, "holds what convc did not write there")
+    refused(convc("compile", "shared", "-o", bundle), 2, "holds what convc did not write there (notes.txt); choose another")
+    for name in ("a", "b", "c", "d"):
+        (bundle / name).touch()
+    refused(convc("compile", "shared", "-o", bundle), 2, "(a, b, c and 2 more)")
+    for name in ("a", "b", "c", "d"):
+        (bundle / name).unlink()
     assert (bundle / "notes.txt").read_text() == "mine too"
     (bundle / "notes.txt").unlink()
     (tmp_path / "link").symlink_to("net")
