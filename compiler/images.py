@@ -12,7 +12,7 @@ from ..ir.errors import InvalidInput
 from ..ir.types import Array, TensorType
 from .files import write_file
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "is_image", "load_image", "save_image"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "SUFFIXES", "is_image", "load_image", "save_image"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 # Per-channel statistics that the common ImageNet checkpoints were trained with.

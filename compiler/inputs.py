@@ -11,8 +11,8 @@ from ..ir.binding import match_inputs, specialize, usual_sizes
 from ..ir.errors import InvalidInput, UsageError
 from ..ir.graph import Graph
 from ..ir.types import DTYPES, Array
-from .images import is_image, load_image
-from .weights import load_arrays
+from .images import SUFFIXES, is_image, load_image
+from .weights import ARRAY_FILES, load_arrays
 
 __all__ = ["FILLS", "random_inputs", "read_inputs"]
 
@@ -40,6 +40,11 @@ def read_inputs(graph: Graph, given: Iterable[str], *, resize: bool = False, ima
         if is_image(path):
             target = name or next(iter(types))
             arrays[target] = load_image(path, types[target], resize=resize, imagenet=imagenet)
+        elif path.is_file() and path.suffix not in ARRAY_FILES:
+            pictures = ", ".join(SUFFIXES)
+            raise InvalidInput(
+                f"'{path}' is neither a photograph ({pictures}) nor an .npz of arrays by name, np.savez('x.npz', {next(iter(types))}=x)"
+            )
         elif name:
             loaded = load_arrays(path)
             if len(loaded) != 1:

@@ -90,6 +90,8 @@ def _load(request: Request, zoo: Mapping[str, ZooEntry]) -> Graph:
         return _retyped(Artifact.open(path).graph(), shapes)
     if path.exists():
         raise UsageError(f"'{model}' is neither an .onnx or .cir file, a net.py:function, nor an artifact directory")
+    if "/" in model or path.suffix:
+        raise UsageError(f"there is no file or directory '{model}'")
     near = get_close_matches(model, zoo, n=3, cutoff=0.4)
     raise UsageError(f"unknown model '{model}'" + (f"; did you mean {', '.join(near)}?" if near else "; see `convc models`"))
 

@@ -21,6 +21,7 @@ from .files import write_file
 from .npz_file import load_npz, npz_bytes
 
 __all__ = [
+    "ARRAY_FILES",
     "WEIGHT_FILES",
     "bind_weights",
     "check_finite",
@@ -34,6 +35,7 @@ __all__ = [
 
 SHOWN = 5  # names listed per kind of complaint
 WEIGHT_FILES = (".safetensors", ".npz")  # what is written; both hold plain arrays
+ARRAY_FILES = (*WEIGHT_FILES, *pytorch_file.SUFFIXES)  # what is read
 
 
 def load_arrays(path: Path) -> dict[str, Array]:

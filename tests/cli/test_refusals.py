@@ -73,6 +73,11 @@ def test_options_for_several_values_and_counters_may_be_repeated():
     assert done.code == 0, done.err
 
 
+@pytest.mark.parametrize("path", ["net.onx", "build/nothere", "./resnet50"])
+def test_what_looks_like_a_path_is_no_misspelt_model(path):
+    refused(convc("summary", path), 2, f"there is no file or directory '{path}'\n")
+
+
 def test_unknown_option_of_a_model():
     refused(convc("summary", "resnet50", "--set", "clases=3"), 2, "resnet50 has no option 'clases'", "classes")
 
@@ -173,6 +178,11 @@ class TestImages:
 
     def test_no_such_image(self, tmp_path):
         refused(convc("run", "filters", "-i", tmp_path / "cat.jpg", "--backend", "reference"), 3, "there is no file")
+
+    def test_neither_picture_nor_arrays_by_name(self, tmp_path):
+        np.save(tmp_path / "x.npy", np.zeros((1, 3, 300, 451), np.float32))
+        done = convc("run", "filters", "-i", tmp_path / "x.npy", "--backend", "reference")
+        refused(done, 3, "is neither a photograph (.jpg, ", "nor an .npz of arrays by name, np.savez('x.npz', image=x)")
 
     def test_wrong_size_is_resized_only_when_asked(self):
         refused(
