@@ -1,6 +1,6 @@
 /* Run the network on raw files: example DIRECTORY THREADS BATCH INPUT... OUTPUT...
  *
- * Build:  cc example.c convc.c $(convc doctor --c-flags) -o example
+ * Build:  cc example.c convc.c $(convc doctor --c-flags) -o ../example, outside the artifact, which convc would not replace then
  */
 #include "model.h"
 
