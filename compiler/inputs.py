@@ -28,7 +28,8 @@ FILLS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
 def read_inputs(graph: Graph, given: Iterable[str], *, resize: bool = False, imagenet: bool = False) -> dict[str, Array]:
     """Arrays for every input from `photo.jpg`, `name=photo.jpg` or `values.npz`.
 
-    Raises: InvalidInput for files that do not fit, or values that are not finite; UsageError for a name the network does not have.
+    Raises: InvalidInput for files that do not fit, or values that are not finite; UsageError for a name that the network does not have, and
+    for an input that is given twice.
     """
     arrays: dict[str, Array] = {}
     types = {node.name: node.typed for node in graph.inputs}
@@ -39,7 +40,7 @@ def read_inputs(graph: Graph, given: Iterable[str], *, resize: bool = False, ima
             raise UsageError(f"no input is named '{name}'; the network has {', '.join(types)}")
         if is_image(path):
             target = name or next(iter(types))
-            arrays[target] = load_image(path, types[target], resize=resize, imagenet=imagenet)
+            read = {target: load_image(path, types[target], resize=resize, imagenet=imagenet)}
         elif path.is_file() and path.suffix not in ARRAY_FILES:
             pictures = ", ".join(SUFFIXES)
             raise InvalidInput(
@@ -49,9 +50,12 @@ def read_inputs(graph: Graph, given: Iterable[str], *, resize: bool = False, ima
             loaded = load_arrays(path)
             if len(loaded) != 1:
                 raise InvalidInput(f"'{path}' holds {len(loaded)} arrays, one is wanted for input '{name}'")
-            arrays[name] = next(iter(loaded.values()))
+            read = {name: next(iter(loaded.values()))}
         else:
-            arrays.update(load_arrays(path))
+            read = load_arrays(path)
+        if twice := sorted(set(read) & set(arrays)):
+            raise UsageError(f"-i '{text}': input '{twice[0]}' has been given before; give it once")
+        arrays |= read
     match_inputs(graph, arrays)
     for name, array in arrays.items():
         if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():

@@ -58,6 +58,10 @@ def test_unknown_command():
         (("verify", "lenet5", "--seed", "1", "--seed", "1"), "--seed is given twice; give it once"),
         (("summary", "lenet5", "--set", "classes=5", "--set", "classes=3"), "--set classes is given twice; give it once"),
         (
+            ("run", "filters", "-i", str(PHOTO), "-i", f"image={PHOTO}"),
+            f"-i 'image={PHOTO}': input 'image' has been given before; give it once",
+        ),
+        (
             ("summary", "lenet5", "--input", "image:N,1,28,28", "--input", "image:N,1,32,32"),
             "--input image is given twice; give it once",
         ),
