@@ -21,7 +21,7 @@ lint: $(STAMP)
 check: $(STAMP)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-# the zoo's deeper networks, in every engine
+# networks whose siblings stand for them otherwise, in every engine
 test-slow: $(STAMP)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 

@@ -30,7 +30,7 @@ def test_engines_agree(name):
             assert 1 / 4 <= ratio <= 4, f"predicted noise over seen is {ratio:.2f}"
 
 
-@pytest.mark.parametrize("name", ["resnet50", "vgg16", "googlenet"])
+@pytest.mark.parametrize("name", ["resnet50", pytest.param("vgg16", marks=pytest.mark.slow), "googlenet"])
 def test_full_size_in_onnxruntime(name):
     graph = ZOO[name].network()
     inputs = random_inputs(graph, seed=2)
