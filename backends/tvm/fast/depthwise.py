@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 from ....ir.types import Array
 from ..processor import AVX512, Processor
 from .epilogue import Step, apply
 from .kernel import LANES, Batch, Operand, Writer, block_channels, blocked, blocks, kernel
-from .windows import Column, Window, slide
+from .windows import Column, Sum, Window, slide
 
-__all__ = ["depthwise", "pack_filters"]
+__all__ = ["depthwise", "filtered", "pack_filters"]
 
 
 def pack_filters(w: Array) -> Array:
@@ -27,22 +28,21 @@ def depthwise(batch: Batch, channels: int, window: Window, steps: tuple[Step, ..
 
     def body(writer: Writer, a: Any, w: Any, bias: Any, *rest: Any) -> None:
         *read, d = rest
-
-        def finish(value: Any, at: tuple[Any, ...], column: Column) -> None:
-            writer.store(d, apply(writer.vectors, steps, value, [writer.load(other, *at) for other in read]), *at)
-
-        slide(
-            writer,
-            batch,
-            channels,
-            window,
-            a,
-            lambda c: writer.load(bias, c),
-            lambda c, k_row, k_col: writer.load(w, c, k_row, k_col),
-            lambda total, x, factor: total + x * factor,
-            finish,
-            processor,
-        )
+        slide(writer, batch, channels, window, a, filtered(writer, w, bias, steps, read, d), processor)
 
     given = blocked("A", batch, channels, window.rows, window.cols)
     return kernel([given, *weights, *others, blocked("D", batch, channels, *window.out)], body)
+
+
+def filtered(writer: Writer, w: Any, bias: Any, steps: tuple[Step, ...], read: Sequence[Any], d: Any) -> Sum:
+    """Products with a filter a channel on top of its bias, stored after the steps; these read `read` besides."""
+
+    def finish(value: Any, at: tuple[Any, ...], column: Column) -> None:
+        writer.store(d, apply(writer.vectors, steps, value, [writer.load(other, *at) for other in read]), *at)
+
+    return Sum(
+        lambda c: writer.load(bias, c),
+        lambda c, k_row, k_col: writer.load(w, c, k_row, k_col),
+        lambda total, x, factor: total + x * factor,
+        finish,
+    )

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..processor import AVX512, Processor
 from .kernel import LANES, Batch, Writer, blocked, blocks, greatest, kernel
-from .windows import Column, Window, slide, tap_rows
+from .windows import Column, Sum, Window, slide, tap_rows
 
 __all__ = ["avg_pool", "global_avg_pool", "global_max_pool", "max_pool"]
 
@@ -26,7 +26,7 @@ def max_pool(batch: Batch, channels: int, window: Window, processor: Processor =
             writer.store(d, value, *at)
 
         lowest = writer.spread(-math.inf)
-        slide(writer, batch, channels, window, a, lambda c: lowest, _no_weight, _greater(writer), finish, processor)
+        slide(writer, batch, channels, window, a, Sum(lambda c: lowest, _no_weight, _greater(writer), finish), processor)
 
     return _pool(batch, channels, window, body)
 
@@ -42,7 +42,7 @@ def avg_pool(batch: Batch, channels: int, window: Window, count_include_pad: boo
             writer.store(d, value * writer.spread(writer.tirx.const(1.0, "float32") / count), *at)
 
         zero = writer.spread(0.0)
-        slide(writer, batch, channels, window, a, lambda c: zero, _no_weight, lambda total, x, _: total + x, finish, processor)
+        slide(writer, batch, channels, window, a, Sum(lambda c: zero, _no_weight, lambda total, x, _: total + x, finish), processor)
 
     return _pool(batch, channels, window, body)
 

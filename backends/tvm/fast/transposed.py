@@ -24,10 +24,11 @@ from ....ir.ops.conv import ConvTranspose2d
 from ....ir.ops.window import Pads, Pair, dilated
 from ....ir.types import Array
 from ..processor import AVX512, Processor
+from .depthwise import filtered
 from .direct import CACHE, MACS, ROWS, Body, Direct, Form, pack
-from .epilogue import Step, apply
+from .epilogue import Step
 from .kernel import LANES, Batch, Operand, Writer, block_channels, blocked, blocks, kernel
-from .windows import Column, Window, slide_row
+from .windows import Window, slide_row
 
 __all__ = ["Lattice", "Transposed", "depthwise_transposed", "pack_depthwise", "pack_phases", "transposed"]
 
@@ -200,21 +201,7 @@ def depthwise_transposed(size: Transposed, batch: Batch, channels: int, steps: t
             def phase(lattice: Lattice, rows: Any, cols: Any) -> None:
                 filters = _weights(writer, b, lattice, (count, *lattice.window.kernel, LANES), rows, cols)
                 *read, d = (_pixels(writer, buffer, size, lattice, rows, cols) for buffer in rest)
-
-                def finish(value: Any, place: tuple[Any, ...], column: Column) -> None:
-                    writer.store(d, apply(writer.vectors, steps, value, [writer.load(other, *place) for other in read]), *place)
-
-                slide_row(
-                    writer,
-                    lattice.window,
-                    a,
-                    at,
-                    lambda c: writer.load(bias, c),
-                    lambda c, k_row, k_col: writer.load(filters, c, k_row, k_col),
-                    lambda total, x, factor: total + x * factor,
-                    finish,
-                    processor,
-                )
+                slide_row(writer, lattice.window, a, at, filtered(writer, filters, bias, steps, read, d), processor)
 
             _each_phase(writer, size, at[-1], phase)
 

@@ -17,7 +17,7 @@ from ....ir.ops.window import Pads, Pair, dilated, window_count
 from ..processor import Processor
 from .kernel import LANES, Batch, Writer, blocks
 
-__all__ = ["Column", "Run", "Window", "slide", "slide_row", "tap_rows"]
+__all__ = ["Column", "Run", "Sum", "Window", "slide", "slide_row", "tap_rows"]
 
 WIDEST = 14  # columns of a tile, at most
 
@@ -90,39 +90,28 @@ class Run:
         return self.first + self.tiles * len(self.columns)
 
 
-def slide(
-    writer: Writer,
-    batch: Batch,
-    channels: int,
-    window: Window,
-    a: Any,
-    start: Callable[[Any], Any],
-    weight: Callable[[Any, Any, int], Any],
-    take: Callable[[Any, Any, Any], Any],
-    finish: Callable[[Any, tuple[Any, ...], Column], None],
-    processor: Processor,
-) -> None:
-    """Every result is `start(block)`, then `take(result, element, weight(block, k_row, k_col))` for each tap.
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """What a window adds up to: every result is `start(block)`, then `take(result, element, weight(block, k_row, k_col))` for each tap.
 
     `finish(result, (image, block, row, column), its column)` stores it.
     """
+
+    start: Callable[[Any], Any]
+    weight: Callable[[Any, Any, int], Any]
+    take: Callable[[Any, Any, Any], Any]
+    finish: Callable[[Any, tuple[Any, ...], Column], None]
+
+
+def slide(writer: Writer, batch: Batch, channels: int, window: Window, a: Any, total: Sum, processor: Processor) -> None:
+    """The results of all windows of `a`."""
     rows, cols = window.out
     work = blocks(channels) * LANES * (window.rows * window.cols + rows * cols * max(1, math.prod(window.kernel) // 4))
     with writer.each(batch, blocks(channels), rows, work=work) as at:
-        slide_row(writer, window, a, at, start, weight, take, finish, processor)
+        slide_row(writer, window, a, at, total, processor)
 
 
-def slide_row(
-    writer: Writer,
-    window: Window,
-    a: Any,
-    at: Sequence[Any],
-    start: Callable[[Any], Any],
-    weight: Callable[[Any, Any, int], Any],
-    take: Callable[[Any, Any, Any], Any],
-    finish: Callable[[Any, tuple[Any, ...], Column], None],
-    processor: Processor,
-) -> None:
+def slide_row(writer: Writer, window: Window, a: Any, at: Sequence[Any], total: Sum, processor: Processor) -> None:
     """The results of one row, `at` an image, block and row. They take half of the registers at most; the rest is for what is read."""
     i, c, y = at
     for run in window.runs(min(WIDEST, processor.floats // (2 * LANES))):
@@ -130,15 +119,15 @@ def slide_row(
         with writer.loop(run.tiles) as tile:
             left = tile * width + run.first
             results = writer.registers(width)
-            first = start(c)
+            first = total.start(c)
             for j in range(width):
                 writer.store(results, first, j)
             above, below = tap_rows(writer, window, y)
             with writer.loop(below, above) as k_row:
                 row = y * window.strides[0] + (k_row * window.dilations[0] - window.pads[0])
-                _columns(writer, window, run, (a, i, c, row, left), results, functools.partial(weight, c, k_row), take)
+                _columns(writer, window, run, (a, i, c, row, left), results, functools.partial(total.weight, c, k_row), total.take)
             for j, column in enumerate(run.columns):
-                finish(writer.load(results, j), (i, c, y, left + j), column)
+                total.finish(writer.load(results, j), (i, c, y, left + j), column)
 
 
 def tap_rows(writer: Writer, window: Window, y: Any) -> tuple[Any, Any]:
