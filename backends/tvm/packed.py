@@ -62,7 +62,7 @@ def write_packed(graph: Graph, path: Path, winograd: Winograd = "auto") -> Packe
     with path.open("wb") as file:
         file.write(packed.layout.encode())
         for argument, (name, type_, offset) in zip(plan(graph, winograd).arguments, packed.entries, strict=True):
-            array = np.ascontiguousarray(argument.make(_values))
+            array = np.asarray(argument.make(_values), order="C")  # which keeps rank 0
             assert TensorType.of(array) == type_, name
             file.write(bytes(offset - file.tell()))
             file.write(array.data)

@@ -24,6 +24,7 @@ NET = """graph @net(%x: f32[N,3,20,20]) {
     %u = param : f32[24,1,3,3]
     %k = param : f32[7,24]
     %s = param : f32[1,7]
+    %o = param : f32[]
     %a = conv2d(%x, %w)
     %c = conv2d(%a, %v) {pads=[1,1,1,1]}
     %d = conv2d(%c, %u) {groups=24}
@@ -31,7 +32,8 @@ NET = """graph @net(%x: f32[N,3,20,20]) {
     %f = flatten(%m)
     %h = dense(%f, %k)
     %t = tile(%h) {repeats=[1,1]}
-    %y = mul(%t, %s)
+    %z = mul(%t, %s)
+    %y = mul(%z, %o)
     return %y
 }"""
 TypedGraph = Callable[[str], Graph]
