@@ -26,7 +26,7 @@ from .peak import measured_peak
 from .pipelines import LEVELS, optimize
 from .report import compile_report
 from .verify import Agreement, Oracle, compare
-from .weights import check_finite, weights_bytes
+from .weights import check_numbers, weights_bytes
 from .winograd import Choice, Oracles, choose
 
 __all__ = ["TARGETS", "compile_network", "export_onnx", "read_onnx"]
@@ -43,7 +43,7 @@ def export_onnx(graph: Graph, path: str | Path, opset: int | None = None) -> Non
     from ..backends.onnx.export import to_shell
     from ..backends.onnx.saving import save_model
 
-    check_finite(graph)
+    check_numbers(graph)
     model, values = to_shell(graph, opset)
     save_model(model, Path(path), values=values)
 
@@ -87,7 +87,7 @@ def compile_network(
     if target not in TARGETS:
         raise UsageError(f"unknown target '{target}'; known are {', '.join(TARGETS)}")
     path = Path(path)
-    check_finite(graph)
+    check_numbers(graph)
     with replace_directory(path, foreign_files) as folder:
         better, trace = _optimized(graph, level, check, seed)
         say(f"optimized at -O{level}: {sum(len(stage.rewrites) for stage in trace)} rewrites")

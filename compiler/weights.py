@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ __all__ = [
     "ARRAY_FILES",
     "WEIGHT_FILES",
     "bind_weights",
-    "check_finite",
     "check_numbers",
     "check_there",
     "load_arrays",
@@ -86,7 +85,7 @@ def bind_weights(graph: Graph, arrays: Mapping[str, Array], source: str, theirs:
     """The graph with its parameters' values taken from `arrays`; `theirs` are the names that the file had, by ours,
     and `hint` ends the complaint where they do not fit.
 
-    Raises: InvalidInput listing every missing, extra and mis-shaped name, or the first value that is not finite.
+    Raises: InvalidInput listing every missing, extra and mis-shaped name, or the first parameter that holds NaN.
     """
     params = {node.name: node for node in graph.params}
     known = {name: f"{theirs[name]} (here {name})" if theirs and name in theirs else name for name in params}
@@ -109,15 +108,8 @@ def bind_weights(graph: Graph, arrays: Mapping[str, Array], source: str, theirs:
         return node.like(op=Param("given"), weights=Weights.of(np.asarray(arrays[node.name], order="C"), node.name))
 
     loaded = graph.rebuild(bound)
-    check_finite(loaded)
+    check_numbers(loaded)
     return loaded
-
-
-def check_finite(graph: Graph) -> None:
-    """Raises: InvalidInput naming the first given parameter that holds NaN or infinity."""
-    for node, array in _given_floats(graph):
-        if bad := int(np.count_nonzero(~np.isfinite(array))):
-            raise InvalidInput(f"{node.where}: {bad} of {array.size} weights are NaN or infinite; mend the weights file")
 
 
 def check_numbers(graph: Graph, source: str = "") -> None:
@@ -125,16 +117,13 @@ def check_numbers(graph: Graph, source: str = "") -> None:
 
     Raises: InvalidInput naming the first given parameter that holds NaN, and the `source` of the network if told.
     """
-    for node, array in _given_floats(graph):
+    for node in graph.params:
+        if node.weights is None or not node.weights.is_given or not node.typed.is_float:
+            continue
+        array = node.weights.drawn()
         if bad := int(np.count_nonzero(np.isnan(array))):
             where = f"'{source}': {node.where}" if source else node.where
             raise InvalidInput(f"{where}: {bad} of {array.size} weights are NaN; mend the weights file")
-
-
-def _given_floats(graph: Graph) -> Iterator[tuple[Node, Array]]:
-    for node in graph.params:
-        if node.weights is not None and node.weights.is_given and node.typed.is_float:
-            yield node, node.weights.drawn()
 
 
 def check_there(graph: Graph, source: str, option: str) -> None:

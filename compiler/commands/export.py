@@ -10,7 +10,7 @@ from ...ir.errors import UsageError
 from ..compile import export_onnx
 from ..load import Request
 from ..pipelines import optimize
-from ..weights import WEIGHT_FILES, check_finite, write_weights
+from ..weights import WEIGHT_FILES, check_numbers, write_weights
 from .options import Desk, model_options
 
 __all__ = ["command"]
@@ -31,7 +31,7 @@ def command(desk: Desk, request: Request, output: Path, level: int, opset: int |
         if level or opset:
             extra = "-O" if level else "--opset"
             raise UsageError(f"'{output}' takes the weights of the network as written, as --weights reads them; leave out {extra}")
-        check_finite(graph)
+        check_numbers(graph)
         write_weights(graph, output)
     else:
         export_onnx(optimize(graph, level)[0], output, opset)

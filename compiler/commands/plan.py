@@ -26,7 +26,7 @@ from ..pipelines import optimize
 from ..plan import COSTS, Budget, excluded_layers, study
 from ..plan_file import PlanFile, check_splits, read_plan, write_plan
 from ..planning import Planned, plan_network
-from ..weights import check_finite, write_weights
+from ..weights import check_numbers, write_weights
 from .options import THREADS, Desk, emit_json, model_options, print_table
 
 __all__ = ["command"]
@@ -94,7 +94,7 @@ def _plan(desk: Desk, request: Request, budget: Budget | None, source: PlanFile 
     engines = [engine.name for engine in engines_named(given["backends"])]
     level, inputs = _settings(source, given)
     graph = desk.load(request)
-    check_finite(graph)
+    check_numbers(graph)
     graph, _ = optimize(graph, level)
     calibration = read_calibration(graph, *inputs)
     if not calibration.is_real:

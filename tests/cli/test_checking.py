@@ -118,6 +118,46 @@ def test_an_infinite_weight_may_stand(files):
     assert "values NaN or infinite" in done.out
 
 
+MASKED = """graph @masked(%x: f32[N,4,8]) {
+  %t = transpose(%x) {perm=[0,2,1]}
+  %scores = matmul(%x, %t)
+  %mask = param {init=given} : f32[4,4]
+  %open = add(%scores, %mask)
+  %shares = softmax(%open) {axis=2}
+  %y = matmul(%shares, %x)
+  %f = flatten(%x)
+  %w = param : f32[6,32]
+  %d = dense(%f, %w)
+  %some = param {init=given} : f32[6]
+  %z = add(%d, %some)
+  %classes = softmax(%z) {axis=1}
+  %infinite = param {init=full, value=inf} : f32[]
+  %far = mul(%d, %infinite)
+  return %y, %classes, %far
+}
+"""
+
+
+def test_infinite_constants_are_compiled_and_exported(tmp_path):
+    """A mask of -inf for what may not be seen, over rows and over channels; and an infinite gain, which no weight may take in."""
+    (tmp_path / "net.cir").write_text(MASKED)
+    mask = np.where(np.tri(4, dtype=bool), 0, -np.inf).astype(np.float32)
+    w = np.linspace(-1, 1, 192, dtype=np.float32).reshape(6, 32) * (np.arange(32) != 5)
+    np.savez(tmp_path / "w.npz", mask=mask, w=w, some=np.float32([0, 1, -np.inf, 0, 2, -np.inf]), infinite=np.float32(np.inf))
+    for words in (("compile", "-o", "net"), ("export", "-O2", "-o", "net.onnx")):
+        done = convc(words[0], "net.cir", "--weights", "w.npz", *words[1:], cwd=tmp_path)
+        assert done.code == 0, done.err
+    for words, lines in ((("net",), 9), (("net.cir", "net.onnx", "--weights", "w.npz"), 3)):
+        done = convc("verify", *words, cwd=tmp_path)
+        assert (done.code, done.out.count("agrees")) == (0, lines), (done.out, done.err)
+    done = convc("run", "net", "-o", "y.npz", cwd=tmp_path)
+    assert done.code == 0, done.err
+    found = np.load(tmp_path / "y.npz")
+    assert np.isfinite(found["y"]).all()
+    assert (found["classes"] == 0).tolist() == [[False, False, True, False, False, True]]
+    assert np.isinf(found["far"]).all()
+
+
 def test_results_that_are_nan_are_counted(tmp_path):
     """The logarithm of what is below 0 is NaN with any weights; who reads `agrees` is told."""
     (tmp_path / "net.cir").write_text("graph @g(%x: f32[1,4]) {\n  %m = neg(%x)\n  %y = log(%m)\n  return %y\n}\n")

@@ -129,7 +129,8 @@ def test_published_reductions_are_the_zoos():
         (["--macs", "0.5", "--calibration", "none.npz"], 3, ("none.npz",)),
         (["--macs", "0.5", "--calibration", "same.npz", "--calibration", str(DATA / "cat.jpg")], 2, ("not both", "same.npz")),
         (["--macs", "0.5", "--weights", "zero.safetensors"], 3, ("%c = conv2d", "all zero")),
-        (["--macs", "0.5", "--weights", "nan.safetensors"], 3, ("%c.w", "NaN or infinite")),
+        (["--macs", "0.5", "--weights", "nan.safetensors"], 3, ("%c.w", "weights are NaN;")),
+        (["--macs", "0.5", "--weights", "infinite.safetensors"], 3, ("%c = conv2d", "NaN or infinite")),
         (["--apply", "none.json"], 2, ("none.json",)),
         (["--apply", "net.py"], 3, ("net.py", "cannot be read as a plan")),
         (["--apply", "form.json"], 3, ("layer 'd' cannot be 'both'", "factors")),
@@ -163,3 +164,4 @@ def _weights(folder):
     own = load_file(folder / "own.safetensors")
     save_file({**own, "c.w": np.zeros_like(own["c.w"])}, folder / "zero.safetensors")
     save_file({**own, "c.w": np.full_like(own["c.w"], np.nan)}, folder / "nan.safetensors")
+    save_file({**own, "c.w": np.full_like(own["c.w"], np.inf)}, folder / "infinite.safetensors")
