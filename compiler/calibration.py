@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..ir.binding import batch_names, match_inputs
+from ..ir.binding import as_declared, batch_names, match_inputs
 from ..ir.dims import symbol
 from ..ir.errors import InvalidInput, UsageError
 from ..ir.graph import Graph
@@ -129,7 +129,7 @@ def _rows(graph: Graph, path: Path) -> tuple[dict[str, Array], dict[str, Array]]
     if len(set(rows.values())) > 1:
         raise InvalidInput(f"'{path}' holds {', '.join(f'{count} of {name}' for name, count in rows.items())}; give as many of each input")
     step = _own_batch(graph) or 1
-    _check(graph, {name: array[: _own_batch(graph)] for name, array in arrays.items()}, path)
+    arrays = _fitting(graph, arrays, path)
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise InvalidInput(f"'{path}': '{name}' holds NaN or infinity")
@@ -149,9 +149,11 @@ def _rows(graph: Graph, path: Path) -> tuple[dict[str, Array], dict[str, Array]]
     return taken(groups[~out]), taken(groups[out])
 
 
-def _check(graph: Graph, arrays: Mapping[str, Array], path: Path) -> None:
-    """Raises: InvalidInput for arrays that the network does not take, or values that are not finite."""
+def _fitting(graph: Graph, arrays: Mapping[str, Array], path: Path) -> dict[str, Array]:
+    """The arrays in the float types of the inputs. Raises: InvalidInput, naming the file, for some that the network does not take."""
     try:
-        match_inputs(graph, arrays)
+        arrays = as_declared(graph, arrays)
+        match_inputs(graph, {name: array[: _own_batch(graph)] for name, array in arrays.items()})
     except InvalidInput as error:
         raise InvalidInput(f"'{path}': {error}") from error
+    return arrays

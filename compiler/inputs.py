@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..ir.binding import match_inputs, specialize, usual_sizes
+from ..ir.binding import as_declared, match_inputs, specialize, usual_sizes
 from ..ir.errors import InvalidInput, UsageError
 from ..ir.graph import Graph
 from ..ir.types import DTYPES, Array
@@ -26,7 +26,7 @@ FILLS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
 
 
 def read_inputs(graph: Graph, given: Iterable[str], *, resize: bool = False, imagenet: bool = False) -> dict[str, Array]:
-    """Arrays for every input from `photo.jpg`, `name=photo.jpg` or `values.npz`.
+    """Arrays for every input from `photo.jpg`, `name=photo.jpg` or `values.npz`; floats are cast to the input's type.
 
     Raises: InvalidInput for files that do not fit, or values that are not finite; UsageError for a name that the network does not have, and
     for an input that is given twice.
@@ -56,6 +56,7 @@ def read_inputs(graph: Graph, given: Iterable[str], *, resize: bool = False, ima
         if twice := sorted(set(read) & set(arrays)):
             raise UsageError(f"-i '{text}': input '{twice[0]}' has been given before; give it once")
         arrays |= read
+    arrays = as_declared(graph, arrays)
     match_inputs(graph, arrays)
     for name, array in arrays.items():
         if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():

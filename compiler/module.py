@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.binding import as_declared
 from ..ir.errors import InvalidInput, UsageError
 from ..ir.graph import Graph
-from ..ir.types import DTYPES, Array, TensorType
+from ..ir.types import Array, TensorType
 from ..passes.prices import TVM
 from .artifact import Artifact
 from .compile import TARGETS
@@ -39,9 +40,8 @@ class Module:
             raise InvalidInput(f"{len(arrays)} arrays for {len(self.graph.inputs)} inputs of @{self.graph.name}")
         given = {node.name: array for node, array in zip(self.graph.inputs, arrays, strict=False)} | named
         types = {node.name: node.typed for node in self.graph.inputs}
-        outputs = self._run(
-            {name: _cast(name, array, types[name]) if name in types else np.asarray(array) for name, array in given.items()}
-        )
+        proper = {name: _array(name, array, types[name]) if name in types else np.asarray(array) for name, array in given.items()}
+        outputs = self._run(as_declared(self.graph, proper))
         return outputs[self.graph.outputs[0].name] if len(outputs) == 1 else outputs
 
     @staticmethod
@@ -64,7 +64,7 @@ def compile(graph: Graph, target: str = "cpu", level: int = 2, threads: int | No
     return Module(better, ENGINES["tvm"].start(better, threads))
 
 
-def _cast(name: str, given: Any, type_: TensorType) -> Array:
+def _array(name: str, given: Any, type_: TensorType) -> Array:
     """Raises: InvalidInput for what is no array of numbers: a path, None, rows of different lengths."""
     try:
         array = np.asarray(given)
@@ -73,5 +73,4 @@ def _cast(name: str, given: Any, type_: TensorType) -> Array:
     if array.dtype.kind in "OSU":
         what = "None" if given is None else f"a {type(given).__name__}" if given is not array else f"an array of {array.dtype}"
         raise InvalidInput(f"input '{name}' is {what}, expected an array, {type_}")
-    both_float = type_.is_float and np.issubdtype(array.dtype, np.floating)
-    return array.astype(DTYPES[type_.dtype]) if both_float else array
+    return array

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from .dims import Dim, alone, evaluate, multiple
 from .errors import InvalidInput, InvalidModel
 from .graph import Graph, Node
@@ -15,7 +17,7 @@ from .ops.shape import Reshape, Slice
 from .types import DTYPES, Array, TensorType
 from .verifier import verify_graph
 
-__all__ = ["batch_names", "match_inputs", "sizes_of", "specialize", "usual_sizes"]
+__all__ = ["as_declared", "batch_names", "match_inputs", "sizes_of", "specialize", "usual_sizes"]
 
 # attributes that may hold named sizes
 WITH_DIMS: dict[type[Any], tuple[str, ...]] = {
@@ -72,6 +74,27 @@ def _bound_op(op: Any, sizes: Mapping[str, int]) -> Any:
 
 def _numbers(dims: Dim | tuple[Dim, ...], sizes: Mapping[str, int]) -> Dim | tuple[Dim, ...]:
     return tuple(evaluate(dim, sizes) for dim in dims) if isinstance(dims, tuple) else evaluate(dims, sizes)
+
+
+def as_declared(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Floats in the float types of the inputs that they are for; other arrays as they are.
+
+    Raises: InvalidInput for a finite number that such a type does not reach.
+    """
+    types = {node.name: node.typed for node in graph.inputs}
+    return {name: _in_floats(name, array, types[name]) if name in types else array for name, array in arrays.items()}
+
+
+def _in_floats(name: str, array: Array, type_: TensorType) -> Array:
+    wanted = DTYPES[type_.dtype]
+    if array.dtype == wanted or not (type_.is_float and np.issubdtype(array.dtype, np.floating)):
+        return array
+    with np.errstate(over="ignore"):
+        cast = array.astype(wanted)
+    beyond = np.isinf(cast) & np.isfinite(array)
+    if beyond.any():
+        raise InvalidInput(f"input '{name}' holds {float(array[beyond][0]):g}, beyond the range of {wanted.name}; give smaller numbers")
+    return cast
 
 
 def match_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, int]:

@@ -212,7 +212,8 @@ class TestArrays:
         ("arrays", "words"),
         [
             ({"y": np.zeros((1, 4), np.float32)}, ("no input is named 'y'", "the network has x")),
-            ({"x": np.zeros((1, 4))}, ("input 'x' is float64, expected f32",)),
+            ({"x": np.full((1, 4), -1e300)}, ("input 'x' holds -1e+300, beyond the range of float32",)),
+            ({"x": np.zeros((1, 4), np.int64)}, ("input 'x' is int64, expected f32",)),
             ({"x": np.zeros((1, 5), np.float32)}, ("input 'x' has shape [1, 5], expected f32[N,4]",)),
             ({"x": np.full((1, 4), np.nan, np.float32)}, ("input 'x' holds NaN",)),
             ({}, ("input 'x' (f32[N,4]) is missing",)),
@@ -222,6 +223,15 @@ class TestArrays:
         (tmp_path / "net.cir").write_text(RELU)
         np.savez(tmp_path / "x.npz", **arrays)
         refused(convc("run", tmp_path / "net.cir", "-i", tmp_path / "x.npz", "--backend", "reference"), 3, *words)
+
+    @pytest.mark.parametrize("dtype", [np.float64, np.float16])
+    def test_floats_are_cast_as_in_python(self, tmp_path, dtype):
+        x = np.float32([[-1, 0.5, 2, 65]])
+        (tmp_path / "net.cir").write_text(RELU)
+        np.savez(tmp_path / "x.npz", x=x.astype(dtype))
+        done = convc("run", "net.cir", "-i", "x.npz", "--backend", "reference", "-o", "y.npz", cwd=tmp_path)
+        assert done.code == 0, done.err
+        np.testing.assert_array_equal(np.load(tmp_path / "y.npz")["y"], np.maximum(x, 0), strict=True)
 
     def test_a_pickle_is_not_opened(self, tmp_path):
         (tmp_path / "net.cir").write_text(RELU)

@@ -159,6 +159,8 @@ def test_compile_gives_a_callable():
     assert y.shape == (2, 10)
     np.testing.assert_allclose(y, module(image=image.astype(np.float32)))
     np.testing.assert_allclose(y.sum(axis=1), 1, rtol=1e-5)
+    with pytest.raises(InvalidInput, match=r"input 'image' holds 1e\+39, beyond the range of float32"):
+        module(np.full((1, 1, 28, 28), 1e39))
 
 
 @pytest.mark.parametrize(
