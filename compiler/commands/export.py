@@ -11,7 +11,7 @@ from ..compile import export_onnx
 from ..load import Request
 from ..pipelines import optimize
 from ..weights import WEIGHT_FILES, check_numbers, write_weights
-from .options import Desk, model_options
+from .options import Desk, check_suffix, model_options
 
 __all__ = ["command"]
 
@@ -26,6 +26,7 @@ __all__ = ["command"]
 @click.pass_obj
 def command(desk: Desk, request: Request, output: Path, level: int, opset: int | None) -> None:
     """Write MODEL as an ONNX file, or its parameters by name. It is exported as written unless -O asks for passes."""
+    check_suffix("-o", output, (".onnx", *WEIGHT_FILES))
     graph = desk.load(request)
     if output.suffix in WEIGHT_FILES:
         if level or opset:

@@ -12,8 +12,8 @@ from ...ir.parser import parse_graph
 from ...ir.printer import print_graph
 from ..files import write_file
 from ..load import read_text
-from ..weights import weights_bytes
-from .options import Desk, pass_options, run_pipeline
+from ..weights import WEIGHT_FILES, write_weights
+from .options import Desk, check_suffix, pass_options, run_pipeline
 
 __all__ = ["command"]
 
@@ -22,15 +22,17 @@ __all__ = ["command"]
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @pass_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write here instead of standard output.")
-@click.option("--save-weights", type=click.Path(path_type=Path), help="Also write the result's weights as .safetensors, for --weights.")
+@click.option("--save-weights", type=click.Path(path_type=Path), help="Also write the result's weights as .safetensors or .npz.")
 @click.option("--origins", is_flag=True, help="Also print where each node came from.")
 @click.pass_obj
 def command(desk: Desk, file: Path, output: Path | None, save_weights: Path | None, origins: bool, **passes: Any) -> None:
     """Run passes on the IR text in FILE ('-' for standard input) and print the result."""
+    if save_weights is not None:
+        check_suffix("--save-weights", save_weights, WEIGHT_FILES)
     text, name = (sys.stdin.read(), "<stdin>") if str(file) == "-" else (read_text(file), file.name)
     graph, _ = run_pipeline(desk, parse_graph(text, name), passes)
     if save_weights is not None:
-        write_file(save_weights, weights_bytes(graph))
+        write_weights(graph, save_weights)
     result = print_graph(graph, origins=origins)
     if output is None:
         click.echo(result, nl=False)

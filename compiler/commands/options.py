@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "THREADS",
     "Desk",
+    "check_suffix",
     "emit_json",
     "model_options",
     "pass_options",
@@ -76,6 +77,12 @@ def print_table(rows: Sequence[Sequence[str]], headings: Sequence[str] = ()) -> 
 
 def emit_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
+
+
+def check_suffix(option: str, path: Path, suffixes: Sequence[str]) -> None:
+    """Raises: UsageError unless the path ends in one of them, or is a pipe or a device, which has no suffix."""
+    if path.suffix not in suffixes and (path.is_file() or path.is_dir() or not path.exists()):
+        raise UsageError(f"{option} '{path}' is none of {', '.join(suffixes)}")
 
 
 def model_options(command: F) -> F:

@@ -26,8 +26,8 @@ from ..pipelines import optimize
 from ..plan import COSTS, Budget, excluded_layers, study
 from ..plan_file import PlanFile, check_splits, read_plan, write_plan
 from ..planning import Planned, plan_network
-from ..weights import check_numbers, write_weights
-from .options import THREADS, Desk, emit_json, model_options, print_table
+from ..weights import WEIGHT_FILES, check_numbers, write_weights
+from .options import THREADS, Desk, check_suffix, emit_json, model_options, print_table
 
 __all__ = ["command"]
 
@@ -84,6 +84,8 @@ def _budget(given: Mapping[str, Any]) -> Budget | None:
             raise UsageError(f"-o '{path}' is none of {', '.join(SUFFIXES)}")
         if path.suffix == ".svg" and not asked:
             raise UsageError(f"-o '{path}' is a picture of what could be chosen, and --apply chooses nothing; leave it out")
+    if given["save_weights"] is not None:
+        check_suffix("--save-weights", given["save_weights"], WEIGHT_FILES)
     return asked[0] if asked else None
 
 

@@ -157,6 +157,21 @@ def test_an_opset_nobody_supports(tmp_path, opset):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("export", "none.cir", "-o", "x.txt"), "-o 'x.txt' is none of .onnx, .safetensors, .npz"),
+        (("export", "none.cir", "-o", "build"), "-o 'build' is none of .onnx, .safetensors, .npz"),
+        (("optimize", "none.onnx", "x.txt"), "both must be .onnx files"),
+        (("plan", "none.cir", "--macs", "0.5", "--save-weights", "w.onnx"), "--save-weights 'w.onnx' is none of .safetensors, .npz"),
+        (("opt", "none.cir", "--save-weights", "w.pt"), "--save-weights 'w.pt' is none of .safetensors, .npz"),
+    ],
+)
+def test_an_output_whose_suffix_says_nothing(tmp_path, words, complaint):
+    """Refused before anything is read."""
+    refused(convc(*words, cwd=tmp_path), 2, complaint)
+
+
 def test_an_unwritable_path(tmp_path):
     refused(convc("export", "lenet5", "-o", tmp_path / "no" / "net.onnx"), 2, "cannot write", "No such file or directory")
     (tmp_path / "file").write_text("mine")
