@@ -39,11 +39,11 @@ class Request:
 
 
 def load(request: Request, zoo: Mapping[str, ZooEntry], say: Callable[[str], None] = lambda line: None) -> Graph:
-    """The graph that was asked for, typed where its source allows; `say` hears what a reader of its weights should know.
+    """The graph that was asked for, typed where its source allows; `say` hears what a reader of its file or weights should know.
 
     Raises: UsageError for a model that does not exist, with the nearest names; InvalidModel for one that is wrong.
     """
-    graph = _load(request, zoo)
+    graph = _load(request, zoo, say)
     if request.strict_windows and (found := leftovers(graph)):
         raise InvalidModel(f"{found[0]} (strict windows)")
     if request.weights is None:
@@ -68,7 +68,7 @@ def _with_weights(graph: Graph, path: Path, model: str, zoo: Mapping[str, ZooEnt
     return loaded
 
 
-def _load(request: Request, zoo: Mapping[str, ZooEntry]) -> Graph:
+def _load(request: Request, zoo: Mapping[str, ZooEntry], say: Callable[[str], None]) -> Graph:
     model, shapes = request.model, pairs("--input", request.inputs, ":")
     if model in zoo:
         with _user_code(Path(f"{model} with these options")):
@@ -85,7 +85,10 @@ def _load(request: Request, zoo: Mapping[str, ZooEntry]) -> Graph:
     if path.suffix == ".onnx":
         from ..backends.onnx.importer import read_graph
 
-        return read_graph(path, shapes=shapes).graph
+        imported = read_graph(path, shapes=shapes)
+        if imported.note:
+            say(imported.note)
+        return imported.graph
     if (path / MANIFEST).is_file():
         return _retyped(Artifact.open(path).graph(), shapes)
     if path.exists():

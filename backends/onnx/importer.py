@@ -46,13 +46,14 @@ class Imported:
     """A file as a graph. `foreign` are the positions of the file's nodes that the graph leaves out.
 
     Of the weights, `model` keeps only what foreign nodes may read: the graph has the others. Units: `outside` bytes, of weights that
-    lie in files beside the model.
+    lie in files beside the model. `note` says which outputs come out otherwise than the file declares them.
     """
 
     graph: Graph
     model: Model
     foreign: tuple[int, ...] = ()
     outside: int = 0
+    note: str = ""
 
 
 class UnreadOperators(UnsupportedOp):
@@ -113,7 +114,7 @@ class _Walk:
                 self._leave(node, position)
         if self.refused and not self.passthrough:
             raise self._refusal()
-        return Imported(self._graph(), self._without_weights(), tuple(self.foreign), outside)
+        return Imported(self._graph(), self._without_weights(), tuple(self.foreign), outside, self._note())
 
     # --- the interface ---
 
@@ -306,6 +307,16 @@ class _Walk:
             )
         return graph
 
+    def _note(self) -> str:
+        """Many exporters leave old shapes behind, so it is no reason to refuse; sizes given with --input change the outputs rightly."""
+        wrong: list[str] = []
+        for value in self.model.proto.graph.output if not self.shapes else ():
+            declared = self._declared(value) if value.name in self.values else None
+            if declared is not None and not _may_be(self.values[value.name].typed, declared):
+                wrong.append(f"'{value.name}' as {declared}, but its operators make it {self.values[value.name].type}")
+        more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+        return f"{self.model.path.name}: the file declares output {', '.join(wrong[:NAMED])}{more}" if wrong else ""
+
     def _named_output(self, name: str) -> Node:
         """An output keeps its name also where an operator passed its operand through."""
         node = self.values[name]
@@ -324,6 +335,14 @@ class _Walk:
                 if name in self.values and name not in seen and name not in constants and self.values[name] not in self.inputs:
                     seen.add(name)
                     yield self._named_output(name).name
+
+
+def _may_be(type_: TensorType, declared: TensorType) -> bool:
+    """Whether they are of one rank and element type, and of one extent where both say a number."""
+    if (type_.dtype, type_.rank) != (declared.dtype, declared.rank):
+        return False
+    pairs = zip(type_.shape, declared.shape, strict=True)
+    return all(a == b or not (isinstance(a, int) and isinstance(b, int)) for a, b in pairs)
 
 
 def outer_names(node: NodeProto) -> Iterator[str]:

@@ -60,6 +60,8 @@ def command(
     better = better_file(
         source, lambda graph: run_pipeline(desk, graph, passes), pairs("--input", shapes, ":"), opset, passthrough=passthrough
     )
+    if better.imported.note:
+        desk.say(better.imported.note)
     if better.model is None:
         desk.say(f"{source} cannot be improved; {output} is the same file")
         _copy(better, source, output)

@@ -39,6 +39,30 @@ def test_batch_norms_go_and_the_answers_stay(tmp_path: Path):
     np.testing.assert_allclose(got, stored["logits"], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("declared", "note"),
+    [
+        ([1, 10], "net.onnx: the file declares output 'y' as f32[1,10], but its operators make it f32[N,5]\n"),
+        ([1, 5, 1], "net.onnx: the file declares output 'y' as f32[1,5,1], but its operators make it f32[N,5]\n"),
+        (["batch", 5], ""),
+        (["N", "classes"], ""),
+        ([7, 5], ""),
+        (None, ""),
+    ],
+)
+def test_an_output_that_is_declared_otherwise_is_noted(declared: Any, note: str, tmp_path: Path):
+    weight = numpy_helper.from_array(np.ones((3, 5), np.float32), "w")
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in (("x", ["N", 3]), ("y", declared)))
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", [x], [y], [weight])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "net.onnx")
+    done = convc("summary", "net.onnx", cwd=tmp_path)
+    assert (done.code, done.err) == (0, note)
+    if note:
+        assert convc("-q", "summary", "net.onnx", cwd=tmp_path).err == ""
+        assert note in convc("optimize", "net.onnx", "better.onnx", "--no-verify", cwd=tmp_path).err
+        assert convc("summary", "net.onnx", "--input", "x:7,3", cwd=tmp_path).err == ""
+
+
 def test_metadata_and_opset_are_kept_and_bytes_are_the_same_again(tmp_path: Path):
     model = onnx.load(FILES / "pools_ts12_bn.onnx")
     helper.set_model_props(model, {"author": "somebody", "labels": "a,b"})
