@@ -69,7 +69,9 @@ def batched(graph: Graph, arrays: Mapping[str, Array], most: int) -> Iterator[di
 def read_calibration(graph: Graph, files: Sequence[str], images: int = 32, imagenet: bool = False, seed: int = 0) -> Calibration:
     """`images` crops of photographs, the last photograph's held out; or the rows of an .npz file, one in four held out.
 
-    Without files, random values. Raises: InvalidInput for files that do not fit the network, or that hold one input only.
+    Without files, random values.
+
+    Raises: UsageError for files that are not there; InvalidInput for files that do not fit the network, or that hold one input only.
     """
     if not files:
         count = 2 * (_own_batch(graph) or 2)

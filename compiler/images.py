@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..ir.errors import InvalidInput
+from ..ir.errors import InvalidInput, UsageError
 from ..ir.types import Array, TensorType
 from .files import write_file
 
@@ -27,7 +27,8 @@ def is_image(path: Path) -> bool:
 def load_image(path: Path, type_: TensorType, *, resize: bool = False, imagenet: bool = False) -> Array:
     """The photograph as [1,C,H,W] for an input of `type_`; `imagenet` normalizes each channel.
 
-    Raises: InvalidInput for a file that is no image, or one of the wrong channels or, unless `resize`, size.
+    Raises: UsageError for a file that is not there; InvalidInput for one that is no image, or has the
+    wrong channels or, unless `resize`, size.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -39,7 +40,7 @@ def load_image(path: Path, type_: TensorType, *, resize: bool = False, imagenet:
             upright = ImageOps.exif_transpose(opened)
             picture = upright.convert("RGB") if upright.mode == "P" else upright.copy()
     except FileNotFoundError as error:
-        raise InvalidInput(f"there is no file '{path}'") from error
+        raise UsageError(f"there is no file '{path}'") from error
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InvalidInput(f"'{path}' cannot be read as an image: {error}") from error
     _, channels, rows, cols = type_.shape

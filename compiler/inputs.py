@@ -28,8 +28,8 @@ FILLS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
 def read_inputs(graph: Graph, given: Iterable[str], *, resize: bool = False, imagenet: bool = False) -> dict[str, Array]:
     """Arrays for every input from `photo.jpg`, `name=photo.jpg` or `values.npz`; floats are cast to the input's type.
 
-    Raises: InvalidInput for files that do not fit, or values that are not finite; UsageError for a name that the network does not have, and
-    for an input that is given twice.
+    Raises: InvalidInput for files that do not fit, or values that are not finite; UsageError for a file that is not there, for a name that
+    the network does not have, and for an input that is given twice.
     """
     arrays: dict[str, Array] = {}
     types = {node.name: node.typed for node in graph.inputs}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.errors import InvalidInput, InvalidModel
+from ..ir.errors import InvalidInput, InvalidModel, UsageError
 from ..ir.graph import Graph, Node
 from ..ir.ops.leaf import PARAM, Param
 from ..ir.types import Array, TensorType
@@ -40,10 +40,11 @@ ARRAY_FILES = (*WEIGHT_FILES, *pytorch_file.SUFFIXES)  # what is read
 def load_arrays(path: Path) -> dict[str, Array]:
     """Arrays by name from a .safetensors, .npz, .pt or .pth file.
 
-    Raises: InvalidInput for a missing, damaged or foreign file; BackendMissing for PyTorch's files without PyTorch.
+    Raises: UsageError for a file that is not there; InvalidInput for a damaged or foreign one; BackendMissing for PyTorch's
+    files without PyTorch.
     """
     if not path.is_file():
-        raise InvalidInput(f"there is no file '{path}'")
+        raise UsageError(f"there is no file '{path}'")
     if path.suffix in pytorch_file.SUFFIXES:
         return pytorch_file.load_state(path)
     try:

@@ -82,6 +82,48 @@ def test_what_looks_like_a_path_is_no_misspelt_model(path):
     refused(convc("summary", path), 2, f"there is no file or directory '{path}'\n")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("summary", "it.onnx"),
+        ("summary", "it.py:net"),
+        ("verify", "mlp", "it.cir"),
+        ("diff", "it.onnx", "mlp"),
+        ("opt", "it.cir"),
+        ("optimize", "it.onnx", "out.onnx"),
+        ("run", "./it/"),
+        ("summary", "mlp", "--weights", "it.npz"),
+        ("export", "mlp", "--weights", "it.safetensors", "-o", "out.onnx"),
+        ("verify", "mlp", "mlp", "--other-weights", "it.npz"),
+        ("run", "mlp", "-i", "it.npz"),
+        ("run", "mlp", "-i", "image=it.jpg"),
+        ("bisect", "mlp", "-i", "it.npz"),
+        ("plan", "mlp", "--macs", "0.5", "--calibration", "it.npz"),
+        ("plan", "mlp", "--macs", "0.5", "--calibration", "it.png"),
+        ("plan", "mlp", "--apply", "it.json"),
+    ],
+    ids=" ".join,
+)
+def test_a_path_that_does_not_exist_is_wrong_usage_and_a_wrong_file_is_not(tmp_path, words):
+    refused(convc(*words, cwd=tmp_path), 2, "it")
+    name = next(word for word in words if "it." in word or "/it/" in word).split(":")[0].removeprefix("image=")
+    name = f"{name}manifest.json" if name.endswith("/") else name
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"\xff is no (")
+    refused(convc(*words, cwd=tmp_path), 3, Path(name).name)
+    assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("export", "mlp", "-o", "none/out.npz"), ("opt", "-", "-o", "none/out.cir"), ("run", "mlp", "-o", "none/out.npz")],
+    ids=" ".join,
+)
+def test_an_output_in_a_folder_that_does_not_exist(tmp_path, words):
+    done = convc(*words, "--backend", "reference", cwd=tmp_path) if words[0] == "run" else convc(*words, cwd=tmp_path, stdin=RELU)
+    refused(done, 2, "cannot write", "No such file or directory")
+
+
 def test_unknown_option_of_a_model():
     refused(convc("summary", "resnet50", "--set", "clases=3"), 2, "resnet50 has no option 'clases'", "classes")
 
@@ -194,9 +236,6 @@ class TestImages:
     def test_not_an_image(self, tmp_path):
         (tmp_path / "cat.jpg").write_text("meow")
         refused(convc("run", "filters", "-i", tmp_path / "cat.jpg", "--backend", "reference"), 3, "cannot be read as an image")
-
-    def test_no_such_image(self, tmp_path):
-        refused(convc("run", "filters", "-i", tmp_path / "cat.jpg", "--backend", "reference"), 3, "there is no file")
 
     def test_neither_picture_nor_arrays_by_name(self, tmp_path):
         np.save(tmp_path / "x.npy", np.zeros((1, 3, 300, 451), np.float32))
