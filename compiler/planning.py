@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ..ir.errors import BudgetMissed
 from ..ir.graph import Graph
 from ..passes.lowrank import Split
 from .plan import Budget, Menu, Plan, Study, choose, menu
@@ -17,6 +18,7 @@ TURNS = 3  # bursts of each layer against its split
 TRIALS = 10  # of a plan under a bound on its error
 NEAR, AIM = 0.9, 0.97  # of that bound: what is near enough, and what is aimed at
 MOST = 8.0  # times the last bound on the prediction
+ROUNDED = 9  # digits of a share
 ROUNDS = 4  # of measuring; after the last, what is not faster is left out without another choice
 
 
@@ -27,8 +29,21 @@ class Planned:
     plan: Plan
     graph: Graph
     menu: Menu
+    budget: Budget
     share: float
     rejected: tuple[str, ...]
+
+    @property
+    def missed(self) -> float:
+        """The share of the network's cost by which the plan is over its budget. A bound on the error holds always."""
+        return max(0.0, round(self.share - self.budget.share, ROUNDED)) if self.budget.kind != "error" else 0.0
+
+    def check(self) -> None:
+        """Raises: BudgetMissed saying by how much."""
+        if self.missed:
+            asked = f"--{self.budget.kind} {self.budget.share:g} is missed by {self.missed:.2g}"
+            left = f"{self.share:.3f} of the {self.budget.kind} are left, as splits were rejected that are not faster"
+            raise BudgetMissed(f"{asked}: {left}; ask for more, exclude less, or pass --no-measure")
 
 
 def plan_network(
@@ -61,8 +76,8 @@ def plan_network(
             splits = _chosen(known, listed, budget)
         else:
             splits = {name: split for name, split in splits.items() if name not in found}
-            say(f"what is not faster is left out, so {listed.share_of(splits):.3f} of the {budget.cost} are left, more than asked for")
-    return Planned(known.plan(splits), known.apply(splits), listed, listed.share_of(splits), tuple(slower))
+            say(f"what is not faster is left out, so {listed.share_of(splits):.3f} of the {budget.cost} are left")
+    return Planned(known.plan(splits), known.apply(splits), listed, budget, listed.share_of(splits), tuple(slower))
 
 
 def _chosen(known: Study, listed: Menu, budget: Budget) -> dict[str, Split]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "ArtifactError",
     "BackendMissing",
+    "BudgetMissed",
     "ConvcError",
     "InvalidInput",
     "InvalidModel",
@@ -24,6 +25,12 @@ class ConvcError(Exception):
 
 class Mismatch(ConvcError):
     """Two results that should agree differ by more than rounding explains."""
+
+    exit_code = 1
+
+
+class BudgetMissed(ConvcError):
+    """A plan that costs more than was asked for, once measurement has rejected some of it."""
 
     exit_code = 1
 

@@ -64,7 +64,8 @@ CURVE = 40  # plans on the picture's line
 def command(desk: Desk, request: Request, **given: Any) -> None:
     """Put 1x1 bottlenecks into MODEL: approximations, chosen under one budget for all layers, and measured.
 
-    Give one of --macs, --params, --latency and --error, or --apply a plan.
+    Give one of --macs, --params, --latency and --error, or --apply a plan. Exits with 1 if the plan misses its budget, because splits were
+    rejected that are not faster; it is written all the same.
     """
     if given["advice"]:
         _advise(desk.load(request), given["as_json"])
@@ -131,9 +132,12 @@ def _plan(desk: Desk, request: Request, budget: Budget | None, source: PlanFile 
     if given["save_weights"] is not None:
         write_weights(planned, given["save_weights"])
     if given["as_json"]:
-        emit_json({"model": request.model, "budget": _text(budget), "rejected": rejected, **found.as_json()})
+        missed = made.missed if made is not None else 0.0
+        emit_json({"model": request.model, "budget": _text(budget), "missed": missed, "rejected": rejected, **found.as_json()})
     else:
         _print(found)
+    if made is not None:
+        made.check()
 
 
 def _settings(source: PlanFile | None, given: Mapping[str, Any]) -> tuple[int, Inputs]:

@@ -50,6 +50,7 @@ def test_the_budget_is_met_and_the_certificate_says_what_it_costs(folder):
     found = json.loads((folder / "out.json").read_text())
     before, after = found["costs"]["macs"]
     assert 0.4 * before <= after <= 0.5 * before
+    assert found["missed"] == 0
     summary = json.loads(convc("summary", "net.onnx", "--json", cwd=folder).out)
     assert summary["totals"]["macs"] == after
     assert {line["inputs"] for line in found["outputs"]} == {"calibration", "held out"}

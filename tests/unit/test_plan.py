@@ -14,7 +14,7 @@ from convc.compiler import planning
 from convc.compiler.calibration import Calibration, read_calibration
 from convc.compiler.plan import Budget, excluded_layers, menu, study
 from convc.compiler.planning import plan_network
-from convc.ir.errors import InvalidModel, UsageError
+from convc.ir.errors import BudgetMissed, InvalidModel, UsageError
 from convc.ir.weights import Weights
 from convc.passes.lowrank import Split, layers_of
 
@@ -134,6 +134,9 @@ def test_a_rejected_split_is_not_chosen_again_nor_a_dearer_one_of_its_form(monke
     assert "b" not in made.plan.splits
     assert all("rejected by measurement: b: " in line for line in said[:-1])
     assert f"{made.share:.3f} of the macs are left" in said[-1]
+    assert 0 < made.missed == pytest.approx(made.share - 0.8)
+    with pytest.raises(BudgetMissed, match=f"--macs 0.8 is missed by {made.missed:.2g}: {made.share:.3f} of the macs are left"):
+        made.check()
 
 
 def test_a_rejection_takes_dearer_splits_of_the_form_with_it():
@@ -149,6 +152,8 @@ def test_the_global_choice_errs_less_than_the_same_share_for_every_layer():
     listed = menu(known, "macs", 1)
     even = [max((i for i, (_, cost, _) in enumerate(own) if cost <= 0.4 * own[-1][1]), default=0) for own in listed.options]
     best = plan_network(known, Budget("macs", listed.share(even)), 1, 1, measured=False)
+    assert best.missed == 0
+    best.check()
     assert best.plan.error <= 1.01 * known.plan(listed.splits(even)).error  # costs are rounded up to units
 
 
