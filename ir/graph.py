@@ -26,11 +26,15 @@ __all__ = ["Graph", "Node", "Origin", "fresh_name"]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a node came from: the user's line or ONNX node, its scope, and what a rewrite made it from."""
+    """Where a node came from: the user's line or ONNX node, its scope, and what a rewrite made it from.
+
+    `read_at` is the line of the text that it was read from, which for another text is another one and so is not printed.
+    """
 
     source: str = ""
     scope: str = ""
     made_from: tuple[str, ...] = ()
+    read_at: str = ""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -61,7 +65,8 @@ class Node:
     @property
     def where(self) -> str:
         """`%name = kind (file:line)`: how every error names a node."""
-        return f"%{self.name} = {self.kind.name}" + (f" ({self.origin.source})" if self.origin.source else "")
+        place = self.origin.source or self.origin.read_at
+        return f"%{self.name} = {self.kind.name}" + (f" ({place})" if place else "")
 
     def reading(self, operands: tuple[Node, ...]) -> Node:
         """This node with other operands; itself if they are the ones it has."""

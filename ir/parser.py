@@ -18,6 +18,7 @@ from .weights import Recipe, Weights
 
 __all__ = ["parse_graph"]
 
+NO_FILE = "<text>"
 MAX_TEXT = 64 << 20  # characters
 MAX_DIGITS = 40  # of one number
 _TOKEN = re.compile(
@@ -40,8 +41,8 @@ class _Token:
     column: int
 
 
-def parse_graph(text: str, path: str = "<text>") -> Graph:
-    """Read one graph and verify it.
+def parse_graph(text: str, path: str = NO_FILE) -> Graph:
+    """Read one graph and verify it; its nodes know their lines in the file `path`.
 
     Raises: ParseError with line and column; InvalidModel for a graph that breaks the IR's rules.
     """
@@ -104,7 +105,7 @@ class _Parser:
             token = self.now
             name = self.sigil("%", "an input such as %x")
             self.expect(":")
-            inputs.append(self.define(Node(name, INPUT, Input(), (), self.type_()), token))
+            inputs.append(self.define(Node(name, INPUT, Input(), (), self.type_(), Origin(read_at=self.place(token))), token))
         return inputs
 
     def statement(self) -> None:
@@ -127,7 +128,7 @@ class _Parser:
         except InvalidModel as error:
             self.fail(f"{kind.name}: {error}", word)
         type_ = self.type_() if self.taken(":") else None
-        origin = self.origin()
+        origin = self.origin(token)
         weights = self.weights(name, op, type_, word) if kind is PARAM else None
         self.define(Node(name, kind, op, operands, type_, origin, weights), token)
 
@@ -225,7 +226,11 @@ class _Parser:
         except InvalidModel as error:
             self.fail(str(error), token)
 
-    def origin(self) -> Origin:
+    def place(self, token: _Token) -> str:
+        """The line of a file; a text in a program has no place that would help to find it."""
+        return f"{self.path}:{token.line}" if self.path != NO_FILE else ""
+
+    def origin(self, token: _Token) -> Origin:
         source = self.plain(self.next("string", "a quoted source")) if self.taken("at") else ""
         scope = self.plain(self.next("string", "a quoted scope")) if self.taken("in") else ""
         made_from: list[str] = []
@@ -233,7 +238,7 @@ class _Parser:
             made_from.append(self.plain(self.next("string", "a quoted name")))
             while self.taken(","):
                 made_from.append(self.plain(self.next("string", "a quoted name")))
-        return Origin(source, scope, tuple(made_from))
+        return Origin(source, scope, tuple(made_from), self.place(token))
 
     def define(self, node: Node, token: _Token) -> Node:
         if node.name in self.values:

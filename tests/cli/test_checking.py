@@ -256,7 +256,7 @@ def reseeded(node: Node) -> Weights:
 def test_wrong_pipelines(tmp_path):
     for passes, words in (
         ("infer-shapes,infer-shapes", "pass 'infer-shapes' stands twice in the pipeline"),
-        ("fuse-conv-bn", "pass 'fuse-conv-bn' reads types, and %c = conv2d has none yet; put infer-shapes before it"),
+        ("fuse-conv-bn", "pass 'fuse-conv-bn' reads types, and %c = conv2d (<stdin>:3) has none yet; put infer-shapes before it"),
     ):
         done = convc("opt", "-", "-p", passes, stdin=A)
         assert done.code == 2

@@ -176,6 +176,21 @@ def test_a_syntax_error_in_text_says_line_and_column(tmp_path):
     refused(convc("opt", tmp_path / "bad.cir"), 3, "bad.cir:2:13: %y is used before its definition (a cycle")
 
 
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("%y = reshape(%x) {shape=[3]}", "%y = reshape (bad.cir:3): "),
+        ("%y = add(%x, %w)", "%y = add (bad.cir:3): shapes f32[2,4] and f32[3] do not broadcast"),
+        ("%y = relu(%x) : f32[5]", "%y = relu (bad.cir:3) is written as f32[5], but its operands make it f32[2,4]"),
+        ('%y = add(%x, %w) at "net.py:31"', "%y = add (net.py:31): "),
+    ],
+)
+def test_a_type_error_in_text_says_the_line(tmp_path, text, complaint):
+    (tmp_path / "bad.cir").write_text(f"graph @g(%x: f32[2,4]) {{\n  %w = param : f32[3]\n  {text}\n  return %y\n}}\n")
+    for command in (("summary",), ("opt",)):
+        refused(convc(*command, "bad.cir", cwd=tmp_path), 3, complaint)
+
+
 def test_unknown_pass():
     refused(convc("inspect", "lenet5", "-p", "fuse-con-bn"), 2, "unknown pass 'fuse-con-bn'; did you mean 'fuse-conv-bn'?")
 

@@ -37,6 +37,14 @@ def test_origins_are_printed_only_when_asked():
     assert graph.by_name["y"].origin == Origin("net.py:3")
 
 
+def test_where_a_text_was_read_is_not_printed():
+    text = "graph @g(%x: f32[1]) {\n  %y = relu(%x)\n  return %y\n}\n"
+    graph = parse_graph(text, "net.cir")
+    assert [node.where for node in graph.nodes] == ["%x = input (net.cir:1)", "%y = relu (net.cir:2)"]
+    assert print_graph(graph, origins=True) == text
+    assert parse_graph(text).by_name["y"].where == "%y = relu"
+
+
 def test_control_characters_never_reach_the_text():
     shown = print_graph(parse_graph('graph @g(%"\\u{1b}[31m": f32[1]) {\n  return %"\\u{1b}[31m"\n}\n'))
     assert "\x1b" not in shown
