@@ -10,6 +10,7 @@ from typing import Any
 from ..ir.errors import InvalidModel, UsageError
 from ..ir.graph import Graph
 from ..ir.types import TensorType, parse_type
+from .arguments import unknown_argument
 from .checkpoint import Checkpoint, Differs
 from .pattern import pattern_layers
 from .trace import Trace, Value
@@ -44,13 +45,19 @@ class Network:
         """Trace the function.
 
         Raises: UsageError for an option it does not have; ShapeError, naming the line, where layers do not
-        fit; InvalidModel when it returns something other than values.
+        fit; InvalidModel when it returns something other than values, or calls a layer with an argument that it does not have.
         """
         types = {name: _input_type(name, options.pop(name, type_)) for name, type_ in self.inputs.items()}
         self._check_options(options)
         trace = Trace(self.name, strict_windows)
         arguments = {name: trace.input(name, type_) for name, type_ in types.items()}
-        return trace.graph(self._outputs(self.build(**arguments, **options), trace))
+        try:
+            returned = self.build(**arguments, **options)
+        except TypeError as error:
+            if (refusal := unknown_argument(error)) is not None:
+                raise refusal from error
+            raise
+        return trace.graph(self._outputs(returned, trace))
 
     def _check_options(self, options: Mapping[str, Any]) -> None:
         parameters = inspect.signature(self.build).parameters

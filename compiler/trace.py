@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from ..ir.graph import Graph, Node, Origin, fresh_name
 from ..ir.op import OpDef
 from ..ir.ops.elementwise import ADD, DIV, MUL, SUB, Add, Div, Mul, Sub
 from ..ir.ops.leaf import INPUT, PARAM, Input, Param
-from ..ir.types import Array, TensorType
+from ..ir.types import DTYPES, Array, TensorType
 from ..ir.verifier import infer_type
 from ..ir.weights import Recipe, Weights
 from ..passes.windows import leftover
@@ -142,7 +142,9 @@ class Trace:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Value:
-    """A tensor in a network under construction. Arithmetic with values and numbers works as in NumPy."""
+    """A tensor in a network under construction. Arithmetic with values, numbers and arrays of its own type works as in NumPy."""
+
+    __array_ufunc__ = None  # so that NumPy leaves `array + value` to the value
 
     trace: Trace
     node: Node
@@ -165,30 +167,45 @@ class Value:
             raise ShapeError(f"{user_line()}: {self.node.where} is {self.node.type}; a number of channels is needed on axis 1")
         return channels
 
-    def _binary(self, kind: OpDef, op: Any, other: Value | float, *, swapped: bool = False) -> Value:
-        right = other if isinstance(other, Value) else self.trace.constant(other)
+    def _binary(self, kind: OpDef, op: Any, other: Value | Array | float, *, swapped: bool = False) -> Value:
+        right = other if isinstance(other, Value) else self._constant(other)
         return self.trace.emit(kind, op, (right, self) if swapped else (self, right))
 
-    def __add__(self, other: Value | float) -> Value:
+    def _constant(self, given: object) -> Value:
+        """Raises: InvalidModel for what is no number, nor an array of this value's type."""
+        if isinstance(given, np.generic):
+            given = cast("object", given.item())
+        if isinstance(given, int | float):
+            return self.trace.constant(given)
+        if not isinstance(given, np.ndarray):
+            what = f"{user_line()}: an operand is a {type(given).__name__}, expected a value, a number or an array"
+            raise InvalidModel(f"{what}; constant(x, values) makes a value of an array")
+        array, wanted = cast("Array", given), DTYPES[self.node.typed.dtype]
+        if array.dtype != wanted:
+            what = f"{user_line()}: an operand is an array of {array.dtype}, the other one is {self.node.type}"
+            raise InvalidModel(f"{what}; convert it with .astype('{wanted.name}')")
+        return self.trace.constant(array)
+
+    def __add__(self, other: Value | Array | float) -> Value:
         return self._binary(ADD, Add(), other)
 
-    def __radd__(self, other: float) -> Value:
+    def __radd__(self, other: Array | float) -> Value:
         return self._binary(ADD, Add(), other, swapped=True)
 
-    def __sub__(self, other: Value | float) -> Value:
+    def __sub__(self, other: Value | Array | float) -> Value:
         return self._binary(SUB, Sub(), other)
 
-    def __rsub__(self, other: float) -> Value:
+    def __rsub__(self, other: Array | float) -> Value:
         return self._binary(SUB, Sub(), other, swapped=True)
 
-    def __mul__(self, other: Value | float) -> Value:
+    def __mul__(self, other: Value | Array | float) -> Value:
         return self._binary(MUL, Mul(), other)
 
-    def __rmul__(self, other: float) -> Value:
+    def __rmul__(self, other: Array | float) -> Value:
         return self._binary(MUL, Mul(), other, swapped=True)
 
-    def __truediv__(self, other: Value | float) -> Value:
+    def __truediv__(self, other: Value | Array | float) -> Value:
         return self._binary(DIV, Div(), other)
 
-    def __rtruediv__(self, other: float) -> Value:
+    def __rtruediv__(self, other: Array | float) -> Value:
         return self._binary(DIV, Div(), other, swapped=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -87,6 +89,55 @@ def test_arithmetic_with_values_and_numbers():
     x = np.array([[1.0, -2.0]], np.float32)
     np.testing.assert_allclose(next(iter(reference.run(graph, {"x": x}).values())), 1 - (2 * x + x / 4 - 3))
     assert "param {init=full, value=2.0} : f32[]" in print_graph(graph)
+
+
+def test_arithmetic_with_arrays():
+    """From either side one constant, whatever NumPy would make of an object beside an array."""
+    row = np.array([[1, 3]], np.float32)
+    graph = build(lambda x: row - (x / row + row * x) + np.float32(2) + np.float64(0.5), x="N,2")
+    x = np.array([[1.0, -2.0]], np.float32)
+    np.testing.assert_allclose(next(iter(reference.run(graph, {"x": x}).values())), row - (x / row + row * x) + 2.5)
+    assert [str(node.type) for node in graph.params] == ["f32[1,2]"] * 3 + ["f32[]"] * 2
+
+
+@pytest.mark.parametrize(
+    ("operand", "complaint"),
+    [
+        (np.ones(2), r"an operand is an array of float64, the other one is f32\[N,2\]; convert it with .astype\('float32'\)"),
+        (np.ones(2, int), "an operand is an array of int64"),
+        ([1, 2], r"an operand is a list, expected a value, a number or an array; constant\(x, values\)"),
+        ("1", "an operand is a str"),
+    ],
+)
+def test_arithmetic_with_what_does_not_fit(operand, complaint):
+    for body in (lambda x: x + operand, lambda x: operand - x):
+        with pytest.raises(InvalidModel, match=rf"test_dsl.py:\d+: {complaint}"):
+            build(body, x="N,2")
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        (lambda x: cc.conv(x, 8, 3, padding=1), "conv has no argument 'padding'; did you mean 'pad'?"),
+        (lambda x: cc.conv(x, 8, kernel_size=3), "conv has no argument 'kernel_size'; did you mean 'kernel'?"),
+        (lambda x: cc.max_pool(x, 2, strides=2), "max_pool has no argument 'strides'; did you mean 'stride'?"),
+        (lambda x: cc.conv(x, out_channels=8, kernel=3), "conv has no argument 'out_channels'; did you mean 'c_out'?"),
+        (lambda x: cc.softmax(x, dim=1), "softmax has no argument 'dim'; did you mean 'axis'?"),
+        (lambda x: cc.layer_norm(x, eps=1e-6), "layer_norm has no argument 'eps'; did you mean 'epsilon'?"),
+        (lambda x: cc.relu(x, inplace=True), "relu has no argument 'inplace'; it has x"),
+    ],
+)
+def test_an_argument_of_another_name(body, complaint):
+    with pytest.raises(InvalidModel, match=rf"test_dsl.py:\d+: {re.escape(complaint)}"):
+        build(body)
+
+
+def test_a_users_own_type_error_stays_one():
+    def own(x):
+        return x
+
+    with pytest.raises(TypeError, match="own"):
+        build(lambda x: own(x, padding=1))
 
 
 def test_a_network_is_a_layer_of_another():
