@@ -33,7 +33,7 @@ COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 def command(desk: Desk, request: Request, diff: bool, context: int, ir: bool, list_passes: bool, as_json: bool, **passes: Any) -> None:
     """Show what each pass does to MODEL."""
     original = desk.load(request)
-    graph, trace = run_pipeline(desk, original, passes)
+    graph, trace = run_pipeline(desk, original, passes, declines=ir)
     if list_passes:
         if as_json:
             emit_json([{"pass": stage.name, "why": stage.why} for stage in trace])
@@ -53,6 +53,8 @@ def command(desk: Desk, request: Request, diff: bool, context: int, ir: bool, li
         else:
             click.echo(f"{stage.name}: {len(stage.rewrites)} rewrites, {stage.seconds * 1e3:.1f} ms")
         click.echo(f"    why: {stage.why}")
+        for decline in stage.declined if desk.verbosity > 0 else ():
+            click.echo(f"    declined at %{decline.root}: {decline.why}")
         if diff:
             _print_diff(before, stage, context)
         before = stage.graph

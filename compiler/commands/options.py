@@ -137,8 +137,10 @@ def steps_of(options: Mapping[str, Any]) -> tuple[Step, ...]:
     return select(steps, options["enable"], options["skip"])
 
 
-def run_pipeline(desk: Desk, graph: Graph, options: Mapping[str, Any]) -> tuple[Graph, list[Stage]]:
+def run_pipeline(desk: Desk, graph: Graph, options: Mapping[str, Any], *, declines: bool = True) -> tuple[Graph, list[Stage]]:
     """Run what `pass_options` asked for; graphs and times that were asked for go to stderr, dumps to their folder.
+
+    With -v what passes declined goes there too, unless the caller has a better place for `declines`.
 
     Raises: Mismatch, a reproducer written, where --verify-each finds a pass that changes the results.
     """
@@ -153,7 +155,7 @@ def run_pipeline(desk: Desk, graph: Graph, options: Mapping[str, Any]) -> tuple[
     for stage in trace:
         if stage.name in options["print_ir_after"] or (options["print_ir_after_change"] and stage.changed):
             desk.say(f"# after {stage.name}\n{print_graph(stage.graph)}")
-        for decline in stage.declined:
+        for decline in stage.declined if declines else ():
             desk.say(f"{stage.name} declined at %{decline.root}: {decline.why}", level=1)
         if options["time_passes"]:
             desk.say(f"{stage.seconds * 1e3:9.2f} ms  {stage.name}")

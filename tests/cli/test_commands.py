@@ -80,6 +80,19 @@ def test_inspect_shows_what_each_pass_did():
     assert len(next(stage for stage in stages if stage["pass"] == "fuse-conv-bn")["rewrites"]) == 20
 
 
+def test_inspect_prints_what_a_pass_declined_under_the_pass(tmp_path):
+    text = "graph @g(%x: f32[1,64,56,56]) {\n  %v = param : f32[8,64,1,1]\n  %w = param : f32[64,8,1,1]\n  %a = conv2d(%x, %v)\n"
+    (tmp_path / "net.cir").write_text(text + "  %y = conv2d(%a, %w)\n  return %y\n}\n")
+    done = convc("-v", "inspect", "net.cir", cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("compose-linear: "))
+    assert lines[at + 1].startswith("    why: ")
+    assert lines[at + 2].startswith("    declined at %y: both take ")
+    assert "declined" not in convc("inspect", "net.cir", cwd=tmp_path).out
+    assert "compose-linear declined at %y: " in convc("-v", "inspect", "net.cir", "--ir", cwd=tmp_path).err
+
+
 def test_inspect_can_stop_and_skip():
     out = convc("inspect", "resnet18", "--max-rewrites", "fuse-conv-bn=3").out
     assert "fuse-conv-bn: 3 rewrites" in out
