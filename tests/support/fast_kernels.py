@@ -18,19 +18,19 @@ def draw(*shape: int) -> Array:
 
 
 def into_blocks(x: Array) -> Array:
-    """NCHW as [N,CB,H,W,LANES]. Lanes of padding hold garbage: no kernel may rely on them."""
+    """NCHW as [CB,N,H,W,LANES]. Lanes of padding hold garbage: no kernel may rely on them."""
     packed = block_channels(x, 1)
     lanes = np.arange(packed.shape[1] * LANES).reshape(1, -1, 1, 1, LANES)
-    return np.where(lanes < x.shape[1], packed, np.float32(3e3))
+    return np.where(lanes < x.shape[1], packed, np.float32(3e3)).swapaxes(0, 1)
 
 
 def from_blocks(x: Array, channels: int) -> Array:
-    n, _, rows, cols, _ = x.shape
-    return np.moveaxis(x, -1, 2).reshape(n, -1, rows, cols)[:, :channels]
+    _, n, rows, cols, _ = x.shape
+    return np.moveaxis(x.swapaxes(0, 1), -1, 2).reshape(n, -1, rows, cols)[:, :channels]
 
 
 def blocked_shape(n: int, channels: int, rows: int, cols: int) -> tuple[int, ...]:
-    return n, blocks(channels), rows, cols, LANES
+    return blocks(channels), n, rows, cols, LANES
 
 
 def compiled(function: Any) -> Any:

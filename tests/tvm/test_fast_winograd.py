@@ -29,16 +29,16 @@ PADS = (1, 1, 1, 1)
 
 
 def block(x: Array, fill: float = 0.0) -> Array:
-    """[N,C,H,W] as [N,CB,H,W,16], `fill` in the lanes beyond C."""
+    """[N,C,H,W] as [CB,N,H,W,16], `fill` in the lanes beyond C."""
     n, c, *size = x.shape
     grown = np.full((n, -(-c // 16) * 16, *size), fill, np.float32)
     grown[:, :c] = x
-    return np.ascontiguousarray(grown.reshape(n, -1, 16, *size).transpose(0, 1, 3, 4, 2))
+    return np.ascontiguousarray(grown.reshape(n, -1, 16, *size).transpose(1, 0, 3, 4, 2))
 
 
 def plain(x: Array, channels: int) -> Array:
-    n, blocks, rows, cols, lanes = x.shape
-    return x.transpose(0, 1, 4, 2, 3).reshape(n, blocks * lanes, rows, cols)[:, :channels]
+    blocks, n, rows, cols, lanes = x.shape
+    return x.transpose(1, 0, 4, 2, 3).reshape(n, blocks * lanes, rows, cols)[:, :channels]
 
 
 def build(kernel: Any) -> Callable[..., None]:
@@ -65,8 +65,8 @@ def convolve(run: Callable[..., None], m: int, pads: tuple[int, int, int, int], 
     """What the kernel computes; lanes of padding hold garbage before, and something finite after."""
     c_out = w.shape[0]
     rows, cols = x.shape[2] + pads[0] + pads[2] - 2, x.shape[3] + pads[1] + pads[3] - 2
-    bias = block(b[None, :, None, None])[0, :, 0, 0]
-    result = np.full((x.shape[0], -(-c_out // 16), rows, cols, 16), np.nan, np.float32)
+    bias = block(b[None, :, None, None])[:, 0, 0, 0]
+    result = np.full((-(-c_out // 16), x.shape[0], rows, cols, 16), np.nan, np.float32)
     run(block(x, 7.5), pack(m, w), bias, *(block(other, -3.0) for other in others), result)
     assert np.isfinite(result).all()
     return plain(result, c_out)
@@ -151,12 +151,12 @@ def test_the_greatest_of_pairs_of_rows_and_columns_is_that_of_what_would_be_stor
     x, w, b = draw(m, n, c_in, c_out, rows, cols)
     x[0, 0, 2, 2] = np.nan  # stays
     steps = (Step(RELU, Relu()),)
-    stored = np.full((n, -(-c_out // 16), rows, cols, 16), np.nan, np.float32)
-    pooled = np.full((n, -(-c_out // 16), rows // 2, cols // 2, 16), -1, np.float32)
+    stored = np.full((-(-c_out // 16), n, rows, cols, 16), np.nan, np.float32)
+    pooled = np.full((-(-c_out // 16), n, rows // 2, cols // 2, 16), -1, np.float32)
     for pools, result in ((False, stored), (True, pooled)):
         run = build(winograd_kernel(Tiled(m, n, c_in, c_out, rows, cols, PADS, steps, pools, form)))
-        run(block(x), pack(m, w), block(b[None, :, None, None])[0, :, 0, 0], result)
-    pairs = stored[:, :, : rows // 2 * 2, : cols // 2 * 2].reshape(n, -1, rows // 2, 2, cols // 2, 2, 16)
+        run(block(x), pack(m, w), block(b[None, :, None, None])[:, 0, 0, 0], result)
+    pairs = stored[:, :, : rows // 2 * 2, : cols // 2 * 2].reshape(-1, n, rows // 2, 2, cols // 2, 2, 16)
     assert np.isnan(stored).any()
     assert not np.isnan(pooled).all()
     assert np.array_equal(pairs.max((3, 5)), pooled, equal_nan=True)

@@ -52,7 +52,7 @@ def concat(scene: Scene, node: Node) -> Work | None:
         return None
     _, rows, cols = extents(node)
     channels = tuple(extents(operand)[0] for operand in node.inputs)
-    is_whole = batch_of(node) == 1 and all(c % LANES == 0 for c in channels[:-1])
+    is_whole = all(c % LANES == 0 for c in channels[:-1])
     starts = tuple(itertools.accumulate(map(blocks, channels[:-1]), initial=0)) if is_whole else ()
     return Work((node,), functools.partial(moves.concat, batch_of(node), channels, rows, cols), node.inputs, starts=starts)
 
@@ -142,8 +142,8 @@ def channels_from(node: Node) -> Work | None:
     start, stop, _ = slice(op.starts[0], op.ends[0]).indices(channels)
     if start % LANES:
         return None
-    starts = (-start // LANES,) if batch_of(x) == 1 else ()
-    return Work((node,), functools.partial(moves.slice_blocks, batch_of(x), channels, rows, cols, start, stop), (x,), starts=starts)
+    build = functools.partial(moves.slice_blocks, batch_of(x), channels, rows, cols, start, stop)
+    return Work((node,), build, (x,), starts=(-start // LANES,))
 
 
 def subsample(scene: Scene, node: Node) -> Work | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ....ir.types import Array
 from ..processor import AVX512, Processor
-from .epilogue import Step, apply
+from .epilogue import Step, apply, read_names
 from .kernel import LANES, Batch, Operand, Register, Writer, block_channels, blocks, kernel
 
 __all__ = ["dense", "pack_dense"]
@@ -24,7 +24,7 @@ def pack_dense(w: Array) -> Array:
 @functools.cache
 def dense(batch: Batch, c_in: int, c_out: int, steps: tuple[Step, ...] = (), processor: Processor = AVX512) -> Any:
     """(A[n,I], W[OB,I,LANES], bias[OB,LANES], R[n,O]..., D[n,O])."""
-    others = [Operand(f"R{i}", (batch, c_out)) for i in range(sum(step.reads for step in steps))]
+    others = [Operand(name, (batch, c_out)) for name in read_names(steps)]
     count = blocks(c_out)
     full, left = divmod(c_out, LANES)
     most = min(SUMS, processor.sums(LANES))

@@ -8,7 +8,7 @@ from typing import Any
 
 from ....ir.types import Array
 from ..processor import AVX512, Processor
-from .epilogue import Step, apply
+from .epilogue import Step, apply, read_names
 from .kernel import LANES, Batch, Operand, Writer, block_channels, blocked, blocks, kernel
 from .windows import Column, Sum, Window, slide
 
@@ -23,7 +23,7 @@ def pack_filters(w: Array) -> Array:
 @functools.cache
 def depthwise(batch: Batch, channels: int, window: Window, steps: tuple[Step, ...] = (), processor: Processor = AVX512) -> Any:
     """(A, W[CB,KH,KW,LANES], bias[CB,LANES], R..., D)."""
-    others = [blocked(f"R{i}", batch, channels, *window.out) for i in range(sum(step.reads for step in steps))]
+    others = [blocked(name, batch, channels, *window.out) for name in read_names(steps)]
     weights = [Operand("W", (blocks(channels), *window.kernel, LANES)), Operand("bias", (blocks(channels), LANES))]
 
     def body(writer: Writer, a: Any, w: Any, bias: Any, *rest: Any) -> None:

@@ -1,6 +1,6 @@
 """Direct convolution on blocked tensors: a register tile of output columns by vectors of 16 channels, no tuner.
 
-A[n,CIB,H,W,16] B[COB,CIG,KH,KW,16,16] bias[COB,16] R...[n,COB,OH,OW,16] -> D[n,COB,OH,OW,16], where CIG are the input blocks
+A[CIB,n,H,W,16] B[COB,CIG,KH,KW,16,16] bias[COB,16] R...[COB,n,OH,OW,16] -> D[COB,n,OH,OW,16], where CIG are the input blocks
 of a group. A first layer reads an image of few channels as it is, [n,C,H,W], and its weights are [COB,1,KH,KW,C,16]. The sum
 runs over input blocks, taps and lanes in turn; the tile's sums stay in registers until it is done. No padded copy is made: which taps of
 a column lie in the image is known when the kernel is written, which rows do is found once a row.
@@ -19,8 +19,8 @@ import numpy as np
 from ....ir.ops.window import Pair
 from ....ir.types import Array
 from ..processor import AVX512, Processor
-from .epilogue import Step, apply
-from .kernel import LANES, Batch, Operand, Writer, blocks, kernel, request
+from .epilogue import Step, apply, read_names
+from .kernel import LANES, Batch, Operand, Writer, blocked, blocks, kernel, request
 from .windows import Run, Window, tap_rows
 
 __all__ = ["CACHE", "MACS", "ROWS", "WIDEST", "Body", "Direct", "Form", "direct", "pack", "pack_bias"]
@@ -145,17 +145,18 @@ def pack_bias(b: Array | None, c_out: int) -> Array:
 @functools.cache
 def direct(size: Direct) -> Any:
     """(A, [gain[CIB,16], shift[CIB,16],] B, bias, R..., D), the two where there is something before."""
-    window, block = size.window, (size.blocks_out, *size.out, LANES)
-    pixels = (size.lanes_in, window.rows, window.cols) if size.is_image else (size.blocks_in, window.rows, window.cols, LANES)
+    window = size.window
+    image = Operand("A", (size.batch, size.lanes_in, window.rows, window.cols))
+    given = image if size.is_image else blocked("A", size.batch, size.blocks_in * LANES, window.rows, window.cols)
+    results = [blocked(name, size.batch, size.blocks_out * LANES, *size.out) for name in (*read_names(size.steps), "D")]
     norm = [] if size.before is None else [Operand(name, (size.blocks_in, LANES)) for name in ("gain", "shift")]
-    others = [Operand(f"R{i}", (size.batch, *block)) for i in range(sum(step.reads for step in size.steps))]
-    given = [Operand("A", (size.batch, *pixels)), *norm, Operand("B", size.weights), Operand("bias", (size.blocks_out, LANES)), *others]
+    weights = [Operand("B", size.weights), Operand("bias", (size.blocks_out, LANES))]
 
     def body(writer: Writer, a: Any, *rest: Any) -> None:
         before, (b, bias, *read, d) = rest[: len(norm)], rest[len(norm) :]
         Body(writer, size, a, before, b, bias, read, d).write()
 
-    return kernel([*given, Operand("D", (size.batch, *block))], body)
+    return kernel([given, *norm, *weights, *results], body)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from ....ir.ops.gate import ELU, GELU, HARD_SIGMOID, HARD_SWISH, MISH, SELU
 from ....ir.ops.unary import ERF, SOFTPLUS
 from . import formulas
 
-__all__ = ["ALONE", "SIMPLE", "STEPS", "Step", "apply", "step_of"]
+__all__ = ["ALONE", "SIMPLE", "STEPS", "Step", "apply", "read_names", "step_of"]
 
 Scalar = Any  # a TIR expression of one element
 
@@ -80,6 +80,11 @@ def step_of(node: Node, value: Node, kinds: Container[OpDef] = STEPS) -> Step | 
     if any(operand.type != node.type or operand.weights is not None for operand in node.inputs):
         return None  # broadcasts are kernels of their own
     return Step(node.kind, node.op, 1, node.inputs[0] is not value)
+
+
+def read_names(steps: Sequence[Step]) -> list[str]:
+    """Of the arguments that steps read besides, in order."""
+    return [f"R{i}" for i in range(sum(step.reads for step in steps))]
 
 
 def apply(tirx: Any, steps: Sequence[Step], value: Scalar, others: Sequence[Scalar]) -> Scalar:

@@ -1,6 +1,8 @@
-"""Kernels written loop by loop: what all of them share. Activations are blocked, [N,CB,H,W,LANES] in float32.
+"""Kernels written loop by loop: what all of them share. Activations are blocked, [CB,N,H,W,LANES] in float32.
 
-Channel c is lane c % LANES of block c // LANES. Lanes beyond the last channel hold anything that is finite.
+Channel c is lane c % LANES of block c // LANES. Lanes beyond the last channel hold anything that is finite. Blocks come before images, so
+that some channels of all images lie together: a concatenation of channels is its operands end to end, whatever the batch. Statements of
+a kernel name an element [image,block,row,column,lane] all the same.
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ class Operand:
     name: str
     shape: tuple[int | None, ...]
     dtype: str = "float32"
+    is_blocked: bool = False
 
 
 def blocks(channels: int) -> int:
@@ -57,7 +60,7 @@ def blocks(channels: int) -> int:
 
 
 def blocked(name: str, batch: Batch, channels: int, rows: int, cols: int) -> Operand:
-    return Operand(name, (batch, blocks(channels), rows, cols, LANES))
+    return Operand(name, (blocks(channels), batch, rows, cols, LANES), is_blocked=True)
 
 
 def block_channels(x: Array, axis: int = 0) -> Array:
@@ -77,7 +80,7 @@ def kernel(operands: Sequence[Operand], body: Callable[..., None]) -> Any:
         to.func_attr({"op_pattern": OPAQUE, "tirx.noalias": True})
         shapes = [[writer.batch if extent is None else writer.long(extent) for extent in one.shape] for one in operands]
         buffers = [to.arg(one.name, to.buffer(shape, one.dtype)) for one, shape in zip(operands, shapes, strict=True)]
-        body(writer, *buffers)
+        body(writer, *(writer.by_image(buffer) if one.is_blocked else buffer for one, buffer in zip(operands, buffers, strict=True)))
     return builder.get()
 
 
@@ -143,9 +146,18 @@ class Writer:
         """The value, computed here and once."""
         return self.to.bind(value)
 
+    def by_image(self, buffer: Any) -> Any:
+        """[CB,N,H,W,LANES] as [N,CB,H,W,LANES]."""
+        count, batch, *pixel = buffer.shape
+        size = math.prod(map(int, pixel))
+        strides = [self.long(size), batch * size, self.long(int(pixel[1]) * LANES), self.long(LANES), self.long(1)]
+        return self.to.decl_buffer([batch, count, *pixel], "float32", data=buffer.data, strides=strides)
+
     def alias(self, buffer: Any, shape: Sequence[int]) -> Any:
-        """The same memory with other axes behind the batch."""
-        return self.to.decl_buffer([buffer.shape[0], *map(self.long, shape)], "float32", data=buffer.data)
+        """The same memory with other axes behind the batch; blocks stay the first of them."""
+        inner = [self.long(math.prod(shape[axis + 1 :])) for axis in range(len(shape))]
+        strides = [*buffer.strides[:2], *inner[1:]] if buffer.strides else []
+        return self.to.decl_buffer([buffer.shape[0], *map(self.long, shape)], "float32", data=buffer.data, strides=strides)
 
     def settle(self, value: Any) -> Any:
         """The same for a vector of any formula: TVM puts what `keep` names back into formulas, once for each time that it is read."""

@@ -87,7 +87,8 @@ class _Lowering:
         attributes: dict[str, Any] = {IN_PLACE: len(others)}  # it may write over the last of what it reads
         if is_view:
             _, rows, cols = extents(work.result)
-            attributes[VIEW_OF] = [start * rows * cols * LANES * 4 for start in work.starts]
+            block = (batch_of(work.result) or 1) * rows * cols * LANES * 4  # where the batch has a name, for one image
+            attributes[VIEW_OF] = [start * block for start in work.starts]
         made[work.result] = self._kernel(work.build(), [*operands, *arguments, *others], work.result, work.in_blocks, attributes)
 
     def _move(self, move: Any, source: dict[Node, Any], target: dict[Node, Any], node: Node) -> None:
@@ -107,5 +108,5 @@ class _Lowering:
         if not in_blocks:
             return self.emitter.type(node.typed)
         n, c, h, w = node.typed.shape
-        shape = [self.emitter.dim(dim) for dim in (n, blocks(int(str(c))), h, w, LANES)]
+        shape = [self.emitter.dim(dim) for dim in (blocks(int(str(c))), n, h, w, LANES)]
         return self.emitter.tvm.relax.TensorType(shape, "float32")

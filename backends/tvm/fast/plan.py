@@ -60,8 +60,9 @@ class Plan:
 
     @functools.cached_property
     def views(self) -> frozenset[Node]:
-        """Concatenations and slices for which nothing is moved. Only memory that can be planned is laid out so: without named sizes."""
-        if self.graph.symbols:
+        """Concatenations and slices for which nothing is moved. Only memory that can be planned is laid out so: sizes are numbers, or one
+        name, that of the batch."""
+        if not set(self.graph.symbols) <= batch_names(self.graph) or len(self.graph.symbols) > 1:
             return frozenset()
         laid = Views({node: blocks(extents(node)[0]) for node in self.graph.nodes if is_blocked(node)})
         for node, work in self.works.items():

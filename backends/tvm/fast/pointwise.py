@@ -6,7 +6,7 @@ import functools
 import math
 from typing import Any
 
-from .epilogue import Step, apply
+from .epilogue import Step, apply, read_names
 from .kernel import LANES, Batch, Operand, Writer, blocked, blocks, kernel
 
 __all__ = ["by_channel", "by_image", "pointwise"]
@@ -15,7 +15,7 @@ __all__ = ["by_channel", "by_image", "pointwise"]
 @functools.cache
 def pointwise(batch: Batch, channels: int, rows: int, cols: int, steps: tuple[Step, ...]) -> Any:
     """(A, R..., D): D is A after the steps. All are blocked."""
-    others = [blocked(f"R{i}", batch, channels, rows, cols) for i in range(sum(step.reads for step in steps))]
+    others = [blocked(name, batch, channels, rows, cols) for name in read_names(steps)]
     return _rowwise(batch, channels, rows, cols, (), steps, others)
 
 
@@ -23,15 +23,15 @@ def pointwise(batch: Batch, channels: int, rows: int, cols: int, steps: tuple[St
 def by_channel(batch: Batch, channels: int, rows: int, cols: int, first: Step, steps: tuple[Step, ...] = ()) -> Any:
     """(A, B[CB,LANES], R..., D): `first` reads one constant a channel, such as a bias or a scale; then the steps."""
     constant = Operand("B", (blocks(channels), LANES))
-    others = [blocked(f"R{i}", batch, channels, rows, cols) for i in range(sum(step.reads for step in steps))]
+    others = [blocked(name, batch, channels, rows, cols) for name in read_names(steps)]
     return _rowwise(batch, channels, rows, cols, (first,), steps, [constant, *others])
 
 
 @functools.cache
 def by_image(batch: Batch, channels: int, rows: int, cols: int, first: Step, steps: tuple[Step, ...] = ()) -> Any:
-    """(A, G[n,CB,1,1,LANES], R..., D): `first` reads one value an image and channel, as the gate of squeeze-and-excite; then the steps."""
+    """(A, G[CB,n,1,1,LANES], R..., D): `first` reads one value an image and channel, as the gate of squeeze-and-excite; then the steps."""
     gate = blocked("G", batch, channels, 1, 1)
-    others = [blocked(f"R{i}", batch, channels, rows, cols) for i in range(sum(step.reads for step in steps))]
+    others = [blocked(name, batch, channels, rows, cols) for name in read_names(steps)]
     return _rowwise(batch, channels, rows, cols, (first,), steps, [gate, *others])
 
 

@@ -70,7 +70,7 @@ def _pool(batch: Batch, channels: int, window: Window, body: Callable[..., None]
 
 @functools.cache
 def global_avg_pool(batch: Batch, channels: int, rows: int, cols: int) -> Any:
-    """(A, D[n,CB,1,1,LANES])."""
+    """(A, D[CB,n,1,1,LANES])."""
 
     def add(tirx: Any) -> Callable[[Any, Any], Any]:
         return lambda a, b: a + b
@@ -80,7 +80,7 @@ def global_avg_pool(batch: Batch, channels: int, rows: int, cols: int) -> Any:
 
 @functools.cache
 def global_max_pool(batch: Batch, channels: int, rows: int, cols: int) -> Any:
-    """(A, D[n,CB,1,1,LANES]). A NaN wins."""
+    """(A, D[CB,n,1,1,LANES]). A NaN wins."""
     return _global_pool(batch, channels, rows * cols, blocked("A", batch, channels, rows, cols), -math.inf, greatest, None)
 
 

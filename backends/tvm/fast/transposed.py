@@ -5,7 +5,7 @@ the kernel's taps: a direct convolution of stride 1, whose result is a lattice o
 multiplied, and nothing is added to what is already stored. Dumoulin & Visin 2016, sec. 4. Neighbouring phases with equal windows are
 written once, in a loop: of 2x2 taps and stride 2 all four, of 16x16 taps and stride 8 four times sixteen.
 
-A[n,CIB,H,W,16] B[V,16,16] bias[COB,16] R...[n,COB,H',W',16] -> D[n,COB,H',W',16], where B holds [COB,CIG,kh,kw,16,16] of each phase in
+A[CIB,n,H,W,16] B[V,16,16] bias[COB,16] R...[COB,n,H',W',16] -> D[COB,n,H',W',16], where B holds [COB,CIG,kh,kw,16,16] of each phase in
 turn, with kh by kw the taps of that phase; where every channel has a filter of its own, B[V,16] holds [CB,kh,kw,16] of each.
 """
 
@@ -26,7 +26,7 @@ from ....ir.types import Array
 from ..processor import AVX512, Processor
 from .depthwise import filtered
 from .direct import CACHE, MACS, ROWS, Body, Direct, Form, pack
-from .epilogue import Step
+from .epilogue import Step, read_names
 from .kernel import LANES, Batch, Operand, Writer, block_channels, blocked, blocks, kernel
 from .windows import Window, slide_row
 
@@ -210,8 +210,7 @@ def depthwise_transposed(size: Transposed, batch: Batch, channels: int, steps: t
 
 def _results(size: Transposed, batch: Batch, count: int, steps: tuple[Step, ...]) -> list[Operand]:
     """What steps read besides, and the result."""
-    names = [*(f"R{i}" for i in range(sum(step.reads for step in steps))), "D"]
-    return [blocked(name, batch, count * LANES, *size.out) for name in names]
+    return [blocked(name, batch, count * LANES, *size.out) for name in (*read_names(steps), "D")]
 
 
 def _each_phase(writer: Writer, size: Transposed, y: Any, phase: Callable[[Lattice, Any, Any], None]) -> None:
@@ -239,8 +238,6 @@ def _weights(writer: Writer, b: Any, lattice: Lattice, shape: Sequence[int], row
 def _pixels(writer: Writer, d: Any, size: Transposed, lattice: Lattice, row: Any, col: Any) -> Any:
     """The results of one phase among those of all, [n,COB,places,places,16]."""
     (s_rows, s_cols), cols = size.op.strides, size.out[1]
-    batch, count, *_ = d.shape
-    block = math.prod(size.out) * LANES
-    shape = [batch, count, *map(writer.long, (lattice.rows.places, lattice.cols.places, LANES))]
-    strides = [count * block, *map(writer.long, (block, s_rows * cols * LANES, s_cols * LANES, 1))]
+    shape = [*d.shape[:2], *map(writer.long, (lattice.rows.places, lattice.cols.places, LANES))]
+    strides = [*d.strides[:2], *map(writer.long, (s_rows * cols * LANES, s_cols * LANES, 1))]
     return writer.to.decl_buffer(shape, "float32", data=d.data, strides=strides, elem_offset=(row * cols + col) * LANES)

@@ -18,7 +18,7 @@ from ....ir.ops.window import Pads, Pair
 from ....ir.types import Array
 from ..host import tvm
 from ..processor import AVX512, Processor
-from .epilogue import Step, apply
+from .epilogue import Step, apply, read_names
 from .kernel import LANES, Batch, blocks, greatest
 from .winograd_arrangement import Arrangement, arrangement, ceil_div, group_of, packed_shape, round_up
 from .winograd_stream import STREAM, prefetching
@@ -98,7 +98,7 @@ class Tiled:
 
 @functools.cache
 def winograd_kernel(size: Tiled) -> Any:
-    """(A[n,CIB,rows,cols,16], U of `weights`, bias[COB,16], what steps read besides, each as the result, D[n,COB,`stored`,16])."""
+    """(A[CIB,n,rows,cols,16], U of `weights`, bias[COB,16], what steps read besides, each as the result, D[COB,n,`stored`,16])."""
     package = tvm()
     form = size.form or size.rule
     schedule = package.s_tir.Schedule(package.te.create_prim_func(_stages(size, form)))
@@ -162,15 +162,15 @@ def _stages(size: Tiled, form: Arrangement) -> list[Any]:
             chosen = tirx.Select(index == k, value, chosen)
         return chosen
 
-    x_ = te.placeholder(extents(n, ci, rows, cols, LANES), "float32", "A")
+    x_ = te.placeholder(extents(ci, n, rows, cols, LANES), "float32", "A")
     u_ = te.placeholder(extents(*size.weights), "float32", "U")
     bias = te.placeholder(extents(co, LANES), "float32", "bias")
-    shape = extents(n, co, *size.stored, LANES)
-    others = [te.placeholder(shape, "float32", f"R{i}") for i in range(sum(step.reads for step in size.steps))]
+    shape = extents(co, n, *size.stored, LANES)
+    others = [te.placeholder(shape, "float32", name) for name in read_names(size.steps)]
 
     def inside(b: Any, c: Any, y: Any, x: Any, lane: Any) -> Any:
         here = tirx.all(y >= top, y < rows + top, x >= left, x < cols + left)
-        return tirx.if_then_else(here, x_[b, c, y - top, x - left, lane], const(0.0))
+        return tirx.if_then_else(here, x_[c, b, y - top, x - left, lane], const(0.0))
 
     pad = te.compute(extents(n, ci, high * m + 2, wide * m + 2, LANES), inside, "pad")
 
@@ -207,21 +207,20 @@ def _stages(size: Tiled, form: Arrangement) -> list[Any]:
 
     tiles = te.compute(extents(n, padded, high * m, wide * m, LANES), output, "tiles")
 
-    def finished(b: Any, o: Any, h: Any, w: Any, lane: Any) -> Any:
-        at = (b, o, h, w, lane)
+    def finished(o: Any, b: Any, h: Any, w: Any, lane: Any) -> Any:
         channel = tirx.min(o, co - 1) if size.pools and co < padded else o
-        return apply(tirx, size.steps, tiles[at] + bias[channel, lane], [other[at] for other in others])
+        return apply(tirx, size.steps, tiles[b, o, h, w, lane] + bias[channel, lane], [other[o, b, h, w, lane] for other in others])
 
     if not size.pools:
         return [x_, u_, bias, *others, te.compute(shape, finished, "D")]
-    whole, greater = te.compute(extents(n, padded, high * m, wide * m, LANES), finished, "whole"), greatest(tirx)
+    whole, greater = te.compute(extents(padded, n, high * m, wide * m, LANES), finished, "whole"), greatest(tirx)
 
     def window(b: Any, o: Any, h: Any, w: Any, lane: Any) -> Any:
-        above, below = (greater(whole[b, o, row, w * 2, lane], whole[b, o, row, w * 2 + 1, lane]) for row in (h * 2, h * 2 + 1))
+        above, below = (greater(whole[o, b, row, w * 2, lane], whole[o, b, row, w * 2 + 1, lane]) for row in (h * 2, h * 2 + 1))
         return greater(above, below)
 
-    def cut(*at: Any) -> Any:
-        return pooled[at]
+    def cut(o: Any, b: Any, h: Any, w: Any, lane: Any) -> Any:
+        return pooled[b, o, h, w, lane]
 
     pooled = te.compute(extents(n, padded, high * m // 2, wide * m // 2, LANES), window, "pooled")
     return [x_, u_, bias, te.compute(shape, cut, "D")]

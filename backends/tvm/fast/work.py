@@ -36,8 +36,8 @@ class Work:
 
     `covers` are the nodes it computes, the one whose value it is last. `tile` is that of a Winograd convolution at their head: results of
     a tile along an axis, 0 for any other kernel. `form` is what
-    tuning chose for `tunable`, None for the rule's. `starts`, of a kernel that only moves whole blocks of one image, says where each
-    operand's first block would lie, counted from the result's, if nothing were moved.
+    tuning chose for `tunable`, None for the rule's. `starts`, of a kernel that only moves whole blocks, says where each operand's first
+    block would lie, counted from the result's, if nothing were moved.
     """
 
     covers: tuple[Node, ...]
