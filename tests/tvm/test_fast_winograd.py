@@ -20,6 +20,7 @@ from convc.backends.tvm.fast.winograd import (
 from convc.backends.tvm.fast.winograd_arrangement import Arrangement, arrangement, packed_shape
 from convc.backends.tvm.fast.winograd_error import error_bound, noise, roundings
 from convc.backends.tvm.host import host_cpu, tvm
+from convc.backends.tvm.processor import ZEN
 from convc.ir.ops.activation import RELU, Relu
 from convc.ir.ops.conv import CONV2D, Conv2d
 from convc.ir.ops.elementwise import ADD, SUB, Add, Sub
@@ -198,3 +199,6 @@ def test_the_rule_fuses_large_maps_of_few_channels():
     assert arrangement(4, 1, 128, 128, 116, 116).strip > 4  # though 29 rows of tiles have no divisor
     assert arrangement(2, 8, 512, 512, 7, 7).images > 1  # weights are read once for several images
     assert arrangement(2, None, 512, 512, 7, 7).images == 1
+    assert not arrangement(4, 1, 256, 256, 56, 56).fused
+    assert arrangement(4, 1, 256, 256, 56, 56, ZEN).fused  # its cores share a cache that is near
+    assert not arrangement(4, 8, 512, 512, 14, 14, ZEN).fused

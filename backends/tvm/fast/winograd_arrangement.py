@@ -12,7 +12,6 @@ __all__ = ["Arrangement", "arrangement", "ceil_div", "group_of", "packed_shape",
 
 MOST_SUMS, EASY_SUMS = 28, 20  # of LANES floats, where as many fit the registers; many were measured to be a little slower
 CROWDED, ROW = 0.08, 0.02  # how much slower; a tile of several rows, for each that follows the first
-FUSED_WEIGHTS = 5 << 18  # bytes that a core's cache of 1 MB serves fast enough
 STRIP_BYTES = 8 << 20  # of V and M that stay in the cache all cores share
 
 
@@ -44,15 +43,15 @@ def packed_shape(m: int, c_in: int, c_out: int) -> tuple[int, ...]:
 
 
 def arrangement(m: int, n: int | None, c_in: int, c_out: int, out_rows: int, out_cols: int, processor: Processor = AVX512) -> Arrangement:
-    """The rule, from sizes alone; `n` is None where it is symbolic.
+    """The rule, from sizes alone; `n` is None where it is symbolic, and then more than one.
 
-    Fused where a core's cache keeps all weights and V and M would not stay there; measured within 5% of the better one from 16@56 to 512@7.
+    Fused where a cache keeps all weights and V and M would not stay there; measured within 5% of the better one from 16@56 to 512@7.
     """
     high, wide = ceil_div(out_rows, m), ceil_div(out_cols, m)
     group = group_of(c_out)
     weights = 4 * math.prod(packed_shape(m, c_in, c_out))
     tile_bytes = 4 * (m + 2) ** 2 * (blocks(c_in) + round_up(blocks(c_out), group)) * LANES  # of V and M
-    if weights <= FUSED_WEIGHTS and high * wide * tile_bytes >= 4 * weights:
+    if weights <= processor.fused_weights and (n or 2) * high * wide * tile_bytes >= processor.fused_share * weights:
         return Arrangement(True, 1, _register_tile(1, wide, group, processor)[1])
     rows, cols = _register_tile(high, wide, group, processor)
     row_bytes = tile_bytes * round_up(wide, cols)
