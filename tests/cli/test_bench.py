@@ -44,7 +44,7 @@ def test_a_table_for_people():
 
 
 def test_a_profile_has_every_node_once():
-    """Shortcuts that skip pixels and pad channels are stock rows here, and so is flatten."""
+    """Shortcuts that skip pixels and pad channels are stock rows here."""
     done = convc("bench", "resnet20", "-b", "tvm", "--runs", "1", "--profile", "--json")
     assert done.code == 0, done.err
     layers = json.loads(done.out)["layers"]

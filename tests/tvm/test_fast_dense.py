@@ -21,6 +21,6 @@ def test_dense(n: int, c_in: int, c_out: int, named: bool) -> None:
     x, w, bias, other = draw(n, c_in), draw(c_out, c_in), draw(c_out), draw(n, c_out)
     wanted = np.maximum(x.astype(np.float64) @ w.T.astype(np.float64) + bias, 0) + other
     steps = (Step(RELU, RELU.Attrs()), Step(ADD, ADD.Attrs(), 1))
-    got = call(dense(None if named else n, c_in, c_out, steps), [x, pack_dense(w), block_channels(bias), other], (n, c_out))
+    got = call(dense(None if named else n, (c_in,), c_out, steps), [x, pack_dense(w), block_channels(bias), other], (n, c_out))
     bound = 2 * c_in * 2**-24 * (abs(x) @ abs(w).T + abs(bias) + abs(other))
     assert (abs(got - wanted) <= bound).all()

@@ -83,7 +83,7 @@ def test_after_products(name: str) -> None:
     step, _ = FORMULAS[name]
     steps = (step, Step(ADD, ADD.Attrs(), 1), step)
     x, w, bias, other = draw(3, 40), draw(37, 40) / 6, draw(37), draw(3, 37)
-    got = call(dense(None, 40, 37, steps), [x, pack_dense(w), block_channels(bias), other], (3, 37))
+    got = call(dense(None, (40,), 37, steps), [x, pack_dense(w), block_channels(bias), other], (3, 37))
     wanted = step.kind.meaning(step.op, x.astype(np.float64) @ w.T + bias)
     np.testing.assert_allclose(got, step.kind.meaning(step.op, wanted + other), rtol=2e-5, atol=2e-5)
     image, filters = draw(1, 5, 6, 7), draw(20, 5, 1, 1)

@@ -39,7 +39,7 @@ TARGETS = [
 KERNELS: dict[str, tuple[Callable[[Processor], Any], float]] = {
     "direct": (lambda processor: direct(Direct(1, 4, 16, Window(28, 28, (3, 3), (2, 2), PADS), 4, 1, (), processor=processor)), 0),
     "winograd": (lambda processor: winograd_kernel(Tiled(4, 1, 256, 64, 14, 14, PADS, processor=processor)), 0),
-    "dense": (lambda processor: dense(None, 64, 64, (), processor), 0),
+    "dense": (lambda processor: dense(None, (64,), 64, (), processor), 0),
     "planes": (lambda processor: depthwise_planes(1, 3, Window(28, 83, (3, 3), (1, 1), PADS), (), processor), 0),
     "transposed": (lambda processor: transposed(UPSAMPLING, 1, 4, 4, 1, (), processor), 0),
     "depthwise": (lambda processor: depthwise(1, 32, Window(28, 28, (3, 3), (1, 1), PADS), (), processor), 0.1),

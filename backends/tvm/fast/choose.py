@@ -17,7 +17,7 @@ from ....ir.ops.linear import DENSE
 from ....ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
 from ....ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
 from ....ir.ops.resize import RESIZE
-from ....ir.ops.shape import CONCAT, SLICE
+from ....ir.ops.shape import CONCAT, FLATTEN, SLICE
 from . import dense, moves, norms, pointwise, pools
 from . import resize as resizes
 from . import softmax as softmaxes
@@ -26,7 +26,7 @@ from .direct import pack_bias
 from .epilogue import STEPS, Step, step_of
 from .kernel import LANES, blocks
 from .windows import Window
-from .work import Argument, Scene, Work, batch_of, extents, followers, is_blocked
+from .work import Argument, Scene, Work, batch_of, extents, followers, is_blocked, only_reader
 
 __all__ = ["MAKERS"]
 
@@ -104,15 +104,27 @@ def resize(scene: Scene, node: Node) -> Work | None:
     return Work((node,), functools.partial(resizes.resize, node.op, batch_of(x), channels, rows, cols), (x,), tuple(tables))
 
 
-def dense_layer(scene: Scene, node: Node) -> Work | None:
-    """On plain rows, with what follows each score."""
+def flat(scene: Scene, node: Node) -> Work | None:
+    """Nothing to do where a dense layer alone reads the rows: it takes them as they lie in the images."""
+    reader, (x,) = only_reader(scene.graph, node), node.inputs
+    is_read_so = reader is not None and reader.kind is DENSE and reader.inputs[0] is node and node.op.axis == 1
+    if reader is None or not is_read_so or not all(isinstance(dim, int) for dim in x.typed.shape[1:]):
+        return None
+    return dense_layer(scene, reader, node)
+
+
+def dense_layer(scene: Scene, node: Node, flatten: Node | None = None) -> Work | None:
+    """On plain rows, or what is flattened to them, with what follows each score."""
     x, w, *bias = node.inputs
     if node.typed.dtype != "f32" or any(param.weights is None for param in (w, *bias)):
         return None
     c_out, c_in = w.typed.concrete()
     covers, steps, others = followers(scene, node)
     packed = Argument(f"{node.name}.packed", (blocks(c_out), c_in, LANES), "f32", lambda values: dense.pack_dense(values(w)))
-    build = functools.partial(dense.dense, batch_of(x), c_in, c_out, steps, scene.processor)
+    if flatten is not None:
+        covers, (x,) = (flatten, *covers), flatten.inputs
+    image = tuple(dim for dim in x.typed.shape[1:] if isinstance(dim, int))
+    build = functools.partial(dense.dense, batch_of(x), image, c_out, steps, scene.processor)
     return Work(covers, build, (x,), (packed, bias_of(node, c_out, bias)), others, frozenset([x]))
 
 
@@ -174,6 +186,7 @@ MAKERS: dict[OpDef, Callable[[Scene, Node], Work | None]] = {
     BATCH_NORM: batch_norm,
     LOCAL_RESPONSE_NORM: local_response_norm,
     RESIZE: resize,
+    FLATTEN: flat,
     DENSE: dense_layer,
     SOFTMAX: softmax,
     **dict.fromkeys(STEPS, elementwise),

@@ -1,8 +1,9 @@
-"""Dense layers on plain [n,O] tensors. For one image a dense layer is as fast as its weights can be read, once."""
+"""Dense layers on plain tensors. For one image a dense layer is as fast as its weights can be read, once."""
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,8 +23,9 @@ def pack_dense(w: Array) -> Array:
 
 
 @functools.cache
-def dense(batch: Batch, c_in: int, c_out: int, steps: tuple[Step, ...] = (), processor: Processor = AVX512) -> Any:
-    """(A[n,I], W[OB,I,LANES], bias[OB,LANES], R[n,O]..., D[n,O])."""
+def dense(batch: Batch, image: tuple[int, ...], c_out: int, steps: tuple[Step, ...] = (), processor: Processor = AVX512) -> Any:
+    """(A[n,image], W[OB,I,LANES], bias[OB,LANES], R[n,O]..., D[n,O]), where an image of any shape has I elements."""
+    c_in = math.prod(image)
     others = [Operand(name, (batch, c_out)) for name in read_names(steps)]
     count = blocks(c_out)
     full, left = divmod(c_out, LANES)
@@ -31,10 +33,11 @@ def dense(batch: Batch, c_in: int, c_out: int, steps: tuple[Step, ...] = (), pro
 
     def body(writer: Writer, a: Any, w: Any, bias: Any, *rest: Any) -> None:
         *read, d = rest
+        rows = writer.alias(a, (c_in,))
         images = writer.batch if batch is None else writer.long(batch)
 
         def images_from(first: Any, o: Any, number: int) -> None:
-            for j, value in enumerate(_products(writer, a, w, first, o, number, c_in, max(1, most // number))):
+            for j, value in enumerate(_products(writer, rows, w, first, o, number, c_in, max(1, most // number))):
                 finish(first + j, o, value + writer.load(bias, o))
 
         def finish(i: Any, o: Any, value: Any) -> None:
@@ -76,7 +79,7 @@ def dense(batch: Batch, c_in: int, c_out: int, steps: tuple[Step, ...] = (), pro
             in_groups([number for number in (min(batch, most), batch % most if batch > most else 0) if number])
 
     weights = [Operand("W", (count, c_in, LANES)), Operand("bias", (count, LANES))]
-    return kernel([Operand("A", (batch, c_in)), *weights, *others, Operand("D", (batch, c_out))], body)
+    return kernel([Operand("A", (batch, *image)), *weights, *others, Operand("D", (batch, c_out))], body)
 
 
 def _products(writer: Writer, a: Any, w: Any, first: Any, o: Any, number: int, c_in: int, width: int) -> list[Any]:
