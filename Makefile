@@ -21,7 +21,7 @@ lint: $(STAMP)
 check: $(STAMP)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-# networks whose siblings stand for them otherwise, in every engine
+# that for which something alike stands otherwise: siblings of networks, bodies of ONNX functions
 test-slow: $(STAMP)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 

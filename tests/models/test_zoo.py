@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import ndimage
+from tiers import EACH_NETWORK
 
 from convc import models
 from convc.backends.reference import run
@@ -61,7 +62,7 @@ def test_every_node_knows_the_line_of_the_model_that_made_it(name: str):
         assert line.isdecimal()
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", EACH_NETWORK)
 def test_small_form_runs_alike_in_both_precisions_and_keeps_images_apart(name: str):
     graph = ZOO[name].network(**ZOO[name].small)
     inputs = photograph(graph)

@@ -7,6 +7,7 @@ import onnx
 import pytest
 from graphs import hold_to_reference, normal_inputs, typed_graph
 from op_cases import CASES, text_of
+from tiers import EACH_NETWORK
 
 import convc as cc
 from convc.backends import reference
@@ -88,7 +89,7 @@ def test_op_agrees_with_onnxruntime(name, opset):
         hold_to_reference(graph, session.run(inputs), inputs)
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", EACH_NETWORK)
 def test_zoo_model_passes_the_full_checker_and_keeps_its_names(name):
     graph = ZOO[name].network(**ZOO[name].small)
     model = to_model(graph)

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from tiers import EACH_NETWORK
 
 from convc.backends import reference
 from convc.backends.onnx.export import to_model
@@ -51,7 +52,7 @@ def small(name: str) -> Graph:
 # --- round trips -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", EACH_NETWORK)
 def test_what_was_exported_comes_back(name: str, tmp_path: Path):
     graph = small(name)
     back = read_graph(written(tmp_path, to_model(graph))).graph

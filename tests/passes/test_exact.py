@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from graphs import typed_graph
+from tiers import EACH_NETWORK
 
 from convc.compiler.pipelines import LEVELS, optimize
 from convc.compiler.verify import verify
@@ -135,10 +136,7 @@ def test_optimizing_computes_no_weights(name: str):
 # --- the zoo ---------------------------------------------------------------------------------------------------------
 
 
-DEEP = ("resnet101", "resnet152", "resnet110", "resnet101_v1_5", "resnet152_v1_5")  # more of the same blocks, in tests/zoo at -O2
-
-
-@pytest.mark.parametrize("name", [name for name in ZOO if name not in DEEP])
+@pytest.mark.parametrize("name", EACH_NETWORK)
 def test_every_network_of_the_zoo_at_level_three(name: str):
     graph = ZOO[name].network(**ZOO[name].small)
     better, trace = optimize(graph, 3)

@@ -1,17 +1,28 @@
-"""Which networks of the zoo are tested always, and which with `make test-slow`."""
+"""What is tested always, and what with `make test-slow`: that for which something alike stands."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
 
 from convc.models import ZOO
 
-# siblings of networks that have the same layers, most of them deeper
+# networks that have the same layers as others, most of them deeper
 SIBLINGS = frozenset(
     (
         *("resnet34", "resnet101", "resnet152", "resnet101_v1_5", "resnet152_v1_5", "resnet32", "resnet44", "resnet56", "resnet110"),
-        *("plain18", "plain34", "vgg13", "vgg13_bn", "vgg16_bn", "vgg19", "vgg19_bn", "squeezenet1_0"),
+        *("plain18", "plain34", "vgg13", "vgg13_bn", "vgg16_bn", "vgg19", "vgg19_bn", "vgg16c", "vgg11_bn", "vgg11_lrn", "squeezenet1_0"),
+        *("alexnet_nopad", "alexnet_owt", "zfnet512", "googlenet_naive", "googlenet_bn"),
         *("unet_vgg11", "unet_vgg16", "unet_resnet34"),
     )
 )
-EACH_NETWORK = [pytest.param(name, marks=pytest.mark.slow) if name in SIBLINGS else name for name in ZOO]
+
+
+def slow_if(is_slow: Callable[[str], bool], names: Iterable[str]) -> list[Any]:
+    """Parameters of a test, some of them for the slow tier."""
+    return [pytest.param(name, marks=pytest.mark.slow) if is_slow(name) else name for name in names]
+
+
+EACH_NETWORK = slow_if(SIBLINGS.__contains__, ZOO)
