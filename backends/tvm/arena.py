@@ -20,7 +20,7 @@ from .host import tvm
 __all__ = ["IN_PLACE", "VIEW_OF", "Arena", "one_arena"]
 
 IN_PLACE = "convc.in_place"  # of a PrimFunc: how many operands before its result may lie where the result does
-VIEW_OF = "convc.view_of"  # of a PrimFunc whose result is a view of its operands: where each starts, in bytes of a unit behind its start
+VIEW_OF = "convc.view_of"  # of a PrimFunc whose result is a view of its operands: where each starts behind the result, in bytes of a unit
 ALIGNMENT = 64  # bytes
 ALLOC_STORAGE, ALLOC_TENSOR = "relax.memory.alloc_storage", "relax.memory.alloc_tensor"
 

@@ -16,7 +16,7 @@ class Processor:
     weights to pay for.
 
     Winograd's stages follow each other for every run of tiles, rather than for many, where the weights that each run reads are at most
-    `fused_weights` bytes, and what lies between the stages otherwise `fused_share` times as many.
+    `fused_weights` bytes, and what would otherwise lie between the stages is at least `fused_share` times as many.
     """
 
     registers: int

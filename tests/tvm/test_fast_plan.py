@@ -203,6 +203,13 @@ def test_register_tiles_cover_the_result_once_and_fit(cols: int, blocks: int, gr
     assert sorted(covered) == [(block, place) for block in range(blocks) for place in range(cols)]
 
 
+@pytest.mark.parametrize(
+    "read", ["%f = flatten(%p) %y = dense(%f, %w)", "%y = relu(%p)", "%f = reshape(%p) {shape=[1,16]} %y = dense(%f, %w)"]
+)
+def test_a_parameter_may_stand_for_an_image(read: str, typed: TypedGraph, agrees: Callable[..., object]):
+    agrees(typed(f"graph @g(%x: f32[1,4,2,2]) {{\n%p = param : f32[1,4,2,2]\n%w = param : f32[3,16]\n{read}\nreturn %y, %x\n}}\n"))
+
+
 NORM_BEFORE = """graph @g(%x: f32[N,24,15,9]) {
   %s1 = param : f32[24]
   %s2 = param : f32[24]

@@ -202,3 +202,9 @@ def test_the_rule_fuses_large_maps_of_few_channels():
     assert not arrangement(4, 1, 256, 256, 56, 56).fused
     assert arrangement(4, 1, 256, 256, 56, 56, ZEN).fused  # its cores share a cache that is near
     assert not arrangement(4, 8, 512, 512, 14, 14, ZEN).fused
+    assert [arrangement(4, n, 64, 64, 32, 32).fused for n in (1, 2, 8, None)] == [
+        False,
+        True,
+        True,
+        True,
+    ]  # what lies between, of all images

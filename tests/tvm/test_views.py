@@ -103,7 +103,7 @@ def test_what_is_written_over_is_nobody_elses(text: str, in_place: int, typed: T
 
 
 @pytest.mark.parametrize(("was", "now"), [("1,16,6,5", "2,16,6,5"), ("1,16,6,5", "N,16,6,5"), ("6,5])", "6,5], %k: f32[M,3])")])
-def test_several_images_are_shown_as_one_is(was: str, now: str, typed: TypedGraph, agrees: Callable[..., Module]):
+def test_several_images_are_shown_as_one_is(was: str, now: str, typed: TypedGraph, agrees: Callable[..., Module], tmp_path: Path):
     text = (
         f"{HEAD}  %y = concat(%a, %b) %s = slice(%y) {{axes=[1], starts=[16], ends=[41]}} %z = max_pool(%s) {{kernel=[2,2]}}\n  return %z"
     )
@@ -113,6 +113,9 @@ def test_several_images_are_shown_as_one_is(was: str, now: str, typed: TypedGrap
     one = single_image(graph)
     assert (one is None) == ("2," in now)
     assert one is None or {node.name for node in plan(one).views} == {"y", "s"}
+    arena = build_cpu(graph, tmp_path / "several.so", single=False).arena
+    assert arena is not None
+    assert arena.views == 2
 
 
 def joined_at_random(seed: int, batch: str) -> str:
@@ -158,8 +161,12 @@ def test_whatever_is_joined_and_cut(seed: int, typed: TypedGraph, tmp_path: Path
 
 
 @pytest.mark.parametrize("seed", range(8, 12))
-def test_whatever_is_joined_and_cut_of_so_many_images_as_come(seed: int, typed: TypedGraph, agrees: Callable[..., Module]):
-    agrees(typed(joined_at_random(seed, "N")), {"N": 1}, {"N": 3})
+def test_whatever_is_joined_and_cut_of_so_many_images_as_come(seed: int, typed: TypedGraph, agrees: Callable[..., Module], tmp_path: Path):
+    graph = typed(joined_at_random(seed, "N"))
+    agrees(graph, {"N": 1}, {"N": 3})
+    arena = build_cpu(graph, tmp_path / "again.so", single=False).arena
+    assert arena is not None
+    assert arena.views == len(plan(graph).views)
 
 
 def test_a_profile_shows_views_and_takes_no_time_for_them(typed: TypedGraph, tmp_path: Path):

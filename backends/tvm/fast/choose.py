@@ -105,12 +105,11 @@ def resize(scene: Scene, node: Node) -> Work | None:
 
 
 def flat(scene: Scene, node: Node) -> Work | None:
-    """Nothing to do where a dense layer alone reads the rows: it takes them as they lie in the images."""
+    """The work of the dense layer that alone reads the rows: it takes them as they lie in the images."""
     reader, (x,) = only_reader(scene.graph, node), node.inputs
-    is_read_so = reader is not None and reader.kind is DENSE and reader.inputs[0] is node and node.op.axis == 1
-    if reader is None or not is_read_so or not all(isinstance(dim, int) for dim in x.typed.shape[1:]):
+    if reader is None or reader.kind is not DENSE or reader.inputs[0] is not node or node.op.axis != 1:
         return None
-    return dense_layer(scene, reader, node)
+    return dense_layer(scene, reader, node) if all(isinstance(dim, int) for dim in x.typed.shape[1:]) else None
 
 
 def dense_layer(scene: Scene, node: Node, flatten: Node | None = None) -> Work | None:

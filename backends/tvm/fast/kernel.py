@@ -46,7 +46,10 @@ Batch = int | None  # None: a named size
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """One argument of a kernel; the result is the last. An extent of None is the batch that has a name."""
+    """One argument of a kernel; the result is the last. An extent of None is the batch that has a name.
+
+    A blocked one, [CB,N,H,W,LANES], is shown to the kernel's body as [N,CB,H,W,LANES].
+    """
 
     name: str
     shape: tuple[int | None, ...]
@@ -154,7 +157,7 @@ class Writer:
         return self.to.decl_buffer([batch, count, *pixel], "float32", data=buffer.data, strides=strides)
 
     def alias(self, buffer: Any, shape: Sequence[int]) -> Any:
-        """The same memory with other axes behind the batch; blocks stay the first of them."""
+        """The same memory with other axes behind the batch. Those of a blocked buffer begin with its blocks."""
         inner = [self.long(math.prod(shape[axis + 1 :])) for axis in range(len(shape))]
         strides = [*buffer.strides[:2], *inner[1:]] if buffer.strides else []
         return self.to.decl_buffer([buffer.shape[0], *map(self.long, shape)], "float32", data=buffer.data, strides=strides)

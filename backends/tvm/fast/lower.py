@@ -87,7 +87,8 @@ class _Lowering:
         attributes: dict[str, Any] = {IN_PLACE: len(others)}  # it may write over the last of what it reads
         if is_view:
             _, rows, cols = extents(work.result)
-            block = (batch_of(work.result) or 1) * rows * cols * LANES * 4  # where the batch has a name, for one image
+            batch = batch_of(work.result)
+            block = (1 if batch is None else batch) * rows * cols * LANES * 4  # bytes; where the batch has a name, of one image
             attributes[VIEW_OF] = [start * block for start in work.starts]
         made[work.result] = self._kernel(work.build(), [*operands, *arguments, *others], work.result, work.in_blocks, attributes)
 

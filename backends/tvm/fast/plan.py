@@ -47,8 +47,9 @@ class Plan:
 
     @functools.cached_property
     def arguments(self) -> list[Argument]:
-        """Parameters as stock rows read them, then what the kernels read, in order."""
+        """Parameters as they are, for stock rows and for kernels that take them for images; then what the kernels read, in order."""
         read = {operand for node in self.graph.ops if node not in self.covered for operand in node.inputs if operand.weights is not None}
+        read |= {node for work in self.works.values() for node, _ in work.reads if node.weights is not None}
         read |= {node for node in self.graph.outputs if node.weights is not None}
         stock = [as_it_is(node) for node in self.graph.params if node in read]
         return stock + [argument for work in self.works.values() for argument in work.arguments]
@@ -61,7 +62,7 @@ class Plan:
     @functools.cached_property
     def views(self) -> frozenset[Node]:
         """Concatenations and slices for which nothing is moved. Only memory that can be planned is laid out so: sizes are numbers, or one
-        name, that of the batch."""
+        name, that of the batch. With a name at most these: if some values lack it, the arena is not planned and all are copied."""
         if not set(self.graph.symbols) <= batch_names(self.graph) or len(self.graph.symbols) > 1:
             return frozenset()
         laid = Views({node: blocks(extents(node)[0]) for node in self.graph.nodes if is_blocked(node)})
