@@ -199,12 +199,9 @@ def test_the_rule_fuses_large_maps_of_few_channels():
     assert arrangement(4, 1, 128, 128, 116, 116).strip > 4  # though 29 rows of tiles have no divisor
     assert arrangement(2, 8, 512, 512, 7, 7).images > 1  # weights are read once for several images
     assert arrangement(2, None, 512, 512, 7, 7).images == 1
-    assert not arrangement(4, 1, 256, 256, 56, 56).fused
-    assert arrangement(4, 1, 256, 256, 56, 56, ZEN).fused  # its cores share a cache that is near
+    assert not arrangement(4, 1, 128, 128, 112, 112).fused
+    assert arrangement(4, 1, 128, 128, 112, 112, ZEN).fused  # its cores share a cache that is near
+    assert [arrangement(4, n, 128, 128, 28, 28, ZEN).fused for n in (1, 8)] == [False, True]
     assert not arrangement(4, 8, 512, 512, 14, 14, ZEN).fused
-    assert [arrangement(4, n, 64, 64, 32, 32).fused for n in (1, 2, 8, None)] == [
-        False,
-        True,
-        True,
-        True,
-    ]  # what lies between, of all images
+    fused = [arrangement(4, n, 64, 64, 32, 32).fused for n in (1, 2, 8, None)]
+    assert fused == [False, True, True, True]  # what lies between, of all images
