@@ -162,6 +162,14 @@ def test_a_wrong_network(net, body, words):
     refused(done, 2 if "input 'x'" in words else 3, *words)
 
 
+@pytest.mark.parametrize("call", ["conv(x, 8, stride=2)", "conv(x, 8, padding=1)", "mine(x, 8, stride=2)"])
+def test_a_users_own_function_with_the_name_of_a_layer(net, call):
+    own = "def conv(x, width):\n    return relu(x)\n\n" + ("mine, conv = conv, cc.conv\n" if "mine" in call else "")
+    done = convc("summary", net(f'{own}@cc.network(x="N,4,5,5")\ndef net(x):\n    return {call}\n'))
+    argument = call.split()[-1].split("=")[0]
+    refused(done, 3, f"TypeError: conv() got an unexpected keyword argument '{argument}'")
+
+
 def test_not_a_network(net):
     refused(convc("summary", net("def net(x):\n    return x\n")), 2, "'net'", "is not a network; decorate it with @network")
     refused(convc("summary", net("x = 1\n")), 2, "has no network 'net'")
