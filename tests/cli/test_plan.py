@@ -127,6 +127,7 @@ def test_published_reductions_are_the_zoos():
         (["--macs", "0.5", "--calibration", "shape.npz"], 3, ("shape.npz", "[8, 3, 31, 32]", "f32[N,3,32,32]")),
         (["--macs", "0.5", "--calibration", "same.npz"], 3, ("same.npz", "1 distinct input", "at least 2")),
         (["--macs", "0.5", "--calibration", "nan.npz"], 3, ("nan.npz", "NaN")),
+        (["--macs", "0.5", "--calibration", "number.npz"], 3, ("'number.npz': 'image' is a single number", "along the first axis")),
         (["--macs", "0.5", "--calibration", "same.npz", "--calibration", str(DATA / "cat.jpg")], 2, ("not both", "same.npz")),
         (["--macs", "0.5", "--weights", "zero.safetensors"], 3, ("%c = conv2d", "all zero")),
         (["--macs", "0.5", "--weights", "nan.safetensors"], 3, ("%c.w", "weights are NaN;")),
@@ -145,6 +146,7 @@ def test_refusals(folder, words, code, complaint):
         values = draws.random(shape).astype(np.float64 if name == "same" else np.float32)  # which is cast
         values[0, 0, 0, 0] = np.nan if name == "nan" else 0
         np.savez(folder / f"{name}.npz", image=np.repeat(values, 8, axis=0) if name == "same" else values)
+    np.savez(folder / "number.npz", image=np.float32(3))
     plans = {"form": {"d": {"form": "both", "ranks": [2, 2]}}, "layer": {"cc": {"form": "reduce", "ranks": [2]}}}
     plans |= {"rank": {"c": {"form": "reduce", "ranks": [33]}}}
     for name, layers in plans.items():
