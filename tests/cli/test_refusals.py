@@ -105,8 +105,8 @@ def test_what_looks_like_a_path_is_no_misspelt_model(path):
     ids=" ".join,
 )
 def test_a_path_that_does_not_exist_is_wrong_usage_and_a_wrong_file_is_not(tmp_path, words):
-    refused(convc(*words, cwd=tmp_path), 2, "it")
     name = next(word for word in words if "it." in word or "/it/" in word).split(":")[0].removeprefix("image=")
+    refused(convc(*words, cwd=tmp_path), 2, f"'{name}'")
     name = f"{name}manifest.json" if name.endswith("/") else name
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(b"\xff is no (")
