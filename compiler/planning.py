@@ -43,7 +43,7 @@ class Planned:
         if self.missed:
             asked = f"--{self.budget.kind} {self.budget.share:g} is missed by {self.missed:.2g}"
             left = f"{self.share:.3f} of the {self.budget.kind} are left, as splits were rejected that are not faster"
-            raise BudgetMissed(f"{asked}: {left}; ask for more, exclude less, or pass --no-measure")
+            raise BudgetMissed(f"{asked}: {left}; give a larger --{self.budget.kind}, exclude less, or pass --no-measure")
 
 
 def plan_network(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -87,6 +88,15 @@ def test_a_plan_is_edited_and_applied_again(folder):
     assert [layer["split"] for layer in json.loads(done.out)["layers"]] == ["both 8x8"]
 
 
+def test_a_pipe_takes_the_plan(folder, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    done = convc("plan", "net.py:net", "--params", "0.7", "-o", tmp_path / "pipe", cwd=folder)
+    assert done.code == 0, done.err
+    assert json.loads(os.read(reader, 1 << 16))["budget"] == "params 0.7"
+    os.close(reader)
+
+
 def test_an_error_bound_and_other_budgets(folder):
     tight, loose = (
         json.loads(convc("plan", "net.py:net", "--error", error, "--no-measure", "--json", cwd=folder).out)["costs"]["macs"]
@@ -119,7 +129,7 @@ def test_published_reductions_are_the_zoos():
 @pytest.mark.parametrize(
     ("words", "code", "complaint"),
     [
-        (["--macs", "0.01"], 2, ("--macs 0.01 cannot be met", "at the smallest ranks 0.")),
+        (["--macs", "0.01"], 2, ("--macs 0.01 cannot be met", "at the smallest ranks 0.", "; give a larger --macs, exclude")),
         (["--macs", "0.5", "--params", "0.5"], 2, ("give one of",)),
         ([], 2, ("give one of",)),
         (["--macs", "0.5", "--exclude", "bb"], 2, ("--exclude bb", "no such layer", "did you mean 'b'")),
