@@ -30,15 +30,20 @@ UNKNOWN = re.compile(r"(\w+)\(\) got an unexpected keyword argument '(\w+)'")
 
 def unknown_argument(error: TypeError) -> InvalidModel | None:
     """The refusal, with the user's line and the nearest argument; None for an error of any other kind."""
-    found = UNKNOWN.match(str(error))
-    layer = _layer(found[1]) if found else None
-    if found is None or layer is None or not (frames := traceback.extract_tb(error.__traceback__)):
+    found, frames = UNKNOWN.match(str(error)), list(traceback.walk_tb(error.__traceback__))
+    if found is None or not frames:
         return None
+    (function, argument), (frame, line) = found.groups(), frames[-1]  # the call failed, so the last frame is the caller's
+    layer = _layer(function)
+    if layer is None or frame.f_globals.get(function, layer) is not layer:
+        return None  # a function of the user's, maybe with the name of a layer
     names = list(inspect.signature(layer).parameters)
-    theirs = THEIRS.get(found[2], "")
-    near = [theirs] if theirs in names else get_close_matches(found[2], names, n=1)
+    if argument in names:
+        return None  # so too, from elsewhere
+    theirs = THEIRS.get(argument, "")
+    near = [theirs] if theirs in names else get_close_matches(argument, names, n=1)
     hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(names)}"
-    return InvalidModel(f"{Path(frames[-1].filename).name}:{frames[-1].lineno}: {found[1]} has no argument '{found[2]}'; {hint}")
+    return InvalidModel(f"{Path(frame.f_code.co_filename).name}:{line}: {function} has no argument '{argument}'; {hint}")
 
 
 def _layer(name: str) -> Callable[..., Any] | None:

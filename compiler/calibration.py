@@ -127,7 +127,10 @@ def _rows(graph: Graph, path: Path) -> tuple[dict[str, Array], dict[str, Array]]
     arrays = load_arrays(path)
     if len(arrays) == len(graph.inputs) == 1:
         arrays = {graph.inputs[0].name: next(iter(arrays.values()))}
-    rows = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
+    for name, array in arrays.items():
+        if not array.ndim:
+            raise InvalidInput(f"'{path}': '{name}' is a single number; give inputs along the first axis of an array")
+    rows = {name: len(array) for name, array in arrays.items()}
     if len(set(rows.values())) > 1:
         raise InvalidInput(f"'{path}' holds {', '.join(f'{count} of {name}' for name, count in rows.items())}; give as many of each input")
     step = _own_batch(graph) or 1

@@ -245,7 +245,8 @@ def choose(menu: Menu, budget: Budget) -> dict[str, Split]:
         least = (menu.fixed + menu.frontier.least_cost) / menu.whole
         raise UsageError(
             f"--{budget.kind} {budget.share:g} cannot be met: at the smallest ranks {least:.3f} of the {budget.kind} are left, "
-            f"{menu.fixed / menu.whole:.3f} of them in layers that stay as they are; ask for more, exclude less, or pass --ends"
+            f"{menu.fixed / menu.whole:.3f} of them in layers that stay as they are; "
+            f"give a larger --{budget.kind}, exclude less, or pass --ends"
         )
     return menu.splits(chosen)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ..ir.errors import BudgetMissed
+from ..ir.errors import BudgetMissed, UsageError
 from ..ir.graph import Graph
 from ..passes.lowrank import Split
 from .plan import Budget, Menu, Plan, Study, choose, menu
@@ -19,7 +19,7 @@ TRIALS = 10  # of a plan under a bound on its error
 NEAR, AIM = 0.9, 0.97  # of that bound: what is near enough, and what is aimed at
 MOST = 8.0  # times the last bound on the prediction
 ROUNDED = 9  # digits of a share
-ROUNDS = 4  # of measuring; after the last, what is not faster is left out without another choice
+ROUNDS = 4  # of measuring; after the last, or where no other choice meets the budget, what is not faster is left out
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class Planned:
         if self.missed:
             asked = f"--{self.budget.kind} {self.budget.share:g} is missed by {self.missed:.2g}"
             left = f"{self.share:.3f} of the {self.budget.kind} are left, as splits were rejected that are not faster"
-            raise BudgetMissed(f"{asked}: {left}; ask for more, exclude less, or pass --no-measure")
+            raise BudgetMissed(f"{asked}: {left}; give a larger --{self.budget.kind}, exclude less, or pass --no-measure")
 
 
 def plan_network(
@@ -54,7 +54,7 @@ def plan_network(
     A bound on the error holds for the whole plan on trial, not for what is predicted layer by layer. Parameters have no speed, so a budget
     on them measures nothing.
 
-    Raises: UsageError where the budget cannot be met, after what was rejected if anything was.
+    Raises: UsageError where the budget cannot be met, whatever is measured.
     """
     refused: list[tuple[str, Split]] = []
     slower: list[str] = []
@@ -71,17 +71,25 @@ def plan_network(
             slower.append(f"{name}: {splits[name]} takes {now:.3f} ms, the layer as it is {was:.3f} ms")
             refused.append((name, splits[name]))
             say(f"rejected by measurement: {slower[-1]}")
-        if left:
-            listed = menu(known, budget.cost, multiple, refused)
-            splits = _chosen(known, listed, budget)
-        else:
+        again = _again(known, menu(known, budget.cost, multiple, refused), budget) if left else None
+        if again is None:
             splits = {name: split for name, split in splits.items() if name not in found}
             say(f"what is not faster is left out, so {listed.share_of(splits):.3f} of the {budget.cost} are left")
+            break
+        listed, splits = again
     return Planned(known.plan(splits), known.apply(splits), listed, budget, listed.share_of(splits), tuple(slower))
 
 
 def _chosen(known: Study, listed: Menu, budget: Budget) -> dict[str, Split]:
     return _within(known, listed, budget.share) if budget.kind == "error" else choose(listed, budget)
+
+
+def _again(known: Study, listed: Menu, budget: Budget) -> tuple[Menu, dict[str, Split]] | None:
+    """The choice from a menu without what was rejected; None where that cannot meet the budget."""
+    try:
+        return listed, _chosen(known, listed, budget)
+    except UsageError:
+        return None
 
 
 def _within(known: Study, listed: Menu, share: float) -> dict[str, Split]:

@@ -10,7 +10,7 @@ from ..ir.ops.elementwise import ADD, DIV, MUL, SUB
 from ..ir.ops.linear import DENSE
 from ..ir.types import Array, TensorType
 from .ledger import Ledger
-from .products import Values, folded_after, folded_before, product, takes_fold, takes_shift, wide
+from .products import Values, folded_after, folded_before, known_infinite, product, takes_fold, takes_shift, wide
 from .rewriter import ANY, CONST, Match, Pat, Rule, rewrite
 
 __all__ = ["fold_affine"]
@@ -22,8 +22,8 @@ def after(m: Match) -> Node | None:
     if not takes_fold(value) or not _per_channel(m.root, m["c"], value.typed):
         return None
     gain, shift = _affine(m.root, m["c"])
-    if not _is_finite(gain, m["c"]):
-        return m.decline(f"%{m['c'].name} makes an infinite gain, and a weight of 0 times it is not a number")
+    if why := known_infinite(gain, m["c"]):
+        return m.decline(why)
     return folded_after(m, value, gain, shift)
 
 
@@ -35,8 +35,8 @@ def before(m: Match) -> Node | None:
     gain, shift = _affine(affine, m["c"])
     if shift is not None and not takes_shift(m.root):
         return None
-    if not _is_finite(gain, m["c"]):
-        return m.decline(f"%{m['c'].name} makes an infinite gain, and a weight of 0 times it is not a number")
+    if why := known_infinite(gain, m["c"]):
+        return m.decline(why)
     return folded_before(m, m.root, x, gain, shift)
 
 
@@ -49,14 +49,6 @@ def _per_channel(affine: Node, c: Node, value: TensorType) -> bool:
         return False
     aligned = (*(1,) * (value.rank - c.typed.rank), *c.typed.shape)
     return all(size == 1 for axis, size in enumerate(aligned) if axis != 1)
-
-
-def _is_finite(gain: Values | None, c: Node) -> bool:
-    """Whether a gain is, as far as it is known without drawing or computing values."""
-    if gain is None or c.weights is None or not (c.weights.recipe.init == "full" or (c.weights.is_stored and not c.weights.is_missing)):
-        return True
-    with np.errstate(divide="ignore"):
-        return bool(np.isfinite(gain()).all())
 
 
 def _affine(node: Node, c: Node) -> tuple[Values | None, Values | None]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from ..ir.graph import Graph, Node, Origin
+from ..ir.graph import Graph, Node
 from ..ir.ops.leaf import PARAM, Param
 from ..ir.types import Array
 from ..ir.weights import Weights
@@ -46,7 +46,7 @@ def fold_constants(graph: Graph, ledger: Ledger) -> Graph:
         bytes_left, flops_left = bytes_left - size, flops_left - flops
         constants.add(node)
         weights = Weights.derived(node.typed, node.name, lambda: constants.value(node))
-        origin = Origin(node.origin.source, node.origin.scope, (node.name,))
+        origin = replace(node.origin, made_from=(node.name,))
         ledger.record("fold", node.name, (node.name,))
         return Node(node.name, PARAM, Param("given"), (), node.typed, origin, weights)
 

@@ -10,7 +10,7 @@ from ..ir.ops.linear import DENSE, MATMUL
 from ..ir.ops.norm import BATCH_NORM
 from ..ir.types import Array
 from .ledger import Ledger
-from .products import Values, folded_after, folded_before, product, takes_fold, takes_shift, wide
+from .products import Values, folded_after, folded_before, known_infinite, product, takes_fold, takes_shift, wide
 from .rewriter import ANY, CONST, Match, Pat, Rule, rewrite
 
 __all__ = ["fuse_conv_bn"]
@@ -22,14 +22,20 @@ def after(m: Match) -> Node | None:
     """y = gain * (w x + b) + offset."""
     if not takes_fold(m["product"]):
         return None
-    return folded_after(m, m["product"], *_affine(m))
+    gain, shift = _affine(m)
+    if why := known_infinite(gain, m["scale"], m["var"]):
+        return m.decline(why)
+    return folded_after(m, m["product"], gain, shift)
 
 
 def before(m: Match) -> Node | None:
     """y = w (gain * x + offset) + b: the offset of a padded input is none where it is padded, so that stays."""
     if not takes_fold(m.root) or not takes_shift(m.root):
         return None
-    return folded_before(m, m.root, m["input"], *_affine(m))
+    gain, shift = _affine(m)
+    if why := known_infinite(gain, m["scale"], m["var"]):
+        return m.decline(why)
+    return folded_before(m, m.root, m["input"], gain, shift)
 
 
 def _affine(m: Match) -> tuple[Values, Values]:

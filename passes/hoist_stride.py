@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import gcd
 
-from ..ir.graph import Graph, Node, Origin, fresh_name
+from ..ir.graph import Graph, Node, fresh_name
 from ..ir.ops import compare, gate, unary
 from ..ir.ops.activation import CLIP, DROPOUT, LEAKY_RELU, RELU, SIGMOID, TANH
 from ..ir.ops.conv import CONV2D
@@ -154,7 +154,7 @@ class _Thinning:
             changed = node.like(inputs=tuple(self.every(x, _over(step, h)) if image else x for x, image, h in each))
         if step == ALL:
             return changed
-        origin = Origin(node.origin.source, node.origin.scope, (node.name,))
+        origin = replace(node.origin, made_from=(node.name,))
         return changed.like(name=fresh_name(f"{node.name}.thin", self.taken), type=infer_type(changed), origin=origin)
 
     def every(self, x: Node, step: Pair) -> Node:

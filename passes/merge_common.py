@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import replace
 
-from ..ir.graph import Graph, Node, Origin
+from ..ir.graph import Graph, Node
 from ..ir.ops.elementwise import ADD, IDENTITY, MUL, Identity
 from ..ir.ops.leaf import INPUT
 from ..ir.weights import Weights
@@ -51,7 +52,7 @@ def merge_common(graph: Graph, ledger: Ledger) -> Graph:
 
 
 def _named(node: Node, output: Node) -> Node:
-    return node.like(name=output.name, origin=Origin(output.origin.source, output.origin.scope, (node.name, output.name)))
+    return node.like(name=output.name, origin=replace(output.origin, made_from=(node.name, output.name)))
 
 
 def _numbers(graph: Graph) -> dict[Node, int]:

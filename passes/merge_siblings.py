@@ -8,11 +8,11 @@ concat are one conv). An activation that all of them share is computed before th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..ir.graph import Graph, Node, Origin, fresh_name
+from ..ir.graph import Graph, Node, fresh_name
 from ..ir.ops.conv import CONV2D
 from ..ir.ops.leaf import PARAM, Param
 from ..ir.ops.shape import CONCAT, SLICE, Slice
@@ -143,14 +143,14 @@ class _Merging:
         if node not in self.place:
             return node.reading(operands)
         family, i = self.place[node]
-        origin = Origin(node.origin.source, node.origin.scope, (node.name,))
+        origin = replace(node.origin, made_from=(node.name,))
         return Node(node.name, SLICE, _cut(family, i), (self.wholes[id(family)],), node.type, origin)
 
     def whole(self, family: Family, x: Node) -> Node:
         """The one conv, and the activation that all have in common."""
         first, tail = family.convs[0], family.tails[0]
         name = fresh_name(f"{x.name}.all", self.taken)
-        origin = Origin(first.origin.source, first.origin.scope, tuple(conv.name for conv in family.convs))
+        origin = replace(first.origin, made_from=tuple(conv.name for conv in family.convs))
         types = _operand_types(family)
 
         def weights() -> Array:

@@ -19,7 +19,7 @@ from ..ir.ops.linear import DENSE, MATMUL, Dense
 from ..ir.types import Array, TensorType
 from .rewriter import ANY, CONST, Match, Pat
 
-__all__ = ["DEEPEST", "Values", "folded_after", "folded_before", "product", "takes_fold", "takes_shift", "wide"]
+__all__ = ["DEEPEST", "Values", "folded_after", "folded_before", "known_infinite", "product", "takes_fold", "takes_shift", "wide"]
 
 Values = Callable[[], Array]  # one value per channel, or one for all
 DEEPEST = 100  # folds into one parameter: each waits for the one before it, and Python does not wait a thousand deep
@@ -41,6 +41,16 @@ def takes_shift(node: Node) -> bool:
     Zero padding is not shifted, and at the borders of a transposed conv fewer taps are summed.
     """
     return node.kind in (DENSE, MATMUL) or (node.kind is CONV2D and not any(node.op.pads))
+
+
+def known_infinite(gain: Values | None, *makers: Node) -> str:
+    """Why the gain that these parameters make is not folded; "" where it is finite, or not known without drawing or computing values."""
+    if gain is None or not all(_is_known(node) for node in makers):
+        return ""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if np.isfinite(gain()).all():
+            return ""
+    return f"the gain of {' and '.join(f'%{node.name}' for node in makers)} is not finite, and a weight of 0 times it is not a number"
 
 
 def folded_after(m: Match, node: Node, gain: Values | None, shift: Values | None) -> Node:
@@ -79,6 +89,11 @@ def wide(node: Node) -> Array:
     """The values of a parameter in float64."""
     assert node.weights is not None  # CONST matches parameters only
     return node.weights.wide()
+
+
+def _is_known(node: Node) -> bool:
+    weights = node.weights
+    return weights is not None and (weights.recipe.init == "full" or (weights.is_stored and not weights.is_missing))
 
 
 def _operands(node: Node) -> tuple[Node, Node, Node | None]:

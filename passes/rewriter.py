@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..ir.graph import Graph, Node, Origin, fresh_name
+from ..ir.graph import Graph, Node, fresh_name
 from ..ir.op import OpDef
 from ..ir.ops.leaf import PARAM, Param
 from ..ir.types import Array, TensorType
@@ -207,7 +207,7 @@ class _Sweep:
         if made not in self.uses:
             took = match.covered or [root]
             names = dict.fromkeys(name for node in took for name in (node.origin.made_from or (node.name,)))
-            made = made.like(name=root.name, origin=Origin(root.origin.source, root.origin.scope, tuple(names)))
+            made = made.like(name=root.name, origin=replace(root.origin, made_from=tuple(names)))
             made = made if made.type is not None else made.like(type=infer_type(made))
         new = list(self.unknown(made))
         self.made.update(new)

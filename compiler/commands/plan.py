@@ -81,8 +81,7 @@ def _budget(given: Mapping[str, Any]) -> Budget | None:
     if len(asked) + (given["apply_file"] is not None) != 1:
         raise UsageError("give one of --macs, --params, --latency, --error and --apply")
     for path in given["outputs"]:
-        if path.suffix not in SUFFIXES:
-            raise UsageError(f"-o '{path}' is none of {', '.join(SUFFIXES)}")
+        check_suffix("-o", path, SUFFIXES)
         if path.suffix == ".svg" and not asked:
             raise UsageError(f"-o '{path}' is a picture of what could be chosen, and --apply chooses nothing; leave it out")
     if given["save_weights"] is not None:
@@ -120,14 +119,14 @@ def _plan(desk: Desk, request: Request, budget: Budget | None, source: PlanFile 
     rejected = made.rejected if made is not None else ()
     record = PlanFile(level, inputs, plan.splits)
     for path in given["outputs"]:
-        if path.suffix == ".json":
-            write_plan(path, record, graph.name, _text(budget), rejected, found.as_json())
-        elif path.suffix == ".onnx":
+        if path.suffix == ".onnx":
             export_onnx(planned, path)
         elif path.suffix == ".cir":
             write_file(path, print_graph(planned, origins=True).encode())
-        elif budget is not None and made is not None:
+        elif path.suffix == ".svg" and budget is not None and made is not None:
             write_file(path, _picture(graph.name, budget, made, found).encode())
+        else:  # also into a pipe or a device, which has no suffix
+            write_plan(path, record, graph.name, _text(budget), rejected, found.as_json())
         desk.say(f"wrote {path}")
     if given["save_weights"] is not None:
         write_weights(planned, given["save_weights"])

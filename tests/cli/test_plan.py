@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -87,6 +88,15 @@ def test_a_plan_is_edited_and_applied_again(folder):
     assert [layer["split"] for layer in json.loads(done.out)["layers"]] == ["both 8x8"]
 
 
+def test_a_pipe_takes_the_plan(folder, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    done = convc("plan", "net.py:net", "--params", "0.7", "-o", tmp_path / "pipe", cwd=folder)
+    assert done.code == 0, done.err
+    assert json.loads(os.read(reader, 1 << 16))["budget"] == "params 0.7"
+    os.close(reader)
+
+
 def test_an_error_bound_and_other_budgets(folder):
     tight, loose = (
         json.loads(convc("plan", "net.py:net", "--error", error, "--no-measure", "--json", cwd=folder).out)["costs"]["macs"]
@@ -119,7 +129,7 @@ def test_published_reductions_are_the_zoos():
 @pytest.mark.parametrize(
     ("words", "code", "complaint"),
     [
-        (["--macs", "0.01"], 2, ("--macs 0.01 cannot be met", "at the smallest ranks 0.")),
+        (["--macs", "0.01"], 2, ("--macs 0.01 cannot be met", "at the smallest ranks 0.", "; give a larger --macs, exclude")),
         (["--macs", "0.5", "--params", "0.5"], 2, ("give one of",)),
         ([], 2, ("give one of",)),
         (["--macs", "0.5", "--exclude", "bb"], 2, ("--exclude bb", "no such layer", "did you mean 'b'")),
@@ -127,6 +137,7 @@ def test_published_reductions_are_the_zoos():
         (["--macs", "0.5", "--calibration", "shape.npz"], 3, ("shape.npz", "[8, 3, 31, 32]", "f32[N,3,32,32]")),
         (["--macs", "0.5", "--calibration", "same.npz"], 3, ("same.npz", "1 distinct input", "at least 2")),
         (["--macs", "0.5", "--calibration", "nan.npz"], 3, ("nan.npz", "NaN")),
+        (["--macs", "0.5", "--calibration", "number.npz"], 3, ("'number.npz': 'image' is a single number", "along the first axis")),
         (["--macs", "0.5", "--calibration", "same.npz", "--calibration", str(DATA / "cat.jpg")], 2, ("not both", "same.npz")),
         (["--macs", "0.5", "--weights", "zero.safetensors"], 3, ("%c = conv2d", "all zero")),
         (["--macs", "0.5", "--weights", "nan.safetensors"], 3, ("%c.w", "weights are NaN;")),
@@ -145,6 +156,7 @@ def test_refusals(folder, words, code, complaint):
         values = draws.random(shape).astype(np.float64 if name == "same" else np.float32)  # which is cast
         values[0, 0, 0, 0] = np.nan if name == "nan" else 0
         np.savez(folder / f"{name}.npz", image=np.repeat(values, 8, axis=0) if name == "same" else values)
+    np.savez(folder / "number.npz", image=np.float32(3))
     plans = {"form": {"d": {"form": "both", "ranks": [2, 2]}}, "layer": {"cc": {"form": "reduce", "ranks": [2]}}}
     plans |= {"rank": {"c": {"form": "reduce", "ranks": [33]}}}
     for name, layers in plans.items():

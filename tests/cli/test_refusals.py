@@ -105,8 +105,8 @@ def test_what_looks_like_a_path_is_no_misspelt_model(path):
     ids=" ".join,
 )
 def test_a_path_that_does_not_exist_is_wrong_usage_and_a_wrong_file_is_not(tmp_path, words):
-    refused(convc(*words, cwd=tmp_path), 2, "it")
     name = next(word for word in words if "it." in word or "/it/" in word).split(":")[0].removeprefix("image=")
+    refused(convc(*words, cwd=tmp_path), 2, f"'{name}'")
     name = f"{name}manifest.json" if name.endswith("/") else name
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(b"\xff is no (")
@@ -160,6 +160,14 @@ def test_unknown_option_of_a_model():
 def test_a_wrong_network(net, body, words):
     done = convc("summary", net(body))
     refused(done, 2 if "input 'x'" in words else 3, *words)
+
+
+@pytest.mark.parametrize("call", ["conv(x, 8, stride=2)", "conv(x, 8, padding=1)", "mine(x, 8, stride=2)"])
+def test_a_users_own_function_with_the_name_of_a_layer(net, call):
+    own = "def conv(x, width):\n    return relu(x)\n\n" + ("mine, conv = conv, cc.conv\n" if "mine" in call else "")
+    done = convc("summary", net(f'{own}@cc.network(x="N,4,5,5")\ndef net(x):\n    return {call}\n'))
+    argument = call.split()[-1].split("=")[0]
+    refused(done, 3, f"TypeError: conv() got an unexpected keyword argument '{argument}'")
 
 
 def test_not_a_network(net):

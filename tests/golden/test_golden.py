@@ -62,6 +62,14 @@ def test_a_cap_of_none_changes_nothing_and_caps_add_up(name, case):
         assert len(capped.rewrites) == limit
 
 
+@pytest.mark.parametrize(("name", "case"), CASES, ids=[f"{name}: {case.name}" for name, case in CASES])
+def test_what_a_pass_made_names_the_line_of_what_it_was_made_from(name, case):
+    if case.error is not None:
+        return
+    after, _ = run_passes(parse_graph(case.text, "net.cir"), [Step(name, "golden")])
+    assert [node.where for node in after.nodes if "(net.cir:" not in node.where] == []
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

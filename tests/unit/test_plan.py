@@ -139,6 +139,19 @@ def test_a_rejected_split_is_not_chosen_again_nor_a_dearer_one_of_its_form(monke
         made.check()
 
 
+def test_where_nothing_else_meets_the_budget_what_is_rejected_is_left_out(monkeypatch):
+    known = known_of(planted_network(), calibration_of(8))
+    monkeypatch.setattr(planning, "_slower", lambda known, splits, threads: {"b": (1.0, 2.0)} if "b" in splits else {})
+    said = []
+    made = plan_network(known, Budget("macs", 0.1), 1, 1, measured=True, say=said.append)
+    assert len(made.rejected) == 1
+    assert set(made.plan.splits) == {"c", "d"}
+    assert f"{made.share:.3f} of the macs are left" in said[-1]
+    assert made.missed == pytest.approx(made.share - 0.1)
+    with pytest.raises(BudgetMissed, match=f"--macs 0.1 is missed by {made.missed:.2g}: .*; give a larger --macs, exclude less"):
+        made.check()
+
+
 def test_a_rejection_takes_dearer_splits_of_the_form_with_it():
     known = known_of(planted_network(), calibration_of(40))
     listed = menu(known, "macs", 1, [("c", Split("factors", (4,)))])
