@@ -18,11 +18,12 @@ def write_file(path: Path, data: bytes | Iterable[bytes]) -> None:
 
     Raises: UsageError where the path cannot be written; what was there before stays.
     """
-    path, chunks = path.resolve(), [data] if isinstance(data, bytes) else data
+    chunks = [data] if isinstance(data, bytes) else data
     try:
         if path.exists() and not path.is_file():
-            path.write_bytes(b"".join(chunks))  # /dev/stdout, a FIFO: nothing to replace
+            path.write_bytes(b"".join(chunks))  # a FIFO, or /dev/stdout, whose link may lead to no name: nothing to replace
             return
+        path = path.resolve()
         temporary = _temporary(path, chunks)
     except OSError as error:
         raise unwritable(path, error) from error

@@ -442,6 +442,12 @@ class TestWhereResultsGo:
         assert (tmp_path / "real.onnx").read_bytes() != b"old"
         assert (tmp_path / "real.onnx").stat().st_mode & 0o777 == 0o600
 
+    def test_standard_output_may_be_named(self):
+        text = "graph @g(%x: f32[1,2]) {\n  %y = relu(%x)\n  return %y\n}\n"
+        done = convc("opt", "-", "-O0", "-o", "/dev/stdout", stdin=text)
+        assert done.code == 0, done.err
+        assert done.out.startswith("graph @g(")
+
     def test_a_full_disk_is_said_in_one_sentence(self):
         with open("/dev/full", "w") as full:
             done = subprocess.run([sys.executable, "-m", "convc", "models"], stdout=full, stderr=subprocess.PIPE, text=True)
