@@ -24,6 +24,7 @@ from ..ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID, TANH
 from ..ir.ops.conv import CONV2D
 from ..ir.ops.elementwise import ADD, MUL, SUB
 from ..ir.ops.gate import ELU, GELU, HARD_SIGMOID, HARD_SWISH, MISH, SELU
+from ..ir.ops.linear import DENSE
 from ..ir.ops.pool import MAX_POOL
 from ..ir.ops.unary import ERF, SOFTPLUS
 from ..ir.types import Array
@@ -181,8 +182,8 @@ def _carried(node: Node, operands: list[Array], errors: list[Array | None]) -> A
         return a * off_b + b * off_a + off_a * off_b
     if node.kind is MAX_POOL:
         return np.asarray(MAX_POOL.meaning(node.op, known[0]))
-    if node.kind is CONV2D:  # after a batch norm; its weights are as they are
-        return np.asarray(CONV2D.meaning(node.op, known[0], abs(operands[1])))
+    if node.kind in (CONV2D, DENSE):  # after a batch norm, or a flatten; weights are as they are
+        return np.asarray(node.kind.meaning(node.op, known[0], abs(operands[1])))
     return SLOPES[node.kind](node.op) * sum(known)
 
 
