@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from shell import convc
+from shell import convc, refused
 
 from convc.compiler.advice import PUBLISHED
 from convc.models.googlenet import STAGES
@@ -38,13 +38,6 @@ def folder(tmp_path_factory):
     assert done.code == 0, done.err
     (path / "out.json").write_text(done.out)
     return path
-
-
-def refused(done, code, *words):
-    assert done.code == code, (done.out, done.err)
-    assert len(done.err.strip().splitlines()) == 1, done.err
-    for word in words:
-        assert word in done.err
 
 
 def test_the_budget_is_met_and_the_certificate_says_what_it_costs(folder):

@@ -12,20 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from shell import convc
+from shell import convc, refused
 
 PHOTO = Path(__file__).parent.parent / "data" / "cat.jpg"
 HEAD = "import convc as cc\nfrom convc import conv, relu\n\n"
 RELU = "graph @g(%x: f32[N,4]) {\n  %y = relu(%x)\n  return %y\n}\n"
-
-
-def refused(done, code, *words):
-    """The refusal is one line on stderr, with these words and no traceback."""
-    assert done.code == code, (done.out, done.err)
-    assert "Traceback" not in done.err
-    assert len(done.err.strip().splitlines()) == 1, done.err
-    for word in words:
-        assert word in done.err
 
 
 @pytest.fixture

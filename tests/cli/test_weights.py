@@ -11,17 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from shell import Result, convc
+from shell import convc, refused
 
 SMALL = ("squeezenet1_1", "--input", "image:N,3,64,64")
-
-
-def refused(done: Result, code: int, *words: str) -> None:
-    """One line on stderr, with these words and no traceback."""
-    assert done.code == code, (done.out, done.err)
-    assert len(done.err.strip().splitlines()) == 1, done.err
-    for word in words:
-        assert word in done.err
 
 
 def array_header(shape: str, dtype: str = "<f4") -> bytes:

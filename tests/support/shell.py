@@ -22,3 +22,12 @@ def convc(*words: str | Path, stdin: str | None = None, cwd: Path | None = None)
         [sys.executable, "-m", "convc", *map(str, words)], input=stdin, capture_output=True, text=True, cwd=cwd, timeout=240
     )
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+def refused(done: Result, code: int, *words: str) -> None:
+    """The refusal is one line on stderr, with these words and no traceback."""
+    assert done.code == code, (done.out, done.err)
+    assert "Traceback" not in done.err
+    assert len(done.err.strip().splitlines()) == 1, done.err
+    for word in words:
+        assert word in done.err
