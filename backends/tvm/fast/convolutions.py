@@ -154,7 +154,9 @@ def winograd_of(node: Node, asked: Winograd, processor: Processor) -> int:
         return asked.get(node.name, 0)
     if asked != "auto":
         return WINOGRAD[asked]
-    if min(rows, cols) >= (processor.winograd_4 if (batch_of(node) or 1) > 1 else processor.winograd_4_alone):
+    channels = math.prod(node.inputs[1].typed.concrete()[:2])
+    is_cheap = (batch_of(node) or 1) > 1 or 4 * 36 * channels <= processor.winograd_4_weights
+    if min(rows, cols) >= (processor.winograd_4 if is_cheap else processor.winograd_4_alone):
         return 4
     if 4 * math.prod(node.inputs[1].typed.concrete()) <= CACHE:
         return 2

@@ -20,6 +20,8 @@ from ..host import tvm
 
 __all__ = [
     "LANES",
+    "READ",
+    "WRITE",
     "Batch",
     "Operand",
     "Register",
@@ -34,7 +36,8 @@ __all__ = [
 ]
 
 LANES = 16  # of float32 in a vector register of AVX-512
-READ_SOON = (0, 2, 1)  # in LLVM's words: a read, of the locality of an outer cache, of data
+READ, WRITE = 0, 1  # in LLVM's words
+OUTER, DATA = 2, 1  # the locality of an outer cache
 STACK = 16  # vectors: TVM takes larger buffers from the heap
 OPAQUE = 8  # Relax's pattern of an operation that nothing is fused with
 PARALLEL_FROM = 1 << 15  # elements; for fewer, waking a second thread costs more than it saves
@@ -242,12 +245,12 @@ class Register:
         self.writer.to.buffer_store(self.place, value, [0, lane])
 
 
-def request(tirx: Any, place: Any) -> Any:
-    """A statement that asks for what lies at `place`, to be read soon, in the core's outer cache.
+def request(tirx: Any, place: Any, purpose: int = READ) -> Any:
+    """A call that asks for what lies at `place`, to be read or written soon, in the core's outer cache.
 
     Of the inner one Zen 4 gives up more than it gains: a Winograd product of 512 channels @14 took 1.4 times as long.
     """
-    return tirx.call_intrin("void", "tirx.prefetch", tirx.address_of(place), *READ_SOON)
+    return tirx.call_intrin("void", "tirx.prefetch", tirx.address_of(place), purpose, OUTER, DATA)
 
 
 def greatest(tirx: Any) -> Callable[[Any, Any], Any]:

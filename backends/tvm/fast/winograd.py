@@ -9,6 +9,7 @@ Two transforms surround a product for each of the a x a positions of a tile:
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from ..processor import AVX512, Processor
 from .epilogue import Step, apply, read_names
 from .kernel import LANES, Batch, blocks, greatest
 from .winograd_arrangement import Arrangement, arrangement, ceil_div, group_of, packed_shape, round_up
-from .winograd_stream import STREAM, prefetching
+from .winograd_stream import STREAM, ask_pixels, ask_weights, asking
 
 __all__ = ["G", "Tiled", "input_transform", "output_transform", "pack", "winograd_kernel"]
 
@@ -29,6 +30,7 @@ __all__ = ["G", "Tiled", "input_transform", "output_transform", "pack", "winogra
 # integers, and twice the error (five times at its worst): their powers are further apart.
 P, Q = 5 / 8, 3 / 2
 PP, QQ = P * P, Q * Q
+FAR = 4 << 20  # bytes of input and result
 
 G = {
     2: np.array([[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]]),
@@ -92,6 +94,12 @@ class Tiled:
         return packed_shape(self.m, self.c_in, self.c_out)
 
     @property
+    def is_far(self) -> bool:
+        """Whether input and result are more than the cores' own caches keep."""
+        pixels = self.rows * self.cols * blocks(self.c_in) + math.prod(self.stored) * blocks(self.c_out)
+        return 4 * LANES * (self.batch or 2) * pixels > FAR
+
+    @property
     def rule(self) -> Arrangement:
         return arrangement(self.m, self.batch, self.c_in, self.c_out, *self.out, self.processor)
 
@@ -106,9 +114,14 @@ def winograd_kernel(size: Tiled) -> Any:
         _fused(schedule, size, form)
     else:
         _three(schedule, size, form)
+    for stage in ("V", "M"):  # positions an odd number of lines apart, or many would share one place in a cache: up to 1.2 times the time
+        schedule.storage_align(schedule.get_sblock(stage), 0, 2, 2 * LANES, LANES)
     kernel = schedule.mod["main"].without_attr("global_symbol")
+    image, weights, *_, result = kernel.params
     if not form.fused:
-        kernel = kernel.with_body(prefetching(kernel.body, kernel.params[1]))
+        kernel = kernel.with_body(asking(kernel.body, functools.partial(ask_weights, weights)))
+    elif size.is_far:
+        kernel = kernel.with_body(asking(kernel.body, functools.partial(ask_pixels, size, form.tile_cols, image, result)))
     return kernel.with_attr("op_pattern", 8)  # opaque: Relax fuses nothing into it
 
 
@@ -230,17 +243,19 @@ def _stages(size: Tiled, form: Arrangement) -> list[Any]:
 
 
 def _fused(sch: Any, size: Tiled, form: Arrangement) -> None:
-    """Parallel over runs of tiles; for each, V of all channels, then group by group of outputs the sums, M and the result."""
+    """Parallel over runs of tiles; for each, V of all channels, the sums position by position, and the result."""
     b, o, p, y, q, z, lane = _tiles(sch, size)
     run, q = sch.split(q, [None, form.tile_cols])
-    groups, o = sch.split(o, [None, group_of(size.c_out)])
-    sch.reorder(b, p, run, groups, o, q, y, z, lane)
+    sch.reorder(b, p, run, o, q, y, z, lane)
     run = sch.fuse(b, p, run)
     sch.parallel(run)
     _output(sch, (y, z, lane), size.pools)
-    sch.compute_at(sch.get_sblock("M"), groups, preserve_unit_loops=True)
-    j, o, p, q, lane = sch.get_loops(sch.get_sblock("M"))[-5:]
-    _sums(sch, j, (o, p, q, lane))
+    sch.compute_at(sch.get_sblock("M"), run, preserve_unit_loops=True)
+    o, p, q, lane = sch.get_loops(sch.get_sblock("M"))[-4:]
+    groups, o = sch.split(o, [None, group_of(size.c_out)])
+    _sums(sch, groups, (o, p, q, lane))
+    if size.is_far:
+        sch.annotate(groups, STREAM, 1)
     _input(sch, run)
 
 

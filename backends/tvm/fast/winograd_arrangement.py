@@ -46,7 +46,7 @@ def arrangement(m: int, n: int | None, c_in: int, c_out: int, out_rows: int, out
     """The rule, from sizes alone; `n` is None where it is symbolic, and then at least 2: for one image there is another library.
 
     Fused where a cache keeps all weights and V and M would not stay there. For one image measured within 5% of the better one, from 16@56
-    to 512@7; for several measured on Zen 4 alone.
+    to 512@7, before fused stages asked for pixels; for several measured on Zen 4 alone.
     """
     high, wide = ceil_div(out_rows, m), ceil_div(out_cols, m)
     group = group_of(c_out)
