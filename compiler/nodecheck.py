@@ -155,7 +155,8 @@ def _verdict(kernel: Kernel, held: Mapping[Node, Array]) -> NodeVerdict:
         with np.errstate(all="ignore"):
             values[node] = np.asarray(node.kind.meaning(node.op, *operands))
             if kernel.tile and not bounds:
-                bounds[node] = error_bound(kernel.tile, node.op.pads, *operands) + UNDERFLOW * roundings(kernel.tile, operands[0].shape[1])
+                _, c_in, r, _ = operands[1].shape
+                bounds[node] = error_bound(kernel.tile, node.op.pads, *operands) + UNDERFLOW * roundings(kernel.tile, r, c_in)
             else:
                 gamma, own = _local_bound(node, operands, values[node])
                 bounds[node] = own + (1 + gamma) * _carried(node, operands, [bounds.get(operand) for operand in node.inputs])

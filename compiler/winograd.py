@@ -23,7 +23,7 @@ Oracles = Callable[[Mapping[str, int]], Oracle]  # by the tiles of an engine's k
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """`tiles`: the m of F(m x m, 3x3) by the convolution's name. `why` says it in lines for people."""
+    """`tiles`: the m of F(m x m, r x r) by the convolution's name. `why` says it in lines for people."""
 
     tiles: Mapping[str, int]
     why: tuple[str, ...]

@@ -84,7 +84,7 @@ def build_cpu(
     Where the batch is a named size, a second library for a `single` image is written beside it: its kernels are arranged for one, and know
     all sizes when they are compiled, which together is 1 to 5% faster.
 
-    `winograd` says which 3x3 convolutions are computed by tiles: off, f2, f4, or auto, where that is fast; or tiles by name. A library
+    `winograd` says which convolutions are computed by tiles: off, f2, f4, or auto, where that is fast; or tiles by name. A library
     must be loaded with the same. `jobs` kernels are compiled at a time (default: one a core); unless not `cached`, they are kept for
     other builds. They take the forms that `convc tune` found for this machine, as kept in the directory `database` (default: the cache;
     off: none).

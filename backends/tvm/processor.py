@@ -24,7 +24,7 @@ class Processor:
     lanes: int
     macs_per_byte: float
     winograd_4: int = 10  # measured on AVX-512, 16 to 1024 channels
-    winograd_4_alone: int = 15
+    winograd_4_alone: int = 15  # measured on Emerald Rapids
     winograd_4_weights: float = math.inf
     fused_weights: int = 5 << 18  # that a core's cache of 1 MB or more serves fast enough
     fused_share: float = 4
@@ -50,7 +50,8 @@ AVX512 = Processor(32, 16, 7.5, winograd_4_weights=0)
 # channels @56, whose weights are 9 MB, and 1.14 for one image of 128 @28.
 ZEN = Processor(32, 16, 4, fused_weights=5 << 20, fused_share=1.6)
 # Two multiply-adds a cycle: 274 GMAC/s and 42 GB/s. In networks, at 14 rows, tiles of 4x4 took 0.9 to 0.97 of the time of 2x2 for 256
-# channels, 1.0 to 1.17 for 512.
+# channels, whose weights are 9 MB, and 1.0 to 1.17 for 512, with 38 MB. What it shares with Zen 4 was not measured again but for 64 to 256
+# channels @56 and @112.
 ZEN_5 = replace(ZEN, macs_per_byte=6.5, winograd_4_weights=10 << 20)
 # how these compare with memory was not measured: by the width of what they multiply in a cycle
 AVX2, NEON, SSE = Processor(16, 8, 4), Processor(32, 4, 4), Processor(16, 4, 2)

@@ -18,14 +18,14 @@ from typing import Any, cast
 from ...ir.errors import UsageError
 from . import processor
 from .cache import find_cache
-from .fast import direct, epilogue, formulas, kernel, windows, winograd, winograd_arrangement, winograd_stream
+from .fast import direct, epilogue, formulas, kernel, windows, winograd, winograd_arrangement, winograd_stream, winograd_transforms
 
 __all__ = ["Found", "find_database", "machine", "read_found", "tuned_forms", "write_found"]
 
 FILE = "tuned.jsonl"
 MOST_BYTES = 64 << 20  # far more than all kernels of all networks
 TYPES: dict[str, Any] = {"machine": str, "kernel": str, "form": (dict, type(None)), "rule": float, "best": float, "tried": int}
-SOURCES = (direct, epilogue, formulas, kernel, processor, windows, winograd, winograd_arrangement, winograd_stream)
+SOURCES = (direct, epilogue, formulas, kernel, processor, windows, winograd, winograd_arrangement, winograd_stream, winograd_transforms)
 
 
 @dataclass(frozen=True, slots=True)

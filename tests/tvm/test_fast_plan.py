@@ -9,7 +9,8 @@ import pytest
 from convc.backends.tvm.fast.direct import Direct
 from convc.backends.tvm.fast.plan import plan, single_image
 from convc.backends.tvm.fast.windows import Window
-from convc.backends.tvm.processor import AVX2, AVX512, NEON, SSE, ZEN, Processor
+from convc.backends.tvm.fast.work import Winograd
+from convc.backends.tvm.processor import AVX2, AVX512, NEON, SSE, ZEN, ZEN_5, Processor
 from convc.ir.binding import specialize
 from convc.ir.graph import Graph
 from convc.models import ZOO
@@ -123,6 +124,33 @@ def test_a_lone_image_takes_smaller_tiles_further(typed: TypedGraph):
     assert [tile(batch, 14, AVX512) for batch in ("1", "N", "2")] == [2, 2, 4]
     assert [tile("1", rows, AVX512) for rows in (15, 28)] == [4, 4]
     assert tile("1", 14, ZEN) == 4
+
+
+def test_where_memory_is_slow_only_few_weights_take_larger_tiles(typed: TypedGraph):
+    def tile(channels: int, rows: int) -> int:
+        text = f"""graph @g(%x: f32[1,{channels},{rows},{rows}]) {{
+          %w = param : f32[{channels},{channels},3,3]
+          %y = conv2d(%x, %w) {{pads=[1,1,1,1]}}
+          return %y
+        }}"""
+        return plan(typed(text), processor=ZEN_5).tiles["y"]
+
+    assert [tile(channels, 14) for channels in (256, 512)] == [4, 2]
+    assert tile(512, 28) == 4
+
+
+@pytest.mark.parametrize(
+    ("winograd", "kernel", "tile"),
+    [("auto", "5,5", 2), ("f2", "5,5", 2), ("f4", "5,5", 2), ("off", "5,5", 0), ("auto", "5,3", 0), ("auto", "7,7", 0)],
+)
+def test_tiles_of_5x5_are_of_2x2(winograd: Winograd, kernel: str, tile: int, typed: TypedGraph):
+    text = f"""graph @g(%x: f32[1,32,27,27]) {{
+      %w = param : f32[48,32,{kernel}]
+      %y = conv2d(%x, %w) {{pads=[2,2,2,2]}}
+      return %y
+    }}"""
+    (work,) = plan(typed(text), winograd).works.values()
+    assert work.tile == tile
 
 
 def test_slices_of_whole_blocks_of_channels_stay_in_blocks(typed: TypedGraph):

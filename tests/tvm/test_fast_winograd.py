@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 from convc.backends.tvm.fast.epilogue import Step
-from convc.backends.tvm.fast.winograd import (
-    G,
-    Tiled,
-    input_transform,
-    output_transform,
-    pack,
-    winograd_kernel,
-)
-from convc.backends.tvm.fast.winograd_arrangement import Arrangement, arrangement, packed_shape
+from convc.backends.tvm.fast.winograd import winograd_kernel
+from convc.backends.tvm.fast.winograd_arrangement import Arrangement, Tiled, arrangement, packed_shape
 from convc.backends.tvm.fast.winograd_error import error_bound, noise, roundings
+from convc.backends.tvm.fast.winograd_transforms import FORMS, filter_transform, input_transform, output_transform, pack
 from convc.backends.tvm.host import host_cpu, tvm
 from convc.backends.tvm.processor import ZEN
 from convc.ir.ops.activation import RELU, Relu
@@ -27,6 +21,7 @@ from convc.ir.ops.elementwise import ADD, SUB, Add, Sub
 from convc.ir.types import Array
 
 PADS = (1, 1, 1, 1)
+KINDS = [(m, r) for r, kinds in FORMS.items() for m in kinds]
 
 
 def block(x: Array, fill: float = 0.0) -> Array:
@@ -55,17 +50,17 @@ def build(kernel: Any) -> Callable[..., None]:
     return run
 
 
-def draw(seed: int, n: int, c_in: int, c_out: int, rows: int, cols: int) -> tuple[Array, Array, Array]:
+def draw(seed: int, n: int, c_in: int, c_out: int, rows: int, cols: int, r: int = 3) -> tuple[Array, Array, Array]:
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((n, c_in, rows, cols)).astype(np.float32)
-    w = (rng.standard_normal((c_out, c_in, 3, 3)) / np.sqrt(9 * c_in)).astype(np.float32)
+    w = (rng.standard_normal((c_out, c_in, r, r)) / np.sqrt(r * r * c_in)).astype(np.float32)
     return x, w, rng.standard_normal(c_out).astype(np.float32)
 
 
 def convolve(run: Callable[..., None], m: int, pads: tuple[int, int, int, int], x: Array, w: Array, b: Array, *others: Array) -> Array:
     """What the kernel computes; lanes of padding hold garbage before, and something finite after."""
-    c_out = w.shape[0]
-    rows, cols = x.shape[2] + pads[0] + pads[2] - 2, x.shape[3] + pads[1] + pads[3] - 2
+    c_out, _, r, _ = w.shape
+    rows, cols = x.shape[2] + pads[0] + pads[2] - r + 1, x.shape[3] + pads[1] + pads[3] - r + 1
     bias = block(b[None, :, None, None])[:, 0, 0, 0]
     result = np.full((-(-c_out // 16), x.shape[0], rows, cols, 16), np.nan, np.float32)
     run(block(x, 7.5), pack(m, w), bias, *(block(other, -3.0) for other in others), result)
@@ -77,7 +72,7 @@ def reference(pads: tuple[int, int, int, int], x: Array, w: Array, b: Array) -> 
     return CONV2D.meaning(Conv2d(pads=pads), *(array.astype(np.float64) for array in (x, w, b)))
 
 
-@pytest.mark.parametrize("m", [2, 4])
+@pytest.mark.parametrize(("m", "r"), KINDS)
 @pytest.mark.parametrize(
     ("n", "c_in", "c_out", "rows", "cols", "pads", "form"),
     [
@@ -91,25 +86,28 @@ def reference(pads: tuple[int, int, int, int], x: Array, w: Array, b: Array) -> 
         (2, 16, 32, 30, 31, (0, 1, 2, 3), Arrangement(False, 2, 4, strip=2)),
         (1, 16, 32, 30, 9, PADS, Arrangement(False, 1, 3, strip=3)),  # rows of padding in the last strip
         (4, 16, 32, 14, 15, PADS, Arrangement(False, 2, 4, strip=4, images=2)),
+        (1, 16, 16, 14, 15, PADS, Arrangement(False, 1, 1, strip=4)),  # as many register tiles as lines of weights, or more
+        (3, 20, 40, 83, 91, (1, 0, 1, 2), Arrangement(True, 1, 7)),  # so far that pixels are asked for
     ],
 )
-def test_agrees_with_the_reference_within_its_own_bound(m, n, c_in, c_out, rows, cols, pads, form):
-    x, w, b = draw(m, n, c_in, c_out, rows, cols)
-    run = build(winograd_kernel(Tiled(m, n, c_in, c_out, rows, cols, pads, form=form)))
+def test_agrees_with_the_reference_within_its_own_bound(m, r, n, c_in, c_out, rows, cols, pads, form):
+    rows, cols = rows + r - 3, cols + r - 3  # the sizes above are for 3x3
+    x, w, b = draw(m, n, c_in, c_out, rows, cols, r)
+    run = build(winograd_kernel(Tiled(m, n, c_in, c_out, rows, cols, pads, form=form, r=r)))
     got, expected = convolve(run, m, pads, x, w, b), reference(pads, x, w, b)
     error = abs(got - expected)
-    assert error.max() < {2: 2e-6, 4: 2e-5}[m] * abs(expected).max()
+    assert error.max() < {4: 2e-6, 6: 2e-5}[m + r - 1] * abs(expected).max()
     worst = (error / error_bound(m, pads, x, w, b)).max()
     assert worst <= 1
     assert worst > 1e-3  # no bound that anything keeps
 
 
-@pytest.mark.parametrize("m", [2, 4])
+@pytest.mark.parametrize(("m", "r"), KINDS)
 @pytest.mark.parametrize("channels", [16, 256])
-def test_noise_is_what_we_say(m, channels):
+def test_noise_is_what_we_say(m, r, channels):
     """Also where tiles are empty but for a pixel, whose error reaches outputs that it does not."""
-    x, w, b = draw(3, 1, channels, 32, 14, 14)
-    b, run = np.zeros_like(b), build(winograd_kernel(Tiled(m, 1, channels, 32, 14, 14, PADS)))
+    x, w, b = draw(3, 1, channels, 32, 14, 14, r)
+    b, run = np.zeros_like(b), build(winograd_kernel(Tiled(m, 1, channels, 32, 14, 14, PADS, r=r)))
     pixel = np.zeros_like(x)
     pixel[:, :, 5, 6] = x[:, :, 5, 6]
     for image in (x, np.maximum(x, 0), pixel):
@@ -117,6 +115,54 @@ def test_noise_is_what_we_say(m, channels):
         predicted = noise(m, PADS, image, w) * 2.0**-24
         assert 0.75 < np.sqrt((predicted**2).mean() / (error**2).mean()) < 1.33
         assert (abs(error) <= 8 * predicted).all()
+
+
+@pytest.mark.parametrize(("m", "r"), KINDS)
+@pytest.mark.parametrize("batch", [1, 3, None])
+@pytest.mark.parametrize(
+    ("c_out", "pools", "form"),
+    [
+        (40, False, Arrangement(True, 1, 7)),
+        (40, True, Arrangement(True, 1, 3)),
+        (16, False, Arrangement(False, 2, 4, strip=8)),
+        (40, True, Arrangement(False, 1, 3, strip=5)),
+    ],
+)
+def test_what_is_asked_for_lies_in_the_operands(m, r, batch, c_out, pools, form):
+    """For every value of the loops around; a request is of a line that is there."""
+    size = Tiled(m, batch, 20, c_out, 151, 177, (3, 2, 4, 1), pools=pools, form=form, r=r)
+    asked = dict[str, int]()
+    for loops, place in requests(winograd_kernel(size).body):
+        known = tvm().sym.Analyzer()
+        for loop in loops:
+            known.bind(loop.loop_var, tvm().ir.Range.from_min_extent(loop.min, loop.extent))
+        for axis, (index, extent) in enumerate(zip(place.indices, place.source.shape, strict=True)):
+            if batch is None and axis == 1:
+                continue  # the analyzer knows no batch with a name
+            bound = known.const_int_bound(index)
+            assert 0 <= bound.min_value <= bound.max_value < int(extent)
+        asked[place.source.name] = asked.get(place.source.name, 0) + 1
+    assert asked.keys() == ({"A", "D"} if form.fused else {"U"})
+
+
+def test_what_lies_near_is_not_asked_for():
+    assert not list(requests(winograd_kernel(Tiled(4, 1, 20, 40, 31, 37, PADS, form=Arrangement(True, 1, 3))).body))
+
+
+def requests(at: Any, loops: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Each request's loops, and the load whose address it takes."""
+    kind = type(at).__name__
+    if kind == "For":
+        yield from requests(at.body, (*loops, at))
+    elif kind == "SeqStmt":
+        for part in at.seq:
+            yield from requests(part, loops)
+    elif kind == "SBlockRealize":
+        yield from requests(at.block.body, loops)
+    elif kind == "IfThenElse":
+        yield from requests(at.then_case, loops)
+    elif kind == "Evaluate" and at.value.op.name == "tirx.prefetch":
+        yield loops, at.value.args[0].args[0]
 
 
 @pytest.mark.parametrize("form", [None, Arrangement(True, 1, 3)])
@@ -163,22 +209,22 @@ def test_the_greatest_of_pairs_of_rows_and_columns_is_that_of_what_would_be_stor
     assert np.array_equal(pairs.max((3, 5)), pooled, equal_nan=True)
 
 
-@pytest.mark.parametrize("m", [2, 4])
-def test_the_transforms_compute_a_convolution(m):
+@pytest.mark.parametrize(("m", "r"), KINDS)
+def test_the_transforms_compute_a_convolution(m, r):
     """Y = A^T ((G g) * (B^T d)) is the correlation of d with g, exactly but for float64 (Winograd 1980)."""
     rng = np.random.default_rng(0)
-    d, g = rng.standard_normal(m + 2), rng.standard_normal(3)
-    products = (G[m] @ g) * np.array(input_transform(float, m, list(d)))
+    d, g = rng.standard_normal(m + r - 1), rng.standard_normal(r)
+    products = (filter_transform(m, r) @ g) * np.array(input_transform(float, list(d)))
     assert np.allclose(output_transform(float, m, list(products)), np.correlate(d, g), atol=1e-14)
 
 
 def test_packed_weights_are_rounded_once_and_padded_by_zeros():
     w = np.random.default_rng(0).standard_normal((20, 5, 3, 3))
-    packed = pack(4, w)
-    assert packed.shape == packed_shape(4, 5, 20) == (6, 6, 1, 1, 16, 2, 16)
+    packed, rows = pack(4, w), filter_transform(4, 3)
+    assert packed.shape == packed_shape(6, 5, 20) == (6, 6, 1, 1, 16, 2, 16)
     assert packed.dtype == np.float32
     assert packed.flags.c_contiguous
-    assert packed[2, 3, 0, 0, 4, 1, 3] == np.float32(G[4][2] @ w[19, 4] @ G[4][3])
+    assert packed[2, 3, 0, 0, 4, 1, 3] == np.float32(rows[2] @ w[19, 4] @ rows[3])
     assert not packed[..., 5:, :, :].any()
     assert not packed[..., 1, 4:].any()
 
@@ -188,7 +234,7 @@ def test_one_tile_of_ones_has_the_bound_of_its_roundings():
     x, w = np.ones((1, 1, 6, 6)), np.ones((1, 1, 3, 3))
     bound = error_bound(2, (0, 0, 0, 0), x, w)
     assert (bound >= 2.0**-24 * 9).all()
-    assert (bound <= roundings(2, 1) * 2.0**-24 * 9 * 36).all()
+    assert (bound <= roundings(2, 3, 1) * 2.0**-24 * 9 * 36).all()
 
 
 def test_the_rule_fuses_large_maps_of_few_channels():

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from convc.backends.tvm.host import host_processor, vector_features
-from convc.backends.tvm.processor import AVX2, AVX512, NEON, SSE, ZEN, Processor, processor_of
+from convc.backends.tvm.processor import AVX2, AVX512, NEON, SSE, ZEN, ZEN_5, Processor, processor_of
 
 
 @pytest.mark.parametrize(
     ("mcpu", "features", "wanted"),
     [
         ("znver4", ("avx2", "avx512f"), ZEN),
+        ("znver5", ("avx2", "avx512f"), ZEN_5),
         ("emeraldrapids", ("avx2", "avx512f"), AVX512),
         ("haswell", ("avx", "avx2"), AVX2),
         ("neoverse-n1", ("neon",), NEON),

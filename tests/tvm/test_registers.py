@@ -19,7 +19,8 @@ from convc.backends.tvm.fast.plan import plan
 from convc.backends.tvm.fast.planes import depthwise_planes
 from convc.backends.tvm.fast.transposed import Transposed, transposed
 from convc.backends.tvm.fast.windows import Window
-from convc.backends.tvm.fast.winograd import Tiled, winograd_kernel
+from convc.backends.tvm.fast.winograd import winograd_kernel
+from convc.backends.tvm.fast.winograd_arrangement import Tiled
 from convc.backends.tvm.host import tvm, vector_features
 from convc.backends.tvm.processor import AVX2, AVX512, NEON, SSE, Processor, processor_of
 from convc.backends.tvm.run import Module

@@ -23,7 +23,7 @@ from convc.backends.tvm.build import build_cpu
 from convc.backends.tvm.fast.direct import Direct
 from convc.backends.tvm.fast.forms import Tunable, tunable_direct, tunable_winograd
 from convc.backends.tvm.fast.windows import Window
-from convc.backends.tvm.fast.winograd import Tiled
+from convc.backends.tvm.fast.winograd_arrangement import Tiled
 from convc.backends.tvm.host import host_cpu, physical_cores, tvm
 from convc.backends.tvm.processor import AVX2, AVX512, SSE, Processor
 from convc.backends.tvm.run import Module

@@ -16,13 +16,15 @@ from ....ir.ops.conv import CONV2D
 from ....ir.ops.pool import MAX_POOL
 from ....ir.types import Array
 from ..processor import Processor
-from . import depthwise, planes, winograd
+from . import depthwise, planes, winograd_transforms
 from .direct import CACHE, Direct, direct, pack, pack_bias
 from .epilogue import ALONE, SIMPLE, Step
 from .forms import form_of, tunable_direct, tunable_winograd
 from .kernel import LANES, blocks
 from .transposed import Transposed, depthwise_transposed, pack_depthwise, pack_phases, transposed
 from .windows import Window
+from .winograd import winograd_kernel
+from .winograd_arrangement import Tiled, packed_shape
 from .work import Argument, Scene, Values, Winograd, Work, batch_of, extents, followers, is_blocked, only_reader
 
 __all__ = ["batch_norm", "bias_of", "conv", "conv_transpose"]
@@ -33,7 +35,7 @@ MOST_LATTICES = 16  # windows of a transposed convolution's phases, each written
 
 
 def conv(scene: Scene, node: Node) -> Work | None:
-    """Depthwise, on blocks or planes, Winograd for 3x3 of stride 1, else direct."""
+    """Depthwise, on blocks or planes, Winograd for 3x3 and 5x5 of stride 1, else direct."""
     x, w, *bias = node.inputs
     if not (is_blocked(x) and is_blocked(node)) or w.weights is None or any(b.weights is None for b in bias):
         return None
@@ -54,11 +56,11 @@ def conv(scene: Scene, node: Node) -> Work | None:
         covers, steps, others = followers(scene, node, SIMPLE)
         pool = None if others else _pool_of_pairs(scene, covers[-1])
         covers = (*covers, pool) if pool else covers
-        size = winograd.Tiled(m, batch, c_in, c_out, rows, cols, op.pads, steps, pool is not None, processor=scene.processor)
-        tiles = Argument(f"{node.name}.packed", size.weights, "f32", lambda values: winograd.pack(m, values(w)))
+        size = Tiled(m, batch, c_in, c_out, rows, cols, op.pads, steps, pool is not None, processor=scene.processor, r=taps[0])
+        tiles = Argument(f"{node.name}.packed", size.weights, "f32", lambda values: winograd_transforms.pack(m, values(w)))
         tunable = tunable_winograd(size)
         form = form_of(tunable, scene.tuned)
-        build = functools.partial(winograd.winograd_kernel, replace(size, form=form))
+        build = functools.partial(winograd_kernel, replace(size, form=form))
         return Work(covers, build, (x,), (tiles, shift), others, tile=m, tunable=tunable, form=form)
     return _direct(scene, node)
 
@@ -147,21 +149,23 @@ def conv_transpose(scene: Scene, node: Node) -> Work | None:
 def winograd_of(node: Node, asked: Winograd, processor: Processor) -> int:
     """The tile of the Winograd form that computes a convolution, or 0 for none. `asked` is one of WINOGRAD, or tiles by name."""
     op, (_, rows, cols) = node.op, extents(node)
-    _, c_in, *kernel = node.inputs[1].typed.concrete()
-    if kernel != [3, 3] or op.strides != (1, 1) or op.dilations != (1, 1) or op.groups != 1 or c_in < LANES:
+    c_out, c_in, r, k_cols = node.inputs[1].typed.concrete()
+    tiles = winograd_transforms.FORMS.get(r, ())
+    if not tiles or k_cols != r or op.strides != (1, 1) or op.dilations != (1, 1) or op.groups != 1 or c_in < LANES:
         return 0
     if not isinstance(asked, str):
         return asked.get(node.name, 0)
     if asked != "auto":
-        return WINOGRAD[asked]
-    channels = math.prod(node.inputs[1].typed.concrete()[:2])
-    is_cheap = (batch_of(node) or 1) > 1 or 4 * 36 * channels <= processor.winograd_4_weights
-    if min(rows, cols) >= (processor.winograd_4 if is_cheap else processor.winograd_4_alone):
+        return min(WINOGRAD[asked], max(tiles))
+    is_dear = (batch_of(node) or 1) == 1 and 4 * math.prod(packed_shape(6, c_in, c_out)) > processor.winograd_4_weights
+    if 4 in tiles and min(rows, cols) >= (processor.winograd_4_alone if is_dear else processor.winograd_4):
         return 4
-    if 4 * math.prod(node.inputs[1].typed.concrete()) <= CACHE:
+    if 4 * r * r * c_in * c_out <= CACHE:
         return 2
     # weights come from memory meanwhile, and are more where products are fewer
-    return 2 if _cost(16 * -(-rows // 2) * -(-cols // 2), 16, processor) < _cost(9 * rows * cols, 9, processor) else 0
+    a = 2 + r - 1
+    tiled = _cost(a * a * -(-rows // 2) * -(-cols // 2), a * a, processor)
+    return 2 if tiled < _cost(r * r * rows * cols, r * r, processor) else 0
 
 
 def _cost(products: int, weights: int, processor: Processor) -> float:

@@ -14,8 +14,8 @@ from ..processor import Processor
 from .direct import Direct, Form, direct
 from .epilogue import Step
 from .kernel import LANES, blocks
-from .winograd import Tiled, winograd_kernel
-from .winograd_arrangement import Arrangement, round_up
+from .winograd import winograd_kernel
+from .winograd_arrangement import Arrangement, Tiled, round_up
 
 __all__ = ["Tunable", "form_of", "tunable_direct", "tunable_winograd"]
 
@@ -74,11 +74,11 @@ def tunable_direct(size: Direct) -> Tunable:
 
 
 def tunable_winograd(size: Tiled) -> Tunable:
-    m, images, (rows, cols) = size.m, size.batch or 1, size.out
+    m, r, images, (rows, cols) = size.m, size.r, size.batch or 1, size.out
     high, wide = -(-rows // m), -(-cols // m)
     weights, group = math.prod(size.weights), size.weights[-2]
     key = (
-        f"winograd F({m}x{m},3x3) {size.batch or 'N'}x{size.c_in}x{size.rows}x{size.cols} to {size.c_out}, pads {_by(size.pads)}"
+        f"winograd F({m}x{m},{r}x{r}) {size.batch or 'N'}x{size.c_in}x{size.rows}x{size.cols} to {size.c_out}, pads {_by(size.pads)}"
         f"{_then(size.steps)}{', max_pool' if size.pools else ''}"
     )
     moved = images * LANES * (blocks(size.c_in) * size.rows * size.cols + blocks(size.c_out) * math.prod(size.stored))

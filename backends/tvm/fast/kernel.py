@@ -20,7 +20,6 @@ from ..host import tvm
 
 __all__ = [
     "LANES",
-    "READ",
     "WRITE",
     "Batch",
     "Operand",
@@ -36,8 +35,7 @@ __all__ = [
 ]
 
 LANES = 16  # of float32 in a vector register of AVX-512
-READ, WRITE = 0, 1  # in LLVM's words
-OUTER, DATA = 2, 1  # the locality of an outer cache
+READ, WRITE, OUTER, DATA = 0, 1, 2, 1  # in LLVM's words: what for, the locality of an outer cache, of what
 STACK = 16  # vectors: TVM takes larger buffers from the heap
 OPAQUE = 8  # Relax's pattern of an operation that nothing is fused with
 PARALLEL_FROM = 1 << 15  # elements; for fewer, waking a second thread costs more than it saves
@@ -246,7 +244,7 @@ class Register:
 
 
 def request(tirx: Any, place: Any, purpose: int = READ) -> Any:
-    """A call that asks for what lies at `place`, to be read or written soon, in the core's outer cache.
+    """A call that asks for what lies at `place`, to be read soon, in the core's outer cache; or to be written, where the processor likes.
 
     Of the inner one Zen 4 gives up more than it gains: a Winograd product of 512 channels @14 took 1.4 times as long.
     """

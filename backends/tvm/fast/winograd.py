@@ -1,7 +1,8 @@
-"""3x3 convolution with stride 1 by Winograd's minimal filtering: F(4x4,3x3) takes a quarter of the products, F(2x2,3x3) 1/2.25.
+"""Convolution with stride 1 by Winograd's minimal filtering, of 3x3 and 5x5.
 
-Lavin & Gray 2016, sec. 4, on blocked channels. A tile is m x m outputs; it reads a = m + 2 rows and columns of the padded input.
-Two transforms surround a product for each of the a x a positions of a tile:
+F(4x4,3x3) takes a quarter of the products, F(2x2,3x3) 1/2.25, F(2x2,5x5) 1/2.78. Lavin & Gray 2016, sec. 4, on blocked channels. A tile
+is m x m outputs of r x r taps; it reads a = m + r - 1 rows and columns of the padded input. Two transforms surround a product for each of
+the a x a positions of a tile:
 
     V[x,y,c,tile] = B^T d B    M[x,y,o,tile] = sum over c of U[x,y,o,c] V[x,y,c,tile]    Y[o,tile] = A^T M A
 """
@@ -9,99 +10,16 @@ Two transforms surround a product for each of the a x a positions of a tile:
 from __future__ import annotations
 
 import functools
-import math
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from ....ir.ops.window import Pads, Pair
-from ....ir.types import Array
 from ..host import tvm
-from ..processor import AVX512, Processor
-from .epilogue import Step, apply, read_names
-from .kernel import LANES, Batch, blocks, greatest
-from .winograd_arrangement import Arrangement, arrangement, ceil_div, group_of, packed_shape, round_up
+from .epilogue import apply, read_names
+from .kernel import LANES, blocks, greatest
+from .winograd_arrangement import Arrangement, Tiled, ceil_div, group_of, round_up
 from .winograd_stream import STREAM, ask_pixels, ask_weights, asking
+from .winograd_transforms import input_transform, output_transform
 
-__all__ = ["G", "Tiled", "input_transform", "output_transform", "pack", "winograd_kernel"]
-
-# Where F(4x4,3x3) evaluates its polynomials: 0, -P, P, -Q, Q and infinity. All powers are exact in float32. The usual 1 and 2 have smaller
-# integers, and twice the error (five times at its worst): their powers are further apart.
-P, Q = 5 / 8, 3 / 2
-PP, QQ = P * P, Q * Q
-FAR = 4 << 20  # bytes of input and result
-
-G = {
-    2: np.array([[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]]),
-    4: np.array(
-        [
-            [1 / (PP * QQ), 0, 0],
-            *(np.array([1, x, x * x]) / (2 * x * x * (x * x - y * y)) for x, y in ((P, Q), (-P, Q), (Q, P), (-Q, P))),
-            [0, 0, 1],
-        ]
-    ),
-}
-
-
-def pack(m: int, w: Array) -> Array:
-    """Weights [O,C,3,3] as the kernel reads them: G w G^T in float64, rounded once to float32, zeros where channels are padding."""
-    a, _, groups, count, _, group, _ = shape = packed_shape(m, w.shape[1], w.shape[0])
-    c_out, c_in, wide = w.shape[0], w.shape[1], group * LANES
-    padded = np.zeros((groups * wide, count * LANES, 9))
-    padded[:c_out, :c_in] = w.reshape(c_out, c_in, 9)
-    both = np.kron(G[m], G[m])  # both transforms in one product, [a*a, 9]
-    packed = np.empty((a * a, groups, count * LANES * wide), np.float32)
-    for at, taps in enumerate(padded.reshape(groups, wide, count * LANES, 9).transpose(0, 3, 2, 1)):
-        packed[:, at] = both @ taps.reshape(9, -1)
-    return packed.reshape(shape)
-
-
-@dataclass(frozen=True, slots=True)
-class Tiled:
-    """One convolution's sizes: F(m x m, 3x3), m of 2 or 4, for an input of rows x cols with pads (top, left, bottom, right) >= 0.
-
-    With `pools`, whose steps read nothing, of every 2x2 results only the greatest is stored. `form` was found by tuning; else the rule
-    chooses one for `processor`.
-    """
-
-    m: int
-    batch: Batch
-    c_in: int
-    c_out: int
-    rows: int
-    cols: int
-    pads: Pads
-    steps: tuple[Step, ...] = ()
-    pools: bool = False
-    form: Arrangement | None = None
-    processor: Processor = AVX512
-
-    @property
-    def out(self) -> Pair:
-        """Rows and columns of the convolution's result."""
-        top, left, bottom, right = self.pads
-        return self.rows + top + bottom - 2, self.cols + left + right - 2
-
-    @property
-    def stored(self) -> Pair:
-        """Rows and columns of what is stored."""
-        rows, cols = self.out
-        return (rows // 2, cols // 2) if self.pools else (rows, cols)
-
-    @property
-    def weights(self) -> tuple[int, ...]:
-        return packed_shape(self.m, self.c_in, self.c_out)
-
-    @property
-    def is_far(self) -> bool:
-        """Whether input and result are more than the cores' own caches keep."""
-        pixels = self.rows * self.cols * blocks(self.c_in) + math.prod(self.stored) * blocks(self.c_out)
-        return 4 * LANES * (self.batch or 2) * pixels > FAR
-
-    @property
-    def rule(self) -> Arrangement:
-        return arrangement(self.m, self.batch, self.c_in, self.c_out, *self.out, self.processor)
+__all__ = ["winograd_kernel"]
 
 
 @functools.cache
@@ -114,41 +32,17 @@ def winograd_kernel(size: Tiled) -> Any:
         _fused(schedule, size, form)
     else:
         _three(schedule, size, form)
-    for stage in ("V", "M"):  # positions an odd number of lines apart, or many would share one place in a cache: up to 1.2 times the time
-        schedule.storage_align(schedule.get_sblock(stage), 0, 2, 2 * LANES, LANES)
+    # positions an odd number of LANES floats, a cache's line, apart: else many share one place in a cache, for up to 1.2 times the time
+    for stage in ("V", "M"):
+        schedule.storage_align(schedule.get_sblock(stage), buffer_index=0, axis=2, factor=2 * LANES, offset=LANES)
     kernel = schedule.mod["main"].without_attr("global_symbol")
     image, weights, *_, result = kernel.params
-    if not form.fused:
-        kernel = kernel.with_body(asking(kernel.body, functools.partial(ask_weights, weights)))
-    elif size.is_far:
-        kernel = kernel.with_body(asking(kernel.body, functools.partial(ask_pixels, size, form.tile_cols, image, result)))
+    ask = functools.partial(ask_pixels, size, form.tile_cols, image, result) if form.fused else functools.partial(ask_weights, weights)
+    kernel = kernel.with_body(asking(kernel.body, ask))
     return kernel.with_attr("op_pattern", 8)  # opaque: Relax fuses nothing into it
 
 
 # ---- what is computed
-
-
-def input_transform(const: Any, m: int, d: list[Any]) -> list[Any]:
-    """The rows of B^T d; at most 4 roundings for m = 4, 1 for m = 2 (winograd_error.py counts on it)."""
-    if m == 2:
-        return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]]
-    even_p, odd_p = d[4] - const(QQ) * d[2], const(P) * (d[3] - const(QQ) * d[1])
-    even_q, odd_q = d[4] - const(PP) * d[2], const(Q) * (d[3] - const(PP) * d[1])
-    first, last = (const(PP * QQ) * d[i] - const(PP + QQ) * d[i + 2] + d[i + 4] for i in (0, 1))
-    return [first, even_p + odd_p, even_p - odd_p, even_q + odd_q, even_q - odd_q, last]
-
-
-def output_transform(const: Any, m: int, v: list[Any]) -> list[Any]:
-    """The rows of A^T v; at most 4 roundings for m = 4, 2 for m = 2."""
-    if m == 2:
-        return [v[0] + v[1] + v[2], v[1] - v[2] - v[3]]
-    even_p, odd_p, even_q, odd_q = v[1] + v[2], v[1] - v[2], v[3] + v[4], v[3] - v[4]
-    return [
-        v[0] + even_p + even_q,
-        const(P) * odd_p + const(Q) * odd_q,
-        const(PP) * even_p + const(QQ) * even_q,
-        const(P * PP) * odd_p + const(Q * QQ) * odd_q + v[5],
-    ]
 
 
 def _stages(size: Tiled, form: Arrangement) -> list[Any]:
@@ -156,7 +50,7 @@ def _stages(size: Tiled, form: Arrangement) -> list[Any]:
     te, tirx = tvm().te, tvm().tirx
     n = tirx.Var("n", "int64") if size.batch is None else size.batch
     m, rows, cols, (top, left, *_), (out_rows, out_cols) = size.m, size.rows, size.cols, size.pads, size.out
-    a, group = m + 2, group_of(size.c_out)
+    a, group = size.a, group_of(size.c_out)
     ci, co = blocks(size.c_in), blocks(size.c_out)
     padded = round_up(co, group)
     high, wide = round_up(ceil_div(out_rows, m), form.strip), round_up(ceil_div(out_cols, m), form.tile_cols)
@@ -185,15 +79,15 @@ def _stages(size: Tiled, form: Arrangement) -> list[Any]:
         here = tirx.all(y >= top, y < rows + top, x >= left, x < cols + left)
         return tirx.if_then_else(here, x_[c, b, y - top, x - left, lane], const(0.0))
 
-    pad = te.compute(extents(n, ci, high * m + 2, wide * m + 2, LANES), inside, "pad")
+    pad = te.compute(extents(n, ci, high * m + size.r - 1, wide * m + size.r - 1, LANES), inside, "pad")
 
     def down(b: Any, c: Any, p: Any, q: Any, x: Any, j: Any, lane: Any) -> Any:
-        return nth(x, input_transform(const, m, [pad[b, c, p * m + i, q * m + j, lane] for i in range(a)]))
+        return nth(x, input_transform(const, [pad[b, c, p * m + i, q * m + j, lane] for i in range(a)]))
 
     half = te.compute(extents(n, ci, high, wide, a, a, LANES), down, "half")
 
     def across(b: Any, x: Any, y: Any, c: Any, p: Any, q: Any, lane: Any) -> Any:
-        return nth(y, input_transform(const, m, [half[b, c, p, q, x, j, lane] for j in range(a)]))
+        return nth(y, input_transform(const, [half[b, c, p, q, x, j, lane] for j in range(a)]))
 
     v_ = te.compute(extents(n, a, a, ci, high, wide, LANES), across, "V")
     k, i = (te.reduce_axis((0, extent), name) for extent, name in zip(extents(ci, LANES), "ki", strict=True))
@@ -254,8 +148,7 @@ def _fused(sch: Any, size: Tiled, form: Arrangement) -> None:
     o, p, q, lane = sch.get_loops(sch.get_sblock("M"))[-4:]
     groups, o = sch.split(o, [None, group_of(size.c_out)])
     _sums(sch, groups, (o, p, q, lane))
-    if size.is_far:
-        sch.annotate(groups, STREAM, 1)
+    sch.annotate(groups, STREAM, 1)
     _input(sch, run)
 
 

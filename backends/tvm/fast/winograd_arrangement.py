@@ -1,18 +1,21 @@
-"""How a Winograd convolution is computed: the nesting of its stages and the register tile of its product, from sizes and registers."""
+"""A Winograd convolution's sizes, and how it is computed: the nesting of its stages and the register tile of its product."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+from ....ir.ops.window import Pads, Pair
 from ..processor import AVX512, Processor
-from .kernel import LANES, blocks
+from .epilogue import Step
+from .kernel import LANES, Batch, blocks
 
-__all__ = ["Arrangement", "arrangement", "ceil_div", "group_of", "packed_shape", "round_up"]
+__all__ = ["Arrangement", "Tiled", "arrangement", "ceil_div", "group_of", "packed_shape", "round_up"]
 
 MOST_SUMS, EASY_SUMS = 28, 20  # of LANES floats, where as many fit the registers; many were measured to be a little slower
 CROWDED, ROW = 0.08, 0.02  # how much slower; a tile of several rows, for each that follows the first
 STRIP_BYTES = 8 << 20  # of V and M that stay in the cache all cores share
+FAR = 4 << 20  # bytes of input and result; on Zen 5, with 1 MB of cache a core, a fused 64@56 with 1.6 MB lost 3% by requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,27 +34,82 @@ class Arrangement:
     images: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Tiled:
+    """One convolution's sizes: F(m x m, r x r), one of FORMS, for an input of rows x cols with pads (top, left, bottom, right) >= 0.
+
+    With `pools`, whose steps read nothing, of every 2x2 results only the greatest is stored. `form` was found by tuning; else the rule
+    chooses one for `processor`.
+    """
+
+    m: int
+    batch: Batch
+    c_in: int
+    c_out: int
+    rows: int
+    cols: int
+    pads: Pads
+    steps: tuple[Step, ...] = ()
+    pools: bool = False
+    form: Arrangement | None = None
+    processor: Processor = AVX512
+    r: int = 3
+
+    @property
+    def a(self) -> int:
+        """Rows and columns that a tile reads."""
+        return self.m + self.r - 1
+
+    @property
+    def out(self) -> Pair:
+        """Rows and columns of the convolution's result."""
+        top, left, bottom, right = self.pads
+        return self.rows + top + bottom - self.r + 1, self.cols + left + right - self.r + 1
+
+    @property
+    def stored(self) -> Pair:
+        """Rows and columns of what is stored."""
+        rows, cols = self.out
+        return (rows // 2, cols // 2) if self.pools else (rows, cols)
+
+    @property
+    def weights(self) -> tuple[int, ...]:
+        return packed_shape(self.a, self.c_in, self.c_out)
+
+    @property
+    def is_far(self) -> bool:
+        """Whether input and result are more than the cores' own caches keep. A batch with a name is at least 2, as in `arrangement`."""
+        pixels = self.rows * self.cols * blocks(self.c_in) + math.prod(self.stored) * blocks(self.c_out)
+        return 4 * LANES * (self.batch or 2) * pixels > FAR
+
+    @property
+    def rule(self) -> Arrangement:
+        return arrangement(self.m, self.batch, self.c_in, self.c_out, *self.out, self.processor, self.r)
+
+
 def group_of(c_out: int) -> int:
     """Output blocks of one register tile. Of two, AVX2 has room for two columns: as fast as one block by four to six, or faster."""
     return min(2, blocks(c_out))
 
 
-def packed_shape(m: int, c_in: int, c_out: int) -> tuple[int, ...]:
+def packed_shape(a: int, c_in: int, c_out: int) -> tuple[int, ...]:
     """[a, a, output group, input block, 16 inputs, blocks of a group, 16 outputs]: in the order of the product's reads."""
     group = group_of(c_out)
-    return m + 2, m + 2, ceil_div(c_out, group * LANES), blocks(c_in), LANES, group, LANES
+    return a, a, ceil_div(c_out, group * LANES), blocks(c_in), LANES, group, LANES
 
 
-def arrangement(m: int, n: int | None, c_in: int, c_out: int, out_rows: int, out_cols: int, processor: Processor = AVX512) -> Arrangement:
+def arrangement(
+    m: int, n: int | None, c_in: int, c_out: int, out_rows: int, out_cols: int, processor: Processor = AVX512, r: int = 3
+) -> Arrangement:
     """The rule, from sizes alone; `n` is None where it is symbolic, and then at least 2: for one image there is another library.
 
     Fused where a cache keeps all weights and V and M would not stay there. For one image measured within 5% of the better one, from 16@56
-    to 512@7, before fused stages asked for pixels; for several measured on Zen 4 alone.
+    to 512@7, before fused stages asked for pixels and kept M of all channels; for several measured on Zen 4 alone.
     """
-    high, wide = ceil_div(out_rows, m), ceil_div(out_cols, m)
+    a, high, wide = m + r - 1, ceil_div(out_rows, m), ceil_div(out_cols, m)
     group = group_of(c_out)
-    weights = 4 * math.prod(packed_shape(m, c_in, c_out))
-    tile_bytes = 4 * (m + 2) ** 2 * (blocks(c_in) + round_up(blocks(c_out), group)) * LANES  # of V and M
+    weights = 4 * math.prod(packed_shape(a, c_in, c_out))
+    tile_bytes = 4 * a**2 * (blocks(c_in) + round_up(blocks(c_out), group)) * LANES  # of V and M
     if weights <= processor.fused_weights and (n or 2) * high * wide * tile_bytes >= processor.fused_share * weights:
         return Arrangement(True, 1, _register_tile(1, wide, group, processor)[1])
     rows, cols = _register_tile(high, wide, group, processor)

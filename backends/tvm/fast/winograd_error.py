@@ -8,68 +8,61 @@ multiplied through, which is several times tighter.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from ....ir.ops.window import Pads
+from ....ir.ops.window import Pads, Pair
 from ....ir.types import Array
-from .winograd import G, input_transform, output_transform
+from .winograd_transforms import filter_transform, input_transform, output_transform
 
 __all__ = ["error_bound", "noise", "roundings"]
 
 UNIT = 2.0**-24
-# Longest chains of roundings in one application of (B^T, A^T); a two-dimensional transform applies each twice.
-DEPTH = {2: (1, 2), 4: (4, 4)}
+# Longest chains of roundings in one application of (B^T, A^T), by a; a two-dimensional transform applies each twice.
+DEPTH = {4: (1, 2), 6: (4, 4)}
 # Of a rounding error over u times the result, a float's mantissa being anywhere; and what transforms and weights add to the sum over
 # channels in turn, whose n partial sums grow by chance: n/2 squares. A test keeps both, for dense and for all but empty images.
 SINGLE, TRANSFORMS = 0.41, 6.0
 
 
-def roundings(m: int, c_in: int) -> int:
+def roundings(m: int, r: int, c_in: int) -> int:
     """Roundings between an input and an output: transforms of the input, the weight, the sum over channels, transforms back, the bias."""
-    of_input, of_output = DEPTH[m]
+    of_input, of_output = DEPTH[m + r - 1]
     return 2 * of_input + 1 + c_in + 2 * of_output + 1
 
 
 def noise(m: int, pads: Pads, x: Array, w: Array) -> Array:
     """One standard deviation of the error of every output, over the unit roundoff: squares are added where the bound adds magnitudes.
 
-    Shapes: x[N,C,H,W], w[O,C,3,3] -> [N,O,H',W'].
+    Shapes: x[N,C,H,W], w[O,C,r,r] -> [N,O,H',W'].
     """
-    rows, cols = x.shape[2] + pads[0] + pads[2] - 2, x.shape[3] + pads[1] + pads[3] - 2
-    weights, inputs = _transformed(m, pads, x, w, rows, cols)
-    squares = _both(_matrix(output_transform, m, m + 2) ** 2, weights**2 @ inputs**2)
-    return SINGLE * np.sqrt((x.shape[1] / 2 + TRANSFORMS) * _image(squares, x.shape[0], rows, cols))
+    tiles = _Tiles(m, w.shape[2], pads)
+    weights, inputs = tiles.transformed(x, w)
+    squares = _both(tiles.to_y**2, weights**2 @ inputs**2)
+    return SINGLE * np.sqrt((x.shape[1] / 2 + TRANSFORMS) * tiles.image(squares, x))
 
 
 def error_bound(m: int, pads: Pads, x: Array, w: Array, b: Array | None = None) -> Array:
-    """Bound on |computed - true| of every output, before the epilogue's steps, for F(m x m, 3x3) in float32; float64.
+    """Bound on |computed - true| of every output, before the epilogue's steps, for F(m x m, r x r) in float32; float64.
 
-    Shapes: x[N,C,H,W], w[O,C,3,3], b[O] -> [N,O,H',W']. Underflow is left out.
+    Shapes: x[N,C,H,W], w[O,C,r,r], b[O] -> [N,O,H',W']. Underflow is left out.
     """
-    of_input, of_output = DEPTH[m]
-    c_in = x.shape[1]
-    rows, cols = x.shape[2] + pads[0] + pads[2] - 2, x.shape[3] + pads[1] + pads[3] - 2
-    to_v, to_y = _matrix(input_transform, m, m + 2), _matrix(output_transform, m, m + 2)
-    weights, inputs = _transformed(m, pads, x, w, rows, cols)
-    into = _gamma(2 * of_input) * _both(abs(to_v), _tiles(m, pads, abs(x), rows, cols))  # how far off the inputs may be
+    tiles = _Tiles(m, w.shape[2], pads)
+    of_input, of_output = DEPTH[tiles.a]
+    weights, inputs = tiles.transformed(x, w)
+    into = _gamma(2 * of_input) * _both(abs(tiles.to_v), tiles.of(abs(x)))  # how far off the inputs may be
     sums = weights @ inputs
-    off = abs(weights) @ (into + _gamma(c_in + 1) * (abs(inputs) + into))
-    off = _both(abs(to_y), off + _gamma(2 * of_output) * (abs(sums) + off))  # [m,m,O,N*P*Q]
-    value = _both(to_y, sums)
+    off = abs(weights) @ (into + _gamma(x.shape[1] + 1) * (abs(inputs) + into))
+    off = _both(abs(tiles.to_y), off + _gamma(2 * of_output) * (abs(sums) + off))  # [m,m,O,N*P*Q]
+    value = _both(tiles.to_y, sums)
     if b is not None:
         value = value + b.astype(np.float64)[:, None]
-    return _image(off + UNIT * (abs(value) + off), x.shape[0], rows, cols)
+    return tiles.image(off + UNIT * (abs(value) + off), x)
 
 
 def _gamma(n: int) -> float:
     return n * UNIT / (1 - n * UNIT)
-
-
-def _matrix(transform: Callable[[Callable[[float], float], int, list[Array]], list[Array]], m: int, size: int) -> Array:
-    """The matrix that the kernel's own formulas apply."""
-    return np.array(transform(float, m, list(np.eye(size))))
 
 
 def _both(matrix: Array, x: Array) -> Array:
@@ -77,26 +70,53 @@ def _both(matrix: Array, x: Array) -> Array:
     return np.einsum("xi,ij...,yj->xy...", matrix, x, matrix, optimize=True)
 
 
-def _transformed(m: int, pads: Pads, x: Array, w: Array, rows: int, cols: int) -> tuple[Array, Array]:
-    """[a,a,O,C] of the weights and [a,a,C,N*P*Q] of the input, whose products are summed over C."""
-    return _both(G[m], w.astype(np.float64).transpose(2, 3, 0, 1)), _both(
-        _matrix(input_transform, m, m + 2), _tiles(m, pads, x, rows, cols)
-    )
+@dataclass(frozen=True, slots=True)
+class _Tiles:
+    """F(m x m, r x r) over an image with these pads, by the matrices that the kernel's own formulas apply."""
 
+    m: int
+    r: int
+    pads: Pads
 
-def _tiles(m: int, pads: Pads, x: Array, rows: int, cols: int) -> Array:
-    """[a,a,C,N*P*Q]: every tile's inputs."""
-    n, c, *size = x.shape
-    high, wide = -(-rows // m), -(-cols // m)
-    padded = np.zeros((n, c, high * m + 2, wide * m + 2))
-    padded[:, :, pads[0] : pads[0] + size[0], pads[1] : pads[1] + size[1]] = x
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (m + 2, m + 2), (2, 3))[:, :, ::m, ::m]
-    return windows.transpose(4, 5, 1, 0, 2, 3).reshape(m + 2, m + 2, c, -1)
+    @property
+    def a(self) -> int:
+        return self.m + self.r - 1
 
+    @property
+    def to_v(self) -> Array:
+        return np.array(input_transform(float, list(np.eye(self.a))))
 
-def _image(tiles: Array, n: int, rows: int, cols: int) -> Array:
-    """[m,m,O,N*P*Q] as [N,O,rows,cols]."""
-    m, _, c_out, _ = tiles.shape
-    high, wide = -(-rows // m), -(-cols // m)
-    grid = tiles.reshape(m, m, c_out, n, high, wide).transpose(3, 2, 4, 0, 5, 1)
-    return grid.reshape(n, c_out, high * m, wide * m)[:, :, :rows, :cols]
+    @property
+    def to_y(self) -> Array:
+        return np.array(output_transform(float, self.m, list(np.eye(self.a))))
+
+    def transformed(self, x: Array, w: Array) -> tuple[Array, Array]:
+        """[a,a,O,C] of the weights and [a,a,C,N*P*Q] of the input, whose products are summed over C."""
+        return _both(filter_transform(self.m, self.r), w.astype(np.float64).transpose(2, 3, 0, 1)), _both(self.to_v, self.of(x))
+
+    def of(self, x: Array) -> Array:
+        """[a,a,C,N*P*Q]: every tile's inputs."""
+        n, c, *size = x.shape
+        top, left, *_ = self.pads
+        high, wide = self._grid(x)
+        padded = np.zeros((n, c, high * self.m + self.r - 1, wide * self.m + self.r - 1))
+        padded[:, :, top : top + size[0], left : left + size[1]] = x
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (self.a, self.a), (2, 3))[:, :, :: self.m, :: self.m]
+        return windows.transpose(4, 5, 1, 0, 2, 3).reshape(self.a, self.a, c, -1)
+
+    def image(self, tiles: Array, x: Array) -> Array:
+        """[m,m,O,N*P*Q] as [N,O,rows,cols]."""
+        m, _, c_out, _ = tiles.shape
+        high, wide = self._grid(x)
+        rows, cols = self._out(x)
+        grid = tiles.reshape(m, m, c_out, x.shape[0], high, wide).transpose(3, 2, 4, 0, 5, 1)
+        return grid.reshape(x.shape[0], c_out, high * m, wide * m)[:, :, :rows, :cols]
+
+    def _out(self, x: Array) -> Pair:
+        top, left, bottom, right = self.pads
+        return x.shape[2] + top + bottom - self.r + 1, x.shape[3] + left + right - self.r + 1
+
+    def _grid(self, x: Array) -> Pair:
+        """Rows and columns of tiles."""
+        rows, cols = self._out(x)
+        return -(-rows // self.m), -(-cols // self.m)
