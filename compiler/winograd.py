@@ -42,7 +42,7 @@ def choose(graph: Graph, asked: str, oracle: Oracles | None = None, processor: P
         return Choice(tiles, (f"{_forms(tiles)} ({asked}); noise not predicted",))
     turns: dict[str, Mapping[str, int]] = {asked: tiles}
     if asked == "auto":
-        turns |= {"f2": dict.fromkeys(tiles, 2), "off": {}}
+        turns |= {"f2": {name: 2 for name in tiles if _is_3x3(graph, name)}, "off": {}}
     why: list[str] = []
     for word, tiles in turns.items():
         noise = oracle(tiles).noise
@@ -65,6 +65,11 @@ def fast_tiles(graph: Graph) -> Mapping[str, int]:
 def started_tiles(engine: str, graph: Graph) -> Mapping[str, int]:
     """Those of what an engine makes of a graph on this machine: none for any but TVM."""
     return fast_tiles(graph) if engine == "tvm" else {}
+
+
+def _is_3x3(graph: Graph, name: str) -> bool:
+    """Whether tiles of 2x2 results are less noisy than those of 4x4; of 5x5 they are not."""
+    return graph.by_name[name].inputs[1].typed.concrete()[2:] == (3, 3)
 
 
 def _forms(tiles: Mapping[str, int]) -> str:

@@ -17,9 +17,9 @@ Pads = tuple[int, int, int, int]  # top, left, bottom, right: ONNX order
 def check_window(what: str, strides: Pair, pads: Pads, dilations: Pair) -> None:
     """Raises: ShapeError for a stride or dilation below 1, or a negative pad."""
     if min(strides) < 1:
-        raise ShapeError(f"{what} strides {list(strides)} must be at least 1")
+        raise ShapeError(f"{what} strides {list(strides)} must be at least 1; 1 moves the window to every position")
     if min(dilations) < 1:
-        raise ShapeError(f"{what} dilations {list(dilations)} must be at least 1")
+        raise ShapeError(f"{what} dilations {list(dilations)} must be at least 1; 1 leaves no gaps between taps")
     if min(pads) < 0:
         raise ShapeError(f"{what} pads {list(pads)} must not be negative; use slice to crop")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from graphs import typed_graph
 
-from convc.backends.tvm.processor import AVX512, ZEN
+from convc.backends.tvm.processor import AVX512, ZEN, ZEN_5
 from convc.compiler.artifact import MANIFEST, Artifact
 from convc.compiler.capture import capture_of
 from convc.compiler.compile import compile_network
@@ -69,9 +69,23 @@ def test_tiles_are_kept_where_they_are_no_noisier_than_none(direct: float, tile:
     assert len(choice.why) == {4: 1, 2: 2, 0: 3}[tile]
 
 
+def test_tiles_of_5x5_go_with_those_of_4x4():
+    text = DIFFERENCE.replace("%v = param : f32[16,16,3,3]", "%v = param : f32[16,16,5,5]")
+    graph = typed_graph(text.replace("conv2d(%x, %v) {pads=[1,1,1,1]}", "conv2d(%x, %v) {pads=[2,2,2,2]}"))
+    exact, seen = np.zeros(()), list[Mapping[str, int]]()
+
+    def oracle(tiles: Mapping[str, int]) -> Oracle:
+        seen.append(tiles)
+        return Oracle({"y": exact}, {"y": exact}, LIMIT * 2 if 4 in tiles.values() else LIMIT / 2)
+
+    assert choose(graph, "auto", oracle).tiles == {"a": 2}
+    assert {"a": 4, "b": 2} in seen
+
+
 def test_weights_that_memory_must_bring_are_weighed_against_products():
     graph = typed_graph(DEEP)
     assert choose(graph, "auto", processor=ZEN).tiles == {"y": 2}, "few products in a cycle: those saved are worth more bytes"
+    assert choose(graph, "auto", processor=ZEN_5).tiles == {"y": 2}
     assert choose(graph, "auto", processor=AVX512).tiles == {}
 
 

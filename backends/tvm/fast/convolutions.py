@@ -29,7 +29,8 @@ from .work import Argument, Scene, Values, Winograd, Work, batch_of, extents, fo
 
 __all__ = ["batch_norm", "bias_of", "conv", "conv_transpose"]
 
-WINOGRAD = {"off": 0, "f2": 2, "f4": 4, "auto": 0}  # results of a tile along an axis; `auto` decides layer by layer
+# What a tile reads along an axis; `auto` decides layer by layer. F(4x4,3x3) and F(2x2,5x5) share the input transform, and are as noisy.
+WINOGRAD = {"off": 0, "f2": 4, "f4": 6, "auto": 0}
 
 MOST_LATTICES = 16  # windows of a transposed convolution's phases, each written out
 
@@ -156,7 +157,8 @@ def winograd_of(node: Node, asked: Winograd, processor: Processor) -> int:
     if not isinstance(asked, str):
         return asked.get(node.name, 0)
     if asked != "auto":
-        return min(WINOGRAD[asked], max(tiles))
+        m = WINOGRAD[asked] - r + 1
+        return m if m in tiles else 0
     is_dear = (batch_of(node) or 1) == 1 and 4 * math.prod(packed_shape(6, c_in, c_out)) > processor.winograd_4_weights
     if 4 in tiles and min(rows, cols) >= (processor.winograd_4_alone if is_dear else processor.winograd_4):
         return 4
