@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -147,6 +148,28 @@ def test_what_is_asked_for_lies_in_the_operands(m, r, batch, c_out, pools, form)
 
 def test_what_lies_near_is_not_asked_for():
     assert not list(requests(winograd_kernel(Tiled(4, 1, 20, 40, 31, 37, PADS, form=Arrangement(True, 1, 3))).body))
+
+
+@pytest.mark.parametrize(("m", "r"), KINDS)
+@pytest.mark.parametrize("form", [Arrangement(True, 1, 8), Arrangement(False, 1, 8, strip=8)])
+def test_positions_lie_an_odd_number_of_lines_apart(m, r, form):
+    """Or those of 8 tiles by 4 blocks of channels would all begin at one place in a cache."""
+    host = tvm()
+    kernel = winograd_kernel(Tiled(m, 1, 64, 64, 32, 32, PADS, form=form, r=r))
+    module, passes = host.IRModule({"main": kernel.with_attr("global_symbol", "main")}), host.s_tir.transform
+    for each in (
+        passes.LowerInitBlock,
+        passes.PlanAndUpdateBufferAllocationLocation,
+        passes.ConvertBlocksToOpaque,
+        passes.CompactBufferAllocation,
+    ):
+        module = each()(module)
+    found = re.findall(r"^ *([VM]) = .*strides=\((.*)\)\)$", module.script(), re.MULTILINE)
+    assert sorted(name for name, _ in found) == ["M", "V"]
+    for _, strides in found:
+        _, row, position, *_ = (int(number) for number in re.findall(r"int64\((\d+)\)", strides))
+        assert position % 32 == 16
+        assert row == (m + r - 1) * position
 
 
 def requests(at: Any, loops: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
