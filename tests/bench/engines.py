@@ -21,6 +21,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from convc.backends.tvm.host import host_cpu
 from convc.compiler.bench import bandwidth
 from convc.models import ZOO
 
@@ -80,7 +81,7 @@ def row(cell: Cell, peers: list[str]) -> str:
         return f"| {cell['network']} | {cell['error']} |" + " |" * (len(peers) + 3)
     best = {peer: min((ms for name, ms in cell["times"].items() if name.split("@")[0] == peer), default=None) for peer in peers}
     times = [cell["times"]["tvm"], *best.values()]
-    shown = [f"{ms:.2f}" if ms is not None else "-" for ms in times]
+    shown = ["-" if ms is None else f"{ms:.2f}" if ms >= 0.1 else f"{ms:.4f}" for ms in times]
     least = bar(cell["network"], cell["batch"], cell["threads"])
     verdict = f"{ratio(cell):.2f}" + ("" if ratio(cell) >= least else " *")
     return f"| {cell['network']} | {' | '.join(shown)} | {verdict} | {least:.2g} | {cell['share']:.0%} |"
@@ -95,7 +96,7 @@ def report(cells: list[Cell], bandwidths: dict[str, float]) -> str:
     lines = [
         "# convc against its peers",
         "",
-        f"{good[0]['processor'] if good else platform.machine()}, {os.cpu_count()} processors, {caches()}. Measured here: "
+        f"{good[0]['processor'] if good else platform.machine()}, {os.cpu_count()} processors ({host_cpu()} to LLVM), {caches()}. Measured here: "
         + ", ".join(f"{peak:.0f} GFLOP/s of independent multiply-adds on {threads} threads" for threads, peak in peaks.items())
         + "; "
         + ", ".join(f"{speed:.0f} GB/s read from memory on {threads}" for threads, speed in sorted(bandwidths.items()))
