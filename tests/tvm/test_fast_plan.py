@@ -141,7 +141,16 @@ def test_where_memory_is_slow_only_few_weights_take_larger_tiles(typed: TypedGra
 
 @pytest.mark.parametrize(
     ("winograd", "kernel", "tile"),
-    [("auto", "5,5", 2), ("f2", "5,5", 0), ("f4", "5,5", 2), ("off", "5,5", 0), ("auto", "5,3", 0), ("auto", "7,7", 0)],
+    [
+        ("auto", "5,5", 2),
+        ("f2", "5,5", 0),
+        ("f4", "5,5", 2),
+        ({"y": 2}, "5,5", 2),
+        ({"y": 4}, "5,5", 0),
+        ("off", "5,5", 0),
+        ("auto", "5,3", 0),
+        ("auto", "7,7", 0),
+    ],
 )
 def test_tiles_of_5x5_are_of_2x2(winograd: Winograd, kernel: str, tile: int, typed: TypedGraph):
     text = f"""graph @g(%x: f32[1,32,27,27]) {{

@@ -154,10 +154,8 @@ def winograd_of(node: Node, asked: Winograd, processor: Processor) -> int:
     tiles = winograd_transforms.FORMS.get(r, ())
     if not tiles or k_cols != r or op.strides != (1, 1) or op.dilations != (1, 1) or op.groups != 1 or c_in < LANES:
         return 0
-    if not isinstance(asked, str):
-        return asked.get(node.name, 0)
     if asked != "auto":
-        m = WINOGRAD[asked] - r + 1
+        m = WINOGRAD[asked] - r + 1 if isinstance(asked, str) else asked.get(node.name, 0)
         return m if m in tiles else 0
     is_dear = (batch_of(node) or 1) == 1 and 4 * math.prod(packed_shape(6, c_in, c_out)) > processor.winograd_4_weights
     if 4 in tiles and min(rows, cols) >= (processor.winograd_4_alone if is_dear else processor.winograd_4):
