@@ -90,7 +90,8 @@ def compile_network(
     check_numbers(graph)
     with replace_directory(path, foreign_files) as folder:
         better, trace = _optimized(graph, level, check, seed)
-        say(f"optimized at -O{level}: {sum(len(stage.rewrites) for stage in trace)} rewrites")
+        rewrites = sum(len(stage.rewrites) for stage in trace)
+        say(f"optimized at -O{level}: {rewrites} rewrite{'' if rewrites == 1 else 's'}")
         (folder / CIR).write_text(print_graph(better, origins=True), encoding="utf-8")
         (folder / WEIGHTS).write_bytes(weights_bytes(better))
         (folder / ONNX).write_bytes(to_model(better, opset).SerializeToString())  # an artifact has one file for it

@@ -91,6 +91,8 @@ def _load(request: Request, zoo: Mapping[str, ZooEntry], say: Callable[[str], No
         return imported.graph
     if (path / MANIFEST).is_file():
         return _retyped(Artifact.open(path).graph(), shapes)
+    if path.suffix == ".py" and path.is_file():
+        raise UsageError(f"'{model}' does not say which network of the file; add the function's name, as {model}:NAME")
     if path.exists():
         raise UsageError(f"'{model}' is neither an .onnx or .cir file, a net.py:function, nor an artifact directory")
     if "/" in model or path.suffix:

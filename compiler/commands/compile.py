@@ -13,6 +13,7 @@ from .options import THREADS, Desk, emit_json, model_options
 __all__ = ["command"]
 
 WINOGRAD = ("off", "f2", "f4", "auto")
+TILES = "Winograd's tiles on a CPU: f2 of 2x2 results, f4 of 4x4 and, for 5x5 filters, 2x2; auto chooses by size and noise."
 
 
 @click.command("compile")
@@ -22,11 +23,11 @@ WINOGRAD = ("off", "f2", "f4", "auto")
 @click.option("-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="Optimization level.")
 @click.option("--opset", type=int, help="Opset of the ONNX file in the artifact.")
 @click.option("--threads", type=THREADS, help="Threads while checking; default: one a physical core.")
-@click.option("--winograd", type=click.Choice(WINOGRAD), default="auto", show_default=True, help="Tiles on a CPU, of 3x3; f4 of 5x5 too.")
+@click.option("--winograd", type=click.Choice(WINOGRAD), default="auto", show_default=True, help=TILES)
 @click.option("--jobs", type=THREADS, help="Kernels compiled at a time; default: one a physical core.")
 @click.option("--no-cache", is_flag=True, help="Compile every kernel, and keep none for other networks.")
 @click.option("--database", metavar="DIR", help="Where convc tune kept what it found; default: the cache; off: nowhere.")
-@click.option("--no-check", is_flag=True, help="Do not run the result against the reference.")
+@click.option("--no-check", is_flag=True, help="Do not run the result against the reference, nor predict its noise.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random input of the check.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
 @click.pass_obj

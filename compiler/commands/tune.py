@@ -16,7 +16,7 @@ from ...ir.binding import batch_names, specialize, usual_sizes
 from ...ir.errors import ConvcError, UsageError
 from ..load import Request
 from ..pipelines import optimize
-from .compile import WINOGRAD
+from .compile import TILES, WINOGRAD
 from .options import Desk, emit_json, model_options, print_table
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ __all__ = ["command"]
 @click.option("--trials", type=click.IntRange(1, 1000), default=64, show_default=True, help="Forms of a kernel that are tried at most.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images, where the batch is a name.")
 @click.option("-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="Optimization level.")
-@click.option("--winograd", type=click.Choice(WINOGRAD), default="auto", show_default=True, help="Tiles of 3x3; f4 of 5x5 too.")
+@click.option("--winograd", type=click.Choice(WINOGRAD), default="auto", show_default=True, help=TILES)
 @click.option("--database", metavar="DIR", help="Where to keep what is found; default: the cache, where compile looks for it.")
 @click.option(
     "--tracker", metavar="HOST:PORT", help="Measure on the servers of this tracker of TVM's, which must be machines like this one."

@@ -30,7 +30,9 @@ __all__ = ["command"]
 @model_options
 @click.argument("other", required=False)
 @click.option("--other-weights", type=click.Path(path_type=Path), help="Parameters of OTHER, as --weights has those of MODEL.")
-@click.option("--backends", metavar="tvm,onnx", default="reference,onnx,tvm", show_default=True, help="Engines to hold against float64.")
+@click.option(
+    "-b", "--backends", metavar="tvm,onnx", default="reference,onnx,tvm", show_default=True, help="Engines to hold against float64."
+)
 @click.option("-i", "--inputs", "files", multiple=True, help="A photograph or .npz file; default: random values.")
 @click.option("--nodes", is_flag=True, help="Also hold every intermediate value to its local rounding bound.")
 @click.option("--input-fill", "fill", type=click.Choice(FILLS), default="uniform", show_default=True, help="How random inputs are drawn.")

@@ -73,6 +73,12 @@ def test_what_looks_like_a_path_is_no_misspelt_model(path):
     refused(convc("summary", path), 2, f"there is no file or directory '{path}'\n")
 
 
+def test_a_file_of_networks_needs_the_name_of_one(tmp_path):
+    path = tmp_path / "net.py"
+    path.write_text("")
+    refused(convc("summary", path), 2, f"'{path}' does not say which network of the file; add the function's name, as {path}:NAME\n")
+
+
 @pytest.mark.parametrize(
     "words",
     [

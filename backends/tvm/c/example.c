@@ -34,7 +34,7 @@ int main(int count, char **words) {
     int64_t bytes = convc_bytes(&network->input[i], batch);
     void *data = room_for(bytes);
     FILE *file = fopen(words[4 + i], "rb");
-    if (!file || fread(data, 1, (size_t)bytes, file) != (size_t)bytes || fgetc(file) != EOF) stop(words[4 + i], "is not as large as the input");
+    if (!file || fread(data, 1, (size_t)bytes, file) != (size_t)bytes || fgetc(file) != EOF) stop(words[4 + i], "not as large as the input");
     fclose(file);
     inputs[i] = data;
   }
