@@ -29,8 +29,8 @@ from .work import Argument, Scene, Values, Winograd, Work, batch_of, extents, fo
 
 __all__ = ["batch_norm", "bias_of", "conv", "conv_transpose"]
 
-# What a tile reads along an axis; `auto` decides layer by layer. F(4x4,3x3) and F(2x2,5x5) share the input transform, and are as noisy.
-WINOGRAD = {"off": 0, "f2": 4, "f4": 6, "auto": 0}
+# What a tile reads along an axis. F(4x4,3x3) and F(2x2,5x5) share the input transform, and are as noisy.
+WINOGRAD = {"off": 0, "f2": 4, "f4": 6}
 
 MOST_LATTICES = 16  # windows of a transposed convolution's phases, each written out
 
@@ -148,7 +148,7 @@ def conv_transpose(scene: Scene, node: Node) -> Work | None:
 
 
 def winograd_of(node: Node, asked: Winograd, processor: Processor) -> int:
-    """The tile of the Winograd form that computes a convolution, or 0 for none. `asked` is one of WINOGRAD, or tiles by name."""
+    """The tile of the Winograd form that computes a convolution, or 0 for none. `asked` is auto, one of WINOGRAD, or tiles by name."""
     op, (_, rows, cols) = node.op, extents(node)
     c_out, c_in, r, k_cols = node.inputs[1].typed.concrete()
     tiles = winograd_transforms.FORMS.get(r, ())

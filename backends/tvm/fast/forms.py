@@ -74,8 +74,7 @@ def tunable_direct(size: Direct) -> Tunable:
 
 
 def tunable_winograd(size: Tiled) -> Tunable:
-    m, r, images, (rows, cols) = size.m, size.r, size.batch or 1, size.out
-    high, wide = -(-rows // m), -(-cols // m)
+    m, r, images, (high, wide) = size.m, size.r, size.batch or 1, size.grid
     weights, group = math.prod(size.weights), size.weights[-2]
     key = (
         f"winograd F({m}x{m},{r}x{r}) {size.batch or 'N'}x{size.c_in}x{size.rows}x{size.cols} to {size.c_out}, pads {_by(size.pads)}"

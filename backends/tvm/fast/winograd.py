@@ -15,7 +15,7 @@ from typing import Any
 from ..host import tvm
 from .epilogue import apply, read_names
 from .kernel import LANES, blocks, greatest
-from .winograd_arrangement import Arrangement, Tiled, ceil_div, group_of, round_up
+from .winograd_arrangement import Arrangement, Tiled, group_of, round_up
 from .winograd_stream import STREAM, ask_pixels, ask_weights, asking
 from .winograd_transforms import input_transform, output_transform
 
@@ -49,11 +49,11 @@ def _stages(size: Tiled, form: Arrangement) -> list[Any]:
     """Arguments of the kernel, the last one computed from the others. Tiles and output channels are padded to what the registers hold."""
     te, tirx = tvm().te, tvm().tirx
     n = tirx.Var("n", "int64") if size.batch is None else size.batch
-    m, rows, cols, (top, left, *_), (out_rows, out_cols) = size.m, size.rows, size.cols, size.pads, size.out
+    m, rows, cols, (top, left, *_) = size.m, size.rows, size.cols, size.pads
     a, group = size.a, group_of(size.c_out)
     ci, co = blocks(size.c_in), blocks(size.c_out)
     padded = round_up(co, group)
-    high, wide = round_up(ceil_div(out_rows, m), form.strip), round_up(ceil_div(out_cols, m), form.tile_cols)
+    high, wide = (round_up(tiles, part) for tiles, part in zip(size.grid, (form.strip, form.tile_cols), strict=True))
 
     def extents(*sizes: Any) -> tuple[Any, ...]:
         """In int64, as a symbolic n is: schedules do not see through a mixture."""

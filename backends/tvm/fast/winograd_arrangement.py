@@ -67,6 +67,12 @@ class Tiled:
         return self.rows + top + bottom - self.r + 1, self.cols + left + right - self.r + 1
 
     @property
+    def grid(self) -> Pair:
+        """Rows and columns of tiles."""
+        rows, cols = self.out
+        return ceil_div(rows, self.m), ceil_div(cols, self.m)
+
+    @property
     def stored(self) -> Pair:
         """Rows and columns of what is stored."""
         rows, cols = self.out

@@ -74,7 +74,8 @@ def ask_pixels(size: Tiled, tile_cols: int, image: Any, result: Any, loops: Loop
         return []
     tirx = tvm().tirx
     run, *_, x, y, group = loops
-    high, runs = ceil_div(size.out[0], size.m), ceil_div(ceil_div(size.out[1], size.m), tile_cols)
+    high, wide = size.grid
+    runs = ceil_div(wide, tile_cols)
 
     def place(index: Any) -> tuple[Any, Any, Any]:
         """Image, row of tiles and run in it."""
@@ -88,10 +89,10 @@ def ask_pixels(size: Tiled, tile_cols: int, image: Any, result: Any, loops: Loop
         columns = [tirx.min(first + part * each + i, cols - 1) for i in range(each)]
         return [buffer[channel, b, row, col, 0] for channel in channels for col in columns]
 
-    groups, wide = int(group.extent), tile_cols * size.m
+    groups, cols = int(group.extent), tile_cols * size.m
     b, p, q = place(run.loop_var + 1)
-    after = (b, p * size.m + x.loop_var - size.pads[0], q * wide)
-    inputs = pixels(image, list(range(int(image.shape[0]))), after, wide, size.a * groups, y.loop_var * groups + group.loop_var)
+    after = (b, p * size.m + x.loop_var - size.pads[0], q * cols)
+    inputs = pixels(image, list(range(int(image.shape[0]))), after, cols, size.a * groups, y.loop_var * groups + group.loop_var)
     b, p, q = place(run.loop_var)
     side = size.m // 2 if size.pools else size.m
     now = (b, p * side + tirx.min(x.loop_var, side - 1), q * tile_cols * side)
