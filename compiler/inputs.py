@@ -1,4 +1,4 @@
-"""What goes into a run: photographs, .npz files, or random values with a seed."""
+"""What goes into a run: photographs, NumPy's arrays, or random values with a seed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..ir.errors import InvalidInput, UsageError
 from ..ir.graph import Graph
 from ..ir.types import DTYPES, Array
 from .images import SUFFIXES, is_image, load_image
+from .npz_file import load_npy
 from .weights import ARRAY_FILES, load_arrays
 
 __all__ = ["FILLS", "random_inputs", "read_inputs"]
@@ -26,7 +27,7 @@ FILLS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
 
 
 def read_inputs(graph: Graph, given: Iterable[str], *, resize: bool = False, imagenet: bool = False) -> dict[str, Array]:
-    """Arrays for every input from `photo.jpg`, `name=photo.jpg` or `values.npz`; floats are cast to the input's type.
+    """Arrays for every input from `photo.jpg`, `values.npy`, either after `name=`, or `values.npz`; floats are cast to the input's type.
 
     Raises: InvalidInput for files that do not fit, or values that are not finite; UsageError for a file that is not there, for a name that
     the network does not have, and for an input that is given twice.
@@ -41,18 +42,8 @@ def read_inputs(graph: Graph, given: Iterable[str], *, resize: bool = False, ima
         if is_image(path):
             target = name or next(iter(types))
             read = {target: load_image(path, types[target], resize=resize, imagenet=imagenet)}
-        elif path.is_file() and path.suffix not in ARRAY_FILES:
-            pictures = ", ".join(SUFFIXES)
-            raise InvalidInput(
-                f"'{path}' is neither a photograph ({pictures}) nor an .npz of arrays by name, np.savez('x.npz', {next(iter(types))}=x)"
-            )
-        elif name:
-            loaded = load_arrays(path)
-            if len(loaded) != 1:
-                raise InvalidInput(f"'{path}' holds {len(loaded)} arrays, one is wanted for input '{name}'")
-            read = {name: next(iter(loaded.values()))}
         else:
-            read = load_arrays(path)
+            read = _arrays(path, name, next(iter(types)))
         if twice := sorted(set(read) & set(arrays)):
             raise UsageError(f"-i '{text}': input '{twice[0]}' has been given before; give it once")
         arrays |= read
@@ -62,6 +53,23 @@ def read_inputs(graph: Graph, given: Iterable[str], *, resize: bool = False, ima
         if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
             raise InvalidInput(f"input '{name}' holds NaN or infinity, which would spread to every value after it; give finite numbers")
     return arrays
+
+
+def _arrays(path: Path, name: str, first: str) -> dict[str, Array]:
+    """By input: an .npy file's array is `name`'s, or else the first input's; those of an .npz say themselves whose they are."""
+    if path.suffix == ".npy":
+        return {name or first: load_npy(path)}
+    if path.is_file() and path.suffix not in ARRAY_FILES:
+        raise InvalidInput(
+            f"'{path}' is neither a photograph ({', '.join(SUFFIXES)}) nor an array (.npy) nor arrays by name (.npz, as "
+            f"np.savez('x.npz', {first}=x) writes them)"
+        )
+    loaded = load_arrays(path)
+    if not name:
+        return loaded
+    if len(loaded) != 1:
+        raise InvalidInput(f"'{path}' holds {len(loaded)} arrays, one is wanted for input '{name}'")
+    return {name: next(iter(loaded.values()))}
 
 
 def random_inputs(graph: Graph, seed: int = 0, sizes: Mapping[str, int] | None = None, fill: str = "uniform") -> dict[str, Array]:

@@ -20,7 +20,7 @@ __all__ = ["command"]
 @click.command("bisect")
 @model_options
 @pass_options
-@click.option("-i", "--inputs", "files", multiple=True, help="A photograph or .npz file; default: random values.")
+@click.option("-i", "--inputs", "files", multiple=True, help="A photograph, .npy or .npz file; default: random values.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of random inputs.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj

@@ -32,7 +32,7 @@ __all__ = ["command"]
 @click.option(
     "--verify/--no-verify", "check", default=True, show_default=True, help="Hold the result to the original, in float64 and in onnxruntime."
 )
-@click.option("-i", "--inputs", "files", multiple=True, help="Also check on a photograph or .npz file.")
+@click.option("-i", "--inputs", "files", multiple=True, help="Also check on a photograph, .npy or .npz file.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random inputs of the check.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj

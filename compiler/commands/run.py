@@ -28,7 +28,7 @@ __all__ = ["command"]
 
 @click.command("run")
 @model_options
-@click.option("-i", "--inputs", "files", multiple=True, help="photo.jpg, name=photo.jpg or values.npz; default: random values.")
+@click.option("-i", "--inputs", "files", multiple=True, help="[name=]photo.jpg, [name=]x.npy or xs.npz; default: random values.")
 @click.option("-b", "--backend", default="tvm", show_default=True, help="tvm, onnx or reference.")
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes to print.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write results: .npz, or .png for pictures.")

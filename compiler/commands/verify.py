@@ -33,7 +33,7 @@ __all__ = ["command"]
 @click.option(
     "-b", "--backends", metavar="tvm,onnx", default="reference,onnx,tvm", show_default=True, help="Engines to hold against float64."
 )
-@click.option("-i", "--inputs", "files", multiple=True, help="A photograph or .npz file; default: random values.")
+@click.option("-i", "--inputs", "files", multiple=True, help="A photograph, .npy or .npz file; default: random values.")
 @click.option("--nodes", is_flag=True, help="Also hold every intermediate value to its local rounding bound.")
 @click.option("--input-fill", "fill", type=click.Choice(FILLS), default="uniform", show_default=True, help="How random inputs are drawn.")
 @click.option("--resize", is_flag=True, help="Scale photographs to the input's size.")

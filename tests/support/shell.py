@@ -31,3 +31,9 @@ def refused(done: Result, code: int, *words: str) -> None:
     assert len(done.err.strip().splitlines()) == 1, done.err
     for word in words:
         assert word in done.err
+
+
+def array_header(shape: str, dtype: str = "<f4") -> bytes:
+    """The head of an .npy file."""
+    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
