@@ -20,8 +20,8 @@ __all__ = ["LayerTime", "layer_times"]
 
 @dataclass(frozen=True, slots=True)
 class LayerTime:
-    """One kernel. Units: `microseconds` a run; `share` of all kernels' time; `gmacs` 10^9 multiply-adds a second, as a direct convolution
-    counts them; `gbytes` 10^9 bytes a second of operands, weights and result, each moved once, workspace left out.
+    """One kernel. Units: `microseconds` a run; `share` of all kernels' time; `gflops` 10^9 floating-point operations a second, two a
+    multiply-add of a direct convolution; `gbytes` 10^9 bytes a second of operands, weights and result, each moved once, workspace left out.
     """
 
     kernel: str
@@ -29,7 +29,7 @@ class LayerTime:
     microseconds: float
     share: float
     macs: int
-    gmacs: float
+    gflops: float
     bytes: int
     gbytes: float
 
@@ -47,7 +47,7 @@ def layer_times(module: Module, inputs: Mapping[str, Array], runs: int) -> list[
         macs = 0 if time.calls[0].kernel in (PACK, UNPACK) else sum(map(_macs, nodes))
         kernel = time.calls[0].kernel
         moved = 0 if kernel == VIEW else sum(map(_moved, time.calls))
-        speeds = [amount / time.microseconds / 1e3 if time.microseconds else 0.0 for amount in (macs, moved)]
+        speeds = [amount / time.microseconds / 1e3 if time.microseconds else 0.0 for amount in (2 * macs, moved)]
         names = [node.name for node in nodes]
         layers.append(LayerTime(kernel, names, time.microseconds, time.microseconds / total, macs, speeds[0], moved, speeds[1]))
     return layers

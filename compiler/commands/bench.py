@@ -103,13 +103,13 @@ def _print(measured: Measured) -> None:
     if measured.layers:
         click.echo()
         rows = [_row(layer, measured.peak) for layer in measured.layers]
-        print_table(rows, ("us", "share", "GMAC/s", "of peak", "GB/s", "MB", "kernel", "nodes"))
+        print_table(rows, ("us", "share", "GF/s", "of peak", "GB/s", "MB", "kernel", "nodes"))
         total = sum(layer.microseconds for layer in measured.layers)
         click.echo(f"{total:.0f} us in {len(rows)} kernels")
 
 
 def _row(layer: LayerTime, peak: float | None) -> tuple[str, ...]:
-    speeds = (f"{layer.gmacs:.1f}", _percent(2 * layer.gmacs / peak if peak else None)) if layer.macs else ("-", "-")
+    speeds = (f"{layer.gflops:.0f}", _percent(layer.gflops / peak if peak else None)) if layer.macs else ("-", "-")
     moved = (f"{layer.gbytes:.1f}", f"{layer.bytes / 1e6:.2f}")
     return f"{layer.microseconds:.1f}", f"{layer.share:.1%}", *speeds, *moved, layer.kernel, " ".join(layer.nodes)
 
