@@ -32,14 +32,14 @@ LEAST = 0.9  # of the naive cost: what saves less is no advice
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One module, naive (large kernels on its whole input) against planned (behind 1x1 reductions). Units: multiply-adds an image.
+    """One module, naive (large kernels on its whole input) and reduced (behind 1x1 reductions). Units: multiply-adds an image.
 
-    `here` is "naive" or "planned": which of the two the network has.
+    `here` is "naive" or "reduced": which of the two the network has.
     """
 
     name: str
     naive: int
-    planned: int
+    reduced: int
     here: str
 
 
@@ -51,7 +51,7 @@ class Advice:
     form: str
     width: str
     macs: int
-    planned: int
+    reduced: int
 
 
 def advise(graph: Graph, sizes: Mapping[str, int]) -> tuple[list[Module], list[Advice]]:
@@ -88,20 +88,19 @@ def _module(concat: Node, layers: Mapping[Node, Layer]) -> tuple[Module, set[Nod
     convs = {node for branch in found for node in branch.convs}
     depth, here = int(str(source.typed.shape[1])), sum(_macs(layers[node]) for node in convs)
     large = {k: layer for k, layer in kernels.items() if k > 1}
-    reduced = any(len(branch.convs) > 1 for branch in found)
     positions = kernels[1].out_positions
-    if reduced:
+    if any(len(branch.convs) > 1 for branch in found):
         naive = positions * sum(depth * k * k * layer.c_out for k, layer in kernels.items())
-        return Module(_scope(concat, kernels[1].node), naive, here, "planned"), convs
+        return Module(_scope(concat, kernels[1].node), naive, here, "reduced"), convs
     widths = (kernels[1].c_out, kernels[3].c_out, kernels[5].c_out if 5 in kernels else 0)
     reduce3, reduce5, project = PUBLISHED.get(widths, (0, 0, 64))
-    planned = positions * depth * kernels[1].c_out
+    reduced = positions * depth * kernels[1].c_out
     for k, layer in large.items():
         r = {3: reduce3, 5: reduce5}.get(k, 0) or _width(RATIO.get(k, RATIO[5]) * layer.c_out)
-        planned += positions * r * (depth + k * k * layer.c_out)
+        reduced += positions * r * (depth + k * k * layer.c_out)
     if any(branch.pooled and not branch.convs for branch in found):  # passed on whole, it makes every later module deeper
-        planned += positions * depth * project
-    return Module(_scope(concat, kernels[1].node), here, planned, "naive"), convs
+        reduced += positions * depth * project
+    return Module(_scope(concat, kernels[1].node), here, reduced, "naive"), convs
 
 
 def _branches(concat: Node, layers: Mapping[Node, Layer]) -> tuple[Node, list[_Branch]] | None:
@@ -144,13 +143,13 @@ def _alone(layer: Layer, layers: Mapping[Node, Layer]) -> Advice | None:
     macs, out = _macs(layer), layer.out_positions
     if layer.c_in == layer.c_out:
         r = _width(RESIDUAL * layer.c_in)
-        planned = r * layer.c_in * layer.in_positions + r * r * layer.taps * out + r * layer.c_out * out
+        reduced = r * layer.c_in * layer.in_positions + r * r * layer.taps * out + r * layer.c_out * out
         form, width = "1x1 before and after", f"{r}, {r}"
     else:
         r = _width(min(RATIO.get(k, RATIO[5]) * layer.c_out, RATIO[3] * layer.c_in))
-        planned = r * layer.c_in * layer.in_positions + r * layer.taps * layer.c_out * out
+        reduced = r * layer.c_in * layer.in_positions + r * layer.taps * layer.c_out * out
         form, width = "1x1 before", f"{r}"
-    return Advice(layer.name, form, width, macs, planned) if planned < LEAST * macs else None
+    return Advice(layer.name, form, width, macs, reduced) if reduced < LEAST * macs else None
 
 
 def _macs(layer: Layer) -> int:

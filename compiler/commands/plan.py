@@ -170,12 +170,12 @@ def _advise(graph: Graph, as_json: bool) -> None:
         emit_json({"modules": [asdict(module) for module in modules], "convs": [asdict(conv) for conv in convs]})
         return
     if modules:
-        rows = [(m.name, _millions(m.naive), _millions(m.planned), f"{m.planned / m.naive:.2f}", m.here) for m in modules]
-        total = sum(m.naive for m in modules), sum(m.planned for m in modules)
+        rows = [(m.name, _millions(m.naive), _millions(m.reduced), f"{m.reduced / m.naive:.2f}", m.here) for m in modules]
+        total = sum(m.naive for m in modules), sum(m.reduced for m in modules)
         rows.append(("total", _millions(total[0]), _millions(total[1]), f"{total[1] / total[0]:.2f}", ""))
-        print_table(rows, ("module", "naive", "with 1x1 reductions", "share", "this network has"))
+        print_table(rows, ("module", "naive", "with 1x1 reductions", "share", "this network is"))
     if convs:
-        rows = [(c.name, _millions(c.macs), f"{c.form}, {c.width}", _millions(c.planned), f"{c.planned / c.macs:.2f}") for c in convs]
+        rows = [(c.name, _millions(c.macs), f"{c.form}, {c.width}", _millions(c.reduced), f"{c.reduced / c.macs:.2f}") for c in convs]
         print_table(rows, ("conv", "MACs", "bottleneck", "MACs with it", "share"))
     if not modules and not convs:
         click.echo("no large kernel reads many channels without a 1x1 conv before it")

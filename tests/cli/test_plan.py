@@ -107,10 +107,10 @@ def test_an_error_bound_and_other_budgets(folder):
 def test_advice_is_googlenets_table():
     found = {m["name"].removeprefix("inception_"): m for m in json.loads(convc("plan", "googlenet", "--advise", "--json").out)["modules"]}
     published = {"3a": 128, "3b": 304, "4a": 73, "4b": 88, "4c": 100, "4d": 119, "4e": 170, "5a": 51, "5b": 71}  # NETWORKS.md, true
-    assert {name: module["planned"] // 10**5 / 10 for name, module in found.items()} == pytest.approx(published, rel=0.01)
+    assert {name: module["reduced"] // 10**5 / 10 for name, module in found.items()} == pytest.approx(published, rel=0.01)
     assert (found["3a"]["naive"], found["4e"]["naive"]) == (303_464_448, 655_699_968)
     naive = json.loads(convc("plan", "googlenet_naive", "--advise", "--json").out)["modules"]
-    assert (naive[0]["naive"], naive[0]["planned"], naive[0]["here"]) == (303_464_448, found["3a"]["planned"], "naive")
+    assert (naive[0]["naive"], naive[0]["reduced"], naive[0]["here"]) == (303_464_448, found["3a"]["reduced"], "naive")
     assert "303.5M  128.0M" in " ".join(convc("plan", "googlenet", "--advise").out.split()).replace(" ", "  ")
 
 
