@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import re
 import typing
+from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
 from functools import cache
 from typing import Any
 
-from .dims import Dim, Expr, parse_dim
+from .dims import Dim, Expr, dim_names, parse_dim
 from .errors import InvalidModel
 
-__all__ = ["format_attributes", "make_attributes", "quote", "unquote"]
+__all__ = ["format_attributes", "make_attributes", "named_sizes", "quote", "unquote"]
 
 _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
@@ -25,6 +26,15 @@ def format_attributes(op: Any) -> str:
     # the texts too, since -0.0 equals 0.0
     shown = [f"{name}={_format(value)}" for name, value, default in pairs if value != default or str(value) != str(default)]
     return f"{{{', '.join(shown)}}}" if shown else ""
+
+
+def named_sizes(op: Any) -> Iterator[str]:
+    """The named sizes in a record's fields, as reshape {shape=[N,128]} has one, repeats included."""
+    for f in fields(op):
+        value = getattr(op, f.name)
+        for dim in typing.cast("tuple[Any, ...]", value) if isinstance(value, tuple) else (value,):
+            if isinstance(dim, Expr):
+                yield from dim_names(dim)
 
 
 def make_attributes(Attrs: type[Any], given: dict[str, Any]) -> Any:

@@ -55,8 +55,8 @@ def usual_sizes(graph: Graph) -> dict[str, int]:
     raise InvalidModel(f"no usual size of {', '.join(others)} fits every layer; {complaint}")  # pyright: ignore[reportPossiblyUnboundVariable]
 
 
-def specialize(graph: Graph, sizes: Mapping[str, int]) -> Graph:
-    """The graph with the named sizes in `sizes` replaced in types and attributes."""
+def specialize(graph: Graph, sizes: Mapping[str, Dim]) -> Graph:
+    """The graph with the named sizes in `sizes` replaced in types and attributes, by numbers or by other sizes."""
     if not sizes or not graph.symbols:
         return graph
 
@@ -67,12 +67,12 @@ def specialize(graph: Graph, sizes: Mapping[str, int]) -> Graph:
     return graph.rebuild(lambda node, operands: node if node.weights is not None else bound(node, operands))
 
 
-def _bound_op(op: Any, sizes: Mapping[str, int]) -> Any:
+def _bound_op(op: Any, sizes: Mapping[str, Dim]) -> Any:
     fields = {name: _numbers(getattr(op, name), sizes) for kind, names in WITH_DIMS.items() if isinstance(op, kind) for name in names}
     return replace(op, **fields) if fields else op
 
 
-def _numbers(dims: Dim | tuple[Dim, ...], sizes: Mapping[str, int]) -> Dim | tuple[Dim, ...]:
+def _numbers(dims: Dim | tuple[Dim, ...], sizes: Mapping[str, Dim]) -> Dim | tuple[Dim, ...]:
     return tuple(evaluate(dim, sizes) for dim in dims) if isinstance(dims, tuple) else evaluate(dims, sizes)
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .errors import InvalidModel
 
 __all__ = ["Atom", "Dim", "Expr", "alone", "dim_names", "evaluate", "multiple", "parse_dim", "symbol"]
 
-MAX_DIM_TEXT = 512  # characters; longer text is an attack or an accident
-MAX_EXPR_TERMS = 256  # products of sums could grow without end
+MAX_DIM_TEXT = 4096  # characters; longer text is an attack or an accident
+MAX_DIGITS = 19  # of a number of 64 bits
+MAX_EXPR_SIZE = 256  # atoms and terms; products of sums, and quotients in quotients, could grow without end
 _TOKEN = re.compile(r"\s*(?:(\d+)|([A-Za-z_]\w*)|(//|[-+*()]))")
 
 
@@ -37,9 +38,20 @@ Monomial = tuple[Atom, ...]
 
 @dataclass(frozen=True, slots=True)
 class Expr:
-    """A sum of `coefficient * atom * atom ...`; the empty monomial is the constant term, last."""
+    """A sum of `coefficient * atom * atom ...`; the empty monomial is the constant term, last. `size` counts terms and atoms, nested too.
+
+    Raises: InvalidModel for one that is larger than MAX_EXPR_SIZE.
+    """
 
     terms: tuple[tuple[Monomial, int], ...]
+    size: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        atoms = (atom for monomial, _ in self.terms for atom in monomial)
+        size = len(self.terms) + sum(1 if isinstance(atom, str) else atom.numerator.size for atom in atoms)
+        if size > MAX_EXPR_SIZE:
+            raise InvalidModel(f"a dimension has {size} terms and factors; at most {MAX_EXPR_SIZE} are kept")
+        object.__setattr__(self, "size", size)
 
     def __add__(self, other: Dim) -> Dim:
         return _sum([*_terms(self), *_terms(other)])
@@ -84,8 +96,8 @@ def symbol(name: str) -> Expr:
     return Expr((((name,), 1),))
 
 
-def evaluate(dim: Dim, sizes: Mapping[str, int]) -> Dim:
-    """`dim` with the names in `sizes` replaced; an int when none is left."""
+def evaluate(dim: Dim, sizes: Mapping[str, Dim]) -> Dim:
+    """`dim` with the names in `sizes` replaced, all at once; an int when none is left."""
     if isinstance(dim, int):
         return dim
     total: Dim = 0
@@ -168,7 +180,7 @@ def _read_product(tokens: list[str], text: str, depth: int) -> Dim:
 
 
 def _read_atom(tokens: list[str], text: str, depth: int) -> Dim:
-    if not tokens or depth > 50:
+    if not tokens or depth > 100:
         raise InvalidModel(f"'{text}' is not a dimension: " + ("it ends early" if not tokens else "nested too deeply"))
     token = tokens.pop(0)
     if token == "-":
@@ -179,6 +191,8 @@ def _read_atom(tokens: list[str], text: str, depth: int) -> Dim:
             raise InvalidModel(f"'{text}' is not a dimension: a parenthesis is not closed")
         return inner
     if token.isdecimal():
+        if len(token) > MAX_DIGITS:
+            raise InvalidModel(f"a dimension has a number of {len(token)} digits; at most {MAX_DIGITS} are read")
         return int(token)
     if token[0].isalpha() or token[0] == "_":
         return symbol(token)
@@ -200,8 +214,8 @@ def _sum(terms: list[tuple[Monomial, int]]) -> Dim:
     kept = {m: c for m, c in totals.items() if c != 0}
     if not kept or set(kept) == {()}:
         return kept.get((), 0)
-    if len(kept) > MAX_EXPR_TERMS:
-        raise InvalidModel(f"a dimension has {len(kept)} terms; at most {MAX_EXPR_TERMS} are kept")
+    if len(kept) > MAX_EXPR_SIZE:
+        raise InvalidModel(f"a dimension has {len(kept)} terms; at most {MAX_EXPR_SIZE} are kept")
     return Expr(tuple(sorted(kept.items(), key=lambda item: (not item[0], [str(a) for a in item[0]]))))
 
 
@@ -215,7 +229,7 @@ def _nested_floor(rest: Expr, divisor: int) -> Dim:
     return Expr((((FloorDiv(rest, divisor),), 1),))
 
 
-def _evaluate_atom(atom: Atom, sizes: Mapping[str, int]) -> Dim:
+def _evaluate_atom(atom: Atom, sizes: Mapping[str, Dim]) -> Dim:
     if isinstance(atom, str):
         return sizes[atom] if atom in sizes else symbol(atom)
     return evaluate(atom.numerator, sizes) // atom.divisor

@@ -199,14 +199,15 @@ class _Parser:
 
     def dimension(self) -> Any:
         """Everything up to the next comma or bracket outside parentheses, read as a dimension."""
-        token, text, depth = self.now, "", 0
+        token, text, depth, follows = self.now, "", 0, False
         while depth or self.now.text not in (",", "]", "}", ")"):
             if self.now.kind not in ("number", "word", "mark"):
                 self.fail(f"expected a value, found '{self.now.text}'")
             if len(self.now.text) > MAX_DIGITS and self.now.kind == "number":
                 self.fail(f"a number of {len(self.now.text)} characters; at most {MAX_DIGITS} are read")
             depth += {"(": 1, ")": -1}.get(self.now.text, 0)
-            text += self.now.text
+            text += f" {self.now.text}" if follows and self.now.kind != "mark" else self.now.text  # 1 1 is not 11
+            follows = self.now.kind != "mark"
             self.at += 1
         try:
             return parse_dim(text)

@@ -71,7 +71,7 @@ class TensorType:
         """Named sizes in the shape, each once, in order."""
         return tuple(dict.fromkeys(name for dim in self.shape for name in dim_names(dim)))
 
-    def with_sizes(self, sizes: Mapping[str, int]) -> TensorType:
+    def with_sizes(self, sizes: Mapping[str, Dim]) -> TensorType:
         """The type with the named sizes in `sizes` replaced."""
         return TensorType(self.dtype, tuple(evaluate(dim, sizes) for dim in self.shape))
 

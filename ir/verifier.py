@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .attributes import named_sizes
 from .errors import InvalidModel, ShapeError
 from .graph import Graph, Node
 from .ops.leaf import INPUT, PARAM
@@ -30,8 +31,11 @@ def verify_graph(graph: Graph) -> None:
     """
     seen: set[Node] = set()
     names: set[str] = set()
+    symbols = graph.symbols
     for node in graph.nodes:
         _check_name(node, names)
+        if unknown := [name for name in named_sizes(node.op) if name not in symbols]:
+            raise InvalidModel(f"{node.where} has the named size '{unknown[0]}', which no input has")
         for operand in node.inputs:
             if operand not in seen:
                 raise InvalidModel(f"{node.where} reads %{operand.name}, which is not defined before it")

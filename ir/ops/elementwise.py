@@ -109,8 +109,9 @@ def infer_identity(op: Identity, x: TensorType) -> TensorType:
 
 
 def div(op: Div, a: Array, b: Array) -> Array:
-    if np.issubdtype(a.dtype, np.integer):
-        return np.trunc(np.divide(a, b)).astype(a.dtype)
+    if np.issubdtype(a.dtype, np.integer):  # toward zero, and never by way of floats, which have 53 bits
+        down = np.floor_divide(a, b)
+        return down + ((down * b != a) & ((a < 0) != (b < 0)))
     return np.divide(a, b)
 
 

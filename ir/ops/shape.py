@@ -122,10 +122,15 @@ def infer_slice(op: Slice, x: TensorType) -> TensorType:
 
 
 def place_of(bound: Dim, size: Dim) -> Dim:
-    """A bound of a slice with named sizes, counted from the first element. It must lie inside: types at numbers show if it does not."""
+    """A bound of a slice with named sizes, counted from the first element. One that lies behind the end whatever the sizes are is
+    the end, as ONNX has it; where it depends on them it must lie inside: types at numbers show if it does not.
+    """
+    if isinstance(bound, int) and bound < 0:
+        return size + bound
     if isinstance(bound, int) and bound >= TO_THE_END:
         return size
-    return size + bound if isinstance(bound, int) and bound < 0 else bound
+    behind = bound - size
+    return size if isinstance(behind, int) and behind > 0 else bound
 
 
 def _python(start: Dim, end: Dim, step: int) -> slice:

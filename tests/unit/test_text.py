@@ -69,6 +69,9 @@ def test_control_characters_never_reach_the_text():
         ("graph @g(%x: f32[1]) {\n  ?\n}", 2, 3, "unexpected character '?'"),
         ("graph @g(%x: f32[1]) {\n  return %x\n} more", 3, 3, "after the graph"),
         ("", 1, 1, "expected 'graph'"),
+        ("graph @g(%x: f32[1,1,4,4]) {\n  %y = max_pool(%x) {kernel=[1,1], pads=[1 1,1,1,1]}\n  return %y\n}", 2, 42, "unexpected '1'"),
+        ("graph @g(%x: f32[1 0,4]) {\n  return %x\n}", 1, 18, "'1 0' is not a dimension: unexpected '0'"),
+        ("graph @g(%x: f32[N 3,4]) {\n  return %x\n}", 1, 18, "'N 3' is not a dimension: unexpected '3'"),
     ],
 )
 def test_a_syntax_error_says_where(text, line, column, message):
@@ -96,6 +99,12 @@ def test_a_dangling_graph_is_refused():
     graph = parse_graph("graph @g(%x: f32[1]) {\n  %y = relu(%x)\n  return %y\n}")
     with pytest.raises(InvalidModel, match="reads %x, which is not defined before it"):
         verify_graph(Graph("g", (), graph.outputs, graph.outputs))
+
+
+def test_a_named_size_that_no_input_has_is_refused():
+    text = "graph @g(%x: f32[N,4]) {\n  %y = expand(%x) {shape=[Q,4]}\n  return %y\n}"
+    with pytest.raises(InvalidModel, match="the named size 'Q', which no input has"):
+        parse_graph(text)
 
 
 def test_a_graph_of_100_000_nodes_needs_no_recursion():
