@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from ..ir.graph import Graph, Node
 from ..ir.op import OpDef
 from ..ir.ops.activation import CLIP, LOG_SOFTMAX, RELU, SOFTMAX, Clip, Relu
@@ -16,7 +18,7 @@ from ..ir.ops.reduce import REDUCE_MEAN
 from ..ir.ops.shape import CONCAT, FLATTEN, RESHAPE, Flatten, Reshape, infer_flatten
 from ..ir.types import Array, TensorType
 from .ledger import Ledger
-from .products import DEEPEST, wide
+from .products import DEEPEST, fits, is_known, wide
 from .rewriter import ANY, CONST, Match, Pat, Rule, rewrite
 
 __all__ = ["canonicalize"]
@@ -108,7 +110,14 @@ def one_constant(m: Match) -> Node | None:
         return None  # a row and a column would become a whole image of constants
     kind, op = (ADD, Add()) if root.kind in (ADD, SUB) else (MUL, Mul())
     first, last = inner.kind, root.kind
-    constant = m.param("c", both, lambda: kind.meaning(op, _operand(first, c), _operand(last, d)))
+
+    def value() -> Array:
+        with np.errstate(all="ignore"):
+            return kind.meaning(op, _operand(first, c), _operand(last, d))
+
+    if all(is_known(node) for node in (c, d)) and not fits(value(), both.dtype):
+        return m.decline(f"%{c.name} and %{d.name} make a constant beyond the range of {both.dtype}")
+    constant = m.param("c", both, value)
     return root.like(kind=kind, op=op, inputs=(x, constant))
 
 

@@ -10,7 +10,7 @@ from ..ir.ops.elementwise import ADD, DIV, MUL, SUB
 from ..ir.ops.linear import DENSE
 from ..ir.types import Array, TensorType
 from .ledger import Ledger
-from .products import Values, folded_after, folded_before, known_infinite, product, takes_fold, takes_shift, wide
+from .products import Values, by_input, by_output, folded_after, folded_before, product, takes_fold, takes_shift, unfit, wide
 from .rewriter import ANY, CONST, Match, Pat, Rule, rewrite
 
 __all__ = ["fold_affine"]
@@ -22,7 +22,7 @@ def after(m: Match) -> Node | None:
     if not takes_fold(value) or not _per_channel(m.root, m["c"], value.typed):
         return None
     gain, shift = _affine(m.root, m["c"])
-    if why := known_infinite(gain, m["c"]):
+    if why := unfit(value, gain, m["c"], scaled=by_output):
         return m.decline(why)
     return folded_after(m, value, gain, shift)
 
@@ -35,7 +35,7 @@ def before(m: Match) -> Node | None:
     gain, shift = _affine(affine, m["c"])
     if shift is not None and not takes_shift(m.root):
         return None
-    if why := known_infinite(gain, m["c"]):
+    if why := unfit(m.root, gain, m["c"], scaled=by_input):
         return m.decline(why)
     return folded_before(m, m.root, x, gain, shift)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -28,7 +29,7 @@ def fold_constants(graph: Graph, ledger: Ledger) -> Graph:
     """Before: %c = mul(%a, %b), both params    After: %c = param {init=given}
 
     Values are computed in float64 when somebody looks, and cast once. A result over NODE_BYTES, or over
-    what is left of TOTAL_BYTES and TOTAL_FLOPS, stays.
+    what is left of TOTAL_BYTES and TOTAL_FLOPS, stays, and so does one of operands over TOTAL_BYTES.
     """
     bytes_left, flops_left = TOTAL_BYTES, TOTAL_FLOPS
     constants = _Constants()
@@ -39,6 +40,8 @@ def fold_constants(graph: Graph, ledger: Ledger) -> Graph:
         if not ledger.is_open or not operands or any(operand.weights is None for operand in operands):
             return reading
         if node.typed.symbols:  # of no elements, whatever the size is: a parameter has sizes in numbers
+            return reading
+        if sum(8 * math.prod(operand.typed.concrete()) for operand in operands) > TOTAL_BYTES:
             return reading
         size, flops = node.typed.nbytes, node_cost(node, {}).flops
         if not isinstance(size, int) or not isinstance(flops, int) or size > min(NODE_BYTES, bytes_left) or flops > flops_left:

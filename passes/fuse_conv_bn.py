@@ -10,7 +10,7 @@ from ..ir.ops.linear import DENSE, MATMUL
 from ..ir.ops.norm import BATCH_NORM
 from ..ir.types import Array
 from .ledger import Ledger
-from .products import Values, folded_after, folded_before, known_infinite, product, takes_fold, takes_shift, wide
+from .products import Values, by_input, by_output, folded_after, folded_before, product, takes_fold, takes_shift, unfit, wide
 from .rewriter import ANY, CONST, Match, Pat, Rule, rewrite
 
 __all__ = ["fuse_conv_bn"]
@@ -23,7 +23,7 @@ def after(m: Match) -> Node | None:
     if not takes_fold(m["product"]):
         return None
     gain, shift = _affine(m)
-    if why := known_infinite(gain, m["scale"], m["var"]):
+    if why := unfit(m["product"], gain, m["scale"], m["var"], scaled=by_output):
         return m.decline(why)
     return folded_after(m, m["product"], gain, shift)
 
@@ -33,7 +33,7 @@ def before(m: Match) -> Node | None:
     if not takes_fold(m.root) or not takes_shift(m.root):
         return None
     gain, shift = _affine(m)
-    if why := known_infinite(gain, m["scale"], m["var"]):
+    if why := unfit(m.root, gain, m["scale"], m["var"], scaled=by_input):
         return m.decline(why)
     return folded_before(m, m.root, m["input"], gain, shift)
 

@@ -7,6 +7,7 @@ looks, and cast once. Shared weights are copied: another reader keeps the old on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,12 +17,17 @@ from ..ir.graph import Node
 from ..ir.op import OpDef
 from ..ir.ops.conv import CONV2D, CONV_TRANSPOSE2D
 from ..ir.ops.linear import DENSE, MATMUL, Dense
-from ..ir.types import Array, TensorType
+from ..ir.types import DTYPES, Array, TensorType
 from .rewriter import ANY, CONST, Match, Pat
 
-__all__ = ["DEEPEST", "Values", "folded_after", "folded_before", "known_infinite", "product", "takes_fold", "takes_shift", "wide"]
+__all__ = [
+    *("DEEPEST", "Scaled", "Values", "by_input", "by_output", "fits", "folded_after", "folded_before", "is_known", "product"),
+    *("takes_fold", "takes_shift", "unfit", "wide"),
+]
 
 Values = Callable[[], Array]  # one value per channel, or one for all
+Scaled = Callable[[OpDef, Any, Array, Array], Array]  # weights times a gain
+FEW = 4096  # values that are looked at while a graph is rewritten
 DEEPEST = 100  # folds into one parameter: each waits for the one before it, and Python does not wait a thousand deep
 
 
@@ -43,14 +49,30 @@ def takes_shift(node: Node) -> bool:
     return node.kind in (DENSE, MATMUL) or (node.kind is CONV2D and not any(node.op.pads))
 
 
-def known_infinite(gain: Values | None, *makers: Node) -> str:
-    """Why the gain that these parameters make is not folded; "" where it is finite, or not known without drawing or computing values."""
-    if gain is None or not all(_is_known(node) for node in makers):
+def unfit(node: Node, gain: Values | None, *makers: Node, scaled: Scaled) -> str:
+    """Why the gain that `makers` make is not folded into the weights of `node`; "" where it fits, as far as values are known without
+    drawing them. Its product must be finite: a weight of 0 times infinity is not a number; and f16 has few exponents.
+    """
+    known = [maker for maker in makers if is_known(maker)]
+    if gain is None:
         return ""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if np.isfinite(gain()).all():
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        values = [gain()] if len(known) == len(makers) else [wide(maker) for maker in known]
+        if not all(np.isfinite(value).all() for value in values):
+            names = " and ".join(f"%{maker.name}" for maker in makers)
+            return f"the gain of {names} is not finite, and a weight of 0 times it is not a number"
+        w = node.inputs[1]
+        if w.typed.dtype != "f16" or len(known) < len(makers) or not is_known(w):
             return ""
-    return f"the gain of {' and '.join(f'%{node.name}' for node in makers)} is not finite, and a weight of 0 times it is not a number"
+        product = abs(scaled(node.kind, node.op, wide(w), gain()))
+    largest = product.reshape(len(product), -1).max(axis=1, initial=0)
+    return "" if fits(largest, w.typed.dtype) else f"%{w.name} times the gain is beyond what f16 has all digits for"
+
+
+def fits(values: Array, dtype: str) -> bool:
+    """Whether numbers are 0 or of the size that a float type has all digits for."""
+    limits, sizes = np.finfo(DTYPES[dtype]), abs(values)
+    return bool(((sizes == 0) | ((sizes >= limits.tiny) & (sizes <= limits.max))).all())
 
 
 def folded_after(m: Match, node: Node, gain: Values | None, shift: Values | None) -> Node:
@@ -59,7 +81,7 @@ def folded_after(m: Match, node: Node, gain: Values | None, shift: Values | None
     kind, op, type_b = node.kind, node.op, TensorType(node.typed.dtype, (node.typed.shape[1],))
     weight = w
     if gain is not None or kind is MATMUL:
-        weight = m.param("w", _weight_type(node), lambda: _by_output(kind, op, wide(w), gain() if gain else np.ones(1)))
+        weight = m.param("w", _weight_type(node), lambda: by_output(kind, op, wide(w), gain() if gain else np.ones(1)))
     bias = b
     if shift is not None or (gain is not None and b is not None):
 
@@ -77,11 +99,11 @@ def folded_before(m: Match, node: Node, x: Node, gain: Values | None, shift: Val
     kind, op, type_b = node.kind, node.op, TensorType(node.typed.dtype, (node.typed.shape[1],))
     weight = w
     if gain is not None or kind is MATMUL:
-        weight = m.param("w", _weight_type(node), lambda: _by_input(kind, op, wide(w), gain() if gain else np.ones(1)))
+        weight = m.param("w", _weight_type(node), lambda: by_input(kind, op, wide(w), gain() if gain else np.ones(1)))
     bias = b
     if shift is not None:
         taps = (1, 2, 3) if kind is CONV2D else 1  # what one output channel sums over
-        bias = m.param("b", type_b, lambda: _by_input(kind, op, wide(w), shift()).sum(axis=taps) + _or_zero(b))
+        bias = m.param("b", type_b, lambda: by_input(kind, op, wide(w), shift()).sum(axis=taps) + _or_zero(b))
     return _remade(node, x, weight, bias)
 
 
@@ -91,9 +113,12 @@ def wide(node: Node) -> Array:
     return node.weights.wide()
 
 
-def _is_known(node: Node) -> bool:
-    weights = node.weights
-    return weights is not None and (weights.recipe.init == "full" or (weights.is_stored and not weights.is_missing))
+def is_known(node: Node) -> bool:
+    """Whether a parameter's values are there without drawing many of them."""
+    weights, few = node.weights, math.prod(node.typed.concrete()) <= FEW
+    if weights is None or weights.is_missing:
+        return False
+    return weights.is_stored or (few and (weights.compute is not None or weights.recipe.init in ("zeros", "ones", "full")))
 
 
 def _operands(node: Node) -> tuple[Node, Node, Node | None]:
@@ -116,7 +141,7 @@ def _or_zero(b: Node | None) -> Array:
     return np.zeros(1) if b is None else wide(b)
 
 
-def _by_output(kind: OpDef, op: Any, w: Array, gain: Array) -> Array:
+def by_output(kind: OpDef, op: Any, w: Array, gain: Array) -> Array:
     """The weights times the gain of the output channel they lead to."""
     if kind is MATMUL:
         return (w * gain).T
@@ -127,7 +152,7 @@ def _by_output(kind: OpDef, op: Any, w: Array, gain: Array) -> Array:
     return (w.reshape(groups, -1, *w.shape[1:]) * gains).reshape(w.shape)
 
 
-def _by_input(kind: OpDef, op: Any, w: Array, gain: Array) -> Array:
+def by_input(kind: OpDef, op: Any, w: Array, gain: Array) -> Array:
     """The weights times the gain of the input channel they read."""
     if kind is MATMUL:
         return (w * gain[:, None]).T
