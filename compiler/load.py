@@ -12,11 +12,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from ..ir.binding import specialize
+from ..ir.dims import Dim, multiple
 from ..ir.errors import ConvcError, InvalidModel, UsageError
 from ..ir.graph import Graph, Node
 from ..ir.ops.leaf import INPUT
 from ..ir.parser import parse_graph
-from ..ir.types import parse_type
+from ..ir.types import TensorType, parse_type
 from ..ir.verifier import infer_type
 from ..passes.windows import leftovers
 from .artifact import MANIFEST, Artifact
@@ -151,13 +153,26 @@ def _retyped(graph: Graph, shapes: Mapping[str, str]) -> Graph:
         if name not in known:
             raise UsageError(f"@{graph.name} has no input '{name}'; it has {', '.join(sorted(known))}")
 
+    types = {name: parse_type(text) for name, text in shapes.items()}
+
     def typed(node: Node, operands: tuple[Node, ...]) -> Node:
         if node.kind is INPUT:
-            return node.like(type=parse_type(shapes[node.name])) if node.name in shapes else node
+            return node.like(type=types[node.name]) if node.name in types else node
         node = node.reading(operands)
         return node.like(type=infer_type(node)) if operands and (shapes or node.type is None) else node
 
-    return graph.rebuild(typed)
+    return specialize(graph, _renamed(graph, types)).rebuild(typed)
+
+
+def _renamed(graph: Graph, types: Mapping[str, TensorType]) -> dict[str, Dim]:
+    """What stands for the graph's named sizes, which attributes hold too, once its inputs are of other types."""
+    sizes: dict[str, Dim] = {}
+    for node in graph.inputs:
+        given = types.get(node.name, node.typed)
+        for old, new in zip(node.typed.shape, given.shape, strict=False):
+            if (found := multiple(old)) is not None and new // found[1] * found[1] == new:
+                sizes.setdefault(found[0], new // found[1])
+    return sizes
 
 
 def read_text(path: Path) -> str:
@@ -171,10 +186,13 @@ def read_text(path: Path) -> str:
 
 
 def pairs(option: str, texts: Iterable[str], mark: str) -> dict[str, str]:
-    """Raises: UsageError for a text that is no pair, or a name that is given twice."""
+    """By name. Names may hold a colon, as TensorFlow's do, and shapes never; values may hold an equals sign.
+
+    Raises: UsageError for a text that is no pair, or a name that is given twice.
+    """
     pairs: dict[str, str] = {}
     for text in texts:
-        name, found, value = text.partition(mark)
+        name, found, value = text.rpartition(":") if mark == ":" else text.partition(mark)
         if not found or not name or not value:
             raise UsageError(f"{option} {text}: write it as name{mark}value")
         if name in pairs:

@@ -416,6 +416,19 @@ class TestNamedSizes:
         done = convc("run", "googlenet", "--input", "image:N,3,H,W", "-i", tmp_path / "tiny.npz", "--backend", backend)
         refused(done, 3, "the network does not work with N=1, H=2, W=2", "larger than its padded input")
 
+    def test_other_inputs_reach_the_attributes_of_a_text(self, tmp_path):
+        text = "graph @g(%x: f32[N,2,H,4]) {\n  %r = resize(%x) {sizes=[2*H,8]}\n  %y = reshape(%r) {shape=[N,-1]}\n  return %y\n}\n"
+        (tmp_path / "net.cir").write_text(text)
+        for shape, want in (("1,2,3,4", "f32[1,96]"), ("B,2,3,4", "f32[B,96]"), ("N,2,5*W,4", "f32[N,160*W]")):
+            done = convc("inspect", tmp_path / "net.cir", "--input", f"x:{shape}", "-O0", "--ir")
+            assert f": {want}" in done.out, done.out + done.err
+        assert convc("run", tmp_path / "net.cir", "--input", "x:1,2,3,4", "-b", "reference").code == 0
+
+    def test_names_of_inputs_may_hold_a_colon(self, tmp_path):
+        (tmp_path / "net.cir").write_text('graph @g(%"x:0": f32[N,4]) {\n  %y = relu(%"x:0")\n  return %y\n}\n')
+        done = convc("inspect", tmp_path / "net.cir", "--input", "x:0:3,4", "--ir")
+        assert "f32[3,4]" in done.out, done.err
+
     def test_a_batch_in_numbers_is_still_counted_per_image(self):
         whole = convc("summary", "resnet18", "--input", "image:4,3,224,224").out
         assert whole == convc("summary", "resnet18").out
