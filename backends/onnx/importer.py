@@ -28,6 +28,7 @@ from .naming import shown
 from .read.call import Call, given, shortest
 from .read.known import Known
 from .read.rows import ROWS
+from .read.unread import check_unread
 from .reading import Model, read_model
 from .saving import copy_fields
 from .tensors import ELEMENTS
@@ -39,6 +40,8 @@ __all__ = ["MIN_OPSET", "Imported", "UnreadOperators", "read_graph"]
 
 MIN_OPSET = 7  # where broadcasting became NumPy's and batch norm lost its old attributes
 NAMED = 5  # nodes of an operator that an error names
+# What a row may run into where a file's operands and attributes make no sense together.
+NONSENSE = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -214,7 +217,8 @@ class _Walk:
         wanted = [name if i == 0 or name in self.read else "" for i, name in enumerate(node.output)]  # older files name what nobody reads
         call = Call(node.op_type, origin, wanted, operands, attributes, self.opset, self.known, self.taken, limits.elements)
         try:
-            made = ROWS[node.op_type](call)
+            made = _made(call)
+            check_unread(node.attribute, call)
         except UnsupportedOp as error:
             self._refuse(node, str(error))
             self._leave(node, position)
@@ -365,3 +369,15 @@ def _text(value: bytes, node: NodeProto) -> str:
     if not text.isprintable():  # messages quote it
         raise InvalidModel(f"{node.op_type} '{node.name}': an attribute is {shown(text)}, which has characters that cannot be printed")
     return text
+
+
+def _made(call: Call) -> Node | Sequence[Node | None]:
+    """What the operator's row makes of it.
+
+    Raises: ConvcError; InvalidModel for operands and attributes that the row cannot make sense of.
+    """
+    try:
+        return ROWS[call.op_type](call)
+    except NONSENSE as error:
+        nonsense = f"{type(error).__name__}: {error}"
+        raise InvalidModel(f"{call.where}: its operands and attributes make no sense together ({nonsense})") from error

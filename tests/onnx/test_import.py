@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+from onnx_files import model_of, written
 from tiers import EACH_NETWORK
 
 from convc.backends import reference
@@ -21,23 +22,6 @@ from convc.ir.graph import Graph
 from convc.models import ZOO
 
 FILES = Path(__file__).parents[1] / "data" / "torch"
-
-
-def written(folder: Path, model: Any, name: str = "net.onnx") -> Path:
-    path = folder / name
-    path.write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
-    return path
-
-
-def model_of(
-    nodes: list[Any], inputs: dict[str, list[Any]], outputs: list[str], constants: dict[str, Any] | None = None, opset: int = 17
-) -> Any:
-    """A model whose outputs are of unknown shape; inputs are float32."""
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()]
-    results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
-    tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in (constants or {}).items()]
-    graph = helper.make_graph(nodes, "net", values, results, tensors)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
 def structure(graph: Graph) -> list[Any]:
@@ -162,6 +146,78 @@ def test_sizes_may_be_halved_doubled_and_compared(tmp_path: Path):
     constants = {"twice": np.array([2]), "any": np.array([-1]), "ones": np.ones(2, np.int64)}
     graph = read_graph(written(tmp_path, model_of(nodes, {"x": ["N", 3]}, ["y"], constants))).graph
     assert str(graph.outputs[0].type) == "f32[N,3]"
+
+
+@pytest.mark.parametrize(
+    ("rounding", "want"),
+    [
+        (["Floor"], lambda h: h // 2),
+        (["Ceil"], lambda h: -(-h // 2)),
+        ([], lambda h: h // 2),  # a cast to a whole number
+    ],
+)
+def test_a_half_of_a_size_is_rounded_as_the_file_says(rounding: list[str], want: Any, tmp_path: Path):
+    """math.ceil(h / 2), where PyTorch divides in floats."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "last"], ["h"], axis=0),
+        helper.make_node("Cast", ["h"], ["wide"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["wide", "two"], ["half"]),
+        *(helper.make_node(name, ["half"], ["rounded"]) for name in rounding),
+        helper.make_node("Cast", ["rounded" if rounding else "half"], ["size"], to=TensorProto.INT64),
+        helper.make_node("Slice", ["x", "zero", "size", "axis"], ["y"]),
+    ]
+    constants = {"last": np.array([1]), "two": np.float32(2), "zero": np.array([0]), "axis": np.array([1])}
+    path = written(tmp_path, model_of(nodes, {"x": ["N", "H"]}, ["y"], constants))
+    graph = read_graph(path).graph
+    for h in (7, 8):
+        x = np.arange(3 * h, dtype=np.float32).reshape(3, h)
+        assert reference.run(graph, {"x": x})["y"].shape == (3, want(h)) == Session(graph, path).run({"x": x})["y"].shape
+
+
+def test_a_half_of_a_size_that_is_not_rounded_is_no_size(tmp_path: Path):
+    """2 * (H / 2) is H, and not 2 * (H // 2)."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Cast", ["shape"], ["wide"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["wide", "two"], ["half"]),
+        helper.make_node("Mul", ["half", "two"], ["whole"]),
+        helper.make_node("Cast", ["whole"], ["size"], to=TensorProto.INT64),
+        helper.make_node("Expand", ["x", "size"], ["y"]),
+    ]
+    path = written(tmp_path, model_of(nodes, {"x": ["N", 3]}, ["y"], {"two": np.float32(2)}))
+    with pytest.raises(UnsupportedOp, match="computed from the network's data"):
+        read_graph(path)
+    assert str(read_graph(path, shapes={"x": "5,3"}).graph.outputs[0].type) == "f32[5,3]"
+
+
+def test_whole_numbers_are_divided_toward_zero(tmp_path: Path):
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "last"], ["h"], axis=0),
+        helper.make_node("Neg", ["two"], ["minus"]),
+        helper.make_node("Sub", ["zero", "h"], ["below"]),
+        helper.make_node("Div", ["below", "two"], ["start"]),
+        helper.make_node("Slice", ["x", "start", "end", "last"], ["y"]),
+    ]
+    constants = {"last": np.array([1]), "two": np.array([2]), "zero": np.array([0]), "end": np.array([2**62])}
+    path = written(tmp_path, model_of(nodes, {"x": ["N", 7]}, ["y"], constants))
+    graph = read_graph(path).graph
+    x = np.arange(14, dtype=np.float32).reshape(2, 7)
+    np.testing.assert_array_equal(reference.run(graph, {"x": x})["y"], Session(graph, path).run({"x": x})["y"])
+    assert graph.outputs[0].typed.shape[1] == 3
+
+
+def test_a_slice_beyond_a_named_size_ends_with_it(tmp_path: Path):
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "last"], ["h"], axis=0),
+        helper.make_node("Add", ["h", "last"], ["behind"]),
+        helper.make_node("Slice", ["x", "last", "behind", "last"], ["y"]),
+    ]
+    graph = read_graph(written(tmp_path, model_of(nodes, {"x": ["N", "H"]}, ["y"], {"last": np.array([1])}))).graph
+    assert str(optimize(graph, 2)[0].outputs[0].type) == "f32[N,H-1]"
+    assert reference.run(graph, {"x": np.ones((2, 5), np.float32)})["y"].shape == (2, 4)
 
 
 def test_a_size_that_is_used_as_data_is_refused_with_the_way_out(tmp_path: Path):

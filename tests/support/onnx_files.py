@@ -1,11 +1,31 @@
-"""Small ONNX files to attack the loader with."""
+"""Small ONNX files: of a few nodes, and to attack the loader with."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 WEIGHT = np.arange(8, dtype=np.float32).reshape(2, 4)
+
+
+def written(folder: Path, model: Any, name: str = "net.onnx") -> Path:
+    path = folder / name
+    path.write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
+    return path
+
+
+def model_of(
+    nodes: list[Any], inputs: dict[str, list[Any]], outputs: list[str], constants: dict[str, Any] | None = None, opset: int = 17
+) -> Any:
+    """A model whose outputs are of unknown shape; inputs are float32."""
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()]
+    results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
+    tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in (constants or {}).items()]
+    graph = helper.make_graph(nodes, "net", values, results, tensors)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
 def small_model(*, external=None, **changes):

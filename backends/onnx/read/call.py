@@ -41,6 +41,7 @@ class Call:
         self.results = tuple(results)
         self.operands = tuple(operands)
         self.attributes = attributes
+        self.asked = set[str]()
         self.opset = opset
         self.known = known
         self.taken = taken
@@ -50,7 +51,9 @@ class Call:
         """The same call on other operands, for a value on the way to the result."""
         name = fresh_name(f"{self.results[0]}.{suffix}", self.taken)
         rest = (self.attributes, self.opset, self.known, self.taken, self.most_elements)
-        return Call(self.op_type, self.origin, (name,), operands, *rest)
+        call = Call(self.op_type, self.origin, (name,), operands, *rest)
+        call.asked = self.asked
+        return call
 
     @property
     def where(self) -> str:
@@ -72,18 +75,21 @@ class Call:
             raise InvalidModel(f"{self.where}: operand {index} is missing")
         return operand
 
-    def attribute(self, name: str, default: Any) -> Any:
-        """The attribute, of the default's type; ints pass for floats.
+    def attribute(self, name: str, default: Any, *, of: type = int) -> Any:
+        """The attribute, of the default's type; None is for a list. Elements of lists are `of`; ints pass for floats.
 
         Raises: InvalidModel for one of another type.
         """
+        self.asked.add(name)
         if name not in self.attributes:
             return default
         value = self.attributes[name]
-        if isinstance(default, float) and isinstance(value, int):
+        kind = list if default is None else type(default)
+        if kind is float and isinstance(value, int):
             return float(value)
-        if default is not None and type(value) is not type(default):
-            raise InvalidModel(f"{self.where}: attribute '{name}' is {value!r}, expected something like {default!r}")
+        if type(value) is not kind or (kind is list and any(type(element) is not of for element in value)):
+            like = f"a list, each an {of.__name__}" if kind is list else f"something like {default!r}"
+            raise InvalidModel(f"{self.where}: attribute '{name}' is {value!r}, expected {like}")
         return value
 
     def array(self, index: int, what: str) -> Array:
@@ -102,6 +108,13 @@ class Call:
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise self.refuse(f"its {what}, %{self.x(index).name}, is not finite")
         return [value if isinstance(value, Expr) else int(value) for value in array]
+
+    def dim(self, index: int, what: str) -> Dim:
+        """The one whole number or named size of an operand."""
+        dims = self.dims(index, what)
+        if len(dims) != 1:
+            raise self.refuse(f"its {what} has {len(dims)} elements, expected one")
+        return dims[0]
 
     def ints(self, index: int, what: str) -> list[int]:
         """A one-dimensional operand of whole numbers.
@@ -125,8 +138,14 @@ class Call:
         return shortest(value) if values.dtype.kind == "f" else value.item()
 
     def floats(self, index: int, what: str) -> list[float]:
-        """A one-dimensional operand of numbers."""
-        return [shortest(value) if isinstance(value, np.floating) else float(value) for value in self.array(index, what).reshape(-1)]
+        """A one-dimensional operand of numbers.
+
+        Raises: UnsupportedOp where it depends on a named size.
+        """
+        values = self.array(index, what).reshape(-1)
+        if is_symbolic(values):
+            raise self.refuse(f"its {what} depend on a named size; give it a value with --input")
+        return [shortest(value) if isinstance(value, np.floating) else float(value) for value in values]
 
     # --- makers ---
 

@@ -2,17 +2,19 @@
 
 Exporters leave chains around reshapes: Shape, Gather, Mul, Concat... Their values are numbers, or dimensions such as `N` or
 `H//2`, and are needed as attributes. So every small integer value is computed as it is read, with the op's own
-meaning on arrays of dimensions.
+meaning on arrays of dimensions. Floats on the way are whole, or a quotient that waits for its rounding.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ....ir.attributes import named_sizes
 from ....ir.dims import Dim, Expr
 from ....ir.errors import ShapeError
 from ....ir.graph import Node
@@ -29,6 +31,14 @@ def is_symbolic(array: Array) -> bool:
     return array.dtype == object and any(isinstance(value, Expr) for value in array.flat)
 
 
+@dataclass(frozen=True, slots=True)
+class Quotient:
+    """H/2 in floats: a dimension over a number that need not divide it. Only a rounding makes a dimension of it."""
+
+    dim: Dim
+    divisor: int
+
+
 class Known:
     """Values by node: arrays of numbers in the node's own element type, or of dimensions (dtype object)."""
 
@@ -37,6 +47,10 @@ class Known:
 
     def of(self, node: Node) -> Array | None:
         """What is known of a node's value, or None."""
+        value = self._computed(node)
+        return None if value is None or _has_quotients(value) else value
+
+    def _computed(self, node: Node) -> Array | None:
         if node in self.values:
             return self.values[node]
         if node.weights is not None and node.weights.is_given and _is_small(node):
@@ -47,7 +61,7 @@ class Known:
         """Compute the value of a node whose operands are all known; None where it is not to be known."""
         if not node.inputs or not _is_small(node):
             return None
-        operands = [self.of(operand) for operand in node.inputs]
+        operands = [self._computed(operand) for operand in node.inputs]
         if any(operand is None for operand in operands):
             return None
         value = _compute(node, [operand for operand in operands if operand is not None])
@@ -61,12 +75,18 @@ def _is_small(node: Node) -> bool:
     return isinstance(count, int) and count <= KNOWN_ELEMENTS
 
 
+def _has_quotients(array: Array) -> bool:
+    return array.dtype == object and any(isinstance(value, Quotient) for value in array.flat)
+
+
 def _compute(node: Node, operands: list[Array]) -> Array | None:
-    if not any(is_symbolic(operand) for operand in operands):
+    if not any(is_symbolic(operand) or _has_quotients(operand) for operand in operands):
+        if any(named_sizes(node.op)):
+            return None  # a slice of constants up to H
         operands = [operand if operand.dtype != object else operand.astype(np.int64) for operand in operands]
         with np.errstate(all="ignore"):
             return np.asarray(node.kind.meaning(node.op, *operands))
-    meaning = SYMBOLIC.get(node.kind.name)
+    meaning = (IN_FLOATS if node.typed.is_float else IN_INTEGERS).get(node.kind.name) or SYMBOLIC.get(node.kind.name)
     if meaning is None:
         return None
     try:
@@ -110,16 +130,57 @@ def _moved(name: str) -> Callable[..., Array]:
 
 def _elementwise(scalar: Callable[..., Any]) -> Callable[..., Array]:
     def meaning(op: Any, *operands: Array) -> Array:
+        if any(_has_quotients(operand) for operand in operands):
+            raise _Undecided
         return np.asarray(np.frompyfunc(scalar, len(operands), 1)(*operands), dtype=object)
 
     return meaning
 
 
-def _divided(a: Dim, b: Dim) -> Dim:
-    """Sizes are not negative, so rounding down is rounding toward zero."""
+def _rounded(toward: Callable[[Dim, int], Dim]) -> Callable[..., Array]:
+    """A whole number rounds to itself."""
+
+    def meaning(op: Any, x: Array) -> Array:
+        return np.asarray(np.frompyfunc(lambda a: toward(a.dim, a.divisor) if isinstance(a, Quotient) else a, 1, 1)(x), dtype=object)
+
+    return meaning
+
+
+def _down(dim: Dim, divisor: int) -> Dim:
+    return dim // divisor
+
+
+def _up(dim: Dim, divisor: int) -> Dim:
+    return (dim + (divisor - 1)) // divisor
+
+
+def _toward_zero(dim: Dim, divisor: int) -> Dim:
+    """One that grows with its named sizes, as H-3, is taken for large enough to be no less than 0.
+
+    Raises: _Undecided where a dimension may be of either sign.
+    """
+    signs = {coefficient > 0 for monomial, coefficient in dim.terms if monomial} if isinstance(dim, Expr) else {dim > 0}
+    if signs == {True}:
+        return dim // divisor
+    if signs == {False}:
+        return -(-dim // divisor)
+    raise _Undecided
+
+
+def _quotient(a: Dim, b: Dim) -> Dim | Quotient:
+    divisor = _divisor(b)
+    down = a // divisor
+    return down if down * divisor == a else Quotient(a, divisor)
+
+
+def _truncated(a: Dim, b: Dim) -> Dim:
+    return _toward_zero(a, _divisor(b))
+
+
+def _divisor(b: Dim) -> int:
     if not isinstance(b, int) or b <= 0:
         raise _Undecided
-    return a // b
+    return b
 
 
 def _is_equal(a: Dim, b: Dim) -> bool:
@@ -138,6 +199,8 @@ def _chosen(condition: Any, a: Dim, b: Dim) -> Dim:
 
 
 def _product(op: Any, x: Array) -> Array:
+    if _has_quotients(x):
+        raise _Undecided
     total: Any = np.multiply.reduce(x, axis=op.axes or None, keepdims=op.keepdims)
     return np.asarray(total, dtype=object)
 
@@ -162,13 +225,11 @@ def _tiled(op: Any, x: Array) -> Array:
 # By op, on arrays of dimensions; what is missing here needs numbers.
 SYMBOLIC: dict[str, Callable[..., Array]] = {
     "identity": _itself,
-    "cast": _itself,
-    "floor": _itself,
-    "ceil": _itself,
+    "floor": _rounded(_down),
+    "ceil": _rounded(_up),
     "add": _elementwise(operator.add),
     "sub": _elementwise(operator.sub),
     "mul": _elementwise(operator.mul),
-    "div": _elementwise(_divided),
     "equal": _elementwise(_is_equal),
     "where": _elementwise(_chosen),
     "reduce_prod": _product,
@@ -181,3 +242,6 @@ SYMBOLIC: dict[str, Callable[..., Array]] = {
     "expand": _expanded,
     "tile": _tiled,
 }
+# Those whose meaning depends on the type of their result.
+IN_FLOATS: dict[str, Callable[..., Array]] = {"cast": _itself, "div": _elementwise(_quotient)}
+IN_INTEGERS: dict[str, Callable[..., Array]] = {"cast": _rounded(_toward_zero), "div": _elementwise(_truncated)}

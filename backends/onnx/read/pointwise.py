@@ -10,9 +10,10 @@ import numpy as np
 
 from ....ir.graph import Node
 from ....ir.types import DTYPES
+from ..tensors import ELEMENTS
 from .call import Call, Row
 
-__all__ = ["ROWS", "cast_to", "number", "plain"]
+__all__ = ["ROWS", "cast_to", "element_type", "number", "plain"]
 
 
 def plain(name: str, **defaults: Any) -> Row:
@@ -105,17 +106,19 @@ def dropout(c: Call) -> Sequence[Node | None]:
 
 
 def cast(c: Call) -> Node:
-    from onnx import helper
+    return c.named("cast", c.x(), to=element_type(c, c.attribute("to", 0)))
 
-    code = c.attribute("to", 0)
-    try:
-        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(code))
-    except (KeyError, TypeError):
-        dtype = np.dtype(object)
-    name = next((name for name, known in DTYPES.items() if known == dtype), None)
-    if name is None or code not in range(1, 12):
-        raise c.refuse(f"casts to an element type that convc does not have (number {code})")
-    return c.named("cast", c.x(), to=name)
+
+def element_type(c: Call, code: int) -> str:
+    """The name of an element type by its number in TensorProto.DataType.
+
+    Raises: UnsupportedOp for one that the IR does not have.
+    """
+    element = ELEMENTS.get(code)
+    name = next((name for name, known in DTYPES.items() if element is not None and known == element.dtype), None)
+    if name is None:
+        raise c.refuse(f"its result is of an element type that convc does not have (number {code})")
+    return name
 
 
 def cast_like(c: Call) -> Node:

@@ -30,6 +30,7 @@ def axis_of(c: Call, axis: int, rank: int) -> int:
 def constant(c: Call) -> Node:
     for name in ("value", "value_float", "value_floats", "value_int", "value_ints"):
         if name in c.attributes:
+            c.asked.add(name)
             return c.constant(np.asarray(c.attributes[name], {"value_f": np.float32, "value_i": np.int64}.get(name[:7])))
     raise c.refuse(f"a constant of {', '.join(c.attributes) or 'nothing'}; only tensors and numbers can be compiled")
 
@@ -63,7 +64,7 @@ def size(c: Call) -> Node:
 
 def range_(c: Call) -> Node:
     """A constant, or with a named size as its limit numbers that are counted when the network runs."""
-    (limit,), dtype = c.dims(1, "limit"), DTYPES[c.x().typed.dtype]
+    limit, dtype = c.dim(1, "limit"), DTYPES[c.x().typed.dtype]
     start, delta = (c.scalar(i, what) for i, what in ((0, "start"), (2, "delta")))
     if not isinstance(limit, int):
         if not isinstance(start, int) or not isinstance(delta, int) or delta < 1:
@@ -165,9 +166,9 @@ def slice_(c: Call) -> Node:
 
 
 def _bound(value: Dim, size: Dim) -> Dim:
-    """A bound as a number, if it can be: one that follows a named size is counted from the end."""
+    """A bound as a number, if it can be: one that follows a named size is counted from the end, beyond which there is nothing."""
     behind = value - size
-    if isinstance(value, int) or not isinstance(behind, int) or behind > 0:
+    if isinstance(value, int) or not isinstance(behind, int):
         return value
     return behind if behind < 0 else END
 
@@ -259,7 +260,7 @@ def space_to_depth(c: Call) -> Node:
 
 def upsample(c: Call) -> Node:
     """Deprecated by Resize; positions as `asymmetric` has them."""
-    scales = c.attribute("scales", list[float]()) if c.opset < 9 else c.floats(1, "scales")
+    scales = c.attribute("scales", list[float](), of=float) if c.opset < 9 else c.floats(1, "scales")
     mode = c.attribute("mode", "nearest")
     return _resized(c, scales, [], "bilinear" if mode == "linear" else mode, "asymmetric", "floor")
 

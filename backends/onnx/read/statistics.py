@@ -9,7 +9,7 @@ import numpy as np
 from ....ir.graph import Node
 from ....ir.types import DTYPES
 from .call import Call, Row
-from .pointwise import cast_to, number
+from .pointwise import cast_to, element_type, number
 from .shapes import axis_of
 from .windows import conv
 
@@ -123,6 +123,8 @@ def reduce_log_sum_exp(c: Call) -> Node:
     narrow = reduced(c, "reduce_max", x, 18, "shape").typed.shape
     axes = _axes(c, 18) or list(range(x.typed.rank))
     most = c.named("reduce_max", x, axes=tuple(axes), keepdims=True, suffix="most")
+    largest = float(np.finfo(DTYPES[x.typed.dtype]).max)  # inf - inf would be NaN
+    most = c.named("clip", most, min=-largest, max=largest, suffix="finite")
     powers = c.named("exp", c.named("sub", x, most, suffix="below"), suffix="powers")
     log = c.named("log", c.named("reduce_sum", powers, axes=tuple(axes), keepdims=True, suffix="sum"), suffix="log")
     return c.named("reshape", c.named("add", log, most, suffix="kept"), shape=narrow)
@@ -153,13 +155,22 @@ def top_k(c: Call) -> Sequence[Node | None]:
 
 
 def quantize(c: Call) -> Node:
-    scale, zero = _scales(c, "u8")
+    """The result is of the zero point's type, which `output_dtype` may only repeat, or else say."""
+    code = c.attribute("output_dtype", 0)
+    scale, zero = _scales(c, element_type(c, code) if code else "u8")
+    if code and zero.typed.dtype != element_type(c, code):
+        raise c.refuse(f"output_dtype is {element_type(c, code)}, but its zero point is {zero.typed}")
     return c.named("quantize_linear", cast_to(c, c.x(), scale.typed.dtype, "x"), scale, zero, axis=_channel_axis(c, c.x(), scale))
 
 
 def dequantize(c: Call) -> Node:
+    """The result is of the scale's type, or of `output_dtype`."""
     scale, zero = _scales(c, c.x().typed.dtype)
-    return c.named("dequantize_linear", c.x(), scale, zero, axis=_channel_axis(c, c.x(), scale))
+    code = c.attribute("output_dtype", 0)
+    dtype = element_type(c, code) if code else scale.typed.dtype
+    suffix = "" if dtype == scale.typed.dtype else "wide"
+    y = c.named("dequantize_linear", c.x(), scale, zero, axis=_channel_axis(c, c.x(), scale), suffix=suffix)
+    return cast_to(c, y, dtype) if suffix else y
 
 
 def _scales(c: Call, dtype: str) -> tuple[Node, Node]:
