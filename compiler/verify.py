@@ -94,9 +94,9 @@ class Oracle:
         """
         exact = reference.run(graph, inputs, "f64") if exact is None else exact
         noise = noise_level(graph, inputs, exact, UNIT[precision], seed, tiles=tiles)
-        stored = {node.name: max(UNIT[precision], UNIT.get(node.typed.dtype, 0.0)) for node in graph.outputs}
+        floats = {node.name: max(UNIT[precision], UNIT.get(node.typed.dtype, 0.0)) for node in graph.outputs if node.typed.is_float}
         # the result itself is stored rounded once, whatever came before
-        tolerance = {name: SIGMAS * noise[name] + stored[name] * abs(np.asarray(exact[name], np.float64)) for name in exact}
+        tolerance = {name: SIGMAS * noise[name] + floats.get(name, 0.0) * abs(np.asarray(exact[name], np.float64)) for name in exact}
         return Oracle(exact, tolerance, max(map(_relative, noise.values(), exact.values()), default=0.0))
 
     @staticmethod

@@ -20,7 +20,8 @@ def splice(model: ModelProto, imported: Imported) -> ModelProto:
     The model is changed in place and returned. Inputs that stood for foreign results go, and outputs that only foreign operators
     read.
 
-    Raises: UnsupportedOp where the two parts are of different opsets, so that an operator could change its meaning.
+    Raises: UnsupportedOp where the two parts are of different opsets, so that an operator could change its meaning, or have different
+    values of one name.
     """
     if not imported.foreign:
         return model
@@ -38,7 +39,14 @@ def splice(model: ModelProto, imported: Imported) -> ModelProto:
     _replace(graph.output, [made.get(value.name, value) for value in original.graph.output])
     wanted = {name for node in foreign for name in outer_names(node)} | {value.name for value in original.graph.output}
     present = {tensor.name for tensor in graph.initializer} | {node_name for node in graph.node for node_name in node.output}
-    graph.initializer.extend(tensor for tensor in original.graph.initializer if tensor.name in wanted and tensor.name not in present)
+    read = [tensor for tensor in original.graph.initializer if tensor.name in wanted]
+    foreign_names = {tensor.name for tensor in read} | {name for name in results if name}
+    if clashing := sorted(present & foreign_names - {node.name for node in imported.graph.nodes}):
+        raise UnsupportedOp(
+            f"{imported.model.path.name}: an operator that passes through has a value '{clashing[0]}', and so has what convc made of the "
+            "rest; rename it in the file"
+        )
+    graph.initializer.extend(tensor for tensor in read if tensor.name not in present)
     _replace(graph.node, list(_in_order([*graph.node, *foreign])))
     model.opset_import.extend(entry for entry in original.opset_import if entry.domain not in ("", "ai.onnx"))
     return model

@@ -11,6 +11,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnx_files import model_of, written
 from shell import convc
 
 from convc.backends.onnx.export import to_model
@@ -203,3 +204,39 @@ def test_every_command_takes_a_file(tmp_path: Path):
     assert "agrees" in convc("verify", str(path), "--backends", "reference,onnx").out
     assert convc("export", str(path), "-o", str(tmp_path / "again.onnx")).code == 0
     assert convc("diff", str(path), "resnet20").code == 0
+
+
+def test_an_operator_that_was_misread_is_found_by_running_the_file_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Every graph has the wrong meaning alike, and so has the new file: only the old one tells."""
+    from convc.backends.onnx.read.rows import ROWS
+    from convc.compiler import onnx_file
+    from convc.compiler.pipelines import optimize
+    from convc.ir.errors import Mismatch
+
+    path = FILES / "view_ts11_bn.onnx"
+    monkeypatch.setitem(ROWS, "Relu", lambda c: c.named("leaky_relu", c.x(), alpha=0.5))
+    better = onnx_file.better_file(path, lambda graph: optimize(graph, 2), {})
+    feed = {"image": np.load(path.with_suffix(".npz"))["image"]}
+    with pytest.raises(Mismatch, match=f"onnx on {path.name}"):
+        onnx_file.check_better(better, [feed], 0, lambda line: None)
+
+
+def test_a_new_weight_never_stands_for_one_that_a_foreign_operator_reads(exotic: Path, tmp_path: Path):
+    """Folding names the new filters after the batch norm: b.w, as the file named what Einsum reads."""
+    model = onnx.load(exotic)
+    next(tensor for tensor in model.graph.initializer if tensor.name == "k").name = "b.w"
+    model.graph.node[3].input[1] = "b.w"
+    onnx.save(model, exotic)
+    done = convc("optimize", str(exotic), str(tmp_path / "o.onnx"), "--passthrough")
+    assert (done.code, "has a value 'b.w'" in done.err, (tmp_path / "o.onnx").exists()) == (4, True, False)
+
+
+def test_a_constant_that_would_fill_the_memory_is_not_looked_at(tmp_path: Path):
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["c"]),
+        helper.make_node("ReduceSum", ["c"], ["s"], keepdims=0),
+        helper.make_node("Add", ["x", "s"], ["y"]),
+    ]
+    model = model_of(nodes, {"x": [1]}, ["y"], {"shape": np.array([2**31 - 1])})
+    done = convc("optimize", str(written(tmp_path, model)), str(tmp_path / "o.onnx"), "--input", "x:1")
+    assert (done.code, "would take" in done.err) == (2, True), done.err
