@@ -20,6 +20,7 @@ WITHOUT_EFFECT = {
     "storage_order",  # of places, a result that is refused
     "sorted",  # without it any order is right
     "num_outputs",  # which are there to be counted
+    "pads",  # beside auto_pad, which decides; it is read otherwise
 }
 
 
