@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from fast_kernels import blocked_shape, call, draw, from_blocks, into_blocks
 
 from convc.backends.tvm.fast.norms import local_response_norm
 from convc.backends.tvm.fast.resize import can_resize, resize, tables
+from convc.backends.tvm.run import Module
+from convc.ir.graph import Graph
 from convc.ir.ops.norm import LOCAL_RESPONSE_NORM, LocalResponseNorm
 from convc.ir.ops.resize import COORDINATES, RESIZE, ROUNDINGS, Resize
 
@@ -20,13 +24,24 @@ from convc.ir.ops.resize import COORDINATES, RESIZE, ROUNDINGS, Resize
         ((2, 20, 3, 5), LocalResponseNorm(size=4, alpha=0.5, beta=0.5, bias=2.0)),
         ((3, 37, 3, 5), LocalResponseNorm(size=40, alpha=0.5, beta=0.6, bias=2.0)),
         ((1, 5, 3, 3), LocalResponseNorm(size=1, alpha=1.0, beta=1.0, bias=1.0)),
+        ((2, 20, 3, 5), LocalResponseNorm(size=3, alpha=0.5, beta=0.75, bias=0.0)),
     ],
 )
 def test_local_response_norm(shape: tuple[int, int, int, int], op: LocalResponseNorm, named: bool) -> None:
     x = draw(*shape) * 3
     function = local_response_norm(op, None if named else shape[0], *shape[1:])
-    got = from_blocks(call(function, [into_blocks(x)], blocked_shape(*shape)), shape[1])
-    np.testing.assert_allclose(got, LOCAL_RESPONSE_NORM.meaning(op, x.astype(np.float64)), rtol=2e-6)
+    got = call(function, [into_blocks(x)], blocked_shape(*shape))
+    assert np.isfinite(got).all(), "lanes of padding too"
+    np.testing.assert_allclose(from_blocks(got, shape[1]), LOCAL_RESPONSE_NORM.meaning(op, x.astype(np.float64)), rtol=2e-6)
+
+
+def test_a_convolution_after_a_norm_without_bias(typed: Callable[[str], Graph], agrees: Callable[..., Module]) -> None:
+    text = """graph @g(%x: f32[N,20,5,5]) {
+        %w = param : f32[6,20,1,1]
+        %n = local_response_norm(%x) {size=3, alpha=1.0, bias=0.0}
+        %y = conv2d(%n, %w)
+        return %y }"""
+    agrees(typed(text), {"N": 1}, {"N": 2})
 
 
 RESIZES = [

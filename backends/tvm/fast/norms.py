@@ -26,7 +26,8 @@ def local_response_norm(op: LocalResponseNorm, batch: Batch, channels: int, rows
                 near, lane = divmod(shift, LANES)
                 total = total + (writer.blend([squares[near], squares[near + 1]], range(lane, lane + LANES)) if lane else squares[near])
             base = writer.settle(total * writer.spread(op.alpha / op.size) + writer.spread(op.bias))
-            writer.store(d, writer.load(a, i, c, y, x) / _power(writer, base, op.beta), i, c, y, x)
+            normal = writer.load(a, i, c, y, x) / _power(writer, base, op.beta)
+            writer.store(d, _only_channels(writer, normal, c, channels), i, c, y, x)  # elsewhere 0/0, where the bias is 0
 
     return kernel([blocked("A", batch, channels, rows, cols), blocked("D", batch, channels, rows, cols)], body)
 
@@ -37,11 +38,17 @@ def _squares(writer: Writer, a: Any, at: tuple[Any, ...], near: int, channels: i
     (i, c, y, x), count = at, blocks(channels)
     place = writer.keep(tirx.max(tirx.min(c + near, writer.long(count - 1)), writer.long(0)))
     value = writer.load(a, i, place, y, x)
-    square = writer.settle(value * value)
-    if channels % LANES:
-        kept = [lane if lane < channels % LANES else LANES for lane in range(LANES)]
-        square = writer.settle(tirx.Select(place == count - 1, writer.blend([square, writer.spread(0.0)], kept), square))
+    square = _only_channels(writer, value * value, place, channels)
     return writer.settle(tirx.Select(place == c + near, square, writer.spread(0.0))) if near else square
+
+
+def _only_channels(writer: Writer, value: Any, block: Any, channels: int) -> Any:
+    """A vector of a block with 0 in the lanes beyond the last channel."""
+    value = writer.settle(value)
+    if channels % LANES == 0:
+        return value
+    kept = [lane if lane < channels % LANES else LANES for lane in range(LANES)]
+    return writer.settle(writer.tirx.Select(block == blocks(channels) - 1, writer.blend([value, writer.spread(0.0)], kept), value))
 
 
 def _power(writer: Writer, base: Any, beta: float) -> Any:
