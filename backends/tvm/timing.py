@@ -16,8 +16,8 @@ import numpy as np
 
 from ...ir.errors import BackendMissing, UsageError
 from ...ir.types import Array
-from .fast.kernel import LANES, Operand, Writer, kernel
-from .host import host_cpu, host_processor, tvm
+from .fast.probe import multiply_adds, reads
+from .host import host_cpu, tvm
 from .lower import reason
 
 __all__ = ["SESSION", "Bench", "Tracker", "library", "local_bench"]
@@ -27,8 +27,6 @@ MOST_COPIES = 16
 ANSWER = 10.0  # seconds until a tracker has answered
 LENT = 60.0  # seconds until it has lent a server
 SESSION = 300  # seconds after which a server ends a session by itself
-PEAK_ROUNDS, PEAK_SUMS = 200_000, 20  # some milliseconds, in more sums than hide the latency of a multiply-add, where as many fit registers
-READ_FLOATS, READ_SUMS = 1 << 26, 8
 ROOF_TURNS = 20
 
 
@@ -90,8 +88,9 @@ class Bench:
     def roofs(self, threads: int) -> tuple[float, float]:
         """Multiply-adds and bytes read a millisecond, at most."""
         rates: list[float] = []
-        for function, amount in (_fma(threads), _read(threads)):
+        for function, amount in (multiply_adds(threads), reads(threads)):
             with tempfile.TemporaryDirectory(prefix="convc-") as folder:
+                # copies are made of the result: there are no weights, and what is read is as large as it is
                 prepared = self.prepare([(library([function], Path(folder) / "roof.so"), 1)], function, 1)
                 rates.append(amount / float(self.times(prepared, [0], ROOF_TURNS).min()))
         return rates[0], rates[1]
@@ -182,42 +181,3 @@ def _rpc() -> Any:
         return importlib.import_module("tvm.rpc")
     except ImportError as error:
         raise BackendMissing(f"TVM's RPC cannot be imported ({error}); pip install 'convc[tune]'") from error
-
-
-def _fma(threads: int) -> tuple[Any, int]:
-    """Independent multiply-adds on every thread, and how many."""
-    count = min(PEAK_SUMS, host_processor().sums(LANES))
-
-    def body(writer: Writer, a: Any, w: Any, d: Any) -> None:
-        gain, shift = writer.load(a, 0), writer.load(w, 0)
-        with writer.to.parallel(writer.long(0), writer.long(threads)) as thread:
-            sums = writer.registers(count)
-            for i in range(count):
-                writer.store(sums, writer.spread(float(i)), i)
-            with writer.loop(PEAK_ROUNDS):
-                for i in range(count):
-                    writer.store(sums, sums[(i, writer.lanes())] * gain + shift, i)
-            for i in range(count):
-                writer.store(d, sums[(i, writer.lanes())], thread, i)
-
-    operands = [Operand("A", (1, LANES)), Operand("W", (1, LANES)), Operand("D", (threads, count, LANES))]
-    return kernel(operands, body), threads * PEAK_ROUNDS * count * LANES
-
-
-def _read(threads: int) -> tuple[Any, int]:
-    """Memory read on every thread, and how many bytes."""
-    count = READ_FLOATS // (threads * READ_SUMS * LANES)
-
-    def body(writer: Writer, a: Any, w: Any, d: Any) -> None:
-        with writer.to.parallel(writer.long(0), writer.long(threads)) as thread:
-            sums = writer.registers(READ_SUMS)
-            for i in range(READ_SUMS):
-                writer.store(sums, writer.load(w, 0), i)
-            with writer.loop(count) as k:
-                for i in range(READ_SUMS):
-                    writer.store(sums, sums[(i, writer.lanes())] + writer.load(a, thread, k, i), i)
-            for i in range(READ_SUMS):
-                writer.store(d, sums[(i, writer.lanes())], thread, i)
-
-    shape = (threads, count, READ_SUMS, LANES)
-    return kernel([Operand("A", shape), Operand("W", (1, LANES)), Operand("D", (threads, READ_SUMS, LANES))], body), 4 * int(np.prod(shape))

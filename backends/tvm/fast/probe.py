@@ -11,7 +11,7 @@ from ....ir.types import Array
 from ..host import host_cpu, host_processor, tvm
 from .kernel import LANES, Operand, Writer, kernel
 
-__all__ = ["fma_kernel", "read_kernel"]
+__all__ = ["fma_kernel", "multiply_adds", "read_kernel", "reads"]
 
 ROUNDS = 3_000_000  # some ten milliseconds, beside which waking threads is nothing
 SUMS = 20  # chains of vectors of LANES, where as many fit the registers: more than hide a multiply-add's latency
@@ -20,7 +20,19 @@ READ_BYTES = 1 << 29  # more than caches hold
 
 
 def fma_kernel(threads: int) -> tuple[Callable[[], None], int]:
-    """A run of independent multiply-adds on every thread, and how many FLOP it is."""
+    """A run of `multiply_adds`, and how many FLOP it is."""
+    function, count = multiply_adds(threads)
+    return _ready(function, np.array([0.5, 1.0], np.float32), threads), 2 * count
+
+
+def read_kernel(threads: int) -> tuple[Callable[[], None], int]:
+    """A run of `reads`, and how many bytes."""
+    function, count = reads(threads)
+    return _ready(function, np.ones([int(extent) for extent in function.params[0].shape], np.float32), threads), count
+
+
+def multiply_adds(threads: int) -> tuple[Any, int]:
+    """(A[2], D[threads,LANES]) that computes independent multiply-adds on every thread, and how many."""
     sums = min(SUMS, host_processor().sums(LANES))
 
     def body(writer: Writer, factors: Any, d: Any) -> None:
@@ -34,11 +46,11 @@ def fma_kernel(threads: int) -> tuple[Callable[[], None], int]:
                     writer.store(place, place[(i, writer.lanes())] * gain + shift, i)
             _store_total(writer, place, sums, d, thread)
 
-    return _ready(body, np.array([0.5, 1.0], np.float32), threads), 2 * threads * ROUNDS * sums * LANES
+    return kernel([Operand("A", (2,)), Operand("D", (threads, LANES))], body), threads * ROUNDS * sums * LANES
 
 
-def read_kernel(threads: int) -> tuple[Callable[[], None], int]:
-    """A run that reads memory on every thread, and how many bytes."""
+def reads(threads: int) -> tuple[Any, int]:
+    """(A, D[threads,LANES]) that reads memory, all of A, on every thread, and how many bytes."""
     count = READ_BYTES // (4 * threads * STREAMS * LANES)
     shape = (threads, count, STREAMS, LANES)
 
@@ -52,7 +64,7 @@ def read_kernel(threads: int) -> tuple[Callable[[], None], int]:
                     writer.store(place, place[(i, writer.lanes())] + writer.load(a, thread, k, i), i)
             _store_total(writer, place, STREAMS, d, thread)
 
-    return _ready(body, np.ones(shape, np.float32), threads), 4 * threads * count * STREAMS * LANES
+    return kernel([Operand("A", shape), Operand("D", (threads, LANES))], body), 4 * threads * count * STREAMS * LANES
 
 
 def _store_total(writer: Writer, place: Any, sums: int, d: Any, thread: Any) -> None:
@@ -60,9 +72,9 @@ def _store_total(writer: Writer, place: Any, sums: int, d: Any, thread: Any) -> 
     writer.store(d, total, thread)
 
 
-def _ready(body: Callable[..., None], given: Array, threads: int) -> Callable[[], None]:
+def _ready(function: Any, given: Array, threads: int) -> Callable[[], None]:
     host = tvm()
-    function = kernel([Operand("A", given.shape), Operand("D", (threads, LANES))], body).with_attr("global_symbol", "main")
-    main = host.compile(host.IRModule({"main": function}), target=host.target.Target({"kind": "llvm", "mcpu": host_cpu()}))["main"]
+    module = host.IRModule({"main": function.with_attr("global_symbol", "main")})
+    main = host.compile(module, target=host.target.Target({"kind": "llvm", "mcpu": host_cpu()}))["main"]
     arrays = [host.runtime.tensor(array) for array in (given, np.zeros((threads, LANES), np.float32))]
     return lambda: main(*arrays)
