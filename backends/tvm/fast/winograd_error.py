@@ -1,6 +1,6 @@
 """How far float32 takes a Winograd convolution from the true one: for each output a bound, to hold a kernel to, and the likely size.
 
-The transforms have entries up to 8 and cancel what they add, so that the error is relative to what was added and not to the result; it
+The transforms have entries up to 27/8 and cancel what they add, so that the error is relative to what was added and not to the result; it
 reaches an output from its whole tile, not from its window alone. The componentwise analysis of Barabasz et al. 2020 ("Error analysis and
 improving the accuracy of Winograd convolution for DNNs", sec. 3) with Higham's gamma (2002, sec. 3.1), kept stage by stage instead of
 multiplied through, which is several times tighter.
