@@ -19,7 +19,6 @@ __all__ = ["C_FILES", "c_files", "c_flags", "why_no_c"]
 
 SOURCES = Path(__file__).parent / "c"
 C_FILES = ("convc.h", "convc.c", "model.h", "example.c")
-RANK = 8  # CONVC_RANK
 
 
 def c_flags() -> list[str]:

@@ -18,11 +18,12 @@ from typing import Any
 from ...ir.errors import UsageError
 from .arena import IN_PLACE
 from .cache import Cache
+from .fast.plan import STOCK
 from .host import most_threads, tvm
 
 __all__ = ["OURS", "Compiled", "checked_jobs", "compile_kernels"]
 
-OURS, STOCK = "kernel", "stock"  # how names of kernels begin: of those that a plan has, and of those that TVM makes
+OURS = "kernel"  # how names of kernels begin that a plan has; of those that TVM makes, with STOCK
 FORMAT = "convc kernel 1"  # to be raised when the way from a kernel to its object file changes
 IS_GLUE = "tirx.is_host_func"  # sizes of one network computed from each other: tiny, and in an order that varies from run to run
 

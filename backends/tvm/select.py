@@ -9,7 +9,7 @@ from ...ir.ops.rearrange import DepthToSpace, SpaceToDepth, Tile
 from ...ir.ops.select import TOP_K_VALUES, Gather, TopKIndices, TopKValues
 from .emitter import Emitter
 
-__all__ = ["depth_to_space", "expand", "gather", "space_to_depth", "tile", "top_k"]
+__all__ = ["depth_to_space", "expand", "gather", "range_", "space_to_depth", "tile", "top_k"]
 
 
 def gather(emitter: Emitter, node: Node, x: Any, indices: Any) -> Any:
