@@ -7,7 +7,8 @@ import logging
 import socket
 import struct
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ ANSWER = 10.0  # seconds until a tracker has answered
 LENT = 60.0  # seconds until it has lent a server
 SESSION = 300  # seconds after which a server ends a session by itself
 ROOF_TURNS = 20
+CAUGHT = "Error caught from RPC call:"  # what TVM says before what a server said
 
 
 @dataclass(frozen=True)
@@ -41,30 +43,36 @@ class Prepared:
 
 
 class Bench:
-    """A session whose kernels run on so many threads.
+    """A session whose kernels run on so many threads; one that is lent may end at any time.
 
-    Raises: BackendMissing where that is another processor, or has fewer threads.
+    Raises: BackendMissing where that is another processor, or has fewer threads; by any method when a session that is lent has ended.
     """
 
-    def __init__(self, session: Any, threads: int, name: str) -> None:
+    def __init__(self, session: Any, threads: int, name: str, is_lent: bool = False) -> None:
         self.session = session
         self.device = session.cpu()
+        self.name, self.is_lent = name, is_lent
         self._libraries = 0
-        processor = str(session.get_function("tvm.codegen.llvm.GetHostCPUName")())
+        with self._answering():
+            processor = str(session.get_function("tvm.codegen.llvm.GetHostCPUName")())
+            session.get_function("runtime.config_threadpool")(1, threads)
+            have = int(session.get_function("runtime.NumThreads")())
         if processor != host_cpu():
             raise BackendMissing(f"{name} has a processor '{processor}', this machine '{host_cpu()}'; tune on machines of one kind")
-        session.get_function("runtime.config_threadpool")(1, threads)
-        have = int(session.get_function("runtime.NumThreads")())
         if have < threads:
             raise BackendMissing(f"{name} computes with {have} threads, {threads} are needed; start it with TVM_NUM_THREADS={threads}")
 
     def prepare(self, libraries: Sequence[tuple[Path, int]], function: Any, weights: int) -> Prepared:
         """Load libraries of so many functions each, all called like `function`; arguments hold noise."""
+        with self._answering():
+            return self._prepared(libraries, function, weights)
+
+    def _prepared(self, libraries: Sequence[tuple[Path, int]], function: Any, weights: int) -> Prepared:
         evaluators: list[Any] = []
         for path, count in libraries:
             self._libraries += 1  # a linker returns what it first found under a name
             name = f"forms{self._libraries}.so"
-            self.session.upload(str(path), name)
+            self.session.upload(bytearray(path.read_bytes()), name)  # given a path, it leaves the file open where it fails
             module = self.session.load_module(name)
             evaluators += [module.time_evaluator(f"form{i}", self.device, number=1, repeat=1) for i in range(count)]
         arguments = [self._noise(param) for param in function.params]
@@ -82,7 +90,8 @@ class Bench:
             for at in range(len(chosen))[:: 1 if i % 2 else -1]:
                 turn += 1
                 arguments[prepared.weights] = prepared.copies[turn % len(prepared.copies)]
-                taken[i, at] = prepared.evaluators[chosen[at]](*arguments).mean * 1e3
+                with self._answering():
+                    taken[i, at] = prepared.evaluators[chosen[at]](*arguments).mean * 1e3
         return taken
 
     def roofs(self, threads: int) -> tuple[float, float]:
@@ -94,6 +103,19 @@ class Bench:
                 prepared = self.prepare([(library([function], Path(folder) / "roof.so"), 1)], function, 1)
                 rates.append(amount / float(self.times(prepared, [0], ROOF_TURNS).min()))
         return rates[0], rates[1]
+
+    @contextmanager
+    def _answering(self) -> Generator[None]:
+        """Whatever TVM raises when a session has ended, of many kinds, as a refusal of its server."""
+        try:
+            yield
+        except TimeoutError as error:
+            raise BackendMissing(f"{self.name} has ended the session after {SESSION} s; let it measure fewer forms, by --trials") from error
+        except (RuntimeError, OSError) as error:
+            if not self.is_lent:
+                raise
+            why = reason(RuntimeError(str(error).split(CAUGHT)[-1]))
+            raise BackendMissing(f"{self.name} does not go on: {why}; start it again") from error
 
     def _noise(self, param: Any) -> Any:
         tensor = tvm().runtime.empty([int(extent) for extent in param.shape], str(param.dtype), self.device)
@@ -150,7 +172,7 @@ class Tracker:
             session = rpc.connect(host, port, match, SESSION)
         except Exception as error:
             raise BackendMissing(f"the server {host}:{port} of the tracker at {self.name} does not answer: {reason(error)}") from error
-        return Bench(session, threads, f"the server {host}:{port}")
+        return Bench(session, threads, f"the server {host}:{port}", is_lent=True)
 
     def _ask(self, request: list[Any], seconds: float) -> Any:
         base = _rpc().base

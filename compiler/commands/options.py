@@ -223,7 +223,7 @@ def run_request(command: click.Group) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; nobody is left to tell
     except OSError as error:
-        click.echo(f"convc: cannot write the results: {error.strerror}", err=True)
+        click.echo(f"convc: cannot write the results: {error.strerror or error}", err=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(2)
 

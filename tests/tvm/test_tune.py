@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -27,7 +29,7 @@ from convc.backends.tvm.fast.winograd_arrangement import Tiled
 from convc.backends.tvm.host import host_cpu, physical_cores, tvm
 from convc.backends.tvm.processor import AVX2, AVX512, SSE, Processor
 from convc.backends.tvm.run import Module
-from convc.backends.tvm.timing import Tracker
+from convc.backends.tvm.timing import Bench, Tracker
 from convc.backends.tvm.tune import is_faster, layers
 from convc.backends.tvm.tuned import FILE, Found, find_database, machine, read_found, tuned_forms, write_found
 from convc.ir.errors import BackendMissing, UsageError
@@ -269,29 +271,43 @@ def until(holds: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(0.2)
 
 
+@contextmanager
+def running(folder: Path, *programs: list[str]) -> Iterator[tuple[list[subprocess.Popen[bytes]], list[Path]]]:
+    """TVM's programs, each in a group of its own, and what they print."""
+    processes, logs = list[subprocess.Popen[bytes]](), list[Path]()
+    try:
+        for program in programs:
+            command = [sys.executable, "-m", f"tvm.exec.{program[0]}", "--host", "127.0.0.1", *program[1:]]
+            environ = {**os.environ, "TVM_NUM_THREADS": str(physical_cores())}
+            logs.append(folder / f"log{len(logs)}")
+            with logs[-1].open("wb") as file:
+                processes.append(subprocess.Popen(command, stdout=file, stderr=file, env=environ, start_new_session=True))
+            until(lambda log=logs[-1]: "bind to" in log.read_text())
+        yield processes, logs
+    finally:
+        for process in processes:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        for process in processes:
+            process.wait(30)
+
+
+def server(key: str, *more: str) -> list[str]:
+    port = free_port()
+    return ["rpc_server", "--key", key, "--port", str(port), "--port-end", str(port + 20), *more]
+
+
 @pytest.fixture(scope="module")
 def tracker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[Path]]]:
     """A tracker with two servers of the key `here`, and what the servers print."""
-    folder, port = tmp_path_factory.mktemp("tracker"), free_port()
+    port = free_port()
     address = f"127.0.0.1:{port}"
-    logs = [folder / "tracker", folder / "one", folder / "two"]
-    server = ["rpc_server", "--host", "127.0.0.1", "--tracker", address, "--key", "here", "--port"]
-    programs = [["rpc_tracker", "--host", "127.0.0.1", "--port", str(port), "--port-end", str(port + 1)]]
-    programs += [[*server, str(free), "--port-end", str(free + 20)] for free in (free_port(), free_port())]
-    running: list[subprocess.Popen[bytes]] = []
-    try:
-        for program, log in zip(programs, logs, strict=True):
-            command = [sys.executable, "-m", f"tvm.exec.{program[0]}", *program[1:]]
-            environ = {**os.environ, "TVM_NUM_THREADS": str(physical_cores())}
-            with log.open("wb") as file:
-                running.append(subprocess.Popen(command, stdout=file, stderr=file, env=environ, start_new_session=True))
-            until(lambda log=log: "bind to" in log.read_text())
+    programs = [
+        ["rpc_tracker", "--port", str(port), "--port-end", str(port + 1)],
+        *(server("here", "--tracker", address) for _ in range(2)),
+    ]
+    with running(tmp_path_factory.mktemp("tracker"), *programs) as (_, logs):
         yield address, logs[1:]
-    finally:
-        for process in running:
-            os.killpg(process.pid, signal.SIGTERM)
-        for process in running:
-            process.wait(30)
 
 
 def test_two_servers_share_the_work(network: Path, tmp_path: Path, tracker: tuple[str, list[Path]]):
@@ -314,6 +330,29 @@ def servers(address: str) -> int:
 def test_a_key_without_servers(tracker: tuple[str, list[Path]]):
     with pytest.raises(BackendMissing, match="has no server of the key 'there', its servers have the keys here; start one with"):
         Tracker(tracker[0], "there")
+
+
+def test_a_session_whose_time_is_over(tracker: tuple[str, list[Path]], monkeypatch: pytest.MonkeyPatch):
+    until(lambda: servers(tracker[0]) > 0)
+    monkeypatch.setattr(timing, "SESSION", 1)
+    bench = Tracker(tracker[0], "here").bench(1)
+    time.sleep(2)
+    with pytest.raises(BackendMissing, match=r"the server 127.0.0.1:\d+ has ended the session after 1 s; let it measure fewer"):
+        bench.roofs(1)
+
+
+def test_a_server_that_fails_and_one_that_dies(tmp_path: Path):
+    program = server("alone")
+    with running(tmp_path, program) as ((process,), _):
+        session = importlib.import_module("tvm.rpc").connect("127.0.0.1", int(program[4]), "alone")
+        bench = Bench(session, 1, "the server", is_lent=True)
+        (tmp_path / "form.so").write_text("no library")
+        with pytest.raises(BackendMissing, match=r"the server does not go on: .*Failed to load"):
+            bench.prepare([(tmp_path / "form.so", 1)], None, 0)
+        os.killpg(process.pid, signal.SIGKILL)
+        for _ in range(2):  # the first hears the connection end, the second that it is closed
+            with pytest.raises(BackendMissing, match=r"the server does not go on: .*; start it again"):
+                bench.roofs(1)
 
 
 def test_a_tracker_that_says_nothing(monkeypatch: pytest.MonkeyPatch):
