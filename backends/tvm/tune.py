@@ -7,6 +7,7 @@ without a schedule, had measured nothing after a minute on two cores.
 
 from __future__ import annotations
 
+import functools
 import queue
 import random
 import tempfile
@@ -39,6 +40,11 @@ ROUNDS = ((4, 6), (12, 1))  # turns of each form that is left, and how many are 
 DECIDING = 40  # turns of the last comparison
 SURVEY = 6
 FAST = 0.25
+LAYERS = 8  # whose rules' forms are timed in one session
+GLANCE = 0.2  # seconds between two looks for a layer that another worker gives back
+
+Build = Callable[[], Any]  # of a PrimFunc
+OpenBench = Callable[[], Bench]  # whose session is over when nobody holds it any more
 
 
 @dataclass(frozen=True)
@@ -72,68 +78,110 @@ def layers(graph: Graph, winograd: str = "auto", processor: Processor = AVX512) 
     return [Layer(kernel, tuple(nodes)) for kernel, nodes in found.values()]
 
 
-def survey(bench: Bench, threads: int, given: Sequence[Layer]) -> list[Served]:
+def survey(open_bench: OpenBench, threads: int, given: Sequence[Layer]) -> list[Served]:
     """The layers as their rules serve them, the most to win first."""
-    taken: list[float] = []
-    for layer in given:
-        function = layer.kernel.build(None)
-        with tempfile.TemporaryDirectory(prefix="convc-") as folder:
-            prepared = bench.prepare([(library([function], Path(folder) / "rule.so"), 1)], function, layer.kernel.weights)
-        taken.append(float(np.quantile(bench.times(prepared, [0], SURVEY), FAST)))
-    compute, memory = bench.roofs(threads)
     kernels = [layer.kernel for layer in given]
+    taken: list[float] = []
+    for first in range(0, len(kernels), LAYERS):
+        taken += _rule_times(open_bench, kernels[first : first + LAYERS])
+    compute, memory = open_bench().roofs(threads)
     compute = max(compute, *(kernel.macs / ms for kernel, ms in zip(kernels, taken, strict=True)))  # a busy machine's peak was too low
     shares = [max(kernel.macs / compute, kernel.bytes / memory) / ms for kernel, ms in zip(kernels, taken, strict=True)]
     served = [Served(layer, ms, min(1.0, share)) for layer, ms, share in zip(given, taken, shares, strict=True)]
     return sorted(served, key=lambda each: -each.lost)
 
 
+def _rule_times(open_bench: OpenBench, kernels: Sequence[Tunable]) -> list[float]:
+    """Milliseconds of the rules' forms, in a session that begins when all are compiled, and is over when this returns."""
+    with tempfile.TemporaryDirectory(prefix="convc-") as folder:
+        libraries = _compiled([[functools.partial(kernel.build, None)] for kernel in kernels], Path(folder), lambda: False)
+        try:
+            return _timed(open_bench(), kernels, libraries)
+        except BackendMissing:  # of one server; another may be well
+            pass
+        return _timed(open_bench(), kernels, libraries)
+
+
+def _timed(bench: Bench, kernels: Sequence[Tunable], libraries: Sequence[tuple[Path, int]]) -> list[float]:
+    taken: list[float] = []
+    for kernel, compiled in zip(kernels, libraries, strict=True):
+        prepared = bench.prepare([compiled], kernel.build(None), kernel.weights)
+        taken.append(float(np.quantile(bench.times(prepared, [0], SURVEY), FAST)))
+    return taken
+
+
 def tune(
-    given: Sequence[Served], open_bench: Callable[[], Bench], workers: int, machine: str, trials: int, deadline: float
+    given: Sequence[Served], open_bench: OpenBench, workers: int, machine: str, trials: int, deadline: float
 ) -> Iterator[tuple[Served, Found | ConvcError]]:
     """Each layer as it is finished, or why a worker gave up; `workers` benches are used at a time until `deadline`, by time.monotonic.
 
     Raises: BackendMissing when no worker is left, or none is heard of.
     """
-    waiting, results = queue.SimpleQueue[Served](), queue.SimpleQueue[tuple[Served, Found | BaseException] | None]()
-    for served in given:
-        waiting.put(served)
-    stopped = threading.Event()
-
-    def stop() -> bool:
-        return stopped.is_set() or time.monotonic() >= deadline
+    crew = _Crew(given, deadline)
 
     def work() -> None:
-        while not stop():
-            try:
-                served = waiting.get_nowait()
-            except queue.Empty:
-                break
-            try:
-                found = tune_kernel(open_bench(), served.layer.kernel, machine, trials, stop)
-            except BaseException as error:
-                waiting.put(served)
-                results.put((served, error))
-                break
-            if found is not None:
-                results.put((served, found))
-        results.put(None)
+        crew.work(lambda kernel: tune_kernel(open_bench, kernel, machine, trials, crew.asked))
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(workers)]  # one that hangs must not keep the process
     for thread in threads:
         thread.start()
-    failed: ConvcError | None = None
-    left = workers
     try:
-        while left:
+        yield from crew.results(workers)
+    finally:
+        crew.stopped.set()
+        for thread in threads:
+            thread.join(PATIENCE)
+
+
+class _Crew:
+    """Workers that take layers from one queue. A layer comes back to it when its worker fails, so none leaves while others are at work."""
+
+    def __init__(self, given: Sequence[Served], deadline: float) -> None:
+        self.waiting = queue.Queue[Served]()  # its unfinished_tasks count those that are being tuned as well
+        self.said = queue.SimpleQueue[tuple[Served, Found | BaseException] | None]()
+        self.stopped = threading.Event()
+        self.deadline = deadline
+        self.heard = time.monotonic()
+        for served in given:
+            self.waiting.put(served)
+
+    def is_over(self) -> bool:
+        return self.stopped.is_set() or time.monotonic() >= self.deadline
+
+    def asked(self) -> bool:
+        """`is_over` for those at work, who are heard by it: compiling many forms takes longer than all that is measured."""
+        self.heard = time.monotonic()
+        return self.is_over()
+
+    def work(self, tuned: Callable[[Tunable], Found | None]) -> None:
+        """One worker, until nothing is left, it fails, or the time is over."""
+        while self.waiting.unfinished_tasks and not self.is_over():
             try:
-                result = results.get(timeout=SESSION + PATIENCE)
+                served = self.waiting.get(timeout=GLANCE)
             except queue.Empty:
-                raise BackendMissing(
-                    f"nothing was heard of {left} measuring processes for {SESSION + PATIENCE:.0f} s; what was finished is kept"
-                ) from None
+                continue
+            try:
+                found = tuned(served.layer.kernel)
+            except BaseException as error:
+                self.waiting.put(served)
+                self.said.put((served, error))
+                break
+            finally:
+                self.waiting.task_done()
+            if found is not None:
+                self.said.put((served, found))
+        self.said.put(None)
+
+    def results(self, workers: int) -> Iterator[tuple[Served, Found | ConvcError]]:
+        """What so many workers say.
+
+        Raises: BackendMissing when they are silent for too long; why the last of them failed, if layers are left; what is no refusal.
+        """
+        failed: ConvcError | None = None
+        while workers:
+            result = self._hear(workers)
             if result is None:
-                left -= 1
+                workers -= 1
             elif isinstance(result[1], Found):
                 yield result[0], result[1]
             elif isinstance(result[1], ConvcError):
@@ -141,26 +189,37 @@ def tune(
                 yield result[0], failed
             else:
                 raise result[1]
-        if failed is not None and not waiting.empty() and not stop():
+        if failed is not None and self.waiting.unfinished_tasks and not self.is_over():
             raise failed
-    finally:
-        stopped.set()
-        for thread in threads:
-            thread.join(PATIENCE)
+
+    def _hear(self, workers: int) -> tuple[Served, Found | BaseException] | None:
+        left = most = SESSION + PATIENCE
+        while left > 0:
+            try:
+                return self.said.get(timeout=left)
+            except queue.Empty:
+                left = self.heard + most - time.monotonic()  # somebody may have asked since
+        raise BackendMissing(f"nothing was heard of {workers} measuring processes for {most:.0f} s; what was finished is kept")
 
 
-def tune_kernel(bench: Bench, kernel: Tunable, machine: str, trials: int, stop: Callable[[], bool]) -> Found | None:
-    """The verdict about one kernel; None if it was stopped before any form was compiled, or before the verdict."""
+def tune_kernel(open_bench: OpenBench, kernel: Tunable, machine: str, trials: int, stop: Callable[[], bool]) -> Found | None:
+    """The verdict about one kernel; None if it was stopped before any form was compiled, or before the verdict.
+
+    A session's time begins when all is compiled.
+    """
     forms = list(kernel.forms())
     random.Random(kernel.key).shuffle(forms)
-    candidates = [None, *forms[:trials]]
+    builds = [functools.partial(kernel.build, form) for form in (None, *forms[:trials])]
     with tempfile.TemporaryDirectory(prefix="convc-") as folder:
-        libraries = _compiled(kernel, candidates, Path(folder), stop)
+        libraries = _compiled([builds[first : first + CHUNK] for first in range(0, len(builds), CHUNK)], Path(folder), stop)
+        tried = sum(count for _, count in libraries)
+        if stop() or tried < 2:
+            return None
+        bench = open_bench()
         prepared = bench.prepare(libraries, kernel.build(None), kernel.weights)
-    tried = len(prepared.evaluators)
     left = list(range(tried))
     for rounds, kept in ROUNDS:
-        if stop() or tried < 2:
+        if stop():
             return None
         times = np.quantile(bench.times(prepared, left, rounds), FAST, axis=0)
         left = [at for _, at in sorted(zip(times, left, strict=True)) if at][:kept]  # without the rule's, which is 0
@@ -176,13 +235,12 @@ def is_faster(rule: Array, form: Array) -> bool:
     return all(min(np.median(a / b), np.quantile(a, FAST) / np.quantile(b, FAST)) >= MARGIN for a, b in halves)
 
 
-def _compiled(kernel: Tunable, forms: Sequence[Any], folder: Path, stop: Callable[[], bool]) -> list[tuple[Path, int]]:
-    """Libraries of the forms in order, as many as are done before the stop; TVM lets go of the interpreter's lock."""
+def _compiled(chunks: Sequence[Sequence[Build]], folder: Path, stop: Callable[[], bool]) -> list[tuple[Path, int]]:
+    """A library of each chunk in order, as many as are done before the stop; TVM lets go of the interpreter's lock."""
 
-    def compiled(first: int) -> tuple[Path, int] | None:
-        chunk = forms[first : first + CHUNK]
-        return None if stop() else (library([kernel.build(form) for form in chunk], folder / f"{first}.so"), len(chunk))
+    def compiled(at: int) -> tuple[Path, int] | None:
+        return None if stop() else (library([build() for build in chunks[at]], folder / f"{at}.so"), len(chunks[at]))
 
     with ThreadPoolExecutor(physical_cores()) as pool:
-        made = list(pool.map(compiled, range(0, len(forms), CHUNK)))
+        made = list(pool.map(compiled, range(len(chunks))))
     return made[: made.index(None)] if None in made else made  # pyright: ignore[reportReturnType]

@@ -86,7 +86,7 @@ def command(
     def bench() -> Bench:
         return lender.bench(threads) if lender else local_bench(threads)
 
-    served = survey(bench(), threads, left) if left else []
+    served = survey(bench, threads, left) if left else []
     results: list[tuple[Served, Found]] = []
     try:
         with _progress(desk, len(served)) as advance:

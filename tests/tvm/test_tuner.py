@@ -1,0 +1,152 @@
+"""Who measures: benches that are opened when they are needed, and workers that fail, on kernels that only say how long they take."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convc.backends.tvm import tune as tuner
+from convc.backends.tvm.fast.forms import Tunable
+from convc.backends.tvm.tune import Layer, Served
+from convc.backends.tvm.tuned import Found
+from convc.ir.errors import BackendMissing
+
+
+@dataclass
+class FakeBench:
+    """Times of forms that are numbers: a form takes so many milliseconds."""
+
+    log: list[str]
+    forms: list[float] = field(default_factory=list)
+
+    def prepare(self, libraries: list[tuple[Path, int]], function: float, weights: int) -> None:
+        self.log.append("prepare")
+        self.forms = [float(form) for path, _ in libraries for form in path.read_text().split()]
+
+    def times(self, prepared: None, chosen: list[int], rounds: int) -> np.ndarray:
+        return np.array([[self.forms[at] for at in chosen]] * rounds)
+
+    def roofs(self, threads: int) -> tuple[float, float]:
+        return 1.0, 1.0
+
+
+@dataclass(frozen=True)
+class FakeForm:
+    takes: float
+
+
+def finished(kernel: str) -> Found:
+    return Found("m", kernel, None, 2.0, 1.0, 1)
+
+
+def fake_layer(name: str, rule: float = 2.0, *others: float) -> Layer:
+    forms = [FakeForm(takes) for takes in others]
+    return Layer(Tunable(name, 1, 1, 0, lambda: forms, lambda form: form.takes if form else rule), (name,))
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What happened: a bench was opened, something compiled or prepared."""
+    log: list[str] = []
+
+    def fake_library(functions: list[float], path: Path) -> Path:
+        log.append("compile")
+        path.write_text(" ".join(map(str, functions)))
+        return path
+
+    monkeypatch.setattr(tuner, "library", fake_library)
+    return log
+
+
+def opener(log: list[str], *refusals: int) -> Callable[[], FakeBench]:
+    """Opens benches, but not the nth of each n in `refusals`."""
+
+    def open_bench() -> FakeBench:
+        log.append("open")
+        if log.count("open") in refusals:
+            raise BackendMissing("this server is dead")
+        return FakeBench(log)
+
+    return open_bench
+
+
+def test_a_session_begins_when_all_is_compiled(log: list[str]):
+    result = tuner.tune_kernel(opener(log), fake_layer("a", 2.0, 3.0, 1.0, 4.0, 5.0).kernel, "m", 64, lambda: False)
+    assert result == Found("m", "a", {"takes": 1.0}, 2.0, 1.0, 4)
+    assert log == ["compile", "compile", "open", "prepare"]
+
+
+def test_a_survey_has_a_session_every_few_layers(log: list[str]):
+    few = tuner.LAYERS
+    served = tuner.survey(opener(log), 1, [fake_layer(f"layer{i}", 1.0 + i) for i in range(few + 1)])
+    assert [each.taken for each in served] == [1.0 + i for i in reversed(range(few + 1))]
+    assert log == [*["compile"] * few, "open", *["prepare"] * few, "compile", "open", "prepare", "open"]
+
+
+def test_a_survey_goes_on_with_another_server(log: list[str]):
+    assert len(tuner.survey(opener(log, 1), 1, [fake_layer("a")])) == 1
+    with pytest.raises(BackendMissing, match="this server is dead"):
+        tuner.survey(opener([], 1, 2), 1, [fake_layer("a")])
+
+
+def heard_of_two(behave: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What is heard of two workers, each with a layer of its own at first, `a` or `b`, about which it behaves so."""
+    both = threading.Barrier(2)
+    tries: list[str] = []
+
+    def fake_tune(open_bench: object, kernel: Tunable, *rest: object) -> Found:
+        tries.append(kernel.key)
+        if len(tries) <= 2:
+            both.wait(10)
+        if tries.count(kernel.key) == 1:
+            behave(kernel.key)
+        return finished(kernel.key)
+
+    monkeypatch.setattr(tuner, "tune_kernel", fake_tune)
+    given = [Served(fake_layer(each), 1.0, 0.5) for each in ("a", "b")]
+    heard = tuner.tune(given, lambda: None, 2, "m", 1, time.monotonic() + 60)
+    return [(each.layer.nodes[0], type(result).__name__) for each, result in heard]
+
+
+def test_a_layer_of_a_worker_that_fails_is_tuned_by_another(monkeypatch: pytest.MonkeyPatch):
+    def behave(key: str) -> None:
+        if key == "a":
+            time.sleep(0.5)  # the other has found nothing waiting by now
+            raise BackendMissing("this server is dead")
+
+    assert heard_of_two(behave, monkeypatch) == [("b", "Found"), ("a", "BackendMissing"), ("a", "Found")]
+
+
+def test_no_worker_is_left(monkeypatch: pytest.MonkeyPatch):
+    def behave(key: str) -> None:
+        raise BackendMissing("all servers are dead")
+
+    with pytest.raises(BackendMissing, match="all servers are dead"):
+        heard_of_two(behave, monkeypatch)
+
+
+def test_who_compiles_is_heard(monkeypatch: pytest.MonkeyPatch):
+    """A silence is as long as a session at most, but compiling is not: there every chunk is heard."""
+    monkeypatch.setattr(tuner, "SESSION", 0.5)
+    monkeypatch.setattr(tuner, "PATIENCE", 0.5)
+    steps = [True] * 8
+
+    def fake_tune(open_bench: object, kernel: Tunable, machine: str, trials: int, stop: Callable[[], bool]) -> Found:
+        while steps and not stop():
+            steps.pop()
+            time.sleep(0.3)
+        time.sleep(2.0 if kernel.key == "silent" else 0.0)
+        return finished(kernel.key)
+
+    monkeypatch.setattr(tuner, "tune_kernel", fake_tune)
+    given = [Served(fake_layer(name), 1.0, 0.5) for name in ("heard", "silent")]
+    heard = tuner.tune(given, lambda: None, 1, "m", 1, time.monotonic() + 60)
+    assert next(heard)[0].layer.nodes == ("heard",)
+    with pytest.raises(BackendMissing, match="nothing was heard of 1 measuring processes for 1 s"):
+        next(heard)
