@@ -13,7 +13,7 @@ import random
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ import numpy as np
 from ...ir.errors import BackendMissing, ConvcError
 from ...ir.graph import Graph
 from ...ir.types import Array
-from .fast.forms import Tunable
+from .fast.forms import Tunable, form_of
 from .fast.plan import plan
 from .host import physical_cores
 from .processor import AVX512, Processor
@@ -111,16 +111,24 @@ def _timed(bench: Bench, kernels: Sequence[Tunable], libraries: Sequence[tuple[P
 
 
 def tune(
-    given: Sequence[Served], open_bench: OpenBench, workers: int, machine: str, trials: int, deadline: float
+    given: Sequence[Served],
+    open_bench: OpenBench,
+    workers: int,
+    machine: str,
+    trials: int,
+    deadline: float,
+    known: Mapping[str, Found],
 ) -> Iterator[tuple[Served, Found | ConvcError]]:
     """Each layer as it is finished, or why a worker gave up; `workers` benches are used at a time until `deadline`, by time.monotonic.
+
+    `known` is what was found before, by the kernels' keys; a form of it is tried again.
 
     Raises: BackendMissing when no worker is left, or none is heard of.
     """
     crew = _Crew(given, deadline)
 
     def work() -> None:
-        crew.work(lambda kernel: tune_kernel(open_bench, kernel, machine, trials, crew.asked))
+        crew.work(lambda kernel: tune_kernel(open_bench, kernel, candidates(kernel, trials, known.get(kernel.key)), machine, crew.asked))
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(workers)]  # one that hangs must not keep the process
     for thread in threads:
@@ -202,14 +210,20 @@ class _Crew:
         raise BackendMissing(f"nothing was heard of {workers} measuring processes for {most:.0f} s; what was finished is kept")
 
 
-def tune_kernel(open_bench: OpenBench, kernel: Tunable, machine: str, trials: int, stop: Callable[[], bool]) -> Found | None:
+def candidates(kernel: Tunable, trials: int, before: Found | None) -> list[Any]:
+    """So many forms of a kernel at most: first the one that was found `before`, which a new verdict replaces, then others by lot."""
+    forms = list(kernel.forms())
+    random.Random(kernel.key).shuffle(forms)
+    first = None if before is None else form_of(kernel, {kernel.key: before.form})
+    return sorted(forms, key=lambda form: form != first)[:trials]
+
+
+def tune_kernel(open_bench: OpenBench, kernel: Tunable, forms: Sequence[Any], machine: str, stop: Callable[[], bool]) -> Found | None:
     """The verdict about one kernel; None if it was stopped before any form was compiled, or before the verdict.
 
     A session's time begins when all is compiled.
     """
-    forms = list(kernel.forms())
-    random.Random(kernel.key).shuffle(forms)
-    builds = [functools.partial(kernel.build, form) for form in (None, *forms[:trials])]
+    builds = [functools.partial(kernel.build, form) for form in (None, *forms)]
     with tempfile.TemporaryDirectory(prefix="convc-") as folder:
         libraries = _compiled([builds[first : first + CHUNK] for first in range(0, len(builds), CHUNK)], Path(folder), stop)
         tried = sum(count for _, count in libraries)

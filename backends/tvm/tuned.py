@@ -1,8 +1,8 @@
 """What tuning found: one line of JSON a kernel, only ever added, so that whatever stops the tuner loses nothing that was finished.
 
 A line holds for one processor, number of threads, release of TVM, and these very kernels: it says by how much a form beat the rule's, and
-a rule that has changed since may be faster. The last line about a kernel counts. Nothing in it is executed, and a form that the kernel
-does not have is passed over.
+a rule that has changed since may be faster. The last line about a kernel counts: it was written by somebody who had measured the form of
+the one before as well. Nothing in it is executed, and a form that the kernel does not have is passed over.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +20,7 @@ from . import processor
 from .cache import find_cache
 from .fast import direct, epilogue, formulas, kernel, windows, winograd, winograd_arrangement, winograd_stream, winograd_transforms
 
-__all__ = ["Found", "find_database", "machine", "read_found", "tuned_forms", "write_found"]
+__all__ = ["Found", "find_database", "latest", "machine", "read_found", "tuned_forms", "write_found"]
 
 FILE = "tuned.jsonl"
 MOST_BYTES = 64 << 20  # far more than all kernels of all networks
@@ -88,8 +88,12 @@ def read_found(path: Path) -> tuple[list[Found], str]:
 def tuned_forms(path: Path | None, machine: str) -> tuple[dict[str, Any], str]:
     """Fields of forms by the kernels' keys, for one machine; and a sentence about what cannot be read, or empty."""
     found, complaint = read_found(path) if path is not None else ([], "")
-    latest = {each.kernel: each.form for each in found if each.machine == machine}
-    return {kernel: form for kernel, form in latest.items() if form is not None}, complaint
+    return {kernel: each.form for kernel, each in latest(found, machine).items() if each.form is not None}, complaint
+
+
+def latest(found: Iterable[Found], machine: str) -> dict[str, Found]:
+    """What counts for one machine, by the kernels' keys."""
+    return {each.kernel: each for each in found if each.machine == machine}
 
 
 def write_found(path: Path, found: Found) -> None:

@@ -65,7 +65,7 @@ def command(
     from ...backends.tvm.host import host_cpu, host_processor, physical_cores, tvm
     from ...backends.tvm.timing import Tracker, local_bench
     from ...backends.tvm.tune import layers, survey, tune
-    from ...backends.tvm.tuned import find_database, machine, read_found, write_found
+    from ...backends.tvm.tuned import find_database, latest, machine, read_found, write_found
 
     place = find_database(database)
     if place is None:
@@ -78,7 +78,8 @@ def command(
     found, complaint = read_found(place)
     if complaint:
         desk.say(complaint)
-    tried = {each.kernel: each.tried for each in found if each.machine == here}
+    known = latest(found, here)
+    tried = {kernel: each.tried for kernel, each in known.items()}
     chosen = _chosen(layers(graph, winograd, host_processor()), names)
     left = [layer for layer in chosen if names or tried.get(layer.kernel.key, 0) < min(trials, len(layer.kernel.forms()))]
     desk.say(f"{len(chosen)} kernels, {len(chosen) - len(left)} of them tuned before; {here}")
@@ -90,7 +91,7 @@ def command(
     results: list[tuple[Served, Found]] = []
     try:
         with _progress(desk, len(served)) as advance:
-            for each, result in tune(served, bench, lender.servers if lender else 1, here, trials, deadline):
+            for each, result in tune(served, bench, lender.servers if lender else 1, here, trials, deadline, known):
                 if isinstance(result, ConvcError):
                     desk.say(f"  a server is given up: {result}")
                     continue

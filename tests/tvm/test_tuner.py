@@ -77,9 +77,28 @@ def opener(log: list[str], *refusals: int) -> Callable[[], FakeBench]:
 
 
 def test_a_session_begins_when_all_is_compiled(log: list[str]):
-    result = tuner.tune_kernel(opener(log), fake_layer("a", 2.0, 3.0, 1.0, 4.0, 5.0).kernel, "m", 64, lambda: False)
+    kernel = fake_layer("a", 2.0, 3.0, 1.0, 4.0, 5.0).kernel
+    result = tuner.tune_kernel(opener(log), kernel, kernel.forms(), "m", lambda: False)
     assert result == Found("m", "a", {"takes": 1.0}, 2.0, 1.0, 4)
     assert log == ["compile", "compile", "open", "prepare"]
+
+
+def test_what_was_found_before_is_tried_again():
+    kernel = fake_layer("a", 2.0, *map(float, range(1, 30))).kernel
+    for form in kernel.forms():
+        before = Found("m", "a", {"takes": form.takes}, 2.0, 1.0, 64)
+        assert tuner.candidates(kernel, 1, before) == [form]
+        assert sorted(tuner.candidates(kernel, 64, before), key=lambda each: each.takes) == kernel.forms()
+    drawn = tuner.candidates(kernel, 64, None)
+    assert tuner.candidates(kernel, 3, Found("m", "a", {"takes": 99.0}, 2.0, 1.0, 64)) == drawn[:3], "it has no such form any more"
+    assert tuner.candidates(kernel, 3, Found("m", "a", None, 2.0, 1.0, 64)) == drawn[:3]
+
+
+def test_a_shorter_search_keeps_what_a_longer_one_found(log: list[str]):
+    layer = fake_layer("a", 2.0, *([3.0] * 20), 1.0)
+    known = {"a": Found("m", "a", {"takes": 1.0}, 2.0, 1.0, 21)}
+    (result,) = tuner.tune([Served(layer, 2.0, 0.5)], opener(log), 1, "m", 2, time.monotonic() + 60, known)
+    assert result[1] == Found("m", "a", {"takes": 1.0}, 2.0, 1.0, 2)
 
 
 def test_a_survey_has_a_session_every_few_layers(log: list[str]):
@@ -110,7 +129,7 @@ def heard_of_two(behave: Callable[[str], None], monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(tuner, "tune_kernel", fake_tune)
     given = [Served(fake_layer(each), 1.0, 0.5) for each in ("a", "b")]
-    heard = tuner.tune(given, lambda: None, 2, "m", 1, time.monotonic() + 60)
+    heard = tuner.tune(given, lambda: None, 2, "m", 1, time.monotonic() + 60, {})
     return [(each.layer.nodes[0], type(result).__name__) for each, result in heard]
 
 
@@ -137,7 +156,7 @@ def test_who_compiles_is_heard(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(tuner, "PATIENCE", 0.5)
     steps = [True] * 8
 
-    def fake_tune(open_bench: object, kernel: Tunable, machine: str, trials: int, stop: Callable[[], bool]) -> Found:
+    def fake_tune(open_bench: object, kernel: Tunable, forms: list[object], machine: str, stop: Callable[[], bool]) -> Found:
         while steps and not stop():
             steps.pop()
             time.sleep(0.3)
@@ -146,7 +165,7 @@ def test_who_compiles_is_heard(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(tuner, "tune_kernel", fake_tune)
     given = [Served(fake_layer(name), 1.0, 0.5) for name in ("heard", "silent")]
-    heard = tuner.tune(given, lambda: None, 1, "m", 1, time.monotonic() + 60)
+    heard = tuner.tune(given, lambda: None, 1, "m", 1, time.monotonic() + 60, {})
     assert next(heard)[0].layer.nodes == ("heard",)
     with pytest.raises(BackendMissing, match="nothing was heard of 1 measuring processes for 1 s"):
         next(heard)
