@@ -78,12 +78,19 @@ def layers(graph: Graph, winograd: str = "auto", processor: Processor = AVX512) 
     return [Layer(kernel, tuple(nodes)) for kernel, nodes in found.values()]
 
 
-def survey(open_bench: OpenBench, threads: int, given: Sequence[Layer]) -> list[Served]:
-    """The layers as their rules serve them, the most to win first."""
-    kernels = [layer.kernel for layer in given]
+def survey(open_bench: OpenBench, threads: int, given: Sequence[Layer], deadline: float) -> list[Served]:
+    """The layers as their rules serve them, the most to win first; of `given` as many as are begun before `deadline`, by time.monotonic."""
+
+    def stop() -> bool:
+        return time.monotonic() >= deadline
+
     taken: list[float] = []
-    for first in range(0, len(kernels), LAYERS):
-        taken += _rule_times(open_bench, kernels[first : first + LAYERS])
+    for first in range(0, len(given), LAYERS):
+        taken += _rule_times(open_bench, [layer.kernel for layer in given[first : first + LAYERS]], stop)
+    if not taken:
+        return []
+    given = given[: len(taken)]
+    kernels = [layer.kernel for layer in given]
     compute, memory = open_bench().roofs(threads)
     compute = max(compute, *(kernel.macs / ms for kernel, ms in zip(kernels, taken, strict=True)))  # a busy machine's peak was too low
     shares = [max(kernel.macs / compute, kernel.bytes / memory) / ms for kernel, ms in zip(kernels, taken, strict=True)]
@@ -91,10 +98,15 @@ def survey(open_bench: OpenBench, threads: int, given: Sequence[Layer]) -> list[
     return sorted(served, key=lambda each: -each.lost)
 
 
-def _rule_times(open_bench: OpenBench, kernels: Sequence[Tunable]) -> list[float]:
-    """Milliseconds of the rules' forms, in a session that begins when all are compiled, and is over when this returns."""
+def _rule_times(open_bench: OpenBench, kernels: Sequence[Tunable], stop: Callable[[], bool]) -> list[float]:
+    """Milliseconds of the rules' forms, in a session that begins when all are compiled, and is over when this returns.
+
+    As many, in order, as are compiled before the stop.
+    """
     with tempfile.TemporaryDirectory(prefix="convc-") as folder:
-        libraries = _compiled([[functools.partial(kernel.build, None)] for kernel in kernels], Path(folder), lambda: False)
+        libraries = _compiled([[functools.partial(kernel.build, None)] for kernel in kernels], Path(folder), stop)
+        if not libraries:
+            return []
         try:
             return _timed(open_bench(), kernels, libraries)
         except BackendMissing:  # of one server; another may be well
@@ -104,7 +116,7 @@ def _rule_times(open_bench: OpenBench, kernels: Sequence[Tunable]) -> list[float
 
 def _timed(bench: Bench, kernels: Sequence[Tunable], libraries: Sequence[tuple[Path, int]]) -> list[float]:
     taken: list[float] = []
-    for kernel, compiled in zip(kernels, libraries, strict=True):
+    for kernel, compiled in zip(kernels, libraries, strict=False):
         prepared = bench.prepare([compiled], kernel.build(None), kernel.weights)
         taken.append(float(np.quantile(bench.times(prepared, [0], SURVEY), FAST)))
     return taken

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+SURVEYED = 0.5  # of the time, at most; in the rest something is to be found
+
 
 @click.command("tune")
 @model_options
@@ -61,7 +63,7 @@ def command(
     What `convc compile` makes afterwards uses them. A kernel keeps its rule's form unless another was measured to be faster by 3%;
     results do not change. What was finished is kept, whatever ends the run, and not done again.
     """
-    deadline = time.monotonic() + seconds
+    begun = time.monotonic()
     from ...backends.tvm.host import host_cpu, host_processor, physical_cores, tvm
     from ...backends.tvm.timing import Tracker, local_bench
     from ...backends.tvm.tune import layers, survey, tune
@@ -87,11 +89,13 @@ def command(
     def bench() -> Bench:
         return lender.bench(threads) if lender else local_bench(threads)
 
-    served = survey(bench, threads, left) if left else []
+    served = survey(bench, threads, left, begun + seconds * SURVEYED)
+    if len(served) < len(left):
+        desk.say(f"in half of {seconds} s the rules' forms of {len(served)} kernels were measured; give more --seconds for the others")
     results: list[tuple[Served, Found]] = []
     try:
         with _progress(desk, len(served)) as advance:
-            for each, result in tune(served, bench, lender.servers if lender else 1, here, trials, deadline, known):
+            for each, result in tune(served, bench, lender.servers if lender else 1, here, trials, begun + seconds, known):
                 if isinstance(result, ConvcError):
                     desk.say(f"  a server is given up: {result}")
                     continue
@@ -99,7 +103,7 @@ def command(
                 results.append((each, result))
                 advance(_verdict(each, result))
     finally:
-        desk.say(f"{len(results)} of {len(served)} kernels finished and kept in {place}")
+        desk.say(f"{len(results)} of {len(left)} kernels finished and kept in {place}")
     if as_json:
         emit_json({"model": request.model, "database": str(place), "machine": here, "kernels": [asdict(result) for _, result in results]})
     else:

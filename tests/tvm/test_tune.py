@@ -222,6 +222,13 @@ def test_tune_and_compile(network: Path, tmp_path: Path):
     assert json.loads((tmp_path / "art" / "manifest.json").read_text())["target"]["tuned"] == forms
 
 
+def test_a_second_is_not_enough(network: Path, tmp_path: Path):
+    done = convc("tune", network, "--database", tmp_path, "--seconds", "1")
+    assert done.code == 0, done.err
+    assert "in half of 1 s the rules' forms of 0 kernels were measured; give more --seconds" in done.err
+    assert "0 of 2 kernels finished and kept" in done.err
+
+
 def test_tune_refuses(network: Path, tmp_path: Path):
     assert "did you mean" in convc("tune", network, "--layer", "yy", "--database", tmp_path).err
     off = convc("tune", network, "--database", "off")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +19,8 @@ from convc.backends.tvm.fast.forms import Tunable
 from convc.backends.tvm.tune import Layer, Served
 from convc.backends.tvm.tuned import Found
 from convc.ir.errors import BackendMissing
+
+LATER = math.inf  # than anything
 
 
 @dataclass
@@ -97,21 +102,32 @@ def test_what_was_found_before_is_tried_again():
 def test_a_shorter_search_keeps_what_a_longer_one_found(log: list[str]):
     layer = fake_layer("a", 2.0, *([3.0] * 20), 1.0)
     known = {"a": Found("m", "a", {"takes": 1.0}, 2.0, 1.0, 21)}
-    (result,) = tuner.tune([Served(layer, 2.0, 0.5)], opener(log), 1, "m", 2, time.monotonic() + 60, known)
+    (result,) = tuner.tune([Served(layer, 2.0, 0.5)], opener(log), 1, "m", 2, LATER, known)
     assert result[1] == Found("m", "a", {"takes": 1.0}, 2.0, 1.0, 2)
 
 
 def test_a_survey_has_a_session_every_few_layers(log: list[str]):
     few = tuner.LAYERS
-    served = tuner.survey(opener(log), 1, [fake_layer(f"layer{i}", 1.0 + i) for i in range(few + 1)])
+    served = tuner.survey(opener(log), 1, [fake_layer(f"layer{i}", 1.0 + i) for i in range(few + 1)], LATER)
     assert [each.taken for each in served] == [1.0 + i for i in reversed(range(few + 1))]
     assert log == [*["compile"] * few, "open", *["prepare"] * few, "compile", "open", "prepare", "open"]
 
 
 def test_a_survey_goes_on_with_another_server(log: list[str]):
-    assert len(tuner.survey(opener(log, 1), 1, [fake_layer("a")])) == 1
+    assert len(tuner.survey(opener(log, 1), 1, [fake_layer("a")], LATER)) == 1
     with pytest.raises(BackendMissing, match="this server is dead"):
-        tuner.survey(opener([], 1, 2), 1, [fake_layer("a")])
+        tuner.survey(opener([], 1, 2), 1, [fake_layer("a")], LATER)
+
+
+def test_a_survey_ends_in_time(log: list[str], monkeypatch: pytest.MonkeyPatch):
+    clock = itertools.count()  # a second passes with every question
+    monkeypatch.setattr(tuner, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    monkeypatch.setattr(tuner, "physical_cores", lambda: 1)
+    given = [fake_layer(f"layer{i}", 1.0 + i) for i in range(3 * tuner.LAYERS)]
+    served = tuner.survey(opener(log), 1, given, tuner.LAYERS + 2.0)
+    assert sorted(each.layer.nodes[0] for each in served) == sorted(layer.kernel.key for layer in given[: tuner.LAYERS + 2])
+    assert log.count("compile") == tuner.LAYERS + 2
+    assert tuner.survey(opener([]), 1, given, 0.0) == []
 
 
 def heard_of_two(behave: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
@@ -129,7 +145,7 @@ def heard_of_two(behave: Callable[[str], None], monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(tuner, "tune_kernel", fake_tune)
     given = [Served(fake_layer(each), 1.0, 0.5) for each in ("a", "b")]
-    heard = tuner.tune(given, lambda: None, 2, "m", 1, time.monotonic() + 60, {})
+    heard = tuner.tune(given, lambda: None, 2, "m", 1, LATER, {})
     return [(each.layer.nodes[0], type(result).__name__) for each, result in heard]
 
 
@@ -165,7 +181,7 @@ def test_who_compiles_is_heard(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(tuner, "tune_kernel", fake_tune)
     given = [Served(fake_layer(name), 1.0, 0.5) for name in ("heard", "silent")]
-    heard = tuner.tune(given, lambda: None, 1, "m", 1, time.monotonic() + 60, {})
+    heard = tuner.tune(given, lambda: None, 1, "m", 1, LATER, {})
     assert next(heard)[0].layer.nodes == ("heard",)
     with pytest.raises(BackendMissing, match="nothing was heard of 1 measuring processes for 1 s"):
         next(heard)
