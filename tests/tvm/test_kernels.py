@@ -15,7 +15,7 @@ from graphs import hold_to_reference, normal_inputs
 
 from convc.backends.tvm import kernels
 from convc.backends.tvm.build import CpuBuild, build_cpu
-from convc.backends.tvm.fast import kernel, softmax
+from convc.backends.tvm.fast import convolutions, kernel, softmax
 from convc.backends.tvm.run import Module
 from convc.ir.errors import UsageError
 from convc.ir.graph import Graph
@@ -80,6 +80,16 @@ def test_kernels_alike_are_compiled_once(typed: Callable[[str], Graph], place: P
     assert (one.kernels, one.found) == (3, 0)  # into blocks, the convolution, out of blocks
     assert (two.kernels, two.found) == (3, 3)
     right(two, typed(TWO))
+
+
+def test_a_maker_may_forget_within_a_build(
+    typed: Callable[[str], Graph], place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It remembers KEPT kernels; those that it makes again are told by their contents."""
+    monkeypatch.setattr(convolutions, "direct", convolutions.direct.__wrapped__)
+    built = build_cpu(typed(TWO), tmp_path / "two.so", single=False)
+    assert built.kernels == 3
+    right(built, typed(TWO))
 
 
 def test_networks_share_kernels_under_other_names(typed: Callable[[str], Graph], build: Build, tmp_path: Path) -> None:

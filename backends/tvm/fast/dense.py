@@ -10,7 +10,7 @@ from typing import Any
 from ....ir.types import Array
 from ..processor import AVX512, Processor
 from .epilogue import Step, apply, read_names
-from .kernel import LANES, Batch, Operand, Register, Writer, block_channels, blocks, kernel
+from .kernel import KEPT, LANES, Batch, Operand, Register, Writer, block_channels, blocks, kernel
 
 __all__ = ["dense", "pack_dense"]
 
@@ -22,7 +22,7 @@ def pack_dense(w: Array) -> Array:
     return block_channels(w)
 
 
-@functools.cache
+@functools.lru_cache(KEPT)
 def dense(batch: Batch, image: tuple[int, ...], c_out: int, steps: tuple[Step, ...] = (), processor: Processor = AVX512) -> Any:
     """(A[n,image], W[OB,I,LANES], bias[OB,LANES], R[n,O]..., D[n,O]), where an image of any shape has I elements."""
     c_in = math.prod(image)

@@ -9,7 +9,7 @@ from typing import Any
 from ....ir.types import Array
 from ..processor import AVX512, Processor
 from .epilogue import Step, apply, read_names
-from .kernel import LANES, Batch, Operand, Writer, block_channels, blocked, blocks, kernel
+from .kernel import KEPT, LANES, Batch, Operand, Writer, block_channels, blocked, blocks, kernel
 from .windows import Column, Sum, Window, slide
 
 __all__ = ["depthwise", "filtered", "pack_filters"]
@@ -20,7 +20,7 @@ def pack_filters(w: Array) -> Array:
     return block_channels(w[:, 0])
 
 
-@functools.cache
+@functools.lru_cache(KEPT)
 def depthwise(batch: Batch, channels: int, window: Window, steps: tuple[Step, ...] = (), processor: Processor = AVX512) -> Any:
     """(A, W[CB,KH,KW,LANES], bias[CB,LANES], R..., D)."""
     others = [blocked(name, batch, channels, *window.out) for name in read_names(steps)]

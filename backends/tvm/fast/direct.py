@@ -20,7 +20,7 @@ from ....ir.ops.window import Pair
 from ....ir.types import Array
 from ..processor import AVX512, Processor
 from .epilogue import Step, apply, read_names
-from .kernel import LANES, Batch, Operand, Writer, blocked, blocks, kernel, request
+from .kernel import KEPT, LANES, Batch, Operand, Writer, blocked, blocks, kernel, request
 from .windows import Run, Window, tap_rows
 
 __all__ = ["CACHE", "MACS", "ROWS", "WIDEST", "Body", "Direct", "Form", "direct", "pack", "pack_bias"]
@@ -142,7 +142,7 @@ def pack_bias(b: Array | None, c_out: int) -> Array:
     return packed.reshape(-1, LANES)
 
 
-@functools.cache
+@functools.lru_cache(KEPT)
 def direct(size: Direct) -> Any:
     """(A, [gain[CIB,16], shift[CIB,16],] B, bias, R..., D), the two where there is something before."""
     window = size.window

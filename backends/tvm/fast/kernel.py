@@ -19,6 +19,7 @@ from ....ir.types import Array
 from ..host import tvm
 
 __all__ = [
+    "KEPT",
     "LANES",
     "WRITE",
     "Batch",
@@ -34,6 +35,7 @@ __all__ = [
     "request",
 ]
 
+KEPT = 256  # PrimFuncs that each maker remembers: more than it makes for a network, whereas a tuner makes thousands, and a service no end
 LANES = 16  # of float32 in a vector register of AVX-512
 READ, WRITE, OUTER, DATA = 0, 1, 2, 1  # in LLVM's words: what for, the locality of an outer cache, of what
 STACK = 16  # vectors: TVM takes larger buffers from the heap

@@ -12,12 +12,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from .kernel import LANES, Batch, Operand, Writer, blocked, blocks, kernel
+from .kernel import KEPT, LANES, Batch, Operand, Writer, blocked, blocks, kernel
 
 __all__ = ["concat", "pack", "slice_blocks", "unpack"]
 
 
-@functools.cache
+@functools.lru_cache(KEPT)
 def pack(batch: Batch, channels: int, rows: int, cols: int) -> Any:
     """(A[n,C,H,W], D blocked). Lanes beyond the last channel become 0."""
     pixels = rows * cols
@@ -44,7 +44,7 @@ def pack(batch: Batch, channels: int, rows: int, cols: int) -> Any:
     return kernel([Operand("A", (batch, channels, rows, cols)), blocked("D", batch, channels, rows, cols)], body)
 
 
-@functools.cache
+@functools.lru_cache(KEPT)
 def unpack(batch: Batch, channels: int, rows: int, cols: int) -> Any:
     """(A blocked, D[n,C,H,W])."""
     pixels = rows * cols
@@ -105,7 +105,7 @@ def _transposed(writer: Writer, vectors: Sequence[Any]) -> list[Any]:
     return turned
 
 
-@functools.cache
+@functools.lru_cache(KEPT)
 def slice_blocks(batch: Batch, channels: int, rows: int, cols: int, start: int, stop: int) -> Any:
     """(A, D): channels from `start`, a whole number of blocks, up to `stop`."""
     assert start % LANES == 0, f"a slice from channel {start} does not start a block"
@@ -118,7 +118,7 @@ def slice_blocks(batch: Batch, channels: int, rows: int, cols: int, start: int, 
     return kernel([blocked("A", batch, channels, rows, cols), blocked("D", batch, stop - start, rows, cols)], body)
 
 
-@functools.cache
+@functools.lru_cache(KEPT)
 def concat(batch: Batch, channels: tuple[int, ...], rows: int, cols: int) -> Any:
     """(A0, A1, ..., D): the operands' channels one after the other; `channels` says how many each has."""
     operands = [blocked(f"A{i}", batch, c, rows, cols) for i, c in enumerate(channels)]

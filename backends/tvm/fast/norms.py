@@ -6,12 +6,12 @@ import functools
 from typing import Any
 
 from ....ir.ops.norm import LocalResponseNorm
-from .kernel import LANES, Batch, Writer, blocked, blocks, kernel
+from .kernel import KEPT, LANES, Batch, Writer, blocked, blocks, kernel
 
 __all__ = ["local_response_norm"]
 
 
-@functools.cache
+@functools.lru_cache(KEPT)
 def local_response_norm(op: LocalResponseNorm, batch: Batch, channels: int, rows: int, cols: int) -> Any:
     """(A, D). A channel's neighbours lie in its own block and in those beside it: shuffles move their squares to its lane."""
     count = blocks(channels)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..processor import AVX512, Processor
 from .epilogue import Step, apply
-from .kernel import LANES, Batch, Operand, Writer, kernel
+from .kernel import KEPT, LANES, Batch, Operand, Writer, kernel
 from .windows import Window, tap_rows
 
 __all__ = ["can_slide", "depthwise_planes"]
@@ -26,7 +26,7 @@ def can_slide(window: Window) -> bool:
     return window.strides[1] == 1 and min(window.cols, window.out[1]) >= LANES
 
 
-@functools.cache
+@functools.lru_cache(KEPT)
 def depthwise_planes(batch: Batch, channels: int, window: Window, steps: tuple[Step, ...] = (), processor: Processor = AVX512) -> Any:
     """(A[n,C,H,W], W[C,KH,KW], bias[C], D[n,C,OH,OW])."""
     rows, cols = window.out

@@ -7,19 +7,19 @@ import math
 from typing import Any
 
 from .epilogue import Step, apply, read_names
-from .kernel import LANES, Batch, Operand, Writer, blocked, blocks, kernel
+from .kernel import KEPT, LANES, Batch, Operand, Writer, blocked, blocks, kernel
 
 __all__ = ["by_channel", "by_image", "pointwise"]
 
 
-@functools.cache
+@functools.lru_cache(KEPT)
 def pointwise(batch: Batch, channels: int, rows: int, cols: int, steps: tuple[Step, ...]) -> Any:
     """(A, R..., D): D is A after the steps. All are blocked."""
     others = [blocked(name, batch, channels, rows, cols) for name in read_names(steps)]
     return _rowwise(batch, channels, rows, cols, (), steps, others)
 
 
-@functools.cache
+@functools.lru_cache(KEPT)
 def by_channel(batch: Batch, channels: int, rows: int, cols: int, first: Step, steps: tuple[Step, ...] = ()) -> Any:
     """(A, B[CB,LANES], R..., D): `first` reads one constant a channel, such as a bias or a scale; then the steps."""
     constant = Operand("B", (blocks(channels), LANES))
@@ -27,7 +27,7 @@ def by_channel(batch: Batch, channels: int, rows: int, cols: int, first: Step, s
     return _rowwise(batch, channels, rows, cols, (first,), steps, [constant, *others])
 
 
-@functools.cache
+@functools.lru_cache(KEPT)
 def by_image(batch: Batch, channels: int, rows: int, cols: int, first: Step, steps: tuple[Step, ...] = ()) -> Any:
     """(A, G[CB,n,1,1,LANES], R..., D): `first` reads one value an image and channel, as the gate of squeeze-and-excite; then the steps."""
     gate = blocked("G", batch, channels, 1, 1)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..processor import AVX512, Processor
-from .kernel import LANES, Batch, Writer, blocked, blocks, greatest, kernel
+from .kernel import KEPT, LANES, Batch, Writer, blocked, blocks, greatest, kernel
 from .windows import Column, Sum, Window, slide, tap_rows
 
 __all__ = ["avg_pool", "global_avg_pool", "global_max_pool", "max_pool"]
@@ -17,7 +17,7 @@ Combine = Callable[[Any], Callable[[Any, Any], Any]]  # with what TIR has
 SUMS = 14  # at once in a global pool, so that none waits for itself
 
 
-@functools.cache
+@functools.lru_cache(KEPT)
 def max_pool(batch: Batch, channels: int, window: Window, processor: Processor = AVX512) -> Any:
     """(A, D). Padding never wins, and a NaN always does."""
 
@@ -31,7 +31,7 @@ def max_pool(batch: Batch, channels: int, window: Window, processor: Processor =
     return _pool(batch, channels, window, body)
 
 
-@functools.cache
+@functools.lru_cache(KEPT)
 def avg_pool(batch: Batch, channels: int, window: Window, count_include_pad: bool, processor: Processor = AVX512) -> Any:
     """(A, D). Positions that only ceil_mode adds are never counted."""
 
@@ -68,7 +68,7 @@ def _pool(batch: Batch, channels: int, window: Window, body: Callable[..., None]
     return kernel([blocked("A", batch, channels, window.rows, window.cols), blocked("D", batch, channels, *window.out)], body)
 
 
-@functools.cache
+@functools.lru_cache(KEPT)
 def global_avg_pool(batch: Batch, channels: int, rows: int, cols: int) -> Any:
     """(A, D[CB,n,1,1,LANES])."""
 
@@ -78,7 +78,7 @@ def global_avg_pool(batch: Batch, channels: int, rows: int, cols: int) -> Any:
     return _global_pool(batch, channels, rows * cols, blocked("A", batch, channels, rows, cols), 0.0, add, 1.0 / (rows * cols))
 
 
-@functools.cache
+@functools.lru_cache(KEPT)
 def global_max_pool(batch: Batch, channels: int, rows: int, cols: int) -> Any:
     """(A, D[CB,n,1,1,LANES]). A NaN wins."""
     return _global_pool(batch, channels, rows * cols, blocked("A", batch, channels, rows, cols), -math.inf, greatest, None)

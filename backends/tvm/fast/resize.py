@@ -10,7 +10,7 @@ import numpy as np
 
 from ....ir.ops.resize import RESIZE, Resize
 from ....ir.types import Array
-from .kernel import LANES, Batch, Operand, Writer, blocked, blocks, kernel
+from .kernel import KEPT, LANES, Batch, Operand, Writer, blocked, blocks, kernel
 
 __all__ = ["can_resize", "resize", "tables"]
 
@@ -38,7 +38,7 @@ def tables(op: Resize, rows: int, cols: int) -> tuple[Array, ...]:
     return tuple(found)
 
 
-@functools.cache
+@functools.lru_cache(KEPT)
 def resize(op: Resize, batch: Batch, channels: int, rows: int, cols: int) -> Any:
     """(A, tables..., D)."""
     given = tables(op, rows, cols)

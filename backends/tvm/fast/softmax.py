@@ -7,14 +7,14 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from .kernel import LANES, Batch, Operand, Register, Writer, greatest, kernel
+from .kernel import KEPT, LANES, Batch, Operand, Register, Writer, greatest, kernel
 
 __all__ = ["softmax", "softmax_channels"]
 
 WORK = 4  # as if so many elements were moved for each
 
 
-@functools.cache
+@functools.lru_cache(KEPT)
 def softmax(batch: Batch, classes: int) -> Any:
     """(A[n,classes], D): along the last axis."""
     full, left = divmod(classes, LANES)
@@ -46,7 +46,7 @@ def softmax(batch: Batch, classes: int) -> Any:
     return kernel([Operand("A", (batch, classes)), Operand("D", (batch, classes))], body)
 
 
-@functools.cache
+@functools.lru_cache(KEPT)
 def softmax_channels(batch: Batch, channels: int, rows: int, cols: int) -> Any:
     """(A[n,C,H,W], D): along the channels. Lanes are neighbours among at least LANES pixels.
 

@@ -27,7 +27,7 @@ from ..processor import AVX512, Processor
 from .depthwise import filtered
 from .direct import CACHE, MACS, ROWS, Body, Direct, Form, pack
 from .epilogue import Step, read_names
-from .kernel import LANES, Batch, Operand, Writer, block_channels, blocked, blocks, kernel
+from .kernel import KEPT, LANES, Batch, Operand, Writer, block_channels, blocked, blocks, kernel
 from .windows import Window, slide_row
 
 __all__ = ["Lattice", "Transposed", "depthwise_transposed", "pack_depthwise", "pack_phases", "transposed"]
@@ -142,7 +142,7 @@ def _packed(w: Array, size: Transposed, packed: Callable[[Array], Array]) -> Arr
     return np.ascontiguousarray(np.concatenate(parts))
 
 
-@functools.cache
+@functools.lru_cache(KEPT)
 def transposed(
     size: Transposed,
     batch: Batch,
@@ -187,7 +187,7 @@ def transposed(
     return kernel([*given, Operand("bias", (blocks_out, LANES)), *results], body)
 
 
-@functools.cache
+@functools.lru_cache(KEPT)
 def depthwise_transposed(size: Transposed, batch: Batch, channels: int, steps: tuple[Step, ...] = (), processor: Processor = AVX512) -> Any:
     """(A, B, bias, R..., D)."""
     count = blocks(channels)

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..host import tvm
 from .epilogue import apply, read_names
-from .kernel import LANES, blocks, greatest
+from .kernel import KEPT, LANES, blocks, greatest
 from .winograd_arrangement import Arrangement, Tiled, group_of, round_up
 from .winograd_stream import STREAM, ask_pixels, ask_weights, asking
 from .winograd_transforms import input_transform, output_transform
@@ -22,7 +22,7 @@ from .winograd_transforms import input_transform, output_transform
 __all__ = ["winograd_kernel"]
 
 
-@functools.cache
+@functools.lru_cache(KEPT)
 def winograd_kernel(size: Tiled) -> Any:
     """(A[CIB,n,rows,cols,16], U of `weights`, bias[COB,16], what steps read besides, each as the result, D[COB,n,`stored`,16])."""
     package = tvm()
