@@ -89,7 +89,7 @@ class Cache:
         """What was put under `key`; None if nothing was, or if it is not to be trusted any more."""
         path = self.folder / key
         try:
-            with open(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
+            with open(path, "rb", opener=_no_link) as file:  # which closes the descriptor of what is no file, too
                 about = os.fstat(file.fileno())
                 if not stat.S_ISREG(about.st_mode) or about.st_mode & OTHERS_WRITE or not _is_ours(about):
                     return None
@@ -135,6 +135,10 @@ class Cache:
                 with suppress(OSError):
                     if NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                         yield Path(entry.path), entry.stat(follow_symlinks=False)
+
+
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
 
 def _digest(key: str, content: bytes) -> bytes:

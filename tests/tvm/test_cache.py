@@ -78,8 +78,10 @@ def test_an_entry_that_was_touched_is_none_until_it_is_put_again(cache: Cache, s
 def test_what_cannot_be_kept_is_no_fault(cache: Cache) -> None:
     (cache.folder / key(1)).mkdir()
     cache.put(key(1), b"code")
+    before = len(os.listdir("/dev/fd"))
     assert cache.get(key(1)) is None
     assert os.listdir(cache.folder) == [key(1)]
+    assert len(os.listdir("/dev/fd")) == before
 
 
 def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
