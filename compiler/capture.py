@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from ..backends import reference
 from ..backends.tvm.fast.work import Winograd
 from ..ir.errors import UsageError
+from ..ir.files import scratch_folder
 from ..ir.graph import Graph, Node
 from ..ir.types import Array
 
@@ -62,8 +61,8 @@ def _tvm(
 
     for chunk in _chunks(wanted):
         exposed = Graph(graph.name, graph.inputs, tuple(dict.fromkeys([*chunk, *graph.outputs])), graph.nodes)
-        with tempfile.TemporaryDirectory(prefix="convc.") as folder:
-            built = build_cpu(exposed, Path(folder) / "model.so", winograd=winograd)
+        with scratch_folder() as folder:
+            built = build_cpu(exposed, folder / "model.so", winograd=winograd)
             module = Module.load(built.library, exposed, threads=threads, winograd=winograd)
         values = module.run(inputs)
         yield from ((node.name, values.pop(node.name)) for node in chunk)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..backends import reference
 from ..ir.errors import ArtifactError, InvalidModel, UsageError
+from ..ir.files import scratch_folder
 from ..ir.graph import Graph
 from ..ir.types import Array
 from .artifact import PACKED, Artifact
@@ -71,8 +70,8 @@ def built_module(graph: Graph, threads: int | None) -> Module:
     from ..backends.tvm.run import Module
 
     tiles = fast_tiles(graph)
-    with tempfile.TemporaryDirectory(prefix="convc.") as folder:
-        built = build_cpu(graph, Path(folder) / "model.so", winograd=tiles)
+    with scratch_folder() as folder:
+        built = build_cpu(graph, folder / "model.so", winograd=tiles)
         return Module.load(built.library, graph, threads=threads, winograd=tiles)  # the file may go once it is mapped
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import UsageError
 
-__all__ = ["umask", "unwritable", "write_file", "write_together"]
+__all__ = ["scratch_folder", "umask", "unwritable", "write_file", "write_together"]
 
 
 def write_file(path: Path, data: bytes | Iterable[bytes]) -> None:
@@ -52,6 +53,20 @@ def write_together(folder: Path, files: Mapping[str, Iterable[bytes]]) -> None:
     finally:
         for temporary in made.values():
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch_folder() -> Generator[Path]:
+    """A folder for temporary files, gone when the block ends. Of other files the block may let no OSError out.
+
+    Raises: UsageError where the system has no room for them.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="convc.") as folder:
+            yield Path(folder)
+    except OSError as error:
+        where = f" in '{tempfile.tempdir}'" if tempfile.tempdir else ""  # where the system has none at all, the error says so
+        raise UsageError(f"cannot write temporary files{where}: {error.strerror}; set TMPDIR to a folder with room for them") from error
 
 
 def umask() -> int:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ...ir.errors import BackendMissing, UnsupportedOp
+from ...ir.errors import BackendMissing, ConvcError, UnsupportedOp, UsageError
+from ...ir.files import unwritable
 from ...ir.graph import Graph, Node
 from ...ir.ops.leaf import INPUT, Input
 from .arena import Arena
@@ -89,7 +90,8 @@ def build_cpu(
     other builds. They take the forms that `convc tune` found for this machine, as kept in the directory `database` (default: the cache;
     off: none).
 
-    Raises: UnsupportedOp naming the node that TVM cannot compile; BackendMissing without a linker; UsageError for `jobs` below 1 or absurd.
+    Raises: UnsupportedOp naming the node that TVM cannot compile; BackendMissing without a linker; UsageError for `jobs` below 1 or absurd,
+    or where files cannot be written.
     """
     host = tvm()
     start = time.perf_counter()
@@ -171,6 +173,8 @@ def _compile(graph: Graph, compiled: Callable[[Any], T], lowered: Callable[[Grap
     module = lowered(graph)
     try:
         return compiled(module)
+    except (ConvcError, OSError):  # such as a full disk, which is no op's fault
+        raise
     except Exception as error:  # TVM raises many kinds, and none names an op
         if "KeyboardInterrupt" in str(error):  # it wraps that one too
             raise KeyboardInterrupt from error
@@ -190,6 +194,8 @@ def _culprit(graph: Graph, compiled: Callable[[Any], Any]) -> Node | None:
         operands = tuple(Node(f"operand{i}", INPUT, Input(), (), operand.type) for i, operand in enumerate(node.inputs))
         try:
             compiled(lower(Graph.of(node.name, operands, (node.reading(operands),))))
+        except (UsageError, OSError):
+            raise
         except Exception:
             return node
     return None
@@ -198,20 +204,30 @@ def _culprit(graph: Graph, compiled: Callable[[Any], Any]) -> Node | None:
 def _export(executable: Any, path: Path) -> None:
     if tvm().support.cc.get_cc() is None:
         raise BackendMissing("no C compiler to link the library with; install gcc or clang, or set CC")
-    try:
-        _write_whole(path, lambda temporary: executable.export_library(str(temporary)))
-    except RuntimeError as error:  # the compiler's own words
-        raise BackendMissing(f"the library {path} cannot be linked: {textwrap.shorten(str(error), 300)}") from error
+
+    def link(temporary: Path) -> None:
+        try:
+            executable.export_library(str(temporary))
+        except (RuntimeError, OSError) as error:  # the compiler's own words, or why it cannot be started or has no room for its files
+            raise BackendMissing(f"the library {path} cannot be linked: {textwrap.shorten(str(error), 300)}") from error
+
+    _write_whole(path, link)
 
 
 def _write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """A file appears complete or not at all."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        temporary = Path(folder) / path.name  # keeps the suffix, by which TVM chooses the format
-        write(temporary)
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
+    """A file appears complete or not at all.
+
+    Raises: UsageError where it cannot be written.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            temporary = Path(folder) / path.name  # keeps the suffix, by which TVM chooses the format
+            write(temporary)
+            with open(temporary, "rb") as written:
+                os.fsync(written.fileno())
+            os.replace(temporary, path)
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def _cuda_source(executable: Any) -> str:

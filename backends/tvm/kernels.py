@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from ...ir.errors import UsageError
+from ...ir.files import scratch_folder
 from .arena import IN_PLACE
 from .cache import Cache
 from .fast.plan import STOCK
@@ -98,16 +97,16 @@ def _compile_one(name: str, function: Any, target: Any) -> bytes:
     host = tvm()
     module = host.IRModule.from_expr(function.with_attr("global_symbol", name))
     built = host.tirx.build(module, target=target, pipeline="default")
-    with tempfile.TemporaryDirectory(prefix="convc-") as folder:
-        path = Path(folder) / "kernel.o"
+    with scratch_folder() as folder:
+        path = folder / "kernel.o"
         built.write_to_file(str(path))
         return path.read_bytes()
 
 
 def _library(name: str, code: bytes) -> Any:
     """An object file as a module that others link with."""
-    with tempfile.TemporaryDirectory(prefix="convc-") as folder:
-        path = Path(folder) / "kernel.o"
+    with scratch_folder() as folder:
+        path = folder / "kernel.o"
         path.write_bytes(code)
         return tvm().runtime.load_static_library(str(path), [name])
 

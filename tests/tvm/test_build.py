@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from convc.backends.tvm import build, host
 from convc.backends.tvm.build import build_cpu, build_cuda
 from convc.backends.tvm.lower import lower
 from convc.backends.tvm.rows import ROWS
-from convc.ir.errors import BackendMissing, InvalidModel, UnsupportedOp
+from convc.ir.errors import BackendMissing, InvalidModel, UnsupportedOp, UsageError
 from convc.ir.graph import Graph
 from convc.ir.ops import OPS
 from convc.ir.parser import parse_graph
@@ -109,6 +110,20 @@ def test_a_fault_in_the_build_names_its_node(typed: Callable[[str], Graph], tmp_
     with pytest.raises(UnsupportedOp, match="%t = tanh cannot be compiled by TVM: "):
         build_cpu(typed("graph @g(%x: f32[2,3]) { %r = relu(%x) %t = tanh(%r) %s = relu(%t) return %s }"), tmp_path / "model.so")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_no_fault_of_an_op(typed: Callable[[str], Graph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full"))
+    with pytest.raises(UsageError, match="^cannot write temporary files in '.*full': No such file or directory; set TMPDIR to a folder"):
+        build_cpu(typed("graph @g(%x: f32[2]) { %y = relu(%x) return %y }"), tmp_path / "model.so", cached=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_library_that_cannot_be_written(typed: Callable[[str], Graph], tmp_path: Path) -> None:
+    (tmp_path / "model.so").mkdir()
+    with pytest.raises(UsageError, match=r"^cannot write '.*model.so': Is a directory$"):
+        build_cpu(typed("graph @g(%x: f32[2]) { %y = relu(%x) return %y }"), tmp_path / "model.so")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.so"]
 
 
 def unlegalized(emitter: Any, node: Any, x: Any) -> Any:
