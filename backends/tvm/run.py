@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import shutil
-import tempfile
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 
 from ...ir.binding import match_inputs
 from ...ir.errors import ArtifactError, BackendMissing, InvalidInput, InvalidModel, UsageError
+from ...ir.files import scratch_folder
 from ...ir.graph import Graph, Node
 from ...ir.types import DTYPES, Array, TensorType
 from .fast.plan import beside, plan, single_image
@@ -75,8 +75,8 @@ class Module:
         them; then no parameter needs a value. `threads` bounds the workers (default: a core each); the
         number in use is `Module.threads`.
 
-        Raises: BackendMissing without TVM or the device; ArtifactError for a file that is no library;
-        InvalidInput for weights that do not fit.
+        Raises: BackendMissing without TVM or the device; ArtifactError for a file that is no library; UsageError
+        without a folder for temporary files that code may run from; InvalidInput for weights that do not fit.
         """
         host = tvm(physical_cores() if threads is None else threads)  # said each time: another module may have lowered it
         place = _device(host, device)
@@ -203,10 +203,23 @@ def _device(host: Any, name: str) -> Any:
 def _library(host: Any, path: Path) -> Any:
     """Loaded from a copy with a name of its own: for a path that it knows, the linker returns what it found there the first time."""
     try:
-        with tempfile.TemporaryDirectory(prefix="convc-") as folder:
-            return host.runtime.load_module(shutil.copyfile(path, f"{folder}/model.so"))
-    except Exception as error:
-        raise ArtifactError(f"{path} is not a library TVM can load: {reason(error)}") from error
+        code = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
+    with scratch_folder() as folder:
+        copy = folder / "model.so"
+        copy.write_bytes(code)
+        try:
+            return host.runtime.load_module(str(copy))
+        except Exception as error:
+            if _forbids_code(folder):
+                where = folder.parent
+                raise UsageError(f"{path} is loaded from a copy in '{where}', which is mounted noexec; set TMPDIR elsewhere") from error
+            raise ArtifactError(f"{path} is not a library TVM can load: {reason(error)}") from error
+
+
+def _forbids_code(folder: Path) -> bool:
+    return hasattr(os, "ST_NOEXEC") and bool(os.statvfs(folder).f_flag & os.ST_NOEXEC)
 
 
 def _arguments(graph: Graph, weights: Mapping[str, Array] | None, device: str, winograd: Winograd) -> Iterator[Array]:

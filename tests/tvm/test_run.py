@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from convc.backends import reference
-from convc.backends.tvm import host
+from convc.backends.tvm import host, run
 from convc.backends.tvm.build import build_cpu
 from convc.backends.tvm.run import FITTING, SMALL, Module, _Result, _tensor
 from convc.ir.errors import ArtifactError, BackendMissing, InvalidInput, UsageError
@@ -252,9 +253,21 @@ def test_weights_that_do_not_fit(net: tuple[Path, Graph]) -> None:
 
 def test_files_that_are_no_libraries(net: tuple[Path, Graph], tmp_path: Path) -> None:
     (tmp_path / "text.so").write_text("not a library")
-    for name in ("text.so", "absent.so"):
-        with pytest.raises(ArtifactError, match=f"{name} is not a library TVM can load"):
-            Module.load(tmp_path / name, net[1])
+    with pytest.raises(ArtifactError, match=r"text.so is not a library TVM can load"):
+        Module.load(tmp_path / "text.so", net[1])
+    with pytest.raises(ArtifactError, match=r"absent.so cannot be read: No such file or directory$"):
+        Module.load(tmp_path / "absent.so", net[1])
+
+
+def test_a_folder_for_temporary_files_that_will_not_do(net: tuple[Path, Graph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_forbids_code", lambda folder: True)
+    Module.load(*net)  # where code runs all the same
+    (tmp_path / "text.so").write_text("not a library")
+    with pytest.raises(UsageError, match=f"from a copy in '{tempfile.gettempdir()}', which is mounted noexec; set TMPDIR elsewhere$"):
+        Module.load(tmp_path / "text.so", net[1])
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full"))
+    with pytest.raises(UsageError, match="^cannot write temporary files in '.*full': No such file or directory; set TMPDIR to a folder"):
+        Module.load(*net)
 
 
 def test_devices(net: tuple[Path, Graph]) -> None:
