@@ -91,13 +91,14 @@ def _open_tvm(artifact: Artifact, threads: int | None) -> Run:
     if artifact.target != "cpu":
         return Module.load(library, artifact.graph(), device=artifact.target, threads=threads).run
     single = beside(library).name
-    if single in artifact.manifest["files"]:
+    has_single = single in artifact.manifest["files"]
+    if has_single:
         artifact.file(single)
     try:
         packed = map_packed(artifact.file(PACKED), Packed.of(record["packed"]))
     except (KeyError, ValueError, TypeError, InvalidModel) as error:
         raise ArtifactError(f"'{artifact.path}': the manifest does not say where weights lie; compile the network again") from error
-    return Module.load(library, artifact.structure(), threads=threads, packed=packed).run
+    return Module.load(library, artifact.structure(), threads=threads, packed=packed, single=has_single).run
 
 
 ENGINES = {

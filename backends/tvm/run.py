@@ -67,13 +67,14 @@ class Module:
         threads: int | None = None,
         winograd: Winograd = "auto",
         packed: Sequence[Array] | None = None,
+        single: bool = True,
     ) -> Module:
         """The library at `path`, built from `graph` with `winograd`, by whose plan the weights are packed.
 
         `weights` are the parameters' values by name (default: the graph's own); arrays that are 64-byte
         aligned are shared and must not change. `packed` are all arguments besides the inputs as the library takes
         them; then no parameter needs a value. `threads` bounds the workers (default: a core each); the
-        number in use is `Module.threads`.
+        number in use is `Module.threads`. Without `single`, what lies beside the library is not taken for that of a single image.
 
         Raises: BackendMissing without TVM or the device; ArtifactError for a file that is no library; UsageError
         without a folder for temporary files that code may run from; InvalidInput for weights that do not fit.
@@ -81,11 +82,11 @@ class Module:
         host = tvm(physical_cores() if threads is None else threads)  # said each time: another module may have lowered it
         place = _device(host, device)
         library = _library(host, Path(path))
-        has_single = device == "cpu" and beside(Path(path)).is_file() and single_image(graph) is not None
-        single = _library(host, beside(Path(path))) if has_single else None
+        has_single = single and device == "cpu" and beside(Path(path)).is_file() and single_image(graph) is not None
+        for_one = _library(host, beside(Path(path))) if has_single else None
         arguments = _arguments(graph, weights, device, winograd) if packed is None else packed
         tensors = [_tensor(host, array, place) for array in arguments]
-        return Module(graph, library, single, place, tensors, thread_count(), winograd)
+        return Module(graph, library, for_one, place, tensors, thread_count(), winograd)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name, the caller's own. Safe to call from many threads at once; inputs that are 64-byte aligned are not copied.

@@ -314,6 +314,13 @@ class TestArtifacts:
         (bundle / name).write_bytes(content)
         refused(convc("run", bundle, "--backend", backend), 3, f"{name} was altered after it was written")
 
+    def test_a_library_that_the_manifest_does_not_name_is_left_alone(self, bundle):
+        manifest = json.loads((bundle / "manifest.json").read_text())
+        del manifest["files"]["model.one.so"]
+        (bundle / "manifest.json").write_text(json.dumps(manifest))
+        (bundle / "model.one.so").write_text("not a library")
+        assert convc("run", bundle).code == 0
+
     def test_verify_reads_all_files(self, bundle):
         report = bundle / "report.txt"
         report.write_bytes(report.read_bytes()[:-1] + b"!")

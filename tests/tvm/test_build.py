@@ -68,8 +68,11 @@ def test_a_cuda_build_holds_kernels_that_nvcc_takes(typed: Callable[[str], Graph
 
 def test_without_a_cuda_compiler_the_check_says_so(typed: Callable[[str], Graph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "cuda_compiler", lambda: None)
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "model.cubin").write_text("of an older build")
     built = build_cuda(typed(SMALL), tmp_path / "net", cuda_graph=True)
     assert built.cubin is None
+    assert sorted(path.name for path in built.library.parent.iterdir()) == ["model.cu", "model.so"]
     assert built.check == "not checked: neither nvcc nor NVRTC (cuda-bindings) is here"
 
 
@@ -114,7 +117,7 @@ def test_a_fault_in_the_build_names_its_node(typed: Callable[[str], Graph], tmp_
 
 def test_a_full_disk_is_no_fault_of_an_op(typed: Callable[[str], Graph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full"))
-    with pytest.raises(UsageError, match="^cannot write temporary files in '.*full': No such file or directory; set TMPDIR to a folder"):
+    with pytest.raises(UsageError, match=r"^cannot write temporary files in '.*full': No such file or directory; set TMPDIR to a folder"):
         build_cpu(typed("graph @g(%x: f32[2]) { %y = relu(%x) return %y }"), tmp_path / "model.so", cached=False)
     assert not list(tmp_path.iterdir())
 

@@ -213,6 +213,15 @@ def test_a_library_rebuilt_at_the_same_path_is_the_new_one(typed: TypedGraph, tm
         assert module.run({"x": x})["y"].tolist() == wanted
 
 
+def test_a_rebuilt_library_leaves_none_for_one_image_behind(typed: TypedGraph, tmp_path: Path) -> None:
+    x = np.array([[-1.0, 2.0]], np.float32)
+    for op, single, wanted in (("relu", True, [0.0, 2.0]), ("neg", False, [1.0, -2.0])):
+        graph = typed(f"graph @g(%x: f32[N,2]) {{ %y = {op}(%x) return %y }}")
+        module = Module.load(build_cpu(graph, tmp_path / "g.so", single=single).library, graph)
+        assert module.run({"x": x})["y"].tolist() == [wanted]
+    assert os.listdir(tmp_path) == ["g.so"]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -266,7 +275,7 @@ def test_a_folder_for_temporary_files_that_will_not_do(net: tuple[Path, Graph], 
     with pytest.raises(UsageError, match=f"from a copy in '{tempfile.gettempdir()}', which is mounted noexec; set TMPDIR elsewhere$"):
         Module.load(tmp_path / "text.so", net[1])
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full"))
-    with pytest.raises(UsageError, match="^cannot write temporary files in '.*full': No such file or directory; set TMPDIR to a folder"):
+    with pytest.raises(UsageError, match=r"^cannot write temporary files in '.*full': No such file or directory; set TMPDIR to a folder"):
         Module.load(*net)
 
 
