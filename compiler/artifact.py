@@ -17,7 +17,7 @@ from .weights import bind_weights, load_arrays
 __all__ = ["MANIFEST", "PACKED", "SCHEMA", "Artifact", "foreign_files", "manifest_of"]
 
 MANIFEST = "manifest.json"
-SCHEMA = 3  # since 2 a library takes weights packed for its kernels; since 3 they are in a file
+SCHEMA = 4  # since 2 a library takes weights packed for its kernels; since 3 they are in a file; since 4 all that it needs is known
 CIR, ONNX, WEIGHTS, REPORT = "model.cir", "model.onnx", "weights.safetensors", "report.txt"
 PACKED = "weights.packed"
 

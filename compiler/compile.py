@@ -158,7 +158,7 @@ def _pack(graph: Graph, folder: Path, built: Mapping[str, Any], say: Callable[[s
     from ..backends.tvm.fast.plan import beside
     from ..backends.tvm.packed import write_packed
 
-    packed = write_packed(graph, folder / PACKED, built["tiles"])
+    packed = write_packed(graph, folder / PACKED, built["tiles"], built["needs"])
     if complaint := why_no_c(graph):
         say(f"no C files: {complaint}")
         return packed.record()

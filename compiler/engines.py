@@ -77,14 +77,14 @@ def built_module(graph: Graph, threads: int | None) -> Module:
 
 def _open_tvm(artifact: Artifact, threads: int | None) -> Run:
     from ..backends.tvm.fast.plan import beside
-    from ..backends.tvm.host import vector_features
+    from ..backends.tvm.host import instruction_sets
     from ..backends.tvm.packed import Packed, map_packed
     from ..backends.tvm.run import Module
 
     library, record = artifact.library, artifact.manifest["target"]
     if library is None:
         raise ArtifactError(f"'{artifact.path}' holds no compiled library; compile the network again")
-    if artifact.target == "cpu" and (lacking := sorted(set(record.get("needs", ())) - set(vector_features()))):
+    if artifact.target == "cpu" and (lacking := sorted(set(record.get("needs", ())) - set(instruction_sets()))):
         raise ArtifactError(
             f"'{artifact.path}' was compiled for a processor with {', '.join(lacking)}; compile the network again on this one"
         )

@@ -21,7 +21,7 @@ from .cache import usable_cache
 from .fast.lower import lower_fast
 from .fast.plan import beside, plan, single_image, tuned_works
 from .fast.work import Winograd
-from .host import cuda_compiler, host_cpu, physical_cores, tvm, vector_features
+from .host import cuda_compiler, host_cpu, host_target, instruction_sets, physical_cores, tvm
 from .kernels import Compiled, checked_jobs, compile_kernels
 from .lower import lower, reason
 from .pipeline import cpu_pipeline, cuda_pipeline
@@ -37,8 +37,8 @@ CUDA_HOST_CPU = "x86-64-v3"  # the kernels' launcher; the machine with the GPU i
 
 @dataclass(frozen=True, slots=True)
 class CpuBuild:
-    """Units: `seconds` for lowering, compiling and linking. `target` is TVM's description, JSON; `needs` are vector
-    instructions that the code may use. Of `kernels` that differ, `found` were compiled before; `no_cache` says why none are kept, if so.
+    """Units: `seconds` for lowering, compiling and linking. `target` is TVM's description, JSON; `needs` are the
+    instruction sets that it may use. Of `kernels` that differ, `found` were compiled before; `no_cache` says why none are kept, if so.
     `tuned` are the forms that tuning chose, by kernel; `complaint` says what of them could not be read.
     `arena` is the plan of its intermediates, where it has any whose sizes can be planned.
     """
@@ -95,12 +95,12 @@ def build_cpu(
     """
     host = tvm()
     start = time.perf_counter()
-    target = host.target.Target({"kind": "llvm", "mcpu": mcpu or host_cpu()})
+    target = host.target.Target({"kind": "llvm", "mcpu": mcpu}) if mcpu else host_target()
     workers = physical_cores() if jobs is None else checked_jobs(jobs)
     cache, no_cache = usable_cache() if cached else (None, "")
     here = machine(mcpu or host_cpu(), physical_cores(), str(host.__version__))
     forms, complaint = tuned_forms(find_database(database), here)
-    needs = vector_features(target)
+    needs = instruction_sets(target)
     processor = processor_of(mcpu or host_cpu(), needs)
     tiles = plan(graph, winograd).tiles  # by name, as they are for who loads the library: there `auto` knows of no processor
 

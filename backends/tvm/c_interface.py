@@ -48,7 +48,7 @@ def why_no_c(graph: Graph) -> str | None:
 
 
 def c_files(graph: Graph, packed: Packed, needs: Sequence[str], single: bool) -> dict[str, str]:
-    """The text of C_FILES; `needs` are the processor's vector instructions, `single` says whether there is a library for one image."""
+    """The text of C_FILES; `needs` are the instruction sets that it uses, `single` says whether there is a library for one image."""
     name = f"model_{re.sub(r'[^A-Za-z0-9_]', '_', graph.name)}"
     texts = {file: (SOURCES / file).read_text(encoding="utf-8") for file in C_FILES if file != "model.h"}
     texts["example.c"] = texts["example.c"].replace("model_NETWORK", name)

@@ -10,23 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from ...ir.errors import BackendMissing, UsageError
-from .processor import Processor, processor_of
+from .processor import INSTRUCTION_SETS, Processor, processor_of
 
 __all__ = [
     "INSTALL",
     "cuda_compiler",
     "host_cpu",
     "host_processor",
+    "host_target",
+    "instruction_sets",
     "most_threads",
     "physical_cores",
     "thread_count",
     "tvm",
     "use_threads",
-    "vector_features",
 ]
 
 INSTALL = 'pip install "apache-tvm==0.27.0.post1" "apache-tvm-ffi==0.1.14.post0"'  # a newer ffi crashes in schedules
-VECTORS = frozenset(("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512vl", "avx512bw", "avx512dq", "avx512vnni", "neon", "sve"))
 _FAST_CORES = 1  # a mode of TVM's pool: where cores differ, the fast ones first
 _CPU_TOPOLOGY = Path("/sys/devices/system/cpu")
 
@@ -81,16 +81,24 @@ def host_cpu() -> str:
     return str(tvm().get_global_func("tvm.codegen.llvm.GetHostCPUName")())
 
 
-def vector_features(target: Any = None) -> tuple[str, ...]:
-    """The vector instructions of a CPU target, of this machine's unless given: code that uses others ends in an illegal instruction."""
+def host_target() -> Any:
+    """TVM's target for this machine's processor, without what LLVM takes every one of its name to have and is switched off in this one."""
     host = tvm()
-    target = target or host.target.Target({"kind": "llvm", "mcpu": host_cpu()})
-    return tuple(sorted(VECTORS & set(map(str, host.target.codegen.llvm_get_cpu_features(target)))))
+    whole = {"kind": "llvm", "mcpu": host_cpu()}
+    found = host.get_global_func("tvm.codegen.llvm.GetHostCPUFeatures")() or {}
+    off = [name for name in instruction_sets(host.target.Target(whole)) if not found.get(name, True)]
+    return host.target.Target({**whole, "mattr": [f"-{name}" for name in off]} if off else whole)
+
+
+def instruction_sets(target: Any = None) -> tuple[str, ...]:
+    """Those of INSTRUCTION_SETS that a CPU target has, this machine's unless given: code that uses others is killed by the system."""
+    target = target or host_target()
+    return tuple(sorted(INSTRUCTION_SETS & set(map(str, tvm().target.codegen.llvm_get_cpu_features(target)))))
 
 
 def host_processor() -> Processor:
     """What rules know of this machine's."""
-    return processor_of(host_cpu(), vector_features())
+    return processor_of(host_cpu(), instruction_sets())
 
 
 def physical_cores() -> int:

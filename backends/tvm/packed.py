@@ -6,7 +6,7 @@ Packing VGG-16 takes seconds and twice its memory; mapping it takes neither, and
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from .fast.work import Winograd
 __all__ = ["ALIGNMENT", "Packed", "map_packed", "packing", "write_packed"]
 
 ALIGNMENT = 64  # bytes; TVM's kernels count on it
-LAYOUT = 64  # bytes at the beginning: a hash of what lies where
+LAYOUT = 64  # bytes at the beginning: a hash of what lies where, and of what the library needs
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,11 @@ class Packed:
         return Packed(str(record["layout"]), entries, int(record["bytes"]))
 
 
-def packing(graph: Graph, winograd: Winograd = "auto") -> Packed:
-    """Where the arguments of the library of `graph` lie in its file. No weight is looked at."""
+def packing(graph: Graph, winograd: Winograd = "auto", needs: Sequence[str] = ()) -> Packed:
+    """Where the arguments of the library of `graph` lie in its file. No weight is looked at.
+
+    `needs` are the library's instruction sets: a C program that was built before it needed others does not know of them.
+    """
     entries: list[tuple[str, TensorType, int]] = []
     at = LAYOUT
     for argument in plan(graph, winograd).arguments:
@@ -52,13 +55,13 @@ def packing(graph: Graph, winograd: Winograd = "auto") -> Packed:
         entries.append((argument.name, type_, at))
         at += -(-_bytes(type_) // ALIGNMENT) * ALIGNMENT
     interface = [f"{node.name} {node.type}" for node in (*graph.inputs, *graph.outputs)]
-    text = "\n".join([*interface, *(f"{name} {type_} {offset}" for name, type_, offset in entries)])
+    text = "\n".join([*needs, *interface, *(f"{name} {type_} {offset}" for name, type_, offset in entries)])
     return Packed(hashlib.sha256(text.encode()).hexdigest(), tuple(entries), at)
 
 
-def write_packed(graph: Graph, path: Path, winograd: Winograd = "auto") -> Packed:
+def write_packed(graph: Graph, path: Path, winograd: Winograd = "auto", needs: Sequence[str] = ()) -> Packed:
     """Pack the graph's own weights into a new file, one at a time."""
-    packed = packing(graph, winograd)
+    packed = packing(graph, winograd, needs)
     with path.open("wb") as file:
         file.write(packed.layout.encode())
         for argument, (name, type_, offset) in zip(plan(graph, winograd).arguments, packed.entries, strict=True):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-__all__ = ["AVX2", "AVX512", "NEON", "SSE", "ZEN", "ZEN_5", "Processor", "processor_of"]
+__all__ = ["AVX2", "AVX512", "INSTRUCTION_SETS", "NEON", "SSE", "ZEN", "ZEN_5", "Processor", "processor_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,18 @@ ZEN_5 = replace(ZEN, macs_per_byte=6.5, winograd_4_weights=10 << 20)
 # how these compare with memory was not measured: by the width of what they multiply in a cycle
 AVX2, NEON, SSE = Processor(16, 8, 4), Processor(32, 4, 4), Processor(16, 4, 2)
 NAMED = {"znver4": ZEN, "znver5": ZEN_5}  # LLVM's names of processors that differ from others of their instructions
+# LLVM's names of what it uses unasked where a processor has it: beyond what all of x86-64 and AArch64 have, all that can be told of a
+# library's needs. What only intrinsics or atomics use (AES, SHA, AMX, LSE) is no part of it. c/convc.c can ask for each of them.
+INSTRUCTION_SETS = frozenset(
+    (
+        *("sse3", "ssse3", "sse4.1", "sse4.2", "sse4a", "popcnt", "lzcnt", "bmi", "bmi2", "tbm", "movbe", "pclmul", "gfni"),
+        *("avx", "f16c", "fma", "fma4", "xop", "avx2", "vpclmulqdq"),
+        *("avxvnni", "avxifma", "avxneconvert", "avxvnniint8", "avxvnniint16"),
+        *("avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl", "avx512ifma", "avx512vbmi", "avx512vbmi2", "avx512vnni"),
+        *("avx512bitalg", "avx512vpopcntdq", "avx512bf16", "avx512fp16", "avx10.2", "egpr"),
+        *("neon", "rdm", "fullfp16", "dotprod", "complxnum", "bf16", "i8mm", "sve", "sve2"),
+    )
+)
 INSTRUCTIONS = {"avx512f": AVX512, "avx2": AVX2, "neon": NEON}  # the first that a processor has
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from ...ir.errors import BackendMissing, UsageError
 from ...ir.types import Array
 from .fast.probe import multiply_adds, reads
-from .host import host_cpu, tvm
+from .host import host_cpu, host_target, tvm
 from .lower import reason
 
 __all__ = ["SESSION", "Bench", "Tracker", "library", "local_bench"]
@@ -132,7 +132,7 @@ def local_bench(threads: int) -> Bench:
 def library(functions: Sequence[Any], path: Path) -> Path:
     """Compile for this machine's processor: form0, form1 and so on."""
     host = tvm()
-    target = host.target.Target({"kind": "llvm", "mcpu": host_cpu()})
+    target = host_target()
     named = {f"form{i}": function.with_attr("global_symbol", f"form{i}") for i, function in enumerate(functions)}
     try:
         host.tirx.build(host.IRModule(named), target=target).export_library(str(path))

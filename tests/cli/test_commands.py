@@ -128,7 +128,7 @@ def test_compile_writes_a_whole_artifact(bundle):
     names |= {"convc.h", "convc.c", "model.h", "example.c"}
     assert {file.name for file in bundle.iterdir()} == names
     manifest = json.loads((bundle / "manifest.json").read_text())
-    assert manifest["schema"] == 3
+    assert manifest["schema"] == 4
     assert set(manifest["files"]) == names - {"manifest.json"}
     assert manifest["inputs"] == {"image": "f32[N,1,32,32]"}
     assert "apache-tvm" in manifest["versions"]

@@ -337,8 +337,8 @@ class TestArtifacts:
 
     def test_an_artifact_of_an_older_schema_gives_way_to_a_new_one(self, bundle):
         manifest = json.loads((bundle / "manifest.json").read_text())
-        (bundle / "manifest.json").write_text(json.dumps({**manifest, "schema": 2}))
-        refused(convc("run", bundle), 3, "has another schema than 3; compile the network again")
+        (bundle / "manifest.json").write_text(json.dumps({**manifest, "schema": 3}))
+        refused(convc("run", bundle), 3, "has another schema than 4; compile the network again")
         assert convc("compile", "mlp", "-o", bundle, "--no-check").code == 0
         assert convc("run", bundle).code == 0
 

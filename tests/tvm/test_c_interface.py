@@ -15,7 +15,8 @@ from shell import convc
 
 from convc.backends.tvm import host
 from convc.backends.tvm.c_interface import C_FILES, c_flags
-from convc.compiler.artifact import Artifact
+from convc.backends.tvm.packed import write_packed
+from convc.compiler.artifact import PACKED, Artifact
 from convc.compiler.compile import compile_network
 from convc.compiler.engines import ENGINES
 from convc.ir.graph import Graph
@@ -177,6 +178,15 @@ def test_a_processor_that_is_not_the_one(relu: Artifact, tmp_path: Path) -> None
     driver = built(Artifact(folder, relu.manifest), DRIVER, "-DNETWORK=model_relu")
     done = subprocess.run([driver, "open", folder, "1"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (3, "relu was compiled for a processor with sve9; compile the network again on this one\n")
+
+
+def test_an_artifact_that_was_compiled_again_for_a_wider_processor(drive: Drive, relu: Artifact, tmp_path: Path) -> None:
+    """The program was built before, and has asked for less."""
+    folder = Path(shutil.copytree(relu.path, tmp_path / "net"))
+    write_packed(relu.structure(), folder / PACKED, relu.tiles, [*relu.manifest["target"]["needs"], "sve9"])
+    code, lines = drive("open", folder)
+    assert code == 3
+    assert lines[0].endswith("has another layout than this program's model.h says; build it with the one in that directory")
 
 
 def test_two_networks_in_one_program(relu: Artifact, tmp_path: Path) -> None:

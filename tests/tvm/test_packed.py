@@ -92,3 +92,8 @@ def test_weights_of_the_same_network_have_the_same_layout(typed: TypedGraph) -> 
     """So a C program need not be built again for new weights, and one of another form is refused."""
     assert packing(typed(NET)).layout == packing(typed(NET.replace("%w = param", "%w = param {init=small}"))).layout
     assert packing(typed(NET), "f4").layout != packing(typed(NET), "off").layout
+
+
+def test_what_a_library_needs_is_part_of_the_layout(typed: TypedGraph) -> None:
+    """So a C program, which has asked for what it knows of, is refused."""
+    assert packing(typed(NET), needs=("avx2",)).layout != packing(typed(NET), needs=("avx2", "avx512fp16")).layout

@@ -21,7 +21,7 @@ from convc.backends.tvm.fast.transposed import Transposed, transposed
 from convc.backends.tvm.fast.windows import Window
 from convc.backends.tvm.fast.winograd import winograd_kernel
 from convc.backends.tvm.fast.winograd_arrangement import Tiled
-from convc.backends.tvm.host import tvm, vector_features
+from convc.backends.tvm.host import instruction_sets, tvm
 from convc.backends.tvm.processor import AVX2, AVX512, NEON, SSE, Processor, processor_of
 from convc.backends.tvm.run import Module
 from convc.ir.graph import Graph
@@ -74,7 +74,7 @@ def on_stack(loop: list[str]) -> list[str]:
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target["mcpu"])
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_products_stay_in_registers(kernel: str, target: dict[str, str]):
-    processor = processor_of(target["mcpu"], vector_features(tvm().target.Target(target)))
+    processor = processor_of(target["mcpu"], instruction_sets(tvm().target.Target(target)))
     assert processor in (AVX2, NEON, SSE)
     build, share = KERNELS[kernel]
     loops = product_loops(assembly(build(processor), target))

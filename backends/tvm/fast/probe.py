@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ....ir.types import Array
-from ..host import host_cpu, host_processor, tvm
+from ..host import host_processor, host_target, tvm
 from .kernel import LANES, Operand, Writer, kernel
 
 __all__ = ["fma_kernel", "multiply_adds", "read_kernel", "reads"]
@@ -75,6 +75,6 @@ def _store_total(writer: Writer, place: Any, sums: int, d: Any, thread: Any) -> 
 def _ready(function: Any, given: Array, threads: int) -> Callable[[], None]:
     host = tvm()
     module = host.IRModule({"main": function.with_attr("global_symbol", "main")})
-    main = host.compile(module, target=host.target.Target({"kind": "llvm", "mcpu": host_cpu()}))["main"]
+    main = host.compile(module, target=host_target())["main"]
     arrays = [host.runtime.tensor(array) for array in (given, np.zeros((threads, LANES), np.float32))]
     return lambda: main(*arrays)
