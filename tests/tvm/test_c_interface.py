@@ -189,6 +189,13 @@ def test_an_artifact_that_was_compiled_again_for_a_wider_processor(drive: Drive,
     assert lines[0].endswith("has another layout than this program's model.h says; build it with the one in that directory")
 
 
+def test_an_artifact_that_is_replaced_while_it_is_open(drive: Drive, relu: Artifact, tmp_path: Path) -> None:
+    """The linker knows its path; new weights must not meet the old code."""
+    shutil.copytree(relu.path, tmp_path / "net")
+    compiled(typed_graph(RELU.replace("= relu", "= neg")), tmp_path / "net.new")
+    assert drive("replaced", tmp_path / "net") == (0, ["old 0 2", "new 1 -2", "old 0 2"])
+
+
 def test_two_networks_in_one_program(relu: Artifact, tmp_path: Path) -> None:
     other = compiled(typed_graph(CONVS), relu.path.parent / "net")
     both = tmp_path / "both.c"

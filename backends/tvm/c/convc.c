@@ -18,7 +18,7 @@
 #include <sys/auxv.h>
 #endif
 
-enum { ALIGNMENT = 64, LAYOUT = 64, FAST_CORES = 1, POOLED = 2, MESSAGE = 400 };
+enum { ALIGNMENT = 64, LAYOUT = 64, FAST_CORES = 1, POOLED = 2, MESSAGE = 400, PATH = 4096 };
 
 struct convc_model {
   const convc_network *network;
@@ -167,20 +167,18 @@ static const struct {
   const char *name;
   uint32_t leaf, part, at, bit, kept;
 } INSTRUCTION_SETS[] = {
-    {"sse3", 1, 0, ECX, 0, NONE}, {"pclmul", 1, 0, ECX, 1, NONE}, {"ssse3", 1, 0, ECX, 9, NONE},
-    {"fma", 1, 0, ECX, 12, YMM}, {"sse4.1", 1, 0, ECX, 19, NONE}, {"sse4.2", 1, 0, ECX, 20, NONE},
-    {"movbe", 1, 0, ECX, 22, NONE}, {"popcnt", 1, 0, ECX, 23, NONE}, {"avx", 1, 0, ECX, 28, YMM},
-    {"f16c", 1, 0, ECX, 29, YMM}, {"lzcnt", 0x80000001, 0, ECX, 5, NONE},
-    {"sse4a", 0x80000001, 0, ECX, 6, NONE}, {"xop", 0x80000001, 0, ECX, 11, YMM},
-    {"fma4", 0x80000001, 0, ECX, 16, YMM}, {"tbm", 0x80000001, 0, ECX, 21, NONE}, {"bmi", 7, 0, EBX, 3, NONE},
-    {"avx2", 7, 0, EBX, 5, YMM}, {"bmi2", 7, 0, EBX, 8, NONE}, {"avx512f", 7, 0, EBX, 16, ZMM},
-    {"avx512dq", 7, 0, EBX, 17, ZMM}, {"avx512ifma", 7, 0, EBX, 21, ZMM}, {"avx512cd", 7, 0, EBX, 28, ZMM},
+    {"sse3", 1, 0, ECX, 0, NONE}, {"pclmul", 1, 0, ECX, 1, NONE}, {"ssse3", 1, 0, ECX, 9, NONE}, {"fma", 1, 0, ECX, 12, YMM},
+    {"sse4.1", 1, 0, ECX, 19, NONE}, {"sse4.2", 1, 0, ECX, 20, NONE}, {"movbe", 1, 0, ECX, 22, NONE}, {"popcnt", 1, 0, ECX, 23, NONE},
+    {"avx", 1, 0, ECX, 28, YMM}, {"f16c", 1, 0, ECX, 29, YMM}, {"lzcnt", 0x80000001, 0, ECX, 5, NONE},
+    {"sse4a", 0x80000001, 0, ECX, 6, NONE}, {"xop", 0x80000001, 0, ECX, 11, YMM}, {"fma4", 0x80000001, 0, ECX, 16, YMM},
+    {"tbm", 0x80000001, 0, ECX, 21, NONE}, {"bmi", 7, 0, EBX, 3, NONE}, {"avx2", 7, 0, EBX, 5, YMM}, {"bmi2", 7, 0, EBX, 8, NONE},
+    {"avx512f", 7, 0, EBX, 16, ZMM}, {"avx512dq", 7, 0, EBX, 17, ZMM}, {"avx512ifma", 7, 0, EBX, 21, ZMM}, {"avx512cd", 7, 0, EBX, 28, ZMM},
     {"avx512bw", 7, 0, EBX, 30, ZMM}, {"avx512vl", 7, 0, EBX, 31, ZMM}, {"avx512vbmi", 7, 0, ECX, 1, ZMM},
     {"avx512vbmi2", 7, 0, ECX, 6, ZMM}, {"gfni", 7, 0, ECX, 8, NONE}, {"vpclmulqdq", 7, 0, ECX, 10, YMM},
-    {"avx512vnni", 7, 0, ECX, 11, ZMM}, {"avx512bitalg", 7, 0, ECX, 12, ZMM},
-    {"avx512vpopcntdq", 7, 0, ECX, 14, ZMM}, {"avx512fp16", 7, 0, EDX, 23, ZMM}, {"avxvnni", 7, 1, EAX, 4, YMM},
-    {"avx512bf16", 7, 1, EAX, 5, ZMM}, {"avxifma", 7, 1, EAX, 23, YMM}, {"avxvnniint8", 7, 1, EDX, 4, YMM},
-    {"avxneconvert", 7, 1, EDX, 5, YMM}, {"avxvnniint16", 7, 1, EDX, 10, YMM}, {"egpr", 7, 1, EDX, 21, APX},
+    {"avx512vnni", 7, 0, ECX, 11, ZMM}, {"avx512bitalg", 7, 0, ECX, 12, ZMM}, {"avx512vpopcntdq", 7, 0, ECX, 14, ZMM},
+    {"avx512fp16", 7, 0, EDX, 23, ZMM}, {"avxvnni", 7, 1, EAX, 4, YMM}, {"avx512bf16", 7, 1, EAX, 5, ZMM}, {"avxifma", 7, 1, EAX, 23, YMM},
+    {"avxvnniint8", 7, 1, EDX, 4, YMM}, {"avxneconvert", 7, 1, EDX, 5, YMM}, {"avxvnniint16", 7, 1, EDX, 10, YMM},
+    {"egpr", 7, 1, EDX, 21, APX},
     {"avx10.2", 0x24, 0, EBX, 1, ZMM}, /* a number of which 1 stands for 10.1, 2 and 3 for what has 10.2 */
 };
 
@@ -250,9 +248,9 @@ static int check_threads(int threads, char *error, size_t room) {
 
 static int map_weights(convc_model *model, const char *directory, char *error, size_t room) {
   const convc_network *network = model->network;
-  char path[4096];
+  char path[PATH];
   struct stat found;
-  if (snprintf(path, sizeof path, "%s/weights.packed", directory) >= (int)sizeof path) return fail(error, room, "the directory's name is too long");
+  if (snprintf(path, PATH, "%s/weights.packed", directory) >= PATH) return fail(error, room, "the directory's name is too long");
   int file = open(path, O_RDONLY | O_CLOEXEC);
   if (file < 0) return fail(error, room, "%s cannot be opened; is it the artifact of %s?", path, network->name);
   int fits = !fstat(file, &found) && found.st_size == network->weight_bytes;
@@ -271,19 +269,33 @@ static int map_weights(convc_model *model, const char *directory, char *error, s
   return 0;
 }
 
+/* The linker answers a path that it knows with what it loaded from there, which may have been replaced since. So each file gets a spelling
+ * of its own, its number in slashes and dots: for a path that is new to it the linker looks whether it has this very file. */
+static int spell(char path[PATH], const char *directory, const char *library, char *error, size_t room) {
+  struct stat found;
+  int at = snprintf(path, PATH, "%s/%s", directory, library);
+  if (at >= PATH - 2 * 64) return fail(error, room, "the directory's name is too long");
+  if (stat(path, &found)) return fail(error, room, "%s is missing; compile the network again", path);
+  uint64_t number = (uint64_t)found.st_ino ^ (uint64_t)found.st_dev << 32;
+  for (at = snprintf(path, PATH, "%s", directory); number; number >>= 1)
+    at += snprintf(path + at, PATH - (size_t)at, number & 1 ? "/." : "/");
+  snprintf(path + at, PATH - (size_t)at, "/%s", library);
+  return 0;
+}
+
 /* A virtual machine over a library, and its entry point. */
 static int load(convc_model *model, int which, const char *directory, const char *library, char *error, size_t room) {
-  char path[4096];
-  snprintf(path, sizeof path, "%s/%s", directory, library);
+  char path[PATH];
+  if (spell(path, directory, library, error, room)) return -1;
   TVMFFIAny module, made, nothing, name = text(path), device[] = {number(kDLCPU), number(0), number(POOLED)};
-  if (call("ffi.ModuleLoadFromFile", &name, 1, &module)) return fail_as_tvm(error, room, path);
+  if (call("ffi.ModuleLoadFromFile", &name, 1, &module)) return fail_as_tvm(error, room, library);
   int failed = call_of(module.v_obj, "vm_load_executable", NULL, 0, &made);
   forget(&module);
-  if (failed) return fail_as_tvm(error, room, path);
+  if (failed) return fail_as_tvm(error, room, library);
   model->vm[which] = made.v_obj;
   failed = call_of(made.v_obj, "vm_initialization", device, 3, &nothing);
   model->main[which] = failed ? NULL : function_of(made.v_obj, "main");
-  return model->main[which] ? 0 : fail_as_tvm(error, room, path);
+  return model->main[which] ? 0 : fail_as_tvm(error, room, library);
 }
 
 convc_model *convc_open(const convc_network *network, const char *directory, int threads, char *error, size_t room) {

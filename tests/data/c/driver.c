@@ -80,6 +80,30 @@ static int refusals(int threads) {
   return 0;
 }
 
+static void print_result(convc_model *model, const char *name) {
+  float x[VALUES] = {-1, 2};
+  if (convc_run(model, (const void *[]){x}, NULL, 1)) printf("%s %s\n", name, convc_error(model));
+  const float *y = convc_output(model, 0);
+  printf("%s %g %g\n", name, y[0], y[1]);
+}
+
+/* Another artifact, at DIRECTORY.new, takes the place of one that is open. */
+static int replaced(int threads) {
+  char before[4096], after[4096];
+  snprintf(before, sizeof before, "%s.old", directory);
+  snprintf(after, sizeof after, "%s.new", directory);
+  convc_model *old = opened(threads), *again = opened(threads);
+  if (rename(directory, before) || rename(after, directory)) return 1;
+  convc_model *new = opened(threads);
+  print_result(old, "old");
+  print_result(new, "new");
+  convc_close(old);
+  print_result(again, "old");
+  convc_close(again);
+  convc_close(new);
+  return 0;
+}
+
 int main(int count, char **words) {
   if (count != 4) return 2;
   int threads = atoi(words[3]);
@@ -87,6 +111,7 @@ int main(int count, char **words) {
   if (!strcmp(words[1], "many")) return many();
   if (!strcmp(words[1], "addresses")) return addresses(threads);
   if (!strcmp(words[1], "refusals")) return refusals(threads);
+  if (!strcmp(words[1], "replaced")) return replaced(threads);
   convc_close(opened(threads));
   return 0;
 }
