@@ -28,7 +28,7 @@ def c_flags() -> list[str]:
     """
     tvm, ffi = _home("tvm"), _home("tvm_ffi")
     places = [f"-L{ffi}/lib", f"-L{tvm}/lib", f"-Wl,-rpath,{ffi}/lib", f"-Wl,-rpath,{tvm}/lib"]
-    return ["-isystem", f"{ffi}/include", *places, "-Wl,--no-as-needed", "-ltvm_runtime", "-ltvm_ffi"]
+    return ["-pthread", "-isystem", f"{ffi}/include", *places, "-Wl,--no-as-needed", "-ltvm_runtime", "-ltvm_ffi"]
 
 
 def _home(package: str) -> str:

@@ -3,6 +3,7 @@
 #include "convc.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -236,13 +237,23 @@ static int use_threads(int threads, char *error, size_t room) {
               threads, threads);
 }
 
+/* No pool grows beyond the number in the environment; TVM would take half of the processors. Once, as pools read it in any thread. */
+static void tell_tvm(long threads) {
+  static pthread_mutex_t telling = PTHREAD_MUTEX_INITIALIZER;
+  static int is_told;
+  char number[32];
+  snprintf(number, sizeof number, "%ld", threads);
+  pthread_mutex_lock(&telling);
+  if (!is_told) setenv("TVM_NUM_THREADS", number, 0);
+  is_told = 1;
+  pthread_mutex_unlock(&telling);
+}
+
 static int check_threads(int threads, char *error, size_t room) {
   long processors = sysconf(_SC_NPROCESSORS_ONLN), most = 4 * (processors < 1 ? 1 : processors);
-  char number[32];
   if (threads < 1 || threads > most)
     return fail(error, room, "%d threads; at least 1 and at most %ld, four a processor, are possible", threads, most);
-  snprintf(number, sizeof number, "%ld", threads > processors ? (long)threads : processors);
-  setenv("TVM_NUM_THREADS", number, 0); /* no pool grows beyond it; TVM would take half of the processors */
+  tell_tvm(threads > processors ? threads : processors);
   return use_threads(threads, error, room);
 }
 

@@ -49,7 +49,10 @@ typedef struct {
 /* A loaded network, for one thread at a time. Open one in each thread: they share the code and, as mapped pages, the weights. */
 typedef struct convc_model convc_model;
 
-/* Open the artifact in `directory`. NULL if that fails, and a sentence that says why in `error` (`room` bytes, or NULL and 0). */
+/* Open the artifact in `directory`. NULL if that fails, and a sentence that says why in `error` (`room` bytes, or NULL and 0).
+ *
+ * The first call in a program sets TVM_NUM_THREADS, where it is not set: let it return before other threads use the environment.
+ */
 convc_model *convc_open(const convc_network *network, const char *directory, int threads, char *error, size_t room);
 
 /* Compute. 0 is success; -2: another thread is running this model; otherwise `convc_error` says what is wrong.
