@@ -12,6 +12,7 @@ from typing import Any, cast
 from ..ir.errors import ArtifactError, InvalidModel
 from ..ir.graph import Graph
 from ..ir.parser import parse_graph
+from .target import wrong_field
 from .weights import bind_weights, load_arrays
 
 __all__ = ["MANIFEST", "PACKED", "SCHEMA", "Artifact", "foreign_files", "manifest_of"]
@@ -50,8 +51,10 @@ class Artifact:
     def file(self, name: str) -> Path:
         """Where a file lies, its hash checked unless the manifest is a draft.
 
-        Raises: ArtifactError if it has another.
+        Raises: ArtifactError if it has another, or is none of the manifest's.
         """
+        if name not in self.manifest["files"]:
+            raise ArtifactError(f"'{self.path}': {MANIFEST} does not name {name}; compile the network again")
         wanted = self.manifest["files"][name].get("sha256")
         if wanted is not None and _sha256(self.path / name) != wanted:
             raise _altered(self.path, name)
@@ -69,14 +72,8 @@ class Artifact:
 
     @property
     def tiles(self) -> Mapping[str, int]:
-        """The convolutions that the library computes by Winograd's form, by name, and their tiles; none on a GPU.
-
-        Raises: ArtifactError for what we cannot have written.
-        """
-        given: Any = self.manifest["target"].get("tiles", {})
-        if not isinstance(given, dict) or not all(tile in (2, 4) for tile in cast("dict[str, Any]", given).values()):
-            raise ArtifactError(f"'{self.path}' names Winograd tiles that do not exist; compile the network again")
-        return cast("dict[str, int]", given)
+        """The convolutions that the library computes by Winograd's form, by name, and their tiles; none on a GPU."""
+        return self.manifest["target"].get("tiles", {})
 
     @property
     def onnx(self) -> Path:
@@ -141,11 +138,17 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise ArtifactError(f"'{path}': {MANIFEST} has another schema than {SCHEMA}; compile the network again")
     files, target = whole.get("files"), whole.get("target")
     named = cast("dict[str, Any]", files) if isinstance(files, dict) else {}
-    if not isinstance(target, dict) or "kind" not in target or not {CIR, ONNX, WEIGHTS, REPORT} <= named.keys():
+    if not isinstance(target, dict) or not {CIR, ONNX, WEIGHTS, REPORT} <= named.keys():
         raise ArtifactError(f"'{path}': {MANIFEST} does not name all files and a target; compile the network again")
-    if not all(isinstance(record, dict) and "bytes" in record and "sha256" in record for record in named.values()):
+    if not all(isinstance(record, dict) and _is_complete(cast("dict[str, Any]", record)) for record in named.values()):
         raise ArtifactError(f"'{path}': {MANIFEST} has files without a size or a hash; compile the network again")
+    if wrong := wrong_field(cast("dict[str, Any]", target)):
+        raise ArtifactError(f"'{path}': the target in {MANIFEST} has no valid '{wrong}'; compile the network again")
     return whole
+
+
+def _is_complete(record: Mapping[str, Any]) -> bool:
+    return type(record.get("bytes")) is int and isinstance(record.get("sha256"), str)
 
 
 def _altered(path: Path, name: str) -> ArtifactError:

@@ -84,7 +84,7 @@ def _open_tvm(artifact: Artifact, threads: int | None) -> Run:
     library, record = artifact.library, artifact.manifest["target"]
     if library is None:
         raise ArtifactError(f"'{artifact.path}' holds no compiled library; compile the network again")
-    if artifact.target == "cpu" and (lacking := sorted(set(record.get("needs", ())) - set(instruction_sets()))):
+    if artifact.target == "cpu" and (lacking := sorted(set(record["needs"]) - set(instruction_sets()))):
         raise ArtifactError(
             f"'{artifact.path}' was compiled for a processor with {', '.join(lacking)}; compile the network again on this one"
         )
@@ -95,10 +95,11 @@ def _open_tvm(artifact: Artifact, threads: int | None) -> Run:
     if has_single:
         artifact.file(single)
     try:
-        packed = map_packed(artifact.file(PACKED), Packed.of(record["packed"]))
-    except (KeyError, ValueError, TypeError, InvalidModel) as error:
+        packed = Packed.of(record["packed"])
+    except InvalidModel as error:
         raise ArtifactError(f"'{artifact.path}': the manifest does not say where weights lie; compile the network again") from error
-    return Module.load(library, artifact.structure(), threads=threads, packed=packed, single=has_single).run
+    arrays = map_packed(artifact.file(PACKED), packed)
+    return Module.load(library, artifact.structure(), threads=threads, packed=arrays, single=has_single).run
 
 
 ENGINES = {

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.errors import ArtifactError
+from ...ir.errors import ArtifactError, InvalidModel
 from ...ir.graph import Graph, Node
 from ...ir.types import DTYPES, Array, TensorType, parse_type
 from .fast.plan import plan
@@ -39,8 +39,14 @@ class Packed:
 
     @staticmethod
     def of(record: Mapping[str, Any]) -> Packed:
-        entries = tuple((str(name), parse_type(type_), int(offset)) for name, type_, offset in record["entries"])
-        return Packed(str(record["layout"]), entries, int(record["bytes"]))
+        """Raises: InvalidModel for types that are none or have named sizes, and for places outside of the file."""
+        size: int = record["bytes"]
+        entries = tuple((name, parse_type(type_), offset) for name, type_, offset in record["entries"])
+        for name, type_, offset in entries:
+            type_.concrete()  # or its bytes could not be counted
+            if not LAYOUT <= offset <= size - _bytes(type_):
+                raise InvalidModel(f"{name} lies at byte {offset} of {size}")
+        return Packed(record["layout"], entries, size)
 
 
 def packing(graph: Graph, winograd: Winograd = "auto", needs: Sequence[str] = ()) -> Packed:

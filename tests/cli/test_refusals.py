@@ -327,13 +327,52 @@ class TestArtifacts:
         refused(convc("verify", bundle), 3, "report.txt was altered after it was written")
 
     @pytest.mark.parametrize(
-        "packed", [None, {}, {"layout": "", "bytes": 64, "entries": [["w", "f32[what", 0]]}, {"layout": 1, "bytes": 2, "entries": []}]
+        ("field", "value"),
+        [
+            ("kind", "tpu"),
+            ("kind", ["cpu"]),
+            ("library", []),
+            ("library", None),
+            ("needs", 5),
+            ("needs", [5]),
+            ("needs", None),
+            ("tiles", ["conv1"]),
+            ("tiles", {"conv1": 3}),
+            ("packed", None),
+            ("packed", {}),
+            ("packed", {"layout": 1, "bytes": 2, "entries": []}),
+            ("packed", {"layout": "", "bytes": 64, "entries": {}}),
+            ("packed", {"layout": "", "bytes": 128, "entries": [["w", 5, 64]]}),
+            ("packed", {"layout": "", "bytes": 128, "entries": [["w", "f32[4]", 64.0]]}),
+            ("packed", {"layout": "", "bytes": 128, "entries": [["w", "f32[4]"]]}),
+        ],
     )
-    def test_a_manifest_without_packed_weights(self, bundle, packed):
+    def test_a_target_that_nobody_wrote(self, bundle, field, value):
         manifest = json.loads((bundle / "manifest.json").read_text())
-        manifest["target"]["packed"] = packed
+        manifest["target"][field] = value
         (bundle / "manifest.json").write_text(json.dumps(manifest))
-        refused(convc("run", bundle), 3, "compile the network again")
+        refused(convc("run", bundle), 3, f"the target in manifest.json has no valid '{field}'; compile the network again")
+
+    @pytest.mark.parametrize(
+        ("type_", "offset"), [("f32[what", 64), ("f32[N]", 64), ("f33[4]", 64), ("f32[4]", -64), ("f32[4]", 0), ("f32[4]", 120)]
+    )
+    def test_weights_that_lie_nowhere(self, bundle, type_, offset):
+        manifest = json.loads((bundle / "manifest.json").read_text())
+        manifest["target"]["packed"] = {"layout": "", "bytes": 128, "entries": [["w", type_, offset]]}
+        (bundle / "manifest.json").write_text(json.dumps(manifest))
+        refused(convc("run", bundle), 3, "the manifest does not say where weights lie; compile the network again")
+
+    def test_a_manifest_without_the_hash_of_a_file(self, bundle):
+        manifest = json.loads((bundle / "manifest.json").read_text())
+        manifest["files"]["model.so"]["sha256"] = None
+        (bundle / "manifest.json").write_text(json.dumps(manifest))
+        refused(convc("run", bundle), 3, "manifest.json has files without a size or a hash; compile the network again")
+
+    def test_a_manifest_that_does_not_name_the_weights(self, bundle):
+        manifest = json.loads((bundle / "manifest.json").read_text())
+        del manifest["files"]["weights.packed"]
+        (bundle / "manifest.json").write_text(json.dumps(manifest))
+        refused(convc("run", bundle), 3, "manifest.json does not name weights.packed; compile the network again")
 
     def test_an_artifact_of_an_older_schema_gives_way_to_a_new_one(self, bundle):
         manifest = json.loads((bundle / "manifest.json").read_text())
