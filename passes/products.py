@@ -21,8 +21,20 @@ from ..ir.types import DTYPES, Array, TensorType
 from .rewriter import ANY, CONST, Match, Pat
 
 __all__ = [
-    *("DEEPEST", "Scaled", "Values", "by_input", "by_output", "fits", "folded_after", "folded_before", "is_known", "product"),
-    *("takes_fold", "takes_shift", "unfit", "wide"),
+    "DEEPEST",
+    "Scaled",
+    "Values",
+    "by_input",
+    "by_output",
+    "fits",
+    "folded_after",
+    "folded_before",
+    "is_known",
+    "product",
+    "takes_fold",
+    "takes_shift",
+    "unfit",
+    "wide",
 ]
 
 Values = Callable[[], Array]  # one value per channel, or one for all
