@@ -84,7 +84,7 @@ class Call:
         if name not in self.attributes:
             return default
         value = self.attributes[name]
-        kind: Any = list if default is None else type(default)
+        kind = type(list[Any]() if default is None else default)
         if kind is float and isinstance(value, int):
             return float(value)
         if type(value) is not kind or (kind is list and any(type(element) is not of for element in value)):
