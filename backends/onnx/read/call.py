@@ -84,11 +84,11 @@ class Call:
         if name not in self.attributes:
             return default
         value = self.attributes[name]
-        kind = type(list[Any]() if default is None else default)
-        if kind is float and isinstance(value, int):
+        if isinstance(default, float) and isinstance(value, int):
             return float(value)
-        if type(value) is not kind or (kind is list and any(type(element) is not of for element in value)):
-            like = f"a list, each an {of.__name__}" if kind is list else f"something like {default!r}"
+        wanted = list if default is None else type(default)  # pyright: ignore[reportUnknownVariableType]  # of anything
+        if type(value) is not wanted or (wanted is list and any(type(element) is not of for element in value)):
+            like = f"a list, each an {of.__name__}" if wanted is list else f"something like {default!r}"
             raise InvalidModel(f"{self.where}: attribute '{name}' is {value!r}, expected {like}")
         return value
 
