@@ -41,6 +41,8 @@ def tvm(threads: int | None = None) -> Any:
     if "tvm" not in sys.modules:
         # TVM would take one thread. It reads this once, and no pool grows beyond it later.
         os.environ.setdefault("TVM_NUM_THREADS", str(max(threads or 0, physical_cores())))
+        # And bind its threads and the caller's to the first processors of all, whichever the user or the system has given this process.
+        os.environ.setdefault("TVM_BIND_THREADS", "0")
     try:
         package: Any = importlib.import_module("tvm")
         importlib.import_module("tvm.relax")
@@ -85,7 +87,7 @@ def host_target() -> Any:
     """TVM's target for this machine's processor, without what LLVM takes every one of its name to have and is switched off in this one."""
     host = tvm()
     whole = {"kind": "llvm", "mcpu": host_cpu()}
-    found = host.get_global_func("tvm.codegen.llvm.GetHostCPUFeatures")() or {}
+    found: Any = host.get_global_func("tvm.codegen.llvm.GetHostCPUFeatures")() or {}
     off = [name for name in instruction_sets(host.target.Target(whole)) if not found.get(name, True)]
     return host.target.Target({**whole, "mattr": [f"-{name}" for name in off]} if off else whole)
 

@@ -105,12 +105,13 @@ def drive(relu: Artifact) -> Callable[..., tuple[int, list[str]]]:
     driver = built(relu, DRIVER, "-DNETWORK=model_relu")
 
     def run(what: str, directory: Path = relu.path, threads: int = 1, **env: str) -> tuple[int, list[str]]:
+        quiet = {name: value for name, value in os.environ.items() if not name.startswith("TVM_")}  # as a program finds it
         done = subprocess.run(
             [str(word) for word in (driver, what, directory, threads)],
             capture_output=True,
             text=True,
             timeout=120,
-            env={**os.environ, **env},
+            env={**quiet, **env},
         )
         assert not done.stderr
         return done.returncode, done.stdout.splitlines()
@@ -149,6 +150,16 @@ def test_threads_must_be_positive_and_few(drive: Drive, threads: int) -> None:
 def test_more_threads_than_tvm_was_told_of(drive: Drive) -> None:
     code, lines = drive("open", threads=3, TVM_NUM_THREADS="2")
     assert (code, lines) == (3, ["TVM gives 2 of 3 threads; set TVM_NUM_THREADS to 3 or more before the program starts"])
+
+
+@pytest.mark.parametrize("processor", sorted(os.sched_getaffinity(0))[-2:])
+def test_the_caller_stays_on_the_processors_that_it_was_given(drive: Drive, processor: int) -> None:
+    given = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {processor})  # the driver inherits it
+    try:
+        assert drive("processors") == (0, ["ran 0 2", str(processor)])
+    finally:
+        os.sched_setaffinity(0, given)
 
 
 def test_a_directory_that_is_not_the_networks(drive: Drive, relu: Artifact, tmp_path: Path) -> None:

@@ -237,14 +237,15 @@ static int use_threads(int threads, char *error, size_t room) {
               threads, threads);
 }
 
-/* No pool grows beyond the number in the environment; TVM would take half of the processors. Once, as pools read it in any thread. */
+/* No pool grows beyond the number in the environment; TVM would take half of the processors, and bind threads and caller to the first ones of
+ * all, whichever this process was given. Once, as pools read it in any thread. */
 static void tell_tvm(long threads) {
   static pthread_mutex_t telling = PTHREAD_MUTEX_INITIALIZER;
   static int is_told;
   char number[32];
   snprintf(number, sizeof number, "%ld", threads);
   pthread_mutex_lock(&telling);
-  if (!is_told) setenv("TVM_NUM_THREADS", number, 0);
+  if (!is_told) setenv("TVM_NUM_THREADS", number, 0), setenv("TVM_BIND_THREADS", "0", 0);
   is_told = 1;
   pthread_mutex_unlock(&telling);
 }

@@ -51,7 +51,8 @@ typedef struct convc_model convc_model;
 
 /* Open the artifact in `directory`. NULL if that fails, and a sentence that says why in `error` (`room` bytes, or NULL and 0).
  *
- * The first call in a program sets TVM_NUM_THREADS, where it is not set: let it return before other threads use the environment.
+ * The first call in a program sets TVM_NUM_THREADS and TVM_BIND_THREADS, where they are not set: let it return before other threads use the
+ * environment.
  */
 convc_model *convc_open(const convc_network *network, const char *directory, int threads, char *error, size_t room);
 

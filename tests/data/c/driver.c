@@ -1,7 +1,9 @@
 /* What the tests do with convc.h besides the example: driver WHAT DIRECTORY THREADS. The network is f32[N,5] -> f32[N,5], the input itself. */
+#define _GNU_SOURCE
 #include "model.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,6 +106,18 @@ static int replaced(int threads) {
   return 0;
 }
 
+/* Where this thread may run once TVM has computed with it. */
+static int processors(int threads) {
+  convc_model *model = opened(threads);
+  print_result(model, "ran");
+  cpu_set_t set;
+  sched_getaffinity(0, sizeof set, &set);
+  for (int i = 0; i < CPU_SETSIZE; i++)
+    if (CPU_ISSET(i, &set)) printf("%d\n", i);
+  convc_close(model);
+  return 0;
+}
+
 int main(int count, char **words) {
   if (count != 4) return 2;
   int threads = atoi(words[3]);
@@ -112,6 +126,7 @@ int main(int count, char **words) {
   if (!strcmp(words[1], "addresses")) return addresses(threads);
   if (!strcmp(words[1], "refusals")) return refusals(threads);
   if (!strcmp(words[1], "replaced")) return replaced(threads);
+  if (!strcmp(words[1], "processors")) return processors(threads);
   convc_close(opened(threads));
   return 0;
 }
