@@ -168,8 +168,8 @@ def _renamed(graph: Graph, types: Mapping[str, TensorType]) -> dict[str, Dim]:
     """What stands for the graph's named sizes, which attributes hold too, once its inputs are of other types."""
     sizes: dict[str, Dim] = {}
     for node in graph.inputs:
-        given = types.get(node.name, node.typed)
-        for old, new in zip(node.typed.shape, given.shape, strict=False):
+        given = types[node.name].shape if node.name in types else ()
+        for old, new in zip(node.typed.shape, given, strict=False):
             if (found := multiple(old)) is not None and new // found[1] * found[1] == new:
                 sizes.setdefault(found[0], new // found[1])
     return sizes

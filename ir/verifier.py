@@ -35,7 +35,7 @@ def verify_graph(graph: Graph) -> None:
     for node in graph.nodes:
         _check_name(node, names)
         if unknown := [name for name in named_sizes(node.op) if name not in symbols]:
-            raise InvalidModel(f"{node.where} has the named size '{unknown[0]}', which no input has")
+            raise InvalidModel(f"{node.where} has the named size '{unknown[0]}', which no input has; give it a number")
         for operand in node.inputs:
             if operand not in seen:
                 raise InvalidModel(f"{node.where} reads %{operand.name}, which is not defined before it")

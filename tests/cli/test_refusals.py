@@ -470,6 +470,11 @@ class TestNamedSizes:
             assert f": {want}" in done.out, done.out + done.err
         assert convc("run", tmp_path / "net.cir", "--input", "x:1,2,3,4", "-b", "reference").code == 0
 
+    def test_one_of_two_inputs_gives_both_their_size(self, tmp_path):
+        (tmp_path / "net.cir").write_text("graph @g(%a: f32[N,2], %b: f32[N,2]) {\n  %y = expand(%b) {shape=[N,2]}\n  return %y, %a\n}\n")
+        done = convc("inspect", tmp_path / "net.cir", "--input", "b:7,2", "-O0", "--ir")
+        assert "%a: f32[7,2], %b: f32[7,2]" in done.out, done.out + done.err
+
     def test_names_of_inputs_may_hold_a_colon(self, tmp_path):
         (tmp_path / "net.cir").write_text('graph @g(%"x:0": f32[N,4]) {\n  %y = relu(%"x:0")\n  return %y\n}\n')
         done = convc("inspect", tmp_path / "net.cir", "--input", "x:0:3,4", "--ir")
