@@ -31,6 +31,7 @@ SUM = 0.25
 BLOCK = 64  # terms that kernels add in turn before they start a new partial sum
 MEANS = (AVG_POOL, GLOBAL_AVG_POOL, REDUCE_MEAN, REDUCE_SUM)  # these add all in turn
 LEAST = 2.0**-40  # the smallest unit that shows in float64
+ENOUGH = 32.0  # times too large a disturbance by which enough whole numbers turn to be counted
 LONG = 9  # roundings from which a result counts as a sum
 
 Disturb = Callable[[Node, list[Array], Array], Array | None]
@@ -47,6 +48,7 @@ def noise_level(
 ) -> dict[str, Array]:
     """One standard deviation of rounding noise per output element, at least the root mean square over its output.
 
+    Whole numbers have the mean of their changes instead: rounding turns few of them, by as much as it happens to.
     `exact` are the undisturbed float64 outputs; `tiles` names convolutions that are computed by Winograd's form, with their
     tiles. Ops that only move or choose values add no noise. An infinity or NaN has none either, and takes none to its neighbours.
     """
@@ -55,7 +57,8 @@ def noise_level(
     for _ in range(runs):
         for name, value in reference.run(graph, inputs, "f64", disturb).items():
             squares[name] += _apart(value, exact[name], enlarged) ** 2 / runs
-    return {name: _at_least_pooled(square, exact[name]) for name, square in squares.items()}
+    turned = _turned(graph, inputs, exact, _disturbance(unit, seed, tiles, ENOUGH))
+    return {name: _at_least_pooled(square, exact[name]) for name, square in squares.items()} | turned
 
 
 def noise_stream(graph: Graph, inputs: Mapping[str, Array], unit: float, seed: int = 0) -> Iterator[tuple[Node, tuple[Array, Array]]]:
@@ -66,11 +69,12 @@ def noise_stream(graph: Graph, inputs: Mapping[str, Array], unit: float, seed: i
         yield node, (exact, _at_least_pooled(_apart(disturbed, exact, enlarged) ** 2, exact))
 
 
-def _disturbance(unit: float, seed: int, tiles: Mapping[str, int] | None = None) -> tuple[Disturb, float]:
-    """What rounds a result at random, and how many times too much."""
+def _disturbance(unit: float, seed: int, tiles: Mapping[str, int] | None = None, least: float = 1.0) -> tuple[Disturb, float]:
+    """What rounds a result at random, and how many times too much: `least` or more."""
     draws = np.random.default_rng(seed)
     # Noise is linear in the unit while it is small; float64 itself would round its own away.
-    enlarged = max(1.0, LEAST / unit)
+    enlarged = max(least, LEAST / unit)
+    half = UNIT["f16"] * least if unit >= LEAST else unit * enlarged  # engines keep it in half precision
     unit = unit * enlarged
 
     def disturb(node: Node, operands: list[Array], value: Array) -> Array | None:
@@ -81,7 +85,7 @@ def _disturbance(unit: float, seed: int, tiles: Mapping[str, int] | None = None)
         return disturbed if np.isfinite(disturbed).all() else np.where(np.isfinite(disturbed), disturbed, value)
 
     def rounding(node: Node, operands: list[Array], value: Array) -> Array:
-        own = UNIT["f16"] if node.typed.dtype == "f16" and enlarged == 1 else unit  # engines keep it in half precision
+        own = half if node.typed.dtype == "f16" else unit
         if tiles and node.name in tiles:
             return own * tile_noise(tiles[node.name], node.op.pads, operands[0], operands[1]) * draws.standard_normal(value.shape)
         scale = abs(value) if node.kind.magnitude is None else node.kind.magnitude(node.op, *operands)
@@ -93,6 +97,16 @@ def _disturbance(unit: float, seed: int, tiles: Mapping[str, int] | None = None)
         return own * np.hypot(SUM * scale, drift) * draws.standard_normal(value.shape)
 
     return disturb, enlarged
+
+
+def _turned(graph: Graph, inputs: Mapping[str, Array], exact: Mapping[str, Array], disturbance: tuple[Disturb, float]) -> dict[str, Array]:
+    """Of outputs of whole numbers, the mean change."""
+    whole = [name for name, value in exact.items() if value.dtype.kind != "f" and value.size]
+    if not whole:
+        return {}
+    disturb, enlarged = disturbance
+    results = reference.run(graph, inputs, "f64", disturb)
+    return {name: np.full(exact[name].shape, abs(_apart(results[name], exact[name], enlarged)).mean()) for name in whole}
 
 
 def _apart(disturbed: Array, exact: Array, enlarged: float) -> Array:
