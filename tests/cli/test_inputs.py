@@ -1,4 +1,4 @@
-"""Photographs and arrays that are given with -i: what is taken, and what is refused in one sentence."""
+"""Photographs and arrays given with -i, sizes with --input: what is taken, and what is refused in one sentence."""
 
 from __future__ import annotations
 
@@ -99,3 +99,42 @@ class TestArrays:
         (tmp_path / "net.cir").write_text(RELU)
         np.savez(tmp_path / "x.npz", x=np.array([print], dtype=object))
         refused(convc("run", tmp_path / "net.cir", "-i", tmp_path / "x.npz", "--backend", "reference"), 3, "cannot be read")
+
+
+class TestNamedSizes:
+    def test_summary_wants_numbers(self):
+        refused(convc("summary", "resnet18", "--input", "image:N,3,H,W"), 2, "the size H has no number", "--input image:N,3,224,224")
+
+    def test_the_check_of_compile_takes_a_size_that_fits(self, tmp_path):
+        done = convc("compile", "resnet20", "--input", "image:N,3,H,W", "-o", tmp_path / "net")
+        assert done.code == 0, done.err
+        np.savez(tmp_path / "tiny.npz", image=np.zeros((1, 3, 40, 24), np.float32))
+        assert convc("run", tmp_path / "net", "-i", tmp_path / "tiny.npz").code == 0
+
+    @pytest.mark.parametrize("backend", ["tvm", "onnx", "reference"])
+    def test_a_picture_too_small_for_a_layer_is_refused_by_every_backend(self, tmp_path, backend):
+        np.savez(tmp_path / "tiny.npz", image=np.zeros((1, 3, 2, 2), np.float32))
+        done = convc("run", "googlenet", "--input", "image:N,3,H,W", "-i", tmp_path / "tiny.npz", "--backend", backend)
+        refused(done, 3, "the network does not work with N=1, H=2, W=2", "larger than its padded input")
+
+    def test_other_inputs_reach_the_attributes_of_a_text(self, tmp_path):
+        text = "graph @g(%x: f32[N,2,H,4]) {\n  %r = resize(%x) {sizes=[2*H,8]}\n  %y = reshape(%r) {shape=[N,-1]}\n  return %y\n}\n"
+        (tmp_path / "net.cir").write_text(text)
+        for shape, want in (("1,2,3,4", "f32[1,96]"), ("B,2,3,4", "f32[B,96]"), ("N,2,5*W,4", "f32[N,160*W]")):
+            done = convc("inspect", tmp_path / "net.cir", "--input", f"x:{shape}", "-O0", "--ir")
+            assert f": {want}" in done.out, done.out + done.err
+        assert convc("run", tmp_path / "net.cir", "--input", "x:1,2,3,4", "-b", "reference").code == 0
+
+    def test_one_of_two_inputs_gives_both_their_size(self, tmp_path):
+        (tmp_path / "net.cir").write_text("graph @g(%a: f32[N,2], %b: f32[N,2]) {\n  %y = expand(%b) {shape=[N,2]}\n  return %y, %a\n}\n")
+        done = convc("inspect", tmp_path / "net.cir", "--input", "b:7,2", "-O0", "--ir")
+        assert "%a: f32[7,2], %b: f32[7,2]" in done.out, done.out + done.err
+
+    def test_names_of_inputs_may_hold_a_colon(self, tmp_path):
+        (tmp_path / "net.cir").write_text('graph @g(%"x:0": f32[N,4]) {\n  %y = relu(%"x:0")\n  return %y\n}\n')
+        done = convc("inspect", tmp_path / "net.cir", "--input", "x:0:3,4", "--ir")
+        assert "f32[3,4]" in done.out, done.err
+
+    def test_a_batch_in_numbers_is_still_counted_per_image(self):
+        whole = convc("summary", "resnet18", "--input", "image:4,3,224,224").out
+        assert whole == convc("summary", "resnet18").out

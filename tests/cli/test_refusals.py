@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -110,16 +105,6 @@ def test_a_path_that_does_not_exist_is_wrong_usage_and_a_wrong_file_is_not(tmp_p
     assert not list(tmp_path.glob("out*"))
 
 
-@pytest.mark.parametrize(
-    "words",
-    [("export", "mlp", "-o", "none/out.npz"), ("opt", "-", "-o", "none/out.cir"), ("run", "mlp", "-o", "none/out.npz")],
-    ids=" ".join,
-)
-def test_an_output_in_a_folder_that_does_not_exist(tmp_path, words):
-    done = convc(*words, "--backend", "reference", cwd=tmp_path) if words[0] == "run" else convc(*words, cwd=tmp_path, stdin=RELU)
-    refused(done, 2, "cannot write", "No such file or directory")
-
-
 def test_unknown_option_of_a_model():
     refused(convc("summary", "resnet50", "--set", "clases=3"), 2, "resnet50 has no option 'clases'", "classes")
 
@@ -218,39 +203,6 @@ def test_an_opset_nobody_supports(tmp_path, opset):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("words", "complaint"),
-    [
-        (("export", "none.cir", "-o", "x.txt"), "-o 'x.txt' is none of .onnx, .safetensors, .npz"),
-        (("export", "none.cir", "-o", "build"), "-o 'build' is none of .onnx, .safetensors, .npz"),
-        (("optimize", "none.onnx", "x.txt"), "both must be .onnx files"),
-        (("plan", "none.cir", "--macs", "0.5", "--save-weights", "w.onnx"), "--save-weights 'w.onnx' is none of .safetensors, .npz"),
-        (("opt", "none.cir", "--save-weights", "w.pt"), "--save-weights 'w.pt' is none of .safetensors, .npz"),
-    ],
-)
-def test_an_output_whose_suffix_says_nothing(tmp_path, words, complaint):
-    """Refused before anything is read."""
-    refused(convc(*words, cwd=tmp_path), 2, complaint)
-
-
-def test_an_unwritable_path(tmp_path):
-    refused(convc("export", "lenet5", "-o", tmp_path / "no" / "net.onnx"), 2, "cannot write", "No such file or directory")
-    (tmp_path / "file").write_text("mine")
-    refused(convc("compile", "lenet5", "-o", tmp_path / "file"), 2, "holds what convc did not write there")
-    refused(convc("compile", "lenet5", "-o", tmp_path / "file" / "net"), 2, "cannot write")
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-    assert (tmp_path / "file").read_text() == "mine"
-
-
-def test_a_failed_export_keeps_what_was_there(tmp_path):
-    target = tmp_path / "net.onnx"
-    target.write_text("precious")
-    (tmp_path / "net.cir").write_text("graph @g(%x: f32[N,3,8,8]) {\n  %y = avg_pool(%x) {kernel=[2,2], dilations=[2,2]}\n  return %y\n}\n")
-    refused(convc("export", tmp_path / "net.cir", "-o", target, "--opset", "17"), 4, "%y = avg_pool", "needs ONNX opset 19")
-    assert target.read_text() == "precious"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.cir", "net.onnx"]
-
-
 class TestWeights:
     TEXT = "graph @g(%x: f32[N,4]) {\n  %w = param : f32[3,4]\n  %y = dense(%x, %w)\n  return %y\n}\n"
 
@@ -277,257 +229,11 @@ class TestWeights:
         )
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    path = tmp_path_factory.mktemp("artifact") / "net"
-    assert convc("compile", "mlp", "-o", path, "--no-check").code == 0
-    return path
-
-
-class TestArtifacts:
-    @pytest.fixture
-    def bundle(self, original, tmp_path):
-        return Path(shutil.copytree(original, tmp_path / "net"))
-
-    @pytest.mark.parametrize("name", ["model.cir", "model.onnx", "model.so", "weights.safetensors", "report.txt"])
-    def test_missing_and_altered_files_are_named(self, bundle, name):
-        with (bundle / name).open("ab") as file:
-            file.write(b"\n")
-        refused(convc("run", bundle), 3, f"{name} was altered after it was written")
-        (bundle / name).unlink()
-        refused(convc("run", bundle), 3, f"{name} is missing")
-
-    @pytest.mark.parametrize(
-        ("name", "backend"),
-        [
-            ("model.so", "tvm"),
-            ("model.one.so", "tvm"),
-            ("weights.packed", "tvm"),
-            ("model.cir", "reference"),
-            ("weights.safetensors", "reference"),
-            ("model.onnx", "onnx"),
-        ],
-    )
-    def test_a_byte_that_changed_where_it_is_read(self, bundle, name, backend):
-        content = bytearray((bundle / name).read_bytes())
-        content[-1] ^= 1
-        (bundle / name).write_bytes(content)
-        refused(convc("run", bundle, "--backend", backend), 3, f"{name} was altered after it was written")
-
-    def test_a_library_that_the_manifest_does_not_name_is_left_alone(self, bundle):
-        manifest = json.loads((bundle / "manifest.json").read_text())
-        del manifest["files"]["model.one.so"]
-        (bundle / "manifest.json").write_text(json.dumps(manifest))
-        (bundle / "model.one.so").write_text("not a library")
-        assert convc("run", bundle).code == 0
-
-    def test_verify_reads_all_files(self, bundle):
-        report = bundle / "report.txt"
-        report.write_bytes(report.read_bytes()[:-1] + b"!")
-        refused(convc("verify", bundle), 3, "report.txt was altered after it was written")
-
-    @pytest.mark.parametrize(
-        ("field", "value"),
-        [
-            ("kind", "tpu"),
-            ("kind", ["cpu"]),
-            ("library", []),
-            ("library", None),
-            ("needs", 5),
-            ("needs", [5]),
-            ("needs", None),
-            ("tiles", ["conv1"]),
-            ("tiles", {"conv1": 3}),
-            ("packed", None),
-            ("packed", {}),
-            ("packed", {"layout": 1, "bytes": 2, "entries": []}),
-            ("packed", {"layout": "", "bytes": 64, "entries": {}}),
-            ("packed", {"layout": "", "bytes": 128, "entries": [["w", 5, 64]]}),
-            ("packed", {"layout": "", "bytes": 128, "entries": [["w", "f32[4]", 64.0]]}),
-            ("packed", {"layout": "", "bytes": 128, "entries": [["w", "f32[4]"]]}),
-        ],
-    )
-    def test_a_target_that_nobody_wrote(self, bundle, field, value):
-        manifest = json.loads((bundle / "manifest.json").read_text())
-        manifest["target"][field] = value
-        (bundle / "manifest.json").write_text(json.dumps(manifest))
-        refused(convc("run", bundle), 3, f"the target in manifest.json has no valid '{field}'; compile the network again")
-
-    @pytest.mark.parametrize(
-        ("type_", "offset"), [("f32[what", 64), ("f32[N]", 64), ("f33[4]", 64), ("f32[4]", -64), ("f32[4]", 0), ("f32[4]", 120)]
-    )
-    def test_weights_that_lie_nowhere(self, bundle, type_, offset):
-        manifest = json.loads((bundle / "manifest.json").read_text())
-        manifest["target"]["packed"] = {"layout": "", "bytes": 128, "entries": [["w", type_, offset]]}
-        (bundle / "manifest.json").write_text(json.dumps(manifest))
-        refused(convc("run", bundle), 3, "the manifest does not say where weights lie; compile the network again")
-
-    def test_a_manifest_without_the_hash_of_a_file(self, bundle):
-        manifest = json.loads((bundle / "manifest.json").read_text())
-        manifest["files"]["model.so"]["sha256"] = None
-        (bundle / "manifest.json").write_text(json.dumps(manifest))
-        refused(convc("run", bundle), 3, "manifest.json has files without a size or a hash; compile the network again")
-
-    def test_a_manifest_that_does_not_name_the_weights(self, bundle):
-        manifest = json.loads((bundle / "manifest.json").read_text())
-        del manifest["files"]["weights.packed"]
-        (bundle / "manifest.json").write_text(json.dumps(manifest))
-        refused(convc("run", bundle), 3, "manifest.json does not name weights.packed; compile the network again")
-
-    def test_an_artifact_of_an_older_schema_gives_way_to_a_new_one(self, bundle):
-        manifest = json.loads((bundle / "manifest.json").read_text())
-        (bundle / "manifest.json").write_text(json.dumps({**manifest, "schema": 3}))
-        refused(convc("run", bundle), 3, "has another schema than 4; compile the network again")
-        assert convc("compile", "mlp", "-o", bundle, "--no-check").code == 0
-        assert convc("run", bundle).code == 0
-
-    def test_a_truncated_file(self, bundle):
-        os.truncate(bundle / "weights.safetensors", 100)
-        refused(convc("verify", bundle), 3, "weights.safetensors was altered")
-
-    @pytest.mark.parametrize(
-        "text",
-        ["", "[]", "{", '{"schema": 2}', '{"schema": 1, "files": {}}', '{"schema": 1, "target": {"kind": "cpu"}, "files": {"../x": 1}}'],
-    )
-    def test_a_wrong_manifest(self, bundle, text):
-        (bundle / "manifest.json").write_text(text)
-        refused(convc("run", bundle), 3, "manifest.json")
-
-    def test_a_file_outside_the_directory_is_never_opened(self, bundle):
-        manifest = (bundle / "manifest.json").read_text()
-        (bundle / "manifest.json").write_text(
-            manifest.replace('"report.txt"', '"../report.txt"').replace('"files": {', '"files": {"report.txt": {"bytes": 0, "sha256": ""},')
-        )
-        refused(convc("run", bundle), 3, "report.txt")
-
-
 @pytest.mark.parametrize("threads", ["0", "10000", "two"])
 def test_threads_must_be_positive_and_few(threads):
     done = convc("run", "lenet5", "--threads", threads)
     assert done.code == 2
     assert "Invalid value for '--threads'" in done.err
-
-
-class TestWhereResultsGo:
-    def test_a_pipe_stays_a_pipe_and_a_link_a_link(self, tmp_path):
-        os.mkfifo(tmp_path / "pipe")
-        reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
-        assert convc("export", "shared", "-o", tmp_path / "pipe").code == 0
-        assert os.read(reader, 100)
-        assert (tmp_path / "pipe").is_fifo()
-        (tmp_path / "real.onnx").write_text("old")
-        (tmp_path / "real.onnx").chmod(0o600)
-        (tmp_path / "link.onnx").symlink_to("real.onnx")
-        assert convc("export", "shared", "-o", tmp_path / "link.onnx").code == 0
-        assert (tmp_path / "link.onnx").is_symlink()
-        assert (tmp_path / "real.onnx").read_bytes() != b"old"
-        assert (tmp_path / "real.onnx").stat().st_mode & 0o777 == 0o600
-
-    def test_standard_output_may_be_named(self):
-        text = "graph @g(%x: f32[1,2]) {\n  %y = relu(%x)\n  return %y\n}\n"
-        done = convc("opt", "-", "-O0", "-o", "/dev/stdout", stdin=text)
-        assert done.code == 0, done.err
-        assert done.out.startswith("graph @g(")
-
-    def test_a_full_disk_is_said_in_one_sentence(self):
-        with open("/dev/full", "w") as full:
-            done = subprocess.run([sys.executable, "-m", "convc", "models"], stdout=full, stderr=subprocess.PIPE, text=True)
-        assert done.returncode == 2
-        assert done.stderr == "convc: cannot write the results: No space left on device\n"
-
-    def test_a_reader_that_goes_away_is_no_failure(self):
-        done = subprocess.run(
-            f"set -o pipefail; {sys.executable} -m convc summary resnet152 | head -1",
-            shell=True,
-            executable="/bin/bash",
-            capture_output=True,
-            text=True,
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-
-
-class TestNamedSizes:
-    def test_summary_wants_numbers(self):
-        refused(convc("summary", "resnet18", "--input", "image:N,3,H,W"), 2, "the size H has no number", "--input image:N,3,224,224")
-
-    def test_the_check_of_compile_takes_a_size_that_fits(self, tmp_path):
-        done = convc("compile", "resnet20", "--input", "image:N,3,H,W", "-o", tmp_path / "net")
-        assert done.code == 0, done.err
-        np.savez(tmp_path / "tiny.npz", image=np.zeros((1, 3, 40, 24), np.float32))
-        assert convc("run", tmp_path / "net", "-i", tmp_path / "tiny.npz").code == 0
-
-    @pytest.mark.parametrize("backend", ["tvm", "onnx", "reference"])
-    def test_a_picture_too_small_for_a_layer_is_refused_by_every_backend(self, tmp_path, backend):
-        np.savez(tmp_path / "tiny.npz", image=np.zeros((1, 3, 2, 2), np.float32))
-        done = convc("run", "googlenet", "--input", "image:N,3,H,W", "-i", tmp_path / "tiny.npz", "--backend", backend)
-        refused(done, 3, "the network does not work with N=1, H=2, W=2", "larger than its padded input")
-
-    def test_other_inputs_reach_the_attributes_of_a_text(self, tmp_path):
-        text = "graph @g(%x: f32[N,2,H,4]) {\n  %r = resize(%x) {sizes=[2*H,8]}\n  %y = reshape(%r) {shape=[N,-1]}\n  return %y\n}\n"
-        (tmp_path / "net.cir").write_text(text)
-        for shape, want in (("1,2,3,4", "f32[1,96]"), ("B,2,3,4", "f32[B,96]"), ("N,2,5*W,4", "f32[N,160*W]")):
-            done = convc("inspect", tmp_path / "net.cir", "--input", f"x:{shape}", "-O0", "--ir")
-            assert f": {want}" in done.out, done.out + done.err
-        assert convc("run", tmp_path / "net.cir", "--input", "x:1,2,3,4", "-b", "reference").code == 0
-
-    def test_one_of_two_inputs_gives_both_their_size(self, tmp_path):
-        (tmp_path / "net.cir").write_text("graph @g(%a: f32[N,2], %b: f32[N,2]) {\n  %y = expand(%b) {shape=[N,2]}\n  return %y, %a\n}\n")
-        done = convc("inspect", tmp_path / "net.cir", "--input", "b:7,2", "-O0", "--ir")
-        assert "%a: f32[7,2], %b: f32[7,2]" in done.out, done.out + done.err
-
-    def test_names_of_inputs_may_hold_a_colon(self, tmp_path):
-        (tmp_path / "net.cir").write_text('graph @g(%"x:0": f32[N,4]) {\n  %y = relu(%"x:0")\n  return %y\n}\n')
-        done = convc("inspect", tmp_path / "net.cir", "--input", "x:0:3,4", "--ir")
-        assert "f32[3,4]" in done.out, done.err
-
-    def test_a_batch_in_numbers_is_still_counted_per_image(self):
-        whole = convc("summary", "resnet18", "--input", "image:4,3,224,224").out
-        assert whole == convc("summary", "resnet18").out
-
-
-@pytest.mark.parametrize(("size", "seeds"), [(64, 1), (224, 2)])
-def test_long_sums_of_one_sign_are_no_mismatch(tmp_path, size, seeds):
-    """A float32 mean of 50,176 pixels is off by hundreds of roundings, in onnxruntime and TVM alike."""
-    (tmp_path / "net.cir").write_text(f"graph @g(%x: f32[N,3,{size},{size}]) {{\n  %y = global_avg_pool(%x)\n  return %y\n}}\n")
-    for seed in range(seeds):
-        done = convc("verify", tmp_path / "net.cir", "--seed", seed)
-        assert done.code == 0, done.out
-
-
-def test_an_artifact_agrees_with_the_network_it_came_from(tmp_path):
-    assert convc("compile", "resnet20", "-o", tmp_path / "net", "--no-check").code == 0
-    done = convc("verify", tmp_path / "net", "resnet20")
-    assert done.code == 0, done.err
-
-
-def test_somebody_elses_directory_is_never_replaced(tmp_path, original):
-    site = tmp_path / "site"
-    site.mkdir()
-    (site / "manifest.json").write_text('{"name": "my web app"}')
-    (site / "app.js").write_text("mine")
-    refused(convc("compile", "shared", "-o", site), 2, "holds what convc did not write there (app.js, manifest.json); choose another")
-    assert (site / "app.js").read_text() == "mine"
-    bundle = Path(shutil.copytree(original, tmp_path / "net"))
-    (bundle / "notes.txt").write_text("mine too")
-    refused(convc("compile", "shared", "-o", bundle), 2, "holds what convc did not write there (notes.txt); choose another")
-    for name in ("a", "b", "c", "d"):
-        (bundle / name).touch()
-    refused(convc("compile", "shared", "-o", bundle), 2, "(a, b, c and 2 more)")
-    for name in ("a", "b", "c", "d"):
-        (bundle / name).unlink()
-    assert (bundle / "notes.txt").read_text() == "mine too"
-    (bundle / "notes.txt").unlink()
-    (tmp_path / "link").symlink_to("net")
-    assert convc("compile", "shared", "-o", tmp_path / "link", "--no-check").code == 0
-    assert (tmp_path / "link").is_symlink()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "net", "site"]
-
-
-@pytest.mark.parametrize("command", ["run", "verify"])
-def test_an_artifact_takes_no_other_weights(original, tmp_path, command):
-    weights = tmp_path / "w.safetensors"
-    shutil.copy(original / "weights.safetensors", weights)
-    refused(convc(command, original, "--weights", weights), 2, "carries its own weights")
 
 
 @pytest.mark.parametrize(
@@ -541,26 +247,3 @@ def test_an_artifact_takes_no_other_weights(original, tmp_path, command):
 def test_text_that_would_overflow_is_a_syntax_error(tmp_path, text, words):
     (tmp_path / "bad.cir").write_text(text)
     refused(convc("opt", tmp_path / "bad.cir"), 3, "bad.cir:2:", words)
-
-
-def test_integer_and_boolean_results(tmp_path):
-    (tmp_path / "net.cir").write_text(
-        "graph @g(%x: f32[1,12]) {\n  %file = cast(%x) {to=u8}\n  %b = cast(%x) {to=bool}\n  return %file, %b\n}\n"
-    )
-    np.savez(tmp_path / "x.npz", x=np.arange(12, dtype=np.float32)[None])
-    done = convc("run", tmp_path / "net.cir", "-i", tmp_path / "x.npz", "--backend", "reference", "-o", tmp_path / "y.npz")
-    assert done.code == 0, done.err
-    assert "class 11: 11  class 10: 10" in done.out
-    assert np.load(tmp_path / "y.npz")["file"].dtype == np.uint8
-    assert convc("verify", tmp_path / "net.cir", "-i", tmp_path / "x.npz").code == 0
-
-
-def test_an_artifact_for_another_processor_is_refused_before_it_is_loaded(tmp_path):
-    made = convc("compile", "lenet5", "-o", str(tmp_path / "b"), "--no-check")
-    assert made.code == 0, made.err
-    manifest = json.loads((tmp_path / "b" / "manifest.json").read_text())
-    manifest["target"]["needs"].append("sve9")
-    (tmp_path / "b" / "manifest.json").write_text(json.dumps(manifest))
-    done = convc("verify", str(tmp_path / "b"), "--backends", "tvm")
-    assert done.code == 3
-    assert "was compiled for a processor with sve9; compile the network again on this one" in done.err
