@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -14,6 +15,7 @@ from ..ir.files import umask, unwritable, write_file
 
 __all__ = ["replace_directory", "write_file"]
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 SHOWN = 3  # foreign files named in a complaint
 
 
@@ -39,6 +41,10 @@ def replace_directory(path: Path, foreign: Callable[[Path], list[str]]) -> Gener
         yield temporary
         os.chmod(temporary, 0o777 & ~umask())
         _swap(temporary, path)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise unwritable(path, error) from error
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

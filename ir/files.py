@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Generator, Iterable, Mapping
@@ -56,13 +58,15 @@ def write_together(folder: Path, files: Mapping[str, Iterable[bytes]]) -> None:
 
 
 @contextmanager
-def scratch_folder() -> Generator[Path]:
+def scratch_folder(room: int = 0) -> Generator[Path]:
     """A folder for temporary files, gone when the block ends. Of other files the block may let no OSError out.
 
-    Raises: UsageError where the system has no room for them.
+    Raises: UsageError where the system has no room for them, or fewer bytes than `room`.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="convc.") as folder:
+            if shutil.disk_usage(folder).free < room:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             yield Path(folder)
     except OSError as error:
         where = f" in '{tempfile.tempdir}'" if tempfile.tempdir else ""  # where the system has none at all, the error says so

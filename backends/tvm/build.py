@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ...ir.errors import BackendMissing, ConvcError, UnsupportedOp, UsageError
-from ...ir.files import unwritable
+from ...ir.files import scratch_folder, unwritable
 from ...ir.graph import Graph, Node
 from ...ir.ops.leaf import INPUT, Input
 from .arena import Arena
@@ -22,7 +22,7 @@ from .fast.lower import lower_fast
 from .fast.plan import beside, plan, single_image, tuned_works
 from .fast.work import Winograd
 from .host import cuda_compiler, host_cpu, host_target, instruction_sets, physical_cores, tvm
-from .kernels import Compiled, checked_jobs, compile_kernels
+from .kernels import ROOM, Compiled, checked_jobs, compile_kernels
 from .lower import lower, reason
 from .pipeline import cpu_pipeline, cuda_pipeline
 from .processor import processor_of
@@ -208,10 +208,11 @@ def _export(executable: Any, path: Path) -> None:
         raise BackendMissing("no C compiler to link the library with; install gcc or clang, or set CC")
 
     def link(temporary: Path) -> None:
-        try:
-            executable.export_library(str(temporary))
-        except (RuntimeError, OSError) as error:  # the compiler's own words, or why it cannot be started or has no room for its files
-            raise BackendMissing(f"the library {path} cannot be linked: {textwrap.shorten(str(error), 300)}") from error
+        with scratch_folder(ROOM):  # TVM has object files in one of its own beside it
+            try:
+                executable.export_library(str(temporary))
+            except (RuntimeError, OSError) as error:  # the compiler's own words, or why it cannot be started or has no room for its files
+                raise BackendMissing(f"the library {path} cannot be linked: {textwrap.shorten(str(error), 300)}") from error
 
     _write_whole(path, link)
 

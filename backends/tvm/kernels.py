@@ -20,10 +20,11 @@ from .cache import Cache
 from .fast.plan import STOCK
 from .host import most_threads, tvm
 
-__all__ = ["OURS", "Compiled", "checked_jobs", "compile_kernels"]
+__all__ = ["OURS", "ROOM", "Compiled", "checked_jobs", "compile_kernels"]
 
 OURS = "kernel"  # how names of kernels begin that a plan has; of those that TVM makes, with STOCK
 FORMAT = "convc kernel 1"  # to be raised when the way from a kernel to its object file changes
+ROOM = 16 << 20  # bytes; LLVM ends the process where a disk has none left for an object file, which has some hundred thousand
 IS_GLUE = "tirx.is_host_func"  # sizes of one network computed from each other: tiny, and in an order that varies from run to run
 
 
@@ -97,7 +98,7 @@ def _compile_one(name: str, function: Any, target: Any) -> bytes:
     host = tvm()
     module = host.IRModule.from_expr(function.with_attr("global_symbol", name))
     built = host.tirx.build(module, target=target, pipeline="default")
-    with scratch_folder() as folder:
+    with scratch_folder(ROOM) as folder:
         path = folder / "kernel.o"
         built.write_to_file(str(path))
         return path.read_bytes()

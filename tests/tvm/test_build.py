@@ -7,12 +7,13 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from convc.backends.rows import Unsupported
-from convc.backends.tvm import build, host
+from convc.backends.tvm import build, host, kernels
 from convc.backends.tvm.build import build_cpu, build_cuda
 from convc.backends.tvm.lower import lower
 from convc.backends.tvm.rows import ROWS
@@ -118,6 +119,16 @@ def test_a_fault_in_the_build_names_its_node(typed: Callable[[str], Graph], tmp_
 def test_a_full_disk_is_no_fault_of_an_op(typed: Callable[[str], Graph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full"))
     with pytest.raises(UsageError, match=r"^cannot write temporary files in '.*full': No such file or directory; set TMPDIR to a folder"):
+        build_cpu(typed("graph @g(%x: f32[2]) { %y = relu(%x) return %y }"), tmp_path / "model.so", cached=False)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("at", [kernels, build])  # for a kernel, for the linked program
+def test_a_disk_with_little_room_is_refused_before_llvm_ends_the_process(
+    typed: Callable[[str], Graph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: ModuleType
+) -> None:
+    monkeypatch.setattr(at, "ROOM", 1 << 62)  # more than any disk has
+    with pytest.raises(UsageError, match=r"^cannot write temporary files in '.*': No space left on device; set TMPDIR to a folder"):
         build_cpu(typed("graph @g(%x: f32[2]) { %y = relu(%x) return %y }"), tmp_path / "model.so", cached=False)
     assert not list(tmp_path.iterdir())
 
