@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -12,16 +12,17 @@ from ..ir.graph import Graph, Node
 from ..ir.ops.elementwise import CAST
 from ..ir.types import DTYPES, Array
 
-__all__ = ["run", "stream"]
+__all__ = ["OnValue", "run", "side_by_side", "stream"]
 
 PRECISIONS = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
+OnValue = Callable[[Node, list[Array], Array], Array | None]
 
 
 def run(
     graph: Graph,
     inputs: Mapping[str, Array],
     precision: str = "f32",
-    on_value: Callable[[Node, list[Array], Array], Array | None] | None = None,
+    on_value: OnValue | None = None,
 ) -> dict[str, Array]:
     """Outputs by name; every float is computed in `precision`.
 
@@ -42,28 +43,34 @@ def stream(
     graph: Graph,
     inputs: Mapping[str, Array],
     precision: str = "f32",
-    on_value: Callable[[Node, list[Array], Array], Array | None] | None = None,
+    on_value: OnValue | None = None,
 ) -> Iterator[tuple[Node, Array]]:
     """Every value that an output depends on, inputs and parameters too, in order, as `run` computes them.
 
     Nodes are those of the graph with its named sizes replaced. Only what is still to be read is held.
     """
+    for node, (value,) in side_by_side(graph, inputs, precision, [on_value]):
+        yield node, value
+
+
+def side_by_side(
+    graph: Graph, inputs: Mapping[str, Array], precision: str, on_values: Sequence[OnValue | None]
+) -> Iterator[tuple[Node, list[Array]]]:
+    """As `stream`, of several runs at once, one for each of `on_values`: node by node, with inputs and parameters held once."""
     graph = specialize(graph, match_inputs(graph, inputs))
     floats = PRECISIONS[precision]
-    values: dict[Node, Array] = {}
+    values: dict[Node, list[Array]] = {}
     left = graph.uses.copy()
     for node in _late_parameters(graph):
         if not left[node]:
             continue  # nobody reads it
         if node.name in inputs and node in graph.inputs:
-            values[node] = _as(inputs[node.name], floats)
+            values[node] = [_as(inputs[node.name], floats)] * len(on_values)
         elif node.weights is not None:
-            values[node] = _as(node.weights.wide() if precision == "f64" else node.weights.array(), floats)
+            values[node] = [_as(node.weights.wide() if precision == "f64" else node.weights.array(), floats)] * len(on_values)
         else:
-            operands = [values[operand] for operand in node.inputs]
-            values[node] = _compute(node, operands, floats)
-            if on_value is not None and (changed := on_value(node, operands, values[node])) is not None:
-                values[node] = changed
+            operands = zip(*(values[operand] for operand in node.inputs), strict=True) if node.inputs else [()] * len(on_values)
+            values[node] = [_seen(node, list(each), floats, on_value) for each, on_value in zip(operands, on_values, strict=True)]
         yield node, values[node]
         for operand in node.inputs:
             left[operand] -= 1
@@ -81,6 +88,13 @@ def _late_parameters(graph: Graph) -> Iterator[Node]:
             given.update(due)
             yield node
     yield from (node for node in dict.fromkeys(graph.outputs) if node.weights is not None and node not in given)
+
+
+def _seen(node: Node, operands: list[Array], floats: np.dtype[np.floating], on_value: OnValue | None) -> Array:
+    """A result, or what `on_value` puts in its place."""
+    value = _compute(node, operands, floats)
+    changed = on_value(node, operands, value) if on_value is not None else None
+    return value if changed is None else changed
 
 
 def _compute(node: Node, operands: list[Array], floats: np.dtype[np.floating]) -> Array:

@@ -54,9 +54,9 @@ def noise_level(
     """
     disturb, enlarged = _disturbance(unit, seed, tiles)
     squares = {name: np.zeros_like(value, dtype=np.float64) for name, value in exact.items()}
-    for _ in range(runs):
-        for name, value in reference.run(graph, inputs, "f64", disturb).items():
-            squares[name] += _apart(value, exact[name], enlarged) ** 2 / runs
+    for node, values in reference.side_by_side(graph, inputs, "f64", [disturb] * runs):
+        if node.name in squares:
+            squares[node.name] = np.mean([_apart(value, exact[node.name], enlarged) ** 2 for value in values], axis=0)
     turned = _turned(graph, inputs, exact, _disturbance(unit, seed, tiles, ENOUGH))
     return {name: _at_least_pooled(square, exact[name]) for name, square in squares.items()} | turned
 
@@ -64,8 +64,7 @@ def noise_level(
 def noise_stream(graph: Graph, inputs: Mapping[str, Array], unit: float, seed: int = 0) -> Iterator[tuple[Node, tuple[Array, Array]]]:
     """Every node with its float64 value and the noise of that, as `noise_level` has it of the outputs, from one run."""
     disturb, enlarged = _disturbance(unit, seed)
-    streams = reference.stream(graph, inputs, "f64"), reference.stream(graph, inputs, "f64", disturb)
-    for (node, exact), (_, disturbed) in zip(*streams, strict=True):
+    for node, (exact, disturbed) in reference.side_by_side(graph, inputs, "f64", [None, disturb]):
         yield node, (exact, _at_least_pooled(_apart(disturbed, exact, enlarged) ** 2, exact))
 
 
@@ -76,25 +75,31 @@ def _disturbance(unit: float, seed: int, tiles: Mapping[str, int] | None = None,
     enlarged = max(least, LEAST / unit)
     half = UNIT["f16"] * least if unit >= LEAST else unit * enlarged  # engines keep it in half precision
     unit = unit * enlarged
+    sizes: dict[Node, Array] = {}  # of the last node: runs side by side share it, as their operands differ by rounding alone
 
     def disturb(node: Node, operands: list[Array], value: Array) -> Array | None:
         if node.kind.roundings is no_rounding or not np.issubdtype(value.dtype, np.floating):
             return None
         with np.errstate(all="ignore"):
-            disturbed = value + rounding(node, operands, value)
+            if node not in sizes:
+                size = rounding(node, operands, value)
+                sizes.clear()
+                sizes[node] = size
+            disturbed = value + sizes[node] * draws.standard_normal(value.shape)
         return disturbed if np.isfinite(disturbed).all() else np.where(np.isfinite(disturbed), disturbed, value)
 
     def rounding(node: Node, operands: list[Array], value: Array) -> Array:
+        """One standard deviation for each element of the result."""
         own = half if node.typed.dtype == "f16" else unit
         if tiles and node.name in tiles:
-            return own * tile_noise(tiles[node.name], node.op.pads, operands[0], operands[1]) * draws.standard_normal(value.shape)
+            return own * tile_noise(tiles[node.name], node.op.pads, operands[0], operands[1])
         scale = abs(value) if node.kind.magnitude is None else node.kind.magnitude(node.op, *operands)
         roundings = node.kind.roundings(node.op, tuple(operand.typed for operand in node.inputs), node.typed)
         if not isinstance(roundings, int) or roundings < LONG:
-            return own * SINGLE * scale * draws.standard_normal(value.shape)
+            return own * SINGLE * scale
         in_turn = roundings if node.kind in MEANS else min(roundings, BLOCK)
         drift = SINGLE * np.sqrt(in_turn / 3) * abs(value)  # terms of one sign: the partial sums grow with the sum
-        return own * np.hypot(SUM * scale, drift) * draws.standard_normal(value.shape)
+        return own * np.hypot(SUM * scale, drift)
 
     return disturb, enlarged
 
