@@ -262,6 +262,19 @@ NORM_BEFORE = """graph @g(%x: f32[N,24,15,9]) {
 """
 
 
+@pytest.mark.parametrize("name", ["bias", "packed"])
+def test_a_packed_argument_may_have_the_name_of_a_parameter(name: str, typed: TypedGraph, agrees: Callable[..., object]):
+    text = f"""graph @g(%x: f32[N,16,8,8], %y: f32[N,16]) {{
+        %w = param : f32[16,16,3,3]
+        %b = param : f32[16]
+        %c.{name} = param {{init=he}} : f32[1,16]
+        %c = conv2d(%x, %w, %b) {{pads=[1,1,1,1]}}
+        %e = div(%y, %c.{name})
+        return %c, %e, %c.{name}
+    }}"""
+    agrees(typed(text), {"N": 1}, {"N": 3})
+
+
 def test_a_norm_before_a_1x1_convolution_is_computed_in_it(typed: TypedGraph, agrees: Callable[..., object]):
     graph = typed(NORM_BEFORE)
     (work,) = plan(graph).works.values()

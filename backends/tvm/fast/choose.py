@@ -145,7 +145,7 @@ def cut(scene: Scene, node: Node) -> Work | None:
 
 
 def channels_from(node: Node) -> Work | None:
-    """Channels from the first of a block on."""
+    """Channels from the first of a block on; a view only to the last of one, since infinities beyond would be NaN, times a weight of 0."""
     (x,), op = node.inputs, node.op
     if not (is_blocked(x) and is_blocked(node)) or op.axes not in ((1,), (-3,)) or op.steps not in ((), (1,)):
         return None
@@ -154,7 +154,7 @@ def channels_from(node: Node) -> Work | None:
     if start % LANES:
         return None
     build = functools.partial(moves.slice_blocks, batch_of(x), channels, rows, cols, start, stop)
-    return Work((node,), build, (x,), starts=(-start // LANES,))
+    return Work((node,), build, (x,), starts=(-start // LANES,) if stop % LANES == 0 or stop == channels else ())
 
 
 def subsample(scene: Scene, node: Node) -> Work | None:

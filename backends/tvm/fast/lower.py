@@ -46,8 +46,8 @@ class _Lowering:
         inputs = [relax.Var(node.name, self.emitter.type(node.typed)) for node in self.graph.inputs]
         arguments = [self._argument(argument) for argument in self.plan.arguments]
         self.plain = dict(zip(self.graph.inputs, inputs, strict=True))
-        self.arguments = {argument.name: var for argument, var in zip(self.plan.arguments, arguments, strict=True)}
-        self.plain |= {node: self.arguments[node.name] for node in self.graph.params if node.name in self.arguments}
+        self.plain |= dict(zip(self.plan.as_they_are, arguments, strict=False))
+        self.arguments = dict(zip(self.plan.arguments, arguments, strict=True))
         failed: ConvcError | None = None
         with builder.function("main", [*inputs, *arguments], attrs={"num_input": len(inputs)}):
             with builder.dataflow():
@@ -82,7 +82,7 @@ class _Lowering:
     def _call(self, work: Work, is_view: bool) -> None:
         values = [(self.blocked if in_blocks else self.plain)[node] for node, in_blocks in work.reads]
         operands, others = values[: len(work.operands)], values[len(work.operands) :]
-        arguments = [self.arguments[argument.name] for argument in work.arguments]
+        arguments = [self.arguments[argument] for argument in work.arguments]
         made = self.blocked if work.in_blocks else self.plain
         attributes: dict[str, Any] = {IN_PLACE: len(others)}  # it may write over the last of what it reads
         if is_view:

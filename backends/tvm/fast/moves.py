@@ -107,13 +107,19 @@ def _transposed(writer: Writer, vectors: Sequence[Any]) -> list[Any]:
 
 @functools.lru_cache(KEPT)
 def slice_blocks(batch: Batch, channels: int, rows: int, cols: int, start: int, stop: int) -> Any:
-    """(A, D): channels from `start`, a whole number of blocks, up to `stop`."""
+    """(A, D): channels from `start`, a whole number of blocks, up to `stop`. Lanes beyond become 0."""
     assert start % LANES == 0, f"a slice from channel {start} does not start a block"
     count = blocks(stop - start)
 
     def body(writer: Writer, a: Any, d: Any) -> None:
         with writer.each(batch, count, rows, work=2 * count * rows * cols * LANES) as (i, c, y), writer.loop(cols) as x:
-            writer.store(d, writer.load(a, i, c + start // LANES, y, x), i, c, y, x)
+
+            def move(used: int) -> None:
+                given = writer.load(a, i, c + start // LANES, y, x)
+                lanes = [lane if lane < used else LANES + lane for lane in range(LANES)]
+                writer.store(d, given if used == LANES else writer.blend([given, writer.spread(0.0)], lanes), i, c, y, x)
+
+            _by_fill(writer, stop - start, c, move)
 
     return kernel([blocked("A", batch, channels, rows, cols), blocked("D", batch, stop - start, rows, cols)], body)
 

@@ -46,13 +46,17 @@ class Plan:
     covered: frozenset[Node]
 
     @functools.cached_property
-    def arguments(self) -> list[Argument]:
-        """Parameters as they are, for stock rows and for kernels that take them for images; then what the kernels read, in order."""
+    def as_they_are(self) -> list[Node]:
+        """Parameters that stock rows read, kernels that take them for images, or the caller."""
         read = {operand for node in self.graph.ops if node not in self.covered for operand in node.inputs if operand.weights is not None}
         read |= {node for work in self.works.values() for node, _ in work.reads if node.weights is not None}
         read |= {node for node in self.graph.outputs if node.weights is not None}
-        stock = [as_it_is(node) for node in self.graph.params if node in read]
-        return stock + [argument for work in self.works.values() for argument in work.arguments]
+        return [node for node in self.graph.params if node in read]
+
+    @functools.cached_property
+    def arguments(self) -> list[Argument]:
+        """Parameters as they are, then what the kernels read, in order. A packed one's name may be that of a parameter too."""
+        return [*map(as_it_is, self.as_they_are), *(argument for work in self.works.values() for argument in work.arguments)]
 
     @property
     def tiles(self) -> dict[str, int]:
@@ -105,8 +109,8 @@ def single_image(graph: Graph) -> Graph | None:
     if not graph.symbols or set(graph.symbols) != batch_names(graph):
         return None
     single = specialize(graph, dict.fromkeys(graph.symbols, 1))
-    same = [argument.name for argument in plan(single).arguments] == [argument.name for argument in plan(graph).arguments]
-    return single if same else None
+    taken, of_all = ([(each.name, each.shape, each.dtype) for each in plan(network).arguments] for network in (single, graph))
+    return single if taken == of_all else None
 
 
 def beside(library: Path) -> Path:
