@@ -21,11 +21,12 @@ from .engines import ENGINES
 from .files import replace_directory
 from .inputs import random_inputs
 from .kernels import tiles_of
+from .pairs import compare_batches
 from .passcheck import PassCheck, refuse_failures
 from .peak import measured_peak
 from .pipelines import LEVELS, optimize
 from .report import compile_report
-from .verify import Agreement, Oracle, compare
+from .verify import Agreement, Oracle
 from .weights import check_numbers, weights_bytes
 from .winograd import Choice, Oracles, choose
 
@@ -181,7 +182,8 @@ def _check(
     """
     agreements: list[Agreement] = []
     for engine in _runnable(draft):
-        lines = compare(engine, oracle(tiles_of(engine, better, draft.tiles)), _outputs(engine, draft, threads, inputs))
+        tiles = tiles_of(engine, better, draft.tiles)
+        lines = compare_batches(better, engine, ENGINES[engine].open(draft, threads), inputs, oracle(tiles), tiles)
         agreements += lines
         for line in lines:
             say(str(line))
@@ -197,10 +199,6 @@ def _runnable(draft: Artifact) -> list[str]:
 
         return list(ENGINES) if tvm().cuda(0).exist else ["reference"]
     return list(ENGINES)
-
-
-def _outputs(engine: str, draft: Artifact, threads: int | None, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    return ENGINES[engine].open(draft, threads)(inputs)
 
 
 def _versions() -> dict[str, str]:

@@ -17,8 +17,9 @@ from ..inputs import FILLS, random_inputs, read_inputs
 from ..kernels import tiles_of
 from ..load import Request
 from ..nodecheck import check_nodes
+from ..pairs import compare_batches
 from ..pipelines import optimize
-from ..verify import Agreement, Oracle, compare, verify
+from ..verify import Agreement, Oracle, verify
 from ..weights import check_numbers, check_there
 from ..winograd import started_tiles
 from .options import THREADS, Desk, emit_json, model_options
@@ -121,7 +122,8 @@ def _hold(
     lines: list[Agreement] = []
     for engine in engines_named(",".join(backends)):
         run = engine.open(artifact, threads) if artifact else engine.start(graph, threads)
-        lines += compare(engine.name, oracle(_tiles(engine.name, graph, artifact)), run(inputs))
+        tiles = _tiles(engine.name, graph, artifact)
+        lines += compare_batches(graph, engine.name, run, inputs, oracle(tiles), tiles)
     return lines
 
 

@@ -1,0 +1,56 @@
+"""An engine on two images at once: what serves a batch is other code than what serves one, in an artifact for a CPU a library of its own.
+
+The oracle knows one image. It is given beside another, as the first and as the second, and must come out as it does alone: a second
+oracle, which would take most of a check's time, is made only where it does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Set
+
+import numpy as np
+
+from ..ir.binding import batch_names, match_inputs
+from ..ir.dims import alone
+from ..ir.graph import Graph, Node
+from ..ir.types import Array
+from .inputs import random_inputs
+from .verify import Agreement, Oracle, compare
+
+__all__ = ["compare_batches"]
+
+Run = Callable[[Mapping[str, Array]], dict[str, Array]]
+
+
+def compare_batches(
+    graph: Graph, engine: str, run: Run, inputs: Mapping[str, Array], oracle: Oracle, tiles: Mapping[str, int]
+) -> list[Agreement]:
+    """As `compare` for the inputs that the oracle knows. Where they are one image of any number, lines for two are added if these differ.
+
+    `tiles` names what the engine computes by Winograd's form. The reference has one code for all.
+    """
+    lines = compare(engine, oracle, run(inputs))
+    sizes, batch = match_inputs(graph, inputs), batch_names(graph)
+    if engine == "reference" or not batch or any(sizes[name] != 1 for name in batch):
+        return lines
+    other = random_inputs(graph, seed=1, sizes=sizes)
+    pairs = [_beside(graph, batch, *pair) for pair in ((inputs, other), (other, inputs))]
+    label = f"{engine}, two images"
+    if all(_has_batch(node, batch) for node in graph.outputs):
+        results = ({name: value[place : place + 1] for name, value in run(pair).items()} for place, pair in enumerate(pairs))
+        if all(line.agrees for result in results for line in compare(label, oracle, result)):
+            return lines
+    of_both = Oracle.of(graph, pairs[0], tiles=tiles)  # images may depend on each other
+    return lines + [line for line in compare(label, of_both, run(pairs[0])) if not line.agrees]
+
+
+def _beside(graph: Graph, batch: Set[str], first: Mapping[str, Array], second: Mapping[str, Array]) -> dict[str, Array]:
+    """Inputs for two images; what is the same for all images is the first's."""
+    return {
+        node.name: np.concatenate([first[node.name], second[node.name]]) if _has_batch(node, batch) else first[node.name]
+        for node in graph.inputs
+    }
+
+
+def _has_batch(node: Node, batch: Set[str]) -> bool:
+    return bool(node.typed.rank) and alone(node.typed.shape[0]) in batch
