@@ -30,6 +30,7 @@ SINGLE = 0.41
 SUM = 0.25
 BLOCK = 64  # terms that kernels add in turn before they start a new partial sum
 MEANS = (AVG_POOL, GLOBAL_AVG_POOL, REDUCE_MEAN, REDUCE_SUM)  # these add all in turn
+ALIKE = 32  # values of an output that stand by each other in the order of their sizes
 LEAST = 2.0**-40  # the smallest unit that shows in float64
 ENOUGH = 32.0  # times too large a disturbance by which enough whole numbers turn to be counted
 LONG = 9  # roundings from which a result counts as a sum
@@ -46,7 +47,7 @@ def noise_level(
     runs: int = RUNS,
     tiles: Mapping[str, int] | None = None,
 ) -> dict[str, Array]:
-    """One standard deviation of rounding noise per output element, at least the root mean square over its output.
+    """One standard deviation of rounding noise per output element, at least the root mean square over its output and over its like.
 
     Whole numbers have the mean of their changes instead: rounding turns few of them, by as much as it happens to.
     `exact` are the undisturbed float64 outputs; `tiles` names convolutions that are computed by Winograd's form, with their
@@ -121,5 +122,18 @@ def _apart(disturbed: Array, exact: Array, enlarged: float) -> Array:
 
 
 def _at_least_pooled(square: Array, exact: Array) -> Array:
-    pooled = np.sqrt(square.sum() / max(np.isfinite(exact).sum(), 1))
-    return np.maximum(np.sqrt(square), pooled)
+    pooled = square.sum() / max(np.isfinite(exact).sum(), 1)
+    return np.sqrt(np.maximum(np.maximum(square, _alike(square, exact)), pooled))
+
+
+def _alike(square: Array, exact: Array) -> Array:
+    """The mean over values of about the same size, which are about as noisy: of many thousand, a few draw almost nothing in all runs."""
+    if square.size < ALIKE:
+        return np.zeros_like(square)
+    order = np.argsort(abs(exact), axis=None)
+    ranked = square.ravel()[order]
+    whole = square.size // ALIKE * ALIKE
+    means = np.empty_like(ranked)
+    means[order[:whole]] = np.repeat(ranked[:whole].reshape(-1, ALIKE).mean(axis=1), ALIKE)
+    means[order[whole:]] = ranked[-ALIKE:].mean()
+    return means.reshape(square.shape)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from graphs import typed_graph
 
+from convc.backends import reference
 from convc.compiler.capture import CAPTURES
+from convc.compiler.inputs import random_inputs
 from convc.compiler.nodecheck import check_nodes
 from convc.compiler.verify import Oracle, compare
 
@@ -77,3 +79,19 @@ def test_infinities_have_no_noise_and_leave_their_neighbours_theirs():
         assert check.agrees, str(check)
     wrong = {name: np.where(np.isinf(value), 1e30, value) for name, value in oracle.values.items()}
     assert [line.agrees for line in compare("wrong", oracle, wrong)] == [False, True, True, False]
+
+
+@pytest.mark.parametrize("then", ["%y = exp(%c)", "%s = mul(%c, %c) %y = mul(%s, %s)"])
+@pytest.mark.parametrize("fill", ["uniform", "normal"])
+def test_a_few_large_results_among_many_are_no_mismatch(then, fill):
+    """Of a hundred thousand elements some draw almost no noise in all runs; before their like stood in for them, one seed in eight differed."""
+    graph = typed_graph(f"""graph @g(%x: f32[1,32,64,64]) {{
+        %w = param {{init=he}} : f32[32,32,3,3]
+        %c = conv2d(%x, %w) {{pads=[1,1,1,1]}}
+        {then}
+        return %y
+    }}""")
+    for seed in range(12):
+        inputs = random_inputs(graph, seed, fill=fill)
+        line = compare("numpy", Oracle.of(graph, inputs, seed=seed), reference.run(graph, inputs))[0]
+        assert line.worst < 0.7, f"seed {seed}: {line}"
