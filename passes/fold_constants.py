@@ -7,6 +7,8 @@ from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from ..ir.graph import Graph, Node
 from ..ir.ops.leaf import PARAM, Param
 from ..ir.types import Array
@@ -86,6 +88,7 @@ class _Constants:
             assert node.weights is not None  # only what depends on parameters alone is folded
             return node.weights.wide()
         value = node.kind.meaning(node.op, *(values[operand] for operand in node.inputs))
+        value = value.astype(np.float64, copy=False) if value.dtype.kind == "f" else value  # a cast to f16 rounds, and no more than once
         if value.nbytes <= KEPT_BYTES or self.depth[node] % KEPT_EVERY == 0:
             self.values[node] = value
         return value

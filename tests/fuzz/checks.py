@@ -121,7 +121,8 @@ def without_casts(graph: Graph) -> Graph:
         if node.kind is CAST and node.typed.is_float and node.inputs[0].typed.is_float:
             return Node(node.name, IDENTITY, Identity(), operands, operands[0].type)
         read = node.reading(operands)
-        return read if read is node else read.like(type=infer_type(read))
+        mixed = len({operand.typed.dtype for operand in operands if operand.typed.is_float}) > 1  # by a cast that is none now
+        return read if read is node or mixed else read.like(type=infer_type(read))
 
     return graph.rebuild(visit)
 

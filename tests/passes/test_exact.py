@@ -7,6 +7,7 @@ import pytest
 from graphs import typed_graph
 from tiers import EACH_NETWORK
 
+from convc.backends import reference
 from convc.compiler.pipelines import LEVELS, optimize
 from convc.compiler.verify import verify
 from convc.ir.graph import Graph, Node
@@ -40,6 +41,23 @@ def test_long_constant_computations_have_their_values():
     graph = run(typed_graph("\n".join([*lines, f"  %y = mul(%x, %c{LONG - 1})", f"  return %y, %c{LONG // 2}", "}", ""])), "fold-constants")
     assert kinds(graph) == ["mul"]
     assert all(node.weights.array().tolist() == [1, 1] for node in graph.params)
+
+
+def test_what_follows_a_folded_cast_is_computed_in_float64():
+    """The cast rounds to half precision as it does at run time; the norm after it is no more rounded than by being stored."""
+    graph = typed_graph("""graph @g(%x: f16[60]) {
+        %w = param : f64[60]
+        %s = param {init=ones} : f16[60]
+        %c = cast(%w) {to=f16}
+        %n = layer_norm(%c, %s)
+        %y = add(%x, %n)
+        return %y
+    }""")
+    inputs = {"x": np.zeros(60, np.float16)}
+    folded = run(graph, "fold-constants")
+    assert kinds(folded) == ["add"]
+    (norm,) = (node for node in folded.params)
+    assert np.array_equal(norm.weights.wide(), reference.run(graph, inputs, "f64")["y"])
 
 
 # --- merge-common ----------------------------------------------------------------------------------------------------
