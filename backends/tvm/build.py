@@ -172,9 +172,8 @@ def _cuda_target(host: Any) -> Any:
 
 
 def _compile(graph: Graph, compiled: Callable[[Any], T], lowered: Callable[[Graph], Any] = lower) -> T:
-    module = lowered(graph)
     try:
-        return compiled(module)
+        return compiled(lowered(graph))
     except (ConvcError, OSError):  # such as a full disk, which is no op's fault
         raise
     except Exception as error:  # TVM raises many kinds, and none names an op

@@ -29,7 +29,14 @@ def test_into_blocks_and_out_of_them(shape: tuple[int, int, int, int], named: bo
 @pytest.mark.parametrize("named", [False, True])
 @pytest.mark.parametrize(
     ("n", "channels", "rows", "cols"),
-    [(1, (64, 128, 32, 32), 28, 28), (3, (16, 32, 5), 3, 3), (2, (24, 20, 7), 5, 3), (1, (24, 24), 14, 14), (1, (3,), 2, 2)],
+    [
+        (1, (64, 128, 32, 32), 28, 28),
+        (3, (16, 32, 5), 3, 3),
+        (2, (24, 20, 7), 5, 3),
+        (1, (24, 24), 14, 14),
+        (1, (3,), 2, 2),
+        (1, (16,) * 300, 2, 3),
+    ],
 )
 def test_concat_of_any_channels(n: int, channels: tuple[int, ...], rows: int, cols: int, named: bool) -> None:
     given = [draw(n, c, rows, cols) for c in channels]

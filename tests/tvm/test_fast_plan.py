@@ -262,6 +262,15 @@ NORM_BEFORE = """graph @g(%x: f32[N,24,15,9]) {
 """
 
 
+@pytest.mark.parametrize(("step", "kernels"), [("add(%v{0}, %y)", 223), ("tanh(%v{0})", 118)])  # 9 sums or 17 others each
+def test_long_chains_are_several_kernels(step: str, kernels: int, typed: TypedGraph, agrees: Callable[..., object]):
+    lines = [f"  %v{i + 1} = {step.format(i)}" for i in range(2000)]
+    text = "\n".join(["graph @g(%v0: f32[1,16,2,2], %y: f32[1,16,2,2]) {", *lines, "  return %v2000", "}"])
+    graph = typed(text)
+    assert sum(call.work is not None for call in plan(graph).calls) == kernels
+    agrees(graph)
+
+
 @pytest.mark.parametrize("name", ["bias", "packed"])
 def test_a_packed_argument_may_have_the_name_of_a_parameter(name: str, typed: TypedGraph, agrees: Callable[..., object]):
     text = f"""graph @g(%x: f32[N,16,8,8], %y: f32[N,16]) {{

@@ -143,17 +143,19 @@ def _copied_blocks(writer: Writer, batch: Batch, channels: tuple[int, ...], rows
     work = 2 * starts[-1] * rows * cols * LANES
     with writer.each(batch, starts[-1], rows, work=work) as (i, c, y):
 
-        def copy_from(k: int) -> None:
-            if k + 1 < len(given):
-                writer.branch(c < starts[k + 1], lambda: row(k), lambda: copy_from(k + 1))
-            else:
-                row(k)
+        def copy_from(first: int, last: int) -> None:
+            """One of these operands has the block; by halves, as statements nest no deeper than the compiler's stack."""
+            if last - first == 1:
+                row(first)
+                return
+            middle = (first + last) // 2
+            writer.branch(c < starts[middle], lambda: copy_from(first, middle), lambda: copy_from(middle, last))
 
         def row(k: int) -> None:
             with writer.loop(cols) as x:
                 writer.store(d, writer.load(given[k], i, c - starts[k], y, x), i, c, y, x)
 
-        copy_from(0)
+        copy_from(0, len(given))
 
 
 def _joined_lanes(writer: Writer, batch: Batch, channels: tuple[int, ...], rows: int, cols: int, given: Sequence[Any], d: Any) -> None:

@@ -19,6 +19,8 @@ __all__ = ["Argument", "Scene", "Values", "Winograd", "Work", "as_it_is", "batch
 Values = Callable[[Node], Array]  # of a parameter
 Winograd = str | Mapping[str, int]  # off, f2, f4 or auto, by sizes alone; or the tile of each convolution that has one, by name
 
+MOST_STEPS, MOST_READS = 16, 8  # that follow a kernel within it
+
 
 @dataclass(frozen=True)
 class Argument:
@@ -108,10 +110,13 @@ def only_reader(graph: Graph, node: Node) -> Node | None:
 
 
 def followers(scene: Scene, node: Node, kinds: Container[OpDef] = STEPS) -> tuple[tuple[Node, ...], tuple[Step, ...], tuple[Node, ...]]:
-    """What of these kinds may be computed before the value of `node` is stored: nodes, their steps, and what those read besides."""
+    """What of these kinds may be computed before the value of `node` is stored: nodes, their steps, and what those read besides.
+
+    No more than a few: what a kernel takes to compile grows with the square of its arguments, and TVM has no stack for thousands of steps.
+    """
     graph = scene.graph
     chain, steps, others = [node], list[Step](), list[Node]()
-    while (reader := only_reader(graph, chain[-1])) is not None:
+    while len(steps) < MOST_STEPS and len(others) < MOST_READS and (reader := only_reader(graph, chain[-1])) is not None:
         step = step_of(reader, chain[-1], kinds)
         if step is None or reader in scene.covered:
             break
