@@ -22,7 +22,7 @@ from ..ir.graph import Graph
 from ..ir.parser import parse_graph
 from ..ir.types import Array
 from .artifact import CIR, WEIGHTS
-from .engines import ENGINES, Run, built_module
+from .engines import ENGINES, Run, built_module, prices_for
 from .inputs import random_inputs
 from .peers import PEERS
 from .pipelines import optimize
@@ -81,7 +81,7 @@ def _start(task: Task) -> tuple[Callable[[], object], int, Callable[[int], list[
         tvm(task.threads)
         run, amount = (fma_kernel if task.engine == PEAK else read_kernel)(task.threads)
         return run, amount, lambda runs: []
-    graph, _ = optimize(specialize(_network(Path(task.folder)), task.sizes), task.level)
+    graph, _ = optimize(specialize(_network(Path(task.folder)), task.sizes), task.level, prices=prices_for(task.engine))
     inputs = random_inputs(graph)
     if task.engine == "tvm":
         return _start_tvm(graph, inputs, task.threads)

@@ -12,13 +12,14 @@ from ..ir.errors import ArtifactError, InvalidModel, UsageError
 from ..ir.files import scratch_folder
 from ..ir.graph import Graph
 from ..ir.types import Array
+from ..passes.prices import ONNXRUNTIME, TVM, Prices
 from .artifact import PACKED, Artifact
 from .winograd import fast_tiles
 
 if TYPE_CHECKING:
     from ..backends.tvm.run import Module
 
-__all__ = ["ENGINES", "Engine", "built_module", "engines_named"]
+__all__ = ["ENGINES", "Engine", "built_module", "engines_named", "prices_for"]
 
 Run = Callable[[Mapping[str, Array]], dict[str, Array]]
 
@@ -110,6 +111,11 @@ ENGINES = {
         Engine("tvm", _start_tvm, _open_tvm, "compiled by Apache TVM"),
     )
 }
+
+
+def prices_for(engine: str) -> Prices:
+    """By which passes decide about a network that this engine runs: those of TVM's kernels, or of onnxruntime, as for a file."""
+    return TVM if engine == "tvm" else ONNXRUNTIME
 
 
 def engines_named(names: str) -> list[Engine]:

@@ -49,7 +49,8 @@ def layer_times(module: Module, inputs: Mapping[str, Array], runs: int) -> list[
         moved = 0 if kernel == VIEW else sum(map(_moved, time.calls))
         speeds = [amount / time.microseconds / 1e3 if time.microseconds else 0.0 for amount in (2 * macs, moved)]
         names = [node.name for node in nodes]
-        layers.append(LayerTime(kernel, names, time.microseconds, time.microseconds / total, macs, speeds[0], moved, speeds[1]))
+        share = time.microseconds / total if total else 0.0
+        layers.append(LayerTime(kernel, names, time.microseconds, share, macs, speeds[0], moved, speeds[1]))
     return layers
 
 

@@ -11,10 +11,9 @@ from ..ir.binding import as_declared
 from ..ir.errors import InvalidInput, UsageError
 from ..ir.graph import Graph
 from ..ir.types import Array, TensorType
-from ..passes.prices import TVM
 from .artifact import Artifact
 from .compile import TARGETS
-from .engines import ENGINES, Run
+from .engines import ENGINES, Run, prices_for
 from .pipelines import optimize
 
 __all__ = ["Module", "compile"]
@@ -60,7 +59,7 @@ def compile(graph: Graph, target: str = "cpu", level: int = 2, threads: int | No
         raise UsageError(f"unknown target '{target}'; known are {', '.join(TARGETS)}")
     if target != "cpu":
         raise UsageError(f"target '{target}' cannot be called from memory; write an artifact with `convc compile -t {target}`")
-    better, _ = optimize(graph, level, prices=TVM)
+    better, _ = optimize(graph, level, prices=prices_for("tvm"))
     return Module(better, ENGINES["tvm"].start(better, threads))
 
 

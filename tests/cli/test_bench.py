@@ -99,3 +99,31 @@ def test_a_worker_ends_with_its_input(tmp_path: Path):
     os.kill(worker.pid, signal.SIGINT)  # a terminal sends it to all; the bench hears it and hangs up
     worker.communicate()
     assert worker.returncode == 0
+
+
+def test_a_profile_of_a_network_without_kernels(tmp_path: Path):
+    (tmp_path / "net.cir").write_text("graph @g(%x: f32[N,4]) {\n  %d = dropout(%x)\n  %y = identity(%d)\n  return %y\n}\n")
+    done = convc("bench", tmp_path / "net.cir", "-b", "tvm", "-O", "0", "--runs", "1", "--profile", "--json")
+    assert done.code == 0, done.err
+    assert {layer["share"] for layer in json.loads(done.out)["layers"]} <= {0.0, 1.0}
+
+
+def test_bench_and_tune_look_at_what_compile_makes(tmp_path: Path):
+    """By onnxruntime's prices the concatenation goes and the convolution after it is two."""
+    (tmp_path / "net.cir").write_text("""graph @g(%x: f32[N,16,14,14]) {
+  %w = param : f32[16,16,1,1]
+  %v = param : f32[64,32,1,1]
+  %a = conv2d(%x, %w)
+  %r = relu(%a)
+  %c = concat(%r, %x)
+  %b = conv2d(%c, %v)
+  return %b
+}
+""")
+    done = convc("bench", tmp_path / "net.cir", "-b", "tvm", "--runs", "1", "--profile", "--json")
+    assert done.code == 0, done.err
+    assert "b" in {node for layer in json.loads(done.out)["layers"] for node in layer["nodes"]}
+    done = convc("tune", tmp_path / "net.cir", "--seconds", "1", "--database", tmp_path / "db")
+    assert done.code == 0, done.err
+    assert "2 kernels" in done.out + done.err
+    assert "b.part" not in done.out + done.err
