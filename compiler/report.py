@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from difflib import unified_diff
 from typing import Any
 
-from ..ir.binding import usual_sizes
+from ..ir.binding import batch_names, usual_sizes
 from ..ir.graph import Graph
 from ..ir.printer import print_graph
 from ..passes.cost import graph_cost
@@ -66,18 +66,23 @@ def compile_report(
     if "check" in built:
         lines += ["", f"CUDA source: {built['check']}"]
     if built["kind"] == "cpu":
-        lines += ["", "Memory", *(f"  {line}" for line in _memory(built))]
+        lines += ["", "Memory", *(f"  {line}" for line in _memory(built, "an image" if batch_names(graph) else "a run"))]
         lines += ["", "Winograd", *(f"  {line}" for line in choice.why), *(f"  {name}: F({m}x{m})" for name, m in choice.tiles.items())]
-    lines += ["", "Checked against float64, random input, batch 1" if agreements else "Not checked (--no-check)"]
+    lines += ["", f"Checked against float64, random input{_images(graph)}" if agreements else "Not checked (--no-check)"]
     lines += [f"  {line}" for line in agreements]
     return "\n".join(lines) + "\n"
 
 
-def _memory(built: Mapping[str, Any]) -> list[str]:
-    """The plan, and what was measured."""
+def _images(graph: Graph) -> str:
+    """That the inputs of the check had, where their number is a named size."""
+    return ", one image and two" if batch_names(graph) else ""
+
+
+def _memory(built: Mapping[str, Any], unit: str) -> list[str]:
+    """The plan, for one `unit`, and what was measured."""
     lines: list[str] = []
     if arena := built["arena"]:
-        lines.append(f"arena of {arena['size']:,} bytes for an image; lower bound {arena['lower_bound']:,}")
+        lines.append(f"arena of {arena['size']:,} bytes for {unit}; lower bound {arena['lower_bound']:,}")
         lines.append(f"its {arena['values']} values apart: {arena['unshared']:,}; {arena['in_place']} lie in the place of an operand")
         lines.append(f"{arena['views']} concatenations and slices are views, for which nothing is copied")
     if peak := built.get("measured"):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -76,7 +77,16 @@ def print_table(rows: Sequence[Sequence[str]], headings: Sequence[str] = ()) -> 
 
 
 def emit_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2))
+    """NaN and infinities as the texts "NaN", "Infinity" and "-Infinity": JSON has no such numbers."""
+    click.echo(json.dumps(_in_json(value), indent=2, allow_nan=False))
+
+
+def _in_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _in_json(each) for key, each in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, (list, tuple)):
+        return [_in_json(each) for each in cast("Sequence[Any]", value)]
+    return json.dumps(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def check_suffix(option: str, path: Path, suffixes: Sequence[str]) -> None:

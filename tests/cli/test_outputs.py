@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -117,3 +118,16 @@ def test_integer_and_boolean_results(tmp_path):
     assert "class 11: 11  class 10: 10" in done.out
     assert np.load(tmp_path / "y.npz")["file"].dtype == np.uint8
     assert convc("verify", tmp_path / "net.cir", "-i", tmp_path / "x.npz").code == 0
+
+
+def test_json_has_nan_and_infinity_as_texts(tmp_path):
+    (tmp_path / "net.cir").write_text("graph @g(%x: f32[1,2]) {\n  %y = log(%x)\n  return %y\n}\n")
+    np.savez(tmp_path / "x.npz", x=np.float32([[-1, 0]]))
+    done = convc("run", tmp_path / "net.cir", "-i", tmp_path / "x.npz", "-b", "reference", "--json")
+    assert done.code == 0, done.err
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    values = json.loads(done.out, parse_constant=refuse)["y"]["top"][0]
+    assert sorted(entry["value"] for entry in values) == ["-Infinity", "NaN"]

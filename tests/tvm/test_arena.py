@@ -93,3 +93,11 @@ def test_an_artifact_has_the_measured_memory_beside_the_plan(typed: TypedGraph, 
     report = (made.path / "report.txt").read_text()
     assert f"arena of {arena['size']:,} bytes for an image" in report
     assert f"a run allocates {measured['run']:,}" in report
+    assert "Checked against float64, random input, one image and two\n" in report
+
+
+def test_a_report_of_a_batch_in_numbers_counts_no_images(typed: TypedGraph, tmp_path: Path):
+    made = compile_network(typed(f"{HEAD}  {CHAIN}return %b\n}}\n".replace("[N,", "[3,")), tmp_path / "net", threads=1)
+    report = (made.path / "report.txt").read_text()
+    assert f"arena of {made.manifest['target']['arena']['size']:,} bytes for a run;" in report
+    assert "Checked against float64, random input\n" in report
