@@ -6,6 +6,7 @@ import functools
 import os
 import tempfile
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -171,9 +172,14 @@ def _cuda_target(host: Any) -> Any:
     )
 
 
+LOWERING = threading.Lock()  # TVM's builder of functions is one for all threads
+
+
 def _compile(graph: Graph, compiled: Callable[[Any], T], lowered: Callable[[Graph], Any] = lower) -> T:
     try:
-        return compiled(lowered(graph))
+        with LOWERING:
+            module = lowered(graph)
+        return compiled(module)
     except (ConvcError, OSError):  # such as a full disk, which is no op's fault
         raise
     except Exception as error:  # TVM raises many kinds, and none names an op

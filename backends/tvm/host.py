@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import shutil
@@ -15,6 +16,7 @@ from .processor import INSTRUCTION_SETS, Processor, processor_of
 __all__ = [
     "INSTALL",
     "cuda_compiler",
+    "home_process",
     "host_cpu",
     "host_processor",
     "host_target",
@@ -49,9 +51,16 @@ def tvm(threads: int | None = None) -> Any:
         importlib.import_module("tvm.topi")
     except (ImportError, OSError) as error:  # OSError: a shared library that does not load
         raise BackendMissing(f"Apache TVM cannot be imported ({error}); install it with: {INSTALL}") from error
+    home_process()
     if threads is not None:
         use_threads(threads)
     return package
+
+
+@functools.cache
+def home_process() -> int:
+    """The process that TVM was imported in. In one forked from it the pool of workers is there, and the workers are not."""
+    return os.getpid()
 
 
 def use_threads(threads: int) -> None:

@@ -19,7 +19,7 @@ from ...ir.graph import Graph, Node
 from ...ir.types import DTYPES, Array, TensorType
 from .fast.plan import beside, plan, single_image
 from .fast.work import Winograd
-from .host import cuda_compiler, physical_cores, thread_count, tvm, use_threads
+from .host import cuda_compiler, home_process, physical_cores, thread_count, tvm, use_threads
 from .lower import reason
 from .packed import ALIGNMENT
 
@@ -28,6 +28,7 @@ __all__ = ["DEVICES", "Module"]
 DEVICES = ("cpu", "cuda")
 SMALL = 1 << 14  # bytes that are copied in less time than it takes to find out whether their memory can be shared
 FITTING = 8  # kinds of inputs that a thread remembers
+FORKED = "start processes by spawn, or load it with threads=1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Module:
         self._weights_at = frozenset(tensor.data_ptr() for tensor in weights)
         self._local = threading.local()
         self._host = tvm()
+        self._home = home_process()
         self._is_here = device.dlpack_device_type() == self._host.cpu().dlpack_device_type()
         self._thread_count = self._host.get_global_func("runtime.NumThreads")
 
@@ -91,8 +93,10 @@ class Module:
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name, the caller's own. Safe to call from many threads at once; inputs that are 64-byte aligned are not copied.
 
-        Raises: InvalidInput for arrays that do not fit.
+        Raises: InvalidInput for arrays that do not fit; UsageError for several threads in a process forked from one with TVM.
         """
+        if self.threads > 1 and os.getpid() != self._home:
+            raise UsageError(f"this process was forked from one that uses TVM, whose {self.threads} threads it lacks; {FORKED}")
         function = self._fitting(inputs)
         if self._thread_count() != self.threads:  # the pool belongs to the calling thread, and another module may have set it
             use_threads(self.threads)
