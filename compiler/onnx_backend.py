@@ -19,7 +19,7 @@ from ..ir.binding import match_inputs, specialize
 from ..ir.errors import UnsupportedOp, UsageError
 from ..ir.graph import Graph
 from ..ir.types import DTYPES, Array
-from .engines import Run, engines_named
+from .engines import Run, engines_named, prices_for
 from .pipelines import optimize
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def backend(engine: str) -> Any:
         def run(self, inputs: Any, **kwargs: Any) -> tuple[Any, ...]:
             """Outputs in the model's order, for arrays in the order of its inputs or by name."""
             graph, arrays = _fixed(self.model, inputs)
-            graph = specialize(optimize(graph, LEVEL)[0], match_inputs(graph, arrays))
+            graph = specialize(optimize(graph, LEVEL, prices=prices_for(engine))[0], match_inputs(graph, arrays))
             results = start(graph)(arrays)
             return tuple(results[node.name].astype(DTYPES[node.typed.dtype]) for node in graph.outputs)
 

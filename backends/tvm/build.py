@@ -200,7 +200,9 @@ def _culprit(graph: Graph, compiled: Callable[[Any], Any]) -> Node | None:
         tried.add(key)
         operands = tuple(Node(f"operand{i}", INPUT, Input(), (), operand.type) for i, operand in enumerate(node.inputs))
         try:
-            compiled(lower(Graph.of(node.name, operands, (node.reading(operands),))))
+            with LOWERING:
+                module = lower(Graph.of(node.name, operands, (node.reading(operands),)))
+            compiled(module)
         except (UsageError, OSError):
             raise
         except Exception:
