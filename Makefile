@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test test-slow check lint bench fuzz fuzz-onnx clean
+.PHONY: demo test test-slow check lint docs bench fuzz fuzz-onnx clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -24,6 +24,10 @@ check: $(STAMP)
 # that for which something alike stands otherwise: siblings of networks, bodies of ONNX functions
 test-slow: $(STAMP)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+
+# the pages of ops and passes, from their tables; a test fails where they are not current
+docs: $(STAMP)
+	$(BIN)/python docs/generate.py
 
 bench: $(STAMP)
 	$(BIN)/python tests/bench/bars.py

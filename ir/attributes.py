@@ -13,7 +13,7 @@ from typing import Any
 from .dims import Dim, Expr, dim_names, parse_dim
 from .errors import InvalidModel
 
-__all__ = ["format_attributes", "make_attributes", "named_sizes", "quote", "unquote"]
+__all__ = ["format_attributes", "format_value", "make_attributes", "named_sizes", "quote", "unquote"]
 
 _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
@@ -24,7 +24,7 @@ def format_attributes(op: Any) -> str:
     """`{strides=[2,1], groups=2}` without the fields that have their default; empty when all have."""
     pairs = ((f.name, getattr(op, f.name), _default(f)) for f in fields(op))
     # the texts too, since -0.0 equals 0.0
-    shown = [f"{name}={_format(value)}" for name, value, default in pairs if value != default or str(value) != str(default)]
+    shown = [f"{name}={format_value(value)}" for name, value, default in pairs if value != default or str(value) != str(default)]
     return f"{{{', '.join(shown)}}}" if shown else ""
 
 
@@ -87,13 +87,14 @@ def _kinds(Attrs: type[Any]) -> dict[str, Any]:
     return typing.get_type_hints(Attrs)
 
 
-def _format(value: Any) -> str:
+def format_value(value: Any) -> str:
+    """One attribute as the text form writes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         return value if _BARE.match(value) else quote(value)
     if isinstance(value, tuple):
-        return f"[{','.join(map(_format, typing.cast('tuple[Any, ...]', value)))}]"
+        return f"[{','.join(map(format_value, typing.cast('tuple[Any, ...]', value)))}]"
     if isinstance(value, float) and not math.isfinite(value):
         return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
     return repr(value) if isinstance(value, float) else str(value)
@@ -131,4 +132,4 @@ def _convert_list(name: str, value: Any, kinds: tuple[Any, ...]) -> tuple[Any, .
 
 
 def _shown(value: Any) -> str:
-    return _format(tuple(typing.cast("list[Any]", value)) if isinstance(value, list) else value)
+    return format_value(tuple(typing.cast("list[Any]", value)) if isinstance(value, list) else value)
