@@ -25,7 +25,7 @@ from .pairs import compare_batches
 from .passcheck import PassCheck, refuse_failures
 from .peak import measured_peak
 from .pipelines import LEVELS, optimize
-from .report import compile_report
+from .report.text import compile_report
 from .verify import Agreement, Oracle
 from .weights import check_numbers, weights_bytes
 from .winograd import Choice, Oracles, choose

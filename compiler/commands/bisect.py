@@ -11,7 +11,7 @@ from ..inputs import read_inputs
 from ..load import Request
 from ..passcheck import PassCheck, bisect
 from ..pipelines import optimize
-from ..report import graph_diff
+from ..report.text import graph_diff
 from .options import Desk, emit_json, model_options, pass_options, steps_of
 
 __all__ = ["command"]

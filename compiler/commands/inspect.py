@@ -13,7 +13,7 @@ from ...ir.graph import Graph
 from ...ir.printer import print_graph
 from ...passes.manager import Stage
 from ..load import Request
-from ..report import graph_diff, stage_line
+from ..report.text import graph_diff, stage_line
 from .options import Desk, emit_json, model_options, pass_options, print_table, run_pipeline
 
 __all__ = ["command"]

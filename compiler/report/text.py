@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from difflib import unified_diff
 from typing import Any
 
-from ..ir.binding import batch_names, usual_sizes
-from ..ir.graph import Graph
-from ..ir.printer import print_graph
-from ..passes.cost import graph_cost
-from ..passes.manager import Stage
-from ..passes.prices import shown
-from .verify import Agreement
-from .winograd import Choice
+from ...ir.binding import batch_names, usual_sizes
+from ...ir.graph import Graph
+from ...ir.printer import print_graph
+from ...passes.cost import graph_cost
+from ...passes.manager import Stage
+from ...passes.prices import shown
+from ..verify import Agreement
+from ..winograd import Choice
 
 __all__ = ["compile_report", "count", "graph_diff", "stage_line"]
 

@@ -1,0 +1,1 @@
+"""What people read: texts, the table of layers, pictures."""

@@ -1,0 +1,161 @@
+"""The table of layers of `convc summary`: output, memory, parameters and work of each, in the words of the papers' tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ...ir.binding import batch_names
+from ...ir.dims import Dim, evaluate
+from ...ir.graph import Graph, Node
+from ...ir.ops.norm import BATCH_NORM
+from ...passes.cost import graph_cost, node_cost
+from .text import count
+
+__all__ = ["LayerLine", "LayerTable", "layer_table"]
+
+# Ops that can write over their operand: the course's tables give them no line and no memory of their own.
+IN_PLACE = {
+    *("relu", "leaky_relu", "clip", "sigmoid", "tanh", "softmax", "log_softmax", "dropout", "identity", "flatten", "reshape"),
+    *("elu", "selu", "hard_sigmoid", "hard_swish", "gelu", "mish", "prelu", "softplus"),
+}
+
+
+@dataclass(frozen=True)
+class LayerLine:
+    """One layer. `memory` counts values of one image, `weights` excludes biases. Texts hold the arithmetic."""
+
+    name: str
+    layer: str
+    output: str
+    memory: int
+    memory_text: str
+    weights: int
+    weights_text: str
+    biases: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class LayerTable:
+    """A line per layer, and sums of the lines and of the graph, per image where that makes a difference."""
+
+    lines: Sequence[LayerLine]
+    totals: Mapping[str, int]
+
+
+def layer_table(graph: Graph, *, every: bool = False) -> LayerTable:
+    """Everything is per image, whatever the batch; all other sizes are numbers. Ops that work in place have a line if they have
+    parameters, or with `every`.
+    """
+    sizes, images = dict.fromkeys(batch_names(graph), 1), _images(graph)
+    listed = [node for node in (*graph.inputs, *graph.ops) if every or not _is_in_place(node) or _params(node, graph)]
+    lines = [_line(node, graph, sizes, images) for node in listed]
+    return LayerTable(lines, _totals(lines, graph, sizes, images))
+
+
+def _is_in_place(node: Node) -> bool:
+    return node.kind.name in IN_PLACE
+
+
+def _images(graph: Graph) -> int:
+    """The batch where it is a number that all inputs share, else 1."""
+    batches = {node.typed.shape[0] for node in graph.inputs if node.typed.rank > 1}
+    batch = batches.pop() if len(batches) == 1 else 1
+    return batch if isinstance(batch, int) else 1
+
+
+def _totals(lines: Sequence[LayerLine], graph: Graph, sizes: Mapping[str, int], images: int) -> dict[str, int]:
+    cost = graph_cost(graph, sizes)
+    statistics = {stat for node in graph.ops if node.kind is BATCH_NORM for stat in node.inputs[3:]}
+    return {
+        "memory": sum(line.memory for line in lines),
+        "weights": sum(line.weights for line in lines),
+        "biases": sum(line.biases for line in lines),
+        "params": cost.params,
+        "trainable": cost.params - sum(_number(node.typed.shape) for node in statistics),
+        "weight_bytes": cost.weight_bytes,
+        "macs": cost.macs // images,
+        "flops": cost.flops // images,
+    }
+
+
+def _line(node: Node, graph: Graph, sizes: Mapping[str, int], images: int) -> LayerLine:
+    shape = tuple(evaluate(dim, sizes) for dim in node.typed.shape)
+    shape = (1, *shape[1:]) if shape and shape[0] == images else shape
+    memory = 0 if _is_in_place(node) else _number(shape)
+    params = _params(node, graph)
+    weights = [p for p in params if p.typed.rank > 1]
+    return LayerLine(
+        name=node.name,
+        layer=_label(node),
+        output=_output(shape),
+        memory=memory,
+        memory_text=_memory(shape, memory) if memory else "in place",
+        weights=sum(_number(p.typed.shape) for p in weights),
+        weights_text=" + ".join(_weights(node, p) for p in weights) or _statistics(params),
+        biases=sum(_number(p.typed.shape) for p in params if p.typed.rank <= 1),
+        macs=_number((node_cost(node, sizes).macs,)) // images,
+    )
+
+
+def _params(node: Node, graph: Graph) -> list[Node]:
+    """Parameters whose first reader is this node, so that shared ones count once."""
+    return [p for p in dict.fromkeys(node.inputs) if p.weights is not None and graph.readers[p][0] is node]
+
+
+def _label(node: Node) -> str:
+    """CONV3-64, POOL2, FC: the words of the papers' tables."""
+    match node.kind.name:
+        case "conv2d" | "conv_transpose2d":
+            rows, cols = node.inputs[1].typed.concrete()[2:]
+            kernel = f"{rows}" if rows == cols else f"{rows}x{cols}"
+            stride = f"/{node.op.strides[0]}" if node.op.strides[0] == node.op.strides[1] != 1 else ""
+            stride = stride or (f"/{node.op.strides[0]}x{node.op.strides[1]}" if node.op.strides != (1, 1) else "")
+            groups = f" g{node.op.groups}" if node.op.groups > 1 else ""
+            return f"{'CONV' if node.kind.name == 'conv2d' else 'UPCONV'}{kernel}-{node.typed.shape[1]}{stride}{groups}"
+        case "max_pool" | "avg_pool":
+            kernel, stride = node.op.kernel[0], node.op.strides[0]
+            return f"{'' if node.kind.name == 'max_pool' else 'AVG'}POOL{kernel}" + (f"/{stride}" if stride != kernel else "")
+        case "dense":
+            return "FC"
+        case name:
+            return name.upper()
+
+
+def _output(shape: tuple[Dim, ...]) -> str:
+    """[HxWxC] as the papers write it; a flat layer is [1x1xC]."""
+    if len(shape) == 4:
+        return f"[{shape[2]}x{shape[3]}x{shape[1]}]"
+    return f"[1x1x{shape[1]}]" if len(shape) == 2 else f"[{'x'.join(map(str, shape[1:]))}]"
+
+
+def _memory(shape: tuple[Dim, ...], total: int) -> str:
+    if len(shape) == 4:
+        return f"{shape[2]}*{shape[3]}*{shape[1]}={count(total)}"
+    return "*".join(map(str, shape[1:])) or "1"
+
+
+def _weights(node: Node, param: Node) -> str:
+    """(3*3*3)*64 = 1,728 for a convolution; inputs*outputs for a dense layer, an image's inputs spelled out."""
+    shape = param.typed.concrete()
+    total = math.prod(shape)
+    if node.kind.name == "conv2d":
+        return f"({shape[2]}*{shape[3]}*{shape[1]})*{shape[0]} = {total:,}"
+    if node.kind.name == "dense":
+        source = node.inputs[0]
+        flat = source.inputs[0].typed.shape if source.kind.name == "flatten" else (1, shape[1])
+        image = f"{flat[2]}*{flat[3]}*{flat[1]}" if len(flat) == 4 and flat[2:] != (1, 1) else str(shape[1])
+        return f"{image}*{shape[0]} = {total:,}"
+    return f"{'*'.join(map(str, shape))} = {total:,}"
+
+
+def _statistics(params: list[Node]) -> str:
+    """Batch norm's scale, shift, mean and variance, or whatever else has one axis."""
+    total = sum(_number(p.typed.shape) for p in params)
+    return f"{len(params)}*{total // len(params)} = {total:,}" if total else "0"
+
+
+def _number(shape: tuple[Dim, ...]) -> int:
+    return math.prod(dim for dim in shape if isinstance(dim, int))
