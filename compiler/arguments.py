@@ -6,11 +6,11 @@ import inspect
 import re
 import traceback
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from ..ir.errors import InvalidModel
+from ..ir.suggest import did_you_mean
 from . import layers, layers_structure
 
 __all__ = ["unknown_argument"]
@@ -41,9 +41,8 @@ def unknown_argument(error: TypeError) -> InvalidModel | None:
     if argument in names:
         return None  # so too, from elsewhere
     theirs = THEIRS.get(argument, "")
-    near = [theirs] if theirs in names else get_close_matches(argument, names, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(names)}"
-    return InvalidModel(f"{Path(frame.f_code.co_filename).name}:{line}: {function} has no argument '{argument}'; {hint}")
+    hint = did_you_mean(theirs if theirs in names else argument, names, f"it has {', '.join(names)}")
+    return InvalidModel(f"{Path(frame.f_code.co_filename).name}:{line}: {function} has no argument '{argument}'{hint}")
 
 
 def _layer(name: str) -> Callable[..., Any] | None:

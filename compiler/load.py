@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from ..ir.errors import ConvcError, InvalidModel, UsageError
 from ..ir.graph import Graph, Node
 from ..ir.ops.leaf import INPUT
 from ..ir.parser import parse_graph
+from ..ir.suggest import did_you_mean
 from ..ir.types import TensorType, parse_type
 from ..ir.verifier import infer_type
 from ..passes.windows import leftovers
@@ -99,8 +99,7 @@ def _load(request: Request, zoo: Mapping[str, ZooEntry], say: Callable[[str], No
         raise UsageError(f"'{model}' is neither an .onnx or .cir file, a net.py:function, nor an artifact directory")
     if "/" in model or path.suffix:
         raise UsageError(f"there is no file or directory '{model}'")
-    near = get_close_matches(model, zoo, n=3, cutoff=0.4)
-    raise UsageError(f"unknown model '{model}'" + (f"; did you mean {', '.join(near)}?" if near else "; see `convc models`"))
+    raise UsageError(f"unknown model '{model}'" + did_you_mean(model, zoo, "see `convc models`", widely=True))
 
 
 def _trace(network: Network, request: Request, shapes: Mapping[str, str]) -> Graph:

@@ -12,6 +12,7 @@ from .errors import InvalidModel, ParseError
 from .graph import Graph, Node, Origin
 from .ops import OPS
 from .ops.leaf import INPUT, PARAM, Input, Param
+from .suggest import did_you_mean
 from .types import TensorType, parse_type
 from .verifier import verify_graph
 from .weights import Recipe, Weights
@@ -114,7 +115,7 @@ class _Parser:
         self.expect("=")
         word = self.now
         if word.kind != "word" or word.text not in OPS or word.text == INPUT.name:
-            self.fail(f"unknown op '{word.text}'{_nearest(word.text)}")
+            self.fail(f"unknown op '{word.text}'{did_you_mean(word.text, OPS)}")
         self.at += 1
         kind = OPS[word.text]
         operands = self.operands() if self.comes("(") else ()
@@ -288,10 +289,3 @@ class _Parser:
     def fail(self, message: str, token: _Token | None = None) -> NoReturn:
         token = token or self.now
         raise ParseError(message, token.line, token.column, self.path)
-
-
-def _nearest(word: str) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(word, OPS, n=1)
-    return f"; did you mean '{near[0]}'?" if near else ""

@@ -6,10 +6,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from ..ir.errors import ConvcError, InvalidModel, UsageError
 from ..ir.graph import Graph
+from ..ir.suggest import did_you_mean
 from ..ir.verifier import verify_graph
 from .catalog import PASSES, Pass
 from .cost import GraphCost, graph_cost
@@ -145,8 +145,7 @@ def select(steps: Iterable[Step], enable: Iterable[str] = (), skip: Iterable[str
 def known_pass(name: str) -> str:
     """Raises: UsageError, with the nearest name, for a pass that does not exist."""
     if name not in PASSES:
-        near = get_close_matches(name, PASSES, n=1)
-        raise UsageError(f"unknown pass '{name}'" + (f"; did you mean '{near[0]}'?" if near else f"; known are {', '.join(PASSES)}"))
+        raise UsageError(f"unknown pass '{name}'" + did_you_mean(name, PASSES, f"known are {', '.join(PASSES)}"))
     return name
 
 

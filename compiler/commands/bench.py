@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import asdict
-from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import click
 
 from ...ir.errors import UsageError
+from ...ir.suggest import did_you_mean
 from ..bench import Contender, Measured, measure
 from ..engines import ENGINES
 from ..layer_times import LayerTime
@@ -79,8 +79,7 @@ def _contender(text: str, level: int) -> Contender:
     known = [*ENGINES, *PEERS]
     name, found, own = text.partition("@")
     if name not in known:
-        near = get_close_matches(name, known, n=1)
-        raise UsageError(f"unknown backend '{name}'; " + (f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"))
+        raise UsageError(f"unknown backend '{name}'" + did_you_mean(name, known, f"known are {', '.join(known)}"))
     if found and own not in map(str, range(len(LEVELS))):
         raise UsageError(f"'{text}': there is no level '{own}'; choose 0 to {len(LEVELS) - 1}")
     return Contender(text, name, int(own) if found else level)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from difflib import get_close_matches
 
 import click
 
 from ...ir.errors import UsageError
+from ...ir.suggest import did_you_mean
 from ...ir.version import __version__
 from ..network import ZooEntry
 from .options import Desk, refuse_repeats, run_request
@@ -50,8 +50,7 @@ class Lazy(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Raises: UsageError for a command that does not exist, with the nearest name, and for an option that is given twice."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = get_close_matches(args[0], COMMANDS, n=1)
-            raise UsageError(f"unknown command '{args[0]}'; " + (f"did you mean '{near[0]}'?" if near else "see `convc --help`"))
+            raise UsageError(f"unknown command '{args[0]}'" + did_you_mean(args[0], COMMANDS, "see `convc --help`"))
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None:
             refuse_repeats(command, click.Context(command, ctx, name), rest)

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import click
 
 from ...ir.binding import batch_names, specialize, usual_sizes
 from ...ir.errors import ConvcError, UsageError
+from ...ir.suggest import did_you_mean
 from ..engines import prices_for
 from ..load import Request
 from ..pipelines import optimize
@@ -115,9 +115,8 @@ def _chosen(every: Sequence[Layer], names: Sequence[str]) -> list[Layer]:
     known = {node: layer for layer in every for node in layer.nodes}
     for name in names:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(list(known)[:8])}..."
-            raise UsageError(f"no tunable kernel begins at a node '{name}'; {hint}")
+            hint = did_you_mean(name, known, f"there are {', '.join(list(known)[:8])}...")
+            raise UsageError(f"no tunable kernel begins at a node '{name}'{hint}")
     return list({known[name].kernel.key: known[name] for name in names}.values()) if names else list(every)
 
 
