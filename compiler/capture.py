@@ -56,14 +56,14 @@ def _tvm(
     graph: Graph, wanted: Sequence[Node], inputs: Mapping[str, Array], threads: int | None, winograd: Winograd = "auto"
 ) -> Iterator[tuple[str, Array]]:
     """A library per chunk: TVM returns every output of a function, asked for or not. Its kernels are those of the whole graph."""
-    from ..backends.tvm.build import build_cpu
-    from ..backends.tvm.run import Module
+    from ..backends.tvm.build import BuildOptions, build_cpu
+    from ..backends.tvm.run import LoadedLibrary
 
     for chunk in _chunks(wanted):
         exposed = Graph(graph.name, graph.inputs, tuple(dict.fromkeys([*chunk, *graph.outputs])), graph.nodes)
         with scratch_folder() as folder:
-            built = build_cpu(exposed, folder / "model.so", winograd=winograd)
-            module = Module.load(built.library, exposed, threads=threads, winograd=winograd)
+            built = build_cpu(exposed, folder / "model.so", BuildOptions(winograd))
+            module = LoadedLibrary.load(built.library, threads=threads)
         values = module.run(inputs)
         yield from ((node.name, values.pop(node.name)) for node in chunk)
 

@@ -133,10 +133,11 @@ def _choose(graph: Graph, winograd: str, target: str, oracle: Oracles | None) ->
 
 def _build(graph: Graph, folder: Path, target: str, tiles: Mapping[str, int], say: Callable[[str], None], **cpu: Any) -> dict[str, Any]:
     """What TVM built, as the manifest records it."""
-    from ..backends.tvm.build import build_cpu, build_cuda
+    from ..backends.tvm.build import BuildOptions, build_cpu
+    from ..backends.tvm.cuda.build import build_cuda
 
     if target == "cpu":
-        built = build_cpu(graph, folder / LIBRARY, winograd=tiles, **cpu)
+        built = build_cpu(graph, folder / LIBRARY, BuildOptions(tiles, **cpu))
         say(f"built {LIBRARY} in {built.seconds:.1f} s, {built.found} of {built.kernels} kernels from the cache")
         if built.no_cache:
             say(f"kernels are not kept: {built.no_cache}")
@@ -148,18 +149,19 @@ def _build(graph: Graph, folder: Path, target: str, tiles: Mapping[str, int], sa
         kind |= {"tuned": dict(built.tuned), "arena": asdict(built.arena) if built.arena else None}
         return {**kind, "machine": platform.machine(), "seconds": round(built.seconds, 2)}
     cuda = build_cuda(graph, folder)
-    say(f"built {cuda.library.name} in {cuda.seconds:.1f} s")
-    kind = {"kind": "cuda", "library": cuda.library.name, "source": cuda.source.name, "tvm": cuda.target}
+    say(f"built {cuda.library.path.name} in {cuda.seconds:.1f} s")
+    kind = {"kind": "cuda", "library": cuda.library.path.name, "source": cuda.source.name, "tvm": cuda.target}
     return {**kind, "machine": platform.machine(), "check": cuda.check, "seconds": round(cuda.seconds, 2)}
 
 
 def _pack(graph: Graph, folder: Path, built: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
     """Write the weights as the library takes them, and what a C program needs; where they lie, as the manifest records it."""
     from ..backends.tvm.c_interface import c_files, why_no_c
-    from ..backends.tvm.fast.plan import beside
+    from ..backends.tvm.fast.plan import plan
+    from ..backends.tvm.library.built import beside
     from ..backends.tvm.packed import write_packed
 
-    packed = write_packed(graph, folder / PACKED, built["tiles"], built["needs"])
+    packed = write_packed(plan(graph, built["tiles"]), folder / PACKED, built["needs"])
     if complaint := why_no_c(graph):
         say(f"no C files: {complaint}")
         return packed.record()

@@ -17,7 +17,7 @@ from .artifact import PACKED, Artifact
 from .winograd import fast_tiles
 
 if TYPE_CHECKING:
-    from ..backends.tvm.run import Module
+    from ..backends.tvm.run import LoadedLibrary
 
 __all__ = ["ENGINES", "Engine", "built_module", "engines_named", "prices_for"]
 
@@ -62,25 +62,24 @@ def _start_tvm(graph: Graph, threads: int | None) -> Run:
     return built_module(graph, threads).run
 
 
-def built_module(graph: Graph, threads: int | None) -> Module:
+def built_module(graph: Graph, threads: int | None) -> LoadedLibrary:
     """Compiled by TVM for this machine's processor, and loaded; nothing of it stays on disk.
 
-    Raises: as `build_cpu` and `Module.load`.
+    Raises: as `build_cpu` and `LoadedLibrary.load`.
     """
-    from ..backends.tvm.build import build_cpu
-    from ..backends.tvm.run import Module
+    from ..backends.tvm.build import BuildOptions, build_cpu
+    from ..backends.tvm.run import LoadedLibrary
 
-    tiles = fast_tiles(graph)
     with scratch_folder() as folder:
-        built = build_cpu(graph, folder / "model.so", winograd=tiles)
-        return Module.load(built.library, graph, threads=threads, winograd=tiles)  # the file may go once it is mapped
+        built = build_cpu(graph, folder / "model.so", BuildOptions(fast_tiles(graph)))
+        return LoadedLibrary.load(built.library, threads=threads)  # the file may go once it is mapped
 
 
 def _open_tvm(artifact: Artifact, threads: int | None) -> Run:
-    from ..backends.tvm.fast.plan import beside
     from ..backends.tvm.host import instruction_sets
-    from ..backends.tvm.packed import Packed, map_packed
-    from ..backends.tvm.run import Module
+    from ..backends.tvm.library.built import Library, beside, of_parameters
+    from ..backends.tvm.packed import Packed, mapped_arguments
+    from ..backends.tvm.run import LoadedLibrary
 
     library, record = artifact.library, artifact.manifest["target"]
     if library is None:
@@ -90,17 +89,15 @@ def _open_tvm(artifact: Artifact, threads: int | None) -> Run:
             f"'{artifact.path}' was compiled for a processor with {', '.join(lacking)}; compile the network again on this one"
         )
     if artifact.target != "cpu":
-        return Module.load(library, artifact.graph(), device=artifact.target, threads=threads).run
-    single = beside(library).name
-    has_single = single in artifact.manifest["files"]
-    if has_single:
-        artifact.file(single)
+        return LoadedLibrary.load(of_parameters(library, artifact.graph(), artifact.target), threads=threads).run
+    one = beside(library).name
+    single = artifact.file(one) if one in artifact.manifest["files"] else None
     try:
         packed = Packed.of(record["packed"])
     except InvalidModel as error:
         raise ArtifactError(f"'{artifact.path}': the manifest does not say where weights lie; compile the network again") from error
-    arrays = map_packed(artifact.file(PACKED), packed)
-    return Module.load(library, artifact.structure(), threads=threads, packed=arrays, single=has_single).run
+    arguments = mapped_arguments(artifact.file(PACKED), packed)
+    return LoadedLibrary.load(Library(library, artifact.structure(), arguments, single=single), threads=threads).run
 
 
 ENGINES = {

@@ -12,8 +12,8 @@ from ..ir.types import DTYPES, Array
 from ..passes.cost import node_cost
 
 if TYPE_CHECKING:
-    from ..backends.tvm.fast.plan import Call
-    from ..backends.tvm.run import Module
+    from ..backends.tvm.fast.plan import KernelCall
+    from ..backends.tvm.run import LoadedLibrary
 
 __all__ = ["LayerTime", "layer_times"]
 
@@ -34,12 +34,12 @@ class LayerTime:
     gbytes: float
 
 
-def layer_times(module: Module, inputs: Mapping[str, Array], runs: int) -> list[LayerTime]:
-    """The kernels of a module without named sizes, in order."""
+def layer_times(loaded: LoadedLibrary, inputs: Mapping[str, Array], runs: int) -> list[LayerTime]:
+    """The kernels of a library without named sizes, in order."""
     from ..backends.tvm.fast.plan import PACK, UNPACK, VIEW
     from ..backends.tvm.profile import call_times
 
-    times = call_times(module, inputs, runs)
+    times = call_times(loaded, inputs, runs)
     total = sum(time.microseconds for time in times)
     layers: list[LayerTime] = []
     for time in times:
@@ -60,7 +60,7 @@ def _macs(node: Node) -> int:
     return macs
 
 
-def _moved(call: Call) -> int:
+def _moved(call: KernelCall) -> int:
     """Bytes that a call must read and write."""
     if call.work is None:
         if call.kernel == "stock":

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from ...ir.errors import ArtifactError, InvalidModel
-from ...ir.graph import Graph, Node
+from ...ir.graph import Node
 from ...ir.types import DTYPES, Array, TensorType, parse_type
-from .fast.plan import plan
-from .fast.work import Winograd
+from .fast.plan import KernelPlan
+from .fast.work import Argument
 
-__all__ = ["ALIGNMENT", "Packed", "map_packed", "packing", "write_packed"]
+__all__ = ["ALIGNMENT", "Packed", "map_packed", "mapped_arguments", "packing", "write_packed"]
 
 ALIGNMENT = 64  # bytes; TVM's kernels count on it
 LAYOUT = 64  # bytes at the beginning: a hash of what lies where, and of what the library needs
@@ -49,28 +49,28 @@ class Packed:
         return Packed(record["layout"], entries, size)
 
 
-def packing(graph: Graph, winograd: Winograd = "auto", needs: Sequence[str] = ()) -> Packed:
-    """Where the arguments of the library of `graph` lie in its file. No weight is looked at.
+def packing(plan: KernelPlan, needs: Sequence[str] = ()) -> Packed:
+    """Where the arguments of the library that was built by `plan` lie in its file. No weight is looked at.
 
     `needs` are the library's instruction sets: a C program that was built before it needed others does not know of them.
     """
     entries: list[tuple[str, TensorType, int]] = []
     at = LAYOUT
-    for argument in plan(graph, winograd).arguments:
+    for argument in plan.arguments:
         type_ = TensorType(argument.dtype, argument.shape)
         entries.append((argument.name, type_, at))
         at += -(-_bytes(type_) // ALIGNMENT) * ALIGNMENT
-    interface = [f"{node.name} {node.type}" for node in (*graph.inputs, *graph.outputs)]
+    interface = [f"{node.name} {node.type}" for node in (*plan.graph.inputs, *plan.graph.outputs)]
     text = "\n".join([*needs, *interface, *(f"{name} {type_} {offset}" for name, type_, offset in entries)])
     return Packed(hashlib.sha256(text.encode()).hexdigest(), tuple(entries), at)
 
 
-def write_packed(graph: Graph, path: Path, winograd: Winograd = "auto", needs: Sequence[str] = ()) -> Packed:
+def write_packed(plan: KernelPlan, path: Path, needs: Sequence[str] = ()) -> Packed:
     """Pack the graph's own weights into a new file, one at a time."""
-    packed = packing(graph, winograd, needs)
+    packed = packing(plan, needs)
     with path.open("wb") as file:
         file.write(packed.layout.encode())
-        for argument, (name, type_, offset) in zip(plan(graph, winograd).arguments, packed.entries, strict=True):
+        for argument, (name, type_, offset) in zip(plan.arguments, packed.entries, strict=True):
             array = np.asarray(argument.make(_values), order="C")  # which keeps rank 0
             assert TensorType.of(array) == type_, name
             file.write(bytes(offset - file.tell()))
@@ -92,6 +92,18 @@ def map_packed(path: Path, packed: Packed) -> list[Array]:
         raise ArtifactError(f"'{path}' is laid out otherwise than the manifest says; compile the network again")
     whole = np.asarray(pages)
     return [whole[at : at + _bytes(type_)].view(DTYPES[type_.dtype]).reshape(type_.concrete()) for _, type_, at in packed.entries]
+
+
+def mapped_arguments(path: Path, packed: Packed) -> list[Argument]:
+    """The same as a library takes them: no parameter needs a value.
+
+    Raises: as `map_packed`.
+    """
+    return [_mapped(name, array) for (name, _, _), array in zip(packed.entries, map_packed(path, packed), strict=True)]
+
+
+def _mapped(name: str, array: Array) -> Argument:
+    return Argument(name, array.shape, TensorType.of(array).dtype, lambda values: array)
 
 
 def _bytes(type_: TensorType) -> int:

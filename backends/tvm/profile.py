@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...ir.errors import InvalidModel
 from ...ir.types import Array
-from .fast.plan import STOCK, VIEW, Call, plan
+from .fast.plan import STOCK, VIEW, KernelCall
 from .kernels import OURS
-from .run import Module
+from .run import LoadedLibrary
 
 __all__ = ["CallTime", "call_times"]
 
@@ -23,11 +23,11 @@ ITSELF = "vm."  # allocations, shape checks and views
 class CallTime:
     """One call, or several neighbours that stock rows make and that cannot be told apart. Units: median `microseconds` a run."""
 
-    calls: tuple[Call, ...]
+    calls: tuple[KernelCall, ...]
     microseconds: float
 
 
-def call_times(module: Module, inputs: Mapping[str, Array], runs: int) -> list[CallTime]:
+def call_times(loaded: LoadedLibrary, inputs: Mapping[str, Array], runs: int) -> list[CallTime]:
     """The calls of a CPU library in order, the virtual machine's own left out.
 
     Raises: InvalidModel for a library that was not built by this plan.
@@ -42,7 +42,7 @@ def call_times(module: Module, inputs: Mapping[str, Array], runs: int) -> list[C
         begun[0] = time.perf_counter()
         return 0
 
-    run = module.watched(watch)
+    run = loaded.watched(watch)
     run(inputs)  # not counted: memory is touched for the first time
     taken: list[list[tuple[str, float]]] = []
     for _ in range(runs):
@@ -51,13 +51,13 @@ def call_times(module: Module, inputs: Mapping[str, Array], runs: int) -> list[C
         taken.append([entry for entry in log if not entry[0].startswith(ITSELF)])
     names = [name for name, _ in taken[0]]
     medians = [statistics.median(entry[1] for entry in entries) for entries in zip(*taken, strict=True)]
-    return _matched(plan(module.graph, module.winograd).calls, list(zip(names, medians, strict=True)))
+    return _matched(loaded.calls, list(zip(names, medians, strict=True)))
 
 
-def _matched(calls: list[Call], seen: list[tuple[str, float]]) -> list[CallTime]:
+def _matched(calls: Sequence[KernelCall], seen: list[tuple[str, float]]) -> list[CallTime]:
     """Every kernel with its time, a view with none; what lies between two kernels is the time of the stock rows that the plan has there."""
     found: list[CallTime] = []
-    waiting: list[Call] = []
+    waiting: list[KernelCall] = []
     left = iter(seen)
     spent = 0.0
 

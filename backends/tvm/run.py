@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,14 @@ import numpy as np
 from ...ir.binding import match_inputs
 from ...ir.errors import ArtifactError, BackendMissing, InvalidInput, InvalidModel, UsageError
 from ...ir.files import scratch_folder
-from ...ir.graph import Graph, Node
+from ...ir.graph import Node
 from ...ir.types import DTYPES, Array, TensorType
-from .fast.plan import beside, plan, single_image
-from .fast.work import Winograd
 from .host import cuda_compiler, home_process, physical_cores, thread_count, tvm, use_threads
+from .library.built import Library
 from .lower import reason
 from .packed import ALIGNMENT
 
-__all__ = ["DEVICES", "Module"]
+__all__ = ["DEVICES", "LoadedLibrary"]
 
 DEVICES = ("cpu", "cuda")
 SMALL = 1 << 14  # bytes that are copied in less time than it takes to find out whether their memory can be shared
@@ -37,16 +36,16 @@ class _Copy:
     tensor: Any  # shows the array's memory
 
 
-class Module:
-    """A library that is ready to run. Made by `Module.load`.
+class LoadedLibrary:
+    """A library that is ready to run. Made by `LoadedLibrary.load`.
 
     TVM's virtual machine is not thread-safe, so every thread that calls `run` gets one of its own;
     they share the code and the weights. For a small network Python takes longer than the kernels, so what a run needs is looked up once.
     """
 
-    def __init__(self, graph: Graph, library: Any, single: Any, device: Any, weights: list[Any], threads: int, winograd: Winograd) -> None:
-        self.graph = graph
-        self.winograd = winograd
+    def __init__(self, of: Library, library: Any, single: Any, device: Any, weights: list[Any], threads: int) -> None:
+        self.graph = of.graph
+        self.calls = of.calls
         self.threads = threads
         self._library = library
         self._single = single  # for one image, or None
@@ -61,34 +60,26 @@ class Module:
 
     @staticmethod
     def load(
-        path: str | Path,
-        graph: Graph,
+        library: Library,
         weights: Mapping[str, Array] | None = None,
-        *,
-        device: str = "cpu",
         threads: int | None = None,
-        winograd: Winograd = "auto",
-        packed: Sequence[Array] | None = None,
-        single: bool = True,
-    ) -> Module:
-        """The library at `path`, built from `graph` with `winograd`, by whose plan the weights are packed.
+    ) -> LoadedLibrary:
+        """`library`, as it was built or as a manifest tells of it.
 
         `weights` are the parameters' values by name (default: the graph's own); arrays that are 64-byte
-        aligned are shared and must not change. `packed` are all arguments besides the inputs as the library takes
-        them; then no parameter needs a value. `threads` bounds the workers (default: a core each); the
-        number in use is `Module.threads`. Without `single`, what lies beside the library is not taken for that of a single image.
+        aligned are shared and must not change. `threads` bounds the workers (default: a core each); the
+        number in use is `LoadedLibrary.threads`.
 
         Raises: BackendMissing without TVM or the device; ArtifactError for a file that is no library; UsageError
         without a folder for temporary files that code may run from; InvalidInput for weights that do not fit.
         """
         host = tvm(physical_cores() if threads is None else threads)  # said each time: another module may have lowered it
-        place = _device(host, device)
-        library = _library(host, Path(path))
-        has_single = single and device == "cpu" and beside(Path(path)).is_file() and single_image(graph) is not None
-        for_one = _library(host, beside(Path(path))) if has_single else None
-        arguments = _arguments(graph, weights, device, winograd) if packed is None else packed
-        tensors = [_tensor(host, array, place) for array in arguments]
-        return Module(graph, library, for_one, place, tensors, thread_count(), winograd)
+        place = _device(host, library.device)
+        whole = _code(host, library.path)
+        for_one = _code(host, library.single) if library.single else None
+        values = functools.partial(_weight, weights=weights)
+        tensors = [_tensor(host, argument.make(values), place) for argument in library.arguments]
+        return LoadedLibrary(library, whole, for_one, place, tensors, thread_count())
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name, the caller's own. Safe to call from many threads at once; inputs that are 64-byte aligned are not copied.
@@ -205,7 +196,7 @@ def _device(host: Any, name: str) -> Any:
     return host.cuda(0)
 
 
-def _library(host: Any, path: Path) -> Any:
+def _code(host: Any, path: Path) -> Any:
     """Loaded from a copy with a name of its own: for a path that it knows, the linker returns what it found there the first time."""
     try:
         code = path.read_bytes()
@@ -225,15 +216,6 @@ def _library(host: Any, path: Path) -> Any:
 
 def _forbids_code(folder: Path) -> bool:
     return hasattr(os, "ST_NOEXEC") and bool(os.statvfs(folder).f_flag & os.ST_NOEXEC)
-
-
-def _arguments(graph: Graph, weights: Mapping[str, Array] | None, device: str, winograd: Winograd) -> Iterator[Array]:
-    """What the library takes besides the inputs: for a CPU, weights packed by the plan that it was built by."""
-    values = functools.partial(_weight, weights=weights)
-    if device == "cpu":
-        yield from (argument.make(values) for argument in plan(graph, winograd).arguments)
-    else:
-        yield from map(values, graph.params)
 
 
 def _weight(node: Node, weights: Mapping[str, Array] | None) -> Array:

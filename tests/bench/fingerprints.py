@@ -24,7 +24,7 @@ import numpy as np
 
 import convc as cc
 from convc.backends.onnx.export import to_model
-from convc.backends.tvm.fast.lower import lower_fast
+from convc.backends.tvm.fast.lower import lower_plan
 from convc.backends.tvm.fast.plan import plan, single_image
 from convc.backends.tvm.lower import lower
 from convc.backends.tvm.processor import AVX2, AVX512, SSE, ZEN, Processor
@@ -50,9 +50,9 @@ def fingerprints(name: str) -> Iterator[tuple[str, str]]:
     yield "inspect", _hash(TIMES.sub("", _said("-v", "inspect", name, "-O3", "--diff")))
     yield "summary", _hash(_said("summary", name))
     yield "onnx", _hash(to_model(better).SerializeToString(deterministic=True))
-    for network in (better, single_image(better)):
-        if network is not None:
-            yield from ((f"tir {word} {network.inputs[0].type}", _tir(network, processor)) for word, processor in PROCESSORS.items())
+    one = single_image(plan(better))
+    for network in (better, one.graph) if one else (better,):
+        yield from ((f"tir {word} {network.inputs[0].type}", _tir(network, processor)) for word, processor in PROCESSORS.items())
     yield "cuda", _hash(lower(better).script())
     yield "digits", _digits(getattr(cc.models, name)(**ZOO[name].small))
 
@@ -63,8 +63,7 @@ def _said(*words: str) -> str:
 
 
 def _tir(graph: Graph, processor: Processor) -> str:
-    tiles = plan(graph, "auto", processor=processor).tiles
-    return _hash(lower_fast(graph, tiles, {}, processor).script())
+    return _hash(lower_plan(plan(graph, "auto", processor=processor)).script())
 
 
 def _digits(net: Graph) -> str:

@@ -9,7 +9,7 @@ import pytest
 from graphs import typed_graph
 
 from convc.backends import reference
-from convc.backends.tvm.run import Module
+from convc.backends.tvm.run import LoadedLibrary
 from convc.compiler.compile import compile_network
 from convc.compiler.inputs import random_inputs
 from convc.compiler.pairs import compare_batches
@@ -44,13 +44,13 @@ def test_an_engine_that_is_wrong_for_several_images(graph: Graph):
 
 def test_compile_runs_both_libraries_of_an_artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     seen = set[tuple[bool, bool]]()
-    function = Module._function
+    function = LoadedLibrary._function
 
-    def watched(self: Module, is_single: bool):
+    def watched(self: LoadedLibrary, is_single: bool):
         seen.add((is_single, self._single is not None))
         return function(self, is_single)
 
-    monkeypatch.setattr(Module, "_function", watched)
+    monkeypatch.setattr(LoadedLibrary, "_function", watched)
     net = typed_graph("graph @g(%x: f32[N,16,8,8]) { %w = param : f32[16,16,3,3] %y = conv2d(%x, %w) return %y }")
     compile_network(net, tmp_path / "net")
     assert (tmp_path / "net" / "model.one.so").is_file()

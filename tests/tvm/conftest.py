@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from graphs import hold_to_reference, normal_inputs, typed_graph
 
-from convc.backends.tvm.build import build_cpu
-from convc.backends.tvm.run import Module
+from convc.backends.tvm.build import BuildOptions, build_cpu
+from convc.backends.tvm.run import LoadedLibrary
 from convc.ir.graph import Graph
 from convc.ir.types import Array
 
@@ -26,13 +26,13 @@ def draw() -> Callable[..., dict[str, Array]]:
 
 
 @pytest.fixture
-def agrees(tmp_path: Path) -> Callable[..., Module]:
+def agrees(tmp_path: Path) -> Callable[..., LoadedLibrary]:
     """Build a graph for this machine and compare it with the reference, once for each setting of its named sizes."""
 
-    def check(graph: Graph, *settings: dict[str, int], inputs: dict[str, Array] | None = None) -> Module:
-        built = build_cpu(graph, tmp_path / "model.so", single=False)
+    def check(graph: Graph, *settings: dict[str, int], inputs: dict[str, Array] | None = None) -> LoadedLibrary:
+        built = build_cpu(graph, tmp_path / "model.so", BuildOptions(single=False))
         assert os.listdir(tmp_path) == ["model.so"]
-        module = Module.load(built.library, graph)
+        module = LoadedLibrary.load(built.library)
         for seed, sizes in enumerate(settings or ({},)):
             arrays = inputs if inputs is not None else normal_inputs(graph, seed, **sizes)
             hold_to_reference(graph, module.run(arrays), arrays)

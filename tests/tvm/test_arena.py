@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from convc.backends.tvm.arena import Arena
-from convc.backends.tvm.build import build_cpu
-from convc.backends.tvm.run import Module
+from convc.backends.tvm.build import BuildOptions, build_cpu
+from convc.backends.tvm.run import LoadedLibrary
 from convc.compiler.compile import compile_network
 from convc.compiler.inputs import random_inputs
 from convc.ir.graph import Graph
@@ -27,10 +27,10 @@ HEAD = """graph @g(%x: f32[N,16,12,12]) {
 CHAIN = "%a = conv2d(%x, %w) {pads=[1,1,1,1]}  %b = conv2d(%a, %v)  "
 
 
-def planned(text: str, typed: TypedGraph, agrees: Callable[..., Module], tmp_path: Path) -> Arena | None:
+def planned(text: str, typed: TypedGraph, agrees: Callable[..., LoadedLibrary], tmp_path: Path) -> Arena | None:
     graph = typed(f"{HEAD}  {text}\n}}\n")
     agrees(graph, {"N": 1}, {"N": 3})
-    return build_cpu(graph, tmp_path / "again" / "model.so", single=False).arena
+    return build_cpu(graph, tmp_path / "again" / "model.so", BuildOptions(single=False)).arena
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_results_lie_in_the_place_of_what_dies(text, in_place, values, typed: Ty
 
 def test_a_run_allocates_one_storage(typed: TypedGraph, tmp_path: Path):
     graph = typed(f"{HEAD}  {CHAIN}%c = conv2d(%b, %v)  %y = add(%c, %a)  %p = max_pool(%y) {{kernel=[2,2]}}  return %p, %b\n}}\n")
-    module = Module.load(build_cpu(graph, tmp_path / "model.so", single=False).library, graph)
+    module = LoadedLibrary.load(build_cpu(graph, tmp_path / "model.so", BuildOptions(single=False)).library)
     calls: list[str] = []
 
     def watch(function, name, before, result, *arguments):
@@ -75,7 +75,7 @@ def test_the_plan_of_a_network_meets_its_bound(tmp_path: Path):
     from convc.models import ZOO
 
     graph, _ = optimize(ZOO["resnet20"].network(), 2)
-    arena = build_cpu(graph, tmp_path / "model.so", single=False).arena
+    arena = build_cpu(graph, tmp_path / "model.so", BuildOptions(single=False)).arena
     assert arena is not None
     assert arena.size == arena.lower_bound == 131_072
     assert plan_memory(graph).arena == 196_608

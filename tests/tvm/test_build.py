@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 
 from convc.backends.rows import Unsupported
-from convc.backends.tvm import build, host, kernels
-from convc.backends.tvm.build import build_cpu, build_cuda
+from convc.backends.tvm import host, kernels
+from convc.backends.tvm.build import BuildOptions, build_cpu
+from convc.backends.tvm.cuda import build as cuda_build
+from convc.backends.tvm.cuda.build import build_cuda
+from convc.backends.tvm.library import link
 from convc.backends.tvm.lower import lower
 from convc.backends.tvm.rows import ROWS
 from convc.ir.errors import BackendMissing, InvalidModel, UnsupportedOp, UsageError
@@ -47,10 +50,10 @@ def test_one_function_over_inputs_and_parameters(typed: Callable[[str], Graph]) 
 
 
 def test_a_cpu_build_is_a_file_for_any_batch_another_for_one_image_and_a_record(typed: Callable[[str], Graph], tmp_path: Path) -> None:
-    built = build_cpu(typed(SMALL), tmp_path / "small.so", mcpu="x86-64-v3")
+    built = build_cpu(typed(SMALL), tmp_path / "small.so", BuildOptions(mcpu="x86-64-v3"))
     assert {path.name for path in tmp_path.iterdir()} == {"small.so", "small.one.so"}
     assert "avx2" in built.needs
-    assert built.library.read_bytes()[:4] == b"\x7fELF"
+    assert built.library.path.read_bytes()[:4] == b"\x7fELF"
     assert json.loads(built.target)["mcpu"] == "x86-64-v3"
     assert built.seconds > 0
     assert built.tvm.startswith("0.")
@@ -59,7 +62,7 @@ def test_a_cpu_build_is_a_file_for_any_batch_another_for_one_image_and_a_record(
 @needs_nvcc
 def test_a_cuda_build_holds_kernels_that_nvcc_takes(typed: Callable[[str], Graph], tmp_path: Path) -> None:
     built = build_cuda(typed(SMALL), tmp_path / "net")
-    assert sorted(path.name for path in built.library.parent.iterdir()) == ["model.cu", "model.cubin", "model.so"]
+    assert sorted(path.name for path in built.library.path.parent.iterdir()) == ["model.cu", "model.cubin", "model.so"]
     assert built.source.read_text().count("__global__") >= 5
     assert built.cubin is not None
     assert built.cubin.read_bytes()[:4] == b"\x7fELF"
@@ -68,18 +71,18 @@ def test_a_cuda_build_holds_kernels_that_nvcc_takes(typed: Callable[[str], Graph
 
 
 def test_without_a_cuda_compiler_the_check_says_so(typed: Callable[[str], Graph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "cuda_compiler", lambda: None)
+    monkeypatch.setattr(cuda_build, "cuda_compiler", lambda: None)
     (tmp_path / "net").mkdir()
     (tmp_path / "net" / "model.cubin").write_text("of an older build")
     built = build_cuda(typed(SMALL), tmp_path / "net", cuda_graph=True)
     assert built.cubin is None
-    assert sorted(path.name for path in built.library.parent.iterdir()) == ["model.cu", "model.so"]
+    assert sorted(path.name for path in built.library.path.parent.iterdir()) == ["model.cu", "model.so"]
     assert built.check == "not checked: neither nvcc nor NVRTC (cuda-bindings) is here"
 
 
 @needs_nvcc
 def test_code_that_nvcc_refuses_is_reported(typed: Callable[[str], Graph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "_cuda_source", lambda executable: "__global__ void f() { g(); }")
+    monkeypatch.setattr(cuda_build, "_cuda_source", lambda executable: "__global__ void f() { g(); }")
     with pytest.raises(UnsupportedOp, match=r'nvcc refuses the CUDA source.*"g" is undefined'):
         build_cuda(typed(SMALL), tmp_path / "net")
 
@@ -119,17 +122,17 @@ def test_a_fault_in_the_build_names_its_node(typed: Callable[[str], Graph], tmp_
 def test_a_full_disk_is_no_fault_of_an_op(typed: Callable[[str], Graph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full"))
     with pytest.raises(UsageError, match=r"^cannot write temporary files in '.*full': No such file or directory; set TMPDIR to a folder"):
-        build_cpu(typed("graph @g(%x: f32[2]) { %y = relu(%x) return %y }"), tmp_path / "model.so", cached=False)
+        build_cpu(typed("graph @g(%x: f32[2]) { %y = relu(%x) return %y }"), tmp_path / "model.so", BuildOptions(cached=False))
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("at", [kernels, build])  # for a kernel, for the linked program
+@pytest.mark.parametrize("at", [kernels, link])  # for a kernel, for the linked program
 def test_a_disk_with_little_room_is_refused_before_llvm_ends_the_process(
     typed: Callable[[str], Graph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: ModuleType
 ) -> None:
     monkeypatch.setattr(at, "ROOM", 1 << 62)  # more than any disk has
     with pytest.raises(UsageError, match=r"^cannot write temporary files in '.*': No space left on device; set TMPDIR to a folder"):
-        build_cpu(typed("graph @g(%x: f32[2]) { %y = relu(%x) return %y }"), tmp_path / "model.so", cached=False)
+        build_cpu(typed("graph @g(%x: f32[2]) { %y = relu(%x) return %y }"), tmp_path / "model.so", BuildOptions(cached=False))
     assert not list(tmp_path.iterdir())
 
 

@@ -15,6 +15,7 @@ from shell import convc
 
 from convc.backends.tvm import host
 from convc.backends.tvm.c_interface import C_FILES, c_flags
+from convc.backends.tvm.fast.plan import plan
 from convc.backends.tvm.packed import write_packed
 from convc.compiler.artifact import PACKED, Artifact
 from convc.compiler.compile import compile_network
@@ -194,7 +195,7 @@ def test_a_processor_that_is_not_the_one(relu: Artifact, tmp_path: Path) -> None
 def test_an_artifact_that_was_compiled_again_for_a_wider_processor(drive: Drive, relu: Artifact, tmp_path: Path) -> None:
     """The program was built before, and has asked for less."""
     folder = Path(shutil.copytree(relu.path, tmp_path / "net"))
-    write_packed(relu.structure(), folder / PACKED, relu.tiles, [*relu.manifest["target"]["needs"], "sve9"])
+    write_packed(plan(relu.structure(), relu.tiles), folder / PACKED, [*relu.manifest["target"]["needs"], "sve9"])
     code, lines = drive("open", folder)
     assert code == 3
     assert lines[0].endswith("has another layout than this program's model.h says; build it with the one in that directory")

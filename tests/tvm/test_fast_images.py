@@ -10,7 +10,7 @@ from fast_kernels import blocked_shape, call, draw, from_blocks, into_blocks
 
 from convc.backends.tvm.fast.norms import local_response_norm
 from convc.backends.tvm.fast.resize import can_resize, resize, tables
-from convc.backends.tvm.run import Module
+from convc.backends.tvm.run import LoadedLibrary
 from convc.ir.graph import Graph
 from convc.ir.ops.norm import LOCAL_RESPONSE_NORM, LocalResponseNorm
 from convc.ir.ops.resize import COORDINATES, RESIZE, ROUNDINGS, Resize
@@ -35,7 +35,7 @@ def test_local_response_norm(shape: tuple[int, int, int, int], op: LocalResponse
     np.testing.assert_allclose(from_blocks(got, shape[1]), LOCAL_RESPONSE_NORM.meaning(op, x.astype(np.float64)), rtol=2e-6)
 
 
-def test_a_convolution_after_a_norm_without_bias(typed: Callable[[str], Graph], agrees: Callable[..., Module]) -> None:
+def test_a_convolution_after_a_norm_without_bias(typed: Callable[[str], Graph], agrees: Callable[..., LoadedLibrary]) -> None:
     text = """graph @g(%x: f32[N,20,5,5]) {
         %w = param : f32[6,20,1,1]
         %n = local_response_norm(%x) {size=3, alpha=1.0, bias=0.0}

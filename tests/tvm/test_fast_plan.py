@@ -174,10 +174,10 @@ def test_slices_of_whole_blocks_of_channels_stay_in_blocks(typed: TypedGraph):
 
 def test_a_batch_with_a_name_has_a_form_for_one_image(typed: TypedGraph):
     graph = typed(RESIDUAL)
-    one = single_image(graph)
+    one = single_image(plan(graph))
     assert one is not None
-    assert [a.name for a in plan(one).arguments] == [a.name for a in plan(graph).arguments]
-    assert single_image(typed(RESIDUAL.replace("[N,", "[2,"))) is None
+    assert [a.name for a in one.arguments] == [a.name for a in plan(graph).arguments]
+    assert single_image(plan(typed(RESIDUAL.replace("[N,", "[2,")))) is None
 
 
 @pytest.mark.parametrize("name", ["vgg16", "resnet50", "googlenet", "mobilenet_v2", "densenet121", "unet_resnet18"])

@@ -14,9 +14,9 @@ import pytest
 from graphs import hold_to_reference, normal_inputs
 
 from convc.backends.tvm import kernels
-from convc.backends.tvm.build import CpuBuild, build_cpu
+from convc.backends.tvm.build import BuildOptions, CpuBuild, build_cpu
 from convc.backends.tvm.fast import convolutions, kernel, softmax
-from convc.backends.tvm.run import Module
+from convc.backends.tvm.run import LoadedLibrary
 from convc.ir.errors import UsageError
 from convc.ir.graph import Graph
 
@@ -59,12 +59,12 @@ def net(typed: Callable[[str], Graph]) -> Graph:
 @pytest.fixture
 def build(net: Graph, place: Path, tmp_path: Path) -> Build:
     """Build the network for this machine, or as told."""
-    return lambda **how: build_cpu(net, tmp_path / "model.so", **how)
+    return lambda **how: build_cpu(net, tmp_path / "model.so", BuildOptions(**how))
 
 
 def right(built: CpuBuild, graph: Graph) -> None:
     inputs = normal_inputs(graph, 0, N=2)
-    hold_to_reference(graph, Module.load(built.library, graph).run(inputs), inputs)
+    hold_to_reference(graph, LoadedLibrary.load(built.library).run(inputs), inputs)
 
 
 def test_a_second_build_finds_every_kernel(build: Build, net: Graph, place: Path) -> None:
@@ -75,8 +75,8 @@ def test_a_second_build_finds_every_kernel(build: Build, net: Graph, place: Path
 
 
 def test_kernels_alike_are_compiled_once(typed: Callable[[str], Graph], place: Path, tmp_path: Path) -> None:
-    one = build_cpu(typed(ONE), tmp_path / "one.so", single=False)
-    two = build_cpu(typed(TWO), tmp_path / "two.so", single=False)
+    one = build_cpu(typed(ONE), tmp_path / "one.so", BuildOptions(single=False))
+    two = build_cpu(typed(TWO), tmp_path / "two.so", BuildOptions(single=False))
     assert (one.kernels, one.found) == (3, 0)  # into blocks, the convolution, out of blocks
     assert (two.kernels, two.found) == (3, 3)
     right(two, typed(TWO))
@@ -87,7 +87,7 @@ def test_a_maker_may_forget_within_a_build(
 ) -> None:
     """It remembers KEPT kernels; those that it makes again are told by their contents."""
     monkeypatch.setattr(convolutions, "direct", convolutions.direct.__wrapped__)
-    built = build_cpu(typed(TWO), tmp_path / "two.so", single=False)
+    built = build_cpu(typed(TWO), tmp_path / "two.so", BuildOptions(single=False))
     assert built.kernels == 3
     right(built, typed(TWO))
 
@@ -174,8 +174,8 @@ def builder(network: Path, library: Path, jobs: int) -> subprocess.Popen[str]:
     """A process that builds a network from its text, and prints what it found."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from pathlib import Path\nfrom graphs import typed_graph\nfrom convc.backends.tvm.build import build_cpu\n"
-        "built = build_cpu(typed_graph(Path(sys.argv[2]).read_text()), sys.argv[3], jobs=int(sys.argv[4]))\n"
+        "from pathlib import Path\nfrom graphs import typed_graph\nfrom convc.backends.tvm.build import BuildOptions, build_cpu\n"
+        "built = build_cpu(typed_graph(Path(sys.argv[2]).read_text()), sys.argv[3], BuildOptions(jobs=int(sys.argv[4])))\n"
         "print(built.found, built.kernels)"
     )
     support = Path(__file__).parent.parent / "support"

@@ -11,9 +11,9 @@ import pytest
 from op_cases import CASES, text_of
 
 from convc.backends.rows import Unsupported
-from convc.backends.tvm.build import build_cuda
+from convc.backends.tvm.cuda.build import build_cuda
 from convc.backends.tvm.rows import ROWS
-from convc.backends.tvm.run import Module
+from convc.backends.tvm.run import LoadedLibrary
 from convc.ir.graph import Graph
 from convc.ir.ops import OPS
 from convc.ir.parser import parse_graph
@@ -21,7 +21,7 @@ from convc.ir.types import Array
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_agrees_with_the_reference(case: str, typed: Callable[[str], Graph], agrees: Callable[..., Module]) -> None:
+def test_agrees_with_the_reference(case: str, typed: Callable[[str], Graph], agrees: Callable[..., LoadedLibrary]) -> None:
     agrees(typed(text_of(case)), {"N": 1}, {"N": 3})
 
 
@@ -57,16 +57,16 @@ HEIGHTS = """graph @heights(%x: f32[N,3,H,W]) {
 }"""
 
 
-def test_heights_and_widths_may_be_named(typed: Callable[[str], Graph], agrees: Callable[..., Module]) -> None:
+def test_heights_and_widths_may_be_named(typed: Callable[[str], Graph], agrees: Callable[..., LoadedLibrary]) -> None:
     agrees(typed(HEIGHTS), {"N": 1, "H": 24, "W": 24}, {"N": 2, "H": 31, "W": 22}, {"N": 1, "H": 17, "W": 29})
 
 
-def test_sizes_that_are_expressions(typed: Callable[[str], Graph], agrees: Callable[..., Module]) -> None:
+def test_sizes_that_are_expressions(typed: Callable[[str], Graph], agrees: Callable[..., LoadedLibrary]) -> None:
     text = "graph @g(%x: f32[N,H,2*H+1], %y: f32[N,(H-1)//2+1]) { %r = relu(%x) %s = tanh(%y) return %r, %s }"
     agrees(typed(text), {"N": 1, "H": 4}, {"N": 3, "H": 7})
 
 
-def test_an_empty_slice(typed: Callable[[str], Graph], agrees: Callable[..., Module]) -> None:
+def test_an_empty_slice(typed: Callable[[str], Graph], agrees: Callable[..., LoadedLibrary]) -> None:
     text = "graph @g(%x: f32[2,5]) { %e = slice(%x) {axes=[1], starts=[3], ends=[3]} %r = relu(%e) return %r }"
     agrees(typed(text))
 
@@ -84,7 +84,7 @@ DOUBLE = """graph @double(%x: f64[N,4,5,6], %y: f64[N,1,5,6]) {
 }"""
 
 
-def test_functions_in_float64_that_onnxruntime_lacks(typed: Callable[[str], Graph], agrees: Callable[..., Module]) -> None:
+def test_functions_in_float64_that_onnxruntime_lacks(typed: Callable[[str], Graph], agrees: Callable[..., LoadedLibrary]) -> None:
     agrees(typed(DOUBLE), {"N": 1}, {"N": 3})
 
 
@@ -143,12 +143,12 @@ MORE_EXTREMES = """graph @more_extremes(%x: f32[1,1,2,4]) {
     ids=["nan-first", "nan-inside", "nan-last", "minus-infinity", "infinities", "large"],
 )
 def test_nan_and_infinity_mean_what_they_mean_in_the_reference(
-    text: str, row: list[float], typed: Callable[[str], Graph], agrees: Callable[..., Module]
+    text: str, row: list[float], typed: Callable[[str], Graph], agrees: Callable[..., LoadedLibrary]
 ) -> None:
     agrees(typed(text), inputs={"x": np.array([row, [1, 2, 3, 4]], dtype=np.float32)[None, None]})
 
 
-def test_integer_division_never_traps(typed: Callable[[str], Graph], agrees: Callable[..., Module]) -> None:
+def test_integer_division_never_traps(typed: Callable[[str], Graph], agrees: Callable[..., LoadedLibrary]) -> None:
     """By 0 it has no meaning, but the process lives; the least number over -1 wraps, as NumPy's does."""
     graph = typed("graph @g(%a: i32[3], %b: i32[3], %c: u8[3], %d: u8[3]) { %q = div(%a, %b) %u = div(%c, %d) return %q, %u }")
     least = np.iinfo(np.int32).min

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from convc.backends.tvm.build import build_cpu
+from convc.backends.tvm.build import BuildOptions, build_cpu
 from convc.backends.tvm.fast.plan import plan
-from convc.backends.tvm.packed import ALIGNMENT, Packed, map_packed, packing, write_packed
-from convc.backends.tvm.run import Module
+from convc.backends.tvm.packed import ALIGNMENT, Packed, map_packed, mapped_arguments, packing, write_packed
+from convc.backends.tvm.run import LoadedLibrary
 from convc.ir.errors import ArtifactError
 from convc.ir.graph import Graph, Node
 from convc.ir.types import Array
@@ -48,35 +49,36 @@ def _own(node: Node) -> Array:
 @pytest.mark.parametrize("winograd", ["off", "f2", "f4"])
 def test_the_file_holds_the_arguments_in_order(typed: TypedGraph, draw: Draw, tmp_path: Path, winograd: str) -> None:
     graph = typed(NET)
-    packed = write_packed(graph, tmp_path / "w", winograd)
-    assert packed == packing(graph, winograd) == Packed.of(json.loads(json.dumps(packed.record())))
-    arguments = plan(graph, winograd).arguments
+    built = build_cpu(graph, tmp_path / "model.so", BuildOptions(winograd=winograd))
+    packed = write_packed(built.plan, tmp_path / "w")
+    assert packed == packing(plan(graph, winograd)) == Packed.of(json.loads(json.dumps(packed.record())))
     arrays = map_packed(tmp_path / "w", packed)
-    for argument, array in zip(arguments, arrays, strict=True):
+    for argument, array in zip(built.plan.arguments, arrays, strict=True):
         assert array.ctypes.data % ALIGNMENT == 0
         assert not array.flags.writeable
         assert np.array_equal(array, argument.make(_own)), argument.name
-    library = build_cpu(graph, tmp_path / "model.so", winograd=winograd).library
+    library = replace(built.library, arguments=mapped_arguments(tmp_path / "w", packed))
     inputs = draw(graph, N=2)
-    mapped = Module.load(library, graph, winograd=winograd, packed=arrays).run(inputs)["y"]
-    assert np.array_equal(mapped, Module.load(library, graph, winograd=winograd).run(inputs)["y"])
+    mapped = LoadedLibrary.load(library).run(inputs)["y"]
+    assert np.array_equal(mapped, LoadedLibrary.load(built.library).run(inputs)["y"])
 
 
 def test_mapped_weights_are_read_where_they_lie(typed: TypedGraph, tmp_path: Path) -> None:
     """The network returns a parameter, unchanged: TVM's tensor of it lies in the file's pages."""
     graph = typed("graph @g(%x: f32[32]) { %p = param : f32[32] %y = add(%x, %p) return %y }")
-    packed = write_packed(graph, tmp_path / "w")
-    (array,) = map_packed(tmp_path / "w", packed)
-    module = Module.load(build_cpu(graph, tmp_path / "g.so").library, graph, packed=[array])
+    built = build_cpu(graph, tmp_path / "g.so")
+    (argument,) = mapped_arguments(tmp_path / "w", write_packed(built.plan, tmp_path / "w"))
+    array = argument.make(_own)
+    module = LoadedLibrary.load(replace(built.library, arguments=[argument]))
     assert [tensor.data_ptr() for tensor in module._weights] == [array.ctypes.data]
 
 
 def test_another_file_is_refused(typed: TypedGraph, tmp_path: Path) -> None:
     graph = typed(NET)
     path = tmp_path / "w"
-    packed = write_packed(graph, path, "f4")
+    packed = write_packed(plan(graph, "f4"), path)
     with pytest.raises(ArtifactError, match="laid out otherwise than the manifest says"):
-        map_packed(path, packing(graph, "off"))
+        map_packed(path, packing(plan(graph, "off")))
     os.truncate(path, 1000)
     with pytest.raises(ArtifactError, match="laid out otherwise than the manifest says"):
         map_packed(path, packed)
@@ -90,10 +92,10 @@ def test_another_file_is_refused(typed: TypedGraph, tmp_path: Path) -> None:
 
 def test_weights_of_the_same_network_have_the_same_layout(typed: TypedGraph) -> None:
     """So a C program need not be built again for new weights, and one of another form is refused."""
-    assert packing(typed(NET)).layout == packing(typed(NET.replace("%w = param", "%w = param {init=small}"))).layout
-    assert packing(typed(NET), "f4").layout != packing(typed(NET), "off").layout
+    assert packing(plan(typed(NET))).layout == packing(plan(typed(NET.replace("%w = param", "%w = param {init=small}")))).layout
+    assert packing(plan(typed(NET), "f4")).layout != packing(plan(typed(NET), "off")).layout
 
 
 def test_what_a_library_needs_is_part_of_the_layout(typed: TypedGraph) -> None:
     """So a C program, which has asked for what it knows of, is refused."""
-    assert packing(typed(NET), needs=("avx2",)).layout != packing(typed(NET), needs=("avx2", "avx512fp16")).layout
+    assert packing(plan(typed(NET)), needs=("avx2",)).layout != packing(plan(typed(NET)), needs=("avx2", "avx512fp16")).layout

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from graphs import hold_to_reference, normal_inputs
 
-from convc.backends.tvm.build import build_cpu
+from convc.backends.tvm.build import BuildOptions, build_cpu
 from convc.backends.tvm.fast.dense import dense
 from convc.backends.tvm.fast.depthwise import depthwise
 from convc.backends.tvm.fast.direct import Direct, direct
@@ -23,7 +23,7 @@ from convc.backends.tvm.fast.winograd import winograd_kernel
 from convc.backends.tvm.fast.winograd_arrangement import Tiled
 from convc.backends.tvm.host import instruction_sets, tvm
 from convc.backends.tvm.processor import AVX2, AVX512, NEON, SSE, Processor, processor_of
-from convc.backends.tvm.run import Module
+from convc.backends.tvm.run import LoadedLibrary
 from convc.ir.graph import Graph
 from convc.ir.ops.conv import ConvTranspose2d
 from convc.models import ZOO
@@ -129,7 +129,7 @@ def test_a_library_for_a_lesser_processor_runs_here(mcpu: str, typed: Callable[[
     """Loaded as any other: the processor changes kernels, and no argument that they take."""
     graph = typed(NETWORK)
     assert plan(graph, processor=SSE).tiles != plan(graph).tiles
-    module = Module.load(build_cpu(graph, tmp_path / "model.so", mcpu=mcpu, single=False).library, graph)
+    module = LoadedLibrary.load(build_cpu(graph, tmp_path / "model.so", BuildOptions(mcpu=mcpu, single=False)).library)
     for images in (1, 11):
         inputs = normal_inputs(graph, images, N=images)
         hold_to_reference(graph, module.run(inputs), inputs)

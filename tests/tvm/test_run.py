@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ import pytest
 
 from convc.backends import reference
 from convc.backends.tvm import host, run
-from convc.backends.tvm.build import build_cpu
-from convc.backends.tvm.run import FITTING, SMALL, Module, _Result, _tensor
+from convc.backends.tvm.build import BuildOptions, build_cpu
+from convc.backends.tvm.library.built import Library
+from convc.backends.tvm.run import FITTING, SMALL, LoadedLibrary, _Result, _tensor
 from convc.ir.errors import ArtifactError, BackendMissing, InvalidInput, UsageError
 from convc.ir.graph import Graph
 from convc.ir.types import Array
@@ -38,14 +40,13 @@ Draw = Callable[..., dict[str, Array]]
 
 
 @pytest.fixture(scope="module")
-def net(typed: TypedGraph, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Graph]:
-    graph = typed(NET)
-    return build_cpu(graph, tmp_path_factory.mktemp("run") / "model.so").library, graph
+def net(typed: TypedGraph, tmp_path_factory: pytest.TempPathFactory) -> Library:
+    return build_cpu(typed(NET), tmp_path_factory.mktemp("run") / "model.so").library
 
 
-def test_many_threads_share_a_module(net: tuple[Path, Graph], draw: Draw) -> None:
-    module = Module.load(*net)
-    cases = [draw(net[1], seed, N=seed % 3 + 1) for seed in range(8)]
+def test_many_threads_share_a_module(net: Library, draw: Draw) -> None:
+    module = LoadedLibrary.load(net)
+    cases = [draw(net.graph, seed, N=seed % 3 + 1) for seed in range(8)]
     wanted = [module.run(case) for case in cases]
     start = threading.Barrier(4)
     wrong: list[int] = []
@@ -66,24 +67,24 @@ def test_many_threads_share_a_module(net: tuple[Path, Graph], draw: Draw) -> Non
     assert not wrong
 
 
-def test_given_weights_replace_the_graphs_own(net: tuple[Path, Graph], draw: Draw) -> None:
-    path, graph = net
+def test_given_weights_replace_the_graphs_own(net: Library, draw: Draw) -> None:
+    graph = net.graph
     inputs = draw(graph, N=2)
     w = np.random.default_rng(5).standard_normal((4, 3, 3, 3)).astype(np.float32)
-    module = Module.load(path, graph, {"w": w, "b": np.zeros(4, np.float32), "unused": np.zeros(1)})
+    module = LoadedLibrary.load(net, {"w": w, "b": np.zeros(4, np.float32), "unused": np.zeros(1)})
     got = module.run(inputs)["relu1"]
     ours = graph.by_name["w"]
     zero = reference.run(graph, inputs)["relu1"]
     assert ours.weights is not None
     assert not np.allclose(got, zero)
-    again = Module.load(path, graph).run(inputs)["relu1"]
+    again = LoadedLibrary.load(net).run(inputs)["relu1"]
     assert np.allclose(again, zero, atol=1e-5)
 
 
 def test_aligned_weights_are_shared_and_others_copied(typed: TypedGraph, draw: Draw, tmp_path: Path) -> None:
     """What no kernel packs is read where it lies."""
     graph = typed("graph @g(%x: f32[N,32]) { %p = param : f32[32] %y = mul(%x, %p) return %y }")
-    path = build_cpu(graph, tmp_path / "net.so").library
+    library = build_cpu(graph, tmp_path / "net.so").library
     inputs = draw(graph, N=1)
     room = np.zeros(4 * 32 + 64, np.uint8)
     start = -room.ctypes.data % 64
@@ -91,7 +92,7 @@ def test_aligned_weights_are_shared_and_others_copied(typed: TypedGraph, draw: D
     aligned.flags.writeable = False  # as weights are
     copied = np.zeros(32, np.float32)[::-1]
     for p, follows in ((aligned, True), (copied, False)):
-        module = Module.load(path, graph, {"p": p})
+        module = LoadedLibrary.load(library, {"p": p})
         assert not module.run(inputs)["y"].any()
         (p.base if p is copied else room.view())[...] = 1
         assert module.run(inputs)["y"].any() == follows
@@ -102,7 +103,7 @@ def test_outputs_are_the_callers_own(typed: TypedGraph, tmp_path: Path, size: in
     graph = typed(
         f"graph @g(%x: f32[{size}]) {{ %p = param : f32[{size + 3}] %y = identity(%x) %q = identity(%p) %z = neg(%x) return %y, %q, %x, %z }}"
     )
-    module = Module.load(build_cpu(graph, tmp_path / "g.so").library, graph)
+    module = LoadedLibrary.load(build_cpu(graph, tmp_path / "g.so").library)
     x = aligned(size)
     x[...] = np.arange(size)
     first = module.run({"x": x})
@@ -117,10 +118,10 @@ def test_outputs_are_the_callers_own(typed: TypedGraph, tmp_path: Path, size: in
     assert np.array_equal(second["q"], reference.run(graph, {"x": x})["q"])
 
 
-def test_large_outputs_are_not_copied_and_all_stay(net: tuple[Path, Graph], draw: Draw) -> None:
+def test_large_outputs_are_not_copied_and_all_stay(net: Library, draw: Draw) -> None:
     """They lie in TVM's memory, which a later run does not use again, nor the module's end give back."""
-    module = Module.load(*net)
-    cases = [draw(net[1], seed, N=32) for seed in range(5)]
+    module = LoadedLibrary.load(net)
+    cases = [draw(net.graph, seed, N=32) for seed in range(5)]
     results = [module.run(case) for case in cases]
     kept = [{name: array.copy() for name, array in result.items()} for result in results]
     for result in results:
@@ -146,36 +147,36 @@ class Lent:
         return self.array
 
 
-def test_arrays_of_other_libraries(net: tuple[Path, Graph], draw: Draw) -> None:
-    inputs = draw(net[1], N=300)  # large ones, and small ones
+def test_arrays_of_other_libraries(net: Library, draw: Draw) -> None:
+    inputs = draw(net.graph, N=300)  # large ones, and small ones
     lent: Any = {name: Lent(array) for name, array in inputs.items()}
-    module = Module.load(*net)
+    module = LoadedLibrary.load(net)
     wanted = module.run(inputs)
     for name, values in module.run(lent).items():
         np.testing.assert_array_equal(values, wanted[name])
 
 
-def test_memory_for_inputs_is_that_of_the_last_ones(net: tuple[Path, Graph], draw: Draw) -> None:
-    module = Module.load(*net)
+def test_memory_for_inputs_is_that_of_the_last_ones(net: Library, draw: Draw) -> None:
+    module = LoadedLibrary.load(net)
     for n in (300, 3, 400):
-        inputs = draw(net[1], N=n)
+        inputs = draw(net.graph, N=n)
         x = aligned(inputs["x"].size, 4).reshape(inputs["x"].shape)  # never shared
         module.run({**inputs, "x": x})
         assert module._local.copies["x"].array.shape == x.shape
         assert len(module._local.copies) <= 2
 
 
-def test_a_module_forgets_kinds_of_inputs(net: tuple[Path, Graph], draw: Draw) -> None:
+def test_a_module_forgets_kinds_of_inputs(net: Library, draw: Draw) -> None:
     """Their memory is reused by inputs of the same kind, and goes with the kind."""
-    module = Module.load(*net)
+    module = LoadedLibrary.load(net)
     for n in (1, *range(1, FITTING + 3), 1):
         for seed in range(2):
-            inputs = draw(net[1], seed, N=n)
-            wanted = reference.run(net[1], inputs)
+            inputs = draw(net.graph, seed, N=n)
+            wanted = reference.run(net.graph, inputs)
             for name, values in module.run(inputs).items():
                 np.testing.assert_allclose(values, wanted[name], rtol=1e-5, atol=1e-5)
     with pytest.raises(InvalidInput, match=r"with N=2$"):
-        module.run({**draw(net[1], N=2), "k": np.zeros((1, 4), np.float32)})
+        module.run({**draw(net.graph, N=2), "k": np.zeros((1, 4), np.float32)})
 
 
 def aligned(size: int, shift: int = 0) -> Array:
@@ -196,7 +197,7 @@ def test_aligned_inputs_are_not_copied() -> None:
 @pytest.mark.parametrize("size", [16, SMALL])
 def test_inputs_lie_anywhere(typed: TypedGraph, tmp_path: Path, size: int, shift: int) -> None:
     graph = typed(f"graph @g(%x: f32[{size}], %y: f32[{size}]) {{ %z = sub(%x, %y) return %z }}")
-    module = Module.load(build_cpu(graph, tmp_path / "g.so").library, graph)
+    module = LoadedLibrary.load(build_cpu(graph, tmp_path / "g.so").library)
     for seed in range(3):
         x, y = aligned(size, shift), aligned(size)
         x[...], y[...] = np.random.default_rng(seed).standard_normal((2, size))
@@ -209,7 +210,7 @@ def test_a_library_rebuilt_at_the_same_path_is_the_new_one(typed: TypedGraph, tm
     x = np.array([-1.0, 2.0], np.float32)
     for op, wanted in (("relu", [0.0, 2.0]), ("identity", [-1.0, 2.0])):
         graph = typed(f"graph @g(%x: f32[2]) {{ %y = {op}(%x) return %y }}")
-        module = Module.load(build_cpu(graph, tmp_path / "g.so").library, graph)
+        module = LoadedLibrary.load(build_cpu(graph, tmp_path / "g.so").library)
         assert module.run({"x": x})["y"].tolist() == wanted
 
 
@@ -217,7 +218,7 @@ def test_a_rebuilt_library_leaves_none_for_one_image_behind(typed: TypedGraph, t
     x = np.array([[-1.0, 2.0]], np.float32)
     for op, single, wanted in (("relu", True, [0.0, 2.0]), ("neg", False, [1.0, -2.0])):
         graph = typed(f"graph @g(%x: f32[N,2]) {{ %y = {op}(%x) return %y }}")
-        module = Module.load(build_cpu(graph, tmp_path / "g.so", single=single).library, graph)
+        module = LoadedLibrary.load(build_cpu(graph, tmp_path / "g.so", BuildOptions(single=single)).library)
         assert module.run({"x": x})["y"].tolist() == [wanted]
     assert os.listdir(tmp_path) == ["g.so"]
 
@@ -239,66 +240,64 @@ def test_a_rebuilt_library_leaves_none_for_one_image_behind(typed: TypedGraph, t
         ({"x": np.zeros((0, 3, 8, 8), np.float32), "k": np.zeros((0, 4), np.float32)}, "has shape"),
     ],
 )
-def test_inputs_that_do_not_fit_never_reach_tvm(
-    net: tuple[Path, Graph], draw: Draw, changes: dict[str, Array | None], message: str
-) -> None:
-    inputs = {name: array for name, array in {**draw(net[1], N=2), **changes}.items() if array is not None}
+def test_inputs_that_do_not_fit_never_reach_tvm(net: Library, draw: Draw, changes: dict[str, Array | None], message: str) -> None:
+    inputs = {name: array for name, array in {**draw(net.graph, N=2), **changes}.items() if array is not None}
     with pytest.raises(InvalidInput, match=message):
-        Module.load(*net).run(inputs)
+        LoadedLibrary.load(net).run(inputs)
 
 
-def test_arrays_need_not_be_contiguous(net: tuple[Path, Graph], draw: Draw) -> None:
-    module, inputs = Module.load(*net), draw(net[1], N=2)
+def test_arrays_need_not_be_contiguous(net: Library, draw: Draw) -> None:
+    module, inputs = LoadedLibrary.load(net), draw(net.graph, N=2)
     turned = {name: np.asarray(array, order="F") for name, array in inputs.items()}
     assert np.array_equal(module.run(turned)["y"], module.run(inputs)["y"])
 
 
-def test_weights_that_do_not_fit(net: tuple[Path, Graph]) -> None:
+def test_weights_that_do_not_fit(net: Library) -> None:
     with pytest.raises(InvalidInput, match="no value for parameter 'b'"):
-        Module.load(*net, {"w": np.zeros((4, 3, 3, 3), np.float32)})
+        LoadedLibrary.load(net, {"w": np.zeros((4, 3, 3, 3), np.float32)})
     with pytest.raises(InvalidInput, match=r"'b' is f64\[4\], expected f32\[4\]"):
-        Module.load(*net, {"w": np.zeros((4, 3, 3, 3), np.float32), "b": np.zeros(4)})
+        LoadedLibrary.load(net, {"w": np.zeros((4, 3, 3, 3), np.float32), "b": np.zeros(4)})
 
 
-def test_files_that_are_no_libraries(net: tuple[Path, Graph], tmp_path: Path) -> None:
+def test_files_that_are_no_libraries(net: Library, tmp_path: Path) -> None:
     (tmp_path / "text.so").write_text("not a library")
     with pytest.raises(ArtifactError, match=r"text.so is not a library TVM can load"):
-        Module.load(tmp_path / "text.so", net[1])
+        LoadedLibrary.load(replace(net, path=tmp_path / "text.so"))
     with pytest.raises(ArtifactError, match=r"absent.so cannot be read: No such file or directory$"):
-        Module.load(tmp_path / "absent.so", net[1])
+        LoadedLibrary.load(replace(net, path=tmp_path / "absent.so"))
 
 
-def test_a_folder_for_temporary_files_that_will_not_do(net: tuple[Path, Graph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_for_temporary_files_that_will_not_do(net: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "_forbids_code", lambda folder: True)
-    Module.load(*net)  # where code runs all the same
+    LoadedLibrary.load(net)  # where code runs all the same
     (tmp_path / "text.so").write_text("not a library")
     with pytest.raises(UsageError, match=f"from a copy in '{tempfile.gettempdir()}', which is mounted noexec; set TMPDIR elsewhere$"):
-        Module.load(tmp_path / "text.so", net[1])
+        LoadedLibrary.load(replace(net, path=tmp_path / "text.so"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full"))
     with pytest.raises(UsageError, match=r"^cannot write temporary files in '.*full': No such file or directory; set TMPDIR to a folder"):
-        Module.load(*net)
+        LoadedLibrary.load(net)
 
 
-def test_devices(net: tuple[Path, Graph]) -> None:
+def test_devices(net: Library) -> None:
     with pytest.raises(UsageError, match="unknown device 'tpu'; known are cpu, cuda"):
-        Module.load(*net, device="tpu")
+        LoadedLibrary.load(replace(net, device="tpu"))
     if not host.tvm().cuda(0).exist:
         with pytest.raises(BackendMissing, match="no CUDA device is here"):
-            Module.load(*net, device="cuda")
+            LoadedLibrary.load(replace(net, device="cuda"))
 
 
-def test_each_module_keeps_its_number_of_threads(net: tuple[Path, Graph], draw: Draw) -> None:
-    inputs = draw(net[1], N=1)
+def test_each_module_keeps_its_number_of_threads(net: Library, draw: Draw) -> None:
+    inputs = draw(net.graph, N=1)
     most = host.physical_cores()
-    one, all_ = Module.load(*net, threads=1), Module.load(*net, threads=most)
+    one, all_ = LoadedLibrary.load(net, threads=1), LoadedLibrary.load(net, threads=most)
     assert (one.threads, all_.threads) == (1, most)
     for module in (one, all_, one):
         module.run(inputs)
         assert host.thread_count() == module.threads
-    assert Module.load(*net).threads == most
+    assert LoadedLibrary.load(net).threads == most
     for absurd in (0, -1, 10**9):
         with pytest.raises(UsageError, match=f"^{absurd} threads; at least 1 and at most {host.most_threads()}, four a processor, are"):
-            Module.load(*net, threads=absurd)
+            LoadedLibrary.load(net, threads=absurd)
 
 
 LAZY = """
@@ -353,8 +352,7 @@ def test_a_single_image_and_a_batch_give_the_same_answers(typed: TypedGraph, dra
         "  %y = global_avg_pool(%g)\n  return %y, %e\n}\n"
     )
     for winograd in ("off", "f2", "f4", "auto"):
-        path = build_cpu(graph, tmp_path / "net.so", winograd=winograd).library
-        module = Module.load(path, graph, winograd=winograd)
+        module = LoadedLibrary.load(build_cpu(graph, tmp_path / "net.so", BuildOptions(winograd=winograd)).library)
         batch = draw(graph, N=3)
         whole = module.run(batch)
         wanted = reference.run(graph, batch, "f64")

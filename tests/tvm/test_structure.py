@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from convc.backends.tvm.build import build_cpu
-from convc.backends.tvm.run import Module
+from convc.backends.tvm.run import LoadedLibrary
 from convc.ir.graph import Graph
 from convc.ir.types import Array
 
@@ -36,7 +36,7 @@ NAMED = """graph @named(%x: f32[N,8,H,W], %i: i64[K]) {
 }"""
 
 
-def test_heights_and_widths_may_be_named(typed: Callable[[str], Graph], agrees: Callable[..., Module]) -> None:
+def test_heights_and_widths_may_be_named(typed: Callable[[str], Graph], agrees: Callable[..., LoadedLibrary]) -> None:
     agrees(typed(NAMED), {"N": 1, "H": 6, "W": 5, "K": 2}, {"N": 2, "H": 3, "W": 9, "K": 1})
 
 
@@ -56,12 +56,12 @@ EXTREMES = """graph @extremes(%x: f32[2,6]) {
     ids=["nan-first", "nan-twice", "minus-infinity", "infinity", "zeros"],
 )
 def test_extremes_mean_what_they_mean_in_the_reference(
-    row: list[float], typed: Callable[[str], Graph], agrees: Callable[..., Module]
+    row: list[float], typed: Callable[[str], Graph], agrees: Callable[..., LoadedLibrary]
 ) -> None:
     agrees(typed(EXTREMES), inputs={"x": np.array([row, [3, 1, 3, 1, 2, 2]], dtype=np.float32)})
 
 
-def test_the_ends_of_whole_numbers(typed: Callable[[str], Graph], agrees: Callable[..., Module]) -> None:
+def test_the_ends_of_whole_numbers(typed: Callable[[str], Graph], agrees: Callable[..., LoadedLibrary]) -> None:
     text = """graph @g(%a: i32[4], %b: u8[4]) {
         %max = reduce_max(%a) %min = reduce_min(%b) %most = arg_max(%a) %least = arg_min(%b) {select_last_index=true}
         return %max, %min, %most, %least }"""
@@ -71,12 +71,12 @@ def test_the_ends_of_whole_numbers(typed: Callable[[str], Graph], agrees: Callab
 def test_a_wild_index_reads_the_nearest_slice_and_nothing_else(typed: Callable[[str], Graph], tmp_path: Path) -> None:
     """The reference refuses it; a kernel cannot, but what lies beyond the tensor stays there."""
     graph = typed("graph @g(%x: f32[3], %i: i64[4]) { %y = gather(%x, %i) return %y }")
-    module = Module.load(build_cpu(graph, tmp_path / "model.so").library, graph)
+    module = LoadedLibrary.load(build_cpu(graph, tmp_path / "model.so").library)
     wild: dict[str, Array] = {"x": np.array([1, 2, 3], np.float32), "i": np.array([2**62, -(2**62), 3, -4])}
     assert module.run(wild)["y"].tolist() == [3, 1, 3, 1]
 
 
-def test_a_mean_far_off_does_not_cancel(typed: Callable[[str], Graph], agrees: Callable[..., Module]) -> None:
+def test_a_mean_far_off_does_not_cancel(typed: Callable[[str], Graph], agrees: Callable[..., LoadedLibrary]) -> None:
     """E[x^2]-E[x]^2 in float32 would lose all digits of the variance here."""
     text = """graph @g(%x: f32[2,4,8,8]) {
         %one = param {init=ones} : f32[4]
@@ -87,7 +87,7 @@ def test_a_mean_far_off_does_not_cancel(typed: Callable[[str], Graph], agrees: C
     agrees(typed(text), inputs={"x": x})
 
 
-def test_quantization_at_ties_and_ends(typed: Callable[[str], Graph], agrees: Callable[..., Module]) -> None:
+def test_quantization_at_ties_and_ends(typed: Callable[[str], Graph], agrees: Callable[..., LoadedLibrary]) -> None:
     text = """graph @g(%x: f32[9]) {
         %one = param {init=ones} : f32[] %z = param {init=ones} : i8[] %u = param {init=ones} : u8[]
         %signed = quantize_linear(%x, %one, %z) %byte = quantize_linear(%x, %one, %u) return %signed, %byte }"""

@@ -21,14 +21,14 @@ from fast_kernels import call, draw
 from shell import convc
 
 from convc.backends.tvm import timing
-from convc.backends.tvm.build import build_cpu
+from convc.backends.tvm.build import BuildOptions, build_cpu
 from convc.backends.tvm.fast.direct import Direct
 from convc.backends.tvm.fast.forms import Tunable, tunable_direct, tunable_winograd
 from convc.backends.tvm.fast.windows import Window
 from convc.backends.tvm.fast.winograd_arrangement import Tiled
 from convc.backends.tvm.host import host_cpu, physical_cores, tvm
 from convc.backends.tvm.processor import AVX2, AVX512, SSE, Processor
-from convc.backends.tvm.run import Module
+from convc.backends.tvm.run import LoadedLibrary
 from convc.backends.tvm.timing import Bench, Tracker
 from convc.backends.tvm.tune import is_faster, layers
 from convc.backends.tvm.tuned import FILE, Found, find_database, machine, read_found, tuned_forms, write_found
@@ -174,12 +174,12 @@ def test_compile_takes_the_forms_that_were_found(tmp_path: Path, typed: Callable
     kernels = [layer.kernel for layer in layers(graph)]
     for kernel in kernels:
         write_found(tmp_path / "db" / FILE, Found(here, kernel.key, asdict(kernel.forms()[0]), 2.0, 1.0, 1))
-    rule = build_cpu(graph, tmp_path / "rule.so", database="off")
-    tuned = build_cpu(graph, tmp_path / "tuned.so", database=str(tmp_path / "db"))
+    rule = build_cpu(graph, tmp_path / "rule.so", BuildOptions(database="off"))
+    tuned = build_cpu(graph, tmp_path / "tuned.so", BuildOptions(database=str(tmp_path / "db")))
     assert rule.tuned == {}
     assert tuned.tuned == {kernel.key: asdict(kernel.forms()[0]) for kernel in kernels}
     inputs = draw(graph, 0)
-    one, other = (Module.load(built.library, graph).run(inputs) for built in (rule, tuned))
+    one, other = (LoadedLibrary.load(built.library).run(inputs) for built in (rule, tuned))
     np.testing.assert_array_equal(one["y"], other["y"])
 
 
@@ -188,7 +188,7 @@ def test_a_form_that_a_kernel_does_not_have_is_passed_over(tmp_path: Path, typed
     here = machine(host_cpu(), physical_cores(), tvm().__version__)
     (direct, _) = layers(graph)
     write_found(tmp_path / FILE, Found(here, direct.kernel.key, {"width": 5, "blocks": 7, "is_rowwise": False}, 2.0, 1.0, 1))
-    assert build_cpu(graph, tmp_path / "model.so", database=str(tmp_path)).tuned == {}
+    assert build_cpu(graph, tmp_path / "model.so", BuildOptions(database=str(tmp_path))).tuned == {}
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

@@ -10,10 +10,10 @@ import pytest
 from graphs import hold_to_reference, normal_inputs
 
 from convc.backends.tvm.arena import Arena
-from convc.backends.tvm.build import build_cpu
+from convc.backends.tvm.build import BuildOptions, build_cpu
 from convc.backends.tvm.fast.plan import VIEW, plan, single_image
 from convc.backends.tvm.profile import call_times
-from convc.backends.tvm.run import Module
+from convc.backends.tvm.run import LoadedLibrary
 from convc.compiler.inputs import random_inputs
 from convc.ir.graph import Graph
 
@@ -30,10 +30,10 @@ HEAD = """graph @g(%x: f32[1,16,6,5]) {
 """
 
 
-def built(graph: Graph, tmp_path: Path) -> tuple[Arena, Module]:
+def built(graph: Graph, tmp_path: Path) -> tuple[Arena, LoadedLibrary]:
     """With the results held to the reference."""
     made = build_cpu(graph, tmp_path / "model.so")
-    module = Module.load(made.library, graph)
+    module = LoadedLibrary.load(made.library)
     for seed in range(2):
         inputs = normal_inputs(graph, seed)
         hold_to_reference(graph, module.run(inputs), inputs)
@@ -104,17 +104,17 @@ def test_what_is_written_over_is_nobody_elses(text: str, in_place: int, typed: T
 
 
 @pytest.mark.parametrize(("was", "now"), [("1,16,6,5", "2,16,6,5"), ("1,16,6,5", "N,16,6,5"), ("6,5])", "6,5], %k: f32[M,3])")])
-def test_several_images_are_shown_as_one_is(was: str, now: str, typed: TypedGraph, agrees: Callable[..., Module], tmp_path: Path):
+def test_several_images_are_shown_as_one_is(was: str, now: str, typed: TypedGraph, agrees: Callable[..., LoadedLibrary], tmp_path: Path):
     text = (
         f"{HEAD}  %y = concat(%a, %b) %s = slice(%y) {{axes=[1], starts=[16], ends=[48]}} %z = max_pool(%s) {{kernel=[2,2]}}\n  return %z"
     )
     graph = typed(f"{text}\n}}\n".replace(was, now))
     assert {node.name for node in plan(graph).views} == {"y", "s"}
     agrees(graph, *[{"N": 1}, {"N": 3}] if "N" in now else [{"M": 2}] if "M" in now else [{}])
-    one = single_image(graph)
+    one = single_image(plan(graph))
     assert (one is None) == ("2," in now)
-    assert one is None or {node.name for node in plan(one).views} == {"y", "s"}
-    arena = build_cpu(graph, tmp_path / "several.so", single=False).arena
+    assert one is None or {node.name for node in one.views} == {"y", "s"}
+    arena = build_cpu(graph, tmp_path / "several.so", BuildOptions(single=False)).arena
     assert arena is not None
     assert arena.views == 2
 
@@ -162,15 +162,17 @@ def test_whatever_is_joined_and_cut(seed: int, typed: TypedGraph, tmp_path: Path
 
 
 @pytest.mark.parametrize("seed", range(8, 12))
-def test_whatever_is_joined_and_cut_of_so_many_images_as_come(seed: int, typed: TypedGraph, agrees: Callable[..., Module], tmp_path: Path):
+def test_whatever_is_joined_and_cut_of_so_many_images_as_come(
+    seed: int, typed: TypedGraph, agrees: Callable[..., LoadedLibrary], tmp_path: Path
+):
     graph = typed(joined_at_random(seed, "N"))
     agrees(graph, {"N": 1}, {"N": 3})
-    arena = build_cpu(graph, tmp_path / "again.so", single=False).arena
+    arena = build_cpu(graph, tmp_path / "again.so", BuildOptions(single=False)).arena
     assert arena is not None
     assert arena.views == len(plan(graph).views)
 
 
-def test_what_lies_beyond_a_slice_reaches_no_sum(typed: TypedGraph, agrees: Callable[..., Module]):
+def test_what_lies_beyond_a_slice_reaches_no_sum(typed: TypedGraph, agrees: Callable[..., LoadedLibrary]):
     """An infinity there would be NaN, times the weight of 0 that a kernel has for lanes beyond the last channel."""
     graph = typed("""graph @g(%x: f32[2,20,4,4]) {
         %w = param : f32[16,9,3,3]

@@ -6,37 +6,36 @@ from collections.abc import Mapping
 from typing import Any
 
 from ....ir.errors import ConvcError
-from ....ir.graph import Graph, Node
+from ....ir.graph import Node
 from ....ir.types import DTYPES
 from ..arena import IN_PLACE, VIEW_OF
 from ..emitter import Emitter
 from ..host import tvm
 from ..lower import emit_stock
-from ..processor import AVX512, Processor
 from . import moves
 from .kernel import LANES, blocks
-from .plan import PACK, UNPACK, Plan, plan
-from .work import Argument, Winograd, Work, batch_of, extents
+from .plan import PACK, UNPACK, KernelPlan
+from .work import Argument, Work, batch_of, extents
 
-__all__ = ["lower_fast"]
+__all__ = ["lower_plan"]
 
 
-def lower_fast(graph: Graph, winograd: Winograd = "auto", tuned: Mapping[str, Any] | None = None, processor: Processor = AVX512) -> Any:
+def lower_plan(plan: KernelPlan) -> Any:
     """An IRModule whose `main(inputs..., arguments...)` returns the outputs as a tuple; the plan's `arguments` says which.
 
     Raises: UnsupportedOp naming a node that TVM cannot express.
     """
     host = tvm()
-    return _Lowering(Emitter.of(host, graph), plan(graph, winograd, tuned, processor)).run()
+    return _Lowering(Emitter.of(host, plan.graph), plan).run()
 
 
 class _Lowering:
     """Values by node, in either layout, made as the plan says."""
 
-    def __init__(self, emitter: Emitter, work: Plan) -> None:
+    def __init__(self, emitter: Emitter, plan: KernelPlan) -> None:
         self.emitter = emitter
-        self.graph = work.graph
-        self.plan = work
+        self.graph = plan.graph
+        self.plan = plan
         self.plain: dict[Node, Any] = {}
         self.blocked: dict[Node, Any] = {}
         self.kernels: dict[Any, Any] = {}

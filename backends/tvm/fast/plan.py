@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ....ir.binding import batch_names, specialize
@@ -20,13 +19,13 @@ from .choose import MAKERS
 from .kernel import blocks
 from .work import Argument, Scene, Winograd, Work, as_it_is, extents, is_blocked
 
-__all__ = ["PACK", "STOCK", "UNPACK", "VIEW", "Call", "Plan", "beside", "plan", "single_image", "tuned_works"]
+__all__ = ["PACK", "STOCK", "UNPACK", "VIEW", "KernelCall", "KernelPlan", "plan", "single_image"]
 
 PACK, UNPACK, STOCK, VIEW = "pack", "unpack", "stock", "view"
 
 
 @dataclass(frozen=True)
-class Call:
+class KernelCall:
     """One step of a plan: the kernel of some work, a move of a value into blocks or out of them, or a node's stock row.
 
     A view is work that needs no kernel, since its operands are written where they belong.
@@ -38,7 +37,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Plan:
+class KernelPlan:
     """Work by the node whose value it computes; nodes without work and not covered by any are left to the stock rows."""
 
     graph: Graph
@@ -59,9 +58,19 @@ class Plan:
         return [*map(as_it_is, self.as_they_are), *(argument for work in self.works.values() for argument in work.arguments)]
 
     @property
+    def takes(self) -> list[tuple[str, tuple[int, ...], str]]:
+        """Name, shape and type of every argument."""
+        return [(argument.name, argument.shape, argument.dtype) for argument in self.arguments]
+
+    @property
     def tiles(self) -> dict[str, int]:
         """The m of F(m x m) for each convolution that Winograd's way computes, by name."""
         return {work.covers[0].name: work.tile for work in self.works.values() if work.tile}
+
+    def chosen(self, tuned: Mapping[str, Any]) -> dict[str, Any]:
+        """The forms that it took from `tuned`."""
+        kernels = (work.tunable for work in self.works.values() if work.tunable is not None and work.form is not None)
+        return {kernel.key: tuned[kernel.key] for kernel in kernels}
 
     @functools.cached_property
     def views(self) -> frozenset[Node]:
@@ -76,16 +85,16 @@ class Plan:
         return frozenset(laid.views)
 
     @functools.cached_property
-    def calls(self) -> list[Call]:
+    def calls(self) -> list[KernelCall]:
         """Everything that runs, in order. A value is moved to the other layout when somebody first asks for it there."""
-        calls: list[Call] = []
+        calls: list[KernelCall] = []
         plain, blocked = {*self.graph.inputs, *self.graph.params}, set[Node]()
 
         def want(node: Node, in_blocks: bool) -> None:
             layout = blocked if in_blocks else plain
             if node not in layout:
                 layout.add(node)
-                calls.append(Call(PACK if in_blocks else UNPACK, node))
+                calls.append(KernelCall(PACK if in_blocks else UNPACK, node))
 
         for node in self.graph.ops:
             work = self.works.get(node)
@@ -93,32 +102,18 @@ class Plan:
                 for operand, in_blocks in work.reads:
                     want(operand, in_blocks)
                 (blocked if work.in_blocks else plain).add(node)
-                calls.append(Call(VIEW if node in self.views else work.kernel, node, work))
+                calls.append(KernelCall(VIEW if node in self.views else work.kernel, node, work))
             elif node not in self.covered and self.graph.uses[node]:
                 for operand in node.inputs:
                     want(operand, False)
                 plain.add(node)
-                calls.append(Call(STOCK, node))
+                calls.append(KernelCall(STOCK, node))
         for node in self.graph.outputs:
             want(node, False)
         return calls
 
 
-def single_image(graph: Graph) -> Graph | None:
-    """The network for one image, where its batch is a named size and nothing else is; it takes the same arguments."""
-    if not graph.symbols or set(graph.symbols) != batch_names(graph):
-        return None
-    single = specialize(graph, dict.fromkeys(graph.symbols, 1))
-    taken, of_all = ([(each.name, each.shape, each.dtype) for each in plan(network).arguments] for network in (single, graph))
-    return single if taken == of_all else None
-
-
-def beside(library: Path) -> Path:
-    """Where the library for a single image lies."""
-    return library.with_suffix(f".one{library.suffix}")
-
-
-def plan(graph: Graph, winograd: Winograd = "auto", tuned: Mapping[str, Any] | None = None, processor: Processor = AVX512) -> Plan:
+def plan(graph: Graph, winograd: Winograd = "auto", tuned: Mapping[str, Any] | None = None, processor: Processor = AVX512) -> KernelPlan:
     """Kernels for what they can compute, in the graph's order.
 
     `tuned` are forms that tuning chose, as fields, by the kernels' keys. They change no argument: a library needs none to be loaded.
@@ -136,10 +131,13 @@ def plan(graph: Graph, winograd: Winograd = "auto", tuned: Mapping[str, Any] | N
         if work is not None:
             works[work.result] = work
             covered.update(work.covers)
-    return Plan(graph, dict(sorted(works.items(), key=lambda item: graph.positions[item[0]])), frozenset(covered))
+    return KernelPlan(graph, dict(sorted(works.items(), key=lambda item: graph.positions[item[0]])), frozenset(covered))
 
 
-def tuned_works(graph: Graph, winograd: Winograd, tuned: Mapping[str, Any], processor: Processor = AVX512) -> dict[str, Any]:
-    """The forms that `plan` takes from `tuned`."""
-    works = plan(graph, winograd, tuned, processor).works.values()
-    return {work.tunable.key: tuned[work.tunable.key] for work in works if work.tunable is not None and work.form is not None}
+def single_image(whole: KernelPlan, tuned: Mapping[str, Any] | None = None, processor: Processor = AVX512) -> KernelPlan | None:
+    """The plan for one image, where the batch is a named size and nothing else is; it takes the same arguments."""
+    graph = whole.graph
+    if not graph.symbols or set(graph.symbols) != batch_names(graph):
+        return None
+    single = plan(specialize(graph, dict.fromkeys(graph.symbols, 1)), whole.tiles, tuned, processor)
+    return single if single.takes == whole.takes else None

@@ -1,0 +1,1 @@
+"""CUDA: stock schedules, cross-compiled without a GPU."""

@@ -1,0 +1,1 @@
+"""A compiled library: built, linked, packed, loaded and run."""

@@ -1,0 +1,97 @@
+"""A module to a library on disk, and the node to blame where TVM fails."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import textwrap
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ....ir.errors import BackendMissing, ConvcError, UnsupportedOp, UsageError
+from ....ir.files import scratch_folder, unwritable
+from ....ir.graph import Graph, Node
+from ....ir.ops.leaf import INPUT, Input
+from ..host import tvm
+from ..kernels import ROOM
+from ..lower import lower, reason
+
+__all__ = ["LOWERING", "compile_or_blame", "export", "write_whole"]
+
+T = TypeVar("T")
+LOWERING = threading.Lock()  # TVM's builder of functions is one for all threads
+
+
+def compile_or_blame(graph: Graph, lowered: Callable[[], Any], compiled: Callable[[Any], T]) -> T:
+    """What `compiled` makes of the module of a graph, which `lowered` gives.
+
+    Raises: UnsupportedOp naming the node that TVM cannot compile, by its stock row, or the graph where every node alone compiles.
+    """
+    try:
+        with LOWERING:
+            module = lowered()
+        return compiled(module)
+    except (ConvcError, OSError):  # such as a full disk, which is no op's fault
+        raise
+    except Exception as error:  # TVM raises many kinds, and none names an op
+        if "KeyboardInterrupt" in str(error):  # it wraps that one too
+            raise KeyboardInterrupt from error
+        culprit = _culprit(graph, compiled)
+        where = culprit.where if culprit else f"graph @{graph.name}"
+        raise UnsupportedOp(f"{where} cannot be compiled by TVM: {reason(error)}") from error
+
+
+def _culprit(graph: Graph, compiled: Callable[[Any], Any]) -> Node | None:
+    """The first node that does not compile on its own either. Nodes alike are tried once."""
+    tried: set[Any] = set()
+    for node in graph.ops:
+        key = (node.kind, node.op, tuple(operand.typed for operand in node.inputs))
+        if key in tried:
+            continue
+        tried.add(key)
+        operands = tuple(Node(f"operand{i}", INPUT, Input(), (), operand.type) for i, operand in enumerate(node.inputs))
+        try:
+            with LOWERING:
+                module = lower(Graph.of(node.name, operands, (node.reading(operands),)))
+            compiled(module)
+        except (UsageError, OSError):
+            raise
+        except Exception:
+            return node
+    return None
+
+
+def export(executable: Any, path: Path) -> None:
+    """Link an executable into a library.
+
+    Raises: BackendMissing without a linker or where it fails; UsageError where the file cannot be written.
+    """
+    if tvm().support.cc.get_cc() is None:
+        raise BackendMissing("no C compiler to link the library with; install gcc or clang, or set CC")
+
+    def link(temporary: Path) -> None:
+        with scratch_folder(ROOM):  # TVM has object files in one of its own beside it
+            try:
+                executable.export_library(str(temporary))
+            except (RuntimeError, OSError) as error:  # the compiler's own words, or why it cannot be started or has no room for its files
+                raise BackendMissing(f"the library {path} cannot be linked: {textwrap.shorten(str(error), 300)}") from error
+
+    write_whole(path, link)
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """A file appears complete or not at all.
+
+    Raises: UsageError where it cannot be written.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            temporary = Path(folder) / path.name  # keeps the suffix, by which TVM chooses the format
+            write(temporary)
+            with open(temporary, "rb") as written:
+                os.fsync(written.fileno())
+            os.replace(temporary, path)
+    except OSError as error:
+        raise unwritable(path, error) from error
