@@ -25,6 +25,7 @@ from ..ir.printer import print_graph
 from ..passes.cost import graph_cost
 from .artifact import CIR, WEIGHTS
 from .bench_worker import BANDWIDTH, PEAK, Task
+from .engines.table import measurable
 from .layer_times import LayerTime
 from .pipelines import optimize
 from .weights import weights_bytes
@@ -109,7 +110,7 @@ def measure(
             for worker in [*workers.values(), *([peak] if peak else [])]:
                 worker.turn()
         best = peak.amount / min(peak.taken) / 1e6 if peak else None
-        ours = next((worker for worker in workers.values() if worker.task.engine == "tvm"), None)
+        ours = next((worker for worker in workers.values() if measurable()[worker.task.engine].start_profiled), None)
         layers = [LayerTime(**layer) for layer in ours.ask(do="profile", runs=PROFILED_RUNS)["layers"]] if profile and ours else []
         return Measured([_timing(name, worker, flops, best) for name, worker in workers.items()], best, layers)
 

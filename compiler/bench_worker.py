@@ -20,11 +20,9 @@ from ..ir.binding import specialize
 from ..ir.errors import ConvcError
 from ..ir.graph import Graph
 from ..ir.parser import parse_graph
-from ..ir.types import Array
 from .artifact import CIR, WEIGHTS
-from .engines import ENGINES, Run, built_module, prices_for
+from .engines.table import measurable
 from .inputs import random_inputs
-from .peers import PEERS
 from .pipelines import optimize
 from .weights import bind_weights, load_arrays
 
@@ -81,20 +79,14 @@ def _start(task: Task) -> tuple[Callable[[], object], int, Callable[[int], list[
         tvm(task.threads)
         run, amount = (fma_kernel if task.engine == PEAK else read_kernel)(task.threads)
         return run, amount, lambda runs: []
-    graph, _ = optimize(specialize(_network(Path(task.folder)), task.sizes), task.level, prices=prices_for(task.engine))
+    engine = measurable()[task.engine]
+    graph, _ = optimize(specialize(_network(Path(task.folder)), task.sizes), task.level, prices=engine.prices)
     inputs = random_inputs(graph)
-    if task.engine == "tvm":
-        return _start_tvm(graph, inputs, task.threads)
-    start = PEERS[task.engine] if task.engine in PEERS else ENGINES[task.engine].start
-    run_network: Run = start(graph, task.threads)
-    return lambda: run_network(inputs), 0, lambda runs: []
-
-
-def _start_tvm(graph: Graph, inputs: Mapping[str, Array], threads: int) -> tuple[Callable[[], object], int, Callable[[int], list[Any]]]:
-    from .layer_times import layer_times
-
-    module = built_module(graph, threads)
-    return lambda: module.run(inputs), 0, lambda runs: [asdict(layer) for layer in layer_times(module, inputs, runs)]
+    if engine.start_profiled is None:
+        run_network = engine.start(graph, task.threads)
+        return lambda: run_network(inputs), 0, lambda runs: []
+    run_network, profile = engine.start_profiled(graph, task.threads)
+    return lambda: run_network(inputs), 0, lambda runs: [asdict(layer) for layer in profile(inputs, runs)]
 
 
 def _network(folder: Path) -> Graph:

@@ -14,6 +14,7 @@ from ..ir.types import Array
 from ..passes.cost import graph_cost
 from ..passes.memory import plan_memory
 from .calibration import Calibration, batched
+from .engines.engine import Engine
 from .plan import Plan
 from .race import race
 from .sensitivity import readouts
@@ -91,7 +92,7 @@ def certify(
     sizes: Mapping[str, int],
     *,
     images: int,
-    engines: Sequence[str],
+    engines: Sequence[Engine],
     threads: int | None,
     turns: int,
 ) -> Certificate:
@@ -114,7 +115,7 @@ def certify(
         for name, split in plan.splits.items()
     ]
     one = next(iter(batched(graph, calibration.fit, 1)))
-    latency = {engine: race(graph, planned, one, engine, threads, turns) for engine in engines}
+    latency = {engine.name: race(graph, planned, one, engine, threads, turns) for engine in engines}
     return Certificate(layers, outputs, _costs(graph, planned, sizes), latency)
 
 

@@ -15,12 +15,13 @@ from ..ir.printer import print_graph
 from ..ir.types import Array
 from ..ir.version import __version__
 from ..passes.manager import Stage, run_passes
-from ..passes.prices import TVM
 from .artifact import CIR, MANIFEST, ONNX, PACKED, REPORT, WEIGHTS, Artifact, foreign_files, manifest_of
-from .engines import ENGINES
+from .engines.engine import Engine
+from .engines.reference import REFERENCE
+from .engines.table import ENGINES
+from .engines.tvm import TVM
 from .files import replace_directory
 from .inputs import random_inputs
-from .kernels import tiles_of
 from .pairs import compare_batches
 from .passcheck import PassCheck, refuse_failures
 from .peak import measured_peak
@@ -118,9 +119,9 @@ def _optimized(graph: Graph, level: int, check: bool, seed: int) -> tuple[Graph,
     Raises: Mismatch naming the first pass that was rolled back, its reproducer written to the working directory.
     """
     if not check:
-        return optimize(graph, level, prices=TVM)
+        return optimize(graph, level, prices=TVM.prices)
     pass_check = PassCheck(optimize(graph, 0)[0], seed=seed)
-    better, trace = run_passes(graph, LEVELS[level], check=pass_check, prices=TVM)
+    better, trace = run_passes(graph, LEVELS[level], check=pass_check, prices=TVM.prices)
     refuse_failures(graph, trace, pass_check)
     return better, trace
 
@@ -184,8 +185,8 @@ def _check(
     """
     agreements: list[Agreement] = []
     for engine in _runnable(draft):
-        tiles = tiles_of(engine, better, draft.tiles)
-        lines = compare_batches(better, engine, ENGINES[engine].open(draft, threads), inputs, oracle(tiles), tiles)
+        tiles = engine.tiles(better)
+        lines = compare_batches(better, engine, engine.open(draft, threads), inputs, oracle(tiles), tiles)
         agreements += lines
         for line in lines:
             say(str(line))
@@ -194,13 +195,14 @@ def _check(
     return agreements
 
 
-def _runnable(draft: Artifact) -> list[str]:
-    """A CUDA library runs only where there is a GPU; its ONNX file runs on the CPU all the same."""
+def _runnable(draft: Artifact) -> list[Engine]:
+    """As they run the draft. A CUDA library runs only where there is a GPU; its ONNX file runs on the CPU all the same."""
     if draft.target == "cuda":
         from ..backends.tvm.host import tvm
 
-        return list(ENGINES) if tvm().cuda(0).exist else ["reference"]
-    return list(ENGINES)
+        if not tvm().cuda(0).exist:
+            return [REFERENCE]
+    return [engine.within(draft) for engine in ENGINES.values()]
 
 
 def _versions() -> dict[str, str]:

@@ -13,7 +13,9 @@ from ..ir.graph import Graph
 from ..ir.types import Array, TensorType
 from .artifact import Artifact
 from .compile import TARGETS
-from .engines import ENGINES, Run, prices_for
+from .engines.engine import Run
+from .engines.table import ENGINES
+from .engines.tvm import TVM
 from .pipelines import optimize
 
 __all__ = ["Module", "compile"]
@@ -59,8 +61,8 @@ def compile(graph: Graph, target: str = "cpu", level: int = 2, threads: int | No
         raise UsageError(f"unknown target '{target}'; known are {', '.join(TARGETS)}")
     if target != "cpu":
         raise UsageError(f"target '{target}' cannot be called from memory; write an artifact with `convc compile -t {target}`")
-    better, _ = optimize(graph, level, prices=prices_for("tvm"))
-    return Module(better, ENGINES["tvm"].start(better, threads))
+    better, _ = optimize(graph, level, prices=TVM.prices)
+    return Module(better, TVM.start(better, threads))
 
 
 def _array(name: str, given: Any, type_: TensorType) -> Array:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from ..backends.tvm.fast.winograd_error import error_bound, roundings
-from ..backends.tvm.fast.work import Winograd
 from ..ir.binding import match_inputs, specialize
 from ..ir.graph import Graph, Node
 from ..ir.op import OpDef
@@ -28,8 +27,7 @@ from ..ir.ops.linear import DENSE
 from ..ir.ops.pool import MAX_POOL
 from ..ir.ops.unary import ERF, SOFTPLUS
 from ..ir.types import Array
-from .capture import Capture, capture_of
-from .kernels import Kernel, kernels_of
+from .engines.engine import Capture, Engine, Kernel
 from .noise import UNIT
 
 __all__ = ["NodeCheck", "NodeVerdict", "check_nodes"]
@@ -98,23 +96,21 @@ class NodeCheck:
 
 def check_nodes(
     graph: Graph,
-    engine: str,
+    engine: Engine,
     inputs: Mapping[str, Array],
     threads: int | None = None,
     *,
-    winograd: Winograd = "auto",
     fused: bool = True,
-    capture: Capture | None = None,
 ) -> NodeCheck:
     """Hold every value that `engine` stores to its local bound; without `fused`, the engine is made to store all of them.
 
-    A kernel that fails is looked at again node by node, so that the verdict names one node. `winograd` is TVM's.
+    A kernel that fails is looked at again node by node, so that the verdict names one node.
     """
     graph = specialize(graph, match_inputs(graph, inputs))
     stored = graph if fused else Graph(graph.name, graph.inputs, tuple(graph.ops), graph.nodes)
-    kernels = kernels_of(engine, stored, winograd)
+    kernels = engine.stores(stored)
     checked, tightest, first_bad = 0, None, None
-    for verdict in _verdicts(graph, kernels, capture or capture_of(engine, winograd), inputs, threads):
+    for verdict in _verdicts(graph, kernels, engine.capture, inputs, threads):
         checked += 1
         if tightest is None or verdict.worst > tightest.worst:
             tightest = verdict
@@ -122,10 +118,10 @@ def check_nodes(
             first_bad = verdict
             break
     if first_bad is not None and len(first_bad.covers) > 1:
-        alone = check_nodes(graph, engine, inputs, threads, winograd=winograd, fused=False, capture=capture)
+        alone = check_nodes(graph, engine, inputs, threads, fused=False)
         if alone.first_bad is not None:  # the fault shows without fusion too, and then names one node
             return alone
-    return NodeCheck(engine, checked, tightest, first_bad)
+    return NodeCheck(engine.name, checked, tightest, first_bad)
 
 
 def _verdicts(

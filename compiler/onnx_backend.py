@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ..backends import reference
 from ..ir.binding import match_inputs, specialize
 from ..ir.errors import UnsupportedOp, UsageError
 from ..ir.graph import Graph
 from ..ir.types import DTYPES, Array
-from .engines import Run, engines_named, prices_for
+from .engines.table import engine_named
 from .pipelines import optimize
 
 if TYPE_CHECKING:
@@ -40,7 +39,8 @@ def backend(engine: str) -> Any:
     """
     from onnx.backend.base import Backend, BackendRep
 
-    start = _start(engine)
+    found = engine_named(engine)
+    start = found.start_wide or found.start
 
     class Prepared(BackendRep):
         def __init__(self, model: bytes) -> None:
@@ -50,8 +50,8 @@ def backend(engine: str) -> Any:
         def run(self, inputs: Any, **kwargs: Any) -> tuple[Any, ...]:
             """Outputs in the model's order, for arrays in the order of its inputs or by name."""
             graph, arrays = _fixed(self.model, inputs)
-            graph = specialize(optimize(graph, LEVEL, prices=prices_for(engine))[0], match_inputs(graph, arrays))
-            results = start(graph)(arrays)
+            graph = specialize(optimize(graph, LEVEL, prices=found.prices)[0], match_inputs(graph, arrays))
+            results = start(graph, 1)(arrays)
             return tuple(results[node.name].astype(DTYPES[node.typed.dtype]) for node in graph.outputs)
 
     class Convc(Backend):
@@ -70,13 +70,6 @@ def backend(engine: str) -> Any:
             return device.split(":")[0] == "CPU"
 
     return Convc
-
-
-def _start(engine: str) -> Callable[[Graph], Run]:
-    (found,) = engines_named(engine)
-    if engine == "reference":
-        return lambda graph: lambda inputs: reference.run(graph, inputs, "f64")
-    return lambda graph: found.start(graph, 1)
 
 
 def _fixed(model: bytes, inputs: Any) -> tuple[Graph, dict[str, Array]]:

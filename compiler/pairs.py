@@ -6,7 +6,7 @@ oracle, which would take most of a check's time, is made only where it does not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Mapping, Set
 
 import numpy as np
 
@@ -14,29 +14,28 @@ from ..ir.binding import batch_names, match_inputs
 from ..ir.dims import alone
 from ..ir.graph import Graph, Node
 from ..ir.types import Array
+from .engines.engine import Engine, Run
 from .inputs import random_inputs
 from .verify import Agreement, Oracle, compare
 
 __all__ = ["compare_batches"]
 
-Run = Callable[[Mapping[str, Array]], dict[str, Array]]
-
 
 def compare_batches(
-    graph: Graph, engine: str, run: Run, inputs: Mapping[str, Array], oracle: Oracle, tiles: Mapping[str, int]
+    graph: Graph, engine: Engine, run: Run, inputs: Mapping[str, Array], oracle: Oracle, tiles: Mapping[str, int]
 ) -> list[Agreement]:
     """As `compare` for the inputs that the oracle knows. Where they are one of any number of images, lines for two that differ follow.
 
-    `tiles` names what the engine computes by Winograd's form. The reference has one code for all.
+    `tiles` names what the engine computes by Winograd's form. One with a single code for all is not asked about two.
     """
-    lines = compare(engine, oracle, run(inputs))
+    lines = compare(engine.name, oracle, run(inputs))
     sizes, batch = match_inputs(graph, inputs), batch_names(graph)
     is_one_of_any = bool(batch) and all(sizes[name] == 1 for name in batch)
-    if engine == "reference" or not is_one_of_any or not all(line.agrees for line in lines):
+    if engine.has_one_code or not is_one_of_any or not all(line.agrees for line in lines):
         return lines
     other = random_inputs(graph, seed=1, sizes=sizes)
     pairs = [_beside(graph, batch, *pair) for pair in ((inputs, other), (other, inputs))]
-    label = f"{engine}, two images"
+    label = f"{engine.name}, two images"
     if all(_has_batch(node, batch) for node in graph.outputs):
         results = ({name: value[place : place + 1] for name, value in run(pair).items()} for place, pair in enumerate(pairs))
         if all(line.agrees for result in results for line in compare(label, oracle, result)):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .artifact import Artifact
-from .engines import ENGINES
+from .engines.tvm import TVM
 from .inputs import random_inputs
 
 __all__ = ["Peak", "measured_peak"]
@@ -38,7 +38,7 @@ def measured_peak(artifact: Artifact, threads: int | None) -> Peak | None:
 def main() -> None:
     what = json.load(sys.stdin)
     artifact = Artifact(Path(what["path"]), what["manifest"])
-    run = ENGINES["tvm"].open(artifact, what["threads"])
+    run = TVM.open(artifact, what["threads"])
     inputs = random_inputs(artifact.structure())
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)  # or the run would take what loading has left over, and seem to need nothing

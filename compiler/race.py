@@ -9,7 +9,8 @@ from ..ir.binding import specialize
 from ..ir.graph import Graph, Node
 from ..ir.ops.leaf import INPUT, Input
 from ..ir.types import Array
-from .engines import ENGINES
+from .engines.engine import Engine
+from .engines.onnxruntime import ONNXRUNTIME
 from .inputs import random_inputs
 
 __all__ = ["layer_alone", "race", "splits_slower"]
@@ -18,12 +19,12 @@ BURST = 4  # runs in a row; the first is cold
 PAUSE = 0.02  # seconds; onnxruntime's threads sleep after a few milliseconds
 
 
-def race(before: Graph, after: Graph, inputs: Mapping[str, Array], engine: str, threads: int | None, turns: int) -> tuple[float, float]:
+def race(before: Graph, after: Graph, inputs: Mapping[str, Array], engine: Engine, threads: int | None, turns: int) -> tuple[float, float]:
     """Milliseconds of each, the least of `turns` bursts.
 
     Raises: BackendMissing for an engine that is not here.
     """
-    runs = [ENGINES[engine].start(graph, threads) for graph in (before, after)]
+    runs = [engine.start(graph, threads) for graph in (before, after)]
     least = [float("inf")] * 2
     for _ in range(turns):
         for i, run in enumerate(runs):
@@ -55,7 +56,7 @@ def splits_slower(
     found: dict[str, tuple[float, float]] = {}
     for name, source in sources.items():
         before, after = (layer_alone(network, name, source, sizes) for network in (graph, planned))
-        was, now = race(before, after, random_inputs(before), "onnx", threads, turns)
+        was, now = race(before, after, random_inputs(before), ONNXRUNTIME, threads, turns)
         if now >= was:
             found[name] = (was, now)
     return found

@@ -14,7 +14,7 @@ from ..backends.tvm.processor import AVX512, Processor
 from ..ir.graph import Graph
 from .verify import Oracle
 
-__all__ = ["LIMIT", "Choice", "Oracles", "choose", "fast_tiles", "started_tiles"]
+__all__ = ["LIMIT", "Choice", "Oracles", "choose"]
 
 LIMIT = 1e-4  # of an output's scale: `auto` lets predicted noise go so far and no further
 
@@ -53,18 +53,6 @@ def choose(graph: Graph, asked: str, oracle: Oracles | None = None, processor: P
             return Choice(tiles, tuple(why))
         why.append(f"not {said}: the limit is {LIMIT:.0e}")
     raise AssertionError("the last turn takes no tiles")
-
-
-def fast_tiles(graph: Graph) -> Mapping[str, int]:
-    """Those of `auto` on this machine, their noise not predicted."""
-    from ..backends.tvm.host import host_processor
-
-    return choose(graph, "auto", processor=host_processor()).tiles
-
-
-def started_tiles(engine: str, graph: Graph) -> Mapping[str, int]:
-    """Those of what an engine makes of a graph on this machine: none for any but TVM."""
-    return fast_tiles(graph) if engine == "tvm" else {}
 
 
 def _is_3x3(graph: Graph, name: str) -> bool:

@@ -11,12 +11,11 @@ from pathlib import Path
 import click
 
 from ...ir.errors import UsageError
-from ...ir.suggest import did_you_mean
 from ..bench import Contender, Measured, measure
-from ..engines import ENGINES
+from ..engines.peers import installed_peers
+from ..engines.table import engine_named, measurable
 from ..layer_times import LayerTime
 from ..load import Request
-from ..peers import PEERS, installed_peers
 from ..pipelines import LEVELS
 from .options import THREADS, Desk, emit_json, model_options, print_table
 
@@ -56,8 +55,9 @@ def command(
 
     named = backends.split(",") if backends else ["tvm", "onnx", *installed_peers()]
     contenders = [_contender(name.strip(), level) for name in named]
-    if profile and not any(contender.engine == "tvm" for contender in contenders):
-        raise UsageError("--profile times the kernels of tvm; name it among --backends")
+    profiled = [name for name, engine in measurable().items() if engine.start_profiled]
+    if profile and not any(contender.engine in profiled for contender in contenders):
+        raise UsageError(f"--profile times the kernels of {' or '.join(profiled)}; name it among --backends")
     threads = threads or physical_cores()
     graph = desk.load(request)
     left_out = None if backends else desk.say
@@ -76,10 +76,8 @@ def command(
 
 def _contender(text: str, level: int) -> Contender:
     """Raises: UsageError for an engine or a level that does not exist."""
-    known = [*ENGINES, *PEERS]
     name, found, own = text.partition("@")
-    if name not in known:
-        raise UsageError(f"unknown backend '{name}'" + did_you_mean(name, known, f"known are {', '.join(known)}"))
+    engine_named(name, measurable())
     if found and own not in map(str, range(len(LEVELS))):
         raise UsageError(f"'{text}': there is no level '{own}'; choose 0 to {len(LEVELS) - 1}")
     return Contender(text, name, int(own) if found else level)

@@ -6,15 +6,14 @@ import os
 import platform
 import shutil
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from importlib.metadata import PackageNotFoundError
 
 import click
 
 from ...ir.errors import BackendMissing
 from ...ir.ops import OPS
 from ...ir.version import __version__
-from ..engines import ENGINES
+from ..engines.table import ENGINES
 from .options import Desk, emit_json, print_table
 
 __all__ = ["command"]
@@ -35,9 +34,7 @@ def command(desk: Desk, as_json: bool, c_flags: bool) -> None:
         "convc": f"{__version__}, {len(OPS)} ops, {len(desk.zoo)} networks",
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         "threads": f"{os.cpu_count()} logical processors",
-        "reference": f"NumPy {version('numpy')}",
-        "onnx": _try(_onnx),
-        "tvm": _try(_tvm),
+        **{name: _try(engine.word) for name, engine in ENGINES.items()},
         "cuda": _try(_cuda),
         "kernel cache": _cache(),
         "c compiler": shutil.which("cc") or shutil.which("gcc") or "missing: TVM links libraries with it; install gcc or clang",
@@ -56,20 +53,6 @@ def _try(look: Callable[[], str]) -> str:
         return look()
     except (BackendMissing, PackageNotFoundError) as error:
         return f"missing: {error}"
-
-
-def _onnx() -> str:
-    from ...backends.onnx.export import newest_opset
-    from ...backends.onnx.session import version as runtime
-
-    return f"onnx {version('onnx')}, onnxruntime {runtime()}, exports opset {newest_opset()} by default"
-
-
-def _tvm() -> str:
-    from ...backends.tvm.host import host_cpu, thread_count, tvm
-
-    host: Any = tvm()
-    return f"TVM {host.__version__}, tvm-ffi {version('apache-tvm-ffi')}, {host_cpu()}, {thread_count()} threads"
 
 
 def _cache() -> str:

@@ -18,7 +18,7 @@ from ..advice import advise
 from ..calibration import Inputs, read_calibration
 from ..certificate import Certificate, certify, lines_of
 from ..compile import export_onnx
-from ..engines import engines_named
+from ..engines.table import engines_named
 from ..files import write_file
 from ..load import Request
 from ..picture import pareto_svg
@@ -93,7 +93,7 @@ def _plan(desk: Desk, request: Request, budget: Budget | None, source: PlanFile 
     from ...backends.tvm.host import physical_cores
 
     threads = given["threads"] or physical_cores()
-    engines = [engine.name for engine in engines_named(given["backends"])]
+    engines = engines_named(given["backends"])
     level, inputs = _settings(source, given)
     graph = desk.load(request)
     check_numbers(graph)

@@ -14,7 +14,7 @@ from ...ir.errors import UsageError
 from ...ir.graph import Graph, fresh_name
 from ...ir.types import Array
 from ..artifact import MANIFEST, Artifact
-from ..engines import engines_named, prices_for
+from ..engines.table import engines_named
 from ..files import write_file
 from ..images import is_image, save_image
 from ..inputs import random_inputs, read_inputs
@@ -61,7 +61,7 @@ def command(
     artifact = Artifact.open(path) if (path / MANIFEST).is_file() else None
     if artifact and request.weights:
         raise UsageError(f"'{path}' carries its own weights; compile the network again with --weights")
-    graph, _ = optimize(desk.load(request), 0 if artifact else 2, prices=prices_for(engines[0].name))
+    graph, _ = optimize(desk.load(request), 0 if artifact else 2, prices=engines[0].prices)
     inputs = read_inputs(graph, files, resize=resize, imagenet=imagenet) if files else random_inputs(graph, seed)
     run = engines[0].open(artifact, threads) if artifact else engines[0].start(graph, threads)
     results = run(inputs)

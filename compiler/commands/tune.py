@@ -14,7 +14,7 @@ import click
 from ...ir.binding import batch_names, specialize, usual_sizes
 from ...ir.errors import ConvcError, UsageError
 from ...ir.suggest import did_you_mean
-from ..engines import prices_for
+from ..engines.tvm import TVM
 from ..load import Request
 from ..pipelines import optimize
 from .compile import TILES, WINOGRAD
@@ -74,7 +74,7 @@ def command(
     if place is None:
         raise UsageError("the cache is off, so that there is no place for what is found; give a directory with --database")
     lender = Tracker(tracker, key) if tracker else None
-    graph, _ = optimize(desk.load(request), level, prices=prices_for("tvm"))
+    graph, _ = optimize(desk.load(request), level, prices=TVM.prices)
     graph = specialize(graph, {**usual_sizes(graph), **dict.fromkeys(batch_names(graph), batch)})
     threads = physical_cores()
     here = machine(host_cpu(), threads, str(tvm().__version__))

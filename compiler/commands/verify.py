@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -12,16 +11,15 @@ from ...ir.errors import Mismatch, UsageError
 from ...ir.graph import Graph
 from ...ir.types import Array
 from ..artifact import MANIFEST, Artifact
-from ..engines import engines_named
+from ..engines.engine import Engine
+from ..engines.table import engines_named
 from ..inputs import FILLS, random_inputs, read_inputs
-from ..kernels import tiles_of
 from ..load import Request
 from ..nodecheck import check_nodes
 from ..pairs import compare_batches
 from ..pipelines import optimize
 from ..verify import Agreement, Oracle, verify
 from ..weights import check_numbers, check_there
-from ..winograd import started_tiles
 from .options import THREADS, Desk, emit_json, model_options
 
 __all__ = ["command"]
@@ -65,10 +63,10 @@ def command(
     if other is not None:
         second = _load(desk, replace(request, model=other, weights=other_weights), "--other-weights")
         lines = verify(graph, second, inputs, seed)
-        artifact = None
     else:
         artifact = _artifact(request)
-        lines = _hold(graph, artifact, [engine.name for engine in engines], inputs, seed, threads)
+        engines = [engine.within(artifact) for engine in engines]
+        lines = _hold(graph, artifact, engines, inputs, seed, threads)
     if as_json:
         emit_json([asdict(line) | {"agrees": line.agrees} for line in lines])
     else:
@@ -77,7 +75,7 @@ def command(
             desk.say(f"    {line.details}", level=1)
     bad = [line.engine for line in lines if not line.agrees]
     if other is None:  # a backend that differs is looked into without being asked
-        _look_inside(desk, graph, artifact, [engine.name for engine in engines if nodes or engine.name in bad], inputs, threads)
+        _look_inside(desk, graph, [engine for engine in engines if nodes or engine.name in bad], inputs, threads)
     if bad:
         raise Mismatch(f"{len(bad)} of {len(lines)} results differ by more than rounding")
 
@@ -92,11 +90,9 @@ def _load(desk: Desk, request: Request, option: str = "--weights") -> Graph:
     return optimize(graph, 0)[0]
 
 
-def _look_inside(
-    desk: Desk, graph: Graph, artifact: Artifact | None, suspects: list[str], inputs: dict[str, Array], threads: int | None
-) -> None:
+def _look_inside(desk: Desk, graph: Graph, suspects: list[Engine], inputs: dict[str, Array], threads: int | None) -> None:
     """Raises: Mismatch naming the first node of the first backend that leaves its local bound."""
-    checks = [check_nodes(graph, name, inputs, threads, winograd=_tiles(name, graph, artifact)) for name in suspects]
+    checks = [check_nodes(graph, engine, inputs, threads) for engine in suspects]
     for check in checks:
         desk.say(str(check))
     for check in checks:
@@ -115,18 +111,13 @@ def _artifact(request: Request) -> Artifact | None:
 
 
 def _hold(
-    graph: Graph, artifact: Artifact | None, backends: list[str], inputs: dict[str, Array], seed: int, threads: int | None
+    graph: Graph, artifact: Artifact | None, engines: list[Engine], inputs: dict[str, Array], seed: int, threads: int | None
 ) -> list[Agreement]:
     """Every backend against the oracle: an artifact's own files where the model is one."""
     oracle = Oracle.by_tiles(graph, graph, inputs, seed)
     lines: list[Agreement] = []
-    for engine in engines_named(",".join(backends)):
+    for engine in engines:
         run = engine.open(artifact, threads) if artifact else engine.start(graph, threads)
-        tiles = _tiles(engine.name, graph, artifact)
-        lines += compare_batches(graph, engine.name, run, inputs, oracle(tiles), tiles)
+        tiles = engine.tiles(graph)
+        lines += compare_batches(graph, engine, run, inputs, oracle(tiles), tiles)
     return lines
-
-
-def _tiles(engine: str, graph: Graph, artifact: Artifact | None) -> Mapping[str, int]:
-    """Of the kernels that are held to the reference."""
-    return tiles_of(engine, graph, artifact.tiles) if artifact else started_tiles(engine, graph)

@@ -69,15 +69,15 @@ def checking(engine: str, what: str) -> tuple[float, float]:
     """Seconds of checking resnet50 on an engine, and the process's peak MiB: `noise` end to end, `nodes` value by value. TVM's compiling counts."""
     code = (
         "import resource,time\nimport convc as cc\n"
-        "from convc.compiler.engines import ENGINES\nfrom convc.compiler.inputs import random_inputs\n"
-        "from convc.compiler.winograd import started_tiles\nfrom convc.compiler.nodecheck import check_nodes\n"
+        "from convc.compiler.engines.table import ENGINES\nfrom convc.compiler.inputs import random_inputs\n"
+        "from convc.compiler.nodecheck import check_nodes\n"
         "from convc.compiler.verify import Oracle, compare\n"
         "net,_=cc.optimize(cc.models.resnet50(),2); x=random_inputs(net); [p.weights.array() for p in net.params]\n"
         "t=time.perf_counter()\n"
         + (
-            f"lines=compare('{engine}',Oracle.of(net,x,tiles=started_tiles('{engine}',net)),ENGINES['{engine}'].start(net,2)(x))\n"
+            f"lines=compare('{engine}',Oracle.of(net,x,tiles=ENGINES['{engine}'].tiles(net)),ENGINES['{engine}'].start(net,2)(x))\n"
             if what == "noise"
-            else f"lines=[check_nodes(net,'{engine}',x,2)]\n"
+            else f"lines=[check_nodes(net,ENGINES['{engine}'],x,2)]\n"
         )
         + "assert all(line.agrees for line in lines), lines\n"
         "print(time.perf_counter()-t,resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024)"

@@ -28,7 +28,7 @@ from convc.backends.tvm.fast.lower import lower_plan
 from convc.backends.tvm.fast.plan import plan, single_image
 from convc.backends.tvm.lower import lower
 from convc.backends.tvm.processor import AVX2, AVX512, SSE, ZEN, Processor
-from convc.compiler.engines import prices_for
+from convc.compiler.engines.tvm import TVM
 from convc.ir.graph import Graph
 from convc.models import ZOO
 
@@ -44,7 +44,7 @@ LINES = re.compile(r"(?<=\.py):\d+")  # which move with every edit of a model's 
 def fingerprints(name: str) -> Iterator[tuple[str, str]]:
     """(what, hash) of one network."""
     net = getattr(cc.models, name)()
-    better, trace = cc.optimize(net, 2, prices=prices_for("tvm"))
+    better, trace = cc.optimize(net, 2, prices=TVM.prices)
     yield "rewrites", _hash("\n".join(f"{stage.name}: {rewrite}" for stage in trace for rewrite in stage.rewrites))
     yield "graph", _hash(LINES.sub("", cc.print_graph(better, origins=True)))
     yield "inspect", _hash(TIMES.sub("", _said("-v", "inspect", name, "-O3", "--diff")))

@@ -20,7 +20,7 @@ from convc.backends.tvm import host
 from convc.backends.tvm.c_interface import c_flags
 from convc.compiler.artifact import PACKED, Artifact
 from convc.compiler.compile import compile_network
-from convc.compiler.engines import ENGINES
+from convc.compiler.engines.table import ENGINES
 from convc.compiler.inputs import random_inputs
 from convc.passes.memory import plan_memory
 

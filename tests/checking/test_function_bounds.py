@@ -7,7 +7,7 @@ import pytest
 from graphs import typed_graph
 
 from convc.backends import reference
-from convc.compiler.capture import CAPTURES
+from convc.compiler.engines.table import ENGINES
 from convc.compiler.inputs import random_inputs
 from convc.compiler.nodecheck import check_nodes
 from convc.compiler.verify import Oracle, compare
@@ -36,13 +36,13 @@ NET = typed_graph("""graph @net(%x: f32[N,64], %y: f32[N,64]) {
 }""")
 
 
-@pytest.mark.parametrize("engine", CAPTURES)
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("size", [1e-4, 0.1, 1.0, 5.0, 100.0, 1e4])
 def test_every_value_is_within_its_bound(engine, size):
     draws = np.random.default_rng(0)
     x = (size * draws.standard_normal((40, 64))).astype(np.float32)
     y = draws.uniform(-4, 4, x.shape).astype(np.float32)
-    check = check_nodes(NET, engine, {"x": x, "y": y})
+    check = check_nodes(NET, ENGINES[engine], {"x": x, "y": y})
     assert check.agrees, str(check)
     assert check.tightest is not None
     assert check.tightest.worst > 1e-2, "a bound that no engine comes near says nothing"
@@ -51,7 +51,7 @@ def test_every_value_is_within_its_bound(engine, size):
 def test_a_logarithm_near_one_is_within_its_bound():
     graph = typed_graph("graph @g(%x: f32[N]) { %y = log(%x) return %y }")
     x = (1 + np.linspace(-1e-3, 1e-3, 1001)).astype(np.float32)
-    for engine in CAPTURES:
+    for engine in ENGINES.values():
         check = check_nodes(graph, engine, {"x": x})
         assert check.agrees, str(check)
 
@@ -72,9 +72,9 @@ def test_infinities_have_no_noise_and_leave_their_neighbours_theirs():
     for name, tolerance in oracle.tolerance.items():
         finite = np.isfinite(oracle.values[name])
         assert (tolerance[finite] < 1e-3 * (1 + abs(oracle.values[name][finite]))).all(), name
-    for engine, capture in CAPTURES.items():
-        got = dict(capture(graph, [graph.by_name[name] for name in oracle.values], {"x": x}, None))
-        assert all(line.agrees for line in compare(engine, oracle, got)), engine
+    for engine in ENGINES.values():
+        got = dict(engine.capture(graph, [graph.by_name[name] for name in oracle.values], {"x": x}, None))
+        assert all(line.agrees for line in compare(engine.name, oracle, got)), engine.name
         check = check_nodes(graph, engine, {"x": x})
         assert check.agrees, str(check)
     wrong = {name: np.where(np.isinf(value), 1e30, value) for name, value in oracle.values.items()}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from graphs import typed_graph
 
-from convc.compiler.capture import CAPTURES
-from convc.compiler.engines import ENGINES
-from convc.compiler.kernels import kernels_of, tiles_of
+from convc.backends.tvm.fast.plan import plan
+from convc.compiler.engines.engine import Engine
+from convc.compiler.engines.onnxruntime import ONNXRUNTIME
+from convc.compiler.engines.tvm import TVM, tvm_engine
 from convc.compiler.nodecheck import check_nodes
 from convc.compiler.pipelines import optimize
 from convc.compiler.verify import Oracle, compare
@@ -56,8 +59,13 @@ COVERS = [
 TILES = {"auto": {"c0": 4, "c1": 2, "c2": 2}, "f2": {"c0": 2, "c1": 2, "c2": 2}, "f4": {"c0": 4, "c1": 4, "c2": 4}, "off": {}}
 
 
-def covered(graph: Graph, winograd: str = "auto") -> list[tuple[str, ...]]:
-    return [tuple(node.name for node in kernel.covers) for kernel in kernels_of("tvm", graph, winograd).values()]
+def engine(winograd: str) -> Engine:
+    """With the forms that AVX-512 would have, whatever this machine is."""
+    return tvm_engine(plan(NET, winograd).tiles)
+
+
+def covered(winograd: str) -> list[tuple[str, ...]]:
+    return [tuple(node.name for node in kernel.covers) for kernel in engine(winograd).stores(NET).values()]
 
 
 def image(*, spark: bool) -> dict[str, np.ndarray]:
@@ -70,9 +78,9 @@ def image(*, spark: bool) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("winograd", TILES)
 def test_kernels_and_their_tiles(winograd):
-    assert covered(NET, winograd) == (COVERS if winograd != "off" else [("c0", "leaky"), ("pool",), *COVERS[1:]])
-    assert tiles_of("tvm", NET, winograd) == TILES[winograd]
-    assert not tiles_of("onnx", NET, winograd)
+    assert covered(winograd) == (COVERS if winograd != "off" else [("c0", "leaky"), ("pool",), *COVERS[1:]])
+    assert engine(winograd).tiles(NET) == TILES[winograd]
+    assert not ONNXRUNTIME.tiles(NET)
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -80,17 +88,17 @@ def test_looking_at_values_changes_no_kernel(name):
     """What the check compiles has every stored value as an output; the kernels are those of the network all the same."""
     graph, _ = optimize(ZOO[name].network(**ZOO[name].small), 2)
     graph = specialize(graph, usual_sizes(graph))
-    stored = tuple(dict.fromkeys([*kernels_of("tvm", graph), *graph.outputs]))
+    stored = tuple(dict.fromkeys([*TVM.stores(graph), *graph.outputs]))
     exposed = Graph(graph.name, graph.inputs, stored, graph.nodes)
-    assert kernels_of("tvm", exposed) == kernels_of("tvm", graph)
+    assert TVM.stores(exposed) == TVM.stores(graph)
 
 
 @pytest.mark.parametrize("spark", [False, True])
 @pytest.mark.parametrize("winograd", TILES)
 def test_fused_kernels_are_within_their_bounds(winograd, spark):
-    check = check_nodes(NET, "tvm", image(spark=spark), 1, winograd=winograd)
+    check = check_nodes(NET, engine(winograd), image(spark=spark), 1)
     assert check.agrees, str(check)
-    assert check.checked == len(covered(NET, winograd))
+    assert check.checked == len(covered(winograd))
     assert check.tightest is not None
     assert check.tightest.worst > 1e-3, "a bound that no engine comes near says nothing"
 
@@ -98,10 +106,10 @@ def test_fused_kernels_are_within_their_bounds(winograd, spark):
 @pytest.mark.parametrize("victim", ["pool", "swish", "gated", "back", "six", "last"])
 def test_a_fault_in_a_kernel_is_named_with_what_it_covers(victim):
     def spoilt(graph, wanted, inputs, threads):
-        for name, value in CAPTURES["tvm"](graph, wanted, inputs, threads):
+        for name, value in TVM.capture(graph, wanted, inputs, threads):
             yield name, value * np.float32(1.001) if name == victim else value
 
-    check = check_nodes(NET, "tvm", image(spark=False), 1, capture=spoilt)
+    check = check_nodes(NET, replace(TVM, capture=spoilt), image(spark=False), 1)
     assert check.first_bad is not None, "the fault went unnoticed"
     assert check.first_bad.node.name == victim
 
@@ -128,7 +136,7 @@ def test_an_error_within_the_bound_of_a_product_stays_within_that_of_its_kernel(
                     values[node.name] = values[node.name].astype(np.float32).astype(np.float64)
                     yield node.name, values[node.name]
 
-    check = check_nodes(NET, "tvm", image(spark=False), winograd="off", capture=worst_allowed)
+    check = check_nodes(NET, replace(tvm_engine("off"), capture=worst_allowed), image(spark=False))
     assert check.agrees, str(check)
     assert check.tightest is not None
     assert check.tightest.worst > 0.8
@@ -137,10 +145,10 @@ def test_an_error_within_the_bound_of_a_product_stays_within_that_of_its_kernel(
 def test_end_to_end_noise_knows_of_tiles():
     """In an image with a single bright pixel, the noise of direct convolutions is not enough for Winograd's."""
     graph, inputs = NET, image(spark=True)
-    oracle, tiles = Oracle.by_tiles(graph, graph, inputs), tiles_of("tvm", graph)
+    oracle, tiles = Oracle.by_tiles(graph, graph, inputs), TVM.tiles(graph)
     assert oracle(tiles) is oracle(dict(reversed(tiles.items())))
     assert oracle({}).tolerance["last"].mean() < oracle(tiles).tolerance["last"].mean()
-    got = ENGINES["tvm"].start(graph, 1)(inputs)
+    got = TVM.start(graph, 1)(inputs)
     (line,) = compare("tvm", oracle(tiles), got)
     assert line.agrees, str(line)
     assert line.worst > 1e-2

@@ -11,6 +11,7 @@ from graphs import typed_graph
 from convc.backends import reference
 from convc.backends.tvm.run import LoadedLibrary
 from convc.compiler.compile import compile_network
+from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.inputs import random_inputs
 from convc.compiler.pairs import compare_batches
 from convc.compiler.verify import Oracle
@@ -32,7 +33,7 @@ def agreements(graph: Graph, fault: str = "") -> list[bool]:
         changed = {"turned": lambda y: y[::-1], "first": lambda y: np.repeat(y[:1], 2, 0), "second": lambda y: np.add(y, [[0], [0.1]])}
         return results | {"y": changed[fault](results["y"]).astype(np.float32)}
 
-    return [line.agrees for line in compare_batches(graph, "engine", run, inputs, Oracle.of(graph, inputs), {})]
+    return [line.agrees for line in compare_batches(graph, ONNXRUNTIME, run, inputs, Oracle.of(graph, inputs), {})]
 
 
 @pytest.mark.parametrize("graph", [APART, TOGETHER], ids=lambda graph: graph.name)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from graphs import typed_graph
 
-from convc.compiler.capture import CAPTURES
+from convc.compiler.engines.table import ENGINES
 from convc.compiler.inputs import random_inputs
 from convc.compiler.nodecheck import check_nodes
 from convc.compiler.passcheck import PassCheck, bisect, refuse_failures
@@ -190,10 +190,10 @@ def spoilt(engine, victim, spoil):
     """An engine whose result for one node is wrong, and what follows from it right."""
 
     def capture(graph, wanted, inputs, threads):
-        for name, value in CAPTURES[engine](graph, wanted, inputs, threads):
+        for name, value in ENGINES[engine].capture(graph, wanted, inputs, threads):
             yield name, spoil(value.copy()) if name == victim else value
 
-    return capture
+    return replace(ENGINES[engine], capture=capture)
 
 
 def one_element(value, change):
@@ -222,7 +222,7 @@ SPOILS = {
 @pytest.mark.parametrize("engine", ["reference", "onnx"])
 def test_the_node_check_names_the_faulty_node(engine, fault):
     victim, spoil = SPOILS[fault]
-    check = check_nodes(NET, engine, random_inputs(NET), fused=False, capture=spoilt(engine, victim, spoil))
+    check = check_nodes(NET, spoilt(engine, victim, spoil), random_inputs(NET), fused=False)
     assert check.first_bad is not None, "the fault went unnoticed"
     assert check.first_bad.node.name == victim
 
@@ -231,7 +231,7 @@ def test_the_node_check_names_the_faulty_node(engine, fault):
 @pytest.mark.parametrize("fused", [True, False])
 def test_honest_engines_pass(engine, fused):
     graph, _ = run_passes(NET, [Step("fuse-conv-bn", "")])
-    check = check_nodes(graph, engine, random_inputs(NET), 1, fused=fused)
+    check = check_nodes(graph, ENGINES[engine], random_inputs(NET), 1, fused=fused)
     assert check.agrees, str(check)
     # the convs cover the two activations after them; TVM's dense layer the flatten before it, too
     covered = {"reference": 0, "onnx": 2, "tvm": 3}[engine] if fused else 0
@@ -240,5 +240,5 @@ def test_honest_engines_pass(engine, fused):
 
 def test_a_fault_in_a_fused_group_is_named_with_what_it_covers():
     graph, _ = run_passes(NET, [Step("fuse-conv-bn", "")])
-    check = check_nodes(graph, "onnx", random_inputs(NET), capture=spoilt("onnx", "r2", lambda v: v * np.float32(1.01)))
+    check = check_nodes(graph, spoilt("onnx", "r2", lambda v: v * np.float32(1.01)), random_inputs(NET))
     assert check.first_bad.node.name == "r2"

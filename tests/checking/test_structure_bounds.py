@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from graphs import typed_graph
 
-from convc.compiler.capture import CAPTURES
+from convc.compiler.engines.table import ENGINES
 from convc.compiler.nodecheck import check_nodes
 
 NET = typed_graph("""graph @net(%x: f32[N,12,8,8], %q: i32[N,12,8,8]) {
@@ -32,12 +32,12 @@ NET = typed_graph("""graph @net(%x: f32[N,12,8,8], %q: i32[N,12,8,8]) {
 }""")
 
 
-@pytest.mark.parametrize("engine", CAPTURES)
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("offset", [0, 3, 100])
 def test_every_value_is_within_its_bound(engine, offset):
     draws = np.random.default_rng(offset)
     x = (draws.standard_normal((2, 12, 8, 8)) + offset).astype(np.float32)
-    check = check_nodes(NET, engine, {"x": x, "q": draws.integers(-(2**30), 2**30, (2, 12, 8, 8)).astype(np.int32)})
+    check = check_nodes(NET, ENGINES[engine], {"x": x, "q": draws.integers(-(2**30), 2**30, (2, 12, 8, 8)).astype(np.int32)})
     assert check.agrees, str(check)
     assert check.tightest is not None
     assert check.tightest.worst > 1e-3, "a bound that no engine comes near says nothing"

@@ -12,8 +12,8 @@ from graphs import typed_graph
 
 from convc.backends.tvm.processor import AVX512, ZEN, ZEN_5
 from convc.compiler.artifact import MANIFEST, Artifact
-from convc.compiler.capture import capture_of
 from convc.compiler.compile import compile_network
+from convc.compiler.engines.tvm import tvm_engine
 from convc.compiler.inputs import random_inputs
 from convc.compiler.verify import Oracle
 from convc.compiler.weights import bind_weights
@@ -96,7 +96,7 @@ def test_predicted_noise_is_what_the_library_shows():
     exact = oracle({})
     for asked in ("off", "f2", "f4"):
         choice = choose(graph, asked, oracle)
-        got = dict(capture_of("tvm", choice.tiles)(graph, graph.outputs, inputs, 1))["y"]
+        got = dict(tvm_engine(choice.tiles).capture(graph, graph.outputs, inputs, 1))["y"]
         seen = np.sqrt(np.mean((got - exact.values["y"]) ** 2)) / abs(exact.values["y"]).max()
         assert 1 / 4 < oracle(choice.tiles).noise / seen < 4, asked  # the two errors resemble each other, which nobody predicts
 

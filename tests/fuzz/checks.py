@@ -23,7 +23,7 @@ import numpy as np
 from random_networks import SIZES, random_inputs_of
 
 from convc.backends import reference
-from convc.compiler.engines import ENGINES
+from convc.compiler.engines.table import ENGINES
 from convc.compiler.pipelines import LEVELS, optimize
 from convc.compiler.verify import Oracle, compare
 from convc.ir.errors import ConvcError, Mismatch, UnsupportedOp

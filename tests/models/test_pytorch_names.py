@@ -14,7 +14,7 @@ from tiers import SIBLINGS, slow_if
 from convc import models
 from convc.backends import reference
 from convc.compiler.checkpoint import Checkpoint, Differs, is_foreign, shown, translate
-from convc.compiler.engines import ENGINES
+from convc.compiler.engines.table import ENGINES
 from convc.compiler.load import Request, load
 from convc.compiler.weights import bind_weights, npz_bytes
 from convc.ir.errors import InvalidInput

@@ -19,7 +19,7 @@ from convc.backends.tvm.fast.plan import plan
 from convc.backends.tvm.packed import write_packed
 from convc.compiler.artifact import PACKED, Artifact
 from convc.compiler.compile import compile_network
-from convc.compiler.engines import ENGINES
+from convc.compiler.engines.table import ENGINES
 from convc.ir.graph import Graph
 from convc.ir.types import DTYPES, Array
 

@@ -6,11 +6,10 @@ import pytest
 from noise_ratio import predicted_over_seen
 from tiers import EACH_NETWORK
 
-from convc.compiler.engines import ENGINES
+from convc.compiler.engines.table import ENGINES
 from convc.compiler.inputs import random_inputs
 from convc.compiler.pipelines import optimize
 from convc.compiler.verify import Oracle, compare, verify
-from convc.compiler.winograd import started_tiles
 from convc.models import ZOO
 
 
@@ -22,7 +21,7 @@ def test_engines_agree(name):
     assert all(line.agrees for line in verify(graph, better, inputs))
     oracle = Oracle.by_tiles(graph, better, inputs)
     for engine in ENGINES.values():
-        run, tiles = engine.start(better, 1), started_tiles(engine.name, better)
+        run, tiles = engine.start(better, 1), engine.tiles(better)
         for line in compare(engine.name, oracle(tiles), run(inputs)):
             assert line.agrees, str(line)
         if engine.name == "tvm":

@@ -6,7 +6,7 @@ import pytest
 from noise_ratio import predicted_over_seen
 from tiers import EACH_NETWORK
 
-from convc.compiler.engines import ENGINES
+from convc.compiler.engines.table import ENGINES
 from convc.models import ZOO
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from tiers import EACH_NETWORK
 
+from convc.compiler.engines.peers import PEERS
 from convc.compiler.inputs import random_inputs
-from convc.compiler.peers import PEERS
 from convc.compiler.pipelines import optimize
 from convc.compiler.verify import Oracle, compare
 from convc.ir.binding import specialize, usual_sizes
@@ -23,5 +23,5 @@ def test_peers_agree(peer: str, name: str, monkeypatch: pytest.MonkeyPatch):
     inputs = random_inputs(graph, seed=1)
     oracle = Oracle.of(graph, inputs)
     for level in (0, 2):
-        for line in compare(peer, oracle, PEERS[peer](optimize(graph, level)[0], 1)(inputs)):
+        for line in compare(peer, oracle, PEERS[peer].start(optimize(graph, level)[0], 1)(inputs)):
             assert line.agrees, str(line)

@@ -5,33 +5,35 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
-from ..ir.errors import BackendMissing, UnsupportedOp
-from ..ir.graph import Graph, Node
-from ..ir.op import OpDef
-from ..ir.ops.activation import CLIP, DROPOUT, LEAKY_RELU, RELU, SIGMOID, SOFTMAX, TANH
-from ..ir.ops.conv import CONV2D
-from ..ir.ops.elementwise import ADD, IDENTITY, MUL, SUB
-from ..ir.ops.gate import HARD_SIGMOID, HARD_SWISH
-from ..ir.ops.linear import DENSE
-from ..ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
-from ..ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
-from ..ir.ops.resize import RESIZE
-from ..ir.ops.shape import CONCAT, FLATTEN, PAD, RESHAPE, SLICE
-from ..ir.ops.window import Pads
-from ..ir.types import Array
-from .engines import Run
+from ...ir.errors import BackendMissing, UnsupportedOp
+from ...ir.graph import Graph, Node
+from ...ir.op import OpDef
+from ...ir.ops.activation import CLIP, DROPOUT, LEAKY_RELU, RELU, SIGMOID, SOFTMAX, TANH
+from ...ir.ops.conv import CONV2D
+from ...ir.ops.elementwise import ADD, IDENTITY, MUL, SUB
+from ...ir.ops.gate import HARD_SIGMOID, HARD_SWISH
+from ...ir.ops.linear import DENSE
+from ...ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
+from ...ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
+from ...ir.ops.resize import RESIZE
+from ...ir.ops.shape import CONCAT, FLATTEN, PAD, RESHAPE, SLICE
+from ...ir.ops.window import Pads
+from ...ir.types import Array
+from ...passes.prices import ONNXRUNTIME
+from .engine import Engine, Run, Start, capture_by, one_by_one, opened_by
 
 __all__ = ["PEERS", "installed_peers"]
 
 
-def _openvino(graph: Graph, threads: int | None) -> Run:
+def _start_openvino(graph: Graph, threads: int | None) -> Run:
     """Raises: BackendMissing where openvino is not installed."""
     openvino = _package("openvino")
-    from ..backends.onnx.export import to_model
+    from ...backends.onnx.export import to_model
 
     core: Any = openvino.Core()
     settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
@@ -46,7 +48,7 @@ def _openvino(graph: Graph, threads: int | None) -> Run:
     return run
 
 
-def _torch(graph: Graph, threads: int | None) -> Run:
+def _start_torch(graph: Graph, threads: int | None) -> Run:
     """torch.compile with weights frozen, on a module whose calls are our ops. Sizes must be numbers.
 
     Raises: BackendMissing where torch is not installed; UnsupportedOp for a node without a row here.
@@ -62,9 +64,9 @@ def _torch(graph: Graph, threads: int | None) -> Run:
         root.register_buffer(f"param{i}", torch.from_numpy(np.array(node.weights.drawn())))
         values[node] = torch.fx.Proxy(calls.get_attr(f"param{i}"), tracer)
     for node in graph.ops:
-        if node.kind not in TORCH:
-            raise UnsupportedOp(f"{node.where} has no row for torch in compiler/peers.py")
-        values[node] = TORCH[node.kind](torch, node, [values[operand] for operand in node.inputs])
+        if node.kind not in WORDS:
+            raise UnsupportedOp(f"{node.where} has no row for torch in compiler/engines/peers.py")
+        values[node] = WORDS[node.kind](torch, node, [values[operand] for operand in node.inputs])
     calls.output(tuple(values[node].node for node in graph.outputs))
     compiled: Any = torch.compile(torch.fx.GraphModule(root, calls).eval(), options={"freezing": True})
 
@@ -143,10 +145,10 @@ def _resize(torch: Any, node: Node, operands: Sequence[Any]) -> Any:
 
 def _need(node: Node, holds: bool, what: str) -> None:
     if not holds:
-        raise UnsupportedOp(f"{node.where}: compiler/peers.py does not know {what} in torch's words")
+        raise UnsupportedOp(f"{node.where}: compiler/engines/peers.py does not know {what} in torch's words")
 
 
-TORCH: dict[OpDef, Callable[[Any, Node, Sequence[Any]], Any]] = {
+WORDS: dict[OpDef, Callable[[Any, Node, Sequence[Any]], Any]] = {
     CONV2D: _conv,
     DENSE: lambda torch, node, xs: torch.nn.functional.linear(*xs),
     MAX_POOL: _max_pool,
@@ -178,8 +180,28 @@ TORCH: dict[OpDef, Callable[[Any, Node, Sequence[Any]], Any]] = {
     IDENTITY: lambda torch, node, xs: xs[0],
 }
 
-# What can be measured beside convc's own engines, where it is installed; by the name of its package.
-PEERS: dict[str, Callable[[Graph, int | None], Run]] = {"openvino": _openvino, "torch": _torch}
+
+def _peer(name: str, about: str, start: Start) -> Engine:
+    """By the name of its package. What it computes at once, nobody has asked; passes decide as for a file."""
+    return Engine(
+        name=name,
+        about=about,
+        start=start,
+        open=opened_by(start),
+        capture=capture_by(start),
+        kernels=one_by_one,
+        prices=ONNXRUNTIME,
+        word=lambda: f"{name} {version(name)}",
+    )
+
+
+PEERS = {
+    peer.name: peer
+    for peer in (
+        _peer("openvino", "OpenVINO on the exported ONNX model", _start_openvino),
+        _peer("torch", "torch.compile on the same calls", _start_torch),
+    )
+}
 
 
 def installed_peers() -> list[str]:

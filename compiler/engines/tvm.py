@@ -1,0 +1,111 @@
+"""TVM as an engine: the network compiled for this machine's processor, by the kernels of our own plan."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from ...backends.tvm.fast.plan import plan
+from ...backends.tvm.fast.work import Winograd
+from ...backends.tvm.host import host_processor
+from ...ir.errors import ArtifactError, InvalidModel
+from ...ir.files import scratch_folder
+from ...ir.graph import Graph
+from ...passes import prices
+from ..artifact import PACKED
+from .engine import Engine, Kernel, Profile, Run, capture_by
+
+if TYPE_CHECKING:
+    from ...backends.tvm.run import LoadedLibrary
+    from ..artifact import Artifact
+
+__all__ = ["TVM", "tvm_engine"]
+
+
+def tvm_engine(winograd: Winograd = "auto") -> Engine:
+    """The engine whose convolutions take these forms; a word is settled for each network, by sizes and this machine's processor."""
+    start = functools.partial(_start, winograd)
+    return Engine(
+        name="tvm",
+        about="compiled by Apache TVM",
+        start=start,
+        open=_open,
+        capture=capture_by(start),
+        kernels=functools.partial(_kernels, winograd),
+        prices=prices.TVM,
+        word=_word,
+        start_profiled=functools.partial(_start_profiled, winograd),
+        of_artifact=lambda artifact: tvm_engine(artifact.tiles),
+    )
+
+
+def _tiles(winograd: Winograd, graph: Graph) -> Mapping[str, int]:
+    """By name; nobody predicted their noise where they come from a word."""
+    return plan(graph, winograd, processor=host_processor()).tiles if isinstance(winograd, str) else winograd
+
+
+def _kernels(winograd: Winograd, graph: Graph) -> list[Kernel]:
+    made = plan(graph, _tiles(winograd, graph))
+    fast = [Kernel(work.covers, work.tile) for work in made.works.values()]
+    return fast + [Kernel((node,)) for node in graph.ops if graph.uses[node] and node not in made.covered]
+
+
+def _start(winograd: Winograd, graph: Graph, threads: int | None) -> Run:
+    return _built(winograd, graph, threads).run
+
+
+def _start_profiled(winograd: Winograd, graph: Graph, threads: int | None) -> tuple[Run, Profile]:
+    from ..layer_times import layer_times
+
+    module = _built(winograd, graph, threads)
+    return module.run, functools.partial(layer_times, module)
+
+
+def _built(winograd: Winograd, graph: Graph, threads: int | None) -> LoadedLibrary:
+    """Compiled and loaded; nothing of it stays on disk.
+
+    Raises: as `build_cpu` and `LoadedLibrary.load`.
+    """
+    from ...backends.tvm.build import BuildOptions, build_cpu
+    from ...backends.tvm.run import LoadedLibrary
+
+    with scratch_folder() as folder:
+        built = build_cpu(graph, folder / "model.so", BuildOptions(_tiles(winograd, graph)))
+        return LoadedLibrary.load(built.library, threads=threads)  # the file may go once it is mapped
+
+
+def _open(artifact: Artifact, threads: int | None) -> Run:
+    from ...backends.tvm.host import instruction_sets
+    from ...backends.tvm.library.built import Library, beside, of_parameters
+    from ...backends.tvm.packed import Packed, mapped_arguments
+    from ...backends.tvm.run import LoadedLibrary
+
+    library, record = artifact.library, artifact.manifest["target"]
+    if library is None:
+        raise ArtifactError(f"'{artifact.path}' holds no compiled library; compile the network again")
+    if artifact.target == "cpu" and (lacking := sorted(set(record["needs"]) - set(instruction_sets()))):
+        raise ArtifactError(
+            f"'{artifact.path}' was compiled for a processor with {', '.join(lacking)}; compile the network again on this one"
+        )
+    if artifact.target != "cpu":
+        return LoadedLibrary.load(of_parameters(library, artifact.graph(), artifact.target), threads=threads).run
+    one = beside(library).name
+    single = artifact.file(one) if one in artifact.manifest["files"] else None
+    try:
+        packed = Packed.of(record["packed"])
+    except InvalidModel as error:
+        raise ArtifactError(f"'{artifact.path}': the manifest does not say where weights lie; compile the network again") from error
+    arguments = mapped_arguments(artifact.file(PACKED), packed)
+    return LoadedLibrary.load(Library(library, artifact.structure(), arguments, single=single), threads=threads).run
+
+
+def _word() -> str:
+    from ...backends.tvm.host import host_cpu, thread_count, tvm
+
+    host: Any = tvm()
+    return f"TVM {host.__version__}, tvm-ffi {version('apache-tvm-ffi')}, {host_cpu()}, {thread_count()} threads"
+
+
+TVM = tvm_engine()
