@@ -73,7 +73,7 @@ def _moved(call: KernelCall) -> int:
 
 def _bytes(node: Node, in_blocks: bool) -> int:
     """Of a value, with what blocks have of padding."""
-    from ..backends.tvm.fast.kernel import LANES, blocks
+    from ..backends.tvm.fast.layout import LANES, blocks
 
     shape = node.typed.concrete()
     count = math.prod((shape[0], blocks(shape[1]) * LANES, *shape[2:])) if in_blocks else math.prod(shape)

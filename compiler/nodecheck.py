@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.tvm.fast.winograd_error import error_bound, roundings
+from ..backends.tvm.fast.winograd.error import error_bound, roundings
 from ..ir.binding import match_inputs, specialize
 from ..ir.graph import Graph, Node
 from ..ir.op import OpDef

@@ -24,7 +24,7 @@ import numpy as np
 from ...ir.errors import BackendMissing, ConvcError
 from ...ir.graph import Graph
 from ...ir.types import Array
-from .fast.forms import Tunable, form_of
+from .fast.kernel import Tunable, form_of
 from .fast.plan import plan
 from .host import physical_cores
 from .processor import AVX512, Processor
@@ -73,8 +73,8 @@ def layers(graph: Graph, winograd: str = "auto", processor: Processor = AVX512) 
     """The tunable kernels of a network whose sizes are numbers, each once."""
     found: dict[str, tuple[Tunable, list[str]]] = {}
     for work in plan(graph, winograd, processor=processor).works.values():
-        if work.tunable is not None:
-            found.setdefault(work.tunable.key, (work.tunable, []))[1].append(work.covers[0].name)
+        if work.kernel.tunable is not None:
+            found.setdefault(work.kernel.tunable.key, (work.kernel.tunable, []))[1].append(work.covers[0].name)
     return [Layer(kernel, tuple(nodes)) for kernel, nodes in found.values()]
 
 

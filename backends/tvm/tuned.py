@@ -16,16 +16,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from ...ir.errors import UsageError
-from . import processor
+from . import fast, processor
 from .cache import find_cache
-from .fast import direct, epilogue, formulas, kernel, windows, winograd, winograd_arrangement, winograd_stream, winograd_transforms
 
 __all__ = ["Found", "find_database", "latest", "machine", "read_found", "tuned_forms", "write_found"]
 
 FILE = "tuned.jsonl"
 MOST_BYTES = 64 << 20  # far more than all kernels of all networks
+KERNELS = Path(str(fast.__file__)).parent
 TYPES: dict[str, Any] = {"machine": str, "kernel": str, "form": (dict, type(None)), "rule": float, "best": float, "tried": int}
-SOURCES = (direct, epilogue, formulas, kernel, processor, windows, winograd, winograd_arrangement, winograd_stream, winograd_transforms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +54,10 @@ def find_database(asked: str | None, environ: Mapping[str, str] = os.environ) ->
 
 
 def machine(mcpu: str, threads: int, tvm: str) -> str:
-    """For what a measurement holds."""
+    """For what a measurement holds. All that writes kernels counts, and what their rules know of processors."""
     digest = hashlib.sha256()
-    for source in SOURCES:
-        digest.update(Path(str(source.__file__)).read_bytes())
+    for source in (*sorted(KERNELS.rglob("*.py")), Path(str(processor.__file__))):
+        digest.update(source.read_bytes())
     return f"{mcpu}, {threads} threads, TVM {tvm}, kernels {digest.hexdigest()[:12]}"
 
 

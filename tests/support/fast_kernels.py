@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convc.backends.tvm.fast.kernel import LANES, block_channels, blocks
+from convc.backends.tvm.fast.layout import LANES, block_channels, blocks
 from convc.backends.tvm.host import host_cpu, tvm
 from convc.ir.types import Array
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from fast_kernels import call, draw
 
-from convc.backends.tvm.fast.dense import dense, pack_dense
-from convc.backends.tvm.fast.epilogue import Step
-from convc.backends.tvm.fast.kernel import block_channels
+from convc.backends.tvm.fast.dense import dense, dense_weights
+from convc.backends.tvm.fast.epilogue import EpilogueStep
+from convc.backends.tvm.fast.layout import block_channels
 from convc.ir.ops.activation import RELU
 from convc.ir.ops.elementwise import ADD
 
@@ -20,7 +20,9 @@ from convc.ir.ops.elementwise import ADD
 def test_dense(n: int, c_in: int, c_out: int, named: bool) -> None:
     x, w, bias, other = draw(n, c_in), draw(c_out, c_in), draw(c_out), draw(n, c_out)
     wanted = np.maximum(x.astype(np.float64) @ w.T.astype(np.float64) + bias, 0) + other
-    steps = (Step(RELU, RELU.Attrs()), Step(ADD, ADD.Attrs(), 1))
-    got = call(dense(None if named else n, (c_in,), c_out, steps), [x, pack_dense(w), block_channels(bias), other], (n, c_out))
+    steps = (EpilogueStep(RELU, RELU.Attrs()), EpilogueStep(ADD, ADD.Attrs(), 1))
+    got = call(
+        dense(None if named else n, (c_in,), c_out, steps), [x, dense_weights(c_in, c_out).pack(w), block_channels(bias), other], (n, c_out)
+    )
     bound = 2 * c_in * 2**-24 * (abs(x) @ abs(w).T + abs(bias) + abs(other))
     assert (abs(got - wanted) <= bound).all()

@@ -7,10 +7,12 @@ import pytest
 from fast_kernels import blocked_shape, call, draw, from_blocks, into_blocks
 from graphs import typed_graph
 
-from convc.backends.tvm.fast.dense import dense, pack_dense
-from convc.backends.tvm.fast.direct import Direct, direct, pack
-from convc.backends.tvm.fast.epilogue import STEPS, Step
-from convc.backends.tvm.fast.kernel import block_channels
+from convc.backends.tvm.fast.dense import dense
+from convc.backends.tvm.fast.direct.kernel import direct
+from convc.backends.tvm.fast.direct.packing import pack_direct
+from convc.backends.tvm.fast.direct.size import Direct
+from convc.backends.tvm.fast.epilogue import STEPS, EpilogueStep
+from convc.backends.tvm.fast.layout import block_channels
 from convc.backends.tvm.fast.plan import plan
 from convc.backends.tvm.fast.pointwise import pointwise
 from convc.backends.tvm.fast.windows import Window
@@ -25,16 +27,16 @@ UNIT = 2.0**-23
 LEAST = 2.0**-126  # what is smaller may have lost digits
 # Units in the last place, of the result; for gelu, which is a factor between 0 and 1 with an absolute error, of x.
 FORMULAS = {
-    "tanh": (Step(TANH, TANH.Attrs()), 6),
-    "erf": (Step(ERF, ERF.Attrs()), 6),
-    "sigmoid": (Step(SIGMOID, SIGMOID.Attrs()), 4),
-    "elu": (Step(ELU, ELU.Attrs()), 8),
-    "steep": (Step(ELU, ELU.Attrs(2.5)), 8),
-    "selu": (Step(SELU, SELU.Attrs()), 8),
-    "softplus": (Step(SOFTPLUS, SOFTPLUS.Attrs()), 4),
-    "mish": (Step(MISH, MISH.Attrs()), 6),
-    "gelu": (Step(GELU, GELU.Attrs()), 4),
-    "bent": (Step(GELU, GELU.Attrs("tanh")), 4),
+    "tanh": (EpilogueStep(TANH, TANH.Attrs()), 6),
+    "erf": (EpilogueStep(ERF, ERF.Attrs()), 6),
+    "sigmoid": (EpilogueStep(SIGMOID, SIGMOID.Attrs()), 4),
+    "elu": (EpilogueStep(ELU, ELU.Attrs()), 8),
+    "steep": (EpilogueStep(ELU, ELU.Attrs(2.5)), 8),
+    "selu": (EpilogueStep(SELU, SELU.Attrs()), 8),
+    "softplus": (EpilogueStep(SOFTPLUS, SOFTPLUS.Attrs()), 4),
+    "mish": (EpilogueStep(MISH, MISH.Attrs()), 6),
+    "gelu": (EpilogueStep(GELU, GELU.Attrs()), 4),
+    "bent": (EpilogueStep(GELU, GELU.Attrs("tanh")), 4),
 }
 
 
@@ -81,14 +83,14 @@ def test_lanes_of_padding_stay_finite() -> None:
 def test_after_products(name: str) -> None:
     """A dense layer's last block stores lane by lane, and a sum follows."""
     step, _ = FORMULAS[name]
-    steps = (step, Step(ADD, ADD.Attrs(), 1), step)
+    steps = (step, EpilogueStep(ADD, ADD.Attrs(), 1), step)
     x, w, bias, other = draw(3, 40), draw(37, 40) / 6, draw(37), draw(3, 37)
-    got = call(dense(None, (40,), 37, steps), [x, pack_dense(w), block_channels(bias), other], (3, 37))
+    got = call(dense(None, (40,), 37, steps), [x, block_channels(w), block_channels(bias), other], (3, 37))
     wanted = step.kind.meaning(step.op, x.astype(np.float64) @ w.T + bias)
     np.testing.assert_allclose(got, step.kind.meaning(step.op, wanted + other), rtol=2e-5, atol=2e-5)
     image, filters = draw(1, 5, 6, 7), draw(20, 5, 1, 1)
     size = Direct(1, 1, 5, Window(6, 7, (1, 1)), 2, 1, (step,))
-    got = call(direct(size), [image, pack(filters, 5, 1), block_channels(draw(20) * 0)], blocked_shape(1, 20, 6, 7))
+    got = call(direct(size), [image, pack_direct(filters, 5, 1), block_channels(draw(20) * 0)], blocked_shape(1, 20, 6, 7))
     wanted = step.kind.meaning(step.op, np.einsum("oc,nchw->nohw", filters[:, :, 0, 0].astype(np.float64), image))
     np.testing.assert_allclose(from_blocks(got, 20), wanted, rtol=2e-5, atol=2e-5)
 
@@ -100,6 +102,6 @@ def test_winograd_takes_only_simple_steps() -> None:
             f"%y = {kind.name}(%c) return %y }}"
         )
         first = next(iter(plan(graph).works.values()))
-        assert first.tile == 4
+        assert first.kernel.tile == 4
         assert (graph.by_name["y"] in first.covers) == covered
         assert graph.by_name["y"] in plan(graph).covered

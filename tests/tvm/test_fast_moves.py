@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from fast_kernels import blocked_shape, call, draw, from_blocks, into_blocks
 
-from convc.backends.tvm.fast.epilogue import Step
-from convc.backends.tvm.fast.kernel import block_channels
+from convc.backends.tvm.fast.epilogue import EpilogueStep
+from convc.backends.tvm.fast.layout import block_channels
 from convc.backends.tvm.fast.moves import concat, pack, slice_blocks, unpack
 from convc.backends.tvm.fast.pointwise import by_channel, by_image, pointwise
 from convc.ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID
@@ -54,14 +54,14 @@ def test_slices_start_at_a_block() -> None:
 
 
 STEPS = {
-    "relu": (Step(RELU, RELU.Attrs()),),
-    "relu6": (Step(CLIP, CLIP.Attrs(0.0, 6.0)),),
-    "leaky": (Step(LEAKY_RELU, LEAKY_RELU.Attrs(0.1)),),
-    "sigmoid": (Step(SIGMOID, SIGMOID.Attrs()),),
-    "gates": (Step(HARD_SIGMOID, HARD_SIGMOID.Attrs(0.2, 0.5)), Step(HARD_SWISH, HARD_SWISH.Attrs())),
-    "add relu": (Step(ADD, ADD.Attrs(), 1), Step(RELU, RELU.Attrs())),
-    "swap": (Step(SUB, SUB.Attrs(), 1, True), Step(MUL, MUL.Attrs(), 1)),
-    "long": (Step(HARD_SWISH, HARD_SWISH.Attrs()), Step(CLIP, CLIP.Attrs(-1.0, 1.0))) * 8,
+    "relu": (EpilogueStep(RELU, RELU.Attrs()),),
+    "relu6": (EpilogueStep(CLIP, CLIP.Attrs(0.0, 6.0)),),
+    "leaky": (EpilogueStep(LEAKY_RELU, LEAKY_RELU.Attrs(0.1)),),
+    "sigmoid": (EpilogueStep(SIGMOID, SIGMOID.Attrs()),),
+    "gates": (EpilogueStep(HARD_SIGMOID, HARD_SIGMOID.Attrs(0.2, 0.5)), EpilogueStep(HARD_SWISH, HARD_SWISH.Attrs())),
+    "add relu": (EpilogueStep(ADD, ADD.Attrs(), 1), EpilogueStep(RELU, RELU.Attrs())),
+    "swap": (EpilogueStep(SUB, SUB.Attrs(), 1, True), EpilogueStep(MUL, MUL.Attrs(), 1)),
+    "long": (EpilogueStep(HARD_SWISH, HARD_SWISH.Attrs()), EpilogueStep(CLIP, CLIP.Attrs(-1.0, 1.0))) * 8,
 }
 
 
@@ -93,7 +93,7 @@ def test_sigmoid_at_the_ends() -> None:
 
 def test_constants_by_channel_and_gates_by_image() -> None:
     x, constant, gate, other = draw(3, 40, 9, 7), draw(40), draw(3, 40, 1, 1), draw(3, 40, 9, 7)
-    mul, add, relu = Step(MUL, MUL.Attrs(), 1), Step(ADD, ADD.Attrs(), 1), Step(RELU, RELU.Attrs())
+    mul, add, relu = EpilogueStep(MUL, MUL.Attrs(), 1), EpilogueStep(ADD, ADD.Attrs(), 1), EpilogueStep(RELU, RELU.Attrs())
     shape = blocked_shape(*x.shape)
     got = call(by_channel(None, 40, 9, 7, mul, (relu,)), [into_blocks(x), block_channels(constant)], shape)
     np.testing.assert_array_equal(from_blocks(got, 40), np.maximum(x * constant[:, None, None], 0))

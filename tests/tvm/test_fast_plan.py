@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from convc.backends.tvm.fast.direct import Direct
+from convc.backends.tvm.fast.direct.size import Direct
 from convc.backends.tvm.fast.plan import plan, single_image
 from convc.backends.tvm.fast.windows import Window
 from convc.backends.tvm.fast.work import Winograd
@@ -19,8 +19,8 @@ TypedGraph = Callable[[str], Graph]
 
 
 def kernels(graph: Graph, winograd: str = "auto") -> dict[str, str]:
-    """The maker of each result that has work."""
-    return {work.result.name: work.build.func.__name__ for work in plan(graph, winograd).works.values()}
+    """The kernel of each result that has work."""
+    return {work.result.name: work.kernel.name for work in plan(graph, winograd).works.values()}
 
 
 RESIDUAL = """graph @g(%x: f32[N,16,12,12]) {
@@ -39,7 +39,7 @@ RESIDUAL = """graph @g(%x: f32[N,16,12,12]) {
 def test_what_follows_a_convolution_is_computed_in_it(typed: TypedGraph):
     graph = typed(RESIDUAL)
     works = plan(graph).works
-    assert kernels(graph) == {"b": "winograd_kernel", "e": "winograd_kernel", "y": "max_pool"}
+    assert kernels(graph) == {"b": "winograd F(2x2)", "e": "winograd F(2x2)", "y": "max pool"}
     assert [node.name for node in works[graph.by_name["e"]].covers] == ["c", "d", "e"]
     assert [node.name for node in works[graph.by_name["e"]].others] == ["b"]
 
@@ -61,7 +61,7 @@ def test_few_channels_are_convolved_as_they_lie(typed: TypedGraph, agrees: Calla
     """Where the image is given so, and columns follow each other; what comes after reads its result in either layout."""
     graph = typed(PLANES)
     made = {name: kernel for name, kernel in kernels(graph).items() if name in "bde"}
-    assert made == {"b": "depthwise_planes", "d": "depthwise", "e": "depthwise"}
+    assert made == {"b": "depthwise planes", "d": "depthwise", "e": "depthwise"}
     assert [node.name for node in plan(graph).works[graph.by_name["b"]].covers] == ["a", "b"]  # a sum could be written over
     agrees(graph, {"N": 1}, {"N": 3})
     agrees(specialize(graph, {"N": 1}))
@@ -81,7 +81,7 @@ def test_tiles_hold_whole_windows_of_a_pool_of_pairs(typed: TypedGraph):
     for winograd, tile in (("f2", 2), ("f4", 4)):
         (work,) = plan(typed(POOLED), winograd).works.values()
         assert [node.name for node in work.covers] == ["a", "b", "y"]
-        assert work.tile == tile
+        assert work.kernel.tile == tile
 
 
 @pytest.mark.parametrize(
@@ -97,15 +97,15 @@ def test_tiles_hold_whole_windows_of_a_pool_of_pairs(typed: TypedGraph):
 )
 def test_other_pools_are_kernels_of_their_own(this: str, other: str, typed: TypedGraph):
     assert this in POOLED
-    assert kernels(typed(POOLED.replace(this, other))) == {"b": "winograd_kernel", "y": "max_pool"}
+    assert kernels(typed(POOLED.replace(this, other))) == {"b": "winograd F(2x2)", "y": "max pool"}
 
 
 def test_a_value_that_is_read_twice_or_returned_is_stored(typed: TypedGraph):
     returned = typed(RESIDUAL.replace("return %y", "return %y, %c"))
-    assert kernels(returned) == {"b": "winograd_kernel", "c": "winograd_kernel", "e": "pointwise", "y": "max_pool"}
+    assert kernels(returned) == {"b": "winograd F(2x2)", "c": "winograd F(2x2)", "e": "pointwise", "y": "max pool"}
 
 
-@pytest.mark.parametrize(("winograd", "wanted"), [("off", "direct"), ("f2", "winograd_kernel"), ("f4", "winograd_kernel")])
+@pytest.mark.parametrize(("winograd", "wanted"), [("off", "direct"), ("f2", "winograd F(2x2)"), ("f4", "winograd F(4x4)")])
 def test_the_user_decides_about_winograd(winograd: str, wanted: str, typed: TypedGraph):
     assert kernels(typed(RESIDUAL), winograd)["b"] == wanted
 
@@ -159,7 +159,7 @@ def test_tiles_of_5x5_are_of_2x2(winograd: Winograd, kernel: str, tile: int, typ
       return %y
     }}"""
     (work,) = plan(typed(text), winograd).works.values()
-    assert work.tile == tile
+    assert work.kernel.tile == tile
 
 
 def test_slices_of_whole_blocks_of_channels_stay_in_blocks(typed: TypedGraph):
@@ -169,7 +169,7 @@ def test_slices_of_whole_blocks_of_channels_stay_in_blocks(typed: TypedGraph):
       %c = slice(%x) {axes=[2,3], starts=[0,0], ends=[4,4], steps=[2,2]}
       return %a, %b, %c
     }"""
-    assert kernels(typed(text)) == {"a": "slice_blocks", "c": "max_pool"}
+    assert kernels(typed(text)) == {"a": "slice blocks", "c": "max pool"}
 
 
 def test_a_batch_with_a_name_has_a_form_for_one_image(typed: TypedGraph):
@@ -345,6 +345,6 @@ def test_softmax_of_channels_is_a_kernel_where_pixels_fill_a_vector(typed: Typed
       %y = softmax(%x) {axis=1}
       return %y
     }"""
-    assert kernels(typed(text)) == {"y": "softmax_channels"}
+    assert kernels(typed(text)) == {"y": "softmax channels"}
     assert kernels(typed(text.replace("4,4", "3,5"))) == {}
     assert kernels(typed(text.replace("axis=1", "axis=2"))) == {}

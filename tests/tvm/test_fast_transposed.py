@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from fast_kernels import blocked_shape, call, compiled, draw, from_blocks, into_blocks
 
-from convc.backends.tvm.fast.epilogue import Step
-from convc.backends.tvm.fast.kernel import block_channels, blocks
+from convc.backends.tvm.fast.epilogue import EpilogueStep
+from convc.backends.tvm.fast.layout import block_channels, blocks
 from convc.backends.tvm.fast.plan import plan
-from convc.backends.tvm.fast.transposed import Transposed, depthwise_transposed, pack_depthwise, pack_phases, transposed
+from convc.backends.tvm.fast.transposed.kernel import depthwise_transposed, transposed
+from convc.backends.tvm.fast.transposed.packing import pack_depthwise_phases, pack_phases
+from convc.backends.tvm.fast.transposed.phases import Transposed
 from convc.ir.graph import Graph
 from convc.ir.ops.activation import RELU
 from convc.ir.ops.conv import CONV_TRANSPOSE2D, ConvTranspose2d
@@ -67,7 +69,7 @@ def test_transposed(case: tuple, named: bool, c_in: int, c_out: int) -> None:
     n, rows, cols, kernel, op = case
     size = extents(case, c_in, c_out)
     x, w, bias, other = draw(n, c_in, rows, cols), draw(c_in, c_out, *kernel), draw(c_out), draw(n, c_out, *size.out)
-    steps = (Step(RELU, RELU.Attrs()), Step(ADD, ADD.Attrs(), 1))
+    steps = (EpilogueStep(RELU, RELU.Attrs()), EpilogueStep(ADD, ADD.Attrs(), 1))
     wanted = np.maximum(CONV_TRANSPOSE2D.meaning(op, *(v.astype(np.float64) for v in (x, w, bias))), 0) + other
     function = transposed(size, None if named else n, blocks(c_in), blocks(c_out), 1, steps)
     operands = [into_blocks(x), pack_phases(w.swapaxes(0, 1), 1, size), block_channels(bias), into_blocks(other)]
@@ -82,10 +84,10 @@ def test_depthwise_transposed(case: tuple, named: bool) -> None:
     op = replace(op, groups=20)
     size = extents((n, rows, cols, kernel, op), 20, 1)
     x, w, bias, other = draw(n, 20, rows, cols), draw(20, 1, *kernel), draw(20), draw(n, 20, *size.out)
-    steps = (Step(ADD, ADD.Attrs(), 1), Step(RELU, RELU.Attrs()))
+    steps = (EpilogueStep(ADD, ADD.Attrs(), 1), EpilogueStep(RELU, RELU.Attrs()))
     wanted = np.maximum(CONV_TRANSPOSE2D.meaning(op, *(v.astype(np.float64) for v in (x, w, bias))) + other, 0)
     function = depthwise_transposed(size, None if named else n, 20, steps)
-    operands = [into_blocks(x), pack_depthwise(w, size), block_channels(bias), into_blocks(other)]
+    operands = [into_blocks(x), pack_depthwise_phases(w, size), block_channels(bias), into_blocks(other)]
     got = call(function, operands, blocked_shape(n, 20, *size.out))
     np.testing.assert_allclose(from_blocks(got, 20), wanted, rtol=1e-5, atol=1e-5)
 
@@ -104,7 +106,7 @@ def test_threads_may_go_row_by_row() -> None:
 
 def test_what_a_tile_needs_is_on_the_stack() -> None:
     kernel = transposed(
-        extents((1, 14, 14, (4, 4), ConvTranspose2d((2, 2), (1, 1, 1, 1))), 32, 32), 1, 2, 2, 1, (Step(RELU, RELU.Attrs()),)
+        extents((1, 14, 14, (4, 4), ConvTranspose2d((2, 2), (1, 1, 1, 1))), 32, 32), 1, 2, 2, 1, (EpilogueStep(RELU, RELU.Attrs()),)
     )
     assert "AllocWorkspace" not in compiled(kernel).mod.inspect_source("ll")
 
@@ -128,7 +130,7 @@ def test_networks(text: str, batch: str, typed: TypedGraph, agrees: Callable[...
     graph = typed(f"graph @g(%x: f32[{batch},40,7,9]) {{\n" + "\n".join(lines) + f"\n  {text}\n  return %y\n}}\n")
     work = next(work for work in plan(graph).works.values() if work.covers[-1].name == NETWORKS[text][-1])
     assert "".join(node.name for node in work.covers) == NETWORKS[text]
-    assert work.kernel == ("depthwise transposed" if "groups=40" in text else "transposed")
+    assert work.kernel.name == ("depthwise transposed" if "groups=40" in text else "transposed")
     agrees(graph, *([{"N": 1}, {"N": 3}] if batch == "N" else [{}]))
 
 

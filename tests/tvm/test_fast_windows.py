@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from fast_kernels import blocked_shape, call, compiled, draw, from_blocks, into_blocks
 
-from convc.backends.tvm.fast.depthwise import depthwise, pack_filters
-from convc.backends.tvm.fast.epilogue import Step
-from convc.backends.tvm.fast.kernel import block_channels
+from convc.backends.tvm.fast.depthwise import depthwise, depthwise_filters
+from convc.backends.tvm.fast.epilogue import EpilogueStep
+from convc.backends.tvm.fast.layout import block_channels
 from convc.backends.tvm.fast.planes import can_slide, depthwise_planes
 from convc.backends.tvm.fast.pools import avg_pool, global_avg_pool, global_max_pool, max_pool
 from convc.backends.tvm.fast.windows import Window
@@ -59,10 +59,10 @@ def test_depthwise(case: tuple, named: bool) -> None:
     n, channels, rows, cols, *rest = case
     window = Window(rows, cols, *rest)
     x, w, bias, other = draw(n, channels, rows, cols), draw(channels, 1, *window.kernel), draw(channels), draw(n, channels, *window.out)
-    steps = (Step(RELU, RELU.Attrs()), Step(ADD, ADD.Attrs(), 1))
+    steps = (EpilogueStep(RELU, RELU.Attrs()), EpilogueStep(ADD, ADD.Attrs(), 1))
     op = CONV2D.Attrs(window.strides, window.pads, window.dilations, channels)
     wanted = np.maximum(CONV2D.meaning(op, *(v.astype(np.float64) for v in (x, w, bias))), 0) + other
-    operands = [into_blocks(x), pack_filters(w), block_channels(bias), into_blocks(other)]
+    operands = [into_blocks(x), depthwise_filters(channels, window.kernel).pack(w), block_channels(bias), into_blocks(other)]
     got = call(depthwise(None if named else n, channels, window, steps), operands, blocked_shape(n, channels, *window.out))
     np.testing.assert_allclose(from_blocks(got, channels), wanted, rtol=1e-5, atol=1e-5)
 
@@ -87,7 +87,7 @@ def test_depthwise_on_planes(case: tuple, named: bool) -> None:
     x, w, bias = draw(n, channels, rows, cols), draw(channels, 1, *window.kernel), draw(channels)
     op = CONV2D.Attrs(window.strides, window.pads, window.dilations, channels)
     wanted = np.maximum(CONV2D.meaning(op, *(v.astype(np.float64) for v in (x, w, bias))), 0)
-    kernel = depthwise_planes(None if named else n, channels, window, (Step(RELU, RELU.Attrs()),))
+    kernel = depthwise_planes(None if named else n, channels, window, (EpilogueStep(RELU, RELU.Attrs()),))
     got = call(kernel, [x, w[:, 0], bias], (n, channels, *window.out))
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
 
@@ -114,8 +114,10 @@ def test_a_nan_wins() -> None:
     assert np.array_equal(got, x.max((2, 3), keepdims=True), equal_nan=True)
 
 
-@pytest.mark.parametrize("step", [Step(RELU, RELU.Attrs()), Step(HARD_SWISH, HARD_SWISH.Attrs()), Step(SIGMOID, SIGMOID.Attrs())])
-def test_what_a_tile_needs_is_on_the_stack(step: Step) -> None:
+@pytest.mark.parametrize(
+    "step", [EpilogueStep(RELU, RELU.Attrs()), EpilogueStep(HARD_SWISH, HARD_SWISH.Attrs()), EpilogueStep(SIGMOID, SIGMOID.Attrs())]
+)
+def test_what_a_tile_needs_is_on_the_stack(step: EpilogueStep) -> None:
     """TVM took it from the heap once, by a call for each vector, and nothing but the time told."""
     kernel = depthwise(1, 32, Window(14, 14, (3, 3), (1, 1), (1, 1, 1, 1)), (step,))
     assert "AllocWorkspace" not in compiled(kernel).mod.inspect_source("ll")

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convc.backends.tvm.fast.epilogue import Step
-from convc.backends.tvm.fast.winograd import winograd_kernel
-from convc.backends.tvm.fast.winograd_arrangement import Arrangement, Tiled, arrangement, packed_shape
-from convc.backends.tvm.fast.winograd_error import error_bound, noise, roundings
-from convc.backends.tvm.fast.winograd_transforms import FORMS, filter_transform, input_transform, output_transform, pack
+from convc.backends.tvm.fast.epilogue import EpilogueStep
+from convc.backends.tvm.fast.winograd.arrangement import Arrangement, Tiled, arrangement, packed_shape
+from convc.backends.tvm.fast.winograd.error import error_bound, noise, roundings
+from convc.backends.tvm.fast.winograd.kernel import winograd
+from convc.backends.tvm.fast.winograd.transforms import TILES, filter_transform, input_transform, output_transform, pack_tiles
 from convc.backends.tvm.host import host_cpu, tvm
 from convc.backends.tvm.processor import ZEN
 from convc.ir.ops.activation import RELU, Relu
@@ -22,7 +22,7 @@ from convc.ir.ops.elementwise import ADD, SUB, Add, Sub
 from convc.ir.types import Array
 
 PADS = (1, 1, 1, 1)
-KINDS = [(m, r) for r, kinds in FORMS.items() for m in kinds]
+KINDS = [(m, r) for r, kinds in TILES.items() for m in kinds]
 
 
 def block(x: Array, fill: float = 0.0) -> Array:
@@ -64,7 +64,7 @@ def convolve(run: Callable[..., None], m: int, pads: tuple[int, int, int, int], 
     rows, cols = x.shape[2] + pads[0] + pads[2] - r + 1, x.shape[3] + pads[1] + pads[3] - r + 1
     bias = block(b[None, :, None, None])[:, 0, 0, 0]
     result = np.full((-(-c_out // 16), x.shape[0], rows, cols, 16), np.nan, np.float32)
-    run(block(x, 7.5), pack(m, w), bias, *(block(other, -3.0) for other in others), result)
+    run(block(x, 7.5), pack_tiles(m, w), bias, *(block(other, -3.0) for other in others), result)
     assert np.isfinite(result).all()
     return plain(result, c_out)
 
@@ -94,7 +94,7 @@ def reference(pads: tuple[int, int, int, int], x: Array, w: Array, b: Array) -> 
 def test_agrees_with_the_reference_within_its_own_bound(m, r, n, c_in, c_out, rows, cols, pads, form):
     rows, cols = rows + r - 3, cols + r - 3  # the sizes above are for 3x3
     x, w, b = draw(m, n, c_in, c_out, rows, cols, r)
-    run = build(winograd_kernel(Tiled(m, n, c_in, c_out, rows, cols, pads, form=form, r=r)))
+    run = build(winograd(Tiled(m, n, c_in, c_out, rows, cols, pads, form=form, r=r)))
     got, expected = convolve(run, m, pads, x, w, b), reference(pads, x, w, b)
     error = abs(got - expected)
     assert error.max() < {4: 2e-6, 6: 2e-5}[m + r - 1] * abs(expected).max()
@@ -108,7 +108,7 @@ def test_agrees_with_the_reference_within_its_own_bound(m, r, n, c_in, c_out, ro
 def test_noise_is_what_we_say(m, r, channels):
     """Also where tiles are empty but for a pixel, whose error reaches outputs that it does not."""
     x, w, b = draw(3, 1, channels, 32, 14, 14, r)
-    b, run = np.zeros_like(b), build(winograd_kernel(Tiled(m, 1, channels, 32, 14, 14, PADS, r=r)))
+    b, run = np.zeros_like(b), build(winograd(Tiled(m, 1, channels, 32, 14, 14, PADS, r=r)))
     pixel = np.zeros_like(x)
     pixel[:, :, 5, 6] = x[:, :, 5, 6]
     for image in (x, np.maximum(x, 0), pixel):
@@ -133,7 +133,7 @@ def test_what_is_asked_for_lies_in_the_operands(m, r, batch, c_out, pools, form)
     """For every value of the loops around; a request is of a line that is there."""
     size = Tiled(m, batch, 20, c_out, 151, 177, (3, 2, 4, 1), pools=pools, form=form, r=r)
     asked = set[str]()
-    for loops, place in requests(winograd_kernel(size).body):
+    for loops, place in requests(winograd(size).body):
         known = tvm().sym.Analyzer()
         for loop in loops:
             known.bind(loop.loop_var, tvm().ir.Range.from_min_extent(loop.min, loop.extent))
@@ -147,7 +147,7 @@ def test_what_is_asked_for_lies_in_the_operands(m, r, batch, c_out, pools, form)
 
 
 def test_what_lies_near_is_not_asked_for():
-    assert not list(requests(winograd_kernel(Tiled(4, 1, 20, 40, 31, 37, PADS, form=Arrangement(True, 1, 3))).body))
+    assert not list(requests(winograd(Tiled(4, 1, 20, 40, 31, 37, PADS, form=Arrangement(True, 1, 3))).body))
 
 
 @pytest.mark.parametrize(("m", "r"), KINDS)
@@ -155,7 +155,7 @@ def test_what_lies_near_is_not_asked_for():
 def test_positions_lie_an_odd_number_of_lines_apart(m, r, form):
     """Or those of 8 tiles by 4 blocks of channels would all begin at one place in a cache."""
     host = tvm()
-    kernel = winograd_kernel(Tiled(m, 1, 64, 64, 32, 32, PADS, form=form, r=r))
+    kernel = winograd(Tiled(m, 1, 64, 64, 32, 32, PADS, form=form, r=r))
     module, passes = host.IRModule({"main": kernel.with_attr("global_symbol", "main")}), host.s_tir.transform
     for each in (
         passes.LowerInitBlock,
@@ -191,7 +191,7 @@ def requests(at: Any, loops: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, 
 @pytest.mark.parametrize("form", [None, Arrangement(True, 1, 3)])
 def test_a_symbolic_batch(form):
     x, w, b = draw(0, 3, 20, 24, 17, 9)
-    run = build(winograd_kernel(Tiled(4, None, 20, 24, 17, 9, PADS, form=form)))
+    run = build(winograd(Tiled(4, None, 20, 24, 17, 9, PADS, form=form)))
     for images in (x, x[:1]):
         assert (abs(convolve(run, 4, PADS, images, w, b) - reference(PADS, images, w, b)) <= error_bound(4, PADS, images, w, b)).all()
 
@@ -200,8 +200,8 @@ def test_a_symbolic_batch(form):
 def test_steps_follow_before_the_store(form):
     x, w, b = draw(1, 2, 16, 24, 10, 11)
     one, two = (np.random.default_rng(seed).standard_normal((2, 24, 10, 11)).astype(np.float32) for seed in (5, 6))
-    steps = (Step(ADD, Add(), 1), Step(RELU, Relu()), Step(SUB, Sub(), 1, first=True))
-    run = build(winograd_kernel(Tiled(2, 2, 16, 24, 10, 11, PADS, steps, form=form)))
+    steps = (EpilogueStep(ADD, Add(), 1), EpilogueStep(RELU, Relu()), EpilogueStep(SUB, Sub(), 1, first=True))
+    run = build(winograd(Tiled(2, 2, 16, 24, 10, 11, PADS, steps, form=form)))
     expected = two - np.maximum(reference(PADS, x, w, b) + one, 0)
     assert np.allclose(convolve(run, 2, PADS, x, w, b, one, two), expected, rtol=0, atol=3e-6)
 
@@ -220,12 +220,12 @@ def test_steps_follow_before_the_store(form):
 def test_the_greatest_of_pairs_of_rows_and_columns_is_that_of_what_would_be_stored(m, n, c_in, c_out, rows, cols, form):
     x, w, b = draw(m, n, c_in, c_out, rows, cols)
     x[0, 0, 2, 2] = np.nan  # stays
-    steps = (Step(RELU, Relu()),)
+    steps = (EpilogueStep(RELU, Relu()),)
     stored = np.full((-(-c_out // 16), n, rows, cols, 16), np.nan, np.float32)
     pooled = np.full((-(-c_out // 16), n, rows // 2, cols // 2, 16), -1, np.float32)
     for pools, result in ((False, stored), (True, pooled)):
-        run = build(winograd_kernel(Tiled(m, n, c_in, c_out, rows, cols, PADS, steps, pools, form)))
-        run(block(x), pack(m, w), block(b[None, :, None, None])[:, 0, 0, 0], result)
+        run = build(winograd(Tiled(m, n, c_in, c_out, rows, cols, PADS, steps, pools, form)))
+        run(block(x), pack_tiles(m, w), block(b[None, :, None, None])[:, 0, 0, 0], result)
     pairs = stored[:, :, : rows // 2 * 2, : cols // 2 * 2].reshape(-1, n, rows // 2, 2, cols // 2, 2, 16)
     assert np.isnan(stored).any()
     assert not np.isnan(pooled).all()
@@ -243,7 +243,7 @@ def test_the_transforms_compute_a_convolution(m, r):
 
 def test_packed_weights_are_rounded_once_and_padded_by_zeros():
     w = np.random.default_rng(0).standard_normal((20, 5, 3, 3))
-    packed, rows = pack(4, w), filter_transform(4, 3)
+    packed, rows = pack_tiles(4, w), filter_transform(4, 3)
     assert packed.shape == packed_shape(6, 5, 20) == (6, 6, 1, 1, 16, 2, 16)
     assert packed.dtype == np.float32
     assert packed.flags.c_contiguous

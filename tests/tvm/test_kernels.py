@@ -15,7 +15,8 @@ from graphs import hold_to_reference, normal_inputs
 
 from convc.backends.tvm import kernels
 from convc.backends.tvm.build import BuildOptions, CpuBuild, build_cpu
-from convc.backends.tvm.fast import convolutions, kernel, softmax
+from convc.backends.tvm.fast import softmax, writer
+from convc.backends.tvm.fast.direct.kernel import direct
 from convc.backends.tvm.run import LoadedLibrary
 from convc.ir.errors import UsageError
 from convc.ir.graph import Graph
@@ -86,7 +87,7 @@ def test_a_maker_may_forget_within_a_build(
     typed: Callable[[str], Graph], place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It remembers KEPT kernels; those that it makes again are told by their contents."""
-    monkeypatch.setattr(convolutions, "direct", convolutions.direct.__wrapped__)
+    monkeypatch.setattr(direct, "remembered", direct.__wrapped__)
     built = build_cpu(typed(TWO), tmp_path / "two.so", BuildOptions(single=False))
     assert built.kernels == 3
     right(built, typed(TWO))
@@ -128,10 +129,10 @@ def test_other_winograd_tiles_are_other_kernels(build: Build) -> None:
 
 def test_a_kernel_that_is_written_differently_is_compiled_again(build: Build, net: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     build()
-    monkeypatch.setattr(kernel, "EXP_TERMS", kernel.EXP_TERMS + 1)
-    softmax.softmax.cache_clear()
+    monkeypatch.setattr(writer, "EXP_TERMS", writer.EXP_TERMS + 1)
+    softmax.softmax.remembered.cache_clear()
     built = build()
-    softmax.softmax.cache_clear()
+    softmax.softmax.remembered.cache_clear()
     assert built.found == built.kernels - 2  # for any batch and for one image
     right(built, net)
 

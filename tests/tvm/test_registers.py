@@ -14,13 +14,15 @@ from graphs import hold_to_reference, normal_inputs
 from convc.backends.tvm.build import BuildOptions, build_cpu
 from convc.backends.tvm.fast.dense import dense
 from convc.backends.tvm.fast.depthwise import depthwise
-from convc.backends.tvm.fast.direct import Direct, direct
+from convc.backends.tvm.fast.direct.kernel import direct
+from convc.backends.tvm.fast.direct.size import Direct
 from convc.backends.tvm.fast.plan import plan
 from convc.backends.tvm.fast.planes import depthwise_planes
-from convc.backends.tvm.fast.transposed import Transposed, transposed
+from convc.backends.tvm.fast.transposed.kernel import transposed
+from convc.backends.tvm.fast.transposed.phases import Transposed
 from convc.backends.tvm.fast.windows import Window
-from convc.backends.tvm.fast.winograd import winograd_kernel
-from convc.backends.tvm.fast.winograd_arrangement import Tiled
+from convc.backends.tvm.fast.winograd.arrangement import Tiled
+from convc.backends.tvm.fast.winograd.kernel import winograd
 from convc.backends.tvm.host import instruction_sets, tvm
 from convc.backends.tvm.processor import AVX2, AVX512, NEON, SSE, Processor, processor_of
 from convc.backends.tvm.run import LoadedLibrary
@@ -39,7 +41,7 @@ TARGETS = [
 # the kernel, and what share of a loop's lines may name the stack: what a window reads again, LLVM keeps longer than it should
 KERNELS: dict[str, tuple[Callable[[Processor], Any], float]] = {
     "direct": (lambda processor: direct(Direct(1, 4, 16, Window(28, 28, (3, 3), (2, 2), PADS), 4, 1, (), processor=processor)), 0),
-    "winograd": (lambda processor: winograd_kernel(Tiled(4, 1, 256, 64, 14, 14, PADS, processor=processor)), 0),
+    "winograd": (lambda processor: winograd(Tiled(4, 1, 256, 64, 14, 14, PADS, processor=processor)), 0),
     "dense": (lambda processor: dense(None, (64,), 64, (), processor), 0),
     "planes": (lambda processor: depthwise_planes(1, 3, Window(28, 83, (3, 3), (1, 1), PADS), (), processor), 0),
     "transposed": (lambda processor: transposed(UPSAMPLING, 1, 4, 4, 1, (), processor), 0),
@@ -139,8 +141,10 @@ def test_a_library_for_a_lesser_processor_runs_here(mcpu: str, typed: Callable[[
 def test_every_rule_tells_its_kernel_the_processor(name: str) -> None:
     """One that does not would compile tiles of AVX-512 for all."""
     for work in plan(ZOO[name].network(), processor=AVX2).works.values():
-        maker, given = work.build.func, inspect.signature(work.build.func).bind_partial(*work.build.args, **work.build.keywords).arguments
+        build = work.kernel.build
+        signature = inspect.signature(build.func)
+        given = signature.bind_partial(*build.args, **build.keywords).arguments
         sizes = [value for value in given.values() if isinstance(value, Direct | Tiled)]
-        if sizes or "processor" in inspect.signature(maker).parameters:
-            assert [size.processor for size in sizes] or given.get("processor") == AVX2, work.kernel
-            assert all(size.processor == AVX2 for size in sizes), work.kernel
+        if sizes or "processor" in signature.parameters:
+            assert [size.processor for size in sizes] or given.get("processor") == AVX2, work.kernel.name
+            assert all(size.processor == AVX2 for size in sizes), work.kernel.name

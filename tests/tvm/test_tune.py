@@ -22,10 +22,12 @@ from shell import convc
 
 from convc.backends.tvm import timing
 from convc.backends.tvm.build import BuildOptions, build_cpu
-from convc.backends.tvm.fast.direct import Direct
-from convc.backends.tvm.fast.forms import Tunable, tunable_direct, tunable_winograd
+from convc.backends.tvm.fast.direct.kernel import tunable_direct
+from convc.backends.tvm.fast.direct.size import Direct
+from convc.backends.tvm.fast.kernel import Tunable
 from convc.backends.tvm.fast.windows import Window
-from convc.backends.tvm.fast.winograd_arrangement import Tiled
+from convc.backends.tvm.fast.winograd.arrangement import Tiled
+from convc.backends.tvm.fast.winograd.kernel import tunable_winograd
 from convc.backends.tvm.host import host_cpu, physical_cores, tvm
 from convc.backends.tvm.processor import AVX2, AVX512, SSE, Processor
 from convc.backends.tvm.run import LoadedLibrary

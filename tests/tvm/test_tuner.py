@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from convc.backends.tvm import tune as tuner
-from convc.backends.tvm.fast.forms import Tunable
+from convc.backends.tvm.fast.kernel import Tunable
 from convc.backends.tvm.tune import Layer, Served
 from convc.backends.tvm.tuned import Found
 from convc.ir.errors import BackendMissing

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -22,31 +21,30 @@ from . import dense, moves, norms, pointwise, pools
 from . import resize as resizes
 from . import softmax as softmaxes
 from .convolutions import batch_norm, bias_of, conv, conv_transpose
-from .direct import pack_bias
-from .epilogue import STEPS, Step, step_of
-from .kernel import LANES, blocks
+from .epilogue import STEPS, EpilogueStep, step_of
+from .layout import LANES, blocks, constants
 from .windows import Window
-from .work import Argument, Scene, Work, batch_of, extents, followers, is_blocked, only_reader
+from .work import Argument, Surroundings, Work, batch_of, extents, followers, is_blocked, only_reader, packed
 
 __all__ = ["MAKERS"]
 
 
-def pool(scene: Scene, node: Node) -> Work | None:
+def pool(around: Surroundings, node: Node) -> Work | None:
     (x,) = node.inputs
     if not (is_blocked(x) and is_blocked(node)):
         return None
     (channels, rows, cols), op = extents(x), node.op
     if node.kind in (GLOBAL_AVG_POOL, GLOBAL_MAX_POOL):
-        maker = pools.global_avg_pool if node.kind is GLOBAL_AVG_POOL else pools.global_max_pool
-        return Work((node,), functools.partial(maker, batch_of(x), channels, rows, cols), (x,))
+        kernel = pools.global_avg_pool if node.kind is GLOBAL_AVG_POOL else pools.global_max_pool
+        return Work((node,), kernel.of(batch_of(x), channels, rows, cols), (x,))
     window = Window(rows, cols, op.kernel, op.strides, op.pads, op.dilations, op.ceil_mode)
     sizes = (batch_of(x), channels, window)
     if node.kind is MAX_POOL:
-        return Work((node,), functools.partial(pools.max_pool, *sizes, scene.processor), (x,))
-    return Work((node,), functools.partial(pools.avg_pool, *sizes, op.count_include_pad, scene.processor), (x,))
+        return Work((node,), pools.max_pool.of(*sizes, around.processor), (x,))
+    return Work((node,), pools.avg_pool.of(*sizes, op.count_include_pad, around.processor), (x,))
 
 
-def concat(scene: Scene, node: Node) -> Work | None:
+def concat(around: Surroundings, node: Node) -> Work | None:
     """Along the channels."""
     if node.op.axis not in (1, -3) or not all(map(is_blocked, (node, *node.inputs))):
         return None
@@ -54,44 +52,42 @@ def concat(scene: Scene, node: Node) -> Work | None:
     channels = tuple(extents(operand)[0] for operand in node.inputs)
     is_whole = all(c % LANES == 0 for c in channels[:-1])
     starts = tuple(itertools.accumulate(map(blocks, channels[:-1]), initial=0)) if is_whole else ()
-    return Work((node,), functools.partial(moves.concat, batch_of(node), channels, rows, cols), node.inputs, starts=starts)
+    return Work((node,), moves.concat.of(batch_of(node), channels, rows, cols), node.inputs, starts=starts)
 
 
-def elementwise(scene: Scene, node: Node) -> Work | None:
+def elementwise(around: Surroundings, node: Node) -> Work | None:
     """A chain of its own, where no kernel before it could take it in; its first step may read a gate or a constant a channel."""
     if not is_blocked(node):
         return None
-    covers, steps, others = followers(scene, node)
+    covers, steps, others = followers(around, node)
     sizes = (batch_of(node), *extents(node))
     first = step_of(node, node.inputs[0])
     if first is not None:
-        build = functools.partial(pointwise.pointwise, *sizes, (first, *steps))
-        return Work(covers, build, node.inputs[:1], (), (*node.inputs[1:], *others))
+        kernel = pointwise.pointwise.of(*sizes, (first, *steps))
+        return Work(covers, kernel, node.inputs[:1], (), (*node.inputs[1:], *others))
     if len(node.inputs) != 2:
         return None
     x, other = sorted(node.inputs, key=lambda operand: operand.type != node.type)
-    first = Step(node.kind, node.op, 1, node.inputs[0] is other)
+    first = EpilogueStep(node.kind, node.op, 1, node.inputs[0] is other)
     if x.type != node.type or other.typed.dtype != "f32":
         return None
     channels = sizes[1]
     if other.weights is not None and other.typed.concrete() in ((channels, 1, 1), (1, channels, 1, 1)):
-        constant = Argument(
-            f"{node.name}.packed", (blocks(channels), LANES), "f32", lambda values: pack_bias(values(other).ravel(), channels)
-        )
-        return Work(covers, functools.partial(pointwise.by_channel, *sizes, first, steps), (x,), (constant,), others)
+        constant = packed(f"{node.name}.packed", constants(channels), other)
+        return Work(covers, pointwise.by_channel.of(*sizes, first, steps), (x,), (constant,), others)
     if other.weights is None and is_blocked(other) and other.typed.shape == (*node.typed.shape[:2], 1, 1):
-        return Work(covers, functools.partial(pointwise.by_image, *sizes, first, steps), (x, other), (), others)
+        return Work(covers, pointwise.by_image.of(*sizes, first, steps), (x, other), (), others)
     return None
 
 
-def local_response_norm(scene: Scene, node: Node) -> Work | None:
+def local_response_norm(around: Surroundings, node: Node) -> Work | None:
     (x,) = node.inputs
     if not is_blocked(x):
         return None
-    return Work((node,), functools.partial(norms.local_response_norm, node.op, batch_of(x), *extents(x)), (x,))
+    return Work((node,), norms.local_response_norm.of(node.op, batch_of(x), *extents(x)), (x,))
 
 
-def resize(scene: Scene, node: Node) -> Work | None:
+def resize(around: Surroundings, node: Node) -> Work | None:
     """Places and shares are tables that the kernel reads."""
     (x,) = node.inputs
     if not (is_blocked(x) and is_blocked(node) and resizes.can_resize(node.op)):
@@ -101,47 +97,47 @@ def resize(scene: Scene, node: Node) -> Work | None:
         Argument(f"{node.name}.table{i}", table.shape, "i32" if table.dtype == np.int32 else "f32", lambda values, table=table: table)
         for i, table in enumerate(resizes.tables(node.op, rows, cols))
     ]
-    return Work((node,), functools.partial(resizes.resize, node.op, batch_of(x), channels, rows, cols), (x,), tuple(tables))
+    return Work((node,), resizes.resize.of(node.op, batch_of(x), channels, rows, cols), (x,), tuple(tables))
 
 
-def flat(scene: Scene, node: Node) -> Work | None:
+def flat(around: Surroundings, node: Node) -> Work | None:
     """The work of the dense layer that alone reads the rows: it takes them as they lie in the images."""
-    reader, (x,) = only_reader(scene.graph, node), node.inputs
+    reader, (x,) = only_reader(around.graph, node), node.inputs
     if reader is None or reader.kind is not DENSE or reader.inputs[0] is not node or node.op.axis != 1:
         return None
-    return dense_layer(scene, reader, node) if all(isinstance(dim, int) for dim in x.typed.shape[1:]) else None
+    return dense_layer(around, reader, node) if all(isinstance(dim, int) for dim in x.typed.shape[1:]) else None
 
 
-def dense_layer(scene: Scene, node: Node, flatten: Node | None = None) -> Work | None:
+def dense_layer(around: Surroundings, node: Node, flatten: Node | None = None) -> Work | None:
     """On plain rows, or what is flattened to them, with what follows each score."""
     x, w, *bias = node.inputs
     if node.typed.dtype != "f32" or any(param.weights is None for param in (w, *bias)):
         return None
     c_out, c_in = w.typed.concrete()
-    covers, steps, others = followers(scene, node)
-    packed = Argument(f"{node.name}.packed", (blocks(c_out), c_in, LANES), "f32", lambda values: dense.pack_dense(values(w)))
+    covers, steps, others = followers(around, node)
+    arguments = (packed(f"{node.name}.packed", dense.dense_weights(c_in, c_out), w), bias_of(node, c_out, bias))
     if flatten is not None:
         covers, (x,) = (flatten, *covers), flatten.inputs
     image = tuple(dim for dim in x.typed.shape[1:] if isinstance(dim, int))
-    build = functools.partial(dense.dense, batch_of(x), image, c_out, steps, scene.processor)
-    return Work(covers, build, (x,), (packed, bias_of(node, c_out, bias)), others, frozenset([x]))
+    kernel = dense.dense.of(batch_of(x), image, c_out, steps, around.processor)
+    return Work(covers, kernel, (x,), arguments, others, frozenset([x]))
 
 
-def softmax(scene: Scene, node: Node) -> Work | None:
+def softmax(around: Surroundings, node: Node) -> Work | None:
     """Of rows of scores, or of the channels of an image of at least a vector's pixels."""
     (x,), axis, shape = node.inputs, node.op.axis, node.typed.shape
     if node.typed.dtype == "f32" and len(shape) == 2 and axis in (1, -1) and isinstance(shape[1], int) and shape[1]:
-        build = functools.partial(softmaxes.softmax, batch_of(x), shape[1])
+        kernel = softmaxes.softmax.of(batch_of(x), shape[1])
     elif is_blocked(node) and axis in (1, -3) and math.prod(extents(node)[1:]) >= LANES:
-        build = functools.partial(softmaxes.softmax_channels, batch_of(x), *extents(node))
+        kernel = softmaxes.softmax_channels.of(batch_of(x), *extents(node))
     else:
         return None
-    return Work((node,), build, (x,), (), (), frozenset([x, node]))
+    return Work((node,), kernel, (x,), (), (), frozenset([x, node]))
 
 
-def cut(scene: Scene, node: Node) -> Work | None:
+def cut(around: Surroundings, node: Node) -> Work | None:
     """Whole blocks of channels, or every so manieth row and column."""
-    return channels_from(node) or subsample(scene, node)
+    return channels_from(node) or subsample(around, node)
 
 
 def channels_from(node: Node) -> Work | None:
@@ -153,11 +149,11 @@ def channels_from(node: Node) -> Work | None:
     start, stop, _ = slice(op.starts[0], op.ends[0]).indices(channels)
     if start % LANES:
         return None
-    build = functools.partial(moves.slice_blocks, batch_of(x), channels, rows, cols, start, stop)
-    return Work((node,), build, (x,), starts=(-start // LANES,) if stop % LANES == 0 or stop == channels else ())
+    kernel = moves.slice_blocks.of(batch_of(x), channels, rows, cols, start, stop)
+    return Work((node,), kernel, (x,), starts=(-start // LANES,) if stop % LANES == 0 or stop == channels else ())
 
 
-def subsample(scene: Scene, node: Node) -> Work | None:
+def subsample(around: Surroundings, node: Node) -> Work | None:
     """Every so manieth row and column from the first on, as a pool of single pixels."""
     (x,), op = node.inputs, node.op
     if not (is_blocked(x) and is_blocked(node)) or not op.steps:
@@ -170,10 +166,10 @@ def subsample(scene: Scene, node: Node) -> Work | None:
             return None
         strides[axis] = step
     window = Window(rows, cols, (1, 1), (strides[2], strides[3]))
-    return Work((node,), functools.partial(pools.max_pool, batch_of(x), channels, window, scene.processor), (x,))
+    return Work((node,), pools.max_pool.of(batch_of(x), channels, window, around.processor), (x,))
 
 
-MAKERS: dict[OpDef, Callable[[Scene, Node], Work | None]] = {
+MAKERS: dict[OpDef, Callable[[Surroundings, Node], Work | None]] = {
     CONV2D: conv,
     CONV_TRANSPOSE2D: conv_transpose,
     MAX_POOL: pool,

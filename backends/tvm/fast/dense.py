@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from typing import Any
 
-from ....ir.types import Array
 from ..processor import AVX512, Processor
-from .epilogue import Step, apply, read_names
-from .kernel import KEPT, LANES, Batch, Operand, Register, Writer, block_channels, blocks, kernel
+from .epilogue import Steps, apply, read_names
+from .kernel import kind
+from .layout import LANES, Batch, Packing, block_channels, blocks
+from .writer import Operand, Register, Writer, prim_func
 
-__all__ = ["dense", "pack_dense"]
+__all__ = ["dense", "dense_weights"]
 
 SUMS = 8  # of an image or several that share what is read of the weights, at most: enough for none to wait for itself
 
 
-def pack_dense(w: Array) -> Array:
+def dense_weights(c_in: int, c_out: int) -> Packing:
     """[O,I] as [OB,I,LANES]."""
-    return block_channels(w)
+    return Packing((blocks(c_out), c_in, LANES), block_channels)
 
 
-@functools.lru_cache(KEPT)
-def dense(batch: Batch, image: tuple[int, ...], c_out: int, steps: tuple[Step, ...] = (), processor: Processor = AVX512) -> Any:
+@kind("dense")
+def dense(batch: Batch, image: tuple[int, ...], c_out: int, steps: Steps = (), processor: Processor = AVX512) -> Any:
     """(A[n,image], W[OB,I,LANES], bias[OB,LANES], R[n,O]..., D[n,O]), where an image of any shape has I elements."""
     c_in = math.prod(image)
     others = [Operand(name, (batch, c_out)) for name in read_names(steps)]
@@ -79,7 +79,7 @@ def dense(batch: Batch, image: tuple[int, ...], c_out: int, steps: tuple[Step, .
             in_groups([number for number in (min(batch, most), batch % most if batch > most else 0) if number])
 
     weights = [Operand("W", (count, c_in, LANES)), Operand("bias", (count, LANES))]
-    return kernel([Operand("A", (batch, *image)), *weights, *others, Operand("D", (batch, c_out))], body)
+    return prim_func([Operand("A", (batch, *image)), *weights, *others, Operand("D", (batch, c_out))], body)
 
 
 def _products(writer: Writer, a: Any, w: Any, first: Any, o: Any, number: int, c_in: int, width: int) -> list[Any]:

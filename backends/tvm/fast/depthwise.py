@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
-from ....ir.types import Array
+from ....ir.ops.window import Pair
 from ..processor import AVX512, Processor
-from .epilogue import Step, apply, read_names
-from .kernel import KEPT, LANES, Batch, Operand, Writer, block_channels, blocked, blocks, kernel
+from .epilogue import Steps, apply, read_names
+from .kernel import kind
+from .layout import LANES, Batch, Packing, block_channels, blocks
 from .windows import Column, Sum, Window, slide
+from .writer import Operand, Writer, blocked, prim_func
 
-__all__ = ["depthwise", "filtered", "pack_filters"]
+__all__ = ["depthwise", "depthwise_filters", "filtered"]
 
 
-def pack_filters(w: Array) -> Array:
+def depthwise_filters(channels: int, kernel: Pair) -> Packing:
     """[C,1,KH,KW] as [CB,KH,KW,LANES]."""
-    return block_channels(w[:, 0])
+    return Packing((blocks(channels), *kernel, LANES), lambda w: block_channels(w[:, 0]))
 
 
-@functools.lru_cache(KEPT)
-def depthwise(batch: Batch, channels: int, window: Window, steps: tuple[Step, ...] = (), processor: Processor = AVX512) -> Any:
+@kind("depthwise")
+def depthwise(batch: Batch, channels: int, window: Window, steps: Steps = (), processor: Processor = AVX512) -> Any:
     """(A, W[CB,KH,KW,LANES], bias[CB,LANES], R..., D)."""
     others = [blocked(name, batch, channels, *window.out) for name in read_names(steps)]
     weights = [Operand("W", (blocks(channels), *window.kernel, LANES)), Operand("bias", (blocks(channels), LANES))]
@@ -31,10 +32,10 @@ def depthwise(batch: Batch, channels: int, window: Window, steps: tuple[Step, ..
         slide(writer, batch, channels, window, a, filtered(writer, w, bias, steps, read, d), processor)
 
     given = blocked("A", batch, channels, window.rows, window.cols)
-    return kernel([given, *weights, *others, blocked("D", batch, channels, *window.out)], body)
+    return prim_func([given, *weights, *others, blocked("D", batch, channels, *window.out)], body)
 
 
-def filtered(writer: Writer, w: Any, bias: Any, steps: tuple[Step, ...], read: Sequence[Any], d: Any) -> Sum:
+def filtered(writer: Writer, w: Any, bias: Any, steps: Steps, read: Sequence[Any], d: Any) -> Sum:
     """Products with a filter a channel on top of its bias, stored after the steps; these read `read` besides."""
 
     def finish(value: Any, at: tuple[Any, ...], column: Column) -> None:

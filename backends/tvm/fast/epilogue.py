@@ -15,19 +15,22 @@ from ....ir.ops.gate import ELU, GELU, HARD_SIGMOID, HARD_SWISH, MISH, SELU
 from ....ir.ops.unary import ERF, SOFTPLUS
 from . import formulas
 
-__all__ = ["ALONE", "SIMPLE", "STEPS", "Step", "apply", "read_names", "step_of"]
+__all__ = ["ALONE", "SIMPLE", "STEPS", "EpilogueStep", "Steps", "apply", "read_names", "step_of"]
 
 Scalar = Any  # a TIR expression of one element
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class EpilogueStep:
     """One op of an epilogue. `reads` is 1 where it reads a tensor of the result's shape besides, `first` where that comes first."""
 
     kind: OpDef
     op: Any
     reads: int = 0
     first: bool = False
+
+
+Steps = tuple[EpilogueStep, ...]
 
 
 def _clip(tirx: Any, v: Scalar, low: float, high: float) -> Scalar:
@@ -71,23 +74,23 @@ STEPS: dict[OpDef, Formula] = {  # of vectors
 ALONE = frozenset(STEPS) - {ADD, SUB, MUL}  # that read nothing besides
 
 
-def step_of(node: Node, value: Node, kinds: Container[OpDef] = STEPS) -> Step | None:
+def step_of(node: Node, value: Node, kinds: Container[OpDef] = STEPS) -> EpilogueStep | None:
     """The step, of one of these kinds, that computes `node` from `value`, one of its operands; None where it is none."""
     if node.kind not in kinds or node.typed.dtype != "f32":
         return None
     if len(node.inputs) == 1:
-        return Step(node.kind, node.op)
+        return EpilogueStep(node.kind, node.op)
     if any(operand.type != node.type or operand.weights is not None for operand in node.inputs):
         return None  # broadcasts are kernels of their own
-    return Step(node.kind, node.op, 1, node.inputs[0] is not value)
+    return EpilogueStep(node.kind, node.op, 1, node.inputs[0] is not value)
 
 
-def read_names(steps: Sequence[Step]) -> list[str]:
+def read_names(steps: Sequence[EpilogueStep]) -> list[str]:
     """Of the arguments that steps read besides, in order."""
     return [f"R{i}" for i in range(sum(step.reads for step in steps))]
 
 
-def apply(tirx: Any, steps: Sequence[Step], value: Scalar, others: Sequence[Scalar]) -> Scalar:
+def apply(tirx: Any, steps: Sequence[EpilogueStep], value: Scalar, others: Sequence[Scalar]) -> Scalar:
     """The value after all steps; `others` are the elements that they read besides, in order."""
     left = iter(others)
     for step in steps:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ....ir.ops.gate import TANH_GELU
-from .kernel import Vectors
+from .writer import Vectors
 
 __all__ = ["elu", "erf", "gelu", "mish", "softplus", "tanh"]
 

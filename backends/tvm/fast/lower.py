@@ -13,7 +13,7 @@ from ..emitter import Emitter
 from ..host import tvm
 from ..lower import emit_stock
 from . import moves
-from .kernel import LANES, blocks
+from .layout import LANES, blocks
 from .plan import PACK, UNPACK, KernelPlan
 from .work import Argument, Work, batch_of, extents
 
@@ -89,7 +89,7 @@ class _Lowering:
             batch = batch_of(work.result)
             block = (1 if batch is None else batch) * rows * cols * LANES * 4  # bytes; where the batch has a name, of one image
             attributes[VIEW_OF] = [start * block for start in work.starts]
-        made[work.result] = self._kernel(work.build(), [*operands, *arguments, *others], work.result, work.in_blocks, attributes)
+        made[work.result] = self._kernel(work.kernel.build(), [*operands, *arguments, *others], work.result, work.in_blocks, attributes)
 
     def _move(self, move: Any, source: dict[Node, Any], target: dict[Node, Any], node: Node) -> None:
         function, in_blocks = move(batch_of(node), *extents(node)), target is self.blocked

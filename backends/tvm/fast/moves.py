@@ -6,18 +6,19 @@ ever larger parts (Eklundh 1972). Rows of an image follow each other, so a tile 
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
 
-from .kernel import KEPT, LANES, Batch, Operand, Writer, blocked, blocks, kernel
+from .kernel import kind
+from .layout import LANES, Batch, blocks
+from .writer import Operand, Writer, blocked, prim_func
 
 __all__ = ["concat", "pack", "slice_blocks", "unpack"]
 
 
-@functools.lru_cache(KEPT)
+@kind("pack")
 def pack(batch: Batch, channels: int, rows: int, cols: int) -> Any:
     """(A[n,C,H,W], D blocked). Lanes beyond the last channel become 0."""
     pixels = rows * cols
@@ -41,10 +42,10 @@ def pack(batch: Batch, channels: int, rows: int, cols: int) -> Any:
 
             _by_fill(writer, channels, c, turn if pixels >= LANES else pick)
 
-    return kernel([Operand("A", (batch, channels, rows, cols)), blocked("D", batch, channels, rows, cols)], body)
+    return prim_func([Operand("A", (batch, channels, rows, cols)), blocked("D", batch, channels, rows, cols)], body)
 
 
-@functools.lru_cache(KEPT)
+@kind("unpack")
 def unpack(batch: Batch, channels: int, rows: int, cols: int) -> Any:
     """(A blocked, D[n,C,H,W])."""
     pixels = rows * cols
@@ -67,7 +68,7 @@ def unpack(batch: Batch, channels: int, rows: int, cols: int) -> Any:
 
             _by_fill(writer, channels, c, turn if pixels >= LANES else pick)
 
-    return kernel([blocked("A", batch, channels, rows, cols), Operand("D", (batch, channels, rows, cols))], body)
+    return prim_func([blocked("A", batch, channels, rows, cols), Operand("D", (batch, channels, rows, cols))], body)
 
 
 def _tiles(pixels: int) -> tuple[int]:
@@ -105,7 +106,7 @@ def _transposed(writer: Writer, vectors: Sequence[Any]) -> list[Any]:
     return turned
 
 
-@functools.lru_cache(KEPT)
+@kind("slice blocks")
 def slice_blocks(batch: Batch, channels: int, rows: int, cols: int, start: int, stop: int) -> Any:
     """(A, D): channels from `start`, a whole number of blocks, up to `stop`. Lanes beyond become 0."""
     assert start % LANES == 0, f"a slice from channel {start} does not start a block"
@@ -121,10 +122,10 @@ def slice_blocks(batch: Batch, channels: int, rows: int, cols: int, start: int, 
 
             _by_fill(writer, stop - start, c, move)
 
-    return kernel([blocked("A", batch, channels, rows, cols), blocked("D", batch, stop - start, rows, cols)], body)
+    return prim_func([blocked("A", batch, channels, rows, cols), blocked("D", batch, stop - start, rows, cols)], body)
 
 
-@functools.lru_cache(KEPT)
+@kind("concat")
 def concat(batch: Batch, channels: tuple[int, ...], rows: int, cols: int) -> Any:
     """(A0, A1, ..., D): the operands' channels one after the other; `channels` says how many each has."""
     operands = [blocked(f"A{i}", batch, c, rows, cols) for i, c in enumerate(channels)]
@@ -134,7 +135,7 @@ def concat(batch: Batch, channels: tuple[int, ...], rows: int, cols: int) -> Any
     def body(writer: Writer, *buffers: Any) -> None:
         copy(writer, batch, channels, rows, cols, buffers[:-1], buffers[-1])
 
-    return kernel([*operands, blocked("D", batch, sum(channels), rows, cols)], body)
+    return prim_func([*operands, blocked("D", batch, sum(channels), rows, cols)], body)
 
 
 def _copied_blocks(writer: Writer, batch: Batch, channels: tuple[int, ...], rows: int, cols: int, given: Sequence[Any], d: Any) -> None:

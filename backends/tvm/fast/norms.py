@@ -1,17 +1,27 @@
-"""Local response normalization of blocked tensors."""
+"""Normalization of blocked tensors: local response, and a batch norm's statistics as a gain and a shift a channel."""
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
-from ....ir.ops.norm import LocalResponseNorm
-from .kernel import KEPT, LANES, Batch, Writer, blocked, blocks, kernel
+import numpy as np
 
-__all__ = ["local_response_norm"]
+from ....ir.ops.norm import BatchNorm, LocalResponseNorm
+from ....ir.types import Array
+from .kernel import kind
+from .layout import LANES, Batch, blocks
+from .writer import Writer, blocked, prim_func
+
+__all__ = ["gain_and_shift", "local_response_norm"]
 
 
-@functools.lru_cache(KEPT)
+def gain_and_shift(op: BatchNorm, scale: Array, shift: Array, mean: Array, var: Array) -> tuple[Array, Array]:
+    """What a batch norm multiplies a channel by, and what it adds then; computed in float64, rounded once."""
+    gain = scale.astype(np.float64) / np.sqrt(var.astype(np.float64) + op.epsilon)
+    return gain.astype(np.float32), (shift - mean * gain).astype(np.float32)
+
+
+@kind("local response norm")
 def local_response_norm(op: LocalResponseNorm, batch: Batch, channels: int, rows: int, cols: int) -> Any:
     """(A, D). A channel's neighbours lie in its own block and in those beside it: shuffles move their squares to its lane."""
     count = blocks(channels)
@@ -29,7 +39,7 @@ def local_response_norm(op: LocalResponseNorm, batch: Batch, channels: int, rows
             normal = writer.load(a, i, c, y, x) / _power(writer, base, op.beta)
             writer.store(d, _only_channels(writer, normal, c, channels), i, c, y, x)  # elsewhere 0/0, where the bias is 0
 
-    return kernel([blocked("A", batch, channels, rows, cols), blocked("D", batch, channels, rows, cols)], body)
+    return prim_func([blocked("A", batch, channels, rows, cols), blocked("D", batch, channels, rows, cols)], body)
 
 
 def _squares(writer: Writer, a: Any, at: tuple[Any, ...], near: int, channels: int) -> Any:

@@ -16,8 +16,8 @@ from ....ir.graph import Graph, Node
 from ....ir.placement_views import Views
 from ..processor import AVX512, Processor
 from .choose import MAKERS
-from .kernel import blocks
-from .work import Argument, Scene, Winograd, Work, as_it_is, extents, is_blocked
+from .layout import blocks
+from .work import Argument, Surroundings, Winograd, Work, as_it_is, extents, is_blocked
 
 __all__ = ["PACK", "STOCK", "UNPACK", "VIEW", "KernelCall", "KernelPlan", "plan", "single_image"]
 
@@ -65,12 +65,13 @@ class KernelPlan:
     @property
     def tiles(self) -> dict[str, int]:
         """The m of F(m x m) for each convolution that Winograd's way computes, by name."""
-        return {work.covers[0].name: work.tile for work in self.works.values() if work.tile}
+        return {work.covers[0].name: work.kernel.tile for work in self.works.values() if work.kernel.tile}
 
     def chosen(self, tuned: Mapping[str, Any]) -> dict[str, Any]:
         """The forms that it took from `tuned`."""
-        kernels = (work.tunable for work in self.works.values() if work.tunable is not None and work.form is not None)
-        return {kernel.key: tuned[kernel.key] for kernel in kernels}
+        kernels = (work.kernel for work in self.works.values())
+        keys = [kernel.tunable.key for kernel in kernels if kernel.tunable is not None and kernel.form is not None]
+        return {key: tuned[key] for key in keys}
 
     @functools.cached_property
     def views(self) -> frozenset[Node]:
@@ -102,7 +103,7 @@ class KernelPlan:
                 for operand, in_blocks in work.reads:
                     want(operand, in_blocks)
                 (blocked if work.in_blocks else plain).add(node)
-                calls.append(KernelCall(VIEW if node in self.views else work.kernel, node, work))
+                calls.append(KernelCall(VIEW if node in self.views else work.kernel.name, node, work))
             elif node not in self.covered and self.graph.uses[node]:
                 for operand in node.inputs:
                     want(operand, False)
@@ -122,12 +123,12 @@ def plan(graph: Graph, winograd: Winograd = "auto", tuned: Mapping[str, Any] | N
     """
     works: dict[Node, Work] = {}
     covered: set[Node] = set()
-    scene = Scene(graph, covered, winograd, tuned or {}, processor)
+    around = Surroundings(graph, covered, winograd, tuned or {}, processor)
     for node in graph.ops:
         if node in covered or not graph.uses[node]:
             continue
         maker = MAKERS.get(node.kind)
-        work = maker(scene, node) if maker is not None else None
+        work = maker(around, node) if maker is not None else None
         if work is not None:
             works[work.result] = work
             covered.update(work.covers)

@@ -6,17 +6,19 @@ The last vector of a row lies at its end, over results of the one before it, so 
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from typing import Any
 
+from ....ir.ops.window import Pair
 from ..processor import AVX512, Processor
-from .epilogue import Step, apply
-from .kernel import KEPT, LANES, Batch, Operand, Writer, kernel
+from .epilogue import Steps, apply
+from .kernel import kind
+from .layout import LANES, Batch, Packing
 from .windows import Window, tap_rows
+from .writer import Operand, Writer, prim_func
 
-__all__ = ["can_slide", "depthwise_planes"]
+__all__ = ["can_slide", "depthwise_planes", "plane_filters"]
 
 TILES = 4  # vectors of sums at once, where there are registers: they share what is read of the weights
 
@@ -26,8 +28,13 @@ def can_slide(window: Window) -> bool:
     return window.strides[1] == 1 and min(window.cols, window.out[1]) >= LANES
 
 
-@functools.lru_cache(KEPT)
-def depthwise_planes(batch: Batch, channels: int, window: Window, steps: tuple[Step, ...] = (), processor: Processor = AVX512) -> Any:
+def plane_filters(channels: int, kernel: Pair) -> Packing:
+    """[C,1,KH,KW] as [C,KH,KW]."""
+    return Packing((channels, *kernel), lambda w: w[:, 0])
+
+
+@kind("depthwise planes")
+def depthwise_planes(batch: Batch, channels: int, window: Window, steps: Steps = (), processor: Processor = AVX512) -> Any:
     """(A[n,C,H,W], W[C,KH,KW], bias[C], D[n,C,OH,OW])."""
     rows, cols = window.out
     edges, inner = _tiles(window)
@@ -64,7 +71,9 @@ def depthwise_planes(batch: Batch, channels: int, window: Window, steps: tuple[S
                 tiles(place, [writer.long(start) for start in inner[-left:]])
 
     weights = [Operand("W", (channels, *window.kernel)), Operand("bias", (channels,))]
-    return kernel([Operand("A", (batch, channels, window.rows, window.cols)), *weights, Operand("D", (batch, channels, rows, cols))], body)
+    return prim_func(
+        [Operand("A", (batch, channels, window.rows, window.cols)), *weights, Operand("D", (batch, channels, rows, cols))], body
+    )
 
 
 def _tiles(window: Window) -> tuple[list[int], list[int]]:

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
-from .epilogue import Step, apply, read_names
-from .kernel import KEPT, LANES, Batch, Operand, Writer, blocked, blocks, kernel
+from .epilogue import EpilogueStep, Steps, apply, read_names
+from .kernel import kind
+from .layout import LANES, Batch, blocks
+from .writer import Operand, Writer, blocked, prim_func
 
 __all__ = ["by_channel", "by_image", "pointwise"]
 
 
-@functools.lru_cache(KEPT)
-def pointwise(batch: Batch, channels: int, rows: int, cols: int, steps: tuple[Step, ...]) -> Any:
+@kind("pointwise")
+def pointwise(batch: Batch, channels: int, rows: int, cols: int, steps: Steps) -> Any:
     """(A, R..., D): D is A after the steps. All are blocked."""
     others = [blocked(name, batch, channels, rows, cols) for name in read_names(steps)]
     return _rowwise(batch, channels, rows, cols, (), steps, others)
 
 
-@functools.lru_cache(KEPT)
-def by_channel(batch: Batch, channels: int, rows: int, cols: int, first: Step, steps: tuple[Step, ...] = ()) -> Any:
+@kind("by channel")
+def by_channel(batch: Batch, channels: int, rows: int, cols: int, first: EpilogueStep, steps: Steps = ()) -> Any:
     """(A, B[CB,LANES], R..., D): `first` reads one constant a channel, such as a bias or a scale; then the steps."""
     constant = Operand("B", (blocks(channels), LANES))
     others = [blocked(name, batch, channels, rows, cols) for name in read_names(steps)]
     return _rowwise(batch, channels, rows, cols, (first,), steps, [constant, *others])
 
 
-@functools.lru_cache(KEPT)
-def by_image(batch: Batch, channels: int, rows: int, cols: int, first: Step, steps: tuple[Step, ...] = ()) -> Any:
+@kind("by image")
+def by_image(batch: Batch, channels: int, rows: int, cols: int, first: EpilogueStep, steps: Steps = ()) -> Any:
     """(A, G[CB,n,1,1,LANES], R..., D): `first` reads one value an image and channel, as the gate of squeeze-and-excite; then the steps."""
     gate = blocked("G", batch, channels, 1, 1)
     others = [blocked(name, batch, channels, rows, cols) for name in read_names(steps)]
@@ -36,7 +37,13 @@ def by_image(batch: Batch, channels: int, rows: int, cols: int, first: Step, ste
 
 
 def _rowwise(
-    batch: Batch, channels: int, rows: int, cols: int, first: tuple[Step, ...], steps: tuple[Step, ...], others: list[Operand]
+    batch: Batch,
+    channels: int,
+    rows: int,
+    cols: int,
+    first: Steps,
+    steps: Steps,
+    others: list[Operand],
 ) -> Any:
     count = blocks(channels)
     work = math.prod((count, rows, cols, LANES, 2 + len(others)))
@@ -50,4 +57,4 @@ def _rowwise(
                 values = [*fixed, *(writer.load(other, i, c, y, x) for other in read[len(fixed) :])]
                 writer.store(d, apply(writer.vectors, (*first, *steps), writer.load(a, i, c, y, x), values), i, c, y, x)
 
-    return kernel([blocked("A", batch, channels, rows, cols), *others, blocked("D", batch, channels, rows, cols)], body)
+    return prim_func([blocked("A", batch, channels, rows, cols), *others, blocked("D", batch, channels, rows, cols)], body)

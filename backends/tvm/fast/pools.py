@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
 from ..processor import AVX512, Processor
-from .kernel import KEPT, LANES, Batch, Writer, blocked, blocks, greatest, kernel
+from .kernel import kind
+from .layout import LANES, Batch, blocks
 from .windows import Column, Sum, Window, slide, tap_rows
+from .writer import Writer, blocked, greatest, prim_func
 
 __all__ = ["avg_pool", "global_avg_pool", "global_max_pool", "max_pool"]
 
@@ -17,7 +18,7 @@ Combine = Callable[[Any], Callable[[Any, Any], Any]]  # with what TIR has
 SUMS = 14  # at once in a global pool, so that none waits for itself
 
 
-@functools.lru_cache(KEPT)
+@kind("max pool")
 def max_pool(batch: Batch, channels: int, window: Window, processor: Processor = AVX512) -> Any:
     """(A, D). Padding never wins, and a NaN always does."""
 
@@ -31,7 +32,7 @@ def max_pool(batch: Batch, channels: int, window: Window, processor: Processor =
     return _pool(batch, channels, window, body)
 
 
-@functools.lru_cache(KEPT)
+@kind("avg pool")
 def avg_pool(batch: Batch, channels: int, window: Window, count_include_pad: bool, processor: Processor = AVX512) -> Any:
     """(A, D). Positions that only ceil_mode adds are never counted."""
 
@@ -65,10 +66,10 @@ def _no_weight(*at: Any) -> None:
 
 
 def _pool(batch: Batch, channels: int, window: Window, body: Callable[..., None]) -> Any:
-    return kernel([blocked("A", batch, channels, window.rows, window.cols), blocked("D", batch, channels, *window.out)], body)
+    return prim_func([blocked("A", batch, channels, window.rows, window.cols), blocked("D", batch, channels, *window.out)], body)
 
 
-@functools.lru_cache(KEPT)
+@kind("global avg pool")
 def global_avg_pool(batch: Batch, channels: int, rows: int, cols: int) -> Any:
     """(A, D[CB,n,1,1,LANES])."""
 
@@ -78,7 +79,7 @@ def global_avg_pool(batch: Batch, channels: int, rows: int, cols: int) -> Any:
     return _global_pool(batch, channels, rows * cols, blocked("A", batch, channels, rows, cols), 0.0, add, 1.0 / (rows * cols))
 
 
-@functools.lru_cache(KEPT)
+@kind("global max pool")
 def global_max_pool(batch: Batch, channels: int, rows: int, cols: int) -> Any:
     """(A, D[CB,n,1,1,LANES]). A NaN wins."""
     return _global_pool(batch, channels, rows * cols, blocked("A", batch, channels, rows, cols), -math.inf, greatest, None)
@@ -102,4 +103,4 @@ def _global_pool(batch: Batch, channels: int, pixels: int, a: Any, start: float,
             result = writer.pairwise([writer.load(results, j) for j in range(width)], take)
             writer.store(d, result if factor is None else result * writer.spread(factor), i, c, 0, 0)
 
-    return kernel([a, blocked("D", batch, channels, 1, 1)], body)
+    return prim_func([a, blocked("D", batch, channels, 1, 1)], body)

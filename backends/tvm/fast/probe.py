@@ -9,7 +9,8 @@ import numpy as np
 
 from ....ir.types import Array
 from ..host import host_processor, host_target, tvm
-from .kernel import LANES, Operand, Writer, kernel
+from .layout import LANES
+from .writer import Operand, Writer, prim_func
 
 __all__ = ["fma_kernel", "multiply_adds", "read_kernel", "reads"]
 
@@ -46,7 +47,7 @@ def multiply_adds(threads: int) -> tuple[Any, int]:
                     writer.store(place, place[(i, writer.lanes())] * gain + shift, i)
             _store_total(writer, place, sums, d, thread)
 
-    return kernel([Operand("A", (2,)), Operand("D", (threads, LANES))], body), threads * ROUNDS * sums * LANES
+    return prim_func([Operand("A", (2,)), Operand("D", (threads, LANES))], body), threads * ROUNDS * sums * LANES
 
 
 def reads(threads: int) -> tuple[Any, int]:
@@ -64,7 +65,7 @@ def reads(threads: int) -> tuple[Any, int]:
                     writer.store(place, place[(i, writer.lanes())] + writer.load(a, thread, k, i), i)
             _store_total(writer, place, STREAMS, d, thread)
 
-    return kernel([Operand("A", shape), Operand("D", (threads, LANES))], body), 4 * threads * count * STREAMS * LANES
+    return prim_func([Operand("A", shape), Operand("D", (threads, LANES))], body), 4 * threads * count * STREAMS * LANES
 
 
 def _store_total(writer: Writer, place: Any, sums: int, d: Any, thread: Any) -> None:

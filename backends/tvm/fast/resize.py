@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +9,9 @@ import numpy as np
 
 from ....ir.ops.resize import RESIZE, Resize
 from ....ir.types import Array
-from .kernel import KEPT, LANES, Batch, Operand, Writer, blocked, blocks, kernel
+from .kernel import kind
+from .layout import LANES, Batch, blocks
+from .writer import Operand, Writer, blocked, prim_func
 
 __all__ = ["can_resize", "resize", "tables"]
 
@@ -38,7 +39,7 @@ def tables(op: Resize, rows: int, cols: int) -> tuple[Array, ...]:
     return tuple(found)
 
 
-@functools.lru_cache(KEPT)
+@kind("resize")
 def resize(op: Resize, batch: Batch, channels: int, rows: int, cols: int) -> Any:
     """(A, tables..., D)."""
     given = tables(op, rows, cols)
@@ -68,7 +69,7 @@ def resize(op: Resize, batch: Batch, channels: int, rows: int, cols: int) -> Any
         return writer.each(batch, blocks(channels), high, work=(4 if is_bilinear else 2) * blocks(channels) * high * wide * LANES)
 
     result = blocked("D", batch, channels, high, wide)
-    return kernel([blocked("A", batch, channels, rows, cols), *operands, result], bilinear if is_bilinear else nearest)
+    return prim_func([blocked("A", batch, channels, rows, cols), *operands, result], bilinear if is_bilinear else nearest)
 
 
 def _place(writer: Writer, table: Any, at: Any) -> Any:

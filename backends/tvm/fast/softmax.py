@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
-from .kernel import KEPT, LANES, Batch, Operand, Register, Writer, greatest, kernel
+from .kernel import kind
+from .layout import LANES, Batch
+from .writer import Operand, Register, Writer, greatest, prim_func
 
 __all__ = ["softmax", "softmax_channels"]
 
 WORK = 4  # as if so many elements were moved for each
 
 
-@functools.lru_cache(KEPT)
+@kind("softmax")
 def softmax(batch: Batch, classes: int) -> Any:
     """(A[n,classes], D): along the last axis."""
     full, left = divmod(classes, LANES)
@@ -43,10 +44,10 @@ def softmax(batch: Batch, classes: int) -> Any:
             for lane in range(left):
                 writer.to.buffer_store(d, last.lane(lane), [i, full * LANES + lane])
 
-    return kernel([Operand("A", (batch, classes)), Operand("D", (batch, classes))], body)
+    return prim_func([Operand("A", (batch, classes)), Operand("D", (batch, classes))], body)
 
 
-@functools.lru_cache(KEPT)
+@kind("softmax channels")
 def softmax_channels(batch: Batch, channels: int, rows: int, cols: int) -> Any:
     """(A[n,C,H,W], D): along the channels. Lanes are neighbours among at least LANES pixels.
 
@@ -78,7 +79,7 @@ def softmax_channels(batch: Batch, channels: int, rows: int, cols: int) -> Any:
                 writer.branch(at == full - 1, lambda: vector(i, writer.long(pixels - LANES)))
 
     shape = (batch, channels, rows, cols)
-    return kernel([Operand("A", shape), Operand("D", shape)], body)
+    return prim_func([Operand("A", shape), Operand("D", shape)], body)
 
 
 def _across(writer: Writer, value: Any, combine: Callable[[Any, Any], Any]) -> Any:

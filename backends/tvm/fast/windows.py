@@ -15,7 +15,8 @@ from typing import Any
 
 from ....ir.ops.window import Pads, Pair, dilated, window_count
 from ..processor import Processor
-from .kernel import LANES, Batch, Writer, blocks
+from .layout import LANES, Batch, blocks
+from .writer import Writer
 
 __all__ = ["Column", "Run", "Sum", "Window", "slide", "slide_row", "tap_rows"]
 

@@ -11,10 +11,24 @@ from ....ir.graph import Graph, Node
 from ....ir.op import OpDef
 from ....ir.types import Array
 from ..processor import Processor
-from .epilogue import STEPS, Step, step_of
-from .forms import Tunable
+from .epilogue import STEPS, EpilogueStep, Steps, step_of
+from .kernel import Kernel
+from .layout import Packing
 
-__all__ = ["Argument", "Scene", "Values", "Winograd", "Work", "as_it_is", "batch_of", "extents", "followers", "is_blocked", "only_reader"]
+__all__ = [
+    "Argument",
+    "Surroundings",
+    "Values",
+    "Winograd",
+    "Work",
+    "as_it_is",
+    "batch_of",
+    "extents",
+    "followers",
+    "is_blocked",
+    "only_reader",
+    "packed",
+]
 
 Values = Callable[[Node], Array]  # of a parameter
 Winograd = str | Mapping[str, int]  # off, f2, f4 or auto, by sizes alone; or the tile of each convolution that has one, by name
@@ -34,23 +48,18 @@ class Argument:
 
 @dataclass(frozen=True)
 class Work:
-    """One kernel call. `build` makes the scheduled PrimFunc; operands and result are blocked, except those in `plain`.
+    """One kernel call. Operands and result are blocked, except those in `plain`.
 
-    `covers` are the nodes it computes, the one whose value it is last. `tile` is that of a Winograd convolution at their head: results of
-    a tile along an axis, 0 for any other kernel. `form` is what
-    tuning chose for `tunable`, None for the rule's. `starts`, of a kernel that only moves whole blocks, says where each operand's first
-    block would lie, counted from the result's, if nothing were moved.
+    `covers` are the nodes it computes, the one whose value it is last. `starts`, of a kernel that only moves whole blocks, says where each
+    operand's first block would lie, counted from the result's, if nothing were moved.
     """
 
     covers: tuple[Node, ...]
-    build: Callable[[], Any]
+    kernel: Kernel
     operands: tuple[Node, ...]
     arguments: tuple[Argument, ...] = ()
     others: tuple[Node, ...] = ()
     plain: frozenset[Node] = frozenset()
-    tile: int = 0
-    tunable: Tunable | None = None
-    form: Any = None
     starts: tuple[int, ...] = ()
 
     @property
@@ -63,12 +72,6 @@ class Work:
         return is_blocked(self.result) and self.result not in self.plain
 
     @property
-    def kernel(self) -> str:
-        """What the kernel is called."""
-        maker = getattr(self.build, "func", self.build)
-        return f"winograd F({self.tile}x{self.tile})" if self.tile else maker.__name__.replace("_", " ")
-
-    @property
     def reads(self) -> tuple[tuple[Node, bool], ...]:
         """Operands, then others, and whether each is read in blocks."""
         others = ((node, self.in_blocks) for node in self.others)
@@ -76,7 +79,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Scene:
+class Surroundings:
     """What a rule may look at besides its node: the graph, the nodes that have work already, and what the user asked for.
 
     `tuned` are forms as fields, by the kernels' keys.
@@ -109,16 +112,16 @@ def only_reader(graph: Graph, node: Node) -> Node | None:
     return reader
 
 
-def followers(scene: Scene, node: Node, kinds: Container[OpDef] = STEPS) -> tuple[tuple[Node, ...], tuple[Step, ...], tuple[Node, ...]]:
+def followers(around: Surroundings, node: Node, kinds: Container[OpDef] = STEPS) -> tuple[tuple[Node, ...], Steps, tuple[Node, ...]]:
     """What of these kinds may be computed before the value of `node` is stored: nodes, their steps, and what those read besides.
 
     No more than a few: what a kernel takes to compile grows with the square of its arguments, and TVM has no stack for thousands of steps.
     """
-    graph = scene.graph
-    chain, steps, others = [node], list[Step](), list[Node]()
+    graph = around.graph
+    chain, steps, others = [node], list[EpilogueStep](), list[Node]()
     while len(steps) < MOST_STEPS and len(others) < MOST_READS and (reader := only_reader(graph, chain[-1])) is not None:
         step = step_of(reader, chain[-1], kinds)
-        if step is None or reader in scene.covered:
+        if step is None or reader in around.covered:
             break
         if step.reads:
             other = reader.inputs[1] if reader.inputs[0] is chain[-1] else reader.inputs[0]
@@ -132,6 +135,11 @@ def followers(scene: Scene, node: Node, kinds: Container[OpDef] = STEPS) -> tupl
 
 def as_it_is(node: Node) -> Argument:
     return Argument(node.name, node.typed.concrete(), node.typed.dtype, lambda values: values(node))
+
+
+def packed(name: str, packing: Packing, param: Node) -> Argument:
+    """A parameter as a kernel reads it."""
+    return Argument(name, packing.shape, "f32", lambda values: packing.pack(values(param)))
 
 
 def extents(node: Node) -> tuple[int, int, int]:

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ....ir.types import Array
-from .kernel import LANES
-from .winograd_arrangement import packed_shape
+from .....ir.types import Array
+from ..layout import LANES, Packing
+from .arrangement import Tiled, packed_shape
 
-__all__ = ["FORMS", "filter_transform", "input_transform", "output_transform", "pack"]
+__all__ = ["TILES", "filter_transform", "input_transform", "output_transform", "pack_tiles", "tile_filters"]
 
-FORMS = {3: (2, 4), 5: (2,)}  # by r, the m there are
+TILES = {3: (2, 4), 5: (2,)}  # by r, the m there are
 
 # Where tiles of 6 evaluate their polynomials: 0, -P, P, -Q, Q and infinity. All powers are exact in float32. The usual 1 and 2 have smaller
 # integers, and twice the error (five times at its worst): their powers are further apart.
@@ -29,7 +29,12 @@ def filter_transform(m: int, r: int) -> Array:
     return np.array([(powers == 0) / (PP * QQ), *inner, powers == r - 1])
 
 
-def pack(m: int, w: Array) -> Array:
+def tile_filters(size: Tiled) -> Packing:
+    """[O,C,r,r], transformed."""
+    return Packing(size.weights, lambda w: pack_tiles(size.m, w))
+
+
+def pack_tiles(m: int, w: Array) -> Array:
     """Weights [O,C,r,r] as the kernel reads them: G w G^T in float64, rounded once to float32, zeros where channels are padding."""
     c_out, c_in, r, _ = w.shape
     a, _, groups, count, _, group, _ = shape = packed_shape(m + r - 1, c_in, c_out)
@@ -45,7 +50,7 @@ def pack(m: int, w: Array) -> Array:
 
 
 def input_transform(const: Any, d: list[Any]) -> list[Any]:
-    """The rows of B^T d; at most 4 roundings for tiles of 6, 1 for those of 4 (winograd_error.py counts on it)."""
+    """The rows of B^T d; at most 4 roundings for tiles of 6, 1 for those of 4 (error.py counts on it)."""
     if len(d) == 4:
         return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]]
     even_p, odd_p = d[4] - const(QQ) * d[2], const(P) * (d[3] - const(QQ) * d[1])

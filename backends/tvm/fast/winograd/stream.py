@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..host import tvm
-from .kernel import WRITE, request
-from .winograd_arrangement import Tiled, ceil_div, group_of
+from ...host import tvm
+from ..writer import WRITE, request
+from .arrangement import Tiled, ceil_div, group_of
 
 __all__ = ["STREAM", "ask_pixels", "ask_weights", "asking"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ....ir.ops.window import Pads, Pair
-from ..processor import AVX512, Processor
-from .epilogue import Step
-from .kernel import LANES, Batch, blocks
+from .....ir.ops.window import Pads, Pair
+from ...processor import AVX512, Processor
+from ..epilogue import Steps
+from ..layout import LANES, Batch, blocks
 
 __all__ = ["Arrangement", "Tiled", "arrangement", "ceil_div", "group_of", "packed_shape", "round_up"]
 
@@ -36,7 +36,7 @@ class Arrangement:
 
 @dataclass(frozen=True, slots=True)
 class Tiled:
-    """One convolution's sizes: F(m x m, r x r), one of FORMS, for an input of rows x cols with pads (top, left, bottom, right) >= 0.
+    """One convolution's sizes: F(m x m, r x r), one of TILES, for an input of rows x cols with pads (top, left, bottom, right) >= 0.
 
     With `pools`, whose steps read nothing, of every 2x2 results only the greatest is stored. `form` was found by tuning; else the rule
     chooses one for `processor`.
@@ -49,7 +49,7 @@ class Tiled:
     rows: int
     cols: int
     pads: Pads
-    steps: tuple[Step, ...] = ()
+    steps: Steps = ()
     pools: bool = False
     form: Arrangement | None = None
     processor: Processor = AVX512

@@ -15,141 +15,31 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
+from ...processor import AVX512, Processor
+from ..depthwise import filtered
+from ..direct.body import Body
+from ..direct.size import CACHE, MACS, ROWS, Direct, Form
+from ..epilogue import Steps, read_names
+from ..kernel import kind
+from ..layout import LANES, Batch, blocks
+from ..windows import Window, slide_row
+from ..writer import Operand, Writer, blocked, prim_func
+from .phases import Lattice, Transposed
 
-from ....ir.ops.conv import ConvTranspose2d
-from ....ir.ops.window import Pads, Pair, dilated
-from ....ir.types import Array
-from ..processor import AVX512, Processor
-from .depthwise import filtered
-from .direct import CACHE, MACS, ROWS, Body, Direct, Form, pack
-from .epilogue import Step, read_names
-from .kernel import KEPT, LANES, Batch, Operand, Writer, block_channels, blocked, blocks, kernel
-from .windows import Window, slide_row
-
-__all__ = ["Lattice", "Transposed", "depthwise_transposed", "pack_depthwise", "pack_phases", "transposed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """Neighbouring phases along an axis, from `first` on, with equal windows: for each the kernel's taps, in the order of what they read.
-
-    Each phase has `places` results; the first tap of its first window lies `pad` before the input, and taps lie `dilation` apart.
-    """
-
-    first: int
-    taps: tuple[tuple[int, ...], ...]
-    places: int
-    pad: int
-    dilation: int
-
-    @property
-    def count(self) -> int:
-        return len(self.taps)
-
-    @property
-    def kernel(self) -> int:
-        return len(self.taps[0])
+__all__ = ["depthwise_transposed", "transposed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Lattice:
-    """Phases that are written alike: `rows` times `cols` of them, over an image whose extents `window` tells.
-
-    Their weights begin after `before` taps of other phases.
-    """
-
-    rows: Axis
-    cols: Axis
-    window: Window
-    before: int
-
-    @property
-    def taps(self) -> int:
-        """Of one of its phases."""
-        return math.prod(self.window.kernel)
-
-
-@dataclass(frozen=True, slots=True)
-class Transposed:
-    """One transposed convolution's extents: of its input, `kernel` and result. Its op's groups do not count here."""
-
-    rows: int
-    cols: int
-    kernel: Pair
-    op: ConvTranspose2d
-    out: Pair
-
-    def lattices(self) -> list[Lattice]:
-        """All phases, in the order of their weights."""
-        found: list[Lattice] = []
-        before = 0
-        for rows, cols in itertools.product(self._axis(0), self._axis(1)):
-            found.append(Lattice(rows, cols, self._window(rows, cols), before))
-            before += rows.count * cols.count * found[-1].taps
-        return found
-
-    @property
-    def taps(self) -> int:
-        """Of all phases: those of the kernel, unless the result is smaller than the strides."""
-        return sum(each.rows.count * each.cols.count * each.taps for each in self.lattices())
-
-    @property
-    def places(self) -> int:
-        """Rows of the phase that has most."""
-        return -(-self.out[0] // self.op.strides[0])
-
-    def _axis(self, axis: int) -> list[Axis]:
-        stride, dilation, pad = self.op.strides[axis], self.op.dilations[axis], self.op.pads[axis]
-        phases: list[Axis] = []
-        for phase in range(min(stride, self.out[axis])):
-            taps = tuple(tap for tap in reversed(range(self.kernel[axis])) if (phase + pad - tap * dilation) % stride == 0)
-            first = (phase + pad - taps[0] * dilation) // stride if taps else 0  # what it reads for the first place
-            places = -(-(self.out[axis] - phase) // stride)
-            phases.append(Axis(phase, (taps,), places, -first, dilation // math.gcd(dilation, stride)))
-        alike = itertools.groupby(phases, lambda each: (each.kernel, each.places, each.pad))
-        groups = [list(group) for _, group in alike]
-        return [replace(group[0], taps=tuple(each.taps[0] for each in group)) for group in groups]
-
-    def _window(self, rows: Axis, cols: Axis) -> Window:
-        """A pad may be negative here, where a phase does not read its input's edge."""
-        extents = zip((rows, cols), (self.rows, self.cols), strict=True)
-        below, right = (axis.places - 1 + dilated(axis.kernel, axis.dilation) - size - axis.pad for axis, size in extents)
-        pads: Pads = (rows.pad, cols.pad, below, right)
-        return Window(self.rows, self.cols, (rows.kernel, cols.kernel), (1, 1), pads, (rows.dilation, cols.dilation))
-
-
-def pack_phases(w: Array, groups: int, size: Transposed) -> Array:
-    """[O,C/groups,KH,KW] as [V,16,16]: the filters of each phase as a direct convolution's. Groups are whole blocks."""
-    return _packed(w, size, lambda part: pack(part, LANES, groups).reshape(-1, LANES, LANES))
-
-
-def pack_depthwise(w: Array, size: Transposed) -> Array:
-    """[C,1,KH,KW] as [V,16]."""
-    return _packed(w, size, lambda part: block_channels(part[:, 0]).reshape(-1, LANES))
-
-
-def _packed(w: Array, size: Transposed, packed: Callable[[Array], Array]) -> Array:
-    parts = [
-        packed(w[:, :, rows][..., cols])
-        for lattice in size.lattices()
-        for rows, cols in itertools.product(map(list, lattice.rows.taps), map(list, lattice.cols.taps))
-        if rows and cols
-    ]
-    return np.ascontiguousarray(np.concatenate(parts))
-
-
-@functools.lru_cache(KEPT)
+@kind("transposed")
 def transposed(
     size: Transposed,
     batch: Batch,
     blocks_in: int,
     blocks_out: int,
     groups: int,
-    steps: tuple[Step, ...] = (),
+    steps: Steps = (),
     processor: Processor = AVX512,
 ) -> Any:
     """(A, B, bias, R..., D). Groups are whole blocks."""
@@ -184,11 +74,11 @@ def transposed(
             with writer.each(batch, rows.count, cols.count, groups * depth[1], rows.places, work=work) as (i, p, q, t, y):
                 row(depth, (i, t, y), lattice, p + rows.first, q + cols.first)
 
-    return kernel([*given, Operand("bias", (blocks_out, LANES)), *results], body)
+    return prim_func([*given, Operand("bias", (blocks_out, LANES)), *results], body)
 
 
-@functools.lru_cache(KEPT)
-def depthwise_transposed(size: Transposed, batch: Batch, channels: int, steps: tuple[Step, ...] = (), processor: Processor = AVX512) -> Any:
+@kind("depthwise transposed")
+def depthwise_transposed(size: Transposed, batch: Batch, channels: int, steps: Steps = (), processor: Processor = AVX512) -> Any:
     """(A, B, bias, R..., D)."""
     count = blocks(channels)
     given = [blocked("A", batch, channels, size.rows, size.cols), Operand("B", (size.taps * count, LANES))]
@@ -205,10 +95,10 @@ def depthwise_transposed(size: Transposed, batch: Batch, channels: int, steps: t
 
             _each_phase(writer, size, at[-1], phase)
 
-    return kernel([*given, Operand("bias", (count, LANES)), *results], body)
+    return prim_func([*given, Operand("bias", (count, LANES)), *results], body)
 
 
-def _results(size: Transposed, batch: Batch, count: int, steps: tuple[Step, ...]) -> list[Operand]:
+def _results(size: Transposed, batch: Batch, count: int, steps: Steps) -> list[Operand]:
     """What steps read besides, and the result."""
     return [blocked(name, batch, count * LANES, *size.out) for name in (*read_names(steps), "D")]
 

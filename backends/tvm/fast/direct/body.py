@@ -1,162 +1,25 @@
-"""Direct convolution on blocked tensors: a register tile of output columns by vectors of 16 channels, no tuner.
+"""The statements of a direct convolution: a register tile of output columns by vectors of 16 channels.
 
-A[CIB,n,H,W,16] B[COB,CIG,KH,KW,16,16] bias[COB,16] R...[COB,n,OH,OW,16] -> D[COB,n,OH,OW,16], where CIG are the input blocks
-of a group. A first layer reads an image of few channels as it is, [n,C,H,W], and its weights are [COB,1,KH,KW,C,16]. The sum
-runs over input blocks, taps and lanes in turn; the tile's sums stay in registers until it is done. No padded copy is made: which taps of
-a column lie in the image is known when the kernel is written, which rows do is found once a row.
+The sum runs over input blocks, taps and lanes in turn; the tile's sums stay in registers until it is done. No padded copy is made: which
+taps of a column lie in the image is known when the kernel is written, which rows do is found once a row.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+from ..epilogue import apply
+from ..layout import LANES
+from ..windows import Run, tap_rows
+from ..writer import Writer, request
+from .size import MACS, Direct
 
-from ....ir.ops.window import Pair
-from ....ir.types import Array
-from ..processor import AVX512, Processor
-from .epilogue import Step, apply, read_names
-from .kernel import KEPT, LANES, Batch, Operand, Writer, blocked, blocks, kernel, request
-from .windows import Run, Window, tap_rows
+__all__ = ["Body"]
 
-__all__ = ["CACHE", "MACS", "ROWS", "WIDEST", "Body", "Direct", "Form", "direct", "pack", "pack_bias"]
-
-# Columns of a register tile by its blocks of channels, at most: they must fit the registers. Their product is what hides latency, 10 being
-# enough; each column costs one load for all its blocks, so two are better than one, and with four there are no registers left for what is
-# loaded.
-WIDEST = {1: 14, 2: 10, 3: 8}
-CACHE = 3 << 19  # bytes that stay in a core's own cache
-MACS = 8  # that take as long as to move an element
 WRITTEN_OUT = 3  # taps of a row, whose loads are then shared; of more, the code grows beyond the registers
-ROWS = 14  # from which threads have about as many as one another
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """Another order than the rules of `Direct` choose: columns and blocks of a register tile, and whether it goes row by row."""
-
-    width: int
-    blocks: int
-    is_rowwise: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Direct:
-    """One convolution's sizes. `lanes_in` is the input's block, 16 or, for a first layer, its few channels.
-
-    With `before`, the input is first scaled and shifted, a constant a channel each, and then goes through these steps: a batch norm that
-    could not go into the layer before. Only for a kernel of one tap. `form` was found by tuning; without, the tile fits the registers of
-    `processor`.
-    """
-
-    batch: Batch
-    blocks_in: int
-    lanes_in: int
-    window: Window
-    blocks_out: int
-    groups: int
-    steps: tuple[Step, ...]
-    before: tuple[Step, ...] | None = None
-    form: Form | None = None
-    processor: Processor = AVX512
-
-    @property
-    def out(self) -> Pair:
-        """Rows and columns of the result."""
-        return self.window.out
-
-    @property
-    def is_image(self) -> bool:
-        return self.lanes_in < LANES
-
-    @property
-    def per_group(self) -> Pair:
-        """Input and output blocks of a group."""
-        return self.blocks_in // self.groups, self.blocks_out // self.groups
-
-    @property
-    def weights(self) -> tuple[int, ...]:
-        return self.blocks_out, self.per_group[0], *self.window.kernel, self.lanes_in, LANES
-
-    @property
-    def macs(self) -> int:
-        """Multiply-adds for an image, lanes of padding included."""
-        return math.prod(self.weights) * math.prod(self.out)
-
-    def depths(self) -> list[tuple[int, int, int]]:
-        """(first block, tiles, blocks of each) of a group's output: pairs, and where their number is odd three at the end.
-
-        One at a time where a block takes several registers: a pair leaves room for few columns, and takes a tenth longer on AVX2.
-        """
-        count = self.per_group[1]
-        if self.form is not None:
-            tiles, left = divmod(count, self.form.blocks)
-            return [(0, tiles, self.form.blocks), *([(count - left, 1, left)] if left else [])]
-        if self.processor.lanes < LANES:
-            return [(0, count, 1)]
-        if count < 3 or count % 2 == 0:
-            return [(0, count // min(count, 2), min(count, 2))]
-        return [(0, (count - 3) // 2, 2), (count - 3, 1, 3)] if count > 3 else [(0, 1, 3)]
-
-    def widest(self, deep: int) -> int:
-        """Columns of a register tile of so many blocks, at most."""
-        return self.form.width if self.form is not None else min(WIDEST[deep], self.processor.sums(deep * LANES))
-
-    @property
-    def is_rowwise(self) -> bool:
-        """Whether a thread computes all channels of a row before the next: the input is read once, the weights once a row.
-
-        Otherwise all rows of a few channels: the weights are read once, and while they are used the next are asked for; the input is read
-        for each few channels, and what is before the layer computed. That is as fast or faster, unless the weights stay in the cache and
-        an image does not.
-        """
-        if self.form is not None:
-            return self.form.is_rowwise
-        image = 4 * self.blocks_in * self.lanes_in * self.window.rows * self.window.cols
-        return 4 * math.prod(self.weights) <= CACHE and self.out[0] >= ROWS and (self.before is not None or image > CACHE)
-
-
-def pack(w: Array, lanes_in: int, groups: int) -> Array:
-    """[O,C/groups,KH,KW] as [COB,CIG,KH,KW,lanes_in,16] with zeros for lanes of padding.
-
-    Groups are whole blocks here; narrower ones are widened first, by zeros between them.
-    """
-    c_out, c_in, *taps = w.shape
-    per_out = c_out // groups
-    blocks_in = -(-c_in // lanes_in)
-    padded = np.zeros((groups, blocks(per_out) * LANES, blocks_in * lanes_in, *taps), np.float32)
-    padded[:, :per_out, :c_in] = w.reshape(groups, per_out, c_in, *taps)
-    split = padded.reshape(groups * blocks(per_out), LANES, blocks_in, lanes_in, *taps)
-    return np.ascontiguousarray(split.transpose(0, 2, 4, 5, 3, 1))
-
-
-def pack_bias(b: Array | None, c_out: int) -> Array:
-    """[O] as [COB,16]."""
-    packed = np.zeros(blocks(c_out) * LANES, np.float32)
-    if b is not None:
-        packed[:c_out] = b
-    return packed.reshape(-1, LANES)
-
-
-@functools.lru_cache(KEPT)
-def direct(size: Direct) -> Any:
-    """(A, [gain[CIB,16], shift[CIB,16],] B, bias, R..., D), the two where there is something before."""
-    window = size.window
-    image = Operand("A", (size.batch, size.lanes_in, window.rows, window.cols))
-    given = image if size.is_image else blocked("A", size.batch, size.blocks_in * LANES, window.rows, window.cols)
-    results = [blocked(name, size.batch, size.blocks_out * LANES, *size.out) for name in (*read_names(size.steps), "D")]
-    norm = [] if size.before is None else [Operand(name, (size.blocks_in, LANES)) for name in ("gain", "shift")]
-    weights = [Operand("B", size.weights), Operand("bias", (size.blocks_out, LANES))]
-
-    def body(writer: Writer, a: Any, *rest: Any) -> None:
-        before, (b, bias, *read, d) = rest[: len(norm)], rest[len(norm) :]
-        Body(writer, size, a, before, b, bias, read, d).write()
-
-    return kernel([given, *norm, *weights, *results], body)
 
 
 @dataclass(frozen=True, slots=True)

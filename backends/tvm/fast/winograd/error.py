@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ....ir.ops.window import Pads, Pair
-from ....ir.types import Array
-from .winograd_transforms import filter_transform, input_transform, output_transform
+from .....ir.ops.window import Pads, Pair
+from .....ir.types import Array
+from .transforms import filter_transform, input_transform, output_transform
 
 __all__ = ["error_bound", "noise", "roundings"]
 

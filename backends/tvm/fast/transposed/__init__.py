@@ -1,0 +1,1 @@
+"""Transposed convolution on blocked tensors."""
