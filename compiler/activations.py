@@ -22,7 +22,7 @@ from ..ir.ops.activation import (
     Softmax,
     Tanh,
 )
-from ..ir.ops.gate import (
+from ..ir.ops.activation_variants import (
     ELU,
     GELU,
     HARD_SIGMOID,

@@ -7,25 +7,19 @@ a bound of its own. What an engine computes at once is checked as one, named by 
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ..backends.tvm.fast.winograd.error import error_bound, roundings
 from ..ir.binding import match_inputs, specialize
 from ..ir.graph import Graph, Node
-from ..ir.op import OpDef
-from ..ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID, TANH
 from ..ir.ops.conv import CONV2D
-from ..ir.ops.elementwise import ADD, MUL, SUB
-from ..ir.ops.gate import ELU, GELU, HARD_SIGMOID, HARD_SWISH, MISH, SELU
+from ..ir.ops.elementwise import MUL
 from ..ir.ops.linear import DENSE
 from ..ir.ops.pool import MAX_POOL
-from ..ir.ops.unary import ERF, SOFTPLUS
 from ..ir.types import Array
 from .engines.engine import Capture, Engine, Kernel
 from .noise import UNIT
@@ -33,24 +27,6 @@ from .noise import UNIT
 __all__ = ["NodeCheck", "NodeVerdict", "check_nodes"]
 
 UNDERFLOW = 2.0**-126  # float32 engines may flush what is smaller, at every rounding
-# The steepest slope of what a kernel may apply to a value of its own: how many times an error in that grows.
-SLOPES: dict[OpDef, Callable[[Any], float]] = {
-    RELU: lambda op: 1.0,
-    CLIP: lambda op: 1.0,
-    LEAKY_RELU: lambda op: max(1.0, abs(op.alpha)),
-    SIGMOID: lambda op: 0.25,
-    HARD_SIGMOID: lambda op: abs(op.alpha),
-    HARD_SWISH: lambda op: 1.5,  # (2x + 3) / 6 at 3
-    TANH: lambda op: 1.0,
-    ERF: lambda op: 2 / math.sqrt(math.pi),
-    ELU: lambda op: max(1.0, abs(op.alpha)),
-    SELU: lambda op: abs(op.gamma) * max(1.0, abs(op.alpha)),
-    GELU: lambda op: 1.13,  # at the square root of 2, in either form
-    MISH: lambda op: 1.09,  # at 1.49
-    SOFTPLUS: lambda op: 1.0,
-    ADD: lambda op: 1.0,
-    SUB: lambda op: 1.0,
-}
 
 
 @dataclass(frozen=True)
@@ -181,7 +157,9 @@ def _carried(node: Node, operands: list[Array], errors: list[Array | None]) -> A
         return np.asarray(MAX_POOL.meaning(node.op, known[0]))
     if node.kind in (CONV2D, DENSE):  # after a batch norm, or a flatten; weights are as they are
         return np.asarray(node.kind.meaning(node.op, known[0], abs(operands[1])))
-    return SLOPES[node.kind](node.op) * sum(known)
+    slope = node.kind.facts.slope
+    assert slope is not None, f"{node.where} has no bound on its slope, so no engine may append it"
+    return slope(node.op) * sum(known)
 
 
 def _wide(node: Node, held: Mapping[Node, Array]) -> Array:

@@ -95,7 +95,7 @@ class Trace:
         weights = Weights.of(np.asarray(values, order="C"), name)
         return self._add(Node(name, PARAM, Param("given"), (), weights.type, origin, weights))
 
-    def emit(self, kind: OpDef, op: Any, operands: tuple[Value, ...], name: str = "") -> Value:
+    def emit(self, kind: OpDef[Any], op: Any, operands: tuple[Value, ...], name: str = "") -> Value:
         """One op on values of this trace, its type inferred while the user's line is on the stack.
 
         `name` is one that `fresh` reserved; without it the op's own name is counted.
@@ -167,7 +167,7 @@ class Value:
             raise ShapeError(f"{user_line()}: {self.node.where} is {self.node.type}; a number of channels is needed on axis 1")
         return channels
 
-    def _binary(self, kind: OpDef, op: Any, other: Value | Array | float, *, swapped: bool = False) -> Value:
+    def _binary(self, kind: OpDef[Any], op: Any, other: Value | Array | float, *, swapped: bool = False) -> Value:
         right = other if isinstance(other, Value) else self._constant(other)
         return self.trace.emit(kind, op, (right, self) if swapped else (self, right))
 

@@ -67,7 +67,7 @@ def ops_page() -> Iterator[str]:
         yield from itertools.chain.from_iterable(map(op_entry, family.OPS))
 
 
-def op_entry(op: OpDef) -> Iterator[str]:
+def op_entry(op: OpDef[Any]) -> Iterator[str]:
     """What an op is, what it takes, and what no backend does with it."""
     yield f"### {op.name}"
     yield f"`{_signature(op)}`"
@@ -119,7 +119,7 @@ def golden_cases(path: Path) -> Iterator[str]:
 # ---- of ops
 
 
-def _op_row(op: OpDef) -> tuple[str, ...]:
+def _op_row(op: OpDef[Any]) -> tuple[str, ...]:
     return (_link(op.name), _operands(op), *("no" if _gap(rows[op]) else "yes" for rows in (ONNX, TVM)), "yes" if op in CPU else "")
 
 
@@ -127,7 +127,7 @@ def _gap(row: object) -> Unsupported | None:
     return row if isinstance(row, Unsupported) else None
 
 
-def _signature(op: OpDef) -> str:
+def _signature(op: OpDef[Any]) -> str:
     """The op as the text form has it."""
     _, *operands = inspect.signature(op.infer).parameters.values()
     attributes = ", ".join(f.name if f.default is MISSING else f"{f.name}={format_value(f.default)}" for f in fields(op.Attrs))
@@ -140,7 +140,7 @@ def _operand(parameter: inspect.Parameter) -> str:
     return parameter.name + ("" if parameter.default is inspect.Parameter.empty else "?")
 
 
-def _operands(op: OpDef) -> str:
+def _operands(op: OpDef[Any]) -> str:
     least, most = op.arity
     return f"{least} or more" if most is None else str(least) if least == most else f"{least} to {most}"
 

@@ -11,22 +11,11 @@ import numpy as np
 from .dims import Dim, alone, evaluate, multiple
 from .errors import InvalidInput, InvalidModel
 from .graph import Graph, Node
-from .ops.rearrange import Expand, Range
-from .ops.resize import Resize
-from .ops.shape import Reshape, Slice
 from .types import DTYPES, Array, TensorType
 from .verifier import verify_graph
 
 __all__ = ["as_declared", "batch_names", "match_inputs", "sizes_of", "specialize", "usual_sizes"]
 
-# attributes that may hold named sizes
-WITH_DIMS: dict[type[Any], tuple[str, ...]] = {
-    Reshape: ("shape",),
-    Expand: ("shape",),
-    Slice: ("starts", "ends"),
-    Resize: ("sizes",),
-    Range: ("count",),
-}
 USUAL = (32, 64, 128, 224, 256, 512, 1024)  # tried in turn for rows and columns that have only a name
 
 
@@ -62,14 +51,14 @@ def specialize(graph: Graph, sizes: Mapping[str, Dim]) -> Graph:
 
     def bound(node: Node, operands: tuple[Node, ...]) -> Node:
         type_ = node.type.with_sizes(sizes) if node.type else None
-        return node.like(inputs=operands, type=type_, op=_bound_op(node.op, sizes))
+        return node.like(inputs=operands, type=type_, op=_bound_op(node, sizes))
 
     return graph.rebuild(lambda node, operands: node if node.weights is not None else bound(node, operands))
 
 
-def _bound_op(op: Any, sizes: Mapping[str, Dim]) -> Any:
-    fields = {name: _numbers(getattr(op, name), sizes) for kind, names in WITH_DIMS.items() if isinstance(op, kind) for name in names}
-    return replace(op, **fields) if fields else op
+def _bound_op(node: Node, sizes: Mapping[str, Dim]) -> Any:
+    fields = {name: _numbers(getattr(node.op, name), sizes) for name in node.kind.facts.sizes}
+    return replace(node.op, **fields) if fields else node.op
 
 
 def _numbers(dims: Dim | tuple[Dim, ...], sizes: Mapping[str, Dim]) -> Dim | tuple[Dim, ...]:

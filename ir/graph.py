@@ -45,7 +45,7 @@ class Node:
     """
 
     name: str
-    kind: OpDef
+    kind: OpDef[Any]
     op: Any
     inputs: tuple[Node, ...] = ()
     type: TensorType | None = None

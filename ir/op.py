@@ -1,15 +1,19 @@
-"""What an op is: one record with its attributes, type rule, meaning, magnitude and cost."""
+"""What an op is: one record with its attributes, type rule, meaning, magnitude, cost and facts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
 
 from .dims import Dim
+from .facts import Facts
 from .types import Array, TensorType
 
-__all__ = ["Cost", "OpDef", "elementwise_cost", "no_rounding", "one_rounding"]
+__all__ = ["Cost", "OpDef", "elementwise_cost", "no_rounding", "one_rounding", "plain", "rounded"]
+
+A = TypeVar("A")
+Roundings = Callable[[Any, tuple[TensorType, ...], TensorType], Dim]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +39,28 @@ class Cost:
         )
 
 
-def one_rounding(op: Any, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
-    """One correctly rounded operation."""
-    return 1
+def rounded(times: int) -> Roundings:
+    """A rule of roundings: as many for every element, whatever the types."""
+    return lambda op, inputs, out: times
 
 
-def no_rounding(op: Any, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
-    """Values are moved or chosen, never computed."""
-    return 0
+no_rounding = rounded(0)  # values are moved or chosen, never computed
+one_rounding = rounded(1)  # one correctly rounded operation
+
+
+class _Computed(Protocol):
+    """A node, as far as an op looks at it."""
+
+    @property
+    def kind(self) -> OpDef[Any]: ...
+    @property
+    def op(self) -> Any: ...
+    @property
+    def where(self) -> str: ...
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class OpDef:
+class OpDef(Generic[A]):
     """One op, equal to itself alone. `Attrs` is its frozen attribute record; the functions take that record first.
 
     `infer(op, *types)` gives the result type and raises ShapeError; `meaning(op, *arrays)` is the
@@ -54,19 +68,29 @@ class OpDef:
     (Higham 2002, ch. 3), by default the size of the result; `arithmetic(op, inputs, out)` counts
     (MACs, FLOPs). `roundings(op, inputs, out)` is n in the bound gamma_n * magnitude on the error of one
     result, for any order of summation (Higham 2002, sec. 3.1); 0 for ops that move or choose values.
-    `arity` is the least and greatest number of operands, None for no limit.
+    `arity` is the least and greatest number of operands, None for no limit. `facts` is what else is true of it.
     """
 
     name: str
-    Attrs: type[Any]
+    Attrs: type[A]
     arity: tuple[int, int | None]
     infer: Callable[..., TensorType]
     meaning: Callable[..., Array]
     arithmetic: Callable[[Any, tuple[TensorType, ...], TensorType], tuple[Dim, Dim]]
     magnitude: Callable[..., Array] | None = None
-    roundings: Callable[[Any, tuple[TensorType, ...], TensorType], Dim] = one_rounding
+    roundings: Roundings = one_rounding
+    facts: Facts[A] = field(kw_only=True)
 
-    def cost(self, op: Any, inputs: tuple[TensorType, ...], out: TensorType) -> Cost:
+    def of(self, node: _Computed) -> A:
+        """The attributes of a node of this kind.
+
+        Raises: TypeError for a node of another kind, which is a fault in the caller.
+        """
+        if node.kind is not self:
+            raise TypeError(f"{node.where} is not a {self.name}")
+        return node.op
+
+    def cost(self, op: A, inputs: tuple[TensorType, ...], out: TensorType) -> Cost:
         """Arithmetic from the op's own rule; traffic as every operand read and the result written once."""
         macs, flops = self.arithmetic(op, inputs, out)
         read: Dim = 0
@@ -85,3 +109,12 @@ def elementwise_cost(flops_per_element: int) -> Callable[[Any, tuple[TensorType,
         return 0, out.numel * flops_per_element
 
     return arithmetic
+
+
+def plain(function: Callable[..., Array]) -> Callable[..., Array]:
+    """The meaning of an op without attributes: a function of its operands alone."""
+
+    def meaning(op: Any, *operands: Array) -> Array:
+        return function(*operands)
+
+    return meaning

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -121,7 +122,7 @@ def one_constant(m: Match) -> Node | None:
     return root.like(kind=kind, op=op, inputs=(x, constant))
 
 
-def _operand(kind: OpDef, constant: Node) -> Array:
+def _operand(kind: OpDef[Any], constant: Node) -> Array:
     """What a sum adds, or a product multiplies by."""
     if kind is SUB:
         return -wide(constant)

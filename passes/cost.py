@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from ..ir.dims import evaluate
 from ..ir.graph import Graph, Node
 from ..ir.op import Cost
-from .liveness import REUSE
 
 __all__ = ["GraphCost", "graph_cost", "intensity", "node_cost"]
 
@@ -37,8 +36,7 @@ class GraphCost:
 def node_cost(node: Node, sizes: Mapping[str, int]) -> Cost:
     """The cost of computing one node with these named sizes; an operand read twice is one operand."""
     cost = node.kind.cost(node.op, tuple(operand.typed for operand in node.inputs), node.typed)
-    reuse = REUSE.get(node.kind)
-    if reuse is not None and reuse.how == "view":
+    if node.kind.facts.is_view:
         cost = replace(cost, bytes_read=0, bytes_written=0)
     else:
         again = len(node.inputs) - len(set(node.inputs))
@@ -72,7 +70,7 @@ def _read_again(graph: Graph) -> int:
     """Bytes of parameters that more than one op reads, for every reader but the first."""
     total = 0
     for param in graph.params:
-        readers = {reader for reader in graph.readers[param] if (reuse := REUSE.get(reader.kind)) is None or reuse.how != "view"}
+        readers = {reader for reader in graph.readers[param] if not reader.kind.facts.is_view}
         total += max(len(readers) - 1, 0) * _int(param.typed.nbytes)
     return total
 

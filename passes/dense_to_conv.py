@@ -7,10 +7,7 @@ flatten after each keeps the types, so the network is the same until somebody ta
 from __future__ import annotations
 
 from ..ir.graph import Graph, Node
-from ..ir.ops import gate, unary
-from ..ir.ops.activation import CLIP, DROPOUT, LEAKY_RELU, RELU, SIGMOID, TANH
 from ..ir.ops.conv import CONV2D, Conv2d
-from ..ir.ops.elementwise import IDENTITY
 from ..ir.ops.linear import DENSE
 from ..ir.ops.shape import FLATTEN, Flatten
 from ..ir.types import TensorType
@@ -20,14 +17,11 @@ from .rewriter import ANY, CONST, Match, Pat, Rule, rewrite
 
 __all__ = ["dense_to_conv"]
 
-# before or after a flatten is the same
-ELEMENTWISE = (RELU, LEAKY_RELU, CLIP, SIGMOID, TANH, DROPOUT, IDENTITY, *gate.UNARY, *unary.OPS)
-
 
 def convolve(m: Match) -> Node | None:
     functions: list[Node] = []
     x = m["x"]
-    while x.kind in ELEMENTWISE and m.uses(x) == 1:  # one with another reader would be computed twice
+    while _is_elementwise(x) and m.uses(x) == 1:  # one with another reader would be computed twice
         functions.append(x)
         x = x.inputs[0]
     if x.kind is not FLATTEN or not _keeps_images_apart(x):
@@ -40,6 +34,11 @@ def convolve(m: Match) -> Node | None:
     weight = m.param("w", type_w, lambda: wide(w).reshape(type_w.concrete()))
     conv = m.node("conv", CONV2D, Conv2d(), (image, weight, *m.root.inputs[2:]))
     return Node(m.root.name, FLATTEN, Flatten(), (conv,), m.root.type)
+
+
+def _is_elementwise(node: Node) -> bool:
+    """Whether it is the same before a flatten as after it."""
+    return node.kind.facts.pointwise and len(node.inputs) == 1
 
 
 def _keeps_images_apart(flatten: Node) -> bool:

@@ -6,7 +6,6 @@ import math
 from dataclasses import replace
 
 from ..ir.graph import Graph, Node
-from ..ir.ops.activation import CLIP, RELU, SIGMOID, SOFTMAX
 from ..ir.ops.conv import CONV2D
 from ..ir.ops.pool import AVG_POOL, MAX_POOL
 from ..ir.ops.shape import PAD
@@ -37,7 +36,7 @@ def into_max_pool(m: Match) -> Node | None:
     """A pool's own padding is -inf. A border that is nowhere above the image never wins either, but with
     dilations all taps may lie in it."""
     border, value = _border(m["pad"]), m["pad"].op.value
-    if border is None or not value <= _least(m["x"]) or (value > -math.inf and m.root.op.dilations != (1, 1)):
+    if border is None or not value <= m["x"].kind.facts.least(m["x"].op) or (value > -math.inf and m.root.op.dilations != (1, 1)):
         return None
     return _padded(m, _sum(border, m.root.op.pads)) if _fits_pool(m.root, border) else None
 
@@ -66,13 +65,6 @@ def _sum(a: Pads, b: Pads) -> Pads:
 
 def _padded(m: Match, pads: Pads, **changes: bool) -> Node:
     return m.root.like(op=replace(m.root.op, pads=pads, **changes), inputs=(m["x"], *m.root.inputs[1:]))
-
-
-def _least(node: Node) -> float:
-    """A bound that no element of the value is below."""
-    if node.kind is CLIP:
-        return node.op.min
-    return 0.0 if node.kind in (RELU, SIGMOID, SOFTMAX) else -math.inf
 
 
 # uses=1: another reader still needs the padded copy

@@ -13,11 +13,7 @@ from dataclasses import replace
 from math import gcd
 
 from ..ir.graph import Graph, Node, fresh_name
-from ..ir.ops import compare, gate, unary
-from ..ir.ops.activation import CLIP, DROPOUT, LEAKY_RELU, RELU, SIGMOID, TANH
 from ..ir.ops.conv import CONV2D
-from ..ir.ops.elementwise import ADD, DIV, IDENTITY, MAXIMUM, MINIMUM, MUL, POW, SUB
-from ..ir.ops.norm import BATCH_NORM
 from ..ir.ops.pool import AVG_POOL, MAX_POOL, MaxPool
 from ..ir.ops.shape import SLICE, Slice
 from ..ir.ops.window import Pair
@@ -26,10 +22,6 @@ from .ledger import Ledger
 
 __all__ = ["hoist_stride"]
 
-SAME_PLACE = {
-    *(RELU, LEAKY_RELU, CLIP, SIGMOID, TANH, DROPOUT, IDENTITY, BATCH_NORM, ADD, SUB, MUL, DIV, POW, MAXIMUM, MINIMUM),
-    *(*gate.OPS, *unary.OPS, *compare.OPS),
-}
 ALL: Pair = (1, 1)
 TO_THE_END = 2**31 - 1  # as ONNX writes it
 
@@ -100,9 +92,10 @@ def _places(reader: Node, x: Node) -> list[int]:
 
 def _is_same_place(node: Node) -> bool:
     """Whether each place of the result needs that place of its operands and no other; a row or column may not be repeated."""
-    return node.kind in SAME_PLACE and all(
-        _is_image(node, operand) or all(size == 1 for size in operand.typed.shape[2 - node.typed.rank :]) or node.kind is BATCH_NORM
-        for operand in node.inputs
+    facts = node.kind.facts
+    return facts.pointwise and all(
+        place in facts.by_channel or _is_image(node, operand) or all(size == 1 for size in operand.typed.shape[2 - node.typed.rank :])
+        for place, operand in enumerate(node.inputs)
     )
 
 

@@ -11,82 +11,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal
 
 from ..ir.dims import evaluate
 from ..ir.errors import InvalidModel
+from ..ir.facts import How
 from ..ir.graph import Graph, Node
-from ..ir.op import OpDef
-from ..ir.ops import compare, gate, unary
-from ..ir.ops.activation import CLIP, DROPOUT, LEAKY_RELU, LOG_SOFTMAX, RELU, SIGMOID, SOFTMAX, TANH
-from ..ir.ops.elementwise import ADD, CAST, DIV, IDENTITY, MAXIMUM, MINIMUM, MUL, POW, SUB
-from ..ir.ops.group import GROUP_NORM, INSTANCE_NORM, LAYER_NORM
-from ..ir.ops.norm import BATCH_NORM
-from ..ir.ops.quantize import DEQUANTIZE_LINEAR
-from ..ir.ops.shape import FLATTEN, RESHAPE
 from ..ir.types import DTYPES, TensorType
 
-__all__ = ["REUSE", "Buffer", "How", "Liveness", "Reuse", "live_under", "liveness", "node_bytes", "overwritable", "viewed"]
-
-How = Literal["view", "in place"]
-
-
-@dataclass(frozen=True, slots=True)
-class Reuse:
-    """An op whose result may lie where one of `operands` (positions) lies.
-
-    A view is that memory under another shape, and always shares it. In place writes over it: legal if nobody reads
-    the operand later, it is neither input, parameter nor output, and the result has the same number of bytes.
-    """
-
-    how: How
-    operands: tuple[int, ...]
-    why: str
-
-
-_POINTWISE = Reuse("in place", (0,), "element i of the result needs element i of the operand and no other")
-# A broadcast operand is smaller than the result, so it is never the one overwritten; one of equal size has equal indices.
-_PAIRWISE = Reuse("in place", (0, 1), "element i of the result needs element i of an operand of its size")
-_ROWWISE = Reuse("in place", (0,), "maximum and sum of a row are taken before its first element is written, then it is pointwise")
-_NORMALIZED = Reuse("in place", (0,), "mean and variance are taken before the first element they serve is written, then it is pointwise")
-_RENAMED = Reuse("view", (0,), "the same elements in the same row-major order")
-
-# What is not here has memory of its own. That is a decision where sharing looks possible:
-#   conv2d, pools, resize, matmul, dense   read an element again after results near it have been written
-#   local_response_norm                    reads neighbouring channels, which would already be overwritten
-#   transpose, depth_to_space, gather...   moves elements to places that have not been read yet
-#   slice                                  a part with gaps, unless it is cut along the first axis; kernels want dense tensors
-#   concat, pad                            operands lie in the result with gaps, unless the axis is the first
-REUSE: dict[OpDef, Reuse] = {
-    FLATTEN: _RENAMED,
-    RESHAPE: _RENAMED,
-    IDENTITY: _RENAMED,
-    DROPOUT: Reuse("view", (0,), "the identity at inference"),
-    RELU: _POINTWISE,
-    LEAKY_RELU: _POINTWISE,
-    CLIP: _POINTWISE,
-    SIGMOID: _POINTWISE,
-    TANH: _POINTWISE,
-    **dict.fromkeys((*gate.UNARY, *unary.OPS), _POINTWISE),
-    gate.PRELU: _PAIRWISE,
-    CAST: _POINTWISE,  # where the element types have one size
-    BATCH_NORM: _POINTWISE,
-    ADD: _PAIRWISE,
-    SUB: _PAIRWISE,
-    MUL: _PAIRWISE,
-    DIV: _PAIRWISE,
-    POW: _PAIRWISE,
-    MAXIMUM: _PAIRWISE,
-    MINIMUM: _PAIRWISE,
-    **dict.fromkeys((*compare.COMPARISONS, compare.LOGICAL_AND, compare.LOGICAL_OR), _PAIRWISE),  # bytes and truths: of one size
-    compare.WHERE: Reuse("in place", (1, 2, 0), "element i of the result needs element i of an operand of its size"),
-    SOFTMAX: _ROWWISE,
-    LOG_SOFTMAX: _ROWWISE,
-    INSTANCE_NORM: _NORMALIZED,
-    GROUP_NORM: _NORMALIZED,
-    LAYER_NORM: _NORMALIZED,
-    DEQUANTIZE_LINEAR: _POINTWISE,  # of i32; quantize_linear never keeps the size
-}
+__all__ = ["Buffer", "Liveness", "live_under", "liveness", "node_bytes", "overwritable", "viewed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,14 +97,13 @@ def viewed(graph: Graph) -> dict[Node, Node]:
     """For every node the one whose memory it shows: itself, unless it is a view."""
     shown: dict[Node, Node] = {}
     for node in graph.nodes:
-        reuse = REUSE.get(node.kind)
-        shown[node] = shown[node.inputs[reuse.operands[0]]] if reuse is not None and reuse.how == "view" else node
+        shown[node] = shown[node.inputs[0]] if node.kind.facts.is_view else node
     return shown
 
 
 def overwritable(node: Node, shown: Mapping[Node, Node]) -> tuple[Node, ...]:
     """The values that the op could be written over if nobody read them later; none that another operand also shows."""
-    reuse = REUSE.get(node.kind)
+    reuse = node.kind.facts.reuse
     if reuse is None or reuse.how == "view":
         return ()
     others = {shown[operand] for position, operand in enumerate(node.inputs) if position not in reuse.operands}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..ir.dims import evaluate
 from ..ir.graph import Graph, Node, Origin, fresh_name
@@ -165,7 +166,7 @@ def _products(node: Node, factors: Factors, taken: set[str]) -> list[Node]:
     return made
 
 
-def _kind(node: Node, split: Split, number: int) -> tuple[OpDef, object]:
+def _kind(node: Node, split: Split, number: int) -> tuple[OpDef[Any], object]:
     """Strides, pads and dilations stay with the product that has the kernel."""
     has_kernel = number == (1 if split.form in ("reduce", "both") else 0)
     return node.kind, node.op if has_kernel or node.kind is DENSE else Conv2d()

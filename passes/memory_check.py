@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ..ir.errors import InvalidModel
 from ..ir.graph import Graph, Node
-from .liveness import REUSE, node_bytes
+from .liveness import node_bytes
 from .memory import MemoryPlan
 
 __all__ = ["check_plan"]
@@ -18,7 +18,7 @@ Region = tuple[int, int]  # first byte, and the one past the last
 
 
 def check_plan(plan: MemoryPlan, graph: Graph) -> None:
-    """No op writes over bytes that are still to be read, but in place where its row of REUSE allows it.
+    """No op writes over bytes that are still to be read, but in place where its facts allow it.
 
     Raises: InvalidModel naming the two values that collide, or the one that lies outside the arena or off its alignment.
     """
@@ -79,13 +79,13 @@ class _Arena:
 
 
 def _in_place(plan: MemoryPlan, node: Node, other: Node) -> bool:
-    reuse = REUSE.get(node.kind)
+    reuse = node.kind.facts.reuse
     return plan.shares.get(node) == "in place" and reuse is not None and any(node.inputs[p] is other for p in reuse.operands)
 
 
 def _check_place(plan: MemoryPlan, node: Node, region: Region) -> None:
     """Inside the arena and aligned; a view where its operand lies, which may be the caller's memory."""
-    shared, reuse = plan.shares.get(node), REUSE.get(node.kind)
+    shared, reuse = plan.shares.get(node), node.kind.facts.reuse
     if shared is not None and (reuse is None or reuse.how != shared):
         raise InvalidModel(f"{node.where} cannot lie {'as a view' if shared == 'view' else 'in place'} in its operand's memory")
     if shared == "view" and reuse is not None:

@@ -6,14 +6,13 @@ from collections.abc import Hashable
 from dataclasses import replace
 
 from ..ir.graph import Graph, Node
-from ..ir.ops.elementwise import ADD, IDENTITY, MUL, Identity
+from ..ir.ops.elementwise import IDENTITY, Identity
 from ..ir.ops.leaf import INPUT
 from ..ir.weights import Weights
 from .ledger import Ledger
 
 __all__ = ["merge_common"]
 
-COMMUTES = (ADD, MUL)
 SAME_EVERYWHERE = ("zeros", "ones", "full")  # initializers that draw nothing: key and seed do not matter
 
 
@@ -70,7 +69,7 @@ def _key(node: Node, operands: list[int]) -> Hashable:
         return (node.type, _weights_key(node.weights))
     if node.kind is INPUT:
         return node
-    order = sorted(operands) if node.kind in COMMUTES else operands
+    order = sorted(operands) if node.kind.facts.commutes else operands
     return (node.kind, repr(node.op), node.type, *order)
 
 

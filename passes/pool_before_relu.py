@@ -6,37 +6,12 @@ windows. Padding changes nothing: it never wins, and no window without holes hol
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from ..ir.graph import Graph, Node
-from ..ir.op import OpDef
-from ..ir.ops import gate, unary
-from ..ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID, TANH
 from ..ir.ops.pool import GLOBAL_MAX_POOL, MAX_POOL
 from .ledger import Ledger
-from .rewriter import Match, Pat, Rule, rewrite
+from .rewriter import ANY, Match, Pat, Rule, rewrite
 
-__all__ = ["RISING", "pool_before_relu"]
-
-
-def _always(op: Any) -> bool:
-    return True
-
-
-# Functions that never fall, and when. The costly ones gain most: sigmoid and tanh are four operations an element or more.
-RISING: dict[OpDef, Callable[[Any], bool]] = {
-    RELU: _always,
-    CLIP: _always,
-    SIGMOID: _always,
-    TANH: _always,
-    LEAKY_RELU: lambda op: op.alpha >= 0,
-    gate.ELU: lambda op: op.alpha >= 0,
-    gate.SELU: lambda op: op.alpha >= 0 and op.gamma >= 0,
-    gate.HARD_SIGMOID: lambda op: op.alpha >= 0,
-    # not log and sqrt: a NaN that they make of one negative element would no longer reach the result
-    **dict.fromkeys((unary.EXP, unary.ERF, unary.SOFTPLUS, unary.FLOOR, unary.CEIL, unary.ROUND), _always),
-}
+__all__ = ["pool_before_relu"]
 
 
 def swap(m: Match) -> Node | None:
@@ -47,7 +22,7 @@ def swap(m: Match) -> Node | None:
         return None  # all taps may lie in the padding: the pool makes -inf of it, and relu then 0
     functions: list[Node] = []
     x = pool.inputs[0]
-    while x.kind in RISING and RISING[x.kind](x.op) and m.uses(x) == 1:  # another reader needs every value
+    while x.kind.facts.rising(x.op) and m.uses(x) == 1:  # another reader needs every value
         functions.append(x)
         x = x.inputs[0]
     if not functions:
@@ -59,7 +34,7 @@ def swap(m: Match) -> Node | None:
     return Node(pool.name, functions[0].kind, functions[0].op, (value,), pool.type)
 
 
-RULES = (Rule("swap", Pat((MAX_POOL, GLOBAL_MAX_POOL), (Pat(tuple(RISING)),)), swap),)
+RULES = (Rule("swap", Pat((MAX_POOL, GLOBAL_MAX_POOL), (ANY(),)), swap),)
 
 
 def pool_before_relu(graph: Graph, ledger: Ledger) -> Graph:

@@ -13,17 +13,16 @@ from typing import Any
 from ..ir.dims import Dim, dim_names, evaluate
 from ..ir.graph import Graph, Node
 from ..ir.op import OpDef
-from ..ir.ops import gate
+from ..ir.ops import activation_variants
 from ..ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID, TANH
 from ..ir.ops.elementwise import ADD
 from ..ir.ops.shape import SLICE, Slice
 from ..ir.types import TensorType
-from .liveness import REUSE
 
 __all__ = ["ACTIVATIONS", "ONNXRUNTIME", "TVM", "Prices", "shown"]
 
 # Computed where the layer before them stores its result; so is a sum, which reads its other operand there.
-ACTIVATIONS = (RELU, LEAKY_RELU, CLIP, SIGMOID, TANH, gate.HARD_SIGMOID, gate.HARD_SWISH)
+ACTIVATIONS = (RELU, LEAKY_RELU, CLIP, SIGMOID, TANH, activation_variants.HARD_SIGMOID, activation_variants.HARD_SWISH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +38,9 @@ class Prices:
     layer: float
     cut: int
 
-    def of(self, kind: OpDef, op: Any, inputs: Iterable[TensorType], out: TensorType) -> float:
+    def of(self, kind: OpDef[Any], op: Any, inputs: Iterable[TensorType], out: TensorType) -> float:
         """Seconds for one op on values of these types. A named size counts as 1."""
-        if kind in ACTIVATIONS or ((reuse := REUSE.get(kind)) is not None and reuse.how == "view"):
+        if kind in ACTIVATIONS or kind.facts.is_view:
             return 0.0
         inputs = tuple(inputs)
         if kind is ADD and inputs == (out, out):
@@ -68,7 +67,7 @@ def shown(seconds: float) -> str:
     return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} us"
 
 
-def _is_cut(kind: OpDef, op: Slice) -> bool:
+def _is_cut(kind: OpDef[Any], op: Slice) -> bool:
     return kind is SLICE and op.axes in ((1,), (-3,))
 
 

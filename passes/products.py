@@ -38,12 +38,12 @@ __all__ = [
 ]
 
 Values = Callable[[], Array]  # one value per channel, or one for all
-Scaled = Callable[[OpDef, Any, Array, Array], Array]  # weights times a gain
+Scaled = Callable[[OpDef[Any], Any, Array, Array], Array]  # weights times a gain
 FEW = 4096  # values that are looked at while a graph is rewritten
 DEEPEST = 100  # folds into one parameter: each waits for the one before it, and Python does not wait a thousand deep
 
 
-def product(*kinds: OpDef, uses: int | None = None) -> Pat:
+def product(*kinds: OpDef[Any], uses: int | None = None) -> Pat:
     """A product of anything and constant weights, bound as `product`."""
     return Pat(kinds, (ANY("x"), CONST("w"), CONST("b", optional=True)), bind="product", uses=uses)
 
@@ -153,7 +153,7 @@ def _or_zero(b: Node | None) -> Array:
     return np.zeros(1) if b is None else wide(b)
 
 
-def by_output(kind: OpDef, op: Any, w: Array, gain: Array) -> Array:
+def by_output(kind: OpDef[Any], op: Any, w: Array, gain: Array) -> Array:
     """The weights times the gain of the output channel they lead to."""
     if kind is MATMUL:
         return (w * gain).T
@@ -164,7 +164,7 @@ def by_output(kind: OpDef, op: Any, w: Array, gain: Array) -> Array:
     return (w.reshape(groups, -1, *w.shape[1:]) * gains).reshape(w.shape)
 
 
-def by_input(kind: OpDef, op: Any, w: Array, gain: Array) -> Array:
+def by_input(kind: OpDef[Any], op: Any, w: Array, gain: Array) -> Array:
     """The weights times the gain of the input channel they read."""
     if kind is MATMUL:
         return (w * gain[:, None]).T

@@ -8,7 +8,7 @@ where it was tried already, so sweeps repeat until one changes nothing.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -35,7 +35,7 @@ class Pat:
     be absent at the end.
     """
 
-    kinds: tuple[OpDef, ...] = ()
+    kinds: tuple[OpDef[Any], ...] = ()
     operands: tuple[Pat, ...] | None = None
     bind: str = ""
     uses: int | None = None
@@ -81,7 +81,7 @@ class Match:
         """For a replacement to return, where it is worth saying why not."""
         self.reasons.append(why)
 
-    def node(self, suffix: str, kind: OpDef, op: Any, inputs: tuple[Node, ...]) -> Node:
+    def node(self, suffix: str, kind: OpDef[Any], op: Any, inputs: tuple[Node, ...]) -> Node:
         """A node `root.suffix`, to stand between the replacement and its operands."""
         made = Node(fresh_name(f"{self.root.name}.{suffix}", self.taken), kind, op, inputs, None, self.root.origin)
         return made.like(type=infer_type(made))
@@ -107,10 +107,7 @@ def rewrite(graph: Graph, rules: Sequence[Rule], ledger: Ledger) -> Graph:
 
     Raises: RuntimeError if the rules undo each other for ever, which is a fault in the pass.
     """
-    by_kind: dict[OpDef, list[Rule]] = defaultdict(list)
-    for rule in rules:
-        for kind in rule.pattern.kinds:
-            by_kind[kind].append(rule)
+    by_kind = _ByKind(rules)
     most = len(ledger.rewrites) + MOST_REWRITES * len(graph.nodes)
     while ledger.is_open:
         swept = _Sweep(graph, by_kind, ledger, most).run()
@@ -120,8 +117,20 @@ def rewrite(graph: Graph, rules: Sequence[Rule], ledger: Ledger) -> Graph:
     return graph
 
 
+class _ByKind(dict[OpDef[Any], list[Rule]]):
+    """The rules to try on an op, in order."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        super().__init__()
+        self.rules = rules
+
+    def __missing__(self, kind: OpDef[Any]) -> list[Rule]:
+        self[kind] = [rule for rule in self.rules if not rule.pattern.kinds or kind in rule.pattern.kinds]
+        return self[kind]
+
+
 class _Sweep:
-    def __init__(self, graph: Graph, by_kind: dict[OpDef, list[Rule]], ledger: Ledger, most: int) -> None:
+    def __init__(self, graph: Graph, by_kind: _ByKind, ledger: Ledger, most: int) -> None:
         self.graph = graph
         self.by_kind = by_kind
         self.ledger = ledger
@@ -138,7 +147,7 @@ class _Sweep:
     def visit(self, node: Node, operands: tuple[Node, ...]) -> Node:
         current = node.reading(operands)
         self.uses[current] += self.graph.uses[node]
-        return self.settle(current, node in self.outputs) if current.kind in self.by_kind else current
+        return self.settle(current, node in self.outputs) if self.by_kind[current.kind] else current
 
     def settle(self, first: Node, is_output: bool) -> Node:
         """What `first` becomes once no rule fits it, nor any node made on the way."""
@@ -169,7 +178,7 @@ class _Sweep:
 
     def step(self, node: Node, is_output: bool) -> Node | None:
         """The replacement by the first rule that fits, or None."""
-        for rule in self.by_kind.get(node.kind, ()):
+        for rule in self.by_kind[node.kind]:
             match = Match(node, {}, is_output, self.taken, self.uses, self.ledger.prices)
             if not self.fits(rule.pattern, node, match, root=True):
                 continue

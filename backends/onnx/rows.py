@@ -12,7 +12,7 @@ from ...ir.dims import Dim
 from ...ir.errors import UnsupportedOp
 from ...ir.graph import Node
 from ...ir.op import OpDef
-from ...ir.ops import activation, compare, conv, elementwise, gate, leaf, linear, norm, pool, reduce, resize, shape, unary
+from ...ir.ops import activation, activation_variants, compare, conv, elementwise, leaf, linear, norm, pool, reduce, resize, shape, unary
 from ...ir.ops.window import Pads, dilated
 from ...ir.types import DTYPES
 from ..rows import Unsupported
@@ -191,7 +191,7 @@ def _cast(node: Node, to: Emitter) -> None:
     to.node("Cast", node, to=helper.np_dtype_to_tensor_dtype(DTYPES[node.op.to]))
 
 
-ROWS: dict[OpDef, Row | Unsupported] = {
+ROWS: dict[OpDef[Any], Row | Unsupported] = {
     leaf.INPUT: Unsupported("not a node in ONNX: export writes it as a graph input"),
     leaf.PARAM: Unsupported("not a node in ONNX: export writes it as an initializer"),
     conv.CONV2D: _conv,
@@ -212,13 +212,13 @@ ROWS: dict[OpDef, Row | Unsupported] = {
     activation.SOFTMAX: simple("Softmax", lambda op: {"axis": op.axis}),
     activation.LOG_SOFTMAX: simple("LogSoftmax", lambda op: {"axis": op.axis}),
     activation.DROPOUT: _dropout,
-    gate.ELU: simple("Elu", lambda op: {"alpha": op.alpha}),
-    gate.SELU: simple("Selu", lambda op: {"alpha": op.alpha, "gamma": op.gamma}),
-    gate.HARD_SIGMOID: simple("HardSigmoid", lambda op: {"alpha": op.alpha, "beta": op.beta}),
-    gate.HARD_SWISH: hard_swish,
-    gate.GELU: gelu,
-    gate.MISH: mish,
-    gate.PRELU: simple("PRelu"),
+    activation_variants.ELU: simple("Elu", lambda op: {"alpha": op.alpha}),
+    activation_variants.SELU: simple("Selu", lambda op: {"alpha": op.alpha, "gamma": op.gamma}),
+    activation_variants.HARD_SIGMOID: simple("HardSigmoid", lambda op: {"alpha": op.alpha, "beta": op.beta}),
+    activation_variants.HARD_SWISH: hard_swish,
+    activation_variants.GELU: gelu,
+    activation_variants.MISH: mish,
+    activation_variants.PRELU: simple("PRelu"),
     unary.EXP: simple("Exp"),
     unary.LOG: simple("Log"),
     unary.SQRT: simple("Sqrt"),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...ir.graph import Node
-from ...ir.ops.gate import TANH_GELU
+from ...ir.ops.activation_variants import TANH_GELU
 from ...ir.types import DTYPES
 from .emitter import Emitter
 

@@ -150,7 +150,7 @@ def _layer_norm(node: Node, to: Emitter) -> None:
     to.node("Add", node, [to.helper_node("Mul", node, "scaled", [normed, node.inputs[1].name]), node.inputs[2].name])
 
 
-STRUCTURE: dict[OpDef, Row] = {
+STRUCTURE: dict[OpDef[Any], Row] = {
     reduce.REDUCE_SUM: _reduction("ReduceSum", 13),
     reduce.REDUCE_MAX: _reduction("ReduceMax", 18),
     reduce.REDUCE_MIN: _reduction("ReduceMin", 18),

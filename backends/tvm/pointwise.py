@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...ir.graph import Node
-from ...ir.ops import gate
+from ...ir.ops import activation_variants
 from .emitter import Emitter
 
 __all__ = [
@@ -63,17 +63,17 @@ def softplus(emitter: Emitter, node: Node, x: Any) -> Any:
 
 
 def elu(emitter: Emitter, node: Node, x: Any) -> Any:
-    op: gate.Elu = node.op
+    op: activation_variants.Elu = node.op
     return _each(emitter, node, lambda p, c: _elu(emitter, p, c, op.alpha), x)
 
 
 def selu(emitter: Emitter, node: Node, x: Any) -> Any:
-    op: gate.Selu = node.op
+    op: activation_variants.Selu = node.op
     return _each(emitter, node, lambda p, c: c(op.gamma) * _elu(emitter, p, c, op.alpha), x)
 
 
 def hard_sigmoid(emitter: Emitter, node: Node, x: Any) -> Any:
-    op: gate.HardSigmoid = node.op
+    op: activation_variants.HardSigmoid = node.op
     return _each(emitter, node, lambda p, c: _share(emitter, p * c(op.alpha) + c(op.beta), c), x)
 
 
@@ -82,13 +82,13 @@ def hard_swish(emitter: Emitter, node: Node, x: Any) -> Any:
 
 
 def gelu(emitter: Emitter, node: Node, x: Any) -> Any:
-    op: gate.Gelu = node.op
+    op: activation_variants.Gelu = node.op
     te = emitter.te
 
     def gated(p: Scalar, c: Const) -> Scalar:
         if op.approximate == "none":
             return c(0.5) * p * (c(1) + te.erf(p * c(math.sqrt(0.5))))
-        scale, cubic = map(c, gate.TANH_GELU)
+        scale, cubic = map(c, activation_variants.TANH_GELU)
         return c(0.5) * p * (c(1) + te.tanh(scale * (p + cubic * p * p * p)))
 
     return _each(emitter, node, gated, x)

@@ -10,10 +10,10 @@ from ...ir.graph import Node
 from ...ir.op import OpDef
 from ...ir.ops import (
     activation,
+    activation_variants,
     compare,
     conv,
     elementwise,
-    gate,
     group,
     leaf,
     linear,
@@ -159,7 +159,7 @@ def _operator(emitter: Emitter, name: str) -> Callable[..., Any]:
     return found
 
 
-ROWS: dict[OpDef, Lowering | Unsupported] = {
+ROWS: dict[OpDef[Any], Lowering | Unsupported] = {
     leaf.INPUT: argument,
     leaf.PARAM: argument,
     conv.CONV2D: conv2d,
@@ -180,13 +180,13 @@ ROWS: dict[OpDef, Lowering | Unsupported] = {
     activation.SOFTMAX: in_float32(along_axis("nn.softmax")),
     activation.LOG_SOFTMAX: in_float32(along_axis("nn.log_softmax")),
     activation.DROPOUT: itself,
-    gate.ELU: in_float32(elu),
-    gate.SELU: in_float32(selu),
-    gate.HARD_SIGMOID: in_float32(hard_sigmoid),
-    gate.HARD_SWISH: in_float32(hard_swish),
-    gate.GELU: in_float32(gelu),
-    gate.MISH: in_float32(mish),
-    gate.PRELU: prelu,
+    activation_variants.ELU: in_float32(elu),
+    activation_variants.SELU: in_float32(selu),
+    activation_variants.HARD_SIGMOID: in_float32(hard_sigmoid),
+    activation_variants.HARD_SWISH: in_float32(hard_swish),
+    activation_variants.GELU: in_float32(gelu),
+    activation_variants.MISH: in_float32(mish),
+    activation_variants.PRELU: prelu,
     unary.EXP: in_float32(plain("exp")),
     unary.LOG: in_float32(plain("log")),
     unary.SQRT: in_float32(plain("sqrt")),

@@ -14,9 +14,9 @@ from ...ir.errors import BackendMissing, UnsupportedOp
 from ...ir.graph import Graph, Node
 from ...ir.op import OpDef
 from ...ir.ops.activation import CLIP, DROPOUT, LEAKY_RELU, RELU, SIGMOID, SOFTMAX, TANH
+from ...ir.ops.activation_variants import HARD_SIGMOID, HARD_SWISH
 from ...ir.ops.conv import CONV2D
 from ...ir.ops.elementwise import ADD, IDENTITY, MUL, SUB
-from ...ir.ops.gate import HARD_SIGMOID, HARD_SWISH
 from ...ir.ops.linear import DENSE
 from ...ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
 from ...ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
@@ -148,7 +148,7 @@ def _need(node: Node, holds: bool, what: str) -> None:
         raise UnsupportedOp(f"{node.where}: compiler/engines/peers.py does not know {what} in torch's words")
 
 
-WORDS: dict[OpDef, Callable[[Any, Node, Sequence[Any]], Any]] = {
+WORDS: dict[OpDef[Any], Callable[[Any, Node, Sequence[Any]], Any]] = {
     CONV2D: _conv,
     DENSE: lambda torch, node, xs: torch.nn.functional.linear(*xs),
     MAX_POOL: _max_pool,

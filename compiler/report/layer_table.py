@@ -9,17 +9,15 @@ from dataclasses import dataclass
 from ...ir.binding import batch_names
 from ...ir.dims import Dim, evaluate
 from ...ir.graph import Graph, Node
+from ...ir.ops.conv import CONV2D, CONV_TRANSPOSE2D, Conv2d, ConvTranspose2d
+from ...ir.ops.linear import DENSE
 from ...ir.ops.norm import BATCH_NORM
+from ...ir.ops.pool import AVG_POOL, MAX_POOL, AvgPool, MaxPool
+from ...ir.ops.shape import FLATTEN
 from ...passes.cost import graph_cost, node_cost
 from .text import count
 
 __all__ = ["LayerLine", "LayerTable", "layer_table"]
-
-# Ops that can write over their operand: the course's tables give them no line and no memory of their own.
-IN_PLACE = {
-    *("relu", "leaky_relu", "clip", "sigmoid", "tanh", "softmax", "log_softmax", "dropout", "identity", "flatten", "reshape"),
-    *("elu", "selu", "hard_sigmoid", "hard_swish", "gelu", "mish", "prelu", "softplus"),
-}
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,8 @@ def layer_table(graph: Graph, *, every: bool = False) -> LayerTable:
 
 
 def _is_in_place(node: Node) -> bool:
-    return node.kind.name in IN_PLACE
+    """What can write over its operand, or is a view of it: the course's tables give it no line and no memory of its own."""
+    return node.kind.facts.activation or node.kind.facts.is_view
 
 
 def _images(graph: Graph) -> int:
@@ -107,21 +106,29 @@ def _params(node: Node, graph: Graph) -> list[Node]:
 
 def _label(node: Node) -> str:
     """CONV3-64, POOL2, FC: the words of the papers' tables."""
-    match node.kind.name:
-        case "conv2d" | "conv_transpose2d":
-            rows, cols = node.inputs[1].typed.concrete()[2:]
-            kernel = f"{rows}" if rows == cols else f"{rows}x{cols}"
-            stride = f"/{node.op.strides[0]}" if node.op.strides[0] == node.op.strides[1] != 1 else ""
-            stride = stride or (f"/{node.op.strides[0]}x{node.op.strides[1]}" if node.op.strides != (1, 1) else "")
-            groups = f" g{node.op.groups}" if node.op.groups > 1 else ""
-            return f"{'CONV' if node.kind.name == 'conv2d' else 'UPCONV'}{kernel}-{node.typed.shape[1]}{stride}{groups}"
-        case "max_pool" | "avg_pool":
-            kernel, stride = node.op.kernel[0], node.op.strides[0]
-            return f"{'' if node.kind.name == 'max_pool' else 'AVG'}POOL{kernel}" + (f"/{stride}" if stride != kernel else "")
-        case "dense":
-            return "FC"
-        case name:
-            return name.upper()
+    if node.kind is CONV2D:
+        return _conv_label("CONV", node, CONV2D.of(node))
+    if node.kind is CONV_TRANSPOSE2D:
+        return _conv_label("UPCONV", node, CONV_TRANSPOSE2D.of(node))
+    if node.kind is MAX_POOL:
+        return _pool_label("POOL", MAX_POOL.of(node))
+    if node.kind is AVG_POOL:
+        return _pool_label("AVGPOOL", AVG_POOL.of(node))
+    return "FC" if node.kind is DENSE else node.kind.name.upper()
+
+
+def _conv_label(word: str, node: Node, op: Conv2d | ConvTranspose2d) -> str:
+    rows, cols = node.inputs[1].typed.concrete()[2:]
+    kernel = f"{rows}" if rows == cols else f"{rows}x{cols}"
+    stride = f"/{op.strides[0]}" if op.strides[0] == op.strides[1] != 1 else ""
+    stride = stride or (f"/{op.strides[0]}x{op.strides[1]}" if op.strides != (1, 1) else "")
+    groups = f" g{op.groups}" if op.groups > 1 else ""
+    return f"{word}{kernel}-{node.typed.shape[1]}{stride}{groups}"
+
+
+def _pool_label(word: str, op: MaxPool | AvgPool) -> str:
+    kernel, stride = op.kernel[0], op.strides[0]
+    return f"{word}{kernel}" + (f"/{stride}" if stride != kernel else "")
 
 
 def _output(shape: tuple[Dim, ...]) -> str:
@@ -141,11 +148,11 @@ def _weights(node: Node, param: Node) -> str:
     """(3*3*3)*64 = 1,728 for a convolution; inputs*outputs for a dense layer, an image's inputs spelled out."""
     shape = param.typed.concrete()
     total = math.prod(shape)
-    if node.kind.name == "conv2d":
+    if node.kind is CONV2D:
         return f"({shape[2]}*{shape[3]}*{shape[1]})*{shape[0]} = {total:,}"
-    if node.kind.name == "dense":
+    if node.kind is DENSE:
         source = node.inputs[0]
-        flat = source.inputs[0].typed.shape if source.kind.name == "flatten" else (1, shape[1])
+        flat = source.inputs[0].typed.shape if source.kind is FLATTEN else (1, shape[1])
         image = f"{flat[2]}*{flat[3]}*{flat[1]}" if len(flat) == 4 and flat[2:] != (1, 1) else str(shape[1])
         return f"{image}*{shape[0]} = {total:,}"
     return f"{'*'.join(map(str, shape))} = {total:,}"

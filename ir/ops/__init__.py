@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..op import OpDef
 from . import (
     activation,
+    activation_variants,
     compare,
     conv,
     elementwise,
-    gate,
     group,
     leaf,
     linear,
@@ -26,8 +28,8 @@ from . import (
 __all__ = ["OPS"]
 
 FAMILIES = (
-    *(leaf, conv, pool, norm, group, linear, activation, gate, unary, elementwise, compare),
+    *(leaf, conv, pool, norm, group, linear, activation, activation_variants, unary, elementwise, compare),
     *(shape, rearrange, select, resize, reduce, quantize),
 )
 
-OPS: dict[str, OpDef] = {op.name: op for family in FAMILIES for op in family.OPS}
+OPS: dict[str, OpDef[Any]] = {op.name: op for family in FAMILIES for op in family.OPS}

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ..dims import Dim
 from ..errors import ShapeError
-from ..op import OpDef, elementwise_cost, no_rounding
+from ..facts import BY_PLACE, BY_ROW, RENAMED, Facts, always, fixed
+from ..op import OpDef, elementwise_cost, no_rounding, rounded
 from ..types import Array, TensorType
-from .check import need_axis, need_float
+from .check import float_alone, need_axis, need_float
 
 __all__ = [
     "CLIP",
@@ -86,11 +86,6 @@ class Dropout:
     ratio: float = 0.5
 
 
-def infer_same(op: Any, x: TensorType) -> TensorType:
-    need_float(x)
-    return x
-
-
 def infer_clip(op: Clip, x: TensorType) -> TensorType:
     need_float(x)
     if not op.min <= op.max:
@@ -156,14 +151,6 @@ def log_softmax_magnitude(op: LogSoftmax, x: Array) -> Array:
     return 1 + abs(x - x.max(axis=op.axis, keepdims=True)) + abs(log_softmax(op, x))
 
 
-def slope_roundings(op: LeakyRelu, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
-    return 2  # the slope is stored in the type of x
-
-
-def approximation_roundings(op: Any, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
-    return 16  # a rational approximation in float32
-
-
 def softmax_roundings(op: Softmax | LogSoftmax, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
     return out.shape[op.axis] + 16
 
@@ -172,14 +159,104 @@ def dropout(op: Dropout, x: Array) -> Array:
     return x
 
 
-RELU = OpDef("relu", Relu, (1, 1), infer_same, relu, elementwise_cost(1), roundings=no_rounding)
-LEAKY_RELU = OpDef("leaky_relu", LeakyRelu, (1, 1), infer_same, leaky_relu, elementwise_cost(2), roundings=slope_roundings)
-CLIP = OpDef("clip", Clip, (1, 1), infer_clip, clip, elementwise_cost(2))
-SIGMOID = OpDef("sigmoid", Sigmoid, (1, 1), infer_same, sigmoid, elementwise_cost(4), range_magnitude, approximation_roundings)
-TANH = OpDef("tanh", Tanh, (1, 1), infer_same, tanh, elementwise_cost(4), range_magnitude, approximation_roundings)
-SOFTMAX = OpDef("softmax", Softmax, (1, 1), infer_softmax, softmax, elementwise_cost(5), softmax_magnitude, softmax_roundings)
-LOG_SOFTMAX = OpDef(
-    "log_softmax", LogSoftmax, (1, 1), infer_softmax, log_softmax, elementwise_cost(5), log_softmax_magnitude, softmax_roundings
+approximated = rounded(16)  # a rational approximation in float32
+
+RELU = OpDef(
+    "relu",
+    Relu,
+    (1, 1),
+    float_alone,
+    relu,
+    elementwise_cost(1),
+    roundings=no_rounding,
+    facts=Facts(pointwise=True, reuse=BY_PLACE, activation=True, rising=always, slope=fixed(1.0), least=fixed(0.0)),
 )
-DROPOUT = OpDef("dropout", Dropout, (1, 1), infer_dropout, dropout, elementwise_cost(0), roundings=no_rounding)
+LEAKY_RELU = OpDef(
+    "leaky_relu",
+    LeakyRelu,
+    (1, 1),
+    float_alone,
+    leaky_relu,
+    elementwise_cost(2),
+    roundings=rounded(2),  # the slope is stored in the type of x
+    facts=Facts(
+        pointwise=True,
+        reuse=BY_PLACE,
+        activation=True,
+        rising=lambda op: op.alpha >= 0,
+        slope=lambda op: max(1.0, abs(op.alpha)),
+        identity=lambda op, inputs, out: op.alpha == 1,
+    ),
+)
+CLIP = OpDef(
+    "clip",
+    Clip,
+    (1, 1),
+    infer_clip,
+    clip,
+    elementwise_cost(2),
+    facts=Facts(
+        pointwise=True,
+        reuse=BY_PLACE,
+        activation=True,
+        rising=always,
+        slope=fixed(1.0),
+        least=lambda op: op.min,
+        identity=lambda op, inputs, out: op.min == -math.inf and op.max == math.inf,
+    ),
+)
+SIGMOID = OpDef(
+    "sigmoid",
+    Sigmoid,
+    (1, 1),
+    float_alone,
+    sigmoid,
+    elementwise_cost(4),
+    range_magnitude,
+    approximated,
+    facts=Facts(pointwise=True, reuse=BY_PLACE, activation=True, rising=always, slope=fixed(0.25), least=fixed(0.0)),
+)
+TANH = OpDef(
+    "tanh",
+    Tanh,
+    (1, 1),
+    float_alone,
+    tanh,
+    elementwise_cost(4),
+    range_magnitude,
+    approximated,
+    facts=Facts(pointwise=True, reuse=BY_PLACE, activation=True, rising=always, slope=fixed(1.0), least=fixed(-1.0)),
+)
+SOFTMAX = OpDef(
+    "softmax",
+    Softmax,
+    (1, 1),
+    infer_softmax,
+    softmax,
+    elementwise_cost(5),
+    softmax_magnitude,
+    softmax_roundings,
+    facts=Facts(reuse=BY_ROW, activation=True, least=fixed(0.0)),
+)
+LOG_SOFTMAX = OpDef(
+    "log_softmax",
+    LogSoftmax,
+    (1, 1),
+    infer_softmax,
+    log_softmax,
+    elementwise_cost(5),
+    log_softmax_magnitude,
+    softmax_roundings,
+    facts=Facts(reuse=BY_ROW, activation=True),
+)
+DROPOUT = OpDef(
+    "dropout",
+    Dropout,
+    (1, 1),
+    infer_dropout,
+    dropout,
+    elementwise_cost(0),
+    roundings=no_rounding,
+    facts=Facts(pointwise=True, reuse=RENAMED, rising=always, slope=fixed(1.0), identity=lambda op, inputs, out: True),
+)
 OPS = (RELU, LEAKY_RELU, CLIP, SIGMOID, TANH, SOFTMAX, LOG_SOFTMAX, DROPOUT)

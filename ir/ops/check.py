@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..dims import Dim
 from ..errors import ShapeError
 from ..types import TensorType
 
-__all__ = ["broadcast", "need_axis", "need_float", "need_rank", "need_same_dtype", "static"]
+__all__ = ["broadcast", "float_alone", "need_axis", "need_float", "need_rank", "need_same_dtype", "static"]
 
 
 def need_rank(what: str, type_: TensorType, rank: int) -> None:
@@ -27,6 +29,15 @@ def need_float(type_: TensorType) -> None:
     """Raises: ShapeError for integers and booleans."""
     if not type_.is_float:
         raise ShapeError(f"input is {type_}, expected floating point; cast it")
+
+
+def float_alone(op: Any, x: TensorType) -> TensorType:
+    """The type rule of a function of one floating value.
+
+    Raises: ShapeError for integers and booleans.
+    """
+    need_float(x)
+    return x
 
 
 def need_axis(axis: int, rank: int, *, end: int = 0) -> int:

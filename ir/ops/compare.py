@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import ShapeError
-from ..op import OpDef, elementwise_cost, no_rounding
+from ..facts import PAIRWISE, Facts, Reuse
+from ..op import OpDef, elementwise_cost, no_rounding, plain
 from ..types import Array, TensorType
 from .check import broadcast, need_same_dtype
 
@@ -105,19 +105,41 @@ def where(op: Where, condition: Array, a: Array, b: Array) -> Array:
     return np.where(condition, a, b)
 
 
-def _plain(ufunc: Callable[[Array, Array], Array]) -> Callable[[Any, Array, Array], Array]:
-    return lambda op, a, b: ufunc(a, b)
+# In place where what is compared are bytes or truths: of the result's size.
+ORDERED: Facts[object] = Facts(pointwise=True, reuse=PAIRWISE)
+IN_ANY_ORDER: Facts[object] = Facts(pointwise=True, reuse=PAIRWISE, commutes=True)
 
-
-EQUAL = OpDef("equal", Equal, (2, 2), infer_equal, _plain(np.equal), elementwise_cost(1), roundings=no_rounding)
-GREATER = OpDef("greater", Greater, (2, 2), infer_order, _plain(np.greater), elementwise_cost(1), roundings=no_rounding)
-LESS = OpDef("less", Less, (2, 2), infer_order, _plain(np.less), elementwise_cost(1), roundings=no_rounding)
+EQUAL = OpDef("equal", Equal, (2, 2), infer_equal, plain(np.equal), elementwise_cost(1), roundings=no_rounding, facts=IN_ANY_ORDER)
+GREATER = OpDef("greater", Greater, (2, 2), infer_order, plain(np.greater), elementwise_cost(1), roundings=no_rounding, facts=ORDERED)
+LESS = OpDef("less", Less, (2, 2), infer_order, plain(np.less), elementwise_cost(1), roundings=no_rounding, facts=ORDERED)
 GREATER_OR_EQUAL = OpDef(
-    "greater_or_equal", GreaterOrEqual, (2, 2), infer_order, _plain(np.greater_equal), elementwise_cost(1), roundings=no_rounding
+    "greater_or_equal",
+    GreaterOrEqual,
+    (2, 2),
+    infer_order,
+    plain(np.greater_equal),
+    elementwise_cost(1),
+    roundings=no_rounding,
+    facts=ORDERED,
 )
-LESS_OR_EQUAL = OpDef("less_or_equal", LessOrEqual, (2, 2), infer_order, _plain(np.less_equal), elementwise_cost(1), roundings=no_rounding)
-LOGICAL_AND = OpDef("logical_and", LogicalAnd, (2, 2), infer_logical, _plain(np.logical_and), elementwise_cost(0), roundings=no_rounding)
-LOGICAL_OR = OpDef("logical_or", LogicalOr, (2, 2), infer_logical, _plain(np.logical_or), elementwise_cost(0), roundings=no_rounding)
-WHERE = OpDef("where", Where, (3, 3), infer_where, where, elementwise_cost(0), roundings=no_rounding)
+LESS_OR_EQUAL = OpDef(
+    "less_or_equal", LessOrEqual, (2, 2), infer_order, plain(np.less_equal), elementwise_cost(1), roundings=no_rounding, facts=ORDERED
+)
+LOGICAL_AND = OpDef(
+    "logical_and", LogicalAnd, (2, 2), infer_logical, plain(np.logical_and), elementwise_cost(0), roundings=no_rounding, facts=IN_ANY_ORDER
+)
+LOGICAL_OR = OpDef(
+    "logical_or", LogicalOr, (2, 2), infer_logical, plain(np.logical_or), elementwise_cost(0), roundings=no_rounding, facts=IN_ANY_ORDER
+)
+WHERE = OpDef(
+    "where",
+    Where,
+    (3, 3),
+    infer_where,
+    where,
+    elementwise_cost(0),
+    roundings=no_rounding,
+    facts=Facts(pointwise=True, reuse=Reuse("in place", (1, 2, 0), PAIRWISE.why)),  # a condition has the size of bytes alone
+)
 COMPARISONS = (EQUAL, GREATER, LESS, GREATER_OR_EQUAL, LESS_OR_EQUAL)
 OPS = (*COMPARISONS, LOGICAL_AND, LOGICAL_OR, WHERE)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..dims import Dim
 from ..errors import ShapeError
+from ..facts import Facts
 from ..op import OpDef
 from ..types import Array, TensorType
 from .check import need_rank, need_same_dtype, static
@@ -176,7 +177,9 @@ def need_kernel(k_rows: int, k_cols: int) -> None:
         raise ShapeError(f"kernel {k_rows}x{k_cols} is empty")
 
 
-CONV2D = OpDef("conv2d", Conv2d, (2, 3), infer_conv2d, conv2d, conv2d_arithmetic, conv2d_magnitude, conv_roundings)
+PRODUCT = Facts()  # an element is read again after results near it have been written, so it cannot lie in place
+
+CONV2D = OpDef("conv2d", Conv2d, (2, 3), infer_conv2d, conv2d, conv2d_arithmetic, conv2d_magnitude, conv_roundings, facts=PRODUCT)
 CONV_TRANSPOSE2D = OpDef(
     "conv_transpose2d",
     ConvTranspose2d,
@@ -186,5 +189,6 @@ CONV_TRANSPOSE2D = OpDef(
     conv_transpose2d_arithmetic,
     conv_transpose2d_magnitude,
     conv_roundings,
+    facts=PRODUCT,
 )
 OPS = (CONV2D, CONV_TRANSPOSE2D)

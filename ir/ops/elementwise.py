@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..dims import Dim
 from ..errors import ShapeError
-from ..op import OpDef, elementwise_cost, no_rounding
+from ..facts import BY_PLACE, PAIRWISE, RENAMED, Facts, always, fixed, is_same_type
+from ..op import OpDef, elementwise_cost, no_rounding, plain, rounded
 from ..types import DTYPES, Array, TensorType
 from .check import broadcast, need_float, need_same_dtype
 
@@ -123,10 +122,6 @@ def cast(op: Cast, x: Array) -> Array:
     return x.astype(DTYPES[op.to], copy=False)
 
 
-def _plain(ufunc: Callable[[Array, Array], Array]) -> Callable[[Any, Array, Array], Array]:
-    return lambda op, a, b: ufunc(a, b)
-
-
 def _sum_magnitude(op: Any, a: Array, b: Array) -> Array:
     return abs(a) + abs(b)
 
@@ -137,17 +132,54 @@ def pow_magnitude(op: Pow, a: Array, b: Array) -> Array:
     return abs(np.power(a, b)) * (1 + np.minimum(exponent, 750))
 
 
-def pow_roundings(op: Any, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
-    return 8  # within a few units of the last place, also on a GPU
+PAIRS: Facts[object] = Facts(pointwise=True, reuse=PAIRWISE)
+PAIRS_IN_ANY_ORDER: Facts[object] = Facts(pointwise=True, reuse=PAIRWISE, commutes=True)
+SUMMED: Facts[object] = Facts(pointwise=True, reuse=PAIRWISE, slope=fixed(1.0), commutes=True)
+CHOSEN = SUMMED  # of two numbers one; which of two zeros is any engine's choice
 
-
-ADD = OpDef("add", Add, (2, 2), infer_binary, _plain(np.add), elementwise_cost(1), _sum_magnitude)
-SUB = OpDef("sub", Sub, (2, 2), infer_binary, _plain(np.subtract), elementwise_cost(1), _sum_magnitude)
-MUL = OpDef("mul", Mul, (2, 2), infer_binary, _plain(np.multiply), elementwise_cost(1))
-DIV = OpDef("div", Div, (2, 2), infer_binary, div, elementwise_cost(1))
-POW = OpDef("pow", Pow, (2, 2), infer_pow, _plain(np.power), elementwise_cost(4), pow_magnitude, pow_roundings)
-MAXIMUM = OpDef("maximum", Maximum, (2, 2), infer_binary, _plain(np.maximum), elementwise_cost(1), roundings=no_rounding)
-MINIMUM = OpDef("minimum", Minimum, (2, 2), infer_binary, _plain(np.minimum), elementwise_cost(1), roundings=no_rounding)
-CAST = OpDef("cast", Cast, (1, 1), infer_cast, cast, elementwise_cost(0))
-IDENTITY = OpDef("identity", Identity, (1, 1), infer_identity, identity, elementwise_cost(0), roundings=no_rounding)
+ADD = OpDef("add", Add, (2, 2), infer_binary, plain(np.add), elementwise_cost(1), _sum_magnitude, facts=SUMMED)
+SUB = OpDef(
+    "sub",
+    Sub,
+    (2, 2),
+    infer_binary,
+    plain(np.subtract),
+    elementwise_cost(1),
+    _sum_magnitude,
+    facts=Facts(pointwise=True, reuse=PAIRWISE, slope=fixed(1.0)),
+)
+MUL = OpDef("mul", Mul, (2, 2), infer_binary, plain(np.multiply), elementwise_cost(1), facts=PAIRS_IN_ANY_ORDER)
+DIV = OpDef("div", Div, (2, 2), infer_binary, div, elementwise_cost(1), facts=PAIRS)
+POW = OpDef(
+    "pow",
+    Pow,
+    (2, 2),
+    infer_pow,
+    plain(np.power),
+    elementwise_cost(4),
+    pow_magnitude,
+    rounded(8),  # within a few units of the last place, also on a GPU
+    facts=PAIRS,
+)
+MAXIMUM = OpDef("maximum", Maximum, (2, 2), infer_binary, plain(np.maximum), elementwise_cost(1), roundings=no_rounding, facts=CHOSEN)
+MINIMUM = OpDef("minimum", Minimum, (2, 2), infer_binary, plain(np.minimum), elementwise_cost(1), roundings=no_rounding, facts=CHOSEN)
+CAST = OpDef(
+    "cast",
+    Cast,
+    (1, 1),
+    infer_cast,
+    cast,
+    elementwise_cost(0),
+    facts=Facts(pointwise=True, reuse=BY_PLACE, identity=is_same_type),  # in place where the element types have one size
+)
+IDENTITY = OpDef(
+    "identity",
+    Identity,
+    (1, 1),
+    infer_identity,
+    identity,
+    elementwise_cost(0),
+    roundings=no_rounding,
+    facts=Facts(pointwise=True, reuse=RENAMED, rising=always, slope=fixed(1.0), identity=lambda op, inputs, out: True),
+)
 OPS = (ADD, SUB, MUL, DIV, POW, MAXIMUM, MINIMUM, CAST, IDENTITY)

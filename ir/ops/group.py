@@ -10,6 +10,7 @@ import numpy as np
 
 from ..dims import Dim
 from ..errors import ShapeError
+from ..facts import BY_STATISTICS, Facts
 from ..op import OpDef
 from ..types import Array, TensorType
 from .check import need_axis, need_float, need_same_dtype
@@ -180,12 +181,36 @@ def layer_norm_roundings(op: LayerNorm, inputs: tuple[TensorType, ...], out: Ten
 
 
 INSTANCE_NORM = OpDef(
-    "instance_norm", InstanceNorm, (3, 3), infer_channels, instance_norm, norm_arithmetic, instance_norm_magnitude, instance_norm_roundings
+    "instance_norm",
+    InstanceNorm,
+    (3, 3),
+    infer_channels,
+    instance_norm,
+    norm_arithmetic,
+    instance_norm_magnitude,
+    instance_norm_roundings,
+    facts=Facts(reuse=BY_STATISTICS),
 )
 GROUP_NORM = OpDef(
-    "group_norm", GroupNorm, (3, 3), infer_group_norm, group_norm, norm_arithmetic, group_norm_magnitude, group_norm_roundings
+    "group_norm",
+    GroupNorm,
+    (3, 3),
+    infer_group_norm,
+    group_norm,
+    norm_arithmetic,
+    group_norm_magnitude,
+    group_norm_roundings,
+    facts=Facts(reuse=BY_STATISTICS),
 )
 LAYER_NORM = OpDef(
-    "layer_norm", LayerNorm, (2, 3), infer_layer_norm, layer_norm, norm_arithmetic, layer_norm_magnitude, layer_norm_roundings
+    "layer_norm",
+    LayerNorm,
+    (2, 3),
+    infer_layer_norm,
+    layer_norm,
+    norm_arithmetic,
+    layer_norm_magnitude,
+    layer_norm_roundings,
+    facts=Facts(reuse=BY_STATISTICS),
 )
 OPS = (INSTANCE_NORM, GROUP_NORM, LAYER_NORM)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..dims import Dim
 from ..errors import InvalidModel
+from ..facts import Facts
 from ..op import OpDef
 from ..types import Array, TensorType
 
@@ -43,6 +44,6 @@ def _free(op: Any, inputs: tuple[TensorType, ...], out: TensorType) -> tuple[Dim
     return 0, 0
 
 
-INPUT = OpDef("input", Input, (0, 0), _written, _bound, _free)
-PARAM = OpDef("param", Param, (0, 0), _written, _bound, _free)
+INPUT = OpDef("input", Input, (0, 0), _written, _bound, _free, facts=Facts())
+PARAM = OpDef("param", Param, (0, 0), _written, _bound, _free, facts=Facts())
 OPS = (INPUT, PARAM)

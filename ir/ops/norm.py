@@ -8,7 +8,8 @@ import numpy as np
 
 from ..dims import Dim
 from ..errors import ShapeError
-from ..op import OpDef
+from ..facts import BY_PLACE, Facts
+from ..op import OpDef, rounded
 from ..types import Array, TensorType
 from .check import need_float, need_same_dtype
 
@@ -91,16 +92,20 @@ def local_response_norm_arithmetic(op: LocalResponseNorm, inputs: tuple[TensorTy
     return 0, out.numel * (op.size + 4)
 
 
-def batch_norm_roundings(op: BatchNorm, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
-    return 8  # epsilon, sum, root, quotient, two products, two sums
-
-
 def local_response_norm_roundings(op: LocalResponseNorm, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
     return op.size + 16  # the sum of squares, and a power of a few units in the last place
 
 
 BATCH_NORM = OpDef(
-    "batch_norm", BatchNorm, (5, 5), infer_batch_norm, batch_norm, batch_norm_arithmetic, batch_norm_magnitude, batch_norm_roundings
+    "batch_norm",
+    BatchNorm,
+    (5, 5),
+    infer_batch_norm,
+    batch_norm,
+    batch_norm_arithmetic,
+    batch_norm_magnitude,
+    rounded(8),  # epsilon, sum, root, quotient, two products, two sums
+    facts=Facts(pointwise=True, by_channel=(1, 2, 3, 4), reuse=BY_PLACE),
 )
 LOCAL_RESPONSE_NORM = OpDef(
     "local_response_norm",
@@ -110,5 +115,6 @@ LOCAL_RESPONSE_NORM = OpDef(
     local_response_norm,
     local_response_norm_arithmetic,
     roundings=local_response_norm_roundings,
+    facts=Facts(),  # reads neighbouring channels, which would already be overwritten
 )
 OPS = (BATCH_NORM, LOCAL_RESPONSE_NORM)

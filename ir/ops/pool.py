@@ -9,6 +9,7 @@ import numpy as np
 
 from ..dims import Dim
 from ..errors import ShapeError
+from ..facts import Facts, is_same_type
 from ..op import OpDef, no_rounding
 from ..types import Array, TensorType
 from .check import need_float, need_rank
@@ -121,6 +122,10 @@ def avg_pool_magnitude(op: AvgPool, x: Array) -> Array:
     return avg_pool(op, abs(x))
 
 
+def is_single_pixel(op: MaxPool | AvgPool, inputs: tuple[TensorType, ...], out: TensorType) -> bool:
+    return op.kernel == (1, 1) and op.strides == (1, 1) and not any(op.pads)
+
+
 def pool_arithmetic(op: MaxPool | AvgPool, inputs: tuple[TensorType, ...], out: TensorType) -> tuple[Dim, Dim]:
     return 0, out.numel * (op.kernel[0] * op.kernel[1])
 
@@ -155,10 +160,24 @@ def global_roundings(op: GlobalAvgPool, inputs: tuple[TensorType, ...], out: Ten
     return inputs[0].shape[2] * inputs[0].shape[3] + 1
 
 
-MAX_POOL = OpDef("max_pool", MaxPool, (1, 1), infer_pool, max_pool, pool_arithmetic, roundings=no_rounding)
-AVG_POOL = OpDef("avg_pool", AvgPool, (1, 1), infer_pool, avg_pool, pool_arithmetic, avg_pool_magnitude, avg_roundings)
+# Windows read an element again after results near it have been written, so no pool lies in place.
+WINDOWED: Facts[MaxPool | AvgPool] = Facts(identity=is_single_pixel)
+GLOBAL: Facts[object] = Facts(identity=is_same_type)
+
+MAX_POOL = OpDef("max_pool", MaxPool, (1, 1), infer_pool, max_pool, pool_arithmetic, roundings=no_rounding, facts=WINDOWED)
+AVG_POOL = OpDef("avg_pool", AvgPool, (1, 1), infer_pool, avg_pool, pool_arithmetic, avg_pool_magnitude, avg_roundings, facts=WINDOWED)
 GLOBAL_AVG_POOL = OpDef(
-    "global_avg_pool", GlobalAvgPool, (1, 1), infer_global, global_avg_pool, global_arithmetic, global_avg_pool_magnitude, global_roundings
+    "global_avg_pool",
+    GlobalAvgPool,
+    (1, 1),
+    infer_global,
+    global_avg_pool,
+    global_arithmetic,
+    global_avg_pool_magnitude,
+    global_roundings,
+    facts=GLOBAL,
 )
-GLOBAL_MAX_POOL = OpDef("global_max_pool", GlobalMaxPool, (1, 1), infer_global, global_max_pool, global_arithmetic, roundings=no_rounding)
+GLOBAL_MAX_POOL = OpDef(
+    "global_max_pool", GlobalMaxPool, (1, 1), infer_global, global_max_pool, global_arithmetic, roundings=no_rounding, facts=GLOBAL
+)
 OPS = (MAX_POOL, AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..dims import Dim
 from ..errors import ShapeError
-from ..op import OpDef, elementwise_cost, no_rounding
+from ..facts import BY_PLACE, Facts
+from ..op import OpDef, elementwise_cost, no_rounding, rounded
 from ..types import Array, TensorType
 from .check import need_axis, need_float, need_same_dtype
 
@@ -80,18 +80,22 @@ def dequantize_linear(op: DequantizeLinear, x: Array, scale: Array, zero_point: 
     return (x.astype(np.int64) - offset).astype(scale.dtype) * scale
 
 
-def dequantize_roundings(op: DequantizeLinear, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
-    return 3  # operands and difference of 32 bits, and the product
-
-
 def dequantize_magnitude(op: DequantizeLinear, x: Array, scale: Array, zero_point: Array) -> Array:
     """Engines take the difference after both are floats."""
     scale, offset = (_along(op.axis, values, x.ndim) for values in (scale, zero_point))
     return (abs(x.astype(scale.dtype)) + abs(offset.astype(scale.dtype))) * abs(scale)
 
 
+# Neither is pointwise as broadcasting has it: the scale may lie along any axis.
 QUANTIZE_LINEAR = OpDef(
-    "quantize_linear", QuantizeLinear, (3, 3), infer_quantize, quantize_linear, elementwise_cost(4), roundings=no_rounding
+    "quantize_linear",
+    QuantizeLinear,
+    (3, 3),
+    infer_quantize,
+    quantize_linear,
+    elementwise_cost(4),
+    roundings=no_rounding,
+    facts=Facts(),  # the result never has the operand's size
 )
 DEQUANTIZE_LINEAR = OpDef(
     "dequantize_linear",
@@ -101,6 +105,7 @@ DEQUANTIZE_LINEAR = OpDef(
     dequantize_linear,
     elementwise_cost(2),
     dequantize_magnitude,
-    dequantize_roundings,
+    rounded(3),  # operands and difference of 32 bits, and the product
+    facts=Facts(reuse=BY_PLACE),  # of i32
 )
 OPS = (QUANTIZE_LINEAR, DEQUANTIZE_LINEAR)

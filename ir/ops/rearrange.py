@@ -8,7 +8,8 @@ import numpy as np
 
 from ..dims import Dim
 from ..errors import ShapeError
-from ..op import OpDef, elementwise_cost, no_rounding
+from ..facts import Facts, is_same_type
+from ..op import OpDef, elementwise_cost, no_rounding, rounded
 from ..types import MAX_RANK, Array, TensorType
 from .check import broadcast, need_rank, need_same_dtype
 
@@ -171,17 +172,24 @@ def range_magnitude(op: Range, start: Array, delta: Array) -> Array:
     return range_(op, abs(start), abs(delta))
 
 
-def range_roundings(op: Range, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
-    return 2
-
+MOVED: Facts[object] = Facts(identity=is_same_type)  # elements go to places that have not been read yet, so none lies in place
 
 DEPTH_TO_SPACE = OpDef(
-    "depth_to_space", DepthToSpace, (1, 1), infer_depth_to_space, depth_to_space, elementwise_cost(0), roundings=no_rounding
+    "depth_to_space", DepthToSpace, (1, 1), infer_depth_to_space, depth_to_space, elementwise_cost(0), roundings=no_rounding, facts=MOVED
 )
 SPACE_TO_DEPTH = OpDef(
-    "space_to_depth", SpaceToDepth, (1, 1), infer_space_to_depth, space_to_depth, elementwise_cost(0), roundings=no_rounding
+    "space_to_depth", SpaceToDepth, (1, 1), infer_space_to_depth, space_to_depth, elementwise_cost(0), roundings=no_rounding, facts=MOVED
 )
-EXPAND = OpDef("expand", Expand, (1, 1), infer_expand, expand, elementwise_cost(0), roundings=no_rounding)
-TILE = OpDef("tile", Tile, (1, 1), infer_tile, tile, elementwise_cost(0), roundings=no_rounding)
-RANGE = OpDef("range", Range, (2, 2), infer_range, range_, elementwise_cost(2), range_magnitude, range_roundings)
+EXPAND = OpDef(
+    "expand",
+    Expand,
+    (1, 1),
+    infer_expand,
+    expand,
+    elementwise_cost(0),
+    roundings=no_rounding,
+    facts=Facts(identity=is_same_type, sizes=("shape",)),
+)
+TILE = OpDef("tile", Tile, (1, 1), infer_tile, tile, elementwise_cost(0), roundings=no_rounding, facts=MOVED)
+RANGE = OpDef("range", Range, (2, 2), infer_range, range_, elementwise_cost(2), range_magnitude, rounded(2), facts=Facts(sizes=("count",)))
 OPS = (DEPTH_TO_SPACE, SPACE_TO_DEPTH, EXPAND, TILE, RANGE)

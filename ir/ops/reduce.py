@@ -10,6 +10,7 @@ import numpy as np
 
 from ..dims import Dim
 from ..errors import ShapeError
+from ..facts import Facts, is_same_type
 from ..op import OpDef, no_rounding
 from ..types import Array, TensorType
 from .check import need_axis, need_float
@@ -191,11 +192,19 @@ def reduce_roundings(op: Reduction, inputs: tuple[TensorType, ...], out: TensorT
     return total + 1
 
 
-REDUCE_MEAN = OpDef("reduce_mean", ReduceMean, (1, 1), infer_mean, reduce_mean, reduce_arithmetic, reduce_mean_magnitude, reduce_roundings)
-REDUCE_SUM = OpDef("reduce_sum", ReduceSum, (1, 1), infer_reduce, reduce_sum, reduce_arithmetic, reduce_sum_magnitude, reduce_roundings)
-REDUCE_MAX = OpDef("reduce_max", ReduceMax, (1, 1), infer_reduce, reduce_max, reduce_arithmetic, roundings=no_rounding)
-REDUCE_MIN = OpDef("reduce_min", ReduceMin, (1, 1), infer_reduce, reduce_min, reduce_arithmetic, roundings=no_rounding)
-REDUCE_PROD = OpDef("reduce_prod", ReduceProd, (1, 1), infer_reduce, reduce_prod, reduce_arithmetic, roundings=reduce_roundings)
-ARG_MAX = OpDef("arg_max", ArgMax, (1, 1), infer_place, arg_max, reduce_arithmetic, roundings=no_rounding)
-ARG_MIN = OpDef("arg_min", ArgMin, (1, 1), infer_place, arg_min, reduce_arithmetic, roundings=no_rounding)
+REDUCTION: Facts[object] = Facts(identity=is_same_type)
+
+REDUCE_MEAN = OpDef(
+    "reduce_mean", ReduceMean, (1, 1), infer_mean, reduce_mean, reduce_arithmetic, reduce_mean_magnitude, reduce_roundings, facts=REDUCTION
+)
+REDUCE_SUM = OpDef(
+    "reduce_sum", ReduceSum, (1, 1), infer_reduce, reduce_sum, reduce_arithmetic, reduce_sum_magnitude, reduce_roundings, facts=REDUCTION
+)
+REDUCE_MAX = OpDef("reduce_max", ReduceMax, (1, 1), infer_reduce, reduce_max, reduce_arithmetic, roundings=no_rounding, facts=REDUCTION)
+REDUCE_MIN = OpDef("reduce_min", ReduceMin, (1, 1), infer_reduce, reduce_min, reduce_arithmetic, roundings=no_rounding, facts=REDUCTION)
+REDUCE_PROD = OpDef(
+    "reduce_prod", ReduceProd, (1, 1), infer_reduce, reduce_prod, reduce_arithmetic, roundings=reduce_roundings, facts=REDUCTION
+)
+ARG_MAX = OpDef("arg_max", ArgMax, (1, 1), infer_place, arg_max, reduce_arithmetic, roundings=no_rounding, facts=Facts())
+ARG_MIN = OpDef("arg_min", ArgMin, (1, 1), infer_place, arg_min, reduce_arithmetic, roundings=no_rounding, facts=Facts())
 OPS = (REDUCE_MEAN, REDUCE_SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_PROD, ARG_MAX, ARG_MIN)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..dims import Dim
 from ..errors import ShapeError
+from ..facts import Facts
 from ..op import OpDef
 from ..types import Array, TensorType
 from .check import need_float, need_rank
@@ -169,5 +170,20 @@ def resize_roundings(op: Resize, inputs: tuple[TensorType, ...], out: TensorType
     return 0 if op.mode == "nearest" else (inputs[0].shape[2] + inputs[0].shape[3]) * 4 + 8
 
 
-RESIZE = OpDef("resize", Resize, (1, 1), infer_resize, resize, resize_arithmetic, resize_magnitude, resize_roundings)
+def keeps_image(op: Resize, inputs: tuple[TensorType, ...], out: TensorType) -> bool:
+    """A scale near 1 may keep the size and still move the pixels."""
+    return inputs[0] == out and (op.sizes != () or op.scales == (1.0, 1.0))
+
+
+RESIZE = OpDef(
+    "resize",
+    Resize,
+    (1, 1),
+    infer_resize,
+    resize,
+    resize_arithmetic,
+    resize_magnitude,
+    resize_roundings,
+    facts=Facts(identity=keeps_image, sizes=("sizes",)),
+)
 OPS = (RESIZE,)

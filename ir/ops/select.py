@@ -8,6 +8,7 @@ import numpy as np
 
 from ..dims import Dim
 from ..errors import ShapeError
+from ..facts import Facts
 from ..op import OpDef, elementwise_cost, no_rounding
 from ..types import MAX_RANK, Array, TensorType
 from .check import need_axis
@@ -99,7 +100,9 @@ def sort_arithmetic(op: TopKValues | TopKIndices, inputs: tuple[TensorType, ...]
     return 0, inputs[0].numel * max(op.k.bit_length(), 1)  # a heap of k
 
 
-GATHER = OpDef("gather", Gather, (2, 2), infer_gather, gather, elementwise_cost(0), roundings=no_rounding)
-TOP_K_VALUES = OpDef("top_k_values", TopKValues, (1, 1), infer_values, top_k_values, sort_arithmetic, roundings=no_rounding)
-TOP_K_INDICES = OpDef("top_k_indices", TopKIndices, (1, 1), infer_indices, top_k_indices, sort_arithmetic, roundings=no_rounding)
+GATHER = OpDef("gather", Gather, (2, 2), infer_gather, gather, elementwise_cost(0), roundings=no_rounding, facts=Facts())
+TOP_K_VALUES = OpDef("top_k_values", TopKValues, (1, 1), infer_values, top_k_values, sort_arithmetic, roundings=no_rounding, facts=Facts())
+TOP_K_INDICES = OpDef(
+    "top_k_indices", TopKIndices, (1, 1), infer_indices, top_k_indices, sort_arithmetic, roundings=no_rounding, facts=Facts()
+)
 OPS = (GATHER, TOP_K_VALUES, TOP_K_INDICES)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..dims import Dim
 from ..errors import ShapeError
+from ..facts import RENAMED, Facts, is_same_type
 from ..op import OpDef, elementwise_cost, no_rounding
 from ..types import Array, TensorType
 from .check import need_axis, need_same_dtype
@@ -236,10 +237,71 @@ def transpose(op: Transpose, x: Array) -> Array:
     return np.asarray(x.transpose(op.perm), order="C")
 
 
-CONCAT = OpDef("concat", Concat, (1, None), infer_concat, concat, elementwise_cost(0), roundings=no_rounding)
-SLICE = OpDef("slice", Slice, (1, 1), infer_slice, slice_, elementwise_cost(0), roundings=no_rounding)
-PAD = OpDef("pad", Pad, (1, 1), infer_pad, pad, elementwise_cost(0), roundings=no_rounding)
-FLATTEN = OpDef("flatten", Flatten, (1, 1), infer_flatten, flatten, elementwise_cost(0), roundings=no_rounding)
-RESHAPE = OpDef("reshape", Reshape, (1, 1), infer_reshape, reshape, elementwise_cost(0), roundings=no_rounding)
-TRANSPOSE = OpDef("transpose", Transpose, (1, 1), infer_transpose, transpose, elementwise_cost(0), roundings=no_rounding)
+def is_in_order(op: Transpose, inputs: tuple[TensorType, ...], out: TensorType) -> bool:
+    return op.perm == tuple(range(len(op.perm)))
+
+
+# What of these has memory of its own although sharing looks possible: concat and pad have their operands in the result with gaps,
+# unless the axis is the first; so has slice its result in the operand, and kernels want dense tensors; transpose moves elements to
+# places that have not been read yet.
+CONCAT = OpDef(
+    "concat",
+    Concat,
+    (1, None),
+    infer_concat,
+    concat,
+    elementwise_cost(0),
+    roundings=no_rounding,
+    facts=Facts(identity=lambda op, inputs, out: len(inputs) == 1),
+)
+SLICE = OpDef(
+    "slice",
+    Slice,
+    (1, 1),
+    infer_slice,
+    slice_,
+    elementwise_cost(0),
+    roundings=no_rounding,
+    facts=Facts(identity=lambda op, inputs, out: inputs[0] == out and all(step > 0 for step in op.steps), sizes=("starts", "ends")),
+)
+PAD = OpDef(
+    "pad",
+    Pad,
+    (1, 1),
+    infer_pad,
+    pad,
+    elementwise_cost(0),
+    roundings=no_rounding,
+    facts=Facts(identity=lambda op, inputs, out: not any(op.pads)),
+)
+FLATTEN = OpDef(
+    "flatten",
+    Flatten,
+    (1, 1),
+    infer_flatten,
+    flatten,
+    elementwise_cost(0),
+    roundings=no_rounding,
+    facts=Facts(reuse=RENAMED, identity=is_same_type),
+)
+RESHAPE = OpDef(
+    "reshape",
+    Reshape,
+    (1, 1),
+    infer_reshape,
+    reshape,
+    elementwise_cost(0),
+    roundings=no_rounding,
+    facts=Facts(reuse=RENAMED, identity=is_same_type, sizes=("shape",)),
+)
+TRANSPOSE = OpDef(
+    "transpose",
+    Transpose,
+    (1, 1),
+    infer_transpose,
+    transpose,
+    elementwise_cost(0),
+    roundings=no_rounding,
+    facts=Facts(identity=is_in_order),
+)
 OPS = (CONCAT, SLICE, PAD, FLATTEN, RESHAPE, TRANSPOSE)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..dims import Dim
 from ..errors import ShapeError
-from ..op import OpDef, elementwise_cost, no_rounding
+from ..facts import BY_PLACE, Facts, always, fixed
+from ..op import OpDef, elementwise_cost, no_rounding, plain, rounded
 from ..types import Array, TensorType
-from .check import need_float
+from .check import float_alone
 
 __all__ = [
     "ABS",
@@ -97,11 +97,6 @@ class LogicalNot:
     """True for false. ONNX Not."""
 
 
-def infer_float(op: Any, x: TensorType) -> TensorType:
-    need_float(x)
-    return x
-
-
 def infer_number(op: Any, x: TensorType) -> TensorType:
     if x.dtype == "bool":
         raise ShapeError(f"input is {x}, expected numbers; cast it")
@@ -158,10 +153,6 @@ def softplus(op: Softplus, x: Array) -> Array:
     return np.maximum(x, 0) + np.log1p(np.exp(-abs(x)))  # never overflows
 
 
-def _plain(ufunc: Callable[[Array], Array]) -> Callable[[Any, Array], Array]:
-    return lambda op, x: ufunc(x)
-
-
 def exp_magnitude(op: Exp, x: Array) -> Array:
     """Fast kernels (CUDA's __expf) round the argument times log2(e), which costs its size; beyond 750 the result is 0 or inf."""
     return np.exp(x) * (1 + np.minimum(abs(x), 750))
@@ -182,27 +173,72 @@ def softplus_magnitude(op: Softplus, x: Array) -> Array:
     return 1 + softplus(op, x)
 
 
-def fast_roundings(op: Any, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
-    return 8  # within a few units of the last place, also on a GPU
+fast = rounded(8)  # within a few units of the last place, also on a GPU
+near = rounded(2)  # the standard asks for a correctly rounded one; a GPU may be one unit off
+approximated = rounded(16)  # a rational approximation in float32
 
+BY_ELEMENT: Facts[object] = Facts(pointwise=True, reuse=BY_PLACE)
+STEPWISE: Facts[object] = Facts(pointwise=True, reuse=BY_PLACE, rising=always)
+EXPONENTIAL: Facts[object] = Facts(pointwise=True, reuse=BY_PLACE, rising=always, least=fixed(0.0))
+# Log and root rise too, where they are: a NaN that they make of one negative element would no longer reach a maximum.
+ROOT: Facts[object] = Facts(pointwise=True, reuse=BY_PLACE, least=fixed(0.0))
 
-def root_roundings(op: Any, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
-    return 2  # the standard asks for a correctly rounded one; a GPU may be one unit off
-
-
-def approximation_roundings(op: Any, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
-    return 16  # a rational approximation in float32
-
-
-EXP = OpDef("exp", Exp, (1, 1), infer_float, _plain(np.exp), elementwise_cost(1), exp_magnitude, fast_roundings)
-LOG = OpDef("log", Log, (1, 1), infer_float, _plain(np.log), elementwise_cost(1), log_magnitude, fast_roundings)
-SQRT = OpDef("sqrt", Sqrt, (1, 1), infer_float, _plain(np.sqrt), elementwise_cost(1), roundings=root_roundings)
-ERF = OpDef("erf", Erf, (1, 1), infer_float, _plain(erf), elementwise_cost(4), erf_magnitude, approximation_roundings)
-ABS = OpDef("abs", Abs, (1, 1), infer_number, _plain(np.abs), elementwise_cost(1), roundings=no_rounding)
-NEG = OpDef("neg", Neg, (1, 1), infer_signed, _plain(np.negative), elementwise_cost(1), roundings=no_rounding)
-FLOOR = OpDef("floor", Floor, (1, 1), infer_float, _plain(np.floor), elementwise_cost(1), roundings=no_rounding)
-CEIL = OpDef("ceil", Ceil, (1, 1), infer_float, _plain(np.ceil), elementwise_cost(1), roundings=no_rounding)
-ROUND = OpDef("round", Round, (1, 1), infer_float, _plain(np.rint), elementwise_cost(1), roundings=no_rounding)
-SOFTPLUS = OpDef("softplus", Softplus, (1, 1), infer_float, softplus, elementwise_cost(4), softplus_magnitude, approximation_roundings)
-LOGICAL_NOT = OpDef("logical_not", LogicalNot, (1, 1), infer_truth, _plain(np.logical_not), elementwise_cost(0), roundings=no_rounding)
+EXP = OpDef("exp", Exp, (1, 1), float_alone, plain(np.exp), elementwise_cost(1), exp_magnitude, fast, facts=EXPONENTIAL)
+LOG = OpDef("log", Log, (1, 1), float_alone, plain(np.log), elementwise_cost(1), log_magnitude, fast, facts=BY_ELEMENT)
+SQRT = OpDef("sqrt", Sqrt, (1, 1), float_alone, plain(np.sqrt), elementwise_cost(1), roundings=near, facts=ROOT)
+ERF = OpDef(
+    "erf",
+    Erf,
+    (1, 1),
+    float_alone,
+    plain(erf),
+    elementwise_cost(4),
+    erf_magnitude,
+    approximated,
+    facts=Facts(pointwise=True, reuse=BY_PLACE, rising=always, slope=fixed(2 / math.sqrt(math.pi)), least=fixed(-1.0)),
+)
+ABS = OpDef(
+    "abs",
+    Abs,
+    (1, 1),
+    infer_number,
+    plain(np.abs),
+    elementwise_cost(1),
+    roundings=no_rounding,
+    facts=Facts(pointwise=True, reuse=BY_PLACE, slope=fixed(1.0), least=fixed(0.0)),
+)
+NEG = OpDef(
+    "neg",
+    Neg,
+    (1, 1),
+    infer_signed,
+    plain(np.negative),
+    elementwise_cost(1),
+    roundings=no_rounding,
+    facts=Facts(pointwise=True, reuse=BY_PLACE, slope=fixed(1.0)),
+)
+FLOOR = OpDef("floor", Floor, (1, 1), float_alone, plain(np.floor), elementwise_cost(1), roundings=no_rounding, facts=STEPWISE)
+CEIL = OpDef("ceil", Ceil, (1, 1), float_alone, plain(np.ceil), elementwise_cost(1), roundings=no_rounding, facts=STEPWISE)
+ROUND = OpDef("round", Round, (1, 1), float_alone, plain(np.rint), elementwise_cost(1), roundings=no_rounding, facts=STEPWISE)
+SOFTPLUS = OpDef(
+    "softplus",
+    Softplus,
+    (1, 1),
+    float_alone,
+    softplus,
+    elementwise_cost(4),
+    softplus_magnitude,
+    approximated,
+    facts=Facts(pointwise=True, reuse=BY_PLACE, activation=True, rising=always, slope=fixed(1.0), least=fixed(0.0)),
+)
+LOGICAL_NOT = OpDef(
+    "logical_not",
+    LogicalNot,
+    (1, 1),
+    infer_truth,
+    plain(np.logical_not),
+    elementwise_cost(0),
+    roundings=no_rounding,
+    facts=BY_ELEMENT,
+)
 OPS = (EXP, LOG, SQRT, ERF, ABS, NEG, FLOOR, CEIL, ROUND, SOFTPLUS, LOGICAL_NOT)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from network_builder import Builder, Refused
 
 from convc.ir.graph import Node
-from convc.ir.ops import activation, conv, elementwise, gate, linear, norm, pool, reduce, resize, shape, unary
+from convc.ir.ops import activation, activation_variants, conv, elementwise, linear, norm, pool, reduce, resize, shape, unary
 
 
 def conv2d(b: Builder, x: Node, *, w: Node | None = None, c_out: int = 0, kernel=None, strides=None, pads=None, groups: int = 0) -> Node:
@@ -76,12 +76,12 @@ def act(b: Builder, x: Node) -> Node:
         (activation.LEAKY_RELU, activation.LeakyRelu(b.pick(0.0, 1.0, -0.5, 2.0))),
         (activation.SIGMOID, activation.Sigmoid()),
         (activation.TANH, activation.Tanh()),
-        (gate.ELU, gate.Elu(b.pick(1.0, 0.5, -0.5))),
-        (gate.SELU, gate.Selu()),
-        (gate.HARD_SIGMOID, gate.HardSigmoid(b.pick(0.25, -0.25))),
-        (gate.HARD_SWISH, gate.HardSwish()),
-        (gate.GELU, gate.Gelu(b.pick("none", "tanh"))),
-        (gate.MISH, gate.Mish()),
+        (activation_variants.ELU, activation_variants.Elu(b.pick(1.0, 0.5, -0.5))),
+        (activation_variants.SELU, activation_variants.Selu()),
+        (activation_variants.HARD_SIGMOID, activation_variants.HardSigmoid(b.pick(0.25, -0.25))),
+        (activation_variants.HARD_SWISH, activation_variants.HardSwish()),
+        (activation_variants.GELU, activation_variants.Gelu(b.pick("none", "tanh"))),
+        (activation_variants.MISH, activation_variants.Mish()),
         (unary.SOFTPLUS, unary.Softplus()),
         (unary.ERF, unary.Erf()),
         (unary.ABS, unary.Abs()),

@@ -6,7 +6,20 @@ from network_builder import MOST_PRODUCTS, Builder, Refused
 from single_layers import act, act_or_not, constant, conv2d, cut, nothing, pad, scale_or_shift, softmax
 
 from convc.ir.graph import Node
-from convc.ir.ops import activation, compare, conv, elementwise, gate, group, quantize, rearrange, reduce, select, shape, unary
+from convc.ir.ops import (
+    activation,
+    activation_variants,
+    compare,
+    conv,
+    elementwise,
+    group,
+    quantize,
+    rearrange,
+    reduce,
+    select,
+    shape,
+    unary,
+)
 
 
 def mean(b: Builder, x: Node) -> Node:
@@ -156,7 +169,7 @@ def greatest(b: Builder, x: Node) -> Node:
 
 
 def learned_slope(b: Builder, x: Node) -> Node:
-    return b.op(gate.PRELU, gate.Prelu(), x, constant(b, x))
+    return b.op(activation_variants.PRELU, activation_variants.Prelu(), x, constant(b, x))
 
 
 def choice(b: Builder, x: Node) -> Node:

@@ -21,11 +21,12 @@ from convc.compiler.pipelines import optimize
 from convc.ir.binding import specialize
 from convc.ir.errors import InvalidModel, UsageError
 from convc.ir.graph import Graph, Node
+from convc.ir.ops import OPS
 from convc.ir.parser import parse_graph
 from convc.ir.types import DTYPES
 from convc.passes.cost import graph_cost, intensity, node_cost
 from convc.passes.ledger import Ledger
-from convc.passes.liveness import REUSE, liveness, node_bytes
+from convc.passes.liveness import liveness, node_bytes
 from convc.passes.memory import MemoryPlan, plan_memory
 from convc.passes.memory_check import check_plan
 from convc.passes.order_for_memory import order_for_memory
@@ -175,8 +176,8 @@ def test_an_unread_result_lives_in_its_own_step():
     assert live.intervals[graph.by_name["d"]] == (1, 1)
 
 
-@pytest.mark.parametrize("kind", REUSE, ids=lambda kind: kind.name)
-def test_the_table_of_reuse_holds_for_the_meanings(kind):
+@pytest.mark.parametrize("kind", [kind for kind in OPS.values() if kind.facts.reuse], ids=lambda kind: kind.name)
+def test_reuse_holds_for_the_meanings(kind):
     """One changed element changes that element of the result alone, or what shares its sum; a view changes nothing."""
     draws = np.random.default_rng(0)
     attributes = {"reshape": ((6, 2, 2),), "cast": ("i32",), "group_norm": (1,)}.get(kind.name, ())
@@ -186,10 +187,10 @@ def test_the_table_of_reuse_holds_for_the_meanings(kind):
         arrays = [draws.uniform(1, 2, (2, 3, 4))]
     before = kind.meaning(op, *arrays)
     assert before.size == arrays[0].size
-    if REUSE[kind].how == "view":
+    if kind.facts.is_view:
         assert np.array_equal(before.ravel(), arrays[0].ravel())
         return
-    for position, at in itertools.product(REUSE[kind].operands, np.ndindex(arrays[0].shape)):
+    for position, at in itertools.product(kind.facts.reuse.operands, np.ndindex(arrays[0].shape)):
         changed = [array.copy() for array in arrays]
         changed[position][at] += 10
         moved = np.argwhere(kind.meaning(op, *changed) != before)

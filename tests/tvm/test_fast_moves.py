@@ -11,8 +11,8 @@ from convc.backends.tvm.fast.layout import block_channels
 from convc.backends.tvm.fast.moves import concat, pack, slice_blocks, unpack
 from convc.backends.tvm.fast.pointwise import by_channel, by_image, pointwise
 from convc.ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID
+from convc.ir.ops.activation_variants import HARD_SIGMOID, HARD_SWISH
 from convc.ir.ops.elementwise import ADD, MUL, SUB
-from convc.ir.ops.gate import HARD_SIGMOID, HARD_SWISH
 
 SHAPES = [(1, 64, 56, 56), (1, 3, 224, 224), (2, 512, 7, 7), (3, 1000, 1, 1), (3, 20, 5, 3), (2, 37, 9, 11), (1, 5, 4, 4)]
 

@@ -14,9 +14,9 @@ from convc.backends.tvm.fast.pools import avg_pool, global_avg_pool, global_max_
 from convc.backends.tvm.fast.windows import Window
 from convc.ir.ops import pool
 from convc.ir.ops.activation import RELU, SIGMOID
+from convc.ir.ops.activation_variants import HARD_SWISH
 from convc.ir.ops.conv import CONV2D
 from convc.ir.ops.elementwise import ADD
-from convc.ir.ops.gate import HARD_SWISH
 
 CASES = [  # images, channels, rows, columns, then the window's kernel, strides, pads, dilations, ceil_mode
     (1, 64, 56, 56, (3, 3), (2, 2), (1, 1, 1, 1)),

@@ -10,7 +10,7 @@ from graphs import typed_graph
 import convc as cc
 from convc.backends import reference
 from convc.ir.errors import ShapeError
-from convc.ir.ops import elementwise, gate, unary
+from convc.ir.ops import activation_variants, elementwise, unary
 from convc.ir.types import TensorType
 
 WIDE = np.concatenate([np.linspace(-8, 8, 200_001), np.logspace(-300, 1, 10_001), -np.logspace(-300, 1, 10_001)])
@@ -27,15 +27,15 @@ def test_erf_is_right_to_three_units_of_the_last_place():
 @pytest.mark.parametrize(
     ("kind", "op", "exact"),
     [
-        (gate.GELU, gate.Gelu(), lambda x: x * scipy.special.ndtr(x)),
-        (gate.ELU, gate.Elu(2.0), lambda x: np.where(x > 0, x, 2 * scipy.special.expm1(np.minimum(x, 0)))),
+        (activation_variants.GELU, activation_variants.Gelu(), lambda x: x * scipy.special.ndtr(x)),
+        (activation_variants.ELU, activation_variants.Elu(2.0), lambda x: np.where(x > 0, x, 2 * scipy.special.expm1(np.minimum(x, 0)))),
         (
-            gate.SELU,
-            gate.Selu(),
+            activation_variants.SELU,
+            activation_variants.Selu(),
             lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * scipy.special.expm1(np.minimum(x, 0))),
         ),
-        (gate.MISH, gate.Mish(), lambda x: x * np.tanh(np.logaddexp(x, 0))),
-        (gate.HARD_SWISH, gate.HardSwish(), lambda x: x * np.minimum(np.maximum(x + 3, 0), 6) / 6),
+        (activation_variants.MISH, activation_variants.Mish(), lambda x: x * np.tanh(np.logaddexp(x, 0))),
+        (activation_variants.HARD_SWISH, activation_variants.HardSwish(), lambda x: x * np.minimum(np.maximum(x + 3, 0), 6) / 6),
         (unary.SOFTPLUS, unary.Softplus(), lambda x: np.logaddexp(x, 0)),
     ],
     ids=lambda given: getattr(given, "name", ""),
@@ -45,13 +45,21 @@ def test_gates_are_the_formulas_of_their_papers(kind, op, exact):
 
 
 def test_the_tanh_form_of_gelu_is_near_the_exact_one():
-    apart = abs(gate.GELU.meaning(gate.Gelu("tanh"), WIDE) - gate.GELU.meaning(gate.Gelu(), WIDE)).max()
+    apart = abs(
+        activation_variants.GELU.meaning(activation_variants.Gelu("tanh"), WIDE)
+        - activation_variants.GELU.meaning(activation_variants.Gelu(), WIDE)
+    ).max()
     assert 1e-4 < apart < 5e-4
 
 
 def test_large_values_do_not_overflow():
     with np.errstate(over="raise", invalid="raise"):
-        for kind, op in [(unary.SOFTPLUS, unary.Softplus()), (gate.ELU, gate.Elu()), (gate.MISH, gate.Mish()), (gate.SELU, gate.Selu())]:
+        for kind, op in [
+            (unary.SOFTPLUS, unary.Softplus()),
+            (activation_variants.ELU, activation_variants.Elu()),
+            (activation_variants.MISH, activation_variants.Mish()),
+            (activation_variants.SELU, activation_variants.Selu()),
+        ]:
             far = kind.meaning(op, np.array([-1e30, -1e4, 1e4, 1e30], np.float32))
             assert np.isfinite(far).all(), kind.name
 

@@ -149,7 +149,7 @@ class Call:
 
     # --- makers ---
 
-    def make(self, kind: OpDef | str, op: Any, *operands: Node, suffix: str = "", result: int = 0) -> Node:
+    def make(self, kind: OpDef[Any] | str, op: Any, *operands: Node, suffix: str = "", result: int = 0) -> Node:
         """A typed node: the result itself, or with a suffix one on the way to it. Small integers become constants."""
         kind = OPS[kind] if isinstance(kind, str) else kind
         name = fresh_name(f"{self.results[0]}.{suffix}", self.taken) if suffix else self.results[result]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -169,7 +170,7 @@ def subsample(around: Surroundings, node: Node) -> Work | None:
     return Work((node,), pools.max_pool.of(batch_of(x), channels, window, around.processor), (x,))
 
 
-MAKERS: dict[OpDef, Callable[[Surroundings, Node], Work | None]] = {
+MAKERS: dict[OpDef[Any], Callable[[Surroundings, Node], Work | None]] = {
     CONV2D: conv,
     CONV_TRANSPOSE2D: conv_transpose,
     MAX_POOL: pool,

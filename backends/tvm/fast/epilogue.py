@@ -10,8 +10,8 @@ from typing import Any
 from ....ir.graph import Node
 from ....ir.op import OpDef
 from ....ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID, TANH
+from ....ir.ops.activation_variants import ELU, GELU, HARD_SIGMOID, HARD_SWISH, MISH, SELU
 from ....ir.ops.elementwise import ADD, MUL, SUB
-from ....ir.ops.gate import ELU, GELU, HARD_SIGMOID, HARD_SWISH, MISH, SELU
 from ....ir.ops.unary import ERF, SOFTPLUS
 from . import formulas
 
@@ -24,7 +24,7 @@ Scalar = Any  # a TIR expression of one element
 class EpilogueStep:
     """One op of an epilogue. `reads` is 1 where it reads a tensor of the result's shape besides, `first` where that comes first."""
 
-    kind: OpDef
+    kind: OpDef[Any]
     op: Any
     reads: int = 0
     first: bool = False
@@ -50,7 +50,7 @@ def _hard_sigmoid(tirx: Any, v: Scalar, alpha: float, beta: float) -> Scalar:
 
 # (tirx, op, value, other value or None) -> value. All are finite where their operands are, so that lanes of padding stay harmless.
 Formula = Callable[[Any, Any, Scalar, Scalar], Scalar]
-SIMPLE: dict[OpDef, Formula] = {  # of one element as of a vector
+SIMPLE: dict[OpDef[Any], Formula] = {  # of one element as of a vector
     RELU: lambda tirx, op, v, other: _clip(tirx, v, 0.0, math.inf),
     CLIP: lambda tirx, op, v, other: _clip(tirx, v, op.min, op.max),
     LEAKY_RELU: lambda tirx, op, v, other: tirx.Select(v < tirx.const(0.0, "float32"), v * tirx.const(op.alpha, "float32"), v),
@@ -61,7 +61,7 @@ SIMPLE: dict[OpDef, Formula] = {  # of one element as of a vector
     SUB: lambda tirx, op, v, other: v - other,
     MUL: lambda tirx, op, v, other: v * other,
 }
-STEPS: dict[OpDef, Formula] = {  # of vectors
+STEPS: dict[OpDef[Any], Formula] = {  # of vectors
     **SIMPLE,
     TANH: lambda vectors, op, v, other: formulas.tanh(vectors, v),
     ERF: lambda vectors, op, v, other: formulas.erf(vectors, v),
@@ -74,7 +74,7 @@ STEPS: dict[OpDef, Formula] = {  # of vectors
 ALONE = frozenset(STEPS) - {ADD, SUB, MUL}  # that read nothing besides
 
 
-def step_of(node: Node, value: Node, kinds: Container[OpDef] = STEPS) -> EpilogueStep | None:
+def step_of(node: Node, value: Node, kinds: Container[OpDef[Any]] = STEPS) -> EpilogueStep | None:
     """The step, of one of these kinds, that computes `node` from `value`, one of its operands; None where it is none."""
     if node.kind not in kinds or node.typed.dtype != "f32":
         return None

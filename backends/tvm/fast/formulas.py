@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ....ir.ops.gate import TANH_GELU
+from ....ir.ops.activation_variants import TANH_GELU
 from .writer import Vectors
 
 __all__ = ["elu", "erf", "gelu", "mish", "softplus", "tanh"]

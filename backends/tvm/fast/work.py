@@ -112,7 +112,7 @@ def only_reader(graph: Graph, node: Node) -> Node | None:
     return reader
 
 
-def followers(around: Surroundings, node: Node, kinds: Container[OpDef] = STEPS) -> tuple[tuple[Node, ...], Steps, tuple[Node, ...]]:
+def followers(around: Surroundings, node: Node, kinds: Container[OpDef[Any]] = STEPS) -> tuple[tuple[Node, ...], Steps, tuple[Node, ...]]:
     """What of these kinds may be computed before the value of `node` is stored: nodes, their steps, and what those read besides.
 
     No more than a few: what a kernel takes to compile grows with the square of its arguments, and TVM has no stack for thousands of steps.

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..dims import Dim
 from ..errors import ShapeError
-from ..op import OpDef, elementwise_cost
+from ..facts import BY_PLACE, PAIRWISE, Facts, fixed
+from ..op import OpDef, elementwise_cost, rounded
 from ..types import Array, TensorType
 from .check import broadcast, need_float, need_same_dtype
 from .unary import Softplus, erf, softplus
@@ -25,7 +25,6 @@ __all__ = [
     "PRELU",
     "SELU",
     "TANH_GELU",
-    "UNARY",
     "Elu",
     "Gelu",
     "HardSigmoid",
@@ -86,7 +85,7 @@ class Prelu:
     """x where not negative, slope*x elsewhere; the slope broadcasts to x and not back. He et al. 2015 (rectifiers); ONNX PRelu."""
 
 
-def infer_gate(op: Any, x: TensorType) -> TensorType:
+def finite_alone(op: Any, x: TensorType) -> TensorType:
     """Raises: ShapeError for whole numbers, or an attribute that is no number."""
     need_float(x)
     for name in getattr(op, "__slots__", ()):
@@ -157,31 +156,113 @@ def hard_sigmoid_magnitude(op: HardSigmoid, x: Array) -> Array:
     return np.minimum(abs(op.alpha * x) + abs(op.beta), 1 + 2 * abs(op.beta))
 
 
-def gate_magnitude(op: Any, x: Array) -> Array:
+def share_magnitude(op: Any, x: Array) -> Array:
     """x times a share between 0 and 1, whose error is absolute."""
     return abs(x)
 
 
-def slope_roundings(op: Any, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
-    return 4  # constants in the type of x, a product, a sum
+few = rounded(4)  # constants in the type of x, a product, a sum
+fast = rounded(8)  # an exponential within a few units of the last place
+approximated = rounded(32)  # a rational approximation of an argument that was itself rounded
 
 
-def exp_roundings(op: Any, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
-    return 8
+def smooth(slope: float) -> Facts[object]:
+    """They fall a little below zero before they rise, so that only their slope says something."""
+    return Facts(pointwise=True, reuse=BY_PLACE, activation=True, slope=fixed(slope))
 
 
-def gate_roundings(op: Any, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
-    return 32  # a rational approximation of an argument that was itself rounded
-
-
-ELU = OpDef("elu", Elu, (1, 1), infer_gate, elu, elementwise_cost(3), elu_magnitude, exp_roundings)
-SELU = OpDef("selu", Selu, (1, 1), infer_gate, selu, elementwise_cost(4), selu_magnitude, exp_roundings)
-HARD_SIGMOID = OpDef(
-    "hard_sigmoid", HardSigmoid, (1, 1), infer_gate, hard_sigmoid, elementwise_cost(4), hard_sigmoid_magnitude, slope_roundings
+ELU = OpDef(
+    "elu",
+    Elu,
+    (1, 1),
+    finite_alone,
+    elu,
+    elementwise_cost(3),
+    elu_magnitude,
+    fast,
+    facts=Facts(
+        pointwise=True,
+        reuse=BY_PLACE,
+        activation=True,
+        rising=lambda op: op.alpha >= 0,
+        slope=lambda op: max(1.0, abs(op.alpha)),
+    ),
 )
-HARD_SWISH = OpDef("hard_swish", HardSwish, (1, 1), infer_gate, hard_swish, elementwise_cost(5), gate_magnitude, slope_roundings)
-GELU = OpDef("gelu", Gelu, (1, 1), infer_gelu, gelu, elementwise_cost(8), gate_magnitude, gate_roundings)
-MISH = OpDef("mish", Mish, (1, 1), infer_gate, mish, elementwise_cost(9), gate_magnitude, gate_roundings)
-PRELU = OpDef("prelu", Prelu, (2, 2), infer_prelu, prelu, elementwise_cost(2))
-UNARY = (ELU, SELU, HARD_SIGMOID, HARD_SWISH, GELU, MISH)
-OPS = (*UNARY, PRELU)
+SELU = OpDef(
+    "selu",
+    Selu,
+    (1, 1),
+    finite_alone,
+    selu,
+    elementwise_cost(4),
+    selu_magnitude,
+    fast,
+    facts=Facts(
+        pointwise=True,
+        reuse=BY_PLACE,
+        activation=True,
+        rising=lambda op: op.alpha >= 0 and op.gamma > 0,
+        slope=lambda op: abs(op.gamma) * max(1.0, abs(op.alpha)),
+    ),
+)
+HARD_SIGMOID = OpDef(
+    "hard_sigmoid",
+    HardSigmoid,
+    (1, 1),
+    finite_alone,
+    hard_sigmoid,
+    elementwise_cost(4),
+    hard_sigmoid_magnitude,
+    few,
+    facts=Facts(
+        pointwise=True,
+        reuse=BY_PLACE,
+        activation=True,
+        rising=lambda op: op.alpha > 0,
+        slope=lambda op: abs(op.alpha),
+        least=fixed(0.0),
+    ),
+)
+HARD_SWISH = OpDef(
+    "hard_swish",
+    HardSwish,
+    (1, 1),
+    finite_alone,
+    hard_swish,
+    elementwise_cost(5),
+    share_magnitude,
+    few,
+    facts=smooth(1.5),  # (2x + 3) / 6 at 3
+)
+GELU = OpDef(
+    "gelu",
+    Gelu,
+    (1, 1),
+    infer_gelu,
+    gelu,
+    elementwise_cost(8),
+    share_magnitude,
+    approximated,
+    facts=smooth(1.13),  # at the square root of 2, in either form
+)
+MISH = OpDef(
+    "mish",
+    Mish,
+    (1, 1),
+    finite_alone,
+    mish,
+    elementwise_cost(9),
+    share_magnitude,
+    approximated,
+    facts=smooth(1.09),  # at 1.49
+)
+PRELU = OpDef(
+    "prelu",
+    Prelu,
+    (2, 2),
+    infer_prelu,
+    prelu,
+    elementwise_cost(2),
+    facts=Facts(pointwise=True, reuse=PAIRWISE, activation=True),
+)
+OPS = (ELU, SELU, HARD_SIGMOID, HARD_SWISH, GELU, MISH, PRELU)
