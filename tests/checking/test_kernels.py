@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from graphs import typed_graph
+from tiers import small
 
 from convc.backends.tvm.fast.plan import plan
 from convc.compiler.engines.engine import Engine
@@ -86,7 +87,7 @@ def test_kernels_and_their_tiles(winograd):
 @pytest.mark.parametrize("name", ZOO)
 def test_looking_at_values_changes_no_kernel(name):
     """What the check compiles has every stored value as an output; the kernels are those of the network all the same."""
-    graph, _ = optimize(ZOO[name].network(**ZOO[name].small), 2)
+    graph, _ = optimize(small(name), 2)
     graph = specialize(graph, usual_sizes(graph))
     stored = tuple(dict.fromkeys([*TVM.stores(graph), *graph.outputs]))
     exposed = Graph(graph.name, graph.inputs, stored, graph.nodes)

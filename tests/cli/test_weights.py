@@ -6,10 +6,10 @@ import pickle
 import re
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from pickles import Payload
 from safetensors.numpy import load_file, save_file
 from shell import array_header, convc, refused
 
@@ -124,16 +124,6 @@ def test_weights_of_another_network(model: str, words: tuple[str, ...], theirs: 
 
 
 # --- PyTorch's own files -----------------------------------------------------------------------------------------------
-
-
-class Payload:
-    """What a malicious file asks a reader that unpickles to do: make a file."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Path.touch, (self.mark,))
 
 
 @pytest.mark.parametrize("name", ["w.pt", "w.pth", "w.npz", "w.safetensors", "objects.npz"])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pickles import Payload
 from tiers import SIBLINGS, slow_if
 
 from convc import models
@@ -211,16 +212,6 @@ def test_names_from_a_file_reach_no_terminal_raw(tmp_path: Path):
 
 
 # --- PyTorch's own files ---------------------------------------------------------------------------------------------
-
-
-class Payload:
-    """What a malicious file asks a reader that unpickles to do: make a file."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Path.touch, (self.mark,))
 
 
 @pytest.mark.parametrize("file", ["w.pt", "w.pth"])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import ndimage
-from tiers import EACH_NETWORK
+from tiers import EACH_NETWORK, small
 
 from convc import models
 from convc.backends.reference import run
@@ -64,7 +64,7 @@ def test_every_node_knows_the_line_of_the_model_that_made_it(name: str):
 
 @pytest.mark.parametrize("name", EACH_NETWORK)
 def test_small_form_runs_alike_in_both_precisions_and_keeps_images_apart(name: str):
-    graph = ZOO[name].network(**ZOO[name].small)
+    graph = small(name)
     inputs = photograph(graph)
     single, double = run(graph, inputs), run(graph, inputs, "f64")
     alone = run(graph, {key: value[1:] for key, value in inputs.items()})

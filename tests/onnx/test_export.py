@@ -6,8 +6,9 @@ import numpy as np
 import onnx
 import pytest
 from graphs import hold_to_reference, normal_inputs, typed_graph
+from onnx_files import written
 from op_cases import CASES, text_of
-from tiers import EACH_NETWORK
+from tiers import EACH_NETWORK, small
 
 import convc as cc
 from convc.backends import reference
@@ -19,7 +20,6 @@ from convc.backends.rows import Unsupported
 from convc.compiler.inputs import random_inputs
 from convc.ir.errors import UnsupportedOp, UsageError
 from convc.ir.graph import Graph
-from convc.models import ZOO
 
 OPSETS = (13, 17, 18, 22)
 # What ONNX itself has no words for: (variant, first opset that has them), or None for no opset.
@@ -91,7 +91,7 @@ def test_op_agrees_with_onnxruntime(name, opset):
 
 @pytest.mark.parametrize("name", EACH_NETWORK)
 def test_zoo_model_passes_the_full_checker_and_keeps_its_names(name):
-    graph = ZOO[name].network(**ZOO[name].small)
+    graph = small(name)
     model = to_model(graph)
     onnx.checker.check_model(model, full_check=True)
     assert [value.name for value in model.graph.input] == [node.name for node in graph.inputs]
@@ -165,8 +165,7 @@ def test_named_sizes_are_computed_from_the_inputs_and_come_back(name, opset, tmp
     model = to_model(graph, opset)
     if wanted and not (name == "a resize" and opset == 13):  # before opset 18 the batch and channels are sizes too
         assert [node.op_type for node in model.graph.node] == wanted
-    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
-    back = read_graph(tmp_path / "net.onnx").graph
+    back = read_graph(written(tmp_path, model)).graph
     assert str(back.outputs[0].type) == str(graph.outputs[0].type)
     session = Session(graph, model.SerializeToString())
     for n, h in ((1, 5), (3, 12)):

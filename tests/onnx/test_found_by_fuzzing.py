@@ -16,7 +16,7 @@ def value(name, *shape):
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
 
 
-def model_of(*nodes, inputs=(("x", "N", 4),), output=("y",), constants=None):
+def small(*nodes, inputs=(("x", "N", 4),), output=("y",), constants=None):
     return files.small_model(
         nodes=[helper.make_node(kind, reads, writes, **attributes) for kind, reads, writes, attributes in nodes],
         inputs=[value(*given) for given in inputs],
@@ -27,15 +27,15 @@ def model_of(*nodes, inputs=(("x", "N", 4),), output=("y",), constants=None):
 
 IMAGE = (("x", "N", 4, 8, 8),)
 REFUSED = {
-    "an operand too many": (model_of(("Add", ["x", "x", "x"], ["y"], {})), "3 operands, expected 2"),
-    "an operand too few": (model_of(("Add", ["x"], ["y"], {})), "operand"),
+    "an operand too many": (small(("Add", ["x", "x", "x"], ["y"], {})), "3 operands, expected 2"),
+    "an operand too few": (small(("Add", ["x"], ["y"], {})), "operand"),
     "an attribute with control characters": (
-        model_of(("Pad", ["x", "p"], ["y"], {"mode": "constant\0"}), constants={"p": np.zeros(4, np.int64)}),
+        small(("Pad", ["x", "p"], ["y"], {"mode": "constant\0"}), constants={"p": np.zeros(4, np.int64)}),
         "cannot be printed",
     ),
-    "infinitely many": (model_of(("Resize", ["x", "", "s"], ["y"], {}), inputs=IMAGE, constants={"s": np.float32([1, 1, np.inf, 1])}), ""),
+    "infinitely many": (small(("Resize", ["x", "", "s"], ["y"], {}), inputs=IMAGE, constants={"s": np.float32([1, 1, np.inf, 1])}), ""),
     "an index out of range": (
-        model_of(
+        small(
             ("Shape", ["x"], ["s"], {}),
             ("Gather", ["s", "i"], ["d"], {}),
             ("Reshape", ["x", "d"], ["y"], {}),
@@ -44,7 +44,7 @@ REFUSED = {
         "out of range",
     ),
     "a named size as an index": (
-        model_of(
+        small(
             ("Shape", ["x"], ["s"], {}),
             ("Gather", ["s", "s"], ["d"], {}),
             ("Reshape", ["x", "d"], ["y"], {}),
@@ -52,15 +52,13 @@ REFUSED = {
         "computed from the network's data",
     ),
     "a size too few": (
-        model_of(
+        small(
             ("ConvTranspose", ["x", "w"], ["y"], {"output_shape": [8]}), inputs=IMAGE, constants={"w": np.zeros((4, 2, 3, 3), np.float32)}
         ),
         "output_shape is [8]",
     ),
     "groups of a vector": (
-        model_of(
-            ("GroupNormalization", ["x", "g", "g"], ["y"], {"num_groups": 2}), inputs=(("x", 4),), constants={"g": np.float32([1, 1])}
-        ),
+        small(("GroupNormalization", ["x", "g", "g"], ["y"], {"num_groups": 2}), inputs=(("x", 4),), constants={"g": np.float32([1, 1])}),
         "",
     ),
 }
@@ -70,15 +68,14 @@ REFUSED = {
 def test_refused_in_one_printable_line(tmp_path, case):
     model, why = REFUSED[case]
     model.opset_import[0].version = 18
-    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ConvcError) as caught:
-        read_graph(tmp_path / "net.onnx")
+        read_graph(files.written(tmp_path, model))
     assert why in str(caught.value)
     assert str(caught.value).isprintable()
 
 
 def test_an_empty_constant_of_a_named_size_is_not_folded(tmp_path):
-    model = model_of(
+    model = small(
         ("Shape", ["x"], ["s"], {}),
         ("Gather", ["s", "first"], ["n"], {"axis": 0}),
         ("Concat", ["n", "zero"], ["shape"], {"axis": 0}),
@@ -86,6 +83,5 @@ def test_an_empty_constant_of_a_named_size_is_not_folded(tmp_path):
         ("Concat", ["x", "e"], ["y"], {"axis": 1}),
         constants={"first": np.int64([0]), "zero": np.int64([0]), "empty": np.zeros((1, 0), np.float32)},
     )
-    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
-    graph, _ = optimize(read_graph(tmp_path / "net.onnx").graph, 2)
+    graph, _ = optimize(read_graph(files.written(tmp_path, model)).graph, 2)
     assert str(graph.outputs[0].typed) == "f32[N,4]"

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from onnx_files import model_of, written
-from tiers import EACH_NETWORK
+from tiers import EACH_NETWORK, small
 
 from convc.backends import reference
 from convc.backends.onnx.export import to_model
@@ -19,7 +19,6 @@ from convc.backends.onnx.session import Session
 from convc.compiler.pipelines import optimize
 from convc.ir.errors import ConvcError, InvalidModel, UnsupportedOp, UsageError
 from convc.ir.graph import Graph
-from convc.models import ZOO
 
 FILES = Path(__file__).parents[1] / "data" / "torch"
 
@@ -27,10 +26,6 @@ FILES = Path(__file__).parents[1] / "data" / "torch"
 def structure(graph: Graph) -> list[Any]:
     """Everything but where parameters come from."""
     return [(n.name, n.kind.name, repr(n.op) if n.inputs else "", [x.name for x in n.inputs], str(n.type)) for n in graph.nodes]
-
-
-def small(name: str) -> Graph:
-    return ZOO[name].network(**ZOO[name].small)
 
 
 # --- round trips -----------------------------------------------------------------------------------------------------

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from graphs import hold_to_reference, normal_inputs, typed_graph
+from graphs import hold_to_reference, normal_inputs, typed_graph, without
 from op_cases import STRUCTURE, text_of
 
 from convc.backends.onnx.export import MIN_OPSET, to_model
 from convc.backends.onnx.session import Session
 from convc.ir.errors import UnsupportedOp
-from convc.ir.graph import Graph
 
 
 def types_of(model):
@@ -21,10 +20,8 @@ def types_of(model):
 @pytest.mark.parametrize("opset", range(MIN_OPSET, onnx.defs.onnx_opset_version() + 1))
 @pytest.mark.parametrize("case", STRUCTURE)
 def test_the_checker_of_every_opset_accepts_every_variant(case, opset):
-    graph = typed_graph(text_of(case))
-    if opset < 19:
-        late = ("part", "near") if case == "resize-symmetric" else ()
-        graph = Graph.of(graph.name, graph.inputs, [node for node in graph.outputs if node.name not in late], graph.nodes)
+    late = ("part", "near") if opset < 19 and case == "resize-symmetric" else ()
+    graph = without(typed_graph(text_of(case)), *late)
     onnx.checker.check_model(to_model(graph, opset), full_check=True)
 
 

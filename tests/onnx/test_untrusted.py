@@ -23,54 +23,44 @@ from convc.ir.errors import ConvcError, InvalidModel, UnsupportedOp, UsageError
 ELEMENT_TYPES = ["float32", "uint8", "int8", "uint16", "int16", "int32", "int64", "bool", "float16", "float64", "uint32", "uint64"]
 
 
-@pytest.fixture
-def read(tmp_path):
+def read(folder, model, limits=LIMITS):
     """Write a model, or bytes, and read it."""
-
-    def read_it(model, limits=LIMITS):
-        path = tmp_path / "net.onnx"
-        path.write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
-        return read_model(path, limits)
-
-    return read_it
+    return read_model(files.written(folder, model), limits)
 
 
-def refusal(read, model, limits=LIMITS):
+def refusal(folder, model, limits=LIMITS):
     """The message of a refusal, which is one printable line."""
-    with pytest.raises(InvalidModel) as caught:
-        read(model, limits)
-    text = str(caught.value)
-    assert text.isprintable()
+    text = files.refusal(files.written(folder, model), limits)
     assert text.startswith("net.onnx:")
     return text
 
 
-def test_a_model_is_read(read):
-    model = read(files.small_model())
+def test_a_model_is_read(tmp_path):
+    model = read(tmp_path, files.small_model())
     assert model.opset == {"": 17}
     assert np.array_equal(model.array(model.proto.graph.initializer[0]), files.WEIGHT)
 
 
-def test_what_convc_exports_is_read(read):
+def test_what_convc_exports_is_read(tmp_path):
     exported = to_model(cc.models.resnet20())
-    model = read(exported)
+    model = read(tmp_path, exported)
     for there, here in zip(exported.graph.initializer, model.proto.graph.initializer, strict=True):
         assert np.array_equal(numpy_helper.to_array(there), model.array(here))
 
 
 @pytest.mark.filterwarnings("ignore")  # onnx computes NaN on purpose
-def test_onnx_own_cases_are_read(read):
+def test_onnx_own_cases_are_read(tmp_path):
     cases = collect_testcases(None)
     assert len(cases) > 1000
     for case in cases:
-        model = read(case.model)
+        model = read(tmp_path, case.model)
         for tensor in model.proto.graph.initializer:
             assert np.array_equal(numpy_helper.to_array(tensor), model.array(tensor)), case.name
 
 
 @pytest.mark.parametrize("raw", [True, False], ids=["raw", "typed"])
 @pytest.mark.parametrize("name", ELEMENT_TYPES)
-def test_values_of_every_element_type(read, name, raw):
+def test_values_of_every_element_type(tmp_path, name, raw):
     values = (
         np.array([[0, 1, 1], [1, 0, 1]]).astype(name)
         if name == "bool"
@@ -78,7 +68,7 @@ def test_values_of_every_element_type(read, name, raw):
     )
     number = helper.np_dtype_to_tensor_dtype(values.dtype)
     tensor = numpy_helper.from_array(values, "w") if raw else helper.make_tensor("w", number, values.shape, values.ravel())
-    model = read(files.small_model(initializer=[numpy_helper.from_array(files.WEIGHT, "w2"), tensor]))
+    model = read(tmp_path, files.small_model(initializer=[numpy_helper.from_array(files.WEIGHT, "w2"), tensor]))
     found = model.array(model.proto.graph.initializer[1])
     assert found.dtype == values.dtype
     assert np.array_equal(found, values)
@@ -87,10 +77,10 @@ def test_values_of_every_element_type(read, name, raw):
 
 
 @pytest.mark.parametrize("number", [8, 14, 15, 16, 17, 18, 19, 20, 21, 22])
-def test_element_types_that_are_not_computed_with(read, number):
+def test_element_types_that_are_not_computed_with(tmp_path, number):
     values = [b"a"] if number == 8 else [1.0]
     tensor = helper.make_tensor("w", number, [1], values)
-    model = read(files.small_model(initializer=[tensor, numpy_helper.from_array(files.WEIGHT, "w2")]))
+    model = read(tmp_path, files.small_model(initializer=[tensor, numpy_helper.from_array(files.WEIGHT, "w2")]))
     with pytest.raises(UnsupportedOp, match=TensorProto.DataType.Name(number).lower()):
         model.array(model.proto.graph.initializer[0])
 
@@ -134,26 +124,26 @@ def tensor(**fields):
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, str) else "",
 )
-def test_tensors_are_what_they_declare(read, fields, why):
+def test_tensors_are_what_they_declare(tmp_path, fields, why):
     if why is None:
-        model = read(tensor(**fields))
+        model = read(tmp_path, tensor(**fields))
         with pytest.raises(InvalidModel, match="other than 0 and 1"):
             model.array(model.proto.graph.initializer[0])
     else:
-        assert re.search(why, refusal(read, tensor(**fields)))
+        assert re.search(why, refusal(tmp_path, tensor(**fields)))
 
 
 @pytest.mark.parametrize(("number", "value"), [(3, 128), (2, -1), (10, 65536), (9, 2), (4, 1 << 16)])
-def test_typed_values_fit_their_type(read, number, value):
+def test_typed_values_fit_their_type(tmp_path, number, value):
     weight = TensorProto(name="w2", data_type=number, dims=[1], int32_data=[value])
-    model = read(files.small_model(initializer=[numpy_helper.from_array(files.WEIGHT, "w"), weight]))
+    model = read(tmp_path, files.small_model(initializer=[numpy_helper.from_array(files.WEIGHT, "w"), weight]))
     with pytest.raises(InvalidModel, match=str(value)):
         model.array(model.proto.graph.initializer[1])
 
 
-def test_typed_values_are_in_their_own_field(read):
+def test_typed_values_are_in_their_own_field(tmp_path):
     weight = TensorProto(name="w2", data_type=1, dims=[1], int64_data=[1])
-    assert "not in float_data" in refusal(read, files.small_model(initializer=[numpy_helper.from_array(files.WEIGHT, "w"), weight]))
+    assert "not in float_data" in refusal(tmp_path, files.small_model(initializer=[numpy_helper.from_array(files.WEIGHT, "w"), weight]))
 
 
 # --- the graph: order, single assignment, names ---
@@ -270,19 +260,19 @@ GRAPH_REFUSALS = {
 
 
 @pytest.mark.parametrize("case", GRAPH_REFUSALS)
-def test_graphs_that_break_the_rules(read, case):
+def test_graphs_that_break_the_rules(tmp_path, case):
     change, why = GRAPH_REFUSALS[case]
-    assert why in refusal(read, files.changed(change))
+    assert why in refusal(tmp_path, files.changed(change))
 
 
-def test_an_initializer_may_be_the_default_of_an_input(read):
+def test_an_initializer_may_be_the_default_of_an_input(tmp_path):
     model = files.changed(_extend("graph.input", helper.make_tensor_value_info("w", 1, [2, 4])))
-    assert len(read(model).proto.graph.input) == 2
+    assert len(read(tmp_path, model).proto.graph.input) == 2
 
 
-def test_names_that_are_not_utf8(read):
+def test_names_that_are_not_utf8(tmp_path):
     data = files.small_model().SerializeToString().replace(b"relu", b"re\xfflu"[:4])
-    assert "not UTF-8" in refusal(read, data)
+    assert "not UTF-8" in refusal(tmp_path, data)
 
 
 @pytest.mark.parametrize(
@@ -299,8 +289,8 @@ def test_names_that_are_not_utf8(read):
     ],
     ids=str,
 )
-def test_limits_can_be_chosen(read, limits, why):
-    assert why in refusal(read, files.small_model(), limits)
+def test_limits_can_be_chosen(tmp_path, limits, why):
+    assert why in refusal(tmp_path, files.small_model(), limits)
 
 
 # --- what is no model, and bombs ---
@@ -318,15 +308,15 @@ def test_limits_can_be_chosen(read, limits, why):
         b"graph @x() {}",
     ],
 )
-def test_what_is_no_model(read, data):
-    refusal(read, data)
+def test_what_is_no_model(tmp_path, data):
+    refusal(tmp_path, data)
 
 
-def test_every_cut_of_a_file(read):
+def test_every_cut_of_a_file(tmp_path):
     data = files.small_model().SerializeToString()
     for end in range(len(data)):
         try:
-            read(data[:end])
+            read(tmp_path, data[:end])
         except ConvcError as error:
             assert str(error).isprintable()  # noqa: PT017  # a cut after the graph is a model still
 
@@ -341,28 +331,28 @@ def test_what_is_no_file(tmp_path):
 
 
 @pytest.mark.parametrize(("depth", "fits"), [(8, True), (9, False), (30, False)])
-def test_nesting(read, depth, fits):
+def test_nesting(tmp_path, depth, fits):
     model = files.nested_ifs(depth)
     if fits:
-        assert read(model).proto.graph.node[0].op_type == "If"
+        assert read(tmp_path, model).proto.graph.node[0].op_type == "If"
     else:
-        assert "nested 9 deep; at most 8" in refusal(read, model)
+        assert "nested 9 deep; at most 8" in refusal(tmp_path, model)
 
 
-def test_recursion_in_protobuf(read):
+def test_recursion_in_protobuf(tmp_path):
     graph = b""
     for _ in range(10_000):  # graph { node { attribute { g { ...
         graph = files.field(1, files.field(5, files.field(6, graph)))
-    refusal(read, files.field(7, graph))
+    refusal(tmp_path, files.field(7, graph))
 
 
-def test_recursion_in_types(read):
+def test_recursion_in_types(tmp_path):
     type_ = b""
     for _ in range(20):
         type_ = files.field(4, files.field(1, type_))
     value = files.field(1, b"s") + files.field(2, type_)
     data = files.small_model().SerializeToString() + files.field(7, files.field(13, value))
-    assert "type nested over 8 deep" in refusal(read, data)
+    assert "type nested over 8 deep" in refusal(tmp_path, data)
 
 
 BOMBS = {

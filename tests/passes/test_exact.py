@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from graphs import typed_graph
-from tiers import EACH_NETWORK
+from tiers import EACH_NETWORK, small
 
 from convc.backends import reference
 from convc.compiler.pipelines import LEVELS, optimize
@@ -156,7 +156,7 @@ def test_optimizing_computes_no_weights(name: str):
 
 @pytest.mark.parametrize("name", EACH_NETWORK)
 def test_every_network_of_the_zoo_at_level_three(name: str):
-    graph = ZOO[name].network(**ZOO[name].small)
+    graph = small(name)
     better, trace = optimize(graph, 3)
     assert verify(graph, better)
     assert ONNXRUNTIME.whole(better) <= ONNXRUNTIME.whole(graph)
@@ -166,7 +166,7 @@ def test_every_network_of_the_zoo_at_level_three(name: str):
 
 @pytest.mark.parametrize("name", ["lenet5", "vgg11", "alexnet", "googlenet", "resnet18", "mlp"])
 def test_fully_convolutional_forms(name: str):
-    graph = ZOO[name].network(**ZOO[name].small)
+    graph = small(name)
     better = run(graph, "canonicalize", "dense-to-conv")
     assert "dense" not in kinds(better)
     assert verify(graph, better)
@@ -204,7 +204,7 @@ def test_siblings_are_left_where_slices_cost_more(name: str):
 
 
 def test_siblings_of_the_inception_modules_merge_where_cuts_are_free():
-    graph = optimize(ZOO["googlenet"].network(**ZOO["googlenet"].small), 2)[0]
+    graph = optimize(small("googlenet"), 2)[0]
     ledger = Ledger(prices=FREE_CUTS)
     merged = PASSES["merge-siblings"].run(graph, ledger)
     modules = len({node.origin.scope for node in graph.ops if "inception" in node.origin.scope})

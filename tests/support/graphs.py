@@ -24,6 +24,11 @@ def typed_graph(text: str) -> Graph:
     return parse_graph(text).rebuild(typed)
 
 
+def without(graph: Graph, *outputs: str) -> Graph:
+    """The graph with fewer outputs, and what only those need."""
+    return Graph.of(graph.name, graph.inputs, [node for node in graph.outputs if node.name not in outputs], graph.nodes)
+
+
 def normal_inputs(graph: Graph, seed: int = 0, **sizes: int) -> dict[str, Array]:
     """Normal floats; small whole numbers without 0; both truth values."""
     draws = np.random.default_rng(seed)

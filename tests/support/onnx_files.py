@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from convc.backends.onnx.limits import LIMITS, Limits
+from convc.backends.onnx.reading import read_model
+from convc.ir.errors import InvalidModel
 
 WEIGHT = np.arange(8, dtype=np.float32).reshape(2, 4)
 
@@ -15,6 +20,14 @@ def written(folder: Path, model: Any, name: str = "net.onnx") -> Path:
     path = folder / name
     path.write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
     return path
+
+
+def refusal(path: Path, limits: Limits = LIMITS) -> str:
+    """The message with which the loader refuses a file: one printable line."""
+    with pytest.raises(InvalidModel) as caught:
+        read_model(path, limits)
+    assert str(caught.value).isprintable()
+    return str(caught.value)
 
 
 def model_of(

@@ -1,4 +1,4 @@
-"""What is tested always, and what with `make test-slow`: that for which something alike stands."""
+"""Networks of the zoo as tests take them: small, and those with the same layers as others with `make test-slow` only."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from convc.ir.graph import Graph
 from convc.models import ZOO
 
 # networks that have the same layers as others, most of them deeper
@@ -26,3 +27,8 @@ def slow_if(is_slow: Callable[[str], bool], names: Iterable[str]) -> list[Any]:
 
 
 EACH_NETWORK = slow_if(SIBLINGS.__contains__, ZOO)
+
+
+def small(name: str) -> Graph:
+    """A network of the zoo in its small form: as deep, and quick to run."""
+    return ZOO[name].network(**ZOO[name].small)

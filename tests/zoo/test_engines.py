@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from noise_ratio import predicted_over_seen
-from tiers import EACH_NETWORK
+from tiers import EACH_NETWORK, small
 
 from convc.compiler.engines.table import ENGINES
 from convc.compiler.inputs import random_inputs
@@ -15,7 +15,7 @@ from convc.models import ZOO
 
 @pytest.mark.parametrize("name", EACH_NETWORK)
 def test_engines_agree(name):
-    graph = ZOO[name].network(**ZOO[name].small)
+    graph = small(name)
     better, _ = optimize(graph, 2)
     inputs = random_inputs(graph, seed=1)
     assert all(line.agrees for line in verify(graph, better, inputs))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from tiers import EACH_NETWORK
+from tiers import EACH_NETWORK, small
 
 from convc.compiler.engines.peers import PEERS
 from convc.compiler.inputs import random_inputs
 from convc.compiler.pipelines import optimize
 from convc.compiler.verify import Oracle, compare
 from convc.ir.binding import specialize, usual_sizes
-from convc.models import ZOO
 
 
 @pytest.mark.parametrize("name", EACH_NETWORK)
@@ -18,7 +17,7 @@ from convc.models import ZOO
 def test_peers_agree(peer: str, name: str, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip(peer, reason=f"{peer} is not a dependency")
     monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")  # the rows are at stake here, and compiling takes minutes
-    graph = ZOO[name].network(**ZOO[name].small)
+    graph = small(name)
     graph = specialize(graph, usual_sizes(graph))
     inputs = random_inputs(graph, seed=1)
     oracle = Oracle.of(graph, inputs)
