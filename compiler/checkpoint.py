@@ -15,15 +15,15 @@ import numpy as np
 
 from ..ir.errors import InvalidInput
 from ..ir.graph import Graph
+from ..ir.legible import legible
 from ..ir.types import Array
 
-__all__ = ["Checkpoint", "Differs", "Row", "Translation", "is_foreign", "refuse_foreign", "same_modules", "shown", "translate"]
+__all__ = ["Checkpoint", "Differs", "Row", "Translation", "is_foreign", "refuse_foreign", "same_modules", "translate"]
 
 FILTERS = {"weight": "w", "bias": "b"}
 BATCH_NORM = {"weight": "scale", "bias": "shift", "running_mean": "mean", "running_var": "var"}
 COUNTER = "num_batches_tracked"  # of training only
 PARALLEL = "module."  # DataParallel puts it before every name
-LONGEST = 200  # characters of a name that a message shows
 FIXED = ("given", "full")  # constants of the network's definition, which no checkpoint holds
 
 
@@ -63,14 +63,8 @@ class Translation:
     @property
     def remark(self) -> str:
         """What was left out, by kind: the last part of a counter, the first of a head."""
-        kinds = Counter(f"*.{COUNTER}" if name.endswith(COUNTER) else f"{shown(name.partition('.')[0])}.*" for name in self.ignored)
+        kinds = Counter(f"*.{COUNTER}" if name.endswith(COUNTER) else f"{legible(name.partition('.')[0])}.*" for name in self.ignored)
         return "left out " + ", ".join(f"{count} {kind}" for kind, count in kinds.items()) if kinds else "nothing was left out"
-
-
-def shown(name: object) -> str:
-    """A name out of a file as it may reach a terminal: printable, and of bearable length."""
-    text = "".join(c if c.isprintable() else f"\\u{{{ord(c):x}}}" for c in str(name)[:LONGEST])
-    return text if len(str(name)) <= LONGEST else f"{text}..."
 
 
 def is_foreign(graph: Graph, arrays: Mapping[str, Array]) -> bool:

@@ -12,8 +12,8 @@ from typing import IO, Any
 import numpy as np
 
 from ..ir.errors import InvalidInput, UsageError
+from ..ir.legible import quoted
 from ..ir.types import Array
-from .checkpoint import shown
 
 __all__ = ["load_npy", "load_npz", "npz_bytes"]
 
@@ -34,9 +34,9 @@ def load_npz(path: Path) -> dict[str, Array]:
         arrays: dict[str, Array] = {}
         for member in members:
             if (name := member.filename.removesuffix(".npy")) in arrays:
-                raise InvalidInput(f"'{path}' is damaged: '{shown(name)}' is in it twice")
+                raise InvalidInput(f"'{path}' is damaged: {quoted(name)} is in it twice")
             with archive.open(member) as file:
-                _check(file, member.file_size, path, f"'{shown(name)}'")
+                _check(file, member.file_size, path, quoted(name))
             with archive.open(member) as file:
                 arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
     return arrays

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..ir.errors import BackendMissing, InvalidInput
+from ..ir.legible import legible
 from ..ir.types import Array
-from .checkpoint import shown
 
 __all__ = ["SUFFIXES", "load_state"]
 
@@ -65,9 +65,9 @@ def _torch(path: Path) -> Any:
 
 def _array(path: Path, name: object, tensor: Any, torch: Any) -> Array:
     if not isinstance(tensor, torch.Tensor):
-        raise InvalidInput(f"'{path}': {shown(name)} is a {type(tensor).__name__}, expected a tensor; {WAY_OUT[3:]}")
+        raise InvalidInput(f"'{path}': {legible(name)} is a {type(tensor).__name__}, expected a tensor; {WAY_OUT[3:]}")
     try:
         return tensor.detach().numpy()
     except (RuntimeError, TypeError) as error:  # bfloat16, sparse, quantized
         kind = f"{tensor.dtype}, {tensor.layout}".replace("torch.", "")
-        raise InvalidInput(f"'{path}': {shown(name)} is {kind}, which NumPy does not have; save it dense as float32") from error
+        raise InvalidInput(f"'{path}': {legible(name)} is {kind}, which NumPy does not have; save it dense as float32") from error

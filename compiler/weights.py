@@ -12,11 +12,11 @@ import numpy as np
 
 from ..ir.errors import InvalidInput, InvalidModel, UsageError
 from ..ir.graph import Graph, Node
+from ..ir.legible import legible
 from ..ir.ops.leaf import PARAM, Param
 from ..ir.types import Array, TensorType
 from ..ir.weights import Weights
 from . import pytorch_file
-from .checkpoint import shown
 from .files import write_file
 from .npz_file import load_npz, npz_bytes
 
@@ -145,4 +145,4 @@ def _fits(array: Array, type_: TensorType) -> bool:
 
 def _listed(what: str, names: list[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{what} {', '.join(map(shown, names[:SHOWN]))}{more}" if names else ""
+    return f"{what} {', '.join(map(legible, names[:SHOWN]))}{more}" if names else ""

@@ -12,11 +12,11 @@ from typing import Any
 
 from .dims import Dim, Expr, dim_names, parse_dim
 from .errors import InvalidModel
+from .legible import escaped
 
 __all__ = ["format_attributes", "format_value", "make_attributes", "named_sizes", "quote", "unquote"]
 
 _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _ESCAPED = re.compile(r"\\(u\{([0-9a-f]{1,6})\}|.)", re.DOTALL)
 
 
@@ -56,8 +56,8 @@ def make_attributes(Attrs: type[Any], given: dict[str, Any]) -> Any:
 
 def quote(text: str) -> str:
     """A double-quoted string on one line; control characters are escaped so that none reaches a terminal."""
-    shown = "".join(_ESCAPES.get(c, c if c.isprintable() else f"\\u{{{ord(c):x}}}") for c in text)
-    return f'"{shown}"'
+    body = escaped(text).replace('"', '\\"')
+    return f'"{body}"'
 
 
 def unquote(text: str) -> str:

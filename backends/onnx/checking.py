@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...ir.errors import InvalidModel
+from ...ir.legible import quoted
 from .limits import Limits
-from .naming import check_name, check_text, shown
+from .naming import check_name, check_text
 from .tensors import EXTERNAL, check_extents, check_tensor
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def check_model(model: ModelProto, file: str, opset: Mapping[str, int], limits: 
     if model.training_info:
         raise InvalidModel(f"{file}: holds training_info, which is not read; export the model for inference")
     if model.functions:
-        names = ", ".join(shown(function.name) for function in model.functions[:5])
+        names = ", ".join(quoted(function.name) for function in model.functions[:5])
         raise InvalidModel(
             f"{file}: holds {len(model.functions)} local functions ({names}), which are not read; inline them first (onnx.inliner)"
         )
@@ -103,7 +104,7 @@ def _check_graph(scope: _Scope, walk: _Walk) -> None:
     if scope.depth > limits.nesting:
         raise InvalidModel(f"{where} graphs nested {scope.depth} deep; at most {limits.nesting} are read")
     check_name(graph.name, f"{where} the name of a graph", limits)
-    _check_texts(graph, f"{where} graph {shown(graph.name)}", limits)
+    _check_texts(graph, f"{where} graph {quoted(graph.name)}", limits)
     if graph.sparse_initializer:
         raise InvalidModel(f"{where} holds {len(graph.sparse_initializer)} sparse initializers, which are not read; make them dense")
     walk.nodes += len(graph.node)
@@ -112,17 +113,17 @@ def _check_graph(scope: _Scope, walk: _Walk) -> None:
     _at_most(len(graph.initializer), limits.initializers, "initializers", where)
     _at_most(values, limits.values, "described values", where)
     for value in graph.input:
-        check_value(value, f"{where} input {shown(value.name)}", limits)
+        check_value(value, f"{where} input {quoted(value.name)}", limits)
         _define(value.name, f"{where} an input", scope, walk)
     _check_initializers(scope, walk)
     for index, node in enumerate(graph.node):
         _check_node(node, index, scope, walk)
     for value in graph.output:
-        check_value(value, f"{where} output {shown(value.name)}", limits)
+        check_value(value, f"{where} output {quoted(value.name)}", limits)
         if value.name not in walk.known:
-            raise InvalidModel(f"{where} output {shown(value.name)} is computed by no node")
+            raise InvalidModel(f"{where} output {quoted(value.name)} is computed by no node")
     for value in graph.value_info:
-        check_value(value, f"{where} value_info of {shown(value.name)}", limits)
+        check_value(value, f"{where} value_info of {quoted(value.name)}", limits)
     walk.known.difference_update(scope.own)
 
 
@@ -130,7 +131,7 @@ def _check_initializers(scope: _Scope, walk: _Walk) -> None:
     """An initializer with the name of an input is its default value."""
     inputs, seen = set(scope.own), set[str]()
     for tensor in scope.graph.initializer:
-        what = f"{scope.where} initializer {shown(tensor.name)}"
+        what = f"{scope.where} initializer {quoted(tensor.name)}"
         if tensor.name in seen:
             raise InvalidModel(f"{what} is there twice")
         seen.add(tensor.name)
@@ -145,12 +146,12 @@ def _check_node(node: NodeProto, index: int, scope: _Scope, walk: _Walk) -> None
     check_name(node.op_type, f"{what}: the operator", limits)
     check_name(node.name, f"{what}: the name", limits)
     if not node.op_type:
-        raise InvalidModel(f"{what} {shown(node.name)} names no operator")
-    what = f"{what} ({node.op_type[:64]} {shown(node.name)})"
+        raise InvalidModel(f"{what} {quoted(node.name)} names no operator")
+    what = f"{what} ({node.op_type[:64]} {quoted(node.name)})"
     if node.domain and node.domain != "ai.onnx":
         check_name(node.domain, f"{what}: the domain", limits)
     if ("" if node.domain == "ai.onnx" else node.domain) not in walk.opset:
-        raise InvalidModel(f"{what} is of domain {shown(node.domain)}, which the model does not import")
+        raise InvalidModel(f"{what} is of domain {quoted(node.domain)}, which the model does not import")
     _at_most(max(len(node.input), len(node.output), len(node.attribute)), limits.operands, "operands or attributes", f"{what}:")
     _check_texts(node, what, limits)
     for name in node.input:
@@ -159,7 +160,7 @@ def _check_node(node: NodeProto, index: int, scope: _Scope, walk: _Walk) -> None
     if node.attribute:
         names = [attribute.name for attribute in node.attribute]
         if len({*names}) < len(names):
-            raise InvalidModel(f"{what} has the attribute {shown(_first_double(names))} twice")
+            raise InvalidModel(f"{what} has the attribute {quoted(_first_double(names))} twice")
         for attribute in node.attribute:
             _check_attribute(attribute, what, scope.depth, walk)
     for name in node.output:
@@ -170,7 +171,7 @@ def _check_node(node: NodeProto, index: int, scope: _Scope, walk: _Walk) -> None
 def _check_attribute(attribute: AttributeProto, node: str, depth: int, walk: _Walk) -> None:
     limits = walk.limits
     check_name(attribute.name, f"{node}: the name of an attribute", limits)
-    what = f"{node}, attribute {shown(attribute.name)}"
+    what = f"{node}, attribute {quoted(attribute.name)}"
     if not attribute.name:
         raise InvalidModel(f"{node} has an attribute without a name")
     if attribute.type in SPARSE:
@@ -187,7 +188,7 @@ def _check_attribute(attribute: AttributeProto, node: str, depth: int, walk: _Wa
             _check_strings([attribute.s] if kind.field == "s" else attribute.strings, what, limits)
         case "t" | "tensors":
             for tensor in [attribute.t] if kind.field == "t" else attribute.tensors:
-                _check_tensor(tensor, f"{what} {shown(tensor.name)}", walk)
+                _check_tensor(tensor, f"{what} {quoted(tensor.name)}", walk)
         case "g" | "graphs":
             for graph in [attribute.g] if kind.field == "g" else attribute.graphs:
                 _check_graph(_Scope(graph, f"{what}:", depth + 1), walk)
@@ -255,9 +256,9 @@ def _check_texts(message: Any, what: str, limits: Limits) -> None:
     keys: set[str] = set()
     for entry in entries:
         check_name(entry.key, f"{what}: a metadata key", limits)
-        check_text(entry.value, f"{what}: the metadata value of {shown(entry.key)}", limits)
+        check_text(entry.value, f"{what}: the metadata value of {quoted(entry.key)}", limits)
         if entry.key in keys:
-            raise InvalidModel(f"{what} has the metadata key {shown(entry.key)} twice")
+            raise InvalidModel(f"{what} has the metadata key {quoted(entry.key)} twice")
         keys.add(entry.key)
 
 
@@ -272,7 +273,7 @@ def _define(name: str, what: str, scope: _Scope, walk: _Walk) -> None:
     if not name:
         raise InvalidModel(f"{what} has no name")
     if name in walk.known:
-        raise InvalidModel(f"{what} defines {shown(name)}, which is defined already")
+        raise InvalidModel(f"{what} defines {quoted(name)}, which is defined already")
     walk.known.add(name)
     scope.own.append(name)
 
@@ -280,8 +281,8 @@ def _define(name: str, what: str, scope: _Scope, walk: _Walk) -> None:
 def _dangling(name: str, index: int, graph: GraphProto, what: str) -> InvalidModel:
     for later in range(index, len(graph.node)):
         if name in graph.node[later].output:
-            return InvalidModel(f"{what} reads {shown(name)}, which only node {later} computes; nodes must come after what they read")
-    return InvalidModel(f"{what} reads {shown(name)}, which nothing defines")
+            return InvalidModel(f"{what} reads {quoted(name)}, which only node {later} computes; nodes must come after what they read")
+    return InvalidModel(f"{what} reads {quoted(name)}, which nothing defines")
 
 
 def _first_double(names: list[str]) -> str:

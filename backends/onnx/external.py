@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...ir.errors import InvalidModel
+from ...ir.legible import quoted
 from .limits import Limits
-from .naming import shown
 
 if TYPE_CHECKING:
     from onnx import TensorProto
@@ -68,7 +68,7 @@ def slot_of(tensor: TensorProto, where: str) -> Slot:
     entries: dict[str, str] = {}
     for entry in tensor.external_data:
         if entry.key not in KEYS:
-            raise InvalidModel(f"{where} has the key {shown(entry.key)} in its external data; known are {', '.join(KEYS)}")
+            raise InvalidModel(f"{where} has the key {quoted(entry.key)} in its external data; known are {', '.join(KEYS)}")
         if entry.key in entries:
             raise InvalidModel(f"{where} has the key '{entry.key}' twice in its external data")
         entries[entry.key] = entry.value
@@ -76,7 +76,7 @@ def slot_of(tensor: TensorProto, where: str) -> Slot:
         raise InvalidModel(f"{where} is marked as external but names no location")
     checksum = entries.get("checksum")
     if checksum is not None and not re.fullmatch(r"[0-9a-fA-F]{40}", checksum, re.ASCII):
-        raise InvalidModel(f"{where} has the checksum {shown(checksum)}; a SHA-1 has 40 hexadecimal digits")
+        raise InvalidModel(f"{where} has the checksum {quoted(checksum)}; a SHA-1 has 40 hexadecimal digits")
     length = _number(entries["length"], f"{where}: length") if "length" in entries else None
     return Slot(_parts(entries["location"], where), _number(entries.get("offset", "0"), f"{where}: offset"), length, checksum)
 
@@ -219,7 +219,7 @@ def _check_extent(slot: Slot, declared: int, size: int, where: str) -> None:
 
 def _number(text: str, what: str) -> int:
     if not (isinstance(text, str) and re.fullmatch(rf"[0-9]{{1,{MAX_DIGITS}}}", text, re.ASCII)):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidModel(f"{what} is {shown(text)}; only digits, at most {MAX_DIGITS}, are a number of bytes")
+        raise InvalidModel(f"{what} is {quoted(text)}; only digits, at most {MAX_DIGITS}, are a number of bytes")
     return int(text)
 
 
@@ -227,7 +227,7 @@ def _parts(location: str, where: str) -> Parts:
     """The components of a location; `.` is dropped. Backslashes and colons are refused everywhere, for they are separators somewhere."""
 
     def refuse(why: str) -> InvalidModel:
-        return InvalidModel(f"{where} has its data in {shown(location)}, which {why}; only paths below the model's folder are read")
+        return InvalidModel(f"{where} has its data in {quoted(location)}, which {why}; only paths below the model's folder are read")
 
     if not isinstance(location, str) or not location.isprintable():  # pyright: ignore[reportUnnecessaryIsInstance]
         raise refuse("has characters that cannot be printed")
@@ -244,4 +244,4 @@ def _parts(location: str, where: str) -> Parts:
 
 
 def _name(parts: Parts) -> str:
-    return shown("/".join(parts))
+    return quoted("/".join(parts))

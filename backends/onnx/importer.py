@@ -18,13 +18,13 @@ import numpy as np
 from ...ir.dims import Dim, multiple, parse_dim, symbol
 from ...ir.errors import InvalidModel, ShapeError, UnsupportedOp, UsageError
 from ...ir.graph import Graph, Node, Origin
+from ...ir.legible import quoted
 from ...ir.ops.elementwise import IDENTITY, Identity
 from ...ir.ops.leaf import INPUT, Input
 from ...ir.types import DTYPES, Array, TensorType, parse_type
 from .emitter import SOURCE
 from .inference import inferred_values
 from .limits import LIMITS, Limits
-from .naming import shown
 from .read.call import Call, given, shortest
 from .read.known import Known
 from .read.rows import ROWS
@@ -367,7 +367,7 @@ def _text(value: bytes, node: NodeProto) -> str:
     except UnicodeDecodeError as error:
         raise InvalidModel(f"{node.op_type} '{node.name}': an attribute is no text") from error
     if not text.isprintable():  # messages quote it
-        raise InvalidModel(f"{node.op_type} '{node.name}': an attribute is {shown(text)}, which has characters that cannot be printed")
+        raise InvalidModel(f"{node.op_type} '{node.name}': an attribute is {quoted(text)}, which has characters that cannot be printed")
     return text
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...ir.errors import InvalidModel, UsageError
+from ...ir.legible import quoted
 from ...ir.types import Array
 from .checking import check_model
 from .external import FILE_FLAGS, FileState, Parts, read_slot, slot_of, survey
 from .limits import LIMITS, Limits
-from .naming import shown
 from .tensors import EXTERNAL, check_tensor, computed, from_bytes, inline_values
 from .wire import check_cost
 
@@ -43,7 +43,7 @@ class Model:
 
         Raises: InvalidModel where data and declaration differ; UnsupportedOp for an element type that convc does not compute with.
         """
-        where = f"{self.path.name}: tensor {shown(tensor.name)}"
+        where = f"{self.path.name}: tensor {quoted(tensor.name)}"
         raw = tensor.raw_data if tensor.HasField("raw_data") else None  # each look at it is a copy
         declared = check_tensor(tensor, where, self.limits, raw)
         if tensor.data_location != EXTERNAL:
@@ -74,11 +74,11 @@ def _bytes(path: Path, limits: Limits) -> bytes:
     try:
         handle = os.open(path, FILE_FLAGS)
     except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read {shown(str(path))}: {getattr(error, 'strerror', None) or error}") from error
+        raise UsageError(f"cannot read {quoted(str(path))}: {getattr(error, 'strerror', None) or error}") from error
     status = os.fstat(handle)
     if not stat.S_ISREG(status.st_mode):
         os.close(handle)
-        raise UsageError(f"cannot read {shown(str(path))}: not a regular file")
+        raise UsageError(f"cannot read {quoted(str(path))}: not a regular file")
     with os.fdopen(handle, "rb") as file:
         if status.st_size > limits.file_bytes:
             raise InvalidModel(f"{path.name}: {status.st_size:,} bytes; at most {limits.file_bytes:,} are read")
@@ -104,6 +104,6 @@ def _opset(proto: ModelProto, path: Path) -> dict[str, int]:
         domain = "" if entry.domain == "ai.onnx" else entry.domain
         if versions.setdefault(domain, entry.version) != entry.version:
             raise InvalidModel(
-                f"{path.name}: imports operators of domain {shown(domain)} in versions {versions[domain]} and {entry.version}"
+                f"{path.name}: imports operators of domain {quoted(domain)} in versions {versions[domain]} and {entry.version}"
             )
     return versions

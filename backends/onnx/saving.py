@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...ir.errors import InvalidModel, UsageError
 from ...ir.files import write_file, write_together
+from ...ir.legible import quoted
 from .external import is_location
-from .naming import shown
 from .tensors import ELEMENTS, EXTERNAL
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def save_model(model: ModelProto, path: Path, threshold: int = THRESHOLD, values
     the same.
     """
     if (tensor := _external_tensor(model)) is not None:
-        raise InvalidModel(f"{path.name}: the data of tensor {shown(tensor.name)} are in another file; read them into the model first")
+        raise InvalidModel(f"{path.name}: the data of tensor {quoted(tensor.name)} are in another file; read them into the model first")
     values = values or {}
     sizes = {tensor.name: size_of(tensor, values) for tensor in model.graph.initializer}
     if sum(sizes.values()) <= threshold or max(sizes.values()) <= SMALL:
@@ -50,7 +50,7 @@ def save_model(model: ModelProto, path: Path, threshold: int = THRESHOLD, values
         return
     location = f"{path.name}.data"
     if not is_location(location):
-        raise UsageError(f"{shown(location)} cannot be the name of a file with external data; choose another name for the model")
+        raise UsageError(f"{quoted(location)} cannot be the name of a file with external data; choose another name for the model")
     digest = hashlib.sha1(usedforsecurity=False)  # what the format has
     write_together(path.parent, {location: _data(model, values, digest), path.name: _slim(model, path, location, values, digest)})
 

@@ -14,7 +14,7 @@ from tiers import SIBLINGS, slow_if
 
 from convc import models
 from convc.backends import reference
-from convc.compiler.checkpoint import Checkpoint, Differs, is_foreign, shown, translate
+from convc.compiler.checkpoint import Checkpoint, Differs, is_foreign, translate
 from convc.compiler.engines.table import ENGINES
 from convc.compiler.load import Request, load
 from convc.compiler.weights import bind_weights, npz_bytes
@@ -208,7 +208,6 @@ def test_names_from_a_file_reach_no_terminal_raw(tmp_path: Path):
     assert r"\u{1b}[2Jlayer.weight" in str(refused.value)
     assert str(refused.value).isprintable()
     assert len(str(refused.value)) < 1000
-    assert shown("a\nb") == r"a\u{a}b"
 
 
 # --- PyTorch's own files ---------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..naming import shown
+from ....ir.legible import quoted
 from .call import Call
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def check_unread(attributes: Iterable[AttributeProto], call: Call) -> None:
     known = defs.get_schema(call.op_type, call.opset).attributes if unread and defs.has(call.op_type, call.opset) else {}
     for attribute in unread:
         if attribute.name not in known:
-            raise call.refuse(f"{call.op_type} of opset {call.opset} has no attribute {shown(attribute.name)}")
+            raise call.refuse(f"{call.op_type} of opset {call.opset} has no attribute {quoted(attribute.name)}")
         default = known[attribute.name].default_value
         if not default.type or helper.get_attribute_value(attribute) != helper.get_attribute_value(default):
             raise call.refuse(f"attribute '{attribute.name}' is nothing that convc compiles; leave it out")
