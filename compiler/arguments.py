@@ -6,12 +6,12 @@ import inspect
 import re
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from ..ir.errors import InvalidModel
 from ..ir.suggest import did_you_mean
 from . import layers, layers_structure
+from .dsl.user_line import file_line
 
 __all__ = ["unknown_argument"]
 
@@ -42,7 +42,7 @@ def unknown_argument(error: TypeError) -> InvalidModel | None:
         return None  # so too, from elsewhere
     theirs = THEIRS.get(argument, "")
     hint = did_you_mean(theirs if theirs in names else argument, names, f"it has {', '.join(names)}")
-    return InvalidModel(f"{Path(frame.f_code.co_filename).name}:{line}: {function} has no argument '{argument}'{hint}")
+    return InvalidModel(f"{file_line(frame.f_code, line)}: {function} has no argument '{argument}'{hint}")
 
 
 def _layer(name: str) -> Callable[..., Any] | None:

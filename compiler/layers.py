@@ -49,7 +49,8 @@ from .activations import (
     softplus,
     tanh,
 )
-from .trace import Value, user_line
+from .dsl.user_line import user_line
+from .trace import Value
 
 __all__ = [
     "avg_pool",

@@ -9,7 +9,8 @@ from ..ir.errors import ShapeError
 from ..ir.ops.group import GROUP_NORM, INSTANCE_NORM, LAYER_NORM, GroupNorm, InstanceNorm, LayerNorm
 from ..ir.ops.rearrange import DEPTH_TO_SPACE, SPACE_TO_DEPTH, DepthToSpace, SpaceToDepth
 from ..ir.ops.reduce import ARG_MAX, REDUCE_MAX, REDUCE_SUM, ArgMax, ReduceMax, ReduceSum
-from .trace import Value, user_line
+from .dsl.user_line import user_line
+from .trace import Value
 
 __all__ = [
     "arg_max",

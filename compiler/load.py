@@ -20,7 +20,7 @@ from ..ir.parser import parse_graph
 from ..ir.suggest import did_you_mean
 from ..ir.types import TensorType, parse_type
 from ..ir.verifier import infer_type
-from ..passes.windows import leftovers
+from ..ir.window_leftovers import leftovers
 from .artifact import MANIFEST, Artifact
 from .checkpoint import Checkpoint, is_foreign, refuse_foreign, same_modules, translate
 from .network import Network, ZooEntry

@@ -12,6 +12,7 @@ from ..ir.graph import Graph
 from ..ir.types import TensorType, parse_type
 from .arguments import unknown_argument
 from .checkpoint import Checkpoint, Differs
+from .dsl.user_line import file_line
 from .pattern import pattern_layers
 from .trace import Trace, Value
 
@@ -68,7 +69,7 @@ class Network:
 
     def _outputs(self, returned: Any, trace: Trace) -> list[Value]:
         code = getattr(inspect.unwrap(self.build), "__code__", None)
-        where = f"{code.co_filename.rsplit('/', 1)[-1]}:{code.co_firstlineno}: " if code else ""
+        where = f"{file_line(code, code.co_firstlineno)}: " if code else ""
         outputs: list[Any] = list(returned) if isinstance(returned, tuple | list) else [returned]  # pyright: ignore[reportUnknownArgumentType]
         if returned is None or not outputs:
             raise InvalidModel(f"{where}network '{self.name}' returns nothing; end it with `return` and its last value")

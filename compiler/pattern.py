@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..ir.errors import UsageError
 from . import layers
+from .dsl.user_line import at_place
 from .trace import Value
 
 __all__ = ["pattern_layers"]
@@ -102,19 +103,27 @@ def pattern_layers(
     def build(image: Value) -> Value:
         state = _State(image, width)
         for position, word in enumerate(words):
-            last_fc = word == "FC" and position == len(words) - 1
-            (_classes if last_fc else WORDS[word])(state, widths)
+            last_fc = word.text == "FC" and position == len(words) - 1
+            with at_place(f"pattern, word {word.number}"):
+                (_classes if last_fc else WORDS[word.text])(state, widths)
         return state.value
 
     build.__doc__ = f"The pattern {text}."
     return build
 
 
-def _expand(text: str, repeats: dict[str, int], pool: bool) -> list[str]:
+class _Word(NamedTuple):
+    """A layer, and which word of the pattern's text it is, counted from 1."""
+
+    text: str
+    number: int
+
+
+def _expand(text: str, repeats: dict[str, int], pool: bool) -> list[_Word]:
     """The flat list of words, read with a stack of open groups."""
     tokens = _tokens(text)
-    open_: list[tuple[str, list[str]]] = [("", [])]
-    at = 0
+    open_: list[tuple[str, list[_Word]]] = [("", [])]
+    at = number = 0
     while at < len(tokens):
         token, column = tokens[at]
         at += 1
@@ -130,8 +139,9 @@ def _expand(text: str, repeats: dict[str, int], pool: bool) -> list[str]:
                 raise UsageError(f"pattern '{text}': more than {MAX_LAYERS} layers")
             open_[-1][1].extend(words * count)
         elif token.rstrip("?").upper() in WORDS:
+            number += 1
             if pool or not token.endswith("?"):
-                open_[-1][1].append(token.rstrip("?").upper())
+                open_[-1][1].append(_Word(token.rstrip("?").upper(), number))
         elif token not in "-,":
             raise UsageError(f"pattern '{text}': unknown word '{token}' at column {column}; known are {', '.join(WORDS)}")
     if len(open_) > 1:

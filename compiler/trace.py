@@ -1,15 +1,12 @@
-"""Tracing: values that carry their graph, scopes, and the user's line for every node."""
+"""Tracing: values that carry their graph, and scopes."""
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import FrameType
 from typing import Any, cast
 
 import numpy as np
@@ -23,12 +20,12 @@ from ..ir.ops.leaf import INPUT, PARAM, Input, Param
 from ..ir.types import DTYPES, Array, TensorType
 from ..ir.verifier import infer_type
 from ..ir.weights import Recipe, Weights
-from ..passes.windows import leftover
+from ..ir.window_leftovers import leftover
+from .dsl.user_line import user_line
 
-__all__ = ["Trace", "Value", "scope", "user_line"]
+__all__ = ["Trace", "Value", "scope"]
 
 _SCOPE: ContextVar[str] = ContextVar("scope", default="")
-_HERE = str(Path(__file__).parent)
 
 
 @contextmanager
@@ -40,14 +37,6 @@ def scope(name: str) -> Generator[None]:
         yield
     finally:
         _SCOPE.reset(token)
-
-
-def user_line() -> str:
-    """`file.py:31`: the innermost line outside the compiler, which is the user's own."""
-    frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
-    while frame is not None and (frame.f_code.co_filename.startswith(_HERE) or "/contextlib.py" in frame.f_code.co_filename):
-        frame = frame.f_back
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame else ""
 
 
 @dataclass(eq=False)

@@ -9,7 +9,7 @@ import click
 from ...ir.binding import batch_names
 from ...ir.errors import UsageError
 from ...ir.graph import Graph
-from ...passes.windows import surprises
+from ...ir.window_leftovers import surprises
 from ..load import Request
 from ..pipelines import optimize
 from ..report.layer_table import LayerTable, layer_table

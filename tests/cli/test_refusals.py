@@ -247,3 +247,7 @@ def test_threads_must_be_positive_and_few(threads):
 def test_text_that_would_overflow_is_a_syntax_error(tmp_path, text, words):
     (tmp_path / "bad.cir").write_text(text)
     refused(convc("opt", tmp_path / "bad.cir"), 3, "bad.cir:2:", words)
+
+
+def test_a_pattern_names_its_word_and_nobody_else():
+    refused(convc("summary", "pattern_net", "--input", "image:N,3,5,5"), 3, "%max_pool3 = max_pool (pattern, word 3): kernel of extent 2")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..ir.graph import Graph, Node
-from ..ir.ops.conv import CONV2D
-from ..ir.ops.pool import AVG_POOL, MAX_POOL
-from ..ir.ops.window import dilated, unread
+from .graph import Graph, Node
+from .ops.conv import CONV2D
+from .ops.pool import AVG_POOL, MAX_POOL
+from .ops.window import dilated, unread
 
 __all__ = ["Leftover", "leftover", "leftovers", "surprises"]
 

@@ -1,0 +1,1 @@
+"""The language that networks are written in."""
