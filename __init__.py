@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .ir.version import __version__ as __version__
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from .compiler.compile import export_onnx as export_onnx
     from .compiler.compile import read_onnx as read_onnx
     from .compiler.layers import *  # noqa: F403
-    from .compiler.layers_structure import *  # noqa: F403
     from .compiler.module import Module as Module
     from .compiler.module import compile as compile
     from .compiler.network import Network as Network
@@ -40,64 +40,7 @@ if TYPE_CHECKING:
     from .ir.parser import parse_graph as parse_graph
     from .ir.printer import print_graph as print_graph
 
-_LAYERS = (
-    "avg_pool",
-    "batch_norm",
-    "cast",
-    "clip",
-    "concat",
-    "constant",
-    "conv",
-    "conv_bn",
-    "conv_bn_relu",
-    "conv_relu",
-    "conv_transpose",
-    "conv_with",
-    "dense",
-    "dropout",
-    "elu",
-    "flatten",
-    "gelu",
-    "global_avg_pool",
-    "global_max_pool",
-    "hard_sigmoid",
-    "hard_swish",
-    "identity",
-    "leaky_relu",
-    "local_response_norm",
-    "log_softmax",
-    "matmul",
-    "max_pool",
-    "mish",
-    "pad",
-    "prelu",
-    "reduce_mean",
-    "relu",
-    "reshape",
-    "selu",
-    "sigmoid",
-    "silu",
-    "slice_axis",
-    "softmax",
-    "softplus",
-    "tanh",
-    "transpose",
-    "upsample",
-)
-_STRUCTURE = (
-    "arg_max",
-    "depth_to_space",
-    "group_norm",
-    "instance_norm",
-    "layer_norm",
-    "pixel_shuffle",
-    "reduce_max",
-    "reduce_sum",
-    "space_to_depth",
-)
 _HOME = {
-    **dict.fromkeys(_LAYERS, ".compiler.layers"),
-    **dict.fromkeys(_STRUCTURE, ".compiler.layers_structure"),
     "ConvcError": ".ir.errors",
     "Graph": ".ir.graph",
     "Mismatch": ".ir.errors",
@@ -117,16 +60,24 @@ _HOME = {
 }
 _TAKE_GRAPHS = ("compile", "compile_network", "export_onnx", "optimize", "print_graph", "verify")
 
-__all__ = sorted([*_HOME, "models"])  # pyright: ignore[reportUnsupportedDunderAll]
-
 
 def __getattr__(name: str) -> Any:
-    """Find a public name where it lives."""
+    """Find a public name where it lives; `__all__` too, since the layers' modules alone know their names."""
+    if name == "__all__":
+        return sorted([*_HOME, *_layers().__all__, "models"])
     if name == "models":
         return importlib.import_module(".models", __name__)
-    if name not in _HOME:
-        raise AttributeError(f"module 'convc' has no attribute '{name}'")
-    return _checked(name) if name in _TAKE_GRAPHS else getattr(importlib.import_module(_HOME[name], __name__), name)
+    if name in _TAKE_GRAPHS:
+        return _checked(name)
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name], __name__), name)
+    if not name.startswith("_") and name in _layers().__all__:
+        return getattr(_layers(), name)
+    raise AttributeError(f"module 'convc' has no attribute '{name}'")
+
+
+def _layers() -> ModuleType:
+    return importlib.import_module(".compiler.layers", __name__)
 
 
 @functools.cache
@@ -138,4 +89,4 @@ def _checked(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])
+    return sorted([*__getattr__("__all__"), *(name for name in globals() if name.startswith("__"))])

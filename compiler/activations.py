@@ -96,7 +96,7 @@ def dropout(x: Value, ratio: float = 0.5) -> Value:
 
 def prelu(x: Value, shared: bool = False, name: str = "") -> Value:
     """A learned slope for each channel, or one for all where `shared`. He et al. 2015 (rectifiers), sec. 2.1."""
-    layer = x.trace.named(name) if name else x.trace.fresh("prelu")
+    layer = x.trace.layer_name("prelu", name)
     shape = (1,) if shared else (x.channels, *(1,) * (x.rank - 2))
     slope = x.trace.param(f"{layer}.slope", shape, "tenth")
     return x.trace.emit(PRELU, Prelu(), (x, slope), layer)

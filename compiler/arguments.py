@@ -10,7 +10,7 @@ from typing import Any
 
 from ..ir.errors import InvalidModel
 from ..ir.suggest import did_you_mean
-from . import layers, layers_structure
+from . import layers
 from .dsl.user_line import file_line
 
 __all__ = ["unknown_argument"]
@@ -34,7 +34,7 @@ def unknown_argument(error: TypeError) -> InvalidModel | None:
     if found is None or not frames:
         return None
     (function, argument), (frame, line) = found.groups(), frames[-1]  # the call failed, so the last frame is the caller's
-    layer = _layer(function)
+    layer: Callable[..., Any] | None = getattr(layers, function) if function in layers.__all__ else None
     if layer is None or frame.f_globals.get(function, layer) is not layer:
         return None  # a function of the user's, maybe with the name of a layer
     names = list(inspect.signature(layer).parameters)
@@ -43,8 +43,3 @@ def unknown_argument(error: TypeError) -> InvalidModel | None:
     theirs = THEIRS.get(argument, "")
     hint = did_you_mean(theirs if theirs in names else argument, names, f"it has {', '.join(names)}")
     return InvalidModel(f"{file_line(frame.f_code, line)}: {function} has no argument '{argument}'{hint}")
-
-
-def _layer(name: str) -> Callable[..., Any] | None:
-    home = next((module for module in (layers, layers_structure) if name in module.__all__), None)
-    return getattr(home, name) if home else None

@@ -1,15 +1,10 @@
-"""Weights under other people's names: which of their layers is which of ours.
-
-A zoo network carries a `Checkpoint`, a visible table from the modules of the common PyTorch checkpoints to its own layers,
-or `Differs`, which says why those weights would give other answers here.
-"""
+"""Weights under other people's names, put under ours by the table that a zoo network carries."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -17,39 +12,15 @@ from ..ir.errors import InvalidInput
 from ..ir.graph import Graph
 from ..ir.legible import legible
 from ..ir.types import Array
+from .dsl.zoo_entry import Checkpoint, Differs
 
-__all__ = ["Checkpoint", "Differs", "Row", "Translation", "is_foreign", "refuse_foreign", "same_modules", "translate"]
+__all__ = ["Translation", "is_foreign", "refuse_foreign", "same_modules", "translate"]
 
 FILTERS = {"weight": "w", "bias": "b"}
 BATCH_NORM = {"weight": "scale", "bias": "shift", "running_mean": "mean", "running_var": "var"}
 COUNTER = "num_batches_tracked"  # of training only
 PARALLEL = "module."  # DataParallel puts it before every name
 FIXED = ("given", "full")  # constants of the network's definition, which no checkpoint holds
-
-
-class Row(NamedTuple):
-    """Their module and our layer. A batch norm of ours `absorbs` the bias of their convolution before it."""
-
-    theirs: str
-    ours: str
-    absorbs: str = ""
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """The names of the common PyTorch checkpoints: `ignored` are prefixes of heads used in training alone,
-    `older` spellings that early files have and the present ones."""
-
-    rows: tuple[Row, ...]
-    ignored: tuple[str, ...] = ()
-    older: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Differs:
-    """Why the common checkpoints would give other answers in this network, and what to do instead."""
-
-    why: str
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..ir.errors import Mismatch, UsageError
+from ..ir.files import replace_directory
 from ..ir.graph import Graph
 from ..ir.printer import print_graph
 from ..ir.types import Array
@@ -20,7 +21,6 @@ from .engines.engine import Engine
 from .engines.reference import REFERENCE
 from .engines.table import ENGINES
 from .engines.tvm import TVM
-from .files import replace_directory
 from .inputs import random_inputs
 from .pairs import compare_batches
 from .passcheck import PassCheck, refuse_failures

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ..ir.errors import InvalidInput, UsageError
+from ..ir.files import write_file
 from ..ir.types import Array, TensorType
-from .files import write_file
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "SUFFIXES", "is_image", "load_image", "save_image"]
 

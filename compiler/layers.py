@@ -30,33 +30,16 @@ from ..ir.ops.resize import RESIZE, Resize
 from ..ir.ops.shape import CONCAT, FLATTEN, PAD, RESHAPE, SLICE, TRANSPOSE, Concat, Flatten, Pad, Reshape, Slice, Transpose
 from ..ir.ops.window import Pads, Pair, dilated
 from ..ir.types import Array
-from .activations import (
-    clip,
-    dropout,
-    elu,
-    gelu,
-    hard_sigmoid,
-    hard_swish,
-    leaky_relu,
-    log_softmax,
-    mish,
-    prelu,
-    relu,
-    selu,
-    sigmoid,
-    silu,
-    softmax,
-    softplus,
-    tanh,
-)
+from . import activations, layers_structure
+from .activations import *  # noqa: F403  every layer is found here
 from .dsl.user_line import user_line
+from .layers_structure import *  # noqa: F403
 from .trace import Value
 
 __all__ = [
     "avg_pool",
     "batch_norm",
     "cast",
-    "clip",
     "concat",
     "constant",
     "conv",
@@ -66,36 +49,22 @@ __all__ = [
     "conv_transpose",
     "conv_with",
     "dense",
-    "dropout",
-    "elu",
     "flatten",
-    "gelu",
     "global_avg_pool",
     "global_max_pool",
-    "hard_sigmoid",
-    "hard_swish",
     "identity",
-    "leaky_relu",
     "local_response_norm",
-    "log_softmax",
     "matmul",
     "max_pool",
-    "mish",
     "pad",
-    "prelu",
     "reduce_mean",
-    "relu",
     "reshape",
-    "selu",
-    "sigmoid",
-    "silu",
     "slice_axis",
-    "softmax",
-    "softplus",
-    "tanh",
     "transpose",
     "upsample",
 ]
+__all__ += activations.__all__
+__all__ += layers_structure.__all__
 
 TO_THE_END = 2**31 - 1  # as ONNX writes it
 Size = int | Pair
@@ -120,7 +89,7 @@ def conv(
     pads = pads_of(pad, x, (k_rows, k_cols), strides, dilations)
     if groups < 1 or x.channels % groups:
         raise ShapeError(f"{user_line()}: {x.channels} channels do not divide into {groups} groups")
-    layer = _layer(x, "conv", name)
+    layer = x.trace.layer_name("conv", name)
     parameters = [x.trace.param(f"{weights or layer}.w", (c_out, x.channels // groups, k_rows, k_cols), "he")]
     if bias:
         parameters.append(x.trace.param(f"{weights or layer}.b", (c_out,), "small"))
@@ -133,7 +102,7 @@ def conv_with(x: Value, w: Value, b: Value | None = None, stride: Size = 1, pad:
         raise ShapeError(f"{user_line()}: filters are {w.node.type}, expected 4 axes of numbers (O,C/groups,KH,KW)")
     kernel, strides, dilations = _pair_of(w.shape[2:]), pair(stride), pair(dilation)
     op = Conv2d(strides, pads_of(pad, x, kernel, strides, dilations), dilations, groups)
-    return x.trace.emit(CONV2D, op, (x, w) if b is None else (x, w, b), _layer(x, "conv", ""))
+    return x.trace.emit(CONV2D, op, (x, w) if b is None else (x, w, b), x.trace.layer_name("conv"))
 
 
 def conv_transpose(
@@ -153,7 +122,7 @@ def conv_transpose(
     k_rows, k_cols = pair(kernel)
     if groups < 1 or c_out % groups:
         raise ShapeError(f"{user_line()}: {c_out} filters do not divide into {groups} groups")
-    layer = _layer(x, "conv_transpose", name)
+    layer = x.trace.layer_name("conv_transpose", name)
     parameters = [x.trace.param(f"{layer}.w", (x.channels, c_out // groups, k_rows, k_cols), "he")]
     if bias:
         parameters.append(x.trace.param(f"{layer}.b", (c_out,), "small"))
@@ -164,14 +133,14 @@ def conv_transpose(
 
 def batch_norm(x: Value, epsilon: float = 1e-5, gain: str = "around_one", name: str = "") -> Value:
     """Normalization by stored statistics; `gain` is how random scales are drawn."""
-    layer = _layer(x, "bn", name)
+    layer = x.trace.layer_name("bn", name)
     inits = {"scale": gain, "shift": "small", "mean": "small", "var": "around_one"}
     stats = [x.trace.param(f"{layer}.{stat}", (x.channels,), init) for stat, init in inits.items()]
     return x.trace.emit(BATCH_NORM, BatchNorm(epsilon), (x, *stats), layer)
 
 
 def conv_relu(x: Value, c_out: int, kernel: Size, stride: Size = 1, pad: Padding = 0) -> Value:
-    return relu(conv(x, c_out, kernel, stride, pad))
+    return activations.relu(conv(x, c_out, kernel, stride, pad))
 
 
 def conv_bn(x: Value, c_out: int, kernel: Size, stride: Size = 1, pad: Padding = 0, gain: str = "around_one") -> Value:
@@ -180,14 +149,14 @@ def conv_bn(x: Value, c_out: int, kernel: Size, stride: Size = 1, pad: Padding =
 
 
 def conv_bn_relu(x: Value, c_out: int, kernel: Size, stride: Size = 1, pad: Padding = 0) -> Value:
-    return relu(conv_bn(x, c_out, kernel, stride, pad))
+    return activations.relu(conv_bn(x, c_out, kernel, stride, pad))
 
 
 def dense(x: Value, features: int, bias: bool = True, name: str = "", weights: str = "") -> Value:
     """A fully connected layer; an image is flattened first. Shapes: x[N,...] -> [N,features]."""
     _need_count("features", features)
     x = flatten(x) if x.rank != 2 else x
-    layer = _layer(x, "fc", name)
+    layer = x.trace.layer_name("fc", name)
     parameters = [x.trace.param(f"{weights or layer}.w", (features, x.channels), "he")]
     if bias:
         parameters.append(x.trace.param(f"{weights or layer}.b", (features,), "small"))
@@ -330,8 +299,3 @@ def _need_count(what: str, count: object) -> None:
     """Raises: ShapeError unless `count` is a whole number of at least 1."""
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise ShapeError(f"{user_line()}: {what} is {count!r}, expected a whole number of at least 1")
-
-
-def _layer(x: Value, base: str, name: str) -> str:
-    """The reserved name of a layer: the user's, or the next of its kind in this scope."""
-    return x.trace.named(name) if name else x.trace.fresh(base)

@@ -27,13 +27,13 @@ __all__ = [
 
 def instance_norm(x: Value, epsilon: float = 1e-5, name: str = "") -> Value:
     """Normalization of each channel of each image by its own mean and variance. Ulyanov et al. 2016."""
-    layer = _named(x, "in", name)
+    layer = x.trace.layer_name("in", name)
     return x.trace.emit(INSTANCE_NORM, InstanceNorm(epsilon), (x, *_scale_and_bias(x, layer, (x.channels,))), layer)
 
 
 def group_norm(x: Value, groups: int = 32, epsilon: float = 1e-5, name: str = "") -> Value:
     """Normalization of `groups` equal ranges of channels; 32 is the paper's. Wu & He 2018."""
-    layer = _named(x, "gn", name)
+    layer = x.trace.layer_name("gn", name)
     return x.trace.emit(GROUP_NORM, GroupNorm(groups, epsilon), (x, *_scale_and_bias(x, layer, (x.channels,))), layer)
 
 
@@ -41,7 +41,7 @@ def layer_norm(x: Value, axis: int = -1, epsilon: float = 1e-5, bias: bool = Tru
     """Normalization over the axes from `axis` on. Ba et al. 2016."""
     if not -x.rank <= axis < x.rank:
         raise ShapeError(f"{user_line()}: axis {axis} is outside the {x.rank} axes of {x.node.where}")
-    layer = _named(x, "ln", name)
+    layer = x.trace.layer_name("ln", name)
     scale, *shift = _scale_and_bias(x, layer, x.shape[axis:], bias=bias)
     return x.trace.emit(LAYER_NORM, LayerNorm(axis, epsilon), (x, scale, *shift), layer)
 
@@ -80,8 +80,3 @@ def _scale_and_bias(x: Value, layer: str, shape: Sequence[Dim], *, bias: bool = 
         raise ShapeError(f"{user_line()}: {x.node.where} is {x.node.type}; the normalized axes need sizes in numbers")
     scale = x.trace.param(f"{layer}.scale", sizes, "around_one")
     return [scale, x.trace.param(f"{layer}.bias", sizes, "small")] if bias else [scale]
-
-
-def _named(x: Value, base: str, name: str) -> str:
-    """The reserved name of a layer: the user's, or the next of its kind in this scope."""
-    return x.trace.named(name) if name else x.trace.fresh(base)

@@ -22,8 +22,9 @@ from ..ir.types import TensorType, parse_type
 from ..ir.verifier import infer_type
 from ..ir.window_leftovers import leftovers
 from .artifact import MANIFEST, Artifact
-from .checkpoint import Checkpoint, is_foreign, refuse_foreign, same_modules, translate
-from .network import Network, ZooEntry
+from .checkpoint import is_foreign, refuse_foreign, same_modules, translate
+from .dsl.zoo_entry import Checkpoint, ZooEntry
+from .network import Network
 from .weights import bind_weights, load_arrays
 
 __all__ = ["Request", "load", "pairs", "read_text"]

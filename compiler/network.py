@@ -11,12 +11,11 @@ from ..ir.errors import InvalidModel, UsageError
 from ..ir.graph import Graph
 from ..ir.types import TensorType, parse_type
 from .arguments import unknown_argument
-from .checkpoint import Checkpoint, Differs
 from .dsl.user_line import file_line
 from .pattern import pattern_layers
 from .trace import Trace, Value
 
-__all__ = ["Network", "ZooEntry", "network"]
+__all__ = ["Network", "network"]
 
 
 @dataclass(frozen=True)
@@ -79,17 +78,6 @@ class Network:
             if output.trace is not trace:
                 raise InvalidModel(f"{where}network '{self.name}' returns a value of another network")
         return outputs
-
-
-@dataclass(frozen=True)
-class ZooEntry:
-    """A published network: its definition, the paper, the options of its smallest sensible form for quick checks, and
-    the names that the common PyTorch checkpoints have for its layers."""
-
-    network: Network
-    source: str
-    small: Mapping[str, Any]
-    checkpoint: Checkpoint | Differs | None = None
 
 
 def network(pattern: Any = "", /, **inputs: Any) -> Any:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from ..backends import reference
 from ..ir.errors import ConvcError, Mismatch
+from ..ir.files import replace_directory
 from ..ir.graph import Graph
 from ..ir.printer import print_graph
 from ..ir.types import Array
 from ..passes.catalog import PASSES, Pass
 from ..passes.ledger import Rewrite
 from ..passes.manager import Stage, Step, run_pass
-from .files import replace_directory
 from .inputs import random_inputs
 from .noise import UNIT, noise_level
 from .verify import SIGMAS, Oracle, compare

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..ir.errors import InvalidInput, UsageError
+from ..ir.files import write_file
 from ..passes.lowrank import FORMS, Layer, Split, forms_of
 from .calibration import Inputs
-from .files import write_file
 
 __all__ = ["PlanFile", "check_splits", "read_plan", "write_plan"]
 

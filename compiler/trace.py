@@ -101,6 +101,10 @@ class Trace:
             raise ShapeError(f"{found[0]} (strict windows)")
         return self._add(node)
 
+    def layer_name(self, base: str, given: str = "") -> str:
+        """The reserved name of a layer: the user's, or the next of its kind in this scope."""
+        return self.named(given) if given else self.fresh(base)
+
     def fresh(self, base: str) -> str:
         """Reserve the next unused `scope.base1`, `scope.base2`..."""
         full = f"{_SCOPE.get()}.{base}" if _SCOPE.get() else base

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from ..ir.errors import InvalidInput, InvalidModel, UsageError
+from ..ir.files import write_file
 from ..ir.graph import Graph, Node
 from ..ir.legible import legible
 from ..ir.ops.leaf import PARAM, Param
 from ..ir.types import Array, TensorType
 from ..ir.weights import Weights
 from . import pytorch_file
-from .files import write_file
 from .npz_file import load_npz, npz_bytes
 
 __all__ = [

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ..compiler.network import ZooEntry
+from ..compiler.dsl.zoo_entry import ZooEntry
 from . import pytorch_names as pytorch
 from .alexnet import alexnet, alexnet_nopad, alexnet_owt
 from .alphago import alphago

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-from ..compiler.checkpoint import Checkpoint, Differs, Row
+from ..compiler.dsl.zoo_entry import Checkpoint, Differs, Row
 from .densenet import BLOCKS as DENSE_BLOCKS
 from .googlenet import STAGES
 from .mobilenet import ROWS

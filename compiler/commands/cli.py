@@ -10,7 +10,7 @@ import click
 from ...ir.errors import UsageError
 from ...ir.suggest import did_you_mean
 from ...ir.version import __version__
-from ..network import ZooEntry
+from ..dsl.zoo_entry import ZooEntry
 from .options import Desk, refuse_repeats, run_request
 
 __all__ = ["main"]

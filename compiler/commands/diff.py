@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
-
 import click
 
 from ..align import changes, uncompared
 from ..load import Request
 from ..pipelines import optimize
+from .coloured import print_changes
 from .options import Desk, emit_json, model_options
 
 __all__ = ["command"]
-
-COLOURS = {"+": "green", "-": "red", "~": "yellow"}
 
 
 @click.command("diff")
@@ -35,10 +31,7 @@ def command(desk: Desk, request: Request, other: str, level: int, as_json: bool)
     if as_json:
         emit_json([{"old": change.old and change.old.name, "new": change.new and change.new.name, "text": str(change)} for change in found])
         return
-    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    for change in found:
-        text = str(change)
-        click.echo(click.style(text, fg=COLOURS[text[0]]) if coloured else text)
+    print_changes(map(str, found))
     desk.say(f"{len(found)} differences between @{first.name} ({len(first.nodes)} nodes) and @{second.name} ({len(second.nodes)} nodes)")
     if open_ := uncompared(first, second):
         desk.say(f"values of {len(open_)} parameters were not compared, the first %{open_[0].name}: they are not there")

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import asdict
 from typing import Any
 
 import click
 
-from ...ir.graph import Graph
 from ...ir.printer import print_graph
 from ...passes.manager import Stage
 from ..load import Request
 from ..report.text import graph_diff, stage_line
+from .coloured import print_changes
 from .options import Desk, emit_json, model_options, pass_options, print_table, run_pipeline
 
 __all__ = ["command"]
-
-COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
 @click.command("inspect")
@@ -56,14 +52,8 @@ def command(desk: Desk, request: Request, diff: bool, context: int, ir: bool, li
         for decline in stage.declined if desk.verbosity > 0 else ():
             click.echo(f"    declined at %{decline.root}: {decline.why}")
         if diff:
-            _print_diff(before, stage, context)
+            print_changes(graph_diff(before, stage.graph, context), indent="    ")
         before = stage.graph
-
-
-def _print_diff(before: Graph, stage: Stage, context: int) -> None:
-    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    for line in graph_diff(before, stage.graph, context):
-        click.echo("    " + (click.style(line, fg=COLOURS.get(line[0])) if coloured else line))
 
 
 def _record(stage: Stage) -> dict[str, Any]:

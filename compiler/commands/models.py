@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..network import ZooEntry
+from ..dsl.zoo_entry import ZooEntry
 from .options import Desk, emit_json, print_table
 
 __all__ = ["command"]

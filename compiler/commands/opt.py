@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
+from ...ir.files import write_file
 from ...ir.parser import parse_graph
 from ...ir.printer import print_graph
-from ..files import write_file
 from ..load import read_text
 from ..weights import WEIGHT_FILES, write_weights
 from .options import Desk, check_suffix, pass_options, run_pipeline

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from ...ir.errors import UsageError
+from ...ir.files import write_file
 from ...ir.graph import Graph
 from ...ir.types import Array
-from ..files import write_file
 from ..inputs import random_inputs, read_inputs
 from ..load import pairs
 from ..onnx_file import Better, better_file, check_better

@@ -18,8 +18,8 @@ from ...backends.tvm.host import most_threads
 from ...ir.errors import ConvcError, UsageError
 from ...ir.graph import Graph
 from ...passes.manager import Stage, Step, run_passes, select
+from ..dsl.zoo_entry import ZooEntry
 from ..load import Request, load
-from ..network import ZooEntry
 from ..pipelines import LEVELS
 
 if TYPE_CHECKING:
@@ -185,8 +185,8 @@ def _pass_check(graph: Graph) -> PassCheck:
 
 def _dump(graph: Graph, trace: Sequence[Stage], folder: Path | None) -> None:
     """Numbered .cir files: the graph as it came, and after each pass."""
+    from ...ir.files import write_file
     from ...ir.printer import print_graph
-    from ..files import write_file
 
     if folder is None:
         return

@@ -11,6 +11,7 @@ import click
 
 from ...ir.binding import usual_sizes
 from ...ir.errors import UsageError
+from ...ir.files import write_file
 from ...ir.graph import Graph
 from ...ir.printer import print_graph
 from ...passes.lowrank import layers_of
@@ -19,7 +20,6 @@ from ..calibration import Inputs, read_calibration
 from ..certificate import Certificate, certify, lines_of
 from ..compile import export_onnx
 from ..engines.table import engines_named
-from ..files import write_file
 from ..load import Request
 from ..picture import pareto_svg
 from ..pipelines import optimize

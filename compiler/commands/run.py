@@ -11,11 +11,11 @@ import click
 import numpy as np
 
 from ...ir.errors import UsageError
+from ...ir.files import write_file
 from ...ir.graph import Graph, fresh_name
 from ...ir.types import Array
 from ..artifact import MANIFEST, Artifact
 from ..engines.table import engines_named
-from ..files import write_file
 from ..images import is_image, save_image
 from ..inputs import random_inputs, read_inputs
 from ..load import Request

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from shell import convc, refused
 
-from convc.compiler.files import replace_directory
 from convc.ir.errors import UsageError
+from convc.ir.files import replace_directory
 
 RELU = "graph @g(%x: f32[N,4]) {\n  %y = relu(%x)\n  return %y\n}\n"
 

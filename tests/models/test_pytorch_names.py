@@ -14,7 +14,8 @@ from tiers import SIBLINGS, slow_if
 
 from convc import models
 from convc.backends import reference
-from convc.compiler.checkpoint import Checkpoint, Differs, is_foreign, translate
+from convc.compiler.checkpoint import is_foreign, translate
+from convc.compiler.dsl.zoo_entry import Checkpoint, Differs
 from convc.compiler.engines.table import ENGINES
 from convc.compiler.load import Request, load
 from convc.compiler.weights import bind_weights, npz_bytes

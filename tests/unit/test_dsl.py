@@ -274,9 +274,11 @@ def test_a_star_imports_the_public_names_and_nothing_else():
 
 
 def test_every_layer_is_a_public_name():
-    from convc.compiler import layers, layers_structure
+    from convc.compiler import activations, layers, layers_structure
 
-    for home in (layers, layers_structure):
+    assert len(layers.__all__) == len(set(layers.__all__)) == 51
+    for home in (layers, layers_structure, activations):
+        assert set(home.__all__) <= set(layers.__all__)
         assert set(home.__all__) <= set(dir(cc))
         assert all(getattr(cc, name) is getattr(home, name) for name in home.__all__)
     with pytest.raises(AttributeError, match="module 'convc' has no attribute 'covn'"):

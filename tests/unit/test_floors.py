@@ -18,6 +18,21 @@ from convc.ir.ops import OPS
 ROOT = Path(convc.__file__).parent
 FLOOR = {"ir": 0, "passes": 1, "backends": 1, "compiler": 2, "models": 3}
 SOURCES = [path for folder in FLOOR for path in sorted((ROOT / folder).rglob("*.py"))]
+LANGUAGE = (
+    "activations",
+    "arguments",
+    "given",
+    "layers",
+    "layers_structure",
+    "network",
+    "pattern",
+    "trace",
+)  # until they are in compiler/dsl
+DSL = [
+    *sorted((ROOT / "compiler" / "dsl").glob("*.py")),
+    *(path for name in LANGUAGE if (path := ROOT / "compiler" / f"{name}.py").is_file()),
+]
+MODELS = sorted((ROOT / "models").glob("*.py"))
 HEAVY = {"tvm", "onnx", "onnxruntime", "networkx", "PIL", "safetensors", "scipy"}
 
 
@@ -48,6 +63,30 @@ def test_imports_point_down(path):
         if relative and target != own:
             assert target in FLOOR, f"{path}: {own} imports from the root"
             assert FLOOR[target] < FLOOR[own], f"{path}: {own} imports {target}"
+
+
+def _dotted(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def _compiler_files_imported(path):
+    """The files of compiler/ that a file imports, dotted."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            home = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            found = [home.with_suffix(".py"), *((home / alias.name).with_suffix(".py") for alias in node.names)]
+            yield from (_dotted(file) for file in found if file.is_file() and file.is_relative_to(ROOT / "compiler"))
+
+
+@pytest.mark.parametrize("path", DSL, ids=[str(path.relative_to(ROOT)) for path in DSL])
+def test_the_language_stands_on_the_ir_alone(path):
+    assert {target for target, relative, _ in _imports(path) if relative} <= {"ir", "compiler"}
+    assert set(_compiler_files_imported(path)) <= set(map(_dotted, DSL))
+
+
+@pytest.mark.parametrize("path", MODELS, ids=[str(path.relative_to(ROOT)) for path in MODELS])
+def test_models_use_the_language_alone(path):
+    assert set(_compiler_files_imported(path)) <= set(map(_dotted, DSL))
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=[str(path.relative_to(ROOT)) for path in SOURCES])
