@@ -20,11 +20,11 @@ from .race import race
 from .sensitivity import readouts
 from .verify import top_agreement
 
-__all__ = ["Certificate", "LayerLine", "OutputLine", "certify", "lines_of"]
+__all__ = ["Certificate", "LayerErrors", "OutputErrors", "certify", "lines_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class LayerLine:
+class LayerErrors:
     """A layer's relative errors, as shares of its outputs' deviation: predicted, measured on the exact input, and on the
     planned network's own."""
 
@@ -36,7 +36,7 @@ class LayerLine:
 
 
 @dataclass(frozen=True, slots=True)
-class OutputLine:
+class OutputErrors:
     """The outputs' errors on some inputs, before a last softmax. `relative` to their size, `spread` to how far images lie apart
     (None for a single one). `top1` and `top5` as in verify."""
 
@@ -53,8 +53,8 @@ class OutputLine:
 class Certificate:
     """Figures of a plan, before and after: `costs` by name per image, `arena` in bytes, `latency` milliseconds by engine."""
 
-    layers: Sequence[LayerLine]
-    outputs: Sequence[OutputLine]
+    layers: Sequence[LayerErrors]
+    outputs: Sequence[OutputErrors]
     costs: Mapping[str, tuple[int, int]]
     latency: Mapping[str, tuple[float, float]]
 
@@ -63,7 +63,7 @@ class Certificate:
 
 
 @dataclass
-class _Errors:
+class _Sums:
     """Sums over images of a layer's squared errors, and of its outputs for their variance."""
 
     count: int = 0
@@ -98,14 +98,14 @@ def certify(
 ) -> Certificate:
     """Run both networks on `images` of the calibration inputs and as many held out, and time them in `engines`."""
     sets = {"calibration": calibration.fit, "held out": calibration.held_out} if calibration.is_real else {"random": calibration.fit}
-    errors = {name: _Errors() for name in plan.splits}
-    outputs: list[OutputLine] = []
+    errors = {name: _Sums() for name in plan.splits}
+    outputs: list[OutputErrors] = []
     for name, arrays in sets.items():
         taken = {key: array[:images] for key, array in arrays.items()}
-        measured = errors if name != "calibration" else {split: _Errors() for split in plan.splits}
+        measured = errors if name != "calibration" else {split: _Sums() for split in plan.splits}
         outputs.append(_output_line(name, graph, planned, plan, taken, measured))
     layers = [
-        LayerLine(
+        LayerErrors(
             name,
             str(split),
             float(np.sqrt(plan.lost[name])),
@@ -126,8 +126,8 @@ def _costs(graph: Graph, planned: Graph, sizes: Mapping[str, int]) -> dict[str, 
 
 
 def _output_line(
-    inputs: str, graph: Graph, planned: Graph, plan: Plan, arrays: Mapping[str, Array], errors: Mapping[str, _Errors]
-) -> OutputLine:
+    inputs: str, graph: Graph, planned: Graph, plan: Plan, arrays: Mapping[str, Array], errors: Mapping[str, _Sums]
+) -> OutputErrors:
     pairs = [_run_both(graph, planned, plan, batch, errors) for batch in batched(graph, arrays, 1)]
     ends = [[np.concatenate([pair[side][i] for pair in pairs]) for i in range(len(pairs[0][0]))] for side in (0, 1)]
     error = sum(_square(a - b) for a, b in zip(*ends, strict=True))
@@ -135,11 +135,13 @@ def _output_line(
     tops = [top_agreement(b, a) for a, b in zip(*ends, strict=True)]
     top1, top5 = next((top for top in tops if top[0] is not None), (None, None))
     count = len(ends[0][0])
-    return OutputLine(inputs, count, plan.error, _root(error, size), _root(error, spread) if count > 1 and spread > 0 else None, top1, top5)
+    return OutputErrors(
+        inputs, count, plan.error, _root(error, size), _root(error, spread) if count > 1 and spread > 0 else None, top1, top5
+    )
 
 
 def _run_both(
-    graph: Graph, planned: Graph, plan: Plan, inputs: Mapping[str, Array], errors: Mapping[str, _Errors]
+    graph: Graph, planned: Graph, plan: Plan, inputs: Mapping[str, Array], errors: Mapping[str, _Sums]
 ) -> tuple[list[Array], list[Array]]:
     """The readouts of both in float32; what layers lose goes into `errors`."""
     exact: dict[str, Array] = {}

@@ -17,7 +17,8 @@ from ..engines.table import engine_named, measurable
 from ..layer_times import LayerTime
 from ..load import Request
 from ..pipelines import LEVELS
-from .options import THREADS, Desk, emit_json, model_options, print_table
+from .console import Console, emit_json, print_table
+from .options import THREADS, model_options
 
 __all__ = ["command", "processor_name"]
 
@@ -40,7 +41,7 @@ PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "apache-tvm", "openvino",
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
 def command(
-    desk: Desk,
+    console: Console,
     request: Request,
     backends: str | None,
     batch: int,
@@ -59,19 +60,19 @@ def command(
     if profile and not any(contender.engine in profiled for contender in contenders):
         raise UsageError(f"--profile times the kernels of {' or '.join(profiled)}; name it among --backends")
     threads = threads or physical_cores()
-    graph = desk.load(request)
-    left_out = None if backends else desk.say
+    graph = console.load(request)
+    left_out = None if backends else console.say
     measured = measure(graph, contenders, threads, runs, batch=batch, profile=profile, level=level, left_out=left_out)
     machine = {"processor": processor_name(), "cores": os.cpu_count(), "threads": threads, "batch": batch, "turns": runs}
     if as_json:
         emit_json({"model": request.model, **machine, "versions": _versions(), **_record(measured)})
         return
     peak = f"; peak {measured.peak:.0f} GF/s" if measured.peak else ""
-    desk.say(f"{request.model}, batch {batch}, {threads} threads of {machine['processor']}, {runs} turns{peak}")
-    desk.say(", ".join(map(" ".join, _versions().items())))
+    console.say(f"{request.model}, batch {batch}, {threads} threads of {machine['processor']}, {runs} turns{peak}")
+    console.say(", ".join(map(" ".join, _versions().items())))
     _print(measured)
     if busy := [timing.engine for timing in measured.timings if not timing.quiet]:
-        desk.say(f"threads of {', '.join(busy)} still spun when the next turn came: the times of the others may be too long")
+        console.say(f"threads of {', '.join(busy)} still spun when the next turn came: the times of the others may be too long")
 
 
 def _contender(text: str, level: int) -> Contender:

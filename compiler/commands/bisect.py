@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from ...ir.errors import Mismatch
@@ -12,7 +10,9 @@ from ..load import Request
 from ..passcheck import PassCheck, bisect
 from ..pipelines import optimize
 from ..report.text import graph_diff
-from .options import Desk, emit_json, model_options, pass_options, steps_of
+from .console import Console, emit_json
+from .options import PassOptions, model_options, pass_options
+from .pipeline import steps_of
 
 __all__ = ["command"]
 
@@ -24,9 +24,9 @@ __all__ = ["command"]
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of random inputs.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
-def command(desk: Desk, request: Request, files: tuple[str, ...], seed: int, as_json: bool, **passes: Any) -> None:
+def command(console: Console, request: Request, files: tuple[str, ...], seed: int, as_json: bool, passes: PassOptions) -> None:
     """Find the first pass, and in it the first rewrite, that changes the results of MODEL. Exits with 1 if there is one."""
-    graph = desk.load(request)
+    graph = console.load(request)
     typed, _ = optimize(graph, 0)
     inputs = read_inputs(typed, files) if files else None
     steps = steps_of(passes)

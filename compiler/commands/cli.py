@@ -11,7 +11,7 @@ from ...ir.errors import UsageError
 from ...ir.suggest import did_you_mean
 from ...ir.version import __version__
 from ..dsl.zoo_entry import ZooEntry
-from .options import Desk, refuse_repeats, run_request
+from .console import Console, refuse_repeats, run_request
 
 __all__ = ["main"]
 
@@ -73,6 +73,6 @@ def main(zoo: Mapping[str, ZooEntry]) -> None:
     @click.pass_context
     def convc(ctx: click.Context, verbose: int, quiet: bool) -> None:
         """The CNN compiler that shows its work."""
-        ctx.obj = Desk(zoo, -1 if quiet else verbose)
+        ctx.obj = Console(zoo, -1 if quiet else verbose)
 
     run_request(convc)

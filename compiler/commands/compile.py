@@ -8,7 +8,8 @@ import click
 
 from ..compile import TARGETS, compile_network
 from ..load import Request
-from .options import THREADS, Desk, emit_json, model_options
+from .console import Console, emit_json
+from .options import THREADS, model_options
 
 __all__ = ["command"]
 
@@ -32,7 +33,7 @@ TILES = "Winograd's tiles on a CPU: f2 of 2x2 results, f4 of 4x4 and, for 5x5 fi
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
 @click.pass_obj
 def command(
-    desk: Desk,
+    console: Console,
     request: Request,
     output: Path,
     target: str,
@@ -48,7 +49,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Compile MODEL into an artifact directory and check it against the reference."""
-    graph = desk.load(request)
+    graph = console.load(request)
     made = compile_network(
         graph,
         output,
@@ -62,10 +63,10 @@ def command(
         database=database,
         check=not no_check,
         seed=seed,
-        say=lambda text: desk.say(f"  {text}"),
+        say=lambda text: console.say(f"  {text}"),
     )
     if as_json:
         emit_json(made.manifest)
     else:
         sizes = ", ".join(f"{name} {record['bytes']:,}" for name, record in made.manifest["files"].items())
-        desk.say(f"wrote {output} ({sizes} bytes)")
+        console.say(f"wrote {output} ({sizes} bytes)")

@@ -8,7 +8,8 @@ from ..align import changes, uncompared
 from ..load import Request
 from ..pipelines import optimize
 from .coloured import print_changes
-from .options import Desk, emit_json, model_options
+from .console import Console, emit_json
+from .options import model_options
 
 __all__ = ["command"]
 
@@ -19,19 +20,19 @@ __all__ = ["command"]
 @click.option("-O", "level", type=click.IntRange(0, 3), default=0, show_default=True, help="Optimize OTHER first.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
-def command(desk: Desk, request: Request, other: str, level: int, as_json: bool) -> None:
+def command(console: Console, request: Request, other: str, level: int, as_json: bool) -> None:
     """Show how OTHER differs from MODEL, node by node: + came, - went, ~ computes the same value differently.
 
     Nodes are matched by name and structure, so neither order nor line breaks matter. Weights are compared too,
     where both networks have their values.
     """
-    first, _ = optimize(desk.load(request), 0)
-    second, _ = optimize(desk.load(Request(other, request.inputs, request.options, None, request.strict_windows)), level)
+    first, _ = optimize(console.load(request), 0)
+    second, _ = optimize(console.load(Request(other, request.inputs, request.options, None, request.strict_windows)), level)
     found = list(changes(first, second))
     if as_json:
         emit_json([{"old": change.old and change.old.name, "new": change.new and change.new.name, "text": str(change)} for change in found])
         return
     print_changes(map(str, found))
-    desk.say(f"{len(found)} differences between @{first.name} ({len(first.nodes)} nodes) and @{second.name} ({len(second.nodes)} nodes)")
+    console.say(f"{len(found)} differences between @{first.name} ({len(first.nodes)} nodes) and @{second.name} ({len(second.nodes)} nodes)")
     if open_ := uncompared(first, second):
-        desk.say(f"values of {len(open_)} parameters were not compared, the first %{open_[0].name}: they are not there")
+        console.say(f"values of {len(open_)} parameters were not compared, the first %{open_[0].name}: they are not there")

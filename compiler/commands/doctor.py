@@ -14,7 +14,7 @@ from ...ir.errors import BackendMissing
 from ...ir.ops import OPS
 from ...ir.version import __version__
 from ..engines.table import ENGINES
-from .options import Desk, emit_json, print_table
+from .console import Console, emit_json, print_table
 
 __all__ = ["command"]
 
@@ -23,7 +23,7 @@ __all__ = ["command"]
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--c-flags", is_flag=True, help="Only what a C compiler needs to build an artifact's convc.c here.")
 @click.pass_obj
-def command(desk: Desk, as_json: bool, c_flags: bool) -> None:
+def command(console: Console, as_json: bool, c_flags: bool) -> None:
     """Say what this machine can do. Exits with 5 if a backend is missing."""
     if c_flags:
         from ...backends.tvm import c_interface
@@ -31,7 +31,7 @@ def command(desk: Desk, as_json: bool, c_flags: bool) -> None:
         click.echo(" ".join(c_interface.c_flags()))
         return
     found = {
-        "convc": f"{__version__}, {len(OPS)} ops, {len(desk.zoo)} networks",
+        "convc": f"{__version__}, {len(OPS)} ops, {len(console.zoo)} networks",
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         "threads": f"{os.cpu_count()} logical processors",
         **{name: _try(engine.word) for name, engine in ENGINES.items()},

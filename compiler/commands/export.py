@@ -11,7 +11,8 @@ from ..compile import export_onnx
 from ..load import Request
 from ..pipelines import optimize
 from ..weights import WEIGHT_FILES, check_numbers, write_weights
-from .options import Desk, check_suffix, model_options
+from .console import Console
+from .options import check_suffix, model_options
 
 __all__ = ["command"]
 
@@ -24,10 +25,10 @@ __all__ = ["command"]
 @click.option("-O", "level", type=click.IntRange(0, 3), default=0, show_default=True, help="Optimization level before the export.")
 @click.option("--opset", type=int, help="ONNX opset, 13 or newer; default: the newest that onnxruntime here supports.")
 @click.pass_obj
-def command(desk: Desk, request: Request, output: Path, level: int, opset: int | None) -> None:
+def command(console: Console, request: Request, output: Path, level: int, opset: int | None) -> None:
     """Write MODEL as an ONNX file, or its parameters by name. It is exported as written unless -O asks for passes."""
     check_suffix("-o", output, (".onnx", *WEIGHT_FILES))
-    graph = desk.load(request)
+    graph = console.load(request)
     if output.suffix in WEIGHT_FILES:
         if level or opset:
             extra = "-O" if level else "--opset"
@@ -36,4 +37,4 @@ def command(desk: Desk, request: Request, output: Path, level: int, opset: int |
         write_weights(graph, output)
     else:
         export_onnx(optimize(graph, level)[0], output, opset)
-    desk.say(f"wrote {output} ({output.stat().st_size:,} bytes)")
+    console.say(f"wrote {output} ({output.stat().st_size:,} bytes)")

@@ -12,7 +12,9 @@ from ...passes.manager import Stage
 from ..load import Request
 from ..report.text import graph_diff, stage_line
 from .coloured import print_changes
-from .options import Desk, emit_json, model_options, pass_options, print_table, run_pipeline
+from .console import Console, emit_json, print_table
+from .options import PassOptions, model_options, pass_options
+from .pipeline import run_pipeline
 
 __all__ = ["command"]
 
@@ -26,10 +28,12 @@ __all__ = ["command"]
 @click.option("--list-passes", is_flag=True, help="Print the pipeline with its reasons and stop.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
-def command(desk: Desk, request: Request, diff: bool, context: int, ir: bool, list_passes: bool, as_json: bool, **passes: Any) -> None:
+def command(
+    console: Console, request: Request, passes: PassOptions, diff: bool, context: int, ir: bool, list_passes: bool, as_json: bool
+) -> None:
     """Show what each pass does to MODEL."""
-    original = desk.load(request)
-    graph, trace = run_pipeline(desk, original, passes, declines=ir)
+    original = console.load(request)
+    graph, trace = run_pipeline(console, original, passes, declines=ir)
     if list_passes:
         if as_json:
             emit_json([{"pass": stage.name, "why": stage.why} for stage in trace])
@@ -49,7 +53,7 @@ def command(desk: Desk, request: Request, diff: bool, context: int, ir: bool, li
         else:
             click.echo(f"{stage.name}: {len(stage.rewrites)} rewrites, {stage.seconds * 1e3:.1f} ms")
         click.echo(f"    why: {stage.why}")
-        for decline in stage.declined if desk.verbosity > 0 else ():
+        for decline in stage.declined if console.verbosity > 0 else ():
             click.echo(f"    declined at %{decline.root}: {decline.why}")
         if diff:
             print_changes(graph_diff(before, stage.graph, context), indent="    ")

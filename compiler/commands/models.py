@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..dsl.zoo_entry import ZooEntry
-from .options import Desk, emit_json, print_table
+from .console import Console, emit_json, print_table
 
 __all__ = ["command"]
 
@@ -13,12 +13,12 @@ __all__ = ["command"]
 @click.command("models")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
-def command(desk: Desk, as_json: bool) -> None:
+def command(console: Console, as_json: bool) -> None:
     """List the networks in the zoo."""
     if as_json:
-        emit_json([_record(name, entry) for name, entry in desk.zoo.items()])
+        emit_json([_record(name, entry) for name, entry in console.zoo.items()])
         return
-    print_table([(name, _inputs(entry), entry.source, entry.network.summary) for name, entry in desk.zoo.items()])
+    print_table([(name, _inputs(entry), entry.source, entry.network.summary) for name, entry in console.zoo.items()])
 
 
 def _record(name: str, entry: ZooEntry) -> dict[str, object]:

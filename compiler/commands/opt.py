@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -13,7 +12,9 @@ from ...ir.parser import parse_graph
 from ...ir.printer import print_graph
 from ..load import read_text
 from ..weights import WEIGHT_FILES, write_weights
-from .options import Desk, check_suffix, pass_options, run_pipeline
+from .console import Console
+from .options import PassOptions, check_suffix, pass_options
+from .pipeline import run_pipeline
 
 __all__ = ["command"]
 
@@ -25,12 +26,12 @@ __all__ = ["command"]
 @click.option("--save-weights", type=click.Path(path_type=Path), help="Also write the result's weights as .safetensors or .npz.")
 @click.option("--origins", is_flag=True, help="Also print where each node came from.")
 @click.pass_obj
-def command(desk: Desk, file: Path, output: Path | None, save_weights: Path | None, origins: bool, **passes: Any) -> None:
+def command(console: Console, file: Path, output: Path | None, save_weights: Path | None, origins: bool, passes: PassOptions) -> None:
     """Run passes on the IR text in FILE ('-' for standard input) and print the result."""
     if save_weights is not None:
         check_suffix("--save-weights", save_weights, WEIGHT_FILES)
     text, name = (sys.stdin.read(), "<stdin>") if str(file) == "-" else (read_text(file), file.name)
-    graph, _ = run_pipeline(desk, parse_graph(text, name), passes)
+    graph, _ = run_pipeline(console, parse_graph(text, name), passes)
     if save_weights is not None:
         write_weights(graph, save_weights)
     result = print_graph(graph, origins=origins)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -15,7 +14,9 @@ from ...ir.types import Array
 from ..inputs import random_inputs, read_inputs
 from ..load import pairs
 from ..onnx_file import Better, better_file, check_better
-from .options import Desk, emit_json, pass_options, print_table, run_pipeline
+from .console import Console, emit_json, print_table
+from .options import PassOptions, pass_options
+from .pipeline import run_pipeline
 
 __all__ = ["command"]
 
@@ -37,7 +38,7 @@ __all__ = ["command"]
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
 def command(
-    desk: Desk,
+    console: Console,
     source: Path,
     output: Path,
     shapes: tuple[str, ...],
@@ -47,7 +48,7 @@ def command(
     files: tuple[str, ...],
     seed: int,
     as_json: bool,
-    **passes: Any,
+    passes: PassOptions,
 ) -> None:
     """Read IN.onnx, run the passes, and write OUT.onnx: fewer nodes, the same answers.
 
@@ -58,18 +59,18 @@ def command(
     if source.suffix != ".onnx" or output.suffix != ".onnx":
         raise UsageError(f"'{source}' to '{output}': both must be .onnx files")
     better = better_file(
-        source, lambda graph: run_pipeline(desk, graph, passes), pairs("--input", shapes, ":"), opset, passthrough=passthrough
+        source, lambda graph: run_pipeline(console, graph, passes), pairs("--input", shapes, ":"), opset, passthrough=passthrough
     )
     if better.imported.note:
-        desk.say(better.imported.note)
+        console.say(better.imported.note)
     if better.model is None:
-        desk.say(f"{source} cannot be improved; {output} is the same file")
+        console.say(f"{source} cannot be improved; {output} is the same file")
         _copy(better, source, output)
     else:
         if check:
-            check_better(better, _feeds(better.before, files, seed), seed, desk.say)
+            check_better(better, _feeds(better.before, files, seed), seed, console.say)
         save_model(better.model, output, values=better.values)
-    _report(desk, better, source, output, as_json)
+    _report(console, better, source, output, as_json)
 
 
 def _feeds(graph: Graph, files: tuple[str, ...], seed: int) -> Iterator[dict[str, Array]]:
@@ -88,7 +89,7 @@ def _copy(better: Better, source: Path, output: Path) -> None:
     write_file(output, source.read_bytes())
 
 
-def _report(desk: Desk, better: Better, source: Path, output: Path, as_json: bool) -> None:
+def _report(console: Console, better: Better, source: Path, output: Path, as_json: bool) -> None:
     """Before and after: nodes, those of each type that changed, and what they cost."""
     before, after = better.figures if better.model is not None else (better.figures[0], better.figures[0])
     rows = [("nodes", before.nodes, after.nodes)]

@@ -27,7 +27,8 @@ from ..plan import COSTS, Budget, excluded_layers, study
 from ..plan_file import PlanFile, check_splits, read_plan, write_plan
 from ..planning import Planned, plan_network
 from ..weights import WEIGHT_FILES, check_numbers, write_weights
-from .options import THREADS, Desk, check_suffix, emit_json, model_options, print_table
+from .console import Console, emit_json, print_table
+from .options import THREADS, check_suffix, model_options
 
 __all__ = ["command"]
 
@@ -61,18 +62,18 @@ CURVE = 40  # plans on the picture's line
 @click.option("--advise", "advice", is_flag=True, help="Only print what published 1x1 reductions would save.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
-def command(desk: Desk, request: Request, **given: Any) -> None:
+def command(console: Console, request: Request, **given: Any) -> None:
     """Put 1x1 bottlenecks into MODEL: approximations, chosen under one budget for all layers, and measured.
 
     Give one of --macs, --params, --latency and --error, or --apply a plan. Exits with 1 if the plan misses its budget, because splits were
     rejected that are not faster; it is written all the same.
     """
     if given["advice"]:
-        _advise(desk.load(request), given["as_json"])
+        _advise(console.load(request), given["as_json"])
         return
     budget = _budget(given)
     source = read_plan(given["apply_file"]) if given["apply_file"] is not None else None
-    _plan(desk, request, budget, source, given)
+    _plan(console, request, budget, source, given)
 
 
 def _budget(given: Mapping[str, Any]) -> Budget | None:
@@ -89,18 +90,18 @@ def _budget(given: Mapping[str, Any]) -> Budget | None:
     return asked[0] if asked else None
 
 
-def _plan(desk: Desk, request: Request, budget: Budget | None, source: PlanFile | None, given: Mapping[str, Any]) -> None:
+def _plan(console: Console, request: Request, budget: Budget | None, source: PlanFile | None, given: Mapping[str, Any]) -> None:
     from ...backends.tvm.host import physical_cores
 
     threads = given["threads"] or physical_cores()
     engines = engines_named(given["backends"])
     level, inputs = _settings(source, given)
-    graph = desk.load(request)
+    graph = console.load(request)
     check_numbers(graph)
     graph, _ = optimize(graph, level)
     calibration = read_calibration(graph, *inputs)
     if not calibration.is_real:
-        desk.say("no --calibration: ranks come from the weights alone, and errors are measured on random inputs")
+        console.say("no --calibration: ranks come from the weights alone, and errors are measured on random inputs")
     layers = layers_of(graph, usual_sizes(graph))
     if budget is None:
         assert source is not None
@@ -111,7 +112,7 @@ def _plan(desk: Desk, request: Request, budget: Budget | None, source: PlanFile 
     else:
         excluded = excluded_layers(layers, given["exclude"], ends=given["ends"])
         known = study(graph, calibration, excluded, budget.cost, threads, inputs.seed)
-        made = plan_network(known, budget, given["multiple"], threads, measured=given["measure"], say=desk.say)
+        made = plan_network(known, budget, given["multiple"], threads, measured=given["measure"], say=console.say)
         plan, planned = made.plan, made.graph
     found = certify(
         graph, planned, plan, calibration, known.sizes, images=given["check"], engines=engines, threads=threads, turns=given["runs"]
@@ -127,7 +128,7 @@ def _plan(desk: Desk, request: Request, budget: Budget | None, source: PlanFile 
             write_file(path, _picture(graph.name, budget, made, found).encode())
         else:  # also into a pipe or a device, which has no suffix
             write_plan(path, record, graph.name, _text(budget), rejected, found.as_json())
-        desk.say(f"wrote {path}")
+        console.say(f"wrote {path}")
     if given["save_weights"] is not None:
         write_weights(planned, given["save_weights"])
     if given["as_json"]:

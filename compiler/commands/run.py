@@ -21,7 +21,8 @@ from ..inputs import random_inputs, read_inputs
 from ..load import Request
 from ..pipelines import optimize
 from ..weights import npz_bytes
-from .options import THREADS, Desk, emit_json, model_options
+from .console import Console, emit_json
+from .options import THREADS, model_options
 
 __all__ = ["command"]
 
@@ -39,7 +40,7 @@ __all__ = ["command"]
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
 def command(
-    desk: Desk,
+    console: Console,
     request: Request,
     files: tuple[str, ...],
     backend: str,
@@ -61,7 +62,7 @@ def command(
     artifact = Artifact.open(path) if (path / MANIFEST).is_file() else None
     if artifact and request.weights:
         raise UsageError(f"'{path}' carries its own weights; compile the network again with --weights")
-    graph, _ = optimize(desk.load(request), 0 if artifact else 2, prices=engines[0].prices)
+    graph, _ = optimize(console.load(request), 0 if artifact else 2, prices=engines[0].prices)
     inputs = read_inputs(graph, files, resize=resize, imagenet=imagenet) if files else random_inputs(graph, seed)
     run = engines[0].open(artifact, threads) if artifact else engines[0].start(graph, threads)
     results = run(inputs)
@@ -71,7 +72,7 @@ def command(
     else:
         _print(graph, results, top)
     for file in written:
-        desk.say(f"wrote {file}")
+        console.say(f"wrote {file}")
 
 
 def _print(graph: Graph, results: Mapping[str, Array], top: int) -> None:

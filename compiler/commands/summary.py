@@ -14,7 +14,8 @@ from ..load import Request
 from ..pipelines import optimize
 from ..report.layer_table import LayerTable, layer_table
 from ..report.text import count
-from .options import Desk, emit_json, model_options, print_table
+from .console import Console, emit_json, print_table
+from .options import model_options
 
 __all__ = ["command"]
 
@@ -25,12 +26,12 @@ __all__ = ["command"]
 @click.option("--all", "every", is_flag=True, help="Also activations and reshapes, which need no memory of their own.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
-def command(desk: Desk, request: Request, level: int, every: bool, as_json: bool) -> None:
+def command(console: Console, request: Request, level: int, every: bool, as_json: bool) -> None:
     """Print a line per layer of MODEL: output, memory, parameters, multiply-adds, and totals.
 
     Everything is per image, whatever the batch. No weights are made.
     """
-    graph, _ = optimize(desk.load(request), level)
+    graph, _ = optimize(console.load(request), level)
     open_ = [name for name in graph.symbols if name not in batch_names(graph)]
     if open_:
         raise UsageError(f"the size {open_[0]} has no number, so nothing can be counted; give one, such as {_example(graph)}")
@@ -40,7 +41,7 @@ def command(desk: Desk, request: Request, level: int, every: bool, as_json: bool
         return
     _print(table)
     for found in surprises(graph):
-        desk.say(f"note: {found}")
+        console.say(f"note: {found}")
 
 
 def _example(graph: Graph) -> str:

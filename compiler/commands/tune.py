@@ -18,7 +18,8 @@ from ..engines.tvm import TVM
 from ..load import Request
 from ..pipelines import optimize
 from .compile import TILES, WINOGRAD
-from .options import Desk, emit_json, model_options, print_table
+from .console import Console, emit_json, print_table
+from .options import model_options
 
 if TYPE_CHECKING:
     from ...backends.tvm.timing import Bench
@@ -46,7 +47,7 @@ SURVEYED = 0.5  # of the time, at most; in the rest something is to be found
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
 def command(
-    desk: Desk,
+    console: Console,
     request: Request,
     seconds: int,
     names: tuple[str, ...],
@@ -74,41 +75,41 @@ def command(
     if place is None:
         raise UsageError("the cache is off, so that there is no place for what is found; give a directory with --database")
     lender = Tracker(tracker, key) if tracker else None
-    graph, _ = optimize(desk.load(request), level, prices=TVM.prices)
+    graph, _ = optimize(console.load(request), level, prices=TVM.prices)
     graph = specialize(graph, {**usual_sizes(graph), **dict.fromkeys(batch_names(graph), batch)})
     threads = physical_cores()
     here = machine(host_cpu(), threads, str(tvm().__version__))
     found, complaint = read_found(place)
     if complaint:
-        desk.say(complaint)
+        console.say(complaint)
     known = latest(found, here)
     tried = {kernel: each.tried for kernel, each in known.items()}
     chosen = _chosen(layers(graph, winograd, host_processor()), names)
     left = [layer for layer in chosen if names or tried.get(layer.kernel.key, 0) < min(trials, len(layer.kernel.forms()))]
-    desk.say(f"{len(chosen)} kernels, {len(chosen) - len(left)} of them tuned before; {here}")
+    console.say(f"{len(chosen)} kernels, {len(chosen) - len(left)} of them tuned before; {here}")
 
     def bench() -> Bench:
         return lender.bench(threads) if lender else local_bench(threads)
 
     served = survey(bench, threads, left, begun + seconds * SURVEYED)
     if len(served) < len(left):
-        desk.say(f"in half of {seconds} s the rules' forms of {len(served)} kernels were measured; give more --seconds for the others")
+        console.say(f"in half of {seconds} s the rules' forms of {len(served)} kernels were measured; give more --seconds for the others")
     results: list[tuple[Served, Found]] = []
     try:
-        with _progress(desk, len(served)) as advance:
+        with _progress(console, len(served)) as advance:
             for each, result in tune(served, bench, lender.servers if lender else 1, here, trials, begun + seconds, known):
                 if isinstance(result, ConvcError):
-                    desk.say(f"  a server is given up: {result}")
+                    console.say(f"  a server is given up: {result}")
                     continue
                 write_found(place, result)
                 results.append((each, result))
                 advance(_verdict(each, result))
     finally:
-        desk.say(f"{len(results)} of {len(left)} kernels finished and kept in {place}")
+        console.say(f"{len(results)} of {len(left)} kernels finished and kept in {place}")
     if as_json:
         emit_json({"model": request.model, "database": str(place), "machine": here, "kernels": [asdict(result) for _, result in results]})
     else:
-        _report(desk, results)
+        _report(console, results)
 
 
 def _chosen(every: Sequence[Layer], names: Sequence[str]) -> list[Layer]:
@@ -121,15 +122,15 @@ def _chosen(every: Sequence[Layer], names: Sequence[str]) -> list[Layer]:
 
 
 @contextmanager
-def _progress(desk: Desk, count: int) -> Generator[Callable[[str], None]]:
+def _progress(console: Console, count: int) -> Generator[Callable[[str], None]]:
     """Hears of each finished kernel: a bar on a terminal, lines elsewhere."""
-    if desk.verbosity < 0 or not sys.stderr.isatty():
-        yield lambda text: desk.say(f"  {text}")
+    if console.verbosity < 0 or not sys.stderr.isatty():
+        yield lambda text: console.say(f"  {text}")
         return
-    from rich.console import Console
+    from rich.console import Console as Terminal
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=Terminal(stderr=True), transient=True) as bar:
         task = bar.add_task("tuning", total=count)
 
         def advance(text: str) -> None:
@@ -144,7 +145,7 @@ def _verdict(served: Served, found: Found) -> str:
     return f"{served.layer.nodes[0]}: {found.kernel}: {change}, {found.tried} forms"
 
 
-def _report(desk: Desk, results: Sequence[tuple[Served, Found]]) -> None:
+def _report(console: Console, results: Sequence[tuple[Served, Found]]) -> None:
     rows: list[tuple[str, ...]] = []
     for each, found in results:
         gain = f"{found.rule / found.best:.2f}" if found.form else "-"
@@ -153,4 +154,4 @@ def _report(desk: Desk, results: Sequence[tuple[Served, Found]]) -> None:
     if rows:
         print_table(rows, ("layer", "times", "of the peak", "rule ms", "best ms", "faster", "forms"))
     saved = sum((found.rule - found.best) * len(each.layer.nodes) for each, found in results if found.form)
-    desk.say(f"{saved:.2f} ms of a run saved")
+    console.say(f"{saved:.2f} ms of a run saved")

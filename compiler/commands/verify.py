@@ -20,7 +20,8 @@ from ..pairs import compare_batches
 from ..pipelines import optimize
 from ..verify import Agreement, Oracle, verify
 from ..weights import check_numbers, check_there
-from .options import THREADS, Desk, emit_json, model_options
+from .console import Console, emit_json
+from .options import THREADS, model_options
 
 __all__ = ["command"]
 
@@ -41,7 +42,7 @@ __all__ = ["command"]
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
 def command(
-    desk: Desk,
+    console: Console,
     request: Request,
     other: str | None,
     other_weights: Path | None,
@@ -58,10 +59,10 @@ def command(
     engines = engines_named(backends)
     if other is None and other_weights is not None:
         raise UsageError("--other-weights are those of a second network; name it after the first")
-    graph = _load(desk, request)
+    graph = _load(console, request)
     inputs = read_inputs(graph, files, resize=resize) if files else random_inputs(graph, seed, fill=fill)
     if other is not None:
-        second = _load(desk, replace(request, model=other, weights=other_weights), "--other-weights")
+        second = _load(console, replace(request, model=other, weights=other_weights), "--other-weights")
         lines = verify(graph, second, inputs, seed)
     else:
         artifact = _artifact(request)
@@ -72,29 +73,29 @@ def command(
     else:
         for line in lines:
             click.echo(str(line))
-            desk.say(f"    {line.details}", level=1)
+            console.say(f"    {line.details}", level=1)
     bad = [line.engine for line in lines if not line.agrees]
     if other is None:  # a backend that differs is looked into without being asked
-        _look_inside(desk, graph, [engine for engine in engines if nodes or engine.name in bad], inputs, threads)
+        _look_inside(console, graph, [engine for engine in engines if nodes or engine.name in bad], inputs, threads)
     if bad:
         raise Mismatch(f"{len(bad)} of {len(lines)} results differ by more than rounding")
 
 
-def _load(desk: Desk, request: Request, option: str = "--weights") -> Graph:
+def _load(console: Console, request: Request, option: str = "--weights") -> Graph:
     """Raises: InvalidModel, naming the file and `option`, for weights that are not there; InvalidInput, naming the file too, for weights
     that are NaN, with which any results would agree.
     """
-    graph = desk.load(request)
+    graph = console.load(request)
     check_there(graph, request.model, option)
     check_numbers(graph, request.model)
     return optimize(graph, 0)[0]
 
 
-def _look_inside(desk: Desk, graph: Graph, suspects: list[Engine], inputs: dict[str, Array], threads: int | None) -> None:
+def _look_inside(console: Console, graph: Graph, suspects: list[Engine], inputs: dict[str, Array], threads: int | None) -> None:
     """Raises: Mismatch naming the first node of the first backend that leaves its local bound."""
     checks = [check_nodes(graph, engine, inputs, threads) for engine in suspects]
     for check in checks:
-        desk.say(str(check))
+        console.say(str(check))
     for check in checks:
         if not check.agrees:
             raise Mismatch(str(check))

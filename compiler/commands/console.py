@@ -1,0 +1,107 @@
+"""What a command says and how it ends: results go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import click
+
+from ...ir.errors import ConvcError, UsageError
+from ...ir.graph import Graph
+from ..dsl.zoo_entry import ZooEntry
+from ..load import Request, load
+
+__all__ = ["Console", "emit_json", "print_table", "refuse_repeats", "run_request"]
+
+
+@dataclass(frozen=True)
+class Console:
+    """What every command gets: the zoo, and how much to say."""
+
+    zoo: Mapping[str, ZooEntry]
+    verbosity: int = 0
+
+    def say(self, text: str, level: int = 0) -> None:
+        """A line on stderr, for people; `level` 1 needs -v, and -q silences all."""
+        if self.verbosity >= level:
+            click.echo(text, err=True)
+
+    def load(self, request: Request) -> Graph:
+        return load(request, self.zoo, self.say)
+
+
+def print_table(rows: Sequence[Sequence[str]], headings: Sequence[str] = ()) -> None:
+    """Aligned columns on stdout. Nothing is wrapped: a narrow terminal scrolls rather than break an expression."""
+    from rich.console import Console as Terminal
+    from rich.table import Table
+
+    table = Table(*headings, box=None, show_header=bool(headings), pad_edge=False, padding=(0, 2, 0, 0))
+    for column in table.columns:
+        column.no_wrap = True
+    for row in rows:
+        table.add_row(*row)
+    width = sum(max(map(len, column)) + 2 for column in zip(*rows, *([headings] if headings else []), strict=True)) if rows else 80
+    terminal = Terminal(width=width + 1, highlight=False, markup=False, color_system=None)
+    with terminal.capture() as capture:
+        terminal.print(table)
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+def emit_json(value: Any) -> None:
+    """NaN and infinities as the texts "NaN", "Infinity" and "-Infinity": JSON has no such numbers."""
+    click.echo(json.dumps(_in_json(value), indent=2, allow_nan=False))
+
+
+def _in_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _in_json(each) for key, each in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, (list, tuple)):
+        return [_in_json(each) for each in cast("Sequence[Any]", value)]
+    return json.dumps(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def refuse_repeats(command: click.Command, context: click.Context, words: Sequence[str]) -> None:
+    """Of an option that is given twice click silently takes the last value.
+
+    Raises: UsageError for one among `words` that takes a single value; a metavar with a comma is that of a list.
+    """
+    _, _, order = command.make_parser(context).parse_args(list(words))
+    once = [option for option in order if isinstance(option, click.Option) and not (option.multiple or option.count)]
+    for option in once:
+        if once.count(option) > 1:
+            several = option.metavar is not None and "," in option.metavar
+            way_out = f"name several with commas: {option.metavar}" if several else "give it once"
+            raise UsageError(f"{max(option.opts, key=len)} is given twice; {way_out}")
+
+
+def run_request(command: click.Group) -> None:
+    """Run `command` as a process: refusals are one sentence on stderr and their exit code."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that what is half-written is taken away
+    try:
+        with command.make_context("convc", sys.argv[1:]) as context:
+            command.invoke(context)
+        sys.stdout.flush()
+    except ConvcError as error:
+        click.echo(f"convc: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("convc: interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; nobody is left to tell
+    except OSError as error:
+        click.echo(f"convc: cannot write the results: {error.strerror or error}", err=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(2)
