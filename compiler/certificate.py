@@ -15,7 +15,7 @@ from ..passes.cost import graph_cost
 from ..passes.memory import plan_memory
 from .calibration import Calibration, batched
 from .engines.engine import Engine
-from .plan import Plan
+from .plan import BottleneckPlan
 from .race import race
 from .sensitivity import readouts
 from .verify import top_agreement
@@ -87,7 +87,7 @@ class _Sums:
 def certify(
     graph: Graph,
     planned: Graph,
-    plan: Plan,
+    plan: BottleneckPlan,
     calibration: Calibration,
     sizes: Mapping[str, int],
     *,
@@ -126,7 +126,7 @@ def _costs(graph: Graph, planned: Graph, sizes: Mapping[str, int]) -> dict[str, 
 
 
 def _output_line(
-    inputs: str, graph: Graph, planned: Graph, plan: Plan, arrays: Mapping[str, Array], errors: Mapping[str, _Sums]
+    inputs: str, graph: Graph, planned: Graph, plan: BottleneckPlan, arrays: Mapping[str, Array], errors: Mapping[str, _Sums]
 ) -> OutputErrors:
     pairs = [_run_both(graph, planned, plan, batch, errors) for batch in batched(graph, arrays, 1)]
     ends = [[np.concatenate([pair[side][i] for pair in pairs]) for i in range(len(pairs[0][0]))] for side in (0, 1)]
@@ -141,7 +141,7 @@ def _output_line(
 
 
 def _run_both(
-    graph: Graph, planned: Graph, plan: Plan, inputs: Mapping[str, Array], errors: Mapping[str, _Sums]
+    graph: Graph, planned: Graph, plan: BottleneckPlan, inputs: Mapping[str, Array], errors: Mapping[str, _Sums]
 ) -> tuple[list[Array], list[Array]]:
     """The readouts of both in float32; what layers lose goes into `errors`."""
     exact: dict[str, Array] = {}

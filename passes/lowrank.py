@@ -2,7 +2,7 @@
 
 A conv D -> K with an FxF kernel becomes `reduce` (1x1 D -> r, FxF r -> K), `expand` (FxF D -> r, 1x1 r -> K) or `both`
 (1x1 D -> r1, FxF r1 -> r2, 1x1 r2 -> K: Tucker-2, Kim et al. 2015, the bottleneck of residual nets); a 1x1 conv or a dense
-layer becomes two `factors`. Which form and which ranks is not decided here (compiler/plan.py), nor with which values (spectrum.py).
+layer becomes two `factors`. Which form and which ranks is not decided here (compiler/planning/), nor with which values (spectrum.py).
 """
 
 from __future__ import annotations

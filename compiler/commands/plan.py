@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -23,18 +21,72 @@ from ..engines.table import engines_named
 from ..load import Request
 from ..picture import pareto_svg
 from ..pipelines import optimize
-from ..plan import COSTS, Budget, excluded_layers, study
+from ..plan import excluded_layers, study
 from ..plan_file import PlanFile, check_splits, read_plan, write_plan
-from ..planning import Planned, plan_network
+from ..planning.budget import Budget
+from ..planning.search import Planned, plan_network
 from ..weights import WEIGHT_FILES, check_numbers, write_weights
 from .console import Console, emit_json, print_table
-from .options import THREADS, check_suffix, model_options
+from .options import THREADS, check_suffix, gather, model_options
 
 __all__ = ["command"]
 
 SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 SUFFIXES = (".json", ".onnx", ".cir", ".svg")
 CURVE = 40  # plans on the picture's line
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """What `convc plan` was asked for; the help of its options says what each means."""
+
+    macs: float | None
+    params: float | None
+    latency: float | None
+    error: float | None
+    files: tuple[str, ...]
+    images: int
+    imagenet: bool
+    exclude: tuple[str, ...]
+    ends: bool
+    multiple: int
+    measure: bool
+    check: int
+    backends: str
+    runs: int
+    threads: int | None
+    seed: int
+    level: int
+    apply_file: Path | None
+    outputs: tuple[Path, ...]
+    save_weights: Path | None
+    as_json: bool
+
+    @property
+    def budgets(self) -> list[Budget]:
+        """Those that were given, of which there should be one."""
+        shares = {"macs": self.macs, "params": self.params, "latency": self.latency, "error": self.error}
+        return [Budget(kind, share) for kind, share in shares.items() if share is not None]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The network as it was and as planned, with the plan and what was measured. `budget` and `made` are None where a plan was applied."""
+
+    network: str
+    file: PlanFile
+    planned: Graph
+    certificate: Certificate
+    budget: Budget | None
+    made: Planned | None
+
+    @property
+    def asked(self) -> str:
+        return f"{self.budget.kind} {self.budget.share:g}" if self.budget is not None else "applied"
+
+    @property
+    def rejected(self) -> tuple[str, ...]:
+        return self.made.rejected if self.made is not None else ()
 
 
 @click.command("plan")
@@ -61,40 +113,54 @@ CURVE = 40  # plans on the picture's line
 @click.option("--save-weights", type=click.Path(path_type=Path), help="The planned network's weights as .safetensors or .npz, for net.cir.")
 @click.option("--advise", "advice", is_flag=True, help="Only print what published 1x1 reductions would save.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@gather("given", PlanOptions)
 @click.pass_obj
-def command(console: Console, request: Request, **given: Any) -> None:
+def command(console: Console, request: Request, given: PlanOptions, advice: bool) -> None:
     """Put 1x1 bottlenecks into MODEL: approximations, chosen under one budget for all layers, and measured.
 
     Give one of --macs, --params, --latency and --error, or --apply a plan. Exits with 1 if the plan misses its budget, because splits were
     rejected that are not faster; it is written all the same.
     """
-    if given["advice"]:
-        _advise(console.load(request), given["as_json"])
+    if advice:
+        _advise(console.load(request), given.as_json)
         return
     budget = _budget(given)
-    source = read_plan(given["apply_file"]) if given["apply_file"] is not None else None
-    _plan(console, request, budget, source, given)
+    source = read_plan(given.apply_file) if given.apply_file is not None else None
+    answer = _answer(console, request, budget, source, given)
+    for path in given.outputs:
+        _write(path, answer)
+        console.say(f"wrote {path}")
+    if given.save_weights is not None:
+        write_weights(answer.planned, given.save_weights)
+    if given.as_json:
+        missed = answer.made.missed if answer.made is not None else 0.0
+        head = {"model": request.model, "budget": answer.asked, "missed": missed, "rejected": answer.rejected}
+        emit_json(head | answer.certificate.as_json())
+    else:
+        _print(answer.certificate)
+    if answer.made is not None:
+        answer.made.check()
 
 
-def _budget(given: Mapping[str, Any]) -> Budget | None:
+def _budget(given: PlanOptions) -> Budget | None:
     """Raises: UsageError unless one budget, or a plan, was given, and files that can be written."""
-    asked = [Budget(kind, given[kind]) for kind in (*COSTS, "error") if given[kind] is not None]
-    if len(asked) + (given["apply_file"] is not None) != 1:
+    if len(given.budgets) + (given.apply_file is not None) != 1:
         raise UsageError("give one of --macs, --params, --latency, --error and --apply")
-    for path in given["outputs"]:
+    for path in given.outputs:
         check_suffix("-o", path, SUFFIXES)
-        if path.suffix == ".svg" and not asked:
+        if path.suffix == ".svg" and not given.budgets:
             raise UsageError(f"-o '{path}' is a picture of what could be chosen, and --apply chooses nothing; leave it out")
-    if given["save_weights"] is not None:
-        check_suffix("--save-weights", given["save_weights"], WEIGHT_FILES)
-    return asked[0] if asked else None
+    if given.save_weights is not None:
+        check_suffix("--save-weights", given.save_weights, WEIGHT_FILES)
+    return given.budgets[0] if given.budgets else None
 
 
-def _plan(console: Console, request: Request, budget: Budget | None, source: PlanFile | None, given: Mapping[str, Any]) -> None:
+def _answer(console: Console, request: Request, budget: Budget | None, source: PlanFile | None, given: PlanOptions) -> Answer:
+    """The plan of this budget, or the one from `source`, measured."""
     from ...backends.tvm.host import physical_cores
 
-    threads = given["threads"] or physical_cores()
-    engines = engines_named(given["backends"])
+    threads = given.threads or physical_cores()
+    engines = engines_named(given.backends)
     level, inputs = _settings(source, given)
     graph = console.load(request)
     check_numbers(graph)
@@ -103,59 +169,45 @@ def _plan(console: Console, request: Request, budget: Budget | None, source: Pla
     if not calibration.is_real:
         console.say("no --calibration: ranks come from the weights alone, and errors are measured on random inputs")
     layers = layers_of(graph, usual_sizes(graph))
+    made: Planned | None = None
     if budget is None:
         assert source is not None
-        check_splits(source.splits, layers, given["apply_file"])
+        assert given.apply_file is not None
+        check_splits(source.splits, layers, given.apply_file)
         known = study(graph, calibration, {layer.name for layer in layers} - set(source.splits), None, threads, inputs.seed)
         plan, planned = known.plan(source.splits), known.apply(source.splits)
-        made = None
     else:
-        excluded = excluded_layers(layers, given["exclude"], ends=given["ends"])
+        excluded = excluded_layers(layers, given.exclude, ends=given.ends)
         known = study(graph, calibration, excluded, budget.cost, threads, inputs.seed)
-        made = plan_network(known, budget, given["multiple"], threads, measured=given["measure"], say=console.say)
+        made = plan_network(known, budget, given.multiple, threads, measured=given.measure, say=console.say)
         plan, planned = made.plan, made.graph
-    found = certify(
-        graph, planned, plan, calibration, known.sizes, images=given["check"], engines=engines, threads=threads, turns=given["runs"]
-    )
-    rejected = made.rejected if made is not None else ()
-    record = PlanFile(level, inputs, plan.splits)
-    for path in given["outputs"]:
-        if path.suffix == ".onnx":
-            export_onnx(planned, path)
-        elif path.suffix == ".cir":
-            write_file(path, print_graph(planned, origins=True).encode())
-        elif path.suffix == ".svg" and budget is not None and made is not None:
-            write_file(path, _picture(graph.name, budget, made, found).encode())
-        else:  # also into a pipe or a device, which has no suffix
-            write_plan(path, record, graph.name, _text(budget), rejected, found.as_json())
-        console.say(f"wrote {path}")
-    if given["save_weights"] is not None:
-        write_weights(planned, given["save_weights"])
-    if given["as_json"]:
-        missed = made.missed if made is not None else 0.0
-        emit_json({"model": request.model, "budget": _text(budget), "missed": missed, "rejected": rejected, **found.as_json()})
-    else:
-        _print(found)
-    if made is not None:
-        made.check()
+    found = certify(graph, planned, plan, calibration, known.sizes, images=given.check, engines=engines, threads=threads, turns=given.runs)
+    return Answer(graph.name, PlanFile(level, inputs, plan.splits), planned, found, budget, made)
 
 
-def _settings(source: PlanFile | None, given: Mapping[str, Any]) -> tuple[int, Inputs]:
+def _settings(source: PlanFile | None, given: PlanOptions) -> tuple[int, Inputs]:
     """The level and the calibration inputs: of the call, or those that a plan was made with where the call names none."""
-    inputs = Inputs(given["files"], given["images"], given["imagenet"], given["seed"])
+    inputs = Inputs(given.files, given.images, given.imagenet, given.seed)
     if source is None:
-        return given["level"], inputs
-    return source.level, inputs if given["files"] else source.inputs
+        return given.level, inputs
+    return source.level, inputs if given.files else source.inputs
 
 
-def _text(budget: Budget | None) -> str:
-    return f"{budget.kind} {budget.share:g}" if budget is not None else "applied"
+def _write(path: Path, answer: Answer) -> None:
+    if path.suffix == ".onnx":
+        export_onnx(answer.planned, path)
+    elif path.suffix == ".cir":
+        write_file(path, print_graph(answer.planned, origins=True).encode())
+    elif path.suffix == ".svg" and answer.budget is not None and answer.made is not None:
+        write_file(path, _picture(answer, answer.budget, answer.made).encode())
+    else:  # also into a pipe or a device, which has no suffix
+        write_plan(path, answer.file, answer.network, answer.asked, answer.rejected, answer.certificate.as_json())
 
 
-def _picture(network: str, budget: Budget, made: Planned, found: Certificate) -> str:
+def _picture(answer: Answer, budget: Budget, made: Planned) -> str:
     marks = [("plan, predicted", (made.share, made.plan.error))]
-    marks += [(f"measured, {line.inputs}", (made.share, line.relative)) for line in found.outputs]
-    return pareto_svg(f"{network}, {_text(budget)}", budget.cost, made.menu.points(CURVE), marks)
+    marks += [(f"measured, {line.inputs}", (made.share, line.relative)) for line in answer.certificate.outputs]
+    return pareto_svg(f"{answer.network}, {answer.asked}", budget.cost, made.menu.points(CURVE), marks)
 
 
 def _print(found: Certificate) -> None:

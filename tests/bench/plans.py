@@ -18,8 +18,9 @@ from convc.backends.onnx.export import to_model
 from convc.backends.onnx.session import Session
 from convc.compiler.calibration import read_calibration
 from convc.compiler.pipelines import optimize
-from convc.compiler.plan import Budget, excluded_layers, study
-from convc.compiler.planning import plan_network
+from convc.compiler.plan import excluded_layers, study
+from convc.compiler.planning.budget import Budget
+from convc.compiler.planning.search import plan_network
 from convc.compiler.sensitivity import readouts
 from convc.ir.graph import Graph
 from convc.passes.cost import graph_cost

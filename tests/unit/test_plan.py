@@ -10,10 +10,12 @@ import pytest
 from graphs import typed_graph
 
 from convc.backends import reference
-from convc.compiler import planning
 from convc.compiler.calibration import Calibration, read_calibration
-from convc.compiler.plan import Budget, excluded_layers, menu, study
-from convc.compiler.planning import plan_network
+from convc.compiler.plan import excluded_layers, study
+from convc.compiler.planning import search
+from convc.compiler.planning.budget import Budget
+from convc.compiler.planning.menu import menu
+from convc.compiler.planning.search import plan_network
 from convc.ir.errors import BudgetMissed, InvalidModel, UsageError
 from convc.ir.weights import Weights
 from convc.passes.lowrank import Split, layers_of
@@ -127,10 +129,10 @@ def test_outputs_that_are_not_finite_have_no_error_to_bound():
 def test_a_rejected_split_is_not_chosen_again_nor_a_dearer_one_of_its_form(monkeypatch):
     """The measurement is the machine's; here it says that no split of `b` is faster, and what follows is the planner's."""
     known = known_of(planted_network(), calibration_of(40))
-    monkeypatch.setattr(planning, "_slower", lambda known, splits, threads: {"b": (1.0, 2.0)} if "b" in splits else {})
+    monkeypatch.setattr(search, "_slower", lambda known, splits, threads: {"b": (1.0, 2.0)} if "b" in splits else {})
     said = []
     made = plan_network(known, Budget("macs", 0.8), 1, 1, measured=True, say=said.append)
-    assert len(made.rejected) == planning.ROUNDS
+    assert len(made.rejected) == search.ROUNDS
     assert "b" not in made.plan.splits
     assert all("rejected by measurement: b: " in line for line in said[:-1])
     assert f"{made.share:.3f} of the macs are left" in said[-1]
@@ -141,7 +143,7 @@ def test_a_rejected_split_is_not_chosen_again_nor_a_dearer_one_of_its_form(monke
 
 def test_where_nothing_else_meets_the_budget_what_is_rejected_is_left_out(monkeypatch):
     known = known_of(planted_network(), calibration_of(8))
-    monkeypatch.setattr(planning, "_slower", lambda known, splits, threads: {"b": (1.0, 2.0)} if "b" in splits else {})
+    monkeypatch.setattr(search, "_slower", lambda known, splits, threads: {"b": (1.0, 2.0)} if "b" in splits else {})
     said = []
     made = plan_network(known, Budget("macs", 0.1), 1, 1, measured=True, say=said.append)
     assert len(made.rejected) == 1

@@ -6,11 +6,13 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ..ir.errors import BudgetMissed, UsageError
-from ..ir.graph import Graph
-from ..passes.lowrank import Split
-from .plan import Budget, Menu, Plan, Study, choose, menu
-from .race import splits_slower
+from ...ir.errors import BudgetMissed, UsageError
+from ...ir.graph import Graph
+from ...passes.lowrank import Split
+from ..plan import BottleneckPlan, Study
+from ..race import splits_slower
+from .budget import Budget
+from .menu import Menu, choose, menu
 
 __all__ = ["Planned", "plan_network"]
 
@@ -26,7 +28,7 @@ ROUNDS = 4  # of measuring; after the last, or where no other choice meets the b
 class Planned:
     """A plan, the network with it, and the `menu` that it was chosen from; `rejected` says which splits were not faster."""
 
-    plan: Plan
+    plan: BottleneckPlan
     graph: Graph
     menu: Menu
     budget: Budget
