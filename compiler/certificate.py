@@ -14,11 +14,11 @@ from ..ir.types import Array
 from ..passes.cost import graph_cost
 from ..passes.memory import plan_memory
 from .calibration import Calibration, batched
+from .checking.oracle import top_agreement
 from .engines.engine import Engine
 from .plan import BottleneckPlan
 from .race import race
 from .sensitivity import readouts
-from .verify import top_agreement
 
 __all__ = ["Certificate", "LayerErrors", "OutputErrors", "certify", "lines_of"]
 

@@ -17,6 +17,7 @@ from ..ir.types import Array
 from ..ir.version import __version__
 from ..passes.manager import Stage, run_passes
 from .artifact import CIR, MANIFEST, ONNX, PACKED, REPORT, WEIGHTS, Artifact, foreign_files, manifest_of
+from .checking.oracle import Agreement, Oracle
 from .engines.engine import Engine
 from .engines.reference import REFERENCE
 from .engines.table import ENGINES
@@ -27,7 +28,6 @@ from .passcheck import PassCheck, refuse_failures
 from .peak import measured_peak
 from .pipelines import LEVELS, optimize
 from .report.text import compile_report
-from .verify import Agreement, Oracle
 from .weights import check_numbers, weights_bytes
 from .winograd import Choice, Oracles, choose
 

@@ -22,7 +22,8 @@ from ..passes.liveness import liveness
 from ..passes.manager import Stage
 from ..passes.memory import plan_memory
 from ..passes.prices import ONNXRUNTIME
-from .verify import Oracle, compare, verify
+from .checking.oracle import Oracle, compare
+from .verify import verify
 
 __all__ = ["Better", "Figures", "better_file", "check_better"]
 

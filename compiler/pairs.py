@@ -14,9 +14,9 @@ from ..ir.binding import batch_names, match_inputs
 from ..ir.dims import alone
 from ..ir.graph import Graph, Node
 from ..ir.types import Array
+from .checking.oracle import Agreement, Oracle, compare
 from .engines.engine import Engine, Run
 from .inputs import random_inputs
-from .verify import Agreement, Oracle, compare
 
 __all__ = ["compare_batches"]
 

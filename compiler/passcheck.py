@@ -15,9 +15,9 @@ from ..ir.types import Array
 from ..passes.catalog import PASSES, Pass
 from ..passes.ledger import Rewrite
 from ..passes.manager import Stage, Step, run_pass
+from .checking.oracle import SIGMAS, Oracle, compare
 from .inputs import random_inputs
 from .noise import UNIT, noise_level
-from .verify import SIGMAS, Oracle, compare
 from .weights import npz_bytes, weights_bytes
 
 __all__ = ["Finding", "PassCheck", "bisect", "refuse_failures", "write_reproducer"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ..backends.tvm.processor import AVX512, Processor
 from ..ir.graph import Graph
-from .verify import Oracle
+from .checking.oracle import Oracle
 
 __all__ = ["LIMIT", "Choice", "Oracles", "choose"]
 

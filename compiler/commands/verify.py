@@ -11,6 +11,7 @@ from ...ir.errors import Mismatch, UsageError
 from ...ir.graph import Graph
 from ...ir.types import Array
 from ..artifact import MANIFEST, Artifact
+from ..checking.oracle import Agreement, Oracle
 from ..engines.engine import Engine
 from ..engines.table import engines_named
 from ..inputs import FILLS, random_inputs, read_inputs
@@ -18,7 +19,7 @@ from ..load import Request
 from ..nodecheck import check_nodes
 from ..pairs import compare_batches
 from ..pipelines import optimize
-from ..verify import Agreement, Oracle, verify
+from ..verify import verify
 from ..weights import check_numbers, check_there
 from .console import Console, emit_json
 from .options import THREADS, model_options

@@ -13,7 +13,7 @@ from ...ir.printer import print_graph
 from ...passes.cost import graph_cost
 from ...passes.manager import Stage
 from ...passes.prices import shown
-from ..verify import Agreement
+from ..checking.oracle import Agreement
 from ..winograd import Choice
 
 __all__ = ["compile_report", "count", "graph_diff", "stage_line"]

@@ -71,7 +71,7 @@ def checking(engine: str, what: str) -> tuple[float, float]:
         "import resource,time\nimport convc as cc\n"
         "from convc.compiler.engines.table import ENGINES\nfrom convc.compiler.inputs import random_inputs\n"
         "from convc.compiler.nodecheck import check_nodes\n"
-        "from convc.compiler.verify import Oracle, compare\n"
+        "from convc.compiler.checking.oracle import Oracle, compare\n"
         "net,_=cc.optimize(cc.models.resnet50(),2); x=random_inputs(net); [p.weights.array() for p in net.params]\n"
         "t=time.perf_counter()\n"
         + (

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from graphs import typed_graph
 
+from convc.compiler.checking.oracle import Oracle, compare
 from convc.compiler.engines.table import ENGINES
-from convc.compiler.verify import Oracle, compare
 
 CLASSES = 8
 MAP = f"""graph @map(%x: f32[N,16,64,64]) {{

@@ -6,7 +6,7 @@
     -O1 to -O3      results in float64 of a pipeline
     ENGINE -O0      float32 results of reference, onnx or tvm, of the network as it is or after -O3
 
-The tolerance is `compiler.verify`'s: the Monte Carlo noise of the network as given. Where `verify` would
+The tolerance is `compiler.checking.oracle`'s: the Monte Carlo noise of the network as given. Where `verify` would
 measure it again for every pass, it is measured once here, with the same inputs for all. A complaint is
 held against more noise before it counts, since three runs may show too little of it.
 """
@@ -23,9 +23,9 @@ import numpy as np
 from random_networks import SIZES, random_inputs_of
 
 from convc.backends import reference
+from convc.compiler.checking.oracle import Oracle, compare
 from convc.compiler.engines.table import ENGINES
 from convc.compiler.pipelines import LEVELS, optimize
-from convc.compiler.verify import Oracle, compare
 from convc.ir.errors import ConvcError, Mismatch, UnsupportedOp
 from convc.ir.graph import Graph, Node
 from convc.ir.ops.elementwise import CAST, IDENTITY, Identity

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from tiers import EACH_NETWORK, small
 
+from convc.compiler.checking.oracle import Oracle, compare
 from convc.compiler.engines.peers import PEERS
 from convc.compiler.inputs import random_inputs
 from convc.compiler.pipelines import optimize
-from convc.compiler.verify import Oracle, compare
 from convc.ir.binding import specialize, usual_sizes
 
 
