@@ -73,8 +73,8 @@ def main() -> None:
 def _start(task: Task) -> tuple[Callable[[], object], int, Callable[[int], list[Any]]]:
     """A run, how much it does (FLOP or bytes; 0 for a network), and a profile."""
     if task.engine in (PEAK, BANDWIDTH):
-        from ..backends.tvm.fast.probe import fma_kernel, read_kernel
         from ..backends.tvm.host import tvm
+        from ..backends.tvm.tuning.roofs import fma_kernel, read_kernel
 
         tvm(task.threads)
         run, amount = (fma_kernel if task.engine == PEAK else read_kernel)(task.threads)

@@ -158,7 +158,7 @@ def _build(graph: Graph, folder: Path, target: str, tiles: Mapping[str, int], sa
 def _pack(graph: Graph, folder: Path, built: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
     """Write the weights as the library takes them, and what a C program needs; where they lie, as the manifest records it."""
     from ..backends.tvm.c_interface import c_files, why_no_c
-    from ..backends.tvm.fast.plan import plan
+    from ..backends.tvm.cpu.plan import plan
     from ..backends.tvm.library.built import beside
     from ..backends.tvm.packed import write_packed
 

@@ -12,7 +12,7 @@ from ..ir.types import DTYPES, Array
 from ..passes.cost import node_cost
 
 if TYPE_CHECKING:
-    from ..backends.tvm.fast.plan import KernelCall
+    from ..backends.tvm.cpu.plan import KernelCall
     from ..backends.tvm.run import LoadedLibrary
 
 __all__ = ["LayerTime", "layer_times"]
@@ -36,7 +36,7 @@ class LayerTime:
 
 def layer_times(loaded: LoadedLibrary, inputs: Mapping[str, Array], runs: int) -> list[LayerTime]:
     """The kernels of a library without named sizes, in order."""
-    from ..backends.tvm.fast.plan import PACK, UNPACK, VIEW
+    from ..backends.tvm.cpu.plan import PACK, UNPACK, VIEW
     from ..backends.tvm.profile import call_times
 
     times = call_times(loaded, inputs, runs)
@@ -73,7 +73,7 @@ def _moved(call: KernelCall) -> int:
 
 def _bytes(node: Node, in_blocks: bool) -> int:
     """Of a value, with what blocks have of padding."""
-    from ..backends.tvm.fast.layout import LANES, blocks
+    from ..backends.tvm.cpu.kernels.layout import LANES, blocks
 
     shape = node.typed.concrete()
     count = math.prod((shape[0], blocks(shape[1]) * LANES, *shape[2:])) if in_blocks else math.prod(shape)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..backends.tvm.fast.winograd.error import error_bound, roundings
+from ..backends.tvm.cpu.kernels.winograd.error import error_bound, roundings
 from ..ir.binding import match_inputs, specialize
 from ..ir.graph import Graph, Node
 from ..ir.ops.conv import CONV2D

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from ..backends import reference
-from ..backends.tvm.fast.winograd.error import noise as tile_noise
+from ..backends.tvm.cpu.kernels.winograd.error import noise as tile_noise
 from ..ir.graph import Graph, Node
 from ..ir.op import no_rounding
 from ..ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL

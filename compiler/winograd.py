@@ -35,7 +35,7 @@ def choose(graph: Graph, asked: str, oracle: Oracles | None = None, processor: P
     `oracle` has the float64 outputs, and the noise of an engine with the forms that it is given; without it `auto` goes by sizes and the
     processor alone.
     """
-    from ..backends.tvm.fast.plan import plan
+    from ..backends.tvm.cpu.plan import plan
 
     tiles = plan(graph, asked, processor=processor).tiles
     if oracle is None:

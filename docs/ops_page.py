@@ -12,7 +12,7 @@ from typing import Any
 
 from convc.backends.onnx.rows import ROWS as ONNX
 from convc.backends.rows import Unsupported
-from convc.backends.tvm.fast.choose import MAKERS as CPU
+from convc.backends.tvm.cpu.rules import MAKERS as CPU
 from convc.backends.tvm.rows import ROWS as TVM
 from convc.docs.markdown import NOTICE, escaped, link, table
 from convc.ir.attributes import format_value

@@ -1,4 +1,4 @@
-"""Graph to shared library for CPUs, by kernels of our own (fast/)."""
+"""Graph to shared library for CPUs, by kernels of our own (cpu/)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 
 from ...ir.graph import Graph
 from .arena import Arena
-from .cache import usable_cache
-from .fast.lower import lower_plan
-from .fast.plan import KernelPlan, plan, single_image
-from .fast.work import Winograd
+from .cpu.lower import lower_plan
+from .cpu.plan import KernelPlan, plan, single_image
+from .cpu.work import Winograd
 from .host import host_cpu, host_target, instruction_sets, physical_cores, tvm
 from .kernels import Compiled, checked_jobs, compile_kernels
 from .library.built import Library, beside
 from .library.link import compile_or_blame, export
 from .pipeline import cpu_pipeline
 from .processor import Processor, processor_of
-from .tuned import find_database, machine, tuned_forms
+from .store.cache import usable_cache
+from .store.tuned_forms import find_database, machine, tuned_forms
 
 __all__ = ["BuildOptions", "CpuBuild", "build_cpu"]
 

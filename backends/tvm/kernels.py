@@ -16,9 +16,9 @@ from typing import Any
 from ...ir.errors import UsageError
 from ...ir.files import scratch_folder
 from .arena import IN_PLACE
-from .cache import Cache
-from .fast.plan import STOCK
+from .cpu.plan import STOCK
 from .host import most_threads, tvm
+from .store.cache import Cache
 
 __all__ = ["OURS", "ROOM", "Compiled", "checked_jobs", "compile_kernels"]
 

@@ -16,8 +16,8 @@ import numpy as np
 from ...ir.errors import ArtifactError, InvalidModel
 from ...ir.graph import Node
 from ...ir.types import DTYPES, Array, TensorType, parse_type
-from .fast.plan import KernelPlan
-from .fast.work import Argument
+from .cpu.plan import KernelPlan
+from .cpu.work import Argument
 
 __all__ = ["ALIGNMENT", "Packed", "map_packed", "mapped_arguments", "packing", "write_packed"]
 

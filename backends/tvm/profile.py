@@ -10,7 +10,7 @@ from typing import Any
 
 from ...ir.errors import InvalidModel
 from ...ir.types import Array
-from .fast.plan import STOCK, VIEW, KernelCall
+from .cpu.plan import STOCK, VIEW, KernelCall
 from .kernels import OURS
 from .run import LoadedLibrary
 

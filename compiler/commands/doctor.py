@@ -56,7 +56,7 @@ def _try(look: Callable[[], str]) -> str:
 
 
 def _cache() -> str:
-    from ...backends.tvm.cache import find_cache
+    from ...backends.tvm.store.cache import find_cache
 
     cache = find_cache()
     if cache is None:

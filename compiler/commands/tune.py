@@ -22,9 +22,9 @@ from .console import Console, emit_json, print_table
 from .options import model_options
 
 if TYPE_CHECKING:
-    from ...backends.tvm.timing import Bench
-    from ...backends.tvm.tune import Layer, Served
-    from ...backends.tvm.tuned import Found
+    from ...backends.tvm.store.tuned_forms import Found
+    from ...backends.tvm.tuning.search import Layer, Served
+    from ...backends.tvm.tuning.timing import Bench
 
 __all__ = ["command"]
 
@@ -67,9 +67,9 @@ def command(
     """
     begun = time.monotonic()
     from ...backends.tvm.host import host_cpu, host_processor, physical_cores, tvm
-    from ...backends.tvm.timing import Tracker, local_bench
-    from ...backends.tvm.tune import layers, survey, tune
-    from ...backends.tvm.tuned import find_database, latest, machine, read_found, write_found
+    from ...backends.tvm.store.tuned_forms import find_database, latest, machine, read_found, write_found
+    from ...backends.tvm.tuning.search import layers, survey, tune
+    from ...backends.tvm.tuning.timing import Tracker, local_bench
 
     place = find_database(database)
     if place is None:

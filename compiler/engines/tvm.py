@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from ...backends.tvm.fast.plan import plan
-from ...backends.tvm.fast.work import Winograd
+from ...backends.tvm.cpu.plan import plan
+from ...backends.tvm.cpu.work import Winograd
 from ...backends.tvm.host import host_processor
 from ...ir.errors import ArtifactError, InvalidModel
 from ...ir.files import scratch_folder

@@ -24,8 +24,8 @@ import numpy as np
 
 import convc as cc
 from convc.backends.onnx.export import to_model
-from convc.backends.tvm.fast.lower import lower_plan
-from convc.backends.tvm.fast.plan import plan, single_image
+from convc.backends.tvm.cpu.lower import lower_plan
+from convc.backends.tvm.cpu.plan import plan, single_image
 from convc.backends.tvm.lower import lower
 from convc.backends.tvm.processor import AVX2, AVX512, SSE, ZEN, Processor
 from convc.compiler.engines.tvm import TVM

@@ -9,7 +9,7 @@ import pytest
 from graphs import typed_graph
 from tiers import small
 
-from convc.backends.tvm.fast.plan import plan
+from convc.backends.tvm.cpu.plan import plan
 from convc.compiler.checking.oracle import Oracle, compare
 from convc.compiler.engines.engine import Engine
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME

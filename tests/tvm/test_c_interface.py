@@ -15,7 +15,7 @@ from shell import convc
 
 from convc.backends.tvm import host
 from convc.backends.tvm.c_interface import C_FILES, c_flags
-from convc.backends.tvm.fast.plan import plan
+from convc.backends.tvm.cpu.plan import plan
 from convc.backends.tvm.packed import write_packed
 from convc.compiler.artifact import PACKED, Artifact
 from convc.compiler.compile import compile_network

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from convc.backends.tvm.cache import Cache, find_cache, usable_cache
+from convc.backends.tvm.store.cache import Cache, find_cache, usable_cache
 from convc.ir.errors import UsageError
 
 MIB = 1 << 20
@@ -156,7 +156,7 @@ def test_a_directory_that_cannot_be_made_is_not_used(tmp_path: Path) -> None:
 HAMMER = """
 import sys
 from pathlib import Path
-from convc.backends.tvm.cache import Cache
+from convc.backends.tvm.store.cache import Cache
 
 cache = Cache(Path(sys.argv[1]), 60 * 1032)  # less than all of them
 for turn in range(2000):

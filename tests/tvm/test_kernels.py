@@ -15,8 +15,8 @@ from graphs import hold_to_reference, normal_inputs
 
 from convc.backends.tvm import kernels
 from convc.backends.tvm.build import BuildOptions, CpuBuild, build_cpu
-from convc.backends.tvm.fast import softmax, writer
-from convc.backends.tvm.fast.direct.kernel import direct
+from convc.backends.tvm.cpu.kernels import softmax, writer
+from convc.backends.tvm.cpu.kernels.direct.kernel import direct
 from convc.backends.tvm.run import LoadedLibrary
 from convc.ir.errors import UsageError
 from convc.ir.graph import Graph

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from convc.backends.tvm.build import BuildOptions, build_cpu
-from convc.backends.tvm.fast.plan import plan
+from convc.backends.tvm.cpu.plan import plan
 from convc.backends.tvm.packed import ALIGNMENT, Packed, map_packed, mapped_arguments, packing, write_packed
 from convc.backends.tvm.run import LoadedLibrary
 from convc.ir.errors import ArtifactError

@@ -12,17 +12,17 @@ import pytest
 from graphs import hold_to_reference, normal_inputs
 
 from convc.backends.tvm.build import BuildOptions, build_cpu
-from convc.backends.tvm.fast.dense import dense
-from convc.backends.tvm.fast.depthwise import depthwise
-from convc.backends.tvm.fast.direct.kernel import direct
-from convc.backends.tvm.fast.direct.size import Direct
-from convc.backends.tvm.fast.plan import plan
-from convc.backends.tvm.fast.planes import depthwise_planes
-from convc.backends.tvm.fast.transposed.kernel import transposed
-from convc.backends.tvm.fast.transposed.phases import Transposed
-from convc.backends.tvm.fast.windows import Window
-from convc.backends.tvm.fast.winograd.arrangement import Tiled
-from convc.backends.tvm.fast.winograd.kernel import winograd
+from convc.backends.tvm.cpu.kernels.dense import dense
+from convc.backends.tvm.cpu.kernels.depthwise import depthwise
+from convc.backends.tvm.cpu.kernels.direct.kernel import direct
+from convc.backends.tvm.cpu.kernels.direct.size import Direct
+from convc.backends.tvm.cpu.kernels.planes import depthwise_planes
+from convc.backends.tvm.cpu.kernels.transposed.kernel import transposed
+from convc.backends.tvm.cpu.kernels.transposed.phases import Transposed
+from convc.backends.tvm.cpu.kernels.windows import Window
+from convc.backends.tvm.cpu.kernels.winograd.arrangement import Tiled
+from convc.backends.tvm.cpu.kernels.winograd.kernel import winograd
+from convc.backends.tvm.cpu.plan import plan
 from convc.backends.tvm.host import instruction_sets, tvm
 from convc.backends.tvm.processor import AVX2, AVX512, NEON, SSE, Processor, processor_of
 from convc.backends.tvm.run import LoadedLibrary

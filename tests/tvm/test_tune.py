@@ -17,23 +17,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fast_kernels import call, draw
+from cpu_kernels import call, draw
 from shell import convc
 
-from convc.backends.tvm import timing
 from convc.backends.tvm.build import BuildOptions, build_cpu
-from convc.backends.tvm.fast.direct.kernel import tunable_direct
-from convc.backends.tvm.fast.direct.size import Direct
-from convc.backends.tvm.fast.kernel import Tunable
-from convc.backends.tvm.fast.windows import Window
-from convc.backends.tvm.fast.winograd.arrangement import Tiled
-from convc.backends.tvm.fast.winograd.kernel import tunable_winograd
+from convc.backends.tvm.cpu.kernels.direct.kernel import tunable_direct
+from convc.backends.tvm.cpu.kernels.direct.size import Direct
+from convc.backends.tvm.cpu.kernels.kernel import Tunable
+from convc.backends.tvm.cpu.kernels.windows import Window
+from convc.backends.tvm.cpu.kernels.winograd.arrangement import Tiled
+from convc.backends.tvm.cpu.kernels.winograd.kernel import tunable_winograd
 from convc.backends.tvm.host import host_cpu, physical_cores, tvm
 from convc.backends.tvm.processor import AVX2, AVX512, SSE, Processor
 from convc.backends.tvm.run import LoadedLibrary
-from convc.backends.tvm.timing import Bench, Tracker
-from convc.backends.tvm.tune import is_faster, layers
-from convc.backends.tvm.tuned import FILE, Found, find_database, machine, read_found, tuned_forms, write_found
+from convc.backends.tvm.store.tuned_forms import FILE, Found, find_database, machine, read_found, tuned_forms, write_found
+from convc.backends.tvm.tuning import timing
+from convc.backends.tvm.tuning.search import is_faster, layers
+from convc.backends.tvm.tuning.timing import Bench, Tracker
 from convc.ir.errors import BackendMissing, UsageError
 from convc.ir.graph import Graph
 

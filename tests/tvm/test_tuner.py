@@ -14,10 +14,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from convc.backends.tvm import tune as tuner
-from convc.backends.tvm.fast.kernel import Tunable
-from convc.backends.tvm.tune import Layer, Served
-from convc.backends.tvm.tuned import Found
+from convc.backends.tvm.cpu.kernels.kernel import Tunable
+from convc.backends.tvm.store.tuned_forms import Found
+from convc.backends.tvm.tuning import search as tuner
+from convc.backends.tvm.tuning.search import Layer, Served
 from convc.ir.errors import BackendMissing
 
 LATER = math.inf  # than anything

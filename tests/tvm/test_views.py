@@ -11,7 +11,7 @@ from graphs import hold_to_reference, normal_inputs
 
 from convc.backends.tvm.arena import Arena
 from convc.backends.tvm.build import BuildOptions, build_cpu
-from convc.backends.tvm.fast.plan import VIEW, plan, single_image
+from convc.backends.tvm.cpu.plan import VIEW, plan, single_image
 from convc.backends.tvm.profile import call_times
 from convc.backends.tvm.run import LoadedLibrary
 from convc.compiler.inputs import random_inputs

@@ -1,0 +1,223 @@
+"""The rules for convolutions: which kernel computes one, and what it takes in of its neighbours.
+
+A batch norm that no layer took in is a convolution, too: of single pixels and every channel by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ....ir.graph import Node
+from ....ir.ops.conv import CONV2D
+from ....ir.ops.pool import MAX_POOL
+from ....ir.types import Array
+from ..processor import Processor
+from .kernels import planes
+from .kernels.depthwise import depthwise, depthwise_filters
+from .kernels.direct.kernel import direct_kernel
+from .kernels.direct.packing import direct_filters, whole_groups
+from .kernels.direct.size import CACHE, Direct
+from .kernels.epilogue import ALONE, SIMPLE, Steps
+from .kernels.layout import LANES, blocks, constants
+from .kernels.norms import gain_and_shift
+from .kernels.transposed.kernel import depthwise_transposed, transposed
+from .kernels.transposed.packing import depthwise_phase_filters, phase_filters
+from .kernels.transposed.phases import Transposed
+from .kernels.windows import Window
+from .kernels.winograd.arrangement import Tiled, packed_shape
+from .kernels.winograd.kernel import winograd_kernel
+from .kernels.winograd.transforms import TILES, tile_filters
+from .work import Argument, Surroundings, Values, Winograd, Work, batch_of, extents, followers, is_blocked, only_reader, packed
+
+__all__ = ["batch_norm", "bias_of", "conv", "conv_transpose"]
+
+# What a tile reads along an axis. F(4x4,3x3) and F(2x2,5x5) share the input transform, and are as noisy.
+WINOGRAD = {"off": 0, "f2": 4, "f4": 6}
+
+MOST_LATTICES = 16  # windows of a transposed convolution's phases, each written out
+
+
+def conv(around: Surroundings, node: Node) -> Work | None:
+    """Depthwise, on blocks or planes, Winograd for 3x3 and 5x5 of stride 1, else direct."""
+    x, w, *bias = node.inputs
+    if not (is_blocked(x) and is_blocked(node)) or w.weights is None or any(b.weights is None for b in bias):
+        return None
+    if node.op.groups == extents(x)[0] == w.typed.concrete()[0]:
+        return _depthwise(around, node)
+    m = winograd_of(node, around.winograd, around.processor)
+    return _winograd(around, node, m) if m else _direct(around, node)
+
+
+def _window(node: Node) -> Window:
+    """A convolution's way over its input."""
+    (_, rows, cols), (*_, k_rows, k_cols), op = extents(node.inputs[0]), node.inputs[1].typed.concrete(), node.op
+    return Window(rows, cols, (k_rows, k_cols), op.strides, op.pads, op.dilations)
+
+
+def _depthwise(around: Surroundings, node: Node) -> Work:
+    """On blocks; or on planes, where an image of few channels lies as it was given."""
+    (x, w, *bias), window = node.inputs, _window(node)
+    channels = extents(x)[0]
+    if x in around.graph.inputs and channels < LANES // 2 and planes.can_slide(window):
+        return _on_planes(around, node, window)
+    covers, steps, others = followers(around, node)
+    arguments = (packed(f"{node.name}.packed", depthwise_filters(channels, window.kernel), w), bias_of(node, channels, bias))
+    return Work(covers, depthwise.of(batch_of(x), channels, window, steps, around.processor), (x,), arguments, others)
+
+
+def _on_planes(around: Surroundings, node: Node, window: Window) -> Work:
+    x, w, *bias = node.inputs
+    covers, steps, _ = followers(around, node, ALONE)
+    channels = extents(x)[0]
+    filters = packed(f"{node.name}.packed", planes.plane_filters(channels, window.kernel), w)
+    arguments = (filters, Argument(f"{node.name}.bias", (channels,), "f32", _bias(channels, bias)))
+    kernel = planes.depthwise_planes.of(batch_of(x), channels, window, steps, around.processor)
+    return Work(covers, kernel, (x,), arguments, (), frozenset([x, covers[-1]]))
+
+
+def _winograd(around: Surroundings, node: Node, m: int) -> Work:
+    """By tiles of m x m results, with the max pool of 2x2 after it where there is one."""
+    x, w, *bias = node.inputs
+    (c_in, rows, cols), (c_out, _, r, _) = extents(x), w.typed.concrete()
+    covers, steps, others = followers(around, node, SIMPLE)
+    pool = None if others else _pool_of_pairs(around, covers[-1])
+    covers = (*covers, pool) if pool else covers
+    size = Tiled(m, batch_of(x), c_in, c_out, rows, cols, node.op.pads, steps, pool is not None, processor=around.processor, r=r)
+    arguments = (packed(f"{node.name}.packed", tile_filters(size), w), bias_of(node, c_out, bias))
+    return Work(covers, winograd_kernel(size, around.tuned), (x,), arguments, others)
+
+
+def _pool_of_pairs(around: Surroundings, node: Node) -> Node | None:
+    """The max pool of 2x2 values that alone reads a node, and of whose windows none reaches over the edge."""
+    reader = only_reader(around.graph, node)
+    if reader is None or reader.kind is not MAX_POOL:
+        return None
+    op = reader.op
+    if (op.kernel, op.strides, op.dilations) != ((2, 2), (2, 2), (1, 1)) or any(op.pads):
+        return None
+    (_, rows, cols), (_, out_rows, out_cols) = extents(node), extents(reader)
+    return reader if (out_rows, out_cols) == (rows // 2, cols // 2) and out_rows and out_cols else None
+
+
+def _direct(around: Surroundings, node: Node, norm: _Norm | None = None) -> Work:
+    """A convolution of blocked tensors, after the batch norm before it where there is one."""
+    x, w, *bias = node.inputs
+    c_in, (c_out, *_), groups = extents(x)[0], w.typed.concrete(), node.op.groups
+    covers, steps, others = followers(around, node)
+    is_first = groups == 1 and c_in < LANES // 2 and norm is None  # a block of its own few channels, read as the image lies
+    lanes, blocks_in = (c_in, 1) if is_first else (LANES, blocks(c_in))
+    whole, before = whole_groups(groups, c_in, c_out), norm.steps if norm else None
+    size = Direct(batch_of(x), blocks_in, lanes, _window(node), blocks(c_out), whole, steps, before, processor=around.processor)
+    arguments = (packed(f"{node.name}.packed", direct_filters(size, groups), w), bias_of(node, c_out, bias))
+    if norm is not None:
+        covers, x, arguments = (*norm.covers, *covers), norm.covers[0].inputs[0], (*norm.arguments, *arguments)
+    return Work(covers, direct_kernel(size, around.tuned), (x,), arguments, others, frozenset([x]) if is_first else frozenset())
+
+
+def conv_transpose(around: Surroundings, node: Node) -> Work | None:
+    """Phase by phase, unless almost every phase has a window of its own, as dilations beside strides may have it: code has its bounds."""
+    x, w, *bias = node.inputs
+    if not (is_blocked(x) and is_blocked(node)) or w.weights is None or any(b.weights is None for b in bias):
+        return None
+    (c_in, rows, cols), (c_out, *out), (*_, k_rows, k_cols), groups = extents(x), extents(node), w.typed.concrete(), node.op.groups
+    size = Transposed(rows, cols, (k_rows, k_cols), node.op, (out[0], out[1]))
+    if len(size.lattices()) > MOST_LATTICES or not size.taps:
+        return None
+    covers, steps, others = followers(around, node)
+    if groups == c_in == c_out:
+        kernel = depthwise_transposed.of(size, batch_of(x), c_in, steps, around.processor)
+        filters = depthwise_phase_filters(size, c_in)
+    else:
+        whole = whole_groups(groups, c_in, c_out)
+        kernel = transposed.of(size, batch_of(x), blocks(c_in), blocks(c_out), whole, steps, around.processor)
+        filters = phase_filters(size, (c_in, c_out), groups, whole)
+    return Work(covers, kernel, (x,), (packed(f"{node.name}.packed", filters, w), bias_of(node, c_out, bias)), others)
+
+
+def winograd_of(node: Node, asked: Winograd, processor: Processor) -> int:
+    """The tile of the Winograd form that computes a convolution, or 0 for none. `asked` is auto, one of WINOGRAD, or tiles by name."""
+    op, (_, rows, cols) = node.op, extents(node)
+    c_out, c_in, r, k_cols = node.inputs[1].typed.concrete()
+    tiles = TILES.get(r, ())
+    if not tiles or k_cols != r or op.strides != (1, 1) or op.dilations != (1, 1) or op.groups != 1 or c_in < LANES:
+        return 0
+    if asked != "auto":
+        m = WINOGRAD[asked] - r + 1 if isinstance(asked, str) else asked.get(node.name, 0)
+        return m if m in tiles else 0
+    is_dear = (batch_of(node) or 1) == 1 and 4 * math.prod(packed_shape(6, c_in, c_out)) > processor.winograd_4_weights
+    if 4 in tiles and min(rows, cols) >= (processor.winograd_4_alone if is_dear else processor.winograd_4):
+        return 4
+    if 4 * r * r * c_in * c_out <= CACHE:
+        return 2
+    # weights come from memory meanwhile, and are more where products are fewer
+    a = 2 + r - 1
+    tiled = _cost(a * a * -(-rows // 2) * -(-cols // 2), a * a, processor)
+    return 2 if tiled < _cost(r * r * rows * cols, r * r, processor) else 0
+
+
+def _cost(products: int, weights: int, processor: Processor) -> float:
+    """Of a pair of channels, as many multiply-adds."""
+    return max(products, 4 * weights * processor.macs_per_byte)
+
+
+def bias_of(node: Node, c_out: int, bias: list[Node]) -> Argument:
+    packing, values_of = constants(c_out), _bias(c_out, bias)
+    return Argument(f"{node.name}.bias", packing.shape, "f32", lambda values: packing.pack(values_of(values)))
+
+
+def _bias(c_out: int, bias: list[Node]) -> Callable[[Values], Array]:
+    """Zeros for a layer without one."""
+    return lambda values: values(bias[0]) if bias else np.zeros(c_out, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Norm:
+    """A batch norm and what follows it element by element; its arguments are a gain and a shift a channel, [CB,LANES]."""
+
+    covers: tuple[Node, ...]
+    steps: Steps
+    arguments: tuple[Argument, Argument]
+
+
+def batch_norm(around: Surroundings, node: Node) -> Work | None:
+    """A gain and a shift a channel: computed where a 1x1 convolution reads it, or else as a depthwise convolution of single pixels."""
+    x, *stats = node.inputs
+    if not is_blocked(x) or any(stat.weights is None for stat in stats):
+        return None
+    channels, rows, cols = extents(x)
+    covers, steps, others = followers(around, node)
+
+    packing = constants(channels)
+
+    def packed_stats(values: Values) -> list[Array]:
+        return [packing.pack(each) for each in gain_and_shift(node.op, *map(values, stats))]
+
+    shift = Argument(f"{node.name}.shift", packing.shape, "f32", lambda values: packed_stats(values)[1])
+    reader = _pixelwise_reader(around, covers[-1])
+    if reader is not None and not others:
+        gain = Argument(f"{node.name}.gain", packing.shape, "f32", lambda values: packed_stats(values)[0])
+        return _direct(around, reader, _Norm(covers, steps, (gain, shift)))
+    shape = (blocks(channels), 1, 1, LANES)  # a filter of one tap a channel
+    gain = Argument(f"{node.name}.gain", shape, "f32", lambda values: packed_stats(values)[0].reshape(shape))
+    kernel = depthwise.of(batch_of(x), channels, Window(rows, cols, (1, 1)), steps, around.processor)
+    return Work(covers, kernel, (x,), (gain, shift), others)
+
+
+def _pixelwise_reader(around: Surroundings, node: Node) -> Node | None:
+    """The 1x1 convolution that alone reads a value, pixel by pixel."""
+    reader = only_reader(around.graph, node)
+    if (
+        reader is None
+        or reader.kind is not CONV2D
+        or reader.inputs[0] is not node
+        or not is_blocked(reader)
+        or reader.inputs[1].weights is None
+    ):
+        return None
+    op, (*_, k_rows, k_cols) = reader.op, reader.inputs[1].typed.concrete()
+    is_pixelwise = (k_rows, k_cols) == op.strides == (1, 1) and not any(op.pads) and op.groups == 1
+    return reader if is_pixelwise and all(b.weights is not None for b in reader.inputs[2:]) else None

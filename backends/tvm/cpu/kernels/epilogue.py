@@ -1,0 +1,88 @@
+"""What follows a kernel element by element, computed before the result is stored: activations, and sums with other tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .....ir.op import OpDef
+from .....ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID, TANH
+from .....ir.ops.activation_variants import ELU, GELU, HARD_SIGMOID, HARD_SWISH, MISH, SELU
+from .....ir.ops.elementwise import ADD, MUL, SUB
+from .....ir.ops.unary import ERF, SOFTPLUS
+from . import formulas
+
+__all__ = ["ALONE", "SIMPLE", "STEPS", "EpilogueStep", "Steps", "apply", "read_names"]
+
+Scalar = Any  # a TIR expression of one element
+
+
+@dataclass(frozen=True, slots=True)
+class EpilogueStep:
+    """One op of an epilogue. `reads` is 1 where it reads a tensor of the result's shape besides, `first` where that comes first."""
+
+    kind: OpDef[Any]
+    op: Any
+    reads: int = 0
+    first: bool = False
+
+
+Steps = tuple[EpilogueStep, ...]
+
+
+def _clip(tirx: Any, v: Scalar, low: float, high: float) -> Scalar:
+    """A NaN stays one, as in the stock rows."""
+    v = v if low == -math.inf else tirx.Select(v < tirx.const(low, "float32"), tirx.const(low, "float32"), v)
+    return v if high == math.inf else tirx.Select(v > tirx.const(high, "float32"), tirx.const(high, "float32"), v)
+
+
+def _sigmoid(tirx: Any, v: Scalar) -> Scalar:
+    one = tirx.const(1.0, "float32")
+    return one / (one + tirx.exp(tirx.const(0.0, "float32") - v))
+
+
+def _hard_sigmoid(tirx: Any, v: Scalar, alpha: float, beta: float) -> Scalar:
+    return _clip(tirx, v * tirx.const(alpha, "float32") + tirx.const(beta, "float32"), 0.0, 1.0)
+
+
+# (tirx, op, value, other value or None) -> value. All are finite where their operands are, so that lanes of padding stay harmless.
+Formula = Callable[[Any, Any, Scalar, Scalar], Scalar]
+SIMPLE: dict[OpDef[Any], Formula] = {  # of one element as of a vector
+    RELU: lambda tirx, op, v, other: _clip(tirx, v, 0.0, math.inf),
+    CLIP: lambda tirx, op, v, other: _clip(tirx, v, op.min, op.max),
+    LEAKY_RELU: lambda tirx, op, v, other: tirx.Select(v < tirx.const(0.0, "float32"), v * tirx.const(op.alpha, "float32"), v),
+    SIGMOID: lambda tirx, op, v, other: _sigmoid(tirx, v),
+    HARD_SIGMOID: lambda tirx, op, v, other: _hard_sigmoid(tirx, v, op.alpha, op.beta),
+    HARD_SWISH: lambda tirx, op, v, other: v * _hard_sigmoid(tirx, v, 1 / 6, 0.5),
+    ADD: lambda tirx, op, v, other: v + other,
+    SUB: lambda tirx, op, v, other: v - other,
+    MUL: lambda tirx, op, v, other: v * other,
+}
+STEPS: dict[OpDef[Any], Formula] = {  # of vectors
+    **SIMPLE,
+    TANH: lambda vectors, op, v, other: formulas.tanh(vectors, v),
+    ERF: lambda vectors, op, v, other: formulas.erf(vectors, v),
+    ELU: lambda vectors, op, v, other: formulas.elu(vectors, v, op.alpha),
+    SELU: lambda vectors, op, v, other: formulas.elu(vectors, v, op.alpha, op.gamma),
+    GELU: lambda vectors, op, v, other: formulas.gelu(vectors, v, op.approximate),
+    MISH: lambda vectors, op, v, other: formulas.mish(vectors, v),
+    SOFTPLUS: lambda vectors, op, v, other: formulas.softplus(vectors, v),
+}
+ALONE = frozenset(STEPS) - {ADD, SUB, MUL}  # that read nothing besides
+
+
+def read_names(steps: Sequence[EpilogueStep]) -> list[str]:
+    """Of the arguments that steps read besides, in order."""
+    return [f"R{i}" for i in range(sum(step.reads for step in steps))]
+
+
+def apply(tirx: Any, steps: Sequence[EpilogueStep], value: Scalar, others: Sequence[Scalar]) -> Scalar:
+    """The value after all steps; `others` are the elements that they read besides, in order."""
+    left = iter(others)
+    for step in steps:
+        other = next(left) if step.reads else None
+        a, b = (other, value) if step.first else (value, other)
+        value = STEPS[step.kind](tirx, step.op, a, b)
+    return value

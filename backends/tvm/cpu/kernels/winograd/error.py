@@ -1,0 +1,122 @@
+"""How far float32 takes a Winograd convolution from the true one: for each output a bound, to hold a kernel to, and the likely size.
+
+The transforms have entries up to 27/8 and cancel what they add, so that the error is relative to what was added and not to the result; it
+reaches an output from its whole tile, not from its window alone. The componentwise analysis of Barabasz et al. 2020 ("Error analysis and
+improving the accuracy of Winograd convolution for DNNs", sec. 3) with Higham's gamma (2002, sec. 3.1), kept stage by stage instead of
+multiplied through, which is several times tighter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ......ir.ops.window import Pads, Pair
+from ......ir.types import Array
+from .transforms import filter_transform, input_transform, output_transform
+
+__all__ = ["error_bound", "noise", "roundings"]
+
+UNIT = 2.0**-24
+# Longest chains of roundings in one application of (B^T, A^T), by a; a two-dimensional transform applies each twice.
+DEPTH = {4: (1, 2), 6: (4, 4)}
+# Of a rounding error over u times the result, a float's mantissa being anywhere; and what transforms and weights add to the sum over
+# channels in turn, whose n partial sums grow by chance: n/2 squares. A test keeps both, for dense and for all but empty images.
+SINGLE, TRANSFORMS = 0.41, 6.0
+
+
+def roundings(m: int, r: int, c_in: int) -> int:
+    """Roundings between an input and an output: transforms of the input, the weight, the sum over channels, transforms back, the bias."""
+    of_input, of_output = DEPTH[m + r - 1]
+    return 2 * of_input + 1 + c_in + 2 * of_output + 1
+
+
+def noise(m: int, pads: Pads, x: Array, w: Array) -> Array:
+    """One standard deviation of the error of every output, over the unit roundoff: squares are added where the bound adds magnitudes.
+
+    Shapes: x[N,C,H,W], w[O,C,r,r] -> [N,O,H',W'].
+    """
+    tiles = _Tiles(m, w.shape[2], pads)
+    weights, inputs = tiles.transformed(x, w)
+    squares = _both(tiles.to_y**2, weights**2 @ inputs**2)
+    return SINGLE * np.sqrt((x.shape[1] / 2 + TRANSFORMS) * tiles.image(squares, x))
+
+
+def error_bound(m: int, pads: Pads, x: Array, w: Array, b: Array | None = None) -> Array:
+    """Bound on |computed - true| of every output, before the epilogue's steps, for F(m x m, r x r) in float32; float64.
+
+    Shapes: x[N,C,H,W], w[O,C,r,r], b[O] -> [N,O,H',W']. Underflow is left out.
+    """
+    tiles = _Tiles(m, w.shape[2], pads)
+    of_input, of_output = DEPTH[tiles.a]
+    weights, inputs = tiles.transformed(x, w)
+    into = _gamma(2 * of_input) * _both(abs(tiles.to_v), tiles.of(abs(x)))  # how far off the inputs may be
+    sums = weights @ inputs
+    off = abs(weights) @ (into + _gamma(x.shape[1] + 1) * (abs(inputs) + into))
+    off = _both(abs(tiles.to_y), off + _gamma(2 * of_output) * (abs(sums) + off))  # [m,m,O,N*P*Q]
+    value = _both(tiles.to_y, sums)
+    if b is not None:
+        value = value + b.astype(np.float64)[:, None]
+    return tiles.image(off + UNIT * (abs(value) + off), x)
+
+
+def _gamma(n: int) -> float:
+    return n * UNIT / (1 - n * UNIT)
+
+
+def _both(matrix: Array, x: Array) -> Array:
+    """matrix x matrix^T on the first two axes."""
+    return np.einsum("xi,ij...,yj->xy...", matrix, x, matrix, optimize=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tiles:
+    """F(m x m, r x r) over an image with these pads, by the matrices that the kernel's own formulas apply."""
+
+    m: int
+    r: int
+    pads: Pads
+
+    @property
+    def a(self) -> int:
+        return self.m + self.r - 1
+
+    @property
+    def to_v(self) -> Array:
+        return np.array(input_transform(float, list(np.eye(self.a))))
+
+    @property
+    def to_y(self) -> Array:
+        return np.array(output_transform(float, self.m, list(np.eye(self.a))))
+
+    def transformed(self, x: Array, w: Array) -> tuple[Array, Array]:
+        """[a,a,O,C] of the weights and [a,a,C,N*P*Q] of the input, whose products are summed over C."""
+        return _both(filter_transform(self.m, self.r), w.astype(np.float64).transpose(2, 3, 0, 1)), _both(self.to_v, self.of(x))
+
+    def of(self, x: Array) -> Array:
+        """[a,a,C,N*P*Q]: every tile's inputs."""
+        n, c, *size = x.shape
+        top, left, *_ = self.pads
+        high, wide = self._grid(x)
+        padded = np.zeros((n, c, high * self.m + self.r - 1, wide * self.m + self.r - 1))
+        padded[:, :, top : top + size[0], left : left + size[1]] = x
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (self.a, self.a), (2, 3))[:, :, :: self.m, :: self.m]
+        return windows.transpose(4, 5, 1, 0, 2, 3).reshape(self.a, self.a, c, -1)
+
+    def image(self, tiles: Array, x: Array) -> Array:
+        """[m,m,O,N*P*Q] as [N,O,rows,cols]."""
+        m, _, c_out, _ = tiles.shape
+        high, wide = self._grid(x)
+        rows, cols = self._out(x)
+        grid = tiles.reshape(m, m, c_out, x.shape[0], high, wide).transpose(3, 2, 4, 0, 5, 1)
+        return grid.reshape(x.shape[0], c_out, high * m, wide * m)[:, :, :rows, :cols]
+
+    def _out(self, x: Array) -> Pair:
+        top, left, bottom, right = self.pads
+        return x.shape[2] + top + bottom - self.r + 1, x.shape[3] + left + right - self.r + 1
+
+    def _grid(self, x: Array) -> Pair:
+        """Rows and columns of tiles."""
+        rows, cols = self._out(x)
+        return -(-rows // self.m), -(-cols // self.m)

@@ -1,0 +1,112 @@
+"""A plan as a TVM module: one Relax function that calls the kernels, and stock rows in between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ....ir.errors import ConvcError
+from ....ir.graph import Node
+from ....ir.types import DTYPES
+from ..arena import IN_PLACE, VIEW_OF
+from ..emitter import Emitter
+from ..host import tvm
+from ..lower import emit_stock
+from .kernels import moves
+from .kernels.layout import LANES, blocks
+from .plan import PACK, UNPACK, KernelPlan
+from .work import Argument, Work, batch_of, extents
+
+__all__ = ["lower_plan"]
+
+
+def lower_plan(plan: KernelPlan) -> Any:
+    """An IRModule whose `main(inputs..., arguments...)` returns the outputs as a tuple; the plan's `arguments` says which.
+
+    Raises: UnsupportedOp naming a node that TVM cannot express.
+    """
+    host = tvm()
+    return _Lowering(Emitter.of(host, plan.graph), plan).run()
+
+
+class _Lowering:
+    """Values by node, in either layout, made as the plan says."""
+
+    def __init__(self, emitter: Emitter, plan: KernelPlan) -> None:
+        self.emitter = emitter
+        self.graph = plan.graph
+        self.plan = plan
+        self.plain: dict[Node, Any] = {}
+        self.blocked: dict[Node, Any] = {}
+        self.kernels: dict[Any, Any] = {}
+
+    def run(self) -> Any:
+        relax, builder = self.emitter.tvm.relax, self.emitter.builder
+        inputs = [relax.Var(node.name, self.emitter.type(node.typed)) for node in self.graph.inputs]
+        arguments = [self._argument(argument) for argument in self.plan.arguments]
+        self.plain = dict(zip(self.graph.inputs, inputs, strict=True))
+        self.plain |= dict(zip(self.plan.as_they_are, arguments, strict=False))
+        self.arguments = dict(zip(self.plan.arguments, arguments, strict=True))
+        failed: ConvcError | None = None
+        with builder.function("main", [*inputs, *arguments], attrs={"num_input": len(inputs)}):
+            with builder.dataflow():
+                results: list[Any] = []
+                try:
+                    results = self._results()
+                except ConvcError as error:  # raised below: a builder left by an exception complains on stderr
+                    failed = error
+                out = builder.emit_output(relax.Tuple(results))
+            builder.emit_func_output(out)
+        if failed is not None:
+            raise failed
+        return builder.finalize()
+
+    def _results(self) -> list[Any]:
+        for call in self.plan.calls:
+            if call.work is not None:
+                self._call(call.work, call.node in self.plan.views)
+            elif call.kernel == PACK:
+                self._move(moves.pack, self.plain, self.blocked, call.node)
+            elif call.kernel == UNPACK:
+                self._move(moves.unpack, self.blocked, self.plain, call.node)
+            else:
+                self.plain[call.node] = emit_stock(self.emitter, call.node, [self.plain[operand] for operand in call.node.inputs])
+        return [self.plain[node] for node in self.graph.outputs]
+
+    def _argument(self, argument: Argument) -> Any:
+        relax, tirx = self.emitter.tvm.relax, self.emitter.tirx
+        shape = [tirx.IntImm("int64", extent) for extent in argument.shape]
+        return relax.Var(argument.name, relax.TensorType(shape, DTYPES[argument.dtype].name))
+
+    def _call(self, work: Work, is_view: bool) -> None:
+        values = [(self.blocked if in_blocks else self.plain)[node] for node, in_blocks in work.reads]
+        operands, others = values[: len(work.operands)], values[len(work.operands) :]
+        arguments = [self.arguments[argument] for argument in work.arguments]
+        made = self.blocked if work.in_blocks else self.plain
+        attributes: dict[str, Any] = {IN_PLACE: len(others)}  # it may write over the last of what it reads
+        if is_view:
+            _, rows, cols = extents(work.result)
+            batch = batch_of(work.result)
+            block = (1 if batch is None else batch) * rows * cols * LANES * 4  # bytes; where the batch has a name, of one image
+            attributes[VIEW_OF] = [start * block for start in work.starts]
+        made[work.result] = self._kernel(work.kernel.build(), [*operands, *arguments, *others], work.result, work.in_blocks, attributes)
+
+    def _move(self, move: Any, source: dict[Node, Any], target: dict[Node, Any], node: Node) -> None:
+        function, in_blocks = move(batch_of(node), *extents(node)), target is self.blocked
+        target[node] = self._kernel(function, [source[node]], node, in_blocks, {IN_PLACE: 0})
+
+    def _kernel(self, function: Any, operands: list[Any], node: Node, in_blocks: bool, attributes: Mapping[str, Any]) -> Any:
+        """A call of a scheduled function; the same function is added once, and once more for calls that are views."""
+        key = function, VIEW_OF in attributes
+        if key not in self.kernels:
+            made = function.without_attr("global_symbol").with_attrs(attributes)
+            self.kernels[key] = self.emitter.builder.add_func(made, f"kernel{len(self.kernels)}")
+        relax = self.emitter.tvm.relax
+        return self.emitter.builder.emit(relax.call_tir(self.kernels[key], operands, self._type(node, in_blocks)), node.name)
+
+    def _type(self, node: Node, in_blocks: bool) -> Any:
+        if not in_blocks:
+            return self.emitter.type(node.typed)
+        n, c, h, w = node.typed.shape
+        shape = [self.emitter.dim(dim) for dim in (blocks(int(str(c))), n, h, w, LANES)]
+        return self.emitter.tvm.relax.TensorType(shape, "float32")

@@ -1,0 +1,144 @@
+"""Which kernel computes what: the graph as work for blocked kernels, with stock rows for the rest. No TVM is needed to plan.
+
+A convolution takes in what follows it element by element, as long as nothing else reads the value in between. Weights are packed when
+a library is loaded, by the same plan that it was built by.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ....ir.binding import batch_names, specialize
+from ....ir.graph import Graph, Node
+from ....ir.placement_views import Views
+from ..processor import AVX512, Processor
+from .kernels.layout import blocks
+from .rules import MAKERS
+from .work import Argument, Surroundings, Winograd, Work, as_it_is, extents, is_blocked
+
+__all__ = ["PACK", "STOCK", "UNPACK", "VIEW", "KernelCall", "KernelPlan", "plan", "single_image"]
+
+PACK, UNPACK, STOCK, VIEW = "pack", "unpack", "stock", "view"
+
+
+@dataclass(frozen=True)
+class KernelCall:
+    """One step of a plan: the kernel of some work, a move of a value into blocks or out of them, or a node's stock row.
+
+    A view is work that needs no kernel, since its operands are written where they belong.
+    """
+
+    kernel: str
+    node: Node
+    work: Work | None = None
+
+
+@dataclass(frozen=True)
+class KernelPlan:
+    """Work by the node whose value it computes; nodes without work and not covered by any are left to the stock rows."""
+
+    graph: Graph
+    works: dict[Node, Work]
+    covered: frozenset[Node]
+
+    @functools.cached_property
+    def as_they_are(self) -> list[Node]:
+        """Parameters that stock rows read, kernels that take them for images, or the caller."""
+        read = {operand for node in self.graph.ops if node not in self.covered for operand in node.inputs if operand.weights is not None}
+        read |= {node for work in self.works.values() for node, _ in work.reads if node.weights is not None}
+        read |= {node for node in self.graph.outputs if node.weights is not None}
+        return [node for node in self.graph.params if node in read]
+
+    @functools.cached_property
+    def arguments(self) -> list[Argument]:
+        """Parameters as they are, then what the kernels read, in order. A packed one's name may be that of a parameter too."""
+        return [*map(as_it_is, self.as_they_are), *(argument for work in self.works.values() for argument in work.arguments)]
+
+    @property
+    def takes(self) -> list[tuple[str, tuple[int, ...], str]]:
+        """Name, shape and type of every argument."""
+        return [(argument.name, argument.shape, argument.dtype) for argument in self.arguments]
+
+    @property
+    def tiles(self) -> dict[str, int]:
+        """The m of F(m x m) for each convolution that Winograd's way computes, by name."""
+        return {work.covers[0].name: work.kernel.tile for work in self.works.values() if work.kernel.tile}
+
+    def chosen(self, tuned: Mapping[str, Any]) -> dict[str, Any]:
+        """The forms that it took from `tuned`."""
+        kernels = (work.kernel for work in self.works.values())
+        keys = [kernel.tunable.key for kernel in kernels if kernel.tunable is not None and kernel.form is not None]
+        return {key: tuned[key] for key in keys}
+
+    @functools.cached_property
+    def views(self) -> frozenset[Node]:
+        """Concatenations and slices for which nothing is moved. Only memory that can be planned is laid out so: sizes are numbers, or one
+        name, that of the batch. With a name at most these: if some values lack it, the arena is not planned and all are copied."""
+        if not set(self.graph.symbols) <= batch_names(self.graph) or len(self.graph.symbols) > 1:
+            return frozenset()
+        laid = Views({node: blocks(extents(node)[0]) for node in self.graph.nodes if is_blocked(node)})
+        for node, work in self.works.items():
+            if work.starts:
+                laid.add(node, zip(work.operands, work.starts, strict=True))
+        return frozenset(laid.views)
+
+    @functools.cached_property
+    def calls(self) -> list[KernelCall]:
+        """Everything that runs, in order. A value is moved to the other layout when somebody first asks for it there."""
+        calls: list[KernelCall] = []
+        plain, blocked = {*self.graph.inputs, *self.graph.params}, set[Node]()
+
+        def want(node: Node, in_blocks: bool) -> None:
+            layout = blocked if in_blocks else plain
+            if node not in layout:
+                layout.add(node)
+                calls.append(KernelCall(PACK if in_blocks else UNPACK, node))
+
+        for node in self.graph.ops:
+            work = self.works.get(node)
+            if work is not None:
+                for operand, in_blocks in work.reads:
+                    want(operand, in_blocks)
+                (blocked if work.in_blocks else plain).add(node)
+                calls.append(KernelCall(VIEW if node in self.views else work.kernel.name, node, work))
+            elif node not in self.covered and self.graph.uses[node]:
+                for operand in node.inputs:
+                    want(operand, False)
+                plain.add(node)
+                calls.append(KernelCall(STOCK, node))
+        for node in self.graph.outputs:
+            want(node, False)
+        return calls
+
+
+def plan(graph: Graph, winograd: Winograd = "auto", tuned: Mapping[str, Any] | None = None, processor: Processor = AVX512) -> KernelPlan:
+    """Kernels for what they can compute, in the graph's order.
+
+    `tuned` are forms that tuning chose, as fields, by the kernels' keys. They change no argument: a library needs none to be loaded.
+    The processor decides about register tiles and, where `winograd` is auto, about those of convolutions. Once these are given by name, it
+    changes no argument either.
+    """
+    works: dict[Node, Work] = {}
+    covered: set[Node] = set()
+    around = Surroundings(graph, covered, winograd, tuned or {}, processor)
+    for node in graph.ops:
+        if node in covered or not graph.uses[node]:
+            continue
+        maker = MAKERS.get(node.kind)
+        work = maker(around, node) if maker is not None else None
+        if work is not None:
+            works[work.result] = work
+            covered.update(work.covers)
+    return KernelPlan(graph, dict(sorted(works.items(), key=lambda item: graph.positions[item[0]])), frozenset(covered))
+
+
+def single_image(whole: KernelPlan, tuned: Mapping[str, Any] | None = None, processor: Processor = AVX512) -> KernelPlan | None:
+    """The plan for one image, where the batch is a named size and nothing else is; it takes the same arguments."""
+    graph = whole.graph
+    if not graph.symbols or set(graph.symbols) != batch_names(graph):
+        return None
+    single = plan(specialize(graph, dict.fromkeys(graph.symbols, 1)), whole.tiles, tuned, processor)
+    return single if single.takes == whole.takes else None

@@ -1,0 +1,189 @@
+"""The rules: for a node, the kernel that computes it, or None to leave it to its stock row. One maker an op, in one table."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ....ir.graph import Node
+from ....ir.op import OpDef
+from ....ir.ops.activation import SOFTMAX
+from ....ir.ops.conv import CONV2D, CONV_TRANSPOSE2D
+from ....ir.ops.linear import DENSE
+from ....ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
+from ....ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
+from ....ir.ops.resize import RESIZE
+from ....ir.ops.shape import CONCAT, FLATTEN, SLICE
+from .convolution_rules import batch_norm, bias_of, conv, conv_transpose
+from .kernels import dense, moves, norms, pointwise, pools
+from .kernels import resize as resizes
+from .kernels import softmax as softmaxes
+from .kernels.epilogue import STEPS, EpilogueStep
+from .kernels.layout import LANES, blocks, constants
+from .kernels.windows import Window
+from .work import Argument, Surroundings, Work, batch_of, extents, followers, is_blocked, only_reader, packed, step_of
+
+__all__ = ["MAKERS"]
+
+
+def pool(around: Surroundings, node: Node) -> Work | None:
+    (x,) = node.inputs
+    if not (is_blocked(x) and is_blocked(node)):
+        return None
+    (channels, rows, cols), op = extents(x), node.op
+    if node.kind in (GLOBAL_AVG_POOL, GLOBAL_MAX_POOL):
+        kernel = pools.global_avg_pool if node.kind is GLOBAL_AVG_POOL else pools.global_max_pool
+        return Work((node,), kernel.of(batch_of(x), channels, rows, cols), (x,))
+    window = Window(rows, cols, op.kernel, op.strides, op.pads, op.dilations, op.ceil_mode)
+    sizes = (batch_of(x), channels, window)
+    if node.kind is MAX_POOL:
+        return Work((node,), pools.max_pool.of(*sizes, around.processor), (x,))
+    return Work((node,), pools.avg_pool.of(*sizes, op.count_include_pad, around.processor), (x,))
+
+
+def concat(around: Surroundings, node: Node) -> Work | None:
+    """Along the channels."""
+    if node.op.axis not in (1, -3) or not all(map(is_blocked, (node, *node.inputs))):
+        return None
+    _, rows, cols = extents(node)
+    channels = tuple(extents(operand)[0] for operand in node.inputs)
+    is_whole = all(c % LANES == 0 for c in channels[:-1])
+    starts = tuple(itertools.accumulate(map(blocks, channels[:-1]), initial=0)) if is_whole else ()
+    return Work((node,), moves.concat.of(batch_of(node), channels, rows, cols), node.inputs, starts=starts)
+
+
+def elementwise(around: Surroundings, node: Node) -> Work | None:
+    """A chain of its own, where no kernel before it could take it in; its first step may read a gate or a constant a channel."""
+    if not is_blocked(node):
+        return None
+    covers, steps, others = followers(around, node)
+    sizes = (batch_of(node), *extents(node))
+    first = step_of(node, node.inputs[0])
+    if first is not None:
+        kernel = pointwise.pointwise.of(*sizes, (first, *steps))
+        return Work(covers, kernel, node.inputs[:1], (), (*node.inputs[1:], *others))
+    if len(node.inputs) != 2:
+        return None
+    x, other = sorted(node.inputs, key=lambda operand: operand.type != node.type)
+    first = EpilogueStep(node.kind, node.op, 1, node.inputs[0] is other)
+    if x.type != node.type or other.typed.dtype != "f32":
+        return None
+    channels = sizes[1]
+    if other.weights is not None and other.typed.concrete() in ((channels, 1, 1), (1, channels, 1, 1)):
+        constant = packed(f"{node.name}.packed", constants(channels), other)
+        return Work(covers, pointwise.by_channel.of(*sizes, first, steps), (x,), (constant,), others)
+    if other.weights is None and is_blocked(other) and other.typed.shape == (*node.typed.shape[:2], 1, 1):
+        return Work(covers, pointwise.by_image.of(*sizes, first, steps), (x, other), (), others)
+    return None
+
+
+def local_response_norm(around: Surroundings, node: Node) -> Work | None:
+    (x,) = node.inputs
+    if not is_blocked(x):
+        return None
+    return Work((node,), norms.local_response_norm.of(node.op, batch_of(x), *extents(x)), (x,))
+
+
+def resize(around: Surroundings, node: Node) -> Work | None:
+    """Places and shares are tables that the kernel reads."""
+    (x,) = node.inputs
+    if not (is_blocked(x) and is_blocked(node) and resizes.can_resize(node.op)):
+        return None
+    channels, rows, cols = extents(x)
+    tables = [
+        Argument(f"{node.name}.table{i}", table.shape, "i32" if table.dtype == np.int32 else "f32", lambda values, table=table: table)
+        for i, table in enumerate(resizes.tables(node.op, rows, cols))
+    ]
+    return Work((node,), resizes.resize.of(node.op, batch_of(x), channels, rows, cols), (x,), tuple(tables))
+
+
+def flat(around: Surroundings, node: Node) -> Work | None:
+    """The work of the dense layer that alone reads the rows: it takes them as they lie in the images."""
+    reader, (x,) = only_reader(around.graph, node), node.inputs
+    if reader is None or reader.kind is not DENSE or reader.inputs[0] is not node or node.op.axis != 1:
+        return None
+    return dense_layer(around, reader, node) if all(isinstance(dim, int) for dim in x.typed.shape[1:]) else None
+
+
+def dense_layer(around: Surroundings, node: Node, flatten: Node | None = None) -> Work | None:
+    """On plain rows, or what is flattened to them, with what follows each score."""
+    x, w, *bias = node.inputs
+    if node.typed.dtype != "f32" or any(param.weights is None for param in (w, *bias)):
+        return None
+    c_out, c_in = w.typed.concrete()
+    covers, steps, others = followers(around, node)
+    arguments = (packed(f"{node.name}.packed", dense.dense_weights(c_in, c_out), w), bias_of(node, c_out, bias))
+    if flatten is not None:
+        covers, (x,) = (flatten, *covers), flatten.inputs
+    image = tuple(dim for dim in x.typed.shape[1:] if isinstance(dim, int))
+    kernel = dense.dense.of(batch_of(x), image, c_out, steps, around.processor)
+    return Work(covers, kernel, (x,), arguments, others, frozenset([x]))
+
+
+def softmax(around: Surroundings, node: Node) -> Work | None:
+    """Of rows of scores, or of the channels of an image of at least a vector's pixels."""
+    (x,), axis, shape = node.inputs, node.op.axis, node.typed.shape
+    if node.typed.dtype == "f32" and len(shape) == 2 and axis in (1, -1) and isinstance(shape[1], int) and shape[1]:
+        kernel = softmaxes.softmax.of(batch_of(x), shape[1])
+    elif is_blocked(node) and axis in (1, -3) and math.prod(extents(node)[1:]) >= LANES:
+        kernel = softmaxes.softmax_channels.of(batch_of(x), *extents(node))
+    else:
+        return None
+    return Work((node,), kernel, (x,), (), (), frozenset([x, node]))
+
+
+def cut(around: Surroundings, node: Node) -> Work | None:
+    """Whole blocks of channels, or every so manieth row and column."""
+    return channels_from(node) or subsample(around, node)
+
+
+def channels_from(node: Node) -> Work | None:
+    """Channels from the first of a block on; a view only to the last of one, since infinities beyond would be NaN, times a weight of 0."""
+    (x,), op = node.inputs, node.op
+    if not (is_blocked(x) and is_blocked(node)) or op.axes not in ((1,), (-3,)) or op.steps not in ((), (1,)):
+        return None
+    channels, rows, cols = extents(x)
+    start, stop, _ = slice(op.starts[0], op.ends[0]).indices(channels)
+    if start % LANES:
+        return None
+    kernel = moves.slice_blocks.of(batch_of(x), channels, rows, cols, start, stop)
+    return Work((node,), kernel, (x,), starts=(-start // LANES,) if stop % LANES == 0 or stop == channels else ())
+
+
+def subsample(around: Surroundings, node: Node) -> Work | None:
+    """Every so manieth row and column from the first on, as a pool of single pixels."""
+    (x,), op = node.inputs, node.op
+    if not (is_blocked(x) and is_blocked(node)) or not op.steps:
+        return None
+    channels, rows, cols = extents(x)
+    strides = {2: 1, 3: 1}
+    for axis, start, end, step in zip(op.axes, op.starts, op.ends, op.steps, strict=True):
+        axis = axis + 4 if axis < 0 else axis
+        if axis not in strides or start != 0 or step < 1 or end < (rows, cols)[axis - 2]:
+            return None
+        strides[axis] = step
+    window = Window(rows, cols, (1, 1), (strides[2], strides[3]))
+    return Work((node,), pools.max_pool.of(batch_of(x), channels, window, around.processor), (x,))
+
+
+MAKERS: dict[OpDef[Any], Callable[[Surroundings, Node], Work | None]] = {
+    CONV2D: conv,
+    CONV_TRANSPOSE2D: conv_transpose,
+    MAX_POOL: pool,
+    AVG_POOL: pool,
+    GLOBAL_AVG_POOL: pool,
+    GLOBAL_MAX_POOL: pool,
+    CONCAT: concat,
+    SLICE: cut,
+    BATCH_NORM: batch_norm,
+    LOCAL_RESPONSE_NORM: local_response_norm,
+    RESIZE: resize,
+    FLATTEN: flat,
+    DENSE: dense_layer,
+    SOFTMAX: softmax,
+    **dict.fromkeys(STEPS, elementwise),
+}

@@ -1,0 +1,160 @@
+"""One kernel call: what it computes, from which values, and how its weights are packed. No TVM is needed to describe it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping, Set
+from dataclasses import dataclass
+from typing import Any
+
+from ....ir.dims import Expr
+from ....ir.graph import Graph, Node
+from ....ir.op import OpDef
+from ....ir.types import Array
+from ..processor import Processor
+from .kernels.epilogue import STEPS, EpilogueStep, Steps
+from .kernels.kernel import Kernel
+from .kernels.layout import Packing
+
+__all__ = [
+    "Argument",
+    "Surroundings",
+    "Values",
+    "Winograd",
+    "Work",
+    "as_it_is",
+    "batch_of",
+    "extents",
+    "followers",
+    "is_blocked",
+    "only_reader",
+    "packed",
+    "step_of",
+]
+
+Values = Callable[[Node], Array]  # of a parameter
+Winograd = str | Mapping[str, int]  # off, f2, f4 or auto, by sizes alone; or the tile of each convolution that has one, by name
+
+MOST_STEPS, MOST_READS = 16, 8  # that follow a kernel within it
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument of the library besides the inputs: a parameter's values, packed for its kernel."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    make: Callable[[Values], Array]
+
+
+@dataclass(frozen=True)
+class Work:
+    """One kernel call. Operands and result are blocked, except those in `plain`.
+
+    `covers` are the nodes it computes, the one whose value it is last. `starts`, of a kernel that only moves whole blocks, says where each
+    operand's first block would lie, counted from the result's, if nothing were moved.
+    """
+
+    covers: tuple[Node, ...]
+    kernel: Kernel
+    operands: tuple[Node, ...]
+    arguments: tuple[Argument, ...] = ()
+    others: tuple[Node, ...] = ()
+    plain: frozenset[Node] = frozenset()
+    starts: tuple[int, ...] = ()
+
+    @property
+    def result(self) -> Node:
+        return self.covers[-1]
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether it stores its result in blocks."""
+        return is_blocked(self.result) and self.result not in self.plain
+
+    @property
+    def reads(self) -> tuple[tuple[Node, bool], ...]:
+        """Operands, then others, and whether each is read in blocks."""
+        others = ((node, self.in_blocks) for node in self.others)
+        return (*((node, node not in self.plain) for node in self.operands), *others)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a rule may look at besides its node: the graph, the nodes that have work already, and what the user asked for.
+
+    `tuned` are forms as fields, by the kernels' keys.
+    """
+
+    graph: Graph
+    covered: Set[Node]
+    winograd: Winograd
+    tuned: Mapping[str, Any]
+    processor: Processor
+
+
+def is_blocked(node: Node) -> bool:
+    """Whether a value may lie in blocks: a float32 image whose sizes are numbers, but for the batch."""
+    shape = node.typed.shape
+    return node.typed.dtype == "f32" and len(shape) == 4 and all(isinstance(dim, int) and dim > 0 for dim in shape[1:])
+
+
+def batch_of(node: Node) -> int | None:
+    """None for a batch that is a named size."""
+    batch = node.typed.shape[0]
+    return None if isinstance(batch, Expr) else batch
+
+
+def only_reader(graph: Graph, node: Node) -> Node | None:
+    """The node that alone reads a value, once; None where there is none such or the value is returned."""
+    if node in graph.outputs or graph.uses[node] != 1:
+        return None
+    (reader,) = graph.readers[node]
+    return reader
+
+
+def followers(around: Surroundings, node: Node, kinds: Container[OpDef[Any]] = STEPS) -> tuple[tuple[Node, ...], Steps, tuple[Node, ...]]:
+    """What of these kinds may be computed before the value of `node` is stored: nodes, their steps, and what those read besides.
+
+    No more than a few: what a kernel takes to compile grows with the square of its arguments, and TVM has no stack for thousands of steps.
+    """
+    graph = around.graph
+    chain, steps, others = [node], list[EpilogueStep](), list[Node]()
+    while len(steps) < MOST_STEPS and len(others) < MOST_READS and (reader := only_reader(graph, chain[-1])) is not None:
+        step = step_of(reader, chain[-1], kinds)
+        if step is None or reader in around.covered:
+            break
+        if step.reads:
+            other = reader.inputs[1] if reader.inputs[0] is chain[-1] else reader.inputs[0]
+            if other is chain[-1]:
+                break
+            others.append(other)
+        chain.append(reader)
+        steps.append(step)
+    return tuple(chain), tuple(steps), tuple(others)
+
+
+def step_of(node: Node, value: Node, kinds: Container[OpDef[Any]] = STEPS) -> EpilogueStep | None:
+    """The step, of one of these kinds, that computes `node` from `value`, one of its operands; None where it is none."""
+    if node.kind not in kinds or node.typed.dtype != "f32":
+        return None
+    if len(node.inputs) == 1:
+        return EpilogueStep(node.kind, node.op)
+    if any(operand.type != node.type or operand.weights is not None for operand in node.inputs):
+        return None  # broadcasts are kernels of their own
+    return EpilogueStep(node.kind, node.op, 1, node.inputs[0] is not value)
+
+
+def as_it_is(node: Node) -> Argument:
+    return Argument(node.name, node.typed.concrete(), node.typed.dtype, lambda values: values(node))
+
+
+def packed(name: str, packing: Packing, param: Node) -> Argument:
+    """A parameter as a kernel reads it."""
+    return Argument(name, packing.shape, "f32", lambda values: packing.pack(values(param)))
+
+
+def extents(node: Node) -> tuple[int, int, int]:
+    """Channels, rows and columns of a value that may lie in blocks."""
+    c, h, w = (dim for dim in node.typed.shape[1:] if isinstance(dim, int))
+    return c, h, w

@@ -1,1 +1,0 @@
-"""Kernels for CPUs: blocked layouts and schedules written by hand, chosen by rule and not by a tuner."""

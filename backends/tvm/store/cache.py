@@ -1,0 +1,150 @@
+"""Compiled kernels on disk, found by content; any number of processes share one directory.
+
+An entry's key holds the hash of all that went into it, so entries never change and need no lock: each is written under another name and
+renamed. They will be executed: one is read only if it is whole and if nobody but this user can have written it; otherwise it is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ....ir.errors import UsageError
+
+__all__ = ["PLACE", "SIZE", "Cache", "find_cache", "usable_cache"]
+
+PLACE = "CONVC_CACHE"  # an absolute path, or "off"
+SIZE = "CONVC_CACHE_MIB"
+DEFAULT_MIB = 512  # some two hundred networks
+DIGEST = hashlib.sha256().digest_size
+NAME = re.compile(r"\.?(kernel|stock)_[0-9a-f]{32}(\..*)?")  # nothing else in the directory is touched; unfinished ones begin with a dot
+FORGOTTEN = 3600.0  # seconds; what is written takes less, so an older unfinished file is of a process that was killed
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def find_cache(environ: Mapping[str, str] = os.environ) -> Cache | None:
+    """The cache that the environment asks for, or None where it says off. Nothing is created or read yet.
+
+    Raises: UsageError for a place that is no absolute path, or a size that is no positive number.
+    """
+    mib = environ.get(SIZE) or str(DEFAULT_MIB)
+    if not mib.isdecimal() or int(mib) < 1:
+        raise UsageError(f"{SIZE} is '{mib}'; it is the most that the cache of kernels may hold, in MiB, at least 1")
+    place = environ.get(PLACE) or _default_place(environ)
+    if place == "off":
+        return None
+    if not Path(place).is_absolute():
+        raise UsageError(f"{PLACE} is '{place}'; it takes an absolute path, or off")
+    return Cache(Path(place), int(mib) << 20)
+
+
+def usable_cache(environ: Mapping[str, str] = os.environ) -> tuple[Cache | None, str]:
+    """The cache, its directory made if need be; or None and, unless it is off, why.
+
+    Raises: UsageError as `find_cache`.
+    """
+    cache = find_cache(environ)
+    obstacle = cache.obstacle() if cache is not None else ""
+    return (None if obstacle else cache), obstacle
+
+
+def _default_place(environ: Mapping[str, str]) -> str:
+    """By the XDG base directory specification, which has relative paths ignored. Who has no home directory has no cache."""
+    base = environ.get("XDG_CACHE_HOME", "")
+    base = base if os.path.isabs(base) else os.path.expanduser("~/.cache")
+    return os.path.join(base, "convc") if os.path.isabs(base) else "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """Contents by key, `kernel_` or `stock_` and 32 digits. Unit of `most`: bytes of entries; what was used longest ago goes first."""
+
+    folder: Path
+    most: int
+
+    def obstacle(self) -> str:
+        """Why the directory will not do, and the way out; empty if it will. It is made if it is not there."""
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            about = self.folder.stat()
+        except OSError as error:
+            return f"{self.folder}: {error.strerror}; set {PLACE} to a directory that can be written, or to off"
+        if not _is_ours(about):
+            return f"{self.folder} belongs to another user; set {PLACE} to a directory of your own, or to off"
+        if about.st_mode & OTHERS_WRITE:
+            return f"others can write to {self.folder}, and what is kept gets executed; set {PLACE} to a directory of your own, or to off"
+        if not os.access(self.folder, os.W_OK | os.X_OK):
+            return f"{self.folder} cannot be written; set {PLACE} to another directory, or to off"
+        return ""
+
+    def get(self, key: str) -> bytes | None:
+        """What was put under `key`; None if nothing was, or if it is not to be trusted any more."""
+        path = self.folder / key
+        try:
+            with open(path, "rb", opener=_no_link) as file:  # which closes the descriptor of what is no file, too
+                about = os.fstat(file.fileno())
+                if not stat.S_ISREG(about.st_mode) or about.st_mode & OTHERS_WRITE or not _is_ours(about):
+                    return None
+                entry = file.read()
+        except OSError:
+            return None
+        if entry[:DIGEST] != _digest(key, entry[DIGEST:]):
+            return None
+        with suppress(OSError):
+            os.utime(path)  # a mount may not note when a file was read
+        return entry[DIGEST:]
+
+    def put(self, key: str, content: bytes) -> None:
+        """Keep `content`; without a word if that fails: it can be made again."""
+        temporary = ""
+        try:
+            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=f".{key}.", delete=False) as file:
+                temporary = file.name
+                file.write(_digest(key, content) + content)
+            os.replace(temporary, self.folder / key)
+        except OSError:
+            if temporary:
+                Path(temporary).unlink(missing_ok=True)
+
+    def trim(self) -> None:
+        """Remove what was used longest ago until the rest fits, and what killed processes left behind."""
+        left = self.most
+        for path, about in sorted(self._files(), key=lambda file: -file[1].st_mtime):
+            left -= about.st_size
+            abandoned = path.name.startswith(".") and time.time() - about.st_mtime > FORGOTTEN
+            if left < 0 or abandoned:
+                with suppress(OSError):  # another process may have been quicker
+                    path.unlink()
+
+    def size(self) -> tuple[int, int]:
+        """Entries, and their bytes."""
+        sizes = [about.st_size for path, about in self._files() if not path.name.startswith(".")]
+        return len(sizes), sum(sizes)
+
+    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        with suppress(OSError), os.scandir(self.folder) as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    if NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                        yield Path(entry.path), entry.stat(follow_symlinks=False)
+
+
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
+
+
+def _digest(key: str, content: bytes) -> bytes:
+    """Of both, so that an entry under another's name is none."""
+    return hashlib.sha256(key.encode() + content).digest()
+
+
+def _is_ours(about: os.stat_result) -> bool:
+    return not hasattr(os, "geteuid") or about.st_uid == os.geteuid()

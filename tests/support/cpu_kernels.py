@@ -1,0 +1,48 @@
+"""Scheduled kernels of the TVM backend, run on NumPy arrays; blocked tensors and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from convc.backends.tvm.cpu.kernels.layout import LANES, block_channels, blocks
+from convc.backends.tvm.host import host_cpu, tvm
+from convc.ir.types import Array
+
+rng = np.random.default_rng(7)
+
+
+def draw(*shape: int) -> Array:
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def into_blocks(x: Array) -> Array:
+    """NCHW as [CB,N,H,W,LANES]. Lanes of padding hold garbage: no kernel may rely on them."""
+    packed = block_channels(x, 1)
+    lanes = np.arange(packed.shape[1] * LANES).reshape(1, -1, 1, 1, LANES)
+    return np.where(lanes < x.shape[1], packed, np.float32(3e3)).swapaxes(0, 1)
+
+
+def from_blocks(x: Array, channels: int) -> Array:
+    _, n, rows, cols, _ = x.shape
+    return np.moveaxis(x.swapaxes(0, 1), -1, 2).reshape(n, -1, rows, cols)[:, :channels]
+
+
+def blocked_shape(n: int, channels: int, rows: int, cols: int) -> tuple[int, ...]:
+    return blocks(channels), n, rows, cols, LANES
+
+
+def compiled(function: Any) -> Any:
+    """The kernel for this machine, as TVM's module of one function `main`."""
+    host = tvm(2)
+    target = host.target.Target({"kind": "llvm", "mcpu": host_cpu(), "num-cores": 2})
+    return host.compile(host.IRModule({"main": function}), target=target)
+
+
+def call(function: Any, operands: list[Array], shape: tuple[int, ...]) -> Array:
+    """The kernel's result, of the given shape, on two threads."""
+    host, main = tvm(2), compiled(function)["main"]
+    result = host.runtime.tensor(np.full(shape, np.nan, np.float32))
+    main(*(host.runtime.tensor(np.ascontiguousarray(operand)) for operand in operands), result)
+    return result.numpy()
