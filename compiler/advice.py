@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from ..ir.graph import Graph, Node
 from ..ir.ops.conv import CONV2D
+from ..ir.ops.norm import BATCH_NORM
 from ..ir.ops.pool import MAX_POOL
+from ..ir.ops.shape import CONCAT
 from ..passes.lowrank import Layer, layers_of
 
 __all__ = ["Advice", "Module", "advise"]
@@ -59,7 +61,7 @@ def advise(graph: Graph, sizes: Mapping[str, int]) -> tuple[list[Module], list[A
     layers = {layer.node: layer for layer in layers_of(graph, sizes) if layer.node.kind is CONV2D}
     modules: list[Module] = []
     inside: set[Node] = set()
-    for concat in (node for node in graph.ops if node.kind.name == "concat"):
+    for concat in (node for node in graph.ops if node.kind is CONCAT):
         found = _module(concat, layers)
         if found is not None:
             modules.append(found[0])
@@ -108,7 +110,7 @@ def _branches(concat: Node, layers: Mapping[Node, Layer]) -> tuple[Node, list[_B
     paths: list[list[Node]] = []
     for operand in concat.inputs:
         path = [operand]
-        while (path[-1] in layers or path[-1].kind.name in ("relu", "batch_norm") or _is_pool(path[-1])) and path[-1].inputs:
+        while (path[-1] in layers or _is_function(path[-1]) or _is_pool(path[-1])) and path[-1].inputs:
             path.append(path[-1].inputs[0])
         paths.append(path)
     shared = set(paths[0]).intersection(*paths[1:]) if len(paths) > 2 else set[Node]()
@@ -120,6 +122,11 @@ def _branches(concat: Node, layers: Mapping[Node, Layer]) -> tuple[Node, list[_B
         own = path[: path.index(source)]
         branches.append(_Branch(tuple(node for node in own if node in layers), any(map(_is_pool, own))))
     return source, branches
+
+
+def _is_function(node: Node) -> bool:
+    """Whether it computes on the elements of one value alone, as an activation or a batch norm."""
+    return node.kind.facts.activation or node.kind is BATCH_NORM
 
 
 def _is_pool(node: Node) -> bool:
@@ -136,7 +143,7 @@ def _alone(layer: Layer, layers: Mapping[Node, Layer]) -> Advice | None:
     if layer.is_pointwise or layer.c_in < FEWEST:
         return None
     source = layer.node.inputs[0]
-    while source.kind.name in ("relu", "batch_norm"):
+    while _is_function(source):
         source = source.inputs[0]
     if source in layers and layers[source].is_pointwise:
         return None  # it has its bottleneck

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..backends.onnx.session import Session
 from ..ir.graph import Graph, Node
-from ..ir.ops.conv import CONV2D, Conv2d
+from ..ir.ops.conv import CONV2D
 from ..ir.ops.window import dilated, pad_spatial, window_view
 from ..ir.types import Array
 from ..passes.lowrank import Layer
@@ -47,7 +47,7 @@ def _patches(layer: Layer, x: Array, draws: np.random.Generator) -> Array:
     """Some of one image's patches, [n, D, taps]."""
     if layer.node.kind is not CONV2D:
         return x.reshape(1, -1, 1)
-    op: Conv2d = layer.node.op
+    op = CONV2D.of(layer.node)
     padded = pad_spatial(x, op.pads)
     extents = [dilated(size, step) for size, step in zip(layer.kernel, op.dilations, strict=True)]
     rows, cols = ((size - extent) // step + 1 for size, extent, step in zip(padded.shape[1:], extents, op.strides, strict=True))

@@ -163,7 +163,7 @@ def _resize(node: Node, to: Emitter) -> None:
 
 
 def _resize_modes(node: Node, to: Emitter) -> dict[str, Any]:
-    op: resize.Resize = node.op
+    op = resize.RESIZE.of(node)
     coordinates = op.coordinates
     if coordinates == "half_pixel_symmetric" and to.opset < 19:
         extents = zip(node.inputs[0].typed.shape[2:], op.scales, node.typed.shape[2:], strict=True)

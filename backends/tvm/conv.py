@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from ...ir.graph import Node
-from ...ir.ops.conv import Conv2d, ConvTranspose2d
+from ...ir.ops.conv import CONV2D, CONV_TRANSPOSE2D
 from ...ir.types import TensorType
 from .emitter import Emitter, dtype_name
 
@@ -24,7 +24,7 @@ def rounded(emitter: Emitter, node: Node, value: Any) -> Any:
 
 
 def conv2d(emitter: Emitter, node: Node, x: Any, w: Any, b: Any = None) -> Any:
-    op: Conv2d = node.op
+    op = CONV2D.of(node)
     product = emitter.ops.nn.conv2d(
         x, w, strides=op.strides, padding=op.pads, dilation=op.dilations, groups=op.groups, out_dtype=accumulator(node.typed)
     )
@@ -37,7 +37,7 @@ def with_channel_bias(emitter: Emitter, y: Any, b: Any) -> Any:
 
 def conv_transpose2d(emitter: Emitter, node: Node, x: Any, w: Any, b: Any = None) -> Any:
     """Each result gathers the taps that reach it; Relax's own lowering multiplies the zeros between the pixels too."""
-    op: ConvTranspose2d = node.op
+    op = CONV_TRANSPOSE2D.of(node)
     te, tirx = emitter.te, emitter.tirx
     dtype = accumulator(node.typed)
     _, per_group, k_rows, k_cols = node.inputs[1].typed.concrete()

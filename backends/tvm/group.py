@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...ir.graph import Node
-from ...ir.ops.group import GroupNorm, InstanceNorm, LayerNorm
+from ...ir.ops.group import GROUP_NORM, INSTANCE_NORM, LAYER_NORM
 from .emitter import Emitter
 
 __all__ = ["group_norm", "instance_norm", "layer_norm"]
@@ -25,7 +25,7 @@ class _Groups:
 
 
 def instance_norm(emitter: Emitter, node: Node, x: Any, scale: Any, bias: Any) -> Any:
-    op: InstanceNorm = node.op
+    op = INSTANCE_NORM.of(node)
 
     def groups(x: Any) -> _Groups:
         return _Groups(x.shape[:2], x.shape[2:], lambda at: at[:2], lambda row, k: (*row, *k))
@@ -34,7 +34,7 @@ def instance_norm(emitter: Emitter, node: Node, x: Any, scale: Any, bias: Any) -
 
 
 def group_norm(emitter: Emitter, node: Node, x: Any, scale: Any, bias: Any) -> Any:
-    op: GroupNorm = node.op
+    op = GROUP_NORM.of(node)
 
     def groups(x: Any) -> _Groups:
         size = x.shape[1] // op.groups
@@ -50,7 +50,7 @@ def group_norm(emitter: Emitter, node: Node, x: Any, scale: Any, bias: Any) -> A
 
 
 def layer_norm(emitter: Emitter, node: Node, x: Any, scale: Any, bias: Any = None) -> Any:
-    op: LayerNorm = node.op
+    op = LAYER_NORM.of(node)
     axis = op.axis % node.typed.rank
 
     def groups(x: Any) -> _Groups:

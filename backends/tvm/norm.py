@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir.graph import Node
-from ...ir.ops.norm import BatchNorm, LocalResponseNorm
+from ...ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
 from .emitter import Emitter
 
 __all__ = ["batch_norm", "local_response_norm"]
 
 
 def batch_norm(emitter: Emitter, node: Node, x: Any, scale: Any, shift: Any, mean: Any, var: Any) -> Any:
-    op: BatchNorm = node.op
+    op = BATCH_NORM.of(node)
     normed = emitter.ops.nn.batch_norm(x, scale, shift, mean, var, axis=1, epsilon=op.epsilon, training=False)
     return emitter.tvm.relax.TupleGetItem(emitter.builder.emit(normed, f"{node.name}.stats"), 0)
 
 
 def local_response_norm(emitter: Emitter, node: Node, x: Any) -> Any:
     """Relax has no such op, and topi's wants four axes and an odd size."""
-    op: LocalResponseNorm = node.op
+    op = LOCAL_RESPONSE_NORM.of(node)
     te, tirx = emitter.te, emitter.tirx
     before = (op.size - 1) // 2
 

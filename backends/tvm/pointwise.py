@@ -63,17 +63,17 @@ def softplus(emitter: Emitter, node: Node, x: Any) -> Any:
 
 
 def elu(emitter: Emitter, node: Node, x: Any) -> Any:
-    op: activation_variants.Elu = node.op
+    op = activation_variants.ELU.of(node)
     return _each(emitter, node, lambda p, c: _elu(emitter, p, c, op.alpha), x)
 
 
 def selu(emitter: Emitter, node: Node, x: Any) -> Any:
-    op: activation_variants.Selu = node.op
+    op = activation_variants.SELU.of(node)
     return _each(emitter, node, lambda p, c: c(op.gamma) * _elu(emitter, p, c, op.alpha), x)
 
 
 def hard_sigmoid(emitter: Emitter, node: Node, x: Any) -> Any:
-    op: activation_variants.HardSigmoid = node.op
+    op = activation_variants.HARD_SIGMOID.of(node)
     return _each(emitter, node, lambda p, c: _share(emitter, p * c(op.alpha) + c(op.beta), c), x)
 
 
@@ -82,7 +82,7 @@ def hard_swish(emitter: Emitter, node: Node, x: Any) -> Any:
 
 
 def gelu(emitter: Emitter, node: Node, x: Any) -> Any:
-    op: activation_variants.Gelu = node.op
+    op = activation_variants.GELU.of(node)
     te = emitter.te
 
     def gated(p: Scalar, c: Const) -> Scalar:

@@ -6,14 +6,14 @@ import math
 from typing import Any
 
 from ...ir.graph import Node
-from ...ir.ops.pool import AvgPool, MaxPool
+from ...ir.ops.pool import AVG_POOL, MAX_POOL
 from .emitter import Emitter
 
 __all__ = ["avg_pool", "global_avg_pool", "global_max_pool", "max_pool"]
 
 
 def max_pool(emitter: Emitter, node: Node, x: Any) -> Any:
-    op: MaxPool = node.op
+    op = MAX_POOL.of(node)
     te, tirx = emitter.te, emitter.tirx
     padded = any(op.pads) or op.ceil_mode
 
@@ -47,7 +47,7 @@ def global_max_pool(emitter: Emitter, node: Node, x: Any) -> Any:
 
 
 def avg_pool(emitter: Emitter, node: Node, x: Any) -> Any:
-    op: AvgPool = node.op
+    op = AVG_POOL.of(node)
     return emitter.ops.nn.avg_pool2d(x, op.kernel, op.strides, op.pads, op.dilations, op.ceil_mode, op.count_include_pad)
 
 

@@ -6,14 +6,14 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir.graph import Node
-from ...ir.ops.resize import Resize
+from ...ir.ops.resize import RESIZE, Resize
 from .emitter import Emitter
 
 __all__ = ["resize"]
 
 
 def resize(emitter: Emitter, node: Node, x: Any) -> Any:
-    op: Resize = node.op
+    op = RESIZE.of(node)
     sample = {"nearest": _nearest, "bilinear": _bilinear, "cubic": _cubic}[op.mode]
 
     def sampled(x: Any, shape: Any) -> Any:

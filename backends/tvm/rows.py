@@ -62,7 +62,7 @@ def itself(emitter: Emitter, node: Node, x: Any) -> Any:
 
 
 def leaky_relu(emitter: Emitter, node: Node, x: Any) -> Any:
-    op: activation.LeakyRelu = node.op
+    op = activation.LEAKY_RELU.of(node)
     return emitter.ops.nn.leakyrelu(x, op.alpha)
 
 
@@ -71,7 +71,7 @@ def relu(emitter: Emitter, node: Node, x: Any) -> Any:
 
 
 def clip(emitter: Emitter, node: Node, x: Any) -> Any:
-    op: activation.Clip = node.op
+    op = activation.CLIP.of(node)
     return between(emitter, node, x, op.min, op.max)
 
 
@@ -136,7 +136,7 @@ def matmul(emitter: Emitter, node: Node, a: Any, b: Any) -> Any:
 
 
 def reduce_mean(emitter: Emitter, node: Node, x: Any) -> Any:
-    op: reduce.ReduceMean = node.op
+    op = reduce.REDUCE_MEAN.of(node)
     return emitter.ops.mean(x, axis=list(op.axes) or None, keepdims=op.keepdims)
 
 

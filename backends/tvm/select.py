@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir.graph import Node
-from ...ir.ops.rearrange import DepthToSpace, SpaceToDepth, Tile
-from ...ir.ops.select import TOP_K_VALUES, Gather, TopKIndices, TopKValues
+from ...ir.ops.rearrange import DEPTH_TO_SPACE, SPACE_TO_DEPTH, TILE
+from ...ir.ops.select import GATHER, TOP_K_VALUES, TopKIndices, TopKValues
 from .emitter import Emitter
 
 __all__ = ["depth_to_space", "expand", "gather", "range_", "space_to_depth", "tile", "top_k"]
@@ -14,7 +14,7 @@ __all__ = ["depth_to_space", "expand", "gather", "range_", "space_to_depth", "ti
 
 def gather(emitter: Emitter, node: Node, x: Any, indices: Any) -> Any:
     """An index out of range reads the nearest slice: data must not reach beyond the tensor."""
-    op: Gather = node.op
+    op = GATHER.of(node)
     te, tirx = emitter.te, emitter.tirx
     axis, rank = op.axis % node.inputs[0].typed.rank, node.inputs[1].typed.rank
 
@@ -38,7 +38,7 @@ def top_k(emitter: Emitter, node: Node, x: Any) -> Any:
 
 
 def depth_to_space(emitter: Emitter, node: Node, x: Any) -> Any:
-    op: DepthToSpace = node.op
+    op = DEPTH_TO_SPACE.of(node)
     b = op.block
 
     def spread(x: Any, shape: Any) -> Any:
@@ -53,7 +53,7 @@ def depth_to_space(emitter: Emitter, node: Node, x: Any) -> Any:
 
 
 def space_to_depth(emitter: Emitter, node: Node, x: Any) -> Any:
-    op: SpaceToDepth = node.op
+    op = SPACE_TO_DEPTH.of(node)
     b = op.block
 
     def stack(x: Any, shape: Any) -> Any:
@@ -82,7 +82,7 @@ def range_(emitter: Emitter, node: Node, start: Any, delta: Any) -> Any:
 
 def tile(emitter: Emitter, node: Node, x: Any) -> Any:
     """An axis of copies before each axis, one after another: the remainders of several axes at once are simplified wrongly (0.27)."""
-    op: Tile = node.op
+    op = TILE.of(node)
     shape = list(emitter.shape(node.inputs[0].typed))
     for axis, repeats in enumerate(op.repeats):
         if repeats != 1:

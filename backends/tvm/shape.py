@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir.graph import Node
-from ...ir.ops.shape import Concat, Pad, Slice, Transpose, place_of
+from ...ir.ops.shape import CONCAT, PAD, SLICE, TRANSPOSE, place_of
 from .emitter import Emitter
 
 __all__ = ["concat", "pad", "reshape", "slice_", "transpose"]
 
 
 def concat(emitter: Emitter, node: Node, *xs: Any) -> Any:
-    op: Concat = node.op
+    op = CONCAT.of(node)
     if len(xs) == 1:
         return xs[0]
     return emitter.ops.concat(list(xs), axis=op.axis)
@@ -24,13 +24,13 @@ def reshape(emitter: Emitter, node: Node, x: Any) -> Any:
 
 
 def transpose(emitter: Emitter, node: Node, x: Any) -> Any:
-    op: Transpose = node.op
+    op = TRANSPOSE.of(node)
     return emitter.ops.permute_dims(x, list(op.perm))
 
 
 def slice_(emitter: Emitter, node: Node, x: Any) -> Any:
     """Bounds are settled here by Python's rules: strided_slice crashes on a large end of a named size."""
-    op: Slice = node.op
+    op = SLICE.of(node)
     extents = node.inputs[0].typed.shape
     moves: list[tuple[Any, int]] = [(0, 1)] * len(extents)
     for axis, start, end, step in zip(op.axes, op.starts, op.ends, op.steps or (1,) * len(op.axes), strict=True):
@@ -50,7 +50,7 @@ def slice_(emitter: Emitter, node: Node, x: Any) -> Any:
 
 
 def pad(emitter: Emitter, node: Node, x: Any) -> Any:
-    op: Pad = node.op
+    op = PAD.of(node)
     if op.mode == "reflect":
         return _reflected(emitter, node, x)
     half = len(op.pads) // 2
@@ -61,7 +61,7 @@ def pad(emitter: Emitter, node: Node, x: Any) -> Any:
 
 def _reflected(emitter: Emitter, node: Node, x: Any) -> Any:
     """As often as it takes: a named size may turn out small, and Relax's single reflection would read beyond the input."""
-    op: Pad = node.op
+    op = PAD.of(node)
     te, tirx = emitter.te, emitter.tirx
 
     def mirrored(place: Any, size: Any) -> Any:

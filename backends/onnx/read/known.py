@@ -18,7 +18,14 @@ from ....ir.attributes import named_sizes
 from ....ir.dims import Dim, Expr
 from ....ir.errors import ShapeError
 from ....ir.graph import Node
-from ....ir.ops import OPS
+from ....ir.op import OpDef
+from ....ir.ops.compare import EQUAL, WHERE
+from ....ir.ops.elementwise import ADD, CAST, DIV, IDENTITY, MUL, SUB
+from ....ir.ops.rearrange import EXPAND, TILE
+from ....ir.ops.reduce import REDUCE_PROD
+from ....ir.ops.select import GATHER
+from ....ir.ops.shape import CONCAT, FLATTEN, RESHAPE, SLICE, TRANSPOSE
+from ....ir.ops.unary import CEIL, FLOOR
 from ....ir.types import Array
 
 __all__ = ["KNOWN_ELEMENTS", "Known", "is_symbolic"]
@@ -86,7 +93,7 @@ def _compute(node: Node, operands: list[Array]) -> Array | None:
         operands = [operand if operand.dtype != object else operand.astype(np.int64) for operand in operands]
         with np.errstate(all="ignore"):
             return np.asarray(node.kind.meaning(node.op, *operands))
-    meaning = (IN_FLOATS if node.typed.is_float else IN_INTEGERS).get(node.kind.name) or SYMBOLIC.get(node.kind.name)
+    meaning = (IN_FLOATS if node.typed.is_float else IN_INTEGERS).get(node.kind) or SYMBOLIC.get(node.kind)
     if meaning is None:
         return None
     try:
@@ -117,15 +124,6 @@ def _whole(value: Any) -> Dim:
 
 def _itself(op: Any, x: Array) -> Array:
     return x
-
-
-def _moved(name: str) -> Callable[..., Array]:
-    """Ops that only move values work on dimensions as on numbers."""
-
-    def meaning(op: Any, *operands: Array) -> Array:
-        return OPS[name].meaning(op, *operands)
-
-    return meaning
 
 
 def _elementwise(scalar: Callable[..., Any]) -> Callable[..., Array]:
@@ -223,25 +221,21 @@ def _tiled(op: Any, x: Array) -> Array:
 
 
 # By op, on arrays of dimensions; what is missing here needs numbers.
-SYMBOLIC: dict[str, Callable[..., Array]] = {
-    "identity": _itself,
-    "floor": _rounded(_down),
-    "ceil": _rounded(_up),
-    "add": _elementwise(operator.add),
-    "sub": _elementwise(operator.sub),
-    "mul": _elementwise(operator.mul),
-    "equal": _elementwise(_is_equal),
-    "where": _elementwise(_chosen),
-    "reduce_prod": _product,
-    "concat": _moved("concat"),
-    "slice": _moved("slice"),
-    "reshape": _moved("reshape"),
-    "flatten": _moved("flatten"),
-    "transpose": _moved("transpose"),
-    "gather": _gathered,
-    "expand": _expanded,
-    "tile": _tiled,
+SYMBOLIC: dict[OpDef[Any], Callable[..., Array]] = {
+    IDENTITY: _itself,
+    FLOOR: _rounded(_down),
+    CEIL: _rounded(_up),
+    ADD: _elementwise(operator.add),
+    SUB: _elementwise(operator.sub),
+    MUL: _elementwise(operator.mul),
+    EQUAL: _elementwise(_is_equal),
+    WHERE: _elementwise(_chosen),
+    REDUCE_PROD: _product,
+    **{kind: kind.meaning for kind in (CONCAT, SLICE, RESHAPE, FLATTEN, TRANSPOSE)},  # they move dimensions as they move numbers
+    GATHER: _gathered,
+    EXPAND: _expanded,
+    TILE: _tiled,
 }
 # Those whose meaning depends on the type of their result.
-IN_FLOATS: dict[str, Callable[..., Array]] = {"cast": _itself, "div": _elementwise(_quotient)}
-IN_INTEGERS: dict[str, Callable[..., Array]] = {"cast": _rounded(_toward_zero), "div": _elementwise(_truncated)}
+IN_FLOATS: dict[OpDef[Any], Callable[..., Array]] = {CAST: _itself, DIV: _elementwise(_quotient)}
+IN_INTEGERS: dict[OpDef[Any], Callable[..., Array]] = {CAST: _rounded(_toward_zero), DIV: _elementwise(_truncated)}
