@@ -22,6 +22,13 @@ MAX_LAYERS = 10_000
 _TOKEN = re.compile(r"\s*([A-Za-z]+\??|\d+|[()\[\]*,-])")
 
 
+class _Word(NamedTuple):
+    """A layer, and which word of the pattern's text it is, counted from 1."""
+
+    text: str
+    number: int
+
+
 @dataclass(frozen=True, slots=True)
 class Widths:
     """What the words leave open. Filters start at `width` and double after each POOL."""
@@ -110,13 +117,6 @@ def pattern_layers(
 
     build.__doc__ = f"The pattern {text}."
     return build
-
-
-class _Word(NamedTuple):
-    """A layer, and which word of the pattern's text it is, counted from 1."""
-
-    text: str
-    number: int
 
 
 def _expand(text: str, repeats: dict[str, int], pool: bool) -> list[_Word]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
 
 from ..ir.binding import batch_names, match_inputs
 from ..ir.errors import InvalidModel, UsageError
 from ..ir.graph import Graph
+from ..ir.suggest import did_you_mean
 from ..passes.ledger import Ledger
 from ..passes.lowrank import Layer, Split, insert, layers_of, price
 from ..passes.spectrum import LayerWeights, Moments, Spectrum, factors_of, spectrum
@@ -75,9 +75,8 @@ def excluded_layers(layers: Sequence[Layer], names: Iterable[str], *, ends: bool
     out: set[str] = set() if ends or not layers else {layers[0].name, layers[-1].name}
     for name in names:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"layers are {', '.join(layer.name for layer in layers[:8])}..."
-            raise UsageError(f"--exclude {name}: the network has no such layer; {hint}")
+            hint = did_you_mean(name, known, f"layers are {', '.join(layer.name for layer in layers[:8])}...")
+            raise UsageError(f"--exclude {name}: the network has no such layer{hint}")
         out.add(known[name])
     return out
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
 from ..ir.errors import InvalidInput, UsageError
 from ..ir.files import write_file
+from ..ir.suggest import did_you_mean
 from ..passes.lowrank import FORMS, Layer, Split, forms_of
 from .calibration import Inputs
 
@@ -93,8 +93,7 @@ def check_splits(splits: Mapping[str, Split], layers: Sequence[Layer], path: Pat
     known = {layer.name: layer for layer in layers}
     for name, split in splits.items():
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            raise InvalidInput(f"'{path}': the network has no layer '{name}' to split" + (f"; did you mean '{near[0]}'?" if near else ""))
+            raise InvalidInput(f"'{path}': the network has no layer '{name}' to split{did_you_mean(name, known)}")
         layer = known[name]
         if split.form not in forms_of(layer):
             raise InvalidInput(f"'{path}': layer '{name}' cannot be '{split.form}'; its forms are {', '.join(forms_of(layer))}")
