@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from .compiler.compile import compile_network as compile_network
     from .compiler.compile import export_onnx as export_onnx
     from .compiler.compile import read_onnx as read_onnx
+    from .compiler.engines.optimize import optimize as optimize
     from .compiler.layers import *  # noqa: F403
     from .compiler.module import Module as Module
     from .compiler.module import compile as compile
     from .compiler.network import Network as Network
     from .compiler.network import network as network
-    from .compiler.pipelines import optimize as optimize
     from .compiler.trace import Value as Value
     from .compiler.trace import scope as scope
     from .compiler.verify import verify as verify
@@ -52,7 +52,7 @@ _HOME = {
     "export_onnx": ".compiler.compile",
     "read_onnx": ".compiler.compile",
     "network": ".compiler.network",
-    "optimize": ".compiler.pipelines",
+    "optimize": ".compiler.engines.optimize",
     "parse_graph": ".ir.parser",
     "print_graph": ".ir.printer",
     "scope": ".compiler.trace",

@@ -25,9 +25,9 @@ from ..ir.printer import print_graph
 from ..passes.cost import graph_cost
 from .artifact import CIR, WEIGHTS
 from .bench_worker import BANDWIDTH, PEAK, Task
+from .engines.optimize import optimize
 from .engines.table import measurable
 from .layer_times import LayerTime
-from .pipelines import optimize
 from .weights import weights_bytes
 
 __all__ = ["Contender", "Measured", "Timing", "Worker", "bandwidth", "measure", "write_network"]

@@ -21,9 +21,9 @@ from ..ir.errors import ConvcError
 from ..ir.graph import Graph
 from ..ir.parser import parse_graph
 from .artifact import CIR, WEIGHTS
+from .engines.optimize import optimize
 from .engines.table import measurable
 from .inputs import random_inputs
-from .pipelines import optimize
 from .weights import bind_weights, load_arrays
 
 __all__ = ["BANDWIDTH", "PEAK", "Task", "main"]

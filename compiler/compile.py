@@ -19,6 +19,7 @@ from ..passes.manager import Stage, run_passes
 from .artifact import CIR, MANIFEST, ONNX, PACKED, REPORT, WEIGHTS, Artifact, foreign_files, manifest_of
 from .checking.oracle import Agreement, Oracle
 from .engines.engine import Engine
+from .engines.optimize import optimize
 from .engines.reference import REFERENCE
 from .engines.table import ENGINES
 from .engines.tvm import TVM
@@ -26,7 +27,7 @@ from .inputs import random_inputs
 from .pairs import compare_batches
 from .passcheck import PassCheck, refuse_failures
 from .peak import measured_peak
-from .pipelines import LEVELS, optimize
+from .pipelines import LEVELS
 from .report.text import compile_report
 from .weights import check_numbers, weights_bytes
 from .winograd import Choice, Oracles, choose
@@ -121,7 +122,7 @@ def _optimized(graph: Graph, level: int, check: bool, seed: int) -> tuple[Graph,
     if not check:
         return optimize(graph, level, prices=TVM.prices)
     pass_check = PassCheck(optimize(graph, 0)[0], seed=seed)
-    better, trace = run_passes(graph, LEVELS[level], check=pass_check, prices=TVM.prices)
+    better, trace = run_passes(graph, LEVELS[level], TVM.prices, check=pass_check)
     refuse_failures(graph, trace, pass_check)
     return better, trace
 

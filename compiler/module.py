@@ -14,9 +14,9 @@ from ..ir.types import Array, TensorType
 from .artifact import Artifact
 from .compile import TARGETS
 from .engines.engine import Run
+from .engines.optimize import optimize
 from .engines.table import ENGINES
 from .engines.tvm import TVM
-from .pipelines import optimize
 
 __all__ = ["Module", "compile"]
 

@@ -18,8 +18,8 @@ from ..ir.binding import match_inputs, specialize
 from ..ir.errors import UnsupportedOp, UsageError
 from ..ir.graph import Graph
 from ..ir.types import DTYPES, Array
+from .engines.optimize import optimize
 from .engines.table import engine_named
-from .pipelines import optimize
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -21,8 +21,8 @@ from ..passes.cost import graph_cost
 from ..passes.liveness import liveness
 from ..passes.manager import Stage
 from ..passes.memory import plan_memory
-from ..passes.prices import ONNXRUNTIME
 from .checking.oracle import Oracle, compare
+from .engines.onnxruntime import ONNXRUNTIME
 from .verify import verify
 
 __all__ = ["Better", "Figures", "better_file", "check_better"]
@@ -76,7 +76,7 @@ def better_file(
     from ..backends.onnx.export import MIN_OPSET as OLDEST
     from ..backends.onnx.export import to_shell
     from ..backends.onnx.splice import splice
-    from .pipelines import optimize
+    from .engines.optimize import optimize
 
     try:
         imported = read_graph(path, shapes=shapes, passthrough=passthrough)
@@ -105,7 +105,7 @@ def _rank(figures: Figures) -> tuple[int, int, int, int]:
 def _figures(model: Any, graph: Graph, file_bytes: int) -> Figures:
     cost = graph_cost(graph)
     operators = Counter(node.op_type for node in model.graph.node)
-    return Figures(operators, cost.params, cost.macs, round(ONNXRUNTIME.whole(graph) * 1e9), file_bytes, plan_memory(graph).arena)
+    return Figures(operators, cost.params, cost.macs, round(ONNXRUNTIME.prices.whole(graph) * 1e9), file_bytes, plan_memory(graph).arena)
 
 
 def check_better(better: Better, inputs: Iterable[Mapping[str, Array]], seed: int, say: Callable[[str], None]) -> None:

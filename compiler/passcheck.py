@@ -15,6 +15,7 @@ from ..ir.types import Array
 from ..passes.catalog import PASSES, Pass
 from ..passes.ledger import Rewrite
 from ..passes.manager import Stage, Step, run_pass
+from ..passes.prices import Prices
 from .checking.oracle import SIGMAS, Oracle, compare
 from .inputs import random_inputs
 from .noise import UNIT, noise_level
@@ -69,10 +70,10 @@ class Finding:
         return f"pass {self.name}, rewrite {self.number}: {change}; {self.complaint}"
 
 
-def bisect(graph: Graph, steps: Iterable[Step], check: PassCheck, catalog: Mapping[str, Pass] = PASSES) -> Finding | None:
+def bisect(graph: Graph, steps: Iterable[Step], check: PassCheck, prices: Prices, catalog: Mapping[str, Pass] = PASSES) -> Finding | None:
     """The first pass that changes the results, and in it the first rewrite that does, by halving a cap on rewrites."""
     for step in steps:
-        stage = run_pass(graph, step, check=check, catalog=catalog)
+        stage = run_pass(graph, step, prices, check=check, catalog=catalog)
         if stage.problem:
             return _first_rewrite(graph, step, stage, check, catalog)
         graph = stage.graph
@@ -83,20 +84,20 @@ def _first_rewrite(graph: Graph, step: Step, whole: Stage, check: PassCheck, cat
     good, bad, found = 0, len(whole.rewrites), whole
     while good + 1 < bad:
         middle = (good + bad) // 2
-        stage = run_pass(graph, step, middle, check=check, catalog=catalog)
+        stage = run_pass(graph, step, whole.prices, middle, check=check, catalog=catalog)
         if stage.problem:
             bad, found = middle, stage
         else:
             good = middle
-    last = run_pass(graph, step, good, check=check, catalog=catalog).graph
+    last = run_pass(graph, step, whole.prices, good, check=check, catalog=catalog).graph
     rewrite = found.rewrites[-1] if found.rewrites else None
-    return Finding(step.name, bad, rewrite, last, _unchecked(graph, step, bad, catalog), found.problem)
+    return Finding(step.name, bad, rewrite, last, _unchecked(graph, step, whole.prices, bad, catalog), found.problem)
 
 
-def _unchecked(graph: Graph, step: Step, limit: int, catalog: Mapping[str, Pass]) -> Graph:
+def _unchecked(graph: Graph, step: Step, prices: Prices, limit: int, catalog: Mapping[str, Pass]) -> Graph:
     """What the pass makes of the graph, right or wrong; the graph itself where the pass breaks off."""
     try:
-        return run_pass(graph, step, limit, catalog=catalog).graph
+        return run_pass(graph, step, prices, limit, catalog=catalog).graph
     except Exception:  # whatever the faulty pass raises, its complaint is known already
         return graph
 

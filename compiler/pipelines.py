@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from ..passes.manager import Step
 
-from ..ir.errors import UsageError
-from ..ir.graph import Graph
-from ..passes.manager import Stage, Step, run_passes
-from ..passes.prices import ONNXRUNTIME, Prices
-
-__all__ = ["LEVELS", "optimize"]
+__all__ = ["LEVELS"]
 
 O0 = (Step("infer-shapes", why="every later step reads types"),)
 O1 = (
@@ -44,15 +39,3 @@ O3 = (
 )
 
 LEVELS: tuple[tuple[Step, ...], ...] = (O0, O1, O2, O3)
-
-
-def optimize(
-    graph: Graph, level: int = 2, limits: Mapping[str, int] | None = None, prices: Prices = ONNXRUNTIME
-) -> tuple[Graph, list[Stage]]:
-    """Run a pipeline; returns the improved graph and the trace of its passes. `prices` are those of the target.
-
-    Raises: UsageError for a level that is not there; InvalidModel, naming the pass, if one breaks the graph.
-    """
-    if level not in range(len(LEVELS)):
-        raise UsageError(f"there is no level {level}; choose 0 to {len(LEVELS) - 1}")
-    return run_passes(graph, LEVELS[level], limits, prices=prices)

@@ -15,6 +15,7 @@ from ..passes.ledger import Ledger
 from ..passes.lowrank import Layer, Split, insert, layers_of, price
 from ..passes.spectrum import LayerWeights, Moments, Spectrum, factors_of, spectrum
 from .calibration import Calibration
+from .engines.onnxruntime import ONNXRUNTIME
 from .moments import gather
 from .planning.budget import COSTS
 from .sensitivity import sensitivities
@@ -63,7 +64,7 @@ class Study:
             for name, split in splits.items()
             for layer in [self.layer(name)]
         }
-        return insert(self.graph, factors, Ledger())
+        return insert(self.graph, factors, Ledger(ONNXRUNTIME.prices))
 
 
 def excluded_layers(layers: Sequence[Layer], names: Iterable[str], *, ends: bool) -> set[str]:

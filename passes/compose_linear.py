@@ -15,7 +15,7 @@ from ..ir.graph import Graph, Node
 from ..ir.ops.conv import CONV2D, Conv2d
 from ..ir.types import Array, TensorType
 from .ledger import Ledger
-from .prices import shown
+from .prices import duration
 from .products import takes_fold, wide
 from .rewriter import ANY, CONST, Match, Pat, Rule, rewrite
 
@@ -38,7 +38,7 @@ def compose(m: Match) -> Node | None:
     operands = (m["x"].typed, filters, *((shift,) if shift else ()))
     before, after = m.prices.seconds(first, second), m.prices.of(CONV2D, op, operands, second.typed)
     if after >= before:
-        return m.decline(f"both take {shown(before)}, one {shown(after)}")
+        return m.decline(f"both take {duration(before)}, one {duration(after)}")
     bias = (m.param("b", shift, lambda: _bias(m)),) if shift else ()
     return Node(
         second.name, CONV2D, op, (m["x"], m.param("w", filters, lambda: _filters(m).reshape(filters.concrete())), *bias), second.type

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .prices import ONNXRUNTIME, Prices
+from .prices import Prices
 
 __all__ = ["Decline", "Ledger", "Rewrite"]
 
@@ -32,9 +32,9 @@ class Decline:
 class Ledger:
     """`limit` None means no cap. A pass asks `is_open` before it changes anything and records what it did."""
 
+    prices: Prices
     limit: int | None = None
     rewrites: list[Rewrite] = field(default_factory=list[Rewrite])
-    prices: Prices = ONNXRUNTIME
     declined: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
 
     @property

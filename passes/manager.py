@@ -14,7 +14,7 @@ from ..ir.verifier import verify_graph
 from .catalog import PASSES, Pass
 from .cost import GraphCost, graph_cost
 from .ledger import Decline, Ledger, Rewrite
-from .prices import ONNXRUNTIME, Prices
+from .prices import Prices
 
 __all__ = ["ALL", "Check", "Stage", "Step", "known_pass", "run_pass", "run_passes", "select"]
 
@@ -43,9 +43,9 @@ class Stage:
     graph: Graph
     rewrites: tuple[Rewrite, ...]
     seconds: float
+    prices: Prices
     problem: str = ""
     declined: tuple[Decline, ...] = ()
-    prices: Prices = ONNXRUNTIME
 
     @property
     def changed(self) -> bool:
@@ -63,14 +63,14 @@ class Stage:
 def run_passes(
     graph: Graph,
     steps: Iterable[Step],
+    prices: Prices,
     limits: Mapping[str, int] | None = None,
     *,
     check: Check | None = None,
     catalog: Mapping[str, Pass] = PASSES,
-    prices: Prices = ONNXRUNTIME,
 ) -> tuple[Graph, list[Stage]]:
-    """The improved graph and its trace. `limits` caps the rewrites of a pass by name, or of all passes under ALL;
-    `prices` are those of the target.
+    """The improved graph and its trace. `prices` are those of the engine that will run it; `limits` caps the rewrites of a pass by name,
+    or of all passes under ALL.
 
     With a `check`, a pass that breaks the graph or changes its results is rolled back: its stage keeps the
     graph from before and says what was wrong.
@@ -84,7 +84,7 @@ def run_passes(
     limits, left = limits or {}, (limits or {}).get(ALL)
     for step in steps:
         limit = min((cap for cap in (limits.get(step.name), left) if cap is not None), default=None)
-        stage = run_pass(graph, step, limit, check=check, catalog=catalog, prices=prices)
+        stage = run_pass(graph, step, prices, limit, check=check, catalog=catalog)
         left = None if left is None else left - len(stage.rewrites)
         if stage.problem and check is None:
             raise InvalidModel(f"pass {step.name} broke the graph: {stage.problem}")
@@ -96,11 +96,11 @@ def run_passes(
 def run_pass(
     graph: Graph,
     step: Step,
+    prices: Prices,
     limit: int | None = None,
     *,
     check: Check | None = None,
     catalog: Mapping[str, Pass] = PASSES,
-    prices: Prices = ONNXRUNTIME,
 ) -> Stage:
     """One pass, held to the rules of the IR, to the network's interface and to `check`.
 
@@ -110,7 +110,7 @@ def run_pass(
     untyped = next((node for node in graph.nodes if node.type is None), None) if entry.needs_types else None
     if untyped is not None:
         raise UsageError(f"pass '{step.name}' reads types, and {untyped.where} has none yet; put infer-shapes before it")
-    ledger = Ledger(limit, prices=prices)
+    ledger = Ledger(prices, limit)
     start = time.perf_counter()
     try:
         after = entry.run(graph, ledger)
@@ -124,8 +124,8 @@ def run_pass(
         if check is None and not isinstance(error, ConvcError):
             raise  # a fault in the pass; its traceback is worth more than a sentence
         problem = str(error) if isinstance(error, ConvcError) else f"{type(error).__name__}: {error}"
-        return Stage(step.name, step.why, graph, tuple(ledger.rewrites), time.perf_counter() - start, problem)
-    return Stage(step.name, step.why, graph if problem else after, tuple(ledger.rewrites), seconds, problem, ledger.declines, prices)
+        return Stage(step.name, step.why, graph, tuple(ledger.rewrites), time.perf_counter() - start, prices, problem)
+    return Stage(step.name, step.why, graph if problem else after, tuple(ledger.rewrites), seconds, prices, problem, ledger.declines)
 
 
 def select(steps: Iterable[Step], enable: Iterable[str] = (), skip: Iterable[str] = ()) -> tuple[Step, ...]:

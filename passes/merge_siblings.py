@@ -2,7 +2,7 @@
 
 The tensor is read once, and one larger product replaces several small ones; each old result is a slice of its
 channels. Results that go side by side into one concat are not even cut: the slices vanish (two convs joined by a
-concat are one conv). An activation that all of them share is computed before the cut, where engines take it into the conv.
+concat are one conv). An activation that all of them share is computed before the cut, where the engine takes it into the conv.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..ir.verifier import infer_type
 from ..ir.weights import Weights
 from .flatten_concat import flatten_concat
 from .ledger import Ledger
-from .prices import ACTIVATIONS, Prices, shown
+from .prices import Prices, duration
 from .products import wide
 
 __all__ = ["merge_siblings"]
@@ -46,7 +46,7 @@ def merge_siblings(graph: Graph, ledger: Ledger) -> Graph:
     After: %x.all = conv2d(%x, %x.all.w); %a = slice(%x.all) {axes=[1], ..}; %b = slice(%x.all) {axes=[1], ..}
     """
     merged: list[Family] = []
-    for family in _families(graph):
+    for family in _families(graph, ledger.prices):
         if not ledger.is_open:
             break
         if why := _declined(graph, family, ledger.prices):
@@ -58,12 +58,12 @@ def merge_siblings(graph: Graph, ledger: Ledger) -> Graph:
     return flatten_concat(_Merging(graph, merged).run(), ledger) if merged else graph
 
 
-def _families(graph: Graph) -> Iterator[Family]:
+def _families(graph: Graph, prices: Prices) -> Iterator[Family]:
     """Two convs and more that read one value with the same windows, in the order of the graph."""
     found: dict[object, list[tuple[Node, Node]]] = {}
     for conv in graph.ops:
         if conv.kind is CONV2D and conv.typed.is_float and conv.op.groups == 1 and all(w.weights is not None for w in conv.inputs[1:]):
-            tail = _tail(graph, conv)
+            tail = _tail(graph, conv, prices)
             follows = None if tail is conv else (tail.kind, repr(tail.op))
             key = (conv.inputs[0], conv.op, conv.inputs[1].typed.shape[2:], follows)
             found.setdefault(key, []).append((conv, tail))
@@ -72,12 +72,12 @@ def _families(graph: Graph) -> Iterator[Family]:
             yield Family(tuple(conv for conv, _ in members), tuple(tail for _, tail in members))
 
 
-def _tail(graph: Graph, conv: Node) -> Node:
-    """The activation that alone reads a conv, else the conv itself."""
+def _tail(graph: Graph, conv: Node, prices: Prices) -> Node:
+    """The activation that alone reads a conv, where the engine takes it in; else the conv itself."""
     if graph.uses[conv] != 1 or conv in graph.outputs:
         return conv
     (reader,) = graph.readers[conv]
-    return reader if reader.kind in ACTIVATIONS and len(reader.inputs) == 1 else conv
+    return reader if reader.kind in prices.appends and len(reader.inputs) == 1 else conv
 
 
 def _declined(graph: Graph, family: Family, prices: Prices) -> str:
@@ -88,7 +88,7 @@ def _declined(graph: Graph, family: Family, prices: Prices) -> str:
         after += sum(prices.of(SLICE, _cut(family, i), (whole,), tail.typed) for i, tail in enumerate(family.tails))
     if after < before:
         return ""
-    return f"{len(family.convs)} convs of %{family.convs[0].inputs[0].name} take {shown(before)}, one and its slices {shown(after)}"
+    return f"{len(family.convs)} convs of %{family.convs[0].inputs[0].name} take {duration(before)}, one and its slices {duration(after)}"
 
 
 def _cut(family: Family, i: int) -> Slice:

@@ -12,7 +12,7 @@ from ..ir.ops.conv import CONV2D
 from ..ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL
 from ..ir.ops.resize import RESIZE
 from .ledger import Ledger
-from .prices import shown
+from .prices import duration
 from .rewriter import ANY, Match, Pat, Rule, rewrite
 
 __all__ = ["move_pointwise"]
@@ -42,7 +42,7 @@ def _if_cheaper(m: Match, inner: Node, small: Node, swapped: Node) -> Node | Non
     before, after = m.prices.seconds(inner, m.root), m.prices.seconds(small, swapped)
     if after < before:
         return swapped
-    return m.decline(f"%{inner.name} and it take {shown(before)}, the other way round {shown(after)}")
+    return m.decline(f"%{inner.name} and it take {duration(before)}, the other way round {duration(after)}")
 
 
 def _is_pointwise(conv: Node) -> bool:

@@ -15,7 +15,7 @@ from ..ir.ops.elementwise import ADD, Add
 from ..ir.ops.shape import CONCAT
 from ..ir.types import TensorType
 from .ledger import Ledger
-from .prices import shown
+from .prices import duration
 from .products import takes_fold, wide
 from .rewriter import CONST, Match, Pat, Rule, rewrite
 
@@ -33,7 +33,7 @@ def split(m: Match) -> Node | None:
     types = [TensorType(weight.dtype, (weight.concrete()[0], width, 1, 1)) for width in widths]
     before, after = m.prices.seconds(concat, conv), _after(m, types)
     if after >= before:
-        return m.decline(f"the concat and one conv take {shown(before)}, a sum of {len(types)} convs {shown(after)}")
+        return m.decline(f"the concat and one conv take {duration(before)}, a sum of {len(types)} convs {duration(after)}")
     total: Node | None = None
     for part, type_, ends in zip(concat.inputs, types, pairwise(accumulate(widths, initial=0)), strict=True):
         bias = () if total else conv.inputs[2:]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from ...ir.errors import Mismatch
+from ..engines.onnxruntime import ONNXRUNTIME
+from ..engines.optimize import optimize
 from ..inputs import read_inputs
 from ..load import Request
 from ..passcheck import PassCheck, bisect
-from ..pipelines import optimize
 from ..report.text import graph_diff
 from .console import Console, emit_json
 from .options import PassOptions, model_options, pass_options
@@ -30,7 +31,7 @@ def command(console: Console, request: Request, files: tuple[str, ...], seed: in
     typed, _ = optimize(graph, 0)
     inputs = read_inputs(typed, files) if files else None
     steps = steps_of(passes)
-    found = bisect(graph, steps, PassCheck(typed, inputs, seed))
+    found = bisect(graph, steps, PassCheck(typed, inputs, seed), ONNXRUNTIME.prices)
     if found is None:
         if as_json:
             emit_json({"bad": None, "passes": [step.name for step in steps]})

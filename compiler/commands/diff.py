@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from ..align import changes, uncompared
+from ..engines.optimize import optimize
 from ..load import Request
-from ..pipelines import optimize
 from .coloured import print_changes
 from .console import Console, emit_json
 from .options import model_options

@@ -8,8 +8,8 @@ import click
 
 from ...ir.errors import UsageError
 from ..compile import export_onnx
+from ..engines.optimize import optimize
 from ..load import Request
-from ..pipelines import optimize
 from ..weights import WEIGHT_FILES, check_numbers, write_weights
 from .console import Console
 from .options import check_suffix, model_options

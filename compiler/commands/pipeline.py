@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ...ir.errors import UsageError
 from ...ir.graph import Graph
 from ...passes.manager import Stage, Step, run_passes, select
+from ..engines.onnxruntime import ONNXRUNTIME
 from ..pipelines import LEVELS
 from .console import Console
 from .options import PassOptions
@@ -40,7 +41,7 @@ def run_pipeline(console: Console, graph: Graph, asked: PassOptions, *, declines
     for name in asked.print_ir_after:
         known_pass(name)
     check = _pass_check(graph) if asked.verify_each else None
-    better, trace = run_passes(graph, steps_of(asked), _limits(asked.max_rewrites), check=check)
+    better, trace = run_passes(graph, steps_of(asked), ONNXRUNTIME.prices, _limits(asked.max_rewrites), check=check)
     _dump(graph, trace, asked.dump_dir)
     for stage in trace:
         _tell(console, stage, asked, declines=declines)
@@ -76,8 +77,8 @@ def _limits(texts: tuple[str, ...]) -> dict[str, int]:
 
 
 def _pass_check(graph: Graph) -> PassCheck:
+    from ..engines.optimize import optimize
     from ..passcheck import PassCheck
-    from ..pipelines import optimize
 
     return PassCheck(optimize(graph, 0)[0])
 

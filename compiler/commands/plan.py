@@ -17,10 +17,10 @@ from ..advice import advise
 from ..calibration import Inputs, read_calibration
 from ..certificate import Certificate, certify, lines_of
 from ..compile import export_onnx
+from ..engines.optimize import optimize
 from ..engines.table import engines_named
 from ..load import Request
 from ..picture import pareto_svg
-from ..pipelines import optimize
 from ..plan import excluded_layers, study
 from ..plan_file import PlanFile, check_splits, read_plan, write_plan
 from ..planning.budget import Budget

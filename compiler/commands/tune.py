@@ -14,9 +14,9 @@ import click
 from ...ir.binding import batch_names, specialize, usual_sizes
 from ...ir.errors import ConvcError, UsageError
 from ...ir.suggest import did_you_mean
+from ..engines.optimize import optimize
 from ..engines.tvm import TVM
 from ..load import Request
-from ..pipelines import optimize
 from .compile import TILES, WINOGRAD
 from .console import Console, emit_json, print_table
 from .options import model_options

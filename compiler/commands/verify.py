@@ -13,12 +13,12 @@ from ...ir.types import Array
 from ..artifact import MANIFEST, Artifact
 from ..checking.oracle import Agreement, Oracle
 from ..engines.engine import Engine
+from ..engines.optimize import optimize
 from ..engines.table import engines_named
 from ..inputs import FILLS, random_inputs, read_inputs
 from ..load import Request
 from ..nodecheck import check_nodes
 from ..pairs import compare_batches
-from ..pipelines import optimize
 from ..verify import verify
 from ..weights import check_numbers, check_there
 from .console import Console, emit_json

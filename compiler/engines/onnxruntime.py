@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...ir.graph import Graph, Node
-from ...ir.ops.activation import CLIP, LEAKY_RELU, RELU
-from ...ir.ops.conv import CONV2D, CONV_TRANSPOSE2D
+from ...ir.op import OpDef
+from ...ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID, TANH
+from ...ir.ops.activation_variants import ELU, HARD_SIGMOID, HARD_SWISH, SELU
+from ...ir.ops.conv import CONV2D
 from ...ir.ops.elementwise import ADD
 from ...ir.ops.linear import DENSE
+from ...ir.ops.unary import SOFTPLUS
 from ...ir.types import Array
-from ...passes import prices
+from ...passes.prices import Prices
 from .engine import Engine, Kernel, Run, chunks
 
 if TYPE_CHECKING:
     from ..artifact import Artifact
 
-__all__ = ["ONNXRUNTIME"]
+__all__ = ["APPENDS", "ONNXRUNTIME"]
 
-PRODUCTS = (CONV2D, CONV_TRANSPOSE2D, DENSE)
-EPILOGUES = (RELU, CLIP, LEAKY_RELU, ADD)  # what it may append to a product
+# What it appends to a product, as the models that it optimizes show. Two ask: what is free in its prices, and what the node check must not
+# tell apart. One table, since both would be wrong about what the other knows better. Nothing follows a transposed convolution.
+APPENDS: dict[OpDef[Any], frozenset[OpDef[Any]]] = {
+    CONV2D: frozenset({RELU, LEAKY_RELU, CLIP, SIGMOID, TANH, HARD_SIGMOID, HARD_SWISH, ADD}),
+    DENSE: frozenset({RELU, LEAKY_RELU, ELU, SELU, SIGMOID, TANH, HARD_SIGMOID, SOFTPLUS}),
+}
+# From measurements of ours, on AVX-512: 1x1 and 3x3 layers reach 116 GF/s a core; values of layers lie in caches. It leaves its blocked
+# layout for a slice, cuts, and goes back.
+PRICES = Prices(macs=58e9, bytes=20e9, layer=4e-6, cut=3, appends=APPENDS[CONV2D])
 
 
 def _start(graph: Graph, threads: int | None) -> Run:
@@ -49,7 +59,7 @@ def _capture(graph: Graph, wanted: Sequence[Node], inputs: Mapping[str, Array], 
 
 
 def _kernels(graph: Graph) -> list[Kernel]:
-    """A product takes its only reader in while that is an epilogue. The most that it may do is assumed: what it does is its affair."""
+    """A product takes its only reader in while that may be appended. It does so for a sum and one activation at most; more is no harm."""
     outputs, readers = set(graph.outputs), graph.readers
     kernels: list[Kernel] = []
     covered: set[Node] = set()
@@ -57,11 +67,11 @@ def _kernels(graph: Graph) -> list[Kernel]:
         if node in covered:
             continue
         group = [node]
-        while node.kind in PRODUCTS and group[-1] not in outputs and len(readers[group[-1]]) == 1:
+        while node.kind in APPENDS and group[-1] not in outputs and len(readers[group[-1]]) == 1:
             (reader,) = readers[group[-1]]
             others = [operand for operand in reader.inputs if operand is not group[-1]]
             # what the reader also reads must be there before the group, or the group could not run at once
-            if reader.kind not in EPILOGUES or any(other in covered or not _is_before(graph, other, node) for other in others):
+            if reader.kind not in APPENDS[node.kind] or any(other in covered or not _is_before(graph, other, node) for other in others):
                 break
             group.append(reader)
         covered.update(group)
@@ -87,6 +97,6 @@ ONNXRUNTIME = Engine(
     open=_open,
     capture=_capture,
     kernels=_kernels,
-    prices=prices.ONNXRUNTIME,
+    prices=PRICES,
     word=_word,
 )

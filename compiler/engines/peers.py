@@ -24,8 +24,8 @@ from ...ir.ops.resize import RESIZE
 from ...ir.ops.shape import CONCAT, FLATTEN, PAD, RESHAPE, SLICE
 from ...ir.ops.window import Pads
 from ...ir.types import Array
-from ...passes.prices import ONNXRUNTIME
 from .engine import Engine, Run, Start, capture_by, one_by_one, opened_by
+from .onnxruntime import ONNXRUNTIME
 
 __all__ = ["PEERS", "installed_peers"]
 
@@ -190,7 +190,7 @@ def _peer(name: str, about: str, start: Start) -> Engine:
         open=opened_by(start),
         capture=capture_by(start),
         kernels=one_by_one,
-        prices=ONNXRUNTIME,
+        prices=ONNXRUNTIME.prices,
         word=lambda: f"{name} {version(name)}",
     )
 

@@ -8,8 +8,8 @@ from importlib.metadata import version
 from ...backends import reference
 from ...ir.graph import Graph, Node
 from ...ir.types import Array
-from ...passes.prices import ONNXRUNTIME
 from .engine import Engine, Run, one_by_one, opened_by
+from .onnxruntime import ONNXRUNTIME
 
 __all__ = ["REFERENCE"]
 
@@ -34,7 +34,7 @@ REFERENCE = Engine(
     open=opened_by(_start),
     capture=_capture,
     kernels=one_by_one,
-    prices=ONNXRUNTIME,
+    prices=ONNXRUNTIME.prices,
     word=lambda: f"NumPy {version('numpy')}",
     has_one_code=True,
     start_wide=_start_wide,

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from ...backends.tvm.cpu.kernels.epilogue import STEPS
 from ...backends.tvm.cpu.plan import plan
 from ...backends.tvm.cpu.work import Winograd
 from ...backends.tvm.host import host_processor
 from ...ir.errors import ArtifactError, InvalidModel
 from ...ir.files import scratch_folder
 from ...ir.graph import Graph
-from ...passes import prices
+from ...passes.prices import Prices
 from ..artifact import PACKED
 from .engine import Engine, Kernel, Profile, Run, capture_by
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from ..artifact import Artifact
 
 __all__ = ["TVM", "tvm_engine"]
+
+# From measurements of ours, on AVX-512: 1x1 and 3x3 layers reach 116 GF/s a core; values of layers lie in caches. A slice is one copy.
+PRICES = Prices(macs=58e9, bytes=20e9, layer=2e-6, cut=1, appends=frozenset(STEPS))
 
 
 def tvm_engine(winograd: Winograd = "auto") -> Engine:
@@ -34,7 +38,7 @@ def tvm_engine(winograd: Winograd = "auto") -> Engine:
         open=_open,
         capture=capture_by(start),
         kernels=functools.partial(_kernels, winograd),
-        prices=prices.TVM,
+        prices=PRICES,
         word=_word,
         start_profiled=functools.partial(_start_profiled, winograd),
         of_artifact=lambda artifact: tvm_engine(artifact.tiles),

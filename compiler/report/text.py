@@ -12,7 +12,7 @@ from ...ir.graph import Graph
 from ...ir.printer import print_graph
 from ...passes.cost import graph_cost
 from ...passes.manager import Stage
-from ...passes.prices import shown
+from ...passes.prices import duration
 from ..checking.oracle import Agreement
 from ..winograd import Choice
 
@@ -35,7 +35,7 @@ def stage_line(before: Graph, stage: Stage) -> str:
     macs = f"{count(was.macs)} -> {count(now.macs)}" if was.macs != now.macs else count(now.macs)
     params = f"{was.params:,} -> {now.params:,}" if was.params != now.params else f"{now.params:,}"
     moved = f"  bytes {count(was.bytes_moved)} -> {count(now.bytes_moved)}" if was.bytes_moved != now.bytes_moved else ""
-    before_s, after_s = shown(stage.prices.whole(before)), shown(stage.prices.whole(stage.graph))
+    before_s, after_s = duration(stage.prices.whole(before)), duration(stage.prices.whole(stage.graph))
     seconds = f"  estimated {before_s} -> {after_s}" if before_s != after_s else ""
     rewrites = f"{len(stage.rewrites)} rewrites" if len(stage.rewrites) != 1 else "1 rewrite"
     ops = f"  ops: {changes}" if changes else ""

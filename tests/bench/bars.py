@@ -91,10 +91,10 @@ def checking_passes() -> float:
     """Seconds that --verify-each adds to the passes of resnet50 at -O2, the float64 oracle included."""
     code = (
         "import time\nimport convc as cc\nfrom convc.compiler.passcheck import PassCheck\n"
-        "from convc.compiler.pipelines import LEVELS\nfrom convc.passes.manager import run_passes\n"
+        "from convc.compiler.engines.onnxruntime import ONNXRUNTIME\nfrom convc.compiler.pipelines import LEVELS\nfrom convc.passes.manager import run_passes\n"
         "net=cc.models.resnet50(); [p.weights.array() for p in net.params]\n"
-        "t=time.perf_counter(); run_passes(net,LEVELS[2]); u=time.perf_counter()\n"
-        "_,trace=run_passes(net,LEVELS[2],check=PassCheck(net)); v=time.perf_counter()\n"
+        "t=time.perf_counter(); run_passes(net,LEVELS[2],ONNXRUNTIME.prices); u=time.perf_counter()\n"
+        "_,trace=run_passes(net,LEVELS[2],ONNXRUNTIME.prices,check=PassCheck(net)); v=time.perf_counter()\n"
         "assert not any(stage.problem for stage in trace)\nprint((v-u)-(u-t))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=TWO_THREADS)

@@ -19,13 +19,15 @@ from pathlib import Path
 from convc.compiler.bench import Worker, write_network
 from convc.compiler.bench_worker import Task
 from convc.compiler.commands.bench import processor_name
-from convc.compiler.pipelines import LEVELS, optimize
+from convc.compiler.engines.onnxruntime import ONNXRUNTIME
+from convc.compiler.engines.optimize import optimize
+from convc.compiler.pipelines import LEVELS
 from convc.ir.binding import batch_names, specialize, usual_sizes
 from convc.ir.graph import Graph
 from convc.models import ZOO
 from convc.passes.cost import graph_cost
 from convc.passes.manager import run_passes
-from convc.passes.prices import ONNXRUNTIME, Prices
+from convc.passes.prices import Prices
 
 EXACT = ("merge-siblings", "split-concat", "move-pointwise", "compose-linear", "hoist-stride")
 MOST = 1.02  # times as long as without them, which no network may take
@@ -45,7 +47,7 @@ def forms(name: str, left_out: tuple[str, ...], prices: Prices) -> tuple[Graph, 
     """The network without and with these passes, and those of them that changed it."""
     graph = ZOO[name].network()
     graph = specialize(graph, {**usual_sizes(graph), **dict.fromkeys(batch_names(graph), 1)})
-    without, _ = run_passes(graph, [step for step in LEVELS[2] if step.name not in left_out], prices=prices)
+    without, _ = run_passes(graph, [step for step in LEVELS[2] if step.name not in left_out], prices)
     better, trace = optimize(graph, 2, prices=prices)
     return without, better, ", ".join(stage.name for stage in trace if stage.name in left_out and stage.changed)
 
@@ -75,7 +77,7 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, help="default: EXACT.md beside this file, for the whole zoo and all passes")
     given = parser.parse_args()
     left_out = (given.only,) if given.only else EXACT
-    prices = replace(ONNXRUNTIME, macs=math.inf, layer=0.0, cut=0) if given.reads_only else ONNXRUNTIME
+    prices = replace(ONNXRUNTIME.prices, macs=math.inf, layer=0.0, cut=0) if given.reads_only else ONNXRUNTIME.prices
     rows, slower, same = list[str](), list[str](), list[str]()
     for name in given.networks:
         without, better, changed = forms(name, left_out, prices)

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 from convc import models
-from convc.compiler.pipelines import optimize
+from convc.compiler.engines.onnxruntime import ONNXRUNTIME
+from convc.compiler.engines.optimize import optimize
 from convc.passes.ledger import Ledger
 from convc.passes.liveness import liveness
 from convc.passes.memory import plan_memory
@@ -33,7 +34,7 @@ def zoo(level: int) -> int:
     missed = 0
     for name, entry in models.ZOO.items():
         graph, _ = optimize(entry.network(), level)
-        ordered, order_ms = timed(order_for_memory, graph, Ledger())
+        ordered, order_ms = timed(order_for_memory, graph, Ledger(ONNXRUNTIME.prices))
         plan, plan_ms = timed(plan_memory, ordered)
         check_plan(plan, ordered)
         missed += plan.ratio > 1
@@ -50,7 +51,7 @@ def large() -> None:
         for nodes in (10_000, 100_000) if name != "random" else (3_000, 10_000):
             graph = build(nodes)
             live, live_ms = timed(liveness, graph)
-            ordered, order_ms = timed(order_for_memory, graph, Ledger())
+            ordered, order_ms = timed(order_for_memory, graph, Ledger(ONNXRUNTIME.prices))
             plan, plan_ms = timed(plan_memory, ordered)
             _, check_ms = timed(check_plan, plan, ordered)
             times = "".join(f"{ms / 1e3:7.2f}" for ms in (order_ms, plan_ms, check_ms))

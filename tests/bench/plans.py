@@ -17,7 +17,8 @@ from convc import models
 from convc.backends.onnx.export import to_model
 from convc.backends.onnx.session import Session
 from convc.compiler.calibration import read_calibration
-from convc.compiler.pipelines import optimize
+from convc.compiler.engines.onnxruntime import ONNXRUNTIME
+from convc.compiler.engines.optimize import optimize
 from convc.compiler.plan import excluded_layers, study
 from convc.compiler.planning.budget import Budget
 from convc.compiler.planning.search import plan_network
@@ -61,7 +62,7 @@ def plain(graph, layers, macs):
             weights = LayerWeights.of(layer)
             split = best[layer.name]
             factors[layer.name] = factors_of(weights, spectrum(layer, weights, None), split, layer.kernel, layer.node.typed.rank == 2)
-    return insert(graph, factors, Ledger())
+    return insert(graph, factors, Ledger(ONNXRUNTIME.prices))
 
 
 def outputs(graph, inputs):

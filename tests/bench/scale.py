@@ -11,8 +11,10 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from convc.backends import reference
+from convc.compiler.engines.onnxruntime import ONNXRUNTIME
+from convc.compiler.engines.optimize import optimize
 from convc.compiler.inputs import random_inputs
-from convc.compiler.pipelines import LEVELS, optimize
+from convc.compiler.pipelines import LEVELS
 from convc.ir.graph import Graph, Node
 from convc.ir.ops import activation, conv, elementwise, leaf, norm, pool, shape
 from convc.ir.parser import parse_graph
@@ -158,7 +160,7 @@ def runs(graph: Graph, level: int) -> str:
 def by_pass(graph: Graph, level: int) -> None:
     """Where a pipeline's time goes."""
     start = time.perf_counter()
-    _, trace = run_passes(graph, LEVELS[level])
+    _, trace = run_passes(graph, LEVELS[level], ONNXRUNTIME.prices)
     whole = time.perf_counter() - start
     for stage in trace:
         print(f"    {stage.name:20} {stage.seconds / len(graph.nodes) * 1e6:7.2f} us a node, {len(stage.rewrites)} rewrites")

@@ -13,9 +13,9 @@ from convc.backends.tvm.cpu.plan import plan
 from convc.compiler.checking.oracle import Oracle, compare
 from convc.compiler.engines.engine import Engine
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
+from convc.compiler.engines.optimize import optimize
 from convc.compiler.engines.tvm import TVM, tvm_engine
 from convc.compiler.nodecheck import check_nodes
-from convc.compiler.pipelines import optimize
 from convc.ir.binding import specialize, usual_sizes
 from convc.ir.graph import Graph
 from convc.models import ZOO

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from graphs import typed_graph
 
+from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.engines.table import ENGINES
 from convc.compiler.inputs import random_inputs
 from convc.compiler.nodecheck import check_nodes
@@ -131,7 +132,7 @@ STEPS = (Step("drop-identity", "before"), Step("faulty", "the planted one"), Ste
 @pytest.mark.parametrize("fault", FAULTS)
 def test_bisect_names_the_pass_and_the_rewrite(fault):
     victim, break_ = FAULTS[fault]
-    found = bisect(NET, STEPS, PassCheck(NET), {**PASSES, "faulty": faulty_pass(victim, break_)})
+    found = bisect(NET, STEPS, PassCheck(NET), ONNXRUNTIME.prices, {**PASSES, "faulty": faulty_pass(victim, break_)})
     assert found is not None, "the fault went unnoticed"
     assert found.name == "faulty"
     assert found.rewrite.root == victim
@@ -141,14 +142,14 @@ def test_bisect_names_the_pass_and_the_rewrite(fault):
 @pytest.mark.parametrize("fault", ["wrong epsilon", "slope ignored", "mean for shift", "other coordinates", "pad value lost"])
 def test_the_first_value_that_differs_is_named(fault):
     victim, break_ = FAULTS[fault]
-    broken = faulty_pass(victim, break_).run(NET, Ledger())
+    broken = faulty_pass(victim, break_).run(NET, Ledger(ONNXRUNTIME.prices))
     assert first_difference(NET, broken, random_inputs(NET)).name == victim
 
 
 def test_a_failing_pass_is_rolled_back_and_a_reproducer_written(tmp_path):
     catalog = {**PASSES, "faulty": faulty_pass(*FAULTS["wrong epsilon"])}
     check = PassCheck(NET)
-    better, trace = run_passes(NET, STEPS, check=check, catalog=catalog)
+    better, trace = run_passes(NET, STEPS, ONNXRUNTIME.prices, check=check, catalog=catalog)
     assert "y DIFFERS" in trace[1].problem
     assert trace[1].graph is trace[0].graph, "rolled back"
     assert "batch_norm" not in trace[2].op_counts, "later passes ran"
@@ -180,10 +181,12 @@ def test_a_failing_pass_is_rolled_back_and_a_reproducer_written(tmp_path):
     ],
 )
 def test_a_pass_that_breaks_the_graph_is_rolled_back(name, run, words):
-    better, trace = run_passes(NET, [Step("broken", "")], check=PassCheck(NET), catalog={"broken": Pass("broken", run, "")})
+    better, trace = run_passes(
+        NET, [Step("broken", "")], ONNXRUNTIME.prices, check=PassCheck(NET), catalog={"broken": Pass("broken", run, "")}
+    )
     assert better is NET
     assert words in trace[0].problem
-    assert bisect(NET, [Step("broken", "")], PassCheck(NET), {"broken": Pass("broken", run, "")}).name == "broken"
+    assert bisect(NET, [Step("broken", "")], PassCheck(NET), ONNXRUNTIME.prices, {"broken": Pass("broken", run, "")}).name == "broken"
 
 
 def spoilt(engine, victim, spoil):
@@ -230,7 +233,7 @@ def test_the_node_check_names_the_faulty_node(engine, fault):
 @pytest.mark.parametrize("engine", ["reference", "onnx", "tvm"])
 @pytest.mark.parametrize("fused", [True, False])
 def test_honest_engines_pass(engine, fused):
-    graph, _ = run_passes(NET, [Step("fuse-conv-bn", "")])
+    graph, _ = run_passes(NET, [Step("fuse-conv-bn", "")], ONNXRUNTIME.prices)
     check = check_nodes(graph, ENGINES[engine], random_inputs(NET), 1, fused=fused)
     assert check.agrees, str(check)
     # the convs cover the two activations after them; TVM's dense layer the flatten before it, too
@@ -239,6 +242,6 @@ def test_honest_engines_pass(engine, fused):
 
 
 def test_a_fault_in_a_fused_group_is_named_with_what_it_covers():
-    graph, _ = run_passes(NET, [Step("fuse-conv-bn", "")])
+    graph, _ = run_passes(NET, [Step("fuse-conv-bn", "")], ONNXRUNTIME.prices)
     check = check_nodes(graph, spoilt("onnx", "r2", lambda v: v * np.float32(1.01)), random_inputs(NET))
     assert check.first_bad.node.name == "r2"

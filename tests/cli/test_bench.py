@@ -14,7 +14,7 @@ import pytest
 from shell import convc
 
 from convc.compiler.bench_worker import Task
-from convc.compiler.pipelines import optimize
+from convc.compiler.engines.optimize import optimize
 from convc.ir.binding import specialize
 from convc.models import ZOO
 from convc.passes.cost import graph_cost

@@ -24,8 +24,10 @@ from random_networks import SIZES, random_inputs_of
 
 from convc.backends import reference
 from convc.compiler.checking.oracle import Oracle, compare
+from convc.compiler.engines.onnxruntime import ONNXRUNTIME
+from convc.compiler.engines.optimize import optimize
 from convc.compiler.engines.table import ENGINES
-from convc.compiler.pipelines import LEVELS, optimize
+from convc.compiler.pipelines import LEVELS
 from convc.ir.errors import ConvcError, Mismatch, UnsupportedOp
 from convc.ir.graph import Graph, Node
 from convc.ir.ops.elementwise import CAST, IDENTITY, Identity
@@ -164,7 +166,7 @@ def _text(subject: Subject) -> str | None:
 def _passes(subject: Subject, names: list[str]) -> str | None:
     graph = subject.graph
     for name in names:
-        after, (stage,) = run_passes(graph, [Step(name, "fuzz")])
+        after, (stage,) = run_passes(graph, [Step(name, "fuzz")], ONNXRUNTIME.prices)
         subject.rules.update(f"{name}: {rewrite.rule}" for rewrite in stage.rewrites)
         if (wrong := _one_pass(subject, name, graph, after, len(stage.rewrites))) is not None:
             return wrong
@@ -182,13 +184,13 @@ def _one_pass(subject: Subject, name: str, before: Graph, after: Graph, rewrites
         return "the text of the result changes on its way through the parser"
     if (wrong := _same_results(subject, after)) is not None:
         return wrong
-    _, (stage,) = run_passes(after, [Step(name, "fuzz")])
+    _, (stage,) = run_passes(after, [Step(name, "fuzz")], ONNXRUNTIME.prices)
     if stage.rewrites:
         return f"not idempotent: a second run makes {len(stage.rewrites)} rewrites, the first {stage.rewrites[0]}"
     if rewrites < 2:
         return None
     limit = rewrites // 2
-    capped, (stage,) = run_passes(before, [Step(name, "fuzz")], {name: limit})
+    capped, (stage,) = run_passes(before, [Step(name, "fuzz")], ONNXRUNTIME.prices, {name: limit})
     if len(stage.rewrites) != limit:
         return f"{rewrites} rewrites, but {len(stage.rewrites)} under a cap of {limit}"
     wrong = _same_results(subject, capped)
@@ -239,4 +241,4 @@ def complaints(names: tuple[str, ...], subject: Subject) -> Iterator[tuple[str, 
 
 def capped_nothing(graph: Graph) -> bool:
     """Whether a pass that may make no rewrite makes none."""
-    return all(PASSES[name].run(graph, Ledger(0)) is graph for name in EXACT)
+    return all(PASSES[name].run(graph, Ledger(ONNXRUNTIME.prices, 0)) is graph for name in EXACT)

@@ -41,7 +41,7 @@ from onnx_mutations import DATA, Mutant, mutant, seeds  # noqa: E402
 
 from convc.backends.onnx.importer import read_graph  # noqa: E402
 from convc.backends.onnx.reading import read_model  # noqa: E402
-from convc.compiler.pipelines import optimize  # noqa: E402
+from convc.compiler.engines.optimize import optimize  # noqa: E402
 from convc.ir.errors import ConvcError, UnsupportedOp  # noqa: E402
 
 SLOW = 5.0  # seconds of processor time for one file

@@ -15,6 +15,7 @@ from random_networks import networks, random_inputs_of, random_network
 from shrink import shrink
 
 from convc.backends import reference
+from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.ir.graph import Graph, Node
 from convc.ir.ops import OPS
 from convc.ir.parser import parse_graph
@@ -92,7 +93,7 @@ def test_every_pass_is_reached():
     for seed in range(250):
         graph = random_network(seed)
         for name in EXACT:
-            ledger = Ledger()
+            ledger = Ledger(ONNXRUNTIME.prices)
             catalog.PASSES[name].run(graph, ledger)
             reached |= {name} if ledger.rewrites else set()
     assert reached >= set(EXACT) - {"infer-shapes"}  # these networks have their types
@@ -100,10 +101,10 @@ def test_every_pass_is_reached():
 
 def test_siblings_merge_where_cuts_are_free():
     """The prices of real targets leave most slices alone, so here they cost nothing."""
-    free, merged = Prices("cuts for nothing", macs=1e12, bytes=1e9, layer=0.0, cut=0), 0
+    free, merged = Prices(macs=1e12, bytes=1e9, layer=0.0, cut=0, appends=ONNXRUNTIME.prices.appends), 0
     for seed in range(250):
         graph = random_network(seed)
-        better, (stage,) = run_passes(graph, [Step("merge-siblings", "free")], prices=free)
+        better, (stage,) = run_passes(graph, [Step("merge-siblings", "free")], free)
         merged += len(stage.rewrites)
         if stage.rewrites:
             subject = Subject(graph)

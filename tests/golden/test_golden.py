@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cases import load_cases
 
+from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.verify import verify
 from convc.ir.errors import ConvcError
 from convc.ir.parser import parse_graph
@@ -35,13 +36,13 @@ def test_case(name, case):
     steps = [Step(name, "golden")]
     if case.error is not None:
         with pytest.raises(ConvcError) as refusal:
-            run_passes(parse_graph(case.text), steps)
+            run_passes(parse_graph(case.text), steps, ONNXRUNTIME.prices)
         assert case.error in str(refusal.value)
         return
     before = parse_graph(case.text)
-    after, _ = run_passes(before, steps)
+    after, _ = run_passes(before, steps, ONNXRUNTIME.prices)
     assert print_graph(after) == case.expected
-    again, trace = run_passes(after, steps)
+    again, trace = run_passes(after, steps, ONNXRUNTIME.prices)
     assert print_graph(again) == case.expected, "the pass is not idempotent"
     assert not trace[0].rewrites, "the pass records rewrites it did not make"
     if all(node.type is not None for node in before.nodes):
@@ -53,11 +54,11 @@ def test_a_cap_of_none_changes_nothing_and_caps_add_up(name, case):
     if case.error is not None:
         return
     graph = parse_graph(case.text)
-    assert PASSES[name].run(graph, Ledger(0)) is graph
-    whole = Ledger()
+    assert PASSES[name].run(graph, Ledger(ONNXRUNTIME.prices, 0)) is graph
+    whole = Ledger(ONNXRUNTIME.prices)
     PASSES[name].run(graph, whole)
     for limit in range(1, len(whole.rewrites) + 1):
-        capped = Ledger(limit)
+        capped = Ledger(ONNXRUNTIME.prices, limit)
         PASSES[name].run(graph, capped)
         assert len(capped.rewrites) == limit
 
@@ -66,7 +67,7 @@ def test_a_cap_of_none_changes_nothing_and_caps_add_up(name, case):
 def test_what_a_pass_made_names_the_line_of_what_it_was_made_from(name, case):
     if case.error is not None:
         return
-    after, _ = run_passes(parse_graph(case.text, "net.cir"), [Step(name, "golden")])
+    after, _ = run_passes(parse_graph(case.text, "net.cir"), [Step(name, "golden")], ONNXRUNTIME.prices)
     assert [node.where for node in after.nodes if "(net.cir:" not in node.where] == []
 
 

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from convc.backends.onnx.importer import read_graph
-from convc.compiler.pipelines import optimize
+from convc.compiler.engines.optimize import optimize
 from convc.ir.errors import ConvcError
 
 

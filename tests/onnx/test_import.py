@@ -16,7 +16,7 @@ from convc.backends import reference
 from convc.backends.onnx.export import to_model
 from convc.backends.onnx.importer import read_graph
 from convc.backends.onnx.session import Session
-from convc.compiler.pipelines import optimize
+from convc.compiler.engines.optimize import optimize
 from convc.ir.errors import ConvcError, InvalidModel, UnsupportedOp, UsageError
 from convc.ir.graph import Graph
 

@@ -8,7 +8,9 @@ from graphs import typed_graph
 from tiers import EACH_NETWORK, small
 
 from convc.backends import reference
-from convc.compiler.pipelines import LEVELS, optimize
+from convc.compiler.engines.onnxruntime import ONNXRUNTIME
+from convc.compiler.engines.optimize import optimize
+from convc.compiler.pipelines import LEVELS
 from convc.compiler.verify import verify
 from convc.ir.graph import Graph, Node
 from convc.ir.weights import Weights
@@ -17,13 +19,13 @@ from convc.passes.catalog import PASSES
 from convc.passes.cost import graph_cost
 from convc.passes.ledger import Ledger
 from convc.passes.manager import Step, run_passes
-from convc.passes.prices import ONNXRUNTIME, Prices
+from convc.passes.prices import Prices
 
 LONG = 3000  # far beyond Python's recursion limit
 
 
 def run(graph: Graph, *names: str) -> Graph:
-    return run_passes(graph, [Step(name, "test") for name in names])[0]
+    return run_passes(graph, [Step(name, "test") for name in names], ONNXRUNTIME.prices)[0]
 
 
 def kinds(graph: Graph) -> list[str]:
@@ -159,8 +161,8 @@ def test_every_network_of_the_zoo_at_level_three(name: str):
     graph = small(name)
     better, trace = optimize(graph, 3)
     assert verify(graph, better)
-    assert ONNXRUNTIME.whole(better) <= ONNXRUNTIME.whole(graph)
-    _, again = run_passes(better, [Step(stage.name, "again") for stage in trace])
+    assert ONNXRUNTIME.prices.whole(better) <= ONNXRUNTIME.prices.whole(graph)
+    _, again = run_passes(better, [Step(stage.name, "again") for stage in trace], ONNXRUNTIME.prices)
     assert not any(stage.rewrites for stage in again), "a second run finds more"
 
 
@@ -192,12 +194,12 @@ def test_multiply_adds_saved(name: str):
 
 # --- by price --------------------------------------------------------------------------------------------------------
 
-FREE_CUTS = Prices("a target that cuts for nothing", macs=1e12, bytes=1e9, layer=0.0, cut=0)
+FREE_CUTS = Prices(macs=1e12, bytes=1e9, layer=0.0, cut=0, appends=ONNXRUNTIME.prices.appends)
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
 def test_siblings_are_left_where_slices_cost_more(name: str):
-    _, (stage,) = run_passes(optimize(ZOO[name].network(), 2)[0], [Step("merge-siblings", "test")])
+    _, (stage,) = run_passes(optimize(ZOO[name].network(), 2)[0], [Step("merge-siblings", "test")], ONNXRUNTIME.prices)
     assert not stage.rewrites
     assert all("one and its slices" in decline.why for decline in stage.declined)
     assert len(stage.declined) >= 9
@@ -205,7 +207,7 @@ def test_siblings_are_left_where_slices_cost_more(name: str):
 
 def test_siblings_of_the_inception_modules_merge_where_cuts_are_free():
     graph = optimize(small("googlenet"), 2)[0]
-    ledger = Ledger(prices=FREE_CUTS)
+    ledger = Ledger(FREE_CUTS)
     merged = PASSES["merge-siblings"].run(graph, ledger)
     modules = len({node.origin.scope for node in graph.ops if "inception" in node.origin.scope})
     assert [rewrite.rule for rewrite in ledger.rewrites].count("merge") == modules

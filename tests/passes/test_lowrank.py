@@ -7,6 +7,7 @@ import pytest
 from graphs import typed_graph
 
 from convc.backends import reference
+from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.ir.graph import Graph
 from convc.passes.cost import graph_cost
 from convc.passes.ledger import Ledger
@@ -42,7 +43,9 @@ def known(text):
 
 
 def split_up(graph, layer, weights, found, split):
-    return insert(graph, {layer.name: factors_of(weights, found, split, layer.kernel, layer.node.typed.rank == 2)}, Ledger())
+    return insert(
+        graph, {layer.name: factors_of(weights, found, split, layer.kernel, layer.node.typed.rank == 2)}, Ledger(ONNXRUNTIME.prices)
+    )
 
 
 def images(graph, count, seed=0):
@@ -100,7 +103,7 @@ def test_the_last_product_keeps_name_and_type_and_says_where_it_came_from():
 def test_a_closed_ledger_inserts_nothing():
     graph, layer, weights = known(DENSE)
     factors = factors_of(weights, spectrum(layer, weights, None), Split("factors", (2,)), (1, 1), True)
-    assert insert(graph, {"y": factors}, Ledger(0)) is graph
+    assert insert(graph, {"y": factors}, Ledger(ONNXRUNTIME.prices, 0)) is graph
 
 
 def truncation_error(graph: Graph, made: Graph, x) -> float:

@@ -17,7 +17,8 @@ from random_nets import deep, random_net, towers, wide
 
 from convc import models
 from convc.backends import reference
-from convc.compiler.pipelines import optimize
+from convc.compiler.engines.onnxruntime import ONNXRUNTIME
+from convc.compiler.engines.optimize import optimize
 from convc.ir.binding import specialize
 from convc.ir.errors import InvalidModel, UsageError
 from convc.ir.graph import Graph, Node
@@ -284,7 +285,7 @@ def zoo_net(name: str, small: bool, level: int) -> Graph:
 @pytest.mark.parametrize("name", models.ZOO)
 def test_every_arena_of_the_zoo_meets_its_bound(name, small, level):
     graph = zoo_net(name, small, level)
-    ordered = order_for_memory(graph, Ledger())
+    ordered = order_for_memory(graph, Ledger(ONNXRUNTIME.prices))
     assert liveness(ordered).peak <= liveness(graph).peak
     for sizes in ({}, {"N": 8}):
         plan = plan_memory(ordered, sizes)
@@ -309,7 +310,7 @@ def test_networks_compute_the_same_inside_the_arena(name):
 def test_a_graph_of_100_000_nodes_passes(build):
     graph = build(100_000)
     start = time.process_time()
-    ordered = order_for_memory(graph, Ledger())
+    ordered = order_for_memory(graph, Ledger(ONNXRUNTIME.prices))
     plan = plan_memory(ordered)
     check_plan(plan, ordered)
     assert plan.ratio == 1.0

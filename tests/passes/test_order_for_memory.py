@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_nets import random_net, towers
 
+from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.ir.graph import Graph
 from convc.ir.verifier import verify_graph
 from convc.passes.ledger import Ledger
@@ -41,7 +42,7 @@ def every_order(graph: Graph):
 @given(SEEDS, st.integers(1, 7))
 def test_a_small_graph_gets_the_least_peak_of_all_orders(seed, ops):
     graph = random_net(seed, ops)
-    ledger = Ledger()
+    ledger = Ledger(ONNXRUNTIME.prices)
     better = order_for_memory(graph, ledger)
     verify_graph(better)
     assert len(better.nodes) == len(graph.nodes)
@@ -55,10 +56,10 @@ def test_a_small_graph_gets_the_least_peak_of_all_orders(seed, ops):
 @given(SEEDS, st.integers(30, 120), st.sampled_from([3, 10]))
 def test_a_large_graph_gets_no_worse_and_comes_to_rest(seed, ops, reach):
     graph = random_net(seed, ops, reach)
-    better = order_for_memory(graph, Ledger())
+    better = order_for_memory(graph, Ledger(ONNXRUNTIME.prices))
     verify_graph(better)
     assert liveness(better).peak <= liveness(graph).peak
-    again = Ledger()
+    again = Ledger(ONNXRUNTIME.prices)
     assert order_for_memory(better, again) is better
     assert not again.rewrites
     check_plan(plan_memory(better), better)
@@ -68,7 +69,7 @@ def test_a_large_graph_gets_no_worse_and_comes_to_rest(seed, ops, reach):
 def test_towers_run_one_after_the_other(count, length):
     """Every value is in use with the one before it: 5 channels and 4; the towers that are done hold 1 each."""
     graph = towers(count, length)
-    better = order_for_memory(graph, Ledger())
+    better = order_for_memory(graph, Ledger(ONNXRUNTIME.prices))
     verify_graph(better)
     one = max(liveness(towers(1, length)).peak, 16 * 9)
     assert liveness(better).peak <= max(one + 16 * (count - 1), 16 * 2 * count) < liveness(graph).peak
@@ -95,7 +96,7 @@ def test_a_cap_stops_after_the_fullest_block():
     text += "%a = conv2d(%x, %w)\n%b = conv2d(%x, %w)\n%p = global_avg_pool(%b)\n%q = global_max_pool(%a)\n%s = add(%p, %q)\n"
     text += "%g = reduce_mean(%s) {axes=[1]}\n%h = pad(%g) {pads=[0,0,0,0,0,0,3,3]}\n"
     text += "%c = conv2d(%h, %v)\n%d = conv2d(%h, %v)\n%t = global_avg_pool(%d)\n%u = global_max_pool(%c)\n%y = add(%t, %u)\nreturn %y\n}"
-    graph, ledger = typed_graph(text), Ledger(1)
+    graph, ledger = typed_graph(text), Ledger(ONNXRUNTIME.prices, 1)
     better = order_for_memory(graph, ledger)
     assert [rewrite.root for rewrite in ledger.rewrites] == ["d"]
     assert [node.name for node in better.ops][:2] == ["a", "b"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from graphs import typed_graph
 
+from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.ir.graph import Graph, Node
 from convc.ir.ops.activation import RELU, TANH
 from convc.ir.ops.pool import MAX_POOL
@@ -31,7 +32,7 @@ def tanhs(count: int, last: str) -> Graph:
 
 def test_what_a_replacement_makes_is_worked_on_at_once():
     graph = tanhs(DEEP, f"  %y = max_pool(%t{DEEP - 1}) {{kernel=[2,2], strides=[2,2]}}\n  return %y")
-    ledger = Ledger()
+    ledger = Ledger(ONNXRUNTIME.prices)
     after = rewrite(graph, (UP,), ledger)
     assert [node.kind.name for node in after.ops] == ["max_pool"] + ["tanh"] * DEEP
     assert len(ledger.rewrites) == DEEP
@@ -41,7 +42,7 @@ def test_what_a_replacement_makes_is_worked_on_at_once():
 @pytest.mark.parametrize("limit", [1, 2, 5])
 def test_a_cap_stops_in_the_middle(limit: int):
     graph = tanhs(6, "  %y = max_pool(%t5) {kernel=[2,2], strides=[2,2]}\n  return %y")
-    after = rewrite(graph, (UP,), Ledger(limit))
+    after = rewrite(graph, (UP,), Ledger(ONNXRUNTIME.prices, limit))
     assert [node.kind.name for node in after.ops].index("max_pool") == 6 - limit
 
 
@@ -53,7 +54,7 @@ def test_a_count_that_falls_lets_a_rule_fit_where_it_was_tried_already():
     )
     square = both.by_name["s"].kind
     free = Rule("free", Pat((square,)), lambda m: m.node("x", RELU, m.root.inputs[0].op, both.inputs) if m.uses(m.root) else None)
-    after = rewrite(both, (UP, free), Ledger())
+    after = rewrite(both, (UP, free), Ledger(ONNXRUNTIME.prices))
     assert after.by_name["p"].kind is TANH, "the pool was not tried again"
 
 
@@ -62,4 +63,4 @@ def test_rules_that_undo_each_other_are_a_fault():
     back = Rule("back", Pat((TANH,)), lambda m: m.root.like(kind=RELU, op=RELU.Attrs()))
     graph = tanhs(1, "  return %t0")
     with pytest.raises(RuntimeError, match="does not come to rest at %t0"):
-        rewrite(graph, (there, back), Ledger())
+        rewrite(graph, (there, back), Ledger(ONNXRUNTIME.prices))

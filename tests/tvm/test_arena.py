@@ -71,7 +71,7 @@ def test_sizes_that_no_plan_can_know_stay_with_tvm(typed: TypedGraph, agrees):
 
 def test_the_plan_of_a_network_meets_its_bound(tmp_path: Path):
     """And is what a plan of the graph alone foretells, but for what residual sums save."""
-    from convc.compiler.pipelines import optimize
+    from convc.compiler.engines.optimize import optimize
     from convc.models import ZOO
 
     graph, _ = optimize(ZOO["resnet20"].network(), 2)

@@ -182,7 +182,7 @@ def test_a_batch_with_a_name_has_a_form_for_one_image(typed: TypedGraph):
 
 @pytest.mark.parametrize("name", ["vgg16", "resnet50", "googlenet", "mobilenet_v2", "densenet121", "unet_resnet18"])
 def test_networks_leave_little_to_stock_rows(name: str):
-    from convc.compiler.pipelines import optimize
+    from convc.compiler.engines.optimize import optimize
 
     graph, _ = optimize(ZOO[name].network(), 2)
     left = {node.kind.name for node in graph.ops if node not in plan(graph).covered}

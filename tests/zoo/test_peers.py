@@ -6,9 +6,9 @@ import pytest
 from tiers import EACH_NETWORK, small
 
 from convc.compiler.checking.oracle import Oracle, compare
+from convc.compiler.engines.optimize import optimize
 from convc.compiler.engines.peers import PEERS
 from convc.compiler.inputs import random_inputs
-from convc.compiler.pipelines import optimize
 from convc.ir.binding import specialize, usual_sizes
 
 

@@ -1,0 +1,27 @@
+"""`cc.optimize(graph)`: a pipeline, by the prices of an engine. Passes know of no engine; here the two meet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ...ir.errors import UsageError
+from ...ir.graph import Graph
+from ...passes.manager import Stage, run_passes
+from ...passes.prices import Prices
+from ..pipelines import LEVELS
+from .onnxruntime import ONNXRUNTIME
+
+__all__ = ["optimize"]
+
+
+def optimize(
+    graph: Graph, level: int = 2, limits: Mapping[str, int] | None = None, prices: Prices = ONNXRUNTIME.prices
+) -> tuple[Graph, list[Stage]]:
+    """Run a pipeline; returns the improved graph and the trace of its passes. `prices` are those of the engine that will run
+    it, or of onnxruntime where nobody knows.
+
+    Raises: UsageError for a level that is not there; InvalidModel, naming the pass, if one breaks the graph.
+    """
+    if level not in range(len(LEVELS)):
+        raise UsageError(f"there is no level {level}; choose 0 to {len(LEVELS) - 1}")
+    return run_passes(graph, LEVELS[level], prices, limits)
