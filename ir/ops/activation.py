@@ -183,7 +183,7 @@ LEAKY_RELU = OpDef(
         pointwise=True,
         reuse=BY_PLACE,
         activation=True,
-        rising=lambda op: op.alpha >= 0,
+        rising=lambda op: op.alpha > 0,  # 0 times -inf is NaN
         slope=lambda op: max(1.0, abs(op.alpha)),
         identity=lambda op, inputs, out: op.alpha == 1,
     ),
