@@ -23,9 +23,9 @@ from .ir.version import __version__ as __version__
 if TYPE_CHECKING:
     from . import models as models
     from .compiler.compile import compile_network as compile_network
-    from .compiler.compile import export_onnx as export_onnx
-    from .compiler.compile import read_onnx as read_onnx
     from .compiler.engines.optimize import optimize as optimize
+    from .compiler.files.onnx_file import export_onnx as export_onnx
+    from .compiler.files.onnx_file import read_onnx as read_onnx
     from .compiler.layers import *  # noqa: F403
     from .compiler.module import Module as Module
     from .compiler.module import compile as compile
@@ -49,8 +49,8 @@ _HOME = {
     "Value": ".compiler.trace",
     "compile": ".compiler.module",
     "compile_network": ".compiler.compile",
-    "export_onnx": ".compiler.compile",
-    "read_onnx": ".compiler.compile",
+    "export_onnx": ".compiler.files.onnx_file",
+    "read_onnx": ".compiler.files.onnx_file",
     "network": ".compiler.network",
     "optimize": ".compiler.engines.optimize",
     "parse_graph": ".ir.parser",

@@ -7,44 +7,70 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ..ir.errors import ArtifactError, InvalidModel
 from ..ir.graph import Graph
 from ..ir.parser import parse_graph
-from .target import wrong_field
+from .targets.fields import WrongField
+from .targets.table import built_of
+from .targets.target import Built
 from .weights import bind_weights, load_arrays
 
-__all__ = ["MANIFEST", "PACKED", "SCHEMA", "Artifact", "foreign_files", "manifest_of"]
+if TYPE_CHECKING:
+    from ..backends.tvm.library.built import Library
+
+__all__ = ["MANIFEST", "SCHEMA", "Artifact", "FileRecord", "foreign_files", "manifest_of"]
 
 MANIFEST = "manifest.json"
 SCHEMA = 4  # since 2 a library takes weights packed for its kernels; since 3 they are in a file; since 4 all that it needs is known
 CIR, ONNX, WEIGHTS, REPORT = "model.cir", "model.onnx", "weights.safetensors", "report.txt"
-PACKED = "weights.packed"
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """What the manifest says of a file."""
+
+    bytes: int
+    sha256: str
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """An opened directory whose files are all as large as its manifest says; their hashes are checked as they are used."""
+    """An opened directory whose files are all as large as its manifest says; their hashes are checked as they are used.
+
+    `target` is what was built. Nothing is known yet of the `files` of a draft.
+    """
 
     path: Path
-    manifest: Mapping[str, Any]
+    target: Built
+    files: Mapping[str, FileRecord | None]
 
     @staticmethod
     def open(path: Path) -> Artifact:
         """Raises: ArtifactError naming the first file that is missing, altered or unreadable."""
-        manifest = _read_manifest(path)
-        for name, record in manifest["files"].items():
+        target, files = _read_manifest(path)
+        for name, record in files.items():
             file = path / name
             if Path(name).name != name or not file.is_file():
                 raise ArtifactError(f"'{path}': {name} is missing; compile the network again")
-            if file.stat().st_size != record["bytes"]:
+            if file.stat().st_size != record.bytes:
                 raise _altered(path, name)
-        return Artifact(path, manifest)
+        return Artifact(path, target, files)
+
+    @staticmethod
+    def draft(path: Path, target: Built) -> Artifact:
+        """The directory as it is, without a manifest."""
+        return Artifact(path, target, {file.name: None for file in path.iterdir()})
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """As it lies in the directory."""
+        return _parsed(self.path)
 
     def check(self) -> Artifact:
         """Raises: ArtifactError naming the first file that has not the hash of the manifest."""
-        for name in self.manifest["files"]:
+        for name in self.files:
             self.file(name)
         return self
 
@@ -53,27 +79,21 @@ class Artifact:
 
         Raises: ArtifactError if it has another, or is none of the manifest's.
         """
-        if name not in self.manifest["files"]:
+        if name not in self.files:
             raise ArtifactError(f"'{self.path}': {MANIFEST} does not name {name}; compile the network again")
-        wanted = self.manifest["files"][name].get("sha256")
-        if wanted is not None and _sha256(self.path / name) != wanted:
+        wanted = self.files[name]
+        if wanted is not None and _sha256(self.path / name) != wanted.sha256:
             raise _altered(self.path, name)
         return self.path / name
 
-    @property
-    def target(self) -> str:
-        return str(self.manifest["target"]["kind"])
+    def library(self) -> Library:
+        """The compiled library, to be loaded.
 
-    @property
-    def library(self) -> Path | None:
-        """The compiled library, where this artifact has one."""
-        name = self.manifest["target"].get("library")
-        return self.file(name) if name in self.manifest["files"] else None
-
-    @property
-    def tiles(self) -> Mapping[str, int]:
-        """The convolutions that the library computes by Winograd's form, by name, and their tiles; none on a GPU."""
-        return self.manifest["target"].get("tiles", {})
+        Raises: ArtifactError where there is none, or none that runs here.
+        """
+        if self.target.library not in self.files:
+            raise ArtifactError(f"'{self.path}' holds no compiled library; compile the network again")
+        return self.target.opened(self)
 
     @property
     def onnx(self) -> Path:
@@ -104,7 +124,7 @@ def foreign_files(path: Path) -> list[str]:
     return [name for name in names if name not in {MANIFEST, *cast("dict[str, Any]", files)}]
 
 
-def manifest_of(directory: Path, graph: Graph, target: Mapping[str, Any], versions: Mapping[str, str]) -> bytes:
+def manifest_of(directory: Path, graph: Graph, target: Built, versions: Mapping[str, str]) -> bytes:
     """The manifest of a finished directory: schema, hashes, target, versions, interface."""
     files = {
         file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)} for file in sorted(directory.iterdir()) if file.name != MANIFEST
@@ -114,7 +134,7 @@ def manifest_of(directory: Path, graph: Graph, target: Mapping[str, Any], versio
         "network": graph.name,
         "inputs": {node.name: str(node.type) for node in graph.inputs},
         "outputs": {node.name: str(node.type) for node in graph.outputs},
-        "target": dict(target),
+        "target": target.record(),
         "versions": dict(versions),
         "files": files,
     }
@@ -132,7 +152,7 @@ def _parsed(path: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", manifest) if isinstance(manifest, dict) else {}
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def _read_manifest(path: Path) -> tuple[Built, dict[str, FileRecord]]:
     whole = _parsed(path)
     if whole.get("schema") != SCHEMA:
         raise ArtifactError(f"'{path}': {MANIFEST} has another schema than {SCHEMA}; compile the network again")
@@ -142,9 +162,11 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise ArtifactError(f"'{path}': {MANIFEST} does not name all files and a target; compile the network again")
     if not all(isinstance(record, dict) and _is_complete(cast("dict[str, Any]", record)) for record in named.values()):
         raise ArtifactError(f"'{path}': {MANIFEST} has files without a size or a hash; compile the network again")
-    if wrong := wrong_field(cast("dict[str, Any]", target)):
-        raise ArtifactError(f"'{path}': the target in {MANIFEST} has no valid '{wrong}'; compile the network again")
-    return whole
+    try:
+        built = built_of(cast("dict[str, Any]", target))
+    except WrongField as error:
+        raise ArtifactError(f"'{path}': the target in {MANIFEST} has no valid '{error}'; compile the network again") from error
+    return built, {name: FileRecord(record["bytes"], record["sha256"]) for name, record in named.items()}
 
 
 def _is_complete(record: Mapping[str, Any]) -> bool:

@@ -12,11 +12,11 @@ from ..ir.errors import InvalidInput, UsageError
 from ..ir.graph import Graph
 from ..ir.types import Array, TensorType
 from .artifact import Artifact
-from .compile import TARGETS
 from .engines.engine import Run
 from .engines.optimize import optimize
 from .engines.table import ENGINES
 from .engines.tvm import TVM
+from .targets.table import target_named
 
 __all__ = ["Module", "compile"]
 
@@ -57,9 +57,7 @@ def compile(graph: Graph, target: str = "cpu", level: int = 2, threads: int | No
 
     Raises: UsageError for a target other than cpu; `compile_network` writes artifacts for others.
     """
-    if target not in TARGETS:
-        raise UsageError(f"unknown target '{target}'; known are {', '.join(TARGETS)}")
-    if target != "cpu":
+    if not target_named(target).in_memory:
         raise UsageError(f"target '{target}' cannot be called from memory; write an artifact with `convc compile -t {target}`")
     better, _ = optimize(graph, level, prices=TVM.prices)
     return Module(better, TVM.start(better, threads))

@@ -6,45 +6,37 @@ import ctypes
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from .artifact import Artifact
 from .engines.tvm import TVM
 from .inputs import random_inputs
+from .targets.table import built_of
+from .targets.target import Peak
 
-__all__ = ["Peak", "measured_peak"]
+__all__ = ["measured_peak"]
 
 STATUS = Path("/proc/self/status")
 
 
-@dataclass(frozen=True, slots=True)
-class Peak:
-    """Units: bytes resident: `run` what the first run for one image allocates, that is intermediates, kernels' workspace and results;
-    `process` the most of the whole process, with Python, TVM and the packed weights.
-    """
-
-    run: int
-    process: int
-
-
 def measured_peak(artifact: Artifact, threads: int | None) -> Peak | None:
-    """A run of an artifact's library for a CPU; None where the system does not tell, or the process fails."""
-    what = json.dumps({"path": str(artifact.path), "manifest": dict(artifact.manifest), "threads": threads})
+    """A run of a draft's library for a CPU; None where the system does not tell, or the process fails."""
+    what = json.dumps({"path": str(artifact.path), "target": artifact.target.record(), "threads": threads})
     done = subprocess.run([sys.executable, "-m", f"{__package__}.peak"], input=what, capture_output=True, text=True, check=False)
     return Peak(**json.loads(done.stdout)) if not done.returncode else None
 
 
 def main() -> None:
     what = json.load(sys.stdin)
-    artifact = Artifact(Path(what["path"]), what["manifest"])
+    artifact = Artifact.draft(Path(what["path"]), built_of(what["target"]))
     run = TVM.open(artifact, what["threads"])
     inputs = random_inputs(artifact.structure())
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)  # or the run would take what loading has left over, and seem to need nothing
     before = _resident("RssAnon")
     results = run(inputs)
-    print(json.dumps({"run": _resident("RssAnon") - before, "process": _resident("VmHWM")}))
+    print(json.dumps(asdict(Peak(_resident("RssAnon") - before, _resident("VmHWM")))))
     del results
 
 

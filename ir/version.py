@@ -1,3 +1,22 @@
-"""The version, where every floor can read it."""
+"""The version, where every floor can read it, and those of packages beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["__version__", "installed"]
 
 __version__ = "0.1.0"
+
+
+def installed(packages: Sequence[str]) -> dict[str, str]:
+    """The release of each; one that is not installed is left out."""
+    from importlib.metadata import PackageNotFoundError, version  # takes longer than all else that `import convc` does
+
+    found: dict[str, str] = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -14,26 +14,28 @@ from ...ir.types import Array
 
 __all__ = ["Session", "accepts", "providers", "version"]
 
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 SILENT = 4  # onnxruntime's severity "fatal": it speaks on stderr otherwise, also of GPUs that are not there
 
 
 class Session:
     """A loaded model. `graph` says what its inputs are; `run` takes and gives arrays by name."""
 
-    def __init__(self, graph: Graph, model: bytes | Path, threads: int | None = None, *, cuda: bool = False) -> None:
+    def __init__(self, graph: Graph, model: bytes | Path, threads: int | None = None, *, device: str = "cpu") -> None:
         """Raises: BackendMissing without onnxruntime or CUDA; InvalidModel if it refuses the model."""
         ort = _onnxruntime()
         options = ort.SessionOptions()
         options.log_severity_level = SILENT
         if threads is not None:
             options.intra_op_num_threads = threads
-        wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"] if cuda else ["CPUExecutionProvider"]
+        provider = PROVIDERS[device]
+        wanted = list(dict.fromkeys((provider, PROVIDERS["cpu"])))
         self.graph = graph
         try:
             self._session = ort.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=wanted)
         except Exception as error:
             raise InvalidModel(f"onnxruntime refuses @{graph.name}: {_first_line(error)}") from error
-        if cuda and "CUDAExecutionProvider" not in self._session.get_providers():
+        if provider not in self._session.get_providers():
             raise BackendMissing("onnxruntime cannot use CUDA here; install a driver and onnxruntime-gpu's CUDA libraries, or use the CPU")
 
     def run(self, inputs: Mapping[str, Array], wanted: Sequence[str] | None = None) -> dict[str, Array]:

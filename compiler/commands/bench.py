@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import click
 
 from ...ir.errors import UsageError
+from ...ir.version import installed
 from ..bench import Contender, Measured, measure
 from ..engines.peers import installed_peers
 from ..engines.table import engine_named, measurable
@@ -65,11 +65,11 @@ def command(
     measured = measure(graph, contenders, threads, runs, batch=batch, profile=profile, level=level, left_out=left_out)
     machine = {"processor": processor_name(), "cores": os.cpu_count(), "threads": threads, "batch": batch, "turns": runs}
     if as_json:
-        emit_json({"model": request.model, **machine, "versions": _versions(), **_record(measured)})
+        emit_json({"model": request.model, **machine, "versions": installed(PACKAGES), **_record(measured)})
         return
     peak = f"; peak {measured.peak:.0f} GF/s" if measured.peak else ""
     console.say(f"{request.model}, batch {batch}, {threads} threads of {machine['processor']}, {runs} turns{peak}")
-    console.say(", ".join(map(" ".join, _versions().items())))
+    console.say(", ".join(map(" ".join, installed(PACKAGES).items())))
     _print(measured)
     if busy := [timing.engine for timing in measured.timings if not timing.quiet]:
         console.say(f"threads of {', '.join(busy)} still spun when the next turn came: the times of the others may be too long")
@@ -124,13 +124,3 @@ def processor_name() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def _versions() -> dict[str, str]:
-    found: dict[str, str] = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

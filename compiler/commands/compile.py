@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from ..compile import TARGETS, compile_network
+from ..compile import compile_as
 from ..load import Request
+from ..targets.options import CompileOptions
+from ..targets.table import TARGETS
 from .console import Console, emit_json
 from .options import THREADS, model_options
 
@@ -20,15 +23,21 @@ TILES = "Winograd's tiles on a CPU: f2 of 2x2 results, f4 of 4x4 and, for 5x5 fi
 @click.command("compile")
 @model_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The artifact directory to write.")
-@click.option("-t", "--target", type=click.Choice(TARGETS), default="cpu", show_default=True)
+@click.option("-t", "--target", type=click.Choice(list(TARGETS)), default="cpu", show_default=True)
 @click.option("-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="Optimization level.")
 @click.option("--opset", type=int, help="Opset of the ONNX file in the artifact.")
 @click.option("--threads", type=THREADS, help="Threads while checking; default: one a physical core.")
 @click.option("--winograd", type=click.Choice(WINOGRAD), default="auto", show_default=True, help=TILES)
 @click.option("--jobs", type=THREADS, help="Kernels compiled at a time; default: one a physical core.")
-@click.option("--no-cache", is_flag=True, help="Compile every kernel, and keep none for other networks.")
+@click.option("--no-cache", "cached", flag_value=False, default=True, help="Compile every kernel, and keep none for other networks.")
 @click.option("--database", metavar="DIR", help="Where convc tune kept what it found; default: the cache; off: nowhere.")
-@click.option("--no-check", is_flag=True, help="Do not run the result against the reference, nor predict its noise.")
+@click.option(
+    "--no-check",
+    "check",
+    flag_value=False,
+    default=True,
+    help="Do not run the result against the reference, nor predict its noise.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random input of the check.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
 @click.pass_obj
@@ -36,37 +45,14 @@ def command(
     console: Console,
     request: Request,
     output: Path,
-    target: str,
-    level: int,
-    opset: int | None,
-    threads: int | None,
-    winograd: str,
-    jobs: int | None,
-    no_cache: bool,
-    database: str | None,
-    no_check: bool,
-    seed: int,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Compile MODEL into an artifact directory and check it against the reference."""
     graph = console.load(request)
-    made = compile_network(
-        graph,
-        output,
-        target,
-        level,
-        opset=opset,
-        threads=threads,
-        winograd=winograd,
-        jobs=jobs,
-        cached=not no_cache,
-        database=database,
-        check=not no_check,
-        seed=seed,
-        say=lambda text: console.say(f"  {text}"),
-    )
+    made = compile_as(graph, output, CompileOptions(**options), lambda text: console.say(f"  {text}"))
     if as_json:
         emit_json(made.manifest)
     else:
-        sizes = ", ".join(f"{name} {record['bytes']:,}" for name, record in made.manifest["files"].items())
+        sizes = ", ".join(f"{name} {record.bytes:,}" for name, record in made.files.items() if record)
         console.say(f"wrote {output} ({sizes} bytes)")

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from ...ir.errors import UsageError
-from ..compile import export_onnx
 from ..engines.optimize import optimize
+from ..files.onnx_file import export_onnx
 from ..load import Request
 from ..weights import WEIGHT_FILES, check_numbers, write_weights
 from .console import Console

@@ -16,9 +16,9 @@ from ...passes.lowrank import layers_of
 from ..advice import advise
 from ..calibration import Inputs, read_calibration
 from ..certificate import Certificate, certify, lines_of
-from ..compile import export_onnx
 from ..engines.optimize import optimize
 from ..engines.table import engines_named
+from ..files.onnx_file import export_onnx
 from ..load import Request
 from ..picture import pareto_svg
 from ..plan import excluded_layers, study

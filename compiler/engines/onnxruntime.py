@@ -44,7 +44,7 @@ def _start(graph: Graph, threads: int | None) -> Run:
 def _open(artifact: Artifact, threads: int | None) -> Run:
     from ...backends.onnx.session import Session
 
-    return Session(artifact.graph(), artifact.onnx, threads, cuda=artifact.target == "cuda").run
+    return Session(artifact.graph(), artifact.onnx, threads, device=artifact.target.device).run
 
 
 def _capture(graph: Graph, wanted: Sequence[Node], inputs: Mapping[str, Array], threads: int | None) -> Iterator[tuple[str, Array]]:

@@ -11,11 +11,9 @@ from ...backends.tvm.cpu.kernels.epilogue import STEPS
 from ...backends.tvm.cpu.plan import plan
 from ...backends.tvm.cpu.work import Winograd
 from ...backends.tvm.host import host_processor
-from ...ir.errors import ArtifactError, InvalidModel
 from ...ir.files import scratch_folder
 from ...ir.graph import Graph
 from ...passes.prices import Prices
-from ..artifact import PACKED
 from .engine import Engine, Kernel, Profile, Run, capture_by
 
 if TYPE_CHECKING:
@@ -41,7 +39,7 @@ def tvm_engine(winograd: Winograd = "auto") -> Engine:
         prices=PRICES,
         word=_word,
         start_profiled=functools.partial(_start_profiled, winograd),
-        of_artifact=lambda artifact: tvm_engine(artifact.tiles),
+        of_artifact=lambda artifact: tvm_engine(artifact.target.tiles),
     )
 
 
@@ -81,28 +79,9 @@ def _built(winograd: Winograd, graph: Graph, threads: int | None) -> LoadedLibra
 
 
 def _open(artifact: Artifact, threads: int | None) -> Run:
-    from ...backends.tvm.host import instruction_sets
-    from ...backends.tvm.library.built import Library, beside, of_parameters
-    from ...backends.tvm.packed import Packed, mapped_arguments
     from ...backends.tvm.run import LoadedLibrary
 
-    library, record = artifact.library, artifact.manifest["target"]
-    if library is None:
-        raise ArtifactError(f"'{artifact.path}' holds no compiled library; compile the network again")
-    if artifact.target == "cpu" and (lacking := sorted(set(record["needs"]) - set(instruction_sets()))):
-        raise ArtifactError(
-            f"'{artifact.path}' was compiled for a processor with {', '.join(lacking)}; compile the network again on this one"
-        )
-    if artifact.target != "cpu":
-        return LoadedLibrary.load(of_parameters(library, artifact.graph(), artifact.target), threads=threads).run
-    one = beside(library).name
-    single = artifact.file(one) if one in artifact.manifest["files"] else None
-    try:
-        packed = Packed.of(record["packed"])
-    except InvalidModel as error:
-        raise ArtifactError(f"'{artifact.path}': the manifest does not say where weights lie; compile the network again") from error
-    arguments = mapped_arguments(artifact.file(PACKED), packed)
-    return LoadedLibrary.load(Library(library, artifact.structure(), arguments, single=single), threads=threads).run
+    return LoadedLibrary.load(artifact.library(), threads=threads).run
 
 
 def _word() -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from difflib import unified_diff
-from typing import Any
 
 from ...ir.binding import batch_names, usual_sizes
 from ...ir.graph import Graph
@@ -14,6 +13,7 @@ from ...passes.cost import graph_cost
 from ...passes.manager import Stage
 from ...passes.prices import duration
 from ..checking.oracle import Agreement
+from ..targets.target import Built
 from ..winograd import Choice
 
 __all__ = ["compile_report", "count", "graph_diff", "stage_line"]
@@ -49,12 +49,12 @@ def graph_diff(before: Graph, after: Graph, context: int = 2) -> list[str]:
 
 
 def compile_report(
-    graph: Graph, better: Graph, trace: Sequence[Stage], built: Mapping[str, Any], choice: Choice, agreements: Sequence[Agreement]
+    graph: Graph, better: Graph, trace: Sequence[Stage], built: Built, choice: Choice, agreements: Sequence[Agreement]
 ) -> str:
     """The report.txt of an artifact."""
     cost = graph_cost(better, usual_sizes(better))
     lines = [
-        f"@{graph.name} for {built['kind']} ({built['tvm']})",
+        f"@{graph.name} for {built.kind} ({built.tvm})",
         f"{cost.macs:,} multiply-adds, {cost.params:,} parameters, {cost.weight_bytes:,} bytes of weights",
         "",
         "Passes",
@@ -63,10 +63,8 @@ def compile_report(
     for stage in trace:
         lines += [f"  {stage_line(before, stage)}", f"    why: {stage.why}"]
         before = stage.graph
-    if "check" in built:
-        lines += ["", f"CUDA source: {built['check']}"]
-    if built["kind"] == "cpu":
-        lines += ["", "Memory", *(f"  {line}" for line in _memory(built, "an image" if batch_names(graph) else "a run"))]
+    lines += built.report("an image" if batch_names(graph) else "a run")
+    if choice.why:
         lines += ["", "Winograd", *(f"  {line}" for line in choice.why), *(f"  {name}: F({m}x{m})" for name, m in choice.tiles.items())]
     lines += ["", f"Checked against float64, random input{_images(graph)}" if agreements else "Not checked (--no-check)"]
     lines += [f"  {line}" for line in agreements]
@@ -76,19 +74,6 @@ def compile_report(
 def _images(graph: Graph) -> str:
     """That the inputs of the check had, where their number is a named size."""
     return ", one image and two" if batch_names(graph) else ""
-
-
-def _memory(built: Mapping[str, Any], unit: str) -> list[str]:
-    """The plan, for one `unit`, and what was measured."""
-    lines: list[str] = []
-    if arena := built["arena"]:
-        lines.append(f"arena of {arena['size']:,} bytes for {unit}; lower bound {arena['lower_bound']:,}")
-        lines.append(f"its {arena['values']} values apart: {arena['unshared']:,}; {arena['in_place']} lie in the place of an operand")
-        lines.append(f"{arena['views']} concatenations and slices are views, for which nothing is copied")
-    if peak := built.get("measured"):
-        lines.append(f"measured: a run allocates {peak['run']:,}, workspace of kernels and results included")
-        lines.append(f"the whole process takes {peak['process']:,} at most, packed weights included")
-    return lines or ["not planned"]
 
 
 def _changes(before: Graph, after: Graph) -> str:

@@ -103,7 +103,7 @@ def test_predicted_noise_is_what_the_library_shows():
 
 def test_an_artifact_says_what_was_chosen_and_why(tmp_path: Path):
     made = compile_network(difference(6e-4), tmp_path / "net", threads=1)
-    assert made.manifest["target"]["tiles"] == {"a": 2, "b": 2}
+    assert made.target.tiles == {"a": 2, "b": 2}
     report = (made.path / "report.txt").read_text()
     assert "not F(4x4) for 2 (auto)" in report
     assert "  a: F(2x2)\n" in report

@@ -86,18 +86,18 @@ def test_the_plan_of_a_network_meets_its_bound(tmp_path: Path):
 def test_an_artifact_has_the_measured_memory_beside_the_plan(typed: TypedGraph, tmp_path: Path):
     text = f"{HEAD}  {CHAIN}%c = conv2d(%b, %v)  %y = add(%c, %a)  %z = global_avg_pool(%y)  return %z\n}}\n"
     made = compile_network(typed(text.replace("12,12", "256,256")), tmp_path / "net", threads=1)
-    arena, measured = made.manifest["target"]["arena"], made.manifest["target"]["measured"]
-    assert arena["size"] == arena["lower_bound"] == 2 * 16 * 256 * 256 * 4
-    assert arena["size"] <= measured["run"] < 2 * arena["size"], "with workspace, but without another value"
-    assert measured["process"] > measured["run"]
+    arena, measured = made.target.arena, made.target.peak
+    assert arena.size == arena.lower_bound == 2 * 16 * 256 * 256 * 4
+    assert arena.size <= measured.run < 2 * arena.size, "with workspace, but without another value"
+    assert measured.process > measured.run
     report = (made.path / "report.txt").read_text()
-    assert f"arena of {arena['size']:,} bytes for an image" in report
-    assert f"a run allocates {measured['run']:,}" in report
+    assert f"arena of {arena.size:,} bytes for an image" in report
+    assert f"a run allocates {measured.run:,}" in report
     assert "Checked against float64, random input, one image and two\n" in report
 
 
 def test_a_report_of_a_batch_in_numbers_counts_no_images(typed: TypedGraph, tmp_path: Path):
     made = compile_network(typed(f"{HEAD}  {CHAIN}return %b\n}}\n".replace("[N,", "[3,")), tmp_path / "net", threads=1)
     report = (made.path / "report.txt").read_text()
-    assert f"arena of {made.manifest['target']['arena']['size']:,} bytes for a run;" in report
+    assert f"arena of {made.target.arena.size:,} bytes for a run;" in report
     assert "Checked against float64, random input\n" in report

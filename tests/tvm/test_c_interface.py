@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,10 @@ from convc.backends.tvm import host
 from convc.backends.tvm.c_interface import C_FILES, c_flags
 from convc.backends.tvm.cpu.plan import plan
 from convc.backends.tvm.packed import write_packed
-from convc.compiler.artifact import PACKED, Artifact
+from convc.compiler.artifact import Artifact
 from convc.compiler.compile import compile_network
 from convc.compiler.engines.table import ENGINES
+from convc.compiler.targets.cpu import PACKED
 from convc.ir.graph import Graph
 from convc.ir.types import DTYPES, Array
 
@@ -187,7 +189,7 @@ def test_a_processor_that_is_not_the_one(relu: Artifact, tmp_path: Path) -> None
     folder = Path(shutil.copytree(relu.path, tmp_path / "net"))
     header = folder / "model.h"
     header.write_text(header.read_text().replace("_needs[] = {", '_needs[] = {"sve9", '))
-    driver = built(Artifact(folder, relu.manifest), DRIVER, "-DNETWORK=model_relu")
+    driver = built(replace(relu, path=folder), DRIVER, "-DNETWORK=model_relu")
     done = subprocess.run([driver, "open", folder, "1"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (3, "relu was compiled for a processor with sve9; compile the network again on this one\n")
 
@@ -195,7 +197,7 @@ def test_a_processor_that_is_not_the_one(relu: Artifact, tmp_path: Path) -> None
 def test_an_artifact_that_was_compiled_again_for_a_wider_processor(drive: Drive, relu: Artifact, tmp_path: Path) -> None:
     """The program was built before, and has asked for less."""
     folder = Path(shutil.copytree(relu.path, tmp_path / "net"))
-    write_packed(plan(relu.structure(), relu.tiles), folder / PACKED, [*relu.manifest["target"]["needs"], "sve9"])
+    write_packed(plan(relu.structure(), relu.target.tiles), folder / PACKED, [*relu.target.needs, "sve9"])
     code, lines = drive("open", folder)
     assert code == 3
     assert lines[0].endswith("has another layout than this program's model.h says; build it with the one in that directory")

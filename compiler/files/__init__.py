@@ -1,0 +1,1 @@
+"""Files that a network comes from and goes to."""

@@ -1,0 +1,176 @@
+"""This machine's processor: kernels of our own, weights packed for them, and what a C program needs."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from ...ir.errors import ArtifactError, InvalidModel
+from ...ir.graph import Graph
+from .fields import are_names, are_tiles, has_numbers, is_packing, is_text, refuse_wrong
+from .options import CompileOptions
+from .target import LIBRARY, Held, Peak, Say, Target
+
+if TYPE_CHECKING:
+    from ...backends.tvm.arena import Arena
+    from ...backends.tvm.build import CpuBuild
+    from ...backends.tvm.library.built import Library
+    from ...backends.tvm.packed import Packed
+    from ...backends.tvm.processor import Processor
+
+__all__ = ["CPU", "PACKED", "CpuBuilt"]
+
+T = TypeVar("T", "Arena", Peak)
+
+PACKED = "weights.packed"
+RELIED_ON = {"library": is_text, "needs": are_names, "tiles": are_tiles, "packed": is_packing}  # other fields are for people
+
+
+@dataclass(frozen=True, slots=True)
+class CpuBuilt:
+    """`needs` are the instruction sets that the library may use, `tuned` the forms of its kernels that tuning chose, by kernel.
+
+    `arena` is the plan of its intermediates, if there is one; `packed` says where weights lie, as Packed.record has it; `peak` is what a
+    run takes, if it was measured. Units: `seconds` of the build.
+    """
+
+    library: str
+    tvm: str
+    tiles: Mapping[str, int]
+    needs: tuple[str, ...]
+    tuned: Mapping[str, Any]
+    arena: Arena | None
+    machine: str
+    seconds: float
+    packed: Mapping[str, Any]
+    peak: Peak | None = None
+
+    @property
+    def kind(self) -> str:
+        return CPU.name
+
+    @property
+    def device(self) -> str:
+        return "cpu"
+
+    def record(self) -> dict[str, Any]:
+        record = {"kind": self.kind, **asdict(self), "needs": list(self.needs)}
+        peak = record.pop("peak")
+        return record | ({"measured": peak} if peak else {})
+
+    def opened(self, held: Held) -> Library:
+        from ...backends.tvm.host import instruction_sets
+        from ...backends.tvm.library.built import Library, beside
+        from ...backends.tvm.packed import mapped_arguments
+
+        if lacking := sorted(set(self.needs) - set(instruction_sets())):
+            raise ArtifactError(
+                f"'{held.path}' was compiled for a processor with {', '.join(lacking)}; compile the network again on this one"
+            )
+        path = held.file(self.library)
+        one = beside(path).name
+        single = held.file(one) if one in held.files else None
+        packed = self._packing(held)
+        return Library(path, held.structure(), mapped_arguments(held.file(PACKED), packed), single=single)
+
+    def _packing(self, held: Held) -> Packed:
+        from ...backends.tvm.packed import Packed
+
+        try:
+            return Packed.of(self.packed)
+        except InvalidModel as error:
+            raise ArtifactError(f"'{held.path}': the manifest does not say where weights lie; compile the network again") from error
+
+    def measured(self, measure: Callable[[], Peak | None]) -> CpuBuilt:
+        return replace(self, peak=measure())
+
+    def report(self, unit: str) -> list[str]:
+        return ["", "Memory", *(f"  {line}" for line in self._memory(unit) or ["not planned"])]
+
+    def _memory(self, unit: str) -> list[str]:
+        """The plan, for one `unit`, and what was measured."""
+        lines: list[str] = []
+        if arena := self.arena:
+            lines.append(f"arena of {arena.size:,} bytes for {unit}; lower bound {arena.lower_bound:,}")
+            lines.append(f"its {arena.values} values apart: {arena.unshared:,}; {arena.in_place} lie in the place of an operand")
+            lines.append(f"{arena.views} concatenations and slices are views, for which nothing is copied")
+        if peak := self.peak:
+            lines.append(f"measured: a run allocates {peak.run:,}, workspace of kernels and results included")
+            lines.append(f"the whole process takes {peak.process:,} at most, packed weights included")
+        return lines
+
+
+def _of(record: Mapping[str, Any]) -> CpuBuilt:
+    """What only people read is left out where nobody can have written it."""
+    from ...backends.tvm.arena import Arena
+
+    refuse_wrong(record, RELIED_ON)
+    arena, peak, tuned = record.get("arena"), record.get("measured"), record.get("tuned")
+    return CpuBuilt(
+        library=record["library"],
+        tvm=str(record.get("tvm")),
+        tiles=record["tiles"],
+        needs=tuple(record["needs"]),
+        tuned=cast("dict[str, Any]", tuned) if isinstance(tuned, dict) else {},
+        arena=_numbers(Arena, arena),
+        machine=str(record.get("machine")),
+        seconds=record.get("seconds", 0.0),
+        packed=record["packed"],
+        peak=_numbers(Peak, peak),
+    )
+
+
+def _numbers(kind: type[T], record: Any) -> T | None:
+    return kind(**record) if has_numbers(record, [field.name for field in fields(kind)]) else None
+
+
+def _build(graph: Graph, folder: Path, tiles: Mapping[str, int], options: CompileOptions, say: Say) -> CpuBuilt:
+    from ...backends.tvm.build import BuildOptions, build_cpu
+
+    how = BuildOptions(tiles, jobs=options.jobs, cached=options.cached, database=options.database)
+    built = build_cpu(graph, folder / LIBRARY, how)
+    say(f"built {LIBRARY} in {built.seconds:.1f} s, {built.found} of {built.kernels} kernels from the cache")
+    if built.no_cache:
+        say(f"kernels are not kept: {built.no_cache}")
+    if built.complaint:
+        say(built.complaint)
+    if built.tuned:
+        say(f"{len(built.tuned)} kernels as convc tune found them fastest")
+    return CpuBuilt(
+        library=LIBRARY,
+        tvm=built.target,
+        tiles=built.plan.tiles,
+        needs=built.needs,
+        tuned=built.tuned,
+        arena=built.arena,
+        machine=platform.machine(),
+        seconds=round(built.seconds, 2),
+        packed=_pack(built, folder, say).record(),
+    )
+
+
+def _pack(built: CpuBuild, folder: Path, say: Say) -> Packed:
+    """Write the weights as the library takes them, and what a C program needs; where they lie."""
+    from ...backends.tvm.c_interface import c_files, why_no_c
+    from ...backends.tvm.packed import write_packed
+
+    graph = built.library.graph
+    packed = write_packed(built.plan, folder / PACKED, built.needs)
+    if complaint := why_no_c(graph):
+        say(f"no C files: {complaint}")
+        return packed
+    for name, text in c_files(graph, packed, built.needs, built.library.single is not None).items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return packed
+
+
+def _processor() -> Processor:
+    from ...backends.tvm.host import host_processor
+
+    return host_processor()
+
+
+CPU = Target("cpu", _build, _of, is_here=lambda: True, processor=_processor, in_memory=True)

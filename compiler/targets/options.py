@@ -1,0 +1,26 @@
+"""How a network is compiled: one record for `cc.compile_network`, the command and the targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["CompileOptions"]
+
+
+@dataclass(frozen=True, slots=True)
+class CompileOptions:
+    """`winograd` is off, f2, f4 or auto; `jobs` kernels are compiled at a time and, unless not `cached`, kept for other networks;
+    `database` is the directory with what `convc tune` found (default: the cache; off: none). With `check` every engine that runs here is
+    held against float64, on inputs drawn by `seed`, by so many `threads` (default: one a physical core).
+    """
+
+    target: str = "cpu"
+    level: int = 2
+    opset: int | None = None
+    threads: int | None = None
+    winograd: str = "auto"
+    jobs: int | None = None
+    cached: bool = True
+    database: str | None = None
+    check: bool = True
+    seed: int = 0

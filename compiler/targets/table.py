@@ -1,0 +1,34 @@
+"""The targets, a line each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...ir.errors import UsageError
+from .cpu import CPU
+from .cuda import CUDA
+from .fields import WrongField
+from .target import Built, Target
+
+__all__ = ["TARGETS", "built_of", "target_named"]
+
+TARGETS = {target.name: target for target in (CPU, CUDA)}
+
+
+def target_named(name: str) -> Target:
+    """Raises: UsageError for one that does not exist."""
+    if name not in TARGETS:
+        raise UsageError(f"unknown target '{name}'; known are {', '.join(TARGETS)}")
+    return TARGETS[name]
+
+
+def built_of(record: Mapping[str, Any]) -> Built:
+    """What a manifest says was built.
+
+    Raises: WrongField naming what is missing or cannot be.
+    """
+    kind: Any = record.get("kind")
+    if not isinstance(kind, str) or kind not in TARGETS:
+        raise WrongField("kind")
+    return TARGETS[kind].of(record)

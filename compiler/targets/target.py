@@ -1,0 +1,107 @@
+"""What convc knows of a kind of machine to compile for: one record a target, and what a build for it leaves in an artifact.
+
+A target is a file with both, and a line in `table`. Nobody asks for its name to decide anything; what differs is a field here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ...ir.graph import Graph
+from .options import CompileOptions
+
+if TYPE_CHECKING:
+    from ...backends.tvm.library.built import Library
+    from ...backends.tvm.processor import Processor
+
+__all__ = ["LIBRARY", "Build", "Built", "Held", "Peak", "Say", "Target"]
+
+LIBRARY = "model.so"
+
+Say = Callable[[str], None]  # hears one line a step
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """Units: bytes resident: `run` what the first run for one image allocates, that is intermediates, kernels' workspace and results;
+    `process` the most of the whole process, with Python, TVM and the packed weights.
+    """
+
+    run: int
+    process: int
+
+
+class Held(Protocol):
+    """What a target asks of the artifact that it lies in: which files it has, and where one lies, its hash checked."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def files(self) -> Mapping[str, object]: ...
+
+    def file(self, name: str) -> Path: ...
+
+    def structure(self) -> Graph: ...
+
+    def graph(self) -> Graph: ...
+
+
+class Built(Protocol):
+    """What was built for a target, as the manifest of its artifact keeps it.
+
+    `library` is a file's name, `tvm` TVM's description of the machine, `device` where it runs; `tiles` are those of the convolutions that
+    it computes by Winograd's form, by name.
+    """
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def library(self) -> str: ...
+
+    @property
+    def tvm(self) -> str: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def tiles(self) -> Mapping[str, int]: ...
+
+    def record(self) -> dict[str, Any]:
+        """As JSON; the target's `of` takes it back."""
+        ...
+
+    def opened(self, held: Held) -> Library:
+        """The library, to be loaded. Raises: ArtifactError where this machine, or what lies there, will not do."""
+        ...
+
+    def measured(self, measure: Callable[[], Peak | None]) -> Built:
+        """With what a run takes in memory, where that is this process's memory."""
+        ...
+
+    def report(self, unit: str) -> list[str]:
+        """Lines for people, memory being that of one `unit`."""
+        ...
+
+
+Build = Callable[[Graph, Path, Mapping[str, int], CompileOptions, Say], Built]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`build` compiles a graph into a folder, with Winograd's tiles for the convolutions that are named; these are chosen for `processor`,
+    without which there are none. `of` takes what `Built.record` gave, out of a file that anybody may have edited, and raises WrongField.
+    `is_here` says whether this machine can run what is built. `in_memory` is set where that takes no artifact.
+    """
+
+    name: str
+    build: Build
+    of: Callable[[Mapping[str, Any]], Built]
+    is_here: Callable[[], bool]
+    processor: Callable[[], Processor] | None = None
+    in_memory: bool = False
