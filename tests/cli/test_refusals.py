@@ -13,13 +13,10 @@ HEAD = "import convc as cc\nfrom convc import conv, relu\n\n"
 RELU = "graph @g(%x: f32[N,4]) {\n  %y = relu(%x)\n  return %y\n}\n"
 
 
-@pytest.fixture
-def net(tmp_path):
-    def write(body):
-        (tmp_path / "net.py").write_text(HEAD + body)
-        return f"{tmp_path / 'net.py'}:net"
-
-    return write
+def net(folder, body):
+    """The network of a file with this body, as it is named on the command line."""
+    (folder / "net.py").write_text(HEAD + body)
+    return f"{folder / 'net.py'}:net"
 
 
 def test_unknown_model():
@@ -138,22 +135,22 @@ def test_unknown_option_of_a_model():
         ('@cc.network(x="N,4,")\ndef net(x):\n    return x\n', ("input 'x'", "is not a dimension")),
     ],
 )
-def test_a_wrong_network(net, body, words):
-    done = convc("summary", net(body))
+def test_a_wrong_network(body, words, tmp_path):
+    done = convc("summary", net(tmp_path, body))
     refused(done, 2 if "input 'x'" in words else 3, *words)
 
 
 @pytest.mark.parametrize("call", ["conv(x, 8, stride=2)", "conv(x, 8, padding=1)", "mine(x, 8, stride=2)"])
-def test_a_users_own_function_with_the_name_of_a_layer(net, call):
+def test_a_users_own_function_with_the_name_of_a_layer(call, tmp_path):
     own = "def conv(x, width):\n    return relu(x)\n\n" + ("mine, conv = conv, cc.conv\n" if "mine" in call else "")
-    done = convc("summary", net(f'{own}@cc.network(x="N,4,5,5")\ndef net(x):\n    return {call}\n'))
+    done = convc("summary", net(tmp_path, f'{own}@cc.network(x="N,4,5,5")\ndef net(x):\n    return {call}\n'))
     argument = call.split()[-1].split("=")[0]
     refused(done, 3, f"TypeError: conv() got an unexpected keyword argument '{argument}'")
 
 
-def test_not_a_network(net):
-    refused(convc("summary", net("def net(x):\n    return x\n")), 2, "'net'", "is not a network; decorate it with @network")
-    refused(convc("summary", net("x = 1\n")), 2, "has no network 'net'")
+def test_not_a_network(tmp_path):
+    refused(convc("summary", net(tmp_path, "def net(x):\n    return x\n")), 2, "'net'", "is not a network; decorate it with @network")
+    refused(convc("summary", net(tmp_path, "x = 1\n")), 2, "has no network 'net'")
 
 
 def test_a_syntax_error_in_text_says_line_and_column(tmp_path):
