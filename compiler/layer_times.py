@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..ir.graph import Node
+from ..ir.graph import Graph, Node
 from ..ir.types import DTYPES, Array
+from ..passes.analysis.structure import longest_path
 from ..passes.cost import node_cost
 
 if TYPE_CHECKING:
     from ..backends.tvm.cpu.plan import KernelCall
+    from ..backends.tvm.profile import CallTime
     from ..backends.tvm.run import LoadedLibrary
 
 __all__ = ["LayerTime", "layer_times"]
@@ -22,6 +25,7 @@ __all__ = ["LayerTime", "layer_times"]
 class LayerTime:
     """One kernel. Units: `microseconds` a run; `share` of all kernels' time; `gflops` 10^9 floating-point operations a second, two a
     multiply-add of a direct convolution; `gbytes` 10^9 bytes a second of operands, weights and result, each moved once, workspace left out.
+    Of the paths from an input to an output, the longest by time passes through the kernels `on_longest_path`.
     """
 
     kernel: str
@@ -32,6 +36,7 @@ class LayerTime:
     gflops: float
     bytes: int
     gbytes: float
+    on_longest_path: bool
 
 
 def layer_times(loaded: LoadedLibrary, inputs: Mapping[str, Array], runs: int) -> list[LayerTime]:
@@ -41,6 +46,7 @@ def layer_times(loaded: LoadedLibrary, inputs: Mapping[str, Array], runs: int) -
 
     times = call_times(loaded, inputs, runs)
     total = sum(time.microseconds for time in times)
+    longest = _longest_path(loaded.graph, times)
     layers: list[LayerTime] = []
     for time in times:
         nodes = [node for call in time.calls for node in (call.work.covers if call.work else (call.node,))]
@@ -50,8 +56,21 @@ def layer_times(loaded: LoadedLibrary, inputs: Mapping[str, Array], runs: int) -
         speeds = [amount / time.microseconds / 1e3 if time.microseconds else 0.0 for amount in (2 * macs, moved)]
         names = [node.name for node in nodes]
         share = time.microseconds / total if total else 0.0
-        layers.append(LayerTime(kernel, names, time.microseconds, share, macs, speeds[0], moved, speeds[1]))
+        layers.append(LayerTime(kernel, names, time.microseconds, share, macs, speeds[0], moved, speeds[1], _result(time) in longest))
     return layers
+
+
+def _longest_path(graph: Graph, times: Sequence[CallTime]) -> set[str]:
+    """The names of its nodes. A kernel's time is at the value that it leaves; what goes before that in it is passed for nothing."""
+    taken: defaultdict[str, float] = defaultdict(float)
+    for time in times:
+        taken[_result(time)] += time.microseconds
+    return {node.name for node in longest_path(graph, {node: taken[node.name] for node in graph.nodes})}
+
+
+def _result(time: CallTime) -> str:
+    call = time.calls[-1]
+    return call.work.result.name if call.work else call.node.name
 
 
 def _macs(node: Node) -> int:

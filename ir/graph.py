@@ -157,12 +157,12 @@ class Graph:
         return Graph.of(self.name, (new[n] for n in self.inputs), (new[n] for n in self.outputs), new.values())
 
     def to_networkx(self) -> networkx.MultiDiGraph[Node]:
-        """For analyses that are really graph algorithms; an edge runs from operand to reader."""
+        """For analyses that are really graph algorithms; an edge runs from operand to reader and says as which `operand`."""
         import networkx
 
         drawn: networkx.MultiDiGraph[Node] = networkx.MultiDiGraph(name=self.name)
         drawn.add_nodes_from(self.nodes)
-        drawn.add_edges_from((operand, node) for node in self.nodes for operand in node.inputs)
+        drawn.add_edges_from((operand, node, {"operand": i}) for node in self.nodes for i, operand in enumerate(node.inputs))
         return drawn
 
     def __repr__(self) -> str:

@@ -103,7 +103,8 @@ def _print(measured: Measured) -> None:
         rows = [_row(layer, measured.peak) for layer in measured.layers]
         print_table(rows, ("us", "share", "GF/s", "of peak", "GB/s", "MB", "kernel", "nodes"))
         total = sum(layer.microseconds for layer in measured.layers)
-        click.echo(f"{total:.0f} us in {len(rows)} kernels")
+        longest = sum(layer.microseconds for layer in measured.layers if layer.on_longest_path)
+        click.echo(f"{total:.0f} us in {len(rows)} kernels, {longest:.0f} us of them on the longest path")
 
 
 def _row(layer: LayerTime, peak: float | None) -> tuple[str, ...]:

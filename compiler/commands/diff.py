@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ...passes.analysis.structure import is_renamed
 from ..align import changes, uncompared
 from ..engines.optimize import optimize
 from ..load import Request
@@ -34,5 +35,7 @@ def command(console: Console, request: Request, other: str, level: int, as_json:
         return
     print_changes(map(str, found))
     console.say(f"{len(found)} differences between @{first.name} ({len(first.nodes)} nodes) and @{second.name} ({len(second.nodes)} nodes)")
+    if found and is_renamed(first, second):
+        console.say("they are the same network up to the names and the order of nodes")
     if open_ := uncompared(first, second):
         console.say(f"values of {len(open_)} parameters were not compared, the first %{open_[0].name}: they are not there")

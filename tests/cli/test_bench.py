@@ -55,6 +55,7 @@ def test_a_profile_has_every_node_once():
     assert sum(layer["share"] for layer in layers) == pytest.approx(1)
     assert {"direct", "winograd F(4x4)", "stock", "unpack"} < {layer["kernel"] for layer in layers}
     assert all(layer["bytes"] > 0 for layer in layers)
+    assert any(layer["on_longest_path"] for layer in layers)
     assert all((layer["gflops"] > 0) == (layer["macs"] > 0) for layer in layers)
 
 

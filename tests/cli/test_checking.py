@@ -210,6 +210,16 @@ def test_verify_each_and_dump_dir(tmp_path):
     assert "batch_norm" not in (tmp_path / "dump" / files[-1]).read_text()
 
 
+def test_diff_says_where_only_names_changed_places(tmp_path):
+    text = "graph @n(%x: f32[N,4,5,5]) {\n  %a = relu(%x)\n  %b = sigmoid(%x)\n  %s = sub(%a, %b)\n  return %s\n}\n"
+    swapped = text.replace("%a", "%t").replace("%b", "%a").replace("%t", "%b")
+    for name, each in (("a", text), ("b", swapped), ("c", text.replace("sub(%a, %b)", "sub(%b, %a)"))):
+        (tmp_path / f"{name}.cir").write_text(each)
+    line = "the same network up to the names and the order of nodes"
+    assert line in convc("diff", "a.cir", "b.cir", cwd=tmp_path).err
+    assert line not in convc("diff", "a.cir", "c.cir", cwd=tmp_path).err
+
+
 def test_diff_matches_by_value_and_not_by_line(tmp_path):
     (tmp_path / "a.cir").write_text(A)
     (tmp_path / "b.cir").write_text(

@@ -1,0 +1,1 @@
+"""What a graph costs, holds and looks like: questions that change nothing."""
