@@ -14,6 +14,7 @@ from ...ir.errors import BackendMissing
 from ...ir.ops import OPS
 from ...ir.version import __version__
 from ..engines.table import ENGINES
+from ..targets.table import TARGETS
 from .console import Console, emit_json, print_table
 
 __all__ = ["command"]
@@ -35,7 +36,7 @@ def command(console: Console, as_json: bool, c_flags: bool) -> None:
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         "threads": f"{os.cpu_count()} logical processors",
         **{name: _try(engine.word) for name, engine in ENGINES.items()},
-        "cuda": _try(_cuda),
+        **{name: _try(target.word) for name, target in TARGETS.items() if target.word},
         "kernel cache": _cache(),
         "c compiler": shutil.which("cc") or shutil.which("gcc") or "missing: TVM links libraries with it; install gcc or clang",
     }
@@ -67,14 +68,3 @@ def _cache() -> str:
     return (
         f"{cache.folder}: {kernels:,} kernels, {size / 2**20:.1f} of {cache.most >> 20} MiB; delete kernel_* and stock_* there to empty it"
     )
-
-
-def _cuda() -> str:
-    from ...backends.onnx.session import providers
-    from ...backends.tvm.host import cuda_compiler, tvm
-
-    gpu = "a GPU is here" if tvm().cuda(0).exist else "no GPU: -t cuda compiles for sm_90 and cannot run here"
-    compiler = cuda_compiler()
-    checks = f"{compiler} checks the source" if compiler else "neither nvcc nor NVRTC: the source is not checked"
-    provider = "with" if "CUDAExecutionProvider" in providers() else "without"
-    return f"{gpu}; {checks}; onnxruntime {provider} its CUDA provider"

@@ -96,7 +96,8 @@ Build = Callable[[Graph, Path, Mapping[str, int], CompileOptions, Say], Built]
 class Target:
     """`build` compiles a graph into a folder, with Winograd's tiles for the convolutions that are named; these are chosen for `processor`,
     without which there are none. `of` takes what `Built.record` gave, out of a file that anybody may have edited, and raises WrongField.
-    `is_here` says whether this machine can run what is built. `in_memory` is set where that takes no artifact.
+    `is_here` says whether this machine can run what is built. `word` tells `doctor` of it, where no engine does; `in_memory` is set where
+    what is built can be run without an artifact.
     """
 
     name: str
@@ -104,4 +105,5 @@ class Target:
     of: Callable[[Mapping[str, Any]], Built]
     is_here: Callable[[], bool]
     processor: Callable[[], Processor] | None = None
+    word: Callable[[], str] | None = None
     in_memory: bool = False

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from graphs import typed_graph
 
 import convc as cc
@@ -17,6 +18,8 @@ from convc.backends.tvm.build import BuildOptions, build_cpu
 from convc.backends.tvm.cpu.plan import plan
 from convc.backends.tvm.library.built import Library
 from convc.compiler.artifact import Artifact
+from convc.compiler.commands.console import Console
+from convc.compiler.commands.doctor import command as doctor
 from convc.compiler.compile import compile_network
 from convc.compiler.targets.cpu import CPU, CpuBuilt
 from convc.compiler.targets.cuda import CUDA, CudaBuilt
@@ -74,7 +77,7 @@ def _build(graph: Graph, folder: Path, tiles: Mapping[str, int], options: Compil
     return OlderBuilt("older.so", built.target)
 
 
-OLDER = Target("older", _build, _of, is_here=lambda: True)
+OLDER = Target("older", _build, _of, is_here=lambda: True, word=lambda: "runs nearly everywhere")
 
 
 def test_a_target_is_a_record_and_a_line_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -96,6 +99,12 @@ def test_a_target_is_a_record_and_a_line_in_the_table(tmp_path: Path, monkeypatc
     (made.path / "manifest.json").write_text(json.dumps({**manifest, "target": {"kind": "older", "library": "older.so"}}))
     with pytest.raises(ArtifactError, match=r"the target in manifest.json has no valid 'tvm'"):
         Artifact.open(made.path)
+
+
+def test_doctor_tells_of_a_target(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(TARGETS, OLDER.name, OLDER)
+    done = CliRunner().invoke(doctor, ["--json"], obj=Console({}))
+    assert json.loads(done.stdout)["older"] == "runs nearly everywhere"
 
 
 def test_an_unknown_target_is_refused(tmp_path: Path):
