@@ -15,12 +15,11 @@ from typing import Any
 from ...ir.placement import arrange
 from ...ir.placement_greedy import Span, arena_of, highest_load
 from ...ir.placement_views import Views
+from .attributes import IN_PLACE, VIEW_OF
 from .host import tvm
 
-__all__ = ["IN_PLACE", "VIEW_OF", "Arena", "one_arena"]
+__all__ = ["Arena", "one_arena"]
 
-IN_PLACE = "convc.in_place"  # of a PrimFunc: how many operands before its result may lie where the result does
-VIEW_OF = "convc.view_of"  # of a PrimFunc whose result is a view of its operands: where each starts behind the result, in bytes of a unit
 ALIGNMENT = 64  # bytes
 ALLOC_STORAGE, ALLOC_TENSOR = "relax.memory.alloc_storage", "relax.memory.alloc_tensor"
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ...ir.errors import UsageError
 from ...ir.files import scratch_folder
-from .arena import IN_PLACE
+from .attributes import IN_PLACE
 from .cpu.plan import STOCK
 from .host import most_threads, tvm
 from .store.cache import Cache

@@ -23,7 +23,7 @@ from .options import model_options
 
 if TYPE_CHECKING:
     from ...backends.tvm.store.tuned_forms import Found
-    from ...backends.tvm.tuning.search import Layer, Served
+    from ...backends.tvm.tuning.survey import Served, TunableLayer
     from ...backends.tvm.tuning.timing import Bench
 
 __all__ = ["command"]
@@ -68,8 +68,10 @@ def command(
     begun = time.monotonic()
     from ...backends.tvm.host import host_cpu, host_processor, physical_cores, tvm
     from ...backends.tvm.store.tuned_forms import find_database, latest, machine, read_found, write_found
-    from ...backends.tvm.tuning.search import layers, survey, tune
-    from ...backends.tvm.tuning.timing import Tracker, local_bench
+    from ...backends.tvm.tuning.search import tune
+    from ...backends.tvm.tuning.survey import survey, tunable_layers
+    from ...backends.tvm.tuning.timing import local_bench
+    from ...backends.tvm.tuning.tracker import Tracker
 
     place = find_database(database)
     if place is None:
@@ -84,7 +86,7 @@ def command(
         console.say(complaint)
     known = latest(found, here)
     tried = {kernel: each.tried for kernel, each in known.items()}
-    chosen = _chosen(layers(graph, winograd, host_processor()), names)
+    chosen = _chosen(tunable_layers(graph, winograd, host_processor()), names)
     left = [layer for layer in chosen if names or tried.get(layer.kernel.key, 0) < min(trials, len(layer.kernel.forms()))]
     console.say(f"{len(chosen)} kernels, {len(chosen) - len(left)} of them tuned before; {here}")
 
@@ -112,7 +114,7 @@ def command(
         _report(console, results)
 
 
-def _chosen(every: Sequence[Layer], names: Sequence[str]) -> list[Layer]:
+def _chosen(every: Sequence[TunableLayer], names: Sequence[str]) -> list[TunableLayer]:
     known = {node: layer for layer in every for node in layer.nodes}
     for name in names:
         if name not in known:

@@ -32,8 +32,11 @@ from convc.backends.tvm.processor import AVX2, AVX512, SSE, Processor
 from convc.backends.tvm.run import LoadedLibrary
 from convc.backends.tvm.store.tuned_forms import FILE, Found, find_database, machine, read_found, tuned_forms, write_found
 from convc.backends.tvm.tuning import timing
-from convc.backends.tvm.tuning.search import is_faster, layers
-from convc.backends.tvm.tuning.timing import Bench, Tracker
+from convc.backends.tvm.tuning import tracker as tracking
+from convc.backends.tvm.tuning.search import is_faster
+from convc.backends.tvm.tuning.survey import tunable_layers
+from convc.backends.tvm.tuning.timing import Bench
+from convc.backends.tvm.tuning.tracker import Tracker
 from convc.ir.errors import BackendMissing, UsageError
 from convc.ir.graph import Graph
 
@@ -100,8 +103,11 @@ def test_a_kernel_is_told_from_others_by_its_key():
 
 
 def test_what_a_network_can_tune(typed: Callable[[str], Graph]):
-    assert [(layer.kernel.key.split()[0], layer.nodes) for layer in layers(typed(NETWORK))] == [("direct", ("a",)), ("winograd", ("y",))]
-    assert [layer.kernel.key.split()[0] for layer in layers(typed(NETWORK), "off")] == ["direct", "direct"]
+    assert [(layer.kernel.key.split()[0], layer.nodes) for layer in tunable_layers(typed(NETWORK))] == [
+        ("direct", ("a",)),
+        ("winograd", ("y",)),
+    ]
+    assert [layer.kernel.key.split()[0] for layer in tunable_layers(typed(NETWORK), "off")] == ["direct", "direct"]
 
 
 # --- what counts as faster -------------------------------------------------------------------------------------------
@@ -173,7 +179,7 @@ def test_where_the_database_is(tmp_path: Path):
 def test_compile_takes_the_forms_that_were_found(tmp_path: Path, typed: Callable[[str], Graph], draw: Callable[..., dict[str, np.ndarray]]):
     graph = typed(NETWORK)
     here = machine(host_cpu(), physical_cores(), tvm().__version__)
-    kernels = [layer.kernel for layer in layers(graph)]
+    kernels = [layer.kernel for layer in tunable_layers(graph)]
     for kernel in kernels:
         write_found(tmp_path / "db" / FILE, Found(here, kernel.key, asdict(kernel.forms()[0]), 2.0, 1.0, 1))
     rule = build_cpu(graph, tmp_path / "rule.so", BuildOptions(database="off"))
@@ -188,7 +194,7 @@ def test_compile_takes_the_forms_that_were_found(tmp_path: Path, typed: Callable
 def test_a_form_that_a_kernel_does_not_have_is_passed_over(tmp_path: Path, typed: Callable[[str], Graph]):
     graph = typed(NETWORK)
     here = machine(host_cpu(), physical_cores(), tvm().__version__)
-    (direct, _) = layers(graph)
+    (direct, _) = tunable_layers(graph)
     write_found(tmp_path / FILE, Found(here, direct.kernel.key, {"width": 5, "blocks": 7, "is_rowwise": False}, 2.0, 1.0, 1))
     assert build_cpu(graph, tmp_path / "model.so", BuildOptions(database=str(tmp_path))).tuned == {}
 
@@ -344,6 +350,7 @@ def test_a_key_without_servers(tracker: tuple[str, list[Path]]):
 def test_a_session_whose_time_is_over(tracker: tuple[str, list[Path]], monkeypatch: pytest.MonkeyPatch):
     until(lambda: servers(tracker[0]) > 0)
     monkeypatch.setattr(timing, "SESSION", 1)
+    monkeypatch.setattr(tracking, "SESSION", 1)
     bench = Tracker(tracker[0], "here").bench(1)
     time.sleep(2)
     with pytest.raises(BackendMissing, match=r"the server 127.0.0.1:\d+ has ended the session after 1 s; let it measure fewer"):
@@ -365,7 +372,7 @@ def test_a_server_that_fails_and_one_that_dies(tmp_path: Path):
 
 
 def test_a_tracker_that_says_nothing(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(timing, "ANSWER", 0.3)
+    monkeypatch.setattr(tracking, "ANSWER", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(BackendMissing, match=f"the tracker at {address} has not answered for 0 s"):

@@ -16,8 +16,9 @@ import pytest
 
 from convc.backends.tvm.cpu.kernels.kernel import Tunable
 from convc.backends.tvm.store.tuned_forms import Found
-from convc.backends.tvm.tuning import search as tuner
-from convc.backends.tvm.tuning.search import Layer, Served
+from convc.backends.tvm.tuning import compiling, crew, search
+from convc.backends.tvm.tuning import survey as surveying
+from convc.backends.tvm.tuning.survey import Served, TunableLayer
 from convc.ir.errors import BackendMissing
 
 LATER = math.inf  # than anything
@@ -50,9 +51,9 @@ def finished(kernel: str) -> Found:
     return Found("m", kernel, None, 2.0, 1.0, 1)
 
 
-def fake_layer(name: str, rule: float = 2.0, *others: float) -> Layer:
+def fake_layer(name: str, rule: float = 2.0, *others: float) -> TunableLayer:
     forms = [FakeForm(takes) for takes in others]
-    return Layer(Tunable(name, 1, 1, 0, lambda: forms, lambda form: form.takes if form else rule), (name,))
+    return TunableLayer(Tunable(name, 1, 1, 0, lambda: forms, lambda form: form.takes if form else rule), (name,))
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         path.write_text(" ".join(map(str, functions)))
         return path
 
-    monkeypatch.setattr(tuner, "library", fake_library)
+    monkeypatch.setattr(compiling, "library", fake_library)
     return log
 
 
@@ -83,7 +84,7 @@ def opener(log: list[str], *refusals: int) -> Callable[[], FakeBench]:
 
 def test_a_session_begins_when_all_is_compiled(log: list[str]):
     kernel = fake_layer("a", 2.0, 3.0, 1.0, 4.0, 5.0).kernel
-    result = tuner.tune_kernel(opener(log), kernel, kernel.forms(), "m", lambda: False)
+    result = search.tune_kernel(opener(log), kernel, kernel.forms(), "m", lambda: False)
     assert result == Found("m", "a", {"takes": 1.0}, 2.0, 1.0, 4)
     assert log == ["compile", "compile", "open", "prepare"]
 
@@ -92,42 +93,42 @@ def test_what_was_found_before_is_tried_again():
     kernel = fake_layer("a", 2.0, *map(float, range(1, 30))).kernel
     for form in kernel.forms():
         before = Found("m", "a", {"takes": form.takes}, 2.0, 1.0, 64)
-        assert tuner.candidates(kernel, 1, before) == [form]
-        assert sorted(tuner.candidates(kernel, 64, before), key=lambda each: each.takes) == kernel.forms()
-    drawn = tuner.candidates(kernel, 64, None)
-    assert tuner.candidates(kernel, 3, Found("m", "a", {"takes": 99.0}, 2.0, 1.0, 64)) == drawn[:3], "it has no such form any more"
-    assert tuner.candidates(kernel, 3, Found("m", "a", None, 2.0, 1.0, 64)) == drawn[:3]
+        assert search.candidates(kernel, 1, before) == [form]
+        assert sorted(search.candidates(kernel, 64, before), key=lambda each: each.takes) == kernel.forms()
+    drawn = search.candidates(kernel, 64, None)
+    assert search.candidates(kernel, 3, Found("m", "a", {"takes": 99.0}, 2.0, 1.0, 64)) == drawn[:3], "it has no such form any more"
+    assert search.candidates(kernel, 3, Found("m", "a", None, 2.0, 1.0, 64)) == drawn[:3]
 
 
 def test_a_shorter_search_keeps_what_a_longer_one_found(log: list[str]):
     layer = fake_layer("a", 2.0, *([3.0] * 20), 1.0)
     known = {"a": Found("m", "a", {"takes": 1.0}, 2.0, 1.0, 21)}
-    (result,) = tuner.tune([Served(layer, 2.0, 0.5)], opener(log), 1, "m", 2, LATER, known)
+    (result,) = search.tune([Served(layer, 2.0, 0.5)], opener(log), 1, "m", 2, LATER, known)
     assert result[1] == Found("m", "a", {"takes": 1.0}, 2.0, 1.0, 2)
 
 
 def test_a_survey_has_a_session_every_few_layers(log: list[str]):
-    few = tuner.LAYERS
-    served = tuner.survey(opener(log), 1, [fake_layer(f"layer{i}", 1.0 + i) for i in range(few + 1)], LATER)
+    few = surveying.LAYERS
+    served = surveying.survey(opener(log), 1, [fake_layer(f"layer{i}", 1.0 + i) for i in range(few + 1)], LATER)
     assert [each.taken for each in served] == [1.0 + i for i in reversed(range(few + 1))]
     assert log == [*["compile"] * few, "open", *["prepare"] * few, "compile", "open", "prepare", "open"]
 
 
 def test_a_survey_goes_on_with_another_server(log: list[str]):
-    assert len(tuner.survey(opener(log, 1), 1, [fake_layer("a")], LATER)) == 1
+    assert len(surveying.survey(opener(log, 1), 1, [fake_layer("a")], LATER)) == 1
     with pytest.raises(BackendMissing, match="this server is dead"):
-        tuner.survey(opener([], 1, 2), 1, [fake_layer("a")], LATER)
+        surveying.survey(opener([], 1, 2), 1, [fake_layer("a")], LATER)
 
 
 def test_a_survey_ends_in_time(log: list[str], monkeypatch: pytest.MonkeyPatch):
     clock = itertools.count()  # a second passes with every question
-    monkeypatch.setattr(tuner, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
-    monkeypatch.setattr(tuner, "physical_cores", lambda: 1)
-    given = [fake_layer(f"layer{i}", 1.0 + i) for i in range(3 * tuner.LAYERS)]
-    served = tuner.survey(opener(log), 1, given, tuner.LAYERS + 2.0)
-    assert sorted(each.layer.nodes[0] for each in served) == sorted(layer.kernel.key for layer in given[: tuner.LAYERS + 2])
-    assert log.count("compile") == tuner.LAYERS + 2
-    assert tuner.survey(opener([]), 1, given, 0.0) == []
+    monkeypatch.setattr(surveying, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    monkeypatch.setattr(compiling, "physical_cores", lambda: 1)
+    given = [fake_layer(f"layer{i}", 1.0 + i) for i in range(3 * surveying.LAYERS)]
+    served = surveying.survey(opener(log), 1, given, surveying.LAYERS + 2.0)
+    assert sorted(each.layer.nodes[0] for each in served) == sorted(layer.kernel.key for layer in given[: surveying.LAYERS + 2])
+    assert log.count("compile") == surveying.LAYERS + 2
+    assert surveying.survey(opener([]), 1, given, 0.0) == []
 
 
 def heard_of_two(behave: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
@@ -143,9 +144,9 @@ def heard_of_two(behave: Callable[[str], None], monkeypatch: pytest.MonkeyPatch)
             behave(kernel.key)
         return finished(kernel.key)
 
-    monkeypatch.setattr(tuner, "tune_kernel", fake_tune)
+    monkeypatch.setattr(search, "tune_kernel", fake_tune)
     given = [Served(fake_layer(each), 1.0, 0.5) for each in ("a", "b")]
-    heard = tuner.tune(given, lambda: None, 2, "m", 1, LATER, {})
+    heard = search.tune(given, lambda: None, 2, "m", 1, LATER, {})
     return [(each.layer.nodes[0], type(result).__name__) for each, result in heard]
 
 
@@ -168,8 +169,9 @@ def test_no_worker_is_left(monkeypatch: pytest.MonkeyPatch):
 
 def test_who_compiles_is_heard(monkeypatch: pytest.MonkeyPatch):
     """A silence is as long as a session at most, but compiling is not: there every chunk is heard."""
-    monkeypatch.setattr(tuner, "SESSION", 0.5)
-    monkeypatch.setattr(tuner, "PATIENCE", 0.5)
+    monkeypatch.setattr(crew, "SESSION", 0.5)
+    monkeypatch.setattr(crew, "PATIENCE", 0.5)
+    monkeypatch.setattr(search, "PATIENCE", 0.5)
     steps = [True] * 8
 
     def fake_tune(open_bench: object, kernel: Tunable, forms: list[object], machine: str, stop: Callable[[], bool]) -> Found:
@@ -179,9 +181,9 @@ def test_who_compiles_is_heard(monkeypatch: pytest.MonkeyPatch):
         time.sleep(2.0 if kernel.key == "silent" else 0.0)
         return finished(kernel.key)
 
-    monkeypatch.setattr(tuner, "tune_kernel", fake_tune)
+    monkeypatch.setattr(search, "tune_kernel", fake_tune)
     given = [Served(fake_layer(name), 1.0, 0.5) for name in ("heard", "silent")]
-    heard = tuner.tune(given, lambda: None, 1, "m", 1, LATER, {})
+    heard = search.tune(given, lambda: None, 1, "m", 1, LATER, {})
     assert next(heard)[0].layer.nodes == ("heard",)
     with pytest.raises(BackendMissing, match="nothing was heard of 1 measuring processes for 1 s"):
         next(heard)

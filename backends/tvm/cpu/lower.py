@@ -8,7 +8,7 @@ from typing import Any
 from ....ir.errors import ConvcError
 from ....ir.graph import Node
 from ....ir.types import DTYPES
-from ..arena import IN_PLACE, VIEW_OF
+from ..attributes import IN_PLACE, VIEW_OF
 from ..emitter import Emitter
 from ..host import tvm
 from ..lower import emit_stock

@@ -1,13 +1,11 @@
-"""Forms of kernels timed turn by turn, in this process or on a server that TVM's tracker lends: both are a session of TVM's RPC."""
+"""Forms of kernels timed turn by turn, in a session of TVM's RPC: of this process, or of a server that a tracker lends."""
 
 from __future__ import annotations
 
 import importlib
 import logging
-import socket
-import struct
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,20 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from ....ir.errors import BackendMissing, UsageError
+from ....ir.errors import BackendMissing
 from ....ir.types import Array
-from ..host import host_cpu, host_target, tvm
+from ..host import host_cpu, tvm
 from ..lower import reason
+from .compiling import library
 from .roofs import multiply_adds, reads
 
-__all__ = ["SESSION", "Bench", "Tracker", "library", "local_bench"]
+__all__ = ["FAST", "SESSION", "Bench", "OpenBench", "local_bench", "rpc"]
 
 COLD_BYTES = 64 << 20  # of copies of a kernel's weights, used in turn: in a network they come from beyond a core's cache as well
 MOST_COPIES = 16
-ANSWER = 10.0  # seconds until a tracker has answered
-LENT = 60.0  # seconds until it has lent a server
 SESSION = 300  # seconds after which a server ends a session by itself
 ROOF_TURNS = 20
+FAST = 0.25  # of turns, the fastest, that count
 CAUGHT = "Error caught from RPC call:"  # what TVM says before what a server said
 
 
@@ -126,80 +124,15 @@ class Bench:
 def local_bench(threads: int) -> Bench:
     """This process."""
     logging.getLogger("RPCServer").setLevel(logging.WARNING)
-    return Bench(_rpc().LocalSession(), threads, "this machine")
+    return Bench(rpc().LocalSession(), threads, "this machine")
 
 
-def library(functions: Sequence[Any], path: Path) -> Path:
-    """Compile for this machine's processor: form0, form1 and so on."""
-    host = tvm()
-    target = host_target()
-    named = {f"form{i}": function.with_attr("global_symbol", f"form{i}") for i, function in enumerate(functions)}
-    try:
-        host.tirx.build(host.IRModule(named), target=target).export_library(str(path))
-    except Exception as error:
-        if "KeyboardInterrupt" in str(error):  # TVM wraps that one too
-            raise KeyboardInterrupt from error
-        raise
-    return path
-
-
-class Tracker:
-    """TVM's tracker at `host:port`, and its servers of one key. Every question has an end.
-
-    Raises: UsageError for an address that is none; BackendMissing where no tracker answers, or has no such server.
-    """
-
-    def __init__(self, address: str, key: str) -> None:
-        host, _, port = address.rpartition(":")
-        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise UsageError(f"--tracker {address}: write it as host:port, such as 127.0.0.1:9190")
-        self.address, self.key = (host, int(port)), key
-        self.name = address
-        base = _rpc().base
-        info = self._ask([base.TrackerCode.SUMMARY], ANSWER)
-        keys = sorted(str(server["key"]).removeprefix("server:") for server in info["server_info"])
-        self.servers = keys.count(key)
-        if not self.servers:
-            have = f"its servers have the keys {', '.join(dict.fromkeys(keys))}" if keys else "it has no servers"
-            start = f"python -m tvm.exec.rpc_server --tracker {address} --key {key}"
-            raise BackendMissing(f"the tracker at {address} has no server of the key '{key}', {have}; start one with: {start}")
-
-    def bench(self, threads: int) -> Bench:
-        """A server, until it is let go of or its time is over."""
-        rpc = _rpc()
-        host, port, match = self._ask([rpc.base.TrackerCode.REQUEST, self.key, "", 1], LENT)
-        try:
-            session = rpc.connect(host, port, match, SESSION)
-        except Exception as error:
-            raise BackendMissing(f"the server {host}:{port} of the tracker at {self.name} does not answer: {reason(error)}") from error
-        return Bench(session, threads, f"the server {host}:{port}", is_lent=True)
-
-    def _ask(self, request: list[Any], seconds: float) -> Any:
-        base = _rpc().base
-        try:
-            with socket.create_connection(self.address, seconds) as connection:
-                connection.settimeout(seconds)
-                magic = struct.pack("<i", base.RPC_TRACKER_MAGIC)
-                connection.sendall(magic)
-                if base.recvall(connection, len(magic)) != magic:
-                    raise BackendMissing(f"what answers at {self.name} is no tracker of TVM's")
-                base.sendjson(connection, request)
-                code, answer = base.recvjson(connection)
-        except TimeoutError as error:
-            raise BackendMissing(
-                f"the tracker at {self.name} has not answered for {seconds:.0f} s; are it and its servers there?"
-            ) from error
-        except (OSError, ValueError) as error:
-            start = f"python -m tvm.exec.rpc_tracker --host {self.address[0]} --port {self.address[1]}"
-            raise BackendMissing(f"no tracker answers at {self.name} ({error}); start one with: {start}") from error
-        if code != base.TrackerCode.SUCCESS:
-            raise BackendMissing(f"the tracker at {self.name} refuses: {answer}")
-        return answer
-
-
-def _rpc() -> Any:
+def rpc() -> Any:
     tvm()
     try:
         return importlib.import_module("tvm.rpc")
     except ImportError as error:
         raise BackendMissing(f"TVM's RPC cannot be imported ({error}); pip install 'convc[tune]'") from error
+
+
+OpenBench = Callable[[], Bench]  # whose session is over when nobody holds it any more

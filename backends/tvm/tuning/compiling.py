@@ -1,0 +1,39 @@
+"""Forms of kernels compiled for this machine, several to a library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ..host import host_target, physical_cores, tvm
+
+__all__ = ["Build", "compiled_libraries", "library"]
+
+Build = Callable[[], Any]  # of a PrimFunc
+
+
+def compiled_libraries(chunks: Sequence[Sequence[Build]], folder: Path, stop: Callable[[], bool]) -> list[tuple[Path, int]]:
+    """A library of each chunk in order, as many as are done before the stop; TVM lets go of the interpreter's lock."""
+
+    def one(at: int) -> tuple[Path, int] | None:
+        return None if stop() else (library([build() for build in chunks[at]], folder / f"{at}.so"), len(chunks[at]))
+
+    with ThreadPoolExecutor(physical_cores()) as pool:
+        made = list(pool.map(one, range(len(chunks))))
+    return made[: made.index(None)] if None in made else made  # pyright: ignore[reportReturnType]
+
+
+def library(functions: Sequence[Any], path: Path) -> Path:
+    """Compile for this machine's processor: form0, form1 and so on."""
+    host = tvm()
+    target = host_target()
+    named = {f"form{i}": function.with_attr("global_symbol", f"form{i}") for i, function in enumerate(functions)}
+    try:
+        host.tirx.build(host.IRModule(named), target=target).export_library(str(path))
+    except Exception as error:
+        if "KeyboardInterrupt" in str(error):  # TVM wraps that one too
+            raise KeyboardInterrupt from error
+        raise
+    return path
