@@ -10,9 +10,9 @@ from ..ir.ops.conv import CONV2D
 from ..ir.ops.norm import BATCH_NORM
 from ..ir.ops.pool import MAX_POOL
 from ..ir.ops.shape import CONCAT
-from ..passes.lowrank import Layer, layers_of
+from ..passes.lowrank import Splittable, splittable_layers
 
-__all__ = ["Advice", "Module", "advise"]
+__all__ = ["Advice", "InceptionModule", "advise"]
 
 # GoogLeNet's modules (Szegedy et al. 2014, table 1): filters of the 1x1, 3x3 and 5x5 branches; the reductions before the 3x3
 # and the 5x5, and the projection after the pool.
@@ -33,7 +33,7 @@ LEAST = 0.9  # of the naive cost: what saves less is no advice
 
 
 @dataclass(frozen=True, slots=True)
-class Module:
+class InceptionModule:
     """One module, naive (large kernels on its whole input) and reduced (behind 1x1 reductions). Units: multiply-adds an image.
 
     `here` is "naive" or "reduced": which of the two the network has.
@@ -56,10 +56,10 @@ class Advice:
     reduced: int
 
 
-def advise(graph: Graph, sizes: Mapping[str, int]) -> tuple[list[Module], list[Advice]]:
+def advise(graph: Graph, sizes: Mapping[str, int]) -> tuple[list[InceptionModule], list[Advice]]:
     """Modules, and single convs that a bottleneck would make cheaper, in the graph's order."""
-    layers = {layer.node: layer for layer in layers_of(graph, sizes) if layer.node.kind is CONV2D}
-    modules: list[Module] = []
+    layers = {layer.node: layer for layer in splittable_layers(graph, sizes) if layer.node.kind is CONV2D}
+    modules: list[InceptionModule] = []
     inside: set[Node] = set()
     for concat in (node for node in graph.ops if node.kind is CONCAT):
         found = _module(concat, layers)
@@ -78,7 +78,7 @@ class _Branch:
     pooled: bool
 
 
-def _module(concat: Node, layers: Mapping[Node, Layer]) -> tuple[Module, set[Node]] | None:
+def _module(concat: Node, layers: Mapping[Node, Splittable]) -> tuple[InceptionModule, set[Node]] | None:
     """An Inception module: branches from one value, one of them a single 1x1, one or more with a larger kernel."""
     branches = _branches(concat, layers)
     if branches is None:
@@ -93,7 +93,7 @@ def _module(concat: Node, layers: Mapping[Node, Layer]) -> tuple[Module, set[Nod
     positions = kernels[1].out_positions
     if any(len(branch.convs) > 1 for branch in found):
         naive = positions * sum(depth * k * k * layer.c_out for k, layer in kernels.items())
-        return Module(_scope(concat, kernels[1].node), naive, here, "reduced"), convs
+        return InceptionModule(_scope(concat, kernels[1].node), naive, here, "reduced"), convs
     widths = (kernels[1].c_out, kernels[3].c_out, kernels[5].c_out if 5 in kernels else 0)
     reduce3, reduce5, project = PUBLISHED.get(widths, (0, 0, 64))
     reduced = positions * depth * kernels[1].c_out
@@ -102,10 +102,10 @@ def _module(concat: Node, layers: Mapping[Node, Layer]) -> tuple[Module, set[Nod
         reduced += positions * r * (depth + k * k * layer.c_out)
     if any(branch.pooled and not branch.convs for branch in found):  # passed on whole, it makes every later module deeper
         reduced += positions * depth * project
-    return Module(_scope(concat, kernels[1].node), here, reduced, "naive"), convs
+    return InceptionModule(_scope(concat, kernels[1].node), here, reduced, "naive"), convs
 
 
-def _branches(concat: Node, layers: Mapping[Node, Layer]) -> tuple[Node, list[_Branch]] | None:
+def _branches(concat: Node, layers: Mapping[Node, Splittable]) -> tuple[Node, list[_Branch]] | None:
     """The value that every operand of the concat comes from, by convs, pools of stride 1 and pointwise ops."""
     paths: list[list[Node]] = []
     for operand in concat.inputs:
@@ -137,7 +137,7 @@ def _scope(concat: Node, first: Node) -> str:
     return concat.origin.scope or first.origin.scope or concat.name
 
 
-def _alone(layer: Layer, layers: Mapping[Node, Layer]) -> Advice | None:
+def _alone(layer: Splittable, layers: Mapping[Node, Splittable]) -> Advice | None:
     """Advice for a conv of many channels that no 1x1 conv stands before."""
     k = layer.kernel[0]
     if layer.is_pointwise or layer.c_in < FEWEST:
@@ -159,7 +159,7 @@ def _alone(layer: Layer, layers: Mapping[Node, Layer]) -> Advice | None:
     return Advice(layer.name, form, width, macs, reduced) if reduced < LEAST * macs else None
 
 
-def _macs(layer: Layer) -> int:
+def _macs(layer: Splittable) -> int:
     return layer.c_in * layer.c_out * layer.taps * layer.out_positions
 
 

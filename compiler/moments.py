@@ -11,7 +11,7 @@ from ..ir.graph import Graph, Node
 from ..ir.ops.conv import CONV2D
 from ..ir.ops.window import dilated, pad_spatial, window_view
 from ..ir.types import Array
-from ..passes.lowrank import Layer
+from ..passes.lowrank import Splittable
 from ..passes.spectrum import LayerWeights, Moments
 
 __all__ = ["gather"]
@@ -20,12 +20,12 @@ POSITIONS = 128  # sampled of each image: neighbours are alike, and many images 
 
 
 def gather(
-    graph: Graph, layers: Sequence[tuple[Layer, LayerWeights]], batches: Iterable[Mapping[str, Array]], threads: int | None, seed: int
+    graph: Graph, layers: Sequence[tuple[Splittable, LayerWeights]], batches: Iterable[Mapping[str, Array]], threads: int | None, seed: int
 ) -> dict[str, tuple[Moments, Moments]]:
     """The moments of each layer's input, images in turn in one fold and the other, as onnxruntime computes them."""
     from ..backends.onnx.export import to_model
 
-    read: dict[Node, list[tuple[Layer, LayerWeights]]] = {}
+    read: dict[Node, list[tuple[Splittable, LayerWeights]]] = {}
     for layer, weights in layers:
         read.setdefault(layer.node.inputs[0], []).append((layer, weights))
     exposed = Graph(graph.name, graph.inputs, tuple(node for node in read if node.inputs) or graph.outputs, graph.nodes)
@@ -43,7 +43,7 @@ def gather(
     return moments
 
 
-def _patches(layer: Layer, x: Array, draws: np.random.Generator) -> Array:
+def _patches(layer: Splittable, x: Array, draws: np.random.Generator) -> Array:
     """Some of one image's patches, [n, D, taps]."""
     if layer.node.kind is not CONV2D:
         return x.reshape(1, -1, 1)

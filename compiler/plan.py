@@ -12,7 +12,7 @@ from ..ir.errors import InvalidModel, UsageError
 from ..ir.graph import Graph
 from ..ir.suggest import did_you_mean
 from ..passes.ledger import Ledger
-from ..passes.lowrank import Layer, Split, insert, layers_of, price
+from ..passes.lowrank import Split, Splittable, insert, price, splittable_layers
 from ..passes.spectrum import LayerWeights, Moments, Spectrum, factors_of, spectrum
 from .calibration import Calibration
 from .engines.onnxruntime import ONNXRUNTIME
@@ -44,13 +44,13 @@ class Study:
 
     graph: Graph
     sizes: Mapping[str, int]
-    layers: Sequence[Layer]
+    layers: Sequence[Splittable]
     weights: Mapping[str, LayerWeights]
     spectra: Mapping[str, Spectrum]
     gains: Mapping[str, float]
     trial: Trial
 
-    def layer(self, name: str) -> Layer:
+    def layer(self, name: str) -> Splittable:
         return next(layer for layer in self.layers if layer.name == name)
 
     def plan(self, splits: Mapping[str, Split]) -> BottleneckPlan:
@@ -67,7 +67,7 @@ class Study:
         return insert(self.graph, factors, Ledger(ONNXRUNTIME.prices))
 
 
-def excluded_layers(layers: Sequence[Layer], names: Iterable[str], *, ends: bool) -> set[str]:
+def excluded_layers(layers: Sequence[Splittable], names: Iterable[str], *, ends: bool) -> set[str]:
     """Layers left as they are: those named, by their own name or one that a pass took into them, and without `ends` the first and last.
 
     Raises: UsageError, with the nearest name, for one that does not exist.
@@ -88,7 +88,7 @@ def study(graph: Graph, calibration: Calibration, excluded: set[str], cost: str 
     Raises: InvalidModel for weights that are all zero or not finite, and for a network without such layers.
     """
     sizes = _sizes(graph, calibration)
-    layers = [layer for layer in layers_of(graph, sizes) if layer.name not in excluded and layer.rank > 1]
+    layers = [layer for layer in splittable_layers(graph, sizes) if layer.name not in excluded and layer.rank > 1]
     layers = layers if cost is None else _worthwhile(layers, cost)
     if not layers:
         raise InvalidModel(
@@ -112,13 +112,13 @@ def _sizes(graph: Graph, calibration: Calibration) -> dict[str, int]:
     return match_inputs(graph, next(calibration.batches(graph, 1))) | dict.fromkeys(batch_names(graph), 1)
 
 
-def _worthwhile(layers: Sequence[Layer], cost: str) -> list[Layer]:
+def _worthwhile(layers: Sequence[Splittable], cost: str) -> list[Splittable]:
     costs = [COSTS[cost](price(layer, None)) for layer in layers]
     least = SMALL_SHARE * sum(costs) / max(len(costs), 1)
     return [layer for layer, own in zip(layers, costs, strict=True) if own >= least]
 
 
-def _check_weights(layers: Sequence[Layer]) -> None:
+def _check_weights(layers: Sequence[Splittable]) -> None:
     for layer in layers:
         values = [operand.weights.array() for operand in layer.node.inputs[1:] if operand.weights is not None]
         if bad := sum(int(np.count_nonzero(~np.isfinite(array))) for array in values):
@@ -129,6 +129,6 @@ def _check_weights(layers: Sequence[Layer]) -> None:
             )
 
 
-def _images_at_once(layers: Sequence[Layer]) -> int:
+def _images_at_once(layers: Sequence[Splittable]) -> int:
     one = sum(layer.c_in * layer.in_positions * 4 for layer in layers)
     return max(1, min(8, TAP_BYTES // max(one, 1)))

@@ -11,7 +11,7 @@ from typing import Any, cast
 from ..ir.errors import InvalidInput, UsageError
 from ..ir.files import write_file
 from ..ir.suggest import did_you_mean
-from ..passes.lowrank import FORMS, Layer, Split, forms_of
+from ..passes.lowrank import FORMS, Split, Splittable, forms_of
 from .calibration import Inputs
 
 __all__ = ["PlanFile", "check_splits", "read_plan", "write_plan"]
@@ -88,7 +88,7 @@ def _split(path: Path, name: str, entry: Any) -> Split:
     return Split(form, tuple(numbers))
 
 
-def check_splits(splits: Mapping[str, Split], layers: Sequence[Layer], path: Path) -> None:
+def check_splits(splits: Mapping[str, Split], layers: Sequence[Splittable], path: Path) -> None:
     """Raises: InvalidInput for a layer that the network does not have, a form that it cannot take or a rank too large."""
     known = {layer.name: layer for layer in layers}
     for name, split in splits.items():

@@ -13,7 +13,7 @@ from ..ir.ops.activation import LOG_SOFTMAX, SIGMOID, SOFTMAX
 from ..ir.ops.elementwise import ADD, Add
 from ..ir.ops.leaf import INPUT, Input
 from ..ir.types import Array
-from ..passes.lowrank import Layer
+from ..passes.lowrank import Splittable
 from ..passes.spectrum import Spectrum
 
 __all__ = ["readouts", "sensitivities"]
@@ -27,7 +27,7 @@ def readouts(graph: Graph) -> list[Node]:
 
 
 def sensitivities(
-    graph: Graph, layers: Sequence[Layer], spectra: Mapping[str, Spectrum], inputs: Mapping[str, Array], threads: int | None
+    graph: Graph, layers: Sequence[Splittable], spectra: Mapping[str, Spectrum], inputs: Mapping[str, Array], threads: int | None
 ) -> dict[str, float]:
     """For each layer, the outputs' relative squared error over the share of the layer's variance that was taken."""
     from ..backends.onnx.export import to_model

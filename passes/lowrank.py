@@ -23,14 +23,14 @@ from ..ir.verifier import infer_type
 from ..ir.weights import Weights
 from .ledger import Ledger
 
-__all__ = ["FORMS", "Factors", "Layer", "Price", "Split", "forms_of", "insert", "layers_of", "pieces", "price"]
+__all__ = ["FORMS", "Factors", "Price", "Split", "Splittable", "forms_of", "insert", "pieces", "price", "splittable_layers"]
 
 # The ranks that each form has, in the order of its products.
 FORMS = {"factors": ("rank",), "reduce": ("input",), "expand": ("output",), "both": ("input", "output")}
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class Splittable:
     """A conv without groups, or a dense layer, with constant weights. Units: positions per image, of input and output."""
 
     node: Node
@@ -87,9 +87,9 @@ class Price:
     nbytes: int
 
 
-def layers_of(graph: Graph, sizes: Mapping[str, int]) -> list[Layer]:
+def splittable_layers(graph: Graph, sizes: Mapping[str, int]) -> list[Splittable]:
     """Every layer that has low-rank forms, in the graph's order, with these named sizes."""
-    found: list[Layer] = []
+    found: list[Splittable] = []
     for node in graph.ops:
         if node.kind not in (CONV2D, DENSE) or any(operand.weights is None for operand in node.inputs[1:]):
             continue
@@ -98,15 +98,15 @@ def layers_of(graph: Graph, sizes: Mapping[str, int]) -> list[Layer]:
         c_out, c_in, *kernel = node.inputs[1].typed.concrete()
         kernel = (kernel[0], kernel[1]) if kernel else (1, 1)
         before, after = (math.prod(_numbers(x.typed, sizes)[2:]) for x in (node.inputs[0], node))
-        found.append(Layer(node, c_in, c_out, kernel, before, after))
+        found.append(Splittable(node, c_in, c_out, kernel, before, after))
     return found
 
 
-def forms_of(layer: Layer) -> tuple[str, ...]:
+def forms_of(layer: Splittable) -> tuple[str, ...]:
     return ("factors",) if layer.is_pointwise else ("reduce", "expand", "both")
 
 
-def pieces(layer: Layer, split: Split | None) -> list[tuple[int, int, int, int]]:
+def pieces(layer: Splittable, split: Split | None) -> list[tuple[int, int, int, int]]:
     """(c_in, c_out, taps, positions of the result) of each product; None is the layer as it is."""
     d, k, taps, out = layer.c_in, layer.c_out, layer.taps, layer.out_positions
     match split:
@@ -121,7 +121,7 @@ def pieces(layer: Layer, split: Split | None) -> list[tuple[int, int, int, int]]
             return [(d, r, taps, out), (r, k, 1, out)]
 
 
-def price(layer: Layer, split: Split | None) -> Price:
+def price(layer: Splittable, split: Split | None) -> Price:
     """The price of a split, biases included; nothing is built."""
     made = pieces(layer, split)
     macs = sum(c_in * c_out * taps * positions for c_in, c_out, taps, positions in made)

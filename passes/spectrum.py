@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..ir.types import Array
-from .lowrank import Factors, Layer, Split
+from .lowrank import Factors, Split, Splittable
 
 __all__ = ["LayerWeights", "Moments", "Spectrum", "factors_of", "spectrum"]
 
@@ -31,7 +31,7 @@ class LayerWeights:
     range: Array | None
 
     @staticmethod
-    def of(layer: Layer) -> LayerWeights:
+    def of(layer: Splittable) -> LayerWeights:
         w, *b = (operand.weights.array() for operand in layer.node.inputs[1:] if operand.weights is not None)
         flat = w.reshape(layer.c_out, -1)
         values, bias = w.reshape(layer.c_out, layer.c_in, layer.taps), b[0] if b else np.zeros(layer.c_out)
@@ -58,7 +58,7 @@ class Moments:
     taps: Array  # [taps, taps], summed over channels
 
     @staticmethod
-    def none(layer: Layer, weights: LayerWeights) -> Moments:
+    def none(layer: Splittable, weights: LayerWeights) -> Moments:
         d, channels = len(weights.reduced), 0 if layer.is_pointwise else layer.c_in
         width = layer.c_in * layer.taps
         return Moments(
@@ -111,7 +111,7 @@ class Spectrum:
                 return float(self.lost_outputs[split.ranks[0]])
 
 
-def spectrum(layer: Layer, weights: LayerWeights, folds: tuple[Moments, Moments] | None) -> Spectrum:
+def spectrum(layer: Splittable, weights: LayerWeights, folds: tuple[Moments, Moments] | None) -> Spectrum:
     """The spectrum over both folds; its losses are those of the second under the bases of the first, so that they hold on new inputs.
 
     Without folds, of the weights alone.
@@ -159,13 +159,13 @@ class _Centred:
     taps: Array
 
 
-def _white(layer: Layer, weights: LayerWeights) -> _Centred:
+def _white(layer: Splittable, weights: LayerWeights) -> _Centred:
     reduced = weights.reduced.astype(np.float64)
     z, eye = reduced @ reduced.T, np.eye(0 if layer.is_pointwise else layer.c_in)
     return _Centred(np.zeros(layer.c_in * layer.taps), np.zeros(len(z)), z, z, eye, eye, np.eye(layer.taps))
 
 
-def _centred(layer: Layer, weights: LayerWeights, m: Moments) -> _Centred:
+def _centred(layer: Splittable, weights: LayerWeights, m: Moments) -> _Centred:
     """Means taken off. Few samples of many channels say little of any one: those move towards white inputs."""
     mean_x, mean_z = m.x / m.count, m.z / m.count
     z = m.zz / m.count - np.outer(mean_z, mean_z)
@@ -184,7 +184,7 @@ def _centred(layer: Layer, weights: LayerWeights, m: Moments) -> _Centred:
     return _Centred(mean_x, mean_z, z, z_shrunk, channels, channels_shrunk, taps)
 
 
-def _spectrum(layer: Layer, weights: LayerWeights, whole: _Centred, fit: _Centred, test: _Centred) -> Spectrum:
+def _spectrum(layer: Splittable, weights: LayerWeights, whole: _Centred, fit: _Centred, test: _Centred) -> Spectrum:
     read = write = np.zeros((0, 0))
     inputs = np.zeros(1)
     if not layer.is_pointwise:

@@ -12,7 +12,7 @@ from ...ir.errors import UsageError
 from ...ir.files import write_file
 from ...ir.graph import Graph
 from ...ir.printer import print_graph
-from ...passes.lowrank import layers_of
+from ...passes.lowrank import splittable_layers
 from ..advice import advise
 from ..calibration import Inputs, read_calibration
 from ..certificate import Certificate, certify, lines_of
@@ -168,7 +168,7 @@ def _answer(console: Console, request: Request, budget: Budget | None, source: P
     calibration = read_calibration(graph, *inputs)
     if not calibration.is_real:
         console.say("no --calibration: ranks come from the weights alone, and errors are measured on random inputs")
-    layers = layers_of(graph, usual_sizes(graph))
+    layers = splittable_layers(graph, usual_sizes(graph))
     made: Planned | None = None
     if budget is None:
         assert source is not None

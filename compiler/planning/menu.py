@@ -10,7 +10,7 @@ import numpy as np
 
 from ...ir.errors import UsageError
 from ...passes.cost import graph_cost
-from ...passes.lowrank import Layer, Price, Split, forms_of, price
+from ...passes.lowrank import Price, Split, Splittable, forms_of, price
 from ...passes.spectrum import Spectrum
 from ..budget import Frontier, frontier, undominated
 from ..plan import Study
@@ -103,7 +103,7 @@ def _network_cost(known: Study, cost: str) -> int:
     return round(COSTS[cost](Price(total.macs, total.params, total.bytes_moved)))
 
 
-def options(layer: Layer, found: Spectrum, gain: float, cost: str, multiple: int) -> list[Option]:
+def options(layer: Splittable, found: Spectrum, gain: float, cost: str, multiple: int) -> list[Option]:
     """Every choice worth considering, the layer as it is last."""
     whole = round(COSTS[cost](price(layer, None)))
     made = [(split, round(COSTS[cost](price(layer, split)))) for split in _splits(layer, multiple)]
@@ -113,7 +113,7 @@ def options(layer: Layer, found: Spectrum, gain: float, cost: str, multiple: int
     return [listed[i] for i in sorted({*kept, len(listed) - 1})]  # the layer as it is, also where a split is as exact
 
 
-def _splits(layer: Layer, multiple: int) -> Iterable[Split]:
+def _splits(layer: Splittable, multiple: int) -> Iterable[Split]:
     """Ranks go by whole vectors of a kernel, but a narrow layer has at least 8 steps."""
     inputs, outputs = (range(_step(width, multiple), width, _step(width, multiple)) for width in (layer.c_in, layer.rank))
     for form in forms_of(layer):

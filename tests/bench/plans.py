@@ -26,7 +26,7 @@ from convc.compiler.sensitivity import readouts
 from convc.ir.graph import Graph
 from convc.passes.cost import graph_cost
 from convc.passes.ledger import Ledger
-from convc.passes.lowrank import Split, insert, layers_of, price
+from convc.passes.lowrank import Split, insert, price, splittable_layers
 from convc.passes.spectrum import LayerWeights, factors_of, spectrum
 
 NETWORKS = (
@@ -88,7 +88,7 @@ def main() -> int:
         graph, _ = optimize(entry.network(**(entry.small if asked.small else {})), 2)
         calibration = read_calibration(graph, PHOTOS, asked.images)
         start = time.perf_counter()
-        layers = layers_of(graph, {"N": 1})
+        layers = splittable_layers(graph, {"N": 1})
         known = study(graph, calibration, excluded_layers(layers, (), ends=False), "macs", None, 0)
         made = plan_network(known, Budget("macs", asked.macs), 16, None, measured=False)
         seconds = time.perf_counter() - start

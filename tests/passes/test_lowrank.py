@@ -11,7 +11,7 @@ from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.ir.graph import Graph
 from convc.passes.cost import graph_cost
 from convc.passes.ledger import Ledger
-from convc.passes.lowrank import Split, insert, layers_of, pieces, price
+from convc.passes.lowrank import Split, insert, pieces, price, splittable_layers
 from convc.passes.spectrum import LayerWeights, Moments, factors_of, spectrum
 
 CONV = """graph @g(%x: f32[N,6,9,8]) {{
@@ -38,7 +38,7 @@ CASES = [(name, Split(form, tuple(ranks))) for name, splits in FULL.items() for 
 
 def known(text):
     graph = typed_graph(text)
-    (layer,) = layers_of(graph, {"N": 1})
+    (layer,) = splittable_layers(graph, {"N": 1})
     return graph, layer, LayerWeights.of(layer)
 
 
@@ -167,4 +167,4 @@ def test_layers_with_groups_or_computed_weights_have_no_forms():
   %b = conv2d(%x, %v)
   return %a, %b
 }"""
-    assert layers_of(typed_graph(text), {"N": 1}) == []
+    assert splittable_layers(typed_graph(text), {"N": 1}) == []

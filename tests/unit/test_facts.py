@@ -12,6 +12,7 @@ import pytest
 from graphs import normal_inputs, typed_graph
 from op_cases import CASES
 
+from convc.compiler.engines.table import ENGINES
 from convc.ir.binding import specialize
 from convc.ir.errors import ShapeError
 from convc.ir.facts import RENAMED, Facts, always, fixed
@@ -20,7 +21,7 @@ from convc.ir.op import OpDef
 from convc.ir.ops import OPS
 from convc.ir.ops.activation import RELU, SOFTMAX, TANH
 from convc.ir.ops.activation_variants import GELU, HARD_SIGMOID
-from convc.ir.ops.elementwise import CAST, SUB
+from convc.ir.ops.elementwise import CAST, MUL, SUB
 from convc.ir.ops.leaf import INPUT, PARAM
 from convc.ir.ops.norm import BATCH_NORM
 from convc.ir.ops.shape import PAD, TRANSPOSE
@@ -191,6 +192,13 @@ def test_facts_hold_for_the_meaning(kind):
 def test_every_op_states_its_facts():
     assert all(isinstance(kind.facts, Facts) for kind in OPS.values())
     assert next(f for f in fields(OpDef) if f.name == "facts").default is MISSING
+
+
+def test_what_an_engine_appends_has_a_slope():
+    """By it verify carries the error of what comes before; that of a product it knows."""
+    appended = {kind for engine in ENGINES.values() for kind in engine.prices.appends}
+    assert appended
+    assert {kind for kind in appended if kind.facts.slope is None} <= {MUL}
 
 
 def is_so(*given: Any) -> bool:

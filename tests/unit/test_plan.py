@@ -18,7 +18,7 @@ from convc.compiler.planning.menu import menu
 from convc.compiler.planning.search import plan_network
 from convc.ir.errors import BudgetMissed, InvalidModel, UsageError
 from convc.ir.weights import Weights
-from convc.passes.lowrank import Split, layers_of
+from convc.passes.lowrank import Split, splittable_layers
 
 DATA = Path(__file__).parent.parent / "data"
 NET = """graph @net(%x: f32[N,3,16,16]) {
@@ -65,7 +65,7 @@ def planted_network():
 
 
 def known_of(graph, calibration, *, ends=False):
-    layers = layers_of(graph, {"N": 1})
+    layers = splittable_layers(graph, {"N": 1})
     return study(graph, calibration, excluded_layers(layers, (), ends=ends), None, 1, 0)
 
 
