@@ -24,6 +24,7 @@ from .artifact import CIR, WEIGHTS
 from .engines.optimize import optimize
 from .engines.table import measurable
 from .inputs import random_inputs
+from .layer_times import layer_times
 from .weights import bind_weights, load_arrays
 
 __all__ = ["BANDWIDTH", "PEAK", "Task", "main"]
@@ -86,7 +87,7 @@ def _start(task: Task) -> tuple[Callable[[], object], int, Callable[[int], list[
         run_network = engine.start(graph, task.threads)
         return lambda: run_network(inputs), 0, lambda runs: []
     run_network, profile = engine.start_profiled(graph, task.threads)
-    return lambda: run_network(inputs), 0, lambda runs: [asdict(layer) for layer in profile(inputs, runs)]
+    return lambda: run_network(inputs), 0, lambda runs: [asdict(layer) for layer in layer_times(graph, profile(inputs, runs))]
 
 
 def _network(folder: Path) -> Graph:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -9,8 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...ir.errors import InvalidModel
-from ...ir.types import Array
-from .cpu.plan import STOCK, VIEW, KernelCall
+from ...ir.graph import Node
+from ...ir.types import DTYPES, Array
+from .cpu.kernels.layout import LANES, blocks
+from .cpu.plan import PACK, STOCK, UNPACK, VIEW, KernelCall
 from .kernels import OURS
 from .run import LoadedLibrary
 
@@ -25,6 +28,25 @@ class CallTime:
 
     calls: tuple[KernelCall, ...]
     microseconds: float
+
+    @property
+    def kernel(self) -> str:
+        return self.calls[0].kernel
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """What is computed, or moved into blocks or out of them."""
+        return tuple(node for call in self.calls for node in (call.work.covers if call.work else (call.node,)))
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of direct convolutions."""
+        return 0 if self.kernel in (PACK, UNPACK) else sum(map(_macs, self.nodes))
+
+    @property
+    def bytes(self) -> int:
+        """What must be read and written."""
+        return 0 if self.kernel == VIEW else sum(map(_moved, self.calls))
 
 
 def call_times(loaded: LoadedLibrary, inputs: Mapping[str, Array], runs: int) -> list[CallTime]:
@@ -88,3 +110,27 @@ def _matched(calls: Sequence[KernelCall], seen: list[tuple[str, float]]) -> list
                 raise InvalidModel(f"the library does not call the kernel {call.kernel} of '{call.node.name}'")
             settle()
     return found
+
+
+def _macs(node: Node) -> int:
+    macs = node.kind.cost(node.op, tuple(operand.typed for operand in node.inputs), node.typed).macs
+    assert isinstance(macs, int)  # a library that is profiled has no named sizes
+    return macs
+
+
+def _moved(call: KernelCall) -> int:
+    """Bytes that a call must read and write."""
+    if call.work is None:
+        if call.kernel == STOCK:
+            return sum(_bytes(node, False) for node in (*call.node.inputs, call.node))
+        return _bytes(call.node, True) + _bytes(call.node, False)
+    arguments = sum(math.prod(argument.shape) * DTYPES[argument.dtype].itemsize for argument in call.work.arguments)
+    result = _bytes(call.work.result, call.work.in_blocks)
+    return arguments + result + sum(_bytes(node, in_blocks) for node, in_blocks in call.work.reads)
+
+
+def _bytes(node: Node, in_blocks: bool) -> int:
+    """Of a value, with what blocks have of padding."""
+    shape = node.typed.concrete()
+    count = math.prod((shape[0], blocks(shape[1]) * LANES, *shape[2:])) if in_blocks else math.prod(shape)
+    return count * DTYPES[node.typed.dtype].itemsize

@@ -16,14 +16,26 @@ from ...passes.prices import Prices
 
 if TYPE_CHECKING:
     from ..artifact import Artifact
-    from ..layer_times import LayerTime
 
-__all__ = ["Capture", "Engine", "Kernel", "Open", "Profile", "Run", "Start", "capture_by", "chunks", "one_by_one", "opened_by"]
+__all__ = [
+    "Capture",
+    "Engine",
+    "Kernel",
+    "KernelTime",
+    "Open",
+    "Profile",
+    "Run",
+    "Start",
+    "capture_by",
+    "chunks",
+    "one_by_one",
+    "opened_by",
+]
 
 Run = Callable[[Mapping[str, Array]], dict[str, Array]]  # from inputs to outputs, by name
 Start = Callable[[Graph, int | None], Run]  # a network in memory; so many threads
 Open = Callable[["Artifact", int | None], Run]
-Profile = Callable[[Mapping[str, Array], int], "list[LayerTime]"]  # of so many runs
+Profile = Callable[[Mapping[str, Array], int], "list[KernelTime]"]  # of so many runs
 # Yields (name, value) for the wanted nodes of a graph without named sizes, in the graph's order.
 Capture = Callable[[Graph, Sequence[Node], Mapping[str, Array], int | None], Iterator[tuple[str, Array]]]
 
@@ -48,6 +60,19 @@ class Kernel:
     def operands(self) -> set[Node]:
         """What it reads from outside, parameters excepted."""
         return {operand for node in self.covers for operand in node.inputs if operand.kind is not PARAM and operand not in self.covers}
+
+
+@dataclass(frozen=True, slots=True)
+class KernelTime:
+    """A kernel timed, by the names of what it computes. Units: median `microseconds` a run; `macs` multiply-adds, as a direct convolution
+    has them; `bytes` of operands, weights and result.
+    """
+
+    kernel: str
+    nodes: tuple[str, ...]
+    microseconds: float
+    macs: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from ...backends.tvm.cpu.work import Winograd
 from ...backends.tvm.host import host_processor
 from ...ir.files import scratch_folder
 from ...ir.graph import Graph
+from ...ir.types import Array
 from ...passes.prices import Prices
-from .engine import Engine, Kernel, Profile, Run, capture_by
+from .engine import Engine, Kernel, KernelTime, Profile, Run, capture_by
 
 if TYPE_CHECKING:
     from ...backends.tvm.run import LoadedLibrary
@@ -59,10 +60,15 @@ def _start(winograd: Winograd, graph: Graph, threads: int | None) -> Run:
 
 
 def _start_profiled(winograd: Winograd, graph: Graph, threads: int | None) -> tuple[Run, Profile]:
-    from ..layer_times import layer_times
+    loaded = _built(winograd, graph, threads)
+    return loaded.run, functools.partial(_kernel_times, loaded)
 
-    module = _built(winograd, graph, threads)
-    return module.run, functools.partial(layer_times, module)
+
+def _kernel_times(loaded: LoadedLibrary, inputs: Mapping[str, Array], runs: int) -> list[KernelTime]:
+    from ...backends.tvm.profile import call_times
+
+    times = call_times(loaded, inputs, runs)
+    return [KernelTime(time.kernel, tuple(node.name for node in time.nodes), time.microseconds, time.macs, time.bytes) for time in times]
 
 
 def _built(winograd: Winograd, graph: Graph, threads: int | None) -> LoadedLibrary:
