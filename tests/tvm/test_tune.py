@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,6 +31,7 @@ from convc.backends.tvm.cpu.kernels.winograd.kernel import tunable_winograd
 from convc.backends.tvm.host import host_cpu, physical_cores, tvm
 from convc.backends.tvm.processor import AVX2, AVX512, SSE, Processor
 from convc.backends.tvm.run import LoadedLibrary
+from convc.backends.tvm.store import tuned_forms as tuned_forms_file
 from convc.backends.tvm.store.tuned_forms import FILE, Found, find_database, machine, read_found, tuned_forms, write_found
 from convc.backends.tvm.tuning import timing
 from convc.backends.tvm.tuning import tracker as tracking
@@ -171,6 +173,19 @@ def test_where_the_database_is(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot be written"):
         write_found(tmp_path / "file" / FILE, found("a"))
+
+
+def test_a_database_is_dated_by_every_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    kernels = tmp_path / "kernels"
+    shutil.copytree(tuned_forms_file.KERNELS, kernels)
+    monkeypatch.setattr(tuned_forms_file, "KERNELS", kernels)
+    dates = [machine("m", 1, "0")]
+    sources = sorted(kernels.rglob("*.py"))
+    assert {"softmax.py", "body.py", "writer.py"} <= {source.name for source in sources}
+    for source in sources:
+        source.write_text(source.read_text() + "# another way")
+        dates.append(machine("m", 1, "0"))
+    assert len(set(dates)) == len(sources) + 1
 
 
 # --- compile uses it -------------------------------------------------------------------------------------------------

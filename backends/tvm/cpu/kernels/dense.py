@@ -25,10 +25,8 @@ def dense_weights(c_in: int, c_out: int) -> Packing:
 @kind("dense")
 def dense(batch: Batch, image: tuple[int, ...], c_out: int, steps: Steps = (), processor: Processor = AVX512) -> Any:
     """(A[n,image], W[OB,I,LANES], bias[OB,LANES], R[n,O]..., D[n,O]), where an image of any shape has I elements."""
-    c_in = math.prod(image)
+    c_in, count = math.prod(image), blocks(c_out)
     others = [Operand(name, (batch, c_out)) for name in read_names(steps)]
-    count = blocks(c_out)
-    full, left = divmod(c_out, LANES)
     most = min(SUMS, processor.sums(LANES))
 
     def body(writer: Writer, a: Any, w: Any, bias: Any, *rest: Any) -> None:
@@ -38,31 +36,7 @@ def dense(batch: Batch, image: tuple[int, ...], c_out: int, steps: Steps = (), p
 
         def images_from(first: Any, o: Any, number: int) -> None:
             for j, value in enumerate(_products(writer, rows, w, first, o, number, c_in, max(1, most // number))):
-                finish(first + j, o, value + writer.load(bias, o))
-
-        def finish(i: Any, o: Any, value: Any) -> None:
-            def whole() -> None:
-                lanes = writer.lanes(o * LANES)
-                values = [writer.keep(other[i, lanes]) for other in read]
-                writer.to.buffer_store(d, apply(writer.vectors, steps, value, values), [i, lanes])
-
-            def part() -> None:
-                values = [Register(writer) for _ in read]
-                for register, other in zip(values, read, strict=True):
-                    register.set(writer.spread(0.0))
-                    for lane in range(left):
-                        register.set_lane(lane, other[i, full * LANES + lane])
-                result = Register(writer)
-                result.set(apply(writer.vectors, steps, value, [register.get() for register in values]))
-                for lane in range(left):
-                    writer.to.buffer_store(d, result.lane(lane), [i, full * LANES + lane])
-
-            if not left:
-                whole()
-            elif not full:
-                part()
-            else:
-                writer.branch(o < full, whole, part)
+                _finish(writer, steps, read, d, c_out, first + j, o, value + writer.load(bias, o))
 
         def in_groups(sizes: Sequence[int]) -> None:
             with writer.each(1, count, work=count * c_in * LANES * (batch or 1)) as (_, o):
@@ -80,6 +54,34 @@ def dense(batch: Batch, image: tuple[int, ...], c_out: int, steps: Steps = (), p
 
     weights = [Operand("W", (count, c_in, LANES)), Operand("bias", (count, LANES))]
     return prim_func([Operand("A", (batch, *image)), *weights, *others, Operand("D", (batch, c_out))], body)
+
+
+def _finish(writer: Writer, steps: Steps, read: Sequence[Any], d: Any, c_out: int, i: Any, o: Any, value: Any) -> None:
+    """Store block `o` of image `i` after the steps; of the last block, lane by lane, what there is of it."""
+    full, left = divmod(c_out, LANES)
+
+    def whole() -> None:
+        lanes = writer.lanes(o * LANES)
+        values = [writer.keep(other[i, lanes]) for other in read]
+        writer.to.buffer_store(d, apply(writer.vectors, steps, value, values), [i, lanes])
+
+    def part() -> None:
+        values = [Register(writer) for _ in read]
+        for register, other in zip(values, read, strict=True):
+            register.set(writer.spread(0.0))
+            for lane in range(left):
+                register.set_lane(lane, other[i, full * LANES + lane])
+        result = Register(writer)
+        result.set(apply(writer.vectors, steps, value, [register.get() for register in values]))
+        for lane in range(left):
+            writer.to.buffer_store(d, result.lane(lane), [i, full * LANES + lane])
+
+    if not left:
+        whole()
+    elif not full:
+        part()
+    else:
+        writer.branch(o < full, whole, part)
 
 
 def _products(writer: Writer, a: Any, w: Any, first: Any, o: Any, number: int, c_in: int, width: int) -> list[Any]:
