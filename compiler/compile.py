@@ -84,7 +84,7 @@ def compile_as(graph: Graph, path: str | Path, options: CompileOptions, say: Say
 
 
 def _write_network(graph: Graph, folder: Path, opset: int | None) -> None:
-    from ..backends.onnx.export import to_model
+    from ..backends.onnx.write.export import to_model
 
     (folder / CIR).write_text(print_graph(graph, origins=True), encoding="utf-8")
     (folder / WEIGHTS).write_bytes(weights_bytes(graph))

@@ -86,7 +86,7 @@ def _load(request: Request, zoo: Mapping[str, ZooEntry], say: Callable[[str], No
     if path.suffix == ".cir":
         return _retyped(parse_graph(read_text(path), path.name), shapes)
     if path.suffix == ".onnx":
-        from ..backends.onnx.importer import read_graph
+        from ..backends.onnx.read.importer import read_graph
 
         imported = read_graph(path, shapes=shapes)
         if imported.note:

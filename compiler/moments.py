@@ -23,7 +23,7 @@ def gather(
     graph: Graph, layers: Sequence[tuple[Splittable, LayerWeights]], batches: Iterable[Mapping[str, Array]], threads: int | None, seed: int
 ) -> dict[str, tuple[Moments, Moments]]:
     """The moments of each layer's input, images in turn in one fold and the other, as onnxruntime computes them."""
-    from ..backends.onnx.export import to_model
+    from ..backends.onnx.write.export import to_model
 
     read: dict[Node, list[tuple[Splittable, LayerWeights]]] = {}
     for layer, weights in layers:

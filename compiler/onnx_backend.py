@@ -105,7 +105,7 @@ def _without(arrays: dict[str, Array], constants: Mapping[str, Array]) -> dict[s
 
 
 def _read(model: bytes, constants: Mapping[str, Array]) -> Graph:
-    from ..backends.onnx.importer import read_graph
+    from ..backends.onnx.read.importer import read_graph
 
     with tempfile.TemporaryDirectory(prefix="convc.") as folder:
         path = Path(folder) / "model.onnx"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..backends.onnx.importer import MIN_OPSET, Imported, UnreadOperators, read_graph
-from ..backends.onnx.saving import Values, save_model, size_of
+from ..backends.onnx.file.saving import Values, save_model, size_of
+from ..backends.onnx.read.importer import MIN_OPSET, Imported, UnreadOperators, read_graph
 from ..backends.onnx.session import Session
 from ..ir.binding import match_inputs
 from ..ir.errors import ConvcError, Mismatch, UsageError
@@ -73,9 +73,9 @@ def better_file(
 
     A file that comes out no better in multiply-adds, estimated time, nodes or bytes, in this order, is not replaced.
     """
-    from ..backends.onnx.export import MIN_OPSET as OLDEST
-    from ..backends.onnx.export import to_shell
-    from ..backends.onnx.splice import splice
+    from ..backends.onnx.write.export import MIN_OPSET as OLDEST
+    from ..backends.onnx.write.export import to_shell
+    from ..backends.onnx.write.splice import splice
     from .engines.optimize import optimize
 
     try:
@@ -145,7 +145,7 @@ def _hold(engine: str, session: Session, expected: Iterable[tuple[Mapping[str, A
 
 def _session(better: Better) -> Session:
     """The new file in onnxruntime; with foreign operators, what lies between them."""
-    from ..backends.onnx.export import to_shell
+    from ..backends.onnx.write.export import to_shell
 
     model, values = to_shell(better.after) if better.imported.foreign else (better.model, better.values)
     with tempfile.TemporaryDirectory(prefix="convc.") as folder:

@@ -30,7 +30,7 @@ def sensitivities(
     graph: Graph, layers: Sequence[Splittable], spectra: Mapping[str, Spectrum], inputs: Mapping[str, Array], threads: int | None
 ) -> dict[str, float]:
     """For each layer, the outputs' relative squared error over the share of the layer's variance that was taken."""
-    from ..backends.onnx.export import to_model
+    from ..backends.onnx.write.export import to_model
 
     fixed = specialize(graph, match_inputs(graph, inputs))
     exposed, moves = _disturbable(fixed, {layer.name for layer in layers})

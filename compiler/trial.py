@@ -42,7 +42,7 @@ class Trial:
         return float(np.sqrt(lost / size)) if size > 0 else float(lost > 0)
 
     def _outputs(self, graph: Graph) -> list[Array]:
-        from ..backends.onnx.export import to_model
+        from ..backends.onnx.write.export import to_model
 
         ends = readouts(graph)
         exposed = Graph(graph.name, graph.inputs, tuple(ends), graph.nodes)

@@ -10,10 +10,10 @@ from dataclasses import MISSING, Field, fields
 from types import ModuleType
 from typing import Any
 
-from convc.backends.onnx.rows import ROWS as ONNX
-from convc.backends.rows import Unsupported
+from convc.backends.onnx.write.onnx_rows import ROWS as ONNX
 from convc.backends.tvm.cpu.rules import MAKERS as CPU
 from convc.backends.tvm.rows import ROWS as TVM
+from convc.backends.unsupported import Unsupported
 from convc.docs.markdown import NOTICE, escaped, link, table
 from convc.ir.attributes import format_value
 from convc.ir.facts import never

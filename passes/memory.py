@@ -1,6 +1,6 @@
 """The memory plan: an offset for every intermediate in one arena, and how far that is from the least possible.
 
-What may share memory is decided in liveness.py; here buffers get offsets, by ir/placement.py. The live-set bound is the
+What may share memory is decided in liveness.py; here buffers get offsets, by ir/placement/arrange.py. The live-set bound is the
 load of the fullest step, which no plan beats.
 """
 
@@ -12,8 +12,8 @@ from functools import cached_property
 
 from ..ir.errors import UsageError
 from ..ir.graph import Graph, Node
-from ..ir.placement import arrange
-from ..ir.placement_greedy import Span, arena_of, highest_load
+from ..ir.placement.arrange import arrange
+from ..ir.placement.greedy import Span, arena_of, highest_load
 from .liveness import Buffer, How, liveness
 
 __all__ = ["MemoryPlan", "Slot", "plan_memory"]

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...ir.placement import arrange
-from ...ir.placement_greedy import Span, arena_of, highest_load
-from ...ir.placement_views import Views
+from ...ir.placement.arrange import arrange
+from ...ir.placement.greedy import Span, arena_of, highest_load
+from ...ir.placement.views import Views
 from .attributes import IN_PLACE, VIEW_OF
 from .host import tvm
 

@@ -8,7 +8,7 @@ from typing import Any
 from ...ir.errors import ConvcError, UnsupportedOp
 from ...ir.graph import Graph, Node
 from ...ir.types import TensorType
-from ..rows import Unsupported
+from ..unsupported import Unsupported
 from .emitter import Emitter, dtype_name
 from .host import tvm
 from .rows import ROWS

@@ -27,7 +27,7 @@ from ...ir.ops import (
     shape,
     unary,
 )
-from ..rows import Unsupported
+from ..unsupported import Unsupported
 from .conv import accumulator, conv2d, conv_transpose2d, rounded
 from .emitter import Emitter, Lowering, dtype_name
 from .group import group_norm, instance_norm, layer_norm

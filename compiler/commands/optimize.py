@@ -54,7 +54,7 @@ def command(
 
     A file that cannot be improved is copied unchanged. Nothing is written when the check fails.
     """
-    from ...backends.onnx.saving import save_model
+    from ...backends.onnx.file.saving import save_model
 
     if source.suffix != ".onnx" or output.suffix != ".onnx":
         raise UsageError(f"'{source}' to '{output}': both must be .onnx files")

@@ -35,8 +35,8 @@ PRICES = Prices(macs=58e9, bytes=20e9, layer=4e-6, cut=3, appends=APPENDS[CONV2D
 
 
 def _start(graph: Graph, threads: int | None) -> Run:
-    from ...backends.onnx.export import to_model
     from ...backends.onnx.session import Session
+    from ...backends.onnx.write.export import to_model
 
     return Session(graph, to_model(graph).SerializeToString(), threads).run
 
@@ -49,8 +49,8 @@ def _open(artifact: Artifact, threads: int | None) -> Run:
 
 def _capture(graph: Graph, wanted: Sequence[Node], inputs: Mapping[str, Array], threads: int | None) -> Iterator[tuple[str, Array]]:
     """One session whose outputs are all wanted values; a run keeps only those it is asked for."""
-    from ...backends.onnx.export import to_model
     from ...backends.onnx.session import Session
+    from ...backends.onnx.write.export import to_model
 
     exposed = Graph(graph.name, graph.inputs, tuple(wanted), graph.nodes)
     session = Session(exposed, to_model(exposed).SerializeToString(), threads)
@@ -84,8 +84,8 @@ def _is_before(graph: Graph, operand: Node, node: Node) -> bool:
 
 
 def _word() -> str:
-    from ...backends.onnx.export import newest_opset
     from ...backends.onnx.session import version as runtime
+    from ...backends.onnx.write.export import newest_opset
 
     return f"onnx {version('onnx')}, onnxruntime {runtime()}, exports opset {newest_opset()} by default"
 

@@ -33,7 +33,7 @@ __all__ = ["PEERS", "installed_peers"]
 def _start_openvino(graph: Graph, threads: int | None) -> Run:
     """Raises: BackendMissing where openvino is not installed."""
     openvino = _package("openvino")
-    from ...backends.onnx.export import to_model
+    from ...backends.onnx.write.export import to_model
 
     core: Any = openvino.Core()
     settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}

@@ -15,8 +15,8 @@ def export_onnx(graph: Graph, path: str | Path, opset: int | None = None) -> Non
 
     Raises: UsageError for an opset or a path that will not do; UnsupportedOp for a node that ONNX cannot say.
     """
-    from ...backends.onnx.export import to_shell
-    from ...backends.onnx.saving import save_model
+    from ...backends.onnx.file.saving import save_model
+    from ...backends.onnx.write.export import to_shell
 
     check_numbers(graph)
     model, values = to_shell(graph, opset)
@@ -28,6 +28,6 @@ def read_onnx(path: str | Path, **shapes: str) -> Graph:
 
     Raises: UnsupportedOp naming every operator that cannot be read; InvalidModel for a file that breaks the rules.
     """
-    from ...backends.onnx.importer import read_graph
+    from ...backends.onnx.read.importer import read_graph
 
     return read_graph(Path(path), shapes=shapes).graph

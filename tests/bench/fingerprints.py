@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 import convc as cc
-from convc.backends.onnx.export import to_model
+from convc.backends.onnx.write.export import to_model
 from convc.backends.tvm.cpu.lower import lower_plan
 from convc.backends.tvm.cpu.plan import plan, single_image
 from convc.backends.tvm.lower import lower

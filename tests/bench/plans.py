@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from convc import models
-from convc.backends.onnx.export import to_model
 from convc.backends.onnx.session import Session
+from convc.backends.onnx.write.export import to_model
 from convc.compiler.calibration import read_calibration
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.engines.optimize import optimize

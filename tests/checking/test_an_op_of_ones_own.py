@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from graphs import normal_inputs, typed_graph
 
-from convc.backends.onnx.rows import ROWS as ONNX
-from convc.backends.onnx.rows import simple
+from convc.backends.onnx.write.onnx_rows import ROWS as ONNX
+from convc.backends.onnx.write.onnx_rows import simple
 from convc.backends.tvm.rows import ROWS as TVM
 from convc.compiler.checking.oracle import Oracle, compare
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_files import model_of, written
 from shell import convc
 
-from convc.backends.onnx.export import to_model
+from convc.backends.onnx.write.export import to_model
 from convc.models import ZOO
 
 FILES = Path(__file__).parents[1] / "data" / "torch"
@@ -208,7 +208,7 @@ def test_every_command_takes_a_file(tmp_path: Path):
 
 def test_an_operator_that_was_misread_is_found_by_running_the_file_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Every graph has the wrong meaning alike, and so has the new file: only the old one tells."""
-    from convc.backends.onnx.read.rows import ROWS
+    from convc.backends.onnx.read.operators import ROWS
     from convc.compiler import onnx_file
     from convc.compiler.engines.optimize import optimize
     from convc.ir.errors import Mismatch

@@ -39,8 +39,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 
 from onnx_mutations import DATA, Mutant, mutant, seeds  # noqa: E402
 
-from convc.backends.onnx.importer import read_graph  # noqa: E402
-from convc.backends.onnx.reading import read_model  # noqa: E402
+from convc.backends.onnx.file.reading import read_model  # noqa: E402
+from convc.backends.onnx.read.importer import read_graph  # noqa: E402
 from convc.compiler.engines.optimize import optimize  # noqa: E402
 from convc.ir.errors import ConvcError, UnsupportedOp  # noqa: E402
 

@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorProto
 from onnx.backend.test.case.node import collect_testcases
 from random_networks import random_network
 
-from convc.backends.onnx.export import to_model
+from convc.backends.onnx.write.export import to_model
 from convc.ir.errors import ConvcError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,8 +14,8 @@ import onnx_files as files
 import pytest
 from onnx_mutations import Mutant, mutant, seeds
 
-from convc.backends.onnx.inference import inferred_values
-from convc.backends.onnx.limits import LIMITS
+from convc.backends.onnx.file.limits import LIMITS
+from convc.backends.onnx.read.inference import inferred_values
 
 FUZZ = Path(fuzz_onnx.__file__)
 
@@ -92,7 +92,7 @@ def test_crashes_hangs_and_memory_are_seen_from_outside(tmp_path, fault, seen):
 
 def test_shape_inference_that_does_not_end_is_ended(monkeypatch):
     """onnx 1.23 and earlier never come back from this."""
-    from convc.backends.onnx import inference
+    from convc.backends.onnx.read import inference
 
     monkeypatch.setattr(inference, "SECONDS", 3)
     model = files.small_model()

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from onnx_files import model_of, written
 
 from convc.backends import reference
-from convc.backends.onnx.importer import read_graph
+from convc.backends.onnx.read.importer import read_graph
 from convc.backends.onnx.session import Session
 from convc.ir.errors import InvalidModel, UnsupportedOp
 

@@ -19,7 +19,7 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, numpy_helper
 
-from convc.backends.onnx.read.rows import ROWS
+from convc.backends.onnx.read.operators import ROWS
 from convc.compiler.onnx_backend import backend
 from convc.ir.errors import ConvcError
 

@@ -12,11 +12,11 @@ from tiers import EACH_NETWORK, small
 
 import convc as cc
 from convc.backends import reference
-from convc.backends.onnx.export import MIN_OPSET, newest_opset, to_model
-from convc.backends.onnx.importer import read_graph
-from convc.backends.onnx.rows import ROWS
+from convc.backends.onnx.read.importer import read_graph
 from convc.backends.onnx.session import Session, version
-from convc.backends.rows import Unsupported
+from convc.backends.onnx.write.export import MIN_OPSET, newest_opset, to_model
+from convc.backends.onnx.write.onnx_rows import ROWS
+from convc.backends.unsupported import Unsupported
 from convc.compiler.inputs import random_inputs
 from convc.ir.errors import UnsupportedOp, UsageError
 from convc.ir.graph import Graph

@@ -17,12 +17,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 import convc as cc
 from convc.backends import reference
-from convc.backends.onnx import external
-from convc.backends.onnx.export import to_model
-from convc.backends.onnx.limits import LIMITS, Limits
-from convc.backends.onnx.reading import read_model
-from convc.backends.onnx.saving import ALIGNMENT, save_model
+from convc.backends.onnx.file import external
+from convc.backends.onnx.file.limits import LIMITS, Limits
+from convc.backends.onnx.file.reading import read_model
+from convc.backends.onnx.file.saving import ALIGNMENT, save_model
 from convc.backends.onnx.session import Session
+from convc.backends.onnx.write.export import to_model
 from convc.compiler.inputs import random_inputs
 from convc.ir.errors import InvalidModel, UsageError
 
@@ -361,8 +361,8 @@ def test_a_disk_that_is_full_leaves_what_was_there(tmp_path):
     saved(tmp_path)
     before = contents(tmp_path)
     code = (
-        "import resource, signal, sys\nfrom pathlib import Path\nimport convc as cc\nfrom convc.backends.onnx.export import to_model\n"
-        "from convc.backends.onnx.saving import save_model\nfrom convc.ir.errors import UsageError\n"
+        "import resource, signal, sys\nfrom pathlib import Path\nimport convc as cc\nfrom convc.backends.onnx.write.export import to_model\n"
+        "from convc.backends.onnx.file.saving import save_model\nfrom convc.ir.errors import UsageError\n"
         "model = to_model(cc.models.resnet20(), 13)\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
         "try: save_model(model, Path(sys.argv[1]), 0)\nexcept UsageError as error: print(error)\nelse: sys.exit('was written')\n"

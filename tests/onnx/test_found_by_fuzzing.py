@@ -7,7 +7,7 @@ import onnx_files as files
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from convc.backends.onnx.importer import read_graph
+from convc.backends.onnx.read.importer import read_graph
 from convc.compiler.engines.optimize import optimize
 from convc.ir.errors import ConvcError
 

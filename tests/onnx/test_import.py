@@ -13,9 +13,9 @@ from onnx_files import model_of, written
 from tiers import EACH_NETWORK, small
 
 from convc.backends import reference
-from convc.backends.onnx.export import to_model
-from convc.backends.onnx.importer import read_graph
+from convc.backends.onnx.read.importer import read_graph
 from convc.backends.onnx.session import Session
+from convc.backends.onnx.write.export import to_model
 from convc.compiler.engines.optimize import optimize
 from convc.ir.errors import ConvcError, InvalidModel, UnsupportedOp, UsageError
 from convc.ir.graph import Graph

@@ -8,8 +8,8 @@ import pytest
 from graphs import hold_to_reference, normal_inputs, typed_graph, without
 from op_cases import STRUCTURE, text_of
 
-from convc.backends.onnx.export import MIN_OPSET, to_model
 from convc.backends.onnx.session import Session
+from convc.backends.onnx.write.export import MIN_OPSET, to_model
 from convc.ir.errors import UnsupportedOp
 
 

@@ -15,9 +15,9 @@ from onnx import AttributeProto, TensorProto, helper, numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 
 import convc as cc
-from convc.backends.onnx.export import to_model
-from convc.backends.onnx.limits import LIMITS, Limits
-from convc.backends.onnx.reading import read_model
+from convc.backends.onnx.file.limits import LIMITS, Limits
+from convc.backends.onnx.file.reading import read_model
+from convc.backends.onnx.write.export import to_model
 from convc.ir.errors import ConvcError, InvalidModel, UnsupportedOp, UsageError
 
 ELEMENT_TYPES = ["float32", "uint8", "int8", "uint16", "int16", "int32", "int64", "bool", "float16", "float64", "uint32", "uint64"]
@@ -371,7 +371,7 @@ def test_bombs_in_the_encoding(tmp_path, bomb):
     path = tmp_path / "net.onnx"
     path.write_bytes(b"\x08\x08" + files.field(7, BOMBS[bomb]))
     code = (
-        "import re, sys, time\nfrom pathlib import Path\nimport onnx\nfrom convc.backends.onnx.reading import read_model\n"
+        "import re, sys, time\nfrom pathlib import Path\nimport onnx\nfrom convc.backends.onnx.file.reading import read_model\n"
         "from convc.ir.errors import InvalidModel\nstart = time.process_time()\n"
         "try: read_model(Path(sys.argv[1]))\nexcept InvalidModel as error: print(error, file=sys.stderr)\nelse: sys.exit('was read')\n"
         "peak = 1024 * int(re.search(r'VmHWM:\\s*(\\d+)', Path('/proc/self/status').read_text())[1])\n"

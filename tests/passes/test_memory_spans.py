@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from convc.ir.placement_exact import improve
-from convc.ir.placement_greedy import ORDERS, Span, arena_of, first_fit, highest_load, overlaps, place, place_by_blame
+from convc.ir.placement.exact import improve
+from convc.ir.placement.greedy import ORDERS, Span, arena_of, first_fit, highest_load, overlaps, place, place_by_blame
 
 
 @st.composite

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from convc.backends.onnx.limits import LIMITS, Limits
-from convc.backends.onnx.reading import read_model
+from convc.backends.onnx.file.limits import LIMITS, Limits
+from convc.backends.onnx.file.reading import read_model
 from convc.ir.errors import InvalidModel
 
 WEIGHT = np.arange(8, dtype=np.float32).reshape(2, 4)

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from convc.backends.rows import Unsupported
 from convc.backends.tvm import host, kernels
 from convc.backends.tvm.build import BuildOptions, build_cpu
 from convc.backends.tvm.cuda import build as cuda_build
@@ -20,6 +19,7 @@ from convc.backends.tvm.cuda.build import build_cuda
 from convc.backends.tvm.library import link
 from convc.backends.tvm.lower import lower
 from convc.backends.tvm.rows import ROWS
+from convc.backends.unsupported import Unsupported
 from convc.ir.errors import BackendMissing, InvalidModel, UnsupportedOp, UsageError
 from convc.ir.graph import Graph
 from convc.ir.ops import OPS

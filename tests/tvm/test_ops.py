@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from op_cases import CASES, text_of
 
-from convc.backends.rows import Unsupported
 from convc.backends.tvm.cuda.build import build_cuda
 from convc.backends.tvm.rows import ROWS
 from convc.backends.tvm.run import LoadedLibrary
+from convc.backends.unsupported import Unsupported
 from convc.ir.graph import Graph
 from convc.ir.ops import OPS
 from convc.ir.parser import parse_graph

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import convc
-from convc.backends.onnx.rows import ROWS as ONNX
-from convc.backends.rows import Unsupported
+from convc.backends.onnx.write.onnx_rows import ROWS as ONNX
 from convc.backends.tvm.rows import ROWS as TVM
+from convc.backends.unsupported import Unsupported
 from convc.ir.ops import OPS
 
 ROOT = Path(convc.__file__).parent

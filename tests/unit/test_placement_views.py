@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convc.ir.placement_views import Views
+from convc.ir.placement.views import Views
 
 SIZES = {"a": 1, "b": 2, "c": 3, "ab": 3, "ba": 3, "abc": 6, "bc": 5, "aa": 2, "aba": 4, "b1": 1, "cut": 2}
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ....ir.graph import Node
 from ....ir.types import DTYPES
-from ..tensors import ELEMENTS
+from ..file.tensors import ELEMENTS
 from .call import Call, Row
 
 __all__ = ["ROWS", "cast_to", "element_type", "number", "plain"]

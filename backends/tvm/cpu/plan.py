@@ -13,7 +13,7 @@ from typing import Any
 
 from ....ir.binding import batch_names, specialize
 from ....ir.graph import Graph, Node
-from ....ir.placement_views import Views
+from ....ir.placement.views import Views
 from ..processor import AVX512, Processor
 from .kernels.layout import blocks
 from .rules import MAKERS

@@ -6,13 +6,13 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...ir.errors import InvalidModel, UnsupportedOp, UsageError
-from ...ir.graph import Graph, Node
-from ...ir.types import DTYPES, TensorType
-from ...ir.version import __version__
-from ..rows import Unsupported
+from ....ir.errors import InvalidModel, UnsupportedOp, UsageError
+from ....ir.graph import Graph, Node
+from ....ir.types import DTYPES, TensorType
+from ....ir.version import __version__
+from ...unsupported import Unsupported
 from .emitter import Emitter
-from .rows import ROWS
+from .onnx_rows import ROWS
 
 __all__ = ["MIN_OPSET", "newest_opset", "to_model", "to_shell"]
 
@@ -66,7 +66,7 @@ def newest_opset() -> int:
     from onnx import helper
     from onnx.defs import onnx_opset_version
 
-    from .session import accepts
+    from ..session import accepts
 
     newest = onnx_opset_version()
     for opset in range(newest, FALLBACK_OPSET, -1):

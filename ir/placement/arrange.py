@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .placement_exact import MAX_SPANS, improve
-from .placement_greedy import ORDERS, Span, arena_of, first_fit, overlaps, place, place_by_blame
+from .exact import MAX_SPANS, improve
+from .greedy import ORDERS, Span, arena_of, first_fit, overlaps, place, place_by_blame
 
 __all__ = ["arrange"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ...ir.errors import InvalidModel, UnsupportedOp
-from .importer import Imported, outer_names
+from ....ir.errors import InvalidModel, UnsupportedOp
+from ..read.importer import Imported, outer_names
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.dims import Dim
-from ...ir.errors import UnsupportedOp
-from ...ir.graph import Node
-from ...ir.op import OpDef
-from ...ir.ops import group, quantize, rearrange, reduce, select
-from ...ir.types import DTYPES, Array
+from ....ir.dims import Dim
+from ....ir.errors import UnsupportedOp
+from ....ir.graph import Node
+from ....ir.op import OpDef
+from ....ir.ops import group, quantize, rearrange, reduce, select
+from ....ir.types import DTYPES, Array
 from .emitter import Emitter
 
 __all__ = ["STRUCTURE"]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...ir.errors import InvalidModel, UnsupportedOp
-from ...ir.types import Array
+from ....ir.errors import InvalidModel, UnsupportedOp
+from ....ir.types import Array
 from .limits import Limits
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-from ...ir.errors import InvalidModel
+from ....ir.errors import InvalidModel
 from .limits import Limits
 
 __all__ = ["check_cost"]

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...ir.errors import InvalidModel, UsageError
-from ...ir.files import write_file, write_together
-from ...ir.legible import quoted
+from ....ir.errors import InvalidModel, UsageError
+from ....ir.files import write_file, write_together
+from ....ir.legible import quoted
 from .external import is_location
 from .tensors import ELEMENTS, EXTERNAL
 

@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...ir.dims import Dim, multiple, parse_dim, symbol
-from ...ir.errors import InvalidModel, ShapeError, UnsupportedOp, UsageError
-from ...ir.graph import Graph, Node, Origin
-from ...ir.legible import quoted
-from ...ir.ops.elementwise import IDENTITY, Identity
-from ...ir.ops.leaf import INPUT, Input
-from ...ir.types import DTYPES, Array, TensorType, parse_type
-from .emitter import SOURCE
+from ....ir.dims import Dim, multiple, parse_dim, symbol
+from ....ir.errors import InvalidModel, ShapeError, UnsupportedOp, UsageError
+from ....ir.graph import Graph, Node, Origin
+from ....ir.legible import quoted
+from ....ir.ops.elementwise import IDENTITY, Identity
+from ....ir.ops.leaf import INPUT, Input
+from ....ir.types import DTYPES, Array, TensorType, parse_type
+from ..file.limits import LIMITS, Limits
+from ..file.naming import SOURCE
+from ..file.reading import Model, read_model
+from ..file.saving import copy_fields
+from ..file.tensors import ELEMENTS
+from .call import Call, given, shortest
 from .inference import inferred_values
-from .limits import LIMITS, Limits
-from .read.call import Call, given, shortest
-from .read.known import Known
-from .read.rows import ROWS
-from .read.unread import check_unread
-from .reading import Model, read_model
-from .saving import copy_fields
-from .tensors import ELEMENTS
+from .known import Known
+from .operators import ROWS
+from .unread import check_unread
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, NodeProto, ValueInfoProto

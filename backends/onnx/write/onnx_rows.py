@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.dims import Dim
-from ...ir.errors import UnsupportedOp
-from ...ir.graph import Node
-from ...ir.op import OpDef
-from ...ir.ops import activation, activation_variants, compare, conv, elementwise, leaf, linear, norm, pool, reduce, resize, shape, unary
-from ...ir.ops.window import Pads, dilated
-from ...ir.types import DTYPES
-from ..rows import Unsupported
+from ....ir.dims import Dim
+from ....ir.errors import UnsupportedOp
+from ....ir.graph import Node
+from ....ir.op import OpDef
+from ....ir.ops import activation, activation_variants, compare, conv, elementwise, leaf, linear, norm, pool, reduce, resize, shape, unary
+from ....ir.ops.window import Pads, dilated
+from ....ir.types import DTYPES
+from ...unsupported import Unsupported
 from .emitter import Emitter
-from .rows_pointwise import gelu, hard_swish, mish
-from .rows_structure import STRUCTURE
+from .pointwise_rows import gelu, hard_swish, mish
+from .structure_rows import STRUCTURE
 
 __all__ = ["ROWS"]
 

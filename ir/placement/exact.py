@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from .placement_greedy import Span, arena_of, overlaps, place
+from .greedy import Span, arena_of, overlaps, place
 
 __all__ = ["MAX_SPANS", "improve"]
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...ir.errors import InvalidModel, UsageError
-from ...ir.legible import quoted
-from ...ir.types import Array
+from ....ir.errors import InvalidModel, UsageError
+from ....ir.legible import quoted
+from ....ir.types import Array
 from .checking import check_model
 from .external import FILE_FLAGS, FileState, Parts, read_slot, slot_of, survey
 from .limits import LIMITS, Limits

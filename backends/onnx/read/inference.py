@@ -10,9 +10,9 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from ...ir.errors import InvalidModel
-from .checking import check_value
-from .limits import Limits
+from ....ir.errors import InvalidModel
+from ..file.checking import check_value
+from ..file.limits import Limits
 
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto

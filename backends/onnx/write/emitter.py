@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.dims import Atom, Dim, alone, multiple, symbol
-from ...ir.errors import UnsupportedOp
-from ...ir.graph import Graph, Node, fresh_name
-from ...ir.types import DTYPES, Array
+from ....ir.dims import Atom, Dim, alone, multiple, symbol
+from ....ir.errors import UnsupportedOp
+from ....ir.graph import Graph, Node, fresh_name
+from ....ir.types import DTYPES, Array
+from ..file.naming import SOURCE
 
-__all__ = ["SOURCE", "Emitter"]
-
-SOURCE = "onnx:"  # begins the source of a node that stood in a file; its name there follows
+__all__ = ["Emitter"]
 
 
 class Emitter:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...ir.errors import InvalidModel
-from ...ir.legible import quoted
+from ....ir.errors import InvalidModel
+from ....ir.legible import quoted
 from .limits import Limits
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.graph import Node
-from ...ir.ops.activation_variants import TANH_GELU
-from ...ir.types import DTYPES
+from ....ir.graph import Node
+from ....ir.ops.activation_variants import TANH_GELU
+from ....ir.types import DTYPES
 from .emitter import Emitter
 
 __all__ = ["gelu", "hard_swish", "mish"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ...ir.errors import InvalidModel
-from ...ir.legible import quoted
+from ....ir.errors import InvalidModel
+from ....ir.legible import quoted
 from .limits import Limits
 
-__all__ = ["check_name", "check_text"]
+__all__ = ["SOURCE", "check_name", "check_text"]
 
+SOURCE = "onnx:"  # begins the source of a node that stood in a file; its name there follows
 BREAKS = "\t\n\r"  # what texts of several lines have
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ...ir.errors import InvalidModel
-from ...ir.legible import quoted
+from ....ir.errors import InvalidModel
+from ....ir.legible import quoted
 from .limits import Limits
 from .naming import check_name, check_text
 from .tensors import EXTERNAL, check_extents, check_tensor

@@ -1,0 +1,1 @@
+"""Offsets in one arena for values that live at different times."""
