@@ -51,8 +51,8 @@ def _tiles(winograd: Winograd, graph: Graph) -> Mapping[str, int]:
 
 def _kernels(winograd: Winograd, graph: Graph) -> list[Kernel]:
     made = plan(graph, _tiles(winograd, graph))
-    fast = [Kernel(work.covers, work.kernel.tile) for work in made.works.values()]
-    return fast + [Kernel((node,)) for node in graph.ops if graph.uses[node] and node not in made.covered]
+    ours = [Kernel(work.covers, work.kernel.tile) for work in made.works.values()]
+    return ours + [Kernel((node,)) for node in graph.ops if graph.uses[node] and node not in made.covered]
 
 
 def _start(winograd: Winograd, graph: Graph, threads: int | None) -> Run:

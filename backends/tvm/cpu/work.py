@@ -12,7 +12,7 @@ from ....ir.op import OpDef
 from ....ir.types import Array
 from ..processor import Processor
 from .kernels.epilogue import STEPS, EpilogueStep, Steps
-from .kernels.kernel import Kernel
+from .kernels.kernel import CpuKernel
 from .kernels.layout import Packing
 
 __all__ = [
@@ -56,7 +56,7 @@ class Work:
     """
 
     covers: tuple[Node, ...]
-    kernel: Kernel
+    kernel: CpuKernel
     operands: tuple[Node, ...]
     arguments: tuple[Argument, ...] = ()
     others: tuple[Node, ...] = ()

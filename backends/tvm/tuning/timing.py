@@ -31,7 +31,7 @@ CAUGHT = "Error caught from RPC call:"  # what TVM says before what a server sai
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedForms:
     """Functions of one signature, loaded, and their arguments, the one at `weights` in several copies."""
 
     evaluators: list[Any]
@@ -60,12 +60,12 @@ class Bench:
         if have < threads:
             raise BackendMissing(f"{name} computes with {have} threads, {threads} are needed; start it with TVM_NUM_THREADS={threads}")
 
-    def prepare(self, libraries: Sequence[tuple[Path, int]], function: Any, weights: int) -> Prepared:
+    def prepare(self, libraries: Sequence[tuple[Path, int]], function: Any, weights: int) -> PreparedForms:
         """Load libraries of so many functions each, all called like `function`; arguments hold noise."""
         with self._answering():
             return self._prepared(libraries, function, weights)
 
-    def _prepared(self, libraries: Sequence[tuple[Path, int]], function: Any, weights: int) -> Prepared:
+    def _prepared(self, libraries: Sequence[tuple[Path, int]], function: Any, weights: int) -> PreparedForms:
         evaluators: list[Any] = []
         for path, count in libraries:
             self._libraries += 1  # a linker returns what it first found under a name
@@ -77,9 +77,9 @@ class Bench:
         param = function.params[weights]
         size = 4 * int(np.prod([int(extent) for extent in param.shape]))
         copies = max(1, min(MOST_COPIES, COLD_BYTES // size))
-        return Prepared(evaluators, arguments, weights, [self._noise(param) for _ in range(copies)])
+        return PreparedForms(evaluators, arguments, weights, [self._noise(param) for _ in range(copies)])
 
-    def times(self, prepared: Prepared, chosen: Sequence[int], rounds: int) -> Array:
+    def times(self, prepared: PreparedForms, chosen: Sequence[int], rounds: int) -> Array:
         """[rounds,chosen] in milliseconds, turn by turn; every other round backwards, so that no form always follows the same one."""
         arguments = list(prepared.arguments)
         taken = np.zeros((rounds, len(chosen)))

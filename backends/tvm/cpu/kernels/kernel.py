@@ -15,7 +15,7 @@ from ...processor import Processor
 from .epilogue import Steps
 from .layout import LANES
 
-__all__ = ["Kernel", "Kind", "Tunable", "by", "fits", "form_of", "kind", "then"]
+__all__ = ["CpuKernel", "Kind", "Tunable", "by", "fits", "form_of", "kind", "then"]
 
 P = ParamSpec("P")
 KEPT = 256  # PrimFuncs that each kind remembers: more than it makes for a network, whereas a tuner makes thousands, and a service no end
@@ -38,7 +38,7 @@ class Tunable:
 
 
 @dataclass(frozen=True)
-class Kernel:
+class CpuKernel:
     """One kernel: what reports call it, and `build`, which makes its scheduled PrimFunc.
 
     `form` is what tuning chose for `tunable`, None for the rule's. `tile` is that of a Winograd convolution: results of a tile along an
@@ -63,9 +63,9 @@ class Kind(Generic[P]):
     def __call__(self, *sizes: P.args, **named: P.kwargs) -> Any:
         return self.remembered(*sizes, **named)
 
-    def of(self, *sizes: P.args, **named: P.kwargs) -> Kernel:
+    def of(self, *sizes: P.args, **named: P.kwargs) -> CpuKernel:
         """The kernel of these sizes, not made yet."""
-        return Kernel(self.name, functools.partial(self, *sizes, **named))
+        return CpuKernel(self.name, functools.partial(self, *sizes, **named))
 
 
 def kind(name: str) -> Callable[[Callable[P, Any]], Kind[P]]:

@@ -18,7 +18,7 @@ from ...processor import Processor
 from .layout import LANES, Batch, blocks
 from .writer import Writer
 
-__all__ = ["Column", "Run", "Sum", "Window", "slide", "slide_row", "tap_rows"]
+__all__ = ["Column", "Sum", "TileRun", "Window", "slide", "slide_row", "tap_rows"]
 
 WIDEST = 14  # columns of a tile, at most
 
@@ -58,15 +58,15 @@ class Window:
         first = place * self.strides[axis] - self.pads[axis]
         return min(self.kernel[axis], (size - 1 - first) // self.dilations[axis] + 1)
 
-    def runs(self, widest: int) -> list[Run]:
+    def runs(self, widest: int) -> list[TileRun]:
         """The columns of a result row, in order, in tiles of at most `widest`."""
         count = self.out[1]
         width = -(-count // -(-count // widest))
         columns = [Column(self.taps(1, col), self.padded_taps(1, col)) for col in range(count)]
         tiles = [tuple(columns[first : first + width]) for first in range(0, count, width)]
-        runs: list[Run] = []
+        runs: list[TileRun] = []
         for tile, group in itertools.groupby(tiles):
-            runs.append(Run(runs[-1].stop if runs else 0, len(list(group)), tile))
+            runs.append(TileRun(runs[-1].stop if runs else 0, len(list(group)), tile))
         return runs
 
 
@@ -79,7 +79,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class TileRun:
     """`tiles` tiles of the same columns, from column `first` of the result on."""
 
     first: int
@@ -142,7 +142,7 @@ def tap_rows(writer: Writer, window: Window, y: Any) -> tuple[Any, Any]:
     return first, end
 
 
-def _columns(writer: Writer, window: Window, run: Run, at: tuple[Any, ...], results: Any, weight: Any, take: Any) -> None:
+def _columns(writer: Writer, window: Window, run: TileRun, at: tuple[Any, ...], results: Any, weight: Any, take: Any) -> None:
     """One row of taps for a tile. An element is read once for all the windows that it lies in."""
     a, i, c, row, left = at
     start = writer.keep(left * window.strides[1] - window.pads[1])

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..epilogue import apply
 from ..layout import LANES
-from ..windows import Run, tap_rows
+from ..windows import TileRun, tap_rows
 from ..writer import Writer, request
 from .size import MACS, Direct
 
@@ -92,7 +92,7 @@ class Body:
                 self.product(tile, run)
                 self.finish(tile, len(run.columns))
 
-    def product(self, tile: _Tile, run: Run) -> None:
+    def product(self, tile: _Tile, run: TileRun) -> None:
         writer = self.writer
         for block in tile.sums:
             for j in range(len(run.columns)):
@@ -118,7 +118,7 @@ class Body:
         for i in range(share):
             writer.to.evaluate(request(writer.tirx, lines[first + i, 0]))
 
-    def taps(self, tile: _Tile, run: Run, c: Any, k_row: Any) -> None:
+    def taps(self, tile: _Tile, run: TileRun, c: Any, k_row: Any) -> None:
         """A row of taps: a loop where it is long and all columns have all of them."""
         count = self.size.window.kernel[1]
         if count > WRITTEN_OUT and all(len(column.taps) == count for column in run.columns):

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..epilogue import read_names
-from ..kernel import Kernel, Tunable, by, fits, form_of, kind, then
+from ..kernel import CpuKernel, Tunable, by, fits, form_of, kind, then
 from ..layout import LANES
 from ..writer import Operand, Writer, blocked, prim_func
 from .body import Body
@@ -23,7 +23,7 @@ __all__ = ["direct", "direct_kernel", "tunable_direct"]
 MOST_BLOCKS = 6  # of output channels in a register tile
 
 
-def direct_kernel(size: Direct, tuned: Mapping[str, Any]) -> Kernel:
+def direct_kernel(size: Direct, tuned: Mapping[str, Any]) -> CpuKernel:
     """In the form that tuning chose, if it chose one."""
     tunable = tunable_direct(size)
     form = form_of(tunable, tuned)

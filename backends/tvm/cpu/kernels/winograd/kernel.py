@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from ....host import tvm
-from ..kernel import Kernel, Tunable, by, fits, form_of, kind, then
+from ..kernel import CpuKernel, Tunable, by, fits, form_of, kind, then
 from ..layout import LANES, blocks
 from ..writer import OPAQUE
 from .arrangement import Arrangement, Tiled, round_up
@@ -30,7 +30,7 @@ MOST_PADDING = 1.3  # tiles computed over tiles needed
 STRIPS = 4  # most parts that rows of tiles are computed in
 
 
-def winograd_kernel(size: Tiled, tuned: Mapping[str, Any]) -> Kernel:
+def winograd_kernel(size: Tiled, tuned: Mapping[str, Any]) -> CpuKernel:
     """In the form that tuning chose, if it chose one."""
     tunable = tunable_winograd(size)
     form, name = form_of(tunable, tuned), f"{winograd.name} F({size.m}x{size.m})"
