@@ -27,7 +27,7 @@ from .inputs import random_inputs
 from .layer_times import layer_times
 from .weights import bind_weights, load_arrays
 
-__all__ = ["BANDWIDTH", "PEAK", "Task", "main"]
+__all__ = ["BANDWIDTH", "PEAK", "Task", "main", "started"]
 
 PEAK, BANDWIDTH = "peak", "bandwidth"  # not engines: what the processor and the memory do at most
 WAKE = 0.03  # seconds of uncounted runs, at least one
@@ -58,7 +58,7 @@ def main() -> None:
     try:
         task = Task(**json.loads(sys.argv[1]))
         begin = time.perf_counter()
-        run, amount, profile = _start(task)
+        run, amount, profile = started(task)
         run()
         say(start=time.perf_counter() - begin, amount=amount, quiet=_wait_until_quiet())
         for line in sys.stdin:
@@ -71,7 +71,7 @@ def main() -> None:
         say(error=type(error).__name__, message=str(error))
 
 
-def _start(task: Task) -> tuple[Callable[[], object], int, Callable[[int], list[Any]]]:
+def started(task: Task) -> tuple[Callable[[], object], int, Callable[[int], list[Any]]]:
     """A run, how much it does (FLOP or bytes; 0 for a network), and a profile."""
     if task.engine in (PEAK, BANDWIDTH):
         from ..backends.tvm.host import tvm
