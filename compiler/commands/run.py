@@ -16,7 +16,7 @@ from ...ir.graph import Graph, fresh_name
 from ...ir.types import Array
 from ..artifact import MANIFEST, Artifact
 from ..engines.optimize import optimize
-from ..engines.table import engines_named
+from ..engines.table import ENGINES, engines_named
 from ..images import is_image, save_image
 from ..inputs import random_inputs, read_inputs
 from ..load import Request
@@ -30,7 +30,7 @@ __all__ = ["command"]
 @click.command("run")
 @model_options
 @click.option("-i", "--inputs", "files", multiple=True, help="[name=]photo.jpg, [name=]x.npy or xs.npz; default: random values.")
-@click.option("-b", "--backend", default="tvm", show_default=True, help="tvm, onnx or reference.")
+@click.option("-b", "--backend", default="tvm", show_default=True, help=f"One of {', '.join(ENGINES)}.")
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes to print.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write results: .npz, or .png for pictures.")
 @click.option("--resize", is_flag=True, help="Scale photographs to the input's size.")
@@ -53,8 +53,8 @@ def command(
     as_json: bool,
 ) -> None:
     """Run MODEL, an artifact directory or any other model, and print what came out."""
-    engines = engines_named(backend)
-    if len(engines) != 1:
+    engine, *others = engines_named(backend)
+    if others:
         raise UsageError(f"--backend takes one of them, not '{backend}'")
     if output is not None and output.suffix != ".npz" and not is_image(output):
         raise UsageError(f"'{output}' is neither .npz nor a picture such as .png")
@@ -62,9 +62,9 @@ def command(
     artifact = Artifact.open(path) if (path / MANIFEST).is_file() else None
     if artifact and request.weights:
         raise UsageError(f"'{path}' carries its own weights; compile the network again with --weights")
-    graph, _ = optimize(console.load(request), 0 if artifact else 2, prices=engines[0].prices)
+    graph, _ = optimize(console.load(request), 0 if artifact else 2, prices=engine.prices)
     inputs = read_inputs(graph, files, resize=resize, imagenet=imagenet) if files else random_inputs(graph, seed)
-    run = engines[0].open(artifact, threads) if artifact else engines[0].start(graph, threads)
+    run = engine.open(artifact, threads) if artifact else engine.start(graph, threads)
     results = run(inputs)
     written = _write(results, output) if output else []
     if as_json:

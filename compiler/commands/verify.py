@@ -14,7 +14,7 @@ from ..artifact import MANIFEST, Artifact
 from ..checking.oracle import Agreement, Oracle
 from ..engines.engine import Engine
 from ..engines.optimize import optimize
-from ..engines.table import engines_named
+from ..engines.table import ENGINES, engines_named
 from ..inputs import FILLS, random_inputs, read_inputs
 from ..load import Request
 from ..nodecheck import check_nodes
@@ -31,9 +31,7 @@ __all__ = ["command"]
 @model_options
 @click.argument("other", required=False)
 @click.option("--other-weights", type=click.Path(path_type=Path), help="Parameters of OTHER, as --weights has those of MODEL.")
-@click.option(
-    "-b", "--backends", metavar="tvm,onnx", default="reference,onnx,tvm", show_default=True, help="Engines to hold against float64."
-)
+@click.option("-b", "--backends", metavar="tvm,onnx", default=",".join(ENGINES), show_default=True, help="Engines to hold against float64.")
 @click.option("-i", "--inputs", "files", multiple=True, help="A photograph, .npy or .npz file; default: random values.")
 @click.option("--nodes", is_flag=True, help="Also hold every intermediate value to its local rounding bound.")
 @click.option("--input-fill", "fill", type=click.Choice(FILLS), default="uniform", show_default=True, help="How random inputs are drawn.")
