@@ -22,18 +22,18 @@ from .ir.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from . import models as models
-    from .compiler.compile import compile_network as compile_network
+    from .compiler.checking.verify import verify as verify
+    from .compiler.compiling.compile import compile_network as compile_network
+    from .compiler.compiling.module import Module as Module
+    from .compiler.compiling.module import compile as compile
+    from .compiler.dsl.layers import *  # noqa: F403
+    from .compiler.dsl.network import Network as Network
+    from .compiler.dsl.network import network as network
+    from .compiler.dsl.trace import Value as Value
+    from .compiler.dsl.trace import scope as scope
     from .compiler.engines.optimize import optimize as optimize
     from .compiler.files.onnx_file import export_onnx as export_onnx
     from .compiler.files.onnx_file import read_onnx as read_onnx
-    from .compiler.layers import *  # noqa: F403
-    from .compiler.module import Module as Module
-    from .compiler.module import compile as compile
-    from .compiler.network import Network as Network
-    from .compiler.network import network as network
-    from .compiler.trace import Value as Value
-    from .compiler.trace import scope as scope
-    from .compiler.verify import verify as verify
     from .ir.errors import ConvcError as ConvcError
     from .ir.errors import Mismatch as Mismatch
     from .ir.graph import Graph as Graph
@@ -44,19 +44,19 @@ _HOME = {
     "ConvcError": ".ir.errors",
     "Graph": ".ir.graph",
     "Mismatch": ".ir.errors",
-    "Module": ".compiler.module",
-    "Network": ".compiler.network",
-    "Value": ".compiler.trace",
-    "compile": ".compiler.module",
-    "compile_network": ".compiler.compile",
+    "Module": ".compiler.compiling.module",
+    "Network": ".compiler.dsl.network",
+    "Value": ".compiler.dsl.trace",
+    "compile": ".compiler.compiling.module",
+    "compile_network": ".compiler.compiling.compile",
     "export_onnx": ".compiler.files.onnx_file",
     "read_onnx": ".compiler.files.onnx_file",
-    "network": ".compiler.network",
+    "network": ".compiler.dsl.network",
     "optimize": ".compiler.engines.optimize",
     "parse_graph": ".ir.parser",
     "print_graph": ".ir.printer",
-    "scope": ".compiler.trace",
-    "verify": ".compiler.verify",
+    "scope": ".compiler.dsl.trace",
+    "verify": ".compiler.checking.verify",
 }
 _TAKE_GRAPHS = ("compile", "compile_network", "export_onnx", "optimize", "print_graph", "verify")
 
@@ -77,13 +77,13 @@ def __getattr__(name: str) -> Any:
 
 
 def _layers() -> ModuleType:
-    return importlib.import_module(".compiler.layers", __name__)
+    return importlib.import_module(".compiler.dsl.layers", __name__)
 
 
 @functools.cache
 def _checked(name: str) -> Any:
     """A function that asks for its graphs in words; inside the package they are typed."""
-    from .compiler.given import taking_graphs
+    from .compiler.dsl.graph_arguments import taking_graphs
 
     return taking_graphs(getattr(importlib.import_module(_HOME[name], __name__), name))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from convc.backends.onnx.write.onnx_rows import ROWS as ONNX
 from convc.backends.tvm.cpu.rules import MAKERS as CPU
-from convc.backends.tvm.rows import ROWS as TVM
+from convc.backends.tvm.stock.relax_rows import ROWS as TVM
 from convc.backends.unsupported import Unsupported
 from convc.docs.markdown import NOTICE, escaped, link, table
 from convc.ir.attributes import format_value

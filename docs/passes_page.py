@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
-from convc.compiler.pipelines import LEVELS
 from convc.docs.markdown import NOTICE, escaped, link, sentence, table
 from convc.passes.catalog import PASSES, Pass
+from convc.passes.pipelines import LEVELS
 from convc.tests.support.cases import Case, load_cases
 
 __all__ = ["passes_page"]

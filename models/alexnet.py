@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..compiler.layers import conv, dense, dropout, local_response_norm, max_pool, relu, softmax
-from ..compiler.network import network
-from ..compiler.trace import Value
+from ..compiler.dsl.layers import conv, dense, dropout, local_response_norm, max_pool, relu, softmax
+from ..compiler.dsl.network import network
+from ..compiler.dsl.trace import Value
 
 __all__ = ["alexnet", "alexnet_nopad", "alexnet_owt", "classifier"]
 

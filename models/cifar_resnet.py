@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..compiler.layers import conv_bn, conv_bn_relu, dense, global_avg_pool, relu, softmax
-from ..compiler.network import network
-from ..compiler.trace import Value, scope
+from ..compiler.dsl.layers import conv_bn, conv_bn_relu, dense, global_avg_pool, relu, softmax
+from ..compiler.dsl.network import network
+from ..compiler.dsl.trace import Value, scope
 from ..ir.ops.shape import PAD, SLICE, Pad, Slice
 
 __all__ = ["resnet20", "resnet32", "resnet44", "resnet56", "resnet110"]

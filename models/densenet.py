@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..compiler.layers import avg_pool, batch_norm, concat, conv, conv_bn_relu, dense, global_avg_pool, max_pool, relu, softmax
-from ..compiler.network import network
-from ..compiler.trace import Value, scope
+from ..compiler.dsl.layers import avg_pool, batch_norm, concat, conv, conv_bn_relu, dense, global_avg_pool, max_pool, relu, softmax
+from ..compiler.dsl.network import network
+from ..compiler.dsl.trace import Value, scope
 
 __all__ = ["BLOCKS", "dense_layer", "densenet121", "transition"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..compiler.layers import clip, constant, conv_with, identity
-from ..compiler.network import network
-from ..compiler.trace import Value, scope
+from ..compiler.dsl.layers import clip, constant, conv_with, identity
+from ..compiler.dsl.network import network
+from ..compiler.dsl.trace import Value, scope
 
 __all__ = ["KERNELS", "filters"]
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..compiler.layers import (
+from ..compiler.dsl.layers import (
     batch_norm,
     concat,
     constant,
@@ -20,8 +20,8 @@ from ..compiler.layers import (
     relu,
     softmax,
 )
-from ..compiler.network import network
-from ..compiler.trace import Value, scope
+from ..compiler.dsl.network import network
+from ..compiler.dsl.trace import Value, scope
 
 __all__ = [
     "STAGES",

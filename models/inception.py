@@ -6,9 +6,9 @@ after it), without the auxiliary classifier. Modules and branches carry the rele
 
 from __future__ import annotations
 
-from ..compiler.layers import avg_pool, batch_norm, concat, conv, dense, dropout, global_avg_pool, max_pool, relu, softmax
-from ..compiler.network import network
-from ..compiler.trace import Value, scope
+from ..compiler.dsl.layers import avg_pool, batch_norm, concat, conv, dense, dropout, global_avg_pool, max_pool, relu, softmax
+from ..compiler.dsl.network import network
+from ..compiler.dsl.trace import Value, scope
 from .googlenet import renormalize
 
 __all__ = ["factorized", "factorized_n", "inception_v3", "reduction", "reduction_n", "unit", "widened"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..compiler.layers import avg_pool, conv, dense, softmax, tanh
-from ..compiler.network import network
-from ..compiler.trace import Value
+from ..compiler.dsl.layers import avg_pool, conv, dense, softmax, tanh
+from ..compiler.dsl.network import network
+from ..compiler.dsl.trace import Value
 
 __all__ = ["lenet5"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..compiler.layers import concat, conv, dense, flatten, relu, slice_axis, softmax
-from ..compiler.network import network
-from ..compiler.trace import Value
+from ..compiler.dsl.layers import concat, conv, dense, flatten, relu, slice_axis, softmax
+from ..compiler.dsl.network import network
+from ..compiler.dsl.trace import Value
 
 __all__ = ["fully_connected", "local", "mlp", "shared"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..compiler.layers import batch_norm, clip, conv, dense, dropout, global_avg_pool, softmax
-from ..compiler.network import network
-from ..compiler.trace import Value, scope
+from ..compiler.dsl.layers import batch_norm, clip, conv, dense, dropout, global_avg_pool, softmax
+from ..compiler.dsl.network import network
+from ..compiler.dsl.trace import Value, scope
 
 __all__ = ["ROWS", "Row", "inverted_residual", "mobilenet_v2"]
 

@@ -1,8 +1,8 @@
-"""Networks written in the course's pattern language (compiler/pattern.py)."""
+"""Networks written in the course's pattern language (compiler/dsl/pattern.py)."""
 
 from __future__ import annotations
 
-from ..compiler.network import Network, network
+from ..compiler.dsl.network import Network, network
 
 __all__ = ["pattern_lenet", "pattern_net"]
 

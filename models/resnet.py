@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..compiler.layers import conv_bn, conv_bn_relu, dense, global_avg_pool, max_pool, relu, softmax
-from ..compiler.network import network
-from ..compiler.trace import Value, scope
+from ..compiler.dsl.layers import conv_bn, conv_bn_relu, dense, global_avg_pool, max_pool, relu, softmax
+from ..compiler.dsl.network import network
+from ..compiler.dsl.trace import Value, scope
 
 __all__ = [
     "BLOCKS",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..compiler.layers import concat, conv, dropout, flatten, global_avg_pool, max_pool, relu, softmax
-from ..compiler.network import network
-from ..compiler.trace import Value, scope
+from ..compiler.dsl.layers import concat, conv, dropout, flatten, global_avg_pool, max_pool, relu, softmax
+from ..compiler.dsl.network import network
+from ..compiler.dsl.trace import Value, scope
 
 __all__ = ["FIRES", "FIRES_1_1", "Widths", "fire", "squeezenet1_0", "squeezenet1_1"]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from operator import add
 
-from ..compiler import layers
-from ..compiler.layers import batch_norm, concat, conv, conv_bn_relu, conv_transpose, relu, softmax
-from ..compiler.network import network
-from ..compiler.trace import Value, scope
+from ..compiler.dsl import layers
+from ..compiler.dsl.layers import batch_norm, concat, conv, conv_bn_relu, conv_transpose, relu, softmax
+from ..compiler.dsl.network import network
+from ..compiler.dsl.trace import Value, scope
 from ..ir.errors import ShapeError, UsageError
 from . import resnet, vgg
 

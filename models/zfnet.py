@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..compiler.layers import conv, local_response_norm, max_pool, relu
-from ..compiler.network import network
-from ..compiler.trace import Value
+from ..compiler.dsl.layers import conv, local_response_norm, max_pool, relu
+from ..compiler.dsl.network import network
+from ..compiler.dsl.trace import Value
 from .alexnet import classifier
 
 __all__ = ["zfnet", "zfnet512"]

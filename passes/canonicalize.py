@@ -18,9 +18,9 @@ from ..ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL, 
 from ..ir.ops.reduce import REDUCE_MEAN
 from ..ir.ops.shape import CONCAT, FLATTEN, RESHAPE, Flatten, Reshape, infer_flatten
 from ..ir.types import Array, TensorType
-from .ledger import Ledger
-from .products import DEEPEST, fits, is_known, wide
-from .rewriter import ANY, CONST, Match, Pat, Rule, rewrite
+from .rewriting.ledger import Ledger
+from .rewriting.products import DEEPEST, fits, is_known, wide
+from .rewriting.rewriter import ANY, CONST, Match, Pat, Rule, rewrite
 
 __all__ = ["canonicalize"]
 

@@ -18,12 +18,12 @@ from .fold_pad import fold_pad
 from .fuse_conv_bn import fuse_conv_bn
 from .hoist_stride import hoist_stride
 from .infer_shapes import infer_shapes
-from .ledger import Ledger
 from .merge_common import merge_common
 from .merge_siblings import merge_siblings
 from .move_pointwise import move_pointwise
 from .order_for_memory import order_for_memory
 from .pool_before_relu import pool_before_relu
+from .rewriting.ledger import Ledger
 from .split_concat import split_concat
 
 __all__ = ["PASSES", "Pass"]

@@ -14,10 +14,10 @@ import numpy as np
 from ..ir.graph import Graph, Node
 from ..ir.ops.conv import CONV2D, Conv2d
 from ..ir.types import Array, TensorType
-from .ledger import Ledger
-from .prices import duration
-from .products import takes_fold, wide
-from .rewriter import ANY, CONST, Match, Pat, Rule, rewrite
+from .analysis.prices import duration
+from .rewriting.ledger import Ledger
+from .rewriting.products import takes_fold, wide
+from .rewriting.rewriter import ANY, CONST, Match, Pat, Rule, rewrite
 
 __all__ = ["compose_linear"]
 

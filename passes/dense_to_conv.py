@@ -11,9 +11,9 @@ from ..ir.ops.conv import CONV2D, Conv2d
 from ..ir.ops.linear import DENSE
 from ..ir.ops.shape import FLATTEN, Flatten
 from ..ir.types import TensorType
-from .ledger import Ledger
-from .products import wide
-from .rewriter import ANY, CONST, Match, Pat, Rule, rewrite
+from .rewriting.ledger import Ledger
+from .rewriting.products import wide
+from .rewriting.rewriter import ANY, CONST, Match, Pat, Rule, rewrite
 
 __all__ = ["dense_to_conv"]
 

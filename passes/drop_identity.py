@@ -5,8 +5,8 @@ from __future__ import annotations
 from ..ir.graph import Graph, Node
 from ..ir.ops.activation import RELU
 from ..ir.ops.shape import FLATTEN, RESHAPE, TRANSPOSE, Reshape, Transpose
-from .ledger import Ledger
-from .rewriter import ANY, Match, Pat, Rule, rewrite
+from .rewriting.ledger import Ledger
+from .rewriting.rewriter import ANY, Match, Pat, Rule, rewrite
 
 __all__ = ["drop_identity"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..ir.graph import Graph
-from .ledger import Ledger
+from .rewriting.ledger import Ledger
 
 __all__ = ["eliminate_dead"]
 

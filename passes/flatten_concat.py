@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..ir.graph import Graph, Node
 from ..ir.ops.shape import CONCAT, SLICE, Concat, Slice
-from .ledger import Ledger
-from .rewriter import Match, Pat, Rule, rewrite
+from .rewriting.ledger import Ledger
+from .rewriting.rewriter import Match, Pat, Rule, rewrite
 
 __all__ = ["flatten_concat"]
 

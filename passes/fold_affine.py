@@ -9,9 +9,9 @@ from ..ir.ops.conv import CONV2D, CONV_TRANSPOSE2D
 from ..ir.ops.elementwise import ADD, DIV, MUL, SUB
 from ..ir.ops.linear import DENSE
 from ..ir.types import Array, TensorType
-from .ledger import Ledger
-from .products import Values, by_input, by_output, folded_after, folded_before, product, takes_fold, takes_shift, unfit, wide
-from .rewriter import ANY, CONST, Match, Pat, Rule, rewrite
+from .rewriting.ledger import Ledger
+from .rewriting.products import Values, by_input, by_output, folded_after, folded_before, product, takes_fold, takes_shift, unfit, wide
+from .rewriting.rewriter import ANY, CONST, Match, Pat, Rule, rewrite
 
 __all__ = ["fold_affine"]
 

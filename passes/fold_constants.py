@@ -13,8 +13,8 @@ from ..ir.graph import Graph, Node
 from ..ir.ops.leaf import PARAM, Param
 from ..ir.types import Array
 from ..ir.weights import Weights
-from .cost import node_cost
-from .ledger import Ledger
+from .analysis.cost import node_cost
+from .rewriting.ledger import Ledger
 
 __all__ = ["NODE_BYTES", "TOTAL_BYTES", "TOTAL_FLOPS", "fold_constants"]
 

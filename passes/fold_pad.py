@@ -10,8 +10,8 @@ from ..ir.ops.conv import CONV2D
 from ..ir.ops.pool import AVG_POOL, MAX_POOL
 from ..ir.ops.shape import PAD
 from ..ir.ops.window import Pads, dilated
-from .ledger import Ledger
-from .rewriter import ANY, Match, Pat, Rule, rewrite
+from .rewriting.ledger import Ledger
+from .rewriting.rewriter import ANY, Match, Pat, Rule, rewrite
 
 __all__ = ["fold_pad"]
 

@@ -18,7 +18,7 @@ from ..ir.ops.pool import AVG_POOL, MAX_POOL, MaxPool
 from ..ir.ops.shape import SLICE, Slice
 from ..ir.ops.window import Pair
 from ..ir.verifier import infer_type
-from .ledger import Ledger
+from .rewriting.ledger import Ledger
 
 __all__ = ["hoist_stride"]
 

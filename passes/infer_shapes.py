@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..ir.graph import Graph, Node
 from ..ir.verifier import infer_type
-from .ledger import Ledger
+from .rewriting.ledger import Ledger
 
 __all__ = ["infer_shapes"]
 

@@ -11,10 +11,10 @@ from ..ir.errors import ConvcError, InvalidModel, UsageError
 from ..ir.graph import Graph
 from ..ir.suggest import did_you_mean
 from ..ir.verifier import verify_graph
+from .analysis.cost import GraphCost, graph_cost
+from .analysis.prices import Prices
 from .catalog import PASSES, Pass
-from .cost import GraphCost, graph_cost
-from .ledger import Decline, Ledger, Rewrite
-from .prices import Prices
+from .rewriting.ledger import Decline, Ledger, Rewrite
 
 __all__ = ["ALL", "Check", "Stage", "Step", "known_pass", "run_pass", "run_passes", "select"]
 

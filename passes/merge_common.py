@@ -9,7 +9,7 @@ from ..ir.graph import Graph, Node
 from ..ir.ops.elementwise import IDENTITY, Identity
 from ..ir.ops.leaf import INPUT
 from ..ir.weights import Weights
-from .ledger import Ledger
+from .rewriting.ledger import Ledger
 
 __all__ = ["merge_common"]
 

@@ -19,10 +19,10 @@ from ..ir.ops.shape import CONCAT, SLICE, Slice
 from ..ir.types import Array, TensorType
 from ..ir.verifier import infer_type
 from ..ir.weights import Weights
+from .analysis.prices import Prices, duration
 from .flatten_concat import flatten_concat
-from .ledger import Ledger
-from .prices import Prices, duration
-from .products import wide
+from .rewriting.ledger import Ledger
+from .rewriting.products import wide
 
 __all__ = ["merge_siblings"]
 

@@ -11,9 +11,9 @@ from ..ir.graph import Graph, Node
 from ..ir.ops.conv import CONV2D
 from ..ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL
 from ..ir.ops.resize import RESIZE
-from .ledger import Ledger
-from .prices import duration
-from .rewriter import ANY, Match, Pat, Rule, rewrite
+from .analysis.prices import duration
+from .rewriting.ledger import Ledger
+from .rewriting.rewriter import ANY, Match, Pat, Rule, rewrite
 
 __all__ = ["move_pointwise"]
 

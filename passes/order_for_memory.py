@@ -16,9 +16,9 @@ from itertools import accumulate, pairwise
 from ..ir.dims import Dim, Expr
 from ..ir.graph import Graph, Node
 from ..ir.types import DTYPES, TensorType
-from .ledger import Ledger
-from .liveness import Liveness, live_under, overwritable, viewed
-from .order_search import Block, Task, guesses, peak_of, search
+from .analysis.liveness import Liveness, live_under, overwritable, viewed
+from .analysis.order_search import Block, Task, guesses, peak_of, search
+from .rewriting.ledger import Ledger
 
 __all__ = ["order_for_memory"]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from ..ir.graph import Graph, Node
 from ..ir.ops.pool import GLOBAL_MAX_POOL, MAX_POOL
-from .ledger import Ledger
-from .rewriter import ANY, Match, Pat, Rule, rewrite
+from .rewriting.ledger import Ledger
+from .rewriting.rewriter import ANY, Match, Pat, Rule, rewrite
 
 __all__ = ["pool_before_relu"]
 

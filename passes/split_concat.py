@@ -14,10 +14,10 @@ from ..ir.ops.conv import CONV2D
 from ..ir.ops.elementwise import ADD, Add
 from ..ir.ops.shape import CONCAT
 from ..ir.types import TensorType
-from .ledger import Ledger
-from .prices import duration
-from .products import takes_fold, wide
-from .rewriter import CONST, Match, Pat, Rule, rewrite
+from .analysis.prices import duration
+from .rewriting.ledger import Ledger
+from .rewriting.products import takes_fold, wide
+from .rewriting.rewriter import CONST, Match, Pat, Rule, rewrite
 
 __all__ = ["split_concat"]
 

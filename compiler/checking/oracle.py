@@ -12,7 +12,7 @@ from ...backends import reference
 from ...ir.errors import Mismatch
 from ...ir.graph import Graph
 from ...ir.types import Array
-from ..noise import UNIT, noise_level
+from .noise import UNIT, noise_level
 
 __all__ = ["SIGMAS", "Agreement", "Oracle", "compare", "errors_over", "top_agreement"]
 

@@ -11,12 +11,12 @@ import click
 
 from ...ir.errors import UsageError
 from ...ir.version import installed
-from ..bench import Contender, Measured, measure
+from ...passes.pipelines import LEVELS
+from ..bench.layer_times import LayerTime
+from ..bench.measure import Contender, Measured, measure
 from ..engines.peers import installed_peers
 from ..engines.table import engine_named, measurable
-from ..layer_times import LayerTime
-from ..load import Request
-from ..pipelines import LEVELS
+from ..files.model import Request
 from .console import Console, emit_json, print_table
 from .options import THREADS, model_options
 

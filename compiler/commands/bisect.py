@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from ...ir.errors import Mismatch
+from ..checking.pass_check import PassCheck, bisect
 from ..engines.onnxruntime import ONNXRUNTIME
 from ..engines.optimize import optimize
-from ..inputs import read_inputs
-from ..load import Request
-from ..passcheck import PassCheck, bisect
+from ..files.inputs import read_inputs
+from ..files.model import Request
 from ..report.text import graph_diff
 from .console import Console, emit_json
 from .options import PassOptions, model_options, pass_options

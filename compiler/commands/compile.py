@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from ..compile import compile_as
-from ..load import Request
+from ..compiling.compile import compile_as
+from ..files.model import Request
 from ..targets.options import CompileOptions
 from ..targets.table import TARGETS
 from .console import Console, emit_json

@@ -16,7 +16,7 @@ import click
 from ...ir.errors import ConvcError, UsageError
 from ...ir.graph import Graph
 from ..dsl.zoo_entry import ZooEntry
-from ..load import Request, load
+from ..files.model import Request, load
 
 __all__ = ["Console", "emit_json", "print_table", "refuse_repeats", "run_request"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from ...passes.analysis.structure import is_renamed
-from ..align import changes, uncompared
+from ..checking.graph_diff import changes, uncompared
 from ..engines.optimize import optimize
-from ..load import Request
+from ..files.model import Request
 from .coloured import print_changes
 from .console import Console, emit_json
 from .options import model_options

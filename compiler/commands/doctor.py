@@ -27,7 +27,7 @@ __all__ = ["command"]
 def command(console: Console, as_json: bool, c_flags: bool) -> None:
     """Say what this machine can do. Exits with 5 if a backend is missing."""
     if c_flags:
-        from ...backends.tvm import c_interface
+        from ...backends.tvm.library import c_interface
 
         click.echo(" ".join(c_interface.c_flags()))
         return

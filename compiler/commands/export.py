@@ -8,9 +8,9 @@ import click
 
 from ...ir.errors import UsageError
 from ..engines.optimize import optimize
+from ..files.model import Request
 from ..files.onnx_file import export_onnx
-from ..load import Request
-from ..weights import WEIGHT_FILES, check_numbers, write_weights
+from ..files.weights import WEIGHT_FILES, check_numbers, write_weights
 from .console import Console
 from .options import check_suffix, model_options
 

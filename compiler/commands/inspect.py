@@ -9,7 +9,7 @@ import click
 
 from ...ir.printer import print_graph
 from ...passes.manager import Stage
-from ..load import Request
+from ..files.model import Request
 from ..report.text import graph_diff, stage_line
 from .coloured import print_changes
 from .console import Console, emit_json, print_table

@@ -10,8 +10,8 @@ import click
 from ...ir.files import write_file
 from ...ir.parser import parse_graph
 from ...ir.printer import print_graph
-from ..load import read_text
-from ..weights import WEIGHT_FILES, write_weights
+from ..files.model import read_text
+from ..files.weights import WEIGHT_FILES, write_weights
 from .console import Console
 from .options import PassOptions, check_suffix, pass_options
 from .pipeline import run_pipeline

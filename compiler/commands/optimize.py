@@ -11,9 +11,9 @@ from ...ir.errors import UsageError
 from ...ir.files import write_file
 from ...ir.graph import Graph
 from ...ir.types import Array
-from ..inputs import random_inputs, read_inputs
-from ..load import pairs
-from ..onnx_file import Better, better_file, check_better
+from ..compiling.better_onnx import Better, better_file, check_better
+from ..files.inputs import random_inputs, read_inputs
+from ..files.model import pairs
 from .console import Console, emit_json, print_table
 from .options import PassOptions, pass_options
 from .pipeline import run_pipeline

@@ -12,7 +12,7 @@ import click
 
 from ...backends.tvm.host import most_threads
 from ...ir.errors import UsageError
-from ..load import Request
+from ..files.model import Request
 
 __all__ = ["THREADS", "PassOptions", "check_suffix", "gather", "model_options", "pass_options"]
 

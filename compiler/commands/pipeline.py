@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from ...ir.errors import UsageError
 from ...ir.graph import Graph
 from ...passes.manager import Stage, Step, run_passes, select
+from ...passes.pipelines import LEVELS
 from ..engines.onnxruntime import ONNXRUNTIME
-from ..pipelines import LEVELS
 from .console import Console
 from .options import PassOptions
 
 if TYPE_CHECKING:
-    from ..passcheck import PassCheck
+    from ..checking.pass_check import PassCheck
 
 __all__ = ["run_pipeline", "steps_of"]
 
@@ -46,7 +46,7 @@ def run_pipeline(console: Console, graph: Graph, asked: PassOptions, *, declines
     for stage in trace:
         _tell(console, stage, asked, declines=declines)
     if check is not None:
-        from ..passcheck import refuse_failures
+        from ..checking.pass_check import refuse_failures
 
         refuse_failures(graph, trace, check)
     return better, trace
@@ -77,8 +77,8 @@ def _limits(texts: tuple[str, ...]) -> dict[str, int]:
 
 
 def _pass_check(graph: Graph) -> PassCheck:
+    from ..checking.pass_check import PassCheck
     from ..engines.optimize import optimize
-    from ..passcheck import PassCheck
 
     return PassCheck(optimize(graph, 0)[0])
 

@@ -12,20 +12,20 @@ from ...ir.errors import UsageError
 from ...ir.files import write_file
 from ...ir.graph import Graph
 from ...ir.printer import print_graph
-from ...passes.lowrank import splittable_layers
-from ..advice import advise
-from ..calibration import Inputs, read_calibration
-from ..certificate import Certificate, certify, lines_of
+from ...passes.bottlenecks.forms import splittable_layers
 from ..engines.optimize import optimize
 from ..engines.table import engines_named
+from ..files.calibration import Inputs, read_calibration
+from ..files.model import Request
 from ..files.onnx_file import export_onnx
-from ..load import Request
-from ..picture import pareto_svg
-from ..plan import excluded_layers, study
-from ..plan_file import PlanFile, check_splits, read_plan, write_plan
+from ..files.weights import WEIGHT_FILES, check_numbers, write_weights
+from ..planning.advice import advise
 from ..planning.budget import Budget
+from ..planning.certificate import Certificate, certify, lines_of
+from ..planning.plan_file import PlanFile, check_splits, read_plan, write_plan
 from ..planning.search import Planned, plan_network
-from ..weights import WEIGHT_FILES, check_numbers, write_weights
+from ..planning.study import excluded_layers, study
+from ..report.frontier_svg import pareto_svg
 from .console import Console, emit_json, print_table
 from .options import THREADS, check_suffix, gather, model_options
 

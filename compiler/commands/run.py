@@ -14,13 +14,13 @@ from ...ir.errors import UsageError
 from ...ir.files import write_file
 from ...ir.graph import Graph, fresh_name
 from ...ir.types import Array
-from ..artifact import MANIFEST, Artifact
 from ..engines.optimize import optimize
 from ..engines.table import ENGINES, engines_named
-from ..images import is_image, save_image
-from ..inputs import random_inputs, read_inputs
-from ..load import Request
-from ..weights import npz_bytes
+from ..files.artifact import MANIFEST, Artifact
+from ..files.images import is_image, save_image
+from ..files.inputs import random_inputs, read_inputs
+from ..files.model import Request
+from ..files.weights import npz_bytes
 from .console import Console, emit_json
 from .options import THREADS, model_options
 

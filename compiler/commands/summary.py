@@ -11,7 +11,7 @@ from ...ir.errors import UsageError
 from ...ir.graph import Graph
 from ...ir.window_leftovers import surprises
 from ..engines.optimize import optimize
-from ..load import Request
+from ..files.model import Request
 from ..report.layer_table import LayerTable, layer_table
 from ..report.text import count
 from .console import Console, emit_json, print_table

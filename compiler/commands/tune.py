@@ -16,7 +16,7 @@ from ...ir.errors import ConvcError, UsageError
 from ...ir.suggest import did_you_mean
 from ..engines.optimize import optimize
 from ..engines.tvm import TVM
-from ..load import Request
+from ..files.model import Request
 from .compile import TILES, WINOGRAD
 from .console import Console, emit_json, print_table
 from .options import model_options

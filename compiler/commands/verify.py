@@ -10,17 +10,17 @@ import click
 from ...ir.errors import Mismatch, UsageError
 from ...ir.graph import Graph
 from ...ir.types import Array
-from ..artifact import MANIFEST, Artifact
+from ..checking.batches import compare_batches
+from ..checking.node_bounds import check_nodes
 from ..checking.oracle import Agreement, Oracle
+from ..checking.verify import verify
 from ..engines.engine import Engine
 from ..engines.optimize import optimize
 from ..engines.table import ENGINES, engines_named
-from ..inputs import FILLS, random_inputs, read_inputs
-from ..load import Request
-from ..nodecheck import check_nodes
-from ..pairs import compare_batches
-from ..verify import verify
-from ..weights import check_numbers, check_there
+from ..files.artifact import MANIFEST, Artifact
+from ..files.inputs import FILLS, random_inputs, read_inputs
+from ..files.model import Request
+from ..files.weights import check_numbers, check_there
 from .console import Console, emit_json
 from .options import THREADS, model_options
 

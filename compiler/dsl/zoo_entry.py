@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..network import Network
+from .network import Network
 
 __all__ = ["Checkpoint", "Differs", "Row", "ZooEntry"]
 

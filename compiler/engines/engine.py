@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from ...ir.graph import Graph, Node
 from ...ir.ops.leaf import PARAM
 from ...ir.types import Array
-from ...passes.prices import Prices
+from ...passes.analysis.prices import Prices
 
 if TYPE_CHECKING:
-    from ..artifact import Artifact
+    from ..files.artifact import Artifact
 
 __all__ = [
     "Capture",

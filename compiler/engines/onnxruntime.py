@@ -15,11 +15,11 @@ from ...ir.ops.elementwise import ADD
 from ...ir.ops.linear import DENSE
 from ...ir.ops.unary import SOFTPLUS
 from ...ir.types import Array
-from ...passes.prices import Prices
+from ...passes.analysis.prices import Prices
 from .engine import Engine, Kernel, Run, chunks
 
 if TYPE_CHECKING:
-    from ..artifact import Artifact
+    from ..files.artifact import Artifact
 
 __all__ = ["APPENDS", "ONNXRUNTIME"]
 

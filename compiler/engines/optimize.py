@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from ...ir.errors import UsageError
 from ...ir.graph import Graph
+from ...passes.analysis.prices import Prices
 from ...passes.manager import Stage, run_passes
-from ...passes.prices import Prices
-from ..pipelines import LEVELS
+from ...passes.pipelines import LEVELS
 from .onnxruntime import ONNXRUNTIME
 
 __all__ = ["optimize"]

@@ -14,12 +14,12 @@ from ...backends.tvm.host import host_processor
 from ...ir.files import scratch_folder
 from ...ir.graph import Graph
 from ...ir.types import Array
-from ...passes.prices import Prices
+from ...passes.analysis.prices import Prices
 from .engine import Engine, Kernel, KernelTime, Profile, Run, capture_by
 
 if TYPE_CHECKING:
-    from ...backends.tvm.run import LoadedLibrary
-    from ..artifact import Artifact
+    from ...backends.tvm.library.run import LoadedLibrary
+    from ..files.artifact import Artifact
 
 __all__ = ["TVM", "tvm_engine"]
 
@@ -66,7 +66,7 @@ def _start_profiled(winograd: Winograd, graph: Graph, threads: int | None) -> tu
 
 
 def _kernel_times(loaded: LoadedLibrary, inputs: Mapping[str, Array], runs: int) -> list[KernelTime]:
-    from ...backends.tvm.profile import call_times
+    from ...backends.tvm.library.profile import call_times
 
     times = call_times(loaded, inputs, runs)
     return [KernelTime(time.kernel, tuple(node.name for node in time.nodes), time.microseconds, time.macs, time.bytes) for time in times]
@@ -77,8 +77,8 @@ def _built(winograd: Winograd, graph: Graph, threads: int | None) -> LoadedLibra
 
     Raises: as `build_cpu` and `LoadedLibrary.load`.
     """
-    from ...backends.tvm.build import BuildOptions, build_cpu
-    from ...backends.tvm.run import LoadedLibrary
+    from ...backends.tvm.library.build import BuildOptions, build_cpu
+    from ...backends.tvm.library.run import LoadedLibrary
 
     with scratch_folder() as folder:
         built = build_cpu(graph, folder / "model.so", BuildOptions(_tiles(winograd, graph)))
@@ -86,7 +86,7 @@ def _built(winograd: Winograd, graph: Graph, threads: int | None) -> LoadedLibra
 
 
 def _open(artifact: Artifact, threads: int | None) -> Run:
-    from ...backends.tvm.run import LoadedLibrary
+    from ...backends.tvm.library.run import LoadedLibrary
 
     return LoadedLibrary.load(artifact.library(), threads=threads).run
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...ir.graph import Graph
-from ..weights import check_numbers
+from .weights import check_numbers
 
 __all__ = ["export_onnx", "read_onnx"]
 

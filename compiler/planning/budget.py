@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...passes.lowrank import Price
+from ...passes.bottlenecks.forms import Price
 
 __all__ = ["COSTS", "Budget"]
 

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ...ir.errors import UsageError
-from ...passes.cost import graph_cost
-from ...passes.lowrank import Price, Split, Splittable, forms_of, price
-from ...passes.spectrum import Spectrum
-from ..budget import Frontier, frontier, undominated
-from ..plan import Study
+from ...passes.analysis.cost import graph_cost
+from ...passes.bottlenecks.forms import Price, Split, Splittable, forms_of, price
+from ...passes.bottlenecks.spectrum import Spectrum
 from .budget import COSTS, Budget
+from .knapsack import Frontier, frontier, undominated
+from .study import Study
 
 __all__ = ["Menu", "Option", "choose", "menu"]
 

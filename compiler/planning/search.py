@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from ...ir.errors import BudgetMissed, UsageError
 from ...ir.graph import Graph
-from ...passes.lowrank import Split
-from ..plan import BottleneckPlan, Study
-from ..race import splits_slower
+from ...passes.bottlenecks.forms import Split
 from .budget import Budget
 from .menu import Menu, choose, menu
+from .race import splits_slower
+from .study import BottleneckPlan, Study
 
 __all__ = ["Planned", "plan_network"]
 

@@ -14,7 +14,7 @@ from ...ir.ops.linear import DENSE
 from ...ir.ops.norm import BATCH_NORM
 from ...ir.ops.pool import AVG_POOL, MAX_POOL, AvgPool, MaxPool
 from ...ir.ops.shape import FLATTEN
-from ...passes.cost import graph_cost, node_cost
+from ...passes.analysis.cost import graph_cost, node_cost
 from .text import count
 
 __all__ = ["LayerLine", "LayerTable", "layer_table"]

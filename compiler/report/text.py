@@ -9,12 +9,12 @@ from difflib import unified_diff
 from ...ir.binding import batch_names, usual_sizes
 from ...ir.graph import Graph
 from ...ir.printer import print_graph
-from ...passes.cost import graph_cost
+from ...passes.analysis.cost import graph_cost
+from ...passes.analysis.prices import duration
 from ...passes.manager import Stage
-from ...passes.prices import duration
 from ..checking.oracle import Agreement
+from ..checking.winograd_choice import Choice
 from ..targets.target import Built
-from ..winograd import Choice
 
 __all__ = ["compile_report", "count", "graph_diff", "stage_line"]
 

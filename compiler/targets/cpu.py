@@ -15,10 +15,10 @@ from .options import CompileOptions
 from .target import LIBRARY, Held, Peak, Say, Target
 
 if TYPE_CHECKING:
-    from ...backends.tvm.arena import Arena
-    from ...backends.tvm.build import CpuBuild
+    from ...backends.tvm.library.arena import Arena
+    from ...backends.tvm.library.build import CpuBuild
     from ...backends.tvm.library.built import Library
-    from ...backends.tvm.packed import Packed
+    from ...backends.tvm.library.packed import Packed
     from ...backends.tvm.processor import Processor
 
 __all__ = ["CPU", "PACKED", "CpuBuilt"]
@@ -64,7 +64,7 @@ class CpuBuilt:
     def opened(self, held: Held) -> Library:
         from ...backends.tvm.host import instruction_sets
         from ...backends.tvm.library.built import Library, beside
-        from ...backends.tvm.packed import mapped_arguments
+        from ...backends.tvm.library.packed import mapped_arguments
 
         if lacking := sorted(set(self.needs) - set(instruction_sets())):
             raise ArtifactError(
@@ -77,7 +77,7 @@ class CpuBuilt:
         return Library(path, held.structure(), mapped_arguments(held.file(PACKED), packed), single=single)
 
     def _packing(self, held: Held) -> Packed:
-        from ...backends.tvm.packed import Packed
+        from ...backends.tvm.library.packed import Packed
 
         try:
             return Packed.of(self.packed)
@@ -105,7 +105,7 @@ class CpuBuilt:
 
 def _of(record: Mapping[str, Any]) -> CpuBuilt:
     """What only people read is left out where nobody can have written it."""
-    from ...backends.tvm.arena import Arena
+    from ...backends.tvm.library.arena import Arena
 
     refuse_wrong(record, RELIED_ON)
     arena, peak, tuned = record.get("arena"), record.get("measured"), record.get("tuned")
@@ -128,7 +128,7 @@ def _numbers(kind: type[T], record: Any) -> T | None:
 
 
 def _build(graph: Graph, folder: Path, tiles: Mapping[str, int], options: CompileOptions, say: Say) -> CpuBuilt:
-    from ...backends.tvm.build import BuildOptions, build_cpu
+    from ...backends.tvm.library.build import BuildOptions, build_cpu
 
     how = BuildOptions(tiles, jobs=options.jobs, cached=options.cached, database=options.database)
     built = build_cpu(graph, folder / LIBRARY, how)
@@ -154,8 +154,8 @@ def _build(graph: Graph, folder: Path, tiles: Mapping[str, int], options: Compil
 
 def _pack(built: CpuBuild, folder: Path, say: Say) -> Packed:
     """Write the weights as the library takes them, and what a C program needs; where they lie."""
-    from ...backends.tvm.c_interface import c_files, why_no_c
-    from ...backends.tvm.packed import write_packed
+    from ...backends.tvm.library.c_interface import c_files, why_no_c
+    from ...backends.tvm.library.packed import write_packed
 
     graph = built.library.graph
     packed = write_packed(built.plan, folder / PACKED, built.needs)

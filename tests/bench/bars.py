@@ -39,7 +39,7 @@ def interpreter(name: str) -> tuple[float, float]:
     """Median seconds of one float32 run of the reference with 2 threads, and the process's peak MiB."""
     code = (
         "import resource,statistics,time\nimport convc as cc\n"
-        "from convc.backends import reference\nfrom convc.compiler.inputs import random_inputs\n"
+        "from convc.backends import reference\nfrom convc.compiler.files.inputs import random_inputs\n"
         f"net=cc.models.{name}(); x=random_inputs(net); reference.run(net,x); s=[]\n"
         f"for _ in range({RUNS}):\n    t=time.perf_counter(); reference.run(net,x); s.append(time.perf_counter()-t)\n"
         "print(statistics.median(s),resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024)"
@@ -69,8 +69,8 @@ def checking(engine: str, what: str) -> tuple[float, float]:
     """Seconds of checking resnet50 on an engine, and the process's peak MiB: `noise` end to end, `nodes` value by value. TVM's compiling counts."""
     code = (
         "import resource,time\nimport convc as cc\n"
-        "from convc.compiler.engines.table import ENGINES\nfrom convc.compiler.inputs import random_inputs\n"
-        "from convc.compiler.nodecheck import check_nodes\n"
+        "from convc.compiler.engines.table import ENGINES\nfrom convc.compiler.files.inputs import random_inputs\n"
+        "from convc.compiler.checking.node_bounds import check_nodes\n"
         "from convc.compiler.checking.oracle import Oracle, compare\n"
         "net,_=cc.optimize(cc.models.resnet50(),2); x=random_inputs(net); [p.weights.array() for p in net.params]\n"
         "t=time.perf_counter()\n"
@@ -90,8 +90,8 @@ def checking(engine: str, what: str) -> tuple[float, float]:
 def checking_passes() -> float:
     """Seconds that --verify-each adds to the passes of resnet50 at -O2, the float64 oracle included."""
     code = (
-        "import time\nimport convc as cc\nfrom convc.compiler.passcheck import PassCheck\n"
-        "from convc.compiler.engines.onnxruntime import ONNXRUNTIME\nfrom convc.compiler.pipelines import LEVELS\nfrom convc.passes.manager import run_passes\n"
+        "import time\nimport convc as cc\nfrom convc.compiler.checking.pass_check import PassCheck\n"
+        "from convc.compiler.engines.onnxruntime import ONNXRUNTIME\nfrom convc.passes.pipelines import LEVELS\nfrom convc.passes.manager import run_passes\n"
         "net=cc.models.resnet50(); [p.weights.array() for p in net.params]\n"
         "t=time.perf_counter(); run_passes(net,LEVELS[2],ONNXRUNTIME.prices); u=time.perf_counter()\n"
         "_,trace=run_passes(net,LEVELS[2],ONNXRUNTIME.prices,check=PassCheck(net)); v=time.perf_counter()\n"

@@ -19,7 +19,7 @@ NETWORK = "resnet50"
 BUILD = """
 import sys, time
 import convc as cc
-from convc.backends.tvm.build import build_cpu
+from convc.backends.tvm.library.build import build_cpu
 from convc.backends.tvm.host import tvm
 net = cc.optimize(getattr(cc.models, sys.argv[1])())[0]
 tvm()

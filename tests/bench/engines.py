@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from convc.backends.tvm.host import host_cpu
-from convc.compiler.bench import bandwidth
+from convc.compiler.bench.measure import bandwidth
 from convc.models import ZOO
 
 HERE = Path(__file__).parent

@@ -16,18 +16,18 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from convc.compiler.bench import Worker, write_network
-from convc.compiler.bench_worker import Task
+from convc.compiler.bench.measure import Worker, write_network
+from convc.compiler.bench.worker import Task
 from convc.compiler.commands.bench import processor_name
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.engines.optimize import optimize
-from convc.compiler.pipelines import LEVELS
 from convc.ir.binding import batch_names, specialize, usual_sizes
 from convc.ir.graph import Graph
 from convc.models import ZOO
-from convc.passes.cost import graph_cost
+from convc.passes.analysis.cost import graph_cost
+from convc.passes.analysis.prices import Prices
 from convc.passes.manager import run_passes
-from convc.passes.prices import Prices
+from convc.passes.pipelines import LEVELS
 
 EXACT = ("merge-siblings", "split-concat", "move-pointwise", "compose-linear", "hoist-stride")
 MOST = 1.02  # times as long as without them, which no network may take

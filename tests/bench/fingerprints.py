@@ -26,8 +26,8 @@ import convc as cc
 from convc.backends.onnx.write.export import to_model
 from convc.backends.tvm.cpu.lower import lower_plan
 from convc.backends.tvm.cpu.plan import plan, single_image
-from convc.backends.tvm.lower import lower
 from convc.backends.tvm.processor import AVX2, AVX512, SSE, ZEN, Processor
+from convc.backends.tvm.stock.lower import lower
 from convc.compiler.engines.tvm import TVM
 from convc.ir.graph import Graph
 from convc.models import ZOO

@@ -17,13 +17,13 @@ import numpy as np
 
 from convc import models
 from convc.backends.tvm import host
-from convc.backends.tvm.c_interface import c_flags
-from convc.compiler.artifact import Artifact
-from convc.compiler.compile import compile_network
+from convc.backends.tvm.library.c_interface import c_flags
+from convc.compiler.compiling.compile import compile_network
 from convc.compiler.engines.table import ENGINES
-from convc.compiler.inputs import random_inputs
+from convc.compiler.files.artifact import Artifact
+from convc.compiler.files.inputs import random_inputs
 from convc.compiler.targets.cpu import PACKED
-from convc.passes.memory import plan_memory
+from convc.passes.analysis.memory import plan_memory
 
 NETWORKS = ("resnet50", "vgg16")
 MIB = 1 << 20

@@ -10,11 +10,11 @@ from pathlib import Path
 from convc import models
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.engines.optimize import optimize
-from convc.passes.ledger import Ledger
-from convc.passes.liveness import liveness
-from convc.passes.memory import plan_memory
-from convc.passes.memory_check import check_plan
+from convc.passes.analysis.liveness import liveness
+from convc.passes.analysis.memory import plan_memory
+from convc.passes.analysis.memory_check import check_plan
 from convc.passes.order_for_memory import order_for_memory
+from convc.passes.rewriting.ledger import Ledger
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from random_nets import deep, random_net, towers, wide

@@ -16,18 +16,18 @@ import numpy as np
 from convc import models
 from convc.backends.onnx.session import Session
 from convc.backends.onnx.write.export import to_model
-from convc.compiler.calibration import read_calibration
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.engines.optimize import optimize
-from convc.compiler.plan import excluded_layers, study
+from convc.compiler.files.calibration import read_calibration
 from convc.compiler.planning.budget import Budget
 from convc.compiler.planning.search import plan_network
-from convc.compiler.sensitivity import readouts
+from convc.compiler.planning.sensitivity import readouts
+from convc.compiler.planning.study import excluded_layers, study
 from convc.ir.graph import Graph
-from convc.passes.cost import graph_cost
-from convc.passes.ledger import Ledger
-from convc.passes.lowrank import Split, insert, price, splittable_layers
-from convc.passes.spectrum import LayerWeights, factors_of, spectrum
+from convc.passes.analysis.cost import graph_cost
+from convc.passes.bottlenecks.forms import Split, insert, price, splittable_layers
+from convc.passes.bottlenecks.spectrum import LayerWeights, factors_of, spectrum
+from convc.passes.rewriting.ledger import Ledger
 
 NETWORKS = (
     *("resnet20", "resnet18", "googlenet", "vgg11", "squeezenet1_1", "resnet50", "alexnet_owt", "densenet121", "inception_v3"),

@@ -13,8 +13,7 @@ from collections.abc import Callable
 from convc.backends import reference
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.engines.optimize import optimize
-from convc.compiler.inputs import random_inputs
-from convc.compiler.pipelines import LEVELS
+from convc.compiler.files.inputs import random_inputs
 from convc.ir.graph import Graph, Node
 from convc.ir.ops import activation, conv, elementwise, leaf, norm, pool, shape
 from convc.ir.parser import parse_graph
@@ -23,6 +22,7 @@ from convc.ir.types import TensorType
 from convc.ir.verifier import infer_type, verify_graph
 from convc.ir.weights import Recipe, Weights
 from convc.passes.manager import run_passes
+from convc.passes.pipelines import LEVELS
 
 SIZES = (1_000, 10_000, 100_000)
 WORST_RATIO = 12.0  # of the time for 100,000 nodes to that for 10,000

@@ -10,13 +10,12 @@ from graphs import normal_inputs, typed_graph
 
 from convc.backends.onnx.write.onnx_rows import ROWS as ONNX
 from convc.backends.onnx.write.onnx_rows import simple
-from convc.backends.tvm.rows import ROWS as TVM
+from convc.backends.tvm.stock.relax_rows import ROWS as TVM
+from convc.compiler.checking.node_bounds import check_nodes
 from convc.compiler.checking.oracle import Oracle, compare
+from convc.compiler.checking.pass_check import PassCheck
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.engines.table import ENGINES
-from convc.compiler.nodecheck import check_nodes
-from convc.compiler.passcheck import PassCheck
-from convc.compiler.pipelines import LEVELS
 from convc.compiler.report.layer_table import layer_table
 from convc.ir.facts import BY_PLACE, Facts, always, fixed
 from convc.ir.op import OpDef, elementwise_cost, plain, rounded
@@ -24,8 +23,9 @@ from convc.ir.ops import OPS
 from convc.ir.ops.check import float_alone
 from convc.ir.parser import parse_graph
 from convc.ir.printer import print_graph
-from convc.passes.liveness import liveness
+from convc.passes.analysis.liveness import liveness
 from convc.passes.manager import run_passes
+from convc.passes.pipelines import LEVELS
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convc.backends import reference
+from convc.compiler.checking.noise import UNIT
 from convc.compiler.checking.oracle import Oracle, compare
-from convc.compiler.noise import UNIT
 from convc.ir.graph import Graph
 from convc.ir.types import TensorType
 

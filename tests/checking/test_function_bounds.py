@@ -7,10 +7,10 @@ import pytest
 from graphs import typed_graph
 
 from convc.backends import reference
+from convc.compiler.checking.node_bounds import check_nodes
 from convc.compiler.checking.oracle import Oracle, compare
 from convc.compiler.engines.table import ENGINES
-from convc.compiler.inputs import random_inputs
-from convc.compiler.nodecheck import check_nodes
+from convc.compiler.files.inputs import random_inputs
 
 NET = typed_graph("""graph @net(%x: f32[N,64], %y: f32[N,64]) {
     %slope = param : f32[64]

@@ -10,12 +10,12 @@ from graphs import typed_graph
 from tiers import small
 
 from convc.backends.tvm.cpu.plan import plan
+from convc.compiler.checking.node_bounds import check_nodes
 from convc.compiler.checking.oracle import Oracle, compare
 from convc.compiler.engines.engine import Engine
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.engines.optimize import optimize
 from convc.compiler.engines.tvm import TVM, tvm_engine
-from convc.compiler.nodecheck import check_nodes
 from convc.ir.binding import specialize, usual_sizes
 from convc.ir.graph import Graph
 from convc.models import ZOO

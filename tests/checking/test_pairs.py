@@ -9,12 +9,12 @@ import pytest
 from graphs import typed_graph
 
 from convc.backends import reference
-from convc.backends.tvm.run import LoadedLibrary
+from convc.backends.tvm.library.run import LoadedLibrary
+from convc.compiler.checking.batches import compare_batches
 from convc.compiler.checking.oracle import Oracle
-from convc.compiler.compile import compile_network
+from convc.compiler.compiling.compile import compile_network
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
-from convc.compiler.inputs import random_inputs
-from convc.compiler.pairs import compare_batches
+from convc.compiler.files.inputs import random_inputs
 from convc.ir.graph import Graph
 from convc.ir.types import Array
 

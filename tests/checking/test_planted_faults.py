@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from graphs import typed_graph
 
+from convc.compiler.checking.node_bounds import check_nodes
+from convc.compiler.checking.pass_check import PassCheck, bisect, refuse_failures
+from convc.compiler.checking.verify import first_difference
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.engines.table import ENGINES
-from convc.compiler.inputs import random_inputs
-from convc.compiler.nodecheck import check_nodes
-from convc.compiler.passcheck import PassCheck, bisect, refuse_failures
-from convc.compiler.verify import first_difference
+from convc.compiler.files.inputs import random_inputs
 from convc.ir.errors import Mismatch
 from convc.ir.graph import Graph, Node
 from convc.ir.ops import OPS
@@ -22,8 +22,8 @@ from convc.ir.ops.activation import LeakyRelu
 from convc.ir.ops.leaf import Param
 from convc.ir.weights import Weights
 from convc.passes.catalog import PASSES, Pass
-from convc.passes.ledger import Ledger
 from convc.passes.manager import Step, run_passes
+from convc.passes.rewriting.ledger import Ledger
 
 NET = typed_graph(
     """graph @victim(%x: f32[N,4,13,11]) {

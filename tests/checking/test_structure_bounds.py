@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from graphs import typed_graph
 
+from convc.compiler.checking.node_bounds import check_nodes
 from convc.compiler.engines.table import ENGINES
-from convc.compiler.nodecheck import check_nodes
 
 NET = typed_graph("""graph @net(%x: f32[N,12,8,8], %q: i32[N,12,8,8]) {
     %scale = param : f32[12]

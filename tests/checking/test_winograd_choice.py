@@ -11,13 +11,13 @@ import pytest
 from graphs import typed_graph
 
 from convc.backends.tvm.processor import AVX512, ZEN, ZEN_5
-from convc.compiler.artifact import MANIFEST, Artifact
 from convc.compiler.checking.oracle import Oracle
-from convc.compiler.compile import compile_network
+from convc.compiler.checking.winograd_choice import LIMIT, choose
+from convc.compiler.compiling.compile import compile_network
 from convc.compiler.engines.tvm import tvm_engine
-from convc.compiler.inputs import random_inputs
-from convc.compiler.weights import bind_weights
-from convc.compiler.winograd import LIMIT, choose
+from convc.compiler.files.artifact import MANIFEST, Artifact
+from convc.compiler.files.inputs import random_inputs
+from convc.compiler.files.weights import bind_weights
 from convc.ir.errors import ArtifactError
 from convc.ir.graph import Graph
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from shell import convc
 
-from convc.compiler.bench_worker import Task
+from convc.compiler.bench.worker import Task
 from convc.compiler.engines.optimize import optimize
 from convc.ir.binding import specialize
 from convc.models import ZOO
-from convc.passes.cost import graph_cost
+from convc.passes.analysis.cost import graph_cost
 
 
 def test_engines_are_timed_turn_by_turn():
@@ -93,7 +93,7 @@ def test_a_worker_ends_with_its_input(tmp_path: Path):
     """So that none is left behind by a bench that was killed."""
     task = Task("peak", 0, 1, {}, str(tmp_path))
     worker = subprocess.Popen(
-        [sys.executable, "-m", "convc.compiler.bench_worker", json.dumps(asdict(task))], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "convc.compiler.bench.worker", json.dumps(asdict(task))], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert worker.stdout is not None
     assert b"amount" in worker.stdout.readline()

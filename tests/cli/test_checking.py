@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from shell import convc
 
 import convc as cc
-from convc.compiler.align import changes
+from convc.compiler.checking.graph_diff import changes
 from convc.ir.errors import InvalidInput
 from convc.ir.graph import Node
 from convc.ir.types import Array

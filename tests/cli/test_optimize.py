@@ -161,7 +161,7 @@ def test_an_operator_passes_only_into_its_own_opset(exotic: Path, tmp_path: Path
 
 def test_the_check_finds_a_wrong_answer_and_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A batch norm of another epsilon, planted between import and export."""
-    from convc.compiler import onnx_file
+    from convc.compiler.compiling import better_onnx as onnx_file
     from convc.compiler.engines.optimize import optimize
     from convc.ir.errors import Mismatch
 
@@ -209,7 +209,7 @@ def test_every_command_takes_a_file(tmp_path: Path):
 def test_an_operator_that_was_misread_is_found_by_running_the_file_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Every graph has the wrong meaning alike, and so has the new file: only the old one tells."""
     from convc.backends.onnx.read.operators import ROWS
-    from convc.compiler import onnx_file
+    from convc.compiler.compiling import better_onnx as onnx_file
     from convc.compiler.engines.optimize import optimize
     from convc.ir.errors import Mismatch
 

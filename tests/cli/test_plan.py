@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from shell import convc, refused
 
-from convc.compiler.advice import PUBLISHED
+from convc.compiler.planning.advice import PUBLISHED
 from convc.models.googlenet import STAGES
 
 DATA = Path(__file__).parent.parent / "data"

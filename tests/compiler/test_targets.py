@@ -13,14 +13,14 @@ from click.testing import CliRunner
 from graphs import typed_graph
 
 import convc as cc
-from convc.backends.tvm.arena import Arena
-from convc.backends.tvm.build import BuildOptions, build_cpu
 from convc.backends.tvm.cpu.plan import plan
+from convc.backends.tvm.library.arena import Arena
+from convc.backends.tvm.library.build import BuildOptions, build_cpu
 from convc.backends.tvm.library.built import Library
-from convc.compiler.artifact import Artifact
 from convc.compiler.commands.console import Console
 from convc.compiler.commands.doctor import command as doctor
-from convc.compiler.compile import compile_network
+from convc.compiler.compiling.compile import compile_network
+from convc.compiler.files.artifact import Artifact
 from convc.compiler.targets.cpu import CPU, CpuBuilt
 from convc.compiler.targets.cuda import CUDA, CudaBuilt
 from convc.compiler.targets.fields import WrongField, is_text, refuse_wrong

@@ -12,8 +12,8 @@ from graphs import typed_graph
 
 from convc.backends import reference
 from convc.compiler import bench_worker
-from convc.compiler.bench import write_network
-from convc.compiler.bench_worker import Task
+from convc.compiler.bench.measure import write_network
+from convc.compiler.bench.worker import Task
 from convc.compiler.commands.console import Console
 from convc.compiler.commands.doctor import command as doctor
 from convc.compiler.commands.run import command as run

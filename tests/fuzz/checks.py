@@ -27,7 +27,6 @@ from convc.compiler.checking.oracle import Oracle, compare
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.engines.optimize import optimize
 from convc.compiler.engines.table import ENGINES
-from convc.compiler.pipelines import LEVELS
 from convc.ir.errors import ConvcError, Mismatch, UnsupportedOp
 from convc.ir.graph import Graph, Node
 from convc.ir.ops.elementwise import CAST, IDENTITY, Identity
@@ -36,8 +35,9 @@ from convc.ir.printer import print_graph
 from convc.ir.types import Array
 from convc.ir.verifier import infer_type
 from convc.passes.catalog import PASSES
-from convc.passes.ledger import Ledger
 from convc.passes.manager import Step, run_passes
+from convc.passes.pipelines import LEVELS
+from convc.passes.rewriting.ledger import Ledger
 
 __all__ = ["ENGINE_CHECKS", "EXACT", "PASS_CHECKS", "Subject", "complaint", "pass_checks"]
 

@@ -22,10 +22,10 @@ from convc.ir.parser import parse_graph
 from convc.ir.printer import print_graph
 from convc.ir.verifier import verify_graph
 from convc.passes import catalog
+from convc.passes.analysis.prices import Prices
 from convc.passes.catalog import Pass
-from convc.passes.ledger import Ledger
 from convc.passes.manager import Step, run_passes
-from convc.passes.prices import Prices
+from convc.passes.rewriting.ledger import Ledger
 
 EXAMPLES = settings(
     deadline=None, max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]

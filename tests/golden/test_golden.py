@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from cases import load_cases
 
+from convc.compiler.checking.verify import verify
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
-from convc.compiler.verify import verify
 from convc.ir.errors import ConvcError
 from convc.ir.parser import parse_graph
 from convc.ir.printer import print_graph
 from convc.passes.catalog import PASSES
-from convc.passes.ledger import Ledger
 from convc.passes.manager import Step, run_passes
+from convc.passes.rewriting.ledger import Ledger
 
 HERE = Path(__file__).parent
 FILES = {name: HERE / f"{name.replace('-', '_')}.cir" for name in PASSES}

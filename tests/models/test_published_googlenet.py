@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from convc import models
-from convc.compiler.network import network
-from convc.compiler.trace import Value
+from convc.compiler.dsl.network import network
+from convc.compiler.dsl.trace import Value
 from convc.models.googlenet import STAGES, Widths, inception, naive_inception
 from convc.tests.models.counting import macs, macs_of, output, weights, weights_of
 

@@ -14,11 +14,11 @@ from tiers import SIBLINGS, slow_if
 
 from convc import models
 from convc.backends import reference
-from convc.compiler.checkpoint import is_foreign, translate
 from convc.compiler.dsl.zoo_entry import Checkpoint, Differs
 from convc.compiler.engines.table import ENGINES
-from convc.compiler.load import Request, load
-from convc.compiler.weights import bind_weights, npz_bytes
+from convc.compiler.files.checkpoint_names import is_foreign, translate
+from convc.compiler.files.model import Request, load
+from convc.compiler.files.weights import bind_weights, npz_bytes
 from convc.ir.errors import InvalidInput
 from convc.ir.graph import Graph
 from convc.ir.types import Array

@@ -217,8 +217,8 @@ def test_filters_leave_a_plain_picture_plain_and_find_no_edges_in_it():
 
 
 def test_networks_are_layers_inside_networks():
-    from convc.compiler.network import network
-    from convc.compiler.trace import Value
+    from convc.compiler.dsl.network import network
+    from convc.compiler.dsl.trace import Value
 
     @network(image="N,3,8,9")
     def twice(image: Value) -> list[Value]:

@@ -20,7 +20,7 @@ import pytest
 from onnx import ModelProto, TensorProto, numpy_helper
 
 from convc.backends.onnx.read.operators import ROWS
-from convc.compiler.onnx_backend import backend
+from convc.compiler.engines.onnx_backend import backend
 from convc.ir.errors import ConvcError
 
 HERE = Path(__file__).parent

@@ -17,7 +17,7 @@ from convc.backends.onnx.session import Session, version
 from convc.backends.onnx.write.export import MIN_OPSET, newest_opset, to_model
 from convc.backends.onnx.write.onnx_rows import ROWS
 from convc.backends.unsupported import Unsupported
-from convc.compiler.inputs import random_inputs
+from convc.compiler.files.inputs import random_inputs
 from convc.ir.errors import UnsupportedOp, UsageError
 from convc.ir.graph import Graph
 

@@ -23,7 +23,7 @@ from convc.backends.onnx.file.reading import read_model
 from convc.backends.onnx.file.saving import ALIGNMENT, save_model
 from convc.backends.onnx.session import Session
 from convc.backends.onnx.write.export import to_model
-from convc.compiler.inputs import random_inputs
+from convc.compiler.files.inputs import random_inputs
 from convc.ir.errors import InvalidModel, UsageError
 
 DATA = files.WEIGHT.tobytes()

@@ -8,18 +8,18 @@ from graphs import typed_graph
 from tiers import EACH_NETWORK, small
 
 from convc.backends import reference
+from convc.compiler.checking.verify import verify
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.engines.optimize import optimize
-from convc.compiler.pipelines import LEVELS
-from convc.compiler.verify import verify
 from convc.ir.graph import Graph, Node
 from convc.ir.weights import Weights
 from convc.models import ZOO
+from convc.passes.analysis.cost import graph_cost
+from convc.passes.analysis.prices import Prices
 from convc.passes.catalog import PASSES
-from convc.passes.cost import graph_cost
-from convc.passes.ledger import Ledger
 from convc.passes.manager import Step, run_passes
-from convc.passes.prices import Prices
+from convc.passes.pipelines import LEVELS
+from convc.passes.rewriting.ledger import Ledger
 
 LONG = 3000  # far beyond Python's recursion limit
 

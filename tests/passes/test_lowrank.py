@@ -9,10 +9,10 @@ from graphs import typed_graph
 from convc.backends import reference
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.ir.graph import Graph
-from convc.passes.cost import graph_cost
-from convc.passes.ledger import Ledger
-from convc.passes.lowrank import Split, insert, pieces, price, splittable_layers
-from convc.passes.spectrum import LayerWeights, Moments, factors_of, spectrum
+from convc.passes.analysis.cost import graph_cost
+from convc.passes.bottlenecks.forms import Split, insert, pieces, price, splittable_layers
+from convc.passes.bottlenecks.spectrum import LayerWeights, Moments, factors_of, spectrum
+from convc.passes.rewriting.ledger import Ledger
 
 CONV = """graph @g(%x: f32[N,6,9,8]) {{
   %w = param : f32[10,6,{k}]

@@ -25,12 +25,12 @@ from convc.ir.graph import Graph, Node
 from convc.ir.ops import OPS
 from convc.ir.parser import parse_graph
 from convc.ir.types import DTYPES
-from convc.passes.cost import graph_cost, intensity, node_cost
-from convc.passes.ledger import Ledger
-from convc.passes.liveness import liveness, node_bytes
-from convc.passes.memory import MemoryPlan, plan_memory
-from convc.passes.memory_check import check_plan
+from convc.passes.analysis.cost import graph_cost, intensity, node_cost
+from convc.passes.analysis.liveness import liveness, node_bytes
+from convc.passes.analysis.memory import MemoryPlan, plan_memory
+from convc.passes.analysis.memory_check import check_plan
 from convc.passes.order_for_memory import order_for_memory
+from convc.passes.rewriting.ledger import Ledger
 
 SEEDS = st.integers(0, 2**32)
 SLOWEST = 30.0  # seconds for 100,000 nodes; 1 to 3 on an idle core

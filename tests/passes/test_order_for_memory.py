@@ -13,12 +13,12 @@ from random_nets import random_net, towers
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.ir.graph import Graph
 from convc.ir.verifier import verify_graph
-from convc.passes.ledger import Ledger
-from convc.passes.liveness import liveness
-from convc.passes.memory import plan_memory
-from convc.passes.memory_check import check_plan
+from convc.passes.analysis.liveness import liveness
+from convc.passes.analysis.memory import plan_memory
+from convc.passes.analysis.memory_check import check_plan
+from convc.passes.analysis.order_search import Block, Task, guesses, peak_of
 from convc.passes.order_for_memory import order_for_memory
-from convc.passes.order_search import Block, Task, guesses, peak_of
+from convc.passes.rewriting.ledger import Ledger
 
 SEEDS = st.integers(0, 2**32)
 

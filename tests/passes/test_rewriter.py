@@ -9,8 +9,8 @@ from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.ir.graph import Graph, Node
 from convc.ir.ops.activation import RELU, TANH
 from convc.ir.ops.pool import MAX_POOL
-from convc.passes.ledger import Ledger
-from convc.passes.rewriter import Match, Pat, Rule, rewrite
+from convc.passes.rewriting.ledger import Ledger
+from convc.passes.rewriting.rewriter import Match, Pat, Rule, rewrite
 
 DEEP = 3000
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from convc.compiler.pipelines import optimize
 from convc.ir.parser import parse_graph
 from convc.passes.analysis import structure
 from convc.passes.analysis.structure import is_renamed, longest_path
+from convc.passes.pipelines import optimize
 
 NET = """graph @net(%x: f32[N,4,5,5]) {
   %v = param : f32[4,4,1,1]

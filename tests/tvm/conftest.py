@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from graphs import hold_to_reference, normal_inputs, typed_graph
 
-from convc.backends.tvm.build import BuildOptions, build_cpu
-from convc.backends.tvm.run import LoadedLibrary
+from convc.backends.tvm.library.build import BuildOptions, build_cpu
+from convc.backends.tvm.library.run import LoadedLibrary
 from convc.ir.graph import Graph
 from convc.ir.types import Array
 

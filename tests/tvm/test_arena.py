@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from convc.backends.tvm.arena import Arena
-from convc.backends.tvm.build import BuildOptions, build_cpu
-from convc.backends.tvm.run import LoadedLibrary
-from convc.compiler.compile import compile_network
-from convc.compiler.inputs import random_inputs
+from convc.backends.tvm.library.arena import Arena
+from convc.backends.tvm.library.build import BuildOptions, build_cpu
+from convc.backends.tvm.library.run import LoadedLibrary
+from convc.compiler.compiling.compile import compile_network
+from convc.compiler.files.inputs import random_inputs
 from convc.ir.graph import Graph
-from convc.passes.memory import plan_memory
+from convc.passes.analysis.memory import plan_memory
 
 TypedGraph = Callable[[str], Graph]
 

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from convc.backends.tvm import host, kernels
-from convc.backends.tvm.build import BuildOptions, build_cpu
+from convc.backends.tvm import host
 from convc.backends.tvm.cuda import build as cuda_build
 from convc.backends.tvm.cuda.build import build_cuda
+from convc.backends.tvm.library import compile_kernels as kernels
 from convc.backends.tvm.library import link
-from convc.backends.tvm.lower import lower
-from convc.backends.tvm.rows import ROWS
+from convc.backends.tvm.library.build import BuildOptions, build_cpu
+from convc.backends.tvm.stock.lower import lower
+from convc.backends.tvm.stock.relax_rows import ROWS
 from convc.backends.unsupported import Unsupported
 from convc.ir.errors import BackendMissing, InvalidModel, UnsupportedOp, UsageError
 from convc.ir.graph import Graph

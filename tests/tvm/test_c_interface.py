@@ -15,12 +15,12 @@ from graphs import hold_to_reference, normal_inputs, typed_graph
 from shell import convc
 
 from convc.backends.tvm import host
-from convc.backends.tvm.c_interface import C_FILES, c_flags
 from convc.backends.tvm.cpu.plan import plan
-from convc.backends.tvm.packed import write_packed
-from convc.compiler.artifact import Artifact
-from convc.compiler.compile import compile_network
+from convc.backends.tvm.library.c_interface import C_FILES, c_flags
+from convc.backends.tvm.library.packed import write_packed
+from convc.compiler.compiling.compile import compile_network
 from convc.compiler.engines.table import ENGINES
+from convc.compiler.files.artifact import Artifact
 from convc.compiler.targets.cpu import PACKED
 from convc.ir.graph import Graph
 from convc.ir.types import DTYPES, Array

@@ -10,7 +10,7 @@ from cpu_kernels import blocked_shape, call, draw, from_blocks, into_blocks
 
 from convc.backends.tvm.cpu.kernels.norms import local_response_norm
 from convc.backends.tvm.cpu.kernels.resize import can_resize, resize, tables
-from convc.backends.tvm.run import LoadedLibrary
+from convc.backends.tvm.library.run import LoadedLibrary
 from convc.ir.graph import Graph
 from convc.ir.ops.norm import LOCAL_RESPONSE_NORM, LocalResponseNorm
 from convc.ir.ops.resize import COORDINATES, RESIZE, ROUNDINGS, Resize

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from graphs import hold_to_reference, normal_inputs
 
-from convc.backends.tvm import kernels
-from convc.backends.tvm.build import BuildOptions, CpuBuild, build_cpu
 from convc.backends.tvm.cpu.kernels import softmax, writer
 from convc.backends.tvm.cpu.kernels.direct.kernel import direct
-from convc.backends.tvm.run import LoadedLibrary
+from convc.backends.tvm.library import compile_kernels as kernels
+from convc.backends.tvm.library.build import BuildOptions, CpuBuild, build_cpu
+from convc.backends.tvm.library.run import LoadedLibrary
 from convc.ir.errors import UsageError
 from convc.ir.graph import Graph
 
@@ -175,7 +175,7 @@ def builder(network: Path, library: Path, jobs: int) -> subprocess.Popen[str]:
     """A process that builds a network from its text, and prints what it found."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from pathlib import Path\nfrom graphs import typed_graph\nfrom convc.backends.tvm.build import BuildOptions, build_cpu\n"
+        "from pathlib import Path\nfrom graphs import typed_graph\nfrom convc.backends.tvm.library.build import BuildOptions, build_cpu\n"
         "built = build_cpu(typed_graph(Path(sys.argv[2]).read_text()), sys.argv[3], BuildOptions(jobs=int(sys.argv[4])))\n"
         "print(built.found, built.kernels)"
     )

@@ -11,8 +11,8 @@ import pytest
 from op_cases import CASES, text_of
 
 from convc.backends.tvm.cuda.build import build_cuda
-from convc.backends.tvm.rows import ROWS
-from convc.backends.tvm.run import LoadedLibrary
+from convc.backends.tvm.library.run import LoadedLibrary
+from convc.backends.tvm.stock.relax_rows import ROWS
 from convc.backends.unsupported import Unsupported
 from convc.ir.graph import Graph
 from convc.ir.ops import OPS

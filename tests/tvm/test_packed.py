@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convc.backends.tvm.build import BuildOptions, build_cpu
 from convc.backends.tvm.cpu.plan import plan
-from convc.backends.tvm.packed import ALIGNMENT, Packed, map_packed, mapped_arguments, packing, write_packed
-from convc.backends.tvm.run import LoadedLibrary
+from convc.backends.tvm.library.build import BuildOptions, build_cpu
+from convc.backends.tvm.library.packed import ALIGNMENT, Packed, map_packed, mapped_arguments, packing, write_packed
+from convc.backends.tvm.library.run import LoadedLibrary
 from convc.ir.errors import ArtifactError
 from convc.ir.graph import Graph, Node
 from convc.ir.types import Array

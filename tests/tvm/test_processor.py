@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from convc.backends.tvm import host
 from convc.backends.tvm.host import host_processor, host_target, instruction_sets, tvm
+from convc.backends.tvm.library.c_interface import SOURCES
 from convc.backends.tvm.processor import AVX2, AVX512, INSTRUCTION_SETS, NEON, SSE, ZEN, ZEN_5, Processor, processor_of
 
 
@@ -55,5 +53,5 @@ def test_what_is_switched_off_is_not_used(monkeypatch: pytest.MonkeyPatch):
 
 def test_c_programs_can_ask_for_each():
     """A name that convc.c does not know would be refused on every processor."""
-    text = (Path(host.__file__).parent / "c" / "convc.c").read_text()
+    text = (SOURCES / "convc.c").read_text()
     assert {name for name in INSTRUCTION_SETS if f'"{name}"' not in text} == set()

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from graphs import hold_to_reference, normal_inputs
 
-from convc.backends.tvm.build import BuildOptions, build_cpu
 from convc.backends.tvm.cpu.kernels.dense import dense
 from convc.backends.tvm.cpu.kernels.depthwise import depthwise
 from convc.backends.tvm.cpu.kernels.direct.kernel import direct
@@ -24,8 +23,9 @@ from convc.backends.tvm.cpu.kernels.winograd.arrangement import Tiled
 from convc.backends.tvm.cpu.kernels.winograd.kernel import winograd
 from convc.backends.tvm.cpu.plan import plan
 from convc.backends.tvm.host import instruction_sets, tvm
+from convc.backends.tvm.library.build import BuildOptions, build_cpu
+from convc.backends.tvm.library.run import LoadedLibrary
 from convc.backends.tvm.processor import AVX2, AVX512, NEON, SSE, Processor, processor_of
-from convc.backends.tvm.run import LoadedLibrary
 from convc.ir.graph import Graph
 from convc.ir.ops.conv import ConvTranspose2d
 from convc.models import ZOO

@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 
 from convc.backends import reference
-from convc.backends.tvm import host, run
-from convc.backends.tvm.build import BuildOptions, build_cpu
+from convc.backends.tvm import host
+from convc.backends.tvm.library import run
+from convc.backends.tvm.library.build import BuildOptions, build_cpu
 from convc.backends.tvm.library.built import Library
-from convc.backends.tvm.run import FITTING, SMALL, LoadedLibrary, _Result, _tensor
+from convc.backends.tvm.library.run import FITTING, SMALL, LoadedLibrary, _Result, _tensor
 from convc.ir.errors import ArtifactError, BackendMissing, InvalidInput, UsageError
 from convc.ir.graph import Graph
 from convc.ir.types import Array
@@ -302,7 +303,7 @@ def test_each_module_keeps_its_number_of_threads(net: Library, draw: Draw) -> No
 
 LAZY = """
 import json, sys
-import convc.backends.tvm.build, convc.backends.tvm.run
+import convc.backends.tvm.build, convc.backends.tvm.library.run
 from convc.backends.tvm import host
 before = "tvm" in sys.modules
 host.tvm()

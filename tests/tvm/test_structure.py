@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convc.backends.tvm.build import build_cpu
-from convc.backends.tvm.run import LoadedLibrary
+from convc.backends.tvm.library.build import build_cpu
+from convc.backends.tvm.library.run import LoadedLibrary
 from convc.ir.graph import Graph
 from convc.ir.types import Array
 

@@ -21,7 +21,6 @@ import pytest
 from cpu_kernels import call, draw
 from shell import convc
 
-from convc.backends.tvm.build import BuildOptions, build_cpu
 from convc.backends.tvm.cpu.kernels.direct.kernel import tunable_direct
 from convc.backends.tvm.cpu.kernels.direct.size import Direct
 from convc.backends.tvm.cpu.kernels.kernel import Tunable
@@ -29,8 +28,9 @@ from convc.backends.tvm.cpu.kernels.windows import Window
 from convc.backends.tvm.cpu.kernels.winograd.arrangement import Tiled
 from convc.backends.tvm.cpu.kernels.winograd.kernel import tunable_winograd
 from convc.backends.tvm.host import host_cpu, physical_cores, tvm
+from convc.backends.tvm.library.build import BuildOptions, build_cpu
+from convc.backends.tvm.library.run import LoadedLibrary
 from convc.backends.tvm.processor import AVX2, AVX512, SSE, Processor
-from convc.backends.tvm.run import LoadedLibrary
 from convc.backends.tvm.store import tuned_forms as tuned_forms_file
 from convc.backends.tvm.store.tuned_forms import FILE, Found, find_database, machine, read_found, tuned_forms, write_found
 from convc.backends.tvm.tuning import timing

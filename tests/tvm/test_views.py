@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from graphs import hold_to_reference, normal_inputs
 
-from convc.backends.tvm.arena import Arena
-from convc.backends.tvm.build import BuildOptions, build_cpu
 from convc.backends.tvm.cpu.plan import VIEW, plan, single_image
-from convc.backends.tvm.profile import call_times
-from convc.backends.tvm.run import LoadedLibrary
-from convc.compiler.inputs import random_inputs
+from convc.backends.tvm.library.arena import Arena
+from convc.backends.tvm.library.build import BuildOptions, build_cpu
+from convc.backends.tvm.library.profile import call_times
+from convc.backends.tvm.library.run import LoadedLibrary
+from convc.compiler.files.inputs import random_inputs
 from convc.ir.graph import Graph
 
 TypedGraph = Callable[[str], Graph]

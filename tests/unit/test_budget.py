@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convc.compiler.budget import BUCKETS, frontier, undominated
+from convc.compiler.planning.knapsack import BUCKETS, frontier, undominated
 
 CHOICES = st.lists(st.tuples(st.integers(0, 20), st.floats(0, 1)), min_size=1, max_size=4)
 LAYERS = st.lists(CHOICES, min_size=1, max_size=5)

@@ -9,7 +9,7 @@ import pytest
 
 import convc as cc
 from convc.backends import reference
-from convc.compiler.module import Module
+from convc.compiler.compiling.module import Module
 from convc.ir.binding import match_inputs
 from convc.ir.errors import InvalidInput, InvalidModel, ShapeError, UsageError
 from convc.ir.printer import print_graph
@@ -274,7 +274,8 @@ def test_a_star_imports_the_public_names_and_nothing_else():
 
 
 def test_every_layer_is_a_public_name():
-    from convc.compiler import activations, layers, layers_structure
+    from convc.compiler.dsl import activations, layers
+    from convc.compiler.dsl import structure_layers as layers_structure
 
     assert len(layers.__all__) == len(set(layers.__all__)) == 51
     for home in (layers, layers_structure, activations):

@@ -10,15 +10,15 @@ import pytest
 from graphs import typed_graph
 
 from convc.backends import reference
-from convc.compiler.calibration import Calibration, read_calibration
-from convc.compiler.plan import excluded_layers, study
+from convc.compiler.files.calibration import Calibration, read_calibration
 from convc.compiler.planning import search
 from convc.compiler.planning.budget import Budget
 from convc.compiler.planning.menu import menu
 from convc.compiler.planning.search import plan_network
+from convc.compiler.planning.study import excluded_layers, study
 from convc.ir.errors import BudgetMissed, InvalidModel, UsageError
 from convc.ir.weights import Weights
-from convc.passes.lowrank import Split, splittable_layers
+from convc.passes.bottlenecks.forms import Split, splittable_layers
 
 DATA = Path(__file__).parent.parent / "data"
 NET = """graph @net(%x: f32[N,3,16,16]) {

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import convc as cc
-from convc.compiler.load import Request, load
+from convc.compiler.files.model import Request, load
 from convc.ir.errors import ConvcError, ShapeError
 from convc.models import ZOO
 

@@ -7,10 +7,10 @@ from noise_ratio import predicted_over_seen
 from tiers import EACH_NETWORK, small
 
 from convc.compiler.checking.oracle import Oracle, compare
+from convc.compiler.checking.verify import verify
 from convc.compiler.engines.optimize import optimize
 from convc.compiler.engines.table import ENGINES
-from convc.compiler.inputs import random_inputs
-from convc.compiler.verify import verify
+from convc.compiler.files.inputs import random_inputs
 from convc.models import ZOO
 
 

@@ -8,7 +8,7 @@ from tiers import EACH_NETWORK, small
 from convc.compiler.checking.oracle import Oracle, compare
 from convc.compiler.engines.optimize import optimize
 from convc.compiler.engines.peers import PEERS
-from convc.compiler.inputs import random_inputs
+from convc.compiler.files.inputs import random_inputs
 from convc.ir.binding import specialize, usual_sizes
 
 

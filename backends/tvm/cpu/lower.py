@@ -9,9 +9,9 @@ from ....ir.errors import ConvcError
 from ....ir.graph import Node
 from ....ir.types import DTYPES
 from ..attributes import IN_PLACE, VIEW_OF
-from ..emitter import Emitter
 from ..host import tvm
-from ..lower import emit_stock
+from ..stock.emitter import Emitter
+from ..stock.lower import emit_stock
 from .kernels import moves
 from .kernels.layout import LANES, blocks
 from .plan import PACK, UNPACK, KernelPlan

@@ -13,7 +13,7 @@ from ....ir.graph import Graph
 from ..host import cuda_compiler, tvm
 from ..library.built import Library, of_parameters
 from ..library.link import compile_or_blame, export, write_whole
-from ..lower import lower, reason
+from ..stock.lower import lower, reason
 from .pipeline import cuda_pipeline
 
 __all__ = ["CudaBuild", "build_cuda"]

@@ -15,8 +15,8 @@ from ....ir.files import scratch_folder, unwritable
 from ....ir.graph import Graph, Node
 from ....ir.ops.leaf import INPUT, Input
 from ..host import tvm
-from ..kernels import ROOM
-from ..lower import lower, reason
+from ..stock.lower import lower, reason
+from .compile_kernels import ROOM
 
 __all__ = ["LOWERING", "compile_or_blame", "export", "write_whole"]
 

@@ -16,7 +16,7 @@ import numpy as np
 from ....ir.errors import BackendMissing
 from ....ir.types import Array
 from ..host import host_cpu, tvm
-from ..lower import reason
+from ..stock.lower import reason
 from .compiling import library
 from .roofs import multiply_adds, reads
 

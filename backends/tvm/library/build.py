@@ -1,0 +1,122 @@
+"""Graph to shared library for CPUs, by kernels of our own (cpu/)."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ....ir.graph import Graph
+from ..cpu.lower import lower_plan
+from ..cpu.plan import KernelPlan, plan, single_image
+from ..cpu.work import Winograd
+from ..host import host_cpu, host_target, instruction_sets, physical_cores, tvm
+from ..processor import Processor, processor_of
+from ..store.cache import usable_cache
+from ..store.tuned_forms import find_database, machine, tuned_forms
+from .arena import Arena
+from .built import Library, beside
+from .compile_kernels import Compiled, checked_jobs, compile_kernels
+from .link import compile_or_blame, export
+from .pipeline import cpu_pipeline
+
+__all__ = ["BuildOptions", "CpuBuild", "build_cpu"]
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """For this machine's processor, or LLVM's `mcpu`, to whose registers the kernels are cut.
+
+    `winograd` says which convolutions are computed by tiles: off, f2, f4, or auto, where that is fast; or tiles by name. Without `single`
+    no library for one image is made. `jobs` kernels are compiled at a time (default: one a core); unless not `cached`, they are kept for
+    other builds. They take the forms that `convc tune` found for this machine, as kept in the directory `database` (default: the cache;
+    off: none).
+    """
+
+    winograd: Winograd = "auto"
+    mcpu: str | None = None
+    single: bool = True
+    jobs: int | None = None
+    cached: bool = True
+    database: str | None = None
+
+
+AS_USUAL = BuildOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class CpuBuild:
+    """A library and the plan of its kernels. `needs` are the instruction sets that it may use, `target` is TVM's description, JSON.
+
+    Units: `seconds` for lowering, compiling and linking. Of `kernels` that differ, `found` were compiled before; `no_cache` says why none
+    are kept, if so. `tuned` are the forms that tuning chose, by kernel; `complaint` says what of them could not be read.
+    `arena` is the plan of its intermediates, where it has any whose sizes can be planned.
+    """
+
+    library: Library
+    plan: KernelPlan
+    needs: tuple[str, ...]
+    target: str
+    arena: Arena | None
+    seconds: float
+    tvm: str
+    kernels: int
+    found: int
+    no_cache: str
+    tuned: Mapping[str, Any]
+    complaint: str
+
+
+def build_cpu(graph: Graph, path: str | Path, options: BuildOptions = AS_USUAL) -> CpuBuild:
+    """Compile, and write the library at `path`.
+
+    Where the batch is a named size, a second library for a single image is written beside it: its kernels are arranged for one, and know
+    all sizes when they are compiled, which together is 1 to 5% faster. Where none is made, one that lies there goes.
+
+    Raises: UnsupportedOp naming the node that TVM cannot compile; BackendMissing without a linker; UsageError for `jobs` below 1 or absurd,
+    or where files cannot be written.
+    """
+    version = str(tvm().__version__)
+    start = time.perf_counter()
+    target = tvm().target.Target({"kind": "llvm", "mcpu": options.mcpu}) if options.mcpu else host_target()
+    workers = physical_cores() if options.jobs is None else checked_jobs(options.jobs)
+    cache, no_cache = usable_cache() if options.cached else (None, "")
+    cpu, needs = options.mcpu or host_cpu(), instruction_sets(target)
+    forms, complaint = tuned_forms(find_database(options.database), machine(cpu, physical_cores(), version))
+    plans = _plans(graph, options, forms, processor_of(cpu, needs))
+    arenas: list[Arena] = []
+
+    def compiled(module: Any) -> Compiled:
+        with target:
+            return compile_kernels(cpu_pipeline(target, arenas.append)(module), target, workers, cache)
+
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    made = [compile_or_blame(each.graph, functools.partial(lower_plan, each), compiled) for each in plans]
+    library = _linked(Path(path), plans, made)
+    kernels, found = sum(each.kernels for each in made), sum(each.found for each in made)
+    tuned = {kernel: form for each in plans for kernel, form in each.chosen(forms).items()}
+    seconds = time.perf_counter() - start
+    arena = arenas[-1] if arenas else None
+    return CpuBuild(library, plans[0], needs, str(target), arena, seconds, version, kernels, found, no_cache, tuned, complaint)
+
+
+def _plans(graph: Graph, options: BuildOptions, forms: Mapping[str, Any], processor: Processor) -> list[KernelPlan]:
+    """That of the network, and that of a single image where it has one of its own."""
+    tiles = options.winograd
+    if isinstance(tiles, str):
+        tiles = plan(graph, tiles).tiles  # a word means the same for every processor
+    whole = plan(graph, tiles, forms, processor)
+    one = single_image(whole, forms, processor) if options.single else None
+    return [whole, one] if one else [whole]
+
+
+def _linked(path: Path, plans: Sequence[KernelPlan], made: Sequence[Compiled]) -> Library:
+    places = (path, beside(path))
+    places[1].unlink(missing_ok=True)  # that of an older build would compute a single image by its own network
+    for each, place in zip(made, places, strict=False):
+        export(each.executable, place)
+    whole = plans[0]
+    return Library(path, whole.graph, whole.arguments, whole.calls, places[1] if len(made) > 1 else None)

@@ -1,0 +1,122 @@
+"""C sources for an artifact: convc.h and convc.c are the same for every network, model.h and example.c are written for one."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ....ir.binding import batch_names
+from ....ir.dims import Dim
+from ....ir.errors import BackendMissing
+from ....ir.graph import Graph, Node
+from ....ir.types import TensorType
+from ..host import INSTALL
+from .packed import Packed
+
+__all__ = ["C_FILES", "c_files", "c_flags", "why_no_c"]
+
+SOURCES = Path(__file__).parent / "c"
+C_FILES = ("convc.h", "convc.c", "model.h", "example.c")
+
+
+def c_flags() -> list[str]:
+    """What a C compiler needs to build convc.c here. A library tells what it can do by being loaded, so none may be left out as unused.
+
+    Raises: BackendMissing without TVM.
+    """
+    tvm, ffi = _home("tvm"), _home("tvm_ffi")
+    places = [f"-L{ffi}/lib", f"-L{tvm}/lib", f"-Wl,-rpath,{ffi}/lib", f"-Wl,-rpath,{tvm}/lib"]
+    return ["-pthread", "-isystem", f"{ffi}/include", *places, "-Wl,--no-as-needed", "-ltvm_runtime", "-ltvm_ffi"]
+
+
+def _home(package: str) -> str:
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise BackendMissing(f"the package {package} is not here; install it with: {INSTALL}")
+    return found.submodule_search_locations[0]
+
+
+def why_no_c(graph: Graph) -> str | None:
+    """Why a C program cannot call the network: it gives a batch and no other size."""
+    others = sorted(set(graph.symbols) - batch_names(graph))
+    if others or len(graph.symbols) > 1:
+        return f"a C program gives one batch, and the sizes of @{graph.name} are {', '.join(graph.symbols)}; fix others with --input"
+    uneven = next((node for node in (*graph.inputs, *graph.outputs) if None in map(_axis, node.typed.shape)), None)
+    return f"a C program does not know how large %{uneven.name} ({uneven.type}) is" if uneven else None
+
+
+def c_files(graph: Graph, packed: Packed, needs: Sequence[str], single: bool) -> dict[str, str]:
+    """The text of C_FILES; `needs` are the instruction sets that it uses, `single` says whether there is a library for one image."""
+    name = f"model_{re.sub(r'[^A-Za-z0-9_]', '_', graph.name)}"
+    texts = {file: (SOURCES / file).read_text(encoding="utf-8") for file in C_FILES if file != "model.h"}
+    texts["example.c"] = texts["example.c"].replace("model_NETWORK", name)
+    return texts | {"model.h": _header(name, graph, packed, needs, single)}
+
+
+def _header(name: str, graph: Graph, packed: Packed, needs: Sequence[str], single: bool) -> str:
+    guard = f"CONVC_{name.upper()}_H"
+    weights = (f"    {{{_type(type_)}, {type_.rank}, {{{_row(type_.concrete())}}}, {offset}}}" for _, type_, offset in packed.entries)
+    fields = [_quoted(graph.name), _quoted(packed.layout), f"{name}_needs", f"{name}_input", f"{name}_output", f"{name}_weight"]
+    counts = [len(graph.inputs), len(graph.outputs), len(packed.entries), int(single), packed.size]
+    return "\n".join(
+        [
+            "/* Written by convc: what the C runtime knows of one network. */",
+            f"#ifndef {guard}",
+            f"#define {guard}",
+            "",
+            '#include "convc.h"',
+            "",
+            f"static const char *const {name}_needs[] = {{{', '.join([*map(_quoted, needs), 'NULL'])}}};",
+            *_values(f"{name}_input", graph.inputs),
+            *_values(f"{name}_output", graph.outputs),
+            f"static const convc_weight {name}_weight[] = {{",
+            ",\n".join(weights) or "    {CONVC_F32, 0, {0}, 0}",
+            "};",
+            f"static const convc_network {name} = {{{', '.join([*fields, *map(str, counts)])}}};",
+            "",
+            "#endif",
+            "",
+        ]
+    )
+
+
+def _values(name: str, nodes: Sequence[Node]) -> list[str]:
+    rows = [f"    {_value(node)}," for node in nodes] or ['    {"", CONVC_F32, 0, {0}, {0}},']
+    return [f"static const convc_value {name}[] = {{", *rows, "};"]
+
+
+def _value(node: Node) -> str:
+    axes = [axis for axis in map(_axis, node.typed.shape) if axis is not None]
+    each, plus = _row([axis[0] for axis in axes]), _row([axis[1] for axis in axes])
+    return f"{{{_quoted(node.name)}, {_type(node.typed)}, {node.typed.rank}, {{{each}}}, {{{plus}}}}}"
+
+
+def _axis(dim: Dim) -> tuple[int, int] | None:
+    """(a, b) of a*N + b, the only sizes that model.h can say."""
+    if isinstance(dim, int):
+        return 0, dim
+    each = plus = 0
+    for monomial, factor in dim.terms:
+        if not monomial:
+            plus = factor
+        elif len(monomial) == 1 and isinstance(monomial[0], str):
+            each = factor
+        else:
+            return None
+    return each, plus
+
+
+def _type(type_: TensorType) -> str:
+    return f"CONVC_{type_.dtype.upper()}"
+
+
+def _row(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers)) or "0"
+
+
+def _quoted(text: str) -> str:
+    """A C string of any text: what is not plain ASCII in octal, question marks too, of which C makes trigraphs."""
+    plain = (chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}" for byte in text.encode())
+    return f'"{"".join(plain)}"'

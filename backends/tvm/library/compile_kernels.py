@@ -1,0 +1,129 @@
+"""Each kernel compiled on its own: one that was compiled before comes from the cache, the others are compiled side by side.
+
+A kernel becomes an object file whose one symbol is named by the hash of its contents. What is left of the module, the program that calls
+kernels, calls them by these names, and the linker puts it all together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from ....ir.errors import UsageError
+from ....ir.files import scratch_folder
+from ..attributes import IN_PLACE
+from ..cpu.plan import STOCK
+from ..host import most_threads, tvm
+from ..store.cache import Cache
+
+__all__ = ["OURS", "ROOM", "Compiled", "checked_jobs", "compile_kernels"]
+
+OURS = "kernel"  # how names of kernels begin that a plan has; of those that TVM makes, with STOCK
+FORMAT = "convc kernel 1"  # to be raised when the way from a kernel to its object file changes
+ROOM = 16 << 20  # bytes; LLVM ends the process where a disk has none left for an object file, which has some hundred thousand
+IS_GLUE = "tirx.is_host_func"  # sizes of one network computed from each other: tiny, and in an order that varies from run to run
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """`kernels` that differ, of which so many were `found` in the cache."""
+
+    executable: Any
+    kernels: int
+    found: int
+
+
+def checked_jobs(jobs: int) -> int:
+    """Raises: UsageError for less than 1, or more than a few a processor, where each only waits and takes memory."""
+    if not 1 <= jobs <= most_threads():
+        raise UsageError(f"{jobs} jobs; at least 1 and at most {most_threads()}, four a processor, are possible")
+    return jobs
+
+
+def compile_kernels(module: Any, target: Any, jobs: int, cache: Cache | None = None) -> Compiled:
+    """An executable of a module that its Relax pipeline has been through, by `jobs` threads: TVM lets go of the interpreter's lock.
+
+    Whatever happens, kernels that were finished are kept.
+    """
+    host = tvm()
+    kernels = {var: function for var, function in module.functions.items() if _is_kernel(function)}
+    names = {var: f"{OURS if IN_PLACE in function.attrs else STOCK}_{_key(function, target)}" for var, function in kernels.items()}
+    distinct = {names[var]: function for var, function in kernels.items()}
+    found = {name: kept for name in distinct if cache is not None and (kept := cache.get(name)) is not None}
+    missing = {name: function for name, function in distinct.items() if name not in found}
+    objects = found | _compile_all(missing, target, jobs, cache)
+    libraries = [_library(name, code) for name, code in objects.items()]
+    empty = host.tirx.build(host.IRModule({}), target=target)  # with one of LLVM's, the linker is given the program by LLVM and not as C
+    rest = _calling_by_name(module, names).with_attr("external_mods", [empty, *libraries])
+    executable = host.compile(rest, target=target, relax_pipeline=None)
+    return Compiled(executable, len(distinct), len(found))
+
+
+def _is_kernel(function: Any) -> bool:
+    return isinstance(function, tvm().tirx.PrimFunc) and IS_GLUE not in function.attrs
+
+
+def _key(function: Any, target: Any) -> str:
+    """The hash of all that an object file depends on, the name that the network gave the kernel left out."""
+    host = tvm()
+    llvm = host.get_global_func("target.llvm_version_major")()
+    versions = f"TVM {host.__version__}, FFI {version('apache-tvm-ffi')}, LLVM {llvm}"
+    parts = (FORMAT, versions, str(target), host.ir.save_json(function.without_attr("global_symbol")))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _compile_all(kernels: dict[str, Any], target: Any, jobs: int, cache: Cache | None) -> dict[str, bytes]:
+    def compiled(name: str) -> bytes:
+        code = _compile_one(name, kernels[name], target)
+        if cache is not None:
+            cache.put(name, code)
+        return code
+
+    with ThreadPoolExecutor(jobs, thread_name_prefix="convc") as pool:
+        waiting = {name: pool.submit(compiled, name) for name in kernels}
+        try:
+            return {name: result.result() for name, result in waiting.items()}
+        finally:
+            pool.shutdown(cancel_futures=True)  # after a failure or an interruption no other is begun
+            if cache is not None and kernels:
+                cache.trim()
+
+
+def _compile_one(name: str, function: Any, target: Any) -> bytes:
+    """An object file with the symbol `name`."""
+    host = tvm()
+    module = host.IRModule.from_expr(function.with_attr("global_symbol", name))
+    built = host.tirx.build(module, target=target, pipeline="default")
+    with scratch_folder(ROOM) as folder:
+        path = folder / "kernel.o"
+        built.write_to_file(str(path))
+        return path.read_bytes()
+
+
+def _library(name: str, code: bytes) -> Any:
+    """An object file as a module that others link with."""
+    with scratch_folder() as folder:
+        path = folder / "kernel.o"
+        path.write_bytes(code)
+        return tvm().runtime.load_static_library(str(path), [name])
+
+
+def _calling_by_name(module: Any, names: dict[Any, str]) -> Any:
+    """The module without the kernels in `names`, which it calls as functions from elsewhere."""
+    host, functors = tvm(), importlib.import_module("tvm.relax.expr_functor")
+
+    @functors.mutator
+    class ByName(functors.PyExprMutator):
+        def visit_global_var_(self, var: Any) -> Any:
+            return host.relax.ExternFunc(names[var]) if var in names else var
+
+    by_name = ByName()
+    rest = {var: function for var, function in module.functions.items() if var not in names}
+    changed = {
+        var: by_name.visit_expr(function) if isinstance(function, host.relax.Function) else function for var, function in rest.items()
+    }
+    return host.IRModule(changed, attrs=module.attrs)

@@ -1,0 +1,136 @@
+"""How long each step of a library takes: the virtual machine's calls, timed one by one, by the plan that they follow."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ....ir.errors import InvalidModel
+from ....ir.graph import Node
+from ....ir.types import DTYPES, Array
+from ..cpu.kernels.layout import LANES, blocks
+from ..cpu.plan import PACK, STOCK, UNPACK, VIEW, KernelCall
+from .compile_kernels import OURS
+from .run import LoadedLibrary
+
+__all__ = ["CallTime", "call_times"]
+
+ITSELF = "vm."  # allocations, shape checks and views
+
+
+@dataclass(frozen=True, slots=True)
+class CallTime:
+    """One call, or several neighbours that stock rows make and that cannot be told apart. Units: median `microseconds` a run."""
+
+    calls: tuple[KernelCall, ...]
+    microseconds: float
+
+    @property
+    def kernel(self) -> str:
+        return self.calls[0].kernel
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """What is computed, or moved into blocks or out of them."""
+        return tuple(node for call in self.calls for node in (call.work.covers if call.work else (call.node,)))
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of direct convolutions."""
+        return 0 if self.kernel in (PACK, UNPACK) else sum(map(_macs, self.nodes))
+
+    @property
+    def bytes(self) -> int:
+        """What must be read and written."""
+        return 0 if self.kernel == VIEW else sum(map(_moved, self.calls))
+
+
+def call_times(loaded: LoadedLibrary, inputs: Mapping[str, Array], runs: int) -> list[CallTime]:
+    """The calls of a CPU library in order, the virtual machine's own left out.
+
+    Raises: InvalidModel for a library that was not built by this plan.
+    """
+    log: list[tuple[str, float]] = []
+    begun = [0.0]
+
+    def watch(function: Any, name: str, before: bool, result: Any, *arguments: Any) -> int:
+        now = time.perf_counter()
+        if not before:
+            log.append((name, (now - begun[0]) * 1e6))
+        begun[0] = time.perf_counter()
+        return 0
+
+    run = loaded.watched(watch)
+    run(inputs)  # not counted: memory is touched for the first time
+    taken: list[list[tuple[str, float]]] = []
+    for _ in range(runs):
+        log.clear()
+        run(inputs)
+        taken.append([entry for entry in log if not entry[0].startswith(ITSELF)])
+    names = [name for name, _ in taken[0]]
+    medians = [statistics.median(entry[1] for entry in entries) for entries in zip(*taken, strict=True)]
+    return _matched(loaded.calls, list(zip(names, medians, strict=True)))
+
+
+def _matched(calls: Sequence[KernelCall], seen: list[tuple[str, float]]) -> list[CallTime]:
+    """Every kernel with its time, a view with none; what lies between two kernels is the time of the stock rows that the plan has there."""
+    found: list[CallTime] = []
+    waiting: list[KernelCall] = []
+    left = iter(seen)
+    spent = 0.0
+
+    def settle() -> None:
+        nonlocal spent
+        if waiting:
+            found.append(CallTime(tuple(waiting), spent))
+        waiting.clear()
+        spent = 0.0
+
+    for call in [*calls, None]:
+        if call is not None and call.kernel == STOCK:
+            waiting.append(call)
+            continue
+        if call is not None and call.kernel == VIEW:
+            found.append(CallTime((call,), 0.0))
+            continue
+        for name, microseconds in left:
+            if name.startswith(OURS):
+                settle()
+                if call is None:
+                    raise InvalidModel("the library calls more kernels than its plan has")
+                found.append(CallTime((call,), microseconds))
+                break
+            spent += microseconds
+        else:
+            if call is not None:
+                raise InvalidModel(f"the library does not call the kernel {call.kernel} of '{call.node.name}'")
+            settle()
+    return found
+
+
+def _macs(node: Node) -> int:
+    macs = node.kind.cost(node.op, tuple(operand.typed for operand in node.inputs), node.typed).macs
+    assert isinstance(macs, int)  # a library that is profiled has no named sizes
+    return macs
+
+
+def _moved(call: KernelCall) -> int:
+    """Bytes that a call must read and write."""
+    if call.work is None:
+        if call.kernel == STOCK:
+            return sum(_bytes(node, False) for node in (*call.node.inputs, call.node))
+        return _bytes(call.node, True) + _bytes(call.node, False)
+    arguments = sum(math.prod(argument.shape) * DTYPES[argument.dtype].itemsize for argument in call.work.arguments)
+    result = _bytes(call.work.result, call.work.in_blocks)
+    return arguments + result + sum(_bytes(node, in_blocks) for node, in_blocks in call.work.reads)
+
+
+def _bytes(node: Node, in_blocks: bool) -> int:
+    """Of a value, with what blocks have of padding."""
+    shape = node.typed.concrete()
+    count = math.prod((shape[0], blocks(shape[1]) * LANES, *shape[2:])) if in_blocks else math.prod(shape)
+    return count * DTYPES[node.typed.dtype].itemsize

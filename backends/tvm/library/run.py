@@ -1,0 +1,267 @@
+"""The runtime: a built library with its weights, callable from any thread."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ....ir.binding import match_inputs
+from ....ir.errors import ArtifactError, BackendMissing, InvalidInput, InvalidModel, UsageError
+from ....ir.files import scratch_folder
+from ....ir.graph import Node
+from ....ir.types import DTYPES, Array, TensorType
+from ..host import cuda_compiler, home_process, physical_cores, thread_count, tvm, use_threads
+from ..stock.lower import reason
+from .built import Library
+from .packed import ALIGNMENT
+
+__all__ = ["DEVICES", "LoadedLibrary"]
+
+DEVICES = ("cpu", "cuda")
+SMALL = 1 << 14  # bytes that are copied in less time than it takes to find out whether their memory can be shared
+FITTING = 8  # kinds of inputs that a thread remembers
+FORKED = "start processes by spawn, or load it with threads=1"
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    array: Array
+    tensor: Any  # shows the array's memory
+
+
+class LoadedLibrary:
+    """A library that is ready to run. Made by `LoadedLibrary.load`.
+
+    TVM's virtual machine is not thread-safe, so every thread that calls `run` gets one of its own;
+    they share the code and the weights. For a small network Python takes longer than the kernels, so what a run needs is looked up once.
+    """
+
+    def __init__(self, of: Library, library: Any, single: Any, device: Any, weights: list[Any], threads: int) -> None:
+        self.graph = of.graph
+        self.calls = of.calls
+        self.threads = threads
+        self._library = library
+        self._single = single  # for one image, or None
+        self._device = device
+        self._weights = weights
+        self._weights_at = frozenset(tensor.data_ptr() for tensor in weights)
+        self._local = threading.local()
+        self._host = tvm()
+        self._home = home_process()
+        self._is_here = device.dlpack_device_type() == self._host.cpu().dlpack_device_type()
+        self._thread_count = self._host.get_global_func("runtime.NumThreads")
+
+    @staticmethod
+    def load(
+        library: Library,
+        weights: Mapping[str, Array] | None = None,
+        threads: int | None = None,
+    ) -> LoadedLibrary:
+        """`library`, as it was built or as a manifest tells of it.
+
+        `weights` are the parameters' values by name (default: the graph's own); arrays that are 64-byte
+        aligned are shared and must not change. `threads` bounds the workers (default: a core each); the
+        number in use is `LoadedLibrary.threads`.
+
+        Raises: BackendMissing without TVM or the device; ArtifactError for a file that is no library; UsageError
+        without a folder for temporary files that code may run from; InvalidInput for weights that do not fit.
+        """
+        host = tvm(physical_cores() if threads is None else threads)  # said each time: another module may have lowered it
+        place = _device(host, library.device)
+        whole = _code(host, library.path)
+        for_one = _code(host, library.single) if library.single else None
+        values = functools.partial(_weight, weights=weights)
+        tensors = [_tensor(host, argument.make(values), place) for argument in library.arguments]
+        return LoadedLibrary(library, whole, for_one, place, tensors, thread_count())
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by name, the caller's own. Safe to call from many threads at once; inputs that are 64-byte aligned are not copied.
+
+        Raises: InvalidInput for arrays that do not fit; UsageError for several threads in a process forked from one with TVM.
+        """
+        if self.threads > 1 and os.getpid() != self._home:
+            raise UsageError(f"this process was forked from one that uses TVM, whose {self.threads} threads it lacks; {FORKED}")
+        function = self._fitting(inputs)
+        if self._thread_count() != self.threads:  # the pool belongs to the calling thread, and another module may have set it
+            use_threads(self.threads)
+        given = [self._given(node.name, np.asarray(inputs[node.name])) for node in self.graph.inputs]
+        try:
+            results = function(*given)
+        except Exception as error:
+            raise InvalidModel(f"graph @{self.graph.name} fails in TVM: {reason(error)}") from error
+        return self._owned(results, given)
+
+    def watched(self, watch: Callable[..., int]) -> Callable[[Mapping[str, Array]], None]:
+        """Runs in a machine of their own that calls watch(function, name, is_before, result, *arguments) before and after each call."""
+        host = tvm()
+        machine = host.relax.VirtualMachine(self._library, self._device)
+        machine.set_instrument(watch)
+        main = machine["main"]
+
+        def run(inputs: Mapping[str, Array]) -> None:
+            if thread_count() != self.threads:
+                use_threads(self.threads)
+            main(*(_tensor(host, inputs[node.name], self._device) for node in self.graph.inputs), *self._weights)
+
+        return run
+
+    def _fitting(self, inputs: Mapping[str, Array]) -> Callable[..., Any]:
+        """The function for inputs of such shapes and types. A thread remembers which fit.
+
+        Raises: InvalidInput for arrays that do not fit.
+        """
+        try:
+            key = tuple([(name, array.shape, array.dtype) for name, array in inputs.items()])
+        except AttributeError:  # something is no array, and the next line says what
+            match_inputs(self.graph, inputs)
+            raise
+        known: dict[Any, Callable[..., Any]] | None = getattr(self._local, "fitting", None)
+        if known is None:
+            known = self._local.fitting = {}
+        if key not in known:
+            sizes = match_inputs(self.graph, inputs)
+            while len(known) >= FITTING:
+                del known[next(iter(known))]
+            known[key] = self._function(set(sizes.values()) == {1})
+        return known[key]
+
+    def _function(self, is_single: bool) -> Callable[..., Any]:
+        """The calling thread's entry point, which knows the weights: for a single image its own, where there is one."""
+        library = self._library if self._single is None or not is_single else self._single
+        machines: dict[Any, Any] | None = getattr(self._local, "machines", None)
+        if machines is None:
+            machines = self._local.machines = {}
+        if library not in machines:
+            try:
+                machine = self._host.relax.VirtualMachine(library, self._device)
+                machine.save_function("main", "bound", *self._weights)  # they are the last arguments
+            except Exception as error:
+                raise InvalidModel(f"graph @{self.graph.name} cannot be run by TVM: {reason(error)}") from error
+            machines[library] = machine
+        return machines[library]["bound"]
+
+    def _given(self, name: str, array: Array) -> Any:
+        """An input as a tensor: small or unaligned, it is copied to where the thread's last one was, if that was of its size."""
+        if not self._is_here or (array.nbytes > SMALL and _is_shareable(array)):
+            return _tensor(self._host, array, self._device)
+        copies: dict[str, _Copy] | None = getattr(self._local, "copies", None)
+        if copies is None:
+            copies = self._local.copies = {}
+        copy = copies.get(name)
+        if copy is None or copy.array.shape != array.shape:
+            memory = _aligned(array)
+            copy = copies[name] = _Copy(memory, self._host.runtime.from_dlpack(memory))
+        np.copyto(copy.array, array)
+        return copy.tensor
+
+    def _owned(self, results: Sequence[Any], given: Sequence[Any]) -> dict[str, Array]:
+        """Results that nobody else writes to: in TVM's memory, or copied from it where they are small, an argument or another result.
+
+        None begins inside another: what a function returns has storage of its own, and is an argument only as a whole.
+        """
+        if not self._is_here:
+            return {node.name: results[i].numpy() for i, node in enumerate(self.graph.outputs)}
+        owned: dict[str, Array] = {}
+        taken: set[int] = set()
+        for i, node in enumerate(self.graph.outputs):
+            tensor = results[i]  # one by one in half the time that the iterator takes
+            array: Array = np.from_dlpack(tensor)
+            if array.nbytes > SMALL:
+                taken = taken or {other.data_ptr() for other in given}
+                place = tensor.data_ptr()
+                if place not in taken and place not in self._weights_at:
+                    taken.add(place)
+                    owned[node.name] = np.asarray(_Result(tensor, DTYPES[node.typed.dtype]))
+                    continue
+            owned[node.name] = array.copy()
+        return owned
+
+
+def _device(host: Any, name: str) -> Any:
+    if name not in DEVICES:
+        raise UsageError(f"unknown device '{name}'; known are {', '.join(DEVICES)}")
+    if name == "cpu":
+        return host.cpu()
+    if not host.cuda(0).exist:
+        raise BackendMissing("no CUDA device is here; run with device cpu, or on a machine with an NVIDIA GPU and its driver")
+    if cuda_compiler() is None:
+        raise BackendMissing("a CUDA library is compiled when loaded; install nvcc, or: pip install cuda-bindings")
+    return host.cuda(0)
+
+
+def _code(host: Any, path: Path) -> Any:
+    """Loaded from a copy with a name of its own: for a path that it knows, the linker returns what it found there the first time."""
+    try:
+        code = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
+    with scratch_folder() as folder:
+        copy = folder / "model.so"
+        copy.write_bytes(code)
+        try:
+            return host.runtime.load_module(str(copy))
+        except Exception as error:
+            if _forbids_code(folder):
+                where = folder.parent
+                raise UsageError(f"{path} is loaded from a copy in '{where}', which is mounted noexec; set TMPDIR elsewhere") from error
+            raise ArtifactError(f"{path} is not a library TVM can load: {reason(error)}") from error
+
+
+def _forbids_code(folder: Path) -> bool:
+    return hasattr(os, "ST_NOEXEC") and bool(os.statvfs(folder).f_flag & os.ST_NOEXEC)
+
+
+def _weight(node: Node, weights: Mapping[str, Array] | None) -> Array:
+    if weights is None:
+        assert node.weights is not None
+        return node.weights.drawn()
+    if node.name not in weights:
+        raise InvalidInput(f"the weights hold no value for parameter '{node.name}' ({node.type})")
+    array = weights[node.name]
+    if TensorType.of(array) != node.type:
+        raise InvalidInput(f"the weight '{node.name}' is {TensorType.of(array)}, expected {node.type}")
+    return array
+
+
+def _tensor(host: Any, array: Array, device: Any) -> Any:
+    """A TVM tensor, sharing memory with the array where the device and its alignment allow."""
+    array = np.asarray(array, order="C")
+    if device.dlpack_device_type() == host.cpu().dlpack_device_type() and _is_shareable(array):
+        return host.runtime.from_dlpack(np.asarray(_Writable(array)))
+    return host.runtime.tensor(array, device)
+
+
+def _is_shareable(array: Array) -> bool:
+    return array.flags.c_contiguous and array.ctypes.data % ALIGNMENT == 0 and array.size > 0
+
+
+def _aligned(like: Array) -> Array:
+    """Memory for an array of the same type, aligned as kernels want it."""
+    room = np.empty(like.nbytes + ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % ALIGNMENT
+    return room[start : start + like.nbytes].view(like.dtype).reshape(like.shape)
+
+
+class _Result:
+    """Memory of a tensor as NumPy takes it: writable, and kept alive as long as an array looks at it."""
+
+    def __init__(self, tensor: Any, dtype: np.dtype[Any]) -> None:
+        self.tensor = tensor
+        shape = tuple(int(extent) for extent in tensor.shape)
+        self.__array_interface__ = {"version": 3, "data": (tensor.data_ptr(), False), "shape": shape, "typestr": dtype.str}
+
+
+class _Writable:
+    """A read-only array passed off as writable: DLPack before 1.0 knows no other, and TVM never writes to arguments."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array  # keeps the memory alive
+        interface = dict(array.__array_interface__)
+        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}

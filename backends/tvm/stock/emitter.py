@@ -1,0 +1,84 @@
+"""What a lowering builds with: TVM's namespaces, and the IR's types and dimensions in TVM's terms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ....ir.dims import Dim, Expr, alone
+from ....ir.errors import UnsupportedOp
+from ....ir.graph import Graph, Node
+from ....ir.types import DTYPES, TensorType
+
+__all__ = ["Emitter", "Lowering", "dtype_name"]
+
+Lowering = Callable[..., Any]  # (emitter, node, *Relax operands) -> Relax expression
+
+
+@dataclass(frozen=True, slots=True)
+class Emitter:
+    """One function under construction; `sizes` holds the TIR variable of each named size."""
+
+    tvm: Any
+    builder: Any
+    sizes: Mapping[str, Any]
+
+    @staticmethod
+    def of(host: Any, graph: Graph) -> Emitter:
+        """For a graph, whose named sizes become variables.
+
+        Raises: UnsupportedOp for one that TVM could not read off an input: 2*H alone does not tell it H.
+        """
+        for name in graph.symbols:
+            if not any(alone(dim) == name for node in graph.inputs for dim in node.typed.shape):
+                raise UnsupportedOp(f"@{graph.name}: TVM needs an input with the named size {name} itself as a dimension; give it a value")
+        return Emitter(host, host.relax.BlockBuilder(), {name: host.tirx.Var(name, "int64") for name in graph.symbols})
+
+    @property
+    def ops(self) -> Any:
+        """The Relax operators."""
+        return self.tvm.relax.op
+
+    @property
+    def te(self) -> Any:
+        return self.tvm.te
+
+    @property
+    def tirx(self) -> Any:
+        return self.tvm.tirx
+
+    def compute(self, node: Node, function: Callable[..., Any], *operands: Any) -> Any:
+        """A kernel from a tensor expression: `function(*tensors, shape)` computes the node's value of that shape."""
+        shape = self.shape(node.typed)
+        return self.builder.call_te(function, *operands, shape=shape, primfunc_name_hint=node.kind.name)
+
+    def type(self, type_: TensorType) -> Any:
+        return self.tvm.relax.TensorType(self.shape(type_), dtype_name(type_))
+
+    def shape(self, type_: TensorType) -> list[Any]:
+        return [self.dim(dim) for dim in type_.shape]
+
+    def dim(self, dim: Dim) -> Any:
+        """int64 arithmetic: TE would count a Python int in int32 and then not match the named sizes."""
+        if isinstance(dim, int):
+            return self.tirx.IntImm("int64", dim)
+        total: Any = 0
+        for monomial, coefficient in dim.terms:
+            value: Any = self.tirx.IntImm("int64", coefficient)
+            for atom in monomial:
+                value = value * (self.sizes[atom] if isinstance(atom, str) else self._quotient(atom.numerator, atom.divisor))
+            total = total + value
+        return total
+
+    def _quotient(self, numerator: Expr, divisor: int) -> Any:
+        return self.tirx.floordiv(self.dim(numerator), self.tirx.IntImm("int64", divisor))
+
+    def scalar(self, value: float, dtype: str) -> Any:
+        """A Relax constant of rank 0."""
+        return self.tvm.relax.const(value, dtype)
+
+
+def dtype_name(type_: TensorType) -> str:
+    """`f32` as TVM and NumPy call it."""
+    return DTYPES[type_.dtype].name

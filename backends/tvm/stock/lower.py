@@ -1,0 +1,92 @@
+"""A graph as a TVM module: one Relax function over inputs and parameters."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+from ....ir.errors import ConvcError, UnsupportedOp
+from ....ir.graph import Graph, Node
+from ....ir.types import TensorType
+from ...unsupported import Unsupported
+from ..host import tvm
+from .emitter import Emitter, dtype_name
+from .relax_rows import ROWS
+
+__all__ = ["emit_stock", "lower", "reason"]
+
+
+def lower(graph: Graph) -> Any:
+    """An IRModule whose `main(inputs..., params...)` returns the outputs as a tuple.
+
+    Arguments keep the order of `graph.inputs` and `graph.params`; `num_input` tells where parameters
+    start. Named sizes are TIR variables, so one library serves every batch.
+
+    Raises: InvalidModel for a node without a type; UnsupportedOp naming a node that TVM cannot express.
+    """
+    host = tvm()
+    emitter = Emitter.of(host, graph)
+    arguments = {node: _value(emitter, node, []) for node in (*graph.inputs, *graph.params)}
+    failed: ConvcError | None = None
+    with emitter.builder.function("main", list(arguments.values()), attrs={"num_input": len(graph.inputs)}):
+        with emitter.builder.dataflow():
+            try:
+                results = _emit_nodes(emitter, graph, dict(arguments))
+            except ConvcError as error:  # raised below: a builder left by an exception complains on stderr
+                results, failed = [], error
+            out = emitter.builder.emit_output(host.relax.Tuple(results))
+        emitter.builder.emit_func_output(out)
+    if failed is not None:
+        raise failed
+    return emitter.builder.finalize()
+
+
+def _emit_nodes(emitter: Emitter, graph: Graph, values: dict[Node, Any]) -> list[Any]:
+    for node in graph.ops:
+        if graph.uses[node]:
+            values[node] = emit_stock(emitter, node, [values[operand] for operand in node.inputs])
+    return [values[node] for node in graph.outputs]
+
+
+def emit_stock(emitter: Emitter, node: Node, operands: list[Any]) -> Any:
+    """The value of a node by its row, under its name.
+
+    Raises: UnsupportedOp naming a node that TVM cannot express.
+    """
+    return _named(emitter, node, _value(emitter, node, operands))
+
+
+def _value(emitter: Emitter, node: Node, operands: list[Any]) -> Any:
+    row = ROWS.get(node.kind, Unsupported("it has no row in backends/tvm/stock/relax_rows.py"))
+    if isinstance(row, Unsupported):
+        raise UnsupportedOp(f"{node.where} cannot be lowered to TVM: {row.why}")
+    try:
+        return row(emitter, node, *operands)
+    except ConvcError:
+        raise
+    except Exception as error:  # TVM raises many kinds: ValueError, TypeError, InternalError...
+        raise UnsupportedOp(f"{node.where} cannot be lowered to TVM: {reason(error)}") from error
+
+
+def _named(emitter: Emitter, node: Node, value: Any) -> Any:
+    """The value bound to a variable of the node's name, checked at run time to be of the node's type where TVM cannot prove it."""
+    try:
+        bound = emitter.builder.emit(value, node.name)
+        return bound if _has_type(emitter, bound, node.typed) else emitter.builder.match_cast(bound, emitter.type(node.typed), node.name)
+    except Exception as error:
+        raise UnsupportedOp(f"{node.where} cannot be lowered to TVM: {reason(error)}") from error
+
+
+def _has_type(emitter: Emitter, bound: Any, wanted: TensorType) -> bool:
+    shape = getattr(bound.ty.shape, "values", None)
+    if shape is None or len(shape) != wanted.rank or str(bound.ty.dtype) != dtype_name(wanted):
+        return False
+    proves = emitter.tvm.sym.Analyzer().can_prove_equal
+    return all(proves(have, dim) for have, dim in zip(shape, emitter.shape(wanted), strict=True))
+
+
+def reason(error: Exception) -> str:
+    """What went wrong in one line: TVM prints whole modules after it, or before what it calls the error message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line.removeprefix("Error message:").strip() for line in lines if line.startswith("Error message:")]
+    return textwrap.shorten((named or lines or [type(error).__name__])[0], 300)

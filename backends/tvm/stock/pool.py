@@ -1,0 +1,72 @@
+"""Lowerings of the pools. TVM's maximum drops a NaN and cannot say minus infinity, so the greatest value has a reducer of its own."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ....ir.graph import Node
+from ....ir.ops.pool import AVG_POOL, MAX_POOL
+from .emitter import Emitter
+
+__all__ = ["avg_pool", "global_avg_pool", "global_max_pool", "max_pool"]
+
+
+def max_pool(emitter: Emitter, node: Node, x: Any) -> Any:
+    op = MAX_POOL.of(node)
+    te, tirx = emitter.te, emitter.tirx
+    padded = any(op.pads) or op.ceil_mode
+
+    def greatest(x: Any, shape: Any) -> Any:
+        taps = [te.reduce_axis((0, size), name) for size, name in zip(op.kernel, ("k_row", "k_col"), strict=True)]
+
+        def element(n: Any, c: Any, i: Any, j: Any) -> Any:
+            window = (i, j)
+            row, col = (window[a] * op.strides[a] + taps[a] * op.dilations[a] - op.pads[a] for a in (0, 1))
+            inside = tirx.all(row >= 0, row < x.shape[2], col >= 0, col < x.shape[3])
+            value = tirx.if_then_else(inside, x[n, c, row, col], _lowest(emitter, x.dtype)) if padded else x[n, c, row, col]
+            return _greatest(emitter)(value, axis=taps)
+
+        return te.compute(shape, element, "max_pool")
+
+    return emitter.compute(node, greatest, x)
+
+
+def global_max_pool(emitter: Emitter, node: Node, x: Any) -> Any:
+    te = emitter.te
+
+    def greatest(x: Any, shape: Any) -> Any:
+        row, col = te.reduce_axis((0, x.shape[2]), "row"), te.reduce_axis((0, x.shape[3]), "col")
+
+        def element(n: Any, c: Any, _row: Any, _col: Any) -> Any:
+            return _greatest(emitter)(x[n, c, row, col], axis=[row, col])
+
+        return te.compute(shape, element, "global_max_pool")
+
+    return emitter.compute(node, greatest, x)
+
+
+def avg_pool(emitter: Emitter, node: Node, x: Any) -> Any:
+    op = AVG_POOL.of(node)
+    return emitter.ops.nn.avg_pool2d(x, op.kernel, op.strides, op.pads, op.dilations, op.ceil_mode, op.count_include_pad)
+
+
+def global_avg_pool(emitter: Emitter, node: Node, x: Any) -> Any:
+    return emitter.ops.mean(x, axis=[2, 3], keepdims=True)
+
+
+def _greatest(emitter: Emitter) -> Any:
+    """A NaN stays: the comparison lets one through on the right, the test on the left."""
+    tirx = emitter.tirx
+
+    def greater(a: Any, b: Any) -> Any:
+        return tirx.Select(tirx.any(a > b, tirx.isnan(a)), a, b)
+
+    def identity(dtype: Any) -> Any:
+        return _lowest(emitter, dtype)
+
+    return emitter.te.comm_reducer(greater, identity, name="greatest")
+
+
+def _lowest(emitter: Emitter, dtype: Any) -> Any:
+    return emitter.tirx.const(-math.inf, dtype)

@@ -1,0 +1,94 @@
+"""Lowerings of the reductions. TVM's maximum and argmax drop a NaN, so the extremes have reducers of their own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ....ir.graph import Node
+from ....ir.ops.reduce import ARG_MAX, REDUCE_MAX, ArgMax, ArgMin
+from .emitter import Emitter
+
+__all__ = ["arg_extreme", "reduce_extreme", "reduce_prod", "reduce_sum"]
+
+
+def reduce_sum(emitter: Emitter, node: Node, x: Any) -> Any:
+    return emitter.ops.sum(x, axis=_axes(node), keepdims=node.op.keepdims) if node.inputs[0].typed.rank else x
+
+
+def reduce_prod(emitter: Emitter, node: Node, x: Any) -> Any:
+    return emitter.ops.prod(x, axis=_axes(node), keepdims=node.op.keepdims) if node.inputs[0].typed.rank else x
+
+
+def reduce_extreme(emitter: Emitter, node: Node, x: Any) -> Any:
+    """reduce_max and reduce_min."""
+    axes, keepdims = _axes(node), node.op.keepdims
+    if not axes:
+        return x
+
+    def extreme(x: Any, shape: Any) -> Any:
+        return _extreme(emitter, x, shape, axes, keepdims=keepdims, greatest=node.kind is REDUCE_MAX)
+
+    return emitter.compute(node, extreme, x)
+
+
+def arg_extreme(emitter: Emitter, node: Node, x: Any) -> Any:
+    """arg_max and arg_min: first the extreme value, then the first or last place that holds it, or a NaN."""
+    op: ArgMax | ArgMin = node.op
+    te, tirx = emitter.te, emitter.tirx
+    axis, last = op.axis % node.inputs[0].typed.rank, op.select_last_index
+
+    def place(x: Any, shape: Any) -> Any:
+        kept = [tirx.IntImm("int64", 1) if i == axis else size for i, size in enumerate(x.shape)]
+        best = _extreme(emitter, x, kept, [axis], keepdims=True, greatest=node.kind is ARG_MAX)
+        along = te.reduce_axis((0, x.shape[axis]), "along")
+
+        def element(*at: Any) -> Any:
+            before, after = at[:axis], at[axis + 1 :] if op.keepdims else at[axis:]
+            value, extreme = x[(*before, along, *after)], best[(*before, 0, *after)]
+            is_it = tirx.any(value == extreme, tirx.isnan(value)) if _is_float(x) else value == extreme
+            if last:
+                return te.max(tirx.Select(is_it, along.astype("int64"), tirx.const(-1, "int64")), axis=[along])
+            return te.min(tirx.Select(is_it, along.astype("int64"), x.shape[axis].astype("int64")), axis=[along])
+
+        return te.compute(shape, element, node.kind.name)
+
+    return emitter.compute(node, place, x)
+
+
+def _axes(node: Node) -> list[int]:
+    rank = node.inputs[0].typed.rank
+    return sorted(axis % rank for axis in node.op.axes) or list(range(rank))
+
+
+def _extreme(emitter: Emitter, x: Any, shape: Any, axes: Sequence[int], *, keepdims: bool, greatest: bool) -> Any:
+    te = emitter.te
+    over = {axis: te.reduce_axis((0, x.shape[axis]), f"over{axis}") for axis in axes}
+    reducer = _reducer(emitter, greatest=greatest, may_be_nan=_is_float(x))
+
+    def element(*at: Any) -> Any:
+        kept = iter(at if not keepdims else [i for axis, i in enumerate(at) if axis not in over])
+        return reducer(x[tuple(over[axis] if axis in over else next(kept) for axis in range(len(x.shape)))], axis=list(over.values()))
+
+    return te.compute(shape, element, "extreme")
+
+
+def _reducer(emitter: Emitter, *, greatest: bool, may_be_nan: bool) -> Any:
+    """A NaN stays: the comparison lets one through on the right, the test on the left."""
+    tirx = emitter.tirx
+
+    def better(a: Any, b: Any) -> Any:
+        beats = a > b if greatest else a < b
+        return tirx.Select(tirx.any(beats, tirx.isnan(a)) if may_be_nan else beats, a, b)
+
+    def identity(dtype: Any) -> Any:
+        if may_be_nan:
+            return tirx.const(-math.inf if greatest else math.inf, dtype)
+        return tirx.min_value(dtype) if greatest else tirx.max_value(dtype)
+
+    return emitter.te.comm_reducer(better, identity, name="extreme")
+
+
+def _is_float(x: Any) -> bool:
+    return str(x.dtype).startswith("float")

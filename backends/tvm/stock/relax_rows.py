@@ -1,0 +1,245 @@
+"""The table: how each op becomes Relax. An op with no Relax operator of the same meaning is written as a tensor expression."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from ....ir.graph import Node
+from ....ir.op import OpDef
+from ....ir.ops import (
+    activation,
+    activation_variants,
+    compare,
+    conv,
+    elementwise,
+    group,
+    leaf,
+    linear,
+    norm,
+    pool,
+    quantize,
+    rearrange,
+    reduce,
+    resize,
+    select,
+    shape,
+    unary,
+)
+from ...unsupported import Unsupported
+from .conv import accumulator, conv2d, conv_transpose2d, rounded
+from .emitter import Emitter, Lowering, dtype_name
+from .group import group_norm, instance_norm, layer_norm
+from .norm import batch_norm, local_response_norm
+from .pointwise import elu, equal, gelu, hard_sigmoid, hard_swish, maximum, minimum, mish, prelu, round_, selu, softplus, tanh, where
+from .pool import avg_pool, global_avg_pool, global_max_pool, max_pool
+from .quantize import dequantize_linear, quantize_linear
+from .reduce import arg_extreme, reduce_extreme, reduce_prod, reduce_sum
+from .resize import resize as resize_
+from .select import depth_to_space, expand, gather, range_, space_to_depth, tile, top_k
+from .shape import concat, pad, reshape, slice_, transpose
+
+__all__ = ["ROWS"]
+
+
+def argument(emitter: Emitter, node: Node) -> Any:
+    """Inputs and parameters are arguments of the function: weights of 500 MB do not belong in a library."""
+    return emitter.tvm.relax.Var(node.name, emitter.type(node.typed))
+
+
+def plain(name: str) -> Lowering:
+    """The Relax operator `name`, with the same operands and no attributes."""
+
+    def row(emitter: Emitter, node: Node, *operands: Any) -> Any:
+        return _operator(emitter, name)(*operands)
+
+    return row
+
+
+def itself(emitter: Emitter, node: Node, x: Any) -> Any:
+    return x
+
+
+def leaky_relu(emitter: Emitter, node: Node, x: Any) -> Any:
+    op = activation.LEAKY_RELU.of(node)
+    return emitter.ops.nn.leakyrelu(x, op.alpha)
+
+
+def relu(emitter: Emitter, node: Node, x: Any) -> Any:
+    return between(emitter, node, x, 0.0, math.inf)
+
+
+def clip(emitter: Emitter, node: Node, x: Any) -> Any:
+    op = activation.CLIP.of(node)
+    return between(emitter, node, x, op.min, op.max)
+
+
+def between(emitter: Emitter, node: Node, x: Any, low: float, high: float) -> Any:
+    """Relax's maximum turns a NaN into the bound, which would hide it. An infinite bound bounds nothing."""
+    te, tirx = emitter.te, emitter.tirx
+
+    def bounded(x: Any, shape: Any) -> Any:
+        def element(*at: Any) -> Any:
+            value, least, most = x[at], tirx.const(low, x.dtype), tirx.const(high, x.dtype)
+            value = value if low == -math.inf else tirx.Select(value < least, least, value)
+            return value if high == math.inf else tirx.Select(value > most, most, value)
+
+        return te.compute(shape, element, node.kind.name)
+
+    return emitter.compute(node, bounded, x)
+
+
+def along_axis(name: str) -> Lowering:
+    def row(emitter: Emitter, node: Node, x: Any) -> Any:
+        op: activation.Softmax | activation.LogSoftmax = node.op
+        return _operator(emitter, name)(x, axis=op.axis)
+
+    return row
+
+
+def div(emitter: Emitter, node: Node, a: Any, b: Any) -> Any:
+    """Whole numbers round toward zero; a divisor that would trap (0, and -1 under the least number) is taken out first."""
+    ops, dtype = emitter.ops, dtype_name(node.typed)
+    if node.typed.is_float:
+        return ops.divide(a, b)
+    one, zero = emitter.scalar(1, dtype), emitter.scalar(0, dtype)
+    if dtype.startswith("u"):
+        return ops.divide(a, ops.maximum(b, one))
+    minus = ops.equal(b, emitter.scalar(-1, dtype))
+    safe = ops.where(ops.logical_or(minus, ops.equal(b, zero)), one, b)
+    return ops.where(minus, ops.subtract(zero, a), ops.divide(a, safe))
+
+
+def cast(emitter: Emitter, node: Node, x: Any) -> Any:
+    return emitter.ops.astype(x, dtype_name(node.typed))
+
+
+def dense(emitter: Emitter, node: Node, x: Any, w: Any, b: Any = None) -> Any:
+    """Reads the weight as it lies; matmul with permute_dims would copy it on every run."""
+    te, dtype = emitter.te, accumulator(node.typed)
+
+    def product(x: Any, w: Any, shape: Any) -> Any:
+        feature = te.reduce_axis((0, w.shape[1]), "feature")
+
+        def row(n: Any, o: Any) -> Any:
+            return te.sum(x[n, feature].astype(dtype) * w[o, feature].astype(dtype), axis=feature)
+
+        return te.compute(shape, row, "dense")
+
+    y = rounded(emitter, node, emitter.compute(node, product, x, w))
+    return y if b is None else emitter.ops.add(y, b)
+
+
+def matmul(emitter: Emitter, node: Node, a: Any, b: Any) -> Any:
+    return rounded(emitter, node, emitter.ops.matmul(a, b, out_dtype=accumulator(node.typed)))
+
+
+def reduce_mean(emitter: Emitter, node: Node, x: Any) -> Any:
+    op = reduce.REDUCE_MEAN.of(node)
+    return emitter.ops.mean(x, axis=list(op.axes) or None, keepdims=op.keepdims)
+
+
+def in_float32(row: Callable[..., Any]) -> Lowering:
+    """Half precision computed in single and rounded once, where several roundings would add up."""
+
+    def widened(emitter: Emitter, node: Node, *operands: Any) -> Any:
+        if node.typed.dtype != "f16":
+            return row(emitter, node, *operands)
+        wide = [emitter.builder.emit(emitter.ops.astype(x, "float32"), f"{node.name}.wide") for x in operands]
+        return emitter.ops.astype(row(emitter, node, *wide), "float16")
+
+    return widened
+
+
+def _operator(emitter: Emitter, name: str) -> Callable[..., Any]:
+    found: Any = emitter.ops
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
+
+
+ROWS: dict[OpDef[Any], Lowering | Unsupported] = {
+    leaf.INPUT: argument,
+    leaf.PARAM: argument,
+    conv.CONV2D: conv2d,
+    conv.CONV_TRANSPOSE2D: conv_transpose2d,
+    pool.MAX_POOL: max_pool,
+    pool.AVG_POOL: in_float32(avg_pool),
+    pool.GLOBAL_AVG_POOL: in_float32(global_avg_pool),
+    pool.GLOBAL_MAX_POOL: global_max_pool,
+    norm.BATCH_NORM: in_float32(batch_norm),
+    norm.LOCAL_RESPONSE_NORM: in_float32(local_response_norm),
+    linear.DENSE: dense,
+    linear.MATMUL: matmul,
+    activation.RELU: relu,
+    activation.LEAKY_RELU: leaky_relu,
+    activation.CLIP: clip,
+    activation.SIGMOID: in_float32(plain("sigmoid")),
+    activation.TANH: in_float32(tanh),
+    activation.SOFTMAX: in_float32(along_axis("nn.softmax")),
+    activation.LOG_SOFTMAX: in_float32(along_axis("nn.log_softmax")),
+    activation.DROPOUT: itself,
+    activation_variants.ELU: in_float32(elu),
+    activation_variants.SELU: in_float32(selu),
+    activation_variants.HARD_SIGMOID: in_float32(hard_sigmoid),
+    activation_variants.HARD_SWISH: in_float32(hard_swish),
+    activation_variants.GELU: in_float32(gelu),
+    activation_variants.MISH: in_float32(mish),
+    activation_variants.PRELU: prelu,
+    unary.EXP: in_float32(plain("exp")),
+    unary.LOG: in_float32(plain("log")),
+    unary.SQRT: in_float32(plain("sqrt")),
+    unary.ERF: in_float32(plain("erf")),
+    unary.ABS: plain("abs"),
+    unary.NEG: plain("negative"),
+    unary.FLOOR: in_float32(plain("floor")),
+    unary.CEIL: in_float32(plain("ceil")),
+    unary.ROUND: in_float32(round_),
+    unary.SOFTPLUS: in_float32(softplus),
+    unary.LOGICAL_NOT: plain("logical_not"),
+    elementwise.ADD: plain("add"),
+    elementwise.SUB: plain("subtract"),
+    elementwise.MUL: plain("multiply"),
+    elementwise.DIV: div,
+    elementwise.POW: in_float32(plain("power")),
+    elementwise.MAXIMUM: maximum,
+    elementwise.MINIMUM: minimum,
+    elementwise.CAST: cast,
+    elementwise.IDENTITY: itself,
+    compare.EQUAL: equal,
+    compare.GREATER: plain("greater"),
+    compare.LESS: plain("less"),
+    compare.GREATER_OR_EQUAL: plain("greater_equal"),
+    compare.LESS_OR_EQUAL: plain("less_equal"),
+    compare.LOGICAL_AND: plain("logical_and"),
+    compare.LOGICAL_OR: plain("logical_or"),
+    compare.WHERE: where,
+    shape.CONCAT: concat,
+    shape.SLICE: slice_,
+    shape.PAD: pad,
+    shape.FLATTEN: reshape,
+    shape.RESHAPE: reshape,
+    shape.TRANSPOSE: transpose,
+    resize.RESIZE: in_float32(resize_),
+    reduce.REDUCE_MEAN: in_float32(reduce_mean),
+    reduce.REDUCE_SUM: in_float32(reduce_sum),
+    reduce.REDUCE_MAX: reduce_extreme,
+    reduce.REDUCE_MIN: reduce_extreme,
+    reduce.REDUCE_PROD: in_float32(reduce_prod),
+    reduce.ARG_MAX: arg_extreme,
+    reduce.ARG_MIN: arg_extreme,
+    group.INSTANCE_NORM: in_float32(instance_norm),
+    group.GROUP_NORM: in_float32(group_norm),
+    group.LAYER_NORM: in_float32(layer_norm),
+    rearrange.DEPTH_TO_SPACE: depth_to_space,
+    rearrange.SPACE_TO_DEPTH: space_to_depth,
+    rearrange.EXPAND: expand,
+    rearrange.RANGE: range_,
+    rearrange.TILE: tile,
+    select.GATHER: gather,
+    select.TOP_K_VALUES: top_k,
+    select.TOP_K_INDICES: top_k,
+    quantize.QUANTIZE_LINEAR: quantize_linear,
+    quantize.DEQUANTIZE_LINEAR: in_float32(dequantize_linear),
+}

@@ -1,0 +1,132 @@
+"""Lowering of resize. TVM's resize2d has no scales (it divides the sizes, which differs where a result was rounded down),
+divides by zero for one aligned row, and finds positions in float32."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ....ir.graph import Node
+from ....ir.ops.resize import RESIZE, Resize
+from .emitter import Emitter
+
+__all__ = ["resize"]
+
+
+def resize(emitter: Emitter, node: Node, x: Any) -> Any:
+    op = RESIZE.of(node)
+    sample = {"nearest": _nearest, "bilinear": _bilinear, "cubic": _cubic}[op.mode]
+
+    def sampled(x: Any, shape: Any) -> Any:
+        return sample(emitter, op, x, shape)
+
+    return emitter.compute(node, sampled, x)
+
+
+def _nearest(emitter: Emitter, op: Resize, x: Any, shape: Any) -> Any:
+    rows, cols = (_table(emitter, op, axis, x, shape, "int64") for axis in (0, 1))
+
+    def pick(n: Any, c: Any, i: Any, j: Any) -> Any:
+        return x[n, c, rows[i], cols[j]]
+
+    return emitter.te.compute(shape, pick, "resize")
+
+
+def _rounded(emitter: Emitter, op: Resize, at: Any) -> Any:
+    tirx = emitter.tirx
+    if op.rounding == "round_prefer_floor":
+        return tirx.ceil(at - 0.5)
+    if op.rounding == "round_prefer_ceil":
+        return tirx.floor(at + 0.5)
+    return tirx.floor(at) if op.rounding == "floor" else tirx.ceil(at)
+
+
+def _bilinear(emitter: Emitter, op: Resize, x: Any, shape: Any) -> Any:
+    rows, cols = (_table(emitter, op, axis, x, shape, "float64") for axis in (0, 1))
+
+    def blend(n: Any, c: Any, i: Any, j: Any) -> Any:
+        (top, bottom, down), (left, right, across) = _between(emitter, x, rows[i], 2), _between(emitter, x, cols[j], 3)
+        lefts = x[n, c, top, left] * (1 - down) + x[n, c, bottom, left] * down
+        rights = x[n, c, top, right] * (1 - down) + x[n, c, bottom, right] * down
+        return lefts * (1 - across) + rights * across
+
+    return emitter.te.compute(shape, blend, "resize")
+
+
+def _cubic(emitter: Emitter, op: Resize, x: Any, shape: Any) -> Any:
+    """The sixteen pixels around a place, each weighed by row and by column; beyond an edge its pixel is repeated."""
+    te, tirx, zero = emitter.te, emitter.tirx, emitter.tirx.const(0, "int64")
+
+    def floor(axis: int) -> Any:
+        def below(i: Any) -> Any:
+            return tirx.floor(_source(emitter, op, axis, i, x, shape))
+
+        return te.compute((shape[2 + axis],), below, f"floor{axis}")
+
+    floors = floor(0), floor(1)
+
+    def weights(axis: int) -> Any:
+        def weight(i: Any, tap: Any) -> Any:
+            t = _source(emitter, op, axis, i, x, shape) - floors[axis][i]
+            far_before, before, after, far_after = (_keys(emitter, op.cubic_coeff_a, d) for d in (1 + t, t, 1 - t, 2 - t))
+            latter = tirx.Select(tap == 2, after, far_after)
+            return tirx.Select(tap == 0, far_before, tirx.Select(tap == 1, before, latter)).astype(x.dtype)
+
+        return te.compute((shape[2 + axis], tirx.IntImm("int64", 4)), weight, f"weights{axis}")
+
+    by_row, by_col = weights(0), weights(1)
+
+    def place(axis: int, i: Any, tap: int) -> Any:
+        near = floors[axis][i].astype("int64") + (tap - 1)
+        return te.max(te.min(near, x.shape[2 + axis] - 1), zero)
+
+    def blend(n: Any, c: Any, i: Any, j: Any) -> Any:
+        total: Any = tirx.const(0, x.dtype)
+        for row in range(4):
+            along = sum((x[n, c, place(0, i, row), place(1, j, col)] * by_col[j, col] for col in range(4)), tirx.const(0, x.dtype))
+            total = total + along * by_row[i, row]
+        return total
+
+    return te.compute(shape, blend, "resize")
+
+
+def _keys(emitter: Emitter, a: float, distance: Any) -> Any:
+    """Keys 1981, eq. 4: the weight of a neighbour at a distance of up to 2."""
+    d = distance
+    return emitter.tirx.Select(d < 1.0, ((a + 2) * d - (a + 3)) * d * d + 1, ((a * d - 5 * a) * d + 8 * a) * d - 4 * a)
+
+
+def _between(emitter: Emitter, x: Any, at: Any, axis: int) -> tuple[Any, Any, Any]:
+    """The two elements around position `at`, and the share of the second."""
+    floor = emitter.tirx.floor(at)
+    low = floor.astype("int64")
+    return low, emitter.te.min(low + 1, x.shape[axis] - 1), (at - floor).astype(x.dtype)
+
+
+def _table(emitter: Emitter, op: Resize, axis: int, x: Any, shape: Any, dtype: str) -> Any:
+    """The place in x of each result row or column, found once instead of for every pixel."""
+    last = (x.shape[2 + axis] - 1).astype("float64")
+    first = emitter.tirx.const(0.0, "float64")
+
+    def place(i: Any) -> Any:
+        at = _source(emitter, op, axis, i, x, shape)
+        at = _rounded(emitter, op, at) if op.mode == "nearest" else at
+        return emitter.te.max(emitter.te.min(at, last), first).astype(dtype)
+
+    return emitter.te.compute((shape[2 + axis],), place, f"resize_axis{2 + axis}")
+
+
+def _source(emitter: Emitter, op: Resize, axis: int, i: Any, x: Any, shape: Any) -> Any:
+    """Where result position i lies on the input's axis, in elements: step by step the formula of ir/ops/resize.py."""
+    to = i.astype("float64")
+    before, after = (extent[2 + axis].astype("float64") for extent in (x.shape, shape))
+    zero, one = (emitter.tirx.const(value, "float64") for value in (0.0, 1.0))
+    scale = after / before if op.sizes else emitter.tirx.const(op.scales[axis], "float64")
+    if op.coordinates == "asymmetric":
+        return to / scale
+    if op.coordinates == "align_corners":
+        # after is 1 only where to is 0: the divisor just has to be a number
+        return to * ((before - one) / emitter.te.max(after - one, one))
+    half = (to + 0.5) / scale - 0.5
+    if op.coordinates == "half_pixel_symmetric":
+        return half + (before / 2) * (one - after / (scale * before))
+    return emitter.tirx.Select(after == one, zero, half) if op.coordinates == "pytorch_half_pixel" else half

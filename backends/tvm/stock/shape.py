@@ -1,0 +1,79 @@
+"""Lowerings of the ops that move values: slice, pad, concat, reshapes, transpose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ....ir.graph import Node
+from ....ir.ops.shape import CONCAT, PAD, SLICE, TRANSPOSE, place_of
+from .emitter import Emitter
+
+__all__ = ["concat", "pad", "reshape", "slice_", "transpose"]
+
+
+def concat(emitter: Emitter, node: Node, *xs: Any) -> Any:
+    op = CONCAT.of(node)
+    if len(xs) == 1:
+        return xs[0]
+    return emitter.ops.concat(list(xs), axis=op.axis)
+
+
+def reshape(emitter: Emitter, node: Node, x: Any) -> Any:
+    """Flatten too: the type already knows what -1 or an axis stands for."""
+    return emitter.ops.reshape(x, emitter.shape(node.typed))
+
+
+def transpose(emitter: Emitter, node: Node, x: Any) -> Any:
+    op = TRANSPOSE.of(node)
+    return emitter.ops.permute_dims(x, list(op.perm))
+
+
+def slice_(emitter: Emitter, node: Node, x: Any) -> Any:
+    """Bounds are settled here by Python's rules: strided_slice crashes on a large end of a named size."""
+    op = SLICE.of(node)
+    extents = node.inputs[0].typed.shape
+    moves: list[tuple[Any, int]] = [(0, 1)] * len(extents)
+    for axis, start, end, step in zip(op.axes, op.starts, op.ends, op.steps or (1,) * len(op.axes), strict=True):
+        extent = extents[axis]
+        if isinstance(extent, int) and isinstance(start, int) and isinstance(end, int):
+            moves[axis] = slice(start, end, step).indices(extent)[0], step
+        else:
+            moves[axis] = emitter.dim(place_of(start, extent)), step
+
+    def take(x: Any, shape: Any) -> Any:
+        def element(*at: Any) -> Any:
+            return x[tuple(first + i * step for i, (first, step) in zip(at, moves, strict=True))]
+
+        return emitter.te.compute(shape, element, "slice")
+
+    return emitter.compute(node, take, x)
+
+
+def pad(emitter: Emitter, node: Node, x: Any) -> Any:
+    op = PAD.of(node)
+    if op.mode == "reflect":
+        return _reflected(emitter, node, x)
+    half = len(op.pads) // 2
+    widths = [width for pair in zip(op.pads[:half], op.pads[half:], strict=True) for width in pair]
+    mode = {"constant": "constant", "edge": "replicate"}[op.mode]
+    return emitter.ops.nn.pad(x, widths, pad_mode=mode, pad_value=op.value)
+
+
+def _reflected(emitter: Emitter, node: Node, x: Any) -> Any:
+    """As often as it takes: a named size may turn out small, and Relax's single reflection would read beyond the input."""
+    op = PAD.of(node)
+    te, tirx = emitter.te, emitter.tirx
+
+    def mirrored(place: Any, size: Any) -> Any:
+        period = 2 * (size - 1)
+        folded = tirx.floormod(place, te.max(period, 1))
+        return te.min(folded, period - folded)
+
+    def grow(x: Any, shape: Any) -> Any:
+        def element(*at: Any) -> Any:
+            befores = op.pads[: len(at)]
+            return x[tuple(mirrored(i - before, size) for i, before, size in zip(at, befores, x.shape, strict=True))]
+
+        return te.compute(shape, element, "pad")
+
+    return emitter.compute(node, grow, x)

@@ -1,0 +1,1 @@
+"""How long engines take, each in a process of its own."""

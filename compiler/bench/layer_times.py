@@ -1,0 +1,52 @@
+"""The lines of `convc bench --profile`: what each kernel takes, does and moves."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...ir.graph import Graph
+from ...passes.analysis.structure import longest_path
+from ..engines.engine import KernelTime
+
+__all__ = ["LayerTime", "layer_times"]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTime:
+    """One kernel. Units: `microseconds` a run; `share` of all kernels' time; `gflops` 10^9 floating-point operations a second, two a
+    multiply-add of a direct convolution; `gbytes` 10^9 bytes a second of operands, weights and result, each moved once, workspace left out.
+    Of the paths from an input to an output, the longest by time passes through the kernels `on_longest_path`.
+    """
+
+    kernel: str
+    nodes: list[str]
+    microseconds: float
+    share: float
+    macs: int
+    gflops: float
+    bytes: int
+    gbytes: float
+    on_longest_path: bool
+
+
+def layer_times(graph: Graph, times: Sequence[KernelTime]) -> list[LayerTime]:
+    """The kernels of a network without named sizes, in order."""
+    total = sum(time.microseconds for time in times)
+    longest = _longest_path(graph, times)
+    layers: list[LayerTime] = []
+    for time in times:
+        gflops, gbytes = (amount / time.microseconds / 1e3 if time.microseconds else 0.0 for amount in (2 * time.macs, time.bytes))
+        share = time.microseconds / total if total else 0.0
+        worth = (time.macs, gflops, time.bytes, gbytes)
+        layers.append(LayerTime(time.kernel, list(time.nodes), time.microseconds, share, *worth, time.nodes[-1] in longest))
+    return layers
+
+
+def _longest_path(graph: Graph, times: Sequence[KernelTime]) -> set[str]:
+    """The names of its nodes. A kernel's time is at the value that it leaves; what goes before that in it is passed for nothing."""
+    taken: defaultdict[str, float] = defaultdict(float)
+    for time in times:
+        taken[time.nodes[-1]] += time.microseconds
+    return {node.name for node in longest_path(graph, {node: taken[node.name] for node in graph.nodes})}

@@ -1,0 +1,203 @@
+"""How fast engines run a network: each in a process of its own, turn by turn, so that what else the machine does meets all alike.
+
+In one process they would disturb each other: onnxruntime took 45 ms for a network beside TVM and OpenVINO that it runs in 13 ms alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ...ir import errors
+from ...ir.binding import batch_names, usual_sizes
+from ...ir.errors import BackendMissing, ConvcError, UnsupportedOp
+from ...ir.graph import Graph
+from ...ir.printer import print_graph
+from ...passes.analysis.cost import graph_cost
+from ..engines.optimize import optimize
+from ..engines.table import measurable
+from ..files.artifact import CIR, WEIGHTS
+from ..files.weights import weights_bytes
+from .layer_times import LayerTime
+from .worker import BANDWIDTH, PEAK, Task
+
+__all__ = ["Contender", "Measured", "Timing", "Worker", "bandwidth", "measure", "write_network"]
+
+PROFILED_RUNS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """An engine, and the level at which its network is optimized; `name` is what the user called it."""
+
+    name: str
+    engine: str
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One engine's runs. Units: `start` seconds until its first result; `median`, `p10`, `p90` milliseconds a run; `gflops` GFLOP/s.
+
+    FLOP are those of direct convolutions, for all engines alike: `peak_share`, of the measured peak, may exceed 1 for who does with fewer.
+    `quiet` is false where the engine's threads still spun when the next one's turn came.
+    """
+
+    engine: str
+    start: float
+    runs: int
+    median: float
+    p10: float
+    p90: float
+    gflops: float
+    peak_share: float | None
+    quiet: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All engines in the order given. `peak` is the fastest turn of independent multiply-adds in GFLOP/s, None without TVM."""
+
+    timings: list[Timing]
+    peak: float | None
+    layers: list[LayerTime]
+
+
+def measure(
+    graph: Graph,
+    contenders: Sequence[Contender],
+    threads: int,
+    turns: int,
+    *,
+    batch: int = 1,
+    profile: bool = False,
+    level: int = 2,
+    left_out: Callable[[str], None] | None = None,
+) -> Measured:
+    """Times of one network, all its named sizes pinned: the batch to `batch`, others to usual ones. FLOP are counted at `level`.
+
+    An engine that is not here or cannot run the network is told to `left_out`, where given.
+
+    Raises: BackendMissing or UnsupportedOp for such an engine otherwise; ConvcError if one dies.
+    """
+    sizes = {**usual_sizes(graph), **dict.fromkeys(batch_names(graph), batch)}
+    flops = graph_cost(optimize(graph, level)[0], sizes).flops
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="convc."))
+        write_network(graph, Path(folder))
+        workers: dict[str, Worker] = {}
+        for contender in contenders:
+            worker = stack.enter_context(Worker(Task(contender.engine, contender.level, threads, sizes, folder)))
+            try:
+                worker.wait()
+            except (BackendMissing, UnsupportedOp) as error:
+                if left_out is None:
+                    raise
+                left_out(f"{contender.name} is left out: {error}")
+                continue
+            workers[contender.name] = worker
+        peak = _peak_worker(stack, threads)
+        for _ in range(turns):
+            for worker in [*workers.values(), *([peak] if peak else [])]:
+                worker.turn()
+        best = peak.amount / min(peak.taken) / 1e6 if peak else None
+        ours = next((worker for worker in workers.values() if measurable()[worker.task.engine].start_profiled), None)
+        layers = [LayerTime(**layer) for layer in ours.ask(do="profile", runs=PROFILED_RUNS)["layers"]] if profile and ours else []
+        return Measured([_timing(name, worker, flops, best) for name, worker in workers.items()], best, layers)
+
+
+def bandwidth(threads: int, turns: int = 5) -> float:
+    """The fastest read of memory beyond all caches, GB/s.
+
+    Raises: BackendMissing without TVM.
+    """
+    with Worker(Task(BANDWIDTH, 0, threads, {}, "")) as worker:
+        worker.wait()
+        for _ in range(turns):
+            worker.turn()
+        return worker.amount / min(worker.taken) / 1e6
+
+
+def write_network(graph: Graph, folder: Path) -> None:
+    """The network for the workers; weights by recipe are drawn there anew."""
+    (folder / CIR).write_text(print_graph(graph), encoding="utf-8")
+    if any(node.weights is not None and node.weights.is_given for node in graph.params):
+        (folder / WEIGHTS).write_bytes(weights_bytes(graph))
+
+
+def _peak_worker(stack: ExitStack, threads: int) -> Worker | None:
+    worker = stack.enter_context(Worker(Task(PEAK, 0, threads, {}, "")))
+    try:
+        worker.wait()
+    except BackendMissing:
+        return None
+    return worker
+
+
+class Worker:
+    """A process with one engine, which ends with the block that it was started for."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.taken: list[float] = []
+        self.start, self.amount, self.quiet = 0.0, 0, True
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(task.threads))  # the reference's, and torch's
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", f"{__package__}.worker", json.dumps(asdict(task))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | threads,
+        )
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def wait(self) -> None:
+        """Until the engine is ready."""
+        answer = self._answer()
+        self.start, self.amount = answer["start"], answer["amount"]
+
+    def turn(self) -> None:
+        answer = self.ask(do="turn")
+        self.taken += answer["milliseconds"]
+        self.quiet = self.quiet and answer["quiet"]
+
+    def ask(self, **what: object) -> Mapping[str, Any]:
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):  # it has gone, and its last words say why
+            print(json.dumps(what), file=self.process.stdin, flush=True)
+        return self._answer()
+
+    def _answer(self) -> Mapping[str, Any]:
+        """Raises: the worker's own refusal; ConvcError if it died without one."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise ConvcError(f"the process that ran {self.task.engine} ended with {self.process.wait()}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            kind: type[ConvcError] = getattr(errors, answer["error"])
+            raise kind(answer["message"])
+        return answer
+
+
+def _timing(name: str, worker: Worker, flops: int, peak: float | None) -> Timing:
+    taken = worker.taken
+    tenths = statistics.quantiles(taken, n=10, method="inclusive") if len(taken) > 1 else taken * 9
+    median = statistics.median(taken)
+    gflops = flops / median / 1e6
+    return Timing(name, worker.start, len(taken), median, tenths[0], tenths[-1], gflops, gflops / peak if peak else None, worker.quiet)

@@ -1,0 +1,109 @@
+"""Two graphs side by side: nodes matched by the value they compute, not by line."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...ir.graph import Graph, Node
+from ...ir.printer import print_node
+from ...ir.weights import Weights
+
+__all__ = ["Change", "align", "changes", "uncompared"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """`old` and `new` compute the same value, differently; one of them is None for a node that came or went.
+
+    `values` says how the values of a parameter differ that is the same in all else.
+    """
+
+    old: Node | None
+    new: Node | None
+    values: str = ""
+
+    def __str__(self) -> str:
+        if self.old is None and self.new is not None:
+            made_from = f"    # from {', '.join(self.new.origin.made_from)}" if self.new.origin.made_from else ""
+            return f"+ {print_node(self.new)}{made_from}"
+        if self.new is None and self.old is not None:
+            return f"- {print_node(self.old)}"
+        assert self.old is not None
+        assert self.new is not None
+        if self.values:
+            return f"~ %{self.new.name}: {self.values}"
+        return f"~ {print_node(self.old)}\n  {print_node(self.new)}"
+
+
+def align(a: Graph, b: Graph) -> dict[Node, Node]:
+    """Nodes of `a` to nodes of `b`. A rewrite keeps the name of the value it computes, so names come first; nodes
+    left over match by op, attributes, type and matched operands, in order."""
+    matched: dict[Node, Node] = {}
+    for node in a.nodes:
+        other = b.by_name.get(node.name)
+        if other is not None and other.type == node.type and bool(other.inputs) == bool(node.inputs):
+            matched[node] = other
+    taken = set(matched.values())
+    waiting: defaultdict[tuple[object, ...], list[Node]] = defaultdict(list)
+    for node in b.nodes:
+        if node not in taken:
+            waiting[(node.kind, node.op, node.type, node.inputs)].append(node)
+    for node in a.nodes:
+        if node not in matched:
+            key = (node.kind, node.op, node.type, tuple(matched.get(operand) for operand in node.inputs))
+            if waiting[key]:
+                matched[node] = waiting[key].pop(0)
+    return matched
+
+
+def changes(a: Graph, b: Graph) -> Iterator[Change]:
+    """What differs, in the order of `b`, nodes that went before the ones that came in their place."""
+    matched = align(a, b)
+    back = {new: old for old, new in matched.items()}
+    gone = (node for node in a.nodes if node not in matched)
+    left = list(gone)
+    for new in b.nodes:
+        old = back.get(new)
+        if old is not None:
+            while left and a.positions[left[0]] < a.positions[old]:
+                yield Change(left.pop(0), None)
+        if old is None:
+            yield Change(None, new)
+        elif not _same(old, new, matched):
+            yield Change(old, new)
+        elif old.weights is not None and new.weights is not None and (values := _other_values(old.weights, new.weights)):
+            yield Change(old, new, values)
+    yield from (Change(node, None) for node in left)
+
+
+def uncompared(a: Graph, b: Graph) -> list[Node]:
+    """Parameters of `a` that have a partner whose values cannot be held to theirs: one of the two was never given any."""
+    matched = align(a, b)
+    pairs = ((node, matched[node]) for node in a.params if node in matched)
+    return [old for old, new in pairs if any(node.weights is not None and node.weights.is_missing for node in (old, new))]
+
+
+def _other_values(old: Weights, new: Weights) -> str:
+    """How far the values are apart; nothing where they are the same, or not there. Values that nobody gave are not drawn for this."""
+    if old is new or old.is_missing or new.is_missing:
+        return ""
+    if not old.is_given and not new.is_given:
+        return "" if old.recipe == new.recipe else "values are drawn by another recipe"
+    before, after = old.drawn(), new.drawn()
+    apart = before != after
+    if old.type.is_float:
+        apart &= ~(np.isnan(before) & np.isnan(after))
+    places = int(np.count_nonzero(apart))
+    if not places:
+        return ""
+    most = np.max(abs(after[apart].astype(np.float64) - before[apart].astype(np.float64)))
+    return f"values differ in {places} of {apart.size} places, by at most {most:.3g}"
+
+
+def _same(old: Node, new: Node, matched: dict[Node, Node]) -> bool:
+    operands = tuple(matched.get(operand) for operand in old.inputs)
+    return old.kind is new.kind and old.op == new.op and old.type == new.type and operands == new.inputs

@@ -1,0 +1,177 @@
+"""The node scope of checking: each value an engine computed, against float64 from that engine's own operands.
+
+The bound is local: gamma_n * op(|x|, |w|) with n roundings (Higham 2002, sec. 3.1), so it is sound for any
+order of summation, stays tight through a deep network, and names the faulty layer. A convolution by Winograd's form has
+a bound of its own. What an engine computes at once is checked as one, named by its last node, with the nodes it covers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...backends.tvm.cpu.kernels.winograd.error import error_bound, roundings
+from ...ir.binding import match_inputs, specialize
+from ...ir.graph import Graph, Node
+from ...ir.ops.conv import CONV2D
+from ...ir.ops.elementwise import MUL
+from ...ir.ops.linear import DENSE
+from ...ir.ops.pool import MAX_POOL
+from ...ir.types import Array
+from ..engines.engine import Capture, Engine, Kernel
+from .noise import UNIT
+
+__all__ = ["NodeCheck", "NodeVerdict", "check_nodes"]
+
+UNDERFLOW = 2.0**-126  # float32 engines may flush what is smaller, at every rounding
+
+
+@dataclass(frozen=True)
+class NodeVerdict:
+    """One checked value. `worst` is its greatest error over its bound: at most 1 is fine.
+
+    `covers` are the nodes between the captured operands and this value, itself last.
+    """
+
+    node: Node
+    covers: tuple[str, ...]
+    error: float
+    worst: float
+
+    @property
+    def agrees(self) -> bool:
+        return self.worst <= 1
+
+    def __str__(self) -> str:
+        covers = f", covering {', '.join(self.covers)}" if len(self.covers) > 1 else ""
+        return f"{self.node.where}{covers}: error {self.error:.2e} is {self.worst:.3g} of its bound"
+
+
+@dataclass(frozen=True)
+class NodeCheck:
+    """All verdicts of one engine that matter: how many, the tightest, and the first out of bounds."""
+
+    engine: str
+    checked: int
+    tightest: NodeVerdict | None
+    first_bad: NodeVerdict | None
+
+    @property
+    def agrees(self) -> bool:
+        return self.first_bad is None
+
+    def __str__(self) -> str:
+        if self.first_bad is not None:
+            return f"{self.engine}: first node out of bounds: {self.first_bad}"
+        tightest = f"; tightest {self.tightest}" if self.tightest is not None else ""
+        return f"{self.engine}: {self.checked} values within their local bounds{tightest}"
+
+
+def check_nodes(
+    graph: Graph,
+    engine: Engine,
+    inputs: Mapping[str, Array],
+    threads: int | None = None,
+    *,
+    fused: bool = True,
+) -> NodeCheck:
+    """Hold every value that `engine` stores to its local bound; without `fused`, the engine is made to store all of them.
+
+    A kernel that fails is looked at again node by node, so that the verdict names one node.
+    """
+    graph = specialize(graph, match_inputs(graph, inputs))
+    stored = graph if fused else Graph(graph.name, graph.inputs, tuple(graph.ops), graph.nodes)
+    kernels = engine.stores(stored)
+    checked, tightest, first_bad = 0, None, None
+    for verdict in _verdicts(graph, kernels, engine.capture, inputs, threads):
+        checked += 1
+        if tightest is None or verdict.worst > tightest.worst:
+            tightest = verdict
+        if not verdict.agrees:
+            first_bad = verdict
+            break
+    if first_bad is not None and len(first_bad.covers) > 1:
+        alone = check_nodes(graph, engine, inputs, threads, fused=False)
+        if alone.first_bad is not None:  # the fault shows without fusion too, and then names one node
+            return alone
+    return NodeCheck(engine.name, checked, tightest, first_bad)
+
+
+def _verdicts(
+    graph: Graph, kernels: Mapping[Node, Kernel], capture: Capture, inputs: Mapping[str, Array], threads: int | None
+) -> Iterator[NodeVerdict]:
+    """Verdicts in the graph's order; a captured value is let go after the last kernel that reads it."""
+    left = Counter(operand for kernel in kernels.values() for operand in kernel.operands)
+    held: dict[Node, Array] = {node: inputs[node.name] for node in graph.inputs}
+    for name, value in capture(graph, list(kernels), inputs, threads):
+        kernel = kernels[graph.by_name[name]]
+        held[kernel.result] = value
+        yield _verdict(kernel, held)
+        for operand in kernel.operands:
+            left[operand] -= 1
+            if not left[operand]:
+                held.pop(operand, None)
+        if not left[kernel.result]:
+            held.pop(kernel.result, None)
+
+
+def _verdict(kernel: Kernel, held: Mapping[Node, Array]) -> NodeVerdict:
+    """Recompute the covered nodes in float64 and carry the bound on their errors along."""
+    values: dict[Node, Array] = {}
+    bounds: dict[Node, Array] = {}
+    for node in kernel.covers:
+        operands = [values[operand] if operand in values else _wide(operand, held) for operand in node.inputs]
+        with np.errstate(all="ignore"):
+            values[node] = np.asarray(node.kind.meaning(node.op, *operands))
+            if kernel.tile and not bounds:
+                _, c_in, r, _ = operands[1].shape
+                bounds[node] = error_bound(kernel.tile, node.op.pads, *operands) + UNDERFLOW * roundings(kernel.tile, r, c_in)
+            else:
+                gamma, own = _local_bound(node, operands, values[node])
+                bounds[node] = own + (1 + gamma) * _carried(node, operands, [bounds.get(operand) for operand in node.inputs])
+    error, worst = _worst(held[kernel.result], values[kernel.result], bounds[kernel.result])
+    return NodeVerdict(kernel.result, tuple(node.name for node in kernel.covers), error, worst)
+
+
+def _local_bound(node: Node, operands: list[Array], value: Array) -> tuple[float, Array]:
+    """gamma_n, and gamma_n * magnitude in the precision of the node's type with what underflow may lose."""
+    count = node.kind.roundings(node.op, tuple(operand.typed for operand in node.inputs), node.typed)
+    n, unit = (count if isinstance(count, int) else 1), UNIT.get(node.typed.dtype, 0.0)
+    magnitude = abs(value) if node.kind.magnitude is None else node.kind.magnitude(node.op, *operands)
+    gamma = n * unit / (1 - n * unit) if n * unit < 0.5 else np.sqrt(n) * unit  # half precision: the probable bound (Higham & Mary 2019)
+    return gamma, gamma * magnitude + n * UNDERFLOW
+
+
+def _carried(node: Node, operands: list[Array], errors: list[Array | None]) -> Array | float:
+    """How far the value is off because operands are, by the steepest slope there is."""
+    if all(error is None for error in errors):
+        return 0.0
+    known = [0.0 if error is None else error for error in errors]
+    if node.kind is MUL:
+        (a, b), (off_a, off_b) = map(abs, operands), known
+        return a * off_b + b * off_a + off_a * off_b
+    if node.kind is MAX_POOL:
+        return np.asarray(MAX_POOL.meaning(node.op, known[0]))
+    if node.kind in (CONV2D, DENSE):  # after a batch norm, or a flatten; weights are as they are
+        return np.asarray(node.kind.meaning(node.op, known[0], abs(operands[1])))
+    slope = node.kind.facts.slope
+    assert slope is not None, f"{node.where} has no bound on its slope, so no engine may append it"
+    return slope(node.op) * sum(known)
+
+
+def _wide(node: Node, held: Mapping[Node, Array]) -> Array:
+    value = node.weights.drawn() if node.weights is not None else held[node]
+    return value.astype(np.float64) if value.dtype.kind == "f" else value
+
+
+def _worst(got: Array, expected: Array, bound: Array) -> tuple[float, float]:
+    """Greatest error, and greatest error over bound; where both are the same infinity or NaN there is none."""
+    with np.errstate(all="ignore"):
+        same = (got == expected) | (np.isnan(got) & np.isnan(expected)) if got.dtype.kind == "f" else got == expected
+        error = np.where(same, 0.0, abs(got.astype(np.float64) - expected))
+        error = np.where(np.isnan(error), np.inf, error)
+        ratio = np.where(error == 0, 0.0, error / bound)
+    return float(np.max(error, initial=0.0)), float(np.max(ratio, initial=0.0))

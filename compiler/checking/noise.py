@@ -1,0 +1,139 @@
+"""Rounding noise of a whole network by Monte Carlo arithmetic. Parker 1997; Verificarlo (Denis et al. 2016).
+
+A worst-case bound carried through fifty layers says nothing. Instead the float64 interpreter is run a
+few times with every op's result disturbed at random, as if it had been rounded in the precision in
+question; the spread of the outputs is the noise that any honest engine of that precision may show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from ...backends import reference
+from ...backends.tvm.cpu.kernels.winograd.error import noise as tile_noise
+from ...ir.graph import Graph, Node
+from ...ir.op import no_rounding
+from ...ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL
+from ...ir.ops.reduce import REDUCE_MEAN, REDUCE_SUM
+from ...ir.types import Array
+
+__all__ = ["UNIT", "noise_level", "noise_stream"]
+
+UNIT = {"f16": 2.0**-11, "f32": 2.0**-24, "f64": 2.0**-53}
+RUNS = 3
+# Root mean square of a rounding error over u*|result|: uniform in an interval, averaged over mantissas.
+SINGLE = 0.41
+# The same for a long sum over u*op(|x|,|w|): 0.45 if every partial sum is rounded in turn, 0.1 in sixteen lanes.
+# A quarter is the middle of what onnxruntime and BLAS show on the zoo; tests/zoo/test_noise.py keeps it honest.
+SUM = 0.25
+BLOCK = 64  # terms that kernels add in turn before they start a new partial sum
+MEANS = (AVG_POOL, GLOBAL_AVG_POOL, REDUCE_MEAN, REDUCE_SUM)  # these add all in turn
+ALIKE = 32  # values of an output that stand by each other in the order of their sizes
+LEAST = 2.0**-40  # the smallest unit that shows in float64
+ENOUGH = 32.0  # times too large a disturbance by which enough whole numbers turn to be counted
+LONG = 9  # roundings from which a result counts as a sum
+
+Disturb = Callable[[Node, list[Array], Array], Array | None]
+
+
+def noise_level(
+    graph: Graph,
+    inputs: Mapping[str, Array],
+    exact: Mapping[str, Array],
+    unit: float,
+    seed: int = 0,
+    runs: int = RUNS,
+    tiles: Mapping[str, int] | None = None,
+) -> dict[str, Array]:
+    """One standard deviation of rounding noise per output element, at least the root mean square over its output and over its like.
+
+    Whole numbers have the mean of their changes instead: rounding turns few of them, by as much as it happens to.
+    `exact` are the undisturbed float64 outputs; `tiles` names convolutions that are computed by Winograd's form, with their
+    tiles. Ops that only move or choose values add no noise. An infinity or NaN has none either, and takes none to its neighbours.
+    """
+    disturb, enlarged = _disturbance(unit, seed, tiles)
+    squares = {name: np.zeros_like(value, dtype=np.float64) for name, value in exact.items()}
+    for node, values in reference.side_by_side(graph, inputs, "f64", [disturb] * runs):
+        if node.name in squares:
+            squares[node.name] = np.mean([_apart(value, exact[node.name], enlarged) ** 2 for value in values], axis=0)
+    turned = _turned(graph, inputs, exact, _disturbance(unit, seed, tiles, ENOUGH))
+    return {name: _at_least_pooled(square, exact[name]) for name, square in squares.items()} | turned
+
+
+def noise_stream(graph: Graph, inputs: Mapping[str, Array], unit: float, seed: int = 0) -> Iterator[tuple[Node, tuple[Array, Array]]]:
+    """Every node with its float64 value and the noise of that, as `noise_level` has it of the outputs, from one run."""
+    disturb, enlarged = _disturbance(unit, seed)
+    for node, (exact, disturbed) in reference.side_by_side(graph, inputs, "f64", [None, disturb]):
+        yield node, (exact, _at_least_pooled(_apart(disturbed, exact, enlarged) ** 2, exact))
+
+
+def _disturbance(unit: float, seed: int, tiles: Mapping[str, int] | None = None, least: float = 1.0) -> tuple[Disturb, float]:
+    """What rounds a result at random, and how many times too much: `least` or more."""
+    draws = np.random.default_rng(seed)
+    # Noise is linear in the unit while it is small; float64 itself would round its own away.
+    enlarged = max(least, LEAST / unit)
+    half = UNIT["f16"] * least if unit >= LEAST else unit * enlarged  # engines keep it in half precision
+    unit = unit * enlarged
+    sizes: dict[Node, Array] = {}  # of the last node: runs side by side share it, as their operands differ by rounding alone
+
+    def disturb(node: Node, operands: list[Array], value: Array) -> Array | None:
+        if node.kind.roundings is no_rounding or not np.issubdtype(value.dtype, np.floating):
+            return None
+        with np.errstate(all="ignore"):
+            if node not in sizes:
+                size = rounding(node, operands, value)
+                sizes.clear()
+                sizes[node] = size
+            disturbed = value + sizes[node] * draws.standard_normal(value.shape)
+        return disturbed if np.isfinite(disturbed).all() else np.where(np.isfinite(disturbed), disturbed, value)
+
+    def rounding(node: Node, operands: list[Array], value: Array) -> Array:
+        """One standard deviation for each element of the result."""
+        own = half if node.typed.dtype == "f16" else unit
+        if tiles and node.name in tiles:
+            return own * tile_noise(tiles[node.name], node.op.pads, operands[0], operands[1])
+        scale = abs(value) if node.kind.magnitude is None else node.kind.magnitude(node.op, *operands)
+        roundings = node.kind.roundings(node.op, tuple(operand.typed for operand in node.inputs), node.typed)
+        if not isinstance(roundings, int) or roundings < LONG:
+            return own * SINGLE * scale
+        in_turn = roundings if node.kind in MEANS else min(roundings, BLOCK)
+        drift = SINGLE * np.sqrt(in_turn / 3) * abs(value)  # terms of one sign: the partial sums grow with the sum
+        return own * np.hypot(SUM * scale, drift)
+
+    return disturb, enlarged
+
+
+def _turned(graph: Graph, inputs: Mapping[str, Array], exact: Mapping[str, Array], disturbance: tuple[Disturb, float]) -> dict[str, Array]:
+    """Of outputs of whole numbers, the mean change."""
+    whole = [name for name, value in exact.items() if value.dtype.kind != "f" and value.size]
+    if not whole:
+        return {}
+    disturb, enlarged = disturbance
+    results = reference.run(graph, inputs, "f64", disturb)
+    return {name: np.full(exact[name].shape, abs(_apart(results[name], exact[name], enlarged)).mean()) for name in whole}
+
+
+def _apart(disturbed: Array, exact: Array, enlarged: float) -> Array:
+    with np.errstate(all="ignore"):
+        apart = (disturbed.astype(np.float64) - exact) / enlarged
+    return np.where(np.isfinite(apart), apart, 0.0)
+
+
+def _at_least_pooled(square: Array, exact: Array) -> Array:
+    pooled = square.sum() / max(np.isfinite(exact).sum(), 1)
+    return np.sqrt(np.maximum(np.maximum(square, _alike(square, exact)), pooled))
+
+
+def _alike(square: Array, exact: Array) -> Array:
+    """The mean over values of about the same size, which are about as noisy: of many thousand, a few draw almost nothing in all runs."""
+    if square.size < ALIKE:
+        return np.zeros_like(square)
+    order = np.argsort(abs(exact), axis=None)
+    ranked = square.ravel()[order]
+    whole = square.size // ALIKE * ALIKE
+    means = np.empty_like(ranked)
+    means[order[:whole]] = np.repeat(ranked[:whole].reshape(-1, ALIKE).mean(axis=1), ALIKE)
+    means[order[whole:]] = ranked[-ALIKE:].mean()
+    return means.reshape(square.shape)

@@ -1,0 +1,128 @@
+"""The rewrite scope of checking: after every pass, the graph in float64 against the network as it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...backends import reference
+from ...ir.errors import ConvcError, Mismatch
+from ...ir.files import replace_directory
+from ...ir.graph import Graph
+from ...ir.printer import print_graph
+from ...ir.types import Array
+from ...passes.analysis.prices import Prices
+from ...passes.catalog import PASSES, Pass
+from ...passes.manager import Stage, Step, run_pass
+from ...passes.rewriting.ledger import Rewrite
+from ..files.inputs import random_inputs
+from ..files.weights import npz_bytes, weights_bytes
+from .noise import UNIT, noise_level
+from .oracle import SIGMAS, Oracle, compare
+
+__all__ = ["Finding", "PassCheck", "bisect", "refuse_failures", "write_reproducer"]
+
+COMMAND = "command.txt"
+
+
+class PassCheck:
+    """Called with a graph before and after a pass; says which output of the second differs from the original's.
+
+    The original's float64 outputs and their noise are computed once. A graph that passed is as good as the
+    original, so every pass is held to that.
+    """
+
+    def __init__(self, original: Graph, inputs: Mapping[str, Array] | None = None, seed: int = 0) -> None:
+        self.inputs = dict(random_inputs(original, seed) if inputs is None else inputs)
+        exact = reference.run(original, self.inputs, "f64")
+        noise = noise_level(original, self.inputs, exact, UNIT["f64"], seed, runs=1)
+        tolerance = {name: SIGMAS * noise[name] + UNIT["f64"] * abs(exact[name]) for name in exact}
+        self.oracle = Oracle(exact, tolerance)
+
+    def __call__(self, before: Graph, after: Graph) -> str:
+        try:
+            lines = compare(f"@{after.name}", self.oracle, reference.run(after, self.inputs, "f64"))
+        except ConvcError as error:
+            return str(error)
+        return next((str(line) for line in lines if not line.agrees), "")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The first bad rewrite: the `number`th of pass `name`, with the graphs on both sides of it.
+
+    `rewrite` is None for a pass that fails before it records one.
+    """
+
+    name: str
+    number: int
+    rewrite: Rewrite | None
+    before: Graph
+    after: Graph
+    complaint: str
+
+    def __str__(self) -> str:
+        if self.rewrite is None:
+            return f"pass {self.name} is wrong: {self.complaint}"
+        took, made = (", ".join(f"%{name}" for name in names) or "nothing" for names in (self.rewrite.took, self.rewrite.made))
+        change = f"rule {self.rewrite.rule} at %{self.rewrite.root} took {took} and made {made}"
+        return f"pass {self.name}, rewrite {self.number}: {change}; {self.complaint}"
+
+
+def bisect(graph: Graph, steps: Iterable[Step], check: PassCheck, prices: Prices, catalog: Mapping[str, Pass] = PASSES) -> Finding | None:
+    """The first pass that changes the results, and in it the first rewrite that does, by halving a cap on rewrites."""
+    for step in steps:
+        stage = run_pass(graph, step, prices, check=check, catalog=catalog)
+        if stage.problem:
+            return _first_rewrite(graph, step, stage, check, catalog)
+        graph = stage.graph
+    return None
+
+
+def _first_rewrite(graph: Graph, step: Step, whole: Stage, check: PassCheck, catalog: Mapping[str, Pass]) -> Finding:
+    good, bad, found = 0, len(whole.rewrites), whole
+    while good + 1 < bad:
+        middle = (good + bad) // 2
+        stage = run_pass(graph, step, whole.prices, middle, check=check, catalog=catalog)
+        if stage.problem:
+            bad, found = middle, stage
+        else:
+            good = middle
+    last = run_pass(graph, step, whole.prices, good, check=check, catalog=catalog).graph
+    rewrite = found.rewrites[-1] if found.rewrites else None
+    return Finding(step.name, bad, rewrite, last, _unchecked(graph, step, whole.prices, bad, catalog), found.problem)
+
+
+def _unchecked(graph: Graph, step: Step, prices: Prices, limit: int, catalog: Mapping[str, Pass]) -> Graph:
+    """What the pass makes of the graph, right or wrong; the graph itself where the pass breaks off."""
+    try:
+        return run_pass(graph, step, prices, limit, catalog=catalog).graph
+    except Exception:  # whatever the faulty pass raises, its complaint is known already
+        return graph
+
+
+def write_reproducer(folder: Path, before: Graph, stage: Stage, inputs: Mapping[str, Array]) -> Path:
+    """A directory with the graph before the failing pass, its weights, the inputs and the command; returns it."""
+    path = folder / f"reproducer-{stage.name}"
+    with replace_directory(path, _foreign_files) as draft:
+        (draft / "before.cir").write_text(print_graph(before, origins=True), encoding="utf-8")
+        (draft / "weights.safetensors").write_bytes(weights_bytes(before))
+        (draft / "inputs.npz").write_bytes(npz_bytes(inputs))
+        command = f"convc bisect before.cir -p {stage.name} --weights weights.safetensors -i inputs.npz"
+        (draft / COMMAND).write_text(f"{command}\n# {stage.problem}\n", encoding="utf-8")
+    return path
+
+
+def _foreign_files(path: Path) -> list[str]:
+    return [file.name for file in path.iterdir() if file.name not in {"before.cir", "weights.safetensors", "inputs.npz", COMMAND}]
+
+
+def refuse_failures(graph: Graph, trace: Sequence[Stage], check: PassCheck, folder: Path = Path()) -> None:
+    """Raises: Mismatch for the first pass that was rolled back, after writing its reproducer into `folder`."""
+    before = graph
+    for stage in trace:
+        if stage.problem:
+            path = write_reproducer(folder, before, stage, check.inputs)
+            raise Mismatch(f"pass {stage.name} was rolled back: {stage.problem}; reproducer in {path}, see {path / COMMAND}")
+        before = stage.graph

@@ -1,0 +1,86 @@
+"""Do two networks compute the same, up to rounding? And if not, where do they part?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ...backends import reference
+from ...ir.errors import InvalidModel, Mismatch
+from ...ir.graph import Graph, Node
+from ...ir.types import Array
+from ..files.inputs import random_inputs
+from ..files.weights import check_numbers
+from .noise import UNIT, noise_stream
+from .oracle import SIGMAS, Agreement, Oracle, compare, errors_over
+
+__all__ = ["first_difference", "verify"]
+
+
+def verify(graph: Graph, other: Graph, inputs: Mapping[str, Array] | None = None, seed: int = 0) -> list[Agreement]:
+    """Check that two graphs compute the same function, both in float64 on the same inputs.
+
+    Raises: InvalidModel for graphs of different interfaces; InvalidInput for weights that are NaN, with which any
+    results would agree; Mismatch naming the first output that differs, and the
+    first value inside that does.
+    """
+    for what, a, b in (("inputs", graph.inputs, other.inputs), ("outputs", graph.outputs, other.outputs)):
+        if [(n.name, n.type) for n in a] != [(n.name, n.type) for n in b]:
+            lists = [", ".join(f"{n.name}: {n.type}" for n in nodes) for nodes in (a, b)]
+            way_out = "name and shape them alike; --input NAME:SHAPE changes a shape"
+            raise InvalidModel(f"the two networks have different {what}: {lists[0]} against {lists[1]}; {way_out}")
+    for each in (graph, other):
+        check_numbers(each)
+    inputs = random_inputs(graph, seed) if inputs is None else inputs
+    # weights from a file were rounded to float32 once, and what a pass folded into them with it
+    precision = "f64" if _same_files(graph, other) else "f32"
+    lines = compare(f"@{other.name}", Oracle.of(graph, inputs, precision, seed), reference.run(other, inputs, "f64"))
+    for line in lines:
+        if not line.agrees:
+            first = first_difference(graph, other, inputs, precision, seed)
+            raise Mismatch(f"{line}" + (f"; the first value that differs is {first.where}" if first else ""))
+    return lines
+
+
+def _same_files(graph: Graph, other: Graph) -> bool:
+    """Whether no stored weight of `other` is other than one of `graph`: the same values in memory, or the same names."""
+    stored = [{node.name: node.weights for node in g.params if node.weights is not None and node.weights.is_stored} for g in (graph, other)]
+    return set(stored[0]) == set(stored[1]) or set(stored[1].values()) <= set(stored[0].values())
+
+
+def first_difference(graph: Graph, other: Graph, inputs: Mapping[str, Array], precision: str = "f64", seed: int = 0) -> Node | None:
+    """The first node of `other` whose value differs from that of the node of the same name in `graph` by more than rounding in `precision`.
+
+    Both run in float64 side by side, and a value is let go once it is compared: a rewrite keeps the name of the
+    value it computes, so names match across rewrites.
+    """
+    both = {node.name for node in graph.ops} & {node.name for node in other.ops}
+    exact = noise_stream(graph, inputs, UNIT[precision], seed)
+    streams = (exact, ((node, (value,)) for node, value in reference.stream(other, inputs, "f64")))
+    pending: tuple[dict[str, tuple[Node, tuple[Array, ...]]], ...] = ({}, {})
+    running = [True, True]
+    while any(running):
+        side = 0 if running[0] and (len(pending[0]) <= len(pending[1]) or not running[1]) else 1
+        step = next(streams[side], None)
+        if step is None:
+            running[side] = False
+            continue
+        name = step[0].name
+        if name in both:
+            pending[side][name] = step
+        if all(name in waiting for waiting in pending):
+            (_, expected), (found, got) = (waiting.pop(name) for waiting in pending)
+            if not _close(*got, *expected):
+                return found
+    return None
+
+
+def _close(got: Array, expected: Array, noise: Array) -> bool:
+    """Within its rounding noise, or equal to nine digits of the tensor's scale, which float64 leaves even in deep networks."""
+    if got.shape != expected.shape:
+        return False
+    scale = float(np.max(abs(expected[np.isfinite(expected)]), initial=0.0)) if expected.dtype.kind == "f" else 0.0
+    got, expected = got.astype(np.float64), expected.astype(np.float64)
+    _, ratio = errors_over(got, expected, SIGMAS * noise + 1e-9 * (abs(expected) + scale))
+    return bool((ratio <= 1).all())

@@ -1,0 +1,161 @@
+"""An ONNX file in, a better one out: import, passes, export, checks, and what it brought."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...backends.onnx.file.saving import Values, save_model, size_of
+from ...backends.onnx.read.importer import MIN_OPSET, Imported, UnreadOperators, read_graph
+from ...backends.onnx.session import Session
+from ...ir.binding import match_inputs
+from ...ir.errors import ConvcError, Mismatch, UsageError
+from ...ir.graph import Graph
+from ...ir.types import Array
+from ...passes.analysis.cost import graph_cost
+from ...passes.analysis.liveness import liveness
+from ...passes.analysis.memory import plan_memory
+from ...passes.manager import Stage
+from ..checking.oracle import Oracle, compare
+from ..checking.verify import verify
+from ..engines.onnxruntime import ONNXRUNTIME
+
+__all__ = ["Better", "Figures", "better_file", "check_better"]
+
+CHECK_BYTES = 8 << 30  # of parameters and intermediate values in float64; a small file may declare any size
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a file costs. Units: `file_bytes` and `arena` bytes, `nanoseconds` as estimated; `operators` counts nodes by ONNX type."""
+
+    operators: Mapping[str, int]
+    params: int
+    macs: int
+    nanoseconds: int
+    file_bytes: int
+    arena: int
+
+    @property
+    def nodes(self) -> int:
+        return sum(self.operators.values())
+
+
+@dataclass(frozen=True)
+class Better:
+    """An optimized file and where it came from. `model` is the ONNX ModelProto without the `values` of its weights, or None where
+    nothing was won.
+    """
+
+    imported: Imported
+    before: Graph
+    after: Graph
+    trace: list[Stage]
+    model: Any
+    values: Values
+    figures: tuple[Figures, Figures]
+
+
+def better_file(
+    path: Path,
+    run: Callable[[Graph], tuple[Graph, list[Stage]]],
+    shapes: Mapping[str, str],
+    opset: int | None = None,
+    *,
+    passthrough: bool = False,
+) -> Better:
+    """Read, improve by `run`, and export at `opset` (default: the file's own, 13 at least).
+
+    A file that comes out no better in multiply-adds, estimated time, nodes or bytes, in this order, is not replaced.
+    """
+    from ...backends.onnx.write.export import MIN_OPSET as OLDEST
+    from ...backends.onnx.write.export import to_shell
+    from ...backends.onnx.write.splice import splice
+    from ..engines.optimize import optimize
+
+    try:
+        imported = read_graph(path, shapes=shapes, passthrough=passthrough)
+    except UnreadOperators as error:
+        raise UnreadOperators(f"{error}; --passthrough keeps them as they are") from error
+    before, _ = optimize(imported.graph, 0)
+    after, trace = run(before)
+    own = imported.model.opset.get("", MIN_OPSET)
+    source = imported.model.proto
+    metadata = {entry.key: entry.value for entry in source.metadata_props}
+    model, values = to_shell(after, opset or max(own, OLDEST), metadata)
+    model = splice(model, imported)
+    size = model.ByteSize() + sum(size_of(tensor, values) for tensor in model.graph.initializer if tensor.name in values)
+    figures = (_figures(source, before, path.stat().st_size + imported.outside), _figures(model, after, size))
+    asked = bool(shapes) or (opset is not None and opset != own)
+    if not asked and _rank(figures[1]) >= _rank(figures[0]):
+        model = None
+    return Better(imported, before, after, trace, model, values, figures)
+
+
+def _rank(figures: Figures) -> tuple[int, int, int, int]:
+    """Less is better. A few bytes of names are no reason to change a file."""
+    return figures.macs, figures.nanoseconds, figures.nodes, figures.file_bytes >> 10
+
+
+def _figures(model: Any, graph: Graph, file_bytes: int) -> Figures:
+    cost = graph_cost(graph)
+    operators = Counter(node.op_type for node in model.graph.node)
+    return Figures(operators, cost.params, cost.macs, round(ONNXRUNTIME.prices.whole(graph) * 1e9), file_bytes, plan_memory(graph).arena)
+
+
+def check_better(better: Better, inputs: Iterable[Mapping[str, Array]], seed: int, say: Callable[[str], None]) -> None:
+    """Hold the rewritten graph to the original in float64, and to both in onnxruntime the new file and the old one: an operator that
+    convc misread would be wrong in every graph.
+
+    Raises: Mismatch naming what differs; UsageError where the values would not fit into memory.
+    """
+    expected: list[tuple[Mapping[str, Array], Oracle]] = []
+    for feed in inputs:
+        _check_size(better.before, feed)
+        for line in verify(better.before, better.after, feed, seed):
+            say(str(line))
+        expected.append((feed, Oracle.of(better.before, feed, seed=seed)))
+    # once the interpreter has let go of the weights in float64
+    _hold("onnx", _session(better), expected, say)
+    source = better.imported.model.path
+    if not better.imported.foreign:
+        try:
+            _hold(f"onnx on {source.name}", Session(better.before, source), expected, say)
+        except Mismatch:
+            raise
+        except ConvcError as error:
+            say(f"{source.name} itself was not run, so nothing but convc's reading of it was checked: {error}")
+    else:
+        say(f"{len(better.imported.foreign)} operators passed through as they were; what lies between them was checked")
+
+
+def _hold(engine: str, session: Session, expected: Iterable[tuple[Mapping[str, Array], Oracle]], say: Callable[[str], None]) -> None:
+    """Raises: Mismatch for a result beyond the oracle's tolerance."""
+    for feed, oracle in expected:
+        for line in compare(engine, oracle, session.run(feed)):
+            say(str(line))
+            if not line.agrees:
+                raise Mismatch(f"{line}; nothing was written")
+
+
+def _session(better: Better) -> Session:
+    """The new file in onnxruntime; with foreign operators, what lies between them."""
+    from ...backends.onnx.write.export import to_shell
+
+    model, values = to_shell(better.after) if better.imported.foreign else (better.model, better.values)
+    with tempfile.TemporaryDirectory(prefix="convc.") as folder:
+        path = Path(folder) / "model.onnx"
+        save_model(model, path, threshold=0, values=values)  # onnxruntime maps weights that lie beside a model, and copies others
+        return Session(better.after, path)
+
+
+def _check_size(graph: Graph, feed: Mapping[str, Array]) -> None:
+    drawn = sum(math.prod(node.typed.concrete()) for node in graph.params)
+    peak = 2 * liveness(graph, match_inputs(graph, feed)).peak + 8 * drawn  # in float64
+    if peak > CHECK_BYTES:
+        raise UsageError(f"checking @{graph.name} would take {peak / 2**30:.1f} GiB; give smaller sizes with --input, or --no-verify")

@@ -1,0 +1,134 @@
+"""From a network to an artifact: optimize, export, build, check, write."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...ir.errors import Mismatch
+from ...ir.files import replace_directory
+from ...ir.graph import Graph
+from ...ir.printer import print_graph
+from ...ir.types import Array
+from ...ir.version import __version__, installed
+from ...passes.manager import Stage, run_passes
+from ...passes.pipelines import LEVELS
+from ..checking.batches import compare_batches
+from ..checking.oracle import Agreement, Oracle
+from ..checking.pass_check import PassCheck, refuse_failures
+from ..checking.winograd_choice import Choice, Oracles, choose
+from ..engines.engine import Engine
+from ..engines.optimize import optimize
+from ..engines.reference import REFERENCE
+from ..engines.table import ENGINES
+from ..engines.tvm import TVM
+from ..files.artifact import CIR, MANIFEST, ONNX, REPORT, WEIGHTS, Artifact, foreign_files, manifest_of
+from ..files.inputs import random_inputs
+from ..files.weights import check_numbers, weights_bytes
+from ..report.text import compile_report
+from ..targets.options import CompileOptions
+from ..targets.table import target_named
+from ..targets.target import Say
+from .peak_memory import measured_peak
+
+__all__ = ["compile_as", "compile_network"]
+
+PACKAGES = ("numpy", "onnx", "onnxruntime-gpu", "onnxruntime", "apache-tvm", "apache-tvm-ffi")
+NO_CHOICE = Choice({}, ())  # for a target that has no tiles
+
+
+def compile_network(
+    graph: Graph,
+    path: str | Path,
+    target: str = "cpu",
+    level: int = 2,
+    *,
+    say: Say = lambda text: None,
+    **options: Any,
+) -> Artifact:
+    """Compile into the artifact directory `path` and check every engine that runs here against float64.
+
+    `options` are further fields of CompileOptions, such as `check=False`; `say` hears one line per step.
+
+    Raises: UsageError for an unknown target; Mismatch, nothing written, if an engine's results differ.
+    """
+    return compile_as(graph, path, CompileOptions(target, level, **options), say)
+
+
+def compile_as(graph: Graph, path: str | Path, options: CompileOptions, say: Say = lambda text: None) -> Artifact:
+    """As `compile_network`, by a record."""
+    target = target_named(options.target)
+    path = Path(path)
+    check_numbers(graph)
+    with replace_directory(path, foreign_files) as folder:
+        better, trace = _optimized(graph, options)
+        rewrites = sum(len(stage.rewrites) for stage in trace)
+        say(f"optimized at -O{options.level}: {rewrites} rewrite{'' if rewrites == 1 else 's'}")
+        _write_network(better, folder, options.opset)
+        say(f"exported {ONNX}")
+        inputs = random_inputs(graph, options.seed)
+        oracle = Oracle.by_tiles(graph, better, inputs, options.seed) if options.check else None
+        choice = choose(better, options.winograd, oracle, target.processor()) if target.processor else NO_CHOICE
+        built = target.build(better, folder, choice.tiles, options, say)
+        agreements: list[Agreement] = []
+        if oracle:
+            draft = Artifact.draft(folder, built)
+            built = built.measured(lambda: measured_peak(draft, options.threads))
+            engines = [engine.within(draft) for engine in ENGINES.values()] if target.is_here() else [REFERENCE]
+            agreements = _check(better, draft, engines, oracle, inputs, options.threads, say)
+        (folder / REPORT).write_text(compile_report(graph, better, trace, built, choice, agreements), encoding="utf-8")
+        (folder / MANIFEST).write_bytes(manifest_of(folder, better, built, _versions()))
+    return Artifact.open(path)
+
+
+def _write_network(graph: Graph, folder: Path, opset: int | None) -> None:
+    from ...backends.onnx.write.export import to_model
+
+    (folder / CIR).write_text(print_graph(graph, origins=True), encoding="utf-8")
+    (folder / WEIGHTS).write_bytes(weights_bytes(graph))
+    (folder / ONNX).write_bytes(to_model(graph, opset).SerializeToString())  # an artifact has one file for it
+
+
+def _optimized(graph: Graph, options: CompileOptions) -> tuple[Graph, list[Stage]]:
+    """The passes, each checked in float64 at batch 1.
+
+    Raises: Mismatch naming the first pass that was rolled back, its reproducer written to the working directory.
+    """
+    if not options.check:
+        return optimize(graph, options.level, prices=TVM.prices)
+    pass_check = PassCheck(optimize(graph, 0)[0], seed=options.seed)
+    better, trace = run_passes(graph, LEVELS[options.level], TVM.prices, check=pass_check)
+    refuse_failures(graph, trace, pass_check)
+    return better, trace
+
+
+def _check(
+    better: Graph,
+    draft: Artifact,
+    engines: Sequence[Engine],
+    oracle: Oracles,
+    inputs: Mapping[str, Array],
+    threads: int | None,
+    say: Say,
+) -> list[Agreement]:
+    """Every engine that can run the draft, which computes `better`, against the float64 oracle of the network as it was given.
+
+    Raises: Mismatch naming the engine and output that differ.
+    """
+    agreements: list[Agreement] = []
+    for engine in engines:
+        tiles = engine.tiles(better)
+        lines = compare_batches(better, engine, engine.open(draft, threads), inputs, oracle(tiles), tiles)
+        agreements += lines
+        for line in lines:
+            say(str(line))
+            if not line.agrees:
+                raise Mismatch(f"{line}; nothing was written")
+    return agreements
+
+
+def _versions() -> dict[str, str]:
+    """The releases that made the artifact."""
+    return {"convc": __version__, "python": platform.python_version(), **installed(PACKAGES)}

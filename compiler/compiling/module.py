@@ -1,0 +1,75 @@
+"""`cc.compile(graph)`: a network ready to be called from Python, without an artifact on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...ir.binding import as_declared
+from ...ir.errors import InvalidInput, UsageError
+from ...ir.graph import Graph
+from ...ir.types import Array, TensorType
+from ..engines.engine import Run
+from ..engines.optimize import optimize
+from ..engines.table import ENGINES
+from ..engines.tvm import TVM
+from ..files.artifact import Artifact
+from ..targets.table import target_named
+
+__all__ = ["Module", "compile"]
+
+
+class Module:
+    """A compiled network. Call it with arrays, in the order of its inputs or by name; safe from many threads."""
+
+    def __init__(self, graph: Graph, run: Run) -> None:
+        self.graph = graph
+        self._run = run
+
+    def __call__(self, *arrays: Array, **named: Array) -> Array | dict[str, Array]:
+        """The output, or a dict of them where there are several. Float arrays are cast to the input's type.
+
+        Raises: InvalidInput for arrays that do not fit.
+        """
+        if any(isinstance(array, dict) for array in arrays):
+            raise InvalidInput(
+                f"give inputs by name: m({', '.join(f'{node.name}=x' for node in self.graph.inputs)}), or a dict as m(**inputs)"
+            )
+        if len(arrays) > len(self.graph.inputs):
+            raise InvalidInput(f"{len(arrays)} arrays for {len(self.graph.inputs)} inputs of @{self.graph.name}")
+        given = {node.name: array for node, array in zip(self.graph.inputs, arrays, strict=False)} | named
+        types = {node.name: node.typed for node in self.graph.inputs}
+        proper = {name: _array(name, array, types[name]) if name in types else np.asarray(array) for name, array in given.items()}
+        outputs = self._run(as_declared(self.graph, proper))
+        return outputs[self.graph.outputs[0].name] if len(outputs) == 1 else outputs
+
+    @staticmethod
+    def open(path: str | Path, backend: str = "tvm", threads: int | None = None) -> Module:
+        """The artifact directory at `path`, its files checked against the manifest."""
+        artifact = Artifact.open(Path(path))
+        return Module(artifact.structure(), ENGINES[backend].open(artifact, threads))
+
+
+def compile(graph: Graph, target: str = "cpu", level: int = 2, threads: int | None = None) -> Module:
+    """Optimize and build `graph` for this machine.
+
+    Raises: UsageError for a target other than cpu; `compile_network` writes artifacts for others.
+    """
+    if not target_named(target).in_memory:
+        raise UsageError(f"target '{target}' cannot be called from memory; write an artifact with `convc compile -t {target}`")
+    better, _ = optimize(graph, level, prices=TVM.prices)
+    return Module(better, TVM.start(better, threads))
+
+
+def _array(name: str, given: Any, type_: TensorType) -> Array:
+    """Raises: InvalidInput for what is no array of numbers: a path, None, rows of different lengths."""
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise InvalidInput(f"input '{name}' is a {type(given).__name__} of unequal parts, expected an array, {type_}") from error
+    if array.dtype.kind in "OSU":
+        what = "None" if given is None else f"a {type(given).__name__}" if given is not array else f"an array of {array.dtype}"
+        raise InvalidInput(f"input '{name}' is {what}, expected an array, {type_}")
+    return array

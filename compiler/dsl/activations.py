@@ -1,0 +1,136 @@
+"""Activations: functions from values to values, in the words of the papers."""
+
+from __future__ import annotations
+
+import math
+
+from ...ir.ops.activation import (
+    CLIP,
+    DROPOUT,
+    LEAKY_RELU,
+    LOG_SOFTMAX,
+    RELU,
+    SIGMOID,
+    SOFTMAX,
+    TANH,
+    Clip,
+    Dropout,
+    LeakyRelu,
+    LogSoftmax,
+    Relu,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
+from ...ir.ops.activation_variants import (
+    ELU,
+    GELU,
+    HARD_SIGMOID,
+    HARD_SWISH,
+    MISH,
+    PRELU,
+    SELU,
+    Elu,
+    Gelu,
+    HardSigmoid,
+    HardSwish,
+    Mish,
+    Prelu,
+    Selu,
+)
+from ...ir.ops.unary import SOFTPLUS, Softplus
+from .trace import Value
+
+__all__ = [
+    "clip",
+    "dropout",
+    "elu",
+    "gelu",
+    "hard_sigmoid",
+    "hard_swish",
+    "leaky_relu",
+    "log_softmax",
+    "mish",
+    "prelu",
+    "relu",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "tanh",
+]
+
+
+def relu(x: Value) -> Value:
+    return x.trace.emit(RELU, Relu(), (x,))
+
+
+def leaky_relu(x: Value, alpha: float = 0.01) -> Value:
+    return x.trace.emit(LEAKY_RELU, LeakyRelu(alpha), (x,))
+
+
+def clip(x: Value, low: float = -math.inf, high: float = math.inf) -> Value:
+    return x.trace.emit(CLIP, Clip(low, high), (x,))
+
+
+def sigmoid(x: Value) -> Value:
+    return x.trace.emit(SIGMOID, Sigmoid(), (x,))
+
+
+def tanh(x: Value) -> Value:
+    return x.trace.emit(TANH, Tanh(), (x,))
+
+
+def softmax(x: Value, axis: int = 1) -> Value:
+    return x.trace.emit(SOFTMAX, Softmax(axis), (x,))
+
+
+def log_softmax(x: Value, axis: int = 1) -> Value:
+    return x.trace.emit(LOG_SOFTMAX, LogSoftmax(axis), (x,))
+
+
+def dropout(x: Value, ratio: float = 0.5) -> Value:
+    return x.trace.emit(DROPOUT, Dropout(ratio), (x,))
+
+
+def prelu(x: Value, shared: bool = False, name: str = "") -> Value:
+    """A learned slope for each channel, or one for all where `shared`. He et al. 2015 (rectifiers), sec. 2.1."""
+    layer = x.trace.layer_name("prelu", name)
+    shape = (1,) if shared else (x.channels, *(1,) * (x.rank - 2))
+    slope = x.trace.param(f"{layer}.slope", shape, "tenth")
+    return x.trace.emit(PRELU, Prelu(), (x, slope), layer)
+
+
+def elu(x: Value, alpha: float = 1.0) -> Value:
+    return x.trace.emit(ELU, Elu(alpha), (x,))
+
+
+def selu(x: Value) -> Value:
+    return x.trace.emit(SELU, Selu(), (x,))
+
+
+def hard_sigmoid(x: Value, alpha: float = 1 / 6, beta: float = 0.5) -> Value:
+    """A sixth is the slope of MobileNetV3 and of PyTorch; ONNX's own default is 0.2."""
+    return x.trace.emit(HARD_SIGMOID, HardSigmoid(alpha, beta), (x,))
+
+
+def hard_swish(x: Value) -> Value:
+    return x.trace.emit(HARD_SWISH, HardSwish(), (x,))
+
+
+def silu(x: Value) -> Value:
+    """x * sigmoid(x), also known as swish. Elfwing et al. 2017."""
+    return x * sigmoid(x)
+
+
+def gelu(x: Value, approximate: str = "none") -> Value:
+    return x.trace.emit(GELU, Gelu(approximate), (x,))
+
+
+def mish(x: Value) -> Value:
+    return x.trace.emit(MISH, Mish(), (x,))
+
+
+def softplus(x: Value) -> Value:
+    return x.trace.emit(SOFTPLUS, Softplus(), (x,))

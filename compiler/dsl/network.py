@@ -1,0 +1,115 @@
+"""`@network`: a function from values to values becomes something that makes graphs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...ir.errors import InvalidModel, UsageError
+from ...ir.graph import Graph
+from ...ir.types import TensorType, parse_type
+from .pattern import pattern_layers
+from .trace import Trace, Value
+from .unknown_arguments import unknown_argument
+from .user_line import file_line
+
+__all__ = ["Network", "network"]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network definition. Calling it builds a graph; inside another network it is a layer.
+
+    `inputs` holds the types of its arguments by name; a keyword of that name replaces one:
+    `resnet50(image="N,3,256,256", classes=10)`.
+    """
+
+    name: str
+    build: Callable[..., Any]
+    inputs: Mapping[str, TensorType]
+
+    @property
+    def summary(self) -> str:
+        """The first line of the function's docstring."""
+        return (inspect.getdoc(self.build) or "").split("\n", 1)[0]
+
+    def __call__(self, *values: Value, strict_windows: bool = False, **options: Any) -> Any:
+        """A Graph; or, called with values of a network under construction, what the function returns there."""
+        if values:
+            return self.build(*values, **options)
+        return self.graph(strict_windows=strict_windows, **options)
+
+    def graph(self, *, strict_windows: bool = False, **options: Any) -> Graph:
+        """Trace the function.
+
+        Raises: UsageError for an option it does not have; ShapeError, naming the line, where layers do not
+        fit; InvalidModel when it returns something other than values, or calls a layer with an argument that it does not have.
+        """
+        types = {name: _input_type(name, options.pop(name, type_)) for name, type_ in self.inputs.items()}
+        self._check_options(options)
+        trace = Trace(self.name, strict_windows)
+        arguments = {name: trace.input(name, type_) for name, type_ in types.items()}
+        try:
+            returned = self.build(**arguments, **options)
+        except TypeError as error:
+            if (refusal := unknown_argument(error)) is not None:
+                raise refusal from error
+            raise
+        return trace.graph(self._outputs(returned, trace))
+
+    def _check_options(self, options: Mapping[str, Any]) -> None:
+        parameters = inspect.signature(self.build).parameters
+        have = [name for name in parameters if name not in self.inputs]
+        for name in options:
+            if name not in have and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+                raise UsageError(f"{self.name} has no option '{name}'; it has {', '.join([*self.inputs, *have])}")
+
+    def _outputs(self, returned: Any, trace: Trace) -> list[Value]:
+        code = getattr(inspect.unwrap(self.build), "__code__", None)
+        where = f"{file_line(code, code.co_firstlineno)}: " if code else ""
+        outputs: list[Any] = list(returned) if isinstance(returned, tuple | list) else [returned]  # pyright: ignore[reportUnknownArgumentType]
+        if returned is None or not outputs:
+            raise InvalidModel(f"{where}network '{self.name}' returns nothing; end it with `return` and its last value")
+        for output in outputs:
+            if not isinstance(output, Value):
+                raise InvalidModel(f"{where}network '{self.name}' returns a {type(output).__name__}, expected a value made by a layer")
+            if output.trace is not trace:
+                raise InvalidModel(f"{where}network '{self.name}' returns a value of another network")
+        return outputs
+
+
+def network(pattern: Any = "", /, **inputs: Any) -> Any:
+    """Decorate a function whose arguments are the inputs: `@network(image="N,3,224,224")`.
+
+    With a text first, the network it describes in the course's pattern language:
+    `network("[(CONV-RELU)*2-POOL]*3-(FC-RELU)*1-SOFTMAX", image="N,3,32,32", classes=10)`.
+    """
+    if callable(pattern):
+        raise UsageError(f"@network needs the inputs of '{pattern.__name__}': write @network(image=\"N,3,224,224\")")
+    if pattern:
+        return _pattern(pattern, **inputs)
+    types = {name: _input_type(name, text) for name, text in inputs.items()}
+
+    def wrap(build: Callable[..., Any]) -> Network:
+        missing = [name for name in types if name not in inspect.signature(build).parameters]
+        if missing:
+            raise InvalidModel(f"network '{build.__name__}' has no argument '{missing[0]}', which @network names as an input")
+        return Network(build.__name__, build, types)
+
+    return wrap
+
+
+def _pattern(text: str, *, image: str = "N,3,32,32", name: str = "pattern", **options: Any) -> Network:
+    return Network(name, pattern_layers(text, **options), {"image": _input_type("image", image)})
+
+
+def _input_type(name: str, given: str | TensorType | tuple[int, ...]) -> TensorType:
+    """The type of an input from `"N,3,224,224"` or (1, 3, 224, 224)."""
+    try:
+        if isinstance(given, tuple):
+            return TensorType("f32", given)
+        return given if isinstance(given, TensorType) else parse_type(given)
+    except InvalidModel as error:
+        raise UsageError(f"input '{name}': {error}") from None

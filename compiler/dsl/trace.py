@@ -1,0 +1,204 @@
+"""Tracing: values that carry their graph, and scopes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+
+from ...ir.dims import Dim
+from ...ir.errors import InvalidModel, ShapeError
+from ...ir.graph import Graph, Node, Origin, fresh_name
+from ...ir.op import OpDef
+from ...ir.ops.elementwise import ADD, DIV, MUL, SUB, Add, Div, Mul, Sub
+from ...ir.ops.leaf import INPUT, PARAM, Input, Param
+from ...ir.types import DTYPES, Array, TensorType
+from ...ir.verifier import infer_type
+from ...ir.weights import Recipe, Weights
+from ...ir.window_leftovers import leftover
+from .user_line import user_line
+
+__all__ = ["Trace", "Value", "scope"]
+
+_SCOPE: ContextVar[str] = ContextVar("scope", default="")
+
+
+@contextmanager
+def scope(name: str) -> Generator[None]:
+    """Names of layers made inside begin with `name.`; scopes nest: `with scope("conv2.0"):`."""
+    outer = _SCOPE.get()
+    token = _SCOPE.set(f"{outer}.{name}" if outer else name)
+    try:
+        yield
+    finally:
+        _SCOPE.reset(token)
+
+
+@dataclass(eq=False)
+class Trace:
+    """A graph under construction. `strict_windows` refuses windows that do not tile their input."""
+
+    name: str
+    strict_windows: bool = False
+    nodes: list[Node] = field(default_factory=list[Node])
+    names: set[str] = field(default_factory=set[str])
+    shared: dict[str, Node] = field(default_factory=dict[str, Node])
+    counts: Counter[str] = field(default_factory=Counter[str])
+
+    def input(self, name: str, type_: TensorType) -> Value:
+        return self._add(Node(fresh_name(name, self.names), INPUT, Input(), (), type_, Origin(user_line())))
+
+    def param(self, name: str, shape: tuple[int, ...], init: str, dtype: str = "f32") -> Value:
+        """A parameter `name`, shared with every earlier one of that name.
+
+        Raises: ShapeError if the earlier one has another shape.
+        """
+        type_ = TensorType(dtype, shape)
+        if name in self.shared:
+            earlier = self.shared[name]
+            if earlier.type != type_:
+                made = f"made as {earlier.type} ({earlier.origin.source})"
+                raise ShapeError(f"{user_line()}: parameter '{name}' is reused as {type_}, but was {made}; use another name")
+            return Value(self, earlier)
+        self._claim(name)
+        node = Node(name, PARAM, Param(init), (), type_, Origin(user_line(), _SCOPE.get()), Weights(type_, Recipe(init, name)))
+        self.shared[name] = node
+        return self._add(node)
+
+    def constant(self, values: Array | float, name: str = "") -> Value:
+        """A parameter with these values; a plain number is written into the text."""
+        if name:
+            self._claim(name)
+        else:
+            name = self.fresh("const")
+        origin = Origin(user_line(), _SCOPE.get())
+        if isinstance(values, int | float):
+            type_ = TensorType("f32", ())
+            weights = Weights(type_, Recipe("full", name, value=float(values)))
+            return self._add(Node(name, PARAM, Param("full", value=float(values)), (), type_, origin, weights))
+        weights = Weights.of(np.asarray(values, order="C"), name)
+        return self._add(Node(name, PARAM, Param("given"), (), weights.type, origin, weights))
+
+    def emit(self, kind: OpDef[Any], op: Any, operands: tuple[Value, ...], name: str = "") -> Value:
+        """One op on values of this trace, its type inferred while the user's line is on the stack.
+
+        `name` is one that `fresh` reserved; without it the op's own name is counted.
+
+        Raises: ShapeError naming the node, the values and the line.
+        """
+        for operand in operands:
+            if operand.trace is not self:
+                raise InvalidModel(f"{user_line()}: {kind.name} mixes values of two networks; call the network inside the other one")
+        origin = Origin(user_line(), _SCOPE.get())
+        node = Node(name or self.fresh(kind.name), kind, op, tuple(v.node for v in operands), None, origin)
+        node = node.like(type=infer_type(node))
+        if self.strict_windows and (found := leftover(node)):
+            raise ShapeError(f"{found[0]} (strict windows)")
+        return self._add(node)
+
+    def layer_name(self, base: str, given: str = "") -> str:
+        """The reserved name of a layer: the user's, or the next of its kind in this scope."""
+        return self.named(given) if given else self.fresh(base)
+
+    def fresh(self, base: str) -> str:
+        """Reserve the next unused `scope.base1`, `scope.base2`..."""
+        full = f"{_SCOPE.get()}.{base}" if _SCOPE.get() else base
+        while True:
+            self.counts[full] += 1
+            name = f"{full}{self.counts[full]}"
+            if name not in self.names:
+                self.names.add(name)
+                return name
+
+    def named(self, name: str) -> str:
+        """Reserve `scope.name` as the user wrote it, or `scope.name_1` where that is taken."""
+        return fresh_name(f"{_SCOPE.get()}.{name}" if _SCOPE.get() else name, self.names)
+
+    def graph(self, outputs: list[Value]) -> Graph:
+        inputs = [node for node in self.nodes if node.kind is INPUT]
+        return Graph.of(self.name, inputs, [value.node for value in outputs], self.nodes)
+
+    def _claim(self, name: str) -> None:
+        if name in self.names:
+            raise InvalidModel(f"{user_line()}: the name '{name}' is taken already")
+        self.names.add(name)
+
+    def _add(self, node: Node) -> Value:
+        self.nodes.append(node)
+        return Value(self, node)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Value:
+    """A tensor in a network under construction. Arithmetic with values, numbers and arrays of its own type works as in NumPy."""
+
+    __array_ufunc__ = None  # so that NumPy leaves `array + value` to the value
+
+    trace: Trace
+    node: Node
+
+    @property
+    def shape(self) -> tuple[Dim, ...]:
+        return self.node.typed.shape
+
+    @property
+    def rank(self) -> int:
+        return self.node.typed.rank
+
+    @property
+    def channels(self) -> int:
+        """Extent of axis 1.
+
+        Raises: ShapeError when it is missing or not a number.
+        """
+        if self.rank < 2 or not isinstance(channels := self.shape[1], int):
+            raise ShapeError(f"{user_line()}: {self.node.where} is {self.node.type}; a number of channels is needed on axis 1")
+        return channels
+
+    def _binary(self, kind: OpDef[Any], op: Any, other: Value | Array | float, *, swapped: bool = False) -> Value:
+        right = other if isinstance(other, Value) else self._constant(other)
+        return self.trace.emit(kind, op, (right, self) if swapped else (self, right))
+
+    def _constant(self, given: object) -> Value:
+        """Raises: InvalidModel for what is no number, nor an array of this value's type."""
+        if isinstance(given, np.generic):
+            given = cast("object", given.item())
+        if isinstance(given, int | float):
+            return self.trace.constant(given)
+        if not isinstance(given, np.ndarray):
+            what = f"{user_line()}: an operand is a {type(given).__name__}, expected a value, a number or an array"
+            raise InvalidModel(f"{what}; constant(x, values) makes a value of an array")
+        array, wanted = cast("Array", given), DTYPES[self.node.typed.dtype]
+        if array.dtype != wanted:
+            what = f"{user_line()}: an operand is an array of {array.dtype}, the other one is {self.node.type}"
+            raise InvalidModel(f"{what}; convert it with .astype('{wanted.name}')")
+        return self.trace.constant(array)
+
+    def __add__(self, other: Value | Array | float) -> Value:
+        return self._binary(ADD, Add(), other)
+
+    def __radd__(self, other: Array | float) -> Value:
+        return self._binary(ADD, Add(), other, swapped=True)
+
+    def __sub__(self, other: Value | Array | float) -> Value:
+        return self._binary(SUB, Sub(), other)
+
+    def __rsub__(self, other: Array | float) -> Value:
+        return self._binary(SUB, Sub(), other, swapped=True)
+
+    def __mul__(self, other: Value | Array | float) -> Value:
+        return self._binary(MUL, Mul(), other)
+
+    def __rmul__(self, other: Array | float) -> Value:
+        return self._binary(MUL, Mul(), other, swapped=True)
+
+    def __truediv__(self, other: Value | Array | float) -> Value:
+        return self._binary(DIV, Div(), other)
+
+    def __rtruediv__(self, other: Array | float) -> Value:
+        return self._binary(DIV, Div(), other, swapped=True)

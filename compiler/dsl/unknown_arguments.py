@@ -1,0 +1,45 @@
+"""What to say where a layer is called with an argument of another library's name."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from ...ir.errors import InvalidModel
+from ...ir.suggest import did_you_mean
+from . import layers
+from .user_line import file_line
+
+__all__ = ["unknown_argument"]
+
+# PyTorch's and Keras's words that do not look like ours
+THEIRS = {
+    "out_channels": "c_out",
+    "filters": "c_out",
+    "units": "features",
+    "dim": "axis",
+    "eps": "epsilon",
+    "p": "ratio",
+    "keepdim": "keepdims",
+}
+UNKNOWN = re.compile(r"(\w+)\(\) got an unexpected keyword argument '(\w+)'")
+
+
+def unknown_argument(error: TypeError) -> InvalidModel | None:
+    """The refusal, with the user's line and the nearest argument; None for an error of any other kind."""
+    found, frames = UNKNOWN.match(str(error)), list(traceback.walk_tb(error.__traceback__))
+    if found is None or not frames:
+        return None
+    (function, argument), (frame, line) = found.groups(), frames[-1]  # the call failed, so the last frame is the caller's
+    layer: Callable[..., Any] | None = getattr(layers, function) if function in layers.__all__ else None
+    if layer is None or frame.f_globals.get(function, layer) is not layer:
+        return None  # a function of the user's, maybe with the name of a layer
+    names = list(inspect.signature(layer).parameters)
+    if argument in names:
+        return None  # so too, from elsewhere
+    theirs = THEIRS.get(argument, "")
+    hint = did_you_mean(theirs if theirs in names else argument, names, f"it has {', '.join(names)}")
+    return InvalidModel(f"{file_line(frame.f_code, line)}: {function} has no argument '{argument}'{hint}")

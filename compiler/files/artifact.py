@@ -1,0 +1,185 @@
+"""The artifact directory: what `convc compile` writes and `convc run` takes back, every file hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from ...ir.errors import ArtifactError, InvalidModel
+from ...ir.graph import Graph
+from ...ir.parser import parse_graph
+from ..targets.fields import WrongField
+from ..targets.table import built_of
+from ..targets.target import Built
+from .weights import bind_weights, load_arrays
+
+if TYPE_CHECKING:
+    from ...backends.tvm.library.built import Library
+
+__all__ = ["MANIFEST", "SCHEMA", "Artifact", "FileRecord", "foreign_files", "manifest_of"]
+
+MANIFEST = "manifest.json"
+SCHEMA = 4  # since 2 a library takes weights packed for its kernels; since 3 they are in a file; since 4 all that it needs is known
+CIR, ONNX, WEIGHTS, REPORT = "model.cir", "model.onnx", "weights.safetensors", "report.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """What the manifest says of a file."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An opened directory whose files are all as large as its manifest says; their hashes are checked as they are used.
+
+    `target` is what was built. Nothing is known yet of the `files` of a draft.
+    """
+
+    path: Path
+    target: Built
+    files: Mapping[str, FileRecord | None]
+
+    @staticmethod
+    def open(path: Path) -> Artifact:
+        """Raises: ArtifactError naming the first file that is missing, altered or unreadable."""
+        target, files = _read_manifest(path)
+        for name, record in files.items():
+            file = path / name
+            if Path(name).name != name or not file.is_file():
+                raise ArtifactError(f"'{path}': {name} is missing; compile the network again")
+            if file.stat().st_size != record.bytes:
+                raise _altered(path, name)
+        return Artifact(path, target, files)
+
+    @staticmethod
+    def draft(path: Path, target: Built) -> Artifact:
+        """The directory as it is, without a manifest."""
+        return Artifact(path, target, {file.name: None for file in path.iterdir()})
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """As it lies in the directory."""
+        return _parsed(self.path)
+
+    def check(self) -> Artifact:
+        """Raises: ArtifactError naming the first file that has not the hash of the manifest."""
+        for name in self.files:
+            self.file(name)
+        return self
+
+    def file(self, name: str) -> Path:
+        """Where a file lies, its hash checked unless the manifest is a draft.
+
+        Raises: ArtifactError if it has another, or is none of the manifest's.
+        """
+        if name not in self.files:
+            raise ArtifactError(f"'{self.path}': {MANIFEST} does not name {name}; compile the network again")
+        wanted = self.files[name]
+        if wanted is not None and _sha256(self.path / name) != wanted.sha256:
+            raise _altered(self.path, name)
+        return self.path / name
+
+    def library(self) -> Library:
+        """The compiled library, to be loaded.
+
+        Raises: ArtifactError where there is none, or none that runs here.
+        """
+        if self.target.library not in self.files:
+            raise ArtifactError(f"'{self.path}' holds no compiled library; compile the network again")
+        return self.target.opened(self)
+
+    @property
+    def onnx(self) -> Path:
+        return self.file(ONNX)
+
+    def structure(self) -> Graph:
+        """The optimized network without its weights, which nobody may look at."""
+        try:
+            return parse_graph(self.file(CIR).read_text(encoding="utf-8"), str(self.path / CIR))
+        except (OSError, UnicodeDecodeError, InvalidModel) as error:
+            raise ArtifactError(f"'{self.path}': {CIR} cannot be read: {error}") from error
+
+    def graph(self) -> Graph:
+        """The optimized network with its weights."""
+        return bind_weights(self.structure(), load_arrays(self.file(WEIGHTS)), str(self.path / WEIGHTS))
+
+
+def foreign_files(path: Path) -> list[str]:
+    """What is in the directory and not named by a manifest of ours, of any schema: all of it where there is no such manifest."""
+    names = [file.name for file in path.iterdir()]
+    try:
+        manifest = _parsed(path)
+    except ArtifactError:
+        return names
+    files = manifest.get("files")
+    if not isinstance(manifest.get("schema"), int) or not isinstance(manifest.get("target"), dict) or not isinstance(files, dict):
+        return names
+    return [name for name in names if name not in {MANIFEST, *cast("dict[str, Any]", files)}]
+
+
+def manifest_of(directory: Path, graph: Graph, target: Built, versions: Mapping[str, str]) -> bytes:
+    """The manifest of a finished directory: schema, hashes, target, versions, interface."""
+    files = {
+        file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)} for file in sorted(directory.iterdir()) if file.name != MANIFEST
+    }
+    manifest = {
+        "schema": SCHEMA,
+        "network": graph.name,
+        "inputs": {node.name: str(node.type) for node in graph.inputs},
+        "outputs": {node.name: str(node.type) for node in graph.outputs},
+        "target": target.record(),
+        "versions": dict(versions),
+        "files": files,
+    }
+    return (json.dumps(manifest, indent=2) + "\n").encode()
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    """The manifest, of any schema; an empty one where it is no object."""
+    try:
+        manifest: Any = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ArtifactError(f"'{path}' has no {MANIFEST}; it is not a convc artifact") from error
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise ArtifactError(f"'{path}': {MANIFEST} cannot be read: {error}") from error
+    return cast("dict[str, Any]", manifest) if isinstance(manifest, dict) else {}
+
+
+def _read_manifest(path: Path) -> tuple[Built, dict[str, FileRecord]]:
+    whole = _parsed(path)
+    if whole.get("schema") != SCHEMA:
+        raise ArtifactError(f"'{path}': {MANIFEST} has another schema than {SCHEMA}; compile the network again")
+    files, target = whole.get("files"), whole.get("target")
+    named = cast("dict[str, Any]", files) if isinstance(files, dict) else {}
+    if not isinstance(target, dict) or not {CIR, ONNX, WEIGHTS, REPORT} <= named.keys():
+        raise ArtifactError(f"'{path}': {MANIFEST} does not name all files and a target; compile the network again")
+    if not all(isinstance(record, dict) and _is_complete(cast("dict[str, Any]", record)) for record in named.values()):
+        raise ArtifactError(f"'{path}': {MANIFEST} has files without a size or a hash; compile the network again")
+    try:
+        built = built_of(cast("dict[str, Any]", target))
+    except WrongField as error:
+        raise ArtifactError(f"'{path}': the target in {MANIFEST} has no valid '{error}'; compile the network again") from error
+    return built, {name: FileRecord(record["bytes"], record["sha256"]) for name, record in named.items()}
+
+
+def _is_complete(record: Mapping[str, Any]) -> bool:
+    return type(record.get("bytes")) is int and isinstance(record.get("sha256"), str)
+
+
+def _altered(path: Path, name: str) -> ArtifactError:
+    return ArtifactError(f"'{path}': {name} was altered after it was written; compile the network again")
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

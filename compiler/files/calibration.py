@@ -1,0 +1,164 @@
+"""Calibration inputs: photographs, cropped and mirrored, or arrays; some are held out to measure on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ...ir.binding import as_declared, batch_names, match_inputs
+from ...ir.dims import symbol
+from ...ir.errors import InvalidInput, UsageError
+from ...ir.graph import Graph
+from ...ir.types import Array, TensorType
+from .images import is_image, load_image
+from .inputs import random_inputs
+from .weights import load_arrays
+
+__all__ = ["Calibration", "Inputs", "batched", "read_calibration"]
+
+SMALLEST_CROP = 0.5  # of the largest crop of that form
+USUAL_SIDE = 224  # pixels, of an input whose size is only a name
+HELD_OUT = 4  # one in so many inputs of an .npz file
+
+
+class Inputs(NamedTuple):
+    """How calibration inputs are asked for; the same four give the same inputs."""
+
+    files: tuple[str, ...]
+    images: int = 32
+    imagenet: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Inputs to fit on and inputs held out, by name, images along the first axis.
+
+    `is_real` is False for random values, by which weights are not whitened.
+    """
+
+    fit: Mapping[str, Array]
+    held_out: Mapping[str, Array]
+    is_real: bool = True
+
+    def batches(self, graph: Graph, most: int) -> Iterator[dict[str, Array]]:
+        """The inputs to fit on, `most` images at a time, or as many as the graph's own batch."""
+        yield from batched(graph, self.fit, most)
+
+
+def _own_batch(graph: Graph) -> int | None:
+    """The batch that the network's inputs fix, None where it is a name."""
+    first = graph.inputs[0].typed.shape[0] if graph.inputs and graph.inputs[0].typed.rank else 1
+    return first if isinstance(first, int) else None
+
+
+def _length(arrays: Mapping[str, Array]) -> int:
+    return len(next(iter(arrays.values())))
+
+
+def batched(graph: Graph, arrays: Mapping[str, Array], most: int) -> Iterator[dict[str, Array]]:
+    step = _own_batch(graph) or most
+    for at in range(0, _length(arrays), step):
+        yield {name: array[at : at + step] for name, array in arrays.items()}
+
+
+def read_calibration(graph: Graph, files: Sequence[str], images: int = 32, imagenet: bool = False, seed: int = 0) -> Calibration:
+    """`images` crops of photographs, the last photograph's held out; or the rows of an .npz file, one in four held out.
+
+    Without files, random values.
+
+    Raises: UsageError for files that are not there; InvalidInput for files that do not fit the network, or that hold one input only.
+    """
+    if not files:
+        count = 2 * (_own_batch(graph) or 2)
+        arrays = random_inputs(graph, seed, dict.fromkeys(batch_names(graph), count))
+        return Calibration(arrays, arrays, is_real=False)
+    kinds = {is_image(Path(file)) for file in files}
+    if kinds == {True, False}:
+        other = next(file for file in files if not is_image(Path(file)))
+        raise UsageError(f"--calibration takes photographs or one .npz file, not both: '{other}' is no photograph and stands beside some")
+    if kinds == {True}:
+        fit, held_out = _photographs(graph, files, images, seed, imagenet)
+    elif len(files) == 1:
+        fit, held_out = _rows(graph, Path(files[0]))
+    else:
+        raise UsageError("--calibration takes one .npz file; put all inputs into it, along the first axis")
+    return Calibration(fit, held_out)
+
+
+def _photographs(graph: Graph, files: Sequence[str], images: int, seed: int, imagenet: bool) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Crops of random size and place, some mirrored. The last photograph is held out where there is another."""
+    if len(graph.inputs) != 1:
+        raise InvalidInput(f"@{graph.name} has {len(graph.inputs)} inputs; photographs serve one, so give an .npz file")
+    (node,) = graph.inputs
+    if node.typed.rank != 4:
+        raise InvalidInput(f"input '{node.name}' is {node.typed}, which is not an image; give an .npz file")
+    whole = TensorType(node.typed.dtype, (1, node.typed.shape[1], symbol("H"), symbol("W")))
+    pictures = [load_image(Path(file), whole, imagenet=imagenet)[0] for file in files]
+    size = tuple(dim if isinstance(dim, int) else USUAL_SIDE for dim in node.typed.shape[2:])
+    draws, step = np.random.default_rng(seed), _own_batch(graph) or 1
+
+    def crops(sources: Sequence[Array], count: int) -> Array:
+        return np.stack([_crop(sources[i % len(sources)], (size[0], size[1]), draws) for i in range(max(count // step, 1) * step)])
+
+    return {node.name: crops(pictures[:-1] or pictures, images)}, {node.name: crops(pictures[-1:], images // HELD_OUT)}
+
+
+def _crop(picture: Array, size: tuple[int, int], draws: np.random.Generator) -> Array:
+    """A part of the photograph [C,H,W] in the form of the input, scaled to it, mirrored every other time."""
+    from PIL import Image
+
+    height, width = (int(side) for side in picture.shape[1:])
+    largest = min(height / size[0], width / size[1])
+    scale = largest * draws.uniform(SMALLEST_CROP, 1.0)
+    top, left = float(draws.uniform(0, height - scale * size[0])), float(draws.uniform(0, width - scale * size[1]))
+    box = (left, top, left + scale * size[1], top + scale * size[0])
+    planes = [np.asarray(Image.fromarray(plane).resize((size[1], size[0]), Image.Resampling.BILINEAR, box)) for plane in picture]
+    part = np.stack(planes)
+    return np.ascontiguousarray(part[:, :, ::-1] if draws.random() < 0.5 else part)
+
+
+def _rows(graph: Graph, path: Path) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Rows of the arrays in a file; one in HELD_OUT, spread evenly, is held out."""
+    arrays = load_arrays(path)
+    if len(arrays) == len(graph.inputs) == 1:
+        arrays = {graph.inputs[0].name: next(iter(arrays.values()))}
+    for name, array in arrays.items():
+        if not array.ndim:
+            raise InvalidInput(f"'{path}': '{name}' is a single number; give inputs along the first axis of an array")
+    rows = {name: len(array) for name, array in arrays.items()}
+    if len(set(rows.values())) > 1:
+        raise InvalidInput(f"'{path}' holds {', '.join(f'{count} of {name}' for name, count in rows.items())}; give as many of each input")
+    step = _own_batch(graph) or 1
+    arrays = _fitting(graph, arrays, path)
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise InvalidInput(f"'{path}': '{name}' holds NaN or infinity")
+    count = _length(arrays)
+    distinct = len({b"".join(np.ascontiguousarray(array[i]).tobytes() for array in arrays.values()) for i in range(count)})
+    if distinct < 2:
+        raise InvalidInput(f"'{path}' holds {distinct} distinct input; second moments need at least 2, and 32 are a good number")
+    groups = np.arange(count // step)
+    if len(groups) < 2:
+        raise InvalidInput(f"'{path}' holds {count} inputs, and the network takes {step} at a time; give at least {2 * step}")
+    out = groups % HELD_OUT == HELD_OUT - 1 if len(groups) >= HELD_OUT else groups == groups[-1]
+
+    def taken(chosen: Array) -> dict[str, Array]:
+        at = (chosen[:, None] * step + np.arange(step)).ravel()
+        return {name: array[at] for name, array in arrays.items()}
+
+    return taken(groups[~out]), taken(groups[out])
+
+
+def _fitting(graph: Graph, arrays: Mapping[str, Array], path: Path) -> dict[str, Array]:
+    """The arrays in the float types of the inputs. Raises: InvalidInput, naming the file, for some that the network does not take."""
+    try:
+        arrays = as_declared(graph, arrays)
+        match_inputs(graph, {name: array[: _own_batch(graph)] for name, array in arrays.items()})
+    except InvalidInput as error:
+        raise InvalidInput(f"'{path}': {error}") from error
+    return arrays

@@ -1,0 +1,78 @@
+"""Photographs in, pictures out. Pixels are float32 in [0, 1]; NCHW."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from ...ir.errors import InvalidInput, UsageError
+from ...ir.files import write_file
+from ...ir.types import Array, TensorType
+
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "SUFFIXES", "is_image", "load_image", "save_image"]
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+# Per-channel statistics that the common ImageNet checkpoints were trained with.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
+
+
+def load_image(path: Path, type_: TensorType, *, resize: bool = False, imagenet: bool = False) -> Array:
+    """The photograph as [1,C,H,W] for an input of `type_`; `imagenet` normalizes each channel.
+
+    Raises: UsageError for a file that is not there; InvalidInput for one that is no image, or has the
+    wrong channels or, unless `resize`, size.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    if type_.rank != 4:
+        raise InvalidInput(f"'{path}' is an image, but the input is {type_}; give an .npz file")
+    try:
+        with warnings.catch_warnings(), Image.open(path) as opened:
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            upright = ImageOps.exif_transpose(opened)
+            picture = upright.convert("RGB") if upright.mode == "P" else upright.copy()
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no file '{path}'") from error
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InvalidInput(f"'{path}' cannot be read as an image: {error}") from error
+    _, channels, rows, cols = type_.shape
+    if len(picture.getbands()) != channels:
+        have = f"{len(picture.getbands())} channels ({picture.mode})"
+        raise InvalidInput(f"'{path}' has {have}, the input is {type_}; convert the picture first")
+    wanted = (cols if isinstance(cols, int) else picture.width, rows if isinstance(rows, int) else picture.height)
+    if picture.size != wanted:
+        if not resize:
+            have, want = f"{picture.width}x{picture.height}", f"{wanted[0]}x{wanted[1]}"
+            raise InvalidInput(f"'{path}' is {have} pixels, the input wants {want}; pass --resize to scale it")
+        picture = picture.resize(wanted, Image.Resampling.BILINEAR)
+    pixels = np.asarray(picture, dtype=np.float32) / 255
+    pixels = pixels[None, None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)[None]
+    if imagenet and channels == 3:
+        mean, std = np.array(IMAGENET_MEAN, np.float32), np.array(IMAGENET_STD, np.float32)
+        pixels = (pixels - mean[:, None, None]) / std[:, None, None]
+    return np.ascontiguousarray(pixels, dtype=np.float32)
+
+
+def save_image(path: Path, value: Array) -> None:
+    """Write [1,C,H,W] or [C,H,W] with 1 or 3 channels as a picture; values are clipped to [0, 1].
+
+    Raises: InvalidInput for another shape.
+    """
+    from PIL import Image
+
+    planes = value[0] if value.ndim == 4 and value.shape[0] == 1 else value
+    if planes.ndim != 3 or planes.shape[0] not in (1, 3):
+        raise InvalidInput(f"a result of shape {list(value.shape)} is not a picture; write it as .npz")
+    pixels = np.rint(np.clip(np.nan_to_num(planes), 0, 1) * 255).astype(np.uint8)
+    picture = Image.fromarray(pixels[0] if planes.shape[0] == 1 else pixels.transpose(1, 2, 0))
+    data = io.BytesIO()
+    picture.save(data, format="JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else "PNG")
+    write_file(path, data.getvalue())

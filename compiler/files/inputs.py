@@ -1,0 +1,84 @@
+"""What goes into a run: photographs, NumPy's arrays, or random values with a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ...ir.binding import as_declared, match_inputs, specialize, usual_sizes
+from ...ir.errors import InvalidInput, UsageError
+from ...ir.graph import Graph
+from ...ir.types import DTYPES, Array
+from .images import SUFFIXES, is_image, load_image
+from .numpy_file import load_npy
+from .weights import ARRAY_FILES, load_arrays
+
+__all__ = ["FILLS", "random_inputs", "read_inputs"]
+
+FILLS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
+    "uniform": lambda draws, shape: draws.random(shape),  # in [0, 1), as pixels are
+    "normal": lambda draws, shape: draws.standard_normal(shape),
+    "zeros": lambda draws, shape: np.zeros(shape),
+    "ones": lambda draws, shape: np.ones(shape),
+    "large": lambda draws, shape: 1e4 * draws.standard_normal(shape),
+}
+
+
+def read_inputs(graph: Graph, given: Iterable[str], *, resize: bool = False, imagenet: bool = False) -> dict[str, Array]:
+    """Arrays for every input from `photo.jpg`, `values.npy`, either after `name=`, or `values.npz`; floats are cast to the input's type.
+
+    Raises: InvalidInput for files that do not fit, or values that are not finite; UsageError for a file that is not there, for a name that
+    the network does not have, and for an input that is given twice.
+    """
+    arrays: dict[str, Array] = {}
+    types = {node.name: node.typed for node in graph.inputs}
+    for text in given:
+        name, _, file = text.partition("=") if "=" in text else ("", "", text)
+        path = Path(file)
+        if name and name not in types:
+            raise UsageError(f"no input is named '{name}'; the network has {', '.join(types)}")
+        if is_image(path):
+            target = name or next(iter(types))
+            read = {target: load_image(path, types[target], resize=resize, imagenet=imagenet)}
+        else:
+            read = _arrays(path, name, next(iter(types)))
+        if twice := sorted(set(read) & set(arrays)):
+            raise UsageError(f"-i '{text}': input '{twice[0]}' has been given before; give it once")
+        arrays |= read
+    arrays = as_declared(graph, arrays)
+    match_inputs(graph, arrays)
+    for name, array in arrays.items():
+        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+            raise InvalidInput(f"input '{name}' holds NaN or infinity, which would spread to every value after it; give finite numbers")
+    return arrays
+
+
+def _arrays(path: Path, name: str, first: str) -> dict[str, Array]:
+    """By input: an .npy file's array is `name`'s, or else the first input's; those of an .npz say themselves whose they are."""
+    if path.suffix == ".npy":
+        return {name or first: load_npy(path)}
+    if path.is_file() and path.suffix not in ARRAY_FILES:
+        raise InvalidInput(
+            f"'{path}' is neither a photograph ({', '.join(SUFFIXES)}) nor an array (.npy) nor arrays by name (.npz, as "
+            f"np.savez('x.npz', {first}=x) writes them)"
+        )
+    loaded = load_arrays(path)
+    if not name:
+        return loaded
+    if len(loaded) != 1:
+        raise InvalidInput(f"'{path}' holds {len(loaded)} arrays, one is wanted for input '{name}'")
+    return {name: next(iter(loaded.values()))}
+
+
+def random_inputs(graph: Graph, seed: int = 0, sizes: Mapping[str, int] | None = None, fill: str = "uniform") -> dict[str, Array]:
+    """Values by `fill`, one of FILLS; integers below 8. A named size without a number gets a usual one."""
+    fixed = specialize(graph, {**usual_sizes(graph), **(sizes or {})})
+    draws = np.random.default_rng(seed)
+    arrays: dict[str, Array] = {}
+    for node in fixed.inputs:
+        shape, dtype = node.typed.concrete(), DTYPES[node.typed.dtype]
+        values = FILLS[fill](draws, shape) if node.typed.is_float else draws.integers(0, 2 if node.typed.dtype == "bool" else 8, shape)
+        arrays[node.name] = np.asarray(values, dtype)
+    return arrays

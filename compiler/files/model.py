@@ -1,0 +1,211 @@
+"""MODEL on the command line: a zoo name, `net.py:tiny`, `file.onnx`, `file.cir`, or an artifact directory."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...ir.binding import specialize
+from ...ir.dims import Dim, multiple
+from ...ir.errors import ConvcError, InvalidModel, UsageError
+from ...ir.graph import Graph, Node
+from ...ir.ops.leaf import INPUT
+from ...ir.parser import parse_graph
+from ...ir.suggest import did_you_mean
+from ...ir.types import TensorType, parse_type
+from ...ir.verifier import infer_type
+from ...ir.window_leftovers import leftovers
+from ..dsl.network import Network
+from ..dsl.zoo_entry import Checkpoint, ZooEntry
+from .artifact import MANIFEST, Artifact
+from .checkpoint_names import is_foreign, refuse_foreign, same_modules, translate
+from .weights import bind_weights, load_arrays
+
+__all__ = ["Request", "load", "pairs", "read_text"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A model and how it was asked for: `inputs` holds `name:shape` texts, `options` keyword values."""
+
+    model: str
+    inputs: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    weights: Path | None = None
+    strict_windows: bool = False
+
+
+def load(request: Request, zoo: Mapping[str, ZooEntry], say: Callable[[str], None] = lambda line: None) -> Graph:
+    """The graph that was asked for, typed where its source allows; `say` hears what a reader of its file or weights should know.
+
+    Raises: UsageError for a model that does not exist, with the nearest names; InvalidModel for one that is wrong.
+    """
+    graph = _load(request, zoo, say)
+    if request.strict_windows and (found := leftovers(graph)):
+        raise InvalidModel(f"{found[0]} (strict windows)")
+    if request.weights is None:
+        return graph
+    return _with_weights(graph, request.weights, request.model, zoo, say)
+
+
+def _with_weights(graph: Graph, path: Path, model: str, zoo: Mapping[str, ZooEntry], say: Callable[[str], None]) -> Graph:
+    """The graph with the values of a weights file, by its own names or, for a network of the zoo, by PyTorch's."""
+    arrays = load_arrays(path)
+    if model not in zoo or not is_foreign(graph, arrays):
+        return bind_weights(graph, arrays, str(path))
+    names = zoo[model].checkpoint
+    tables = {name: entry.checkpoint for name, entry in zoo.items() if isinstance(entry.checkpoint, Checkpoint)}
+    if not isinstance(names, Checkpoint):
+        raise refuse_foreign(model, names, tables, str(path))
+    found = translate(graph, arrays, names)
+    like = [name for name in same_modules(arrays, tables) if name != model]
+    hint = f"its names are those of {' or '.join(like)}" if like else ""
+    loaded = bind_weights(graph, found.arrays, str(path), found.theirs, hint)
+    say(f"read {path} by PyTorch's names; {found.remark}")
+    return loaded
+
+
+def _load(request: Request, zoo: Mapping[str, ZooEntry], say: Callable[[str], None]) -> Graph:
+    model, shapes = request.model, pairs("--input", request.inputs, ":")
+    if model in zoo:
+        with _user_code(Path(f"{model} with these options")):
+            return _trace(zoo[model].network, request, shapes)
+    path = Path(model)
+    file, _, function = model.rpartition(":")
+    if file.endswith(".py"):
+        with _user_code(Path(file)):
+            return _trace(_from_python(Path(file), function), request, shapes)
+    if request.options:
+        raise UsageError(f"'{model}' is not a network definition; --set works with zoo names and Python files")
+    if path.suffix == ".cir":
+        return _retyped(parse_graph(read_text(path), path.name), shapes)
+    if path.suffix == ".onnx":
+        from ...backends.onnx.read.importer import read_graph
+
+        imported = read_graph(path, shapes=shapes)
+        if imported.note:
+            say(imported.note)
+        return imported.graph
+    if (path / MANIFEST).is_file():
+        return _retyped(Artifact.open(path).graph(), shapes)
+    if path.suffix == ".py" and path.is_file():
+        raise UsageError(f"'{model}' does not say which network of the file; add the function's name, as {model}:NAME")
+    if path.exists():
+        raise UsageError(f"'{model}' is neither an .onnx or .cir file, a net.py:function, nor an artifact directory")
+    if "/" in model or path.suffix:
+        raise UsageError(f"there is no file or directory '{model}'")
+    raise UsageError(f"unknown model '{model}'" + did_you_mean(model, zoo, "see `convc models`", widely=True))
+
+
+def _trace(network: Network, request: Request, shapes: Mapping[str, str]) -> Graph:
+    for name in shapes:
+        if name not in network.inputs:
+            raise UsageError(f"{network.name} has no input '{name}'; it has {', '.join(network.inputs)}")
+    options = {name: _literal(value) for name, value in pairs("--set", request.options, "=").items()}
+    return network.graph(strict_windows=request.strict_windows, **shapes, **options)
+
+
+def _from_python(path: Path, function: str) -> Network:
+    """Run the user's file and take the network out of it."""
+    if not path.is_file():
+        raise UsageError(f"there is no file '{path}'")
+    spec = importlib.util.spec_from_file_location(f"convc_user_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"'{path}' is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent.resolve()))  # so that the file may import its neighbours
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.pop(0)
+    networks = {name: value for name, value in vars(module).items() if isinstance(value, Network)}
+    if function in networks:
+        return networks[function]
+    if callable(getattr(module, function, None)):
+        raise UsageError(f"'{function}' in {path} is not a network; decorate it with @network(image=\"N,3,224,224\")")
+    raise UsageError(f"{path} has no network '{function}'; it has {', '.join(networks) or 'none'}")
+
+
+@contextmanager
+def _user_code(path: Path) -> Generator[None]:
+    """What goes wrong in the user's own Python is one sentence with the user's own line."""
+    try:
+        yield
+    except ConvcError:
+        raise
+    except (Exception, SystemExit) as error:
+        own = (str(path), str(path.resolve()))
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename in own]
+        where = f"{path.name}:{lines[-1]}" if lines else path.name
+        raise InvalidModel(f"{where}: {type(error).__name__}: {error}") from error
+
+
+def _retyped(graph: Graph, shapes: Mapping[str, str]) -> Graph:
+    """The graph with other input types, everything after them inferred anew."""
+    known = {node.name for node in graph.inputs}
+    for name in shapes:
+        if name not in known:
+            raise UsageError(f"@{graph.name} has no input '{name}'; it has {', '.join(sorted(known))}")
+
+    types = {name: parse_type(text) for name, text in shapes.items()}
+
+    def typed(node: Node, operands: tuple[Node, ...]) -> Node:
+        if node.kind is INPUT:
+            return node.like(type=types[node.name]) if node.name in types else node
+        node = node.reading(operands)
+        return node.like(type=infer_type(node)) if operands and (shapes or node.type is None) else node
+
+    return specialize(graph, _renamed(graph, types)).rebuild(typed)
+
+
+def _renamed(graph: Graph, types: Mapping[str, TensorType]) -> dict[str, Dim]:
+    """What stands for the graph's named sizes, which attributes hold too, once its inputs are of other types."""
+    sizes: dict[str, Dim] = {}
+    for node in graph.inputs:
+        given = types[node.name].shape if node.name in types else ()
+        for old, new in zip(node.typed.shape, given, strict=False):
+            if (found := multiple(old)) is not None and new // found[1] * found[1] == new:
+                sizes.setdefault(found[0], new // found[1])
+    return sizes
+
+
+def read_text(path: Path) -> str:
+    """Raises: UsageError for a file that is not there; InvalidModel for one that is not text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no file '{path}'") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidModel(f"'{path}' cannot be read: {error}") from error
+
+
+def pairs(option: str, texts: Iterable[str], mark: str) -> dict[str, str]:
+    """By name. Names may hold a colon, as TensorFlow's do, and shapes never; values may hold an equals sign.
+
+    Raises: UsageError for a text that is no pair, or a name that is given twice.
+    """
+    pairs: dict[str, str] = {}
+    for text in texts:
+        name, found, value = text.rpartition(":") if mark == ":" else text.partition(mark)
+        if not found or not name or not value:
+            raise UsageError(f"{option} {text}: write it as name{mark}value")
+        if name in pairs:
+            raise UsageError(f"{option} {name} is given twice; give it once")
+        pairs[name] = value
+    return pairs
+
+
+def _literal(text: str) -> Any:
+    """A number or true/false where the text is one, else the text."""
+    for convert in (int, float):
+        try:
+            return convert(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text, text)

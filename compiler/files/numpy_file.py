@@ -1,0 +1,86 @@
+"""NumPy's files: .npy, one array, and .npz, a zip archive of such. Sizes are believed only where the file has the bytes for them."""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from ...ir.errors import InvalidInput, UsageError
+from ...ir.legible import quoted
+from ...ir.types import Array
+
+__all__ = ["load_npy", "load_npz", "npz_bytes"]
+
+LARGEST = 16 << 30  # bytes of one archive, unpacked; deflated zeros take a thousandth of that
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def load_npz(path: Path) -> dict[str, Array]:
+    """Arrays by name.
+
+    Raises: InvalidInput for a member that is not an array, holds Python objects, declares more elements than it has or is
+    there twice, and for an archive that would fill the memory.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if (total := sum(member.file_size for member in members)) > LARGEST:
+            raise InvalidInput(f"'{path}' would unpack to {total:,} bytes, expected at most {LARGEST:,}; use safetensors")
+        arrays: dict[str, Array] = {}
+        for member in members:
+            if (name := member.filename.removesuffix(".npy")) in arrays:
+                raise InvalidInput(f"'{path}' is damaged: {quoted(name)} is in it twice")
+            with archive.open(member) as file:
+                _check(file, member.file_size, path, quoted(name))
+            with archive.open(member) as file:
+                arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+    return arrays
+
+
+def load_npy(path: Path) -> Array:
+    """The array of an .npy file.
+
+    Raises: UsageError for a file that is not there; InvalidInput for one that is no array, holds Python objects or is cut short.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no file '{path}'")
+    try:
+        with path.open("rb") as file:
+            _check(file, path.stat().st_size, path, "it")
+            file.seek(0)
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"'{path}' cannot be read: {error}") from error
+
+
+def _check(file: IO[bytes], size: int, path: Path, what: str) -> None:
+    """Refuse by the header alone, before anything is allocated. `size` counts the bytes of header and elements together."""
+    try:
+        version: tuple[int, int] = np.lib.format.read_magic(file)
+    except ValueError as error:
+        raise InvalidInput(f"'{path}' is damaged: {what} is not an array") from error
+    if version not in HEADERS:
+        raise InvalidInput(f"'{path}' cannot be read: {what} is of the format's version {version[0]}.{version[1]}, expected 1.0 or 2.0")
+    header: tuple[tuple[int, ...], bool, np.dtype[Any]] = HEADERS[version](file)
+    shape, _, dtype = header
+    if dtype.hasobject:
+        raise InvalidInput(f"'{path}' cannot be read: {what} holds Python objects, which are never unpickled; save plain arrays")
+    declared, there = math.prod(shape) * dtype.itemsize, size - file.tell()
+    if declared != there:
+        raise InvalidInput(f"'{path}' is damaged: {what} declares {declared:,} bytes and has {there:,}")
+
+
+def npz_bytes(arrays: Mapping[str, Array]) -> bytes:
+    """An .npz file; unlike np.savez it takes any name, and the same arrays give the same bytes."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for name, array in arrays.items():
+            content = io.BytesIO()
+            np.lib.format.write_array(content, np.asarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), content.getvalue())  # of 1980, not of now
+    return data.getvalue()

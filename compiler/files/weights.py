@@ -1,0 +1,148 @@
+"""Weights files: safetensors or .npz, by parameter name; PyTorch's own by PyTorch's loader of plain tensors. Never a pickle."""
+
+from __future__ import annotations
+
+import importlib
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...ir.errors import InvalidInput, InvalidModel, UsageError
+from ...ir.files import write_file
+from ...ir.graph import Graph, Node
+from ...ir.legible import legible
+from ...ir.ops.leaf import PARAM, Param
+from ...ir.types import Array, TensorType
+from ...ir.weights import Weights
+from . import pytorch_file
+from .numpy_file import load_npz, npz_bytes
+
+__all__ = [
+    "ARRAY_FILES",
+    "WEIGHT_FILES",
+    "bind_weights",
+    "check_numbers",
+    "check_there",
+    "load_arrays",
+    "npz_bytes",
+    "weights_bytes",
+    "write_weights",
+]
+
+SHOWN = 5  # names listed per kind of complaint
+WEIGHT_FILES = (".safetensors", ".npz")  # what is written; both hold plain arrays
+ARRAY_FILES = (*WEIGHT_FILES, *pytorch_file.SUFFIXES)  # what is read
+
+
+def load_arrays(path: Path) -> dict[str, Array]:
+    """Arrays by name from a .safetensors, .npz, .pt or .pth file.
+
+    Raises: UsageError for a file that is not there; InvalidInput for a damaged or foreign one; BackendMissing for PyTorch's
+    files without PyTorch.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no file '{path}'")
+    if path.suffix in pytorch_file.SUFFIXES:
+        return pytorch_file.load_state(path)
+    try:
+        if path.suffix == ".safetensors":
+            return _safetensors().load_file(path)
+        if path.suffix == ".npz":
+            return load_npz(path)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InvalidInput(f"'{path}' cannot be read: {error}") from error
+    except InvalidInput:
+        raise
+    except MemoryError as error:
+        raise InvalidInput(f"'{path}' does not fit into this machine's memory") from error
+    except (TypeError, AttributeError) as error:  # bfloat16 and narrower
+        raise InvalidInput(f"'{path}' holds numbers of a type that NumPy does not have ({error}); save them as float32") from error
+    except Exception as error:  # safetensors raises its own class
+        raise InvalidInput(f"'{path}' is damaged: {error}") from error
+    raise InvalidInput(f"'{path}' is none of .safetensors, .npz, .pt and .pth")
+
+
+def weights_bytes(graph: Graph) -> bytes:
+    """The parameters of a graph as a safetensors file."""
+    params = ((node.name, node.weights) for node in graph.params if node.weights is not None)
+    return _safetensors().save({name: np.asarray(weights.drawn(), order="C") for name, weights in params})
+
+
+def write_weights(graph: Graph, path: Path) -> None:
+    """The parameters of a graph by name, whole or not at all; the suffix decides between safetensors and .npz.
+
+    Raises: UsageError where the path cannot be written.
+    """
+    if path.suffix == ".npz":
+        write_file(path, npz_bytes({node.name: node.weights.drawn() for node in graph.params if node.weights is not None}))
+    else:
+        write_file(path, weights_bytes(graph))
+
+
+def bind_weights(graph: Graph, arrays: Mapping[str, Array], source: str, theirs: Mapping[str, str] | None = None, hint: str = "") -> Graph:
+    """The graph with its parameters' values taken from `arrays`; `theirs` are the names that the file had, by ours,
+    and `hint` ends the complaint where they do not fit.
+
+    Raises: InvalidInput listing every missing, extra and mis-shaped name, or the first parameter that holds NaN.
+    """
+    params = {node.name: node for node in graph.params}
+    known = {name: f"{theirs[name]} (here {name})" if theirs and name in theirs else name for name in params}
+    missing = [known[name] for name in params if name not in arrays]
+    extra = [name for name in arrays if name not in params]
+    wrong = [
+        f"{known[name]} is {list(arrays[name].shape)} {arrays[name].dtype}, expected {node.type}"
+        for name, node in params.items()
+        if name in arrays and not _fits(arrays[name], node.typed)
+    ]
+    if missing or extra or wrong:
+        if not hint and len(missing) == len(params):
+            hint = "it may belong to another form of this network, such as an artifact's model.cir"
+        parts = [_listed("missing", missing), _listed("unknown", extra), _listed("of another shape or type", wrong)]
+        raise InvalidInput(f"'{source}' does not fit @{graph.name}: {'; '.join(part for part in [*parts, hint] if part)}")
+
+    def bound(node: Node, operands: tuple[Node, ...]) -> Node:
+        if node.kind is not PARAM:
+            return node.reading(operands)
+        return node.like(op=Param("given"), weights=Weights.of(np.asarray(arrays[node.name], order="C"), node.name))
+
+    loaded = graph.rebuild(bound)
+    check_numbers(loaded)
+    return loaded
+
+
+def check_numbers(graph: Graph, source: str = "") -> None:
+    """An infinity may stand, in a mask for example.
+
+    Raises: InvalidInput naming the first given parameter that holds NaN, and the `source` of the network if told.
+    """
+    for node in graph.params:
+        if node.weights is None or not node.weights.is_given or not node.typed.is_float:
+            continue
+        array = node.weights.drawn()
+        if bad := int(np.count_nonzero(np.isnan(array))):
+            where = f"'{source}': {node.where}" if source else node.where
+            raise InvalidInput(f"{where}: {bad} of {array.size} weights are NaN; mend the weights file")
+
+
+def check_there(graph: Graph, source: str, option: str) -> None:
+    """Raises: InvalidModel naming the `source` of the network and the option to give values with, where it lacks some."""
+    lacking = [node.name for node in graph.params if node.weights is not None and node.weights.is_missing]
+    if lacking:
+        raise InvalidModel(f"'{source}' has no values for {_listed('its parameters', lacking)}; give them with {option} FILE")
+
+
+def _safetensors() -> Any:
+    """Imported where it is used; its annotations change from release to release."""
+    return importlib.import_module("safetensors.numpy")
+
+
+def _fits(array: Array, type_: TensorType) -> bool:
+    return array.shape == type_.shape and TensorType.of(array).dtype == type_.dtype
+
+
+def _listed(what: str, names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{what} {', '.join(map(legible, names[:SHOWN]))}{more}" if names else ""

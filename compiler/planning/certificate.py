@@ -1,0 +1,201 @@
+"""What a plan costs and saves, measured: the reference runs both networks side by side, and engines race them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...backends import reference
+from ...ir.graph import Graph, Node
+from ...ir.types import Array
+from ...passes.analysis.cost import graph_cost
+from ...passes.analysis.memory import plan_memory
+from ..checking.oracle import top_agreement
+from ..engines.engine import Engine
+from ..files.calibration import Calibration, batched
+from .race import race
+from .sensitivity import readouts
+from .study import BottleneckPlan
+
+__all__ = ["Certificate", "LayerErrors", "OutputErrors", "certify", "lines_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerErrors:
+    """A layer's relative errors, as shares of its outputs' deviation: predicted, measured on the exact input, and on the
+    planned network's own."""
+
+    name: str
+    split: str
+    predicted: float
+    measured: float
+    accumulated: float
+
+
+@dataclass(frozen=True, slots=True)
+class OutputErrors:
+    """The outputs' errors on some inputs, before a last softmax. `relative` to their size, `spread` to how far images lie apart
+    (None for a single one). `top1` and `top5` as in verify."""
+
+    inputs: str
+    images: int
+    predicted: float
+    relative: float
+    spread: float | None
+    top1: float | None
+    top5: float | None
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Figures of a plan, before and after: `costs` by name per image, `arena` in bytes, `latency` milliseconds by engine."""
+
+    layers: Sequence[LayerErrors]
+    outputs: Sequence[OutputErrors]
+    costs: Mapping[str, tuple[int, int]]
+    latency: Mapping[str, tuple[float, float]]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass
+class _Sums:
+    """Sums over images of a layer's squared errors, and of its outputs for their variance."""
+
+    count: int = 0
+    total: Array = field(default_factory=lambda: np.zeros(0))
+    squares: float = 0.0
+    local: float = 0.0
+    accumulated: float = 0.0
+
+    def see(self, y: Array, near: Array) -> None:
+        channels = np.moveaxis(y, 1, 0).reshape(y.shape[1], -1).astype(np.float64)
+        self.count += channels.shape[1]
+        self.total = channels.sum(axis=1) + (self.total if len(self.total) else 0.0)
+        self.squares += float(np.vdot(channels, channels))
+        self.local += _square(y - near)
+
+    @property
+    def variance(self) -> float:
+        return max(self.squares - float(self.total @ self.total) / self.count, 1e-300)
+
+
+def certify(
+    graph: Graph,
+    planned: Graph,
+    plan: BottleneckPlan,
+    calibration: Calibration,
+    sizes: Mapping[str, int],
+    *,
+    images: int,
+    engines: Sequence[Engine],
+    threads: int | None,
+    turns: int,
+) -> Certificate:
+    """Run both networks on `images` of the calibration inputs and as many held out, and time them in `engines`."""
+    sets = {"calibration": calibration.fit, "held out": calibration.held_out} if calibration.is_real else {"random": calibration.fit}
+    errors = {name: _Sums() for name in plan.splits}
+    outputs: list[OutputErrors] = []
+    for name, arrays in sets.items():
+        taken = {key: array[:images] for key, array in arrays.items()}
+        measured = errors if name != "calibration" else {split: _Sums() for split in plan.splits}
+        outputs.append(_output_line(name, graph, planned, plan, taken, measured))
+    layers = [
+        LayerErrors(
+            name,
+            str(split),
+            float(np.sqrt(plan.lost[name])),
+            float(np.sqrt(errors[name].local / errors[name].variance)),
+            float(np.sqrt(errors[name].accumulated / errors[name].variance)),
+        )
+        for name, split in plan.splits.items()
+    ]
+    one = next(iter(batched(graph, calibration.fit, 1)))
+    latency = {engine.name: race(graph, planned, one, engine, threads, turns) for engine in engines}
+    return Certificate(layers, outputs, _costs(graph, planned, sizes), latency)
+
+
+def _costs(graph: Graph, planned: Graph, sizes: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    before, after = (graph_cost(g, sizes) for g in (graph, planned))
+    arenas = tuple(plan_memory(g, sizes).arena for g in (graph, planned))
+    return {"macs": (before.macs, after.macs), "params": (before.params, after.params), "arena": (arenas[0], arenas[1])}
+
+
+def _output_line(
+    inputs: str, graph: Graph, planned: Graph, plan: BottleneckPlan, arrays: Mapping[str, Array], errors: Mapping[str, _Sums]
+) -> OutputErrors:
+    pairs = [_run_both(graph, planned, plan, batch, errors) for batch in batched(graph, arrays, 1)]
+    ends = [[np.concatenate([pair[side][i] for pair in pairs]) for i in range(len(pairs[0][0]))] for side in (0, 1)]
+    error = sum(_square(a - b) for a, b in zip(*ends, strict=True))
+    size, spread = sum(map(_square, ends[0])), sum(_square(a - a.mean(axis=0)) for a in ends[0])
+    tops = [top_agreement(b, a) for a, b in zip(*ends, strict=True)]
+    top1, top5 = next((top for top in tops if top[0] is not None), (None, None))
+    count = len(ends[0][0])
+    return OutputErrors(
+        inputs, count, plan.error, _root(error, size), _root(error, spread) if count > 1 and spread > 0 else None, top1, top5
+    )
+
+
+def _run_both(
+    graph: Graph, planned: Graph, plan: BottleneckPlan, inputs: Mapping[str, Array], errors: Mapping[str, _Sums]
+) -> tuple[list[Array], list[Array]]:
+    """The readouts of both in float32; what layers lose goes into `errors`."""
+    exact: dict[str, Array] = {}
+
+    def see(node: Node, operands: list[Array], value: Array) -> None:
+        if node.name in plan.splits:
+            exact[node.name] = value
+            errors[node.name].see(value, _through(planned.by_name[node.name], node.inputs[0].name, operands[0]))
+
+    def compare(node: Node, operands: list[Array], value: Array) -> None:
+        if node.name in plan.splits:
+            errors[node.name].accumulated += _square(value - exact.pop(node.name))
+
+    return _ends(graph, inputs, see), _ends(planned, inputs, compare)
+
+
+def _ends(graph: Graph, inputs: Mapping[str, Array], on_value: Any) -> list[Array]:
+    ends = readouts(graph)
+    values = reference.run(Graph(graph.name, graph.inputs, tuple(ends), graph.nodes), inputs, "f32", on_value)
+    return [values[node.name] for node in ends]
+
+
+def _through(last: Node, source: str, x: Array) -> Array:
+    """The value of a split on an input of the whole layer."""
+    products = [last]
+    while products[-1].inputs[0].name != source:
+        products.append(products[-1].inputs[0])
+    for node in reversed(products):
+        x = node.kind.meaning(node.op, x, *(_values(operand) for operand in node.inputs[1:]))
+    return x
+
+
+def _values(param: Node) -> Array:
+    assert param.weights is not None
+    return param.weights.array()
+
+
+def _square(values: Array) -> float:
+    wide: Array = np.asarray(values, np.float64)
+    return float(np.vdot(wide, wide))
+
+
+def _root(error: float, size: float) -> float:
+    return float(np.sqrt(error / size)) if size > 0 else float(error > 0)
+
+
+def lines_of(certificate: Certificate) -> Iterable[str]:
+    """The certificate for people, a sentence a line."""
+    names = {"macs": "multiply-adds", "params": "parameters", "arena": "bytes of activations"}
+    for key, (was, now) in certificate.costs.items():
+        yield f"{names[key]}: {was:,} -> {now:,} ({now / was:.3f})" if was else f"{names[key]}: 0"
+    for engine, (was, now) in certificate.latency.items():
+        yield f"latency in {engine}: {was:.2f} -> {now:.2f} ms ({now / was:.2f})"
+    for line in certificate.outputs:
+        tops = f", top-1 {line.top1:.0%}, top-5 {line.top5:.0%}" if line.top1 is not None and line.top5 is not None else ""
+        spread = f" ({line.spread:.3g} of the spread between images)" if line.spread is not None else ""
+        yield f"output error on {line.images} {line.inputs}: predicted {line.predicted:.3g}, measured {line.relative:.3g}{spread}{tops}"

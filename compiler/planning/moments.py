@@ -1,0 +1,57 @@
+"""What layers read on calibration inputs: second moments, gathered a few images at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from ...backends.onnx.session import Session
+from ...ir.graph import Graph, Node
+from ...ir.ops.conv import CONV2D
+from ...ir.ops.window import dilated, pad_spatial, window_view
+from ...ir.types import Array
+from ...passes.bottlenecks.forms import Splittable
+from ...passes.bottlenecks.spectrum import LayerWeights, Moments
+
+__all__ = ["gather"]
+
+POSITIONS = 128  # sampled of each image: neighbours are alike, and many images of few places say more
+
+
+def gather(
+    graph: Graph, layers: Sequence[tuple[Splittable, LayerWeights]], batches: Iterable[Mapping[str, Array]], threads: int | None, seed: int
+) -> dict[str, tuple[Moments, Moments]]:
+    """The moments of each layer's input, images in turn in one fold and the other, as onnxruntime computes them."""
+    from ...backends.onnx.write.export import to_model
+
+    read: dict[Node, list[tuple[Splittable, LayerWeights]]] = {}
+    for layer, weights in layers:
+        read.setdefault(layer.node.inputs[0], []).append((layer, weights))
+    exposed = Graph(graph.name, graph.inputs, tuple(node for node in read if node.inputs) or graph.outputs, graph.nodes)
+    session = Session(exposed, to_model(exposed).SerializeToString(), threads)
+    moments = {layer.name: (Moments.none(layer, weights), Moments.none(layer, weights)) for layer, weights in layers}
+    draws, image = np.random.default_rng(seed), 0
+    for batch in batches:
+        values = {**batch, **session.run(batch)}
+        count = len(next(iter(batch.values())))
+        for node, readers in read.items():
+            for i, x in enumerate(values[node.name]):
+                for layer, weights in readers:
+                    moments[layer.name][(image + i) % 2].add(_patches(layer, x, draws), weights)
+        image += count
+    return moments
+
+
+def _patches(layer: Splittable, x: Array, draws: np.random.Generator) -> Array:
+    """Some of one image's patches, [n, D, taps]."""
+    if layer.node.kind is not CONV2D:
+        return x.reshape(1, -1, 1)
+    op = CONV2D.of(layer.node)
+    padded = pad_spatial(x, op.pads)
+    extents = [dilated(size, step) for size, step in zip(layer.kernel, op.dilations, strict=True)]
+    rows, cols = ((size - extent) // step + 1 for size, extent, step in zip(padded.shape[1:], extents, op.strides, strict=True))
+    at: Array = np.sort(draws.permutation(rows * cols)[:POSITIONS])
+    windows = window_view(padded, layer.kernel, op.strides, op.dilations, (rows, cols))
+    taken = windows[:, at // cols, at % cols]  # [D, n, KH, KW]
+    return np.ascontiguousarray(taken.transpose(1, 0, 2, 3)).reshape(len(at), layer.c_in, layer.taps)

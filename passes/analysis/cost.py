@@ -1,0 +1,80 @@
+"""Cost of a graph: per node and in total, for any batch; shared parameters once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ...ir.dims import evaluate
+from ...ir.graph import Graph, Node
+from ...ir.op import Cost
+
+__all__ = ["GraphCost", "graph_cost", "intensity", "node_cost"]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphCost:
+    """Totals. Units: `params` and `activations` elements (results of ops, inputs included), `weight_bytes` bytes.
+
+    `bytes_moved`: every op reads its operands from memory and writes its result there, a parameter read by several comes
+    from memory once, and a view moves nothing. So weights weigh less in a larger batch.
+    """
+
+    macs: int
+    flops: int
+    params: int
+    weight_bytes: int
+    activations: int
+    bytes_moved: int
+
+    @property
+    def intensity(self) -> float:
+        """FLOPs per byte moved: what a roofline is read at. Williams, Waterman & Patterson 2009."""
+        return self.flops / self.bytes_moved if self.bytes_moved else 0.0
+
+
+def node_cost(node: Node, sizes: Mapping[str, int]) -> Cost:
+    """The cost of computing one node with these named sizes; an operand read twice is one operand."""
+    cost = node.kind.cost(node.op, tuple(operand.typed for operand in node.inputs), node.typed)
+    if node.kind.facts.is_view:
+        cost = replace(cost, bytes_read=0, bytes_written=0)
+    else:
+        again = len(node.inputs) - len(set(node.inputs))
+        cost = replace(cost, bytes_read=sum((operand.typed.nbytes for operand in set(node.inputs)), 0)) if again else cost
+    return Cost(*(evaluate(getattr(cost, field), sizes) for field in ("macs", "flops", "bytes_read", "bytes_written")))
+
+
+def intensity(node: Node, sizes: Mapping[str, int]) -> float:
+    """FLOPs of one node per byte that it reads and writes; 0 where it moves nothing."""
+    cost = node_cost(node, sizes)
+    moved = _int(cost.bytes_read) + _int(cost.bytes_written)
+    return _int(cost.flops) / moved if moved else 0.0
+
+
+def graph_cost(graph: Graph, sizes: Mapping[str, int] | None = None) -> GraphCost:
+    """Totals of a typed graph; a named size without a number counts as 1."""
+    numbers = {**dict.fromkeys(graph.symbols, 1), **(sizes or {})}
+    costs = [node_cost(node, numbers) for node in graph.ops]
+    produced = [*graph.inputs, *graph.ops]
+    return GraphCost(
+        macs=sum(_int(cost.macs) for cost in costs),
+        flops=sum(_int(cost.flops) for cost in costs),
+        params=sum(_int(node.typed.numel) for node in graph.params),
+        weight_bytes=sum(_int(node.typed.nbytes) for node in graph.params),
+        activations=sum(_int(evaluate(node.typed.numel, numbers)) for node in produced),
+        bytes_moved=sum(_int(cost.bytes_read) + _int(cost.bytes_written) for cost in costs) - _read_again(graph),
+    )
+
+
+def _read_again(graph: Graph) -> int:
+    """Bytes of parameters that more than one op reads, for every reader but the first."""
+    total = 0
+    for param in graph.params:
+        readers = {reader for reader in graph.readers[param] if not reader.kind.facts.is_view}
+        total += max(len(readers) - 1, 0) * _int(param.typed.nbytes)
+    return total
+
+
+def _int(dim: object) -> int:
+    assert isinstance(dim, int)  # every named size has a number by now
+    return dim

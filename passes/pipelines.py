@@ -1,0 +1,41 @@
+"""The pipelines -O0 to -O3: what runs, in which order, and why."""
+
+from __future__ import annotations
+
+from .manager import Step
+
+__all__ = ["LEVELS"]
+
+O0 = (Step("infer-shapes", why="every later step reads types"),)
+O1 = (
+    *O0,
+    Step("drop-identity", why="before fusion: a dropout or identity in between hides the pattern"),
+    Step("fold-constants", why="before fusion: weights must be parameters, not computations on them"),
+    Step("canonicalize", why="after both: fewer forms to find equal, and fewer for the fusions to know"),
+    Step("flatten-concat", why="each copy that goes is a whole read and write"),
+    Step("merge-common", why="after canonicalize: what is written in one form is found equal"),
+    Step("eliminate-dead", why="last: earlier passes leave operands that nothing reads"),
+)
+O2 = (
+    *O1[:-1],
+    Step("fuse-conv-bn", why="batch norm at inference is a scale and a shift that the weights can carry"),
+    Step("fold-affine", why="after fuse-conv-bn: a gain may stand behind the norm; before fold-pad: a padded conv takes no shift"),
+    Step("fold-pad", why="after both, which need convs without pads; the padded copy is not made"),
+    Step(
+        "merge-siblings",
+        why="after fusion: convs that a concat joins are one conv; cut apart again it costs more than it saves",
+    ),
+    Step("split-concat", why="after merge-siblings, which leaves fewer concats; a squeeze layer sums what it need not copy"),
+    Step("move-pointwise", why="after fusion: batch norm no longer hides the conv from the pool or resize"),
+    Step("compose-linear", why="after split-concat and move-pointwise, which bring convs next to each other"),
+    Step("hoist-stride", why="after fusion: a stage ends in conv and add alone; before planning, which counts what is left"),
+    O1[-1],
+)
+O3 = (
+    *O2[:-1],
+    Step("pool-before-relu", why="a quarter of the relus, but an engine that fuses relu into the conv before it gains nothing"),
+    O2[-1],
+    Step("order-for-memory", why="after eliminate-dead: only what is left is live; nothing moves unless the peak falls"),
+)
+
+LEVELS: tuple[tuple[Step, ...], ...] = (O0, O1, O2, O3)

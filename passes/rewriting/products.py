@@ -1,0 +1,177 @@
+"""Products with constant weights, and what a gain or a shift per channel does to them.
+
+y = W x + b, where W x is conv2d, conv_transpose2d, dense, or matmul of two axes. A gain and a shift after the
+product go by output channel, before it by input channel. New values are computed in float64 when somebody
+looks, and cast once. Shared weights are copied: another reader keeps the old ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ...ir.graph import Node
+from ...ir.op import OpDef
+from ...ir.ops.conv import CONV2D, CONV_TRANSPOSE2D
+from ...ir.ops.linear import DENSE, MATMUL, Dense
+from ...ir.types import DTYPES, Array, TensorType
+from .rewriter import ANY, CONST, Match, Pat
+
+__all__ = [
+    "DEEPEST",
+    "Scaled",
+    "Values",
+    "by_input",
+    "by_output",
+    "fits",
+    "folded_after",
+    "folded_before",
+    "is_known",
+    "product",
+    "takes_fold",
+    "takes_shift",
+    "unfit",
+    "wide",
+]
+
+Values = Callable[[], Array]  # one value per channel, or one for all
+Scaled = Callable[[OpDef[Any], Any, Array, Array], Array]  # weights times a gain
+FEW = 4096  # values that are looked at while a graph is rewritten
+DEEPEST = 100  # folds into one parameter: each waits for the one before it, and Python does not wait a thousand deep
+
+
+def product(*kinds: OpDef[Any], uses: int | None = None) -> Pat:
+    """A product of anything and constant weights, bound as `product`."""
+    return Pat(kinds, (ANY("x"), CONST("w"), CONST("b", optional=True)), bind="product", uses=uses)
+
+
+def takes_fold(node: Node) -> bool:
+    """Whole numbers are not scaled by fractions; a matmul of more axes has no channels on axis 1."""
+    return node.typed.is_float and (node.kind is not MATMUL or node.typed.rank == 2) and len(node.origin.made_from) < DEEPEST
+
+
+def takes_shift(node: Node) -> bool:
+    """Whether a shift of the input is one of the output.
+
+    Zero padding is not shifted, and at the borders of a transposed conv fewer taps are summed.
+    """
+    return node.kind in (DENSE, MATMUL) or (node.kind is CONV2D and not any(node.op.pads))
+
+
+def unfit(node: Node, gain: Values | None, *makers: Node, scaled: Scaled) -> str:
+    """Why the gain that `makers` make is not folded into the weights of `node`; "" where it fits, as far as values are known without
+    drawing them. Its product must be finite: a weight of 0 times infinity is not a number; and f16 has few exponents.
+    """
+    known = [maker for maker in makers if is_known(maker)]
+    if gain is None:
+        return ""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        values = [gain()] if len(known) == len(makers) else [wide(maker) for maker in known]
+        if not all(np.isfinite(value).all() for value in values):
+            names = " and ".join(f"%{maker.name}" for maker in makers)
+            return f"the gain of {names} is not finite, and a weight of 0 times it is not a number"
+        w = node.inputs[1]
+        if w.typed.dtype != "f16" or len(known) < len(makers) or not is_known(w):
+            return ""
+        product = abs(scaled(node.kind, node.op, wide(w), gain()))
+    largest = product.reshape(len(product), -1).max(axis=1, initial=0)
+    return "" if fits(largest, w.typed.dtype) else f"%{w.name} times the gain is beyond what f16 has all digits for"
+
+
+def fits(values: Array, dtype: str) -> bool:
+    """Whether numbers are 0 or of the size that a float type has all digits for."""
+    limits, sizes = np.finfo(DTYPES[dtype]), abs(values)
+    return bool(((sizes == 0) | ((sizes >= limits.tiny) & (sizes <= limits.max))).all())
+
+
+def folded_after(m: Match, node: Node, gain: Values | None, shift: Values | None) -> Node:
+    """gain * node + shift as one product; None is no gain, or no shift."""
+    x, w, b = _operands(node)
+    kind, op, type_b = node.kind, node.op, TensorType(node.typed.dtype, (node.typed.shape[1],))
+    weight = w
+    if gain is not None or kind is MATMUL:
+        weight = m.param("w", _weight_type(node), lambda: by_output(kind, op, wide(w), gain() if gain else np.ones(1)))
+    bias = b
+    if shift is not None or (gain is not None and b is not None):
+
+        def moved() -> Array:
+            value = _or_zero(b) * (gain() if gain else 1.0) + (shift() if shift else 0.0)
+            return np.broadcast_to(value, type_b.concrete())
+
+        bias = m.param("b", type_b, moved)
+    return _remade(node, x, weight, bias)
+
+
+def folded_before(m: Match, node: Node, x: Node, gain: Values | None, shift: Values | None) -> Node:
+    """node(gain * x + shift) as one product of x. A shift needs `takes_shift`."""
+    _, w, b = _operands(node)
+    kind, op, type_b = node.kind, node.op, TensorType(node.typed.dtype, (node.typed.shape[1],))
+    weight = w
+    if gain is not None or kind is MATMUL:
+        weight = m.param("w", _weight_type(node), lambda: by_input(kind, op, wide(w), gain() if gain else np.ones(1)))
+    bias = b
+    if shift is not None:
+        taps = (1, 2, 3) if kind is CONV2D else 1  # what one output channel sums over
+        bias = m.param("b", type_b, lambda: by_input(kind, op, wide(w), shift()).sum(axis=taps) + _or_zero(b))
+    return _remade(node, x, weight, bias)
+
+
+def wide(node: Node) -> Array:
+    """The values of a parameter in float64."""
+    assert node.weights is not None  # CONST matches parameters only
+    return node.weights.wide()
+
+
+def is_known(node: Node) -> bool:
+    """Whether a parameter's values are there without drawing many of them."""
+    weights, few = node.weights, math.prod(node.typed.concrete()) <= FEW
+    if weights is None or weights.is_missing:
+        return False
+    return weights.is_stored or (few and (weights.compute is not None or weights.recipe.init in ("zeros", "ones", "full")))
+
+
+def _operands(node: Node) -> tuple[Node, Node, Node | None]:
+    x, w, *b = node.inputs
+    return x, w, b[0] if b else None
+
+
+def _remade(node: Node, x: Node, weight: Node, bias: Node | None) -> Node:
+    """A matmul becomes dense, which has a bias."""
+    inputs = (x, weight) if bias is None else (x, weight, bias)
+    return node.like(kind=DENSE, op=Dense(), inputs=inputs) if node.kind is MATMUL else node.like(inputs=inputs)
+
+
+def _weight_type(node: Node) -> TensorType:
+    w = node.inputs[1].typed
+    return TensorType(w.dtype, w.shape[::-1]) if node.kind is MATMUL else w
+
+
+def _or_zero(b: Node | None) -> Array:
+    return np.zeros(1) if b is None else wide(b)
+
+
+def by_output(kind: OpDef[Any], op: Any, w: Array, gain: Array) -> Array:
+    """The weights times the gain of the output channel they lead to."""
+    if kind is MATMUL:
+        return (w * gain).T
+    if kind is not CONV_TRANSPOSE2D:
+        return w * gain.reshape(-1, *(1,) * (w.ndim - 1))  # axis 0 is O: right for grouped conv too
+    groups, per_group = op.groups, w.shape[1]  # [C,O/groups,KH,KW]: the group is the block of input channels
+    gains = np.broadcast_to(gain, groups * per_group).reshape(groups, 1, per_group, 1, 1)
+    return (w.reshape(groups, -1, *w.shape[1:]) * gains).reshape(w.shape)
+
+
+def by_input(kind: OpDef[Any], op: Any, w: Array, gain: Array) -> Array:
+    """The weights times the gain of the input channel they read."""
+    if kind is MATMUL:
+        return (w * gain[:, None]).T
+    if kind is DENSE:
+        return w * gain
+    if kind is CONV_TRANSPOSE2D:
+        return w * gain.reshape(-1, 1, 1, 1)
+    groups, (c_out, per_group) = op.groups, w.shape[:2]  # [O,C/groups,KH,KW]: the group is the block of output channels
+    gains = np.broadcast_to(gain, groups * per_group).reshape(groups, 1, per_group, 1, 1)
+    return (w.reshape(groups, c_out // groups, *w.shape[1:]) * gains).reshape(w.shape)
