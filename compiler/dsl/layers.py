@@ -21,8 +21,7 @@ from ...ir.ops.resize import RESIZE, Resize
 from ...ir.ops.shape import CONCAT, FLATTEN, PAD, RESHAPE, SLICE, TRANSPOSE, Concat, Flatten, Pad, Reshape, Slice, Transpose
 from ...ir.ops.window import Pads, Pair, dilated
 from ...ir.types import Array
-from . import activations
-from . import structure_layers as layers_structure
+from . import activations, structure_layers
 from .activations import *  # noqa: F403  every layer is found here
 from .structure_layers import *  # noqa: F403
 from .trace import Value
@@ -56,7 +55,7 @@ __all__ = [
     "upsample",
 ]
 __all__ += activations.__all__
-__all__ += layers_structure.__all__
+__all__ += structure_layers.__all__
 
 TO_THE_END = 2**31 - 1  # as ONNX writes it
 Size = int | Pair

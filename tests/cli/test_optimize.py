@@ -161,7 +161,7 @@ def test_an_operator_passes_only_into_its_own_opset(exotic: Path, tmp_path: Path
 
 def test_the_check_finds_a_wrong_answer_and_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A batch norm of another epsilon, planted between import and export."""
-    from convc.compiler.compiling import better_onnx as onnx_file
+    from convc.compiler.compiling import better_onnx
     from convc.compiler.engines.optimize import optimize
     from convc.ir.errors import Mismatch
 
@@ -172,10 +172,10 @@ def test_the_check_finds_a_wrong_answer_and_nothing_is_written(tmp_path: Path, m
 
         return optimize(graph.rebuild(visit), 2)
 
-    better = onnx_file.better_file(FILES / "view_ts11_bn.onnx", wrong, {})
+    better = better_onnx.better_file(FILES / "view_ts11_bn.onnx", wrong, {})
     feed = {"image": np.load(FILES / "view_ts11_bn.npz")["image"]}
     with pytest.raises(Mismatch, match="DIFFERS"):
-        onnx_file.check_better(better, [feed], 0, lambda line: None)
+        better_onnx.check_better(better, [feed], 0, lambda line: None)
 
 
 @pytest.mark.parametrize(
@@ -209,16 +209,16 @@ def test_every_command_takes_a_file(tmp_path: Path):
 def test_an_operator_that_was_misread_is_found_by_running_the_file_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Every graph has the wrong meaning alike, and so has the new file: only the old one tells."""
     from convc.backends.onnx.read.operators import ROWS
-    from convc.compiler.compiling import better_onnx as onnx_file
+    from convc.compiler.compiling import better_onnx
     from convc.compiler.engines.optimize import optimize
     from convc.ir.errors import Mismatch
 
     path = FILES / "view_ts11_bn.onnx"
     monkeypatch.setitem(ROWS, "Relu", lambda c: c.named("leaky_relu", c.x(), alpha=0.5))
-    better = onnx_file.better_file(path, lambda graph: optimize(graph, 2), {})
+    better = better_onnx.better_file(path, lambda graph: optimize(graph, 2), {})
     feed = {"image": np.load(path.with_suffix(".npz"))["image"]}
     with pytest.raises(Mismatch, match=f"onnx on {path.name}"):
-        onnx_file.check_better(better, [feed], 0, lambda line: None)
+        better_onnx.check_better(better, [feed], 0, lambda line: None)
 
 
 def test_a_new_weight_never_stands_for_one_that_a_foreign_operator_reads(exotic: Path, tmp_path: Path):

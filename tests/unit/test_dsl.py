@@ -274,11 +274,10 @@ def test_a_star_imports_the_public_names_and_nothing_else():
 
 
 def test_every_layer_is_a_public_name():
-    from convc.compiler.dsl import activations, layers
-    from convc.compiler.dsl import structure_layers as layers_structure
+    from convc.compiler.dsl import activations, layers, structure_layers
 
     assert len(layers.__all__) == len(set(layers.__all__)) == 51
-    for home in (layers, layers_structure, activations):
+    for home in (layers, structure_layers, activations):
         assert set(home.__all__) <= set(layers.__all__)
         assert set(home.__all__) <= set(dir(cc))
         assert all(getattr(cc, name) is getattr(home, name) for name in home.__all__)
