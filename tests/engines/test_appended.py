@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from graphs import typed_graph
 
-from convc.backends.onnx.export import to_model
+from convc.backends.onnx.write.export import to_model
 from convc.backends.tvm.cpu.plan import plan
 from convc.compiler.engines.engine import Engine
 from convc.compiler.engines.onnxruntime import APPENDS, ONNXRUNTIME
