@@ -26,7 +26,7 @@ RUNS = 3
 # Root mean square of a rounding error over u*|result|: uniform in an interval, averaged over mantissas.
 SINGLE = 0.41
 # The same for a long sum over u*op(|x|,|w|): 0.45 if every partial sum is rounded in turn, 0.1 in sixteen lanes.
-# A quarter is the middle of what onnxruntime and BLAS show on the zoo; tests/zoo/test_noise.py keeps it honest.
+# A quarter is the middle of what onnxruntime and BLAS show on the zoo; tests/compiler/checking/test_noise.py keeps it honest.
 SUM = 0.25
 BLOCK = 64  # terms that kernels add in turn before they start a new partial sum
 MEANS = (AVG_POOL, GLOBAL_AVG_POOL, REDUCE_MEAN, REDUCE_SUM)  # these add all in turn

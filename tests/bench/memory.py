@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from pathlib import Path
 
 from convc import models
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
@@ -15,9 +14,7 @@ from convc.passes.analysis.memory import plan_memory
 from convc.passes.analysis.memory_check import check_plan
 from convc.passes.order_for_memory import order_for_memory
 from convc.passes.rewriting.ledger import Ledger
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
-from random_nets import deep, random_net, towers, wide
+from convc.tests.support.random_nets import deep, random_net, towers, wide
 
 
 def timed(work, *given):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
@@ -28,12 +27,12 @@ from convc.passes.analysis.cost import graph_cost
 from convc.passes.bottlenecks.forms import Split, insert, price, splittable_layers
 from convc.passes.bottlenecks.spectrum import LayerWeights, factors_of, spectrum
 from convc.passes.rewriting.ledger import Ledger
+from convc.tests.support.places import DATA
 
 NETWORKS = (
     *("resnet20", "resnet18", "googlenet", "vgg11", "squeezenet1_1", "resnet50", "alexnet_owt", "densenet121", "inception_v3"),
     *("mobilenet_v2", "unet_resnet18", "plain18", "vgg16_bn", "googlenet_bn"),
 )
-DATA = Path(__file__).parents[1] / "data"
 PHOTOS = [str(DATA / name) for name in ("astronaut.jpg", "coffee.jpg", "cat.jpg")]
 
 

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from random_networks import SIZES, random_inputs_of
 
 from convc.backends import reference
 from convc.compiler.checking.oracle import Oracle, compare
@@ -38,6 +37,7 @@ from convc.passes.catalog import PASSES
 from convc.passes.manager import Step, run_passes
 from convc.passes.pipelines import LEVELS
 from convc.passes.rewriting.ledger import Ledger
+from convc.tests.fuzz.random_networks import SIZES, random_inputs_of
 
 __all__ = ["ENGINE_CHECKS", "EXACT", "PASS_CHECKS", "Subject", "complaint", "pass_checks"]
 
@@ -45,7 +45,7 @@ EXACT = tuple(name for name, entry in PASSES.items() if entry.exact)
 PASS_CHECKS = ("text", *(f"pass {name}" for name in EXACT), *(f"-O{level}" for level in range(1, len(LEVELS))))
 ENGINE_CHECKS = ("reference -O0", "onnx -O0", "onnx -O3", "tvm -O0", "tvm -O3")
 MORE_NOISE = range(1, 9)  # seeds
-# What onnxruntime says of ops that it has no kernel for on a CPU; tests/onnx/test_export.py has them one by one.
+# What onnxruntime says of ops that it has no kernel for on a CPU; tests/backends/onnx/write/test_export.py has them one by one.
 NOT_IN_ONNXRUNTIME = (
     r"pads\[dim\] < kernel_shape|size_ % 2 == 1|running LRN node|output_padding \(\d\) may be too large|Could not find an implementation"
 )

@@ -26,19 +26,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
+import convc
+from convc.ir.errors import ConvcError
+from convc.ir.graph import Graph
+from convc.ir.parser import parse_graph
+from convc.ir.printer import print_graph
+from convc.tests.fuzz.checks import ENGINE_CHECKS, Subject, complaint, pass_checks
+from convc.tests.fuzz.random_networks import random_network
+from convc.tests.fuzz.shrink import shrink
 
-from checks import ENGINE_CHECKS, Subject, complaint, pass_checks  # noqa: E402
-from random_networks import random_network  # noqa: E402
-from shrink import shrink  # noqa: E402
-
-from convc.ir.errors import ConvcError  # noqa: E402
-from convc.ir.graph import Graph  # noqa: E402
-from convc.ir.parser import parse_graph  # noqa: E402
-from convc.ir.printer import print_graph  # noqa: E402
-
+ROOT = Path(convc.__file__).parent
 SHRUNK = 3  # failures of one check that are shrunk; the others are counted
 LARGEST_CORPUS = 200
 LARGEST_START = 20  # nodes of a corpus network that others grow out of

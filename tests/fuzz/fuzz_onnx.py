@@ -33,17 +33,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
+import convc
+from convc.backends.onnx.file.reading import read_model
+from convc.backends.onnx.read.importer import read_graph
+from convc.compiler.engines.optimize import optimize
+from convc.ir.errors import ConvcError, UnsupportedOp
+from convc.tests.fuzz.onnx_mutations import DATA, Mutant, mutant, seeds
 
-from onnx_mutations import DATA, Mutant, mutant, seeds  # noqa: E402
-
-from convc.backends.onnx.file.reading import read_model  # noqa: E402
-from convc.backends.onnx.read.importer import read_graph  # noqa: E402
-from convc.compiler.engines.optimize import optimize  # noqa: E402
-from convc.ir.errors import ConvcError, UnsupportedOp  # noqa: E402
-
+ROOT = Path(convc.__file__).parent
 SLOW = 5.0  # seconds of processor time for one file
 HUNG = 60.0  # seconds on the wall, after which a worker is ended
 MEMORY = 2 * 2**30  # bytes beyond what a worker has at its start

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
-from network_builder import MOST_PRODUCTS, Builder, Refused
-from single_layers import (
+from convc.ir.graph import Node
+from convc.ir.ops import activation, conv, elementwise, pool, shape
+from convc.tests.fuzz.network_builder import MOST_PRODUCTS, Builder, Refused
+from convc.tests.fuzz.single_layers import (
     act,
     avg_pool,
     batch_norm,
@@ -27,9 +29,6 @@ from single_layers import (
     softmax,
     window,
 )
-
-from convc.ir.graph import Node
-from convc.ir.ops import activation, conv, elementwise, pool, shape
 
 
 def conv_bn_act(b: Builder, x: Node) -> Node:

@@ -10,12 +10,12 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto, TensorProto
 from onnx.backend.test.case.node import collect_testcases
-from random_networks import random_network
 
 from convc.backends.onnx.write.export import to_model
 from convc.ir.errors import ConvcError
+from convc.tests.fuzz.random_networks import random_network
+from convc.tests.support import places
 
-ROOT = Path(__file__).resolve().parents[2]
 LARGEST = 60_000  # bytes of a file to start from
 LARGEST_CASE = 6_000
 RANDOM_NETS = 150
@@ -62,7 +62,7 @@ def seeds(few: bool = False) -> list[bytes]:
         warnings.simplefilter("ignore")  # the cases compute NaN on purpose
         found = [case.model.SerializeToString() for case in collect_testcases(None)]
     found = [data for data in found if len(data) <= LARGEST_CASE]
-    for folder in (Path(onnx.__file__).parent / "backend" / "test" / "data", ROOT / "tests" / "data"):
+    for folder in (Path(onnx.__file__).parent / "backend" / "test" / "data", places.DATA):
         found += [path.read_bytes() for path in sorted(folder.rglob("*.onnx")) if path.stat().st_size <= LARGEST]
     return found + _exported(RANDOM_NETS) * 4  # each more often than each of the 1,800 cases
 

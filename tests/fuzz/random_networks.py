@@ -12,9 +12,11 @@ from __future__ import annotations
 import random
 from functools import cache
 
-from graphs import normal_inputs
 from hypothesis import strategies as st
-from layer_patterns import (
+
+from convc.ir.graph import Graph
+from convc.ir.types import Array
+from convc.tests.fuzz.layer_patterns import (
     activations,
     add_convs,
     after_conv,
@@ -37,8 +39,8 @@ from layer_patterns import (
     two_convs,
     whole_pool,
 )
-from network_builder import SIZES, Builder, Integer
-from single_layers import (
+from convc.tests.fuzz.network_builder import SIZES, Builder, Integer
+from convc.tests.fuzz.single_layers import (
     act,
     avg_pool,
     batch_norm,
@@ -59,7 +61,7 @@ from single_layers import (
     scale_or_shift,
     softmax,
 )
-from value_patterns import (
+from convc.tests.fuzz.value_patterns import (
     arithmetic_twice,
     cast_there_and_back,
     choice,
@@ -82,9 +84,7 @@ from value_patterns import (
     stairs,
     turned,
 )
-
-from convc.ir.graph import Graph
-from convc.ir.types import Array
+from convc.tests.support.graphs import normal_inputs
 
 __all__ = ["MOTIFS", "SIZES", "networks", "random_inputs_of", "random_network"]
 

@@ -5,10 +5,9 @@ As in the files of patterns, all take the builder and the value to read, and ret
 
 from __future__ import annotations
 
-from network_builder import Builder, Refused
-
 from convc.ir.graph import Node
 from convc.ir.ops import activation, activation_variants, conv, elementwise, linear, norm, pool, reduce, resize, shape, unary
+from convc.tests.fuzz.network_builder import Builder, Refused
 
 
 def conv2d(b: Builder, x: Node, *, w: Node | None = None, c_out: int = 0, kernel=None, strides=None, pads=None, groups: int = 0) -> Node:

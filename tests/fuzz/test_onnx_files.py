@@ -9,13 +9,13 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import fuzz_onnx
-import onnx_files as files
 import pytest
-from onnx_mutations import Mutant, mutant, seeds
 
 from convc.backends.onnx.file.limits import LIMITS
 from convc.backends.onnx.read.inference import inferred_values
+from convc.tests.fuzz import fuzz_onnx
+from convc.tests.fuzz.onnx_mutations import Mutant, mutant, seeds
+from convc.tests.support import onnx_files as files
 
 FUZZ = Path(fuzz_onnx.__file__)
 
@@ -74,7 +74,6 @@ def test_crashes_hangs_and_memory_are_seen_from_outside(tmp_path, fault, seen):
         .replace("seeds()", "seeds(few=True)")
         .replace("HUNG = 60.0", "HUNG = 3.0")
         .replace("made = drawn(seed, index, files)", "made = Mutant(bytes(4242)) if index == 11 else drawn(seed, index, files)")
-        .replace("HERE = Path(__file__).resolve().parent\n", f"HERE = Path({str(FUZZ.parent)!r})\n")
     )
     script = tmp_path / "planted.py"
     script.write_text(planted)

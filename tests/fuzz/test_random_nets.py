@@ -6,13 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import fuzz
 import numpy as np
 import pytest
-from checks import EXACT, PASS_CHECKS, Subject, capped_nothing, complaint, pass_checks, without_casts
 from hypothesis import HealthCheck, given, settings
-from random_networks import networks, random_inputs_of, random_network
-from shrink import shrink
 
 from convc.backends import reference
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
@@ -26,6 +22,10 @@ from convc.passes.analysis.prices import Prices
 from convc.passes.catalog import Pass
 from convc.passes.manager import Step, run_passes
 from convc.passes.rewriting.ledger import Ledger
+from convc.tests.fuzz import fuzz
+from convc.tests.fuzz.checks import EXACT, PASS_CHECKS, Subject, capped_nothing, complaint, pass_checks, without_casts
+from convc.tests.fuzz.random_networks import networks, random_inputs_of, random_network
+from convc.tests.fuzz.shrink import shrink
 
 EXAMPLES = settings(
     deadline=None, max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from network_builder import MOST_PRODUCTS, Builder, Refused
-from single_layers import act, act_or_not, constant, conv2d, cut, nothing, pad, scale_or_shift, softmax
-
 from convc.ir.graph import Node
 from convc.ir.ops import (
     activation,
@@ -20,6 +17,8 @@ from convc.ir.ops import (
     shape,
     unary,
 )
+from convc.tests.fuzz.network_builder import MOST_PRODUCTS, Builder, Refused
+from convc.tests.fuzz.single_layers import act, act_or_not, constant, conv2d, cut, nothing, pad, scale_or_shift, softmax
 
 
 def mean(b: Builder, x: Node) -> Node:

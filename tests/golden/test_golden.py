@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cases import load_cases
 
 from convc.compiler.checking.verify import verify
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
@@ -15,6 +14,7 @@ from convc.ir.printer import print_graph
 from convc.passes.catalog import PASSES
 from convc.passes.manager import Step, run_passes
 from convc.passes.rewriting.ledger import Ledger
+from convc.tests.support.cases import load_cases
 
 HERE = Path(__file__).parent
 FILES = {name: HERE / f"{name.replace('-', '_')}.cir" for name in PASSES}

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pickles import Payload
-from tiers import SIBLINGS, slow_if
 
 from convc import models
 from convc.backends import reference
@@ -23,6 +21,8 @@ from convc.ir.errors import InvalidInput
 from convc.ir.graph import Graph
 from convc.ir.types import Array
 from convc.tests.models.torchvision_nets import NETWORKS, build, draw, image, kept, scores
+from convc.tests.support.pickles import Payload
+from convc.tests.support.tiers import SIBLINGS, slow_if
 
 ZOO = models.ZOO
 KEPT = kept()

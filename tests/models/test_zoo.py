@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import ndimage
-from tiers import EACH_NETWORK, small
 
 from convc import models
 from convc.backends.reference import run
@@ -19,6 +18,7 @@ from convc.ir.printer import print_graph
 from convc.ir.types import Array
 from convc.ir.verifier import verify_graph
 from convc.models.filters import KERNELS
+from convc.tests.support.tiers import EACH_NETWORK, small
 
 ZOO = models.ZOO
 SATURATED = 0.999  # a softmax beyond this hides every difference before it

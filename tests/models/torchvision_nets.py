@@ -9,15 +9,15 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from convc.ir.types import Array, TensorType
 from convc.ir.weights import Recipe
+from convc.tests.support.places import DATA
 
-DATA = Path(__file__).parent.parent / "data" / "torchvision.json.gz"
+FILE = DATA / "torchvision.json.gz"
 SCORES = 8  # of 1000 classes, kept for each network
 
 # Torchvision's name: ours, and the rows of its image.
@@ -47,7 +47,7 @@ NETWORKS: dict[str, tuple[str, int]] = {
 
 def kept() -> dict[str, dict[str, Any]]:
     """By torchvision's name: `names`, the shape of each entry of the state dict, and `scores`, in float64."""
-    return json.loads(gzip.decompress(DATA.read_bytes()))
+    return json.loads(gzip.decompress(FILE.read_bytes()))
 
 
 def draw(shapes: Mapping[str, list[int]]) -> dict[str, Array]:
@@ -94,7 +94,7 @@ def write() -> None:
         names = {key: list(value.shape) for key, value in net.state_dict().items()}
         found[name] = {"names": names, "scores": scores(net, size)}
         print(name, len(names), found[name]["scores"][:2])
-    DATA.write_bytes(gzip.compress(json.dumps(found, separators=(",", ":")).encode(), 9, mtime=0))
+    FILE.write_bytes(gzip.compress(json.dumps(found, separators=(",", ":")).encode(), 9, mtime=0))
 
 
 if __name__ == "__main__":

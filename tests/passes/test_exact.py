@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from graphs import typed_graph
-from tiers import EACH_NETWORK, small
 
 from convc.backends import reference
 from convc.compiler.checking.verify import verify
@@ -20,6 +18,8 @@ from convc.passes.catalog import PASSES
 from convc.passes.manager import Step, run_passes
 from convc.passes.pipelines import LEVELS
 from convc.passes.rewriting.ledger import Ledger
+from convc.tests.support.graphs import typed_graph
+from convc.tests.support.tiers import EACH_NETWORK, small
 
 LONG = 3000  # far beyond Python's recursion limit
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from graphs import typed_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_nets import random_net, towers
 
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.ir.graph import Graph
@@ -19,6 +17,8 @@ from convc.passes.analysis.memory_check import check_plan
 from convc.passes.analysis.order_search import Block, Task, guesses, peak_of
 from convc.passes.order_for_memory import order_for_memory
 from convc.passes.rewriting.ledger import Ledger
+from convc.tests.support.graphs import typed_graph
+from convc.tests.support.random_nets import random_net, towers
 
 SEEDS = st.integers(0, 2**32)
 

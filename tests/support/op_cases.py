@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from op_cases_structure import STRUCTURE
+from convc.tests.support.op_cases_structure import STRUCTURE
 
 # fmt: off
 CASES = {

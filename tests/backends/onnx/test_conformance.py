@@ -1,0 +1,163 @@
+"""ONNX's own backend tests, through convc's backend: every case of operators that can be read passes or is named in listed.txt.
+
+listed.txt holds a reason, then the cases it is the reason for; `tvm:` begins a case that only TVM misses. A case that is
+listed and passes fails here too, so the list cannot grow old. `python tests/backends/onnx/test_conformance.py` prints the totals.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import ModelProto, TensorProto, numpy_helper
+
+from convc.backends.onnx.read.operators import ROWS
+from convc.compiler.engines.onnx_backend import backend
+from convc.ir.errors import ConvcError
+
+HERE = Path(__file__).parent
+DATA = Path(onnx.__file__).parent / "backend" / "test" / "data"
+KINDS = ("simple", "pytorch-converted", "pytorch-operator")  # small models that come with the package, beside those of single nodes
+
+
+@dataclass(frozen=True)
+class Case:
+    """Models with inputs and the answers that ONNX gives."""
+
+    name: str
+    model: ModelProto
+    runs: list[tuple[list[Any], list[Any]]]
+    rtol: float
+    atol: float
+
+    @property
+    def is_concerned(self) -> bool:
+        """Whether every operator has a row."""
+        return all(node.op_type in ROWS and node.domain in ("", "ai.onnx") for node in self.model.graph.node)
+
+
+def all_cases() -> Iterator[Case]:
+    from onnx.backend.test.loader import load_model_tests
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the cases are computed as they load, some of them to infinity
+        nodes = load_model_tests(kind="node")
+    for case in nodes:
+        runs = [([_plain(x) for x in inputs], [_plain(y) for y in outputs]) for inputs, outputs in case.data_sets]
+        yield Case(case.name, case.model, runs, case.rtol, case.atol)
+    for kind in KINDS:
+        for folder in sorted((DATA / kind).iterdir()):
+            if (folder / "model.onnx").is_file():
+                model = onnx.load(folder / "model.onnx")
+                if _has_tensors(model):
+                    yield Case(folder.name, model, [_run(files) for files in sorted(folder.glob("test_data_set_*"))], 1e-3, 1e-7)
+
+
+def _plain(value: Any) -> Any:
+    return numpy_helper.to_array(value) if isinstance(value, TensorProto) else value
+
+
+def _has_tensors(model: ModelProto) -> bool:
+    return all(value.type.HasField("tensor_type") for value in (*model.graph.input, *model.graph.output))
+
+
+def _run(folder: Path) -> tuple[list[Any], list[Any]]:
+    def arrays(what: str) -> list[Any]:
+        count = len(list(folder.glob(f"{what}_*.pb")))
+        files = (folder / f"{what}_{i}.pb" for i in range(count))
+        return [numpy_helper.to_array(TensorProto.FromString(file.read_bytes())) for file in files]
+
+    return arrays("input"), arrays("output")
+
+
+def read_list() -> dict[str, str]:
+    """Reason by case."""
+    reasons: dict[str, str] = {}
+    reason = ""
+    for line in (HERE / "listed.txt").read_text().splitlines():
+        if line.startswith("# "):
+            reason = line[2:]
+        elif line:
+            assert line not in reasons, f"{line} is listed twice"
+            reasons[line] = reason
+    return reasons
+
+
+CASES = {case.name: case for case in all_cases() if case.is_concerned}
+LISTED = read_list()
+
+
+def misses(engine: str, case: Case) -> str:
+    """What is wrong with an engine's answers, or "" """
+    prepared = backend(engine).prepare(case.model)
+    for inputs, expected in case.runs:
+        try:
+            outputs = prepared.run(inputs)
+        except ConvcError as error:
+            return str(error)
+        for got, wanted in zip(outputs, expected, strict=True):
+            if got.dtype != np.asarray(wanted).dtype:
+                return f"{got.dtype} in place of {np.asarray(wanted).dtype}"
+            try:
+                np.testing.assert_allclose(got, wanted, case.rtol, case.atol)
+            except AssertionError as error:
+                return " ".join(str(error).split())
+    return ""
+
+
+def turns() -> Iterator[Any]:
+    """Every case in both engines. Bodies of functions are made of operators that have cases of their own: TVM's turn is for the slow tier."""
+    for name, engine in itertools.product(CASES, ("reference", "tvm")):
+        is_slow = engine == "tvm" and "_expanded" in name
+        yield pytest.param(name, engine, id=f"{name}-{engine}", marks=[pytest.mark.slow] if is_slow else [])
+
+
+@pytest.mark.parametrize(("name", "engine"), list(turns()))
+def test_case(name: str, engine: str):
+    is_listed = name in LISTED or (engine == "tvm" and f"tvm:{name}" in LISTED)
+    if is_listed and engine == "tvm" and name in LISTED:
+        return  # refused before an engine is asked, as the reference's turn shows
+    problem = misses(engine, CASES[name])
+    assert bool(problem) == is_listed, problem or f"{name} passes now; take it off the list"
+
+
+def test_the_list_names_cases():
+    assert {name.removeprefix("tvm:") for name in LISTED} <= set(CASES)
+
+
+@pytest.mark.parametrize("path", sorted((DATA / "light").glob("light_*.onnx")), ids=lambda path: path.stem)
+def test_whole_models(path: Path):
+    """Networks of the model zoo with weights that are made up, in the opsets of their time, on the inputs that ONNX's runner makes up."""
+    model = onnx.load(path)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    (value,) = [value for value in model.graph.input if value.name not in weights]
+    shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+    count = int(np.prod(shape))
+    x = (np.arange(count).reshape(shape) / count).astype(np.float32)
+    expected = numpy_helper.to_array(TensorProto.FromString((path.parent / f"{path.stem}_output_0.pb").read_bytes()))
+    (got,) = backend("reference").prepare(model).run([x])
+    np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-6)
+
+
+def main() -> int:
+    """Passed, listed and all cases for each engine."""
+    wrong = 0
+    for engine in ("reference", "tvm"):
+        problems = {name: misses(engine, case) for name, case in CASES.items()}
+        listed = sum(bool(problem) and (name in LISTED or f"tvm:{name}" in LISTED) for name, problem in problems.items())
+        passed = sum(not problem for problem in problems.values())
+        wrong += len(CASES) - passed - listed
+        print(f"{engine}: {passed} passed, {listed} listed, {len(CASES)} cases of operators that have a row")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""Export against onnx's own checker, and every op against onnxruntime at several opsets."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+import convc as cc
+from convc.backends import reference
+from convc.backends.onnx.read.importer import read_graph
+from convc.backends.onnx.session import Session, version
+from convc.backends.onnx.write.export import MIN_OPSET, newest_opset, to_model
+from convc.backends.onnx.write.onnx_rows import ROWS
+from convc.backends.unsupported import Unsupported
+from convc.compiler.files.inputs import random_inputs
+from convc.ir.errors import UnsupportedOp, UsageError
+from convc.ir.graph import Graph
+from convc.tests.support.graphs import hold_to_reference, normal_inputs, typed_graph
+from convc.tests.support.onnx_files import written
+from convc.tests.support.op_cases import CASES, text_of
+from convc.tests.support.tiers import EACH_NETWORK, small
+
+OPSETS = (13, 17, 18, 22)
+# What ONNX itself has no words for: (variant, first opset that has them), or None for no opset.
+NOT_IN_ONNX = {
+    **dict.fromkeys(("avg_pool.dilated", "avg_pool.dilated_counted", "avg_pool.ceil_dilated"), 19),
+    **dict.fromkeys(("integers.wrap", "integers.bytes", "integers.short", "integers.small"), 14),  # 8-bit arithmetic
+    **dict.fromkeys(("resize-symmetric.part", "resize-symmetric.near"), 19),  # elsewhere half_pixel says the same
+    **dict.fromkeys(("whole.sums", "whole.wraps", "whole.up"), None),  # convolution of integers
+}
+# What the spec allows and onnxruntime does not run on a CPU, with its own words.
+NOT_IN_ONNXRUNTIME = {
+    "avg_pool.dilated": "pads\\[dim\\] < kernel_shape",
+    "avg_pool.dilated_counted": "pads\\[dim\\] < kernel_shape",
+    "avg_pool.ceil_dilated": "pads\\[dim\\] < kernel_shape",
+    "local_response_norm.even": "size_ % 2 == 1",
+    "local_response_norm.line": "running LRN node",
+    "double.conv": "Could not find an implementation for Conv",
+    "double.avg": "Could not find an implementation for AveragePool",
+    "compare.truth": "Could not find an implementation for Where",
+}
+# Wrong results of onnxruntime 1.23.2, the last for Python 3.10; 1.31.1 is right. By variant: the opsets; None is the default.
+WRONG_BEFORE_1_24 = {
+    "avg_pool.counted": (22, None),
+    "avg_pool.ceil_counted": (13, 17, 18),
+    "resize-nearest-asymmetric.r9": (13, 17, 18, 22, None),
+    "binary.byte": (13, 17, 18, 22, None),  # no Max of bytes
+    # It takes models of opset 23, but has QuantizeLinear up to 22 only.
+    **dict.fromkeys((f"quantized.{name}" for name in ("byte", "signed", "channels", "rows", "ties", "round")), (None,)),
+}
+OLD = tuple(map(int, version().split(".")[:2])) < (1, 24)
+
+
+def _variants(case):
+    """A graph for each output of a case, so that a refusal is one op's and not the whole graph's."""
+    graph = typed_graph(text_of(case))
+    return [Graph.of(f"{case}.{node.name}", graph.inputs, (node,), graph.nodes) for node in graph.outputs if node.inputs]
+
+
+VARIANTS = {graph.name: graph for case in CASES for graph in _variants(case)}
+
+
+def test_the_cases_cover_every_op():
+    tried = {node.kind for graph in VARIANTS.values() for node in graph.ops}
+    assert {op for op, row in ROWS.items() if not isinstance(row, Unsupported)} <= tried
+
+
+@pytest.mark.parametrize("opset", [*OPSETS, None], ids=str)
+@pytest.mark.parametrize("name", VARIANTS)
+def test_op_agrees_with_onnxruntime(name, opset):
+    graph = VARIANTS[name]
+    first = NOT_IN_ONNX.get(name, 0)
+    if first is None or (opset is not None and opset < first):
+        with pytest.raises(UnsupportedOp, match="opset"):
+            to_model(graph, opset)
+        return
+    model = to_model(graph, opset)
+    onnx.checker.check_model(model, full_check=True)
+    if name in NOT_IN_ONNXRUNTIME:
+        with pytest.raises(cc.ConvcError, match=NOT_IN_ONNXRUNTIME[name]):
+            Session(graph, model.SerializeToString()).run(normal_inputs(graph, N=1))
+        return
+    if OLD and opset in WRONG_BEFORE_1_24.get(name, ()):
+        pytest.skip("a fault of this old onnxruntime, mended in newer ones")
+    session = Session(graph, model.SerializeToString())
+    for batch in (1, 3):
+        inputs = normal_inputs(graph, seed=batch, N=batch)
+        hold_to_reference(graph, session.run(inputs), inputs)
+
+
+@pytest.mark.parametrize("name", EACH_NETWORK)
+def test_zoo_model_passes_the_full_checker_and_keeps_its_names(name):
+    graph = small(name)
+    model = to_model(graph)
+    onnx.checker.check_model(model, full_check=True)
+    assert [value.name for value in model.graph.input] == [node.name for node in graph.inputs]
+    assert [value.name for value in model.graph.output] == [node.name for node in graph.outputs]
+    assert {node.name for node in model.graph.node} == {node.name for node in graph.ops}
+    assert model.producer_name == "convc"
+    assert all(node.doc_string.startswith("at ") for node in model.graph.node), "a node without its source line"
+
+
+def test_a_named_batch_stays_symbolic():
+    graph = cc.models.lenet5()
+    model = to_model(graph)
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
+    assert model.graph.output[0].type.tensor_type.shape.dim[0].dim_param == "N"
+    session = Session(graph, model.SerializeToString())
+    for batch in (1, 7):
+        inputs = random_inputs(graph, sizes={"N": batch})
+        np.testing.assert_allclose(session.run(inputs)["softmax1"], reference.run(graph, inputs)["softmax1"], rtol=1e-4)
+
+
+def test_bytes_are_deterministic():
+    first, second = (to_model(cc.models.resnet20()).SerializeToString() for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize("opset", range(MIN_OPSET, 23))
+def test_every_opset_exports_and_runs(opset):
+    graph = cc.models.resnet20()
+    model = to_model(graph, opset)
+    onnx.checker.check_model(model, full_check=True)
+    assert model.opset_import[0].version == opset
+    inputs = random_inputs(graph)
+    np.testing.assert_allclose(
+        Session(graph, model.SerializeToString()).run(inputs)["softmax1"], reference.run(graph, inputs)["softmax1"], rtol=1e-3
+    )
+
+
+def test_the_default_opset_is_the_newest_that_runs():
+    """One more than the default is refused by onnxruntime, or unknown to onnx."""
+    graph = typed_graph("graph @g(%x: f32[N,3]) {\n  %y = relu(%x)\n  return %y\n}\n")
+    newest = newest_opset()
+    assert to_model(graph).opset_import[0].version == newest >= 22
+    Session(graph, to_model(graph).SerializeToString())
+    if newest < onnx.defs.onnx_opset_version():
+        with pytest.raises(cc.ConvcError, match="onnxruntime refuses"):
+            Session(graph, to_model(graph, newest + 1).SerializeToString())
+
+
+@pytest.mark.parametrize("opset", [0, 12, 1000])
+def test_an_opset_nobody_supports_is_refused(opset):
+    with pytest.raises(UsageError, match=f"opset {opset} is not supported; choose 13 to"):
+        to_model(cc.models.mlp(), opset)
+
+
+NAMED = {
+    "one size that ONNX infers": ("%y = reshape(%x) {shape=[N,4,H,8]}", ["Reshape"]),
+    "two sizes": ("%y = reshape(%x) {shape=[H,8*N,4]}", ["Shape", "Gather", "Shape", "Gather", "Mul", "Concat", "Reshape"]),
+    "a crop": ("%y = slice(%x) {axes=[1], starts=[H//2], ends=[H-1]}", ["Shape", "Gather", "Div", "Add", "Slice"]),
+    "a shorter axis": ("%y = slice(%x) {axes=[1,0], starts=[1,0], ends=[-2,9223372036854775807], steps=[2,1]}", ["Slice"]),
+    "a resize": ("%y = resize(%x) {sizes=[2*H//3+1,5]}", ["Shape", "Gather", "Mul", "Div", "Add", "Concat", "Resize"]),
+    "an expand": ("%t = reshape(%x) {shape=[N,1,32*H]} %y = expand(%t) {shape=[N,N,1]}", None),
+    "a range": ("%s = param {init=full, value=2} : i32[] %y = range(%s, %s) {count=N*H}", None),
+}
+
+
+@pytest.mark.parametrize("opset", [13, newest_opset()])
+@pytest.mark.parametrize("name", NAMED)
+def test_named_sizes_are_computed_from_the_inputs_and_come_back(name, opset, tmp_path):
+    lines, wanted = NAMED[name]
+    graph = typed_graph(f"graph @g(%x: f32[N,H,4,8]) {{ {lines} return %y }}")
+    model = to_model(graph, opset)
+    if wanted and not (name == "a resize" and opset == 13):  # before opset 18 the batch and channels are sizes too
+        assert [node.op_type for node in model.graph.node] == wanted
+    back = read_graph(written(tmp_path, model)).graph
+    assert str(back.outputs[0].type) == str(graph.outputs[0].type)
+    session = Session(graph, model.SerializeToString())
+    for n, h in ((1, 5), (3, 12)):
+        x = {"x": np.random.default_rng(n).random((n, h, 4, 8), np.float32)}
+        expected = reference.run(graph, x)["y"]
+        np.testing.assert_allclose(session.run(x)["y"], expected, rtol=1e-6)
+        np.testing.assert_allclose(reference.run(back, x)["y"], expected, rtol=1e-6)
+
+
+def test_a_size_that_no_input_tells_is_refused():
+    graph = typed_graph("graph @g(%x: f32[H+1,4]) { %z = reshape(%x) {shape=[2,H+1,2]} %y = expand(%z) {shape=[H,1,1,1]} return %y }")
+    with pytest.raises(UnsupportedOp, match="%y = expand: the named size H is no dimension of an input, nor is a multiple of it"):
+        to_model(graph)

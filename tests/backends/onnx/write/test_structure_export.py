@@ -1,0 +1,107 @@
+"""What export decides for the ops on structure: shared TopK nodes, forms before an opset, refusals; every opset's checker agrees."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from convc.backends.onnx.session import Session
+from convc.backends.onnx.write.export import MIN_OPSET, to_model
+from convc.ir.errors import UnsupportedOp
+from convc.tests.support.graphs import hold_to_reference, normal_inputs, typed_graph, without
+from convc.tests.support.op_cases import STRUCTURE, text_of
+
+
+def types_of(model):
+    return [node.op_type for node in model.graph.node]
+
+
+@pytest.mark.parametrize("opset", range(MIN_OPSET, onnx.defs.onnx_opset_version() + 1))
+@pytest.mark.parametrize("case", STRUCTURE)
+def test_the_checker_of_every_opset_accepts_every_variant(case, opset):
+    late = ("part", "near") if opset < 19 and case == "resize-symmetric" else ()
+    graph = without(typed_graph(text_of(case)), *late)
+    onnx.checker.check_model(to_model(graph, opset), full_check=True)
+
+
+def test_values_and_indices_of_one_top_k_are_one_node():
+    graph = typed_graph("""graph @g(%x: f32[N,9]) {
+        %v = top_k_values(%x) {k=3}
+        %r = relu(%x)
+        %i = top_k_indices(%x) {k=3}
+        %other = top_k_indices(%x) {k=3, largest=false}
+        %again = top_k_values(%x) {k=3}
+        return %r, %i, %v, %other, %again }""")
+    model = to_model(graph)
+    onnx.checker.check_model(model, full_check=True)
+    assert types_of(model).count("TopK") == 3
+    assert [list(node.output) for node in model.graph.node if node.op_type == "TopK"] == [
+        ["v", "i"],
+        ["other.values", "other"],
+        ["again", "again.indices"],
+    ]
+    inputs = normal_inputs(graph, N=2)
+    hold_to_reference(graph, Session(graph, model.SerializeToString()).run(inputs), inputs)
+
+
+def test_the_indices_may_come_first():
+    graph = typed_graph("graph @g(%x: f32[9]) { %i = top_k_indices(%x) {k=3} %v = top_k_values(%x) {k=3} return %v, %i }")
+    model = to_model(graph)
+    assert [list(node.output) for node in model.graph.node] == [["v", "i"]]
+    inputs = normal_inputs(graph)
+    hold_to_reference(graph, Session(graph, model.SerializeToString()).run(inputs), inputs)
+
+
+@pytest.mark.parametrize(
+    ("text", "opset", "wanted"),
+    [
+        ("%y = layer_norm(%x, %w)", 17, ["LayerNormalization"]),
+        ("%y = layer_norm(%x, %w)", 16, ["ReduceMean", "Sub", "Mul", "ReduceMean", "Add", "Sqrt", "Div", "Mul"]),
+        ("%y = group_norm(%x, %w, %w) {groups=2}", 21, ["GroupNormalization"]),
+        ("%y = expand(%x) {shape=[N,4,1]}", 13, ["Expand"]),
+    ],
+)
+def test_a_named_form_where_the_opset_has_it(text, opset, wanted):
+    graph = typed_graph(f"graph @g(%x: f32[N,4,4]) {{ %w = param : f32[4] {text} return %y }}")
+    assert types_of(to_model(graph, opset)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "opset", "why"),
+    [
+        (
+            "(%x: i8[N]) { %s = param : f64[] %z = param {init=ones} : i8[] %y = dequantize_linear(%x, %s, %z) return %y }",
+            21,
+            "no scale of f64",
+        ),
+        (
+            "(%x: i8[N]) { %s = param : f16[] %z = param {init=ones} : i8[] %y = dequantize_linear(%x, %s, %z) return %y }",
+            18,
+            "f16 at opset 18",
+        ),
+        (
+            "(%x: f64[N]) { %s = param : f64[] %z = param {init=ones} : i8[] %y = quantize_linear(%x, %s, %z) return %y }",
+            None,
+            "has no f64",
+        ),
+        ("(%x: i8[N]) { %y = reduce_sum(%x) return %y }", None, "has no i8"),
+        (
+            "(%x: f32[N,1,5,5]) { %y = resize(%x) {scales=[0.7,1.0], coordinates=half_pixel_symmetric} return %y }",
+            18,
+            "needs ONNX opset 19",
+        ),
+    ],
+)
+def test_what_onnx_cannot_say_is_refused(text, opset, why):
+    with pytest.raises(UnsupportedOp, match=f"%y = .*{why}"):
+        to_model(typed_graph(f"graph @g{text}"), opset)
+
+
+def test_half_precision_runs_in_onnxruntime():
+    """Whole steps: onnxruntime before 1.24 does not round those of float16 to the nearest."""
+    graph = typed_graph("""graph @g(%x: f16[N,4]) {
+        %s = param {init=full, value=0.5} : f16[] %z = param {init=ones} : u8[]
+        %q = quantize_linear(%x, %s, %z) %y = dequantize_linear(%q, %s, %z) return %y }""")
+    inputs = {"x": np.array([[0.0, 0.5, 1.5, -3.0]], np.float16)}
+    hold_to_reference(graph, Session(graph, to_model(graph, 22).SerializeToString()).run(inputs), inputs)

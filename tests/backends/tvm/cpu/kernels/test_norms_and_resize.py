@@ -1,0 +1,66 @@
+"""Kernels of local response normalization and resize."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from convc.backends.tvm.cpu.kernels.norms import local_response_norm
+from convc.backends.tvm.cpu.kernels.resize import can_resize, resize, tables
+from convc.ir.ops.norm import LOCAL_RESPONSE_NORM, LocalResponseNorm
+from convc.ir.ops.resize import COORDINATES, RESIZE, ROUNDINGS, Resize
+from convc.tests.support.cpu_kernels import blocked_shape, call, draw, from_blocks, into_blocks
+from convc.tests.support.graphs import typed_graph
+from convc.tests.support.tvm_modules import build_and_hold
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "op"),
+    [
+        ((1, 96, 9, 11), LocalResponseNorm(size=5, alpha=1e-4, beta=0.75, bias=1.0)),
+        ((2, 20, 3, 5), LocalResponseNorm(size=4, alpha=0.5, beta=0.5, bias=2.0)),
+        ((3, 37, 3, 5), LocalResponseNorm(size=40, alpha=0.5, beta=0.6, bias=2.0)),
+        ((1, 5, 3, 3), LocalResponseNorm(size=1, alpha=1.0, beta=1.0, bias=1.0)),
+        ((2, 20, 3, 5), LocalResponseNorm(size=3, alpha=0.5, beta=0.75, bias=0.0)),
+    ],
+)
+def test_local_response_norm(shape: tuple[int, int, int, int], op: LocalResponseNorm, named: bool) -> None:
+    x = draw(*shape) * 3
+    function = local_response_norm(op, None if named else shape[0], *shape[1:])
+    got = call(function, [into_blocks(x)], blocked_shape(*shape))
+    assert np.isfinite(got).all(), "lanes of padding too"
+    np.testing.assert_allclose(from_blocks(got, shape[1]), LOCAL_RESPONSE_NORM.meaning(op, x.astype(np.float64)), rtol=2e-6)
+
+
+def test_a_convolution_after_a_norm_without_bias() -> None:
+    text = """graph @g(%x: f32[N,20,5,5]) {
+        %w = param : f32[6,20,1,1]
+        %n = local_response_norm(%x) {size=3, alpha=1.0, bias=0.0}
+        %y = conv2d(%n, %w)
+        return %y }"""
+    build_and_hold(typed_graph(text), {"N": 1}, {"N": 2})
+
+
+RESIZES = [
+    *(Resize((2.0, 2.0), mode, coordinates) for mode in ("nearest", "bilinear") for coordinates in COORDINATES),
+    *(Resize((1.5, 0.7), "nearest", "half_pixel", rounding) for rounding in ROUNDINGS),
+    Resize((1.5, 3.0), "bilinear", "half_pixel_symmetric"),
+    Resize((1.0, 1.0), "bilinear", "pytorch_half_pixel", sizes=(3, 1)),
+    Resize((1.0, 1.0), "nearest", "align_corners", sizes=(1, 9)),
+]
+
+
+@pytest.mark.parametrize("shape", [(2, 20, 5, 7), (1, 16, 6, 2)])
+@pytest.mark.parametrize("op", RESIZES, ids=str)
+def test_resize(shape: tuple[int, int, int, int], op: Resize) -> None:
+    x = draw(*shape)
+    wanted = RESIZE.meaning(op, x.astype(np.float64))
+    for batch in (None, shape[0]):
+        got = call(resize(op, batch, *shape[1:]), [into_blocks(x), *tables(op, *shape[2:])], blocked_shape(*wanted.shape))
+        np.testing.assert_allclose(from_blocks(got, shape[1]), wanted, rtol=2e-6, atol=2e-6)
+
+
+def test_cubic_has_no_kernel() -> None:
+    assert can_resize(Resize(mode="nearest"))
+    assert not can_resize(Resize(mode="cubic"))

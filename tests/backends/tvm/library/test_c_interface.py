@@ -1,0 +1,239 @@
+"""Artifacts from C: the example is compiled and run against TVM's own libraries, and its results held to the reference."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convc.backends.tvm import host
+from convc.backends.tvm.cpu.plan import plan
+from convc.backends.tvm.library.c_interface import C_FILES, c_flags
+from convc.backends.tvm.library.packed import write_packed
+from convc.compiler.compiling.compile import compile_network
+from convc.compiler.engines.table import ENGINES
+from convc.compiler.files.artifact import Artifact
+from convc.compiler.targets.cpu import PACKED
+from convc.ir.graph import Graph
+from convc.ir.types import DTYPES, Array
+from convc.tests.support.graphs import hold_to_reference, normal_inputs, typed_graph
+from convc.tests.support.places import DATA
+from convc.tests.support.shell import convc
+
+DRIVER = DATA / "c" / "driver.c"
+CC = ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-pthread"]
+RELU = "graph @relu(%x: f32[N,5]) { %y = relu(%x) return %y, %x }"
+CONVS = """graph @net(%x: f32[N,3,16,16], %k: f32[N,4]) {
+    %w = param : f32[24,3,3,3]
+    %v = param : f32[20,24,3,3]
+    %u = param : f32[4,20,1,1]
+    %b = param {init=small} : f32[24]
+    %a = conv2d(%x, %w, %b) {pads=[1,1,1,1]}
+    %r = relu(%a)
+    %c = conv2d(%r, %v) {pads=[1,1,1,1]}
+    %d = conv2d(%c, %u)
+    %mean = global_avg_pool(%d)
+    %flat = flatten(%mean)
+    %y = add(%flat, %k)
+    return %y, %r
+}"""
+TYPES = """graph @t(%a: i32[2,3], %b: bool[2,3], %c: f64[2,3], %d: u8[2,3], %e: f16[4], %f: i64[]) {
+    %y = where(%b, %a, %a)
+    %z = neg(%c)
+    return %y, %z, %b, %d, %e, %f
+}"""
+SIZES = "graph @m(%x: f32[N,3]) { %p = param : f32[2,3] %y = reshape(%x) {shape=[3*N]} %z = concat(%x, %p) {axis=0} return %y, %z }"
+
+
+def compiled(graph: Graph, folder: Path) -> Artifact:
+    return compile_network(graph, folder, level=0, check=False)
+
+
+def built(artifact: Artifact, program: Path, *more: str) -> Path:
+    made = artifact.path.parent / f"{artifact.path.name}.{program.stem}"
+    sources = [program, artifact.path / "convc.c"]
+    subprocess.run([*CC, *more, f"-I{artifact.path}", *map(str, sources), *c_flags(), "-o", str(made)], check=True)
+    return made
+
+
+def by_example(artifact: Artifact, example: Path, inputs: dict[str, Array], batch: int) -> dict[str, Array]:
+    graph = artifact.structure()
+    folder = example.parent
+    given = [folder / f"in{i}" for i in range(len(graph.inputs))]
+    made = [folder / f"out{i}" for i in range(len(graph.outputs))]
+    for path, node in zip(given, graph.inputs, strict=True):
+        path.write_bytes(np.ascontiguousarray(inputs[node.name]).tobytes())
+    subprocess.run([str(word) for word in (example, artifact.path, 1, batch, *given, *made)], check=True, capture_output=True)
+    types = {node.name: node.typed.with_sizes({"N": batch}) for node in graph.outputs}
+    return {
+        name: np.fromfile(path, DTYPES[type_.dtype]).reshape(type_.concrete())
+        for (name, type_), path in zip(types.items(), made, strict=True)
+    }
+
+
+@pytest.mark.parametrize("text", [CONVS, TYPES, SIZES, RELU], ids=["convs", "types", "sizes", "relu"])
+def test_the_example_computes_what_the_module_does(text: str, tmp_path: Path) -> None:
+    graph = typed_graph(text)
+    artifact = compiled(graph, tmp_path / "net")
+    example, module = built(artifact, artifact.path / "example.c"), ENGINES["tvm"].open(artifact, 1)
+    for batch in (1, 3, 1):
+        inputs = normal_inputs(graph, batch, N=batch)
+        got = by_example(artifact, example, inputs, batch)
+        hold_to_reference(graph, got, inputs)
+        for name, values in module(inputs).items():
+            assert np.array_equal(got[name], values), name
+
+
+def test_names_that_c_does_not_have(tmp_path: Path) -> None:
+    text = RELU.replace("%y", "%a.b.y").replace("@relu", "@int.2")
+    artifact = compiled(typed_graph(text), tmp_path / "net")
+    header = (artifact.path / "model.h").read_text()
+    assert "static const convc_network model_int_2 = " in header
+    assert '"a.b.y"' in header
+    built(artifact, artifact.path / "example.c")
+
+
+@pytest.fixture(scope="module")
+def relu(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return compiled(typed_graph(RELU), tmp_path_factory.mktemp("c") / "relu")
+
+
+@pytest.fixture(scope="module")
+def drive(relu: Artifact) -> Callable[..., tuple[int, list[str]]]:
+    driver = built(relu, DRIVER, "-DNETWORK=model_relu")
+
+    def run(what: str, directory: Path = relu.path, threads: int = 1, **env: str) -> tuple[int, list[str]]:
+        quiet = {name: value for name, value in os.environ.items() if not name.startswith("TVM_")}  # as a program finds it
+        done = subprocess.run(
+            [str(word) for word in (driver, what, directory, threads)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**quiet, **env},
+        )
+        assert not done.stderr
+        return done.returncode, done.stdout.splitlines()
+
+    return run
+
+
+Drive = Callable[..., tuple[int, list[str]]]
+
+
+def test_many_threads_have_a_model_each(drive: Drive) -> None:
+    assert drive("many") == (0, ["right"] * 4)
+
+
+def test_inputs_and_outputs_are_used_where_they_lie(drive: Drive) -> None:
+    """The network returns its input: its address is that of the caller's array, where that is aligned."""
+    assert drive("addresses") == (0, ["aligned shared", "unaligned copied", "beyond nothing"])
+
+
+def test_what_cannot_run_is_refused_and_the_model_works_on(drive: Drive) -> None:
+    code, lines = drive("refusals")
+    assert code == 0
+    assert lines[0] == "-1 input 'x' is NULL"
+    assert lines[1:3] == ["-1 a batch of 0 does not fit input 'x'", "-1 a batch of -3 does not fit input 'x'"]
+    assert lines[3].endswith("does not fit input 'x'")
+    assert lines[4] == "0 "
+
+
+@pytest.mark.parametrize("threads", [0, -1, 10**9])
+def test_threads_must_be_positive_and_few(drive: Drive, threads: int) -> None:
+    code, lines = drive("open", threads=threads)
+    assert code == 3
+    assert lines == [f"{threads} threads; at least 1 and at most {host.most_threads()}, four a processor, are possible"]
+
+
+def test_more_threads_than_tvm_was_told_of(drive: Drive) -> None:
+    code, lines = drive("open", threads=3, TVM_NUM_THREADS="2")
+    assert (code, lines) == (3, ["TVM gives 2 of 3 threads; set TVM_NUM_THREADS to 3 or more before the program starts"])
+
+
+@pytest.mark.parametrize("processor", sorted(os.sched_getaffinity(0))[-2:])
+def test_the_caller_stays_on_the_processors_that_it_was_given(drive: Drive, processor: int) -> None:
+    given = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {processor})  # the driver inherits it
+    try:
+        assert drive("processors") == (0, ["ran 0 2", str(processor)])
+    finally:
+        os.sched_setaffinity(0, given)
+
+
+def test_a_directory_that_is_not_the_networks(drive: Drive, relu: Artifact, tmp_path: Path) -> None:
+    other = compiled(typed_graph("graph @g(%x: f32[N,5]) { %p = param : f32[5] %y = mul(%x, %p) return %y, %x }"), tmp_path / "other")
+    taller = compiled(typed_graph("graph @g(%x: f32[N,6]) { %y = relu(%x) return %y, %x }"), tmp_path / "taller")
+    for directory, words in (
+        (tmp_path / "absent", "cannot be opened; is it the artifact of relu?"),
+        (other.path, "has another size than this program's model.h says; build it with the one in that directory"),
+        (taller.path, "has another layout than this program's model.h says; build it with the one in that directory"),
+    ):
+        code, lines = drive("open", directory)
+        assert code == 3
+        assert len(lines) == 1
+        assert words in lines[0]
+    broken = Path(shutil.copytree(relu.path, tmp_path / "broken"))
+    (broken / "model.so").write_text("not a library")
+    code, lines = drive("open", broken)
+    assert code == 3
+    assert len(lines) == 1
+    assert "model.so fails in TVM" in lines[0]
+
+
+def test_a_processor_that_is_not_the_one(relu: Artifact, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(relu.path, tmp_path / "net"))
+    header = folder / "model.h"
+    header.write_text(header.read_text().replace("_needs[] = {", '_needs[] = {"sve9", '))
+    driver = built(replace(relu, path=folder), DRIVER, "-DNETWORK=model_relu")
+    done = subprocess.run([driver, "open", folder, "1"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (3, "relu was compiled for a processor with sve9; compile the network again on this one\n")
+
+
+def test_an_artifact_that_was_compiled_again_for_a_wider_processor(drive: Drive, relu: Artifact, tmp_path: Path) -> None:
+    """The program was built before, and has asked for less."""
+    folder = Path(shutil.copytree(relu.path, tmp_path / "net"))
+    write_packed(plan(relu.structure(), relu.target.tiles), folder / PACKED, [*relu.target.needs, "sve9"])
+    code, lines = drive("open", folder)
+    assert code == 3
+    assert lines[0].endswith("has another layout than this program's model.h says; build it with the one in that directory")
+
+
+def test_an_artifact_that_is_replaced_while_it_is_open(drive: Drive, relu: Artifact, tmp_path: Path) -> None:
+    """The linker knows its path; new weights must not meet the old code."""
+    shutil.copytree(relu.path, tmp_path / "net")
+    compiled(typed_graph(RELU.replace("= relu", "= neg")), tmp_path / "net.new")
+    assert drive("replaced", tmp_path / "net") == (0, ["old 0 2", "new 1 -2", "old 0 2"])
+
+
+def test_two_networks_in_one_program(relu: Artifact, tmp_path: Path) -> None:
+    other = compiled(typed_graph(CONVS), relu.path.parent / "net")
+    both = tmp_path / "both.c"
+    both.write_text(
+        '#include "relu/model.h"\n#include "net/model.h"\n#include <stdio.h>\n'
+        "int main(void) {\n"
+        f'  convc_model *one = convc_open(&model_relu, "{relu.path}", 1, NULL, 0);\n'
+        f'  convc_model *two = convc_open(&model_net, "{other.path}", 1, NULL, 0);\n'
+        '  printf("%s %s\\n", one ? model_relu.name : "", two ? model_net.name : "");\n'
+        "  convc_close(one);\n  convc_close(two);\n}\n"
+    )
+    made = built(relu, both, f"-I{relu.path.parent}")
+    assert subprocess.run([made], capture_output=True, text=True, check=True).stdout == "relu net\n"
+
+
+def test_sizes_that_c_cannot_give(tmp_path: Path) -> None:
+    (tmp_path / "net.cir").write_text("graph @g(%x: f32[N,3,H,W]) {\n  %y = relu(%x)\n  return %y\n}\n")
+    done = convc("compile", tmp_path / "net.cir", "-o", tmp_path / "net")
+    assert done.code == 0, done.err
+    assert "no C files: a C program gives one batch, and the sizes of @g are N, H, W; fix others with --input" in done.err
+    assert not set(C_FILES) & set(os.listdir(tmp_path / "net"))
+
+
+def test_the_flags_are_those_that_doctor_prints() -> None:
+    done = convc("doctor", "--c-flags")
+    assert (done.code, done.out.split()) == (0, c_flags())

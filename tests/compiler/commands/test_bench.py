@@ -1,0 +1,130 @@
+"""convc bench: what it measures and says."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from convc.compiler.bench.worker import Task
+from convc.compiler.engines.optimize import optimize
+from convc.ir.binding import specialize
+from convc.models import ZOO
+from convc.passes.analysis.cost import graph_cost
+from convc.tests.support.shell import convc
+
+
+def test_engines_are_timed_turn_by_turn():
+    done = convc("bench", "lenet5", "-b", "onnx,onnx@0,reference", "--runs", "2", "--batch", "2", "--threads", "1", "--json")
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert [engine["engine"] for engine in report["engines"]] == ["onnx", "onnx@0", "reference"]
+    assert (report["batch"], report["threads"], report["turns"]) == (2, 1, 2)
+    flops = graph_cost(optimize(ZOO["lenet5"].network(), 2)[0], {"N": 2}).flops
+    for engine in report["engines"]:
+        assert 0 < engine["p10"] <= engine["median"] <= engine["p90"]
+        assert engine["runs"] >= 2
+        assert engine["gflops"] == pytest.approx(flops / engine["median"] / 1e6)
+        assert engine["peak_share"] == pytest.approx(engine["gflops"] / report["peak_gflops"])
+    assert "numpy" in report["versions"]
+
+
+def test_a_table_for_people():
+    done = convc("bench", "lenet5", "--backends", "reference", "--runs", "2", "--threads", "1")
+    assert done.code == 0, done.err
+    assert "median ms" in done.out
+    assert "over reference" in done.out
+    assert "batch 1, 1 threads of " in done.err
+
+
+def test_a_profile_has_every_node_once():
+    """Shortcuts that skip pixels and pad channels are stock rows here."""
+    done = convc("bench", "resnet20", "-b", "tvm", "--runs", "1", "--profile", "--json")
+    assert done.code == 0, done.err
+    layers = json.loads(done.out)["layers"]
+    graph = specialize(optimize(ZOO["resnet20"].network(), 2)[0], {"N": 1})
+    computed = [name for layer in layers if layer["kernel"] not in ("pack", "unpack") for name in layer["nodes"]]
+    assert sorted(computed) == sorted(node.name for node in graph.ops)
+    assert sum(layer["macs"] for layer in layers) == graph_cost(graph).macs
+    assert sum(layer["share"] for layer in layers) == pytest.approx(1)
+    assert {"direct", "winograd F(4x4)", "stock", "unpack"} < {layer["kernel"] for layer in layers}
+    assert all(layer["bytes"] > 0 for layer in layers)
+    assert any(layer["on_longest_path"] for layer in layers)
+    assert all((layer["gflops"] > 0) == (layer["macs"] > 0) for layer in layers)
+
+
+def test_an_engine_that_is_not_there():
+    assert "did you mean 'onnx'" in convc("bench", "lenet5", "--backends", "onx").err
+    assert convc("bench", "lenet5", "--backends", "tvm", "--threads", "0").code == 2
+    done = convc("bench", "lenet5", "--backends", "onnx@9")
+    assert (done.code, "there is no level '9'" in done.err) == (2, True)
+    done = convc("bench", "lenet5", "--backends", "onnx", "--profile")
+    assert (done.code, "name it among --backends" in done.err) == (2, True)
+
+
+def test_a_peer_that_cannot_be_loaded_is_refused_or_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "openvino.py").write_text("raise ImportError('libtbb is missing')")
+    (tmp_path / "torch.py").write_text("raise ImportError('libc10 is missing')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = convc("bench", "lenet5", "--backends", "openvino", "--runs", "1")
+    assert done.code == 5
+    assert "libtbb is missing" in done.err
+    done = convc("bench", "lenet5", "--runs", "1", "--json")
+    assert done.code == 0, done.err
+    assert "openvino is left out" in done.err
+    assert [engine["engine"] for engine in json.loads(done.out)["engines"]] == ["tvm", "onnx"]
+
+
+def test_an_engine_that_dies_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "openvino.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = convc("bench", "lenet5", "--backends", "openvino", "--runs", "1")
+    assert done.code == 3
+    assert "the process that ran openvino ended with -9" in done.err
+
+
+def test_a_worker_ends_with_its_input(tmp_path: Path):
+    """So that none is left behind by a bench that was killed."""
+    task = Task("peak", 0, 1, {}, str(tmp_path))
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "convc.compiler.bench.worker", json.dumps(asdict(task))], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert worker.stdout is not None
+    assert b"amount" in worker.stdout.readline()
+    os.kill(worker.pid, signal.SIGINT)  # a terminal sends it to all; the bench hears it and hangs up
+    worker.communicate()
+    assert worker.returncode == 0
+
+
+def test_a_profile_of_a_network_without_kernels(tmp_path: Path):
+    (tmp_path / "net.cir").write_text("graph @g(%x: f32[N,4]) {\n  %d = dropout(%x)\n  %y = identity(%d)\n  return %y\n}\n")
+    done = convc("bench", tmp_path / "net.cir", "-b", "tvm", "-O", "0", "--runs", "1", "--profile", "--json")
+    assert done.code == 0, done.err
+    assert {layer["share"] for layer in json.loads(done.out)["layers"]} <= {0.0, 1.0}
+
+
+def test_bench_and_tune_look_at_what_compile_makes(tmp_path: Path):
+    """By onnxruntime's prices the concatenation goes and the convolution after it is two."""
+    (tmp_path / "net.cir").write_text("""graph @g(%x: f32[N,16,14,14]) {
+  %w = param : f32[16,16,1,1]
+  %v = param : f32[64,32,1,1]
+  %a = conv2d(%x, %w)
+  %r = relu(%a)
+  %c = concat(%r, %x)
+  %b = conv2d(%c, %v)
+  return %b
+}
+""")
+    done = convc("bench", tmp_path / "net.cir", "-b", "tvm", "--runs", "1", "--profile", "--json")
+    assert done.code == 0, done.err
+    assert "b" in {node for layer in json.loads(done.out)["layers"] for node in layer["nodes"]}
+    done = convc("tune", tmp_path / "net.cir", "--seconds", "1", "--database", tmp_path / "db")
+    assert done.code == 0, done.err
+    assert "2 kernels" in done.out + done.err
+    assert "b.part" not in done.out + done.err

@@ -1,0 +1,193 @@
+"""Each command as a user calls it, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from convc.models import ZOO
+from convc.tests.support.places import DATA
+from convc.tests.support.shell import convc
+
+PHOTO = DATA / "cat.jpg"
+TINY = """
+import convc as cc
+from convc import conv, dense, global_avg_pool, relu, softmax
+
+@cc.network(image="N,3,32,32")
+def tiny(image, classes=10):
+    return softmax(dense(global_avg_pool(relu(conv(image, 8, 3, pad="same"))), classes))
+"""
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bundle") / "lenet"
+    done = convc("compile", "lenet5", "-o", path)
+    assert done.code == 0, done.err
+    return path
+
+
+def test_models_lists_the_zoo():
+    done = convc("models", "--json")
+    assert [row["name"] for row in json.loads(done.out)] == list(ZOO)
+    assert convc("models").out.count("\n") == len(ZOO)
+
+
+def test_doctor_finds_three_backends():
+    done = convc("doctor", "--json")
+    assert done.code == 0
+    found = json.loads(done.out)
+    assert not any(found[name].startswith("missing") for name in ("reference", "onnx", "tvm"))
+
+
+def test_summary_of_vgg16_is_the_courses_table():
+    out = convc("summary", "vgg16").out
+    assert "CONV3-64:   [224x224x64]   memory: 224*224*64=3.21M   params: (3*3*3)*64 = 1,728" in out
+    assert "FC:         [1x1x4096]     memory: 4096               params: 7*7*512*4096 = 102,760,448" in out
+    assert "TOTAL memory: 15,237,608 values * 4 bytes = 58.1 MiB / image" in out
+    assert "TOTAL params: 138,344,128 weights" in out
+    assert "15,470,264,320 multiply-adds" in out
+
+
+def test_summary_notes_what_is_never_read(tmp_path):
+    (tmp_path / "net.cir").write_text("graph @g(%x: f32[N,1,7,7]) {\n  %p = max_pool(%x) {kernel=[3,3], strides=[3,3]}\n  return %p\n}\n")
+    done = convc("summary", tmp_path / "net.cir")
+    assert "the last 1 rows are never read" in done.err
+    refused = convc("summary", tmp_path / "net.cir", "--strict-windows")
+    assert refused.code == 3
+    assert "window 3 with stride 3 does not fit 7 padded rows (1/3 of a step remain)" in refused.err
+
+
+def test_summary_takes_other_sizes_and_options():
+    layers = json.loads(convc("summary", "resnet18", "--input", "image:N,3,96,96", "--set", "classes=7", "--json").out)["layers"]
+    assert layers[0]["output"] == "[96x96x3]"
+    assert layers[-1]["output"] == "[1x1x7]"
+
+
+def test_inspect_shows_what_each_pass_did():
+    out = convc("inspect", "resnet18", "-O2", "--diff").out
+    assert "fuse-conv-bn: 20 rewrites" in out
+    assert "ops: batch_norm 20 -> 0" in out
+    assert "    -  %bn1 = batch_norm(" in out
+    assert "    +  %bn1 = conv2d(%image, %bn1.w, %bn1.b) {strides=[2,2], pads=[3,3,3,3]} : f32[N,64,112,112]" in out
+    stages = json.loads(convc("inspect", "resnet18", "--json").out)
+    assert [stage["pass"] for stage in stages][-1] == "eliminate-dead"
+    assert len(next(stage for stage in stages if stage["pass"] == "fuse-conv-bn")["rewrites"]) == 20
+
+
+def test_inspect_prints_what_a_pass_declined_under_the_pass(tmp_path):
+    text = "graph @g(%x: f32[1,64,56,56]) {\n  %v = param : f32[8,64,1,1]\n  %w = param : f32[64,8,1,1]\n  %a = conv2d(%x, %v)\n"
+    (tmp_path / "net.cir").write_text(text + "  %y = conv2d(%a, %w)\n  return %y\n}\n")
+    done = convc("-v", "inspect", "net.cir", cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("compose-linear: "))
+    assert lines[at + 1].startswith("    why: ")
+    assert lines[at + 2].startswith("    declined at %y: both take ")
+    assert "declined" not in convc("inspect", "net.cir", cwd=tmp_path).out
+    assert "compose-linear declined at %y: " in convc("-v", "inspect", "net.cir", "--ir", cwd=tmp_path).err
+
+
+def test_inspect_can_stop_and_skip():
+    out = convc("inspect", "resnet18", "--max-rewrites", "fuse-conv-bn=3").out
+    assert "fuse-conv-bn: 3 rewrites" in out
+    left = json.loads(convc("inspect", "resnet18", "--skip", "fuse-conv-bn", "--list-passes", "--json").out)
+    assert "fuse-conv-bn" not in [row["pass"] for row in left]
+    assert "eliminate-dead  last:" in convc("inspect", "resnet18", "--list-passes").out
+
+
+def test_opt_is_text_in_text_out():
+    text = "graph @g(%x: f32[N,4]) {\n  %d = dropout(%x)\n  %y = relu(%d)\n  return %y\n}\n"
+    done = convc("opt", "-", "-p", "infer-shapes,drop-identity", stdin=text)
+    assert done.out == "graph @g(%x: f32[N,4]) {\n  %y = relu(%x) : f32[N,4]\n  return %y\n}\n"
+
+
+def test_export_writes_a_model_that_onnx_accepts(tmp_path):
+    done = convc("export", "resnet20", "-o", tmp_path / "net.onnx", "--opset", "17")
+    assert done.code == 0
+    model = onnx.load(tmp_path / "net.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert model.opset_import[0].version == 17
+    assert "cifar_resnet.py:" in model.graph.node[0].doc_string
+
+
+def test_a_network_from_a_file(tmp_path):
+    (tmp_path / "net.py").write_text(TINY)
+    done = convc("summary", "net.py:tiny", "--set", "classes=5", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert "[1x1x5]" in done.out
+
+
+def test_compile_writes_a_whole_artifact(bundle):
+    names = {"model.cir", "model.onnx", "model.so", "model.one.so", "weights.safetensors", "weights.packed", "manifest.json", "report.txt"}
+    names |= {"convc.h", "convc.c", "model.h", "example.c"}
+    assert {file.name for file in bundle.iterdir()} == names
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    assert manifest["schema"] == 4
+    assert set(manifest["files"]) == names - {"manifest.json"}
+    assert manifest["inputs"] == {"image": "f32[N,1,32,32]"}
+    assert "apache-tvm" in manifest["versions"]
+    report = (bundle / "report.txt").read_text()
+    assert all(f"{engine}: softmax1 agrees" in report for engine in ("reference", "onnx", "tvm"))
+    assert [path.name for path in bundle.parent.iterdir()] == [bundle.name], "something temporary was left"
+
+
+def test_run_takes_the_artifact_back_on_every_backend(bundle, tmp_path):
+    image = np.random.default_rng(0).random((3, 1, 32, 32), dtype=np.float32)
+    np.savez(tmp_path / "x.npz", image=image)
+    results = {}
+    for backend in ("reference", "onnx", "tvm"):
+        done = convc("run", bundle, "-i", tmp_path / "x.npz", "--backend", backend, "-o", tmp_path / f"{backend}.npz")
+        assert done.code == 0, done.err
+        results[backend] = np.load(tmp_path / f"{backend}.npz")["softmax1"]
+    assert results["tvm"].shape == (3, 10)
+    for other in ("onnx", "tvm"):
+        np.testing.assert_allclose(results["reference"], results[other], rtol=1e-5)
+
+
+def test_run_writes_pictures(tmp_path):
+    done = convc("run", "filters", "-i", PHOTO, "--backend", "reference", "-o", tmp_path / "cat.png")
+    assert done.code == 0, done.err
+    edges = Image.open(tmp_path / "cat.edges_outer.png")
+    assert (edges.size, edges.mode) == ((451, 300), "RGB")
+    assert 5 < np.asarray(edges).mean() < 60, "edges are dark pictures with some bright lines"
+
+
+def test_run_prints_top_classes():
+    record = json.loads(convc("run", "lenet5", "--backend", "reference", "--json", "--top", "2").out)
+    assert len(record["softmax1"]["top"][0]) == 2
+
+
+def test_verify_of_two_networks(tmp_path):
+    for name, slope in (("a", "0.1"), ("b", "0.1"), ("c", "0.2")):
+        (tmp_path / f"{name}.cir").write_text(
+            f"graph @g(%x: f32[N,4]) {{\n  %t = tanh(%x)\n  %n = sub(%t, %x)\n  %y = leaky_relu(%n) {{alpha={slope}}}\n  return %y\n}}\n"
+        )
+    assert convc("verify", tmp_path / "a.cir", tmp_path / "b.cir").code == 0
+    differs = convc("verify", tmp_path / "a.cir", tmp_path / "c.cir")
+    assert differs.code == 1
+    assert "y DIFFERS" in differs.err
+
+
+def test_verify_of_an_artifact(bundle):
+    done = convc("verify", bundle, "--json")
+    assert done.code == 0, done.err
+    assert {line["engine"] for line in json.loads(done.out)} == {"reference", "onnx", "tvm"}
+
+
+def test_cuda_artifacts_are_made_without_a_gpu(tmp_path):
+    done = convc("compile", "lenet5", "-t", "cuda", "-o", tmp_path / "net")
+    assert done.code == 0, done.err
+    manifest = json.loads((tmp_path / "net" / "manifest.json").read_text())
+    assert "__global__" in (tmp_path / "net" / manifest["target"]["source"]).read_text()
+    assert manifest["target"]["check"]
+    ran = convc("run", tmp_path / "net", "--backend", "tvm")
+    assert ran.code in (0, 5), ran.err
+    if ran.code == 5:
+        assert "no CUDA device is here" in ran.err
+    assert convc("run", tmp_path / "net", "--backend", "reference").code == 0

@@ -1,0 +1,140 @@
+"""Photographs and arrays given with -i, sizes with --input: what is taken, and what is refused in one sentence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from convc.tests.support.places import DATA
+from convc.tests.support.shell import array_header, convc, refused
+
+PHOTO = DATA / "cat.jpg"
+RELU = "graph @g(%x: f32[N,4]) {\n  %y = relu(%x)\n  return %y\n}\n"
+
+
+@pytest.mark.parametrize("given", ["x.npy", "x=x.npy"])
+def test_run_takes_an_array_alone(tmp_path, given):
+    (tmp_path / "net.cir").write_text(RELU)
+    x = np.float32([[-1, 0.5, 2, 65]])
+    np.save(tmp_path / "x.npy", np.asfortranarray(x.astype(np.float64)))
+    done = convc("run", "net.cir", "-i", given, "--backend", "reference", "-o", "y.npz", cwd=tmp_path)
+    assert done.code == 0, done.err
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npz")["y"], np.maximum(x, 0), strict=True)
+
+
+class TestImages:
+    def test_not_an_image(self, tmp_path):
+        (tmp_path / "cat.jpg").write_text("meow")
+        refused(convc("run", "filters", "-i", tmp_path / "cat.jpg", "--backend", "reference"), 3, "cannot be read as an image")
+
+    def test_neither_picture_nor_arrays_by_name(self, tmp_path):
+        (tmp_path / "x.csv").write_text("1,2,3")
+        done = convc("run", "filters", "-i", tmp_path / "x.csv", "--backend", "reference")
+        refused(done, 3, "is neither a photograph (.jpg, ", "nor arrays by name (.npz, as np.savez('x.npz', image=x) writes them)")
+
+    def test_wrong_size_is_resized_only_when_asked(self):
+        refused(
+            convc("run", "resnet20", "-i", PHOTO, "--backend", "reference"), 3, "is 451x300 pixels, the input wants 32x32; pass --resize"
+        )
+        assert convc("run", "resnet20", "-i", PHOTO, "--resize", "--backend", "reference").code == 0
+
+    def test_wrong_channels(self, tmp_path):
+        Image.new("L", (451, 300)).save(tmp_path / "gray.png")
+        refused(
+            convc("run", "filters", "-i", tmp_path / "gray.png", "--backend", "reference"),
+            3,
+            "has 1 channels (L), the input is f32[N,3,300,451]",
+        )
+
+    def test_a_picture_for_a_vector(self, tmp_path):
+        (tmp_path / "net.cir").write_text(RELU)
+        refused(convc("run", tmp_path / "net.cir", "-i", PHOTO, "--backend", "reference"), 3, "is an image, but the input is f32[N,4]")
+
+
+class TestArrays:
+    @pytest.mark.parametrize(
+        ("arrays", "words"),
+        [
+            ({"y": np.zeros((1, 4), np.float32)}, ("no input is named 'y'", "the network has x")),
+            ({"x": np.full((1, 4), -1e300)}, ("input 'x' holds -1e+300, beyond the range of float32",)),
+            ({"x": np.zeros((1, 4), np.int64)}, ("input 'x' is int64, expected f32",)),
+            ({"x": np.zeros((1, 5), np.float32)}, ("input 'x' has shape [1, 5], expected f32[N,4]",)),
+            ({"x": np.full((1, 4), np.nan, np.float32)}, ("input 'x' holds NaN",)),
+            ({}, ("input 'x' (f32[N,4]) is missing",)),
+        ],
+    )
+    def test_arrays_that_do_not_fit(self, tmp_path, arrays, words):
+        (tmp_path / "net.cir").write_text(RELU)
+        np.savez(tmp_path / "x.npz", **arrays)
+        refused(convc("run", tmp_path / "net.cir", "-i", tmp_path / "x.npz", "--backend", "reference"), 3, *words)
+
+    @pytest.mark.parametrize("dtype", [np.float64, np.float16])
+    def test_floats_are_cast_as_in_python(self, tmp_path, dtype):
+        x = np.float32([[-1, 0.5, 2, 65]])
+        (tmp_path / "net.cir").write_text(RELU)
+        np.savez(tmp_path / "x.npz", x=x.astype(dtype))
+        done = convc("run", "net.cir", "-i", "x.npz", "--backend", "reference", "-o", "y.npz", cwd=tmp_path)
+        assert done.code == 0, done.err
+        np.testing.assert_array_equal(np.load(tmp_path / "y.npz")["y"], np.maximum(x, 0), strict=True)
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            (b"no array", "it is not an array"),
+            (array_header("(1, 4)") + bytes(12), "it declares 16 bytes and has 12"),
+            (array_header("(4, 1000000000000000)") + bytes(12), "it declares 16,000,000,000,000,000 bytes and has 12"),
+            (array_header("(1, 4)", "|O") + bytes(32), "it holds Python objects"),
+            (array_header("(1, 4)")[:40], "cannot be read"),
+            (b"", "it is not an array"),
+            (array_header("(1, 5)") + bytes(20), "input 'x' has shape [1, 5], expected f32[N,4]"),
+        ],
+    )
+    def test_an_array_alone_that_does_not_fit(self, tmp_path, content, words):
+        (tmp_path / "net.cir").write_text(RELU)
+        (tmp_path / "x.npy").write_bytes(content)
+        refused(convc("run", tmp_path / "net.cir", "-i", tmp_path / "x.npy", "--backend", "reference"), 3, words)
+
+    def test_a_pickle_is_not_opened(self, tmp_path):
+        (tmp_path / "net.cir").write_text(RELU)
+        np.savez(tmp_path / "x.npz", x=np.array([print], dtype=object))
+        refused(convc("run", tmp_path / "net.cir", "-i", tmp_path / "x.npz", "--backend", "reference"), 3, "cannot be read")
+
+
+class TestNamedSizes:
+    def test_summary_wants_numbers(self):
+        refused(convc("summary", "resnet18", "--input", "image:N,3,H,W"), 2, "the size H has no number", "--input image:N,3,224,224")
+
+    def test_the_check_of_compile_takes_a_size_that_fits(self, tmp_path):
+        done = convc("compile", "resnet20", "--input", "image:N,3,H,W", "-o", tmp_path / "net")
+        assert done.code == 0, done.err
+        np.savez(tmp_path / "tiny.npz", image=np.zeros((1, 3, 40, 24), np.float32))
+        assert convc("run", tmp_path / "net", "-i", tmp_path / "tiny.npz").code == 0
+
+    @pytest.mark.parametrize("backend", ["tvm", "onnx", "reference"])
+    def test_a_picture_too_small_for_a_layer_is_refused_by_every_backend(self, tmp_path, backend):
+        np.savez(tmp_path / "tiny.npz", image=np.zeros((1, 3, 2, 2), np.float32))
+        done = convc("run", "googlenet", "--input", "image:N,3,H,W", "-i", tmp_path / "tiny.npz", "--backend", backend)
+        refused(done, 3, "the network does not work with N=1, H=2, W=2", "larger than its padded input")
+
+    def test_other_inputs_reach_the_attributes_of_a_text(self, tmp_path):
+        text = "graph @g(%x: f32[N,2,H,4]) {\n  %r = resize(%x) {sizes=[2*H,8]}\n  %y = reshape(%r) {shape=[N,-1]}\n  return %y\n}\n"
+        (tmp_path / "net.cir").write_text(text)
+        for shape, want in (("1,2,3,4", "f32[1,96]"), ("B,2,3,4", "f32[B,96]"), ("N,2,5*W,4", "f32[N,160*W]")):
+            done = convc("inspect", tmp_path / "net.cir", "--input", f"x:{shape}", "-O0", "--ir")
+            assert f": {want}" in done.out, done.out + done.err
+        assert convc("run", tmp_path / "net.cir", "--input", "x:1,2,3,4", "-b", "reference").code == 0
+
+    def test_one_of_two_inputs_gives_both_their_size(self, tmp_path):
+        (tmp_path / "net.cir").write_text("graph @g(%a: f32[N,2], %b: f32[N,2]) {\n  %y = expand(%b) {shape=[N,2]}\n  return %y, %a\n}\n")
+        done = convc("inspect", tmp_path / "net.cir", "--input", "b:7,2", "-O0", "--ir")
+        assert "%a: f32[7,2], %b: f32[7,2]" in done.out, done.out + done.err
+
+    def test_names_of_inputs_may_hold_a_colon(self, tmp_path):
+        (tmp_path / "net.cir").write_text('graph @g(%"x:0": f32[N,4]) {\n  %y = relu(%"x:0")\n  return %y\n}\n')
+        done = convc("inspect", tmp_path / "net.cir", "--input", "x:0:3,4", "--ir")
+        assert "f32[3,4]" in done.out, done.err
+
+    def test_a_batch_in_numbers_is_still_counted_per_image(self):
+        whole = convc("summary", "resnet18", "--input", "image:4,3,224,224").out
+        assert whole == convc("summary", "resnet18").out

@@ -1,0 +1,243 @@
+"""convc optimize: a file in, a better one out; what it says, refuses and leaves alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from convc.backends.onnx.write.export import to_model
+from convc.models import ZOO
+from convc.tests.support.onnx_files import model_of, written
+from convc.tests.support.places import DATA
+from convc.tests.support.shell import convc
+
+FILES = DATA / "torch"
+
+
+def answers(path: Path, feed: dict[str, Any]) -> list[Any]:
+    return ort.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, feed)
+
+
+def test_batch_norms_go_and_the_answers_stay(tmp_path: Path):
+    source, output = FILES / "view_ts11_bn.onnx", tmp_path / "better.onnx"
+    done = convc("optimize", str(source), str(output), "--json")
+    assert done.code == 0
+    report = json.loads(done.out)
+    assert report["changed"]
+    assert report["BatchNormalization"][1] == 0 < report["BatchNormalization"][0]
+    assert report["nodes"][1] < report["nodes"][0]
+    assert report["macs"][1] <= report["macs"][0]
+    assert "agrees" in done.err
+    onnx.checker.check_model(onnx.load(output), full_check=True)
+    stored = np.load(source.with_suffix(".npz"))
+    (got,) = answers(output, {"image": stored["image"]})
+    np.testing.assert_allclose(got, stored["logits"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("declared", "note"),
+    [
+        ([1, 10], "net.onnx: the file declares output 'y' as f32[1,10], but its operators make it f32[N,5]\n"),
+        ([1, 5, 1], "net.onnx: the file declares output 'y' as f32[1,5,1], but its operators make it f32[N,5]\n"),
+        (["batch", 5], ""),
+        (["N", "classes"], ""),
+        ([7, 5], ""),
+        (None, ""),
+    ],
+)
+def test_an_output_that_is_declared_otherwise_is_noted(declared: Any, note: str, tmp_path: Path):
+    weight = numpy_helper.from_array(np.ones((3, 5), np.float32), "w")
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in (("x", ["N", 3]), ("y", declared)))
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", [x], [y], [weight])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "net.onnx")
+    done = convc("summary", "net.onnx", cwd=tmp_path)
+    assert (done.code, done.err) == (0, note)
+    if note:
+        assert convc("-q", "summary", "net.onnx", cwd=tmp_path).err == ""
+        assert note in convc("optimize", "net.onnx", "better.onnx", "--no-verify", cwd=tmp_path).err
+        assert convc("summary", "net.onnx", "--input", "x:7,3", cwd=tmp_path).err == ""
+
+
+def test_metadata_and_opset_are_kept_and_bytes_are_the_same_again(tmp_path: Path):
+    model = onnx.load(FILES / "pools_ts12_bn.onnx")
+    helper.set_model_props(model, {"author": "somebody", "labels": "a,b"})
+    source = tmp_path / "in.onnx"
+    onnx.save(model, source)
+    for name in ("one.onnx", "two.onnx"):
+        assert convc("optimize", str(source), str(tmp_path / name), "--no-verify", "--opset", "15").code == 0
+    better = onnx.load(tmp_path / "one.onnx")
+    assert {entry.key: entry.value for entry in better.metadata_props} == {"author": "somebody", "labels": "a,b"}
+    assert better.opset_import[0].version == 15
+    assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()
+
+
+def test_what_cannot_be_improved_is_the_same_file(tmp_path: Path):
+    first, second = tmp_path / "first.onnx", tmp_path / "second.onnx"
+    assert convc("optimize", str(FILES / "view_ts11_bn.onnx"), str(first)).code == 0
+    done = convc("optimize", str(first), str(second))
+    assert done.code == 0
+    assert "cannot be improved" in done.err
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_dimension_is_pinned(tmp_path: Path):
+    output = tmp_path / "pinned.onnx"
+    stored = np.load(FILES / "unet_ts13.npz")
+    shape = ",".join(map(str, stored["image"].shape))
+    assert convc("optimize", str(FILES / "unet_ts13.onnx"), str(output), "--input", f"image:{shape}").code == 0
+    dims = onnx.load(output).graph.input[0].type.tensor_type.shape.dim
+    assert [dim.dim_value for dim in dims] == list(stored["image"].shape)
+
+
+def test_weights_beside_the_file_come_into_it(tmp_path: Path):
+    output = tmp_path / "whole.onnx"
+    assert convc("optimize", str(FILES / "external_dynamo20.onnx"), str(output), "--opset", "18").code == 0
+    assert not any(tensor.external_data for tensor in onnx.load(output, load_external_data=False).graph.initializer)
+
+
+@pytest.fixture
+def exotic(tmp_path: Path) -> Path:
+    """conv, batch norm and relu; then operators that convc has not, and a relu behind one of them."""
+    draw = np.random.default_rng(0)
+    tensors = {
+        "w": draw.standard_normal((4, 3, 3, 3)),
+        **{name: draw.random(4) + 0.5 for name in ("scale", "shift", "mean", "var")},
+        "k": draw.standard_normal((4, 1)),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv", pads=[1, 1, 1, 1]),
+        helper.make_node("BatchNormalization", ["c", "scale", "shift", "mean", "var"], ["b"], name="norm"),
+        helper.make_node("Relu", ["b"], ["r"], name="relu"),
+        helper.make_node("Einsum", ["r", "k"], ["e"], name="sum", equation="nchw,cd->ndhw"),
+        helper.make_node("Relu", ["e"], ["y"], name="last"),
+        helper.make_node("NonZero", ["y"], ["where"], name="found"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "detector",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 8, 8])],
+        [
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 1, 8, 8]),
+            helper.make_tensor_value_info("where", TensorProto.INT64, [4, "K"]),
+        ],
+        [numpy_helper.from_array(values.astype(np.float32), name) for name, values in tensors.items()],
+    )
+    path = tmp_path / "exotic.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def test_operators_that_convc_lacks_pass_through(exotic: Path, tmp_path: Path):
+    output = tmp_path / "better.onnx"
+    refused = convc("optimize", str(exotic), str(output))
+    assert refused.code == 4
+    assert refused.err.endswith(
+        "2 operators cannot be read: Einsum (node sum); NonZero (node found); --passthrough keeps them as they are\n"
+    )
+    assert not output.exists()
+    done = convc("optimize", str(exotic), str(output), "--passthrough")
+    assert done.code == 0, done.err
+    assert "2 operators passed through" in done.err
+    better = onnx.load(output)
+    onnx.checker.check_model(better, full_check=True)
+    assert sorted(node.op_type for node in better.graph.node) == ["Conv", "Einsum", "NonZero", "Relu", "Relu"]
+    assert [value.name for value in better.graph.output] == ["y", "where"]
+    feed = {"x": np.random.default_rng(1).standard_normal((2, 3, 8, 8)).astype(np.float32)}
+    for got, wanted in zip(answers(output, feed), answers(exotic, feed), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_an_operator_passes_only_into_its_own_opset(exotic: Path, tmp_path: Path):
+    done = convc("optimize", str(exotic), str(tmp_path / "o.onnx"), "--passthrough", "--opset", "18")
+    assert done.code == 4
+    assert "of opset 17 and the export of 18" in done.err
+
+
+def test_the_check_finds_a_wrong_answer_and_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A batch norm of another epsilon, planted between import and export."""
+    from convc.compiler.compiling import better_onnx
+    from convc.compiler.engines.optimize import optimize
+    from convc.ir.errors import Mismatch
+
+    def wrong(graph: Any) -> Any:
+        def visit(node: Any, operands: Any) -> Any:
+            node = node.reading(operands)
+            return node.like(op=type(node.op)(epsilon=0.5)) if node.kind.name == "batch_norm" else node
+
+        return optimize(graph.rebuild(visit), 2)
+
+    better = better_onnx.better_file(FILES / "view_ts11_bn.onnx", wrong, {})
+    feed = {"image": np.load(FILES / "view_ts11_bn.npz")["image"]}
+    with pytest.raises(Mismatch, match="DIFFERS"):
+        better_onnx.check_better(better, [feed], 0, lambda line: None)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["missing.onnx", "out.onnx"], 2, "missing.onnx"),
+        (["in.txt", "out.onnx"], 2, "both must be .onnx files"),
+        ([str(FILES / "view_ts11_bn.onnx"), "out.onnx", "--input", "z:1"], 2, "has no input 'z'; it has image"),
+        ([str(FILES / "view_ts11_bn.onnx"), "nowhere/out.onnx"], 2, "cannot write"),
+        ([str(FILES / "view_ts11_bn.onnx"), "out.onnx", "--opset", "3"], 2, "opset 3 is not supported"),
+        ([str(FILES / "choice_dynamo20.onnx"), "out.onnx"], 4, "If (node "),
+    ],
+)
+def test_refusals(words: list[str], code: int, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    done = convc("optimize", *words)
+    assert done.code == code
+    assert text in done.err
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_every_command_takes_a_file(tmp_path: Path):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(to_model(ZOO["resnet20"].network()).SerializeToString())
+    assert "270,896" in convc("summary", str(path)).out or "params" in convc("summary", str(path)).out
+    assert "agrees" in convc("verify", str(path), "--backends", "reference,onnx").out
+    assert convc("export", str(path), "-o", str(tmp_path / "again.onnx")).code == 0
+    assert convc("diff", str(path), "resnet20").code == 0
+
+
+def test_an_operator_that_was_misread_is_found_by_running_the_file_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Every graph has the wrong meaning alike, and so has the new file: only the old one tells."""
+    from convc.backends.onnx.read.operators import ROWS
+    from convc.compiler.compiling import better_onnx
+    from convc.compiler.engines.optimize import optimize
+    from convc.ir.errors import Mismatch
+
+    path = FILES / "view_ts11_bn.onnx"
+    monkeypatch.setitem(ROWS, "Relu", lambda c: c.named("leaky_relu", c.x(), alpha=0.5))
+    better = better_onnx.better_file(path, lambda graph: optimize(graph, 2), {})
+    feed = {"image": np.load(path.with_suffix(".npz"))["image"]}
+    with pytest.raises(Mismatch, match=f"onnx on {path.name}"):
+        better_onnx.check_better(better, [feed], 0, lambda line: None)
+
+
+def test_a_new_weight_never_stands_for_one_that_a_foreign_operator_reads(exotic: Path, tmp_path: Path):
+    """Folding names the new filters after the batch norm: b.w, as the file named what Einsum reads."""
+    model = onnx.load(exotic)
+    next(tensor for tensor in model.graph.initializer if tensor.name == "k").name = "b.w"
+    model.graph.node[3].input[1] = "b.w"
+    onnx.save(model, exotic)
+    done = convc("optimize", str(exotic), str(tmp_path / "o.onnx"), "--passthrough")
+    assert (done.code, "has a value 'b.w'" in done.err, (tmp_path / "o.onnx").exists()) == (4, True, False)
+
+
+def test_a_constant_that_would_fill_the_memory_is_not_looked_at(tmp_path: Path):
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["c"]),
+        helper.make_node("ReduceSum", ["c"], ["s"], keepdims=0),
+        helper.make_node("Add", ["x", "s"], ["y"]),
+    ]
+    model = model_of(nodes, {"x": [1]}, ["y"], {"shape": np.array([2**31 - 1])})
+    done = convc("optimize", str(written(tmp_path, model)), str(tmp_path / "o.onnx"), "--input", "x:1")
+    assert (done.code, "would take" in done.err) == (2, True), done.err

@@ -1,0 +1,252 @@
+"""Bad input: one sentence, the documented exit code, nothing half-written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convc.tests.support.places import DATA
+from convc.tests.support.shell import convc, refused
+
+PHOTO = DATA / "cat.jpg"
+HEAD = "import convc as cc\nfrom convc import conv, relu\n\n"
+RELU = "graph @g(%x: f32[N,4]) {\n  %y = relu(%x)\n  return %y\n}\n"
+
+
+def net(folder, body):
+    """The network of a file with this body, as it is named on the command line."""
+    (folder / "net.py").write_text(HEAD + body)
+    return f"{folder / 'net.py'}:net"
+
+
+def test_unknown_model():
+    refused(convc("summary", "resnet5"), 2, "unknown model 'resnet5'", "did you mean", "resnet50")
+
+
+def test_unknown_command():
+    refused(convc("sumary", "lenet5"), 2, "unknown command 'sumary'; did you mean 'summary'?")
+    refused(convc("frobnicate"), 2, "unknown command 'frobnicate'; see `convc --help`")
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("summary", "lenet5", "-O2", "-O3"), "-O is given twice; give it once"),
+        (("compile", "lenet5", "-o", "x", "--output", "y"), "--output is given twice; give it once"),
+        (("plan", "lenet5", "--macs", "0.5", "--macs=0.4"), "--macs is given twice; give it once"),
+        (("verify", "lenet5", "--backends", "tvm", "--backends", "onnx"), "--backends is given twice; name several with commas: tvm,onnx"),
+        (("bench", "lenet5", "-b", "tvm", "--backends", "onnx"), "--backends is given twice; name several with commas: tvm,onnx"),
+        (("opt", "-", "-p", "dce", "-p", "cse"), "--passes is given twice; name several with commas: PASS,PASS"),
+        (("verify", "lenet5", "--seed", "1", "--seed", "1"), "--seed is given twice; give it once"),
+        (("summary", "lenet5", "--set", "classes=5", "--set", "classes=3"), "--set classes is given twice; give it once"),
+        (
+            ("run", "filters", "-i", str(PHOTO), "-i", f"image={PHOTO}"),
+            f"-i 'image={PHOTO}': input 'image' has been given before; give it once",
+        ),
+        (
+            ("summary", "lenet5", "--input", "image:N,1,28,28", "--input", "image:N,1,32,32"),
+            "--input image is given twice; give it once",
+        ),
+    ],
+)
+def test_an_option_that_is_given_twice(words, complaint):
+    """Click would silently take the last one."""
+    refused(convc(*words), 2, complaint)
+
+
+def test_options_for_several_values_and_counters_may_be_repeated():
+    done = convc("-vv", "opt", "-", "--skip", "fuse-conv-bn", "--skip", "fold-pad", stdin=RELU)
+    assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("path", ["net.onx", "build/nothere", "./resnet50"])
+def test_what_looks_like_a_path_is_no_misspelt_model(path):
+    refused(convc("summary", path), 2, f"there is no file or directory '{path}'\n")
+
+
+def test_a_file_of_networks_needs_the_name_of_one(tmp_path):
+    path = tmp_path / "net.py"
+    path.write_text("")
+    refused(convc("summary", path), 2, f"'{path}' does not say which network of the file; add the function's name, as {path}:NAME\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("summary", "it.onnx"),
+        ("summary", "it.py:net"),
+        ("verify", "mlp", "it.cir"),
+        ("diff", "it.onnx", "mlp"),
+        ("opt", "it.cir"),
+        ("optimize", "it.onnx", "out.onnx"),
+        ("run", "./it/"),
+        ("summary", "mlp", "--weights", "it.npz"),
+        ("export", "mlp", "--weights", "it.safetensors", "-o", "out.onnx"),
+        ("verify", "mlp", "mlp", "--other-weights", "it.npz"),
+        ("run", "mlp", "-i", "it.npz"),
+        ("run", "mlp", "-i", "image=it.jpg"),
+        ("bisect", "mlp", "-i", "it.npz"),
+        ("plan", "mlp", "--macs", "0.5", "--calibration", "it.npz"),
+        ("plan", "mlp", "--macs", "0.5", "--calibration", "it.png"),
+        ("plan", "mlp", "--apply", "it.json"),
+    ],
+    ids=" ".join,
+)
+def test_a_path_that_does_not_exist_is_wrong_usage_and_a_wrong_file_is_not(tmp_path, words):
+    name = next(word for word in words if "it." in word or "/it/" in word).split(":")[0].removeprefix("image=")
+    refused(convc(*words, cwd=tmp_path), 2, f"'{name}'")
+    name = f"{name}manifest.json" if name.endswith("/") else name
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"\xff is no (")
+    refused(convc(*words, cwd=tmp_path), 3, Path(name).name)
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_unknown_option_of_a_model():
+    refused(convc("summary", "resnet50", "--set", "clases=3"), 2, "resnet50 has no option 'clases'", "classes")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ('@cc.network(x="N,3,8,8")\ndef net(x):\n    relu(x)\n', ("net.py:4", "network 'net' returns nothing", "`return`")),
+        ('@cc.network(x="N,3,8,8")\ndef net(x):\n    return 3\n', ("returns a int, expected a value made by a layer",)),
+        (
+            '@cc.network(x="N,3,5,5")\ndef net(x):\n    return conv(x, 8, 7)\n',
+            ("net.py:6", "kernel of extent 7 is larger than its padded input of 5", "pad by at least 2"),
+        ),
+        (
+            '@cc.network(x="N,4,5,5")\ndef net(x):\n    return conv(x, 8, 3, groups=3)\n',
+            ("net.py:6", "4 channels do not divide into 3 groups"),
+        ),
+        (
+            '@cc.network(x="N,4,5,5", y="N,4,6,6")\ndef net(x, y):\n    return x + y\n',
+            ("net.py:6", "f32[N,4,5,5] and f32[N,4,6,6] do not broadcast: 5 against 6"),
+        ),
+        (
+            '@cc.network(x="N,4,5,5")\ndef net(x):\n    y = conv(x, 4, 3, weights="a")\n    return conv(y, 8, 3, weights="a")\n',
+            ("net.py:7", "parameter 'a.w' is reused as f32[8,4,3,3]", "f32[4,4,3,3] (net.py:6)"),
+        ),
+        (
+            '@cc.network(x="N,4,5,5")\ndef net(x):\n    return conv(x, 4, 3, pad="full")\n',
+            ("net.py:6", "pad is 'full', expected 'same', 'valid'"),
+        ),
+        ('@cc.network(x="N,4,5,5")\ndef net(x):\n    return x.y\n', ("net.py:6", "AttributeError")),
+        ('@cc.network(x="N,4,")\ndef net(x):\n    return x\n', ("input 'x'", "is not a dimension")),
+    ],
+)
+def test_a_wrong_network(body, words, tmp_path):
+    done = convc("summary", net(tmp_path, body))
+    refused(done, 2 if "input 'x'" in words else 3, *words)
+
+
+@pytest.mark.parametrize("call", ["conv(x, 8, stride=2)", "conv(x, 8, padding=1)", "mine(x, 8, stride=2)"])
+def test_a_users_own_function_with_the_name_of_a_layer(call, tmp_path):
+    own = "def conv(x, width):\n    return relu(x)\n\n" + ("mine, conv = conv, cc.conv\n" if "mine" in call else "")
+    done = convc("summary", net(tmp_path, f'{own}@cc.network(x="N,4,5,5")\ndef net(x):\n    return {call}\n'))
+    argument = call.split()[-1].split("=")[0]
+    refused(done, 3, f"TypeError: conv() got an unexpected keyword argument '{argument}'")
+
+
+def test_not_a_network(tmp_path):
+    refused(convc("summary", net(tmp_path, "def net(x):\n    return x\n")), 2, "'net'", "is not a network; decorate it with @network")
+    refused(convc("summary", net(tmp_path, "x = 1\n")), 2, "has no network 'net'")
+
+
+def test_a_syntax_error_in_text_says_line_and_column(tmp_path):
+    (tmp_path / "bad.cir").write_text(RELU.replace("relu", "rleu"))
+    refused(convc("opt", tmp_path / "bad.cir"), 3, "bad.cir:2:8: unknown op 'rleu'; did you mean 'relu'?")
+    (tmp_path / "bad.cir").write_text(RELU.replace("(%x)", "(%q)"))
+    refused(convc("opt", tmp_path / "bad.cir"), 3, "bad.cir:2:13: %q is not defined")
+    (tmp_path / "bad.cir").write_text(RELU.replace("relu(%x)", "relu(%y)"))
+    refused(convc("opt", tmp_path / "bad.cir"), 3, "bad.cir:2:13: %y is used before its definition (a cycle")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("%y = reshape(%x) {shape=[3]}", "%y = reshape (bad.cir:3): "),
+        ("%y = add(%x, %w)", "%y = add (bad.cir:3): shapes f32[2,4] and f32[3] do not broadcast"),
+        ("%y = relu(%x) : f32[5]", "%y = relu (bad.cir:3) is written as f32[5], but its operands make it f32[2,4]"),
+        ('%y = add(%x, %w) at "net.py:31"', "%y = add (net.py:31): "),
+    ],
+)
+def test_a_type_error_in_text_says_the_line(tmp_path, text, complaint):
+    (tmp_path / "bad.cir").write_text(f"graph @g(%x: f32[2,4]) {{\n  %w = param : f32[3]\n  {text}\n  return %y\n}}\n")
+    for command in (("summary",), ("opt",)):
+        refused(convc(*command, "bad.cir", cwd=tmp_path), 3, complaint)
+
+
+def test_unknown_pass():
+    refused(convc("inspect", "lenet5", "-p", "fuse-con-bn"), 2, "unknown pass 'fuse-con-bn'; did you mean 'fuse-conv-bn'?")
+
+
+def test_unknown_backend():
+    refused(convc("run", "lenet5", "--backend", "onx"), 2, "unknown backend 'onx'; did you mean 'onnx'?")
+
+
+@pytest.mark.parametrize(("package", "backend"), [("onnxruntime", "onnx"), ("tvm", "tvm")])
+def test_a_backend_that_is_not_installed(tmp_path, monkeypatch, package, backend):
+    """A package of that name which cannot be imported stands in front of the real one."""
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text("raise ImportError('not installed')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    refused(convc("run", "lenet5", "--backend", backend), 5, "cannot be imported", "pip install")
+
+
+@pytest.mark.parametrize("opset", ["12", "99"])
+def test_an_opset_nobody_supports(tmp_path, opset):
+    refused(convc("export", "lenet5", "-o", tmp_path / "net.onnx", "--opset", opset), 2, f"opset {opset} is not supported; choose 13 to")
+    assert not list(tmp_path.iterdir())
+
+
+class TestWeights:
+    TEXT = "graph @g(%x: f32[N,4]) {\n  %w = param : f32[3,4]\n  %y = dense(%x, %w)\n  return %y\n}\n"
+
+    @pytest.mark.parametrize(
+        ("arrays", "words"),
+        [
+            ({"w": np.full((3, 4), np.nan, np.float32)}, ("%w = param", "12 of 12 weights are NaN;")),
+            ({"w": np.zeros((4, 3), np.float32)}, ("of another shape or type w is [4, 3] float32, expected f32[3,4]",)),
+            ({"v": np.zeros((3, 4), np.float32)}, ("missing w", "unknown v")),
+        ],
+    )
+    def test_weights_that_do_not_fit(self, tmp_path, arrays, words):
+        (tmp_path / "net.cir").write_text(self.TEXT)
+        np.savez(tmp_path / "w.npz", **arrays)
+        done = convc("export", tmp_path / "net.cir", "--weights", tmp_path / "w.npz", "-o", tmp_path / "net.onnx")
+        refused(done, 3, *words)
+        assert not (tmp_path / "net.onnx").exists()
+
+    def test_a_damaged_file(self, tmp_path):
+        (tmp_path / "net.cir").write_text(self.TEXT)
+        (tmp_path / "w.safetensors").write_bytes(b"\xff" * 40)
+        refused(
+            convc("export", tmp_path / "net.cir", "--weights", tmp_path / "w.safetensors", "-o", tmp_path / "net.onnx"), 3, "is damaged"
+        )
+
+
+@pytest.mark.parametrize("threads", ["0", "10000", "two"])
+def test_threads_must_be_positive_and_few(threads):
+    done = convc("run", "lenet5", "--threads", threads)
+    assert done.code == 2
+    assert "Invalid value for '--threads'" in done.err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("graph @g(%x: f32[1]) {\n  %y = clip(%x) {min=", "expected a value, found the end of the text"),
+        (f"graph @g(%x: f32[1]) {{\n  %y = reshape(%x) {{shape=[{'9' * 5000}]}}\n", "a number of 5000 characters"),
+        (f"graph @g(%x: f32[1]) {{\n  %y = clip(%x) {{min={'9' * 400}}}\n", "a number of 400 characters"),
+    ],
+)
+def test_text_that_would_overflow_is_a_syntax_error(tmp_path, text, words):
+    (tmp_path / "bad.cir").write_text(text)
+    refused(convc("opt", tmp_path / "bad.cir"), 3, "bad.cir:2:", words)
+
+
+def test_a_pattern_names_its_word_and_nobody_else():
+    refused(convc("summary", "pattern_net", "--input", "image:N,3,5,5"), 3, "%max_pool3 = max_pool (pattern, word 3): kernel of extent 2")

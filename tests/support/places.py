@@ -1,0 +1,9 @@
+"""Where tests find what is no code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import convc
+
+DATA = Path(convc.__file__).parent / "tests" / "data"

@@ -1,0 +1,24 @@
+"""Libraries of TVM's, built and held to the reference."""
+
+from __future__ import annotations
+
+import os
+
+from convc.backends.tvm.library.build import BuildOptions, build_cpu
+from convc.backends.tvm.library.run import LoadedLibrary
+from convc.ir.files import scratch_folder
+from convc.ir.graph import Graph
+from convc.ir.types import Array
+from convc.tests.support.graphs import hold_to_reference, normal_inputs
+
+
+def build_and_hold(graph: Graph, *settings: dict[str, int], inputs: dict[str, Array] | None = None) -> LoadedLibrary:
+    """Build a graph for this machine and compare it with the reference, once for each setting of its named sizes."""
+    with scratch_folder() as folder:
+        built = build_cpu(graph, folder / "model.so", BuildOptions(single=False))
+        assert os.listdir(folder) == ["model.so"]
+        module = LoadedLibrary.load(built.library)
+        for seed, sizes in enumerate(settings or ({},)):
+            arrays = inputs if inputs is not None else normal_inputs(graph, seed, **sizes)
+            hold_to_reference(graph, module.run(arrays), arrays)
+        return module
