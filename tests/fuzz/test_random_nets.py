@@ -84,7 +84,7 @@ def test_the_generator_repeats_itself_and_makes_every_op_without_nan():
         made |= {node.kind.name for node in graph.nodes}
         for value in reference.run(graph, random_inputs_of(graph), "f64").values():
             assert not np.isnan(value).any(), f"seed {seed}"
-    assert OPS.keys() - made == {"range"}  # importers alone make it, from named sizes; tests/onnx has its cases
+    assert OPS.keys() - made == {"range"}  # importers alone make it, from named sizes; tests/backends/onnx has its cases
 
 
 def test_every_pass_is_reached():

@@ -1,4 +1,4 @@
-"""Libraries of TVM's, built and held to the reference."""
+"""A small network, and libraries of TVM's: built, and held to the reference."""
 
 from __future__ import annotations
 
@@ -10,6 +10,20 @@ from convc.ir.files import scratch_folder
 from convc.ir.graph import Graph
 from convc.ir.types import Array
 from convc.tests.support.graphs import hold_to_reference, normal_inputs
+
+SMALL = """graph @small(%x: f32[N,3,16,16]) {
+    %w = param : f32[8,3,3,3]
+    %b = param : f32[8]
+    %v = param : f32[10,8]
+    %conv1 = conv2d(%x, %w, %b) {strides=[2,2], pads=[1,1,1,1]}
+    %relu1 = relu(%conv1)
+    %pool1 = max_pool(%relu1) {kernel=[2,2], strides=[2,2]}
+    %mean = global_avg_pool(%pool1)
+    %flat = flatten(%mean)
+    %scores = dense(%flat, %v)
+    %y = softmax(%scores)
+    return %y
+}"""
 
 
 def build_and_hold(graph: Graph, *settings: dict[str, int], inputs: dict[str, Array] | None = None) -> LoadedLibrary:

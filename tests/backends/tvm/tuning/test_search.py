@@ -1,4 +1,4 @@
-"""Who measures: benches that are opened when they are needed, and workers that fail, on kernels that only say how long they take."""
+"""What counts as faster, and who measures: benches opened when needed, and workers that fail, on kernels that only say how long they take."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from convc.backends.tvm.tuning import compiling, crew, search
 from convc.backends.tvm.tuning import survey as surveying
 from convc.backends.tvm.tuning.survey import Served, TunableLayer
 from convc.ir.errors import BackendMissing
+from convc.tests.support.tuning import found
 
 LATER = math.inf  # than anything
 
@@ -45,10 +46,6 @@ class FakeBench:
 @dataclass(frozen=True)
 class FakeForm:
     takes: float
-
-
-def finished(kernel: str) -> Found:
-    return Found("m", kernel, None, 2.0, 1.0, 1)
 
 
 def fake_layer(name: str, rule: float = 2.0, *others: float) -> TunableLayer:
@@ -80,6 +77,17 @@ def opener(log: list[str], *refusals: int) -> Callable[[], FakeBench]:
         return FakeBench(log)
 
     return open_bench
+
+
+def test_a_form_that_is_no_faster_loses():
+    noise = np.random.default_rng(0).uniform(1.0, 1.2, (4, 40))
+    assert not search.is_faster(noise[0], noise[1])
+    assert not search.is_faster(noise[0], noise[1] / 1.01)
+    assert search.is_faster(noise[0], noise[1] / 1.2)
+    assert not search.is_faster(np.where(np.arange(40) < 20, 2.0, 1.0), np.ones(40)), "the machine was busy in the first half"
+    stalled = np.ones(40)
+    stalled[::3] = 9.0
+    assert not search.is_faster(stalled, np.ones(40)), "a stall is no gain"
 
 
 def test_a_session_begins_when_all_is_compiled(log: list[str]):
@@ -142,7 +150,7 @@ def heard_of_two(behave: Callable[[str], None], monkeypatch: pytest.MonkeyPatch)
             both.wait(10)
         if tries.count(kernel.key) == 1:
             behave(kernel.key)
-        return finished(kernel.key)
+        return found(kernel.key)
 
     monkeypatch.setattr(search, "tune_kernel", fake_tune)
     given = [Served(fake_layer(each), 1.0, 0.5) for each in ("a", "b")]
@@ -179,7 +187,7 @@ def test_who_compiles_is_heard(monkeypatch: pytest.MonkeyPatch):
             steps.pop()
             time.sleep(0.3)
         time.sleep(2.0 if kernel.key == "silent" else 0.0)
-        return finished(kernel.key)
+        return found(kernel.key)
 
     monkeypatch.setattr(search, "tune_kernel", fake_tune)
     given = [Served(fake_layer(name), 1.0, 0.5) for name in ("heard", "silent")]

@@ -1,0 +1,65 @@
+"""Forms that kernels can be tuned to: none changes a digit, all fit the registers, and a key tells a kernel from others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from convc.backends.tvm.cpu.kernels.direct.kernel import tunable_direct
+from convc.backends.tvm.cpu.kernels.direct.size import Direct
+from convc.backends.tvm.cpu.kernels.kernel import Tunable
+from convc.backends.tvm.cpu.kernels.windows import Window
+from convc.backends.tvm.cpu.kernels.winograd.arrangement import Tiled
+from convc.backends.tvm.cpu.kernels.winograd.kernel import tunable_winograd
+from convc.backends.tvm.processor import AVX2, AVX512, SSE, Processor
+from convc.tests.support.cpu_kernels import call, draw
+
+
+@pytest.mark.parametrize(
+    ("kernel", "operands", "result"),
+    [
+        (
+            tunable_direct(Direct(2, 3, 16, Window(9, 8, (3, 3), (2, 1), (1, 1, 0, 1)), 4, 1, ())),
+            ((3, 2, 9, 8, 16), (4, 3, 3, 3, 16, 16), (4, 16)),
+            (4, 2, 4, 8, 16),
+        ),
+        (
+            tunable_direct(Direct(1, 2, 16, Window(15, 9, (1, 1)), 5, 1, (), ())),
+            ((2, 1, 15, 9, 16), (2, 16), (2, 16), (5, 2, 1, 1, 16, 16), (5, 16)),
+            (5, 1, 15, 9, 16),
+        ),
+        (
+            tunable_winograd(Tiled(4, 1, 32, 40, 14, 13, (1, 1, 1, 1))),
+            ((2, 1, 14, 13, 16), (6, 6, 2, 2, 16, 2, 16), (3, 16)),
+            (3, 1, 14, 13, 16),
+        ),
+    ],
+    ids=["direct", "after a batch norm", "winograd"],
+)
+def test_a_form_changes_no_digit(kernel: Tunable, operands: tuple[tuple[int, ...], ...], result: tuple[int, ...]):
+    forms = list(kernel.forms())
+    assert len(forms) > 8
+    arrays = [draw(*shape) for shape in operands]
+    rule = call(kernel.build(None).with_attr("global_symbol", "main"), arrays, result)
+    for form in forms[:: len(forms) // 6]:
+        made = call(kernel.build(form).with_attr("global_symbol", "main"), arrays, result)
+        np.testing.assert_array_equal(made, rule, err_msg=str(form))
+
+
+@pytest.mark.parametrize(("processor", "most"), [(AVX512, 28), (AVX2, 7), (SSE, 3)])
+def test_forms_fit_the_registers(processor: Processor, most: int):
+    window = Window(14, 14, (3, 3), (1, 1), (1, 1, 1, 1))
+    straight = tunable_direct(Direct(1, 4, 16, window, 12, 1, (), processor=processor)).forms()
+    tiled = tunable_winograd(Tiled(4, 1, 64, 64, 48, 48, (1, 1, 1, 1), processor=processor)).forms()
+    sums = {form.width * form.blocks for form in straight}, {2 * form.tile_rows * form.tile_cols for form in tiled}
+    assert [max(each) for each in sums] == [most, most // 2 * 2]
+
+
+def test_a_kernel_is_told_from_others_by_its_key():
+    window = Window(9, 8, (3, 3), (2, 1), (1, 1, 0, 1))
+    size = Direct(1, 3, 16, window, 4, 1, ())
+    windows = [replace(window, rows=10), replace(window, strides=(1, 2)), replace(window, pads=(1, 0, 1, 1))]
+    others = [replace(size, batch=None), replace(size, before=()), *(replace(size, window=other) for other in windows)]
+    assert len({tunable_direct(each).key for each in (size, *others)}) == 6

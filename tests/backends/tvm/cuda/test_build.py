@@ -1,0 +1,50 @@
+"""What a build for CUDA leaves behind, and what says that its source was compiled."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from convc.backends.tvm.cuda import build as cuda_build
+from convc.backends.tvm.cuda.build import build_cuda
+from convc.ir.errors import UnsupportedOp
+from convc.tests.support.graphs import typed_graph
+from convc.tests.support.tvm_modules import SMALL
+
+needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
+
+
+@needs_nvcc
+def test_a_cuda_build_holds_kernels_that_nvcc_takes(tmp_path: Path) -> None:
+    built = build_cuda(typed_graph(SMALL), tmp_path / "net")
+    assert sorted(path.name for path in built.library.path.parent.iterdir()) == ["model.cu", "model.cubin", "model.so"]
+    assert built.source.read_text().count("__global__") >= 5
+    assert built.cubin is not None
+    assert built.cubin.read_bytes()[:4] == b"\x7fELF"
+    assert built.check.startswith("nvcc made a cubin of")
+    assert json.loads(built.target)["arch"] == "sm_90"
+
+
+def test_without_a_cuda_compiler_the_check_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_build, "cuda_compiler", lambda: None)
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "model.cubin").write_text("of an older build")
+    built = build_cuda(typed_graph(SMALL), tmp_path / "net", cuda_graph=True)
+    assert built.cubin is None
+    assert sorted(path.name for path in built.library.path.parent.iterdir()) == ["model.cu", "model.so"]
+    assert built.check == "not checked: neither nvcc nor NVRTC (cuda-bindings) is here"
+
+
+@needs_nvcc
+def test_code_that_nvcc_refuses_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_build, "_cuda_source", lambda executable: "__global__ void f() { g(); }")
+    with pytest.raises(UnsupportedOp, match=r'nvcc refuses the CUDA source.*"g" is undefined'):
+        build_cuda(typed_graph(SMALL), tmp_path / "net")
+
+
+def test_nothing_to_launch_is_no_failure(tmp_path: Path) -> None:
+    built = build_cuda(typed_graph("graph @g(%x: f32[2]) { %y = identity(%x) return %y }"), tmp_path)
+    assert built.check == "not checked: the network needs no kernel"
