@@ -21,7 +21,7 @@ from ...ir.types import DTYPES, Array, TensorType
 from ...ir.verifier import infer_type
 from ...ir.weights import Recipe, Weights
 from ...ir.window_leftovers import leftover
-from .user_line import user_line
+from .user_line import naming_line, user_line
 
 __all__ = ["Trace", "Value", "scope"]
 
@@ -63,7 +63,7 @@ class Trace:
             earlier = self.shared[name]
             if earlier.type != type_:
                 made = f"made as {earlier.type} ({earlier.origin.source})"
-                raise ShapeError(f"{user_line()}: parameter '{name}' is reused as {type_}, but was {made}; use another name")
+                raise ShapeError(naming_line(f"parameter '{name}' is reused as {type_}, but was {made}; use another name"))
             return Value(self, earlier)
         self._claim(name)
         node = Node(name, PARAM, Param(init), (), type_, Origin(user_line(), _SCOPE.get()), Weights(type_, Recipe(init, name)))
@@ -93,7 +93,7 @@ class Trace:
         """
         for operand in operands:
             if operand.trace is not self:
-                raise InvalidModel(f"{user_line()}: {kind.name} mixes values of two networks; call the network inside the other one")
+                raise InvalidModel(naming_line(f"{kind.name} mixes values of two networks; call the network inside the other one"))
         origin = Origin(user_line(), _SCOPE.get())
         node = Node(name or self.fresh(kind.name), kind, op, tuple(v.node for v in operands), None, origin)
         node = node.like(type=infer_type(node))
@@ -125,7 +125,7 @@ class Trace:
 
     def _claim(self, name: str) -> None:
         if name in self.names:
-            raise InvalidModel(f"{user_line()}: the name '{name}' is taken already")
+            raise InvalidModel(naming_line(f"the name '{name}' is taken already"))
         self.names.add(name)
 
     def _add(self, node: Node) -> Value:
@@ -157,7 +157,7 @@ class Value:
         Raises: ShapeError when it is missing or not a number.
         """
         if self.rank < 2 or not isinstance(channels := self.shape[1], int):
-            raise ShapeError(f"{user_line()}: {self.node.where} is {self.node.type}; a number of channels is needed on axis 1")
+            raise ShapeError(naming_line(f"{self.node.where} is {self.node.type}; a number of channels is needed on axis 1"))
         return channels
 
     def _binary(self, kind: OpDef[Any], op: Any, other: Value | Array | float, *, swapped: bool = False) -> Value:
@@ -171,12 +171,12 @@ class Value:
         if isinstance(given, int | float):
             return self.trace.constant(given)
         if not isinstance(given, np.ndarray):
-            what = f"{user_line()}: an operand is a {type(given).__name__}, expected a value, a number or an array"
-            raise InvalidModel(f"{what}; constant(x, values) makes a value of an array")
+            what = f"an operand is a {type(given).__name__}, expected a value, a number or an array"
+            raise InvalidModel(naming_line(f"{what}; constant(x, values) makes a value of an array"))
         array, wanted = cast("Array", given), DTYPES[self.node.typed.dtype]
         if array.dtype != wanted:
-            what = f"{user_line()}: an operand is an array of {array.dtype}, the other one is {self.node.type}"
-            raise InvalidModel(f"{what}; convert it with .astype('{wanted.name}')")
+            what = f"an operand is an array of {array.dtype}, the other one is {self.node.type}"
+            raise InvalidModel(naming_line(f"{what}; convert it with .astype('{wanted.name}')"))
         return self.trace.constant(array)
 
     def __add__(self, other: Value | Array | float) -> Value:

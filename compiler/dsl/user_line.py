@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from types import CodeType, FrameType
 
-__all__ = ["at_place", "file_line", "user_line"]
+__all__ = ["at_place", "file_line", "naming_line", "user_line"]
 
 CONVC = __name__.partition(".")[0]
 ZOO = f"{CONVC}.models"  # its networks are read as a user's own are
@@ -56,6 +56,12 @@ def user_line() -> str:
             return file_line(frame.f_code, frame.f_lineno)
         frame = frame.f_back
     return _PLACE.get()
+
+
+def naming_line(complaint: str) -> str:
+    """The complaint after the user's line, `file.py:31: ...`; alone where no line is the user's."""
+    line = user_line()
+    return f"{line}: {complaint}" if line else complaint
 
 
 def file_line(code: CodeType, line: int) -> str:

@@ -274,11 +274,12 @@ def test_a_star_imports_the_public_names_and_nothing_else():
 
 
 def test_every_layer_is_a_public_name():
-    from convc.compiler.dsl import activations, layers, structure_layers
+    from convc.compiler.dsl import activations, layers, norms, pools, products, reductions, shapes, values
 
     assert len(layers.__all__) == len(set(layers.__all__)) == 51
-    for home in (layers, structure_layers, activations):
-        assert set(home.__all__) <= set(layers.__all__)
+    homes = (activations, norms, pools, products, reductions, shapes, values)
+    assert sorted(name for home in homes for name in home.__all__) == sorted(layers.__all__)
+    for home in homes:
         assert set(home.__all__) <= set(dir(cc))
         assert all(getattr(cc, name) is getattr(home, name) for name in home.__all__)
     with pytest.raises(AttributeError, match="module 'convc' has no attribute 'covn'"):

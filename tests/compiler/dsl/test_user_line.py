@@ -176,3 +176,12 @@ def test_every_node_of_a_pattern_and_none_after_it():
     graph = build(net)
     assert [node.origin.source for node in graph.ops] == ["pattern, word 1", "pattern, word 2", line_of(net, 1)]
     assert next(graph.params).origin.source == "pattern, word 1"
+
+
+def test_a_complaint_stands_alone_where_no_line_is_the_users():
+    alone = {"__name__": "convc.__main__", "cc": cc}
+    exec("def call(x):\n    cc.concat(x)", alone)
+    with pytest.raises(ShapeError, match=r"^concat takes values"):
+        alone["call"](1)
+    with pytest.raises(ShapeError, match=r"^test_user_line\.py:\d+: concat takes values"):
+        cc.concat(1)

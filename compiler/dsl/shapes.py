@@ -1,0 +1,81 @@
+"""Shapes: values joined, cut, padded, resized and put in another order."""
+
+from __future__ import annotations
+
+from ...ir.dims import Dim
+from ...ir.errors import ShapeError
+from ...ir.ops.rearrange import DEPTH_TO_SPACE, SPACE_TO_DEPTH, DepthToSpace, SpaceToDepth
+from ...ir.ops.resize import RESIZE, Resize
+from ...ir.ops.shape import CONCAT, FLATTEN, PAD, RESHAPE, SLICE, TRANSPOSE, Concat, Flatten, Pad, Reshape, Slice, Transpose
+from ...ir.ops.window import Pads
+from .trace import Value
+from .user_line import naming_line
+
+__all__ = [
+    "concat",
+    "depth_to_space",
+    "flatten",
+    "pad",
+    "pixel_shuffle",
+    "reshape",
+    "slice_axis",
+    "space_to_depth",
+    "transpose",
+    "upsample",
+]
+
+TO_THE_END = 2**31 - 1  # as ONNX writes it
+
+
+def concat(*xs: Value, axis: int = 1) -> Value:
+    """Values one after another along an axis, given one by one."""
+    if not xs or not all(isinstance(x, Value) for x in xs):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ShapeError(naming_line("concat takes values, as in concat(a, b, axis=1)"))
+    return xs[0].trace.emit(CONCAT, Concat(axis), xs)
+
+
+def slice_axis(x: Value, axis: int, start: int = 0, end: int | None = None, step: int = 1) -> Value:
+    """x[start:end:step] along one axis; without `end`, to the last element."""
+    last = TO_THE_END if end is None else end
+    return x.trace.emit(SLICE, Slice((axis,), (start,), (last,), (step,) if step != 1 else ()), (x,))
+
+
+def pad(x: Value, pads: int | Pads, value: float = 0.0, mode: str = "constant") -> Value:
+    """A border around the rows and columns of an image."""
+    top, left, bottom, right = (pads,) * 4 if isinstance(pads, int) else pads
+    return x.trace.emit(PAD, Pad((0, 0, top, left, 0, 0, bottom, right), value, mode), (x,))
+
+
+def flatten(x: Value, axis: int = 1) -> Value:
+    return x.trace.emit(FLATTEN, Flatten(axis), (x,))
+
+
+def reshape(x: Value, *shape: Dim) -> Value:
+    """The same elements in another shape; one -1 stands for the rest, and `x.shape[0]` keeps a named batch."""
+    return x.trace.emit(RESHAPE, Reshape(shape), (x,))
+
+
+def transpose(x: Value, *perm: int) -> Value:
+    return x.trace.emit(TRANSPOSE, Transpose(perm), (x,))
+
+
+def upsample(x: Value, scale: float = 2.0, mode: str = "bilinear") -> Value:
+    """Rows and columns grown by `scale`; nearest takes the pixel at or before (asymmetric, floor)."""
+    if mode == "nearest":
+        return x.trace.emit(RESIZE, Resize((scale, scale), mode, "asymmetric", "floor"), (x,))
+    return x.trace.emit(RESIZE, Resize((scale, scale), mode), (x,))
+
+
+def depth_to_space(x: Value, block: int, mode: str = "DCR") -> Value:
+    """Channels to squares of `block` by `block` pixels, the place in the square slower (DCR) or the channel (CRD)."""
+    return x.trace.emit(DEPTH_TO_SPACE, DepthToSpace(block, mode), (x,))
+
+
+def pixel_shuffle(x: Value, scale: int) -> Value:
+    """Rows and columns grown by `scale` out of channels, in PyTorch's order. Shi et al. 2016."""
+    return depth_to_space(x, scale, "CRD")
+
+
+def space_to_depth(x: Value, block: int) -> Value:
+    """Squares of pixels to channels, the place in the square slower."""
+    return x.trace.emit(SPACE_TO_DEPTH, SpaceToDepth(block), (x,))

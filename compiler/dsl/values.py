@@ -1,0 +1,23 @@
+"""Values as they are: fixed numbers, another name, another type."""
+
+from __future__ import annotations
+
+from ...ir.ops.elementwise import CAST, IDENTITY, Cast, Identity
+from ...ir.types import Array
+from .trace import Value
+
+__all__ = ["cast", "constant", "identity"]
+
+
+def constant(x: Value, values: Array | float, name: str = "") -> Value:
+    """Fixed numbers in the network that `x` belongs to."""
+    return x.trace.constant(values, name)
+
+
+def identity(x: Value, name: str = "") -> Value:
+    """The same value under a name of its own."""
+    return x.trace.emit(IDENTITY, Identity(), (x,), x.trace.named(name) if name else "")
+
+
+def cast(x: Value, to: str) -> Value:
+    return x.trace.emit(CAST, Cast(to), (x,))
