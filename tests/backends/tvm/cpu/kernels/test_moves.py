@@ -35,7 +35,6 @@ def test_into_blocks_and_out_of_them(shape: tuple[int, int, int, int], named: bo
         (2, (24, 20, 7), 5, 3),
         (1, (24, 24), 14, 14),
         (1, (3,), 2, 2),
-        (1, (16,) * 300, 2, 3),
     ],
 )
 def test_concat_of_any_channels(n: int, channels: tuple[int, ...], rows: int, cols: int, named: bool) -> None:
@@ -43,6 +42,11 @@ def test_concat_of_any_channels(n: int, channels: tuple[int, ...], rows: int, co
     function = concat(None if named else n, channels, rows, cols)
     got = call(function, [into_blocks(x) for x in given], blocked_shape(n, sum(channels), rows, cols))
     assert np.array_equal(from_blocks(got, sum(channels)), np.concatenate(given, axis=1))
+
+
+@pytest.mark.parametrize("named", [False, pytest.param(True, marks=pytest.mark.slow)])  # 20 s each: they differ by one loop
+def test_a_concat_of_hundreds_nests_by_halves(named: bool) -> None:
+    test_concat_of_any_channels(1, (16,) * 300, 2, 3, named)
 
 
 def test_slices_start_at_a_block() -> None:
