@@ -74,6 +74,7 @@ def op_facts(op: OpDef[Any]) -> list[str]:
         said += ["never falls"] if facts.rising(usual) else []
         said += [f"no steeper than {facts.slope(usual):.3g}"] if facts.slope is not None else []
         said += [f"at least {facts.least(usual):.3g}"] if facts.least(usual) > -math.inf else []
+        said += ["changes nothing the second time"] if facts.idempotent(usual) else []
     said += ["operands may change places"] if facts.commutes else []
     said += ["changes nothing in some forms"] if facts.identity is not never else []
     said += [f"named sizes in {', '.join(f'`{name}`' for name in facts.sizes)}"] if facts.sizes else []

@@ -75,15 +75,16 @@ def _unbounded(op: object) -> float:
 class Facts(Generic[A]):
     """Statements about an op with attributes `A`. A field that is left out claims nothing, and no pass makes use of it.
 
-    `pointwise`: element i of the result needs element i of its operands, broadcast as NumPy does, and nothing else;
-    but operands at the positions `by_channel` hold a number for each channel (axis 1).
+    `pointwise`: the result has the shape of its operands, broadcast as NumPy does, and its element i needs their
+    elements i and nothing else; but operands at the positions `by_channel` hold a number for each channel (axis 1).
     `reuse`: where the result may lie in memory; None means in memory of its own.
-    `activation`: the tables of papers count it with the layer before it.
-    `rising(op)`: of one operand, a greater one never gives a smaller result, and only NaN gives NaN.
+    `activation`: papers call it the nonlinearity of the layer before it, and count it with that; it says nothing of numbers.
+    `rising(op)`: pointwise of one operand, a greater one never gives a smaller result, and only NaN gives NaN.
     `slope(op)`: an error of e in operands changes no element by more than the slope times e; None is no bound.
     `least(op)`: no element of a floating result is smaller.
     `commutes`: two operands may change places.
     `identity(op, inputs, out)`: with these types the result is the first operand, element for element.
+    `idempotent(op)`: pointwise of one operand, its own results come out as they are.
     `sizes`: attributes that may hold named sizes.
     """
 
@@ -96,6 +97,7 @@ class Facts(Generic[A]):
     least: Callable[[A], float] = _unbounded
     commutes: bool = False
     identity: Callable[[A, tuple[TensorType, ...], TensorType], bool] = never
+    idempotent: Callable[[A], bool] = never
     sizes: tuple[str, ...] = ()
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ..ir.graph import Graph, Node
-from ..ir.ops.activation import RELU
 from ..ir.ops.shape import FLATTEN, RESHAPE, TRANSPOSE, Reshape, Transpose
 from .rewriting.ledger import Ledger
 from .rewriting.rewriter import ANY, Match, Pat, Rule, rewrite
@@ -12,17 +11,14 @@ __all__ = ["drop_identity"]
 
 
 def _changes_nothing(node: Node) -> bool:
-    """Whether the node's value is its first operand, element for element."""
-    return node.kind.facts.identity(node.op, tuple(operand.typed for operand in node.inputs), node.typed)
+    """Whether the value is the first operand, element for element; of an idempotent op it is the second time: relu(relu(x)) = relu(x)."""
+    facts, x = node.kind.facts, node.inputs[0]
+    is_again = facts.idempotent(node.op) and x.kind is node.kind and x.op == node.op
+    return is_again or facts.identity(node.op, tuple(operand.typed for operand in node.inputs), node.typed)
 
 
 def _drop(m: Match) -> Node | None:
-    return _stands_for(m, m.root.inputs[0]) if _changes_nothing(m.root) else None
-
-
-def _once(m: Match) -> Node | None:
-    """relu(relu(x)) = relu(x)."""
-    return _stands_for(m, m["inner"])
+    return _stands_for(m, m.root.inputs[0]) if m.root.inputs and _changes_nothing(m.root) else None
 
 
 def _stands_for(m: Match, x: Node) -> Node | None:
@@ -49,7 +45,6 @@ def _last_reshape(m: Match) -> Node:
 _SHAPING = (RESHAPE, FLATTEN)
 RULES = (
     Rule("drop", ANY(), _drop),
-    Rule("relu-of-relu", Pat((RELU,), (Pat((RELU,), (ANY(),), bind="inner"),)), _once),
     Rule("compose-transposes", Pat((TRANSPOSE,), (Pat((TRANSPOSE,), (ANY(),), bind="inner", uses=1),)), _compose_transposes),
     Rule("last-reshape", Pat(_SHAPING, (Pat(_SHAPING, (ANY(),), bind="inner", uses=1),)), _last_reshape),
 )

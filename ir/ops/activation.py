@@ -169,7 +169,7 @@ RELU = OpDef(
     relu,
     elementwise_cost(1),
     roundings=no_rounding,
-    facts=Facts(pointwise=True, reuse=BY_PLACE, activation=True, rising=always, slope=fixed(1.0), least=fixed(0.0)),
+    facts=Facts(pointwise=True, reuse=BY_PLACE, activation=True, rising=always, slope=fixed(1.0), least=fixed(0.0), idempotent=always),
 )
 LEAKY_RELU = OpDef(
     "leaky_relu",
@@ -203,6 +203,7 @@ CLIP = OpDef(
         slope=fixed(1.0),
         least=lambda op: op.min,
         identity=lambda op, inputs, out: op.min == -math.inf and op.max == math.inf,
+        idempotent=always,
     ),
 )
 SIGMOID = OpDef(

@@ -178,7 +178,7 @@ near = rounded(2)  # the standard asks for a correctly rounded one; a GPU may be
 approximated = rounded(16)  # a rational approximation in float32
 
 BY_ELEMENT: Facts[object] = Facts(pointwise=True, reuse=BY_PLACE)
-STEPWISE: Facts[object] = Facts(pointwise=True, reuse=BY_PLACE, rising=always)
+STEPWISE: Facts[object] = Facts(pointwise=True, reuse=BY_PLACE, rising=always, idempotent=always)
 EXPONENTIAL: Facts[object] = Facts(pointwise=True, reuse=BY_PLACE, rising=always, least=fixed(0.0))
 # Log and root rise too, where they are: a NaN that they make of one negative element would no longer reach a maximum.
 ROOT: Facts[object] = Facts(pointwise=True, reuse=BY_PLACE, least=fixed(0.0))
@@ -205,7 +205,7 @@ ABS = OpDef(
     plain(np.abs),
     elementwise_cost(1),
     roundings=no_rounding,
-    facts=Facts(pointwise=True, reuse=BY_PLACE, slope=fixed(1.0), least=fixed(0.0)),
+    facts=Facts(pointwise=True, reuse=BY_PLACE, slope=fixed(1.0), least=fixed(0.0), idempotent=always),
 )
 NEG = OpDef(
     "neg",
