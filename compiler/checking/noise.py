@@ -7,7 +7,7 @@ question; the spread of the outputs is the noise that any honest engine of that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -35,8 +35,6 @@ LEAST = 2.0**-40  # the smallest unit that shows in float64
 ENOUGH = 32.0  # times too large a disturbance by which enough whole numbers turn to be counted
 LONG = 9  # roundings from which a result counts as a sum
 
-Disturb = Callable[[Node, list[Array], Array], Array | None]
-
 
 def noise_level(
     graph: Graph,
@@ -53,66 +51,66 @@ def noise_level(
     `exact` are the undisturbed float64 outputs; `tiles` names convolutions that are computed by Winograd's form, with their
     tiles. Ops that only move or choose values add no noise. An infinity or NaN has none either, and takes none to its neighbours.
     """
-    disturb, enlarged = _disturbance(unit, seed, tiles)
+    disturb = _Disturbance(unit, seed, tiles)
     squares = {name: np.zeros_like(value, dtype=np.float64) for name, value in exact.items()}
     for node, values in reference.side_by_side(graph, inputs, "f64", [disturb] * runs):
         if node.name in squares:
-            squares[node.name] = np.mean([_apart(value, exact[node.name], enlarged) ** 2 for value in values], axis=0)
-    turned = _turned(graph, inputs, exact, _disturbance(unit, seed, tiles, ENOUGH))
+            squares[node.name] = np.mean([_apart(value, exact[node.name], disturb.enlarged) ** 2 for value in values], axis=0)
+    turned = _turned(graph, inputs, exact, _Disturbance(unit, seed, tiles, ENOUGH))
     return {name: _at_least_pooled(square, exact[name]) for name, square in squares.items()} | turned
 
 
 def noise_stream(graph: Graph, inputs: Mapping[str, Array], unit: float, seed: int = 0) -> Iterator[tuple[Node, tuple[Array, Array]]]:
     """Every node with its float64 value and the noise of that, as `noise_level` has it of the outputs, from one run."""
-    disturb, enlarged = _disturbance(unit, seed)
+    disturb = _Disturbance(unit, seed)
     for node, (exact, disturbed) in reference.side_by_side(graph, inputs, "f64", [None, disturb]):
-        yield node, (exact, _at_least_pooled(_apart(disturbed, exact, enlarged) ** 2, exact))
+        yield node, (exact, _at_least_pooled(_apart(disturbed, exact, disturb.enlarged) ** 2, exact))
 
 
-def _disturbance(unit: float, seed: int, tiles: Mapping[str, int] | None = None, least: float = 1.0) -> tuple[Disturb, float]:
-    """What rounds a result at random, and how many times too much: `least` or more."""
-    draws = np.random.default_rng(seed)
-    # Noise is linear in the unit while it is small; float64 itself would round its own away.
-    enlarged = max(least, LEAST / unit)
-    half = UNIT["f16"] * least if unit >= LEAST else unit * enlarged  # engines keep it in half precision
-    unit = unit * enlarged
-    sizes: dict[Node, Array] = {}  # of the last node: runs side by side share it, as their operands differ by rounding alone
+class _Disturbance:
+    """Rounds results at random as a precision of this `unit` would, but `enlarged` times as much: `least` times or more.
 
-    def disturb(node: Node, operands: list[Array], value: Array) -> Array | None:
+    Noise is linear in the unit while that is small; what a smaller one than LEAST does, float64 itself would round away.
+    """
+
+    def __init__(self, unit: float, seed: int, tiles: Mapping[str, int] | None = None, least: float = 1.0) -> None:
+        self.enlarged = max(least, LEAST / unit)
+        self.unit = unit * self.enlarged
+        self.half = UNIT["f16"] * least if unit >= LEAST else self.unit  # engines keep it in half precision
+        self.tiles = tiles or {}
+        self.draws = np.random.default_rng(seed)
+        self.sizes: dict[Node, Array] = {}  # of the last node: runs side by side share it, as their operands differ by rounding alone
+
+    def __call__(self, node: Node, operands: list[Array], value: Array) -> Array | None:
         if node.kind.roundings is no_rounding or not np.issubdtype(value.dtype, np.floating):
             return None
         with np.errstate(all="ignore"):
-            if node not in sizes:
-                size = rounding(node, operands, value)
-                sizes.clear()
-                sizes[node] = size
-            disturbed = value + sizes[node] * draws.standard_normal(value.shape)
+            if node not in self.sizes:
+                self.sizes = {node: self._size(node, operands, value)}
+            disturbed = value + self.sizes[node] * self.draws.standard_normal(value.shape)
         return disturbed if np.isfinite(disturbed).all() else np.where(np.isfinite(disturbed), disturbed, value)
 
-    def rounding(node: Node, operands: list[Array], value: Array) -> Array:
+    def _size(self, node: Node, operands: list[Array], value: Array) -> Array:
         """One standard deviation for each element of the result."""
-        own = half if node.typed.dtype == "f16" else unit
-        if tiles and node.name in tiles:
-            return own * tile_noise(tiles[node.name], node.op.pads, operands[0], operands[1])
+        unit = self.half if node.typed.dtype == "f16" else self.unit
+        if node.name in self.tiles:
+            return unit * tile_noise(self.tiles[node.name], node.op.pads, operands[0], operands[1])
         scale = abs(value) if node.kind.magnitude is None else node.kind.magnitude(node.op, *operands)
         roundings = node.kind.roundings(node.op, tuple(operand.typed for operand in node.inputs), node.typed)
         if not isinstance(roundings, int) or roundings < LONG:
-            return own * SINGLE * scale
+            return unit * SINGLE * scale
         in_turn = roundings if node.kind in MEANS else min(roundings, BLOCK)
         drift = SINGLE * np.sqrt(in_turn / 3) * abs(value)  # terms of one sign: the partial sums grow with the sum
-        return own * np.hypot(SUM * scale, drift)
-
-    return disturb, enlarged
+        return unit * np.hypot(SUM * scale, drift)
 
 
-def _turned(graph: Graph, inputs: Mapping[str, Array], exact: Mapping[str, Array], disturbance: tuple[Disturb, float]) -> dict[str, Array]:
+def _turned(graph: Graph, inputs: Mapping[str, Array], exact: Mapping[str, Array], disturb: _Disturbance) -> dict[str, Array]:
     """Of outputs of whole numbers, the mean change."""
     whole = [name for name, value in exact.items() if value.dtype.kind != "f" and value.size]
     if not whole:
         return {}
-    disturb, enlarged = disturbance
     results = reference.run(graph, inputs, "f64", disturb)
-    return {name: np.full(exact[name].shape, abs(_apart(results[name], exact[name], enlarged)).mean()) for name in whole}
+    return {name: np.full(exact[name].shape, abs(_apart(results[name], exact[name], disturb.enlarged)).mean()) for name in whole}
 
 
 def _apart(disturbed: Array, exact: Array, enlarged: float) -> Array:
