@@ -11,11 +11,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ...ir import errors
 from ...ir.binding import batch_names, usual_sizes
@@ -28,11 +28,13 @@ from ..engines.table import measurable
 from ..files.artifact import CIR, WEIGHTS
 from ..files.weights import weights_bytes
 from .layer_times import LayerTime
-from .worker import BANDWIDTH, PEAK, Task
+from .worker import BANDWIDTH, PEAK, Asked, Profiled, Ready, Refused, Task, Turn
 
 __all__ = ["Contender", "Measured", "Timing", "Worker", "bandwidth", "measure", "write_network"]
 
 PROFILED_RUNS = 30
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def measure(
                 worker.turn()
         best = peak.amount / min(peak.taken) / 1e6 if peak else None
         ours = next((worker for worker in workers.values() if measurable()[worker.task.engine].start_profiled), None)
-        layers = [LayerTime(**layer) for layer in ours.ask(do="profile", runs=PROFILED_RUNS)["layers"]] if profile and ours else []
+        layers = ours.profile(PROFILED_RUNS) if profile and ours else []
         return Measured([_timing(name, worker, flops, best) for name, worker in workers.items()], best, layers)
 
 
@@ -168,31 +170,35 @@ class Worker:
 
     def wait(self) -> None:
         """Until the engine is ready."""
-        answer = self._answer()
-        self.start, self.amount = answer["start"], answer["amount"]
+        ready = self._answer(Ready)
+        self.start, self.amount = ready.start, ready.amount
 
     def turn(self) -> None:
-        answer = self.ask(do="turn")
-        self.taken += answer["milliseconds"]
-        self.quiet = self.quiet and answer["quiet"]
+        turn = self._ask(Asked(), Turn)
+        self.taken += turn.milliseconds
+        self.quiet = self.quiet and turn.quiet
 
-    def ask(self, **what: object) -> Mapping[str, Any]:
+    def profile(self, runs: int) -> list[LayerTime]:
+        return [LayerTime(**layer) for layer in self._ask(Asked(runs), Profiled).layers]
+
+    def _ask(self, what: Asked, answer: type[T]) -> T:
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):  # it has gone, and its last words say why
-            print(json.dumps(what), file=self.process.stdin, flush=True)
-        return self._answer()
+            print(json.dumps(asdict(what)), file=self.process.stdin, flush=True)
+        return self._answer(answer)
 
-    def _answer(self) -> Mapping[str, Any]:
+    def _answer(self, answer: type[T]) -> T:
         """Raises: the worker's own refusal; ConvcError if it died without one."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
             raise ConvcError(f"the process that ran {self.task.engine} ended with {self.process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            kind: type[ConvcError] = getattr(errors, answer["error"])
-            raise kind(answer["message"])
-        return answer
+        said: dict[str, Any] = json.loads(line)
+        if said.keys() == {field.name for field in fields(Refused)}:
+            refused = Refused(**said)
+            kind: type[ConvcError] = getattr(errors, refused.error)
+            raise kind(refused.message)
+        return answer(**said)
 
 
 def _timing(name: str, worker: Worker, flops: int, peak: float | None) -> Timing:

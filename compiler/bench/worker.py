@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,9 @@ from ..engines.table import measurable
 from ..files.artifact import CIR, WEIGHTS
 from ..files.inputs import random_inputs
 from ..files.weights import bind_weights, load_arrays
-from .layer_times import layer_times
+from .layer_times import LayerTime, layer_times
 
-__all__ = ["BANDWIDTH", "PEAK", "Task", "main", "started"]
+__all__ = ["BANDWIDTH", "PEAK", "Asked", "Job", "Profiled", "Ready", "Refused", "Task", "Turn", "job_of", "main"]
 
 PEAK, BANDWIDTH = "peak", "bandwidth"  # not engines: what the processor and the memory do at most
 WAKE = 0.03  # seconds of uncounted runs, at least one
@@ -46,48 +46,95 @@ class Task:
     folder: str
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A line to the worker: a turn or, where `profiled` is not 0, a profile of so many runs."""
+
+    profiled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The worker's first line: `start` seconds until the first result, and the `amount` of its Job."""
+
+    start: float
+    amount: int
+    quiet: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The answer of a turn: `milliseconds` of each counted run, and whether its threads came to rest (`quiet`)."""
+
+    milliseconds: Sequence[float]
+    quiet: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Profiled:
+    """The answer of a profile: the fields of each LayerTime."""
+
+    layers: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A worker's last line: a ConvcError, by the name of its class."""
+
+    error: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a worker runs, how much that does (FLOP or bytes; 0 for a network), and what so many runs take by layers."""
+
+    run: Callable[[], object]
+    amount: int = 0
+    layers: Callable[[int], list[LayerTime]] = lambda runs: []
+
+
 def main() -> None:
-    """The process: one Task as an argument, then requests `turn`, `profile` on standard input until that ends."""
+    """The process: one Task as an argument, then lines of Asked on standard input until that ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who asks hears it, and hangs up
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what engines print is no answer
 
-    def say(**what: Any) -> None:
-        print(json.dumps(what), file=answers, flush=True)
+    def say(answer: Ready | Turn | Profiled | Refused) -> None:
+        print(json.dumps(asdict(answer)), file=answers, flush=True)
 
     try:
         task = Task(**json.loads(sys.argv[1]))
         begin = time.perf_counter()
-        run, amount, profile = started(task)
-        run()
-        say(start=time.perf_counter() - begin, amount=amount, quiet=_wait_until_quiet())
+        job = job_of(task)
+        job.run()
+        say(Ready(time.perf_counter() - begin, job.amount, _wait_until_quiet()))
         for line in sys.stdin:
-            request = json.loads(line)
-            if request["do"] == "turn":
-                say(milliseconds=_turn(run), quiet=_wait_until_quiet())
+            asked = Asked(**json.loads(line))
+            if asked.profiled:
+                say(Profiled([asdict(layer) for layer in job.layers(asked.profiled)]))
             else:
-                say(layers=profile(request["runs"]))
+                say(Turn(_turn(job.run), _wait_until_quiet()))
     except ConvcError as error:
-        say(error=type(error).__name__, message=str(error))
+        say(Refused(type(error).__name__, str(error)))
 
 
-def started(task: Task) -> tuple[Callable[[], object], int, Callable[[int], list[Any]]]:
-    """A run, how much it does (FLOP or bytes; 0 for a network), and a profile."""
+def job_of(task: Task) -> Job:
+    """The engine, started; PEAK and BANDWIDTH are kernels of TVM's."""
     if task.engine in (PEAK, BANDWIDTH):
         from ...backends.tvm.host import tvm
         from ...backends.tvm.tuning.roofs import fma_kernel, read_kernel
 
         tvm(task.threads)
-        run, amount = (fma_kernel if task.engine == PEAK else read_kernel)(task.threads)
-        return run, amount, lambda runs: []
+        return Job(*(fma_kernel if task.engine == PEAK else read_kernel)(task.threads))
     engine = measurable()[task.engine]
     graph, _ = optimize(specialize(_network(Path(task.folder)), task.sizes), task.level, prices=engine.prices)
     inputs = random_inputs(graph)
     if engine.start_profiled is None:
-        run_network = engine.start(graph, task.threads)
-        return lambda: run_network(inputs), 0, lambda runs: []
-    run_network, profile = engine.start_profiled(graph, task.threads)
-    return lambda: run_network(inputs), 0, lambda runs: [asdict(layer) for layer in layer_times(graph, profile(inputs, runs))]
+        run = engine.start(graph, task.threads)
+        return Job(lambda: run(inputs))
+    run_profiled, profile = engine.start_profiled(graph, task.threads)
+    return Job(lambda: run_profiled(inputs), layers=lambda runs: layer_times(graph, profile(inputs, runs)))
 
 
 def _network(folder: Path) -> Graph:

@@ -101,8 +101,7 @@ def test_bench_optimizes_by_its_prices(net: str, engine: str, convs: int, tmp_pa
     found = ENGINES[engine]
     monkeypatch.setitem(ENGINES, engine, replace(found, start=lambda graph, threads: seen.append(graph) or found.start(graph, threads)))
     write_network(typed_graph(SIBLINGS), tmp_path)
-    network, _, _ = worker.started(Task(engine, 2, 1, {"N": 1}, str(tmp_path)))
-    network()
+    worker.job_of(Task(engine, 2, 1, {"N": 1}, str(tmp_path))).run()
     (graph,) = seen
     assert sum(node.kind.name == "conv2d" for node in graph.ops) == convs
 
