@@ -9,14 +9,14 @@ import numpy as np
 
 from ..ir.graph import Graph, Node
 from ..ir.op import OpDef
-from ..ir.ops.activation import CLIP, LOG_SOFTMAX, RELU, SOFTMAX, Clip, Relu
+from ..ir.ops.activation import CLIP, LOG_SOFTMAX, RELU, SOFTMAX, Clip, LogSoftmax, Relu, Softmax
 from ..ir.ops.check import broadcast
 from ..ir.ops.elementwise import ADD, DIV, MUL, SUB, Add, Mul
 from ..ir.ops.leaf import PARAM
 from ..ir.ops.linear import DENSE, MATMUL, Dense
-from ..ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL, GlobalAvgPool, GlobalMaxPool
+from ..ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
 from ..ir.ops.reduce import REDUCE_MEAN
-from ..ir.ops.shape import CONCAT, FLATTEN, RESHAPE, Flatten, Reshape, infer_flatten
+from ..ir.ops.shape import CONCAT, FLATTEN, RESHAPE, Concat, Flatten, Reshape, infer_flatten
 from ..ir.types import Array, TensorType
 from .rewriting.ledger import Ledger
 from .rewriting.products import DEEPEST, fits, is_known, wide
@@ -30,21 +30,22 @@ __all__ = ["canonicalize"]
 
 def whole_image(m: Match) -> Node | None:
     """A pool whose only window holds the whole image. Named sizes could be larger than any window."""
-    op, x = m.root.op, m.root.inputs[0]
+    op: MaxPool | AvgPool = m.root.op
+    x = m.root.inputs[0]
     if m.root.typed.shape[2:] != (1, 1) or op.dilations != (1, 1):
         return None
     if not all(isinstance(size, int) and op.kernel[i] - op.pads[i] >= size for i, size in enumerate(x.typed.shape[2:])):
         return None
     if m.root.kind is MAX_POOL:
         return m.root.like(kind=GLOBAL_MAX_POOL, op=GlobalMaxPool())
-    if any(op.pads) and op.count_include_pad:
+    if any(op.pads) and AVG_POOL.of(m.root).count_include_pad:
         return None  # divides by more than the image
     return m.root.like(kind=GLOBAL_AVG_POOL, op=GlobalAvgPool())
 
 
 def mean_of_image(m: Match) -> Node | None:
     """The mean over exactly rows and columns; without kept axes, flattened."""
-    op, x = m.root.op, m.root.inputs[0]
+    op, x = REDUCE_MEAN.of(m.root), m.root.inputs[0]
     if x.typed.rank != 4 or {axis % 4 for axis in op.axes} != {2, 3}:
         return None
     if op.keepdims:
@@ -60,17 +61,16 @@ def flat(m: Match) -> Node | None:
     """flatten, where that is what comes out: it needs no sizes. A reshape that stays says its sizes in full."""
     x = m.root.inputs[0].typed
     if x.rank and m.root.typed == infer_flatten(Flatten(), x):
-        same = m.root.kind is FLATTEN and m.root.op.axis == 1
+        same = m.root.kind is FLATTEN and FLATTEN.of(m.root).axis == 1
         return None if same else m.root.like(kind=FLATTEN, op=Flatten())
-    if m.root.kind is RESHAPE and -1 in m.root.op.shape:
+    if m.root.kind is RESHAPE and -1 in RESHAPE.of(m.root).shape:
         return m.root.like(op=Reshape(m.root.typed.shape))
     return None
 
 
 def axis_from_front(m: Match) -> Node | None:
-    if m.root.op.axis >= 0:
-        return None
-    return m.root.like(op=replace(m.root.op, axis=m.root.op.axis + m.root.typed.rank))
+    op: Concat | Softmax | LogSoftmax = m.root.op
+    return None if op.axis >= 0 else m.root.like(op=replace(op, axis=op.axis + m.root.typed.rank))
 
 
 # --- products --------------------------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ def _operand(kind: OpDef[Any], constant: Node) -> Array:
 
 
 def clip_to_relu(m: Match) -> Node | None:
-    return m.root.like(kind=RELU, op=Relu()) if m.root.op == Clip(0.0) else None
+    return m.root.like(kind=RELU, op=Relu()) if CLIP.of(m.root) == Clip(0.0) else None
 
 
 SUMS, FACTORS = (ADD, SUB), (MUL, DIV)

@@ -16,7 +16,7 @@ from ..ir.ops.conv import CONV2D, Conv2d
 from ..ir.types import Array, TensorType
 from .analysis.prices import duration
 from .rewriting.ledger import Ledger
-from .rewriting.products import takes_fold, wide
+from .rewriting.products import is_1x1, takes_fold, wide
 from .rewriting.rewriter import ANY, CONST, Match, Pat, Rule, rewrite
 
 __all__ = ["compose_linear"]
@@ -27,7 +27,7 @@ def compose(m: Match) -> Node | None:
     first, second = m["first"], m.root
     if not (takes_fold(first) and takes_fold(second)):
         return None
-    if first.op.groups != 1 or second.op.groups != 1:
+    if CONV2D.of(first).groups != 1 or CONV2D.of(second).groups != 1:
         return m.decline("one has groups of channels, and both in one would be mostly zeros")
     op = _composed(first, second)
     if isinstance(op, str):
@@ -47,18 +47,15 @@ def compose(m: Match) -> Node | None:
 
 def _composed(first: Node, second: Node) -> Conv2d | str:
     """How one conv moves over the input, or why none can: strides of a 1x1 that comes second multiply."""
-    if _is_pointwise(second) and not any(second.op.pads):
-        (a, b), (c, d) = first.op.strides, second.op.strides
-        return replace(first.op, strides=(a * c, b * d))
-    if not _is_pointwise(first) or any(first.op.pads) or first.op.strides != (1, 1):
+    one, two = CONV2D.of(first), CONV2D.of(second)
+    if is_1x1(second) and not any(two.pads):
+        (a, b), (c, d) = one.strides, two.strides
+        return replace(one, strides=(a * c, b * d))
+    if not is_1x1(first) or any(one.pads) or one.strides != (1, 1):
         return "neither is a 1x1 without pads, or the first one has strides"
-    if any(second.op.pads) and len(first.inputs) > 2:
+    if any(two.pads) and len(first.inputs) > 2:
         return f"%{second.name} pads with 0, where %{first.name} would have its bias"
-    return second.op
-
-
-def _is_pointwise(conv: Node) -> bool:
-    return conv.inputs[1].typed.shape[2:] == (1, 1)
+    return two
 
 
 def _filters(m: Match) -> Array:

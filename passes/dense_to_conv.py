@@ -43,7 +43,7 @@ def _is_elementwise(node: Node) -> bool:
 
 def _keeps_images_apart(flatten: Node) -> bool:
     """[N,C,H,W] -> [N,C*H*W]."""
-    return flatten.inputs[0].typed.rank == 4 and flatten.op.axis % 4 == 1
+    return flatten.inputs[0].typed.rank == 4 and FLATTEN.of(flatten).axis % 4 == 1
 
 
 RULES = (Rule("convolve", Pat((DENSE,), (ANY("x"), CONST("w"), Pat(bind="b", optional=True))), convolve),)

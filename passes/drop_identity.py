@@ -33,7 +33,7 @@ def _stands_for(m: Match, x: Node) -> Node | None:
 
 
 def _compose_transposes(m: Match) -> Node:
-    inner, outer = m["inner"].op.perm, m.root.op.perm
+    inner, outer = TRANSPOSE.of(m["inner"]).perm, TRANSPOSE.of(m.root).perm
     return m.root.like(op=Transpose(tuple(inner[axis] for axis in outer)), inputs=m["inner"].inputs)
 
 

@@ -64,17 +64,17 @@ def _one(m: Match, first: Node, second: Node) -> Node | None:
 
 
 def _axis(concat: Node) -> int:
-    return concat.op.axis % concat.typed.rank
+    return CONCAT.of(concat).axis % concat.typed.rank
 
 
 def _bounds(part: Node, whole: Node, axis: int) -> tuple[int, int] | None:
     """First and last-plus-one position, where `part` is whole[..., first:last, ...] along that axis alone."""
-    if part.kind is not SLICE or part.inputs[0] is not whole or len(part.op.axes) != 1:
+    if part.kind is not SLICE or part.inputs[0] is not whole:
         return None
-    size = whole.typed.shape[axis]
-    if part.op.axes[0] % whole.typed.rank != axis or part.op.steps not in ((), (1,)) or not isinstance(size, int):
+    op, size = SLICE.of(part), whole.typed.shape[axis]
+    if len(op.axes) != 1 or op.axes[0] % whole.typed.rank != axis or op.steps not in ((), (1,)) or not isinstance(size, int):
         return None
-    (start,), (end,) = part.op.starts, part.op.ends
+    (start,), (end,) = op.starts, op.ends
     if not isinstance(start, int) or not isinstance(end, int):
         return None
     first, last, _ = slice(start, end).indices(size)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..ir.graph import Graph, Node
 from ..ir.ops.conv import CONV2D
-from ..ir.ops.pool import AVG_POOL, MAX_POOL
+from ..ir.ops.pool import AVG_POOL, MAX_POOL, AvgPool, MaxPool
 from ..ir.ops.shape import PAD
 from ..ir.ops.window import Pads, dilated
 from .rewriting.ledger import Ledger
@@ -19,40 +19,41 @@ __all__ = ["fold_pad"]
 def into_conv(m: Match) -> Node | None:
     """A conv pads with 0."""
     border = _border(m["pad"])
-    if border is None or m["pad"].op.value != 0:
+    if border is None or PAD.of(m["pad"]).value != 0:
         return None
-    return _padded(m, _sum(border, m.root.op.pads))
+    return _padded(m, _sum(border, CONV2D.of(m.root).pads))
 
 
 def into_avg_pool(m: Match) -> Node | None:
     """The zeros count as elements, so the window's own pads must count too; without any there is no conflict."""
-    op, border = m.root.op, _border(m["pad"])
-    if border is None or m["pad"].op.value != 0 or (any(op.pads) and not op.count_include_pad):
+    op, border = AVG_POOL.of(m.root), _border(m["pad"])
+    if border is None or PAD.of(m["pad"]).value != 0 or (any(op.pads) and not op.count_include_pad):
         return None
-    return _padded(m, _sum(border, op.pads), count_include_pad=True) if _fits_pool(m.root, border) else None
+    return _padded(m, _sum(border, op.pads), count_include_pad=True) if _fits_pool(op, border) else None
 
 
 def into_max_pool(m: Match) -> Node | None:
     """A pool's own padding is -inf. A border that is nowhere above the image never wins either, but with
     dilations all taps may lie in it."""
-    border, value = _border(m["pad"]), m["pad"].op.value
-    if border is None or not value <= m["x"].kind.facts.least(m["x"].op) or (value > -math.inf and m.root.op.dilations != (1, 1)):
+    op, x = MAX_POOL.of(m.root), m["x"]
+    border, value = _border(m["pad"]), PAD.of(m["pad"]).value
+    if border is None or not value <= x.kind.facts.least(x.op) or (value > -math.inf and op.dilations != (1, 1)):
         return None
-    return _padded(m, _sum(border, m.root.op.pads)) if _fits_pool(m.root, border) else None
+    return _padded(m, _sum(border, op.pads)) if _fits_pool(op, border) else None
 
 
 def _border(pad: Node) -> Pads | None:
     """Top, left, bottom, right of a constant border of rows and columns; None for any other padding."""
-    pads = pad.op.pads
-    if pad.op.mode != "constant" or len(pads) != 8 or any((*pads[:2], *pads[4:6])):
+    op = PAD.of(pad)
+    pads = op.pads
+    if op.mode != "constant" or len(pads) != 8 or any((*pads[:2], *pads[4:6])):
         return None
     return (pads[2], pads[3], pads[6], pads[7])
 
 
-def _fits_pool(pool: Node, border: Pads) -> bool:
+def _fits_pool(op: MaxPool | AvgPool, border: Pads) -> bool:
     """A window may not lie in the padding alone. Rounding up drops a window that starts in the padding after
     the image, but keeps one that starts in the border, as long as that is image."""
-    op = pool.op
     if op.ceil_mode and any(border[2:]):
         return False
     extents = [dilated(k, d) for k, d in zip(op.kernel, op.dilations, strict=True)]

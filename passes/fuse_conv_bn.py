@@ -41,7 +41,7 @@ def before(m: Match) -> Node | None:
 def _affine(m: Match) -> tuple[Values, Values]:
     """The norm as a gain and an offset."""
     scale, shift, mean, var = (m[stat] for stat in ("scale", "shift", "mean", "var"))
-    epsilon = m["bn"].op.epsilon
+    epsilon = BATCH_NORM.of(m["bn"]).epsilon
 
     def gain() -> Array:
         return wide(scale) / np.sqrt(wide(var) + epsilon)

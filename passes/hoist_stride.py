@@ -13,17 +13,18 @@ from dataclasses import replace
 from math import gcd
 
 from ..ir.graph import Graph, Node, fresh_name
-from ..ir.ops.conv import CONV2D
-from ..ir.ops.pool import AVG_POOL, MAX_POOL, MaxPool
-from ..ir.ops.shape import SLICE, Slice
+from ..ir.ops.conv import CONV2D, Conv2d
+from ..ir.ops.pool import AVG_POOL, MAX_POOL, AvgPool, MaxPool
+from ..ir.ops.shape import SLICE, TO_THE_END, Slice
 from ..ir.ops.window import Pair
 from ..ir.verifier import infer_type
 from .rewriting.ledger import Ledger
+from .rewriting.products import is_1x1
 
 __all__ = ["hoist_stride"]
 
 ALL: Pair = (1, 1)
-TO_THE_END = 2**31 - 1  # as ONNX writes it
+WINDOWS = (CONV2D, MAX_POOL, AVG_POOL)
 
 
 def hoist_stride(graph: Graph, ledger: Ledger) -> Graph:
@@ -68,15 +69,15 @@ def _useful(node: Node, step: Pair) -> Pair:
 
 def _taken(node: Node, place: int, own: Pair) -> Pair:
     """The step with which `node` reads its operand at `place` if it is itself computed with step `own`."""
-    if node.kind is CONV2D and place == 0 and node.inputs[1].typed.shape[2:] == (1, 1) and not any(node.op.pads):
-        return _times(node.op.strides, own)
+    if node.kind is CONV2D and place == 0 and is_1x1(node) and not any(CONV2D.of(node).pads):
+        return _times(CONV2D.of(node).strides, own)
     return own if own != ALL and _is_same_place(node) and _is_image(node, node.inputs[place]) else ALL
 
 
 def _stuck(graph: Graph, conv: Node, wanted: dict[Node, Pair], steps: dict[Node, Pair]) -> str:
     """Why what a strided 1x1 conv reads is computed whole all the same; "" where it is not, or for another node."""
     x = conv.inputs[0]
-    if conv.kind is not CONV2D or conv.op.strides == ALL or _taken(conv, 0, ALL) == ALL or x in steps:
+    if conv.kind is not CONV2D or CONV2D.of(conv).strides == ALL or _taken(conv, 0, ALL) == ALL or x in steps:
         return ""
     if wanted[x] != ALL:
         return f"%{x.name} comes from no conv or pool that could take the stride"
@@ -110,8 +111,7 @@ def _regions(graph: Graph, wanted: dict[Node, Pair]) -> Iterator[list[Node]]:
         if wanted[node] == ALL:
             continue
         sources = [region_of[operand] for operand in node.inputs if operand in region_of]
-        is_window = node.kind is CONV2D or (node.kind in (MAX_POOL, AVG_POOL) and not node.op.ceil_mode)
-        if not is_window and not (sources and _is_same_place(node)):
+        if not _takes_stride(node) and not (sources and _is_same_place(node)):
             continue
         merged = max(sources, key=len, default=list[Node]())
         for other in {id(region): region for region in sources if region is not merged}.values():
@@ -120,6 +120,14 @@ def _regions(graph: Graph, wanted: dict[Node, Pair]) -> Iterator[list[Node]]:
         merged.append(node)
         region_of[node] = merged
     yield from {id(region): region for region in region_of.values()}.values()
+
+
+def _takes_stride(node: Node) -> bool:
+    """Whether it is a conv or pool whose windows may lie further apart; those of one that rounds up would be others."""
+    if node.kind not in WINDOWS:
+        return False
+    op: Conv2d | MaxPool | AvgPool = node.op
+    return isinstance(op, Conv2d) or not op.ceil_mode
 
 
 class _Thinning:
@@ -139,8 +147,9 @@ class _Thinning:
         have = [self.steps.get(operand, ALL) for operand in node.inputs]
         if step == ALL and all(h == ALL for h in have):
             return node.reading(operands)
-        if node.kind in (CONV2D, MAX_POOL, AVG_POOL):
-            changed = node.like(op=replace(node.op, strides=_over(_times(node.op.strides, step), have[0])), inputs=operands)
+        if node.kind in WINDOWS:
+            op: Conv2d | MaxPool | AvgPool = node.op
+            changed = node.like(op=replace(op, strides=_over(_times(op.strides, step), have[0])), inputs=operands)
         else:
             images = (_is_image(node, old) for old in node.inputs)
             each = zip(operands, images, have, strict=True)

@@ -62,7 +62,7 @@ def _families(graph: Graph, prices: Prices) -> Iterator[Family]:
     """Two convs and more that read one value with the same windows, in the order of the graph."""
     found: dict[object, list[tuple[Node, Node]]] = {}
     for conv in graph.ops:
-        if conv.kind is CONV2D and conv.typed.is_float and conv.op.groups == 1 and all(w.weights is not None for w in conv.inputs[1:]):
+        if conv.kind is CONV2D and conv.typed.is_float and _is_whole(conv):
             tail = _tail(graph, conv, prices)
             follows = None if tail is conv else (tail.kind, repr(tail.op))
             key = (conv.inputs[0], conv.op, conv.inputs[1].typed.shape[2:], follows)
@@ -70,6 +70,11 @@ def _families(graph: Graph, prices: Prices) -> Iterator[Family]:
     for members in found.values():
         if len(members) > 1:
             yield Family(tuple(conv for conv, _ in members), tuple(tail for _, tail in members))
+
+
+def _is_whole(conv: Node) -> bool:
+    """Whether its filters are known, and each reads all channels."""
+    return CONV2D.of(conv).groups == 1 and all(w.weights is not None for w in conv.inputs[1:])
 
 
 def _tail(graph: Graph, conv: Node, prices: Prices) -> Node:
@@ -101,7 +106,7 @@ def _side_by_side(graph: Graph, family: Family) -> bool:
     if len(readers) != 1 or any(tail in graph.outputs for tail in family.tails):
         return False
     (concat,) = readers
-    if concat.kind is not CONCAT or concat.op.axis not in (1, -3) or family.tails[0] not in concat.inputs:
+    if concat.kind is not CONCAT or CONCAT.of(concat).axis not in (1, -3) or family.tails[0] not in concat.inputs:
         return False
     first = concat.inputs.index(family.tails[0])
     own = set(family.tails)

@@ -13,6 +13,7 @@ from ..ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL
 from ..ir.ops.resize import RESIZE
 from .analysis.prices import duration
 from .rewriting.ledger import Ledger
+from .rewriting.products import is_1x1
 from .rewriting.rewriter import ANY, Match, Pat, Rule, rewrite
 
 __all__ = ["move_pointwise"]
@@ -21,7 +22,7 @@ __all__ = ["move_pointwise"]
 def before_resize(m: Match) -> Node | None:
     """resize(conv(x)) for conv(resize(x)): less work where the resize grows the image, unless there are many more channels."""
     conv, resize = m.root, m["resize"]
-    if not _is_pointwise(conv):
+    if not _is_matrix(conv):
         return None
     small = m.node("conv", CONV2D, conv.op, (m["x"], *conv.inputs[1:]))
     return _if_cheaper(m, resize, small, Node(conv.name, RESIZE, resize.op, (small,), conv.type))
@@ -30,9 +31,10 @@ def before_resize(m: Match) -> Node | None:
 def after_pool(m: Match) -> Node | None:
     """conv(pool(x)) for pool(conv(x)): less work where the pool shrinks the image, unless there were many more channels."""
     conv, pool = m["conv"], m.root
-    if not _is_pointwise(conv):
+    if not _is_matrix(conv):
         return None
-    if pool.kind is AVG_POOL and any(pool.op.pads) and pool.op.count_include_pad and len(conv.inputs) > 2:
+    op = AVG_POOL.of(pool) if pool.kind is AVG_POOL else None
+    if op and any(op.pads) and op.count_include_pad and len(conv.inputs) > 2:
         return m.decline(f"%{pool.name} counts zeros where %{conv.name} would have its bias")
     small = m.node("pool", pool.kind, pool.op, (m["x"],))
     return _if_cheaper(m, conv, small, Node(pool.name, CONV2D, conv.op, (small, *conv.inputs[1:]), pool.type))
@@ -45,8 +47,10 @@ def _if_cheaper(m: Match, inner: Node, small: Node, swapped: Node) -> Node | Non
     return m.decline(f"%{inner.name} and it take {duration(before)}, the other way round {duration(after)}")
 
 
-def _is_pointwise(conv: Node) -> bool:
-    return conv.inputs[1].typed.shape[2:] == (1, 1) and conv.op.strides == (1, 1) and not any(conv.op.pads)
+def _is_matrix(conv: Node) -> bool:
+    """Whether it computes every place of the image, each from that place alone."""
+    op = CONV2D.of(conv)
+    return is_1x1(conv) and op.strides == (1, 1) and not any(op.pads)
 
 
 # uses=1: another reader still needs the value in between

@@ -16,9 +16,10 @@ __all__ = ["pool_before_relu"]
 
 def swap(m: Match) -> Node | None:
     pool = m.root
-    if pool.kind is MAX_POOL and pool.op.strides == (1, 1):
+    op = MAX_POOL.of(pool) if pool.kind is MAX_POOL else None
+    if op and op.strides == (1, 1):
         return None  # as many values after the pool as before it
-    if pool.kind is MAX_POOL and any(pool.op.pads) and pool.op.dilations != (1, 1):
+    if op and any(op.pads) and op.dilations != (1, 1):
         return None  # all taps may lie in the padding: the pool makes -inf of it, and relu then 0
     functions: list[Node] = []
     x = pool.inputs[0]

@@ -16,7 +16,7 @@ from ..ir.ops.shape import CONCAT
 from ..ir.types import TensorType
 from .analysis.prices import duration
 from .rewriting.ledger import Ledger
-from .rewriting.products import takes_fold, wide
+from .rewriting.products import is_1x1, takes_fold, wide
 from .rewriting.rewriter import CONST, Match, Pat, Rule, rewrite
 
 __all__ = ["split_concat"]
@@ -25,7 +25,9 @@ __all__ = ["split_concat"]
 def split(m: Match) -> Node | None:
     """conv(a) + conv(b) + ... for conv(concat(a, b, ...)); the first one has the bias, and padding is 0 in every part."""
     conv, concat, weight = m.root, m["concat"], m["w"].typed
-    if weight.shape[2:] != (1, 1) or conv.op.groups != 1 or concat.op.axis not in (1, -3) or len(concat.inputs) < 2 or not takes_fold(conv):
+    if not is_1x1(conv) or CONV2D.of(conv).groups != 1 or not takes_fold(conv):
+        return None
+    if CONCAT.of(concat).axis not in (1, -3) or len(concat.inputs) < 2:
         return None
     widths = [width for part in concat.inputs if isinstance(width := part.typed.shape[1], int)]
     if len(widths) < len(concat.inputs):

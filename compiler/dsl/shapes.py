@@ -6,7 +6,7 @@ from ...ir.dims import Dim
 from ...ir.errors import ShapeError
 from ...ir.ops.rearrange import DEPTH_TO_SPACE, SPACE_TO_DEPTH, DepthToSpace, SpaceToDepth
 from ...ir.ops.resize import RESIZE, Resize
-from ...ir.ops.shape import CONCAT, FLATTEN, PAD, RESHAPE, SLICE, TRANSPOSE, Concat, Flatten, Pad, Reshape, Slice, Transpose
+from ...ir.ops.shape import CONCAT, FLATTEN, PAD, RESHAPE, SLICE, TO_THE_END, TRANSPOSE, Concat, Flatten, Pad, Reshape, Slice, Transpose
 from ...ir.ops.window import Pads
 from .trace import Value
 from .user_line import naming_line
@@ -23,8 +23,6 @@ __all__ = [
     "transpose",
     "upsample",
 ]
-
-TO_THE_END = 2**31 - 1  # as ONNX writes it
 
 
 def concat(*xs: Value, axis: int = 1) -> Value:

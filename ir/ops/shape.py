@@ -20,6 +20,7 @@ __all__ = [
     "PAD",
     "RESHAPE",
     "SLICE",
+    "TO_THE_END",
     "TRANSPOSE",
     "Concat",
     "Flatten",
@@ -29,8 +30,7 @@ __all__ = [
     "Transpose",
 ]
 
-
-TO_THE_END = 2**31 - 1  # an end that every exporter writes so or larger
+TO_THE_END = 2**31 - 1  # what ONNX files have for an end: so or larger
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ def splittable_layers(graph: Graph, sizes: Mapping[str, int]) -> list[Splittable
     for node in graph.ops:
         if node.kind not in (CONV2D, DENSE) or any(operand.weights is None for operand in node.inputs[1:]):
             continue
-        if not node.typed.is_float or (node.kind is CONV2D and node.op.groups != 1):
+        if not node.typed.is_float or (node.kind is CONV2D and CONV2D.of(node).groups != 1):
             continue
         c_out, c_in, *kernel = node.inputs[1].typed.concrete()
         kernel = (kernel[0], kernel[1]) if kernel else (1, 1)

@@ -29,6 +29,7 @@ __all__ = [
     "fits",
     "folded_after",
     "folded_before",
+    "is_1x1",
     "is_known",
     "product",
     "takes_fold",
@@ -58,7 +59,12 @@ def takes_shift(node: Node) -> bool:
 
     Zero padding is not shifted, and at the borders of a transposed conv fewer taps are summed.
     """
-    return node.kind in (DENSE, MATMUL) or (node.kind is CONV2D and not any(node.op.pads))
+    return node.kind in (DENSE, MATMUL) or (node.kind is CONV2D and not any(CONV2D.of(node).pads))
+
+
+def is_1x1(conv: Node) -> bool:
+    """Whether a conv is a matrix at every place that it reads."""
+    return conv.inputs[1].typed.shape[2:] == (1, 1)
 
 
 def unfit(node: Node, gain: Values | None, *makers: Node, scaled: Scaled) -> str:
