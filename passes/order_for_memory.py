@@ -16,7 +16,7 @@ from itertools import accumulate, pairwise
 from ..ir.dims import Dim, Expr
 from ..ir.graph import Graph, Node
 from ..ir.types import DTYPES, TensorType
-from .analysis.liveness import Liveness, live_under, overwritable, viewed
+from .analysis.liveness import Liveness, holders, live_under, overwritable
 from .analysis.order_search import Block, Task, guesses, peak_of, search
 from .rewriting.ledger import Ledger
 
@@ -119,7 +119,7 @@ def _free_ranges(steps: Sequence[Node]) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class _Net:
-    """A graph, its sizes and its liveness. `shown`, `readers` and `returned` are by the value whose memory it is."""
+    """A graph, its sizes and its liveness. `readers` and `returned` are by the value that holds the memory."""
 
     graph: Graph
     nbytes: Mapping[Node, int]
@@ -130,22 +130,22 @@ class _Net:
         return {node: step for step, node in enumerate(self.live.steps)}
 
     @cached_property
-    def shown(self) -> dict[Node, Node]:
-        return viewed(self.graph)
+    def holder(self) -> dict[Node, Node]:
+        return holders(self.graph)
 
     @cached_property
     def readers(self) -> dict[Node, list[int]]:
         """The steps that read each value, itself or a view of it."""
         readers: dict[Node, list[int]] = {node: [] for node in self.live.steps}
         for step, node in enumerate(self.live.steps):
-            for value in dict.fromkeys(self.shown[operand] for operand in node.inputs):
+            for value in dict.fromkeys(self.holder[operand] for operand in node.inputs):
                 if value in readers:
                     readers[value].append(step)
         return readers
 
     @cached_property
     def returned(self) -> set[Node]:
-        return {self.shown[node] for node in self.graph.outputs}
+        return {self.holder[node] for node in self.graph.outputs}
 
     @cached_property
     def born(self) -> dict[int, int]:
@@ -154,24 +154,24 @@ class _Net:
 
     def least(self, node: Node) -> int:
         """Bytes that an op needs in any order: what it reads and, unless it may be written over that, what it makes."""
-        reads = sum(self.nbytes[value] for value in {self.shown[operand] for operand in node.inputs} if value in self.at)
-        over = (value for value in overwritable(node, self.shown) if value in self.at and value not in self.returned)
-        in_place = self.shown[node] is not node or any(self.nbytes[value] == self.nbytes[node] for value in over)
+        reads = sum(self.nbytes[value] for value in {self.holder[operand] for operand in node.inputs} if value in self.at)
+        over = (value for value in overwritable(node, self.holder) if value in self.at and value not in self.returned)
+        in_place = self.holder[node] is not node or any(self.nbytes[value] == self.nbytes[node] for value in over)
         return reads if in_place else reads + self.nbytes[node]
 
     def block(self, low: int, high: int) -> Block:
         """Steps `low` to `high` as tasks, and the values that die among them."""
         numbers: dict[Node, int] = {}
         for node in self.live.steps[low:high]:
-            for value in (self.shown[operand] for operand in node.inputs):
+            for value in (self.holder[operand] for operand in node.inputs):
                 if value in self.at and value not in self.returned and self.readers[value][-1] < high:
                     numbers.setdefault(value, len(numbers))
         tasks: list[Task] = []
         for node in self.live.steps[low:high]:
             needs = tuple(self.at[operand] - low for operand in node.inputs if self.at.get(operand, -1) >= low)
-            reads = tuple(dict.fromkeys(numbers[self.shown[o]] for o in node.inputs if self.shown[o] in numbers))
-            over = [value for value in overwritable(node, self.shown) if value in numbers and self.nbytes[value] == self.nbytes[node]]
-            made = self.nbytes[node] if self.shown[node] is node else 0
+            reads = tuple(dict.fromkeys(numbers[self.holder[o]] for o in node.inputs if self.holder[o] in numbers))
+            over = [value for value in overwritable(node, self.holder) if value in numbers and self.nbytes[value] == self.nbytes[node]]
+            made = self.nbytes[node] if self.holder[node] is node else 0
             unread = not self.readers[node] and node not in self.returned
             tasks.append(Task(needs, made, reads, tuple(numbers[value] for value in over), unread))
         readers = tuple(tuple(step - low for step in self.readers[value] if step >= low) for value in numbers)

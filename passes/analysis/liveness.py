@@ -18,7 +18,7 @@ from ...ir.facts import How
 from ...ir.graph import Graph, Node
 from ...ir.types import DTYPES, TensorType
 
-__all__ = ["Buffer", "Liveness", "live_under", "liveness", "node_bytes", "overwritable", "viewed"]
+__all__ = ["Buffer", "Liveness", "holders", "live_under", "liveness", "node_bytes", "overwritable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,41 +93,41 @@ def node_bytes(graph: Graph, sizes: Mapping[str, int] | None = None) -> dict[Nod
     return {node: known[node.typed] for node in graph.nodes if node.weights is None}
 
 
-def viewed(graph: Graph) -> dict[Node, Node]:
-    """For every node the one whose memory it shows: itself, unless it is a view."""
-    shown: dict[Node, Node] = {}
+def holders(graph: Graph) -> dict[Node, Node]:
+    """For every node the one in whose memory it lies: itself, unless it is a view."""
+    holder: dict[Node, Node] = {}
     for node in graph.nodes:
-        shown[node] = shown[node.inputs[0]] if node.kind.facts.is_view else node
-    return shown
+        holder[node] = holder[node.inputs[0]] if node.kind.facts.is_view else node
+    return holder
 
 
-def overwritable(node: Node, shown: Mapping[Node, Node]) -> tuple[Node, ...]:
+def overwritable(node: Node, holder: Mapping[Node, Node]) -> tuple[Node, ...]:
     """The values that the op could be written over if nobody read them later; none that another operand also shows."""
     reuse = node.kind.facts.reuse
     if reuse is None or reuse.how == "view":
         return ()
-    others = {shown[operand] for position, operand in enumerate(node.inputs) if position not in reuse.operands}
-    return tuple(shown[node.inputs[position]] for position in reuse.operands if shown[node.inputs[position]] not in others)
+    others = {holder[operand] for position, operand in enumerate(node.inputs) if position not in reuse.operands}
+    return tuple(holder[node.inputs[position]] for position in reuse.operands if holder[node.inputs[position]] not in others)
 
 
 def live_under(graph: Graph, nbytes: Callable[[Node], int]) -> Liveness:
     """Liveness when `nbytes` tells the size of each intermediate. Linear in nodes and edges."""
     steps = tuple(graph.ops)
     made = {node: step for step, node in enumerate(steps)}
-    shown = viewed(graph)
+    holder = holders(graph)
     last_read = dict(made)
     last_use = dict(made)  # by the node whose memory it is: its views included
     for step, node in enumerate(steps):
-        last_use[shown[node]] = step
+        last_use[holder[node]] = step
         for operand in node.inputs:
-            last_read[operand] = last_use[shown[operand]] = step
+            last_read[operand] = last_use[holder[operand]] = step
     for node in graph.outputs:
-        last_read[node] = last_use[shown[node]] = len(steps) - 1
-    returned = {shown[node] for node in graph.outputs}
+        last_read[node] = last_use[holder[node]] = len(steps) - 1
+    returned = {holder[node] for node in graph.outputs}
 
     def overwrites(node: Node, step: int) -> Node | None:
         """The value in whose place this one may be written."""
-        for old in overwritable(node, shown):
+        for old in overwritable(node, holder):
             if old in made and old not in returned and last_use[old] == step and nbytes(old) == nbytes(node):
                 return old
         return None
@@ -136,9 +136,9 @@ def live_under(graph: Graph, nbytes: Callable[[Node], int]) -> Liveness:
     shares: dict[Node, How] = {}
     born: list[list[Node]] = []
     for step, node in enumerate(steps):
-        if shown[node] is not node:
-            if shown[node] in made:  # a view of an input or a parameter lies in the caller's memory
-                chains[shown[node]].append(node)
+        if holder[node] is not node:
+            if holder[node] in made:  # a view of an input or a parameter lies in the caller's memory
+                chains[holder[node]].append(node)
             shares[node] = "view"
         elif (old := overwrites(node, step)) is not None:
             chains[node] = chains[old]
@@ -147,7 +147,7 @@ def live_under(graph: Graph, nbytes: Callable[[Node], int]) -> Liveness:
         else:
             chains[node] = [node]
             born.append(chains[node])
-    buffers = tuple(Buffer(tuple(c), nbytes(c[0]), made[c[0]], last_use[shown[c[-1]]]) for c in born)
+    buffers = tuple(Buffer(tuple(c), nbytes(c[0]), made[c[0]], last_use[holder[c[-1]]]) for c in born)
     intervals = {node: (made[node], last_read[node]) for node in steps}
     return Liveness(steps, intervals, buffers, shares, _load(buffers, len(steps)))
 
