@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import InvalidModel
 from .op import OpDef
+from .ops.leaf import PARAM, Param
 from .types import TensorType
 from .weights import Weights
 
 if TYPE_CHECKING:
     import networkx
 
-__all__ = ["Graph", "Node", "Origin", "fresh_name"]
+__all__ = ["Graph", "Node", "Origin", "fresh_name", "given_param"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,11 @@ class Graph:
 
     def __repr__(self) -> str:
         return f"<graph @{self.name}: {len(self.nodes)} nodes>"
+
+
+def given_param(name: str, weights: Weights, origin: Origin) -> Node:
+    """A parameter whose values come from outside, or were computed from those of others."""
+    return Node(name, PARAM, Param("given"), (), weights.type, origin, weights)
 
 
 def fresh_name(wanted: str, taken: set[str]) -> str:

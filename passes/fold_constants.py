@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..ir.graph import Graph, Node
-from ..ir.ops.leaf import PARAM, Param
+from ..ir.graph import Graph, Node, given_param
 from ..ir.types import Array
 from ..ir.weights import Weights
 from .analysis.cost import node_cost
@@ -53,7 +52,7 @@ def fold_constants(graph: Graph, ledger: Ledger) -> Graph:
         weights = Weights.derived(node.typed, node.name, lambda: constants.value(node))
         origin = replace(node.origin, made_from=(node.name,))
         ledger.record("fold", node.name, (node.name,))
-        return Node(node.name, PARAM, Param("given"), (), node.typed, origin, weights)
+        return given_param(node.name, weights, origin)
 
     return graph.rebuild(fold)
 

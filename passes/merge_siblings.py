@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..ir.graph import Graph, Node, fresh_name
+from ..ir.graph import Graph, Node, fresh_name, given_param
 from ..ir.ops.conv import CONV2D
-from ..ir.ops.leaf import PARAM, Param
 from ..ir.ops.shape import CONCAT, SLICE, Slice
 from ..ir.types import Array, TensorType
 from ..ir.verifier import infer_type
@@ -164,10 +163,10 @@ class _Merging:
         def biases() -> Array:
             return np.concatenate([wide(conv.inputs[2]) if len(conv.inputs) > 2 else np.zeros(_filters(conv)) for conv in family.convs])
 
-        params = [
-            Node(f, PARAM, Param("given"), (), type_, first.origin, Weights.derived(type_, f, values))
-            for type_, values, f in zip(types[1:], (weights, biases), (fresh_name(f"{name}.{s}", self.taken) for s in "wb"), strict=False)
-        ]
+        params: list[Node] = []
+        for suffix, type_, values in zip("wb", types[1:], (weights, biases), strict=False):  # not all have a bias
+            key = fresh_name(f"{name}.{suffix}", self.taken)
+            params.append(given_param(key, Weights.derived(type_, key, values), first.origin))
         conv = Node(name, CONV2D, first.op, (x, *params), _type(family), origin)
         if tail is first:
             return conv

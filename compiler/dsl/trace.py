@@ -13,7 +13,7 @@ import numpy as np
 
 from ...ir.dims import Dim
 from ...ir.errors import InvalidModel, ShapeError
-from ...ir.graph import Graph, Node, Origin, fresh_name
+from ...ir.graph import Graph, Node, Origin, fresh_name, given_param
 from ...ir.op import OpDef
 from ...ir.ops.elementwise import ADD, DIV, MUL, SUB, Add, Div, Mul, Sub
 from ...ir.ops.leaf import INPUT, PARAM, Input, Param
@@ -81,8 +81,7 @@ class Trace:
             type_ = TensorType("f32", ())
             weights = Weights(type_, Recipe("full", name, value=float(values)))
             return self._add(Node(name, PARAM, Param("full", value=float(values)), (), type_, origin, weights))
-        weights = Weights.of(np.asarray(values, order="C"), name)
-        return self._add(Node(name, PARAM, Param("given"), (), weights.type, origin, weights))
+        return self._add(given_param(name, Weights.of(np.asarray(values, order="C"), name), origin))
 
     def emit(self, kind: OpDef[Any], op: Any, operands: tuple[Value, ...], name: str = "") -> Value:
         """One op on values of this trace, its type inferred while the user's line is on the stack.

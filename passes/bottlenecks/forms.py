@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...ir.dims import evaluate
-from ...ir.graph import Graph, Node, Origin, fresh_name
+from ...ir.graph import Graph, Node, Origin, fresh_name, given_param
 from ...ir.op import OpDef
 from ...ir.ops.conv import CONV2D, Conv2d
-from ...ir.ops.leaf import PARAM, Param
 from ...ir.ops.linear import DENSE
 from ...ir.types import DTYPES, Array, TensorType
 from ...ir.verifier import infer_type
@@ -175,7 +174,7 @@ def _kind(node: Node, split: Split, number: int) -> tuple[OpDef[Any], object]:
 def _param(node: Node, suffix: str, values: Array, origin: Origin, taken: set[str]) -> Node:
     name = fresh_name(f"{node.name}.{suffix}", taken)
     stored = values.astype(DTYPES[node.typed.dtype], order="C")
-    return Node(name, PARAM, Param("given"), (), TensorType.of(stored), origin, Weights.of(stored, name))
+    return given_param(name, Weights.of(stored, name), origin)
 
 
 def _numbers(type_: TensorType, sizes: Mapping[str, int]) -> tuple[int, ...]:

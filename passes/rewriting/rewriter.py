@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ...ir.graph import Graph, Node, fresh_name
+from ...ir.graph import Graph, Node, fresh_name, given_param
 from ...ir.op import OpDef
-from ...ir.ops.leaf import PARAM, Param
+from ...ir.ops.leaf import PARAM
 from ...ir.types import Array, TensorType
 from ...ir.verifier import infer_type
 from ...ir.weights import Weights
@@ -89,8 +89,7 @@ class Match:
     def param(self, suffix: str, type_: TensorType, compute: Callable[[], Array]) -> Node:
         """A parameter `root.suffix` whose values are computed when somebody looks."""
         name = fresh_name(f"{self.root.name}.{suffix}", self.taken)
-        weights = Weights.derived(type_, name, compute)
-        return Node(name, PARAM, Param("given"), (), type_, self.root.origin, weights)
+        return given_param(name, Weights.derived(type_, name, compute), self.root.origin)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ....ir.dims import Dim, Expr
 from ....ir.errors import InvalidModel, UnsupportedOp
-from ....ir.graph import Node, Origin, fresh_name
+from ....ir.graph import Node, Origin, fresh_name, given_param
 from ....ir.op import OpDef
 from ....ir.ops import OPS
 from ....ir.ops.leaf import INPUT, PARAM, Input, Param
@@ -209,8 +209,7 @@ def shortest(value: Any) -> float:
 
 def given(name: str, array: Array, origin: Origin) -> Node:
     """A parameter whose values came with the file."""
-    weights = Weights.of(array, name)
-    return Node(name, PARAM, Param("given"), (), weights.type, origin, weights)
+    return given_param(name, Weights.of(array, name), origin)
 
 
 # One node per result, None for a result nobody wants; a single node stands for a tuple of one.
