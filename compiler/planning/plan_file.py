@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +17,41 @@ from ..files.calibration import Inputs
 __all__ = ["PlanFile", "check_splits", "read_plan", "write_plan"]
 
 KEYS = ("network", "level", "budget", "calibration", "images", "imagenet", "seed", "layers", "rejected", "certificate")
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int
+
+
+def _is_flag(value: Any) -> bool:
+    return type(value) is bool
+
+
+def _is_record(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _are_files(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(file, str) for file in cast("list[Any]", value))
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What an entry that is read must be, in code and in words, and what stands for one that is not there."""
+
+    fits: Callable[[Any], bool]
+    expected: str
+    default: Any
+
+
+ENTRIES = {  # those that are read; the others are for people
+    "level": _Entry(_is_whole, "a whole number", 2),
+    "images": _Entry(_is_whole, "a whole number", 32),
+    "imagenet": _Entry(_is_flag, "true or false", False),
+    "seed": _Entry(_is_whole, "a whole number", 0),
+    "calibration": _Entry(_are_files, "a list of files", []),
+    "layers": _Entry(_is_record, "an entry a layer", {}),
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +83,19 @@ def _indented(value: Any) -> str:
 
 def read_plan(path: Path) -> PlanFile:
     """Raises: UsageError for a file that is not there; InvalidInput, naming the entry, for one that is no plan."""
+    plan = _parsed(path)
+    for key in plan:
+        if key not in KEYS:
+            raise InvalidInput(f"'{path}': a plan has no entry '{key}'; it has {', '.join(KEYS)}")
+    entries = {key: plan.get(key, entry.default) for key, entry in ENTRIES.items()}
+    for key, entry in ENTRIES.items():
+        if not entry.fits(entries[key]):
+            raise InvalidInput(f"'{path}': '{key}' is {entries[key]!r}, expected {entry.expected}")
+    inputs = Inputs(tuple(entries["calibration"]), entries["images"], entries["imagenet"], entries["seed"])
+    return PlanFile(entries["level"], inputs, {name: _split(path, name, split) for name, split in entries["layers"].items()})
+
+
+def _parsed(path: Path) -> dict[str, Any]:
     try:
         found: Any = json.loads(path.read_bytes())
     except FileNotFoundError as error:
@@ -56,25 +104,7 @@ def read_plan(path: Path) -> PlanFile:
         raise InvalidInput(f"'{path}' cannot be read as a plan: {error}") from error
     if not isinstance(found, dict) or "layers" not in found:
         raise InvalidInput(f"'{path}' is not a plan: it has no \"layers\"")
-    plan = cast("dict[str, Any]", found)
-    for key in plan:
-        if key not in KEYS:
-            raise InvalidInput(f"'{path}': a plan has no entry '{key}'; it has {', '.join(KEYS)}")
-    types = {"level": int, "images": int, "imagenet": bool, "seed": int}
-    defaults = {"level": 2, "images": 32, "imagenet": False, "seed": 0}
-    for key, type_ in types.items():
-        if type(plan.get(key, defaults[key])) is not type_:
-            raise InvalidInput(f"'{path}': '{key}' is {plan[key]!r}, expected {'true or false' if type_ is bool else 'a whole number'}")
-    files: Any = plan.get("calibration", [])
-    if not isinstance(files, list) or not all(isinstance(file, str) for file in cast("list[Any]", files)):
-        raise InvalidInput(f"'{path}': 'calibration' is {files!r}, expected a list of files")
-    names = cast("list[str]", files)
-    layers: Any = plan["layers"]
-    if not isinstance(layers, dict):
-        raise InvalidInput(f"'{path}': 'layers' is {layers!r}, expected an entry a layer")
-    splits = {name: _split(path, name, entry) for name, entry in cast("dict[str, Any]", layers).items()}
-    numbers = {key: plan.get(key, default) for key, default in defaults.items()}
-    return PlanFile(numbers["level"], Inputs(tuple(names), numbers["images"], numbers["imagenet"], numbers["seed"]), splits)
+    return cast("dict[str, Any]", found)
 
 
 def _split(path: Path, name: str, entry: Any) -> Split:
