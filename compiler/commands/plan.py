@@ -23,6 +23,7 @@ from ..planning.advice import advise
 from ..planning.budget import Budget
 from ..planning.certificate import Certificate, certify, lines_of
 from ..planning.plan_file import PlanFile, check_splits, read_plan, write_plan
+from ..planning.race import Races
 from ..planning.search import Planned, plan_network
 from ..planning.study import excluded_layers, study
 from ..report.frontier_svg import pareto_svg
@@ -175,14 +176,14 @@ def _answer(console: Console, request: Request, budget: Budget | None, source: P
         assert given.apply_file is not None
         check_splits(source.splits, layers, given.apply_file)
         known = study(graph, calibration, {layer.name for layer in layers} - set(source.splits), None, threads, inputs.seed)
-        plan, planned = known.plan(source.splits), known.apply(source.splits)
+        inserted = known.insertion(source.splits)
     else:
         excluded = excluded_layers(layers, given.exclude, ends=given.ends)
         known = study(graph, calibration, excluded, budget.cost, threads, inputs.seed)
         made = plan_network(known, budget, given.multiple, threads, measured=given.measure, say=console.say)
-        plan, planned = made.plan, made.graph
-    found = certify(graph, planned, plan, calibration, known.sizes, images=given.check, engines=engines, threads=threads, turns=given.runs)
-    return Answer(graph.name, PlanFile(level, inputs, plan.splits), planned, found, budget, made)
+        inserted = made.inserted
+    found = certify(inserted, calibration, given.check, Races(engines, threads, given.runs))
+    return Answer(graph.name, PlanFile(level, inputs, inserted.plan.splits), inserted.after, found, budget, made)
 
 
 def _settings(source: PlanFile | None, given: PlanOptions) -> tuple[int, Inputs]:
@@ -205,7 +206,7 @@ def _write(path: Path, answer: Answer) -> None:
 
 
 def _picture(answer: Answer, budget: Budget, made: Planned) -> str:
-    marks = [("plan, predicted", (made.share, made.plan.error))]
+    marks = [("plan, predicted", (made.share, made.inserted.plan.error))]
     marks += [(f"measured, {line.inputs}", (made.share, line.relative)) for line in answer.certificate.outputs]
     return pareto_svg(f"{answer.network}, {answer.asked}", budget.cost, made.menu.points(CURVE), marks)
 

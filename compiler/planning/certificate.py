@@ -14,11 +14,10 @@ from ...ir.types import Array
 from ...passes.analysis.cost import graph_cost
 from ...passes.analysis.memory import plan_memory
 from ..checking.oracle import top_agreement
-from ..engines.engine import Engine
 from ..files.calibration import Calibration, batched
-from .race import race
+from .race import Races, race
 from .sensitivity import readouts
-from .study import BottleneckPlan
+from .study import BottleneckPlan, Insertion
 
 __all__ = ["Certificate", "LayerErrors", "OutputErrors", "certify", "lines_of"]
 
@@ -84,51 +83,39 @@ class _Sums:
         return max(self.squares - float(self.total @ self.total) / self.count, 1e-300)
 
 
-def certify(
-    graph: Graph,
-    planned: Graph,
-    plan: BottleneckPlan,
-    calibration: Calibration,
-    sizes: Mapping[str, int],
-    *,
-    images: int,
-    engines: Sequence[Engine],
-    threads: int | None,
-    turns: int,
-) -> Certificate:
-    """Run both networks on `images` of the calibration inputs and as many held out, and time them in `engines`."""
+def certify(inserted: Insertion, calibration: Calibration, images: int, races: Races) -> Certificate:
+    """Run both networks on `images` of the calibration inputs and as many held out, and time them."""
     sets = {"calibration": calibration.fit, "held out": calibration.held_out} if calibration.is_real else {"random": calibration.fit}
-    errors = {name: _Sums() for name in plan.splits}
-    outputs: list[OutputErrors] = []
-    for name, arrays in sets.items():
-        taken = {key: array[:images] for key, array in arrays.items()}
-        measured = errors if name != "calibration" else {split: _Sums() for split in plan.splits}
-        outputs.append(_output_line(name, graph, planned, plan, taken, measured))
-    layers = [
+    sums = {name: {layer: _Sums() for layer in inserted.plan.splits} for name in sets}
+    outputs = [_output_line(name, inserted, {key: array[:images] for key, array in sets[name].items()}, sums[name]) for name in sets]
+    *_, unseen = sums.values()  # calibration inputs are those that the splits were fitted on
+    one = next(iter(batched(inserted.before, calibration.fit, 1)))
+    latency = {engine.name: race(inserted.before, inserted.after, one, engine, races.threads, races.turns) for engine in races.engines}
+    return Certificate(_layer_lines(inserted.plan, unseen), outputs, _costs(inserted), latency)
+
+
+def _layer_lines(plan: BottleneckPlan, sums: Mapping[str, _Sums]) -> list[LayerErrors]:
+    return [
         LayerErrors(
             name,
             str(split),
             float(np.sqrt(plan.lost[name])),
-            float(np.sqrt(errors[name].local / errors[name].variance)),
-            float(np.sqrt(errors[name].accumulated / errors[name].variance)),
+            float(np.sqrt(sums[name].local / sums[name].variance)),
+            float(np.sqrt(sums[name].accumulated / sums[name].variance)),
         )
         for name, split in plan.splits.items()
     ]
-    one = next(iter(batched(graph, calibration.fit, 1)))
-    latency = {engine.name: race(graph, planned, one, engine, threads, turns) for engine in engines}
-    return Certificate(layers, outputs, _costs(graph, planned, sizes), latency)
 
 
-def _costs(graph: Graph, planned: Graph, sizes: Mapping[str, int]) -> dict[str, tuple[int, int]]:
-    before, after = (graph_cost(g, sizes) for g in (graph, planned))
-    arenas = tuple(plan_memory(g, sizes).arena for g in (graph, planned))
+def _costs(inserted: Insertion) -> dict[str, tuple[int, int]]:
+    networks = (inserted.before, inserted.after)
+    before, after = (graph_cost(graph, inserted.sizes) for graph in networks)
+    arenas = tuple(plan_memory(graph, inserted.sizes).arena for graph in networks)
     return {"macs": (before.macs, after.macs), "params": (before.params, after.params), "arena": (arenas[0], arenas[1])}
 
 
-def _output_line(
-    inputs: str, graph: Graph, planned: Graph, plan: BottleneckPlan, arrays: Mapping[str, Array], errors: Mapping[str, _Sums]
-) -> OutputErrors:
-    pairs = [_run_both(graph, planned, plan, batch, errors) for batch in batched(graph, arrays, 1)]
+def _output_line(inputs: str, inserted: Insertion, arrays: Mapping[str, Array], sums: Mapping[str, _Sums]) -> OutputErrors:
+    pairs = [_run_both(inserted, batch, sums) for batch in batched(inserted.before, arrays, 1)]
     ends = [[np.concatenate([pair[side][i] for pair in pairs]) for i in range(len(pairs[0][0]))] for side in (0, 1)]
     error = sum(_square(a - b) for a, b in zip(*ends, strict=True))
     size, spread = sum(map(_square, ends[0])), sum(_square(a - a.mean(axis=0)) for a in ends[0])
@@ -136,29 +123,27 @@ def _output_line(
     top1, top5 = next((top for top in tops if top[0] is not None), (None, None))
     count = len(ends[0][0])
     return OutputErrors(
-        inputs, count, plan.error, _root(error, size), _root(error, spread) if count > 1 and spread > 0 else None, top1, top5
+        inputs, count, inserted.plan.error, _root(error, size), _root(error, spread) if count > 1 and spread > 0 else None, top1, top5
     )
 
 
-def _run_both(
-    graph: Graph, planned: Graph, plan: BottleneckPlan, inputs: Mapping[str, Array], errors: Mapping[str, _Sums]
-) -> tuple[list[Array], list[Array]]:
-    """The readouts of both in float32; what layers lose goes into `errors`."""
+def _run_both(inserted: Insertion, inputs: Mapping[str, Array], sums: Mapping[str, _Sums]) -> tuple[list[Array], list[Array]]:
+    """The readouts of both in float32; what layers lose goes into `sums`."""
     exact: dict[str, Array] = {}
 
     def see(node: Node, operands: list[Array], value: Array) -> None:
-        if node.name in plan.splits:
+        if node.name in sums:
             exact[node.name] = value
-            errors[node.name].see(value, _through(planned.by_name[node.name], node.inputs[0].name, operands[0]))
+            sums[node.name].see(value, _through(inserted.after.by_name[node.name], node.inputs[0].name, operands[0]))
 
     def compare(node: Node, operands: list[Array], value: Array) -> None:
-        if node.name in plan.splits:
-            errors[node.name].accumulated += _square(value - exact.pop(node.name))
+        if node.name in sums:
+            sums[node.name].accumulated += _square(value - exact.pop(node.name))
 
-    return _ends(graph, inputs, see), _ends(planned, inputs, compare)
+    return _ends(inserted.before, inputs, see), _ends(inserted.after, inputs, compare)
 
 
-def _ends(graph: Graph, inputs: Mapping[str, Array], on_value: Any) -> list[Array]:
+def _ends(graph: Graph, inputs: Mapping[str, Array], on_value: reference.OnValue) -> list[Array]:
     ends = readouts(graph)
     values = reference.run(Graph(graph.name, graph.inputs, tuple(ends), graph.nodes), inputs, "f32", on_value)
     return [values[node.name] for node in ends]

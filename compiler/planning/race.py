@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from ...ir.binding import specialize
 from ...ir.graph import Graph, Node
@@ -13,10 +14,19 @@ from ..engines.engine import Engine
 from ..engines.onnxruntime import ONNXRUNTIME
 from ..files.inputs import random_inputs
 
-__all__ = ["layer_alone", "race", "splits_slower"]
+__all__ = ["Races", "layer_alone", "race", "splits_slower"]
 
 BURST = 4  # runs in a row; the first is cold
 PAUSE = 0.02  # seconds; onnxruntime's threads sleep after a few milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Races:
+    """One race in each of these engines, of so many turns."""
+
+    engines: Sequence[Engine]
+    threads: int | None
+    turns: int
 
 
 def race(before: Graph, after: Graph, inputs: Mapping[str, Array], engine: Engine, threads: int | None, turns: int) -> tuple[float, float]:

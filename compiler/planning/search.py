@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ...ir.errors import BudgetMissed, UsageError
-from ...ir.graph import Graph
 from ...passes.bottlenecks.forms import Split
 from .budget import Budget
 from .menu import Menu, choose, menu
 from .race import splits_slower
-from .study import BottleneckPlan, Study
+from .study import Insertion, Study
 
 __all__ = ["Planned", "plan_network"]
 
@@ -26,10 +25,9 @@ ROUNDS = 4  # of measuring; after the last, or where no other choice meets the b
 
 @dataclass(frozen=True, eq=False)
 class Planned:
-    """A plan, the network with it, and the `menu` that it was chosen from; `rejected` says which splits were not faster."""
+    """A plan in its network, and the `menu` that it was chosen from; `rejected` says which splits were not faster."""
 
-    plan: BottleneckPlan
-    graph: Graph
+    inserted: Insertion
     menu: Menu
     budget: Budget
     share: float
@@ -79,7 +77,7 @@ def plan_network(
             say(f"what is not faster is left out, so {listed.share_of(splits):.3f} of the {budget.cost} are left")
             break
         listed, splits = again
-    return Planned(known.plan(splits), known.apply(splits), listed, budget, listed.share_of(splits), tuple(slower))
+    return Planned(known.insertion(splits), listed, budget, listed.share_of(splits), tuple(slower))
 
 
 def _chosen(known: Study, listed: Menu, budget: Budget) -> dict[str, Split]:

@@ -21,7 +21,7 @@ from .moments import gather
 from .sensitivity import sensitivities
 from .trial import Trial
 
-__all__ = ["BottleneckPlan", "Study", "excluded_layers", "study"]
+__all__ = ["BottleneckPlan", "Insertion", "Study", "excluded_layers", "study"]
 
 TAP_BYTES = 256 << 20  # of values that are read from the network at once
 PROBES = 2  # images on which sensitivities are measured
@@ -36,6 +36,16 @@ class BottleneckPlan:
     splits: Mapping[str, Split]
     lost: Mapping[str, float]
     error: float
+
+
+@dataclass(frozen=True, eq=False)
+class Insertion:
+    """A plan carried out: the network `before`, and `after` with its splits in it. `sizes` stand for named sizes, one image at a time."""
+
+    plan: BottleneckPlan
+    before: Graph
+    after: Graph
+    sizes: Mapping[str, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +75,9 @@ class Study:
             for layer in [self.layer(name)]
         }
         return insert(self.graph, factors, Ledger(ONNXRUNTIME.prices))
+
+    def insertion(self, splits: Mapping[str, Split]) -> Insertion:
+        return Insertion(self.plan(splits), self.graph, self.apply(splits), self.sizes)
 
 
 def excluded_layers(layers: Sequence[Splittable], names: Iterable[str], *, ends: bool) -> set[str]:

@@ -91,12 +91,16 @@ def main() -> int:
         known = study(graph, calibration, excluded_layers(layers, (), ends=False), "macs", None, 0)
         made = plan_network(known, Budget("macs", asked.macs), 16, None, measured=False)
         seconds = time.perf_counter() - start
-        macs = graph_cost(made.graph).macs
+        macs = graph_cost(made.inserted.after).macs
         exact = outputs(graph, calibration.held_out)
-        plan_error, plain_error = (error(exact, outputs(g, calibration.held_out)) for g in (made.graph, plain(graph, known.layers, macs)))
+        plan_error, plain_error = (
+            error(exact, outputs(g, calibration.held_out)) for g in (made.inserted.after, plain(graph, known.layers, macs))
+        )
         missed += plan_error >= plain_error
         share = macs / graph_cost(graph).macs
-        print(f"| {name} | {share:.3f} | {plain_error:.4f} | {plan_error:.4f} | {made.plan.error:.4f} | {seconds:.1f} |", flush=True)
+        print(
+            f"| {name} | {share:.3f} | {plain_error:.4f} | {plan_error:.4f} | {made.inserted.plan.error:.4f} | {seconds:.1f} |", flush=True
+        )
     return missed
 
 

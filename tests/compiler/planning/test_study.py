@@ -84,8 +84,8 @@ def test_planted_ranks_are_found_and_the_error_is_the_noise(is_real):
     floor = known.trial.error(known.apply(PLANTED))
     assert max(floor, known.plan(PLANTED).error) < 5 * NOISE
     made = plan_network(known, Budget("error", 1.5 * floor), 1, 1, measured=False)
-    assert made.plan.splits == PLANTED
-    exact, near = (reference.run(g, calibration.held_out, "f64")["e"] for g in (graph, made.graph))
+    assert made.inserted.plan.splits == PLANTED
+    exact, near = (reference.run(g, calibration.held_out, "f64")["e"] for g in (graph, made.inserted.after))
     assert np.linalg.norm(near - exact) <= 5 * NOISE * np.linalg.norm(exact)
 
 
@@ -103,11 +103,11 @@ def test_a_bound_on_the_error_holds_for_the_whole_plan_and_is_used():
     known = known_of(typed_graph(NET), calibration_of(40))
     for bound in (0.3, 0.1, 0.03):
         made = plan_network(known, Budget("error", bound), 1, 1, measured=False)
-        assert known.trial.error(made.graph) <= bound
+        assert known.trial.error(made.inserted.after) <= bound
     for wrong in (0.1, 10.0):
         gains = {name: gain * wrong**2 for name, gain in known.gains.items()}
         again = plan_network(replace(known, gains=gains), Budget("error", bound), 1, 1, measured=False)
-        assert known.trial.error(again.graph) <= bound
+        assert known.trial.error(again.inserted.after) <= bound
         assert again.share <= made.share + 0.02
 
 
@@ -115,7 +115,7 @@ def test_a_layer_that_seems_to_lose_nothing_does_not_hold_up_the_search():
     known = known_of(typed_graph(NET), calibration_of(40))
     wrong = replace(known, gains={**known.gains, "b": 0.0})
     made = plan_network(wrong, Budget("error", 0.03), 1, 1, measured=False)
-    assert known.trial.error(made.graph) <= 0.03
+    assert known.trial.error(made.inserted.after) <= 0.03
 
 
 def test_outputs_that_are_not_finite_have_no_error_to_bound():
@@ -132,7 +132,7 @@ def test_a_rejected_split_is_not_chosen_again_nor_a_dearer_one_of_its_form(monke
     said = []
     made = plan_network(known, Budget("macs", 0.8), 1, 1, measured=True, say=said.append)
     assert len(made.rejected) == search.ROUNDS
-    assert "b" not in made.plan.splits
+    assert "b" not in made.inserted.plan.splits
     assert all("rejected by measurement: b: " in line for line in said[:-1])
     assert f"{made.share:.3f} of the macs are left" in said[-1]
     assert 0 < made.missed == pytest.approx(made.share - 0.8)
@@ -146,7 +146,7 @@ def test_where_nothing_else_meets_the_budget_what_is_rejected_is_left_out(monkey
     said = []
     made = plan_network(known, Budget("macs", 0.1), 1, 1, measured=True, say=said.append)
     assert len(made.rejected) == 1
-    assert set(made.plan.splits) == {"c", "d"}
+    assert set(made.inserted.plan.splits) == {"c", "d"}
     assert f"{made.share:.3f} of the macs are left" in said[-1]
     assert made.missed == pytest.approx(made.share - 0.1)
     with pytest.raises(BudgetMissed, match=f"--macs 0.1 is missed by {made.missed:.2g}: .*; give a larger --macs, exclude less"):
@@ -168,7 +168,7 @@ def test_the_global_choice_errs_less_than_the_same_share_for_every_layer():
     best = plan_network(known, Budget("macs", listed.share(even)), 1, 1, measured=False)
     assert best.missed == 0
     best.check()
-    assert best.plan.error <= 1.01 * known.plan(listed.splits(even)).error  # costs are rounded up to units
+    assert best.inserted.plan.error <= 1.01 * known.plan(listed.splits(even)).error  # costs are rounded up to units
 
 
 def test_a_budget_below_the_least_says_how_close_it_comes():
