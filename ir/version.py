@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["__version__", "installed"]
+__all__ = ["__version__", "installed", "release"]
 
 __version__ = "0.1.0"
 
 
+def release(package: str) -> str:
+    """Raises: PackageNotFoundError if it is not installed."""
+    from importlib.metadata import version  # takes longer than all else that `import convc` does
+
+    return version(package)
+
+
 def installed(packages: Sequence[str]) -> dict[str, str]:
     """The release of each; one that is not installed is left out."""
-    from importlib.metadata import PackageNotFoundError, version  # takes longer than all else that `import convc` does
+    from importlib.metadata import PackageNotFoundError
 
     found: dict[str, str] = {}
     for package in packages:
         try:
-            found[package] = version(package)
+            found[package] = release(package)
         except PackageNotFoundError:
             continue
     return found

@@ -27,7 +27,7 @@ from ..engines.tvm import TVM
 from ..files.artifact import CIR, MANIFEST, ONNX, REPORT, WEIGHTS, Artifact, foreign_files, manifest_of
 from ..files.inputs import random_inputs
 from ..files.weights import check_numbers, weights_bytes
-from ..report.text import compile_report
+from ..report.artifact_report import compile_report
 from ..targets.options import CompileOptions
 from ..targets.table import target_named
 from ..targets.target import Say

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from ...ir.graph import Graph, Node
@@ -15,6 +14,7 @@ from ...ir.ops.elementwise import ADD
 from ...ir.ops.linear import DENSE
 from ...ir.ops.unary import SOFTPLUS
 from ...ir.types import Array
+from ...ir.version import release
 from ...passes.analysis.prices import Prices
 from .engine import Engine, Kernel, Run, chunks
 
@@ -87,7 +87,7 @@ def _word() -> str:
     from ...backends.onnx.session import version as runtime
     from ...backends.onnx.write.export import newest_opset
 
-    return f"onnx {version('onnx')}, onnxruntime {runtime()}, exports opset {newest_opset()} by default"
+    return f"onnx {release('onnx')}, onnxruntime {runtime()}, exports opset {newest_opset()} by default"
 
 
 ONNXRUNTIME = Engine(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from ...ir.ops.resize import RESIZE
 from ...ir.ops.shape import CONCAT, FLATTEN, PAD, RESHAPE, SLICE
 from ...ir.ops.window import Pads
 from ...ir.types import Array
+from ...ir.version import release
 from .engine import Engine, Run, Start, capture_by, one_by_one, opened_by
 from .onnxruntime import ONNXRUNTIME
 
@@ -191,7 +191,7 @@ def _peer(name: str, about: str, start: Start) -> Engine:
         capture=capture_by(start),
         kernels=one_by_one,
         prices=ONNXRUNTIME.prices,
-        word=lambda: f"{name} {version(name)}",
+        word=lambda: f"{name} {release(name)}",
     )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import version
 
 from ...backends import reference
 from ...ir.graph import Graph, Node
 from ...ir.types import Array
+from ...ir.version import release
 from .engine import Engine, Run, one_by_one, opened_by
 from .onnxruntime import ONNXRUNTIME
 
@@ -35,7 +35,7 @@ REFERENCE = Engine(
     capture=_capture,
     kernels=one_by_one,
     prices=ONNXRUNTIME.prices,
-    word=lambda: f"NumPy {version('numpy')}",
+    word=lambda: f"NumPy {release('numpy')}",
     has_one_code=True,
     start_wide=_start_wide,
 )

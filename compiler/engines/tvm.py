@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from ...backends.tvm.cpu.kernels.epilogue import STEPS
@@ -14,6 +13,7 @@ from ...backends.tvm.host import host_processor
 from ...ir.files import scratch_folder
 from ...ir.graph import Graph
 from ...ir.types import Array
+from ...ir.version import release
 from ...passes.analysis.prices import Prices
 from .engine import Engine, Kernel, KernelTime, Profile, Run, capture_by
 
@@ -95,7 +95,7 @@ def _word() -> str:
     from ...backends.tvm.host import host_cpu, thread_count, tvm
 
     host: Any = tvm()
-    return f"TVM {host.__version__}, tvm-ffi {version('apache-tvm-ffi')}, {host_cpu()}, {thread_count()} threads"
+    return f"TVM {host.__version__}, tvm-ffi {release('apache-tvm-ffi')}, {host_cpu()}, {thread_count()} threads"
 
 
 TVM = tvm_engine()

@@ -1,22 +1,18 @@
-"""Texts for people: what passes did, how two graphs differ, what a compilation made."""
+"""Texts for people: what passes did, and how two graphs differ."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from difflib import unified_diff
 
-from ...ir.binding import batch_names, usual_sizes
+from ...ir.binding import usual_sizes
 from ...ir.graph import Graph
 from ...ir.printer import print_graph
 from ...passes.analysis.cost import graph_cost
 from ...passes.analysis.prices import duration
 from ...passes.manager import Stage
-from ..checking.oracle import Agreement
-from ..checking.winograd_choice import Choice
-from ..targets.target import Built
 
-__all__ = ["compile_report", "count", "graph_diff", "stage_line"]
+__all__ = ["count", "graph_diff", "stage_line"]
 
 
 def count(number: int) -> str:
@@ -46,34 +42,6 @@ def graph_diff(before: Graph, after: Graph, context: int = 2) -> list[str]:
     """Unified diff of the two texts, without file names; empty when nothing changed."""
     a, b = print_graph(before).splitlines(), print_graph(after).splitlines()
     return [line for line in unified_diff(a, b, lineterm="", n=context) if not line.startswith(("---", "+++"))]
-
-
-def compile_report(
-    graph: Graph, better: Graph, trace: Sequence[Stage], built: Built, choice: Choice, agreements: Sequence[Agreement]
-) -> str:
-    """The report.txt of an artifact."""
-    cost = graph_cost(better, usual_sizes(better))
-    lines = [
-        f"@{graph.name} for {built.kind} ({built.tvm})",
-        f"{cost.macs:,} multiply-adds, {cost.params:,} parameters, {cost.weight_bytes:,} bytes of weights",
-        "",
-        "Passes",
-    ]
-    before = graph
-    for stage in trace:
-        lines += [f"  {stage_line(before, stage)}", f"    why: {stage.why}"]
-        before = stage.graph
-    lines += built.report("an image" if batch_names(graph) else "a run")
-    if choice.why:
-        lines += ["", "Winograd", *(f"  {line}" for line in choice.why), *(f"  {name}: F({m}x{m})" for name, m in choice.tiles.items())]
-    lines += ["", f"Checked against float64, random input{_images(graph)}" if agreements else "Not checked (--no-check)"]
-    lines += [f"  {line}" for line in agreements]
-    return "\n".join(lines) + "\n"
-
-
-def _images(graph: Graph) -> str:
-    """That the inputs of the check had, where their number is a named size."""
-    return ", one image and two" if batch_names(graph) else ""
 
 
 def _changes(before: Graph, after: Graph) -> str:

@@ -10,11 +10,11 @@ import hashlib
 import importlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 from ....ir.errors import UsageError
 from ....ir.files import scratch_folder
+from ....ir.version import release
 from ..attributes import IN_PLACE
 from ..cpu.plan import STOCK
 from ..host import most_threads, tvm
@@ -71,7 +71,7 @@ def _key(function: Any, target: Any) -> str:
     """The hash of all that an object file depends on, the name that the network gave the kernel left out."""
     host = tvm()
     llvm = host.get_global_func("target.llvm_version_major")()
-    versions = f"TVM {host.__version__}, FFI {version('apache-tvm-ffi')}, LLVM {llvm}"
+    versions = f"TVM {host.__version__}, FFI {release('apache-tvm-ffi')}, LLVM {llvm}"
     parts = (FORMAT, versions, str(target), host.ir.save_json(function.without_attr("global_symbol")))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 

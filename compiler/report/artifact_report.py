@@ -1,0 +1,44 @@
+"""The report.txt of an artifact: what a compilation did, why, and how well engines agree on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...ir.binding import batch_names, usual_sizes
+from ...ir.graph import Graph
+from ...passes.analysis.cost import graph_cost
+from ...passes.manager import Stage
+from ..checking.oracle import Agreement
+from ..checking.winograd_choice import Choice
+from ..targets.target import Built
+from .text import stage_line
+
+__all__ = ["compile_report"]
+
+
+def compile_report(
+    graph: Graph, better: Graph, trace: Sequence[Stage], built: Built, choice: Choice, agreements: Sequence[Agreement]
+) -> str:
+    """The report.txt of an artifact."""
+    cost = graph_cost(better, usual_sizes(better))
+    lines = [
+        f"@{graph.name} for {built.kind} ({built.tvm})",
+        f"{cost.macs:,} multiply-adds, {cost.params:,} parameters, {cost.weight_bytes:,} bytes of weights",
+        "",
+        "Passes",
+    ]
+    before = graph
+    for stage in trace:
+        lines += [f"  {stage_line(before, stage)}", f"    why: {stage.why}"]
+        before = stage.graph
+    lines += built.report("an image" if batch_names(graph) else "a run")
+    if choice.why:
+        lines += ["", "Winograd", *(f"  {line}" for line in choice.why), *(f"  {name}: F({m}x{m})" for name, m in choice.tiles.items())]
+    lines += ["", f"Checked against float64, random input{_images(graph)}" if agreements else "Not checked (--no-check)"]
+    lines += [f"  {line}" for line in agreements]
+    return "\n".join(lines) + "\n"
+
+
+def _images(graph: Graph) -> str:
+    """That the inputs of the check had, where their number is a named size."""
+    return ", one image and two" if batch_names(graph) else ""
