@@ -35,9 +35,9 @@ def choose(graph: Graph, asked: str, oracle: Oracles | None = None, processor: P
     `oracle` has the float64 outputs, and the noise of an engine with the forms that it is given; without it `auto` goes by sizes and the
     processor alone.
     """
-    from ...backends.tvm.cpu.plan import plan
+    from ...backends.tvm.cpu.tiles import tiles_by_size
 
-    tiles = plan(graph, asked, processor=processor).tiles
+    tiles = tiles_by_size(graph, asked, processor)
     if oracle is None:
         return Choice(tiles, (f"{_forms(tiles)} ({asked}); noise not predicted",))
     turns: dict[str, Mapping[str, int]] = {asked: tiles}

@@ -66,6 +66,8 @@ def command(
     results do not change. What was finished is kept, whatever ends the run, and not done again.
     """
     begun = time.monotonic()
+    from ...backends.tvm.cpu.plan import plan
+    from ...backends.tvm.cpu.tiles import tiles_by_size
     from ...backends.tvm.host import host_cpu, host_processor, physical_cores, tvm
     from ...backends.tvm.store.tuned_forms import find_database, latest, machine, read_found, write_found
     from ...backends.tvm.tuning.search import tune
@@ -86,7 +88,9 @@ def command(
         console.say(complaint)
     known = latest(found, here)
     tried = {kernel: each.tried for kernel, each in known.items()}
-    chosen = _chosen(tunable_layers(graph, winograd, host_processor()), names)
+    processor = host_processor()
+    planned = plan(graph, tiles_by_size(graph, winograd, processor), processor=processor)
+    chosen = _chosen(tunable_layers(planned), names)
     left = [layer for layer in chosen if names or tried.get(layer.kernel.key, 0) < min(trials, len(layer.kernel.forms()))]
     console.say(f"{len(chosen)} kernels, {len(chosen) - len(left)} of them tuned before; {here}")
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from ...backends.tvm.cpu.kernels.epilogue import STEPS
 from ...backends.tvm.cpu.plan import plan
-from ...backends.tvm.cpu.work import Winograd
 from ...backends.tvm.host import host_processor
 from ...ir.files import scratch_folder
 from ...ir.graph import Graph
@@ -23,45 +22,42 @@ if TYPE_CHECKING:
 
 __all__ = ["TVM", "tvm_engine"]
 
+Tiles = Mapping[str, int]  # of convolutions that Winograd's way computes, by name
+
 # From measurements of ours, on AVX-512: 1x1 and 3x3 layers reach 116 GF/s a core; values of layers lie in caches. A slice is one copy.
 # What is appended is what epilogues compute; of the rarer ones Winograd's form makes a kernel of their own, which is small beside it.
 PRICES = Prices(macs=58e9, bytes=20e9, layer=2e-6, cut=1, appends=frozenset(STEPS))
 
 
-def tvm_engine(winograd: Winograd = "auto") -> Engine:
-    """The engine whose convolutions take these forms; a word is settled for each network, by sizes and this machine's processor."""
-    start = functools.partial(_start, winograd)
+def tvm_engine(tiles: Tiles | None = None) -> Engine:
+    """The engine whose convolutions take these tiles (default: for each network those that are fast on this machine's processor)."""
+    start = functools.partial(_start, tiles)
     return Engine(
         name="tvm",
         about="compiled by Apache TVM",
         start=start,
         open=_open,
         capture=capture_by(start),
-        kernels=functools.partial(_kernels, winograd),
+        kernels=functools.partial(_kernels, tiles),
         prices=PRICES,
         word=_word,
-        start_profiled=functools.partial(_start_profiled, winograd),
+        start_profiled=functools.partial(_start_profiled, tiles),
         of_artifact=lambda artifact: tvm_engine(artifact.target.tiles),
     )
 
 
-def _tiles(winograd: Winograd, graph: Graph) -> Mapping[str, int]:
-    """By name; nobody predicted their noise where they come from a word."""
-    return plan(graph, winograd, processor=host_processor()).tiles if isinstance(winograd, str) else winograd
-
-
-def _kernels(winograd: Winograd, graph: Graph) -> list[Kernel]:
-    made = plan(graph, _tiles(winograd, graph))
+def _kernels(tiles: Tiles | None, graph: Graph) -> list[Kernel]:
+    made = plan(graph, processor=host_processor()) if tiles is None else plan(graph, tiles)
     ours = [Kernel(work.covers, work.kernel.tile) for work in made.works.values()]
     return ours + [Kernel((node,)) for node in graph.ops if graph.uses[node] and node not in made.covered]
 
 
-def _start(winograd: Winograd, graph: Graph, threads: int | None) -> Run:
-    return _built(winograd, graph, threads).run
+def _start(tiles: Tiles | None, graph: Graph, threads: int | None) -> Run:
+    return _built(tiles, graph, threads).run
 
 
-def _start_profiled(winograd: Winograd, graph: Graph, threads: int | None) -> tuple[Run, Profile]:
-    loaded = _built(winograd, graph, threads)
+def _start_profiled(tiles: Tiles | None, graph: Graph, threads: int | None) -> tuple[Run, Profile]:
+    loaded = _built(tiles, graph, threads)
     return loaded.run, functools.partial(_kernel_times, loaded)
 
 
@@ -72,7 +68,7 @@ def _kernel_times(loaded: LoadedLibrary, inputs: Mapping[str, Array], runs: int)
     return [KernelTime(time.kernel, tuple(node.name for node in time.nodes), time.microseconds, time.macs, time.bytes) for time in times]
 
 
-def _built(winograd: Winograd, graph: Graph, threads: int | None) -> LoadedLibrary:
+def _built(tiles: Tiles | None, graph: Graph, threads: int | None) -> LoadedLibrary:
     """Compiled and loaded; nothing of it stays on disk.
 
     Raises: as `build_cpu` and `LoadedLibrary.load`.
@@ -81,7 +77,7 @@ def _built(winograd: Winograd, graph: Graph, threads: int | None) -> LoadedLibra
     from ...backends.tvm.library.run import LoadedLibrary
 
     with scratch_folder() as folder:
-        built = build_cpu(graph, folder / "model.so", BuildOptions(_tiles(winograd, graph)))
+        built = build_cpu(graph, folder / "model.so", BuildOptions(tiles))
         return LoadedLibrary.load(built.library, threads=threads)  # the file may go once it is mapped
 
 

@@ -63,7 +63,7 @@ def _said(*words: str) -> str:
 
 
 def _tir(graph: Graph, processor: Processor) -> str:
-    return _hash(lower_plan(plan(graph, "auto", processor=processor)).script())
+    return _hash(lower_plan(plan(graph, processor=processor)).script())
 
 
 def _digits(net: Graph) -> str:

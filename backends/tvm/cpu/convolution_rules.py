@@ -5,7 +5,6 @@ A batch norm that no layer took in is a convolution, too: of single pixels and e
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,12 +14,11 @@ from ....ir.graph import Node
 from ....ir.ops.conv import CONV2D
 from ....ir.ops.pool import MAX_POOL
 from ....ir.types import Array
-from ..processor import Processor
 from .kernels import planes
 from .kernels.depthwise import depthwise, depthwise_filters
 from .kernels.direct.kernel import direct_kernel
 from .kernels.direct.packing import direct_filters, whole_groups
-from .kernels.direct.size import CACHE, Direct
+from .kernels.direct.size import Direct
 from .kernels.epilogue import ALONE, SIMPLE, Steps
 from .kernels.layout import LANES, blocks, constants
 from .kernels.norms import gain_and_shift
@@ -28,28 +26,26 @@ from .kernels.transposed.kernel import depthwise_transposed, transposed
 from .kernels.transposed.packing import depthwise_phase_filters, phase_filters
 from .kernels.transposed.phases import Transposed
 from .kernels.windows import Window
-from .kernels.winograd.arrangement import Tiled, packed_shape
+from .kernels.winograd.arrangement import Tiled
 from .kernels.winograd.kernel import winograd_kernel
-from .kernels.winograd.transforms import TILES, tile_filters
-from .work import Argument, Surroundings, Values, Winograd, Work, batch_of, extents, followers, is_blocked, only_reader, packed
+from .kernels.winograd.transforms import tile_filters
+from .tiles import possible_tiles
+from .work import Argument, Surroundings, Values, Work, batch_of, extents, followers, is_blocked, is_blocked_layer, only_reader, packed
 
 __all__ = ["batch_norm", "bias_of", "conv", "conv_transpose"]
-
-# What a tile reads along an axis. F(4x4,3x3) and F(2x2,5x5) share the input transform, and are as noisy.
-WINOGRAD = {"off": 0, "f2": 4, "f4": 6}
 
 MOST_LATTICES = 16  # windows of a transposed convolution's phases, each written out
 
 
 def conv(around: Surroundings, node: Node) -> Work | None:
     """Depthwise, on blocks or planes, Winograd for 3x3 and 5x5 of stride 1, else direct."""
-    x, w, *bias = node.inputs
-    if not (is_blocked(x) and is_blocked(node)) or w.weights is None or any(b.weights is None for b in bias):
+    if not is_blocked_layer(node):
         return None
+    x, w, *_ = node.inputs
     if node.op.groups == extents(x)[0] == w.typed.concrete()[0]:
         return _depthwise(around, node)
-    m = winograd_of(node, around.winograd, around.processor)
-    return _winograd(around, node, m) if m else _direct(around, node)
+    m = around.tiles.get(node.name)
+    return _winograd(around, node, m) if m in possible_tiles(node) else _direct(around, node)
 
 
 def _window(node: Node) -> Window:
@@ -120,9 +116,9 @@ def _direct(around: Surroundings, node: Node, norm: _Norm | None = None) -> Work
 
 def conv_transpose(around: Surroundings, node: Node) -> Work | None:
     """Phase by phase, unless almost every phase has a window of its own, as dilations beside strides may have it: code has its bounds."""
-    x, w, *bias = node.inputs
-    if not (is_blocked(x) and is_blocked(node)) or w.weights is None or any(b.weights is None for b in bias):
+    if not is_blocked_layer(node):
         return None
+    x, w, *bias = node.inputs
     (c_in, rows, cols), (c_out, *out), (*_, k_rows, k_cols), groups = extents(x), extents(node), w.typed.concrete(), node.op.groups
     size = Transposed(rows, cols, (k_rows, k_cols), node.op, (out[0], out[1]))
     if len(size.lattices()) > MOST_LATTICES or not size.taps:
@@ -136,32 +132,6 @@ def conv_transpose(around: Surroundings, node: Node) -> Work | None:
         kernel = transposed.of(size, batch_of(x), blocks(c_in), blocks(c_out), whole, steps, around.processor)
         filters = phase_filters(size, (c_in, c_out), groups, whole)
     return Work(covers, kernel, (x,), (packed(f"{node.name}.packed", filters, w), bias_of(node, c_out, bias)), others)
-
-
-def winograd_of(node: Node, asked: Winograd, processor: Processor) -> int:
-    """The tile of the Winograd form that computes a convolution, or 0 for none. `asked` is auto, one of WINOGRAD, or tiles by name."""
-    op, (_, rows, cols) = node.op, extents(node)
-    c_out, c_in, r, k_cols = node.inputs[1].typed.concrete()
-    tiles = TILES.get(r, ())
-    if not tiles or k_cols != r or op.strides != (1, 1) or op.dilations != (1, 1) or op.groups != 1 or c_in < LANES:
-        return 0
-    if asked != "auto":
-        m = WINOGRAD[asked] - r + 1 if isinstance(asked, str) else asked.get(node.name, 0)
-        return m if m in tiles else 0
-    is_dear = (batch_of(node) or 1) == 1 and 4 * math.prod(packed_shape(6, c_in, c_out)) > processor.winograd_4_weights
-    if 4 in tiles and min(rows, cols) >= (processor.winograd_4_alone if is_dear else processor.winograd_4):
-        return 4
-    if 4 * r * r * c_in * c_out <= CACHE:
-        return 2
-    # weights come from memory meanwhile, and are more where products are fewer
-    a = 2 + r - 1
-    tiled = _cost(a * a * -(-rows // 2) * -(-cols // 2), a * a, processor)
-    return 2 if tiled < _cost(r * r * rows * cols, r * r, processor) else 0
-
-
-def _cost(products: int, weights: int, processor: Processor) -> float:
-    """Of a pair of channels, as many multiply-adds."""
-    return max(products, 4 * weights * processor.macs_per_byte)
 
 
 def bias_of(node: Node, c_out: int, bias: list[Node]) -> Argument:
@@ -210,14 +180,8 @@ def batch_norm(around: Surroundings, node: Node) -> Work | None:
 def _pixelwise_reader(around: Surroundings, node: Node) -> Node | None:
     """The 1x1 convolution that alone reads a value, pixel by pixel."""
     reader = only_reader(around.graph, node)
-    if (
-        reader is None
-        or reader.kind is not CONV2D
-        or reader.inputs[0] is not node
-        or not is_blocked(reader)
-        or reader.inputs[1].weights is None
-    ):
+    if reader is None or reader.kind is not CONV2D or reader.inputs[0] is not node or not is_blocked_layer(reader):
         return None
     op, (*_, k_rows, k_cols) = reader.op, reader.inputs[1].typed.concrete()
     is_pixelwise = (k_rows, k_cols) == op.strides == (1, 1) and not any(op.pads) and op.groups == 1
-    return reader if is_pixelwise and all(b.weights is not None for b in reader.inputs[2:]) else None
+    return reader if is_pixelwise else None

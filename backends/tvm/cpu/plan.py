@@ -17,7 +17,8 @@ from ....ir.placement.views import Views
 from ..processor import AVX512, Processor
 from .kernels.layout import blocks
 from .rules import MAKERS
-from .work import Argument, Surroundings, Winograd, Work, as_it_is, extents, is_blocked
+from .tiles import tiles_by_size
+from .work import Argument, Surroundings, Work, as_it_is, extents, is_blocked
 
 __all__ = ["PACK", "STOCK", "UNPACK", "VIEW", "KernelCall", "KernelPlan", "plan", "single_image"]
 
@@ -114,16 +115,19 @@ class KernelPlan:
         return calls
 
 
-def plan(graph: Graph, winograd: Winograd = "auto", tuned: Mapping[str, Any] | None = None, processor: Processor = AVX512) -> KernelPlan:
+def plan(
+    graph: Graph, tiles: Mapping[str, int] | None = None, tuned: Mapping[str, Any] | None = None, processor: Processor = AVX512
+) -> KernelPlan:
     """Kernels for what they can compute, in the graph's order.
 
-    `tuned` are forms that tuning chose, as fields, by the kernels' keys. They change no argument: a library needs none to be loaded.
-    The processor decides about register tiles and, where `winograd` is auto, about those of convolutions. Once these are given by name, it
-    changes no argument either.
+    `tiles` are those of convolutions that Winograd's way computes, by name (default: those that are fast on the processor); one that its
+    convolution cannot have is passed over. `tuned` are forms that tuning chose, as fields, by the kernels' keys. They change no argument: a
+    library needs none to be loaded. The processor decides about register tiles; it changes no argument either, once `tiles` are given.
     """
+    tiles = tiles_by_size(graph, "auto", processor) if tiles is None else tiles
     works: dict[Node, Work] = {}
     covered: set[Node] = set()
-    around = Surroundings(graph, covered, winograd, tuned or {}, processor)
+    around = Surroundings(graph, covered, tiles, tuned or {}, processor)
     for node in graph.ops:
         if node in covered or not graph.uses[node]:
             continue

@@ -19,20 +19,19 @@ __all__ = [
     "Argument",
     "Surroundings",
     "Values",
-    "Winograd",
     "Work",
     "as_it_is",
     "batch_of",
     "extents",
     "followers",
     "is_blocked",
+    "is_blocked_layer",
     "only_reader",
     "packed",
     "step_of",
 ]
 
 Values = Callable[[Node], Array]  # of a parameter
-Winograd = str | Mapping[str, int]  # off, f2, f4 or auto, by sizes alone; or the tile of each convolution that has one, by name
 
 MOST_STEPS, MOST_READS = 16, 8  # that follow a kernel within it
 
@@ -81,14 +80,14 @@ class Work:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a rule may look at besides its node: the graph, the nodes that have work already, and what the user asked for.
+    """What a rule may look at besides its node: the graph, the nodes that have work already, and for what it is planned.
 
-    `tuned` are forms as fields, by the kernels' keys.
+    `tiles` are those of convolutions that Winograd's way computes, by name; `tuned` are forms as fields, by the kernels' keys.
     """
 
     graph: Graph
     covered: Set[Node]
-    winograd: Winograd
+    tiles: Mapping[str, int]
     tuned: Mapping[str, Any]
     processor: Processor
 
@@ -97,6 +96,12 @@ def is_blocked(node: Node) -> bool:
     """Whether a value may lie in blocks: a float32 image whose sizes are numbers, but for the batch."""
     shape = node.typed.shape
     return node.typed.dtype == "f32" and len(shape) == 4 and all(isinstance(dim, int) and dim > 0 for dim in shape[1:])
+
+
+def is_blocked_layer(node: Node) -> bool:
+    """Whether a layer's image and result may lie in blocks, and all else that it reads are parameters."""
+    image, *params = node.inputs
+    return is_blocked(image) and is_blocked(node) and all(param.weights is not None for param in params)
 
 
 def batch_of(node: Node) -> int | None:

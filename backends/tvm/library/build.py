@@ -12,7 +12,6 @@ from typing import Any
 from ....ir.graph import Graph
 from ..cpu.lower import lower_plan
 from ..cpu.plan import KernelPlan, plan, single_image
-from ..cpu.work import Winograd
 from ..host import host_cpu, host_target, instruction_sets, physical_cores, tvm
 from ..processor import Processor, processor_of
 from ..store.cache import usable_cache
@@ -30,13 +29,13 @@ __all__ = ["BuildOptions", "CpuBuild", "build_cpu"]
 class BuildOptions:
     """For this machine's processor, or LLVM's `mcpu`, to whose registers the kernels are cut.
 
-    `winograd` says which convolutions are computed by tiles: off, f2, f4, or auto, where that is fast; or tiles by name. Without `single`
-    no library for one image is made. `jobs` kernels are compiled at a time (default: one a core); unless not `cached`, they are kept for
-    other builds. They take the forms that `convc tune` found for this machine, as kept in the directory `database` (default: the cache;
-    off: none).
+    `tiles` are those of convolutions that Winograd's way computes, by name (default: those that are fast on the processor). Without
+    `single` no library for one image is made. `jobs` kernels are compiled at a time (default: one a core); unless not `cached`, they are
+    kept for other builds. They take the forms that `convc tune` found for this machine, as kept in the directory `database` (default: the
+    cache; off: none).
     """
 
-    winograd: Winograd = "auto"
+    tiles: Mapping[str, int] | None = None
     mcpu: str | None = None
     single: bool = True
     jobs: int | None = None
@@ -105,10 +104,7 @@ def build_cpu(graph: Graph, path: str | Path, options: BuildOptions = AS_USUAL) 
 
 def _plans(graph: Graph, options: BuildOptions, forms: Mapping[str, Any], processor: Processor) -> list[KernelPlan]:
     """That of the network, and that of a single image where it has one of its own."""
-    tiles = options.winograd
-    if isinstance(tiles, str):
-        tiles = plan(graph, tiles).tiles  # a word means the same for every processor
-    whole = plan(graph, tiles, forms, processor)
+    whole = plan(graph, options.tiles, forms, processor)
     one = single_image(whole, forms, processor) if options.single else None
     return [whole, one] if one else [whole]
 

@@ -12,10 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from ....ir.errors import BackendMissing
-from ....ir.graph import Graph
 from ..cpu.kernels.kernel import Tunable
-from ..cpu.plan import plan
-from ..processor import AVX512, Processor
+from ..cpu.plan import KernelPlan
 from .compiling import compiled_libraries
 from .timing import FAST, Bench, OpenBench
 
@@ -47,10 +45,10 @@ class Served:
         return len(self.layer.nodes) * self.taken * (1 - self.share)
 
 
-def tunable_layers(graph: Graph, winograd: str = "auto", processor: Processor = AVX512) -> list[TunableLayer]:
-    """The tunable kernels of a network whose sizes are numbers, each once."""
+def tunable_layers(plan: KernelPlan) -> list[TunableLayer]:
+    """The tunable kernels of a plan for a network whose sizes are numbers, each once."""
     found: dict[str, tuple[Tunable, list[str]]] = {}
-    for work in plan(graph, winograd, processor=processor).works.values():
+    for work in plan.works.values():
         if work.kernel.tunable is not None:
             found.setdefault(work.kernel.tunable.key, (work.kernel.tunable, []))[1].append(work.covers[0].name)
     return [TunableLayer(kernel, tuple(nodes)) for kernel, nodes in found.values()]

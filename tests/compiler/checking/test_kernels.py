@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from convc.backends.tvm.cpu.plan import plan
+from convc.backends.tvm.cpu.tiles import tiles_by_size
+from convc.backends.tvm.processor import AVX512
 from convc.compiler.checking.node_bounds import check_nodes
 from convc.compiler.checking.oracle import Oracle, compare
 from convc.compiler.engines.engine import Engine
@@ -62,7 +63,7 @@ TILES = {"auto": {"c0": 4, "c1": 2, "c2": 2}, "f2": {"c0": 2, "c1": 2, "c2": 2},
 
 def engine(winograd: str) -> Engine:
     """With the forms that AVX-512 would have, whatever this machine is."""
-    return tvm_engine(plan(NET, winograd).tiles)
+    return tvm_engine(tiles_by_size(NET, winograd, AVX512))
 
 
 def covered(winograd: str) -> list[tuple[str, ...]]:
@@ -137,7 +138,7 @@ def test_an_error_within_the_bound_of_a_product_stays_within_that_of_its_kernel(
                     values[node.name] = values[node.name].astype(np.float32).astype(np.float64)
                     yield node.name, values[node.name]
 
-    check = check_nodes(NET, replace(tvm_engine("off"), capture=worst_allowed), image(spark=False))
+    check = check_nodes(NET, replace(tvm_engine({}), capture=worst_allowed), image(spark=False))
     assert check.agrees, str(check)
     assert check.tightest is not None
     assert check.tightest.worst > 0.8

@@ -7,7 +7,7 @@ import pytest
 from convc.backends.tvm.cpu.kernels.direct.size import Direct
 from convc.backends.tvm.cpu.kernels.windows import Window
 from convc.backends.tvm.cpu.plan import plan, single_image
-from convc.backends.tvm.cpu.work import Winograd
+from convc.backends.tvm.cpu.tiles import tiles_by_size
 from convc.backends.tvm.processor import AVX2, AVX512, NEON, SSE, ZEN, ZEN_5, Processor
 from convc.ir.binding import specialize
 from convc.ir.graph import Graph
@@ -18,7 +18,7 @@ from convc.tests.support.tvm_modules import build_and_hold
 
 def kernels(graph: Graph, winograd: str = "auto") -> dict[str, str]:
     """The kernel of each result that has work."""
-    return {work.result.name: work.kernel.name for work in plan(graph, winograd).works.values()}
+    return {work.result.name: work.kernel.name for work in plan(graph, tiles_by_size(graph, winograd, AVX512)).works.values()}
 
 
 RESIDUAL = """graph @g(%x: f32[N,16,12,12]) {
@@ -76,8 +76,8 @@ POOLED = """graph @g(%x: f32[N,16,13,12]) {
 
 
 def test_tiles_hold_whole_windows_of_a_pool_of_pairs():
-    for winograd, tile in (("f2", 2), ("f4", 4)):
-        (work,) = plan(typed_graph(POOLED), winograd).works.values()
+    for tile in (2, 4):
+        (work,) = plan(typed_graph(POOLED), {"a": tile}).works.values()
         assert [node.name for node in work.covers] == ["a", "b", "y"]
         assert work.kernel.tile == tile
 
@@ -150,13 +150,15 @@ def test_where_memory_is_slow_only_few_weights_take_larger_tiles():
         ("auto", "7,7", 0),
     ],
 )
-def test_tiles_of_5x5_are_of_2x2(winograd: Winograd, kernel: str, tile: int):
+def test_tiles_of_5x5_are_of_2x2(winograd: str | dict[str, int], kernel: str, tile: int):
     text = f"""graph @g(%x: f32[1,32,27,27]) {{
       %w = param : f32[48,32,{kernel}]
       %y = conv2d(%x, %w) {{pads=[2,2,2,2]}}
       return %y
     }}"""
-    (work,) = plan(typed_graph(text), winograd).works.values()
+    graph = typed_graph(text)
+    tiles = tiles_by_size(graph, winograd, AVX512) if isinstance(winograd, str) else winograd
+    (work,) = plan(graph, tiles).works.values()
     assert work.kernel.tile == tile
 
 

@@ -120,8 +120,8 @@ def test_another_processor_or_format_has_other_kernels(build: Build, net: Graph,
 
 
 def test_other_winograd_tiles_are_other_kernels(build: Build) -> None:
-    four = build(winograd="f4")
-    two = build(winograd="f2")
+    four = build(tiles={"c1": 4})
+    two = build(tiles={"c1": 2})
     assert two.found == two.kernels - 2 == four.kernels - 2  # the convolution, for any batch and for one image
 
 
@@ -158,15 +158,15 @@ def test_nothing_is_kept_that_should_not_be(build: Build, net: Graph, place: Pat
 
 
 def test_the_cache_stays_below_its_size(build: Build, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    build(winograd="f4")
+    build(tiles={"c1": 4})
     for number in range(8):
         (place / f"kernel_{number:032x}").write_bytes(bytes(1 << 18))
         os.utime(place / f"kernel_{number:032x}", (time.time() - 1000 + number,) * 2)
     monkeypatch.setenv("CONVC_CACHE_MIB", "1")
-    built = build(winograd="f2")
+    built = build(tiles={"c1": 2})
     assert sum(path.stat().st_size for path in place.iterdir()) <= 1 << 20
     assert not (place / f"kernel_{0:032x}").exists()
-    assert build(winograd="f2").found == built.kernels
+    assert build(tiles={"c1": 2}).found == built.kernels
 
 
 def builder(network: Path, library: Path, jobs: int) -> subprocess.Popen[str]:

@@ -44,12 +44,12 @@ def _own(node: Node) -> Array:
     return node.weights.drawn()
 
 
-@pytest.mark.parametrize("winograd", ["off", "f2", "f4"])
-def test_the_file_holds_the_arguments_in_order(tmp_path: Path, winograd: str) -> None:
+@pytest.mark.parametrize("tiles", [{}, {"c": 2}, {"c": 4}])
+def test_the_file_holds_the_arguments_in_order(tmp_path: Path, tiles: dict[str, int]) -> None:
     graph = typed_graph(NET)
-    built = build_cpu(graph, tmp_path / "model.so", BuildOptions(winograd=winograd))
+    built = build_cpu(graph, tmp_path / "model.so", BuildOptions(tiles))
     packed = write_packed(built.plan, tmp_path / "w")
-    assert packed == packing(plan(graph, winograd)) == Packed.of(json.loads(json.dumps(packed.record())))
+    assert packed == packing(plan(graph, tiles)) == Packed.of(json.loads(json.dumps(packed.record())))
     arrays = map_packed(tmp_path / "w", packed)
     for argument, array in zip(built.plan.arguments, arrays, strict=True):
         assert array.ctypes.data % ALIGNMENT == 0
@@ -74,9 +74,9 @@ def test_mapped_weights_are_read_where_they_lie(tmp_path: Path) -> None:
 def test_another_file_is_refused(tmp_path: Path) -> None:
     graph = typed_graph(NET)
     path = tmp_path / "w"
-    packed = write_packed(plan(graph, "f4"), path)
+    packed = write_packed(plan(graph, {"c": 4}), path)
     with pytest.raises(ArtifactError, match="laid out otherwise than the manifest says"):
-        map_packed(path, packing(plan(graph, "off")))
+        map_packed(path, packing(plan(graph, {})))
     os.truncate(path, 1000)
     with pytest.raises(ArtifactError, match="laid out otherwise than the manifest says"):
         map_packed(path, packed)
@@ -91,7 +91,7 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
 def test_weights_of_the_same_network_have_the_same_layout() -> None:
     """So a C program need not be built again for new weights, and one of another form is refused."""
     assert packing(plan(typed_graph(NET))).layout == packing(plan(typed_graph(NET.replace("%w = param", "%w = param {init=small}")))).layout
-    assert packing(plan(typed_graph(NET), "f4")).layout != packing(plan(typed_graph(NET), "off")).layout
+    assert packing(plan(typed_graph(NET), {"c": 4})).layout != packing(plan(typed_graph(NET), {})).layout
 
 
 def test_what_a_library_needs_is_part_of_the_layout() -> None:

@@ -349,8 +349,8 @@ def test_a_single_image_and_a_batch_give_the_same_answers(tmp_path: Path) -> Non
         "  %d = add(%c, %b)\n  %e = relu(%d)\n  %f = conv2d(%e, %w2) {strides=[2,2]}\n  %g = conv2d(%f, %w3) {groups=40}\n"
         "  %y = global_avg_pool(%g)\n  return %y, %e\n}\n"
     )
-    for winograd in ("off", "f2", "f4", "auto"):
-        module = LoadedLibrary.load(build_cpu(graph, tmp_path / "net.so", BuildOptions(winograd=winograd)).library)
+    for tiles in ({}, {"c": 2}, {"c": 4}, None):
+        module = LoadedLibrary.load(build_cpu(graph, tmp_path / "net.so", BuildOptions(tiles)).library)
         batch = normal_inputs(graph, N=3)
         whole = module.run(batch)
         wanted = reference.run(graph, batch, "f64")

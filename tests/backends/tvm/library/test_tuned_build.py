@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from convc.backends.tvm.host import host_cpu, physical_cores, tvm
+from convc.backends.tvm.cpu.plan import plan
+from convc.backends.tvm.host import host_cpu, host_processor, physical_cores, tvm
 from convc.backends.tvm.library.build import BuildOptions, build_cpu
 from convc.backends.tvm.library.run import LoadedLibrary
 from convc.backends.tvm.store.tuned_forms import FILE, Found, machine, write_found
@@ -19,7 +20,7 @@ from convc.tests.support.tuning import NETWORK
 def test_compile_takes_the_forms_that_were_found(tmp_path: Path):
     graph = typed_graph(NETWORK)
     here = machine(host_cpu(), physical_cores(), tvm().__version__)
-    kernels = [layer.kernel for layer in tunable_layers(graph)]
+    kernels = [layer.kernel for layer in tunable_layers(plan(graph, processor=host_processor()))]
     for kernel in kernels:
         write_found(tmp_path / "db" / FILE, Found(here, kernel.key, asdict(kernel.forms()[0]), 2.0, 1.0, 1))
     rule = build_cpu(graph, tmp_path / "rule.so", BuildOptions(database="off"))
@@ -34,6 +35,6 @@ def test_compile_takes_the_forms_that_were_found(tmp_path: Path):
 def test_a_form_that_a_kernel_does_not_have_is_passed_over(tmp_path: Path):
     graph = typed_graph(NETWORK)
     here = machine(host_cpu(), physical_cores(), tvm().__version__)
-    (direct, _) = tunable_layers(graph)
+    (direct, _) = tunable_layers(plan(graph))
     write_found(tmp_path / FILE, Found(here, direct.kernel.key, {"width": 5, "blocks": 7, "is_rowwise": False}, 2.0, 1.0, 1))
     assert build_cpu(graph, tmp_path / "model.so", BuildOptions(database=str(tmp_path))).tuned == {}

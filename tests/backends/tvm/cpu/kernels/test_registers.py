@@ -129,8 +129,9 @@ NETWORK = """graph @g(%x: f32[N,3,28,28]) {
 def test_a_library_for_a_lesser_processor_runs_here(mcpu: str, tmp_path: Path):
     """Loaded as any other: the processor changes kernels, and no argument that they take."""
     graph = typed_graph(NETWORK)
-    assert plan(graph, processor=SSE).tiles != plan(graph).tiles
-    module = LoadedLibrary.load(build_cpu(graph, tmp_path / "model.so", BuildOptions(mcpu=mcpu, single=False)).library)
+    tiles = plan(graph).tiles
+    assert plan(graph, processor=SSE).tiles != tiles
+    module = LoadedLibrary.load(build_cpu(graph, tmp_path / "model.so", BuildOptions(tiles, mcpu, single=False)).library)
     for images in (1, 11):
         inputs = normal_inputs(graph, images, N=images)
         hold_to_reference(graph, module.run(inputs), inputs)
