@@ -24,7 +24,7 @@ from .limits import Limits
 if TYPE_CHECKING:
     from onnx import TensorProto
 
-__all__ = ["FileState", "Parts", "Slot", "is_location", "open_below", "read_slot", "slot_of", "survey"]
+__all__ = ["FileRange", "FileState", "Parts", "check_files", "is_location", "open_below", "range_of", "read_range"]
 
 KEYS = ("location", "offset", "length", "checksum")
 MAX_DIGITS = 19  # of a 63-bit number
@@ -41,7 +41,7 @@ Parts = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Slot:
+class FileRange:
     """Bytes `offset` to `offset + length` of a file; without a `length`, to its end. `checksum` is the SHA-1 of the whole file, in hex."""
 
     parts: Parts
@@ -60,7 +60,7 @@ class FileState:
     modified: int
 
 
-def slot_of(tensor: TensorProto, where: str) -> Slot:
+def range_of(tensor: TensorProto, where: str) -> FileRange:
     """Where a tensor says that its data are.
 
     Raises: InvalidModel for unknown, doubled or missing keys, numbers that are not plain digits, and paths that leave the folder.
@@ -78,52 +78,52 @@ def slot_of(tensor: TensorProto, where: str) -> Slot:
     if checksum is not None and not re.fullmatch(r"[0-9a-fA-F]{40}", checksum, re.ASCII):
         raise InvalidModel(f"{where} has the checksum {quoted(checksum)}; a SHA-1 has 40 hexadecimal digits")
     length = _number(entries["length"], f"{where}: length") if "length" in entries else None
-    return Slot(_parts(entries["location"], where), _number(entries.get("offset", "0"), f"{where}: offset"), length, checksum)
+    return FileRange(_parts(entries["location"], where), _number(entries.get("offset", "0"), f"{where}: offset"), length, checksum)
 
 
-def survey(folder: Path, file: str, slots: Sequence[tuple[str, Slot, int]], limits: Limits) -> dict[Parts, FileState]:
-    """Open every file that the tensors name, and check that it has their bytes; `slots` are (where, slot, declared bytes).
+def check_files(folder: Path, file: str, ranges: Sequence[tuple[str, FileRange, int]], limits: Limits) -> dict[Parts, FileState]:
+    """Open every file that the tensors name, and check that it has their bytes; `ranges` are (where, place, declared bytes).
 
     Raises: InvalidModel for a file that is missing, is not a plain file of its own, is too short or differs from its checksum.
     """
     states: dict[Parts, FileState] = {}
     sums: dict[Parts, str] = {}
-    with_sum = {slot.parts for _, slot, _ in slots if slot.checksum}
+    with_sum = {place.parts for _, place, _ in ranges if place.checksum}
     bytes_declared = bytes_there = 0
-    for where, slot, declared in slots:
-        if slot.parts not in states:
-            with os.fdopen(open_below(folder, slot.parts, where), "rb", buffering=0) as opened:
-                states[slot.parts] = _state(opened.fileno())
-                bytes_there += states[slot.parts].size
-                if slot.parts in with_sum and bytes_there <= limits.external_bytes:
-                    sums[slot.parts] = _sha1(opened)
+    for where, place, declared in ranges:
+        if place.parts not in states:
+            with os.fdopen(open_below(folder, place.parts, where), "rb", buffering=0) as opened:
+                states[place.parts] = _state(opened.fileno())
+                bytes_there += states[place.parts].size
+                if place.parts in with_sum and bytes_there <= limits.external_bytes:
+                    sums[place.parts] = _sha1(opened)
         bytes_declared += declared
         if max(bytes_declared, bytes_there) > limits.external_bytes:
             raise InvalidModel(f"{file}: more than {limits.external_bytes:,} bytes of external data; that is the most that is read")
-        _check_extent(slot, declared, states[slot.parts].size, where)
-        if slot.checksum and sums[slot.parts] != slot.checksum.lower():
-            raise InvalidModel(f"{where}: {_name(slot.parts)} has the SHA-1 {sums[slot.parts]}, the model says {slot.checksum.lower()}")
+        _check_extent(place, declared, states[place.parts].size, where)
+        if place.checksum and sums[place.parts] != place.checksum.lower():
+            raise InvalidModel(f"{where}: {_name(place.parts)} has the SHA-1 {sums[place.parts]}, the model says {place.checksum.lower()}")
     return states
 
 
-def read_slot(folder: Path, slot: Slot, states: Mapping[Parts, FileState], declared: int, where: str) -> bytearray:
-    """The bytes of a slot whose file is still the one that was surveyed.
+def read_range(folder: Path, place: FileRange, states: Mapping[Parts, FileState], declared: int, where: str) -> bytearray:
+    """The bytes at a place whose file is still the one that was checked.
 
     Raises: InvalidModel where it is another, or has changed.
     """
-    if (known := states.get(slot.parts)) is None:
-        raise InvalidModel(f"{where}: {_name(slot.parts)} was not named when the model was read")
-    with os.fdopen(open_below(folder, slot.parts, where), "rb", buffering=0) as file:
+    if (known := states.get(place.parts)) is None:
+        raise InvalidModel(f"{where}: {_name(place.parts)} was not named when the model was read")
+    with os.fdopen(open_below(folder, place.parts, where), "rb", buffering=0) as file:
         if _state(file.fileno()) != known:
-            raise InvalidModel(f"{where}: {_name(slot.parts)} has changed since the model was read; read the model again")
-        _check_extent(slot, declared, known.size, where)
+            raise InvalidModel(f"{where}: {_name(place.parts)} has changed since the model was read; read the model again")
+        _check_extent(place, declared, known.size, where)
         data = bytearray(declared)
-        file.seek(slot.offset)
+        file.seek(place.offset)
         view, got = memoryview(data), 0
         while got < declared and (more := file.readinto(view[got:])):
             got += more
     if got < declared:
-        raise InvalidModel(f"{where}: {_name(slot.parts)} ended after {got:,} of {declared:,} bytes")
+        raise InvalidModel(f"{where}: {_name(place.parts)} ended after {got:,} of {declared:,} bytes")
     return data
 
 
@@ -209,12 +209,12 @@ def _sha1(file: io.FileIO) -> str:
     return digest.hexdigest()
 
 
-def _check_extent(slot: Slot, declared: int, size: int, where: str) -> None:
-    length = size - slot.offset if slot.length is None else slot.length
-    if slot.offset + max(length, 0) > size or length < 0:
-        raise InvalidModel(f"{where} takes {max(length, 0):,} bytes at {slot.offset:,} of {_name(slot.parts)}, which has {size:,}")
+def _check_extent(place: FileRange, declared: int, size: int, where: str) -> None:
+    length = size - place.offset if place.length is None else place.length
+    if place.offset + max(length, 0) > size or length < 0:
+        raise InvalidModel(f"{where} takes {max(length, 0):,} bytes at {place.offset:,} of {_name(place.parts)}, which has {size:,}")
     if length != declared:
-        raise InvalidModel(f"{where} has {length:,} bytes in {_name(slot.parts)}; its shape and element type take {declared:,}")
+        raise InvalidModel(f"{where} has {length:,} bytes in {_name(place.parts)}; its shape and element type take {declared:,}")
 
 
 def _number(text: str, what: str) -> int:

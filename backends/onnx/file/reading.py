@@ -13,7 +13,7 @@ from ....ir.errors import InvalidModel, UsageError
 from ....ir.legible import quoted
 from ....ir.types import Array
 from .checking import check_model
-from .external import FILE_FLAGS, FileState, Parts, read_slot, slot_of, survey
+from .external import FILE_FLAGS, FileState, Parts, check_files, range_of, read_range
 from .limits import LIMITS, Limits
 from .tensors import EXTERNAL, check_tensor, computed, from_bytes, inline_values
 from .wire import check_cost
@@ -49,7 +49,7 @@ class Model:
         if tensor.data_location != EXTERNAL:
             return inline_values(tensor, where, raw)
         dtype = computed(tensor, where)
-        data = read_slot(self.folder, slot_of(tensor, where), self.files, declared, where)
+        data = read_range(self.folder, range_of(tensor, where), self.files, declared, where)
         return from_bytes(data, dtype, tuple(tensor.dims), where)
 
 
@@ -65,7 +65,7 @@ def read_model(path: Path, limits: Limits = LIMITS) -> Model:
     del data
     opset = _opset(proto, path)
     external = check_model(proto, file, opset, limits)
-    files = survey(folder, file, [(where, slot_of(tensor, where), declared) for where, tensor, declared in external], limits)
+    files = check_files(folder, file, [(where, range_of(tensor, where), declared) for where, tensor, declared in external], limits)
     return Model(proto, path, folder, opset, files, limits)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,39 +22,27 @@ from .known import Known, is_symbolic
 __all__ = ["Call", "Row", "given", "shortest"]
 
 
+@dataclass(frozen=True, slots=True)
 class Call:
-    """One operator of the file. `results` are the names of what it computes; "" is one that nobody wants."""
+    """One operator of the file. `results` are the names of what it computes; "" is one that nobody wants.
 
-    def __init__(
-        self,
-        op_type: str,
-        origin: Origin,
-        results: Sequence[str],
-        operands: Sequence[Node | None],
-        attributes: dict[str, Any],
-        opset: int,
-        known: Known,
-        taken: set[str],
-        most_elements: int,
-    ) -> None:
-        self.op_type = op_type
-        self.origin = origin
-        self.results = tuple(results)
-        self.operands = tuple(operands)
-        self.attributes = attributes
-        self.asked = set[str]()
-        self.opset = opset
-        self.known = known
-        self.taken = taken
-        self.most_elements = most_elements
+    `known` and `taken` are the file's, for all its calls; `asked` are the attributes that the row has looked at.
+    """
+
+    op_type: str
+    origin: Origin
+    results: Sequence[str]
+    operands: Sequence[Node | None]
+    attributes: Mapping[str, Any]
+    opset: int
+    known: Known
+    taken: set[str]
+    most_elements: int
+    asked: set[str] = field(default_factory=set[str])
 
     def on(self, operands: Sequence[Node | None], suffix: str) -> Call:
         """The same call on other operands, for a value on the way to the result."""
-        name = fresh_name(f"{self.results[0]}.{suffix}", self.taken)
-        rest = (self.attributes, self.opset, self.known, self.taken, self.most_elements)
-        call = Call(self.op_type, self.origin, (name,), operands, *rest)
-        call.asked = self.asked
-        return call
+        return replace(self, results=(fresh_name(f"{self.results[0]}.{suffix}", self.taken),), operands=operands)
 
     @property
     def where(self) -> str:

@@ -1,7 +1,7 @@
-"""ONNX file to graph: the operators of opset 7 to the newest, one row each (read/rows.py). Spec: onnx.ai, IR and operators.
+"""ONNX file to graph: the operators of opset 7 to the newest, one row each (operators.py). Spec: onnx.ai, IR and operators.
 
 What has no row is refused, all of it in one sentence; or, where the caller asks for it, left out: the graph then ends at the
-operands of such an operator, begins again at its results, and splice.py puts the operator back between the two.
+operands of such an operator, begins again at its results, and write/splice.py puts the operator back between the two.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ def read_graph(
     Raises: UnreadOperators with all that cannot be read; InvalidModel for a file that breaks the rules; UsageError for
     a shape of an input that is not there.
     """
-    return _Walk(read_model(path, limits), shapes or {}, constants or {}, passthrough).run()
+    return _Importer(read_model(path, limits), shapes or {}, constants or {}, passthrough).run()
 
 
 @dataclass
-class _Walk:
-    """One way through a file. `values` are the nodes by the file's names; a name in `lost` has no node."""
+class _Importer:
+    """One file on its way to a graph. `values` are the nodes by the file's names; a name in `lost` has no node."""
 
     model: Model
     shapes: Mapping[str, str]

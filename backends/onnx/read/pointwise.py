@@ -153,7 +153,7 @@ def thresholded(c: Call) -> Node:
 def sign(c: Call) -> Node:
     """1 over zero less 1 under it."""
     x = c.x()
-    zero = c.constant(np.array(0, DTYPES[x.typed.dtype]), "zero")
+    zero = number(c, x, 0, "zero")
     over, under = (cast_to(c, c.named(kind, x, zero, suffix=kind), x.typed.dtype, f"is_{kind}") for kind in ("greater", "less"))
     return c.named("sub", over, under)
 

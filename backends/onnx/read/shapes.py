@@ -12,7 +12,7 @@ from ....ir.graph import Node
 from ....ir.types import DTYPES, Array
 from .call import Call, Row
 
-__all__ = ["ROWS", "axis_of"]
+__all__ = ["ROWS", "axes_operand", "axis_of"]
 
 END = 2**63 - 1
 

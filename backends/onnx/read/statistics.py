@@ -10,7 +10,7 @@ from ....ir.graph import Node
 from ....ir.types import DTYPES
 from .call import Call, Row
 from .pointwise import cast_to, element_type, number
-from .shapes import axis_of
+from .shapes import axes_operand, axis_of
 from .windows import conv
 
 __all__ = ["ROWS"]
@@ -80,19 +80,13 @@ def _per_channel(c: Call, value: Node, groups: int, channels: int, what: str) ->
 
 def reduced(c: Call, name: str, x: Node, since: int, suffix: str = "") -> Node:
     """Axes became an operand with some opset; none mean all, or with `noop_with_empty_axes` nothing."""
-    axes = _axes(c, since)
+    axes = axes_operand(c, since) or []
     if x.typed.dtype == "bool":  # any and all, as the greatest and least of 0 and 1
         found = reduced(c, name, cast_to(c, x, "i32", "numbers"), since, "extreme")
         return c.named("cast", found, to="bool", suffix=suffix)
     if not axes and c.attribute("noop_with_empty_axes", 0):
         return c.named("identity", x, suffix=suffix)
     return c.named(name, x, axes=tuple(axes), keepdims=bool(c.attribute("keepdims", 1)), suffix=suffix)
-
-
-def _axes(c: Call, since: int) -> list[int]:
-    if c.opset < since:
-        return c.attribute("axes", list[int]())
-    return c.ints(1, "axes") if c.maybe(1) is not None else []
 
 
 def reduction(name: str, since: int = 18) -> Row:
@@ -121,7 +115,7 @@ def reduce_log_sum_exp(c: Call) -> Node:
     if not x.typed.rank:
         return c.named("identity", x)
     narrow = reduced(c, "reduce_max", x, 18, "shape").typed.shape
-    axes = _axes(c, 18) or list(range(x.typed.rank))
+    axes = axes_operand(c, 18) or list(range(x.typed.rank))
     most = c.named("reduce_max", x, axes=tuple(axes), keepdims=True, suffix="most")
     largest = float(np.finfo(DTYPES[x.typed.dtype]).max)  # inf - inf would be NaN
     most = c.named("clip", most, min=-largest, max=largest, suffix="finite")

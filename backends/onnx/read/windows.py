@@ -9,12 +9,10 @@ from ....ir.dims import Dim
 from ....ir.errors import InvalidModel
 from ....ir.graph import Node
 from ....ir.ops import OPS
-from ....ir.ops.window import dilated
+from ....ir.ops.window import Pads, dilated
 from .call import Call, Row
 
 __all__ = ["ROWS"]
-
-Pads = tuple[int, int, int, int]
 
 
 def spatial(c: Call, x: Node) -> int:

@@ -11,7 +11,7 @@ from ....ir.graph import Graph, Node
 from ....ir.types import DTYPES, TensorType
 from ....ir.version import __version__
 from ...unsupported import Unsupported
-from .emitter import Emitter
+from .onnx_emitter import OnnxEmitter
 from .onnx_rows import ROWS
 
 __all__ = ["MIN_OPSET", "newest_opset", "to_model", "to_shell"]
@@ -42,7 +42,7 @@ def to_shell(
     from onnx import helper
 
     opset = _checked_opset(opset)
-    to = Emitter(graph, opset)
+    to = OnnxEmitter(graph, opset)
     for node in graph.ops:
         row = ROWS[node.kind]
         if isinstance(row, Unsupported):

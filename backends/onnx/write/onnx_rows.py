@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,25 +12,18 @@ from ....ir.dims import Dim
 from ....ir.errors import UnsupportedOp
 from ....ir.graph import Node
 from ....ir.op import OpDef
-from ....ir.ops import activation, activation_variants, compare, conv, elementwise, leaf, linear, norm, pool, reduce, resize, shape, unary
+from ....ir.ops import activation, activation_variants, compare, conv, elementwise, leaf, linear, norm, pool, resize, shape, unary
 from ....ir.ops.window import Pads, dilated
 from ....ir.types import DTYPES
 from ...unsupported import Unsupported
-from .emitter import Emitter
+from .onnx_emitter import OnnxEmitter, OnnxRow, simple
 from .pointwise_rows import gelu, hard_swish, mish
 from .structure_rows import STRUCTURE
 
 __all__ = ["ROWS"]
 
-Row = Callable[[Node, Emitter], None]
 
-
-def simple(op_type: str, attributes: Callable[[Any], dict[str, Any]] = lambda op: {}) -> Row:
-    """The same operands, attributes renamed where ONNX says them otherwise."""
-    return lambda node, to: to.node(op_type, node, **attributes(node.op))
-
-
-def _conv(node: Node, to: Emitter) -> None:
+def _conv(node: Node, to: OnnxEmitter) -> None:
     op = node.op
     attributes: dict[str, Any] = {"kernel_shape": node.inputs[1].typed.concrete()[2:], "group": op.groups}
     attributes |= {"strides": op.strides, "pads": op.pads, "dilations": op.dilations}
@@ -39,7 +32,7 @@ def _conv(node: Node, to: Emitter) -> None:
     to.node("ConvTranspose" if node.kind is conv.CONV_TRANSPOSE2D else "Conv", node, **attributes)
 
 
-def _max_pool(node: Node, to: Emitter) -> None:
+def _max_pool(node: Node, to: OnnxEmitter) -> None:
     """Where the spec of this opset, or onnxruntime, would see other windows, the padding is written out."""
     op = node.op
     attributes, x = _window(op), node.inputs[0].name
@@ -53,7 +46,7 @@ def _max_pool(node: Node, to: Emitter) -> None:
     to.node("MaxPool", node, [x], **attributes)
 
 
-def _avg_pool(node: Node, to: Emitter) -> None:
+def _avg_pool(node: Node, to: OnnxEmitter) -> None:
     op = node.op
     attributes: dict[str, Any] = _window(op) | {"count_include_pad": int(op.count_include_pad)}
     if op.dilations == (1, 1):
@@ -96,7 +89,7 @@ def _window(op: Any) -> dict[str, Any]:
     return attributes | {"ceil_mode": int(op.ceil_mode)}
 
 
-def _clip(node: Node, to: Emitter) -> None:
+def _clip(node: Node, to: OnnxEmitter) -> None:
     """Bounds are operands; an open side is an empty name."""
     dtype = DTYPES[node.typed.dtype]
     low = to.constant(node, "min", np.array(node.op.min, dtype)) if node.op.min > -math.inf else ""
@@ -107,18 +100,18 @@ def _clip(node: Node, to: Emitter) -> None:
     to.node("Clip", node, inputs)
 
 
-def _dropout(node: Node, to: Emitter) -> None:
+def _dropout(node: Node, to: OnnxEmitter) -> None:
     ratio = to.constant(node, "ratio", np.array(node.op.ratio, np.float32))
     to.node("Dropout", node, [node.inputs[0].name, ratio])
 
 
-def _slice(node: Node, to: Emitter) -> None:
+def _slice(node: Node, to: OnnxEmitter) -> None:
     op = node.op
     bounds = {"starts": op.starts, "ends": op.ends, "axes": op.axes, "steps": op.steps or (1,) * len(op.axes)}
     to.node("Slice", node, [node.inputs[0].name, *(to.dims(node, what, values) for what, values in bounds.items())])
 
 
-def _pad(node: Node, to: Emitter) -> None:
+def _pad(node: Node, to: OnnxEmitter) -> None:
     if not node.op.pads:  # onnxruntime refuses to pad a scalar
         to.node("Identity", node)
         return
@@ -128,7 +121,7 @@ def _pad(node: Node, to: Emitter) -> None:
     to.node("Pad", node, inputs, mode=node.op.mode)
 
 
-def _reshape(node: Node, to: Emitter) -> None:
+def _reshape(node: Node, to: OnnxEmitter) -> None:
     to.node("Reshape", node, [node.inputs[0].name, to.dims(node, "shape", _reshape_target(node))])
 
 
@@ -146,7 +139,7 @@ def _reshape_target(node: Node) -> Sequence[Dim]:
     return target if target.count(-1) <= 1 else node.typed.shape
 
 
-def _resize(node: Node, to: Emitter) -> None:
+def _resize(node: Node, to: OnnxEmitter) -> None:
     """Sizes stay sizes: as scales in float32 they could come out one short."""
     op = node.op
     x, modes = node.inputs[0].name, _resize_modes(node, to)
@@ -162,7 +155,7 @@ def _resize(node: Node, to: Emitter) -> None:
     to.node("Resize", node, [x, "", "", to.helper_node("Concat", node, "target", [outer, sizes], axis=0)], **modes)
 
 
-def _resize_modes(node: Node, to: Emitter) -> dict[str, Any]:
+def _resize_modes(node: Node, to: OnnxEmitter) -> dict[str, Any]:
     op = resize.RESIZE.of(node)
     coordinates = op.coordinates
     if coordinates == "half_pixel_symmetric" and to.opset < 19:
@@ -175,23 +168,13 @@ def _resize_modes(node: Node, to: Emitter) -> dict[str, Any]:
     return modes | ({"cubic_coeff_a": op.cubic_coeff_a} if op.mode == "cubic" else {})
 
 
-def _reduce_mean(node: Node, to: Emitter) -> None:
-    """Axes became an operand with opset 18."""
-    op, x = node.op, node.inputs[0].name
-    axes = op.axes or tuple(range(node.inputs[0].typed.rank))
-    if to.opset < 18:
-        to.node("ReduceMean", node, axes=axes, keepdims=int(op.keepdims))
-    else:
-        to.node("ReduceMean", node, [x, to.int64s(node, "axes", axes)], keepdims=int(op.keepdims))
-
-
-def _cast(node: Node, to: Emitter) -> None:
+def _cast(node: Node, to: OnnxEmitter) -> None:
     from onnx import helper
 
     to.node("Cast", node, to=helper.np_dtype_to_tensor_dtype(DTYPES[node.op.to]))
 
 
-ROWS: dict[OpDef[Any], Row | Unsupported] = {
+ROWS: dict[OpDef[Any], OnnxRow | Unsupported] = {
     leaf.INPUT: Unsupported("not a node in ONNX: export writes it as a graph input"),
     leaf.PARAM: Unsupported("not a node in ONNX: export writes it as an initializer"),
     conv.CONV2D: _conv,
@@ -254,6 +237,5 @@ ROWS: dict[OpDef[Any], Row | Unsupported] = {
     shape.RESHAPE: _reshape,
     shape.TRANSPOSE: simple("Transpose", lambda op: {"perm": op.perm} if op.perm else {}),  # a scalar has no axes to name
     resize.RESIZE: _resize,
-    reduce.REDUCE_MEAN: _reduce_mean,
     **STRUCTURE,
 }

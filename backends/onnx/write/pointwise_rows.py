@@ -10,12 +10,12 @@ import numpy as np
 from ....ir.graph import Node
 from ....ir.ops.activation_variants import TANH_GELU
 from ....ir.types import DTYPES
-from .emitter import Emitter
+from .onnx_emitter import OnnxEmitter
 
 __all__ = ["gelu", "hard_swish", "mish"]
 
 
-def gelu(node: Node, to: Emitter) -> None:
+def gelu(node: Node, to: OnnxEmitter) -> None:
     """Gelu from opset 20 on; below, the formula in the form that exporters write. In float64 too: Gelu's constants are float32."""
     if to.opset >= 20 and node.typed.dtype != "f64":
         to.node("Gelu", node, approximate=node.op.approximate)
@@ -27,7 +27,7 @@ def gelu(node: Node, to: Emitter) -> None:
     to.node("Mul", node, [gated, _number(node, to, "half", 0.5)])
 
 
-def mish(node: Node, to: Emitter) -> None:
+def mish(node: Node, to: OnnxEmitter) -> None:
     if to.opset >= 18:
         to.node("Mish", node)
         return
@@ -35,7 +35,7 @@ def mish(node: Node, to: Emitter) -> None:
     to.node("Mul", node, [node.inputs[0].name, to.helper_node("Tanh", node, "tanh", [soft])])
 
 
-def hard_swish(node: Node, to: Emitter) -> None:
+def hard_swish(node: Node, to: OnnxEmitter) -> None:
     """HardSwish from opset 14 on; in float64 written out, as its sixth is a float32."""
     x = node.inputs[0].name
     if node.typed.dtype == "f64":
@@ -49,11 +49,11 @@ def hard_swish(node: Node, to: Emitter) -> None:
         to.node("Mul", node, [x, to.helper_node("HardSigmoid", node, "share", [x], alpha=1 / 6, beta=0.5)])
 
 
-def _erf_share(node: Node, to: Emitter, x: str) -> str:
+def _erf_share(node: Node, to: OnnxEmitter, x: str) -> str:
     return to.helper_node("Erf", node, "erf", [to.helper_node("Div", node, "scaled", [x, _number(node, to, "root", math.sqrt(2))])])
 
 
-def _tanh_share(node: Node, to: Emitter, x: str) -> str:
+def _tanh_share(node: Node, to: OnnxEmitter, x: str) -> str:
     scale, cubic = TANH_GELU
     square = to.helper_node("Mul", node, "square", [x, x])
     cube = to.helper_node("Mul", node, "cube", [square, x])
@@ -61,6 +61,6 @@ def _tanh_share(node: Node, to: Emitter, x: str) -> str:
     return to.helper_node("Tanh", node, "tanh", [to.helper_node("Mul", node, "scaled", [bent, _number(node, to, "scale", scale)])])
 
 
-def _number(node: Node, to: Emitter, what: str, value: float) -> str:
+def _number(node: Node, to: OnnxEmitter, what: str, value: float) -> str:
     dtype: Any = DTYPES[node.typed.dtype]
     return to.constant(node, what, np.array(value, dtype))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,17 +12,15 @@ from ....ir.graph import Node
 from ....ir.op import OpDef
 from ....ir.ops import group, quantize, rearrange, reduce, select
 from ....ir.types import DTYPES, Array
-from .emitter import Emitter
+from .onnx_emitter import OnnxEmitter, OnnxRow, simple
 
 __all__ = ["STRUCTURE"]
 
-Row = Callable[[Node, Emitter], None]
 
-
-def _reduction(op_type: str, axes_operand_since: int) -> Row:
+def _reduction(op_type: str, axes_operand_since: int) -> OnnxRow:
     """Axes became an operand with opset 18, those of ReduceSum with 13."""
 
-    def row(node: Node, to: Emitter) -> None:
+    def row(node: Node, to: OnnxEmitter) -> None:
         op, rank = node.op, node.inputs[0].typed.rank
         axes, keepdims = op.axes or tuple(range(rank)), int(op.keepdims)
         if not axes:  # no axes at all mean all axes, of a scalar too
@@ -36,19 +33,15 @@ def _reduction(op_type: str, axes_operand_since: int) -> Row:
     return row
 
 
-def _place(op_type: str) -> Row:
-    def row(node: Node, to: Emitter) -> None:
+def _place(op_type: str) -> OnnxRow:
+    def row(node: Node, to: OnnxEmitter) -> None:
         op = node.op
         to.node(op_type, node, axis=op.axis, keepdims=int(op.keepdims), select_last_index=int(op.select_last_index))
 
     return row
 
 
-def _attributes(op_type: str, attributes: Callable[[Any], dict[str, Any]]) -> Row:
-    return lambda node, to: to.node(op_type, node, **attributes(node.op))
-
-
-def _expand(node: Node, to: Emitter) -> None:
+def _expand(node: Node, to: OnnxEmitter) -> None:
     """A named size that x has too is written as 1, which keeps it."""
     x, target = node.inputs[0].typed.shape, list[Dim]()
     for place, dim in enumerate(node.op.shape, start=len(x) - len(node.op.shape)):
@@ -57,14 +50,14 @@ def _expand(node: Node, to: Emitter) -> None:
     to.node("Expand", node, [node.inputs[0].name, to.dims(node, "shape", target)])
 
 
-def _tile(node: Node, to: Emitter) -> None:
+def _tile(node: Node, to: OnnxEmitter) -> None:
     if not node.op.repeats:  # onnxruntime before 1.24 refuses a scalar
         to.node("Identity", node)
         return
     to.node("Tile", node, [node.inputs[0].name, to.int64s(node, "repeats", node.op.repeats)])
 
 
-def _range(node: Node, to: Emitter) -> None:
+def _range(node: Node, to: OnnxEmitter) -> None:
     """Counted in whole numbers: ONNX finds how many there are from a limit, which in floating point may come out one off."""
     from onnx import helper
 
@@ -90,7 +83,7 @@ def _how(node: Node) -> tuple[int, int, bool]:
     return node.op.k, node.op.axis, node.op.largest
 
 
-def _top_k(node: Node, to: Emitter) -> None:
+def _top_k(node: Node, to: OnnxEmitter) -> None:
     """One TopK for both results, written where the first of them stands; the one that is not there gets a name of its own."""
     op, x = node.op, node.inputs[0]
     same = [reader for reader in to.graph.readers[x] if reader.kind in PAIR and _how(reader) == _how(node)]
@@ -103,7 +96,7 @@ def _top_k(node: Node, to: Emitter) -> None:
     to.node("TopK", node, [x.name, to.int64s(node, "k", [op.k])], outputs, axis=op.axis, largest=int(op.largest))
 
 
-def _dequantize(node: Node, to: Emitter) -> None:
+def _dequantize(node: Node, to: OnnxEmitter) -> None:
     dtype = node.typed.dtype
     if dtype == "f64" or (dtype == "f16" and to.opset < 19):
         raise UnsupportedOp(f"{node.where}: ONNX DequantizeLinear has no scale of {dtype} at opset {to.opset}; cast it to f32")
@@ -114,7 +107,7 @@ def _filled(node: Node, count: int, value: int) -> Array:
     return np.array([value] * count, DTYPES[node.typed.dtype])
 
 
-def _group_norm(node: Node, to: Emitter) -> None:
+def _group_norm(node: Node, to: OnnxEmitter) -> None:
     """Before opset 21 scale and bias were of groups, so it is an instance norm of groups, then scaled by channel."""
     op = node.op
     if to.opset >= 21:
@@ -130,7 +123,7 @@ def _group_norm(node: Node, to: Emitter) -> None:
     to.node("Add", node, [to.helper_node("Mul", node, "scaled", [normed, gain]), shift])
 
 
-def _layer_norm(node: Node, to: Emitter) -> None:
+def _layer_norm(node: Node, to: OnnxEmitter) -> None:
     """Before opset 17 ONNX has no such node: it is written out."""
     op = node.op
     if to.opset >= 17:
@@ -150,24 +143,25 @@ def _layer_norm(node: Node, to: Emitter) -> None:
     to.node("Add", node, [to.helper_node("Mul", node, "scaled", [normed, node.inputs[1].name]), node.inputs[2].name])
 
 
-STRUCTURE: dict[OpDef[Any], Row] = {
+STRUCTURE: dict[OpDef[Any], OnnxRow] = {
+    reduce.REDUCE_MEAN: _reduction("ReduceMean", 18),
     reduce.REDUCE_SUM: _reduction("ReduceSum", 13),
     reduce.REDUCE_MAX: _reduction("ReduceMax", 18),
     reduce.REDUCE_MIN: _reduction("ReduceMin", 18),
     reduce.REDUCE_PROD: _reduction("ReduceProd", 18),
     reduce.ARG_MAX: _place("ArgMax"),
     reduce.ARG_MIN: _place("ArgMin"),
-    select.GATHER: _attributes("Gather", lambda op: {"axis": op.axis}),
+    select.GATHER: simple("Gather", lambda op: {"axis": op.axis}),
     select.TOP_K_VALUES: _top_k,
     select.TOP_K_INDICES: _top_k,
-    rearrange.DEPTH_TO_SPACE: _attributes("DepthToSpace", lambda op: {"blocksize": op.block, "mode": op.mode}),
-    rearrange.SPACE_TO_DEPTH: _attributes("SpaceToDepth", lambda op: {"blocksize": op.block}),
+    rearrange.DEPTH_TO_SPACE: simple("DepthToSpace", lambda op: {"blocksize": op.block, "mode": op.mode}),
+    rearrange.SPACE_TO_DEPTH: simple("SpaceToDepth", lambda op: {"blocksize": op.block}),
     rearrange.EXPAND: _expand,
     rearrange.TILE: _tile,
     rearrange.RANGE: _range,
-    group.INSTANCE_NORM: _attributes("InstanceNormalization", lambda op: {"epsilon": op.epsilon}),
+    group.INSTANCE_NORM: simple("InstanceNormalization", lambda op: {"epsilon": op.epsilon}),
     group.GROUP_NORM: _group_norm,
     group.LAYER_NORM: _layer_norm,
-    quantize.QUANTIZE_LINEAR: _attributes("QuantizeLinear", lambda op: {"axis": op.axis}),
+    quantize.QUANTIZE_LINEAR: simple("QuantizeLinear", lambda op: {"axis": op.axis}),
     quantize.DEQUANTIZE_LINEAR: _dequantize,
 }

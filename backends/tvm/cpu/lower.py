@@ -10,8 +10,8 @@ from ....ir.graph import Node
 from ....ir.types import DTYPES
 from ..attributes import IN_PLACE, VIEW_OF
 from ..host import tvm
-from ..stock.emitter import Emitter
 from ..stock.lower import emit_stock
+from ..stock.relax_emitter import RelaxEmitter
 from .kernels import moves
 from .kernels.layout import LANES, blocks
 from .plan import PACK, UNPACK, KernelPlan
@@ -26,13 +26,13 @@ def lower_plan(plan: KernelPlan) -> Any:
     Raises: UnsupportedOp naming a node that TVM cannot express.
     """
     host = tvm()
-    return _Lowering(Emitter.of(host, plan.graph), plan).run()
+    return _Lowering(RelaxEmitter.of(host, plan.graph), plan).run()
 
 
 class _Lowering:
     """Values by node, in either layout, made as the plan says."""
 
-    def __init__(self, emitter: Emitter, plan: KernelPlan) -> None:
+    def __init__(self, emitter: RelaxEmitter, plan: KernelPlan) -> None:
         self.emitter = emitter
         self.graph = plan.graph
         self.plan = plan

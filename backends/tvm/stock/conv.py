@@ -8,7 +8,7 @@ from typing import Any
 from ....ir.graph import Node
 from ....ir.ops.conv import CONV2D, CONV_TRANSPOSE2D
 from ....ir.types import TensorType
-from .emitter import Emitter, dtype_name
+from .relax_emitter import RelaxEmitter, dtype_name
 
 __all__ = ["accumulator", "conv2d", "conv_transpose2d", "rounded"]
 
@@ -18,12 +18,12 @@ def accumulator(type_: TensorType) -> str:
     return "float32" if type_.dtype == "f16" else dtype_name(type_)
 
 
-def rounded(emitter: Emitter, node: Node, value: Any) -> Any:
+def rounded(emitter: RelaxEmitter, node: Node, value: Any) -> Any:
     """A sum in its accumulator type, as the node's own type."""
     return value if accumulator(node.typed) == dtype_name(node.typed) else emitter.ops.astype(value, dtype_name(node.typed))
 
 
-def conv2d(emitter: Emitter, node: Node, x: Any, w: Any, b: Any = None) -> Any:
+def conv2d(emitter: RelaxEmitter, node: Node, x: Any, w: Any, b: Any = None) -> Any:
     op = CONV2D.of(node)
     product = emitter.ops.nn.conv2d(
         x, w, strides=op.strides, padding=op.pads, dilation=op.dilations, groups=op.groups, out_dtype=accumulator(node.typed)
@@ -31,11 +31,11 @@ def conv2d(emitter: Emitter, node: Node, x: Any, w: Any, b: Any = None) -> Any:
     return with_channel_bias(emitter, rounded(emitter, node, product), b)
 
 
-def with_channel_bias(emitter: Emitter, y: Any, b: Any) -> Any:
+def with_channel_bias(emitter: RelaxEmitter, y: Any, b: Any) -> Any:
     return y if b is None else emitter.ops.add(y, emitter.ops.expand_dims(b, [0, 2, 3]))
 
 
-def conv_transpose2d(emitter: Emitter, node: Node, x: Any, w: Any, b: Any = None) -> Any:
+def conv_transpose2d(emitter: RelaxEmitter, node: Node, x: Any, w: Any, b: Any = None) -> Any:
     """Each result gathers the taps that reach it; Relax's own lowering multiplies the zeros between the pixels too."""
     op = CONV_TRANSPOSE2D.of(node)
     te, tirx = emitter.te, emitter.tirx
@@ -68,7 +68,7 @@ class _Taps:
     of stride/g taps: k = (i + before)/g * inverse(dilation/g) modulo stride/g. The axis counts those runs.
     """
 
-    def __init__(self, emitter: Emitter, name: str, kernel: int, stride: int, dilation: int, before: int, pixels: Any) -> None:
+    def __init__(self, emitter: RelaxEmitter, name: str, kernel: int, stride: int, dilation: int, before: int, pixels: Any) -> None:
         self.tirx = emitter.tirx
         self.common = math.gcd(stride, dilation)
         self.period = stride // self.common

@@ -8,9 +8,11 @@ from typing import Any
 
 from ....ir.graph import Node
 from ....ir.ops.group import GROUP_NORM, INSTANCE_NORM, LAYER_NORM
-from .emitter import Emitter
+from .relax_emitter import RelaxEmitter
 
 __all__ = ["group_norm", "instance_norm", "layer_norm"]
+
+PlaceOf = Callable[[Any], tuple[Any, ...]]  # from an element's place to that of something it goes with
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +22,11 @@ class _Groups:
 
     rows: Sequence[Any]
     over: Sequence[Any]
-    row: Callable[[Any], tuple[Any, ...]]
+    row: PlaceOf
     member: Callable[[Any, Any], tuple[Any, ...]]
 
 
-def instance_norm(emitter: Emitter, node: Node, x: Any, scale: Any, bias: Any) -> Any:
+def instance_norm(emitter: RelaxEmitter, node: Node, x: Any, scale: Any, bias: Any) -> Any:
     op = INSTANCE_NORM.of(node)
 
     def groups(x: Any) -> _Groups:
@@ -33,7 +35,7 @@ def instance_norm(emitter: Emitter, node: Node, x: Any, scale: Any, bias: Any) -
     return _norm(emitter, node, groups, lambda at: (at[1],), op.epsilon, x, scale, bias)
 
 
-def group_norm(emitter: Emitter, node: Node, x: Any, scale: Any, bias: Any) -> Any:
+def group_norm(emitter: RelaxEmitter, node: Node, x: Any, scale: Any, bias: Any) -> Any:
     op = GROUP_NORM.of(node)
 
     def groups(x: Any) -> _Groups:
@@ -49,7 +51,7 @@ def group_norm(emitter: Emitter, node: Node, x: Any, scale: Any, bias: Any) -> A
     return _norm(emitter, node, groups, lambda at: (at[1],), op.epsilon, x, scale, bias)
 
 
-def layer_norm(emitter: Emitter, node: Node, x: Any, scale: Any, bias: Any = None) -> Any:
+def layer_norm(emitter: RelaxEmitter, node: Node, x: Any, scale: Any, bias: Any = None) -> Any:
     op = LAYER_NORM.of(node)
     axis = op.axis % node.typed.rank
 
@@ -59,9 +61,7 @@ def layer_norm(emitter: Emitter, node: Node, x: Any, scale: Any, bias: Any = Non
     return _norm(emitter, node, groups, lambda at: at[axis:], op.epsilon, x, scale, *(() if bias is None else (bias,)))
 
 
-def _norm(
-    emitter: Emitter, node: Node, groups: Callable[[Any], _Groups], weight: Callable[[Any], tuple[Any, ...]], epsilon: float, *operands: Any
-) -> Any:
+def _norm(emitter: RelaxEmitter, node: Node, groups: Callable[[Any], _Groups], weight: PlaceOf, epsilon: float, *operands: Any) -> Any:
     """`weight` takes an element's place to that of its scale and bias."""
     te, tirx = emitter.te, emitter.tirx
 

@@ -10,7 +10,7 @@ from ....ir.graph import Graph, Node
 from ....ir.types import TensorType
 from ...unsupported import Unsupported
 from ..host import tvm
-from .emitter import Emitter, dtype_name
+from .relax_emitter import RelaxEmitter, dtype_name
 from .relax_rows import ROWS
 
 __all__ = ["emit_stock", "lower", "reason"]
@@ -25,7 +25,7 @@ def lower(graph: Graph) -> Any:
     Raises: InvalidModel for a node without a type; UnsupportedOp naming a node that TVM cannot express.
     """
     host = tvm()
-    emitter = Emitter.of(host, graph)
+    emitter = RelaxEmitter.of(host, graph)
     arguments = {node: _value(emitter, node, []) for node in (*graph.inputs, *graph.params)}
     failed: ConvcError | None = None
     with emitter.builder.function("main", list(arguments.values()), attrs={"num_input": len(graph.inputs)}):
@@ -41,14 +41,14 @@ def lower(graph: Graph) -> Any:
     return emitter.builder.finalize()
 
 
-def _emit_nodes(emitter: Emitter, graph: Graph, values: dict[Node, Any]) -> list[Any]:
+def _emit_nodes(emitter: RelaxEmitter, graph: Graph, values: dict[Node, Any]) -> list[Any]:
     for node in graph.ops:
         if graph.uses[node]:
             values[node] = emit_stock(emitter, node, [values[operand] for operand in node.inputs])
     return [values[node] for node in graph.outputs]
 
 
-def emit_stock(emitter: Emitter, node: Node, operands: list[Any]) -> Any:
+def emit_stock(emitter: RelaxEmitter, node: Node, operands: list[Any]) -> Any:
     """The value of a node by its row, under its name.
 
     Raises: UnsupportedOp naming a node that TVM cannot express.
@@ -56,7 +56,7 @@ def emit_stock(emitter: Emitter, node: Node, operands: list[Any]) -> Any:
     return _named(emitter, node, _value(emitter, node, operands))
 
 
-def _value(emitter: Emitter, node: Node, operands: list[Any]) -> Any:
+def _value(emitter: RelaxEmitter, node: Node, operands: list[Any]) -> Any:
     row = ROWS.get(node.kind, Unsupported("it has no row in backends/tvm/stock/relax_rows.py"))
     if isinstance(row, Unsupported):
         raise UnsupportedOp(f"{node.where} cannot be lowered to TVM: {row.why}")
@@ -68,7 +68,7 @@ def _value(emitter: Emitter, node: Node, operands: list[Any]) -> Any:
         raise UnsupportedOp(f"{node.where} cannot be lowered to TVM: {reason(error)}") from error
 
 
-def _named(emitter: Emitter, node: Node, value: Any) -> Any:
+def _named(emitter: RelaxEmitter, node: Node, value: Any) -> Any:
     """The value bound to a variable of the node's name, checked at run time to be of the node's type where TVM cannot prove it."""
     try:
         bound = emitter.builder.emit(value, node.name)
@@ -77,7 +77,7 @@ def _named(emitter: Emitter, node: Node, value: Any) -> Any:
         raise UnsupportedOp(f"{node.where} cannot be lowered to TVM: {reason(error)}") from error
 
 
-def _has_type(emitter: Emitter, bound: Any, wanted: TensorType) -> bool:
+def _has_type(emitter: RelaxEmitter, bound: Any, wanted: TensorType) -> bool:
     shape = getattr(bound.ty.shape, "values", None)
     if shape is None or len(shape) != wanted.rank or str(bound.ty.dtype) != dtype_name(wanted):
         return False

@@ -6,18 +6,18 @@ from typing import Any
 
 from ....ir.graph import Node
 from ....ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
-from .emitter import Emitter
+from .relax_emitter import RelaxEmitter
 
 __all__ = ["batch_norm", "local_response_norm"]
 
 
-def batch_norm(emitter: Emitter, node: Node, x: Any, scale: Any, shift: Any, mean: Any, var: Any) -> Any:
+def batch_norm(emitter: RelaxEmitter, node: Node, x: Any, scale: Any, shift: Any, mean: Any, var: Any) -> Any:
     op = BATCH_NORM.of(node)
     normed = emitter.ops.nn.batch_norm(x, scale, shift, mean, var, axis=1, epsilon=op.epsilon, training=False)
     return emitter.tvm.relax.TupleGetItem(emitter.builder.emit(normed, f"{node.name}.stats"), 0)
 
 
-def local_response_norm(emitter: Emitter, node: Node, x: Any) -> Any:
+def local_response_norm(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     """Relax has no such op, and topi's wants four axes and an odd size."""
     op = LOCAL_RESPONSE_NORM.of(node)
     te, tirx = emitter.te, emitter.tirx

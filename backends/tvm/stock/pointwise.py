@@ -8,7 +8,7 @@ from typing import Any
 
 from ....ir.graph import Node
 from ....ir.ops import activation_variants
-from .emitter import Emitter
+from .relax_emitter import RelaxEmitter
 
 __all__ = [
     "elu",
@@ -32,7 +32,7 @@ Scalar = Any  # a TIR expression of one element
 Const = Callable[[float], Scalar]  # a number in the element's type
 
 
-def maximum(emitter: Emitter, node: Node, a: Any, b: Any) -> Any:
+def maximum(emitter: RelaxEmitter, node: Node, a: Any, b: Any) -> Any:
     """Relax's drops a NaN on one side. Whole numbers have none."""
     tirx = emitter.tirx
     if not node.typed.is_float:
@@ -40,48 +40,48 @@ def maximum(emitter: Emitter, node: Node, a: Any, b: Any) -> Any:
     return _pairwise(emitter, node, lambda p, q, c: tirx.Select(tirx.any(p > q, tirx.isnan(p)), p, q), a, b)
 
 
-def minimum(emitter: Emitter, node: Node, a: Any, b: Any) -> Any:
+def minimum(emitter: RelaxEmitter, node: Node, a: Any, b: Any) -> Any:
     tirx = emitter.tirx
     if not node.typed.is_float:
         return emitter.ops.minimum(a, b)
     return _pairwise(emitter, node, lambda p, q, c: tirx.Select(tirx.any(p < q, tirx.isnan(p)), p, q), a, b)
 
 
-def prelu(emitter: Emitter, node: Node, x: Any, slope: Any) -> Any:
+def prelu(emitter: RelaxEmitter, node: Node, x: Any, slope: Any) -> Any:
     """Relax's takes one slope a channel and no others."""
     return _pairwise(emitter, node, lambda p, q, c: emitter.tirx.Select(p < c(0), p * q, p), x, slope)
 
 
-def round_(emitter: Emitter, node: Node, x: Any) -> Any:
+def round_(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     """Relax's rounds a half away from 0."""
     return _each(emitter, node, lambda p, c: emitter.te.nearbyint(p), x)
 
 
-def softplus(emitter: Emitter, node: Node, x: Any) -> Any:
+def softplus(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     """Relax's is a straight line from some threshold on."""
     return _each(emitter, node, lambda p, c: _softplus(emitter, p, c), x)
 
 
-def elu(emitter: Emitter, node: Node, x: Any) -> Any:
+def elu(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     op = activation_variants.ELU.of(node)
     return _each(emitter, node, lambda p, c: _elu(emitter, p, c, op.alpha), x)
 
 
-def selu(emitter: Emitter, node: Node, x: Any) -> Any:
+def selu(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     op = activation_variants.SELU.of(node)
     return _each(emitter, node, lambda p, c: c(op.gamma) * _elu(emitter, p, c, op.alpha), x)
 
 
-def hard_sigmoid(emitter: Emitter, node: Node, x: Any) -> Any:
+def hard_sigmoid(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     op = activation_variants.HARD_SIGMOID.of(node)
     return _each(emitter, node, lambda p, c: _share(emitter, p * c(op.alpha) + c(op.beta), c), x)
 
 
-def hard_swish(emitter: Emitter, node: Node, x: Any) -> Any:
+def hard_swish(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     return _each(emitter, node, lambda p, c: p * _share(emitter, p / c(6) + c(0.5), c), x)
 
 
-def gelu(emitter: Emitter, node: Node, x: Any) -> Any:
+def gelu(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     op = activation_variants.GELU.of(node)
     te = emitter.te
 
@@ -94,7 +94,7 @@ def gelu(emitter: Emitter, node: Node, x: Any) -> Any:
     return _each(emitter, node, gated, x)
 
 
-def tanh(emitter: Emitter, node: Node, x: Any) -> Any:
+def tanh(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     """Relax's is 1 - 2 / (e^2p + 1), which has few digits near zero; there the series has them all."""
     te, select = emitter.te, emitter.tirx.Select
     near = 0.07 if node.typed.dtype == "f64" else 0.3  # what the series leaves out is below the unit of the type up to here
@@ -108,7 +108,7 @@ def tanh(emitter: Emitter, node: Node, x: Any) -> Any:
     return _each(emitter, node, element, x)
 
 
-def mish(emitter: Emitter, node: Node, x: Any) -> Any:
+def mish(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     """tanh(log(1 + e^p)) is n / (n + 2) with n = e^p (e^p + 2): no digit is lost where e^p is small, and none overflows."""
     te, select = emitter.te, emitter.tirx.Select
 
@@ -120,14 +120,14 @@ def mish(emitter: Emitter, node: Node, x: Any) -> Any:
     return _each(emitter, node, element, x)
 
 
-def equal(emitter: Emitter, node: Node, a: Any, b: Any) -> Any:
+def equal(emitter: RelaxEmitter, node: Node, a: Any, b: Any) -> Any:
     """LLVM is asked for a comparison of booleans as if they were floats, and refuses."""
     if node.inputs[0].typed.dtype != "bool":
         return emitter.ops.equal(a, b)
     return emitter.ops.equal(*(emitter.builder.emit(emitter.ops.astype(x, "int8"), f"{node.name}.byte") for x in (a, b)))
 
 
-def where(emitter: Emitter, node: Node, condition: Any, a: Any, b: Any) -> Any:
+def where(emitter: RelaxEmitter, node: Node, condition: Any, a: Any, b: Any) -> Any:
     """All three operands broadcast at once."""
 
     def chosen(condition: Any, a: Any, b: Any, shape: Any) -> Any:
@@ -139,23 +139,23 @@ def where(emitter: Emitter, node: Node, condition: Any, a: Any, b: Any) -> Any:
     return emitter.compute(node, chosen, condition, a, b)
 
 
-def _softplus(emitter: Emitter, p: Scalar, c: Const) -> Scalar:
+def _softplus(emitter: RelaxEmitter, p: Scalar, c: Const) -> Scalar:
     """max(p, 0) + log1p(exp(-|p|)), which never overflows, keeps a NaN, and far below zero keeps its digits."""
     te = emitter.te
     return emitter.tirx.Select(p < c(0), c(0), p) + emitter.tirx.log1p(te.exp(c(0) - te.abs(p)))
 
 
-def _elu(emitter: Emitter, p: Scalar, c: Const, alpha: float) -> Scalar:
+def _elu(emitter: RelaxEmitter, p: Scalar, c: Const, alpha: float) -> Scalar:
     return emitter.tirx.Select(p > c(0), p, c(alpha) * (emitter.te.exp(p) - c(1)))
 
 
-def _share(emitter: Emitter, p: Scalar, c: Const) -> Scalar:
+def _share(emitter: RelaxEmitter, p: Scalar, c: Const) -> Scalar:
     """p cut to [0, 1]; a NaN stays one."""
     tirx = emitter.tirx
     return tirx.Select(p < c(0), c(0), tirx.Select(p > c(1), c(1), p))
 
 
-def _each(emitter: Emitter, node: Node, function: Callable[[Scalar, Const], Scalar], x: Any) -> Any:
+def _each(emitter: RelaxEmitter, node: Node, function: Callable[[Scalar, Const], Scalar], x: Any) -> Any:
     def value(x: Any, shape: Any) -> Any:
         const = _const_of(emitter, x)
 
@@ -167,7 +167,7 @@ def _each(emitter: Emitter, node: Node, function: Callable[[Scalar, Const], Scal
     return emitter.compute(node, value, x)
 
 
-def _pairwise(emitter: Emitter, node: Node, function: Callable[[Scalar, Scalar, Const], Scalar], a: Any, b: Any) -> Any:
+def _pairwise(emitter: RelaxEmitter, node: Node, function: Callable[[Scalar, Scalar, Const], Scalar], a: Any, b: Any) -> Any:
     """A function of two elements, after broadcasting."""
 
     def value(a: Any, b: Any, shape: Any) -> Any:
@@ -181,11 +181,11 @@ def _pairwise(emitter: Emitter, node: Node, function: Callable[[Scalar, Scalar, 
     return emitter.compute(node, value, a, b)
 
 
-def _const_of(emitter: Emitter, x: Any) -> Const:
+def _const_of(emitter: RelaxEmitter, x: Any) -> Const:
     return lambda value: emitter.tirx.const(float(value), x.dtype)
 
 
-def _spread(emitter: Emitter, x: Any, at: tuple[Any, ...]) -> Scalar:
+def _spread(emitter: RelaxEmitter, x: Any, at: tuple[Any, ...]) -> Scalar:
     """The element of x that broadcasting brings to `at`: axes of one element stand still."""
     own = at[len(at) - len(x.shape) :]
     still = emitter.tirx.IntImm("int64", 0)

@@ -7,12 +7,12 @@ from typing import Any
 
 from ....ir.graph import Node
 from ....ir.ops.pool import AVG_POOL, MAX_POOL
-from .emitter import Emitter
+from .relax_emitter import RelaxEmitter
 
 __all__ = ["avg_pool", "global_avg_pool", "global_max_pool", "max_pool"]
 
 
-def max_pool(emitter: Emitter, node: Node, x: Any) -> Any:
+def max_pool(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     op = MAX_POOL.of(node)
     te, tirx = emitter.te, emitter.tirx
     padded = any(op.pads) or op.ceil_mode
@@ -32,7 +32,7 @@ def max_pool(emitter: Emitter, node: Node, x: Any) -> Any:
     return emitter.compute(node, greatest, x)
 
 
-def global_max_pool(emitter: Emitter, node: Node, x: Any) -> Any:
+def global_max_pool(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     te = emitter.te
 
     def greatest(x: Any, shape: Any) -> Any:
@@ -46,16 +46,16 @@ def global_max_pool(emitter: Emitter, node: Node, x: Any) -> Any:
     return emitter.compute(node, greatest, x)
 
 
-def avg_pool(emitter: Emitter, node: Node, x: Any) -> Any:
+def avg_pool(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     op = AVG_POOL.of(node)
     return emitter.ops.nn.avg_pool2d(x, op.kernel, op.strides, op.pads, op.dilations, op.ceil_mode, op.count_include_pad)
 
 
-def global_avg_pool(emitter: Emitter, node: Node, x: Any) -> Any:
+def global_avg_pool(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     return emitter.ops.mean(x, axis=[2, 3], keepdims=True)
 
 
-def _greatest(emitter: Emitter) -> Any:
+def _greatest(emitter: RelaxEmitter) -> Any:
     """A NaN stays: the comparison lets one through on the right, the test on the left."""
     tirx = emitter.tirx
 
@@ -68,5 +68,5 @@ def _greatest(emitter: Emitter) -> Any:
     return emitter.te.comm_reducer(greater, identity, name="greatest")
 
 
-def _lowest(emitter: Emitter, dtype: Any) -> Any:
+def _lowest(emitter: RelaxEmitter, dtype: Any) -> Any:
     return emitter.tirx.const(-math.inf, dtype)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ....ir.graph import Node
-from .emitter import Emitter, dtype_name
+from .relax_emitter import RelaxEmitter, dtype_name
 
 __all__ = ["dequantize_linear", "quantize_linear"]
 
 
-def quantize_linear(emitter: Emitter, node: Node, x: Any, scale: Any, zero_point: Any) -> Any:
+def quantize_linear(emitter: RelaxEmitter, node: Node, x: Any, scale: Any, zero_point: Any) -> Any:
     te, tirx, dtype = emitter.te, emitter.tirx, dtype_name(node.typed)
 
     def steps(x: Any, scale: Any, zero_point: Any, shape: Any) -> Any:
@@ -26,7 +26,7 @@ def quantize_linear(emitter: Emitter, node: Node, x: Any, scale: Any, zero_point
     return emitter.compute(node, steps, x, scale, zero_point)
 
 
-def dequantize_linear(emitter: Emitter, node: Node, x: Any, scale: Any, zero_point: Any) -> Any:
+def dequantize_linear(emitter: RelaxEmitter, node: Node, x: Any, scale: Any, zero_point: Any) -> Any:
     def values(x: Any, scale: Any, zero_point: Any, shape: Any) -> Any:
         def element(*at: Any) -> Any:
             step, offset = _along(node, scale, at), _along(node, zero_point, at)

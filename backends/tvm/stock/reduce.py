@@ -8,20 +8,20 @@ from typing import Any
 
 from ....ir.graph import Node
 from ....ir.ops.reduce import ARG_MAX, REDUCE_MAX, ArgMax, ArgMin
-from .emitter import Emitter
+from .relax_emitter import RelaxEmitter
 
 __all__ = ["arg_extreme", "reduce_extreme", "reduce_prod", "reduce_sum"]
 
 
-def reduce_sum(emitter: Emitter, node: Node, x: Any) -> Any:
+def reduce_sum(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     return emitter.ops.sum(x, axis=_axes(node), keepdims=node.op.keepdims) if node.inputs[0].typed.rank else x
 
 
-def reduce_prod(emitter: Emitter, node: Node, x: Any) -> Any:
+def reduce_prod(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     return emitter.ops.prod(x, axis=_axes(node), keepdims=node.op.keepdims) if node.inputs[0].typed.rank else x
 
 
-def reduce_extreme(emitter: Emitter, node: Node, x: Any) -> Any:
+def reduce_extreme(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     """reduce_max and reduce_min."""
     axes, keepdims = _axes(node), node.op.keepdims
     if not axes:
@@ -33,7 +33,7 @@ def reduce_extreme(emitter: Emitter, node: Node, x: Any) -> Any:
     return emitter.compute(node, extreme, x)
 
 
-def arg_extreme(emitter: Emitter, node: Node, x: Any) -> Any:
+def arg_extreme(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     """arg_max and arg_min: first the extreme value, then the first or last place that holds it, or a NaN."""
     op: ArgMax | ArgMin = node.op
     te, tirx = emitter.te, emitter.tirx
@@ -62,7 +62,7 @@ def _axes(node: Node) -> list[int]:
     return sorted(axis % rank for axis in node.op.axes) or list(range(rank))
 
 
-def _extreme(emitter: Emitter, x: Any, shape: Any, axes: Sequence[int], *, keepdims: bool, greatest: bool) -> Any:
+def _extreme(emitter: RelaxEmitter, x: Any, shape: Any, axes: Sequence[int], *, keepdims: bool, greatest: bool) -> Any:
     te = emitter.te
     over = {axis: te.reduce_axis((0, x.shape[axis]), f"over{axis}") for axis in axes}
     reducer = _reducer(emitter, greatest=greatest, may_be_nan=_is_float(x))
@@ -74,7 +74,7 @@ def _extreme(emitter: Emitter, x: Any, shape: Any, axes: Sequence[int], *, keepd
     return te.compute(shape, element, "extreme")
 
 
-def _reducer(emitter: Emitter, *, greatest: bool, may_be_nan: bool) -> Any:
+def _reducer(emitter: RelaxEmitter, *, greatest: bool, may_be_nan: bool) -> Any:
     """A NaN stays: the comparison lets one through on the right, the test on the left."""
     tirx = emitter.tirx
 

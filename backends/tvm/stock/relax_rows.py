@@ -29,13 +29,13 @@ from ....ir.ops import (
 )
 from ...unsupported import Unsupported
 from .conv import accumulator, conv2d, conv_transpose2d, rounded
-from .emitter import Emitter, Lowering, dtype_name
 from .group import group_norm, instance_norm, layer_norm
 from .norm import batch_norm, local_response_norm
 from .pointwise import elu, equal, gelu, hard_sigmoid, hard_swish, maximum, minimum, mish, prelu, round_, selu, softplus, tanh, where
 from .pool import avg_pool, global_avg_pool, global_max_pool, max_pool
 from .quantize import dequantize_linear, quantize_linear
 from .reduce import arg_extreme, reduce_extreme, reduce_prod, reduce_sum
+from .relax_emitter import Lowering, RelaxEmitter, dtype_name
 from .resize import resize as resize_
 from .select import depth_to_space, expand, gather, range_, space_to_depth, tile, top_k
 from .shape import concat, pad, reshape, slice_, transpose
@@ -43,7 +43,7 @@ from .shape import concat, pad, reshape, slice_, transpose
 __all__ = ["ROWS"]
 
 
-def argument(emitter: Emitter, node: Node) -> Any:
+def argument(emitter: RelaxEmitter, node: Node) -> Any:
     """Inputs and parameters are arguments of the function: weights of 500 MB do not belong in a library."""
     return emitter.tvm.relax.Var(node.name, emitter.type(node.typed))
 
@@ -51,31 +51,31 @@ def argument(emitter: Emitter, node: Node) -> Any:
 def plain(name: str) -> Lowering:
     """The Relax operator `name`, with the same operands and no attributes."""
 
-    def row(emitter: Emitter, node: Node, *operands: Any) -> Any:
+    def row(emitter: RelaxEmitter, node: Node, *operands: Any) -> Any:
         return _operator(emitter, name)(*operands)
 
     return row
 
 
-def itself(emitter: Emitter, node: Node, x: Any) -> Any:
+def itself(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     return x
 
 
-def leaky_relu(emitter: Emitter, node: Node, x: Any) -> Any:
+def leaky_relu(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     op = activation.LEAKY_RELU.of(node)
     return emitter.ops.nn.leakyrelu(x, op.alpha)
 
 
-def relu(emitter: Emitter, node: Node, x: Any) -> Any:
+def relu(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     return between(emitter, node, x, 0.0, math.inf)
 
 
-def clip(emitter: Emitter, node: Node, x: Any) -> Any:
+def clip(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     op = activation.CLIP.of(node)
     return between(emitter, node, x, op.min, op.max)
 
 
-def between(emitter: Emitter, node: Node, x: Any, low: float, high: float) -> Any:
+def between(emitter: RelaxEmitter, node: Node, x: Any, low: float, high: float) -> Any:
     """Relax's maximum turns a NaN into the bound, which would hide it. An infinite bound bounds nothing."""
     te, tirx = emitter.te, emitter.tirx
 
@@ -91,14 +91,14 @@ def between(emitter: Emitter, node: Node, x: Any, low: float, high: float) -> An
 
 
 def along_axis(name: str) -> Lowering:
-    def row(emitter: Emitter, node: Node, x: Any) -> Any:
+    def row(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
         op: activation.Softmax | activation.LogSoftmax = node.op
         return _operator(emitter, name)(x, axis=op.axis)
 
     return row
 
 
-def div(emitter: Emitter, node: Node, a: Any, b: Any) -> Any:
+def div(emitter: RelaxEmitter, node: Node, a: Any, b: Any) -> Any:
     """Whole numbers round toward zero; a divisor that would trap (0, and -1 under the least number) is taken out first."""
     ops, dtype = emitter.ops, dtype_name(node.typed)
     if node.typed.is_float:
@@ -111,11 +111,11 @@ def div(emitter: Emitter, node: Node, a: Any, b: Any) -> Any:
     return ops.where(minus, ops.subtract(zero, a), ops.divide(a, safe))
 
 
-def cast(emitter: Emitter, node: Node, x: Any) -> Any:
+def cast(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     return emitter.ops.astype(x, dtype_name(node.typed))
 
 
-def dense(emitter: Emitter, node: Node, x: Any, w: Any, b: Any = None) -> Any:
+def dense(emitter: RelaxEmitter, node: Node, x: Any, w: Any, b: Any = None) -> Any:
     """Reads the weight as it lies; matmul with permute_dims would copy it on every run."""
     te, dtype = emitter.te, accumulator(node.typed)
 
@@ -131,11 +131,11 @@ def dense(emitter: Emitter, node: Node, x: Any, w: Any, b: Any = None) -> Any:
     return y if b is None else emitter.ops.add(y, b)
 
 
-def matmul(emitter: Emitter, node: Node, a: Any, b: Any) -> Any:
+def matmul(emitter: RelaxEmitter, node: Node, a: Any, b: Any) -> Any:
     return rounded(emitter, node, emitter.ops.matmul(a, b, out_dtype=accumulator(node.typed)))
 
 
-def reduce_mean(emitter: Emitter, node: Node, x: Any) -> Any:
+def reduce_mean(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     op = reduce.REDUCE_MEAN.of(node)
     return emitter.ops.mean(x, axis=list(op.axes) or None, keepdims=op.keepdims)
 
@@ -143,7 +143,7 @@ def reduce_mean(emitter: Emitter, node: Node, x: Any) -> Any:
 def in_float32(row: Callable[..., Any]) -> Lowering:
     """Half precision computed in single and rounded once, where several roundings would add up."""
 
-    def widened(emitter: Emitter, node: Node, *operands: Any) -> Any:
+    def widened(emitter: RelaxEmitter, node: Node, *operands: Any) -> Any:
         if node.typed.dtype != "f16":
             return row(emitter, node, *operands)
         wide = [emitter.builder.emit(emitter.ops.astype(x, "float32"), f"{node.name}.wide") for x in operands]
@@ -152,7 +152,7 @@ def in_float32(row: Callable[..., Any]) -> Lowering:
     return widened
 
 
-def _operator(emitter: Emitter, name: str) -> Callable[..., Any]:
+def _operator(emitter: RelaxEmitter, name: str) -> Callable[..., Any]:
     found: Any = emitter.ops
     for part in name.split("."):
         found = getattr(found, part)

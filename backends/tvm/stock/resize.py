@@ -7,12 +7,12 @@ from typing import Any
 
 from ....ir.graph import Node
 from ....ir.ops.resize import RESIZE, Resize
-from .emitter import Emitter
+from .relax_emitter import RelaxEmitter
 
 __all__ = ["resize"]
 
 
-def resize(emitter: Emitter, node: Node, x: Any) -> Any:
+def resize(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     op = RESIZE.of(node)
     sample = {"nearest": _nearest, "bilinear": _bilinear, "cubic": _cubic}[op.mode]
 
@@ -22,7 +22,7 @@ def resize(emitter: Emitter, node: Node, x: Any) -> Any:
     return emitter.compute(node, sampled, x)
 
 
-def _nearest(emitter: Emitter, op: Resize, x: Any, shape: Any) -> Any:
+def _nearest(emitter: RelaxEmitter, op: Resize, x: Any, shape: Any) -> Any:
     rows, cols = (_table(emitter, op, axis, x, shape, "int64") for axis in (0, 1))
 
     def pick(n: Any, c: Any, i: Any, j: Any) -> Any:
@@ -31,7 +31,7 @@ def _nearest(emitter: Emitter, op: Resize, x: Any, shape: Any) -> Any:
     return emitter.te.compute(shape, pick, "resize")
 
 
-def _rounded(emitter: Emitter, op: Resize, at: Any) -> Any:
+def _rounded(emitter: RelaxEmitter, op: Resize, at: Any) -> Any:
     tirx = emitter.tirx
     if op.rounding == "round_prefer_floor":
         return tirx.ceil(at - 0.5)
@@ -40,7 +40,7 @@ def _rounded(emitter: Emitter, op: Resize, at: Any) -> Any:
     return tirx.floor(at) if op.rounding == "floor" else tirx.ceil(at)
 
 
-def _bilinear(emitter: Emitter, op: Resize, x: Any, shape: Any) -> Any:
+def _bilinear(emitter: RelaxEmitter, op: Resize, x: Any, shape: Any) -> Any:
     rows, cols = (_table(emitter, op, axis, x, shape, "float64") for axis in (0, 1))
 
     def blend(n: Any, c: Any, i: Any, j: Any) -> Any:
@@ -52,7 +52,7 @@ def _bilinear(emitter: Emitter, op: Resize, x: Any, shape: Any) -> Any:
     return emitter.te.compute(shape, blend, "resize")
 
 
-def _cubic(emitter: Emitter, op: Resize, x: Any, shape: Any) -> Any:
+def _cubic(emitter: RelaxEmitter, op: Resize, x: Any, shape: Any) -> Any:
     """The sixteen pixels around a place, each weighed by row and by column; beyond an edge its pixel is repeated."""
     te, tirx, zero = emitter.te, emitter.tirx, emitter.tirx.const(0, "int64")
 
@@ -89,20 +89,20 @@ def _cubic(emitter: Emitter, op: Resize, x: Any, shape: Any) -> Any:
     return te.compute(shape, blend, "resize")
 
 
-def _keys(emitter: Emitter, a: float, distance: Any) -> Any:
+def _keys(emitter: RelaxEmitter, a: float, distance: Any) -> Any:
     """Keys 1981, eq. 4: the weight of a neighbour at a distance of up to 2."""
     d = distance
     return emitter.tirx.Select(d < 1.0, ((a + 2) * d - (a + 3)) * d * d + 1, ((a * d - 5 * a) * d + 8 * a) * d - 4 * a)
 
 
-def _between(emitter: Emitter, x: Any, at: Any, axis: int) -> tuple[Any, Any, Any]:
+def _between(emitter: RelaxEmitter, x: Any, at: Any, axis: int) -> tuple[Any, Any, Any]:
     """The two elements around position `at`, and the share of the second."""
     floor = emitter.tirx.floor(at)
     low = floor.astype("int64")
     return low, emitter.te.min(low + 1, x.shape[axis] - 1), (at - floor).astype(x.dtype)
 
 
-def _table(emitter: Emitter, op: Resize, axis: int, x: Any, shape: Any, dtype: str) -> Any:
+def _table(emitter: RelaxEmitter, op: Resize, axis: int, x: Any, shape: Any, dtype: str) -> Any:
     """The place in x of each result row or column, found once instead of for every pixel."""
     last = (x.shape[2 + axis] - 1).astype("float64")
     first = emitter.tirx.const(0.0, "float64")
@@ -115,7 +115,7 @@ def _table(emitter: Emitter, op: Resize, axis: int, x: Any, shape: Any, dtype: s
     return emitter.te.compute((shape[2 + axis],), place, f"resize_axis{2 + axis}")
 
 
-def _source(emitter: Emitter, op: Resize, axis: int, i: Any, x: Any, shape: Any) -> Any:
+def _source(emitter: RelaxEmitter, op: Resize, axis: int, i: Any, x: Any, shape: Any) -> Any:
     """Where result position i lies on the input's axis, in elements: step by step the formula of ir/ops/resize.py."""
     to = i.astype("float64")
     before, after = (extent[2 + axis].astype("float64") for extent in (x.shape, shape))

@@ -7,12 +7,12 @@ from typing import Any
 from ....ir.graph import Node
 from ....ir.ops.rearrange import DEPTH_TO_SPACE, SPACE_TO_DEPTH, TILE
 from ....ir.ops.select import GATHER, TOP_K_VALUES, TopKIndices, TopKValues
-from .emitter import Emitter
+from .relax_emitter import RelaxEmitter
 
 __all__ = ["depth_to_space", "expand", "gather", "range_", "space_to_depth", "tile", "top_k"]
 
 
-def gather(emitter: Emitter, node: Node, x: Any, indices: Any) -> Any:
+def gather(emitter: RelaxEmitter, node: Node, x: Any, indices: Any) -> Any:
     """An index out of range reads the nearest slice: data must not reach beyond the tensor."""
     op = GATHER.of(node)
     te, tirx = emitter.te, emitter.tirx
@@ -31,13 +31,13 @@ def gather(emitter: Emitter, node: Node, x: Any, indices: Any) -> Any:
     return emitter.compute(node, pick, x, indices)
 
 
-def top_k(emitter: Emitter, node: Node, x: Any) -> Any:
+def top_k(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     op: TopKValues | TopKIndices = node.op
     result = "values" if node.kind is TOP_K_VALUES else "indices"
     return emitter.ops.topk(x, k=op.k, axis=op.axis, ret_type=result, largest=op.largest, dtype="int64")
 
 
-def depth_to_space(emitter: Emitter, node: Node, x: Any) -> Any:
+def depth_to_space(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     op = DEPTH_TO_SPACE.of(node)
     b = op.block
 
@@ -52,7 +52,7 @@ def depth_to_space(emitter: Emitter, node: Node, x: Any) -> Any:
     return emitter.compute(node, spread, x)
 
 
-def space_to_depth(emitter: Emitter, node: Node, x: Any) -> Any:
+def space_to_depth(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     op = SPACE_TO_DEPTH.of(node)
     b = op.block
 
@@ -66,11 +66,11 @@ def space_to_depth(emitter: Emitter, node: Node, x: Any) -> Any:
     return emitter.compute(node, stack, x)
 
 
-def expand(emitter: Emitter, node: Node, x: Any) -> Any:
+def expand(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     return emitter.ops.broadcast_to(x, emitter.shape(node.typed))
 
 
-def range_(emitter: Emitter, node: Node, start: Any, delta: Any) -> Any:
+def range_(emitter: RelaxEmitter, node: Node, start: Any, delta: Any) -> Any:
     def count(start: Any, delta: Any, shape: Any) -> Any:
         def number(i: Any) -> Any:
             return start() + i.astype(start.dtype) * delta()
@@ -80,7 +80,7 @@ def range_(emitter: Emitter, node: Node, start: Any, delta: Any) -> Any:
     return emitter.compute(node, count, start, delta)
 
 
-def tile(emitter: Emitter, node: Node, x: Any) -> Any:
+def tile(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     """An axis of copies before each axis, one after another: the remainders of several axes at once are simplified wrongly (0.27)."""
     op = TILE.of(node)
     shape = list(emitter.shape(node.inputs[0].typed))

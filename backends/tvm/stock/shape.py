@@ -6,29 +6,29 @@ from typing import Any
 
 from ....ir.graph import Node
 from ....ir.ops.shape import CONCAT, PAD, SLICE, TRANSPOSE, place_of
-from .emitter import Emitter
+from .relax_emitter import RelaxEmitter
 
 __all__ = ["concat", "pad", "reshape", "slice_", "transpose"]
 
 
-def concat(emitter: Emitter, node: Node, *xs: Any) -> Any:
+def concat(emitter: RelaxEmitter, node: Node, *xs: Any) -> Any:
     op = CONCAT.of(node)
     if len(xs) == 1:
         return xs[0]
     return emitter.ops.concat(list(xs), axis=op.axis)
 
 
-def reshape(emitter: Emitter, node: Node, x: Any) -> Any:
+def reshape(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     """Flatten too: the type already knows what -1 or an axis stands for."""
     return emitter.ops.reshape(x, emitter.shape(node.typed))
 
 
-def transpose(emitter: Emitter, node: Node, x: Any) -> Any:
+def transpose(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     op = TRANSPOSE.of(node)
     return emitter.ops.permute_dims(x, list(op.perm))
 
 
-def slice_(emitter: Emitter, node: Node, x: Any) -> Any:
+def slice_(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     """Bounds are settled here by Python's rules: strided_slice crashes on a large end of a named size."""
     op = SLICE.of(node)
     extents = node.inputs[0].typed.shape
@@ -49,7 +49,7 @@ def slice_(emitter: Emitter, node: Node, x: Any) -> Any:
     return emitter.compute(node, take, x)
 
 
-def pad(emitter: Emitter, node: Node, x: Any) -> Any:
+def pad(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     op = PAD.of(node)
     if op.mode == "reflect":
         return _reflected(emitter, node, x)
@@ -59,7 +59,7 @@ def pad(emitter: Emitter, node: Node, x: Any) -> Any:
     return emitter.ops.nn.pad(x, widths, pad_mode=mode, pad_value=op.value)
 
 
-def _reflected(emitter: Emitter, node: Node, x: Any) -> Any:
+def _reflected(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     """As often as it takes: a named size may turn out small, and Relax's single reflection would read beyond the input."""
     op = PAD.of(node)
     te, tirx = emitter.te, emitter.tirx

@@ -279,9 +279,9 @@ def test_weights_beside_the_model(tmp_path):
     graph, model = saved(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"net.onnx", "net.onnx.data"}
     found = read_model(tmp_path / "net.onnx")
-    slots = [external.slot_of(tensor, "") for tensor in found.proto.graph.initializer if tensor.external_data]
-    assert len(slots) > 10
-    assert {slot.offset % ALIGNMENT for slot in slots} == {0}
+    ranges = [external.range_of(tensor, "") for tensor in found.proto.graph.initializer if tensor.external_data]
+    assert len(ranges) > 10
+    assert {place.offset % ALIGNMENT for place in ranges} == {0}
     for before, after in zip(model.graph.initializer, found.proto.graph.initializer, strict=True):
         assert np.array_equal(numpy_helper.to_array(before), found.array(after))
     onnx.checker.check_model(str(tmp_path / "net.onnx"), full_check=True)

@@ -11,13 +11,13 @@ from ....ir.errors import UnsupportedOp
 from ....ir.graph import Graph, Node
 from ....ir.types import DTYPES, TensorType
 
-__all__ = ["Emitter", "Lowering", "dtype_name"]
+__all__ = ["Lowering", "RelaxEmitter", "dtype_name"]
 
 Lowering = Callable[..., Any]  # (emitter, node, *Relax operands) -> Relax expression
 
 
 @dataclass(frozen=True, slots=True)
-class Emitter:
+class RelaxEmitter:
     """One function under construction; `sizes` holds the TIR variable of each named size."""
 
     tvm: Any
@@ -25,7 +25,7 @@ class Emitter:
     sizes: Mapping[str, Any]
 
     @staticmethod
-    def of(host: Any, graph: Graph) -> Emitter:
+    def of(host: Any, graph: Graph) -> RelaxEmitter:
         """For a graph, whose named sizes become variables.
 
         Raises: UnsupportedOp for one that TVM could not read off an input: 2*H alone does not tell it H.
@@ -33,7 +33,7 @@ class Emitter:
         for name in graph.symbols:
             if not any(alone(dim) == name for node in graph.inputs for dim in node.typed.shape):
                 raise UnsupportedOp(f"@{graph.name}: TVM needs an input with the named size {name} itself as a dimension; give it a value")
-        return Emitter(host, host.relax.BlockBuilder(), {name: host.tirx.Var(name, "int64") for name in graph.symbols})
+        return RelaxEmitter(host, host.relax.BlockBuilder(), {name: host.tirx.Var(name, "int64") for name in graph.symbols})
 
     @property
     def ops(self) -> Any:

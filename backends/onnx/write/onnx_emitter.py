@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ from ....ir.graph import Graph, Node, fresh_name
 from ....ir.types import DTYPES, Array
 from ..file.naming import SOURCE
 
-__all__ = ["Emitter"]
+__all__ = ["OnnxEmitter", "OnnxRow", "simple"]
 
 
-class Emitter:
+class OnnxEmitter:
     """Collects the nodes and initializers of one ONNX graph at one opset."""
 
     def __init__(self, graph: Graph, opset: int) -> None:
@@ -125,6 +125,14 @@ class Emitter:
                     size = self.helper_node("Gather", node, "size", [shape, self.int64s(node, "axis", [axis])])
                     return size if found[1] == 1 else self.helper_node("Div", node, "size", [size, self._size(node, found[1])])
         raise UnsupportedOp(f"{node.where}: the named size {name} is no dimension of an input, nor is a multiple of it; give it a value")
+
+
+OnnxRow = Callable[[Node, OnnxEmitter], None]
+
+
+def simple(op_type: str, attributes: Callable[[Any], dict[str, Any]] = lambda op: {}) -> OnnxRow:
+    """The same operands, attributes renamed where ONNX says them otherwise."""
+    return lambda node, to: to.node(op_type, node, **attributes(node.op))
 
 
 def _origin(node: Node) -> str:
