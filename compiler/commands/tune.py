@@ -66,10 +66,11 @@ def command(
     results do not change. What was finished is kept, whatever ends the run, and not done again.
     """
     begun = time.monotonic()
+    from ...backends.tvm.cpu.kernels.machine import machine
     from ...backends.tvm.cpu.plan import plan
     from ...backends.tvm.cpu.tiles import tiles_by_size
     from ...backends.tvm.host import host_cpu, host_processor, physical_cores, tvm
-    from ...backends.tvm.store.tuned_forms import find_database, latest, machine, read_found, write_found
+    from ...backends.tvm.store.tuned_forms import find_database, latest, read_found, write_found
     from ...backends.tvm.tuning.search import tune
     from ...backends.tvm.tuning.survey import survey, tunable_layers
     from ...backends.tvm.tuning.timing import local_bench

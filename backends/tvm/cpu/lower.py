@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ....ir.errors import ConvcError
 from ....ir.graph import Node
 from ....ir.types import DTYPES
 from ..attributes import IN_PLACE, VIEW_OF
@@ -41,25 +40,13 @@ class _Lowering:
         self.kernels: dict[Any, Any] = {}
 
     def run(self) -> Any:
-        relax, builder = self.emitter.tvm.relax, self.emitter.builder
+        relax = self.emitter.tvm.relax
         inputs = [relax.Var(node.name, self.emitter.type(node.typed)) for node in self.graph.inputs]
         arguments = [self._argument(argument) for argument in self.plan.arguments]
         self.plain = dict(zip(self.graph.inputs, inputs, strict=True))
         self.plain |= dict(zip(self.plan.as_they_are, arguments, strict=False))
         self.arguments = dict(zip(self.plan.arguments, arguments, strict=True))
-        failed: ConvcError | None = None
-        with builder.function("main", [*inputs, *arguments], attrs={"num_input": len(inputs)}):
-            with builder.dataflow():
-                results: list[Any] = []
-                try:
-                    results = self._results()
-                except ConvcError as error:  # raised below: a builder left by an exception complains on stderr
-                    failed = error
-                out = builder.emit_output(relax.Tuple(results))
-            builder.emit_func_output(out)
-        if failed is not None:
-            raise failed
-        return builder.finalize()
+        return self.emitter.main(inputs, arguments, self._results)
 
     def _results(self) -> list[Any]:
         for call in self.plan.calls:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ....ir.graph import Graph
+from ..cpu.kernels.machine import machine
 from ..cpu.lower import lower_plan
 from ..cpu.plan import KernelPlan, plan, single_image
 from ..host import host_cpu, host_target, instruction_sets, physical_cores, tvm
 from ..processor import Processor, processor_of
 from ..store.cache import usable_cache
-from ..store.tuned_forms import find_database, machine, tuned_forms
+from ..store.tuned_forms import find_database, tuned_forms
 from .arena import Arena
 from .built import Library, beside
 from .compile_kernels import Compiled, checked_jobs, compile_kernels

@@ -24,21 +24,10 @@ def lower(graph: Graph) -> Any:
 
     Raises: InvalidModel for a node without a type; UnsupportedOp naming a node that TVM cannot express.
     """
-    host = tvm()
-    emitter = RelaxEmitter.of(host, graph)
-    arguments = {node: _value(emitter, node, []) for node in (*graph.inputs, *graph.params)}
-    failed: ConvcError | None = None
-    with emitter.builder.function("main", list(arguments.values()), attrs={"num_input": len(graph.inputs)}):
-        with emitter.builder.dataflow():
-            try:
-                results = _emit_nodes(emitter, graph, dict(arguments))
-            except ConvcError as error:  # raised below: a builder left by an exception complains on stderr
-                results, failed = [], error
-            out = emitter.builder.emit_output(host.relax.Tuple(results))
-        emitter.builder.emit_func_output(out)
-    if failed is not None:
-        raise failed
-    return emitter.builder.finalize()
+    emitter = RelaxEmitter.of(tvm(), graph)
+    values = {node: _value(emitter, node, []) for node in (*graph.inputs, *graph.params)}
+    inputs, params = ([values[node] for node in nodes] for nodes in (graph.inputs, graph.params))
+    return emitter.main(inputs, params, lambda: _emit_nodes(emitter, graph, values))
 
 
 def _emit_nodes(emitter: RelaxEmitter, graph: Graph, values: dict[Node, Any]) -> list[Any]:

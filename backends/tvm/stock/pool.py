@@ -1,4 +1,4 @@
-"""Lowerings of the pools. TVM's maximum drops a NaN and cannot say minus infinity, so the greatest value has a reducer of its own."""
+"""Lowerings of the pools. TVM's maximum drops a NaN and cannot say minus infinity, so the greatest value has the reducer of reduce_max."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from ....ir.graph import Node
 from ....ir.ops.pool import AVG_POOL, MAX_POOL
+from .reduce import extreme_of
 from .relax_emitter import RelaxEmitter
 
 __all__ = ["avg_pool", "global_avg_pool", "global_max_pool", "max_pool"]
@@ -24,8 +25,8 @@ def max_pool(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
             window = (i, j)
             row, col = (window[a] * op.strides[a] + taps[a] * op.dilations[a] - op.pads[a] for a in (0, 1))
             inside = tirx.all(row >= 0, row < x.shape[2], col >= 0, col < x.shape[3])
-            value = tirx.if_then_else(inside, x[n, c, row, col], _lowest(emitter, x.dtype)) if padded else x[n, c, row, col]
-            return _greatest(emitter)(value, axis=taps)
+            value = tirx.if_then_else(inside, x[n, c, row, col], tirx.const(-math.inf, x.dtype)) if padded else x[n, c, row, col]
+            return extreme_of(emitter, greatest=True, may_be_nan=True)(value, axis=taps)
 
         return te.compute(shape, element, "max_pool")
 
@@ -39,7 +40,7 @@ def global_max_pool(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
         row, col = te.reduce_axis((0, x.shape[2]), "row"), te.reduce_axis((0, x.shape[3]), "col")
 
         def element(n: Any, c: Any, _row: Any, _col: Any) -> Any:
-            return _greatest(emitter)(x[n, c, row, col], axis=[row, col])
+            return extreme_of(emitter, greatest=True, may_be_nan=True)(x[n, c, row, col], axis=[row, col])
 
         return te.compute(shape, element, "global_max_pool")
 
@@ -53,20 +54,3 @@ def avg_pool(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
 
 def global_avg_pool(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     return emitter.ops.mean(x, axis=[2, 3], keepdims=True)
-
-
-def _greatest(emitter: RelaxEmitter) -> Any:
-    """A NaN stays: the comparison lets one through on the right, the test on the left."""
-    tirx = emitter.tirx
-
-    def greater(a: Any, b: Any) -> Any:
-        return tirx.Select(tirx.any(a > b, tirx.isnan(a)), a, b)
-
-    def identity(dtype: Any) -> Any:
-        return _lowest(emitter, dtype)
-
-    return emitter.te.comm_reducer(greater, identity, name="greatest")
-
-
-def _lowest(emitter: RelaxEmitter, dtype: Any) -> Any:
-    return emitter.tirx.const(-math.inf, dtype)

@@ -10,7 +10,7 @@ from ....ir.graph import Node
 from ....ir.ops.reduce import ARG_MAX, REDUCE_MAX, ArgMax, ArgMin
 from .relax_emitter import RelaxEmitter
 
-__all__ = ["arg_extreme", "reduce_extreme", "reduce_prod", "reduce_sum"]
+__all__ = ["arg_extreme", "extreme_of", "reduce_extreme", "reduce_prod", "reduce_sum"]
 
 
 def reduce_sum(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
@@ -65,7 +65,7 @@ def _axes(node: Node) -> list[int]:
 def _extreme(emitter: RelaxEmitter, x: Any, shape: Any, axes: Sequence[int], *, keepdims: bool, greatest: bool) -> Any:
     te = emitter.te
     over = {axis: te.reduce_axis((0, x.shape[axis]), f"over{axis}") for axis in axes}
-    reducer = _reducer(emitter, greatest=greatest, may_be_nan=_is_float(x))
+    reducer = extreme_of(emitter, greatest=greatest, may_be_nan=_is_float(x))
 
     def element(*at: Any) -> Any:
         kept = iter(at if not keepdims else [i for axis, i in enumerate(at) if axis not in over])
@@ -74,8 +74,8 @@ def _extreme(emitter: RelaxEmitter, x: Any, shape: Any, axes: Sequence[int], *, 
     return te.compute(shape, element, "extreme")
 
 
-def _reducer(emitter: RelaxEmitter, *, greatest: bool, may_be_nan: bool) -> Any:
-    """A NaN stays: the comparison lets one through on the right, the test on the left."""
+def extreme_of(emitter: RelaxEmitter, *, greatest: bool, may_be_nan: bool) -> Any:
+    """The reducer. A NaN stays: the comparison lets one through on the right, the test on the left."""
     tirx = emitter.tirx
 
     def better(a: Any, b: Any) -> Any:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ....ir.dims import Dim, Expr, alone
-from ....ir.errors import UnsupportedOp
+from ....ir.errors import ConvcError, UnsupportedOp
 from ....ir.graph import Graph, Node
 from ....ir.types import DTYPES, TensorType
 
@@ -34,6 +34,24 @@ class RelaxEmitter:
             if not any(alone(dim) == name for node in graph.inputs for dim in node.typed.shape):
                 raise UnsupportedOp(f"@{graph.name}: TVM needs an input with the named size {name} itself as a dimension; give it a value")
         return RelaxEmitter(host, host.relax.BlockBuilder(), {name: host.tirx.Var(name, "int64") for name in graph.symbols})
+
+    def main(self, inputs: Sequence[Any], others: Sequence[Any], results: Callable[[], list[Any]]) -> Any:
+        """The module whose `main(inputs..., others...)` returns as a tuple what `results` emits; `num_input` tells where others start.
+
+        Raises: ConvcError as `results`.
+        """
+        made, failed = list[Any](), None
+        with self.builder.function("main", [*inputs, *others], attrs={"num_input": len(inputs)}):
+            with self.builder.dataflow():
+                try:
+                    made = results()
+                except ConvcError as error:  # raised below: a builder left by an exception complains on stderr
+                    failed = error
+                out = self.builder.emit_output(self.tvm.relax.Tuple(made))
+            self.builder.emit_func_output(out)
+        if failed is not None:
+            raise failed
+        return self.builder.finalize()
 
     @property
     def ops(self) -> Any:

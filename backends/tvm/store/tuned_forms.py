@@ -7,7 +7,6 @@ the one before as well. Nothing in it is executed, and a form that the kernel do
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -16,15 +15,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from ....ir.errors import UsageError
-from .. import processor
-from ..cpu import kernels
 from .cache import find_cache
 
-__all__ = ["Found", "find_database", "latest", "machine", "read_found", "tuned_forms", "write_found"]
+__all__ = ["Found", "find_database", "latest", "read_found", "tuned_forms", "write_found"]
 
 FILE = "tuned.jsonl"
 MOST_BYTES = 64 << 20  # far more than all kernels of all networks
-KERNELS = Path(str(kernels.__file__)).parent
 TYPES: dict[str, Any] = {"machine": str, "kernel": str, "form": (dict, type(None)), "rule": float, "best": float, "tried": int}
 
 
@@ -52,14 +48,6 @@ def find_database(asked: str | None, environ: Mapping[str, str] = os.environ) ->
         return None if asked == "off" else Path(asked) / FILE
     cache = find_cache(environ)
     return None if cache is None else cache.folder / FILE
-
-
-def machine(mcpu: str, threads: int, tvm: str) -> str:
-    """For what a measurement holds. All that writes kernels counts, and what their rules know of processors."""
-    digest = hashlib.sha256()
-    for source in (*sorted(KERNELS.rglob("*.py")), Path(str(processor.__file__))):
-        digest.update(source.read_bytes())
-    return f"{mcpu}, {threads} threads, TVM {tvm}, kernels {digest.hexdigest()[:12]}"
 
 
 def read_found(path: Path) -> tuple[list[Found], str]:

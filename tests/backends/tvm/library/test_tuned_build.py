@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from convc.backends.tvm.cpu.kernels.machine import machine
 from convc.backends.tvm.cpu.plan import plan
 from convc.backends.tvm.host import host_cpu, host_processor, physical_cores, tvm
 from convc.backends.tvm.library.build import BuildOptions, build_cpu
 from convc.backends.tvm.library.run import LoadedLibrary
-from convc.backends.tvm.store.tuned_forms import FILE, Found, machine, write_found
+from convc.backends.tvm.store.tuned_forms import FILE, Found, write_found
 from convc.backends.tvm.tuning.survey import tunable_layers
 from convc.tests.support.graphs import normal_inputs, typed_graph
 from convc.tests.support.tuning import NETWORK
