@@ -24,8 +24,7 @@ class Session:
     def __init__(self, graph: Graph, model: bytes | Path, threads: int | None = None, *, device: str = "cpu") -> None:
         """Raises: BackendMissing without onnxruntime or CUDA; InvalidModel if it refuses the model."""
         ort = _onnxruntime()
-        options = ort.SessionOptions()
-        options.log_severity_level = SILENT
+        options = _options(ort)
         if threads is not None:
             options.intra_op_num_threads = threads
         provider = PROVIDERS[device]
@@ -58,10 +57,8 @@ def accepts(model: bytes) -> bool:
         ort = _onnxruntime()
     except BackendMissing:
         return False
-    options = ort.SessionOptions()
-    options.log_severity_level = SILENT
     try:
-        ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        ort.InferenceSession(model, _options(ort), providers=[PROVIDERS["cpu"]])
     except Exception:  # any refusal is the answer no
         return False
     return True
@@ -81,6 +78,12 @@ def _onnxruntime() -> Any:
         return importlib.import_module("onnxruntime")
     except ImportError as error:
         raise BackendMissing(f"onnxruntime cannot be imported ({error}); pip install onnxruntime") from error
+
+
+def _options(ort: Any) -> Any:
+    options = ort.SessionOptions()
+    options.log_severity_level = SILENT
+    return options
 
 
 def _first_line(error: Exception) -> str:

@@ -7,6 +7,7 @@ import importlib
 import os
 import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ __all__ = [
     "instruction_sets",
     "most_threads",
     "physical_cores",
+    "raise_interruption",
+    "reason",
     "thread_count",
     "tvm",
     "use_threads",
@@ -110,6 +113,19 @@ def instruction_sets(target: Any = None) -> tuple[str, ...]:
 def host_processor() -> Processor:
     """What rules know of this machine's."""
     return processor_of(host_cpu(), instruction_sets())
+
+
+def reason(error: Exception) -> str:
+    """What went wrong in one line: TVM prints whole modules after it, or before what it calls the error message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line.removeprefix("Error message:").strip() for line in lines if line.startswith("Error message:")]
+    return textwrap.shorten((named or lines or [type(error).__name__])[0], 300)
+
+
+def raise_interruption(error: Exception) -> None:
+    """Raises: KeyboardInterrupt if the error is one, which TVM wraps as it wraps any other."""
+    if "KeyboardInterrupt" in str(error):
+        raise KeyboardInterrupt from error
 
 
 def physical_cores() -> int:

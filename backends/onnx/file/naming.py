@@ -9,7 +9,7 @@ from .limits import Limits
 __all__ = ["SOURCE", "check_name", "check_text"]
 
 SOURCE = "onnx:"  # begins the source of a node that stood in a file; its name there follows
-BREAKS = "\t\n\r"  # what texts of several lines have
+BREAKS = dict.fromkeys(map(ord, "\t\n\r"))  # what texts of several lines have, and names have not
 
 
 def check_name(text: str, what: str, limits: Limits) -> None:
@@ -31,8 +31,5 @@ def check_text(text: str, what: str, limits: Limits) -> None:
         raise InvalidModel(f"{what} is not UTF-8")
     if len(text) > limits.text_bytes:
         raise InvalidModel(f"{what} has {len(text):,} characters; at most {limits.text_bytes:,} are read")
-    if not text.isprintable() and not text.translate(_NO_BREAKS).isprintable():
+    if not text.isprintable() and not text.translate(BREAKS).isprintable():
         raise InvalidModel(f"{what} is {quoted(text)}, which has control characters")
-
-
-_NO_BREAKS = {ord(char): None for char in BREAKS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -163,9 +164,7 @@ class Call:
 
         Raises: InvalidModel for more elements than any tensor may have.
         """
-        count = 1
-        for dim in shape:
-            count *= dim
+        count = math.prod(shape)
         if count > self.most_elements or min(shape, default=0) < 0:
             raise InvalidModel(
                 f"{self.where}: asks for a tensor of shape {list(shape)}; at most {self.most_elements:,} elements are allowed"

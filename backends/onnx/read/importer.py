@@ -6,6 +6,7 @@ operands of such an operator, begins again at its results, and write/splice.py p
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -266,10 +267,13 @@ class _Importer:
                 self._add_input(name, type_)
 
     def _typed(self, name: str) -> TensorType | None:
-        """The type of an intermediate value: written in the file, or found by ONNX's own shape inference."""
-        if not hasattr(self, "_described"):
-            self._described = {value.name: value for value in inferred_values(self.model.proto, self.model.limits)}
+        """The type of an intermediate value, where it is described."""
         return self._declared(self._described[name]) if name in self._described else None
+
+    @functools.cached_property
+    def _described(self) -> dict[str, ValueInfoProto]:
+        """Intermediate values as the file describes them, or as ONNX's own shape inference finds them."""
+        return {value.name: value for value in inferred_values(self.model.proto, self.model.limits)}
 
     def _refusal(self) -> UnreadOperators:
         listed: list[str] = []

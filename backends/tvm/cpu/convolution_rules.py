@@ -72,7 +72,7 @@ def _on_planes(around: Surroundings, node: Node, window: Window) -> Work:
     filters = packed(f"{node.name}.packed", planes.plane_filters(channels, window.kernel), w)
     arguments = (filters, Argument(f"{node.name}.bias", (channels,), "f32", _bias(channels, bias)))
     kernel = planes.depthwise_planes.of(batch_of(x), channels, window, steps, around.processor)
-    return Work(covers, kernel, (x,), arguments, (), frozenset([x, covers[-1]]))
+    return Work(covers, kernel, (x,), arguments, plain=frozenset([x, covers[-1]]))
 
 
 def _winograd(around: Surroundings, node: Node, m: int) -> Work:

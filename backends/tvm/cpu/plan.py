@@ -9,12 +9,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ....ir.binding import batch_names, specialize
 from ....ir.graph import Graph, Node
 from ....ir.placement.views import Views
 from ..processor import AVX512, Processor
+from .kernels.kernel import TunedForms
 from .kernels.layout import blocks
 from .rules import MAKERS
 from .tiles import tiles_by_size
@@ -68,7 +68,7 @@ class KernelPlan:
         """The m of F(m x m) for each convolution that Winograd's way computes, by name."""
         return {work.covers[0].name: work.kernel.tile for work in self.works.values() if work.kernel.tile}
 
-    def chosen(self, tuned: Mapping[str, Any]) -> dict[str, Any]:
+    def chosen(self, tuned: TunedForms) -> TunedForms:
         """The forms that it took from `tuned`."""
         kernels = (work.kernel for work in self.works.values())
         keys = [kernel.tunable.key for kernel in kernels if kernel.tunable is not None and kernel.form is not None]
@@ -116,13 +116,13 @@ class KernelPlan:
 
 
 def plan(
-    graph: Graph, tiles: Mapping[str, int] | None = None, tuned: Mapping[str, Any] | None = None, processor: Processor = AVX512
+    graph: Graph, tiles: Mapping[str, int] | None = None, tuned: TunedForms | None = None, processor: Processor = AVX512
 ) -> KernelPlan:
     """Kernels for what they can compute, in the graph's order.
 
     `tiles` are those of convolutions that Winograd's way computes, by name (default: those that are fast on the processor); one that its
-    convolution cannot have is passed over. `tuned` are forms that tuning chose, as fields, by the kernels' keys. They change no argument: a
-    library needs none to be loaded. The processor decides about register tiles; it changes no argument either, once `tiles` are given.
+    convolution cannot have is passed over. Forms that were `tuned` change no argument: a library needs none to be loaded. The processor
+    decides about register tiles; it changes no argument either, once `tiles` are given.
     """
     tiles = tiles_by_size(graph, "auto", processor) if tiles is None else tiles
     works: dict[Node, Work] = {}
@@ -139,7 +139,7 @@ def plan(
     return KernelPlan(graph, dict(sorted(works.items(), key=lambda item: graph.positions[item[0]])), frozenset(covered))
 
 
-def single_image(whole: KernelPlan, tuned: Mapping[str, Any] | None = None, processor: Processor = AVX512) -> KernelPlan | None:
+def single_image(whole: KernelPlan, tuned: TunedForms | None = None, processor: Processor = AVX512) -> KernelPlan | None:
     """The plan for one image, where the batch is a named size and nothing else is; it takes the same arguments."""
     graph = whole.graph
     if not graph.symbols or set(graph.symbols) != batch_names(graph):

@@ -65,7 +65,7 @@ def elementwise(around: Surroundings, node: Node) -> Work | None:
     first = step_of(node, node.inputs[0])
     if first is not None:
         kernel = pointwise.pointwise.of(*sizes, (first, *steps))
-        return Work(covers, kernel, node.inputs[:1], (), (*node.inputs[1:], *others))
+        return Work(covers, kernel, node.inputs[:1], others=(*node.inputs[1:], *others))
     if len(node.inputs) != 2:
         return None
     x, other = sorted(node.inputs, key=lambda operand: operand.type != node.type)
@@ -77,7 +77,7 @@ def elementwise(around: Surroundings, node: Node) -> Work | None:
         constant = packed(f"{node.name}.packed", constants(channels), other)
         return Work(covers, pointwise.by_channel.of(*sizes, first, steps), (x,), (constant,), others)
     if other.weights is None and is_blocked(other) and other.typed.shape == (*node.typed.shape[:2], 1, 1):
-        return Work(covers, pointwise.by_image.of(*sizes, first, steps), (x, other), (), others)
+        return Work(covers, pointwise.by_image.of(*sizes, first, steps), (x, other), others=others)
     return None
 
 
@@ -133,7 +133,7 @@ def softmax(around: Surroundings, node: Node) -> Work | None:
         kernel = softmaxes.softmax_channels.of(batch_of(x), *extents(node))
     else:
         return None
-    return Work((node,), kernel, (x,), (), (), frozenset([x, node]))
+    return Work((node,), kernel, (x,), plain=frozenset([x, node]))
 
 
 def cut(around: Surroundings, node: Node) -> Work | None:

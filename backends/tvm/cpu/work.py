@@ -12,7 +12,7 @@ from ....ir.op import OpDef
 from ....ir.types import Array
 from ..processor import Processor
 from .kernels.epilogue import STEPS, EpilogueStep, Steps
-from .kernels.kernel import CpuKernel
+from .kernels.kernel import CpuKernel, TunedForms
 from .kernels.layout import Packing
 
 __all__ = [
@@ -82,13 +82,13 @@ class Work:
 class Surroundings:
     """What a rule may look at besides its node: the graph, the nodes that have work already, and for what it is planned.
 
-    `tiles` are those of convolutions that Winograd's way computes, by name; `tuned` are forms as fields, by the kernels' keys.
+    `tiles` are those of convolutions that Winograd's way computes, by name.
     """
 
     graph: Graph
     covered: Set[Node]
     tiles: Mapping[str, int]
-    tuned: Mapping[str, Any]
+    tuned: TunedForms
     processor: Processor
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from ....ir.errors import UnsupportedOp
 from ....ir.graph import Graph
-from ..host import cuda_compiler, tvm
+from ..host import cuda_compiler, reason, tvm
 from ..library.built import Library, of_parameters
 from ..library.link import compile_or_blame, export, write_whole
-from ..stock.lower import lower, reason
+from ..stock.lower import lower
 from .pipeline import cuda_pipeline
 
 __all__ = ["CudaBuild", "build_cuda"]

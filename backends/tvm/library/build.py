@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ....ir.graph import Graph
+from ..cpu.kernels.kernel import TunedForms
 from ..cpu.kernels.machine import machine
 from ..cpu.lower import lower_plan
 from ..cpu.plan import KernelPlan, plan, single_image
@@ -66,7 +67,7 @@ class CpuBuild:
     kernels: int
     found: int
     no_cache: str
-    tuned: Mapping[str, Any]
+    tuned: TunedForms
     complaint: str
 
 
@@ -103,7 +104,7 @@ def build_cpu(graph: Graph, path: str | Path, options: BuildOptions = AS_USUAL) 
     return CpuBuild(library, plans[0], needs, str(target), arena, seconds, version, kernels, found, no_cache, tuned, complaint)
 
 
-def _plans(graph: Graph, options: BuildOptions, forms: Mapping[str, Any], processor: Processor) -> list[KernelPlan]:
+def _plans(graph: Graph, options: BuildOptions, forms: TunedForms, processor: Processor) -> list[KernelPlan]:
     """That of the network, and that of a single image where it has one of its own."""
     whole = plan(graph, options.tiles, forms, processor)
     one = single_image(whole, forms, processor) if options.single else None

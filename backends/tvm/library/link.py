@@ -14,8 +14,8 @@ from ....ir.errors import BackendMissing, ConvcError, UnsupportedOp, UsageError
 from ....ir.files import scratch_folder, unwritable
 from ....ir.graph import Graph, Node
 from ....ir.ops.leaf import INPUT, Input
-from ..host import tvm
-from ..stock.lower import lower, reason
+from ..host import raise_interruption, reason, tvm
+from ..stock.lower import lower
 from .compile_kernels import ROOM
 
 __all__ = ["LOWERING", "compile_or_blame", "export", "write_whole"]
@@ -36,8 +36,7 @@ def compile_or_blame(graph: Graph, lowered: Callable[[], Any], compiled: Callabl
     except (ConvcError, OSError):  # such as a full disk, which is no op's fault
         raise
     except Exception as error:  # TVM raises many kinds, and none names an op
-        if "KeyboardInterrupt" in str(error):  # it wraps that one too
-            raise KeyboardInterrupt from error
+        raise_interruption(error)
         culprit = _culprit(graph, compiled)
         where = culprit.where if culprit else f"graph @{graph.name}"
         raise UnsupportedOp(f"{where} cannot be compiled by TVM: {reason(error)}") from error

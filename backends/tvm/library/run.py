@@ -17,8 +17,7 @@ from ....ir.errors import ArtifactError, BackendMissing, InvalidInput, InvalidMo
 from ....ir.files import scratch_folder
 from ....ir.graph import Node
 from ....ir.types import DTYPES, Array, TensorType
-from ..host import cuda_compiler, home_process, physical_cores, thread_count, tvm, use_threads
-from ..stock.lower import reason
+from ..host import cuda_compiler, home_process, physical_cores, reason, thread_count, tvm, use_threads
 from .built import Library
 from .packed import ALIGNMENT
 

@@ -10,7 +10,7 @@ from ....ir.ops.conv import CONV2D, CONV_TRANSPOSE2D
 from ....ir.types import TensorType
 from .relax_emitter import RelaxEmitter, dtype_name
 
-__all__ = ["accumulator", "conv2d", "conv_transpose2d", "rounded"]
+__all__ = ["accumulator", "conv2d", "conv_transpose2d", "in_own_type"]
 
 
 def accumulator(type_: TensorType) -> str:
@@ -18,7 +18,7 @@ def accumulator(type_: TensorType) -> str:
     return "float32" if type_.dtype == "f16" else dtype_name(type_)
 
 
-def rounded(emitter: RelaxEmitter, node: Node, value: Any) -> Any:
+def in_own_type(emitter: RelaxEmitter, node: Node, value: Any) -> Any:
     """A sum in its accumulator type, as the node's own type."""
     return value if accumulator(node.typed) == dtype_name(node.typed) else emitter.ops.astype(value, dtype_name(node.typed))
 
@@ -28,7 +28,7 @@ def conv2d(emitter: RelaxEmitter, node: Node, x: Any, w: Any, b: Any = None) -> 
     product = emitter.ops.nn.conv2d(
         x, w, strides=op.strides, padding=op.pads, dilation=op.dilations, groups=op.groups, out_dtype=accumulator(node.typed)
     )
-    return with_channel_bias(emitter, rounded(emitter, node, product), b)
+    return with_channel_bias(emitter, in_own_type(emitter, node, product), b)
 
 
 def with_channel_bias(emitter: RelaxEmitter, y: Any, b: Any) -> Any:
@@ -58,7 +58,7 @@ def conv_transpose2d(emitter: RelaxEmitter, node: Node, x: Any, w: Any, b: Any =
 
         return te.compute(shape, term, "conv_transpose2d")
 
-    return with_channel_bias(emitter, rounded(emitter, node, emitter.compute(node, gather, x, w)), b)
+    return with_channel_bias(emitter, in_own_type(emitter, node, emitter.compute(node, gather, x, w)), b)
 
 
 class _Taps:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import Any
 
 from ....ir.errors import ConvcError, UnsupportedOp
 from ....ir.graph import Graph, Node
 from ....ir.types import TensorType
 from ...unsupported import Unsupported
-from ..host import tvm
+from ..host import reason, tvm
 from .relax_emitter import RelaxEmitter, dtype_name
 from .relax_rows import ROWS
 
-__all__ = ["emit_stock", "lower", "reason"]
+__all__ = ["emit_stock", "lower"]
 
 
 def lower(graph: Graph) -> Any:
@@ -72,10 +71,3 @@ def _has_type(emitter: RelaxEmitter, bound: Any, wanted: TensorType) -> bool:
         return False
     proves = emitter.tvm.sym.Analyzer().can_prove_equal
     return all(proves(have, dim) for have, dim in zip(shape, emitter.shape(wanted), strict=True))
-
-
-def reason(error: Exception) -> str:
-    """What went wrong in one line: TVM prints whole modules after it, or before what it calls the error message."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    named = [line.removeprefix("Error message:").strip() for line in lines if line.startswith("Error message:")]
-    return textwrap.shorten((named or lines or [type(error).__name__])[0], 300)

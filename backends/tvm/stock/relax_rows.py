@@ -28,7 +28,7 @@ from ....ir.ops import (
     unary,
 )
 from ...unsupported import Unsupported
-from .conv import accumulator, conv2d, conv_transpose2d, rounded
+from .conv import accumulator, conv2d, conv_transpose2d, in_own_type
 from .group import group_norm, instance_norm, layer_norm
 from .norm import batch_norm, local_response_norm
 from .pointwise import elu, equal, gelu, hard_sigmoid, hard_swish, maximum, minimum, mish, prelu, round_, selu, softplus, tanh, where
@@ -48,7 +48,7 @@ def argument(emitter: RelaxEmitter, node: Node) -> Any:
     return emitter.tvm.relax.Var(node.name, emitter.type(node.typed))
 
 
-def plain(name: str) -> Lowering:
+def simple(name: str) -> Lowering:
     """The Relax operator `name`, with the same operands and no attributes."""
 
     def row(emitter: RelaxEmitter, node: Node, *operands: Any) -> Any:
@@ -127,12 +127,12 @@ def dense(emitter: RelaxEmitter, node: Node, x: Any, w: Any, b: Any = None) -> A
 
         return te.compute(shape, row, "dense")
 
-    y = rounded(emitter, node, emitter.compute(node, product, x, w))
+    y = in_own_type(emitter, node, emitter.compute(node, product, x, w))
     return y if b is None else emitter.ops.add(y, b)
 
 
 def matmul(emitter: RelaxEmitter, node: Node, a: Any, b: Any) -> Any:
-    return rounded(emitter, node, emitter.ops.matmul(a, b, out_dtype=accumulator(node.typed)))
+    return in_own_type(emitter, node, emitter.ops.matmul(a, b, out_dtype=accumulator(node.typed)))
 
 
 def reduce_mean(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
@@ -175,7 +175,7 @@ ROWS: dict[OpDef[Any], Lowering | Unsupported] = {
     activation.RELU: relu,
     activation.LEAKY_RELU: leaky_relu,
     activation.CLIP: clip,
-    activation.SIGMOID: in_float32(plain("sigmoid")),
+    activation.SIGMOID: in_float32(simple("sigmoid")),
     activation.TANH: in_float32(tanh),
     activation.SOFTMAX: in_float32(along_axis("nn.softmax")),
     activation.LOG_SOFTMAX: in_float32(along_axis("nn.log_softmax")),
@@ -187,33 +187,33 @@ ROWS: dict[OpDef[Any], Lowering | Unsupported] = {
     activation_variants.GELU: in_float32(gelu),
     activation_variants.MISH: in_float32(mish),
     activation_variants.PRELU: prelu,
-    unary.EXP: in_float32(plain("exp")),
-    unary.LOG: in_float32(plain("log")),
-    unary.SQRT: in_float32(plain("sqrt")),
-    unary.ERF: in_float32(plain("erf")),
-    unary.ABS: plain("abs"),
-    unary.NEG: plain("negative"),
-    unary.FLOOR: in_float32(plain("floor")),
-    unary.CEIL: in_float32(plain("ceil")),
+    unary.EXP: in_float32(simple("exp")),
+    unary.LOG: in_float32(simple("log")),
+    unary.SQRT: in_float32(simple("sqrt")),
+    unary.ERF: in_float32(simple("erf")),
+    unary.ABS: simple("abs"),
+    unary.NEG: simple("negative"),
+    unary.FLOOR: in_float32(simple("floor")),
+    unary.CEIL: in_float32(simple("ceil")),
     unary.ROUND: in_float32(round_),
     unary.SOFTPLUS: in_float32(softplus),
-    unary.LOGICAL_NOT: plain("logical_not"),
-    elementwise.ADD: plain("add"),
-    elementwise.SUB: plain("subtract"),
-    elementwise.MUL: plain("multiply"),
+    unary.LOGICAL_NOT: simple("logical_not"),
+    elementwise.ADD: simple("add"),
+    elementwise.SUB: simple("subtract"),
+    elementwise.MUL: simple("multiply"),
     elementwise.DIV: div,
-    elementwise.POW: in_float32(plain("power")),
+    elementwise.POW: in_float32(simple("power")),
     elementwise.MAXIMUM: maximum,
     elementwise.MINIMUM: minimum,
     elementwise.CAST: cast,
     elementwise.IDENTITY: itself,
     compare.EQUAL: equal,
-    compare.GREATER: plain("greater"),
-    compare.LESS: plain("less"),
-    compare.GREATER_OR_EQUAL: plain("greater_equal"),
-    compare.LESS_OR_EQUAL: plain("less_equal"),
-    compare.LOGICAL_AND: plain("logical_and"),
-    compare.LOGICAL_OR: plain("logical_or"),
+    compare.GREATER: simple("greater"),
+    compare.LESS: simple("less"),
+    compare.GREATER_OR_EQUAL: simple("greater_equal"),
+    compare.LESS_OR_EQUAL: simple("less_equal"),
+    compare.LOGICAL_AND: simple("logical_and"),
+    compare.LOGICAL_OR: simple("logical_or"),
     compare.WHERE: where,
     shape.CONCAT: concat,
     shape.SLICE: slice_,

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ..host import host_target, physical_cores, tvm
+from ..host import host_target, physical_cores, raise_interruption, tvm
 
 __all__ = ["Build", "compiled_libraries", "library"]
 
@@ -33,7 +33,6 @@ def library(functions: Sequence[Any], path: Path) -> Path:
     try:
         host.tirx.build(host.IRModule(named), target=target).export_library(str(path))
     except Exception as error:
-        if "KeyboardInterrupt" in str(error):  # TVM wraps that one too
-            raise KeyboardInterrupt from error
+        raise_interruption(error)
         raise
     return path

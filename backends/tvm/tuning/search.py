@@ -70,7 +70,7 @@ def candidates(kernel: Tunable, trials: int, before: Found | None) -> list[Any]:
     """So many forms of a kernel at most: first the one that was found `before`, which a new verdict replaces, then others by lot."""
     forms = list(kernel.forms())
     random.Random(kernel.key).shuffle(forms)
-    first = None if before is None else form_of(kernel, {kernel.key: before.form})
+    first = None if before is None or before.form is None else form_of(kernel, {kernel.key: before.form})
     return sorted(forms, key=lambda form: form != first)[:trials]
 
 

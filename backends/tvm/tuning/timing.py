@@ -15,8 +15,7 @@ import numpy as np
 
 from ....ir.errors import BackendMissing
 from ....ir.types import Array
-from ..host import host_cpu, tvm
-from ..stock.lower import reason
+from ..host import host_cpu, reason, tvm
 from .compiling import library
 from .roofs import multiply_adds, reads
 

@@ -7,7 +7,7 @@ import struct
 from typing import Any
 
 from ....ir.errors import BackendMissing, UsageError
-from ..stock.lower import reason
+from ..host import reason
 from .timing import SESSION, Bench, rpc
 
 __all__ = ["Tracker"]

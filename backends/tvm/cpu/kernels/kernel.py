@@ -15,9 +15,10 @@ from ...processor import Processor
 from .epilogue import Steps
 from .layout import LANES
 
-__all__ = ["CpuKernel", "Kind", "Tunable", "by", "fits", "form_of", "kind", "then"]
+__all__ = ["CpuKernel", "Kind", "Tunable", "TunedForms", "by", "fits_registers", "form_of", "kind", "then"]
 
 P = ParamSpec("P")
+TunedForms = Mapping[str, Mapping[str, int]]  # that tuning chose, as their fields, by the kernels' keys
 KEPT = 256  # PrimFuncs that each kind remembers: more than it makes for a network, whereas a tuner makes thousands, and a service no end
 FEWEST_SUMS, MOST_SUMS = 4, 28  # of LANES floats in a register tile, where as many fit the registers
 
@@ -73,13 +74,13 @@ def kind(name: str) -> Callable[[Callable[P, Any]], Kind[P]]:
     return lambda write: Kind(name, write)
 
 
-def form_of(kernel: Tunable, tuned: Mapping[str, Any]) -> Any:
+def form_of(kernel: Tunable, tuned: TunedForms) -> Any:
     """The form that tuning chose, as its fields; None where it chose none, or one that this kernel does not have."""
     fields = tuned.get(kernel.key)
     return next((form for form in kernel.forms() if asdict(form) == fields), None) if fields else None
 
 
-def fits(sums: int, all_sums: int, processor: Processor) -> bool:
+def fits_registers(sums: int, all_sums: int, processor: Processor) -> bool:
     """Whether a register tile is neither too large nor, unless the result is, so small that it waits for itself."""
     most = min(MOST_SUMS, (processor.floats - processor.lanes) // LANES)
     return min(FEWEST_SUMS, all_sums, most // 2) <= sums <= most

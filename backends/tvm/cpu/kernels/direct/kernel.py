@@ -7,12 +7,11 @@ of a group. A first layer reads an image of few channels as it is, [n,C,H,W], an
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from ..epilogue import read_names
-from ..kernel import CpuKernel, Tunable, by, fits, form_of, kind, then
+from ..kernel import CpuKernel, Tunable, TunedForms, by, fits_registers, form_of, kind, then
 from ..layout import LANES
 from ..writer import Operand, Writer, blocked, prim_func
 from .body import Body
@@ -23,7 +22,7 @@ __all__ = ["direct", "direct_kernel", "tunable_direct"]
 MOST_BLOCKS = 6  # of output channels in a register tile
 
 
-def direct_kernel(size: Direct, tuned: Mapping[str, Any]) -> CpuKernel:
+def direct_kernel(size: Direct, tuned: TunedForms) -> CpuKernel:
     """In the form that tuning chose, if it chose one."""
     tunable = tunable_direct(size)
     form = form_of(tunable, tuned)
@@ -64,7 +63,7 @@ def tunable_direct(size: Direct) -> Tunable:
             for deep in range(1, min(per_out, MOST_BLOCKS) + 1)
             for width in widths
             for is_rowwise in (False, True)
-            if fits(deep * width, per_out * cols, size.processor)
+            if fits_registers(deep * width, per_out * cols, size.processor)
         ]
 
     def build(form: Form | None) -> Any:

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from ....host import tvm
-from ..kernel import CpuKernel, Tunable, by, fits, form_of, kind, then
+from ..kernel import CpuKernel, Tunable, TunedForms, by, fits_registers, form_of, kind, then
 from ..layout import LANES, blocks
 from ..writer import OPAQUE
 from .arrangement import Arrangement, Tiled, round_up
@@ -30,7 +29,7 @@ MOST_PADDING = 1.3  # tiles computed over tiles needed
 STRIPS = 4  # most parts that rows of tiles are computed in
 
 
-def winograd_kernel(size: Tiled, tuned: Mapping[str, Any]) -> CpuKernel:
+def winograd_kernel(size: Tiled, tuned: TunedForms) -> CpuKernel:
     """In the form that tuning chose, if it chose one."""
     tunable = tunable_winograd(size)
     form, name = form_of(tunable, tuned), f"{winograd.name} F({size.m}x{size.m})"
@@ -72,7 +71,7 @@ def tunable_winograd(size: Tiled) -> Tunable:
             (tile_rows, tile_cols)
             for tile_rows in range(1, high + 1)
             for tile_cols in range(1, wide + 1)
-            if fits(group * tile_rows * tile_cols, group * high * wide, size.processor)
+            if fits_registers(group * tile_rows * tile_cols, group * high * wide, size.processor)
             and round_up(high, tile_rows) * round_up(wide, tile_cols) <= MOST_PADDING * high * wide
         ]
         fused = [Arrangement(True, 1, tile_cols) for tile_rows, tile_cols in tiles if tile_rows == 1]
