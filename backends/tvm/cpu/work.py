@@ -48,7 +48,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Work:
-    """One kernel call. Operands and result are blocked, except those in `plain`.
+    """One kernel call. Operands and result are blocked, except those in `plain`; `others`, which its steps read besides, lie as the result.
 
     `covers` are the nodes it computes, the one whose value it is last. `starts`, of a kernel that only moves whole blocks, says where each
     operand's first block would lie, counted from the result's, if nothing were moved.
