@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .graph import Graph, Node
-from .ops.conv import CONV2D
-from .ops.pool import AVG_POOL, MAX_POOL
+from .ops.conv import CONV2D, Conv2d
+from .ops.pool import AVG_POOL, MAX_POOL, AvgPool, MaxPool
 from .ops.window import dilated, unread
 
 __all__ = ["Leftover", "leftover", "leftovers", "surprises"]
@@ -36,15 +36,18 @@ class Leftover:
 
 def leftover(node: Node) -> list[Leftover]:
     """The axes along which a conv or pool that rounds down does not fit; none where sizes are named."""
-    if node.kind not in (CONV2D, MAX_POOL, AVG_POOL) or getattr(node.op, "ceil_mode", False):
+    if node.kind not in (CONV2D, MAX_POOL, AVG_POOL):
         return []
-    kernel = node.inputs[1].typed.concrete()[2:] if node.kind is CONV2D else node.op.kernel
+    op: Conv2d | MaxPool | AvgPool = node.op
+    if not isinstance(op, Conv2d) and op.ceil_mode:
+        return []
+    kernel = node.inputs[1].typed.concrete()[2:] if isinstance(op, Conv2d) else op.kernel
     found: list[Leftover] = []
     for i, axis in enumerate(("rows", "columns")):
-        size, stride, before, after = node.inputs[0].typed.shape[2 + i], node.op.strides[i], node.op.pads[i], node.op.pads[i + 2]
+        size, stride, before, after = node.inputs[0].typed.shape[2 + i], op.strides[i], op.pads[i], op.pads[i + 2]
         if not isinstance(size, int):
             continue
-        extent = dilated(kernel[i], node.op.dilations[i])
+        extent = dilated(kernel[i], op.dilations[i])
         positions, lost = unread(size, extent, stride, before, after)
         if positions:
             found.append(Leftover(node, axis, size + before + after, extent, stride, positions, lost))

@@ -133,7 +133,7 @@ def clip_to_relu(m: Match) -> Node | None:
     return m.root.like(kind=RELU, op=Relu()) if CLIP.of(m.root) == Clip(0.0) else None
 
 
-SUMS, FACTORS = (ADD, SUB), (MUL, DIV)
+SUMS, FACTORS = (ADD, SUB), (MUL, DIV)  # the two algebras that `one_constant` knows
 RULES = (
     Rule("global-pool", Pat((AVG_POOL, MAX_POOL)), whole_image),
     Rule("mean-to-global-pool", Pat((REDUCE_MEAN,)), mean_of_image),

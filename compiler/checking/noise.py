@@ -29,7 +29,7 @@ SINGLE = 0.41
 # A quarter is the middle of what onnxruntime and BLAS show on the zoo; tests/compiler/checking/test_noise.py keeps it honest.
 SUM = 0.25
 BLOCK = 64  # terms that kernels add in turn before they start a new partial sum
-MEANS = (AVG_POOL, GLOBAL_AVG_POOL, REDUCE_MEAN, REDUCE_SUM)  # these add all in turn
+MEANS = (AVG_POOL, GLOBAL_AVG_POOL, REDUCE_MEAN, REDUCE_SUM)  # engines add these all in turn: what kernels do, no fact of an op
 ALIKE = 32  # values of an output that stand by each other in the order of their sizes
 LEAST = 2.0**-40  # the smallest unit that shows in float64
 ENOUGH = 32.0  # times too large a disturbance by which enough whole numbers turn to be counted

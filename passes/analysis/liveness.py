@@ -102,7 +102,7 @@ def holders(graph: Graph) -> dict[Node, Node]:
 
 
 def overwritable(node: Node, holder: Mapping[Node, Node]) -> tuple[Node, ...]:
-    """The values that the op could be written over if nobody read them later; none that another operand also shows."""
+    """The values that the op could be written over if nobody read them later; none in which another operand lies too."""
     reuse = node.kind.facts.reuse
     if reuse is None or reuse.how == "view":
         return ()
