@@ -105,3 +105,11 @@ def test_half_precision_runs_in_onnxruntime():
         %q = quantize_linear(%x, %s, %z) %y = dequantize_linear(%q, %s, %z) return %y }""")
     inputs = {"x": np.array([[0.0, 0.5, 1.5, -3.0]], np.float16)}
     hold_to_reference(graph, Session(graph, to_model(graph, 22).SerializeToString()).run(inputs), inputs)
+
+
+@pytest.mark.parametrize("kind", ["reduce_mean", "reduce_sum", "reduce_max", "reduce_min", "reduce_prod"])
+@pytest.mark.parametrize("opset", [MIN_OPSET, 18])
+def test_a_scalar_has_no_axes_to_write(kind: str, opset: int):
+    graph = typed_graph(f"graph @g(%x: f32[]) {{ %y = {kind}(%x) return %y }}")
+    inputs = normal_inputs(graph)
+    hold_to_reference(graph, Session(graph, to_model(graph, opset).SerializeToString()).run(inputs), inputs)
