@@ -140,12 +140,12 @@ def _scope(concat: Node, first: Node) -> str:
 def _alone(layer: Splittable, layers: Mapping[Node, Splittable]) -> Advice | None:
     """Advice for a conv of many channels that no 1x1 conv stands before."""
     k = layer.kernel[0]
-    if layer.is_pointwise or layer.c_in < FEWEST:
+    if layer.has_one_tap or layer.c_in < FEWEST:
         return None
     source = layer.node.inputs[0]
     while _is_function(source):
         source = source.inputs[0]
-    if source in layers and layers[source].is_pointwise:
+    if source in layers and layers[source].has_one_tap:
         return None  # it has its bottleneck
     macs, out = _macs(layer), layer.out_positions
     if layer.c_in == layer.c_out:

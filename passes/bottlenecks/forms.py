@@ -53,7 +53,7 @@ class Splittable:
         return min(self.c_out, self.c_in * self.taps)
 
     @property
-    def is_pointwise(self) -> bool:
+    def has_one_tap(self) -> bool:
         return self.taps == 1
 
 
@@ -102,7 +102,7 @@ def splittable_layers(graph: Graph, sizes: Mapping[str, int]) -> list[Splittable
 
 
 def forms_of(layer: Splittable) -> tuple[str, ...]:
-    return ("factors",) if layer.is_pointwise else ("reduce", "expand", "both")
+    return ("factors",) if layer.has_one_tap else ("reduce", "expand", "both")
 
 
 def pieces(layer: Splittable, split: Split | None) -> list[tuple[int, int, int, int]]:

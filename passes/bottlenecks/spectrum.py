@@ -59,7 +59,7 @@ class Moments:
 
     @staticmethod
     def none(layer: Splittable, weights: LayerWeights) -> Moments:
-        d, channels = len(weights.reduced), 0 if layer.is_pointwise else layer.c_in
+        d, channels = len(weights.reduced), 0 if layer.has_one_tap else layer.c_in
         width = layer.c_in * layer.taps
         return Moments(
             0, np.zeros(width), 0.0, np.zeros(d), np.zeros((d, d)), np.zeros((channels, channels)), np.zeros((layer.taps, layer.taps))
@@ -161,7 +161,7 @@ class _Centred:
 
 def _white(layer: Splittable, weights: LayerWeights) -> _Centred:
     reduced = weights.reduced.astype(np.float64)
-    z, eye = reduced @ reduced.T, np.eye(0 if layer.is_pointwise else layer.c_in)
+    z, eye = reduced @ reduced.T, np.eye(0 if layer.has_one_tap else layer.c_in)
     return _Centred(np.zeros(layer.c_in * layer.taps), np.zeros(len(z)), z, z, eye, eye, np.eye(layer.taps))
 
 
@@ -175,7 +175,7 @@ def _centred(layer: Splittable, weights: LayerWeights, m: Moments) -> _Centred:
     by_channel = mean_x.reshape(layer.c_in, layer.taps)
     channels = channels_shrunk = np.zeros((0, 0))
     taps = np.ones((1, 1))
-    if not layer.is_pointwise:
+    if not layer.has_one_tap:
         channels = m.channels / (m.count * layer.taps) - by_channel @ by_channel.T / layer.taps
         share = layer.c_in / (layer.c_in + m.count)
         channels_shrunk = (1 - share) * channels + share * variance * np.eye(layer.c_in)
@@ -187,7 +187,7 @@ def _centred(layer: Splittable, weights: LayerWeights, m: Moments) -> _Centred:
 def _spectrum(layer: Splittable, weights: LayerWeights, whole: _Centred, fit: _Centred, test: _Centred) -> Spectrum:
     read = write = np.zeros((0, 0))
     inputs = np.zeros(1)
-    if not layer.is_pointwise:
+    if not layer.has_one_tap:
         w = weights.values.astype(np.float64)
         inputs = _lost_inputs(w, fit, test)
         read, write, _ = _input_bases(w, whole)

@@ -38,7 +38,7 @@ PHOTOS = [str(DATA / name) for name in ("astronaut.jpg", "coffee.jpg", "cat.jpg"
 
 def thinned(layer, share):
     """The output rank that leaves this share of a layer's multiply-adds, or None where none does."""
-    form = "factors" if layer.is_pointwise else "expand"
+    form = "factors" if layer.has_one_tap else "expand"
     left = [rank for rank in range(1, layer.rank) if price(layer, Split(form, (rank,))).macs <= share * price(layer, None).macs]
     return Split(form, (left[-1],)) if left else None
 

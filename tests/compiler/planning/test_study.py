@@ -93,7 +93,7 @@ def test_what_one_split_loses_is_predicted_within_a_factor_of_two():
     """Only at the outputs: in one layer after another of a chain, errors shrink or grow. The last layer is an output itself."""
     known = known_of(typed_graph(NET), calibration_of(40), ends=True)
     for layer in known.layers:
-        split = Split("factors" if layer.is_pointwise else "expand", (layer.rank - 4,))
+        split = Split("factors" if layer.has_one_tap else "expand", (layer.rank - 4,))
         predicted, measured = known.plan({layer.name: split}).error, known.trial.error(known.apply({layer.name: split}))
         assert measured / 2.5 <= predicted <= measured * 2.5, layer.name
 
