@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,12 +38,20 @@ def compiled(function: Any) -> Any:
     """The kernel for this machine, as TVM's module of one function `main`."""
     host = tvm(2)
     target = host.target.Target({"kind": "llvm", "mcpu": host_cpu(), "num-cores": 2})
-    return host.compile(host.IRModule({"main": function}), target=target)
+    return host.compile(host.IRModule({"main": function.with_attr("global_symbol", "main")}), target=target)
+
+
+def runner(function: Any) -> Callable[[list[Array], tuple[int, ...]], Array]:
+    """The kernel on two threads: from its operands and the shape of its result to that result."""
+    host, main = tvm(2), compiled(function)["main"]
+
+    def run(operands: list[Array], shape: tuple[int, ...]) -> Array:
+        result = host.runtime.tensor(np.full(shape, np.nan, np.float32))
+        main(*(host.runtime.tensor(np.ascontiguousarray(operand)) for operand in operands), result)
+        return result.numpy()
+
+    return run
 
 
 def call(function: Any, operands: list[Array], shape: tuple[int, ...]) -> Array:
-    """The kernel's result, of the given shape, on two threads."""
-    host, main = tvm(2), compiled(function)["main"]
-    result = host.runtime.tensor(np.full(shape, np.nan, np.float32))
-    main(*(host.runtime.tensor(np.ascontiguousarray(operand)) for operand in operands), result)
-    return result.numpy()
+    return runner(function)(operands, shape)

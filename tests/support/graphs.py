@@ -24,6 +24,12 @@ def typed_graph(text: str) -> Graph:
     return parse_graph(text).rebuild(typed)
 
 
+def with_params(inputs: str, shapes: dict[str, str], text: str) -> Graph:
+    """Lines of text over inputs, with those of the parameters that they name; the result is `%y`."""
+    params = [f"%{name} = param : f32[{shape}]" for name, shape in shapes.items() if f"%{name}" in text]
+    return typed_graph(f"graph @g({inputs}) {{ {' '.join(params)} {text} return %y }}")
+
+
 def without(graph: Graph, *outputs: str) -> Graph:
     """The graph with fewer outputs, and what only those need."""
     return Graph.of(graph.name, graph.inputs, [node for node in graph.outputs if node.name not in outputs], graph.nodes)

@@ -11,7 +11,11 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from convc.backends.onnx.file.limits import LIMITS, Limits
 from convc.backends.onnx.file.reading import read_model
+from convc.backends.onnx.session import Session
 from convc.ir.errors import InvalidModel
+from convc.ir.graph import Graph
+from convc.ir.types import Array
+from convc.tests.support.graphs import hold_to_reference
 
 WEIGHT = np.arange(8, dtype=np.float32).reshape(2, 4)
 
@@ -28,6 +32,11 @@ def refusal(path: Path, limits: Limits = LIMITS) -> str:
         read_model(path, limits)
     assert str(caught.value).isprintable()
     return str(caught.value)
+
+
+def hold_onnxruntime(graph: Graph, model: ModelProto, inputs: dict[str, Array]) -> None:
+    """What onnxruntime makes of a graph's model, against the reference."""
+    hold_to_reference(graph, Session(graph, model.SerializeToString()).run(inputs), inputs)
 
 
 def model_of(

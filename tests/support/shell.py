@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+RELU = "graph @g(%x: f32[N,4]) {\n  %y = relu(%x)\n  return %y\n}\n"  # a file to give to commands
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,11 @@ def refused(done: Result, code: int, *words: str) -> None:
     assert len(done.err.strip().splitlines()) == 1, done.err
     for word in words:
         assert word in done.err
+
+
+def without_tvm_settings() -> dict[str, str]:
+    """The environment of a program that nobody has told of TVM."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("TVM_")}
 
 
 def array_header(shape: str, dtype: str = "<f4") -> bytes:

@@ -24,6 +24,8 @@ SMALL = """graph @small(%x: f32[N,3,16,16]) {
     %y = softmax(%scores)
     return %y
 }"""
+# What is said where the folder for temporary files, `full`, takes none.
+FULL = r"^cannot write temporary files in '.*full': No such file or directory; set TMPDIR to a folder"
 
 
 def build_and_hold(graph: Graph, *settings: dict[str, int], inputs: dict[str, Array] | None = None) -> LoadedLibrary:
@@ -36,3 +38,8 @@ def build_and_hold(graph: Graph, *settings: dict[str, int], inputs: dict[str, Ar
             arrays = inputs if inputs is not None else normal_inputs(graph, seed, **sizes)
             hold_to_reference(graph, module.run(arrays), arrays)
         return module
+
+
+def sizes_of(batch: str) -> list[dict[str, int]]:
+    """Settings to try of a batch that has the name N, or is a number."""
+    return [{"N": 1}, {"N": 3}] if batch == "N" else [{}]

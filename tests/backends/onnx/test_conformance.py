@@ -29,7 +29,7 @@ KINDS = ("simple", "pytorch-converted", "pytorch-operator")  # small models that
 
 
 @dataclass(frozen=True)
-class Case:
+class OnnxCase:
     """Models with inputs and the answers that ONNX gives."""
 
     name: str
@@ -44,7 +44,7 @@ class Case:
         return all(node.op_type in ROWS and node.domain in ("", "ai.onnx") for node in self.model.graph.node)
 
 
-def all_cases() -> Iterator[Case]:
+def all_cases() -> Iterator[OnnxCase]:
     from onnx.backend.test.loader import load_model_tests
 
     with warnings.catch_warnings():
@@ -52,13 +52,13 @@ def all_cases() -> Iterator[Case]:
         nodes = load_model_tests(kind="node")
     for case in nodes:
         runs = [([_plain(x) for x in inputs], [_plain(y) for y in outputs]) for inputs, outputs in case.data_sets]
-        yield Case(case.name, case.model, runs, case.rtol, case.atol)
+        yield OnnxCase(case.name, case.model, runs, case.rtol, case.atol)
     for kind in KINDS:
         for folder in sorted((DATA / kind).iterdir()):
             if (folder / "model.onnx").is_file():
                 model = onnx.load(folder / "model.onnx")
                 if _has_tensors(model):
-                    yield Case(folder.name, model, [_run(files) for files in sorted(folder.glob("test_data_set_*"))], 1e-3, 1e-7)
+                    yield OnnxCase(folder.name, model, [_run(files) for files in sorted(folder.glob("test_data_set_*"))], 1e-3, 1e-7)
 
 
 def _plain(value: Any) -> Any:
@@ -95,7 +95,7 @@ CASES = {case.name: case for case in all_cases() if case.is_concerned}
 LISTED = read_list()
 
 
-def misses(engine: str, case: Case) -> str:
+def misses(engine: str, case: OnnxCase) -> str:
     """What is wrong with an engine's answers, or "" """
     prepared = backend(engine).prepare(case.model)
     for inputs, expected in case.runs:

@@ -18,6 +18,7 @@ from convc.compiler.engines.tvm import TVM, tvm_engine
 from convc.ir.binding import specialize, usual_sizes
 from convc.ir.graph import Graph
 from convc.models import ZOO
+from convc.tests.support.faults import spoilt
 from convc.tests.support.graphs import typed_graph
 from convc.tests.support.tiers import small
 
@@ -107,11 +108,7 @@ def test_fused_kernels_are_within_their_bounds(winograd, spark):
 
 @pytest.mark.parametrize("victim", ["pool", "swish", "gated", "back", "six", "last"])
 def test_a_fault_in_a_kernel_is_named_with_what_it_covers(victim):
-    def spoilt(graph, wanted, inputs, threads):
-        for name, value in TVM.capture(graph, wanted, inputs, threads):
-            yield name, value * np.float32(1.001) if name == victim else value
-
-    check = check_nodes(NET, replace(TVM, capture=spoilt), image(spark=False), 1)
+    check = check_nodes(NET, spoilt(TVM, victim, lambda value: value * np.float32(1.001)), image(spark=False), 1)
     assert check.first_bad is not None, "the fault went unnoticed"
     assert check.first_bad.node.name == victim
 

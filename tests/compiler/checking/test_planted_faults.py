@@ -23,6 +23,7 @@ from convc.ir.weights import Weights
 from convc.passes.catalog import PASSES, Pass
 from convc.passes.manager import Step, run_passes
 from convc.passes.rewriting.ledger import Ledger
+from convc.tests.support.faults import spoilt
 from convc.tests.support.graphs import typed_graph
 
 NET = typed_graph(
@@ -189,16 +190,6 @@ def test_a_pass_that_breaks_the_graph_is_rolled_back(name, run, words):
     assert bisect(NET, [Step("broken", "")], PassCheck(NET), ONNXRUNTIME.prices, {"broken": Pass("broken", run, "")}).name == "broken"
 
 
-def spoilt(engine, victim, spoil):
-    """An engine whose result for one node is wrong, and what follows from it right."""
-
-    def capture(graph, wanted, inputs, threads):
-        for name, value in ENGINES[engine].capture(graph, wanted, inputs, threads):
-            yield name, spoil(value.copy()) if name == victim else value
-
-    return replace(ENGINES[engine], capture=capture)
-
-
 def one_element(value, change):
     at = np.unravel_index(abs(value).argmax(), value.shape)
     value[at] = change(value[at])
@@ -225,7 +216,7 @@ SPOILS = {
 @pytest.mark.parametrize("engine", ["reference", "onnx"])
 def test_the_node_check_names_the_faulty_node(engine, fault):
     victim, spoil = SPOILS[fault]
-    check = check_nodes(NET, spoilt(engine, victim, spoil), random_inputs(NET), fused=False)
+    check = check_nodes(NET, spoilt(ENGINES[engine], victim, spoil), random_inputs(NET), fused=False)
     assert check.first_bad is not None, "the fault went unnoticed"
     assert check.first_bad.node.name == victim
 
@@ -243,5 +234,5 @@ def test_honest_engines_pass(engine, fused):
 
 def test_a_fault_in_a_fused_group_is_named_with_what_it_covers():
     graph, _ = run_passes(NET, [Step("fuse-conv-bn", "")], ONNXRUNTIME.prices)
-    check = check_nodes(graph, spoilt("onnx", "r2", lambda v: v * np.float32(1.01)), random_inputs(NET))
+    check = check_nodes(graph, spoilt(ONNXRUNTIME, "r2", lambda v: v * np.float32(1.01)), random_inputs(NET))
     assert check.first_bad.node.name == "r2"

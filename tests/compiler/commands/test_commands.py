@@ -10,10 +10,9 @@ import pytest
 from PIL import Image
 
 from convc.models import ZOO
-from convc.tests.support.places import DATA
+from convc.tests.support.places import PHOTO
 from convc.tests.support.shell import convc
 
-PHOTO = DATA / "cat.jpg"
 TINY = """
 import convc as cc
 from convc import conv, dense, global_avg_pool, relu, softmax

@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convc.tests.support.places import DATA
-from convc.tests.support.shell import array_header, convc, refused
-
-PHOTO = DATA / "cat.jpg"
-RELU = "graph @g(%x: f32[N,4]) {\n  %y = relu(%x)\n  return %y\n}\n"
+from convc.tests.support.places import PHOTO
+from convc.tests.support.shell import RELU, array_header, convc, refused
 
 
 @pytest.mark.parametrize("given", ["x.npy", "x=x.npy"])

@@ -15,10 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from convc.backends.onnx.write.export import to_model
 from convc.models import ZOO
 from convc.tests.support.onnx_files import model_of, written
-from convc.tests.support.places import DATA
+from convc.tests.support.places import TORCH
 from convc.tests.support.shell import convc
-
-FILES = DATA / "torch"
 
 
 def answers(path: Path, feed: dict[str, Any]) -> list[Any]:
@@ -26,7 +24,7 @@ def answers(path: Path, feed: dict[str, Any]) -> list[Any]:
 
 
 def test_batch_norms_go_and_the_answers_stay(tmp_path: Path):
-    source, output = FILES / "view_ts11_bn.onnx", tmp_path / "better.onnx"
+    source, output = TORCH / "view_ts11_bn.onnx", tmp_path / "better.onnx"
     done = convc("optimize", str(source), str(output), "--json")
     assert done.code == 0
     report = json.loads(done.out)
@@ -66,7 +64,7 @@ def test_an_output_that_is_declared_otherwise_is_noted(declared: Any, note: str,
 
 
 def test_metadata_and_opset_are_kept_and_bytes_are_the_same_again(tmp_path: Path):
-    model = onnx.load(FILES / "pools_ts12_bn.onnx")
+    model = onnx.load(TORCH / "pools_ts12_bn.onnx")
     helper.set_model_props(model, {"author": "somebody", "labels": "a,b"})
     source = tmp_path / "in.onnx"
     onnx.save(model, source)
@@ -80,7 +78,7 @@ def test_metadata_and_opset_are_kept_and_bytes_are_the_same_again(tmp_path: Path
 
 def test_what_cannot_be_improved_is_the_same_file(tmp_path: Path):
     first, second = tmp_path / "first.onnx", tmp_path / "second.onnx"
-    assert convc("optimize", str(FILES / "view_ts11_bn.onnx"), str(first)).code == 0
+    assert convc("optimize", str(TORCH / "view_ts11_bn.onnx"), str(first)).code == 0
     done = convc("optimize", str(first), str(second))
     assert done.code == 0
     assert "cannot be improved" in done.err
@@ -89,16 +87,16 @@ def test_what_cannot_be_improved_is_the_same_file(tmp_path: Path):
 
 def test_a_dimension_is_pinned(tmp_path: Path):
     output = tmp_path / "pinned.onnx"
-    stored = np.load(FILES / "unet_ts13.npz")
+    stored = np.load(TORCH / "unet_ts13.npz")
     shape = ",".join(map(str, stored["image"].shape))
-    assert convc("optimize", str(FILES / "unet_ts13.onnx"), str(output), "--input", f"image:{shape}").code == 0
+    assert convc("optimize", str(TORCH / "unet_ts13.onnx"), str(output), "--input", f"image:{shape}").code == 0
     dims = onnx.load(output).graph.input[0].type.tensor_type.shape.dim
     assert [dim.dim_value for dim in dims] == list(stored["image"].shape)
 
 
 def test_weights_beside_the_file_come_into_it(tmp_path: Path):
     output = tmp_path / "whole.onnx"
-    assert convc("optimize", str(FILES / "external_dynamo20.onnx"), str(output), "--opset", "18").code == 0
+    assert convc("optimize", str(TORCH / "external_dynamo20.onnx"), str(output), "--opset", "18").code == 0
     assert not any(tensor.external_data for tensor in onnx.load(output, load_external_data=False).graph.initializer)
 
 
@@ -173,8 +171,8 @@ def test_the_check_finds_a_wrong_answer_and_nothing_is_written(tmp_path: Path, m
 
         return optimize(graph.rebuild(visit), 2)
 
-    better = better_onnx.better_file(FILES / "view_ts11_bn.onnx", wrong, {})
-    feed = {"image": np.load(FILES / "view_ts11_bn.npz")["image"]}
+    better = better_onnx.better_file(TORCH / "view_ts11_bn.onnx", wrong, {})
+    feed = {"image": np.load(TORCH / "view_ts11_bn.npz")["image"]}
     with pytest.raises(Mismatch, match="DIFFERS"):
         better_onnx.check_better(better, [feed], 0, lambda line: None)
 
@@ -184,10 +182,10 @@ def test_the_check_finds_a_wrong_answer_and_nothing_is_written(tmp_path: Path, m
     [
         (["missing.onnx", "out.onnx"], 2, "missing.onnx"),
         (["in.txt", "out.onnx"], 2, "both must be .onnx files"),
-        ([str(FILES / "view_ts11_bn.onnx"), "out.onnx", "--input", "z:1"], 2, "has no input 'z'; it has image"),
-        ([str(FILES / "view_ts11_bn.onnx"), "nowhere/out.onnx"], 2, "cannot write"),
-        ([str(FILES / "view_ts11_bn.onnx"), "out.onnx", "--opset", "3"], 2, "opset 3 is not supported"),
-        ([str(FILES / "choice_dynamo20.onnx"), "out.onnx"], 4, "If (node "),
+        ([str(TORCH / "view_ts11_bn.onnx"), "out.onnx", "--input", "z:1"], 2, "has no input 'z'; it has image"),
+        ([str(TORCH / "view_ts11_bn.onnx"), "nowhere/out.onnx"], 2, "cannot write"),
+        ([str(TORCH / "view_ts11_bn.onnx"), "out.onnx", "--opset", "3"], 2, "opset 3 is not supported"),
+        ([str(TORCH / "choice_dynamo20.onnx"), "out.onnx"], 4, "If (node "),
     ],
 )
 def test_refusals(words: list[str], code: int, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -214,7 +212,7 @@ def test_an_operator_that_was_misread_is_found_by_running_the_file_itself(tmp_pa
     from convc.compiler.engines.optimize import optimize
     from convc.ir.errors import Mismatch
 
-    path = FILES / "view_ts11_bn.onnx"
+    path = TORCH / "view_ts11_bn.onnx"
     monkeypatch.setitem(ROWS, "Relu", lambda c: c.named("leaky_relu", c.x(), alpha=0.5))
     better = better_onnx.better_file(path, lambda graph: optimize(graph, 2), {})
     feed = {"image": np.load(path.with_suffix(".npz"))["image"]}

@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convc.tests.support.places import DATA
-from convc.tests.support.shell import convc, refused
+from convc.tests.support.places import PHOTO
+from convc.tests.support.shell import RELU, convc, refused
 
-PHOTO = DATA / "cat.jpg"
 HEAD = "import convc as cc\nfrom convc import conv, relu\n\n"
-RELU = "graph @g(%x: f32[N,4]) {\n  %y = relu(%x)\n  return %y\n}\n"
 
 
 def net(folder, body):

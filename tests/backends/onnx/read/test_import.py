@@ -18,10 +18,8 @@ from convc.compiler.engines.optimize import optimize
 from convc.ir.errors import ConvcError, InvalidModel, UnsupportedOp, UsageError
 from convc.ir.graph import Graph
 from convc.tests.support.onnx_files import model_of, written
-from convc.tests.support.places import DATA
+from convc.tests.support.places import TORCH
 from convc.tests.support.tiers import EACH_NETWORK, small
-
-FILES = DATA / "torch"
 
 
 def structure(graph: Graph) -> list[Any]:
@@ -52,8 +50,8 @@ def test_bytes_are_the_same_on_every_export(tmp_path: Path):
 
 
 def test_names_of_a_file_survive(tmp_path: Path):
-    model = onnx.load(FILES / "view_ts11_bn.onnx")
-    back = to_model(read_graph(FILES / "view_ts11_bn.onnx").graph, 13)
+    model = onnx.load(TORCH / "view_ts11_bn.onnx")
+    back = to_model(read_graph(TORCH / "view_ts11_bn.onnx").graph, 13)
     assert [v.name for v in back.graph.input] == [v.name for v in model.graph.input]
     assert [v.name for v in back.graph.output] == [v.name for v in model.graph.output]
     names = {node.output[0]: node.name for node in model.graph.node}
@@ -69,7 +67,7 @@ REFUSED = {
     "qlinear_ts13": "com.microsoft.QGemm",
     "transformer_dynamo23": "Attention",
 }
-TORCH = sorted(path.stem for path in FILES.glob("*.onnx"))
+STEMS = sorted(path.stem for path in TORCH.glob("*.onnx"))
 
 
 def pinned(stem: str, answers: Any) -> dict[str, str]:
@@ -77,11 +75,11 @@ def pinned(stem: str, answers: Any) -> dict[str, str]:
     return {"image": ",".join(map(str, answers["image"].shape))} if stem == "shuffle_dynamo20" else {}
 
 
-@pytest.mark.parametrize("stem", [stem for stem in TORCH if stem not in REFUSED])
+@pytest.mark.parametrize("stem", [stem for stem in STEMS if stem not in REFUSED])
 @pytest.mark.parametrize("level", [0, 3])
 def test_a_file_of_pytorch_gives_pytorchs_answers(stem: str, level: int):
-    answers = np.load(FILES / f"{stem}.npz")
-    graph, _ = optimize(read_graph(FILES / f"{stem}.onnx", shapes=pinned(stem, answers)).graph, level)
+    answers = np.load(TORCH / f"{stem}.npz")
+    graph, _ = optimize(read_graph(TORCH / f"{stem}.onnx", shapes=pinned(stem, answers)).graph, level)
     runs = [""] if pinned(stem, answers) or "image.2" not in answers.files else ["", ".2"]
     for run in runs:
         outputs = reference.run(graph, {node.name: answers[f"{node.name}{run}"] for node in graph.inputs}, "f64")
@@ -95,12 +93,12 @@ def test_a_file_of_pytorch_gives_pytorchs_answers(stem: str, level: int):
 @pytest.mark.parametrize("stem", REFUSED)
 def test_a_file_with_an_operator_that_convc_lacks_is_refused_by_its_name(stem: str):
     with pytest.raises(UnsupportedOp, match=rf"{stem}\.onnx: \d+ operators? cannot be read: .*{REFUSED[stem]} \(") as refusal:
-        read_graph(FILES / f"{stem}.onnx")
+        read_graph(TORCH / f"{stem}.onnx")
     assert refusal.value.exit_code == 4
 
 
 def test_a_batch_stays_a_name_and_runs_at_one_and_seven(tmp_path: Path):
-    graph, _ = optimize(read_graph(FILES / "view_ts11_bn.onnx").graph, 3)
+    graph, _ = optimize(read_graph(TORCH / "view_ts11_bn.onnx").graph, 3)
     assert str(graph.inputs[0].typed.shape[0]) == "batch"
     model = to_model(graph)
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"

@@ -17,12 +17,13 @@ from convc.backends.unsupported import Unsupported
 from convc.compiler.files.inputs import random_inputs
 from convc.ir.errors import UnsupportedOp, UsageError
 from convc.ir.graph import Graph
-from convc.tests.support.graphs import hold_to_reference, normal_inputs, typed_graph
+from convc.tests.support.graphs import hold_to_reference, normal_inputs, typed_graph, without
 from convc.tests.support.onnx_files import written
-from convc.tests.support.op_cases import CASES, text_of
+from convc.tests.support.op_cases import CASES, STRUCTURE, text_of
 from convc.tests.support.tiers import EACH_NETWORK, small
 
 OPSETS = (13, 17, 18, 22)
+FUNCTIONS = ("gates", "unary", "binary", "compare", "half_gates", "double_gates")  # as STRUCTURE, of which the forms depend on the opset
 # What ONNX itself has no words for: (variant, first opset that has them), or None for no opset.
 NOT_IN_ONNX = {
     **dict.fromkeys(("avg_pool.dilated", "avg_pool.dilated_counted", "avg_pool.ceil_dilated"), 19),
@@ -93,6 +94,13 @@ def test_op_agrees_with_onnxruntime(name, opset):
     for batch in (1, 3):
         inputs = normal_inputs(graph, seed=batch, N=batch)
         hold_to_reference(graph, session.run(inputs), inputs)
+
+
+@pytest.mark.parametrize("opset", range(MIN_OPSET, onnx.defs.onnx_opset_version() + 1))
+@pytest.mark.parametrize("case", [*FUNCTIONS, *STRUCTURE])
+def test_the_checker_of_every_opset_accepts_every_variant(case, opset):
+    late = [name.removeprefix(f"{case}.") for name, first in NOT_IN_ONNX.items() if first is None or opset < first]
+    onnx.checker.check_model(to_model(without(typed_graph(text_of(case)), *late), opset), full_check=True)
 
 
 @pytest.mark.parametrize("name", EACH_NETWORK)

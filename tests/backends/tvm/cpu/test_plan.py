@@ -12,8 +12,8 @@ from convc.backends.tvm.processor import AVX2, AVX512, NEON, SSE, ZEN, ZEN_5, Pr
 from convc.ir.binding import specialize
 from convc.ir.graph import Graph
 from convc.models import ZOO
-from convc.tests.support.graphs import typed_graph
-from convc.tests.support.tvm_modules import build_and_hold
+from convc.tests.support.graphs import typed_graph, with_params
+from convc.tests.support.tvm_modules import build_and_hold, sizes_of
 
 
 def kernels(graph: Graph, winograd: str = "auto") -> dict[str, str]:
@@ -333,11 +333,10 @@ def test_convolutions_of_every_kind(text: str, batch: str):
     params = {"a": "24,40,3,3", "b": "24", "g": "8,10,3,3", "h": "32,20,2,3", "d": "40,1,3,3", "p": "24,40,1,1", "c": "24,1,1"}
     params |= {"l": "24,40,5,9", "o": "400,8,1,3"}
     params |= {"q": "5,104,1,1", **{f"s{i}": "40" for i in range(1, 5)}}
-    lines = [f"  %{name} = param : f32[{shape}]" for name, shape in params.items() if f"%{name}" in text]
-    graph = typed_graph(f"graph @g(%x: f32[{batch},40,11,13]) {{\n" + "\n".join(lines) + f"\n  {text}\n  return %y\n}}\n")
+    graph = with_params(f"%x: f32[{batch},40,11,13]", params, text)
     works = plan(graph).works
     assert graph.by_name["y"] in works
-    build_and_hold(graph, *([{"N": 1}, {"N": 3}] if batch == "N" else [{}]))
+    build_and_hold(graph, *sizes_of(batch))
 
 
 def test_softmax_of_channels_is_a_kernel_where_pixels_fill_a_vector():

@@ -18,7 +18,7 @@ from convc.backends.tvm.stock.relax_rows import ROWS
 from convc.ir.errors import BackendMissing, UnsupportedOp, UsageError
 from convc.ir.ops import OPS
 from convc.tests.support.graphs import typed_graph
-from convc.tests.support.tvm_modules import SMALL
+from convc.tests.support.tvm_modules import FULL, SMALL
 
 
 def test_a_cpu_build_is_a_file_for_any_batch_another_for_one_image_and_a_record(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_a_fault_in_the_build_names_its_node(tmp_path: Path, monkeypatch: pytest
 
 def test_a_full_disk_is_no_fault_of_an_op(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full"))
-    with pytest.raises(UsageError, match=r"^cannot write temporary files in '.*full': No such file or directory; set TMPDIR to a folder"):
+    with pytest.raises(UsageError, match=FULL):
         build_cpu(typed_graph("graph @g(%x: f32[2]) { %y = relu(%x) return %y }"), tmp_path / "model.so", BuildOptions(cached=False))
     assert not list(tmp_path.iterdir())
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from convc.ir.graph import Graph
 from convc.ir.types import DTYPES, Array
 from convc.tests.support.graphs import hold_to_reference, normal_inputs, typed_graph
 from convc.tests.support.places import DATA
-from convc.tests.support.shell import convc
+from convc.tests.support.shell import convc, without_tvm_settings
 
 DRIVER = DATA / "c" / "driver.c"
 CC = ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-pthread"]
@@ -105,38 +104,29 @@ def relu(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 
 @pytest.fixture(scope="module")
-def drive(relu: Artifact) -> Callable[..., tuple[int, list[str]]]:
-    driver = built(relu, DRIVER, "-DNETWORK=model_relu")
-
-    def run(what: str, directory: Path = relu.path, threads: int = 1, **env: str) -> tuple[int, list[str]]:
-        quiet = {name: value for name, value in os.environ.items() if not name.startswith("TVM_")}  # as a program finds it
-        done = subprocess.run(
-            [str(word) for word in (driver, what, directory, threads)],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            env={**quiet, **env},
-        )
-        assert not done.stderr
-        return done.returncode, done.stdout.splitlines()
-
-    return run
+def driver(relu: Artifact) -> Path:
+    return built(relu, DRIVER, "-DNETWORK=model_relu")
 
 
-Drive = Callable[..., tuple[int, list[str]]]
+def drive(driver: Path, what: str, artifact: Path | None = None, threads: int = 1, **env: str) -> tuple[int, list[str]]:
+    """Its exit code and what it says, with the artifact that it was built for, which lies beside it, or another."""
+    words = [str(word) for word in (driver, what, artifact or driver.with_suffix(""), threads)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, env={**without_tvm_settings(), **env})
+    assert not done.stderr
+    return done.returncode, done.stdout.splitlines()
 
 
-def test_many_threads_have_a_model_each(drive: Drive) -> None:
-    assert drive("many") == (0, ["right"] * 4)
+def test_many_threads_have_a_model_each(driver: Path) -> None:
+    assert drive(driver, "many") == (0, ["right"] * 4)
 
 
-def test_inputs_and_outputs_are_used_where_they_lie(drive: Drive) -> None:
+def test_inputs_and_outputs_are_used_where_they_lie(driver: Path) -> None:
     """The network returns its input: its address is that of the caller's array, where that is aligned."""
-    assert drive("addresses") == (0, ["aligned shared", "unaligned copied", "beyond nothing"])
+    assert drive(driver, "addresses") == (0, ["aligned shared", "unaligned copied", "beyond nothing"])
 
 
-def test_what_cannot_run_is_refused_and_the_model_works_on(drive: Drive) -> None:
-    code, lines = drive("refusals")
+def test_what_cannot_run_is_refused_and_the_model_works_on(driver: Path) -> None:
+    code, lines = drive(driver, "refusals")
     assert code == 0
     assert lines[0] == "-1 input 'x' is NULL"
     assert lines[1:3] == ["-1 a batch of 0 does not fit input 'x'", "-1 a batch of -3 does not fit input 'x'"]
@@ -145,28 +135,28 @@ def test_what_cannot_run_is_refused_and_the_model_works_on(drive: Drive) -> None
 
 
 @pytest.mark.parametrize("threads", [0, -1, 10**9])
-def test_threads_must_be_positive_and_few(drive: Drive, threads: int) -> None:
-    code, lines = drive("open", threads=threads)
+def test_threads_must_be_positive_and_few(driver: Path, threads: int) -> None:
+    code, lines = drive(driver, "open", threads=threads)
     assert code == 3
     assert lines == [f"{threads} threads; at least 1 and at most {host.most_threads()}, four a processor, are possible"]
 
 
-def test_more_threads_than_tvm_was_told_of(drive: Drive) -> None:
-    code, lines = drive("open", threads=3, TVM_NUM_THREADS="2")
+def test_more_threads_than_tvm_was_told_of(driver: Path) -> None:
+    code, lines = drive(driver, "open", threads=3, TVM_NUM_THREADS="2")
     assert (code, lines) == (3, ["TVM gives 2 of 3 threads; set TVM_NUM_THREADS to 3 or more before the program starts"])
 
 
 @pytest.mark.parametrize("processor", sorted(os.sched_getaffinity(0))[-2:])
-def test_the_caller_stays_on_the_processors_that_it_was_given(drive: Drive, processor: int) -> None:
+def test_the_caller_stays_on_the_processors_that_it_was_given(driver: Path, processor: int) -> None:
     given = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {processor})  # the driver inherits it
     try:
-        assert drive("processors") == (0, ["ran 0 2", str(processor)])
+        assert drive(driver, "processors") == (0, ["ran 0 2", str(processor)])
     finally:
         os.sched_setaffinity(0, given)
 
 
-def test_a_directory_that_is_not_the_networks(drive: Drive, relu: Artifact, tmp_path: Path) -> None:
+def test_a_directory_that_is_not_the_networks(driver: Path, relu: Artifact, tmp_path: Path) -> None:
     other = compiled(typed_graph("graph @g(%x: f32[N,5]) { %p = param : f32[5] %y = mul(%x, %p) return %y, %x }"), tmp_path / "other")
     taller = compiled(typed_graph("graph @g(%x: f32[N,6]) { %y = relu(%x) return %y, %x }"), tmp_path / "taller")
     for directory, words in (
@@ -174,13 +164,13 @@ def test_a_directory_that_is_not_the_networks(drive: Drive, relu: Artifact, tmp_
         (other.path, "has another size than this program's model.h says; build it with the one in that directory"),
         (taller.path, "has another layout than this program's model.h says; build it with the one in that directory"),
     ):
-        code, lines = drive("open", directory)
+        code, lines = drive(driver, "open", directory)
         assert code == 3
         assert len(lines) == 1
         assert words in lines[0]
     broken = Path(shutil.copytree(relu.path, tmp_path / "broken"))
     (broken / "model.so").write_text("not a library")
-    code, lines = drive("open", broken)
+    code, lines = drive(driver, "open", broken)
     assert code == 3
     assert len(lines) == 1
     assert "model.so fails in TVM" in lines[0]
@@ -195,20 +185,20 @@ def test_a_processor_that_is_not_the_one(relu: Artifact, tmp_path: Path) -> None
     assert (done.returncode, done.stdout) == (3, "relu was compiled for a processor with sve9; compile the network again on this one\n")
 
 
-def test_an_artifact_that_was_compiled_again_for_a_wider_processor(drive: Drive, relu: Artifact, tmp_path: Path) -> None:
+def test_an_artifact_that_was_compiled_again_for_a_wider_processor(driver: Path, relu: Artifact, tmp_path: Path) -> None:
     """The program was built before, and has asked for less."""
     folder = Path(shutil.copytree(relu.path, tmp_path / "net"))
     write_packed(plan(relu.structure(), relu.target.tiles), folder / PACKED, [*relu.target.needs, "sve9"])
-    code, lines = drive("open", folder)
+    code, lines = drive(driver, "open", folder)
     assert code == 3
     assert lines[0].endswith("has another layout than this program's model.h says; build it with the one in that directory")
 
 
-def test_an_artifact_that_is_replaced_while_it_is_open(drive: Drive, relu: Artifact, tmp_path: Path) -> None:
+def test_an_artifact_that_is_replaced_while_it_is_open(driver: Path, relu: Artifact, tmp_path: Path) -> None:
     """The linker knows its path; new weights must not meet the old code."""
     shutil.copytree(relu.path, tmp_path / "net")
     compiled(typed_graph(RELU.replace("= relu", "= neg")), tmp_path / "net.new")
-    assert drive("replaced", tmp_path / "net") == (0, ["old 0 2", "new 1 -2", "old 0 2"])
+    assert drive(driver, "replaced", tmp_path / "net") == (0, ["old 0 2", "new 1 -2", "old 0 2"])
 
 
 def test_two_networks_in_one_program(relu: Artifact, tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,10 +41,10 @@ ONE = """graph @one(%y: f32[N,16,6,6]) {
     return %d
 }"""
 TWO = ONE.replace("return %d", "%e = conv2d(%d, %v) return %e")
-Build = Callable[..., CpuBuild]
+GRAPH = typed_graph(NET)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of this test's own."""
     folder = tmp_path / "kernels"
@@ -52,15 +52,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture
-def net() -> Graph:
-    return typed_graph(NET)
-
-
-@pytest.fixture
-def build(net: Graph, place: Path, tmp_path: Path) -> Build:
-    """Build the network for this machine, or as told."""
-    return lambda **how: build_cpu(net, tmp_path / "model.so", BuildOptions(**how))
+def build(folder: Path, **how: Any) -> CpuBuild:
+    """The network for this machine, or as told."""
+    return build_cpu(GRAPH, folder / "model.so", BuildOptions(**how))
 
 
 def right(built: CpuBuild, graph: Graph) -> None:
@@ -68,14 +62,14 @@ def right(built: CpuBuild, graph: Graph) -> None:
     hold_to_reference(graph, LoadedLibrary.load(built.library).run(inputs), inputs)
 
 
-def test_a_second_build_finds_every_kernel(build: Build, net: Graph, place: Path) -> None:
-    first, second = build(), build()
+def test_a_second_build_finds_every_kernel(place: Path, tmp_path: Path) -> None:
+    first, second = build(tmp_path), build(tmp_path)
     assert first.found == 0
     assert second.found == second.kernels == first.kernels == len(os.listdir(place))
-    right(second, net)
+    right(second, GRAPH)
 
 
-def test_kernels_alike_are_compiled_once(place: Path, tmp_path: Path) -> None:
+def test_kernels_alike_are_compiled_once(tmp_path: Path) -> None:
     one = build_cpu(typed_graph(ONE), tmp_path / "one.so", BuildOptions(single=False))
     two = build_cpu(typed_graph(TWO), tmp_path / "two.so", BuildOptions(single=False))
     assert (one.kernels, one.found) == (3, 0)  # into blocks, the convolution, out of blocks
@@ -83,7 +77,7 @@ def test_kernels_alike_are_compiled_once(place: Path, tmp_path: Path) -> None:
     right(two, typed_graph(TWO))
 
 
-def test_a_maker_may_forget_within_a_build(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_maker_may_forget_within_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It remembers KEPT kernels; those that it makes again are told by their contents."""
     monkeypatch.setattr(direct, "remembered", direct.__wrapped__)
     built = build_cpu(typed_graph(TWO), tmp_path / "two.so", BuildOptions(single=False))
@@ -91,82 +85,80 @@ def test_a_maker_may_forget_within_a_build(place: Path, tmp_path: Path, monkeypa
     right(built, typed_graph(TWO))
 
 
-def test_networks_share_kernels_under_other_names(build: Build, tmp_path: Path) -> None:
-    whole = build()
+def test_networks_share_kernels_under_other_names(tmp_path: Path) -> None:
+    whole = build(tmp_path)
     one = build_cpu(typed_graph(ONE), tmp_path / "one.so")
     assert (one.kernels, one.found) == (6, 6)
     assert whole.kernels > 10
     right(one, typed_graph(ONE))
 
 
-def test_it_does_not_matter_how_many_are_compiled_at_a_time(
-    build: Build, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_does_not_matter_how_many_are_compiled_at_a_time(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     again = tmp_path / "again"
-    build(jobs=1)
+    build(tmp_path, jobs=1)
     monkeypatch.setenv("CONVC_CACHE", str(again))
-    build(jobs=4)
+    build(tmp_path, jobs=4)
     one, other = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in (place, again))
     assert one == other
 
 
-def test_another_processor_or_format_has_other_kernels(build: Build, net: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
-    build(mcpu="x86-64-v2")
-    assert build(mcpu="x86-64-v3").found == 0
+def test_another_processor_or_format_has_other_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(tmp_path, mcpu="x86-64-v2")
+    assert build(tmp_path, mcpu="x86-64-v3").found == 0
     monkeypatch.setattr(kernels, "FORMAT", "convc kernel, another way")
-    built = build(mcpu="x86-64-v3")
+    built = build(tmp_path, mcpu="x86-64-v3")
     assert built.found == 0
-    right(built, net)
+    right(built, GRAPH)
 
 
-def test_other_winograd_tiles_are_other_kernels(build: Build) -> None:
-    four = build(tiles={"c1": 4})
-    two = build(tiles={"c1": 2})
+def test_other_winograd_tiles_are_other_kernels(tmp_path: Path) -> None:
+    four = build(tmp_path, tiles={"c1": 4})
+    two = build(tmp_path, tiles={"c1": 2})
     assert two.found == two.kernels - 2 == four.kernels - 2  # the convolution, for any batch and for one image
 
 
-def test_a_kernel_that_is_written_differently_is_compiled_again(build: Build, net: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
-    build()
+def test_a_kernel_that_is_written_differently_is_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(tmp_path)
     monkeypatch.setattr(writer, "EXP_TERMS", writer.EXP_TERMS + 1)
     softmax.softmax.remembered.cache_clear()
-    built = build()
+    built = build(tmp_path)
     softmax.softmax.remembered.cache_clear()
     assert built.found == built.kernels - 2  # for any batch and for one image
-    right(built, net)
+    right(built, GRAPH)
 
 
-def test_corrupt_entries_are_made_again(build: Build, net: Graph, place: Path) -> None:
-    whole = build()
+def test_corrupt_entries_are_made_again(place: Path, tmp_path: Path) -> None:
+    whole = build(tmp_path)
     for path in place.iterdir():
         path.write_bytes(path.read_bytes()[:100] + b"\x90" * 400)
-    built = build()
+    built = build(tmp_path)
     assert built.found == 0
-    right(built, net)
-    assert build().found == whole.kernels
+    right(built, GRAPH)
+    assert build(tmp_path).found == whole.kernels
 
 
-def test_nothing_is_kept_that_should_not_be(build: Build, net: Graph, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    built = build(cached=False)
+def test_nothing_is_kept_that_should_not_be(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = build(tmp_path, cached=False)
     assert (built.found, built.no_cache) == (0, "")
     assert not place.exists()
     place.mkdir()
     place.chmod(0o777)
-    built = build()
+    built = build(tmp_path)
     assert "others can write to" in built.no_cache
     assert os.listdir(place) == []
-    right(built, net)
+    right(built, GRAPH)
 
 
-def test_the_cache_stays_below_its_size(build: Build, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    build(tiles={"c1": 4})
+def test_the_cache_stays_below_its_size(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(tmp_path, tiles={"c1": 4})
     for number in range(8):
         (place / f"kernel_{number:032x}").write_bytes(bytes(1 << 18))
         os.utime(place / f"kernel_{number:032x}", (time.time() - 1000 + number,) * 2)
     monkeypatch.setenv("CONVC_CACHE_MIB", "1")
-    built = build(tiles={"c1": 2})
+    built = build(tmp_path, tiles={"c1": 2})
     assert sum(path.stat().st_size for path in place.iterdir()) <= 1 << 20
     assert not (place / f"kernel_{0:032x}").exists()
-    assert build(tiles={"c1": 2}).found == built.kernels
+    assert build(tmp_path, tiles={"c1": 2}).found == built.kernels
 
 
 def builder(network: Path, library: Path, jobs: int) -> subprocess.Popen[str]:
@@ -180,19 +172,19 @@ def builder(network: Path, library: Path, jobs: int) -> subprocess.Popen[str]:
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_processes_build_at_once_with_one_cache(build: Build, net: Graph, place: Path, tmp_path: Path) -> None:
+def test_processes_build_at_once_with_one_cache(place: Path, tmp_path: Path) -> None:
     (tmp_path / "net.cir").write_text(NET)
     runs = [builder(tmp_path / "net.cir", tmp_path / f"{i}.so", jobs=2) for i in range(2)]
     said = [run.communicate() for run in runs]
     assert [error for _, error in said] == ["", ""]
     kernels = int(said[0][0].split()[1])
     assert len(os.listdir(place)) == kernels
-    built = build()
+    built = build(tmp_path)
     assert (built.found, built.kernels) == (kernels, kernels)
-    right(built, net)
+    right(built, GRAPH)
 
 
-def test_what_was_finished_before_the_end_is_not_lost(build: Build, net: Graph, place: Path, tmp_path: Path) -> None:
+def test_what_was_finished_before_the_end_is_not_lost(place: Path, tmp_path: Path) -> None:
     (tmp_path / "net.cir").write_text(NET)
     for how in (signal.SIGINT, signal.SIGKILL):
         before = len(os.listdir(place)) if place.exists() else 0
@@ -201,12 +193,12 @@ def test_what_was_finished_before_the_end_is_not_lost(build: Build, net: Graph, 
             time.sleep(0.01)
         run.send_signal(how)
         run.communicate()
-    built = build()
+    built = build(tmp_path)
     assert 2 <= built.found <= built.kernels
-    right(built, net)
+    right(built, GRAPH)
 
 
 @pytest.mark.parametrize("jobs", [0, -1, 10**6])
-def test_an_absurd_number_of_jobs_is_refused(build: Build, jobs: int) -> None:
+def test_an_absurd_number_of_jobs_is_refused(tmp_path: Path, jobs: int) -> None:
     with pytest.raises(UsageError, match=rf"{jobs} jobs; at least 1 and at most \d+, four a processor"):
-        build(jobs=jobs)
+        build(tmp_path, jobs=jobs)

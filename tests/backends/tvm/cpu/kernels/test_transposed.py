@@ -18,8 +18,8 @@ from convc.ir.ops.conv import CONV_TRANSPOSE2D, ConvTranspose2d
 from convc.ir.ops.elementwise import ADD
 from convc.ir.types import TensorType
 from convc.tests.support.cpu_kernels import blocked_shape, call, compiled, draw, from_blocks, into_blocks
-from convc.tests.support.graphs import typed_graph
-from convc.tests.support.tvm_modules import build_and_hold
+from convc.tests.support.graphs import typed_graph, with_params
+from convc.tests.support.tvm_modules import build_and_hold, sizes_of
 
 CASES = [  # images, rows, columns, the kernel, then strides, pads, dilations, groups, output_padding
     (1, 28, 28, (2, 2), ConvTranspose2d((2, 2))),
@@ -124,12 +124,11 @@ NETWORKS = {  # text after a transposed convolution, and the nodes that its kern
 @pytest.mark.parametrize("batch", ["N", "2"])
 def test_networks(text: str, batch: str):
     params = {"a": "40,24,3,3", "b": "24", "c": "40", "g": "40,6,3,3", "h": "40,32,4,4", "d": "40,1,3,2"}
-    lines = [f"  %{name} = param : f32[{shape}]" for name, shape in params.items() if f"%{name}" in text]
-    graph = typed_graph(f"graph @g(%x: f32[{batch},40,7,9]) {{\n" + "\n".join(lines) + f"\n  {text}\n  return %y\n}}\n")
+    graph = with_params(f"%x: f32[{batch},40,7,9]", params, text)
     work = next(work for work in plan(graph).works.values() if work.covers[-1].name == NETWORKS[text][-1])
     assert "".join(node.name for node in work.covers) == NETWORKS[text]
     assert work.kernel.name == ("depthwise transposed" if "groups=40" in text else "transposed")
-    build_and_hold(graph, *([{"N": 1}, {"N": 3}] if batch == "N" else [{}]))
+    build_and_hold(graph, *sizes_of(batch))
 
 
 @pytest.mark.parametrize(

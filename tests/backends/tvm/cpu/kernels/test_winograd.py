@@ -10,45 +10,22 @@ import numpy as np
 import pytest
 
 from convc.backends.tvm.cpu.kernels.epilogue import EpilogueStep
+from convc.backends.tvm.cpu.kernels.layout import block_channels
 from convc.backends.tvm.cpu.kernels.winograd.arrangement import Arrangement, Tiled, arrangement, packed_shape
 from convc.backends.tvm.cpu.kernels.winograd.error import error_bound, noise, roundings
 from convc.backends.tvm.cpu.kernels.winograd.kernel import winograd
 from convc.backends.tvm.cpu.kernels.winograd.transforms import TILES, filter_transform, input_transform, output_transform, pack_tiles
-from convc.backends.tvm.host import host_cpu, tvm
+from convc.backends.tvm.host import tvm
 from convc.backends.tvm.processor import ZEN
 from convc.ir.ops.activation import RELU, Relu
 from convc.ir.ops.conv import CONV2D, Conv2d
 from convc.ir.ops.elementwise import ADD, SUB, Add, Sub
 from convc.ir.types import Array
+from convc.tests.support.cpu_kernels import blocked_shape, from_blocks, into_blocks, runner
 
 PADS = (1, 1, 1, 1)
 KINDS = [(m, r) for r, kinds in TILES.items() for m in kinds]
-
-
-def block(x: Array, fill: float = 0.0) -> Array:
-    """[N,C,H,W] as [CB,N,H,W,16], `fill` in the lanes beyond C."""
-    n, c, *size = x.shape
-    grown = np.full((n, -(-c // 16) * 16, *size), fill, np.float32)
-    grown[:, :c] = x
-    return np.ascontiguousarray(grown.reshape(n, -1, 16, *size).transpose(1, 0, 3, 4, 2))
-
-
-def plain(x: Array, channels: int) -> Array:
-    blocks, n, rows, cols, lanes = x.shape
-    return x.transpose(1, 0, 4, 2, 3).reshape(n, blocks * lanes, rows, cols)[:, :channels]
-
-
-def build(kernel: Any) -> Callable[..., None]:
-    host = tvm()
-    module = host.IRModule({"main": kernel.with_attr("global_symbol", "main")})
-    main = host.compile(module, target=host.target.Target({"kind": "llvm", "mcpu": host_cpu()}))["main"]
-
-    def run(*arrays: Array) -> None:
-        tensors = [host.runtime.tensor(array) for array in arrays]
-        main(*tensors)
-        arrays[-1][...] = tensors[-1].numpy()
-
-    return run
+Run = Callable[[list[Array], tuple[int, ...]], Array]
 
 
 def draw(seed: int, n: int, c_in: int, c_out: int, rows: int, cols: int, r: int = 3) -> tuple[Array, Array, Array]:
@@ -58,15 +35,14 @@ def draw(seed: int, n: int, c_in: int, c_out: int, rows: int, cols: int, r: int 
     return x, w, rng.standard_normal(c_out).astype(np.float32)
 
 
-def convolve(run: Callable[..., None], m: int, pads: tuple[int, int, int, int], x: Array, w: Array, b: Array, *others: Array) -> Array:
+def convolve(run: Run, m: int, pads: tuple[int, int, int, int], x: Array, w: Array, b: Array, *others: Array) -> Array:
     """What the kernel computes; lanes of padding hold garbage before, and something finite after."""
     c_out, _, r, _ = w.shape
     rows, cols = x.shape[2] + pads[0] + pads[2] - r + 1, x.shape[3] + pads[1] + pads[3] - r + 1
-    bias = block(b[None, :, None, None])[:, 0, 0, 0]
-    result = np.full((-(-c_out // 16), x.shape[0], rows, cols, 16), np.nan, np.float32)
-    run(block(x, 7.5), pack_tiles(m, w), bias, *(block(other, -3.0) for other in others), result)
+    operands = [into_blocks(x), pack_tiles(m, w), block_channels(b), *map(into_blocks, others)]
+    result = run(operands, blocked_shape(x.shape[0], c_out, rows, cols))
     assert np.isfinite(result).all()
-    return plain(result, c_out)
+    return from_blocks(result, c_out)
 
 
 def reference(pads: tuple[int, int, int, int], x: Array, w: Array, b: Array) -> Array:
@@ -94,7 +70,7 @@ def reference(pads: tuple[int, int, int, int], x: Array, w: Array, b: Array) -> 
 def test_agrees_with_the_reference_within_its_own_bound(m, r, n, c_in, c_out, rows, cols, pads, form):
     rows, cols = rows + r - 3, cols + r - 3  # the sizes above are for 3x3
     x, w, b = draw(m, n, c_in, c_out, rows, cols, r)
-    run = build(winograd(Tiled(m, n, c_in, c_out, rows, cols, pads, form=form, r=r)))
+    run = runner(winograd(Tiled(m, n, c_in, c_out, rows, cols, pads, form=form, r=r)))
     got, expected = convolve(run, m, pads, x, w, b), reference(pads, x, w, b)
     error = abs(got - expected)
     assert error.max() < {4: 2e-6, 6: 2e-5}[m + r - 1] * abs(expected).max()
@@ -108,7 +84,7 @@ def test_agrees_with_the_reference_within_its_own_bound(m, r, n, c_in, c_out, ro
 def test_noise_is_what_we_say(m, r, channels):
     """Also where tiles are empty but for a pixel, whose error reaches outputs that it does not."""
     x, w, b = draw(3, 1, channels, 32, 14, 14, r)
-    b, run = np.zeros_like(b), build(winograd(Tiled(m, 1, channels, 32, 14, 14, PADS, r=r)))
+    b, run = np.zeros_like(b), runner(winograd(Tiled(m, 1, channels, 32, 14, 14, PADS, r=r)))
     pixel = np.zeros_like(x)
     pixel[:, :, 5, 6] = x[:, :, 5, 6]
     for image in (x, np.maximum(x, 0), pixel):
@@ -191,7 +167,7 @@ def requests(at: Any, loops: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, 
 @pytest.mark.parametrize("form", [None, Arrangement(True, 1, 3)])
 def test_a_symbolic_batch(form):
     x, w, b = draw(0, 3, 20, 24, 17, 9)
-    run = build(winograd(Tiled(4, None, 20, 24, 17, 9, PADS, form=form)))
+    run = runner(winograd(Tiled(4, None, 20, 24, 17, 9, PADS, form=form)))
     for images in (x, x[:1]):
         assert (abs(convolve(run, 4, PADS, images, w, b) - reference(PADS, images, w, b)) <= error_bound(4, PADS, images, w, b)).all()
 
@@ -201,7 +177,7 @@ def test_steps_follow_before_the_store(form):
     x, w, b = draw(1, 2, 16, 24, 10, 11)
     one, two = (np.random.default_rng(seed).standard_normal((2, 24, 10, 11)).astype(np.float32) for seed in (5, 6))
     steps = (EpilogueStep(ADD, Add(), 1), EpilogueStep(RELU, Relu()), EpilogueStep(SUB, Sub(), 1, first=True))
-    run = build(winograd(Tiled(2, 2, 16, 24, 10, 11, PADS, steps, form=form)))
+    run = runner(winograd(Tiled(2, 2, 16, 24, 10, 11, PADS, steps, form=form)))
     expected = two - np.maximum(reference(PADS, x, w, b) + one, 0)
     assert np.allclose(convolve(run, 2, PADS, x, w, b, one, two), expected, rtol=0, atol=3e-6)
 
@@ -221,11 +197,11 @@ def test_the_greatest_of_pairs_of_rows_and_columns_is_that_of_what_would_be_stor
     x, w, b = draw(m, n, c_in, c_out, rows, cols)
     x[0, 0, 2, 2] = np.nan  # stays
     steps = (EpilogueStep(RELU, Relu()),)
-    stored = np.full((-(-c_out // 16), n, rows, cols, 16), np.nan, np.float32)
-    pooled = np.full((-(-c_out // 16), n, rows // 2, cols // 2, 16), -1, np.float32)
-    for pools, result in ((False, stored), (True, pooled)):
-        run = build(winograd(Tiled(m, n, c_in, c_out, rows, cols, PADS, steps, pools, form)))
-        run(block(x), pack_tiles(m, w), block(b[None, :, None, None])[:, 0, 0, 0], result)
+    operands = [into_blocks(x), pack_tiles(m, w), block_channels(b)]
+    stored, pooled = (
+        runner(winograd(Tiled(m, n, c_in, c_out, rows, cols, PADS, steps, pools, form)))(operands, blocked_shape(n, c_out, *size))
+        for pools, size in ((False, (rows, cols)), (True, (rows // 2, cols // 2)))
+    )
     pairs = stored[:, :, : rows // 2 * 2, : cols // 2 * 2].reshape(-1, n, rows // 2, 2, cols // 2, 2, 16)
     assert np.isnan(stored).any()
     assert not np.isnan(pooled).all()
