@@ -2,33 +2,61 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ...ir.binding import batch_names, specialize, usual_sizes
 from ...ir.errors import ConvcError, UsageError
+from ...ir.graph import Graph
 from ...ir.suggest import did_you_mean
 from ..engines.optimize import optimize
 from ..engines.tvm import TVM
 from ..files.model import Request
 from .compile import TILES, WINOGRAD
 from .console import Console, emit_json, print_table
-from .options import model_options
+from .options import gather, model_options
 
 if TYPE_CHECKING:
     from ...backends.tvm.store.tuned_forms import Found
     from ...backends.tvm.tuning.survey import Served, TunableLayer
-    from ...backends.tvm.tuning.timing import Bench
+    from ...backends.tvm.tuning.timing import OpenBench
 
 __all__ = ["command"]
 
 SURVEYED = 0.5  # of the time, at most; in the rest something is to be found
+
+
+@dataclass(frozen=True, slots=True)
+class TuneOptions:
+    """What `convc tune` was asked for; the help of its options says what each means."""
+
+    seconds: int
+    names: tuple[str, ...]
+    trials: int
+    batch: int
+    level: int
+    winograd: str
+    database: str | None
+    tracker: str | None
+    key: str
+    as_json: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Benches:
+    """Where forms are measured: `count` at a time, each with so many `threads`."""
+
+    open: OpenBench
+    count: int
+    threads: int
 
 
 @click.command("tune")
@@ -45,66 +73,34 @@ SURVEYED = 0.5  # of the time, at most; in the rest something is to be found
 )
 @click.option("--key", default="convc", show_default=True, help="The key of those servers.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@gather("given", TuneOptions)
 @click.pass_obj
-def command(
-    console: Console,
-    request: Request,
-    seconds: int,
-    names: tuple[str, ...],
-    trials: int,
-    batch: int,
-    level: int,
-    winograd: str,
-    database: str | None,
-    tracker: str | None,
-    key: str,
-    as_json: bool,
-) -> None:
+def command(console: Console, request: Request, given: TuneOptions) -> None:
     """Find faster forms of MODEL's convolutions on this machine.
 
     What `convc compile` makes afterwards uses them. A kernel keeps its rule's form unless another was measured to be faster by 3%;
     results do not change. What was finished is kept, whatever ends the run, and not done again.
     """
     begun = time.monotonic()
-    from ...backends.tvm.cpu.kernels.machine import machine
-    from ...backends.tvm.cpu.plan import plan
-    from ...backends.tvm.cpu.tiles import tiles_by_size
-    from ...backends.tvm.host import host_cpu, host_processor, physical_cores, tvm
-    from ...backends.tvm.store.tuned_forms import find_database, latest, read_found, write_found
+    from ...backends.tvm.store.tuned_forms import find_database, write_found
     from ...backends.tvm.tuning.search import tune
-    from ...backends.tvm.tuning.survey import survey, tunable_layers
-    from ...backends.tvm.tuning.timing import local_bench
-    from ...backends.tvm.tuning.tracker import Tracker
+    from ...backends.tvm.tuning.survey import survey
 
-    place = find_database(database)
+    place = find_database(given.database)
     if place is None:
         raise UsageError("the cache is off, so that there is no place for what is found; give a directory with --database")
-    lender = Tracker(tracker, key) if tracker else None
-    graph, _ = optimize(console.load(request), level, prices=TVM.prices)
-    graph = specialize(graph, {**usual_sizes(graph), **dict.fromkeys(batch_names(graph), batch)})
-    threads = physical_cores()
-    here = machine(host_cpu(), threads, str(tvm().__version__))
-    found, complaint = read_found(place)
-    if complaint:
-        console.say(complaint)
-    known = latest(found, here)
-    tried = {kernel: each.tried for kernel, each in known.items()}
-    processor = host_processor()
-    planned = plan(graph, tiles_by_size(graph, winograd, processor), processor=processor)
-    chosen = _chosen(tunable_layers(planned), names)
-    left = [layer for layer in chosen if names or tried.get(layer.kernel.key, 0) < min(trials, len(layer.kernel.forms()))]
-    console.say(f"{len(chosen)} kernels, {len(chosen) - len(left)} of them tuned before; {here}")
-
-    def bench() -> Bench:
-        return lender.bench(threads) if lender else local_bench(threads)
-
-    served = survey(bench, threads, left, begun + seconds * SURVEYED)
+    benches = _benches(given)
+    graph = _network(console, request, given)
+    here, known = _known(console, place, benches.threads)
+    left = _left(console, graph, given, here, known)
+    served = survey(benches.open, benches.threads, left, begun + given.seconds * SURVEYED)
     if len(served) < len(left):
-        console.say(f"in half of {seconds} s the rules' forms of {len(served)} kernels were measured; give more --seconds for the others")
+        measured = f"in half of {given.seconds} s the rules' forms of {len(served)} kernels were measured"
+        console.say(f"{measured}; give more --seconds for the others")
     results: list[tuple[Served, Found]] = []
     try:
         with _progress(console, len(served)) as advance:
-            for each, result in tune(served, bench, lender.servers if lender else 1, here, trials, begun + seconds, known):
+            for each, result in tune(served, benches.open, benches.count, here, given.trials, begun + given.seconds, known):
                 if isinstance(result, ConvcError):
                     console.say(f"  a server is given up: {result}")
                     continue
@@ -113,10 +109,58 @@ def command(
                 advance(_verdict(each, result))
     finally:
         console.say(f"{len(results)} of {len(left)} kernels finished and kept in {place}")
-    if as_json:
+    if given.as_json:
         emit_json({"model": request.model, "database": str(place), "machine": here, "kernels": [asdict(result) for _, result in results]})
     else:
         _report(console, results)
+
+
+def _benches(given: TuneOptions) -> Benches:
+    """Those of the tracker, or this machine."""
+    from ...backends.tvm.host import physical_cores
+    from ...backends.tvm.tuning.timing import local_bench
+    from ...backends.tvm.tuning.tracker import Tracker
+
+    lender = Tracker(given.tracker, given.key) if given.tracker else None
+    threads = physical_cores()
+    if lender is None:
+        return Benches(functools.partial(local_bench, threads), 1, threads)
+    return Benches(functools.partial(lender.bench, threads), lender.servers, threads)
+
+
+def _network(console: Console, request: Request, given: TuneOptions) -> Graph:
+    """As it will run, all its sizes numbers."""
+    graph, _ = optimize(console.load(request), given.level, prices=TVM.prices)
+    return specialize(graph, {**usual_sizes(graph), **dict.fromkeys(batch_names(graph), given.batch)})
+
+
+def _known(console: Console, place: Path, threads: int) -> tuple[str, Mapping[str, Found]]:
+    """What this machine is called, and what was found for it before, by the kernels' keys."""
+    from ...backends.tvm.cpu.kernels.machine import machine
+    from ...backends.tvm.host import host_cpu, tvm
+    from ...backends.tvm.store.tuned_forms import latest, read_found
+
+    here = machine(host_cpu(), threads, str(tvm().__version__))
+    found, complaint = read_found(place)
+    if complaint:
+        console.say(complaint)
+    return here, latest(found, here)
+
+
+def _left(console: Console, graph: Graph, given: TuneOptions, here: str, known: Mapping[str, Found]) -> list[TunableLayer]:
+    """The layers that were asked for, or those of which not all forms, or --trials of them, were tried before."""
+    from ...backends.tvm.cpu.plan import plan
+    from ...backends.tvm.cpu.tiles import tiles_by_size
+    from ...backends.tvm.host import host_processor
+    from ...backends.tvm.tuning.survey import tunable_layers
+
+    processor = host_processor()
+    planned = plan(graph, tiles_by_size(graph, given.winograd, processor), processor=processor)
+    tried = {kernel: each.tried for kernel, each in known.items()}
+    chosen = _chosen(tunable_layers(planned), given.names)
+    left = [layer for layer in chosen if given.names or tried.get(layer.kernel.key, 0) < min(given.trials, len(layer.kernel.forms()))]
+    console.say(f"{len(chosen)} kernels, {len(chosen) - len(left)} of them tuned before; {here}")
+    return left
 
 
 def _chosen(every: Sequence[TunableLayer], names: Sequence[str]) -> list[TunableLayer]:
