@@ -13,7 +13,7 @@ from ...ir.graph import Graph
 from ...ir.types import Array, TensorType
 from ..engines.engine import Run
 from ..engines.optimize import optimize
-from ..engines.table import ENGINES
+from ..engines.table import engine_named
 from ..engines.tvm import TVM
 from ..files.artifact import Artifact
 from ..targets.table import target_named
@@ -47,9 +47,13 @@ class Module:
 
     @staticmethod
     def open(path: str | Path, backend: str = "tvm", threads: int | None = None) -> Module:
-        """The artifact directory at `path`, its files checked against the manifest."""
+        """The artifact directory at `path`, its files checked against the manifest.
+
+        Raises: UsageError for a backend that does not exist.
+        """
+        engine = engine_named(backend)
         artifact = Artifact.open(Path(path))
-        return Module(artifact.structure(), ENGINES[backend].open(artifact, threads))
+        return Module(artifact.structure(), engine.open(artifact, threads))
 
 
 def compile(graph: Graph, target: str = "cpu", level: int = 2, threads: int | None = None) -> Module:

@@ -74,13 +74,14 @@ def _with_weights(graph: Graph, path: Path, model: str, zoo: Mapping[str, ZooEnt
 def _load(request: Request, zoo: Mapping[str, ZooEntry], say: Callable[[str], None]) -> Graph:
     model, shapes = request.model, pairs("--input", request.inputs, ":")
     if model in zoo:
-        with _user_code(Path(f"{model} with these options")):
+        with _user_code(f"{model} with these options"):
             return _trace(zoo[model].network, request, shapes)
     path = Path(model)
     file, _, function = model.rpartition(":")
     if file.endswith(".py"):
-        with _user_code(Path(file)):
-            return _trace(_from_python(Path(file), function), request, shapes)
+        path = Path(file)
+        with _user_code(path.name, path):
+            return _trace(_from_python(path, function), request, shapes)
     if request.options:
         raise UsageError(f"'{model}' is not a network definition; --set works with zoo names and Python files")
     if path.suffix == ".cir":
@@ -133,16 +134,19 @@ def _from_python(path: Path, function: str) -> Network:
 
 
 @contextmanager
-def _user_code(path: Path) -> Generator[None]:
-    """What goes wrong in the user's own Python is one sentence with the user's own line."""
+def _user_code(name: str, path: Path | None = None) -> Generator[None]:
+    """What goes wrong in somebody's Python is one sentence, with the last line of it in the file that was asked for.
+
+    That is surely theirs. What it imports may be any package, of which `user_line` knows only those that call layers.
+    """
     try:
         yield
     except ConvcError:
         raise
     except (Exception, SystemExit) as error:
-        own = (str(path), str(path.resolve()))
+        own = (str(path), str(path.resolve())) if path else ()
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename in own]
-        where = f"{path.name}:{lines[-1]}" if lines else path.name
+        where = f"{name}:{lines[-1]}" if lines else name
         raise InvalidModel(f"{where}: {type(error).__name__}: {error}") from error
 
 

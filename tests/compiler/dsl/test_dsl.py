@@ -230,6 +230,11 @@ def test_a_module_is_given_no_array(given, complaint):
         Module(cc.models.mlp(), lambda inputs: dict(match_inputs(cc.models.mlp(), inputs)))(given)
 
 
+def test_a_module_is_opened_by_an_engine_that_exists(tmp_path):
+    with pytest.raises(UsageError, match="unknown backend 'tmv'; did you mean 'tvm'"):
+        Module.open(tmp_path, backend="tmv")
+
+
 def test_the_readme_s_python():
     net = cc.models.resnet20()
     better, trace = cc.optimize(net, level=2)
