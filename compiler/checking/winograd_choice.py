@@ -14,7 +14,7 @@ from ...backends.tvm.processor import AVX512, Processor
 from ...ir.graph import Graph
 from .oracle import Oracle
 
-__all__ = ["LIMIT", "Choice", "Oracles", "choose"]
+__all__ = ["LIMIT", "Oracles", "TileChoice", "choose_tiles"]
 
 LIMIT = 1e-4  # of an output's scale: `auto` lets predicted noise go so far and no further
 
@@ -22,14 +22,14 @@ Oracles = Callable[[Mapping[str, int]], Oracle]  # by the tiles of an engine's k
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class TileChoice:
     """`tiles`: the m of F(m x m, r x r) by the convolution's name. `why` says it in lines for people."""
 
     tiles: Mapping[str, int]
     why: tuple[str, ...]
 
 
-def choose(graph: Graph, asked: str, oracle: Oracles | None = None, processor: Processor = AVX512) -> Choice:
+def choose_tiles(graph: Graph, asked: str, oracle: Oracles | None = None, processor: Processor = AVX512) -> TileChoice:
     """The forms for an optimized graph. `asked` is off, f2, f4 or auto.
 
     `oracle` has the float64 outputs, and the noise of an engine with the forms that it is given; without it `auto` goes by sizes and the
@@ -39,7 +39,7 @@ def choose(graph: Graph, asked: str, oracle: Oracles | None = None, processor: P
 
     tiles = tiles_by_size(graph, asked, processor)
     if oracle is None:
-        return Choice(tiles, (f"{_forms(tiles)} ({asked}); noise not predicted",))
+        return TileChoice(tiles, (f"{_forms(tiles)} ({asked}); noise not predicted",))
     turns: dict[str, Mapping[str, int]] = {asked: tiles}
     if asked == "auto":
         turns |= {"f2": {name: 2 for name in tiles if _is_3x3(graph, name)}, "off": {}}
@@ -50,7 +50,7 @@ def choose(graph: Graph, asked: str, oracle: Oracles | None = None, processor: P
         without = oracle({}).noise if tiles else noise
         if asked != "auto" or noise <= max(LIMIT, without):
             why.append(f"{said}, {without:.1e} without" if tiles else said)
-            return Choice(tiles, tuple(why))
+            return TileChoice(tiles, tuple(why))
         why.append(f"not {said}: the limit is {LIMIT:.0e}")
     raise AssertionError("the last turn takes no tiles")
 

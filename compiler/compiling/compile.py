@@ -18,7 +18,7 @@ from ...passes.pipelines import LEVELS
 from ..checking.batches import compare_batches
 from ..checking.oracle import Agreement, Oracle
 from ..checking.pass_check import PassCheck, refuse_failures
-from ..checking.winograd_choice import Choice, Oracles, choose
+from ..checking.winograd_choice import Oracles, TileChoice, choose_tiles
 from ..engines.engine import Engine
 from ..engines.optimize import optimize
 from ..engines.reference import REFERENCE
@@ -36,7 +36,7 @@ from .peak_memory import measured_peak
 __all__ = ["compile_as", "compile_network"]
 
 PACKAGES = ("numpy", "onnx", "onnxruntime-gpu", "onnxruntime", "apache-tvm", "apache-tvm-ffi")
-NO_CHOICE = Choice({}, ())  # for a target that has no tiles
+NO_CHOICE = TileChoice({}, ())  # for a target that has no tiles
 
 
 def compile_network(
@@ -70,7 +70,7 @@ def compile_as(graph: Graph, path: str | Path, options: CompileOptions, say: Say
         say(f"exported {ONNX}")
         inputs = random_inputs(graph, options.seed)
         oracle = Oracle.by_tiles(graph, better, inputs, options.seed) if options.check else None
-        choice = choose(better, options.winograd, oracle, target.processor()) if target.processor else NO_CHOICE
+        choice = choose_tiles(better, options.winograd, oracle, target.processor()) if target.processor else NO_CHOICE
         built = target.build(better, folder, choice.tiles, options, say)
         agreements: list[Agreement] = []
         if oracle:

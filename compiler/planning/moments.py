@@ -14,12 +14,12 @@ from ...ir.types import Array
 from ...passes.bottlenecks.forms import Splittable
 from ...passes.bottlenecks.spectrum import LayerWeights, Moments
 
-__all__ = ["gather"]
+__all__ = ["gather_moments"]
 
 POSITIONS = 128  # sampled of each image: neighbours are alike, and many images of few places say more
 
 
-def gather(
+def gather_moments(
     graph: Graph, layers: Sequence[tuple[Splittable, LayerWeights]], batches: Iterable[Mapping[str, Array]], threads: int | None, seed: int
 ) -> dict[str, tuple[Moments, Moments]]:
     """The moments of each layer's input, images in turn in one fold and the other, as onnxruntime computes them."""

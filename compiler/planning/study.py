@@ -17,7 +17,7 @@ from ...passes.rewriting.ledger import Ledger
 from ..engines.onnxruntime import ONNXRUNTIME
 from ..files.calibration import Calibration
 from .budget import COSTS
-from .moments import gather
+from .moments import gather_moments
 from .sensitivity import sensitivities
 from .trial import Trial
 
@@ -112,7 +112,7 @@ def study(graph: Graph, calibration: Calibration, excluded: set[str], cost: str 
     moments: Mapping[str, tuple[Moments, Moments]] = {}
     if calibration.is_real:
         pairs = [(layer, weights[layer.name]) for layer in layers]
-        moments = gather(graph, pairs, calibration.batches(graph, _images_at_once(layers)), threads, seed)
+        moments = gather_moments(graph, pairs, calibration.batches(graph, _images_at_once(layers)), threads, seed)
     spectra = {layer.name: spectrum(layer, weights[layer.name], moments.get(layer.name)) for layer in layers}
     probe = next(calibration.batches(graph, PROBES))
     gains = sensitivities(graph, layers, spectra, probe, threads)

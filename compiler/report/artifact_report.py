@@ -9,7 +9,7 @@ from ...ir.graph import Graph
 from ...passes.analysis.cost import graph_cost
 from ...passes.manager import Stage
 from ..checking.oracle import Agreement
-from ..checking.winograd_choice import Choice
+from ..checking.winograd_choice import TileChoice
 from ..targets.target import Built
 from .text import stage_line
 
@@ -17,7 +17,7 @@ __all__ = ["compile_report"]
 
 
 def compile_report(
-    graph: Graph, better: Graph, trace: Sequence[Stage], built: Built, choice: Choice, agreements: Sequence[Agreement]
+    graph: Graph, better: Graph, trace: Sequence[Stage], built: Built, choice: TileChoice, agreements: Sequence[Agreement]
 ) -> str:
     """The report.txt of an artifact."""
     cost = graph_cost(better, usual_sizes(better))

@@ -11,7 +11,7 @@ import pytest
 
 from convc.backends.tvm.processor import AVX512, ZEN, ZEN_5
 from convc.compiler.checking.oracle import Oracle
-from convc.compiler.checking.winograd_choice import LIMIT, choose
+from convc.compiler.checking.winograd_choice import LIMIT, choose_tiles
 from convc.compiler.compiling.compile import compile_network
 from convc.compiler.engines.tvm import tvm_engine
 from convc.compiler.files.artifact import MANIFEST, Artifact
@@ -50,11 +50,11 @@ def difference(apart: float) -> Graph:
 def test_auto_falls_back_where_the_network_enlarges_the_noise(apart: float, tile: int):
     graph = difference(apart)
     oracle = Oracle.by_tiles(graph, graph, random_inputs(graph))
-    choice = choose(graph, "auto", oracle)
+    choice = choose_tiles(graph, "auto", oracle)
     assert choice.tiles == {"a": tile, "b": tile}
     assert oracle(choice.tiles).noise <= max(LIMIT, oracle({}).noise)
     assert len(choice.why) == {4: 1, 2: 2}[tile]
-    assert choose(graph, "f4", oracle).tiles == {"a": 4, "b": 4}, "what the user asks for is done"
+    assert choose_tiles(graph, "f4", oracle).tiles == {"a": 4, "b": 4}, "what the user asks for is done"
 
 
 @pytest.mark.parametrize(("direct", "tile"), [(LIMIT / 10, 0), (LIMIT * 30, 2), (LIMIT * 300, 4)])
@@ -64,7 +64,7 @@ def test_tiles_are_kept_where_they_are_no_noisier_than_none(direct: float, tile:
     def oracle(tiles: Mapping[str, int]) -> Oracle:
         return Oracle({"y": exact}, {"y": exact}, levels[max(tiles.values(), default=0)])
 
-    choice = choose(difference(1e-2), "auto", oracle)
+    choice = choose_tiles(difference(1e-2), "auto", oracle)
     assert choice.tiles == ({"a": tile, "b": tile} if tile else {})
     assert len(choice.why) == {4: 1, 2: 2, 0: 3}[tile]
 
@@ -78,15 +78,15 @@ def test_tiles_of_5x5_go_with_those_of_4x4():
         seen.append(tiles)
         return Oracle({"y": exact}, {"y": exact}, LIMIT * 2 if 4 in tiles.values() else LIMIT / 2)
 
-    assert choose(graph, "auto", oracle).tiles == {"a": 2}
+    assert choose_tiles(graph, "auto", oracle).tiles == {"a": 2}
     assert {"a": 4, "b": 2} in seen
 
 
 def test_weights_that_memory_must_bring_are_weighed_against_products():
     graph = typed_graph(DEEP)
-    assert choose(graph, "auto", processor=ZEN).tiles == {"y": 2}, "few products in a cycle: those saved are worth more bytes"
-    assert choose(graph, "auto", processor=ZEN_5).tiles == {"y": 2}
-    assert choose(graph, "auto", processor=AVX512).tiles == {}
+    assert choose_tiles(graph, "auto", processor=ZEN).tiles == {"y": 2}, "few products in a cycle: those saved are worth more bytes"
+    assert choose_tiles(graph, "auto", processor=ZEN_5).tiles == {"y": 2}
+    assert choose_tiles(graph, "auto", processor=AVX512).tiles == {}
 
 
 def test_predicted_noise_is_what_the_library_shows():
@@ -95,7 +95,7 @@ def test_predicted_noise_is_what_the_library_shows():
     oracle = Oracle.by_tiles(graph, graph, inputs)
     exact = oracle({})
     for asked in ("off", "f2", "f4"):
-        choice = choose(graph, asked, oracle)
+        choice = choose_tiles(graph, asked, oracle)
         got = dict(tvm_engine(choice.tiles).capture(graph, graph.outputs, inputs, 1))["y"]
         seen = np.sqrt(np.mean((got - exact.values["y"]) ** 2)) / abs(exact.values["y"]).max()
         assert 1 / 4 < oracle(choice.tiles).noise / seen < 4, asked  # the two errors resemble each other, which nobody predicts
