@@ -57,7 +57,7 @@ ZEN_5 = replace(ZEN, macs_per_byte=6.5, winograd_4_weights=10 << 20)
 AVX2, NEON, SSE = Processor(16, 8, 4), Processor(32, 4, 4), Processor(16, 4, 2)
 NAMED = {"znver4": ZEN, "znver5": ZEN_5}  # LLVM's names of processors that differ from others of their instructions
 # LLVM's names of what it uses unasked where a processor has it: beyond what all of x86-64 and AArch64 have, all that can be told of a
-# library's needs. What only intrinsics or atomics use (AES, SHA, AMX, LSE) is no part of it. c/convc.c can ask for each of them.
+# library's needs. What only intrinsics or atomics use (AES, SHA, AMX, LSE) is no part of it. c/processor.h can ask for each of them.
 INSTRUCTION_SETS = frozenset(
     (
         *("sse3", "ssse3", "sse4.1", "sse4.2", "sse4a", "popcnt", "lzcnt", "bmi", "bmi2", "tbm", "movbe", "pclmul", "gfni"),
