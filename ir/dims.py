@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import gcd
 
 from .errors import InvalidModel
 
@@ -82,7 +83,7 @@ class Expr:
         rest = _sum([(m, c % divisor) for m, c in self.terms])
         if isinstance(rest, int):
             return whole + rest // divisor
-        return whole + _nested_floor(rest, divisor)
+        return whole + _nested_floor(*_reduced(rest, divisor))
 
     def __str__(self) -> str:
         return "".join(_signed(m, c, first=i == 0) for i, (m, c) in enumerate(self.terms))
@@ -219,13 +220,18 @@ def _sum(terms: list[tuple[Monomial, int]]) -> Dim:
     return Expr(tuple(sorted(kept.items(), key=lambda item: (not item[0], [str(a) for a in item[0]]))))
 
 
+def _reduced(rest: Expr, divisor: int) -> tuple[Expr, int]:
+    """floor((g*A + c) / (g*d)) = floor((A + floor(c / g)) / d) for an integer A: no factor is left that quotient and divisor share."""
+    common = gcd(divisor, *(c for m, c in rest.terms if m))
+    return Expr(tuple((m, c // common) for m, c in rest.terms if m or c >= common)), divisor // common
+
+
 def _nested_floor(rest: Expr, divisor: int) -> Dim:
-    """floor((floor(x / a) + c) / d) = floor((x + c*a) / (a*d)): halving twice stays one division."""
-    constant = dict(rest.terms).get((), 0)
-    atoms = [(m, c) for m, c in rest.terms if m]
-    if len(atoms) == 1 and atoms[0][1] == 1 and len(atoms[0][0]) == 1 and isinstance(atoms[0][0][0], FloorDiv):
-        inner = atoms[0][0][0]
-        return (inner.numerator + constant * inner.divisor) // (inner.divisor * divisor)
+    """floor((floor(x / a) + B) / d) = floor((x + a*B) / (a*d)) for an integer B: halving twice stays one division."""
+    inner = next((m[0] for m, c in rest.terms if c == 1 and len(m) == 1 and isinstance(m[0], FloorDiv)), None)
+    if isinstance(inner, FloorDiv):
+        others = rest - Expr((((inner,), 1),))
+        return (inner.numerator + others * inner.divisor) // (inner.divisor * divisor)
     return Expr((((FloorDiv(rest, divisor),), 1),))
 
 

@@ -186,6 +186,9 @@ class _Sweep:
                 self.ledger.decline(rule.name, node.name, why)
             if made is None or made is node:
                 continue
+            if why := _other_size(node, made):
+                self.ledger.decline(rule.name, node.name, why)
+                continue
             return self.accept(rule, match, made)
         return None
 
@@ -250,3 +253,13 @@ class _Sweep:
                 self.uses[operand] -= 1
                 if self.uses[operand] == 0:
                     stack.append(operand)
+
+
+def _other_size(root: Node, made: Node) -> str:
+    """Why a replacement cannot stand where its root does: a size that the rules of `dims` cannot tell to be the same, which
+    readers would refuse. "" where it can. In numbers a difference is a fault in the pass, and no reason to decline.
+    """
+    if root.type is None or not root.type.symbols:
+        return ""
+    type_ = infer_type(made) if made.inputs else made.typed
+    return "" if type_ == root.type else f"%{root.name} is {root.type}, and would be {type_}, which may be another size"
