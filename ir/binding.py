@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from .dims import Dim, alone, evaluate, multiple
-from .errors import InvalidInput, InvalidModel
+from .errors import InvalidInput, InvalidModel, UsageError
 from .graph import Graph, Node
 from .types import DTYPES, Array, TensorType
 from .verifier import verify_graph
 
-__all__ = ["as_declared", "batch_names", "match_inputs", "sizes_of", "specialize", "usual_sizes"]
+__all__ = ["as_declared", "batch_names", "empty_outputs", "match_inputs", "need_elements", "sizes_of", "specialize", "usual_sizes"]
 
 USUAL = (32, 64, 128, 224, 256, 512, 1024)  # tried in turn for rows and columns that have only a name
 
@@ -23,6 +23,16 @@ def batch_names(graph: Graph) -> set[str]:
     """Named sizes that stand alone as the first axis of an input."""
     first = (node.typed.shape[0] for node in graph.inputs if node.typed.rank)
     return {name for name in map(alone, first) if name is not None}
+
+
+def need_elements(graph: Graph, use: str) -> None:
+    """Raises: UsageError for an input that is empty whatever is given: of no image there is nothing to count, time or measure."""
+    empty = next((node for node in graph.inputs if 0 in node.typed.shape), None)
+    if empty is not None:
+        some = ",".join(str(dim or 1) if isinstance(dim, int) else str(dim) for dim in empty.typed.shape)
+        raise UsageError(
+            f"input '{empty.name}' is {empty.type}, of no elements, so there is nothing to {use}; try --input {empty.name}:{some}"
+        )
 
 
 def usual_sizes(graph: Graph) -> dict[str, int]:
@@ -105,12 +115,20 @@ def match_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, int]:
             wanted = DTYPES[node.typed.dtype].name
             raise InvalidInput(f"input '{node.name}' is {have.dtype}, expected {node.typed.dtype}; convert it with .astype('{wanted}')")
     sizes = sizes_of({node.name: node.typed for node in graph.inputs}, {name: a.shape for name, a in arrays.items()})
-    if len(sizes) > 1 or set(sizes) - batch_names(graph):  # a picture may be too small for a layer deep inside
+    if len(sizes) > 1 or 0 in sizes.values() or set(sizes) - batch_names(graph):  # a picture may be too small for a layer deep inside
         try:
             verify_graph(specialize(graph, sizes))
         except InvalidModel as error:
             raise InvalidInput(f"the network does not work with {', '.join(f'{k}={v}' for k, v in sizes.items())}: {error}") from None
     return sizes
+
+
+def empty_outputs(graph: Graph, sizes: Mapping[str, int]) -> dict[str, Array] | None:
+    """The outputs at these sizes where none has an element, as of an empty batch: nothing needs to be computed. None where one has."""
+    types = {node.name: node.typed.with_sizes(sizes) for node in graph.outputs}
+    if any(type_.numel != 0 for type_ in types.values()):
+        return None
+    return {name: np.empty(type_.concrete(), DTYPES[type_.dtype]) for name, type_ in types.items()}
 
 
 def sizes_of(types: Mapping[str, TensorType], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
@@ -127,7 +145,7 @@ def sizes_of(types: Mapping[str, TensorType], shapes: Mapping[str, tuple[int, ..
                 sizes.setdefault(found[0], size // found[1])
     for name, type_ in types.items():
         wanted = type_.with_sizes(sizes)
-        if wanted.shape != shapes[name] or min(shapes[name], default=1) < 1:
+        if wanted.shape != shapes[name]:
             detail = f" with {', '.join(f'{k}={v}' for k, v in sizes.items())}" if type_.symbols else ""
             raise InvalidInput(f"input '{name}' has shape {list(shapes[name])}, expected {type_}{detail}{_advice(type_, shapes[name])}")
     return sizes

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ...ir import errors
-from ...ir.binding import batch_names, usual_sizes
+from ...ir.binding import batch_names, need_elements, usual_sizes
 from ...ir.errors import BackendMissing, ConvcError, UnsupportedOp
 from ...ir.graph import Graph
 from ...ir.printer import print_graph
@@ -89,8 +89,9 @@ def measure(
 
     An engine that is not here or cannot run the network is told to `left_out`, where given.
 
-    Raises: BackendMissing or UnsupportedOp for such an engine otherwise; ConvcError if one dies.
+    Raises: BackendMissing or UnsupportedOp for such an engine otherwise; ConvcError if one dies; UsageError for an empty input.
     """
+    need_elements(graph, "time")
     sizes = {**usual_sizes(graph), **dict.fromkeys(batch_names(graph), batch)}
     flops = graph_cost(optimize(graph, level)[0], sizes).flops
     with ExitStack() as stack:

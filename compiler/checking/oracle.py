@@ -178,7 +178,7 @@ def _quantiles(ratio: Array) -> tuple[float, float, float]:
 
 def top_agreement(got: Array, expected: Array) -> tuple[float | None, float | None]:
     """Agreement of the best class and the set of the best five, where the output is a row of classes."""
-    if expected.ndim != 2 or expected.shape[1] < TOP_FEWEST:
+    if expected.ndim != 2 or not len(expected) or expected.shape[1] < TOP_FEWEST:
         return None, None
     ranked: list[Array] = [np.argsort(np.negative(values), axis=1, kind="stable")[:, :5] for values in (got, expected)]
     first: Array = ranked[0][:, 0] == ranked[1][:, 0]

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from ...ir.binding import batch_names
+from ...ir.binding import batch_names, need_elements
 from ...ir.errors import UsageError
 from ...ir.graph import Graph
 from ...ir.window_leftovers import surprises
@@ -32,6 +32,7 @@ def command(console: Console, request: Request, level: int, every: bool, as_json
     Everything is per image, whatever the batch. No weights are made.
     """
     graph, _ = optimize(console.load(request), level)
+    need_elements(graph, "count for an image")
     open_ = [name for name in graph.symbols if name not in batch_names(graph)]
     if open_:
         raise UsageError(f"the size {open_[0]} has no number, so nothing can be counted; give one, such as {_example(graph)}")

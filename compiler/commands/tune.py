@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...ir.binding import batch_names, specialize, usual_sizes
+from ...ir.binding import batch_names, need_elements, specialize, usual_sizes
 from ...ir.errors import ConvcError, UsageError
 from ...ir.graph import Graph
 from ...ir.suggest import did_you_mean
@@ -131,6 +131,7 @@ def _benches(given: TuneOptions) -> Benches:
 def _network(console: Console, request: Request, given: TuneOptions) -> Graph:
     """As it will run, all its sizes numbers."""
     graph, _ = optimize(console.load(request), given.level, prices=TVM.prices)
+    need_elements(graph, "time")
     return specialize(graph, {**usual_sizes(graph), **dict.fromkeys(batch_names(graph), given.batch)})
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...ir.binding import batch_names, match_inputs
+from ...ir.binding import batch_names, match_inputs, need_elements
 from ...ir.errors import InvalidModel, UsageError
 from ...ir.graph import Graph
 from ...ir.suggest import did_you_mean
@@ -98,8 +98,9 @@ def excluded_layers(layers: Sequence[Splittable], names: Iterable[str], *, ends:
 def study(graph: Graph, calibration: Calibration, excluded: set[str], cost: str | None, threads: int | None, seed: int) -> Study:
     """Look at every layer that is not excluded and, for a `cost`, has a share of it that matters.
 
-    Raises: InvalidModel for weights that are all zero or not finite, and for a network without such layers.
+    Raises: InvalidModel for weights that are all zero or not finite, and for a network without such layers; UsageError for an empty input.
     """
+    need_elements(graph, "measure a plan on")
     sizes = _sizes(graph, calibration)
     layers = [layer for layer in splittable_layers(graph, sizes) if layer.name not in excluded and layer.rank > 1]
     layers = layers if cost is None else _worthwhile(layers, cost)

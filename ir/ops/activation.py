@@ -126,13 +126,18 @@ def tanh(op: Tanh, x: Array) -> Array:
     return np.tanh(x)
 
 
+def _greatest(op: Softmax | LogSoftmax, x: Array) -> Array:
+    """Along the axis; of none it is -inf, and nothing reads it."""
+    return x.max(axis=op.axis, keepdims=True, initial=-np.inf)
+
+
 def softmax(op: Softmax, x: Array) -> Array:
-    grown = np.exp(x - x.max(axis=op.axis, keepdims=True))
+    grown = np.exp(x - _greatest(op, x))
     return grown / grown.sum(axis=op.axis, keepdims=True)
 
 
 def log_softmax(op: LogSoftmax, x: Array) -> Array:
-    shifted = x - x.max(axis=op.axis, keepdims=True)
+    shifted = x - _greatest(op, x)
     return shifted - np.log(np.exp(shifted).sum(axis=op.axis, keepdims=True))
 
 
@@ -143,12 +148,12 @@ def range_magnitude(op: Sigmoid | Tanh, x: Array) -> Array:
 
 def softmax_magnitude(op: Softmax, x: Array) -> Array:
     """exp turns a rounding of its argument into a relative error of that argument's size."""
-    return softmax(op, x) * (1 + abs(x - x.max(axis=op.axis, keepdims=True)))
+    return softmax(op, x) * (1 + abs(x - _greatest(op, x)))
 
 
 def log_softmax_magnitude(op: LogSoftmax, x: Array) -> Array:
     """The shifted input is rounded, and the logarithm of a sum of at least 1."""
-    return 1 + abs(x - x.max(axis=op.axis, keepdims=True)) + abs(log_softmax(op, x))
+    return 1 + abs(x - _greatest(op, x)) + abs(log_softmax(op, x))
 
 
 def softmax_roundings(op: Softmax | LogSoftmax, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:

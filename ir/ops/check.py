@@ -8,7 +8,7 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..types import TensorType
 
-__all__ = ["broadcast", "float_alone", "need_axis", "need_float", "need_rank", "need_same_dtype", "static"]
+__all__ = ["broadcast", "float_alone", "need_axis", "need_elements", "need_float", "need_rank", "need_same_dtype", "static"]
 
 
 def need_rank(what: str, type_: TensorType, rank: int) -> None:
@@ -48,6 +48,13 @@ def need_axis(axis: int, rank: int, *, end: int = 0) -> int:
     if not -rank <= axis < rank + end:
         raise ShapeError(f"axis {axis} is outside the {rank} axes of the input")
     return axis + rank if axis < 0 else axis
+
+
+def need_elements(x: TensorType, *axes: int) -> None:
+    """Raises: ShapeError for an axis of no elements, of which none is the greatest and there is no mean."""
+    for axis in axes:
+        if x.shape[axis] == 0:
+            raise ShapeError(f"input is {x}; axis {axis} has no elements to choose from")
 
 
 def static(what: str, type_: TensorType) -> tuple[int, ...]:

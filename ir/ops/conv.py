@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +60,7 @@ def conv2d(op: Conv2d, x: Array, w: Array, b: Array | None = None) -> Array:
     out = tuple((size - dilated(k, d)) // s + 1 for size, k, s, d in zip(padded.shape[2:], kernel, op.strides, op.dilations, strict=True))
     rows, cols = out
     y = np.empty((x.shape[0], c_out, rows, cols), dtype=x.dtype)
-    filters = w.reshape(op.groups, c_out // op.groups, -1)
+    filters = w.reshape(op.groups, c_out // op.groups, math.prod(w.shape[1:]))
     windows = window_view(padded, (kernel[0], kernel[1]), op.strides, op.dilations, (rows, cols))
     taps = filters.shape[2]
     block = max(1, min(rows, BLOCK_BYTES // max(1, x.itemsize * taps * op.groups * cols)))

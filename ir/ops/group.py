@@ -99,17 +99,18 @@ class _Grouped:
     shift: Array | None
 
 
-def _by_channel(x: Array, rows: int, scale: Array, bias: Array) -> _Grouped:
+def _by_channel(x: Array, groups: int, scale: Array, bias: Array) -> _Grouped:
+    """The channels of each image in so many groups."""
     per_channel = (slice(None), *(None,) * (x.ndim - 2))
-    return _Grouped(x.reshape(rows, -1), x.shape, scale[per_channel], bias[per_channel])
+    return _Grouped(x.reshape(x.shape[0] * groups, math.prod(x.shape[1:]) // groups), x.shape, scale[per_channel], bias[per_channel])
 
 
 def _instances(op: InstanceNorm, x: Array, scale: Array, bias: Array) -> _Grouped:
-    return _by_channel(x, x.shape[0] * x.shape[1], scale, bias)
+    return _by_channel(x, x.shape[1], scale, bias)
 
 
 def _groups(op: GroupNorm, x: Array, scale: Array, bias: Array) -> _Grouped:
-    return _by_channel(x, x.shape[0] * op.groups, scale, bias)
+    return _by_channel(x, op.groups, scale, bias)
 
 
 def _layers(op: LayerNorm, x: Array, scale: Array, bias: Array | None = None) -> _Grouped:

@@ -12,7 +12,7 @@ from ..errors import ShapeError
 from ..facts import Facts, is_same_type
 from ..op import OpDef, no_rounding
 from ..types import Array, TensorType
-from .check import need_float, need_rank
+from .check import need_elements, need_float, need_rank
 from .window import Pads, Pair, check_window, dilated, pad_spatial, window_count, window_view
 
 __all__ = ["AVG_POOL", "GLOBAL_AVG_POOL", "GLOBAL_MAX_POOL", "MAX_POOL", "OPS", "AvgPool", "GlobalAvgPool", "GlobalMaxPool", "MaxPool"]
@@ -133,6 +133,7 @@ def pool_arithmetic(op: MaxPool | AvgPool, inputs: tuple[TensorType, ...], out: 
 def infer_global(op: Any, x: TensorType) -> TensorType:
     need_rank("input", x, 4)
     need_float(x)
+    need_elements(x, 2, 3)
     return TensorType(x.dtype, (*x.shape[:2], 1, 1))
 
 

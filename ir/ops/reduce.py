@@ -13,7 +13,7 @@ from ..errors import ShapeError
 from ..facts import Facts, is_same_type
 from ..op import OpDef, no_rounding
 from ..types import Array, TensorType
-from .check import need_axis, need_float
+from .check import need_axis, need_elements, need_float
 
 __all__ = [
     "ARG_MAX",
@@ -100,9 +100,16 @@ Place = ArgMax | ArgMin
 
 
 def infer_mean(op: ReduceMean, x: TensorType) -> TensorType:
-    """Raises: ShapeError for whole numbers, an axis out of range or named twice."""
+    """Raises: ShapeError for whole numbers, an axis out of range, named twice or of no elements."""
     need_float(x)
-    return infer_reduce(op, x)
+    return infer_extreme(op, x)
+
+
+def infer_extreme(op: ReduceMean | ReduceMax | ReduceMin, x: TensorType) -> TensorType:
+    """Raises: ShapeError also for an axis of no elements."""
+    reduced = infer_reduce(op, x)
+    need_elements(x, *_axes(op, x.rank))
+    return reduced
 
 
 def infer_reduce(op: Reduction, x: TensorType) -> TensorType:
@@ -118,8 +125,7 @@ def infer_place(op: Place, x: TensorType) -> TensorType:
     """Raises: ShapeError for booleans, an axis out of range or of no elements."""
     _need_number(x)
     axis = need_axis(op.axis, x.rank)
-    if x.shape[axis] == 0:
-        raise ShapeError(f"input is {x}; axis {axis} has no elements to choose from")
+    need_elements(x, axis)
     return _without(TensorType("i64", x.shape), (axis,), keepdims=op.keepdims)
 
 
@@ -200,8 +206,8 @@ REDUCE_MEAN = OpDef(
 REDUCE_SUM = OpDef(
     "reduce_sum", ReduceSum, (1, 1), infer_reduce, reduce_sum, reduce_arithmetic, reduce_sum_magnitude, reduce_roundings, facts=REDUCTION
 )
-REDUCE_MAX = OpDef("reduce_max", ReduceMax, (1, 1), infer_reduce, reduce_max, reduce_arithmetic, roundings=no_rounding, facts=REDUCTION)
-REDUCE_MIN = OpDef("reduce_min", ReduceMin, (1, 1), infer_reduce, reduce_min, reduce_arithmetic, roundings=no_rounding, facts=REDUCTION)
+REDUCE_MAX = OpDef("reduce_max", ReduceMax, (1, 1), infer_extreme, reduce_max, reduce_arithmetic, roundings=no_rounding, facts=REDUCTION)
+REDUCE_MIN = OpDef("reduce_min", ReduceMin, (1, 1), infer_extreme, reduce_min, reduce_arithmetic, roundings=no_rounding, facts=REDUCTION)
 REDUCE_PROD = OpDef(
     "reduce_prod", ReduceProd, (1, 1), infer_reduce, reduce_prod, reduce_arithmetic, roundings=reduce_roundings, facts=REDUCTION
 )

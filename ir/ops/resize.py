@@ -13,7 +13,7 @@ from ..errors import ShapeError
 from ..facts import Facts
 from ..op import OpDef
 from ..types import Array, TensorType
-from .check import need_float, need_rank
+from .check import need_elements, need_float, need_rank
 
 __all__ = ["COORDINATES", "MODES", "OPS", "RESIZE", "ROUNDINGS", "Resize"]
 
@@ -57,6 +57,8 @@ def infer_resize(op: Resize, x: TensorType) -> TensorType:
         raise ShapeError(f"sizes {list(map(str, op.sizes))} must be two positive numbers")
     if not all(math.isfinite(scale) and scale > 0 for scale in op.scales):
         raise ShapeError(f"scales {list(op.scales)} must be positive")
+    if op.sizes:
+        need_elements(x, 2, 3)
     out = op.sizes or tuple(_scaled(size, scale) for size, scale in zip(x.shape[2:], op.scales, strict=True))
     return TensorType(x.dtype, (*x.shape[:2], *out))
 

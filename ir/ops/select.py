@@ -11,7 +11,7 @@ from ..errors import ShapeError
 from ..facts import Facts
 from ..op import OpDef, elementwise_cost, no_rounding
 from ..types import MAX_RANK, Array, TensorType
-from .check import need_axis
+from .check import need_axis, need_elements
 
 __all__ = ["GATHER", "OPS", "TOP_K_INDICES", "TOP_K_VALUES", "Gather", "TopKIndices", "TopKValues"]
 
@@ -49,10 +49,12 @@ class TopKIndices:
 
 
 def infer_gather(op: Gather, x: TensorType, indices: TensorType) -> TensorType:
-    """Raises: ShapeError for indices that are no whole numbers, an axis out of range, or too many axes."""
+    """Raises: ShapeError for indices that are no whole numbers, an axis out of range or of no elements, or too many axes."""
     if indices.dtype not in ("i32", "i64"):
         raise ShapeError(f"indices are {indices}, expected i32 or i64; cast them")
     axis = need_axis(op.axis, x.rank)
+    if 0 not in indices.shape:
+        need_elements(x, axis)
     shape = (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
     if len(shape) > MAX_RANK:
         raise ShapeError(f"{x} gathered by {indices} has {len(shape)} axes; at most {MAX_RANK} are supported")

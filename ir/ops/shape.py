@@ -149,7 +149,7 @@ def slice_(op: Slice, x: Array) -> Array:
 
 
 def infer_pad(op: Pad, x: TensorType) -> TensorType:
-    """Raises: ShapeError for a wrong number of pads, an unknown mode, or a reflection wider than the input."""
+    """Raises: ShapeError for a wrong number of pads, an unknown mode, a reflection wider than the input, or an edge of nothing."""
     if len(op.pads) != 2 * x.rank:
         raise ShapeError(f"pad has {len(op.pads)} pads, expected 2 for each of {x.rank} axes")
     if op.mode not in ("constant", "edge", "reflect"):
@@ -159,7 +159,9 @@ def infer_pad(op: Pad, x: TensorType) -> TensorType:
     shape: list[Dim] = []
     for axis, size in enumerate(x.shape):
         before, after = op.pads[axis], op.pads[axis + x.rank]
-        if op.mode == "reflect" and isinstance(size, int) and max(before, after) >= size:
+        if op.mode == "edge" and size == 0 and before + after:
+            raise ShapeError(f"edge pads {before} and {after} repeat an element of axis {axis}, which has none")
+        if op.mode == "reflect" and isinstance(size, int) and before + after and max(before, after) >= size:
             raise ShapeError(f"reflect pads {before} and {after} reach the size {size} of axis {axis}")
         shape.append(size + before + after)
     return TensorType(x.dtype, tuple(shape))
@@ -199,13 +201,13 @@ def infer_reshape(op: Reshape, x: TensorType) -> TensorType:
 
 
 def _rest(shape: tuple[Dim, ...], x: TensorType) -> Dim:
-    """What -1 stands for: the input's elements over the known ones, common named sizes cancelled."""
+    """What -1 stands for: the input's elements over the known ones, common named sizes cancelled, and so common sizes of 0."""
     left = list(x.shape)
     known = 1
     for dim in shape:
         if dim == -1:
             continue
-        if dim in left and not isinstance(dim, int):
+        if dim in left and (dim == 0 or not isinstance(dim, int)):
             left.remove(dim)
         elif isinstance(dim, int):
             known *= dim
@@ -224,6 +226,8 @@ def _list(shape: tuple[Dim, ...]) -> str:
 
 def reshape(op: Reshape, x: Array) -> Array:
     """The interpreter has put numbers for named sizes before it calls this."""
+    if not x.size:  # NumPy knows no -1 beside a 0
+        return x.reshape(infer_reshape(op, TensorType.of(x)).concrete())
     return x.reshape(tuple(dim if isinstance(dim, int) else -1 for dim in op.shape))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ....ir.binding import need_elements
 from ....ir.errors import UnsupportedOp
 from ....ir.graph import Graph
 from ..host import cuda_compiler, reason, tvm
@@ -41,8 +42,9 @@ def build_cuda(graph: Graph, directory: str | Path, *, cuda_graph: bool = False,
     `cuda_graph` captures launches into CUDA graphs where sizes are known; without `check` there is no cubin.
 
     Raises: UnsupportedOp naming the node that TVM cannot compile, or when the CUDA compiler refuses what
-    TVM wrote; BackendMissing without a linker.
+    TVM wrote; BackendMissing without a linker; UsageError for an empty input.
     """
+    need_elements(graph, "launch kernels for")
     host = tvm()
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ....ir.binding import match_inputs
+from ....ir.binding import empty_outputs, match_inputs, specialize
 from ....ir.errors import ArtifactError, BackendMissing, InvalidInput, InvalidModel, UsageError
 from ....ir.files import scratch_folder
 from ....ir.graph import Node
 from ....ir.types import DTYPES, Array, TensorType
 from ..host import cuda_compiler, home_process, physical_cores, reason, thread_count, tvm, use_threads
+from ..stock.lower import check_products
 from .built import Library
 from .packed import ALIGNMENT
 
@@ -83,11 +84,14 @@ class LoadedLibrary:
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name, the caller's own. Safe to call from many threads at once; inputs that are 64-byte aligned are not copied.
 
-        Raises: InvalidInput for arrays that do not fit; UsageError for several threads in a process forked from one with TVM.
+        Raises: InvalidInput for arrays that do not fit; UsageError for several threads in a process forked from one with TVM; UnsupportedOp
+        for empty ones where a product would sum over nothing.
         """
         if self.threads > 1 and os.getpid() != self._home:
             raise UsageError(f"this process was forked from one that uses TVM, whose {self.threads} threads it lacks; {FORKED}")
         function = self._fitting(inputs)
+        if function is None:
+            return empty_outputs(self.graph, match_inputs(self.graph, inputs)) or {}
         if self._thread_count() != self.threads:  # the pool belongs to the calling thread, and another module may have set it
             use_threads(self.threads)
         given = [self._given(node.name, np.asarray(inputs[node.name])) for node in self.graph.inputs]
@@ -111,8 +115,8 @@ class LoadedLibrary:
 
         return run
 
-    def _fitting(self, inputs: Mapping[str, Array]) -> Callable[..., Any]:
-        """The function for inputs of such shapes and types. A thread remembers which fit.
+    def _fitting(self, inputs: Mapping[str, Array]) -> Callable[..., Any] | None:
+        """The function for inputs of such shapes and types, None where all outputs are empty. A thread remembers which fit.
 
         Raises: InvalidInput for arrays that do not fit.
         """
@@ -121,15 +125,27 @@ class LoadedLibrary:
         except AttributeError:  # something is no array, and the next line says what
             match_inputs(self.graph, inputs)
             raise
-        known: dict[Any, Callable[..., Any]] | None = getattr(self._local, "fitting", None)
+        known: dict[Any, Callable[..., Any] | None] | None = getattr(self._local, "fitting", None)
         if known is None:
             known = self._local.fitting = {}
         if key not in known:
             sizes = match_inputs(self.graph, inputs)
             while len(known) >= FITTING:
                 del known[next(iter(known))]
-            known[key] = self._function(set(sizes.values()) == {1})
+            known[key] = None if self._is_nothing(inputs, sizes) else self._function(set(sizes.values()) == {1})
         return known[key]
+
+    def _is_nothing(self, inputs: Mapping[str, Array], sizes: Mapping[str, int]) -> bool:
+        """Whether nothing needs to be computed, as for an empty batch.
+
+        Raises: UnsupportedOp where something does of empty inputs, and TVM cannot.
+        """
+        if all(0 not in array.shape for array in inputs.values()):
+            return False
+        if empty_outputs(self.graph, sizes) is not None:
+            return True
+        check_products(specialize(self.graph, sizes))
+        return False
 
     def _function(self, is_single: bool) -> Callable[..., Any]:
         """The calling thread's entry point, which knows the weights: for a single image its own, where there is one."""
@@ -147,8 +163,10 @@ class LoadedLibrary:
         return machines[library]["bound"]
 
     def _given(self, name: str, array: Array) -> Any:
-        """An input as a tensor: small or unaligned, it is copied to where the thread's last one was, if that was of its size."""
-        if not self._is_here or (array.nbytes > SMALL and _is_shareable(array)):
+        """An input as a tensor: small or unaligned, it is copied to where the thread's last one was, if that was of its size. An empty one
+        has no place.
+        """
+        if not self._is_here or not array.size or (array.nbytes > SMALL and _is_shareable(array)):
             return _tensor(self._host, array, self._device)
         copies: dict[str, _Copy] | None = getattr(self._local, "copies", None)
         if copies is None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ....ir.graph import Node
 from ....ir.ops.shape import CONCAT, PAD, SLICE, TRANSPOSE, place_of
-from .relax_emitter import RelaxEmitter
+from .relax_emitter import RelaxEmitter, dtype_name
 
 __all__ = ["concat", "pad", "reshape", "slice_", "transpose"]
 
@@ -19,7 +19,9 @@ def concat(emitter: RelaxEmitter, node: Node, *xs: Any) -> Any:
 
 
 def reshape(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
-    """Flatten too: the type already knows what -1 or an axis stands for."""
+    """Flatten too: the type already knows what -1 or an axis stands for. A 0 in a shape is for TVM what the operand has there."""
+    if 0 in node.typed.shape:
+        return emitter.ops.zeros(emitter.shape(node.typed), dtype_name(node.typed))
     return emitter.ops.reshape(x, emitter.shape(node.typed))
 
 

@@ -1,0 +1,72 @@
+"""A network for an empty batch: each command does what it can for it, or says in one sentence what it cannot."""
+
+from __future__ import annotations
+
+import pytest
+
+from convc.tests.support.shell import convc, refused
+
+NET = """graph @g(%x: f32[0,3,16,16]) {
+  %w = param : f32[8,3,3,3]
+  %c = conv2d(%x, %w) {pads=[1,1,1,1]} : f32[0,8,16,16]
+  %r = relu(%c) : f32[0,8,16,16]
+  %a = global_avg_pool(%r) : f32[0,8,1,1]
+  %f = flatten(%a) : f32[0,8]
+  %v = param : f32[10,8]
+  %y = dense(%f, %v) : f32[0,10]
+  return %y
+}
+"""
+
+
+@pytest.fixture
+def net(tmp_path):
+    (tmp_path / "net.cir").write_text(NET)
+    return tmp_path / "net.cir"
+
+
+@pytest.mark.parametrize(
+    ("command", "use"),
+    [
+        (("summary",), "count for an image"),
+        (("bench",), "time"),
+        (("tune",), "time"),
+        (("plan", "--macs", "0.5"), "measure a plan on"),
+        (("compile", "-t", "cuda", "-o", "net"), "launch kernels for"),
+    ],
+)
+def test_commands_that_need_an_image(net, command, use):
+    done = convc("-q", command[0], net, *command[1:], cwd=net.parent)
+    refused(done, 2, f"input 'x' is f32[0,3,16,16], of no elements, so there is nothing to {use}; try --input x:1,3,16,16")
+
+
+def test_the_way_out_is_one(net):
+    done = convc("summary", net, "--input", "x:1,3,16,16")
+    assert done.code == 0, done.err
+    assert "multiply-adds" in done.out
+
+
+def test_commands_that_do_not(net):
+    there = net.parent
+    for words in (
+        ("export", net, "-o", there / "net.onnx"),
+        ("optimize", there / "net.onnx", there / "better.onnx"),
+        ("inspect", there / "net.onnx"),
+        ("diff", net, there / "better.onnx"),
+        ("verify", net, there / "better.onnx"),
+        ("verify", net),
+        ("bisect", net),
+        ("compile", net, "-o", there / "net"),
+    ):
+        done = convc(*words)
+        assert done.code == 0, (words, done.out, done.err)
+        assert "Warning" not in done.err
+    for words in (
+        (net, "--backend", "reference"),
+        (there / "better.onnx", "--backend", "onnx"),
+        (net, "--backend", "tvm"),
+        (there / "net",),
+    ):
+        done = convc("run", *words)
+        assert done.code == 0, (words, done.err)
+        assert "f32[0, 10]" in done.out + done.err
