@@ -106,7 +106,7 @@ def infer_mean(op: ReduceMean, x: TensorType) -> TensorType:
 
 
 def infer_extreme(op: ReduceMean | ReduceMax | ReduceMin, x: TensorType) -> TensorType:
-    """Raises: ShapeError also for an axis of no elements."""
+    """Raises: ShapeError for booleans, an axis out of range, named twice or of no elements."""
     reduced = infer_reduce(op, x)
     need_elements(x, *_axes(op, x.rank))
     return reduced

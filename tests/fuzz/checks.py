@@ -3,6 +3,7 @@
     text            parse(print(g)) prints the same, and computes the same
     pass NAME       results in float64, idempotence, the ledger, the cap on rewrites, the text of the result
     passes A,B,C    the same for passes one after another
+    empty batch     shapes and results, as the network is and after -O3
     -O1 to -O3      results in float64 of a pipeline
     ENGINE -O0      float32 results of reference, onnx or tvm, of the network as it is or after -O3
 
@@ -37,12 +38,13 @@ from convc.passes.catalog import PASSES
 from convc.passes.manager import Step, run_passes
 from convc.passes.pipelines import LEVELS
 from convc.passes.rewriting.ledger import Ledger
+from convc.tests.fuzz.empty_batches import of_an_empty_batch
 from convc.tests.fuzz.random_networks import SIZES, random_inputs_of
 
 __all__ = ["ENGINE_CHECKS", "EXACT", "PASS_CHECKS", "Subject", "complaint", "pass_checks"]
 
 EXACT = tuple(name for name, entry in PASSES.items() if entry.exact)
-PASS_CHECKS = ("text", *(f"pass {name}" for name in EXACT), *(f"-O{level}" for level in range(1, len(LEVELS))))
+PASS_CHECKS = ("text", "empty batch", *(f"pass {name}" for name in EXACT), *(f"-O{level}" for level in range(1, len(LEVELS))))
 ENGINE_CHECKS = ("reference -O0", "onnx -O0", "onnx -O3", "tvm -O0", "tvm -O3")
 MORE_NOISE = range(1, 9)  # seeds
 # What onnxruntime says of ops that it has no kernel for on a CPU; tests/backends/onnx/write/test_export.py has them one by one.
@@ -140,6 +142,8 @@ def complaint(name: str, subject: Subject) -> str | None:
     try:
         if name == "text":
             return _text(subject)
+        if name == "empty batch":
+            return of_an_empty_batch(subject.graph)
         if name.startswith("pass"):
             return _passes(subject, name.split(" ")[1].split(","))
         if name.startswith("-O"):

@@ -16,7 +16,7 @@ from ..cpu.lower import lower_plan
 from ..cpu.plan import KernelPlan, plan, single_image
 from ..host import host_cpu, host_target, instruction_sets, physical_cores, tvm
 from ..processor import Processor, processor_of
-from ..stock.lower import check_products
+from ..stock.lower import check_sums
 from ..store.cache import usable_cache
 from ..store.tuned_forms import find_database, tuned_forms
 from .arena import Arena
@@ -81,7 +81,7 @@ def build_cpu(graph: Graph, path: str | Path, options: BuildOptions = AS_USUAL) 
     Raises: UnsupportedOp naming the node that TVM cannot compile; BackendMissing without a linker; UsageError for `jobs` below 1 or absurd,
     or where files cannot be written.
     """
-    check_products(graph)
+    check_sums(graph)
     version = str(tvm().__version__)
     start = time.perf_counter()
     target = tvm().target.Target({"kind": "llvm", "mcpu": options.mcpu}) if options.mcpu else host_target()

@@ -18,7 +18,7 @@ from ....ir.files import scratch_folder
 from ....ir.graph import Node
 from ....ir.types import DTYPES, Array, TensorType
 from ..host import cuda_compiler, home_process, physical_cores, reason, thread_count, tvm, use_threads
-from ..stock.lower import check_products
+from ..stock.lower import SUMS, check_sums
 from .built import Library
 from .packed import ALIGNMENT
 
@@ -85,7 +85,7 @@ class LoadedLibrary:
         """Outputs by name, the caller's own. Safe to call from many threads at once; inputs that are 64-byte aligned are not copied.
 
         Raises: InvalidInput for arrays that do not fit; UsageError for several threads in a process forked from one with TVM; UnsupportedOp
-        for empty ones where a product would sum over nothing.
+        for empty ones over which something would be summed.
         """
         if self.threads > 1 and os.getpid() != self._home:
             raise UsageError(f"this process was forked from one that uses TVM, whose {self.threads} threads it lacks; {FORKED}")
@@ -144,7 +144,8 @@ class LoadedLibrary:
             return False
         if empty_outputs(self.graph, sizes) is not None:
             return True
-        check_products(specialize(self.graph, sizes))
+        if sizes:  # that come with the inputs
+            check_sums(specialize(self.graph, sizes), SUMS)
         return False
 
     def _function(self, is_single: bool) -> Callable[..., Any]:

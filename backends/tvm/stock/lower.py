@@ -6,17 +6,20 @@ from typing import Any
 
 from ....ir.errors import ConvcError, UnsupportedOp
 from ....ir.graph import Graph, Node
+from ....ir.op import OpDef
 from ....ir.ops.conv import CONV2D, CONV_TRANSPOSE2D
 from ....ir.ops.linear import DENSE, MATMUL
+from ....ir.ops.reduce import REDUCE_PROD, REDUCE_SUM
 from ....ir.types import TensorType
 from ...unsupported import Unsupported
 from ..host import reason, tvm
 from .relax_emitter import RelaxEmitter, dtype_name
 from .relax_rows import ROWS
 
-__all__ = ["check_products", "emit_stock", "lower"]
+__all__ = ["SUMS", "check_sums", "emit_stock", "lower"]
 
 PRODUCTS = (CONV2D, CONV_TRANSPOSE2D, DENSE, MATMUL)
+SUMS = (*PRODUCTS, REDUCE_SUM, REDUCE_PROD)  # TVM knows the result of a reduction over nothing where that is known to be nothing
 
 
 def lower(graph: Graph) -> Any:
@@ -27,21 +30,19 @@ def lower(graph: Graph) -> Any:
 
     Raises: InvalidModel for a node without a type; UnsupportedOp naming a node that TVM cannot express.
     """
-    check_products(graph)
+    check_sums(graph)
     emitter = RelaxEmitter.of(tvm(), graph)
     values = {node: _value(emitter, node, []) for node in (*graph.inputs, *graph.params)}
     inputs, params = ([values[node] for node in nodes] for nodes in (graph.inputs, graph.params))
     return emitter.main(inputs, params, lambda: _emit_nodes(emitter, graph, values))
 
 
-def check_products(graph: Graph) -> None:
-    """Raises: UnsupportedOp for a product that sums over nothing, whose result TVM leaves unwritten, or that has no filters to pack."""
+def check_sums(graph: Graph, kinds: tuple[OpDef[Any], ...] = PRODUCTS) -> None:
+    """Raises: UnsupportedOp for a node of `kinds` that sums over nothing, whose result TVM leaves unwritten, or has no filters to pack."""
     for node in graph.ops:
-        if node.kind not in PRODUCTS:
-            continue
-        empty = [operand for operand in node.inputs if operand.typed.numel == 0]
+        empty = [operand for operand in node.inputs if operand.typed.numel == 0] if node.kind in kinds else []
         if any(operand.weights is not None for operand in empty) or (empty and node.typed.numel != 0):
-            raise UnsupportedOp(f"{node.where} multiplies {empty[0].type} of no elements, which TVM cannot; take it out of the network")
+            raise UnsupportedOp(f"{node.where} reads {empty[0].type} of no elements, which TVM cannot; take it out of the network")
 
 
 def _emit_nodes(emitter: RelaxEmitter, graph: Graph, values: dict[Node, Any]) -> list[Any]:
