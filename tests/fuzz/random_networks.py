@@ -101,7 +101,7 @@ IMAGES = (
     padded_window, lowest_padded_pool, two_convs, activations, add_convs, joined_then_cut, shared_weights, shared_stats, computed_weights,
     conv_transpose, global_pool, lrn, pad, resample, squeeze_and_excite, classifier, whole_pool, pool_of_conv, strided_readers, padded_window,
     strided_readers, classifier, own_statistics, rearranged, siblings, squeeze, two_convs,
-    thinned_twice, computed_in_a_row, sequence,
+    thinned_twice, computed_in_a_row, sequence, rearranged,
 )
 # fmt: on
 ROWS = (dense, matmul, batch_norm, classifier)
