@@ -240,11 +240,12 @@ def _check_type(type_: TypeProto, what: str, limits: Limits) -> None:
 
 
 def _check_shape(dims: Sequence[Any], what: str, limits: Limits) -> None:
-    """Unknown and named extents count as one."""
+    """Unknown and named extents count as one, and so does the -1 that older exporters write for any."""
     if len(dims) <= limits.rank:
         for dim in dims:
             check_name(dim.dim_param, f"{what}: the name of a dimension", limits)
-    check_extents([dim.dim_value if dim.HasField("dim_value") else 1 for dim in dims[: limits.rank + 1]], what, limits)
+    declared = [dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims[: limits.rank + 1]]
+    check_extents([1 if extent == -1 else extent for extent in declared], what, limits)
 
 
 def _check_texts(message: Any, what: str, limits: Limits) -> None:

@@ -253,7 +253,7 @@ GRAPH_REFUSALS = {
     "version of the format": (_set("ir_version", 1 << 40), "version 1099511627776"),
     "two versions of a domain": (_extend("opset_import", helper.make_opsetid("ai.onnx", 16)), "17 and 16"),
     "no graph": (lambda model: model.ClearField("graph"), "without a graph"),
-    "negative extent": (_set("graph.input.0.type.tensor_type.shape.dim.1.dim_value", -1), "negative"),
+    "negative extent": (_set("graph.input.0.type.tensor_type.shape.dim.1.dim_value", -2), "negative"),
     "extents beyond reason": (_set("graph.input.0.type.tensor_type.shape.dim.1.dim_value", 1 << 62), "elements; at most"),
     "rank of a value": (_extend("graph.value_info", helper.make_tensor_value_info("r", 1, [1] * 9)), "rank 9"),
 }

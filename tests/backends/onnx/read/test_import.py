@@ -336,3 +336,15 @@ def test_a_shape_that_the_file_does_not_have(shapes: dict[str, str], words: str,
 def test_a_broken_file_is_a_refusal(tmp_path: Path):
     with pytest.raises(ConvcError, match=r"net\.onnx"):
         read_graph(written(tmp_path, b"\x08\x07 not a model"))
+
+
+def test_an_extent_of_minus_one_has_any_size(tmp_path: Path):
+    """As older exporters write it, in inputs, intermediate values and outputs."""
+    values = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, [-1, 3, -1, -1]) for name in "xay"}
+    nodes = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Tanh", ["a"], ["y"])]
+    graph = helper.make_graph(nodes, "g", [values["x"]], [values["y"]], value_info=[values["a"]])
+    path = written(tmp_path, helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+    read = read_graph(path).graph
+    assert [str(node.type) for node in read.outputs] == ["f32[x_0,3,x_2,x_3]"]
+    got = reference.run(read, {"x": np.ones((2, 3, 5, 4), np.float32)})
+    assert got["y"].shape == (2, 3, 5, 4)
