@@ -19,11 +19,12 @@ from ..attributes import IN_PLACE
 from ..cpu.plan import STOCK
 from ..host import most_threads, tvm
 from ..store.cache import Cache
+from .wrapping import compiling_target
 
 __all__ = ["OURS", "ROOM", "Compiled", "checked_jobs", "compile_kernels"]
 
 OURS = "kernel"  # how names of kernels begin that a plan has; of those that TVM makes, with STOCK
-FORMAT = "convc kernel 1"  # to be raised when the way from a kernel to its object file changes
+FORMAT = "convc kernel 2"  # to be raised when the way from a kernel to its object file changes
 ROOM = 16 << 20  # bytes; LLVM ends the process where a disk has none left for an object file, which has some hundred thousand
 IS_GLUE = "tirx.is_host_func"  # sizes of one network computed from each other: tiny, and in an order that varies from run to run
 
@@ -94,9 +95,10 @@ def _compile_all(kernels: dict[str, Any], target: Any, jobs: int, cache: Cache |
 
 
 def _compile_one(name: str, function: Any, target: Any) -> bytes:
-    """An object file with the symbol `name`."""
+    """An object file with the symbol `name`. Ours are written in vectors wherever they wrap around, and LLVM leaves those as they are."""
     host = tvm()
     module = host.IRModule.from_expr(function.with_attr("global_symbol", name))
+    target = target if IN_PLACE in function.attrs else compiling_target(function, target)
     built = host.tirx.build(module, target=target, pipeline="default")
     with scratch_folder(ROOM) as folder:
         path = folder / "kernel.o"
