@@ -11,6 +11,7 @@ from ...ir.binding import as_declared
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.graph import Graph
 from ...ir.types import Array, TensorType
+from ..checking.once import check_once
 from ..engines.engine import Run
 from ..engines.optimize import optimize
 from ..engines.table import engine_named
@@ -56,15 +57,18 @@ class Module:
         return Module(artifact.structure(), engine.open(artifact, threads))
 
 
-def compile(graph: Graph, target: str = "cpu", level: int = 2, threads: int | None = None) -> Module:
-    """Optimize and build `graph` for this machine.
+def compile(graph: Graph, target: str = "cpu", level: int = 2, threads: int | None = None, *, check: bool = True) -> Module:
+    """Optimize and build `graph` for this machine, and hold the result to float64 once, unless not to `check`.
 
-    Raises: UsageError for a target other than cpu; `compile_network` writes artifacts for others.
+    Raises: UsageError for a target other than cpu; `compile_network` writes artifacts for others. Mismatch if results differ.
     """
     if not target_named(target).in_memory:
         raise UsageError(f"target '{target}' cannot be called from memory; write an artifact with `convc compile -t {target}`")
     better, _ = optimize(graph, level, prices=TVM.prices)
-    return Module(better, TVM.start(better, threads))
+    run = TVM.start(better, threads)
+    if check:
+        check_once(graph, better, TVM, run)
+    return Module(better, run)
 
 
 def _array(name: str, given: Any, type_: TensorType) -> Array:
