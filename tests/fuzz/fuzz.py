@@ -31,6 +31,7 @@ from convc.ir.errors import ConvcError
 from convc.ir.graph import Graph
 from convc.ir.parser import parse_graph
 from convc.ir.printer import print_graph
+from convc.passes.pipelines import LEVELS
 from convc.tests.fuzz.checks import ENGINE_CHECKS, Subject, complaint, pass_checks
 from convc.tests.fuzz.random_networks import random_network
 from convc.tests.fuzz.shrink import shrink
@@ -66,8 +67,10 @@ class Tally:
 
 
 def checks_for(kind: str, seed: int) -> tuple[str, ...]:
-    """TVM takes a third of a second to compile, so it sees every eighth network."""
-    engines = tuple(name for name in ENGINE_CHECKS if seed % TVM_EVERY == 0 or not name.startswith("tvm"))
+    """TVM takes a third of a second to compile, so it sees every eighth network, at one level with our kernels and at one without."""
+    draws, levels = random.Random(seed), range(len(LEVELS))
+    compiled = (f"tvm -O{draws.choice(levels)}", f"stock -O{draws.choice(levels)}") if seed % TVM_EVERY == 0 else ()
+    engines = ("reference -O0", "onnx -O0", f"onnx -O{draws.choice(levels[1:])}", *compiled)
     return {"passes": pass_checks(seed), "engines": engines, "all": (*pass_checks(seed), *engines)}[kind]
 
 

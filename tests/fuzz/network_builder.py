@@ -46,6 +46,8 @@ class Builder:
             self.odd_names = self.flag(12)
             batch = self.pick("N", "N", 1, 2)
             rows, cols = ("H", "W") if self.flag(8) else (self.int(4, 8), self.int(3, 8))
+            if self.flag(6):  # a sequence
+                rows, cols = self.pick((1, self.int(9, 40)), (self.int(9, 40), 1))
             self.input("x", "N" if batch == "N" else batch, self.int(1, 6), rows, cols)
         else:
             self.adopt(start)

@@ -10,6 +10,7 @@ refuses it.
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from functools import cache
 
 from hypothesis import strategies as st
@@ -60,6 +61,7 @@ from convc.tests.fuzz.single_layers import (
     same_conv,
     scale_or_shift,
     softmax,
+    upsampled,
 )
 from convc.tests.fuzz.size_patterns import computed_in_a_row, sequence, thinned_twice
 from convc.tests.fuzz.value_patterns import (
@@ -101,7 +103,7 @@ IMAGES = (
     padded_window, lowest_padded_pool, two_convs, activations, add_convs, joined_then_cut, shared_weights, shared_stats, computed_weights,
     conv_transpose, global_pool, lrn, pad, resample, squeeze_and_excite, classifier, whole_pool, pool_of_conv, strided_readers, padded_window,
     strided_readers, classifier, own_statistics, rearranged, siblings, squeeze, two_convs,
-    thinned_twice, computed_in_a_row, sequence, rearranged,
+    thinned_twice, computed_in_a_row, sequence, rearranged, upsampled, upsampled,
 )
 # fmt: on
 ROWS = (dense, matmul, batch_norm, classifier)
@@ -135,6 +137,6 @@ def _between(low: int, high: int) -> st.SearchStrategy[int]:
     return st.integers(low, high)
 
 
-def random_inputs_of(graph: Graph, seed: int = 0) -> dict[str, Array]:
+def random_inputs_of(graph: Graph, seed: int = 0, sizes: Mapping[str, int] = SIZES) -> dict[str, Array]:
     """Normal values, with numbers for the named sizes."""
-    return normal_inputs(graph, seed, **{name: SIZES[name] for name in graph.symbols})
+    return normal_inputs(graph, seed, **{name: sizes[name] for name in graph.symbols})

@@ -9,13 +9,28 @@ from convc.ir.graph import Node
 from convc.ir.ops import activation, activation_variants, conv, elementwise, linear, norm, pool, reduce, resize, shape, unary
 from convc.tests.fuzz.network_builder import Builder, Refused
 
+THIN = ((1, 8), (8, 1), (1, 16), (16, 1))  # windows of sequences
+
+
+def weight(b: Builder, *dims: int, init: str = "auto") -> Node:
+    """A parameter, now and then one that is computed from another, or an input: kernels that know their weights cannot serve these."""
+    how = b.int(0, 8)
+    if how == 8:
+        return b.input("w", *dims, dtype=b.dtype)
+    w = b.param(*dims, init=init)
+    if how == 7:
+        w = b.op(elementwise.ADD, elementwise.Add(), w, b.twin(w))
+        b.hide(w)
+    return w
+
 
 def conv2d(b: Builder, x: Node, *, w: Node | None = None, c_out: int = 0, kernel=None, strides=None, pads=None, groups: int = 0) -> Node:
     c_in = b.channels(x)
     if w is None:
         groups = groups or b.pick(*(g for g in (1, 1, 2, 3, c_in) if c_in % g == 0))
         c_out = c_out or groups * b.int(1, 3)
-        w = b.param(c_out, c_in // groups, *(kernel or b.pair(1, 3)), init=b.pick("he", "he", "he", "small", "ones"))
+        kernel = kernel or b.pick(b.pair(1, 3), b.pair(1, 3), b.pair(1, 3), *THIN)
+        w = weight(b, c_out, c_in // groups, *kernel, init=b.pick("he", "he", "he", "small", "ones"))
     else:
         groups = groups or c_in // w.typed.shape[1]
         kernel = w.typed.shape[2:]
@@ -47,11 +62,23 @@ def same_conv(b: Builder, x: Node, c_out: int = 0) -> Node:
 def conv_transpose(b: Builder, x: Node) -> Node:
     c_in = b.channels(x)
     groups = b.pick(*(g for g in (1, 1, 2, c_in) if c_in % g == 0))
-    per_group, kernel = b.int(1, 3), b.pair(1, 3)
-    w = b.param(c_in, per_group, *kernel)
+    per_group, kernel = b.int(1, 4), b.pick(b.pair(1, 3), b.pair(1, 3), *THIN)
+    w = weight(b, c_in, per_group, *kernel)
     bias = (b.param(per_group * groups, init="small", like="b"),) if b.flag() else ()
-    op = conv.ConvTranspose2d(b.pair(1, 2), b.pads(0, 1), b.pick((1, 1), (1, 1), (2, 1)), groups, b.pick((0, 0), (0, 0), (1, 0), (1, 1)))
+    strides = b.pick(b.pair(1, 2), b.pair(1, 2), b.pair(1, 8), tuple(max(size // 2, 1) for size in kernel))
+    op = conv.ConvTranspose2d(strides, b.pads(0, 1), b.pick((1, 1), (1, 1), (2, 1)), groups, b.pick((0, 0), (0, 0), (1, 0), (1, 1)))
     return b.op(conv.CONV_TRANSPOSE2D, op, x, w, *bias)
+
+
+def upsampled(b: Builder, x: Node) -> Node:
+    """A transposed convolution that grows an axis, or both, by a power of two or nearly, with one tap or two for each result."""
+    factors = b.pick((1, 4), (4, 1), (2, 2), (1, 2), (1, 8), (8, 1), (4, 2), (1, 3))
+    kernel = tuple(b.pick(1, 2) * factor for factor in factors)
+    c_in = b.channels(x)
+    groups = b.pick(1, 1, c_in)
+    w = weight(b, c_in, b.int(1, 4), *kernel)
+    pads = b.pick((0, 0, 0, 0), tuple((size - factor) // 2 for size, factor in zip(kernel, factors, strict=True)) * 2)
+    return b.op(conv.CONV_TRANSPOSE2D, conv.ConvTranspose2d(factors, pads, groups=groups), x, w)
 
 
 def batch_norm(b: Builder, x: Node, stats: list[Node] | None = None) -> Node:
@@ -224,7 +251,7 @@ def softmax(b: Builder, x: Node) -> Node:
 
 
 def dense(b: Builder, x: Node) -> Node:
-    w = b.param(b.int(1, 6), b.channels(x))
+    w = weight(b, b.int(1, 6), b.channels(x))
     bias = (b.param(w.typed.shape[0], init="small", like="b"),) if b.flag() else ()
     return b.op(linear.DENSE, linear.Dense(), x, w, *bias)
 
@@ -234,7 +261,7 @@ def matmul(b: Builder, x: Node) -> Node:
     inner = x.typed.shape[-1] if x.typed.rank else "none"
     if not isinstance(inner, int):
         raise Refused
-    y = b.op(linear.MATMUL, linear.MatMul(), x, b.param(inner, b.int(1, 6)))
+    y = b.op(linear.MATMUL, linear.MatMul(), x, weight(b, inner, b.int(1, 6)))
     return (
         y
         if b.flag(3)
