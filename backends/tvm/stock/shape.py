@@ -6,7 +6,7 @@ from typing import Any
 
 from ....ir.graph import Node
 from ....ir.ops.shape import CONCAT, PAD, SLICE, TRANSPOSE, place_of
-from .relax_emitter import RelaxEmitter, dtype_name
+from .relax_emitter import RelaxEmitter
 
 __all__ = ["concat", "pad", "reshape", "slice_", "transpose"]
 
@@ -20,8 +20,15 @@ def concat(emitter: RelaxEmitter, node: Node, *xs: Any) -> Any:
 
 def reshape(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     """Flatten too: the type already knows what -1 or an axis stands for. A 0 in a shape is for TVM what the operand has there."""
-    if 0 in node.typed.shape:
-        return emitter.ops.zeros(emitter.shape(node.typed), dtype_name(node.typed))
+
+    def nothing(x: Any, shape: Any) -> Any:
+        def first(*at: Any) -> Any:
+            return x[(0,) * node.inputs[0].typed.rank]
+
+        return emitter.te.compute(shape, first)
+
+    if 0 in node.typed.shape:  # not zeros of that shape: they would become a constant, and no library can hold an empty one
+        return emitter.compute(node, nothing, x)
     return emitter.ops.reshape(x, emitter.shape(node.typed))
 
 
