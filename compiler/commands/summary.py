@@ -10,7 +10,6 @@ from ...ir.binding import batch_names, need_elements
 from ...ir.errors import UsageError
 from ...ir.graph import Graph
 from ...ir.window_leftovers import surprises
-from ..engines.optimize import optimize
 from ..files.model import Request
 from ..report.layer_table import LayerTable, layer_table
 from ..report.text import count
@@ -31,7 +30,11 @@ def command(console: Console, request: Request, level: int, every: bool, as_json
 
     Everything is per image, whatever the batch. No weights are made.
     """
-    graph, _ = optimize(console.load(request), level)
+    graph = console.load(request)
+    if level:
+        from ..engines.optimize import optimize  # every pass there is; a network as it was written needs none
+
+        graph, _ = optimize(graph, level)
     need_elements(graph, "count for an image")
     open_ = [name for name in graph.symbols if name not in batch_names(graph)]
     if open_:

@@ -16,16 +16,12 @@ from ...ir.dims import Dim, multiple
 from ...ir.errors import ConvcError, InvalidModel, UsageError
 from ...ir.graph import Graph, Node
 from ...ir.ops.leaf import INPUT
-from ...ir.parser import parse_graph
 from ...ir.suggest import did_you_mean
 from ...ir.types import TensorType, parse_type
 from ...ir.verifier import infer_type
 from ...ir.window_leftovers import leftovers
 from ..dsl.network import Network
 from ..dsl.zoo_entry import Checkpoint, ZooEntry
-from .artifact import MANIFEST, Artifact
-from .checkpoint_names import is_foreign, refuse_foreign, same_modules, translate
-from .weights import bind_weights, load_arrays
 
 __all__ = ["Request", "load", "pairs", "read_text"]
 
@@ -56,6 +52,9 @@ def load(request: Request, zoo: Mapping[str, ZooEntry], say: Callable[[str], Non
 
 def _with_weights(graph: Graph, path: Path, model: str, zoo: Mapping[str, ZooEntry], say: Callable[[str], None]) -> Graph:
     """The graph with the values of a weights file, by its own names or, for a network of the zoo, by PyTorch's."""
+    from .checkpoint_names import is_foreign, refuse_foreign, same_modules, translate
+    from .weights import bind_weights, load_arrays
+
     arrays = load_arrays(path)
     if model not in zoo or not is_foreign(graph, arrays):
         return bind_weights(graph, arrays, str(path))
@@ -85,6 +84,8 @@ def _load(request: Request, zoo: Mapping[str, ZooEntry], say: Callable[[str], No
     if request.options:
         raise UsageError(f"'{model}' is not a network definition; --set works with zoo names and Python files")
     if path.suffix == ".cir":
+        from ...ir.parser import parse_graph
+
         return _retyped(parse_graph(read_text(path), path.name), shapes)
     if path.suffix == ".onnx":
         from ...backends.onnx.read.importer import read_graph
@@ -93,6 +94,8 @@ def _load(request: Request, zoo: Mapping[str, ZooEntry], say: Callable[[str], No
         if imported.note:
             say(imported.note)
         return imported.graph
+    from .artifact import MANIFEST, Artifact
+
     if (path / MANIFEST).is_file():
         return _retyped(Artifact.open(path).graph(), shapes)
     if path.suffix == ".py" and path.is_file():

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from difflib import unified_diff
+from typing import TYPE_CHECKING
 
 from ...ir.binding import usual_sizes
 from ...ir.graph import Graph
 from ...ir.printer import print_graph
 from ...passes.analysis.cost import graph_cost
 from ...passes.analysis.prices import duration
-from ...passes.manager import Stage
+
+if TYPE_CHECKING:
+    from ...passes.manager import Stage
 
 __all__ = ["count", "graph_diff", "stage_line"]
 
