@@ -81,11 +81,13 @@ def _feeds(graph: Graph, files: tuple[str, ...], seed: int) -> Iterator[dict[str
 
 
 def _copy(better: Better, source: Path, output: Path) -> None:
-    """Raises: UsageError where the copy would be without the weights beside the original."""
+    """With what lies in files beside the original."""
+    from ...backends.onnx.file.external import copy_files
+
     if output.resolve() == source.resolve():
         return
-    if better.imported.outside and output.parent.resolve() != source.parent.resolve():
-        raise UsageError(f"'{source}' keeps weights in files beside it; write '{output.name}' into the same folder")
+    if output.parent.resolve() != source.parent.resolve():
+        copy_files(better.imported.model.folder, better.imported.model.files, output.parent)
     write_file(output, source.read_bytes())
 
 

@@ -14,7 +14,10 @@ from ...ir.errors import InvalidInput, InvalidModel, UsageError
 from ...ir.files import write_file
 from ...ir.graph import Graph, Node
 from ...ir.legible import legible
+from ...ir.op import no_rounding
 from ...ir.ops.leaf import PARAM, Param
+from ...ir.ops.quantize import QUANTIZE_LINEAR
+from ...ir.ops.select import GATHER
 from ...ir.types import Array, TensorType
 from ...ir.weights import Weights
 from . import pytorch_file
@@ -114,7 +117,8 @@ def bind_weights(graph: Graph, arrays: Mapping[str, Array], source: str, theirs:
 
 
 def check_numbers(graph: Graph, source: str = "") -> None:
-    """An infinity may stand, in a mask for example.
+    """An infinity may stand, in a mask for example; and so may a NaN that is only chosen, moved or returned, as what a network fills
+    holes with: nothing is computed with it.
 
     Raises: InvalidInput naming the first given parameter that holds NaN, and the `source` of the network if told.
     """
@@ -122,9 +126,23 @@ def check_numbers(graph: Graph, source: str = "") -> None:
         if node.weights is None or not node.weights.is_given or not node.typed.is_float:
             continue
         array = node.weights.drawn()
-        if bad := int(np.count_nonzero(np.isnan(array))):
+        if (bad := int(np.count_nonzero(np.isnan(array)))) and _is_computed_with(graph, node):
             where = f"'{source}': {node.where}" if source else node.where
             raise InvalidInput(f"{where}: {bad} of {array.size} weights are NaN; mend the weights file")
+
+
+def _is_computed_with(graph: Graph, param: Node) -> bool:
+    """Whether the parameter is a table, or an op rounds what it makes of its values, perhaps once others have moved them."""
+    reached, seen = [param], {param}
+    while reached:
+        for reader in graph.readers[reached.pop()]:
+            is_constant = all(operand.weights is not None or operand in seen for operand in reader.inputs)
+            if reader.kind.roundings is not no_rounding or reader.kind is QUANTIZE_LINEAR or (reader.kind is GATHER and not is_constant):
+                return True
+            if reader not in seen and is_constant:
+                seen.add(reader)
+                reached.append(reader)
+    return False
 
 
 def check_there(graph: Graph, source: str, option: str) -> None:

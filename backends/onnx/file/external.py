@@ -12,19 +12,20 @@ import io
 import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ....ir.errors import InvalidModel
+from ....ir.errors import InvalidModel, UsageError
+from ....ir.files import unwritable, write_together
 from ....ir.legible import quoted
 from .limits import Limits
 
 if TYPE_CHECKING:
     from onnx import TensorProto
 
-__all__ = ["FileRange", "FileState", "Parts", "check_files", "is_location", "open_below", "range_of", "read_range"]
+__all__ = ["FileRange", "FileState", "Parts", "check_files", "copy_files", "is_location", "open_below", "range_of", "read_range"]
 
 KEYS = ("location", "offset", "length", "checksum")
 MAX_DIGITS = 19  # of a 63-bit number
@@ -127,6 +128,39 @@ def read_range(folder: Path, place: FileRange, states: Mapping[Parts, FileState]
     return data
 
 
+def copy_files(folder: Path, states: Mapping[Parts, FileState], target: Path) -> None:
+    """Copy external data from below the model's `folder` to the same places below `target`. What lies there already, byte for byte, stays.
+
+    Raises: UsageError where something else lies there, or where it cannot be written; InvalidModel where a file has changed since the
+    model was read.
+    """
+    for parts, state in states.items():
+        place, name = target.joinpath(*parts), _name(parts)
+        with os.fdopen(open_below(folder, parts, name), "rb", buffering=0) as file:
+            if _state(file.fileno()) != state:
+                raise InvalidModel(f"{name} has changed since the model was read; read the model again")
+            if place.is_file() and place.stat().st_size == state.size and _holds(place, file):
+                continue
+            if os.path.lexists(place):
+                raise UsageError(f"'{place}' is there and is not the external data of the model; write into another folder")
+            file.seek(0)
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise unwritable(place, error) from error
+            write_together(place.parent, {place.name: _chunks(file)})
+
+
+def _holds(path: Path, file: io.FileIO) -> bool:
+    with path.open("rb") as there:
+        return all(there.read(len(chunk)) == chunk for chunk in _chunks(file))
+
+
+def _chunks(file: io.FileIO) -> Iterator[bytes]:
+    while chunk := file.read(CHUNK):
+        yield chunk
+
+
 def is_location(text: str) -> bool:
     """Whether `read_model` would look for external data there."""
     try:
@@ -204,7 +238,7 @@ def _state(handle: int) -> FileState:
 
 def _sha1(file: io.FileIO) -> str:
     digest = hashlib.sha1(usedforsecurity=False)  # what the format has; it guards against accidents only
-    while chunk := file.read(CHUNK):
+    for chunk in _chunks(file):
         digest.update(chunk)
     return digest.hexdigest()
 

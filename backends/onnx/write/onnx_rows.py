@@ -54,9 +54,13 @@ def _avg_pool(node: Node, to: OnnxEmitter) -> None:
     elif to.opset < 19:
         raise UnsupportedOp(f"{node.where}: a dilated average pool needs ONNX opset 19, not {to.opset}")
     if to.opset < 22 and _drops_a_window(node):
-        if op.count_include_pad:
-            raise UnsupportedOp(f"{node.where}: ceil_mode here drops a window and counts pads; that needs ONNX opset 22, not {to.opset}")
-        attributes |= {"pads": _floor_pads(node), "ceil_mode": 0}
+        pads = _floor_pads(node)
+        if op.count_include_pad and any(pad > own for pad, own in zip(pads, op.pads, strict=True)):
+            # Beyond its own pads nothing counts, so ceil_mode must stay. Where a stride leaves no other way to drop the window, older
+            # specs see one more; onnxruntime goes by the rule of 22 from opset 10 on.
+            attributes |= {"pads": tuple(map(min, pads, op.pads))}
+        else:
+            attributes |= {"pads": pads, "ceil_mode": 0}
     to.node("AveragePool", node, **attributes)
 
 

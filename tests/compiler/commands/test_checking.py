@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 import convc as cc
 from convc.compiler.checking.graph_diff import changes
@@ -18,6 +18,7 @@ from convc.ir.errors import InvalidInput
 from convc.ir.graph import Node
 from convc.ir.types import Array
 from convc.ir.weights import Weights
+from convc.tests.support.onnx_files import model_of, written
 from convc.tests.support.shell import convc
 
 A = """graph @g(%x: f32[N,4,6,6]) {
@@ -168,6 +169,28 @@ def test_results_that_are_nan_are_counted(tmp_path):
     done = convc("verify", "net.cir", "--backends", "reference,onnx", cwd=tmp_path)
     assert done.code == 0, done.err
     assert [line.endswith(", 4 values NaN or infinite") for line in done.out.splitlines()] == [True, True]
+
+
+def filled(*nodes: onnx.NodeProto) -> onnx.ModelProto:
+    """A convolution, a mask, and a constant NaN of the mask's shape; `nodes` make y of %c, %m and %hole."""
+    hole = np.full((1, 2, 2, 2), np.nan, np.float32)
+    weight = np.stack([np.ones((1, 2, 2), np.float32), -np.ones((1, 2, 2), np.float32)])
+    first = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("Constant", [], ["hole"], value=numpy_helper.from_array(hole)),
+        helper.make_node("Greater", ["c", "zero"], ["m"]),
+    ]
+    return model_of([*first, *nodes], {"x": [1, 1, 3, 3]}, ["y"], {"w": weight, "zero": np.float32(0)})
+
+
+def test_a_nan_that_only_fills_holes_is_no_damaged_weight(tmp_path):
+    moved = [helper.make_node("Transpose", ["hole"], ["turned"], perm=[0, 1, 3, 2]), helper.make_node("Where", ["m", "c", "turned"], ["y"])]
+    written(tmp_path, filled(*moved), "holes.onnx")
+    done = convc("verify", "holes.onnx", "-b", "reference,onnx", cwd=tmp_path)
+    assert (done.code, done.out.count("values NaN or infinite")) == (0, 2), done.err
+    for kind in ("Mul", "Conv"):
+        written(tmp_path, filled(helper.make_node(kind, ["c", "hole"], ["y"])), "damaged.onnx")
+        assert "8 of 8 weights are NaN; mend the weights file" in convc("verify", "damaged.onnx", cwd=tmp_path).err
 
 
 def test_weights_that_are_not_there_are_asked_for_by_file_and_option(files):

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from convc.backends.onnx.write.export import to_model
 from convc.models import ZOO
-from convc.tests.support.onnx_files import model_of, written
+from convc.tests.support.onnx_files import WEIGHT, model_of, small_model, written
 from convc.tests.support.places import TORCH
 from convc.tests.support.shell import convc
 
@@ -98,6 +98,23 @@ def test_weights_beside_the_file_come_into_it(tmp_path: Path):
     output = tmp_path / "whole.onnx"
     assert convc("optimize", str(TORCH / "external_dynamo20.onnx"), str(output), "--opset", "18").code == 0
     assert not any(tensor.external_data for tensor in onnx.load(output, load_external_data=False).graph.initializer)
+
+
+def test_weights_beside_a_file_that_cannot_be_improved_come_along(tmp_path: Path):
+    for folder in ("from/data", "to/data", "foreign/data"):
+        (tmp_path / folder).mkdir(parents=True)
+    source, weights = tmp_path / "from" / "net.onnx", tmp_path / "from" / "data" / "w.bin"
+    weights.write_bytes(WEIGHT.tobytes())
+    source.write_bytes(small_model(external=[("location", "data/w.bin")]).SerializeToString())
+    (tmp_path / "foreign" / "data" / "w.bin").write_bytes(b"another model's")
+    for _ in range(2):  # what is there already stays
+        done = convc("optimize", str(source), str(tmp_path / "to" / "net.onnx"))
+        assert (done.code, "cannot be improved" in done.err) == (0, True), done.err
+        assert (tmp_path / "to" / "data" / "w.bin").read_bytes() == weights.read_bytes()
+        assert (tmp_path / "to" / "net.onnx").read_bytes() == source.read_bytes()
+    done = convc("optimize", str(source), str(tmp_path / "foreign" / "net.onnx"))
+    assert (done.code, "is not the external data of the model" in done.err) == (2, True)
+    assert not (tmp_path / "foreign" / "net.onnx").exists()
 
 
 @pytest.fixture
