@@ -187,6 +187,8 @@ class Call:
         return leaf
 
     def _constant(self, name: str, array: Array) -> Node:
+        if array.dtype not in DTYPES.values():
+            raise self.refuse(f"a constant of {array.dtype}, which convc does not compute with")
         return given(name, array, self.origin)
 
 

@@ -6,6 +6,7 @@ operands of such an operator, begins again at its results, and write/splice.py p
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from collections import defaultdict
@@ -29,8 +30,10 @@ from ..file.reading import Model, read_model
 from ..file.saving import copy_fields
 from ..file.tensors import ELEMENTS
 from .call import Call, given, shortest
+from .folding import Folding
 from .inference import inferred_values
 from .known import Known
+from .names import outer_names
 from .operators import ROWS
 from .unread import check_unread
 
@@ -78,7 +81,9 @@ def read_graph(
     Raises: UnreadOperators with all that cannot be read; InvalidModel for a file that breaks the rules; UsageError for
     a shape of an input that is not there.
     """
-    return _Importer(read_model(path, limits), shapes or {}, constants or {}, passthrough).run()
+    importer = _Importer(read_model(path, limits), shapes or {}, constants or {}, passthrough)
+    with contextlib.closing(importer.folding):
+        return importer.run()
 
 
 @dataclass
@@ -98,6 +103,9 @@ class _Importer:
     known: Known = field(default_factory=Known)
     symbols: dict[str, str] = field(default_factory=dict[str, str])
 
+    def __post_init__(self) -> None:
+        self.folding = Folding(self.model, self.known, self.values)
+
     def run(self) -> Imported:
         graph = self.model.proto.graph
         self.opset = self._checked_opset()
@@ -106,15 +114,21 @@ class _Importer:
         self.read = {name for node in graph.node for name in outer_names(node)} | {value.name for value in graph.output}
         outside = 0
         for tensor in graph.initializer:
+            if self.folding.keeps(tensor, tensor.name):
+                continue
             array = self.model.array(tensor)
             outside += array.nbytes if tensor.external_data else 0
             self.values[tensor.name] = given(tensor.name, array, Origin())
         self.values |= {name: given(name, array, Origin()) for name, array in self.constants.items()}
         self._read_inputs()
         for position, node in enumerate(graph.node):
+            if self.folding.keeps_constant(node):
+                continue
             if self._is_readable(node):
                 self._convert(node, position)
-            else:
+            elif not self._is_folded(node):
+                if not self._has_row(node):
+                    self._refuse(node)
                 self._leave(node, position)
         if self.refused and not self.passthrough:
             raise self._refusal()
@@ -195,11 +209,21 @@ class _Importer:
 
     # --- operators ---
 
+    def _has_row(self, node: NodeProto) -> bool:
+        return node.domain in ("", "ai.onnx") and node.op_type in ROWS and not any(name in self.folding.untyped for name in node.input)
+
     def _is_readable(self, node: NodeProto) -> bool:
-        if node.domain not in ("", "ai.onnx") or node.op_type not in ROWS:
-            self._refuse(node)
+        return self._has_row(node) and not any(name in self.lost for name in node.input)
+
+    def _is_folded(self, node: NodeProto) -> bool:
+        """Whether an operator on constants could be computed: its results are constants then."""
+        results = self.folding.results(node)
+        if results is None:
             return False
-        return not any(name in self.lost for name in node.input)
+        origin = Origin(f"{SOURCE}{node.name}" if node.name else "", "")
+        made = zip(node.output, results, strict=True)
+        self.values |= {name: given(name, array, origin) for name, array in made if array is not None}
+        return True
 
     def _refuse(self, node: NodeProto, why: str = "") -> None:
         label = f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
@@ -221,6 +245,8 @@ class _Importer:
             made = _made(call)
             check_unread(node.attribute, call)
         except UnsupportedOp as error:
+            if self._is_folded(node):
+                return
             self._refuse(node, str(error))
             self._leave(node, position)
             return
@@ -351,18 +377,6 @@ def _may_be(type_: TensorType, declared: TensorType) -> bool:
         return False
     pairs = zip(type_.shape, declared.shape, strict=True)
     return all(a == b or not (isinstance(a, int) and isinstance(b, int)) for a, b in pairs)
-
-
-def outer_names(node: NodeProto) -> Iterator[str]:
-    """The names that a node reads, those that its subgraphs take from outside included."""
-    yield from (name for name in node.input if name)
-    for attribute in node.attribute:
-        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-            own = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
-            for inner in graph.node:
-                yield from (name for name in outer_names(inner) if name not in own)
-                own.update(inner.output)
-            yield from (value.name for value in graph.output if value.name not in own)
 
 
 def _text(value: bytes, node: NodeProto) -> str:

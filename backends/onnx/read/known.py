@@ -57,6 +57,13 @@ class Known:
         value = self._computed(node)
         return None if value is None or _has_quotients(value) else value
 
+    def numbers(self, node: Node) -> Array | None:
+        """The value of a node where it is known and in numbers: a constant of the file, however large, or a small value."""
+        if node.weights is not None:
+            return node.weights.array() if node.weights.is_given or node.weights.recipe.init == "full" else None
+        value = self.of(node)
+        return None if value is None or value.dtype == object else value
+
     def _computed(self, node: Node) -> Array | None:
         if node in self.values:
             return self.values[node]

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ....ir.errors import InvalidModel, UnsupportedOp
-from ..read.importer import Imported, outer_names
+from ..read.importer import Imported
+from ..read.names import outer_names
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto

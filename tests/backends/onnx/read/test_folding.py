@@ -1,0 +1,168 @@
+"""Operators without a row, on constants: computed while the file is read, or left with what they are, and never a traceback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from convc.backends.onnx.read import folding
+from convc.backends.onnx.read.importer import UnreadOperators, read_graph
+from convc.backends.reference import run
+from convc.ir.graph import Graph
+from convc.ir.types import Array
+from convc.tests.support.onnx_files import hold_onnxruntime, model_of, written
+
+X = np.arange(12, dtype=np.float32).reshape(1, 12)
+
+
+def read(folder: Path, nodes: list, constants: dict[str, object] | None = None, **inputs: list) -> Graph:
+    return read_graph(written(folder, model_of(nodes, inputs or {"x": [1, 12]}, ["y"], constants))).graph
+
+
+def value(folder: Path, nodes: list, constants: dict[str, object]) -> Array:
+    """`y` of nodes on constants alone, `c`, added to zeros."""
+    node = helper.make_node("Add", ["c", "x"], ["y"])
+    graph = read(folder, [*nodes, node], constants, x=[1])
+    assert [node.kind.name for node in graph.ops] == ["add"]
+    return run(graph, {"x": np.zeros(1, np.float32)})["y"]
+
+
+def test_a_shape_that_another_operator_computes(tmp_path: Path) -> None:
+    """BitShift on unsigned numbers, which convc has not, between casts: 24 >> 2 is an extent."""
+    nodes = [
+        helper.make_node("Cast", ["n"], ["u"], to=TensorProto.UINT32),
+        helper.make_node("BitShift", ["u", "by"], ["v"], direction="RIGHT"),
+        helper.make_node("Cast", ["v"], ["rows"], to=TensorProto.INT64),
+        helper.make_node("Concat", ["rows", "rest"], ["shape"], axis=0),
+        helper.make_node("Reshape", ["x", "shape"], ["y"]),
+    ]
+    constants = {"n": np.array([24]), "by": np.array([2], np.uint32), "rest": np.array([-1])}
+    graph = read(tmp_path, nodes, constants)
+    assert [str(node.type) for node in graph.ops] == ["f32[6,2]"]
+    hold_onnxruntime(graph, model_of(nodes, {"x": [1, 12]}, ["y"], constants), {"x": X})
+
+
+def test_the_shape_of_a_value_that_is_not_constant(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("Shape", ["r"], ["s"]),
+        helper.make_node("BitwiseAnd", ["s", "mask"], ["t"]),
+        helper.make_node("Tile", ["x", "t"], ["y"]),
+    ]
+    body = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", 1, [1, 12])],
+        [helper.make_empty_tensor_value_info("y")],
+        [numpy_helper.from_array(np.array([1, 4]), "mask")],
+    )
+    path = written(tmp_path, helper.make_model(body, opset_imports=[helper.make_opsetid("", 18)], ir_version=8))
+    assert str(read_graph(path).graph.outputs[0].type) == "f32[1,48]"
+
+
+def test_results_of_operators_that_convc_has_are_operands(tmp_path: Path) -> None:
+    """More elements than shapes have, as the masks of windows: Tile and Mul stand in the graph, and are computed for what follows."""
+    nodes = [
+        helper.make_node("Tile", ["a", "times"], ["t"]),
+        helper.make_node("Mul", ["t", "t"], ["m"]),
+        helper.make_node("Det", ["small"], ["d"]),
+        helper.make_node("Compress", ["m", "some"], ["c"], axis=0),
+    ]
+    a = np.linspace(0, 1, 5000, dtype=np.float32).reshape(5000, 1)
+    some = np.arange(10_000) % 1000 == 0
+    got = value(tmp_path, nodes, {"a": a, "times": np.array([2, 1]), "some": some, "small": np.eye(2, dtype=np.float32)})
+    assert np.allclose(got.reshape(-1), np.tile(a, (2, 1))[some].reshape(-1) ** 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.uint64, np.int16])
+def test_constants_of_other_element_types(tmp_path: Path, dtype: type) -> None:
+    """As an initializer and as a Constant."""
+    nodes = [
+        helper.make_node("Constant", [], ["b"], value=numpy_helper.from_array(np.array([1, 2, 3], dtype))),
+        helper.make_node("Add", ["a", "b"], ["s"]),
+        helper.make_node("Cast", ["s"], ["c"], to=TensorProto.FLOAT),
+    ]
+    assert value(tmp_path, nodes, {"a": np.array([10, 20, 30], dtype)}).tolist() == [11, 22, 33]
+
+
+def test_an_if_on_constants(tmp_path: Path) -> None:
+    branches = {
+        f"{name}_branch": helper.make_graph(
+            [helper.make_node(op, ["a"], [f"{name}_out"])], name, [], [helper.make_empty_tensor_value_info(f"{name}_out")]
+        )
+        for name, op in (("then", "Neg"), ("else", "Abs"))
+    }
+    nodes = [helper.make_node("If", ["which"], ["c"], **branches)]
+    assert value(tmp_path, nodes, {"which": np.array(True), "a": np.array([2.0], np.float32)}).tolist() == [-2]
+
+
+def refusal(folder: Path, nodes: list, constants: dict[str, object]) -> str:
+    with pytest.raises(UnreadOperators) as caught:
+        read(folder, nodes, constants)
+    assert str(caught.value).isprintable()
+    return str(caught.value)
+
+
+RANDOM = helper.make_node("RandomUniformLike", ["c"], ["y"])
+LOOP = helper.make_node(
+    "Loop",
+    ["many", "true"],
+    ["y"],
+    body=helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Identity", ["i"], ["out"])],
+        "body",
+        [helper.make_tensor_value_info("i", 7, []), helper.make_tensor_value_info("go", 9, [])],
+        [helper.make_tensor_value_info("on", 9, []), helper.make_tensor_value_info("out", 7, [])],
+    ),
+)
+
+
+def nested_random() -> object:
+    def branch(name: str) -> object:
+        node = helper.make_node("RandomNormal", [], [name], shape=[2])
+        return helper.make_graph([node], name, [], [helper.make_empty_tensor_value_info(name)])
+
+    return helper.make_node("If", ["true"], ["y"], then_branch=branch("a"), else_branch=branch("b"))
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        RANDOM,
+        nested_random(),
+        helper.make_node("Det", ["c"], ["y"]),  # of what is no matrix
+        helper.make_node("HannWindow", ["many"], ["y"]),  # 8 GB
+        helper.make_node("HannWindow", ["some"], ["y"]),  # 4 MB of one number
+        helper.make_node("StringSplit", ["c"], ["y", "z"]),
+    ],
+    ids=lambda node: node.op_type,
+)
+def test_what_is_not_computed(tmp_path: Path, node: object) -> None:
+    constants = {"c": np.ones(3, np.float32), "many": np.array(2_000_000_000), "some": np.array(1_000_000), "true": np.array(True)}
+    assert "1 operator cannot be read" in refusal(tmp_path, [node], constants)
+
+
+def test_no_time_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process is ended, and what follows is not computed either."""
+    monkeypatch.setattr("convc.backends.onnx.read.evaluator.SECONDS", 1)
+    nodes = [LOOP, helper.make_node("Det", ["square"], ["z"])]
+    constants = {"many": np.array(2_000_000_000), "true": np.array(True), "square": np.eye(2, dtype=np.float32)}
+    assert "2 operators cannot be read: Det" in refusal(tmp_path, nodes, constants)
+
+
+def test_operands_over_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folding, "OPERAND_BYTES", 100)
+    assert "Det" in refusal(tmp_path, [helper.make_node("Det", ["square"], ["y"])], {"square": np.eye(6, dtype=np.float32)})
+
+
+def test_no_file_is_read_for_it(tmp_path: Path) -> None:
+    """A tensor in an attribute that names a file beside the model."""
+    tensor = TensorProto(name="t", data_type=1, dims=[1], data_location=1)
+    tensor.external_data.add(key="location", value="w.bin")
+    (tmp_path / "w.bin").write_bytes(np.ones(1, np.float32).tobytes())
+    inner = helper.make_graph([helper.make_node("Identity", ["t"], ["o"])], "g", [], [helper.make_empty_tensor_value_info("o")], [tensor])
+    node = helper.make_node("If", ["true"], ["y"], then_branch=inner, else_branch=inner)
+    assert "If" in refusal(tmp_path, [node], {"true": np.array(True)})
