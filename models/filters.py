@@ -10,10 +10,10 @@ from ..compiler.dsl.trace import Value, scope
 
 __all__ = ["KERNELS", "filters"]
 
-Kernel = tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]
+Taps = tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]
 
 # What the taps are divided by, and the taps. Gonzalez & Woods, Digital Image Processing, ch. 3.5 and 3.6.
-KERNELS: dict[str, tuple[int, Kernel]] = {
+KERNELS: dict[str, tuple[int, Taps]] = {
     "blur": (9, ((1, 1, 1), (1, 1, 1), (1, 1, 1))),
     "gaussian": (16, ((1, 2, 1), (2, 4, 2), (1, 2, 1))),
     "sharpen": (1, ((0, -1, 0), (-1, 5, -1), (0, -1, 0))),
@@ -28,7 +28,7 @@ def filters(image: Value) -> list[Value]:
     return [filtered(image, name, *kernel) for name, kernel in KERNELS.items()]
 
 
-def filtered(image: Value, name: str, divisor: int, taps: Kernel) -> Value:
+def filtered(image: Value, name: str, divisor: int, taps: Taps) -> Value:
     """The picture `name`, clipped to what a picture can hold. Shapes: image[N,C,H,W] -> the same."""
     kernel = np.array(taps, np.float32) / np.float32(divisor)
     with scope(name):

@@ -25,7 +25,7 @@ from ..compiler.dsl.trace import Value, scope
 
 __all__ = [
     "STAGES",
-    "Widths",
+    "InceptionWidths",
     "googlenet",
     "googlenet_bn",
     "googlenet_naive",
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 
-class Widths(NamedTuple):
+class InceptionWidths(NamedTuple):
     """Filters of one module: a row of table 1."""
 
     conv1: int
@@ -48,22 +48,22 @@ class Widths(NamedTuple):
 
 
 # Table 1, a max pool before each stage.
-STAGES: tuple[dict[str, Widths], ...] = (
+STAGES: tuple[dict[str, InceptionWidths], ...] = (
     {
         #            1x1  3x3r 3x3 5x5r 5x5 proj
-        "3a": Widths(64, 96, 128, 16, 32, 32),
-        "3b": Widths(128, 128, 192, 32, 96, 64),
+        "3a": InceptionWidths(64, 96, 128, 16, 32, 32),
+        "3b": InceptionWidths(128, 128, 192, 32, 96, 64),
     },
     {
-        "4a": Widths(192, 96, 208, 16, 48, 64),
-        "4b": Widths(160, 112, 224, 24, 64, 64),
-        "4c": Widths(128, 128, 256, 24, 64, 64),
-        "4d": Widths(112, 144, 288, 32, 64, 64),
-        "4e": Widths(256, 160, 320, 32, 128, 128),
+        "4a": InceptionWidths(192, 96, 208, 16, 48, 64),
+        "4b": InceptionWidths(160, 112, 224, 24, 64, 64),
+        "4c": InceptionWidths(128, 128, 256, 24, 64, 64),
+        "4d": InceptionWidths(112, 144, 288, 32, 64, 64),
+        "4e": InceptionWidths(256, 160, 320, 32, 128, 128),
     },
     {
-        "5a": Widths(256, 160, 320, 32, 128, 128),
-        "5b": Widths(384, 192, 384, 48, 128, 128),
+        "5a": InceptionWidths(256, 160, 320, 32, 128, 128),
+        "5b": InceptionWidths(384, 192, 384, 48, 128, 128),
     },
 )
 
@@ -98,7 +98,7 @@ def googlenet_bn(image: Value, classes: int = 1000, transform_input: bool = Fals
     return softmax(dense(x, classes))
 
 
-def inception(x: Value, widths: Widths) -> Value:
+def inception(x: Value, widths: InceptionWidths) -> Value:
     """Four branches, the costly ones behind a 1x1 reduction. Fig. 2b."""
     one = _conv(x, widths.conv1, 1, "1x1")
     three = _conv(_conv(x, widths.reduce3, 1, "3x3_reduce"), widths.conv3, 3, "3x3")
@@ -107,7 +107,7 @@ def inception(x: Value, widths: Widths) -> Value:
     return concat(one, three, five, pooled)
 
 
-def inception_bn(x: Value, widths: Widths) -> Value:
+def inception_bn(x: Value, widths: InceptionWidths) -> Value:
     """The module with batch norm; its "5x5" is a 3x3, as trained."""
     one = _conv_bn(x, widths.conv1, 1, "1x1")
     three = _conv_bn(_conv_bn(x, widths.reduce3, 1, "3x3_reduce"), widths.conv3, 3, "3x3")
@@ -116,7 +116,7 @@ def inception_bn(x: Value, widths: Widths) -> Value:
     return concat(one, three, five, pooled)
 
 
-def naive_inception(x: Value, widths: Widths) -> Value:
+def naive_inception(x: Value, widths: InceptionWidths) -> Value:
     """The same branches on the whole input, and the pool itself. Fig. 2a."""
     one = _conv(x, widths.conv1, 1, "1x1")
     three = _conv(x, widths.conv3, 3, "3x3")
@@ -124,7 +124,7 @@ def naive_inception(x: Value, widths: Widths) -> Value:
     return concat(one, three, five, max_pool(x, 3, stride=1, pad="same"))
 
 
-def _googlenet(image: Value, module: Callable[[Value, Widths], Value], classes: int, stages: int) -> Value:
+def _googlenet(image: Value, module: Callable[[Value, InceptionWidths], Value], classes: int, stages: int) -> Value:
     """Pools round up: 112 -> 56 -> 28 -> 14 -> 7."""
     x = relu(conv(image, 64, 7, stride=2, pad=3, name="conv1"))
     x = local_response_norm(max_pool(x, 3, stride=2, ceil_mode=True))

@@ -8,10 +8,10 @@ from ..compiler.dsl.layers import batch_norm, clip, conv, dense, dropout, global
 from ..compiler.dsl.network import network
 from ..compiler.dsl.trace import Value, scope
 
-__all__ = ["ROWS", "Row", "inverted_residual", "mobilenet_v2"]
+__all__ = ["ROWS", "Bottlenecks", "inverted_residual", "mobilenet_v2"]
 
 
-class Row(NamedTuple):
+class Bottlenecks(NamedTuple):
     """A row of table 2: `blocks` bottlenecks of `width` channels, the first of them strided."""
 
     expand: int
@@ -22,13 +22,13 @@ class Row(NamedTuple):
 
 ROWS = (
     #   t  c    n  s
-    Row(1, 16, 1, 1),
-    Row(6, 24, 2, 2),
-    Row(6, 32, 3, 2),
-    Row(6, 64, 4, 2),
-    Row(6, 96, 3, 1),
-    Row(6, 160, 3, 2),
-    Row(6, 320, 1, 1),
+    Bottlenecks(1, 16, 1, 1),
+    Bottlenecks(6, 24, 2, 2),
+    Bottlenecks(6, 32, 3, 2),
+    Bottlenecks(6, 64, 4, 2),
+    Bottlenecks(6, 96, 3, 1),
+    Bottlenecks(6, 160, 3, 2),
+    Bottlenecks(6, 320, 1, 1),
 )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-from ..compiler.dsl.zoo_entry import Checkpoint, Differs, Row
+from ..compiler.dsl.zoo_entry import Checkpoint, CheckpointRow, Differs
 from .densenet import BLOCKS as DENSE_BLOCKS
 from .googlenet import STAGES
 from .mobilenet import ROWS
@@ -19,7 +19,7 @@ from .vgg import COLUMNS
 
 __all__ = ["ALEXNET", "DENSENET121", "DIFFERS", "GOOGLENET", "INCEPTION_V3", "MOBILENET_V2", "resnet", "squeezenet", "vgg"]
 
-CLASSIFIER = tuple(Row(f"classifier.{theirs}", ours) for theirs, ours in ((1, "fc6"), (4, "fc7"), (6, "fc8")))
+CLASSIFIER = tuple(CheckpointRow(f"classifier.{theirs}", ours) for theirs, ours in ((1, "fc6"), (4, "fc7"), (6, "fc8")))
 
 # Same names, sometimes the same shapes, and another function.
 DIFFERS = {
@@ -35,41 +35,41 @@ DIFFERS = {
 }
 
 # Sequential counts every layer: conv 0, relu 1, pool 2, conv 3, relu 4, pool 5, conv 6, relu 7, conv 8, ...
-ALEXNET = Checkpoint((*(Row(f"features.{i}", f"conv{n}") for n, i in enumerate((0, 3, 6, 8, 10), start=1)), *CLASSIFIER))
+ALEXNET = Checkpoint((*(CheckpointRow(f"features.{i}", f"conv{n}") for n, i in enumerate((0, 3, 6, 8, 10), start=1)), *CLASSIFIER))
 
 
 def vgg(column: str, norm: bool = False) -> Checkpoint:
     """Theirs keep the biases of convolutions before a batch norm, in whose mean they vanish here."""
-    return Checkpoint((*_vgg(column, norm), *(Row(f"classifier.{i}", f"fc{n}") for n, i in ((6, 0), (7, 3), (8, 6)))))
+    return Checkpoint((*_vgg(column, norm), *(CheckpointRow(f"classifier.{i}", f"fc{n}") for n, i in ((6, 0), (7, 3), (8, 6)))))
 
 
-def _vgg(column: str, norm: bool) -> Iterator[Row]:
+def _vgg(column: str, norm: bool) -> Iterator[CheckpointRow]:
     index = 0
     for stage, words in enumerate(COLUMNS[column].split("|"), start=1):
         for layer, _ in enumerate(words.split(), start=1):
             conv = f"features.{index}"
-            yield Row(conv, f"conv{stage}_{layer}")
+            yield CheckpointRow(conv, f"conv{stage}_{layer}")
             if norm:
-                yield Row(f"features.{index + 1}", f"bn{stage}_{layer}", absorbs=conv)
+                yield CheckpointRow(f"features.{index + 1}", f"bn{stage}_{layer}", absorbs=conv)
             index += 3 if norm else 2
         index += 1  # the pool
 
 
 def resnet(depth: int) -> Checkpoint:
     """conv2_1 is layer1.0; the projection is downsample."""
-    return Checkpoint((Row("conv1", "conv1"), Row("bn1", "bn1"), *_resnet(depth), Row("fc", "fc1")))
+    return Checkpoint((CheckpointRow("conv1", "conv1"), CheckpointRow("bn1", "bn1"), *_resnet(depth), CheckpointRow("fc", "fc1")))
 
 
-def _resnet(depth: int) -> Iterator[Row]:
+def _resnet(depth: int) -> Iterator[CheckpointRow]:
     for stage, blocks in enumerate(BLOCKS[depth], start=1):
         for index in range(blocks):
             theirs, ours = f"layer{stage}.{index}", f"conv{stage + 1}_{index + 1}"
             for layer in (1, 2) if depth < 50 else (1, 2, 3):
-                yield Row(f"{theirs}.conv{layer}", f"{ours}.conv{layer}")
-                yield Row(f"{theirs}.bn{layer}", f"{ours}.bn{layer}")
+                yield CheckpointRow(f"{theirs}.conv{layer}", f"{ours}.conv{layer}")
+                yield CheckpointRow(f"{theirs}.bn{layer}", f"{ours}.bn{layer}")
             if index == 0 and (stage > 1 or depth >= 50):
-                yield Row(f"{theirs}.downsample.0", f"{ours}.shortcut.conv1")
-                yield Row(f"{theirs}.downsample.1", f"{ours}.shortcut.bn1")
+                yield CheckpointRow(f"{theirs}.downsample.0", f"{ours}.shortcut.conv1")
+                yield CheckpointRow(f"{theirs}.downsample.1", f"{ours}.shortcut.bn1")
 
 
 # The branches of theirs are numbered; the auxiliary heads are aux1 and aux2.
@@ -83,16 +83,16 @@ BRANCHES = {
 }
 
 
-def _googlenet() -> Iterator[Row]:
+def _googlenet() -> Iterator[CheckpointRow]:
     stem = {"conv1": "conv1", "conv2": "conv2_reduce", "conv3": "conv2"}
     modules = [name for stage in STAGES for name in stage]
     branches = {f"inception{name}.{theirs}": f"inception_{name}.{ours}" for name in modules for theirs, ours in BRANCHES.items()}
     for theirs, ours in {**stem, **branches}.items():
-        yield Row(f"{theirs}.conv", ours)
-        yield Row(f"{theirs}.bn", f"{ours}_bn")
+        yield CheckpointRow(f"{theirs}.conv", ours)
+        yield CheckpointRow(f"{theirs}.bn", f"{ours}_bn")
 
 
-GOOGLENET = Checkpoint((*_googlenet(), Row("fc", "fc1")), ignored=("aux1.", "aux2."))
+GOOGLENET = Checkpoint((*_googlenet(), CheckpointRow("fc", "fc1")), ignored=("aux1.", "aux2."))
 
 
 # Units of each module, by the last figure of its name and letter; ours are the same in lower case.
@@ -114,28 +114,28 @@ MODULES = {
 STEM = ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "Conv2d_3b_1x1", "Conv2d_4a_3x3")
 
 
-def _inception() -> Iterator[Row]:
+def _inception() -> Iterator[CheckpointRow]:
     for unit in (*STEM, *(f"Mixed_{module}.{unit}" for module, units in MODULES.items() for unit in units)):
-        yield Row(f"{unit}.conv", f"{unit.lower()}.conv1")
-        yield Row(f"{unit}.bn", f"{unit.lower()}.bn1")
+        yield CheckpointRow(f"{unit}.conv", f"{unit.lower()}.conv1")
+        yield CheckpointRow(f"{unit}.bn", f"{unit.lower()}.bn1")
 
 
-INCEPTION_V3 = Checkpoint((*_inception(), Row("fc", "fc1")), ignored=("AuxLogits.",))
+INCEPTION_V3 = Checkpoint((*_inception(), CheckpointRow("fc", "fc1")), ignored=("AuxLogits.",))
 
 
 def squeezenet(stages: Stages) -> Checkpoint:
     """conv 0 and relu 1 first, then each pool and each fire module counts one."""
-    rows = [Row("features.0", "conv1")]
+    rows = [CheckpointRow("features.0", "conv1")]
     index = 2
     for stage in stages:
         for name in stage:
             index += 1
-            rows += [Row(f"features.{index}.{part}", f"{name}.{part}") for part in ("squeeze", "expand1x1", "expand3x3")]
+            rows += [CheckpointRow(f"features.{index}.{part}", f"{name}.{part}") for part in ("squeeze", "expand1x1", "expand3x3")]
         index += 1  # the next stage's pool
-    return Checkpoint((*rows, Row("classifier.1", "conv10")))
+    return Checkpoint((*rows, CheckpointRow("classifier.1", "conv10")))
 
 
-def _mobilenet() -> Iterator[Row]:
+def _mobilenet() -> Iterator[CheckpointRow]:
     yield from _normed("features.0.0", "features.0.1", "conv1")
     blocks = [(stage, i, row.expand) for stage, row in enumerate(ROWS, start=1) for i in range(1, row.blocks + 1)]
     for number, (stage, i, expand) in enumerate(blocks, start=1):
@@ -145,29 +145,29 @@ def _mobilenet() -> Iterator[Row]:
             yield from _normed(f"{theirs}.{part}.0", f"{theirs}.{part}.1", f"{ours}.{name}")
         yield from _normed(f"{theirs}.{len(parts)}", f"{theirs}.{len(parts) + 1}", f"{ours}.project")
     yield from _normed(f"features.{len(blocks) + 1}.0", f"features.{len(blocks) + 1}.1", "conv2")
-    yield Row("classifier.1", "fc1")
+    yield CheckpointRow("classifier.1", "fc1")
 
 
-def _normed(conv: str, norm: str, ours: str) -> Iterator[Row]:
-    yield Row(conv, ours)
-    yield Row(norm, f"{ours}_bn")
+def _normed(conv: str, norm: str, ours: str) -> Iterator[CheckpointRow]:
+    yield CheckpointRow(conv, ours)
+    yield CheckpointRow(norm, f"{ours}_bn")
 
 
 MOBILENET_V2 = Checkpoint(tuple(_mobilenet()))
 
 
-def _densenet(depth: int) -> Iterator[Row]:
-    yield from (Row("features.conv0", "conv1"), Row("features.norm0", "bn1"))
+def _densenet(depth: int) -> Iterator[CheckpointRow]:
+    yield from (CheckpointRow("features.conv0", "conv1"), CheckpointRow("features.norm0", "bn1"))
     for block, layers in enumerate(DENSE_BLOCKS[depth], start=1):
         if block > 1:
             theirs, ours = f"features.transition{block - 1}", f"transition{block - 1}"
-            yield from (Row(f"{theirs}.norm", f"{ours}.bn1"), Row(f"{theirs}.conv", f"{ours}.conv1"))
+            yield from (CheckpointRow(f"{theirs}.norm", f"{ours}.bn1"), CheckpointRow(f"{theirs}.conv", f"{ours}.conv1"))
         for layer in range(1, layers + 1):
             theirs, ours = f"features.denseblock{block}.denselayer{layer}", f"block{block}_{layer}"
             yield from chain.from_iterable(
-                (Row(f"{theirs}.norm{i}", f"{ours}.bn{i}"), Row(f"{theirs}.conv{i}", f"{ours}.conv{i}")) for i in (1, 2)
+                (CheckpointRow(f"{theirs}.norm{i}", f"{ours}.bn{i}"), CheckpointRow(f"{theirs}.conv{i}", f"{ours}.conv{i}")) for i in (1, 2)
             )
-    yield from (Row("features.norm5", "bn2"), Row("classifier", "fc1"))
+    yield from (CheckpointRow("features.norm5", "bn2"), CheckpointRow("classifier", "fc1"))
 
 
 # The files of 2017 have a point before the number: denselayer1.norm.1

@@ -8,10 +8,10 @@ from ..compiler.dsl.layers import concat, conv, dropout, flatten, global_avg_poo
 from ..compiler.dsl.network import network
 from ..compiler.dsl.trace import Value, scope
 
-__all__ = ["FIRES", "FIRES_1_1", "Widths", "fire", "squeezenet1_0", "squeezenet1_1"]
+__all__ = ["FIRES", "FIRES_1_1", "FireWidths", "fire", "squeezenet1_0", "squeezenet1_1"]
 
 
-class Widths(NamedTuple):
+class FireWidths(NamedTuple):
     """Filters of one fire module: s1x1, e1x1 and e3x3 of table 1."""
 
     squeeze: int
@@ -19,33 +19,33 @@ class Widths(NamedTuple):
     expand3x3: int
 
 
-Stages = tuple[dict[str, Widths], ...]
+Stages = tuple[dict[str, FireWidths], ...]
 
 # Table 1, a max pool before each stage.
 FIRES: Stages = (
-    {"fire2": Widths(16, 64, 64), "fire3": Widths(16, 64, 64), "fire4": Widths(32, 128, 128)},
+    {"fire2": FireWidths(16, 64, 64), "fire3": FireWidths(16, 64, 64), "fire4": FireWidths(32, 128, 128)},
     {
-        "fire5": Widths(32, 128, 128),
-        "fire6": Widths(48, 192, 192),
-        "fire7": Widths(48, 192, 192),
-        "fire8": Widths(64, 256, 256),
+        "fire5": FireWidths(32, 128, 128),
+        "fire6": FireWidths(48, 192, 192),
+        "fire7": FireWidths(48, 192, 192),
+        "fire8": FireWidths(64, 256, 256),
     },
-    {"fire9": Widths(64, 256, 256)},
+    {"fire9": FireWidths(64, 256, 256)},
 )
 # The authors' later release: the same modules, the pools earlier.
 FIRES_1_1: Stages = (
-    {"fire2": Widths(16, 64, 64), "fire3": Widths(16, 64, 64)},
-    {"fire4": Widths(32, 128, 128), "fire5": Widths(32, 128, 128)},
+    {"fire2": FireWidths(16, 64, 64), "fire3": FireWidths(16, 64, 64)},
+    {"fire4": FireWidths(32, 128, 128), "fire5": FireWidths(32, 128, 128)},
     {
-        "fire6": Widths(48, 192, 192),
-        "fire7": Widths(48, 192, 192),
-        "fire8": Widths(64, 256, 256),
-        "fire9": Widths(64, 256, 256),
+        "fire6": FireWidths(48, 192, 192),
+        "fire7": FireWidths(48, 192, 192),
+        "fire8": FireWidths(64, 256, 256),
+        "fire9": FireWidths(64, 256, 256),
     },
 )
 
 
-def fire(x: Value, widths: Widths) -> Value:
+def fire(x: Value, widths: FireWidths) -> Value:
     """A 1x1 that squeezes, then a 1x1 and a 3x3 side by side. Fig. 1."""
     x = relu(conv(x, widths.squeeze, 1, name="squeeze"))
     one = relu(conv(x, widths.expand1x1, 1, name="expand1x1"))

@@ -10,7 +10,18 @@ from ..ir.ops.elementwise import ADD, DIV, MUL, SUB
 from ..ir.ops.linear import DENSE
 from ..ir.types import Array, TensorType
 from .rewriting.ledger import Ledger
-from .rewriting.products import Values, by_input, by_output, folded_after, folded_before, product, takes_fold, takes_shift, unfit, wide
+from .rewriting.products import (
+    ChannelValues,
+    by_input,
+    by_output,
+    folded_after,
+    folded_before,
+    product,
+    takes_fold,
+    takes_shift,
+    unfit,
+    wide,
+)
 from .rewriting.rewriter import ANY, CONST, Match, Pat, Rule, rewrite
 
 __all__ = ["fold_affine"]
@@ -51,7 +62,7 @@ def _per_channel(affine: Node, c: Node, value: TensorType) -> bool:
     return all(size == 1 for axis, size in enumerate(aligned) if axis != 1)
 
 
-def _affine(node: Node, c: Node) -> tuple[Values | None, Values | None]:
+def _affine(node: Node, c: Node) -> tuple[ChannelValues | None, ChannelValues | None]:
     """(gain, shift) of the other operand."""
 
     def values() -> Array:

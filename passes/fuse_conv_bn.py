@@ -10,7 +10,18 @@ from ..ir.ops.linear import DENSE, MATMUL
 from ..ir.ops.norm import BATCH_NORM
 from ..ir.types import Array
 from .rewriting.ledger import Ledger
-from .rewriting.products import Values, by_input, by_output, folded_after, folded_before, product, takes_fold, takes_shift, unfit, wide
+from .rewriting.products import (
+    ChannelValues,
+    by_input,
+    by_output,
+    folded_after,
+    folded_before,
+    product,
+    takes_fold,
+    takes_shift,
+    unfit,
+    wide,
+)
 from .rewriting.rewriter import ANY, CONST, Match, Pat, Rule, rewrite
 
 __all__ = ["fuse_conv_bn"]
@@ -38,7 +49,7 @@ def before(m: Match) -> Node | None:
     return folded_before(m, m.root, m["input"], gain, shift)
 
 
-def _affine(m: Match) -> tuple[Values, Values]:
+def _affine(m: Match) -> tuple[ChannelValues, ChannelValues]:
     """The norm as a gain and an offset."""
     scale, shift, mean, var = (m[stat] for stat in ("scale", "shift", "mean", "var"))
     epsilon = BATCH_NORM.of(m["bn"]).epsilon

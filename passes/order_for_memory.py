@@ -17,7 +17,7 @@ from ..ir.dims import Dim, Expr
 from ..ir.graph import Graph, Node
 from ..ir.types import DTYPES, TensorType
 from .analysis.liveness import Liveness, holders, live_under, overwritable
-from .analysis.order_search import Block, Task, guesses, peak_of, search
+from .analysis.order_search import Ordering, Task, guesses, peak_of, search
 from .rewriting.ledger import Ledger
 
 __all__ = ["order_for_memory"]
@@ -88,7 +88,7 @@ def _sweep(graph: Graph, nbytes: Mapping[Node, int], ledger: Ledger) -> Graph:
     return _reordered(graph, orders) if orders else graph
 
 
-def _best(block: Block, floor: int, peak: int) -> list[int]:
+def _best(block: Ordering, floor: int, peak: int) -> list[int]:
     """An order with a peak of at most `floor`, or the lowest that was found; the given one if none is better."""
     order, certain = search(block, floor, peak)
     if order is not None:
@@ -159,7 +159,7 @@ class _Net:
         in_place = self.holder[node] is not node or any(self.nbytes[value] == self.nbytes[node] for value in over)
         return reads if in_place else reads + self.nbytes[node]
 
-    def block(self, low: int, high: int) -> Block:
+    def block(self, low: int, high: int) -> Ordering:
         """Steps `low` to `high` as tasks, and the values that die among them."""
         numbers: dict[Node, int] = {}
         for node in self.live.steps[low:high]:
@@ -176,7 +176,7 @@ class _Net:
             tasks.append(Task(needs, made, reads, tuple(numbers[value] for value in over), unread))
         readers = tuple(tuple(step - low for step in self.readers[value] if step >= low) for value in numbers)
         base = self.live.live_bytes[low] - self.born.get(low, 0)
-        return Block(tuple(tasks), tuple(self.nbytes[value] for value in numbers), readers, base)
+        return Ordering(tuple(tasks), tuple(self.nbytes[value] for value in numbers), readers, base)
 
 
 def _reordered(graph: Graph, orders: Sequence[Sequence[Node]]) -> Graph:

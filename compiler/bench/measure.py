@@ -28,7 +28,7 @@ from ..engines.table import measurable
 from ..files.artifact import CIR, WEIGHTS
 from ..files.weights import weights_bytes
 from .layer_times import LayerTime
-from .worker import BANDWIDTH, PEAK, Asked, Profiled, Ready, Refused, Task, Turn
+from .worker import BANDWIDTH, PEAK, Asked, Assignment, Profiled, Ready, Refused, Turn
 
 __all__ = ["Contender", "Measured", "Timing", "Worker", "bandwidth", "measure", "write_network"]
 
@@ -99,7 +99,7 @@ def measure(
         write_network(graph, Path(folder))
         workers: dict[str, Worker] = {}
         for contender in contenders:
-            worker = stack.enter_context(Worker(Task(contender.engine, contender.level, threads, sizes, folder)))
+            worker = stack.enter_context(Worker(Assignment(contender.engine, contender.level, threads, sizes, folder)))
             try:
                 worker.wait()
             except (BackendMissing, UnsupportedOp) as error:
@@ -123,7 +123,7 @@ def bandwidth(threads: int, turns: int = 5) -> float:
 
     Raises: BackendMissing without TVM.
     """
-    with Worker(Task(BANDWIDTH, 0, threads, {}, "")) as worker:
+    with Worker(Assignment(BANDWIDTH, 0, threads, {}, "")) as worker:
         worker.wait()
         for _ in range(turns):
             worker.turn()
@@ -138,7 +138,7 @@ def write_network(graph: Graph, folder: Path) -> None:
 
 
 def _peak_worker(stack: ExitStack, threads: int) -> Worker | None:
-    worker = stack.enter_context(Worker(Task(PEAK, 0, threads, {}, "")))
+    worker = stack.enter_context(Worker(Assignment(PEAK, 0, threads, {}, "")))
     try:
         worker.wait()
     except BackendMissing:
@@ -149,7 +149,7 @@ def _peak_worker(stack: ExitStack, threads: int) -> Worker | None:
 class Worker:
     """A process with one engine, which ends with the block that it was started for."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Assignment) -> None:
         self.task = task
         self.taken: list[float] = []
         self.start, self.amount, self.quiet = 0.0, 0, True

@@ -27,7 +27,7 @@ from ..files.inputs import random_inputs
 from ..files.weights import bind_weights, load_arrays
 from .layer_times import LayerTime, layer_times
 
-__all__ = ["BANDWIDTH", "PEAK", "Asked", "Job", "Profiled", "Ready", "Refused", "Task", "Turn", "job_of", "main"]
+__all__ = ["BANDWIDTH", "PEAK", "Asked", "Assignment", "Job", "Profiled", "Ready", "Refused", "Turn", "job_of", "main"]
 
 PEAK, BANDWIDTH = "peak", "bandwidth"  # not engines: what the processor and the memory do at most
 WAKE = 0.03  # seconds of uncounted runs, at least one
@@ -36,7 +36,7 @@ GLANCE, IDLE, PATIENCE = 0.005, 0.05, 1.0  # seconds between looks; the share of
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class Assignment:
     """What a worker is started for: an engine, the network in `folder` optimized at `level`, and numbers for all named sizes."""
 
     engine: str
@@ -95,7 +95,7 @@ class Job:
 
 
 def main() -> None:
-    """The process: one Task as an argument, then lines of Asked on standard input until that ends."""
+    """The process: one Assignment as an argument, then lines of Asked on standard input until that ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who asks hears it, and hangs up
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what engines print is no answer
@@ -104,7 +104,7 @@ def main() -> None:
         print(json.dumps(asdict(answer)), file=answers, flush=True)
 
     try:
-        task = Task(**json.loads(sys.argv[1]))
+        task = Assignment(**json.loads(sys.argv[1]))
         begin = time.perf_counter()
         job = job_of(task)
         job.run()
@@ -119,7 +119,7 @@ def main() -> None:
         say(Refused(type(error).__name__, str(error)))
 
 
-def job_of(task: Task) -> Job:
+def job_of(task: Assignment) -> Job:
     """The engine, started; PEAK and BANDWIDTH are kernels of TVM's."""
     if task.engine in (PEAK, BANDWIDTH):
         from ...backends.tvm.host import tvm

@@ -33,7 +33,7 @@ from .options import THREADS, check_suffix, gather, model_options
 __all__ = ["command"]
 
 SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
-SUFFIXES = (".json", ".onnx", ".cir", ".svg")
+PLAN_SUFFIXES = (".json", ".onnx", ".cir", ".svg")
 CURVE = 40  # plans on the picture's line
 
 
@@ -148,7 +148,7 @@ def _budget(given: PlanOptions) -> Budget | None:
     if len(given.budgets) + (given.apply_file is not None) != 1:
         raise UsageError("give one of --macs, --params, --latency, --error and --apply")
     for path in given.outputs:
-        check_suffix("-o", path, SUFFIXES)
+        check_suffix("-o", path, PLAN_SUFFIXES)
         if path.suffix == ".svg" and not given.budgets:
             raise UsageError(f"-o '{path}' is a picture of what could be chosen, and --apply chooses nothing; leave it out")
     if given.save_weights is not None:

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from .network import Network
 
-__all__ = ["Checkpoint", "Differs", "Row", "ZooEntry"]
+__all__ = ["Checkpoint", "CheckpointRow", "Differs", "ZooEntry"]
 
 
-class Row(NamedTuple):
+class CheckpointRow(NamedTuple):
     """Their module and our layer. A batch norm of ours `absorbs` the bias of their convolution before it."""
 
     theirs: str
@@ -28,7 +28,7 @@ class Checkpoint:
     """The names of the common PyTorch checkpoints: `ignored` are prefixes of heads used in training alone,
     `older` spellings that early files have and the present ones."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[CheckpointRow, ...]
     ignored: tuple[str, ...] = ()
     older: tuple[tuple[str, str], ...] = ()
 

@@ -12,16 +12,16 @@ from ...ir.errors import InvalidInput, UsageError
 from ...ir.files import write_file
 from ...ir.types import Array, TensorType
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "SUFFIXES", "is_image", "load_image", "save_image"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "IMAGE_SUFFIXES", "is_image", "load_image", "save_image"]
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 # Per-channel statistics that the common ImageNet checkpoints were trained with.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES
+    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def load_image(path: Path, type_: TensorType, *, resize: bool = False, imagenet: bool = False) -> Array:

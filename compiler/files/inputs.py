@@ -11,7 +11,7 @@ from ...ir.binding import as_declared, match_inputs, specialize, usual_sizes
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.graph import Graph
 from ...ir.types import DTYPES, Array
-from .images import SUFFIXES, is_image, load_image
+from .images import IMAGE_SUFFIXES, is_image, load_image
 from .numpy_file import load_npy
 from .weights import ARRAY_FILES, load_arrays
 
@@ -61,7 +61,7 @@ def _arrays(path: Path, name: str, first: str) -> dict[str, Array]:
         return {name or first: load_npy(path)}
     if path.is_file() and path.suffix not in ARRAY_FILES:
         raise InvalidInput(
-            f"'{path}' is neither a photograph ({', '.join(SUFFIXES)}) nor an array (.npy) nor arrays by name (.npz, as "
+            f"'{path}' is neither a photograph ({', '.join(IMAGE_SUFFIXES)}) nor an array (.npy) nor arrays by name (.npz, as "
             f"np.savez('x.npz', {first}=x) writes them)"
         )
     loaded = load_arrays(path)

@@ -13,9 +13,9 @@ from ...ir.errors import BackendMissing, InvalidInput
 from ...ir.legible import legible
 from ...ir.types import Array
 
-__all__ = ["SUFFIXES", "load_state"]
+__all__ = ["PYTORCH_SUFFIXES", "load_state"]
 
-SUFFIXES = (".pt", ".pth")
+PYTORCH_SUFFIXES = (".pt", ".pth")
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # what training scripts call the weights in a larger checkpoint
 SAFE = (2, 6)  # before it, a file could run code even so (CVE-2025-32434)
 WAY_OUT = 'or save the weights where PyTorch is: safetensors.torch.save_file(model.state_dict(), "weights.safetensors")'

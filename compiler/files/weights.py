@@ -37,7 +37,7 @@ __all__ = [
 
 SHOWN = 5  # names listed per kind of complaint
 WEIGHT_FILES = (".safetensors", ".npz")  # what is written; both hold plain arrays
-ARRAY_FILES = (*WEIGHT_FILES, *pytorch_file.SUFFIXES)  # what is read
+ARRAY_FILES = (*WEIGHT_FILES, *pytorch_file.PYTORCH_SUFFIXES)  # what is read
 
 
 def load_arrays(path: Path) -> dict[str, Array]:
@@ -48,7 +48,7 @@ def load_arrays(path: Path) -> dict[str, Array]:
     """
     if not path.is_file():
         raise UsageError(f"there is no file '{path}'")
-    if path.suffix in pytorch_file.SUFFIXES:
+    if path.suffix in pytorch_file.PYTORCH_SUFFIXES:
         return pytorch_file.load_state(path)
     try:
         if path.suffix == ".safetensors":

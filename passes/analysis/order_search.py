@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["Block", "Task", "guesses", "peak_of", "search"]
+__all__ = ["Ordering", "Task", "guesses", "peak_of", "search"]
 
 MAX_TASKS = 1_000  # of an exact search: a step costs a few operations on integers of as many bits
 MAX_STATES = 40_000  # sets of tasks visited in one block: about a second
@@ -32,7 +32,7 @@ class Task(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Block:
+class Ordering:
     """Tasks that run one after another in an order to be chosen, with `base` bytes in use before the first.
 
     `sizes` are the bytes of the values that die in the block, `readers` the tasks that read each.
@@ -44,7 +44,7 @@ class Block:
     base: int
 
 
-def peak_of(block: Block, order: Sequence[int]) -> int:
+def peak_of(block: Ordering, order: Sequence[int]) -> int:
     """The most bytes in use while the tasks run in this order."""
     left = [len(readers) for readers in block.readers]
     live = peak = block.base
@@ -58,7 +58,7 @@ def peak_of(block: Block, order: Sequence[int]) -> int:
     return peak
 
 
-def search(block: Block, low: int, high: int) -> tuple[list[int] | None, bool]:
+def search(block: Ordering, low: int, high: int) -> tuple[list[int] | None, bool]:
     """The first order, in the order of tasks, whose peak is at most `low`, or else the least there is below `high`.
 
     Without an order: whether it is certain that none stays below `high`; if not, the sets of tasks were too many to visit.
@@ -89,7 +89,7 @@ class _Attempt:
     """Depth first through sets of tasks, never over `limit`. `raised` is the next limit worth trying, `left` the states
     that may still be visited."""
 
-    def __init__(self, block: Block, limit: int, left: int) -> None:
+    def __init__(self, block: Ordering, limit: int, left: int) -> None:
         self.block = block
         self.limit = limit
         self.left = left
@@ -145,13 +145,13 @@ class _Attempt:
         return live if in_place else live + task.made, live + (0 if task.unread else task.made) - freed
 
 
-def guesses(block: Block) -> Iterator[list[int]]:
+def guesses(block: Ordering) -> Iterator[list[int]]:
     """Orders that are often good, for blocks too large to search. Near linear."""
     yield _depth_first(block)
     yield _most_freed(block)
 
 
-def _depth_first(block: Block) -> list[int]:
+def _depth_first(block: Ordering) -> list[int]:
     """One branch after the other, first the one that needs most beyond what it leaves.
 
     Optimal for trees (Sethi & Ullman 1970; Liu 1987); a shared branch counts for each of its readers here.
@@ -184,7 +184,7 @@ def _depth_first(block: Block) -> list[int]:
     return order
 
 
-def _most_freed(block: Block) -> list[int]:
+def _most_freed(block: Ordering) -> list[int]:
     """Always the ready task that lets go of most, less what it makes. Its score changes when it becomes a last reader."""
     left = [len(readers) for readers in block.readers]
     missing = [len(set(task.needs)) for task in block.tasks]
@@ -217,7 +217,7 @@ def _most_freed(block: Block) -> list[int]:
     return order
 
 
-def _followers(block: Block) -> list[list[int]]:
+def _followers(block: Ordering) -> list[list[int]]:
     """The tasks that need each."""
     followers: list[list[int]] = [[] for _ in block.tasks]
     for i, task in enumerate(block.tasks):

@@ -22,8 +22,8 @@ from .rewriter import ANY, CONST, Match, Pat
 
 __all__ = [
     "DEEPEST",
+    "ChannelValues",
     "Scaled",
-    "Values",
     "by_input",
     "by_output",
     "fits",
@@ -38,7 +38,7 @@ __all__ = [
     "wide",
 ]
 
-Values = Callable[[], Array]  # one value per channel, or one for all
+ChannelValues = Callable[[], Array]  # one value per channel, or one for all
 Scaled = Callable[[OpDef[Any], Any, Array, Array], Array]  # weights times a gain
 FEW = 4096  # values that are looked at while a graph is rewritten
 DEEPEST = 100  # folds into one parameter: each waits for the one before it, and Python does not wait a thousand deep
@@ -67,7 +67,7 @@ def is_1x1(conv: Node) -> bool:
     return conv.inputs[1].typed.shape[2:] == (1, 1)
 
 
-def unfit(node: Node, gain: Values | None, *makers: Node, scaled: Scaled) -> str:
+def unfit(node: Node, gain: ChannelValues | None, *makers: Node, scaled: Scaled) -> str:
     """Why the gain that `makers` make is not folded into the weights of `node`; "" where it fits, as far as values are known without
     drawing them. Its product must be finite: a weight of 0 times infinity is not a number; and f16 has few exponents.
     """
@@ -93,7 +93,7 @@ def fits(values: Array, dtype: str) -> bool:
     return bool(((sizes == 0) | ((sizes >= limits.tiny) & (sizes <= limits.max))).all())
 
 
-def folded_after(m: Match, node: Node, gain: Values | None, shift: Values | None) -> Node:
+def folded_after(m: Match, node: Node, gain: ChannelValues | None, shift: ChannelValues | None) -> Node:
     """gain * node + shift as one product; None is no gain, or no shift."""
     x, w, b = _operands(node)
     kind, op, type_b = node.kind, node.op, TensorType(node.typed.dtype, (node.typed.shape[1],))
@@ -111,7 +111,7 @@ def folded_after(m: Match, node: Node, gain: Values | None, shift: Values | None
     return _remade(node, x, weight, bias)
 
 
-def folded_before(m: Match, node: Node, x: Node, gain: Values | None, shift: Values | None) -> Node:
+def folded_before(m: Match, node: Node, x: Node, gain: ChannelValues | None, shift: ChannelValues | None) -> Node:
     """node(gain * x + shift) as one product of x. A shift needs `takes_shift`."""
     _, w, b = _operands(node)
     kind, op, type_b = node.kind, node.op, TensorType(node.typed.dtype, (node.typed.shape[1],))

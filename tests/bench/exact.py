@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from convc.compiler.bench.measure import Worker, write_network
-from convc.compiler.bench.worker import Task
+from convc.compiler.bench.worker import Assignment
 from convc.compiler.commands.bench import processor_name
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.engines.optimize import optimize
@@ -59,7 +59,7 @@ def medians(graphs: list[Graph], threads: int, turns: int) -> list[float]:
         for graph in graphs:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             write_network(graph, Path(folder))
-            workers.append(stack.enter_context(Worker(Task("onnx", 0, threads, {}, folder))))
+            workers.append(stack.enter_context(Worker(Assignment("onnx", 0, threads, {}, folder))))
             workers[-1].wait()
         for _ in range(turns):
             for worker in workers:

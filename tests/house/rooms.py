@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,15 @@ def imports(root: Path, path: Path) -> Iterator[Import]:
         elif isinstance(node, ast.ImportFrom):
             home = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
             yield from (Import(_file(root, home, alias.name), True, node in lazy) for alias in node.names)
+
+
+def types_of(path: Path) -> Iterator[str]:
+    """The names of a file's classes, and of types that it names: `Run = Callable[..., Array]`."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign) and isinstance(node.value, (ast.Subscript, ast.BinOp)):
+            yield from (each.id for each in node.targets if isinstance(each, ast.Name) and re.match("[A-Z].*[a-z]", each.id))
 
 
 def broken(path: str, targets: set[str]) -> list[str]:

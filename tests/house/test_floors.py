@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import networkx
@@ -52,6 +53,15 @@ def test_imports_point_down(name):
 def test_a_new_file_in_the_wrong_room_is_told(path, target, said):
     (wrong,) = rooms.broken(path, {target})
     assert said in wrong
+
+
+def test_the_name_of_a_type_has_one_meaning():
+    places = defaultdict[str, list[str]](list)
+    for name, path in SOURCES.items():
+        for each in rooms.types_of(path):
+            places[each].append(name)
+    assert {"Graph", "Run"} <= set(places)
+    assert {each: where for each, where in places.items() if len(where) > 1} == {}
 
 
 @pytest.mark.parametrize("folder", rooms.LIMITS)

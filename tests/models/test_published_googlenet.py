@@ -7,10 +7,10 @@ import pytest
 from convc import models
 from convc.compiler.dsl.network import network
 from convc.compiler.dsl.trace import Value
-from convc.models.googlenet import STAGES, Widths, inception, naive_inception
+from convc.models.googlenet import STAGES, InceptionWidths, inception, naive_inception
 from convc.tests.models.counting import macs, macs_of, output, weights, weights_of
 
-MODULES: dict[str, Widths] = {name: widths for stage in STAGES for name, widths in stage.items()}
+MODULES: dict[str, InceptionWidths] = {name: widths for stage in STAGES for name, widths in stage.items()}
 
 INCEPTION_TABLE = [  # module, output, params in Ki and MACs in M as printed, and the true weights
     ("3a", "28x28x256", 159, 128, 163_328),

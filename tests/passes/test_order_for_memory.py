@@ -14,7 +14,7 @@ from convc.ir.verifier import verify_graph
 from convc.passes.analysis.liveness import liveness
 from convc.passes.analysis.memory import plan_memory
 from convc.passes.analysis.memory_check import check_plan
-from convc.passes.analysis.order_search import Block, Task, guesses, peak_of
+from convc.passes.analysis.order_search import Ordering, Task, guesses, peak_of
 from convc.passes.order_for_memory import order_for_memory
 from convc.passes.rewriting.ledger import Ledger
 from convc.tests.support.graphs import typed_graph
@@ -83,7 +83,7 @@ def test_guesses_are_orders(seed, count):
     readers = [tuple(i for i in range(count) if j in needs[i]) for j in range(count)]
     read = [j for j in range(count) if readers[j]]
     tasks = tuple(Task(needs[i], draw.randint(0, 9), tuple(read.index(j) for j in needs[i]), (), not readers[i]) for i in range(count))
-    block = Block(tasks, tuple(tasks[j].made for j in read), tuple(readers[j] for j in read), 5)
+    block = Ordering(tasks, tuple(tasks[j].made for j in read), tuple(readers[j] for j in read), 5)
     for order in guesses(block):
         place_of = {task: at for at, task in enumerate(order)}
         assert sorted(order) == list(range(count))

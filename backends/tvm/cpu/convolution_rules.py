@@ -30,7 +30,7 @@ from .kernels.winograd.arrangement import Tiled
 from .kernels.winograd.kernel import winograd_kernel
 from .kernels.winograd.transforms import tile_filters
 from .tiles import possible_tiles
-from .work import Argument, Surroundings, Values, Work, batch_of, extents, followers, is_blocked, is_blocked_layer, only_reader, packed
+from .work import Argument, ParamValues, Surroundings, Work, batch_of, extents, followers, is_blocked, is_blocked_layer, only_reader, packed
 
 __all__ = ["batch_norm", "bias_of", "conv", "conv_transpose"]
 
@@ -139,7 +139,7 @@ def bias_of(node: Node, c_out: int, bias: list[Node]) -> Argument:
     return Argument(f"{node.name}.bias", packing.shape, "f32", lambda values: packing.pack(values_of(values)))
 
 
-def _bias(c_out: int, bias: list[Node]) -> Callable[[Values], Array]:
+def _bias(c_out: int, bias: list[Node]) -> Callable[[ParamValues], Array]:
     """Zeros for a layer without one."""
     return lambda values: values(bias[0]) if bias else np.zeros(c_out, np.float32)
 
@@ -163,7 +163,7 @@ def batch_norm(around: Surroundings, node: Node) -> Work | None:
 
     packing = constants(channels)
 
-    def packed_stats(values: Values) -> list[Array]:
+    def packed_stats(values: ParamValues) -> list[Array]:
         return [packing.pack(each) for each in gain_and_shift(node.op, *map(values, stats))]
 
     shift = Argument(f"{node.name}.shift", packing.shape, "f32", lambda values: packed_stats(values)[1])

@@ -17,8 +17,8 @@ from .kernels.layout import Packing
 
 __all__ = [
     "Argument",
+    "ParamValues",
     "Surroundings",
-    "Values",
     "Work",
     "as_it_is",
     "batch_of",
@@ -31,7 +31,7 @@ __all__ = [
     "step_of",
 ]
 
-Values = Callable[[Node], Array]  # of a parameter
+ParamValues = Callable[[Node], Array]  # of a parameter
 
 MOST_STEPS, MOST_READS = 16, 8  # that follow a kernel within it
 
@@ -43,7 +43,7 @@ class Argument:
     name: str
     shape: tuple[int, ...]
     dtype: str
-    make: Callable[[Values], Array]
+    make: Callable[[ParamValues], Array]
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import Any
 
 from ..host import host_target, physical_cores, raise_interruption, tvm
 
-__all__ = ["Build", "compiled_libraries", "library"]
+__all__ = ["MakeKernel", "compiled_libraries", "library"]
 
-Build = Callable[[], Any]  # of a PrimFunc
+MakeKernel = Callable[[], Any]  # of a PrimFunc
 
 
-def compiled_libraries(chunks: Sequence[Sequence[Build]], folder: Path, stop: Callable[[], bool]) -> list[tuple[Path, int]]:
+def compiled_libraries(chunks: Sequence[Sequence[MakeKernel]], folder: Path, stop: Callable[[], bool]) -> list[tuple[Path, int]]:
     """A library of each chunk in order, as many as are done before the stop; TVM lets go of the interpreter's lock."""
 
     def one(at: int) -> tuple[Path, int] | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from convc.compiler.bench.worker import Task
+from convc.compiler.bench.worker import Assignment
 from convc.compiler.engines.optimize import optimize
 from convc.ir.binding import specialize
 from convc.models import ZOO
@@ -91,7 +91,7 @@ def test_an_engine_that_dies_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_worker_ends_with_its_input(tmp_path: Path):
     """So that none is left behind by a bench that was killed."""
-    task = Task("peak", 0, 1, {}, str(tmp_path))
+    task = Assignment("peak", 0, 1, {}, str(tmp_path))
     worker = subprocess.Popen(
         [sys.executable, "-m", "convc.compiler.bench.worker", json.dumps(asdict(task))], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

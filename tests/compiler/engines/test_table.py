@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from convc.backends import reference
 from convc.compiler.bench import worker
 from convc.compiler.bench.measure import write_network
-from convc.compiler.bench.worker import Task
+from convc.compiler.bench.worker import Assignment
 from convc.compiler.commands.console import Console
 from convc.compiler.commands.doctor import command as doctor
 from convc.compiler.commands.run import command as run
@@ -101,7 +101,7 @@ def test_bench_optimizes_by_its_prices(net: str, engine: str, convs: int, tmp_pa
     found = ENGINES[engine]
     monkeypatch.setitem(ENGINES, engine, replace(found, start=lambda graph, threads: seen.append(graph) or found.start(graph, threads)))
     write_network(typed_graph(SIBLINGS), tmp_path)
-    worker.job_of(Task(engine, 2, 1, {"N": 1}, str(tmp_path))).run()
+    worker.job_of(Assignment(engine, 2, 1, {"N": 1}, str(tmp_path))).run()
     (graph,) = seen
     assert sum(node.kind.name == "conv2d" for node in graph.ops) == convs
 
