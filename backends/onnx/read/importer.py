@@ -20,7 +20,6 @@ import numpy as np
 from ....ir.dims import Dim, multiple, parse_dim, symbol
 from ....ir.errors import InvalidModel, ShapeError, UnsupportedOp, UsageError
 from ....ir.graph import Graph, Node, Origin
-from ....ir.legible import quoted
 from ....ir.ops.elementwise import IDENTITY, Identity
 from ....ir.ops.leaf import INPUT, Input
 from ....ir.types import DTYPES, Array, TensorType, parse_type
@@ -33,7 +32,7 @@ from .call import Call, given, shortest
 from .folding import Folding
 from .inference import inferred_values
 from .known import Known
-from .names import outer_names
+from .names import outer_names, text_of
 from .operators import ROWS
 from .unread import check_unread
 
@@ -271,7 +270,7 @@ class _Importer:
         if kind == attribute.INT:
             return attribute.i
         if kind == attribute.STRING:
-            return _text(attribute.s, node)
+            return text_of(attribute.s, node)
         if kind == attribute.TENSOR:
             return self.model.array(attribute.t)
         if kind == attribute.FLOATS:
@@ -279,7 +278,7 @@ class _Importer:
         if kind == attribute.INTS:
             return list(attribute.ints)
         if kind == attribute.STRINGS:
-            return [_text(value, node) for value in attribute.strings]
+            return [text_of(value, node) for value in attribute.strings]
         raise UnsupportedOp(f"{node.op_type} '{node.name}': attribute '{attribute.name}' is neither a number, a text nor a tensor")
 
     def _leave(self, node: NodeProto, position: int) -> None:
@@ -377,16 +376,6 @@ def _may_be(type_: TensorType, declared: TensorType) -> bool:
         return False
     pairs = zip(type_.shape, declared.shape, strict=True)
     return all(a == b or not (isinstance(a, int) and isinstance(b, int)) for a, b in pairs)
-
-
-def _text(value: bytes, node: NodeProto) -> str:
-    try:
-        text = value.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidModel(f"{node.op_type} '{node.name}': an attribute is no text") from error
-    if not text.isprintable():  # messages quote it
-        raise InvalidModel(f"{node.op_type} '{node.name}': an attribute is {quoted(text)}, which has characters that cannot be printed")
-    return text
 
 
 def _made(call: Call) -> Node | Sequence[Node | None]:
