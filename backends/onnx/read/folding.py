@@ -50,22 +50,29 @@ class Folding:
         """Whether a constant of the file is of an element type that convc has not: it is kept for operators on constants."""
         from onnx import TensorProto
 
-        element = ELEMENTS.get(tensor.data_type)
-        if element is None or element.dtype in DTYPES.values() or tensor.data_location == EXTERNAL:
+        if not _is_untyped(tensor):
             return False
         self.untyped[name] = TensorProto()
         self.untyped[name].CopyFrom(tensor)
         self.untyped[name].name = name
         return True
 
+    def is_untyped(self, node: NodeProto) -> bool:
+        """Whether an operand, or the value of a Constant, is of such an element type."""
+        return any(name in self.untyped for name in node.input) or any(self._untyped_values(node))
+
     def keeps_constant(self, node: NodeProto) -> bool:
         """`keeps`, of a Constant."""
-        is_constant = node.op_type == "Constant" and node.domain in ("", "ai.onnx") and len(node.output) == 1
-        return is_constant and any(attribute.name == "value" and self.keeps(attribute.t, node.output[0]) for attribute in node.attribute)
+        return any(self.keeps(tensor, node.output[0]) for tensor in self._untyped_values(node))
 
-    def results(self, node: NodeProto) -> list[Array | None] | None:
-        """What an operator computes, an array for each result, None for those that are not wanted or kept in `untyped`; None where it
-        is not computed: it depends on the network's inputs, draws at random, or takes or makes more than is allowed."""
+    def _untyped_values(self, node: NodeProto) -> list[TensorProto]:
+        if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or len(node.output) != 1:
+            return []
+        return [attribute.t for attribute in node.attribute if attribute.name == "value" and _is_untyped(attribute.t)]
+
+    def results(self, node: NodeProto) -> dict[str, Array] | None:
+        """What an operator computes, by name, without what is kept in `untyped`; None where it is not computed: it depends on the
+        network's inputs, draws at random, or takes or makes more than is allowed."""
         if not _is_repeatable(node):
             return None
         operands = [self._operand(name) for name in dict.fromkeys(outer_names(node))]
@@ -74,9 +81,9 @@ class Folding:
         if len(tensors) < len(operands) or taken > OPERAND_BYTES:
             return None
         made = self._evaluated(node, tensors)
-        if made is None or sum(tensor.ByteSize() for tensor in made.values()) > taken + GROWTH_BYTES:
+        if made is None or sum(tensor.ByteSize() for tensor in made) > taken + GROWTH_BYTES:
             return None
-        return [self._kept(made[name]) if name else None for name in node.output]
+        return {tensor.name: self.model.array(tensor) for tensor in made if not self.keeps(tensor, tensor.name)}
 
     def _operand(self, name: str) -> TensorProto | None:
         from onnx import numpy_helper
@@ -87,21 +94,19 @@ class Folding:
         array = None if node is None else constant_value(self.known, node)
         return None if array is None else numpy_helper.from_array(np.asarray(array, order="C"), name)
 
-    def _evaluated(self, node: NodeProto, operands: list[TensorProto]) -> dict[str, TensorProto] | None:
-        """The wanted results by name."""
+    def _evaluated(self, node: NodeProto, operands: list[TensorProto]) -> list[TensorProto] | None:
+        """The wanted results, under their names."""
         from onnx import helper
 
-        wanted = [name for name in node.output if name]
-        outputs = [helper.make_empty_tensor_value_info(name) for name in wanted]
+        outputs = [helper.make_empty_tensor_value_info(name) for name in node.output if name]
         graph = helper.make_graph([node], "constant", [], outputs, operands)
         imports = [helper.make_opsetid("", self.model.opset.get("", 1))]
-        made = self._evaluator.results(helper.make_model(graph, opset_imports=imports, ir_version=max(8, self.model.proto.ir_version)))
-        return None if made is None or len(made) != len(wanted) else dict(zip(wanted, made, strict=True))
+        return self._evaluator.results(helper.make_model(graph, opset_imports=imports, ir_version=max(8, self.model.proto.ir_version)))
 
-    def _kept(self, tensor: TensorProto) -> Array | None:
-        if self.keeps(tensor, tensor.name):
-            return None
-        return self.model.array(tensor)
+
+def _is_untyped(tensor: TensorProto) -> bool:
+    element = ELEMENTS.get(tensor.data_type)
+    return element is not None and element.dtype not in DTYPES.values() and tensor.data_location != EXTERNAL
 
 
 def _is_repeatable(node: NodeProto) -> bool:

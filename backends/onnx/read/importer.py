@@ -121,11 +121,9 @@ class _Importer:
         self.values |= {name: given(name, array, Origin()) for name, array in self.constants.items()}
         self._read_inputs()
         for position, node in enumerate(graph.node):
-            if self.folding.keeps_constant(node):
-                continue
             if self._is_readable(node):
                 self._convert(node, position)
-            elif not self._is_folded(node):
+            elif not self.folding.keeps_constant(node) and not self._is_folded(node):
                 if not self._has_row(node):
                     self._refuse(node)
                 self._leave(node, position)
@@ -209,7 +207,7 @@ class _Importer:
     # --- operators ---
 
     def _has_row(self, node: NodeProto) -> bool:
-        return node.domain in ("", "ai.onnx") and node.op_type in ROWS and not any(name in self.folding.untyped for name in node.input)
+        return node.domain in ("", "ai.onnx") and node.op_type in ROWS and not self.folding.is_untyped(node)
 
     def _is_readable(self, node: NodeProto) -> bool:
         return self._has_row(node) and not any(name in self.lost for name in node.input)
@@ -220,8 +218,7 @@ class _Importer:
         if results is None:
             return False
         origin = Origin(f"{SOURCE}{node.name}" if node.name else "", "")
-        made = zip(node.output, results, strict=True)
-        self.values |= {name: given(name, array, origin) for name, array in made if array is not None}
+        self.values |= {name: given(name, array, origin) for name, array in results.items()}
         return True
 
     def _refuse(self, node: NodeProto, why: str = "") -> None:
