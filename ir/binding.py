@@ -14,9 +14,7 @@ from .graph import Graph, Node
 from .types import DTYPES, Array, TensorType
 from .verifier import verify_graph
 
-__all__ = ["as_declared", "batch_names", "empty_outputs", "match_inputs", "need_elements", "sizes_of", "specialize", "usual_sizes"]
-
-USUAL = (32, 64, 128, 224, 256, 512, 1024)  # tried in turn for rows and columns that have only a name
+__all__ = ["as_declared", "batch_names", "empty_outputs", "match_inputs", "need_elements", "sizes_of", "specialize"]
 
 
 def batch_names(graph: Graph) -> set[str]:
@@ -33,25 +31,6 @@ def need_elements(graph: Graph, use: str) -> None:
         raise UsageError(
             f"input '{empty.name}' is {empty.type}, of no elements, so there is nothing to {use}; try --input {empty.name}:{some}"
         )
-
-
-def usual_sizes(graph: Graph) -> dict[str, int]:
-    """A number for every named size: 1 for a batch, for others the first of USUAL at which every layer fits.
-
-    Raises: InvalidModel if none does.
-    """
-    batch = batch_names(graph)
-    others = [name for name in graph.symbols if name not in batch]
-    sizes = dict.fromkeys(batch, 1)
-    for size in USUAL if others else (1,):
-        sizes |= dict.fromkeys(others, size)
-        try:
-            verify_graph(specialize(graph, sizes))
-        except InvalidModel as error:
-            complaint = error
-            continue
-        return sizes
-    raise InvalidModel(f"no usual size of {', '.join(others)} fits every layer; {complaint}")  # pyright: ignore[reportPossiblyUnboundVariable]
 
 
 def specialize(graph: Graph, sizes: Mapping[str, Dim]) -> Graph:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ..ir.errors import ConvcError, InvalidModel, UsageError
 from ..ir.graph import Graph
 from ..ir.suggest import did_you_mean
+from ..ir.usual_sizes import counting_sizes
 from ..ir.verifier import verify_graph
 from .analysis.cost import GraphCost, graph_cost
 from .analysis.prices import Prices
@@ -57,7 +58,7 @@ class Stage:
 
     @property
     def cost(self) -> GraphCost:
-        return graph_cost(self.graph)
+        return graph_cost(self.graph, self.prices.sizes)
 
 
 def run_passes(
@@ -89,7 +90,7 @@ def run_passes(
         if stage.problem and check is None:
             raise InvalidModel(f"pass {step.name} broke the graph: {stage.problem}")
         trace.append(stage)
-        graph = stage.graph
+        graph, prices = stage.graph, stage.prices
     return graph, trace
 
 
@@ -110,6 +111,7 @@ def run_pass(
     untyped = next((node for node in graph.nodes if node.type is None), None) if entry.needs_types else None
     if untyped is not None:
         raise UsageError(f"pass '{step.name}' reads types, and {untyped.where} has none yet; put infer-shapes before it")
+    prices = _counting(prices, graph)
     ledger = Ledger(prices, limit)
     start = time.perf_counter()
     try:
@@ -125,7 +127,15 @@ def run_pass(
             raise  # a fault in the pass; its traceback is worth more than a sentence
         problem = str(error) if isinstance(error, ConvcError) else f"{type(error).__name__}: {error}"
         return Stage(step.name, step.why, graph, tuple(ledger.rewrites), time.perf_counter() - start, prices, problem)
-    return Stage(step.name, step.why, graph if problem else after, tuple(ledger.rewrites), seconds, prices, problem, ledger.declines)
+    kept, prices = graph if problem else after, _counting(prices, after)
+    return Stage(step.name, step.why, kept, tuple(ledger.rewrites), seconds, prices, problem, ledger.declines)
+
+
+def _counting(prices: Prices, graph: Graph) -> Prices:
+    """The prices at the numbers that stand for named sizes, once the graph has types to tell which fit."""
+    if prices.sizes or any(node.type is None for node in graph.nodes):
+        return prices
+    return prices.at(counting_sizes(graph))
 
 
 def select(steps: Iterable[Step], enable: Iterable[str] = (), skip: Iterable[str] = ()) -> tuple[Step, ...]:

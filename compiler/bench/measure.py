@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ...ir import errors
-from ...ir.binding import batch_names, need_elements, usual_sizes
+from ...ir.binding import batch_names, need_elements
 from ...ir.errors import BackendMissing, ConvcError, UnsupportedOp
 from ...ir.graph import Graph
 from ...ir.printer import print_graph
+from ...ir.usual_sizes import usual_sizes
 from ...passes.analysis.cost import graph_cost
 from ..engines.optimize import optimize
 from ..engines.table import measurable
@@ -92,7 +93,7 @@ def measure(
     Raises: BackendMissing or UnsupportedOp for such an engine otherwise; ConvcError if one dies; UsageError for an empty input.
     """
     need_elements(graph, "time")
-    sizes = {**usual_sizes(graph), **dict.fromkeys(batch_names(graph), batch)}
+    sizes = usual_sizes(graph, dict.fromkeys(batch_names(graph), batch))
     flops = graph_cost(optimize(graph, level)[0], sizes).flops
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="convc."))

@@ -11,6 +11,7 @@ from ...ir.errors import UsageError
 from ...ir.files import write_file
 from ...ir.graph import Graph
 from ...ir.types import Array
+from ...ir.usual_sizes import counting_sizes
 from ..compiling.better_onnx import Better, better_file, check_better
 from ..files.inputs import random_inputs, read_inputs
 from ..files.model import pairs
@@ -103,6 +104,8 @@ def _report(console: Console, better: Better, source: Path, output: Path, as_jso
     if as_json:
         emit_json({"changed": better.model is not None, **{name.strip().replace(" ", "_"): [old, new] for name, old, new in rows}})
         return
+    if sizes := counting_sizes(better.before):
+        console.say(f"figures are counted where {', '.join(f'{name}={size}' for name, size in sizes.items())}")
     print_table([(name, f"{old:,}", f"{new:,}", _share(old, new)) for name, old, new in rows], ("", source.name, output.name, ""))
 
 

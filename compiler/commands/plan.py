@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from ...ir.binding import usual_sizes
 from ...ir.errors import UsageError
 from ...ir.files import write_file
 from ...ir.graph import Graph
 from ...ir.printer import print_graph
+from ...ir.usual_sizes import usual_sizes
 from ...passes.bottlenecks.forms import splittable_layers
 from ..engines.optimize import optimize
 from ..engines.table import engines_named

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
-from ...ir.binding import batch_names, need_elements
-from ...ir.errors import UsageError
-from ...ir.graph import Graph
+from ...ir.binding import need_elements
+from ...ir.dims import Expr
+from ...ir.usual_sizes import counting_sizes
 from ...ir.window_leftovers import surprises
 from ..files.model import Request
-from ..report.layer_table import LayerTable, layer_table
+from ..report.layer_table import Figure, LayerTable, layer_table
 from ..report.text import count
 from .console import Console, emit_json, print_table
 from .options import model_options
 
 __all__ = ["command"]
 
+ROOM = 60  # characters for an expression
+
 
 @click.command("summary")
 @model_options
 @click.option("-O", "level", type=click.IntRange(0, 3), default=0, show_default=True, help="Summarize what this level makes of it.")
 @click.option("--all", "every", is_flag=True, help="Also activations and reshapes, which need no memory of their own.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--json", "as_json", is_flag=True, help='As JSON. What depends on a named size is a text, such as "64*H*W".')
 @click.pass_obj
 def command(console: Console, request: Request, level: int, every: bool, as_json: bool) -> None:
     """Print a line per layer of MODEL: output, memory, parameters, multiply-adds, and totals.
 
-    Everything is per image, whatever the batch. No weights are made.
+    Everything is per image, whatever the batch. Rows, columns and lengths that have only a name stay names; totals are also counted at
+    numbers that fit. No weights are made.
     """
     graph = console.load(request)
     if level:
@@ -36,39 +40,62 @@ def command(console: Console, request: Request, level: int, every: bool, as_json
 
         graph, _ = optimize(graph, level)
     need_elements(graph, "count for an image")
-    open_ = [name for name in graph.symbols if name not in batch_names(graph)]
-    if open_:
-        raise UsageError(f"the size {open_[0]} has no number, so nothing can be counted; give one, such as {_example(graph)}")
-    table = layer_table(graph, every=every)
+    table, sizes = layer_table(graph, every=every), counting_sizes(graph)
+    example = layer_table(graph, every=every, sizes=sizes) if sizes else None
     if as_json:
-        emit_json({"layers": [asdict(line) for line in table.lines], "totals": table.totals})
+        _emit(table, example, sizes)
         return
-    _print(table)
+    _print(table, example, sizes)
     for found in surprises(graph):
         console.say(f"note: {found}")
 
 
-def _example(graph: Graph) -> str:
-    """--input with a number for every open size."""
-    keep = batch_names(graph)
-    node = next(node for node in graph.inputs if set(node.typed.symbols) - keep)
-    return f"--input {node.name}:{','.join(str(d) if isinstance(d, int) or str(d) in keep else '224' for d in node.typed.shape)}"
+def _emit(table: LayerTable, example: LayerTable | None, sizes: Mapping[str, int]) -> None:
+    """Expressions as texts, null for one that is too long; the totals at numbers beside them."""
+    record = {"layers": [_texts(vars(line)) for line in table.lines], "totals": _texts(table.totals)}
+    emit_json(record | ({"sizes": sizes, "totals_at_sizes": example.totals} if example else {}))
 
 
-def _print(table: LayerTable) -> None:
+def _texts(figures: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: str(figure) if isinstance(figure, Expr) else figure for name, figure in figures.items()}
+
+
+def _print(table: LayerTable, example: LayerTable | None, sizes: Mapping[str, int]) -> None:
     """Columns as in the course: CONV3-64, [224x224x64], memory: 224*224*64=3.2M, params: (3*3*3)*64 = 1,728."""
-    totals = table.totals
     print_table(
         [
-            (f"{x.layer}:", x.output, f"memory: {x.memory_text}", f"params: {x.weights_text}", f"{count(x.macs)} MACs", x.name)
+            (f"{x.layer}:", x.output, f"memory: {x.memory_text}", f"params: {x.weights_text}", f"{_macs(x.macs)} MACs", x.name)
             for x in table.lines
         ]
     )
-    size, stored = _binary_bytes(totals["memory"] * 4), _binary_bytes(totals["weight_bytes"])
-    trainable = f", {totals['trainable']:,} of them trainable" if totals["trainable"] != totals["params"] else ""
-    click.echo(f"TOTAL memory: {totals['memory']:,} values * 4 bytes = {size} / image")
-    click.echo(f"TOTAL params: {totals['weights']:,} weights + {totals['biases']:,} others = {totals['params']:,} ({stored}){trainable}")
-    click.echo(f"TOTAL work:   {totals['macs']:,} multiply-adds, {totals['flops']:,} FLOPs / image")
+    totals = example.totals if example else table.totals
+    memory, macs, flops, params = (_int(totals[name]) for name in ("memory", "macs", "flops", "params"))
+    size, stored = _binary_bytes(memory * 4), _binary_bytes(_int(totals["weight_bytes"]))
+    trainable = f", {totals['trainable']:,} of them trainable" if totals["trainable"] != params else ""
+    at = f", where {', '.join(f'{name}={number}' for name, number in sizes.items())}" if example else ""
+    click.echo(f"TOTAL memory: {_named(table.totals['memory'])}{memory:,} values * 4 bytes = {size} / image{at}")
+    click.echo(f"TOTAL params: {totals['weights']:,} weights + {totals['biases']:,} others = {params:,} ({stored}){trainable}")
+    click.echo(f"TOTAL work:   {_named(table.totals['macs'])}{macs:,} multiply-adds, {flops:,} FLOPs / image{at}")
+
+
+def _macs(figure: Figure) -> str:
+    return count(figure) if isinstance(figure, int) else _short(figure) or "-"
+
+
+def _named(figure: Figure) -> str:
+    """A total over named sizes, before what it comes to."""
+    short = "" if isinstance(figure, int) else _short(figure)
+    return f"{short} = " if short else ""
+
+
+def _short(figure: Figure) -> str:
+    """An expression that a line has room for."""
+    return text if figure is not None and len(text := str(figure)) <= ROOM else ""
+
+
+def _int(figure: Figure) -> int:
+    assert isinstance(figure, int)  # every named size has a number
+    return figure
 
 
 def _binary_bytes(number: int) -> str:

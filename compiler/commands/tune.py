@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...ir.binding import batch_names, need_elements, specialize, usual_sizes
+from ...ir.binding import batch_names, need_elements, specialize
 from ...ir.errors import ConvcError, UsageError
 from ...ir.graph import Graph
 from ...ir.suggest import did_you_mean
+from ...ir.usual_sizes import usual_sizes
 from ..engines.optimize import optimize
 from ..engines.tvm import TVM
 from ..files.model import Request
@@ -132,7 +133,7 @@ def _network(console: Console, request: Request, given: TuneOptions) -> Graph:
     """As it will run, all its sizes numbers."""
     graph, _ = optimize(console.load(request), given.level, prices=TVM.prices)
     need_elements(graph, "time")
-    return specialize(graph, {**usual_sizes(graph), **dict.fromkeys(batch_names(graph), given.batch)})
+    return specialize(graph, usual_sizes(graph, dict.fromkeys(batch_names(graph), given.batch)))
 
 
 def _known(console: Console, place: Path, threads: int) -> tuple[str, Mapping[str, Found]]:

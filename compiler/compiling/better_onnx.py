@@ -17,6 +17,7 @@ from ...ir.binding import match_inputs
 from ...ir.errors import ConvcError, Mismatch, UsageError
 from ...ir.graph import Graph
 from ...ir.types import Array
+from ...ir.usual_sizes import counting_sizes
 from ...passes.analysis.cost import graph_cost
 from ...passes.analysis.liveness import liveness
 from ...passes.analysis.memory import plan_memory
@@ -103,9 +104,10 @@ def _rank(figures: Figures) -> tuple[int, int, int, int]:
 
 
 def _figures(model: Any, graph: Graph, file_bytes: int) -> Figures:
-    cost = graph_cost(graph)
+    sizes = counting_sizes(graph)
+    cost, nanoseconds = graph_cost(graph, sizes), round(ONNXRUNTIME.prices.at(sizes).whole(graph) * 1e9)
     operators = Counter(node.op_type for node in model.graph.node)
-    return Figures(operators, cost.params, cost.macs, round(ONNXRUNTIME.prices.whole(graph) * 1e9), file_bytes, plan_memory(graph).arena)
+    return Figures(operators, cost.params, cost.macs, nanoseconds, file_bytes, plan_memory(graph, sizes).arena)
 
 
 def check_better(better: Better, inputs: Iterable[Mapping[str, Array]], seed: int, say: Callable[[str], None]) -> None:

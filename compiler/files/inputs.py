@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ...ir.binding import as_declared, match_inputs, specialize, usual_sizes
+from ...ir.binding import as_declared, match_inputs, specialize
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.graph import Graph
 from ...ir.types import DTYPES, Array
+from ...ir.usual_sizes import usual_sizes
 from .images import IMAGE_SUFFIXES, is_image, load_image
 from .numpy_file import load_npy
 from .weights import ARRAY_FILES, load_arrays
@@ -74,7 +75,7 @@ def _arrays(path: Path, name: str, first: str) -> dict[str, Array]:
 
 def random_inputs(graph: Graph, seed: int = 0, sizes: Mapping[str, int] | None = None, fill: str = "uniform") -> dict[str, Array]:
     """Values by `fill`, one of FILLS; integers below 8. A named size without a number gets a usual one."""
-    fixed = specialize(graph, {**usual_sizes(graph), **(sizes or {})})
+    fixed = specialize(graph, usual_sizes(graph, sizes))
     draws = np.random.default_rng(seed)
     arrays: dict[str, Array] = {}
     for node in fixed.inputs:

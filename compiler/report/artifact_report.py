@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...ir.binding import batch_names, usual_sizes
+from ...ir.binding import batch_names
 from ...ir.graph import Graph
+from ...ir.usual_sizes import counting_sizes
 from ...passes.analysis.cost import graph_cost
 from ...passes.manager import Stage
 from ..checking.oracle import Agreement
@@ -20,7 +21,7 @@ def compile_report(
     graph: Graph, better: Graph, trace: Sequence[Stage], built: Built, choice: TileChoice, agreements: Sequence[Agreement]
 ) -> str:
     """The report.txt of an artifact."""
-    cost = graph_cost(better, usual_sizes(better))
+    cost = graph_cost(better, counting_sizes(better))
     lines = [
         f"@{graph.name} for {built.kind} ({built.tvm})",
         f"{cost.macs:,} multiply-adds, {cost.params:,} parameters, {cost.weight_bytes:,} bytes of weights",

@@ -1,38 +1,48 @@
-"""The table of layers of `convc summary`: output, memory, parameters and work of each, in the words of the papers' tables."""
+"""The table of layers of `convc summary`: output, memory, parameters and work of each, in the words of the papers' tables.
+
+Rows, columns and lengths that have only a name stay names: 3*H*W values.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...ir.binding import batch_names
-from ...ir.dims import Dim, evaluate
+from ...ir.dims import Dim, alone, evaluate
+from ...ir.errors import InvalidModel
 from ...ir.graph import Graph, Node
 from ...ir.ops.conv import CONV2D, CONV_TRANSPOSE2D, Conv2d, ConvTranspose2d
 from ...ir.ops.linear import DENSE
 from ...ir.ops.norm import BATCH_NORM
 from ...ir.ops.pool import AVG_POOL, MAX_POOL, AvgPool, MaxPool
 from ...ir.ops.shape import FLATTEN
-from ...passes.analysis.cost import graph_cost, node_cost
+from ...ir.types import TensorType
+from ...passes.analysis.cost import node_cost
 from .text import count
 
-__all__ = ["LayerLine", "LayerTable", "layer_table"]
+__all__ = ["Figure", "LayerLine", "LayerTable", "layer_table"]
+
+Figure = Dim | None
 
 
 @dataclass(frozen=True)
 class LayerLine:
-    """One layer. `memory` counts values of one image, `weights` excludes biases. Texts hold the arithmetic."""
+    """One layer. `memory` counts values of one image, `weights` excludes biases. Texts hold the arithmetic.
+
+    Where named sizes are left, `memory` and `macs` are expressions over them, or None where one would be too long.
+    """
 
     name: str
     layer: str
     output: str
-    memory: int
+    memory: Figure
     memory_text: str
     weights: int
     weights_text: str
     biases: int
-    macs: int
+    macs: Figure
 
 
 @dataclass(frozen=True)
@@ -40,14 +50,15 @@ class LayerTable:
     """A line per layer, and sums of the lines and of the graph, per image where that makes a difference."""
 
     lines: Sequence[LayerLine]
-    totals: Mapping[str, int]
+    totals: Mapping[str, Figure]
 
 
-def layer_table(graph: Graph, *, every: bool = False) -> LayerTable:
-    """Everything is per image, whatever the batch; all other sizes are numbers. Ops that work in place have a line if they have
-    parameters, or with `every`.
+def layer_table(graph: Graph, *, every: bool = False, sizes: Mapping[str, int] | None = None) -> LayerTable:
+    """Everything is per image, whatever the batch. Ops that work in place have a line if they have parameters, or with `every`.
+
+    `sizes` are numbers for named sizes; others stay names.
     """
-    sizes, images = dict.fromkeys(batch_names(graph), 1), _images(graph)
+    sizes, images = {**(sizes or {}), **dict.fromkeys(batch_names(graph), 1)}, _images(graph)
     listed = [node for node in (*graph.inputs, *graph.ops) if every or not _is_in_place(node) or _params(node, graph)]
     lines = [_line(node, graph, sizes, images) for node in listed]
     return LayerTable(lines, _totals(lines, graph, sizes, images))
@@ -65,25 +76,27 @@ def _images(graph: Graph) -> int:
     return batch if isinstance(batch, int) else 1
 
 
-def _totals(lines: Sequence[LayerLine], graph: Graph, sizes: Mapping[str, int], images: int) -> dict[str, int]:
-    cost = graph_cost(graph, sizes)
+def _totals(lines: Sequence[LayerLine], graph: Graph, sizes: Mapping[str, int], images: int) -> dict[str, Figure]:
+    costs = [_cost(node, sizes) for node in graph.ops]
+    params = [node.typed for node in graph.params]
+    count = sum(_number(type_.shape) for type_ in params)
     statistics = {stat for node in graph.ops if node.kind is BATCH_NORM for stat in node.inputs[3:]}
     return {
-        "memory": sum(line.memory for line in lines),
+        "memory": _sum(line.memory for line in lines),
         "weights": sum(line.weights for line in lines),
         "biases": sum(line.biases for line in lines),
-        "params": cost.params,
-        "trainable": cost.params - sum(_number(node.typed.shape) for node in statistics),
-        "weight_bytes": cost.weight_bytes,
-        "macs": cost.macs // images,
-        "flops": cost.flops // images,
+        "params": count,
+        "trainable": count - sum(_number(node.typed.shape) for node in statistics),
+        "weight_bytes": sum(_number((type_.nbytes,)) for type_ in params),
+        "macs": _sum((macs for macs, _ in costs), images),
+        "flops": _sum((flops for _, flops in costs), images),
     }
 
 
 def _line(node: Node, graph: Graph, sizes: Mapping[str, int], images: int) -> LayerLine:
     shape = tuple(evaluate(dim, sizes) for dim in node.typed.shape)
     shape = (1, *shape[1:]) if shape and shape[0] == images else shape
-    memory = 0 if _is_in_place(node) else _number(shape)
+    memory = 0 if _is_in_place(node) else _values(shape)
     params = _params(node, graph)
     weights = [p for p in params if p.typed.rank > 1]
     return LayerLine(
@@ -91,11 +104,11 @@ def _line(node: Node, graph: Graph, sizes: Mapping[str, int], images: int) -> La
         layer=_label(node),
         output=_output(shape),
         memory=memory,
-        memory_text=_memory(shape, memory) if memory else "in place",
+        memory_text="in place" if memory == 0 else _memory(shape, memory),
         weights=sum(_number(p.typed.shape) for p in weights),
         weights_text=" + ".join(_weights(node, p) for p in weights) or _statistics(params),
         biases=sum(_number(p.typed.shape) for p in params if p.typed.rank <= 1),
-        macs=_number((node_cost(node, sizes).macs,)) // images,
+        macs=_sum((_cost(node, sizes)[0],), images),
     )
 
 
@@ -134,14 +147,20 @@ def _pool_label(word: str, op: MaxPool | AvgPool) -> str:
 def _output(shape: tuple[Dim, ...]) -> str:
     """[HxWxC] as the papers write it; a flat layer is [1x1xC]."""
     if len(shape) == 4:
-        return f"[{shape[2]}x{shape[3]}x{shape[1]}]"
-    return f"[1x1x{shape[1]}]" if len(shape) == 2 else f"[{'x'.join(map(str, shape[1:]))}]"
+        return f"[{_extent(shape[2])}x{_extent(shape[3])}x{_extent(shape[1])}]"
+    return f"[1x1x{_extent(shape[1])}]" if len(shape) == 2 else f"[{'x'.join(map(_extent, shape[1:]))}]"
 
 
-def _memory(shape: tuple[Dim, ...], total: int) -> str:
+def _memory(shape: tuple[Dim, ...], total: Figure) -> str:
     if len(shape) == 4:
-        return f"{shape[2]}*{shape[3]}*{shape[1]}={count(total)}"
-    return "*".join(map(str, shape[1:])) or "1"
+        product = f"{_extent(shape[2])}*{_extent(shape[3])}*{_extent(shape[1])}"
+        return f"{product}={count(total)}" if isinstance(total, int) else product
+    return "*".join(map(_extent, shape[1:])) or "1"
+
+
+def _extent(dim: Dim) -> str:
+    """A size as a factor; what is computed from a name is bracketed."""
+    return str(dim) if isinstance(dim, int) or alone(dim) else f"({dim})"
 
 
 def _weights(node: Node, param: Node) -> str:
@@ -166,3 +185,32 @@ def _statistics(params: list[Node]) -> str:
 
 def _number(shape: tuple[Dim, ...]) -> int:
     return math.prod(dim for dim in shape if isinstance(dim, int))
+
+
+def _cost(node: Node, sizes: Mapping[str, int]) -> tuple[Figure, Figure]:
+    """Multiply-adds and FLOPs."""
+    try:
+        cost = node_cost(node, sizes)
+    except InvalidModel:  # a dimension has a greatest size
+        return None, None
+    return cost.macs, cost.flops
+
+
+def _values(shape: tuple[Dim, ...]) -> Figure:
+    try:
+        return TensorType("f32", shape).numel
+    except InvalidModel:  # a dimension has a greatest size
+        return None
+
+
+def _sum(figures: Iterable[Figure], images: int = 1) -> Figure:
+    """The sum, of one image; None where it would be too long."""
+    total: Dim = 0
+    try:
+        for figure in figures:
+            if figure is None:
+                return None
+            total = total + figure
+        return total // images
+    except InvalidModel:  # a dimension has a greatest size
+        return None

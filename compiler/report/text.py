@@ -6,7 +6,6 @@ from collections import Counter
 from difflib import unified_diff
 from typing import TYPE_CHECKING
 
-from ...ir.binding import usual_sizes
 from ...ir.graph import Graph
 from ...ir.printer import print_graph
 from ...passes.analysis.cost import graph_cost
@@ -30,7 +29,7 @@ def count(number: int) -> str:
 def stage_line(before: Graph, stage: Stage) -> str:
     """One pass in one line: rewrites, time; multiply-adds, parameters, bytes and estimated time of one core; ops gone and come."""
     changes = _changes(before, stage.graph)
-    was, now = graph_cost(before, usual_sizes(before)), graph_cost(stage.graph, usual_sizes(stage.graph))
+    was, now = graph_cost(before, stage.prices.sizes), graph_cost(stage.graph, stage.prices.sizes)
     macs = f"{count(was.macs)} -> {count(now.macs)}" if was.macs != now.macs else count(now.macs)
     params = f"{was.params:,} -> {now.params:,}" if was.params != now.params else f"{now.params:,}"
     moved = f"  bytes {count(was.bytes_moved)} -> {count(now.bytes_moved)}" if was.bytes_moved != now.bytes_moved else ""

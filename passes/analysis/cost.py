@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from ...ir.dims import evaluate
 from ...ir.graph import Graph, Node
 from ...ir.op import Cost
+from ...ir.types import TensorType
 
-__all__ = ["GraphCost", "graph_cost", "intensity", "node_cost"]
+__all__ = ["GraphCost", "graph_cost", "intensity", "node_cost", "numbered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +35,23 @@ class GraphCost:
 
 
 def node_cost(node: Node, sizes: Mapping[str, int]) -> Cost:
-    """The cost of computing one node with these named sizes; an operand read twice is one operand."""
-    cost = node.kind.cost(node.op, tuple(operand.typed for operand in node.inputs), node.typed)
+    """The cost of computing one node with these named sizes; an operand read twice is one operand.
+
+    Raises: InvalidModel where sizes that are left make an expression that is too long.
+    """
+    inputs, out = {operand: numbered(operand.typed, sizes) for operand in node.inputs}, numbered(node.typed, sizes)
+    cost = node.kind.cost(node.op, tuple(inputs[operand] for operand in node.inputs), out)
     if node.kind.facts.is_view:
-        cost = replace(cost, bytes_read=0, bytes_written=0)
-    else:
-        again = len(node.inputs) - len(set(node.inputs))
-        cost = replace(cost, bytes_read=sum((operand.typed.nbytes for operand in set(node.inputs)), 0)) if again else cost
-    return Cost(*(evaluate(getattr(cost, field), sizes) for field in ("macs", "flops", "bytes_read", "bytes_written")))
+        return replace(cost, bytes_read=0, bytes_written=0)
+    return replace(cost, bytes_read=sum((type_.nbytes for type_ in inputs.values()), 0)) if len(inputs) < len(node.inputs) else cost
+
+
+def numbered(type_: TensorType, sizes: Mapping[str, int]) -> TensorType:
+    """The type with numbers for named sizes; what they make negative has no element."""
+    if not type_.symbols:
+        return type_
+    extents = (evaluate(dim, sizes) for dim in type_.shape)
+    return TensorType(type_.dtype, tuple(max(extent, 0) if isinstance(extent, int) else extent for extent in extents))
 
 
 def intensity(node: Node, sizes: Mapping[str, int]) -> float:

@@ -7,15 +7,16 @@ down.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ...ir.dims import Dim, dim_names, evaluate
+from ...ir.dims import Dim
 from ...ir.graph import Graph, Node
 from ...ir.op import OpDef
 from ...ir.ops.shape import SLICE, Slice
 from ...ir.types import TensorType
+from .cost import numbered
 
 __all__ = ["Prices", "duration"]
 
@@ -25,7 +26,7 @@ class Prices:
     """What one core does. Units: `macs` multiply-adds a second, `bytes` bytes a second, `layer` seconds.
 
     `cut` is how often a slice of channels copies what it takes. `appends` are computed where the convolution before them stores its result;
-    what they read besides, a sum its other operand, they read there.
+    what they read besides, a sum its other operand, they read there. `sizes` are the numbers that stand for named sizes; others count as 1.
     """
 
     macs: float
@@ -33,12 +34,17 @@ class Prices:
     layer: float
     cut: int
     appends: frozenset[OpDef[Any]]
+    sizes: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    def at(self, sizes: Mapping[str, int]) -> Prices:
+        """The same prices where these numbers stand for named sizes."""
+        return replace(self, sizes=sizes)
 
     def of(self, kind: OpDef[Any], op: Any, inputs: Iterable[TensorType], out: TensorType) -> float:
-        """Seconds for one op on values of these types. A named size counts as 1."""
+        """Seconds for one op on values of these types."""
         if kind.facts.is_view:
             return 0.0
-        inputs = tuple(inputs)
+        inputs, out = tuple(self._numbered(operand) for operand in inputs), self._numbered(out)
         if kind in self.appends and all(operand == out for operand in inputs):  # a broadcast is a layer
             return (len(inputs) - 1) * _number(out.nbytes) / self.bytes
         cost = kind.cost(op, inputs, out)
@@ -52,6 +58,9 @@ class Prices:
     def whole(self, graph: Graph) -> float:
         return self.seconds(*graph.ops)
 
+    def _numbered(self, type_: TensorType) -> TensorType:
+        return numbered(type_, {**dict.fromkeys(type_.symbols, 1), **self.sizes}) if type_.symbols else type_
+
 
 def duration(seconds: float) -> str:
     """For people: three digits, in ms or us."""
@@ -63,6 +72,5 @@ def _is_cut(kind: OpDef[Any], op: Slice) -> bool:
 
 
 def _number(dim: Dim) -> int:
-    number = evaluate(dim, dict.fromkeys(dim_names(dim), 1))
-    assert isinstance(number, int)  # every named size has a number
-    return number
+    assert isinstance(dim, int)  # every named size has a number
+    return dim

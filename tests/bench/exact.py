@@ -21,8 +21,9 @@ from convc.compiler.bench.worker import Assignment
 from convc.compiler.commands.bench import processor_name
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.engines.optimize import optimize
-from convc.ir.binding import batch_names, specialize, usual_sizes
+from convc.ir.binding import specialize
 from convc.ir.graph import Graph
+from convc.ir.usual_sizes import usual_sizes
 from convc.models import ZOO
 from convc.passes.analysis.cost import graph_cost
 from convc.passes.analysis.prices import Prices
@@ -46,7 +47,7 @@ noise. {processor}. Written by `python tests/bench/exact.py`.
 def forms(name: str, left_out: tuple[str, ...], prices: Prices) -> tuple[Graph, Graph, str]:
     """The network without and with these passes, and those of them that changed it."""
     graph = ZOO[name].network()
-    graph = specialize(graph, {**usual_sizes(graph), **dict.fromkeys(batch_names(graph), 1)})
+    graph = specialize(graph, usual_sizes(graph))
     without, _ = run_passes(graph, [step for step in LEVELS[2] if step.name not in left_out], prices)
     better, trace = optimize(graph, 2, prices=prices)
     return without, better, ", ".join(stage.name for stage in trace if stage.name in left_out and stage.changed)

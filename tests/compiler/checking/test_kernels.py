@@ -15,8 +15,9 @@ from convc.compiler.engines.engine import Engine
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.engines.optimize import optimize
 from convc.compiler.engines.tvm import TVM, tvm_engine
-from convc.ir.binding import specialize, usual_sizes
+from convc.ir.binding import specialize
 from convc.ir.graph import Graph
+from convc.ir.usual_sizes import usual_sizes
 from convc.models import ZOO
 from convc.tests.support.faults import spoilt
 from convc.tests.support.graphs import typed_graph

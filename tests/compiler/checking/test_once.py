@@ -34,7 +34,7 @@ ROWS_ONLY = "graph @g(%x: f32[1,3,H,W]) { %w = param : f32[4,3,3,3] %y = conv2d(
 WHERE = "graph @g(%x: f32[N,5,4,4]) { %y = arg_max(%x) {axis=1} return %y }"
 MIXED = "graph @g(%x: f32[N,3]) { %m = reduce_mean(%x) {axes=[0], keepdims=true} %y = sub(%x, %m) return %y }"
 HALF = "graph @g(%x: f16[N,3,8,8]) { %w = param : f16[4,3,3,3] %y = conv2d(%x, %w) return %y }"
-TALL = "graph @g(%x: f32[1,2,H,3]) { %y = max_pool(%x) {kernel=[2000,1], strides=[2000,1]} return %y }"
+TALL = "graph @g(%x: f32[1,2,H,3]) { %y = max_pool(%x) {kernel=[200000,1], strides=[200000,1]} return %y }"
 
 
 def spoilt(run: Run, sizes: range) -> Run:

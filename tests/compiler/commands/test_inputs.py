@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -99,8 +101,33 @@ class TestArrays:
 
 
 class TestNamedSizes:
-    def test_summary_wants_numbers(self):
-        refused(convc("summary", "resnet18", "--input", "image:N,3,H,W"), 2, "the size H has no number", "--input image:N,3,224,224")
+    def test_summary_has_names_in_place_of_numbers(self):
+        lines = convc("summary", "lenet5", "--input", "image:N,1,32,32").out.splitlines()
+        named = convc("summary", "resnet18", "--input", "image:N,3,H,W").out.splitlines()
+        assert "[HxWx3]" in named[0]
+        assert "memory: H*W*3 " in named[0]
+        assert "9408*((H+1)//2)*((W+1)//2) MACs" in named[1]
+        assert named[-3].endswith("values * 4 bytes = 489.9 KiB / image, where H=32, W=32")
+        assert not any("where" in line for line in lines)
+
+    def test_summary_in_json_has_expressions_as_texts(self):
+        record = json.loads(convc("summary", "resnet18", "--input", "image:N,3,H,W", "--json").out)
+        assert record["layers"][0]["memory"] == "3*H*W"
+        assert record["totals"]["macs"].startswith("9408*((H+1)//2)*((W+1)//2)+")
+        assert record["sizes"] == {"H": 32, "W": 32}
+        at_numbers = json.loads(convc("summary", "resnet18", "--input", "image:N,3,32,32", "--json").out)
+        assert record["totals_at_sizes"] == at_numbers["totals"]
+        assert "sizes" not in at_numbers
+
+    def test_figures_of_windows_that_are_larger_than_one(self, tmp_path):
+        (tmp_path / "net.cir").write_text(
+            "graph @g(%x: f32[N,3,H,W]) {\n  %w = param {init=he} : f32[4,3,7,7]\n  %y = conv2d(%x, %w)\n  %z = relu(%y)\n  return %z\n}"
+        )
+        convc("export", tmp_path / "net.cir", "-o", tmp_path / "net.onnx", "-O0")
+        done = convc("optimize", tmp_path / "net.onnx", tmp_path / "better.onnx")
+        assert done.code == 0, done.err
+        assert "macs        397,488" in done.out  # 4*3*7*7 * 26*26, at 32 rows and columns
+        assert "figures are counted where H=32, W=32" in done.err
 
     def test_the_check_of_compile_takes_a_size_that_fits(self, tmp_path):
         done = convc("compile", "resnet20", "--input", "image:N,3,H,W", "-o", tmp_path / "net")

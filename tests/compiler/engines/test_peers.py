@@ -8,7 +8,8 @@ from convc.compiler.checking.oracle import Oracle, compare
 from convc.compiler.engines.optimize import optimize
 from convc.compiler.engines.peers import PEERS
 from convc.compiler.files.inputs import random_inputs
-from convc.ir.binding import specialize, usual_sizes
+from convc.ir.binding import specialize
+from convc.ir.usual_sizes import usual_sizes
 from convc.tests.support.tiers import EACH_NETWORK, small
 
 
