@@ -23,7 +23,7 @@ __all__ = ["command"]
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="The ONNX file to write; .safetensors or .npz for weights alone."
 )
 @click.option("-O", "level", type=click.IntRange(0, 3), default=0, show_default=True, help="Optimization level before the export.")
-@click.option("--opset", type=int, help="ONNX opset, 13 or newer; default: the newest that onnxruntime here supports.")
+@click.option("--opset", type=int, help="ONNX opset, 7 or newer; default: the newest that onnxruntime here supports.")
 @click.pass_obj
 def command(console: Console, request: Request, output: Path, level: int, opset: int | None) -> None:
     """Write MODEL as an ONNX file, or its parameters by name. It is exported as written unless -O asks for passes."""

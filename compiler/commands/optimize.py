@@ -27,7 +27,7 @@ __all__ = ["command"]
 @click.argument("output", metavar="OUT.onnx", type=click.Path(path_type=Path))
 @pass_options
 @click.option("--input", "shapes", multiple=True, metavar="NAME:SHAPE", help="Pin or free dimensions of an input: image:N,3,256,256.")
-@click.option("--opset", type=int, help="ONNX opset of the new file; default: that of the old one, 13 at least.")
+@click.option("--opset", type=int, help="ONNX opset of the new file, 7 or newer; default: that of the old one.")
 @click.option(
     "--passthrough", is_flag=True, help="Leave operators that convc does not have as they are, and optimize what is between them."
 )

@@ -12,7 +12,7 @@ from ....ir.graph import Node
 from ....ir.types import DTYPES, Array
 from .call import Call, Row
 
-__all__ = ["ROWS", "axes_operand", "axis_of"]
+__all__ = ["ROWS", "axes_operand", "axis_of", "rounding_before_11"]
 
 END = 2**63 - 1
 
@@ -270,7 +270,11 @@ def resize(c: Call) -> Node:
     mode = c.attribute("mode", "nearest")
     mode = "bilinear" if mode == "linear" else mode
     if c.opset < 11:
-        return _resized(c, c.floats(1, "scales"), [], mode, "asymmetric", "floor")
+        scales = c.floats(1, "scales")
+        rounding = rounding_before_11(scales) if mode == "nearest" else "floor"
+        if rounding is None:
+            raise c.refuse(f"its scales {scales} shrink one axis and stretch another, to the nearest; opset 11 says what that means")
+        return _resized(c, scales, [], mode, "asymmetric", rounding)
     for name, plain in (("antialias", 0), ("exclude_outside", 0), ("keep_aspect_ratio_policy", "stretch")):
         if c.attribute(name, plain) != plain:
             raise c.refuse(f"{name}={c.attribute(name, plain)}; convc resizes only with {name}={plain}")
@@ -284,6 +288,13 @@ def resize(c: Call) -> Node:
         coordinates, rounding = "half_pixel", nearest[rounding]
     extra = {"cubic_coeff_a": c.attribute("cubic_coeff_a", -0.75)} if mode == "cubic" else {}
     return _resized(c, scales, sizes, mode, coordinates, rounding, **extra)
+
+
+def rounding_before_11(scales: Sequence[float]) -> str | None:
+    """What onnxruntime, and ONNX's own test cases, do with nearest positions; None where axes go different ways."""
+    if min(scales, default=1.0) >= 1:
+        return "floor"
+    return "ceil" if max(scales) <= 1 else None
 
 
 def _resized(c: Call, scales: list[float], sizes: list[Dim], mode: str, coordinates: str, rounding: str, **extra: Any) -> Node:

@@ -16,7 +16,7 @@ from .onnx_rows import ROWS
 
 __all__ = ["MIN_OPSET", "newest_opset", "to_model", "to_shell"]
 
-MIN_OPSET = 13  # softmax, and operands in place of attributes, mean what the ops here mean from 13 on
+MIN_OPSET = 7  # where broadcasting became NumPy's and batch norm lost its old attributes
 FALLBACK_OPSET = 22  # without onnxruntime to ask
 MAX_BYTES = 2**31 - 1024  # what one protobuf message can hold
 

@@ -13,6 +13,7 @@ from ....ir.errors import UnsupportedOp
 from ....ir.graph import Graph, Node, fresh_name
 from ....ir.types import DTYPES, Array
 from ..file.naming import SOURCE
+from .older_forms import Form, first_opset, older_form
 
 __all__ = ["OnnxEmitter", "OnnxRow", "simple"]
 
@@ -24,27 +25,39 @@ class OnnxEmitter:
         self.graph = graph
         self.opset = opset
         self.nodes: list[Any] = []
-        self.initializers: list[Any] = []
+        self.constants: dict[str, Array] = {}
         self.names: set[str] = set()  # of operators, where they are not those of their values
         self.taken = {node.name for node in graph.nodes}
         self.sizes: dict[Dim, str] = {}  # values that hold a size computed from the shapes of inputs
 
+    @property
+    def initializers(self) -> list[Any]:
+        """The constants that a node reads: in an older opset some are attributes."""
+        from onnx import numpy_helper
+
+        read = {name for node in self.nodes for name in node.input}
+        return [numpy_helper.from_array(values, name) for name, values in self.constants.items() if name in read]
+
     def node(self, op_type: str, node: Node, inputs: Sequence[str] | None = None, outputs: Sequence[str] = (), **attributes: Any) -> None:
         """One ONNX node that computes `node`; its inputs are the node's operands unless given, its one output the node's name."""
-        from onnx import helper
-
-        self._check_element_type(op_type, node)
         names = [operand.name for operand in node.inputs] if inputs is None else list(inputs)
-        made = helper.make_node(op_type, names, outputs or [node.name], name=self._own_name(node), doc_string=_origin(node), **attributes)
-        self.nodes.append(made)
+        if names[0] == node.inputs[0].name:
+            self.check_element_type(op_type, node)
+        self._add(op_type, node, names, list(outputs) or [node.name], self._own_name(node), attributes)
 
     def helper_node(self, op_type: str, node: Node, what: str, inputs: Sequence[str], **attributes: Any) -> str:
         """The name of an intermediate value `node.what` that the lowering of `node` needs on its way."""
+        name = fresh_name(f"{node.name}.{what}", self.taken)
+        self._add(op_type, node, list(inputs), [name], name, attributes)
+        return name
+
+    def _add(self, op_type: str, node: Node, inputs: list[str], outputs: list[str], name: str, attributes: dict[str, Any]) -> None:
+        """In the form of this opset."""
         from onnx import helper
 
-        name = fresh_name(f"{node.name}.{what}", self.taken)
-        self.nodes.append(helper.make_node(op_type, list(inputs), [name], name=name, doc_string=_origin(node), **attributes))
-        return name
+        form = Form(node.where, op_type, inputs, attributes, node.inputs[0].typed.rank)
+        inputs, attributes = older_form(form, self.opset, self.constants.get)
+        self.nodes.append(helper.make_node(op_type, inputs, outputs, name=name, doc_string=_origin(node), **attributes))
 
     def _own_name(self, node: Node) -> str:
         """The name that the node had in the file it came from, for the first that has it; else its value's."""
@@ -58,22 +71,23 @@ class OnnxEmitter:
         """A name of its own for a value `node.what`."""
         return fresh_name(f"{node.name}.{what}", self.taken)
 
-    def _check_element_type(self, op_type: str, node: Node) -> None:
+    def check_element_type(self, op_type: str, node: Node) -> None:
         """Raises: UnsupportedOp where this opset's operator is not defined for the operand's element type."""
-        from onnx import defs, helper
+        from onnx import helper
 
-        allowed = defs.get_schema(op_type, self.opset).inputs[0].types
         dtype = node.inputs[0].typed.dtype
         onnx_name = helper.tensor_dtype_to_string(helper.np_dtype_to_tensor_dtype(DTYPES[dtype])).split(".")[1].lower()
-        if f"tensor({onnx_name})" not in allowed:
-            raise UnsupportedOp(f"{node.where}: ONNX {op_type} has no {dtype} at opset {self.opset}; cast the operand to f32")
+        first, since = first_opset(op_type, f"tensor({onnx_name})"), first_opset(op_type)
+        if since is not None and since > self.opset:
+            raise UnsupportedOp(f"{node.where}: {op_type} needs ONNX opset {since}, not {self.opset}")
+        if first is None or first > self.opset:
+            way_out = f"opset {first} has it" if dtype == "f32" else "cast the operand to f32"
+            raise UnsupportedOp(f"{node.where}: ONNX {op_type} has no {dtype} at opset {self.opset}; {way_out}")
 
     def constant(self, node: Node, what: str, values: Array) -> str:
         """The name of an initializer `node.what` that holds `values`."""
-        from onnx import numpy_helper
-
         name = fresh_name(f"{node.name}.{what}", self.taken)
-        self.initializers.append(numpy_helper.from_array(np.asarray(values, order="C"), name))
+        self.constants[name] = np.asarray(values, order="C")
         return name
 
     def int64s(self, node: Node, what: str, values: Sequence[int]) -> str:

@@ -17,10 +17,13 @@ from ....ir.ops.window import Pads, dilated
 from ....ir.types import DTYPES
 from ...unsupported import Unsupported
 from .onnx_emitter import OnnxEmitter, OnnxRow, simple
-from .pointwise_rows import gelu, hard_swish, mish
+from .pointwise_rows import dense, extreme, gelu, hard_swish, mish, or_equal, softmax
+from .resize_rows import resize as resize_row
 from .structure_rows import STRUCTURE
 
 __all__ = ["ROWS"]
+
+CEIL_MODE = 10  # the first opset whose pools have it
 
 
 def _conv(node: Node, to: OnnxEmitter) -> None:
@@ -36,7 +39,7 @@ def _max_pool(node: Node, to: OnnxEmitter) -> None:
     """Where the spec of this opset, or onnxruntime, would see other windows, the padding is written out."""
     op = node.op
     attributes, x = _window(op), node.inputs[0].name
-    if to.opset < 22 and _drops_a_window(node):
+    if _needs_floor(node, to):
         attributes |= {"pads": _floor_pads(node), "ceil_mode": 0}
     if any(pad >= kernel for pad, kernel in zip(attributes["pads"], op.kernel * 2, strict=True)):
         top, left, bottom, right = attributes["pads"]  # onnxruntime wants pads below the kernel, dilated or not
@@ -53,15 +56,22 @@ def _avg_pool(node: Node, to: OnnxEmitter) -> None:
         del attributes["dilations"]
     elif to.opset < 19:
         raise UnsupportedOp(f"{node.where}: a dilated average pool needs ONNX opset 19, not {to.opset}")
-    if to.opset < 22 and _drops_a_window(node):
+    if _needs_floor(node, to):
         pads = _floor_pads(node)
-        if op.count_include_pad and any(pad > own for pad, own in zip(pads, op.pads, strict=True)):
+        if not op.count_include_pad or all(pad <= own for pad, own in zip(pads, op.pads, strict=True)):
+            attributes |= {"pads": pads, "ceil_mode": 0}
+        elif to.opset < CEIL_MODE:
+            raise UnsupportedOp(f"{node.where}: ceil_mode with pads that count needs ONNX opset {CEIL_MODE}, not {to.opset}")
+        else:
             # Beyond its own pads nothing counts, so ceil_mode must stay. Where a stride leaves no other way to drop the window, older
             # specs see one more; onnxruntime goes by the rule of 22 from opset 10 on.
             attributes |= {"pads": tuple(map(min, pads, op.pads))}
-        else:
-            attributes |= {"pads": pads, "ceil_mode": 0}
     to.node("AveragePool", node, **attributes)
+
+
+def _needs_floor(node: Node, to: OnnxEmitter) -> bool:
+    """Whether this opset's ceil_mode, if it has one, would not give the op's windows."""
+    return node.op.ceil_mode and (to.opset < CEIL_MODE or (to.opset < 22 and _drops_a_window(node)))
 
 
 def _drops_a_window(node: Node) -> bool:
@@ -143,35 +153,6 @@ def _reshape_target(node: Node) -> Sequence[Dim]:
     return target if target.count(-1) <= 1 else node.typed.shape
 
 
-def _resize(node: Node, to: OnnxEmitter) -> None:
-    """Sizes stay sizes: as scales in float32 they could come out one short."""
-    op = node.op
-    x, modes = node.inputs[0].name, _resize_modes(node, to)
-    if not op.sizes:
-        to.node("Resize", node, [x, "", to.constant(node, "scales", np.array([1.0, 1.0, *op.scales], np.float32))], **modes)
-        return
-    sizes = to.dims(node, "sizes", op.sizes)
-    if to.opset >= 18:
-        to.node("Resize", node, [x, "", "", sizes], axes=[2, 3], **modes)
-        return
-    shape = to.helper_node("Shape", node, "shape", [x])
-    outer = to.helper_node("Slice", node, "outer", [shape, to.int64s(node, "starts", [0]), to.int64s(node, "ends", [2])])
-    to.node("Resize", node, [x, "", "", to.helper_node("Concat", node, "target", [outer, sizes], axis=0)], **modes)
-
-
-def _resize_modes(node: Node, to: OnnxEmitter) -> dict[str, Any]:
-    op = resize.RESIZE.of(node)
-    coordinates = op.coordinates
-    if coordinates == "half_pixel_symmetric" and to.opset < 19:
-        extents = zip(node.inputs[0].typed.shape[2:], op.scales, node.typed.shape[2:], strict=True)
-        if not op.sizes and any(before * scale != after for before, scale, after in extents if isinstance(before, int)):
-            raise UnsupportedOp(f"{node.where}: half_pixel_symmetric needs ONNX opset 19, not {to.opset}")
-        coordinates = "half_pixel"  # the same where no size was rounded down
-    modes: dict[str, Any] = {"mode": "linear" if op.mode == "bilinear" else op.mode, "coordinate_transformation_mode": coordinates}
-    modes |= {"nearest_mode": op.rounding} if op.mode == "nearest" else {}
-    return modes | ({"cubic_coeff_a": op.cubic_coeff_a} if op.mode == "cubic" else {})
-
-
 def _cast(node: Node, to: OnnxEmitter) -> None:
     from onnx import helper
 
@@ -189,15 +170,15 @@ ROWS: dict[OpDef[Any], OnnxRow | Unsupported] = {
     pool.GLOBAL_MAX_POOL: simple("GlobalMaxPool"),
     norm.BATCH_NORM: simple("BatchNormalization", lambda op: {"epsilon": op.epsilon}),
     norm.LOCAL_RESPONSE_NORM: simple("LRN", lambda op: {"size": op.size, "alpha": op.alpha, "beta": op.beta, "bias": op.bias}),
-    linear.DENSE: simple("Gemm", lambda op: {"transB": 1}),
+    linear.DENSE: dense,
     linear.MATMUL: simple("MatMul"),
     activation.RELU: simple("Relu"),
     activation.LEAKY_RELU: simple("LeakyRelu", lambda op: {"alpha": op.alpha}),
     activation.CLIP: _clip,
     activation.SIGMOID: simple("Sigmoid"),
     activation.TANH: simple("Tanh"),
-    activation.SOFTMAX: simple("Softmax", lambda op: {"axis": op.axis}),
-    activation.LOG_SOFTMAX: simple("LogSoftmax", lambda op: {"axis": op.axis}),
+    activation.SOFTMAX: softmax("Softmax"),
+    activation.LOG_SOFTMAX: softmax("LogSoftmax"),
     activation.DROPOUT: _dropout,
     activation_variants.ELU: simple("Elu", lambda op: {"alpha": op.alpha}),
     activation_variants.SELU: simple("Selu", lambda op: {"alpha": op.alpha, "gamma": op.gamma}),
@@ -222,15 +203,15 @@ ROWS: dict[OpDef[Any], OnnxRow | Unsupported] = {
     elementwise.MUL: simple("Mul"),
     elementwise.DIV: simple("Div"),
     elementwise.POW: simple("Pow"),
-    elementwise.MAXIMUM: simple("Max"),
-    elementwise.MINIMUM: simple("Min"),
+    elementwise.MAXIMUM: extreme("Max"),
+    elementwise.MINIMUM: extreme("Min"),
     elementwise.CAST: _cast,
     elementwise.IDENTITY: simple("Identity"),
     compare.EQUAL: simple("Equal"),
     compare.GREATER: simple("Greater"),
     compare.LESS: simple("Less"),
-    compare.GREATER_OR_EQUAL: simple("GreaterOrEqual"),
-    compare.LESS_OR_EQUAL: simple("LessOrEqual"),
+    compare.GREATER_OR_EQUAL: or_equal("Greater"),
+    compare.LESS_OR_EQUAL: or_equal("Less"),
     compare.LOGICAL_AND: simple("And"),
     compare.LOGICAL_OR: simple("Or"),
     compare.WHERE: simple("Where"),
@@ -240,6 +221,6 @@ ROWS: dict[OpDef[Any], OnnxRow | Unsupported] = {
     shape.FLATTEN: simple("Flatten", lambda op: {"axis": op.axis}),
     shape.RESHAPE: _reshape,
     shape.TRANSPOSE: simple("Transpose", lambda op: {"perm": op.perm} if op.perm else {}),  # a scalar has no axes to name
-    resize.RESIZE: _resize,
+    resize.RESIZE: resize_row,
     **STRUCTURE,
 }

@@ -7,12 +7,64 @@ from typing import Any
 
 import numpy as np
 
+from ....ir.errors import UnsupportedOp
 from ....ir.graph import Node
 from ....ir.ops.activation_variants import TANH_GELU
 from ....ir.types import DTYPES
-from .onnx_emitter import OnnxEmitter
+from .onnx_emitter import OnnxEmitter, OnnxRow
 
-__all__ = ["gelu", "hard_swish", "mish"]
+__all__ = ["dense", "extreme", "gelu", "hard_swish", "mish", "or_equal", "softmax"]
+
+
+def softmax(op_type: str) -> OnnxRow:
+    """Before opset 13 it is over all axes from `axis` on, so that the axis goes last where others follow it."""
+
+    def row(node: Node, to: OnnxEmitter) -> None:
+        shape = node.typed.shape
+        axis = node.op.axis % len(shape)
+        if to.opset >= 13 or all(dim == 1 for dim in shape[axis + 1 :]):
+            to.node(op_type, node, axis=node.op.axis)
+            return
+        perm = list(range(len(shape)))
+        perm[axis], perm[-1] = perm[-1], perm[axis]
+        last = to.helper_node("Transpose", node, "last", [node.inputs[0].name], perm=perm)
+        to.node("Transpose", node, [to.helper_node(op_type, node, "chosen", [last], axis=len(shape) - 1)], perm=perm)
+
+    return row
+
+
+def dense(node: Node, to: OnnxEmitter) -> None:
+    """Before opset 11 Gemm wants a bias."""
+    names = [operand.name for operand in node.inputs]
+    if to.opset < 11 and len(names) == 2:
+        names.append(_number(node, to, "zero", 0.0))
+    to.node("Gemm", node, names, transB=1)
+
+
+def extreme(op_type: str) -> OnnxRow:
+    """Max and Min, which broadcast from opset 8 on."""
+
+    def row(node: Node, to: OnnxEmitter) -> None:
+        if to.opset < 8 and any(operand.typed.shape != node.typed.shape for operand in node.inputs):
+            raise UnsupportedOp(f"{node.where}: {op_type} of operands of different shapes needs ONNX opset 8, not {to.opset}")
+        to.node(op_type, node)
+
+    return row
+
+
+def or_equal(op_type: str) -> OnnxRow:
+    """GreaterOrEqual and LessOrEqual, from opset 12 on."""
+
+    def row(node: Node, to: OnnxEmitter) -> None:
+        if to.opset >= 12:
+            to.node(f"{op_type}OrEqual", node)
+            return
+        operands = [operand.name for operand in node.inputs]
+        for name in (op_type, "Equal"):
+            to.check_element_type(name, node)
+        to.node("Or", node, [to.helper_node(name, node, name.lower(), operands) for name in (op_type, "Equal")])
+
+    return row
 
 
 def gelu(node: Node, to: OnnxEmitter) -> None:

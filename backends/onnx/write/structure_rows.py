@@ -100,7 +100,21 @@ def _dequantize(node: Node, to: OnnxEmitter) -> None:
     dtype = node.typed.dtype
     if dtype == "f64" or (dtype == "f16" and to.opset < 19):
         raise UnsupportedOp(f"{node.where}: ONNX DequantizeLinear has no scale of {dtype} at opset {to.opset}; cast it to f32")
-    to.node("DequantizeLinear", node, axis=node.op.axis)
+    _by_axis("DequantizeLinear")(node, to)
+
+
+def _by_axis(op_type: str) -> OnnxRow:
+    """Before opset 13 the scale is a single number, and there is no axis to tell."""
+
+    def row(node: Node, to: OnnxEmitter) -> None:
+        if to.opset >= 13:
+            to.node(op_type, node, axis=node.op.axis)
+        elif node.inputs[1].typed.rank:
+            raise UnsupportedOp(f"{node.where}: {op_type} with a scale for each channel needs ONNX opset 13, not {to.opset}")
+        else:
+            to.node(op_type, node)
+
+    return row
 
 
 def _filled(node: Node, count: int, value: int) -> Array:
@@ -162,6 +176,6 @@ STRUCTURE: dict[OpDef[Any], OnnxRow] = {
     group.INSTANCE_NORM: simple("InstanceNormalization", lambda op: {"epsilon": op.epsilon}),
     group.GROUP_NORM: _group_norm,
     group.LAYER_NORM: _layer_norm,
-    quantize.QUANTIZE_LINEAR: simple("QuantizeLinear", lambda op: {"axis": op.axis}),
+    quantize.QUANTIZE_LINEAR: _by_axis("QuantizeLinear"),
     quantize.DEQUANTIZE_LINEAR: _dequantize,
 }

@@ -1,0 +1,72 @@
+"""Export at opsets 7 to 12: every variant of every op runs in onnxruntime as the op means it, or is refused with the opset that has it."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+
+import onnx
+import pytest
+
+from convc.backends.onnx.session import Session
+from convc.backends.onnx.write.export import to_model
+from convc.ir.errors import UnsupportedOp
+from convc.ir.graph import Graph
+from convc.tests.backends.onnx.write.test_export import NOT_IN_ONNX, NOT_IN_ONNXRUNTIME, VARIANTS
+from convc.tests.support.graphs import hold_to_reference, normal_inputs
+from convc.tests.support.op_cases import CASES
+
+# The first opset that has words for a variant; the first pattern that fits decides. What is not here is written from 7 on.
+FIRST = {
+    **{name: first or 99 for name, first in NOT_IN_ONNX.items()},
+    **dict.fromkeys(("resize-nearest-half_pixel.r[01]", "resize-nearest-pytorch_half_pixel.r[01]"), 7),  # by whole factors
+    **dict.fromkeys(("resize-nearest-asymmetric.r2", "resize-bilinear-asymmetric.r0"), 7),
+    **dict.fromkeys(("resize-nearest-asymmetric.r19", "resize-bilinear-asymmetric.r[14]"), 10),  # they shrink
+    **dict.fromkeys(("resize-*", "half.large"), 11),
+    **dict.fromkeys(("quantized.channels", "quantized.rows", "quantized.along", "quantized.round"), 13),
+    "quantized.*": 10,
+    **dict.fromkeys(("*.gelu", "*.erf", "compare.where", "compare.row", "compare.whole", "compare.truth"), 9),
+    **dict.fromkeys(("*gates.where", "compare.more", "compare.bytes", "compare.not_less"), 9),
+    **dict.fromkeys(("*.round", "compare.itself", "double_gates.equal", "pad.whole"), 11),
+    **dict.fromkeys(("compare.at_*",), 11),  # Equal takes floats from 11 on
+    **dict.fromkeys(("binary.greatest", "binary.min", "binary.least", "half_gates.max", "double_gates.max", "scalars.expand"), 8),
+    **dict.fromkeys(("rearrangements.expanded", "rearrangements.named", "rearrangements.up", "rearrangements.wide"), 8),
+    **dict.fromkeys(("rearrangements.back", "rearrangements.images", "rearrangements.shuffled"), 11),
+    **dict.fromkeys(("binary.whole", "binary.wholes", "binary.byte", "whole_reductions.byte", "whole_reductions.low"), 12),
+    **dict.fromkeys(("places.last", "places.lowest"), 12),
+    **dict.fromkeys(("top_k.channels", "top_k.which", "top_k.ties", "top_k.tied", "top_k.sorted"), 11),
+    **dict.fromkeys(("max_pool.dilated", "avg_pool.ceil_counted"), 10),
+    **dict.fromkeys(("slice.steps", "slice.backward", "slice.part", "slice.half"), 10),
+    "pad.truth": 13,
+}
+# onnxruntime has no kernel of that age.
+NO_KERNEL = {**dict.fromkeys(NOT_IN_ONNXRUNTIME, 99), "double_gates.swish": 12}
+
+
+def _first(name: str) -> int:
+    return next((first for pattern, first in FIRST.items() if fnmatch(name, pattern)), 7)
+
+
+@pytest.mark.parametrize("opset", range(7, 13))
+def test_a_variant_is_written_or_refused_with_the_opset_that_has_it(opset: int):
+    for name, graph in VARIANTS.items():
+        if opset >= _first(name):
+            onnx.checker.check_model(to_model(graph, opset), full_check=True)
+        else:
+            with pytest.raises(UnsupportedOp, match=f"opset {_first(name)}, not {opset}|at opset {opset}|needs ONNX opset"):
+                to_model(graph, opset)
+
+
+@pytest.mark.parametrize("opset", range(7, 13))
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_written_agrees_with_onnxruntime(case: str, opset: int):
+    variants = [
+        graph
+        for name, graph in VARIANTS.items()
+        if name.rpartition(".")[0] == case and opset >= _first(name) and opset >= NO_KERNEL.get(name, 0)
+    ]
+    if not variants:
+        return  # none is written
+    whole = Graph.of(case, variants[0].inputs, [graph.outputs[0] for graph in variants])
+    session = Session(whole, to_model(whole, opset).SerializeToString())
+    inputs = normal_inputs(whole, seed=1, N=2)
+    hold_to_reference(whole, session.run(inputs), inputs)
