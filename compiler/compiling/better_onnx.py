@@ -14,7 +14,7 @@ from ...backends.onnx.file.saving import Values, save_model, size_of
 from ...backends.onnx.read.importer import MIN_OPSET, Imported, UnreadOperators, read_graph
 from ...backends.onnx.session import Session
 from ...ir.binding import match_inputs
-from ...ir.errors import ConvcError, Mismatch, UsageError
+from ...ir.errors import ConvcError, Mismatch, UnsupportedOp, UsageError
 from ...ir.graph import Graph
 from ...ir.types import Array
 from ...ir.usual_sizes import counting_sizes
@@ -28,6 +28,7 @@ from ..engines.onnxruntime import ONNXRUNTIME
 
 __all__ = ["Better", "Figures", "better_file", "check_better"]
 
+PLAIN_OPSET = 13  # has words for all that older ones have
 CHECK_BYTES = 8 << 30  # of parameters and intermediate values in float64; a small file may declare any size
 
 
@@ -70,11 +71,10 @@ def better_file(
     *,
     passthrough: bool = False,
 ) -> Better:
-    """Read, improve by `run`, and export at `opset` (default: the file's own, 13 at least).
+    """Read, improve by `run`, and export at `opset` (default: the file's own, or 13 where an older one has no words for it).
 
     A file that comes out no better in multiply-adds, estimated time, nodes or bytes, in this order, is not replaced.
     """
-    from ...backends.onnx.write.export import MIN_OPSET as OLDEST
     from ...backends.onnx.write.export import to_shell
     from ...backends.onnx.write.splice import splice
     from ..engines.optimize import optimize
@@ -88,7 +88,12 @@ def better_file(
     own = imported.model.opset.get("", MIN_OPSET)
     source = imported.model.proto
     metadata = {entry.key: entry.value for entry in source.metadata_props}
-    model, values = to_shell(after, opset or max(own, OLDEST), metadata)
+    try:
+        model, values = to_shell(after, opset or own, metadata)
+    except UnsupportedOp:
+        if opset is not None or own >= PLAIN_OPSET:
+            raise
+        model, values = to_shell(after, PLAIN_OPSET, metadata)
     model = splice(model, imported)
     size = model.ByteSize() + sum(size_of(tensor, values) for tensor in model.graph.initializer if tensor.name in values)
     figures = (_figures(source, before, path.stat().st_size + imported.outside), _figures(model, after, size))
