@@ -16,11 +16,11 @@ from ....ir.types import Array
 if TYPE_CHECKING:
     from onnx.defs import OpSchema
 
-__all__ = ["Form", "first_opset", "older_form"]
+__all__ = ["Wording", "first_opset", "older_form"]
 
 
 @dataclass(frozen=True)
-class Form:
+class Wording:
     """An operator with its operands and attributes, on its way to an opset. `where` names the node, `rank` is its first operand's."""
 
     where: str
@@ -54,24 +54,24 @@ FROM_FRONT = 11  # before it axes are counted from the front
 PLAIN = {"dilations": 1}  # lists that the spec gives no default for, and whose elements mean nothing
 
 
-def older_form(form: Form, opset: int, constant: Callable[[str], Array | None]) -> tuple[list[str], dict[str, Any]]:
+def older_form(wording: Wording, opset: int, constant: Callable[[str], Array | None]) -> tuple[list[str], dict[str, Any]]:
     """Operands and attributes as `opset` has them; `constant` gives the value of an operand that is one.
 
     Raises: UnsupportedOp where that opset has no words for it.
     """
-    inputs, attributes = list(form.inputs), dict(form.attributes)
-    moved = WERE_ATTRIBUTES.get(form.op_type)
+    inputs, attributes = list(wording.inputs), dict(wording.attributes)
+    moved = WERE_ATTRIBUTES.get(wording.op_type)
     if moved is not None and opset < moved.since:
-        attributes |= _attributes(form, inputs[1:], moved, opset, constant)
+        attributes |= _attributes(wording, inputs[1:], moved, opset, constant)
         del inputs[1:]
     if opset < FROM_FRONT:
-        attributes |= {name: _from_front(attributes[name], form.rank) for name in ("axis", "axes") if name in attributes}
-    schema = _schema(form, opset)
+        attributes |= {name: _from_front(attributes[name], wording.rank) for name in ("axis", "axes") if name in attributes}
+    schema = _schema(wording, opset)
     for name in [name for name in attributes if name not in schema.attributes]:
-        if not _says_nothing(form.op_type, name, attributes.pop(name)):
-            raise _too_old(form, opset, f"attribute {name}", _since(form.op_type, lambda known, name=name: name in known.attributes))
+        if not _says_nothing(wording.op_type, name, attributes.pop(name)):
+            raise _too_old(wording, opset, f"attribute {name}", _since(wording.op_type, lambda known, name=name: name in known.attributes))
     if (count := len(inputs)) > schema.max_input:
-        raise _too_old(form, opset, f"{count} operands", _since(form.op_type, lambda known: count <= known.max_input))
+        raise _too_old(wording, opset, f"{count} operands", _since(wording.op_type, lambda known: count <= known.max_input))
     return inputs, attributes
 
 
@@ -81,17 +81,19 @@ def first_opset(op_type: str, element: str = "") -> int | None:
     return next((version for version in _opsets(op_type) if not element or element in _at(op_type, version).inputs[0].types), None)
 
 
-def _attributes(form: Form, operands: Sequence[str], moved: _Moved, opset: int, constant: Callable[[str], Array | None]) -> dict[str, Any]:
+def _attributes(
+    wording: Wording, operands: Sequence[str], moved: _Moved, opset: int, constant: Callable[[str], Array | None]
+) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, operand in zip(moved.names, operands, strict=False):
         if not operand:
             continue
         values = constant(operand)
         if values is None:
-            raise _too_old(form, opset, f"{name} computed from sizes", moved.since)
+            raise _too_old(wording, opset, f"{name} computed from sizes", moved.since)
         if name in moved.plain:
             if (values != moved.plain[name]).any():
-                raise _too_old(form, opset, name, moved.since)
+                raise _too_old(wording, opset, name, moved.since)
         else:
             found[name] = values.reshape(-1)[0].item() if name in SCALARS else [value.item() for value in values.reshape(-1)]
     return found
@@ -120,12 +122,12 @@ def _since(op_type: str, holds: Callable[[OpSchema], bool]) -> int:
     return next(version for version in _opsets(op_type) if holds(_at(op_type, version)))
 
 
-def _schema(form: Form, opset: int) -> OpSchema:
+def _schema(wording: Wording, opset: int) -> OpSchema:
     from onnx import defs
 
-    if not defs.has(form.op_type, opset):
-        raise _too_old(form, opset, "", _opsets(form.op_type)[0])
-    return _at(form.op_type, opset)
+    if not defs.has(wording.op_type, opset):
+        raise _too_old(wording, opset, "", _opsets(wording.op_type)[0])
+    return _at(wording.op_type, opset)
 
 
 @functools.cache
@@ -143,5 +145,5 @@ def _opsets(op_type: str) -> tuple[int, ...]:
     return tuple(version for version in range(1, defs.onnx_opset_version() + 1) if defs.has(op_type, version))
 
 
-def _too_old(form: Form, opset: int, what: str, since: int) -> UnsupportedOp:
-    return UnsupportedOp(f"{form.where}: {form.op_type}{f' with {what}' if what else ''} needs ONNX opset {since}, not {opset}")
+def _too_old(wording: Wording, opset: int, what: str, since: int) -> UnsupportedOp:
+    return UnsupportedOp(f"{wording.where}: {wording.op_type}{f' with {what}' if what else ''} needs ONNX opset {since}, not {opset}")

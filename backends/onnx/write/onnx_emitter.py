@@ -13,7 +13,7 @@ from ....ir.errors import UnsupportedOp
 from ....ir.graph import Graph, Node, fresh_name
 from ....ir.types import DTYPES, Array
 from ..file.naming import SOURCE
-from .older_forms import Form, first_opset, older_form
+from .older_forms import Wording, first_opset, older_form
 
 __all__ = ["OnnxEmitter", "OnnxRow", "simple"]
 
@@ -55,8 +55,8 @@ class OnnxEmitter:
         """In the form of this opset."""
         from onnx import helper
 
-        form = Form(node.where, op_type, inputs, attributes, node.inputs[0].typed.rank)
-        inputs, attributes = older_form(form, self.opset, self.constants.get)
+        wording = Wording(node.where, op_type, inputs, attributes, node.inputs[0].typed.rank)
+        inputs, attributes = older_form(wording, self.opset, self.constants.get)
         self.nodes.append(helper.make_node(op_type, inputs, outputs, name=name, doc_string=_origin(node), **attributes))
 
     def _own_name(self, node: Node) -> str:
