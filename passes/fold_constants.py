@@ -13,6 +13,7 @@ from ..ir.graph import Graph, Node, given_param
 from ..ir.types import Array
 from ..ir.weights import Weights
 from .analysis.cost import node_cost
+from .analysis.growth import swells
 from .rewriting.ledger import Ledger
 
 __all__ = ["NODE_BYTES", "TOTAL_BYTES", "TOTAL_FLOPS", "fold_constants"]
@@ -31,30 +32,47 @@ def fold_constants(graph: Graph, ledger: Ledger) -> Graph:
 
     Values are computed in float64 when somebody looks, and cast once. A result over NODE_BYTES, or over
     what is left of TOTAL_BYTES and TOTAL_FLOPS, stays, and so does one of operands over TOTAL_BYTES.
+    For an engine that computes constants by itself as it loads a network, what would swell the file stays too (growth.py).
     """
-    bytes_left, flops_left = TOTAL_BYTES, TOTAL_FLOPS
+    foldable = _foldable(graph)
+    swelling = swells(graph, foldable) if ledger.prices.folds else {}
     constants = _Constants()
+    for node in graph.ops:
+        if node in foldable:
+            constants.add(node)
 
     def fold(node: Node, operands: tuple[Node, ...]) -> Node:
-        nonlocal bytes_left, flops_left
         reading = node.reading(operands)
-        if not ledger.is_open or not operands or any(operand.weights is None for operand in operands):
+        if not ledger.is_open or node not in foldable:
             return reading
-        if node.typed.symbols:  # of no elements, whatever the size is: a parameter has sizes in numbers
+        if node in swelling:
+            ledger.decline("fold", node.name, swelling[node])
             return reading
-        if sum(8 * math.prod(operand.typed.concrete()) for operand in operands) > TOTAL_BYTES:
-            return reading
-        size, flops = node.typed.nbytes, node_cost(node, {}).flops
-        if not isinstance(size, int) or not isinstance(flops, int) or size > min(NODE_BYTES, bytes_left) or flops > flops_left:
-            return reading
-        bytes_left, flops_left = bytes_left - size, flops_left - flops
-        constants.add(node)
         weights = Weights.derived(node.typed, node.name, lambda: constants.value(node))
         origin = replace(node.origin, made_from=(node.name,))
         ledger.record("fold", node.name, (node.name,))
         return given_param(node.name, weights, origin)
 
     return graph.rebuild(fold)
+
+
+def _foldable(graph: Graph) -> set[Node]:
+    """The nodes that depend on parameters alone, within the budgets."""
+    bytes_left, flops_left = TOTAL_BYTES, TOTAL_FLOPS
+    found: set[Node] = set()
+    for node in graph.ops:
+        if not node.inputs or any(operand.weights is None and operand not in found for operand in node.inputs):
+            continue
+        if node.typed.symbols:  # of no elements, whatever the size is: a parameter has sizes in numbers
+            continue
+        if sum(8 * math.prod(operand.typed.concrete()) for operand in node.inputs) > TOTAL_BYTES:
+            continue
+        size, flops = node.typed.nbytes, node_cost(node, {}).flops
+        if not isinstance(size, int) or not isinstance(flops, int) or size > min(NODE_BYTES, bytes_left) or flops > flops_left:
+            continue
+        bytes_left, flops_left = bytes_left - size, flops_left - flops
+        found.add(node)
+    return found
 
 
 @dataclass(slots=True)

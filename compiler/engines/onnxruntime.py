@@ -31,7 +31,7 @@ APPENDS: dict[OpDef[Any], frozenset[OpDef[Any]]] = {
 }
 # From measurements of ours, on AVX-512: 1x1 and 3x3 layers reach 116 GF/s a core; values of layers lie in caches. It leaves its blocked
 # layout for a slice, cuts, and goes back.
-PRICES = Prices(macs=58e9, bytes=20e9, layer=4e-6, cut=3, appends=APPENDS[CONV2D])
+PRICES = Prices(macs=58e9, bytes=20e9, layer=4e-6, cut=3, appends=APPENDS[CONV2D], folds=True)
 
 
 def _start(graph: Graph, threads: int | None) -> Run:

@@ -15,6 +15,7 @@ from .call import Call, Row
 __all__ = ["ROWS", "axes_operand", "axis_of", "rounding_before_11"]
 
 END = 2**63 - 1
+WRITTEN_BYTES = 64 << 10  # beyond which numbers that can be counted are not written down
 
 
 def axis_of(c: Call, axis: int, rank: int) -> int:
@@ -69,13 +70,19 @@ def range_(c: Call) -> Node:
     if not isinstance(limit, int):
         if not isinstance(start, int) or not isinstance(delta, int) or delta < 1:
             raise c.refuse(f"from {start} to the named size {limit} by {delta}; give it a value with --input")
-        first, step = c.constant(np.array(start, dtype), "start"), c.constant(np.array(delta, dtype), "delta")
-        return c.named("range", first, step, count=(limit - start + (delta - 1)) // delta)
+        return _counted(c, start, delta, (limit - start + (delta - 1)) // delta)
     limit = c.scalar(1, "limit")
     count = max(0, int(np.ceil((limit - start) / delta))) if delta else -1
     if not 0 <= count <= c.most_elements:
         raise c.refuse(f"from {start} to {limit} by {delta} is not a range of at most {c.most_elements:,} values")
+    if count * dtype.itemsize > WRITTEN_BYTES:
+        return _counted(c, start, delta, count)
     return c.constant((start + np.arange(count) * delta).astype(dtype))
+
+
+def _counted(c: Call, start: Any, delta: Any, count: Dim) -> Node:
+    first, step = (c.constant(np.array(value, DTYPES[c.x().typed.dtype]), what) for value, what in ((start, "start"), (delta, "delta")))
+    return c.named("range", first, step, count=count)
 
 
 def reshape(c: Call) -> Node:

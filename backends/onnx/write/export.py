@@ -18,6 +18,7 @@ __all__ = ["MIN_OPSET", "newest_opset", "to_model", "to_shell"]
 
 MIN_OPSET = 7  # where broadcasting became NumPy's and batch norm lost its old attributes
 FALLBACK_OPSET = 22  # without onnxruntime to ask
+FILLED_BYTES, FILLED_SINCE = 64 << 10, 9  # a larger parameter of one number is written as that number, in opsets that can
 MAX_BYTES = 2**31 - 1024  # what one protobuf message can hold
 
 
@@ -43,6 +44,10 @@ def to_shell(
 
     opset = _checked_opset(opset)
     to = OnnxEmitter(graph, opset)
+    filled = {node for node in graph.params if opset >= FILLED_SINCE and _is_filled(node)}
+    for node in graph.params:
+        if node in filled:
+            to.fill(node)
     for node in graph.ops:
         row = ROWS[node.kind]
         if isinstance(row, Unsupported):
@@ -51,13 +56,14 @@ def to_shell(
     inputs, outputs = [_value(node) for node in graph.inputs], [_value(node) for node in graph.outputs]
     outer = {*graph.inputs, *graph.outputs}
     inner = [_value(node) for node in graph.ops if node not in outer]
-    weights = [_declaration(node) for node in graph.params]
+    params = [node for node in graph.params if node not in filled]
+    weights = [_declaration(node) for node in params]
     body = helper.make_graph(to.nodes, graph.name, inputs, outputs, [*weights, *to.initializers], value_info=inner)
     imports = [helper.make_opsetid("", opset)]
     model = helper.make_model(body, opset_imports=imports, producer_name="convc", producer_version=__version__)
     model.ir_version = max(8, helper.find_min_ir_version_for(imports))
     helper.set_model_props(model, dict(metadata or {}))
-    return model, {node.name: functools.partial(_bytes, node) for node in graph.params}
+    return model, {node.name: functools.partial(_bytes, node) for node in params}
 
 
 @functools.cache
@@ -114,6 +120,12 @@ def _declaration(node: Node) -> Any:
     from onnx import TensorProto
 
     return TensorProto(name=node.name, data_type=_element(node.typed), dims=node.typed.concrete())
+
+
+def _is_filled(node: Node) -> bool:
+    """Whether a parameter is one number and so large that it is written as a ConstantOfShape."""
+    assert node.weights is not None
+    return node.weights.recipe.init == "full" and isinstance(size := node.typed.nbytes, int) and size > FILLED_BYTES
 
 
 def _bytes(node: Node) -> bytes:

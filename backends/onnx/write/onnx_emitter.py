@@ -45,6 +45,15 @@ class OnnxEmitter:
             self.check_element_type(op_type, node)
         self._add(op_type, node, names, list(outputs) or [node.name], self._own_name(node), attributes)
 
+    def fill(self, node: Node) -> None:
+        """A parameter of one number."""
+        from onnx import helper, numpy_helper
+
+        assert node.weights is not None
+        shape = self.int64s(node, "shape", node.typed.concrete())
+        value = numpy_helper.from_array(np.array([node.weights.recipe.value], DTYPES[node.typed.dtype]))
+        self.nodes.append(helper.make_node("ConstantOfShape", [shape], [node.name], name=self._own_name(node), value=value))
+
     def helper_node(self, op_type: str, node: Node, what: str, inputs: Sequence[str], **attributes: Any) -> str:
         """The name of an intermediate value `node.what` that the lowering of `node` needs on its way."""
         name = fresh_name(f"{node.name}.{what}", self.taken)

@@ -62,6 +62,9 @@ def _range(node: Node, to: OnnxEmitter) -> None:
     from onnx import helper
 
     start, delta = node.inputs
+    if (bounds := _whole_bounds(node)) is not None:
+        to.node("Range", node, [to.constant(node, what, value) for what, value in zip(("start", "limit", "delta"), bounds, strict=True)])
+        return
     zero, one = (to.constant(node, what, np.array(value, np.int64)) for what, value in (("zero", 0), ("one", 1)))
     count = to.helper_node("Squeeze", node, "count", [to.dims(node, "counts", [node.op.count])])
     if node.typed.dtype == "i64" and _is(start, 0) and _is(delta, 1):
@@ -70,6 +73,22 @@ def _range(node: Node, to: OnnxEmitter) -> None:
     places = to.helper_node("Range", node, "places", [zero, count, one])
     places = to.helper_node("Cast", node, "cast", [places], to=helper.np_dtype_to_tensor_dtype(DTYPES[node.typed.dtype]))
     to.node("Add", node, [to.helper_node("Mul", node, "scaled", [places, delta.name]), start.name])
+
+
+def _whole_bounds(node: Node) -> tuple[Array, Array, Array] | None:
+    """Start, limit and delta, where all numbers on the way are whole and none is rounded, so that any way to count gives the same."""
+    start, delta = (
+        operand.weights.array() if operand.weights is not None and operand.weights.is_given else None for operand in node.inputs
+    )
+    count, dtype = node.op.count, DTYPES[node.typed.dtype]
+    if start is None or delta is None or not isinstance(count, int):
+        return None
+    numbers = (start.item(), start.item() + count * delta.item(), delta.item())
+    largest = 2 ** (np.finfo(dtype).nmant + 1) if dtype.kind == "f" else np.iinfo(dtype).max
+    if not delta.item() or any(not abs(number) <= largest or number != int(number) for number in numbers):
+        return None
+    first, limit, step = (np.array(number, dtype) for number in numbers)
+    return first, limit, step
 
 
 def _is(node: Node, number: int) -> bool:

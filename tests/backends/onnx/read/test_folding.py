@@ -10,7 +10,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from convc.backends.onnx.read import folding
 from convc.backends.onnx.read.importer import UnreadOperators, read_graph
+from convc.backends.onnx.write.export import to_model
 from convc.backends.reference import run
+from convc.compiler.engines.onnxruntime import ONNXRUNTIME
+from convc.compiler.engines.optimize import optimize
 from convc.ir.graph import Graph
 from convc.ir.types import Array
 from convc.tests.support.onnx_files import hold_onnxruntime, model_of, written
@@ -166,3 +169,31 @@ def test_no_file_is_read_for_it(tmp_path: Path) -> None:
     inner = helper.make_graph([helper.make_node("Identity", ["t"], ["o"])], "g", [], [helper.make_empty_tensor_value_info("o")], [tensor])
     node = helper.make_node("If", ["true"], ["y"], then_branch=inner, else_branch=inner)
     assert "If" in refusal(tmp_path, [node], {"true": np.array(True)})
+
+
+NUMBERS = {"s": np.array([1, 64, 64, 64]), "e": np.ones((1, 64, 1, 1), np.float32), "zero": np.array(0), "many": np.array(64**3)}
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [helper.make_node("ConstantOfShape", ["s"], ["c"], value=numpy_helper.from_array(np.array([2], np.float32)))],
+        [helper.make_node("Expand", ["e", "s"], ["c"])],
+        [
+            helper.make_node("Range", ["zero", "many", "one"], ["r"]),
+            helper.make_node("Cast", ["r"], ["f"], to=1),
+            helper.make_node("Reshape", ["f", "s"], ["c"]),
+        ],
+    ],
+    ids=lambda nodes: nodes[0].op_type,
+)
+def test_a_megabyte_that_a_few_numbers_say_stays_those_few(tmp_path: Path, nodes: list) -> None:
+    nodes = [*nodes, helper.make_node("Add", ["x", "c"], ["y"])]
+    constants = {**NUMBERS, "one": np.array(1)}
+    graph, _ = optimize(read(tmp_path, nodes, constants, x=[1, 64, 64, 64]), 2, prices=ONNXRUNTIME.prices)
+    model = to_model(graph, 17)
+    assert model.ByteSize() < 2000
+    assert len(model.graph.node) == len(nodes)
+    x = np.random.default_rng(0).random((1, 64, 64, 64), np.float32)
+    hold_onnxruntime(graph, model_of(nodes, {"x": [1, 64, 64, 64]}, ["y"], constants), {"x": x})
+    hold_onnxruntime(graph, model, {"x": x})
