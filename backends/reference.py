@@ -12,10 +12,11 @@ from ..ir.graph import Graph, Node
 from ..ir.ops.elementwise import CAST
 from ..ir.types import DTYPES, Array
 
-__all__ = ["OnValue", "run", "side_by_side", "stream"]
+__all__ = ["OnValue", "Settle", "run", "side_by_side", "stream"]
 
 PRECISIONS = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
 OnValue = Callable[[Node, list[Array], Array], Array | None]
+Settle = Callable[[Node, list[list[Array]], list[Array]], list[Array]]  # of a node: operands and results of all runs, to its results
 
 
 def run(
@@ -54,9 +55,12 @@ def stream(
 
 
 def side_by_side(
-    graph: Graph, inputs: Mapping[str, Array], precision: str, on_values: Sequence[OnValue | None]
+    graph: Graph, inputs: Mapping[str, Array], precision: str, on_values: Sequence[OnValue | None], settle: Settle | None = None
 ) -> Iterator[tuple[Node, list[Array]]]:
-    """As `stream`, of several runs at once, one for each of `on_values`: node by node, with inputs and parameters held once."""
+    """As `stream`, of several runs at once, one for each of `on_values`: node by node, with inputs and parameters held once.
+
+    `settle` sees the results of all runs together, and gives those that they go on with.
+    """
     graph = specialize(graph, match_inputs(graph, inputs))
     floats = PRECISIONS[precision]
     values: dict[Node, list[Array]] = {}
@@ -69,8 +73,10 @@ def side_by_side(
         elif node.weights is not None:
             values[node] = [_as(node.weights.wide() if precision == "f64" else node.weights.array(), floats)] * len(on_values)
         else:
-            operands = zip(*(values[operand] for operand in node.inputs), strict=True) if node.inputs else [()] * len(on_values)
-            values[node] = [_seen(node, list(each), floats, on_value) for each, on_value in zip(operands, on_values, strict=True)]
+            operands = [[values[operand][run] for operand in node.inputs] for run in range(len(on_values))]
+            values[node] = [_seen(node, each, floats, on_value) for each, on_value in zip(operands, on_values, strict=True)]
+            if settle is not None:
+                values[node] = settle(node, operands, values[node])
         yield node, values[node]
         for operand in node.inputs:
             left[operand] -= 1

@@ -9,6 +9,7 @@ __all__ = [
     "ConvcError",
     "InvalidInput",
     "InvalidModel",
+    "KernelMissing",
     "Mismatch",
     "ParseError",
     "ShapeError",
@@ -73,6 +74,10 @@ class UnsupportedOp(ConvcError):
     """A target that cannot express an op."""
 
     exit_code = 4
+
+
+class KernelMissing(UnsupportedOp):
+    """An engine that is here and has no kernel for what its own format can say."""
 
 
 class BackendMissing(ConvcError):

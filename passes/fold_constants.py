@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..ir.graph import Graph, Node, given_param
+from ..ir.ops.quantize import DEQUANTIZE_LINEAR
 from ..ir.types import Array
 from ..ir.weights import Weights
 from .analysis.cost import node_cost
@@ -33,8 +34,9 @@ def fold_constants(graph: Graph, ledger: Ledger) -> Graph:
     Values are computed in float64 when somebody looks, and cast once. A result over NODE_BYTES, or over
     what is left of TOTAL_BYTES and TOTAL_FLOPS, stays, and so does one of operands over TOTAL_BYTES.
     For an engine that computes constants by itself as it loads a network, what would swell the file stays too (growth.py).
+    Nor does an engine that computes with integers want a dequantized constant: as a float it is not what that engine looks for.
     """
-    foldable = _foldable(graph)
+    foldable = _foldable(graph, keeps_integers=ledger.prices.integers)
     swelling = swells(graph, foldable) if ledger.prices.folds else {}
     constants = _Constants()
     for node in graph.ops:
@@ -56,12 +58,14 @@ def fold_constants(graph: Graph, ledger: Ledger) -> Graph:
     return graph.rebuild(fold)
 
 
-def _foldable(graph: Graph) -> set[Node]:
-    """The nodes that depend on parameters alone, within the budgets."""
+def _foldable(graph: Graph, *, keeps_integers: bool) -> set[Node]:
+    """The nodes that depend on parameters alone, within the budgets; not on dequantized ones if these are kept."""
     bytes_left, flops_left = TOTAL_BYTES, TOTAL_FLOPS
     found: set[Node] = set()
     for node in graph.ops:
         if not node.inputs or any(operand.weights is None and operand not in found for operand in node.inputs):
+            continue
+        if keeps_integers and node.kind is DEQUANTIZE_LINEAR:
             continue
         if node.typed.symbols:  # of no elements, whatever the size is: a parameter has sizes in numbers
             continue

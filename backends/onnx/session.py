@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...ir.binding import empty_outputs, match_inputs
-from ...ir.errors import BackendMissing, ConvcError, InvalidModel
+from ...ir.errors import BackendMissing, ConvcError, InvalidModel, KernelMissing
 from ...ir.graph import Graph
 from ...ir.types import Array
 
@@ -19,12 +19,20 @@ SILENT = 4  # onnxruntime's severity "fatal": it speaks on stderr otherwise, als
 
 
 class Session:
-    """A loaded model. `graph` says what its inputs are; `run` takes and gives arrays by name."""
+    """A loaded model. `graph` says what its inputs are; `run` takes and gives arrays by name.
 
-    def __init__(self, graph: Graph, model: bytes | Path, threads: int | None = None, *, device: str = "cpu") -> None:
-        """Raises: BackendMissing without onnxruntime or CUDA; InvalidModel if it refuses the model."""
+    Without `rewrites` onnxruntime computes each operator as the file has it, and products of 8 bits without saturating in between.
+    """
+
+    def __init__(
+        self, graph: Graph, model: bytes | Path, threads: int | None = None, *, device: str = "cpu", rewrites: bool = True
+    ) -> None:
+        """Raises: BackendMissing without onnxruntime or CUDA; KernelMissing; InvalidModel if it refuses the model."""
         ort = _onnxruntime()
         options = _options(ort)
+        if not rewrites:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.add_session_config_entry("session.x64quantprecision", "1")
         if threads is not None:
             options.intra_op_num_threads = threads
         provider = PROVIDERS[device]
@@ -33,6 +41,8 @@ class Session:
         try:
             self._session = ort.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=wanted)
         except Exception as error:
+            if type(error).__name__ == "NotImplemented":  # the class is not exported by name
+                raise KernelMissing(f"onnxruntime lacks a kernel for @{graph.name}: {_first_line(error)}") from error
             raise InvalidModel(f"onnxruntime refuses @{graph.name}: {_first_line(error)}") from error
         if provider not in self._session.get_providers():
             raise BackendMissing("onnxruntime cannot use CUDA here; install a driver and onnxruntime-gpu's CUDA libraries, or use the CPU")

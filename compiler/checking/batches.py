@@ -6,7 +6,7 @@ oracle, which would take most of a check's time, is made only where it does not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 
 import numpy as np
 
@@ -16,32 +16,41 @@ from ...ir.graph import Graph, Node
 from ...ir.types import Array
 from ..engines.engine import Engine, Run
 from ..files.inputs import random_inputs
+from .hold import all_agree, hold
 from .oracle import Agreement, Oracle, compare
 
 __all__ = ["compare_batches"]
 
 
 def compare_batches(
-    graph: Graph, engine: Engine, run: Run, inputs: Mapping[str, Array], oracle: Oracle, tiles: Mapping[str, int]
+    graph: Graph,
+    engine: Engine,
+    run: Run,
+    inputs: Mapping[str, Array],
+    oracle: Oracle,
+    tiles: Mapping[str, int],
+    plain: Callable[[Engine], Run] | None = None,
+    threads: int | None = None,
 ) -> list[Agreement]:
-    """As `compare` for the inputs that the oracle knows. Where they are one of any number of images, lines for two that differ follow.
+    """As `hold` for the inputs that the oracle knows. Where they are one of any number of images, lines for two that differ follow.
 
     `tiles` names what the engine computes by Winograd's form. One with a single code for all is not asked about two.
     """
-    lines = compare(engine.name, oracle, run(inputs))
+    lines = hold(engine.name, graph, engine, run, inputs, oracle, tiles, plain, threads)
     sizes, batch = match_inputs(graph, inputs), batch_names(graph)
     is_one_of_any = bool(batch) and all(sizes[name] == 1 for name in batch)
-    if engine.has_one_code or not is_one_of_any or not all(line.agrees for line in lines):
+    if engine.has_one_code or not is_one_of_any or not all_agree(lines):
         return lines
     other = random_inputs(graph, seed=1, sizes=sizes)
     pairs = [_beside(graph, batch, *pair) for pair in ((inputs, other), (other, inputs))]
     label = f"{engine.name}, two images"
     if all(_has_batch(node, batch) for node in graph.outputs):
         results = ({name: value[place : place + 1] for name, value in run(pair).items()} for place, pair in enumerate(pairs))
-        if all(line.agrees for result in results for line in compare(label, oracle, result)):
+        if all(all_agree(compare(label, oracle, result)) for result in results):
             return lines
     of_both = Oracle.of(graph, pairs[0], tiles=tiles)  # images may depend on each other
-    return lines + [line for line in compare(label, of_both, run(pairs[0])) if not line.agrees]
+    both = hold(label, graph, engine, run, pairs[0], of_both, tiles, plain, threads)
+    return lines + [line for line in both if not line.agrees]
 
 
 def _beside(graph: Graph, batch: Set[str], first: Mapping[str, Array], second: Mapping[str, Array]) -> dict[str, Array]:

@@ -22,7 +22,7 @@ from ...ir.ops.linear import DENSE
 from ...ir.ops.pool import MAX_POOL
 from ...ir.types import Array
 from ..engines.engine import Capture, Engine, Kernel
-from .noise import UNIT
+from .units import UNIT
 
 __all__ = ["NodeCheck", "NodeVerdict", "check_nodes"]
 

@@ -8,6 +8,7 @@ question; the spread of the outputs is the noise that any honest engine of that 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,10 +19,11 @@ from ...ir.op import no_rounding
 from ...ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL
 from ...ir.ops.reduce import REDUCE_MEAN, REDUCE_SUM
 from ...ir.types import Array
+from .steps import Decisions, steps_of
+from .units import UNIT, apart, at_least_pooled
 
-__all__ = ["UNIT", "noise_level", "noise_stream"]
+__all__ = ["Followed", "follow", "noise_level", "noise_stream"]
 
-UNIT = {"f16": 2.0**-11, "f32": 2.0**-24, "f64": 2.0**-53}
 RUNS = 3
 # Root mean square of a rounding error over u*|result|: uniform in an interval, averaged over mantissas.
 SINGLE = 0.41
@@ -30,7 +32,6 @@ SINGLE = 0.41
 SUM = 0.25
 BLOCK = 64  # terms that kernels add in turn before they start a new partial sum
 MEANS = (AVG_POOL, GLOBAL_AVG_POOL, REDUCE_MEAN, REDUCE_SUM)  # engines add these all in turn: what kernels do, no fact of an op
-ALIKE = 32  # values of an output that stand by each other in the order of their sizes
 LEAST = 2.0**-40  # the smallest unit that shows in float64
 ENOUGH = 32.0  # times too large a disturbance by which enough whole numbers turn to be counted
 LONG = 9  # roundings from which a result counts as a sum
@@ -51,20 +52,57 @@ def noise_level(
     `exact` are the undisturbed float64 outputs; `tiles` names convolutions that are computed by Winograd's form, with their
     tiles. Ops that only move or choose values add no noise. An infinity or NaN has none either, and takes none to its neighbours.
     """
+    if steps_of(graph):
+        return follow(graph, inputs, {}, unit, seed, runs, tiles).noise
     disturb = _Disturbance(unit, seed, tiles)
     squares = {name: np.zeros_like(value, dtype=np.float64) for name, value in exact.items()}
     for node, values in reference.side_by_side(graph, inputs, "f64", [disturb] * runs):
         if node.name in squares:
-            squares[node.name] = np.mean([_apart(value, exact[node.name], disturb.enlarged) ** 2 for value in values], axis=0)
+            squares[node.name] = np.mean([apart(value, exact[node.name], disturb.enlarged) ** 2 for value in values], axis=0)
     turned = _turned(graph, inputs, exact, _Disturbance(unit, seed, tiles, ENOUGH))
-    return {name: _at_least_pooled(square, exact[name]) for name, square in squares.items()} | turned
+    return {name: at_least_pooled(square, exact[name]) for name, square in squares.items()} | turned
+
+
+@dataclass(frozen=True)
+class Followed:
+    """Float64 outputs and their noise, where an engine's steps were taken; `turned` of these were not those that float64 takes."""
+
+    values: dict[str, Array]
+    noise: dict[str, Array]
+    turned: int
+
+
+def follow(
+    graph: Graph,
+    inputs: Mapping[str, Array],
+    decided: Mapping[str, Array],
+    unit: float,
+    seed: int = 0,
+    runs: int = RUNS,
+    tiles: Mapping[str, int] | None = None,
+) -> Followed:
+    """As `noise_level`, in a network whose values go by steps (steps.py): all runs take those that were `decided` where rounding explains
+    them, else those of float64. So the noise is that of what lies behind the last step.
+    """
+    disturb = _Disturbance(unit, seed, tiles)
+    decisions = Decisions(decided, unit, disturb.enlarged)
+    names = {node.name for node in graph.outputs}
+    exact: dict[str, Array] = {}
+    noise: dict[str, Array] = {}
+    for node, (value, *disturbed) in reference.side_by_side(graph, inputs, "f64", [None, *[disturb] * runs], decisions):
+        if node.name in names:
+            exact[node.name] = value
+            noise[node.name] = at_least_pooled(np.mean([apart(each, value, disturb.enlarged) ** 2 for each in disturbed], axis=0), value)
+    much = _Disturbance(unit, seed, tiles, ENOUGH)
+    turned = _turned(graph, inputs, exact, much, Decisions(decided, unit, much.enlarged))
+    return Followed({node.name: exact[node.name] for node in graph.outputs}, noise | turned, decisions.turned)
 
 
 def noise_stream(graph: Graph, inputs: Mapping[str, Array], unit: float, seed: int = 0) -> Iterator[tuple[Node, tuple[Array, Array]]]:
     """Every node with its float64 value and the noise of that, as `noise_level` has it of the outputs, from one run."""
     disturb = _Disturbance(unit, seed)
-    for node, (exact, disturbed) in reference.side_by_side(graph, inputs, "f64", [None, disturb]):
-        yield node, (exact, _at_least_pooled(_apart(disturbed, exact, disturb.enlarged) ** 2, exact))
+    for node, (exact, disturbed) in reference.side_by_side(graph, inputs, "f64", [None, disturb], Decisions({}, unit, disturb.enlarged)):
+        yield node, (exact, at_least_pooled(apart(disturbed, exact, disturb.enlarged) ** 2, exact))
 
 
 class _Disturbance:
@@ -104,34 +142,16 @@ class _Disturbance:
         return unit * np.hypot(SUM * scale, drift)
 
 
-def _turned(graph: Graph, inputs: Mapping[str, Array], exact: Mapping[str, Array], disturb: _Disturbance) -> dict[str, Array]:
+def _turned(
+    graph: Graph, inputs: Mapping[str, Array], exact: Mapping[str, Array], disturb: _Disturbance, decisions: Decisions | None = None
+) -> dict[str, Array]:
     """Of outputs of whole numbers, the mean change."""
     whole = [name for name, value in exact.items() if value.dtype.kind != "f" and value.size]
     if not whole:
         return {}
-    results = reference.run(graph, inputs, "f64", disturb)
-    return {name: np.full(exact[name].shape, abs(_apart(results[name], exact[name], disturb.enlarged)).mean()) for name in whole}
-
-
-def _apart(disturbed: Array, exact: Array, enlarged: float) -> Array:
-    with np.errstate(all="ignore"):
-        apart = (disturbed.astype(np.float64) - exact) / enlarged
-    return np.where(np.isfinite(apart), apart, 0.0)
-
-
-def _at_least_pooled(square: Array, exact: Array) -> Array:
-    pooled = square.sum() / max(np.isfinite(exact).sum(), 1)
-    return np.sqrt(np.maximum(np.maximum(square, _alike(square, exact)), pooled))
-
-
-def _alike(square: Array, exact: Array) -> Array:
-    """The mean over values of about the same size, which are about as noisy: of many thousand, a few draw almost nothing in all runs."""
-    if square.size < ALIKE:
-        return np.zeros_like(square)
-    order = np.argsort(abs(exact), axis=None)
-    ranked = square.ravel()[order]
-    whole = square.size // ALIKE * ALIKE
-    means = np.empty_like(ranked)
-    means[order[:whole]] = np.repeat(ranked[:whole].reshape(-1, ALIKE).mean(axis=1), ALIKE)
-    means[order[whole:]] = ranked[-ALIKE:].mean()
-    return means.reshape(square.shape)
+    if decisions is None:
+        results = reference.run(graph, inputs, "f64", disturb)
+    else:
+        stepped = reference.side_by_side(graph, inputs, "f64", [None, disturb], decisions)
+        results = {node.name: values[1] for node, values in stepped if node.name in whole}
+    return {name: np.full(exact[name].shape, abs(apart(results[name], exact[name], disturb.enlarged)).mean()) for name in whole}

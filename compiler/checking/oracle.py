@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,11 +12,11 @@ from ...backends import reference
 from ...ir.errors import Mismatch
 from ...ir.graph import Graph
 from ...ir.types import Array
-from .noise import UNIT, noise_level
+from .noise import follow, noise_level
+from .units import SIGMAS, UNIT
 
-__all__ = ["SIGMAS", "Agreement", "Oracle", "compare", "errors_over", "top_agreement"]
+__all__ = ["Agreement", "Oracle", "compare", "errors_over", "top_agreement"]
 
-SIGMAS = 32.0  # a difference within this many standard deviations of the rounding noise is rounding
 TOP_FEWEST = 10  # outputs with fewer values have no meaningful top 5
 
 
@@ -28,7 +28,9 @@ class Agreement:
     error, which is also the smallest atol that would pass alone; `rtol` the smallest relative tolerance that would;
     `scale` the greatest absolute value of the oracle; `quantiles` the median, 99th and 99.9th percentile of error
     over tolerance; `odd` counts NaN and infinities of the oracle. `top1` and `top5` are the share of rows whose best
-    and best five classes are the same, None where the output has no classes.
+    and best five classes are the same, None where the output has no classes. `turned` steps, such as those of
+    quantization, were taken otherwise than float64 takes them, which rounding explains. `fault` says that the engine
+    differs by `astray` once it rewrites the network for itself; all else is without that.
     """
 
     engine: str
@@ -41,6 +43,9 @@ class Agreement:
     odd: int
     top1: float | None
     top5: float | None
+    turned: int = 0
+    astray: float = 0.0
+    fault: str = ""
 
     @property
     def agrees(self) -> bool:
@@ -62,7 +67,9 @@ class Agreement:
         top = f", top-1 {self.top1:.0%}, top-5 {self.top5:.0%}" if self.top1 is not None and self.top5 is not None else ""
         size = f"error {self.error:.2e} ({self.relative:.1e} of its scale), {self.worst:.2f} of the tolerance"
         odd = f", {self.odd} values NaN or infinite" if self.odd else ""
-        return f"{self.engine}: {self.output} {word}: {size}{odd}{top}"
+        steps = f", {self.turned:,} values before it rounded to the step beside" if self.turned else ""
+        fault = f"; warning: {self.fault}" if self.fault else ""
+        return f"{self.engine}: {self.output} {word}: {size}{odd}{steps}{top}{fault}"
 
 
 @dataclass(frozen=True)
@@ -70,11 +77,14 @@ class Oracle:
     """Float64 outputs and, for one precision, the tolerance of each element.
 
     `noise` is the predicted rounding noise, root mean square over an output, as a share of its scale; of the worst output.
+    `turned` steps were taken as the engine took them. `free` are the NaN for which an engine may have any value.
     """
 
     values: Mapping[str, Array]
     tolerance: Mapping[str, Array]
     noise: float = 0.0
+    turned: int = 0
+    free: Mapping[str, Array] = field(default_factory=dict[str, Array])
 
     @staticmethod
     def of(
@@ -85,17 +95,24 @@ class Oracle:
         *,
         tiles: Mapping[str, int] | None = None,
         exact: Mapping[str, Array] | None = None,
+        decided: Mapping[str, Array] | None = None,
     ) -> Oracle:
         """Run the network in float64, and a few times more for its rounding noise.
 
-        `tiles` names what is computed by Winograd's form; `exact` are the float64 outputs where they are known.
+        `tiles` names what is computed by Winograd's form; `exact` are the float64 outputs where they are known. `decided` are the steps
+        that an engine took, by node: where rounding explains them they are taken.
         """
-        exact = reference.run(graph, inputs, "f64") if exact is None else exact
-        noise = noise_level(graph, inputs, exact, UNIT[precision], seed, tiles=tiles)
+        turned = 0
+        if decided is not None:
+            followed = follow(graph, inputs, decided, UNIT[precision], seed, tiles=tiles)
+            exact, noise, turned = followed.values, followed.noise, followed.turned
+        else:
+            exact = reference.run(graph, inputs, "f64") if exact is None else exact
+            noise = noise_level(graph, inputs, exact, UNIT[precision], seed, tiles=tiles)
         floats = {node.name: max(UNIT[precision], UNIT.get(node.typed.dtype, 0.0)) for node in graph.outputs if node.typed.is_float}
         # the result itself is stored rounded once, whatever came before
         tolerance = {name: SIGMAS * noise[name] + floats.get(name, 0.0) * abs(np.asarray(exact[name], np.float64)) for name in exact}
-        return Oracle(exact, tolerance, max(map(_relative, noise.values(), exact.values()), default=0.0))
+        return Oracle(exact, tolerance, max((_relative(noise[name], exact[name]) for name in exact), default=0.0), turned)
 
     @staticmethod
     def by_tiles(graph: Graph, better: Graph, inputs: Mapping[str, Array], seed: int = 0) -> Callable[[Mapping[str, int]], Oracle]:
@@ -128,6 +145,8 @@ def compare(engine: str, oracle: Oracle, outputs: Mapping[str, Array]) -> list[A
         expected, got = (np.asarray(value, dtype=np.float64) for value in (expected, outputs[name]))
         if got.shape != expected.shape:
             raise Mismatch(f"{engine}: {name} has shape {list(got.shape)}, expected {list(expected.shape)}")
+        if name in oracle.free:
+            got = np.where(oracle.free[name], np.nan, got)
         error, ratio = errors_over(got, expected, oracle.tolerance[name])
         if whole and error.any():
             ratio = np.full_like(error, errors_over(error.sum(), np.zeros(()), oracle.tolerance[name].sum())[1])
@@ -146,6 +165,7 @@ def compare(engine: str, oracle: Oracle, outputs: Mapping[str, Array]) -> list[A
                 odd=int(finite.size - finite.sum()),
                 top1=top1,
                 top5=top5,
+                turned=oracle.turned,
             )
         )
     return lines

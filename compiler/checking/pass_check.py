@@ -18,8 +18,10 @@ from ...passes.manager import Stage, Step, run_pass
 from ...passes.rewriting.ledger import Rewrite
 from ..files.inputs import random_inputs
 from ..files.weights import npz_bytes, weights_bytes
-from .noise import UNIT, noise_level
-from .oracle import SIGMAS, Oracle, compare
+from .noise import noise_level
+from .oracle import Oracle
+from .units import SIGMAS, UNIT
+from .verify import compare_rewritten
 
 __all__ = ["Finding", "PassCheck", "bisect", "refuse_failures", "write_reproducer"]
 
@@ -34,6 +36,7 @@ class PassCheck:
     """
 
     def __init__(self, original: Graph, inputs: Mapping[str, Array] | None = None, seed: int = 0) -> None:
+        self.original = original
         self.inputs = dict(random_inputs(original, seed) if inputs is None else inputs)
         exact = reference.run(original, self.inputs, "f64")
         noise = noise_level(original, self.inputs, exact, UNIT["f64"], seed, runs=1)
@@ -42,7 +45,7 @@ class PassCheck:
 
     def __call__(self, before: Graph, after: Graph) -> str:
         try:
-            lines = compare(f"@{after.name}", self.oracle, reference.run(after, self.inputs, "f64"))
+            lines = compare_rewritten(self.original, after, self.inputs, self.oracle)
         except ConvcError as error:
             return str(error)
         return next((str(line) for line in lines if not line.agrees), "")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
 
-from ...ir.errors import Mismatch, UsageError
+from ...ir.errors import KernelMissing, Mismatch, UsageError
 from ...ir.graph import Graph
 from ...ir.types import Array
 from ..checking.batches import compare_batches
 from ..checking.node_bounds import check_nodes
 from ..checking.oracle import Agreement, Oracle
 from ..checking.verify import verify
-from ..engines.engine import Engine
+from ..engines.engine import Engine, Run
 from ..engines.optimize import optimize
 from ..engines.table import ENGINES, engines_named
 from ..files.artifact import MANIFEST, Artifact
@@ -66,16 +67,17 @@ def command(
     else:
         artifact = _artifact(request)
         engines = [engine.within(artifact) for engine in engines]
-        lines = _hold(graph, artifact, engines, inputs, seed, threads)
+        lines = _hold(console, graph, artifact, engines, inputs, seed, threads)
     if as_json:
         emit_json([asdict(line) | {"agrees": line.agrees} for line in lines])
     else:
         for line in lines:
             click.echo(str(line))
             console.say(f"    {line.details}", level=1)
-    bad = [line.engine for line in lines if not line.agrees]
+    bad, held = [line.engine for line in lines if not line.agrees], {line.engine for line in lines}
     if other is None:  # a backend that differs is looked into without being asked
-        _look_inside(console, graph, [engine for engine in engines if nodes or engine.name in bad], inputs, threads)
+        suspects = [engine for engine in engines if engine.name in bad or (nodes and engine.name in held)]
+        _look_inside(console, graph, suspects, inputs, threads)
     if bad:
         raise Mismatch(f"{len(bad)} of {len(lines)} results differ by more than rounding")
 
@@ -111,13 +113,33 @@ def _artifact(request: Request) -> Artifact | None:
 
 
 def _hold(
-    graph: Graph, artifact: Artifact | None, engines: list[Engine], inputs: dict[str, Array], seed: int, threads: int | None
+    console: Console,
+    graph: Graph,
+    artifact: Artifact | None,
+    engines: list[Engine],
+    inputs: dict[str, Array],
+    seed: int,
+    threads: int | None,
 ) -> list[Agreement]:
-    """Every backend against the oracle: an artifact's own files where the model is one."""
+    """Every backend against the oracle: an artifact's own files where the model is one.
+
+    Raises: KernelMissing for a backend that lacks one, where there is no other to hold.
+    """
     oracle = Oracle.by_tiles(graph, graph, inputs, seed)
     lines: list[Agreement] = []
     for engine in engines:
-        run = engine.open(artifact, threads) if artifact else engine.start(graph, threads)
+        ready = functools.partial(_ready, graph, artifact, threads)
         tiles = engine.tiles(graph)
-        lines += compare_batches(graph, engine, run, inputs, oracle(tiles), tiles)
+        try:
+            run = ready(engine)
+        except KernelMissing as error:
+            if len(engines) == 1:
+                raise
+            console.say(f"warning: {engine.name} was not held: {error}")
+            continue
+        lines += compare_batches(graph, engine, run, inputs, oracle(tiles), tiles, ready, threads)
     return lines
+
+
+def _ready(graph: Graph, artifact: Artifact | None, threads: int | None, engine: Engine) -> Run:
+    return engine.open(artifact, threads) if artifact else engine.start(graph, threads)

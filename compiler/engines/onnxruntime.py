@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,29 +32,31 @@ APPENDS: dict[OpDef[Any], frozenset[OpDef[Any]]] = {
 }
 # From measurements of ours, on AVX-512: 1x1 and 3x3 layers reach 116 GF/s a core; values of layers lie in caches. It leaves its blocked
 # layout for a slice, cuts, and goes back.
-PRICES = Prices(macs=58e9, bytes=20e9, layer=4e-6, cut=3, appends=APPENDS[CONV2D], folds=True)
+PRICES = Prices(macs=58e9, bytes=20e9, layer=4e-6, cut=3, appends=APPENDS[CONV2D], folds=True, integers=True)
 
 
-def _start(graph: Graph, threads: int | None) -> Run:
+def _start(rewrites: bool, graph: Graph, threads: int | None) -> Run:
     from ...backends.onnx.session import Session
     from ...backends.onnx.write.export import to_model
 
-    return Session(graph, to_model(graph).SerializeToString(), threads).run
+    return Session(graph, to_model(graph).SerializeToString(), threads, rewrites=rewrites).run
 
 
-def _open(artifact: Artifact, threads: int | None) -> Run:
+def _open(rewrites: bool, artifact: Artifact, threads: int | None) -> Run:
     from ...backends.onnx.session import Session
 
-    return Session(artifact.graph(), artifact.onnx, threads, device=artifact.target.device).run
+    return Session(artifact.graph(), artifact.onnx, threads, device=artifact.target.device, rewrites=rewrites).run
 
 
-def _capture(graph: Graph, wanted: Sequence[Node], inputs: Mapping[str, Array], threads: int | None) -> Iterator[tuple[str, Array]]:
+def _capture(
+    rewrites: bool, graph: Graph, wanted: Sequence[Node], inputs: Mapping[str, Array], threads: int | None
+) -> Iterator[tuple[str, Array]]:
     """One session whose outputs are all wanted values; a run keeps only those it is asked for."""
     from ...backends.onnx.session import Session
     from ...backends.onnx.write.export import to_model
 
     exposed = Graph(graph.name, graph.inputs, tuple(wanted), graph.nodes)
-    session = Session(exposed, to_model(exposed).SerializeToString(), threads)
+    session = Session(exposed, to_model(exposed).SerializeToString(), threads, rewrites=rewrites)
     for chunk in chunks(wanted):
         yield from session.run(inputs, [node.name for node in chunk]).items()
 
@@ -90,13 +93,20 @@ def _word() -> str:
     return f"onnx {release('onnx')}, onnxruntime {runtime()}, exports opset {newest_opset()} by default"
 
 
-ONNXRUNTIME = Engine(
-    name="onnx",
-    about="onnxruntime on the exported ONNX model",
-    start=_start,
-    open=_open,
-    capture=_capture,
-    kernels=_kernels,
-    prices=PRICES,
-    word=_word,
-)
+def _engine(plain: Engine | None) -> Engine:
+    """onnxruntime as it comes, with a `plain` one to turn to, or else that one, which computes a model as it is written."""
+    rewrites = plain is not None
+    return Engine(
+        name="onnx",
+        about="onnxruntime on the exported ONNX model",
+        start=functools.partial(_start, rewrites),
+        open=functools.partial(_open, rewrites),
+        capture=functools.partial(_capture, rewrites),
+        kernels=_kernels,
+        prices=PRICES,
+        word=_word,
+        plain=plain,
+    )
+
+
+ONNXRUNTIME = _engine(_engine(None))

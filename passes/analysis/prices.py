@@ -28,6 +28,7 @@ class Prices:
     `cut` is how often a slice of channels copies what it takes. `appends` are computed where the convolution before them stores its result;
     what they read besides, a sum its other operand, they read there. `sizes` are the numbers that stand for named sizes; others count as 1.
     `folds` where what depends on constants alone is computed once, as the network is loaded: a file need not hold it.
+    `integers`: a product between dequantize and quantize is computed in integers, from constants as they are stored.
     """
 
     macs: float
@@ -36,6 +37,7 @@ class Prices:
     cut: int
     appends: frozenset[OpDef[Any]]
     folds: bool = False
+    integers: bool = False
     sizes: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def at(self, sizes: Mapping[str, int]) -> Prices:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from convc.backends import reference
-from convc.compiler.checking.noise import UNIT, noise_level
+from convc.compiler.checking.noise import noise_level
+from convc.compiler.checking.units import UNIT
 from convc.compiler.files.inputs import random_inputs
 from convc.ir.graph import Graph
 from convc.ir.types import Array

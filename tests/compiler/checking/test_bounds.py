@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convc.backends import reference
-from convc.compiler.checking.noise import UNIT
 from convc.compiler.checking.oracle import Oracle, compare
+from convc.compiler.checking.units import UNIT
 from convc.ir.graph import Graph
 from convc.ir.types import TensorType
 from convc.tests.support.graphs import typed_graph

@@ -1,0 +1,104 @@
+"""An engine's results held to the oracle, and whose fault it is where they differ.
+
+A result within the noise of rounding needs no more. One beyond it is looked at again before it is called wrong: with the steps that the
+engine took, where values go by steps (steps.py); without the NaN that a choice among numbers may pass over, since ONNX does not say
+whether it does; and by the engine with its own rewrites off, since what differs only with them is the engine's own fault. Each time all
+outputs are held as tightly as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ...backends import reference
+from ...ir.binding import match_inputs, specialize
+from ...ir.graph import Graph, Node
+from ...ir.op import OpDef
+from ...ir.ops.activation import CLIP, RELU
+from ...ir.ops.elementwise import MAXIMUM, MINIMUM
+from ...ir.ops.pool import GLOBAL_MAX_POOL, MAX_POOL
+from ...ir.ops.reduce import REDUCE_MAX, REDUCE_MIN
+from ...ir.types import Array
+from ..engines.engine import Engine, Run
+from .oracle import Agreement, Oracle, compare
+from .steps import steps_of
+
+__all__ = ["all_agree", "hold"]
+
+# What they choose among numbers and a NaN is the NaN or the best of the numbers; with this in its place it is the latter.
+CHOICES: dict[OpDef[Any], float] = {
+    **dict.fromkeys((MAX_POOL, GLOBAL_MAX_POOL, REDUCE_MAX, MAXIMUM, RELU, CLIP), -np.inf),
+    **dict.fromkeys((REDUCE_MIN, MINIMUM), np.inf),
+}
+
+
+def hold(
+    label: str,
+    graph: Graph,
+    engine: Engine,
+    run: Run,
+    inputs: Mapping[str, Array],
+    oracle: Oracle,
+    tiles: Mapping[str, int],
+    plain: Callable[[Engine], Run] | None = None,
+    threads: int | None = None,
+) -> list[Agreement]:
+    """A line for each output of `run`, by which `engine` computes `graph`; `oracle` has what it is held to, `tiles` what the engine
+    computes by Winograd's form. `plain` readies the engine with its own rewrites off, where it has any.
+    """
+    outputs = run(inputs)
+    lines = compare(label, oracle, outputs)
+    if all_agree(lines):
+        return lines
+    better = _looked_at_again(graph, engine, inputs, oracle, tiles, threads)
+    again = compare(label, better, outputs) if better is not None else lines
+    if all_agree(again) or plain is None or engine.plain is None:
+        return again
+    without = hold(label, graph, engine.plain, plain(engine.plain), inputs, oracle, tiles, threads=threads)
+    why = "computes quantized layers in a way of its own" if steps_of(graph) else "is at fault, and not this network"
+    return [_blamed(*pair, why) for pair in zip(without, again, strict=True)] if all_agree(without) else again
+
+
+def all_agree(lines: Iterable[Agreement]) -> bool:
+    return all(line.agrees for line in lines)
+
+
+def _blamed(without: Agreement, left_to_itself: Agreement, why: str) -> Agreement:
+    """The line of the engine with its rewrites off, which says what they do."""
+    if left_to_itself.agrees:
+        return without
+    error = left_to_itself.error
+    return replace(without, astray=error, fault=f"that is with its optimizer off; with it on it is off by {error:.2e}: it {why}")
+
+
+def _looked_at_again(
+    graph: Graph, engine: Engine, inputs: Mapping[str, Array], oracle: Oracle, tiles: Mapping[str, int], threads: int | None
+) -> Oracle | None:
+    """The oracle that knows which steps the engine took, and which NaN it may have passed over; None where there is nothing of the kind."""
+    fixed = specialize(graph, match_inputs(graph, inputs))
+    if steps := steps_of(fixed):
+        decided = dict(engine.capture(fixed, steps, inputs, threads))
+        oracle = Oracle.of(graph, inputs, tiles=tiles, decided=decided)
+    elif not any(value.dtype.kind == "f" and np.isnan(value).any() for value in oracle.values.values()):
+        return None
+    return replace(oracle, free=_free(graph, inputs, oracle))
+
+
+def _free(graph: Graph, inputs: Mapping[str, Array], oracle: Oracle) -> dict[str, Array]:
+    """The NaN that are none once choices pass over NaN."""
+    if not any(np.isnan(value).any() for value in oracle.values.values() if value.dtype.kind == "f"):
+        return {}
+    passed = reference.run(graph, inputs, "f64", _pass_over)
+    floats = {name: value for name, value in oracle.values.items() if value.dtype.kind == "f"}
+    return {name: np.isnan(value) & ~np.isnan(passed[name]) for name, value in floats.items()}
+
+
+def _pass_over(node: Node, operands: list[Array], value: Array) -> Array | None:
+    if node.kind not in CHOICES or not any(np.isnan(operand).any() for operand in operands if operand.dtype.kind == "f"):
+        return None
+    numbers = [np.where(np.isnan(operand), CHOICES[node.kind], operand) for operand in operands]
+    return np.asarray(node.kind.meaning(node.op, *numbers))

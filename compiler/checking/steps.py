@@ -1,0 +1,80 @@
+"""Results that go by steps: quantized values, whole numbers. A value beside a boundary may come out on either side of it.
+
+One step is far more than rounding, and the layers after it make more steps of it: in a deep quantized network two honest engines soon
+differ everywhere by as much as quantization itself does. So nothing is widened. The oracle is told which steps an engine took, holds each
+to the float64 value before it, and where that is within its rounding noise of the boundary goes on from the engine's; elsewhere it goes on
+from its own, and the difference shows. What follows is then held as tightly as anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...ir.graph import Graph, Node
+from ...ir.ops.elementwise import CAST
+from ...ir.ops.quantize import QUANTIZE_LINEAR
+from ...ir.ops.unary import CEIL, FLOOR, ROUND
+from ...ir.types import Array
+from .units import SIGMAS, UNIT, apart, at_least_pooled
+
+__all__ = ["Decisions", "steps_of"]
+
+STEPWISE = (QUANTIZE_LINEAR, ROUND, FLOOR, CEIL)  # rising in their first operand
+QUOTIENT = 2  # roundings before the step of a quantization: its operand is stored, and divided
+
+
+def steps_of(graph: Graph) -> list[Node]:
+    """The nodes whose results go by steps, those of constants excepted."""
+    return [node for node in graph.ops if _is_step(node) and node.inputs[0].weights is None]
+
+
+def _is_step(node: Node) -> bool:
+    is_whole = node.kind is CAST and node.inputs[0].typed.is_float and node.typed.dtype[0] in "iu"
+    return is_whole or node.kind in STEPWISE
+
+
+@dataclass
+class Decisions:
+    """Makes runs side by side, the first of them exact and the others disturbed `enlarged` times, take the same steps: those `decided`
+    where rounding explains them, else the exact run's. It counts in `turned` which are not the exact run's own.
+    """
+
+    decided: Mapping[str, Array]
+    unit: float
+    enlarged: float
+    turned: int = field(default=0, init=False)
+
+    def __call__(self, node: Node, operands: list[list[Array]], values: list[Array]) -> list[Array]:
+        if not _is_step(node) or node.inputs[0].weights is not None:
+            return values
+        taken, theirs = values[0], self.decided.get(node.name)
+        if theirs is not None and theirs.shape == taken.shape:
+            low, high = self._ends(node, operands)
+            with np.errstate(invalid="ignore"):
+                is_honest = (theirs >= low) & (theirs <= high)
+            self.turned += int(np.count_nonzero(is_honest & (theirs != taken)))
+            taken = np.where(is_honest, theirs, taken).astype(taken.dtype)
+        return [taken] * len(values)
+
+    def _ends(self, node: Node, operands: list[list[Array]]) -> tuple[Array, Array]:
+        """The lowest and highest results that rounding can lead to."""
+        x, *others = operands[0]
+        slack = self._spread(operands, 0) * SIGMAS
+        if node.kind is QUANTIZE_LINEAR:
+            scale = operands[0][1]
+            with np.errstate(all="ignore"):
+                of_scale = np.nan_to_num(SIGMAS * self._spread(operands, 1) / abs(scale)).max(initial=0.0)
+            slack = slack + (of_scale + QUOTIENT * UNIT["f32"]) * abs(x)  # a float32 whatever the precision
+        with np.errstate(all="ignore"):
+            ends = [np.asarray(node.kind.meaning(node.op, x + way * slack, *others)) for way in (-1, 1)]
+        return np.minimum(*ends), np.maximum(*ends)
+
+    def _spread(self, operands: list[list[Array]], place: int) -> Array:
+        """One standard deviation of an operand's noise."""
+        exact, *disturbed = (each[place] for each in operands)
+        if not disturbed or exact.dtype.kind != "f":
+            return np.zeros(exact.shape)
+        return at_least_pooled(np.mean([apart(value, exact, self.enlarged) ** 2 for value in disturbed], axis=0), exact)

@@ -1,0 +1,39 @@
+"""Units of rounding, and what the spread of disturbed values says of their noise."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...ir.types import Array
+
+__all__ = ["SIGMAS", "UNIT", "apart", "at_least_pooled"]
+
+UNIT = {"f16": 2.0**-11, "f32": 2.0**-24, "f64": 2.0**-53}
+SIGMAS = 32.0  # a difference within this many standard deviations of the rounding noise is rounding
+ALIKE = 32  # values of an output that stand by each other in the order of their sizes
+
+
+def apart(disturbed: Array, exact: Array, enlarged: float) -> Array:
+    """How far disturbed values are from the exact ones; an infinity or NaN is not apart from anything."""
+    with np.errstate(all="ignore"):
+        distance = (disturbed.astype(np.float64) - exact) / enlarged
+    return np.where(np.isfinite(distance), distance, 0.0)
+
+
+def at_least_pooled(square: Array, exact: Array) -> Array:
+    """The standard deviation of each element, at least the root mean square over all of them and over those of its size."""
+    pooled = square.sum() / max(np.isfinite(exact).sum(), 1)
+    return np.sqrt(np.maximum(np.maximum(square, _alike(square, exact)), pooled))
+
+
+def _alike(square: Array, exact: Array) -> Array:
+    """The mean over values of about the same size, which are about as noisy: of many thousand, a few draw almost nothing in all runs."""
+    if square.size < ALIKE:
+        return np.zeros_like(square)
+    order = np.argsort(abs(exact), axis=None)
+    ranked = square.ravel()[order]
+    whole = square.size // ALIKE * ALIKE
+    means = np.empty_like(ranked)
+    means[order[:whole]] = np.repeat(ranked[:whole].reshape(-1, ALIKE).mean(axis=1), ALIKE)
+    means[order[whole:]] = ranked[-ALIKE:].mean()
+    return means.reshape(square.shape)

@@ -1,0 +1,101 @@
+"""Quantized networks: an engine's steps are followed where rounding explains them, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from convc.backends import reference
+from convc.backends.onnx.read.importer import read_graph
+from convc.compiler.checking.hold import all_agree, hold
+from convc.compiler.checking.oracle import Agreement, Oracle
+from convc.compiler.checking.verify import verify
+from convc.compiler.engines.reference import REFERENCE
+from convc.compiler.engines.table import ENGINES
+from convc.ir.errors import Mismatch
+from convc.ir.graph import Graph, Node
+from convc.ir.types import Array
+from convc.tests.support.graphs import typed_graph
+from convc.tests.support.onnx_files import written
+from convc.tests.support.quantized import quantized_constants, quantized_model
+
+
+def image(seed: int) -> dict[str, Array]:
+    return {"x": np.random.default_rng(seed).uniform(-1, 1, (1, 3, 8, 8)).astype(np.float32)}
+
+
+def held(graph: Graph, computed: Graph, inputs: dict[str, Array]) -> list[Agreement]:
+    """`computed`, in float32, as if an engine had made it of `graph`; it shows its values as engines do."""
+
+    def capture(graph: Graph, wanted: Sequence[Node], inputs: Mapping[str, Array], threads: int | None) -> Iterator[tuple[str, Array]]:
+        names = {node.name for node in wanted}
+        return ((node.name, value) for node, value in reference.stream(computed, inputs) if node.name in names)
+
+    engine = replace(REFERENCE, capture=capture)
+    return hold("it", graph, engine, lambda feed: reference.run(computed, feed), inputs, Oracle.of(graph, inputs), {})
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory) -> Graph:
+    return read_graph(written(tmp_path_factory.mktemp("net"), quantized_model())).graph
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_engines_agree_whatever_they_round(engine, network):
+    turned = 0
+    for seed in range(4):
+        inputs = image(seed)
+        found = ENGINES[engine]
+        started = found.start(network, None)
+        lines = hold(engine, network, found, started, inputs, Oracle.of(network, inputs), {}, lambda plain: plain.start(network, None))
+        assert all_agree(lines), lines
+        turned += lines[0].turned
+    assert turned, "a case where nothing rounds to the other side shows nothing"
+
+
+def one(constants: dict[str, Array], name: str, change) -> dict[str, Array]:
+    values = np.array(constants[name])
+    values.flat[0] = change(values.flat[0])
+    return constants | {name: values}
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("s1", lambda scale: scale * 1.01),
+        ("wz2", lambda zero: zero + 1),
+        ("w2", lambda weight: weight + 1),  # by one step, in one weight of 576
+        ("ws3", lambda scale: scale * 1.02),
+        ("b1", lambda bias: bias + 40),  # a sixth of a step
+    ],
+)
+def test_what_is_off_by_more_is_found(name, change, network, tmp_path):
+    wrong = read_graph(written(tmp_path, quantized_model(one(quantized_constants(), name, change)))).graph
+    (line,) = held(network, wrong, image(0))
+    assert not line.agrees, str(line)
+    with pytest.raises(Mismatch, match="y DIFFERS"):
+        verify(network, wrong, image(0))
+
+
+TIES = """graph @ties(%x: f32[4], %off: f32[4]) {
+    %s = param {init=ones} : f32[] %z = param {init=zeros} : i8[]
+    %half = add(%x, %off)
+    %q = quantize_linear(%half, %s, %z) %d = dequantize_linear(%q, %s, %z) %y = mul(%d, %d) return %y }"""
+
+
+@pytest.mark.parametrize(("off", "turned"), [(0.0, 0), (-1e-7, 2), (1e-7, 2), (1e-4, None), (1.0, None)])
+def test_a_value_between_two_steps_may_take_either(off, turned):
+    """0.5 and 2.5 fall to the even step above 0, 1.5 and 3.5 rise to it."""
+    graph = typed_graph(TIES)
+    x = np.array([0.5, 1.5, 2.5, 3.5], np.float32)
+    taken = np.array([0, 2, 2, 4] if not off else np.rint(np.float64(x) + off), np.int8)
+    engine = replace(REFERENCE, capture=lambda graph, wanted, inputs, threads: iter([("q", taken)]))
+    inputs = {"x": x, "off": np.zeros(4, np.float32)}
+    (line,) = hold("it", graph, engine, lambda feed: {"y": np.float32(taken) ** 2}, inputs, Oracle.of(graph, inputs), {})
+    if off < 1:
+        assert (line.agrees, line.turned) == (True, turned if turned is not None else 2)
+    else:
+        assert not line.agrees
