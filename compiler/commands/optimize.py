@@ -65,11 +65,14 @@ def command(
     )
     if better.imported.note:
         console.say(better.imported.note)
+    why = "" if better.model is not None else f"{source} cannot be improved"
     if better.model is not None and check and not check_better(better, _feeds(better.before, files, seed), seed, console.say):
-        console.say("the new file is right, but onnxruntime's own optimizer computes it wrong, and the old one not; that one is kept")
-        better = replace(better, model=None)
+        better, why = (
+            replace(better, model=None),
+            f"onnxruntime's own optimizer computes the new file wrong, though it is right, and not {source}",
+        )
     if better.model is None:
-        console.say(f"{source} cannot be improved; {output} is the same file")
+        console.say(f"{why}; {output} is the same file")
         _copy(better, source, output)
     else:
         save_model(better.model, output, values=better.values)

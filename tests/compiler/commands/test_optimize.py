@@ -16,6 +16,7 @@ from convc.backends.onnx.write.export import to_model
 from convc.models import ZOO
 from convc.tests.support.onnx_files import WEIGHT, model_of, small_model, written
 from convc.tests.support.places import TORCH
+from convc.tests.support.quantized import quantized_constants, quantized_model
 from convc.tests.support.shell import convc
 
 
@@ -115,6 +116,76 @@ def test_weights_beside_a_file_that_cannot_be_improved_come_along(tmp_path: Path
     done = convc("optimize", str(source), str(tmp_path / "foreign" / "net.onnx"))
     assert (done.code, "is not the external data of the model" in done.err) == (2, True)
     assert not (tmp_path / "foreign" / "net.onnx").exists()
+
+
+BORDER = [
+    helper.make_node("Pad", ["low", "pads", "zero"], ["p"]),
+    helper.make_node("MaxPool", ["p"], ["y"], kernel_shape=[3, 3], strides=[2, 2]),
+]
+GROWN = [
+    helper.make_node("Shape", ["x"], ["shape"]),
+    helper.make_node("Gather", ["shape", "one"], ["channels"]),
+    helper.make_node("Div", ["channels", "three"], ["by"]),
+    helper.make_node("Concat", ["none", "none", "by", "by"] * 2, ["pads"], axis=0),
+]
+
+
+@pytest.mark.parametrize(("computed", "is_kept"), [(False, False), (True, True)])
+def test_what_onnxruntime_gets_wrong_by_itself_is_its_own_fault(computed, is_kept, tmp_path: Path):
+    """It takes the zeros around values below 0 for the pads of the pool, which are less than all. It sees them where they are constants."""
+    draw = np.random.default_rng(0)
+    constants = {
+        "w": draw.random((4, 3, 3, 3)).astype(np.float32),
+        **{name: np.full(4, value, np.float32) for name, value in (("scale", 1), ("shift", -9), ("mean", 0), ("var", 1))},
+        "zero": np.float32(0),
+        **({"one": np.array([1]), "three": np.array([3]), "none": np.array([0])} if computed else {"pads": np.array([0, 0, 1, 1] * 2)}),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("BatchNormalization", ["c", "scale", "shift", "mean", "var"], ["low"]),
+        *(GROWN if computed else []),
+        *BORDER,
+    ]
+    source, output = written(tmp_path, model_of(nodes, {"x": ["N", 3, 9, 9]}, ["y"], constants)), tmp_path / "better.onnx"
+    done = convc("optimize", str(source), str(output))
+    assert done.code == 0, done.err
+    assert "warning: that is with its optimizer off; with it on it is off by" in done.err
+    assert ("computes the new file wrong, though it is right" in done.err) is is_kept
+    assert (output.read_bytes() == source.read_bytes()) is is_kept
+    done = convc("verify", str(source))
+    assert (done.code, done.out.count("agrees"), done.out.count("warning")) == (0, 3, 1), done.out
+
+
+def test_what_onnxruntime_has_no_kernel_for_is_checked_without(tmp_path: Path):
+    constants = {"w": np.random.default_rng(0).standard_normal((4, 3, 3, 3)), "s": np.ones(4), "b": np.zeros(4), "v": np.ones(4)}
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"]), helper.make_node("BatchNormalization", ["c", "s", "b", "b", "v"], ["y"])]
+    model = model_of(nodes, {"x": ["N", 3, 9, 9]}, ["y"], constants)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = TensorProto.DOUBLE
+    done = convc("optimize", str(written(tmp_path, model)), str(tmp_path / "better.onnx"))
+    assert done.code == 0, done.err
+    assert "warning: nothing but float64 was compared: onnxruntime lacks a kernel for @net" in done.err
+    assert [node.op_type for node in onnx.load(tmp_path / "better.onnx").graph.node] == ["Conv"]
+    done = convc("verify", str(tmp_path / "net.onnx"), "-b", "reference,onnx")
+    assert (done.code, "warning: onnx was not held" in done.err) == (0, True)
+    assert convc("verify", str(tmp_path / "net.onnx"), "-b", "onnx").code == 4
+
+
+def test_a_quantized_file_stays_quantized(tmp_path: Path):
+    """No weight becomes a float, and the answers stay to the last bit."""
+    constants = quantized_constants()
+    model = quantized_model(constants)
+    model.graph.node[-1].output[0] = "m"
+    model.graph.node.append(helper.make_node("Identity", ["m"], ["y"]))
+    source, output = written(tmp_path, model), tmp_path / "better.onnx"
+    done = convc("optimize", str(source), str(output))
+    assert done.code == 0, done.err
+    made = onnx.load(output)
+    assert [node.op_type for node in made.graph.node] == [node.op_type for node in model.graph.node if node.op_type != "Identity"]
+    kept = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
+    assert all(np.array_equal(kept[name], value) for name, value in constants.items())
+    feed = {"x": np.random.default_rng(0).uniform(-1, 1, (1, 3, 8, 8)).astype(np.float32)}
+    assert np.array_equal(answers(source, feed)[0], answers(output, feed)[0])
 
 
 @pytest.fixture
