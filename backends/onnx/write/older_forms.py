@@ -46,6 +46,7 @@ WERE_ATTRIBUTES = {
     "Slice": _Moved(10, ("starts", "ends", "axes", "steps"), NO_STEPS),
     "Dropout": _Moved(12, ("ratio",), {}),
     "TopK": _Moved(10, ("k",), {}),
+    "Split": _Moved(13, ("split",), {}),
     "Squeeze": _Moved(13, ("axes",), {}),
     "Unsqueeze": _Moved(13, ("axes",), {}),
 }

@@ -19,6 +19,7 @@ from ...unsupported import Unsupported
 from .onnx_emitter import OnnxEmitter, OnnxRow, simple
 from .pointwise_rows import dense, extreme, gelu, hard_swish, mish, or_equal, softmax
 from .resize_rows import resize as resize_row
+from .slice_rows import slice_row
 from .structure_rows import STRUCTURE
 
 __all__ = ["ROWS"]
@@ -119,12 +120,6 @@ def _dropout(node: Node, to: OnnxEmitter) -> None:
     to.node("Dropout", node, [node.inputs[0].name, ratio])
 
 
-def _slice(node: Node, to: OnnxEmitter) -> None:
-    op = node.op
-    bounds = {"starts": op.starts, "ends": op.ends, "axes": op.axes, "steps": op.steps or (1,) * len(op.axes)}
-    to.node("Slice", node, [node.inputs[0].name, *(to.dims(node, what, values) for what, values in bounds.items())])
-
-
 def _pad(node: Node, to: OnnxEmitter) -> None:
     if not node.op.pads:  # onnxruntime refuses to pad a scalar
         to.node("Identity", node)
@@ -216,7 +211,7 @@ ROWS: dict[OpDef[Any], OnnxRow | Unsupported] = {
     compare.LOGICAL_OR: simple("Or"),
     compare.WHERE: simple("Where"),
     shape.CONCAT: simple("Concat", lambda op: {"axis": op.axis}),
-    shape.SLICE: _slice,
+    shape.SLICE: slice_row,
     shape.PAD: _pad,
     shape.FLATTEN: simple("Flatten", lambda op: {"axis": op.axis}),
     shape.RESHAPE: _reshape,
