@@ -10,9 +10,12 @@ from . import (
     activation_variants,
     compare,
     conv,
+    diagonal,
     elementwise,
     group,
+    indexed,
     leaf,
+    lengths,
     linear,
     norm,
     pool,
@@ -22,14 +25,16 @@ from . import (
     resize,
     select,
     shape,
+    thresholds,
+    trigonometry,
     unary,
 )
 
 __all__ = ["OPS"]
 
 FAMILIES = (
-    *(leaf, conv, pool, norm, group, linear, activation, activation_variants, unary, elementwise, compare),
-    *(shape, rearrange, select, resize, reduce, quantize),
+    *(leaf, conv, pool, norm, group, linear, activation, activation_variants, thresholds, unary, trigonometry, elementwise, compare),
+    *(shape, rearrange, diagonal, select, indexed, resize, reduce, lengths, quantize),
 )
 
 OPS: dict[str, OpDef[Any]] = {op.name: op for family in FAMILIES for op in family.OPS}

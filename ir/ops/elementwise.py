@@ -1,4 +1,4 @@
-"""Broadcasting arithmetic (add, sub, mul, div, pow, maximum, minimum), cast and identity."""
+"""Broadcasting arithmetic (add, sub, mul, div, mod, pow, maximum, minimum), cast and identity."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ __all__ = [
     "IDENTITY",
     "MAXIMUM",
     "MINIMUM",
+    "MOD",
     "MUL",
     "OPS",
     "POW",
@@ -30,6 +31,7 @@ __all__ = [
     "Identity",
     "Maximum",
     "Minimum",
+    "Mod",
     "Mul",
     "Pow",
     "Sub",
@@ -54,6 +56,13 @@ class Mul:
 @dataclass(frozen=True, slots=True)
 class Div:
     """a / b with NumPy broadcasting; integers round toward zero. ONNX Div."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mod:
+    """What is left of a after whole multiples of b, with the sign of b, or with `fmod` of a. ONNX Mod."""
+
+    fmod: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +123,10 @@ def div(op: Div, a: Array, b: Array) -> Array:
     return np.divide(a, b)
 
 
+def mod(op: Mod, a: Array, b: Array) -> Array:
+    return np.fmod(a, b) if op.fmod else np.mod(a, b)
+
+
 def identity(op: Identity, x: Array) -> Array:
     return x
 
@@ -150,6 +163,7 @@ SUB = OpDef(
 )
 MUL = OpDef("mul", Mul, (2, 2), infer_binary, plain(np.multiply), elementwise_cost(1), facts=PAIRS_IN_ANY_ORDER)
 DIV = OpDef("div", Div, (2, 2), infer_binary, div, elementwise_cost(1), facts=PAIRS)
+MOD = OpDef("mod", Mod, (2, 2), infer_binary, mod, elementwise_cost(4), roundings=no_rounding, facts=PAIRS)
 POW = OpDef(
     "pow",
     Pow,
@@ -182,4 +196,4 @@ IDENTITY = OpDef(
     roundings=no_rounding,
     facts=Facts(pointwise=True, reuse=RENAMED, rising=always, slope=fixed(1.0), identity=lambda op, inputs, out: True),
 )
-OPS = (ADD, SUB, MUL, DIV, POW, MAXIMUM, MINIMUM, CAST, IDENTITY)
+OPS = (ADD, SUB, MUL, DIV, MOD, POW, MAXIMUM, MINIMUM, CAST, IDENTITY)

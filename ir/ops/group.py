@@ -1,4 +1,4 @@
-"""Normalization by the statistics of the value itself: instance_norm, group_norm, layer_norm."""
+"""Normalization by the statistics of the value itself: instance_norm, group_norm, layer_norm, mean_variance_norm."""
 
 from __future__ import annotations
 
@@ -13,9 +13,21 @@ from ..errors import ShapeError
 from ..facts import BY_STATISTICS, Facts
 from ..op import OpDef
 from ..types import Array, TensorType
-from .check import need_axis, need_float, need_same_dtype
+from .check import need_axis, need_elements, need_float, need_same_dtype
 
-__all__ = ["GROUP_NORM", "INSTANCE_NORM", "LAYER_NORM", "OPS", "GroupNorm", "InstanceNorm", "LayerNorm"]
+__all__ = [
+    "GROUP_NORM",
+    "INSTANCE_NORM",
+    "LAYER_NORM",
+    "MEAN_VARIANCE_NORM",
+    "OPS",
+    "GroupNorm",
+    "InstanceNorm",
+    "LayerNorm",
+    "MeanVarianceNorm",
+]
+
+TINY = 1e-9  # what ONNX adds to the deviation in MeanVarianceNormalization
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +62,13 @@ class LayerNorm:
     epsilon: float = 1e-5
 
 
+@dataclass(frozen=True, slots=True)
+class MeanVarianceNorm:
+    """(x - mean) / (sqrt(var) + 1e-9) with mean and var over `axes`. ONNX MeanVarianceNormalization. Shapes: x -> x."""
+
+    axes: tuple[int, ...] = (0, 2, 3)
+
+
 def infer_channels(op: InstanceNorm | GroupNorm, x: TensorType, scale: TensorType, bias: TensorType) -> TensorType:
     """Raises: ShapeError without positions, or unless scale and bias have one value per channel."""
     need_float(x)
@@ -81,6 +100,16 @@ def infer_layer_norm(op: LayerNorm, x: TensorType, scale: TensorType, bias: Tens
     for what, type_ in (("scale", scale), ("bias", bias)):
         if type_ is not None and type_.shape != inner:
             raise ShapeError(f"{what} is {type_}, expected the shape of the normalized axes, [{','.join(map(str, inner))}]")
+    return x
+
+
+def infer_mean_variance_norm(op: MeanVarianceNorm, x: TensorType) -> TensorType:
+    """Raises: ShapeError for whole numbers, an axis out of range, named twice or of no elements."""
+    need_float(x)
+    axes = [need_axis(axis, x.rank) for axis in op.axes]
+    if len(set(axes)) != len(axes):
+        raise ShapeError(f"axes {list(op.axes)} name an axis twice")
+    need_elements(x, *axes)
     return x
 
 
@@ -161,6 +190,19 @@ def layer_norm_magnitude(op: LayerNorm, x: Array, scale: Array, bias: Array | No
     return _magnitude(_layers(op, x, scale, bias), op.epsilon)
 
 
+def mean_variance_norm(op: MeanVarianceNorm, x: Array) -> Array:
+    centred = x - x.mean(axis=op.axes, keepdims=True)
+    var = np.square(centred).mean(axis=op.axes, keepdims=True)
+    return centred / (np.sqrt(var) + x.dtype.type(TINY))
+
+
+def mean_variance_norm_magnitude(op: MeanVarianceNorm, x: Array) -> Array:
+    """As of the others, where the spread is at least what half the digits of the values leave of it."""
+    mean, power = x.mean(axis=op.axes, keepdims=True), np.square(x).mean(axis=op.axes, keepdims=True)
+    spread = np.square(x - mean).mean(axis=op.axes, keepdims=True) + TINY**2
+    return (abs(x) + abs(x).mean(axis=op.axes, keepdims=True) + abs(x - mean) * (1 + power / spread)) / np.sqrt(spread)
+
+
 def norm_arithmetic(op: Any, inputs: tuple[TensorType, ...], out: TensorType) -> tuple[Dim, Dim]:
     return 0, out.numel * 8  # sum; difference, square, sum; quotient, product, sum; and a root now and then
 
@@ -175,6 +217,10 @@ def instance_norm_roundings(op: InstanceNorm, inputs: tuple[TensorType, ...], ou
 
 def group_norm_roundings(op: GroupNorm, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
     return _statistics_roundings(TensorType(out.dtype, out.shape[1:]).numel // op.groups)
+
+
+def mean_variance_norm_roundings(op: MeanVarianceNorm, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
+    return _statistics_roundings(TensorType(out.dtype, tuple(out.shape[axis] for axis in op.axes)).numel)
 
 
 def layer_norm_roundings(op: LayerNorm, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
@@ -214,4 +260,15 @@ LAYER_NORM = OpDef(
     layer_norm_roundings,
     facts=Facts(reuse=BY_STATISTICS),
 )
-OPS = (INSTANCE_NORM, GROUP_NORM, LAYER_NORM)
+MEAN_VARIANCE_NORM = OpDef(
+    "mean_variance_norm",
+    MeanVarianceNorm,
+    (1, 1),
+    infer_mean_variance_norm,
+    mean_variance_norm,
+    norm_arithmetic,
+    mean_variance_norm_magnitude,
+    mean_variance_norm_roundings,
+    facts=Facts(),
+)
+OPS = (INSTANCE_NORM, GROUP_NORM, LAYER_NORM, MEAN_VARIANCE_NORM)

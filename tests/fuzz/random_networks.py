@@ -10,12 +10,12 @@ refuses it.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 
 from hypothesis import strategies as st
 
-from convc.ir.graph import Graph
+from convc.ir.graph import Graph, Node
 from convc.ir.types import Array
 from convc.tests.fuzz.layer_patterns import (
     activations,
@@ -41,6 +41,7 @@ from convc.tests.fuzz.layer_patterns import (
     whole_pool,
 )
 from convc.tests.fuzz.network_builder import SIZES, Builder, Integer
+from convc.tests.fuzz.place_patterns import angle, jump, length, moments, named, ones, remainder, running, triangle
 from convc.tests.fuzz.single_layers import (
     act,
     avg_pool,
@@ -107,19 +108,26 @@ IMAGES = (
 )
 # fmt: on
 ROWS = (dense, matmul, batch_norm, classifier)
-MOTIFS = (*IMAGES, *ANY, *ROWS)
+RARE = (angle, remainder, jump, named, ones, triangle, running, length, moments)  # no pass looks for these
+MOTIFS = (*IMAGES, *ANY, *ROWS, *RARE)
 
 
 def build(integer: Integer, steps: int = 8, start: Graph | None = None) -> Graph:
     """A network of 1 to `steps` motifs on top of `start`, or of an input."""
     b = Builder(integer, start)
-    for _ in range(b.int(1, steps)):
-        x = b.pick(b.values[-1], b.values[-1], b.values[-1], b.pick(*reversed(b.values)))
-        if x.typed.dtype != b.dtype:
-            continue
-        rank = x.typed.rank
-        b.attempt(b.pick(*{4: (*IMAGES, *ANY), 2: (*ROWS, *ANY)}.get(rank, ANY)), x)
+    grow(b, b.int(1, steps))
+    for _ in range(b.pick(0, 0, 0, 3)):
+        grow(b, 1, RARE)
+        grow(b, b.int(0, 1))
     return b.graph()
+
+
+def grow(b: Builder, steps: int, motifs: tuple[Callable[[Builder, Node], Node], ...] = ()) -> None:
+    """So many motifs more: of `motifs`, or of all that fit what they read."""
+    for _ in range(steps):
+        x = b.pick(b.values[-1], b.values[-1], b.values[-1], b.pick(*reversed(b.values)))
+        if x.typed.dtype == b.dtype:
+            b.attempt(b.pick(*(motifs or {4: (*IMAGES, *ANY), 2: (*ROWS, *ANY)}.get(x.typed.rank, ANY))), x)
 
 
 def random_network(seed: int, steps: int = 8, start: Graph | None = None) -> Graph:

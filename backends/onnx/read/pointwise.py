@@ -64,6 +64,10 @@ def clip(c: Call) -> Node:
     return x if present else c.named("identity", x)
 
 
+def modulo(c: Call) -> Node:
+    return c.named("mod", c.x(0), c.x(1), fmod=bool(c.attribute("fmod", 0)))
+
+
 def power(c: Call) -> Node:
     """The exponent may be of another element type; squares are products, and the half power a root. Whole numbers go through float64."""
     x, exponent = c.x(0), c.x(1)
@@ -234,6 +238,17 @@ ROWS: dict[str, Row] = {
     "Ceil": simple("ceil"),
     "Round": simple("round"),
     "Softplus": simple("softplus"),
+    "Sin": simple("sin"),
+    "Cos": simple("cos"),
+    "Tan": simple("tan"),
+    "Asin": simple("asin"),
+    "Acos": simple("acos"),
+    "Atan": simple("atan"),
+    "Sinh": simple("sinh"),
+    "Cosh": simple("cosh"),
+    "Asinh": simple("asinh"),
+    "Acosh": simple("acosh"),
+    "Atanh": simple("atanh"),
     "Not": simple("logical_not"),
     "Mish": simple("mish"),
     "HardSwish": simple("hard_swish"),
@@ -255,12 +270,14 @@ ROWS: dict[str, Row] = {
     "Selu": simple("selu", alpha=1.67326319217681884765625, gamma=1.05070102214813232421875),
     "HardSigmoid": simple("hard_sigmoid", alpha=0.2, beta=0.5),
     "Gelu": simple("gelu", approximate="none"),
+    "Shrink": simple("shrink", bias=0.0, lambd=0.5),
     "Celu": celu,
     "ThresholdedRelu": thresholded,
     "Softsign": softsign,
     "Sign": sign,
     "Swish": silu,
     "Clip": clip,
+    "Mod": modulo,
     "Pow": power,
     "Reciprocal": reciprocal,
     "Xor": xor,
@@ -270,6 +287,7 @@ ROWS: dict[str, Row] = {
     "Mean": mean,
     "Softmax": softmax("softmax"),
     "LogSoftmax": softmax("log_softmax"),
+    "Hardmax": softmax("hardmax"),
     "Dropout": dropout,
     "Cast": cast,
     "CastLike": cast_like,

@@ -93,35 +93,25 @@ def reduction(name: str, since: int = 18) -> Row:
     return lambda c: reduced(c, name, c.x(), since)
 
 
-def reduce_l1(c: Call) -> Node:
-    return reduced(c, "reduce_sum", c.named("abs", c.x(), suffix="abs"), 18)
+def length(name: str, along: str) -> Row:
+    """`along` is what is left where nothing is reduced: a function of each element."""
+
+    def row(c: Call) -> Node:
+        x = c.x()
+        if not axes_operand(c, 18) and c.attribute("noop_with_empty_axes", 0):
+            c.attribute("keepdims", 1)
+            return c.named("mul", x, x) if along == "mul" else c.named(along, x)
+        return reduced(c, name, x, 18)
+
+    return row
 
 
-def sum_of_squares(c: Call, suffix: str = "") -> Node:
-    return reduced(c, "reduce_sum", c.named("mul", c.x(), c.x(), suffix="square"), 18, suffix)
+def lp_normalization(c: Call) -> Node:
+    return c.named("lp_normalization", c.x(), axis=axis_of(c, c.attribute("axis", -1), c.x().typed.rank), p=c.attribute("p", 2))
 
 
-def reduce_l2(c: Call) -> Node:
-    return c.named("sqrt", sum_of_squares(c, "sum"))
-
-
-def reduce_log_sum(c: Call) -> Node:
-    return c.named("log", reduced(c, "reduce_sum", c.x(), 18, "sum"))
-
-
-def reduce_log_sum_exp(c: Call) -> Node:
-    """The greatest value is taken out first, so that no power overflows."""
-    x = c.x()
-    if not x.typed.rank:
-        return c.named("identity", x)
-    narrow = reduced(c, "reduce_max", x, 18, "shape").typed.shape
-    axes = axes_operand(c, 18) or list(range(x.typed.rank))
-    most = c.named("reduce_max", x, axes=tuple(axes), keepdims=True, suffix="most")
-    largest = float(np.finfo(DTYPES[x.typed.dtype]).max)  # inf - inf would be NaN
-    most = c.named("clip", most, min=-largest, max=largest, suffix="finite")
-    powers = c.named("exp", c.named("sub", x, most, suffix="below"), suffix="powers")
-    log = c.named("log", c.named("reduce_sum", powers, axes=tuple(axes), keepdims=True, suffix="sum"), suffix="log")
-    return c.named("reshape", c.named("add", log, most, suffix="kept"), shape=narrow)
+def mean_variance_norm(c: Call) -> Node:
+    return c.named("mean_variance_norm", c.x(), axes=tuple(c.attribute("axes", [0, 2, 3])))
 
 
 def arg(name: str) -> Row:
@@ -221,11 +211,13 @@ ROWS: dict[str, Row] = {
     "ReduceMin": reduction("reduce_min"),
     "ReduceProd": reduction("reduce_prod"),
     "ReduceSum": reduction("reduce_sum", since=13),
-    "ReduceL1": reduce_l1,
-    "ReduceL2": reduce_l2,
-    "ReduceSumSquare": sum_of_squares,
-    "ReduceLogSum": reduce_log_sum,
-    "ReduceLogSumExp": reduce_log_sum_exp,
+    "ReduceL1": length("reduce_l1", "abs"),
+    "ReduceL2": length("reduce_l2", "abs"),
+    "ReduceSumSquare": length("reduce_sum_square", "mul"),
+    "ReduceLogSum": length("reduce_log_sum", "log"),
+    "ReduceLogSumExp": length("reduce_log_sum_exp", "identity"),
+    "LpNormalization": lp_normalization,
+    "MeanVarianceNormalization": mean_variance_norm,
     "ArgMax": arg("arg_max"),
     "ArgMin": arg("arg_min"),
     "TopK": top_k,

@@ -12,12 +12,28 @@ from ....ir.dims import Dim
 from ....ir.errors import UnsupportedOp
 from ....ir.graph import Node
 from ....ir.op import OpDef
-from ....ir.ops import activation, activation_variants, compare, conv, elementwise, leaf, linear, norm, pool, resize, shape, unary
+from ....ir.ops import (
+    activation,
+    activation_variants,
+    compare,
+    conv,
+    elementwise,
+    leaf,
+    linear,
+    norm,
+    pool,
+    resize,
+    shape,
+    thresholds,
+    trigonometry,
+    unary,
+)
 from ....ir.ops.window import Pads, dilated
 from ....ir.types import DTYPES
 from ...unsupported import Unsupported
+from .indexed_rows import INDEXED
 from .onnx_emitter import OnnxEmitter, OnnxRow, simple
-from .pointwise_rows import dense, extreme, gelu, hard_swish, mish, or_equal, softmax
+from .pointwise_rows import dense, extreme, gelu, hard_swish, mish, modulo, or_equal, softmax
 from .resize_rows import resize as resize_row
 from .slice_rows import slice_row
 from .structure_rows import STRUCTURE
@@ -182,6 +198,8 @@ ROWS: dict[OpDef[Any], OnnxRow | Unsupported] = {
     activation_variants.GELU: gelu,
     activation_variants.MISH: mish,
     activation_variants.PRELU: simple("PRelu"),
+    thresholds.SHRINK: simple("Shrink", lambda op: {"bias": op.bias, "lambd": op.lambd}),
+    thresholds.HARDMAX: softmax("Hardmax"),
     unary.EXP: simple("Exp"),
     unary.LOG: simple("Log"),
     unary.SQRT: simple("Sqrt"),
@@ -193,10 +211,22 @@ ROWS: dict[OpDef[Any], OnnxRow | Unsupported] = {
     unary.ROUND: simple("Round"),
     unary.SOFTPLUS: simple("Softplus"),
     unary.LOGICAL_NOT: simple("Not"),
+    trigonometry.SIN: simple("Sin"),
+    trigonometry.COS: simple("Cos"),
+    trigonometry.TAN: simple("Tan"),
+    trigonometry.ASIN: simple("Asin"),
+    trigonometry.ACOS: simple("Acos"),
+    trigonometry.ATAN: simple("Atan"),
+    trigonometry.SINH: simple("Sinh"),
+    trigonometry.COSH: simple("Cosh"),
+    trigonometry.ASINH: simple("Asinh"),
+    trigonometry.ACOSH: simple("Acosh"),
+    trigonometry.ATANH: simple("Atanh"),
     elementwise.ADD: simple("Add"),
     elementwise.SUB: simple("Sub"),
     elementwise.MUL: simple("Mul"),
     elementwise.DIV: simple("Div"),
+    elementwise.MOD: modulo,
     elementwise.POW: simple("Pow"),
     elementwise.MAXIMUM: extreme("Max"),
     elementwise.MINIMUM: extreme("Min"),
@@ -218,4 +248,5 @@ ROWS: dict[OpDef[Any], OnnxRow | Unsupported] = {
     shape.TRANSPOSE: simple("Transpose", lambda op: {"perm": op.perm} if op.perm else {}),  # a scalar has no axes to name
     resize.RESIZE: resize_row,
     **STRUCTURE,
+    **INDEXED,
 }

@@ -13,7 +13,7 @@ from ....ir.ops.activation_variants import TANH_GELU
 from ....ir.types import DTYPES
 from .onnx_emitter import OnnxEmitter, OnnxRow
 
-__all__ = ["dense", "extreme", "gelu", "hard_swish", "mish", "or_equal", "softmax"]
+__all__ = ["dense", "extreme", "gelu", "hard_swish", "mish", "modulo", "or_equal", "softmax"]
 
 
 def softmax(op_type: str) -> OnnxRow:
@@ -99,6 +99,13 @@ def hard_swish(node: Node, to: OnnxEmitter) -> None:
         to.node("HardSwish", node)
     else:
         to.node("Mul", node, [x, to.helper_node("HardSigmoid", node, "share", [x], alpha=1 / 6, beta=0.5)])
+
+
+def modulo(node: Node, to: OnnxEmitter) -> None:
+    """Of floats with the sign of the divisor, ONNX has it from opset 28 on."""
+    if node.typed.is_float and not node.op.fmod and to.opset < 28:
+        raise UnsupportedOp(f"{node.where}: of floats ONNX has the remainder without fmod from opset 28 on, not at {to.opset}")
+    to.node("Mod", node, fmod=int(node.op.fmod))
 
 
 def _erf_share(node: Node, to: OnnxEmitter, x: str) -> str:

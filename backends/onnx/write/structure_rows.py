@@ -10,7 +10,7 @@ from ....ir.dims import Dim
 from ....ir.errors import UnsupportedOp
 from ....ir.graph import Node
 from ....ir.op import OpDef
-from ....ir.ops import group, quantize, rearrange, reduce, select
+from ....ir.ops import group, lengths, quantize, rearrange, reduce, select
 from ....ir.types import DTYPES, Array
 from .onnx_emitter import OnnxEmitter, OnnxRow, simple
 
@@ -182,6 +182,12 @@ STRUCTURE: dict[OpDef[Any], OnnxRow] = {
     reduce.REDUCE_MAX: _reduction("ReduceMax", 18),
     reduce.REDUCE_MIN: _reduction("ReduceMin", 18),
     reduce.REDUCE_PROD: _reduction("ReduceProd", 18),
+    lengths.REDUCE_L1: _reduction("ReduceL1", 18),
+    lengths.REDUCE_L2: _reduction("ReduceL2", 18),
+    lengths.REDUCE_SUM_SQUARE: _reduction("ReduceSumSquare", 18),
+    lengths.REDUCE_LOG_SUM: _reduction("ReduceLogSum", 18),
+    lengths.REDUCE_LOG_SUM_EXP: _reduction("ReduceLogSumExp", 18),
+    lengths.LP_NORMALIZATION: simple("LpNormalization", lambda op: {"axis": op.axis, "p": op.p}),
     reduce.ARG_MAX: _place("ArgMax"),
     reduce.ARG_MIN: _place("ArgMin"),
     select.GATHER: simple("Gather", lambda op: {"axis": op.axis}),
@@ -195,6 +201,7 @@ STRUCTURE: dict[OpDef[Any], OnnxRow] = {
     group.INSTANCE_NORM: simple("InstanceNormalization", lambda op: {"epsilon": op.epsilon}),
     group.GROUP_NORM: _group_norm,
     group.LAYER_NORM: _layer_norm,
+    group.MEAN_VARIANCE_NORM: simple("MeanVarianceNormalization", lambda op: {"axes": op.axes}),
     quantize.QUANTIZE_LINEAR: _by_axis("QuantizeLinear"),
     quantize.DEQUANTIZE_LINEAR: _dequantize,
 }

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ....ir.graph import Node
-from ....ir.ops.group import GROUP_NORM, INSTANCE_NORM, LAYER_NORM
-from .relax_emitter import RelaxEmitter
+from ....ir.ops.group import GROUP_NORM, INSTANCE_NORM, LAYER_NORM, MEAN_VARIANCE_NORM, TINY
+from .relax_emitter import RelaxEmitter, dtype_name
 
-__all__ = ["group_norm", "instance_norm", "layer_norm"]
+__all__ = ["group_norm", "instance_norm", "layer_norm", "mean_variance_norm"]
 
 PlaceOf = Callable[[Any], tuple[Any, ...]]  # from an element's place to that of something it goes with
 
@@ -59,6 +59,20 @@ def layer_norm(emitter: RelaxEmitter, node: Node, x: Any, scale: Any, bias: Any 
         return _Groups(x.shape[:axis], x.shape[axis:], lambda at: at[:axis], lambda row, k: (*row, *k))
 
     return _norm(emitter, node, groups, lambda at: at[axis:], op.epsilon, x, scale, *(() if bias is None else (bias,)))
+
+
+def mean_variance_norm(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
+    ops, op = emitter.ops, MEAN_VARIANCE_NORM.of(node)
+    axes = [axis % node.typed.rank for axis in op.axes]
+    if not axes:
+        return ops.multiply(x, emitter.scalar(0, dtype_name(node.typed)))
+
+    def bound(value: Any, what: str) -> Any:
+        return emitter.builder.emit(value, f"{node.name}.{what}")
+
+    centred = bound(ops.subtract(x, bound(ops.mean(x, axis=axes, keepdims=True), "mean")), "centred")
+    spread = ops.sqrt(bound(ops.mean(ops.multiply(centred, centred), axis=axes, keepdims=True), "var"))
+    return ops.divide(centred, ops.add(spread, emitter.scalar(TINY, str(x.ty.dtype))))
 
 
 def _norm(emitter: RelaxEmitter, node: Node, groups: Callable[[Any], _Groups], weight: PlaceOf, epsilon: float, *operands: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ....ir.graph import Node
-from ....ir.ops import activation_variants
+from ....ir.ops import activation_variants, elementwise, thresholds
 from .relax_emitter import RelaxEmitter
 
 __all__ = [
@@ -19,15 +19,18 @@ __all__ = [
     "maximum",
     "minimum",
     "mish",
+    "mod",
     "prelu",
     "round_",
     "selu",
+    "shrink",
     "softplus",
     "tanh",
     "where",
 ]
 
 TANH_SERIES = (1.0, -1 / 3, 2 / 15, -17 / 315, 62 / 2835, -1382 / 155925)  # of tanh(p) / p in p^2
+FMOD = {"float32": "fmodf", "float64": "fmod"}  # the C library's, exact; LLVM's back end has no intrinsic of TVM's name
 Scalar = Any  # a TIR expression of one element
 Const = Callable[[float], Scalar]  # a number in the element's type
 
@@ -45,6 +48,41 @@ def minimum(emitter: RelaxEmitter, node: Node, a: Any, b: Any) -> Any:
     if not node.typed.is_float:
         return emitter.ops.minimum(a, b)
     return _pairwise(emitter, node, lambda p, q, c: tirx.Select(tirx.any(p < q, tirx.isnan(p)), p, q), a, b)
+
+
+def mod(emitter: RelaxEmitter, node: Node, a: Any, b: Any) -> Any:
+    """Of whole numbers a divisor that would trap (0, and -1 under the least number) leaves nothing."""
+    op = elementwise.MOD.of(node)
+    tirx = emitter.tirx
+    if node.typed.is_float:
+        return _pairwise(emitter, node, lambda p, q, c: _float_mod(emitter, p, q, c, fmod=op.fmod), a, b)
+    left = tirx.truncmod if op.fmod else tirx.floormod
+
+    def remainder(p: Scalar, q: Scalar, c: Const) -> Scalar:
+        zero, one = tirx.const(0, p.dtype), tirx.const(1, p.dtype)
+        traps = q == zero if node.typed.dtype == "u8" else tirx.any(q == zero, q == tirx.const(-1, p.dtype))
+        return left(p, tirx.Select(traps, one, q))
+
+    return _pairwise(emitter, node, remainder, a, b)
+
+
+def _float_mod(emitter: RelaxEmitter, p: Scalar, q: Scalar, c: Const, *, fmod: bool) -> Scalar:
+    tirx = emitter.tirx
+    left = tirx.call_pure_extern(p.dtype, FMOD[str(p.dtype)], p, q)
+    if fmod:
+        return left
+    other_sign = tirx.any(tirx.all(left < c(0), q > c(0)), tirx.all(left > c(0), q < c(0)))
+    return tirx.Select(other_sign, left + q, left)
+
+
+def shrink(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
+    op, select = thresholds.SHRINK.of(node), emitter.tirx.Select
+
+    def moved(p: Scalar, c: Const) -> Scalar:
+        bias, lambd = c(op.bias), c(op.lambd)
+        return select(p < c(-op.lambd), p + bias, select(p > lambd, p - bias, c(0)))
+
+    return _each(emitter, node, moved, x)
 
 
 def prelu(emitter: RelaxEmitter, node: Node, x: Any, slope: Any) -> Any:

@@ -10,7 +10,7 @@ from ....ir.graph import Node
 from ....ir.ops.reduce import ARG_MAX, REDUCE_MAX, ArgMax, ArgMin
 from .relax_emitter import RelaxEmitter
 
-__all__ = ["arg_extreme", "extreme_of", "reduce_extreme", "reduce_prod", "reduce_sum"]
+__all__ = ["arg_extreme", "extreme_of", "hardmax", "reduce_extreme", "reduce_prod", "reduce_sum"]
 
 
 def reduce_sum(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
@@ -55,6 +55,32 @@ def arg_extreme(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
         return te.compute(shape, element, node.kind.name)
 
     return emitter.compute(node, place, x)
+
+
+def hardmax(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
+    """The greatest value, then its first place, then what lies there."""
+    te, tirx = emitter.te, emitter.tirx
+    axis = node.op.axis % node.typed.rank
+
+    def chosen(x: Any, shape: Any) -> Any:
+        row = [tirx.IntImm("int64", 1) if i == axis else size for i, size in enumerate(x.shape)]
+        best = _extreme(emitter, x, row, [axis], keepdims=True, greatest=True)
+        along = te.reduce_axis((0, x.shape[axis]), "along")
+
+        def first(*at: Any) -> Any:
+            value = x[(*at[:axis], along, *at[axis + 1 :])]
+            is_it = tirx.any(value == best[at], tirx.isnan(value))
+            return te.min(tirx.Select(is_it, along.astype("int64"), x.shape[axis].astype("int64")), axis=[along])
+
+        place = te.compute(row, first, "place")
+
+        def element(*at: Any) -> Any:
+            is_it = place[(*at[:axis], 0, *at[axis + 1 :])] == at[axis].astype("int64")
+            return tirx.Select(is_it, tirx.const(1, x.dtype), tirx.const(0, x.dtype))
+
+        return te.compute(shape, element, "hardmax")
+
+    return emitter.compute(node, chosen, x)
 
 
 def _axes(node: Node) -> list[int]:

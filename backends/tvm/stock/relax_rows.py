@@ -25,16 +25,37 @@ from ....ir.ops import (
     resize,
     select,
     shape,
+    thresholds,
+    trigonometry,
     unary,
 )
 from ...unsupported import Unsupported
 from .conv import accumulator, conv2d, conv_transpose2d, in_own_type
-from .group import group_norm, instance_norm, layer_norm
+from .group import group_norm, instance_norm, layer_norm, mean_variance_norm
+from .indexed import INDEXED
+from .lengths import LENGTHS
 from .norm import batch_norm, local_response_norm
-from .pointwise import elu, equal, gelu, hard_sigmoid, hard_swish, maximum, minimum, mish, prelu, round_, selu, softplus, tanh, where
+from .pointwise import (
+    elu,
+    equal,
+    gelu,
+    hard_sigmoid,
+    hard_swish,
+    maximum,
+    minimum,
+    mish,
+    mod,
+    prelu,
+    round_,
+    selu,
+    shrink,
+    softplus,
+    tanh,
+    where,
+)
 from .pool import avg_pool, global_avg_pool, global_max_pool, max_pool
 from .quantize import dequantize_linear, quantize_linear
-from .reduce import arg_extreme, reduce_extreme, reduce_prod, reduce_sum
+from .reduce import arg_extreme, hardmax, reduce_extreme, reduce_prod, reduce_sum
 from .relax_emitter import Lowering, RelaxEmitter, dtype_name
 from .resize import resize as resize_
 from .select import depth_to_space, expand, gather, range_, space_to_depth, tile, top_k
@@ -187,6 +208,8 @@ ROWS: dict[OpDef[Any], Lowering | Unsupported] = {
     activation_variants.GELU: in_float32(gelu),
     activation_variants.MISH: in_float32(mish),
     activation_variants.PRELU: prelu,
+    thresholds.SHRINK: in_float32(shrink),
+    thresholds.HARDMAX: hardmax,
     unary.EXP: in_float32(simple("exp")),
     unary.LOG: in_float32(simple("log")),
     unary.SQRT: in_float32(simple("sqrt")),
@@ -198,10 +221,22 @@ ROWS: dict[OpDef[Any], Lowering | Unsupported] = {
     unary.ROUND: in_float32(round_),
     unary.SOFTPLUS: in_float32(softplus),
     unary.LOGICAL_NOT: simple("logical_not"),
+    trigonometry.SIN: in_float32(simple("sin")),
+    trigonometry.COS: in_float32(simple("cos")),
+    trigonometry.TAN: in_float32(simple("tan")),
+    trigonometry.ASIN: in_float32(simple("asin")),
+    trigonometry.ACOS: in_float32(simple("acos")),
+    trigonometry.ATAN: in_float32(simple("atan")),
+    trigonometry.SINH: in_float32(simple("sinh")),
+    trigonometry.COSH: in_float32(simple("cosh")),
+    trigonometry.ASINH: in_float32(simple("asinh")),
+    trigonometry.ACOSH: in_float32(simple("acosh")),
+    trigonometry.ATANH: in_float32(simple("atanh")),
     elementwise.ADD: simple("add"),
     elementwise.SUB: simple("subtract"),
     elementwise.MUL: simple("multiply"),
     elementwise.DIV: div,
+    elementwise.MOD: in_float32(mod),
     elementwise.POW: in_float32(simple("power")),
     elementwise.MAXIMUM: maximum,
     elementwise.MINIMUM: minimum,
@@ -232,6 +267,7 @@ ROWS: dict[OpDef[Any], Lowering | Unsupported] = {
     group.INSTANCE_NORM: in_float32(instance_norm),
     group.GROUP_NORM: in_float32(group_norm),
     group.LAYER_NORM: in_float32(layer_norm),
+    group.MEAN_VARIANCE_NORM: in_float32(mean_variance_norm),
     rearrange.DEPTH_TO_SPACE: depth_to_space,
     rearrange.SPACE_TO_DEPTH: space_to_depth,
     rearrange.EXPAND: expand,
@@ -242,4 +278,6 @@ ROWS: dict[OpDef[Any], Lowering | Unsupported] = {
     select.TOP_K_INDICES: top_k,
     quantize.QUANTIZE_LINEAR: quantize_linear,
     quantize.DEQUANTIZE_LINEAR: in_float32(dequantize_linear),
+    **INDEXED,
+    **{op: in_float32(row) for op, row in LENGTHS.items()},
 }

@@ -13,7 +13,16 @@ from convc.ir.errors import InvalidInput, ShapeError
 from convc.tests.support.graphs import normal_inputs, typed_graph
 from convc.tests.support.op_cases import CASES, text_of
 
-CHOOSES = {"pad", "reduce_mean", "half", "reductions", "whole_reductions", "places"}  # some output reduces the batch, or repeats its edge
+CHOOSES = {
+    "pad",
+    "reduce_mean",
+    "half",
+    "reductions",
+    "whole_reductions",
+    "places",
+    "lengths",
+    "moments",
+}  # some output reduces the batch, or repeats its edge
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -186,6 +186,8 @@ def test_reuse_holds_for_the_meanings(kind):
     arrays = [draws.uniform(1, 2, (2, 3, 2) if i == 0 or least == 2 or kind.name == "where" else 3) for i in range(least)]
     if kind.name == "reshape":
         arrays = [draws.uniform(1, 2, (2, 3, 4))]
+    if kind.name in ("asin", "acos", "atanh"):
+        arrays = [arrays[0] - 1]
     before = kind.meaning(op, *arrays)
     assert before.size == arrays[0].size
     if kind.facts.is_view:
@@ -194,7 +196,8 @@ def test_reuse_holds_for_the_meanings(kind):
     for position, at in itertools.product(kind.facts.reuse.operands, np.ndindex(arrays[0].shape)):
         changed = [array.copy() for array in arrays]
         changed[position][at] += 10
-        moved = np.argwhere(kind.meaning(op, *changed) != before)
+        with np.errstate(invalid="ignore"):  # beyond 1 an arc sine is NaN
+            moved = np.argwhere(kind.meaning(op, *changed) != before)
         softmaxes = dict.fromkeys(("softmax", "log_softmax"), (0, 2))
         norms = {"instance_norm": (0, 1), "layer_norm": (0, 1), "group_norm": (0,)}
         alike = (softmaxes | norms).get(kind.name, (0, 1, 2))

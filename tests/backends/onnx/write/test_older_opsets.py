@@ -37,6 +37,12 @@ FIRST = {
     **dict.fromkeys(("max_pool.dilated", "avg_pool.ceil_counted"), 10),
     **dict.fromkeys(("slice.steps", "slice.backward", "slice.part", "slice.half"), 10),
     "pad.truth": 13,
+    **dict.fromkeys((*(f"angles.{name}" for name in ("sinh", "cosh", "asinh", "acosh", "atanh")), "moments.*", "one_hot.*"), 9),
+    **dict.fromkeys(("thresholds.hard", "thresholds.soft", "diagonals.one", "diagonals.off", "diagonals.long"), 9),
+    **dict.fromkeys(("scatter.put", "scatter.backward"), 9),
+    "mod.*": 10,
+    "gather_nd.slices": 12,
+    **dict.fromkeys(("gather_elements.*", "gather_nd.*", "scatter.*", "running.*"), 11),
 }
 # onnxruntime has no kernel of that age.
 NO_KERNEL = {**dict.fromkeys(NOT_IN_ONNXRUNTIME, 99), "double_gates.swish": 12}

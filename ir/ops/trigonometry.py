@@ -1,0 +1,237 @@
+"""Angles and their inverses, and the hyperbolic ones, element by element. Of tanh, see activation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..facts import BY_PLACE, Facts, always, fixed
+from ..op import OpDef, elementwise_cost, plain
+from ..types import Array
+from .check import float_alone
+from .unary import approximated
+
+__all__ = [
+    "ACOS",
+    "ACOSH",
+    "ASIN",
+    "ASINH",
+    "ATAN",
+    "ATANH",
+    "COS",
+    "COSH",
+    "OPS",
+    "SIN",
+    "SINH",
+    "TAN",
+    "Acos",
+    "Acosh",
+    "Asin",
+    "Asinh",
+    "Atan",
+    "Atanh",
+    "Cos",
+    "Cosh",
+    "Sin",
+    "Sinh",
+    "Tan",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Sin:
+    """The sine of x, in radians. ONNX Sin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cos:
+    """The cosine of x, in radians. ONNX Cos."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tan:
+    """The tangent of x, in radians. ONNX Tan."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asin:
+    """The angle from -pi/2 to pi/2 whose sine is x; beyond 1 and -1 it is NaN. ONNX Asin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acos:
+    """The angle from 0 to pi whose cosine is x; beyond 1 and -1 it is NaN. ONNX Acos."""
+
+
+@dataclass(frozen=True, slots=True)
+class Atan:
+    """The angle from -pi/2 to pi/2 whose tangent is x. ONNX Atan."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sinh:
+    """(e^x - e^-x) / 2. ONNX Sinh."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cosh:
+    """(e^x + e^-x) / 2. ONNX Cosh."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asinh:
+    """What sinh takes to x. ONNX Asinh."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acosh:
+    """What cosh takes to x, not negative; below 1 it is NaN. ONNX Acosh."""
+
+
+@dataclass(frozen=True, slots=True)
+class Atanh:
+    """What tanh takes to x; beyond 1 and -1 it is NaN. ONNX Atanh."""
+
+
+MOST = 750  # beyond it e^x is 0 or infinite
+
+
+def absolute(op: Any, x: Array) -> Array:
+    """Of an angle: engines are a part of the whole range off, and of the angle that they reduce."""
+    return 1 + abs(x)
+
+
+def tan_magnitude(op: Tan, x: Array) -> Array:
+    """The error of the angle, times the slope there."""
+    return (1 + abs(x)) * (1 + np.square(np.tan(x)))
+
+
+def inverse_magnitude(function: Callable[[Array], Array], slope: Callable[[Array], Array]) -> Callable[..., Array]:
+    """The size of the result, and what x rounded once is worth."""
+
+    def magnitude(op: Any, x: Array) -> Array:
+        return 1 + abs(function(x)) + abs(x) * slope(x)
+
+    return magnitude
+
+
+def hyperbolic_magnitude(op: Any, x: Array) -> Array:
+    """Two exponentials of a rounded argument, of which one is taken from the other."""
+    return np.cosh(x) * (1 + np.minimum(abs(x), MOST))
+
+
+def _steep(x: Array) -> Array:
+    """Of asin and acos, which have no bound on it at 1; there half of the digits are left."""
+    return 1 / np.sqrt(np.maximum(1 - np.square(x), 1e-8))
+
+
+def _acosh_slope(x: Array) -> Array:
+    return 1 / np.sqrt(np.maximum(np.square(x) - 1, 1e-8))
+
+
+def _atanh_slope(x: Array) -> Array:
+    return 1 / np.maximum(abs(1 - np.square(x)), 1e-8)
+
+
+def _flat(x: Array) -> Array:
+    return np.zeros_like(x)
+
+
+BY_ELEMENT: Facts[object] = Facts(pointwise=True, reuse=BY_PLACE)
+WAVE: Facts[object] = Facts(pointwise=True, reuse=BY_PLACE, slope=fixed(1.0), least=fixed(-1.0))
+
+SIN = OpDef("sin", Sin, (1, 1), float_alone, plain(np.sin), elementwise_cost(4), absolute, approximated, facts=WAVE)
+COS = OpDef("cos", Cos, (1, 1), float_alone, plain(np.cos), elementwise_cost(4), absolute, approximated, facts=WAVE)
+TAN = OpDef("tan", Tan, (1, 1), float_alone, plain(np.tan), elementwise_cost(8), tan_magnitude, approximated, facts=BY_ELEMENT)
+ASIN = OpDef(
+    "asin",
+    Asin,
+    (1, 1),
+    float_alone,
+    plain(np.arcsin),
+    elementwise_cost(8),
+    inverse_magnitude(np.arcsin, _steep),
+    approximated,
+    facts=Facts(pointwise=True, reuse=BY_PLACE, least=fixed(-1.5708)),
+)
+ACOS = OpDef(
+    "acos",
+    Acos,
+    (1, 1),
+    float_alone,
+    plain(np.arccos),
+    elementwise_cost(8),
+    inverse_magnitude(np.arccos, _steep),
+    approximated,
+    facts=Facts(pointwise=True, reuse=BY_PLACE, least=fixed(0.0)),
+)
+ATAN = OpDef(
+    "atan",
+    Atan,
+    (1, 1),
+    float_alone,
+    plain(np.arctan),
+    elementwise_cost(8),
+    inverse_magnitude(np.arctan, _flat),
+    approximated,
+    facts=Facts(pointwise=True, reuse=BY_PLACE, rising=always, slope=fixed(1.0), least=fixed(-1.5708)),
+)
+SINH = OpDef(
+    "sinh",
+    Sinh,
+    (1, 1),
+    float_alone,
+    plain(np.sinh),
+    elementwise_cost(8),
+    hyperbolic_magnitude,
+    approximated,
+    facts=Facts(pointwise=True, reuse=BY_PLACE, rising=always),
+)
+COSH = OpDef(
+    "cosh",
+    Cosh,
+    (1, 1),
+    float_alone,
+    plain(np.cosh),
+    elementwise_cost(8),
+    hyperbolic_magnitude,
+    approximated,
+    facts=Facts(pointwise=True, reuse=BY_PLACE, least=fixed(1.0)),
+)
+ASINH = OpDef(
+    "asinh",
+    Asinh,
+    (1, 1),
+    float_alone,
+    plain(np.arcsinh),
+    elementwise_cost(8),
+    inverse_magnitude(np.arcsinh, _flat),
+    approximated,
+    facts=Facts(pointwise=True, reuse=BY_PLACE, rising=always, slope=fixed(1.0)),
+)
+ACOSH = OpDef(
+    "acosh",
+    Acosh,
+    (1, 1),
+    float_alone,
+    plain(np.arccosh),
+    elementwise_cost(8),
+    inverse_magnitude(np.arccosh, _acosh_slope),
+    approximated,
+    facts=Facts(pointwise=True, reuse=BY_PLACE, least=fixed(0.0)),
+)
+ATANH = OpDef(
+    "atanh",
+    Atanh,
+    (1, 1),
+    float_alone,
+    plain(np.arctanh),
+    elementwise_cost(8),
+    inverse_magnitude(np.arctanh, _atanh_slope),
+    approximated,
+    facts=BY_ELEMENT,
+)
+OPS = (SIN, COS, TAN, ASIN, ACOS, ATAN, SINH, COSH, ASINH, ACOSH, ATANH)
