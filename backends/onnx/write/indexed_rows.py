@@ -38,7 +38,7 @@ def _one_hot(node: Node, to: OnnxEmitter) -> None:
         count = to.constant(node, "depth", np.array(depth, DTYPES[indices.typed.dtype]))
     else:
         count = to.dims(node, "depth", [depth])
-    to.node("OneHot", node, [indices.name, count, values.name], axis=node.op.axis)
+    to.node("OneHot", node, [indices.name, count, values.name], axis=node.op.axis % node.typed.rank)
 
 
 def _trilu(node: Node, to: OnnxEmitter) -> None:

@@ -104,7 +104,7 @@ def hard_swish(node: Node, to: OnnxEmitter) -> None:
 def modulo(node: Node, to: OnnxEmitter) -> None:
     """Of floats with the sign of the divisor, ONNX has it from opset 28 on."""
     if node.typed.is_float and not node.op.fmod and to.opset < 28:
-        raise UnsupportedOp(f"{node.where}: of floats ONNX has the remainder without fmod from opset 28 on, not at {to.opset}")
+        raise UnsupportedOp(f"{node.where}: of floats the remainder without fmod needs ONNX opset 28, not {to.opset}")
     to.node("Mod", node, fmod=int(node.op.fmod))
 
 
