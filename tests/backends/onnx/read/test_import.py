@@ -63,7 +63,6 @@ def test_names_of_a_file_survive(tmp_path: Path):
 
 REFUSED = {
     "choice_dynamo20": "If",
-    "pools_uneven_dynamo20": "GatherND",
     "qlinear_ts13": "com.microsoft.QGemm",
     "transformer_dynamo23": "Attention",
 }
