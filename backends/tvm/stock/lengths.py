@@ -13,7 +13,7 @@ from .relax_emitter import Lowering, RelaxEmitter
 
 __all__ = ["LENGTHS"]
 
-Change = Callable[[RelaxEmitter, Any], Any]
+Each = Callable[[RelaxEmitter, Any], Any]
 
 
 def _square(emitter: RelaxEmitter, x: Any) -> Any:
@@ -36,7 +36,7 @@ def _same(emitter: RelaxEmitter, x: Any) -> Any:
     return x
 
 
-def summed(before: Change, after: Change) -> Lowering:
+def summed(before: Each, after: Each) -> Lowering:
     def row(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
         terms = before(emitter, x)
         return after(emitter, emitter.ops.sum(terms, axis=_axes(node), keepdims=node.op.keepdims) if node.inputs[0].typed.rank else terms)
