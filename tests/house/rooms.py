@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,23 +42,33 @@ def sources(root: Path) -> list[Path]:
     return sorted(path for floor in FLOORS for path in (root / floor).rglob("*.py") if "/" not in floor)
 
 
-def imports(root: Path, path: Path) -> Iterator[Import]:
+@functools.cache
+def imports(root: Path, path: Path) -> tuple[Import, ...]:
     """Of a file, paths from the root of the package; what is imported for types alone too, as lazy."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    lazy = {child for node in ast.walk(tree) if _is_lazy(node) for child in ast.walk(node)}
-    for node in ast.walk(tree):
+    return tuple(_imports(root, path, _parsed(path), False))
+
+
+def _imports(root: Path, path: Path, tree: ast.AST, lazy: bool) -> Iterator[Import]:
+    for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
-            yield from (Import(alias.name.partition(".")[0], False, node in lazy) for alias in node.names)
+            yield from (Import(alias.name.partition(".")[0], False, lazy) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
-            yield Import((node.module or "").partition(".")[0], False, node in lazy)
+            yield Import((node.module or "").partition(".")[0], False, lazy)
         elif isinstance(node, ast.ImportFrom):
             home = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
-            yield from (Import(_file(root, home, alias.name), True, node in lazy) for alias in node.names)
+            yield from (Import(_file(root, home, alias.name), True, lazy) for alias in node.names)
+        elif not isinstance(node, ast.expr):  # which imports nothing
+            yield from _imports(root, path, node, lazy or _is_lazy(node))
+
+
+@functools.cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def types_of(path: Path) -> Iterator[str]:
     """The names of a file's classes, and of types that it names: `Run = Callable[..., Array]`."""
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in _parsed(path).body:
         if isinstance(node, ast.ClassDef):
             yield node.name
         elif isinstance(node, ast.Assign) and isinstance(node.value, (ast.Subscript, ast.BinOp)):
