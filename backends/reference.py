@@ -1,4 +1,4 @@
-"""The reference interpreter: a loop over the meanings in ir/ops, in float32 or float64."""
+"""The reference interpreter: a loop over the meanings in ir/ops, in float32 or float64. What is opaque another runtime computes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..ir.binding import match_inputs, specialize
+from ..ir.binding import match_inputs, new_sizes, sized, specialize
 from ..ir.errors import InvalidModel, ShapeError
 from ..ir.graph import Graph, Node
 from ..ir.ops.elementwise import CAST
@@ -64,6 +64,7 @@ def side_by_side(
     graph = specialize(graph, match_inputs(graph, inputs))
     floats = PRECISIONS[precision]
     values: dict[Node, list[Array]] = {}
+    sizes: list[dict[str, int]] = [{} for _ in on_values]  # that opaque results bring, which may differ from run to run
     left = graph.uses.copy()
     for node in _late_parameters(graph):
         if not left[node]:
@@ -74,14 +75,23 @@ def side_by_side(
             values[node] = [_as(node.weights.wide() if precision == "f64" else node.weights.array(), floats)] * len(on_values)
         else:
             operands = [[values[operand][run] for operand in node.inputs] for run in range(len(on_values))]
-            values[node] = [_seen(node, each, floats, on_value) for each, on_value in zip(operands, on_values, strict=True)]
+            runs = zip(operands, on_values, sizes, strict=True)
+            values[node] = [_seen(_sized(node, known), each, floats, on_value) for each, on_value, known in runs]
             if settle is not None:
                 values[node] = settle(node, operands, values[node])
+            if node.kind.facts.opaque and node.typed.symbols:
+                for known, value in zip(sizes, values[node], strict=True):
+                    known |= new_sizes(node, value)
         yield node, values[node]
         for operand in node.inputs:
             left[operand] -= 1
             if not left[operand]:
                 del values[operand]
+
+
+def _sized(node: Node, known: Mapping[str, int]) -> Node:
+    """The node with the sizes that are known by now in its attributes."""
+    return sized(node, known) if known and node.kind.facts.sizes and not node.kind.facts.opaque else node
 
 
 def _late_parameters(graph: Graph) -> Iterator[Node]:
@@ -108,9 +118,16 @@ def _compute(node: Node, operands: list[Array], floats: np.dtype[np.floating]) -
         return operands[0]  # every float is computed in one precision here, so there is nothing to round
     with np.errstate(all="ignore"):  # infinities and NaN are values; the checks look for them
         try:
-            return _as(node.kind.meaning(node.op, *operands), floats)
+            return _as(_other_runtime(node, operands) if node.kind.facts.opaque else node.kind.meaning(node.op, *operands), floats)
         except (ValueError, OverflowError, MemoryError, ShapeError) as error:
             raise InvalidModel(f"{node.where} cannot be computed: {error}") from error
+
+
+def _other_runtime(node: Node, operands: list[Array]) -> Array:
+    """What another runtime computes. It takes operands in their declared types, so they are rounded to them here."""
+    from .onnx.stand_in import computed
+
+    return computed(node, operands)
 
 
 def _is_widening(node: Node) -> bool:

@@ -14,7 +14,7 @@ from .graph import Graph, Node
 from .types import DTYPES, Array, TensorType
 from .verifier import verify_graph
 
-__all__ = ["as_declared", "batch_names", "empty_outputs", "match_inputs", "need_elements", "sizes_of", "specialize"]
+__all__ = ["as_declared", "batch_names", "empty_outputs", "match_inputs", "need_elements", "new_sizes", "sized", "sizes_of", "specialize"]
 
 
 def batch_names(graph: Graph) -> set[str]:
@@ -45,6 +45,23 @@ def specialize(graph: Graph, sizes: Mapping[str, Dim]) -> Graph:
     return graph.rebuild(lambda node, operands: node if node.weights is not None else bound(node, operands))
 
 
+def sized(node: Node, sizes: Mapping[str, Dim]) -> Node:
+    """The node with these named sizes replaced in its attributes."""
+    op = _bound_op(node, sizes)
+    return node if op == node.op else node.like(op=op)
+
+
+def new_sizes(node: Node, value: Array) -> dict[str, int]:
+    """The named sizes that a value shows of its type.
+
+    Raises: InvalidModel for a value that cannot be of the type.
+    """
+    try:
+        return sizes_of({node.name: node.typed}, {node.name: value.shape})
+    except InvalidInput:
+        raise InvalidModel(f"{node.where} is said to be {node.type}, but comes out with the shape {list(value.shape)}") from None
+
+
 def _bound_op(node: Node, sizes: Mapping[str, Dim]) -> Any:
     fields = {name: _numbers(getattr(node.op, name), sizes) for name in node.kind.facts.sizes}
     return replace(node.op, **fields) if fields else node.op
@@ -64,8 +81,10 @@ def as_declared(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _in_floats(name: str, array: Array, type_: TensorType) -> Array:
+    if not type_.is_float or array.dtype == DTYPES[type_.dtype]:
+        return array
     wanted = DTYPES[type_.dtype]
-    if array.dtype == wanted or not (type_.is_float and np.issubdtype(array.dtype, np.floating)):
+    if not (np.issubdtype(array.dtype, np.floating)):
         return array
     with np.errstate(over="ignore"):
         cast = array.astype(wanted)
@@ -90,10 +109,11 @@ def match_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, int]:
         have = arrays[node.name]
         if not (hasattr(have, "dtype") and hasattr(have, "shape")):
             raise InvalidInput(f"input '{node.name}' is a {type(have).__name__}, expected an array, {node.type}")
-        if have.dtype != DTYPES[node.typed.dtype]:
+        if not node.typed.is_opaque and have.dtype != DTYPES[node.typed.dtype]:
             wanted = DTYPES[node.typed.dtype].name
             raise InvalidInput(f"input '{node.name}' is {have.dtype}, expected {node.typed.dtype}; convert it with .astype('{wanted}')")
-    sizes = sizes_of({node.name: node.typed for node in graph.inputs}, {name: a.shape for name, a in arrays.items()})
+    types = {node.name: node.typed for node in graph.inputs if not node.typed.is_opaque}
+    sizes = sizes_of(types, {name: a.shape for name, a in arrays.items()})
     if len(sizes) > 1 or 0 in sizes.values() or set(sizes) - batch_names(graph):  # a picture may be too small for a layer deep inside
         try:
             verify_graph(specialize(graph, sizes))
@@ -105,7 +125,7 @@ def match_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, int]:
 def empty_outputs(graph: Graph, sizes: Mapping[str, int]) -> dict[str, Array] | None:
     """The outputs at these sizes where none has an element, as of an empty batch: nothing needs to be computed. None where one has."""
     types = {node.name: node.typed.with_sizes(sizes) for node in graph.outputs}
-    if any(type_.numel != 0 for type_ in types.values()):
+    if any(type_.is_opaque or type_.numel != 0 for type_ in types.values()):
         return None
     return {name: np.empty(type_.concrete(), DTYPES[type_.dtype]) for name, type_ in types.items()}
 

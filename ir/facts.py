@@ -86,6 +86,8 @@ class Facts(Generic[A]):
     `identity(op, inputs, out)`: with these types the result is the first operand, element for element.
     `idempotent(op)`: pointwise of one operand, its own results come out as they are.
     `sizes`: attributes that may hold named sizes.
+    `opaque`: another runtime computes it. Two of it may differ, so neither is folded nor merged, and named sizes of its result may be new
+    ones, which are known once it has run.
     """
 
     pointwise: bool = False
@@ -99,6 +101,7 @@ class Facts(Generic[A]):
     identity: Callable[[A, tuple[TensorType, ...], TensorType], bool] = never
     idempotent: Callable[[A], bool] = never
     sizes: tuple[str, ...] = ()
+    opaque: bool = False
 
     @property
     def is_view(self) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import InvalidModel
 from .op import OpDef
-from .ops.leaf import PARAM, Param
+from .ops.leaf import INPUT, PARAM, Param
 from .types import TensorType
 from .weights import Weights
 
@@ -136,12 +136,18 @@ class Graph:
     @property
     def ops(self) -> Iterator[Node]:
         """The nodes that compute: neither inputs nor parameters."""
-        return (node for node in self.nodes if node.inputs)
+        return (node for node in self.nodes if node.kind not in (INPUT, PARAM))
 
     @property
     def symbols(self) -> tuple[str, ...]:
         """The named sizes of the inputs."""
         return tuple(dict.fromkeys(name for node in self.inputs for name in node.typed.symbols))
+
+    @cached_property
+    def found_symbols(self) -> tuple[str, ...]:
+        """The named sizes that no input has: what opaque nodes compute tells them in a run."""
+        known, opaque = set(self.symbols), (node.typed.symbols for node in self.nodes if node.kind.facts.opaque)
+        return tuple(dict.fromkeys(name for names in opaque for name in names if name not in known))
 
     def rebuild(self, visit: Callable[[Node, tuple[Node, ...]], Node]) -> Graph:
         """A new graph of `visit(node, its rebuilt operands)` for every node, in order.

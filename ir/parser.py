@@ -12,8 +12,9 @@ from .errors import InvalidModel, ParseError
 from .graph import Graph, Node, Origin
 from .ops import OPS
 from .ops.leaf import INPUT, PARAM, Input, Param
+from .ops.opaque import Opaque, OpaqueResult
 from .suggest import did_you_mean
-from .types import TensorType, parse_type
+from .types import OPAQUE, TensorType, parse_type
 from .verifier import verify_graph
 from .weights import Recipe, Weights
 
@@ -70,6 +71,11 @@ def _tokenize(text: str, path: str) -> list[_Token]:
         at = match.end()
     tokens.append(_Token("end", "the end of the text", line, at - start + 1))
     return tokens
+
+
+def _with_type(op: Any, type_: TensorType | None) -> Any:
+    """An opaque op's type is an attribute of it, and is written where those of other nodes are."""
+    return op.typed(type_) if isinstance(op, Opaque | OpaqueResult) and type_ is not None and op == op.typed(None) else op
 
 
 class _Parser:
@@ -129,6 +135,7 @@ class _Parser:
         except InvalidModel as error:
             self.fail(f"{kind.name}: {error}", word)
         type_ = self.type_() if self.taken(":") else None
+        op = _with_type(op, type_)
         origin = self.origin(token)
         weights = self.weights(name, op, type_, word) if kind is PARAM else None
         self.define(Node(name, kind, op, operands, type_, origin, weights), token)
@@ -222,7 +229,8 @@ class _Parser:
         while not self.taken("]"):
             if dims:
                 self.expect(",")
-            dims.append(str(self.dimension()))
+            is_about = token.text == OPAQUE and self.now.kind == "string"
+            dims.append(self.next("string", "a type").text if is_about else str(self.dimension()))
         try:
             return parse_type(f"{token.text}[{','.join(dims)}]")
         except InvalidModel as error:

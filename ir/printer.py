@@ -8,6 +8,7 @@ from dataclasses import replace
 from .attributes import format_attributes, quote
 from .graph import Graph, Node
 from .ops.leaf import INPUT, Param
+from .ops.opaque import Opaque, OpaqueResult
 
 __all__ = ["print_graph", "print_node", "value_name"]
 
@@ -32,6 +33,8 @@ def print_node(node: Node, *, origins: bool = False) -> str:
     op = node.op
     if isinstance(op, Param) and op.key == node.name:
         op = replace(op, key="")
+    if isinstance(op, Opaque | OpaqueResult) and node.type is not None:
+        op = op.typed(None)  # the type follows
     if attributes := format_attributes(op):
         text += f" {attributes}"
     if node.type is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from .dims import Dim, dim_names, evaluate, parse_dim
 from .errors import InvalidModel
 
-__all__ = ["DTYPES", "Array", "TensorType", "parse_shape", "parse_type"]
+__all__ = ["DTYPES", "OPAQUE", "Array", "TensorType", "parse_shape", "parse_type"]
 
 Array = npt.NDArray[Any]
 
@@ -26,18 +27,28 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "i64": np.dtype(np.int64),
     "bool": np.dtype(np.bool_),
 }
+_ABOUT = r'"[A-Za-z0-9_(),?\[\]]+"'
 _NAME_OF = {dtype: name for name, dtype in DTYPES.items()}
 MAX_RANK = 8
+OPAQUE = "opaque"  # the element type of a value that only another runtime can look into: strings, a sequence, an unknown rank
 
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
-    """`dtype` (a key of DTYPES) and `shape`; prints as `f32[N,3,224,224]`."""
+    """`dtype` (a key of DTYPES) and `shape`; prints as `f32[N,3,224,224]`.
+
+    Or OPAQUE, with the shape of a scalar: one thing of which `about` says what it is, as ONNX names types, where that is known.
+    """
 
     dtype: str
     shape: tuple[Dim, ...]
+    about: str = ""
 
     def __post_init__(self) -> None:
+        if self.dtype == OPAQUE and self.shape:
+            raise InvalidModel(f"an {OPAQUE} value has no shape of its own; it is written {OPAQUE}[]")
+        if self.dtype == OPAQUE:
+            return
         if self.dtype not in DTYPES:
             raise InvalidModel(f"unknown element type '{self.dtype}'; known are {', '.join(DTYPES)}")
         if len(self.shape) > MAX_RANK:
@@ -60,7 +71,16 @@ class TensorType:
 
     @property
     def nbytes(self) -> Dim:
-        return self.numel * DTYPES[self.dtype].itemsize
+        return self.numel * self.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element; 0 for what lies in another runtime's memory."""
+        return 0 if self.dtype == OPAQUE else DTYPES[self.dtype].itemsize
+
+    @property
+    def is_opaque(self) -> bool:
+        return self.dtype == OPAQUE
 
     @property
     def is_float(self) -> bool:
@@ -73,7 +93,7 @@ class TensorType:
 
     def with_sizes(self, sizes: Mapping[str, Dim]) -> TensorType:
         """The type with the named sizes in `sizes` replaced."""
-        return TensorType(self.dtype, tuple(evaluate(dim, sizes) for dim in self.shape))
+        return TensorType(self.dtype, tuple(evaluate(dim, sizes) for dim in self.shape), self.about)
 
     def concrete(self) -> tuple[int, ...]:
         """The shape as integers.
@@ -85,7 +105,7 @@ class TensorType:
         return tuple(dim for dim in self.shape if isinstance(dim, int))
 
     def __str__(self) -> str:
-        return f"{self.dtype}[{','.join(str(dim) for dim in self.shape)}]"
+        return f"{self.dtype}[{','.join(str(dim) for dim in self.shape)}]" if not self.about else f'{self.dtype}["{self.about}"]'
 
     @staticmethod
     def of(array: Array) -> TensorType:
@@ -114,4 +134,6 @@ def parse_type(text: str) -> TensorType:
     if not text.endswith("]"):
         raise InvalidModel(f"'{text}' is not a tensor type; write one like f32[N,3,224,224]")
     dtype, _, shape = text[:-1].partition("[")
+    if dtype == OPAQUE and re.fullmatch(_ABOUT, shape):
+        return TensorType(OPAQUE, (), shape[1:-1])
     return TensorType(dtype, parse_shape(shape))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .attributes import named_sizes
 from .errors import InvalidModel, ShapeError
 from .graph import Graph, Node
+from .ops.elementwise import IDENTITY
 from .ops.leaf import INPUT, PARAM
 from .types import TensorType
 from .weights import INITS
@@ -18,6 +19,9 @@ def infer_type(node: Node) -> TensorType:
     Raises: InvalidModel naming the node, its source and both values.
     """
     _check_arity(node)
+    blind = next((operand for operand in node.inputs if operand.typed.is_opaque), None)
+    if blind is not None and not node.kind.facts.opaque and node.kind is not IDENTITY:
+        raise InvalidModel(f"{node.where} reads %{blind.name}, which is {blind.type}: only another runtime can look into it")
     try:
         return node.kind.infer(node.op, *(operand.typed for operand in node.inputs))
     except ShapeError as error:
@@ -31,9 +35,11 @@ def verify_graph(graph: Graph) -> None:
     """
     seen: set[Node] = set()
     names: set[str] = set()
-    symbols = graph.symbols
+    symbols = set(graph.symbols)
     for node in graph.nodes:
         _check_name(node, names)
+        if node.kind.facts.opaque:
+            symbols.update(named_sizes(node.op))
         if unknown := [name for name in named_sizes(node.op) if name not in symbols]:
             raise InvalidModel(f"{node.where} has the named size '{unknown[0]}', which no input has; give it a number")
         for operand in node.inputs:

@@ -67,7 +67,7 @@ def _foldable(graph: Graph, *, keeps_integers: bool) -> set[Node]:
             continue
         if keeps_integers and node.kind is DEQUANTIZE_LINEAR:
             continue
-        if node.typed.symbols:  # of no elements, whatever the size is: a parameter has sizes in numbers
+        if node.kind.facts.opaque or node.typed.symbols:  # of no elements, whatever the size is: a parameter has sizes in numbers
             continue
         if sum(8 * math.prod(operand.typed.concrete()) for operand in node.inputs) > TOTAL_BYTES:
             continue

@@ -67,7 +67,7 @@ def _key(node: Node, operands: list[int]) -> Hashable:
     """Attributes as text: 0.0 == -0.0, but 1 over them differs."""
     if node.weights is not None:
         return (node.type, _weights_key(node.weights))
-    if node.kind is INPUT:
+    if node.kind is INPUT or node.kind.facts.opaque:
         return node
     order = sorted(operands) if node.kind.facts.commutes else operands
     return (node.kind, repr(node.op), node.type, *order)

@@ -15,7 +15,7 @@ from itertools import accumulate, pairwise
 
 from ..ir.dims import Dim, Expr
 from ..ir.graph import Graph, Node
-from ..ir.types import DTYPES, TensorType
+from ..ir.types import TensorType
 from .analysis.liveness import Liveness, holders, live_under, overwritable
 from .analysis.order_search import Ordering, Task, guesses, peak_of, search
 from .rewriting.ledger import Ledger
@@ -48,7 +48,7 @@ def _comparable_bytes(graph: Graph) -> Mapping[Node, int] | None:
     for node in graph.ops:
         if node.typed not in known:
             scale, unit = _factors(node.typed.numel)
-            known[node.typed] = scale * DTYPES[node.typed.dtype].itemsize
+            known[node.typed] = scale * node.typed.itemsize
             if unit != 1:
                 units.add(unit)
     return {node: known[node.typed] for node in graph.ops} if len(units) <= 1 else None

@@ -12,7 +12,7 @@ from ...ir.errors import BackendMissing, ConvcError, InvalidModel, KernelMissing
 from ...ir.graph import Graph
 from ...ir.types import Array
 
-__all__ = ["Session", "accepts", "providers", "version"]
+__all__ = ["Session", "accepts", "providers", "unoptimized", "version"]
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 SILENT = 4  # onnxruntime's severity "fatal": it speaks on stderr otherwise, also of GPUs that are not there
@@ -74,6 +74,17 @@ def accepts(model: bytes) -> bool:
     except Exception:  # any refusal is the answer no
         return False
     return True
+
+
+def unoptimized(model: bytes) -> Any:
+    """A session that computes a model as it is written.
+
+    Raises: BackendMissing without onnxruntime; whatever onnxruntime raises for a model that it refuses.
+    """
+    ort = _onnxruntime()
+    options = _options(ort)
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return ort.InferenceSession(model, options, providers=[PROVIDERS["cpu"]])
 
 
 def providers() -> list[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...backends.tvm.cpu.kernels.winograd.error import error_bound, roundings
-from ...ir.binding import match_inputs, specialize
+from ...ir.binding import match_inputs, new_sizes, sized, specialize
 from ...ir.graph import Graph, Node
 from ...ir.ops.conv import CONV2D
 from ...ir.ops.elementwise import MUL
@@ -84,7 +84,7 @@ def check_nodes(
     """
     graph = specialize(graph, match_inputs(graph, inputs))
     stored = graph if fused else Graph(graph.name, graph.inputs, tuple(graph.ops), graph.nodes)
-    kernels = engine.stores(stored)
+    kernels = {node: kernel for node, kernel in engine.stores(stored).items() if not node.typed.is_opaque}
     checked, tightest, first_bad = 0, None, None
     for verdict in _verdicts(graph, kernels, engine.capture, inputs, threads):
         checked += 1
@@ -106,10 +106,14 @@ def _verdicts(
     """Verdicts in the graph's order; a captured value is let go after the last kernel that reads it."""
     left = Counter(operand for kernel in kernels.values() for operand in kernel.operands)
     held: dict[Node, Array] = {node: inputs[node.name] for node in graph.inputs}
+    sizes: dict[str, int] = {}  # that opaque nodes bring
     for name, value in capture(graph, list(kernels), inputs, threads):
         kernel = kernels[graph.by_name[name]]
         held[kernel.result] = value
-        yield _verdict(kernel, held)
+        if kernel.result.kind.facts.opaque:
+            sizes |= new_sizes(kernel.result, value)
+        else:
+            yield _verdict(kernel, held, sizes)
         for operand in kernel.operands:
             left[operand] -= 1
             if not left[operand]:
@@ -118,14 +122,14 @@ def _verdicts(
             held.pop(kernel.result, None)
 
 
-def _verdict(kernel: Kernel, held: Mapping[Node, Array]) -> NodeVerdict:
+def _verdict(kernel: Kernel, held: Mapping[Node, Array], sizes: Mapping[str, int]) -> NodeVerdict:
     """Recompute the covered nodes in float64 and carry the bound on their errors along."""
     values: dict[Node, Array] = {}
     bounds: dict[Node, Array] = {}
     for node in kernel.covers:
         operands = [values[operand] if operand in values else _wide(operand, held) for operand in node.inputs]
         with np.errstate(all="ignore"):
-            values[node] = np.asarray(node.kind.meaning(node.op, *operands))
+            values[node] = np.asarray(node.kind.meaning(sized(node, sizes).op, *operands))
             if kernel.tile and not bounds:
                 _, c_in, r, _ = operands[1].shape
                 bounds[node] = error_bound(kernel.tile, node.op.pads, *operands) + UNDERFLOW * roundings(kernel.tile, r, c_in)

@@ -108,6 +108,7 @@ class Oracle:
             exact, noise, turned = followed.values, followed.noise, followed.turned
         else:
             exact = reference.run(graph, inputs, "f64") if exact is None else exact
+            exact = {name: value for name, value in exact.items() if value.dtype != object}  # what another runtime alone can look into
             noise = noise_level(graph, inputs, exact, UNIT[precision], seed, tiles=tiles)
         floats = {node.name: max(UNIT[precision], UNIT.get(node.typed.dtype, 0.0)) for node in graph.outputs if node.typed.is_float}
         # the result itself is stored rounded once, whatever came before
@@ -143,6 +144,8 @@ def compare(engine: str, oracle: Oracle, outputs: Mapping[str, Array]) -> list[A
     for name, expected in oracle.values.items():
         whole = expected.dtype.kind != "f"
         expected, got = (np.asarray(value, dtype=np.float64) for value in (expected, outputs[name]))
+        if got.shape != expected.shape and expected.size and np.isinf(oracle.tolerance[name]).all():
+            continue  # rounding decides how many there are
         if got.shape != expected.shape:
             raise Mismatch(f"{engine}: {name} has shape {list(got.shape)}, expected {list(expected.shape)}")
         if name in oracle.free:

@@ -15,6 +15,8 @@ ALIKE = 32  # values of an output that stand by each other in the order of their
 
 def apart(disturbed: Array, exact: Array, enlarged: float) -> Array:
     """How far disturbed values are from the exact ones; an infinity or NaN is not apart from anything."""
+    if disturbed.shape != exact.shape:  # of a size that is found in a run: rounding decides it, and so the values
+        return np.full(exact.shape, np.inf)
     with np.errstate(all="ignore"):
         distance = (disturbed.astype(np.float64) - exact) / enlarged
     return np.where(np.isfinite(distance), distance, 0.0)

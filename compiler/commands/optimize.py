@@ -29,9 +29,7 @@ __all__ = ["command"]
 @pass_options
 @click.option("--input", "shapes", multiple=True, metavar="NAME:SHAPE", help="Pin or free dimensions of an input: image:N,3,256,256.")
 @click.option("--opset", type=int, help="ONNX opset of the new file, 7 or newer; default: that of the old one.")
-@click.option(
-    "--passthrough", is_flag=True, help="Leave operators that convc does not have as they are, and optimize what is between them."
-)
+@click.option("--strict", is_flag=True, help="Refuse operators that convc does not have, which else are kept as they are.")
 @click.option(
     "--verify/--no-verify", "check", default=True, show_default=True, help="Hold the result to the original, in float64 and in onnxruntime."
 )
@@ -45,7 +43,7 @@ def command(
     output: Path,
     shapes: tuple[str, ...],
     opset: int | None,
-    passthrough: bool,
+    strict: bool,
     check: bool,
     files: tuple[str, ...],
     seed: int,
@@ -60,9 +58,7 @@ def command(
 
     if source.suffix != ".onnx" or output.suffix != ".onnx":
         raise UsageError(f"'{source}' to '{output}': both must be .onnx files")
-    better = better_file(
-        source, lambda graph: run_pipeline(console, graph, passes), pairs("--input", shapes, ":"), opset, passthrough=passthrough
-    )
+    better = better_file(source, lambda graph: run_pipeline(console, graph, passes), pairs("--input", shapes, ":"), opset, strict=strict)
     if better.imported.note:
         console.say(better.imported.note)
     why = "" if better.model is not None else f"{source} cannot be improved"

@@ -10,6 +10,7 @@ import click
 
 from ...ir.errors import KernelMissing, Mismatch, UsageError
 from ...ir.graph import Graph
+from ...ir.other_runtimes import has_opaque, opaque_nodes_of
 from ...ir.types import Array
 from ..checking.batches import compare_batches
 from ..checking.node_bounds import check_nodes
@@ -32,7 +33,9 @@ __all__ = ["command"]
 @model_options
 @click.argument("other", required=False)
 @click.option("--other-weights", type=click.Path(path_type=Path), help="Parameters of OTHER, as --weights has those of MODEL.")
-@click.option("-b", "--backends", metavar="tvm,onnx", default=",".join(ENGINES), show_default=True, help="Engines to hold against float64.")
+@click.option(
+    "-b", "--backends", metavar="tvm,onnx", show_default=",".join(ENGINES), help="Engines to hold against float64; default: all that can."
+)
 @click.option("-i", "--inputs", "files", multiple=True, help="A photograph, .npy or .npz file; default: random values.")
 @click.option("--nodes", is_flag=True, help="Also hold every intermediate value to its local rounding bound.")
 @click.option("--input-fill", "fill", type=click.Choice(FILLS), default="uniform", show_default=True, help="How random inputs are drawn.")
@@ -46,7 +49,7 @@ def command(
     request: Request,
     other: str | None,
     other_weights: Path | None,
-    backends: str,
+    backends: str | None,
     files: tuple[str, ...],
     nodes: bool,
     fill: str,
@@ -56,7 +59,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Hold backends against the float64 reference of MODEL, or MODEL against the network OTHER."""
-    engines = engines_named(backends)
+    engines = engines_named(backends or ",".join(ENGINES))
     if other is None and other_weights is not None:
         raise UsageError("--other-weights are those of a second network; name it after the first")
     graph = _load(console, request)
@@ -66,6 +69,8 @@ def command(
         lines = verify(graph, second, inputs, seed)
     else:
         artifact = _artifact(request)
+        if backends is None:
+            engines = _able(console, graph, engines)
         engines = [engine.within(artifact) for engine in engines]
         lines = _hold(console, graph, artifact, engines, inputs, seed, threads)
     if as_json:
@@ -90,6 +95,14 @@ def _load(console: Console, request: Request, option: str = "--weights") -> Grap
     check_there(graph, request.model, option)
     check_numbers(graph, request.model)
     return optimize(graph, 0)[0]
+
+
+def _able(console: Console, graph: Graph, engines: list[Engine]) -> list[Engine]:
+    """Those that compute all of the network."""
+    lacking = [engine.name for engine in engines if has_opaque(graph) and not engine.runs_opaque]
+    if lacking:
+        console.say(f"not in {', '.join(lacking)}: {opaque_nodes_of(graph)}")
+    return [engine for engine in engines if engine.name not in lacking]
 
 
 def _look_inside(console: Console, graph: Graph, suspects: list[Engine], inputs: dict[str, Array], threads: int | None) -> None:

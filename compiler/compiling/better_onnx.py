@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...backends.onnx.file.saving import Values, save_model, size_of
-from ...backends.onnx.read.importer import MIN_OPSET, Imported, UnreadOperators, read_graph
+from ...backends.onnx.read.importer import MIN_OPSET, Imported, read_graph
 from ...backends.onnx.session import Session
 from ...ir.binding import match_inputs
 from ...ir.errors import ConvcError, KernelMissing, Mismatch, UnsupportedOp, UsageError
@@ -72,20 +72,16 @@ def better_file(
     shapes: Mapping[str, str],
     opset: int | None = None,
     *,
-    passthrough: bool = False,
+    strict: bool = False,
 ) -> Better:
     """Read, improve by `run`, and export at `opset` (default: the file's own, or 13 where an older one has no words for it).
 
     A file that comes out no better in multiply-adds, estimated time, nodes or bytes, in this order, is not replaced.
     """
     from ...backends.onnx.write.export import to_shell
-    from ...backends.onnx.write.splice import splice
     from ..engines.optimize import optimize
 
-    try:
-        imported = read_graph(path, shapes=shapes, passthrough=passthrough)
-    except UnreadOperators as error:
-        raise UnreadOperators(f"{error}; --passthrough keeps them as they are") from error
+    imported = read_graph(path, shapes=shapes, strict=strict)
     before, _ = optimize(imported.graph, 0)
     after, trace = run(before)
     own = imported.model.opset.get("", MIN_OPSET)
@@ -97,7 +93,6 @@ def better_file(
         if opset is not None or own >= PLAIN_OPSET:
             raise
         model, values = to_shell(after, PLAIN_OPSET, metadata)
-    model = splice(model, imported)
     size = model.ByteSize() + sum(size_of(tensor, values) for tensor in model.graph.initializer if tensor.name in values)
     figures = (_figures(source, before, path.stat().st_size + imported.outside), _figures(model, after, size))
     asked = bool(shapes) or (opset is not None and opset != own)
@@ -138,9 +133,6 @@ def check_better(better: Better, inputs: Iterable[Mapping[str, Array]], seed: in
     except KernelMissing as error:
         say(f"warning: nothing but float64 was compared: {error}")
         return True
-    if better.imported.foreign:
-        say(f"{len(better.imported.foreign)} operators passed through as they were; what lies between them was checked")
-        return True
     try:
         old = _hold(f"onnx on {source.name}", better.before, functools.partial(Session, better.before, source), expected, say)
     except Mismatch:
@@ -171,13 +163,11 @@ def _hold(
 
 
 def _session(better: Better, *, rewrites: bool = True) -> Session:
-    """The new file in onnxruntime; with foreign operators, what lies between them."""
-    from ...backends.onnx.write.export import to_shell
-
-    model, values = to_shell(better.after) if better.imported.foreign else (better.model, better.values)
+    """The new file in onnxruntime."""
     with tempfile.TemporaryDirectory(prefix="convc.") as folder:
         path = Path(folder) / "model.onnx"
-        save_model(model, path, threshold=0, values=values)  # onnxruntime maps weights that lie beside a model, and copies others
+        # onnxruntime maps weights that lie beside a model, and copies others
+        save_model(better.model, path, threshold=0, values=better.values)
         return Session(better.after, path, rewrites=rewrites)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from ...ir.errors import KernelMissing, Mismatch
 from ...ir.files import replace_directory
 from ...ir.graph import Graph
+from ...ir.other_runtimes import refuse_opaque
 from ...ir.printer import print_graph
 from ...ir.types import Array
 from ...ir.version import __version__, installed
@@ -62,6 +63,7 @@ def compile_as(graph: Graph, path: str | Path, options: CompileOptions, say: Say
     """As `compile_network`, by a record."""
     target = target_named(options.target)
     path = Path(path)
+    refuse_opaque(graph, options.target)
     check_numbers(graph)
     with replace_directory(path, foreign_files) as folder:
         better, trace = _optimized(graph, options)

@@ -81,7 +81,8 @@ class Engine:
 
     `capture` sees intermediate values, and `kernels` are what it computes at once: at least what it does, so that an error is looked for
     where it may be. `prices` are those by which passes decide for it. `word` tells `doctor` of it, and raises BackendMissing or
-    PackageNotFoundError. `has_one_code` where several images are computed as one is. `start_wide` computes in float64;
+    PackageNotFoundError. `has_one_code` where several images are computed as one is,
+    `runs_opaque` where nodes that convc has no op for are computed. `start_wide` computes in float64;
     `start_profiled` can also time its kernels; `of_artifact` is the engine with the kernels of a compiled library; `plain` is the engine
     with its own rewrites of a network off, where it has such.
     """
@@ -95,6 +96,7 @@ class Engine:
     prices: Prices
     word: Callable[[], str]
     has_one_code: bool = False
+    runs_opaque: bool = False
     start_wide: Start | None = None
     start_profiled: Callable[[Graph, int | None], tuple[Run, Profile]] | None = None
     of_artifact: Callable[[Artifact], Engine] | None = None

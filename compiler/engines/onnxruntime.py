@@ -105,6 +105,7 @@ def _engine(plain: Engine | None) -> Engine:
         kernels=_kernels,
         prices=PRICES,
         word=_word,
+        runs_opaque=True,
         plain=plain,
     )
 

@@ -37,5 +37,6 @@ REFERENCE = Engine(
     prices=ONNXRUNTIME.prices,
     word=lambda: f"NumPy {release('numpy')}",
     has_one_code=True,
+    runs_opaque=True,
     start_wide=_start_wide,
 )

@@ -18,6 +18,7 @@ from . import (
     lengths,
     linear,
     norm,
+    opaque,
     pool,
     quantize,
     rearrange,
@@ -34,7 +35,7 @@ __all__ = ["OPS"]
 
 FAMILIES = (
     *(leaf, conv, pool, norm, group, linear, activation, activation_variants, thresholds, unary, trigonometry, elementwise, compare),
-    *(shape, rearrange, diagonal, select, indexed, resize, reduce, lengths, quantize),
+    *(shape, rearrange, diagonal, select, indexed, resize, reduce, lengths, quantize, opaque),
 )
 
 OPS: dict[str, OpDef[Any]] = {op.name: op for family in FAMILIES for op in family.OPS}

@@ -63,7 +63,7 @@ def intensity(node: Node, sizes: Mapping[str, int]) -> float:
 
 def graph_cost(graph: Graph, sizes: Mapping[str, int] | None = None) -> GraphCost:
     """Totals of a typed graph; a named size without a number counts as 1."""
-    numbers = {**dict.fromkeys(graph.symbols, 1), **(sizes or {})}
+    numbers = {**dict.fromkeys((*graph.symbols, *graph.found_symbols), 1), **(sizes or {})}
     costs = [node_cost(node, numbers) for node in graph.ops]
     produced = [*graph.inputs, *graph.ops]
     return GraphCost(

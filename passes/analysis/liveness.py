@@ -16,7 +16,7 @@ from ...ir.dims import evaluate
 from ...ir.errors import InvalidModel
 from ...ir.facts import How
 from ...ir.graph import Graph, Node
-from ...ir.types import DTYPES, TensorType
+from ...ir.types import TensorType
 
 __all__ = ["Buffer", "Liveness", "holders", "live_under", "liveness", "node_bytes", "overwritable"]
 
@@ -76,7 +76,7 @@ def liveness(graph: Graph, sizes: Mapping[str, int] | None = None) -> Liveness:
 
 def node_bytes(graph: Graph, sizes: Mapping[str, int] | None = None) -> dict[Node, int]:
     """Bytes of every input and intermediate; a named size without a number counts as 1."""
-    numbers = {**dict.fromkeys(graph.symbols, 1), **(sizes or {})}
+    numbers = {**dict.fromkeys((*graph.symbols, *graph.found_symbols), 1), **(sizes or {})}
     known: dict[TensorType, int] = {}  # most nodes of a deep net have one of a few types
 
     def measure(node: Node) -> int:
@@ -85,7 +85,7 @@ def node_bytes(graph: Graph, sizes: Mapping[str, int] | None = None) -> dict[Nod
         if len(whole) < len(extents) or min(whole, default=0) < 0:
             given = ", ".join(f"{name}={number}" for name, number in numbers.items())
             raise InvalidModel(f"{node.where} is {node.type}, which has no size where {given}; give the named sizes other values")
-        return math.prod(whole) * DTYPES[node.typed.dtype].itemsize
+        return math.prod(whole) * node.typed.itemsize
 
     for node in graph.nodes:
         if node.weights is None and node.typed not in known:

@@ -52,6 +52,20 @@ class Model:
         data = read_range(self.folder, range_of(tensor, where), self.files, declared, where)
         return from_bytes(data, dtype, tuple(tensor.dims), where)
 
+    def fetch(self, tensor: TensorProto) -> None:
+        """Put the values of a tensor that lie in another file into the tensor itself.
+
+        Raises: InvalidModel where data and declaration differ.
+        """
+        if tensor.data_location != EXTERNAL:
+            return
+        where = f"{self.path.name}: tensor {quoted(tensor.name)}"
+        declared = check_tensor(tensor, where, self.limits)
+        data = read_range(self.folder, range_of(tensor, where), self.files, declared, where)
+        tensor.ClearField("external_data")
+        tensor.ClearField("data_location")
+        tensor.raw_data = bytes(data)
+
 
 def read_model(path: Path, limits: Limits = LIMITS) -> Model:
     """The model in a file, nothing in which is trusted.

@@ -12,12 +12,12 @@ import numpy as np
 
 from ....ir.graph import Node
 from ....ir.types import DTYPES, Array
+from ..file.opaque import outer_names
 from ..file.reading import Model
 from ..file.tensors import ELEMENTS, EXTERNAL
 from .constants import constant_value
 from .evaluator import Evaluator
 from .known import Known
-from .names import outer_names
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, GraphProto, NodeProto, TensorProto

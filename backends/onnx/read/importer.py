@@ -1,38 +1,39 @@
 """ONNX file to graph: the operators of opset 7 to the newest, one row each (operators.py). Spec: onnx.ai, IR and operators.
 
-What has no row is refused, all of it in one sentence; or, where the caller asks for it, left out: the graph then ends at the
-operands of such an operator, begins again at its results, and write/splice.py puts the operator back between the two.
+What has no row, or not in that form, becomes an opaque node (opaque.py), and what depends on one of an unknown type does, too. Where the
+caller is strict, all of it is refused in one sentence.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ....ir.dims import Dim, multiple, parse_dim, symbol
 from ....ir.errors import InvalidModel, ShapeError, UnsupportedOp, UsageError
 from ....ir.graph import Graph, Node, Origin
 from ....ir.ops.elementwise import IDENTITY, Identity
 from ....ir.ops.leaf import INPUT, Input
-from ....ir.types import DTYPES, Array, TensorType, parse_type
+from ....ir.types import DTYPES, OPAQUE, Array, TensorType, parse_type
 from ..file.limits import LIMITS, Limits
 from ..file.naming import SOURCE
+from ..file.opaque import inner_names, outer_names
 from ..file.reading import Model, read_model
 from ..file.saving import copy_fields
-from ..file.tensors import ELEMENTS
+from ..file.types_text import type_text
 from .call import Call, given, shortest
+from .declared import Declared, may_be
 from .folding import Folding
 from .inference import inferred_values
 from .known import Known
-from .names import outer_names, text_of
+from .names import text_of
+from .opaque import opaque_nodes
 from .operators import ROWS
 from .unread import check_unread
 
@@ -49,21 +50,18 @@ NONSENSE = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeEr
 
 @dataclass(frozen=True)
 class Imported:
-    """A file as a graph. `foreign` are the positions of the file's nodes that the graph leaves out.
-
-    Of the weights, `model` keeps only what foreign nodes may read: the graph has the others. Units: `outside` bytes, of weights that
-    lie in files beside the model. `note` says which outputs come out otherwise than the file declares them.
+    """A file as a graph. `model` is without its weights, which the graph has. Units: `outside` bytes, of weights that lie in files
+    beside the model. `note` says which outputs come out otherwise than the file declares them.
     """
 
     graph: Graph
     model: Model
-    foreign: tuple[int, ...] = ()
     outside: int = 0
     note: str = ""
 
 
 class UnreadOperators(UnsupportedOp):
-    """Operators of a file that convc does not have, or not in that form; `passthrough` does without them."""
+    """Operators of a file that convc does not have, or not in that form, for a caller who is strict."""
 
 
 def read_graph(
@@ -72,35 +70,33 @@ def read_graph(
     shapes: Mapping[str, str] | None = None,
     constants: Mapping[str, Array] | None = None,
     *,
-    passthrough: bool = False,
+    strict: bool = False,
 ) -> Imported:
     """The graph of an ONNX file, typed. `shapes` are other types for its inputs, as text: `N,3,224,224`; `constants` are
     values for inputs, which then are inputs no more.
 
-    Raises: UnreadOperators with all that cannot be read; InvalidModel for a file that breaks the rules; UsageError for
+    Raises: UnreadOperators, if `strict`, with all that cannot be read; InvalidModel for a file that breaks the rules; UsageError for
     a shape of an input that is not there.
     """
-    importer = _Importer(read_model(path, limits), shapes or {}, constants or {}, passthrough)
+    importer = _Importer(read_model(path, limits), shapes or {}, constants or {}, strict)
     with contextlib.closing(importer.folding):
         return importer.run()
 
 
 @dataclass
 class _Importer:
-    """One file on its way to a graph. `values` are the nodes by the file's names; a name in `lost` has no node."""
+    """One file on its way to a graph. `values` are the nodes by the file's names."""
 
     model: Model
     shapes: Mapping[str, str]
     constants: Mapping[str, Array]
-    passthrough: bool
+    strict: bool
     values: dict[str, Node] = field(default_factory=dict[str, Node])
     inputs: list[Node] = field(default_factory=list[Node])
-    lost: set[str] = field(default_factory=set[str])
-    foreign: list[int] = field(default_factory=list[int])
     refused: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list[str]))
     reasons: list[str] = field(default_factory=list[str])
     known: Known = field(default_factory=Known)
-    symbols: dict[str, str] = field(default_factory=dict[str, str])
+    declared: Declared = field(default_factory=Declared)
 
     def __post_init__(self) -> None:
         self.folding = Folding(self.model, self.known, self.values)
@@ -109,7 +105,7 @@ class _Importer:
         graph = self.model.proto.graph
         self.opset = self._checked_opset()
         self.taken = {name for node in graph.node for name in node.output} | {tensor.name for tensor in graph.initializer}
-        self.taken |= {value.name for value in graph.input}
+        self.taken |= {value.name for value in graph.input} | {name for node in graph.node for name in inner_names(node)}
         self.read = {name for node in graph.node for name in outer_names(node)} | {value.name for value in graph.output}
         outside = 0
         for tensor in graph.initializer:
@@ -120,16 +116,18 @@ class _Importer:
             self.values[tensor.name] = given(tensor.name, array, Origin())
         self.values |= {name: given(name, array, Origin()) for name, array in self.constants.items()}
         self._read_inputs()
-        for position, node in enumerate(graph.node):
-            if self._is_readable(node):
-                self._convert(node, position)
-            elif not self.folding.keeps_constant(node) and not self._is_folded(node):
-                if not self._has_row(node):
-                    self._refuse(node)
-                self._leave(node, position)
-        if self.refused and not self.passthrough:
+        for node in graph.node:
+            if not node.output:
+                raise InvalidModel(f"{self.model.path.name}: {node.op_type} '{node.name}' computes nothing")
+            why = self._convert(node) if self._is_readable(node) else ""
+            if why is None or self.folding.keeps_constant(node) or self._is_folded(node):
+                continue
+            if why or not self._has_row(node):
+                self._refuse(node, why)
+            self._keep(node)
+        if self.refused and self.strict:
             raise self._refusal()
-        return Imported(self._graph(), self._without_weights(), tuple(self.foreign), outside, self._note())
+        return Imported(self._graph(), self._without_weights(), outside, self._note())
 
     # --- the interface ---
 
@@ -150,11 +148,12 @@ class _Importer:
             if name not in {value.name for value in proper}:
                 raise UsageError(f"{self.model.path.name} has no input '{name}'; it has {', '.join(value.name for value in proper)}")
         for value in proper:
-            type_ = self._declared(value)
-            if type_ is None:
+            type_ = self.declared.type_of(value)
+            if type_ is None and self.strict:
                 raise UnsupportedOp(
                     f"{self.model.path.name}: input '{value.name}' is no tensor of a known rank and of an element type that convc has"
                 )
+            type_ = self.declared.blind_type_of(value) if type_ is None else type_
             if value.name in self.shapes:
                 type_ = self._pinned(value.name, type_)
             self._add_input(value.name, type_)
@@ -171,54 +170,20 @@ class _Importer:
             raise UsageError(f"--input {name}:{text}: the file declares {declared}; give as many dimensions, of the same element type")
         return wanted
 
-    def _declared(self, value: ValueInfoProto) -> TensorType | None:
-        """The type that the file writes down, or None where it writes none that convc has."""
-        if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
-            return None
-        tensor = value.type.tensor_type
-        element = ELEMENTS.get(tensor.elem_type)
-        if element is None or element.dtype is None or element.dtype not in DTYPES.values():
-            return None
-        dtype = next(name for name, known in DTYPES.items() if known == element.dtype)
-        dims: list[Dim] = []
-        for axis, dim in enumerate(tensor.shape.dim):
-            is_number = dim.HasField("dim_value") and dim.dim_value >= 0  # older exporters write -1 for any
-            dims.append(dim.dim_value if is_number else self._named(dim.dim_param or f"{value.name}_{axis}"))
-        return TensorType(dtype, tuple(dims))
-
-    def _named(self, text: str) -> Dim:
-        """A named size, or a multiple of one such as 32*H, as PyTorch and convc write them."""
-        try:
-            name, factor = multiple(parse_dim(text)) or (text, 1)
-        except InvalidModel:
-            name, factor = text, 1
-        return symbol(self._symbol(name)) * factor
-
-    def _symbol(self, text: str) -> str:
-        """A named size as the IR can write it; different names stay different."""
-        if text not in self.symbols:
-            name = re.sub(r"\W", "_", text, flags=re.ASCII)
-            name = name if re.match(r"[A-Za-z_]", name) else f"d{name}"
-            while name in self.symbols.values():
-                name += "_"
-            self.symbols[text] = name
-        return self.symbols[text]
-
     # --- operators ---
 
     def _has_row(self, node: NodeProto) -> bool:
         return node.domain in ("", "ai.onnx") and node.op_type in ROWS and not self.folding.is_untyped(node)
 
     def _is_readable(self, node: NodeProto) -> bool:
-        return self._has_row(node) and not any(name in self.lost for name in node.input)
+        return self._has_row(node) and not any(self.values[name].typed.is_opaque for name in node.input if name)
 
     def _is_folded(self, node: NodeProto) -> bool:
         """Whether an operator on constants could be computed: its results are constants then."""
         results = self.folding.results(node)
         if results is None:
             return False
-        origin = Origin(f"{SOURCE}{node.name}" if node.name else "", "")
-        self.values |= {name: given(name, array, origin) for name, array in results.items()}
+        self.values |= {name: given(name, array, _origin(node)) for name, array in results.items()}
         return True
 
     def _refuse(self, node: NodeProto, why: str = "") -> None:
@@ -227,37 +192,39 @@ class _Importer:
         if why:
             self.reasons.append(why)
 
-    def _convert(self, node: NodeProto, position: int) -> None:
-        """The row's nodes under the names of the results."""
-        if not node.output:
-            raise InvalidModel(f"{self.model.path.name}: {node.op_type} '{node.name}' computes nothing")
-        origin = Origin(f"{SOURCE}{node.name}" if node.name else "", "")
+    def _convert(self, node: NodeProto) -> str | None:
+        """Put the row's nodes under the names of the results; a word on why the row makes none."""
         operands = [self.values[name] if name else None for name in node.input]
-        attributes = {attribute.name: self._attribute(node, attribute) for attribute in node.attribute}
-        limits = self.model.limits
-        wanted = [name if i == 0 or name in self.read else "" for i, name in enumerate(node.output)]  # older files name what nobody reads
-        call = Call(node.op_type, origin, wanted, operands, attributes, self.opset, self.known, self.taken, limits.elements)
+        limits, wanted = self.model.limits, self._wanted(node)
         try:
+            attributes = {attribute.name: self._attribute(node, attribute) for attribute in node.attribute}
+            call = Call(node.op_type, _origin(node), wanted, operands, attributes, self.opset, self.known, self.taken, limits.elements)
             made = _made(call)
             check_unread(node.attribute, call)
         except UnsupportedOp as error:
-            if self._is_folded(node):
-                return
-            self._refuse(node, str(error))
-            self._leave(node, position)
-            return
+            return str(error)
         except ShapeError as error:
+            if self._has_new_sizes(operands):
+                return str(error)
             if not any(operand.typed.symbols for operand in operands if operand is not None):
                 raise
             raise ShapeError(f"{error}; named sizes may be given values, or multiples such as 32*H, with --input") from None
         results: Sequence[Node | None] = [made] if isinstance(made, Node) else made
         if any(wanted[len(results) :]):
-            self._refuse(node, str(call.refuse(f"result {wanted[len(results)]} is asked for; only the first can be computed")))
-            self._leave(node, position)
-            return
+            return str(call.refuse(f"result {wanted[len(results)]} is asked for; only the first can be computed"))
         for name, result in zip(wanted, results, strict=False):
             if name and result is not None:
                 self.values[name] = result
+        return None
+
+    def _wanted(self, node: NodeProto) -> list[str]:
+        """The names of its results, "" for those that nobody reads: older files name them all."""
+        return [name if i == 0 or name in self.read else "" for i, name in enumerate(node.output)]
+
+    def _has_new_sizes(self, operands: Iterable[Node | None]) -> bool:
+        """Whether an operand has a named size that only an opaque node brings."""
+        known = {name for node in self.inputs for name in node.typed.symbols}
+        return any(set(operand.typed.symbols) - known for operand in operands if operand is not None)
 
     def _attribute(self, node: NodeProto, attribute: AttributeProto) -> Any:
         """A Python value. Floats are the shortest decimals that are the same in float32: 1e-05, not 9.99999974737875e-06."""
@@ -269,7 +236,10 @@ class _Importer:
         if kind == attribute.STRING:
             return text_of(attribute.s, node)
         if kind == attribute.TENSOR:
-            return self.model.array(attribute.t)
+            array = self.model.array(attribute.t)
+            if array.dtype not in DTYPES.values():
+                raise UnsupportedOp(f"{node.op_type} '{node.name}': attribute '{attribute.name}' is an array of {array.dtype}")
+            return array
         if kind == attribute.FLOATS:
             return [shortest(np.float32(value)) for value in attribute.floats]
         if kind == attribute.INTS:
@@ -278,19 +248,29 @@ class _Importer:
             return [text_of(value, node) for value in attribute.strings]
         raise UnsupportedOp(f"{node.op_type} '{node.name}': attribute '{attribute.name}' is neither a number, a text nor a tensor")
 
-    def _leave(self, node: NodeProto, position: int) -> None:
-        """Leave an operator out. Its results are inputs of the graph where the file says their types, else lost."""
-        self.foreign.append(position)
-        for name in node.output:
-            type_ = self._typed(name) if self.passthrough and name else None
-            if type_ is None:
-                self.lost.add(name)
-            else:
-                self._add_input(name, type_)
+    def _keep(self, node: NodeProto) -> None:
+        """The operator as it is, in opaque nodes. Who is strict reads on only to see what else cannot be read."""
+        for name in outer_names(node):
+            self._need(name)
+        wanted = [name if name in self.read else "" for name in node.output]
+        self.values |= opaque_nodes(node, self.values, wanted, self._typed, self.model, _origin(node), self.taken)
 
-    def _typed(self, name: str) -> TensorType | None:
-        """The type of an intermediate value, where it is described."""
-        return self._declared(self._described[name]) if name in self._described else None
+    def _need(self, name: str) -> None:
+        """A constant of an element type that convc has not becomes an operator once somebody reads it."""
+        from onnx import helper
+
+        if name in self.values or name not in self.folding.untyped:
+            return
+        tensor = self.folding.untyped[name]
+        type_ = TensorType(OPAQUE, (), type_text(helper.make_tensor_type_proto(tensor.data_type, tensor.dims)))
+        constant = helper.make_node("Constant", [], [name], value=tensor)
+        self.values |= opaque_nodes(constant, {}, [name], lambda name: type_, self.model, Origin(), self.taken)
+
+    def _typed(self, name: str) -> TensorType:
+        """The type of an intermediate value, as far as it is known."""
+        described = None if self.strict else self._described.get(name)
+        type_ = None if described is None else self.declared.type_of(described)
+        return self.declared.blind_type_of(described) if type_ is None else type_
 
     @functools.cached_property
     def _described(self) -> dict[str, ValueInfoProto]:
@@ -316,20 +296,18 @@ class _Importer:
 
         slim = ModelProto()
         copy_fields(self.model.proto, slim, without="graph")
-        copy_fields(self.model.proto.graph, slim.graph, without="" if self.foreign else "initializer")
+        copy_fields(self.model.proto.graph, slim.graph, without="initializer")
         return replace(self.model, proto=slim)
 
     def _graph(self) -> Graph:
         proto = self.model.proto.graph
         outputs: list[Node] = []
         for value in proto.output:
-            if value.name in self.values:
-                outputs.append(self._named_output(value.name))
-        outputs += [self.values[name] for name in self._read_by_foreign() if self.values[name] not in outputs]
-        if not outputs:
-            raise UnsupportedOp(f"{self.model.path.name}: no output is computed by operators that convc has")
+            outputs.append(self._named_output(value.name))
         graph = Graph.of(proto.name or "main", self.inputs, outputs, self.values.values())
         stray = next((node for node in graph.nodes if node.kind is INPUT and node not in self.inputs), None)
+        if stray is not None and not self.strict:
+            return self._with_shapes(graph)
         if stray is not None:
             dims = ", ".join(str(dim) for dim in self.known.values[stray])
             raise UnsupportedOp(
@@ -337,42 +315,44 @@ class _Importer:
             )
         return graph
 
+    def _with_shapes(self, graph: Graph) -> Graph:
+        """Sizes that are data are computed when the network runs, by the operator that the file has for it."""
+        makers = {name: node for node in self.model.proto.graph.node for name in node.output}
+        made: dict[str, Node] = {}
+
+        def visit(node: Node, operands: tuple[Node, ...]) -> Node:
+            result = node.reading(operands)
+            if node.kind is INPUT and node not in self.inputs:
+                shape, type_ = makers[node.name], node.typed
+                values = {name: made[self.values[name].name] for name in shape.input}
+                result = opaque_nodes(shape, values, [node.name], lambda name: type_, self.model, node.origin, self.taken)[node.name]
+            made[node.name] = result
+            return result
+
+        return graph.rebuild(visit)
+
     def _note(self) -> str:
         """Many exporters leave old shapes behind, so it is no reason to refuse; sizes given with --input change the outputs rightly."""
         wrong: list[str] = []
         for value in self.model.proto.graph.output if not self.shapes else ():
-            declared = self._declared(value) if value.name in self.values else None
-            if declared is not None and not _may_be(self.values[value.name].typed, declared):
+            declared = self.declared.type_of(value)
+            if declared is not None and not may_be(self.values[value.name].typed, declared):
                 wrong.append(f"'{value.name}' as {declared}, but its operators make it {self.values[value.name].type}")
         more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
         return f"{self.model.path.name}: the file declares output {', '.join(wrong[:NAMED])}{more}" if wrong else ""
 
     def _named_output(self, name: str) -> Node:
         """An output keeps its name also where an operator passed its operand through."""
+        self._need(name)
         node = self.values[name]
         if node.name == name:
             return node
         self.values[name] = Node(name, IDENTITY, Identity(), (node,), node.type, node.origin)
         return self.values[name]
 
-    def _read_by_foreign(self) -> Iterator[str]:
-        """What the operators left out read and the graph computes, once each."""
-        nodes = self.model.proto.graph.node
-        constants = {tensor.name for tensor in self.model.proto.graph.initializer}
-        seen: set[str] = set()
-        for position in self.foreign:
-            for name in outer_names(nodes[position]):
-                if name in self.values and name not in seen and name not in constants and self.values[name] not in self.inputs:
-                    seen.add(name)
-                    yield self._named_output(name).name
 
-
-def _may_be(type_: TensorType, declared: TensorType) -> bool:
-    """Whether they are of one rank and element type, and of one extent where both say a number."""
-    if (type_.dtype, type_.rank) != (declared.dtype, declared.rank):
-        return False
-    pairs = zip(type_.shape, declared.shape, strict=True)
-    return all(a == b or not (isinstance(a, int) and isinstance(b, int)) for a, b in pairs)
+def _origin(node: NodeProto) -> Origin:
+    return Origin(f"{SOURCE}{node.name}" if node.name else "", "")
 
 
 def _made(call: Call) -> Node | Sequence[Node | None]:

@@ -8,9 +8,12 @@ from typing import Any
 
 from ....ir.errors import InvalidModel, UnsupportedOp, UsageError
 from ....ir.graph import Graph, Node
+from ....ir.ops.opaque import OPAQUE
 from ....ir.types import DTYPES, TensorType
 from ....ir.version import __version__
 from ...unsupported import Unsupported
+from ..file.opaque import imported
+from ..file.types_text import read_type
 from .onnx_emitter import OnnxEmitter
 from .onnx_rows import ROWS
 
@@ -42,7 +45,7 @@ def to_shell(
     """`to_model` without the values of parameters, and what makes the bytes of each: a file can be written with one of them in memory."""
     from onnx import helper
 
-    opset = _checked_opset(opset)
+    opset = _checked_opset(_own_opset(graph) if opset is None else opset)
     to = OnnxEmitter(graph, opset)
     filled = {node for node in graph.params if opset >= FILLED_SINCE and _is_filled(node)}
     for node in graph.params:
@@ -55,13 +58,13 @@ def to_shell(
         row(node, to)
     inputs, outputs = [_value(node) for node in graph.inputs], [_value(node) for node in graph.outputs]
     outer = {*graph.inputs, *graph.outputs}
-    inner = [_value(node) for node in graph.ops if node not in outer]
+    inner = [_value(node) for node in graph.ops if node not in outer and not (node.typed.is_opaque and not node.typed.about)]
     params = [node for node in graph.params if node not in filled]
     weights = [_declaration(node) for node in params]
     body = helper.make_graph(to.nodes, graph.name, inputs, outputs, [*weights, *to.initializers], value_info=inner)
-    imports = [helper.make_opsetid("", opset)]
+    imports = [helper.make_opsetid(domain, version) for domain, version in {"": opset, **to.domains}.items()]
     model = helper.make_model(body, opset_imports=imports, producer_name="convc", producer_version=__version__)
-    model.ir_version = max(8, helper.find_min_ir_version_for(imports))
+    model.ir_version = max(8, helper.find_min_ir_version_for(imports, ignore_unknown=True))
     helper.set_model_props(model, dict(metadata or {}))
     return model, {node.name: functools.partial(_bytes, node) for node in params}
 
@@ -85,6 +88,13 @@ def newest_opset() -> int:
     return min(newest, FALLBACK_OPSET)
 
 
+def _own_opset(graph: Graph) -> int | None:
+    """The opset of the nodes that are written as they are in some file; None where there are none."""
+    versions = {node.op.version if not node.op.domain else imported(node.op).get("") for node in graph.nodes if node.kind is OPAQUE}
+    newest = max((version for version in versions if version is not None), default=None)
+    return None if newest is None else max(newest, MIN_OPSET)
+
+
 def _checked_opset(opset: int | None) -> int:
     from onnx.defs import onnx_opset_version
 
@@ -104,8 +114,10 @@ def _check_size(graph: Graph) -> None:
 
 
 def _value(node: Node) -> Any:
-    from onnx import helper
+    from onnx import ValueInfoProto, helper
 
+    if node.typed.is_opaque:
+        return ValueInfoProto(name=node.name, type=read_type(node.typed.about) if node.typed.about else None)
     return helper.make_tensor_value_info(node.name, _element(node.typed), [d if isinstance(d, int) else str(d) for d in node.typed.shape])
 
 

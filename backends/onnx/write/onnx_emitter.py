@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ class OnnxEmitter:
         self.constants: dict[str, Array] = {}
         self.names: set[str] = set()  # of operators, where they are not those of their values
         self.taken = {node.name for node in graph.nodes}
+        self.inner: set[str] = set()  # names within subgraphs, which several may have
+        self.domains: dict[str, int] = {}  # of operators that are not ONNX's own, with their versions
         self.sizes: dict[Dim, str] = {}  # values that hold a size computed from the shapes of inputs
 
     @property
@@ -68,6 +70,19 @@ class OnnxEmitter:
         inputs, attributes = older_form(wording, self.opset, self.constants.get)
         self.nodes.append(helper.make_node(op_type, inputs, outputs, name=name, doc_string=_origin(node), **attributes))
 
+    def reserve(self, names: Iterable[str]) -> dict[str, str]:
+        """Keep names that stand within subgraphs from values outside; other names for those that came too late."""
+        names = set(names)
+        clashing = {name: fresh_name(name, self.taken | names) for name in sorted(names & self.taken - self.inner)}
+        self.inner |= {clashing.get(name, name) for name in names}
+        self.taken |= self.inner
+        return clashing
+
+    def keep(self, node: Node, made: Any) -> None:
+        """An ONNX node that is at hand already."""
+        made.name, made.doc_string = self._own_name(node), _origin(node)
+        self.nodes.append(made)
+
     def _own_name(self, node: Node) -> str:
         """The name that the node had in the file it came from, for the first that has it; else its value's."""
         name = node.origin.source.removeprefix(SOURCE)
@@ -84,6 +99,8 @@ class OnnxEmitter:
         """Raises: UnsupportedOp where this opset's operator is not defined for the operand's element type."""
         from onnx import helper
 
+        if node.inputs[0].typed.is_opaque:
+            return
         dtype = node.inputs[0].typed.dtype
         onnx_name = helper.tensor_dtype_to_string(helper.np_dtype_to_tensor_dtype(DTYPES[dtype])).split(".")[1].lower()
         first, since = first_opset(op_type, f"tensor({onnx_name})"), first_opset(op_type)
@@ -140,8 +157,8 @@ class OnnxEmitter:
         return self.helper_node("Div", node, "size", [self._size(node, atom.numerator), self._size(node, atom.divisor)])
 
     def _measured(self, node: Node, name: str) -> str:
-        """A named size from the first input that has it, or a multiple of it, as a dimension."""
-        for x in self.graph.inputs:
+        """A named size from the first input, or result of an opaque node, that has it, or a multiple of it, as a dimension."""
+        for x in (*self.graph.inputs, *(node for node in self.graph.ops if node.kind.facts.opaque)):
             for axis, dim in enumerate(x.typed.shape):
                 if (found := multiple(dim)) is not None and found[0] == name:
                     shape = self.helper_node("Shape", node, "shape", [x.name])

@@ -33,6 +33,7 @@ from ....ir.types import DTYPES
 from ...unsupported import Unsupported
 from .indexed_rows import INDEXED
 from .onnx_emitter import OnnxEmitter, OnnxRow, simple
+from .opaque_rows import OPAQUE_ROWS
 from .pointwise_rows import dense, extreme, gelu, hard_swish, mish, modulo, or_equal, softmax
 from .resize_rows import resize as resize_row
 from .slice_rows import slice_row
@@ -249,4 +250,5 @@ ROWS: dict[OpDef[Any], OnnxRow | Unsupported] = {
     resize.RESIZE: resize_row,
     **STRUCTURE,
     **INDEXED,
+    **OPAQUE_ROWS,
 }

@@ -18,6 +18,7 @@ from ....ir.ops import (
     leaf,
     linear,
     norm,
+    opaque,
     pool,
     quantize,
     rearrange,
@@ -183,6 +184,8 @@ def _operator(emitter: RelaxEmitter, name: str) -> Callable[..., Any]:
 ROWS: dict[OpDef[Any], Lowering | Unsupported] = {
     leaf.INPUT: argument,
     leaf.PARAM: argument,
+    opaque.OPAQUE: Unsupported("it needs another runtime"),
+    opaque.OPAQUE_RESULT: Unsupported("it needs another runtime"),
     conv.CONV2D: conv2d,
     conv.CONV_TRANSPOSE2D: conv_transpose2d,
     pool.MAX_POOL: max_pool,

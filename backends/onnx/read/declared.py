@@ -1,0 +1,70 @@
+"""Types as a file writes them down, with its named sizes under names that the IR can write."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ....ir.dims import Dim, multiple, parse_dim, symbol
+from ....ir.errors import InvalidModel
+from ....ir.types import DTYPES, OPAQUE, TensorType
+from ..file.tensors import ELEMENTS
+from ..file.types_text import type_text
+
+if TYPE_CHECKING:
+    from onnx import ValueInfoProto
+
+__all__ = ["Declared", "may_be"]
+
+
+@dataclass(slots=True)
+class Declared:
+    """Types of one file. `symbols` are the names of its sizes, by what they are called there."""
+
+    symbols: dict[str, str] = field(default_factory=dict[str, str])
+
+    def type_of(self, value: ValueInfoProto) -> TensorType | None:
+        """The type that the file writes down, or None where it writes none that convc has."""
+        if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
+            return None
+        tensor = value.type.tensor_type
+        element = ELEMENTS.get(tensor.elem_type)
+        if element is None or element.dtype is None or element.dtype not in DTYPES.values():
+            return None
+        dtype = next(name for name, known in DTYPES.items() if known == element.dtype)
+        dims: list[Dim] = []
+        for axis, dim in enumerate(tensor.shape.dim):
+            is_number = dim.HasField("dim_value") and dim.dim_value >= 0  # older exporters write -1 for any
+            dims.append(dim.dim_value if is_number else self.named(dim.dim_param or f"{value.name}_{axis}"))
+        return TensorType(dtype, tuple(dims))
+
+    def blind_type_of(self, value: ValueInfoProto | None) -> TensorType:
+        """The type of a value that convc cannot look into, as far as the file knows it."""
+        return TensorType(OPAQUE, (), type_text(value.type) if value is not None else "")
+
+    def named(self, text: str) -> Dim:
+        """A named size, or a multiple of one such as 32*H, as PyTorch and convc write them."""
+        try:
+            name, factor = multiple(parse_dim(text)) or (text, 1)
+        except InvalidModel:
+            name, factor = text, 1
+        return symbol(self._symbol(name)) * factor
+
+    def _symbol(self, text: str) -> str:
+        """A named size as the IR can write it; different names stay different."""
+        if text not in self.symbols:
+            name = re.sub(r"\W", "_", text, flags=re.ASCII)
+            name = name if re.match(r"[A-Za-z_]", name) else f"d{name}"
+            while name in self.symbols.values():
+                name += "_"
+            self.symbols[text] = name
+        return self.symbols[text]
+
+
+def may_be(type_: TensorType, declared: TensorType) -> bool:
+    """Whether they are of one rank and element type, and of one extent where both say a number."""
+    if (type_.dtype, type_.rank) != (declared.dtype, declared.rank):
+        return False
+    pairs = zip(type_.shape, declared.shape, strict=True)
+    return all(a == b or not (isinstance(a, int) and isinstance(b, int)) for a, b in pairs)
