@@ -127,7 +127,7 @@ def _type_of(feed: Any) -> str:
     return without_shapes(feed.data_type()) if hasattr(feed, "data_type") else "tensor(float)"
 
 
-def _dtype_of(array: Array) -> np.dtype[Any]:
+def _dtype_of(array: Any) -> np.dtype[Any]:
     return array.dtype
 
 

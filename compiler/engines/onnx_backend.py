@@ -110,4 +110,4 @@ def _read(model: bytes, constants: Mapping[str, Array]) -> Graph:
     with tempfile.TemporaryDirectory(prefix="convc.") as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(model)
-        return read_graph(path, constants=constants).graph
+        return read_graph(path, constants=constants, strict=True).graph

@@ -81,12 +81,12 @@ def outcome(path: Path) -> str:
     foreign = False
     try:
         try:
-            graph = read_graph(path).graph
+            graph = read_graph(path, strict=True).graph
         except UnsupportedOp as error:
             if zlib.crc32(path.read_bytes()) % FOREIGN_EVERY:
                 return f"the importer refuses: {_said(error)}"
             foreign = True
-            graph = read_graph(path, passthrough=True).graph
+            graph = read_graph(path).graph
     except ConvcError as error:
         return f"the importer refuses: {_said(error)}"
     try:

@@ -32,7 +32,7 @@ LINE = np.concatenate([np.linspace(-30, 30, 6001), np.linspace(-2, 2, 4001)])
 LINE.sort()
 PLACES = 5  # of each operand, changed one at a time
 DRAWS = 40  # of other numbers for attributes
-COMPUTED = [kind for kind in OPS.values() if kind not in (INPUT, PARAM)]
+COMPUTED = [kind for kind in OPS.values() if kind not in (INPUT, PARAM) and not kind.facts.opaque]
 
 
 @dataclass(frozen=True)

@@ -34,14 +34,9 @@ def constant_value(known: Known, wanted: Node) -> Array | None:
             continue
         if value is None:
             size, flops = node.typed.nbytes, _flops(node)
-            if (
-                not node.inputs
-                or node.kind.facts.opaque
-                or not isinstance(size, int)
-                or not isinstance(flops, int)
-                or size > bytes_left
-                or flops > flops_left
-            ):
+            if not node.inputs or node.kind.facts.opaque or not isinstance(size, int) or not isinstance(flops, int):
+                return None
+            if size > bytes_left or flops > flops_left:
                 return None
             bytes_left, flops_left = bytes_left - size, flops_left - flops
             value = _computed(node, values)

@@ -69,7 +69,7 @@ def test_refused_in_one_printable_line(tmp_path, case):
     model, why = REFUSED[case]
     model.opset_import[0].version = 18
     with pytest.raises(ConvcError) as caught:
-        read_graph(files.written(tmp_path, model))
+        read_graph(files.written(tmp_path, model), strict=True)
     assert why in str(caught.value)
     assert str(caught.value).isprintable()
 
