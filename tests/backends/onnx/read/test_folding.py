@@ -22,7 +22,7 @@ X = np.arange(12, dtype=np.float32).reshape(1, 12)
 
 
 def read(folder: Path, nodes: list, constants: dict[str, object] | None = None, **inputs: list) -> Graph:
-    return read_graph(written(folder, model_of(nodes, inputs or {"x": [1, 12]}, ["y"], constants))).graph
+    return read_graph(written(folder, model_of(nodes, inputs or {"x": [1, 12]}, ["y"], constants)), strict=True).graph
 
 
 def value(folder: Path, nodes: list, constants: dict[str, object]) -> Array:
