@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..ir.graph import Graph
 from .canonicalize import canonicalize
 from .compose_linear import compose_linear
+from .constant_places import constant_places
 from .dense_to_conv import dense_to_conv
 from .drop_identity import drop_identity
 from .eliminate_dead import eliminate_dead
@@ -49,6 +50,7 @@ PASSES = {
         Pass("infer-shapes", infer_shapes, "give every node its type", needs_types=False),
         Pass("drop-identity", drop_identity, "x in place of dropout(x), pad(x) by nothing and their like"),
         Pass("fold-constants", fold_constants, "op(params) -> param, under a size budget"),
+        Pass("constant-places", constant_places, "gather and scatter at known places -> slices, gathers of one axis, concats"),
         Pass("canonicalize", canonicalize, "one form of global pools, flattens, dense layers and constant arithmetic"),
         Pass("flatten-concat", flatten_concat, "concat(concat(a, b), c) -> concat(a, b, c); slices back to their whole"),
         Pass("merge-common", merge_common, "equal nodes become one"),
