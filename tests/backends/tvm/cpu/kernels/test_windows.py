@@ -18,7 +18,17 @@ from convc.ir.ops.conv import CONV2D
 from convc.ir.ops.elementwise import ADD
 from convc.tests.support.cpu_kernels import blocked_shape, call, compiled, draw, from_blocks, into_blocks
 
-CASES = [  # images, channels, rows, columns, then the window's kernel, strides, pads, dilations, ceil_mode
+CASES = [
+    (
+        1,
+        20,
+        3,
+        90,
+        (2, 40),
+        (1, 3),
+        (0, 30, 1, 25),
+        (1, 2),
+    ),  # a loop over taps  # images, channels, rows, columns, then the window's kernel, strides, pads, dilations, ceil_mode
     (1, 64, 56, 56, (3, 3), (2, 2), (1, 1, 1, 1)),
     (1, 48, 28, 28, (3, 3), (1, 1), (1, 1, 1, 1)),
     (2, 20, 13, 11, (3, 2), (2, 3), (1, 0, 2, 1), (1, 1), True),
