@@ -16,12 +16,15 @@ import numpy as np
 from ...backends.tvm.cpu.kernels.winograd.error import error_bound, roundings
 from ...ir.binding import match_inputs, new_sizes, sized, specialize
 from ...ir.graph import Graph, Node
+from ...ir.opened import OPENED, opened
 from ...ir.ops.conv import CONV2D
 from ...ir.ops.elementwise import MUL
-from ...ir.ops.linear import DENSE
+from ...ir.ops.linear import DENSE, MATMUL
 from ...ir.ops.pool import MAX_POOL
+from ...ir.ops.quantize import DEQUANTIZE_LINEAR, QUANTIZE_LINEAR
 from ...ir.types import Array
 from ..engines.engine import Capture, Engine, Kernel
+from .steps import QUOTIENT
 from .units import UNIT
 
 __all__ = ["NodeCheck", "NodeVerdict", "check_nodes"]
@@ -126,7 +129,7 @@ def _verdict(kernel: Kernel, held: Mapping[Node, Array], sizes: Mapping[str, int
     """Recompute the covered nodes in float64 and carry the bound on their errors along."""
     values: dict[Node, Array] = {}
     bounds: dict[Node, Array] = {}
-    for node in kernel.covers:
+    for node in _parts(kernel):
         operands = [values[operand] if operand in values else _wide(operand, held) for operand in node.inputs]
         with np.errstate(all="ignore"):
             values[node] = np.asarray(node.kind.meaning(sized(node, sizes).op, *operands))
@@ -136,8 +139,20 @@ def _verdict(kernel: Kernel, held: Mapping[Node, Array], sizes: Mapping[str, int
             else:
                 gamma, own = _local_bound(node, operands, values[node])
                 bounds[node] = own + (1 + gamma) * _carried(node, operands, [bounds.get(operand) for operand in node.inputs])
-    error, worst = _worst(held[kernel.result], values[kernel.result], bounds[kernel.result])
+    last = next(reversed(values))
+    error, worst = _worst(held[kernel.result], values[last], bounds[last])
     return NodeVerdict(kernel.result, tuple(node.name for node in kernel.covers), error, worst)
+
+
+def _parts(kernel: Kernel) -> Iterator[Node]:
+    """What it covers, a quantized product as the ops that it means."""
+    for node in kernel.covers:
+        if node.kind not in OPENED:
+            yield node
+            continue
+        *parts, last = opened(node)
+        yield from (part for part in parts if part.weights is None)
+        yield node.like(kind=last.kind, op=last.op, inputs=last.inputs)
 
 
 def _local_bound(node: Node, operands: list[Array], value: Array) -> tuple[float, Array]:
@@ -159,11 +174,31 @@ def _carried(node: Node, operands: list[Array], errors: list[Array | None]) -> A
         return a * off_b + b * off_a + off_a * off_b
     if node.kind is MAX_POOL:
         return np.asarray(MAX_POOL.meaning(node.op, known[0]))
-    if node.kind in (CONV2D, DENSE):  # after a batch norm, or a flatten; weights are as they are
-        return np.asarray(node.kind.meaning(node.op, known[0], abs(operands[1])))
+    if node.kind in (CONV2D, DENSE, MATMUL):
+        return _carried_by_product(node, [abs(operand) for operand in operands], known)
+    if node.kind is DEQUANTIZE_LINEAR:  # of its scale, itself a product
+        return abs(np.asarray(node.kind.meaning(node.op, operands[0], np.broadcast_to(known[1], operands[1].shape), operands[2])))
+    if node.kind is QUANTIZE_LINEAR:  # as many steps as may lie between, and those that rounding of the quotient adds
+        x, *others = operands
+        off = known[0] + QUOTIENT * UNIT["f32"] * abs(x)
+        ends = [node.kind.meaning(node.op, x + way * off, *others).astype(np.float64) for way in (-1, 1)]
+        return ends[1] - ends[0]
     slope = node.kind.facts.slope
     assert slope is not None, f"{node.where} has no bound on its slope, so no engine may append it"
     return slope(node.op) * sum(known)
+
+
+def _carried_by_product(node: Node, sizes: list[Array], known: list[Array | float]) -> Array | float:
+    """Errors of either factor, and of the bias as it is. After a batch norm or a flatten the weights are as they are."""
+    x, w = sizes[:2]
+    total: Array | float = known[2] if len(known) > 2 else 0.0
+    if np.ndim(total) and node.kind is CONV2D:
+        total = np.asarray(total).reshape(-1, 1, 1)
+    if np.ndim(known[0]):
+        total = total + np.asarray(node.kind.meaning(node.op, known[0], w))
+    if np.ndim(known[1]):
+        total = total + np.asarray(node.kind.meaning(node.op, x + known[0], known[1]))
+    return total
 
 
 def _wide(node: Node, held: Mapping[Node, Array]) -> Array:

@@ -16,6 +16,7 @@ from ...backends import reference
 from ...backends.tvm.cpu.kernels.winograd.error import noise as tile_noise
 from ...ir.graph import Graph, Node
 from ...ir.op import no_rounding
+from ...ir.opened import opened_graph
 from ...ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL
 from ...ir.ops.reduce import REDUCE_MEAN, REDUCE_SUM
 from ...ir.types import Array
@@ -84,6 +85,7 @@ def follow(
     """As `noise_level`, in a network whose values go by steps (steps.py): all runs take those that were `decided` where rounding explains
     them, else those of float64. So the noise is that of what lies behind the last step.
     """
+    graph = opened_graph(graph)
     disturb = _Disturbance(unit, seed, tiles)
     decisions = Decisions(decided, unit, disturb.enlarged)
     names = {node.name for node in graph.outputs}
@@ -101,7 +103,8 @@ def follow(
 def noise_stream(graph: Graph, inputs: Mapping[str, Array], unit: float, seed: int = 0) -> Iterator[tuple[Node, tuple[Array, Array]]]:
     """Every node with its float64 value and the noise of that, as `noise_level` has it of the outputs, from one run."""
     disturb = _Disturbance(unit, seed)
-    for node, (exact, disturbed) in reference.side_by_side(graph, inputs, "f64", [None, disturb], Decisions({}, unit, disturb.enlarged)):
+    decisions = Decisions({}, unit, disturb.enlarged)
+    for node, (exact, disturbed) in reference.side_by_side(opened_graph(graph), inputs, "f64", [None, disturb], decisions):
         yield node, (exact, at_least_pooled(apart(disturbed, exact, disturb.enlarged) ** 2, exact))
 
 

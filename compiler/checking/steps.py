@@ -14,15 +14,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...ir.graph import Graph, Node
+from ...ir.opened import OPENED
 from ...ir.ops.elementwise import CAST
 from ...ir.ops.quantize import QUANTIZE_LINEAR
 from ...ir.ops.unary import CEIL, FLOOR, ROUND
 from ...ir.types import Array
 from .units import SIGMAS, UNIT, apart, at_least_pooled
 
-__all__ = ["Decisions", "steps_of"]
+__all__ = ["QUOTIENT", "Decisions", "steps_of"]
 
-STEPWISE = (QUANTIZE_LINEAR, ROUND, FLOOR, CEIL)  # rising in their first operand
+STEPWISE = (QUANTIZE_LINEAR, ROUND, FLOOR, CEIL)  # rising in their first operand; a quantized product once it is written out
 QUOTIENT = 2  # roundings before the step of a quantization: its operand is stored, and divided
 
 
@@ -33,7 +34,7 @@ def steps_of(graph: Graph) -> list[Node]:
 
 def _is_step(node: Node) -> bool:
     is_whole = node.kind is CAST and node.inputs[0].typed.is_float and node.typed.dtype[0] in "iu"
-    return is_whole or node.kind in STEPWISE
+    return is_whole or node.kind in STEPWISE or node.kind in OPENED
 
 
 @dataclass

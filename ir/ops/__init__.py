@@ -20,6 +20,7 @@ from . import (
     norm,
     opaque,
     pool,
+    qlinear,
     quantize,
     rearrange,
     reduce,
@@ -35,7 +36,7 @@ __all__ = ["OPS"]
 
 FAMILIES = (
     *(leaf, conv, pool, norm, group, linear, activation, activation_variants, thresholds, unary, trigonometry, elementwise, compare),
-    *(shape, rearrange, diagonal, select, indexed, resize, reduce, lengths, quantize, opaque),
+    *(shape, rearrange, diagonal, select, indexed, resize, reduce, lengths, quantize, qlinear, opaque),
 )
 
 OPS: dict[str, OpDef[Any]] = {op.name: op for family in FAMILIES for op in family.OPS}

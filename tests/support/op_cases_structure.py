@@ -119,6 +119,23 @@ STRUCTURE = {
         %sums = dequantize_linear(%i, %eighth, %zero)
         %round = dequantize_linear(%channels, %steps, %zeros)
         return %byte, %signed, %channels, %rows, %ties, %back, %along, %negative, %sums, %round""",
+    "quantized_products": """(%x: u8[N,4,5,6], %a: i8[N,3,8]) {
+        %s = param {init=full, value=0.02} : f32[]
+        %t = param {init=full, value=2.5} : f32[]
+        %z = param {init=full, value=120.0} : u8[]
+        %three = param {init=full, value=3.0} : i8[]
+        %w = param {init=full, value=7.0} : i8[6,2,3,3]
+        %ws = param : f32[6]
+        %wz = param {init=zeros} : i8[6]
+        %b = param {init=full, value=90.0} : i32[6]
+        %m = param {init=full, value=5.0} : i8[8,5]
+        %ms = param : f32[5]
+        %mz = param {init=full, value=2.0} : i8[5]
+        %filters = qlinear_conv2d(%x, %s, %z, %w, %ws, %wz, %t, %z, %b) {pads=[1,1,1,1], groups=2}
+        %one = qlinear_conv2d(%x, %s, %z, %w, %s, %three, %s, %z) {strides=[2,2], dilations=[1,2], groups=2}
+        %columns = qlinear_matmul(%a, %s, %three, %m, %ms, %mz, %t, %three)
+        %all = qlinear_matmul(%a, %s, %three, %m, %s, %three, %s, %three)
+        return %filters, %one, %columns, %all""",
     "scalars": """(%s: f32[], %i: i64[]) {
         %pad = pad(%s) {pads=[]}
         %tile = tile(%i) {repeats=[]}

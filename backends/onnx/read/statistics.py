@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ....ir.graph import Node
+from ....ir.ops.conv import CONV2D
+from ....ir.ops.qlinear import QLINEAR_CONV2D, QLinearConv2d
 from ....ir.types import DTYPES
 from .call import Call, Row
 from .pointwise import cast_to, element_type, number
@@ -179,25 +181,31 @@ def _zero(c: Call, scale: Node, dtype: str, suffix: str) -> Node:
 
 
 def q_linear_conv(c: Call) -> Node:
-    """Dequantize, convolve, quantize. Operands: x, w and y, each with its scale and zero point, and a bias of scale x_scale * w_scale."""
-    x = c.named("dequantize_linear", c.x(0), c.x(1), c.x(2), axis=0, suffix="x")
-    w = c.named("dequantize_linear", c.x(3), c.x(4), c.x(5), axis=0, suffix="w")
-    operands: list[Node | None] = [x, w]
-    if c.maybe(8) is not None:
-        scale = c.named("mul", c.x(1), c.x(4), suffix="bias_scale")
-        operands.append(c.named("dequantize_linear", c.x(8), scale, _zero(c, scale, "i32", "bias_zero"), axis=0, suffix="bias"))
+    """x, w and y, each with its scale and zero point, and a bias of scale x_scale * w_scale; written out where it is not over two axes."""
+    scales = [_scalar(c, i) if c.x(i).typed.shape == (1,) else c.x(i) for i in (1, 2, 4, 5, 6, 7)]
+    x = c.named("dequantize_linear", c.x(0), *scales[:2], axis=0, suffix="x")
+    w = c.named("dequantize_linear", c.x(3), *scales[2:4], axis=0, suffix="w")
+    operands, bias = [x, w], [] if c.maybe(8) is None else [c.x(8)]
+    if bias:
+        scale = c.named("mul", scales[0], scales[2], suffix="bias_scale")
+        operands.append(c.named("dequantize_linear", bias[0], scale, _zero(c, scale, "i32", "bias_zero"), axis=0, suffix="bias"))
     y = conv(c.on(operands, "product"))
-    return c.named("quantize_linear", y, c.x(6), c.x(7), axis=1 if c.x(6).typed.rank else 0)
+    if y.kind is CONV2D and not scales[4].typed.rank:
+        op = QLinearConv2d(y.op.strides, y.op.pads, y.op.dilations, y.op.groups)
+        return c.make(QLINEAR_CONV2D, op, c.x(0), *scales[:2], c.x(3), *scales[2:], *bias)
+    return c.named("quantize_linear", y, *scales[4:], axis=1 if scales[4].typed.rank else 0)
 
 
 def q_linear_matmul(c: Call) -> Node:
-    """a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero, each of one scale."""
-    if any(c.x(i).typed.numel != 1 for i in (1, 4, 6)):
-        raise c.refuse("scales per row or column; only one scale for each operand can be compiled")
-    scalars = [c.named("reshape", c.x(i), shape=(), suffix=f"s{i}") if c.x(i).typed.rank else c.x(i) for i in (1, 2, 4, 5, 6, 7)]
-    a = c.named("dequantize_linear", c.x(0), scalars[0], scalars[1], axis=0, suffix="a")
-    b = c.named("dequantize_linear", c.x(3), scalars[2], scalars[3], axis=0, suffix="b")
-    return c.named("quantize_linear", c.named("matmul", a, b, suffix="product"), scalars[4], scalars[5], axis=0)
+    """a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero; a may have a scale for each row, b one for each column."""
+    scales = [_scalar(c, i) if c.x(i).typed.rank and c.x(i).typed.numel == 1 else c.x(i) for i in (1, 2, 4, 5, 6, 7)]
+    if any(scale.typed.rank > 1 for scale in scales) or scales[4].typed.rank:
+        raise c.refuse("scales of more than rows or columns; one for each row of a, or column of b, can be compiled")
+    return c.named("qlinear_matmul", c.x(0), *scales[:2], c.x(3), *scales[2:])
+
+
+def _scalar(c: Call, index: int) -> Node:
+    return c.named("reshape", c.x(index), shape=(), suffix=f"s{index}")
 
 
 ROWS: dict[str, Row] = {

@@ -10,7 +10,7 @@ from ....ir.dims import Dim
 from ....ir.errors import UnsupportedOp
 from ....ir.graph import Node
 from ....ir.op import OpDef
-from ....ir.ops import group, lengths, quantize, rearrange, reduce, select
+from ....ir.ops import group, lengths, qlinear, quantize, rearrange, reduce, select
 from ....ir.types import DTYPES, Array
 from .onnx_emitter import OnnxEmitter, OnnxRow, simple
 
@@ -136,6 +136,11 @@ def _by_axis(op_type: str) -> OnnxRow:
     return row
 
 
+def _qlinear_conv2d(node: Node, to: OnnxEmitter) -> None:
+    op, kernel = node.op, node.inputs[3].typed.concrete()[2:]
+    to.node("QLinearConv", node, kernel_shape=kernel, group=op.groups, strides=op.strides, pads=op.pads, dilations=op.dilations)
+
+
 def _filled(node: Node, count: int, value: int) -> Array:
     return np.array([value] * count, DTYPES[node.typed.dtype])
 
@@ -204,4 +209,6 @@ STRUCTURE: dict[OpDef[Any], OnnxRow] = {
     group.MEAN_VARIANCE_NORM: simple("MeanVarianceNormalization", lambda op: {"axes": op.axes}),
     quantize.QUANTIZE_LINEAR: _by_axis("QuantizeLinear"),
     quantize.DEQUANTIZE_LINEAR: _dequantize,
+    qlinear.QLINEAR_CONV2D: _qlinear_conv2d,
+    qlinear.QLINEAR_MATMUL: simple("QLinearMatMul"),
 }

@@ -20,6 +20,7 @@ from ....ir.ops import (
     norm,
     opaque,
     pool,
+    qlinear,
     quantize,
     rearrange,
     reduce,
@@ -55,7 +56,7 @@ from .pointwise import (
     where,
 )
 from .pool import avg_pool, global_avg_pool, global_max_pool, max_pool
-from .quantize import dequantize_linear, quantize_linear
+from .quantize import dequantize_linear, quantize_linear, quantized_product
 from .reduce import arg_extreme, hardmax, reduce_extreme, reduce_prod, reduce_sum
 from .relax_emitter import Lowering, RelaxEmitter, dtype_name
 from .resize import resize as resize_
@@ -281,6 +282,8 @@ ROWS: dict[OpDef[Any], Lowering | Unsupported] = {
     select.TOP_K_INDICES: top_k,
     quantize.QUANTIZE_LINEAR: quantize_linear,
     quantize.DEQUANTIZE_LINEAR: in_float32(dequantize_linear),
+    qlinear.QLINEAR_CONV2D: quantized_product,
+    qlinear.QLINEAR_MATMUL: quantized_product,
     **INDEXED,
     **{op: in_float32(row) for op, row in LENGTHS.items()},
 }

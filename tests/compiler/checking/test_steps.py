@@ -11,6 +11,7 @@ import pytest
 from convc.backends import reference
 from convc.backends.onnx.read.importer import read_graph
 from convc.compiler.checking.hold import all_agree, hold
+from convc.compiler.checking.node_bounds import check_nodes
 from convc.compiler.checking.oracle import Agreement, Oracle
 from convc.compiler.checking.verify import verify
 from convc.compiler.engines.reference import REFERENCE
@@ -99,3 +100,35 @@ def test_a_value_between_two_steps_may_take_either(off, turned):
         assert (line.agrees, line.turned) == (True, turned if turned is not None else 2)
     else:
         assert not line.agrees
+
+
+PRODUCT = """graph @product(%x: u8[1,4,6,6]) {
+    %s = param {init=full, value=0.02} : f32[] %t = param {init=full, value=8.0} : f32[] %z = param {init=full, value=120.0} : u8[]
+    %w = param {init=full, value=7.0} : i8[6,4,3,3] %ws = param : f32[6] %wz = param {init=zeros} : i8[6]
+    %y = qlinear_conv2d(%x, %s, %z, %w, %ws, %wz, %t, %z) return %y }"""
+
+
+@pytest.mark.parametrize(("off", "agrees"), [(0, True), (1, False)])
+def test_a_quantized_product_is_held_to_the_step_that_it_should_take(off, agrees):
+    graph = typed_graph(PRODUCT)
+    inputs = {"x": np.random.default_rng(0).integers(0, 256, (1, 4, 6, 6)).astype(np.uint8)}
+    got = reference.run(graph, inputs)["y"]
+    got.flat[7] += off
+    engine = replace(REFERENCE, capture=lambda graph, wanted, inputs, threads: iter([("y", got)]))
+    (line,) = hold("it", graph, engine, lambda feed: {"y": got}, inputs, Oracle.of(graph, inputs), {})
+    nodes = check_nodes(graph, engine, inputs)
+    assert (line.agrees, nodes.agrees) == (agrees, agrees), (str(line), str(nodes))
+
+
+def test_a_quantized_product_on_the_edge_may_take_either_step():
+    """Each sum is half a step: 36 products of 1 at a scale of 1/72."""
+    graph = typed_graph("""graph @edge(%x: u8[1,4,3,3]) {
+        %s = param {init=ones} : f32[] %t = param {init=full, value=72.0} : f32[] %z = param {init=zeros} : u8[]
+        %w = param {init=ones} : i8[6,4,3,3] %wz = param {init=zeros} : i8[]
+        %y = qlinear_conv2d(%x, %s, %z, %w, %s, %wz, %t, %z) return %y }""")
+    inputs = {"x": np.ones((1, 4, 3, 3), np.uint8)}
+    for step in (0, 1, 2):
+        got = np.full((1, 6, 1, 1), step, np.uint8)
+        engine = replace(REFERENCE, capture=lambda graph, wanted, inputs, threads, got=got: iter([("y", got)]))
+        (line,) = hold("it", graph, engine, lambda feed, got=got: {"y": got}, inputs, Oracle.of(graph, inputs), {})
+        assert (line.agrees, check_nodes(graph, engine, inputs).agrees) == (step < 2, step < 2)

@@ -23,7 +23,7 @@ FIRST = {
     **dict.fromkeys(("resize-nearest-asymmetric.r19", "resize-bilinear-asymmetric.r[14]"), 10),  # they shrink
     **dict.fromkeys(("resize-*", "half.large"), 11),
     **dict.fromkeys(("quantized.channels", "quantized.rows", "quantized.along", "quantized.round"), 13),
-    "quantized.*": 10,
+    **dict.fromkeys(("quantized.*", "quantized_products.*"), 10),
     **dict.fromkeys(("*.gelu", "*.erf", "compare.where", "compare.row", "compare.whole", "compare.truth"), 9),
     **dict.fromkeys(("*gates.where", "compare.more", "compare.bytes", "compare.not_less"), 9),
     **dict.fromkeys(("*.round", "compare.itself", "double_gates.equal", "pad.whole"), 11),
