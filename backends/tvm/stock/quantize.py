@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ....ir.graph import Node
-from ....ir.opened import opened
-from ...unsupported import Unsupported
 from .relax_emitter import RelaxEmitter, dtype_name
 
-__all__ = ["dequantize_linear", "quantize_linear", "quantized_product"]
+__all__ = ["dequantize_linear", "quantize_linear"]
 
 
 def quantize_linear(emitter: RelaxEmitter, node: Node, x: Any, scale: Any, zero_point: Any) -> Any:
@@ -37,21 +35,6 @@ def dequantize_linear(emitter: RelaxEmitter, node: Node, x: Any, scale: Any, zer
         return emitter.te.compute(shape, element, "dequantize_linear")
 
     return emitter.compute(node, values, x, scale, zero_point)
-
-
-def quantized_product(emitter: RelaxEmitter, node: Node, *operands: Any) -> Any:
-    """The three ops that it means, one after another."""
-    from .relax_rows import ROWS
-
-    values, parts = dict(zip(node.inputs, operands, strict=True)), opened(node)
-    for part in parts:
-        if part.weights is not None:
-            values[part] = emitter.tvm.relax.const(part.weights.array())
-            continue
-        row = ROWS[part.kind]
-        assert not isinstance(row, Unsupported)
-        values[part] = emitter.builder.emit(row(emitter, part, *(values[operand] for operand in part.inputs)), part.name)
-    return values[parts[-1]]
 
 
 def _along(node: Node, values: Any, at: tuple[Any, ...]) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ....ir.graph import Node
 from ....ir.op import OpDef
+from ....ir.opened import opened
 from ....ir.ops import (
     activation,
     activation_variants,
@@ -56,7 +57,7 @@ from .pointwise import (
     where,
 )
 from .pool import avg_pool, global_avg_pool, global_max_pool, max_pool
-from .quantize import dequantize_linear, quantize_linear, quantized_product
+from .quantize import dequantize_linear, quantize_linear
 from .reduce import arg_extreme, hardmax, reduce_extreme, reduce_prod, reduce_sum
 from .relax_emitter import Lowering, RelaxEmitter, dtype_name
 from .resize import resize as resize_
@@ -182,6 +183,19 @@ def _operator(emitter: RelaxEmitter, name: str) -> Callable[..., Any]:
     return found
 
 
+def _quantized_product(emitter: RelaxEmitter, node: Node, *operands: Any) -> Any:
+    """The three ops that it means, one after another."""
+    values, parts = dict(zip(node.inputs, operands, strict=True)), opened(node)
+    for part in parts:
+        if part.weights is not None:
+            values[part] = emitter.tvm.relax.const(part.weights.array())
+            continue
+        row = ROWS[part.kind]
+        assert not isinstance(row, Unsupported)
+        values[part] = emitter.builder.emit(row(emitter, part, *(values[operand] for operand in part.inputs)), part.name)
+    return values[parts[-1]]
+
+
 ROWS: dict[OpDef[Any], Lowering | Unsupported] = {
     leaf.INPUT: argument,
     leaf.PARAM: argument,
@@ -282,8 +296,8 @@ ROWS: dict[OpDef[Any], Lowering | Unsupported] = {
     select.TOP_K_INDICES: top_k,
     quantize.QUANTIZE_LINEAR: quantize_linear,
     quantize.DEQUANTIZE_LINEAR: in_float32(dequantize_linear),
-    qlinear.QLINEAR_CONV2D: quantized_product,
-    qlinear.QLINEAR_MATMUL: quantized_product,
+    qlinear.QLINEAR_CONV2D: _quantized_product,
+    qlinear.QLINEAR_MATMUL: _quantized_product,
     **INDEXED,
     **{op: in_float32(row) for op, row in LENGTHS.items()},
 }
