@@ -20,14 +20,13 @@ from ...ir.opened import opened_graph
 from ...ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL
 from ...ir.ops.reduce import REDUCE_MEAN, REDUCE_SUM
 from ...ir.types import Array
+from .shared_noise import SINGLE, shared_noise
 from .steps import Decisions, steps_of
 from .units import UNIT, apart, at_least_pooled
 
 __all__ = ["Followed", "follow", "noise_level", "noise_stream"]
 
 RUNS = 3
-# Root mean square of a rounding error over u*|result|: uniform in an interval, averaged over mantissas.
-SINGLE = 0.41
 # The same for a long sum over u*op(|x|,|w|): 0.45 if every partial sum is rounded in turn, 0.1 in sixteen lanes.
 # A quarter is the middle of what onnxruntime and BLAS show on the zoo; tests/compiler/checking/test_noise.py keeps it honest.
 SUM = 0.25
@@ -129,11 +128,15 @@ class _Disturbance:
             if node not in self.sizes:
                 self.sizes = {node: self._size(node, operands, value)}
             disturbed = value + self.sizes[node] * self.draws.standard_normal(value.shape)
+            disturbed += shared_noise(node, operands, self._unit(node), self.draws)
         return disturbed if np.isfinite(disturbed).all() else np.where(np.isfinite(disturbed), disturbed, value)
+
+    def _unit(self, node: Node) -> float:
+        return self.half if node.typed.dtype == "f16" else self.unit
 
     def _size(self, node: Node, operands: list[Array], value: Array) -> Array:
         """One standard deviation for each element of the result."""
-        unit = self.half if node.typed.dtype == "f16" else self.unit
+        unit = self._unit(node)
         if node.name in self.tiles:
             return unit * tile_noise(self.tiles[node.name], node.op.pads, operands[0], operands[1])
         scale = abs(value) if node.kind.magnitude is None else node.kind.magnitude(node.op, *operands)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from convc.backends import reference
+from convc.compiler.checking.oracle import Oracle, compare
 from convc.compiler.engines.table import ENGINES
+from convc.compiler.files.inputs import random_inputs
+from convc.tests.support.graphs import typed_graph
 from convc.tests.support.noise_ratio import predicted_over_seen
 from convc.tests.support.tiers import EACH_NETWORK, small
 
@@ -15,3 +19,22 @@ def test_predicted_over_seen_is_within_a_factor_of_4(name):
     graph = small(name)
     ratio = predicted_over_seen(graph, [ENGINES["onnx"].start(graph, 1), ENGINES["reference"].start(graph, 1)])
     assert 1 / 4 <= ratio <= 4, f"predicted over seen is {ratio:.2f}"
+
+
+NORMS = """graph @style(%x: f32[1,3,128,128]) {{
+    %w = param : f32[8,3,3,3] %g = param : f32[8] %b = param {{init=small}} : f32[8] %v = param : f32[3,8,3,3]
+    %h = param : f32[3] %o = param {{init=zeros}} : f32[3] %far = param {{init=full, value=2.0}} : f32[] %p = param : f32[128]
+    %c = conv2d(%x, %w) {{pads=[1,1,1,1]}} %m = add(%c, %far) %n = instance_norm(%m, %g, %b) {{epsilon={epsilon}}} %r = relu(%n)
+    %d = conv2d(%r, %v) {{pads=[1,1,1,1]}} %e = group_norm(%d, %h, %o) {{groups=1}} %y = layer_norm(%e, %p) return %y }}"""
+
+
+def test_statistics_of_many_values_are_off_for_all_of_them_at_once():
+    """Engines add in turn or in blocks, so that one may be ten times another; a wrong epsilon is far beyond both."""
+    graph, wrong = (typed_graph(NORMS.format(epsilon=epsilon)) for epsilon in (1e-5, 1.1e-3))
+    inputs = random_inputs(graph)
+    oracle = Oracle.of(graph, inputs)
+    for name, engine in ENGINES.items():
+        (line,) = compare(name, oracle, engine.start(graph, 1)(inputs))
+        assert 1e-3 < line.worst < 0.5, str(line)
+    (line,) = compare("wrong", oracle, reference.run(wrong, inputs, "f64"))
+    assert line.worst > 2, str(line)
