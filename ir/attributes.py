@@ -6,7 +6,7 @@ import math
 import re
 import typing
 from collections.abc import Iterator
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, replace
 from functools import cache
 from typing import Any
 
@@ -21,8 +21,8 @@ _ESCAPED = re.compile(r"\\(u\{([0-9a-f]{1,6})\}|.)", re.DOTALL)
 
 
 def format_attributes(op: Any) -> str:
-    """`{strides=[2,1], groups=2}` without the fields that have their default; empty when all have."""
-    pairs = ((f.name, getattr(op, f.name), _default(f)) for f in fields(op))
+    """`{strides=[2,1], groups=2}` without the fields that come out the same where they are left out; empty when all do."""
+    pairs = ((f.name, getattr(op, f.name), _left_out(op, f)) for f in fields(op))
     # the texts too, since -0.0 equals 0.0
     shown = [f"{name}={format_value(value)}" for name, value, default in pairs if value != default or str(value) != str(default)]
     return f"{{{', '.join(shown)}}}" if shown else ""
@@ -76,6 +76,12 @@ def unquote(text: str) -> str:
         return known[match.group(1)]
 
     return _ESCAPED.sub(plain, text[1:-1])
+
+
+def _left_out(op: Any, field: Field[Any]) -> Any:
+    """What a field is where it is not given: its default, or what the record makes of that beside the other fields."""
+    default = _default(field)
+    return getattr(replace(op, **{field.name: default}), field.name) if default == () else default
 
 
 def _default(field: Field[Any]) -> Any:

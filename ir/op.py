@@ -10,7 +10,7 @@ from .dims import Dim
 from .facts import Facts
 from .types import Array, TensorType
 
-__all__ = ["Cost", "OpDef", "elementwise_cost", "no_rounding", "one_rounding", "plain", "rounded"]
+__all__ = ["Computed", "Cost", "OpDef", "elementwise_cost", "no_rounding", "one_rounding", "plain", "rounded"]
 
 A = TypeVar("A")
 Roundings = Callable[[Any, tuple[TensorType, ...], TensorType], Dim]
@@ -48,7 +48,7 @@ no_rounding = rounded(0)  # values are moved or chosen, never computed
 one_rounding = rounded(1)  # one correctly rounded operation
 
 
-class _Computed(Protocol):
+class Computed(Protocol):
     """A node, as far as an op looks at it."""
 
     @property
@@ -81,7 +81,7 @@ class OpDef(Generic[A]):
     roundings: Roundings = one_rounding
     facts: Facts[A] = field(kw_only=True)
 
-    def of(self, node: _Computed) -> A:
+    def of(self, node: Computed) -> A:
         """The attributes of a node of this kind.
 
         Raises: TypeError for a node of another kind, which is a fault in the caller.

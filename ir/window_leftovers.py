@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .graph import Graph, Node
-from .ops.conv import CONV2D, Conv2d
+from .ops.conv import CONVS, Conv
 from .ops.pool import AVG_POOL, MAX_POOL, AvgPool, MaxPool
 from .ops.window import dilated, unread
 
 __all__ = ["Leftover", "leftover", "leftovers", "surprises"]
 
+AXES = (("places",), ("rows", "columns"), ("depths", "rows", "columns"))  # by their number, as a report calls them
+
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """Along `axis` ("rows" or "columns"), `positions` of the padded extent are covered by no window.
+    """Along `axis`, one of AXES, `positions` of the padded extent are covered by no window.
 
     `unread` of them are elements of the input, the rest padding. Units: elements of that axis.
     """
@@ -36,15 +38,15 @@ class Leftover:
 
 def leftover(node: Node) -> list[Leftover]:
     """The axes along which a conv or pool that rounds down does not fit; none where sizes are named."""
-    if node.kind not in (CONV2D, MAX_POOL, AVG_POOL):
+    if node.kind not in (*CONVS, MAX_POOL, AVG_POOL):
         return []
-    op: Conv2d | MaxPool | AvgPool = node.op
-    if not isinstance(op, Conv2d) and op.ceil_mode:
+    op: Conv | MaxPool | AvgPool = node.op
+    if not isinstance(op, Conv) and op.ceil_mode:
         return []
-    kernel = node.inputs[1].typed.concrete()[2:] if isinstance(op, Conv2d) else op.kernel
+    kernel = node.inputs[1].typed.concrete()[2:] if isinstance(op, Conv) else op.kernel
     found: list[Leftover] = []
-    for i, axis in enumerate(("rows", "columns")):
-        size, stride, before, after = node.inputs[0].typed.shape[2 + i], op.strides[i], op.pads[i], op.pads[i + 2]
+    for i, axis in enumerate(AXES[len(kernel) - 1]):
+        size, stride, before, after = node.inputs[0].typed.shape[2 + i], op.strides[i], op.pads[i], op.pads[i + len(kernel)]
         if not isinstance(size, int):
             continue
         extent = dilated(kernel[i], op.dilations[i])

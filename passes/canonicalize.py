@@ -32,7 +32,7 @@ def whole_image(m: Match) -> Node | None:
     """A pool whose only window holds the whole image. Named sizes could be larger than any window."""
     op: MaxPool | AvgPool = m.root.op
     x = m.root.inputs[0]
-    if m.root.typed.shape[2:] != (1, 1) or op.dilations != (1, 1):
+    if any(size != 1 for size in m.root.typed.shape[2:]) or max(op.dilations) > 1:
         return None
     if not all(isinstance(size, int) and op.kernel[i] - op.pads[i] >= size for i, size in enumerate(x.typed.shape[2:])):
         return None
@@ -44,12 +44,15 @@ def whole_image(m: Match) -> Node | None:
 
 
 def mean_of_image(m: Match) -> Node | None:
-    """The mean over exactly rows and columns; without kept axes, flattened."""
+    """The mean over exactly the axes after the channels; without kept axes, flattened."""
     op, x = REDUCE_MEAN.of(m.root), m.root.inputs[0]
-    if x.typed.rank != 4 or {axis % 4 for axis in op.axes} != {2, 3}:
-        return None
+    rank = x.typed.rank
+    if rank not in (4, 5) or {axis % rank for axis in op.axes} != set(range(2, rank)):
+        return None  # of three axes the last may be the features of a token
     if op.keepdims:
         return m.root.like(kind=GLOBAL_AVG_POOL, op=GlobalAvgPool())
+    if rank != 4:
+        return None
     pooled = m.node("pool", GLOBAL_AVG_POOL, GlobalAvgPool(), (x,))
     return m.root.like(kind=FLATTEN, op=Flatten(), inputs=(pooled,))
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..ir.graph import Graph, Node
-from ..ir.ops.conv import CONV2D, Conv2d
+from ..ir.ops.conv import CONVS, Conv, conv_of
 from ..ir.types import Array, TensorType
 from .analysis.prices import duration
 from .rewriting.ledger import Ledger
@@ -27,31 +27,30 @@ def compose(m: Match) -> Node | None:
     first, second = m["first"], m.root
     if not (takes_fold(first) and takes_fold(second)):
         return None
-    if CONV2D.of(first).groups != 1 or CONV2D.of(second).groups != 1:
+    if conv_of(first).groups != 1 or conv_of(second).groups != 1:
         return m.decline("one has groups of channels, and both in one would be mostly zeros")
     op = _composed(first, second)
     if isinstance(op, str):
         return m.decline(op)
     v, w = first.inputs[1].typed.concrete(), second.inputs[1].typed.concrete()
-    filters = TensorType(second.typed.dtype, (w[0], v[1], *(v[2:] if w[2:] == (1, 1) else w[2:])))
+    filters = TensorType(second.typed.dtype, (w[0], v[1], *(v[2:] if is_1x1(second) else w[2:])))
     shift = TensorType(second.typed.dtype, (w[0],)) if m.get("b1") or m.get("b2") else None
     operands = (m["x"].typed, filters, *((shift,) if shift else ()))
-    before, after = m.prices.seconds(first, second), m.prices.of(CONV2D, op, operands, second.typed)
+    before, after = m.prices.seconds(first, second), m.prices.of(second.kind, op, operands, second.typed)
     if after >= before:
         return m.decline(f"both take {duration(before)}, one {duration(after)}")
     bias = (m.param("b", shift, lambda: _bias(m)),) if shift else ()
     return Node(
-        second.name, CONV2D, op, (m["x"], m.param("w", filters, lambda: _filters(m).reshape(filters.concrete())), *bias), second.type
+        second.name, second.kind, op, (m["x"], m.param("w", filters, lambda: _filters(m).reshape(filters.concrete())), *bias), second.type
     )
 
 
-def _composed(first: Node, second: Node) -> Conv2d | str:
+def _composed(first: Node, second: Node) -> Conv | str:
     """How one conv moves over the input, or why none can: strides of a 1x1 that comes second multiply."""
-    one, two = CONV2D.of(first), CONV2D.of(second)
+    one, two = conv_of(first), conv_of(second)
     if is_1x1(second) and not any(two.pads):
-        (a, b), (c, d) = one.strides, two.strides
-        return replace(one, strides=(a * c, b * d))
-    if not is_1x1(first) or any(one.pads) or one.strides != (1, 1):
+        return replace(one, strides=tuple(a * b for a, b in zip(one.strides, two.strides, strict=True)))
+    if not is_1x1(first) or any(one.pads) or max(one.strides) > 1:
         return "neither is a 1x1 without pads, or the first one has strides"
     if any(two.pads) and len(first.inputs) > 2:
         return f"%{second.name} pads with 0, where %{first.name} would have its bias"
@@ -60,19 +59,21 @@ def _composed(first: Node, second: Node) -> Conv2d | str:
 
 def _filters(m: Match) -> Array:
     """[O,M,..] times [M,C,..], one of them 1x1."""
-    return np.einsum("omij,mckl->ocijkl", wide(m["w2"]), wide(m["w1"]), optimize=True)
+    axes = m["w1"].typed.rank - 2
+    here, there = "hij"[-axes:], "gkl"[-axes:]
+    return np.einsum(f"om{here},mc{there}->oc{here}{there}", wide(m["w2"]), wide(m["w1"]), optimize=True)
 
 
 def _bias(m: Match) -> Array:
     """Every place reads the first bias once through each tap of the second."""
     b1, b2 = m.get("b1"), m.get("b2")
-    through = wide(m["w2"]).sum(axis=(2, 3)) @ wide(b1) if b1 else 0.0
+    through = wide(m["w2"]).sum(axis=tuple(range(2, m["w2"].typed.rank))) @ wide(b1) if b1 else 0.0
     return through + (wide(b2) if b2 else np.zeros(m["w2"].typed.concrete()[0]))
 
 
 # uses=1: another reader still needs the value in between
-FIRST = Pat((CONV2D,), (ANY("x"), CONST("w1"), CONST("b1", optional=True)), bind="first", uses=1)
-RULES = (Rule("compose", Pat((CONV2D,), (FIRST, CONST("w2"), CONST("b2", optional=True))), compose),)
+FIRST = Pat(CONVS, (ANY("x"), CONST("w1"), CONST("b1", optional=True)), bind="first", uses=1)
+RULES = (Rule("compose", Pat(CONVS, (FIRST, CONST("w2"), CONST("b2", optional=True))), compose),)
 
 
 def compose_linear(graph: Graph, ledger: Ledger) -> Graph:

@@ -1,13 +1,13 @@
 """dense-to-conv: the fully convolutional form. Long, Shelhamer & Darrell 2015, sec. 3.1.
 
-A dense layer over a flattened image is a conv whose kernel is the whole image; those after it are 1x1 convs. A
+A dense layer over a flattened image, or sequence or volume, is a conv whose kernel is the whole image; those after it are 1x1 convs. A
 flatten after each keeps the types, so the network is the same until somebody takes the flattens off. On demand.
 """
 
 from __future__ import annotations
 
 from ..ir.graph import Graph, Node
-from ..ir.ops.conv import CONV2D, Conv2d
+from ..ir.ops.conv import CONVS
 from ..ir.ops.linear import DENSE
 from ..ir.ops.shape import FLATTEN, Flatten
 from ..ir.types import TensorType
@@ -32,7 +32,8 @@ def convolve(m: Match) -> Node | None:
         image = m.node(function.kind.name, function.kind, function.op, (image,))
     type_w = TensorType(w.typed.dtype, (w.typed.shape[0], *image.typed.shape[1:]))
     weight = m.param("w", type_w, lambda: wide(w).reshape(type_w.concrete()))
-    conv = m.node("conv", CONV2D, Conv2d(), (image, weight, *m.root.inputs[2:]))
+    kind = CONVS[image.typed.rank - 3]
+    conv = m.node("conv", kind, kind.Attrs(), (image, weight, *m.root.inputs[2:]))
     return Node(m.root.name, FLATTEN, Flatten(), (conv,), m.root.type)
 
 
@@ -43,7 +44,8 @@ def _is_elementwise(node: Node) -> bool:
 
 def _keeps_images_apart(flatten: Node) -> bool:
     """[N,C,H,W] -> [N,C*H*W]."""
-    return flatten.inputs[0].typed.rank == 4 and FLATTEN.of(flatten).axis % 4 == 1
+    rank = flatten.inputs[0].typed.rank
+    return 3 <= rank < 3 + len(CONVS) and FLATTEN.of(flatten).axis % rank == 1
 
 
 RULES = (Rule("convolve", Pat((DENSE,), (ANY("x"), CONST("w"), Pat(bind="b", optional=True))), convolve),)

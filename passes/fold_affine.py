@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..ir.graph import Graph, Node
-from ..ir.ops.conv import CONV2D, CONV_TRANSPOSE2D
+from ..ir.ops.conv import CONVS
+from ..ir.ops.conv_transpose import CONV_TRANSPOSES
 from ..ir.ops.elementwise import ADD, DIV, MUL, SUB
 from ..ir.ops.linear import DENSE
 from ..ir.types import Array, TensorType
@@ -80,15 +81,15 @@ def _affine(node: Node, c: Node) -> tuple[ChannelValues | None, ChannelValues | 
 
 
 # uses=1: another reader still needs the raw result. A constant divided by the product is not affine.
-PRODUCT = product(CONV2D, CONV_TRANSPOSE2D, DENSE, uses=1)
+PRODUCT = product(*CONVS, *CONV_TRANSPOSES, DENSE, uses=1)
 WEIGHTS = (CONST("w"), CONST("b", optional=True))
 RIGHT = Pat((ADD, SUB, MUL, DIV), (ANY("input"), CONST("c")), bind="affine", uses=1)
 LEFT = Pat((ADD, SUB, MUL), (CONST("c"), ANY("input")), bind="affine", uses=1)
 RULES = (
     Rule("fold-into-product", Pat((ADD, SUB, MUL, DIV), (PRODUCT, CONST("c"))), after),
     Rule("fold-into-product", Pat((ADD, SUB, MUL), (CONST("c"), PRODUCT)), after),
-    Rule("fold-into-next-product", Pat((CONV2D, CONV_TRANSPOSE2D, DENSE), (RIGHT, *WEIGHTS)), before),
-    Rule("fold-into-next-product", Pat((CONV2D, CONV_TRANSPOSE2D, DENSE), (LEFT, *WEIGHTS)), before),
+    Rule("fold-into-next-product", Pat((*CONVS, *CONV_TRANSPOSES, DENSE), (RIGHT, *WEIGHTS)), before),
+    Rule("fold-into-next-product", Pat((*CONVS, *CONV_TRANSPOSES, DENSE), (LEFT, *WEIGHTS)), before),
 )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..ir.graph import Graph, Node
-from ..ir.ops.conv import CONV2D, CONV_TRANSPOSE2D
+from ..ir.ops.conv import CONVS
+from ..ir.ops.conv_transpose import CONV_TRANSPOSES
 from ..ir.ops.linear import DENSE, MATMUL
 from ..ir.ops.norm import BATCH_NORM
 from ..ir.types import Array
@@ -61,11 +62,11 @@ def _affine(m: Match) -> tuple[ChannelValues, ChannelValues]:
 
 
 # uses=1: another reader still needs the raw result
-PRODUCT = product(CONV2D, CONV_TRANSPOSE2D, DENSE, MATMUL, uses=1)
+PRODUCT = product(*CONVS, *CONV_TRANSPOSES, DENSE, MATMUL, uses=1)
 NORM = Pat((BATCH_NORM,), (ANY("input"), *STATS), bind="bn", uses=1)
 RULES = (
     Rule("fold-bn-into-product", Pat((BATCH_NORM,), (PRODUCT, *STATS), bind="bn"), after),
-    Rule("fold-bn-into-next-product", Pat((CONV2D, DENSE, MATMUL), (NORM, CONST("w"), CONST("b", optional=True))), before),
+    Rule("fold-bn-into-next-product", Pat((*CONVS, DENSE, MATMUL), (NORM, CONST("w"), CONST("b", optional=True))), before),
 )
 
 

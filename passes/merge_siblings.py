@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..ir.graph import Graph, Node, fresh_name, given_param
-from ..ir.ops.conv import CONV2D
+from ..ir.ops.conv import CONVS, conv_of
 from ..ir.ops.shape import CONCAT, SLICE, Slice
 from ..ir.types import Array, TensorType
 from ..ir.verifier import infer_type
@@ -61,7 +61,7 @@ def _families(graph: Graph, prices: Prices) -> Iterator[Family]:
     """Two convs and more that read one value with the same windows, in the order of the graph."""
     found: dict[object, list[tuple[Node, Node]]] = {}
     for conv in graph.ops:
-        if conv.kind is CONV2D and conv.typed.is_float and _is_whole(conv):
+        if conv.kind in CONVS and conv.typed.is_float and _is_whole(conv):
             tail = _tail(graph, conv, prices)
             follows = None if tail is conv else (tail.kind, repr(tail.op))
             key = (conv.inputs[0], conv.op, conv.inputs[1].typed.shape[2:], follows)
@@ -73,7 +73,7 @@ def _families(graph: Graph, prices: Prices) -> Iterator[Family]:
 
 def _is_whole(conv: Node) -> bool:
     """Whether its filters are known, and each reads all channels."""
-    return CONV2D.of(conv).groups == 1 and all(w.weights is not None for w in conv.inputs[1:])
+    return conv_of(conv).groups == 1 and all(w.weights is not None for w in conv.inputs[1:])
 
 
 def _tail(graph: Graph, conv: Node, prices: Prices) -> Node:
@@ -87,7 +87,7 @@ def _tail(graph: Graph, conv: Node, prices: Prices) -> Node:
 def _declined(graph: Graph, family: Family, prices: Prices) -> str:
     """Why the convs stay apart; "" where one is cheaper."""
     before, whole = prices.seconds(*family.convs), _type(family)
-    after = prices.of(CONV2D, family.convs[0].op, _operand_types(family), whole)
+    after = prices.of(family.convs[0].kind, family.convs[0].op, _operand_types(family), whole)
     if not _side_by_side(graph, family):
         after += sum(prices.of(SLICE, _cut(family, i), (whole,), tail.typed) for i, tail in enumerate(family.tails))
     if after < before:
@@ -105,7 +105,7 @@ def _side_by_side(graph: Graph, family: Family) -> bool:
     if len(readers) != 1 or any(tail in graph.outputs for tail in family.tails):
         return False
     (concat,) = readers
-    if concat.kind is not CONCAT or CONCAT.of(concat).axis not in (1, -3) or family.tails[0] not in concat.inputs:
+    if concat.kind is not CONCAT or CONCAT.of(concat).axis not in (1, 1 - concat.typed.rank) or family.tails[0] not in concat.inputs:
         return False
     first = concat.inputs.index(family.tails[0])
     own = set(family.tails)
@@ -167,7 +167,7 @@ class _Merging:
         for suffix, type_, values in zip("wb", types[1:], (weights, biases), strict=False):  # not all have a bias
             key = fresh_name(f"{name}.{suffix}", self.taken)
             params.append(given_param(key, Weights.derived(type_, key, values), first.origin))
-        conv = Node(name, CONV2D, first.op, (x, *params), _type(family), origin)
+        conv = Node(name, first.kind, first.op, (x, *params), _type(family), origin)
         if tail is first:
             return conv
         act = tail.like(name=fresh_name(f"{name}.{tail.kind.name}", self.taken), inputs=(conv,), type=None, origin=origin)

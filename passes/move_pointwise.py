@@ -8,7 +8,7 @@ multiply-adds: a quarter for doubling (the decoders of U-Nets) and for 2x2 pools
 from __future__ import annotations
 
 from ..ir.graph import Graph, Node
-from ..ir.ops.conv import CONV2D
+from ..ir.ops.conv import CONVS, conv_of
 from ..ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL
 from ..ir.ops.resize import RESIZE
 from .analysis.prices import duration
@@ -24,7 +24,7 @@ def before_resize(m: Match) -> Node | None:
     conv, resize = m.root, m["resize"]
     if not _is_matrix(conv):
         return None
-    small = m.node("conv", CONV2D, conv.op, (m["x"], *conv.inputs[1:]))
+    small = m.node("conv", conv.kind, conv.op, (m["x"], *conv.inputs[1:]))
     return _if_cheaper(m, resize, small, Node(conv.name, RESIZE, resize.op, (small,), conv.type))
 
 
@@ -37,7 +37,7 @@ def after_pool(m: Match) -> Node | None:
     if op and any(op.pads) and op.count_include_pad and len(conv.inputs) > 2:
         return m.decline(f"%{pool.name} counts zeros where %{conv.name} would have its bias")
     small = m.node("pool", pool.kind, pool.op, (m["x"],))
-    return _if_cheaper(m, conv, small, Node(pool.name, CONV2D, conv.op, (small, *conv.inputs[1:]), pool.type))
+    return _if_cheaper(m, conv, small, Node(pool.name, conv.kind, conv.op, (small, *conv.inputs[1:]), pool.type))
 
 
 def _if_cheaper(m: Match, inner: Node, small: Node, swapped: Node) -> Node | None:
@@ -49,16 +49,16 @@ def _if_cheaper(m: Match, inner: Node, small: Node, swapped: Node) -> Node | Non
 
 def _is_matrix(conv: Node) -> bool:
     """Whether it computes every place of the image, each from that place alone."""
-    op = CONV2D.of(conv)
-    return is_1x1(conv) and op.strides == (1, 1) and not any(op.pads)
+    op = conv_of(conv)
+    return is_1x1(conv) and max(op.strides) == 1 and not any(op.pads)
 
 
 # uses=1: another reader still needs the value in between
 WEIGHTS = (ANY(), Pat(optional=True))
 RESIZED = Pat((RESIZE,), (ANY("x"),), bind="resize", uses=1)
-MIXED = Pat((CONV2D,), (ANY("x"), *WEIGHTS), bind="conv", uses=1)
+MIXED = Pat(CONVS, (ANY("x"), *WEIGHTS), bind="conv", uses=1)
 RULES = (
-    Rule("before-resize", Pat((CONV2D,), (RESIZED, *WEIGHTS)), before_resize),
+    Rule("before-resize", Pat(CONVS, (RESIZED, *WEIGHTS)), before_resize),
     Rule("after-pool", Pat((AVG_POOL, GLOBAL_AVG_POOL), (MIXED,)), after_pool),
 )
 

@@ -17,9 +17,9 @@ __all__ = ["pool_before_relu"]
 def swap(m: Match) -> Node | None:
     pool = m.root
     op = MAX_POOL.of(pool) if pool.kind is MAX_POOL else None
-    if op and op.strides == (1, 1):
+    if op and max(op.strides) == 1:
         return None  # as many values after the pool as before it
-    if op and any(op.pads) and op.dilations != (1, 1):
+    if op and any(op.pads) and max(op.dilations) > 1:
         return None  # all taps may lie in the padding: the pool makes -inf of it, and relu then 0
     functions: list[Node] = []
     x = pool.inputs[0]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import accumulate, pairwise
 
 from ..ir.graph import Graph, Node
-from ..ir.ops.conv import CONV2D
+from ..ir.ops.conv import CONVS, conv_of
 from ..ir.ops.elementwise import ADD, Add
 from ..ir.ops.shape import CONCAT
 from ..ir.types import TensorType
@@ -25,21 +25,21 @@ __all__ = ["split_concat"]
 def split(m: Match) -> Node | None:
     """conv(a) + conv(b) + ... for conv(concat(a, b, ...)); the first one has the bias, and padding is 0 in every part."""
     conv, concat, weight = m.root, m["concat"], m["w"].typed
-    if not is_1x1(conv) or CONV2D.of(conv).groups != 1 or not takes_fold(conv):
+    if not is_1x1(conv) or conv_of(conv).groups != 1 or not takes_fold(conv):
         return None
-    if CONCAT.of(concat).axis not in (1, -3) or len(concat.inputs) < 2:
+    if CONCAT.of(concat).axis not in (1, 1 - conv.typed.rank) or len(concat.inputs) < 2:
         return None
     widths = [width for part in concat.inputs if isinstance(width := part.typed.shape[1], int)]
     if len(widths) < len(concat.inputs):
         return None
-    types = [TensorType(weight.dtype, (weight.concrete()[0], width, 1, 1)) for width in widths]
+    types = [TensorType(weight.dtype, (weight.concrete()[0], width, *weight.shape[2:])) for width in widths]
     before, after = m.prices.seconds(concat, conv), _after(m, types)
     if after >= before:
         return m.decline(f"the concat and one conv take {duration(before)}, a sum of {len(types)} convs {duration(after)}")
     total: Node | None = None
     for part, type_, ends in zip(concat.inputs, types, pairwise(accumulate(widths, initial=0)), strict=True):
         bias = () if total else conv.inputs[2:]
-        made = m.node("part", CONV2D, conv.op, (part, _columns(m, type_, *ends), *bias))
+        made = m.node("part", conv.kind, conv.op, (part, _columns(m, type_, *ends), *bias))
         total = m.node("sum", ADD, Add(), (total, made)) if total else made
     return total
 
@@ -47,7 +47,7 @@ def split(m: Match) -> Node | None:
 def _after(m: Match, types: list[TensorType]) -> float:
     """Seconds for the convs and their sums."""
     operands = zip(m["concat"].inputs, types, strict=True)
-    convs = sum(m.prices.of(CONV2D, m.root.op, (part.typed, type_), m.root.typed) for part, type_ in operands)
+    convs = sum(m.prices.of(m.root.kind, m.root.op, (part.typed, type_), m.root.typed) for part, type_ in operands)
     return convs + (len(types) - 1) * m.prices.of(ADD, Add(), (m.root.typed, m.root.typed), m.root.typed)
 
 
@@ -57,7 +57,7 @@ def _columns(m: Match, type_: TensorType, first: int, last: int) -> Node:
 
 # uses=1: another reader still needs the copy
 JOINED = Pat((CONCAT,), None, bind="concat", uses=1)
-RULES = (Rule("split", Pat((CONV2D,), (JOINED, CONST("w"), CONST("b", optional=True))), split),)
+RULES = (Rule("split", Pat(CONVS, (JOINED, CONST("w"), CONST("b", optional=True))), split),)
 
 
 def split_concat(graph: Graph, ledger: Ledger) -> Graph:

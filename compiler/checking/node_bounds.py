@@ -17,7 +17,7 @@ from ...backends.tvm.cpu.kernels.winograd.error import error_bound, roundings
 from ...ir.binding import match_inputs, new_sizes, sized, specialize
 from ...ir.graph import Graph, Node
 from ...ir.opened import OPENED, opened
-from ...ir.ops.conv import CONV2D
+from ...ir.ops.conv import CONVS
 from ...ir.ops.elementwise import MUL
 from ...ir.ops.linear import DENSE, MATMUL
 from ...ir.ops.pool import MAX_POOL
@@ -174,7 +174,7 @@ def _carried(node: Node, operands: list[Array], errors: list[Array | None]) -> A
         return a * off_b + b * off_a + off_a * off_b
     if node.kind is MAX_POOL:
         return np.asarray(MAX_POOL.meaning(node.op, known[0]))
-    if node.kind in (CONV2D, DENSE, MATMUL):
+    if node.kind in (*CONVS, DENSE, MATMUL):
         return _carried_by_product(node, [abs(operand) for operand in operands], known)
     if node.kind is DEQUANTIZE_LINEAR:  # of its scale, itself a product
         return abs(np.asarray(node.kind.meaning(node.op, operands[0], np.broadcast_to(known[1], operands[1].shape), operands[2])))
@@ -192,8 +192,8 @@ def _carried_by_product(node: Node, sizes: list[Array], known: list[Array | floa
     """Errors of either factor, and of the bias as it is. After a batch norm or a flatten the weights are as they are."""
     x, w = sizes[:2]
     total: Array | float = known[2] if len(known) > 2 else 0.0
-    if np.ndim(total) and node.kind is CONV2D:
-        total = np.asarray(total).reshape(-1, 1, 1)
+    if np.ndim(total) and node.kind in CONVS:
+        total = np.asarray(total).reshape(-1, *(1,) * (node.typed.rank - 2))
     if np.ndim(known[0]):
         total = total + np.asarray(node.kind.meaning(node.op, known[0], w))
     if np.ndim(known[1]):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ...ir.dims import Dim
 from ...ir.errors import ShapeError
-from ...ir.ops.conv import CONV2D, CONV_TRANSPOSE2D, Conv2d, ConvTranspose2d
+from ...ir.ops.conv import CONV2D, Conv2d
+from ...ir.ops.conv_transpose import CONV_TRANSPOSE2D, ConvTranspose2d
 from ...ir.ops.linear import DENSE, MATMUL, Dense, MatMul
 from ...ir.ops.window import Pads, Pair
 from .activations import relu

@@ -10,7 +10,7 @@ from ...ir.graph import Graph, Node
 from ...ir.op import OpDef
 from ...ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID, TANH
 from ...ir.ops.activation_variants import ELU, HARD_SIGMOID, HARD_SWISH, SELU
-from ...ir.ops.conv import CONV2D
+from ...ir.ops.conv import CONV2D, CONVS
 from ...ir.ops.elementwise import ADD
 from ...ir.ops.linear import DENSE
 from ...ir.ops.unary import SOFTPLUS
@@ -27,7 +27,7 @@ __all__ = ["APPENDS", "ONNXRUNTIME"]
 # What it appends to a product, as the models that it optimizes show. Two ask: what is free in its prices, and what the node check must not
 # tell apart. One table, since both would be wrong about what the other knows better. Nothing follows a transposed convolution.
 APPENDS: dict[OpDef[Any], frozenset[OpDef[Any]]] = {
-    CONV2D: frozenset({RELU, LEAKY_RELU, CLIP, SIGMOID, TANH, HARD_SIGMOID, HARD_SWISH, ADD}),
+    **dict.fromkeys(CONVS, frozenset({RELU, LEAKY_RELU, CLIP, SIGMOID, TANH, HARD_SIGMOID, HARD_SWISH, ADD})),
     DENSE: frozenset({RELU, LEAKY_RELU, ELU, SELU, SIGMOID, TANH, HARD_SIGMOID, SOFTPLUS}),
 }
 # From measurements of ours, on AVX-512: 1x1 and 3x3 layers reach 116 GF/s a core; values of layers lie in caches. It leaves its blocked

@@ -130,7 +130,7 @@ def _is_function(node: Node) -> bool:
 
 
 def _is_pool(node: Node) -> bool:
-    return node.kind is MAX_POOL and node.op.strides == (1, 1)
+    return node.kind is MAX_POOL and max(node.op.strides) == 1
 
 
 def _scope(concat: Node, first: Node) -> str:

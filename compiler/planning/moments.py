@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from ...backends.onnx.session import Session
 from ...ir.graph import Graph, Node
-from ...ir.ops.conv import CONV2D
+from ...ir.ops.conv import CONVS, conv_of
 from ...ir.ops.window import dilated, pad_spatial, window_view
 from ...ir.types import Array
 from ...passes.bottlenecks.forms import Splittable
@@ -45,13 +46,13 @@ def gather_moments(
 
 def _patches(layer: Splittable, x: Array, draws: np.random.Generator) -> Array:
     """Some of one image's patches, [n, D, taps]."""
-    if layer.node.kind is not CONV2D:
+    if layer.node.kind not in CONVS:
         return x.reshape(1, -1, 1)
-    op = CONV2D.of(layer.node)
+    op = conv_of(layer.node)
     padded = pad_spatial(x, op.pads)
     extents = [dilated(size, step) for size, step in zip(layer.kernel, op.dilations, strict=True)]
-    rows, cols = ((size - extent) // step + 1 for size, extent, step in zip(padded.shape[1:], extents, op.strides, strict=True))
-    at: Array = np.sort(draws.permutation(rows * cols)[:POSITIONS])
-    windows = window_view(padded, layer.kernel, op.strides, op.dilations, (rows, cols))
-    taken = windows[:, at // cols, at % cols]  # [D, n, KH, KW]
-    return np.ascontiguousarray(taken.transpose(1, 0, 2, 3)).reshape(len(at), layer.c_in, layer.taps)
+    out = tuple((size - extent) // step + 1 for size, extent, step in zip(padded.shape[1:], extents, op.strides, strict=True))
+    at: Array = np.sort(draws.permutation(math.prod(out))[:POSITIONS])
+    windows = window_view(padded, layer.kernel, op.strides, op.dilations, out)
+    taken = windows[(slice(None), *np.unravel_index(at, out))]  # [D, n, *kernel]
+    return np.ascontiguousarray(taken.swapaxes(0, 1)).reshape(len(at), layer.c_in, layer.taps)

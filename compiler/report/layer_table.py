@@ -13,7 +13,8 @@ from ...ir.binding import batch_names
 from ...ir.dims import Dim, alone, evaluate
 from ...ir.errors import InvalidModel
 from ...ir.graph import Graph, Node
-from ...ir.ops.conv import CONV2D, CONV_TRANSPOSE2D, Conv2d, ConvTranspose2d
+from ...ir.ops.conv import CONVS, Conv, conv_of
+from ...ir.ops.conv_transpose import CONV_TRANSPOSES, ConvTranspose, conv_transpose_of
 from ...ir.ops.linear import DENSE
 from ...ir.ops.norm import BATCH_NORM
 from ...ir.ops.pool import AVG_POOL, MAX_POOL, AvgPool, MaxPool
@@ -119,10 +120,10 @@ def _params(node: Node, graph: Graph) -> list[Node]:
 
 def _label(node: Node) -> str:
     """CONV3-64, POOL2, FC: the words of the papers' tables."""
-    if node.kind is CONV2D:
-        return _conv_label("CONV", node, CONV2D.of(node))
-    if node.kind is CONV_TRANSPOSE2D:
-        return _conv_label("UPCONV", node, CONV_TRANSPOSE2D.of(node))
+    if node.kind in CONVS:
+        return _conv_label("CONV", node, conv_of(node))
+    if node.kind in CONV_TRANSPOSES:
+        return _conv_label("UPCONV", node, conv_transpose_of(node))
     if node.kind is MAX_POOL:
         return _pool_label("POOL", MAX_POOL.of(node))
     if node.kind is AVG_POOL:
@@ -130,13 +131,16 @@ def _label(node: Node) -> str:
     return "FC" if node.kind is DENSE else node.kind.name.upper()
 
 
-def _conv_label(word: str, node: Node, op: Conv2d | ConvTranspose2d) -> str:
-    rows, cols = node.inputs[1].typed.concrete()[2:]
-    kernel = f"{rows}" if rows == cols else f"{rows}x{cols}"
-    stride = f"/{op.strides[0]}" if op.strides[0] == op.strides[1] != 1 else ""
-    stride = stride or (f"/{op.strides[0]}x{op.strides[1]}" if op.strides != (1, 1) else "")
+def _conv_label(word: str, node: Node, op: Conv | ConvTranspose) -> str:
+    kernel = _alike(node.inputs[1].typed.concrete()[2:])
+    stride = f"/{_alike(op.strides)}" if max(op.strides) > 1 else ""
     groups = f" g{op.groups}" if op.groups > 1 else ""
     return f"{word}{kernel}-{node.typed.shape[1]}{stride}{groups}"
+
+
+def _alike(sizes: Sequence[int]) -> str:
+    """One number where all axes have the same."""
+    return str(sizes[0]) if len(set(sizes)) == 1 else "x".join(map(str, sizes))
 
 
 def _pool_label(word: str, op: MaxPool | AvgPool) -> str:
@@ -145,15 +149,15 @@ def _pool_label(word: str, op: MaxPool | AvgPool) -> str:
 
 
 def _output(shape: tuple[Dim, ...]) -> str:
-    """[HxWxC] as the papers write it; a flat layer is [1x1xC]."""
-    if len(shape) == 4:
-        return f"[{_extent(shape[2])}x{_extent(shape[3])}x{_extent(shape[1])}]"
+    """[HxWxC] as the papers write it, a volume [DxHxWxC]; a flat layer is [1x1xC]."""
+    if len(shape) in (4, 5):
+        return f"[{'x'.join(map(_extent, (*shape[2:], shape[1])))}]"
     return f"[1x1x{_extent(shape[1])}]" if len(shape) == 2 else f"[{'x'.join(map(_extent, shape[1:]))}]"
 
 
 def _memory(shape: tuple[Dim, ...], total: Figure) -> str:
-    if len(shape) == 4:
-        product = f"{_extent(shape[2])}*{_extent(shape[3])}*{_extent(shape[1])}"
+    if len(shape) in (4, 5):
+        product = "*".join(map(_extent, (*shape[2:], shape[1])))
         return f"{product}={count(total)}" if isinstance(total, int) else product
     return "*".join(map(_extent, shape[1:])) or "1"
 
@@ -167,8 +171,8 @@ def _weights(node: Node, param: Node) -> str:
     """(3*3*3)*64 = 1,728 for a convolution; inputs*outputs for a dense layer, an image's inputs spelled out."""
     shape = param.typed.concrete()
     total = math.prod(shape)
-    if node.kind is CONV2D:
-        return f"({shape[2]}*{shape[3]}*{shape[1]})*{shape[0]} = {total:,}"
+    if node.kind in CONVS:
+        return f"({'*'.join(map(str, (*shape[2:], shape[1])))})*{shape[0]} = {total:,}"
     if node.kind is DENSE:
         source = node.inputs[0]
         flat = source.inputs[0].typed.shape if source.kind is FLATTEN else (1, shape[1])

@@ -10,6 +10,7 @@ from . import (
     activation_variants,
     compare,
     conv,
+    conv_transpose,
     diagonal,
     elementwise,
     group,
@@ -35,7 +36,8 @@ from . import (
 __all__ = ["OPS"]
 
 FAMILIES = (
-    *(leaf, conv, pool, norm, group, linear, activation, activation_variants, thresholds, unary, trigonometry, elementwise, compare),
+    *(leaf, conv, conv_transpose, pool, norm, group, linear, activation, activation_variants, thresholds),
+    *(unary, trigonometry, elementwise, compare),
     *(shape, rearrange, diagonal, select, indexed, resize, reduce, lengths, quantize, qlinear, opaque),
 )
 

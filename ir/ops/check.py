@@ -14,7 +14,7 @@ __all__ = ["broadcast", "float_alone", "need_axis", "need_elements", "need_float
 def need_rank(what: str, type_: TensorType, rank: int) -> None:
     """Raises: ShapeError unless `type_` has `rank` axes."""
     if type_.rank != rank:
-        layout = {4: " (N,C,H,W)", 2: " (N,features)"}.get(rank, "") if what == "input" else ""
+        layout = {5: " (N,C,D,H,W)", 4: " (N,C,H,W)", 3: " (N,C,L)", 2: " (N,features)"}.get(rank, "") if what == "input" else ""
         raise ShapeError(f"{what} is {type_}, expected {rank} axes{layout}")
 
 

@@ -1,27 +1,66 @@
-"""Convolutions: conv2d and conv_transpose2d. NCHW."""
+"""Convolutions over one axis, two or three: one meaning, an op for every number of axes. Channels are on axis 1."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import Facts
-from ..op import OpDef
+from ..op import Computed, OpDef
 from ..types import Array, TensorType
 from .check import need_rank, need_same_dtype, static
-from .window import Pads, Pair, check_window, dilated, pad_spatial, window_count, window_view
+from .window import Borders, Pads, Pair, PerAxis, check_window, dilated, need_kernel, pad_spatial, window_count, window_view
 
-__all__ = ["CONV2D", "CONV_TRANSPOSE2D", "OPS", "Conv2d", "ConvTranspose2d"]
+__all__ = [
+    "CONV1D",
+    "CONV2D",
+    "CONV3D",
+    "CONVS",
+    "OPS",
+    "Conv",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "by_channel",
+    "conv_of",
+    "need_bias",
+    "product_of",
+]
 
 BLOCK_BYTES = 16 << 20  # of unfolded windows held at once: large enough for BLAS, small enough for the cache
 
 
 @dataclass(frozen=True, slots=True)
-class Conv2d:
+class Conv:
+    """What convolutions of every number of axes have; the records below say how many there are."""
+
+    strides: PerAxis
+    pads: Borders
+    dilations: PerAxis
+    groups: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conv1d(Conv):
+    """Grouped 1-D cross-correlation plus optional bias. ONNX Conv; van den Oord et al. 2016, sec. 2.1.
+
+    Shapes: x[N,C,L], w[O,C/groups,K], b[O] -> [N,O,L'].
+    """
+
+    strides: tuple[int] = (1,)
+    pads: Pair = (0, 0)
+    dilations: tuple[int] = (1,)
+    groups: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Conv2d(Conv):
     """Grouped 2-D cross-correlation plus optional bias. ONNX Conv; Dumoulin & Visin 2016, sec. 2.
 
     Shapes: x[N,C,H,W], w[O,C/groups,KH,KW], b[O] -> [N,O,H',W'].
@@ -33,138 +72,77 @@ class Conv2d:
     groups: int = 1
 
 
-def infer_conv2d(op: Conv2d, x: TensorType, w: TensorType, b: TensorType | None = None) -> TensorType:
+@dataclass(frozen=True, slots=True)
+class Conv3d(Conv):
+    """Grouped 3-D cross-correlation plus optional bias. ONNX Conv; Tran et al. 2015, sec. 3.
+
+    Shapes: x[N,C,D,H,W], w[O,C/groups,KD,KH,KW], b[O] -> [N,O,D',H',W'].
+    """
+
+    strides: tuple[int, int, int] = (1, 1, 1)
+    pads: tuple[int, int, int, int, int, int] = (0, 0, 0, 0, 0, 0)
+    dilations: tuple[int, int, int] = (1, 1, 1)
+    groups: int = 1
+
+
+def infer_conv(op: Conv, x: TensorType, w: TensorType, b: TensorType | None = None) -> TensorType:
     """Raises: ShapeError on channel, bias or window disagreement."""
-    check_window("conv2d", op.strides, op.pads, op.dilations)
-    need_rank("input", x, 4)
-    need_rank("weight", w, 4)
+    axes = len(op.strides)
+    check_window(f"conv{axes}d", axes, op.strides, op.pads, op.dilations)
+    need_rank("input", x, axes + 2)
+    need_rank("weight", w, axes + 2)
     need_same_dtype(x, w, b)
-    batch, c_in, rows, cols = x.shape
-    c_out, per_group, k_rows, k_cols = static("weight", w)
+    batch, c_in, *sizes = x.shape
+    c_out, per_group, *kernel = static("weight", w)
     if op.groups < 1 or c_out % op.groups:
         raise ShapeError(f"{c_out} filters do not divide into {op.groups} groups")
     if c_in != per_group * op.groups:
         raise ShapeError(f"weight covers {per_group}*{op.groups} channels, input has {c_in}")
     need_bias(b, c_out)
-    (s_rows, s_cols), (d_rows, d_cols), (top, left, bottom, right) = op.strides, op.dilations, op.pads
-    need_kernel(k_rows, k_cols)
-    out_rows = window_count(rows, dilated(k_rows, d_rows), s_rows, top, bottom)
-    out_cols = window_count(cols, dilated(k_cols, d_cols), s_cols, left, right)
-    return TensorType(x.dtype, (batch, c_out, out_rows, out_cols))
+    need_kernel(tuple(kernel))
+    ends = zip(sizes, kernel, op.strides, op.dilations, op.pads[:axes], op.pads[axes:], strict=True)
+    out = [window_count(size, dilated(k, d), stride, before, after) for size, k, stride, d, before, after in ends]
+    return TensorType(x.dtype, (batch, c_out, *out))
 
 
-def conv2d(op: Conv2d, x: Array, w: Array, b: Array | None = None) -> Array:
-    """One BLAS product per image and block of output rows, over windows unfolded into a bounded buffer."""
+def conv(op: Conv, x: Array, w: Array, b: Array | None = None) -> Array:
+    """One BLAS product per image and block along the first axis of space, over windows unfolded into a bounded buffer."""
     padded = pad_spatial(x, op.pads)
     c_out, _, *kernel = w.shape
+    axes = len(kernel)
     out = tuple((size - dilated(k, d)) // s + 1 for size, k, s, d in zip(padded.shape[2:], kernel, op.strides, op.dilations, strict=True))
-    rows, cols = out
-    y = np.empty((x.shape[0], c_out, rows, cols), dtype=x.dtype)
+    length, inner = out[0], math.prod(out[1:])
+    y = np.empty((x.shape[0], c_out, *out), dtype=x.dtype)
     filters = w.reshape(op.groups, c_out // op.groups, math.prod(w.shape[1:]))
-    windows = window_view(padded, (kernel[0], kernel[1]), op.strides, op.dilations, (rows, cols))
+    windows = window_view(padded, tuple(kernel), op.strides, op.dilations, out)
     taps = filters.shape[2]
-    block = max(1, min(rows, BLOCK_BYTES // max(1, x.itemsize * taps * op.groups * cols)))
+    block = max(1, min(length, BLOCK_BYTES // max(1, x.itemsize * taps * op.groups * inner)))
+    taps_first = (0, *range(axes + 1, 2 * axes + 1), *range(1, axes + 1))
     for image in range(x.shape[0]):
-        for top in range(0, rows, block):
-            taken = windows[image, :, top : top + block]  # [C,h,W',KH,KW]
+        for first in range(0, length, block):
+            taken = windows[image, :, first : first + block]  # [C,h,*out[1:],*kernel]
             height = taken.shape[1]
-            unfolded = taken.transpose(0, 3, 4, 1, 2).reshape(op.groups, taps, height * cols)
+            unfolded = taken.transpose(taps_first).reshape(op.groups, taps, height * inner)
             product = np.matmul(filters, unfolded)
-            y[image, :, top : top + height] = product.reshape(c_out, height, cols)
+            y[image, :, first : first + height] = product.reshape(c_out, height, *out[1:])
     if b is not None:
-        y += b[:, None, None]
+        y += by_channel(b, axes)
     return y
 
 
-def conv2d_magnitude(op: Conv2d, x: Array, w: Array, b: Array | None = None) -> Array:
-    return conv2d(op, abs(x), abs(w), None if b is None else abs(b))
+def conv_magnitude(op: Conv, x: Array, w: Array, b: Array | None = None) -> Array:
+    return conv(op, abs(x), abs(w), None if b is None else abs(b))
 
 
-def conv2d_arithmetic(op: Conv2d, inputs: tuple[TensorType, ...], out: TensorType) -> tuple[Dim, Dim]:
-    _, per_group, k_rows, k_cols = inputs[1].shape
-    macs = out.numel * per_group * k_rows * k_cols
+def conv_arithmetic(op: Conv, inputs: tuple[TensorType, ...], out: TensorType) -> tuple[Dim, Dim]:
+    _, per_group, *kernel = inputs[1].shape
+    macs = product_of(out.numel * per_group, kernel)
     return macs, macs * 2 + (out.numel if len(inputs) > 2 else 0)
 
 
-def conv_roundings(op: Conv2d | ConvTranspose2d, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
+def conv_roundings(op: Conv, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
     """A product per tap and channel of the group, and the bias. Winograd needs a bound of its own."""
-    w = inputs[1].shape
-    channels = w[1] if isinstance(op, Conv2d) else w[0] // op.groups
-    return channels * w[2] * w[3] + 1
-
-
-@dataclass(frozen=True, slots=True)
-class ConvTranspose2d:
-    """The adjoint of conv2d in its input, plus optional bias. ONNX ConvTranspose; Dumoulin & Visin 2016, sec. 4.
-
-    Shapes: x[N,C,H,W], w[C,O/groups,KH,KW], b[O] -> [N,O,H',W'] with
-    H' = strides*(H-1) + output_padding + dilations*(KH-1)+1 - top - bottom.
-    """
-
-    strides: Pair = (1, 1)
-    pads: Pads = (0, 0, 0, 0)
-    dilations: Pair = (1, 1)
-    groups: int = 1
-    output_padding: Pair = (0, 0)
-
-
-def infer_conv_transpose2d(op: ConvTranspose2d, x: TensorType, w: TensorType, b: TensorType | None = None) -> TensorType:
-    """Raises: ShapeError on channel, bias, padding or size disagreement."""
-    check_window("conv_transpose2d", op.strides, op.pads, op.dilations)
-    need_rank("input", x, 4)
-    need_rank("weight", w, 4)
-    need_same_dtype(x, w, b)
-    batch, c_in, *extents = x.shape
-    w_in, per_group, *kernel = static("weight", w)
-    if c_in != w_in:
-        raise ShapeError(f"weight covers {w_in} channels, input has {c_in}")
-    if op.groups < 1 or w_in % op.groups:
-        raise ShapeError(f"{w_in} input channels do not divide into {op.groups} groups")
-    need_bias(b, per_group * op.groups)
-    need_kernel(*kernel)
-    if any(not 0 <= extra < max(s, d) for extra, s, d in zip(op.output_padding, op.strides, op.dilations, strict=True)):
-        raise ShapeError(f"output_padding {list(op.output_padding)} must be smaller than the stride or the dilation")
-    sizes: list[Dim] = []
-    for axis in (0, 1):
-        grown = (extents[axis] - 1) * op.strides[axis] + op.output_padding[axis] + dilated(kernel[axis], op.dilations[axis])
-        size = grown - op.pads[axis] - op.pads[axis + 2]
-        if isinstance(size, int) and size < 1:
-            raise ShapeError(f"pads {list(op.pads)} crop the whole result of extent {grown}")
-        sizes.append(size)
-    return TensorType(x.dtype, (batch, per_group * op.groups, *sizes))
-
-
-def conv_transpose2d(op: ConvTranspose2d, x: Array, w: Array, b: Array | None = None) -> Array:
-    """Each input pixel adds its scaled kernel to the result: a product per kernel tap, then a strided sum."""
-    batch, c_in, rows, cols = x.shape
-    _, per_group, k_rows, k_cols = w.shape
-    c_out = per_group * op.groups
-    (s_rows, s_cols), (d_rows, d_cols), (top, left, bottom, right) = op.strides, op.dilations, op.pads
-    full_rows = (rows - 1) * s_rows + dilated(k_rows, d_rows) + op.output_padding[0]
-    full_cols = (cols - 1) * s_cols + dilated(k_cols, d_cols) + op.output_padding[1]
-    full = np.zeros((batch, c_out, full_rows, full_cols), dtype=x.dtype)
-    pixels = x.reshape(batch, op.groups, c_in // op.groups, rows * cols)
-    filters = w.reshape(op.groups, c_in // op.groups, per_group, k_rows, k_cols)
-    for i in range(k_rows):
-        for j in range(k_cols):
-            tap = np.ascontiguousarray(filters[..., i, j].transpose(0, 2, 1))
-            part = np.matmul(tap, pixels).reshape(batch, c_out, rows, cols)
-            at_row, at_col = i * d_rows, j * d_cols
-            full[:, :, at_row : at_row + s_rows * rows : s_rows, at_col : at_col + s_cols * cols : s_cols] += part
-    y = np.ascontiguousarray(full[:, :, top : full_rows - bottom, left : full_cols - right])
-    if b is not None:
-        y += b[:, None, None]
-    return y
-
-
-def conv_transpose2d_magnitude(op: ConvTranspose2d, x: Array, w: Array, b: Array | None = None) -> Array:
-    return conv_transpose2d(op, abs(x), abs(w), None if b is None else abs(b))
-
-
-def conv_transpose2d_arithmetic(op: ConvTranspose2d, inputs: tuple[TensorType, ...], out: TensorType) -> tuple[Dim, Dim]:
-    _, per_group, k_rows, k_cols = inputs[1].shape
-    macs = inputs[0].numel * per_group * k_rows * k_cols
-    return macs, macs * 2 + (out.numel if len(inputs) > 2 else 0)
+    return product_of(1, inputs[1].shape[1:]) + 1
 
 
 def need_bias(b: TensorType | None, c_out: int) -> None:
@@ -173,23 +151,35 @@ def need_bias(b: TensorType | None, c_out: int) -> None:
         raise ShapeError(f"bias is {b}, expected one value for each of {c_out} filters")
 
 
-def need_kernel(k_rows: int, k_cols: int) -> None:
-    if k_rows < 1 or k_cols < 1:
-        raise ShapeError(f"kernel {k_rows}x{k_cols} is empty")
+def by_channel(b: Array, axes: int) -> Array:
+    """A value a channel, as it is added where there are so many axes of space."""
+    return b.reshape(-1, *(1,) * axes)
+
+
+def product_of(count: Dim, sizes: Sequence[Dim]) -> Dim:
+    """`count` times every size."""
+    for size in sizes:
+        count = count * size
+    return count
 
 
 PRODUCT = Facts()  # an element is read again after results near it have been written, so it cannot lie in place
 
-CONV2D = OpDef("conv2d", Conv2d, (2, 3), infer_conv2d, conv2d, conv2d_arithmetic, conv2d_magnitude, conv_roundings, facts=PRODUCT)
-CONV_TRANSPOSE2D = OpDef(
-    "conv_transpose2d",
-    ConvTranspose2d,
-    (2, 3),
-    infer_conv_transpose2d,
-    conv_transpose2d,
-    conv_transpose2d_arithmetic,
-    conv_transpose2d_magnitude,
-    conv_roundings,
-    facts=PRODUCT,
-)
-OPS = (CONV2D, CONV_TRANSPOSE2D)
+
+def _conv(name: str, Attrs: type[Any]) -> OpDef[Any]:
+    return OpDef(name, Attrs, (2, 3), infer_conv, conv, conv_arithmetic, conv_magnitude, conv_roundings, facts=PRODUCT)
+
+
+# By the number of axes, from one on.
+CONVS = CONV1D, CONV2D, CONV3D = _conv("conv1d", Conv1d), _conv("conv2d", Conv2d), _conv("conv3d", Conv3d)
+OPS = CONVS
+
+
+def conv_of(node: Computed) -> Conv:
+    """The attributes of a convolution over however many axes.
+
+    Raises: TypeError for a node of another kind, which is a fault in the caller.
+    """
+    if node.kind not in CONVS:
+        raise TypeError(f"{node.where} is not a convolution")
+    return node.op

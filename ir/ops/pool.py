@@ -1,7 +1,8 @@
-"""Pooling: max_pool, avg_pool, global_avg_pool, global_max_pool. NCHW."""
+"""Pooling over one to three axes: max_pool, avg_pool, global_avg_pool, global_max_pool. Channels are on axis 1."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,8 @@ from ..facts import Facts, is_same_type
 from ..op import OpDef, no_rounding
 from ..types import Array, TensorType
 from .check import need_elements, need_float, need_rank
-from .window import Pads, Pair, check_window, dilated, pad_spatial, window_count, window_view
+from .conv import product_of
+from .window import MOST_AXES, Borders, PerAxis, check_window, dilated, need_kernel, pad_spatial, taps_of, window_count, window_view
 
 __all__ = ["AVG_POOL", "GLOBAL_AVG_POOL", "GLOBAL_MAX_POOL", "MAX_POOL", "OPS", "AvgPool", "GlobalAvgPool", "GlobalMaxPool", "MaxPool"]
 
@@ -22,100 +24,113 @@ __all__ = ["AVG_POOL", "GLOBAL_AVG_POOL", "GLOBAL_MAX_POOL", "MAX_POOL", "OPS", 
 class MaxPool:
     """Greatest value of each window; padding never wins. ONNX MaxPool.
 
-    Shapes: x[N,C,H,W] -> [N,C,H',W'].
+    The kernel says over how many axes. Strides and dilations left out are 1 along each, pads 0.
+    Shapes: x[N,C,H,W] -> [N,C,H',W'], x[N,C,L] -> [N,C,L'], x[N,C,D,H,W] -> [N,C,D',H',W'].
     """
 
-    kernel: Pair
-    strides: Pair = (1, 1)
-    pads: Pads = (0, 0, 0, 0)
-    dilations: Pair = (1, 1)
+    kernel: PerAxis
+    strides: PerAxis = ()
+    pads: Borders = ()
+    dilations: PerAxis = ()
     ceil_mode: bool = False
+
+    def __post_init__(self) -> None:
+        _fill(self)
 
 
 @dataclass(frozen=True, slots=True)
 class AvgPool:
     """Mean of each window, over the input's elements or, with `count_include_pad`, over the pads too. ONNX AveragePool.
 
-    Positions that only ceil_mode adds beyond the pads are never counted. Shapes: x[N,C,H,W] -> [N,C,H',W'].
+    Positions that only ceil_mode adds beyond the pads are never counted. Shapes and what is left out: as max_pool.
     """
 
-    kernel: Pair
-    strides: Pair = (1, 1)
-    pads: Pads = (0, 0, 0, 0)
-    dilations: Pair = (1, 1)
+    kernel: PerAxis
+    strides: PerAxis = ()
+    pads: Borders = ()
+    dilations: PerAxis = ()
     ceil_mode: bool = False
     count_include_pad: bool = False
+
+    def __post_init__(self) -> None:
+        _fill(self)
+
+
+def _fill(op: MaxPool | AvgPool) -> None:
+    """What was left out, for as many axes as the kernel has."""
+    axes = len(op.kernel)
+    for name, values in (("strides", (1,) * axes), ("pads", (0, 0) * axes), ("dilations", (1,) * axes)):
+        if not getattr(op, name):
+            object.__setattr__(op, name, values)
 
 
 @dataclass(frozen=True, slots=True)
 class GlobalAvgPool:
-    """Mean of each channel. ONNX GlobalAveragePool; Lin et al. 2013, sec. 3.2. Shapes: x[N,C,H,W] -> [N,C,1,1]."""
+    """Mean of each channel. ONNX GlobalAveragePool; Lin et al. 2013, sec. 3.2. Shapes: x[N,C,...] -> [N,C,1,...]."""
 
 
 @dataclass(frozen=True, slots=True)
 class GlobalMaxPool:
-    """Greatest value of each channel. ONNX GlobalMaxPool. Shapes: x[N,C,H,W] -> [N,C,1,1]."""
+    """Greatest value of each channel. ONNX GlobalMaxPool. Shapes: x[N,C,...] -> [N,C,1,...]."""
 
 
 def infer_pool(op: MaxPool | AvgPool, x: TensorType) -> TensorType:
     """Raises: ShapeError when the window does not fit, or a window could lie in the padding alone."""
-    check_window("pool", op.strides, op.pads, op.dilations)
-    need_rank("input", x, 4)
+    axes = len(op.kernel)
+    if not 1 <= axes <= MOST_AXES:
+        raise ShapeError(f"kernel {list(op.kernel)} has {axes} axes; windows have 1 to {MOST_AXES}")
+    check_window("pool", axes, op.strides, op.pads, op.dilations)
+    need_rank("input", x, axes + 2)
     need_float(x)
-    if min(op.kernel) < 1:
-        raise ShapeError(f"kernel {op.kernel[0]}x{op.kernel[1]} is empty")
-    extents = [dilated(k, d) for k, d in zip(op.kernel, op.dilations, strict=True)]
+    need_kernel(op.kernel)
+    extents = tuple(dilated(k, d) for k, d in zip(op.kernel, op.dilations, strict=True))
     if any(pad >= extent for pad, extent in zip(op.pads, extents * 2, strict=True)):
-        raise ShapeError(f"pads {list(op.pads)} reach the kernel's extent {extents[0]}x{extents[1]}: a window would hold padding only")
-    out = [window_count(x.shape[2 + i], extents[i], op.strides[i], op.pads[i], op.pads[i + 2], ceil=op.ceil_mode) for i in (0, 1)]
-    return TensorType(x.dtype, (*x.shape[:2], *out))
+        window = "x".join(map(str, extents))
+        raise ShapeError(f"pads {list(op.pads)} reach the kernel's extent {window}: a window would hold padding only")
+    return TensorType(x.dtype, (*x.shape[:2], *_counts(op, x.shape[2:])))
+
+
+def _counts(op: MaxPool | AvgPool, sizes: tuple[Dim, ...]) -> list[Dim]:
+    """How many windows there are along each axis."""
+    axes = len(op.kernel)
+    ends = zip(sizes, op.kernel, op.dilations, op.strides, op.pads[:axes], op.pads[axes:], strict=True)
+    return [window_count(size, dilated(k, d), step, before, after, ceil=op.ceil_mode) for size, k, d, step, before, after in ends]
 
 
 def _windows(op: MaxPool | AvgPool, x: Array, fill: float) -> Array:
-    """Windows [N,C,H',W',KH,KW] over the padded input, enlarged where ceil_mode reaches further."""
-    out: list[int] = []
+    """Windows [N,C,*out,*kernel] over the padded input, enlarged where ceil_mode reaches further."""
+    axes, sizes = len(op.kernel), x.shape[2:]
+    out = tuple(count for count in _counts(op, sizes) if isinstance(count, int))
     grown = list(op.pads)
-    for axis in (0, 1):
-        extent = dilated(op.kernel[axis], op.dilations[axis])
-        size = x.shape[2 + axis]
-        count = window_count(size, extent, op.strides[axis], op.pads[axis], op.pads[axis + 2], ceil=op.ceil_mode)
-        assert isinstance(count, int)
-        out.append(count)
-        reach = (count - 1) * op.strides[axis] + extent
-        grown[axis + 2] = max(op.pads[axis + 2], reach - size - op.pads[axis])
-    top, left, bottom, right = grown
-    padded = pad_spatial(x, (top, left, bottom, right), fill)
-    return window_view(padded, op.kernel, op.strides, op.dilations, (out[0], out[1]))
+    for axis, count in enumerate(out):
+        reach = (count - 1) * op.strides[axis] + dilated(op.kernel[axis], op.dilations[axis])
+        grown[axis + axes] = max(op.pads[axis + axes], reach - sizes[axis] - op.pads[axis])
+    return window_view(pad_spatial(x, tuple(grown), fill), op.kernel, op.strides, op.dilations, out)
 
 
-def _reduce_taps(windows: Array, ufunc: np.ufunc) -> Array:
-    """Reduce KH and KW one tap at a time: whole-image operations instead of tiny inner loops."""
-    k_rows, k_cols = windows.shape[-2:]
-    total = windows[..., 0, 0].copy()
-    for tap in range(1, k_rows * k_cols):
-        ufunc(total, windows[..., tap // k_cols, tap % k_cols], out=total)
+def _reduce_taps(windows: Array, kernel: PerAxis, ufunc: np.ufunc) -> Array:
+    """Reduce the kernel's axes one tap at a time: whole-image operations instead of tiny inner loops."""
+    first, *others = taps_of(kernel)
+    total = windows[(..., *first)].copy()
+    for tap in others:
+        ufunc(total, windows[(..., *tap)], out=total)
     return total
 
 
 def max_pool(op: MaxPool, x: Array) -> Array:
-    return _reduce_taps(_windows(op, x, -np.inf), np.maximum)
+    return _reduce_taps(_windows(op, x, -np.inf), op.kernel, np.maximum)
 
 
 def avg_pool(op: AvgPool, x: Array) -> Array:
-    total = _reduce_taps(_windows(op, x, 0.0), np.add)
+    total = _reduce_taps(_windows(op, x, 0.0), op.kernel, np.add)
     counted = np.ones((1, 1, *x.shape[2:]), dtype=x.dtype)
     if op.count_include_pad:
-        counted = pad_spatial(counted, op.pads, 1.0)
-        unpadded = AvgPool(op.kernel, op.strides, (0, 0, 0, 0), op.dilations, op.ceil_mode)
-        counts = _reduce_taps(_clipped(_windows(unpadded, counted, 0.0), total), np.add)
+        unpadded = AvgPool(op.kernel, op.strides, (), op.dilations, op.ceil_mode)
+        windows = _windows(unpadded, pad_spatial(counted, op.pads, 1.0), 0.0)
+        windows = windows[tuple(map(slice, (1, 1, *total.shape[2:])))]  # without its pads to tell, ceil_mode may keep one more
     else:
-        counts = _reduce_taps(_windows(op, counted, 0.0), np.add)
-    return total / counts
-
-
-def _clipped(windows: Array, like: Array) -> Array:
-    """The first H' x W' windows: without its pads to tell, ceil_mode may keep one more."""
-    return windows[:, :, : like.shape[2], : like.shape[3]]
+        windows = _windows(op, counted, 0.0)
+    return total / _reduce_taps(windows, op.kernel, np.add)
 
 
 def avg_pool_magnitude(op: AvgPool, x: Array) -> Array:
@@ -123,30 +138,37 @@ def avg_pool_magnitude(op: AvgPool, x: Array) -> Array:
 
 
 def is_single_pixel(op: MaxPool | AvgPool, inputs: tuple[TensorType, ...], out: TensorType) -> bool:
-    return op.kernel == (1, 1) and op.strides == (1, 1) and not any(op.pads)
+    return max(*op.kernel, *op.strides) == 1 and not any(op.pads)
 
 
 def pool_arithmetic(op: MaxPool | AvgPool, inputs: tuple[TensorType, ...], out: TensorType) -> tuple[Dim, Dim]:
-    return 0, out.numel * (op.kernel[0] * op.kernel[1])
+    return 0, out.numel * math.prod(op.kernel)
 
 
 def infer_global(op: Any, x: TensorType) -> TensorType:
-    need_rank("input", x, 4)
+    """Raises: ShapeError without positions, or where there are none to choose from."""
+    if x.rank < 3:
+        raise ShapeError(f"input is {x}, expected channels on axis 1 and positions after it")
     need_float(x)
-    need_elements(x, 2, 3)
-    return TensorType(x.dtype, (*x.shape[:2], 1, 1))
+    need_elements(x, *range(2, x.rank))
+    return TensorType(x.dtype, (*x.shape[:2], *(1,) * (x.rank - 2)))
+
+
+def _space(x: Array) -> tuple[int, ...]:
+    """The axes after the channels."""
+    return tuple(range(2, x.ndim))
 
 
 def global_avg_pool(op: GlobalAvgPool, x: Array) -> Array:
-    return x.mean(axis=(2, 3), keepdims=True)
+    return x.mean(axis=_space(x), keepdims=True)
 
 
 def global_avg_pool_magnitude(op: GlobalAvgPool, x: Array) -> Array:
-    return abs(x).mean(axis=(2, 3), keepdims=True)
+    return abs(x).mean(axis=_space(x), keepdims=True)
 
 
 def global_max_pool(op: GlobalMaxPool, x: Array) -> Array:
-    return x.max(axis=(2, 3), keepdims=True)
+    return x.max(axis=_space(x), keepdims=True)
 
 
 def global_arithmetic(op: Any, inputs: tuple[TensorType, ...], out: TensorType) -> tuple[Dim, Dim]:
@@ -154,11 +176,11 @@ def global_arithmetic(op: Any, inputs: tuple[TensorType, ...], out: TensorType) 
 
 
 def avg_roundings(op: AvgPool, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
-    return op.kernel[0] * op.kernel[1] + 1
+    return math.prod(op.kernel) + 1
 
 
 def global_roundings(op: GlobalAvgPool, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
-    return inputs[0].shape[2] * inputs[0].shape[3] + 1
+    return product_of(1, inputs[0].shape[2:]) + 1
 
 
 # Windows read an element again after results near it have been written, so no pool lies in place.

@@ -1,4 +1,4 @@
-"""Resampling of images: resize, nearest, bilinear or cubic. NCHW."""
+"""Resampling along one to three axes of space: resize, nearest, bilinear or cubic. Channels are on axis 1."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ..facts import Facts
 from ..op import OpDef
 from ..types import Array, TensorType
 from .check import need_elements, need_float, need_rank
+from .window import MOST_AXES
 
 __all__ = ["COORDINATES", "MODES", "OPS", "RESIZE", "ROUNDINGS", "Resize"]
 
@@ -26,23 +27,31 @@ LONGEST = 2.0**53  # beyond it a product is no whole number any more
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """Rows and columns resampled by `scales`, or to `sizes` where given. ONNX Resize-19 without antialias and exclude_outside.
+    """Every axis of space resampled by `scales`, or to `sizes` where given. ONNX Resize-19 without antialias and exclude_outside.
 
+    Scales left out are 1 along each axis of `sizes`; bilinear and cubic go along one axis after the other, however many there are.
     `coordinates` and `rounding` are ONNX's coordinate_transformation_mode and nearest_mode; `cubic_coeff_a` is the a of
-    Keys 1981, of which -0.5 and -0.75 are usual. Shapes: x[N,C,H,W] -> [N,C,floor(H*scale),floor(W*scale)].
+    Keys 1981, of which -0.5 and -0.75 are usual. Shapes: x[N,C,H,W] -> [N,C,floor(H*scale),floor(W*scale)], x[N,C,L], x[N,C,D,H,W].
     """
 
-    scales: tuple[float, float] = (1.0, 1.0)
+    scales: tuple[float, ...] = ()
     mode: str = "nearest"
     coordinates: str = "half_pixel"
     rounding: str = "round_prefer_floor"
     sizes: tuple[Dim, ...] = ()
     cubic_coeff_a: float = -0.75
 
+    def __post_init__(self) -> None:
+        if not self.scales:
+            object.__setattr__(self, "scales", (1.0,) * (len(self.sizes) or 2))
+
 
 def infer_resize(op: Resize, x: TensorType) -> TensorType:
     """Raises: ShapeError for an unknown mode, or a scale that is not positive."""
-    need_rank("input", x, 4)
+    axes = len(op.scales)
+    if axes > MOST_AXES:
+        raise ShapeError(f"scales {list(op.scales)} are for {axes} axes; 1 to {MOST_AXES} are resized")
+    need_rank("input", x, axes + 2)
     need_float(x)
     for what, value, known in (
         ("mode", op.mode, MODES),
@@ -53,12 +62,13 @@ def infer_resize(op: Resize, x: TensorType) -> TensorType:
             raise ShapeError(f"unknown {what} '{value}'; known are {', '.join(known)}")
     if not math.isfinite(op.cubic_coeff_a):
         raise ShapeError(f"cubic_coeff_a is {op.cubic_coeff_a}, expected a number")
-    if op.sizes and (len(op.sizes) != 2 or any(isinstance(size, int) and size < 1 for size in op.sizes)):
-        raise ShapeError(f"sizes {list(map(str, op.sizes))} must be two positive numbers")
+    if op.sizes and (len(op.sizes) != axes or any(isinstance(size, int) and size < 1 for size in op.sizes)):
+        count = ("one positive number", "two positive numbers", "three positive numbers")[axes - 1]
+        raise ShapeError(f"sizes {list(map(str, op.sizes))} must be {count}")
     if not all(math.isfinite(scale) and scale > 0 for scale in op.scales):
         raise ShapeError(f"scales {list(op.scales)} must be positive")
     if op.sizes:
-        need_elements(x, 2, 3)
+        need_elements(x, *range(2, x.rank))
     out = op.sizes or tuple(_scaled(size, scale) for size, scale in zip(x.shape[2:], op.scales, strict=True))
     return TensorType(x.dtype, (*x.shape[:2], *out))
 
@@ -75,7 +85,7 @@ def _scaled(size: Dim, scale: float) -> Dim:
 
 def resize(op: Resize, x: Array) -> Array:
     """Separable: rows first, then columns."""
-    for axis in (2, 3):
+    for axis in range(2, x.ndim):
         at = _positions(op, axis, x.shape[axis])
         if op.mode == "nearest":
             x = _nearest(x, axis, at, op.rounding)
@@ -158,23 +168,27 @@ def resize_magnitude(op: Resize, x: Array) -> Array:
     x = abs(x)
     if op.mode != "cubic":
         return resize(op, x)
-    for axis in (2, 3):
+    for axis in range(2, x.ndim):
         x = sum((np.take(x, places, axis=axis) for places, _ in _taps(x, axis, _positions(op, axis, x.shape[axis]), 0.0)), np.zeros(()))
-    return x * (1 + abs(op.cubic_coeff_a)) ** 2
+    return x * (1 + abs(op.cubic_coeff_a)) ** len(op.scales)
 
 
 def resize_arithmetic(op: Resize, inputs: tuple[TensorType, ...], out: TensorType) -> tuple[Dim, Dim]:
-    return 0, out.numel * {"nearest": 0, "bilinear": 7, "cubic": 35}[op.mode]
+    axes = len(op.scales)
+    return 0, out.numel * {"nearest": 0, "bilinear": 2 ** (axes + 1) - 1, "cubic": 7 * (4**axes - 1) // 3}[op.mode]
 
 
 def resize_roundings(op: Resize, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
     """Engines find source positions in float32, so the shares of two neighbours are off by the position's rounding."""
-    return 0 if op.mode == "nearest" else (inputs[0].shape[2] + inputs[0].shape[3]) * 4 + 8
+    total: Dim = 0
+    for size in inputs[0].shape[2:]:
+        total = total + size
+    return 0 if op.mode == "nearest" else total * 4 + 8
 
 
 def keeps_image(op: Resize, inputs: tuple[TensorType, ...], out: TensorType) -> bool:
     """A scale near 1 may keep the size and still move the pixels."""
-    return inputs[0] == out and (op.sizes != () or op.scales == (1.0, 1.0))
+    return inputs[0] == out and (op.sizes != () or all(scale == 1.0 for scale in op.scales))
 
 
 RESIZE = OpDef(

@@ -1,6 +1,9 @@
-"""Window arithmetic along one axis, shared by convolution and pooling. Dumoulin & Visin 2016."""
+"""Window arithmetic, shared by convolution and pooling over one to three axes. Dumoulin & Visin 2016."""
 
 from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -8,20 +11,47 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..types import Array
 
-__all__ = ["Pads", "Pair", "check_window", "dilated", "pad_spatial", "unread", "window_count", "window_view"]
+__all__ = [
+    "MOST_AXES",
+    "Borders",
+    "Pads",
+    "Pair",
+    "PerAxis",
+    "check_window",
+    "dilated",
+    "need_kernel",
+    "pad_spatial",
+    "taps_of",
+    "unread",
+    "window_count",
+    "window_view",
+]
 
+MOST_AXES = 3  # of space: a sequence has one, an image two, a volume or a film three
+
+PerAxis = tuple[int, ...]  # a number for each axis of space, the slowest first: depth, rows, columns
+Borders = tuple[int, ...]  # before each axis, then after each: ONNX order
 Pair = tuple[int, int]  # rows, columns
-Pads = tuple[int, int, int, int]  # top, left, bottom, right: ONNX order
+Pads = tuple[int, int, int, int]  # top, left, bottom, right
 
 
-def check_window(what: str, strides: Pair, pads: Pads, dilations: Pair) -> None:
-    """Raises: ShapeError for a stride or dilation below 1, or a negative pad."""
+def check_window(what: str, axes: int, strides: PerAxis, pads: Borders, dilations: PerAxis) -> None:
+    """Raises: ShapeError for another number of values than of axes, a stride or dilation below 1, or a negative pad."""
+    for name, values, count in (("strides", strides, axes), ("pads", pads, 2 * axes), ("dilations", dilations, axes)):
+        if len(values) != count:
+            raise ShapeError(f"{what} {name} {list(values)} must be {count} numbers, for {axes} axes")
     if min(strides) < 1:
         raise ShapeError(f"{what} strides {list(strides)} must be at least 1; 1 moves the window to every position")
     if min(dilations) < 1:
         raise ShapeError(f"{what} dilations {list(dilations)} must be at least 1; 1 leaves no gaps between taps")
     if min(pads) < 0:
         raise ShapeError(f"{what} pads {list(pads)} must not be negative; use slice to crop")
+
+
+def need_kernel(kernel: PerAxis) -> None:
+    """Raises: ShapeError for a kernel without taps."""
+    if min(kernel) < 1:
+        raise ShapeError(f"kernel {'x'.join(map(str, kernel))} is empty")
 
 
 def dilated(kernel: int, dilation: int) -> int:
@@ -59,21 +89,27 @@ def unread(extent: int, kernel: int, stride: int, before: int, after: int) -> tu
     return left, max(0, left - after)
 
 
-def pad_spatial(x: Array, pads: Pads, value: float = 0.0) -> Array:
-    """Pad the last two axes; the same array when there is nothing to pad."""
-    top, left, bottom, right = pads
+def pad_spatial(x: Array, pads: Borders, value: float = 0.0) -> Array:
+    """Pad the last axes, as many as there are pairs of pads; the same array when there is nothing to pad."""
     if not any(pads):
         return x
-    rows, cols = x.shape[-2:]
-    shape = (*x.shape[:-2], rows + top + bottom, cols + left + right)
+    axes = len(pads) // 2
+    before, after, sizes = pads[:axes], pads[axes:], x.shape[-axes:]
+    shape = (*x.shape[:-axes], *(size + b + a for size, b, a in zip(sizes, before, after, strict=True)))
     padded = np.full(shape, value, dtype=x.dtype)
-    padded[..., top : top + rows, left : left + cols] = x
+    padded[(..., *(slice(b, b + size) for size, b in zip(sizes, before, strict=True)))] = x
     return padded
 
 
-def window_view(x: Array, kernel: Pair, strides: Pair, dilations: Pair, out: Pair) -> Array:
-    """Windows of the last two axes as a read-only view [..., H', W', KH, KW]; nothing is copied."""
-    row, col = x.strides[-2:]
-    shape = (*x.shape[:-2], *out, *kernel)
-    steps = (*x.strides[:-2], row * strides[0], col * strides[1], row * dilations[0], col * dilations[1])
-    return np.lib.stride_tricks.as_strided(x, shape, steps, writeable=False)
+def window_view(x: Array, kernel: PerAxis, strides: PerAxis, dilations: PerAxis, out: PerAxis) -> Array:
+    """Windows of the last axes as a read-only view [..., *out, *kernel]; nothing is copied."""
+    axes = len(kernel)
+    own = x.strides[-axes:]
+    shape = (*x.shape[:-axes], *out, *kernel)
+    steps = (*(o * s for o, s in zip(own, strides, strict=True)), *(o * d for o, d in zip(own, dilations, strict=True)))
+    return np.lib.stride_tricks.as_strided(x, shape, (*x.strides[:-axes], *steps), writeable=False)
+
+
+def taps_of(kernel: Sequence[int]) -> Iterator[PerAxis]:
+    """The place of every tap, the last axis fastest."""
+    return itertools.product(*map(range, kernel))

@@ -15,7 +15,7 @@ from typing import Any
 from ...ir.dims import evaluate
 from ...ir.graph import Graph, Node, Origin, fresh_name, given_param
 from ...ir.op import OpDef
-from ...ir.ops.conv import CONV2D, Conv2d
+from ...ir.ops.conv import CONVS, conv_of
 from ...ir.ops.linear import DENSE
 from ...ir.types import DTYPES, Array, TensorType
 from ...ir.verifier import infer_type
@@ -35,7 +35,7 @@ class Splittable:
     node: Node
     c_in: int
     c_out: int
-    kernel: tuple[int, int]
+    kernel: tuple[int, ...]
     in_positions: int
     out_positions: int
 
@@ -45,7 +45,7 @@ class Splittable:
 
     @property
     def taps(self) -> int:
-        return self.kernel[0] * self.kernel[1]
+        return math.prod(self.kernel)
 
     @property
     def rank(self) -> int:
@@ -90,14 +90,13 @@ def splittable_layers(graph: Graph, sizes: Mapping[str, int]) -> list[Splittable
     """Every layer that has low-rank forms, in the graph's order, with these named sizes."""
     found: list[Splittable] = []
     for node in graph.ops:
-        if node.kind not in (CONV2D, DENSE) or any(operand.weights is None for operand in node.inputs[1:]):
+        if node.kind not in (*CONVS, DENSE) or any(operand.weights is None for operand in node.inputs[1:]):
             continue
-        if not node.typed.is_float or (node.kind is CONV2D and CONV2D.of(node).groups != 1):
+        if not node.typed.is_float or (node.kind in CONVS and conv_of(node).groups != 1):
             continue
         c_out, c_in, *kernel = node.inputs[1].typed.concrete()
-        kernel = (kernel[0], kernel[1]) if kernel else (1, 1)
         before, after = (math.prod(_numbers(x.typed, sizes)[2:]) for x in (node.inputs[0], node))
-        found.append(Splittable(node, c_in, c_out, kernel, before, after))
+        found.append(Splittable(node, c_in, c_out, tuple(kernel) or (1, 1), before, after))
     return found
 
 
@@ -168,7 +167,7 @@ def _products(node: Node, factors: Factors, taken: set[str]) -> list[Node]:
 def _kind(node: Node, split: Split, number: int) -> tuple[OpDef[Any], object]:
     """Strides, pads and dilations stay with the product that has the kernel."""
     has_kernel = number == (1 if split.form in ("reduce", "both") else 0)
-    return node.kind, node.op if has_kernel or node.kind is DENSE else Conv2d()
+    return node.kind, node.op if has_kernel or node.kind is DENSE else type(node.op)()
 
 
 def _param(node: Node, suffix: str, values: Array, origin: Origin, taken: set[str]) -> Node:

@@ -123,7 +123,7 @@ def spectrum(layer: Splittable, weights: LayerWeights, folds: tuple[Moments, Mom
     return _spectrum(layer, weights, *(_centred(layer, weights, moments) for moments in (fit.plus(test), fit, test)))
 
 
-def factors_of(weights: LayerWeights, found: Spectrum, split: Split, kernel: tuple[int, int], is_dense: bool) -> Factors:
+def factors_of(weights: LayerWeights, found: Spectrum, split: Split, kernel: tuple[int, ...], is_dense: bool) -> Factors:
     """The values of a split. The bias takes up what the lost components are on average."""
     w = weights.values.astype(np.float64)
     core = w
@@ -141,7 +141,7 @@ def factors_of(weights: LayerWeights, found: Spectrum, split: Split, kernel: tup
         basis = None
     bias = weights.bias + np.tensordot(w - near, found.mean, 2)
     core = core[:, :, 0] if is_dense else core.reshape(*core.shape[:2], *kernel)
-    ones = () if is_dense else (1, 1)
+    ones = () if is_dense else (1,) * len(kernel)
     outer = [None if m is None else m.reshape(*m.shape, *ones) for m in (read, basis)]
     return Factors(split, tuple(value for value in (outer[0], core, outer[1]) if value is not None), bias)
 

@@ -1,6 +1,6 @@
 """Products with constant weights, and what a gain or a shift per channel does to them.
 
-y = W x + b, where W x is conv2d, conv_transpose2d, dense, or matmul of two axes. A gain and a shift after the
+y = W x + b, where W x is a convolution or a transposed one, dense, or matmul of two axes. A gain and a shift after the
 product go by output channel, before it by input channel. New values are computed in float64 when somebody
 looks, and cast once. Shared weights are copied: another reader keeps the old ones.
 """
@@ -15,7 +15,8 @@ import numpy as np
 
 from ...ir.graph import Node
 from ...ir.op import OpDef
-from ...ir.ops.conv import CONV2D, CONV_TRANSPOSE2D
+from ...ir.ops.conv import CONVS, conv_of
+from ...ir.ops.conv_transpose import CONV_TRANSPOSES
 from ...ir.ops.linear import DENSE, MATMUL, Dense
 from ...ir.types import DTYPES, Array, TensorType
 from .rewriter import ANY, CONST, Match, Pat
@@ -59,12 +60,12 @@ def takes_shift(node: Node) -> bool:
 
     Zero padding is not shifted, and at the borders of a transposed conv fewer taps are summed.
     """
-    return node.kind in (DENSE, MATMUL) or (node.kind is CONV2D and not any(CONV2D.of(node).pads))
+    return node.kind in (DENSE, MATMUL) or (node.kind in CONVS and not any(conv_of(node).pads))
 
 
 def is_1x1(conv: Node) -> bool:
     """Whether a conv is a matrix at every place that it reads."""
-    return conv.inputs[1].typed.shape[2:] == (1, 1)
+    return all(size == 1 for size in conv.inputs[1].typed.shape[2:])
 
 
 def unfit(node: Node, gain: ChannelValues | None, *makers: Node, scaled: Scaled) -> str:
@@ -120,7 +121,7 @@ def folded_before(m: Match, node: Node, x: Node, gain: ChannelValues | None, shi
         weight = m.param("w", _weight_type(node), lambda: by_input(kind, op, wide(w), gain() if gain else np.ones(1)))
     bias = b
     if shift is not None:
-        taps = (1, 2, 3) if kind is CONV2D else 1  # what one output channel sums over
+        taps = tuple(range(1, w.typed.rank)) if kind in CONVS else 1  # what one output channel sums over
         bias = m.param("b", type_b, lambda: by_input(kind, op, wide(w), shift()).sum(axis=taps) + _or_zero(b))
     return _remade(node, x, weight, bias)
 
@@ -163,10 +164,10 @@ def by_output(kind: OpDef[Any], op: Any, w: Array, gain: Array) -> Array:
     """The weights times the gain of the output channel they lead to."""
     if kind is MATMUL:
         return (w * gain).T
-    if kind is not CONV_TRANSPOSE2D:
+    if kind not in CONV_TRANSPOSES:
         return w * gain.reshape(-1, *(1,) * (w.ndim - 1))  # axis 0 is O: right for grouped conv too
-    groups, per_group = op.groups, w.shape[1]  # [C,O/groups,KH,KW]: the group is the block of input channels
-    gains = np.broadcast_to(gain, groups * per_group).reshape(groups, 1, per_group, 1, 1)
+    groups, per_group = op.groups, w.shape[1]  # [C,O/groups,*kernel]: the group is the block of input channels
+    gains = np.broadcast_to(gain, groups * per_group).reshape(groups, 1, per_group, *(1,) * (w.ndim - 2))
     return (w.reshape(groups, -1, *w.shape[1:]) * gains).reshape(w.shape)
 
 
@@ -176,8 +177,8 @@ def by_input(kind: OpDef[Any], op: Any, w: Array, gain: Array) -> Array:
         return (w * gain[:, None]).T
     if kind is DENSE:
         return w * gain
-    if kind is CONV_TRANSPOSE2D:
-        return w * gain.reshape(-1, 1, 1, 1)
-    groups, (c_out, per_group) = op.groups, w.shape[:2]  # [O,C/groups,KH,KW]: the group is the block of output channels
-    gains = np.broadcast_to(gain, groups * per_group).reshape(groups, 1, per_group, 1, 1)
+    if kind in CONV_TRANSPOSES:
+        return w * gain.reshape(-1, *(1,) * (w.ndim - 1))
+    groups, (c_out, per_group) = op.groups, w.shape[:2]  # [O,C/groups,*kernel]: the group is the block of output channels
+    gains = np.broadcast_to(gain, groups * per_group).reshape(groups, 1, per_group, *(1,) * (w.ndim - 2))
     return (w.reshape(groups, c_out // groups, *w.shape[1:]) * gains).reshape(w.shape)

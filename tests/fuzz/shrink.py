@@ -9,7 +9,7 @@ from dataclasses import MISSING, fields, replace
 from convc.ir.dims import evaluate
 from convc.ir.errors import ConvcError
 from convc.ir.graph import Graph, Node
-from convc.ir.ops import conv, linear, shape
+from convc.ir.ops import conv, conv_transpose, linear, shape
 from convc.ir.ops.leaf import INPUT, PARAM, Input
 from convc.ir.types import TensorType
 from convc.ir.verifier import infer_type, verify_graph
@@ -70,7 +70,7 @@ def bypass(graph: Graph) -> Iterator[Graph | None]:
 def fewer_operands(graph: Graph) -> Iterator[Graph | None]:
     """No bias, a concat of less."""
     for node in graph.nodes:
-        if node.kind in (conv.CONV2D, conv.CONV_TRANSPOSE2D, linear.DENSE) and len(node.inputs) == 3:
+        if node.kind in (*conv.CONVS, *conv_transpose.CONV_TRANSPOSES, linear.DENSE) and len(node.inputs) == 3:
             yield changed(graph, {node: lambda operands, node=node: node.like(inputs=operands[:2])})
         if node.kind is shape.CONCAT and len(node.inputs) > 1:
             for i in range(len(node.inputs)):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from convc.ir.graph import Node
 from convc.ir.ops import activation, activation_variants, conv, elementwise, linear, norm, pool, reduce, resize, shape, unary
+from convc.ir.ops import conv_transpose as transposed
 from convc.tests.fuzz.network_builder import Builder, Refused
 
 THIN = ((1, 8), (8, 1), (1, 16), (16, 1))  # windows of sequences
@@ -66,8 +67,8 @@ def conv_transpose(b: Builder, x: Node) -> Node:
     w = weight(b, c_in, per_group, *kernel)
     bias = (b.param(per_group * groups, init="small", like="b"),) if b.flag() else ()
     strides = b.pick(b.pair(1, 2), b.pair(1, 2), b.pair(1, 8), tuple(max(size // 2, 1) for size in kernel))
-    op = conv.ConvTranspose2d(strides, b.pads(0, 1), b.pick((1, 1), (1, 1), (2, 1)), groups, b.pick((0, 0), (0, 0), (1, 0), (1, 1)))
-    return b.op(conv.CONV_TRANSPOSE2D, op, x, w, *bias)
+    op = transposed.ConvTranspose2d(strides, b.pads(0, 1), b.pick((1, 1), (1, 1), (2, 1)), groups, b.pick((0, 0), (0, 0), (1, 0), (1, 1)))
+    return b.op(transposed.CONV_TRANSPOSE2D, op, x, w, *bias)
 
 
 def upsampled(b: Builder, x: Node) -> Node:
@@ -78,7 +79,7 @@ def upsampled(b: Builder, x: Node) -> Node:
     groups = b.pick(1, 1, c_in)
     w = weight(b, c_in, b.int(1, 4), *kernel)
     pads = b.pick((0, 0, 0, 0), tuple((size - factor) // 2 for size, factor in zip(kernel, factors, strict=True)) * 2)
-    return b.op(conv.CONV_TRANSPOSE2D, conv.ConvTranspose2d(factors, pads, groups=groups), x, w)
+    return b.op(transposed.CONV_TRANSPOSE2D, transposed.ConvTranspose2d(factors, pads, groups=groups), x, w)
 
 
 def batch_norm(b: Builder, x: Node, stats: list[Node] | None = None) -> Node:

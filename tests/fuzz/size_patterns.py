@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from convc.ir.graph import Node
-from convc.ir.ops import activation, conv, elementwise, reduce, shape
+from convc.ir.ops import activation, conv_transpose, elementwise, reduce, shape
 from convc.tests.fuzz.network_builder import Builder, Refused
 from convc.tests.fuzz.single_layers import act_or_not, batch_norm, conv2d, matmul, scale_or_shift, softmax
 
@@ -38,7 +38,7 @@ def computed_in_a_row(b: Builder, x: Node) -> Node:
         if b.flag(4) and x.typed.dtype == "f32":
             turned = b.op(shape.TRANSPOSE, shape.Transpose((1, 0, 2, 3)), w)
             b.hide(turned)
-            x = b.op(conv.CONV_TRANSPOSE2D, conv.ConvTranspose2d(b.pick((1, 1), (2, 2), (1, 4))), x, turned)
+            x = b.op(conv_transpose.CONV_TRANSPOSE2D, conv_transpose.ConvTranspose2d(b.pick((1, 1), (2, 2), (1, 4))), x, turned)
         else:
             x = conv2d(b, x, w=w, groups=1, strides=b.pick((1, 1), (2, 2)), pads=b.pick((0, 0, 0, 0), (1, 1, 1, 1)))
         c = c_out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from convc.tests.support.op_cases_indexed import INDEXED
+from convc.tests.support.op_cases_ranks import RANKS
 from convc.tests.support.op_cases_structure import STRUCTURE
 
 # fmt: off
@@ -362,7 +363,7 @@ def resize_case(mode: str, coordinates: str) -> str:
 
 CASES |= {f"resize-{mode}-{to}": resize_case(mode, to) for mode in ("nearest", "bilinear") for to in COORDINATES}
 
-CASES |= STRUCTURE
+CASES |= STRUCTURE | RANKS
 CASES |= INDEXED
 
 

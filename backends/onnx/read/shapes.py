@@ -9,6 +9,7 @@ import numpy as np
 
 from ....ir.dims import Dim
 from ....ir.graph import Node
+from ....ir.ops.window import MOST_AXES
 from ....ir.types import DTYPES, Array
 from .call import Call, Row
 
@@ -311,23 +312,19 @@ def _resized(c: Call, scales: list[float], sizes: list[Dim], mode: str, coordina
     given = sizes or scales
     if len(given) != len(axes):
         raise c.refuse(f"{len(given)} sizes or scales for {len(axes)} axes")
-    if rank not in (3, 4):
-        raise c.refuse(f"its input is {x.type}; convc resizes one or two axes")
+    if not 3 <= rank <= MOST_AXES + 2:
+        raise c.refuse(f"its input is {x.type}; convc resizes one to three axes of space")
     by_axis: dict[int, Any] = dict(zip(axes, given, strict=True))
     for axis in (0, 1):
         if axis in by_axis and by_axis[axis] != (x.typed.shape[axis] if sizes else 1):
-            raise c.refuse(f"it resizes axis {axis}; convc resizes rows and columns")
-    if rank == 3:
-        x = c.named("reshape", x, shape=(*x.typed.shape[:2], 1, x.typed.shape[2]), suffix="rows")
-        by_axis = {3: by_axis[2]} if 2 in by_axis else {}
+            raise c.refuse(f"it resizes axis {axis}; convc resizes the axes after the channels")
     attributes: dict[str, Any] = {"mode": mode, "coordinates": coordinates, **extra}
     attributes |= {"rounding": rounding} if mode == "nearest" else {}
     if sizes:
-        attributes |= _size_attributes(x, [by_axis.get(axis, x.typed.shape[axis]) for axis in (2, 3)])
+        attributes |= _size_attributes(x, [by_axis.get(axis, x.typed.shape[axis]) for axis in range(2, rank)])
     else:
-        attributes["scales"] = (float(by_axis.get(2, 1)), float(by_axis.get(3, 1)))
-    y = c.named("resize", x, **attributes, suffix="resized" if rank == 3 else "")
-    return c.named("reshape", y, shape=(*y.typed.shape[:2], y.typed.shape[3])) if rank == 3 else y
+        attributes["scales"] = tuple(float(by_axis.get(axis, 1)) for axis in range(2, rank))
+    return c.named("resize", x, **attributes)
 
 
 def _size_attributes(x: Node, sizes: list[Dim]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Rows with a window: convolutions and pools. One spatial axis is read as two, the first of size 1."""
+"""Rows with a window, over one to three axes of space: convolutions and pools."""
 
 from __future__ import annotations
 
@@ -9,63 +9,52 @@ from ....ir.dims import Dim
 from ....ir.errors import InvalidModel
 from ....ir.graph import Node
 from ....ir.ops import OPS
-from ....ir.ops.window import Pads, dilated
+from ....ir.ops.conv import CONVS
+from ....ir.ops.conv_transpose import CONV_TRANSPOSES
+from ....ir.ops.window import MOST_AXES, Borders, PerAxis, dilated
 from .call import Call, Row
 
 __all__ = ["ROWS"]
 
 
 def spatial(c: Call, x: Node) -> int:
-    """The number of spatial axes, one or two."""
+    """The number of axes of space, one to three."""
     axes = x.typed.rank - 2
-    if axes not in (1, 2):
-        raise c.refuse(f"its input is {x.type}; convc computes windows over one or two axes")
+    if not 1 <= axes <= MOST_AXES:
+        raise c.refuse(f"its input is {x.type}; convc computes windows over one to three axes")
     return axes
 
 
-def numbers(c: Call, name: str, axes: int, default: int) -> tuple[int, ...]:
-    """A list attribute with a value for each spatial axis; in front of a single axis stands the default."""
+def numbers(c: Call, name: str, axes: int, default: int) -> PerAxis:
+    """A list attribute with a value for each axis of space."""
     values: list[int] = c.attribute(name, [default] * axes)
     if len(values) != axes:
         raise c.refuse(f"attribute '{name}' is {values}, expected {axes} values")
-    return (default, *values) if axes == 1 else tuple(values)
+    return tuple(values)
 
 
-def explicit_pads(c: Call, axes: int) -> Pads:
+def explicit_pads(c: Call, axes: int) -> Borders:
     pads: list[int] = c.attribute("pads", [0] * (2 * axes))
     if len(pads) != 2 * axes:
         raise c.refuse(f"attribute 'pads' is {pads}, expected {2 * axes} values")
-    return (0, pads[0], 0, pads[1]) if axes == 1 else (pads[0], pads[1], pads[2], pads[3])
+    return tuple(pads)
 
 
-def lifted(c: Call, x: Node, suffix: str = "rows") -> Node:
-    """[N,C,L] as [N,C,1,L]."""
-    return c.named("reshape", x, shape=(*x.typed.shape[:2], 1, *x.typed.shape[2:]), suffix=suffix) if x.typed.rank == 3 else x
-
-
-def lowered(c: Call, kind: str, op: Any, axes: int, *operands: Node) -> Node:
-    """The op on two axes, and back to as many as there were."""
-    if axes == 2:
-        return c.make(kind, op, *operands)
-    y = c.make(kind, op, *operands, suffix=kind)
-    return c.named("reshape", y, shape=(*y.typed.shape[:2], y.typed.shape[3]))
-
-
-def window_pads(c: Call, x: Node, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], axes: int) -> Pads:
+def window_pads(c: Call, x: Node, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], axes: int) -> Borders:
     """Pads as written, or as `auto_pad` asks: SAME gives ceil(size / stride) windows."""
     auto = c.attribute("auto_pad", "NOTSET")
     if auto in ("NOTSET", ""):
         return explicit_pads(c, axes)
     if auto == "VALID":
-        return 0, 0, 0, 0
+        return (0, 0) * axes
     if auto not in ("SAME_UPPER", "SAME_LOWER"):
         raise c.refuse(f"auto_pad '{auto}' is none of NOTSET, VALID, SAME_UPPER, SAME_LOWER")
-    before, after = [0, 0], [0, 0]
-    for axis in (0, 1):
+    before, after = [0] * axes, [0] * axes
+    for axis in range(axes):
         total = _same(c, x.typed.shape[2 + axis], dilated(kernel[axis], dilations[axis]), strides[axis])
         small = total // 2
         before[axis], after[axis] = (small, total - small) if auto == "SAME_UPPER" else (total - small, small)
-    return before[0], before[1], after[0], after[1]
+    return (*before, *after)
 
 
 def _same(c: Call, size: Dim, extent: int, stride: int) -> int:
@@ -77,7 +66,7 @@ def _same(c: Call, size: Dim, extent: int, stride: int) -> int:
     )
 
 
-def _kernel(c: Call, w: Node, axes: int) -> tuple[int, ...]:
+def _kernel(c: Call, w: Node, axes: int) -> PerAxis:
     """The weight's own kernel, which an attribute may only repeat."""
     kernel = w.typed.concrete()[2:]
     if len(kernel) != axes:
@@ -85,7 +74,7 @@ def _kernel(c: Call, w: Node, axes: int) -> tuple[int, ...]:
     written = c.attribute("kernel_shape", list(kernel))
     if tuple(written) != kernel:
         raise c.refuse(f"kernel_shape is {written}, but the weight is {w.type}")
-    return (1, *kernel) if axes == 1 else kernel
+    return kernel
 
 
 def conv(c: Call) -> Node:
@@ -93,10 +82,10 @@ def conv(c: Call) -> Node:
     axes = spatial(c, x)
     kernel = _kernel(c, w, axes)
     strides, dilations = numbers(c, "strides", axes, 1), numbers(c, "dilations", axes, 1)
-    x = lifted(c, x)
     pads = window_pads(c, x, kernel, strides, dilations, axes)
-    op = _record("conv2d", strides=strides, pads=pads, dilations=dilations, groups=c.attribute("group", 1))
-    return lowered(c, "conv2d", op, axes, x, lifted(c, w, "kernel"), *([] if b is None else [b]))
+    kind = CONVS[axes - 1]
+    op = kind.Attrs(strides=strides, pads=pads, dilations=dilations, groups=c.attribute("group", 1))
+    return c.make(kind.name, op, x, w, *([] if b is None else [b]))
 
 
 def conv_transpose(c: Call) -> Node:
@@ -106,33 +95,30 @@ def conv_transpose(c: Call) -> Node:
     kernel = _kernel(c, w, axes)
     strides, dilations = numbers(c, "strides", axes, 1), numbers(c, "dilations", axes, 1)
     extra = list(numbers(c, "output_padding", axes, 0))
-    x = lifted(c, x)
     auto, wanted = c.attribute("auto_pad", "NOTSET"), c.attribute("output_shape", list[int]())
     if wanted and len(wanted) not in (axes, axes + 2):
         raise InvalidModel(f"{c.where}: output_shape is {wanted}; one size for each of {axes} axes was expected")
     if wanted or auto.startswith("SAME"):
         pads = _transposed_pads(c, x, kernel, strides, dilations, extra, _wanted_sizes(x, wanted, strides, axes))
     else:
-        pads = (0, 0, 0, 0) if auto == "VALID" else explicit_pads(c, axes)
-    op = _record(
-        "conv_transpose2d", strides=strides, pads=pads, dilations=dilations, groups=c.attribute("group", 1), output_padding=tuple(extra)
-    )
-    return lowered(c, "conv_transpose2d", op, axes, x, lifted(c, w, "kernel"), *([] if b is None else [b]))
+        pads = (0, 0) * axes if auto == "VALID" else explicit_pads(c, axes)
+    kind = CONV_TRANSPOSES[axes - 1]
+    op = kind.Attrs(strides=strides, pads=pads, dilations=dilations, groups=c.attribute("group", 1), output_padding=tuple(extra))
+    return c.make(kind.name, op, x, w, *([] if b is None else [b]))
 
 
 def _wanted_sizes(x: Node, wanted: list[int], strides: Sequence[int], axes: int) -> list[Dim]:
     if wanted:
-        sizes: list[Dim] = list(wanted[-axes:])  # some exporters write the batch and the channels too
-        return [1, *sizes] if axes == 1 else sizes
+        return list(wanted[-axes:])  # some exporters write the batch and the channels too
     return [size * stride for size, stride in zip(x.typed.shape[2:], strides, strict=True)]
 
 
 def _transposed_pads(
     c: Call, x: Node, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], extra: list[int], sizes: list[Dim]
-) -> Pads:
+) -> Borders:
     """Pads that give `sizes`; where even none crop too much, `extra` (output_padding) grows."""
-    before, after = [0, 0], [0, 0]
-    for axis in (0, 1):
+    before, after = [0] * len(sizes), [0] * len(sizes)
+    for axis in range(len(sizes)):
         size = x.typed.shape[2 + axis]
         total = (size - 1) * strides[axis] + extra[axis] + dilated(kernel[axis], dilations[axis]) - sizes[axis]
         if not isinstance(total, int):
@@ -142,7 +128,7 @@ def _transposed_pads(
         small = total // 2
         upper = c.attribute("auto_pad", "NOTSET") == "SAME_UPPER"
         before[axis], after[axis] = (small, total - small) if upper else (total - small, small)
-    return before[0], before[1], after[0], after[1]
+    return (*before, *after)
 
 
 def pool(kind: str) -> Row:
@@ -156,7 +142,6 @@ def pool(kind: str) -> Row:
             return c.named("cast", pooled, to=dtype)
         kernel = numbers(c, "kernel_shape", axes, 1)
         strides, dilations = numbers(c, "strides", axes, 1), numbers(c, "dilations", axes, 1)
-        x = lifted(c, x)
         attributes: dict[str, Any] = {
             "kernel": kernel,
             "strides": strides,
@@ -166,25 +151,18 @@ def pool(kind: str) -> Row:
         attributes["pads"] = window_pads(c, x, kernel, strides, dilations, axes)
         if kind == "avg_pool":
             attributes["count_include_pad"] = bool(c.attribute("count_include_pad", 0))
-        return lowered(c, kind, _record(kind, **attributes), axes, x)
+        return c.make(kind, OPS[kind].Attrs(**attributes), x)
 
     return row
 
 
-def global_pool(kind: str, reduction: str) -> Row:
-    """Over all axes after the channels; other than two of them are a reduction."""
+def global_pool(kind: str) -> Row:
+    """Over all axes after the channels."""
 
     def row(c: Call) -> Node:
-        x = c.x()
-        if x.typed.rank == 4:
-            return c.named(kind, x)
-        return c.named(reduction, x, axes=tuple(range(2, x.typed.rank)), keepdims=True)
+        return c.named(kind, c.x())
 
     return row
-
-
-def _record(kind: str, **attributes: Any) -> Any:
-    return OPS[kind].Attrs(**attributes)
 
 
 ROWS: dict[str, Row] = {
@@ -192,6 +170,6 @@ ROWS: dict[str, Row] = {
     "ConvTranspose": conv_transpose,
     "MaxPool": pool("max_pool"),
     "AveragePool": pool("avg_pool"),
-    "GlobalAveragePool": global_pool("global_avg_pool", "reduce_mean"),
-    "GlobalMaxPool": global_pool("global_max_pool", "reduce_max"),
+    "GlobalAveragePool": global_pool("global_avg_pool"),
+    "GlobalMaxPool": global_pool("global_max_pool"),
 }

@@ -17,6 +17,7 @@ from ....ir.ops import (
     activation_variants,
     compare,
     conv,
+    conv_transpose,
     elementwise,
     leaf,
     linear,
@@ -28,7 +29,7 @@ from ....ir.ops import (
     trigonometry,
     unary,
 )
-from ....ir.ops.window import Pads, dilated
+from ....ir.ops.window import Borders, dilated
 from ....ir.types import DTYPES
 from ...unsupported import Unsupported
 from .indexed_rows import INDEXED
@@ -48,9 +49,10 @@ def _conv(node: Node, to: OnnxEmitter) -> None:
     op = node.op
     attributes: dict[str, Any] = {"kernel_shape": node.inputs[1].typed.concrete()[2:], "group": op.groups}
     attributes |= {"strides": op.strides, "pads": op.pads, "dilations": op.dilations}
-    if node.kind is conv.CONV_TRANSPOSE2D:
+    is_transposed = node.kind in conv_transpose.CONV_TRANSPOSES
+    if is_transposed:
         attributes["output_padding"] = op.output_padding
-    to.node("ConvTranspose" if node.kind is conv.CONV_TRANSPOSE2D else "Conv", node, **attributes)
+    to.node("ConvTranspose" if is_transposed else "Conv", node, **attributes)
 
 
 def _max_pool(node: Node, to: OnnxEmitter) -> None:
@@ -60,17 +62,17 @@ def _max_pool(node: Node, to: OnnxEmitter) -> None:
     if _needs_floor(node, to):
         attributes |= {"pads": _floor_pads(node), "ceil_mode": 0}
     if any(pad >= kernel for pad, kernel in zip(attributes["pads"], op.kernel * 2, strict=True)):
-        top, left, bottom, right = attributes["pads"]  # onnxruntime wants pads below the kernel, dilated or not
+        pads, axes = attributes["pads"], len(op.kernel)  # onnxruntime wants pads below the kernel, dilated or not
         lowest = to.constant(node, "lowest", np.array(-np.inf, DTYPES[node.typed.dtype]))
-        x = to.helper_node("Pad", node, "padded", [x, to.int64s(node, "pads", (0, 0, top, left, 0, 0, bottom, right)), lowest])
-        attributes |= {"pads": (0, 0, 0, 0)}
+        x = to.helper_node("Pad", node, "padded", [x, to.int64s(node, "pads", (0, 0, *pads[:axes], 0, 0, *pads[axes:])), lowest])
+        attributes |= {"pads": (0, 0) * axes}
     to.node("MaxPool", node, [x], **attributes)
 
 
 def _avg_pool(node: Node, to: OnnxEmitter) -> None:
     op = node.op
     attributes: dict[str, Any] = _window(op) | {"count_include_pad": int(op.count_include_pad)}
-    if op.dilations == (1, 1):
+    if max(op.dilations) == 1:
         del attributes["dilations"]
     elif to.opset < 19:
         raise UnsupportedOp(f"{node.where}: a dilated average pool needs ONNX opset 19, not {to.opset}")
@@ -94,26 +96,26 @@ def _needs_floor(node: Node, to: OnnxEmitter) -> bool:
 
 def _drops_a_window(node: Node) -> bool:
     """Whether ceil_mode leaves out a last window that would start in the padding: ONNX knows that rule from 22 on."""
-    op = node.op
-    for axis in (0, 1):
+    op, axes = node.op, len(node.op.kernel)
+    for axis in range(axes):
         size, count = node.inputs[0].typed.shape[2 + axis], node.typed.shape[2 + axis]
         if op.ceil_mode and isinstance(size, int) and isinstance(count, int):
-            reach = size + op.pads[axis] + op.pads[axis + 2] - dilated(op.kernel[axis], op.dilations[axis])
+            reach = size + op.pads[axis] + op.pads[axis + axes] - dilated(op.kernel[axis], op.dilations[axis])
             if count != -(-reach // op.strides[axis]) + 1:
                 return True
     return False
 
 
-def _floor_pads(node: Node) -> Pads:
+def _floor_pads(node: Node) -> Borders:
     """Pads with which rounding down gives the windows that ceil_mode gives."""
-    op, ends = node.op, list[int]()
-    for axis in (0, 1):
+    op, axes, ends = node.op, len(node.op.kernel), list[int]()
+    for axis in range(axes):
         size, count = node.inputs[0].typed.shape[2 + axis], node.typed.shape[2 + axis]
         if not isinstance(size, int) or not isinstance(count, int):
             raise UnsupportedOp(f"{node.where}: this ceil_mode needs rows and columns in numbers, not {node.inputs[0].type}")
         reach = (count - 1) * op.strides[axis] + dilated(op.kernel[axis], op.dilations[axis])
         ends.append(max(0, reach - size - op.pads[axis]))
-    return (*op.pads[:2], ends[0], ends[1])
+    return (*op.pads[:axes], *ends)
 
 
 def _window(op: Any) -> dict[str, Any]:
@@ -174,8 +176,7 @@ def _cast(node: Node, to: OnnxEmitter) -> None:
 ROWS: dict[OpDef[Any], OnnxRow | Unsupported] = {
     leaf.INPUT: Unsupported("not a node in ONNX: export writes it as a graph input"),
     leaf.PARAM: Unsupported("not a node in ONNX: export writes it as an initializer"),
-    conv.CONV2D: _conv,
-    conv.CONV_TRANSPOSE2D: _conv,
+    **dict.fromkeys((*conv.CONVS, *conv_transpose.CONV_TRANSPOSES), _conv),
     pool.MAX_POOL: _max_pool,
     pool.AVG_POOL: _avg_pool,
     pool.GLOBAL_AVG_POOL: simple("GlobalAveragePool"),

@@ -31,13 +31,13 @@ def resize(node: Node, to: OnnxEmitter) -> None:
         given = op.scales if scales is None else scales
         to.node("Resize", node, [x.name, roi, to.constant(node, "scales", np.array([1.0, 1.0, *given], np.float32))], **modes)
     elif to.opset >= 18:
-        to.node("Resize", node, [x.name, "", "", to.dims(node, "sizes", op.sizes)], axes=[2, 3], **modes)
+        to.node("Resize", node, [x.name, "", "", to.dims(node, "sizes", op.sizes)], axes=list(range(2, x.typed.rank)), **modes)
     else:
         none = to.constant(node, "scales", np.zeros(0, np.float32)) if to.opset < 13 else ""
         to.node("Resize", node, [x.name, roi, none, to.dims(node, "sizes", (*x.typed.shape[:2], *op.sizes))], **modes)
 
 
-def exact_scales(node: Node) -> tuple[float, float] | None:
+def exact_scales(node: Node) -> tuple[float, ...] | None:
     """Scales that give the sizes however they are multiplied, or None. They are what runtimes compute from sizes."""
     sizes, extents = RESIZE.of(node).sizes, node.inputs[0].typed.shape[2:]
     scales: list[float] = []
@@ -48,7 +48,7 @@ def exact_scales(node: Node) -> tuple[float, float] | None:
         if float(scale) * extent != size:
             return None
         scales.append(float(scale))
-    return (scales[0], scales[1]) if scales else None
+    return tuple(scales) or None
 
 
 def _by_scales(node: Node, to: OnnxEmitter) -> None:

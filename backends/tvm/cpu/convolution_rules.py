@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....ir.graph import Node
-from ....ir.ops.conv import CONV2D
+from ....ir.ops.conv import CONVS
 from ....ir.ops.pool import MAX_POOL
 from ....ir.types import Array
 from .kernels import planes
@@ -30,7 +30,21 @@ from .kernels.winograd.arrangement import Tiled
 from .kernels.winograd.kernel import winograd_kernel
 from .kernels.winograd.transforms import tile_filters
 from .tiles import possible_tiles
-from .work import Argument, ParamValues, Surroundings, Work, batch_of, extents, followers, is_blocked, is_blocked_layer, only_reader, packed
+from .work import (
+    Argument,
+    ParamValues,
+    Surroundings,
+    Work,
+    batch_of,
+    extents,
+    followers,
+    in_rows,
+    is_blocked,
+    is_blocked_layer,
+    kernel_of,
+    only_reader,
+    packed,
+)
 
 __all__ = ["batch_norm", "bias_of", "conv", "conv_transpose"]
 
@@ -50,8 +64,8 @@ def conv(around: Surroundings, node: Node) -> Work | None:
 
 def _window(node: Node) -> Window:
     """A convolution's way over its input."""
-    (_, rows, cols), (*_, k_rows, k_cols), op = extents(node.inputs[0]), node.inputs[1].typed.concrete(), node.op
-    return Window(rows, cols, (k_rows, k_cols), op.strides, op.pads, op.dilations)
+    (_, rows, cols), op = extents(node.inputs[0]), in_rows(node.op)
+    return Window(rows, cols, kernel_of(node.inputs[1]), op.strides, op.pads, op.dilations)
 
 
 def _depthwise(around: Surroundings, node: Node) -> Work:
@@ -119,8 +133,8 @@ def conv_transpose(around: Surroundings, node: Node) -> Work | None:
     if not is_blocked_layer(node):
         return None
     x, w, *bias = node.inputs
-    (c_in, rows, cols), (c_out, *out), (*_, k_rows, k_cols), groups = extents(x), extents(node), w.typed.concrete(), node.op.groups
-    size = Transposed(rows, cols, (k_rows, k_cols), node.op, (out[0], out[1]))
+    (c_in, rows, cols), (c_out, *out), groups = extents(x), extents(node), node.op.groups
+    size = Transposed(rows, cols, kernel_of(w), in_rows(node.op), (out[0], out[1]))
     if len(size.lattices()) > MOST_LATTICES or not size.taps:
         return None
     covers, steps, others = followers(around, node)
@@ -180,8 +194,8 @@ def batch_norm(around: Surroundings, node: Node) -> Work | None:
 def _pixelwise_reader(around: Surroundings, node: Node) -> Node | None:
     """The 1x1 convolution that alone reads a value, pixel by pixel."""
     reader = only_reader(around.graph, node)
-    if reader is None or reader.kind is not CONV2D or reader.inputs[0] is not node or not is_blocked_layer(reader):
+    if reader is None or reader.kind not in CONVS or reader.inputs[0] is not node or not is_blocked_layer(reader):
         return None
-    op, (*_, k_rows, k_cols) = reader.op, reader.inputs[1].typed.concrete()
-    is_pixelwise = (k_rows, k_cols) == op.strides == (1, 1) and not any(op.pads) and op.groups == 1
+    op = reader.op
+    is_pixelwise = max(*kernel_of(reader.inputs[1]), *op.strides) == 1 and not any(op.pads) and op.groups == 1
     return reader if is_pixelwise else None

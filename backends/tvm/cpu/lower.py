@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ....ir.graph import Node
-from ....ir.types import DTYPES
+from ....ir.types import DTYPES, TensorType
 from ..attributes import IN_PLACE, VIEW_OF
 from ..host import tvm
 from ..stock.lower import emit_stock
@@ -83,17 +83,29 @@ class _Lowering:
         target[node] = self._kernel(function, [source[node]], node, in_blocks, {IN_PLACE: 0})
 
     def _kernel(self, function: Any, operands: list[Any], node: Node, in_blocks: bool, attributes: Mapping[str, Any]) -> Any:
-        """A call of a scheduled function; the same function is added once, and once more for calls that are views."""
+        """A call of a scheduled function; the same function is added once, and once more for calls that are views.
+
+        A sequence that lies as it is given is shown to it as an image of one row, and what it makes as a sequence again.
+        """
         key = function, VIEW_OF in attributes
         if key not in self.kernels:
             made = function.without_attr("global_symbol").with_attrs(attributes)
             self.kernels[key] = self.emitter.builder.add_func(made, f"kernel{len(self.kernels)}")
-        relax = self.emitter.tvm.relax
-        return self.emitter.builder.emit(relax.call_tir(self.kernels[key], operands, self._type(node, in_blocks)), node.name)
+        *given, made = (len(param.ty.shape) for param in function.params)
+        shown = [self._as_image(value) if rank == 4 and value.ty.ndim == 3 else value for value, rank in zip(operands, given, strict=True)]
+        is_line = not in_blocks and node.typed.rank == 3 and made == 4
+        type_ = TensorType(node.typed.dtype, (*node.typed.shape[:2], 1, node.typed.shape[2])) if is_line else node.typed
+        called = self.emitter.tvm.relax.call_tir(self.kernels[key], shown, self._type(node, in_blocks, type_))
+        result = self.emitter.builder.emit(called, node.name)
+        return self.emitter.builder.emit(self.emitter.ops.reshape(result, self.emitter.shape(node.typed)), node.name) if is_line else result
 
-    def _type(self, node: Node, in_blocks: bool) -> Any:
+    def _as_image(self, value: Any) -> Any:
+        n, c, length = value.ty.shape.values
+        return self.emitter.builder.emit(self.emitter.ops.reshape(value, [n, c, self.emitter.dim(1), length]))
+
+    def _type(self, node: Node, in_blocks: bool, plain: TensorType) -> Any:
         if not in_blocks:
-            return self.emitter.type(node.typed)
-        n, c, h, w = node.typed.shape
-        shape = [self.emitter.dim(dim) for dim in (blocks(int(str(c))), n, h, w, LANES)]
+            return self.emitter.type(plain)
+        channels, rows, cols = extents(node)
+        shape = [self.emitter.dim(dim) for dim in (blocks(channels), node.typed.shape[0], rows, cols, LANES)]
         return self.emitter.tvm.relax.TensorType(shape, "float32")

@@ -7,7 +7,7 @@ a library is loaded, by the same plan that it was built by.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from ....ir.binding import batch_names, specialize
@@ -16,7 +16,7 @@ from ....ir.placement.views import Views
 from ..processor import AVX512, Processor
 from .kernels.kernel import TunedForms
 from .kernels.layout import blocks
-from .rules import MAKERS
+from .rules import MAKERS, WINDOWS
 from .tiles import tiles_by_size
 from .work import Argument, Surroundings, Work, as_it_is, extents, is_blocked
 
@@ -126,17 +126,23 @@ def plan(
     """
     tiles = tiles_by_size(graph, "auto", processor) if tiles is None else tiles
     works: dict[Node, Work] = {}
-    covered: set[Node] = set()
-    around = Surroundings(graph, covered, tiles, tuned or {}, processor)
+    covered, in_blocks = set[Node](), set[Node]()
+    around = Surroundings(graph, covered, in_blocks, tiles, tuned or {}, processor)
     for node in graph.ops:
         if node in covered or not graph.uses[node]:
             continue
-        maker = MAKERS.get(node.kind)
+        maker = MAKERS.get(node.kind) if _is_worth_blocks(node, in_blocks) else None
         work = maker(around, node) if maker is not None else None
         if work is not None:
             works[work.result] = work
             covered.update(work.covers)
+            in_blocks.update([work.result] if work.in_blocks else [])
     return KernelPlan(graph, dict(sorted(works.items(), key=lambda item: graph.positions[item[0]])), frozenset(covered))
+
+
+def _is_worth_blocks(node: Node, in_blocks: Set[Node]) -> bool:
+    """Of three axes the second may be channels or tokens: such values are moved into blocks for windows, and stay for what follows."""
+    return node.typed.rank != 3 or node.kind in WINDOWS or any(operand in in_blocks for operand in node.inputs)
 
 
 def single_image(whole: KernelPlan, tuned: TunedForms | None = None, processor: Processor = AVX512) -> KernelPlan | None:

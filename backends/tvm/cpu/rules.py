@@ -12,7 +12,8 @@ import numpy as np
 from ....ir.graph import Node
 from ....ir.op import OpDef
 from ....ir.ops.activation import SOFTMAX
-from ....ir.ops.conv import CONV2D, CONV_TRANSPOSE2D
+from ....ir.ops.conv import CONV1D, CONV2D
+from ....ir.ops.conv_transpose import CONV_TRANSPOSE1D, CONV_TRANSPOSE2D
 from ....ir.ops.linear import DENSE
 from ....ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
 from ....ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
@@ -25,19 +26,20 @@ from .kernels import softmax as softmaxes
 from .kernels.epilogue import STEPS, EpilogueStep
 from .kernels.layout import LANES, blocks, constants
 from .kernels.windows import Window
-from .work import Argument, Surroundings, Work, batch_of, extents, followers, is_blocked, only_reader, packed, step_of
+from .work import Argument, Surroundings, Work, batch_of, extents, followers, in_rows, is_blocked, only_reader, packed, step_of
 
-__all__ = ["MAKERS"]
+__all__ = ["MAKERS", "WINDOWS"]
 
 
 def pool(around: Surroundings, node: Node) -> Work | None:
     (x,) = node.inputs
     if not (is_blocked(x) and is_blocked(node)):
         return None
-    (channels, rows, cols), op = extents(x), node.op
+    channels, rows, cols = extents(x)
     if node.kind in (GLOBAL_AVG_POOL, GLOBAL_MAX_POOL):
         kernel = pools.global_avg_pool if node.kind is GLOBAL_AVG_POOL else pools.global_max_pool
         return Work((node,), kernel.of(batch_of(x), channels, rows, cols), (x,))
+    op = in_rows(node.op)
     window = Window(rows, cols, op.kernel, op.strides, op.pads, op.dilations, op.ceil_mode)
     sizes = (batch_of(x), channels, window)
     if node.kind is MAX_POOL:
@@ -47,7 +49,7 @@ def pool(around: Surroundings, node: Node) -> Work | None:
 
 def concat(around: Surroundings, node: Node) -> Work | None:
     """Along the channels."""
-    if node.op.axis not in (1, -3) or not all(map(is_blocked, (node, *node.inputs))):
+    if node.op.axis not in (1, 1 - node.typed.rank) or not all(map(is_blocked, (node, *node.inputs))):
         return None
     _, rows, cols = extents(node)
     channels = tuple(extents(operand)[0] for operand in node.inputs)
@@ -72,11 +74,11 @@ def elementwise(around: Surroundings, node: Node) -> Work | None:
     first = EpilogueStep(node.kind, node.op, 1, node.inputs[0] is other)
     if x.type != node.type or other.typed.dtype != "f32":
         return None
-    channels = sizes[1]
-    if other.weights is not None and other.typed.concrete() in ((channels, 1, 1), (1, channels, 1, 1)):
+    channels, ones = sizes[1], (1,) * (node.typed.rank - 2)
+    if other.weights is not None and other.typed.concrete() in ((channels, *ones), (1, channels, *ones)):
         constant = packed(f"{node.name}.packed", constants(channels), other)
         return Work(covers, pointwise.by_channel.of(*sizes, first, steps), (x,), (constant,), others)
-    if other.weights is None and is_blocked(other) and other.typed.shape == (*node.typed.shape[:2], 1, 1):
+    if other.weights is None and is_blocked(other) and other.typed.shape == (*node.typed.shape[:2], *ones):
         return Work(covers, pointwise.by_image.of(*sizes, first, steps), (x, other), others=others)
     return None
 
@@ -93,12 +95,12 @@ def resize(around: Surroundings, node: Node) -> Work | None:
     (x,) = node.inputs
     if not (is_blocked(x) and is_blocked(node) and resizes.can_resize(node.op)):
         return None
-    channels, rows, cols = extents(x)
+    (channels, rows, cols), op = extents(x), in_rows(node.op)
     tables = [
         Argument(f"{node.name}.table{i}", table.shape, "i32" if table.dtype == np.int32 else "f32", lambda values, table=table: table)
-        for i, table in enumerate(resizes.tables(node.op, rows, cols))
+        for i, table in enumerate(resizes.tables(op, rows, cols))
     ]
-    return Work((node,), resizes.resize.of(node.op, batch_of(x), channels, rows, cols), (x,), tuple(tables))
+    return Work((node,), resizes.resize.of(op, batch_of(x), channels, rows, cols), (x,), tuple(tables))
 
 
 def flat(around: Surroundings, node: Node) -> Work | None:
@@ -129,7 +131,7 @@ def softmax(around: Surroundings, node: Node) -> Work | None:
     (x,), axis, shape = node.inputs, node.op.axis, node.typed.shape
     if node.typed.dtype == "f32" and len(shape) == 2 and axis in (1, -1) and isinstance(shape[1], int) and shape[1]:
         kernel = softmaxes.softmax.of(batch_of(x), shape[1])
-    elif is_blocked(node) and axis in (1, -3) and math.prod(extents(node)[1:]) >= LANES:
+    elif is_blocked(node) and len(shape) == 4 and axis in (1, -3) and math.prod(extents(node)[1:]) >= LANES:
         kernel = softmaxes.softmax_channels.of(batch_of(x), *extents(node))
     else:
         return None
@@ -144,7 +146,7 @@ def cut(around: Surroundings, node: Node) -> Work | None:
 def channels_from(node: Node) -> Work | None:
     """Channels from the first of a block on; a view only to the last of one, since infinities beyond would be NaN, times a weight of 0."""
     (x,), op = node.inputs, node.op
-    if not (is_blocked(x) and is_blocked(node)) or op.axes not in ((1,), (-3,)) or op.steps not in ((), (1,)):
+    if not (is_blocked(x) and is_blocked(node)) or op.axes not in ((1,), (1 - x.typed.rank,)) or op.steps not in ((), (1,)):
         return None
     channels, rows, cols = extents(x)
     start, stop, _ = slice(op.starts[0], op.ends[0]).indices(channels)
@@ -160,9 +162,9 @@ def subsample(around: Surroundings, node: Node) -> Work | None:
     if not (is_blocked(x) and is_blocked(node)) or not op.steps:
         return None
     channels, rows, cols = extents(x)
-    strides = {2: 1, 3: 1}
+    strides, rank = {2: 1, 3: 1}, x.typed.rank
     for axis, start, end, step in zip(op.axes, op.starts, op.ends, op.steps, strict=True):
-        axis = axis + 4 if axis < 0 else axis
+        axis = (axis + rank if axis < 0 else axis) + (4 - rank)  # a sequence's are columns
         if axis not in strides or start != 0 or step < 1 or end < (rows, cols)[axis - 2]:
             return None
         strides[axis] = step
@@ -171,7 +173,9 @@ def subsample(around: Surroundings, node: Node) -> Work | None:
 
 
 MAKERS: dict[OpDef[Any], Callable[[Surroundings, Node], Work | None]] = {
+    CONV1D: conv,
     CONV2D: conv,
+    CONV_TRANSPOSE1D: conv_transpose,
     CONV_TRANSPOSE2D: conv_transpose,
     MAX_POOL: pool,
     AVG_POOL: pool,
@@ -187,3 +191,6 @@ MAKERS: dict[OpDef[Any], Callable[[Surroundings, Node], Work | None]] = {
     SOFTMAX: softmax,
     **dict.fromkeys(STEPS, elementwise),
 }
+
+# What works along an axis of space, so that a sequence is worth its move into blocks.
+WINDOWS = frozenset({CONV1D, CONV_TRANSPOSE1D, MAX_POOL, AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, RESIZE})

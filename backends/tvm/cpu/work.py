@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ....ir.dims import Expr
 from ....ir.graph import Graph, Node
 from ....ir.op import OpDef
+from ....ir.ops.conv import Conv1d, Conv2d
+from ....ir.ops.conv_transpose import ConvTranspose1d, ConvTranspose2d
+from ....ir.ops.resize import Resize
+from ....ir.ops.window import Pair
 from ....ir.types import Array
 from ..processor import Processor
 from .kernels.epilogue import STEPS, EpilogueStep, Steps
@@ -24,8 +28,10 @@ __all__ = [
     "batch_of",
     "extents",
     "followers",
+    "in_rows",
     "is_blocked",
     "is_blocked_layer",
+    "kernel_of",
     "only_reader",
     "packed",
     "step_of",
@@ -82,20 +88,21 @@ class Work:
 class Surroundings:
     """What a rule may look at besides its node: the graph, the nodes that have work already, and for what it is planned.
 
-    `tiles` are those of convolutions that Winograd's way computes, by name.
+    `tiles` are those of convolutions that Winograd's way computes, by name. `in_blocks` are the values that kernels leave there.
     """
 
     graph: Graph
     covered: Set[Node]
+    in_blocks: Set[Node]
     tiles: Mapping[str, int]
     tuned: TunedForms
     processor: Processor
 
 
 def is_blocked(node: Node) -> bool:
-    """Whether a value may lie in blocks: a float32 image whose sizes are numbers, but for the batch."""
+    """Whether a value may lie in blocks: a float32 image, or a sequence as one of a single row, whose sizes but the batch are numbers."""
     shape = node.typed.shape
-    return node.typed.dtype == "f32" and len(shape) == 4 and all(isinstance(dim, int) and dim > 0 for dim in shape[1:])
+    return node.typed.dtype == "f32" and len(shape) in (3, 4) and all(isinstance(dim, int) and dim > 0 for dim in shape[1:])
 
 
 def is_blocked_layer(node: Node) -> bool:
@@ -155,11 +162,33 @@ def as_it_is(node: Node) -> Argument:
 
 
 def packed(name: str, packing: Packing, param: Node) -> Argument:
-    """A parameter as a kernel reads it."""
-    return Argument(name, packing.shape, "f32", lambda values: packing.pack(values(param)))
+    """A parameter as a kernel reads it; a sequence's filters are an image's of a single row."""
+    is_line = param.typed.rank == 3
+    return Argument(name, packing.shape, "f32", lambda values: packing.pack(values(param)[:, :, None] if is_line else values(param)))
 
 
 def extents(node: Node) -> tuple[int, int, int]:
-    """Channels, rows and columns of a value that may lie in blocks."""
-    c, h, w = (dim for dim in node.typed.shape[1:] if isinstance(dim, int))
-    return c, h, w
+    """Channels, rows and columns of a value that may lie in blocks; of a sequence there is one row."""
+    c, *rows, w = (dim for dim in node.typed.shape[1:] if isinstance(dim, int))
+    return c, rows[0] if rows else 1, w
+
+
+def kernel_of(w: Node) -> Pair:
+    """Rows and columns of filters."""
+    *rows, cols = w.typed.concrete()[2:]
+    return rows[0] if rows else 1, cols
+
+
+def in_rows(op: Any) -> Any:
+    """The attributes of a window, or a resize, over images that does with an image of one row what this one does with a sequence."""
+    if isinstance(op, Resize):
+        return op if len(op.scales) == 2 else replace(op, scales=(1.0, *op.scales), sizes=(1, *op.sizes) if op.sizes else ())
+    if len(op.strides) == 2:
+        return op
+    (before, after), inner = op.pads, {"strides": (1, *op.strides), "dilations": (1, *op.dilations)}
+    inner["pads"] = (0, before, 0, after)
+    if isinstance(op, Conv1d):
+        return Conv2d(**inner, groups=op.groups)
+    if isinstance(op, ConvTranspose1d):
+        return ConvTranspose2d(**inner, groups=op.groups, output_padding=(0, *op.output_padding))
+    return replace(op, kernel=(1, *op.kernel), **inner)

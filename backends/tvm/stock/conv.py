@@ -1,4 +1,4 @@
-"""Lowerings of conv2d and conv_transpose2d, and the sums of products they share with dense and matmul."""
+"""Lowerings of convolutions and transposed ones, and the sums of products they share with dense and matmul."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import math
 from typing import Any
 
 from ....ir.graph import Node
-from ....ir.ops.conv import CONV2D, CONV_TRANSPOSE2D
+from ....ir.ops.conv import CONV2D, conv_of
+from ....ir.ops.conv_transpose import conv_transpose_of
 from ....ir.types import TensorType
-from .relax_emitter import RelaxEmitter, dtype_name
+from .relax_emitter import RelaxEmitter, dtype_name, of_image
 
-__all__ = ["accumulator", "conv2d", "conv_transpose2d", "in_own_type"]
+NAMES = ("depth", "row", "col")  # of axes, counted from the last
+
+__all__ = ["accumulator", "conv", "conv2d", "conv_transpose", "in_own_type"]
 
 
 def accumulator(type_: TensorType) -> str:
@@ -28,37 +31,66 @@ def conv2d(emitter: RelaxEmitter, node: Node, x: Any, w: Any, b: Any = None) -> 
     product = emitter.ops.nn.conv2d(
         x, w, strides=op.strides, padding=op.pads, dilation=op.dilations, groups=op.groups, out_dtype=accumulator(node.typed)
     )
-    return with_channel_bias(emitter, in_own_type(emitter, node, product), b)
+    return with_channel_bias(emitter, in_own_type(emitter, node, product), b, 4)
 
 
-def with_channel_bias(emitter: RelaxEmitter, y: Any, b: Any) -> Any:
-    return y if b is None else emitter.ops.add(y, emitter.ops.expand_dims(b, [0, 2, 3]))
+def with_channel_bias(emitter: RelaxEmitter, y: Any, b: Any, rank: int) -> Any:
+    return y if b is None else emitter.ops.add(y, emitter.ops.expand_dims(b, [0, *range(2, rank)]))
 
 
-def conv_transpose2d(emitter: RelaxEmitter, node: Node, x: Any, w: Any, b: Any = None) -> Any:
-    """Each result gathers the taps that reach it; Relax's own lowering multiplies the zeros between the pixels too."""
-    op = CONV_TRANSPOSE2D.of(node)
+def conv(emitter: RelaxEmitter, node: Node, x: Any, w: Any, b: Any = None) -> Any:
+    """Over any number of axes. Relax's own have no groups where they have one axis, and take no named sizes where they have three."""
+    op = conv_of(node)
     te, tirx = emitter.te, emitter.tirx
-    dtype = accumulator(node.typed)
-    _, per_group, k_rows, k_cols = node.inputs[1].typed.concrete()
+    dtype, axes = accumulator(node.typed), len(op.strides)
+    c_out, per_group, *kernel = node.inputs[1].typed.concrete()
+    padded = any(op.pads)
+
+    def sums(x: Any, w: Any, shape: Any) -> Any:
+        channel = te.reduce_axis((0, per_group), "channel")
+        taps = [te.reduce_axis((0, size), f"k{axis}") for axis, size in enumerate(kernel)]
+
+        def term(n: Any, o: Any, *at: Any) -> Any:
+            c = tirx.floordiv(o, c_out // op.groups) * per_group + channel if op.groups > 1 else channel
+            place = [at[i] * op.strides[i] + taps[i] * op.dilations[i] - op.pads[i] for i in range(axes)]
+            value = x[(n, c, *place)].astype(dtype)
+            if padded:
+                hits = [hit for i, p in enumerate(place) for hit in (p >= 0, p < x.shape[2 + i])]
+                value = tirx.if_then_else(tirx.all(*hits), value, tirx.const(0, dtype))
+            return te.sum(value * w[(o, channel, *taps)].astype(dtype), axis=[channel, *taps])
+
+        return te.compute(shape, of_image(axes, term), node.kind.name)
+
+    return with_channel_bias(emitter, in_own_type(emitter, node, emitter.compute(node, sums, x, w)), b, axes + 2)
+
+
+def conv_transpose(emitter: RelaxEmitter, node: Node, x: Any, w: Any, b: Any = None) -> Any:
+    """Each result gathers the taps that reach it; Relax's own lowering multiplies the zeros between the pixels too."""
+    op = conv_transpose_of(node)
+    te, tirx = emitter.te, emitter.tirx
+    dtype, axes = accumulator(node.typed), len(op.strides)
+    _, per_group, *kernel = node.inputs[1].typed.concrete()
 
     def gather(x: Any, w: Any, shape: Any) -> Any:
         group = w.shape[0] // op.groups
         channel = te.reduce_axis((0, group), "channel")
-        rows = _Taps(emitter, "row", k_rows, op.strides[0], op.dilations[0], op.pads[0], x.shape[2])
-        cols = _Taps(emitter, "col", k_cols, op.strides[1], op.dilations[1], op.pads[1], x.shape[3])
+        along = [
+            _Taps(emitter, NAMES[i - axes], kernel[i], op.strides[i], op.dilations[i], op.pads[i], x.shape[2 + i]) for i in range(axes)
+        ]
 
-        def term(n: Any, o: Any, i: Any, j: Any) -> Any:
-            (row, k_row, row_hits), (col, k_col, col_hits) = rows.at(i), cols.at(j)
+        def term(n: Any, o: Any, *at: Any) -> Any:
+            reached = [taps.at(i) for taps, i in zip(along, at, strict=True)]
+            pixel, tap, hits = ([each[part] for each in reached] for part in range(3))
             c = tirx.floordiv(o, per_group) * group + channel
-            pixel = x[n, c, row, col].astype(dtype)
-            weight = w[c, tirx.floormod(o, per_group), k_row, k_col].astype(dtype)
-            hits = tirx.all(*row_hits, *col_hits)
-            return te.sum(tirx.if_then_else(hits, pixel * weight, tirx.const(0, dtype)), axis=[channel, rows.axis, cols.axis])
+            value = x[(n, c, *pixel)].astype(dtype)
+            weight = w[(c, tirx.floormod(o, per_group), *tap)].astype(dtype)
+            within = tirx.all(*(hit for each in hits for hit in each))
+            total = tirx.if_then_else(within, value * weight, tirx.const(0, dtype))
+            return te.sum(total, axis=[channel, *(taps.axis for taps in along)])
 
-        return te.compute(shape, term, "conv_transpose2d")
+        return te.compute(shape, of_image(axes, term), node.kind.name)
 
-    return with_channel_bias(emitter, in_own_type(emitter, node, emitter.compute(node, gather, x, w)), b)
+    return with_channel_bias(emitter, in_own_type(emitter, node, emitter.compute(node, gather, x, w)), b, axes + 2)
 
 
 class _Taps:

@@ -7,7 +7,8 @@ from typing import Any
 from ....ir.errors import ConvcError, UnsupportedOp
 from ....ir.graph import Graph, Node
 from ....ir.op import OpDef
-from ....ir.ops.conv import CONV2D, CONV_TRANSPOSE2D
+from ....ir.ops.conv import CONVS
+from ....ir.ops.conv_transpose import CONV_TRANSPOSES
 from ....ir.ops.linear import DENSE, MATMUL
 from ....ir.ops.reduce import REDUCE_PROD, REDUCE_SUM
 from ....ir.types import TensorType
@@ -18,7 +19,7 @@ from .relax_rows import ROWS
 
 __all__ = ["SUMS", "check_sums", "emit_stock", "lower"]
 
-PRODUCTS = (CONV2D, CONV_TRANSPOSE2D, DENSE, MATMUL)
+PRODUCTS = (*CONVS, *CONV_TRANSPOSES, DENSE, MATMUL)
 SUMS = (*PRODUCTS, REDUCE_SUM, REDUCE_PROD)  # TVM knows the result of a reduction over nothing where that is known to be nothing
 
 

@@ -8,7 +8,9 @@ from typing import Any
 from ....ir.graph import Node
 from ....ir.ops.pool import AVG_POOL, MAX_POOL
 from .reduce import extreme_of
-from .relax_emitter import RelaxEmitter
+from .relax_emitter import RelaxEmitter, of_image
+
+TAPS, PLACES = ("k_depth", "k_row", "k_col"), ("depth", "row", "col")  # names of axes, counted from the last
 
 __all__ = ["avg_pool", "global_avg_pool", "global_max_pool", "max_pool"]
 
@@ -19,16 +21,16 @@ def max_pool(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     padded = any(op.pads) or op.ceil_mode
 
     def greatest(x: Any, shape: Any) -> Any:
-        taps = [te.reduce_axis((0, size), name) for size, name in zip(op.kernel, ("k_row", "k_col"), strict=True)]
+        taps = [te.reduce_axis((0, size), name) for size, name in zip(op.kernel, TAPS[-len(op.kernel) :], strict=True)]
 
-        def element(n: Any, c: Any, i: Any, j: Any) -> Any:
-            window = (i, j)
-            row, col = (window[a] * op.strides[a] + taps[a] * op.dilations[a] - op.pads[a] for a in (0, 1))
-            inside = tirx.all(row >= 0, row < x.shape[2], col >= 0, col < x.shape[3])
-            value = tirx.if_then_else(inside, x[n, c, row, col], tirx.const(-math.inf, x.dtype)) if padded else x[n, c, row, col]
+        def element(n: Any, c: Any, *window: Any) -> Any:
+            place = [window[a] * op.strides[a] + taps[a] * op.dilations[a] - op.pads[a] for a in range(len(taps))]
+            inside = tirx.all(*(hit for a, p in enumerate(place) for hit in (p >= 0, p < x.shape[2 + a])))
+            value = x[(n, c, *place)]
+            value = tirx.if_then_else(inside, value, tirx.const(-math.inf, x.dtype)) if padded else value
             return extreme_of(emitter, greatest=True, may_be_nan=True)(value, axis=taps)
 
-        return te.compute(shape, element, "max_pool")
+        return te.compute(shape, of_image(len(taps), element), "max_pool")
 
     return emitter.compute(node, greatest, x)
 
@@ -37,20 +39,21 @@ def global_max_pool(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     te = emitter.te
 
     def greatest(x: Any, shape: Any) -> Any:
-        row, col = te.reduce_axis((0, x.shape[2]), "row"), te.reduce_axis((0, x.shape[3]), "col")
+        places = [te.reduce_axis((0, extent), name) for extent, name in zip(x.shape[2:], PLACES[-len(x.shape[2:]) :], strict=True)]
 
-        def element(n: Any, c: Any, _row: Any, _col: Any) -> Any:
-            return extreme_of(emitter, greatest=True, may_be_nan=True)(x[n, c, row, col], axis=[row, col])
+        def element(n: Any, c: Any, *_one: Any) -> Any:
+            return extreme_of(emitter, greatest=True, may_be_nan=True)(x[(n, c, *places)], axis=places)
 
-        return te.compute(shape, element, "global_max_pool")
+        return te.compute(shape, of_image(len(places), element), "global_max_pool")
 
     return emitter.compute(node, greatest, x)
 
 
 def avg_pool(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     op = AVG_POOL.of(node)
-    return emitter.ops.nn.avg_pool2d(x, op.kernel, op.strides, op.pads, op.dilations, op.ceil_mode, op.count_include_pad)
+    pool = getattr(emitter.ops.nn, f"avg_pool{len(op.kernel)}d")
+    return pool(x, op.kernel, op.strides, op.pads, op.dilations, op.ceil_mode, op.count_include_pad)
 
 
 def global_avg_pool(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
-    return emitter.ops.mean(x, axis=[2, 3], keepdims=True)
+    return emitter.ops.mean(x, axis=list(range(2, node.typed.rank)), keepdims=True)

@@ -11,7 +11,7 @@ from ....ir.errors import ConvcError, UnsupportedOp
 from ....ir.graph import Graph, Node
 from ....ir.types import DTYPES, TensorType
 
-__all__ = ["Lowering", "RelaxEmitter", "dtype_name"]
+__all__ = ["Lowering", "RelaxEmitter", "dtype_name", "of_image"]
 
 Lowering = Callable[..., Any]  # (emitter, node, *Relax operands) -> Relax expression
 
@@ -100,3 +100,18 @@ class RelaxEmitter:
 def dtype_name(type_: TensorType) -> str:
     """`f32` as TVM and NumPy call it."""
     return DTYPES[type_.dtype].name
+
+
+def of_image(axes: int, element: Callable[..., Any]) -> Callable[..., Any]:
+    """`element` at an image, a channel and its place along the axes of space: TE names a kernel's loops by the arguments."""
+
+    def place(n: Any, c: Any, i: Any) -> Any:
+        return element(n, c, i)
+
+    def pixel(n: Any, c: Any, i: Any, j: Any) -> Any:
+        return element(n, c, i, j)
+
+    def voxel(n: Any, c: Any, h: Any, i: Any, j: Any) -> Any:
+        return element(n, c, h, i, j)
+
+    return (place, pixel, voxel)[axes - 1]

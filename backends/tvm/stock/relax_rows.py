@@ -14,6 +14,7 @@ from ....ir.ops import (
     activation_variants,
     compare,
     conv,
+    conv_transpose,
     elementwise,
     group,
     leaf,
@@ -33,7 +34,9 @@ from ....ir.ops import (
     unary,
 )
 from ...unsupported import Unsupported
-from .conv import accumulator, conv2d, conv_transpose2d, in_own_type
+from .conv import accumulator, conv2d, in_own_type
+from .conv import conv as conv_
+from .conv import conv_transpose as conv_transpose_
 from .group import group_norm, instance_norm, layer_norm, mean_variance_norm
 from .indexed import INDEXED
 from .lengths import LENGTHS
@@ -201,8 +204,9 @@ ROWS: dict[OpDef[Any], Lowering | Unsupported] = {
     leaf.PARAM: argument,
     opaque.OPAQUE: Unsupported("it needs another runtime"),
     opaque.OPAQUE_RESULT: Unsupported("it needs another runtime"),
+    **dict.fromkeys(conv.CONVS, conv_),
     conv.CONV2D: conv2d,
-    conv.CONV_TRANSPOSE2D: conv_transpose2d,
+    **dict.fromkeys(conv_transpose.CONV_TRANSPOSES, conv_transpose_),
     pool.MAX_POOL: max_pool,
     pool.AVG_POOL: in_float32(avg_pool),
     pool.GLOBAL_AVG_POOL: in_float32(global_avg_pool),

@@ -7,7 +7,7 @@ from typing import Any
 
 from ....ir.graph import Node
 from ....ir.ops.resize import RESIZE, Resize
-from .relax_emitter import RelaxEmitter
+from .relax_emitter import RelaxEmitter, of_image
 
 __all__ = ["resize"]
 
@@ -23,12 +23,13 @@ def resize(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
 
 
 def _nearest(emitter: RelaxEmitter, op: Resize, x: Any, shape: Any) -> Any:
-    rows, cols = (_table(emitter, op, axis, x, shape, "int64") for axis in (0, 1))
+    axes = len(op.scales)
+    tables = [_table(emitter, op, axis, x, shape, "int64") for axis in range(axes)]
 
-    def pick(n: Any, c: Any, i: Any, j: Any) -> Any:
-        return x[n, c, rows[i], cols[j]]
+    def pick(n: Any, c: Any, *at: Any) -> Any:
+        return x[(n, c, *(table[i] for table, i in zip(tables, at, strict=True)))]
 
-    return emitter.te.compute(shape, pick, "resize")
+    return emitter.te.compute(shape, of_image(axes, pick), "resize")
 
 
 def _rounded(emitter: RelaxEmitter, op: Resize, at: Any) -> Any:
@@ -41,19 +42,26 @@ def _rounded(emitter: RelaxEmitter, op: Resize, at: Any) -> Any:
 
 
 def _bilinear(emitter: RelaxEmitter, op: Resize, x: Any, shape: Any) -> Any:
-    rows, cols = (_table(emitter, op, axis, x, shape, "float64") for axis in (0, 1))
+    axes = len(op.scales)
+    tables = [_table(emitter, op, axis, x, shape, "float64") for axis in range(axes)]
 
-    def blend(n: Any, c: Any, i: Any, j: Any) -> Any:
-        (top, bottom, down), (left, right, across) = _between(emitter, x, rows[i], 2), _between(emitter, x, cols[j], 3)
-        lefts = x[n, c, top, left] * (1 - down) + x[n, c, bottom, left] * down
-        rights = x[n, c, top, right] * (1 - down) + x[n, c, bottom, right] * down
-        return lefts * (1 - across) + rights * across
+    def blend(n: Any, c: Any, *at: Any) -> Any:
+        between = [_between(emitter, x, table[i], 2 + axis) for axis, (table, i) in enumerate(zip(tables, at, strict=True))]
 
-    return emitter.te.compute(shape, blend, "resize")
+        def mixed(axis: int, *later: Any) -> Any:
+            """Along this axis and those before it, at one place of the later ones."""
+            if axis < 0:
+                return x[(n, c, *later)]
+            low, high, share = between[axis]
+            return mixed(axis - 1, low, *later) * (1 - share) + mixed(axis - 1, high, *later) * share
+
+        return mixed(axes - 1)
+
+    return emitter.te.compute(shape, of_image(axes, blend), "resize")
 
 
 def _cubic(emitter: RelaxEmitter, op: Resize, x: Any, shape: Any) -> Any:
-    """The sixteen pixels around a place, each weighed by row and by column; beyond an edge its pixel is repeated."""
+    """The four pixels around a place along each axis, each weighed by all axes; beyond an edge its pixel is repeated."""
     te, tirx, zero = emitter.te, emitter.tirx, emitter.tirx.const(0, "int64")
 
     def floor(axis: int) -> Any:
@@ -62,7 +70,8 @@ def _cubic(emitter: RelaxEmitter, op: Resize, x: Any, shape: Any) -> Any:
 
         return te.compute((shape[2 + axis],), below, f"floor{axis}")
 
-    floors = floor(0), floor(1)
+    axes = len(op.scales)
+    floors = [floor(axis) for axis in range(axes)]
 
     def weights(axis: int) -> Any:
         def weight(i: Any, tap: Any) -> Any:
@@ -73,20 +82,25 @@ def _cubic(emitter: RelaxEmitter, op: Resize, x: Any, shape: Any) -> Any:
 
         return te.compute((shape[2 + axis], tirx.IntImm("int64", 4)), weight, f"weights{axis}")
 
-    by_row, by_col = weights(0), weights(1)
+    along = [weights(axis) for axis in range(axes)]
 
     def place(axis: int, i: Any, tap: int) -> Any:
         near = floors[axis][i].astype("int64") + (tap - 1)
         return te.max(te.min(near, x.shape[2 + axis] - 1), zero)
 
-    def blend(n: Any, c: Any, i: Any, j: Any) -> Any:
-        total: Any = tirx.const(0, x.dtype)
-        for row in range(4):
-            along = sum((x[n, c, place(0, i, row), place(1, j, col)] * by_col[j, col] for col in range(4)), tirx.const(0, x.dtype))
-            total = total + along * by_row[i, row]
-        return total
+    def blend(n: Any, c: Any, *at: Any) -> Any:
+        def weighed(axis: int, *before: Any) -> Any:
+            """Along this axis and those after it, at one place of the former ones."""
+            if axis == axes:
+                return x[(n, c, *before)]
+            i, total = at[axis], tirx.const(0, x.dtype)
+            for tap in range(4):
+                total = total + weighed(axis + 1, *before, place(axis, i, tap)) * along[axis][i, tap]
+            return total
 
-    return te.compute(shape, blend, "resize")
+        return weighed(0)
+
+    return te.compute(shape, of_image(axes, blend), "resize")
 
 
 def _keys(emitter: RelaxEmitter, a: float, distance: Any) -> Any:

@@ -12,7 +12,8 @@ from scipy import sparse
 
 from convc.ir.errors import ShapeError
 from convc.ir.ops import conv as conv_module
-from convc.ir.ops.conv import Conv2d, ConvTranspose2d, conv2d, conv_transpose2d, infer_conv2d, infer_conv_transpose2d
+from convc.ir.ops.conv import Conv2d, conv, infer_conv
+from convc.ir.ops.conv_transpose import ConvTranspose2d, conv_transpose, infer_conv_transpose
 from convc.ir.ops.pool import AvgPool, MaxPool, avg_pool, infer_pool, max_pool
 from convc.ir.ops.window import unread, window_count
 from convc.ir.types import TensorType
@@ -60,8 +61,8 @@ def test_convolution_is_a_sparse_matrix(case):
     op, x, w = case
     matrix, shape = as_matrix(op, x.shape[1:], w)
     expected = np.stack([(matrix @ image.ravel()).reshape(shape) for image in x])
-    got = conv2d(op, x, w)
-    assert infer_conv2d(op, TensorType.of(x), TensorType.of(w)).shape == got.shape
+    got = conv(op, x, w)
+    assert infer_conv(op, TensorType.of(x), TensorType.of(w)).shape == got.shape
     np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
 
 
@@ -72,14 +73,14 @@ def test_transposed_convolution_is_the_transposed_matrix(case, extra):
     op, x, w = case
     op = ConvTranspose2d(op.strides, op.pads, op.dilations, op.groups, extra)
     try:
-        result = infer_conv_transpose2d(op, TensorType.of(x), TensorType.of(w))
+        result = infer_conv_transpose(op, TensorType.of(x), TensorType.of(w))
     except ShapeError:
         return  # everything cropped away, or an output padding that no forward size explains
-    got = conv_transpose2d(op, x, w)
+    got = conv_transpose(op, x, w)
     assert result.shape == got.shape
     forward = Conv2d(op.strides, op.pads, op.dilations, op.groups)
     y = np.random.default_rng(0).standard_normal(got.shape)
-    back = conv2d(forward, y, w)
+    back = conv(forward, y, w)
     rows, cols = x.shape[2:]
     assert back[:, :, :rows, :cols].shape == x.shape
     np.testing.assert_allclose(np.vdot(back[:, :, :rows, :cols], x), np.vdot(y, got), rtol=1e-9, atol=1e-9)
@@ -92,7 +93,7 @@ def test_convolution_theorem(seed, kernel, size):
     draws = np.random.default_rng(seed)
     x, w = draws.standard_normal((1, 1, *size)), draws.standard_normal((1, 1, *kernel))
     rows, cols = kernel[0] - 1, kernel[1] - 1
-    got = conv2d(Conv2d(pads=(rows, cols, rows, cols)), x, w[:, :, ::-1, ::-1])
+    got = conv(Conv2d(pads=(rows, cols, rows, cols)), x, w[:, :, ::-1, ::-1])
     full = (size[0] + rows, size[1] + cols)
     expected = np.fft.irfft2(np.fft.rfft2(x[0, 0], full) * np.fft.rfft2(w[0, 0], full), full)
     np.testing.assert_allclose(got[0, 0], expected, atol=1e-12)
@@ -102,9 +103,9 @@ def test_blocks_of_rows_give_the_same_result(monkeypatch):
     draws = np.random.default_rng(0)
     x, w = draws.standard_normal((2, 4, 17, 13)), draws.standard_normal((6, 2, 3, 3))
     op = Conv2d((2, 1), (1, 0, 1, 1), (1, 2), 2)
-    whole = conv2d(op, x, w)
+    whole = conv(op, x, w)
     monkeypatch.setattr(conv_module, "BLOCK_BYTES", 1)
-    np.testing.assert_allclose(conv2d(op, x, w), whole, rtol=1e-13)
+    np.testing.assert_allclose(conv(op, x, w), whole, rtol=1e-13)
 
 
 @st.composite

@@ -27,6 +27,8 @@ FUNCTIONS = ("gates", "unary", "binary", "compare", "half_gates", "double_gates"
 # What ONNX itself has no words for: (variant, first opset that has them), or None for no opset.
 NOT_IN_ONNX = {
     **dict.fromkeys(("avg_pool.dilated", "avg_pool.dilated_counted", "avg_pool.ceil_dilated"), 19),
+    **dict.fromkeys(("pools_of_sequences.counted_ceil",), 22),  # drops a window and counts pads
+    "pools_of_sequences.sparse": 19,
     **dict.fromkeys(("integers.wrap", "integers.bytes", "integers.short", "integers.small"), 14),  # 8-bit arithmetic
     **dict.fromkeys(("resize-symmetric.part", "resize-symmetric.near"), 19),  # elsewhere half_pixel says the same
     **dict.fromkeys(("scatter.added", "scatter.scaled", "scatter.part", "scatter.sums", "scatter.products"), 16),
@@ -43,6 +45,7 @@ NOT_IN_ONNXRUNTIME = {
     "avg_pool.ceil_dilated": "pads\\[dim\\] < kernel_shape",
     "local_response_norm.even": "size_ % 2 == 1",
     "local_response_norm.line": "running LRN node",
+    "resize_of_sequences.cubic": "'Cubic' mode only supports",
     "double.conv": "Could not find an implementation for Conv",
     "double.avg": "Could not find an implementation for AveragePool",
     "compare.truth": "Could not find an implementation for Where",

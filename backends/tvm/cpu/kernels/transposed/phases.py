@@ -9,7 +9,7 @@ import itertools
 import math
 from dataclasses import dataclass, replace
 
-from ......ir.ops.conv import ConvTranspose2d
+from ......ir.ops.conv_transpose import ConvTranspose2d
 from ......ir.ops.window import Pads, Pair, dilated
 from ..windows import Window
 

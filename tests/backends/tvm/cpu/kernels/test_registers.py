@@ -25,7 +25,7 @@ from convc.backends.tvm.host import instruction_sets, tvm
 from convc.backends.tvm.library.build import BuildOptions, build_cpu
 from convc.backends.tvm.library.run import LoadedLibrary
 from convc.backends.tvm.processor import AVX2, AVX512, NEON, SSE, Processor, processor_of
-from convc.ir.ops.conv import ConvTranspose2d
+from convc.ir.ops.conv_transpose import ConvTranspose2d
 from convc.models import ZOO
 from convc.tests.support.graphs import hold_to_reference, normal_inputs, typed_graph
 

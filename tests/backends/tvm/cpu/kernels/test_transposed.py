@@ -14,7 +14,7 @@ from convc.backends.tvm.cpu.kernels.transposed.packing import pack_depthwise_pha
 from convc.backends.tvm.cpu.kernels.transposed.phases import Transposed
 from convc.backends.tvm.cpu.plan import plan
 from convc.ir.ops.activation import RELU
-from convc.ir.ops.conv import CONV_TRANSPOSE2D, ConvTranspose2d
+from convc.ir.ops.conv_transpose import CONV_TRANSPOSE2D, ConvTranspose2d
 from convc.ir.ops.elementwise import ADD
 from convc.ir.types import TensorType
 from convc.tests.support.cpu_kernels import blocked_shape, call, compiled, draw, from_blocks, into_blocks
