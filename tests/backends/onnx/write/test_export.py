@@ -27,7 +27,6 @@ FUNCTIONS = ("gates", "unary", "binary", "compare", "half_gates", "double_gates"
 # What ONNX itself has no words for: (variant, first opset that has them), or None for no opset.
 NOT_IN_ONNX = {
     **dict.fromkeys(("avg_pool.dilated", "avg_pool.dilated_counted", "avg_pool.ceil_dilated"), 19),
-    **dict.fromkeys(("pools_of_sequences.counted_ceil",), 22),  # drops a window and counts pads
     "pools_of_sequences.sparse": 19,
     **dict.fromkeys(("integers.wrap", "integers.bytes", "integers.short", "integers.small"), 14),  # 8-bit arithmetic
     **dict.fromkeys(("resize-symmetric.part", "resize-symmetric.near"), 19),  # elsewhere half_pixel says the same
