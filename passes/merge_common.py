@@ -11,7 +11,7 @@ from ..ir.ops.leaf import INPUT
 from ..ir.weights import Weights
 from .rewriting.ledger import Ledger
 
-__all__ = ["merge_common"]
+__all__ = ["merge_common", "value_key"]
 
 SAME_EVERYWHERE = ("zeros", "ones", "full")  # initializers that draw nothing: key and seed do not matter
 
@@ -59,12 +59,12 @@ def _numbers(graph: Graph) -> dict[Node, int]:
     numbers: dict[Node, int] = {}
     seen: dict[Hashable, int] = {}
     for node in graph.nodes:
-        numbers[node] = seen.setdefault(_key(node, [numbers[operand] for operand in node.inputs]), len(seen))
+        numbers[node] = seen.setdefault(value_key(node, [numbers[operand] for operand in node.inputs]), len(seen))
     return numbers
 
 
-def _key(node: Node, operands: list[int]) -> Hashable:
-    """Attributes as text: 0.0 == -0.0, but 1 over them differs."""
+def value_key(node: Node, operands: list[int]) -> Hashable:
+    """Equal keys mean equal values; `operands` are numbers of their values. Attributes as text: 0.0 == -0.0, but 1 over them differs."""
     if node.weights is not None:
         return (node.type, _weights_key(node.weights))
     if node.kind is INPUT or node.kind.facts.opaque:

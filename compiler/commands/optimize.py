@@ -13,7 +13,9 @@ from ...ir.files import write_file
 from ...ir.graph import Graph
 from ...ir.types import Array
 from ...ir.usual_sizes import counting_sizes
+from ...passes.manager import Stage
 from ..compiling.better_onnx import Better, better_file, check_better
+from ..compiling.no_worse import RunPasses
 from ..files.inputs import random_inputs, read_inputs
 from ..files.model import pairs
 from .console import Console, emit_json, print_table
@@ -64,7 +66,7 @@ def command(
 
     if source.suffix != ".onnx" or output.suffix != ".onnx":
         raise UsageError(f"'{source}' to '{output}': both must be .onnx files")
-    better = better_file(source, lambda graph: run_pipeline(console, graph, passes), pairs("--input", shapes, ":"), opset, strict=strict)
+    better = better_file(source, _pipeline(console, passes), pairs("--input", shapes, ":"), opset, strict=strict, say=console.say)
     if better.imported.note:
         console.say(better.imported.note)
     why = "" if better.model is not None else f"{source} cannot be improved"
@@ -79,6 +81,17 @@ def command(
     else:
         save_model(better.model, output, values=better.values)
     _report(console, better, source, output, as_json)
+
+
+def _pipeline(console: Console, passes: PassOptions) -> RunPasses:
+    """The passes that were asked for, without some; once some are left out, what they do is not shown again."""
+
+    def run(graph: Graph, left_out: tuple[str, ...]) -> tuple[Graph, list[Stage]]:
+        if not left_out:
+            return run_pipeline(console, graph, passes)
+        return run_pipeline(replace(console, verbosity=-1), graph, replace(passes, skip=(*passes.skip, *left_out)))
+
+    return run
 
 
 def _feeds(graph: Graph, files: tuple[str, ...], seed: int) -> Iterator[dict[str, Array]]:

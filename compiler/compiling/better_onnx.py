@@ -5,50 +5,31 @@ from __future__ import annotations
 import functools
 import math
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...backends.onnx.file.saving import Values, save_model, size_of
+from ...backends.onnx.file.saving import Values, save_model
 from ...backends.onnx.read.importer import MIN_OPSET, Imported, read_graph
 from ...backends.onnx.session import Session
 from ...ir.binding import match_inputs
-from ...ir.errors import ConvcError, KernelMissing, Mismatch, UnsupportedOp, UsageError
+from ...ir.errors import ConvcError, KernelMissing, Mismatch, UsageError
 from ...ir.graph import Graph
 from ...ir.types import Array
-from ...ir.usual_sizes import counting_sizes
-from ...passes.analysis.cost import graph_cost
 from ...passes.analysis.liveness import liveness
-from ...passes.analysis.memory import plan_memory
 from ...passes.manager import Stage
 from ..checking.hold import hold
 from ..checking.oracle import Agreement, Oracle
 from ..checking.verify import verify
 from ..engines.onnxruntime import ONNXRUNTIME
+from .figures import Figures, is_better
+from .no_worse import Exporter, RunPasses, Search
 
-__all__ = ["Better", "Figures", "better_file", "check_better"]
+__all__ = ["Better", "better_file", "check_better"]
 
-PLAIN_OPSET = 13  # has words for all that older ones have
 FAR = 4.0  # times as far off in onnxruntime left to itself; quantized values go by steps, so that a few more are no sign
 CHECK_BYTES = 8 << 30  # of parameters and intermediate values in float64; a small file may declare any size
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What a file costs. Units: `file_bytes` and `arena` bytes, `nanoseconds` as estimated; `operators` counts nodes by ONNX type."""
-
-    operators: Mapping[str, int]
-    params: int
-    macs: int
-    nanoseconds: int
-    file_bytes: int
-    arena: int
-
-    @property
-    def nodes(self) -> int:
-        return sum(self.operators.values())
 
 
 @dataclass(frozen=True)
@@ -68,49 +49,37 @@ class Better:
 
 def better_file(
     path: Path,
-    run: Callable[[Graph], tuple[Graph, list[Stage]]],
+    run: RunPasses,
     shapes: Mapping[str, str],
     opset: int | None = None,
     *,
     strict: bool = False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Better:
-    """Read, improve by `run`, and export at `opset` (default: the file's own, or 13 where an older one has no words for it).
+    """Read, improve by `run`, and export at `opset`, by default the file's own. `run` takes a graph and the passes to leave out.
 
-    A file that comes out no better in multiply-adds, estimated time, nodes or bytes, in this order, is not replaced.
+    A file that comes out with no figure better is not replaced. A pass that makes one worse, or needs a newer opset, is left out, and
+    `say` hears of it.
+
+    Raises: UnreadOperators; UnsupportedOp for what an `opset` that was asked for has no words for.
     """
-    from ...backends.onnx.write.export import to_shell
     from ..engines.optimize import optimize
 
     imported = read_graph(path, shapes=shapes, strict=strict)
     before, _ = optimize(imported.graph, 0)
-    after, trace = run(before)
     own = imported.model.opset.get("", MIN_OPSET)
-    source = imported.model.proto
-    metadata = {entry.key: entry.value for entry in source.metadata_props}
-    try:
-        model, values = to_shell(after, opset or own, metadata)
-    except UnsupportedOp:
-        if opset is not None or own >= PLAIN_OPSET:
-            raise
-        model, values = to_shell(after, PLAIN_OPSET, metadata)
-    size = model.ByteSize() + sum(size_of(tensor, values) for tensor in model.graph.initializer if tensor.name in values)
-    figures = (_figures(source, before, path.stat().st_size + imported.outside), _figures(model, after, size))
+    exporter = Exporter(imported, before, opset or own, as_declared=not shapes)
+    old = exporter.read_figures(path.stat().st_size + imported.outside)
     asked = bool(shapes) or (opset is not None and opset != own)
-    if not asked and _rank(figures[1]) >= _rank(figures[0]):
-        model = None
-    return Better(imported, before, after, trace, model, values, figures)
-
-
-def _rank(figures: Figures) -> tuple[int, int, int, int]:
-    """Less is better. A few bytes of names are no reason to change a file."""
-    return figures.macs, figures.nanoseconds, figures.nodes, figures.file_bytes >> 10
-
-
-def _figures(model: Any, graph: Graph, file_bytes: int) -> Figures:
-    sizes = counting_sizes(graph)
-    cost, nanoseconds = graph_cost(graph, sizes), round(ONNXRUNTIME.prices.at(sizes).whole(graph) * 1e9)
-    operators = Counter(node.op_type for node in model.graph.node)
-    return Figures(operators, cost.params, cost.macs, nanoseconds, file_bytes, plan_memory(graph, sizes).arena)
+    written = exporter.write(before) if asked else None
+    search = Search(exporter, run, written.figures if written else old)
+    after, trace, new = search.best(say)
+    if new is not None and not asked and not is_better(old, new.figures):
+        new = None
+    kept = new or written
+    if kept is None:
+        return Better(imported, before, after, trace, None, {}, (old, old))
+    return Better(imported, before, after if new else before, trace, kept.model, kept.values, (old, kept.figures))
 
 
 def check_better(better: Better, inputs: Iterable[Mapping[str, Array]], seed: int, say: Callable[[str], None]) -> bool:

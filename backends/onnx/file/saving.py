@@ -20,7 +20,7 @@ from .tensors import ELEMENTS, EXTERNAL
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto
 
-__all__ = ["THRESHOLD", "Values", "copy_fields", "save_model", "size_of"]
+__all__ = ["SMALL", "THRESHOLD", "Values", "copy_fields", "remark_of", "save_model", "size_of"]
 
 Values = Mapping[str, Callable[[], bytes]]  # by the name of an initializer
 
@@ -140,6 +140,15 @@ def copy_fields(source: Any, target: Any, without: str) -> None:
             setattr(target, field.name, value)
         else:
             getattr(target, field.name).MergeFrom(value)
+
+
+def remark_of(tensor: TensorProto) -> TensorProto:
+    """A tensor without its data: what it is, and what is said of it."""
+    from onnx import TensorProto
+
+    remark = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims, doc_string=tensor.doc_string)
+    remark.metadata_props.extend(tensor.metadata_props)
+    return remark
 
 
 def _serialized(model: ModelProto | GraphProto, path: Path) -> bytes:

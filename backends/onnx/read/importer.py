@@ -25,7 +25,7 @@ from ..file.limits import LIMITS, Limits
 from ..file.naming import SOURCE
 from ..file.opaque import inner_names, outer_names
 from ..file.reading import Model, read_model
-from ..file.saving import copy_fields
+from ..file.saving import SMALL, copy_fields, remark_of
 from ..file.types_text import type_text
 from .call import Call, given, shortest
 from .declared import Declared, may_be
@@ -50,14 +50,16 @@ NONSENSE = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeEr
 
 @dataclass(frozen=True)
 class Imported:
-    """A file as a graph. `model` is without its weights, which the graph has. Units: `outside` bytes, of weights that lie in files
-    beside the model. `note` says which outputs come out otherwise than the file declares them.
+    """A file as a graph. `model` is without its weights, which the graph has, but for small ones. Units: `outside` bytes, of weights that
+    lie in files beside the model. `note` says which outputs come out otherwise than the file declares them. `symbols` are the graph's
+    named sizes by what the file calls them.
     """
 
     graph: Graph
     model: Model
     outside: int = 0
     note: str = ""
+    symbols: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class UnreadOperators(UnsupportedOp):
@@ -127,7 +129,7 @@ class _Importer:
             self._keep(node)
         if self.refused and self.strict:
             raise self._refusal()
-        return Imported(self._graph(), self._without_weights(), outside, self._note())
+        return Imported(self._graph(), self._without_weights(), outside, self._note(), self.declared.symbols)
 
     # --- the interface ---
 
@@ -297,6 +299,9 @@ class _Importer:
         slim = ModelProto()
         copy_fields(self.model.proto, slim, without="graph")
         copy_fields(self.model.proto.graph, slim.graph, without="initializer")
+        for tensor in self.model.proto.graph.initializer:
+            is_small = not tensor.external_data and tensor.ByteSize() <= SMALL
+            slim.graph.initializer.append(tensor if is_small else remark_of(tensor))
         return replace(self.model, proto=slim)
 
     def _graph(self) -> Graph:

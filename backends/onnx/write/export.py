@@ -17,9 +17,10 @@ from ..file.types_text import read_type
 from .onnx_emitter import OnnxEmitter
 from .onnx_rows import ROWS
 
-__all__ = ["MIN_OPSET", "newest_opset", "to_model", "to_shell"]
+__all__ = ["MIN_OPSET", "UNWRITTEN", "bytes_of", "declaration", "newest_opset", "to_model", "to_shell"]
 
 MIN_OPSET = 7  # where broadcasting became NumPy's and batch norm lost its old attributes
+UNWRITTEN = "convc.unwritten"  # the domain of what stands for an op that ONNX cannot say, until it is replaced or refused
 FALLBACK_OPSET = 22  # without onnxruntime to ask
 FILLED_BYTES, FILLED_SINCE = 64 << 10, 9  # a larger parameter of one number is written as that number, in opsets that can
 MAX_BYTES = 2**31 - 1024  # what one protobuf message can hold
@@ -40,9 +41,16 @@ def to_model(graph: Graph, opset: int | None = None, metadata: Mapping[str, str]
 
 
 def to_shell(
-    graph: Graph, opset: int | None = None, metadata: Mapping[str, str] | None = None
+    graph: Graph,
+    opset: int | None = None,
+    metadata: Mapping[str, str] | None = None,
+    *,
+    unwritten: dict[str, UnsupportedOp] | None = None,
 ) -> tuple[Any, dict[str, Callable[[], bytes]]]:
-    """`to_model` without the values of parameters, and what makes the bytes of each: a file can be written with one of them in memory."""
+    """`to_model` without the values of parameters, and what makes the bytes of each: a file can be written with one of them in memory.
+
+    Where `unwritten` is given, it gets what `to_model` would raise for a node, by name, and a node of domain UNWRITTEN stands there.
+    """
     from onnx import helper
 
     opset = _checked_opset(_own_opset(graph) if opset is None else opset)
@@ -52,21 +60,32 @@ def to_shell(
         if node in filled:
             to.fill(node)
     for node in graph.ops:
-        row = ROWS[node.kind]
-        if isinstance(row, Unsupported):
-            raise UnsupportedOp(f"{node.where} cannot be exported to ONNX: {row.why}")
-        row(node, to)
+        begun = len(to.nodes)
+        try:
+            _write(node, to)
+        except UnsupportedOp as error:
+            if unwritten is None:
+                raise
+            unwritten[node.name] = error
+            to.stand_in(UNWRITTEN, node, begun)
     inputs, outputs = [_value(node) for node in graph.inputs], [_value(node) for node in graph.outputs]
     outer = {*graph.inputs, *graph.outputs}
     inner = [_value(node) for node in graph.ops if node not in outer and not (node.typed.is_opaque and not node.typed.about)]
     params = [node for node in graph.params if node not in filled]
-    weights = [_declaration(node) for node in params]
+    weights = [declaration(node) for node in params]
     body = helper.make_graph(to.nodes, graph.name, inputs, outputs, [*weights, *to.initializers], value_info=inner)
     imports = [helper.make_opsetid(domain, version) for domain, version in {"": opset, **to.domains}.items()]
     model = helper.make_model(body, opset_imports=imports, producer_name="convc", producer_version=__version__)
     model.ir_version = max(8, helper.find_min_ir_version_for(imports, ignore_unknown=True))
     helper.set_model_props(model, dict(metadata or {}))
-    return model, {node.name: functools.partial(_bytes, node) for node in params}
+    return model, {node.name: bytes_of(node) for node in params}
+
+
+def _write(node: Node, to: OnnxEmitter) -> None:
+    row = ROWS[node.kind]
+    if isinstance(row, Unsupported):
+        raise UnsupportedOp(f"{node.where} cannot be exported to ONNX: {row.why}")
+    row(node, to)
 
 
 @functools.cache
@@ -127,7 +146,7 @@ def _element(type_: TensorType) -> int:
     return helper.np_dtype_to_tensor_dtype(DTYPES[type_.dtype])
 
 
-def _declaration(node: Node) -> Any:
+def declaration(node: Node) -> Any:
     """An initializer's name and type."""
     from onnx import TensorProto
 
@@ -138,6 +157,11 @@ def _is_filled(node: Node) -> bool:
     """Whether a parameter is one number and so large that it is written as a ConstantOfShape."""
     assert node.weights is not None
     return node.weights.recipe.init == "full" and isinstance(size := node.typed.nbytes, int) and size > FILLED_BYTES
+
+
+def bytes_of(node: Node) -> Callable[[], bytes]:
+    """What makes the bytes of a parameter."""
+    return functools.partial(_bytes, node)
 
 
 def _bytes(node: Node) -> bytes:

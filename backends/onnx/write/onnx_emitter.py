@@ -31,6 +31,7 @@ class OnnxEmitter:
         self.inner: set[str] = set()  # names within subgraphs, which several may have
         self.domains: dict[str, int] = {}  # of operators that are not ONNX's own, with their versions
         self.sizes: dict[Dim, str] = {}  # values that hold a size computed from the shapes of inputs
+        self.shapes: dict[Node, str] = {}  # and the shapes of inputs
 
     @property
     def initializers(self) -> list[Any]:
@@ -82,6 +83,17 @@ class OnnxEmitter:
         """An ONNX node that is at hand already."""
         made.name, made.doc_string = self._own_name(node), _origin(node)
         self.nodes.append(made)
+
+    def stand_in(self, domain: str, node: Node, begun: int) -> None:
+        """A node that computes nothing, for one whose row gave up; what it wrote from `begun` on goes."""
+        from onnx import helper
+
+        gone = {name for made in self.nodes[begun:] for name in made.output}
+        del self.nodes[begun:]
+        self.sizes = {size: name for size, name in self.sizes.items() if name not in gone}
+        self.shapes = {x: name for x, name in self.shapes.items() if name not in gone}
+        names = [operand.name for operand in node.inputs]
+        self.nodes.append(helper.make_node(node.kind.name, names, [node.name], name=node.name, domain=domain))
 
     def _own_name(self, node: Node) -> str:
         """The name that the node had in the file it came from, for the first that has it; else its value's."""
@@ -156,13 +168,19 @@ class OnnxEmitter:
             return self._size(node, symbol(atom))
         return self.helper_node("Div", node, "size", [self._size(node, atom.numerator), self._size(node, atom.divisor)])
 
+    def _extent(self, node: Node, x: Node, axis: int) -> str:
+        if self.opset >= 15:
+            return self.helper_node("Shape", node, "size", [x.name], start=axis, end=axis + 1)
+        if x not in self.shapes:
+            self.shapes[x] = self.helper_node("Shape", node, "shape", [x.name])
+        return self.helper_node("Gather", node, "size", [self.shapes[x], self.int64s(node, "axis", [axis])])
+
     def _measured(self, node: Node, name: str) -> str:
         """A named size from the first input, or result of an opaque node, that has it, or a multiple of it, as a dimension."""
         for x in (*self.graph.inputs, *(node for node in self.graph.ops if node.kind.facts.opaque)):
             for axis, dim in enumerate(x.typed.shape):
                 if (found := multiple(dim)) is not None and found[0] == name:
-                    shape = self.helper_node("Shape", node, "shape", [x.name])
-                    size = self.helper_node("Gather", node, "size", [shape, self.int64s(node, "axis", [axis])])
+                    size = self._extent(node, x, axis)
                     return size if found[1] == 1 else self.helper_node("Div", node, "size", [size, self._size(node, found[1])])
         raise UnsupportedOp(f"{node.where}: the named size {name} is no dimension of an input, nor is a multiple of it; give it a value")
 

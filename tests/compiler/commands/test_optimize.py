@@ -260,7 +260,7 @@ def test_the_check_finds_a_wrong_answer_and_nothing_is_written(tmp_path: Path, m
     from convc.compiler.engines.optimize import optimize
     from convc.ir.errors import Mismatch
 
-    def wrong(graph: Any) -> Any:
+    def wrong(graph: Any, left_out: Any) -> Any:
         def visit(node: Any, operands: Any) -> Any:
             node = node.reading(operands)
             return node.like(op=type(node.op)(epsilon=0.5)) if node.kind.name == "batch_norm" else node
@@ -310,7 +310,7 @@ def test_an_operator_that_was_misread_is_found_by_running_the_file_itself(tmp_pa
 
     path = TORCH / "view_ts11_bn.onnx"
     monkeypatch.setitem(ROWS, "Relu", lambda c: c.named("leaky_relu", c.x(), alpha=0.5))
-    better = better_onnx.better_file(path, lambda graph: optimize(graph, 2), {})
+    better = better_onnx.better_file(path, lambda graph, left_out: optimize(graph, 2), {})
     feed = {"image": np.load(path.with_suffix(".npz"))["image"]}
     with pytest.raises(Mismatch, match=f"onnx on {path.name}"):
         better_onnx.check_better(better, [feed], 0, lambda line: None)
