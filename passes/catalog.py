@@ -16,6 +16,7 @@ from .flatten_concat import flatten_concat
 from .fold_affine import fold_affine
 from .fold_constants import fold_constants
 from .fold_pad import fold_pad
+from .fold_shapes import fold_shapes
 from .fuse_conv_bn import fuse_conv_bn
 from .hoist_stride import hoist_stride
 from .infer_shapes import infer_shapes
@@ -51,6 +52,7 @@ PASSES = {
         Pass("drop-identity", drop_identity, "x in place of dropout(x), pad(x) by nothing and their like"),
         Pass("fold-constants", fold_constants, "op(params) -> param, under a size budget"),
         Pass("constant-places", constant_places, "gather and scatter at known places -> slices, gathers of one axis, concats"),
+        Pass("fold-shapes", fold_shapes, "transposes and reshapes, axes of one element among them, that come to fewer"),
         Pass("canonicalize", canonicalize, "one form of global pools, flattens, dense layers and constant arithmetic"),
         Pass("flatten-concat", flatten_concat, "concat(concat(a, b), c) -> concat(a, b, c); slices back to their whole"),
         Pass("merge-common", merge_common, "equal nodes become one"),

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from ..ir.graph import Graph, Node
+from ..ir.ops.elementwise import ADD, DIV, MUL, SUB
+from ..ir.ops.leaf import PARAM
 from ..ir.ops.shape import FLATTEN, RESHAPE, TRANSPOSE, Reshape, Transpose
 from .rewriting.ledger import Ledger
-from .rewriting.rewriter import ANY, Match, Pat, Rule, rewrite
+from .rewriting.rewriter import ANY, CONST, Match, Pat, Rule, rewrite
 
-__all__ = ["drop_identity"]
+__all__ = ["RULES", "drop_identity"]
+
+FEW = 1 << 16  # values that are looked at
 
 
 def _changes_nothing(node: Node) -> bool:
@@ -42,9 +46,22 @@ def _last_reshape(m: Match) -> Node:
     return Node(m.root.name, RESHAPE, Reshape(m.root.typed.shape), m["inner"].inputs, m.root.type)
 
 
+def _drop_neutral(m: Match) -> Node | None:
+    """x + 0, x * 1: biases and gains that were never trained. Only values that are there count, not those that a recipe would draw."""
+    x, weights, neutral = m["x"], m["c"].weights, 0 if m.root.kind in (ADD, SUB) else 1
+    count = m["c"].typed.numel
+    if weights is None or not weights.is_stored or weights.is_missing or x.type != m.root.type or x.kind is PARAM:
+        return None
+    if not isinstance(count, int) or count > FEW or (weights.array() != neutral).any():
+        return None
+    return _stands_for(m, x)
+
+
 _SHAPING = (RESHAPE, FLATTEN)
 RULES = (
     Rule("drop", ANY(), _drop),
+    Rule("drop-neutral", Pat((ADD, SUB, MUL, DIV), (ANY("x"), CONST("c"))), _drop_neutral),
+    Rule("drop-neutral", Pat((ADD, MUL), (CONST("c"), ANY("x"))), _drop_neutral),
     Rule("compose-transposes", Pat((TRANSPOSE,), (Pat((TRANSPOSE,), (ANY(),), bind="inner", uses=1),)), _compose_transposes),
     Rule("last-reshape", Pat(_SHAPING, (Pat(_SHAPING, (ANY(),), bind="inner", uses=1),)), _last_reshape),
 )

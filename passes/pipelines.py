@@ -12,6 +12,9 @@ O1 = (
     Step("drop-identity", why="before fusion: a dropout or identity in between hides the pattern"),
     Step("fold-constants", why="before fusion: weights must be parameters, not computations on them"),
     Step("constant-places", why="after fold-constants: the places must be numbers; before flatten-concat, which joins what it cuts"),
+    Step(
+        "fold-shapes", why="after constant-places, which leaves transposes that meet; before merge-common: equal chains become equal nodes"
+    ),
     Step("canonicalize", why="after both: fewer forms to find equal, and fewer for the fusions to know"),
     Step("flatten-concat", why="each copy that goes is a whole read and write"),
     Step("merge-common", why="after canonicalize: what is written in one form is found equal"),

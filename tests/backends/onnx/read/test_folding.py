@@ -193,7 +193,7 @@ def test_a_megabyte_that_a_few_numbers_say_stays_those_few(tmp_path: Path, nodes
     graph, _ = optimize(read(tmp_path, nodes, constants, x=[1, 64, 64, 64]), 2, prices=ONNXRUNTIME.prices)
     model = to_model(graph, 17)
     assert model.ByteSize() < 2000
-    assert len(model.graph.node) == len(nodes)
+    assert len(model.graph.node) <= len(nodes)
     x = np.random.default_rng(0).random((1, 64, 64, 64), np.float32)
     hold_onnxruntime(graph, model_of(nodes, {"x": [1, 64, 64, 64]}, ["y"], constants), {"x": x})
     hold_onnxruntime(graph, model, {"x": x})
