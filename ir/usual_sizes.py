@@ -49,14 +49,14 @@ def counting_sizes(graph: Graph) -> dict[str, int]:
     """The numbers at which work and memory are counted: usual sizes, or where none of them fits USUAL's first. A batch of 1 is left out:
     it counts so wherever it has no number.
     """
-    batch = batch_names(graph)
+    batch, found = batch_names(graph), dict.fromkeys(graph.found_symbols, 1)
     if set(graph.symbols) <= batch:
-        return {}
+        return found
     try:
         sizes = usual_sizes(graph)
     except InvalidModel:
         sizes = dict.fromkeys(graph.symbols, USUAL[0]) | dict.fromkeys(batch, 1)
-    return {name: size for name, size in sizes.items() if name not in batch or size != 1}
+    return found | {name: size for name, size in sizes.items() if name not in batch or size != 1}
 
 
 def _candidates(batch: Sequence[str], others: Sequence[str]) -> Iterator[dict[str, int]]:

@@ -28,7 +28,7 @@ def command(console: Console, request: Request, other: str, level: int, as_json:
     where both networks have their values.
     """
     first, _ = optimize(console.load(request), 0)
-    second, _ = optimize(console.load(Request(other, request.inputs, request.options, None, request.strict_windows)), level)
+    second, _ = optimize(console.load(Request(other, request.inputs, request.options, None, request.strict_windows, request.strict)), level)
     found = list(changes(first, second))
     if as_json:
         emit_json([{"old": change.old and change.old.name, "new": change.new and change.new.name, "text": str(change)} for change in found])

@@ -46,11 +46,13 @@ def model_options(command: F) -> F:
     """MODEL and what shapes it. The command receives one `request`."""
 
     @functools.wraps(command)
-    def wrapped(*, model: str, inputs: tuple[str, ...], settings: tuple[str, ...], weights: Path | None, strict: bool, **rest: Any) -> Any:
-        return command(request=Request(model, inputs, settings, weights, strict), **rest)
+    def wrapped(*, model: str, inputs: tuple[str, ...], settings: tuple[str, ...], weights: Path | None, **rest: Any) -> Any:
+        request = Request(model, inputs, settings, weights, rest.pop("strict_windows"), rest.pop("strict"))
+        return command(request=request, **rest)
 
     for decorate in (
-        click.option("--strict-windows", "strict", is_flag=True, help="Refuse windows that do not tile their input."),
+        click.option("--strict", is_flag=True, help="Refuse operators of an ONNX file that convc does not have."),
+        click.option("--strict-windows", is_flag=True, help="Refuse windows that do not tile their input."),
         click.option(
             "--weights",
             type=click.Path(path_type=Path),

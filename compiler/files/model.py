@@ -28,13 +28,17 @@ __all__ = ["Request", "load", "pairs", "read_text"]
 
 @dataclass(frozen=True)
 class Request:
-    """A model and how it was asked for: `inputs` holds `name:shape` texts, `options` keyword values."""
+    """A model and how it was asked for: `inputs` holds `name:shape` texts, `options` keyword values.
+
+    `strict` refuses operators of a file that convc does not have.
+    """
 
     model: str
     inputs: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     weights: Path | None = None
     strict_windows: bool = False
+    strict: bool = False
 
 
 def load(request: Request, zoo: Mapping[str, ZooEntry], say: Callable[[str], None] = lambda line: None) -> Graph:
@@ -90,7 +94,7 @@ def _load(request: Request, zoo: Mapping[str, ZooEntry], say: Callable[[str], No
     if path.suffix == ".onnx":
         from ...backends.onnx.read.importer import read_graph
 
-        imported = read_graph(path, shapes=shapes)
+        imported = read_graph(path, shapes=shapes, strict=request.strict)
         if imported.note:
             say(imported.note)
         return imported.graph

@@ -23,11 +23,13 @@ def export_onnx(graph: Graph, path: str | Path, opset: int | None = None) -> Non
     save_model(model, Path(path), values=values)
 
 
-def read_onnx(path: str | Path, **shapes: str) -> Graph:
+def read_onnx(path: str | Path, *, strict: bool = False, **shapes: str) -> Graph:
     """The graph of an ONNX file, which is not trusted. `shapes` pin or free dimensions of inputs: `image="1,3,224,224"`.
 
-    Raises: UnsupportedOp naming every operator that cannot be read; InvalidModel for a file that breaks the rules.
+    Operators that convc does not have are opaque nodes in it.
+
+    Raises: UnsupportedOp, if `strict`, naming every operator that cannot be read; InvalidModel for a file that breaks the rules.
     """
     from ...backends.onnx.read.importer import read_graph
 
-    return read_graph(Path(path), shapes=shapes).graph
+    return read_graph(Path(path), shapes=shapes, strict=strict).graph

@@ -17,6 +17,7 @@ from ...ir.ops.conv import CONVS, Conv, conv_of
 from ...ir.ops.conv_transpose import CONV_TRANSPOSES, ConvTranspose, conv_transpose_of
 from ...ir.ops.linear import DENSE
 from ...ir.ops.norm import BATCH_NORM
+from ...ir.ops.opaque import OPAQUE, OPAQUE_RESULT
 from ...ir.ops.pool import AVG_POOL, MAX_POOL, AvgPool, MaxPool
 from ...ir.ops.shape import FLATTEN
 from ...ir.types import TensorType
@@ -32,7 +33,8 @@ Figure = Dim | None
 class LayerLine:
     """One layer. `memory` counts values of one image, `weights` excludes biases. Texts hold the arithmetic.
 
-    Where named sizes are left, `memory` and `macs` are expressions over them, or None where one would be too long.
+    Where named sizes are left, `memory` and `macs` are expressions over them, or None where one would be too long; `macs` are None also for
+    what another runtime computes.
     """
 
     name: str
@@ -60,7 +62,8 @@ def layer_table(graph: Graph, *, every: bool = False, sizes: Mapping[str, int] |
     `sizes` are numbers for named sizes; others stay names.
     """
     sizes, images = {**(sizes or {}), **dict.fromkeys(batch_names(graph), 1)}, _images(graph)
-    listed = [node for node in (*graph.inputs, *graph.ops) if every or not _is_in_place(node) or _params(node, graph)]
+    shown = [node for node in (*graph.inputs, *graph.ops) if node.kind is not OPAQUE_RESULT]
+    listed = [node for node in shown if every or not _is_in_place(node) or _params(node, graph)]
     lines = [_line(node, graph, sizes, images) for node in listed]
     return LayerTable(lines, _totals(lines, graph, sizes, images))
 
@@ -109,7 +112,7 @@ def _line(node: Node, graph: Graph, sizes: Mapping[str, int], images: int) -> La
         weights=sum(_number(p.typed.shape) for p in weights),
         weights_text=" + ".join(_weights(node, p) for p in weights) or _statistics(params),
         biases=sum(_number(p.typed.shape) for p in params if p.typed.rank <= 1),
-        macs=_sum((_cost(node, sizes)[0],), images),
+        macs=None if node.kind.facts.opaque else _sum((_cost(node, sizes)[0],), images),
     )
 
 
@@ -128,6 +131,8 @@ def _label(node: Node) -> str:
         return _pool_label("POOL", MAX_POOL.of(node))
     if node.kind is AVG_POOL:
         return _pool_label("AVGPOOL", AVG_POOL.of(node))
+    if node.kind is OPAQUE:
+        return OPAQUE.of(node).operator.upper()
     return "FC" if node.kind is DENSE else node.kind.name.upper()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from ....ir.binding import need_elements
 from ....ir.errors import UnsupportedOp
 from ....ir.graph import Graph
+from ....ir.other_runtimes import refuse_opaque
 from ..host import cuda_compiler, reason, tvm
 from ..library.built import Library, of_parameters
 from ..library.link import compile_or_blame, export, write_whole
@@ -44,6 +45,7 @@ def build_cuda(graph: Graph, directory: str | Path, *, cuda_graph: bool = False,
     Raises: UnsupportedOp naming the node that TVM cannot compile, or when the CUDA compiler refuses what
     TVM wrote; BackendMissing without a linker; UsageError for an empty input.
     """
+    refuse_opaque(graph, "TVM")
     need_elements(graph, "launch kernels for")
     host = tvm()
     folder = Path(directory)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ....ir.graph import Graph
+from ....ir.other_runtimes import refuse_opaque
 from ..cpu.kernels.kernel import TunedForms
 from ..cpu.kernels.machine import machine
 from ..cpu.lower import lower_plan
@@ -81,6 +82,7 @@ def build_cpu(graph: Graph, path: str | Path, options: BuildOptions = AS_USUAL) 
     Raises: UnsupportedOp naming the node that TVM cannot compile; BackendMissing without a linker; UsageError for `jobs` below 1 or absurd,
     or where files cannot be written.
     """
+    refuse_opaque(graph, "TVM")
     check_sums(graph)
     version = str(tvm().__version__)
     start = time.perf_counter()
