@@ -118,7 +118,8 @@ def _compute(node: Node, operands: list[Array], floats: np.dtype[np.floating]) -
         return operands[0]  # every float is computed in one precision here, so there is nothing to round
     with np.errstate(all="ignore"):  # infinities and NaN are values; the checks look for them
         try:
-            return _as(_other_runtime(node, operands) if node.kind.facts.opaque else node.kind.meaning(node.op, *operands), floats)
+            value = _other_runtime(node, operands) if node.kind.facts.opaque else node.kind.meaning(node.op, *operands)
+            return value if node.typed.is_opaque else _as(value, floats)
         except (ValueError, OverflowError, MemoryError, ShapeError) as error:
             raise InvalidModel(f"{node.where} cannot be computed: {error}") from error
 

@@ -1,7 +1,7 @@
 """What an opaque node computes: onnxruntime does, on a model of that node alone, without optimizations; or ONNX's own reference.
 
-A value that is no tensor of the IR's types is one object here, in an array of no axes: onnxruntime's own value, so that nothing is lost on
-its way from node to node, or NumPy's array of strings.
+A value that is no tensor of the IR's types is NumPy's array where that has its type; else it is one object in an array of no axes:
+onnxruntime's own value, so that nothing is lost on its way from node to node, or an array of strings.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["computed", "model_of"]
 
+STRINGS = "tensor(string)"
+# Types that NumPy has.
+NUMPYS = {f"tensor({name})" for name in ("float", "double", "float16", "bool", *(f"{s}int{n}" for s in ("", "u") for n in (8, 16, 32, 64)))}
 KEPT = 256  # nodes that are ready to run
 
 
@@ -106,13 +109,9 @@ def _refused(complaint: str, node: Node, feeds: Sequence[Any]) -> list[Any]:
 
 
 def _feed(type_: TensorType, value: Array) -> Any:
-    return (
-        value.item() if type_.is_opaque and value.dtype == object and not value.ndim else np.asarray(value, _dtype(type_, value), order="C")
-    )
-
-
-def _dtype(type_: TensorType, value: Array) -> Any:
-    return value.dtype if type_.is_opaque else DTYPES[type_.dtype]
+    if type_.is_opaque:
+        return value.item() if value.dtype == object and not value.ndim else value
+    return np.asarray(value, DTYPES[type_.dtype], order="C")
 
 
 def _type_of(feed: Any) -> str:
@@ -149,7 +148,9 @@ def _checked(node: Node, result: Any) -> Array:
     """A result as an array of the node's type."""
     type_ = node.typed
     if type_.is_opaque:
-        return _boxed(_plain(result) if _type_of(result) == "tensor(string)" else result)
+        return (
+            np.asarray(_plain(result)) if _type_of(result) in NUMPYS else _boxed(_plain(result) if _type_of(result) == STRINGS else result)
+        )
     value = np.asarray(_plain(result))
     fixed = [(have, want) for have, want in zip(value.shape, type_.shape, strict=False) if isinstance(want, int)]
     if value.dtype != DTYPES[type_.dtype] or value.ndim != type_.rank or any(have != want for have, want in fixed):

@@ -83,11 +83,6 @@ def check_model(model: ModelProto, file: str, opset: Mapping[str, int], limits: 
         raise InvalidModel(f"{file}: a model without a graph")
     if model.training_info:
         raise InvalidModel(f"{file}: holds training_info, which is not read; export the model for inference")
-    if model.functions:
-        names = ", ".join(quoted(function.name) for function in model.functions[:5])
-        raise InvalidModel(
-            f"{file}: holds {len(model.functions)} local functions ({names}), which are not read; inline them first (onnx.inliner)"
-        )
     for what in ("producer_name", "producer_version", "domain"):
         check_name(getattr(model, what), f"{file}: {what}", limits)
     for domain in opset:

@@ -27,6 +27,7 @@ __all__ = [
     "node_of",
     "outer_names",
     "read_attribute",
+    "renamed",
 ]
 
 KINDS = {"float": 1, "int": 2, "string": 3, "floats": 6, "ints": 7, "strings": 8}  # AttributeProto.AttributeType
@@ -137,6 +138,15 @@ def captured_names(node: NodeProto) -> Iterator[str]:
             yield from (name for name in outer_names(inner) if name not in own)
             own.update(inner.output)
         yield from (value.name for value in graph.output if value.name not in own)
+
+
+def renamed(graph: GraphProto, names: Mapping[str, str]) -> GraphProto:
+    """A copy in which the values that the graph itself defines have other names."""
+    from onnx import GraphProto
+
+    copy = GraphProto.FromString(graph.SerializeToString())
+    _rename(copy, {}, names)
+    return copy
 
 
 def _rename(graph: GraphProto, outer: Mapping[str, str], clashing: Mapping[str, str]) -> None:

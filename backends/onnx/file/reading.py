@@ -21,7 +21,7 @@ from .wire import check_cost
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
 
-__all__ = ["Model", "read_model"]
+__all__ = ["Model", "imported_opsets", "read_model"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def read_model(path: Path, limits: Limits = LIMITS) -> Model:
     check_cost(data, file, limits)
     proto = _parsed(data, path)
     del data
-    opset = _opset(proto, path)
+    opset = imported_opsets(proto, path)
     external = check_model(proto, file, opset, limits)
     files = check_files(folder, file, [(where, range_of(tensor, where), declared) for where, tensor, declared in external], limits)
     return Model(proto, path, folder, opset, files, limits)
@@ -112,7 +112,8 @@ def _parsed(data: bytes, path: Path) -> ModelProto:
         raise InvalidModel(f"{path.name}: not an ONNX file, or a damaged one ({error})") from error
 
 
-def _opset(proto: ModelProto, path: Path) -> dict[str, int]:
+def imported_opsets(proto: ModelProto, path: Path) -> dict[str, int]:
+    """The versions of operators that a model imports, by domain."""
     versions: dict[str, int] = {}
     for entry in proto.opset_import:
         domain = "" if entry.domain == "ai.onnx" else entry.domain

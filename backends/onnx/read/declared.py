@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ....ir.dims import Dim, multiple, parse_dim, symbol
+from ....ir.dims import Dim, dim_names, multiple, parse_dim, symbol
 from ....ir.errors import InvalidModel
+from ....ir.graph import Node
 from ....ir.types import DTYPES, OPAQUE, TensorType
 from ..file.tensors import ELEMENTS
 from ..file.types_text import type_text
 
 if TYPE_CHECKING:
-    from onnx import ValueInfoProto
+    from onnx import TypeProto, ValueInfoProto
 
 __all__ = ["Declared", "may_be"]
 
@@ -39,6 +41,35 @@ class Declared:
             dims.append(dim.dim_value if is_number else self.named(dim.dim_param or f"{value.name}_{axis}"))
         return TensorType(dtype, tuple(dims))
 
+    def found(
+        self, name: str, inferred: TypeProto | None, written: ValueInfoProto | None, operands: Iterable[Node], *, trusted: bool = True
+    ) -> TensorType:
+        """The type of an operator's result that was `inferred` from its `operands`; what that leaves open is taken from what the file has
+        written down, if that is `trusted`, and else is a new named size, or a value that convc cannot look into.
+        """
+        from onnx import ValueInfoProto
+
+        known = {name for operand in operands for name in operand.typed.symbols}
+        seen = ValueInfoProto(name=name, type=inferred)
+        if inferred is not None and inferred.WhichOneof("value") == "tensor_type" and not inferred.tensor_type.HasField("shape"):
+            element = inferred.tensor_type.elem_type
+            inferred = None if written is not None and written.type.tensor_type.elem_type == element else inferred
+        if inferred is None and written is not None and not trusted:
+            return self.blind_type_of(written)
+        if inferred is None and written is not None:
+            return self.type_of(written) or self.blind_type_of(written)
+        type_ = self.type_of(seen)
+        if type_ is None:
+            return self.blind_type_of(seen)
+        aside = self.type_of(written) if written is not None and trusted else None
+        aside = aside if aside is not None and may_be(aside, type_) else None
+        dims: list[Dim] = []
+        for axis, dim in enumerate(seen.type.tensor_type.shape.dim):
+            said = _over(dim.dim_param, known) if not dim.HasField("dim_value") else type_.shape[axis]
+            other = aside.shape[axis] if aside is not None else self.named(f"{name}_{axis}")
+            dims.append(other if said is None else said)
+        return TensorType(type_.dtype, tuple(dims))
+
     def blind_type_of(self, value: ValueInfoProto | None) -> TensorType:
         """The type of a value that convc cannot look into, as far as the file knows it."""
         return TensorType(OPAQUE, (), type_text(value.type) if value is not None else "")
@@ -60,6 +91,15 @@ class Declared:
                 name += "_"
             self.symbols[text] = name
         return self.symbols[text]
+
+
+def _over(text: str, known: Set[str]) -> Dim | None:
+    """A dimension as convc wrote it for the inference, over names that are known; None for any other."""
+    try:
+        dim = parse_dim(text) if text else None
+    except InvalidModel:
+        return None
+    return dim if dim is not None and known >= set(dim_names(dim)) else None
 
 
 def may_be(type_: TensorType, declared: TensorType) -> bool:

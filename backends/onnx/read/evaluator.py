@@ -5,12 +5,9 @@ It is Python that takes what the spec allows at its word: a Tile asks for all of
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import threading
-import time
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
+
+from .child import Child
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
@@ -20,20 +17,8 @@ __all__ = ["RESULT_BYTES", "Evaluator"]
 SECONDS = 20  # of one file's constants, all together
 PROCESSES = 4  # one that died is begun anew for the next operator, so often
 RESULT_BYTES = 64 << 20  # of one operator, as fold-constants has it
-HEADER = 8  # bytes of a message's length
-# isolated (-I), so that no onnx.py is imported from the folder where a model was unpacked; the search path is this process's
-CHILD = """
-import json, math, os, sys
-answers = os.fdopen(os.dup(1), "wb")
-os.dup2(2, 1)  # what an operator prints is no answer
-sys.path[:] = json.loads(sys.argv[1])
-most, seconds, header = map(int, sys.argv[2:])
-try:
-    import resource
-    resource.setrlimit(resource.RLIMIT_AS, (1 << 32, 1 << 32))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-except (ImportError, OSError, ValueError):
-    pass
+PROGRAM = """
+import math
 import numpy as np
 from onnx import GraphProto, ModelProto, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
@@ -54,13 +39,8 @@ def results(model):
     tensors = [numpy_helper.from_array(np.asarray(value), name) for value, name in zip(values, names)]
     return GraphProto(initializer=tensors).SerializeToString()
 
-while size := int.from_bytes(sys.stdin.buffer.read(header), "little"):
-    try:
-        answer = results(ModelProto.FromString(sys.stdin.buffer.read(size)))
-    except Exception:
-        answer = b""
-    answers.write(len(answer).to_bytes(header, "little") + answer)
-    answers.flush()
+def answer(data):
+    return results(ModelProto.FromString(data))
 """
 
 
@@ -68,9 +48,7 @@ class Evaluator:
     """A process that computes models without inputs, one after another; it is started by the first. `close` ends it."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._processes_left = PROCESSES
-        self._seconds_left = float(SECONDS)
+        self._child = Child(PROGRAM, SECONDS, RESULT_BYTES, PROCESSES)
 
     def results(self, model: ModelProto) -> list[TensorProto] | None:
         """The outputs, or None where there are none: an operator that is not defined, results that are no tensors or over
@@ -78,55 +56,10 @@ class Evaluator:
         from google.protobuf.message import DecodeError
         from onnx import GraphProto
 
-        process = self._running()
-        if process is None or self._seconds_left <= 0:
-            return None
-        begun, alarm = time.monotonic(), threading.Timer(self._seconds_left, process.kill)  # who reads then finds the end of the stream
-        alarm.daemon = True
-        alarm.start()
         try:
-            return list(GraphProto.FromString(_answer(process, model.SerializeToString())).initializer) or None
-        except (OSError, EOFError, DecodeError, ValueError):
-            self.close()
+            return list(GraphProto.FromString(self._child.ask(model.SerializeToString()) or b"").initializer) or None
+        except (DecodeError, ValueError):
             return None
-        finally:
-            alarm.cancel()
-            self._seconds_left -= time.monotonic() - begun
 
     def close(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.communicate()
-
-    def _running(self) -> subprocess.Popen[bytes] | None:
-        """The process; None once too many have died."""
-        if self._process is None and self._processes_left:
-            self._processes_left -= 1
-            command = [sys.executable, "-I", "-c", CHILD, json.dumps([entry for entry in sys.path if entry])]
-            command += [str(number) for number in (RESULT_BYTES, SECONDS, HEADER)]
-            try:
-                pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
-                self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nothing)
-            except OSError:
-                self._processes_left = 0
-        return self._process
-
-
-def _answer(process: subprocess.Popen[bytes], request: bytes) -> bytes:
-    """Raises: OSError, EOFError where the process has ended."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(len(request).to_bytes(HEADER, "little") + request)
-    process.stdin.flush()
-    size = int.from_bytes(_read(process.stdout, HEADER), "little")
-    if size > 2 * RESULT_BYTES:
-        raise EOFError
-    return _read(process.stdout, size)
-
-
-def _read(stream: IO[bytes], count: int) -> bytes:
-    data = stream.read(count)
-    if len(data) < count:
-        raise EOFError
-    return data
+        self._child.close()

@@ -8,42 +8,43 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from ....ir.errors import InvalidModel, ShapeError, UnsupportedOp, UsageError
 from ....ir.graph import Graph, Node, Origin
 from ....ir.ops.elementwise import IDENTITY, Identity
 from ....ir.ops.leaf import INPUT, Input
-from ....ir.types import DTYPES, OPAQUE, Array, TensorType, parse_type
+from ....ir.types import OPAQUE, Array, TensorType, parse_type
 from ..file.limits import LIMITS, Limits
 from ..file.naming import SOURCE
-from ..file.opaque import inner_names, outer_names
+from ..file.opaque import inner_graphs, inner_names, outer_names
 from ..file.reading import Model, read_model
 from ..file.saving import SMALL, copy_fields, remark_of
 from ..file.types_text import type_text
-from .call import Call, given, shortest
+from .attribute_values import attribute_value
+from .branches import Branch, branch_of
+from .call import Call, given
+from .constants import constant_value
 from .declared import Declared, may_be
 from .folding import Folding
-from .inference import inferred_values
+from .functions import without_functions
+from .inference import Inference
 from .known import Known
-from .names import text_of
 from .opaque import opaque_nodes
 from .operators import ROWS
+from .refusals import Refusals, UnreadOperators, label
 from .unread import check_unread
 
 if TYPE_CHECKING:
-    from onnx import AttributeProto, NodeProto, ValueInfoProto
+    from onnx import NodeProto, ValueInfoProto
 
 __all__ = ["MIN_OPSET", "Imported", "UnreadOperators", "read_graph"]
 
 MIN_OPSET = 7  # where broadcasting became NumPy's and batch norm lost its old attributes
-NAMED = 5  # nodes of an operator that an error names
+NAMED = 5  # outputs that a note names
 # What a row may run into where a file's operands and attributes make no sense together.
 NONSENSE = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -62,10 +63,6 @@ class Imported:
     symbols: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-class UnreadOperators(UnsupportedOp):
-    """Operators of a file that convc does not have, or not in that form, for a caller who is strict."""
-
-
 def read_graph(
     path: Path,
     limits: Limits = LIMITS,
@@ -80,8 +77,8 @@ def read_graph(
     Raises: UnreadOperators, if `strict`, with all that cannot be read; InvalidModel for a file that breaks the rules; UsageError for
     a shape of an input that is not there.
     """
-    importer = _Importer(read_model(path, limits), shapes or {}, constants or {}, strict)
-    with contextlib.closing(importer.folding):
+    importer = _Importer(without_functions(read_model(path, limits)), shapes or {}, constants or {}, strict)
+    with contextlib.closing(importer.folding), contextlib.closing(importer.inference):
         return importer.run()
 
 
@@ -95,13 +92,14 @@ class _Importer:
     strict: bool
     values: dict[str, Node] = field(default_factory=dict[str, Node])
     inputs: list[Node] = field(default_factory=list[Node])
-    refused: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list[str]))
-    reasons: list[str] = field(default_factory=list[str])
+    refusals: Refusals = field(default_factory=Refusals)
     known: Known = field(default_factory=Known)
     declared: Declared = field(default_factory=Declared)
+    makers: dict[str, NodeProto] = field(default_factory=dict[str, "NodeProto"])
 
     def __post_init__(self) -> None:
         self.folding = Folding(self.model, self.known, self.values)
+        self.inference = Inference(self.model.proto, self.known, self.model.limits)
 
     def run(self) -> Imported:
         graph = self.model.proto.graph
@@ -118,17 +116,23 @@ class _Importer:
             self.values[tensor.name] = given(tensor.name, array, Origin())
         self.values |= {name: given(name, array, Origin()) for name, array in self.constants.items()}
         self._read_inputs()
-        for node in graph.node:
+        waiting = list(reversed(graph.node))
+        while waiting:
+            node = waiting.pop()
             if not node.output:
                 raise InvalidModel(f"{self.model.path.name}: {node.op_type} '{node.name}' computes nothing")
+            if (condition := self._condition(node)) is not None:
+                waiting += reversed(self._entered(branch_of(node, condition, self.taken)))
+                continue
+            self.makers |= dict.fromkeys(node.output, node)
             why = self._convert(node) if self._is_readable(node) else ""
             if why is None or self.folding.keeps_constant(node) or self._is_folded(node):
                 continue
             if why or not self._has_row(node):
-                self._refuse(node, why)
+                self.refusals.add(node, why)
             self._keep(node)
-        if self.refused and self.strict:
-            raise self._refusal()
+        if self.refusals and self.strict:
+            raise self.refusals.error(self.model.path.name)
         return Imported(self._graph(), self._without_weights(), outside, self._note(), self.declared.symbols)
 
     # --- the interface ---
@@ -188,18 +192,27 @@ class _Importer:
         self.values |= {name: given(name, array, _origin(node)) for name, array in results.items()}
         return True
 
-    def _refuse(self, node: NodeProto, why: str = "") -> None:
-        label = f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
-        self.refused[label].append(node.name or next(iter(node.output), ""))
-        if why:
-            self.reasons.append(why)
+    def _condition(self, node: NodeProto) -> bool | None:
+        """The condition of an If, where it is known."""
+        if node.op_type != "If" or label(node) != "If" or len(node.input) != 1 or node.input[0] not in self.values:
+            return None
+        value = constant_value(self.known, self.values[node.input[0]])
+        return bool(value.item()) if value is not None and value.size == 1 and value.dtype == bool else None
+
+    def _entered(self, branch: Branch) -> list[NodeProto]:
+        """The nodes of a branch, once its constants are there."""
+        for tensor in branch.constants:
+            if not self.folding.keeps(tensor, tensor.name):
+                self.values[tensor.name] = given(tensor.name, self.model.array(tensor), Origin())
+        self.read |= {name for node in branch.nodes for name in outer_names(node)}
+        return branch.nodes
 
     def _convert(self, node: NodeProto) -> str | None:
         """Put the row's nodes under the names of the results; a word on why the row makes none."""
         operands = [self.values[name] if name else None for name in node.input]
         limits, wanted = self.model.limits, self._wanted(node)
         try:
-            attributes = {attribute.name: self._attribute(node, attribute) for attribute in node.attribute}
+            attributes = {attribute.name: attribute_value(self.model, node, attribute) for attribute in node.attribute}
             call = Call(node.op_type, _origin(node), wanted, operands, attributes, self.opset, self.known, self.taken, limits.elements)
             made = _made(call)
             check_unread(node.attribute, call)
@@ -228,34 +241,12 @@ class _Importer:
         known = {name for node in self.inputs for name in node.typed.symbols}
         return any(set(operand.typed.symbols) - known for operand in operands if operand is not None)
 
-    def _attribute(self, node: NodeProto, attribute: AttributeProto) -> Any:
-        """A Python value. Floats are the shortest decimals that are the same in float32: 1e-05, not 9.99999974737875e-06."""
-        kind = attribute.type
-        if kind == attribute.FLOAT:
-            return shortest(np.float32(attribute.f))
-        if kind == attribute.INT:
-            return attribute.i
-        if kind == attribute.STRING:
-            return text_of(attribute.s, node)
-        if kind == attribute.TENSOR:
-            array = self.model.array(attribute.t)
-            if array.dtype not in DTYPES.values():
-                raise UnsupportedOp(f"{node.op_type} '{node.name}': attribute '{attribute.name}' is an array of {array.dtype}")
-            return array
-        if kind == attribute.FLOATS:
-            return [shortest(np.float32(value)) for value in attribute.floats]
-        if kind == attribute.INTS:
-            return list(attribute.ints)
-        if kind == attribute.STRINGS:
-            return [text_of(value, node) for value in attribute.strings]
-        raise UnsupportedOp(f"{node.op_type} '{node.name}': attribute '{attribute.name}' is neither a number, a text nor a tensor")
-
     def _keep(self, node: NodeProto) -> None:
         """The operator as it is, in opaque nodes. Who is strict reads on only to see what else cannot be read."""
         for name in outer_names(node):
             self._need(name)
         wanted = [name if name in self.read else "" for name in node.output]
-        self.values |= opaque_nodes(node, self.values, wanted, self._typed, self.model, _origin(node), self.taken)
+        self.values |= opaque_nodes(node, self.values, wanted, self._types(node), self.model, _origin(node), self.taken)
 
     def _need(self, name: str) -> None:
         """A constant of an element type that convc has not becomes an operator once somebody reads it."""
@@ -268,27 +259,19 @@ class _Importer:
         constant = helper.make_node("Constant", [], [name], value=tensor)
         self.values |= opaque_nodes(constant, {}, [name], lambda name: type_, self.model, Origin(), self.taken)
 
-    def _typed(self, name: str) -> TensorType:
-        """The type of an intermediate value, as far as it is known."""
-        described = None if self.strict else self._described.get(name)
-        type_ = None if described is None else self.declared.type_of(described)
-        return self.declared.blind_type_of(described) if type_ is None else type_
+    def _types(self, node: NodeProto) -> Callable[[str], TensorType]:
+        """The types of an operator's results, as far as they are known; who is strict does not need them."""
+        if self.strict:
+            return lambda name: self.declared.blind_type_of(None)
+        inferred = self.inference.types(node, self.values)
+        operands = [self.values[name] for name in outer_names(node)]
+        trusted = not self.shapes and not any(inner_graphs(node))  # for other inputs, and where branches differ, it is something else
+        return lambda name: self.declared.found(name, inferred.get(name), self._written.get(name), operands, trusted=trusted)
 
     @functools.cached_property
-    def _described(self) -> dict[str, ValueInfoProto]:
-        """Intermediate values as the file describes them, or as ONNX's own shape inference finds them."""
-        return {value.name: value for value in inferred_values(self.model.proto, self.model.limits)}
-
-    def _refusal(self) -> UnreadOperators:
-        listed: list[str] = []
-        for label, names in sorted(self.refused.items()):
-            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            nodes = "node" if len(names) == 1 else f"{len(names)} nodes:"
-            listed.append(f"{label} ({nodes} {', '.join(names[:NAMED])}{more})")
-        why = f"; the first: {self.reasons[0]}" if self.reasons else ""
-        count = sum(map(len, self.refused.values()))
-        operators = "1 operator" if count == 1 else f"{count} operators"
-        return UnreadOperators(f"{self.model.path.name}: {operators} cannot be read: {'; '.join(listed)}{why}")
+    def _written(self) -> dict[str, ValueInfoProto]:
+        """Values as the file describes them."""
+        return {value.name: value for value in (*self.model.proto.graph.value_info, *self.model.proto.graph.output)}
 
     # --- the result ---
 
@@ -322,13 +305,12 @@ class _Importer:
 
     def _with_shapes(self, graph: Graph) -> Graph:
         """Sizes that are data are computed when the network runs, by the operator that the file has for it."""
-        makers = {name: node for node in self.model.proto.graph.node for name in node.output}
         made: dict[str, Node] = {}
 
         def visit(node: Node, operands: tuple[Node, ...]) -> Node:
             result = node.reading(operands)
             if node.kind is INPUT and node not in self.inputs:
-                shape, type_ = makers[node.name], node.typed
+                shape, type_ = self.makers[node.name], node.typed
                 values = {name: made[self.values[name].name] for name in shape.input}
                 result = opaque_nodes(shape, values, [node.name], lambda name: type_, self.model, node.origin, self.taken)[node.name]
             made[node.name] = result
@@ -341,7 +323,7 @@ class _Importer:
         wrong: list[str] = []
         for value in self.model.proto.graph.output if not self.shapes else ():
             declared = self.declared.type_of(value)
-            if declared is not None and not may_be(self.values[value.name].typed, declared):
+            if declared is not None and not self.values[value.name].typed.is_opaque and not may_be(self.values[value.name].typed, declared):
                 wrong.append(f"'{value.name}' as {declared}, but its operators make it {self.values[value.name].type}")
         more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
         return f"{self.model.path.name}: the file declares output {', '.join(wrong[:NAMED])}{more}" if wrong else ""
