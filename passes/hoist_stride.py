@@ -81,8 +81,10 @@ def _taken(node: Node, place: int, own: PerAxis) -> PerAxis:
 
 def _stuck(graph: Graph, conv: Node, wanted: dict[Node, PerAxis], steps: dict[Node, PerAxis]) -> str:
     """Why what a strided 1x1 conv reads is computed whole all the same; "" where it is not, or for another node."""
+    if conv.kind not in CONVS:
+        return ""
     x = conv.inputs[0]
-    if conv.kind not in CONVS or _is_whole(conv_of(conv).strides) or _is_whole(_taken(conv, 0, _every(conv))) or x in steps:
+    if _is_whole(conv_of(conv).strides) or _is_whole(_taken(conv, 0, _every(conv))) or x in steps:
         return ""
     if not _is_whole(wanted[x]):
         return f"%{x.name} comes from no conv or pool that could take the stride"

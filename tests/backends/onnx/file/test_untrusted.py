@@ -247,7 +247,6 @@ GRAPH_REFUSALS = {
         "takes 1,073,741,824",
     ),
     "sparse weight": (_extend("graph.sparse_initializer", onnx.SparseTensorProto()), "sparse"),
-    "function": (_extend("functions", onnx.FunctionProto(name="f")), "local functions ('f')"),
     "training": (_extend("training_info", onnx.TrainingInfoProto()), "training_info"),
     "metadata twice": (_extend("metadata_props", onnx.StringStringEntryProto(key="k"), onnx.StringStringEntryProto(key="k")), "'k' twice"),
     "version of the format": (_set("ir_version", 1 << 40), "version 1099511627776"),
