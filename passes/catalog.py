@@ -22,6 +22,7 @@ from .hoist_stride import hoist_stride
 from .infer_shapes import infer_shapes
 from .merge_common import merge_common
 from .merge_siblings import merge_siblings
+from .move_dequantize import move_dequantize
 from .move_pointwise import move_pointwise
 from .order_for_memory import order_for_memory
 from .pool_before_relu import pool_before_relu
@@ -50,6 +51,7 @@ PASSES = {
     for entry in (
         Pass("infer-shapes", infer_shapes, "give every node its type", needs_types=False),
         Pass("drop-identity", drop_identity, "x in place of dropout(x), pad(x) by nothing and their like"),
+        Pass("move-dequantize", move_dequantize, "transpose(dequantize(weight)) -> dequantize(transpose(weight)); reshapes too"),
         Pass("fold-constants", fold_constants, "op(params) -> param, under a size budget"),
         Pass("constant-places", constant_places, "gather and scatter at known places -> slices, gathers of one axis, concats"),
         Pass("fold-shapes", fold_shapes, "transposes and reshapes, axes of one element among them, that come to fewer"),

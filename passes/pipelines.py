@@ -10,6 +10,7 @@ O0 = (Step("infer-shapes", why="every later step reads types"),)
 O1 = (
     *O0,
     Step("drop-identity", why="before fusion: a dropout or identity in between hides the pattern"),
+    Step("move-dequantize", why="before fold-constants, which turns what is stored; a dequantized weight may have to stay one"),
     Step("fold-constants", why="before fusion: weights must be parameters, not computations on them"),
     Step("constant-places", why="after fold-constants: the places must be numbers; before flatten-concat, which joins what it cuts"),
     Step(

@@ -11,6 +11,7 @@ from typing import Any
 from ...ir.errors import KernelMissing, Mismatch
 from ...ir.files import replace_directory
 from ...ir.graph import Graph
+from ...ir.ops.quantize import DEQUANTIZE_LINEAR
 from ...ir.other_runtimes import refuse_opaque
 from ...ir.printer import print_graph
 from ...ir.types import Array
@@ -69,7 +70,7 @@ def compile_as(graph: Graph, path: str | Path, options: CompileOptions, say: Say
         better, trace = _optimized(graph, options)
         rewrites = sum(len(stage.rewrites) for stage in trace)
         say(f"optimized at -O{options.level}: {rewrites} rewrite{'' if rewrites == 1 else 's'}")
-        _write_network(better, folder, options.opset)
+        _write_network(better, _for_onnx(graph, better, options.level), folder, options.opset)
         say(f"exported {ONNX}")
         inputs = random_inputs(graph, options.seed)
         oracle = Oracle.by_tiles(graph, better, inputs, options.seed) if options.check else None
@@ -86,12 +87,18 @@ def compile_as(graph: Graph, path: str | Path, options: CompileOptions, say: Say
     return Artifact.open(path)
 
 
-def _write_network(graph: Graph, folder: Path, opset: int | None) -> None:
+def _for_onnx(graph: Graph, better: Graph, level: int) -> Graph:
+    """The network of the ONNX file: where weights are stored quantized it is one of its own, in which they are still."""
+    is_stored = any(node.kind is DEQUANTIZE_LINEAR and node.inputs[0].weights is not None for node in graph.ops)
+    return optimize(graph, level)[0] if is_stored else better
+
+
+def _write_network(graph: Graph, for_onnx: Graph, folder: Path, opset: int | None) -> None:
     from ...backends.onnx.write.export import to_model
 
     (folder / CIR).write_text(print_graph(graph, origins=True), encoding="utf-8")
     (folder / WEIGHTS).write_bytes(weights_bytes(graph))
-    (folder / ONNX).write_bytes(to_model(graph, opset).SerializeToString())  # an artifact has one file for it
+    (folder / ONNX).write_bytes(to_model(for_onnx, opset).SerializeToString())  # an artifact has one file for it
 
 
 def _optimized(graph: Graph, options: CompileOptions) -> tuple[Graph, list[Stage]]:
