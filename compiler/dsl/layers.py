@@ -1,17 +1,19 @@
 """Layers: functions from values to values, in the words of the papers. Each kind has a file, and all are found here.
 
-Input channels and flattened features are inferred. `pad` is `"same"`, `"valid"`, a number, or
-(top, left, bottom, right); a kernel or stride is a number or (rows, columns). `name` names the layer;
-`weights` names its parameters, which every layer that says the same shares.
+Input channels and flattened features are inferred, and over how many axes a window goes: one of a sequence (N,C,L), two of an
+image, three of a volume (N,C,D,H,W). `pad` is `"same"` (the odd pixel after), `"same_lower"` (before), `"valid"`, a number, or
+(top, left, bottom, right); a kernel or stride is a number or (rows, columns). `name` names the layer; `weights` names its
+parameters, which every layer that says the same shares.
 """
 
 from __future__ import annotations
 
-from . import activations, norms, pools, products, reductions, shapes, values
+from . import activations, norms, pools, products, ranks, reductions, shapes, values
 from .activations import *  # noqa: F403
 from .norms import *  # noqa: F403
 from .pools import *  # noqa: F403
 from .products import *  # noqa: F403
+from .ranks import *  # noqa: F403
 from .reductions import *  # noqa: F403
 from .shapes import *  # noqa: F403
 from .values import *  # noqa: F403
@@ -21,6 +23,7 @@ __all__ += activations.__all__
 __all__ += norms.__all__
 __all__ += pools.__all__
 __all__ += products.__all__
+__all__ += ranks.__all__
 __all__ += reductions.__all__
 __all__ += shapes.__all__
 __all__ += values.__all__

@@ -1,17 +1,18 @@
-"""Pools: one value for each window, or for a whole image."""
+"""Pools: one value for each window, or for a whole image, sequence or volume."""
 
 from __future__ import annotations
 
 from ...ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
 from .trace import Value
-from .window_arguments import Padding, Size, pads_of, pair
+from .window_arguments import Padding, Size, axes_of, each, pads_of
 
 __all__ = ["avg_pool", "global_avg_pool", "global_max_pool", "max_pool"]
 
 
 def max_pool(x: Value, kernel: Size, stride: Size | None = None, pad: Padding = 0, dilation: Size = 1, ceil_mode: bool = False) -> Value:
     """Greatest value of each window; the stride is the kernel unless given."""
-    sizes, strides, dilations = pair(kernel), pair(kernel if stride is None else stride), pair(dilation)
+    axes = axes_of(x)
+    sizes, strides, dilations = each(kernel, axes), each(kernel if stride is None else stride, axes), each(dilation, axes)
     op = MaxPool(sizes, strides, pads_of(pad, x, sizes, strides, dilations), dilations, ceil_mode)
     return x.trace.emit(MAX_POOL, op, (x,))
 
@@ -25,8 +26,9 @@ def avg_pool(
     count_include_pad: bool = False,
 ) -> Value:
     """Mean of each window; the stride is the kernel unless given."""
-    sizes, strides = pair(kernel), pair(kernel if stride is None else stride)
-    op = AvgPool(sizes, strides, pads_of(pad, x, sizes, strides, (1, 1)), (1, 1), ceil_mode, count_include_pad)
+    axes = axes_of(x)
+    sizes, strides, dilations = each(kernel, axes), each(kernel if stride is None else stride, axes), (1,) * axes
+    op = AvgPool(sizes, strides, pads_of(pad, x, sizes, strides, dilations), dilations, ceil_mode, count_include_pad)
     return x.trace.emit(AVG_POOL, op, (x,))
 
 

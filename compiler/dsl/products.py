@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from ...ir.dims import Dim
 from ...ir.errors import ShapeError
-from ...ir.ops.conv import CONV2D, Conv2d
-from ...ir.ops.conv_transpose import CONV_TRANSPOSE2D, ConvTranspose2d
+from ...ir.ops.conv import CONVS
+from ...ir.ops.conv_transpose import CONV_TRANSPOSES
 from ...ir.ops.linear import DENSE, MATMUL, Dense, MatMul
-from ...ir.ops.window import Pads, Pair
+from ...ir.ops.window import Borders
 from .activations import relu
 from .norms import batch_norm
 from .shapes import flatten
 from .trace import Value
 from .user_line import naming_line
-from .window_arguments import Padding, Size, pads_of, pair
+from .window_arguments import Padding, Size, axes_of, each, pads_of
 
 __all__ = [
     "conv",
@@ -39,26 +38,32 @@ def conv(
     name: str = "",
     weights: str = "",
 ) -> Value:
-    """`c_out` filters. Shapes: x[N,C,H,W] -> [N,c_out,H',W']."""
+    """`c_out` filters, over as many axes as x has. Shapes: x[N,C,H,W] -> [N,c_out,H',W'], x[N,C,L] or x[N,C,D,H,W] alike."""
     _need_count("filters", c_out)
-    (k_rows, k_cols), strides, dilations = pair(kernel), pair(stride), pair(dilation)
-    pads = pads_of(pad, x, (k_rows, k_cols), strides, dilations)
+    axes = axes_of(x)
+    sizes, strides, dilations = each(kernel, axes), each(stride, axes), each(dilation, axes)
+    pads = pads_of(pad, x, sizes, strides, dilations)
     if groups < 1 or x.channels % groups:
         raise ShapeError(naming_line(f"{x.channels} channels do not divide into {groups} groups"))
     layer = x.trace.layer_name("conv", name)
-    parameters = [x.trace.param(f"{weights or layer}.w", (c_out, x.channels // groups, k_rows, k_cols), "he")]
+    parameters = [x.trace.param(f"{weights or layer}.w", (c_out, x.channels // groups, *sizes), "he")]
     if bias:
         parameters.append(x.trace.param(f"{weights or layer}.b", (c_out,), "small"))
-    return x.trace.emit(CONV2D, Conv2d(strides, pads, dilations, groups), (x, *parameters), layer)
+    kind = CONVS[axes - 1]
+    return x.trace.emit(kind, kind.Attrs(strides, pads, dilations, groups), (x, *parameters), layer)
 
 
 def conv_with(x: Value, w: Value, b: Value | None = None, stride: Size = 1, pad: Padding = 0, groups: int = 1, dilation: Size = 1) -> Value:
     """Convolution with filters that are values, as `constant` makes them. Shapes: w[O,C/groups,KH,KW], b[O]."""
-    if w.rank != 4 or not all(isinstance(size, int) for size in w.shape):
-        raise ShapeError(naming_line(f"filters are {w.node.type}, expected 4 axes of numbers (O,C/groups,KH,KW)"))
-    kernel, strides, dilations = _pair_of(w.shape[2:]), pair(stride), pair(dilation)
-    op = Conv2d(strides, pads_of(pad, x, kernel, strides, dilations), dilations, groups)
-    return x.trace.emit(CONV2D, op, (x, w) if b is None else (x, w, b), x.trace.layer_name("conv"))
+    axes = axes_of(x)
+    kernel = tuple(size for size in w.shape[2:] if isinstance(size, int))
+    if w.rank != axes + 2 or len(kernel) != axes or not all(isinstance(size, int) for size in w.shape):
+        names = ("K", "KH,KW", "KD,KH,KW")[axes - 1]
+        raise ShapeError(naming_line(f"filters are {w.node.type}, expected {axes + 2} axes of numbers (O,C/groups,{names})"))
+    strides, dilations = each(stride, axes), each(dilation, axes)
+    kind = CONVS[axes - 1]
+    op = kind.Attrs(strides, pads_of(pad, x, kernel, strides, dilations), dilations, groups)
+    return x.trace.emit(kind, op, (x, w) if b is None else (x, w, b), x.trace.layer_name("conv"))
 
 
 def conv_transpose(
@@ -66,25 +71,26 @@ def conv_transpose(
     c_out: int,
     kernel: Size,
     stride: Size = 1,
-    pad: int | Pads = 0,
+    pad: int | Borders = 0,
     groups: int = 1,
     dilation: Size = 1,
     output_padding: Size = 0,
     bias: bool = True,
     name: str = "",
 ) -> Value:
-    """The adjoint of conv, which grows its input by the stride. Shapes: x[N,C,H,W] -> [N,c_out,H',W']."""
+    """The adjoint of conv, which grows its input by the stride. Shapes: x[N,C,H,W] -> [N,c_out,H',W'], x[N,C,L] or x[N,C,D,H,W] alike."""
     _need_count("filters", c_out)
-    k_rows, k_cols = pair(kernel)
+    axes = axes_of(x)
     if groups < 1 or c_out % groups:
         raise ShapeError(naming_line(f"{c_out} filters do not divide into {groups} groups"))
     layer = x.trace.layer_name("conv_transpose", name)
-    parameters = [x.trace.param(f"{layer}.w", (x.channels, c_out // groups, k_rows, k_cols), "he")]
+    parameters = [x.trace.param(f"{layer}.w", (x.channels, c_out // groups, *each(kernel, axes)), "he")]
     if bias:
         parameters.append(x.trace.param(f"{layer}.b", (c_out,), "small"))
-    pads: Pads = (pad, pad, pad, pad) if isinstance(pad, int) else pad
-    op = ConvTranspose2d(pair(stride), pads, pair(dilation), groups, pair(output_padding))
-    return x.trace.emit(CONV_TRANSPOSE2D, op, (x, *parameters), layer)
+    pads: Borders = (pad,) * (2 * axes) if isinstance(pad, int) else pad
+    kind = CONV_TRANSPOSES[axes - 1]
+    op = kind.Attrs(each(stride, axes), pads, each(dilation, axes), groups, each(output_padding, axes))
+    return x.trace.emit(kind, op, (x, *parameters), layer)
 
 
 def conv_relu(x: Value, c_out: int, kernel: Size, stride: Size = 1, pad: Padding = 0) -> Value:
@@ -113,11 +119,6 @@ def dense(x: Value, features: int, bias: bool = True, name: str = "", weights: s
 
 def matmul(a: Value, b: Value) -> Value:
     return a.trace.emit(MATMUL, MatMul(), (a, b))
-
-
-def _pair_of(dims: tuple[Dim, ...]) -> Pair:
-    rows, cols = (dim for dim in dims if isinstance(dim, int))
-    return rows, cols
 
 
 def _need_count(what: str, count: object) -> None:

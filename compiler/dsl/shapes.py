@@ -7,9 +7,10 @@ from ...ir.errors import ShapeError
 from ...ir.ops.rearrange import DEPTH_TO_SPACE, SPACE_TO_DEPTH, DepthToSpace, SpaceToDepth
 from ...ir.ops.resize import RESIZE, Resize
 from ...ir.ops.shape import CONCAT, FLATTEN, PAD, RESHAPE, SLICE, TO_THE_END, TRANSPOSE, Concat, Flatten, Pad, Reshape, Slice, Transpose
-from ...ir.ops.window import Pads
+from ...ir.ops.window import Borders
 from .trace import Value
 from .user_line import naming_line
+from .window_arguments import axes_of
 
 __all__ = [
     "concat",
@@ -38,10 +39,11 @@ def slice_axis(x: Value, axis: int, start: int = 0, end: int | None = None, step
     return x.trace.emit(SLICE, Slice((axis,), (start,), (last,), (step,) if step != 1 else ()), (x,))
 
 
-def pad(x: Value, pads: int | Pads, value: float = 0.0, mode: str = "constant") -> Value:
-    """A border around the rows and columns of an image."""
-    top, left, bottom, right = (pads,) * 4 if isinstance(pads, int) else pads
-    return x.trace.emit(PAD, Pad((0, 0, top, left, 0, 0, bottom, right), value, mode), (x,))
+def pad(x: Value, pads: int | Borders, value: float = 0.0, mode: str = "constant") -> Value:
+    """A border around the rows and columns of an image, or whatever axes follow the channels."""
+    axes = axes_of(x)
+    ends = (pads,) * (2 * axes) if isinstance(pads, int) else pads
+    return x.trace.emit(PAD, Pad((0, 0, *ends[:axes], 0, 0, *ends[axes:]), value, mode), (x,))
 
 
 def flatten(x: Value, axis: int = 1) -> Value:
@@ -58,10 +60,11 @@ def transpose(x: Value, *perm: int) -> Value:
 
 
 def upsample(x: Value, scale: float = 2.0, mode: str = "bilinear") -> Value:
-    """Rows and columns grown by `scale`; nearest takes the pixel at or before (asymmetric, floor)."""
+    """Rows and columns, or whatever axes there are, grown by `scale`; nearest takes the pixel at or before (asymmetric, floor)."""
+    scales = (float(scale),) * axes_of(x)
     if mode == "nearest":
-        return x.trace.emit(RESIZE, Resize((scale, scale), mode, "asymmetric", "floor"), (x,))
-    return x.trace.emit(RESIZE, Resize((scale, scale), mode), (x,))
+        return x.trace.emit(RESIZE, Resize(scales, mode, "asymmetric", "floor"), (x,))
+    return x.trace.emit(RESIZE, Resize(scales, mode), (x,))
 
 
 def depth_to_space(x: Value, block: int, mode: str = "DCR") -> Value:

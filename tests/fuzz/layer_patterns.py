@@ -75,7 +75,8 @@ def padded_window(b: Builder, x: Node) -> Node:
 def lowest_padded_pool(b: Builder, x: Node) -> Node:
     """Padding of -inf under a max pool whose windows all reach the input; infinity goes nowhere else."""
     ends, kernel = [b.int(0, 1) for _ in range(4)], b.pair(2, 3)
-    padded = b.op(shape.PAD, shape.Pad((0, 0, *ends[:2], 0, 0, *ends[2:]), -math.inf), x)
+    before, after = b.fit(x, tuple(ends[:2])), b.fit(x, tuple(ends[2:]))
+    padded = b.op(shape.PAD, shape.Pad((0, 0, *before, 0, 0, *after), -math.inf), x)
     b.hide(padded)
     if b.flag(5):
         y = b.op(*b.pick((activation.RELU, activation.Relu()), (activation.SIGMOID, activation.Sigmoid())), padded)
@@ -175,7 +176,7 @@ def siblings(b: Builder, x: Node) -> Node:
     kernel, strides = b.pick((1, 1), (1, 1), (3, 3)), b.pick((1, 1), (1, 1), (2, 1))
     c_in, follows, ends = b.channels(x), b.pick(None, activation.RELU, activation.SIGMOID), []
     for _ in range(b.int(2, 3)):
-        w = b.param(b.int(1, 3), c_in, *kernel)
+        w = b.filters(x, b.int(1, 3), c_in, *kernel)
         bias = (b.param(w.typed.shape[0], init="small", like="b"),) if b.flag() else ()
         y = b.op(conv.CONV2D, conv.Conv2d(strides, (kernel[0] // 2,) * 4), x, w, *bias)
         ends.append(b.op(follows, follows.Attrs(), y) if follows and not b.flag(8) else y)
@@ -213,7 +214,7 @@ def branches(b: Builder, x: Node) -> Node:
 def shared_weights(b: Builder, x: Node) -> Node:
     """Two convs with one weight: on two values, or one after the other; only one of them has a norm."""
     c = b.channels(x)
-    w = b.param(c, c, *b.pick((1, 1), (3, 3)))
+    w = b.filters(x, c, c, *b.pick((1, 1), (3, 3)))
     first = conv2d(b, x, w=w, strides=(1, 1), pads=(1, 1, 1, 1))
     if b.flag():
         first = batch_norm(b, first)
@@ -251,11 +252,11 @@ def twice(b: Builder, x: Node) -> Node:
 def computed_weights(b: Builder, x: Node) -> Node:
     """Parameters that are computed from parameters: scaled, added, reshaped, cut."""
     c = b.channels(x)
-    w = b.param(b.int(1, 4), c, *b.pair(1, 3))
+    w = b.filters(x, b.int(1, 4), c, *b.pair(1, 3))
     dims = w.typed.shape
     how = b.int(0, 3)
     if how == 0:
-        w = b.op(elementwise.MUL, elementwise.Mul(), w, b.param(dims[0], 1, 1, 1, init="around_one", like="k"))
+        w = b.op(elementwise.MUL, elementwise.Mul(), w, b.param(dims[0], *(1,) * (len(dims) - 1), init="around_one", like="k"))
     elif how == 1:
         flat = b.op(shape.RESHAPE, shape.Reshape((-1,)), w)
         b.hide(flat)

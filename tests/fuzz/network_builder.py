@@ -6,13 +6,14 @@ The lowest number is always the simplest choice, which is what makes Hypothesis 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from convc.ir.dims import evaluate
 from convc.ir.errors import InvalidModel
 from convc.ir.graph import Graph, Node, fresh_name
 from convc.ir.op import OpDef
-from convc.ir.ops import elementwise, leaf, rearrange, shape
+from convc.ir.ops import conv, conv_transpose, elementwise, leaf, rearrange, resize, shape
+from convc.ir.ops.window import MOST_AXES
 from convc.ir.types import TensorType, parse_shape
 from convc.ir.verifier import verify_graph
 from convc.ir.weights import Recipe, Weights
@@ -46,9 +47,13 @@ class Builder:
             self.odd_names = self.flag(12)
             batch = self.pick("N", "N", 1, 2)
             rows, cols = ("H", "W") if self.flag(8) else (self.int(4, 8), self.int(3, 8))
-            if self.flag(6):  # a sequence
-                rows, cols = self.pick((1, self.int(9, 40)), (self.int(9, 40), 1))
-            self.input("x", "N" if batch == "N" else batch, self.int(1, 6), rows, cols)
+            space = rows, cols
+            if self.flag(6):  # a sequence, as an image of one row too
+                length = self.int(9, 40)
+                space = self.pick((length,), (1, length), (length, 1), ("W",))
+            elif self.flag(10):  # a volume
+                space = self.int(2, 4), self.int(2, 5), self.int(3, 6)
+            self.input("x", "N" if batch == "N" else batch, self.int(1, 6), *space)
         else:
             self.adopt(start)
 
@@ -108,6 +113,7 @@ class Builder:
 
     def op(self, kind: OpDef, op, *operands: Node) -> Node:
         """Raises: Refused when the op's type rule says no, or the result is large."""
+        kind, op = self.of_rank(kind, op, operands[0]) if operands else (kind, op)
         try:
             type_ = kind.infer(op, *(operand.typed for operand in operands))
             fixed = replace(op, shape=tuple(evaluate(d, SIZES) for d in op.shape)) if kind in (shape.RESHAPE, rearrange.EXPAND) else op
@@ -119,6 +125,33 @@ class Builder:
         if len(numbers.shape) > 1 and numbers.shape[1] > MOST_CHANNELS * (9 if len(numbers.shape) == 2 else 1):
             raise Refused
         return self.keep(Node(self.name(kind.name.split("_")[0]), kind, op, operands, type_), numbers, value=True)
+
+    def fit(self, x: Node, values: tuple) -> tuple:
+        """Values for rows and columns as those for the axes of x: the last of them, or the first once more. Four are pads."""
+        if len(values) == 4:
+            return (*self.fit(x, values[:2]), *self.fit(x, values[2:]))
+        axes = x.typed.rank - 2
+        if not 1 <= axes <= MOST_AXES:
+            raise Refused
+        return (*values[:1] * (axes - 2), *values[-axes:])
+
+    def filters(self, x: Node, c_out: int, c_in: int, *kernel: int, **how) -> Node:
+        """The weight of a convolution of x."""
+        return self.param(c_out, c_in, *self.fit(x, kernel), **how)
+
+    def of_rank(self, kind: OpDef, op, x: Node) -> tuple[OpDef, object]:
+        """A window over an image, or a resize, as one over as many axes as x has."""
+        sizes = getattr(op, "kernel", None) or getattr(op, "strides", None) or (op.scales if kind is resize.RESIZE else ())
+        if len(sizes) != 2 or x.typed.rank == 4:
+            return kind, op
+        for family in (conv.CONVS, conv_transpose.CONV_TRANSPOSES):
+            if kind in family:
+                axes = len(self.fit(x, (1, 1)))
+                kind = family[axes - 1]
+                given = {f.name: getattr(op, f.name) for f in fields(op)}
+                return kind, kind.Attrs(**{name: self.fit(x, v) if isinstance(v, tuple) else v for name, v in given.items()})
+        names = [f.name for f in fields(op) if isinstance(getattr(op, f.name), tuple) and getattr(op, f.name)]
+        return kind, replace(op, **{name: self.fit(x, getattr(op, name)) for name in names})
 
     def keep(self, node: Node, numbers: TensorType, *, value: bool = False) -> Node:
         self.nodes.append(node)

@@ -106,6 +106,12 @@ IMAGES = (
     strided_readers, classifier, own_statistics, rearranged, siblings, squeeze, two_convs,
     thinned_twice, computed_in_a_row, sequence, rearranged, upsampled, upsampled,
 )
+SPACES = (  # over one axis, or three
+    conv2d, conv_bn_act, same_conv, pointwise, depthwise, batch_norm, max_pool, avg_pool, residual, branches, before_conv, after_conv,
+    padded_window, lowest_padded_pool, two_convs, activations, add_convs, joined_then_cut, shared_weights, shared_stats, computed_weights,
+    conv_transpose, global_pool, lrn, pad, resample, squeeze_and_excite, classifier, pool_of_conv, strided_readers, own_statistics,
+    siblings, squeeze, two_convs, upsampled,
+)
 # fmt: on
 ROWS = (dense, matmul, batch_norm, classifier)
 RARE = (angle, remainder, jump, named, ones, triangle, running, length, moments)  # no pass looks for these
@@ -127,7 +133,10 @@ def grow(b: Builder, steps: int, motifs: tuple[Callable[[Builder, Node], Node], 
     for _ in range(steps):
         x = b.pick(b.values[-1], b.values[-1], b.values[-1], b.pick(*reversed(b.values)))
         if x.typed.dtype == b.dtype:
-            b.attempt(b.pick(*(motifs or {4: (*IMAGES, *ANY), 2: (*ROWS, *ANY)}.get(x.typed.rank, ANY))), x)
+            b.attempt(
+                b.pick(*(motifs or {5: (*SPACES, *ANY), 4: (*IMAGES, *ANY), 3: (*SPACES, *ANY), 2: (*ROWS, *ANY)}.get(x.typed.rank, ANY))),
+                x,
+            )
 
 
 def random_network(seed: int, steps: int = 8, start: Graph | None = None) -> Graph:

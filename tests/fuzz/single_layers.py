@@ -31,7 +31,7 @@ def conv2d(b: Builder, x: Node, *, w: Node | None = None, c_out: int = 0, kernel
         groups = groups or b.pick(*(g for g in (1, 1, 2, 3, c_in) if c_in % g == 0))
         c_out = c_out or groups * b.int(1, 3)
         kernel = kernel or b.pick(b.pair(1, 3), b.pair(1, 3), b.pair(1, 3), *THIN)
-        w = weight(b, c_out, c_in // groups, *kernel, init=b.pick("he", "he", "he", "small", "ones"))
+        w = weight(b, c_out, c_in // groups, *b.fit(x, kernel), init=b.pick("he", "he", "he", "small", "ones"))
     else:
         groups = groups or c_in // w.typed.shape[1]
         kernel = w.typed.shape[2:]
@@ -53,7 +53,7 @@ def depthwise(b: Builder, x: Node) -> Node:
 def same_conv(b: Builder, x: Node, c_out: int = 0) -> Node:
     """Keeps rows and columns."""
     kernel = b.pick((1, 1), (3, 3), (3, 1))
-    w = b.param(c_out or b.channels(x), b.channels(x), *kernel)
+    w = b.filters(x, c_out or b.channels(x), b.channels(x), *kernel)
     bias = (b.param(w.typed.shape[0], init="small", like="b"),) if b.flag() else ()
     pads = tuple(k // 2 for k in kernel * 2)
     y = b.op(conv.CONV2D, conv.Conv2d(pads=pads), x, w, *bias)
@@ -64,7 +64,7 @@ def conv_transpose(b: Builder, x: Node) -> Node:
     c_in = b.channels(x)
     groups = b.pick(*(g for g in (1, 1, 2, c_in) if c_in % g == 0))
     per_group, kernel = b.int(1, 4), b.pick(b.pair(1, 3), b.pair(1, 3), *THIN)
-    w = weight(b, c_in, per_group, *kernel)
+    w = weight(b, c_in, per_group, *b.fit(x, kernel))
     bias = (b.param(per_group * groups, init="small", like="b"),) if b.flag() else ()
     strides = b.pick(b.pair(1, 2), b.pair(1, 2), b.pair(1, 8), tuple(max(size // 2, 1) for size in kernel))
     op = transposed.ConvTranspose2d(strides, b.pads(0, 1), b.pick((1, 1), (1, 1), (2, 1)), groups, b.pick((0, 0), (0, 0), (1, 0), (1, 1)))
@@ -77,7 +77,7 @@ def upsampled(b: Builder, x: Node) -> Node:
     kernel = tuple(b.pick(1, 2) * factor for factor in factors)
     c_in = b.channels(x)
     groups = b.pick(1, 1, c_in)
-    w = weight(b, c_in, b.int(1, 4), *kernel)
+    w = weight(b, c_in, b.int(1, 4), *b.fit(x, kernel))
     pads = b.pick((0, 0, 0, 0), tuple((size - factor) // 2 for size, factor in zip(kernel, factors, strict=True)) * 2)
     return b.op(transposed.CONV_TRANSPOSE2D, transposed.ConvTranspose2d(factors, pads, groups=groups), x, w)
 
@@ -129,7 +129,7 @@ def windows(b: Builder, x: Node, pads=None) -> tuple:
     """Kernel, strides, pads, dilations of a pool. Taps so far apart that they straddle the input would read padding only: -inf, 0/0."""
     kernel, strides, dilations = b.pick((2, 2), b.pair(1, 3)), b.pair(1, 3), b.pick((1, 1), (1, 1), (1, 1), (2, 1))
     pads = b.pads(0, min(1, min(kernel) - 1)) if pads is None else pads
-    if any(isinstance(size, int) and size < dilation for size, dilation in zip(b.numbers[x].shape[2:], dilations, strict=False)):
+    if any(isinstance(size, int) and size < dilation for size, dilation in zip(b.numbers[x].shape[2:], b.fit(x, dilations), strict=True)):
         raise Refused
     return kernel, strides, pads, dilations
 
@@ -224,7 +224,7 @@ def nothing(b: Builder, x: Node) -> Node:
         (shape.SLICE, shape.Slice((axis,), (-1,), (-(2**31),), (-1,))),
         (shape.FLATTEN, shape.Flatten(b.pick(1, 0))),
     ]
-    if rank == 4:
+    if 3 <= rank <= 5:
         choices += [
             (pool.MAX_POOL, pool.MaxPool((1, 1), b.pick((1, 1), (2, 1)))),
             (pool.AVG_POOL, pool.AvgPool((1, 1), b.pick((1, 1), (1, 2)), ceil_mode=b.flag())),
