@@ -6,7 +6,21 @@ import numpy as np
 import pytest
 
 import convc as cc
-from convc import avg_pool, batch_norm, conv, conv1d, conv3d, conv_transpose, dense, global_avg_pool, max_pool, max_pool3d, pad, relu, upsample
+from convc import (
+    avg_pool,
+    batch_norm,
+    conv,
+    conv1d,
+    conv3d,
+    conv_transpose,
+    dense,
+    global_avg_pool,
+    max_pool,
+    max_pool3d,
+    pad,
+    relu,
+    upsample,
+)
 from convc.ir.errors import ShapeError
 
 
@@ -29,7 +43,7 @@ def film(film):
 @pytest.mark.parametrize(("net", "kinds"), [(sound, {"conv1d", "conv_transpose1d"}), (film, {"conv3d", "conv_transpose3d"})])
 def test_a_network_of_one_axis_or_three_is_optimized_and_agrees(net, kinds):
     graph = net()
-    better, trace = cc.optimize(graph, level=3)
+    better, _ = cc.optimize(graph, level=3)
     assert {node.kind.name for node in graph.ops} >= kinds
     assert "batch_norm" not in {node.kind.name for node in better.ops}
     cc.verify(graph, better)
