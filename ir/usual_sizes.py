@@ -12,13 +12,14 @@ from .errors import InvalidModel
 from .graph import Graph
 from .verifier import verify_graph
 
-__all__ = ["counting_sizes", "usual_sizes"]
+__all__ = ["counting_sizes", "other_sizes", "usual_sizes"]
 
 USUAL = (32, 64, 128, 224, 256, 512, 1024)  # tried in turn for rows and columns that have only a name
 SEQUENCES = (2048, 4096, 8192, 16384, 32768, 65536)  # samples of sound want windows that no picture has
 SMALL = (16, 8, 4, 2, 1)  # what is cut from a table of a few entries may be no longer
 DECIMAL = (10, 20, 30, 40, 60, 80, 96, 100, 120, 160, 200, 240, 320, 480, 640, 800, 1000, 1600, 8000, 16000)  # multiples of 3 and 5
 MIXED = (64, 8, 224, 1024, 1, 16384)  # sizes that must differ: a few images beside long sequences
+BESIDE = (1, 3, 2, 5, 4, 8, 16, 32, 64, 10, 20, -1, -2)  # how far a second size lies from the first; odd ones find more
 MOST_TRIES = 400
 MOST_ELEMENTS = 1 << 26  # of one value; a square picture of 65536 rows would fill the memory
 
@@ -57,6 +58,22 @@ def counting_sizes(graph: Graph) -> dict[str, int]:
     except InvalidModel:
         sizes = dict.fromkeys(graph.symbols, USUAL[0]) | dict.fromkeys(batch, 1)
     return found | {name: size for name, size in sizes.items() if name not in batch or size != 1}
+
+
+def other_sizes(graph: Graph) -> dict[str, int]:
+    """Numbers for the named sizes, other than the usual ones for all but the batch; none where nothing else has a name, or nothing fits."""
+    batch = batch_names(graph)
+    others = [name for name in graph.symbols if name not in batch]
+    try:
+        first = usual_sizes(graph) if others else {}
+    except InvalidModel:
+        return {}
+    uneven = [dict(zip(others, BESIDE[i:] + BESIDE[:i], strict=False)) for i in range(4 if len(others) > 1 else 0)]
+    for steps in (*uneven, *(dict.fromkeys(others, step) for step in BESIDE)):
+        sizes = first | {name: first[name] + step for name, step in steps.items()}
+        if others and min(sizes.values()) > 0 and not _what_is_wrong(graph, sizes, may_be_large=False):
+            return sizes
+    return {}
 
 
 def _candidates(batch: Sequence[str], others: Sequence[str]) -> Iterator[dict[str, int]]:

@@ -41,5 +41,6 @@ def compile_report(
 
 
 def _images(graph: Graph) -> str:
-    """That the inputs of the check had, where their number is a named size."""
-    return ", one image and two" if batch_names(graph) else ""
+    """That the inputs of the check had, where their number is a named size, and whether others were tried."""
+    images = ", one image and two" if batch_names(graph) else ""
+    return images + (", at two sizes" if set(graph.symbols) - batch_names(graph) else "")

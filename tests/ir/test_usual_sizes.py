@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from convc.ir.errors import InvalidModel
-from convc.ir.usual_sizes import counting_sizes, usual_sizes
+from convc.ir.usual_sizes import counting_sizes, other_sizes, usual_sizes
 from convc.tests.support.graphs import typed_graph
 
 
@@ -55,3 +55,16 @@ def test_where_nothing_fits_figures_are_counted_all_the_same():
 
 def test_a_batch_alone_counts_as_one_without_a_word():
     assert counting_sizes(typed_graph(net("N,3,8,8", "%y = relu(%x)"))) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes"),
+    [
+        (net("N,3,H,W", "%y = relu(%x)"), {"N": 1, "H": 33, "W": 35}),
+        (net("N,3,8,8", "%y = relu(%x)"), {}),
+        (net("N,2*H", "%y = reshape(%x) {shape=[N,H,2]}"), {"N": 1, "H": 33}),
+        (net("1,1,H,7", "%y = max_pool(%x) {kernel=[70000,1], strides=[1,1]}"), {}),
+    ],
+)
+def test_a_second_size(text, sizes):
+    assert other_sizes(typed_graph(text)) == sizes

@@ -19,6 +19,7 @@ from ....ir.graph import Node
 from ....ir.types import DTYPES, Array, TensorType
 from ..host import cuda_compiler, home_process, physical_cores, reason, thread_count, tvm, use_threads
 from ..stock.lower import SUMS, check_sums
+from ..stock.relax_emitter import told_sizes
 from .built import Library
 from .packed import ALIGNMENT
 
@@ -52,6 +53,7 @@ class LoadedLibrary:
         self._device = device
         self._weights = weights
         self._weights_at = frozenset(tensor.data_ptr() for tensor in weights)
+        self._told_names = told_sizes(of.graph)
         self._local = threading.local()
         self._host = tvm()
         self._home = home_process()
@@ -111,7 +113,8 @@ class LoadedLibrary:
         def run(inputs: Mapping[str, Array]) -> None:
             if thread_count() != self.threads:
                 use_threads(self.threads)
-            main(*(_tensor(host, inputs[node.name], self._device) for node in self.graph.inputs), *self._weights)
+            told = [self._shape(match_inputs(self.graph, inputs))] if self._told_names else []
+            main(*(_tensor(host, inputs[node.name], self._device) for node in self.graph.inputs), *told, *self._weights)
 
         return run
 
@@ -132,8 +135,18 @@ class LoadedLibrary:
             sizes = match_inputs(self.graph, inputs)
             while len(known) >= FITTING:
                 del known[next(iter(known))]
-            known[key] = None if self._is_nothing(inputs, sizes) else self._function(set(sizes.values()) == {1})
+            known[key] = None if self._is_nothing(inputs, sizes) else self._told(self._function(set(sizes.values()) == {1}), sizes)
         return known[key]
+
+    def _told(self, function: Callable[..., Any], sizes: Mapping[str, int]) -> Callable[..., Any]:
+        """The function with the numbers of sizes that no input shows after its inputs."""
+        if not self._told_names:
+            return function
+        told = self._shape(sizes)
+        return lambda *given: function(*given, told)
+
+    def _shape(self, sizes: Mapping[str, int]) -> Any:
+        return self._host.runtime.ShapeTuple([sizes[name] for name in self._told_names])
 
     def _is_nothing(self, inputs: Mapping[str, Array], sizes: Mapping[str, int]) -> bool:
         """Whether nothing needs to be computed, as for an empty batch.

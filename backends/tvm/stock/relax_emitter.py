@@ -7,40 +7,41 @@ from dataclasses import dataclass
 from typing import Any
 
 from ....ir.dims import Dim, Expr, alone
-from ....ir.errors import ConvcError, UnsupportedOp
+from ....ir.errors import ConvcError
 from ....ir.graph import Graph, Node
 from ....ir.types import DTYPES, TensorType
 
-__all__ = ["Lowering", "RelaxEmitter", "dtype_name", "of_image"]
+__all__ = ["Lowering", "RelaxEmitter", "dtype_name", "of_image", "told_sizes"]
 
 Lowering = Callable[..., Any]  # (emitter, node, *Relax operands) -> Relax expression
 
 
 @dataclass(frozen=True, slots=True)
 class RelaxEmitter:
-    """One function under construction; `sizes` holds the TIR variable of each named size."""
+    """One function under construction; `sizes` holds the TIR variable of each named size, `told` those that no input shows."""
 
     tvm: Any
     builder: Any
     sizes: Mapping[str, Any]
+    told: Sequence[str] = ()
 
     @staticmethod
     def of(host: Any, graph: Graph) -> RelaxEmitter:
-        """For a graph, whose named sizes become variables.
-
-        Raises: UnsupportedOp for one that TVM could not read off an input: 2*H alone does not tell it H.
-        """
-        for name in graph.symbols:
-            if not any(alone(dim) == name for node in graph.inputs for dim in node.typed.shape):
-                raise UnsupportedOp(f"@{graph.name}: TVM needs an input with the named size {name} itself as a dimension; give it a value")
-        return RelaxEmitter(host, host.relax.BlockBuilder(), {name: host.tirx.Var(name, "int64") for name in graph.symbols})
+        """For a graph, whose named sizes become variables."""
+        sizes = {name: host.tirx.Var(name, "int64") for name in graph.symbols}
+        return RelaxEmitter(host, host.relax.BlockBuilder(), sizes, told_sizes(graph))
 
     def main(self, inputs: Sequence[Any], others: Sequence[Any], results: Callable[[], list[Any]]) -> Any:
         """The module whose `main(inputs..., others...)` returns as a tuple what `results` emits; `num_input` tells where others start.
 
+        Where sizes must be told, a shape that has their numbers is the last of the inputs.
+
         Raises: ConvcError as `results`.
         """
         made, failed = list[Any](), None
+        if self.told:
+            shape = self.tvm.relax.ShapeType([self.sizes[name] for name in self.told])
+            inputs = [*inputs, self.tvm.relax.Var("sizes", shape)]
         with self.builder.function("main", [*inputs, *others], attrs={"num_input": len(inputs)}):
             with self.builder.dataflow():
                 try:
@@ -95,6 +96,12 @@ class RelaxEmitter:
     def scalar(self, value: float, dtype: str) -> Any:
         """A Relax constant of rank 0."""
         return self.tvm.relax.const(value, dtype)
+
+
+def told_sizes(graph: Graph) -> tuple[str, ...]:
+    """Named sizes that a library is told, in this order: TVM reads H off an input that has it for a dimension, and not off 2*H."""
+    shown = {alone(dim) for node in graph.inputs for dim in node.typed.shape}
+    return tuple(name for name in graph.symbols if name not in shown)
 
 
 def dtype_name(type_: TensorType) -> str:
