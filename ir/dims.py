@@ -14,7 +14,7 @@ from math import gcd
 
 from .errors import InvalidModel
 
-__all__ = ["Atom", "Dim", "Expr", "alone", "dim_names", "evaluate", "multiple", "parse_dim", "symbol"]
+__all__ = ["Atom", "Dim", "Expr", "alone", "content", "dim_names", "evaluate", "multiple", "of_atom", "parse_dim", "symbol"]
 
 MAX_DIM_TEXT = 4096  # characters; longer text is an attack or an accident
 MAX_DIGITS = 19  # of a number of 64 bits
@@ -95,6 +95,17 @@ Dim = int | Expr
 def symbol(name: str) -> Expr:
     """The named size `name`, for example a batch `N`."""
     return Expr((((name,), 1),))
+
+
+def of_atom(atom: Atom) -> Expr:
+    """A name or a quotient as a dimension."""
+    return Expr((((atom,), 1),))
+
+
+def content(dim: Expr) -> tuple[int, Expr]:
+    """A dimension as its greatest whole factor times the rest: 64*N*H is 64 and N*H."""
+    factor = gcd(*(coefficient for _, coefficient in dim.terms))
+    return factor, Expr(tuple((monomial, coefficient // factor) for monomial, coefficient in dim.terms))
 
 
 def evaluate(dim: Dim, sizes: Mapping[str, Dim]) -> Dim:

@@ -7,13 +7,12 @@ left as they were written. Liu 1987, SIAM J. Computing 16(5), for trees; small b
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
 
-from ..ir.dims import Dim, Expr
+from ..ir.dims import Dim, content
 from ..ir.graph import Graph, Node
 from ..ir.types import TensorType
 from .analysis.liveness import Liveness, holders, live_under, overwritable
@@ -56,10 +55,7 @@ def _comparable_bytes(graph: Graph) -> Mapping[Node, int] | None:
 
 def _factors(numel: Dim) -> tuple[int, Dim]:
     """A number of elements as its greatest whole factor times the rest: 64*N*H is 64 and N*H."""
-    if isinstance(numel, int):
-        return numel, 1
-    factor = math.gcd(*(coefficient for _, coefficient in numel.terms))
-    return factor, Expr(tuple((monomial, coefficient // factor) for monomial, coefficient in numel.terms))
+    return (numel, 1) if isinstance(numel, int) else content(numel)
 
 
 def _sweep(graph: Graph, nbytes: Mapping[Node, int], ledger: Ledger) -> Graph:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ....ir.binding import empty_outputs, match_inputs, specialize
+from ....ir.dims import evaluate
 from ....ir.errors import ArtifactError, BackendMissing, InvalidInput, InvalidModel, UsageError
 from ....ir.files import scratch_folder
 from ....ir.graph import Node
@@ -53,7 +54,7 @@ class LoadedLibrary:
         self._device = device
         self._weights = weights
         self._weights_at = frozenset(tensor.data_ptr() for tensor in weights)
-        self._told_names = told_sizes(of.graph)
+        self._told_sizes = told_sizes(of.graph)
         self._local = threading.local()
         self._host = tvm()
         self._home = home_process()
@@ -113,7 +114,7 @@ class LoadedLibrary:
         def run(inputs: Mapping[str, Array]) -> None:
             if thread_count() != self.threads:
                 use_threads(self.threads)
-            told = [self._shape(match_inputs(self.graph, inputs))] if self._told_names else []
+            told = [self._shape(match_inputs(self.graph, inputs))] if self._told_sizes else []
             main(*(_tensor(host, inputs[node.name], self._device) for node in self.graph.inputs), *told, *self._weights)
 
         return run
@@ -140,13 +141,13 @@ class LoadedLibrary:
 
     def _told(self, function: Callable[..., Any], sizes: Mapping[str, int]) -> Callable[..., Any]:
         """The function with the numbers of sizes that no input shows after its inputs."""
-        if not self._told_names:
+        if not self._told_sizes:
             return function
         told = self._shape(sizes)
         return lambda *given: function(*given, told)
 
     def _shape(self, sizes: Mapping[str, int]) -> Any:
-        return self._host.runtime.ShapeTuple([sizes[name] for name in self._told_names])
+        return self._host.runtime.ShapeTuple([evaluate(dim, sizes) for dim in self._told_sizes])
 
     def _is_nothing(self, inputs: Mapping[str, Array], sizes: Mapping[str, int]) -> bool:
         """Whether nothing needs to be computed, as for an empty batch.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ....ir.dims import Dim, Expr, alone
+from ....ir.binding import batch_names
+from ....ir.dims import Atom, Dim, alone, content, of_atom, symbol
 from ....ir.errors import ConvcError
 from ....ir.graph import Graph, Node
 from ....ir.types import DTYPES, TensorType
@@ -18,18 +19,20 @@ Lowering = Callable[..., Any]  # (emitter, node, *Relax operands) -> Relax expre
 
 @dataclass(frozen=True, slots=True)
 class RelaxEmitter:
-    """One function under construction; `sizes` holds the TIR variable of each named size, `told` those that no input shows."""
+    """One function under construction; `sizes` holds the TIR variable of each named size and of each size that it is `told`."""
 
     tvm: Any
     builder: Any
-    sizes: Mapping[str, Any]
-    told: Sequence[str] = ()
+    sizes: Mapping[Dim, Any]
+    told: Sequence[Dim] = ()
 
     @staticmethod
     def of(host: Any, graph: Graph) -> RelaxEmitter:
         """For a graph, whose named sizes become variables."""
-        sizes = {name: host.tirx.Var(name, "int64") for name in graph.symbols}
-        return RelaxEmitter(host, host.relax.BlockBuilder(), sizes, told_sizes(graph))
+        told = told_sizes(graph)
+        names = dict.fromkeys([*map(symbol, graph.symbols), *told])
+        sizes = {dim: host.tirx.Var(alone(dim) or f"size{i}", "int64") for i, dim in enumerate(names)}
+        return RelaxEmitter(host, host.relax.BlockBuilder(), sizes, told)
 
     def main(self, inputs: Sequence[Any], others: Sequence[Any], results: Callable[[], list[Any]]) -> Any:
         """The module whose `main(inputs..., others...)` returns as a tuple what `results` emits; `num_input` tells where others start.
@@ -40,7 +43,7 @@ class RelaxEmitter:
         """
         made, failed = list[Any](), None
         if self.told:
-            shape = self.tvm.relax.ShapeType([self.sizes[name] for name in self.told])
+            shape = self.tvm.relax.ShapeType([self.sizes[dim] for dim in self.told])
             inputs = [*inputs, self.tvm.relax.Var("sizes", shape)]
         with self.builder.function("main", [*inputs, *others], attrs={"num_input": len(inputs)}):
             with self.builder.dataflow():
@@ -82,26 +85,53 @@ class RelaxEmitter:
         """int64 arithmetic: TE would count a Python int in int32 and then not match the named sizes."""
         if isinstance(dim, int):
             return self.tirx.IntImm("int64", dim)
+        factor, rest = content(dim)
+        if rest in self.sizes:
+            return self.sizes[rest] if factor == 1 else self.sizes[rest] * self.tirx.IntImm("int64", factor)
         total: Any = 0
         for monomial, coefficient in dim.terms:
             value: Any = self.tirx.IntImm("int64", coefficient)
             for atom in monomial:
-                value = value * (self.sizes[atom] if isinstance(atom, str) else self._quotient(atom.numerator, atom.divisor))
+                value = value * self._atom(atom)
             total = total + value
         return total
 
-    def _quotient(self, numerator: Expr, divisor: int) -> Any:
-        return self.tirx.floordiv(self.dim(numerator), self.tirx.IntImm("int64", divisor))
+    def _atom(self, atom: Atom) -> Any:
+        own = of_atom(atom)
+        if own in self.sizes or isinstance(atom, str):
+            return self.sizes[own]
+        return self.tirx.floordiv(self.dim(atom.numerator), self.tirx.IntImm("int64", atom.divisor))
 
     def scalar(self, value: float, dtype: str) -> Any:
         """A Relax constant of rank 0."""
         return self.tvm.relax.const(value, dtype)
 
 
-def told_sizes(graph: Graph) -> tuple[str, ...]:
-    """Named sizes that a library is told, in this order: TVM reads H off an input that has it for a dimension, and not off 2*H."""
+def told_sizes(graph: Graph) -> tuple[Dim, ...]:
+    """Sizes that a library is told at each run, in this order.
+
+    TVM reads H off an input that has it for a dimension, and not off 2*H. Where more than the batch has a name, it is told what is computed
+    from names too, T//64-1 for one: its arithmetic over quotients and sums fails inside (0.27), over names of their own it does not.
+    """
     shown = {alone(dim) for node in graph.inputs for dim in node.typed.shape}
-    return tuple(name for name in graph.symbols if name not in shown)
+    told: dict[Dim, None] = {symbol(name): None for name in graph.symbols if name not in shown}
+    if set(graph.symbols) <= batch_names(graph):
+        return tuple(told)
+    for node in graph.nodes:
+        for dim in node.typed.shape if node.weights is None else ():
+            told |= dict.fromkeys(_computed(dim))
+    return tuple(told)
+
+
+def _computed(dim: Dim) -> Iterator[Dim]:
+    """What of a dimension is no name: the quotients of a product, or a sum as a whole."""
+    if isinstance(dim, int):
+        return
+    _, rest = content(dim)
+    if len(rest.terms) > 1:
+        yield rest
+    else:
+        yield from (of_atom(atom) for monomial, _ in rest.terms for atom in monomial if not isinstance(atom, str))
 
 
 def dtype_name(type_: TensorType) -> str:
