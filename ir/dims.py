@@ -14,7 +14,7 @@ from math import gcd
 
 from .errors import InvalidModel
 
-__all__ = ["Atom", "Dim", "Expr", "alone", "content", "dim_names", "evaluate", "multiple", "of_atom", "parse_dim", "symbol"]
+__all__ = ["Atom", "Dim", "Expr", "FloorDiv", "alone", "content", "dim_names", "evaluate", "multiple", "of_atom", "parse_dim", "symbol"]
 
 MAX_DIM_TEXT = 4096  # characters; longer text is an attack or an accident
 MAX_DIGITS = 19  # of a number of 64 bits

@@ -22,6 +22,7 @@ MODES = ("nearest", "bilinear", "cubic")
 COORDINATES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric")
 ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
+MOST_PARTS = 64  # of a scale of a named size, such as 3/2
 LONGEST = 2.0**53  # beyond it a product is no whole number any more
 
 
@@ -78,9 +79,10 @@ def _scaled(size: Dim, scale: float) -> Dim:
         if not size * scale < LONGEST:
             raise ShapeError(f"a size of {size} times {scale} is beyond any tensor")
         return math.floor(size * scale)
-    if scale != int(scale):
+    times, parts = float(scale).as_integer_ratio()
+    if parts > MOST_PARTS:  # 0.34 is no ratio of small numbers: where the product falls below a whole one depends on the number
         raise ShapeError(f"the named size {size} times {scale} is not whole; give it a value")
-    return size * int(scale)
+    return size * times // parts
 
 
 def resize(op: Resize, x: Array) -> Array:

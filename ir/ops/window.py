@@ -78,9 +78,14 @@ def window_count(extent: Dim, kernel: int, stride: int, before: int, after: int,
         if ceil and (count - 1) * stride >= extent + before:
             count -= 1
         return count
-    if ceil and (after > 0 or stride > kernel):  # whether the last window starts too late depends on the number
-        raise ShapeError(f"ceil_mode with padding, or a stride over the kernel, needs a known extent, not {extent}; give the size a number")
-    return (padded - kernel + (stride - 1 if ceil else 0)) // stride + 1
+    if not ceil:
+        return (padded - kernel) // stride + 1
+    if after > kernel:  # a second window may lie in the padding alone, and it stays
+        raise ShapeError(
+            f"ceil_mode with {after} pads after a kernel of {kernel} needs a known extent, not {extent}; give the size a number"
+        )
+    # A window starts at every stride before the end of what may be covered and, as the last must not start in the padding, of the input.
+    return (extent + before + min(after - kernel + stride, 0) + (stride - 1)) // stride
 
 
 def unread(extent: int, kernel: int, stride: int, before: int, after: int) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,8 +22,9 @@ __all__ = ["Declared", "may_be"]
 
 @dataclass(slots=True)
 class Declared:
-    """Types of one file. `symbols` are the names of its sizes, by what they are called there."""
+    """Types of one file where `sizes` stand for its named ones. `symbols` are the names of its sizes, by what they are called there."""
 
+    sizes: Mapping[str, Dim] = field(default_factory=dict[str, Dim])
     symbols: dict[str, str] = field(default_factory=dict[str, str])
 
     def type_of(self, value: ValueInfoProto) -> TensorType | None:
@@ -39,7 +40,7 @@ class Declared:
         for axis, dim in enumerate(tensor.shape.dim):
             is_number = dim.HasField("dim_value") and dim.dim_value >= 0  # older exporters write -1 for any
             dims.append(dim.dim_value if is_number else self.named(dim.dim_param or f"{value.name}_{axis}"))
-        return TensorType(dtype, tuple(dims))
+        return TensorType(dtype, tuple(dims)).with_sizes(self.sizes)
 
     def found(
         self, name: str, inferred: TypeProto | None, written: ValueInfoProto | None, operands: Iterable[Node], *, trusted: bool = True

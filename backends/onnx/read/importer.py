@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ....ir.dims import Dim
 from ....ir.errors import InvalidModel, ShapeError, UnsupportedOp, UsageError
 from ....ir.graph import Graph, Node, Origin
 from ....ir.ops.elementwise import IDENTITY, Identity
@@ -33,6 +34,7 @@ from .folding import Folding
 from .functions import without_functions
 from .inference import Inference
 from .known import Known
+from .multiples import UnfitSizes, divisors, narrowed, with_multiples
 from .opaque import opaque_nodes
 from .operators import ROWS
 from .refusals import Refusals, UnreadOperators, label
@@ -52,8 +54,8 @@ NONSENSE = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeEr
 @dataclass(frozen=True)
 class Imported:
     """A file as a graph. `model` is without its weights, which the graph has, but for small ones. Units: `outside` bytes, of weights that
-    lie in files beside the model. `note` says which outputs come out otherwise than the file declares them. `symbols` are the graph's
-    named sizes by what the file calls them.
+    lie in files beside the model. `note` says which outputs come out otherwise than the file declares them, and which named sizes fit only
+    as multiples. `symbols` are the graph's named sizes by what the file calls them.
     """
 
     graph: Graph
@@ -77,9 +79,15 @@ def read_graph(
     Raises: UnreadOperators, if `strict`, with all that cannot be read; InvalidModel for a file that breaks the rules; UsageError for
     a shape of an input that is not there.
     """
-    importer = _Importer(without_functions(read_model(path, limits)), shapes or {}, constants or {}, strict)
-    with contextlib.closing(importer.folding), contextlib.closing(importer.inference):
-        return importer.run()
+    model = without_functions(read_model(path, limits))
+
+    def read(sizes: Mapping[str, Dim]) -> Imported:
+        importer = _Importer(model, shapes or {}, constants or {}, strict, Declared(sizes))
+        with contextlib.closing(importer.folding), contextlib.closing(importer.inference):
+            return importer.run()
+
+    imported, factors = with_multiples(read)
+    return replace(imported, note="; ".join(filter(None, [imported.note, narrowed(imported.graph, factors)])))
 
 
 @dataclass
@@ -90,11 +98,11 @@ class _Importer:
     shapes: Mapping[str, str]
     constants: Mapping[str, Array]
     strict: bool
+    declared: Declared
     values: dict[str, Node] = field(default_factory=dict[str, Node])
     inputs: list[Node] = field(default_factory=list[Node])
     refusals: Refusals = field(default_factory=Refusals)
     known: Known = field(default_factory=Known)
-    declared: Declared = field(default_factory=Declared)
     makers: dict[str, NodeProto] = field(default_factory=dict[str, "NodeProto"])
 
     def __post_init__(self) -> None:
@@ -174,7 +182,7 @@ class _Importer:
         wanted = parse_type(text if "[" in text else f"{declared.dtype}[{text}]")
         if wanted.rank != declared.rank or wanted.dtype != declared.dtype:
             raise UsageError(f"--input {name}:{text}: the file declares {declared}; give as many dimensions, of the same element type")
-        return wanted
+        return wanted.with_sizes(self.declared.sizes)
 
     # --- operators ---
 
@@ -223,7 +231,10 @@ class _Importer:
                 return str(error)
             if not any(operand.typed.symbols for operand in operands if operand is not None):
                 raise
-            raise ShapeError(f"{error}; named sizes may be given values, or multiples such as 32*H, with --input") from None
+            there = [operand for operand in operands if operand is not None]
+            factors = divisors((operand.typed for operand in there), map(self.known.of, there))
+            names = dict.fromkeys(name for each in self.inputs for name in each.typed.symbols)
+            raise UnfitSizes(str(error), len(self.values), names, factors) from None
         results: Sequence[Node | None] = [made] if isinstance(made, Node) else made
         if any(wanted[len(results) :]):
             return str(call.refuse(f"result {wanted[len(results)]} is asked for; only the first can be computed"))

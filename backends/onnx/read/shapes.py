@@ -233,15 +233,19 @@ def pad(c: Call) -> Node:
 
 
 def _wrapped(c: Call, x: Node, pads: list[int]) -> Node:
-    """The end before the beginning, and the beginning after the end, axis by axis."""
+    """The end before the beginning, and the beginning after the end, axis by axis. A named size may be too small for a slice of so many
+    elements, which would then come out shorter; to gather them demands that they are there."""
     rank = x.typed.rank
     padded = [axis for axis in range(rank) if pads[axis] or pads[axis + rank]]
     for axis in padded:
         size, before, after = x.typed.shape[axis], pads[axis], pads[axis + rank]
-        if not isinstance(size, int) or max(before, after) > size:
+        if isinstance(size, int) and max(before, after) > size:
             raise c.refuse(f"it wraps {before} and {after} around axis {axis} of {x.type}; at most the axis itself can be repeated")
         ends = c.named("slice", x, axes=(axis,), starts=(size - before,), ends=(size,), suffix=f"end{axis}")
-        starts = c.named("slice", x, axes=(axis,), starts=(0,), ends=(after,), suffix=f"start{axis}")
+        if isinstance(size, int):
+            starts = c.named("slice", x, axes=(axis,), starts=(0,), ends=(after,), suffix=f"start{axis}")
+        else:
+            starts = c.named("gather", x, c.constant(np.arange(after), suffix=f"places{axis}"), axis=axis, suffix=f"start{axis}")
         x = c.named("concat", ends, x, starts, axis=axis, suffix="" if axis == padded[-1] else f"wrapped{axis}")
     return x if padded else c.named("identity", x)
 

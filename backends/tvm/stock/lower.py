@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from ....ir.errors import ConvcError, UnsupportedOp
@@ -74,12 +75,25 @@ def _value(emitter: RelaxEmitter, node: Node, operands: list[Any]) -> Any:
 
 
 def _named(emitter: RelaxEmitter, node: Node, value: Any) -> Any:
-    """The value bound to a variable of the node's name, checked at run time to be of the node's type where TVM cannot prove it."""
+    """The value bound to a variable of the node's name. Where TVM cannot prove that it is of the node's type, that is checked at run time,
+    or where a library is told sizes it is copied to one that is: casts that say size = H+2 and H = size-2 send TVM round in a circle.
+    """
     try:
         bound = emitter.builder.emit(value, node.name)
-        return bound if _has_type(emitter, bound, node.typed) else emitter.builder.match_cast(bound, emitter.type(node.typed), node.name)
+        if _has_type(emitter, bound, node.typed):
+            return bound
+        if emitter.told:
+            return emitter.builder.emit(emitter.compute(node, functools.partial(_copied, emitter), bound), node.name)
+        return emitter.builder.match_cast(bound, emitter.type(node.typed), node.name)
     except Exception as error:
         raise UnsupportedOp(f"{node.where} cannot be lowered to TVM: {reason(error)}") from error
+
+
+def _copied(emitter: RelaxEmitter, x: Any, shape: Any) -> Any:
+    def element(*at: Any) -> Any:
+        return x[at]
+
+    return emitter.te.compute(shape, element, "sized")
 
 
 def _has_type(emitter: RelaxEmitter, bound: Any, wanted: TensorType) -> bool:

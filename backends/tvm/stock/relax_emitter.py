@@ -70,10 +70,13 @@ class RelaxEmitter:
     def tirx(self) -> Any:
         return self.tvm.tirx
 
-    def compute(self, node: Node, function: Callable[..., Any], *operands: Any) -> Any:
-        """A kernel from a tensor expression: `function(*tensors, shape)` computes the node's value of that shape."""
+    def compute(self, node: Node, function: Callable[..., Any], *operands: Any, **sizes: Any) -> Any:
+        """A kernel from a tensor expression: `function(*tensors, shape, **sizes)` computes the node's value of that shape.
+
+        A kernel has variables of its own, so what it reads of named sizes but for its operands' shapes must come as an argument.
+        """
         shape = self.shape(node.typed)
-        return self.builder.call_te(function, *operands, shape=shape, primfunc_name_hint=node.kind.name)
+        return self.builder.call_te(function, *operands, shape=shape, primfunc_name_hint=node.kind.name, **sizes)
 
     def type(self, type_: TensorType) -> Any:
         return self.tvm.relax.TensorType(self.shape(type_), dtype_name(type_))

@@ -41,21 +41,23 @@ def slice_(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     """Bounds are settled here by Python's rules: strided_slice crashes on a large end of a named size."""
     op = SLICE.of(node)
     extents = node.inputs[0].typed.shape
-    moves: list[tuple[Any, int]] = [(0, 1)] * len(extents)
+    firsts: list[Any] = [emitter.dim(0)] * len(extents)
+    steps = [1] * len(extents)
     for axis, start, end, step in zip(op.axes, op.starts, op.ends, op.steps or (1,) * len(op.axes), strict=True):
         extent = extents[axis]
         if isinstance(extent, int) and isinstance(start, int) and isinstance(end, int):
-            moves[axis] = slice(start, end, step).indices(extent)[0], step
+            firsts[axis] = emitter.dim(slice(start, end, step).indices(extent)[0])
         else:
-            moves[axis] = emitter.dim(place_of(start, extent)), step
+            firsts[axis] = emitter.dim(place_of(start, extent))
+        steps[axis] = step
 
-    def take(x: Any, shape: Any) -> Any:
+    def take(x: Any, shape: Any, firsts: Any) -> Any:
         def element(*at: Any) -> Any:
-            return x[tuple(first + i * step for i, (first, step) in zip(at, moves, strict=True))]
+            return x[tuple(first + i * step for i, first, step in zip(at, firsts, steps, strict=True))]
 
         return emitter.te.compute(shape, element, "slice")
 
-    return emitter.compute(node, take, x)
+    return emitter.compute(node, take, x, firsts=firsts)
 
 
 def pad(emitter: RelaxEmitter, node: Node, x: Any) -> Any:

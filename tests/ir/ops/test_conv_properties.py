@@ -6,10 +6,11 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from convc.ir.dims import evaluate, symbol
 from convc.ir.errors import ShapeError
 from convc.ir.ops import conv as conv_module
 from convc.ir.ops.conv import Conv2d, conv, infer_conv
@@ -166,3 +167,11 @@ def test_what_a_stride_leaves_unread():
 )
 def test_ceil_mode_drops_a_window_that_starts_in_the_padding(size, kernel, stride, pad, ceil, count):
     assert window_count(size, kernel, stride, pad, pad, ceil=ceil) == count
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 3), st.integers(0, 3), st.integers(1, 20), st.booleans())
+def test_windows_over_a_named_size_are_counted_as_over_its_number(kernel, stride, before, after, size, ceil):
+    assume(kernel <= size + before + after)
+    assume(after <= kernel)
+    named = window_count(symbol("H"), kernel, stride, before, after, ceil=ceil)
+    assert evaluate(named, {"H": size}) == window_count(size, kernel, stride, before, after, ceil=ceil)
