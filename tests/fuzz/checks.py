@@ -6,7 +6,8 @@
     empty batch     shapes and results, as the network is and after -O3
     -O1 to -O3      results in float64 of a pipeline
     ENGINE -O0      float32 results of reference, onnx, tvm, or tvm's stock rows alone, of the network as it is or after -O1 to -O3;
-                    of one image too, where the batch has a name and an engine has other code for that
+                    of one image too, where the batch has a name and an engine has other code for that, and of other numbers of rows and
+                    columns that have one
 
 The tolerance is `compiler.checking.oracle`'s: the Monte Carlo noise of the network as given. Where `verify` would
 measure it again for every pass, it is measured once here, with the same inputs for all. A complaint is
@@ -28,7 +29,7 @@ from convc.compiler.checking.oracle import Oracle, compare
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.engines.optimize import optimize
 from convc.compiler.engines.table import ENGINES
-from convc.ir.binding import batch_names
+from convc.ir.binding import batch_names, match_inputs
 from convc.ir.errors import ConvcError, Mismatch, UnsupportedOp
 from convc.ir.graph import Graph, Node
 from convc.ir.ops.elementwise import CAST, IDENTITY, Identity
@@ -51,6 +52,7 @@ PASS_CHECKS = ("text", "empty batch", *(f"pass {name}" for name in EXACT), *(f"-
 ENGINE_CHECKS = ("reference -O0", *(f"{engine} -O{level}" for engine in ("onnx", "tvm", "stock") for level in range(len(LEVELS))))
 STARTS = {name: engine.start for name, engine in ENGINES.items()} | {"stock": start_stock}
 TVMS = ("tvm", "stock")  # one image is served by other code
+OTHERS = {"H": 10, "W": 9}  # numbers beside those that networks are made to fit
 MORE_NOISE = range(1, 9)  # seeds
 # What onnxruntime says of ops that it has no kernel for on a CPU; tests/backends/onnx/write/test_export.py has them one by one.
 NOT_IN_ONNXRUNTIME = (
@@ -102,6 +104,15 @@ class Subject:
     def alone(self) -> Subject | None:
         """The same for one image, if the batch has a name."""
         return Subject(self.graph, {**self.sizes, "N": 1}) if batch_names(self.graph) else None
+
+    @cached_property
+    def elsewhere(self) -> Subject | None:
+        """The same at other numbers, if rows or columns have a name and fit them."""
+        other = Subject(self.graph, {**self.sizes, **OTHERS})
+        try:
+            return other if set(self.graph.symbols) - batch_names(self.graph) and match_inputs(self.graph, other.inputs) else None
+        except ConvcError:
+            return None
 
     @cached_property
     def wide(self) -> Graph:
@@ -249,8 +260,9 @@ def _engine(subject: Subject, engine: str, level: int) -> str | None:
             return None
         raise
     wrong = subject.differs(subject.single, "f32", got)
-    if wrong is None and engine in TVMS and subject.alone is not None:
-        return subject.alone.differs(subject.alone.single, "f32", run(subject.alone.inputs))
+    for other in (subject.alone, subject.elsewhere) if engine in TVMS else ():
+        if wrong is None and other is not None:
+            wrong = other.differs(other.single, "f32", run(other.inputs))
     return wrong
 
 

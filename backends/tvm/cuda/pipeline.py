@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 from ..host import tvm
+from ..library.pipeline import fused_where_possible
 
 __all__ = ["cuda_pipeline"]
 
@@ -24,8 +25,7 @@ def cuda_pipeline(target: Any) -> Any:
             passes.LegalizeOps(),
             passes.AnnotateTIROpPattern(),
             passes.FoldConstant(),
-            passes.FuseOps(),
-            passes.FuseTIR(),
+            fused_where_possible(),
             dlight.ApplyDefaultSchedule(*rules),
             *stock.dataflow_lower_passes(target),
             *stock.finalize_passes(target),

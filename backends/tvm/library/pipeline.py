@@ -9,7 +9,7 @@ from typing import Any
 from ..host import tvm
 from .arena import Arena, one_arena
 
-__all__ = ["cpu_pipeline"]
+__all__ = ["cpu_pipeline", "fused_where_possible"]
 
 
 def cpu_pipeline(target: Any, note: Callable[[Arena], None] = lambda arena: None) -> Any:
@@ -24,7 +24,10 @@ def cpu_pipeline(target: Any, note: Callable[[Arena], None] = lambda arena: None
     return host.transform.Sequential(
         [
             *stock.library_dispatch_passes(target),
-            *stock.legalize_passes(target),
+            passes.LegalizeOps(),
+            passes.AnnotateTIROpPattern(),
+            passes.FoldConstant(),
+            fused_where_possible(),
             passes.ToNonDataflow(),
             passes.RemovePurityChecking(),
             passes.CallTIRRewrite(),
@@ -33,3 +36,17 @@ def cpu_pipeline(target: Any, note: Callable[[Arena], None] = lambda arena: None
             *stock.finalize_passes(target),
         ]
     )
+
+
+def fused_where_possible() -> Any:
+    """The pass that makes one kernel of several. Not where a library is told sizes: FuseTIR gives a kernel one of them twice."""
+    host = tvm()
+    passes = host.relax.transform
+
+    @host.transform.module_pass(opt_level=0, name="FusedWherePossible")
+    def run(module: Any, context: Any) -> Any:
+        if any(isinstance(param.ty, host.relax.ShapeType) for param in module["main"].params):
+            return module
+        return passes.FuseTIR()(passes.FuseOps()(module))
+
+    return run
