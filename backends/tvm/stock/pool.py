@@ -51,8 +51,50 @@ def global_max_pool(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
 
 def avg_pool(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     op = AVG_POOL.of(node)
+    if not all(isinstance(extent, int) for extent in node.inputs[0].typed.shape[2:]):
+        return _avg_pool_of_named_sizes(emitter, node, x)
     pool = getattr(emitter.ops.nn, f"avg_pool{len(op.kernel)}d")
     return pool(x, op.kernel, op.strides, op.pads, op.dilations, op.ceil_mode, op.count_include_pad)
+
+
+def _avg_pool_of_named_sizes(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
+    """Relax's own fails where it rounds up a named size, and may keep a window that starts in the padding."""
+    op = AVG_POOL.of(node)
+    te, tirx = emitter.te, emitter.tirx
+    axes = range(len(op.kernel))
+
+    def mean(x: Any, shape: Any) -> Any:
+        def place(axis: int, i: Any, tap: Any) -> Any:
+            return i * op.strides[axis] + tap * op.dilations[axis] - op.pads[axis]
+
+        def inside(axis: int, at: Any, before: int = 0, after: int = 0) -> list[Any]:
+            return [at >= -before, at < x.shape[2 + axis] + after]
+
+        def counts(axis: int) -> Any:
+            pads = (op.pads[axis], op.pads[axis + len(axes)]) if op.count_include_pad else (0, 0)
+            tap = te.reduce_axis((0, op.kernel[axis]), f"counted{axis}")
+
+            def counted(i: Any) -> Any:
+                hits = tirx.all(*inside(axis, place(axis, i, tap), *pads))
+                return te.sum(tirx.if_then_else(hits, tirx.const(1, x.dtype), tirx.const(0, x.dtype)), axis=tap)
+
+            return te.compute((shape[2 + axis],), counted, f"counts{axis}")
+
+        taps = [te.reduce_axis((0, size), f"tap{axis}") for axis, size in enumerate(op.kernel)]
+
+        def window(n: Any, c: Any, *at: Any) -> Any:
+            places = [place(axis, at[axis], taps[axis]) for axis in axes]
+            hits = tirx.all(*(test for axis in axes for test in inside(axis, places[axis])))
+            return te.sum(tirx.if_then_else(hits, x[(n, c, *places)], tirx.const(0, x.dtype)), axis=taps)
+
+        total, counted = te.compute(shape, window, "total"), [counts(axis) for axis in axes]
+
+        def element(n: Any, c: Any, *at: Any) -> Any:
+            return total[(n, c, *at)] / math.prod(counted[axis][at[axis]] for axis in axes)
+
+        return te.compute(shape, element, "avg_pool")
+
+    return emitter.compute(node, mean, x)
 
 
 def global_avg_pool(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
