@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -13,8 +14,8 @@ from scipy import sparse
 from convc.ir.dims import evaluate, symbol
 from convc.ir.errors import ShapeError
 from convc.ir.ops import conv as conv_module
-from convc.ir.ops.conv import Conv2d, conv, infer_conv
-from convc.ir.ops.conv_transpose import ConvTranspose2d, conv_transpose, infer_conv_transpose
+from convc.ir.ops.conv import CONVS, Conv2d, conv, infer_conv
+from convc.ir.ops.conv_transpose import CONV_TRANSPOSES, conv_transpose, infer_conv_transpose
 from convc.ir.ops.pool import AvgPool, MaxPool, avg_pool, infer_pool, max_pool
 from convc.ir.ops.window import unread, window_count
 from convc.ir.types import TensorType
@@ -23,36 +24,37 @@ SMALL = st.integers(1, 3)
 
 
 @st.composite
-def conv_cases(draw, op_class=Conv2d):
+def conv_cases(draw, kinds=CONVS):
+    """Attributes, an input and filters, over one axis, two or three."""
+    axes = draw(st.integers(1, 3))
     groups, per_group, out_per_group = draw(SMALL), draw(SMALL), draw(SMALL)
-    kernel, strides, dilations = draw(st.tuples(SMALL, SMALL)), draw(st.tuples(SMALL, SMALL)), draw(st.tuples(SMALL, SMALL))
-    pads = draw(st.tuples(*[st.integers(0, 2)] * 4))
+    kernel, strides, dilations = (draw(st.tuples(*[SMALL] * axes)) for _ in range(3))
+    pads = draw(st.tuples(*[st.integers(0, 2)] * (2 * axes)))
     least = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
-    size = [draw(st.integers(max(1, e - pads[i] - pads[i + 2]), e + 5)) for i, e in enumerate(least)]
+    size = [draw(st.integers(max(1, e - pads[i] - pads[i + axes]), e + (5 if axes < 3 else 2))) for i, e in enumerate(least)]
     draws = np.random.default_rng(draw(st.integers(0, 2**32)))
     x = draws.standard_normal((draw(st.integers(1, 2)), groups * per_group, *size))
-    if op_class is Conv2d:
+    if kinds is CONVS:
         w = draws.standard_normal((groups * out_per_group, per_group, *kernel))
     else:
         w = draws.standard_normal((groups * per_group, out_per_group, *kernel))
-    return op_class(strides, pads, dilations, groups), x, w
+    return kinds[axes - 1].Attrs(strides, pads, dilations, groups), x, w
 
 
 def as_matrix(op, shape, w):
-    """conv2d on one image as a sparse matrix: row = output element, column = input element (Dumoulin & Visin 2016, sec. 4.1)."""
-    _, rows, cols = shape
-    c_out, per_group, k_rows, k_cols = w.shape
-    out = [
-        window_count(shape[1 + i], op.dilations[i] * (w.shape[2 + i] - 1) + 1, op.strides[i], op.pads[i], op.pads[i + 2]) for i in (0, 1)
-    ]
+    """A convolution of one input as a sparse matrix: row = output element, column = input element (Dumoulin & Visin 2016, sec. 4.1)."""
+    sizes, (c_out, per_group, *kernel), axes = shape[1:], w.shape, len(shape) - 1
+    out = [window_count(sizes[i], op.dilations[i] * (kernel[i] - 1) + 1, op.strides[i], op.pads[i], op.pads[i + axes]) for i in range(axes)]
     entries = []
-    for o, i, j, c, p, q in product(range(c_out), range(out[0]), range(out[1]), range(per_group), range(k_rows), range(k_cols)):
-        row, col = i * op.strides[0] + p * op.dilations[0] - op.pads[0], j * op.strides[1] + q * op.dilations[1] - op.pads[1]
-        if 0 <= row < rows and 0 <= col < cols:
-            channel = o // (c_out // op.groups) * per_group + c
-            entries.append(((o * out[0] + i) * out[1] + j, (channel * rows + row) * cols + col, w[o, c, p, q]))
+    for o, c in product(range(c_out), range(per_group)):
+        channel = o // (c_out // op.groups) * per_group + c
+        for at, tap in product(product(*map(range, out)), product(*map(range, kernel))):
+            read = tuple(at[i] * op.strides[i] + tap[i] * op.dilations[i] - op.pads[i] for i in range(axes))
+            if all(0 <= place < size for place, size in zip(read, sizes, strict=True)):
+                result, source = np.ravel_multi_index((o, *at), (c_out, *out)), np.ravel_multi_index((channel, *read), shape)
+                entries.append((result, source, w[(o, c, *tap)]))
     at_row, at_col, values = zip(*entries, strict=True) if entries else ((), (), ())
-    matrix = sparse.coo_array((values, (at_row, at_col)), shape=(c_out * out[0] * out[1], int(np.prod(shape))))
+    matrix = sparse.coo_array((values, (at_row, at_col)), shape=(c_out * int(np.prod(out)), int(np.prod(shape))))
     return matrix.tocsr(), (c_out, *out)
 
 
@@ -67,24 +69,23 @@ def test_convolution_is_a_sparse_matrix(case):
     np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
 
 
-@given(conv_cases(ConvTranspose2d), st.tuples(st.integers(0, 2), st.integers(0, 2)))
+@given(conv_cases(CONV_TRANSPOSES), st.tuples(*[st.integers(0, 2)] * 3))
 @settings(deadline=None, max_examples=60)
 def test_transposed_convolution_is_the_transposed_matrix(case, extra):
     """<conv(y), x> = <y, conv^T(x)>: the adjoint, for every stride, pad, dilation, group and output padding."""
     op, x, w = case
-    op = ConvTranspose2d(op.strides, op.pads, op.dilations, op.groups, extra)
+    op = replace(op, output_padding=extra[: len(op.strides)])
     try:
         result = infer_conv_transpose(op, TensorType.of(x), TensorType.of(w))
     except ShapeError:
         return  # everything cropped away, or an output padding that no forward size explains
     got = conv_transpose(op, x, w)
     assert result.shape == got.shape
-    forward = Conv2d(op.strides, op.pads, op.dilations, op.groups)
+    forward = CONVS[len(op.strides) - 1].Attrs(op.strides, op.pads, op.dilations, op.groups)
     y = np.random.default_rng(0).standard_normal(got.shape)
-    back = conv(forward, y, w)
-    rows, cols = x.shape[2:]
-    assert back[:, :, :rows, :cols].shape == x.shape
-    np.testing.assert_allclose(np.vdot(back[:, :, :rows, :cols], x), np.vdot(y, got), rtol=1e-9, atol=1e-9)
+    back = conv(forward, y, w)[tuple(map(slice, x.shape))]
+    assert back.shape == x.shape
+    np.testing.assert_allclose(np.vdot(back, x), np.vdot(y, got), rtol=1e-9, atol=1e-9)
 
 
 @given(st.integers(0, 2**32), st.tuples(SMALL, SMALL), st.tuples(st.integers(4, 9), st.integers(4, 9)))
@@ -111,24 +112,28 @@ def test_blocks_of_rows_give_the_same_result(monkeypatch):
 
 @st.composite
 def pool_cases(draw):
-    kernel, strides, dilations = draw(st.tuples(SMALL, SMALL)), draw(st.tuples(SMALL, SMALL)), draw(st.tuples(SMALL, SMALL))
+    axes = draw(st.integers(1, 3))
+    kernel, strides, dilations = (draw(st.tuples(*[SMALL] * axes)) for _ in range(3))
     extent = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
-    pads = tuple(draw(st.integers(0, extent[i % 2] - 1)) for i in range(4))
-    size = [draw(st.integers(e, e + 6)) for e in extent]
+    pads = tuple(draw(st.integers(0, extent[i % axes] - 1)) for i in range(2 * axes))
+    size = [draw(st.integers(e, e + (6 if axes < 3 else 2))) for e in extent]
     x = np.random.default_rng(draw(st.integers(0, 2**32))).standard_normal((1, 2, *size))
     return x, kernel, strides, pads, dilations, draw(st.booleans())
 
 
 def _windows(x, kernel, strides, pads, dilations, shape):
     """(output position, the input values in its window, positions inside the padded input) by the definition."""
-    for i, j in product(range(shape[2]), range(shape[3])):
-        at = [
-            (i * strides[0] + p * dilations[0] - pads[0], j * strides[1] + q * dilations[1] - pads[1])
-            for p, q in product(*map(range, kernel))
-        ]
-        inside = [(r, c) for r, c in at if 0 <= r < x.shape[2] and 0 <= c < x.shape[3]]
-        padded = [(r, c) for r, c in at if -pads[0] <= r < x.shape[2] + pads[2] and -pads[1] <= c < x.shape[3] + pads[3]]
-        yield (i, j), np.array([x[:, :, r, c] for r, c in inside]), len(padded)
+    axes, sizes = len(kernel), x.shape[2:]
+
+    def lies(place, before, after):
+        return all(-b <= p < size + a for p, size, b, a in zip(place, sizes, before, after, strict=True))
+
+    for at in product(*map(range, shape[2:])):
+        taps = product(*map(range, kernel))
+        read = [tuple(at[i] * strides[i] + tap[i] * dilations[i] - pads[i] for i in range(axes)) for tap in taps]
+        inside = [place for place in read if lies(place, (0,) * axes, (0,) * axes)]
+        padded = [place for place in read if lies(place, pads[:axes], pads[axes:])]
+        yield at, np.array([x[(slice(None), slice(None), *place)] for place in inside]), len(padded)
 
 
 @given(pool_cases())
@@ -143,12 +148,13 @@ def test_pools_follow_their_definition(case):
         "padded": avg_pool(AvgPool(kernel, strides, pads, dilations, ceil, True), x),
     }
     assert {value.shape for value in got.values()} == {shape}
-    for (i, j), inside, padded in _windows(x, kernel, strides, pads, dilations, shape):
+    for at, inside, padded in _windows(x, kernel, strides, pads, dilations, shape):
         if len(inside) == 0:  # a dilated window may straddle the input without touching it
             continue
-        np.testing.assert_allclose(got["max"][:, :, i, j], inside.max(axis=0))
-        np.testing.assert_allclose(got["mean"][:, :, i, j], inside.mean(axis=0), atol=1e-12)
-        np.testing.assert_allclose(got["padded"][:, :, i, j], inside.sum(axis=0) / padded, atol=1e-12)
+        here = (slice(None), slice(None), *at)
+        np.testing.assert_allclose(got["max"][here], inside.max(axis=0))
+        np.testing.assert_allclose(got["mean"][here], inside.mean(axis=0), atol=1e-12)
+        np.testing.assert_allclose(got["padded"][here], inside.sum(axis=0) / padded, atol=1e-12)
 
 
 @pytest.mark.parametrize(("stride", "count"), [(1, 5), (2, 3), (3, 2)])
