@@ -12,6 +12,7 @@ from . import (
     conv,
     conv_transpose,
     diagonal,
+    einsum,
     elementwise,
     group,
     indexed,
@@ -24,8 +25,10 @@ from . import (
     qlinear,
     quantize,
     rearrange,
+    recurrent,
     reduce,
     resize,
+    sample,
     select,
     shape,
     thresholds,
@@ -36,9 +39,9 @@ from . import (
 __all__ = ["OPS"]
 
 FAMILIES = (
-    *(leaf, conv, conv_transpose, pool, norm, group, linear, activation, activation_variants, thresholds),
+    *(leaf, conv, conv_transpose, pool, norm, group, linear, einsum, recurrent, activation, activation_variants, thresholds),
     *(unary, trigonometry, elementwise, compare),
-    *(shape, rearrange, diagonal, select, indexed, resize, reduce, lengths, quantize, qlinear, opaque),
+    *(shape, rearrange, diagonal, select, indexed, resize, sample, reduce, lengths, quantize, qlinear, opaque),
 )
 
 OPS: dict[str, OpDef[Any]] = {op.name: op for family in FAMILIES for op in family.OPS}

@@ -28,8 +28,10 @@ def angle(b: Builder, x: Node) -> Node:
         return b.op(kind, kind.Attrs(), share(b, x, 0.25))
     if b.flag(6):
         return b.op(trigonometry.ACOSH, trigonometry.Acosh(), share(b, x, 1.25))
-    kind = b.pick(*ANGLES)
-    return b.op(kind, kind.Attrs(), b.op(activation.CLIP, activation.Clip(-3.0, 3.0), x))
+    for _ in range(2):
+        kind = b.pick(*ANGLES)
+        x = b.op(kind, kind.Attrs(), b.op(activation.CLIP, activation.Clip(-3.0, 3.0), x))
+    return x
 
 
 def whole(b: Builder, x: Node, y: Node) -> Node:

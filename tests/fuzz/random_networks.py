@@ -88,6 +88,7 @@ from convc.tests.fuzz.value_patterns import (
     stairs,
     turned,
 )
+from convc.tests.fuzz.whole_layers import lettered, looked_up, recurrent_layer
 from convc.tests.support.graphs import normal_inputs
 
 __all__ = ["MOTIFS", "SIZES", "networks", "random_inputs_of", "random_network"]
@@ -114,7 +115,20 @@ SPACES = (  # over one axis, or three
 )
 # fmt: on
 ROWS = (dense, matmul, batch_norm, classifier)
-RARE = (angle, remainder, jump, named, ones, triangle, running, length, moments)  # no pass looks for these
+RARE = (
+    angle,
+    remainder,
+    jump,
+    named,
+    ones,
+    triangle,
+    running,
+    length,
+    moments,
+    lettered,
+    recurrent_layer,
+    looked_up,
+)  # no pass looks for these
 MOTIFS = (*IMAGES, *ANY, *ROWS, *RARE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from convc.tests.support.op_cases_indexed import INDEXED
+from convc.tests.support.op_cases_layers import LAYERS
 from convc.tests.support.op_cases_ranks import RANKS
 from convc.tests.support.op_cases_structure import STRUCTURE
 
@@ -365,6 +366,7 @@ CASES |= {f"resize-{mode}-{to}": resize_case(mode, to) for mode in ("nearest", "
 
 CASES |= STRUCTURE | RANKS
 CASES |= INDEXED
+CASES |= LAYERS
 
 
 def text_of(case: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from . import indexed, pointwise, shapes, statistics, windows
+from . import indexed, layers, pointwise, shapes, statistics, windows
 from .call import Row
 
 __all__ = ["ROWS"]
 
-ROWS: dict[str, Row] = {**pointwise.ROWS, **windows.ROWS, **shapes.ROWS, **statistics.ROWS, **indexed.ROWS}
+ROWS: dict[str, Row] = {**pointwise.ROWS, **windows.ROWS, **shapes.ROWS, **statistics.ROWS, **indexed.ROWS, **layers.ROWS}

@@ -37,6 +37,8 @@ from .onnx_emitter import OnnxEmitter, OnnxRow, simple
 from .opaque_rows import OPAQUE_ROWS
 from .pointwise_rows import dense, extreme, gelu, hard_swish, mish, modulo, or_equal, softmax
 from .resize_rows import resize as resize_row
+from .sample_rows import SAMPLED
+from .several_rows import SEVERAL
 from .slice_rows import slice_row
 from .structure_rows import STRUCTURE
 
@@ -252,4 +254,6 @@ ROWS: dict[OpDef[Any], OnnxRow | Unsupported] = {
     **STRUCTURE,
     **INDEXED,
     **OPAQUE_ROWS,
+    **SAMPLED,
+    **SEVERAL,
 }

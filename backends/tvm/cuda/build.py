@@ -57,7 +57,7 @@ def build_cuda(graph: Graph, directory: str | Path, *, cuda_graph: bool = False,
         with host.transform.PassContext(config={"relax.backend.use_cuda_graph": cuda_graph}):
             return host.compile(module, target=target, relax_pipeline=cuda_pipeline(target))
 
-    executable = compile_or_blame(graph, functools.partial(lower, graph), compiled)
+    executable = compile_or_blame(graph, functools.partial(lower, graph, on_gpu=True), compiled)
     library, source, binary = folder / "model.so", folder / "model.cu", folder / "model.cubin"
     binary.unlink(missing_ok=True)  # what an older build left has other kernels
     export(executable, library)

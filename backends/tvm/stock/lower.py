@@ -24,7 +24,7 @@ PRODUCTS = (*CONVS, *CONV_TRANSPOSES, DENSE, MATMUL)
 SUMS = (*PRODUCTS, REDUCE_SUM, REDUCE_PROD)  # TVM knows the result of a reduction over nothing where that is known to be nothing
 
 
-def lower(graph: Graph) -> Any:
+def lower(graph: Graph, *, on_gpu: bool = False) -> Any:
     """An IRModule whose `main(inputs..., params...)` returns the outputs as a tuple.
 
     Arguments keep the order of `graph.inputs` and `graph.params`; `num_input` tells where parameters
@@ -33,7 +33,7 @@ def lower(graph: Graph) -> Any:
     Raises: InvalidModel for a node without a type; UnsupportedOp naming a node that TVM cannot express.
     """
     check_sums(graph)
-    emitter = RelaxEmitter.of(tvm(), graph)
+    emitter = RelaxEmitter.of(tvm(), graph, on_gpu=on_gpu)
     values = {node: _value(emitter, node, []) for node in (*graph.inputs, *graph.params)}
     inputs, params = ([values[node] for node in nodes] for nodes in (graph.inputs, graph.params))
     return emitter.main(inputs, params, lambda: _emit_nodes(emitter, graph, values))

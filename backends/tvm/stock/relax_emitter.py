@@ -19,20 +19,24 @@ Lowering = Callable[..., Any]  # (emitter, node, *Relax operands) -> Relax expre
 
 @dataclass(frozen=True, slots=True)
 class RelaxEmitter:
-    """One function under construction; `sizes` holds the TIR variable of each named size and of each size that it is `told`."""
+    """One function under construction; `sizes` holds the TIR variable of each named size and of each size that it is `told`.
+
+    `on_gpu` says where it will run.
+    """
 
     tvm: Any
     builder: Any
     sizes: Mapping[Dim, Any]
     told: Sequence[Dim] = ()
+    on_gpu: bool = False
 
     @staticmethod
-    def of(host: Any, graph: Graph) -> RelaxEmitter:
+    def of(host: Any, graph: Graph, *, on_gpu: bool = False) -> RelaxEmitter:
         """For a graph, whose named sizes become variables."""
         told = told_sizes(graph)
         names = dict.fromkeys([*map(symbol, graph.symbols), *told])
         sizes = {dim: host.tirx.Var(alone(dim) or f"size{i}", "int64") for i, dim in enumerate(names)}
-        return RelaxEmitter(host, host.relax.BlockBuilder(), sizes, told)
+        return RelaxEmitter(host, host.relax.BlockBuilder(), sizes, told, on_gpu)
 
     def main(self, inputs: Sequence[Any], others: Sequence[Any], results: Callable[[], list[Any]]) -> Any:
         """The module whose `main(inputs..., others...)` returns as a tuple what `results` emits; `num_input` tells where others start.

@@ -19,6 +19,11 @@ class Statements:
         self.tirx = emitter.tirx
         self.to: Any = emitter.tvm.script.ir_builder.tirx
 
+    def once(self, *, on_gpu: bool) -> Any:
+        """A loop around all statements, as an expression's kernel is one statement; on a GPU its only thread."""
+        ends = self.tirx.IntImm("int64", 0), self.tirx.IntImm("int64", 1)
+        return self.to.thread_binding(*ends, thread="threadIdx.x") if on_gpu else self.to.serial(*ends)
+
     @contextmanager
     def each(self, shape: Sequence[Any]) -> Generator[tuple[Any, ...]]:
         """One body for every place of a shape, the last axis fastest."""
@@ -33,16 +38,14 @@ def written(emitter: RelaxEmitter, node: Node, body: Callable[..., None], *opera
     """A kernel from statements: `body(statements, result, *buffers)` writes them."""
 
     def kernel(*tensors: Any, shape: Any) -> Any:
-        te, tirx = emitter.te, emitter.tirx
-
         def statements(ins: Any, outs: Any) -> Any:
             write = Statements(emitter)
             with emitter.tvm.script.ir_builder.IRBuilder() as builder:
-                with write.to.serial(tirx.IntImm("int64", 0), tirx.IntImm("int64", 1)):  # one statement, whatever it holds
+                with write.once(on_gpu=emitter.on_gpu):
                     body(write, outs[0], *ins)
                 return builder.get()
 
         dtype = dtype_name(node.typed)
-        return te.extern([shape], list(tensors), statements, dtype=dtype, name=node.kind.name)
+        return emitter.te.extern([shape], list(tensors), statements, dtype=dtype, name=node.kind.name)
 
     return emitter.compute(node, kernel, *operands)

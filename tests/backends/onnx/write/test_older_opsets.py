@@ -40,8 +40,8 @@ FIRST = {
     **dict.fromkeys((*(f"angles.{name}" for name in ("sinh", "cosh", "asinh", "acosh", "atanh")), "moments.*", "one_hot.*"), 9),
     **dict.fromkeys(("thresholds.hard", "thresholds.soft", "diagonals.one", "diagonals.off", "diagonals.long"), 9),
     **dict.fromkeys(("scatter.put", "scatter.backward"), 9),
-    "mod.*": 10,
-    "gather_nd.slices": 12,
+    **dict.fromkeys(("mod.*", "roi_align.*"), 10),
+    **dict.fromkeys(("gather_nd.slices", "einsum.*"), 12),
     **dict.fromkeys(("gather_elements.*", "gather_nd.*", "scatter.*", "running.*"), 11),
 }
 # onnxruntime has no kernel of that age.

@@ -1,0 +1,41 @@
+"""Rows of sums named by letters, and of what is read between the pixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ....ir.errors import UnsupportedOp
+from ....ir.graph import Node
+from ....ir.op import OpDef
+from ....ir.ops import einsum, sample
+from .onnx_emitter import OnnxEmitter, OnnxRow, simple
+
+__all__ = ["SAMPLED"]
+
+
+def _grid_sample(node: Node, to: OnnxEmitter) -> None:
+    """Modes have other names, and volumes a place, from opset 20 on."""
+    op = sample.GRID_SAMPLE.of(node)
+    if to.opset < 20 and node.typed.rank != 4:
+        raise UnsupportedOp(f"{node.where}: a grid of three axes needs ONNX opset 20, not {to.opset}")
+    mode = op.mode if to.opset >= 20 or op.mode == "nearest" else f"bi{op.mode}"
+    to.node("GridSample", node, mode=mode, padding_mode=op.padding, align_corners=int(op.align_corners))
+
+
+def _roi_align(node: Node, to: OnnxEmitter) -> None:
+    """Before opset 16 pixels count from their corners."""
+    op = sample.ROI_ALIGN.of(node)
+    said: dict[str, Any] = {"output_height": op.size[0], "output_width": op.size[1], "sampling_ratio": op.ratio}
+    said |= {"spatial_scale": op.scale, "mode": op.mode}
+    if to.opset >= 16:
+        said["coordinate_transformation_mode"] = "half_pixel" if op.half_pixel else "output_half_pixel"
+    elif op.half_pixel:
+        raise UnsupportedOp(f"{node.where}: half_pixel needs ONNX opset 16, not {to.opset}")
+    to.node("RoiAlign", node, **said)
+
+
+SAMPLED: dict[OpDef[Any], OnnxRow] = {
+    einsum.EINSUM: simple("Einsum", lambda op: {"equation": op.equation}),
+    sample.GRID_SAMPLE: _grid_sample,
+    sample.ROI_ALIGN: _roi_align,
+}

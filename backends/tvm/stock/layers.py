@@ -1,0 +1,23 @@
+"""Lowerings of whole layers that no kernel of ours computes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ....ir.op import OpDef
+from ....ir.ops import einsum, recurrent, sample
+from .einsum import einsum as einsum_
+from .recurrent import gru, lstm, rnn
+from .relax_emitter import Lowering
+from .sample import grid_sample, roi_align
+
+__all__ = ["LAYERS"]
+
+LAYERS: dict[OpDef[Any], Lowering] = {
+    einsum.EINSUM: einsum_,
+    recurrent.RNN: rnn,
+    recurrent.GRU: gru,
+    recurrent.LSTM: lstm,
+    sample.GRID_SAMPLE: grid_sample,
+    sample.ROI_ALIGN: roi_align,
+}

@@ -1,0 +1,54 @@
+"""Layers that networks have at their ends: sums named by letters, recurrent layers, places read between the pixels."""
+
+from __future__ import annotations
+
+from convc.ir.graph import Node
+from convc.ir.ops import activation, einsum, elementwise, recurrent, sample, shape
+from convc.tests.fuzz.network_builder import Builder, Refused
+
+
+def lettered(b: Builder, x: Node) -> Node:
+    rank = x.typed.rank
+    if rank < 2 or not isinstance(x.typed.shape[-1], int):
+        raise Refused
+    w = b.param(x.typed.shape[-1], b.int(1, 4))
+    equation, operands = b.pick(("...ij->...ji", (x,)), ("...i,ij->...j", (x, w)), ("...i,ij->j...", (x, w)), ("...ij->...i", (x,)))
+    return b.op(einsum.EINSUM, einsum.Einsum(equation), *operands)
+
+
+def recurrent_layer(b: Builder, x: Node) -> Node:
+    """Images as steps, channels as sequences, pixels as values; now and then with a second result."""
+    if x.typed.rank < 3 or any(not isinstance(dim, int) for dim in x.typed.shape[1:]):
+        raise Refused
+    n, c, *rest = x.typed.shape
+    size = 1
+    for dim in rest:
+        size *= dim
+    x = b.op(shape.RESHAPE, shape.Reshape((n, c, size)), x) if len(rest) > 1 else x
+    kind, gates = b.pick((recurrent.LSTM, 4), (recurrent.GRU, 3), (recurrent.RNN, 1))
+    hidden, direction = b.int(1, 3), b.pick("forward", "reverse", "bidirectional")
+    count = 2 if direction == "bidirectional" else 1
+    w, r = b.param(count, gates * hidden, size, init="small"), b.param(count, gates * hidden, hidden, init="small")
+    bias = (b.param(count, 2 * gates * hidden, init="small", like="b"),) if b.flag() else ()
+    attributes = {"hidden": hidden, "direction": direction, "given": ("bias",) * len(bias)}
+    if b.flag():
+        b.op(kind, kind.Attrs(**attributes, result=1), x, w, r, *bias)
+    return b.op(kind, kind.Attrs(**attributes), x, w, r, *bias)
+
+
+def looked_up(b: Builder, x: Node) -> Node:
+    """At places that vary a little; nearest ones would jump."""
+    if x.typed.rank != 4:
+        raise Refused
+    if b.flag(3):
+        rois = b.param(2, 4, init="around_one", like="r")
+        images = b.param(2, init="zeros", like="i", dtype="i64")
+        op = sample.RoiAlign(b.pair(1, 2), "avg", b.int(1, 2), b.pick(1.0, 2.0), b.flag())
+        return b.op(sample.ROI_ALIGN, op, x, rois, images)
+    grid = b.input("grid", x.typed.shape[0], *b.pair(2, 4), 2)
+    grid = b.op(activation.TANH, activation.Tanh(), grid)
+    b.hide(grid)
+    grid = b.op(elementwise.MUL, elementwise.Mul(), grid, b.param(init="full", value=1.25, like="k"))
+    b.hide(grid)
+    padding = b.pick(*sample.PADDINGS)
+    return b.op(sample.GRID_SAMPLE, sample.GridSample(b.pick("linear", "cubic"), padding, b.flag()), x, grid)
