@@ -91,7 +91,7 @@ from convc.tests.fuzz.value_patterns import (
 from convc.tests.fuzz.whole_layers import lettered, looked_up, recurrent_layer
 from convc.tests.support.graphs import normal_inputs
 
-__all__ = ["MOTIFS", "SIZES", "networks", "random_inputs_of", "random_network"]
+__all__ = ["MOTIFS", "RARE", "SIZES", "alone", "networks", "random_inputs_of", "random_network"]
 
 
 # fmt: off
@@ -151,6 +151,13 @@ def grow(b: Builder, steps: int, motifs: tuple[Callable[[Builder, Node], Node], 
                 b.pick(*(motifs or {5: (*SPACES, *ANY), 4: (*IMAGES, *ANY), 3: (*SPACES, *ANY), 2: (*ROWS, *ANY)}.get(x.typed.rank, ANY))),
                 x,
             )
+
+
+def alone(motif: Callable[[Builder, Node], Node], seed: int) -> Graph:
+    """A network of one motif, or of none where it does not fit."""
+    b = Builder(random.Random(seed).randint)
+    b.attempt(motif, b.values[-1])
+    return b.graph()
 
 
 def random_network(seed: int, steps: int = 8, start: Graph | None = None) -> Graph:

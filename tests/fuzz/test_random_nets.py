@@ -25,7 +25,7 @@ from convc.passes.manager import Step, run_passes
 from convc.passes.rewriting.ledger import Ledger
 from convc.tests.fuzz import fuzz
 from convc.tests.fuzz.checks import EXACT, PASS_CHECKS, Subject, capped_nothing, complaint, pass_checks, without_casts
-from convc.tests.fuzz.random_networks import networks, random_inputs_of, random_network
+from convc.tests.fuzz.random_networks import RARE, alone, networks, random_inputs_of, random_network
 from convc.tests.fuzz.shrink import shrink
 
 EXAMPLES = settings(
@@ -94,6 +94,7 @@ def test_the_generator_repeats_itself_and_makes_every_op_without_nan():
         made |= {node.kind.name for node in graph.nodes}
         for value in reference.run(graph, random_inputs_of(graph), "f64").values():
             assert not np.isnan(value).any(), f"seed {seed}"
+    made |= {node.kind.name for motif in RARE for seed in range(60) for node in alone(motif, seed).nodes}
     # importers alone make these, from named sizes and foreign operators; tests/backends/onnx has their cases
     assert OPS.keys() - made == {"range", "opaque", "opaque_result"}
 
