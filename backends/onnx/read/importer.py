@@ -103,6 +103,8 @@ class _Importer:
     inputs: list[Node] = field(default_factory=list[Node])
     refusals: Refusals = field(default_factory=Refusals)
     known: Known = field(default_factory=Known)
+    nodes: list[NodeProto] = field(default_factory=list["NodeProto"])
+    branches: list[Branch] = field(default_factory=list[Branch])
     makers: dict[str, NodeProto] = field(default_factory=dict[str, "NodeProto"])
 
     def __post_init__(self) -> None:
@@ -133,6 +135,7 @@ class _Importer:
                 waiting += reversed(self._entered(branch_of(node, condition, self.taken)))
                 continue
             self.makers |= dict.fromkeys(node.output, node)
+            self.nodes.append(node)
             why = self._convert(node) if self._is_readable(node) else ""
             if why is None or self.folding.keeps_constant(node) or self._is_folded(node):
                 continue
@@ -209,6 +212,7 @@ class _Importer:
 
     def _entered(self, branch: Branch) -> list[NodeProto]:
         """The nodes of a branch, once its constants are there."""
+        self.branches.append(branch)
         for tensor in branch.constants:
             if not self.folding.keeps(tensor, tensor.name):
                 self.values[tensor.name] = given(tensor.name, self.model.array(tensor), Origin())
@@ -287,13 +291,16 @@ class _Importer:
     # --- the result ---
 
     def _without_weights(self) -> Model:
-        """The model in new memory: what was parsed is let go as a whole."""
+        """The model in new memory, with the branches that are taken in place of an If: what was parsed is let go as a whole."""
         from onnx import ModelProto
 
         slim = ModelProto()
         copy_fields(self.model.proto, slim, without="graph")
         copy_fields(self.model.proto.graph, slim.graph, without="initializer")
-        for tensor in self.model.proto.graph.initializer:
+        if self.branches:
+            del slim.graph.node[:]
+            slim.graph.node.extend(self.nodes)
+        for tensor in (*self.model.proto.graph.initializer, *(each for branch in self.branches for each in branch.constants)):
             is_small = not tensor.external_data and tensor.ByteSize() <= SMALL
             slim.graph.initializer.append(tensor if is_small else remark_of(tensor))
         return replace(self.model, proto=slim)
