@@ -91,12 +91,12 @@ def follow(
     exact: dict[str, Array] = {}
     noise: dict[str, Array] = {}
     for node, (value, *disturbed) in reference.side_by_side(graph, inputs, "f64", [None, *[disturb] * runs], decisions):
-        if node.name in names:
+        if node.name in names and value.dtype != object:
             exact[node.name] = value
             noise[node.name] = at_least_pooled(np.mean([apart(each, value, disturb.enlarged) ** 2 for each in disturbed], axis=0), value)
     much = _Disturbance(unit, seed, tiles, ENOUGH)
     turned = _turned(graph, inputs, exact, much, Decisions(decided, unit, much.enlarged))
-    return Followed({node.name: exact[node.name] for node in graph.outputs}, noise | turned, decisions.turned)
+    return Followed({node.name: exact[node.name] for node in graph.outputs if node.name in exact}, noise | turned, decisions.turned)
 
 
 def noise_stream(graph: Graph, inputs: Mapping[str, Array], unit: float, seed: int = 0) -> Iterator[tuple[Node, tuple[Array, Array]]]:
@@ -104,7 +104,8 @@ def noise_stream(graph: Graph, inputs: Mapping[str, Array], unit: float, seed: i
     disturb = _Disturbance(unit, seed)
     decisions = Decisions({}, unit, disturb.enlarged)
     for node, (exact, disturbed) in reference.side_by_side(opened_graph(graph), inputs, "f64", [None, disturb], decisions):
-        yield node, (exact, at_least_pooled(apart(disturbed, exact, disturb.enlarged) ** 2, exact))
+        if exact.dtype != object:
+            yield node, (exact, at_least_pooled(apart(disturbed, exact, disturb.enlarged) ** 2, exact))
 
 
 class _Disturbance:

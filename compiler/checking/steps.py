@@ -16,12 +16,13 @@ import numpy as np
 from ...ir.graph import Graph, Node
 from ...ir.opened import OPENED
 from ...ir.ops.elementwise import CAST
+from ...ir.ops.opaque import OPAQUE_RESULT
 from ...ir.ops.quantize import QUANTIZE_LINEAR
 from ...ir.ops.unary import CEIL, FLOOR, ROUND
 from ...ir.types import Array
 from .units import SIGMAS, UNIT, apart, at_least_pooled
 
-__all__ = ["QUOTIENT", "Decisions", "steps_of"]
+__all__ = ["QUOTIENT", "Decisions", "answers_of", "steps_of"]
 
 STEPWISE = (QUANTIZE_LINEAR, ROUND, FLOOR, CEIL)  # rising in their first operand; a quantized product once it is written out
 QUOTIENT = 2  # roundings before the step of a quantization: its operand is stored, and divided
@@ -30,6 +31,13 @@ QUOTIENT = 2  # roundings before the step of a quantization: its operand is stor
 def steps_of(graph: Graph) -> list[Node]:
     """The nodes whose results go by steps, those of constants excepted."""
     return [node for node in graph.ops if _is_step(node) and node.inputs[0].weights is None]
+
+
+def answers_of(graph: Graph) -> list[Node]:
+    """What opaque nodes are given, and what they give, as far as it is a tensor: they too may answer to rounding by leaps."""
+    opaque = [node for node in graph.ops if node.kind.facts.opaque]
+    asked = {*opaque, *(operand for node in opaque for operand in node.inputs)}
+    return [node for node in graph.ops if node in asked and not node.typed.is_opaque]
 
 
 def _is_step(node: Node) -> bool:
@@ -41,14 +49,19 @@ def _is_step(node: Node) -> bool:
 class Decisions:
     """Makes runs side by side, the first of them exact and the others disturbed `enlarged` times, take the same steps: those `decided`
     where rounding explains them, else the exact run's. It counts in `turned` which are not the exact run's own.
+
+    What opaque nodes gave is taken, too, where rounding explains what they were given.
     """
 
     decided: Mapping[str, Array]
     unit: float
     enlarged: float
     turned: int = field(default=0, init=False)
+    answers: set[str] = field(default_factory=set[str], init=False)  # opaque nodes that were given what they should
 
     def __call__(self, node: Node, operands: list[list[Array]], values: list[Array]) -> list[Array]:
+        if node.kind.facts.opaque:
+            return self._answer(node, operands, values)
         if not _is_step(node) or node.inputs[0].weights is not None:
             return values
         taken, theirs = values[0], self.decided.get(node.name)
@@ -59,6 +72,26 @@ class Decisions:
             self.turned += int(np.count_nonzero(is_honest & (theirs != taken)))
             taken = np.where(is_honest, theirs, taken).astype(taken.dtype)
         return [taken] * len(values)
+
+    def _answer(self, node: Node, operands: list[list[Array]], values: list[Array]) -> list[Array]:
+        """What an opaque node gave to the engine."""
+        call = node.inputs[0] if node.kind is OPAQUE_RESULT else node
+        if call is node and all(self._is_given(operand.name, operands, place) for place, operand in enumerate(node.inputs)):
+            self.answers.add(node.name)
+        if node.name not in self.decided or call.name not in self.answers:
+            return values
+        return [self.decided[node.name].astype(values[0].dtype)] * len(values)
+
+    def _is_given(self, name: str, operands: list[list[Array]], place: int) -> bool:
+        theirs, exact = self.decided.get(name), operands[0][place]
+        if theirs is None:
+            return True  # a constant, an input, or nothing to look into
+        if theirs.shape != exact.shape:
+            return False
+        if exact.dtype.kind != "f":
+            return bool((theirs == exact).all())
+        off = abs(apart(theirs, exact, 1.0))
+        return bool((off <= SIGMAS * self._spread(operands, place) + self.unit * abs(exact)).all())
 
     def _ends(self, node: Node, operands: list[list[Array]]) -> tuple[Array, Array]:
         """The lowest and highest results that rounding can lead to."""
