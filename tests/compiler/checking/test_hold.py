@@ -109,4 +109,4 @@ def test_what_an_opaque_node_is_given_is_held_all_the_same(tmp_path: Path):
     wrong = graph.rebuild(lambda node, operands: node.reading(operands).like(kind=ADD, op=Add()) if node is d else node.reading(operands))
     engine = replace(REFERENCE, capture=lambda _, wanted, feed, threads: REFERENCE.capture(wrong, wanted, feed, threads))
     lines = hold("bad", graph, engine, lambda feed: reference.run(wrong, feed), inputs, Oracle.of(graph, inputs), {})
-    assert [line.output for line in lines if not line.agrees] == ["y"]  # of the values nobody knows how many there are
+    assert not any(line.agrees for line in lines)
