@@ -1,0 +1,14 @@
+"""What most commands import, for processes that are forked from one that has it. Not onnxruntime, which starts a thread."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+
+from convc.compiler.commands.cli import COMMANDS
+
+os.environ |= {"TVM_NUM_THREADS": "2", "TVM_BIND_THREADS": "0"}  # as convc does before it imports TVM, which reads them then
+for name in ("tvm", "tvm.relax", "tvm.topi", "onnx", "rich.table", *(f"convc.compiler.commands.{command}" for command in COMMANDS)):
+    importlib.import_module(name)
+gc.freeze()  # a collection in a fork would copy all of it
