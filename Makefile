@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test test-slow check lint docs bench fuzz fuzz-onnx clean
+.PHONY: demo test test-slow check lint docs bench fuzz fuzz-onnx exporters clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -49,8 +49,14 @@ fuzz: $(STAMP)
 fuzz-onnx: $(STAMP)
 	$(BIN)/python tests/fuzz/fuzz_onnx.py --seconds $(SECONDS) --seed $(SEED)
 
+# networks of PyTorch through both its exporters, in an environment that has torch: make exporters NETWORKS="yolo crnn"
+exporters:
+	$(PYTHON) -m venv .venv-torch
+	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check -e . torch torchvision onnxscript
+	OMP_NUM_THREADS=1 .venv-torch/bin/python -m convc.tests.exporters.pytorch $(NETWORKS)
+
 demo: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/demo.sh build/demo
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv .venv-torch build *.egg-info
