@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...ir.graph import Graph
+from ...ir.graph import Graph, Node
 from ...passes.analysis.cost import graph_cost
 from ...passes.analysis.memory import plan_memory
 from ..engines.onnxruntime import ONNXRUNTIME
@@ -29,7 +29,11 @@ NOTE_BYTES = 64  # who made the file, and what a node is made from
 
 @dataclass(frozen=True)
 class Figures:
-    """Units: `file_bytes` and `arena` bytes, `nanoseconds` as estimated; `operators` counts nodes by ONNX type."""
+    """Units: `file_bytes` and `arena` bytes, `nanoseconds` as estimated; `operators` counts nodes by ONNX type.
+
+    `params` are the numbers that are constants for whoever reads them, whether the file holds them or says how they are computed: folding
+    makes them neither more nor less.
+    """
 
     operators: Mapping[str, int]
     params: int
@@ -68,7 +72,21 @@ def figures_of(model: Any, graph: Graph, sizes: dict[str, int], file_bytes: int)
     """Of an ONNX ModelProto and the graph that it was written from, or is read as; `sizes` are those to count with."""
     cost, nanoseconds = graph_cost(graph, sizes), round(ONNXRUNTIME.prices.at(sizes).whole(graph) * 1e9)
     operators = Counter(node.op_type for node in model.graph.node)
-    return Figures(operators, cost.params, cost.macs, nanoseconds, file_bytes, plan_memory(graph, sizes).arena)
+    return Figures(operators, _constants(graph), cost.macs, nanoseconds, file_bytes, plan_memory(graph, sizes).arena)
+
+
+def _constants(graph: Graph) -> int:
+    """Numbers that depend on parameters alone, and that something reads which does not."""
+    constant, outputs, total = set[Node](), set(graph.outputs), 0
+    for node in graph.nodes:
+        is_computed = bool(node.inputs) and not node.kind.facts.opaque and not node.typed.symbols and constant.issuperset(node.inputs)
+        if node.weights is not None or is_computed:
+            constant.add(node)
+    for node in constant:
+        numel = node.typed.numel
+        if isinstance(numel, int) and (node in outputs or not constant.issuperset(graph.readers[node])):
+            total += numel
+    return total
 
 
 def rises(old: Figures, new: Figures) -> Iterator[Rise]:

@@ -8,8 +8,9 @@ from ...ir.graph import Graph, Node
 
 __all__ = ["SLACK_BYTES", "swells"]
 
-SLACK_BYTES = 64 << 10  # of one file, whatever its size
-SLACK_SHARE = 16  # or a part of its parameters
+SLACK_BYTES = 2 << 10  # of one file, whatever its size
+SLACK_SHARE = 32  # or a part of its parameters
+OPERATOR_BYTES = 160  # of one node, with the names of its operands
 SHARED = 8  # results that a parameter may end in and still be told to go
 ROUNDS = 8
 FILLED = ("zeros", "ones", "full")  # one number in a file, whatever the extents
@@ -19,8 +20,8 @@ def swells(graph: Graph, constant: AbstractSet[Node]) -> dict[Node, str]:
     """Of the nodes that depend on parameters alone those that are better left as they are, and why.
 
     A result that somebody reads who is no constant is written in full, and the parameters that lead nowhere else are not any more.
-    What it adds beyond that may come to SLACK_BYTES, or to a share of all parameters, over the whole graph. Where one is left, its
-    operands are results that somebody reads, and are judged anew; after ROUNDS of that they are taken.
+    What it adds beyond that, and beyond the operators that go, may come to SLACK_BYTES, or to a share of all parameters. Where one is
+    left, its operands are results that somebody reads, and are judged anew; after ROUNDS of that they are taken.
     """
     slack = max(SLACK_BYTES, sum(_stored(node) for node in graph.params) // SLACK_SHARE)
     left: dict[Node, str] = {}
@@ -45,12 +46,12 @@ def _beyond(growth: dict[Node, int], slack: int) -> list[Node]:
 
 
 def _growth(graph: Graph, constant: AbstractSet[Node], left: dict[Node, str]) -> dict[Node, int]:
-    """Bytes that each result adds: its own, without its part in the parameters that nothing else needs."""
+    """Bytes that each result adds: its own, without its part in the operators and parameters that nothing else needs."""
     ends = _ends(graph, constant, left)
     growth = {node: _stored(node) for node, own in ends.items() if node in constant and own is not None and node in own}
-    for node in graph.params:
-        for end in ends[node] or ():
-            growth[end] -= _stored(node) // len(ends[node] or ())
+    for node, own in ends.items():
+        for end in own or ():
+            growth[end] -= (OPERATOR_BYTES if node.inputs else _stored(node)) // len(own or ())
     return growth
 
 

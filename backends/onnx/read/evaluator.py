@@ -23,13 +23,25 @@ import numpy as np
 from onnx import GraphProto, ModelProto, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
-def too_large(model):
-    inferred = shape_inference.infer_shapes(model, data_prop=True).graph.output
-    shapes = [value.type.tensor_type.shape.dim for value in inferred if value.type.tensor_type.HasField("shape")]
-    return any(math.prod(max(dim.dim_value, 1) for dim in shape) > most for shape in shapes)
+def typed_outputs(model):
+    inferred = {value.name: value for value in shape_inference.infer_shapes(model, data_prop=True).graph.output}
+    return [inferred[value.name].type.tensor_type for value in model.graph.output]
+
+def too_large(type_):
+    return type_.HasField("shape") and math.prod(max(dim.dim_value, 1) for dim in type_.shape.dim) > most
+
+def agrees(tensor, type_):
+    if type_.elem_type not in (0, tensor.data_type):
+        return False
+    dims = type_.shape.dim
+    if not type_.HasField("shape"):
+        return True
+    same = all(not dim.HasField("dim_value") or dim.dim_value == size for dim, size in zip(dims, tensor.dims))
+    return same and len(dims) == len(tensor.dims)
 
 def results(model):
-    if too_large(model):
+    types = typed_outputs(model)
+    if any(map(too_large, types)):
         return b""
     with np.errstate(all="ignore"):
         values = ReferenceEvaluator(model).run(None, {})
@@ -37,7 +49,7 @@ def results(model):
         return b""
     names = [value.name for value in model.graph.output]
     tensors = [numpy_helper.from_array(np.asarray(value), name) for value, name in zip(values, names)]
-    return GraphProto(initializer=tensors).SerializeToString()
+    return GraphProto(initializer=tensors).SerializeToString() if all(map(agrees, tensors, types)) else b""
 
 def answer(data):
     return results(ModelProto.FromString(data))
@@ -51,8 +63,8 @@ class Evaluator:
         self._child = Child(PROGRAM, SECONDS, RESULT_BYTES, PROCESSES)
 
     def results(self, model: ModelProto) -> list[TensorProto] | None:
-        """The outputs, or None where there are none: an operator that is not defined, results that are no tensors or over
-        RESULT_BYTES, no time or no memory left."""
+        """The outputs, or None where there are none: an operator that is not defined, results that are no tensors, of another type than
+        ONNX infers, or over RESULT_BYTES, no time or no memory left."""
         from google.protobuf.message import DecodeError
         from onnx import GraphProto
 
