@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from ..compiler.dsl.zoo_entry import ZooEntry
+from ..ir.suggest import did_you_mean
 from . import pytorch_names as pytorch
 from .alexnet import alexnet, alexnet_nopad, alexnet_owt
 from .alphago import alphago
@@ -109,3 +112,9 @@ ZOO: dict[str, ZooEntry] = {
     "pattern_net": ZooEntry(pattern_net, COURSE, {}),
     "pattern_lenet": ZooEntry(pattern_lenet, COURSE, {}),
 }
+
+
+def __getattr__(name: str) -> NoReturn:
+    """Raises: AttributeError, with the nearest names, for a network that is not here."""
+    hint = "" if name.startswith("_") else did_you_mean(name, ZOO, "see `convc models`", widely=True)
+    raise AttributeError(f"there is no network '{name}' in convc.models{hint}")

@@ -28,8 +28,8 @@ class Agreement:
     error, which is also the smallest atol that would pass alone; `rtol` the smallest relative tolerance that would;
     `scale` the greatest absolute value of the oracle; `quantiles` the median, 99th and 99.9th percentile of error
     over tolerance; `odd` counts NaN and infinities of the oracle. `top1` and `top5` are the share of rows whose best
-    and best five classes are the same, None where the output has no classes. `turned` steps, such as those of
-    quantization, were taken otherwise than float64 takes them, which rounding explains. `fault` says that the engine
+    and best five classes are the same, None where the output has no classes. `values` are how many were compared. `turned` steps, such as
+    those of quantization, were taken otherwise than float64 takes them, which rounding explains. `fault` says that the engine
     differs by `astray` once it rewrites the network for itself; all else is without that.
     """
 
@@ -43,6 +43,7 @@ class Agreement:
     odd: int
     top1: float | None
     top5: float | None
+    values: int = 1
     turned: int = 0
     astray: float = 0.0
     fault: str = ""
@@ -63,6 +64,8 @@ class Agreement:
         return f"{shares}; would pass with atol {self.error:.2e} or rtol {self.rtol:.2e}"
 
     def __str__(self) -> str:
+        if not self.values:
+            return f"{self.engine}: {self.output} has no values, so nothing was compared"
         word = "agrees" if self.agrees else "DIFFERS"
         top = f", top-1 {self.top1:.0%}, top-5 {self.top5:.0%}" if self.top1 is not None and self.top5 is not None else ""
         size = f"error {self.error:.2e} ({self.relative:.1e} of its scale), {self.worst:.2f} of the tolerance"
@@ -168,6 +171,7 @@ def compare(engine: str, oracle: Oracle, outputs: Mapping[str, Array]) -> list[A
                 odd=int(finite.size - finite.sum()),
                 top1=top1,
                 top5=top5,
+                values=expected.size,
                 turned=oracle.turned,
             )
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from ...ir.errors import InvalidModel, UsageError
 from ...ir.graph import Graph
@@ -69,7 +69,7 @@ class Network:
     def _outputs(self, returned: Any, trace: Trace) -> list[Value]:
         code = getattr(inspect.unwrap(self.build), "__code__", None)
         where = f"{file_line(code, code.co_firstlineno)}: " if code else ""
-        outputs: list[Any] = list(returned) if isinstance(returned, tuple | list) else [returned]  # pyright: ignore[reportUnknownArgumentType]
+        names, outputs = _results(returned)
         if returned is None or not outputs:
             raise InvalidModel(f"{where}network '{self.name}' returns nothing; end it with `return` and its last value")
         for output in outputs:
@@ -77,7 +77,21 @@ class Network:
                 raise InvalidModel(f"{where}network '{self.name}' returns a {type(output).__name__}, expected a value made by a layer")
             if output.trace is not trace:
                 raise InvalidModel(f"{where}network '{self.name}' returns a value of another network")
-        return outputs
+        for name in names:
+            if not isinstance(name, str) or not name:
+                raise InvalidModel(f"{where}network '{self.name}' names an output {name!r}, expected a text such as 'boxes'")
+        try:
+            return [trace.output(name, output) for name, output in zip(names, outputs, strict=True)] if names else outputs
+        except InvalidModel as error:
+            raise InvalidModel(f"{where}network '{self.name}': {error}") from error
+
+
+def _results(returned: Any) -> tuple[list[Any], list[Any]]:
+    """Names, if a dict has them, and what is returned under them."""
+    if isinstance(returned, dict):
+        named = cast("dict[Any, Any]", returned)
+        return list(named), list(named.values())
+    return [], list(cast("list[Any]", returned)) if isinstance(returned, tuple | list) else [returned]
 
 
 def network(pattern: Any = "", /, **inputs: Any) -> Any:

@@ -89,6 +89,9 @@ WORDS: dict[str, Callable[[_State, Widths], None]] = {
 }
 
 
+CLOSED_BY = {"(": ")", "[": "]"}
+
+
 def pattern_layers(
     text: str,
     *,
@@ -123,16 +126,19 @@ def _expand(text: str, repeats: dict[str, int], pool: bool) -> list[_Word]:
     """The flat list of words, read with a stack of open groups."""
     tokens = _tokens(text)
     open_: list[tuple[str, list[_Word]]] = [("", [])]
+    opened: list[int] = []  # columns of the marks in `open_`
     at = number = 0
     while at < len(tokens):
         token, column = tokens[at]
         at += 1
         if token in "([":
             open_.append((token, []))
+            opened.append(column)
             continue
         if token in ")]":
             mark, words = open_.pop()
-            if (mark, token) not in (("(", ")"), ("[", "]")):
+            _ = opened.pop() if opened else 0
+            if CLOSED_BY.get(mark) != token:
                 raise UsageError(f"pattern '{text}': '{token}' at column {column} closes nothing")
             count, at = _repeat(text, tokens, at, repeats)
             if len(words) * count > MAX_LAYERS:
@@ -142,13 +148,24 @@ def _expand(text: str, repeats: dict[str, int], pool: bool) -> list[_Word]:
             number += 1
             if pool or not token.endswith("?"):
                 open_[-1][1].append(_Word(token.rstrip("?").upper(), number))
+        elif token == "*":
+            raise UsageError(
+                f"pattern '{text}': '*' at column {column} repeats a group, and none ends before it; write ({_before(tokens, at)})*2"
+            )
         elif token not in "-,":
             raise UsageError(f"pattern '{text}': unknown word '{token}' at column {column}; known are {', '.join(WORDS)}")
     if len(open_) > 1:
-        raise UsageError(f"pattern '{text}': a '{open_[-1][0]}' is not closed")
+        mark = open_[-1][0]
+        raise UsageError(f"pattern '{text}': a '{mark}' is not closed, that at column {opened[-1]}; it ends with '{CLOSED_BY[mark]}'")
     if not open_[0][1]:
         raise UsageError(f"pattern '{text}' has no layers")
     return open_[0][1]
+
+
+def _before(tokens: list[tuple[str, int]], at: int) -> str:
+    """The word before a mark that has been read."""
+    word = tokens[at - 2][0] if at > 1 else ""
+    return word if word.rstrip("?").upper() in WORDS else "CONV-RELU"
 
 
 def _tokens(text: str) -> list[tuple[str, int]]:

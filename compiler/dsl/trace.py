@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -15,28 +12,18 @@ from ...ir.dims import Dim
 from ...ir.errors import InvalidModel, ShapeError
 from ...ir.graph import Graph, Node, Origin, fresh_name, given_param
 from ...ir.op import OpDef
-from ...ir.ops.elementwise import ADD, DIV, MUL, SUB, Add, Div, Mul, Sub
+from ...ir.ops.elementwise import ADD, DIV, IDENTITY, MUL, SUB, Add, Div, Identity, Mul, Sub
 from ...ir.ops.leaf import INPUT, PARAM, Input, Param
+from ...ir.ops.select import GATHER, Gather
+from ...ir.ops.shape import RESHAPE, SLICE, Reshape
 from ...ir.types import DTYPES, Array, TensorType
 from ...ir.verifier import infer_type
 from ...ir.weights import Recipe, Weights
 from ...ir.window_leftovers import leftover
-from .user_line import naming_line, user_line
+from .subscripts import subscript_of
+from .user_line import naming_line, scope, scope_name, user_line
 
 __all__ = ["Trace", "Value", "scope"]
-
-_SCOPE: ContextVar[str] = ContextVar("scope", default="")
-
-
-@contextmanager
-def scope(name: str) -> Generator[None]:
-    """Names of layers made inside begin with `name.`; scopes nest: `with scope("conv2.0"):`."""
-    outer = _SCOPE.get()
-    token = _SCOPE.set(f"{outer}.{name}" if outer else name)
-    try:
-        yield
-    finally:
-        _SCOPE.reset(token)
 
 
 @dataclass(eq=False)
@@ -66,7 +53,7 @@ class Trace:
                 raise ShapeError(naming_line(f"parameter '{name}' is reused as {type_}, but was {made}; use another name"))
             return Value(self, earlier)
         self._claim(name)
-        node = Node(name, PARAM, Param(init), (), type_, Origin(user_line(), _SCOPE.get()), Weights(type_, Recipe(init, name)))
+        node = Node(name, PARAM, Param(init), (), type_, Origin(user_line(), scope_name()), Weights(type_, Recipe(init, name)))
         self.shared[name] = node
         return self._add(node)
 
@@ -76,7 +63,7 @@ class Trace:
             self._claim(name)
         else:
             name = self.fresh("const")
-        origin = Origin(user_line(), _SCOPE.get())
+        origin = Origin(user_line(), scope_name())
         if isinstance(values, int | float):
             type_ = TensorType("f32", ())
             weights = Weights(type_, Recipe("full", name, value=float(values)))
@@ -93,7 +80,7 @@ class Trace:
         for operand in operands:
             if operand.trace is not self:
                 raise InvalidModel(naming_line(f"{kind.name} mixes values of two networks; call the network inside the other one"))
-        origin = Origin(user_line(), _SCOPE.get())
+        origin = Origin(user_line(), scope_name())
         node = Node(name or self.fresh(kind.name), kind, op, tuple(v.node for v in operands), None, origin)
         node = node.like(type=infer_type(node))
         if self.strict_windows and (found := leftover(node)):
@@ -106,7 +93,7 @@ class Trace:
 
     def fresh(self, base: str) -> str:
         """Reserve the next unused `scope.base1`, `scope.base2`..."""
-        full = f"{_SCOPE.get()}.{base}" if _SCOPE.get() else base
+        full = f"{scope_name()}.{base}" if scope_name() else base
         while True:
             self.counts[full] += 1
             name = f"{full}{self.counts[full]}"
@@ -116,7 +103,19 @@ class Trace:
 
     def named(self, name: str) -> str:
         """Reserve `scope.name` as the user wrote it, or `scope.name_1` where that is taken."""
-        return fresh_name(f"{_SCOPE.get()}.{name}" if _SCOPE.get() else name, self.names)
+        return fresh_name(f"{scope_name()}.{name}" if scope_name() else name, self.names)
+
+    def output(self, name: str, value: Value) -> Value:
+        """`value` under this name: itself if it has it.
+
+        Raises: InvalidModel for a name that another value has.
+        """
+        if value.node.name == name:
+            return value
+        if name in self.names:
+            raise InvalidModel(f"the name '{name}' is taken already, by another value; rename that, or the output")
+        self.names.add(name)
+        return self.emit(IDENTITY, Identity(), (value,), name)
 
     def graph(self, outputs: list[Value]) -> Graph:
         inputs = [node for node in self.nodes if node.kind is INPUT]
@@ -158,6 +157,23 @@ class Value:
         if self.rank < 2 or not isinstance(channels := self.shape[1], int):
             raise ShapeError(naming_line(f"{self.node.where} is {self.node.type}; a number of channels is needed on axis 1"))
         return channels
+
+    def __getitem__(self, key: Any) -> Value:
+        """x[:, :4] or x[..., ::2], as in NumPy; a number takes its axis away, None puts one in.
+
+        Raises: ShapeError, with the user's line, for arrays and values, and for what is out of range or hangs on a named size.
+        """
+        found, x = subscript_of(key, self.node.typed), self
+        if found.slice is not None:
+            x = self.trace.emit(SLICE, found.slice, (x,))
+        shape = [1 if axis is None else x.shape[axis] for axis in found.axes]
+        for axis, place in sorted(found.picked, reverse=True):
+            x = self.trace.emit(GATHER, Gather(axis), (x, self.trace.constant(np.array(place))))
+        return x if list(x.shape) == shape else self.trace.emit(RESHAPE, Reshape(tuple(shape)), (x,))
+
+    def __iter__(self) -> Any:
+        """Raises: InvalidModel; a value would be endless to Python, which knows no end of its elements."""
+        raise InvalidModel(naming_line(f"%{self.node.name} ({self.node.type}) cannot be taken apart by Python; cut it, as in x[:, :4]"))
 
     def _binary(self, kind: OpDef[Any], op: Any, other: Value | Array | float, *, swapped: bool = False) -> Value:
         right = other if isinstance(other, Value) else self._constant(other)

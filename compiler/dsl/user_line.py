@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from types import CodeType, FrameType
 
-__all__ = ["at_place", "file_line", "naming_line", "user_line"]
+__all__ = ["at_place", "file_line", "naming_line", "scope", "scope_name", "user_line"]
 
 CONVC = __name__.partition(".")[0]
 ZOO = f"{CONVC}.models"  # its networks are read as a user's own are
@@ -33,6 +33,23 @@ OTHERS = (
 )
 
 _PLACE: ContextVar[str] = ContextVar("place", default="")
+_SCOPE: ContextVar[str] = ContextVar("scope", default="")
+
+
+@contextmanager
+def scope(name: str) -> Generator[None]:
+    """Names of layers made inside begin with `name.`, and errors say it; scopes nest: `with scope("conv2.0"):`."""
+    outer = _SCOPE.get()
+    token = _SCOPE.set(f"{outer}.{name}" if outer else name)
+    try:
+        yield
+    finally:
+        _SCOPE.reset(token)
+
+
+def scope_name() -> str:
+    """`conv2.0`, the names of the scopes around; empty outside of any."""
+    return _SCOPE.get()
 
 
 @contextmanager
@@ -59,9 +76,9 @@ def user_line() -> str:
 
 
 def naming_line(complaint: str) -> str:
-    """The complaint after the user's line, `file.py:31: ...`; alone where no line is the user's."""
-    line = user_line()
-    return f"{line}: {complaint}" if line else complaint
+    """The complaint after the user's line and scope, `file.py:31, in block3: ...`; alone where there are none."""
+    where = ", ".join(filter(None, [user_line(), f"in {scope_name()}" if scope_name() else ""]))
+    return f"{where}: {complaint}" if where else complaint
 
 
 def file_line(code: CodeType, line: int) -> str:

@@ -97,7 +97,10 @@ def infer_conv(op: Conv, x: TensorType, w: TensorType, b: TensorType | None = No
     if op.groups < 1 or c_out % op.groups:
         raise ShapeError(f"{c_out} filters do not divide into {op.groups} groups")
     if c_in != per_group * op.groups:
-        raise ShapeError(f"weight covers {per_group}*{op.groups} channels, input has {c_in}")
+        fitting = c_in // per_group if isinstance(c_in, int) and per_group and c_in % per_group == 0 else 0
+        groups = f"{fitting} groups, or " if fitting and c_out % fitting == 0 else ""
+        way_out = f"give {groups}a weight or an input of as many channels as the other has"
+        raise ShapeError(f"weight covers {per_group}*{op.groups} channels, input has {c_in}; {way_out}")
     need_bias(b, c_out)
     need_kernel(tuple(kernel))
     ends = zip(sizes, kernel, op.strides, op.dilations, op.pads[:axes], op.pads[axes:], strict=True)

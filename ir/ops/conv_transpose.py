@@ -95,7 +95,7 @@ def infer_conv_transpose(op: ConvTranspose, x: TensorType, w: TensorType, b: Ten
     batch, c_in, *extents = x.shape
     w_in, per_group, *kernel = static("weight", w)
     if c_in != w_in:
-        raise ShapeError(f"weight covers {w_in} channels, input has {c_in}")
+        raise ShapeError(f"weight covers {w_in} channels, input has {c_in}; give a weight or an input of as many channels as the other has")
     if op.groups < 1 or w_in % op.groups:
         raise ShapeError(f"{w_in} input channels do not divide into {op.groups} groups")
     need_bias(b, per_group * op.groups)

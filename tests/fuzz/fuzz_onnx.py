@@ -261,7 +261,9 @@ def main() -> int:
     while workers:
         workers = [worker for worker in workers if worker.look(total)]
     report(total, given, time.time() - start)
-    return 1 if total.failures else 0
+    if not total.files:
+        print("FAILED: no file was read; give more --seconds or a --count of at least 1")
+    return 1 if total.failures or not total.files else 0
 
 
 def report(total: Tally, given: argparse.Namespace, seconds: float) -> None:

@@ -45,6 +45,12 @@ def test_entry_is_named_after_its_network(name: str):
     assert entry.source
 
 
+def test_a_network_that_is_not_there():
+    with pytest.raises(AttributeError, match=r"there is no network 'resnet19' in convc\.models; did you mean resnet18"):
+        _ = models.resnet19
+    assert not hasattr(models, "__wrapped__")
+
+
 @pytest.mark.parametrize("name", ZOO)
 def test_default_graph_verifies_and_reads_back(name: str):
     graph = ZOO[name].network()

@@ -46,6 +46,13 @@ def test_the_way_out_is_one(net):
     assert "multiply-adds" in done.out
 
 
+def test_of_nothing_nothing_is_compared(net):
+    done = convc("verify", net, "-b", "reference,onnx")
+    assert done.code == 0, done.err
+    assert "has no values, so nothing was compared" in done.out
+    assert "agrees" not in done.out
+
+
 def test_commands_that_do_not(net):
     there = net.parent
     for words in (

@@ -188,7 +188,9 @@ class TestPatterns:
         ("text", "complaint"),
         [
             ("CONV-RELUU", "unknown word 'RELUU' at column 6"),
-            ("(CONV-RELU", r"a '\(' is not closed"),
+            ("(CONV-RELU", r"a '\(' is not closed, that at column 1; it ends with '\)'"),
+            ("(CONV)-[(RELU-POOL)*2", r"a '\[' is not closed, that at column 8; it ends with '\]'"),
+            ("(CONV-RELU*2", r"'\*' at column 11 repeats a group, and none ends before it; write \(RELU\)\*2"),
             ("CONV)*2", r"'\)' at column 5 closes nothing"),
             ("(CONV]*2", "']' at column 6 closes nothing"),
             ("(CONV)*N", "expected a number at column 8; a letter needs a value"),
