@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ...backends.onnx.file.saving import Values, save_model
-from ...backends.onnx.read.importer import MIN_OPSET, Imported, read_graph
+from ...backends.onnx.read.importer import Imported, read_graph
 from ...backends.onnx.session import Session
+from ...backends.onnx.write.export import MIN_OPSET
 from ...ir.binding import match_inputs
 from ...ir.errors import ConvcError, KernelMissing, Mismatch, UsageError
 from ...ir.graph import Graph
@@ -67,7 +68,7 @@ def better_file(
 
     imported = read_graph(path, shapes=shapes, strict=strict)
     before, _ = optimize(imported.graph, 0)
-    own = imported.model.opset.get("", MIN_OPSET)
+    own = max(imported.model.opset.get("", MIN_OPSET), MIN_OPSET)
     exporter = Exporter(imported, before, opset or own, as_declared=not shapes)
     old = exporter.read_figures(path.stat().st_size + imported.outside)
     asked = bool(shapes) or (opset is not None and opset != own)

@@ -37,19 +37,19 @@ class DequantizeLinear:
 
 
 def infer_quantize(op: QuantizeLinear, x: TensorType, scale: TensorType, zero_point: TensorType) -> TensorType:
-    """Raises: ShapeError for a zero point that is not 8 bits wide, or a scale that does not lie along the axis."""
+    """Raises: ShapeError for a zero point that is not 8 or 16 bits wide, or a scale that does not lie along the axis."""
     need_float(x)
     need_same_dtype(x, scale)
-    if zero_point.dtype not in ("i8", "u8"):
-        raise ShapeError(f"zero point is {zero_point}, expected i8 or u8")
+    if zero_point.dtype not in ("i8", "u8", "i16", "u16"):
+        raise ShapeError(f"zero point is {zero_point}, expected i8, u8, i16 or u16")
     _need_along_axis(op, x, scale, zero_point)
     return TensorType(zero_point.dtype, x.shape)
 
 
 def infer_dequantize(op: DequantizeLinear, x: TensorType, scale: TensorType, zero_point: TensorType) -> TensorType:
     """Raises: ShapeError for an input that is not quantized, or a scale that does not lie along the axis."""
-    if x.dtype not in ("i8", "u8", "i32"):
-        raise ShapeError(f"input is {x}, expected i8, u8 or i32")
+    if x.dtype not in ("i8", "u8", "i16", "u16", "i32"):
+        raise ShapeError(f"input is {x}, expected i8, u8, i16, u16 or i32")
     need_float(scale)
     need_same_dtype(x, zero_point)
     _need_along_axis(op, x, scale, zero_point)

@@ -104,7 +104,7 @@ def infer_number(op: Any, x: TensorType) -> TensorType:
 
 
 def infer_signed(op: Any, x: TensorType) -> TensorType:
-    if x.dtype in ("bool", "u8"):
+    if x.dtype == "bool" or x.dtype.startswith("u"):
         raise ShapeError(f"input is {x}, which has no negative numbers; cast it")
     return x
 

@@ -1,4 +1,4 @@
-"""ONNX file to graph: the operators of opset 7 to the newest, one row each (operators.py). Spec: onnx.ai, IR and operators.
+"""ONNX file to graph: the operators of opset 6 to the newest, one row each (operators.py). Spec: onnx.ai, IR and operators.
 
 What has no row, or not in that form, becomes an opaque node (opaque.py), and what depends on one of an unknown type does, too. Where the
 caller is strict, all of it is refused in one sentence.
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MIN_OPSET", "Imported", "UnreadOperators", "read_graph"]
 
-MIN_OPSET = 7  # where broadcasting became NumPy's and batch norm lost its old attributes
+MIN_OPSET = 6  # the first that is no experiment; opset_six.py has what changed with the next
 NAMED = 5  # outputs that a note names
 # What a row may run into where a file's operands and attributes make no sense together.
 NONSENSE = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)

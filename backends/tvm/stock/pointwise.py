@@ -60,7 +60,7 @@ def mod(emitter: RelaxEmitter, node: Node, a: Any, b: Any) -> Any:
 
     def remainder(p: Scalar, q: Scalar, c: Const) -> Scalar:
         zero, one = tirx.const(0, p.dtype), tirx.const(1, p.dtype)
-        traps = q == zero if node.typed.dtype == "u8" else tirx.any(q == zero, q == tirx.const(-1, p.dtype))
+        traps = q == zero if node.typed.dtype.startswith("u") else tirx.any(q == zero, q == tirx.const(-1, p.dtype))
         return left(p, tirx.Select(traps, one, q))
 
     return _pairwise(emitter, node, remainder, a, b)
