@@ -22,6 +22,7 @@ CHOOSES = {
     "places",
     "lengths",
     "moments",
+    "roi_align",
 }  # some output reduces the batch, or repeats its edge
 
 
