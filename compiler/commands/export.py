@@ -8,7 +8,7 @@ import click
 
 from ...ir.errors import UsageError
 from ..engines.optimize import optimize
-from ..files.model import Request
+from ..files.model import Request, load_with_source
 from ..files.onnx_file import export_onnx
 from ..files.weights import WEIGHT_FILES, check_numbers, write_weights
 from .console import Console
@@ -28,7 +28,7 @@ __all__ = ["command"]
 def command(console: Console, request: Request, output: Path, level: int, opset: int | None) -> None:
     """Write MODEL as an ONNX file, or its parameters by name. It is exported as written unless -O asks for passes."""
     check_suffix("-o", output, (".onnx", *WEIGHT_FILES))
-    graph = console.load(request)
+    graph, source = load_with_source(request, console.zoo, console.say)
     if output.suffix in WEIGHT_FILES:
         if level or opset:
             extra = "-O" if level else "--opset"
@@ -36,5 +36,5 @@ def command(console: Console, request: Request, output: Path, level: int, opset:
         check_numbers(graph)
         write_weights(graph, output)
     else:
-        export_onnx(optimize(graph, level)[0], output, opset)
+        export_onnx(optimize(graph, level)[0], output, opset, source, resized=bool(request.inputs))
     console.say(f"wrote {output} ({output.stat().st_size:,} bytes)")

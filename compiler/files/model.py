@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...ir.binding import specialize
 from ...ir.dims import Dim, multiple
@@ -23,7 +23,10 @@ from ...ir.window_leftovers import leftovers
 from ..dsl.network import Network
 from ..dsl.zoo_entry import Checkpoint, ZooEntry
 
-__all__ = ["Request", "load", "pairs", "read_text"]
+if TYPE_CHECKING:
+    from ...backends.onnx.read.importer import Imported
+
+__all__ = ["Request", "load", "load_with_source", "pairs", "read_text"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,18 @@ def load(request: Request, zoo: Mapping[str, ZooEntry], say: Callable[[str], Non
 
     Raises: UsageError for a model that does not exist, with the nearest names; InvalidModel for one that is wrong.
     """
-    graph = _load(request, zoo, say)
+    return load_with_source(request, zoo, say)[0]
+
+
+def load_with_source(
+    request: Request, zoo: Mapping[str, ZooEntry], say: Callable[[str], None] = lambda line: None
+) -> tuple[Graph, Imported | None]:
+    """`load`, and for an ONNX file what it says beside its operators."""
+    imported = _imported(request, say)
+    return _finished(_load(request, zoo) if imported is None else imported.graph, request, zoo, say), imported
+
+
+def _finished(graph: Graph, request: Request, zoo: Mapping[str, ZooEntry], say: Callable[[str], None]) -> Graph:
     if request.strict_windows and (found := leftovers(graph)):
         raise InvalidModel(f"{found[0]} (strict windows)")
     if request.weights is None:
@@ -74,7 +88,20 @@ def _with_weights(graph: Graph, path: Path, model: str, zoo: Mapping[str, ZooEnt
     return loaded
 
 
-def _load(request: Request, zoo: Mapping[str, ZooEntry], say: Callable[[str], None]) -> Graph:
+def _imported(request: Request, say: Callable[[str], None]) -> Imported | None:
+    """The file, if MODEL is an ONNX file."""
+    path = Path(request.model)
+    if path.suffix != ".onnx" or request.options:
+        return None
+    from ...backends.onnx.read.importer import read_graph
+
+    imported = read_graph(path, shapes=pairs("--input", request.inputs, ":"), strict=request.strict)
+    if imported.note:
+        say(imported.note)
+    return imported
+
+
+def _load(request: Request, zoo: Mapping[str, ZooEntry]) -> Graph:
     model, shapes = request.model, pairs("--input", request.inputs, ":")
     if model in zoo:
         with _user_code(f"{model} with these options"):
@@ -91,13 +118,6 @@ def _load(request: Request, zoo: Mapping[str, ZooEntry], say: Callable[[str], No
         from ...ir.parser import parse_graph
 
         return _retyped(parse_graph(read_text(path), path.name), shapes)
-    if path.suffix == ".onnx":
-        from ...backends.onnx.read.importer import read_graph
-
-        imported = read_graph(path, shapes=shapes, strict=request.strict)
-        if imported.note:
-            say(imported.note)
-        return imported.graph
     from .artifact import MANIFEST, Artifact
 
     if (path / MANIFEST).is_file():

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...ir.graph import Graph
 from .weights import check_numbers
 
+if TYPE_CHECKING:
+    from ...backends.onnx.read.importer import Imported
+
 __all__ = ["export_onnx", "read_onnx"]
 
 
-def export_onnx(graph: Graph, path: str | Path, opset: int | None = None) -> None:
+def export_onnx(graph: Graph, path: str | Path, opset: int | None = None, source: Imported | None = None, *, resized: bool = False) -> None:
     """Write `graph` as an ONNX file, whole or not at all; weights over 2 GB go into `<path>.data` beside it.
+
+    What the file that it is from says, its `source`, is said again; `resized` tells that its inputs have other sizes by now.
 
     Raises: UsageError for an opset or a path that will not do; UnsupportedOp for a node that ONNX cannot say.
     """
     from ...backends.onnx.file.saving import save_model
     from ...backends.onnx.write.export import to_shell
+    from ...backends.onnx.write.retain import retain
 
     check_numbers(graph)
     model, values = to_shell(graph, opset)
+    if source is not None:
+        retain(model, source, graph, as_declared=not resized)
     save_model(model, Path(path), values=values)
 
 

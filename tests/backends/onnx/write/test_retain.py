@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from convc.compiler.compiling.better_onnx import Better, better_file
 from convc.compiler.engines.optimize import optimize
 from convc.tests.support.onnx_files import written
+from convc.tests.support.shell import convc
 
 SIZES = ["batch size", 3, 8, 8]
 
@@ -140,3 +141,12 @@ def test_opset_and_version_of_the_format_stay_and_the_file_runs(opset: int, ir_v
 def test_a_raised_opset_raises_the_version_where_it_must(tmp_path: Path):
     new = better(written(tmp_path, talkative(9, 4)), opset=21).model
     assert (new.opset_import[0].version, new.ir_version) == (21, 10)
+
+
+def test_a_file_that_is_exported_says_it_too(tmp_path: Path):
+    source, output = written(tmp_path, talkative(11, 6)), tmp_path / "newer.onnx"
+    assert convc("export", source, "-o", output, "--opset", "18").code == 0
+    new = onnx.load(output)
+    assert (said(new), said(new.graph), said(new.graph.input[0])) == tuple(map(said, (m := talkative(), m.graph, m.graph.input[0])))
+    assert [node.name for node in new.graph.node] == ["first", "a name", "", "2"]
+    assert (new.opset_import[0].version, new.ir_version, new.producer_version.endswith(" from hunt 1.2")) == (18, 8, True)
