@@ -21,6 +21,7 @@ __all__ = ["retain"]
 WEIGHTS_ARE_INPUTS = 4  # before this version of the format
 FROM = " from "  # after convc's own version: who made the file before
 # What goes without saying though the spec's schema gives no default for it.
+WORD = re.compile(r"[^\W\d]\w*")
 UNSAID = {"dilations": 1, "strides": 1, "pads": 0}
 
 
@@ -35,14 +36,26 @@ def retain(model: ModelProto, imported: Imported, graph: Graph, *, as_declared: 
     del model.metadata_props[:]
     for said, new in ((source, model), (source.graph, model.graph)):
         _say_again(said, new)
+    there = {entry.domain for entry in model.opset_import} | {"ai.onnx"}
+    model.opset_import.extend(entry for entry in source.opset_import if entry.domain not in there)
     _retain_values(model.graph, source.graph, imported.symbols, as_declared)
     _retain_nodes(model.graph, source.graph, graph)
     tensors = {tensor.name: tensor for tensor in source.graph.initializer}
     for tensor in model.graph.initializer:
         if tensor.name in tensors:
             _say_again(tensors[tensor.name], tensor)
+    names = _names(model.graph)
+    for note in source.graph.quantization_annotation:
+        if {note.tensor_name, *(entry.value for entry in note.quant_parameter_tensor_names)} <= names:
+            model.graph.quantization_annotation.append(note)
     if model.ir_version < WEIGHTS_ARE_INPUTS:
         _add_weights_as_inputs(model.graph)
+
+
+def _names(graph: GraphProto) -> set[str]:
+    """Of all values that there are."""
+    made = {name for node in graph.node for name in node.output}
+    return made | {tensor.name for tensor in graph.initializer} | {value.name for value in graph.input}
 
 
 def _maker(source: ModelProto) -> str:
@@ -73,6 +86,7 @@ def _say_again(source: Any, target: Any) -> None:
 def _retain_values(graph: GraphProto, source: GraphProto, symbols: Mapping[str, str], as_declared: bool) -> None:
     """Intermediate values are described where the file describes some."""
     theirs = {ours: text for text, ours in symbols.items() if ours != text}
+    sizes = {word for value in source.input for dim in value.type.tensor_type.shape.dim for word in WORD.findall(dim.dim_param)}
     if not source.value_info:
         del graph.value_info[:]
     for values, declared in ((graph.input, source.input), (graph.output, source.output), (graph.value_info, source.value_info)):
@@ -80,7 +94,7 @@ def _retain_values(graph: GraphProto, source: GraphProto, symbols: Mapping[str, 
         for value in values:
             _rename(value, theirs)
             if value.name in by_name:
-                _retain_value(value, by_name[value.name], as_declared)
+                _retain_value(value, by_name[value.name], as_declared, sizes)
 
 
 def _rename(value: ValueInfoProto, theirs: Mapping[str, str]) -> None:
@@ -90,7 +104,8 @@ def _rename(value: ValueInfoProto, theirs: Mapping[str, str]) -> None:
             dim.dim_param = re.sub(r"\w+", lambda word: theirs.get(word[0], word[0]), dim.dim_param)
 
 
-def _retain_value(value: ValueInfoProto, declared: ValueInfoProto, as_declared: bool) -> None:
+def _retain_value(value: ValueInfoProto, declared: ValueInfoProto, as_declared: bool, sizes: set[str]) -> None:
+    """Where inputs have other `sizes` than declared, what is called by them may have so too, and what has a name of its own keeps it."""
     _say_again(declared, value)
     if declared.type.denotation:
         value.type.denotation = declared.type.denotation
@@ -98,7 +113,8 @@ def _retain_value(value: ValueInfoProto, declared: ValueInfoProto, as_declared: 
     if len(old) != len(new):
         return
     for was, dim in zip(old, new, strict=True):
-        if as_declared and (was.dim_param or (was.HasField("dim_value") and was.dim_value >= 0 and dim.dim_param)):
+        is_own = bool(was.dim_param and dim.dim_param) and sizes.isdisjoint(WORD.findall(was.dim_param))
+        if is_own or (as_declared and (was.dim_param or (was.HasField("dim_value") and was.dim_value >= 0 and dim.dim_param))):
             dim.CopyFrom(was)
         elif was.denotation:
             dim.denotation = was.denotation

@@ -51,6 +51,10 @@ def talkative(opset: int = 17, ir_version: int = 10) -> Any:
     graph = helper.make_graph(nodes, "a net", [x], [y], tensors, value_info=[middle])
     remarked(graph, "graph")
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version)
+    model.opset_import.append(helper.make_opsetid("org.example", 2))
+    graph_notes = model.graph.quantization_annotation.add(tensor_name="3")
+    graph_notes.quant_parameter_tensor_names.add(key="SCALE_TENSOR", value="scales")
+    model.graph.quantization_annotation.add(tensor_name="1")  # a value that goes
     model.producer_name, model.producer_version, model.domain, model.model_version = "hunt", "1.2", "org.example", 3
     remarked(model, "model")
     return model
@@ -87,6 +91,8 @@ def test_remarks_of_all_levels_stay(tmp_path: Path):
     assert new.graph.input[0] == old.graph.input[0]
     assert new.graph.output[0] == old.graph.output[0]
     assert (new.domain, new.model_version, new.ir_version, new.graph.name) == ("org.example", 3, 10, "a net")
+    assert list(new.opset_import) == list(old.opset_import)
+    assert [note.tensor_name for note in new.graph.quantization_annotation] == ["3"]
     assert new.producer_name == "convc"
     assert new.producer_version.endswith(" from hunt 1.2")
 
@@ -118,6 +124,11 @@ def test_sizes_that_are_given_are_not_called_what_the_file_calls_them(tmp_path: 
     ]
     assert shapes == [[2, 3, 8, 8], [2, 8, 16, 16]]
     assert said(new.graph.output[0]) == said(talkative().graph.output[0])
+    freed = better(written(tmp_path, talkative()), shapes={"in put": "batch,3,2*H,8"}).model
+    shapes = [
+        [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in (*freed.graph.input, *freed.graph.output)
+    ]
+    assert shapes == [["batch", 3, "2*H", 8], ["batch", 8, "rows_out", 16]]
 
 
 @pytest.mark.parametrize(("opset", "ir_version"), [(9, 3), (9, 4), (10, 5), (11, 6), (12, 7), (13, 7), (17, 8)])
