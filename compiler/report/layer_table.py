@@ -149,7 +149,8 @@ def _alike(sizes: Sequence[int]) -> str:
 
 
 def _pool_label(word: str, op: MaxPool | AvgPool) -> str:
-    kernel, stride = op.kernel[0], op.strides[0]
+    axes = len(op.kernel)
+    kernel, stride = (_alike(op.kernel), _alike(op.strides)) if axes > 2 else (op.kernel[0], op.strides[0])
     return f"{word}{kernel}" + (f"/{stride}" if stride != kernel else "")
 
 

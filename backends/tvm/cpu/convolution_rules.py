@@ -14,7 +14,7 @@ from ....ir.graph import Node
 from ....ir.ops.conv import CONVS
 from ....ir.ops.pool import MAX_POOL
 from ....ir.types import Array
-from .kernels import planes
+from .kernels import planes, volumes
 from .kernels.depthwise import depthwise, depthwise_filters
 from .kernels.direct.kernel import direct_kernel
 from .kernels.direct.packing import direct_filters, whole_groups
@@ -25,7 +25,7 @@ from .kernels.norms import gain_and_shift
 from .kernels.transposed.kernel import depthwise_transposed, transposed
 from .kernels.transposed.packing import depthwise_phase_filters, phase_filters
 from .kernels.transposed.phases import Transposed
-from .kernels.windows import Window
+from .kernels.windows import UNROLLED, Window
 from .kernels.winograd.arrangement import Tiled
 from .kernels.winograd.kernel import winograd_kernel
 from .kernels.winograd.transforms import tile_filters
@@ -46,7 +46,7 @@ from .work import (
     packed,
 )
 
-__all__ = ["batch_norm", "bias_of", "conv", "conv_transpose"]
+__all__ = ["batch_norm", "bias_of", "conv", "conv_of_volume", "conv_transpose"]
 
 MOST_LATTICES = 16  # windows of a transposed convolution's phases, each written out
 
@@ -146,6 +146,24 @@ def conv_transpose(around: Surroundings, node: Node) -> Work | None:
         kernel = transposed.of(size, batch_of(x), blocks(c_in), blocks(c_out), whole, steps, around.processor)
         filters = phase_filters(size, (c_in, c_out), groups, whole)
     return Work(covers, kernel, (x,), (packed(f"{node.name}.packed", filters, w), bias_of(node, c_out, bias)), others)
+
+
+def conv_of_volume(around: Surroundings, node: Node) -> Work | None:
+    """Over three axes, on volumes as they lie, without groups and with filters that are known."""
+    x, w, *bias = node.inputs
+    sizes = [dim for dim in (*x.typed.shape[1:], *node.typed.shape[1:]) if isinstance(dim, int) and dim > 0]
+    if node.typed.dtype != "f32" or len(sizes) < 8 or node.op.groups > 1 or any(param.weights is None for param in (w, *bias)):
+        return None
+    c_in, depth, rows, cols, c_out = sizes[:5]
+    (k_depth, *kernel), op = w.typed.concrete()[2:], node.op
+    if kernel[1] > UNROLLED:
+        return None
+    slices = Window(depth, 1, (k_depth, 1), (op.strides[0], 1), (op.pads[0], 0, op.pads[3], 0), (op.dilations[0], 1))
+    window = Window(rows, cols, (kernel[0], kernel[1]), op.strides[1:], (*op.pads[1:3], *op.pads[4:]), op.dilations[1:])
+    covers, steps, _ = followers(around, node, ALONE)
+    size = volumes.Volume(batch_of(x), c_in, c_out, slices, window)
+    arguments = (packed(f"{node.name}.packed", volumes.volume_filters(c_in, c_out, size.kernel), w), bias_of(node, c_out, bias))
+    return Work(covers, volumes.direct_volume.of(size, steps, around.processor), (x,), arguments, plain=frozenset([x, covers[-1]]))
 
 
 def bias_of(node: Node, c_out: int, bias: list[Node]) -> Argument:

@@ -12,14 +12,14 @@ import numpy as np
 from ....ir.graph import Node
 from ....ir.op import OpDef
 from ....ir.ops.activation import SOFTMAX
-from ....ir.ops.conv import CONV1D, CONV2D
+from ....ir.ops.conv import CONV1D, CONV2D, CONV3D
 from ....ir.ops.conv_transpose import CONV_TRANSPOSE1D, CONV_TRANSPOSE2D
 from ....ir.ops.linear import DENSE
 from ....ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
 from ....ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
 from ....ir.ops.resize import RESIZE
 from ....ir.ops.shape import CONCAT, FLATTEN, SLICE
-from .convolution_rules import batch_norm, bias_of, conv, conv_transpose
+from .convolution_rules import batch_norm, bias_of, conv, conv_of_volume, conv_transpose
 from .kernels import dense, moves, norms, pointwise, pools
 from .kernels import resize as resizes
 from .kernels import softmax as softmaxes
@@ -175,6 +175,7 @@ def subsample(around: Surroundings, node: Node) -> Work | None:
 MAKERS: dict[OpDef[Any], Callable[[Surroundings, Node], Work | None]] = {
     CONV1D: conv,
     CONV2D: conv,
+    CONV3D: conv_of_volume,
     CONV_TRANSPOSE1D: conv_transpose,
     CONV_TRANSPOSE2D: conv_transpose,
     MAX_POOL: pool,

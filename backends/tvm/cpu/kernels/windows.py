@@ -18,7 +18,7 @@ from ...processor import Processor
 from .layout import LANES, Batch, blocks
 from .writer import Writer
 
-__all__ = ["Column", "Sum", "TileRun", "Window", "slide", "slide_row", "tap_rows"]
+__all__ = ["UNROLLED", "WIDEST", "Column", "Sum", "TileRun", "Window", "slide", "slide_row", "tap_rows"]
 
 WIDEST = 14  # columns of a tile, at most
 UNROLLED = 32  # taps of a window along a row, at most; 200 of them took LLVM 9 seconds, and a loop is as fast
