@@ -10,11 +10,11 @@ from typing import Any
 
 from .graph import Graph, Node, fresh_name
 from .op import OpDef
-from .ops.conv import CONV2D, Conv2d
+from .ops.conv import CONVS, Conv
 from .ops.elementwise import MUL, Mul
 from .ops.leaf import PARAM, Param
 from .ops.linear import MATMUL, MatMul
-from .ops.qlinear import BY_COLUMN, BY_FILTER, BY_ROW, QLINEAR_CONV2D, QLINEAR_MATMUL, QLinearConv2d
+from .ops.qlinear import BY_COLUMN, BY_FILTER, BY_ROW, QLINEAR_CONVS, QLINEAR_MATMUL
 from .ops.quantize import DEQUANTIZE_LINEAR, QUANTIZE_LINEAR, QuantizeLinear
 from .types import TensorType
 from .verifier import infer_type
@@ -59,9 +59,8 @@ class _Parts:
         return self.made[-1]
 
 
-def _opened_conv2d(to: _Parts) -> list[Node]:
+def _opened_conv(to: _Parts) -> list[Node]:
     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, *bias = to.node.inputs
-    op: QLinearConv2d = to.node.op
     operands = [
         to.add("x", DEQUANTIZE_LINEAR, BY_FILTER, x, x_scale, x_zero),
         to.add("w", DEQUANTIZE_LINEAR, BY_FILTER, w, w_scale, w_zero),
@@ -70,7 +69,9 @@ def _opened_conv2d(to: _Parts) -> list[Node]:
         scale = to.add("b_scale", MUL, Mul(), x_scale, w_scale)
         zero = to.zeros("b_zero", TensorType("i32", scale.typed.shape))
         operands.append(to.add("b", DEQUANTIZE_LINEAR, BY_FILTER, bias[0], scale, zero))
-    product = to.add("product", CONV2D, Conv2d(op.strides, op.pads, op.dilations, op.groups), *operands)
+    op: Conv = to.node.op
+    kind = CONVS[len(op.strides) - 1]
+    product = to.add("product", kind, kind.Attrs(op.strides, op.pads, op.dilations, op.groups), *operands)
     to.add("", QUANTIZE_LINEAR, QuantizeLinear(), product, y_scale, y_zero)
     return to.made
 
@@ -85,4 +86,7 @@ def _opened_matmul(to: _Parts) -> list[Node]:
     return to.made
 
 
-OPENED: dict[OpDef[Any], Callable[[_Parts], list[Node]]] = {QLINEAR_CONV2D: _opened_conv2d, QLINEAR_MATMUL: _opened_matmul}
+OPENED: dict[OpDef[Any], Callable[[_Parts], list[Node]]] = {
+    **dict.fromkeys(QLINEAR_CONVS, _opened_conv),
+    QLINEAR_MATMUL: _opened_matmul,
+}

@@ -1,4 +1,4 @@
-"""Products of quantized values that are quantized again: qlinear_conv2d and qlinear_matmul. Jacob et al. 2018, sec. 2.2.
+"""Products of quantized values that are quantized again: qlinear_conv1d to 3d and qlinear_matmul. Jacob et al. 2018, sec. 2.2.
 
 What they mean is said with three other ops: dequantize_linear, the product, quantize_linear. An engine with integer kernels adds integers
 and rounds once; ir/opened.py writes the three ops out for those without.
@@ -7,19 +7,40 @@ and rounds once; ir/opened.py writes the three ops out for those without.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import Facts
 from ..op import OpDef, no_rounding
 from ..types import Array, TensorType
-from .conv import CONV2D, Conv2d
+from .conv import CONVS, Conv, Conv1d, Conv2d, Conv3d
 from .linear import MATMUL, MatMul
 from .quantize import DEQUANTIZE_LINEAR, QUANTIZE_LINEAR, DequantizeLinear, QuantizeLinear
 
-__all__ = ["BY_COLUMN", "BY_FILTER", "BY_ROW", "OPS", "QLINEAR_CONV2D", "QLINEAR_MATMUL", "QLinearConv2d", "QLinearMatMul"]
+__all__ = [
+    "BY_COLUMN",
+    "BY_FILTER",
+    "BY_ROW",
+    "OPS",
+    "QLINEAR_CONVS",
+    "QLINEAR_MATMUL",
+    "QLinearConv1d",
+    "QLinearConv2d",
+    "QLinearConv3d",
+    "QLinearMatMul",
+]
 
 BY_FILTER, BY_ROW, BY_COLUMN = (DequantizeLinear(axis) for axis in (0, -2, -1))  # along which scales may lie
+
+
+@dataclass(frozen=True, slots=True)
+class QLinearConv1d(Conv1d):
+    """quantize(conv1d(dequantize(x), dequantize(w), b * x_scale * w_scale)). ONNX QLinearConv.
+
+    Shapes: x[N,C,L], x_scale[], x_zero[], w[O,C/groups,K], w_scale[] or [O], w_zero like it, y_scale[], y_zero[], b[O] of i32
+    -> [N,O,L'] of y_zero's type.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +53,15 @@ class QLinearConv2d(Conv2d):
 
 
 @dataclass(frozen=True, slots=True)
+class QLinearConv3d(Conv3d):
+    """quantize(conv3d(dequantize(x), dequantize(w), b * x_scale * w_scale)). ONNX QLinearConv.
+
+    Shapes: x[N,C,D,H,W], x_scale[], x_zero[], w[O,C/groups,KD,KH,KW], w_scale[] or [O], w_zero like it, y_scale[], y_zero[], b[O] of i32
+    -> [N,O,D',H',W'] of y_zero's type.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class QLinearMatMul:
     """quantize(matmul(dequantize(a), dequantize(b))). ONNX QLinearMatMul.
 
@@ -40,8 +70,8 @@ class QLinearMatMul:
     """
 
 
-def infer_qlinear_conv2d(
-    op: QLinearConv2d,
+def infer_qlinear_conv(
+    op: Conv,
     x: TensorType,
     x_scale: TensorType,
     x_zero: TensorType,
@@ -52,18 +82,18 @@ def infer_qlinear_conv2d(
     y_zero: TensorType,
     b: TensorType | None = None,
 ) -> TensorType:
-    """Raises: ShapeError for scales that do not fit, or a bias that is not i32, and as conv2d."""
+    """Raises: ShapeError for scales that do not fit, or a bias that is not i32, and as a convolution."""
     _need_one("input", x_scale)
     _need_one("result", y_scale)
     if b is not None and b.dtype != "i32":
         raise ShapeError(f"bias is {b}, expected i32")
     wide = [DEQUANTIZE_LINEAR.infer(BY_FILTER, x, x_scale, x_zero), DEQUANTIZE_LINEAR.infer(BY_FILTER, w, w_scale, w_zero)]
     bias = [] if b is None else [TensorType(x_scale.dtype, b.shape)]
-    return QUANTIZE_LINEAR.infer(QuantizeLinear(), CONV2D.infer(op, *wide, *bias), y_scale, y_zero)
+    return QUANTIZE_LINEAR.infer(QuantizeLinear(), _plain(op).infer(op, *wide, *bias), y_scale, y_zero)
 
 
-def qlinear_conv2d(
-    op: QLinearConv2d,
+def qlinear_conv(
+    op: Conv,
     x: Array,
     x_scale: Array,
     x_zero: Array,
@@ -76,7 +106,7 @@ def qlinear_conv2d(
 ) -> Array:
     wide = [DEQUANTIZE_LINEAR.meaning(BY_FILTER, x, x_scale, x_zero), DEQUANTIZE_LINEAR.meaning(BY_FILTER, w, w_scale, w_zero)]
     bias = [] if b is None else [b.astype(x_scale.dtype) * (x_scale * w_scale)]
-    return QUANTIZE_LINEAR.meaning(QuantizeLinear(), CONV2D.meaning(op, *wide, *bias), y_scale, y_zero)
+    return QUANTIZE_LINEAR.meaning(QuantizeLinear(), _plain(op).meaning(op, *wide, *bias), y_scale, y_zero)
 
 
 def infer_qlinear_matmul(
@@ -103,28 +133,34 @@ def qlinear_matmul(
     return QUANTIZE_LINEAR.meaning(QuantizeLinear(0), MATMUL.meaning(MatMul(), *wide), y_scale, y_zero)
 
 
+def _plain(op: Conv) -> OpDef[Any]:
+    """The convolution of floats over as many axes."""
+    return CONVS[len(op.strides) - 1]
+
+
 def _need_one(what: str, scale: TensorType) -> None:
     if scale.rank:
         raise ShapeError(f"scale of the {what} is {scale}, expected one number")
 
 
-def conv2d_arithmetic(op: QLinearConv2d, inputs: tuple[TensorType, ...], out: TensorType) -> tuple[Dim, Dim]:
-    return CONV2D.arithmetic(op, (inputs[0], inputs[3], *inputs[8:]), out)
+def conv_arithmetic(op: Conv, inputs: tuple[TensorType, ...], out: TensorType) -> tuple[Dim, Dim]:
+    return _plain(op).arithmetic(op, (inputs[0], inputs[3], *inputs[8:]), out)
 
 
 def matmul_arithmetic(op: QLinearMatMul, inputs: tuple[TensorType, ...], out: TensorType) -> tuple[Dim, Dim]:
     return MATMUL.arithmetic(MatMul(), (inputs[0], inputs[3]), out)
 
 
-QLINEAR_CONV2D = OpDef(
-    "qlinear_conv2d",
-    QLinearConv2d,
-    (8, 9),
-    infer_qlinear_conv2d,
-    qlinear_conv2d,
-    conv2d_arithmetic,
-    roundings=no_rounding,  # to a step; that before it is of the three ops
-    facts=Facts(),
+def _qlinear_conv(name: str, Attrs: type[Any]) -> OpDef[Any]:
+    """The rounding is to a step; what comes before it is of the three ops."""
+    return OpDef(name, Attrs, (8, 9), infer_qlinear_conv, qlinear_conv, conv_arithmetic, roundings=no_rounding, facts=Facts())
+
+
+# By the number of axes, from one on.
+QLINEAR_CONVS = (
+    _qlinear_conv("qlinear_conv1d", QLinearConv1d),
+    _qlinear_conv("qlinear_conv2d", QLinearConv2d),
+    _qlinear_conv("qlinear_conv3d", QLinearConv3d),
 )
 QLINEAR_MATMUL = OpDef(
     "qlinear_matmul",
@@ -136,4 +172,4 @@ QLINEAR_MATMUL = OpDef(
     roundings=no_rounding,
     facts=Facts(),
 )
-OPS = (QLINEAR_CONV2D, QLINEAR_MATMUL)
+OPS = (*QLINEAR_CONVS, QLINEAR_MATMUL)

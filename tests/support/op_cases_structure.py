@@ -131,11 +131,17 @@ STRUCTURE = {
         %m = param {init=full, value=5.0} : i8[8,5]
         %ms = param : f32[5]
         %mz = param {init=full, value=2.0} : i8[5]
+        %k = param {init=full, value=7.0} : i8[6,4,3]
+        %v = param {init=full, value=7.0} : i8[6,4,1,1,1]
+        %line = reshape(%x) {shape=[N,4,30]}
+        %cube = reshape(%x) {shape=[N,4,1,5,6]}
+        %along = qlinear_conv1d(%line, %s, %z, %k, %ws, %wz, %t, %z, %b) {strides=[2]}
+        %through = qlinear_conv3d(%cube, %s, %z, %v, %s, %three, %s, %z)
         %filters = qlinear_conv2d(%x, %s, %z, %w, %ws, %wz, %t, %z, %b) {pads=[1,1,1,1], groups=2}
         %one = qlinear_conv2d(%x, %s, %z, %w, %s, %three, %s, %z) {strides=[2,2], dilations=[1,2], groups=2}
         %columns = qlinear_matmul(%a, %s, %three, %m, %ms, %mz, %t, %three)
         %all = qlinear_matmul(%a, %s, %three, %m, %s, %three, %s, %three)
-        return %filters, %one, %columns, %all""",
+        return %filters, %one, %columns, %all, %along, %through""",
     "scalars": """(%s: f32[], %i: i64[]) {
         %pad = pad(%s) {pads=[]}
         %tile = tile(%i) {repeats=[]}

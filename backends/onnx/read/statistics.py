@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ....ir.graph import Node
-from ....ir.ops.conv import CONV2D
-from ....ir.ops.qlinear import QLINEAR_CONV2D, QLinearConv2d
+from ....ir.ops.qlinear import QLINEAR_CONVS
 from ....ir.types import DTYPES
 from .call import Call, Row
 from .pointwise import cast_to, element_type, number
@@ -181,19 +180,14 @@ def _zero(c: Call, scale: Node, dtype: str, suffix: str) -> Node:
 
 
 def q_linear_conv(c: Call) -> Node:
-    """x, w and y, each with its scale and zero point, and a bias of scale x_scale * w_scale; written out where it is not over two axes."""
+    """x, w and y, each with its scale and zero point, and a bias of scale x_scale * w_scale."""
     scales = [_scalar(c, i) if c.x(i).typed.shape == (1,) else c.x(i) for i in (1, 2, 4, 5, 6, 7)]
     x = c.named("dequantize_linear", c.x(0), *scales[:2], axis=0, suffix="x")
     w = c.named("dequantize_linear", c.x(3), *scales[2:4], axis=0, suffix="w")
-    operands, bias = [x, w], [] if c.maybe(8) is None else [c.x(8)]
-    if bias:
-        scale = c.named("mul", scales[0], scales[2], suffix="bias_scale")
-        operands.append(c.named("dequantize_linear", bias[0], scale, _zero(c, scale, "i32", "bias_zero"), axis=0, suffix="bias"))
-    y = conv(c.on(operands, "product"))
-    if y.kind is CONV2D and not scales[4].typed.rank:
-        op = QLinearConv2d(y.op.strides, y.op.pads, y.op.dilations, y.op.groups)
-        return c.make(QLINEAR_CONV2D, op, c.x(0), *scales[:2], c.x(3), *scales[2:], *bias)
-    return c.named("quantize_linear", y, *scales[4:], axis=1 if scales[4].typed.rank else 0)
+    plain = conv(c.on([x, w], "product")).op
+    kind, bias = QLINEAR_CONVS[len(plain.strides) - 1], c.maybe(8)
+    op = kind.Attrs(plain.strides, plain.pads, plain.dilations, plain.groups)
+    return c.make(kind, op, c.x(0), *scales[:2], c.x(3), *scales[2:], *([] if bias is None else [bias]))
 
 
 def q_linear_matmul(c: Call) -> Node:

@@ -136,7 +136,7 @@ def _by_axis(op_type: str) -> OnnxRow:
     return row
 
 
-def _qlinear_conv2d(node: Node, to: OnnxEmitter) -> None:
+def _qlinear_conv(node: Node, to: OnnxEmitter) -> None:
     op, kernel = node.op, node.inputs[3].typed.concrete()[2:]
     to.node("QLinearConv", node, kernel_shape=kernel, group=op.groups, strides=op.strides, pads=op.pads, dilations=op.dilations)
 
@@ -209,6 +209,6 @@ STRUCTURE: dict[OpDef[Any], OnnxRow] = {
     group.MEAN_VARIANCE_NORM: simple("MeanVarianceNormalization", lambda op: {"axes": op.axes}),
     quantize.QUANTIZE_LINEAR: _by_axis("QuantizeLinear"),
     quantize.DEQUANTIZE_LINEAR: _dequantize,
-    qlinear.QLINEAR_CONV2D: _qlinear_conv2d,
+    **dict.fromkeys(qlinear.QLINEAR_CONVS, _qlinear_conv),
     qlinear.QLINEAR_MATMUL: simple("QLinearMatMul"),
 }

@@ -301,7 +301,7 @@ ROWS: dict[OpDef[Any], Lowering | Unsupported] = {
     select.TOP_K_INDICES: top_k,
     quantize.QUANTIZE_LINEAR: quantize_linear,
     quantize.DEQUANTIZE_LINEAR: in_float32(dequantize_linear),
-    qlinear.QLINEAR_CONV2D: _quantized_product,
+    **dict.fromkeys(qlinear.QLINEAR_CONVS, _quantized_product),
     qlinear.QLINEAR_MATMUL: _quantized_product,
     **INDEXED,
     **{op: in_float32(row) for op, row in LAYERS.items()},
