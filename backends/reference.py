@@ -30,7 +30,8 @@ def run(
     `on_value(node, operands, value)` sees each result as it is made, inputs and parameters excepted; an
     array that it returns takes the place of the value. A value is let go after its last reader.
 
-    Raises: InvalidInput for arrays that do not fit; InvalidModel for a node that cannot be computed.
+    Raises: InvalidInput for arrays that do not fit; InvalidModel for a node that cannot be computed, KernelMissing for an
+    opaque one that no runtime here can.
     """
     kept: dict[str, Array] = {}
     names = {node.name for node in graph.outputs}
@@ -70,7 +71,8 @@ def side_by_side(
         if not left[node]:
             continue  # nobody reads it
         if node.name in inputs and node in graph.inputs:
-            values[node] = [_as(inputs[node.name], floats)] * len(on_values)
+            given = inputs[node.name]
+            values[node] = [given if node.typed.is_opaque else _as(given, floats)] * len(on_values)
         elif node.weights is not None:
             values[node] = [_as(node.weights.wide() if precision == "f64" else node.weights.array(), floats)] * len(on_values)
         else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...ir.errors import BackendMissing, InvalidModel
+from ...ir.errors import BackendMissing, InvalidModel, KernelMissing
 from ...ir.graph import Node
 from ...ir.ops.opaque import OPAQUE_RESULT, Opaque
 from ...ir.types import DTYPES, Array, TensorType
@@ -34,7 +34,8 @@ KEPT = 256  # nodes that are ready to run
 def computed(node: Node, operands: Sequence[Array]) -> Array:
     """The value of a node of an opaque kind.
 
-    Raises: InvalidModel where neither onnxruntime nor ONNX's reference can compute it, or it is not of the type it is said to be.
+    Raises: KernelMissing where neither onnxruntime nor ONNX's reference can compute it; InvalidModel where they fail, or it is not of the
+    type that it is said to be.
     """
     if node.kind is OPAQUE_RESULT:
         results = operands[0].item()
@@ -101,11 +102,11 @@ def _in_reference(evaluator: Any, complaint: str, node: Node, feeds: Sequence[An
         return list(evaluator.run(None, {f"operand.{place}": _plain(feed) for place, feed in enumerate(feeds)}))
     except Exception as error:
         why = f"onnxruntime: {complaint}; ONNX's reference: {type(error).__name__}: {error}"
-        raise InvalidModel(f"{node.where}: nothing here computes {node.op.label} ({why})") from error
+        raise KernelMissing(f"{node.where}: nothing here computes {node.op.label} ({why})") from error
 
 
 def _refused(complaint: str, node: Node, feeds: Sequence[Any]) -> list[Any]:
-    raise InvalidModel(f"{node.where}: nothing here computes {node.op.label} ({complaint})")
+    raise KernelMissing(f"{node.where}: nothing here computes {node.op.label} ({complaint})")
 
 
 def _feed(type_: TensorType, value: Array) -> Any:

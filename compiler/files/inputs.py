@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from ...ir.binding import as_declared, match_inputs, specialize
 from ...ir.errors import InvalidInput, UsageError
-from ...ir.graph import Graph
+from ...ir.graph import Graph, Node
 from ...ir.types import DTYPES, Array
 from ...ir.usual_sizes import usual_sizes
 from .images import IMAGE_SUFFIXES, is_image, load_image
@@ -73,12 +74,31 @@ def _arrays(path: Path, name: str, first: str) -> dict[str, Array]:
     return {name: next(iter(loaded.values()))}
 
 
+def _drawn(node: Node, draws: np.random.Generator) -> Array:
+    """Small whole numbers in a type that only other runtimes have, or as words; an extent that nobody knows is 1.
+
+    Raises: InvalidInput for what is no tensor of a known rank.
+    """
+    match = re.fullmatch(r"tensor\((\w+)\)\[(.*)\]", node.typed.about)
+    word = {"float": "float32", "double": "float64", "string": "int64"}.get(match[1], match[1]) if match else ""
+    if match is None or not re.fullmatch(r"u?int\d+|float\d+|bool", word) or not hasattr(np, word):
+        raise InvalidInput(
+            f"input '{node.name}' is {node.type}, of which no values can be drawn; give some with -i, or leave the check out"
+        )
+    shape = tuple(int(dim) if dim.isdecimal() else 1 for dim in match[2].split(",") if dim)
+    values = draws.integers(0, 8, shape).astype(word)
+    return values.astype(str).astype(object) if match[1] == "string" else values
+
+
 def random_inputs(graph: Graph, seed: int = 0, sizes: Mapping[str, int] | None = None, fill: str = "uniform") -> dict[str, Array]:
     """Values by `fill`, one of FILLS; integers below 8. A named size without a number gets a usual one."""
     fixed = specialize(graph, usual_sizes(graph, sizes))
     draws = np.random.default_rng(seed)
     arrays: dict[str, Array] = {}
     for node in fixed.inputs:
+        if node.typed.is_opaque:
+            arrays[node.name] = _drawn(node, draws)
+            continue
         shape, dtype = node.typed.concrete(), DTYPES[node.typed.dtype]
         values = FILLS[fill](draws, shape) if node.typed.is_float else draws.integers(0, 2 if node.typed.dtype == "bool" else 8, shape)
         arrays[node.name] = np.asarray(values, dtype)
