@@ -83,7 +83,7 @@ def side_by_side(
                 values[node] = settle(node, operands, values[node])
             if node.kind.facts.opaque and node.typed.symbols:
                 for known, value in zip(sizes, values[node], strict=True):
-                    known |= new_sizes(node, value)
+                    known |= new_sizes(node, value, known)
         yield node, values[node]
         for operand in node.inputs:
             left[operand] -= 1

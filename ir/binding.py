@@ -51,13 +51,13 @@ def sized(node: Node, sizes: Mapping[str, Dim]) -> Node:
     return node if op == node.op else node.like(op=op)
 
 
-def new_sizes(node: Node, value: Array) -> dict[str, int]:
-    """The named sizes that a value shows of its type.
+def new_sizes(node: Node, value: Array, known: Mapping[str, int]) -> dict[str, int]:
+    """The named sizes that a value shows of its type, beyond those that are known.
 
     Raises: InvalidModel for a value that cannot be of the type.
     """
     try:
-        return sizes_of({node.name: node.typed}, {node.name: value.shape})
+        return sizes_of({node.name: node.typed.with_sizes(known)}, {node.name: value.shape})
     except InvalidInput:
         raise InvalidModel(f"{node.where} is said to be {node.type}, but comes out with the shape {list(value.shape)}") from None
 

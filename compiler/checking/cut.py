@@ -46,7 +46,7 @@ class Cut:
         for node, value in reference.stream(graph, feed, "f64"):
             if node.kind.facts.opaque and not node.typed.is_opaque:
                 seen[node] = value.astype(DTYPES[node.typed.dtype], copy=False)
-                sizes |= new_sizes(node, value)
+                sizes |= new_sizes(node, value, sizes)
         return Cut._with(graph, seen, sizes)
 
     @staticmethod

@@ -114,7 +114,7 @@ def _verdicts(
         kernel = kernels[graph.by_name[name]]
         held[kernel.result] = value
         if kernel.result.kind.facts.opaque:
-            sizes |= new_sizes(kernel.result, value)
+            sizes |= new_sizes(kernel.result, value, sizes)
         else:
             yield _verdict(kernel, held, sizes)
         for operand in kernel.operands:
