@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ....ir.dims import Dim, dim_names, multiple, parse_dim, symbol
+from ....ir.dims import Dim, Expr, dim_names, multiple, parse_dim, symbol
 from ....ir.errors import InvalidModel
 from ....ir.graph import Node
 from ....ir.types import DTYPES, OPAQUE, TensorType
@@ -77,6 +77,9 @@ class Declared:
 
     def named(self, text: str) -> Dim:
         """A named size, or a multiple of one such as 32*H, as PyTorch and convc write them."""
+        known = {name for name, own in self.symbols.items() if name == own}
+        if isinstance(dim := _over(text, known), Expr) and multiple(dim) is None:
+            return dim  # H+2, of an H that an input before this one has
         try:
             name, factor = multiple(parse_dim(text)) or (text, 1)
         except InvalidModel:

@@ -230,10 +230,10 @@ class _Importer:
             check_unread(node.attribute, call)
         except UnsupportedOp as error:
             return str(error)
-        except ShapeError as error:
+        except InvalidModel as error:
             if self._has_new_sizes(operands):
                 return str(error)
-            if not any(operand.typed.symbols for operand in operands if operand is not None):
+            if not isinstance(error, ShapeError) or not any(operand.typed.symbols for operand in operands if operand is not None):
                 raise
             there = [operand for operand in operands if operand is not None]
             factors = divisors((operand.typed for operand in there), map(self.known.of, there))

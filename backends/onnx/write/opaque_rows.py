@@ -33,7 +33,17 @@ def _opaque(node: Node, to: OnnxEmitter) -> None:
     _check_versions(node, made, to)
     if clashing := to.reserve(inner_names(made)):
         made = node_of(op, inputs, outputs, clashing)
+    _unname(made, to)
     to.keep(node, made)
+
+
+def _unname(made: NodeProto, to: OnnxEmitter) -> None:
+    """Nodes inside lose a name that one around them may have now: each is there once."""
+    for graph in inner_graphs(made):
+        for inner in graph.node:
+            if inner.name in to.graph.by_name:
+                inner.name = ""
+            _unname(inner, to)
 
 
 def _result(node: Node, to: OnnxEmitter) -> None:

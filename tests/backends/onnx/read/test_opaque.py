@@ -15,7 +15,7 @@ from convc.backends.onnx.read.importer import UnreadOperators, read_graph
 from convc.backends.onnx.session import Session
 from convc.backends.onnx.write.export import to_model
 from convc.compiler.engines.optimize import optimize
-from convc.ir.errors import InvalidModel, UnsupportedOp
+from convc.ir.errors import InvalidModel, KernelMissing, UnsupportedOp
 from convc.ir.graph import Graph
 from convc.ir.parser import parse_graph
 from convc.ir.printer import print_graph
@@ -239,7 +239,7 @@ def test_an_operator_of_which_nobody_knows_what_it_makes(tmp_path: Path):
     back = to_model(graph)
     assert list(back.graph.node[1].attribute) == list(model.graph.node[1].attribute)
     assert {entry.domain: entry.version for entry in back.opset_import} == {"": 17, "some.where": 3}
-    with pytest.raises(InvalidModel, match=r"nothing here computes some.where.Wonder"):
+    with pytest.raises(KernelMissing, match=r"nothing here computes some.where.Wonder"):
         reference.run(graph, {"x": random(1, 3, 6, 6)})
     with pytest.raises(UnreadOperators, match=r"1 operator cannot be read: some.where.Wonder \(node m\)"):
         read(tmp_path, model, strict=True)
