@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -88,6 +89,19 @@ def matmul_to_dense(m: Match) -> Node | None:
     return m.root.like(kind=DENSE, op=Dense(), inputs=(m.root.inputs[0], weight))
 
 
+def rows_to_dense(m: Match) -> Node | None:
+    """A product of many axes between two reshapes: those may as well make rows for a dense layer, which takes the sum in."""
+    product, shaped, w, b = m["product"], m["shaped"], m["w"], m["b"]
+    axes = product.typed.shape
+    if w.typed.rank != 2 or len(axes) < 3 or b.typed.shape != axes[-1:] or not product.typed.is_float:
+        return None
+    count = math.prod(axes[:-1], start=1)
+    rows = m.node("rows", RESHAPE, Reshape((count, shaped.typed.shape[-1])), shaped.inputs)
+    weight = m.param("w", TensorType(w.typed.dtype, w.typed.shape[::-1]), lambda: wide(w).T)
+    dense = m.node("dense", DENSE, Dense(), (rows, weight, b))
+    return m.root.like(kind=RESHAPE, op=Reshape(m.root.typed.shape), inputs=(dense,))
+
+
 def add_to_bias(m: Match) -> Node | None:
     """One value per output, and nothing else, is a bias as it stands."""
     dense, b = m["dense"], m["b"]
@@ -137,12 +151,15 @@ def clip_to_relu(m: Match) -> Node | None:
 
 
 SUMS, FACTORS = (ADD, SUB), (MUL, DIV)  # the two algebras that `one_constant` knows
+ROWS = Pat((MATMUL,), (Pat((RESHAPE, FLATTEN), (ANY(),), bind="shaped", uses=1), Pat((PARAM,), bind="w", uses=1)), bind="product", uses=1)
 RULES = (
     Rule("global-pool", Pat((AVG_POOL, MAX_POOL)), whole_image),
     Rule("mean-to-global-pool", Pat((REDUCE_MEAN,)), mean_of_image),
     Rule("flatten", Pat((FLATTEN, RESHAPE)), flat),
     Rule("axis-from-front", Pat((CONCAT, SOFTMAX, LOG_SOFTMAX)), axis_from_front),
     Rule("matmul-to-dense", Pat((MATMUL,), (ANY(), Pat((PARAM,), bind="w", uses=1))), matmul_to_dense),
+    Rule("rows-to-dense", Pat((RESHAPE, FLATTEN), (Pat((ADD,), (ROWS, CONST("b")), uses=1),)), rows_to_dense),
+    Rule("rows-to-dense", Pat((RESHAPE, FLATTEN), (Pat((ADD,), (CONST("b"), ROWS), uses=1),)), rows_to_dense),
     Rule("add-to-bias", Pat((ADD,), (Pat((DENSE,), (ANY(), ANY()), bind="dense", uses=1), CONST("b"))), add_to_bias),
     Rule("constant-right", Pat((ADD, MUL), (CONST("c"), ANY("x"))), constant_right),
     Rule("one-constant", Pat(SUMS, (Pat(SUMS, (ANY("x"), CONST("c")), bind="inner", uses=1), CONST("d"))), one_constant),
