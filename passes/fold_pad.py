@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from ..ir.graph import Graph, Node
+from ..ir.op import OpDef
 from ..ir.ops.conv import CONVS, conv_of
 from ..ir.ops.pool import AVG_POOL, MAX_POOL, AvgPool, MaxPool
 from ..ir.ops.shape import PAD
@@ -16,30 +19,31 @@ from .rewriting.rewriter import ANY, Match, Pat, Rule, rewrite
 __all__ = ["fold_pad"]
 
 
-def into_conv(m: Match) -> Node | None:
+def into_conv(conv: Node) -> Node | None:
     """A conv pads with 0."""
-    border = _border(m["pad"])
-    if border is None or PAD.of(m["pad"]).value != 0:
+    (pad, *_), border = conv.inputs, _border(conv.inputs[0])
+    if border is None or PAD.of(pad).value != 0:
         return None
-    return _padded(m, _sum(border, conv_of(m.root).pads))
+    return _padded(conv, _sum(border, conv_of(conv).pads))
 
 
-def into_avg_pool(m: Match) -> Node | None:
+def into_avg_pool(pool: Node) -> Node | None:
     """The zeros count as elements, so the window's own pads must count too; without any there is no conflict."""
-    op, border = AVG_POOL.of(m.root), _border(m["pad"])
-    if border is None or PAD.of(m["pad"]).value != 0 or (any(op.pads) and not op.count_include_pad):
+    (pad,), op = pool.inputs, AVG_POOL.of(pool)
+    border = _border(pad)
+    if border is None or PAD.of(pad).value != 0 or (any(op.pads) and not op.count_include_pad):
         return None
-    return _padded(m, _sum(border, op.pads), count_include_pad=True) if _fits_pool(op, border) else None
+    return _padded(pool, _sum(border, op.pads), count_include_pad=True) if _fits_pool(op, border) else None
 
 
-def into_max_pool(m: Match) -> Node | None:
+def into_max_pool(pool: Node) -> Node | None:
     """A pool's own padding is -inf. A border that is nowhere above the image never wins either, but with
     dilations all taps may lie in it."""
-    op, x = MAX_POOL.of(m.root), m["x"]
-    border, value = _border(m["pad"]), PAD.of(m["pad"]).value
+    (pad,), op = pool.inputs, MAX_POOL.of(pool)
+    (x,), border, value = pad.inputs, _border(pad), PAD.of(pad).value
     if border is None or not value <= x.kind.facts.least(x.op) or (value > -math.inf and max(op.dilations) > 1):
         return None
-    return _padded(m, _sum(border, op.pads)) if _fits_pool(op, border) else None
+    return _padded(pool, _sum(border, op.pads)) if _fits_pool(op, border) else None
 
 
 def _border(pad: Node) -> Borders | None:
@@ -62,19 +66,45 @@ def _sum(a: Borders, b: Borders) -> Borders:
     return tuple(x + y for x, y in zip(a, b, strict=True))
 
 
-def _padded(m: Match, pads: Borders, **changes: bool) -> Node:
-    return m.root.like(op=replace(m.root.op, pads=pads, **changes), inputs=(m["x"], *m.root.inputs[1:]))
+def _padded(window: Node, pads: Borders, **changes: bool) -> Node:
+    pad, *others = window.inputs
+    return window.like(op=replace(window.op, pads=pads, **changes), inputs=(pad.inputs[0], *others))
 
 
-# uses=1: another reader still needs the padded copy
-BORDERED = Pat((PAD,), (ANY("x"),), bind="pad", uses=1)
-RULES = (
-    Rule("into-conv", Pat(CONVS, (BORDERED, ANY("w"), Pat(bind="b", optional=True))), into_conv),
-    Rule("into-avg-pool", Pat((AVG_POOL,), (BORDERED,)), into_avg_pool),
-    Rule("into-max-pool", Pat((MAX_POOL,), (BORDERED,)), into_max_pool),
-)
+INTO: dict[OpDef[Any], Callable[[Node], Node | None]] = {
+    **dict.fromkeys(CONVS, into_conv),
+    AVG_POOL: into_avg_pool,
+    MAX_POOL: into_max_pool,
+}
+
+
+def _needless(graph: Graph) -> set[str]:
+    """Padded copies that no other reader needs: each of them lays the border itself."""
+    return {
+        pad.name
+        for pad in graph.ops
+        if pad.kind is PAD and pad not in graph.outputs and all(_lays(reader, pad) for reader in graph.readers[pad])
+    }
+
+
+def _lays(reader: Node, pad: Node) -> bool:
+    return reader.kind in INTO and reader.inputs[0] is pad and reader.inputs.count(pad) == 1 and INTO[reader.kind](reader) is not None
+
+
+def _rules(needless: set[str]) -> tuple[Rule, ...]:
+    """By name, since pads may be made anew while others fold."""
+
+    def fold(m: Match) -> Node | None:
+        return INTO[m.root.kind](m.root) if m["pad"].name in needless or m.uses(m["pad"]) == 1 else None
+
+    bordered = Pat((PAD,), (ANY(),), bind="pad")
+    return (
+        Rule("into-conv", Pat(CONVS, (bordered, ANY(), Pat(optional=True))), fold),
+        Rule("into-avg-pool", Pat((AVG_POOL,), (bordered,)), fold),
+        Rule("into-max-pool", Pat((MAX_POOL,), (bordered,)), fold),
+    )
 
 
 def fold_pad(graph: Graph, ledger: Ledger) -> Graph:
     """Before: %p = pad(%x) {pads=[0,0,1,1,0,0,1,1]}; %c = conv2d(%p, %w)    After: %c = conv2d(%x, %w) {pads=[1,1,1,1]}"""
-    return rewrite(graph, RULES, ledger)
+    return rewrite(graph, _rules(_needless(graph)), ledger)
