@@ -66,12 +66,6 @@ def _zero_pad_under_pool(node: Node) -> bool:
     return merged and node.inputs[0].kind.name == "pad" and node.inputs[0].op.value == 0
 
 
-def _grown_line(node: Node) -> bool:
-    return node.kind.name == "conv_transpose2d" and any(
-        size == 1 and extra for size, extra in zip(node.inputs[0].typed.with_sizes(SIZES).shape[2:], node.op.output_padding, strict=True)
-    )
-
-
 def _nearest_by_an_inexact_scale(node: Node) -> bool:
     if node.kind.name != "resize" or node.op.mode != "nearest" or not node.op.sizes:
         return False
@@ -83,8 +77,6 @@ def _nearest_by_an_inexact_scale(node: Node) -> bool:
 FAULTS = (
     ("onnx", "OTHERS.md 1, pad under a pool", _zero_pad_under_pool),
     ("onnx", "OTHERS.md 5, nearest resize to a size", _nearest_by_an_inexact_scale),
-    ("tvm", "OTHERS.md 4, output_padding after a single row or column", _grown_line),
-    ("stock", "OTHERS.md 4, output_padding after a single row or column", _grown_line),
 )
 
 

@@ -115,8 +115,11 @@ class _Taps:
         first = tirx.floormod(tirx.floordiv(place, self.common) * self.inverse, self.period)
         tap = self.axis * self.period + first
         reach = place - tap * self.dilation
-        pixel = tirx.floordiv(reach, self.stride)
-        hits = [reach >= 0, pixel < self.pixels]
+        if isinstance(self.pixels, tirx.IntImm) and int(self.pixels) == 1:  # a quotient would be divided by 0 in TVM's arithmetic (0.27)
+            pixel, hits = tirx.const(0, "int64"), [reach == 0]
+        else:
+            pixel = tirx.floordiv(reach, self.stride)
+            hits = [reach >= 0, pixel < self.pixels]
         if self.kernel % self.period:
             hits.append(tap < self.kernel)
         if self.common > 1:
