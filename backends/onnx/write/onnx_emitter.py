@@ -60,7 +60,7 @@ class OnnxEmitter:
     def helper_node(self, op_type: str, node: Node, what: str, inputs: Sequence[str], **attributes: Any) -> str:
         """The name of an intermediate value `node.what` that the lowering of `node` needs on its way."""
         name = fresh_name(f"{node.name}.{what}", self.taken)
-        self._add(op_type, node, list(inputs), [name], name, attributes)
+        self._add(op_type, node, list(inputs), [name], fresh_name(name, self.names), attributes)
         return name
 
     def _add(self, op_type: str, node: Node, inputs: list[str], outputs: list[str], name: str, attributes: dict[str, Any]) -> None:
@@ -99,7 +99,7 @@ class OnnxEmitter:
         """The name that the node had in the file it came from, for the first that has it; else its value's."""
         name = node.origin.source.removeprefix(SOURCE)
         if name == node.origin.source or not name or name in self.names:
-            return node.name
+            return fresh_name(node.name, self.names)
         self.names.add(name)
         return name
 

@@ -17,6 +17,7 @@ from convc.backends.unsupported import Unsupported
 from convc.compiler.files.inputs import random_inputs
 from convc.ir.errors import UnsupportedOp, UsageError
 from convc.ir.graph import Graph
+from convc.ir.parser import parse_graph
 from convc.tests.support.graphs import hold_to_reference, normal_inputs, typed_graph, without
 from convc.tests.support.onnx_files import written
 from convc.tests.support.op_cases import CASES, INDEXED, LAYERS, STRUCTURE, text_of
@@ -217,3 +218,10 @@ def test_a_size_that_no_input_tells_is_refused():
     graph = typed_graph("graph @g(%x: f32[H+1,4]) { %z = reshape(%x) {shape=[2,H+1,2]} %y = expand(%z) {shape=[H,1,1,1]} return %y }")
     with pytest.raises(UnsupportedOp, match="%y = expand: the named size H is no dimension of an input, nor is a multiple of it"):
         to_model(graph)
+
+
+def test_a_name_is_that_of_one_node():
+    """The second has the name of a value and the first the name of an operator of the file: both want %y's."""
+    text = """graph @net(%x: f32[2]) { %a = neg(%x) : f32[2] at "onnx:y" %y = exp(%a) : f32[2] at "onnx:y" return %y }"""
+    names = [node.name for node in to_model(parse_graph(text)).graph.node]
+    assert names == ["y", "y_1"]
