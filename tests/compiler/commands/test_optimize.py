@@ -340,3 +340,51 @@ def test_a_constant_that_would_fill_the_memory_is_not_looked_at(tmp_path: Path):
     model = model_of(nodes, {"x": [1]}, ["y"], {"shape": np.array([2**31 - 1])})
     done = convc("optimize", str(written(tmp_path, model)), str(tmp_path / "o.onnx"), "--input", "x:1")
     assert (done.code, "would take" in done.err) == (2, True), done.err
+
+
+@pytest.mark.parametrize("is_typed", [True, False])
+def test_around_what_nothing_here_computes(is_typed: bool, tmp_path: Path):
+    """Where its type is known, what comes after it is optimized and checked as well."""
+    draw = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("BatchNormalization", ["c", "s", "s", "s", "s"], ["b"]),
+        helper.make_node("Wonder", ["b"], ["m"], domain="some.where"),
+        helper.make_node("Relu", ["m"], ["r"]),
+        helper.make_node("Relu", ["r"], ["y"]),
+    ]
+    constants = {"w": np.float32(draw.standard_normal((4, 3, 3, 3))), "s": np.float32(draw.random(4) + 0.5)}
+    model = model_of(nodes, {"x": [1, 3, 8, 8]}, ["y"], constants)
+    model.opset_import.append(helper.make_opsetid("some.where", 1))
+    if is_typed:
+        model.graph.value_info.append(helper.make_tensor_value_info("m", TensorProto.FLOAT, [1, 4, 6, 6]))
+    done = convc("optimize", str(written(tmp_path, model)), str(tmp_path / "o.onnx"))
+    assert done.code == 0, done.err
+    assert "warning: what such nodes give was drawn at random, and the rest was checked with it" in done.err
+    assert "onnx: m.operand0 agrees" in done.err
+    left = [node.op_type for node in onnx.load(tmp_path / "o.onnx").graph.node]
+    assert left == ["Conv", "Wonder", "Relu"] if is_typed else ["Conv", "Wonder", "Relu", "Relu"]
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [
+        (["summary"], 0, "DET:"),
+        (["verify"], 0, "not in tvm: 1 node needs another runtime: Det (%d)"),
+        (["verify", "-b", "tvm"], 4, "not compiled for TVM: 1 node needs another runtime: Det (%d)"),
+        (["run", "-b", "onnx"], 0, ""),
+        (
+            ["compile", "-o", "made"],
+            4,
+            "@net is not compiled for cpu: 1 node needs another runtime: Det (%d); onnxruntime runs it (-b onnx)",
+        ),
+        (["summary", "--strict"], 4, "1 operator cannot be read: Det (node d)"),
+    ],
+)
+def test_an_opaque_node_in_every_command(command: list[str], code: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Det", ["r"], ["d"]), helper.make_node("Neg", ["d"], ["y"])]
+    written(tmp_path, model_of(nodes, {"x": [2, 3, 3]}, ["y"]))
+    done = convc(command[0], "net.onnx", *command[1:])
+    assert (done.code, words in done.out + done.err) == (code, True), done.err
+    assert not (tmp_path / "made").exists()
