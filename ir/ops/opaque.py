@@ -7,7 +7,7 @@ takes each. The meaning is not in NumPy: `backends/onnx/stand_in.py` has onnxrun
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, TypeVar
 
 from ..dims import Dim
 from ..errors import InvalidModel, ShapeError
@@ -18,6 +18,8 @@ from ..types import Array, TensorType
 
 __all__ = ["OPAQUE", "OPAQUE_RESULT", "OPS", "Opaque", "OpaqueResult"]
 
+T = TypeVar("T", bound="_Typed")
+
 
 @dataclass(frozen=True, slots=True)
 class _Typed:
@@ -27,7 +29,7 @@ class _Typed:
     shape: tuple[Dim, ...] = field(default=(), kw_only=True)
     about: str = field(default="", kw_only=True)
 
-    def typed(self, type_: TensorType | None) -> Self:
+    def typed(self: T, type_: TensorType | None) -> T:
         """The same of this type; None is for one that is said elsewhere."""
         type_ = type_ or TensorType(BLIND, ())
         return replace(self, dtype=type_.dtype, shape=type_.shape, about=type_.about)
