@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from convc.__main__ import main
 
 LONGEST = 240  # seconds
+TVM_SETTINGS = {"TVM_NUM_THREADS": "2", "TVM_BIND_THREADS": "0"}  # that convc gives TVM where it imports it, which here has been done
 PYTHONPATH = os.environ.get("PYTHONPATH")
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["convc.tests.support.warm"])
@@ -53,10 +54,10 @@ def _from_nothing(words: Sequence[str | Path], stdin: str | None, cwd: Path | No
     return Result(done.returncode, done.stdout, done.stderr)
 
 
-def _command(words: Sequence[str], cwd: Path, environment: Mapping[str, str], streams: Sequence[Path]) -> None:
+def _command(words: Sequence[str], cwd: Path, environment: dict[str, str], streams: Sequence[Path]) -> None:
     """In the fork: the process that a shell would have started."""
     os.environ.clear()
-    os.environ.update(environment)
+    os.environ.update(TVM_SETTINGS | environment)
     os.chdir(cwd)
     for number, (path, mode) in enumerate(zip(streams, (os.O_RDONLY, os.O_WRONLY | os.O_CREAT, os.O_WRONLY | os.O_CREAT), strict=True)):
         os.dup2(os.open(path, mode), number)

@@ -7,8 +7,9 @@ import importlib
 import os
 
 from convc.compiler.commands.cli import COMMANDS
+from convc.tests.support.shell import TVM_SETTINGS
 
-os.environ |= {"TVM_NUM_THREADS": "2", "TVM_BIND_THREADS": "0"}  # as convc does before it imports TVM, which reads them then
+os.environ |= TVM_SETTINGS
 for name in ("tvm", "tvm.relax", "tvm.topi", "onnx", "rich.table", *(f"convc.compiler.commands.{command}" for command in COMMANDS)):
     importlib.import_module(name)
 gc.freeze()  # a collection in a fork would copy all of it
