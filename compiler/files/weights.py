@@ -52,7 +52,7 @@ def load_arrays(path: Path) -> dict[str, Array]:
         return pytorch_file.load_state(path)
     try:
         if path.suffix == ".safetensors":
-            return _safetensors().load_file(path)
+            return _of_numpy(_safetensors().load_file(path))
         if path.suffix == ".npz":
             return load_npz(path)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
@@ -66,6 +66,14 @@ def load_arrays(path: Path) -> dict[str, Array]:
     except Exception as error:  # safetensors raises its own class
         raise InvalidInput(f"'{path}' is damaged: {error}") from error
     raise InvalidInput(f"'{path}' is none of .safetensors, .npz, .pt and .pth")
+
+
+def _of_numpy(arrays: dict[str, Array]) -> dict[str, Array]:
+    """Raises: TypeError for numbers that only a package beside NumPy knows, which may have been imported or not."""
+    strange = next((array.dtype for array in arrays.values() if array.dtype.isbuiltin == 2), None)
+    if strange is not None:
+        raise TypeError(strange)
+    return arrays
 
 
 def weights_bytes(graph: Graph) -> bytes:

@@ -30,11 +30,11 @@ class Result:
     err: str
 
 
-def convc(*words: str | Path, stdin: str | None = None, cwd: Path | None = None) -> Result:
+def convc(*words: str | Path, stdin: str | None = None, cwd: Path | None = None, fresh: bool = False) -> Result:
     """`convc` with these words. Its process is forked from one that has imported what commands import, which takes most of their time;
-    with a PYTHONPATH of its own it starts from nothing.
+    a `fresh` one, or one with a PYTHONPATH of its own, starts from nothing.
     """
-    if os.environ.get("PYTHONPATH") != PYTHONPATH:
+    if fresh or os.environ.get("PYTHONPATH") != PYTHONPATH:
         return _from_nothing(words, stdin, cwd)
     with tempfile.TemporaryDirectory() as folder:
         streams = [Path(folder) / name for name in ("in", "out", "err")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import onnx
@@ -97,7 +98,7 @@ def test_inspect_can_stop_and_skip():
     assert "fuse-conv-bn: 3 rewrites" in out
     left = json.loads(convc("inspect", "resnet18", "--skip", "fuse-conv-bn", "--list-passes", "--json").out)
     assert "fuse-conv-bn" not in [row["pass"] for row in left]
-    assert "eliminate-dead  last:" in convc("inspect", "resnet18", "--list-passes").out
+    assert re.search("^eliminate-dead +last: ", convc("inspect", "resnet18", "--list-passes").out, re.MULTILINE)
 
 
 def test_opt_is_text_in_text_out():

@@ -129,7 +129,7 @@ def test_unknown_option_of_a_model():
         ),
         (
             '@cc.network(x="N,4,5,5")\ndef net(x):\n    return conv(x, 4, 3, pad="full")\n',
-            ("net.py:6", "pad is 'full', expected 'same', 'valid'"),
+            ("net.py:6", "pad is 'full', expected 'same', 'same_lower', 'valid'"),
         ),
         ('@cc.network(x="N,4,5,5")\ndef net(x):\n    return x.y\n', ("net.py:6", "AttributeError")),
         ('@cc.network(x="N,4,")\ndef net(x):\n    return x\n', ("input 'x'", "is not a dimension")),
