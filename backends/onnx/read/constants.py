@@ -2,54 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
+from ....ir.errors import ShapeError
 from ....ir.graph import Node
 from ....ir.types import DTYPES, Array
 from .known import Known
 
-__all__ = ["constant_value"]
+__all__ = ["Constants"]
 
-# A small file must not ask for gigabytes, nor for hours; of one value, with all that it is computed from.
+# A small file must not ask for gigabytes, nor for hours; of one file, all together.
 BYTES = 512 << 20
 FLOPS = 2 << 30
 
 
-def constant_value(known: Known, wanted: Node) -> Array | None:
-    """The numbers of `wanted`, each op's result rounded to its type; None where they depend on the network's inputs or on named
-    sizes, or take more than BYTES and FLOPS. A walk with its own stack: such a chain may be as long as the network."""
-    values: dict[Node, Array] = {}
-    bytes_left, flops_left = BYTES, FLOPS
-    stack = [wanted]
-    while stack:
-        node = stack[-1]
-        missing = [] if node in values else [operand for operand in node.inputs if operand not in values]
-        value = values.get(node)
-        if value is None:
-            value = known.numbers(node)
-        if value is None and missing:
-            stack.extend(missing)
-            continue
-        if value is None:
-            size, flops = node.typed.nbytes, _flops(node)
-            if not node.inputs or node.kind.facts.opaque or not isinstance(size, int) or not isinstance(flops, int):
+class Constants:
+    """The numbers of a file's values, each op's result rounded to its type, as far as BYTES and FLOPS last. No walk recurses: such a chain
+    may be as long as the network. Each node is looked at once."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+        self._is_constant: dict[Node, bool] = {}
+        self._values: dict[Node, Array] = {}
+        self._bytes_left, self._flops_left = BYTES, FLOPS
+
+    def value(self, wanted: Node) -> Array | None:
+        """None where they depend on the network's inputs, on another runtime or on named sizes, or take more than is left."""
+        if not self._depends_on_none(wanted):
+            return None
+        stack = [wanted]
+        while stack:
+            node = stack[-1]
+            value = self._values.get(node)
+            if value is None:
+                value = self._known.numbers(node)
+            missing = [operand for operand in node.inputs if operand not in self._values] if value is None else []
+            if missing:
+                stack.extend(missing)
+                continue
+            if value is None:
+                value = self._computed(node)
+            if value is None:
                 return None
-            if size > bytes_left or flops > flops_left:
-                return None
-            bytes_left, flops_left = bytes_left - size, flops_left - flops
-            value = _computed(node, values)
-        values[node] = value
-        stack.pop()
-    return values[wanted]
+            self._values[node] = value
+            stack.pop()
+        return self._values[wanted]
 
+    def _depends_on_none(self, wanted: Node) -> bool:
+        stack = [wanted]
+        while stack:
+            node = stack[-1]
+            missing = [operand for operand in node.inputs if operand not in self._is_constant]
+            if node not in self._is_constant and missing and self._known.numbers(node) is None:
+                stack.extend(missing)
+                continue
+            is_op = bool(node.inputs) and not node.kind.facts.opaque and not node.typed.symbols
+            is_computed = is_op and all(self._is_constant.get(operand) for operand in node.inputs)
+            self._is_constant[node] = is_computed or self._known.numbers(node) is not None
+            stack.pop()
+        return self._is_constant[wanted]
 
-def _flops(node: Node) -> object:
-    return node.kind.cost(node.op, tuple(operand.typed for operand in node.inputs), node.typed).flops
-
-
-def _computed(node: Node, values: Mapping[Node, Array]) -> Array:
-    with np.errstate(all="ignore"):
-        value = node.kind.meaning(node.op, *(values[operand] for operand in node.inputs))
-    return np.asarray(value, DTYPES[node.typed.dtype])
+    def _computed(self, node: Node) -> Array | None:
+        """None where it takes more than is left, or has no value."""
+        size, flops = node.typed.nbytes, node.kind.cost(node.op, tuple(operand.typed for operand in node.inputs), node.typed).flops
+        if not isinstance(size, int) or not isinstance(flops, int) or size > self._bytes_left or flops > self._flops_left:
+            return None
+        self._bytes_left, self._flops_left = self._bytes_left - size, self._flops_left - flops
+        try:
+            with np.errstate(all="ignore"):
+                value = node.kind.meaning(node.op, *(self._values[operand] for operand in node.inputs))
+        except (ShapeError, MemoryError):  # an index out of range: whoever runs it will say so
+            return None
+        return np.asarray(value, DTYPES[node.typed.dtype])

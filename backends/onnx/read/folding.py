@@ -15,7 +15,7 @@ from ....ir.types import DTYPES, Array
 from ..file.opaque import outer_names
 from ..file.reading import Model
 from ..file.tensors import ELEMENTS, EXTERNAL
-from .constants import constant_value
+from .constants import Constants
 from .evaluator import Evaluator
 from .known import Known
 
@@ -38,7 +38,7 @@ class Folding:
 
     def __init__(self, model: Model, known: Known, values: Mapping[str, Node]) -> None:
         self.model = model
-        self.known = known
+        self.constants = Constants(known)
         self.values = values
         self.untyped: dict[str, TensorProto] = {}
         self._evaluator = Evaluator()
@@ -91,7 +91,7 @@ class Folding:
         if name in self.untyped:
             return self.untyped[name]
         node = self.values.get(name)
-        array = None if node is None else constant_value(self.known, node)
+        array = None if node is None else self.constants.value(node)
         return None if array is None else numpy_helper.from_array(np.asarray(array, order="C"), name)
 
     def _evaluated(self, node: NodeProto, operands: list[TensorProto]) -> list[TensorProto] | None:

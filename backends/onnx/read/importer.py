@@ -28,7 +28,6 @@ from ..file.types_text import type_text
 from .attribute_values import attribute_value
 from .branches import Branch, branch_of
 from .call import Call, given
-from .constants import constant_value
 from .declared import Declared, may_be
 from .folding import Folding
 from .functions import without_functions
@@ -207,7 +206,7 @@ class _Importer:
         """The condition of an If, where it is known."""
         if node.op_type != "If" or label(node) != "If" or len(node.input) != 1 or node.input[0] not in self.values:
             return None
-        value = constant_value(self.known, self.values[node.input[0]])
+        value = self.folding.constants.value(self.values[node.input[0]])
         return bool(value.item()) if value is not None and value.size == 1 and value.dtype == bool else None
 
     def _entered(self, branch: Branch) -> list[NodeProto]:

@@ -168,6 +168,26 @@ def test_operands_over_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "Det" in refusal(tmp_path, [helper.make_node("Det", ["square"], ["y"])], {"square": np.eye(6, dtype=np.float32)})
 
 
+def test_what_operands_are_computed_from_is_under_a_budget_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A matmul of constants that convc would have to compute for the one operator that it does not have."""
+    nodes = [
+        helper.make_node("Expand", ["one", "wide"], ["w"]),
+        helper.make_node("MatMul", ["w", "w"], ["m"]),
+        helper.make_node("MatMul", ["m", "w"], ["n"]),
+        helper.make_node("Det", ["n"], ["y"]),
+    ]
+    constants = {"one": np.ones((1, 1), np.float32), "wide": np.array([70, 70])}
+    assert "det" not in {node.kind.name for node in read(tmp_path, nodes, constants).ops}
+    monkeypatch.setattr("convc.backends.onnx.read.constants.FLOPS", 1_000_000)
+    assert "Det" in refusal(tmp_path, nodes, constants)
+
+
+def test_an_index_beyond_a_constant(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Gather", ["c", "i"], ["g"]), helper.make_node("Det", ["g"], ["y"])]
+    constants = {"c": np.ones((70, 80, 80), np.float32), "i": np.array([99])}
+    assert "Det" in refusal(tmp_path, nodes, constants)
+
+
 def test_no_file_is_read_for_it(tmp_path: Path) -> None:
     """A tensor in an attribute that names a file beside the model."""
     tensor = TensorProto(name="t", data_type=1, dims=[1], data_location=1)
