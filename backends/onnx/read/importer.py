@@ -19,6 +19,7 @@ from ....ir.graph import Graph, Node, Origin
 from ....ir.ops.elementwise import IDENTITY, Identity
 from ....ir.ops.leaf import INPUT, Input
 from ....ir.types import OPAQUE, Array, TensorType, parse_type
+from ....ir.weights import Weights
 from ..file.limits import LIMITS, Limits
 from ..file.naming import SOURCE
 from ..file.opaque import inner_graphs, inner_names, outer_names
@@ -54,7 +55,8 @@ NONSENSE = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeEr
 class Imported:
     """A file as a graph. `model` is without its weights, which the graph has, but for small ones. Units: `outside` bytes, of weights that
     lie in files beside the model. `note` says which outputs come out otherwise than the file declares them, and which named sizes fit only
-    as multiples. `symbols` are the graph's named sizes by what the file calls them.
+    as multiples. `symbols` are the graph's named sizes by what the file calls them, `constants` small values that do not change, stored in
+    the file or computed there.
     """
 
     graph: Graph
@@ -62,6 +64,7 @@ class Imported:
     outside: int = 0
     note: str = ""
     symbols: Mapping[str, str] = field(default_factory=dict[str, str])
+    constants: Mapping[str, Weights] = field(default_factory=dict[str, Weights])
 
 
 def read_graph(
@@ -143,7 +146,7 @@ class _Importer:
             self._keep(node)
         if self.refusals and self.strict:
             raise self.refusals.error(self.model.path.name)
-        return Imported(self._graph(), self._without_weights(), outside, self._note(), self.declared.symbols)
+        return Imported(self._graph(), self._without_weights(), outside, self._note(), self.declared.symbols, self._constants())
 
     # --- the interface ---
 
@@ -288,6 +291,13 @@ class _Importer:
         return {value.name: value for value in (*self.model.proto.graph.value_info, *self.model.proto.graph.output)}
 
     # --- the result ---
+
+    def _constants(self) -> dict[str, Weights]:
+        small: dict[str, Weights] = {}
+        for name, node in self.values.items():
+            if node.weights is not None and node.weights.is_given and isinstance(size := node.typed.nbytes, int) and size <= SMALL:
+                small[name] = node.weights
+        return small
 
     def _without_weights(self) -> Model:
         """The model in new memory, with the branches that are taken in place of an If: what was parsed is let go as a whole."""

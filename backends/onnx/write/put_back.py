@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ....ir.graph import Graph
+from ....ir.weights import Weights
 from ..file.opaque import outer_names
 from ..read.importer import Imported
 from .export import UNWRITTEN, bytes_of, declaration
@@ -60,6 +63,7 @@ class _Source:
     before: Graph
     passed: Mapping[str, str]
     equal: Mapping[str, Sequence[str]]
+    computed: Mapping[str, Weights]
 
     @staticmethod
     def of(imported: Imported, before: Graph, after: Graph, equal: Mapping[str, Sequence[str]]) -> _Source:
@@ -69,7 +73,7 @@ class _Source:
         names = {name for node in graph.node for name in node.output} | {value.name for value in graph.input}
         passed = {node.output[0]: node.input[0] for node in graph.node if node.op_type in PASSING and node.domain in ("", "ai.onnx")}
         opset = imported.model.opset.get("", 0)
-        return _Source(opset, frozenset(names), frozenset(same), dict(_constants(graph)), before, passed, equal)
+        return _Source(opset, frozenset(names), frozenset(same), dict(_constants(graph)), before, passed, equal, imported.constants)
 
     def today(self, name: str) -> str:
         """The name by which a value of the file goes now."""
@@ -171,11 +175,15 @@ class _Written:
         return name in self.source.same or (constant is not None and _equal(self.stored[name], constant))
 
     def _tensor(self, name: str) -> TensorProto | None:
-        """A constant of the file that convc did without."""
+        """A constant of the file, or computed in it from constants, that convc did without."""
+        from onnx import numpy_helper
+
         if name in self.maker or name in self.inputs or name in self.stored:
             return None  # something else goes by that name
         if name in self.source.constants:
             return self.source.constants[name]
+        if name in self.source.computed:
+            return numpy_helper.from_array(np.asarray(self.source.computed[name].array(), order="C"), name)
         node = self.source.before.by_name.get(name)
         if node is None or node.weights is None:
             return None

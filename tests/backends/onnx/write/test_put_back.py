@@ -74,6 +74,17 @@ def test_a_result_that_nobody_reads_is_no_reason_against_it(tmp_path: Path):
     assert [node.op_type for node in made] == ["Split", "Add"]
 
 
+def test_pads_that_are_computed_from_constants_are_stored(tmp_path: Path):
+    """As older exporters of PyTorch write them; convc's own would be a slice and a pad."""
+    nodes = [helper.make_node("Concat", ["a", "b", "b", "a"], ["p"], axis=0), helper.make_node("Pad", ["x", "p"], ["y"])]
+    model = model_of(nodes, {"x": [2, 6, 4, 1]}, ["y"], {"a": np.array([0, 0], INTS), "b": np.array([-1, 1], INTS)})
+    found = better_file(written(tmp_path, model), lambda graph, left_out: optimize(graph, 2), {})
+    assert [node.op_type for node in found.model.graph.node] == ["Pad"]
+    new = ort.InferenceSession(whole(found.model, found.values).SerializeToString(), providers=["CPUExecutionProvider"])
+    old = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_array_equal(new.run(None, X)[0], old.run(None, X)[0])
+
+
 def test_an_operator_that_the_new_opset_has_otherwise_is_written_anew(tmp_path: Path):
     nodes = [helper.make_node("ReduceSum", ["x"], ["y"], axes=[1])]
     (made,) = improved(tmp_path, model_of(nodes, {"x": [2, 6, 4, 1]}, ["y"], opset=12), X, opset=13)
