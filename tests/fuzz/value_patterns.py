@@ -10,6 +10,7 @@ from convc.ir.ops import (
     conv,
     elementwise,
     group,
+    qlinear,
     quantize,
     rearrange,
     reduce,
@@ -277,3 +278,25 @@ def quantized(b: Builder, x: Node) -> Node:
     b.hide(steps)
     back = b.param(init="full", value=0.0625, like="s", dtype=dtype)
     return b.op(elementwise.ADD, elementwise.Add(), x, b.op(quantize.DEQUANTIZE_LINEAR, quantize.DequantizeLinear(), steps, back, zero))
+
+
+def quantized_layer(b: Builder, x: Node) -> Node:
+    """A quantized 1x1 convolution of whole numbers; every scale is a power of two, so that each engine has the same steps."""
+    if b.dtype != "f32" or x.typed.rank != 4:
+        raise Refused
+    channels = b.channels(x)
+
+    def number(value: float, *dims: int, dtype: str = "f32") -> Node:
+        return b.param(*dims, init="full", value=value, like="q", dtype=dtype)
+
+    byte = b.pick("u8", "i8")
+    whole = b.op(elementwise.CAST, elementwise.Cast("f32"), b.input_like(x, "i32"))
+    scale, zero, back = number(b.pick(1.0, 2.0)), number(b.pick(0.0, 7.0), dtype=byte), number(0.0625)
+    steps = b.op(quantize.QUANTIZE_LINEAR, quantize.QuantizeLinear(), whole, scale, zero)
+    b.hide(steps)
+    filters = (number(b.pick(1.0, 3.0), channels, channels, 1, 1, dtype="i8"), number(0.5, *b.pick((), (channels,))))
+    w_zero = b.param(*filters[1].typed.shape, init="zeros", like="z", dtype="i8")
+    bias = [b.param(channels, init="full", value=5.0, like="b", dtype="i32")] if b.flag() else []
+    y = b.op(qlinear.QLINEAR_CONVS[1], qlinear.QLinearConv2d(), steps, scale, zero, *filters, w_zero, number(4.0), zero, *bias)
+    b.hide(y)
+    return b.op(elementwise.ADD, elementwise.Add(), x, b.op(quantize.DEQUANTIZE_LINEAR, quantize.DequantizeLinear(), y, back, zero))
