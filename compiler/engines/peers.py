@@ -14,14 +14,14 @@ from ...ir.graph import Graph, Node
 from ...ir.op import OpDef
 from ...ir.ops.activation import CLIP, DROPOUT, LEAKY_RELU, RELU, SIGMOID, SOFTMAX, TANH
 from ...ir.ops.activation_variants import HARD_SIGMOID, HARD_SWISH
-from ...ir.ops.conv import CONV2D
+from ...ir.ops.conv import CONVS
 from ...ir.ops.elementwise import ADD, IDENTITY, MUL, SUB
 from ...ir.ops.linear import DENSE
 from ...ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
 from ...ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
 from ...ir.ops.resize import RESIZE
 from ...ir.ops.shape import CONCAT, FLATTEN, PAD, RESHAPE, SLICE
-from ...ir.ops.window import Pads
+from ...ir.ops.window import Borders, PerAxis
 from ...ir.types import Array
 from ...ir.version import release
 from .engine import Engine, Run, Start, capture_by, one_by_one, opened_by
@@ -81,32 +81,37 @@ def _start_torch(graph: Graph, threads: int | None) -> Run:
 # --- torch's words for our ops: (torch, node, operands) -> value ------------------------------------------------------
 
 
-def _padding(torch: Any, x: Any, pads: Pads, fill: float = 0.0, most: tuple[int, int] | None = None) -> tuple[Any, tuple[int, int]]:
+def _padding(torch: Any, x: Any, pads: Borders, fill: float = 0.0, most: PerAxis = ()) -> tuple[Any, PerAxis]:
     """What a window takes as padding itself: the same before and after, `most` at most; else a padded copy."""
-    top, left, bottom, right = pads
-    if (top, left) == (bottom, right) and (most is None or (top <= most[0] and left <= most[1])):
-        return x, (top, left)
-    return torch.nn.functional.pad(x, (left, right, top, bottom), value=fill), (0, 0)
+    axes = len(pads) // 2
+    before, after = pads[:axes], pads[axes:]
+    if before == after and all(pad <= limit for pad, limit in zip(before, most or before, strict=True)):
+        return x, before
+    ends = [pads[axis + side] for axis in reversed(range(axes)) for side in (0, axes)]
+    return torch.nn.functional.pad(x, ends, value=fill), (0,) * axes
 
 
 def _conv(torch: Any, node: Node, operands: Sequence[Any]) -> Any:
     op, (x, w, *bias) = node.op, operands
     x, padding = _padding(torch, x, op.pads)
-    return torch.nn.functional.conv2d(x, w, bias[0] if bias else None, op.strides, padding, op.dilations, op.groups)
+    conv = getattr(torch.nn.functional, node.kind.name)
+    return conv(x, w, bias[0] if bias else None, op.strides, padding, op.dilations, op.groups)
 
 
 def _max_pool(torch: Any, node: Node, operands: Sequence[Any]) -> Any:
     op, (x,) = node.op, operands
-    x, padding = _padding(torch, x, op.pads, -np.inf, (op.kernel[0] // 2, op.kernel[1] // 2))
-    _need(node, not op.ceil_mode or padding != (0, 0) or not any(op.pads), "ceil_mode beside uneven pads")
-    return torch.nn.functional.max_pool2d(x, op.kernel, op.strides, padding, op.dilations, op.ceil_mode)
+    x, padding = _padding(torch, x, op.pads, -np.inf, tuple(size // 2 for size in op.kernel))
+    _need(node, not op.ceil_mode or any(padding) or not any(op.pads), "ceil_mode beside uneven pads")
+    pool = getattr(torch.nn.functional, f"max_pool{len(op.kernel)}d")
+    return pool(x, op.kernel, op.strides, padding, op.dilations, op.ceil_mode)
 
 
 def _avg_pool(torch: Any, node: Node, operands: Sequence[Any]) -> Any:
     op, (x,) = node.op, operands
-    x, padding = _padding(torch, x, op.pads, 0.0, (op.kernel[0] // 2, op.kernel[1] // 2))
-    _need(node, op.dilations == (1, 1) and (padding != (0, 0) or not any(op.pads)), "dilations or uneven pads of an average")
-    return torch.nn.functional.avg_pool2d(x, op.kernel, op.strides, padding, op.ceil_mode, op.count_include_pad)
+    x, padding = _padding(torch, x, op.pads, 0.0, tuple(size // 2 for size in op.kernel))
+    _need(node, max(op.dilations) == 1 and (any(padding) or not any(op.pads)), "dilations or uneven pads of an average")
+    pool = getattr(torch.nn.functional, f"avg_pool{len(op.kernel)}d")
+    return pool(x, op.kernel, op.strides, padding, op.ceil_mode, op.count_include_pad)
 
 
 def _batch_norm(torch: Any, node: Node, operands: Sequence[Any]) -> Any:
@@ -133,14 +138,16 @@ def _pad(torch: Any, node: Node, operands: Sequence[Any]) -> Any:
 
 
 def _resize(torch: Any, node: Node, operands: Sequence[Any]) -> Any:
-    """Nearest where every scale is a whole number, so that no rounding decides; bilinear in the two forms that torch has."""
-    op, (rows, cols) = node.op, node.typed.concrete()[2:]
+    """Nearest where every scale is a whole number, so that no rounding decides; linear in the two forms that torch has."""
+    op, sizes = node.op, node.typed.concrete()[2:]
     have = node.inputs[0].typed.concrete()[2:]
-    if op.mode == "nearest" and rows % have[0] == cols % have[1] == 0 and op.coordinates in ("half_pixel", "asymmetric"):
+    is_whole = all(size % old == 0 for size, old in zip(sizes, have, strict=True))
+    if op.mode == "nearest" and is_whole and op.coordinates in ("half_pixel", "asymmetric"):
         _need(node, op.coordinates == "half_pixel" or op.rounding == "floor", f"{op.coordinates} with {op.rounding}")
-        return torch.nn.functional.interpolate(operands[0], (rows, cols), mode="nearest")
+        return torch.nn.functional.interpolate(operands[0], sizes, mode="nearest")
     _need(node, op.mode == "bilinear" and op.coordinates in ("half_pixel", "align_corners"), f"{op.mode} with {op.coordinates}")
-    return torch.nn.functional.interpolate(operands[0], (rows, cols), mode="bilinear", align_corners=op.coordinates == "align_corners")
+    mode = ("linear", "bilinear", "trilinear")[len(sizes) - 1]
+    return torch.nn.functional.interpolate(operands[0], sizes, mode=mode, align_corners=op.coordinates == "align_corners")
 
 
 def _need(node: Node, holds: bool, what: str) -> None:
@@ -149,12 +156,12 @@ def _need(node: Node, holds: bool, what: str) -> None:
 
 
 WORDS: dict[OpDef[Any], Callable[[Any, Node, Sequence[Any]], Any]] = {
-    CONV2D: _conv,
+    **dict.fromkeys(CONVS, _conv),
     DENSE: lambda torch, node, xs: torch.nn.functional.linear(*xs),
     MAX_POOL: _max_pool,
     AVG_POOL: _avg_pool,
-    GLOBAL_AVG_POOL: lambda torch, node, xs: xs[0].mean((2, 3), keepdim=True),
-    GLOBAL_MAX_POOL: lambda torch, node, xs: xs[0].amax((2, 3), keepdim=True),
+    GLOBAL_AVG_POOL: lambda torch, node, xs: xs[0].mean(tuple(range(2, node.typed.rank)), keepdim=True),
+    GLOBAL_MAX_POOL: lambda torch, node, xs: xs[0].amax(tuple(range(2, node.typed.rank)), keepdim=True),
     BATCH_NORM: _batch_norm,
     LOCAL_RESPONSE_NORM: lambda torch, node, xs: torch.nn.functional.local_response_norm(
         xs[0], node.op.size, node.op.alpha, node.op.beta, node.op.bias
