@@ -22,6 +22,8 @@ from .rewriting.rewriter import Match, Pat, Rule, rewrite
 
 __all__ = ["constant_places"]
 
+MANY = 16  # indices that take more of a file than the bounds of a slice
+
 
 # --- reading ---------------------------------------------------------------------------------------------------------
 
@@ -31,7 +33,9 @@ def gather_run(m: Match) -> Node | None:
     x, indices = m.root.inputs
     axis = GATHER.of(m.root).axis % x.typed.rank
     places = known_places(indices)
-    return None if places is None or run(places, x.typed.shape[axis]) is None else _taken(m, x, places, axis)
+    if places is None or (places.size < MANY and not _is_all(places, x.typed.shape[axis])) or run(places, x.typed.shape[axis]) is None:
+        return None
+    return _taken(m, x, places, axis)
 
 
 def gather_grid(m: Match) -> Node | None:
@@ -245,5 +249,5 @@ RULES = (
 
 
 def constant_places(graph: Graph, ledger: Ledger) -> Graph:
-    """Before: %y = gather(%x, %i), where %i are 2, 3, 4    After: %y = slice(%x) {axes=[0], starts=[2], ends=[5]}"""
+    """Before: %y = gather_nd(%x, %i), where %i are [2], [3], [4]    After: %y = slice(%x) {axes=[0], starts=[2], ends=[5]}"""
     return rewrite(rewrite(graph, AROUND, ledger), RULES, ledger)

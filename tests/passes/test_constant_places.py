@@ -67,6 +67,16 @@ def test_windows_of_an_adaptive_pool() -> None:
     assert between_transposes("gather_nd", "2,3,0,1", "4,5,0,1,2,3", indices, "1,3,5,3,4,4") == ["gather", "gather"]
 
 
+@pytest.mark.parametrize(("places", "kind"), [(range(3, 23), "slice"), (range(0, 40, 2), "slice"), (range(20, 0, -1), "gather")])
+def test_a_gather_of_many_places_that_rise_by_equal_steps_is_a_slice(places: range, kind: str) -> None:
+    text = f"""graph @g(%x: f32[2,40]) {{
+        %i = param {{init=given}} : i64[{len(places)}]
+        %y = gather(%x, %i) {{axis=1}}
+        return %y
+    }}"""
+    assert improved(with_values(typed_graph(text), i=np.array(places))) == [kind]
+
+
 def test_points_that_are_no_grid_stay() -> None:
     indices = np.array([[0, 0], [1, 1], [2, 2]])
     assert between_transposes("gather_nd", "2,3,0,1", "1,2,0", indices, "1,3,3") == ["transpose", "gather_nd", "transpose"]
