@@ -13,7 +13,8 @@ def slice_row(node: Node, to: OnnxEmitter) -> None:
     parts = _parts(node, to.graph)
     if not parts:
         op = node.op
-        bounds = {"starts": op.starts, "ends": op.ends, "axes": op.axes, "steps": op.steps or (1,) * len(op.axes)}
+        bounds = {"starts": op.starts, "ends": op.ends, "axes": op.axes}
+        bounds |= {"steps": op.steps} if any(step != 1 for step in op.steps) else {}
         to.node("Slice", node, [node.inputs[0].name, *(to.dims(node, what, values) for what, values in bounds.items())])
     elif node is min(parts, key=to.graph.positions.__getitem__):
         axis = SLICE.of(node).axes[0] % node.typed.rank
