@@ -6,6 +6,7 @@ demands: with 2*H+1 it may not fit.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
@@ -19,7 +20,8 @@ from ....ir.types import Array, TensorType
 
 __all__ = ["UnfitSizes", "divisors", "narrowed", "with_multiples"]
 
-MOST_READINGS = 12
+MOST_STEPS = 12
+MOST_READINGS = 40  # of one file: some say nothing that more of them would tell, and each takes as long as the first
 MOST_FACTOR = 1024
 GUESSES = (2, 3, 4, 5, 7, 8, 16, 32)  # where no quotient says what a size must be a multiple of
 NUMBERS = (224, 32, 64, 256, 1024, 100)  # where one of them fits, a number is a way out
@@ -77,17 +79,37 @@ def with_multiples(read: Read[Result]) -> tuple[Result, dict[str, int]]:
         return read({}), {}
     except UnfitSizes as error:
         first = error
-    found = _search(read, first)
-    if found is not None:
-        return found
-    hint = "; named sizes may be given values, or multiples such as 32*H, with --input" if _fits_a_number(read, first.names) else ""
+    hint, limited = "", _limited(read)
+    with contextlib.suppress(_Enough):
+        found = _search(limited, first)
+        if found is not None:
+            return found
+        if _fits_a_number(limited, first.names):
+            hint = "; named sizes may be given values, or multiples such as 32*H, with --input"
     raise ShapeError(f"{first}{hint}") from None
+
+
+class _Enough(Exception):
+    """The file has been read as often as it may be."""
+
+
+def _limited(read: Read[Result]) -> Read[Result]:
+    left = MOST_READINGS
+
+    def reading(sizes: Mapping[str, Dim]) -> Result:
+        nonlocal left
+        if not left:
+            raise _Enough
+        left -= 1
+        return read(sizes)
+
+    return reading
 
 
 def _search(read: Read[Result], failed: UnfitSizes) -> tuple[Result, dict[str, int]] | None:
     """The file at multiples that take each reading further than the one before, until everything fits."""
     factors: dict[str, int] = {}
-    for _ in range(MOST_READINGS):
+    for _ in range(MOST_STEPS):
         further: tuple[UnfitSizes, dict[str, int]] | None = None
         for more in [failed.factors] if failed.factors else [dict.fromkeys(failed.names, guess) for guess in GUESSES]:
             wanted = {name: math.lcm(factors.get(name, 1), more.get(name, 1)) for name in {**factors, **more}}
@@ -107,7 +129,7 @@ def _search(read: Read[Result], failed: UnfitSizes) -> tuple[Result, dict[str, i
 def _least(read: Read[Result], result: Result, factors: dict[str, int]) -> tuple[Result, dict[str, int]] | None:
     """With factors that no smaller ones replace; None where the file does with sizes in between, so that multiples would take them away."""
     for name in list(factors):
-        for smaller in [1, *(factors[name] // prime for prime in _primes(factors[name]))]:
+        for smaller in sorted({1, *(factors[name] // prime for prime in _primes(factors[name]))}):
             fewer = {**factors, name: smaller}
             if smaller < factors[name] and (found := _attempt(read, fewer)) is not None and not isinstance(found, UnfitSizes):
                 result, factors = found, fewer

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
+from convc.backends.onnx.read import multiples
 from convc.backends.onnx.read.importer import read_graph
 from convc.backends.onnx.session import Session
 from convc.compiler.compiling.better_onnx import better_file
@@ -98,3 +99,10 @@ def test_a_named_size_wrapped_around(pads, tmp_path: Path):
     graph = read_graph(path).graph
     x = {"x": np.random.default_rng(0).random((2, 2, 5, 4), np.float32)}
     hold_to_reference(graph, Session(graph, path).run(x), x)
+
+
+def test_a_file_is_read_only_so_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = written(tmp_path, shuffled())
+    monkeypatch.setattr(multiples, "MOST_READINGS", 3)
+    with pytest.raises(InvalidModel, match=r"changes the number of elements from 3\*H\*N\*W to 12\*\(H//2\)\*N\*\(W//2\)$"):
+        read_graph(path)
