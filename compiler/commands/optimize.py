@@ -12,7 +12,7 @@ from ...ir.errors import UsageError
 from ...ir.files import write_file
 from ...ir.graph import Graph
 from ...ir.types import Array
-from ...ir.usual_sizes import counting_sizes
+from ...ir.usual_sizes import counting_sizes, other_sizes
 from ...passes.manager import Stage
 from ..compiling.better_onnx import Better, better_file, check_better
 from ..compiling.no_worse import RunPasses
@@ -95,8 +95,10 @@ def _pipeline(console: Console, passes: PassOptions) -> RunPasses:
 
 
 def _feeds(graph: Graph, files: tuple[str, ...], seed: int) -> Iterator[dict[str, Array]]:
-    """Random inputs, and the ones that were given."""
+    """Random inputs, of two sizes where rows or columns have names, and the ones that were given."""
     yield random_inputs(graph, seed)
+    if sizes := other_sizes(graph):
+        yield random_inputs(graph, seed, sizes=sizes)
     if files:
         yield read_inputs(graph, files)
 
