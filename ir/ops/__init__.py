@@ -8,6 +8,7 @@ from ..op import OpDef
 from . import (
     activation,
     activation_variants,
+    attention,
     compare,
     conv,
     conv_transpose,
@@ -39,7 +40,7 @@ from . import (
 __all__ = ["OPS"]
 
 FAMILIES = (
-    *(leaf, conv, conv_transpose, pool, norm, group, linear, einsum, recurrent, activation, activation_variants, thresholds),
+    *(leaf, conv, conv_transpose, pool, norm, group, linear, einsum, attention, recurrent, activation, activation_variants, thresholds),
     *(unary, trigonometry, elementwise, compare),
     *(shape, rearrange, diagonal, select, indexed, resize, sample, reduce, lengths, quantize, qlinear, opaque),
 )

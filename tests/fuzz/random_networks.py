@@ -89,7 +89,7 @@ from convc.tests.fuzz.value_patterns import (
     stairs,
     turned,
 )
-from convc.tests.fuzz.whole_layers import lettered, looked_up, recurrent_layer
+from convc.tests.fuzz.whole_layers import attended, lettered, looked_up, recurrent_layer
 from convc.tests.support.graphs import normal_inputs
 
 __all__ = ["MOTIFS", "RARE", "SIZES", "alone", "networks", "random_inputs_of", "random_network"]
@@ -129,6 +129,7 @@ RARE = (
     lettered,
     recurrent_layer,
     looked_up,
+    attended,
 )  # no pass looks for these
 MOTIFS = (*IMAGES, *ANY, *ROWS, *RARE)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from convc.ir.graph import Node
-from convc.ir.ops import activation, einsum, elementwise, recurrent, sample, shape
+from convc.ir.ops import activation, attention, einsum, elementwise, recurrent, sample, shape
 from convc.tests.fuzz.network_builder import Builder, Refused
 
 
@@ -34,6 +34,22 @@ def recurrent_layer(b: Builder, x: Node) -> Node:
     if b.flag():
         b.op(kind, kind.Attrs(**attributes, result=1), x, w, r, *bias)
     return b.op(kind, kind.Attrs(**attributes), x, w, r, *bias)
+
+
+def attended(b: Builder, x: Node) -> Node:
+    """An image's channels, or rows, attend to each other; now and then turned by their places first."""
+    if x.typed.rank not in (3, 4) or any(not isinstance(dim, int) for dim in x.typed.shape[1:]):
+        raise Refused
+    heads = b.pick(1, 2) if x.typed.rank == 3 else 0
+    if heads and x.typed.shape[2] % heads:
+        raise Refused
+    width = x.typed.shape[-1] // max(heads, 1)
+    op = attention.Attention(heads, heads, causal=b.flag(), softcap=b.pick(0.0, 2.0))
+    if width % 2 == 0 and b.flag() and isinstance(x.typed.shape[0], int):
+        tables = [b.param(x.typed.shape[0], x.typed.shape[-2], width // 2, like="t") for _ in range(2)]
+        x = b.op(attention.ROTARY_EMBEDDING, attention.RotaryEmbedding(heads, b.flag()), x, *tables)
+    x = b.op(activation.TANH, activation.Tanh(), x)
+    return b.op(attention.ATTENTION, op, x, x, x)
 
 
 def looked_up(b: Builder, x: Node) -> Node:

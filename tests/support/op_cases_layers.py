@@ -72,6 +72,33 @@ LAYERS = {
         %batch = lstm(%y, %w, %r) {hidden=3, direction=bidirectional, layout=1}
         %batch_end = lstm(%y, %w, %r) {hidden=3, direction=bidirectional, layout=1, result=1}
         return %short, %end, %back, %batch, %batch_end""",
+    "attention": """(%q: f32[N,4,3,6], %k: f32[N,2,5,6], %v: f32[N,2,5,4], %a: f32[N,3,8], %b: f32[N,5,8], %m: bool[3,5]) {
+        %bias = param : f32[4,3,5]
+        %plain = attention(%q, %k, %v)
+        %flat = attention(%a, %b, %b) {q_heads=4, kv_heads=4}
+        %causal = attention(%q, %k, %v) {causal=true, scale=0.5}
+        %masked = attention(%q, %k, %v, %m) {given=[mask]}
+        %biased = attention(%q, %k, %v, %bias) {softcap=2.0, causal=true, given=[mask]}
+        %shares = attention(%q, %k, %v, %bias) {scores=3, given=[mask], result=3}
+        return %plain, %flat, %causal, %masked, %biased, %shares""",
+    "attention_with_past": """(%q: f32[2,4,3,6], %k: f32[2,4,5,6], %v: f32[2,4,5,4], %p: f32[2,4,2,6], %o: f32[2,4,2,4]) {
+        %two = param {init=full, value=4.0} : i64[2]
+        %y = attention(%q, %k, %v, %p, %o) {causal=true, given=[past_key,past_value]}
+        %keys = attention(%q, %k, %v, %p, %o) {causal=true, given=[past_key,past_value], result=1}
+        %values = attention(%q, %k, %v, %p, %o) {causal=true, given=[past_key,past_value], result=2}
+        %short = attention(%q, %k, %v, %two) {given=[lengths]}
+        %near = attention(%q, %k, %v) {left=1, right=0}
+        return %y, %keys, %values, %short, %near""",
+    "rotary_embedding": """(%x: f32[N,2,3,8], %y: f32[N,3,8], %c: f32[N,3,4], %s: f32[N,3,4], %d: f32[N,3,2], %t: f32[N,3,2], %w: f32[2,2,3,8]) {
+        %table = param : f32[5,4]
+        %other = param : f32[5,4]
+        %places = param {init=full, value=2.0} : i64[2,3]
+        %plain = rotary_embedding(%x, %c, %s)
+        %pairs = rotary_embedding(%x, %c, %s) {interleaved=true}
+        %part = rotary_embedding(%x, %d, %t) {dim=4}
+        %flat = rotary_embedding(%y, %d, %t) {heads=2, interleaved=true}
+        %placed = rotary_embedding(%w, %table, %other, %places)
+        return %plain, %pairs, %part, %flat, %placed""",
     "grid_sample": """(%x: f32[N,3,5,6], %g: f32[N,4,7,2]) {
         %plain = grid_sample(%x, %g)
         %corners = grid_sample(%x, %g) {align_corners=true}

@@ -8,7 +8,7 @@ from typing import Any
 
 from ....ir.graph import Node
 from ....ir.op import OpDef
-from ....ir.ops import recurrent
+from ....ir.ops import attention, recurrent
 from .onnx_emitter import OnnxEmitter, OnnxRow
 
 __all__ = ["SEVERAL", "several"]
@@ -57,7 +57,39 @@ def _recurrent(node: Node, to: OnnxEmitter) -> tuple[list[str], dict[str, Any]]:
     return names, attributes | ({"input_forget": 1} if getattr(op, "input_forget", False) else {})
 
 
+def _attention(node: Node, to: OnnxEmitter) -> tuple[list[str], dict[str, Any]]:
+    op = node.op
+    given = dict(zip(op.given, node.inputs[3:], strict=True))
+    names = [operand.name for operand in node.inputs[:3]] + [given[name].name if name in given else "" for name in attention.OPTIONAL]
+    while not names[-1]:
+        names.pop()
+    attributes: dict[str, Any] = {"q_num_heads": op.q_heads, "kv_num_heads": op.kv_heads, "scale": op.scale, "softcap": op.softcap}
+    attributes |= {"is_causal": int(op.causal), "qk_matmul_output_mode": op.scores}
+    attributes |= {
+        name: value + 1 for name, value in (("left_window_size", op.left), ("right_window_size", op.right))
+    }  # of -1, the default, 0
+    said = {name: value for name, value in attributes.items() if value}
+    return names, {name: value - 1 if name.endswith("window_size") else value for name, value in said.items()}
+
+
+def _attention_row(node: Node, to: OnnxEmitter) -> None:
+    """Keys and values come out together, and always where there were some before."""
+    kept = "past_key" in node.op.given or any(
+        _is_alike(other, node) and other.op.result in (1, 2) for other in to.graph.readers[node.inputs[0]]
+    )
+    several("Attention", _attention, "y", *(("keys", "values") if kept else ()))(node, to)
+
+
+def _rotary(node: Node, to: OnnxEmitter) -> None:
+    op = node.op
+    numbers = {"num_heads": op.heads, "interleaved": int(op.interleaved), "rotary_embedding_dim": op.dim}
+    said: dict[str, Any] = {name: value for name, value in numbers.items() if value}
+    to.node("RotaryEmbedding", node, None, (), **said)
+
+
 SEVERAL: dict[OpDef[Any], OnnxRow] = {
+    attention.ATTENTION: _attention_row,
+    attention.ROTARY_EMBEDDING: _rotary,
     recurrent.RNN: several("RNN", _recurrent),
     recurrent.GRU: several("GRU", _recurrent),
     recurrent.LSTM: several("LSTM", _recurrent),

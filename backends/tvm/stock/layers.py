@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ....ir.op import OpDef
-from ....ir.ops import einsum, recurrent, sample
+from ....ir.ops import attention, einsum, recurrent, sample
+from .attention import attention as attention_
+from .attention import rotary_embedding
 from .einsum import einsum as einsum_
 from .recurrent import gru, lstm, rnn
 from .relax_emitter import Lowering
@@ -15,6 +17,8 @@ __all__ = ["LAYERS"]
 
 LAYERS: dict[OpDef[Any], Lowering] = {
     einsum.EINSUM: einsum_,
+    attention.ATTENTION: attention_,
+    attention.ROTARY_EMBEDDING: rotary_embedding,
     recurrent.RNN: rnn,
     recurrent.GRU: gru,
     recurrent.LSTM: lstm,

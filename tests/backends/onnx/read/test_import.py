@@ -64,7 +64,6 @@ def test_names_of_a_file_survive(tmp_path: Path):
 REFUSED = {
     "choice_dynamo20": "If",
     "qlinear_ts13": "com.microsoft.QGemm",
-    "transformer_dynamo23": "Attention",
 }
 STEMS = sorted(path.stem for path in TORCH.glob("*.onnx"))
 
