@@ -14,7 +14,7 @@ from ....ir.ops import diagonal, indexed
 from .relax_emitter import Lowering, RelaxEmitter, dtype_name
 from .statements import Statements, written
 
-__all__ = ["INDEXED"]
+__all__ = ["INDEXED", "in_wider"]
 
 
 def _inside(emitter: RelaxEmitter, index: Any, size: Any) -> Any:
@@ -170,12 +170,15 @@ def _product(emitter: RelaxEmitter) -> Any:
 
 
 def in_wider(row: Lowering) -> Lowering:
-    """Half precision summed in single."""
+    """Half precision computed in single; a mask, a length and an index stay what they are."""
 
     def widened(emitter: RelaxEmitter, node: Node, *operands: Any) -> Any:
         if node.typed.dtype != "f16":
             return row(emitter, node, *operands)
-        wide: Sequence[Any] = [emitter.builder.emit(emitter.ops.astype(x, "float32"), f"{node.name}.wide") for x in operands]
+        wide: Sequence[Any] = [
+            emitter.builder.emit(emitter.ops.astype(x, "float32"), f"{node.name}.wide") if operand.typed.dtype == "f16" else x
+            for operand, x in zip(node.inputs, operands, strict=True)
+        ]
         return emitter.ops.astype(row(emitter, node, *wide), "float16")
 
     return widened

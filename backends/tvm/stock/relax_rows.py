@@ -38,7 +38,7 @@ from .conv import accumulator, conv2d, in_own_type
 from .conv import conv as conv_
 from .conv import conv_transpose as conv_transpose_
 from .group import group_norm, instance_norm, layer_norm, mean_variance_norm
-from .indexed import INDEXED
+from .indexed import INDEXED, in_wider
 from .layers import LAYERS
 from .lengths import LENGTHS
 from .norm import batch_norm, local_response_norm
@@ -304,6 +304,6 @@ ROWS: dict[OpDef[Any], Lowering | Unsupported] = {
     **dict.fromkeys(qlinear.QLINEAR_CONVS, _quantized_product),
     qlinear.QLINEAR_MATMUL: _quantized_product,
     **INDEXED,
-    **{op: in_float32(row) for op, row in LAYERS.items()},
+    **{op: in_wider(row) for op, row in LAYERS.items()},
     **{op: in_float32(row) for op, row in LENGTHS.items()},
 }
