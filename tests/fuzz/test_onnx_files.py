@@ -92,7 +92,13 @@ def test_crashes_hangs_and_memory_are_seen_from_outside(tmp_path, fault, seen):
 def test_shape_inference_that_does_not_end_is_ended(monkeypatch, tmp_path):
     """onnx 1.23 and earlier never come back from this."""
     monkeypatch.setattr("convc.backends.onnx.read.inference.SECONDS", 2)
-    nodes = [helper.make_node("Einsum", ["x"], ["e"], equation="-"), helper.make_node("Det", ["m"], ["d"])]
+    bad = [helper.make_node("Einsum", ["x"], ["r"], equation="-")]
+    branch = helper.make_graph(bad, "branch", [], [helper.make_empty_tensor_value_info("r")])
+    nodes = [
+        helper.make_node("IsNaN", ["x"], ["c"]),
+        helper.make_node("If", ["c"], ["e"], then_branch=branch, else_branch=branch),
+        helper.make_node("Det", ["m"], ["d"]),
+    ]
     model = files.model_of(nodes, {"x": [], "m": [2, 2]}, ["e", "d"])
     graph = read_graph(files.written(tmp_path, model)).graph
     assert [str(node.type) for node in graph.outputs] == ['opaque["tensor(float)"]'] * 2  # no time was left for the second
