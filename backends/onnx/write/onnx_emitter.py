@@ -32,6 +32,7 @@ class OnnxEmitter:
         self.domains: dict[str, int] = {}  # of operators that are not ONNX's own, with their versions
         self.sizes: dict[Dim, str] = {}  # values that hold a size computed from the shapes of inputs
         self.shapes: dict[Node, str] = {}  # and the shapes of inputs
+        self.vectors: dict[tuple[str, ...], str] = {}  # and several sizes in a row
 
     @property
     def initializers(self) -> list[Any]:
@@ -92,6 +93,7 @@ class OnnxEmitter:
         del self.nodes[begun:]
         self.sizes = {size: name for size, name in self.sizes.items() if name not in gone}
         self.shapes = {x: name for x, name in self.shapes.items() if name not in gone}
+        self.vectors = {parts: name for parts, name in self.vectors.items() if name not in gone}
         names = [operand.name for operand in node.inputs]
         self.nodes.append(helper.make_node(node.kind.name, names, [node.name], name=node.name, domain=domain))
 
@@ -141,8 +143,12 @@ class OnnxEmitter:
         numbers = [dim for dim in dims if isinstance(dim, int)]
         if len(numbers) == len(dims):
             return self.int64s(node, what, numbers)
-        parts = [self._size(node, dim) for dim in dims]
-        return parts[0] if len(parts) == 1 else self.helper_node("Concat", node, what, parts, axis=0)
+        parts = tuple(self._size(node, dim) for dim in dims)
+        if len(parts) == 1:
+            return parts[0]
+        if parts not in self.vectors:
+            self.vectors[parts] = self.helper_node("Concat", node, what, parts, axis=0)
+        return self.vectors[parts]
 
     def _size(self, node: Node, dim: Dim) -> str:
         """A vector of one element; each is computed once."""

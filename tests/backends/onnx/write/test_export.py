@@ -197,6 +197,10 @@ NAMED = {
     "a crop": ("%y = slice(%x) {axes=[1], starts=[H//2], ends=[H-1]}", ["Shape", "Div", "Add", "Slice"]),
     "a shorter axis": ("%y = slice(%x) {axes=[1,0], starts=[1,0], ends=[-2,9223372036854775807], steps=[2,1]}", ["Slice"]),
     "a resize": ("%y = resize(%x) {sizes=[2*H//3+1,5]}", ["Shape", "Mul", "Div", "Add", "Concat", "Resize"]),
+    "two of one size": (
+        "%a = resize(%x) {sizes=[H,N]} %b = resize(%x) {sizes=[H,N], mode=bilinear} %y = add(%a, %b)",
+        ["Shape", "Shape", "Concat", "Resize", "Resize", "Add"],
+    ),
     "an expand": ("%t = reshape(%x) {shape=[N,1,32*H]} %y = expand(%t) {shape=[N,N,1]}", None),
     "a range": ("%s = param {init=full, value=2} : i32[] %y = range(%s, %s) {count=N*H}", None),
 }
