@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..ir.graph import Graph, Node
 from ..ir.ops.elementwise import ADD, DIV, MUL, SUB
 from ..ir.ops.leaf import PARAM
-from ..ir.ops.shape import FLATTEN, RESHAPE, TRANSPOSE, Reshape, Transpose
+from ..ir.ops.shape import FLATTEN, RESHAPE, SLICE, TRANSPOSE, Reshape, Slice, Transpose
 from .rewriting.ledger import Ledger
 from .rewriting.rewriter import ANY, CONST, Match, Pat, Rule, rewrite
 
@@ -57,12 +57,28 @@ def _drop_neutral(m: Match) -> Node | None:
     return _stands_for(m, x)
 
 
+def _one_slice(m: Match) -> Node | None:
+    """Of other axes; along one axis the second counts from where the first begins."""
+    outer, inner, rank = SLICE.of(m.root), SLICE.of(m["inner"]), m.root.typed.rank
+    axes = (*inner.axes, *outer.axes)
+    if len({axis % rank for axis in axes}) < len(axes):
+        return None
+    steps = () if not inner.steps and not outer.steps else (*_steps(inner), *_steps(outer))
+    both = Slice(axes=axes, starts=(*inner.starts, *outer.starts), ends=(*inner.ends, *outer.ends), steps=steps)
+    return m.root.like(op=both, inputs=m["inner"].inputs)
+
+
+def _steps(op: Slice) -> tuple[int, ...]:
+    return op.steps or (1,) * len(op.axes)
+
+
 _SHAPING = (RESHAPE, FLATTEN)
 RULES = (
     Rule("drop", ANY(), _drop),
     Rule("drop-neutral", Pat((ADD, SUB, MUL, DIV), (ANY("x"), CONST("c"))), _drop_neutral),
     Rule("drop-neutral", Pat((ADD, MUL), (CONST("c"), ANY("x"))), _drop_neutral),
     Rule("compose-transposes", Pat((TRANSPOSE,), (Pat((TRANSPOSE,), (ANY(),), bind="inner", uses=1),)), _compose_transposes),
+    Rule("one-slice", Pat((SLICE,), (Pat((SLICE,), (ANY(),), bind="inner", uses=1),)), _one_slice),
     Rule("last-reshape", Pat(_SHAPING, (Pat(_SHAPING, (ANY(),), bind="inner", uses=1),)), _last_reshape),
 )
 
