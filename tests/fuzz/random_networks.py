@@ -87,6 +87,7 @@ from convc.tests.fuzz.value_patterns import (
     slices_joined,
     spread,
     stairs,
+    stored_weight,
     turned,
 )
 from convc.tests.fuzz.whole_layers import attended, lettered, looked_up, recurrent_layer
@@ -106,7 +107,7 @@ IMAGES = (
     padded_window, lowest_padded_pool, two_convs, activations, add_convs, joined_then_cut, shared_weights, shared_stats, computed_weights,
     conv_transpose, global_pool, lrn, pad, resample, squeeze_and_excite, classifier, whole_pool, pool_of_conv, strided_readers, padded_window,
     strided_readers, classifier, own_statistics, rearranged, siblings, squeeze, two_convs,
-    quantized_layer, thinned_twice, computed_in_a_row, sequence, rearranged, upsampled, upsampled,
+    thinned_twice, computed_in_a_row, sequence, rearranged, upsampled, upsampled,
 )
 SPACES = (  # over one axis, or three
     conv2d, conv_bn_act, same_conv, pointwise, depthwise, batch_norm, max_pool, avg_pool, residual, branches, before_conv, after_conv,
@@ -117,6 +118,8 @@ SPACES = (  # over one axis, or three
 # fmt: on
 ROWS = (dense, matmul, batch_norm, classifier)
 RARE = (
+    quantized_layer,
+    stored_weight,
     angle,
     remainder,
     jump,

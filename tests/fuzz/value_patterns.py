@@ -281,22 +281,43 @@ def quantized(b: Builder, x: Node) -> Node:
 
 
 def quantized_layer(b: Builder, x: Node) -> Node:
-    """A quantized 1x1 convolution of whole numbers; every scale is a power of two, so that each engine has the same steps."""
-    if b.dtype != "f32" or x.typed.rank != 4:
+    """A quantized product of whole numbers, over a kernel of 1 or by columns; scales are powers of two, so every engine has the same steps."""
+    if b.dtype != "f32" or x.typed.rank < 2:
         raise Refused
-    channels = b.channels(x)
 
     def number(value: float, *dims: int, dtype: str = "f32") -> Node:
         return b.param(*dims, init="full", value=value, like="q", dtype=dtype)
 
-    byte = b.pick("u8", "i8")
+    byte, axes = b.pick("u8", "i8"), x.typed.rank - 2
     whole = b.op(elementwise.CAST, elementwise.Cast("f32"), b.input_like(x, "i32"))
-    scale, zero, back = number(b.pick(1.0, 2.0)), number(b.pick(0.0, 7.0), dtype=byte), number(0.0625)
+    scale, zero = number(b.pick(1.0, 2.0)), number(b.pick(0.0, 7.0), dtype=byte)
     steps = b.op(quantize.QUANTIZE_LINEAR, quantize.QuantizeLinear(), whole, scale, zero)
     b.hide(steps)
-    filters = (number(b.pick(1.0, 3.0), channels, channels, 1, 1, dtype="i8"), number(0.5, *b.pick((), (channels,))))
-    w_zero = b.param(*filters[1].typed.shape, init="zeros", like="z", dtype="i8")
-    bias = [b.param(channels, init="full", value=5.0, like="b", dtype="i32")] if b.flag() else []
-    y = b.op(qlinear.QLINEAR_CONVS[1], qlinear.QLinearConv2d(), steps, scale, zero, *filters, w_zero, number(4.0), zero, *bias)
+    is_conv = axes == 3 or (axes in (1, 2) and b.flag())
+    size = b.channels(x) if is_conv else x.typed.shape[-1]
+    if not isinstance(size, int):
+        raise Refused
+    stored = number(b.pick(1.0, 3.0), size, size, *(1,) * (axes if is_conv else 0), dtype="i8" if is_conv else byte)
+    own = number(0.5, *b.pick((), (size,)))
+    rest = (own, b.param(*own.typed.shape, init="zeros", like="z", dtype=stored.typed.dtype), number(4.0), zero)
+    if is_conv:
+        kind = qlinear.QLINEAR_CONVS[axes - 1]
+        bias = [b.param(size, init="full", value=5.0, like="b", dtype="i32")] if b.flag() else []
+        op = kind.Attrs((1,) * axes, (0,) * (2 * axes), (1,) * axes)
+        y = b.op(kind, op, steps, scale, zero, stored, *rest, *bias)
+    else:
+        y = b.op(qlinear.QLINEAR_MATMUL, qlinear.QLinearMatMul(), steps, scale, zero, stored, *rest)
     b.hide(y)
-    return b.op(elementwise.ADD, elementwise.Add(), x, b.op(quantize.DEQUANTIZE_LINEAR, quantize.DequantizeLinear(), y, back, zero))
+    back = b.op(quantize.DEQUANTIZE_LINEAR, quantize.DequantizeLinear(), y, number(0.0625), zero)
+    return b.op(elementwise.ADD, elementwise.Add(), x, back)
+
+
+def stored_weight(b: Builder, x: Node) -> Node:
+    """A row of bytes that is turned once it is dequantized."""
+    if not x.typed.rank or not isinstance(size := x.typed.shape[-1], int):
+        raise Refused
+    dtype = x.typed.dtype
+    stored = b.param(size, 1, like="w", dtype="i8")
+    scale, zero = b.param(size, init="around_one", like="s", dtype=dtype), b.param(size, init="zeros", like="z", dtype="i8")
+    row = b.op(quantize.DEQUANTIZE_LINEAR, quantize.DequantizeLinear(0), stored, scale, zero)
+    return b.op(elementwise.ADD, elementwise.Add(), x, b.op(shape.TRANSPOSE, shape.Transpose((1, 0)), row))
