@@ -24,9 +24,9 @@ def shared_noise(node: Node, operands: list[Array], unit: float, draws: np.rando
     if node.kind is not LAYER_NORM and node.kind not in BY_CHANNEL:
         return 0.0
     x, scale = operands[0], operands[1]
-    rows = x.reshape(_rows(node, x), -1)
-    if not rows.size:
+    if not x.size:
         return 0.0
+    rows = x.reshape(_rows(node, x), -1)
     in_turn = SINGLE * math.sqrt(rows.shape[1] / 3)  # of terms of one sign, whose partial sums grow with the sum
     mean, power = rows.mean(axis=1, keepdims=True), np.sqrt(np.square(rows).mean(axis=1, keepdims=True))
     spread = np.sqrt(rows.var(axis=1, keepdims=True) + node.op.epsilon)

@@ -34,7 +34,24 @@ def gather(emitter: RelaxEmitter, node: Node, x: Any, indices: Any) -> Any:
 def top_k(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     op: TopKValues | TopKIndices = node.op
     result = "values" if node.kind is TOP_K_VALUES else "indices"
-    return emitter.ops.topk(x, k=op.k, axis=op.axis, ret_type=result, largest=op.largest, dtype="int64")
+    is_unsigned = node.inputs[0].typed.dtype == "u64"  # which TVM cannot sort
+    x = _turned(emitter, x, "int64") if is_unsigned else x
+    found = emitter.ops.topk(x, k=op.k, axis=op.axis, ret_type=result, largest=op.largest, dtype="int64")
+    return _turned(emitter, emitter.builder.emit(found), "uint64") if is_unsigned and result == "values" else found
+
+
+def _turned(emitter: RelaxEmitter, x: Any, dtype: str) -> Any:
+    """Whole numbers of 64 bits with a sign for those without, or back, in the same order: the highest bit is the other."""
+
+    highest = emitter.tirx.const(-(1 << 63), "int64")
+
+    def turn(x: Any) -> Any:
+        def element(*at: Any) -> Any:
+            return (x[at].astype("int64") ^ highest).astype(dtype)
+
+        return emitter.te.compute(x.shape, element, "turned")
+
+    return emitter.builder.emit(emitter.builder.call_te(turn, x, primfunc_name_hint="turned"))
 
 
 def depth_to_space(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
