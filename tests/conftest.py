@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -29,3 +30,9 @@ def kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """One for all workers and the commands that they start; the user's own is left alone."""
     base = tmp_path_factory.getbasetemp()
     os.environ["CONVC_CACHE"] = str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kernels")
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end: thousands of tests that every collection of garbage would walk through."""
+    gc.collect()
+    gc.freeze()
