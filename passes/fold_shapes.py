@@ -44,13 +44,8 @@ def ones_before_turn(m: Match) -> Node | None:
     first = turn.inputs[0] if turn.kind is TRANSPOSE and m.uses(turn) == 1 else None
     if first is None or first.kind not in _SHAPING or m.uses(first) != 1:
         return None
-    earlier = _earlier(turn, root.typed.shape)
-    if earlier is None:
-        return None
-    shape, perm = earlier
-    m.covered.extend((first, turn))
-    reshaped = m.node("shaped", RESHAPE, Reshape(shape), first.inputs)
-    return root.like(kind=TRANSPOSE, op=Transpose(perm), inputs=(reshaped,))
+    shaped = _shaped_first(m, turn, root, (first, turn))
+    return root.like(kind=TRANSPOSE, op=Transpose(shaped[1]), inputs=shaped[:1]) if shaped else None
 
 
 def turns_around_ones(m: Match) -> Node | None:
@@ -59,13 +54,23 @@ def turns_around_ones(m: Match) -> Node | None:
     turn = middle.inputs[0] if middle.kind in _SHAPING and m.uses(middle) == 1 else None
     if turn is None or turn.kind is not TRANSPOSE or m.uses(turn) != 1:
         return None
-    earlier = _earlier(turn, middle.typed.shape)
+    shaped = _shaped_first(m, turn, middle, (turn, middle))
+    if shaped is None:
+        return None
+    reshaped, perm = shaped
+    return m.root.like(op=Transpose(tuple(perm[axis] for axis in TRANSPOSE.of(m.root).perm)), inputs=(reshaped,))
+
+
+def _shaped_first(m: Match, turn: Node, shaping: Node, covered: tuple[Node, ...]) -> tuple[Node, tuple[int, ...]] | None:
+    """A reshape before the turn in place of `shaping` after it, and how the turn goes then; `covered` nodes give way, the first one's
+    operand is reshaped.
+    """
+    earlier = _earlier(turn, shaping.typed.shape)
     if earlier is None:
         return None
     shape, perm = earlier
-    m.covered.extend((turn, middle))
-    reshaped = m.node("shaped", RESHAPE, Reshape(shape), turn.inputs)
-    return m.root.like(op=Transpose(tuple(perm[axis] for axis in TRANSPOSE.of(m.root).perm)), inputs=(reshaped,))
+    m.covered.extend(covered)
+    return m.node("shaped", RESHAPE, Reshape(shape), covered[0].inputs), perm
 
 
 def picked_parts(m: Match) -> Node | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -96,6 +96,7 @@ class Atanh:
     """What tanh takes to x; beyond 1 and -1 it is NaN. ONNX Atanh."""
 
 
+A = TypeVar("A")
 MOST = 750  # beyond it e^x is 0 or infinite
 
 
@@ -145,93 +146,30 @@ WAVE: Facts[object] = Facts(pointwise=True, reuse=BY_PLACE, slope=fixed(1.0), le
 
 SIN = OpDef("sin", Sin, (1, 1), float_alone, plain(np.sin), elementwise_cost(4), absolute, approximated, facts=WAVE)
 COS = OpDef("cos", Cos, (1, 1), float_alone, plain(np.cos), elementwise_cost(4), absolute, approximated, facts=WAVE)
-TAN = OpDef("tan", Tan, (1, 1), float_alone, plain(np.tan), elementwise_cost(8), tan_magnitude, approximated, facts=BY_ELEMENT)
-ASIN = OpDef(
-    "asin",
-    Asin,
-    (1, 1),
-    float_alone,
-    plain(np.arcsin),
-    elementwise_cost(8),
-    inverse_magnitude(np.arcsin, _steep),
-    approximated,
-    facts=Facts(pointwise=True, reuse=BY_PLACE, least=fixed(-1.5708)),
-)
-ACOS = OpDef(
-    "acos",
-    Acos,
-    (1, 1),
-    float_alone,
-    plain(np.arccos),
-    elementwise_cost(8),
-    inverse_magnitude(np.arccos, _steep),
-    approximated,
-    facts=Facts(pointwise=True, reuse=BY_PLACE, least=fixed(0.0)),
-)
-ATAN = OpDef(
+
+
+def _formula(name: str, attrs: type[A], function: Callable[[Array], Array], magnitude: Callable[..., Array], facts: Facts[A]) -> OpDef[A]:
+    """A function of a float that engines approximate, at eight operations."""
+    return OpDef(name, attrs, (1, 1), float_alone, plain(function), elementwise_cost(8), magnitude, approximated, facts=facts)
+
+
+TAN = _formula("tan", Tan, np.tan, tan_magnitude, BY_ELEMENT)
+ASIN = _formula("asin", Asin, np.arcsin, inverse_magnitude(np.arcsin, _steep), Facts(pointwise=True, reuse=BY_PLACE, least=fixed(-1.5708)))
+ACOS = _formula("acos", Acos, np.arccos, inverse_magnitude(np.arccos, _steep), Facts(pointwise=True, reuse=BY_PLACE, least=fixed(0.0)))
+ATAN = _formula(
     "atan",
     Atan,
-    (1, 1),
-    float_alone,
-    plain(np.arctan),
-    elementwise_cost(8),
+    np.arctan,
     inverse_magnitude(np.arctan, _flat),
-    approximated,
-    facts=Facts(pointwise=True, reuse=BY_PLACE, rising=always, slope=fixed(1.0), least=fixed(-1.5708)),
+    Facts(pointwise=True, reuse=BY_PLACE, rising=always, slope=fixed(1.0), least=fixed(-1.5708)),
 )
-SINH = OpDef(
-    "sinh",
-    Sinh,
-    (1, 1),
-    float_alone,
-    plain(np.sinh),
-    elementwise_cost(8),
-    hyperbolic_magnitude,
-    approximated,
-    facts=Facts(pointwise=True, reuse=BY_PLACE, rising=always),
+SINH = _formula("sinh", Sinh, np.sinh, hyperbolic_magnitude, Facts(pointwise=True, reuse=BY_PLACE, rising=always))
+COSH = _formula("cosh", Cosh, np.cosh, hyperbolic_magnitude, Facts(pointwise=True, reuse=BY_PLACE, least=fixed(1.0)))
+ASINH = _formula(
+    "asinh", Asinh, np.arcsinh, inverse_magnitude(np.arcsinh, _flat), Facts(pointwise=True, reuse=BY_PLACE, rising=always, slope=fixed(1.0))
 )
-COSH = OpDef(
-    "cosh",
-    Cosh,
-    (1, 1),
-    float_alone,
-    plain(np.cosh),
-    elementwise_cost(8),
-    hyperbolic_magnitude,
-    approximated,
-    facts=Facts(pointwise=True, reuse=BY_PLACE, least=fixed(1.0)),
+ACOSH = _formula(
+    "acosh", Acosh, np.arccosh, inverse_magnitude(np.arccosh, _acosh_slope), Facts(pointwise=True, reuse=BY_PLACE, least=fixed(0.0))
 )
-ASINH = OpDef(
-    "asinh",
-    Asinh,
-    (1, 1),
-    float_alone,
-    plain(np.arcsinh),
-    elementwise_cost(8),
-    inverse_magnitude(np.arcsinh, _flat),
-    approximated,
-    facts=Facts(pointwise=True, reuse=BY_PLACE, rising=always, slope=fixed(1.0)),
-)
-ACOSH = OpDef(
-    "acosh",
-    Acosh,
-    (1, 1),
-    float_alone,
-    plain(np.arccosh),
-    elementwise_cost(8),
-    inverse_magnitude(np.arccosh, _acosh_slope),
-    approximated,
-    facts=Facts(pointwise=True, reuse=BY_PLACE, least=fixed(0.0)),
-)
-ATANH = OpDef(
-    "atanh",
-    Atanh,
-    (1, 1),
-    float_alone,
-    plain(np.arctanh),
-    elementwise_cost(8),
-    inverse_magnitude(np.arctanh, _atanh_slope),
-    approximated,
-    facts=BY_ELEMENT,
-)
+ATANH = _formula("atanh", Atanh, np.arctanh, inverse_magnitude(np.arctanh, _atanh_slope), BY_ELEMENT)
 OPS = (SIN, COS, TAN, ASIN, ACOS, ATAN, SINH, COSH, ASINH, ACOSH, ATANH)
