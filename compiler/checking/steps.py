@@ -17,14 +17,15 @@ from ...ir.graph import Graph, Node
 from ...ir.opened import OPENED
 from ...ir.ops.elementwise import CAST
 from ...ir.ops.opaque import OPAQUE_RESULT
-from ...ir.ops.quantize import QUANTIZE_LINEAR
+from ...ir.ops.quantize import DYNAMIC_ZERO, QUANTIZE_LINEAR
 from ...ir.ops.unary import CEIL, FLOOR, ROUND
 from ...ir.types import Array
 from .units import SIGMAS, UNIT, apart, at_least_pooled
 
 __all__ = ["QUOTIENT", "Decisions", "answers_of", "steps_of"]
 
-STEPWISE = (QUANTIZE_LINEAR, ROUND, FLOOR, CEIL)  # rising in their first operand; a quantized product once it is written out
+QUOTIENTS = (QUANTIZE_LINEAR, DYNAMIC_ZERO)  # of the first operand and the second
+STEPWISE = (*QUOTIENTS, ROUND, FLOOR, CEIL)  # monotone in their first operand; a quantized product once it is written out
 QUOTIENT = 2  # roundings before the step of a quantization: its operand is stored, and divided
 
 
@@ -97,7 +98,7 @@ class Decisions:
         """The lowest and highest results that rounding can lead to."""
         x, *others = operands[0]
         slack = self._spread(operands, 0) * SIGMAS
-        if node.kind is QUANTIZE_LINEAR:
+        if node.kind in QUOTIENTS:
             scale = operands[0][1]
             with np.errstate(all="ignore"):
                 of_scale = np.nan_to_num(SIGMAS * self._spread(operands, 1) / abs(scale)).max(initial=0.0)

@@ -17,6 +17,7 @@ from . import (
     elementwise,
     group,
     indexed,
+    integer,
     leaf,
     lengths,
     linear,
@@ -42,7 +43,7 @@ __all__ = ["OPS"]
 FAMILIES = (
     *(leaf, conv, conv_transpose, pool, norm, group, linear, einsum, attention, recurrent, activation, activation_variants, thresholds),
     *(unary, trigonometry, elementwise, compare),
-    *(shape, rearrange, diagonal, select, indexed, resize, sample, reduce, lengths, quantize, qlinear, opaque),
+    *(shape, rearrange, diagonal, select, indexed, resize, sample, reduce, lengths, quantize, qlinear, integer, opaque),
 )
 
 OPS: dict[str, OpDef[Any]] = {op.name: op for family in FAMILIES for op in family.OPS}

@@ -1,4 +1,4 @@
-"""Affine quantization: quantize_linear and dequantize_linear. Jacob et al. 2018, sec. 2.1."""
+"""Affine quantization: quantize_linear and dequantize_linear, dynamic_scale and dynamic_zero. Jacob et al. 2018, sec. 2.1."""
 
 from __future__ import annotations
 
@@ -7,13 +7,26 @@ from typing import Any
 
 import numpy as np
 
+from ..dims import Dim
 from ..errors import ShapeError
-from ..facts import BY_PLACE, Facts
+from ..facts import BY_PLACE, Facts, fixed
 from ..op import OpDef, elementwise_cost, no_rounding, rounded
 from ..types import Array, TensorType
 from .check import need_axis, need_float, need_same_dtype
 
-__all__ = ["DEQUANTIZE_LINEAR", "OPS", "QUANTIZE_LINEAR", "DequantizeLinear", "QuantizeLinear"]
+__all__ = [
+    "DEQUANTIZE_LINEAR",
+    "DYNAMIC_SCALE",
+    "DYNAMIC_ZERO",
+    "OPS",
+    "QUANTIZE_LINEAR",
+    "DequantizeLinear",
+    "DynamicScale",
+    "DynamicZero",
+    "QuantizeLinear",
+]
+
+STEPS = 255  # from the least to the greatest u8
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +49,22 @@ class DequantizeLinear:
     axis: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class DynamicScale:
+    """The step with which 255 of them reach from the least element to the greatest, 0 among them; 1 where all are 0.
+
+    With dynamic_zero and quantize_linear ONNX DynamicQuantizeLinear. Shapes: x[...] of f32 -> [].
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class DynamicZero:
+    """The u8 that stands for 0 where 0 stands for the least element, or for 0 if that is less: round(-least / scale), half to even.
+
+    Shapes: x[...] of f32, scale[] -> [] of u8.
+    """
+
+
 def infer_quantize(op: QuantizeLinear, x: TensorType, scale: TensorType, zero_point: TensorType) -> TensorType:
     """Raises: ShapeError for a zero point that is not 8 or 16 bits wide, or a scale that does not lie along the axis."""
     need_float(x)
@@ -54,6 +83,20 @@ def infer_dequantize(op: DequantizeLinear, x: TensorType, scale: TensorType, zer
     need_same_dtype(x, zero_point)
     _need_along_axis(op, x, scale, zero_point)
     return TensorType(scale.dtype, x.shape)
+
+
+def infer_dynamic_scale(op: DynamicScale, x: TensorType) -> TensorType:
+    """Raises: ShapeError for anything but f32."""
+    if x.dtype != "f32":
+        raise ShapeError(f"input is {x}, expected f32; cast it")
+    return TensorType("f32", ())
+
+
+def infer_dynamic_zero(op: DynamicZero, x: TensorType, scale: TensorType) -> TensorType:
+    """Raises: ShapeError for anything but f32, or a scale that is not one number."""
+    if scale != infer_dynamic_scale(DynamicScale(), x):
+        raise ShapeError(f"scale is {scale}, expected f32[]")
+    return TensorType("u8", ())
 
 
 def _need_along_axis(op: Any, x: TensorType, scale: TensorType, zero_point: TensorType) -> None:
@@ -86,6 +129,19 @@ def dequantize_magnitude(op: DequantizeLinear, x: Array, scale: Array, zero_poin
     return (abs(x.astype(scale.dtype)) + abs(offset.astype(scale.dtype))) * abs(scale)
 
 
+def dynamic_scale(op: DynamicScale, x: Array) -> Array:
+    reach = x.max(initial=0) - x.min(initial=0)
+    return np.where(reach == 0, 1, reach / STEPS).astype(x.dtype)
+
+
+def dynamic_zero(op: DynamicZero, x: Array, scale: Array) -> Array:
+    return quantize_linear(QuantizeLinear(0), np.asarray(-x.min(initial=0)), scale, np.zeros((), np.uint8))
+
+
+def dynamic_arithmetic(op: Any, inputs: tuple[TensorType, ...], out: TensorType) -> tuple[Dim, Dim]:
+    return 0, inputs[0].numel * (2 if len(inputs) == 1 else 1)
+
+
 # Neither is pointwise as broadcasting has it: the scale may lie along any axis.
 QUANTIZE_LINEAR = OpDef(
     "quantize_linear",
@@ -108,4 +164,17 @@ DEQUANTIZE_LINEAR = OpDef(
     rounded(3),  # operands and difference of 32 bits, and the product
     facts=Facts(reuse=BY_PLACE),  # of i32
 )
-OPS = (QUANTIZE_LINEAR, DEQUANTIZE_LINEAR)
+DYNAMIC_SCALE = OpDef(
+    "dynamic_scale",
+    DynamicScale,
+    (1, 1),
+    infer_dynamic_scale,
+    dynamic_scale,
+    dynamic_arithmetic,
+    roundings=rounded(2),
+    facts=Facts(least=fixed(0.0)),
+)
+DYNAMIC_ZERO = OpDef(
+    "dynamic_zero", DynamicZero, (2, 2), infer_dynamic_zero, dynamic_zero, dynamic_arithmetic, roundings=no_rounding, facts=Facts()
+)
+OPS = (QUANTIZE_LINEAR, DEQUANTIZE_LINEAR, DYNAMIC_SCALE, DYNAMIC_ZERO)

@@ -71,6 +71,7 @@ from convc.tests.fuzz.value_patterns import (
     choice,
     curve,
     cut_of_cut,
+    dynamic_layer,
     greatest,
     joined_then_cut,
     learned_slope,
@@ -133,6 +134,7 @@ RARE = (
     recurrent_layer,
     looked_up,
     attended,
+    dynamic_layer,
 )  # no pass looks for these
 MOTIFS = (*IMAGES, *ANY, *ROWS, *RARE)
 

@@ -10,6 +10,7 @@ from convc.ir.ops import (
     conv,
     elementwise,
     group,
+    integer,
     qlinear,
     quantize,
     rearrange,
@@ -310,6 +311,33 @@ def quantized_layer(b: Builder, x: Node) -> Node:
     b.hide(y)
     back = b.op(quantize.DEQUANTIZE_LINEAR, quantize.DequantizeLinear(), y, number(0.0625), zero)
     return b.op(elementwise.ADD, elementwise.Add(), x, back)
+
+
+def dynamic_layer(b: Builder, x: Node) -> Node:
+    """Whole numbers in steps of their own, whose sums of products stay whole; over a kernel of 1, or a matrix."""
+    if b.dtype != "f32" or x.typed.rank < 2:
+        raise Refused
+    whole = b.op(elementwise.CAST, elementwise.Cast("f32"), b.input_like(x, "i8"))
+    b.hide(whole)
+    scale = b.op(quantize.DYNAMIC_SCALE, quantize.DynamicScale(), whole)
+    zero = b.op(quantize.DYNAMIC_ZERO, quantize.DynamicZero(), whole, scale)
+    steps = b.op(quantize.QUANTIZE_LINEAR, quantize.QuantizeLinear(), whole, scale, zero)
+    axes = x.typed.rank - 2
+    is_conv = axes == 3 or (axes in (1, 2) and b.flag())
+    size = b.channels(x) if is_conv else x.typed.shape[-1]
+    if not isinstance(size, int):
+        raise Refused
+    byte = b.pick("i8", "u8")
+    stored = b.param(size, size, *(1,) * (axes if is_conv else 0), init="full", value=3.0, like="q", dtype=byte)
+    zeros = (zero, b.param(*b.pick((), (size,)), init="full", value=2.0, like="z", dtype=byte))[: b.int(0, 2)]
+    kind = integer.CONV_INTEGERS[axes - 1] if is_conv else integer.MATMUL_INTEGER
+    op = kind.Attrs((1,) * axes, (0,) * (2 * axes), (1,) * axes) if is_conv else kind.Attrs()
+    sums = b.op(kind, op, steps, stored, *zeros)
+    back = b.op(elementwise.MUL, elementwise.Mul(), b.op(elementwise.CAST, elementwise.Cast("f32"), sums), scale)
+    for node in (scale, zero, steps, sums):
+        b.hide(node)
+    small = b.op(elementwise.MUL, elementwise.Mul(), back, b.param(init="full", value=2.0**-10, like="k"))
+    return b.op(elementwise.ADD, elementwise.Add(), x, small)
 
 
 def stored_weight(b: Builder, x: Node) -> Node:

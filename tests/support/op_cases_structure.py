@@ -142,6 +142,42 @@ STRUCTURE = {
         %columns = qlinear_matmul(%a, %s, %three, %m, %ms, %mz, %t, %three)
         %all = qlinear_matmul(%a, %s, %three, %m, %s, %three, %s, %three)
         return %filters, %one, %columns, %all, %along, %through""",
+    "integer_products": """(%x: u8[N,4,5,6], %y: i8[N,4,5,6], %a: i8[N,3,8], %u: u8[3,8],
+        %w: i8[6,2,3,3], %v: u8[6,4,3,3], %k: i8[6,4,3], %d: u8[4,1,2,2,2], %m: i8[8,5], %xz: u8[], %yz: i8[], %wzs: i8[6], %uz: u8[3], %mz: i8[5]) {
+        %wz = param {init=full, value=2.0} : i8[1]
+        %vz = param {init=full, value=128.0} : u8[]
+        %uzs = reshape(%uz) {shape=[3,1]}
+        %mzs = reshape(%mz) {shape=[1,5]}
+        %line = reshape(%x) {shape=[N,4,30]}
+        %cube = reshape(%x) {shape=[N,4,5,3,2]}
+        %plain = conv_integer2d(%x, %w) {groups=2}
+        %padded = conv_integer2d(%x, %w, %xz, %wz) {pads=[1,0,2,1], groups=2, strides=[2,1]}
+        %filters = conv_integer2d(%x, %w, %xz, %wzs) {pads=[1,1,1,1], groups=2, dilations=[1,2]}
+        %bytes = conv_integer2d(%y, %v, %yz, %vz) {strides=[2,2]}
+        %along = conv_integer1d(%line, %k, %xz) {strides=[3], pads=[1,1]}
+        %through = conv_integer3d(%cube, %d, %xz, %vz) {groups=4, pads=[1,0,0,0,1,1]}
+        %matrix = matmul_integer(%a, %m)
+        %left = matmul_integer(%a, %m, %yz)
+        %columns = matmul_integer(%a, %m, %yz, %mz)
+        %spread = matmul_integer(%u, %m, %vz, %mzs)
+        %rows = matmul_integer(%u, %m, %uz, %wz)
+        %column = matmul_integer(%u, %m, %uzs, %wz)
+        return %plain, %padded, %filters, %bytes, %along, %through, %matrix, %left, %columns, %spread, %rows, %column""",
+    "dynamic_quantization": """(%x: f32[N,3,4,5], %s: f32[]) {
+        %more = relu(%x)
+        %less = neg(%more)
+        %scale = dynamic_scale(%x)
+        %zero = dynamic_zero(%x, %scale)
+        %steps = quantize_linear(%x, %scale, %zero)
+        %over = dynamic_scale(%more)
+        %least = dynamic_zero(%more, %over)
+        %under = dynamic_scale(%less)
+        %most = dynamic_zero(%less, %under)
+        %negative = quantize_linear(%less, %under, %most)
+        %one = dynamic_scale(%s)
+        %none = sub(%x, %x)
+        %unit = dynamic_scale(%none)
+        return %steps, %scale, %zero, %over, %least, %negative, %one, %unit""",
     "scalars": """(%s: f32[], %i: i64[]) {
         %pad = pad(%s) {pads=[]}
         %tile = tile(%i) {repeats=[]}

@@ -57,3 +57,36 @@ def quantized_model(constants: dict[str, Array] | None = None, opset: int = 13) 
     three = stored(conv(both, 3, 0), 3, "c3")
     add("GlobalAveragePool", [three], "y")
     return model_of(nodes, {"x": ["N", 3, 8, 8]}, ["y"], quantized_constants() if constants is None else constants, opset)
+
+
+def dynamic_model(opset: int = 17) -> Any:
+    """conv, relu, pool, flatten, matmul, as onnxruntime's quantize_dynamic writes them: ranges are found when the network runs."""
+    draw = np.random.default_rng(1)
+    nodes: list[Any] = []
+
+    def add(op_type: str, inputs: list[str], *outputs: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(op_type, inputs, list(outputs), name=f"{outputs[0]}_node", **attributes))
+        return outputs[0]
+
+    def product(op_type: str, x: str, layer: int, **attributes: Any) -> str:
+        steps = add("DynamicQuantizeLinear", [x], f"{x}q", f"{x}s", f"{x}z")
+        sums = add(op_type, [steps, f"w{layer}", f"{x}z", f"wz{layer}"], f"sums{layer}", **attributes)
+        scale = add("Mul", [f"{x}s", f"ws{layer}"], f"scale{layer}")
+        wide = add("Mul", [add("Cast", [sums], f"wide{layer}", to=1), scale], f"product{layer}")
+        return add("Add", [wide, f"b{layer}"], f"y{layer}")
+
+    kept = add("Identity", ["x"], "kept")
+    one = add("Relu", [product("ConvInteger", kept, 1, pads=[1, 1, 1, 1])], "r1")
+    flat = add("Flatten", [add("MaxPool", [one], "p1", kernel_shape=[4, 4], strides=[4, 4])], "f1")
+    product("MatMulInteger", flat, 2)
+    constants = {
+        "w1": draw.integers(0, 256, (CHANNELS, 3, 3, 3)).astype(np.uint8),
+        "w2": draw.integers(-128, 128, (4 * CHANNELS, 5)).astype(np.int8),
+        "wz1": np.uint8(130),
+        "wz2": draw.integers(-3, 4, 5).astype(np.int8),
+        "ws1": np.float32(0.004),
+        "ws2": (draw.random(5) * 0.005 + 0.005).astype(np.float32),
+        "b1": draw.standard_normal((CHANNELS, 1, 1)).astype(np.float32),
+        "b2": draw.standard_normal(5).astype(np.float32),
+    }
+    return model_of(nodes, {"x": ["N", 3, 8, 8]}, ["y2"], constants, opset)

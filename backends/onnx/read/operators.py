@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from . import attention, indexed, layers, pointwise, shapes, statistics, windows
+from . import attention, indexed, layers, pointwise, quantized, shapes, statistics, windows
 from .call import Row
 from .opset_six import with_opset_six
 
 __all__ = ["ROWS"]
 
 ROWS: dict[str, Row] = with_opset_six(
-    {**pointwise.ROWS, **windows.ROWS, **shapes.ROWS, **statistics.ROWS, **indexed.ROWS, **layers.ROWS, **attention.ROWS}
+    {
+        **pointwise.ROWS,
+        **windows.ROWS,
+        **shapes.ROWS,
+        **statistics.ROWS,
+        **quantized.ROWS,
+        **indexed.ROWS,
+        **layers.ROWS,
+        **attention.ROWS,
+    }
 )

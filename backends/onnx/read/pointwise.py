@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from ....ir.types import DTYPES
 from ..file.tensors import ELEMENTS
 from .call import Call, Row
 
-__all__ = ["ROWS", "cast_to", "element_type", "number", "simple"]
+__all__ = ["ROWS", "cast_to", "element_type", "matrix_product", "number", "simple"]
 
 
 def simple(name: str, **defaults: Any) -> Row:
@@ -210,14 +210,18 @@ def gemm(c: Call) -> Node:
 
 
 def matmul(c: Call) -> Node:
+    return matrix_product(c, lambda a, b, suffix: c.named("matmul", a, b, suffix=suffix))
+
+
+def matrix_product(c: Call, product: Callable[[Node, Node, str], Node]) -> Node:
     """A vector is a row on the left, a column on the right, and its axis goes again."""
     a, b = c.x(0), c.x(1)
     if a.typed.rank >= 2 and b.typed.rank >= 2:
-        return c.named("matmul", a, b)
+        return product(a, b, "")
     left, right = a.typed.rank == 1, b.typed.rank == 1
     a = c.named("reshape", a, shape=(1, *a.typed.shape), suffix="row") if left else a
     b = c.named("reshape", b, shape=(*b.typed.shape, 1), suffix="column") if right else b
-    y = c.named("matmul", a, b, suffix="product")
+    y = product(a, b, "product")
     shape = y.typed.shape
     kept = (*shape[:-2], *(() if left else shape[-2:-1]), *(() if right else shape[-1:]))
     return c.named("reshape", y, shape=kept)

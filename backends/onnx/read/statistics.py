@@ -1,18 +1,13 @@
-"""Rows that look at many values for one: normalizations, reductions, the greatest, and quantized numbers."""
+"""Rows that look at many values for one: normalizations, reductions, the greatest."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from ....ir.graph import Node
-from ....ir.ops.qlinear import QLINEAR_CONVS
-from ....ir.types import DTYPES
 from .call import Call, Row
-from .pointwise import cast_to, element_type, number
+from .pointwise import cast_to, number
 from .shapes import axes_operand, axis_of
-from .windows import conv
 
 __all__ = ["ROWS"]
 
@@ -136,72 +131,6 @@ def top_k(c: Call) -> Sequence[Node | None]:
     ]
 
 
-# --- quantized numbers -----------------------------------------------------------------------------------------------
-
-
-def quantize(c: Call) -> Node:
-    """The result is of the zero point's type, which `output_dtype` may only repeat, or else say."""
-    code = c.attribute("output_dtype", 0)
-    scale, zero = _scales(c, element_type(c, code) if code else "u8")
-    if code and zero.typed.dtype != element_type(c, code):
-        raise c.refuse(f"output_dtype is {element_type(c, code)}, but its zero point is {zero.typed}")
-    return c.named("quantize_linear", cast_to(c, c.x(), scale.typed.dtype, "x"), scale, zero, axis=_channel_axis(c, c.x(), scale))
-
-
-def dequantize(c: Call) -> Node:
-    """The result is of the scale's type, or of `output_dtype`."""
-    scale, zero = _scales(c, c.x().typed.dtype)
-    code = c.attribute("output_dtype", 0)
-    dtype = element_type(c, code) if code else scale.typed.dtype
-    suffix = "" if dtype == scale.typed.dtype else "wide"
-    y = c.named("dequantize_linear", c.x(), scale, zero, axis=_channel_axis(c, c.x(), scale), suffix=suffix)
-    return cast_to(c, y, dtype) if suffix else y
-
-
-def _scales(c: Call, dtype: str) -> tuple[Node, Node]:
-    """Scale and zero point, which is 0 of `dtype` where it is left out; one of each is a scalar."""
-    if c.attribute("block_size", 0):
-        raise c.refuse("block_size; only scales per tensor and per axis can be compiled")
-    scale = c.x(1)
-    zero = c.maybe(2) or _zero(c, scale, dtype, "zero_point")
-    if scale.typed.shape != (1,):
-        return scale, zero
-    return c.named("reshape", scale, shape=(), suffix="one_scale"), c.named("reshape", zero, shape=(), suffix="one_zero")
-
-
-def _channel_axis(c: Call, x: Node, scale: Node) -> int:
-    """A scalar scale has no axis, and the default of 1 may lie outside a vector."""
-    axis = c.attribute("axis", 1)
-    return axis_of(c, axis, x.typed.rank) if scale.typed.rank else 0
-
-
-def _zero(c: Call, scale: Node, dtype: str, suffix: str) -> Node:
-    return c.constant(np.zeros(scale.typed.concrete(), DTYPES[dtype]), suffix)
-
-
-def q_linear_conv(c: Call) -> Node:
-    """x, w and y, each with its scale and zero point, and a bias of scale x_scale * w_scale."""
-    scales = [_scalar(c, i) if c.x(i).typed.shape == (1,) else c.x(i) for i in (1, 2, 4, 5, 6, 7)]
-    x = c.named("dequantize_linear", c.x(0), *scales[:2], axis=0, suffix="x")
-    w = c.named("dequantize_linear", c.x(3), *scales[2:4], axis=0, suffix="w")
-    plain = conv(c.on([x, w], "product")).op
-    kind, bias = QLINEAR_CONVS[len(plain.strides) - 1], c.maybe(8)
-    op = kind.Attrs(plain.strides, plain.pads, plain.dilations, plain.groups)
-    return c.make(kind, op, c.x(0), *scales[:2], c.x(3), *scales[2:], *([] if bias is None else [bias]))
-
-
-def q_linear_matmul(c: Call) -> Node:
-    """a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero; a may have a scale for each row, b one for each column."""
-    scales = [_scalar(c, i) if c.x(i).typed.rank and c.x(i).typed.numel == 1 else c.x(i) for i in (1, 2, 4, 5, 6, 7)]
-    if any(scale.typed.rank > 1 for scale in scales) or scales[4].typed.rank:
-        raise c.refuse("scales of more than rows or columns; one for each row of a, or column of b, can be compiled")
-    return c.named("qlinear_matmul", c.x(0), *scales[:2], c.x(3), *scales[2:])
-
-
-def _scalar(c: Call, index: int) -> Node:
-    return c.named("reshape", c.x(index), shape=(), suffix=f"s{index}")
-
-
 ROWS: dict[str, Row] = {
     "BatchNormalization": batch_norm,
     "LRN": local_response_norm,
@@ -223,8 +152,4 @@ ROWS: dict[str, Row] = {
     "ArgMax": arg("arg_max"),
     "ArgMin": arg("arg_min"),
     "TopK": top_k,
-    "QuantizeLinear": quantize,
-    "DequantizeLinear": dequantize,
-    "QLinearConv": q_linear_conv,
-    "QLinearMatMul": q_linear_matmul,
 }

@@ -8,13 +8,14 @@ from typing import Any
 from ....ir.dims import Dim
 from ....ir.errors import InvalidModel
 from ....ir.graph import Node
+from ....ir.op import OpDef
 from ....ir.ops import OPS
 from ....ir.ops.conv import CONVS
 from ....ir.ops.conv_transpose import CONV_TRANSPOSES
 from ....ir.ops.window import MOST_AXES, Borders, PerAxis, dilated
 from .call import Call, Row
 
-__all__ = ["ROWS"]
+__all__ = ["ROWS", "convolution"]
 
 
 def spatial(c: Call, x: Node) -> int:
@@ -77,15 +78,20 @@ def _kernel(c: Call, w: Node, axes: int) -> PerAxis:
     return kernel
 
 
-def conv(c: Call) -> Node:
-    x, w, b = c.x(0), c.x(1), c.maybe(2)
+def convolution(c: Call, x: Node, w: Node, kinds: Sequence[OpDef[Any]]) -> tuple[OpDef[Any], Any]:
+    """That of `kinds`, by the number of axes from one on, that convolves x with w, and its attributes."""
     axes = spatial(c, x)
     kernel = _kernel(c, w, axes)
     strides, dilations = numbers(c, "strides", axes, 1), numbers(c, "dilations", axes, 1)
     pads = window_pads(c, x, kernel, strides, dilations, axes)
-    kind = CONVS[axes - 1]
-    op = kind.Attrs(strides=strides, pads=pads, dilations=dilations, groups=c.attribute("group", 1))
-    return c.make(kind.name, op, x, w, *([] if b is None else [b]))
+    kind = kinds[axes - 1]
+    return kind, kind.Attrs(strides=strides, pads=pads, dilations=dilations, groups=c.attribute("group", 1))
+
+
+def conv(c: Call) -> Node:
+    x, w, b = c.x(0), c.x(1), c.maybe(2)
+    kind, op = convolution(c, x, w, CONVS)
+    return c.make(kind, op, x, w, *([] if b is None else [b]))
 
 
 def conv_transpose(c: Call) -> Node:

@@ -36,6 +36,7 @@ from .indexed_rows import INDEXED
 from .onnx_emitter import OnnxEmitter, OnnxRow, simple
 from .opaque_rows import OPAQUE_ROWS
 from .pointwise_rows import dense, extreme, gelu, hard_swish, mish, modulo, or_equal, softmax
+from .quantized_rows import QUANTIZED
 from .resize_rows import resize as resize_row
 from .sample_rows import SAMPLED
 from .several_rows import SEVERAL
@@ -252,6 +253,7 @@ ROWS: dict[OpDef[Any], OnnxRow | Unsupported] = {
     shape.TRANSPOSE: simple("Transpose", lambda op: {"perm": op.perm} if op.perm else {}),  # a scalar has no axes to name
     resize.RESIZE: resize_row,
     **STRUCTURE,
+    **QUANTIZED,
     **INDEXED,
     **OPAQUE_ROWS,
     **SAMPLED,

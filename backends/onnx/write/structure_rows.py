@@ -1,4 +1,4 @@
-"""Rows of the ops on structure: reductions, choices, rearrangements, norms of a value by itself, quantization."""
+"""Rows of the ops on structure: reductions, choices, rearrangements, norms of a value by itself."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from ....ir.dims import Dim
-from ....ir.errors import UnsupportedOp
 from ....ir.graph import Node
 from ....ir.op import OpDef
-from ....ir.ops import group, lengths, qlinear, quantize, rearrange, reduce, select
+from ....ir.ops import group, lengths, rearrange, reduce, select
 from ....ir.types import DTYPES, Array
 from .onnx_emitter import OnnxEmitter, OnnxRow, simple
 
@@ -115,32 +114,6 @@ def _top_k(node: Node, to: OnnxEmitter) -> None:
     to.node("TopK", node, [x.name, to.int64s(node, "k", [op.k])], outputs, axis=op.axis, largest=int(op.largest))
 
 
-def _dequantize(node: Node, to: OnnxEmitter) -> None:
-    dtype = node.typed.dtype
-    if dtype == "f64" or (dtype == "f16" and to.opset < 19):
-        raise UnsupportedOp(f"{node.where}: ONNX DequantizeLinear has no scale of {dtype} at opset {to.opset}; cast it to f32")
-    _by_axis("DequantizeLinear")(node, to)
-
-
-def _by_axis(op_type: str) -> OnnxRow:
-    """Before opset 13 the scale is a single number, and there is no axis to tell."""
-
-    def row(node: Node, to: OnnxEmitter) -> None:
-        if to.opset >= 13:
-            to.node(op_type, node, axis=node.op.axis)
-        elif node.inputs[1].typed.rank:
-            raise UnsupportedOp(f"{node.where}: {op_type} with a scale for each channel needs ONNX opset 13, not {to.opset}")
-        else:
-            to.node(op_type, node)
-
-    return row
-
-
-def _qlinear_conv(node: Node, to: OnnxEmitter) -> None:
-    op, kernel = node.op, node.inputs[3].typed.concrete()[2:]
-    to.node("QLinearConv", node, kernel_shape=kernel, group=op.groups, strides=op.strides, pads=op.pads, dilations=op.dilations)
-
-
 def _filled(node: Node, count: int, value: int) -> Array:
     return np.array([value] * count, DTYPES[node.typed.dtype])
 
@@ -207,8 +180,4 @@ STRUCTURE: dict[OpDef[Any], OnnxRow] = {
     group.GROUP_NORM: _group_norm,
     group.LAYER_NORM: _layer_norm,
     group.MEAN_VARIANCE_NORM: simple("MeanVarianceNormalization", lambda op: {"axes": op.axes}),
-    quantize.QUANTIZE_LINEAR: _by_axis("QuantizeLinear"),
-    quantize.DEQUANTIZE_LINEAR: _dequantize,
-    **dict.fromkeys(qlinear.QLINEAR_CONVS, _qlinear_conv),
-    qlinear.QLINEAR_MATMUL: simple("QLinearMatMul"),
 }

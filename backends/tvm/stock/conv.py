@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from ....ir.graph import Node
-from ....ir.ops.conv import CONV2D, conv_of
+from ....ir.ops.conv import CONV2D, Conv
 from ....ir.ops.conv_transpose import conv_transpose_of
 from ....ir.types import TensorType
 from .relax_emitter import RelaxEmitter, dtype_name, of_image
 
 NAMES = ("depth", "row", "col")  # of axes, counted from the last
 
-__all__ = ["accumulator", "conv", "conv2d", "conv_transpose", "in_own_type"]
+__all__ = ["accumulator", "conv", "conv2d", "conv_transpose", "in_own_type", "window_sums"]
 
 
 def accumulator(type_: TensorType) -> str:
@@ -40,28 +41,38 @@ def with_channel_bias(emitter: RelaxEmitter, y: Any, b: Any, rank: int) -> Any:
 
 def conv(emitter: RelaxEmitter, node: Node, x: Any, w: Any, b: Any = None) -> Any:
     """Over any number of axes. Relax's own have no groups where they have one axis, and take no named sizes where they have three."""
-    op = conv_of(node)
-    te, tirx = emitter.te, emitter.tirx
-    dtype, axes = accumulator(node.typed), len(op.strides)
-    c_out, per_group, *kernel = node.inputs[1].typed.concrete()
-    padded = any(op.pads)
+    dtype = accumulator(node.typed)
 
-    def sums(x: Any, w: Any, shape: Any) -> Any:
+    def factors(x: Any, w: Any, filter_: Any) -> tuple[Any, Any]:
+        return x.astype(dtype), w.astype(dtype)
+
+    product = emitter.compute(node, window_sums(emitter, node, dtype, factors), x, w)
+    return with_channel_bias(emitter, in_own_type(emitter, node, product), b, node.typed.rank)
+
+
+def window_sums(emitter: RelaxEmitter, node: Node, dtype: str, factors: Callable[..., tuple[Any, Any]]) -> Callable[..., Any]:
+    """Sums over windows of what `factors(x, w, filter, *others)` makes of an element of each, and of nothing where x is padded."""
+    te, tirx = emitter.te, emitter.tirx
+    op: Conv = node.op
+    axes, padded = len(op.strides), any(op.pads)
+    c_out, per_group, *kernel = node.inputs[1].typed.concrete()
+
+    def sums(x: Any, w: Any, *others: Any, shape: Any) -> Any:
         channel = te.reduce_axis((0, per_group), "channel")
         taps = [te.reduce_axis((0, size), f"k{axis}") for axis, size in enumerate(kernel)]
 
         def term(n: Any, o: Any, *at: Any) -> Any:
             c = tirx.floordiv(o, c_out // op.groups) * per_group + channel if op.groups > 1 else channel
             place = [at[i] * op.strides[i] + taps[i] * op.dilations[i] - op.pads[i] for i in range(axes)]
-            value = x[(n, c, *place)].astype(dtype)
+            value, weight = factors(x[(n, c, *place)], w[(o, channel, *taps)], o, *others)
             if padded:
                 hits = [hit for i, p in enumerate(place) for hit in (p >= 0, p < x.shape[2 + i])]
                 value = tirx.if_then_else(tirx.all(*hits), value, tirx.const(0, dtype))
-            return te.sum(value * w[(o, channel, *taps)].astype(dtype), axis=[channel, *taps])
+            return te.sum(value * weight, axis=[channel, *taps])
 
         return te.compute(shape, of_image(axes, term), node.kind.name)
 
-    return with_channel_bias(emitter, in_own_type(emitter, node, emitter.compute(node, sums, x, w)), b, axes + 2)
+    return sums
 
 
 def conv_transpose(emitter: RelaxEmitter, node: Node, x: Any, w: Any, b: Any = None) -> Any:

@@ -1,13 +1,15 @@
-"""Lowerings of quantize_linear and dequantize_linear: Relax's own round a half away from zero."""
+"""Lowerings of quantization: Relax's own quantize rounds a half away from zero."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ....ir.graph import Node
+from ....ir.ops.quantize import STEPS
+from .reduce import extreme_of
 from .relax_emitter import RelaxEmitter, dtype_name
 
-__all__ = ["dequantize_linear", "quantize_linear"]
+__all__ = ["dequantize_linear", "dynamic_scale", "dynamic_zero", "quantize_linear"]
 
 
 def quantize_linear(emitter: RelaxEmitter, node: Node, x: Any, scale: Any, zero_point: Any) -> Any:
@@ -35,6 +37,48 @@ def dequantize_linear(emitter: RelaxEmitter, node: Node, x: Any, scale: Any, zer
         return emitter.te.compute(shape, element, "dequantize_linear")
 
     return emitter.compute(node, values, x, scale, zero_point)
+
+
+def dynamic_scale(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
+    te, tirx = emitter.te, emitter.tirx
+
+    def size(x: Any, shape: Any) -> Any:
+        most, least = (_beside_zero(emitter, x, greatest=greatest) for greatest in (True, False))
+
+        def element(*at: Any) -> Any:
+            reach = most[at] - least[at]
+            return tirx.Select(reach == 0, tirx.const(1, x.dtype), reach / tirx.const(STEPS, x.dtype))
+
+        return te.compute(shape, element, "dynamic_scale")
+
+    return emitter.compute(node, size, x)
+
+
+def dynamic_zero(emitter: RelaxEmitter, node: Node, x: Any, scale: Any) -> Any:
+    te, tirx, dtype = emitter.te, emitter.tirx, dtype_name(node.typed)
+
+    def steps(x: Any, scale: Any, shape: Any) -> Any:
+        least = _beside_zero(emitter, x, greatest=False)
+
+        def element(*at: Any) -> Any:
+            level = tirx.nearbyint(tirx.const(0, x.dtype) - least[at] / scale[at])
+            return te.min(te.max(level, tirx.const(0, x.dtype)), tirx.const(STEPS, x.dtype)).astype(dtype)
+
+        return te.compute(shape, element, "dynamic_zero")
+
+    return emitter.compute(node, steps, x, scale)
+
+
+def _beside_zero(emitter: RelaxEmitter, x: Any, *, greatest: bool) -> Any:
+    """The greatest or the least element, with 0 among them."""
+    te, tirx = emitter.te, emitter.tirx
+    places = [te.reduce_axis((0, extent), f"over{axis}") for axis, extent in enumerate(x.shape)]
+    reducer = extreme_of(emitter, greatest=greatest, may_be_nan=True)
+    zero = tirx.const(0, x.dtype)
+    if not places:
+        return te.compute((), lambda: (te.max if greatest else te.min)(x[()], zero), "alone")
+    extreme = te.compute((), lambda: reducer(x[tuple(places)], axis=places), "extreme")
+    return te.compute((), lambda: tirx.Select(extreme[()] > zero if greatest else extreme[()] < zero, extreme[()], zero), "beside_zero")
 
 
 def _along(node: Node, values: Any, at: tuple[Any, ...]) -> Any:

@@ -17,6 +17,7 @@ from ....ir.ops import (
     conv_transpose,
     elementwise,
     group,
+    integer,
     leaf,
     linear,
     norm,
@@ -39,6 +40,7 @@ from .conv import conv as conv_
 from .conv import conv_transpose as conv_transpose_
 from .group import group_norm, instance_norm, layer_norm, mean_variance_norm
 from .indexed import INDEXED, in_wider
+from .integer import conv_integer, matmul_integer
 from .layers import LAYERS
 from .lengths import LENGTHS
 from .norm import batch_norm, local_response_norm
@@ -61,7 +63,7 @@ from .pointwise import (
     where,
 )
 from .pool import avg_pool, global_avg_pool, global_max_pool, max_pool
-from .quantize import dequantize_linear, quantize_linear
+from .quantize import dequantize_linear, dynamic_scale, dynamic_zero, quantize_linear
 from .reduce import arg_extreme, hardmax, reduce_extreme, reduce_prod, reduce_sum
 from .relax_emitter import Lowering, RelaxEmitter, dtype_name
 from .resize import resize as resize_
@@ -303,6 +305,10 @@ ROWS: dict[OpDef[Any], Lowering | Unsupported] = {
     quantize.DEQUANTIZE_LINEAR: in_float32(dequantize_linear),
     **dict.fromkeys(qlinear.QLINEAR_CONVS, _quantized_product),
     qlinear.QLINEAR_MATMUL: _quantized_product,
+    quantize.DYNAMIC_SCALE: dynamic_scale,
+    quantize.DYNAMIC_ZERO: dynamic_zero,
+    **dict.fromkeys(integer.CONV_INTEGERS, conv_integer),
+    integer.MATMUL_INTEGER: matmul_integer,
     **INDEXED,
     **{op: in_wider(row) for op, row in LAYERS.items()},
     **{op: in_float32(row) for op, row in LENGTHS.items()},

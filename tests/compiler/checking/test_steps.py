@@ -21,7 +21,7 @@ from convc.ir.graph import Graph, Node
 from convc.ir.types import Array
 from convc.tests.support.graphs import typed_graph
 from convc.tests.support.onnx_files import written
-from convc.tests.support.quantized import quantized_constants, quantized_model
+from convc.tests.support.quantized import dynamic_model, quantized_constants, quantized_model
 
 
 def image(seed: int) -> dict[str, Array]:
@@ -132,3 +132,32 @@ def test_a_quantized_product_on_the_edge_may_take_either_step():
         engine = replace(REFERENCE, capture=lambda graph, wanted, inputs, threads, got=got: iter([("y", got)]))
         (line,) = hold("it", graph, engine, lambda feed, got=got: {"y": got}, inputs, Oracle.of(graph, inputs), {})
         assert (line.agrees, check_nodes(graph, engine, inputs).agrees) == (step < 2, step < 2)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_engines_agree_on_ranges_that_are_found_at_run_time(engine, tmp_path):
+    network = read_graph(written(tmp_path, dynamic_model())).graph
+    found = ENGINES[engine]
+    started = found.start(network, None)
+    for seed in range(4):
+        inputs = image(seed)
+        lines = hold(engine, network, found, started, inputs, Oracle.of(network, inputs), {}, lambda plain: plain.start(network, None))
+        assert all_agree(lines), lines
+        assert check_nodes(network, found, inputs).agrees
+
+
+RANGE = """graph @range(%x: f32[2]) {
+    %s = dynamic_scale(%x) %z = dynamic_zero(%x, %s) %q = quantize_linear(%x, %s, %z) %y = dequantize_linear(%q, %s, %z) return %y }"""
+
+
+@pytest.mark.parametrize(("zero", "agrees"), [(127, True), (128, True), (129, False)])
+def test_a_zero_between_two_steps_may_take_either(zero, agrees):
+    """-1 and 1 are 127.5 steps from 0 in 255 of them."""
+    graph, x = typed_graph(RANGE), np.array([-1, 1], np.float32)
+    scale = np.float32(2) / np.float32(255)
+    steps = np.clip(np.rint(x / scale) + zero, 0, 255).astype(np.uint8)
+    shown = {"z": np.array(zero, np.uint8), "q": steps}
+    engine = replace(REFERENCE, capture=lambda graph, wanted, inputs, threads: iter((n.name, shown[n.name]) for n in wanted))
+    y = (steps.astype(np.float32) - zero) * scale
+    (line,) = hold("it", graph, engine, lambda feed: {"y": y}, {"x": x}, Oracle.of(graph, {"x": x}), {})
+    assert line.agrees == agrees, str(line)

@@ -61,6 +61,8 @@ NOT_IN_ONNXRUNTIME = {
     "resize_of_sequences.cubic": "'Cubic' mode only supports",
     "double.conv": "Could not find an implementation for Conv",
     "double.avg": "Could not find an implementation for AveragePool",
+    "integer_products.filters": "Non per-tensor quantization is not supported",
+    **dict.fromkeys(("integer_products.rows", "integer_products.column"), "input1 zero point must be a scalar"),
     "compare.truth": "Could not find an implementation for Where",
     "attention_with_past.near": "invalid model",
     "lengths_of_sequences.batch": "Batchwise recurrent operations",

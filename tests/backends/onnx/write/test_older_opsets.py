@@ -23,7 +23,7 @@ FIRST = {
     **dict.fromkeys(("resize-nearest-asymmetric.r19", "resize-bilinear-asymmetric.r[14]"), 10),  # they shrink
     **dict.fromkeys(("resize-*", "half.large"), 11),
     **dict.fromkeys(("quantized.channels", "quantized.rows", "quantized.along", "quantized.round"), 13),
-    **dict.fromkeys(("quantized.*", "quantized_products.*"), 10),
+    **dict.fromkeys(("quantized.*", "quantized_products.*", "integer_products.*"), 10),
     **dict.fromkeys(("*.gelu", "*.erf", "compare.where", "compare.row", "compare.whole", "compare.truth"), 9),
     **dict.fromkeys(("*gates.where", "compare.more", "compare.bytes", "compare.not_less"), 9),
     **dict.fromkeys(("*.round", "compare.itself", "double_gates.equal", "pad.whole"), 11),
@@ -43,7 +43,7 @@ FIRST = {
     **dict.fromkeys(("scatter.put", "scatter.backward"), 9),
     **dict.fromkeys(("mod.*", "roi_align.*"), 10),
     **dict.fromkeys(("gather_nd.slices", "einsum.*"), 12),
-    **dict.fromkeys(("gather_elements.*", "gather_nd.*", "scatter.*", "running.*"), 11),
+    **dict.fromkeys(("gather_elements.*", "gather_nd.*", "scatter.*", "running.*", "dynamic_quantization.*"), 11),
 }
 # onnxruntime has no kernel of that age.
 NO_KERNEL = {**dict.fromkeys(NOT_IN_ONNXRUNTIME, 99), "double_gates.swish": 12}
