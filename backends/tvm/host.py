@@ -95,6 +95,7 @@ def host_cpu() -> str:
     return str(tvm().get_global_func("tvm.codegen.llvm.GetHostCPUName")())
 
 
+@functools.cache
 def host_target() -> Any:
     """TVM's target for this machine's processor, without what LLVM takes every one of its name to have and is switched off in this one."""
     host = tvm()

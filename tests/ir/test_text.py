@@ -12,6 +12,7 @@ from convc.ir.ops.activation import RELU, Relu
 from convc.ir.parser import parse_graph
 from convc.ir.printer import print_graph
 from convc.ir.verifier import verify_graph
+from convc.tests.support.tiers import GREAT
 
 EVERYTHING = """graph @"a net"(%x: f32[N,4,2*H,(W+1)//2], %"odd \\"name\\"\\n": i64[]) {
   %w = param {init=zeros, key=other, seed=3} : f32[6,2,3,3]
@@ -107,9 +108,10 @@ def test_a_named_size_that_no_input_has_is_refused():
         parse_graph(text)
 
 
-def test_a_graph_of_100_000_nodes_needs_no_recursion():
+@pytest.mark.parametrize("nodes", GREAT)
+def test_a_great_graph_needs_no_recursion(nodes: int):
     limit = sys.getrecursionlimit()
-    lines = ["graph @deep(%x0: f32[N,8]) {", *(f"  %x{i + 1} = relu(%x{i}) : f32[N,8]" for i in range(100_000)), "  return %x100000", "}"]
+    lines = ["graph @deep(%x0: f32[N,8]) {", *(f"  %x{i + 1} = relu(%x{i}) : f32[N,8]" for i in range(nodes)), f"  return %x{nodes}", "}"]
     text = "\n".join(lines) + "\n"
     graph = parse_graph(text)
     assert print_graph(graph) == text

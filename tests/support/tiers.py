@@ -1,4 +1,4 @@
-"""Networks of the zoo as tests take them: small, and those with the same layers as others with `make test-slow` only."""
+"""What tests take in two sizes: networks of the zoo, small, and those with the same layers as others with `make test-slow` only; great graphs."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ def slow_if(is_slow: Callable[[str], bool], names: Iterable[str]) -> list[Any]:
 
 
 EACH_NETWORK = slow_if(SIBLINGS.__contains__, ZOO)
+
+
+# nodes of a graph that recursion, and a walk for each node, would not get through
+GREAT = (20_000, pytest.param(100_000, marks=pytest.mark.slow))
 
 
 def small(name: str) -> Graph:

@@ -117,24 +117,24 @@ class Cache:
     def trim(self) -> None:
         """Remove what was used longest ago until the rest fits, and what killed processes left behind."""
         left = self.most
-        for path, about in sorted(self._files(), key=lambda file: -file[1].st_mtime):
+        for entry, about in sorted(self._files(), key=lambda file: -file[1].st_mtime):
             left -= about.st_size
-            abandoned = path.name.startswith(".") and time.time() - about.st_mtime > FORGOTTEN
+            abandoned = entry.name.startswith(".") and time.time() - about.st_mtime > FORGOTTEN
             if left < 0 or abandoned:
                 with suppress(OSError):  # another process may have been quicker
-                    path.unlink()
+                    os.unlink(entry)
 
     def size(self) -> tuple[int, int]:
         """Entries, and their bytes."""
-        sizes = [about.st_size for path, about in self._files() if not path.name.startswith(".")]
+        sizes = [about.st_size for entry, about in self._files() if not entry.name.startswith(".")]
         return len(sizes), sum(sizes)
 
-    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+    def _files(self) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
         with suppress(OSError), os.scandir(self.folder) as entries:
             for entry in entries:
                 with suppress(OSError):
                     if NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                        yield Path(entry.path), entry.stat(follow_symlinks=False)
+                        yield entry, entry.stat(follow_symlinks=False)
 
 
 def _no_link(path: str, flags: int) -> int:
