@@ -1,4 +1,4 @@
-"""Results that go by steps: quantized values, whole numbers. A value beside a boundary may come out on either side of it.
+"""Results that go by steps: quantized values, whole numbers, places of greatest values. Beside a boundary they may come out on either side.
 
 One step is far more than rounding, and the layers after it make more steps of it: in a deep quantized network two honest engines soon
 differ everywhere by as much as quantization itself does. So nothing is widened. The oracle is told which steps an engine took, holds each
@@ -19,6 +19,7 @@ from ...ir.ops.elementwise import CAST
 from ...ir.ops.opaque import OPAQUE_RESULT
 from ...ir.ops.quantize import DYNAMIC_ZERO, QUANTIZE_LINEAR
 from ...ir.ops.unary import CEIL, FLOOR, ROUND
+from ...ir.ops.unpool import MAX_POOL_INDICES, may_be_greatest
 from ...ir.types import Array
 from .units import SIGMAS, UNIT, apart, at_least_pooled
 
@@ -43,7 +44,7 @@ def answers_of(graph: Graph) -> list[Node]:
 
 def _is_step(node: Node) -> bool:
     is_whole = node.kind is CAST and node.inputs[0].typed.is_float and node.typed.dtype[0] in "iu"
-    return is_whole or node.kind in STEPWISE or node.kind in OPENED
+    return is_whole or node.kind in STEPWISE or node.kind in OPENED or node.kind is MAX_POOL_INDICES
 
 
 @dataclass
@@ -67,9 +68,7 @@ class Decisions:
             return values
         taken, theirs = values[0], self.decided.get(node.name)
         if theirs is not None and theirs.shape == taken.shape:
-            low, high = self._ends(node, operands)
-            with np.errstate(invalid="ignore"):
-                is_honest = (theirs >= low) & (theirs <= high)
+            is_honest = self._is_honest(node, operands, theirs)
             self.turned += int(np.count_nonzero(is_honest & (theirs != taken)))
             taken = np.where(is_honest, theirs, taken).astype(taken.dtype)
         return [taken] * len(values)
@@ -93,6 +92,15 @@ class Decisions:
             return bool((theirs == exact).all())
         off = abs(apart(theirs, exact, 1.0))
         return bool((off <= SIGMAS * self._spread(operands, place) + self.unit * abs(exact)).all())
+
+    def _is_honest(self, node: Node, operands: list[list[Array]], theirs: Array) -> Array:
+        """Which of their results rounding can lead to."""
+        with np.errstate(invalid="ignore"):
+            if node.kind is MAX_POOL_INDICES:
+                x, slack = operands[0][0], self._spread(operands, 0) * SIGMAS
+                return may_be_greatest(node.op, x - slack, x + slack, theirs)
+            low, high = self._ends(node, operands)
+            return (theirs >= low) & (theirs <= high)
 
     def _ends(self, node: Node, operands: list[list[Array]]) -> tuple[Array, Array]:
         """The lowest and highest results that rounding can lead to."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ...ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
+from ...ir.ops.unpool import MAX_POOL_INDICES, MAX_UNPOOL, MaxPoolIndices, MaxUnpool
 from .trace import Value
 from .window_arguments import Padding, Size, axes_of, each, pads_of
 
-__all__ = ["avg_pool", "global_avg_pool", "global_max_pool", "max_pool"]
+__all__ = ["avg_pool", "global_avg_pool", "global_max_pool", "max_pool", "max_pool_indices", "max_unpool"]
 
 
 def max_pool(x: Value, kernel: Size, stride: Size | None = None, pad: Padding = 0, dilation: Size = 1, ceil_mode: bool = False) -> Value:
@@ -15,6 +16,24 @@ def max_pool(x: Value, kernel: Size, stride: Size | None = None, pad: Padding = 
     sizes, strides, dilations = each(kernel, axes), each(kernel if stride is None else stride, axes), each(dilation, axes)
     op = MaxPool(sizes, strides, pads_of(pad, x, sizes, strides, dilations), dilations, ceil_mode)
     return x.trace.emit(MAX_POOL, op, (x,))
+
+
+def max_pool_indices(
+    x: Value, kernel: Size, stride: Size | None = None, pad: Padding = 0, dilation: Size = 1, ceil_mode: bool = False
+) -> Value:
+    """Where the values of the max_pool of these words lie, for `max_unpool`."""
+    axes = axes_of(x)
+    sizes, strides, dilations = each(kernel, axes), each(kernel if stride is None else stride, axes), each(dilation, axes)
+    op = MaxPoolIndices(sizes, strides, pads_of(pad, x, sizes, strides, dilations), dilations, ceil_mode)
+    return x.trace.emit(MAX_POOL_INDICES, op, (x,))
+
+
+def max_unpool(x: Value, indices: Value, kernel: Size, stride: Size | None = None, pad: Padding = 0, like: Value | None = None) -> Value:
+    """Values put back where `indices` say, zeros elsewhere; `like` is the value that was pooled, if the result is to have its size."""
+    axes = axes_of(x)
+    kernels, strides = each(kernel, axes), each(kernel if stride is None else stride, axes)
+    pads = pads_of(pad, x if like is None else like, kernels, strides, (1,) * axes)
+    return x.trace.emit(MAX_UNPOOL, MaxUnpool(kernels, strides, pads, () if like is None else like.shape[2:]), (x, indices))
 
 
 def avg_pool(

@@ -36,12 +36,14 @@ from . import (
     thresholds,
     trigonometry,
     unary,
+    unpool,
 )
 
 __all__ = ["OPS"]
 
 FAMILIES = (
-    *(leaf, conv, conv_transpose, pool, norm, group, linear, einsum, attention, recurrent, activation, activation_variants, thresholds),
+    *(leaf, conv, conv_transpose, pool, unpool, norm, group, linear, einsum, attention, recurrent),
+    *(activation, activation_variants, thresholds),
     *(unary, trigonometry, elementwise, compare),
     *(shape, rearrange, diagonal, select, indexed, resize, sample, reduce, lengths, quantize, qlinear, integer, opaque),
 )

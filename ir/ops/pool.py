@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,7 +17,23 @@ from .check import need_elements, need_float, need_rank
 from .conv import product_of
 from .window import MOST_AXES, Borders, PerAxis, check_window, dilated, need_kernel, pad_spatial, taps_of, window_count, window_view
 
-__all__ = ["AVG_POOL", "GLOBAL_AVG_POOL", "GLOBAL_MAX_POOL", "MAX_POOL", "OPS", "AvgPool", "GlobalAvgPool", "GlobalMaxPool", "MaxPool"]
+__all__ = [
+    "AVG_POOL",
+    "GLOBAL_AVG_POOL",
+    "GLOBAL_MAX_POOL",
+    "MAX_POOL",
+    "OPS",
+    "AvgPool",
+    "GlobalAvgPool",
+    "GlobalMaxPool",
+    "MaxPool",
+    "Windowed",
+    "fill_window",
+    "infer_pool",
+    "max_pool",
+    "pool_arithmetic",
+    "windows_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +51,7 @@ class MaxPool:
     ceil_mode: bool = False
 
     def __post_init__(self) -> None:
-        _fill(self)
+        fill_window(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +69,29 @@ class AvgPool:
     count_include_pad: bool = False
 
     def __post_init__(self) -> None:
-        _fill(self)
+        fill_window(self)
 
 
-def _fill(op: MaxPool | AvgPool) -> None:
-    """What was left out, for as many axes as the kernel has."""
+class Windowed(Protocol):
+    """The attributes of a pool, or of what goes by its windows."""
+
+    @property
+    def kernel(self) -> PerAxis: ...
+    @property
+    def strides(self) -> PerAxis: ...
+    @property
+    def pads(self) -> Borders: ...
+    @property
+    def dilations(self) -> PerAxis: ...
+    @property
+    def ceil_mode(self) -> bool: ...
+
+
+def fill_window(op: Any) -> None:
+    """What was left out of a frozen record, for as many axes as the kernel has."""
     axes = len(op.kernel)
     for name, values in (("strides", (1,) * axes), ("pads", (0, 0) * axes), ("dilations", (1,) * axes)):
-        if not getattr(op, name):
+        if getattr(op, name, values) == ():
             object.__setattr__(op, name, values)
 
 
@@ -90,14 +121,14 @@ def infer_pool(op: MaxPool | AvgPool, x: TensorType) -> TensorType:
     return TensorType(x.dtype, (*x.shape[:2], *_counts(op, x.shape[2:])))
 
 
-def _counts(op: MaxPool | AvgPool, sizes: tuple[Dim, ...]) -> list[Dim]:
+def _counts(op: Windowed, sizes: tuple[Dim, ...]) -> list[Dim]:
     """How many windows there are along each axis."""
     axes = len(op.kernel)
     ends = zip(sizes, op.kernel, op.dilations, op.strides, op.pads[:axes], op.pads[axes:], strict=True)
     return [window_count(size, dilated(k, d), step, before, after, ceil=op.ceil_mode) for size, k, d, step, before, after in ends]
 
 
-def _windows(op: MaxPool | AvgPool, x: Array, fill: float) -> Array:
+def windows_of(op: Windowed, x: Array, fill: float) -> Array:
     """Windows [N,C,*out,*kernel] over the padded input, enlarged where ceil_mode reaches further."""
     axes, sizes = len(op.kernel), x.shape[2:]
     out = tuple(count for count in _counts(op, sizes) if isinstance(count, int))
@@ -118,18 +149,18 @@ def _reduce_taps(windows: Array, kernel: PerAxis, ufunc: np.ufunc) -> Array:
 
 
 def max_pool(op: MaxPool, x: Array) -> Array:
-    return _reduce_taps(_windows(op, x, -np.inf), op.kernel, np.maximum)
+    return _reduce_taps(windows_of(op, x, -np.inf), op.kernel, np.maximum)
 
 
 def avg_pool(op: AvgPool, x: Array) -> Array:
-    total = _reduce_taps(_windows(op, x, 0.0), op.kernel, np.add)
+    total = _reduce_taps(windows_of(op, x, 0.0), op.kernel, np.add)
     counted = np.ones((1, 1, *x.shape[2:]), dtype=x.dtype)
     if op.count_include_pad:
         unpadded = AvgPool(op.kernel, op.strides, (), op.dilations, op.ceil_mode)
-        windows = _windows(unpadded, pad_spatial(counted, op.pads, 1.0), 0.0)
+        windows = windows_of(unpadded, pad_spatial(counted, op.pads, 1.0), 0.0)
         windows = windows[tuple(map(slice, (1, 1, *total.shape[2:])))]  # without its pads to tell, ceil_mode may keep one more
     else:
-        windows = _windows(op, counted, 0.0)
+        windows = windows_of(op, counted, 0.0)
     return total / _reduce_taps(windows, op.kernel, np.add)
 
 
@@ -141,7 +172,7 @@ def is_single_pixel(op: MaxPool | AvgPool, inputs: tuple[TensorType, ...], out: 
     return max(*op.kernel, *op.strides) == 1 and not any(op.pads)
 
 
-def pool_arithmetic(op: MaxPool | AvgPool, inputs: tuple[TensorType, ...], out: TensorType) -> tuple[Dim, Dim]:
+def pool_arithmetic(op: Windowed, inputs: tuple[TensorType, ...], out: TensorType) -> tuple[Dim, Dim]:
     return 0, out.numel * math.prod(op.kernel)
 
 

@@ -12,7 +12,7 @@ from convc.ir.dims import evaluate
 from convc.ir.errors import InvalidModel
 from convc.ir.graph import Graph, Node, fresh_name
 from convc.ir.op import OpDef
-from convc.ir.ops import conv, conv_transpose, elementwise, leaf, rearrange, resize, shape
+from convc.ir.ops import conv, conv_transpose, elementwise, leaf, resize
 from convc.ir.ops.window import MOST_AXES
 from convc.ir.types import TensorType, parse_shape
 from convc.ir.verifier import verify_graph
@@ -116,7 +116,9 @@ class Builder:
         kind, op = self.of_rank(kind, op, operands[0]) if operands else (kind, op)
         try:
             type_ = kind.infer(op, *(operand.typed for operand in operands))
-            fixed = replace(op, shape=tuple(evaluate(d, SIZES) for d in op.shape)) if kind in (shape.RESHAPE, rearrange.EXPAND) else op
+            sizes = {name: getattr(op, name) for name in kind.facts.sizes}
+            listed = {name: tuple(evaluate(dim, SIZES) for dim in dims) for name, dims in sizes.items() if isinstance(dims, tuple)}
+            fixed = replace(op, **listed) if listed else op
             numbers = kind.infer(fixed, *(self.numbers[operand] for operand in operands))
         except InvalidModel as error:
             raise Refused from error

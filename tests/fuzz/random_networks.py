@@ -62,6 +62,7 @@ from convc.tests.fuzz.single_layers import (
     same_conv,
     scale_or_shift,
     softmax,
+    unpooled,
     upsampled,
 )
 from convc.tests.fuzz.size_patterns import computed_in_a_row, sequence, thinned_twice
@@ -135,6 +136,7 @@ RARE = (
     looked_up,
     attended,
     dynamic_layer,
+    unpooled,
 )  # no pass looks for these
 MOTIFS = (*IMAGES, *ANY, *ROWS, *RARE)
 

@@ -6,7 +6,7 @@ As in the files of patterns, all take the builder and the value to read, and ret
 from __future__ import annotations
 
 from convc.ir.graph import Node
-from convc.ir.ops import activation, activation_variants, conv, elementwise, linear, norm, pool, reduce, resize, shape, unary
+from convc.ir.ops import activation, activation_variants, conv, elementwise, linear, norm, pool, reduce, resize, shape, unary, unpool
 from convc.ir.ops import conv_transpose as transposed
 from convc.tests.fuzz.network_builder import Builder, Refused
 
@@ -119,6 +119,19 @@ def act(b: Builder, x: Node) -> Node:
 
 def max_pool(b: Builder, x: Node, pads=None) -> Node:
     return b.op(pool.MAX_POOL, pool.MaxPool(*windows(b, x, pads), b.flag(3)), x)
+
+
+def unpooled(b: Builder, x: Node) -> Node:
+    """Values put back where the greatest of whole numbers lie: of floats that are all but equal, engines would choose differently."""
+    kernel, strides, pads, dilations = windows(b, x)
+    whole = b.op(elementwise.CAST, elementwise.Cast(x.typed.dtype), b.input_like(x, "i32"))
+    b.hide(whole)
+    window, is_ceil = (kernel, strides, pads, dilations), b.flag(3)
+    y = b.op(pool.MAX_POOL, pool.MaxPool(*window, is_ceil), b.pick(x, whole))
+    b.hide(y)
+    places = b.op(unpool.MAX_POOL_INDICES, unpool.MaxPoolIndices(*window, is_ceil), whole)
+    b.hide(places)
+    return b.op(unpool.MAX_UNPOOL, unpool.MaxUnpool(kernel, strides, pads, x.typed.shape[2:]), y, places)
 
 
 def avg_pool(b: Builder, x: Node, pads=None) -> Node:

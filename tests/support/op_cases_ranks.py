@@ -83,6 +83,37 @@ RANKS = {
         %all = global_avg_pool(%x)
         %most = global_max_pool(%x)
         return %plain, %padded, %dilated, %ceil, %mean, %edges, %counted, %mean_ceil, %all, %most""",
+    "max_pool_indices": """(%x: f32[N,3,9,10], %s: f32[N,2,11], %v: f32[N,2,4,5,6], %i: i32[N,2,6,6]) {
+        %plain = max_pool_indices(%x) {kernel=[2,3]}
+        %columns = max_pool_indices(%x) {kernel=[3,3], strides=[2,2], pads=[1,0,1,2], column_major=true}
+        %dilated = max_pool_indices(%x) {kernel=[2,3], strides=[1,2], dilations=[3,2], pads=[1,1,1,2]}
+        %ceil = max_pool_indices(%x) {kernel=[3,3], strides=[2,2], ceil_mode=true}
+        %dropped = max_pool_indices(%x) {kernel=[2,2], strides=[3,3], pads=[0,1,1,1], ceil_mode=true}
+        %sequence = max_pool_indices(%s) {kernel=[3], strides=[2], pads=[1,2], column_major=true}
+        %volume = max_pool_indices(%v) {kernel=[2,2,3], strides=[2,1,2], pads=[0,1,1,1,0,0]}
+        %volume_columns = max_pool_indices(%v) {kernel=[2,2,3], strides=[2,2,2], column_major=true}
+        %small = cast(%i) {to=f32}
+        %nine = param {init=full, value=9.0} : f32[]
+        %few = mod(%small, %nine) {fmod=true}
+        %ties = max_pool_indices(%few) {kernel=[3,3]}
+        %tied = max_pool_indices(%few) {kernel=[3,3], column_major=true}
+        return %plain, %columns, %dilated, %ceil, %dropped, %sequence, %volume, %volume_columns, %ties, %tied""",
+    "max_unpool": """(%x: f32[N,3,9,10], %s: f32[N,2,11], %v: f32[N,2,4,5,6]) {
+        %p = max_pool(%x) {kernel=[3,2], strides=[3,2]}
+        %i = max_pool_indices(%x) {kernel=[3,2], strides=[3,2]}
+        %plain = max_unpool(%p, %i) {kernel=[3,2], strides=[3,2]}
+        %larger = max_unpool(%p, %i) {kernel=[2,2], strides=[2,2], sizes=[9,12]}
+        %o = max_pool(%x) {kernel=[3,3], strides=[2,2], pads=[1,1,1,0]}
+        %j = max_pool_indices(%x) {kernel=[3,3], strides=[2,2], pads=[1,1,1,0]}
+        %overlaps = max_unpool(%o, %j) {kernel=[3,3], strides=[2,2], pads=[1,1,1,0], sizes=[9,10]}
+        %padded = max_unpool(%o, %j) {kernel=[3,3], strides=[2,2], pads=[1,0,0,0]}
+        %line = max_pool(%s) {kernel=[3], strides=[2]}
+        %at = max_pool_indices(%s) {kernel=[3], strides=[2]}
+        %sequence = max_unpool(%line, %at) {kernel=[3], strides=[2]}
+        %cube = max_pool(%v) {kernel=[2,2,2], strides=[2,2,2]}
+        %where = max_pool_indices(%v) {kernel=[2,2,2], strides=[2,2,2]}
+        %volume = max_unpool(%cube, %where) {kernel=[2,2,2], strides=[2,2,2], sizes=[4,5,6]}
+        return %plain, %larger, %overlaps, %padded, %sequence, %volume""",
     "norms_of_ranks": """(%x: f32[N,6,13], %y: f32[N,6,3,4,5]) {
         %scale = param : f32[6]
         %shift = param {init=small} : f32[6]

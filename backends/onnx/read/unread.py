@@ -17,7 +17,6 @@ WITHOUT_EFFECT = {
     *("momentum", "seed"),  # for training
     *("saturate", "round_mode"),  # for floats of 8 bits, which are refused
     *("cubic_coeff_a", "extrapolation_value"),  # for modes whose rows ask for them, or that are refused
-    "storage_order",  # of places, a result that is refused
     "sorted",  # without it any order is right
     "num_outputs",  # which are there to be counted
     "pads",  # beside auto_pad, which decides; it is read otherwise

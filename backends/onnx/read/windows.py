@@ -9,7 +9,6 @@ from ....ir.dims import Dim
 from ....ir.errors import InvalidModel
 from ....ir.graph import Node
 from ....ir.op import OpDef
-from ....ir.ops import OPS
 from ....ir.ops.conv import CONVS
 from ....ir.ops.conv_transpose import CONV_TRANSPOSES
 from ....ir.ops.window import MOST_AXES, Borders, PerAxis, dilated
@@ -137,29 +136,44 @@ def _transposed_pads(
     return (*before, *after)
 
 
-def pool(kind: str) -> Row:
-    def row(c: Call) -> Node:
-        if any(c.results[1:]):
-            raise c.refuse("the positions of the greatest values are asked for too; only the values can be computed")
-        x, dtype = c.x(), c.x().typed.dtype
-        axes = spatial(c, x)
-        if kind == "max_pool" and dtype in ("i8", "u8"):  # a byte is the same number in float32
-            pooled = row(c.on([c.named("cast", x, to="f32", suffix="wide")], "pooled"))
-            return c.named("cast", pooled, to=dtype)
-        kernel = numbers(c, "kernel_shape", axes, 1)
-        strides, dilations = numbers(c, "strides", axes, 1), numbers(c, "dilations", axes, 1)
-        attributes: dict[str, Any] = {
-            "kernel": kernel,
-            "strides": strides,
-            "dilations": dilations,
-            "ceil_mode": bool(c.attribute("ceil_mode", 0)),
-        }
-        attributes["pads"] = window_pads(c, x, kernel, strides, dilations, axes)
-        if kind == "avg_pool":
-            attributes["count_include_pad"] = bool(c.attribute("count_include_pad", 0))
-        return c.make(kind, OPS[kind].Attrs(**attributes), x)
+def pool_window(c: Call, x: Node) -> dict[str, Any]:
+    """The attributes that both pools have."""
+    axes = spatial(c, x)
+    kernel = numbers(c, "kernel_shape", axes, 1)
+    strides, dilations = numbers(c, "strides", axes, 1), numbers(c, "dilations", axes, 1)
+    pads = window_pads(c, x, kernel, strides, dilations, axes)
+    return {"kernel": kernel, "strides": strides, "dilations": dilations, "pads": pads, "ceil_mode": bool(c.attribute("ceil_mode", 0))}
 
-    return row
+
+def avg_pool(c: Call) -> Node:
+    return c.named("avg_pool", c.x(), **pool_window(c, c.x()), count_include_pad=bool(c.attribute("count_include_pad", 0)))
+
+
+def max_pool(c: Call) -> Sequence[Node | None]:
+    """Values and their places are two nodes."""
+    x, dtype = c.x(), c.x().typed.dtype
+    window, column_major = pool_window(c, x), bool(c.attribute("storage_order", 0))
+    is_byte = dtype in ("i8", "u8")  # the same number in float32
+    x = c.on([x], "wide").named("cast", x, to="f32") if is_byte else x
+    values: Node | None = None
+    if c.results[0] and is_byte:
+        values = c.named("cast", c.named("max_pool", x, **window, suffix="pooled"), to=dtype)
+    elif c.results[0]:
+        values = c.named("max_pool", x, **window)
+    if not any(c.results[1:]):
+        return [values]
+    return [values, c.named("max_pool_indices", x, **window, column_major=column_major, result=1)]
+
+
+def max_unpool(c: Call) -> Node:
+    """A shape that is given speaks of the images and the channels too."""
+    x, indices = c.x(0), c.x(1)
+    axes = spatial(c, x)
+    kernel, strides, pads = numbers(c, "kernel_shape", axes, 1), numbers(c, "strides", axes, 1), explicit_pads(c, axes)
+    shape = [] if c.maybe(2) is None else c.dims(2, "output shape")
+    if shape and (len(shape) != axes + 2 or tuple(shape[:2]) != x.typed.shape[:2]):
+        raise c.refuse(f"its output shape is {list(map(str, shape))} for an input of {x.type}; images and channels stay what they are")
+    return c.named("max_unpool", x, indices, kernel=kernel, strides=strides, pads=pads, sizes=tuple(shape[2:]))
 
 
 def global_pool(kind: str) -> Row:
@@ -174,8 +188,9 @@ def global_pool(kind: str) -> Row:
 ROWS: dict[str, Row] = {
     "Conv": conv,
     "ConvTranspose": conv_transpose,
-    "MaxPool": pool("max_pool"),
-    "AveragePool": pool("avg_pool"),
+    "MaxPool": max_pool,
+    "MaxUnpool": max_unpool,
+    "AveragePool": avg_pool,
     "GlobalAveragePool": global_pool("global_avg_pool"),
     "GlobalMaxPool": global_pool("global_max_pool"),
 }

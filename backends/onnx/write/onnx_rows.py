@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ....ir.dims import Dim
-from ....ir.errors import UnsupportedOp
 from ....ir.graph import Node
 from ....ir.op import OpDef
 from ....ir.ops import (
@@ -22,20 +21,19 @@ from ....ir.ops import (
     leaf,
     linear,
     norm,
-    pool,
     resize,
     shape,
     thresholds,
     trigonometry,
     unary,
 )
-from ....ir.ops.window import Borders, dilated
 from ....ir.types import DTYPES
 from ...unsupported import Unsupported
 from .indexed_rows import INDEXED
 from .onnx_emitter import OnnxEmitter, OnnxRow, simple
 from .opaque_rows import OPAQUE_ROWS
 from .pointwise_rows import dense, extreme, gelu, hard_swish, mish, modulo, or_equal, softmax
+from .pool_rows import POOLS
 from .quantized_rows import QUANTIZED
 from .resize_rows import resize as resize_row
 from .sample_rows import SAMPLED
@@ -44,8 +42,6 @@ from .slice_rows import slice_row
 from .structure_rows import STRUCTURE
 
 __all__ = ["ROWS"]
-
-CEIL_MODE = 10  # the first opset whose pools have it
 
 
 def _conv(node: Node, to: OnnxEmitter) -> None:
@@ -56,74 +52,6 @@ def _conv(node: Node, to: OnnxEmitter) -> None:
     if is_transposed:
         attributes["output_padding"] = op.output_padding
     to.node("ConvTranspose" if is_transposed else "Conv", node, **attributes)
-
-
-def _max_pool(node: Node, to: OnnxEmitter) -> None:
-    """Where the spec of this opset, or onnxruntime, would see other windows, the padding is written out."""
-    op = node.op
-    attributes, x = _window(op), node.inputs[0].name
-    if _needs_floor(node, to):
-        attributes |= {"pads": _floor_pads(node), "ceil_mode": 0}
-    if any(pad >= kernel for pad, kernel in zip(attributes["pads"], op.kernel * 2, strict=True)):
-        pads, axes = attributes["pads"], len(op.kernel)  # onnxruntime wants pads below the kernel, dilated or not
-        lowest = to.constant(node, "lowest", np.array(-np.inf, DTYPES[node.typed.dtype]))
-        x = to.helper_node("Pad", node, "padded", [x, to.int64s(node, "pads", (0, 0, *pads[:axes], 0, 0, *pads[axes:])), lowest])
-        attributes |= {"pads": (0, 0) * axes}
-    to.node("MaxPool", node, [x], **attributes)
-
-
-def _avg_pool(node: Node, to: OnnxEmitter) -> None:
-    op = node.op
-    attributes: dict[str, Any] = _window(op) | {"count_include_pad": int(op.count_include_pad)}
-    if max(op.dilations) == 1:
-        del attributes["dilations"]
-    elif to.opset < 19:
-        raise UnsupportedOp(f"{node.where}: a dilated average pool needs ONNX opset 19, not {to.opset}")
-    if _needs_floor(node, to):
-        pads = _floor_pads(node)
-        if not op.count_include_pad or all(pad <= own for pad, own in zip(pads, op.pads, strict=True)):
-            attributes |= {"pads": pads, "ceil_mode": 0}
-        elif to.opset < CEIL_MODE:
-            raise UnsupportedOp(f"{node.where}: ceil_mode with pads that count needs ONNX opset {CEIL_MODE}, not {to.opset}")
-        else:
-            # Beyond its own pads nothing counts, so ceil_mode must stay. Where a stride leaves no other way to drop the window, older
-            # specs see one more; onnxruntime goes by the rule of 22 from opset 10 on.
-            attributes |= {"pads": tuple(map(min, pads, op.pads))}
-    to.node("AveragePool", node, **attributes)
-
-
-def _needs_floor(node: Node, to: OnnxEmitter) -> bool:
-    """Whether this opset's ceil_mode, if it has one, would not give the op's windows."""
-    return node.op.ceil_mode and (to.opset < CEIL_MODE or (to.opset < 22 and _drops_a_window(node)))
-
-
-def _drops_a_window(node: Node) -> bool:
-    """Whether ceil_mode leaves out a last window that would start in the padding: ONNX knows that rule from 22 on."""
-    op, axes = node.op, len(node.op.kernel)
-    for axis in range(axes):
-        size, count = node.inputs[0].typed.shape[2 + axis], node.typed.shape[2 + axis]
-        if op.ceil_mode and isinstance(size, int) and isinstance(count, int):
-            reach = size + op.pads[axis] + op.pads[axis + axes] - dilated(op.kernel[axis], op.dilations[axis])
-            if count != -(-reach // op.strides[axis]) + 1:
-                return True
-    return False
-
-
-def _floor_pads(node: Node) -> Borders:
-    """Pads with which rounding down gives the windows that ceil_mode gives."""
-    op, axes, ends = node.op, len(node.op.kernel), list[int]()
-    for axis in range(axes):
-        size, count = node.inputs[0].typed.shape[2 + axis], node.typed.shape[2 + axis]
-        if not isinstance(size, int) or not isinstance(count, int):
-            raise UnsupportedOp(f"{node.where}: this ceil_mode needs rows and columns in numbers, not {node.inputs[0].type}")
-        reach = (count - 1) * op.strides[axis] + dilated(op.kernel[axis], op.dilations[axis])
-        ends.append(max(0, reach - size - op.pads[axis]))
-    return (*op.pads[:axes], *ends)
-
-
-def _window(op: Any) -> dict[str, Any]:
-    attributes = {"kernel_shape": op.kernel, "strides": op.strides, "pads": op.pads, "dilations": op.dilations}
-    return attributes | {"ceil_mode": int(op.ceil_mode)}
 
 
 def _clip(node: Node, to: OnnxEmitter) -> None:
@@ -180,10 +108,7 @@ ROWS: dict[OpDef[Any], OnnxRow | Unsupported] = {
     leaf.INPUT: Unsupported("not a node in ONNX: export writes it as a graph input"),
     leaf.PARAM: Unsupported("not a node in ONNX: export writes it as an initializer"),
     **dict.fromkeys((*conv.CONVS, *conv_transpose.CONV_TRANSPOSES), _conv),
-    pool.MAX_POOL: _max_pool,
-    pool.AVG_POOL: _avg_pool,
-    pool.GLOBAL_AVG_POOL: simple("GlobalAveragePool"),
-    pool.GLOBAL_MAX_POOL: simple("GlobalMaxPool"),
+    **POOLS,
     norm.BATCH_NORM: simple("BatchNormalization", lambda op: {"epsilon": op.epsilon}),
     norm.LOCAL_RESPONSE_NORM: simple("LRN", lambda op: {"size": op.size, "alpha": op.alpha, "beta": op.beta, "bias": op.bias}),
     linear.DENSE: dense,

@@ -3,36 +3,113 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from ....ir.graph import Node
-from ....ir.ops.pool import AVG_POOL, MAX_POOL
+from ....ir.ops.pool import AVG_POOL, MAX_POOL, Windowed
+from ....ir.ops.unpool import MAX_POOL_INDICES
 from .reduce import extreme_of
 from .relax_emitter import RelaxEmitter, of_image
+from .statements import Statements, written
 
 TAPS, PLACES = ("k_depth", "k_row", "k_col"), ("depth", "row", "col")  # names of axes, counted from the last
 
-__all__ = ["avg_pool", "global_avg_pool", "global_max_pool", "max_pool"]
+__all__ = ["avg_pool", "global_avg_pool", "global_max_pool", "max_pool", "max_pool_indices", "max_unpool"]
 
 
 def max_pool(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     op = MAX_POOL.of(node)
-    te, tirx = emitter.te, emitter.tirx
-    padded = any(op.pads) or op.ceil_mode
 
     def greatest(x: Any, shape: Any) -> Any:
-        taps = [te.reduce_axis((0, size), name) for size, name in zip(op.kernel, TAPS[-len(op.kernel) :], strict=True)]
-
-        def element(n: Any, c: Any, *window: Any) -> Any:
-            place = [window[a] * op.strides[a] + taps[a] * op.dilations[a] - op.pads[a] for a in range(len(taps))]
-            inside = tirx.all(*(hit for a, p in enumerate(place) for hit in (p >= 0, p < x.shape[2 + a])))
-            value = x[(n, c, *place)]
-            value = tirx.if_then_else(inside, value, tirx.const(-math.inf, x.dtype)) if padded else value
-            return extreme_of(emitter, greatest=True, may_be_nan=True)(value, axis=taps)
-
-        return te.compute(shape, of_image(len(taps), element), "max_pool")
+        return _greatest(emitter, op, x, shape)
 
     return emitter.compute(node, greatest, x)
+
+
+def _greatest(emitter: RelaxEmitter, op: Windowed, x: Any, shape: Any) -> Any:
+    taps = _taps(emitter, op)
+
+    def element(n: Any, c: Any, *window: Any) -> Any:
+        place, inside = _place(emitter, op, x, window, taps)
+        value = x[(n, c, *place)]
+        value = emitter.tirx.if_then_else(inside, value, emitter.tirx.const(-math.inf, x.dtype)) if any(op.pads) or op.ceil_mode else value
+        return extreme_of(emitter, greatest=True, may_be_nan=True)(value, axis=taps)
+
+    return emitter.te.compute(shape, of_image(len(taps), element), "max_pool")
+
+
+def _taps(emitter: RelaxEmitter, op: Windowed) -> list[Any]:
+    return [emitter.te.reduce_axis((0, size), name) for size, name in zip(op.kernel, TAPS[-len(op.kernel) :], strict=True)]
+
+
+def _place(emitter: RelaxEmitter, op: Windowed, x: Any, window: Sequence[Any], taps: Sequence[Any]) -> tuple[list[Any], Any]:
+    """Where a tap of a window lies, and whether x is there."""
+    place = [window[a] * op.strides[a] + taps[a] * op.dilations[a] - op.pads[a] for a in range(len(taps))]
+    return place, emitter.tirx.all(*(hit for a, p in enumerate(place) for hit in (p >= 0, p < x.shape[2 + a])))
+
+
+def max_pool_indices(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
+    """First the greatest value, then the first place of a window that holds it, or a NaN."""
+    op = MAX_POOL_INDICES.of(node)
+    te, tirx = emitter.te, emitter.tirx
+
+    def places(x: Any, shape: Any) -> Any:
+        best, taps = _greatest(emitter, op, x, shape), _taps(emitter, op)
+        sizes = [size.astype("int64") for size in x.shape[2:]]
+        beyond = math.prod(sizes, start=tirx.const(1, "int64"))
+
+        def first(n: Any, c: Any, *window: Any) -> Any:
+            place, inside = _place(emitter, op, x, window, taps)
+            value = tirx.if_then_else(inside, x[(n, c, *place)], tirx.const(-math.inf, x.dtype))
+            is_it = tirx.all(inside, tirx.any(value == best[(n, c, *window)], tirx.isnan(value)))
+            return te.min(tirx.Select(is_it, _counted(place, sizes), beyond), axis=taps)
+
+        found = te.compute(shape, of_image(len(taps), first), "first")
+
+        def element(n: Any, c: Any, *window: Any) -> Any:
+            image = n.astype("int64") * x.shape[1].astype("int64") + c.astype("int64")
+            own = found[(n, c, *window)]
+            if op.column_major:
+                own = _counted(_axes_of(emitter, own, sizes)[::-1], sizes[::-1])
+            return image * beyond + own
+
+        return te.compute(shape, of_image(len(taps), element), "max_pool_indices")
+
+    return emitter.compute(node, places, x)
+
+
+def _counted(place: Sequence[Any], sizes: Sequence[Any]) -> Any:
+    """How many elements come before a place in row-major order."""
+    total: Any = place[0].astype("int64")
+    for at, size in zip(place[1:], sizes[1:], strict=True):
+        total = total * size + at.astype("int64")
+    return total
+
+
+def _axes_of(emitter: RelaxEmitter, count: Any, sizes: Sequence[Any]) -> list[Any]:
+    """The place that has so many elements before it."""
+    place: list[Any] = []
+    for size in reversed(sizes[1:]):
+        place.insert(0, emitter.tirx.floormod(count, size))
+        count = emitter.tirx.floordiv(count, size)
+    return [count, *place]
+
+
+def max_unpool(emitter: RelaxEmitter, node: Node, x: Any, indices: Any) -> Any:
+    """A place out of range is the nearest in it: data must not reach beyond the tensor."""
+    te, tirx = emitter.te, emitter.tirx
+
+    def put(write: Statements, out: Any, x: Any, indices: Any) -> None:
+        sizes = [size.astype("int64") for size in out.shape]
+        last = math.prod(sizes[1:], start=sizes[0]) - 1
+        with write.each(out.shape) as at:
+            write.store(out, tirx.const(0, out.dtype), at)
+        with write.each(x.shape) as at:
+            place = te.max(te.min(indices[at], last), tirx.const(0, "int64"))
+            write.store(out, x[at], _axes_of(emitter, place, sizes))
+
+    return written(emitter, node, put, x, indices)
 
 
 def global_max_pool(emitter: RelaxEmitter, node: Node, x: Any) -> Any:

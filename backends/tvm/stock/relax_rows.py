@@ -33,6 +33,7 @@ from ....ir.ops import (
     thresholds,
     trigonometry,
     unary,
+    unpool,
 )
 from ...unsupported import Unsupported
 from .conv import accumulator, conv2d, in_own_type
@@ -62,7 +63,7 @@ from .pointwise import (
     tanh,
     where,
 )
-from .pool import avg_pool, global_avg_pool, global_max_pool, max_pool
+from .pool import avg_pool, global_avg_pool, global_max_pool, max_pool, max_pool_indices, max_unpool
 from .quantize import dequantize_linear, dynamic_scale, dynamic_zero, quantize_linear
 from .reduce import arg_extreme, hardmax, reduce_extreme, reduce_prod, reduce_sum
 from .relax_emitter import Lowering, RelaxEmitter, dtype_name
@@ -211,6 +212,8 @@ ROWS: dict[OpDef[Any], Lowering | Unsupported] = {
     conv.CONV2D: conv2d,
     **dict.fromkeys(conv_transpose.CONV_TRANSPOSES, conv_transpose_),
     pool.MAX_POOL: max_pool,
+    unpool.MAX_POOL_INDICES: max_pool_indices,
+    unpool.MAX_UNPOOL: max_unpool,
     pool.AVG_POOL: in_float32(avg_pool),
     pool.GLOBAL_AVG_POOL: in_float32(global_avg_pool),
     pool.GLOBAL_MAX_POOL: global_max_pool,

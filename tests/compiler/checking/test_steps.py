@@ -161,3 +161,21 @@ def test_a_zero_between_two_steps_may_take_either(zero, agrees):
     y = (steps.astype(np.float32) - zero) * scale
     (line,) = hold("it", graph, engine, lambda feed: {"y": y}, {"x": x}, Oracle.of(graph, {"x": x}), {})
     assert line.agrees == agrees, str(line)
+
+
+PLACES = """graph @places(%x: f32[1,1,2,4], %off: f32[1,1,2,4]) {
+    %near = add(%x, %off)
+    %p = max_pool(%near) {kernel=[2,2], strides=[2,2]} %i = max_pool_indices(%near) {kernel=[2,2], strides=[2,2]}
+    %y = max_unpool(%p, %i) {kernel=[2,2], strides=[2,2]} return %y }"""
+
+
+@pytest.mark.parametrize(("place", "agrees"), [(0, True), (1, True), (4, False), (2, False), (7, False)])
+def test_of_two_greatest_values_that_rounding_cannot_tell_apart_an_engine_may_find_either(place, agrees):
+    graph = typed_graph(PLACES)
+    x = np.array([[[[1, 1 + 1e-7, 7, 0], [0.5, 0, 0, 0]]]], np.float32)
+    inputs = {"x": x, "off": np.full_like(x, 0.125)}
+    taken, got = np.array([[[[place, 2]]]]), np.zeros_like(x)
+    got.flat[[place, 2]] = 1.125, 7.125
+    engine = replace(REFERENCE, capture=lambda graph, wanted, inputs, threads: iter([("i", taken)]))
+    (line,) = hold("it", graph, engine, lambda feed: {"y": got}, inputs, Oracle.of(graph, inputs), {})
+    assert line.agrees is agrees, str(line)

@@ -34,7 +34,10 @@ FIRST = {
     **dict.fromkeys(("binary.whole", "binary.wholes", "binary.byte", "whole_reductions.byte", "whole_reductions.low"), 12),
     **dict.fromkeys(("places.last", "places.lowest"), 12),
     **dict.fromkeys(("top_k.channels", "top_k.which", "top_k.ties", "top_k.tied", "top_k.sorted"), 11),
-    **dict.fromkeys(("max_pool.dilated", "avg_pool.ceil_counted", "pools_of_*.dilated"), 10),
+    **dict.fromkeys(("max_pool.dilated", "avg_pool.ceil_counted", "pools_of_*.dilated", "max_pool_indices.dilated"), 10),
+    **dict.fromkeys(("max_pool_indices.ties", "max_pool_indices.tied"), 10),  # by Mod
+    "max_pool_indices.*": 8,
+    "max_unpool.*": 9,
     **dict.fromkeys((f"resize_of_*.{name}" for name in ("sizes", "aligned", "cubic", "linear")), 11),
     **dict.fromkeys(("slice.steps", "slice.backward", "slice.part", "slice.half"), 10),
     "pad.truth": 13,
