@@ -9,6 +9,7 @@ __all__ = [
     "ConvcError",
     "InvalidInput",
     "InvalidModel",
+    "KernelFault",
     "KernelMissing",
     "Mismatch",
     "ParseError",
@@ -26,6 +27,12 @@ class ConvcError(Exception):
 
 class Mismatch(ConvcError):
     """Two results that should agree differ by more than rounding explains."""
+
+    exit_code = 1
+
+
+class KernelFault(ConvcError):
+    """A kernel that breaks a rule of the device that it runs on."""
 
     exit_code = 1
 

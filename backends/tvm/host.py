@@ -15,8 +15,10 @@ from ...ir.errors import BackendMissing, UsageError
 from .processor import INSTRUCTION_SETS, Processor, processor_of
 
 __all__ = [
+    "EMULATED_GPU",
     "INSTALL",
     "cuda_compiler",
+    "forbids_code",
     "home_process",
     "host_cpu",
     "host_processor",
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 INSTALL = 'pip install "apache-tvm==0.27.0.post1" "apache-tvm-ffi==0.1.14.post0"'  # a newer ffi crashes in schedules
+EMULATED_GPU = "emulated by convc"  # the name of a device that is none
 _FAST_CORES = 1  # a mode of TVM's pool: where cores differ, the fast ones first
 _CPU_TOPOLOGY = Path("/sys/devices/system/cpu")
 
@@ -159,3 +162,8 @@ def cuda_compiler() -> str | None:
     except (ImportError, OSError):
         return None
     return "nvrtc"
+
+
+def forbids_code(folder: Path) -> bool:
+    """Whether the folder lies where files cannot be executed."""
+    return hasattr(os, "ST_NOEXEC") and bool(os.statvfs(folder).f_flag & os.ST_NOEXEC)

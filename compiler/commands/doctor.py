@@ -65,6 +65,5 @@ def _cache() -> str:
     if cache.folder.exists() and (obstacle := cache.obstacle()):
         return f"not used: {obstacle}"
     kernels, size = cache.size()
-    return (
-        f"{cache.folder}: {kernels:,} kernels, {size / 2**20:.1f} of {cache.most >> 20} MiB; delete kernel_* and stock_* there to empty it"
-    )
+    held = f"{kernels:,} kernels, {size / 2**20:.1f} of {cache.most >> 20} MiB"
+    return f"{cache.folder}: {held}; delete kernel_*, stock_* and emulated_* there to empty it"

@@ -15,13 +15,14 @@ from ...ir.files import write_file
 from ...ir.graph import Graph, fresh_name
 from ...ir.types import Array
 from ..engines.optimize import optimize
-from ..engines.table import ENGINES, engines_named
+from ..engines.table import ENGINES, ON_DEVICES, engines_named
 from ..files.artifact import MANIFEST, Artifact
 from ..files.images import is_image, save_image
 from ..files.inputs import random_inputs, read_inputs
 from ..files.model import Request
 from ..files.weights import npz_bytes
 from .console import Console, emit_json
+from .devices import emulate_option, placed
 from .options import THREADS, model_options
 
 __all__ = ["command"]
@@ -30,12 +31,13 @@ __all__ = ["command"]
 @click.command("run")
 @model_options
 @click.option("-i", "--inputs", "files", multiple=True, help="[name=]photo.jpg, [name=]x.npy or xs.npz; default: random values.")
-@click.option("-b", "--backend", default="tvm", show_default=True, help=f"One of {', '.join(ENGINES)}.")
+@click.option("-b", "--backend", default="tvm", show_default=True, help=f"One of {', '.join(ENGINES | ON_DEVICES)}.")
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes to print.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write results: .npz, or .png for pictures.")
 @click.option("--resize", is_flag=True, help="Scale photographs to the input's size.")
 @click.option("--imagenet", is_flag=True, help="Normalize photographs as common ImageNet checkpoints expect.")
 @click.option("--threads", type=THREADS, help="Threads; default: one a physical core.")
+@emulate_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of random inputs.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
@@ -50,6 +52,7 @@ def command(
     imagenet: bool,
     threads: int | None,
     seed: int,
+    emulate: bool,
     as_json: bool,
 ) -> None:
     """Run MODEL, an artifact directory or any other model, and print what came out."""
@@ -64,6 +67,7 @@ def command(
         raise UsageError(f"'{path}' carries its own weights; compile the network again with --weights")
     graph, _ = optimize(console.load(request), 0 if artifact else 2, prices=engine.prices)
     inputs = read_inputs(graph, files, resize=resize, imagenet=imagenet) if files else random_inputs(graph, seed)
+    (engine,) = placed(console, [engine], emulate)
     run = engine.open(artifact, threads) if artifact else engine.start(graph, threads)
     results = run(inputs)
     written = _write(results, output) if output else []

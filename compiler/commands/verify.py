@@ -18,12 +18,13 @@ from ..checking.oracle import Agreement, Oracle
 from ..checking.verify import verify
 from ..engines.engine import Engine, Run
 from ..engines.optimize import optimize
-from ..engines.table import ENGINES, engines_named
+from ..engines.table import ENGINES, ON_DEVICES, engines_named
 from ..files.artifact import MANIFEST, Artifact
 from ..files.inputs import FILLS, random_inputs, read_inputs
 from ..files.model import Request
 from ..files.weights import check_numbers, check_there
 from .console import Console, emit_json
+from .devices import emulate_option, placed
 from .options import THREADS, model_options
 
 __all__ = ["command"]
@@ -34,7 +35,10 @@ __all__ = ["command"]
 @click.argument("other", required=False)
 @click.option("--other-weights", type=click.Path(path_type=Path), help="Parameters of OTHER, as --weights has those of MODEL.")
 @click.option(
-    "-b", "--backends", metavar="tvm,onnx", show_default=",".join(ENGINES), help="Engines to hold against float64; default: all that can."
+    "-b",
+    "--backends",
+    metavar="tvm,onnx",
+    help=f"Engines to hold against float64, or {', '.join(ON_DEVICES)}; default: those of {','.join(ENGINES)} that can.",
 )
 @click.option("-i", "--inputs", "files", multiple=True, help="A photograph, .npy or .npz file; default: random values.")
 @click.option("--nodes", is_flag=True, help="Also hold every intermediate value to its local rounding bound.")
@@ -42,6 +46,7 @@ __all__ = ["command"]
 @click.option("--resize", is_flag=True, help="Scale photographs to the input's size.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of random inputs and of the noise.")
 @click.option("--threads", type=THREADS, help="Threads of the engines.")
+@emulate_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
 def command(
@@ -56,6 +61,7 @@ def command(
     resize: bool,
     seed: int,
     threads: int | None,
+    emulate: bool,
     as_json: bool,
 ) -> None:
     """Hold backends against the float64 reference of MODEL, or MODEL against the network OTHER."""
@@ -71,7 +77,7 @@ def command(
         artifact = _artifact(request)
         if backends is None:
             engines = _able(console, graph, engines)
-        engines = [engine.within(artifact) for engine in engines]
+        engines = [engine.within(artifact) for engine in placed(console, engines, emulate)]
         lines = _hold(console, graph, artifact, engines, inputs, seed, threads)
     if as_json:
         emit_json([asdict(line) | {"agrees": line.agrees} for line in lines])

@@ -75,6 +75,10 @@ class KernelTime:
     bytes: int
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """`start` readies a network that is in memory, `open` one that was compiled; they raise BackendMissing where the engine is not here.
@@ -84,7 +88,8 @@ class Engine:
     PackageNotFoundError. `has_one_code` where several images are computed as one is,
     `runs_opaque` where nodes that convc has no op for are computed. `start_wide` computes in float64;
     `start_profiled` can also time its kernels; `of_artifact` is the engine with the kernels of a compiled library; `plain` is the engine
-    with its own rewrites of a network off, where it has such.
+    with its own rewrites of a network off, where it has such. `is_here` says whether its device is here, `emulated`
+    stands for it where it is not.
     """
 
     name: str
@@ -101,6 +106,8 @@ class Engine:
     start_profiled: Callable[[Graph, int | None], tuple[Run, Profile]] | None = None
     of_artifact: Callable[[Artifact], Engine] | None = None
     plain: Engine | None = None
+    is_here: Callable[[], bool] = _always
+    emulated: Engine | None = None
 
     def stores(self, graph: Graph) -> dict[Node, Kernel]:
         """The kernels by the node whose value they store, in the graph's order."""

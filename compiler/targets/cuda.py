@@ -75,20 +75,17 @@ def _build(graph: Graph, folder: Path, tiles: Mapping[str, int], options: Compil
 
 
 def _is_here() -> bool:
-    from ...backends.tvm.host import tvm
+    from ...backends.tvm.cuda.emulator.device import gpu_is_here
 
-    return bool(tvm().cuda(0).exist)
+    return gpu_is_here()
 
 
 def _word() -> str:
     from ...backends.onnx.session import providers
-    from ...backends.tvm.host import cuda_compiler
+    from ...backends.tvm.cuda.found import word
 
-    gpu = "a GPU is here" if _is_here() else "no GPU: -t cuda compiles for sm_90 and cannot run here"
-    compiler = cuda_compiler()
-    checks = f"{compiler} checks the source" if compiler else "neither nvcc nor NVRTC: the source is not checked"
     provider = "with" if "CUDAExecutionProvider" in providers() else "without"
-    return f"{gpu}; {checks}; onnxruntime {provider} its CUDA provider"
+    return f"{word()}; onnxruntime {provider} its CUDA provider"
 
 
 CUDA = Target("cuda", _build, _of, _is_here, word=_word)

@@ -18,7 +18,7 @@ from ....ir.errors import ArtifactError, BackendMissing, InvalidInput, InvalidMo
 from ....ir.files import scratch_folder
 from ....ir.graph import Node
 from ....ir.types import DTYPES, Array, TensorType
-from ..host import cuda_compiler, home_process, physical_cores, reason, thread_count, tvm, use_threads
+from ..host import EMULATED_GPU, cuda_compiler, forbids_code, home_process, physical_cores, reason, thread_count, tvm, use_threads
 from ..stock.lower import SUMS, check_sums
 from ..stock.relax_emitter import told_sizes
 from .built import Library
@@ -223,7 +223,7 @@ def _device(host: Any, name: str) -> Any:
         return host.cpu()
     if not host.cuda(0).exist:
         raise BackendMissing("no CUDA device is here; run with device cpu, or on a machine with an NVIDIA GPU and its driver")
-    if cuda_compiler() is None:
+    if cuda_compiler() is None and host.cuda(0).device_name != EMULATED_GPU:
         raise BackendMissing("a CUDA library is compiled when loaded; install nvcc, or: pip install cuda-bindings")
     return host.cuda(0)
 
@@ -240,14 +240,10 @@ def _code(host: Any, path: Path) -> Any:
         try:
             return host.runtime.load_module(str(copy))
         except Exception as error:
-            if _forbids_code(folder):
+            if forbids_code(folder):
                 where = folder.parent
                 raise UsageError(f"{path} is loaded from a copy in '{where}', which is mounted noexec; set TMPDIR elsewhere") from error
             raise ArtifactError(f"{path} is not a library TVM can load: {reason(error)}") from error
-
-
-def _forbids_code(folder: Path) -> bool:
-    return hasattr(os, "ST_NOEXEC") and bool(os.statvfs(folder).f_flag & os.ST_NOEXEC)
 
 
 def _weight(node: Node, weights: Mapping[str, Array] | None) -> Array:

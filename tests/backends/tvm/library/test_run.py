@@ -268,7 +268,7 @@ def test_files_that_are_no_libraries(net: Library, tmp_path: Path) -> None:
 
 
 def test_a_folder_for_temporary_files_that_will_not_do(net: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "_forbids_code", lambda folder: True)
+    monkeypatch.setattr(run, "forbids_code", lambda folder: True)
     LoadedLibrary.load(net)  # where code runs all the same
     (tmp_path / "text.so").write_text("not a library")
     with pytest.raises(UsageError, match=f"from a copy in '{tempfile.gettempdir()}', which is mounted noexec; set TMPDIR elsewhere$"):

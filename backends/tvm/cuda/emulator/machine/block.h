@@ -1,0 +1,97 @@
+// The machine inside: the threads of the block that runs, each a fiber, and what they wait for.
+#pragma once
+#include <vector>
+#include "counters.h"
+#include "include/machine.h"
+
+namespace emu {
+
+const size_t PAGE = 4096, GUARD = 1 << 20;  // bytes; a guard takes addresses and no memory
+const unsigned char UNSET = 0xff;  // memory that nobody has written: NaN in every format
+
+enum class State { running, ready, waiting, done };
+
+struct Copies {  // cp.async of a thread, in the order they were begun; `groups` says how many of them each committed group holds
+  std::vector<emu_copy> begun;
+  std::vector<size_t> groups;
+};
+
+struct Thread {
+  emu_place place{};
+  void* stack_pointer = nullptr;
+  char* stack = nullptr;
+  void* sanitizer = nullptr;  // what ThreadSanitizer knows it by
+  State state = State::done;
+  int index = 0, warp = 0, lane = 0;
+  const char* doing = "";
+  void* request = nullptr;  // of the collective that it waits in
+  Copies copies;
+};
+
+struct Options {
+  uint64_t seed = 1;
+  bool shuffled = true;  // else threads and blocks run in order
+  bool late = true;      // cp.async copies when its group is waited for, else at once
+};
+extern Options options;
+
+unsigned random_below(size_t count);
+
+extern Thread* current;  // null outside of kernels
+extern std::vector<Thread*> threads;
+
+void make_ready(Thread* thread);
+void let_others_run();  // until somebody makes the current thread ready, if nobody has
+
+// fibers.cpp
+void prepare_fiber(Thread* thread, void (*body)());
+void switch_to(Thread* thread);
+void switch_to_scheduler();
+extern void* sanitizer_of_scheduler;
+void sanitizer_release(void* tag);
+void sanitizer_acquire(void* tag);
+bool under_thread_sanitizer();
+
+// faults.cpp
+[[noreturn]] void fault(const char* format, ...) __attribute__((format(printf, 1, 2)));
+void note_fault(const char* format, ...) __attribute__((format(printf, 1, 2)));
+void begin_watch(const char* kernel);
+bool end_watch();  // whether no fault was met
+bool has_fault();
+extern "C" const char* emu_last_fault(void);
+
+// barriers.cpp
+void reset_barriers(int thread_count);
+void retire_from_barriers();
+void* start_tag();  // addresses by which sanitizers tell apart what orders threads
+void* warp_tag(int warp, uint64_t phase);
+
+// collectives.cpp
+void reset_warps(int thread_count);
+void retire_from_warp(Thread* thread);
+using Work = void (*)(Thread** lanes);  // 32 of them, null where none takes part
+void collective(const char* name, unsigned mask, bool needs_all, void* request, Work work);
+
+// warpgroups.cpp
+void reset_warpgroups();
+
+// shared_memory.cpp
+const size_t MOST_SHARED = 227 << 10;
+void fresh_shared_memory(size_t fixed, size_t dynamic);
+bool check_shared_memory();
+const char* describe_shared(const void* address);
+
+// copies.cpp
+void reset_copies(Thread* thread);
+void check_copies(Thread* thread);
+
+// global_memory.cpp
+void* allocate(size_t bytes);
+bool release(void* pointer);
+bool check_global_memory();
+const char* describe_global(const void* address);
+
+// launch.cpp
+bool run_kernel(const emu_kernel& kernel, void** arguments, const unsigned* grid, const unsigned* block, size_t dynamic);
+
+}  // namespace emu

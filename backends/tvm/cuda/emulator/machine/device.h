@@ -1,0 +1,49 @@
+// What the two libraries that stand in for NVIDIA's share: the device's figures, its errors, streams and their capture into graphs.
+#pragma once
+#include <mutex>
+#include <vector>
+#include "block.h"
+
+namespace emu {
+
+const char* const DEVICE_NAME = EMU_DEVICE_NAME;
+
+enum Error {  // the numbers of cudaError_t and CUresult, where these agree
+  SUCCESS = 0,
+  INVALID_VALUE = 1,
+  OUT_OF_MEMORY = 2,
+  INVALID_DEVICE = 101,
+  INVALID_IMAGE = 200,
+  NO_BINARY_FOR_GPU = 209,
+  INVALID_PTX = 218,
+  NOT_FOUND = 500,
+  LAUNCH_FAILED = 719,
+  NOT_SUPPORTED = 801,
+  CAPTURE_UNSUPPORTED = 900,
+  CAPTURE_INVALIDATED = 901,
+  CAPTURE_IMPLICIT = 906,
+};
+const char* sentence_of(int error);
+
+extern std::recursive_mutex device_lock;  // one thing at a time; a module is compiled, and so kernels are found, while it is held
+
+struct Step {  // of a stream: a kernel with its own copy of the arguments, or a transfer where there is none
+  const emu_kernel* kernel;
+  std::vector<std::vector<char>> arguments;
+  unsigned grid[3], block[3];
+  size_t dynamic;
+  void* to;
+  const void* from;
+  size_t bytes;
+};
+struct CapturedGraph {
+  std::vector<Step> steps;
+};
+
+int enqueue(void* stream, Step step);  // runs it at once, or adds it to the graph that the stream is captured into
+int begin_capture(void* stream);
+int end_capture(void* stream, CapturedGraph** graph);
+int refuse_in_capture();  // for what a capture does not allow, which breaks it
+int replay(const CapturedGraph& graph);
+
+}  // namespace emu

@@ -1,0 +1,89 @@
+// libcuda.so.1: as much of the driver's interface as TVM's runtime asks for. A module is source, compiled by whom `emu_set_compiler` was told.
+#include <cstdarg>
+#include "device.h"
+
+namespace emu {
+
+static const char SOURCE[] = "convc emulates\n";  // what a module of source begins with
+static const int MOST_DYNAMIC_SHARED = 8;         // a function's attribute
+static const size_t UNASKED_SHARED = 48 << 10;    // dynamic shared memory that needs no attribute
+
+struct Module;
+struct Function {
+  const emu_kernel* kernel;
+  size_t most_dynamic;
+};
+struct Module {
+  std::vector<Function*> functions;
+};
+struct LaunchConfig {  // CUlaunchConfig
+  unsigned grid[3], block[3], dynamic;
+  void *stream, *attributes;
+  unsigned attribute_count;
+};
+
+using Compiler = const emu_kernel* (*)(const char* source);
+static Compiler compiler;
+
+extern "C" {
+void emu_set_compiler(Compiler given) { compiler = given; }
+
+int cuModuleLoadData(Module** module, const void* image) {
+  std::lock_guard<std::recursive_mutex> held(device_lock);
+  const char* text = (const char*)image;
+  if (strncmp(text, SOURCE, sizeof SOURCE - 1)) return strncmp(text, "\x7f" "ELF", 4) ? INVALID_IMAGE : NO_BINARY_FOR_GPU;
+  const emu_kernel* kernels = compiler ? compiler(text + sizeof SOURCE - 1) : nullptr;
+  if (!kernels) return INVALID_PTX;
+  *module = new Module;
+  for (; kernels->name; kernels++) (*module)->functions.push_back(new Function{kernels, UNASKED_SHARED});
+  return SUCCESS;
+}
+
+int cuModuleUnload(Module* module) {
+  for (Function* function : module->functions) delete function;
+  delete module;
+  return SUCCESS;
+}
+
+int cuModuleGetFunction(Function** found, Module* module, const char* name) {
+  for (Function* function : module->functions)
+    if (!strcmp(function->kernel->name, name)) {
+      *found = function;
+      return SUCCESS;
+    }
+  return NOT_FOUND;
+}
+
+int cuFuncSetAttribute(Function* function, int attribute, int value) {
+  if (attribute != MOST_DYNAMIC_SHARED) return SUCCESS;
+  if (value < 0 || (size_t)value + function->kernel->shared_bytes > MOST_SHARED) return INVALID_VALUE;
+  function->most_dynamic = (size_t)value;
+  return SUCCESS;
+}
+
+int cuLaunchKernelEx(const LaunchConfig* config, Function* function, void** parameters, void**) {
+  std::lock_guard<std::recursive_mutex> held(device_lock);
+  if (config->dynamic > function->most_dynamic) return INVALID_VALUE;
+  const emu_kernel* kernel = function->kernel;
+  Step step{kernel, {}, {}, {}, config->dynamic, nullptr, nullptr, 0};
+  memcpy(step.grid, config->grid, sizeof step.grid);
+  memcpy(step.block, config->block, sizeof step.block);
+  for (int i = 0; i < kernel->count; i++) step.arguments.emplace_back((char*)parameters[i], (char*)parameters[i] + kernel->sizes[i]);
+  return enqueue(config->stream, std::move(step));
+}
+
+int cuGetErrorName(int error, const char** name) {
+  *name = sentence_of(error);
+  return SUCCESS;
+}
+int cuGetErrorString(int error, const char** text) { return cuGetErrorName(error, text); }
+
+int cuDeviceGetName(char* name, int bytes, int) {
+  snprintf(name, (size_t)bytes, "%s", DEVICE_NAME);
+  return SUCCESS;
+}
+
+int cuTensorMapEncodeTiled(...) { return NOT_SUPPORTED; }
+}
+
+}  // namespace emu

@@ -1,0 +1,178 @@
+// libcudart.so.13: as much of the runtime's interface as TVM's asks for, on one device with the figures of an H100.
+#include <chrono>
+#include <cstdlib>
+#include "device.h"
+
+namespace emu {
+
+static int last_error;
+
+static int said(int error) {
+  if (error) last_error = error;
+  return error;
+}
+
+struct Figure {
+  int attribute, value;
+};
+static const Figure FIGURES[] = {
+    {1, 1024},      // threads a block
+    {2, 1024},      // along x
+    {3, 1024},      // along y
+    {4, 64},        // along z
+    {8, 48 << 10},  // shared memory a block
+    {10, 32},       // lanes of a warp
+    {12, 65536},    // registers a block
+    {13, 1980000},  // kHz
+    {16, 132},      // multiprocessors
+    {38, 50 << 20},  // L2 cache
+    {75, 9},        // compute capability, major
+    {76, 0},        // minor
+    {97, 227 << 10},  // shared memory a block that asks for it
+};
+static const size_t TOTAL = (size_t)80 << 30, FREE = (size_t)70 << 30;
+
+struct Properties {  // the first of cudaDeviceProp
+  char name[256], uuid[16], luid[8];
+  unsigned luid_mask;
+  size_t total_memory, shared_a_block;
+  int registers_a_block, lanes;
+};
+struct Event {
+  std::chrono::steady_clock::time_point time;
+};
+
+extern "C" {
+int cudaGetDeviceCount(int* count) {
+  *count = 1;
+  return SUCCESS;
+}
+int cudaGetDevice(int* device) {
+  *device = 0;
+  return SUCCESS;
+}
+int cudaSetDevice(int device) { return device ? said(INVALID_DEVICE) : SUCCESS; }
+int cudaDeviceGetAttribute(int* value, int attribute, int device) {
+  if (device) return said(INVALID_DEVICE);
+  *value = 0;
+  for (const Figure& figure : FIGURES)
+    if (figure.attribute == attribute) *value = figure.value;
+  return SUCCESS;
+}
+int cudaGetDeviceProperties(void* to, int device) {
+  if (device) return said(INVALID_DEVICE);
+  Properties known{};
+  snprintf(known.name, sizeof known.name, "%s", DEVICE_NAME);
+  known.total_memory = TOTAL;
+  known.shared_a_block = 48 << 10;
+  known.registers_a_block = 65536;
+  known.lanes = 32;
+  memcpy(to, &known, sizeof known);
+  return SUCCESS;
+}
+int cudaMemGetInfo(size_t* free, size_t* total) {
+  *free = FREE;
+  *total = TOTAL;
+  return SUCCESS;
+}
+
+int cudaMalloc(void** pointer, size_t bytes) {
+  std::lock_guard<std::recursive_mutex> held(device_lock);
+  if (int error = refuse_in_capture()) return said(error);
+  *pointer = allocate(bytes);
+  return *pointer ? SUCCESS : said(OUT_OF_MEMORY);
+}
+int cudaFree(void* pointer) {
+  std::lock_guard<std::recursive_mutex> held(device_lock);
+  if (int error = refuse_in_capture()) return said(error);
+  return release(pointer) ? SUCCESS : said(INVALID_VALUE);
+}
+int cudaMallocHost(void** pointer, size_t bytes) {
+  *pointer = malloc(bytes);
+  return *pointer ? SUCCESS : said(OUT_OF_MEMORY);
+}
+int cudaFreeHost(void* pointer) {
+  free(pointer);
+  return SUCCESS;
+}
+int cudaMemcpyAsync(void* to, const void* from, size_t bytes, int, void* stream) {
+  std::lock_guard<std::recursive_mutex> held(device_lock);
+  return said(enqueue(stream, {nullptr, {}, {}, {}, 0, to, from, bytes}));
+}
+int cudaMemcpyPeerAsync(void* to, int, const void* from, int, size_t bytes, void* stream) {
+  return cudaMemcpyAsync(to, from, bytes, 0, stream);
+}
+
+int cudaGetLastError() {
+  int error = last_error;
+  last_error = SUCCESS;
+  return error;
+}
+int cudaPeekAtLastError() { return last_error; }
+const char* cudaGetErrorName(int error) { return sentence_of(error); }
+const char* cudaGetErrorString(int error) { return sentence_of(error); }
+
+int cudaStreamCreate(void** stream) {
+  *stream = malloc(1);
+  return SUCCESS;
+}
+int cudaStreamCreateWithFlags(void** stream, unsigned) { return cudaStreamCreate(stream); }
+int cudaStreamDestroy(void* stream) {
+  free(stream);
+  return SUCCESS;
+}
+int cudaStreamSynchronize(void*) {
+  std::lock_guard<std::recursive_mutex> held(device_lock);
+  counters.synchronizations++;
+  return said(refuse_in_capture());
+}
+int cudaStreamWaitEvent(void*, void*, unsigned) { return SUCCESS; }
+
+int cudaStreamBeginCapture(void* stream, int) {
+  std::lock_guard<std::recursive_mutex> held(device_lock);
+  return said(begin_capture(stream));
+}
+int cudaStreamEndCapture(void* stream, CapturedGraph** graph) {
+  std::lock_guard<std::recursive_mutex> held(device_lock);
+  return said(end_capture(stream, graph));
+}
+int cudaGraphInstantiate(CapturedGraph** executable, const CapturedGraph* graph, unsigned long long) {
+  *executable = new CapturedGraph(*graph);
+  return SUCCESS;
+}
+int cudaGraphLaunch(const CapturedGraph* executable, void*) {
+  std::lock_guard<std::recursive_mutex> held(device_lock);
+  return said(replay(*executable));
+}
+int cudaGraphDestroy(CapturedGraph* graph) {
+  delete graph;
+  return SUCCESS;
+}
+int cudaGraphExecDestroy(CapturedGraph* executable) {
+  delete executable;
+  return SUCCESS;
+}
+
+int cudaEventCreate(Event** event) {
+  *event = new Event;
+  return SUCCESS;
+}
+int cudaEventDestroy(Event* event) {
+  delete event;
+  return SUCCESS;
+}
+int cudaEventRecord(Event* event, void*) {
+  event->time = std::chrono::steady_clock::now();
+  return SUCCESS;
+}
+int cudaEventSynchronize(Event*) {
+  counters.synchronizations++;
+  return said(refuse_in_capture());
+}
+int cudaEventElapsedTime(float* milliseconds, const Event* from, const Event* to) {
+  *milliseconds = std::chrono::duration<float, std::milli>(to->time - from->time).count();
+  return SUCCESS;
+}
+}
+
+}  // namespace emu

@@ -1,0 +1,168 @@
+"""TVM's CUDA runtime and virtual machine on the emulated driver, each in a process that has no other GPU, nor will have."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convc.backends.tvm.cuda.build import build_cuda
+from convc.backends.tvm.cuda.emulator.device import emulated, gpu_is_here, is_emulated
+from convc.backends.tvm.host import tvm
+from convc.backends.tvm.library.run import LoadedLibrary
+from convc.ir.errors import ConvcError
+from convc.tests.support.graphs import hold_to_reference, normal_inputs, typed_graph
+from convc.tests.support.shell import convc, refused
+from convc.tests.support.tvm_modules import SMALL
+
+Apart = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def apart() -> Iterator[Apart]:
+    """Calls a function in a process of its own, one for all tests of this file."""
+    with get_context("spawn").Pool(1) as pool:
+        yield lambda function, *arguments: pool.apply(function, arguments)
+
+
+def held(text: str, folder: Path, cuda_graph: bool, runs: int, sizes: dict[str, int]) -> list[dict[str, int]]:
+    """Builds, loads and runs a network on the emulated device, so many times; what was counted in each run."""
+    graph = typed_graph(text)
+    device = emulated()
+    built = build_cuda(graph, folder, cuda_graph=cuda_graph, check=False)
+    loaded = LoadedLibrary.load(built.library)
+    counted: list[dict[str, int]] = []
+    device.counters()
+    for seed in range(runs):
+        inputs = normal_inputs(graph, seed, **sizes)
+        hold_to_reference(graph, loaded.run(inputs), inputs)
+        counted.append(device.counters())
+    return counted
+
+
+def test_a_network_runs_in_tvms_virtual_machine(apart: Apart, tmp_path: Path) -> None:
+    first, second = apart(held, SMALL, tmp_path, False, 2, {"N": 3})
+    assert first["launches"] == second["launches"] >= 5
+    assert second["barriers"] > 0
+    assert second["shuffles"] > 0
+    assert first["graph_launches"] == first["captured"] == 0
+
+
+CHAIN = """graph @chain(%x: f32[2,4,8,8]) {
+    %w = param : f32[4,4,3,3]
+    %a = conv2d(%x, %w) {pads=[1,1,1,1]}
+    %b = tanh(%a)
+    %c = conv2d(%b, %w) {pads=[1,1,1,1]}
+    %d = tanh(%c)
+    %e = conv2d(%d, %w) {pads=[1,1,1,1]}
+    %s = softmax(%e)
+    return %s
+}"""
+
+
+def test_a_graph_is_captured_once_and_launched_again(apart: Apart, tmp_path: Path) -> None:
+    """The first run computes and captures; the others launch the graph, and what stays outside of it."""
+    first, second, third = apart(held, CHAIN, tmp_path, True, 3, {})
+    assert first["captured"] >= 2
+    assert second["captured"] == third["captured"] == 0
+    assert second["graph_launches"] == third["graph_launches"] == 1
+    assert second["launches"] == third["launches"]
+    assert second["launches"] > first["captured"]  # those that read an input or write a result are launched by themselves
+
+
+def faults(folder: Path) -> list[str]:
+    """What is said of a network whose kernel, spoilt as it is loaded, writes far beyond its result; then of one that no compiler takes."""
+    graph = typed_graph("graph @g(%x: f32[64]) { %y = tanh(%x) return %y }")
+    emulated()
+    host = tvm()
+    compile_, said = host.get_global_func("tvm_callback_cuda_compile"), []
+    for spoil in (("tanh_ptr[", "tanh_ptr[(1 << 10) + "), ("__global__", "nothing __global__")):
+        host.register_global_func(
+            "tvm_callback_cuda_compile", lambda code, spoil=spoil: compile_(_spoilt(str(code), *spoil)), override=True
+        )
+        try:
+            LoadedLibrary.load(build_cuda(graph, folder, check=False).library).run(normal_inputs(graph))
+        except ConvcError as error:
+            said.append(str(error))
+        finally:
+            host.register_global_func("tvm_callback_cuda_compile", compile_, override=True)
+    return said
+
+
+def _spoilt(code: str, before: str, after: str) -> str:
+    assert before in code
+    return code.replace(before, after)
+
+
+def test_a_fault_ends_a_run_with_a_sentence(apart: Apart, tmp_path: Path) -> None:
+    beyond, refuses = apart(faults, tmp_path)
+    assert "kernel tanh_kernel, block (0,0,0), thread (" in beyond
+    assert "touches memory" in beyond
+    assert "cannot compile what emulates a GPU" in refuses
+
+
+def who_is_here() -> tuple[bool, bool, bool]:
+    """With TVM imported first."""
+    tvm()
+    before = is_emulated()
+    emulated()
+    return before, is_emulated(), gpu_is_here()
+
+
+def test_a_process_has_the_device_once_it_asks_for_it(apart: Apart) -> None:
+    with get_context("spawn").Pool(1) as pool:
+        assert pool.apply(who_is_here) == (False, True, False)
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("artifact")
+    (folder / "net.cir").write_text("graph @net(%x: f32[N,4]) {\n  %y = tanh(%x)\n  return %y\n}\n")
+    done = convc("compile", folder / "net.cir", "-t", "cuda", "--no-check", "-o", folder / "net")
+    assert done.code == 0, done.err
+    return folder / "net"
+
+
+def test_verify_runs_an_artifact_emulated_and_says_so(artifact: Path) -> None:
+    done = convc("verify", artifact, "-b", "cuda", "--json")
+    assert done.code == 0, done.err
+    assert "cuda: no GPU is here; its kernels are executed on the CPU" in done.err
+    (line,) = json.loads(done.out)
+    assert line["engine"] == "cuda emulated"
+    assert line["agrees"]
+
+
+def test_run_runs_it_emulated_when_asked(artifact: Path, tmp_path: Path) -> None:
+    done = convc("run", artifact, "-b", "cuda", "--emulate", "-o", tmp_path / "y.npz")
+    assert done.code == 0, done.err
+    assert "cuda: emulation is asked for" in done.err
+    assert convc("run", artifact, "-b", "reference", "-o", tmp_path / "exact.npz").code == 0
+    with np.load(tmp_path / "y.npz") as got, np.load(tmp_path / "exact.npz") as exact:
+        np.testing.assert_allclose(got["y"], exact["y"], rtol=1e-4)
+
+
+def test_only_devices_are_emulated(artifact: Path) -> None:
+    refused(
+        convc("verify", artifact, "-b", "tvm", "--emulate"),
+        2,
+        "--emulate is for a backend with a device of its own; name one with -b: cuda",
+    )
+
+
+def test_without_a_compiler_emulation_says_what_is_missing(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    done = convc("run", artifact, "-b", "cuda")
+    assert done.code == 5
+    assert "emulating a GPU takes a C++ compiler, and no-such-compiler is not found" in done.err
+
+
+def test_doctor_tells_of_driver_runtime_compilers_and_emulator() -> None:
+    (line,) = (line for line in convc("doctor").out.splitlines() if line.startswith("cuda "))
+    assert "driver" in line
+    assert "libcudart.so.13" in line
+    assert "emulator compiled by " in line
