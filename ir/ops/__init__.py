@@ -12,6 +12,7 @@ from . import (
     compare,
     conv,
     conv_transpose,
+    deform,
     diagonal,
     einsum,
     elementwise,
@@ -42,7 +43,7 @@ from . import (
 __all__ = ["OPS"]
 
 FAMILIES = (
-    *(leaf, conv, conv_transpose, pool, unpool, norm, group, linear, einsum, attention, recurrent),
+    *(leaf, conv, conv_transpose, deform, pool, unpool, norm, group, linear, einsum, attention, recurrent),
     *(activation, activation_variants, thresholds),
     *(unary, trigonometry, elementwise, compare),
     *(shape, rearrange, diagonal, select, indexed, resize, sample, reduce, lengths, quantize, qlinear, integer, opaque),

@@ -92,7 +92,7 @@ from convc.tests.fuzz.value_patterns import (
     stored_weight,
     turned,
 )
-from convc.tests.fuzz.whole_layers import attended, lettered, looked_up, recurrent_layer
+from convc.tests.fuzz.whole_layers import attended, deformed, lettered, looked_up, recurrent_layer
 from convc.tests.support.graphs import normal_inputs
 
 __all__ = ["MOTIFS", "RARE", "SIZES", "alone", "networks", "random_inputs_of", "random_network"]
@@ -137,6 +137,7 @@ RARE = (
     attended,
     dynamic_layer,
     unpooled,
+    deformed,
 )  # no pass looks for these
 MOTIFS = (*IMAGES, *ANY, *ROWS, *RARE)
 

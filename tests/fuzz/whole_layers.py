@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from convc.ir.graph import Node
-from convc.ir.ops import activation, attention, einsum, elementwise, recurrent, sample, shape
+from convc.ir.ops import activation, attention, conv, deform, einsum, elementwise, recurrent, sample, shape
 from convc.tests.fuzz.network_builder import Builder, Refused
 
 
@@ -68,3 +68,25 @@ def looked_up(b: Builder, x: Node) -> Node:
     b.hide(grid)
     padding = b.pick(*sample.PADDINGS)
     return b.op(sample.GRID_SAMPLE, sample.GridSample(b.pick("linear", "cubic"), padding, b.flag()), x, grid)
+
+
+def deformed(b: Builder, x: Node) -> Node:
+    """A convolution whose taps a little convolution moves, now and then weighed by a mask."""
+    if x.typed.rank != 4:
+        raise Refused
+    c_in, size, groups = b.channels(x), 4, b.pick(1, 1, 2)
+    if c_in % groups:
+        raise Refused
+    strides, pads = b.pick((1, 1), (2, 1)), b.pick((0, 0, 1, 1), (1, 0, 0, 1))
+    window = conv.Conv2d(strides, pads)
+
+    def for_each_tap(count: int) -> Node:
+        y = b.op(conv.CONV2D, window, x, b.param(groups * size * count, c_in, 2, 2, init="small"))
+        y = b.op(activation.TANH, activation.Tanh(), y)
+        b.hide(y)
+        return y
+
+    offset = for_each_tap(2)
+    mask = (for_each_tap(1),) if b.flag() else ()
+    op = deform.DeformConv2d(strides, pads, offset_groups=groups, given=("mask",) * len(mask))
+    return b.op(deform.DEFORM_CONV2D, op, x, b.param(b.int(1, 4), c_in, 2, 2), offset, *mask)

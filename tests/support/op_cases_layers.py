@@ -114,6 +114,17 @@ LAYERS = {
         %cubic_mirror = grid_sample(%x, %g) {mode=cubic, padding=reflection}
         %volume = grid_sample(%v, %h) {padding=border}
         return %mirror, %mirror_corners, %cubic, %cubic_border, %cubic_mirror, %volume""",
+    "deform_conv2d": """(%x: f32[N,4,7,8], %o: f32[N,18,7,8], %p: f32[N,16,4,7], %m: f32[N,8,4,7], %q: f32[N,12,3,7]) {
+        %w = param : f32[6,4,3,3]
+        %v = param : f32[6,2,2,2]
+        %t = param : f32[4,1,2,3]
+        %b = param {init=small} : f32[6]
+        %plain = deform_conv2d(%x, %w, %o) {pads=[1,1,1,1]}
+        %bias = deform_conv2d(%x, %w, %o, %b) {pads=[1,2,1,0], given=[bias]}
+        %groups = deform_conv2d(%x, %v, %p, %b, %m) {strides=[2,1], pads=[1,1,1,0], dilations=[2,2], groups=2, offset_groups=2, given=[bias,mask]}
+        %masked = deform_conv2d(%x, %v, %p, %m) {strides=[2,1], pads=[1,0,0,0], groups=2, offset_groups=2, given=[mask]}
+        %depthwise = deform_conv2d(%x, %t, %q) {strides=[3,1], pads=[1,0,1,1], groups=4}
+        return %plain, %bias, %groups, %masked, %depthwise""",
     "roi_align": """(%x: f32[N,3,9,10], %p: f32[4,2], %q: f32[4,2]) {
         %three = param {init=full, value=3.0} : f32[]
         %start = mul(%p, %three)

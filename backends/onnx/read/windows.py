@@ -11,6 +11,7 @@ from ....ir.graph import Node
 from ....ir.op import OpDef
 from ....ir.ops.conv import CONVS
 from ....ir.ops.conv_transpose import CONV_TRANSPOSES
+from ....ir.ops.deform import DEFORM_CONV2D, OPTIONAL, DeformConv2d
 from ....ir.ops.window import MOST_AXES, Borders, PerAxis, dilated
 from .call import Call, Row
 
@@ -91,6 +92,17 @@ def conv(c: Call) -> Node:
     x, w, b = c.x(0), c.x(1), c.maybe(2)
     kind, op = convolution(c, x, w, CONVS)
     return c.make(kind, op, x, w, *([] if b is None else [b]))
+
+
+def deform_conv(c: Call) -> Node:
+    """Offsets stand before the bias here."""
+    x, w, offset = c.x(0), c.x(1), c.x(2)
+    if spatial(c, x) != 2:
+        raise c.refuse(f"its input is {x.type}; convc moves the taps of images alone")
+    plain = convolution(c, x, w, CONVS)[1]
+    more = {name: node for name, node in zip(OPTIONAL, (c.maybe(3), c.maybe(4)), strict=True) if node is not None}
+    op = DeformConv2d(plain.strides, plain.pads, plain.dilations, plain.groups, c.attribute("offset_group", 1), tuple(more))
+    return c.make(DEFORM_CONV2D, op, x, w, offset, *more.values())
 
 
 def conv_transpose(c: Call) -> Node:
@@ -188,6 +200,7 @@ def global_pool(kind: str) -> Row:
 ROWS: dict[str, Row] = {
     "Conv": conv,
     "ConvTranspose": conv_transpose,
+    "DeformConv": deform_conv,
     "MaxPool": max_pool,
     "MaxUnpool": max_unpool,
     "AveragePool": avg_pool,

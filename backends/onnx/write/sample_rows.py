@@ -1,4 +1,4 @@
-"""Rows of sums named by letters, and of what is read between the pixels."""
+"""Rows of sums named by letters, and of what is read between the pixels, by the taps of a convolution too."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from ....ir.errors import UnsupportedOp
 from ....ir.graph import Node
 from ....ir.op import OpDef
-from ....ir.ops import einsum, sample
+from ....ir.ops import deform, einsum, sample
 from .onnx_emitter import OnnxEmitter, OnnxRow, simple
 
 __all__ = ["SAMPLED"]
@@ -34,8 +34,20 @@ def _roi_align(node: Node, to: OnnxEmitter) -> None:
     to.node("RoiAlign", node, **said)
 
 
+def _deform_conv(node: Node, to: OnnxEmitter) -> None:
+    """An operand that is left out has an empty name."""
+    op = deform.DEFORM_CONV2D.of(node)
+    given = deform.given_operands(op, node.inputs[3:])
+    names = [operand.name for operand in node.inputs[:3]] + [given[name].name if name in given else "" for name in deform.OPTIONAL]
+    while not names[-1]:
+        names.pop()
+    window: dict[str, Any] = {"kernel_shape": node.inputs[1].typed.concrete()[2:], "strides": op.strides, "pads": op.pads}
+    to.node("DeformConv", node, names, dilations=op.dilations, group=op.groups, offset_group=op.offset_groups, **window)
+
+
 SAMPLED: dict[OpDef[Any], OnnxRow] = {
     einsum.EINSUM: simple("Einsum", lambda op: {"equation": op.equation}),
+    deform.DEFORM_CONV2D: _deform_conv,
     sample.GRID_SAMPLE: _grid_sample,
     sample.ROI_ALIGN: _roi_align,
 }

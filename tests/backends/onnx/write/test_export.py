@@ -46,6 +46,7 @@ NOT_IN_ONNX = {
     "attention_with_past.short": 24,
     "attention_with_past.near": 25,
     "grid_sample-more.volume": 20,
+    **dict.fromkeys((f"deform_conv2d.{name}" for name in ("plain", "bias", "groups", "masked", "depthwise")), 19),
     **dict.fromkeys(GRIDS, 16),
     **dict.fromkeys(("lengths_of_sequences.batch", "lengths_of_sequences.batch_end"), 14),
     **dict.fromkeys(("roi_align.mean", "roi_align.sampled", "roi_align.most"), 16),
