@@ -30,6 +30,7 @@ __all__ = [
     "reason",
     "thread_count",
     "tvm",
+    "tvm_ffi",
     "use_threads",
 ]
 
@@ -61,6 +62,12 @@ def tvm(threads: int | None = None) -> Any:
     if threads is not None:
         use_threads(threads)
     return package
+
+
+def tvm_ffi() -> Any:
+    """What TVM's objects are made of, and what walks through them."""
+    tvm()
+    return importlib.import_module("tvm_ffi")
 
 
 @functools.cache

@@ -16,9 +16,9 @@ from ..host import cuda_compiler, reason, tvm
 from ..library.built import Library, of_parameters
 from ..library.link import compile_or_blame, export, write_whole
 from ..stock.lower import lower
-from .pipeline import cuda_pipeline
+from .pipeline import compiled_for_cuda
 
-__all__ = ["CudaBuild", "build_cuda"]
+__all__ = ["CudaBuild", "build_cuda", "cuda_target"]
 
 CUDA_ARCH = "sm_90"  # H100 and H200
 CUDA_HOST_CPU = "x86-64-v3"  # the kernels' launcher; the machine with the GPU is not this one
@@ -51,11 +51,11 @@ def build_cuda(graph: Graph, directory: str | Path, *, cuda_graph: bool = False,
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    target = _cuda_target(host)
+    target = cuda_target(host, CUDA_ARCH)
 
     def compiled(module: Any) -> Any:
         with host.transform.PassContext(config={"relax.backend.use_cuda_graph": cuda_graph}):
-            return host.compile(module, target=target, relax_pipeline=cuda_pipeline(target))
+            return compiled_for_cuda(module, target)
 
     executable = compile_or_blame(graph, functools.partial(lower, graph, on_gpu=True), compiled)
     library, source, binary = folder / "model.so", folder / "model.cu", folder / "model.cubin"
@@ -69,12 +69,12 @@ def build_cuda(graph: Graph, directory: str | Path, *, cuda_graph: bool = False,
     return CudaBuild(made, source, cubin, found, str(target), seconds, str(host.__version__))
 
 
-def _cuda_target(host: Any) -> Any:
+def cuda_target(host: Any, arch: str) -> Any:
     """The limits are written down because there is no GPU to ask."""
     return host.target.Target(
         {
             "kind": "cuda",
-            "arch": CUDA_ARCH,
+            "arch": arch,
             "max_threads_per_block": 1024,
             "max_shared_memory_per_block": 49152,
             "thread_warp_size": 32,

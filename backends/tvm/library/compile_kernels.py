@@ -22,7 +22,7 @@ from ..host import most_threads, tvm
 from ..store.cache import Cache
 from .wrapping import compiling_target
 
-__all__ = ["OURS", "ROOM", "Compiled", "checked_jobs", "compile_kernels"]
+__all__ = ["OURS", "ROOM", "Compiled", "calling_by_name", "checked_jobs", "compile_kernels", "is_kernel"]
 
 OURS = "kernel"  # how names of kernels begin that a plan has; of those that TVM makes, with STOCK
 FORMAT = "convc kernel 3"  # to be raised when the way from a kernel to its object file changes
@@ -52,14 +52,14 @@ def compile_kernels(module: Any, target: Any, jobs: int, cache: Cache | None = N
     Whatever happens, kernels that were finished are kept.
     """
     host = tvm()
-    kernels = {var: function for var, function in module.functions.items() if _is_kernel(function)}
+    kernels = {var: function for var, function in module.functions.items() if is_kernel(function)}
     names = {var: f"{OURS if IN_PLACE in function.attrs else STOCK}_{_key(function, target)}" for var, function in kernels.items()}
     distinct = {names[var]: function for var, function in kernels.items()}
     found = {name: kept for name in distinct if cache is not None and (kept := cache.get(name)) is not None}
     missing = {name: function for name, function in distinct.items() if name not in found}
     objects = found | _compile_all(missing, target, jobs, cache)
     libraries = [_library(name, code) for name, code in objects.items()]
-    rest = _calling_by_name(module, names).with_attr("external_mods", [_empty(target), *libraries])
+    rest = calling_by_name(module, names).with_attr("external_mods", [_empty(target), *libraries])
     executable = host.compile(rest, target=target, relax_pipeline=None)
     return Compiled(executable, len(distinct), len(found))
 
@@ -71,7 +71,7 @@ def _empty(target: Any) -> Any:
     return host.tirx.build(host.IRModule({}), target=target)
 
 
-def _is_kernel(function: Any) -> bool:
+def is_kernel(function: Any) -> bool:
     return isinstance(function, tvm().tirx.PrimFunc) and IS_GLUE not in function.attrs
 
 
@@ -136,7 +136,7 @@ def _library(name: str, code: bytes) -> Any:
         return tvm().runtime.load_static_library(str(path), [name])
 
 
-def _calling_by_name(module: Any, names: dict[Any, str]) -> Any:
+def calling_by_name(module: Any, names: dict[Any, str]) -> Any:
     """The module without the kernels in `names`, which it calls as functions from elsewhere."""
     host, functors = tvm(), importlib.import_module("tvm.relax.expr_functor")
 

@@ -1,0 +1,29 @@
+"""How kernels for CUDA are scheduled and lowered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convc.backends.tvm.cuda.build import cuda_target
+from convc.backends.tvm.cuda.pipeline import compiled_for_cuda
+from convc.backends.tvm.host import tvm
+from convc.backends.tvm.stock.lower import lower
+from convc.tests.support.graphs import typed_graph
+from convc.tests.support.tvm_modules import SMALL
+
+
+def test_no_kernel_is_lowered_twice() -> None:
+    """Whether a rule of dlight's fits shows when its schedule is lowered; what came of that is used."""
+    host = tvm()
+    lowered: list[str] = []
+
+    @host.ir.instrument.pass_instrument
+    class Noting:
+        def run_before_pass(self, module: Any, info: Any) -> None:
+            if info.name == "tirx.SplitHostDevice":
+                lowered.extend(var.name_hint for var in module.get_global_vars())
+
+    with host.transform.PassContext(instruments=[Noting()]):
+        compiled_for_cuda(lower(typed_graph(SMALL), on_gpu=True), cuda_target(host, "sm_90"))
+    assert len(lowered) >= 5
+    assert len(set(lowered)) == len(lowered)
