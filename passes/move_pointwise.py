@@ -24,6 +24,8 @@ def before_resize(m: Match) -> Node | None:
     conv, resize = m.root, m["resize"]
     if not _is_matrix(conv):
         return None
+    if RESIZE.of(resize).roi:
+        return m.decline(f"%{resize.name} may take what is not in the image")
     small = m.node("conv", conv.kind, conv.op, (m["x"], *conv.inputs[1:]))
     return _if_cheaper(m, resize, small, Node(conv.name, RESIZE, resize.op, (small,), conv.type))
 

@@ -19,7 +19,7 @@ from ...ir.ops.elementwise import ADD, IDENTITY, MUL, SUB
 from ...ir.ops.linear import DENSE
 from ...ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
 from ...ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
-from ...ir.ops.resize import RESIZE
+from ...ir.ops.resize import RESIZE, is_plain
 from ...ir.ops.shape import CONCAT, FLATTEN, PAD, RESHAPE, SLICE
 from ...ir.ops.window import Borders, PerAxis
 from ...ir.types import Array
@@ -140,6 +140,7 @@ def _pad(torch: Any, node: Node, operands: Sequence[Any]) -> Any:
 def _resize(torch: Any, node: Node, operands: Sequence[Any]) -> Any:
     """Nearest where every scale is a whole number, so that no rounding decides; linear in the two forms that torch has."""
     op, sizes = node.op, node.typed.concrete()[2:]
+    _need(node, is_plain(op), "filters, policies and crops of a resize")
     have = node.inputs[0].typed.concrete()[2:]
     is_whole = all(size % old == 0 for size, old in zip(sizes, have, strict=True))
     if op.mode == "nearest" and is_whole and op.coordinates in ("half_pixel", "asymmetric"):

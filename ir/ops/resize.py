@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +13,15 @@ from ..errors import ShapeError
 from ..facts import Facts
 from ..op import OpDef
 from ..types import Array, TensorType
-from .check import need_elements, need_float, need_rank
+from .check import need_elements, need_float, need_rank, static
 from .window import MOST_AXES
 
-__all__ = ["COORDINATES", "MODES", "OPS", "RESIZE", "ROUNDINGS", "Resize"]
+__all__ = ["COORDINATES", "CROP", "MODES", "OPS", "RESIZE", "ROUNDINGS", "Resize", "is_plain", "scales_of"]
 
 MODES = ("nearest", "bilinear", "cubic")
 COORDINATES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric")
+CROP = "tf_crop_and_resize"  # the coordinates of a part of the image
+POLICIES = ("stretch", "not_larger", "not_smaller")
 ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 MOST_PARTS = 64  # of a scale of a named size, such as 3/2
@@ -28,11 +30,16 @@ LONGEST = 2.0**53  # beyond it a product is no whole number any more
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """Every axis of space resampled by `scales`, or to `sizes` where given. ONNX Resize-19 without antialias and exclude_outside.
+    """Every axis of space resampled by `scales`, or to `sizes` where given. ONNX Resize-19.
 
     Scales left out are 1 along each axis of `sizes`; bilinear and cubic go along one axis after the other, however many there are.
     `coordinates` and `rounding` are ONNX's coordinate_transformation_mode and nearest_mode; `cubic_coeff_a` is the a of
     Keys 1981, of which -0.5 and -0.75 are usual. Shapes: x[N,C,H,W] -> [N,C,floor(H*scale),floor(W*scale)], x[N,C,L], x[N,C,D,H,W].
+
+    `antialias` stretches the filter of bilinear and cubic where an axis shrinks; `exclude_outside` shares the weights of pixels that
+    are not there among those that are, instead of repeating the edge. A `policy` other than stretch scales all axes alike, so that none
+    is larger (smaller) than its size; the sizes are rounded. `roi` is the part that tf_crop_and_resize takes, its starts and then its
+    ends, with the first pixel at 0 and the last at 1; `extrapolation` is what lies outside the image there.
     """
 
     scales: tuple[float, ...] = ()
@@ -41,6 +48,11 @@ class Resize:
     rounding: str = "round_prefer_floor"
     sizes: tuple[Dim, ...] = ()
     cubic_coeff_a: float = -0.75
+    antialias: bool = False
+    exclude_outside: bool = False
+    policy: str = "stretch"
+    roi: tuple[float, ...] = ()
+    extrapolation: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.scales:
@@ -56,13 +68,13 @@ def infer_resize(op: Resize, x: TensorType) -> TensorType:
     need_float(x)
     for what, value, known in (
         ("mode", op.mode, MODES),
-        ("coordinates", op.coordinates, COORDINATES),
+        ("coordinates", op.coordinates, (*COORDINATES, CROP)),
         ("rounding", op.rounding, ROUNDINGS),
+        ("policy", op.policy, POLICIES),
     ):
         if value not in known:
             raise ShapeError(f"unknown {what} '{value}'; known are {', '.join(known)}")
-    if not math.isfinite(op.cubic_coeff_a):
-        raise ShapeError(f"cubic_coeff_a is {op.cubic_coeff_a}, expected a number")
+    _need_filter(op)
     if op.sizes and (len(op.sizes) != axes or any(isinstance(size, int) and size < 1 for size in op.sizes)):
         count = ("one positive number", "two positive numbers", "three positive numbers")[axes - 1]
         raise ShapeError(f"sizes {list(map(str, op.sizes))} must be {count}")
@@ -70,8 +82,57 @@ def infer_resize(op: Resize, x: TensorType) -> TensorType:
         raise ShapeError(f"scales {list(op.scales)} must be positive")
     if op.sizes:
         need_elements(x, *range(2, x.rank))
-    out = op.sizes or tuple(_scaled(size, scale) for size, scale in zip(x.shape[2:], op.scales, strict=True))
-    return TensorType(x.dtype, (*x.shape[:2], *out))
+    return TensorType(x.dtype, (*x.shape[:2], *_sizes(op, x)))
+
+
+def _need_filter(op: Resize) -> None:
+    """Raises: ShapeError for attributes that contradict each other, or are no numbers."""
+    if not math.isfinite(op.cubic_coeff_a):
+        raise ShapeError(f"cubic_coeff_a is {op.cubic_coeff_a}, expected a number")
+    if op.antialias and (op.mode == "nearest" or op.roi):
+        raise ShapeError(f"antialias is for bilinear and cubic of a whole image, not for {op.mode} with {op.coordinates}")
+    if op.exclude_outside and op.mode != "cubic" and not op.antialias:
+        raise ShapeError(f"exclude_outside is for cubic and antialias, not for {op.mode}")
+    expected = 2 * len(op.scales) if op.coordinates == CROP else 0
+    if len(op.roi) != expected or not all(map(math.isfinite, (*op.roi, op.extrapolation))):
+        raise ShapeError(f"roi {list(op.roi)}, extrapolation {op.extrapolation}: {op.coordinates} takes {expected} numbers")
+
+
+def _sizes(op: Resize, x: TensorType) -> tuple[Dim, ...]:
+    if op.policy == "stretch":
+        return op.sizes or tuple(_scaled(size, scale) for size, scale in zip(x.shape[2:], op.scales, strict=True))
+    if not op.sizes or not all(isinstance(size, int) for size in (*op.sizes, *x.shape[2:])):
+        raise ShapeError(f"{op.policy} needs sizes in numbers, not {list(map(str, op.sizes))} for {x}; give them values")
+    sizes = [size for size, _ in _geometry(op, static("input", TensorType(x.dtype, x.shape[2:])))]
+    if min(sizes) < 1:
+        raise ShapeError(f"{op.policy} makes {sizes} of {x}; each must be at least 1")
+    return tuple(sizes)
+
+
+def _geometry(op: Resize, extents: tuple[int, ...]) -> list[tuple[int, float]]:
+    """Of each axis its new size and its scale. The interpreter has put numbers for named sizes before it asks for this."""
+    if not op.sizes:
+        return [(math.floor(extent * scale), scale) for extent, scale in zip(extents, op.scales, strict=True)]
+    wanted = [size for size in op.sizes if isinstance(size, int)]
+    scales = [size / extent for size, extent in zip(wanted, extents, strict=True)]
+    if op.policy == "stretch":
+        return list(zip(wanted, scales, strict=True))
+    scale = min(scales) if op.policy == "not_larger" else max(scales)
+    return [(math.floor(scale * extent + 0.5), scale) for extent in extents]
+
+
+def scales_of(op: Resize, x: TensorType) -> tuple[float, ...] | None:
+    """The scale of each axis, None where a named size decides it."""
+    if not op.sizes:
+        return op.scales
+    if not all(isinstance(size, int) for size in (*op.sizes, *x.shape[2:])):
+        return None
+    return tuple(scale for _, scale in _geometry(op, static("input", TensorType(x.dtype, x.shape[2:]))))
+
+
+def is_plain(op: Resize) -> bool:
+    """Whether each axis is a matrix of its own whose rows are one or two neighbours, or four of a cubic, and add up to 1."""
+    return not (op.antialias or op.exclude_outside or op.roi) and op.policy == "stretch"
 
 
 def _scaled(size: Dim, scale: float) -> Dim:
@@ -87,27 +148,32 @@ def _scaled(size: Dim, scale: float) -> Dim:
 
 def resize(op: Resize, x: Array) -> Array:
     """Separable: rows first, then columns."""
-    for axis in range(2, x.ndim):
-        at = _positions(op, axis, x.shape[axis])
+    outside: list[Array] = []
+    for axis, (after, scale) in enumerate(_geometry(op, x.shape[2:]), 2):
+        before = x.shape[axis]
+        at = _source(op, axis - 2, before, after, scale)
+        outside.append((at < 0) | (at > before - 1))
         if op.mode == "nearest":
             x = _nearest(x, axis, at, op.rounding)
+        elif op.mode == "bilinear" and not op.antialias:
+            x = _linear(x, axis, at)
         else:
-            x = _linear(x, axis, at) if op.mode == "bilinear" else _cubic(x, axis, at, op.cubic_coeff_a)
-    return x
+            x = _filtered(x, axis, _filter(op, at, before, scale))
+    if not op.roi:
+        return x
+    flags = [flags.reshape(-1, *(1,) * (len(outside) - 1 - axis)) for axis, flags in enumerate(outside)]
+    return np.where(functools.reduce(np.logical_or, flags), np.asarray(op.extrapolation, x.dtype), x)
 
 
-def _positions(op: Resize, axis: int, before: int) -> Array:
-    """The interpreter has put numbers for named sizes before it asks for this."""
-    if not op.sizes:
-        return _source(op.coordinates, before, math.floor(before * op.scales[axis - 2]), op.scales[axis - 2])
-    after = op.sizes[axis - 2]
-    assert isinstance(after, int)
-    return _source(op.coordinates, before, after, after / before)
-
-
-def _source(coordinates: str, before: int, after: int, scale: float) -> Array:
+def _source(op: Resize, axis: int, before: int, after: int, scale: float) -> Array:
     """Where each result position lies on the input's axis, in elements."""
+    coordinates = op.coordinates
     to = np.arange(after, dtype=np.float64)
+    if coordinates == CROP:
+        start, end = op.roi[axis], op.roi[axis + len(op.scales)]
+        if after == 1:
+            return to + 0.5 * (start + end) * (before - 1)
+        return start * (before - 1) + to * (end - start) * (before - 1) / (after - 1)
     if coordinates == "asymmetric":
         return to / scale
     if coordinates == "align_corners":
@@ -138,21 +204,34 @@ def _linear(x: Array, axis: int, at: Array) -> Array:
     return np.take(x, low, axis=axis) * (1 - share) + np.take(x, high, axis=axis) * share
 
 
-def _cubic(x: Array, axis: int, at: Array, a: float) -> Array:
-    """Four neighbours by the weights of Keys 1981, eq. 4; beyond an edge its element is repeated."""
-    total = np.zeros((*x.shape[:axis], len(at), *x.shape[axis + 1 :]), x.dtype)
-    for places, weights in _taps(x, axis, at, a):
-        total += np.take(x, places, axis=axis) * weights
-    return total
+Neighbours = list[tuple[Array, Array]]  # places on an axis, and what they weigh
 
 
-def _taps(x: Array, axis: int, at: Array, a: float) -> Iterator[tuple[Array, Array]]:
-    """Where each of the four neighbours lies, and its weight, shaped to multiply along the axis."""
-    floor = np.floor(at)
-    t = at - floor
-    for shift, weights in zip((-1, 0, 1, 2), (_far(1 + t, a), _near(t, a), _near(1 - t, a), _far(2 - t, a)), strict=True):
-        places = np.clip(floor + shift, 0, x.shape[axis] - 1).astype(np.int64)
-        yield places, weights.astype(x.dtype).reshape((-1,) + (1,) * (x.ndim - 1 - axis))
+def _filtered(x: Array, axis: int, taps: Neighbours) -> Array:
+    shape = (-1,) + (1,) * (x.ndim - 1 - axis)
+    terms = (np.take(x, places, axis=axis) * weights.astype(x.dtype).reshape(shape) for places, weights in taps)
+    return sum(terms, np.zeros((), x.dtype))
+
+
+def _filter(op: Resize, at: Array, size: int, scale: float) -> Neighbours:
+    """Neighbours by the weights of a triangle, or of Keys 1981, eq. 4; beyond an edge its element is repeated, or nothing is."""
+    narrowed = min(scale, 1.0) if op.antialias else 1.0
+    reach = math.ceil((1 if op.mode == "bilinear" else 2) / narrowed) if at.size else 1  # an axis of results has that many elements to see
+    places = [np.floor(at) + shift for shift in range(1 - reach, reach + 1)]
+    weights = [_weight(op, abs(place - at) * narrowed) for place in places]
+    if op.exclude_outside:
+        weights = [np.where((place < 0) | (place >= size), 0, weight) for place, weight in zip(places, weights, strict=True)]
+    if op.exclude_outside or op.antialias:
+        total = sum(weights, np.zeros(()))
+        weights = [weight / total for weight in weights]
+    return [(np.clip(place, 0, size - 1).astype(np.int64), weight) for place, weight in zip(places, weights, strict=True)]
+
+
+def _weight(op: Resize, d: Array) -> Array:
+    """Of a neighbour at a distance."""
+    if op.mode == "bilinear":
+        return np.maximum(1 - d, 0)
+    return np.where(d < 1, _near(d, op.cubic_coeff_a), np.where(d < 2, _far(d, op.cubic_coeff_a), 0))
 
 
 def _near(d: Array, a: float) -> Array:
@@ -166,17 +245,26 @@ def _far(d: Array, a: float) -> Array:
 
 
 def resize_magnitude(op: Resize, x: Array) -> Array:
-    """Of a cubic: every neighbour counts, however small its weight, since that is found from a rounded position."""
+    """Of a filter: every neighbour counts, however small its weight, since that is found from a rounded position."""
     x = abs(x)
-    if op.mode != "cubic":
+    if op.mode == "nearest" or (op.mode == "bilinear" and not op.antialias):
         return resize(op, x)
-    for axis in range(2, x.ndim):
-        x = sum((np.take(x, places, axis=axis) for places, _ in _taps(x, axis, _positions(op, axis, x.shape[axis]), 0.0)), np.zeros(()))
-    return x * (1 + abs(op.cubic_coeff_a)) ** len(op.scales)
+    axes = len(op.scales)
+    for axis, (after, scale) in enumerate(_geometry(op, x.shape[2:]), 2):
+        at, size = _source(op, axis - 2, x.shape[axis], after, scale), x.shape[axis]
+        share = np.full(after, min(scale, 1.0) if op.antialias else 1.0)
+        x = _filtered(x, axis, [(places, share) for places, _ in _filter(op, at, size, scale)])
+    most = 1 + abs(op.cubic_coeff_a) if op.mode == "cubic" else 1.0
+    return x * (most * (1 if is_plain(op) else 2)) ** axes
 
 
 def resize_arithmetic(op: Resize, inputs: tuple[TensorType, ...], out: TensorType) -> tuple[Dim, Dim]:
+    """Of a stretched filter, axis by axis, as if it were the last axis that shrank."""
     axes = len(op.scales)
+    if op.antialias:
+        scales = scales_of(op, inputs[0]) or op.scales
+        radius = 1 if op.mode == "bilinear" else 2
+        return 0, out.numel * sum(4 * math.ceil(radius / max(min(scale, 1.0), 1e-6)) for scale in scales)
     return 0, out.numel * {"nearest": 0, "bilinear": 2 ** (axes + 1) - 1, "cubic": 7 * (4**axes - 1) // 3}[op.mode]
 
 
@@ -189,8 +277,10 @@ def resize_roundings(op: Resize, inputs: tuple[TensorType, ...], out: TensorType
 
 
 def keeps_image(op: Resize, inputs: tuple[TensorType, ...], out: TensorType) -> bool:
-    """A scale near 1 may keep the size and still move the pixels."""
-    return inputs[0] == out and (op.sizes != () or all(scale == 1.0 for scale in op.scales))
+    """A scale near 1 may keep the size and still move the pixels; a crop may be of the whole image, which nobody writes."""
+    if inputs[0] != out or op.roi:
+        return False
+    return (op.sizes != () and op.policy == "stretch") or scales_of(op, inputs[0]) == (1.0,) * len(op.scales)
 
 
 RESIZE = OpDef(

@@ -181,7 +181,9 @@ def resample(b: Builder, x: Node) -> Node:
     if b.flag(3):
         return b.op(resize.RESIZE, resize.Resize(mode=mode, coordinates=to, rounding=rounding, sizes=b.pair(1, 7)), x)
     scales = b.pick((2.0, 2.0), (1.0, 2.0), (3.0, 1.0), (0.5, 0.5), (1.5, 0.75))
-    return b.op(resize.RESIZE, resize.Resize(scales, mode, to, rounding), x)
+    antialias = mode != "nearest" and b.flag(3)
+    exclude = (antialias or mode == "cubic") and b.flag(3)
+    return b.op(resize.RESIZE, resize.Resize(scales, mode, to, rounding, antialias=antialias, exclude_outside=exclude), x)
 
 
 def constant(b: Builder, x: Node, *, divisor: bool = False) -> Node:

@@ -206,6 +206,28 @@ STRUCTURE = {
         %torch = resize(%x) {sizes=[1,12], mode=cubic, coordinates=pytorch_half_pixel}
         %plain = resize(%x) {scales=[2.0,1.0], mode=cubic, coordinates=asymmetric}
         return %twice, %keys, %sizes, %torch, %plain""",
+    "resize-filters": """(%x: f32[N,2,6,7], %s: f32[N,2,11]) {
+        %line = resize(%x) {scales=[0.6,0.3], mode=bilinear, antialias=true}
+        %both = resize(%x) {scales=[1.7,0.45], mode=bilinear, antialias=true}
+        %inside = resize(%x) {sizes=[4,3], mode=bilinear, antialias=true, exclude_outside=true}
+        %cubic = resize(%x) {sizes=[4,3], mode=cubic, antialias=true}
+        %keys = resize(%x) {scales=[0.6,0.3], mode=cubic, antialias=true, exclude_outside=true, cubic_coeff_a=-0.5}
+        %grown = resize(%x) {scales=[1.5,0.6], mode=cubic, exclude_outside=true, coordinates=asymmetric}
+        %sequence = resize(%s) {scales=[0.3], mode=bilinear, antialias=true}
+        return %line, %both, %inside, %cubic, %keys, %grown, %sequence""",
+    "resize-policies": """(%x: f32[N,2,6,7]) {
+        %less = resize(%x) {sizes=[9,8], mode=bilinear, policy=not_larger}
+        %more = resize(%x) {sizes=[9,8], policy=not_smaller}
+        %small = resize(%x) {sizes=[4,3], mode=cubic, policy=not_smaller}
+        %smooth = resize(%x) {sizes=[4,3], mode=bilinear, antialias=true, policy=not_larger}
+        return %less, %more, %small, %smooth""",
+    "resize-crops": """(%x: f32[N,2,6,7], %s: f32[N,2,11]) {
+        %line = resize(%x) {sizes=[4,5], mode=bilinear, coordinates=tf_crop_and_resize, roi=[0.2,-0.1,0.9,1.2], extrapolation=9.0}
+        %near = resize(%x) {sizes=[4,5], coordinates=tf_crop_and_resize, roi=[0.2,-0.1,0.9,1.2], extrapolation=-1.5}
+        %cubic = resize(%x) {sizes=[1,6], mode=cubic, coordinates=tf_crop_and_resize, roi=[0.1,0.9,0.7,0.15]}
+        %scaled = resize(%x) {scales=[1.5,2.0], mode=bilinear, coordinates=tf_crop_and_resize, roi=[0.2,0.3,0.8,1.1]}
+        %sequence = resize(%s) {sizes=[7], mode=bilinear, coordinates=tf_crop_and_resize, roi=[0.25,1.25]}
+        return %line, %near, %cubic, %scaled, %sequence""",
     "resize-symmetric": """(%x: f32[N,2,6,7]) {
         %whole = resize(%x) {scales=[2.0,3.0], mode=bilinear, coordinates=half_pixel_symmetric}
         %part = resize(%x) {scales=[1.6,0.6], mode=bilinear, coordinates=half_pixel_symmetric}

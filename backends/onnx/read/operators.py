@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import attention, indexed, layers, pointwise, quantized, shapes, statistics, windows
+from . import attention, indexed, layers, pointwise, quantized, resizes, shapes, statistics, windows
 from .call import Row
 from .opset_six import with_opset_six
 
@@ -13,6 +13,7 @@ ROWS: dict[str, Row] = with_opset_six(
         **pointwise.ROWS,
         **windows.ROWS,
         **shapes.ROWS,
+        **resizes.ROWS,
         **statistics.ROWS,
         **quantized.ROWS,
         **indexed.ROWS,

@@ -1,4 +1,4 @@
-"""Rows that move values: shapes and what is computed from them, slices, pads, joins, resizes."""
+"""Rows that move values: shapes and what is computed from them, slices, pads, joins."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import numpy as np
 
 from ....ir.dims import Dim
 from ....ir.graph import Node
-from ....ir.ops.window import MOST_AXES
 from ....ir.types import DTYPES, Array
 from .call import Call, Row
 
-__all__ = ["ROWS", "axes_operand", "axis_of", "rounding_before_11"]
+__all__ = ["ROWS", "axes_operand", "axis_of"]
 
 END = 2**63 - 1
 WRITTEN_BYTES = 64 << 10  # beyond which numbers that can be counted are not written down
@@ -270,77 +269,6 @@ def space_to_depth(c: Call) -> Node:
     return c.named("reshape", c.named("transpose", parted, perm=(0, 2, 1, 3, 4), suffix="swapped"), shape=(n, channels, rows, cols))
 
 
-def upsample(c: Call) -> Node:
-    """Deprecated by Resize; positions as `asymmetric` has them."""
-    scales = c.attribute("scales", list[float](), of=float) if c.opset < 9 else c.floats(1, "scales")
-    mode = c.attribute("mode", "nearest")
-    return _resized(c, scales, [], "bilinear" if mode == "linear" else mode, "asymmetric", "floor")
-
-
-def resize(c: Call) -> Node:
-    """Operands moved with opset 11: x, roi, scales, sizes."""
-    mode = c.attribute("mode", "nearest")
-    mode = "bilinear" if mode == "linear" else mode
-    if c.opset < 11:
-        scales = c.floats(1, "scales")
-        rounding = rounding_before_11(scales) if mode == "nearest" else "floor"
-        if rounding is None:
-            raise c.refuse(f"its scales {scales} shrink one axis and stretch another, to the nearest; opset 11 says what that means")
-        return _resized(c, scales, [], mode, "asymmetric", rounding)
-    for name, plain in (("antialias", 0), ("exclude_outside", 0), ("keep_aspect_ratio_policy", "stretch")):
-        if c.attribute(name, plain) != plain:
-            raise c.refuse(f"{name}={c.attribute(name, plain)}; convc resizes only with {name}={plain}")
-    scales = [] if c.maybe(2) is None else c.floats(2, "scales")
-    sizes = [] if c.maybe(3) is None else c.dims(3, "sizes")
-    coordinates, rounding = c.attribute("coordinate_transformation_mode", "half_pixel"), c.attribute("nearest_mode", "round_prefer_floor")
-    if coordinates == "tf_half_pixel_for_nn":  # half a pixel further than half_pixel, as opsets 11 and 12 had it
-        nearest = {"floor": "round_prefer_ceil", "round_prefer_floor": "ceil"}
-        if mode != "nearest" or rounding not in nearest:
-            raise c.refuse(f"coordinates tf_half_pixel_for_nn with mode {mode}, {rounding}; they are meant for nearest, floor")
-        coordinates, rounding = "half_pixel", nearest[rounding]
-    extra = {"cubic_coeff_a": c.attribute("cubic_coeff_a", -0.75)} if mode == "cubic" else {}
-    return _resized(c, scales, sizes, mode, coordinates, rounding, **extra)
-
-
-def rounding_before_11(scales: Sequence[float]) -> str | None:
-    """What onnxruntime, and ONNX's own test cases, do with nearest positions; None where axes go different ways."""
-    if min(scales, default=1.0) >= 1:
-        return "floor"
-    return "ceil" if max(scales) <= 1 else None
-
-
-def _resized(c: Call, scales: list[float], sizes: list[Dim], mode: str, coordinates: str, rounding: str, **extra: Any) -> Node:
-    x = c.x()
-    rank = x.typed.rank
-    axes = [axis_of(c, axis, rank) for axis in c.attribute("axes", list(range(rank)))]
-    given = sizes or scales
-    if len(given) != len(axes):
-        raise c.refuse(f"{len(given)} sizes or scales for {len(axes)} axes")
-    if not 3 <= rank <= MOST_AXES + 2:
-        raise c.refuse(f"its input is {x.type}; convc resizes one to three axes of space")
-    by_axis: dict[int, Any] = dict(zip(axes, given, strict=True))
-    for axis in (0, 1):
-        if axis in by_axis and by_axis[axis] != (x.typed.shape[axis] if sizes else 1):
-            raise c.refuse(f"it resizes axis {axis}; convc resizes the axes after the channels")
-    attributes: dict[str, Any] = {"mode": mode, "coordinates": coordinates, **extra}
-    attributes |= {"rounding": rounding} if mode == "nearest" else {}
-    if sizes:
-        attributes |= _size_attributes(x, [by_axis.get(axis, x.typed.shape[axis]) for axis in range(2, rank)])
-    else:
-        attributes["scales"] = tuple(float(by_axis.get(axis, 1)) for axis in range(2, rank))
-    return c.named("resize", x, **attributes)
-
-
-def _size_attributes(x: Node, sizes: list[Dim]) -> dict[str, Any]:
-    """The sizes; or a whole multiple of named sizes as a scale."""
-    if all(isinstance(size, int) for size in sizes):
-        return {"sizes": tuple(sizes)}
-    scales = [
-        next((float(k) for k in range(1, 65) if before * k == size), 0.0) for size, before in zip(sizes, x.typed.shape[2:], strict=True)
-    ]
-    return {"scales": tuple(scales)} if all(scales) else {"sizes": tuple(sizes)}
-
-
 ROWS: dict[str, Row] = {
     "Constant": constant,
     "ConstantOfShape": constant_of_shape,
@@ -361,6 +289,4 @@ ROWS: dict[str, Row] = {
     "Pad": pad,
     "DepthToSpace": depth_to_space,
     "SpaceToDepth": space_to_depth,
-    "Upsample": upsample,
-    "Resize": resize,
 }

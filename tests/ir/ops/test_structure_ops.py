@@ -12,9 +12,10 @@ from convc.ir.ops.group import GroupNorm, InstanceNorm, LayerNorm, group_norm, i
 from convc.ir.ops.quantize import DequantizeLinear, QuantizeLinear, dequantize_linear, quantize_linear
 from convc.ir.ops.rearrange import DepthToSpace, SpaceToDepth, depth_to_space, space_to_depth
 from convc.ir.ops.reduce import ArgMax, ArgMin, ReduceSum, arg_max, arg_min, reduce_sum
-from convc.ir.ops.resize import Resize, resize
+from convc.ir.ops.resize import RESIZE, Resize, resize
 from convc.ir.ops.select import TopKIndices, TopKValues, top_k_indices, top_k_values
 from convc.ir.printer import print_graph
+from convc.ir.types import TensorType
 from convc.tests.support.graphs import typed_graph
 
 DRAWS = np.random.default_rng(5)
@@ -100,6 +101,15 @@ def test_types_with_named_sizes(body, inputs, wanted):
         ("resize(%a) {mode=quintic}", ["f32[N,1,2,2]"], "known are nearest, bilinear, cubic"),
         ("resize(%a) {mode=cubic, cubic_coeff_a=nan}", ["f32[N,1,2,2]"], "cubic_coeff_a is nan"),
         ("resize(%a) {scales=[1e308,1.0]}", ["f32[N,1,2,200]"], "beyond any tensor"),
+        ("resize(%a) {antialias=true}", ["f32[N,1,2,2]"], "not for nearest with half_pixel"),
+        ("resize(%a) {mode=bilinear, exclude_outside=true}", ["f32[N,1,2,2]"], "exclude_outside is for cubic and antialias"),
+        ("resize(%a) {policy=none}", ["f32[N,1,2,2]"], "known are stretch, not_larger, not_smaller"),
+        ("resize(%a) {policy=not_larger}", ["f32[N,1,2,2]"], "not_larger needs sizes in numbers"),
+        ("resize(%a) {sizes=[3,4], policy=not_larger}", ["f32[N,1,H,2]"], "give them values"),
+        ("resize(%a) {sizes=[1,1], policy=not_larger}", ["f32[N,1,1,9]"], r"makes \[0, 1\] of"),
+        ("resize(%a) {roi=[0.0,0.0,1.0,1.0]}", ["f32[N,1,2,2]"], "half_pixel takes 0 numbers"),
+        ("resize(%a) {coordinates=tf_crop_and_resize, roi=[0.0,1.0]}", ["f32[N,1,2,2]"], "takes 4 numbers"),
+        ("resize(%a) {coordinates=tf_crop_and_resize, roi=[0.0,nan,1.0,1.0]}", ["f32[N,1,2,2]"], "takes 4 numbers"),
     ],
 )
 def test_what_does_not_fit_is_refused(body, inputs, why):
@@ -182,6 +192,31 @@ def test_a_cubic_keeps_lines_inside_and_constants_everywhere(a):
     assert np.allclose(resize(op, np.ones((1, 1, 9, 9))), 1)
     assert np.allclose(resize(op, line)[0, 0, 4:-4, 0], at[4:-4]) == (a == -0.5)
     assert np.allclose(resize(op, line**2)[0, 0, 4:-4, 0], at[4:-4] ** 2) == (a == -0.5)
+
+
+def test_a_filter_that_shrinks_sees_every_pixel_and_keeps_constants_and_means():
+    for op in (Resize((0.25,), "bilinear", antialias=True), Resize((0.25,), "cubic", antialias=True, exclude_outside=True)):
+        assert np.allclose(resize(op, np.ones((1, 1, 40))), 1)
+        seen = np.stack([resize(op, pixel[None, None])[0, 0] for pixel in np.eye(40)])
+        assert (abs(seen).sum(axis=1) > 0).all()
+        assert not (abs(resize(Resize((0.125,), op.mode), np.eye(40)[:, None])).sum(axis=(1, 2)) > 0).all()
+    ramp = np.arange(40.0)[None, None]
+    assert np.allclose(resize(Resize((0.25,), "bilinear", antialias=True), ramp)[0, 0, 1:-1], np.arange(1, 9) * 4 + 1.5)
+
+
+def test_a_tiny_scale_takes_no_more_than_the_image_has():
+    """A filter is as long as the image, however small the scale: one that leaves nothing is not built."""
+    x = np.ones((1, 1, 50))
+    assert resize(Resize((1e-300,), "cubic", antialias=True), x).shape == (1, 1, 0)
+    assert np.allclose(resize(Resize((0.02,), "cubic", antialias=True), x), 1)
+
+
+def test_the_ratio_is_kept():
+    assert type_of("resize(%a) {sizes=[9,8], policy=not_larger}", "f32[N,1,6,7]") == "f32[N,1,7,8]"
+    assert type_of("resize(%a) {sizes=[9,8], policy=not_smaller}", "f32[N,1,6,7]") == "f32[N,1,9,11]"
+    type_ = TensorType("f32", (1, 1, 10, 41))
+    assert RESIZE.facts.identity(Resize(sizes=(10, 41), policy="not_larger"), (type_,), type_)
+    assert not RESIZE.facts.identity(Resize(sizes=(10, 42), policy="not_smaller"), (type_,), type_)  # by 42/41 it is 10.2 rows
 
 
 def test_named_sizes_reach_expand():

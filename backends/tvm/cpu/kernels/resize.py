@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .....ir.ops.resize import RESIZE, Resize
+from .....ir.ops.resize import RESIZE, Resize, is_plain
 from .....ir.types import Array
 from .kernel import kind
 from .layout import LANES, Batch, blocks
@@ -18,7 +18,7 @@ __all__ = ["can_resize", "resize", "tables"]
 
 def can_resize(op: Resize) -> bool:
     """Whether there is a kernel for it."""
-    return op.mode in ("nearest", "bilinear")
+    return op.mode in ("nearest", "bilinear") and is_plain(op)
 
 
 def tables(op: Resize, rows: int, cols: int) -> tuple[Array, ...]:

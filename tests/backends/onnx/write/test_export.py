@@ -46,6 +46,8 @@ NOT_IN_ONNX = {
     "attention_with_past.short": 24,
     "attention_with_past.near": 25,
     "grid_sample-more.volume": 20,
+    **dict.fromkeys((f"resize-filters.{name}" for name in ("line", "both", "inside", "cubic", "keys", "sequence")), 18),
+    **dict.fromkeys((f"resize-policies.{name}" for name in ("less", "more", "small", "smooth")), 18),
     **dict.fromkeys((f"deform_conv2d.{name}" for name in ("plain", "bias", "groups", "masked", "depthwise")), 19),
     **dict.fromkeys(GRIDS, 16),
     **dict.fromkeys(("lengths_of_sequences.batch", "lengths_of_sequences.batch_end"), 14),

@@ -82,6 +82,8 @@ def test_a_named_form_where_the_opset_has_it(text, opset, wanted):
             18,
             "needs ONNX opset 19",
         ),
+        ("(%x: f32[N,1,5,5]) { %y = resize(%x) {scales=[0.7,1.0], mode=cubic, antialias=true} return %y }", 17, "needs ONNX opset 18"),
+        ("(%x: f32[N,1,5,5]) { %y = resize(%x) {sizes=[3,9], policy=not_larger} return %y }", 17, "needs ONNX opset 18"),
     ],
 )
 def test_what_onnx_cannot_say_is_refused(text, opset, why):

@@ -64,3 +64,6 @@ def test_resize(shape: tuple[int, int, int, int], op: Resize) -> None:
 def test_cubic_has_no_kernel() -> None:
     assert can_resize(Resize(mode="nearest"))
     assert not can_resize(Resize(mode="cubic"))
+    assert not can_resize(Resize(mode="bilinear", antialias=True))
+    assert not can_resize(Resize(sizes=(3, 4), policy="not_larger"))
+    assert not can_resize(Resize(coordinates="tf_crop_and_resize", roi=(0, 0, 1, 1)))
