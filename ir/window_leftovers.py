@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .graph import Graph, Node
 from .ops.conv import CONVS, Conv
-from .ops.pool import AVG_POOL, MAX_POOL, AvgPool, MaxPool
+from .ops.pool import AVG_POOL, LP_POOL, MAX_POOL, Pool
 from .ops.window import dilated, unread
 
 __all__ = ["Leftover", "leftover", "leftovers", "surprises"]
@@ -38,9 +38,9 @@ class Leftover:
 
 def leftover(node: Node) -> list[Leftover]:
     """The axes along which a conv or pool that rounds down does not fit; none where sizes are named."""
-    if node.kind not in (*CONVS, MAX_POOL, AVG_POOL):
+    if node.kind not in (*CONVS, MAX_POOL, AVG_POOL, LP_POOL):
         return []
-    op: Conv | MaxPool | AvgPool = node.op
+    op: Conv | Pool = node.op
     if not isinstance(op, Conv) and op.ceil_mode:
         return []
     kernel = node.inputs[1].typed.concrete()[2:] if isinstance(op, Conv) else op.kernel

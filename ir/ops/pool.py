@@ -1,4 +1,4 @@
-"""Pooling over one to three axes: max_pool, avg_pool, global_avg_pool, global_max_pool. Channels are on axis 1."""
+"""Pooling over one to three axes: max_pool, avg_pool, lp_pool, global_avg_pool, global_max_pool. Channels are on axis 1."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ..dims import Dim
 from ..errors import ShapeError
-from ..facts import Facts, is_same_type
+from ..facts import Facts, fixed, is_same_type
 from ..op import OpDef, no_rounding
 from ..types import Array, TensorType
 from .check import need_elements, need_float, need_rank
@@ -21,12 +21,15 @@ __all__ = [
     "AVG_POOL",
     "GLOBAL_AVG_POOL",
     "GLOBAL_MAX_POOL",
+    "LP_POOL",
     "MAX_POOL",
     "OPS",
     "AvgPool",
     "GlobalAvgPool",
     "GlobalMaxPool",
+    "LpPool",
     "MaxPool",
+    "Pool",
     "Windowed",
     "fill_window",
     "infer_pool",
@@ -72,6 +75,27 @@ class AvgPool:
         fill_window(self)
 
 
+@dataclass(frozen=True, slots=True)
+class LpPool:
+    """The p-th root of the sum of |x|^p in each window. ONNX LpPool; Sermanet et al. 2012, sec. 2.2.
+
+    Shapes and what is left out: as max_pool.
+    """
+
+    kernel: PerAxis
+    strides: PerAxis = ()
+    pads: Borders = ()
+    dilations: PerAxis = ()
+    ceil_mode: bool = False
+    p: int = 2
+
+    def __post_init__(self) -> None:
+        fill_window(self)
+
+
+Pool = MaxPool | AvgPool | LpPool
+
+
 class Windowed(Protocol):
     """The attributes of a pool, or of what goes by its windows."""
 
@@ -105,7 +129,7 @@ class GlobalMaxPool:
     """Greatest value of each channel. ONNX GlobalMaxPool. Shapes: x[N,C,...] -> [N,C,1,...]."""
 
 
-def infer_pool(op: MaxPool | AvgPool, x: TensorType) -> TensorType:
+def infer_pool(op: Pool, x: TensorType) -> TensorType:
     """Raises: ShapeError when the window does not fit, or a window could lie in the padding alone."""
     axes = len(op.kernel)
     if not 1 <= axes <= MOST_AXES:
@@ -168,7 +192,19 @@ def avg_pool_magnitude(op: AvgPool, x: Array) -> Array:
     return avg_pool(op, abs(x))
 
 
-def is_single_pixel(op: MaxPool | AvgPool, inputs: tuple[TensorType, ...], out: TensorType) -> bool:
+def infer_lp_pool(op: LpPool, x: TensorType) -> TensorType:
+    """Raises: ShapeError for a p below 1, and as the other pools."""
+    if op.p < 1:
+        raise ShapeError(f"p is {op.p}, expected at least 1")
+    return infer_pool(op, x)
+
+
+def lp_pool(op: LpPool, x: Array) -> Array:
+    total = _reduce_taps(windows_of(op, abs(x) ** op.p, 0.0), op.kernel, np.add)
+    return np.sqrt(total) if op.p == 2 else total ** x.dtype.type(1 / op.p)
+
+
+def is_single_pixel(op: Pool, inputs: tuple[TensorType, ...], out: TensorType) -> bool:
     return max(*op.kernel, *op.strides) == 1 and not any(op.pads)
 
 
@@ -210,16 +246,22 @@ def avg_roundings(op: AvgPool, inputs: tuple[TensorType, ...], out: TensorType) 
     return math.prod(op.kernel) + 1
 
 
+def lp_roundings(op: LpPool, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
+    """Powers of p factors, their sum, and a root whose exponent is rounded: of numbers up to 2^128, that is 89 at most."""
+    return math.prod(op.kernel) + op.p + (4 if op.p <= 2 else 89 // op.p + 4)
+
+
 def global_roundings(op: GlobalAvgPool, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
     return product_of(1, inputs[0].shape[2:]) + 1
 
 
 # Windows read an element again after results near it have been written, so no pool lies in place.
-WINDOWED: Facts[MaxPool | AvgPool] = Facts(identity=is_single_pixel)
+WINDOWED: Facts[Pool] = Facts(identity=is_single_pixel)
 GLOBAL: Facts[object] = Facts(identity=is_same_type)
 
 MAX_POOL = OpDef("max_pool", MaxPool, (1, 1), infer_pool, max_pool, pool_arithmetic, roundings=no_rounding, facts=WINDOWED)
 AVG_POOL = OpDef("avg_pool", AvgPool, (1, 1), infer_pool, avg_pool, pool_arithmetic, avg_pool_magnitude, avg_roundings, facts=WINDOWED)
+LP_POOL = OpDef("lp_pool", LpPool, (1, 1), infer_lp_pool, lp_pool, pool_arithmetic, roundings=lp_roundings, facts=Facts(least=fixed(0.0)))
 GLOBAL_AVG_POOL = OpDef(
     "global_avg_pool",
     GlobalAvgPool,
@@ -234,4 +276,4 @@ GLOBAL_AVG_POOL = OpDef(
 GLOBAL_MAX_POOL = OpDef(
     "global_max_pool", GlobalMaxPool, (1, 1), infer_global, global_max_pool, global_arithmetic, roundings=no_rounding, facts=GLOBAL
 )
-OPS = (MAX_POOL, AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL)
+OPS = (MAX_POOL, AVG_POOL, LP_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL)

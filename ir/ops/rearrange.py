@@ -1,4 +1,4 @@
-"""Ops that move, repeat or count values by a rule: depth_to_space, space_to_depth, expand, tile, range."""
+"""Ops that move, repeat or count values by a rule: depth_to_space, space_to_depth, center_crop_pad, expand, tile, range."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from ..errors import ShapeError
 from ..facts import Facts, is_same_type
 from ..op import OpDef, elementwise_cost, no_rounding, rounded
 from ..types import MAX_RANK, Array, TensorType
-from .check import broadcast, need_rank, need_same_dtype
+from .check import broadcast, need_axis, need_rank, need_same_dtype
 
 __all__ = [
+    "CENTER_CROP_PAD",
     "DEPTH_TO_SPACE",
     "EXPAND",
     "OPS",
     "RANGE",
     "SPACE_TO_DEPTH",
     "TILE",
+    "CenterCropPad",
     "DepthToSpace",
     "Expand",
     "Range",
@@ -46,6 +48,17 @@ class SpaceToDepth:
     """
 
     block: int
+
+
+@dataclass(frozen=True, slots=True)
+class CenterCropPad:
+    """The middle of x along each of `axes`, as many elements as `shape` says, or x in the middle of that many, with zeros around it.
+
+    Of an odd number that go or come the larger half is after x. ONNX CenterCropPad; no axes mean all of them.
+    """
+
+    shape: tuple[Dim, ...]
+    axes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +117,24 @@ def _divided(what: str, size: Dim, by: int) -> Dim:
     return quotient
 
 
+def infer_center_crop_pad(op: CenterCropPad, x: TensorType) -> TensorType:
+    """Raises: ShapeError unless there is one size that is not negative for each axis, none of them twice."""
+    axes = _centred_axes(op, x.rank)
+    if len(set(axes)) != len(axes):
+        raise ShapeError(f"axes {list(op.axes)} name an axis twice")
+    if len(op.shape) != len(axes):
+        raise ShapeError(f"it has {len(op.shape)} sizes, expected one for each of {len(axes)} axes")
+    for dim in op.shape:
+        if isinstance(dim, int) and dim < 0:
+            raise ShapeError(f"crop to a dimension of {dim}")
+    sizes = dict(zip(axes, op.shape, strict=True))
+    return TensorType(x.dtype, tuple(sizes.get(axis, dim) for axis, dim in enumerate(x.shape)))
+
+
+def _centred_axes(op: CenterCropPad, rank: int) -> tuple[int, ...]:
+    return tuple(need_axis(axis, rank) for axis in op.axes) or tuple(range(rank))
+
+
 def infer_expand(op: Expand, x: TensorType) -> TensorType:
     """Raises: ShapeError for a negative dimension, too many axes, or shapes that do not broadcast."""
     if len(op.shape) > MAX_RANK:
@@ -152,6 +183,18 @@ def space_to_depth(op: SpaceToDepth, x: Array) -> Array:
     return parts.reshape(n, c * b * b, rows // b, cols // b)
 
 
+def center_crop_pad(op: CenterCropPad, x: Array) -> Array:
+    """The interpreter has put numbers for named sizes before it calls this."""
+    shape, taken, filled = list(x.shape), [slice(None)] * x.ndim, [slice(None)] * x.ndim
+    for axis, size in zip(_centred_axes(op, x.ndim), op.shape, strict=True):
+        assert isinstance(size, int)
+        kept, shape[axis] = min(size, x.shape[axis]), size
+        taken[axis], filled[axis] = (slice((whole - kept) // 2, (whole - kept) // 2 + kept) for whole in (x.shape[axis], size))
+    y = np.zeros(shape, x.dtype)
+    y[tuple(filled)] = x[tuple(taken)]
+    return y
+
+
 def expand(op: Expand, x: Array) -> Array:
     """The interpreter has put numbers for named sizes before it calls this."""
     shape = tuple(dim if isinstance(dim, int) else 1 for dim in op.shape)
@@ -180,6 +223,16 @@ DEPTH_TO_SPACE = OpDef(
 SPACE_TO_DEPTH = OpDef(
     "space_to_depth", SpaceToDepth, (1, 1), infer_space_to_depth, space_to_depth, elementwise_cost(0), roundings=no_rounding, facts=MOVED
 )
+CENTER_CROP_PAD = OpDef(
+    "center_crop_pad",
+    CenterCropPad,
+    (1, 1),
+    infer_center_crop_pad,
+    center_crop_pad,
+    elementwise_cost(0),
+    roundings=no_rounding,
+    facts=Facts(identity=is_same_type, sizes=("shape",)),
+)
 EXPAND = OpDef(
     "expand",
     Expand,
@@ -192,4 +245,4 @@ EXPAND = OpDef(
 )
 TILE = OpDef("tile", Tile, (1, 1), infer_tile, tile, elementwise_cost(0), roundings=no_rounding, facts=MOVED)
 RANGE = OpDef("range", Range, (2, 2), infer_range, range_, elementwise_cost(2), range_magnitude, rounded(2), facts=Facts(sizes=("count",)))
-OPS = (DEPTH_TO_SPACE, SPACE_TO_DEPTH, EXPAND, TILE, RANGE)
+OPS = (DEPTH_TO_SPACE, SPACE_TO_DEPTH, CENTER_CROP_PAD, EXPAND, TILE, RANGE)

@@ -46,12 +46,14 @@ from convc.tests.fuzz.single_layers import (
     act,
     avg_pool,
     batch_norm,
+    centred,
     conv2d,
     conv_transpose,
     cut,
     dense,
     depthwise,
     global_pool,
+    lp_pool,
     lrn,
     matmul,
     max_pool,
@@ -138,6 +140,8 @@ RARE = (
     dynamic_layer,
     unpooled,
     deformed,
+    lp_pool,
+    centred,
 )  # no pass looks for these
 MOTIFS = (*IMAGES, *ANY, *ROWS, *RARE)
 

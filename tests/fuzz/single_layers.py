@@ -6,7 +6,21 @@ As in the files of patterns, all take the builder and the value to read, and ret
 from __future__ import annotations
 
 from convc.ir.graph import Node
-from convc.ir.ops import activation, activation_variants, conv, elementwise, linear, norm, pool, reduce, resize, shape, unary, unpool
+from convc.ir.ops import (
+    activation,
+    activation_variants,
+    conv,
+    elementwise,
+    linear,
+    norm,
+    pool,
+    rearrange,
+    reduce,
+    resize,
+    shape,
+    unary,
+    unpool,
+)
 from convc.ir.ops import conv_transpose as transposed
 from convc.tests.fuzz.network_builder import Builder, Refused
 
@@ -138,6 +152,10 @@ def avg_pool(b: Builder, x: Node, pads=None) -> Node:
     return b.op(pool.AVG_POOL, pool.AvgPool(*windows(b, x, pads), b.flag(3), b.flag()), x)
 
 
+def lp_pool(b: Builder, x: Node) -> Node:
+    return b.op(pool.LP_POOL, pool.LpPool(*windows(b, x), b.flag(3), b.pick(2, 1, 3)), x)
+
+
 def windows(b: Builder, x: Node, pads=None) -> tuple:
     """Kernel, strides, pads, dilations of a pool. Taps so far apart that they straddle the input would read padding only: -inf, 0/0."""
     kernel, strides, dilations = b.pick((2, 2), b.pair(1, 3)), b.pair(1, 3), b.pick((1, 1), (1, 1), (1, 1), (2, 1))
@@ -258,6 +276,13 @@ def cut(b: Builder, x: Node) -> Node:
         strides = b.pair(1, 3)
         return b.op(shape.SLICE, shape.Slice((2, 3), (0, 0), (2**31, 2**31), strides), x)
     return b.op(shape.SLICE, shape.Slice((axis - b.pick(0, x.typed.rank),), (b.int(0, 2),), (b.pick(2**31, 3, 2, -1),), steps), x)
+
+
+def centred(b: Builder, x: Node) -> Node:
+    """Cropped along one axis, padded along another, or a little of both."""
+    axes = tuple(range(max(0, min(2, x.typed.rank - 1)), x.typed.rank))
+    sizes = tuple(b.pick(x.typed.shape[axis], b.int(1, 9)) for axis in axes)
+    return b.op(rearrange.CENTER_CROP_PAD, rearrange.CenterCropPad(sizes, axes), x)
 
 
 def softmax(b: Builder, x: Node) -> Node:

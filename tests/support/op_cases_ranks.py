@@ -114,6 +114,18 @@ RANKS = {
         %where = max_pool_indices(%v) {kernel=[2,2,2], strides=[2,2,2]}
         %volume = max_unpool(%cube, %where) {kernel=[2,2,2], strides=[2,2,2], sizes=[4,5,6]}
         return %plain, %larger, %overlaps, %padded, %sequence, %volume""",
+    "lp_pools": """(%x: f32[N,3,9,10], %l: f32[N,3,17], %v: f32[N,3,5,6,7], %h: f16[N,3,9]) {
+        %plain = lp_pool(%x) {kernel=[2,3]}
+        %sums = lp_pool(%x) {kernel=[3,3], strides=[2,2], pads=[1,0,1,2], p=1}
+        %cubes = lp_pool(%x) {kernel=[2,2], strides=[1,2], pads=[1,1,1,1], p=3}
+        %dilated = lp_pool(%x) {kernel=[2,3], strides=[1,2], dilations=[3,2], pads=[2,1,1,3]}
+        %ceil = lp_pool(%x) {kernel=[3,3], strides=[2,2], ceil_mode=true, p=4}
+        %dropped = lp_pool(%x) {kernel=[2,2], strides=[3,3], pads=[0,1,1,1], ceil_mode=true}
+        %one = lp_pool(%x) {kernel=[1,1], p=1}
+        %line = lp_pool(%l) {kernel=[4], strides=[3], dilations=[2], p=3}
+        %volume = lp_pool(%v) {kernel=[2,3,2], strides=[1,2,1], pads=[1,0,1,0,1,0]}
+        %half = lp_pool(%h) {kernel=[3], pads=[1,1]}
+        return %plain, %sums, %cubes, %dilated, %ceil, %dropped, %one, %line, %volume, %half""",
     "norms_of_ranks": """(%x: f32[N,6,13], %y: f32[N,6,3,4,5]) {
         %scale = param : f32[6]
         %shift = param {init=small} : f32[6]

@@ -80,6 +80,15 @@ STRUCTURE = {
         %tiled = tile(%x) {repeats=[1,2,1,3]}
         %batches = tile(%i) {repeats=[2,3,1]}
         return %grown, %shuffled, %same, %stacked, %expanded, %named, %up, %wide, %back, %images, %tiled, %batches""",
+    "centred": """(%x: f32[N,12,4,7], %i: i64[N,5], %b: bool[N,3], %s: f32[]) {
+        %cropped = center_crop_pad(%x) {shape=[2,4], axes=[2,-1]}
+        %padded = center_crop_pad(%x) {shape=[N,12,7,12]}
+        %both = center_crop_pad(%x) {shape=[9,3,8], axes=[-1,-2,1]}
+        %batch = center_crop_pad(%i) {shape=[2], axes=[0]}
+        %truth = center_crop_pad(%b) {shape=[6], axes=[1]}
+        %scalar = center_crop_pad(%s) {shape=[]}
+        %either = center_crop_pad(%i) {shape=[N+1,4]}
+        return %cropped, %padded, %both, %batch, %truth, %scalar, %either""",
     "groups": """(%x: f32[N,6,5,7], %l: f32[N,6,9], %z: f32[N,4,5,6]) {
         %scale = param : f32[6]
         %bias = param {init=small} : f32[6]

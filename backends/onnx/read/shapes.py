@@ -231,6 +231,12 @@ def pad(c: Call) -> Node:
     return c.named("pad", x, pads=tuple(max(0, pad) for pad in pads), value=float(value), mode=mode)
 
 
+def center_crop_pad(c: Call) -> Node:
+    x = c.x()
+    axes: list[int] = c.attribute("axes", list[int]())
+    return c.named("center_crop_pad", x, shape=tuple(c.dims(1, "shape")), axes=tuple(axis_of(c, axis, x.typed.rank) for axis in axes))
+
+
 def _wrapped(c: Call, x: Node, pads: list[int]) -> Node:
     """The end before the beginning, and the beginning after the end, axis by axis. A named size may be too small for a slice of so many
     elements, which would then come out shorter; to gather them demands that they are there."""
@@ -287,6 +293,7 @@ ROWS: dict[str, Row] = {
     "Slice": slice_,
     "Split": split,
     "Pad": pad,
+    "CenterCropPad": center_crop_pad,
     "DepthToSpace": depth_to_space,
     "SpaceToDepth": space_to_depth,
 }

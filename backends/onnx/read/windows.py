@@ -149,7 +149,7 @@ def _transposed_pads(
 
 
 def pool_window(c: Call, x: Node) -> dict[str, Any]:
-    """The attributes that both pools have."""
+    """The attributes that all pools have."""
     axes = spatial(c, x)
     kernel = numbers(c, "kernel_shape", axes, 1)
     strides, dilations = numbers(c, "strides", axes, 1), numbers(c, "dilations", axes, 1)
@@ -159,6 +159,10 @@ def pool_window(c: Call, x: Node) -> dict[str, Any]:
 
 def avg_pool(c: Call) -> Node:
     return c.named("avg_pool", c.x(), **pool_window(c, c.x()), count_include_pad=bool(c.attribute("count_include_pad", 0)))
+
+
+def lp_pool(c: Call) -> Node:
+    return c.named("lp_pool", c.x(), **pool_window(c, c.x()), p=c.attribute("p", 2))
 
 
 def max_pool(c: Call) -> Sequence[Node | None]:
@@ -204,6 +208,7 @@ ROWS: dict[str, Row] = {
     "MaxPool": max_pool,
     "MaxUnpool": max_unpool,
     "AveragePool": avg_pool,
+    "LpPool": lp_pool,
     "GlobalAveragePool": global_pool("global_avg_pool"),
     "GlobalMaxPool": global_pool("global_max_pool"),
 }

@@ -16,7 +16,7 @@ from .onnx_emitter import OnnxEmitter, OnnxRow, simple
 
 __all__ = ["POOLS"]
 
-CEIL_MODE = 10  # the first opset whose pools have it
+CEIL_MODE, LP_CEIL_MODE = 10, 18  # the first opsets whose pools have it
 PLACES = 8  # the first whose MaxPool has a second result
 
 
@@ -25,9 +25,8 @@ def _max_pool(node: Node, to: OnnxEmitter) -> None:
     values, places = _results(node, to)
     if any(made is not None and to.graph.positions[made] < to.graph.positions[node] for made in (values, places)):
         return  # written with the other
-    op = node.op
-    attributes, x = _window(op), node.inputs[0].name
-    if _needs_floor(node, to):
+    attributes = _window(node.op)
+    if _needs_floor(node, to, CEIL_MODE):
         attributes |= {"pads": _floor_pads(node), "ceil_mode": 0}
     if places is not None:
         if to.opset < PLACES:
@@ -36,12 +35,24 @@ def _max_pool(node: Node, to: OnnxEmitter) -> None:
         outputs = [to.free_name(node, "values") if values is None else values.name, places.name]
         to.node("MaxPool", node, outputs=outputs, **attributes)
         return
-    if any(pad >= kernel for pad, kernel in zip(attributes["pads"], op.kernel * 2, strict=True)):
-        pads, axes = attributes["pads"], len(op.kernel)  # onnxruntime wants pads below the kernel, dilated or not
-        lowest = to.constant(node, "lowest", np.array(-np.inf, DTYPES[node.typed.dtype]))
-        x = to.helper_node("Pad", node, "padded", [x, to.int64s(node, "pads", (0, 0, *pads[:axes], 0, 0, *pads[axes:])), lowest])
-        attributes |= {"pads": (0, 0) * axes}
-    to.node("MaxPool", node, [x], **attributes)
+    _padded_pool("MaxPool", node, to, attributes, "lowest", -np.inf)
+
+
+def _lp_pool(node: Node, to: OnnxEmitter) -> None:
+    attributes = _window(node.op) | {"p": node.op.p}
+    if _needs_floor(node, to, LP_CEIL_MODE):
+        attributes |= {"pads": _floor_pads(node), "ceil_mode": 0}
+    _padded_pool("LpPool", node, to, attributes, "zero", 0.0)
+
+
+def _padded_pool(op_type: str, node: Node, to: OnnxEmitter, attributes: dict[str, Any], what: str, value: float) -> None:
+    """onnxruntime wants pads below the kernel, dilated or not; wider ones are written out, of a `value` that changes nothing."""
+    pads, axes, x = attributes["pads"], len(node.op.kernel), node.inputs[0].name
+    if any(pad >= kernel for pad, kernel in zip(pads, node.op.kernel * 2, strict=True)):
+        fill = to.constant(node, what, np.array(value, DTYPES[node.typed.dtype]))
+        x = to.helper_node("Pad", node, "padded", [x, to.int64s(node, "pads", (0, 0, *pads[:axes], 0, 0, *pads[axes:])), fill])
+        attributes = attributes | {"pads": (0, 0) * axes}
+    to.node(op_type, node, [x], **attributes)
 
 
 def _results(node: Node, to: OnnxEmitter) -> tuple[Node | None, Node | None]:
@@ -72,7 +83,7 @@ def _avg_pool(node: Node, to: OnnxEmitter) -> None:
         del attributes["dilations"]
     elif to.opset < 19:
         raise UnsupportedOp(f"{node.where}: a dilated average pool needs ONNX opset 19, not {to.opset}")
-    if _needs_floor(node, to):
+    if _needs_floor(node, to, CEIL_MODE):
         pads = _floor_pads(node)
         if not op.count_include_pad or all(pad <= own for pad, own in zip(pads, op.pads, strict=True)):
             attributes |= {"pads": pads, "ceil_mode": 0}
@@ -85,9 +96,9 @@ def _avg_pool(node: Node, to: OnnxEmitter) -> None:
     to.node("AveragePool", node, **attributes)
 
 
-def _needs_floor(node: Node, to: OnnxEmitter) -> bool:
-    """Whether this opset's ceil_mode, if it has one, would not give the op's windows."""
-    return node.op.ceil_mode and (to.opset < CEIL_MODE or (to.opset < 22 and _drops_a_window(node)))
+def _needs_floor(node: Node, to: OnnxEmitter, since: int) -> bool:
+    """Whether this opset's ceil_mode, which there is `since` one, would not give the op's windows."""
+    return node.op.ceil_mode and (to.opset < since or (to.opset < 22 and _drops_a_window(node)))
 
 
 def _drops_a_window(node: Node) -> bool:
@@ -122,6 +133,7 @@ def _window(op: Any) -> dict[str, Any]:
 POOLS: dict[OpDef[Any], OnnxRow] = {
     pool.MAX_POOL: _max_pool,
     pool.AVG_POOL: _avg_pool,
+    pool.LP_POOL: _lp_pool,
     pool.GLOBAL_AVG_POOL: simple("GlobalAveragePool"),
     pool.GLOBAL_MAX_POOL: simple("GlobalMaxPool"),
     unpool.MAX_POOL_INDICES: _max_pool,

@@ -49,6 +49,14 @@ def _expand(node: Node, to: OnnxEmitter) -> None:
     to.node("Expand", node, [node.inputs[0].name, to.dims(node, "shape", target)])
 
 
+def _center_crop_pad(node: Node, to: OnnxEmitter) -> None:
+    if not node.typed.rank:  # onnxruntime's own form of it fails for a scalar
+        to.node("Identity", node)
+        return
+    axes = {"axes": node.op.axes} if node.op.axes else {}
+    to.node("CenterCropPad", node, [node.inputs[0].name, to.dims(node, "shape", node.op.shape)], **axes)
+
+
 def _tile(node: Node, to: OnnxEmitter) -> None:
     if not node.op.repeats:  # onnxruntime before 1.24 refuses a scalar
         to.node("Identity", node)
@@ -173,6 +181,7 @@ STRUCTURE: dict[OpDef[Any], OnnxRow] = {
     select.TOP_K_INDICES: _top_k,
     rearrange.DEPTH_TO_SPACE: simple("DepthToSpace", lambda op: {"blocksize": op.block, "mode": op.mode}),
     rearrange.SPACE_TO_DEPTH: simple("SpaceToDepth", lambda op: {"blocksize": op.block}),
+    rearrange.CENTER_CROP_PAD: _center_crop_pad,
     rearrange.EXPAND: _expand,
     rearrange.TILE: _tile,
     rearrange.RANGE: _range,

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from ....ir.graph import Node
-from ....ir.ops.pool import AVG_POOL, MAX_POOL, Windowed
+from ....ir.ops.pool import AVG_POOL, LP_POOL, MAX_POOL, Windowed
 from ....ir.ops.unpool import MAX_POOL_INDICES
 from .reduce import extreme_of
 from .relax_emitter import RelaxEmitter, of_image
 from .statements import Statements, written
 
 TAPS, PLACES = ("k_depth", "k_row", "k_col"), ("depth", "row", "col")  # names of axes, counted from the last
+MOST_FACTORS = 32  # of a power that is written out
 
-__all__ = ["avg_pool", "global_avg_pool", "global_max_pool", "max_pool", "max_pool_indices", "max_unpool"]
+__all__ = ["avg_pool", "global_avg_pool", "global_max_pool", "lp_pool", "max_pool", "max_pool_indices", "max_unpool"]
 
 
 def max_pool(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
@@ -110,6 +111,41 @@ def max_unpool(emitter: RelaxEmitter, node: Node, x: Any, indices: Any) -> Any:
             write.store(out, x[at], _axes_of(emitter, place, sizes))
 
     return written(emitter, node, put, x, indices)
+
+
+def lp_pool(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
+    op = LP_POOL.of(node)
+    te, tirx = emitter.te, emitter.tirx
+
+    def root(x: Any, shape: Any) -> Any:
+        taps = _taps(emitter, op)
+
+        def power(n: Any, c: Any, *window: Any) -> Any:
+            place, inside = _place(emitter, op, x, window, taps)
+            value = x[(n, c, *place)]
+            value = value * value if op.p == 2 else _powered(emitter, tirx.abs(value), op.p, x.dtype)
+            return te.sum(tirx.if_then_else(inside, value, tirx.const(0, x.dtype)), axis=taps)
+
+        total = te.compute(shape, of_image(len(taps), power), "powers")
+        if op.p == 1:
+            return total
+
+        def element(*at: Any) -> Any:
+            return tirx.sqrt(total[at]) if op.p == 2 else tirx.pow(total[at], tirx.const(1 / op.p, x.dtype))
+
+        return te.compute(shape, element, "lp_pool")
+
+    return emitter.compute(node, root, x)
+
+
+def _powered(emitter: RelaxEmitter, value: Any, p: int, dtype: str) -> Any:
+    """A product of p factors: TVM complains on stderr of every power of 3 or more, as if of a negative number."""
+    if p > MOST_FACTORS:
+        return emitter.tirx.pow(value, emitter.tirx.const(p, dtype))
+    if p == 1:
+        return value
+    half = _powered(emitter, value, p // 2, dtype)
+    return half * half * value if p % 2 else half * half
 
 
 def global_max_pool(emitter: RelaxEmitter, node: Node, x: Any) -> Any:

@@ -63,13 +63,13 @@ from .pointwise import (
     tanh,
     where,
 )
-from .pool import avg_pool, global_avg_pool, global_max_pool, max_pool, max_pool_indices, max_unpool
+from .pool import avg_pool, global_avg_pool, global_max_pool, lp_pool, max_pool, max_pool_indices, max_unpool
 from .quantize import dequantize_linear, dynamic_scale, dynamic_zero, quantize_linear
 from .reduce import arg_extreme, hardmax, reduce_extreme, reduce_prod, reduce_sum
 from .relax_emitter import Lowering, RelaxEmitter, dtype_name
 from .resize import resize as resize_
 from .select import depth_to_space, expand, gather, range_, space_to_depth, tile, top_k
-from .shape import concat, pad, reshape, slice_, transpose
+from .shape import center_crop_pad, concat, pad, reshape, slice_, transpose
 
 __all__ = ["ROWS"]
 
@@ -215,6 +215,7 @@ ROWS: dict[OpDef[Any], Lowering | Unsupported] = {
     unpool.MAX_POOL_INDICES: max_pool_indices,
     unpool.MAX_UNPOOL: max_unpool,
     pool.AVG_POOL: in_float32(avg_pool),
+    pool.LP_POOL: in_float32(lp_pool),
     pool.GLOBAL_AVG_POOL: in_float32(global_avg_pool),
     pool.GLOBAL_MAX_POOL: global_max_pool,
     norm.BATCH_NORM: in_float32(batch_norm),
@@ -298,6 +299,7 @@ ROWS: dict[OpDef[Any], Lowering | Unsupported] = {
     group.MEAN_VARIANCE_NORM: in_float32(mean_variance_norm),
     rearrange.DEPTH_TO_SPACE: depth_to_space,
     rearrange.SPACE_TO_DEPTH: space_to_depth,
+    rearrange.CENTER_CROP_PAD: center_crop_pad,
     rearrange.EXPAND: expand,
     rearrange.RANGE: range_,
     rearrange.TILE: tile,

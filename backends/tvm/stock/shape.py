@@ -1,4 +1,4 @@
-"""Lowerings of the ops that move values: slice, pad, concat, reshapes, transpose."""
+"""Lowerings of the ops that move values: slice, pad, crop, concat, reshapes, transpose."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ....ir.graph import Node
 from ....ir.ops.shape import CONCAT, PAD, SLICE, TRANSPOSE, place_of
 from .relax_emitter import RelaxEmitter
 
-__all__ = ["concat", "pad", "reshape", "slice_", "transpose"]
+__all__ = ["center_crop_pad", "concat", "pad", "reshape", "slice_", "transpose"]
 
 
 def concat(emitter: RelaxEmitter, node: Node, *xs: Any) -> Any:
@@ -68,6 +68,23 @@ def pad(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     widths = [width for pair in zip(op.pads[:half], op.pads[half:], strict=True) for width in pair]
     mode = {"constant": "constant", "edge": "replicate"}[op.mode]
     return emitter.ops.nn.pad(x, widths, pad_mode=mode, pad_value=op.value)
+
+
+def center_crop_pad(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
+    """A named size may turn out on either side, so each element asks whether it lies within x."""
+    tirx = emitter.tirx
+
+    def middle(x: Any, shape: Any) -> Any:
+        firsts = [tirx.truncdiv(have - want, tirx.IntImm("int64", 2)) for have, want in zip(x.shape, shape, strict=True)]
+
+        def element(*at: Any) -> Any:
+            place = [i + first for i, first in zip(at, firsts, strict=True)]
+            inside = [hit for i, have in zip(place, x.shape, strict=True) for hit in (i >= 0, i < have)]
+            return tirx.if_then_else(tirx.all(*inside), x[tuple(place)], tirx.const(0, x.dtype)) if inside else x[()]
+
+        return emitter.te.compute(shape, element, "center_crop_pad")
+
+    return emitter.compute(node, middle, x)
 
 
 def _reflected(emitter: RelaxEmitter, node: Node, x: Any) -> Any:

@@ -33,6 +33,8 @@ GRIDS = (
 NOT_IN_ONNX = {
     **dict.fromkeys(("avg_pool.dilated", "avg_pool.dilated_counted", "avg_pool.ceil_dilated"), 19),
     "pools_of_sequences.sparse": 19,
+    **dict.fromkeys(("lp_pools.dilated", "lp_pools.line"), 18),
+    **dict.fromkeys((f"centred.{name}" for name in ("cropped", "padded", "both", "batch", "truth", "either")), 18),
     **dict.fromkeys(("integers.wrap", "integers.bytes", "integers.short", "integers.small"), 14),  # 8-bit arithmetic
     **dict.fromkeys(("resize-symmetric.part", "resize-symmetric.near"), 19),  # elsewhere half_pixel says the same
     **dict.fromkeys(("scatter.added", "scatter.scaled", "scatter.part", "scatter.sums", "scatter.products"), 16),

@@ -40,6 +40,7 @@ FIRST = {
     "max_unpool.*": 9,
     **dict.fromkeys((f"resize_of_*.{name}" for name in ("sizes", "aligned", "cubic", "linear")), 11),
     **dict.fromkeys(("slice.steps", "slice.backward", "slice.part", "slice.half"), 10),
+    **dict.fromkeys(("lp_pools.dilated", "lp_pools.line"), 18),
     "pad.truth": 13,
     **dict.fromkeys((*(f"angles.{name}" for name in ("sinh", "cosh", "asinh", "acosh", "atanh")), "moments.*", "one_hot.*"), 9),
     **dict.fromkeys(("thresholds.hard", "thresholds.soft", "diagonals.one", "diagonals.off", "diagonals.long"), 9),
