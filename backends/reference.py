@@ -10,6 +10,7 @@ from ..ir.binding import match_inputs, new_sizes, sized, specialize
 from ..ir.errors import InvalidModel, ShapeError
 from ..ir.graph import Graph, Node
 from ..ir.ops.elementwise import CAST
+from ..ir.ops.opaque import OPS as FOREIGN
 from ..ir.types import DTYPES, Array
 
 __all__ = ["OnValue", "Settle", "run", "side_by_side", "stream"]
@@ -120,7 +121,7 @@ def _compute(node: Node, operands: list[Array], floats: np.dtype[np.floating]) -
         return operands[0]  # every float is computed in one precision here, so there is nothing to round
     with np.errstate(all="ignore"):  # infinities and NaN are values; the checks look for them
         try:
-            value = _other_runtime(node, operands) if node.kind.facts.opaque else node.kind.meaning(node.op, *operands)
+            value = _other_runtime(node, operands) if node.kind in FOREIGN else node.kind.meaning(node.op, *operands)
             return value if node.typed.is_opaque else _as(value, floats)
         except (ValueError, OverflowError, MemoryError, ShapeError) as error:
             raise InvalidModel(f"{node.where} cannot be computed: {error}") from error

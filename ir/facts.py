@@ -86,8 +86,8 @@ class Facts(Generic[A]):
     `identity(op, inputs, out)`: with these types the result is the first operand, element for element.
     `idempotent(op)`: pointwise of one operand, its own results come out as they are.
     `sizes`: attributes that may hold named sizes.
-    `opaque`: another runtime computes it. Two of it may differ, so neither is folded nor merged, and named sizes of its result may be new
-    ones, which are known once it has run.
+    `opaque`: nobody can say how its result answers to a small change: another runtime computes it, or it chooses by leaps. Two of it may
+    differ, so neither is folded nor merged, and named sizes of its result may be new ones, which are known once it has run.
     """
 
     pointwise: bool = False

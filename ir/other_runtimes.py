@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .errors import UnsupportedOp
 from .graph import Graph
-from .ops.opaque import OPAQUE
+from .ops.opaque import OPAQUE, OPAQUE_RESULT
 
 __all__ = ["has_opaque", "opaque_nodes_of", "refuse_opaque"]
 
@@ -19,8 +19,8 @@ def opaque_nodes_of(graph: Graph) -> str:
     """`3 nodes need another runtime: Einsum (%q, %y), NonMaxSuppression (%sel)`."""
     names: dict[str, list[str]] = {}
     for node in graph.nodes:
-        if node.kind is OPAQUE:
-            names.setdefault(node.op.label, []).append(f"%{node.name}")
+        if node.kind.facts.opaque and node.kind is not OPAQUE_RESULT:
+            names.setdefault(node.op.label if node.kind is OPAQUE else node.kind.name, []).append(f"%{node.name}")
     count = sum(map(len, names.values()))
     more = {label: f" and {len(each) - NAMED} more" if len(each) > NAMED else "" for label, each in names.items()}
     listed = ", ".join(f"{label} ({', '.join(each[:NAMED])}{more[label]})" for label, each in names.items())

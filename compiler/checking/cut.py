@@ -16,7 +16,7 @@ from ...ir.binding import match_inputs, new_sizes, sized
 from ...ir.graph import Graph, Node
 from ...ir.ops.elementwise import IDENTITY, Identity
 from ...ir.ops.leaf import INPUT, Input
-from ...ir.ops.opaque import OPAQUE
+from ...ir.ops.opaque import OPAQUE_RESULT
 from ...ir.types import DTYPES, Array
 
 __all__ = ["Cut"]
@@ -64,14 +64,14 @@ class Cut:
     @staticmethod
     def _with(graph: Graph, seen: Mapping[Node, Array], sizes: Mapping[str, int]) -> Cut:
         inputs = {node.name: Node(node.name, INPUT, Input(), (), node.typed.with_sizes(sizes)) for node in seen}
-        calls = [node for node in graph.nodes if node.kind is OPAQUE]
+        calls = [node for node in graph.nodes if _is_call(node)]
         operands = [_operand(call, i) for call in calls for i, operand in enumerate(call.inputs) if operand.weights is None]
         values = {node.name: value for node, value in seen.items()}
         return Cut(inputs, values, sizes, frozenset(call.name for call in calls), frozenset(operands))
 
     def fits(self, graph: Graph) -> bool:
         """Whether a network has no opaque nodes but those of the one that was run."""
-        return self.calls.issuperset(node.name for node in graph.nodes if node.kind is OPAQUE)
+        return self.calls.issuperset(node.name for node in graph.nodes if _is_call(node))
 
     def apply(self, graph: Graph, without: frozenset[str] = frozenset()) -> Graph:
         """A network with numbers for its named sizes, cut. Operands of the opaque nodes `without` are not shown.
@@ -88,7 +88,7 @@ class Cut:
             elif not node.typed.is_opaque and all(operand in made for operand in node.inputs):  # else nobody reads it
                 operands = tuple(made[operand] for operand in node.inputs)
                 made[node] = sized(node, self.sizes).like(inputs=operands, type=node.typed.with_sizes(self.sizes))
-            if node.kind is OPAQUE and node.name not in without:
+            if _is_call(node) and node.name not in without:
                 shown += self._operands(node, made)
         outputs = [made[node] for node in graph.outputs if node in made]
         return Graph.of(graph.name, self.inputs.values(), [*outputs, *shown], made.values())
@@ -103,6 +103,10 @@ class Cut:
         for place, operand in enumerate(call.inputs):
             if operand in made and (name := _operand(call, place)) in self.operands:
                 yield Node(name, IDENTITY, Identity(), (made[operand],), made[operand].type)
+
+
+def _is_call(node: Node) -> bool:
+    return node.kind.facts.opaque and node.kind is not OPAQUE_RESULT
 
 
 def _operand(call: Node, place: int) -> str:

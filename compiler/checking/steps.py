@@ -17,10 +17,11 @@ from ...ir.graph import Graph, Node
 from ...ir.opened import OPENED
 from ...ir.ops.elementwise import CAST
 from ...ir.ops.opaque import OPAQUE_RESULT
+from ...ir.ops.opaque import OPS as FOREIGN
 from ...ir.ops.quantize import DYNAMIC_ZERO, QUANTIZE_LINEAR
 from ...ir.ops.unary import CEIL, FLOOR, ROUND
 from ...ir.ops.unpool import MAX_POOL_INDICES, may_be_greatest
-from ...ir.types import Array
+from ...ir.types import DTYPES, Array
 from .units import SIGMAS, UNIT, apart, at_least_pooled
 
 __all__ = ["QUOTIENT", "Decisions", "answers_of", "steps_of"]
@@ -52,7 +53,7 @@ class Decisions:
     """Makes runs side by side, the first of them exact and the others disturbed `enlarged` times, take the same steps: those `decided`
     where rounding explains them, else the exact run's. It counts in `turned` which are not the exact run's own.
 
-    What opaque nodes gave is taken, too, where rounding explains what they were given.
+    What opaque nodes gave is taken, too, where rounding explains what they were given; of those that have a meaning, if that gives it too.
     """
 
     decided: Mapping[str, Array]
@@ -80,7 +81,14 @@ class Decisions:
             self.answers.add(node.name)
         if node.name not in self.decided or call.name not in self.answers:
             return values
-        return [self.decided[node.name].astype(values[0].dtype)] * len(values)
+        theirs = self.decided[node.name].astype(values[0].dtype)
+        return [theirs] * len(values) if node.kind in FOREIGN or self._is_meant(node, operands, theirs) else values
+
+    def _is_meant(self, node: Node, operands: list[list[Array]], theirs: Array) -> bool:
+        """Whether it is what the op makes of the very operands that it was given."""
+        given = [self.decided.get(operand.name, value) for operand, value in zip(node.inputs, operands[0], strict=True)]
+        own = [np.asarray(value, DTYPES[operand.typed.dtype]) for operand, value in zip(node.inputs, given, strict=True)]
+        return np.array_equal(node.kind.meaning(node.op, *own), theirs)
 
     def _is_given(self, name: str, operands: list[list[Array]], place: int) -> bool:
         theirs, exact = self.decided.get(name), operands[0][place]

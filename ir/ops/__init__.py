@@ -9,6 +9,7 @@ from . import (
     activation,
     activation_variants,
     attention,
+    boxes,
     compare,
     conv,
     conv_transpose,
@@ -46,7 +47,7 @@ FAMILIES = (
     *(leaf, conv, conv_transpose, deform, pool, unpool, norm, group, linear, einsum, attention, recurrent),
     *(activation, activation_variants, thresholds),
     *(unary, trigonometry, elementwise, compare),
-    *(shape, rearrange, diagonal, select, indexed, resize, sample, reduce, lengths, quantize, qlinear, integer, opaque),
+    *(shape, rearrange, diagonal, select, indexed, resize, sample, boxes, reduce, lengths, quantize, qlinear, integer, opaque),
 )
 
 OPS: dict[str, OpDef[Any]] = {op.name: op for family in FAMILIES for op in family.OPS}

@@ -27,7 +27,8 @@ __all__ = ["Call", "Row", "given", "shortest"]
 class Call:
     """One operator of the file. `results` are the names of what it computes; "" is one that nobody wants.
 
-    `known` and `taken` are the file's, for all its calls; `asked` are the attributes that the row has looked at.
+    `known` and `taken` are the file's, for all its calls; `asked` are the attributes that the row has looked at. `new_size` names a size
+    that only a run tells, of a value and its axis.
     """
 
     op_type: str
@@ -39,6 +40,7 @@ class Call:
     known: Known
     taken: set[str]
     most_elements: int
+    new_size: Callable[[str, int], Dim]
     asked: set[str] = field(default_factory=set[str])
 
     def on(self, operands: Sequence[Node | None], suffix: str) -> Call:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ....ir.dims import Dim
+from ....ir.dims import Dim, dim_names
 from ....ir.errors import InvalidModel, ShapeError, UnsupportedOp, UsageError
 from ....ir.graph import Graph, Node, Origin
 from ....ir.ops.elementwise import IDENTITY, Identity
@@ -227,7 +227,8 @@ class _Importer:
         limits, wanted = self.model.limits, self._wanted(node)
         try:
             attributes = {attribute.name: attribute_value(self.model, node, attribute) for attribute in node.attribute}
-            call = Call(node.op_type, _origin(node), wanted, operands, attributes, self.opset, self.known, self.taken, limits.elements)
+            of_file = self.opset, self.known, self.taken, limits.elements, self._new_size
+            call = Call(node.op_type, _origin(node), wanted, operands, attributes, *of_file)
             made = _made(call)
             check_unread(node.attribute, call)
         except UnsupportedOp as error:
@@ -248,6 +249,14 @@ class _Importer:
             if name and result is not None:
                 self.values[name] = result
         return None
+
+    def _new_size(self, name: str, axis: int) -> Dim:
+        """By the name that the file has for it, if that is of no input."""
+        written = self._written.get(name)
+        type_ = self.declared.type_of(written) if written is not None and not self.shapes else None
+        said = type_.shape[axis] if type_ is not None and type_.rank > axis else 0
+        known = {name for node in self.inputs for name in node.typed.symbols}
+        return self.declared.named(f"{name}_{axis}") if isinstance(said, int) or known.intersection(dim_names(said)) else said
 
     def _wanted(self, node: NodeProto) -> list[str]:
         """The names of its results, "" for those that nobody reads: older files name them all."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ....ir.graph import Node
+from ....ir.ops.boxes import OPTIONAL as OPTIONAL_THRESHOLDS
 from ....ir.ops.recurrent import DEFAULTS, FUNCTIONS, OPTIONAL
 from ....ir.ops.recurrent import OPS as RECURRENT
 from .call import Call, Row
@@ -66,6 +67,13 @@ def roi_align(c: Call) -> Node:
     return c.named("roi_align", c.x(0), c.x(1), images, size=size, mode=mode, half_pixel=coordinates == "half_pixel", **numbers)
 
 
+def non_max_suppression(c: Call) -> Node:
+    optional = {what: c.maybe(2 + i) for i, what in enumerate(OPTIONAL_THRESHOLDS)}
+    present = {what: node for what, node in optional.items() if node is not None}
+    center, count = bool(c.attribute("center_point_box", 0)), c.new_size(c.results[0], 0)
+    return c.named("non_max_suppression", c.x(0), c.x(1), *present.values(), count=count, center=center, given=tuple(present))
+
+
 ROWS: dict[str, Row] = {
     "Einsum": einsum,
     "RNN": recurrent("rnn"),
@@ -73,4 +81,5 @@ ROWS: dict[str, Row] = {
     "LSTM": recurrent("lstm"),
     "GridSample": grid_sample,
     "RoiAlign": roi_align,
+    "NonMaxSuppression": non_max_suppression,
 }

@@ -1,4 +1,4 @@
-"""Rows of sums named by letters, and of what is read between the pixels, by the taps of a convolution too."""
+"""Rows of sums named by letters, of what is read between the pixels, by the taps of a convolution too, and of boxes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from ....ir.errors import UnsupportedOp
 from ....ir.graph import Node
 from ....ir.op import OpDef
-from ....ir.ops import deform, einsum, sample
+from ....ir.ops import boxes, deform, einsum, sample
 from .onnx_emitter import OnnxEmitter, OnnxRow, simple
 
 __all__ = ["SAMPLED"]
@@ -45,9 +45,19 @@ def _deform_conv(node: Node, to: OnnxEmitter) -> None:
     to.node("DeformConv", node, names, dilations=op.dilations, group=op.groups, offset_group=op.offset_groups, **window)
 
 
+def _non_max_suppression(node: Node, to: OnnxEmitter) -> None:
+    op = boxes.NON_MAX_SUPPRESSION.of(node)
+    given = dict(zip(op.given, node.inputs[2:], strict=True))
+    names = [operand.name for operand in node.inputs[:2]] + [given[name].name if name in given else "" for name in boxes.OPTIONAL]
+    while not names[-1]:
+        names.pop()
+    to.node("NonMaxSuppression", node, names, center_point_box=int(op.center))
+
+
 SAMPLED: dict[OpDef[Any], OnnxRow] = {
     einsum.EINSUM: simple("Einsum", lambda op: {"equation": op.equation}),
     deform.DEFORM_CONV2D: _deform_conv,
     sample.GRID_SAMPLE: _grid_sample,
     sample.ROI_ALIGN: _roi_align,
+    boxes.NON_MAX_SUPPRESSION: _non_max_suppression,
 }

@@ -12,6 +12,7 @@ from ....ir.opened import opened
 from ....ir.ops import (
     activation,
     activation_variants,
+    boxes,
     compare,
     conv,
     conv_transpose,
@@ -208,6 +209,7 @@ ROWS: dict[OpDef[Any], Lowering | Unsupported] = {
     leaf.PARAM: argument,
     opaque.OPAQUE: Unsupported("it needs another runtime"),
     opaque.OPAQUE_RESULT: Unsupported("it needs another runtime"),
+    boxes.NON_MAX_SUPPRESSION: Unsupported("how many boxes there are is known only once it has run"),
     **dict.fromkeys(conv.CONVS, conv_),
     conv.CONV2D: conv2d,
     **dict.fromkeys(conv_transpose.CONV_TRANSPOSES, conv_transpose_),
