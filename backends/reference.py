@@ -11,7 +11,7 @@ from ..ir.errors import InvalidModel, ShapeError
 from ..ir.graph import Graph, Node
 from ..ir.ops.elementwise import CAST
 from ..ir.ops.opaque import OPS as FOREIGN
-from ..ir.types import DTYPES, Array
+from ..ir.types import Array, is_floating
 
 __all__ = ["OnValue", "Settle", "run", "side_by_side", "stream"]
 
@@ -137,8 +137,11 @@ def _other_runtime(node: Node, operands: list[Array]) -> Array:
 def _is_widening(node: Node) -> bool:
     """A cast between floating types that loses nothing."""
     before, after = node.inputs[0].typed, node.typed
-    return before.is_float and after.is_float and DTYPES[after.dtype].itemsize >= DTYPES[before.dtype].itemsize
+    return before.is_float and after.is_float and (before.dtype == after.dtype or after.itemsize > before.itemsize)
 
 
 def _as(value: Array, floats: np.dtype[np.floating]) -> Array:
-    return value.astype(floats, copy=False) if np.issubdtype(value.dtype, np.floating) else value
+    if not is_floating(value):
+        return value
+    with np.errstate(invalid="ignore"):  # a NaN that signals
+        return value.astype(floats, copy=False)

@@ -11,7 +11,7 @@ import numpy as np
 from .dims import Dim, alone, evaluate, multiple
 from .errors import InvalidInput, InvalidModel, UsageError
 from .graph import Graph, Node
-from .types import DTYPES, Array, TensorType
+from .types import DTYPES, Array, TensorType, is_floating
 from .verifier import verify_graph
 
 __all__ = ["as_declared", "batch_names", "empty_outputs", "match_inputs", "need_elements", "new_sizes", "sized", "sizes_of", "specialize"]
@@ -84,9 +84,9 @@ def _in_floats(name: str, array: Array, type_: TensorType) -> Array:
     if not type_.is_float or array.dtype == DTYPES[type_.dtype]:
         return array
     wanted = DTYPES[type_.dtype]
-    if not (np.issubdtype(array.dtype, np.floating)):
+    if not is_floating(array):
         return array
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         cast = array.astype(wanted)
     beyond = np.isinf(cast) & np.isfinite(array)
     if beyond.any():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,26 +15,52 @@ import numpy.typing as npt
 from .dims import Dim, dim_names, evaluate, parse_dim
 from .errors import InvalidModel
 
-__all__ = ["DTYPES", "OPAQUE", "Array", "TensorType", "parse_shape", "parse_type"]
+__all__ = ["DTYPES", "OPAQUE", "Array", "TensorType", "is_floating", "limits_of", "parse_shape", "parse_type", "widened"]
 
 Array = npt.NDArray[Any]
 
-DTYPES: dict[str, np.dtype[Any]] = {
-    "f16": np.dtype(np.float16),
-    "f32": np.dtype(np.float32),
-    "f64": np.dtype(np.float64),
-    "i8": np.dtype(np.int8),
-    "u8": np.dtype(np.uint8),
-    "i16": np.dtype(np.int16),
-    "u16": np.dtype(np.uint16),
-    "i32": np.dtype(np.int32),
-    "i64": np.dtype(np.int64),
-    "u32": np.dtype(np.uint32),
-    "u64": np.dtype(np.uint64),
-    "bool": np.dtype(np.bool_),
+BFLOAT16 = "bfloat16"  # as every runtime calls it, NumPy too once it has heard of it
+_NAMES = {
+    "f16": "float16",
+    "bf16": BFLOAT16,
+    "f32": "float32",
+    "f64": "float64",
+    "i8": "int8",
+    "u8": "uint8",
+    "i16": "int16",
+    "u16": "uint16",
+    "i32": "int32",
+    "i64": "int64",
+    "u32": "uint32",
+    "u64": "uint64",
+    "bool": "bool",
 }
+
+
+class _Elements(Mapping[str, np.dtype[Any]]):
+    """NumPy's type of each element type. That of bfloat16 another package has, which is imported when somebody asks for it."""
+
+    def __getitem__(self, name: str) -> np.dtype[Any]:
+        return _dtype(_NAMES[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in _NAMES
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_NAMES)
+
+    def __len__(self) -> int:
+        return len(_NAMES)
+
+
+@functools.cache
+def _dtype(name: str) -> np.dtype[Any]:
+    return np.dtype(importlib.import_module("ml_dtypes").bfloat16 if name == BFLOAT16 else name)
+
+
+DTYPES: Mapping[str, np.dtype[Any]] = _Elements()
 _ABOUT = r'"[A-Za-z0-9_(),?\[\]]+"'
-_NAME_OF = {dtype: name for name, dtype in DTYPES.items()}
+_NAME_OF = {numpy: name for name, numpy in _NAMES.items()}
 MAX_RANK = 8
 OPAQUE = "opaque"  # the element type of a value that only another runtime can look into: strings, a sequence, an unknown rank
 
@@ -88,7 +116,12 @@ class TensorType:
 
     @property
     def is_float(self) -> bool:
-        return self.dtype in ("f16", "f32", "f64")
+        return self.dtype in ("f16", "bf16", "f32", "f64")
+
+    @property
+    def is_half(self) -> bool:
+        """A float of 16 bits: what is computed with it is computed in more, and rounded once."""
+        return self.dtype in ("f16", "bf16")
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -117,9 +150,24 @@ class TensorType:
 
         Raises: InvalidModel for an element type convc does not have.
         """
-        if array.dtype not in _NAME_OF:
+        if not array.dtype.isnative or array.dtype.name not in _NAME_OF:
             raise InvalidModel(f"arrays of {array.dtype} are not supported; convert to one of {', '.join(DTYPES)}")
-        return TensorType(_NAME_OF[array.dtype], array.shape)
+        return TensorType(_NAME_OF[array.dtype.name], array.shape)
+
+
+def limits_of(dtype: str) -> Any:
+    """NumPy's finfo of a float type, which has its `tiny`, `max` and `nmant`."""
+    return (importlib.import_module("ml_dtypes") if dtype == "bf16" else np).finfo(DTYPES[dtype])
+
+
+def is_floating(array: Array) -> bool:
+    """Whether an array holds floats. To NumPy, bfloat16 is no kind of number."""
+    return array.dtype.kind == "f" or (array.dtype.kind == "V" and array.dtype.name == BFLOAT16)
+
+
+def widened(array: Array) -> Array:
+    """bfloat16 as float32, other arrays as they are: NumPy's own functions do not take all of its kinds."""
+    return array.astype(np.float32) if array.dtype.kind == "V" and is_floating(array) else array
 
 
 def parse_shape(text: str) -> tuple[Dim, ...]:

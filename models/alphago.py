@@ -19,5 +19,5 @@ def alphago(board: Value, filters: int = 192) -> Value:
     for _ in range(2, 13):
         x = conv_relu(x, filters, 3, pad=1)
     points = flatten(conv(x, 1, 1, bias=False))
-    bias = points.trace.param(f"{points.trace.named('points')}.b", (1, points.channels), "small")
+    bias = points.param(f"{points.trace.named('points')}.b", (1, points.channels), "small")
     return softmax(points + bias)

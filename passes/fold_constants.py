@@ -11,7 +11,7 @@ import numpy as np
 
 from ..ir.graph import Graph, Node, given_param
 from ..ir.ops.quantize import DEQUANTIZE_LINEAR
-from ..ir.types import Array
+from ..ir.types import Array, is_floating
 from ..ir.weights import Weights
 from .analysis.cost import node_cost
 from .analysis.growth import swells
@@ -109,7 +109,7 @@ class _Constants:
             assert node.weights is not None  # only what depends on parameters alone is folded
             return node.weights.wide()
         value = node.kind.meaning(node.op, *(values[operand] for operand in node.inputs))
-        value = value.astype(np.float64, copy=False) if value.dtype.kind == "f" else value  # a cast to f16 rounds, and no more than once
+        value = value.astype(np.float64, copy=False) if is_floating(value) else value  # a cast to f16 rounds, and no more than once
         if value.nbytes <= KEPT_BYTES or self.depth[node] % KEPT_EVERY == 0:
             self.values[node] = value
         return value

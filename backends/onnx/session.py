@@ -11,6 +11,7 @@ from ...ir.binding import empty_outputs, match_inputs
 from ...ir.errors import BackendMissing, ConvcError, InvalidModel, KernelMissing
 from ...ir.graph import Graph
 from ...ir.types import Array
+from .ort_values import array_of, value_of
 
 __all__ = ["Session", "accepts", "providers", "unoptimized", "version"]
 
@@ -38,10 +39,12 @@ class Session:
         provider = PROVIDERS[device]
         wanted = list(dict.fromkeys((provider, PROVIDERS["cpu"])))
         self.graph = graph
+        self._has_bfloat16 = any(node.typed.dtype == "bf16" for node in (*graph.inputs, *graph.outputs))
         try:
             self._session = ort.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=wanted)
         except Exception as error:
-            if type(error).__name__ == "NotImplemented":  # the class is not exported by name
+            # the class is not exported by name; functions that it writes out in float32 are refused by their types
+            if type(error).__name__ == "NotImplemented" or "tensor(bfloat16)" in str(error):
                 raise KernelMissing(f"onnxruntime lacks a kernel for @{graph.name}: {_first_line(error)}") from error
             raise InvalidModel(f"onnxruntime refuses @{graph.name}: {_first_line(error)}") from error
         if provider not in self._session.get_providers():
@@ -57,10 +60,15 @@ class Session:
         if any(0 in array.shape for array in inputs.values()) and (nothing := empty_outputs(self.graph, sizes)) is not None:
             return {name: nothing[name] for name in names}  # onnxruntime fails on some: a -1 of its Reshape, a MatMul that broadcasts
         try:
-            results = self._session.run(names, dict(inputs))
+            results = self._run(inputs, names)
         except Exception as error:
             raise ConvcError(f"onnxruntime failed on @{self.graph.name}: {_first_line(error)}") from error
         return dict(zip(names, results, strict=True))
+
+    def _run(self, inputs: Mapping[str, Array], names: list[str]) -> list[Array]:
+        if not self._has_bfloat16:
+            return self._session.run(names, dict(inputs))
+        return list(map(array_of, self._session.run_with_ort_values(names, {name: value_of(array) for name, array in inputs.items()})))
 
 
 def accepts(model: bytes) -> bool:

@@ -18,6 +18,7 @@ from ...ir.ops.opaque import OPAQUE_RESULT, Opaque
 from ...ir.types import DTYPES, Array, TensorType
 from .file.opaque import imported, node_of
 from .file.types_text import read_type, without_shapes
+from .ort_values import array_of, value_of
 from .session import unoptimized
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ __all__ = ["computed", "model_of"]
 
 STRINGS = "tensor(string)"
 # Types that NumPy has.
-NUMPYS = {f"tensor({name})" for name in ("float", "double", "float16", "bool", *(f"{s}int{n}" for s in ("", "u") for n in (8, 16, 32, 64)))}
+NUMPYS = {
+    f"tensor({name})"
+    for name in ("float", "double", "float16", "bfloat16", "bool", *(f"{s}int{n}" for s in ("", "u") for n in (8, 16, 32, 64)))
+}
 KEPT = 256  # nodes that are ready to run
 
 
@@ -84,14 +88,11 @@ def _ready(op: Opaque, types: tuple[str, ...]) -> Any:
 
 
 def _in_onnxruntime(session: Any, outputs: list[str], node: Node, feeds: Sequence[Any]) -> list[Any]:
-    import onnxruntime
-
     names = [f"operand.{place}" for place in range(len(feeds))]
     try:
         if any(map(_is_strings, feeds)):  # strings, which its own values are not made of
             return session.run(outputs, dict(zip(names, map(_plain, feeds), strict=True)))
-        make = onnxruntime.OrtValue.ortvalue_from_numpy
-        values = {name: feed if hasattr(feed, "data_type") else make(feed) for name, feed in zip(names, feeds, strict=True)}
+        values = {name: feed if hasattr(feed, "data_type") else value_of(feed) for name, feed in zip(names, feeds, strict=True)}
         return session.run_with_ort_values(outputs, values)
     except Exception as error:
         raise InvalidModel(f"{node.where}: onnxruntime cannot compute {node.op.label}: {str(error).strip().splitlines()[0]}") from error
@@ -136,7 +137,7 @@ def _is_strings(feed: Any) -> bool:
 
 
 def _plain(feed: Any) -> Any:
-    return feed.numpy() if hasattr(feed, "numpy") and hasattr(feed, "data_type") else feed
+    return array_of(feed) if hasattr(feed, "numpy") and hasattr(feed, "data_type") else feed
 
 
 def _boxed(value: Any) -> Array:

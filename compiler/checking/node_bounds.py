@@ -23,7 +23,7 @@ from ...ir.ops.linear import DENSE, MATMUL
 from ...ir.ops.opaque import OPS as FOREIGN
 from ...ir.ops.pool import MAX_POOL
 from ...ir.ops.quantize import DEQUANTIZE_LINEAR, QUANTIZE_LINEAR
-from ...ir.types import Array
+from ...ir.types import Array, is_floating
 from ..engines.engine import Capture, Engine, Kernel
 from .steps import QUOTIENT
 from .units import UNIT
@@ -214,13 +214,13 @@ def _carried_by_product(node: Node, sizes: list[Array], known: list[Array | floa
 
 def _wide(node: Node, held: Mapping[Node, Array]) -> Array:
     value = node.weights.drawn() if node.weights is not None else held[node]
-    return value.astype(np.float64) if value.dtype.kind == "f" else value
+    return value.astype(np.float64) if is_floating(value) else value
 
 
 def _worst(got: Array, expected: Array, bound: Array) -> tuple[float, float]:
     """Greatest error, and greatest error over bound; where both are the same infinity or NaN there is none."""
     with np.errstate(all="ignore"):
-        same = (got == expected) | (np.isnan(got) & np.isnan(expected)) if got.dtype.kind == "f" else got == expected
+        same = (got == expected) | (np.isnan(got) & np.isnan(expected)) if is_floating(got) else got == expected
         error = np.where(same, 0.0, abs(got.astype(np.float64) - expected))
         error = np.where(np.isnan(error), np.inf, error)
         ratio = np.where(error == 0, 0.0, error / bound)

@@ -117,7 +117,8 @@ class _Disturbance:
     def __init__(self, unit: float, seed: int, tiles: Mapping[str, int] | None = None, least: float = 1.0) -> None:
         self.enlarged = max(least, LEAST / unit)
         self.unit = unit * self.enlarged
-        self.half = UNIT["f16"] * least if unit >= LEAST else self.unit  # engines keep it in half precision
+        # what engines keep in half precision
+        self.halves = {dtype: UNIT[dtype] * least if unit >= LEAST else self.unit for dtype in ("f16", "bf16")}
         self.tiles = tiles or {}
         self.draws = np.random.default_rng(seed)
         self.sizes: dict[Node, Array] = {}  # of the last node: runs side by side share it, as their operands differ by rounding alone
@@ -133,7 +134,7 @@ class _Disturbance:
         return disturbed if np.isfinite(disturbed).all() else np.where(np.isfinite(disturbed), disturbed, value)
 
     def _unit(self, node: Node) -> float:
-        return self.half if node.typed.dtype == "f16" else self.unit
+        return self.halves.get(node.typed.dtype, self.unit)
 
     def _size(self, node: Node, operands: list[Array], value: Array) -> Array:
         """One standard deviation for each element of the result."""

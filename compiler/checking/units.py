@@ -8,7 +8,7 @@ from ...ir.types import Array
 
 __all__ = ["SIGMAS", "UNIT", "apart", "at_least_pooled"]
 
-UNIT = {"f16": 2.0**-11, "f32": 2.0**-24, "f64": 2.0**-53}
+UNIT = {"bf16": 2.0**-8, "f16": 2.0**-11, "f32": 2.0**-24, "f64": 2.0**-53}
 SIGMAS = 32.0  # a difference within this many standard deviations of the rounding noise is rounding
 ALIKE = 32  # values of an output that stand by each other in the order of their sizes
 

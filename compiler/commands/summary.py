@@ -69,11 +69,12 @@ def _print(table: LayerTable, example: LayerTable | None, sizes: Mapping[str, in
         ]
     )
     totals = example.totals if example else table.totals
-    memory, macs, flops, params = (_int(totals[name]) for name in ("memory", "macs", "flops", "params"))
-    size, stored = _binary_bytes(memory * 4), _binary_bytes(_int(totals["weight_bytes"]))
+    memory, nbytes, macs, flops, params = (_int(totals[name]) for name in ("memory", "memory_bytes", "macs", "flops", "params"))
+    size, stored = _binary_bytes(nbytes), _binary_bytes(_int(totals["weight_bytes"]))
+    width = f" * {nbytes // memory} bytes" if memory and nbytes % memory == 0 else ""
     trainable = f", {totals['trainable']:,} of them trainable" if totals["trainable"] != params else ""
     at = f", where {', '.join(f'{name}={number}' for name, number in sizes.items())}" if example else ""
-    click.echo(f"TOTAL memory: {_named(table.totals['memory'])}{memory:,} values * 4 bytes = {size} / image{at}")
+    click.echo(f"TOTAL memory: {_named(table.totals['memory'])}{memory:,} values{width} = {size} / image{at}")
     click.echo(f"TOTAL params: {totals['weights']:,} weights + {totals['biases']:,} others = {params:,} ({stored}){trainable}")
     click.echo(f"TOTAL work:   {_named(table.totals['macs'])}{macs:,} multiply-adds, {flops:,} FLOPs / image{at}")
 

@@ -98,7 +98,7 @@ def prelu(x: Value, shared: bool = False, name: str = "") -> Value:
     """A learned slope for each channel, or one for all where `shared`. He et al. 2015 (rectifiers), sec. 2.1."""
     layer = x.trace.layer_name("prelu", name)
     shape = (1,) if shared else (x.channels, *(1,) * (x.rank - 2))
-    slope = x.trace.param(f"{layer}.slope", shape, "tenth")
+    slope = x.param(f"{layer}.slope", shape, "tenth")
     return x.trace.emit(PRELU, Prelu(), (x, slope), layer)
 
 

@@ -18,7 +18,7 @@ def batch_norm(x: Value, epsilon: float = 1e-5, gain: str = "around_one", name: 
     """Normalization by stored statistics; `gain` is how random scales are drawn."""
     layer = x.trace.layer_name("bn", name)
     inits = {"scale": gain, "shift": "small", "mean": "small", "var": "around_one"}
-    stats = [x.trace.param(f"{layer}.{stat}", (x.channels,), init) for stat, init in inits.items()]
+    stats = [x.param(f"{layer}.{stat}", (x.channels,), init) for stat, init in inits.items()]
     return x.trace.emit(BATCH_NORM, BatchNorm(epsilon), (x, *stats), layer)
 
 
@@ -52,5 +52,5 @@ def _scale_and_bias(x: Value, layer: str, shape: Sequence[Dim], *, bias: bool = 
     sizes = tuple(size for size in shape if isinstance(size, int))
     if len(sizes) != len(shape):
         raise ShapeError(naming_line(f"{x.node.where} is {x.node.type}; the normalized axes need sizes in numbers"))
-    scale = x.trace.param(f"{layer}.scale", sizes, "around_one")
-    return [scale, x.trace.param(f"{layer}.bias", sizes, "small")] if bias else [scale]
+    scale = x.param(f"{layer}.scale", sizes, "around_one")
+    return [scale, x.param(f"{layer}.bias", sizes, "small")] if bias else [scale]

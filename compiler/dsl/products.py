@@ -46,9 +46,9 @@ def conv(
     if groups < 1 or x.channels % groups:
         raise ShapeError(naming_line(f"{x.channels} channels do not divide into {groups} groups"))
     layer = x.trace.layer_name("conv", name)
-    parameters = [x.trace.param(f"{weights or layer}.w", (c_out, x.channels // groups, *sizes), "he")]
+    parameters = [x.param(f"{weights or layer}.w", (c_out, x.channels // groups, *sizes), "he")]
     if bias:
-        parameters.append(x.trace.param(f"{weights or layer}.b", (c_out,), "small"))
+        parameters.append(x.param(f"{weights or layer}.b", (c_out,), "small"))
     kind = CONVS[axes - 1]
     return x.trace.emit(kind, kind.Attrs(strides, pads, dilations, groups), (x, *parameters), layer)
 
@@ -84,9 +84,9 @@ def conv_transpose(
     if groups < 1 or c_out % groups:
         raise ShapeError(naming_line(f"{c_out} filters do not divide into {groups} groups"))
     layer = x.trace.layer_name("conv_transpose", name)
-    parameters = [x.trace.param(f"{layer}.w", (x.channels, c_out // groups, *each(kernel, axes)), "he")]
+    parameters = [x.param(f"{layer}.w", (x.channels, c_out // groups, *each(kernel, axes)), "he")]
     if bias:
-        parameters.append(x.trace.param(f"{layer}.b", (c_out,), "small"))
+        parameters.append(x.param(f"{layer}.b", (c_out,), "small"))
     pads: Borders = (pad,) * (2 * axes) if isinstance(pad, int) else pad
     kind = CONV_TRANSPOSES[axes - 1]
     op = kind.Attrs(each(stride, axes), pads, each(dilation, axes), groups, each(output_padding, axes))
@@ -111,9 +111,9 @@ def dense(x: Value, features: int, bias: bool = True, name: str = "", weights: s
     _need_count("features", features)
     x = flatten(x) if x.rank != 2 else x
     layer = x.trace.layer_name("fc", name)
-    parameters = [x.trace.param(f"{weights or layer}.w", (features, x.channels), "he")]
+    parameters = [x.param(f"{weights or layer}.w", (features, x.channels), "he")]
     if bias:
-        parameters.append(x.trace.param(f"{weights or layer}.b", (features,), "small"))
+        parameters.append(x.param(f"{weights or layer}.b", (features,), "small"))
     return x.trace.emit(DENSE, Dense(), (x, *parameters), layer)
 
 

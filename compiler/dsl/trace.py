@@ -57,15 +57,15 @@ class Trace:
         self.shared[name] = node
         return self._add(node)
 
-    def constant(self, values: Array | float, name: str = "") -> Value:
-        """A parameter with these values; a plain number is written into the text."""
+    def constant(self, values: Array | float, name: str = "", dtype: str = "f32") -> Value:
+        """A parameter with these values; a plain number, which is of `dtype`, is written into the text."""
         if name:
             self._claim(name)
         else:
             name = self.fresh("const")
         origin = Origin(user_line(), scope_name())
         if isinstance(values, int | float):
-            type_ = TensorType("f32", ())
+            type_ = TensorType(dtype, ())
             weights = Weights(type_, Recipe("full", name, value=float(values)))
             return self._add(Node(name, PARAM, Param("full", value=float(values)), (), type_, origin, weights))
         return self._add(given_param(name, Weights.of(np.asarray(values, order="C"), name), origin))
@@ -158,6 +158,15 @@ class Value:
             raise ShapeError(naming_line(f"{self.node.where} is {self.node.type}; a number of channels is needed on axis 1"))
         return channels
 
+    @property
+    def float_type(self) -> str:
+        """The element type of what is computed with it: its own, or float32 where it has whole numbers."""
+        return self.node.typed.dtype if self.node.typed.is_float else "f32"
+
+    def param(self, name: str, shape: tuple[int, ...], init: str) -> Value:
+        """A parameter of a layer of this value, as `Trace.param`, of its element type."""
+        return self.trace.param(name, shape, init, self.float_type)
+
     def __getitem__(self, key: Any) -> Value:
         """x[:, :4] or x[..., ::2], as in NumPy; a number takes its axis away, None puts one in.
 
@@ -184,7 +193,7 @@ class Value:
         if isinstance(given, np.generic):
             given = cast("object", given.item())
         if isinstance(given, int | float):
-            return self.trace.constant(given)
+            return self.trace.constant(given, dtype=self.float_type)
         if not isinstance(given, np.ndarray):
             what = f"an operand is a {type(given).__name__}, expected a value, a number or an array"
             raise InvalidModel(naming_line(f"{what}; constant(x, values) makes a value of an array"))

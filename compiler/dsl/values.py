@@ -10,8 +10,8 @@ __all__ = ["cast", "constant", "identity"]
 
 
 def constant(x: Value, values: Array | float, name: str = "") -> Value:
-    """Fixed numbers in the network that `x` belongs to."""
-    return x.trace.constant(values, name)
+    """Fixed numbers in the network that `x` belongs to: an array in its own element type, one number in that of `x`."""
+    return x.trace.constant(values, name, x.float_type)
 
 
 def identity(x: Value, name: str = "") -> Value:

@@ -11,7 +11,7 @@ import numpy as np
 from ...ir.binding import as_declared, match_inputs, specialize
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.graph import Graph, Node
-from ...ir.types import DTYPES, Array
+from ...ir.types import DTYPES, Array, is_floating
 from ...ir.usual_sizes import usual_sizes
 from .images import IMAGE_SUFFIXES, is_image, load_image
 from .numpy_file import load_npy
@@ -52,7 +52,7 @@ def read_inputs(graph: Graph, given: Iterable[str], *, resize: bool = False, ima
     arrays = as_declared(graph, arrays)
     match_inputs(graph, arrays)
     for name, array in arrays.items():
-        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+        if is_floating(array) and not np.isfinite(array).all():
             raise InvalidInput(f"input '{name}' holds NaN or infinity, which would spread to every value after it; give finite numbers")
     return arrays
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.legible import quoted
-from ...ir.types import Array
+from ...ir.types import DTYPES, Array
 
 __all__ = ["load_npy", "load_npz", "npz_bytes"]
 
@@ -38,7 +38,7 @@ def load_npz(path: Path) -> dict[str, Array]:
             with archive.open(member) as file:
                 _check(file, member.file_size, path, quoted(name))
             with archive.open(member) as file:
-                arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+                arrays[name] = _named(np.lib.format.read_array(file, allow_pickle=False))
     return arrays
 
 
@@ -53,9 +53,14 @@ def load_npy(path: Path) -> Array:
         with path.open("rb") as file:
             _check(file, path.stat().st_size, path, "it")
             file.seek(0)
-            return np.lib.format.read_array(file, allow_pickle=False)
+            return _named(np.lib.format.read_array(file, allow_pickle=False))
     except (OSError, ValueError) as error:
         raise InvalidInput(f"'{path}' cannot be read: {error}") from error
+
+
+def _named(array: Array) -> Array:
+    """What NumPy writes of bfloat16 is two bytes an element, and no name."""
+    return array.view(DTYPES["bf16"]) if array.dtype == "V2" else array
 
 
 def _check(file: IO[bytes], size: int, path: Path, what: str) -> None:

@@ -18,7 +18,7 @@ from ...ir.op import no_rounding
 from ...ir.ops.leaf import PARAM, Param
 from ...ir.ops.quantize import QUANTIZE_LINEAR
 from ...ir.ops.select import GATHER
-from ...ir.types import Array, TensorType
+from ...ir.types import Array, TensorType, is_floating
 from ...ir.weights import Weights
 from . import pytorch_file
 from .numpy_file import load_npz, npz_bytes
@@ -61,7 +61,7 @@ def load_arrays(path: Path) -> dict[str, Array]:
         raise
     except MemoryError as error:
         raise InvalidInput(f"'{path}' does not fit into this machine's memory") from error
-    except (TypeError, AttributeError) as error:  # bfloat16 and narrower
+    except (TypeError, AttributeError) as error:  # float8 and narrower
         raise InvalidInput(f"'{path}' holds numbers of a type that NumPy does not have ({error}); save them as float32") from error
     except Exception as error:  # safetensors raises its own class
         raise InvalidInput(f"'{path}' is damaged: {error}") from error
@@ -69,8 +69,8 @@ def load_arrays(path: Path) -> dict[str, Array]:
 
 
 def _of_numpy(arrays: dict[str, Array]) -> dict[str, Array]:
-    """Raises: TypeError for numbers that only a package beside NumPy knows, which may have been imported or not."""
-    strange = next((array.dtype for array in arrays.values() if array.dtype.isbuiltin == 2), None)
+    """Raises: TypeError for numbers that only a package beside NumPy knows, bfloat16 excepted."""
+    strange = next((array.dtype for array in arrays.values() if array.dtype.isbuiltin == 2 and not is_floating(array)), None)
     if strange is not None:
         raise TypeError(strange)
     return arrays
@@ -161,7 +161,8 @@ def check_there(graph: Graph, source: str, option: str) -> None:
 
 
 def _safetensors() -> Any:
-    """Imported where it is used; its annotations change from release to release."""
+    """Imported where it is used; its annotations change from release to release. It knows bfloat16 once NumPy has heard of it."""
+    importlib.import_module("ml_dtypes")
     return importlib.import_module("safetensors.numpy")
 
 

@@ -41,6 +41,7 @@ class LayerLine:
     layer: str
     output: str
     memory: Figure
+    memory_bytes: Figure
     memory_text: str
     weights: int
     weights_text: str
@@ -87,6 +88,7 @@ def _totals(lines: Sequence[LayerLine], graph: Graph, sizes: Mapping[str, int], 
     statistics = {stat for node in graph.ops if node.kind is BATCH_NORM for stat in node.inputs[3:]}
     return {
         "memory": _sum(line.memory for line in lines),
+        "memory_bytes": _sum(line.memory_bytes for line in lines),
         "weights": sum(line.weights for line in lines),
         "biases": sum(line.biases for line in lines),
         "params": count,
@@ -108,6 +110,7 @@ def _line(node: Node, graph: Graph, sizes: Mapping[str, int], images: int) -> La
         layer=_label(node),
         output=_output(shape),
         memory=memory,
+        memory_bytes=None if memory is None else memory * node.typed.itemsize,
         memory_text="in place" if memory == 0 else _memory(shape, memory),
         weights=sum(_number(p.typed.shape) for p in weights),
         weights_text=" + ".join(_weights(node, p) for p in weights) or _statistics(params),

@@ -18,7 +18,7 @@ from ...ir.op import OpDef
 from ...ir.ops.conv import CONVS, conv_of
 from ...ir.ops.conv_transpose import CONV_TRANSPOSES
 from ...ir.ops.linear import DENSE, MATMUL, Dense
-from ...ir.types import DTYPES, Array, TensorType
+from ...ir.types import Array, TensorType, limits_of
 from .rewriter import ANY, CONST, Match, Pat
 
 __all__ = [
@@ -90,7 +90,7 @@ def unfit(node: Node, gain: ChannelValues | None, *makers: Node, scaled: Scaled)
 
 def fits(values: Array, dtype: str) -> bool:
     """Whether numbers are 0 or of the size that a float type has all digits for."""
-    limits, sizes = np.finfo(DTYPES[dtype]), abs(values)
+    limits, sizes = limits_of(dtype), abs(values)
     return bool(((sizes == 0) | ((sizes >= limits.tiny) & (sizes <= limits.max))).all())
 
 

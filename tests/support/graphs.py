@@ -12,8 +12,8 @@ from convc.ir.types import DTYPES, Array
 from convc.ir.verifier import infer_type
 
 # Of the result's greatest value: sums of some hundred float32 (float16) terms stay well inside.
-RELATIVE = {"f16": 2e-3, "f32": 1e-5, "f64": 1e-12}
-ABSOLUTE = {"f16": 1e-4, "f32": 1e-6, "f64": 1e-13}
+RELATIVE = {"bf16": 1.6e-2, "f16": 2e-3, "f32": 1e-5, "f64": 1e-12}
+ABSOLUTE = {"bf16": 1e-3, "f16": 1e-4, "f32": 1e-6, "f64": 1e-13}
 
 
 def typed_graph(text: str) -> Graph:

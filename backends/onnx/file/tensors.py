@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....ir.errors import InvalidModel, UnsupportedOp
-from ....ir.types import Array
+from ....ir.types import DTYPES, Array
 from .limits import Limits
 
 if TYPE_CHECKING:
@@ -24,39 +24,39 @@ EXTERNAL = 1  # TensorProto.EXTERNAL
 class Element:
     """An element type: its size in `bits`, the typed `field` that may hold it, `packed` elements to an entry there.
 
-    `dtype` is None for types that convc does not compute with; their sizes are checked all the same.
+    `ours` is its name in the IR, "" for types that convc does not compute with; their sizes are checked all the same.
     """
 
     name: str
     bits: int
     field: str
-    dtype: np.dtype[Any] | None = None
+    ours: str = ""
     packed: float = 1
 
-
-def _known(dtype: str, field: str) -> Element:
-    kind = np.dtype(dtype)
-    return Element(kind.name, 8 * kind.itemsize, field, kind)
+    @property
+    def dtype(self) -> np.dtype[Any] | None:
+        """As NumPy has it, or None."""
+        return DTYPES[self.ours] if self.ours else None
 
 
 # by the number in TensorProto.DataType; source: onnx.in.proto
 ELEMENTS: dict[int, Element] = {
-    1: _known("float32", "float_data"),
-    2: _known("uint8", "int32_data"),
-    3: _known("int8", "int32_data"),
-    4: _known("uint16", "int32_data"),
-    5: _known("int16", "int32_data"),
-    6: _known("int32", "int32_data"),
-    7: _known("int64", "int64_data"),
+    1: Element("float32", 32, "float_data", "f32"),
+    2: Element("uint8", 8, "int32_data", "u8"),
+    3: Element("int8", 8, "int32_data", "i8"),
+    4: Element("uint16", 16, "int32_data", "u16"),
+    5: Element("int16", 16, "int32_data", "i16"),
+    6: Element("int32", 32, "int32_data", "i32"),
+    7: Element("int64", 64, "int64_data", "i64"),
     8: Element("string", 0, "string_data"),
-    9: _known("bool", "int32_data"),
-    10: _known("float16", "int32_data"),
-    11: _known("float64", "double_data"),
-    12: _known("uint32", "uint64_data"),
-    13: _known("uint64", "uint64_data"),
+    9: Element("bool", 8, "int32_data", "bool"),
+    10: Element("float16", 16, "int32_data", "f16"),
+    11: Element("float64", 64, "double_data", "f64"),
+    12: Element("uint32", 32, "uint64_data", "u32"),
+    13: Element("uint64", 64, "uint64_data", "u64"),
     14: Element("complex64", 64, "float_data", packed=0.5),
     15: Element("complex128", 128, "double_data", packed=0.5),
-    16: Element("bfloat16", 16, "int32_data"),
+    16: Element("bfloat16", 16, "int32_data", "bf16"),
     17: Element("float8e4m3fn", 8, "int32_data"),
     18: Element("float8e4m3fnuz", 8, "int32_data"),
     19: Element("float8e5m2", 8, "int32_data"),
@@ -143,7 +143,7 @@ def inline_values(tensor: TensorProto, where: str, raw: bytes | None) -> Array:
     entries: Any = getattr(tensor, element.field)
     wide = {"float_data": "f4", "int32_data": "i4", "int64_data": "i8", "double_data": "f8", "uint64_data": "u8"}[element.field]
     values = np.fromiter(entries, np.dtype(wide), len(entries))
-    carrier = np.dtype(np.uint16) if dtype == np.float16 else dtype
+    carrier = np.dtype(np.uint16) if element.ours in ("f16", "bf16") else dtype
     if carrier != values.dtype:
         values = _narrowed(values, carrier, where)
     values = values.view(dtype).reshape(dims)

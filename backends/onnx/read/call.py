@@ -15,7 +15,7 @@ from ....ir.graph import Node, Origin, fresh_name, given_param
 from ....ir.op import OpDef
 from ....ir.ops import OPS
 from ....ir.ops.leaf import INPUT, PARAM, Input, Param
-from ....ir.types import DTYPES, Array, TensorType
+from ....ir.types import DTYPES, Array, TensorType, is_floating
 from ....ir.verifier import infer_type
 from ....ir.weights import Recipe, Weights
 from .known import Known, is_symbolic
@@ -97,7 +97,7 @@ class Call:
     def dims(self, index: int, what: str) -> list[Dim]:
         """A one-dimensional operand of whole numbers or named sizes."""
         array = self.array(index, what).reshape(-1)
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        if is_floating(array) and not np.isfinite(array).all():
             raise self.refuse(f"its {what}, %{self.x(index).name}, is not finite")
         return [value if isinstance(value, Expr) else int(value) for value in array]
 
@@ -127,7 +127,7 @@ class Call:
         value = values.reshape(-1)[0]
         if values.dtype == object:
             return value
-        return shortest(value) if values.dtype.kind == "f" else value.item()
+        return shortest(value) if values.dtype.kind == "f" else float(value) if is_floating(values) else value.item()
 
     def floats(self, index: int, what: str) -> list[float]:
         """A one-dimensional operand of numbers.

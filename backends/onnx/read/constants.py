@@ -6,7 +6,7 @@ import numpy as np
 
 from ....ir.errors import ShapeError
 from ....ir.graph import Node
-from ....ir.types import DTYPES, Array
+from ....ir.types import DTYPES, Array, widened
 from .known import Known
 
 __all__ = ["Constants"]
@@ -70,7 +70,7 @@ class Constants:
         self._bytes_left, self._flops_left = self._bytes_left - size, self._flops_left - flops
         try:
             with np.errstate(all="ignore"):
-                value = node.kind.meaning(node.op, *(self._values[operand] for operand in node.inputs))
+                value = node.kind.meaning(node.op, *(widened(self._values[operand]) for operand in node.inputs))
+                return np.asarray(value, DTYPES[node.typed.dtype])
         except (ShapeError, MemoryError):  # an index out of range: whoever runs it will say so
             return None
-        return np.asarray(value, DTYPES[node.typed.dtype])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ....ir.dims import Dim, Expr, dim_names, multiple, parse_dim, symbol
 from ....ir.errors import InvalidModel
 from ....ir.graph import Node
-from ....ir.types import DTYPES, OPAQUE, TensorType
+from ....ir.types import OPAQUE, TensorType
 from ..file.tensors import ELEMENTS
 from ..file.types_text import type_text
 
@@ -33,14 +33,13 @@ class Declared:
             return None
         tensor = value.type.tensor_type
         element = ELEMENTS.get(tensor.elem_type)
-        if element is None or element.dtype is None or element.dtype not in DTYPES.values():
+        if element is None or not element.ours:
             return None
-        dtype = next(name for name, known in DTYPES.items() if known == element.dtype)
         dims: list[Dim] = []
         for axis, dim in enumerate(tensor.shape.dim):
             is_number = dim.HasField("dim_value") and dim.dim_value >= 0  # older exporters write -1 for any
             dims.append(dim.dim_value if is_number else self.named(dim.dim_param or f"{value.name}_{axis}"))
-        return TensorType(dtype, tuple(dims)).with_sizes(self.sizes)
+        return TensorType(element.ours, tuple(dims)).with_sizes(self.sizes)
 
     def found(
         self, name: str, inferred: TypeProto | None, written: ValueInfoProto | None, operands: Iterable[Node], *, trusted: bool = True

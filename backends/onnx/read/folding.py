@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ....ir.graph import Node
-from ....ir.types import DTYPES, Array
+from ....ir.types import Array
 from ..file.opaque import outer_names
 from ..file.reading import Model
 from ..file.tensors import ELEMENTS, EXTERNAL
@@ -106,7 +106,7 @@ class Folding:
 
 def _is_untyped(tensor: TensorProto) -> bool:
     element = ELEMENTS.get(tensor.data_type)
-    return element is not None and element.dtype not in DTYPES.values() and tensor.data_location != EXTERNAL
+    return element is not None and not element.ours and tensor.data_location != EXTERNAL
 
 
 def _is_repeatable(node: NodeProto) -> bool:

@@ -26,7 +26,7 @@ from ....ir.ops.reduce import REDUCE_PROD
 from ....ir.ops.select import GATHER
 from ....ir.ops.shape import CONCAT, FLATTEN, RESHAPE, SLICE, TRANSPOSE
 from ....ir.ops.unary import CEIL, FLOOR
-from ....ir.types import Array
+from ....ir.types import DTYPES, Array, widened
 
 __all__ = ["KNOWN_ELEMENTS", "Known", "is_symbolic"]
 
@@ -99,7 +99,8 @@ def _compute(node: Node, operands: list[Array]) -> Array | None:
             return None  # a slice of constants up to H
         operands = [operand if operand.dtype != object else operand.astype(np.int64) for operand in operands]
         with np.errstate(all="ignore"):
-            return np.asarray(node.kind.meaning(node.op, *operands))
+            value = np.asarray(node.kind.meaning(node.op, *map(widened, operands)))
+            return value.astype(DTYPES[node.typed.dtype], copy=False) if node.typed.dtype == "bf16" else value
     meaning = (IN_FLOATS if node.typed.is_float else IN_INTEGERS).get(node.kind) or SYMBOLIC.get(node.kind)
     if meaning is None:
         return None

@@ -119,10 +119,9 @@ def element_type(c: Call, code: int) -> str:
     Raises: UnsupportedOp for one that the IR does not have.
     """
     element = ELEMENTS.get(code)
-    name = next((name for name, known in DTYPES.items() if element is not None and known == element.dtype), None)
-    if name is None:
+    if element is None or not element.ours:
         raise c.refuse(f"its result is of an element type that convc does not have (number {code})")
-    return name
+    return element.ours
 
 
 def cast_like(c: Call) -> Node:

@@ -77,9 +77,16 @@ def older_form(wording: Wording, opset: int, constant: Callable[[str], Array | N
 
 
 @functools.cache
-def first_opset(op_type: str, element: str = "") -> int | None:
-    """The first opset that has the operator, for operands of type `tensor(float)` or the like if one is given."""
-    return next((version for version in _opsets(op_type) if not element or element in _at(op_type, version).inputs[0].types), None)
+def first_opset(op_type: str, element: str = "", place: int | None = 0) -> int | None:
+    """The first opset that has the operator, with a type such as `tensor(float)`, if one is given, for the operand at that place, or None
+    for its result.
+    """
+
+    def takes(known: OpSchema) -> bool:
+        formal = known.outputs[0] if place is None else known.inputs[min(place, len(known.inputs) - 1)]  # the last may stand for several
+        return element in formal.types
+
+    return next((version for version in _opsets(op_type) if not element or takes(_at(op_type, version))), None)
 
 
 def _attributes(

@@ -45,8 +45,9 @@ class OnnxEmitter:
     def node(self, op_type: str, node: Node, inputs: Sequence[str] | None = None, outputs: Sequence[str] = (), **attributes: Any) -> None:
         """One ONNX node that computes `node`; its inputs are the node's operands unless given, its one output the node's name."""
         names = [operand.name for operand in node.inputs] if inputs is None else list(inputs)
-        if names[0] == node.inputs[0].name:
-            self.check_element_type(op_type, node)
+        self.check_element_types(op_type, node, names)
+        if not outputs and not node.typed.is_opaque:
+            self._check_element_type(op_type, node, node.typed.dtype, None)
         self._add(op_type, node, names, list(outputs) or [node.name], self._own_name(node), attributes)
 
     def fill(self, node: Node) -> None:
@@ -109,19 +110,22 @@ class OnnxEmitter:
         """A name of its own for a value `node.what`."""
         return fresh_name(f"{node.name}.{what}", self.taken)
 
-    def check_element_type(self, op_type: str, node: Node) -> None:
-        """Raises: UnsupportedOp where this opset's operator is not defined for the operand's element type."""
+    def check_element_types(self, op_type: str, node: Node, names: Sequence[str]) -> None:
+        """Raises: UnsupportedOp where this opset's operator is not defined for an operand's element type; `names` are what it is given."""
+        operands = {operand.name: operand.typed for operand in node.inputs if not operand.typed.is_opaque}
+        for place, name in enumerate(names):
+            if name in operands:
+                self._check_element_type(op_type, node, operands[name].dtype, place)
+
+    def _check_element_type(self, op_type: str, node: Node, dtype: str, place: int | None) -> None:
         from onnx import helper
 
-        if node.inputs[0].typed.is_opaque:
-            return
-        dtype = node.inputs[0].typed.dtype
         onnx_name = helper.tensor_dtype_to_string(helper.np_dtype_to_tensor_dtype(DTYPES[dtype])).split(".")[1].lower()
-        first, since = first_opset(op_type, f"tensor({onnx_name})"), first_opset(op_type)
+        first, since = first_opset(op_type, f"tensor({onnx_name})", place), first_opset(op_type)
         if since is not None and since > self.opset:
             raise UnsupportedOp(f"{node.where}: {op_type} needs ONNX opset {since}, not {self.opset}")
         if first is None or first > self.opset:
-            way_out = f"opset {first} has it" if dtype == "f32" else "cast the operand to f32"
+            way_out = "cast the operand to f32" if first is None else f"opset {first} has it"
             raise UnsupportedOp(f"{node.where}: ONNX {op_type} has no {dtype} at opset {self.opset}; {way_out}")
 
     def constant(self, node: Node, what: str, values: Array) -> str:

@@ -61,7 +61,7 @@ def or_equal(op_type: str) -> OnnxRow:
             return
         operands = [operand.name for operand in node.inputs]
         for name in (op_type, "Equal"):
-            to.check_element_type(name, node)
+            to.check_element_types(name, node, operands)
         to.node("Or", node, [to.helper_node(name, node, name.lower(), operands) for name in (op_type, "Equal")])
 
     return row

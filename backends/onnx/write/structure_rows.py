@@ -10,7 +10,7 @@ from ....ir.dims import Dim
 from ....ir.graph import Node
 from ....ir.op import OpDef
 from ....ir.ops import group, lengths, rearrange, reduce, select
-from ....ir.types import DTYPES, Array
+from ....ir.types import DTYPES, Array, limits_of
 from .onnx_emitter import OnnxEmitter, OnnxRow, simple
 
 __all__ = ["STRUCTURE"]
@@ -91,7 +91,7 @@ def _whole_bounds(node: Node) -> tuple[Array, Array, Array] | None:
     if start is None or delta is None or not isinstance(count, int):
         return None
     numbers = (start.item(), start.item() + count * delta.item(), delta.item())
-    largest = 2 ** (np.finfo(dtype).nmant + 1) if dtype.kind == "f" else np.iinfo(dtype).max
+    largest = 2 ** (limits_of(node.typed.dtype).nmant + 1) if node.typed.is_float else np.iinfo(dtype).max
     if not delta.item() or any(not abs(number) <= largest or number != int(number) for number in numbers):
         return None
     first, limit, step = (np.array(number, dtype) for number in numbers)

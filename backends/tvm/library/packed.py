@@ -74,7 +74,7 @@ def write_packed(plan: KernelPlan, path: Path, needs: Sequence[str] = ()) -> Pac
             array = np.asarray(argument.make(_values), order="C")  # which keeps rank 0
             assert TensorType.of(array) == type_, name
             file.write(bytes(offset - file.tell()))
-            file.write(array.data)
+            file.write(np.ravel(array).view(np.uint8).data)  # bytes: Python's buffers have no bfloat16
         file.write(bytes(packed.size - file.tell()))
     return packed
 

@@ -189,7 +189,7 @@ class LoadedLibrary:
         copy = copies.get(name)
         if copy is None or copy.array.shape != array.shape:
             memory = _aligned(array)
-            copy = copies[name] = _Copy(memory, self._host.runtime.from_dlpack(memory))
+            copy = copies[name] = _Copy(memory, _shared(self._host, memory))
         np.copyto(copy.array, array)
         return copy.tensor
 
@@ -204,13 +204,14 @@ class LoadedLibrary:
         taken: set[int] = set()
         for i, node in enumerate(self.graph.outputs):
             tensor = results[i]  # one by one in half the time that the iterator takes
-            array: Array = np.from_dlpack(tensor)
+            dtype = DTYPES[node.typed.dtype]
+            array = _seen(tensor, dtype)
             if array.nbytes > SMALL:
                 taken = taken or {other.data_ptr() for other in given}
                 place = tensor.data_ptr()
                 if place not in taken and place not in self._weights_at:
                     taken.add(place)
-                    owned[node.name] = np.asarray(_Result(tensor, DTYPES[node.typed.dtype]))
+                    owned[node.name] = np.asarray(_Result(tensor, _carrier(dtype))).view(dtype)
                     continue
             owned[node.name] = array.copy()
         return owned
@@ -262,8 +263,26 @@ def _tensor(host: Any, array: Array, device: Any) -> Any:
     """A TVM tensor, sharing memory with the array where the device and its alignment allow."""
     array = np.asarray(array, order="C")
     if device.dlpack_device_type() == host.cpu().dlpack_device_type() and _is_shareable(array):
-        return host.runtime.from_dlpack(np.asarray(_Writable(array)))
+        return _shared(host, np.asarray(_Writable(array.view(_carrier(array.dtype)))).view(array.dtype))
     return host.runtime.tensor(array, device)
+
+
+def _carrier(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type as which NumPy hands memory over: of bfloat16 its interfaces know nothing."""
+    return np.dtype(np.uint16) if dtype == DTYPES["bf16"] else dtype
+
+
+def _shared(host: Any, array: Array) -> Any:
+    """A TVM tensor in the array's memory."""
+    carrier = _carrier(array.dtype)
+    tensor = host.runtime.from_dlpack(array.view(carrier))
+    return tensor if carrier == array.dtype else tensor._create_view(array.shape, array.dtype.name)
+
+
+def _seen(tensor: Any, dtype: np.dtype[Any]) -> Array:
+    """An array in a TVM tensor's memory."""
+    carrier = _carrier(dtype)
+    return np.from_dlpack(tensor if carrier == dtype else tensor._create_view(tensor.shape, carrier.name)).view(dtype)
 
 
 def _is_shareable(array: Array) -> bool:

@@ -15,6 +15,7 @@ from ....ir.ops.reduce import REDUCE_PROD, REDUCE_SUM
 from ....ir.types import TensorType
 from ...unsupported import Unsupported
 from ..host import reason, tvm
+from . import bfloat16
 from .relax_emitter import RelaxEmitter, dtype_name
 from .relax_rows import ROWS
 
@@ -67,7 +68,7 @@ def _value(emitter: RelaxEmitter, node: Node, operands: list[Any]) -> Any:
     if isinstance(row, Unsupported):
         raise UnsupportedOp(f"{node.where} cannot be lowered to TVM: {row.why}")
     try:
-        return row(emitter, node, *operands)
+        return bfloat16.in_float32(emitter, node, row, operands) if bfloat16.reads_or_makes(node) else row(emitter, node, *operands)
     except ConvcError:
         raise
     except Exception as error:  # TVM raises many kinds: ValueError, TypeError, InternalError...

@@ -203,9 +203,9 @@ def test_an_archive_that_would_fill_the_memory(tmp_path: Path):
 
 
 def test_a_number_type_that_numpy_does_not_have(tmp_path: Path):
-    header = b'{"conv1.weight":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
-    (tmp_path / "w.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
-    refused(convc("summary", "resnet18", "--weights", tmp_path / "w.safetensors"), 3, "bfloat16", "save them as float32")
+    header = b'{"conv1.weight":{"dtype":"F8_E5M2","shape":[2],"data_offsets":[0,2]}}'
+    (tmp_path / "w.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(2))
+    refused(convc("summary", "resnet18", "--weights", tmp_path / "w.safetensors"), 3, "float8_e5m2", "save them as float32")
 
 
 def test_an_unknown_suffix(tmp_path: Path):

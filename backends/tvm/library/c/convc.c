@@ -32,7 +32,8 @@ struct convc_model {
 
 static const struct {
   uint8_t code, bits;
-} TYPES[] = {{kDLFloat, 16}, {kDLFloat, 32}, {kDLFloat, 64}, {kDLInt, 8}, {kDLUInt, 8}, {kDLInt, 32}, {kDLInt, 64}, {kDLBool, 8}};
+} TYPES[] = {{kDLFloat, 16}, {kDLBfloat, 16}, {kDLFloat, 32}, {kDLFloat, 64}, {kDLInt, 8},   {kDLUInt, 8}, {kDLInt, 16},
+             {kDLUInt, 16},  {kDLInt, 32},    {kDLUInt, 32},  {kDLInt, 64},   {kDLUInt, 64}, {kDLBool, 8}};
 
 static int fail(char *error, size_t room, const char *format, ...) {
   va_list values;

@@ -19,7 +19,22 @@ extern "C" {
 
 enum { CONVC_RANK = 8 }; /* most axes of a value */
 
-typedef enum { CONVC_F16, CONVC_F32, CONVC_F64, CONVC_I8, CONVC_U8, CONVC_I32, CONVC_I64, CONVC_BOOL } convc_type;
+/* Halves are 16 bits as they lie: IEEE's CONVC_F16, and CONVC_BF16, the upper half of a float. */
+typedef enum {
+  CONVC_F16,
+  CONVC_BF16,
+  CONVC_F32,
+  CONVC_F64,
+  CONVC_I8,
+  CONVC_U8,
+  CONVC_I16,
+  CONVC_U16,
+  CONVC_I32,
+  CONVC_U32,
+  CONVC_I64,
+  CONVC_U64,
+  CONVC_BOOL
+} convc_type;
 
 /* An input or output, in C order. Axis i has per_batch[i] * batch + plus[i] elements. */
 typedef struct {

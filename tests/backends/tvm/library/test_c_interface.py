@@ -47,6 +47,12 @@ TYPES = """graph @t(%a: i32[2,3], %b: bool[2,3], %c: f64[2,3], %d: u8[2,3], %e: 
     %z = neg(%c)
     return %y, %z, %b, %d, %e, %f
 }"""
+MORE_TYPES = """graph @t(%a: bf16[2,3], %b: i16[3], %c: u16[2], %d: u32[4], %e: u64[2]) {
+    %p = param : bf16[3]
+    %y = add(%a, %p)
+    %z = neg(%b)
+    return %y, %z, %c, %d, %e
+}"""
 SIZES = "graph @m(%x: f32[N,3]) { %p = param : f32[2,3] %y = reshape(%x) {shape=[3*N]} %z = concat(%x, %p) {axis=0} return %y, %z }"
 
 
@@ -76,7 +82,7 @@ def by_example(artifact: Artifact, example: Path, inputs: dict[str, Array], batc
     }
 
 
-@pytest.mark.parametrize("text", [CONVS, TYPES, SIZES, RELU], ids=["convs", "types", "sizes", "relu"])
+@pytest.mark.parametrize("text", [CONVS, TYPES, MORE_TYPES, SIZES, RELU], ids=["convs", "types", "more", "sizes", "relu"])
 def test_the_example_computes_what_the_module_does(text: str, tmp_path: Path) -> None:
     graph = typed_graph(text)
     artifact = compiled(graph, tmp_path / "net")
