@@ -15,7 +15,20 @@ import numpy.typing as npt
 from .dims import Dim, dim_names, evaluate, parse_dim
 from .errors import InvalidModel
 
-__all__ = ["DTYPES", "OPAQUE", "Array", "TensorType", "is_floating", "limits_of", "parse_shape", "parse_type", "widened"]
+__all__ = [
+    "BITS",
+    "DTYPES",
+    "OPAQUE",
+    "Array",
+    "TensorType",
+    "is_floating",
+    "limits_of",
+    "parse_shape",
+    "parse_type",
+    "plain",
+    "range_of",
+    "widened",
+]
 
 Array = npt.NDArray[Any]
 
@@ -25,6 +38,10 @@ _NAMES = {
     "bf16": BFLOAT16,
     "f32": "float32",
     "f64": "float64",
+    "i2": "int2",
+    "u2": "uint2",
+    "i4": "int4",
+    "u4": "uint4",
     "i8": "int8",
     "u8": "uint8",
     "i16": "int16",
@@ -35,10 +52,11 @@ _NAMES = {
     "u64": "uint64",
     "bool": "bool",
 }
+BITS = {"i2": 2, "u2": 2, "i4": 4, "u4": 4}  # of elements that are only stored: nothing is computed before a cast or a scale widens them
 
 
 class _Elements(Mapping[str, np.dtype[Any]]):
-    """NumPy's type of each element type. That of bfloat16 another package has, which is imported when somebody asks for it."""
+    """NumPy's type of each element type. Some another package has, which is imported when somebody asks for one."""
 
     def __getitem__(self, name: str) -> np.dtype[Any]:
         return _dtype(_NAMES[name])
@@ -55,7 +73,8 @@ class _Elements(Mapping[str, np.dtype[Any]]):
 
 @functools.cache
 def _dtype(name: str) -> np.dtype[Any]:
-    return np.dtype(importlib.import_module("ml_dtypes").bfloat16 if name == BFLOAT16 else name)
+    is_foreign = name == BFLOAT16 or name in map(_NAMES.get, BITS)
+    return np.dtype(getattr(importlib.import_module("ml_dtypes"), name) if is_foreign else name)
 
 
 DTYPES: Mapping[str, np.dtype[Any]] = _Elements()
@@ -103,7 +122,8 @@ class TensorType:
 
     @property
     def nbytes(self) -> Dim:
-        return self.numel * self.itemsize
+        """Where several elements share a byte, of all together."""
+        return (self.numel * BITS[self.dtype] + 7) // 8 if self.is_stored else self.numel * self.itemsize
 
     @property
     def itemsize(self) -> int:
@@ -117,6 +137,16 @@ class TensorType:
     @property
     def is_float(self) -> bool:
         return self.dtype in ("f16", "bf16", "f32", "f64")
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether elements are of less than 8 bits, with which nothing is computed."""
+        return self.dtype in BITS
+
+    @property
+    def in_bytes(self) -> TensorType:
+        """The type with a byte for each element, where several share one."""
+        return TensorType("i8" if self.dtype[0] == "i" else "u8", self.shape) if self.is_stored else self
 
     @property
     def is_half(self) -> bool:
@@ -160,6 +190,12 @@ def limits_of(dtype: str) -> Any:
     return (importlib.import_module("ml_dtypes") if dtype == "bf16" else np).finfo(DTYPES[dtype])
 
 
+def range_of(dtype: np.dtype[Any]) -> tuple[int, int]:
+    """The least and the greatest whole number of a NumPy type."""
+    info = (importlib.import_module("ml_dtypes") if dtype.kind == "V" else np).iinfo(dtype)
+    return int(info.min), int(info.max)
+
+
 def is_floating(array: Array) -> bool:
     """Whether an array holds floats. To NumPy, bfloat16 is no kind of number."""
     return array.dtype.kind == "f" or (array.dtype.kind == "V" and array.dtype.name == BFLOAT16)
@@ -168,6 +204,11 @@ def is_floating(array: Array) -> bool:
 def widened(array: Array) -> Array:
     """bfloat16 as float32, other arrays as they are: NumPy's own functions do not take all of its kinds."""
     return array.astype(np.float32) if array.dtype.kind == "V" and is_floating(array) else array
+
+
+def plain(array: Array) -> Array:
+    """Of a type that NumPy's files can name: bfloat16 as float32, less than 8 bits as 8."""
+    return widened(array) if array.dtype.kind != "V" or is_floating(array) else array.astype(DTYPES[TensorType.of(array).in_bytes.dtype])
 
 
 def parse_shape(text: str) -> tuple[Dim, ...]:

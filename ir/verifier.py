@@ -5,12 +5,18 @@ from __future__ import annotations
 from .attributes import named_sizes
 from .errors import InvalidModel, ShapeError
 from .graph import Graph, Node
-from .ops.elementwise import IDENTITY
+from .ops.elementwise import CAST, IDENTITY
 from .ops.leaf import INPUT, PARAM
+from .ops.quantize import DEQUANTIZE_LINEAR, QUANTIZE_LINEAR
+from .ops.select import GATHER
+from .ops.shape import CONCAT, FLATTEN, RESHAPE, SLICE, TRANSPOSE
 from .types import TensorType
 from .weights import INITS
 
 __all__ = ["infer_type", "verify_graph"]
+
+# What may read numbers of less than 8 bits: it widens or quantizes them, or moves them as they are.
+MOVERS = (CAST, QUANTIZE_LINEAR, DEQUANTIZE_LINEAR, IDENTITY, CONCAT, FLATTEN, GATHER, RESHAPE, SLICE, TRANSPOSE)
 
 
 def infer_type(node: Node) -> TensorType:
@@ -22,6 +28,9 @@ def infer_type(node: Node) -> TensorType:
     blind = next((operand for operand in node.inputs if operand.typed.is_opaque), None)
     if blind is not None and not node.kind.facts.opaque and node.kind is not IDENTITY:
         raise InvalidModel(f"{node.where} reads %{blind.name}, which is {blind.type}: only another runtime can look into it")
+    narrow = next((operand for operand in node.inputs if operand.typed.is_stored), None)
+    if narrow is not None and not node.kind.facts.opaque and node.kind not in MOVERS:
+        raise ShapeError(f"{node.where} reads %{narrow.name}, which is {narrow.type}: such are only stored; cast it to i8 or u8")
     try:
         return node.kind.infer(node.op, *(operand.typed for operand in node.inputs))
     except ShapeError as error:

@@ -11,7 +11,7 @@ from ...ir.binding import empty_outputs, match_inputs
 from ...ir.errors import BackendMissing, ConvcError, InvalidModel, KernelMissing
 from ...ir.graph import Graph
 from ...ir.types import Array
-from .ort_values import array_of, value_of
+from .ort_values import FOREIGN, array_of, value_of
 
 __all__ = ["Session", "accepts", "providers", "unoptimized", "version"]
 
@@ -39,7 +39,7 @@ class Session:
         provider = PROVIDERS[device]
         wanted = list(dict.fromkeys((provider, PROVIDERS["cpu"])))
         self.graph = graph
-        self._has_bfloat16 = any(node.typed.dtype == "bf16" for node in (*graph.inputs, *graph.outputs))
+        self._is_foreign = any(node.typed.dtype in FOREIGN for node in (*graph.inputs, *graph.outputs))
         try:
             self._session = ort.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=wanted)
         except Exception as error:
@@ -66,7 +66,7 @@ class Session:
         return dict(zip(names, results, strict=True))
 
     def _run(self, inputs: Mapping[str, Array], names: list[str]) -> list[Array]:
-        if not self._has_bfloat16:
+        if not self._is_foreign:
             return self._session.run(names, dict(inputs))
         return list(map(array_of, self._session.run_with_ort_values(names, {name: value_of(array) for name, array in inputs.items()})))
 

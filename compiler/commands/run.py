@@ -13,7 +13,7 @@ import numpy as np
 from ...ir.errors import UsageError
 from ...ir.files import write_file
 from ...ir.graph import Graph, fresh_name
-from ...ir.types import Array, widened
+from ...ir.types import Array, plain
 from ..engines.optimize import optimize
 from ..engines.table import ENGINES, ON_DEVICES, engines_named
 from ..files.artifact import MANIFEST, Artifact
@@ -69,7 +69,7 @@ def command(
     inputs = read_inputs(graph, files, resize=resize, imagenet=imagenet) if files else random_inputs(graph, seed)
     (engine,) = placed(console, [engine], emulate)
     run = engine.open(artifact, threads) if artifact else engine.start(graph, threads)
-    results = {name: widened(value) for name, value in run(inputs).items()}
+    results = {name: plain(value) for name, value in run(inputs).items()}
     written = _write(results, output) if output else []
     if as_json:
         emit_json({name: _record(value, top) for name, value in results.items()})

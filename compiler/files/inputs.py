@@ -100,6 +100,7 @@ def random_inputs(graph: Graph, seed: int = 0, sizes: Mapping[str, int] | None =
             arrays[node.name] = _drawn(node, draws)
             continue
         shape, dtype = node.typed.concrete(), DTYPES[node.typed.dtype]
-        values = FILLS[fill](draws, shape) if node.typed.is_float else draws.integers(0, 2 if node.typed.dtype == "bool" else 8, shape)
+        most = 2 if node.typed.dtype in ("bool", "i2") else 4 if node.typed.dtype == "u2" else 8
+        values = FILLS[fill](draws, shape) if node.typed.is_float else draws.integers(0, most, shape)
         arrays[node.name] = np.asarray(values, dtype)
     return arrays

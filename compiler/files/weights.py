@@ -18,7 +18,7 @@ from ...ir.op import no_rounding
 from ...ir.ops.leaf import PARAM, Param
 from ...ir.ops.quantize import QUANTIZE_LINEAR
 from ...ir.ops.select import GATHER
-from ...ir.types import Array, TensorType, is_floating
+from ...ir.types import DTYPES, Array, TensorType, is_floating, plain, range_of
 from ...ir.weights import Weights
 from . import pytorch_file
 from .numpy_file import load_npz, npz_bytes
@@ -79,7 +79,7 @@ def _of_numpy(arrays: dict[str, Array]) -> dict[str, Array]:
 def weights_bytes(graph: Graph) -> bytes:
     """The parameters of a graph as a safetensors file."""
     params = ((node.name, node.weights) for node in graph.params if node.weights is not None)
-    return _safetensors().save({name: np.asarray(weights.drawn(), order="C") for name, weights in params})
+    return _safetensors().save({name: np.asarray(_stored(weights), order="C") for name, weights in params})
 
 
 def write_weights(graph: Graph, path: Path) -> None:
@@ -88,7 +88,7 @@ def write_weights(graph: Graph, path: Path) -> None:
     Raises: UsageError where the path cannot be written.
     """
     if path.suffix == ".npz":
-        write_file(path, npz_bytes({node.name: node.weights.drawn() for node in graph.params if node.weights is not None}))
+        write_file(path, npz_bytes({node.name: _stored(node.weights) for node in graph.params if node.weights is not None}))
     else:
         write_file(path, weights_bytes(graph))
 
@@ -117,7 +117,7 @@ def bind_weights(graph: Graph, arrays: Mapping[str, Array], source: str, theirs:
     def bound(node: Node, operands: tuple[Node, ...]) -> Node:
         if node.kind is not PARAM:
             return node.reading(operands)
-        return node.like(op=Param("given"), weights=Weights.of(np.asarray(arrays[node.name], order="C"), node.name))
+        return node.like(op=Param("given"), weights=Weights.of(_of_type(arrays[node.name], node.typed), node.name))
 
     loaded = graph.rebuild(bound)
     check_numbers(loaded)
@@ -166,8 +166,20 @@ def _safetensors() -> Any:
     return importlib.import_module("safetensors.numpy")
 
 
+def _stored(weights: Weights) -> Array:
+    """Files of weights have no numbers of less than 8 bits; there they take 8."""
+    return plain(weights.drawn()) if weights.type.is_stored else weights.drawn()
+
+
+def _of_type(array: Array, type_: TensorType) -> Array:
+    return np.asarray(array, DTYPES[type_.dtype], order="C")
+
+
 def _fits(array: Array, type_: TensorType) -> bool:
-    return array.shape == type_.shape and TensorType.of(array).dtype == type_.dtype
+    if array.shape != type_.shape or TensorType.of(array).dtype != type_.in_bytes.dtype:
+        return False
+    least, most = range_of(DTYPES[type_.dtype]) if type_.is_stored and array.size else (0, 0)
+    return not type_.is_stored or not array.size or (least <= int(array.min()) and int(array.max()) <= most)
 
 
 def _listed(what: str, names: list[str]) -> str:

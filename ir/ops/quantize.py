@@ -11,7 +11,7 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import BY_PLACE, Facts, fixed
 from ..op import OpDef, elementwise_cost, no_rounding, rounded
-from ..types import Array, TensorType
+from ..types import BITS, Array, TensorType, range_of
 from .check import need_axis, need_float, need_same_dtype
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "QuantizeLinear",
 ]
 
+STEP_TYPES = (*BITS, "i8", "u8", "i16", "u16")
 STEPS = 255  # from the least to the greatest u8
 
 
@@ -66,19 +67,19 @@ class DynamicZero:
 
 
 def infer_quantize(op: QuantizeLinear, x: TensorType, scale: TensorType, zero_point: TensorType) -> TensorType:
-    """Raises: ShapeError for a zero point that is not 8 or 16 bits wide, or a scale that does not lie along the axis."""
+    """Raises: ShapeError for a zero point of more than 16 bits, or a scale that does not lie along the axis."""
     need_float(x)
     need_same_dtype(x, scale)
-    if zero_point.dtype not in ("i8", "u8", "i16", "u16"):
-        raise ShapeError(f"zero point is {zero_point}, expected i8, u8, i16 or u16")
+    if zero_point.dtype not in STEP_TYPES:
+        raise ShapeError(f"zero point is {zero_point}, expected {', '.join(STEP_TYPES)}")
     _need_along_axis(op, x, scale, zero_point)
     return TensorType(zero_point.dtype, x.shape)
 
 
 def infer_dequantize(op: DequantizeLinear, x: TensorType, scale: TensorType, zero_point: TensorType) -> TensorType:
     """Raises: ShapeError for an input that is not quantized, or a scale that does not lie along the axis."""
-    if x.dtype not in ("i8", "u8", "i16", "u16", "i32"):
-        raise ShapeError(f"input is {x}, expected i8, u8, i16, u16 or i32")
+    if x.dtype not in (*STEP_TYPES, "i32"):
+        raise ShapeError(f"input is {x}, expected {', '.join(STEP_TYPES)} or i32")
     need_float(scale)
     need_same_dtype(x, zero_point)
     _need_along_axis(op, x, scale, zero_point)
@@ -114,13 +115,12 @@ def quantize_linear(op: QuantizeLinear, x: Array, scale: Array, zero_point: Arra
     """The quotient is a float32, as every engine takes it: a wider one would fall on the other side of a half now and then."""
     scale, offset = (_along(op.axis, values, x.ndim) for values in (scale, zero_point))
     steps = np.rint(x.astype(np.float32) / scale.astype(np.float32))
-    bounds = np.iinfo(zero_point.dtype)
-    return np.clip(steps + offset.astype(np.float32), bounds.min, bounds.max).astype(zero_point.dtype)
+    return np.clip(steps + offset.astype(np.float32), *range_of(zero_point.dtype)).astype(zero_point.dtype)
 
 
 def dequantize_linear(op: DequantizeLinear, x: Array, scale: Array, zero_point: Array) -> Array:
     scale, offset = (_along(op.axis, values, x.ndim) for values in (scale, zero_point))
-    return (x.astype(np.int64) - offset).astype(scale.dtype) * scale
+    return (x.astype(np.int64) - offset.astype(np.int64)).astype(scale.dtype) * scale
 
 
 def dequantize_magnitude(op: DequantizeLinear, x: Array, scale: Array, zero_point: Array) -> Array:

@@ -59,7 +59,7 @@ def size_of(tensor: TensorProto, values: Values) -> int:
     """Bytes of data; what is kept in typed fields stays where it is."""
     if tensor.name not in values:
         return len(tensor.raw_data)
-    return ELEMENTS[tensor.data_type].bits * math.prod(tensor.dims) // 8
+    return -(-ELEMENTS[tensor.data_type].bits * math.prod(tensor.dims) // 8)
 
 
 def _whole(model: ModelProto, path: Path, values: Values) -> Iterator[bytes]:

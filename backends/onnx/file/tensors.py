@@ -11,6 +11,7 @@ import numpy as np
 from ....ir.errors import InvalidModel, UnsupportedOp
 from ....ir.types import DTYPES, Array
 from .limits import Limits
+from .packed import bits_of, unpacked
 
 if TYPE_CHECKING:
     from onnx import TensorProto
@@ -61,12 +62,12 @@ ELEMENTS: dict[int, Element] = {
     18: Element("float8e4m3fnuz", 8, "int32_data"),
     19: Element("float8e5m2", 8, "int32_data"),
     20: Element("float8e5m2fnuz", 8, "int32_data"),
-    21: Element("uint4", 4, "int32_data", packed=2),
-    22: Element("int4", 4, "int32_data", packed=2),
+    21: Element("uint4", 4, "int32_data", "u4", packed=2),
+    22: Element("int4", 4, "int32_data", "i4", packed=2),
     23: Element("float4e2m1", 4, "int32_data", packed=2),
     24: Element("float8e8m0", 8, "int32_data"),
-    25: Element("uint2", 2, "int32_data", packed=4),
-    26: Element("int2", 2, "int32_data", packed=4),
+    25: Element("uint2", 2, "int32_data", "u2", packed=4),
+    26: Element("int2", 2, "int32_data", "i2", packed=4),
 }
 FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 
@@ -143,10 +144,10 @@ def inline_values(tensor: TensorProto, where: str, raw: bytes | None) -> Array:
     entries: Any = getattr(tensor, element.field)
     wide = {"float_data": "f4", "int32_data": "i4", "int64_data": "i8", "double_data": "f8", "uint64_data": "u8"}[element.field]
     values = np.fromiter(entries, np.dtype(wide), len(entries))
-    carrier = np.dtype(np.uint16) if element.ours in ("f16", "bf16") else dtype
+    carrier = np.dtype(np.uint16) if element.ours in ("f16", "bf16") else np.dtype(np.uint8) if element.packed > 1 else dtype
     if carrier != values.dtype:
         values = _narrowed(values, carrier, where)
-    values = values.view(dtype).reshape(dims)
+    values = unpacked(values, dtype, dims) if element.packed > 1 else values.view(dtype).reshape(dims)
     values.flags.writeable = False
     return values
 
@@ -155,7 +156,10 @@ def from_bytes(data: bytes | bytearray | memoryview, dtype: np.dtype[Any], dims:
     """Little-endian bytes of exactly the right number as a read-only array."""
     if dtype == np.bool_ and (np.frombuffer(data, np.uint8) > 1).any():
         raise InvalidModel(f"{where} of bool holds bytes other than 0 and 1")
-    values = np.frombuffer(data, dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(dims)
+    if bits_of(dtype) < 8:
+        values = unpacked(np.frombuffer(data, np.uint8), dtype, dims)
+    else:
+        values = np.frombuffer(data, dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(dims)
     values.flags.writeable = False
     return values
 

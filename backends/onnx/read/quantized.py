@@ -43,9 +43,11 @@ def _scales(c: Call, dtype: str) -> tuple[Node, Node]:
         raise c.refuse("block_size; only scales per tensor and per axis can be compiled")
     scale = c.x(1)
     zero = c.maybe(2) or _zero(c, scale, dtype, "zero_point")
-    if scale.typed.shape != (1,):
-        return scale, zero
-    return c.named("reshape", scale, shape=(), suffix="one_scale"), c.named("reshape", zero, shape=(), suffix="one_zero")
+    return _one(c, scale, "one_scale"), _one(c, zero, "one_zero")
+
+
+def _one(c: Call, values: Node, suffix: str) -> Node:
+    return c.named("reshape", values, shape=(), suffix=suffix) if values.typed.shape == (1,) else values
 
 
 def _channel_axis(c: Call, x: Node, scale: Node) -> int:

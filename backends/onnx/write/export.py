@@ -13,6 +13,7 @@ from ....ir.types import DTYPES, TensorType
 from ....ir.version import __version__
 from ...unsupported import Unsupported
 from ..file.opaque import imported
+from ..file.packed import packed
 from ..file.types_text import read_type
 from .onnx_emitter import OnnxEmitter
 from .onnx_rows import ROWS
@@ -168,4 +169,6 @@ def _bytes(node: Node) -> bytes:
     """A parameter's values, little-endian as the spec asks."""
     assert node.weights is not None
     values = node.weights.drawn()
+    if node.typed.is_stored:
+        return packed(values).tobytes()
     return values.astype(values.dtype.newbyteorder("<"), order="C", copy=False).tobytes()

@@ -13,7 +13,7 @@ from ....ir.ops.conv import Conv1d, Conv2d
 from ....ir.ops.conv_transpose import ConvTranspose1d, ConvTranspose2d
 from ....ir.ops.resize import Resize
 from ....ir.ops.window import Pair
-from ....ir.types import Array
+from ....ir.types import DTYPES, Array
 from ..processor import Processor
 from .kernels.epilogue import STEPS, EpilogueStep, Steps
 from .kernels.kernel import CpuKernel, TunedForms
@@ -158,7 +158,8 @@ def step_of(node: Node, value: Node, kinds: Container[OpDef[Any]] = STEPS) -> Ep
 
 
 def as_it_is(node: Node) -> Argument:
-    return Argument(node.name, node.typed.concrete(), node.typed.dtype, lambda values: values(node))
+    dtype = node.typed.in_bytes.dtype
+    return Argument(node.name, node.typed.concrete(), dtype, lambda values: values(node).astype(DTYPES[dtype], copy=False))
 
 
 def packed(name: str, packing: Packing, param: Node) -> Argument:

@@ -109,7 +109,7 @@ def _axis(dim: Dim) -> tuple[int, int] | None:
 
 
 def _type(type_: TensorType) -> str:
-    return f"CONVC_{type_.dtype.upper()}"
+    return f"CONVC_{type_.in_bytes.dtype.upper()}"
 
 
 def _row(numbers: Sequence[int]) -> str:

@@ -97,7 +97,7 @@ class LoadedLibrary:
             return empty_outputs(self.graph, match_inputs(self.graph, inputs)) or {}
         if self._thread_count() != self.threads:  # the pool belongs to the calling thread, and another module may have set it
             use_threads(self.threads)
-        given = [self._given(node.name, np.asarray(inputs[node.name])) for node in self.graph.inputs]
+        given = [self._given(node.name, _in_bytes(node, inputs[node.name])) for node in self.graph.inputs]
         try:
             results = function(*given)
         except Exception as error:
@@ -115,7 +115,7 @@ class LoadedLibrary:
             if thread_count() != self.threads:
                 use_threads(self.threads)
             told = [self._shape(match_inputs(self.graph, inputs))] if self._told_sizes else []
-            main(*(_tensor(host, inputs[node.name], self._device) for node in self.graph.inputs), *told, *self._weights)
+            main(*(_tensor(host, _in_bytes(node, inputs[node.name]), self._device) for node in self.graph.inputs), *told, *self._weights)
 
         return run
 
@@ -199,13 +199,16 @@ class LoadedLibrary:
         None begins inside another: what a function returns has storage of its own, and is an argument only as a whole.
         """
         if not self._is_here:
-            return {node.name: results[i].numpy() for i, node in enumerate(self.graph.outputs)}
+            return {node.name: results[i].numpy().astype(DTYPES[node.typed.dtype], copy=False) for i, node in enumerate(self.graph.outputs)}
         owned: dict[str, Array] = {}
         taken: set[int] = set()
         for i, node in enumerate(self.graph.outputs):
             tensor = results[i]  # one by one in half the time that the iterator takes
             dtype = DTYPES[node.typed.dtype]
             array = _seen(tensor, dtype)
+            if node.typed.is_stored:
+                owned[node.name] = array
+                continue
             if array.nbytes > SMALL:
                 taken = taken or {other.data_ptr() for other in given}
                 place = tensor.data_ptr()
@@ -267,6 +270,10 @@ def _tensor(host: Any, array: Array, device: Any) -> Any:
     return host.runtime.tensor(array, device)
 
 
+def _in_bytes(node: Node, array: Array) -> Array:
+    return np.asarray(array).astype(DTYPES[node.typed.in_bytes.dtype], copy=False)
+
+
 def _carrier(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The type as which NumPy hands memory over: of bfloat16 its interfaces know nothing."""
     return np.dtype(np.uint16) if dtype == DTYPES["bf16"] else dtype
@@ -281,6 +288,8 @@ def _shared(host: Any, array: Array) -> Any:
 
 def _seen(tensor: Any, dtype: np.dtype[Any]) -> Array:
     """An array in a TVM tensor's memory."""
+    if dtype.kind == "V" and dtype.itemsize == 1:
+        return np.from_dlpack(tensor).astype(dtype)
     carrier = _carrier(dtype)
     return np.from_dlpack(tensor if carrier == dtype else tensor._create_view(tensor.shape, carrier.name)).view(dtype)
 

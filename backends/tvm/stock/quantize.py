@@ -6,6 +6,7 @@ from typing import Any
 
 from ....ir.graph import Node
 from ....ir.ops.quantize import STEPS
+from ....ir.types import DTYPES, range_of
 from .reduce import extreme_of
 from .relax_emitter import RelaxEmitter, dtype_name
 
@@ -16,7 +17,7 @@ def quantize_linear(emitter: RelaxEmitter, node: Node, x: Any, scale: Any, zero_
     te, tirx, dtype = emitter.te, emitter.tirx, dtype_name(node.typed)
 
     def steps(x: Any, scale: Any, zero_point: Any, shape: Any) -> Any:
-        least, most = (bound(dtype).astype("float32") for bound in (tirx.min_value, tirx.max_value))
+        least, most = (tirx.const(bound, "float32") for bound in range_of(DTYPES[node.typed.dtype]))
 
         def element(*at: Any) -> Any:
             step, offset = (_along(node, values, at).astype("float32") for values in (scale, zero_point))

@@ -142,8 +142,8 @@ def _computed(dim: Dim) -> Iterator[Dim]:
 
 
 def dtype_name(type_: TensorType) -> str:
-    """`f32` as TVM and NumPy call it."""
-    return DTYPES[type_.dtype].name
+    """`f32` as TVM and NumPy call it. Numbers of less than 8 bits have a byte each: TVM has types for them that its runtime cannot hold."""
+    return DTYPES[type_.in_bytes.dtype].name
 
 
 def of_image(axes: int, element: Callable[..., Any]) -> Callable[..., Any]:

@@ -36,6 +36,7 @@ from ....ir.ops import (
     unary,
     unpool,
 )
+from ....ir.types import BITS
 from ...unsupported import Unsupported
 from .conv import accumulator, conv2d, in_own_type
 from .conv import conv as conv_
@@ -144,7 +145,14 @@ def div(emitter: RelaxEmitter, node: Node, a: Any, b: Any) -> Any:
 
 
 def cast(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
-    return emitter.ops.astype(x, dtype_name(node.typed))
+    """Of a whole number in less than 8 bits the lowest are left, and the highest of these is the sign."""
+    bits, ops = BITS.get(node.typed.dtype), emitter.ops
+    if bits is None:
+        return ops.astype(x, dtype_name(node.typed))
+    whole = emitter.builder.emit(ops.astype(ops.astype(x, "int32"), "uint8"), f"{node.name}.byte")
+    low = ops.bitwise_and(whole, emitter.scalar(2**bits - 1, "uint8"))
+    sign = emitter.scalar(2 ** (bits - 1) if node.typed.dtype[0] == "i" else 0, "uint8")
+    return ops.astype(ops.subtract(ops.bitwise_xor(low, sign), sign), dtype_name(node.typed))
 
 
 def dense(emitter: RelaxEmitter, node: Node, x: Any, w: Any, b: Any = None) -> Any:
