@@ -214,7 +214,8 @@ class LoadedLibrary:
                 place = tensor.data_ptr()
                 if place not in taken and place not in self._weights_at:
                     taken.add(place)
-                    owned[node.name] = np.asarray(_Result(tensor, _carrier(dtype))).view(dtype)
+                    shared = np.asarray(_Result(tensor, _carrier(dtype)))
+                    owned[node.name] = shared if shared.dtype == dtype else shared.view(dtype)
                     continue
             owned[node.name] = array.copy()
         return owned
