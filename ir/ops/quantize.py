@@ -71,7 +71,7 @@ def infer_quantize(op: QuantizeLinear, x: TensorType, scale: TensorType, zero_po
     need_float(x)
     need_same_dtype(x, scale)
     if zero_point.dtype not in STEP_TYPES:
-        raise ShapeError(f"zero point is {zero_point}, expected {', '.join(STEP_TYPES)}")
+        raise ShapeError(f"zero point is {zero_point}, expected {', '.join(STEP_TYPES[:-1])} or {STEP_TYPES[-1]}")
     _need_along_axis(op, x, scale, zero_point)
     return TensorType(zero_point.dtype, x.shape)
 
