@@ -24,10 +24,13 @@ class _Names:
 
     def operand(self, text: str) -> Operands:
         inner = text[1:-1] if text[:1] in "{[" else text
+        if text.startswith("[") and "+" in inner:
+            base, offset = inner.split("+")
+            return Operands((f"emu_beyond({self._part(base.strip())}, {self._part(offset.strip())})",))
         return Operands(tuple(self._part(part) for part in split(inner, ",")))
 
     def _part(self, text: str) -> str:
-        """`%3`, `p`, `-1`, `%3 + 16`"""
+        """`%3`, `p`, `-1`"""
         return re.sub(r"%(\d+)|%?\b([A-Za-z_]\w*)", self._named, text)
 
     def _named(self, match: re.Match[str]) -> str:

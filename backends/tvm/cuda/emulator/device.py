@@ -11,7 +11,7 @@ from typing import Any
 from .....ir.errors import BackendMissing, ConvcError
 from ...host import EMULATED_GPU, tvm
 from .kernels import library_of
-from .machine import Machine, load_runtime, machine
+from .machine import Machine, load_libraries, machine
 
 __all__ = ["emulated", "gpu_is_here", "is_emulated"]
 
@@ -43,8 +43,7 @@ def emulated() -> Machine:
     if "tvm" in sys.modules and _has_driver(tvm()):
         raise BackendMissing("TVM has NVIDIA's driver in this process already; a GPU is emulated in a process that has not used one")
     device = machine()
-    load_runtime()
-    device.library.emu_set_compiler(_COMPILER)
+    load_libraries().emu_set_compiler(_COMPILER)
     host = tvm()
     if not _has_driver(host):  # TVM was there first, and let its CUDA runtime be
         ctypes.CDLL(str(Path(host.__file__).parent / "lib" / "libtvm_runtime_cuda.so"), mode=ctypes.RTLD_GLOBAL)

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from ...host import EMULATED_GPU
 from .toolchain import SHARED, load, machine_sources, made
 
-__all__ = ["AS_NUMBERED", "USUAL", "Machine", "Order", "machine"]
+__all__ = ["AS_NUMBERED", "USUAL", "Machine", "Order", "load_libraries", "machine", "machine_object"]
 
-RUNTIME = "runtime"  # the source of libcudart; the others are the device and its driver
+LIBRARIES = {"driver": "libcuda.so.1", "runtime": "libcudart.so.13"}  # the sources that stand in for NVIDIA's
 RUNNER = "runner"  # a program of its own
 OPTIMIZED = ("-O2", "-fno-tree-loop-distribute-patterns")
-VERSIONS = "libcudart.so.13 { global: cuda*; local: *; };\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +63,41 @@ class Machine:
 
 @functools.cache
 def machine() -> Machine:
-    """Loaded so that kernels, and TVM's runtime, find its functions.
+    """Loaded so that kernels, and what stands in for NVIDIA's libraries, find its functions. Nobody takes it for one of these.
 
     Raises: as `made` and `load`.
     """
-    texts = [path.read_text(encoding="utf-8") for name, path in machine_sources().items() if name not in (RUNTIME, RUNNER)]
-    flags = (*SHARED, *OPTIMIZED, "-Wl,-soname,libcuda.so.1", f'-DEMU_DEVICE_NAME="{EMULATED_GPU}"')
-    return Machine(load(made({"device.cpp": "\n".join(texts)}, flags), "libcuda.so.1", ctypes.RTLD_GLOBAL))  # at once, in half the time
+    flags = (*SHARED, *OPTIMIZED)
+    return Machine(load(made(_together(RUNNER, *LIBRARIES), flags), "libconvc_machine.so", ctypes.RTLD_GLOBAL))
 
 
-def load_runtime() -> ctypes.CDLL:
-    """libcudart, over the device.
+def machine_object() -> bytes:
+    """The machine and a program that launches one kernel, to be linked with that.
+
+    Raises: as `made`.
+    """
+    return made(_together(*LIBRARIES), ("-c", *OPTIMIZED))
+
+
+@functools.cache
+def load_libraries() -> ctypes.CDLL:
+    """The driver and the runtime over the machine, under the names by which TVM's asks for them; the driver.
 
     Raises: as `made` and `load`.
     """
     machine()
-    texts = {"runtime.cpp": machine_sources()[RUNTIME].read_text(encoding="utf-8"), "versions.map": VERSIONS}
-    flags = (*SHARED, "-O2", "-Wl,-soname,libcudart.so.13", f'-DEMU_DEVICE_NAME="{EMULATED_GPU}"')
-    return load(made(texts, flags, ("-Wl,--version-script=versions.map",)), "libcudart.so.13", ctypes.RTLD_GLOBAL)
+    driver, _ = (_library(name, soname) for name, soname in LIBRARIES.items())
+    return driver
+
+
+def _library(name: str, soname: str) -> ctypes.CDLL:
+    texts = {path.name: path.read_text(encoding="utf-8") for path in (machine_sources()[name],)}
+    texts["symbols.map"] = f"{soname} {{ global: cu*; emu_*; local: *; }};\n"
+    flags = (*SHARED, "-O1", f"-Wl,-soname,{soname}", f'-DEMU_DEVICE_NAME="{EMULATED_GPU}"')
+    return load(made(texts, flags, ("-Wl,--version-script=symbols.map",)), soname, ctypes.RTLD_GLOBAL)
+
+
+def _together(*without: str) -> dict[str, str]:
+    """Its sources as one, which takes half the time."""
+    texts = [path.read_text(encoding="utf-8") for name, path in machine_sources().items() if name not in without]
+    return {"machine.cpp": "\n".join(texts)}

@@ -12,13 +12,14 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from .....ir.errors import BackendMissing, UsageError
 from .....ir.files import scratch_folder
 from ...host import EMULATED_GPU, forbids_code
 from ...store.cache import usable_cache
 
-__all__ = ["MACHINE", "SHARED", "compiler", "compiler_word", "load", "machine_sources", "made"]
+__all__ = ["MACHINE", "ROOM", "SHARED", "compiler", "compiler_word", "load", "machine_sources", "made"]
 
 MACHINE = Path(__file__).parent / "machine"
 COMPILERS = ("g++", "clang++", "c++")
@@ -27,6 +28,7 @@ ALWAYS = ("-std=c++17", "-w", "-march=native", "-ffp-contract=off", "-fno-strict
 SHARED = ("-shared",)
 FORMAT = "convc emulator 1"
 ROOM = 64 << 20  # bytes for the compiler's files
+NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
 
 @functools.cache
@@ -58,16 +60,16 @@ def machine_sources() -> Mapping[str, Path]:
     return {path.stem: path for path in sorted(MACHINE.glob("*.cpp"))}
 
 
-def made(texts: Mapping[str, str], flags: Sequence[str], links: Sequence[str] = ()) -> bytes:
-    """What the compiler makes of sources, by their names: from the cache if it made it before.
+def made(texts: Mapping[str, str], flags: Sequence[str], links: Sequence[str] = (), objects: Mapping[str, bytes] = NOTHING) -> bytes:
+    """What the compiler makes of sources, by their names, and of objects, which `links` name: from the cache if it made it before.
 
     Raises: as `compiler`; BackendMissing with the compiler's words where it refuses.
     """
-    key = _key(texts, (*flags, *links))
+    key = _key(texts, (*flags, *links), objects)
     cache, _ = usable_cache()
     if cache is not None and (kept := cache.get(key)) is not None:
         return kept
-    code = _compiled(texts, flags, links)
+    code = _compiled(texts, flags, links, objects)
     if cache is not None:
         cache.put(key, code)
         cache.trim()
@@ -90,10 +92,18 @@ def load(code: bytes, name: str, mode: int = ctypes.RTLD_LOCAL) -> ctypes.CDLL:
             raise BackendMissing(f"what emulates a GPU cannot be loaded: {error}") from error
 
 
-def _key(texts: Mapping[str, str], flags: Sequence[str]) -> str:
+def _key(texts: Mapping[str, str], flags: Sequence[str], objects: Mapping[str, bytes]) -> str:
     headers = {path.name: path.read_text(encoding="utf-8") for path in sorted(MACHINE.rglob("*.h"))}
+    parts_given = [hashlib.sha256(code).hexdigest() for code in objects.values()]
     plain = [flag for flag in (*ALWAYS, *flags) if not flag.startswith("-I")]
-    parts = [FORMAT, EMULATED_GPU, _identity(compiler()), *plain, *(f"{name}\n{text}" for name, text in (headers | dict(texts)).items())]
+    parts = [
+        FORMAT,
+        EMULATED_GPU,
+        _identity(compiler()),
+        *plain,
+        *parts_given,
+        *(f"{name}\n{text}" for name, text in (headers | dict(texts)).items()),
+    ]
     return f"emulated_{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}"
 
 
@@ -104,10 +114,12 @@ def _identity(command: str) -> str:
     return done.stdout
 
 
-def _compiled(texts: Mapping[str, str], flags: Sequence[str], links: Sequence[str]) -> bytes:
+def _compiled(texts: Mapping[str, str], flags: Sequence[str], links: Sequence[str], objects: Mapping[str, bytes]) -> bytes:
     with scratch_folder(ROOM) as folder:
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
+        for name, code in objects.items():
+            (folder / name).write_bytes(code)
         sources = [name for name in texts if name.endswith(".cpp")]
         command = [compiler(), *ALWAYS, f"-I{MACHINE}", *flags, *sources, "-o", "made", *links]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .assembly import assembly_in_cpp
@@ -56,7 +55,6 @@ def _kernels(text: str) -> tuple[str, list[_Kernel]]:
     """The text with the shared arrays of kernels asked for, and the kernels that have bodies."""
     code, pieces, done = spaced(text), list[str](), 0
     found: list[_Kernel] = []
-    numbers = itertools.count()
     for match in KERNEL.finditer(code):
         end = closing(text, match.end())
         body = BODY.match(code, end + 1)
@@ -64,18 +62,18 @@ def _kernels(text: str) -> tuple[str, list[_Kernel]]:
             continue
         last = closing(text, body.end() - 1)
         kernel = _Kernel(match["name"], int(match["most"] or MOST_THREADS), _types(text[match.end() + 1 : end]), [])
-        inside = _replace(STATIC, text[body.end() : last], functools.partial(_placed, kernel, numbers))
+        inside = _replace(STATIC, text[body.end() : last], functools.partial(_placed, kernel))
         pieces += [text[done : body.end()], inside]
         found.append(kernel)
         done = last
     return "".join(pieces) + text[done:], found
 
 
-def _placed(kernel: _Kernel, numbers: Iterator[int], array: re.Match[str]) -> str:
+def _placed(kernel: _Kernel, array: re.Match[str]) -> str:
     """A shared array as a reference to where the machine has it."""
     whole = f"{array['of']}{array['sizes']}"
+    place = f"emu_static_shared({len(kernel.shared)}, sizeof({whole}), {array['alignment'] or 16})"
     kernel.shared.append(whole)
-    place = f"emu_static_shared({next(numbers)}, sizeof({whole}), {array['alignment'] or 16})"
     return f"{array['of']} (&{array['name']}){array['sizes']} = *({array['of']}(*){array['sizes']}){place};"
 
 

@@ -23,7 +23,10 @@ void* warp_tag(int warp, uint64_t phase) { return tags + 1 + (BARRIERS + warp) *
 
 void reset_barriers(int thread_count) {
   alive = thread_count;
-  for (Barrier& barrier : barriers) barrier = Barrier();
+  for (Barrier& barrier : barriers) {
+    barrier = Barrier();
+    barrier.waiting.reserve(MOST_THREADS);
+  }
   if (!tags || under_thread_sanitizer()) tags = new char[TAGS];  // others for each block, or one would look to come after the other
 }
 

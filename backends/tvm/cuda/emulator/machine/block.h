@@ -1,4 +1,7 @@
 // The machine inside: the threads of the block that runs, each a fiber, and what they wait for.
+//
+// What fibers call neither allocates nor calls memcpy and its like with sizes that vary: ThreadSanitizer watches these, and would take the
+// machine's memory for the kernel's. Room is made between blocks.
 #pragma once
 #include <vector>
 #include "counters.h"
@@ -11,9 +14,13 @@ const unsigned char UNSET = 0xff;  // memory that nobody has written: NaN in eve
 
 enum class State { running, ready, waiting, done };
 
-struct Copies {  // cp.async of a thread, in the order they were begun; `groups` says how many of them each committed group holds
-  std::vector<emu_copy> begun;
-  std::vector<size_t> groups;
+const size_t MOST_THREADS = 1024;
+const size_t MOST_COPIES = 2048, MOST_GROUPS = 64;  // of a thread, in flight
+
+struct Copies {  // cp.async of a thread, in the order they were begun; `ends` says where each committed group ends
+  emu_copy* begun = new emu_copy[MOST_COPIES];
+  size_t ends[MOST_GROUPS];
+  size_t first = 0, last = 0, groups = 0;
 };
 
 struct Thread {

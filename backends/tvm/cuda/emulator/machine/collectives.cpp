@@ -19,6 +19,7 @@ static std::vector<Warp> warps;
 
 void reset_warps(int thread_count) {
   warps.assign((size_t)(thread_count + 31) / 32, Warp());
+  for (Warp& warp : warps) warp.meetings.reserve(32);
   for (int i = 0; i < thread_count; i++) warps[(size_t)i / 32].alive |= 1u << i % 32;
 }
 
@@ -27,7 +28,8 @@ extern "C" unsigned emu_active_lanes() { return warps[(size_t)current->warp].ali
 static void complete(int at, size_t which, Thread* last) {
   Warp& warp = warps[(size_t)at];
   Meeting meeting = warp.meetings[which];
-  warp.meetings.erase(warp.meetings.begin() + (long)which);
+  warp.meetings[which] = warp.meetings.back();
+  warp.meetings.pop_back();
   warp.phase++;
   Thread* lanes[32] = {};
   for (int lane = 0; lane < 32; lane++)

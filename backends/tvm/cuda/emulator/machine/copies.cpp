@@ -3,19 +3,11 @@
 
 namespace emu {
 
-void reset_copies(Thread* thread) {
-  thread->copies.begun.clear();
-  thread->copies.groups.clear();
-}
+void reset_copies(Thread* thread) { thread->copies.first = thread->copies.last = thread->copies.groups = 0; }
 
 void check_copies(Thread* thread) {
-  if (!thread->copies.begun.empty()) note_fault("a thread ends with %zu copies of cp.async that nobody waited for", thread->copies.begun.size());
-}
-
-static size_t in_groups(const Copies& copies) {
-  size_t sum = 0;
-  for (size_t group : copies.groups) sum += group;
-  return sum;
+  size_t left = thread->copies.last - thread->copies.first;
+  if (left) note_fault("a thread ends with %zu copies of cp.async that nobody waited for", left);
 }
 
 extern "C" int emu_copy_begins(uint32_t to, const void* from, int bytes, int taken, emu_copy* due) {
@@ -26,26 +18,31 @@ extern "C" int emu_copy_begins(uint32_t to, const void* from, int bytes, int tak
   counters.copies++;
   counters.copied_bytes += (uint64_t)taken;
   if (!options.late) return 1;
-  current->copies.begun.push_back(*due);
+  Copies& copies = current->copies;
+  if (copies.last == MOST_COPIES) fault("has more than %zu copies of cp.async in flight", MOST_COPIES);
+  copies.begun[copies.last++] = *due;
   return 0;
 }
 
 extern "C" void emu_copies_commit() {
   Copies& copies = current->copies;
-  copies.groups.push_back(copies.begun.size() - in_groups(copies));
+  if (copies.groups == MOST_GROUPS) fault("has more than %zu groups of cp.async in flight", MOST_GROUPS);
+  copies.ends[copies.groups++] = copies.last;
 }
 
 extern "C" int emu_copy_completes(int groups_left, emu_copy* due) {
   Copies& copies = current->copies;
-  while ((int)copies.groups.size() > groups_left) {
-    if (copies.groups.front() == 0) {
-      copies.groups.erase(copies.groups.begin());
-      continue;
+  while ((int)copies.groups > groups_left) {
+    if (copies.first < copies.ends[0]) {
+      *due = copies.begun[copies.first++];
+      return 1;
     }
-    copies.groups.front()--;
-    *due = copies.begun.front();
-    copies.begun.erase(copies.begun.begin());
-    return 1;
+    for (size_t i = 1; i < copies.groups; i++) copies.ends[i - 1] = copies.ends[i];
+    copies.groups--;
+  }
+  if (copies.first == copies.last) {  // from the start again; groups that are left are empty
+    copies.first = copies.last = 0;
+    for (size_t i = 0; i < copies.groups; i++) copies.ends[i] = 0;
   }
   return 0;
 }

@@ -6,8 +6,6 @@
 
 namespace emu {
 
-const char* const DEVICE_NAME = EMU_DEVICE_NAME;
-
 enum Error {  // the numbers of cudaError_t and CUresult, where these agree
   SUCCESS = 0,
   INVALID_VALUE = 1,

@@ -79,7 +79,7 @@ int cuGetErrorName(int error, const char** name) {
 int cuGetErrorString(int error, const char** text) { return cuGetErrorName(error, text); }
 
 int cuDeviceGetName(char* name, int bytes, int) {
-  snprintf(name, (size_t)bytes, "%s", DEVICE_NAME);
+  snprintf(name, (size_t)bytes, "%s", EMU_DEVICE_NAME);
   return SUCCESS;
 }
 

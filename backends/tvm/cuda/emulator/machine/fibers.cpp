@@ -51,14 +51,16 @@ void* sanitizer_of_scheduler;
 static void* scheduler_stack;
 
 void prepare_fiber(Thread* thread, void (*body)()) {
+  const int access = PROT_READ | PROT_WRITE, kind = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
   if (!thread->stack) {
-    char* whole = (char*)mmap(nullptr, STACK + GUARD, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char* whole = (char*)mmap(nullptr, STACK + GUARD, access, kind, -1, 0);
     mprotect(whole, GUARD, PROT_NONE);
     thread->stack = whole + GUARD;
   }
-  if (__tsan_create_fiber) {  // a new one each time: what the last block's thread knew, this one's does not
+  if (__tsan_create_fiber) {  // a new one each time, on new memory: what the last block's thread knew, this one's does not
     if (thread->sanitizer) __tsan_destroy_fiber(thread->sanitizer);
     thread->sanitizer = __tsan_create_fiber(0);
+    mmap(thread->stack, STACK, access, kind | MAP_FIXED, -1, 0);
   }
   void** top = (void**)(thread->stack + STACK - 64);
   *--top = nullptr;  // where the body would return to: the stack is as after a call

@@ -41,6 +41,7 @@ static void thread_body() {
 static void start_threads(int count, emu_index block, emu_index block_size, emu_index grid_size) {
   while ((int)threads.size() < count) threads.push_back(new Thread);
   ready.clear();
+  ready.reserve(MOST_THREADS);
   for (int i = count; i-- > 0;) {
     Thread* thread = threads[(size_t)i];
     unsigned at = (unsigned)i;

@@ -46,7 +46,7 @@ extern "C" void emu_load_matrices(const uint16_t* row, uint32_t address, int cou
   Rows rows{{}, {}, address, count, transposed};
   if (current->lane < 8 * count) memcpy(rows.row, row, 16);
   collective("ldmatrix", 0xffffffffu, true, &rows, do_load);
-  memcpy(fragments, rows.fragments, 4 * (size_t)count);
+  for (int i = 0; i < count; i++) fragments[i] = rows.fragments[i];
 }
 
 static void do_store(Thread** lanes) {
@@ -63,7 +63,7 @@ static void do_store(Thread** lanes) {
 
 extern "C" void emu_store_matrices(const uint32_t* fragments, int count, int transposed, uint32_t address, uint16_t* row) {
   Rows rows{{}, {}, address, count, transposed};
-  memcpy(rows.fragments, fragments, 4 * (size_t)count);
+  for (int i = 0; i < count; i++) rows.fragments[i] = fragments[i];
   collective("stmatrix", 0xffffffffu, true, &rows, do_store);
   if (current->lane < 8 * count) memcpy(row, rows.row, 16);
 }

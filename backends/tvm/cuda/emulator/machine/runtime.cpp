@@ -62,7 +62,7 @@ int cudaDeviceGetAttribute(int* value, int attribute, int device) {
 int cudaGetDeviceProperties(void* to, int device) {
   if (device) return said(INVALID_DEVICE);
   Properties known{};
-  snprintf(known.name, sizeof known.name, "%s", DEVICE_NAME);
+  snprintf(known.name, sizeof known.name, "%s", EMU_DEVICE_NAME);
   known.total_memory = TOTAL;
   known.shared_a_block = 48 << 10;
   known.registers_a_block = 65536;

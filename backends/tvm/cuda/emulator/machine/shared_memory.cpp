@@ -22,7 +22,8 @@ struct Static {
 
 static char *whole, *arena;
 static size_t arena_bytes, whole_bytes, dynamic_at, dynamic_bytes, used;
-static std::vector<Static> statics;
+static const size_t MOST_STATICS = 64;
+static std::vector<Static> statics(MOST_STATICS);
 static std::vector<std::pair<size_t, size_t>> gaps;
 
 static size_t rounded(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
@@ -32,7 +33,7 @@ static void open(size_t at, size_t bytes) {
 }
 
 void fresh_shared_memory(size_t fixed, size_t dynamic) {
-  size_t needed = rounded(fixed + (GAP + 16) * 64, SWIZZLE) + rounded(dynamic, SWIZZLE);
+  size_t needed = rounded(fixed + (GAP + GAP) * 64, SWIZZLE) + rounded(dynamic, SWIZZLE);
   bool is_traced = under_thread_sanitizer();  // which would take the last block's accesses for this one's
   if (!arena || arena_bytes < needed || is_traced) {
     if (whole && !is_traced) munmap(whole, whole_bytes);
@@ -48,7 +49,8 @@ void fresh_shared_memory(size_t fixed, size_t dynamic) {
   dynamic_at = arena_bytes - rounded(dynamic, SWIZZLE);
   if (__asan_poison_memory_region) __asan_poison_memory_region(arena, arena_bytes);
   open(dynamic_at, dynamic);
-  statics.clear();
+  std::fill(statics.begin(), statics.end(), Static());
+  gaps.reserve(MOST_STATICS + 1);
   gaps.assign(1, {dynamic_at + dynamic, arena_bytes - dynamic_at - dynamic});
   used = 0;
   counters.shared_peak = std::max<uint64_t>(counters.shared_peak, fixed + dynamic);
@@ -81,7 +83,7 @@ const char* describe_shared(const void* address) {
 }
 
 extern "C" void* emu_static_shared(int declaration, size_t bytes, size_t alignment) {
-  if (statics.size() <= (size_t)declaration) statics.resize((size_t)declaration + 1);
+  if ((size_t)declaration >= MOST_STATICS) fault("has more than %zu __shared__ arrays", MOST_STATICS);
   Static& one = statics[(size_t)declaration];
   if (!one.is_placed) {
     one = {true, rounded(used, std::max<size_t>(alignment, 16))};

@@ -65,7 +65,10 @@ static void multiply(const std::vector<Thread*>& group) {
 }
 
 void reset_warpgroups() {
-  for (std::vector<Thread*>& group : arrived) group.clear();
+  for (std::vector<Thread*>& group : arrived) {
+    group.clear();
+    group.reserve(GROUP);
+  }
 }
 
 extern "C" void emu_group_multiply(int n, int type, float** d, uint64_t a, uint64_t b, int adds, const uint16_t* chunks) {

@@ -22,7 +22,7 @@ GOLDEN = {
     '"{ .reg .pred p;\\n"\n" setp.ne.b32 p, %2, 0;\\n"\n" @!p mov.b32 %0, %1; }" : "=r"(x) : "r"(y), "r"(is)': (
         "{ bool ptx_p = 0; { (ptx_p) = (uint32_t)((is)) != (uint32_t)(0); } if (!(ptx_p)) { emu_move(((x)), ((y))); } }"
     ),
-    '"st.shared.v2.f32 [%0 + 8], {%1, %2};" : : "r"(at), "f"(a), "f"(b)': "{ { emu_store<float>(emu_shared_pointer(((at) + 8), 8, 8), emu_read((a), (b))); } }",
+    '"st.shared.v2.f32 [%0 + 8], {%1, %2};" : : "r"(at), "f"(a), "f"(b)': "{ { emu_store<float>(emu_shared_pointer((emu_beyond((at), 8)), 8, 8), emu_read((a), (b))); } }",
     '"bar.sync 1, 64;"': "{ { emu_barrier((1), (64), __LINE__); } }",
     '"fence.proxy.async;" : : : "memory"': "{ {  } }",
     '"" : : : "memory"': "{  }",

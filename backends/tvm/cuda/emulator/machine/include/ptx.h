@@ -33,6 +33,25 @@ inline emu_registers<(int)sizeof...(T)> emu_written(T&... registers) {
   return {{(uint32_t*)&registers...}};
 }
 
+// An address and bytes beyond it.
+template <class T>
+inline const char* emu_beyond(T* pointer, long bytes) {
+  return (const char*)pointer + bytes;
+}
+template <class T>
+inline std::enable_if_t<std::is_integral<T>::value, T> emu_beyond(T address, long bytes) {
+  return (T)(address + bytes);
+}
+
+// mov: bits, or where the sizes differ, as of a constant, the number.
+template <class To, class From>
+inline void emu_move(To& to, From from) {
+  if constexpr (sizeof(To) == sizeof(From))
+    to = emu_bits<To>(from);
+  else
+    to = (To)from;
+}
+
 inline void emu_perform(const emu_copy& copy) {
   __builtin_memcpy(copy.to, copy.from, (size_t)copy.taken);
   __builtin_memset((char*)copy.to + copy.taken, 0, (size_t)(copy.bytes - copy.taken));
