@@ -23,6 +23,8 @@ def _move(m: Match) -> Node | None:
     stored, scale, zero = inner.inputs
     if not _is_constant(stored):
         return None
+    if DEQUANTIZE_LINEAR.of(inner).block:
+        return m.decline("the scales of blocks lie as the numbers do, and would have to be moved too")
     axis = _axis(m.root, inner) if scale.typed.rank else 0
     if axis is None:
         return m.decline("the scales would no longer lie along one axis")

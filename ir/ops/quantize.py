@@ -34,20 +34,24 @@ STEPS = 255  # from the least to the greatest u8
 class QuantizeLinear:
     """saturate(round(x / scale) + zero_point), half to even, in the element type of zero_point. ONNX QuantizeLinear.
 
-    Shapes: x[...], scale[] or scale[C] along `axis`, zero_point like scale -> x's.
+    Shapes: x[...], scale[] or scale[C] along `axis`, or with `block` one for each so many elements along it, else as x; zero_point like
+    scale -> x's.
     """
 
     axis: int = 1
+    block: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class DequantizeLinear:
     """(x - zero_point) * scale, in the element type of scale. ONNX DequantizeLinear.
 
-    Shapes: x[...], scale[] or scale[C] along `axis`, zero_point like scale -> x's.
+    Shapes: x[...], scale[] or scale[C] along `axis`, or with `block` one for each so many elements along it, else as x; zero_point like
+    scale -> x's.
     """
 
     axis: int = 1
+    block: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,31 +105,45 @@ def infer_dynamic_zero(op: DynamicZero, x: TensorType, scale: TensorType) -> Ten
 
 
 def _need_along_axis(op: Any, x: TensorType, scale: TensorType, zero_point: TensorType) -> None:
-    if scale.rank > 1 or (scale.rank == 1 and scale.shape[0] != x.shape[need_axis(op.axis, x.rank)]):
+    if op.block < 0:
+        raise ShapeError(f"blocks of {op.block} elements; expected 1 or more, or 0 for none")
+    if op.block:
+        axis = need_axis(op.axis, x.rank)
+        wanted = TensorType(scale.dtype, tuple(_blocks(dim, op.block) if i == axis else dim for i, dim in enumerate(x.shape)))
+        if scale != wanted:
+            raise ShapeError(f"scale is {scale}, expected {wanted}, one for each {op.block} elements along axis {op.axis} of {x}")
+    elif scale.rank > 1 or (scale.rank == 1 and scale.shape[0] != x.shape[need_axis(op.axis, x.rank)]):
         raise ShapeError(f"scale is {scale}, expected one number, or one for each element of axis {op.axis} of {x}")
     if zero_point.shape != scale.shape:
         raise ShapeError(f"zero point is {zero_point}, expected the shape of the scale, {scale}")
 
 
-def _along(axis: int, values: Array, rank: int) -> Array:
-    return values if values.ndim == 0 else values.reshape([-1 if i == axis % rank else 1 for i in range(rank)])
+def _blocks(extent: Dim, block: int) -> Dim:
+    return (extent + (block - 1)) // block
+
+
+def _along(op: Any, values: Array, x: Array) -> Array:
+    if op.block:
+        axis, block = int(op.axis), int(op.block)
+        return np.take(values, np.arange(x.shape[axis]) // block, axis=axis)
+    return values if values.ndim == 0 else values.reshape([-1 if i == op.axis % x.ndim else 1 for i in range(x.ndim)])
 
 
 def quantize_linear(op: QuantizeLinear, x: Array, scale: Array, zero_point: Array) -> Array:
     """The quotient is a float32, as every engine takes it: a wider one would fall on the other side of a half now and then."""
-    scale, offset = (_along(op.axis, values, x.ndim) for values in (scale, zero_point))
+    scale, offset = (_along(op, values, x) for values in (scale, zero_point))
     steps = np.rint(x.astype(np.float32) / scale.astype(np.float32))
     return np.clip(steps + offset.astype(np.float32), *range_of(zero_point.dtype)).astype(zero_point.dtype)
 
 
 def dequantize_linear(op: DequantizeLinear, x: Array, scale: Array, zero_point: Array) -> Array:
-    scale, offset = (_along(op.axis, values, x.ndim) for values in (scale, zero_point))
+    scale, offset = (_along(op, values, x) for values in (scale, zero_point))
     return (x.astype(np.int64) - offset.astype(np.int64)).astype(scale.dtype) * scale
 
 
 def dequantize_magnitude(op: DequantizeLinear, x: Array, scale: Array, zero_point: Array) -> Array:
     """Engines take the difference after both are floats."""
-    scale, offset = (_along(op.axis, values, x.ndim) for values in (scale, zero_point))
+    scale, offset = (_along(op, values, x) for values in (scale, zero_point))
     return (abs(x.astype(scale.dtype)) + abs(offset.astype(scale.dtype))) * abs(scale)
 
 

@@ -284,7 +284,6 @@ LEFT_OUT = {
     ("identity", "idempotent"): "even the first time it is the identity",
     ("dropout", "idempotent"): "even the first time it is the identity",
     ("cast", "idempotent"): "of its own result it is the identity",
-    ("dequantize_linear", "pointwise"): "the scale may lie along any axis, and has the channels' in its cases",
     ("trilu", "pointwise"): "it looks at the place too, which is another where a pass moves it",
     ("eye_like", "pointwise"): "it looks at the place alone",
     ("range", "commutes"): "start and delta are one value in its cases",

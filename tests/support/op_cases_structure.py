@@ -128,6 +128,14 @@ STRUCTURE = {
         %sums = dequantize_linear(%i, %eighth, %zero)
         %round = dequantize_linear(%channels, %steps, %zeros)
         return %byte, %signed, %channels, %rows, %ties, %back, %along, %negative, %sums, %round""",
+    "quantized_blocks": """(%x: f32[4,5], %b: i8[6,5]) {
+        %s = param : f32[2,5]
+        %zeros = param {init=full, value=-5.0} : i8[2,5]
+        %t = param : f32[6,3]
+        %tens = param {init=full, value=10.0} : i8[6,3]
+        %steps = quantize_linear(%x, %s, %zeros) {axis=0, block=2}
+        %uneven = dequantize_linear(%b, %t, %tens) {block=2}
+        return %steps, %uneven""",
     "quantized_products": """(%x: u8[N,4,5,6], %a: i8[N,3,8]) {
         %s = param {init=full, value=0.02} : f32[]
         %t = param {init=full, value=2.5} : f32[]

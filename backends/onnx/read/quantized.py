@@ -24,7 +24,7 @@ def quantize(c: Call) -> Node:
     scale, zero = _scales(c, element_type(c, code) if code else "u8")
     if code and zero.typed.dtype != element_type(c, code):
         raise c.refuse(f"output_dtype is {element_type(c, code)}, but its zero point is {zero.typed}")
-    return c.named("quantize_linear", cast_to(c, c.x(), scale.typed.dtype, "x"), scale, zero, axis=_channel_axis(c, c.x(), scale))
+    return c.named("quantize_linear", cast_to(c, c.x(), scale.typed.dtype, "x"), scale, zero, **_place(c, c.x(), scale))
 
 
 def dequantize(c: Call) -> Node:
@@ -33,16 +33,16 @@ def dequantize(c: Call) -> Node:
     code = c.attribute("output_dtype", 0)
     dtype = element_type(c, code) if code else scale.typed.dtype
     suffix = "" if dtype == scale.typed.dtype else "wide"
-    y = c.named("dequantize_linear", c.x(), scale, zero, axis=_channel_axis(c, c.x(), scale), suffix=suffix)
+    y = c.named("dequantize_linear", c.x(), scale, zero, suffix=suffix, **_place(c, c.x(), scale))
     return cast_to(c, y, dtype) if suffix else y
 
 
 def _scales(c: Call, dtype: str) -> tuple[Node, Node]:
     """Scale and zero point, which is 0 of `dtype` where it is left out; one of each is a scalar."""
-    if c.attribute("block_size", 0):
-        raise c.refuse("block_size; only scales per tensor and per axis can be compiled")
     scale = c.x(1)
     zero = c.maybe(2) or _zero(c, scale, dtype, "zero_point")
+    if c.attribute("block_size", 0):
+        return scale, zero
     return _one(c, scale, "one_scale"), _one(c, zero, "one_zero")
 
 
@@ -50,10 +50,10 @@ def _one(c: Call, values: Node, suffix: str) -> Node:
     return c.named("reshape", values, shape=(), suffix=suffix) if values.typed.shape == (1,) else values
 
 
-def _channel_axis(c: Call, x: Node, scale: Node) -> int:
+def _place(c: Call, x: Node, scale: Node) -> dict[str, int]:
     """A scalar scale has no axis, and the default of 1 may lie outside a vector."""
     axis = c.attribute("axis", 1)
-    return axis_of(c, axis, x.typed.rank) if scale.typed.rank else 0
+    return {"axis": axis_of(c, axis, x.typed.rank) if scale.typed.rank else 0, "block": c.attribute("block_size", 0)}
 
 
 def _zero(c: Call, scale: Node, dtype: str, suffix: str) -> Node:

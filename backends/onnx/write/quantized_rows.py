@@ -21,11 +21,13 @@ def _dequantize(node: Node, to: OnnxEmitter) -> None:
 
 
 def _by_axis(op_type: str) -> OnnxRow:
-    """Before opset 13 the scale is a single number, and there is no axis to tell."""
+    """Before opset 13 the scale is a single number, and there is no axis to tell; before 21 there are no blocks."""
 
     def row(node: Node, to: OnnxEmitter) -> None:
+        if node.op.block and to.opset < 21:
+            raise UnsupportedOp(f"{node.where}: {op_type} with scales of blocks needs ONNX opset 21, not {to.opset}")
         if to.opset >= 13:
-            to.node(op_type, node, axis=node.op.axis)
+            to.node(op_type, node, axis=node.op.axis, **({"block_size": node.op.block} if node.op.block else {}))
         elif node.inputs[1].typed.rank:
             raise UnsupportedOp(f"{node.where}: {op_type} with a scale for each channel needs ONNX opset 13, not {to.opset}")
         else:

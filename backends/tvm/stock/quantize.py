@@ -83,4 +83,7 @@ def _beside_zero(emitter: RelaxEmitter, x: Any, *, greatest: bool) -> Any:
 
 
 def _along(node: Node, values: Any, at: tuple[Any, ...]) -> Any:
-    return values[()] if len(values.shape) == 0 else values[at[node.op.axis]]
+    axis, block = node.op.axis % node.typed.rank if node.typed.rank else 0, node.op.block
+    if block:
+        return values[tuple(place // block if i == axis else place for i, place in enumerate(at))]
+    return values[()] if len(values.shape) == 0 else values[at[axis]]

@@ -97,6 +97,8 @@ def test_types_with_named_sizes(body, inputs, wanted):
         ("quantize_linear(%a, %b, %c)", ["f32[N,4]", "f32[4]", "i8[]"], "expected the shape of the scale"),
         ("quantize_linear(%a, %b, %c)", ["f32[N,4]", "f32[]", "i32[]"], "expected i2, u2, i4, u4, i8, u8, i16 or u16"),
         ("dequantize_linear(%a, %b, %c)", ["f32[N,4]", "f32[]", "i32[]"], "expected i2, u2, i4, u4, i8, u8, i16, u16 or i32"),
+        ("dequantize_linear(%a, %b, %c) {block=2}", ["i8[N,5]", "f32[N,2]", "i8[N,2]"], r"expected f32\[N,3\], one for each 2 elements"),
+        ("dequantize_linear(%a, %b, %c) {block=-1}", ["i8[N,5]", "f32[]", "i8[]"], "blocks of -1 elements"),
         ("dequantize_linear(%a, %b, %c)", ["i8[N,4]", "f32[]", "u8[]"], "i8 and u8"),
         ("resize(%a) {mode=quintic}", ["f32[N,1,2,2]"], "known are nearest, bilinear, cubic"),
         ("resize(%a) {mode=cubic, cubic_coeff_a=nan}", ["f32[N,1,2,2]"], "cubic_coeff_a is nan"),

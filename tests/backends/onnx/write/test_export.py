@@ -45,6 +45,7 @@ NOT_IN_ONNX = {
     **dict.fromkeys((f"attention.{name}" for name in ("plain", "flat", "causal", "masked", "biased", "shares")), 23),
     **dict.fromkeys((f"attention_with_past.{name}" for name in ("y", "keys", "values")), 23),
     **dict.fromkeys((f"rotary_embedding.{name}" for name in ("plain", "pairs", "part", "flat", "placed")), 23),
+    **dict.fromkeys(("quantized_blocks.steps", "quantized_blocks.uneven"), 21),
     "attention_with_past.short": 24,
     "attention_with_past.near": 25,
     "grid_sample-more.volume": 20,
