@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...ir.errors import BackendMissing, UsageError
+from .gpus.driver import load_runtime, may_have_gpu
 from .processor import INSTRUCTION_SETS, Processor, processor_of
 
 __all__ = [
@@ -52,6 +54,7 @@ def tvm(threads: int | None = None) -> Any:
         os.environ.setdefault("TVM_NUM_THREADS", str(max(threads or 0, physical_cores())))
         # And bind its threads and the caller's to the first processors of all, whichever the user or the system has given this process.
         os.environ.setdefault("TVM_BIND_THREADS", "0")
+        _find_cuda()
     try:
         package: Any = importlib.import_module("tvm")
         importlib.import_module("tvm.relax")
@@ -62,6 +65,13 @@ def tvm(threads: int | None = None) -> Any:
     if threads is not None:
         use_threads(threads)
     return package
+
+
+def _find_cuda() -> None:
+    """TVM looks for CUDA's runtime when it is imported, and in no package. That it is missing is said where it is needed."""
+    if may_have_gpu():
+        with contextlib.suppress(BackendMissing):
+            load_runtime()
 
 
 def tvm_ffi() -> Any:

@@ -10,7 +10,7 @@ import click
 from ..compiling.compile import compile_as
 from ..files.model import Request
 from ..targets.options import CompileOptions
-from ..targets.table import TARGETS
+from ..targets.table import TARGETS, target_named
 from .console import Console, emit_json
 from .options import THREADS, model_options
 
@@ -19,11 +19,20 @@ __all__ = ["command"]
 WINOGRAD = ("off", "f2", "f4", "auto")
 TILES = "Winograd's tiles on a CPU: f2 of 2x2 results, f4 of 4x4 and, for 5x5 filters, 2x2; auto chooses by size and noise."
 
+KINDS = [f"{name}:{model}" for name, target in TARGETS.items() for model in target.models]
+MACHINES = f"cpu is this processor, cuda the GPU here or else an H100; also {', '.join(KINDS)}."
+
+
+def _target(context: click.Context, param: click.Parameter, name: str) -> str:
+    """Refused before the network is read."""
+    target_named(name)
+    return name
+
 
 @click.command("compile")
 @model_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The artifact directory to write.")
-@click.option("-t", "--target", type=click.Choice(list(TARGETS)), default="cpu", show_default=True)
+@click.option("-t", "--target", metavar="TARGET", callback=_target, default="cpu", show_default=True, help=MACHINES)
 @click.option("-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="Optimization level.")
 @click.option("--opset", type=int, help="Opset of the ONNX file in the artifact.")
 @click.option("--threads", type=THREADS, help="Threads while checking; default: one a physical core.")

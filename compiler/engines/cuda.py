@@ -38,11 +38,12 @@ def _start(device: Callable[[], object], graph: Graph, threads: int | None) -> R
     Raises: as `build_cuda`, `LoadedLibrary.load` and, where there is no GPU, `emulated`.
     """
     from ...backends.tvm.cuda.build import build_cuda
+    from ...backends.tvm.cuda.found import architecture_here
     from ...backends.tvm.library.run import LoadedLibrary
 
     device()
     with scratch_folder() as folder:
-        return LoadedLibrary.load(build_cuda(graph, folder, check=False).library, threads=threads).run
+        return LoadedLibrary.load(build_cuda(graph, folder, architecture_here(), check=False).library, threads=threads).run
 
 
 def _open(device: Callable[[], object], artifact: Artifact, threads: int | None) -> Run:

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ...ir.errors import BackendMissing
 from ...ir.graph import Graph, Node
 from ...ir.op import OpDef
 from ...ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID, TANH
@@ -45,7 +46,11 @@ def _start(rewrites: bool, graph: Graph, threads: int | None) -> Run:
 def _open(rewrites: bool, artifact: Artifact, threads: int | None) -> Run:
     from ...backends.onnx.session import Session
 
-    return Session(artifact.graph(), artifact.onnx, threads, device=artifact.target.device, rewrites=rewrites).run
+    on = functools.partial(Session, artifact.graph(), artifact.onnx, threads, rewrites=rewrites)
+    try:
+        return on(device=artifact.target.device).run
+    except BackendMissing:  # a GPU is no use to it without CUDA's libraries, of which it needs more than TVM does
+        return on().run
 
 
 def _capture(

@@ -1,4 +1,4 @@
-"""NVIDIA's GPUs: stock schedules, compiled for sm_90 without one at hand."""
+"""NVIDIA's GPUs: stock schedules, compiled without one at hand."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...backends.tvm.gpus.architectures import ARCHITECTURES, architecture
 from ...ir.graph import Graph
 from .fields import is_text, refuse_wrong
 from .options import CompileOptions
@@ -18,15 +19,28 @@ if TYPE_CHECKING:
 
 __all__ = ["CUDA", "CudaBuilt"]
 
-RELIED_ON = {"library": is_text}
+
+def _is_architecture(value: Any) -> bool:
+    return isinstance(value, str) and value in ARCHITECTURES
+
+
+def _is_file(value: Any) -> bool:
+    return value is None or is_text(value)
+
+
+RELIED_ON = {"library": is_text, "architecture": _is_architecture, "cubin": _is_file}
 
 
 @dataclass(frozen=True, slots=True)
 class CudaBuilt:
-    """`check` says which compiler took `source`, or why none did. Units: `seconds` of the build."""
+    """`cubin` is what `source` was compiled to for GPUs of `architecture`; `check` says by what, or why it was not. Units: `seconds` of the
+    build.
+    """
 
     library: str
     source: str
+    architecture: str
+    cubin: str | None
     tvm: str
     machine: str
     check: str
@@ -48,30 +62,36 @@ class CudaBuilt:
         return {"kind": self.kind, **asdict(self)}
 
     def opened(self, held: Held) -> Library:
-        from ...backends.tvm.library.built import of_parameters
+        from ...backends.tvm.library.built import MachineCode, of_parameters
 
-        return of_parameters(held.file(self.library), held.graph(), self.device)
+        has_kernels = bool(self.cubin) or held.file(self.source).stat().st_size > 0
+        code = MachineCode(self.architecture, held.file(self.cubin) if self.cubin else None) if has_kernels else None
+        return of_parameters(held.file(self.library), held.graph(), self.device, code)
 
     def measured(self, measure: Callable[[], Peak | None]) -> CudaBuilt:
         return self
 
     def report(self, unit: str) -> list[str]:
-        return ["", f"CUDA source: {self.check}"]
+        return ["", f"CUDA for {self.architecture}: {self.check}"]
 
 
 def _of(record: Mapping[str, Any]) -> CudaBuilt:
     refuse_wrong(record, RELIED_ON)
-    texts = {name: str(record.get(name)) for name in ("library", "source", "tvm", "machine", "check")}
-    return CudaBuilt(**texts, seconds=record.get("seconds", 0.0))
+    texts = {name: str(record.get(name)) for name in ("library", "source", "architecture", "tvm", "machine", "check")}
+    return CudaBuilt(**texts, cubin=record.get("cubin"), seconds=record.get("seconds", 0.0))
 
 
 def _build(graph: Graph, folder: Path, tiles: Mapping[str, int], options: CompileOptions, say: Say) -> CudaBuilt:
     from ...backends.tvm.cuda.build import build_cuda
+    from ...backends.tvm.cuda.found import architecture_here
 
-    built = build_cuda(graph, folder)
-    library = built.library.path.name
-    say(f"built {library} in {built.seconds:.1f} s")
-    return CudaBuilt(library, built.source.name, built.target, platform.machine(), built.check, round(built.seconds, 2))
+    _, _, model = options.target.partition(":")
+    arch = architecture(model) if model else architecture_here()
+    built = build_cuda(graph, folder, arch)
+    library, cubin = built.library.path.name, built.cubin.name if built.cubin else None
+    say(f"built {library} for {arch.name} in {built.seconds:.1f} s")
+    seconds = round(built.seconds, 2)
+    return CudaBuilt(library, built.source.name, arch.name, cubin, built.target, platform.machine(), built.check, seconds)
 
 
 def _is_here() -> bool:
@@ -88,4 +108,4 @@ def _word() -> str:
     return f"{word()}; onnxruntime {provider} its CUDA provider"
 
 
-CUDA = Target("cuda", _build, _of, _is_here, word=_word)
+CUDA = Target("cuda", _build, _of, _is_here, word=_word, models=tuple(ARCHITECTURES))

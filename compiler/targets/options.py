@@ -9,7 +9,8 @@ __all__ = ["CompileOptions"]
 
 @dataclass(frozen=True, slots=True)
 class CompileOptions:
-    """`winograd` is off, f2, f4 or auto; `jobs` kernels are compiled at a time and, unless not `cached`, kept for other networks;
+    """`target` may have a kind after a colon: cuda:sm_80. `winograd` is off, f2, f4 or auto; `jobs` kernels are compiled at a time
+    and, unless not `cached`, kept for other networks;
     `database` is the directory with what `convc tune` found (default: the cache; off: none). With `check` every engine that runs here is
     held against float64, on inputs drawn by `seed`, by so many `threads` (default: one a physical core).
     """

@@ -17,10 +17,15 @@ TARGETS = {target.name: target for target in (CPU, CUDA)}
 
 
 def target_named(name: str) -> Target:
-    """Raises: UsageError for one that does not exist."""
-    if name not in TARGETS:
+    """Raises: UsageError for one that does not exist, be it the kind of machine after the colon."""
+    base, colon, model = name.partition(":")
+    if base not in TARGETS:
         raise UsageError(f"unknown target '{name}'; known are {', '.join(TARGETS)}")
-    return TARGETS[name]
+    target = TARGETS[base]
+    if colon and model not in target.models:
+        kinds = f"known are {', '.join(f'{base}:{each}' for each in target.models)}" if target.models else f"{base} has no kinds"
+        raise UsageError(f"unknown target '{name}'; {kinds}")
+    return target
 
 
 def built_of(record: Mapping[str, Any]) -> Built:

@@ -5,7 +5,7 @@ A target is a file with both, and a line in `table`. Nobody asks for its name to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -97,7 +97,7 @@ class Target:
     """`build` compiles a graph into a folder, with Winograd's tiles for the convolutions that are named; these are chosen for `processor`,
     without which there are none. `of` takes what `Built.record` gave, out of a file that anybody may have edited, and raises WrongField.
     `is_here` says whether this machine can run what is built. `word` tells `doctor` of it, where no engine does; `in_memory` is set where
-    what is built can be run without an artifact.
+    what is built can be run without an artifact. `models` are kinds of the machine, one of which may follow the name and a colon.
     """
 
     name: str
@@ -107,3 +107,4 @@ class Target:
     processor: Callable[[], Processor] | None = None
     word: Callable[[], str] | None = None
     in_memory: bool = False
+    models: Sequence[str] = ()

@@ -24,7 +24,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "passes": ("analysis", "rewriting", "bottlenecks", REST, "catalog", "manager", "pipelines"),
     "compiler": ("dsl", "targets", "files", "engines", "checking", "report", "bench", "planning", "compiling", "commands"),
     "backends/onnx": ("file", "ort_values", "session", "stand_in", "read", "write"),
-    "backends/tvm": ("processor", "host", "attributes", "stock", "cpu", "store", "library", "cuda", "tuning"),
+    "backends/tvm": ("processor", "gpus", "host", "attributes", "stock", "cpu", "store", "library", "cuda", "tuning"),
 }
 LIMITS = {"compiler": (12, 30), "backends/tvm": (10, 25)}  # rooms, and pairs of rooms of which one imports the other
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import functools
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ....ir.binding import need_elements
-from ....ir.errors import UnsupportedOp
+from ....ir.errors import UnsupportedOp, UsageError
 from ....ir.graph import Graph
 from ....ir.other_runtimes import refuse_opaque
+from ..gpus.architectures import USUAL, Architecture
 from ..host import cuda_compiler, reason, tvm
-from ..library.built import Library, of_parameters
+from ..library.built import Library, MachineCode, of_parameters
 from ..library.link import compile_or_blame, export, write_whole
 from ..stock.lower import lower
 from .pipeline import compiled_for_cuda
 
 __all__ = ["CudaBuild", "build_cuda", "cuda_target"]
 
-CUDA_ARCH = "sm_90"  # H100 and H200
 CUDA_HOST_CPU = "x86-64-v3"  # the kernels' launcher; the machine with the GPU is not this one
 
 
@@ -37,21 +38,26 @@ class CudaBuild:
     tvm: str
 
 
-def build_cuda(graph: Graph, directory: str | Path, *, cuda_graph: bool = False, check: bool = True) -> CudaBuild:
-    """Compile for sm_90 and write `model.so`, its kernels as `model.cu` and, where a CUDA compiler is here, `model.cubin`.
+def build_cuda(
+    graph: Graph, directory: str | Path, arch: Architecture = USUAL, *, cuda_graph: bool = False, check: bool = True
+) -> CudaBuild:
+    """Compile for GPUs of `arch` and write `model.so`, its kernels as `model.cu` and, where a CUDA compiler is here, `model.cubin`.
 
-    `cuda_graph` captures launches into CUDA graphs where sizes are known; without `check` there is no cubin.
+    `cuda_graph` captures launches into CUDA graphs where sizes are known; without `check` there is no cubin: the source is compiled when
+    the library is loaded.
 
     Raises: UnsupportedOp naming the node that TVM cannot compile, or when the CUDA compiler refuses what
-    TVM wrote; BackendMissing without a linker; UsageError for an empty input.
+    TVM wrote; BackendMissing without a linker; UsageError for an empty input, or GPUs that nvcc does not know.
     """
     refuse_opaque(graph, "TVM")
     need_elements(graph, "launch kernels for")
-    host = tvm()
+    host, compiler = tvm(), cuda_compiler()
+    if check and compiler == "nvcc":
+        _refuse_unknown(arch)
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    target = cuda_target(host, CUDA_ARCH)
+    target = cuda_target(host, arch)
 
     def compiled(module: Any) -> Any:
         with host.transform.PassContext(config={"relax.backend.use_cuda_graph": cuda_graph}):
@@ -64,17 +70,25 @@ def build_cuda(graph: Graph, directory: str | Path, *, cuda_graph: bool = False,
     code = _cuda_source(executable)
     write_whole(source, lambda temporary: temporary.write_text(code))
     seconds = time.perf_counter() - start
-    cubin, found = _check_cuda(host, target, code, binary) if check else (None, "not checked: not asked for")
-    made = of_parameters(library, graph, "cuda")
+    cubin, found = _check_cuda(host, target, arch, compiler, code, binary) if check else (None, "not checked: not asked for")
+    made = of_parameters(library, graph, "cuda", MachineCode(arch.name, cubin) if code else None)
     return CudaBuild(made, source, cubin, found, str(target), seconds, str(host.__version__))
 
 
-def cuda_target(host: Any, arch: str) -> Any:
+def _refuse_unknown(arch: Architecture) -> None:
+    """Raises: UsageError for GPUs that are newer, or older, than the nvcc at hand."""
+    done = subprocess.run(["nvcc", "--list-gpu-code"], capture_output=True, text=True, check=False)
+    known = done.stdout.split()
+    if known and arch.name.rstrip("a") not in known:
+        raise UsageError(f"the nvcc here does not know {arch.name}; it knows {', '.join(known)}")
+
+
+def cuda_target(host: Any, arch: Architecture = USUAL) -> Any:
     """The limits are written down because there is no GPU to ask."""
     return host.target.Target(
         {
             "kind": "cuda",
-            "arch": arch,
+            "arch": arch.name,
             "max_threads_per_block": 1024,
             "max_shared_memory_per_block": 49152,
             "thread_warp_size": 32,
@@ -94,21 +108,20 @@ def _cuda_source(executable: Any) -> str:
     return "\n".join(found)
 
 
-def _check_cuda(host: Any, target: Any, code: str, path: Path) -> tuple[Path | None, str]:
+def _check_cuda(host: Any, target: Any, arch: Architecture, compiler: str | None, code: str, path: Path) -> tuple[Path | None, str]:
     """Compile the source for real. Returns: the cubin and what made it, or why there is none.
 
     Raises: UnsupportedOp when the compiler refuses the code.
     """
     if not code:
         return None, "not checked: the network needs no kernel"
-    compiler = cuda_compiler()
     if compiler is None:
         return None, "not checked: neither nvcc nor NVRTC (cuda-bindings) is here"
     try:
         with target:
-            cubin = bytes(host.support.nvcc.compile_cuda(code, target_format="cubin", arch=CUDA_ARCH, compiler=compiler))
+            cubin = bytes(host.support.nvcc.compile_cuda(code, target_format="cubin", arch=arch.name, compiler=compiler))
     except RuntimeError as error:
         said = [line for line in str(error).splitlines() if ": error" in line] or [reason(error)]
         raise UnsupportedOp(f"{compiler} refuses the CUDA source of {path.parent}: {said[0].strip()}") from error
     write_whole(path, lambda temporary: temporary.write_bytes(cubin))
-    return path, f"{compiler} made a cubin of {len(cubin)} bytes for {CUDA_ARCH}"
+    return path, f"{compiler} made a cubin of {len(cubin)} bytes for {arch.name}"

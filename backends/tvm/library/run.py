@@ -14,14 +14,15 @@ import numpy as np
 
 from ....ir.binding import empty_outputs, match_inputs, specialize
 from ....ir.dims import evaluate
-from ....ir.errors import ArtifactError, BackendMissing, InvalidInput, InvalidModel, UsageError
+from ....ir.errors import ArtifactError, InvalidInput, InvalidModel, UsageError
 from ....ir.files import scratch_folder
 from ....ir.graph import Node
 from ....ir.types import DTYPES, Array, TensorType
-from ..host import EMULATED_GPU, cuda_compiler, forbids_code, home_process, physical_cores, reason, thread_count, tvm, use_threads
+from ..host import forbids_code, home_process, physical_cores, reason, thread_count, tvm, use_threads
 from ..stock.lower import SUMS, check_sums
 from ..stock.relax_emitter import told_sizes
 from .built import Library
+from .on_gpu import gpu_device, machine_code
 from .packed import ALIGNMENT
 
 __all__ = ["DEVICES", "LoadedLibrary"]
@@ -77,8 +78,9 @@ class LoadedLibrary:
         without a folder for temporary files that code may run from; InvalidInput for weights that do not fit.
         """
         host = tvm(physical_cores() if threads is None else threads)  # said each time: another module may have lowered it
-        place = _device(host, library.device)
-        whole = _code(host, library.path)
+        place = _device(host, library)
+        with machine_code(host, library):
+            whole = _code(host, library.path)
         for_one = _code(host, library.single) if library.single else None
         values = functools.partial(_weight, weights=weights)
         tensors = [_tensor(host, argument.make(values), place) for argument in library.arguments]
@@ -221,16 +223,10 @@ class LoadedLibrary:
         return owned
 
 
-def _device(host: Any, name: str) -> Any:
-    if name not in DEVICES:
-        raise UsageError(f"unknown device '{name}'; known are {', '.join(DEVICES)}")
-    if name == "cpu":
-        return host.cpu()
-    if not host.cuda(0).exist:
-        raise BackendMissing("no CUDA device is here; run with device cpu, or on a machine with an NVIDIA GPU and its driver")
-    if cuda_compiler() is None and host.cuda(0).device_name != EMULATED_GPU:
-        raise BackendMissing("a CUDA library is compiled when loaded; install nvcc, or: pip install cuda-bindings")
-    return host.cuda(0)
+def _device(host: Any, library: Library) -> Any:
+    if library.device not in DEVICES:
+        raise UsageError(f"unknown device '{library.device}'; known are {', '.join(DEVICES)}")
+    return host.cpu() if library.device == "cpu" else gpu_device(host, library)
 
 
 def _code(host: Any, path: Path) -> Any:

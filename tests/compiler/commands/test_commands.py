@@ -181,13 +181,22 @@ def test_verify_of_an_artifact(bundle):
 
 
 def test_cuda_artifacts_are_made_without_a_gpu(tmp_path):
-    done = convc("compile", "lenet5", "-t", "cuda", "-o", tmp_path / "net")
+    done = convc("compile", "lenet5", "-t", "cuda:sm_80", "-o", tmp_path / "net")
     assert done.code == 0, done.err
     manifest = json.loads((tmp_path / "net" / "manifest.json").read_text())
     assert "__global__" in (tmp_path / "net" / manifest["target"]["source"]).read_text()
     assert manifest["target"]["check"]
+    assert manifest["target"]["architecture"] == json.loads(manifest["target"]["tvm"])["arch"] == "sm_80"
+    assert manifest["target"]["cubin"] in (None, "model.cubin")
     ran = convc("run", tmp_path / "net", "--backend", "tvm")
     assert ran.code in (0, 5), ran.err
     if ran.code == 5:
         assert "no CUDA device is here" in ran.err
-    assert convc("run", tmp_path / "net", "--backend", "reference").code == 0
+    for backend in ("reference", "onnx"):  # onnxruntime runs on the CPU where its CUDA provider does not load
+        assert convc("run", tmp_path / "net", "--backend", backend).code == 0
+
+
+def test_an_unknown_gpu_is_refused_before_the_network_is_read(tmp_path):
+    done = convc("compile", "nowhere.onnx", "-t", "cuda:sm_70", "-o", tmp_path / "net")
+    assert done.code == 2
+    assert "unknown target 'cuda:sm_70'; known are cuda:sm_80, cuda:sm_89, " in done.err

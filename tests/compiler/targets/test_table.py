@@ -24,7 +24,7 @@ from convc.compiler.targets.cpu import CPU, CpuBuilt
 from convc.compiler.targets.cuda import CUDA, CudaBuilt
 from convc.compiler.targets.fields import WrongField, is_text, refuse_wrong
 from convc.compiler.targets.options import CompileOptions
-from convc.compiler.targets.table import TARGETS, built_of
+from convc.compiler.targets.table import TARGETS, built_of, target_named
 from convc.compiler.targets.target import Held, Peak, Say, Target
 from convc.ir.errors import ArtifactError, UsageError
 from convc.ir.graph import Graph
@@ -35,7 +35,7 @@ PACKING = {"layout": "", "bytes": 128, "entries": [["w", "f32[4]", 64]]}
 BUILT = (
     CpuBuilt("model.so", "{}", {"y": 4}, ("avx2",), {}, Arena(64, 64, 64, 1, 0, 0), "x86_64", 1.5, PACKING, Peak(1, 2)),
     CpuBuilt("model.so", "{}", {}, (), {"key": {"rows": 2}}, None, "x86_64", 1.5, PACKING),
-    CudaBuilt("model.so", "model.cu", "{}", "x86_64", "not checked: not asked for", 1.5),
+    CudaBuilt("model.so", "model.cu", "sm_90", "model.cubin", "{}", "x86_64", "not checked: not asked for", 1.5),
 )
 
 
@@ -111,6 +111,26 @@ def test_an_unknown_target_is_refused(tmp_path: Path):
     with pytest.raises(UsageError, match=r"^unknown target 'tpu'; known are cpu, cuda$"):
         compile_network(typed_graph(NET), tmp_path / "net", "tpu")
     assert list(TARGETS.values()) == [CPU, CUDA]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("cuda:sm_70", r"^unknown target 'cuda:sm_70'; known are cuda:sm_80, cuda:sm_89, cuda:sm_90, cuda:sm_90a, cuda:sm_100$"),
+        ("cuda:", r"^unknown target 'cuda:'; known are cuda:sm_80, "),
+        ("cpu:znver5", r"^unknown target 'cpu:znver5'; cpu has no kinds$"),
+    ],
+)
+def test_an_unknown_kind_of_a_target_is_refused(name: str, said: str):
+    with pytest.raises(UsageError, match=said):
+        target_named(name)
+    assert target_named("cuda:sm_90a") is CUDA
+
+
+@pytest.mark.parametrize(("field", "value"), [("architecture", "sm_70"), ("architecture", None), ("cubin", 5)])
+def test_machine_code_that_convc_cannot_have_made(field: str, value: object):
+    with pytest.raises(WrongField, match=f"^{field}$"):
+        built_of(BUILT[2].record() | {field: value})
 
 
 @pytest.mark.parametrize("built", BUILT, ids=["measured", "tuned", "cuda"])

@@ -120,7 +120,7 @@ def _threads_in_turn(graph: Graph) -> Callable[..., Array]:
     """The kernels of a graph scheduled for CUDA, with their threads as loops: right for those that wait for nobody."""
     host = tvm()
     passes, tirx = host.relax.transform, host.tirx
-    cuda = cuda_target(host, "sm_90")
+    cuda = cuda_target(host)
 
     @host.transform.module_pass(opt_level=0)
     def in_turn(module: Any, context: Any) -> Any:

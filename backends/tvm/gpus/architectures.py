@@ -1,0 +1,50 @@
+"""The GPUs that kernels are compiled for, by NVIDIA's names of what their instructions are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ....ir.errors import UsageError
+
+__all__ = ["ARCHITECTURES", "USUAL", "Architecture", "architecture", "fitting"]
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """Its machine code runs on GPUs of its generation that are no older, or, where it `is_exact`, on none but its own."""
+
+    name: str
+    gpus: str
+    capability: tuple[int, int]
+    is_exact: bool = False
+
+    def runs_on(self, capability: tuple[int, int]) -> bool:
+        (major, minor), (has_major, has_minor) = self.capability, capability
+        return major == has_major and (minor == has_minor if self.is_exact else minor <= has_minor)
+
+
+ARCHITECTURES = {
+    each.name: each
+    for each in (
+        Architecture("sm_80", "A100", (8, 0)),
+        Architecture("sm_89", "L4, L40, RTX 40", (8, 9)),
+        Architecture("sm_90", "H100, H200", (9, 0)),
+        Architecture("sm_90a", "H100, H200, wgmma included", (9, 0), is_exact=True),
+        Architecture("sm_100", "B200", (10, 0)),
+    )
+}
+USUAL = ARCHITECTURES["sm_90"]
+
+
+def architecture(name: str) -> Architecture:
+    """Raises: UsageError for one that is not known."""
+    if name not in ARCHITECTURES:
+        known = ", ".join(f"{each.name} ({each.gpus})" for each in ARCHITECTURES.values())
+        raise UsageError(f"unknown GPU architecture '{name}'; known are {known}")
+    return ARCHITECTURES[name]
+
+
+def fitting(capability: tuple[int, int]) -> Architecture | None:
+    """The newest whose code a GPU runs, those left out that run on no other."""
+    able = [each for each in ARCHITECTURES.values() if each.runs_on(capability) and not each.is_exact]
+    return max(able, key=lambda each: each.capability, default=None)

@@ -1,0 +1,30 @@
+"""Which machine code runs where."""
+
+from __future__ import annotations
+
+import pytest
+
+from convc.backends.tvm.gpus.architectures import ARCHITECTURES, architecture, fitting
+from convc.ir.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("capability", "able", "best"),
+    [
+        ((8, 0), {"sm_80"}, "sm_80"),
+        ((8, 6), {"sm_80"}, "sm_80"),
+        ((8, 9), {"sm_80", "sm_89"}, "sm_89"),
+        ((9, 0), {"sm_90", "sm_90a"}, "sm_90"),
+        ((10, 3), {"sm_100"}, "sm_100"),
+        ((7, 5), set(), None),
+    ],
+)
+def test_code_runs_on_its_generation_and_no_older(capability: tuple[int, int], able: set[str], best: str | None) -> None:
+    assert {name for name, each in ARCHITECTURES.items() if each.runs_on(capability)} == able
+    found = fitting(capability)
+    assert (found and found.name) == best
+
+
+def test_an_unknown_one_is_told_the_known() -> None:
+    with pytest.raises(UsageError, match=r"^unknown GPU architecture 'sm_70'; known are sm_80 \(A100\), sm_89 "):
+        architecture("sm_70")

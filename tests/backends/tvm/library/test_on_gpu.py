@@ -1,0 +1,56 @@
+"""What a library for GPUs needs of this machine, and what TVM is given while one is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from convc.backends.tvm.gpus.driver import Gpu
+from convc.backends.tvm.host import tvm
+from convc.backends.tvm.library import on_gpu
+from convc.backends.tvm.library.built import Library, MachineCode, of_parameters
+from convc.backends.tvm.library.on_gpu import COMPILE, check_code, machine_code
+from convc.ir.errors import ArtifactError, BackendMissing
+from convc.tests.support.graphs import typed_graph
+
+H200, A100, TURING = Gpu("NVIDIA H200", (9, 0)), Gpu("NVIDIA A100", (8, 0)), Gpu("NVIDIA T4", (7, 5))
+SO = Path("net/model.so")
+
+
+def test_machine_code_of_another_gpu_is_refused() -> None:
+    code = MachineCode("sm_90", Path("net/model.cubin"))
+    check_code(code, H200, SO)
+    with pytest.raises(
+        ArtifactError, match=r"^net/model.so was compiled for sm_90, which the NVIDIA A100 here does not run; compile .* -t cuda:sm_80$"
+    ):
+        check_code(code, A100, SO)
+    with pytest.raises(ArtifactError, match=r"which the NVIDIA T4 here does not run; convc compiles for none that it runs$"):
+        check_code(code, TURING, SO)
+
+
+def test_only_sources_need_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_gpu, "cuda_compiler", lambda: None)
+    check_code(MachineCode("sm_90", Path("net/model.cubin")), H200, SO)
+    check_code(None, H200, SO)  # there is no kernel
+    with pytest.raises(BackendMissing, match=r"^net/model.so holds no machine code, for no CUDA compiler was there"):
+        check_code(MachineCode("sm_90", None), H200, SO)
+
+
+def _library(folder: Path, cubin: Path | None) -> Library:
+    graph = typed_graph("graph @g(%x: f32[2]) { %y = relu(%x) return %y }")
+    return of_parameters(folder / "model.so", graph, "cuda", MachineCode("sm_90", cubin))
+
+
+def test_tvm_is_given_machine_code_while_a_library_is_loaded(tmp_path: Path) -> None:
+    host, cubin = tvm(), tmp_path / "model.cubin"
+    cubin.write_bytes(b"\x7fELF of a GPU\0\xff")
+    before = host.get_global_func(COMPILE)
+    with machine_code(host, _library(tmp_path, cubin)):
+        assert bytes(host.get_global_func(COMPILE)("the source")) == cubin.read_bytes()
+    assert host.get_global_func(COMPILE).same_as(before)
+    with machine_code(host, _library(tmp_path, None)):
+        assert host.get_global_func(COMPILE).same_as(before)
+    cubin.unlink()
+    with pytest.raises(ArtifactError, match=r"model.cubin cannot be read: No such file"), machine_code(host, _library(tmp_path, cubin)):
+        pass
