@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -16,37 +16,16 @@ from convc.backends.tvm.cuda.emulator.device import emulated, gpu_is_here, is_em
 from convc.backends.tvm.host import tvm
 from convc.backends.tvm.library.run import LoadedLibrary
 from convc.ir.errors import ConvcError
-from convc.tests.support.graphs import hold_to_reference, normal_inputs, typed_graph
+from convc.tests.support.emulated import run_emulated
+from convc.tests.support.graphs import normal_inputs, typed_graph
 from convc.tests.support.shell import convc, refused
 from convc.tests.support.tvm_modules import SMALL
 
 Apart = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def apart() -> Iterator[Apart]:
-    """Calls a function in a process of its own, one for all tests of this file."""
-    with get_context("spawn").Pool(1) as pool:
-        yield lambda function, *arguments: pool.apply(function, arguments)
-
-
-def held(text: str, folder: Path, cuda_graph: bool, runs: int, sizes: dict[str, int]) -> list[dict[str, int]]:
-    """Builds, loads and runs a network on the emulated device, so many times; what was counted in each run."""
-    graph = typed_graph(text)
-    device = emulated()
-    built = build_cuda(graph, folder, cuda_graph=cuda_graph, check=False)
-    loaded = LoadedLibrary.load(built.library)
-    counted: list[dict[str, int]] = []
-    device.counters()
-    for seed in range(runs):
-        inputs = normal_inputs(graph, seed, **sizes)
-        hold_to_reference(graph, loaded.run(inputs), inputs)
-        counted.append(device.counters())
-    return counted
-
-
 def test_a_network_runs_in_tvms_virtual_machine(apart: Apart, tmp_path: Path) -> None:
-    first, second = apart(held, SMALL, tmp_path, False, 2, {"N": 3})
+    first, second = apart(run_emulated, SMALL, tmp_path, [{"N": 3}, {"N": 3}])
     assert first["launches"] == second["launches"] >= 5
     assert second["barriers"] > 0
     assert second["shuffles"] > 0
@@ -67,7 +46,7 @@ CHAIN = """graph @chain(%x: f32[2,4,8,8]) {
 
 def test_a_graph_is_captured_once_and_launched_again(apart: Apart, tmp_path: Path) -> None:
     """The first run computes and captures; the others launch the graph, and what stays outside of it."""
-    first, second, third = apart(held, CHAIN, tmp_path, True, 3, {})
+    first, second, third = apart(run_emulated, CHAIN, tmp_path, [{}, {}, {}], True)
     assert first["captured"] >= 2
     assert second["captured"] == third["captured"] == 0
     assert second["graph_launches"] == third["graph_launches"] == 1

@@ -1,0 +1,41 @@
+"""Networks on the emulated GPU, for a process of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from convc.backends.tvm.cuda.build import build_cuda
+from convc.backends.tvm.cuda.emulator.device import emulated
+from convc.backends.tvm.library.run import LoadedLibrary
+from convc.compiler.checking.oracle import Oracle, compare
+from convc.compiler.engines.optimize import optimize
+from convc.compiler.files.inputs import random_inputs
+from convc.tests.support.graphs import hold_to_reference, normal_inputs, typed_graph
+from convc.tests.support.tiers import small
+
+Counted = list[dict[str, int]]
+
+
+def run_emulated(text: str, folder: Path, sizes: Sequence[dict[str, int]], cuda_graph: bool = False) -> Counted:
+    """Builds a graph, loads it and holds it to the reference, once for each setting of its named sizes; what was counted each time."""
+    graph = typed_graph(text)
+    device = emulated()
+    loaded = LoadedLibrary.load(build_cuda(graph, folder, cuda_graph=cuda_graph, check=False).library)
+    counted: Counted = []
+    device.counters()
+    for seed, setting in enumerate(sizes):
+        inputs = normal_inputs(graph, seed, **setting)
+        hold_to_reference(graph, loaded.run(inputs), inputs)
+        counted.append(device.counters())
+    return counted
+
+
+def run_zoo_emulated(name: str, folder: Path) -> list[str]:
+    """Builds a network of the zoo in its small form; its outputs that differ from float64 by more than rounding."""
+    graph = small(name)
+    better, _ = optimize(graph, 2)
+    emulated()
+    inputs = random_inputs(graph)
+    got = LoadedLibrary.load(build_cuda(better, folder, check=False).library).run(inputs)
+    return [str(line) for line in compare(name, Oracle.of(graph, inputs), got) if not line.agrees]
