@@ -125,7 +125,8 @@ def _blocks(extent: Dim, block: int) -> Dim:
 def _along(op: Any, values: Array, x: Array) -> Array:
     if op.block:
         axis, block = int(op.axis), int(op.block)
-        return np.take(values, np.arange(x.shape[axis]) // block, axis=axis)
+        extent: int = x.shape[axis]
+        return np.take(values, np.arange(extent) // block, axis=axis)
     return values if values.ndim == 0 else values.reshape([-1 if i == op.axis % x.ndim else 1 for i in range(x.ndim)])
 
 
