@@ -81,7 +81,8 @@ def _fixed(model: bytes, inputs: Any) -> tuple[Graph, dict[str, Array]]:
     arrays = _by_name(model, inputs)
     whole = {name: array for name, array in arrays.items() if array.dtype.kind in "iu" and array.ndim <= 1}
     rest = {name: array for name, array in list(arrays.items())[1:] if array.size <= SMALL}
-    choices: tuple[dict[str, Array], ...] = ({}, whole, rest, whole | rest)
+    scalars = {name: array for name, array in arrays.items() if array.ndim == 0}  # a range has no other operands
+    choices: tuple[dict[str, Array], ...] = ({}, whole, rest, scalars, whole | rest)
     for constants in choices[:-1]:
         try:
             return _read(model, constants), _without(arrays, constants)

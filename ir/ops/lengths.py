@@ -13,7 +13,7 @@ from ..errors import ShapeError
 from ..facts import Facts, fixed
 from ..op import OpDef
 from ..types import Array, TensorType
-from .check import need_axis, need_elements, need_float
+from .check import need_axis, need_float
 from .reduce import ReduceSum, infer_reduce, reduce_roundings, reduce_sum
 
 __all__ = [
@@ -99,13 +99,6 @@ def infer_float_length(op: ReduceL2 | ReduceLogSum | ReduceLogSumExp, x: TensorT
     return infer_reduce(_like(op), x)
 
 
-def infer_log_sum_exp(op: ReduceLogSumExp, x: TensorType) -> TensorType:
-    """Raises: ShapeError also for an axis of no elements."""
-    out = infer_float_length(op, x)
-    need_elements(x, *(op.axes or range(x.rank)))
-    return out
-
-
 def infer_lp_normalization(op: LpNormalization, x: TensorType) -> TensorType:
     """Raises: ShapeError for whole numbers, an axis out of range, or a p other than 1 and 2."""
     need_float(x)
@@ -133,7 +126,7 @@ def reduce_log_sum(op: ReduceLogSum, x: Array) -> Array:
 
 def reduce_log_sum_exp(op: ReduceLogSumExp, x: Array) -> Array:
     """The greatest value is taken out first; inf - inf would be NaN."""
-    most = x.max(axis=op.axes or None, keepdims=True)
+    most = x.max(axis=op.axes or None, keepdims=True, initial=-np.inf)
     most = np.clip(most, np.finfo(x.dtype).min, np.finfo(x.dtype).max)
     total = reduce_sum(_like(op), np.exp(x - most))
     return np.log(total) + most.reshape(total.shape)
@@ -158,7 +151,7 @@ def log_sum_magnitude(op: ReduceLogSum, x: Array) -> Array:
 
 def log_sum_exp_magnitude(op: ReduceLogSumExp, x: Array) -> Array:
     """Arguments of exponentials are rounded as numbers of their size are, and so is what was taken out."""
-    most = abs(x).max(axis=op.axes or None, keepdims=op.keepdims)
+    most = abs(x).max(axis=op.axes or None, keepdims=op.keepdims, initial=0)
     return 2 + abs(reduce_log_sum_exp(op, x)) + 2 * most
 
 
@@ -209,7 +202,7 @@ REDUCE_LOG_SUM_EXP = OpDef(
     "reduce_log_sum_exp",
     ReduceLogSumExp,
     (1, 1),
-    infer_log_sum_exp,
+    infer_float_length,
     reduce_log_sum_exp,
     length_arithmetic,
     log_sum_exp_magnitude,

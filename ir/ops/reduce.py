@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import Facts, is_same_type
 from ..op import OpDef, no_rounding
-from ..types import Array, TensorType
+from ..types import Array, TensorType, is_floating, range_of
 from .check import need_axis, need_elements, need_float
 
 __all__ = [
@@ -52,7 +53,7 @@ class ReduceSum:
 
 @dataclass(frozen=True, slots=True)
 class ReduceMax:
-    """Greatest value over `axes`; a NaN wins. ONNX ReduceMax; no axes mean all of them."""
+    """Greatest value over `axes`; a NaN wins, and of no values it is the least there is. ONNX ReduceMax; no axes mean all of them."""
 
     axes: tuple[int, ...] = ()
     keepdims: bool = True
@@ -60,7 +61,7 @@ class ReduceMax:
 
 @dataclass(frozen=True, slots=True)
 class ReduceMin:
-    """Least value over `axes`; a NaN wins. ONNX ReduceMin; no axes mean all of them."""
+    """Least value over `axes`; a NaN wins, and of no values it is the greatest there is. ONNX ReduceMin; no axes mean all of them."""
 
     axes: tuple[int, ...] = ()
     keepdims: bool = True
@@ -102,11 +103,6 @@ Place = ArgMax | ArgMin
 def infer_mean(op: ReduceMean, x: TensorType) -> TensorType:
     """Raises: ShapeError for whole numbers, an axis out of range, named twice or of no elements."""
     need_float(x)
-    return infer_extreme(op, x)
-
-
-def infer_extreme(op: ReduceMean | ReduceMax | ReduceMin, x: TensorType) -> TensorType:
-    """Raises: ShapeError for booleans, an axis out of range, named twice or of no elements."""
     reduced = infer_reduce(op, x)
     need_elements(x, *_axes(op, x.rank))
     return reduced
@@ -152,12 +148,17 @@ def reduce_sum(op: ReduceSum, x: Array) -> Array:
     return x.sum(axis=_axes(op, x.ndim), keepdims=op.keepdims, dtype=x.dtype)  # NumPy would widen whole numbers
 
 
+def _ends(x: Array) -> tuple[float, float]:
+    """The least and the greatest that its element type has."""
+    return (-math.inf, math.inf) if is_floating(x) else range_of(x.dtype)
+
+
 def reduce_max(op: ReduceMax, x: Array) -> Array:
-    return x.max(axis=_axes(op, x.ndim), keepdims=op.keepdims)
+    return x.max(axis=_axes(op, x.ndim), keepdims=op.keepdims, initial=_ends(x)[0])
 
 
 def reduce_min(op: ReduceMin, x: Array) -> Array:
-    return x.min(axis=_axes(op, x.ndim), keepdims=op.keepdims)
+    return x.min(axis=_axes(op, x.ndim), keepdims=op.keepdims, initial=_ends(x)[1])
 
 
 def reduce_prod(op: ReduceProd, x: Array) -> Array:
@@ -206,8 +207,8 @@ REDUCE_MEAN = OpDef(
 REDUCE_SUM = OpDef(
     "reduce_sum", ReduceSum, (1, 1), infer_reduce, reduce_sum, reduce_arithmetic, reduce_sum_magnitude, reduce_roundings, facts=REDUCTION
 )
-REDUCE_MAX = OpDef("reduce_max", ReduceMax, (1, 1), infer_extreme, reduce_max, reduce_arithmetic, roundings=no_rounding, facts=REDUCTION)
-REDUCE_MIN = OpDef("reduce_min", ReduceMin, (1, 1), infer_extreme, reduce_min, reduce_arithmetic, roundings=no_rounding, facts=REDUCTION)
+REDUCE_MAX = OpDef("reduce_max", ReduceMax, (1, 1), infer_reduce, reduce_max, reduce_arithmetic, roundings=no_rounding, facts=REDUCTION)
+REDUCE_MIN = OpDef("reduce_min", ReduceMin, (1, 1), infer_reduce, reduce_min, reduce_arithmetic, roundings=no_rounding, facts=REDUCTION)
 REDUCE_PROD = OpDef(
     "reduce_prod", ReduceProd, (1, 1), infer_reduce, reduce_prod, reduce_arithmetic, roundings=reduce_roundings, facts=REDUCTION
 )

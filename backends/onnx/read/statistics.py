@@ -15,13 +15,39 @@ __all__ = ["ROWS"]
 # --- normalizations --------------------------------------------------------------------------------------------------
 
 
-def batch_norm(c: Call) -> Node:
-    """The inference form; before opset 14 more than one result means training."""
-    if c.attribute("training_mode", 0) or any(c.results[1:]):
-        raise c.refuse("it computes its statistics from the batch (training mode); export the network in inference mode")
+def batch_norm(c: Call) -> Node | Sequence[Node | None]:
+    """The inference form, or from opset 14 on that of training; before, more than one result meant it."""
+    is_training = bool(c.attribute("training_mode", 0)) and c.opset >= 14
+    if any(c.results[1:]) and not is_training:
+        raise c.refuse("more results than one (training mode before opset 14); export the network in inference mode")
     if not c.attribute("spatial", 1):
         raise c.refuse("spatial=0, statistics for every position; only per channel can be compiled")
-    return c.named("batch_norm", *(c.x(i) for i in range(5)), epsilon=c.attribute("epsilon", 1e-5))
+    epsilon = c.attribute("epsilon", 1e-5)
+    return _of_the_batch(c, epsilon) if is_training else c.named("batch_norm", *(c.x(i) for i in range(5)), epsilon=epsilon)
+
+
+def _of_the_batch(c: Call, epsilon: float) -> Sequence[Node | None]:
+    """Mean and variance of the batch, and the means of those of many batches: `momentum` of the old one, the rest of the new one."""
+    x, momentum = c.x(0), c.attribute("momentum", 0.9)
+    if x.typed.rank < 2 or any(c.x(i).typed != c.x(1).typed for i in range(2, 5)) or c.x(1).typed.dtype != x.typed.dtype:
+        raise c.refuse(f"its operands are {', '.join(str(c.x(i).type) for i in range(5))}; in training mode all must have one element type")
+    axes, column = (0, *range(2, x.typed.rank)), (x.typed.shape[1], *(1,) * (x.typed.rank - 2))
+    gain, shift = (c.named("reshape", c.x(i), shape=column, suffix=what) for i, what in ((1, "gain"), (2, "shift")))
+    mean = c.named("reduce_mean", x, axes=axes, suffix="mean")
+    centred = c.named("sub", x, mean, suffix="centred")
+    variance = c.named("reduce_mean", c.named("mul", centred, centred, suffix="square"), axes=axes, suffix="variance")
+    deviation = c.named("sqrt", c.named("add", variance, number(c, x, epsilon, "epsilon"), suffix="safe"), suffix="deviation")
+    scaled = c.named("mul", c.named("div", centred, deviation, suffix="normed"), gain, suffix="scaled")
+    found: list[Node | None] = [c.named("add", scaled, shift)]
+    for i, (old, new, what) in enumerate(((c.x(3), mean, "means"), (c.x(4), variance, "variances")), 1):
+        if not c.results[i:] or not c.results[i]:
+            found.append(None)
+            continue
+        kept = c.named("mul", old, number(c, x, momentum, f"{what}_kept"), suffix=f"{what}_old")
+        part = c.named("reshape", new, shape=x.typed.shape[1:2], suffix=f"{what}_flat")
+        part = c.named("mul", part, number(c, x, 1 - momentum, f"{what}_rest"), suffix=f"{what}_new")
+        found.append(c.named("add", kept, part, result=i))
+    return found[: len(c.results)]
 
 
 def local_response_norm(c: Call) -> Node:
@@ -77,8 +103,8 @@ def _per_channel(c: Call, value: Node, groups: int, channels: int, what: str) ->
 def reduced(c: Call, name: str, x: Node, since: int, suffix: str = "") -> Node:
     """Axes became an operand with some opset; none mean all, or with `noop_with_empty_axes` nothing."""
     axes = axes_operand(c, since) or []
-    if x.typed.dtype == "bool":  # any and all, as the greatest and least of 0 and 1
-        found = reduced(c, name, cast_to(c, x, "i32", "numbers"), since, "extreme")
+    if x.typed.dtype == "bool":  # any and all, as the greatest and least of bytes: of none the least is not 0
+        found = reduced(c, name, cast_to(c, x, "u8", "numbers"), since, "extreme")
         return c.named("cast", found, to="bool", suffix=suffix)
     if not axes and c.attribute("noop_with_empty_axes", 0):
         return c.named("identity", x, suffix=suffix)

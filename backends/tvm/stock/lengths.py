@@ -8,7 +8,7 @@ from typing import Any
 from ....ir.graph import Node
 from ....ir.op import OpDef
 from ....ir.ops import lengths
-from .reduce import extreme_of
+from .reduce import extreme_of, is_of_nothing, of_nothing
 from .relax_emitter import Lowering, RelaxEmitter
 
 __all__ = ["LENGTHS"]
@@ -50,6 +50,8 @@ def log_sum_exp(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     axes = _axes(node)
     if not axes:
         return x
+    if is_of_nothing(node, axes):  # of which the sum is 0
+        return of_nothing(emitter, node, greatest=True)
 
     def function(x: Any, shape: Any) -> Any:
         row = [tirx.IntImm("int64", 1) if axis in axes else size for axis, size in enumerate(x.shape)]

@@ -8,9 +8,10 @@ from typing import Any
 
 from ....ir.graph import Node
 from ....ir.ops.reduce import ARG_MAX, REDUCE_MAX, ArgMax, ArgMin
-from .relax_emitter import RelaxEmitter
+from ....ir.types import DTYPES, range_of
+from .relax_emitter import RelaxEmitter, dtype_name
 
-__all__ = ["arg_extreme", "extreme_of", "hardmax", "reduce_extreme", "reduce_prod", "reduce_sum"]
+__all__ = ["arg_extreme", "extreme_of", "hardmax", "is_of_nothing", "of_nothing", "reduce_extreme", "reduce_prod", "reduce_sum"]
 
 
 def reduce_sum(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
@@ -26,11 +27,25 @@ def reduce_extreme(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     axes, keepdims = _axes(node), node.op.keepdims
     if not axes:
         return x
+    if is_of_nothing(node, axes):
+        return of_nothing(emitter, node, greatest=node.kind is REDUCE_MAX)
 
     def extreme(x: Any, shape: Any) -> Any:
         return _extreme(emitter, x, shape, axes, keepdims=keepdims, greatest=node.kind is REDUCE_MAX)
 
     return emitter.compute(node, extreme, x)
+
+
+def is_of_nothing(node: Node, axes: Sequence[int]) -> bool:
+    """Whether there are results and nothing to reduce: TVM runs no loop then, and leaves in memory what was there."""
+    return node.typed.numel != 0 and any(node.inputs[0].typed.shape[axis] == 0 for axis in axes)
+
+
+def of_nothing(emitter: RelaxEmitter, node: Node, *, greatest: bool) -> Any:
+    """The greatest, or least, of no values."""
+    type_ = node.typed
+    least, most = (-math.inf, math.inf) if type_.is_float else range_of(DTYPES[type_.dtype])
+    return emitter.ops.broadcast_to(emitter.scalar(least if greatest else most, dtype_name(type_)), emitter.shape(type_))
 
 
 def arg_extreme(emitter: RelaxEmitter, node: Node, x: Any) -> Any:

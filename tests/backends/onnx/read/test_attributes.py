@@ -64,7 +64,7 @@ def test_what_nobody_read_is_refused(node: Any, words: str, tmp_path: Path):
 def test_attributes_and_operands_of_a_wrong_kind(node: Any, inputs: Any, constants: Any, opset: int, tmp_path: Path):
     nodes = [node]
     if node.op_type == "Add":
-        nodes = [helper.make_node("ReduceMax", ["none"], ["y0"]), node]
+        nodes = [helper.make_node("ReduceMean", ["none"], ["y0"]), node]
     with pytest.raises((InvalidModel, UnsupportedOp)):
         read_graph(written(tmp_path, model_of(nodes, inputs, ["y"], constants, opset)), strict=True)
 
