@@ -24,7 +24,8 @@ def quantize(c: Call) -> Node:
     scale, zero = _scales(c, element_type(c, code) if code else "u8")
     if code and zero.typed.dtype != element_type(c, code):
         raise c.refuse(f"output_dtype is {element_type(c, code)}, but its zero point is {zero.typed}")
-    return c.named("quantize_linear", cast_to(c, c.x(), scale.typed.dtype, "x"), scale, zero, **_place(c, c.x(), scale))
+    axis, block = _place(c, c.x(), scale)
+    return c.named("quantize_linear", cast_to(c, c.x(), scale.typed.dtype, "x"), scale, zero, axis=axis, block=block)
 
 
 def dequantize(c: Call) -> Node:
@@ -33,7 +34,8 @@ def dequantize(c: Call) -> Node:
     code = c.attribute("output_dtype", 0)
     dtype = element_type(c, code) if code else scale.typed.dtype
     suffix = "" if dtype == scale.typed.dtype else "wide"
-    y = c.named("dequantize_linear", c.x(), scale, zero, suffix=suffix, **_place(c, c.x(), scale))
+    axis, block = _place(c, c.x(), scale)
+    y = c.named("dequantize_linear", c.x(), scale, zero, axis=axis, block=block, suffix=suffix)
     return cast_to(c, y, dtype) if suffix else y
 
 
@@ -50,10 +52,10 @@ def _one(c: Call, values: Node, suffix: str) -> Node:
     return c.named("reshape", values, shape=(), suffix=suffix) if values.typed.shape == (1,) else values
 
 
-def _place(c: Call, x: Node, scale: Node) -> dict[str, int]:
-    """A scalar scale has no axis, and the default of 1 may lie outside a vector."""
+def _place(c: Call, x: Node, scale: Node) -> tuple[int, int]:
+    """Axis and block. A scalar scale has no axis, and the default of 1 may lie outside a vector."""
     axis = c.attribute("axis", 1)
-    return {"axis": axis_of(c, axis, x.typed.rank) if scale.typed.rank else 0, "block": c.attribute("block_size", 0)}
+    return axis_of(c, axis, x.typed.rank) if scale.typed.rank else 0, c.attribute("block_size", 0)
 
 
 def _zero(c: Call, scale: Node, dtype: str, suffix: str) -> Node:
