@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...backends.tvm.gpus.architectures import ARCHITECTURES, architecture
+from ...ir.errors import UsageError
 from ...ir.graph import Graph
 from .fields import is_text, refuse_wrong
 from .options import CompileOptions
@@ -83,8 +84,11 @@ def _of(record: Mapping[str, Any]) -> CudaBuilt:
 
 def _build(graph: Graph, folder: Path, tiles: Mapping[str, int], options: CompileOptions, say: Say) -> CudaBuilt:
     from ...backends.tvm.cuda.build import build_cuda
+    from ...backends.tvm.cuda.emulator.device import is_emulated
     from ...backends.tvm.cuda.found import architecture_here
 
+    if is_emulated():
+        raise UsageError("this process emulates a GPU, and what it compiles runs nowhere else; write the artifact in another process")
     _, _, model = options.target.partition(":")
     arch = architecture(model) if model else architecture_here()
     built = build_cuda(graph, folder, arch)

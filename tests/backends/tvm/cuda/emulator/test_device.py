@@ -15,7 +15,8 @@ from convc.backends.tvm.cuda.build import build_cuda
 from convc.backends.tvm.cuda.emulator.device import emulated, gpu_is_here, is_emulated
 from convc.backends.tvm.host import tvm
 from convc.backends.tvm.library.run import LoadedLibrary
-from convc.ir.errors import ConvcError
+from convc.compiler.compiling.compile import compile_network
+from convc.ir.errors import ConvcError, UsageError
 from convc.tests.support.emulated import run_emulated
 from convc.tests.support.graphs import normal_inputs, typed_graph
 from convc.tests.support.shell import convc, refused
@@ -83,6 +84,19 @@ def test_a_fault_ends_a_run_with_a_sentence(apart: Apart, tmp_path: Path) -> Non
     assert "kernel tanh_kernel, block (0,0,0), thread (" in beyond
     assert "touches memory" in beyond
     assert "cannot compile what emulates a GPU" in refuses
+
+
+def written_while_emulated(folder: Path) -> str:
+    emulated()
+    with pytest.raises(UsageError) as raised:
+        compile_network(typed_graph("graph @g(%x: f32[2]) { %y = tanh(%x) return %y }"), folder / "net", "cuda", check=False)
+    return f"{raised.value}; {(folder / 'net').exists()}"
+
+
+def test_artifacts_are_written_where_nothing_is_emulated(apart: Apart, tmp_path: Path) -> None:
+    assert apart(written_while_emulated, tmp_path) == (
+        "this process emulates a GPU, and what it compiles runs nowhere else; write the artifact in another process; False"
+    )
 
 
 def who_is_here() -> tuple[bool, bool, bool]:
