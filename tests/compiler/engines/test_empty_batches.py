@@ -105,7 +105,7 @@ def test_channels_of_nothing(body):
 
 
 def test_an_input_that_may_not_be_empty_is_refused_in_one_sentence():
-    graph = typed_graph("graph @g(%x: f32[N,3,4,5]) { %y = reduce_max(%x) {axes=[0]} return %y }")
+    graph = typed_graph("graph @g(%x: f32[N,3,4,5]) { %y = arg_max(%x) {axis=0} return %y }")
     for engine in ENGINES.values():
-        with pytest.raises(ConvcError, match=r"does not work with N=0: %y = reduce_max: .* axis 0 has no elements"):
+        with pytest.raises(ConvcError, match=r"does not work with N=0: %y = arg_max: .* axis 0 has no elements"):
             engine.start(graph, 1)(nothing(graph))
