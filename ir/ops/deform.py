@@ -103,6 +103,8 @@ def _blended(x: Array, rows: Array, cols: Array) -> Array:
     """x[N,H,W,C] at places between its pixels."""
     images = _every(x.shape[0])
     total: Array = np.zeros((*rows.shape, x.shape[-1]), x.dtype)
+    if 0 in x.shape[1:3]:  # no pixel that an index could be held to
+        return total
     for (row, v), (col, u) in itertools.product(_pair(rows, x.shape[1]), _pair(cols, x.shape[2])):
         total = total + x[images[:, None, None], row, col] * (v * u).astype(x.dtype)[..., None]
     return total

@@ -117,3 +117,14 @@ def test_engines_stay_within_the_bound(engine):
         %w = param : f32[8,8,3,3] %y = deform_conv2d(%x, %w, %o, %m) {pads=[1,1,1,1], given=[mask]} return %y }""")
     check = check_nodes(graph, ENGINES[engine], normal_inputs(graph))
     assert check.agrees, str(check)
+
+
+@pytest.mark.parametrize("engine", ["reference", "tvm"])
+def test_an_image_of_no_pixels_is_all_padding(engine):
+    """No index may be held inside where there is no inside."""
+    graph = typed_graph("""graph @g(%x: f32[1,2,0,3], %o: f32[1,2,2,5]) {
+        %w = param {init=ones} : f32[1,2,1,1] %b = param {init=ones} : f32[1]
+        %y = deform_conv2d(%x, %w, %o, %b) {pads=[1,1,1,1], given=[bias]} return %y }""")
+    inputs = {"x": np.zeros((1, 2, 0, 3), np.float32), "o": np.full((1, 2, 2, 5), 0.25, np.float32)}
+    (y,) = ENGINES[engine].start(graph, None)(inputs).values()
+    np.testing.assert_array_equal(y, np.ones((1, 1, 2, 5)))
