@@ -11,7 +11,7 @@ import numpy as np
 from .dims import Dim, alone, evaluate, multiple
 from .errors import InvalidInput, InvalidModel, UsageError
 from .graph import Graph, Node
-from .types import DTYPES, Array, TensorType, is_floating
+from .types import DTYPES, Array, TensorType, is_floating, range_of
 from .verifier import verify_graph
 
 __all__ = ["as_declared", "batch_names", "empty_outputs", "match_inputs", "need_elements", "new_sizes", "sized", "sizes_of", "specialize"]
@@ -72,12 +72,27 @@ def _numbers(dims: Dim | tuple[Dim, ...], sizes: Mapping[str, Dim]) -> Dim | tup
 
 
 def as_declared(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Floats in the float types of the inputs that they are for; other arrays as they are.
+    """Floats in the float types of the inputs that they are for, bytes in those of less than 8 bits, which no file of NumPy's can name;
+    other arrays as they are.
 
     Raises: InvalidInput for a finite number that such a type does not reach.
     """
     types = {node.name: node.typed for node in graph.inputs}
-    return {name: _in_floats(name, array, types[name]) if name in types else array for name, array in arrays.items()}
+    return {name: _declared(name, array, types[name]) if name in types else array for name, array in arrays.items()}
+
+
+def _declared(name: str, array: Array, type_: TensorType) -> Array:
+    return _in_bits(name, array, type_) if type_.is_stored else _in_floats(name, array, type_)
+
+
+def _in_bits(name: str, array: Array, type_: TensorType) -> Array:
+    if array.dtype != DTYPES[type_.in_bytes.dtype]:
+        return array
+    least, most = range_of(DTYPES[type_.dtype])
+    beyond = (array < least) | (array > most)
+    if beyond.any():
+        raise InvalidInput(f"input '{name}' holds {array[beyond][0]}, beyond the range of {type_.dtype}, which is {least} to {most}")
+    return array.astype(DTYPES[type_.dtype])
 
 
 def _in_floats(name: str, array: Array, type_: TensorType) -> Array:

@@ -15,6 +15,7 @@ from convc.backends.onnx.file.packed import packed, unpacked
 from convc.backends.onnx.session import Session
 from convc.backends.onnx.write.export import to_model
 from convc.compiler.files.weights import bind_weights, load_arrays, write_weights
+from convc.ir.binding import as_declared
 from convc.ir.errors import InvalidInput, ShapeError
 from convc.ir.types import BITS, DTYPES, TensorType, range_of
 from convc.tests.support.graphs import hold_to_reference, typed_graph
@@ -124,3 +125,14 @@ def test_weights_files_have_a_byte_for_each(file: str, tmp_path: Path):
     assert np.array_equal(reference.run(again, inputs)["y"], reference.run(graph, inputs)["y"])
     with pytest.raises(InvalidInput, match=r"of another shape or type w is \[4, 6\] int8, expected i4\[4,6\]"):
         bind_weights(graph, arrays | {"w": np.full((4, 6), 8, np.int8)}, file)
+
+
+def test_bytes_in_range_are_given_for_inputs():
+    """No file of NumPy's can name the type itself."""
+    graph = typed_graph("graph @g(%x: i4[N]) { %y = cast(%x) {to=f32} return %y }")
+    given = as_declared(graph, {"x": np.array([7, -8], np.int8)})
+    assert reference.run(graph, given)["y"].tolist() == [7, -8]
+    with pytest.raises(InvalidInput, match="holds 100, beyond the range of i4, which is -8 to 7"):
+        as_declared(graph, {"x": np.array([1, 100], np.int8)})
+    with pytest.raises(InvalidInput, match="is uint8, expected i4"):
+        reference.run(graph, as_declared(graph, {"x": np.array([1], np.uint8)}))
