@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..ir.effort import effort_of
 from ..ir.graph import Graph, Node, given_param
 from ..ir.ops.quantize import DEQUANTIZE_LINEAR
 from ..ir.types import Array, is_floating
@@ -74,7 +75,10 @@ def _foldable(graph: Graph, *, keeps_integers: bool) -> set[Node]:
         size, flops = node.typed.nbytes, node_cost(node, {}).flops
         if not isinstance(size, int) or not isinstance(flops, int) or size > min(NODE_BYTES, bytes_left) or flops > flops_left:
             continue
-        bytes_left, flops_left = bytes_left - size, flops_left - flops
+        effort = effort_of(node)
+        if effort.nbytes > TOTAL_BYTES or flops + effort.flops > flops_left:
+            continue
+        bytes_left, flops_left = bytes_left - size, flops_left - flops - effort.flops
         found.add(node)
     return found
 

@@ -165,9 +165,9 @@ def windows_of(op: Windowed, x: Array, fill: float) -> Array:
 
 def _reduce_taps(windows: Array, kernel: PerAxis, ufunc: np.ufunc) -> Array:
     """Reduce the kernel's axes one tap at a time: whole-image operations instead of tiny inner loops."""
-    first, *others = taps_of(kernel)
-    total = windows[(..., *first)].copy()
-    for tap in others:
+    taps = taps_of(kernel)
+    total = windows[(..., *next(taps))].copy()
+    for tap in taps:
         ufunc(total, windows[(..., *tap)], out=total)
     return total
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -116,5 +115,10 @@ def window_view(x: Array, kernel: PerAxis, strides: PerAxis, dilations: PerAxis,
 
 
 def taps_of(kernel: Sequence[int]) -> Iterator[PerAxis]:
-    """The place of every tap, the last axis fastest."""
-    return itertools.product(*map(range, kernel))
+    """The place of every tap, the last axis fastest; one at a time, since a file may ask for a kernel of any extent."""
+    if not kernel:
+        yield ()
+        return
+    for place in range(kernel[0]):
+        for rest in taps_of(kernel[1:]):
+            yield (place, *rest)

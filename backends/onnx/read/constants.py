@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ....ir.effort import effort_of
 from ....ir.errors import ShapeError
 from ....ir.graph import Node
 from ....ir.types import DTYPES, Array, widened
@@ -67,7 +68,10 @@ class Constants:
         size, flops = node.typed.nbytes, node.kind.cost(node.op, tuple(operand.typed for operand in node.inputs), node.typed).flops
         if not isinstance(size, int) or not isinstance(flops, int) or size > self._bytes_left or flops > self._flops_left:
             return None
-        self._bytes_left, self._flops_left = self._bytes_left - size, self._flops_left - flops
+        effort = effort_of(node)
+        if effort.nbytes > BYTES or flops + effort.flops > self._flops_left:
+            return None
+        self._bytes_left, self._flops_left = self._bytes_left - size, self._flops_left - flops - effort.flops
         try:
             with np.errstate(all="ignore"):
                 value = node.kind.meaning(node.op, *(widened(self._values[operand]) for operand in node.inputs))

@@ -16,6 +16,7 @@ import numpy as np
 
 from ....ir.attributes import named_sizes
 from ....ir.dims import Dim, Expr
+from ....ir.effort import effort_of
 from ....ir.errors import ShapeError
 from ....ir.graph import Node
 from ....ir.op import OpDef
@@ -31,6 +32,7 @@ from ....ir.types import DTYPES, Array, widened
 __all__ = ["KNOWN_ELEMENTS", "Known", "is_symbolic"]
 
 KNOWN_ELEMENTS = 4096  # values with more elements are data, not shapes
+KNOWN_EFFORT = 4 << 20  # bytes on the way, or operations
 
 
 def is_symbolic(array: Array) -> bool:
@@ -76,7 +78,7 @@ class Known:
         if not node.inputs or not _is_small(node):
             return None
         operands = [self._computed(operand) for operand in node.inputs]
-        if any(operand is None for operand in operands):
+        if any(operand is None for operand in operands) or not _is_quick(node):
             return None
         value = _compute(node, [operand for operand in operands if operand is not None])
         if value is not None:
@@ -87,6 +89,12 @@ class Known:
 def _is_small(node: Node) -> bool:
     count = node.typed.numel
     return isinstance(count, int) and count <= KNOWN_ELEMENTS
+
+
+def _is_quick(node: Node) -> bool:
+    """Small values may still come of wide pads or a large kernel; constants.py has a budget for those."""
+    effort = effort_of(node)
+    return max(effort.nbytes, effort.flops) <= KNOWN_EFFORT
 
 
 def _has_quotients(array: Array) -> bool:
