@@ -149,11 +149,6 @@ class TensorType:
         return TensorType("i8" if self.dtype[0] == "i" else "u8", self.shape) if self.is_stored else self
 
     @property
-    def is_half(self) -> bool:
-        """A float of 16 bits: what is computed with it is computed in more, and rounded once."""
-        return self.dtype in ("f16", "bf16")
-
-    @property
     def symbols(self) -> tuple[str, ...]:
         """Named sizes in the shape, each once, in order."""
         return tuple(dict.fromkeys(name for dim in self.shape for name in dim_names(dim)))

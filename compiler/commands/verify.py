@@ -86,10 +86,8 @@ def command(
             click.echo(str(line))
             console.say(f"    {line.details}", level=1)
     bad, held = [line.engine for line in lines if not line.agrees], {line.engine for line in lines}
-    if (
-        other is None
-    ):  # a backend that differs is looked into without being asked, and of 16 bits each: their noise could hide a wrong layer
-        nodes = nodes or any(node.typed.is_half for node in graph.ops)
+    if other is None:  # unasked a backend that differs is looked into, and with 8 bits each, whose noise could hide a layer
+        nodes = nodes or any(node.typed.dtype == "bf16" for node in graph.ops)
         suspects = [engine for engine in engines if engine.name in bad or (nodes and engine.name in held)]
         _look_inside(console, graph, suspects, inputs, threads)
     if bad:

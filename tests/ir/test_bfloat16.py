@@ -35,7 +35,7 @@ def upper_half(x: np.ndarray) -> np.ndarray:
 def test_its_type():
     assert str(parse_type("bf16[N,3]")) == "bf16[N,3]"
     type_ = TensorType.of(np.zeros((2, 3), BF16))
-    assert (type_, type_.nbytes, type_.is_float, type_.is_half) == (TensorType("bf16", (2, 3)), 12, True, True)
+    assert (type_, type_.nbytes, type_.is_float) == (TensorType("bf16", (2, 3)), 12, True)
     assert DTYPES["bf16"] == BF16
     with pytest.raises(InvalidModel, match="arrays of float8_e5m2 are not supported"):
         TensorType.of(np.zeros(1, ml_dtypes.float8_e5m2))
