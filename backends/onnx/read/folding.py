@@ -75,24 +75,23 @@ class Folding:
         network's inputs, draws at random, or takes or makes more than is allowed."""
         if not _is_repeatable(node):
             return None
-        operands = [self._operand(name) for name in dict.fromkeys(outer_names(node))]
-        tensors = [operand for operand in operands if operand is not None]
-        taken = sum(tensor.ByteSize() for tensor in tensors)
-        if len(tensors) < len(operands) or taken > OPERAND_BYTES:
+        operands = {name: self._operand(name) for name in dict.fromkeys(outer_names(node))}
+        known = {name: operand for name, operand in operands.items() if operand is not None}
+        taken = sum(_bytes(operand) for operand in known.values())
+        if len(known) < len(operands) or taken > OPERAND_BYTES:
             return None
-        made = self._evaluated(node, tensors)
+        made = self._evaluated(node, [_as_tensor(name, operand) for name, operand in known.items()])
         if made is None or sum(tensor.ByteSize() for tensor in made) > taken + GROWTH_BYTES:
             return None
         return {tensor.name: self.model.array(tensor) for tensor in made if not self.keeps(tensor, tensor.name)}
 
-    def _operand(self, name: str) -> TensorProto | None:
-        from onnx import numpy_helper
-
+    def _operand(self, name: str) -> TensorProto | Array | None:
+        """As it is known: of a great one it may be that its values lie nowhere."""
         if name in self.untyped:
             return self.untyped[name]
         node = self.values.get(name)
-        array = None if node is None else self.constants.value(node)
-        return None if array is None else numpy_helper.from_array(np.asarray(array, order="C"), name)
+        value = None if node is None else self.constants.value(node)
+        return None if value is None else np.asarray(value)
 
     def _evaluated(self, node: NodeProto, operands: list[TensorProto]) -> list[TensorProto] | None:
         """The wanted results, under their names."""
@@ -102,6 +101,16 @@ class Folding:
         graph = helper.make_graph([node], "constant", [], outputs, operands)
         imports = [helper.make_opsetid("", self.model.opset.get("", 1))]
         return self._evaluator.results(helper.make_model(graph, opset_imports=imports, ir_version=max(8, self.model.proto.ir_version)))
+
+
+def _bytes(operand: TensorProto | Array) -> int:
+    return operand.nbytes if isinstance(operand, np.ndarray) else operand.ByteSize()
+
+
+def _as_tensor(name: str, operand: TensorProto | Array) -> TensorProto:
+    from onnx import numpy_helper
+
+    return numpy_helper.from_array(np.asarray(operand, order="C"), name) if isinstance(operand, np.ndarray) else operand
 
 
 def _is_untyped(tensor: TensorProto) -> bool:

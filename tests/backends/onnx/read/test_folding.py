@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +167,16 @@ def test_no_time_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_operands_over_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folding, "OPERAND_BYTES", 100)
     assert "Det" in refusal(tmp_path, [helper.make_node("Det", ["square"], ["y"])], {"square": np.eye(6, dtype=np.float32)})
+
+
+def test_a_great_operand_that_a_few_numbers_say_is_not_written_out(tmp_path: Path) -> None:
+    nodes = [helper.make_node("ConstantOfShape", ["great"], ["c"]), helper.make_node("Det", ["c"], ["y"])]
+    tracemalloc.start()
+    try:
+        assert "Det" in refusal(tmp_path, nodes, {"great": np.array([16_000, 16_000])})
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_operands_are_computed_from_is_under_a_budget_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
