@@ -10,12 +10,14 @@ from typing import Any
 from ...ir.binding import empty_outputs, match_inputs
 from ...ir.errors import BackendMissing, ConvcError, InvalidModel, KernelMissing
 from ...ir.graph import Graph
+from ...ir.ops.integer import CONV_INTEGERS, MATMUL_INTEGER
 from ...ir.types import Array
 from .ort_values import FOREIGN, array_of, value_of
 
 __all__ = ["Session", "accepts", "providers", "unoptimized", "version"]
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+ONE_ZERO = {MATMUL_INTEGER: 2, **dict.fromkeys(CONV_INTEGERS, 3)}  # the operand of which onnxruntime takes one number alone
 SILENT = 4  # onnxruntime's severity "fatal": it speaks on stderr otherwise, also of GPUs that are not there
 
 
@@ -30,6 +32,7 @@ class Session:
     ) -> None:
         """Raises: BackendMissing without onnxruntime or CUDA; KernelMissing; InvalidModel if it refuses the model."""
         ort = _onnxruntime()
+        _need_kernels(graph)
         options = _options(ort)
         if not rewrites:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -69,6 +72,19 @@ class Session:
         if not self._is_foreign:
             return self._session.run(names, dict(inputs))
         return list(map(array_of, self._session.run_with_ort_values(names, {name: value_of(array) for name, array in inputs.items()})))
+
+
+def _need_kernels(graph: Graph) -> None:
+    """Raises: KernelMissing for what onnxruntime loads and then fails on, whatever the inputs are: zero points of its left operand's rows,
+    or of filters. Source: matmul_integer.cc, conv_integer.cc.
+    """
+    for node in graph.ops:
+        place = ONE_ZERO.get(node.kind)
+        if place is not None and len(node.inputs) > place and node.inputs[place].typed.shape not in ((), (1,)):
+            zeros = node.inputs[place]
+            raise KernelMissing(
+                f"onnxruntime lacks a kernel for @{graph.name}: {node.where} with the zero points %{zeros.name}: {zeros.type}"
+            )
 
 
 def accepts(model: bytes) -> bool:

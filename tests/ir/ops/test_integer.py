@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from convc.backends import reference
-from convc.ir.errors import ShapeError
+from convc.compiler.engines.table import ENGINES
+from convc.ir.errors import KernelMissing, ShapeError
 from convc.ir.ops.integer import MATMUL_INTEGER, ConvInteger1d, ConvInteger2d, MatMulInteger, conv_integer, matmul_integer
 from convc.ir.ops.quantize import DynamicScale, DynamicZero, dynamic_scale, dynamic_zero
 from convc.ir.types import TensorType
@@ -102,3 +103,18 @@ def test_what_does_not_fit_is_refused(body, inputs, why):
     heads = ", ".join(f"%{'abcd'[i]}: {type_}" for i, type_ in enumerate(inputs))
     with pytest.raises(ShapeError, match=why):
         typed_graph(f"graph @g({heads}) {{ %y = {body} return %y }}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "%w = param {init=ones} : i8[4,3] %z = param {init=ones} : u8[2] %y = matmul_integer(%x, %w, %z)",
+        """%w = param {init=ones} : i8[3,2,2] %z = param {init=zeros} : u8[] %f = param {init=ones} : i8[3]
+        %y = conv_integer1d(%x, %w, %z, %f)""",
+    ],
+)
+def test_zero_points_that_onnxruntime_has_no_kernel_for(text):
+    """It loads the file and fails in the run. Another backend can be held, so that is said, and not taken for a fault of the network."""
+    graph = typed_graph(f"graph @g(%x: u8[N,2,4]) {{ {text} return %y }}")
+    with pytest.raises(KernelMissing, match=r"onnxruntime lacks a kernel for @g: %y = \w+_integer\w*.* with the zero points %[zf]: "):
+        ENGINES["onnx"].start(graph, None)
