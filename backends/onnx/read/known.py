@@ -32,7 +32,13 @@ from ....ir.types import DTYPES, Array, widened
 __all__ = ["KNOWN_ELEMENTS", "Known", "is_symbolic"]
 
 KNOWN_ELEMENTS = 4096  # values with more elements are data, not shapes
+FILLED_BYTES = 64 << 20  # of what a number and a shape say: more is not written out
 KNOWN_EFFORT = 4 << 20  # bytes on the way, or operations
+
+
+def _is_filled(node: Node) -> bool:
+    size = node.typed.nbytes
+    return node.weights is not None and node.weights.recipe.init == "full" and isinstance(size, int) and size <= FILLED_BYTES
 
 
 def is_symbolic(array: Array) -> bool:
@@ -60,9 +66,9 @@ class Known:
         return None if value is None or _has_quotients(value) else value
 
     def numbers(self, node: Node) -> Array | None:
-        """The value of a node where it is known and in numbers: a constant of the file, however large, or a small value."""
+        """The value of a node where it is known and in numbers: a constant of the file, large if its values are there, or a small value."""
         if node.weights is not None:
-            return node.weights.array() if node.weights.is_given or node.weights.recipe.init == "full" else None
+            return node.weights.array() if node.weights.is_given or _is_filled(node) else None
         value = self.of(node)
         return None if value is None or value.dtype == object else value
 
