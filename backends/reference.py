@@ -82,7 +82,7 @@ def side_by_side(
             values[node] = [_seen(_sized(node, known), each, floats, on_value) for each, on_value, known in runs]
             if settle is not None:
                 values[node] = settle(node, operands, values[node])
-            if node.kind.facts.opaque and node.typed.symbols:
+            if node.kind.facts.opaque and not node.typed.is_opaque:
                 for known, value in zip(sizes, values[node], strict=True):
                     known |= new_sizes(node, value, known)
         yield node, values[node]

@@ -223,3 +223,15 @@ def test_operands_that_are_left_out_have_no_name(operands: str, given: str, why:
     with pytest.raises(ShapeError, match=why):
         typed_graph(f"""graph @g(%b: f32[1,2,4], %s: f32[1,1,2], %i: i64[], %f: f32[]) {{
             %y = non_max_suppression({operands}) {{count=K, given=[{given}]}} return %y }}""")
+
+
+@pytest.mark.parametrize("count", ["7", "N"])
+def test_a_count_that_is_said_and_is_not_so_is_refused(count):
+    """Whatever reads it was typed by that."""
+    graph = typed_graph(f"""graph @g(%b: f32[N,3,4], %s: f32[N,1,3]) {{
+        %y = non_max_suppression(%b, %s) {{count={count}}} return %y }}""")
+    inputs = {"b": np.zeros((2, 3, 4), np.float32), "s": np.zeros((2, 1, 3), np.float32)}
+    with pytest.raises(
+        InvalidModel, match=r"%y = non_max_suppression.* is said to be i64\[[27],3\], but comes out with the shape \[0, 3\]"
+    ):
+        reference.run(graph, inputs)
