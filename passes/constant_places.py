@@ -112,7 +112,8 @@ def scatter_rows(m: Match) -> Node | None:
     axis = op.axis % x.typed.rank
     part = _rows(indices, x, axis) if op.reduction == "none" else None
     cut = _cut(x, [(axis, part)]) if part is not None else None
-    return None if cut is None else _between(m, x, updates, *cut)
+    y = _between(m, x, updates, *cut) if cut is not None else None
+    return None if y is updates and m.is_output else y
 
 
 def _cut(x: Node, parts: Sequence[tuple[int, Array]]) -> tuple[int, int, int] | None:
