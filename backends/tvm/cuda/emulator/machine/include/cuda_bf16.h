@@ -3,11 +3,7 @@
 #include "small_floats.h"
 #include "vector_types.h"
 
-struct alignas(4) nv_bfloat162 {
-  nv_bfloat16 x, y;
-  nv_bfloat162() = default;
-  nv_bfloat162(nv_bfloat16 x, nv_bfloat16 y) : x(x), y(y) {}
-};
+using nv_bfloat162 = emu_pair<nv_bfloat16>;
 using __nv_bfloat162 = nv_bfloat162;
 
 inline nv_bfloat162 make_nv_bfloat162(nv_bfloat16 x, nv_bfloat16 y) { return {x, y}; }
@@ -23,6 +19,3 @@ inline unsigned short __bfloat16_as_ushort(nv_bfloat16 a) { return a.bits; }
 inline nv_bfloat162 __floats2bfloat162_rn(float x, float y) { return {nv_bfloat16(x), nv_bfloat16(y)}; }
 inline nv_bfloat162 __float22bfloat162_rn(float2 a) { return {nv_bfloat16(a.x), nv_bfloat16(a.y)}; }
 inline float2 __bfloat1622float2(nv_bfloat162 a) { return {a.x, a.y}; }
-inline nv_bfloat162 __hadd2(nv_bfloat162 a, nv_bfloat162 b) { return {a.x + b.x, a.y + b.y}; }
-inline nv_bfloat162 __hmul2(nv_bfloat162 a, nv_bfloat162 b) { return {a.x * b.x, a.y * b.y}; }
-inline nv_bfloat162 __hmax2(nv_bfloat162 a, nv_bfloat162 b) { return {__hmax(a.x, b.x), __hmax(a.y, b.y)}; }

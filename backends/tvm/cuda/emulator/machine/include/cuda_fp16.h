@@ -3,11 +3,7 @@
 #include "small_floats.h"
 #include "vector_types.h"
 
-struct alignas(4) half2 {
-  half x, y;
-  half2() = default;
-  half2(half x, half y) : x(x), y(y) {}
-};
+using half2 = emu_pair<half>;
 using __half2 = half2;
 
 inline half2 make_half2(half x, half y) { return {x, y}; }
@@ -25,9 +21,3 @@ inline half2 __float2half2_rn(float a) { return {half(a), half(a)}; }
 inline half2 __floats2half2_rn(float x, float y) { return {half(x), half(y)}; }
 inline half2 __float22half2_rn(float2 a) { return {half(a.x), half(a.y)}; }
 inline float2 __half22float2(half2 a) { return {a.x, a.y}; }
-inline half2 __hadd2(half2 a, half2 b) { return {a.x + b.x, a.y + b.y}; }
-inline half2 __hsub2(half2 a, half2 b) { return {a.x - b.x, a.y - b.y}; }
-inline half2 __hmul2(half2 a, half2 b) { return {a.x * b.x, a.y * b.y}; }
-inline half2 __hfma2(half2 a, half2 b, half2 c) { return {__hfma(a.x, b.x, c.x), __hfma(a.y, b.y, c.y)}; }
-inline half2 __hmax2(half2 a, half2 b) { return {__hmax(a.x, b.x), __hmax(a.y, b.y)}; }
-inline half2 __hmin2(half2 a, half2 b) { return {__hmin(a.x, b.x), __hmin(a.y, b.y)}; }

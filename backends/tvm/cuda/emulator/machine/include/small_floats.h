@@ -112,3 +112,16 @@ using __nv_bfloat16 = nv_bfloat16;
 EMU_OPERATORS(half)
 EMU_OPERATORS(nv_bfloat16)
 #undef EMU_OPERATORS
+
+template <class T>
+struct alignas(4) emu_pair {  // half2, nv_bfloat162
+  T x, y;
+  emu_pair() = default;
+  emu_pair(T x, T y) : x(x), y(y) {}
+};
+template <class T> inline emu_pair<T> __hadd2(emu_pair<T> a, emu_pair<T> b) { return {a.x + b.x, a.y + b.y}; }
+template <class T> inline emu_pair<T> __hsub2(emu_pair<T> a, emu_pair<T> b) { return {a.x - b.x, a.y - b.y}; }
+template <class T> inline emu_pair<T> __hmul2(emu_pair<T> a, emu_pair<T> b) { return {a.x * b.x, a.y * b.y}; }
+template <class T> inline emu_pair<T> __hfma2(emu_pair<T> a, emu_pair<T> b, emu_pair<T> c) { return {__hfma(a.x, b.x, c.x), __hfma(a.y, b.y, c.y)}; }
+template <class T> inline emu_pair<T> __hmax2(emu_pair<T> a, emu_pair<T> b) { return {__hmax(a.x, b.x), __hmax(a.y, b.y)}; }
+template <class T> inline emu_pair<T> __hmin2(emu_pair<T> a, emu_pair<T> b) { return {__hmin(a.x, b.x), __hmin(a.y, b.y)}; }
