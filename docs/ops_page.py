@@ -16,7 +16,7 @@ from convc.backends.tvm.stock.relax_rows import ROWS as TVM
 from convc.backends.unsupported import Unsupported
 from convc.docs.markdown import NOTICE, escaped, link, table
 from convc.ir.attributes import format_value
-from convc.ir.facts import never
+from convc.ir.facts import follows, gains, in_float32, never
 from convc.ir.op import OpDef
 from convc.ir.ops import FAMILIES
 
@@ -79,6 +79,9 @@ def op_facts(op: OpDef[Any]) -> list[str]:
     said += ["changes nothing in some forms"] if facts.identity is not never else []
     said += [f"named sizes in {', '.join(f'`{name}`' for name in facts.sizes)}"] if facts.sizes else []
     said += ["an activation to papers"] if facts.activation else []
+    if facts.narrow is not in_float32:
+        in_16_bits = {gains: "gains by 16 bits", follows: "follows its operands into 16 bits"}
+        said.append(in_16_bits.get(facts.narrow, "follows its operands into 16 bits in some forms"))
     return said
 
 

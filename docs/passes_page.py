@@ -8,7 +8,7 @@ from pathlib import Path
 
 from convc.docs.markdown import NOTICE, escaped, link, sentence, table
 from convc.passes.catalog import PASSES, Pass
-from convc.passes.pipelines import LEVELS
+from convc.passes.pipelines import LEVELS, PRECISIONS
 from convc.tests.support.cases import Case, load_cases
 
 __all__ = ["passes_page"]
@@ -20,6 +20,7 @@ one computes the same function up to rounding; the pipelines hold no other. Each
 STEPS_INTRO = (
     "A level runs, from top to bottom, the steps that begin at it or below. *Why* says what a step is for, or why it stands there."
 )
+PRECISIONS_INTRO = "`--precision` adds one, after those of the level:"
 OUTCOMES = ("rewrites", "leaves alone", "refuses")
 
 
@@ -31,6 +32,8 @@ def passes_page() -> Iterator[str]:
     )
     rows = [(link(step.name), f"-O{_levels(step.name)[0]}", step.why) for step in LEVELS[-1]]
     yield table(("pass", "from", "why"), rows)
+    yield PRECISIONS_INTRO
+    yield table(("precision", "pass", "why"), [(f"`{name}`", link(step.name), step.why) for name, step in PRECISIONS.items()])
     asked = [link(name) for name in PASSES if not _levels(name)]
     yield f"In none of them, but for `--enable` and `-p`: {', '.join(asked)}."
     yield "## Catalog"

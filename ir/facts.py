@@ -17,15 +17,20 @@ __all__ = [
     "RENAMED",
     "Facts",
     "How",
+    "Narrow",
     "Reuse",
     "always",
     "fixed",
+    "follows",
+    "gains",
+    "in_float32",
     "is_same_type",
     "never",
 ]
 
 A = TypeVar("A", contravariant=True)
 How = Literal["view", "in place"]
+Narrow = Literal["gains", "follows", "never"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,18 @@ def fixed(number: float) -> Callable[[object], float]:
     return lambda op: number
 
 
+def gains(op: object) -> Narrow:
+    return "gains"
+
+
+def follows(op: object) -> Narrow:
+    return "follows"
+
+
+def in_float32(op: object) -> Narrow:
+    return "never"
+
+
 def _unbounded(op: object) -> float:
     return -math.inf
 
@@ -85,6 +102,9 @@ class Facts(Generic[A]):
     `commutes`: two operands may change places.
     `identity(op, inputs, out)`: with these types the result is the first operand, element for element.
     `idempotent(op)`: pointwise of one operand, its own results come out as they are.
+    `narrow(op)`: whether floats of 16 bits will do where a network of float32 asks for them. A product gains by them: kernels multiply
+    pairs of 16 bits, add in float32 and round once at the result. What moves or chooses values, or rounds each once, follows its
+    operands. All else stays in float32: what adds up, divides, or takes an exponential or a root loses too much.
     `sizes`: attributes that may hold named sizes.
     `opaque`: nobody can say how its result answers to a small change: another runtime computes it, or it chooses by leaps. Two of it may
     differ, so neither is folded nor merged, and named sizes of its result may be new ones, which are known once it has run.
@@ -100,6 +120,7 @@ class Facts(Generic[A]):
     commutes: bool = False
     identity: Callable[[A, tuple[TensorType, ...], TensorType], bool] = never
     idempotent: Callable[[A], bool] = never
+    narrow: Callable[[A], Narrow] = in_float32
     sizes: tuple[str, ...] = ()
     opaque: bool = False
 

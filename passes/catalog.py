@@ -28,6 +28,8 @@ from .order_for_memory import order_for_memory
 from .pool_before_relu import pool_before_relu
 from .rewriting.ledger import Ledger
 from .split_concat import split_concat
+from .to_bfloat16 import to_bfloat16
+from .to_float16 import to_float16
 
 __all__ = ["PASSES", "Pass"]
 
@@ -69,6 +71,8 @@ PASSES = {
         Pass("pool-before-relu", pool_before_relu, "max_pool(relu(x)) -> relu(max_pool(x)); also other rising functions"),
         Pass("dense-to-conv", dense_to_conv, "dense over a flattened image -> conv, the fully convolutional form"),
         Pass("order-for-memory", order_for_memory, "an order of branches that keeps fewer bytes live at once"),
+        Pass("to-float16", to_float16, "products and what follows them in float16, casts at the borders", exact=False),
+        Pass("to-bfloat16", to_bfloat16, "products and what follows them in bfloat16, casts at the borders", exact=False),
         Pass("eliminate-dead", eliminate_dead, "drop what no output depends on", needs_types=False),
     )
 }

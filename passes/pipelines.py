@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .manager import Step
 
-__all__ = ["LEVELS"]
+__all__ = ["LEVELS", "PRECISIONS"]
 
 O0 = (Step("infer-shapes", why="every later step reads types"),)
 O1 = (
@@ -42,5 +42,11 @@ O3 = (
     O2[-1],
     Step("order-for-memory", why="after eliminate-dead: only what is left is live; nothing moves unless the peak falls"),
 )
+
+# After a level. Lossy, so in none of them: somebody asks for a precision.
+PRECISIONS = {
+    "fp16": Step("to-float16", why="after all others: what they fold into weights is rounded once, and casts hide nothing from them"),
+    "bf16": Step("to-bfloat16", why="as for fp16"),
+}
 
 LEVELS: tuple[tuple[Step, ...], ...] = (O0, O1, O2, O3)

@@ -143,6 +143,8 @@ class _Disturbance:
             return unit * tile_noise(self.tiles[node.name], node.op.pads, operands[0], operands[1])
         scale = abs(value) if node.kind.magnitude is None else node.kind.magnitude(node.op, *operands)
         roundings = node.kind.roundings(node.op, tuple(operand.typed for operand in node.inputs), node.typed)
+        if roundings == 0:
+            return np.zeros_like(scale)
         if not isinstance(roundings, int) or roundings < LONG:
             return unit * SINGLE * scale
         in_turn = roundings if node.kind in MEANS else min(roundings, BLOCK)

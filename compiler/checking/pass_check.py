@@ -20,6 +20,7 @@ from ...passes.rewriting.ledger import Rewrite
 from ..files.inputs import random_inputs
 from ..files.weights import npz_bytes, weights_bytes
 from .cut import Cut
+from .narrowing import loss_of, narrower_type
 from .noise import noise_level
 from .oracle import Agreement, Oracle
 from .units import SIGMAS, UNIT
@@ -58,11 +59,16 @@ class PassCheck:
     def _lines(self, after: Graph) -> list[Agreement]:
         """What is compared: of a network with opaque nodes also what those are given that are left."""
         if self.cut is None:
-            return compare_rewritten(self.original, after, self.inputs, self.oracle)
+            return compare_rewritten(self.original, after, self.inputs, self._oracle(self.original, after, self.inputs))
         both = self.cut.both(self.original, after)
         wanted = {node.name for node in both[1].outputs}
-        oracle = replace(self.oracle, values={name: value for name, value in self.oracle.values.items() if name in wanted})
+        oracle = self._oracle(*both, self.cut.feed)
+        oracle = replace(oracle, values={name: value for name, value in oracle.values.items() if name in wanted})
         return compare_rewritten(*both, self.cut.feed, oracle)
+
+    def _oracle(self, original: Graph, after: Graph, inputs: Mapping[str, Array]) -> Oracle:
+        """That of float64, or where a pass has made floats narrower what these may lose."""
+        return self.oracle if narrower_type(original, after) is None else loss_of(original, after, inputs)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from ...ir.types import Array
 from ..files.inputs import random_inputs
 from ..files.weights import check_numbers
 from .cut import Cut
+from .narrowing import narrower_type, oracle_of_rewrite
 from .noise import noise_stream
 from .oracle import Agreement, Oracle, compare, errors_over
 from .steps import steps_of
@@ -23,7 +24,8 @@ __all__ = ["compare_rewritten", "first_difference", "verify"]
 
 
 def verify(graph: Graph, other: Graph, inputs: Mapping[str, Array] | None = None, seed: int = 0) -> list[Agreement]:
-    """Check that two graphs compute the same function, both in float64 on the same inputs.
+    """Check that two graphs compute the same function, both in float64 on the same inputs; where `other` has narrower floats than `graph`,
+    within what these may lose.
 
     Where they have the same opaque nodes, what those are given is compared too, and what they give in the first goes on in both.
 
@@ -43,8 +45,8 @@ def verify(graph: Graph, other: Graph, inputs: Mapping[str, Array] | None = None
         graph, other = cut.both(graph, other)
         inputs = cut.feed
     # weights from a file were rounded to float32 once, and what a pass folded into them with it
-    precision = "f64" if _same_files(graph, other) else "f32"
-    lines = compare_rewritten(graph, other, inputs, Oracle.of(graph, inputs, precision, seed), precision, seed)
+    precision = narrower_type(graph, other) or ("f64" if _same_files(graph, other) else "f32")
+    lines = compare_rewritten(graph, other, inputs, oracle_of_rewrite(graph, other, inputs, precision, seed), precision, seed)
     for line in lines:
         if not line.agrees:
             first = first_difference(graph, other, inputs, precision, seed)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..dims import Dim
 from ..errors import ShapeError
-from ..facts import BY_PLACE, BY_ROW, RENAMED, Facts, always, fixed
+from ..facts import BY_PLACE, BY_ROW, RENAMED, Facts, always, fixed, follows
 from ..op import OpDef, elementwise_cost, no_rounding, rounded
 from ..types import Array, TensorType
 from .check import float_alone, need_axis, need_float
@@ -174,7 +174,16 @@ RELU = OpDef(
     relu,
     elementwise_cost(1),
     roundings=no_rounding,
-    facts=Facts(pointwise=True, reuse=BY_PLACE, activation=True, rising=always, slope=fixed(1.0), least=fixed(0.0), idempotent=always),
+    facts=Facts(
+        pointwise=True,
+        reuse=BY_PLACE,
+        activation=True,
+        narrow=follows,
+        rising=always,
+        slope=fixed(1.0),
+        least=fixed(0.0),
+        idempotent=always,
+    ),
 )
 LEAKY_RELU = OpDef(
     "leaky_relu",
@@ -188,6 +197,7 @@ LEAKY_RELU = OpDef(
         pointwise=True,
         reuse=BY_PLACE,
         activation=True,
+        narrow=follows,
         rising=lambda op: op.alpha > 0,  # 0 times -inf is NaN
         slope=lambda op: max(1.0, abs(op.alpha)),
         identity=lambda op, inputs, out: op.alpha == 1,
@@ -204,6 +214,7 @@ CLIP = OpDef(
         pointwise=True,
         reuse=BY_PLACE,
         activation=True,
+        narrow=follows,
         rising=always,
         slope=fixed(1.0),
         least=lambda op: op.min,
@@ -220,7 +231,7 @@ SIGMOID = OpDef(
     elementwise_cost(4),
     range_magnitude,
     approximated,
-    facts=Facts(pointwise=True, reuse=BY_PLACE, activation=True, rising=always, slope=fixed(0.25), least=fixed(0.0)),
+    facts=Facts(pointwise=True, reuse=BY_PLACE, activation=True, narrow=follows, rising=always, slope=fixed(0.25), least=fixed(0.0)),
 )
 TANH = OpDef(
     "tanh",
@@ -231,7 +242,7 @@ TANH = OpDef(
     elementwise_cost(4),
     range_magnitude,
     approximated,
-    facts=Facts(pointwise=True, reuse=BY_PLACE, activation=True, rising=always, slope=fixed(1.0), least=fixed(-1.0)),
+    facts=Facts(pointwise=True, reuse=BY_PLACE, activation=True, narrow=follows, rising=always, slope=fixed(1.0), least=fixed(-1.0)),
 )
 SOFTMAX = OpDef(
     "softmax",
@@ -263,6 +274,6 @@ DROPOUT = OpDef(
     dropout,
     elementwise_cost(0),
     roundings=no_rounding,
-    facts=Facts(pointwise=True, reuse=RENAMED, rising=always, slope=fixed(1.0), identity=lambda op, inputs, out: True),
+    facts=Facts(pointwise=True, reuse=RENAMED, narrow=follows, rising=always, slope=fixed(1.0), identity=lambda op, inputs, out: True),
 )
 OPS = (RELU, LEAKY_RELU, CLIP, SIGMOID, TANH, SOFTMAX, LOG_SOFTMAX, DROPOUT)

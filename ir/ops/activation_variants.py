@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import ShapeError
-from ..facts import BY_PLACE, PAIRWISE, Facts, fixed
+from ..facts import BY_PLACE, PAIRWISE, Facts, fixed, follows
 from ..op import OpDef, elementwise_cost, rounded
 from ..types import Array, TensorType
 from .check import broadcast, need_float, need_same_dtype
@@ -218,6 +218,7 @@ HARD_SIGMOID = OpDef(
         pointwise=True,
         reuse=BY_PLACE,
         activation=True,
+        narrow=follows,
         rising=lambda op: op.alpha > 0,
         slope=lambda op: abs(op.alpha),
         least=fixed(0.0),
@@ -232,7 +233,7 @@ HARD_SWISH = OpDef(
     elementwise_cost(5),
     share_magnitude,
     few,
-    facts=smooth(1.5),  # (2x + 3) / 6 at 3
+    facts=replace(smooth(1.5), narrow=follows),  # (2x + 3) / 6 at 3
 )
 GELU = OpDef(
     "gelu",
@@ -263,6 +264,6 @@ PRELU = OpDef(
     infer_prelu,
     prelu,
     elementwise_cost(2),
-    facts=Facts(pointwise=True, reuse=PAIRWISE, activation=True),
+    facts=Facts(pointwise=True, reuse=PAIRWISE, activation=True, narrow=follows),
 )
 OPS = (ELU, SELU, HARD_SIGMOID, HARD_SWISH, GELU, MISH, PRELU)

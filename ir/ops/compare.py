@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError
-from ..facts import PAIRWISE, Facts, Reuse
+from ..facts import PAIRWISE, Facts, Reuse, follows
 from ..op import OpDef, elementwise_cost, no_rounding, plain
 from ..types import Array, TensorType
 from .check import broadcast, need_same_dtype
@@ -139,7 +139,8 @@ WHERE = OpDef(
     where,
     elementwise_cost(0),
     roundings=no_rounding,
-    facts=Facts(pointwise=True, reuse=Reuse("in place", (1, 2, 0), PAIRWISE.why)),  # a condition has the size of bytes alone
+    # a condition has the size of bytes alone
+    facts=Facts(pointwise=True, reuse=Reuse("in place", (1, 2, 0), PAIRWISE.why), narrow=follows),
 )
 COMPARISONS = (EQUAL, GREATER, LESS, GREATER_OR_EQUAL, LESS_OR_EQUAL)
 OPS = (*COMPARISONS, LOGICAL_AND, LOGICAL_OR, WHERE)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..dims import Dim
 from ..errors import ShapeError
-from ..facts import Facts
+from ..facts import Facts, gains
 from ..op import Computed, OpDef
 from ..types import Array, TensorType
 from .check import need_rank, need_same_dtype, static
@@ -166,7 +166,7 @@ def product_of(count: Dim, sizes: Sequence[Dim]) -> Dim:
     return count
 
 
-PRODUCT = Facts()  # an element is read again after results near it have been written, so it cannot lie in place
+PRODUCT: Facts[Any] = Facts(narrow=gains)  # an element is read again after results near it have been written, so it cannot lie in place
 
 
 def _conv(name: str, Attrs: type[Any]) -> OpDef[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..dims import Dim
 from ..errors import ShapeError
-from ..facts import Facts
+from ..facts import Facts, gains
 from ..op import Computed, OpDef
 from ..types import Array, TensorType
 from .check import need_rank, need_same_dtype, static
@@ -153,7 +153,7 @@ def conv_transpose_roundings(op: ConvTranspose, inputs: tuple[TensorType, ...], 
 
 def _conv_transpose(name: str, Attrs: type[Any]) -> OpDef[Any]:
     rules = (infer_conv_transpose, conv_transpose, conv_transpose_arithmetic, conv_transpose_magnitude, conv_transpose_roundings)
-    return OpDef(name, Attrs, (2, 3), *rules, facts=Facts())  # a pixel is read again after results near it have been written
+    return OpDef(name, Attrs, (2, 3), *rules, facts=Facts(narrow=gains))  # a pixel is read again after results near it have been written
 
 
 # By the number of axes, from one on.

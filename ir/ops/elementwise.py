@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..dims import Dim
 from ..errors import ShapeError
-from ..facts import BY_PLACE, PAIRWISE, RENAMED, Facts, always, fixed, is_same_type
+from ..facts import BY_PLACE, PAIRWISE, RENAMED, Facts, always, fixed, follows, is_same_type
 from ..op import OpDef, elementwise_cost, no_rounding, plain, rounded
 from ..types import DTYPES, Array, TensorType
 from .check import broadcast, need_float, need_same_dtype
@@ -135,6 +136,12 @@ def cast(op: Cast, x: Array) -> Array:
     return x.astype(DTYPES[op.to], copy=False)
 
 
+def cast_roundings(op: Cast, inputs: tuple[TensorType, ...], out: TensorType) -> Dim:
+    """None on the way from fewer bits to more. Of the halves neither has the other's numbers."""
+    is_wider = out.itemsize > inputs[0].itemsize or out.dtype == inputs[0].dtype
+    return 0 if inputs[0].is_float and out.is_float and is_wider else 1
+
+
 def _sum_magnitude(op: Any, a: Array, b: Array) -> Array:
     return abs(a) + abs(b)
 
@@ -146,8 +153,8 @@ def pow_magnitude(op: Pow, a: Array, b: Array) -> Array:
 
 
 PAIRS: Facts[object] = Facts(pointwise=True, reuse=PAIRWISE)
-PAIRS_IN_ANY_ORDER: Facts[object] = Facts(pointwise=True, reuse=PAIRWISE, commutes=True)
-SUMMED: Facts[object] = Facts(pointwise=True, reuse=PAIRWISE, slope=fixed(1.0), commutes=True)
+PAIRS_IN_ANY_ORDER: Facts[object] = Facts(pointwise=True, reuse=PAIRWISE, commutes=True, narrow=follows)
+SUMMED: Facts[object] = Facts(pointwise=True, reuse=PAIRWISE, slope=fixed(1.0), commutes=True, narrow=follows)
 CHOSEN = SUMMED  # of two numbers one; which of two zeros is any engine's choice
 
 ADD = OpDef("add", Add, (2, 2), infer_binary, plain(np.add), elementwise_cost(1), _sum_magnitude, facts=SUMMED)
@@ -159,7 +166,7 @@ SUB = OpDef(
     plain(np.subtract),
     elementwise_cost(1),
     _sum_magnitude,
-    facts=Facts(pointwise=True, reuse=PAIRWISE, slope=fixed(1.0)),
+    facts=Facts(pointwise=True, reuse=PAIRWISE, slope=fixed(1.0), narrow=follows),
 )
 MUL = OpDef("mul", Mul, (2, 2), infer_binary, plain(np.multiply), elementwise_cost(1), facts=PAIRS_IN_ANY_ORDER)
 DIV = OpDef("div", Div, (2, 2), infer_binary, div, elementwise_cost(1), facts=PAIRS)
@@ -184,6 +191,7 @@ CAST = OpDef(
     infer_cast,
     cast,
     elementwise_cost(0),
+    roundings=cast_roundings,
     facts=Facts(pointwise=True, reuse=BY_PLACE, identity=is_same_type),  # in place where the element types have one size
 )
 IDENTITY = OpDef(
@@ -194,6 +202,13 @@ IDENTITY = OpDef(
     identity,
     elementwise_cost(0),
     roundings=no_rounding,
-    facts=Facts(pointwise=True, reuse=RENAMED, rising=always, slope=fixed(1.0), identity=lambda op, inputs, out: True),
+    facts=Facts(
+        pointwise=True,
+        reuse=RENAMED,
+        rising=always,
+        slope=fixed(1.0),
+        identity=lambda op, inputs, out: True,
+        narrow=follows,
+    ),
 )
 OPS = (ADD, SUB, MUL, DIV, MOD, POW, MAXIMUM, MINIMUM, CAST, IDENTITY)

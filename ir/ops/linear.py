@@ -8,7 +8,7 @@ import numpy as np
 
 from ..dims import Dim
 from ..errors import ShapeError
-from ..facts import Facts
+from ..facts import Facts, gains
 from ..op import OpDef
 from ..types import Array, TensorType
 from .check import broadcast, need_float, need_rank, need_same_dtype
@@ -89,6 +89,8 @@ def product_roundings(op: Dense | MatMul, inputs: tuple[TensorType, ...], out: T
     return inputs[0].shape[-1] + 1
 
 
-DENSE = OpDef("dense", Dense, (2, 3), infer_dense, dense, dense_arithmetic, dense_magnitude, product_roundings, facts=Facts())
-MATMUL = OpDef("matmul", MatMul, (2, 2), infer_matmul, matmul, matmul_arithmetic, matmul_magnitude, product_roundings, facts=Facts())
+DENSE = OpDef("dense", Dense, (2, 3), infer_dense, dense, dense_arithmetic, dense_magnitude, product_roundings, facts=Facts(narrow=gains))
+MATMUL = OpDef(
+    "matmul", MatMul, (2, 2), infer_matmul, matmul, matmul_arithmetic, matmul_magnitude, product_roundings, facts=Facts(narrow=gains)
+)
 OPS = (DENSE, MATMUL)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..dims import Dim
 from ..errors import ShapeError
-from ..facts import Facts, fixed, is_same_type
+from ..facts import Facts, fixed, follows, is_same_type
 from ..op import OpDef, no_rounding
 from ..types import Array, TensorType
 from .check import need_elements, need_float, need_rank
@@ -256,11 +256,11 @@ def global_roundings(op: GlobalAvgPool, inputs: tuple[TensorType, ...], out: Ten
 
 
 # Windows read an element again after results near it have been written, so no pool lies in place.
-WINDOWED: Facts[Pool] = Facts(identity=is_single_pixel)
-GLOBAL: Facts[object] = Facts(identity=is_same_type)
+SUMMED: Facts[Pool] = Facts(identity=is_single_pixel)
+CHOSEN: Facts[Pool] = Facts(identity=is_single_pixel, narrow=follows)
 
-MAX_POOL = OpDef("max_pool", MaxPool, (1, 1), infer_pool, max_pool, pool_arithmetic, roundings=no_rounding, facts=WINDOWED)
-AVG_POOL = OpDef("avg_pool", AvgPool, (1, 1), infer_pool, avg_pool, pool_arithmetic, avg_pool_magnitude, avg_roundings, facts=WINDOWED)
+MAX_POOL = OpDef("max_pool", MaxPool, (1, 1), infer_pool, max_pool, pool_arithmetic, roundings=no_rounding, facts=CHOSEN)
+AVG_POOL = OpDef("avg_pool", AvgPool, (1, 1), infer_pool, avg_pool, pool_arithmetic, avg_pool_magnitude, avg_roundings, facts=SUMMED)
 LP_POOL = OpDef("lp_pool", LpPool, (1, 1), infer_lp_pool, lp_pool, pool_arithmetic, roundings=lp_roundings, facts=Facts(least=fixed(0.0)))
 GLOBAL_AVG_POOL = OpDef(
     "global_avg_pool",
@@ -271,9 +271,16 @@ GLOBAL_AVG_POOL = OpDef(
     global_arithmetic,
     global_avg_pool_magnitude,
     global_roundings,
-    facts=GLOBAL,
+    facts=Facts(identity=is_same_type),
 )
 GLOBAL_MAX_POOL = OpDef(
-    "global_max_pool", GlobalMaxPool, (1, 1), infer_global, global_max_pool, global_arithmetic, roundings=no_rounding, facts=GLOBAL
+    "global_max_pool",
+    GlobalMaxPool,
+    (1, 1),
+    infer_global,
+    global_max_pool,
+    global_arithmetic,
+    roundings=no_rounding,
+    facts=Facts(identity=is_same_type, narrow=follows),
 )
 OPS = (MAX_POOL, AVG_POOL, LP_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL)

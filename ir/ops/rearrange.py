@@ -8,7 +8,7 @@ import numpy as np
 
 from ..dims import Dim
 from ..errors import ShapeError
-from ..facts import Facts, is_same_type
+from ..facts import Facts, follows, is_same_type
 from ..op import OpDef, elementwise_cost, no_rounding, rounded
 from ..types import MAX_RANK, Array, TensorType
 from .check import broadcast, need_axis, need_rank, need_same_dtype
@@ -215,7 +215,8 @@ def range_magnitude(op: Range, start: Array, delta: Array) -> Array:
     return range_(op, abs(start), abs(delta))
 
 
-MOVED: Facts[object] = Facts(identity=is_same_type)  # elements go to places that have not been read yet, so none lies in place
+# Elements go to places that have not been read yet, so none lies in place.
+MOVED: Facts[object] = Facts(identity=is_same_type, narrow=follows)
 
 DEPTH_TO_SPACE = OpDef(
     "depth_to_space", DepthToSpace, (1, 1), infer_depth_to_space, depth_to_space, elementwise_cost(0), roundings=no_rounding, facts=MOVED
@@ -231,7 +232,7 @@ CENTER_CROP_PAD = OpDef(
     center_crop_pad,
     elementwise_cost(0),
     roundings=no_rounding,
-    facts=Facts(identity=is_same_type, sizes=("shape",)),
+    facts=Facts(identity=is_same_type, narrow=follows, sizes=("shape",)),
 )
 EXPAND = OpDef(
     "expand",
@@ -241,7 +242,7 @@ EXPAND = OpDef(
     expand,
     elementwise_cost(0),
     roundings=no_rounding,
-    facts=Facts(identity=is_same_type, sizes=("shape",)),
+    facts=Facts(identity=is_same_type, narrow=follows, sizes=("shape",)),
 )
 TILE = OpDef("tile", Tile, (1, 1), infer_tile, tile, elementwise_cost(0), roundings=no_rounding, facts=MOVED)
 RANGE = OpDef("range", Range, (2, 2), infer_range, range_, elementwise_cost(2), range_magnitude, rounded(2), facts=Facts(sizes=("count",)))

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..dims import Dim
 from ..errors import ShapeError
-from ..facts import Facts
+from ..facts import Facts, Narrow
 from ..op import OpDef
 from ..types import Array, TensorType
 from .check import need_elements, need_float, need_rank, static
@@ -283,6 +283,11 @@ def keeps_image(op: Resize, inputs: tuple[TensorType, ...], out: TensorType) -> 
     return (op.sizes != () and op.policy == "stretch") or scales_of(op, inputs[0]) == (1.0,) * len(op.scales)
 
 
+def narrow(op: Resize) -> Narrow:
+    """The nearest pixel is moved, others are averaged."""
+    return "follows" if op.mode == "nearest" else "never"
+
+
 RESIZE = OpDef(
     "resize",
     Resize,
@@ -292,6 +297,6 @@ RESIZE = OpDef(
     resize_arithmetic,
     resize_magnitude,
     resize_roundings,
-    facts=Facts(identity=keeps_image, sizes=("sizes",)),
+    facts=Facts(identity=keeps_image, narrow=narrow, sizes=("sizes",)),
 )
 OPS = (RESIZE,)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..dims import Dim
 from ..errors import ShapeError
-from ..facts import Facts
+from ..facts import Facts, follows
 from ..op import OpDef, elementwise_cost, no_rounding
 from ..types import MAX_RANK, Array, TensorType
 from .check import need_axis, need_elements
@@ -102,7 +102,7 @@ def sort_arithmetic(op: TopKValues | TopKIndices, inputs: tuple[TensorType, ...]
     return 0, inputs[0].numel * max(op.k.bit_length(), 1)  # a heap of k
 
 
-GATHER = OpDef("gather", Gather, (2, 2), infer_gather, gather, elementwise_cost(0), roundings=no_rounding, facts=Facts())
+GATHER = OpDef("gather", Gather, (2, 2), infer_gather, gather, elementwise_cost(0), roundings=no_rounding, facts=Facts(narrow=follows))
 TOP_K_VALUES = OpDef("top_k_values", TopKValues, (1, 1), infer_values, top_k_values, sort_arithmetic, roundings=no_rounding, facts=Facts())
 TOP_K_INDICES = OpDef(
     "top_k_indices", TopKIndices, (1, 1), infer_indices, top_k_indices, sort_arithmetic, roundings=no_rounding, facts=Facts()

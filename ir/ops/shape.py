@@ -8,7 +8,7 @@ import numpy as np
 
 from ..dims import Dim
 from ..errors import ShapeError
-from ..facts import RENAMED, Facts, is_same_type
+from ..facts import RENAMED, Facts, follows, is_same_type
 from ..op import OpDef, elementwise_cost, no_rounding
 from ..types import Array, TensorType
 from .check import need_axis, need_same_dtype
@@ -256,7 +256,7 @@ CONCAT = OpDef(
     concat,
     elementwise_cost(0),
     roundings=no_rounding,
-    facts=Facts(identity=lambda op, inputs, out: len(inputs) == 1),
+    facts=Facts(identity=lambda op, inputs, out: len(inputs) == 1, narrow=follows),
 )
 SLICE = OpDef(
     "slice",
@@ -266,7 +266,11 @@ SLICE = OpDef(
     slice_,
     elementwise_cost(0),
     roundings=no_rounding,
-    facts=Facts(identity=lambda op, inputs, out: inputs[0] == out and all(step > 0 for step in op.steps), sizes=("starts", "ends")),
+    facts=Facts(
+        identity=lambda op, inputs, out: inputs[0] == out and all(step > 0 for step in op.steps),
+        narrow=follows,
+        sizes=("starts", "ends"),
+    ),
 )
 PAD = OpDef(
     "pad",
@@ -276,7 +280,7 @@ PAD = OpDef(
     pad,
     elementwise_cost(0),
     roundings=no_rounding,
-    facts=Facts(identity=lambda op, inputs, out: not any(op.pads)),
+    facts=Facts(identity=lambda op, inputs, out: not any(op.pads), narrow=follows),
 )
 FLATTEN = OpDef(
     "flatten",
@@ -286,7 +290,7 @@ FLATTEN = OpDef(
     flatten,
     elementwise_cost(0),
     roundings=no_rounding,
-    facts=Facts(reuse=RENAMED, identity=is_same_type),
+    facts=Facts(reuse=RENAMED, identity=is_same_type, narrow=follows),
 )
 RESHAPE = OpDef(
     "reshape",
@@ -296,7 +300,7 @@ RESHAPE = OpDef(
     reshape,
     elementwise_cost(0),
     roundings=no_rounding,
-    facts=Facts(reuse=RENAMED, identity=is_same_type, sizes=("shape",)),
+    facts=Facts(reuse=RENAMED, identity=is_same_type, narrow=follows, sizes=("shape",)),
 )
 TRANSPOSE = OpDef(
     "transpose",
@@ -306,6 +310,6 @@ TRANSPOSE = OpDef(
     transpose,
     elementwise_cost(0),
     roundings=no_rounding,
-    facts=Facts(identity=is_in_order),
+    facts=Facts(identity=is_in_order, narrow=follows),
 )
 OPS = (CONCAT, SLICE, PAD, FLATTEN, RESHAPE, TRANSPOSE)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError
-from ..facts import BY_PLACE, Facts, always, fixed
+from ..facts import BY_PLACE, Facts, always, fixed, follows
 from ..op import OpDef, elementwise_cost, no_rounding, plain, rounded
 from ..types import Array, TensorType
 from .check import float_alone
@@ -205,7 +205,7 @@ ABS = OpDef(
     plain(np.abs),
     elementwise_cost(1),
     roundings=no_rounding,
-    facts=Facts(pointwise=True, reuse=BY_PLACE, slope=fixed(1.0), least=fixed(0.0), idempotent=always),
+    facts=Facts(pointwise=True, reuse=BY_PLACE, slope=fixed(1.0), least=fixed(0.0), idempotent=always, narrow=follows),
 )
 NEG = OpDef(
     "neg",
@@ -215,7 +215,7 @@ NEG = OpDef(
     plain(np.negative),
     elementwise_cost(1),
     roundings=no_rounding,
-    facts=Facts(pointwise=True, reuse=BY_PLACE, slope=fixed(1.0)),
+    facts=Facts(pointwise=True, reuse=BY_PLACE, slope=fixed(1.0), narrow=follows),
 )
 FLOOR = OpDef("floor", Floor, (1, 1), float_alone, plain(np.floor), elementwise_cost(1), roundings=no_rounding, facts=STEPWISE)
 CEIL = OpDef("ceil", Ceil, (1, 1), float_alone, plain(np.ceil), elementwise_cost(1), roundings=no_rounding, facts=STEPWISE)

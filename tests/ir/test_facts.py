@@ -13,7 +13,7 @@ import pytest
 from convc.compiler.engines.table import ENGINES
 from convc.ir.binding import specialize
 from convc.ir.errors import ShapeError
-from convc.ir.facts import BY_PLACE, RENAMED, Facts, always, fixed, never
+from convc.ir.facts import BY_PLACE, RENAMED, Facts, always, fixed, follows, never
 from convc.ir.graph import Node
 from convc.ir.op import OpDef
 from convc.ir.ops import OPS
@@ -31,6 +31,7 @@ from convc.tests.support.op_cases import CASES
 LINE = np.concatenate([np.linspace(-30, 30, 6001), np.linspace(-2, 2, 4001)])
 LINE.sort()
 PLACES = 5  # of each operand, changed one at a time
+ROUNDED_FEW_TIMES = 4 * 2.0**-11  # of float16
 DRAWS = 40  # of other numbers for attributes
 COMPUTED = [kind for kind in OPS.values() if kind not in (INPUT, PARAM) and not kind.facts.opaque]
 
@@ -192,9 +193,26 @@ def check_sizes(kind: OpDef[Any], facts: Facts[Any]) -> None:
     assert set(facts.sizes) == {f.name for f in fields(kind.Attrs) if "Dim" in str(f.type)}
 
 
+def check_narrow(kind: OpDef[Any], facts: Facts[Any]) -> None:
+    """In float16 it has a result of float16; what follows its operands is off by a few roundings of that, even computed in it."""
+    for variant in variants()[kind]:
+        inputs, numbers = variant.node.inputs, (getattr(variant.op, f.name) for f in fields(variant.op))
+        is_beyond = any(isinstance(number, float) and 65504 < abs(number) < np.inf for number in numbers)
+        if facts.narrow(variant.op) == "never" or is_beyond or not any(x.typed.dtype == "f32" for x in inputs):
+            continue
+        types = [replace(x.typed, dtype="f16") if x.typed.dtype == "f32" else x.typed for x in inputs]
+        assert kind.infer(variant.op, *types) == replace(variant.node.typed, dtype="f16"), variant.node
+        for scale in (1, 64) if facts.narrow(variant.op) == "follows" else ():  # what squares them overflows
+            halves = [(scale * x).astype(np.float16) if x.dtype.kind == "f" else x for x in variant.operands]
+            exact, got = variant.value(*map(wide, halves)), variant.value(*halves)
+            size = abs(exact) if kind.magnitude is None else kind.magnitude(variant.op, *map(wide, halves))
+            held = abs(exact) < 65504
+            assert (abs(got[held] - exact[held]) <= ROUNDED_FEW_TIMES * np.maximum(size[held], 2.0**-14)).all(), variant.node
+
+
 CHECKS: tuple[Callable[[OpDef[Any], Facts[Any]], None], ...] = (
     *(check_pointwise, check_reuse, check_rising, check_slope, check_least),
-    *(check_commutes, check_identity, check_idempotent, check_sizes),
+    *(check_commutes, check_identity, check_idempotent, check_sizes, check_narrow),
 )
 
 
@@ -254,6 +272,9 @@ def holds(check: Callable[[OpDef[Any], Facts[Any]], None], kind: OpDef[Any], fac
         (OPS["expand"], {"pointwise": True}),
         (OPS["reshape"], {"rising": always}),
         (OPS["slice"], {"sizes": ("starts",)}),
+        (OPS["arg_max"], {"narrow": follows}),
+        (OPS["reduce_l2"], {"narrow": follows}),
+        (OPS["local_response_norm"], {"narrow": follows}),
     ],
     ids=lambda value: getattr(value, "name", None) or next(iter(value)),
 )
