@@ -7,7 +7,7 @@ from typing import Any
 
 from ..host import tvm
 from ..library.pipeline import fused_where_possible
-from .kernels import GpuKernels
+from .scheduling import GpuKernels
 
 __all__ = ["compiled_for_cuda"]
 

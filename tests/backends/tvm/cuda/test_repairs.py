@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from convc.backends.tvm.cuda.build import build_cuda, cuda_target
-from convc.backends.tvm.cuda.kernels import GpuKernels
 from convc.backends.tvm.cuda.repairs import exact_constants
+from convc.backends.tvm.cuda.scheduling import GpuKernels
 from convc.backends.tvm.host import tvm, tvm_ffi
 from convc.backends.tvm.library.pipeline import fused_where_possible
 from convc.backends.tvm.stock.lower import lower

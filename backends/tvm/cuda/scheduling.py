@@ -1,4 +1,4 @@
-"""Kernels of a module for CUDA: each scheduled by the first of dlight's rules whose schedule can be lowered, and lowered once."""
+"""How kernels of a module for CUDA are scheduled: each by the first of dlight's rules whose schedule can be lowered, and lowered once."""
 
 from __future__ import annotations
 
