@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from ...ir.errors import ArtifactError, InvalidModel
+from ...ir.errors import ArtifactError
 from ...ir.graph import Graph
 from .fields import are_names, are_tiles, has_numbers, is_packing, is_text, refuse_wrong
 from .options import CompileOptions
-from .target import LIBRARY, Held, Peak, Say, Target
+from .target import LIBRARY, PACKED, Held, Peak, Say, Target, packing_of
 
 if TYPE_CHECKING:
     from ...backends.tvm.library.arena import Arena
@@ -21,11 +21,10 @@ if TYPE_CHECKING:
     from ...backends.tvm.library.packed import Packed
     from ...backends.tvm.processor import Processor
 
-__all__ = ["CPU", "PACKED", "CpuBuilt"]
+__all__ = ["CPU", "CpuBuilt"]
 
 T = TypeVar("T", "Arena", Peak)
 
-PACKED = "weights.packed"
 RELIED_ON = {"library": is_text, "needs": are_names, "tiles": are_tiles, "packed": is_packing}  # other fields are for people
 
 
@@ -73,16 +72,7 @@ class CpuBuilt:
         path = held.file(self.library)
         one = beside(path).name
         single = held.file(one) if one in held.files else None
-        packed = self._packing(held)
-        return Library(path, held.structure(), mapped_arguments(held.file(PACKED), packed), single=single)
-
-    def _packing(self, held: Held) -> Packed:
-        from ...backends.tvm.library.packed import Packed
-
-        try:
-            return Packed.of(self.packed)
-        except InvalidModel as error:
-            raise ArtifactError(f"'{held.path}': the manifest does not say where weights lie; compile the network again") from error
+        return Library(path, held.structure(), mapped_arguments(held.file(PACKED), packing_of(self.packed, held)), single=single)
 
     def measured(self, measure: Callable[[], Peak | None]) -> CpuBuilt:
         return replace(self, peak=measure())

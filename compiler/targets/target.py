@@ -10,16 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ...ir.errors import ArtifactError, InvalidModel
 from ...ir.graph import Graph
 from .options import CompileOptions
 
 if TYPE_CHECKING:
     from ...backends.tvm.library.built import Library
+    from ...backends.tvm.library.packed import Packed
     from ...backends.tvm.processor import Processor
 
-__all__ = ["LIBRARY", "Build", "Built", "Held", "Peak", "Say", "Target"]
+__all__ = ["LIBRARY", "PACKED", "Build", "Built", "Held", "Peak", "Say", "Target", "packing_of"]
 
 LIBRARY = "model.so"
+PACKED = "weights.packed"
 
 Say = Callable[[str], None]  # hears one line a step
 
@@ -108,3 +111,16 @@ class Target:
     word: Callable[[], str] | None = None
     in_memory: bool = False
     models: Sequence[str] = ()
+
+
+def packing_of(record: Mapping[str, Any], held: Held) -> Packed:
+    """Where the weights of an artifact lie.
+
+    Raises: ArtifactError where its manifest does not say.
+    """
+    from ...backends.tvm.library.packed import Packed
+
+    try:
+        return Packed.of(record)
+    except InvalidModel as error:
+        raise ArtifactError(f"'{held.path}': the manifest does not say where weights lie; compile the network again") from error

@@ -22,7 +22,7 @@ from convc.compiler.compiling.compile import compile_network
 from convc.compiler.engines.table import ENGINES
 from convc.compiler.files.artifact import Artifact
 from convc.compiler.files.inputs import random_inputs
-from convc.compiler.targets.cpu import PACKED
+from convc.compiler.targets.target import PACKED
 from convc.passes.analysis.memory import plan_memory
 
 NETWORKS = ("resnet50", "vgg16")

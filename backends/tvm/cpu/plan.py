@@ -53,7 +53,7 @@ class KernelPlan:
         read |= {node for node in self.graph.outputs if node.weights is not None}
         return [node for node in self.graph.params if node in read]
 
-    @functools.cached_property
+    @property
     def arguments(self) -> list[Argument]:
         """Parameters as they are, then what the kernels read, in order. A packed one's name may be that of a parameter too."""
         return [*map(as_it_is, self.as_they_are), *(argument for work in self.works.values() for argument in work.arguments)]

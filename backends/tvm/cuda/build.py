@@ -1,4 +1,4 @@
-"""Graph to shared library for CUDA: stock schedules, cross-compiled without a GPU."""
+"""Graph to shared library for CUDA: kernels of our own and stock schedules, cross-compiled without a GPU."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from ....ir.graph import Graph
 from ....ir.other_runtimes import refuse_opaque
 from ..gpus.architectures import USUAL, Architecture
 from ..host import cuda_compiler, reason, tvm
-from ..library.built import Library, MachineCode, of_parameters
+from ..library.built import Library, MachineCode
 from ..library.link import compile_or_blame, export, write_whole
-from ..stock.lower import lower
+from .lower import lower_for_gpu
 from .pipeline import compiled_for_cuda
+from .plan import GpuPlan, gpu_plan
 
 __all__ = ["CudaBuild", "build_cuda", "cuda_target"]
 
@@ -30,6 +31,7 @@ class CudaBuild:
     """`check` says which compiler turned `source` into `cubin`, or why none did. Units: `seconds` without that check."""
 
     library: Library
+    plan: GpuPlan
     source: Path
     cubin: Path | None
     check: str
@@ -57,13 +59,14 @@ def build_cuda(
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
+    plan = gpu_plan(graph)
     target = cuda_target(host, arch)
 
     def compiled(module: Any) -> Any:
         with host.transform.PassContext(config={"relax.backend.use_cuda_graph": cuda_graph}):
             return compiled_for_cuda(module, target)
 
-    executable = compile_or_blame(graph, functools.partial(lower, graph, on_gpu=True), compiled)
+    executable = compile_or_blame(graph, functools.partial(lower_for_gpu, plan), compiled)
     library, source, binary = folder / "model.so", folder / "model.cu", folder / "model.cubin"
     binary.unlink(missing_ok=True)  # what an older build left has other kernels
     export(executable, library)
@@ -71,8 +74,8 @@ def build_cuda(
     write_whole(source, lambda temporary: temporary.write_text(code))
     seconds = time.perf_counter() - start
     cubin, found = _check_cuda(host, target, arch, compiler, code, binary) if check else (None, "not checked: not asked for")
-    made = of_parameters(library, graph, "cuda", MachineCode(arch.name, cubin) if code else None)
-    return CudaBuild(made, source, cubin, found, str(target), seconds, str(host.__version__))
+    made = Library(library, graph, plan.arguments, device="cuda", code=MachineCode(arch.name, cubin) if code else None)
+    return CudaBuild(made, plan, source, cubin, found, str(target), seconds, str(host.__version__))
 
 
 def _refuse_unknown(arch: Architecture) -> None:

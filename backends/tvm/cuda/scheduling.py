@@ -7,6 +7,7 @@ from typing import Any
 
 from ..host import raise_interruption, tvm, tvm_ffi
 from ..library.compile_kernels import calling_by_name, is_kernel
+from .kernels.writer import OWN
 from .repairs import c_names, exact_constants, sums_of_one
 
 __all__ = ["GpuKernels"]
@@ -24,6 +25,7 @@ class GpuKernels:
     def __init__(self, target: Any) -> None:
         self.target = target
         self.lowered: dict[str, Any] = {}  # host and device functions by the kernel's name
+        self.written: dict[str, Any] = {}  # kernels of our own by name
 
     def scheduled(self) -> Any:
         """The pass after which kernels say what each thread does."""
@@ -32,7 +34,12 @@ class GpuKernels:
         @host.transform.module_pass(opt_level=0, name="Scheduled")
         def run(module: Any, context: Any) -> Any:
             for var, function in list(module.functions_items()):
-                if isinstance(function, host.tirx.PrimFunc) and SCHEDULED not in function.attrs:
+                if not isinstance(function, host.tirx.PrimFunc):
+                    continue
+                if OWN in function.attrs:
+                    self.written[var.name_hint] = function
+                    module[var] = _stand_in(function)
+                elif SCHEDULED not in function.attrs:
                     module[var] = self._scheduled(var.name_hint, sums_of_one(function))
             return module
 
@@ -56,16 +63,19 @@ class GpuKernels:
 
     def _lowered(self, name: str, function: Any) -> Any:
         host = tvm()
-        passes, *_ = host.tirx.get_default_tir_pipeline(self.target)
+        written = OWN in function.attrs
+        passes, *_ = host.tirx.get_tir_pipeline("tirx") if written else host.tirx.get_default_tir_pipeline(self.target)
         module = host.IRModule.from_expr(function.with_attr("global_symbol", name))
         return passes(host.tirx.transform.BindTarget(self.target)(module))
 
     def linked(self, module: Any) -> Any:
-        """The executable of a module that TVM's passes have been through. Kernels that TVM scheduled itself are lowered only here."""
+        """The executable of a module that TVM's passes have been through. Kernels that TVM scheduled itself, and those
+        that are written for threads, are lowered only here.
+        """
         host = tvm()
         build = importlib.import_module("tvm.tirx.build")
         names = {var: var.name_hint for var, function in module.functions.items() if is_kernel(function)}
-        lowered = [self.lowered.get(name) or self._lowered(name, module[name]) for name in names.values()]
+        lowered = [self.lowered.get(name) or self._lowered(name, self.written.get(name, module[name])) for name in names.values()]
         functions = {var: function for each in lowered for var, function in each.functions_items()}
         _, finish_host, finish_device = host.tirx.get_default_tir_pipeline(self.target)
         on_host, on_device = build.split_host_device_mods(host.IRModule(functions))
@@ -73,6 +83,13 @@ class GpuKernels:
         library = build.tir_to_runtime(finish_host()(on_host), code, self.target.host)
         rest = calling_by_name(module, names).with_attr("external_mods", [library])
         return host.compile(rest, target=self.target, relax_pipeline=None)
+
+
+def _stand_in(function: Any) -> Any:
+    """For a kernel that is written for threads: TVM's passes after scheduling look for copies, by the blocks that S-TIR has."""
+    host = tvm()
+    nothing = host.s_tir.SBlock([], [], [], "root", host.tirx.Evaluate(0))
+    return function.with_body(host.s_tir.SBlockRealize([], True, nothing))
 
 
 def _rules(function: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""weights.packed: what a CPU library takes besides the inputs, packed for its kernels once, and mapped into memory to run.
+"""weights.packed: what a library takes besides the inputs, packed for its kernels once, and mapped into memory to run.
 
 Packing VGG-16 takes seconds and twice its memory; mapping it takes neither, and all processes that run it share the pages.
 """
@@ -9,20 +9,29 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ....ir.errors import ArtifactError, InvalidModel
-from ....ir.graph import Node
+from ....ir.graph import Graph, Node
 from ....ir.types import DTYPES, Array, TensorType, parse_type
-from ..cpu.plan import KernelPlan
 from ..cpu.work import Argument
 
 __all__ = ["ALIGNMENT", "Packed", "map_packed", "mapped_arguments", "packing", "write_packed"]
 
 ALIGNMENT = 64  # bytes; TVM's kernels count on it
 LAYOUT = 64  # bytes at the beginning: a hash of what lies where, and of what the library needs
+
+
+class _Plan(Protocol):
+    """What is known of any plan of kernels."""
+
+    @property
+    def graph(self) -> Graph: ...
+
+    @property
+    def arguments(self) -> Sequence[Argument]: ...
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,7 @@ class Packed:
         return Packed(record["layout"], entries, size)
 
 
-def packing(plan: KernelPlan, needs: Sequence[str] = ()) -> Packed:
+def packing(plan: _Plan, needs: Sequence[str] = ()) -> Packed:
     """Where the arguments of the library that was built by `plan` lie in its file. No weight is looked at.
 
     `needs` are the library's instruction sets: a C program that was built before it needed others does not know of them.
@@ -65,7 +74,7 @@ def packing(plan: KernelPlan, needs: Sequence[str] = ()) -> Packed:
     return Packed(hashlib.sha256(text.encode()).hexdigest(), tuple(entries), at)
 
 
-def write_packed(plan: KernelPlan, path: Path, needs: Sequence[str] = ()) -> Packed:
+def write_packed(plan: _Plan, path: Path, needs: Sequence[str] = ()) -> Packed:
     """Pack the graph's own weights into a new file, one at a time."""
     packed = packing(plan, needs)
     with path.open("wb") as file:

@@ -35,7 +35,7 @@ PACKING = {"layout": "", "bytes": 128, "entries": [["w", "f32[4]", 64]]}
 BUILT = (
     CpuBuilt("model.so", "{}", {"y": 4}, ("avx2",), {}, Arena(64, 64, 64, 1, 0, 0), "x86_64", 1.5, PACKING, Peak(1, 2)),
     CpuBuilt("model.so", "{}", {}, (), {"key": {"rows": 2}}, None, "x86_64", 1.5, PACKING),
-    CudaBuilt("model.so", "model.cu", "sm_90", "model.cubin", "{}", "x86_64", "not checked: not asked for", 1.5),
+    CudaBuilt("model.so", "model.cu", "sm_90", "model.cubin", "{}", "x86_64", "not checked: not asked for", 1.5, PACKING, ["conv: a"]),
 )
 
 

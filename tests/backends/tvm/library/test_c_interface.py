@@ -18,7 +18,7 @@ from convc.backends.tvm.library.packed import write_packed
 from convc.compiler.compiling.compile import compile_network
 from convc.compiler.engines.table import ENGINES
 from convc.compiler.files.artifact import Artifact
-from convc.compiler.targets.cpu import PACKED
+from convc.compiler.targets.target import PACKED
 from convc.ir.graph import Graph
 from convc.ir.types import DTYPES, Array
 from convc.tests.support.graphs import hold_to_reference, normal_inputs, typed_graph

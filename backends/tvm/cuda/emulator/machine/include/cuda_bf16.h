@@ -6,7 +6,6 @@
 using nv_bfloat162 = emu_pair<nv_bfloat16>;
 using __nv_bfloat162 = nv_bfloat162;
 
-inline nv_bfloat162 make_nv_bfloat162(nv_bfloat16 x, nv_bfloat16 y) { return {x, y}; }
 inline nv_bfloat162 make_bfloat162(nv_bfloat16 x, nv_bfloat16 y) { return {x, y}; }
 inline nv_bfloat162 __halves2bfloat162(nv_bfloat16 x, nv_bfloat16 y) { return {x, y}; }
 inline nv_bfloat16 __low2bfloat16(nv_bfloat162 a) { return a.x; }

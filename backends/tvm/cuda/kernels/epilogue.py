@@ -1,0 +1,37 @@
+"""What follows a kernel element by element, computed in float32 before a result is rounded and stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .....ir.op import OpDef
+from .....ir.ops.activation import TANH
+from ...cpu.kernels.epilogue import SIMPLE, Formula, Steps, read_names
+from ...cpu.kernels.layout import Batch
+from .layout import CHUNK
+from .writer import GpuWriter, Tensor
+
+__all__ = ["GPU_STEPS", "read_tensors", "stepped"]
+
+GPU_STEPS: dict[OpDef[Any], Formula] = {**SIMPLE, TANH: lambda tirx, op, v, other: tirx.tanh(v)}
+
+
+def read_tensors(steps: Steps, shape: tuple[Batch, ...], dtype: str) -> list[Tensor]:
+    """The arguments that steps read besides, of the result's shape."""
+    return [Tensor(name, shape, dtype) for name in read_names(steps)]
+
+
+def stepped(writer: GpuWriter, steps: Steps, values: Any, others: Sequence[Any], at: Any) -> None:
+    """A chunk in registers, after all steps; of the tensors that they read besides they take what lies at the same place.
+
+    Every step is stored: a formula that reads a value twice would double with each of several in a row.
+    """
+    taken = [writer.take_chunk(other, at) for other in others]
+    left = iter(taken)
+    for step in steps:
+        read = next(left) if step.reads else None
+        with writer.unrolled(CHUNK) as lane:
+            value, other = values[lane], None if read is None else writer.to.cast(read[lane], "float32")
+            a, b = (other, value) if step.first else (value, other)
+            writer.set(values, lane, GPU_STEPS[step.kind](writer.tirx, step.op, a, b))

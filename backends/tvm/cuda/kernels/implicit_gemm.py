@@ -1,0 +1,281 @@
+"""Convolution as a product of matrices: pixels of the result by filters, summed over taps and channels, on tensor cores.
+
+What lies under a filter is gathered on the way into shared memory, so no matrix of windows is ever stored. Copies run ahead of products by
+`stages`. Rows of a stage are one of 64 or 128 bytes; its chunks of 16 bytes change places by row (xor), so that the 8 rows that ldmatrix
+reads lie in different banks. So do cuDNN (Chetlur et al. 2014) and CUTLASS.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+from ...cpu.kernels.epilogue import Steps
+from ...cpu.kernels.layout import Batch
+from .epilogue import read_tensors, stepped
+from .kernel import GpuKernel, gpu_kind
+from .layout import CHUNK, ELEMENTS, ElementKind
+from .sizes import ConvSizes
+from .tiles import Tiling, tiling
+from .writer import GpuWriter, Tensor, device_func
+
+__all__ = ["add_parts", "convolution", "convolution_kernel"]
+
+COPY = "cp.async.cg.shared.global"
+MATRICES = "ldmatrix.sync.aligned.m8n8.x4.shared.b16"
+UNIT = 4  # bytes of an element of shared memory, which is declared as float32
+NOWHERE = -(1 << 20)  # a row of the image that no tap reaches
+
+
+def convolution_kernel(sizes: ConvSizes, element: ElementKind, steps: Steps = ()) -> GpuKernel:
+    """(X[n,H,W,C], W, bias[O], R[n,H',W',O]..., Y[n,H',W',O]), tiled by the table; for a named batch as for a few images."""
+    images = 8 if sizes.batch is None else sizes.batch
+    chosen = tiling(images * sizes.pixels, sizes.group_out, math.prod(sizes.kernel), sizes.group_in * element.bytes, sizes.products)
+    if sizes.batch is None:
+        chosen = Tiling(chosen.tile)
+    tile, kernel = chosen.tile, "x".join(map(str, sizes.kernel))
+    arranged = f"{kernel}, tile {tile.rows}x{tile.cols}" + (f", sums in {chosen.splits} parts" if chosen.splits > 1 else "")
+    build = functools.partial(convolution, sizes, element.name, steps, chosen)
+    if chosen.splits == 1:
+        return GpuKernel(convolution.name, build, arranged)
+    finish = add_parts.of(chosen.splits, sizes.batch, (*sizes.out, sizes.products * sizes.group_out), element.name, steps)
+    return GpuKernel(convolution.name, build, arranged, finish, chosen.splits)
+
+
+@gpu_kind("conv")
+def convolution(sizes: ConvSizes, of: str, steps: Steps, tiled: Tiling) -> Any:
+    """(X, W, bias, R..., Y), or (X, W, parts[splits,n*H'*W',O]) where sums are split."""
+    element = ELEMENTS[of]
+    c_out = sizes.products * sizes.group_out
+    result = (sizes.batch, *sizes.out, c_out)
+    image = Tensor("X", (sizes.batch, sizes.rows, sizes.cols, sizes.products * sizes.group_in), element.dtype)
+    weights = Tensor("W", (c_out, sizes.depth), element.dtype)
+    if tiled.splits > 1:
+        rest = [Tensor("parts", (tiled.splits, *result), "float32")]
+    else:
+        rest = [Tensor("bias", (c_out,), "float32"), *read_tensors(steps, result, element.dtype), Tensor("Y", result, element.dtype)]
+
+    def body(writer: GpuWriter, x: Any, w: Any, *others: Any) -> None:
+        product = _Product(writer, sizes, element, tiled, x, w)
+        product.sums()
+        if tiled.splits > 1:
+            product.store_parts(*others)
+        else:
+            bias, *read, y = others
+            product.store(steps, bias, read, y)
+
+    return device_func([image, weights, *rest], body)
+
+
+@gpu_kind("conv, parts added")
+def add_parts(splits: int, batch: Batch, pixel: tuple[int, int, int], of: str, steps: Steps) -> Any:
+    """(parts[splits,n,H,W,C], bias[C], R..., Y[n,H,W,C]): always in the same order."""
+    shape, dtype = (batch, *pixel), ELEMENTS[of].dtype
+    given = [Tensor("parts", (splits, *shape), "float32"), Tensor("bias", (pixel[-1],), "float32"), *read_tensors(steps, shape, dtype)]
+
+    def body(writer: GpuWriter, parts: Any, bias: Any, *others: Any) -> None:
+        *read, y = others
+        chunks = pixel[-1] // CHUNK
+        count = writer.images(batch) * math.prod(pixel) // CHUNK
+        with writer.each(count // chunks, chunks) as (row, chunk):
+            at = writer.keep(writer.place(row) * pixel[-1] + chunk * CHUNK)
+            total = writer.take_floats(bias, chunk * CHUNK)
+            for part in range(splits):
+                more = writer.take_chunk(parts, writer.place(count) * (part * CHUNK) + at)
+                with writer.unrolled(CHUNK) as lane:
+                    writer.set(total, lane, total[lane] + more[lane])
+            stepped(writer, steps, total, read, at)
+            writer.put_chunk(y, at, total)
+
+    return device_func([*given, Tensor("Y", shape, dtype)], body)
+
+
+class _Product:
+    """The kernel of one tile, under construction."""
+
+    def __init__(self, writer: GpuWriter, sizes: ConvSizes, element: ElementKind, tiled: Tiling, x: Any, w: Any) -> None:
+        self.writer, self.sizes, self.element, self.tile, self.x, self.w = writer, sizes, element, tiled.tile, x, w
+        tile, to = tiled.tile, writer.to
+        self.down, self.across = tile.rows // tile.down // 16, tile.cols // tile.across // 8  # products of a warp
+        self.pixels = writer.images(sizes.batch) * sizes.pixels
+        self.chunks = tile.depth // 16  # of a row of a stage
+        self.each_pass = tile.threads // self.chunks  # rows that the threads copy at once
+        self.step = tile.depth // element.bytes  # elements of a row that a step takes
+        steps = math.ceil(sizes.depth / self.step)
+        self.steps_of_part = math.ceil(steps / tiled.splits)
+        columns = math.ceil(sizes.group_out / tile.cols)
+        down = (self.pixels + tile.rows - 1) // tile.rows
+        block, self.part = to.cta_id([down * (columns * sizes.products), tiled.splits])
+        self.thread = to.thread_id([tile.threads])
+        self.lane, self.warp = self.thread % 32, self.thread // 32
+        self.row0 = writer.keep(block // (columns * sizes.products) * tile.rows)
+        side = block % (columns * sizes.products)
+        self.group = side // columns if sizes.products > 1 else 0
+        self.col0 = writer.keep(side % columns * tile.cols)
+        self.warp_row = self.warp % tile.down * (tile.rows // tile.down)
+        self.warp_col = self.warp // tile.down * (tile.cols // tile.across)
+        self.shared = to.alloc_buffer((tile.shared() // UNIT,), "float32", scope="shared.dyn", align=128)
+        self.acc = writer.registers(self.down * self.across * 4)
+        self.first = self.part * self.steps_of_part if tiled.splits > 1 else 0
+        self.count = to.min(self.steps_of_part, steps - self.first) if steps % tiled.splits else self.steps_of_part
+
+    # where things lie
+
+    def _swizzled(self, row: Any, chunk: Any) -> Any:
+        """The place, in a stage, of a chunk of a row."""
+        turned = row % 8 if self.chunks == 8 else row // 2 % 4
+        return (row * self.chunks + (chunk ^ turned)) * (16 // UNIT)
+
+    def _places(self) -> None:
+        """Of the rows that this thread copies: where their windows begin, in the tensor and in the image."""
+        writer, sizes, to = self.writer, self.sizes, self.writer.to
+        number = self.tile.rows // self.each_pass
+        self.base = writer.registers(number, writer.index)
+        self.image_row, self.image_col = (writer.registers(number, "int32") for _ in range(2))
+        (out_rows, out_cols), (top, left, *_) = sizes.out, sizes.pads
+        channels = sizes.products * sizes.group_in
+        with writer.unrolled(number) as i:
+            pixel = writer.keep(self.row0 + self.thread // self.chunks + i * self.each_pass)
+            row = writer.keep(pixel // out_cols % out_rows * sizes.strides[0] - top)
+            col = writer.keep(pixel % out_cols * sizes.strides[1] - left)
+            image = writer.place(pixel // sizes.pixels)
+            writer.set(self.image_row, i, writer.either(pixel < self.pixels, row, NOWHERE))
+            writer.set(self.image_col, i, col)
+            start = ((image * sizes.rows + row) * sizes.cols + col) * channels + self.group * sizes.group_in
+            writer.set(self.base, i, to.cast(start, writer.index))
+
+    # the sums
+
+    def sums(self) -> None:
+        """All steps of this block, its results in registers."""
+        writer, stages = self.writer, self.tile.stages
+        self._places()
+        self.factor_a = writer.registers(self.down * 4, "uint32")
+        self.factor_b = writer.registers(self.across * 2, "uint32")
+        with writer.unrolled(self.down * self.across * 4) as i:
+            writer.set(self.acc, i, writer.to.float32(0))
+        for step in range(stages - 1):
+            with writer.when(step < self.count):
+                self._fetch(self.first + step, step)
+            writer.ptx("cp.async.commit_group")
+        with writer.loop(0, self.count) as step:
+            writer.ptx("cp.async.wait_group", stages - 2)
+            writer.barrier()
+            ahead = step + stages - 1
+            with writer.when(ahead < self.count):
+                self._fetch(self.first + ahead, ahead % stages)
+            writer.ptx("cp.async.commit_group")
+            self._multiply(step % stages * (self.tile.stage // UNIT))
+        writer.ptx("cp.async.wait_group", 0)
+        writer.barrier()
+
+    def _fetch(self, step: Any, slot: Any) -> None:
+        """Copy what a step reads into its slot of the ring; zeros for what lies outside."""
+        writer, sizes, tile = self.writer, self.sizes, self.tile
+        chunk, row0 = self.thread % self.chunks, self.thread // self.chunks
+        stage = slot * (tile.stage // UNIT)
+        at = writer.keep(step * self.step + chunk * self.element.each_16_bytes)  # in the row of a filter
+        if sizes.group_in % self.step == 0:  # one tap a step
+            tap = step // (sizes.group_in // self.step)
+            channel = step % (sizes.group_in // self.step) * self.step + chunk * self.element.each_16_bytes
+        else:
+            tap, channel = at // sizes.group_in, at % sizes.group_in
+        down, across = writer.keep(tap // sizes.kernel[1] * sizes.dilations[0]), writer.keep(tap % sizes.kernel[1] * sizes.dilations[1])
+        away = writer.keep((down * sizes.cols + across) * (sizes.products * sizes.group_in) + channel)
+        in_depth = at < sizes.depth if sizes.depth % self.step else None
+        with writer.unrolled(tile.rows // self.each_pass) as i:
+            inside = self._is_inside(i, down, across)
+            inside = inside if in_depth is None else self.writer.tirx.And(in_depth, inside)
+            target = self.shared.ptr_to([stage + self._swizzled(row0 + i * self.each_pass, chunk)])
+            self._copy(target, self.x, self.base[i] + writer.place(away), inside)
+        with writer.unrolled(tile.cols // self.each_pass) as i:
+            row = row0 + i * self.each_pass
+            target = self.shared.ptr_to([stage + tile.rows * tile.depth // UNIT + self._swizzled(row, chunk)])
+            is_filter = None if sizes.group_out % tile.cols == 0 else self.col0 + row < sizes.group_out
+            tests = [test for test in (in_depth, is_filter) if test is not None]
+            self._copy(target, self.w, (self.group * sizes.group_out + self.col0 + row) * sizes.depth + at, *tests)
+
+    def _is_inside(self, i: Any, down: Any, across: Any) -> Any:
+        """Whether the tap reads a pixel of the image, for the thread's row i. Below 0 is far above as a number without sign."""
+        to, sizes = self.writer.to, self.sizes
+
+        def within(place: Any, extent: int) -> Any:
+            return to.cast(place, "uint32") < to.uint32(extent)
+
+        is_row = within(self.image_row[i] + down, sizes.rows)
+        if sizes.kernel[1] == 1 and sizes.pads[1] == 0 and sizes.pads[3] <= 0:
+            return is_row
+        return self.writer.tirx.And(is_row, within(self.image_col[i] + across, sizes.cols))
+
+    def _copy(self, target: Any, source: Any, at: Any, *tests: Any) -> None:
+        writer, to = self.writer, self.writer.to
+        if not tests:
+            writer.ptx(COPY, target, source.ptr_to([at]), 16)
+            return
+        inside = writer.keep(tests[0] if len(tests) == 1 else writer.tirx.And(*tests))
+        place = writer.either(inside, at, to.cast(0, writer.index) if writer.is_wide else 0)
+        writer.ptx(COPY, target, source.ptr_to([place]), 16, writer.either(inside, to.uint32(16), to.uint32(0)))
+
+    def _multiply(self, stage: Any) -> None:
+        """The products of one step. A pair of chunks is what an mma takes of a row."""
+        writer, tile, lane = self.writer, self.tile, self.lane
+        a, b, acc = self.factor_a, self.factor_b, self.acc
+        with writer.unrolled(self.chunks // 2) as pair:
+            with writer.unrolled(self.down) as i:
+                row = self.warp_row + i * 16 + lane % 16
+                at = stage + self._swizzled(row, pair * 2 + lane // 16)
+                writer.ptx(MATRICES, *(a[i * 4 + k] for k in range(4)), self.shared.ptr_to([at]))
+            with writer.unrolled(self.across // 2) as j:
+                row = self.warp_col + j * 16 + lane % 8 + lane // 16 * 8
+                at = stage + tile.rows * tile.depth // UNIT + self._swizzled(row, pair * 2 + lane // 8 % 2)
+                writer.ptx(MATRICES, *(b[j * 4 + k] for k in range(4)), self.shared.ptr_to([at]))
+            with writer.unrolled(self.down) as i, writer.unrolled(self.across) as j:
+                sums = [acc[(i * self.across + j) * 4 + k] for k in range(4)]
+                writer.ptx(self.element.product, *sums, *(a[i * 4 + k] for k in range(4)), b[j * 2], b[j * 2 + 1], *sums)
+
+    # the results
+
+    def store(self, steps: Steps, bias: Any, read: list[Any], y: Any) -> None:
+        """By way of shared memory, so that a thread has a chunk of neighbours, which is stored at once."""
+        writer, tile, sizes = self.writer, self.tile, self.sizes
+        width = tile.cols + 8
+        for i, half, j in self._sums():
+            row = self.warp_row + i * 16 + half * 8 + self.lane // 4
+            col = self.warp_col + j * 8 + self.lane % 4 * 2
+            writer.move(self.shared, row * width + col, self.acc, (i * self.across + j) * 4 + half * 2, 2)
+        writer.barrier()
+        across = tile.cols // CHUNK
+        col, row0 = self.thread % across * CHUNK, self.thread // across
+        channel = writer.keep(self.col0 + col)
+        c_out = sizes.products * sizes.group_out
+        with writer.when(channel < sizes.group_out):
+            added = writer.take_chunk(bias, self.group * sizes.group_out + channel)
+            with writer.unrolled(tile.rows * across // tile.threads) as i:
+                row = row0 + i * (tile.threads // across)
+                pixel = writer.keep(self.row0 + row)
+                with writer.when(pixel < self.pixels):
+                    values = writer.take_chunk(self.shared, row * width + col)
+                    with writer.unrolled(CHUNK) as lane:
+                        writer.set(values, lane, values[lane] + added[lane])
+                    at = writer.keep(writer.place(pixel) * c_out + self.group * sizes.group_out + channel)
+                    stepped(writer, steps, values, read, at)
+                    writer.put_chunk(y, at, values)
+
+    def store_parts(self, parts: Any) -> None:
+        """As they are, two neighbours at a time."""
+        writer, sizes = self.writer, self.sizes
+        c_out = sizes.products * sizes.group_out
+        for i, half, j in self._sums():
+            pixel = self.row0 + self.warp_row + i * 16 + half * 8 + self.lane // 4
+            channel = self.col0 + self.warp_col + j * 8 + self.lane % 4 * 2
+            with writer.when(writer.tirx.And(pixel < self.pixels, channel < sizes.group_out)):
+                row = writer.place(self.part) * writer.place(self.pixels) + pixel
+                at = row * c_out + self.group * sizes.group_out + channel
+                writer.move(parts, at, self.acc, (i * self.across + j) * 4 + half * 2, 2)
+
+    def _sums(self) -> Any:
+        """The pairs of neighbours that a thread has of its warp's products."""
+        writer = self.writer
+        with writer.unrolled(self.down) as i, writer.unrolled(2) as half, writer.unrolled(self.across) as j:
+            yield i, half, j

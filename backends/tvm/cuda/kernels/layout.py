@@ -1,0 +1,69 @@
+"""How values lie for kernels of our own: [N,H,W,C], the channels padded to whole chunks. No TVM is needed.
+
+Rows of scores [N,F] lie as images of one pixel. Channels beyond the last hold anything finite: what they are multiplied with is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .....ir.types import DTYPES, Array
+
+__all__ = ["CHUNK", "ELEMENTS", "ElementKind", "GpuPacking", "grown", "padded", "per_channel"]
+
+CHUNK = 8  # channels that are moved together: 16 bytes of float16, which a thread loads and stores at once
+
+
+@dataclass(frozen=True, slots=True)
+class ElementKind:
+    """A type of values: the IR's name and TVM's, its bytes, and the instruction that takes 32 bytes of each of 16 rows and 8 columns."""
+
+    name: str
+    dtype: str
+    bytes: int
+    product: str
+
+    @property
+    def each_16_bytes(self) -> int:
+        return 16 // self.bytes
+
+
+ELEMENTS = {
+    "f16": ElementKind("f16", "float16", 2, "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"),
+    "bf16": ElementKind("bf16", "bfloat16", 2, "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GpuPacking:
+    """How a kernel reads one parameter of a layer: of this shape and type, which `pack` makes of the parameter as it is."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    pack: Callable[[Array], Array]
+
+
+def padded(channels: int) -> int:
+    """Channels with those that fill the last chunk."""
+    return -(-channels // CHUNK) * CHUNK
+
+
+def per_channel(channels: int) -> GpuPacking:
+    """A number a channel, such as a bias, [C] or [C,1,1], in float32; 0 for those beyond the last."""
+
+    def pack(x: Array) -> Array:
+        made = np.zeros(padded(channels), np.float32)
+        made[:channels] = x.ravel().astype(np.float32)
+        return made
+
+    return GpuPacking((padded(channels),), "f32", pack)
+
+
+def grown(x: Array, shape: tuple[int, ...], dtype: str) -> Array:
+    """The array in the corner of a larger one, of zeros."""
+    made = np.zeros(shape, DTYPES[dtype])
+    made[tuple(map(slice, x.shape))] = x
+    return made

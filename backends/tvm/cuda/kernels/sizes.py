@@ -1,0 +1,107 @@
+"""The sizes of a convolution as kernels need them, and its filters packed. No TVM is needed.
+
+Groups are merged until they fill a tile: filters of a merged group have zeros where they do not reach. So a group begins with a chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from .....ir.ops.window import Pair
+from .....ir.types import Array
+from ...cpu.kernels.layout import Batch
+from .layout import CHUNK, ElementKind, GpuPacking, grown, padded
+
+__all__ = ["ConvSizes", "filters"]
+
+ENOUGH = 64  # filters of a merged group: the least that tiles have
+
+
+@dataclass(frozen=True, slots=True)
+class ConvSizes:
+    """Of a convolution over images of `rows` by `cols`; `pads` are top, left, bottom, right."""
+
+    batch: Batch
+    c_in: int
+    c_out: int
+    rows: int
+    cols: int
+    kernel: Pair
+    strides: Pair = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilations: Pair = (1, 1)
+    groups: int = 1
+
+    @property
+    def out(self) -> Pair:
+        """Rows and columns of the result."""
+        heights, widths = zip((self.rows, self.cols), self.kernel, self.strides, self.dilations, self.pads[:2], self.pads[2:], strict=True)
+        return _places(*heights), _places(*widths)
+
+    @property
+    def merged(self) -> int:
+        """How many groups a kernel takes as one."""
+        fitting = list(self._fitting())
+        return next((number for number in fitting if self.c_out // self.groups * number >= ENOUGH), fitting[-1])
+
+    def _fitting(self) -> Iterator[int]:
+        """Numbers of groups that begin and end with whole chunks; all together always do."""
+        for number in range(1, self.groups + 1):
+            per_group = (self.c_in // self.groups * number, self.c_out // self.groups * number)
+            if number == self.groups or (self.groups % number == 0 and not any(c % CHUNK for c in per_group)):
+                yield number
+
+    @property
+    def products(self) -> int:
+        """Groups that are left after merging."""
+        return self.groups // self.merged
+
+    @property
+    def group_in(self) -> int:
+        """Channels that a filter reads, as they lie."""
+        return padded(self.c_in // self.products)
+
+    @property
+    def group_out(self) -> int:
+        """Filters of a merged group, as they lie."""
+        return padded(self.c_out // self.products)
+
+    @property
+    def depth(self) -> int:
+        """Products of a sum, those with padding included."""
+        return self.kernel[0] * self.kernel[1] * self.group_in
+
+    @property
+    def pixels(self) -> int:
+        """Of a result, in one image."""
+        return self.out[0] * self.out[1]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of an image that the network asks for."""
+        return self.pixels * self.c_out * self.kernel[0] * self.kernel[1] * (self.c_in // self.groups)
+
+
+def _places(extent: int, kernel: int, stride: int, dilation: int, before: int, after: int) -> int:
+    return (extent + before + after - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def filters(sizes: ConvSizes, element: ElementKind) -> GpuPacking:
+    """[O,C/groups,KH,KW] as [products*group_out, KH*KW*group_in]: a filter a row, channels innermost."""
+    merged, products = sizes.merged, sizes.products
+    c_out, c_in = sizes.c_out // sizes.groups, sizes.c_in // sizes.groups
+    kernel_rows, kernel_cols = sizes.kernel
+
+    def pack(w: Array) -> Array:
+        given = w.reshape(products, merged, c_out, c_in, kernel_rows, kernel_cols)
+        whole = np.zeros((products, merged, c_out, kernel_rows, kernel_cols, merged, c_in), w.dtype)
+        for group in range(merged):
+            whole[:, group, :, :, :, group] = np.moveaxis(given[:, group], 2, -1)
+        flat = whole.reshape(products, merged * c_out, kernel_rows, kernel_cols, merged * c_in)
+        shape = (products, sizes.group_out, kernel_rows, kernel_cols, sizes.group_in)
+        return grown(flat, shape, element.name).reshape(products * sizes.group_out, sizes.depth)
+
+    return GpuPacking((products * sizes.group_out, sizes.depth), element.name, pack)

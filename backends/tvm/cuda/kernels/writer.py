@@ -1,0 +1,153 @@
+"""What writes a kernel's statements, in the words of TVMScript: threads, registers, and PTX instructions by their names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ...cpu.kernels.layout import Batch
+from ...host import tvm
+from .layout import CHUNK
+
+__all__ = ["OWN", "THREADS", "GpuWriter", "Tensor", "device_func"]
+
+OWN = "convc.own"  # the attribute of kernels that are written for threads
+OPAQUE = 8  # Relax's pattern of an operation that nothing is fused with
+THREADS = 256  # of a block whose threads have nothing to say to each other
+INT32 = 1 << 31  # elements of a tensor that 32 bits can number
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One argument of a kernel; the result is the last. An extent of None is the batch that has a name."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+def device_func(tensors: Sequence[Tensor], body: Callable[..., None]) -> Any:
+    """A PrimFunc; `body(writer, *buffers)` writes what each thread does. Buffers have one axis."""
+    writer = GpuWriter(tensors)
+    to = writer.to
+    with writer.host.script.ir_builder.IRBuilder() as builder, to.prim_func():
+        to.func_name("main")
+        to.func_attr({"op_pattern": OPAQUE, "tirx.noalias": True, "tirx.is_scheduled": True, OWN: True})
+        shapes = [[writer.batch if extent is None else writer.long(extent) for extent in one.shape] for one in tensors]
+        buffers = [to.arg(one.name, to.buffer(shape, one.dtype)) for one, shape in zip(tensors, shapes, strict=True)]
+        to.device_entry()
+        flat = [to.decl_buffer((math.prod(buffer.shape),), str(buffer.dtype), data=buffer.data) for buffer in buffers]
+        body(writer, *flat)
+    return builder.get()
+
+
+class GpuWriter:
+    """Statements of the kernel that is being written."""
+
+    def __init__(self, tensors: Sequence[Tensor] = ()) -> None:
+        self.host = tvm()
+        self.tirx: Any = self.host.tirx
+        self.to: Any = self.host.script.ir_builder.tirx
+        self.batch: Any = self.tirx.Var("n", "int64")
+        sizes = [math.prod(extent or 1 for extent in one.shape) for one in tensors]
+        self.is_wide = any(None in one.shape for one in tensors) or max(sizes, default=0) >= INT32
+
+    def long(self, number: int) -> Any:
+        return self.tirx.IntImm("int64", number)
+
+    def images(self, batch: Batch) -> Any:
+        """How many there are, as 32 bits."""
+        return self.to.cast(self.batch, "int32") if batch is None else batch
+
+    @property
+    def index(self) -> str:
+        """The type of places in tensors."""
+        return "int64" if self.is_wide else "int32"
+
+    def place(self, number: Any) -> Any:
+        """A number as a place in a tensor."""
+        return self.to.cast(number, "int64") if self.is_wide else number
+
+    def ptx(self, name: str, *operands: Any) -> None:
+        self.to.evaluate(self.to.ptx[name](*operands))
+
+    def barrier(self) -> None:
+        """All threads of the block come here before one goes on."""
+        self.to.evaluate(self.to.cuda.cta_sync())
+
+    def keep(self, value: Any) -> Any:
+        """The value under a name."""
+        return self.to.bind(value)
+
+    def registers(self, count: int, dtype: str = "float32") -> Any:
+        """They stay registers while every index is a number once loops are unrolled."""
+        return self.to.alloc_local([count], dtype)
+
+    def set(self, buffer: Any, at: Any, value: Any) -> None:
+        self.to.buffer_store(buffer, value, [at])
+
+    def unrolled(self, count: int) -> Any:
+        """`with writer.unrolled(8) as i:`"""
+        return self.to.unroll(0, count)
+
+    def loop(self, start: Any, stop: Any) -> Any:
+        return self.to.serial(start, stop)
+
+    @contextmanager
+    def when(self, condition: Any) -> Generator[None]:
+        with self.to.If(condition), self.to.Then():
+            yield
+
+    def either(self, condition: Any, value: Any, otherwise: Any) -> Any:
+        return self.to.if_then_else(condition, value, otherwise)
+
+    def move(self, target: Any, at: Any, source: Any, start: Any, count: int) -> None:
+        """`count` neighbours at once, of the same type on either side; 16 bytes are the most."""
+        with self.to.vectorized(0, count) as lane:
+            self.to.buffer_store(target, source[start + lane], [at + lane])
+
+    def take_chunk(self, source: Any, start: Any) -> Any:
+        """Registers with a chunk that lies at `start`."""
+        dtype = str(source.dtype)
+        taken, at_once = self.registers(CHUNK, dtype), 16 // self.bytes_of(dtype)
+        for first in range(0, CHUNK, at_once):
+            self.move(taken, first, source, start + first, min(CHUNK, at_once))
+        return taken
+
+    def put_chunk(self, target: Any, at: Any, values: Any) -> None:
+        """A chunk of registers in float32, rounded once, as a chunk of a tensor."""
+        dtype = str(target.dtype)
+        rounded, at_once = self.registers(CHUNK, dtype), 16 // self.bytes_of(dtype)
+        with self.unrolled(CHUNK) as lane:
+            self.set(rounded, lane, self.to.cast(values[lane], dtype))
+        for first in range(0, CHUNK, at_once):
+            self.move(target, at + first, rounded, first, min(CHUNK, at_once))
+
+    def take_floats(self, source: Any, start: Any) -> Any:
+        """A chunk that lies at `start`, as registers in float32."""
+        taken, made = self.take_chunk(source, start), self.registers(CHUNK)
+        with self.unrolled(CHUNK) as lane:
+            self.set(made, lane, self.to.cast(taken[lane], "float32"))
+        return made
+
+    def bytes_of(self, dtype: str) -> int:
+        return int(self.host.DataType(dtype).itemsize)
+
+    @contextmanager
+    def each(self, *extents: Any) -> Generator[list[Any]]:
+        """A thread for every place, the last extent's neighbours side by side; the first may be an expression."""
+        count = math.prod(extents)
+        blocks = (count + THREADS - 1) // THREADS
+        block = self.to.cta_id([blocks])
+        thread = self.to.thread_id([THREADS])
+        flat = self.keep(block * THREADS + thread)
+        with self.when(flat < count):
+            places: list[Any] = []
+            rest = flat
+            for extent in reversed(extents[1:]):
+                places.append(rest % extent if extent > 1 else 0)
+                rest = rest // extent
+            yield [rest, *reversed(places)]

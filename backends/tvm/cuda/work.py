@@ -1,0 +1,107 @@
+"""One kernel call on a GPU: what it computes, from which values, and how its weights are packed. No TVM is needed to describe it."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+from ....ir.graph import Graph, Node
+from ..cpu.kernels.epilogue import EpilogueStep, Steps
+from ..cpu.work import Argument, only_reader
+from .kernels.epilogue import GPU_STEPS
+from .kernels.kernel import GpuKernel
+from .kernels.layout import ELEMENTS, ElementKind, GpuPacking
+
+__all__ = ["Around", "GpuWork", "element_of", "following", "gpu_step_of", "image_of", "is_padded", "packed_for_gpu"]
+
+MOST_STEPS, MOST_READS = 16, 4  # that follow a kernel within it
+
+
+@dataclass(frozen=True)
+class GpuWork:
+    """One kernel call. Operands and result lie with channels innermost, padded, except those in `plain`; `others`, which its steps read
+    besides, lie as the result. `covers` are the nodes it computes, the one whose value it is last.
+    """
+
+    covers: tuple[Node, ...]
+    kernel: GpuKernel
+    operands: tuple[Node, ...]
+    arguments: tuple[Argument, ...] = ()
+    others: tuple[Node, ...] = ()
+    plain: frozenset[Node] = frozenset()
+
+    @property
+    def result(self) -> Node:
+        return self.covers[-1]
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether it stores its result so."""
+        return self.result not in self.plain
+
+    @property
+    def reads(self) -> tuple[tuple[Node, bool], ...]:
+        """Operands, then others, and whether each is read with its channels innermost."""
+        return (*((node, node not in self.plain) for node in self.operands), *((node, self.is_padded) for node in self.others))
+
+
+@dataclass(frozen=True)
+class Around:
+    """What a rule may look at besides its node: the graph, the nodes that have work already, the values that kernels of ours leave."""
+
+    graph: Graph
+    covered: Set[Node]
+    padded: Set[Node]
+
+
+def is_padded(node: Node) -> bool:
+    """Whether a value may lie with its channels innermost: an image, a sequence, or scores, of numbers that tensor cores take."""
+    shape = node.typed.shape
+    is_sized = len(shape) in (2, 3, 4) and all(isinstance(dim, int) and dim > 0 for dim in shape[1:]) and shape[0] != 0
+    return is_sized and node.typed.dtype in ELEMENTS and node.weights is None
+
+
+def element_of(node: Node) -> ElementKind:
+    return ELEMENTS[node.typed.dtype]
+
+
+def image_of(node: Node) -> tuple[int, int, int]:
+    """Channels, rows and columns of a value that may lie so; of a sequence there is one row, of scores one pixel."""
+    sizes = [dim for dim in node.typed.shape[1:] if isinstance(dim, int)]
+    channels, *rest = sizes
+    rows, cols = [1] * (2 - len(rest)) + rest
+    return channels, rows, cols
+
+
+def following(around: Around, node: Node) -> tuple[tuple[Node, ...], Steps, tuple[Node, ...]]:
+    """What may be computed before the value of `node` is stored: nodes, their steps, and what those read besides."""
+    graph = around.graph
+    chain, steps, others = [node], list[EpilogueStep](), list[Node]()
+    while len(steps) < MOST_STEPS and len(others) < MOST_READS and (reader := only_reader(graph, chain[-1])) is not None:
+        step = gpu_step_of(reader, chain[-1])
+        if step is None or reader in around.covered:
+            break
+        if step.reads:
+            other = reader.inputs[1] if reader.inputs[0] is chain[-1] else reader.inputs[0]
+            if other is chain[-1]:
+                break
+            others.append(other)
+        chain.append(reader)
+        steps.append(step)
+    return tuple(chain), tuple(steps), tuple(others)
+
+
+def gpu_step_of(node: Node, value: Node) -> EpilogueStep | None:
+    """The step that computes `node` from `value`, one of its operands; None where it is none."""
+    if node.kind not in GPU_STEPS or not is_padded(node):
+        return None
+    if len(node.inputs) == 1:
+        return EpilogueStep(node.kind, node.op)
+    if any(operand.type != node.type or operand.weights is not None for operand in node.inputs):
+        return None  # broadcasts are kernels of their own
+    return EpilogueStep(node.kind, node.op, 1, node.inputs[0] is not value)
+
+
+def packed_for_gpu(name: str, packing: GpuPacking, param: Node) -> Argument:
+    """A parameter as a kernel reads it."""
+    return Argument(name, packing.shape, packing.dtype, lambda values: packing.pack(values(param)))

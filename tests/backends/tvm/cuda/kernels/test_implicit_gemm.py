@@ -1,0 +1,167 @@
+"""Convolutions on tensor cores: right in every tile and at every edge, faults found, and what nvcc makes of them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convc.backends.tvm.cuda.emulator.machine import Order, machine
+from convc.backends.tvm.cuda.emulator.sanitize import SANITIZERS, sanitized
+from convc.backends.tvm.cuda.kernels.layout import ELEMENTS
+from convc.backends.tvm.cuda.kernels.sizes import ConvSizes, filters
+from convc.backends.tvm.cuda.kernels.tiles import TILES, UNEVEN, GpuTile, Tiling
+from convc.ir.errors import KernelFault
+from convc.tests.support.gpu_convolutions import Trial
+from convc.tests.support.machine_code import compiled
+from convc.tests.support.tiers import slow_if
+
+needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
+
+BOUND = {"f16": 1e-3, "bf16": 8e-3}  # a rounding of the result, of the greatest value
+SMALL = TILES[-1]
+ALL_TILES = (*TILES, UNEVEN)
+EARLY, LATE = Order(1, late=False), Order(2)
+# Odd rows and columns, remainders of pixels and channels, and what of a window lies outside.
+EDGES = {
+    "3x3 with remainders": (ConvSizes(1, 20, 24, 9, 7, (3, 3), pads=(1, 1, 1, 1)), UNEVEN, 1),
+    "uneven in every way": (ConvSizes(3, 3, 70, 15, 14, (5, 2), (2, 1), (2, 0, 1, 3), (1, 2)), UNEVEN, 1),
+    "sums in parts": (ConvSizes(3, 64, 72, 5, 5, (3, 3), pads=(1, 1, 1, 1)), SMALL, 3),
+    "a last part that is shorter": (ConvSizes(1, 64, 8, 4, 4, (3, 3), pads=(1, 1, 1, 1)), SMALL, 2),
+    "1x1": (ConvSizes(3, 64, 72, 5, 5, (1, 1)), SMALL, 1),
+    "groups that are merged": (ConvSizes(2, 12, 30, 5, 5, (3, 3), (2, 2), (1, 1, 1, 1), groups=3), UNEVEN, 1),
+    "merged by twos": (ConvSizes(2, 256, 256, 3, 3, (3, 3), pads=(1, 1, 1, 1), groups=8), SMALL, 1),
+    "groups as they are": (ConvSizes(2, 48, 256, 5, 5, (3, 3), (2, 2), (1, 1, 1, 1), groups=2), UNEVEN, 1),
+    "scores": (ConvSizes(9, 100, 10, 1, 1, (1, 1)), UNEVEN, 1),
+}
+FEW = ("uneven in every way", "sums in parts", "merged by twos", "no barrier among the steps", "an image one row high")
+TAIL = EDGES["3x3 with remainders"][0]
+
+
+@pytest.mark.parametrize("name", slow_if(lambda name: name not in FEW, EDGES))
+def test_edges_are_right(name: str) -> None:
+    sizes, tile, splits = EDGES[name]
+    trial = Trial.drawn(sizes)
+    for order in (EARLY, LATE):
+        assert trial.error(Tiling(tile, splits), order) < BOUND["f16"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("of", ELEMENTS)
+@pytest.mark.parametrize("tile", ALL_TILES, ids=lambda tile: f"{tile.rows}x{tile.cols}x{tile.depth}")
+def test_every_tile_is_right(tile: GpuTile, of: str) -> None:
+    trial = Trial.drawn(TAIL, of)
+    for order in (EARLY, LATE):
+        assert trial.error(Tiling(tile), order) < BOUND[of]
+
+
+def test_groups_that_are_merged_have_zeros_between_them() -> None:
+    sizes = ConvSizes(1, 4, 4, 3, 3, (1, 1), groups=2)
+    w = np.arange(1, 9, dtype=np.float16).reshape(4, 2, 1, 1)
+    packed = filters(sizes, ELEMENTS["f16"]).pack(w)
+    np.testing.assert_array_equal(packed[:4, :4], [[1, 2, 0, 0], [3, 4, 0, 0], [0, 0, 5, 6], [0, 0, 7, 8]])
+    assert packed.shape == (8, 8)
+    assert packed.sum() == w.sum()
+
+
+@pytest.mark.parametrize("tile", [SMALL, *(pytest.param(tile, marks=pytest.mark.slow) for tile in ALL_TILES if tile != SMALL)])
+def test_a_whole_tile_wastes_nothing(tile: GpuTile) -> None:
+    """Every mma is one that the network asks for, and no two rows that ldmatrix reads meet in a bank."""
+    sizes = ConvSizes(1, 64, tile.cols, 8, tile.rows // 8, (1, 1))
+    device = machine()
+    device.counters()
+    assert Trial.drawn(sizes).error(Tiling(tile)) < BOUND["f16"]
+    counted = device.counters()
+    assert counted["mma_macs"] == sizes.macs
+    assert counted["ldmatrix_cycles"] == counted["ldmatrix_matrices"] > 0
+
+
+def _nth(pattern: str, number: int, to: str) -> Callable[[str], str]:
+    """What replaces the number-th match in the kernel's body."""
+
+    def changed(source: str) -> str:
+        head, body = source[: source.rindex("__global__")], source[source.rindex("__global__") :]
+        match = list(re.finditer(pattern, body))[number]
+        return head + body[: match.start()] + to + body[match.end() :]
+
+    return changed
+
+
+BARRIER = r"tvm_builtin_cuda_cta_sync\(\);"
+FAULTS: dict[str, Callable[[str], str]] = {
+    "no barrier among the steps": _nth(BARRIER, 0, ";"),
+    "no barrier before the stages become results": _nth(BARRIER, 1, ";"),
+    "no barrier before results are stored": _nth(BARRIER, 2, ";"),
+    "a wait one group short": lambda source: source.replace("cp.async.wait_group 2;", "cp.async.wait_group 3;"),
+    "a ring one slot small": lambda source: re.sub(r"& 3\) \* 2048", "% 3) * 2048", source),
+    "an image one row high": lambda source: source.replace("(uint)9)", "(uint)10)"),
+    "an image one column wide": lambda source: source.replace("(uint)7)", "(uint)8)"),
+    "a test of pixels one off": lambda source: source.replace("threadIdx.x) < 120)", "threadIdx.x) < 128)"),
+    "no zeros outside": lambda source: source.replace("= (uint)0;", "= (uint)16;"),
+    "rows of the other warp": lambda source: source.replace("& 63) >> 5) * 512", "& 127) >> 6) * 512"),
+    "a chunk that does not change places": lambda source: source.replace("& 3) ^ ((((int)threadIdx.x) & 31) >> 3)", "& 3)"),
+    "sums that are not finished": _nth(r"< 7; \+\+", 0, "< 6; ++"),
+}
+
+
+def _is_seen(trial: Trial, source: str) -> bool:
+    """In results, or by a sanitizer where the threads of all these orders happen to meet in time."""
+    for order in (EARLY, LATE, Order(3, late=False), Order(4), Order(5)):
+        try:
+            if not trial.error(Tiling(UNEVEN), order, source) < BOUND["f16"]:
+                return True
+        except KernelFault:
+            return True
+    kernel = trial.kernel(Tiling(UNEVEN))
+    return sanitized(source, kernel.launch, [trial.arrays[name] for name in kernel.order], "thread", EARLY).lines != ()
+
+
+@pytest.mark.parametrize("name", slow_if(lambda name: name not in FEW, FAULTS))
+def test_faults_are_seen(name: str) -> None:
+    trial = Trial.drawn(TAIL)
+    source = trial.kernel(Tiling(UNEVEN)).source
+    assert FAULTS[name](source) != source
+    assert _is_seen(trial, FAULTS[name](source))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sanitizer", SANITIZERS)
+@pytest.mark.parametrize("order", [EARLY, LATE], ids=["early", "late"])
+@pytest.mark.parametrize("tile", ALL_TILES, ids=lambda tile: f"{tile.rows}x{tile.cols}x{tile.depth}")
+def test_sanitizers_find_nothing(tile: GpuTile, order: Order, sanitizer: str) -> None:
+    trial = Trial.drawn(TAIL)
+    kernel = trial.kernel(Tiling(tile))
+    found = sanitized(kernel.source, kernel.launch, [trial.arrays[name] for name in kernel.order], sanitizer, order)
+    assert found.lines == ()
+    assert trial.off(found.arrays[kernel.order.index("Y")]) < BOUND["f16"]
+
+
+REGISTERS = {(64, 64): 128, (128, 64): 168, (128, 128): 224, (128, 256): 224}
+
+
+def _is_lean(tile: GpuTile, sizes: ConvSizes, of: str, folder: Path, arch: str) -> None:
+    (code,) = compiled(Trial.drawn(sizes, of).kernel(Tiling(tile)).source, folder, arch).values()
+    assert (code.stack, code.spilled, code.counts["STL"], code.counts["LDL"]) == (0, 0, 0, 0)
+    assert code.registers <= REGISTERS[tile.rows, tile.cols]
+    assert min(code.counts[name] for name in ("HMMA", "LDSM", "LDGSTS", "BAR")) > 0
+
+
+@needs_nvcc
+def test_machine_code_has_tensor_cores_and_no_stack(tmp_path: Path) -> None:
+    _is_lean(UNEVEN, TAIL, "f16", tmp_path, "sm_90")
+
+
+@needs_nvcc
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("of", ELEMENTS)
+@pytest.mark.parametrize("channels", [20, 64])
+@pytest.mark.parametrize("tile", ALL_TILES, ids=lambda tile: f"{tile.rows}x{tile.cols}x{tile.depth}")
+def test_machine_code_of_every_tile(tile: GpuTile, channels: int, of: str, arch: str, tmp_path: Path) -> None:
+    if channels * ELEMENTS[of].bytes % tile.depth and tile == SMALL:
+        return  # the table has UNEVEN for it
+    _is_lean(tile, ConvSizes(1, channels, 256, 14, 14, (3, 3), pads=(1, 1, 1, 1)), of, tmp_path, arch)

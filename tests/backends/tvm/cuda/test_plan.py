@@ -1,0 +1,74 @@
+"""Which nodes of a network of 16 bits run in kernels of ours, and that the network they make is right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convc.backends.tvm.cuda.plan import gpu_plan
+from convc.ir.binding import specialize
+from convc.tests.support.emulated import run_emulated
+from convc.tests.support.graphs import typed_graph
+
+RESIDUAL = """graph @residual(%x: f32[N,3,12,10]) {
+    %h = cast(%x) {to=f16}
+    %w1 = param : f16[20,3,3,3]
+    %b1 = param : f16[20]
+    %c1 = conv2d(%h, %w1, %b1) {strides=[2,2], pads=[1,1,1,1]}
+    %r1 = relu(%c1)
+    %w2 = param : f16[20,20,3,3]
+    %c2 = conv2d(%r1, %w2) {pads=[1,1,1,1]}
+    %a2 = add(%r1, %c2)
+    %r2 = relu(%a2)
+    %s = softplus(%r2)
+    %f = flatten(%r2)
+    %w3 = param : f16[12,600]
+    %d = dense(%f, %w3)
+    %w4 = param : f16[10,12]
+    %e = dense(%d, %w4)
+    return %e, %s
+}"""
+LINES = """graph @lines(%x: bf16[2,6,20]) {
+    %w = param : bf16[16,6,3]
+    %c = conv1d(%x, %w) {pads=[1,1], strides=[2]}
+    return %c
+}"""
+
+
+def test_layout_changes_at_the_borders_alone() -> None:
+    graph = typed_graph(RESIDUAL)
+    one = "tile 64x64"
+    assert gpu_plan(graph).lines() == [
+        "enter: h",
+        f"conv 3x3, {one}: c1, r1",
+        f"conv 3x3, {one}: c2, a2, r2",
+        "leave: r2",
+        "stock: s",
+        f"conv 6x5, {one}: f, d",
+        f"conv 1x1, {one}: e",
+        "leave: e",
+    ]
+    assert "sums in 5 parts: f, d" in "\n".join(gpu_plan(specialize(graph, {"N": 1})).lines())
+
+
+def test_weights_lie_alike_for_every_batch() -> None:
+    graph = typed_graph(RESIDUAL)
+    plans = [gpu_plan(specialize(graph, {"N": batch})) for batch in (1, 8, 256)]
+    taken = [[(argument.name, argument.shape, argument.dtype) for argument in plan.arguments] for plan in [gpu_plan(graph), *plans]]
+    assert all(each == taken[0] for each in taken)
+
+
+def test_float32_has_no_kernel_of_ours() -> None:
+    graph = typed_graph(RESIDUAL.replace("f16", "f32"))
+    assert gpu_plan(graph).works == {}
+
+
+@pytest.mark.parametrize("text", [RESIDUAL, pytest.param(RESIDUAL.replace("[N,", "[3,"), marks=pytest.mark.slow), LINES])
+def test_networks_are_right(apart: Callable[..., Any], text: str, tmp_path: Path) -> None:
+    sizes = [{"N": 3}, {"N": 1}] if "[N," in text else [{}]
+    for counted in apart(run_emulated, text, tmp_path, sizes):
+        assert counted["mma_macs"] > 0
+        assert counted["ldmatrix_cycles"] == counted["ldmatrix_matrices"]
