@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .dims import Dim, alone, evaluate, multiple
+from .dims import Dim, Expr, alone, evaluate
 from .errors import InvalidInput, InvalidModel, UsageError
 from .graph import Graph, Node
+from .solving import first_size, listed, names_of, solve, what_fits
 from .types import DTYPES, Array, TensorType, is_floating, range_of
 from .verifier import verify_graph
 
@@ -34,15 +35,32 @@ def need_elements(graph: Graph, use: str) -> None:
 
 
 def specialize(graph: Graph, sizes: Mapping[str, Dim]) -> Graph:
-    """The graph with the named sizes in `sizes` replaced in types and attributes, by numbers or by other sizes."""
+    """The graph with the named sizes in `sizes` replaced in types and attributes, by numbers or by other sizes.
+
+    Raises: InvalidModel for a value of which they make a dimension negative.
+    """
     if not sizes or not graph.symbols:
         return graph
 
     def bound(node: Node, operands: tuple[Node, ...]) -> Node:
-        type_ = node.type.with_sizes(sizes) if node.type else None
+        type_ = _sized_type(node, sizes) if node.type else None
         return node.like(inputs=operands, type=type_, op=_bound_op(node, sizes))
 
     return graph.rebuild(lambda node, operands: node if node.weights is not None else bound(node, operands))
+
+
+def _sized_type(node: Node, sizes: Mapping[str, Dim]) -> TensorType:
+    try:
+        return node.typed.with_sizes(sizes)
+    except InvalidModel:
+        negative = next((dim for dim in node.typed.shape if isinstance(n := evaluate(dim, sizes), int) and n < 0), None)
+        if not isinstance(negative, Expr):
+            raise
+        names = names_of(negative)
+        given = f"{evaluate(negative, sizes)} where {listed({name: sizes[name] for name in names})}"
+        found = first_size(negative) if len(names) == 1 else None
+        way_out = f"give {found[0]}={found[1]} or more" if found else f"give {' and '.join(names)} other numbers"
+        raise InvalidModel(f"{node.where} is {node.type}, of which {negative} is {given}, and no size is negative; {way_out}") from None
 
 
 def sized(node: Node, sizes: Mapping[str, Dim]) -> Node:
@@ -133,7 +151,7 @@ def match_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, int]:
         try:
             verify_graph(specialize(graph, sizes))
         except InvalidModel as error:
-            raise InvalidInput(f"the network does not work with {', '.join(f'{k}={v}' for k, v in sizes.items())}: {error}") from None
+            raise InvalidInput(f"the network does not work with {listed(sizes)}: {error}") from None
     return sizes
 
 
@@ -146,23 +164,35 @@ def empty_outputs(graph: Graph, sizes: Mapping[str, int]) -> dict[str, Array] | 
 
 
 def sizes_of(types: Mapping[str, TensorType], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """Solve for the named sizes, each of of which some dimension is a multiple.
+    """Solve for the named sizes: see `solving.solve`.
 
-    Raises: InvalidInput for a shape that does not fit, naming the input and both shapes.
+    Raises: InvalidInput for a shape that does not fit, naming the input and both shapes, and what would.
     """
-    sizes: dict[str, int] = {}
     for name, type_ in types.items():
         if len(shapes[name]) != type_.rank:
             raise InvalidInput(f"input '{name}' has shape {list(shapes[name])}, expected {type_}{_advice(type_, shapes[name])}")
-        for dim, size in zip(type_.shape, shapes[name], strict=True):
-            if (found := multiple(dim)) is not None and size % found[1] == 0:
-                sizes.setdefault(found[0], size // found[1])
+    found = solve([pair for name, type_ in types.items() for pair in zip(type_.shape, shapes[name], strict=True)])
+    sizes = {name: size for name, size in found.items() if isinstance(size, int)}
     for name, type_ in types.items():
-        wanted = type_.with_sizes(sizes)
-        if wanted.shape != shapes[name]:
-            detail = f" with {', '.join(f'{k}={v}' for k, v in sizes.items())}" if type_.symbols else ""
-            raise InvalidInput(f"input '{name}' has shape {list(shapes[name])}, expected {type_}{detail}{_advice(type_, shapes[name])}")
+        wanted = tuple(evaluate(dim, sizes) for dim in type_.shape)
+        if wanted != shapes[name]:
+            detail = f" with {listed(sizes)}" if type_.symbols and sizes else ""
+            advice = _advice(type_, shapes[name]) or _what_fits(name, type_, shapes[name], sizes)
+            raise InvalidInput(f"input '{name}' has shape {list(shapes[name])}, expected {type_}{detail}{advice}")
     return sizes
+
+
+def _what_fits(name: str, type_: TensorType, shape: tuple[int, ...], sizes: Mapping[str, int]) -> str:
+    """Of the first axis whose computed dimension is not the extent: what it is, and for which numbers it is the extent or near it."""
+    for axis, (dim, extent) in enumerate(zip(type_.shape, shape, strict=True)):
+        if isinstance(dim, int) or alone(dim) or evaluate(dim, sizes) == extent:
+            continue
+        unknown = [each for each in names_of(dim) if each not in sizes]
+        if len(unknown) > 1:
+            return f"; {extent} does not tell {' from '.join(unknown)} in {dim}; give --input {name}:{','.join(map(str, shape))}"
+        if fits := what_fits(dim, extent, sizes):
+            return f"; axis {axis} is {extent}, and {dim} is {fits}"
+    return ""
 
 
 def _advice(type_: TensorType, shape: tuple[int, ...]) -> str:

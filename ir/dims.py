@@ -14,7 +14,21 @@ from math import gcd
 
 from .errors import InvalidModel
 
-__all__ = ["Atom", "Dim", "Expr", "FloorDiv", "alone", "content", "dim_names", "evaluate", "multiple", "of_atom", "parse_dim", "symbol"]
+__all__ = [
+    "Atom",
+    "Dim",
+    "Expr",
+    "FloorDiv",
+    "alone",
+    "content",
+    "dim_names",
+    "evaluate",
+    "linear",
+    "multiple",
+    "of_atom",
+    "parse_dim",
+    "symbol",
+]
 
 MAX_DIM_TEXT = 4096  # characters; longer text is an attack or an accident
 MAX_DIGITS = 19  # of a number of 64 bits
@@ -121,12 +135,20 @@ def evaluate(dim: Dim, sizes: Mapping[str, Dim]) -> Dim:
     return total
 
 
+def linear(dim: Dim) -> tuple[str, int, int] | None:
+    """(name, factor, rest) of a dimension such as `N`, `32*H` or `2*W+2`; None of any other."""
+    if isinstance(dim, int) or len(dim.terms) > 2:
+        return None
+    of = dict(dim.terms)
+    rest = of.pop((), 0)
+    (monomial, factor), *others = of.items()
+    return None if others or len(monomial) != 1 or not isinstance(monomial[0], str) else (monomial[0], factor, rest)
+
+
 def multiple(dim: Dim) -> tuple[str, int] | None:
     """(name, factor) of a dimension such as `N` or `32*H`; None of any other."""
-    if isinstance(dim, int) or len(dim.terms) != 1:
-        return None
-    (monomial, factor), *_ = dim.terms
-    return (monomial[0], factor) if factor > 0 and len(monomial) == 1 and isinstance(monomial[0], str) else None
+    found = linear(dim)
+    return found[:2] if found is not None and found[1] > 0 and found[2] == 0 else None
 
 
 def alone(dim: Dim) -> str | None:

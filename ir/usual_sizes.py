@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from .binding import batch_names, specialize
-from .dims import multiple
+from .dims import linear
 from .errors import InvalidModel
 from .graph import Graph
 from .verifier import verify_graph
@@ -31,7 +31,7 @@ def usual_sizes(graph: Graph, given: Mapping[str, int] | None = None) -> dict[st
     Raises: InvalidModel if nothing fits, with what is wrong at the first.
     """
     given = {name: size for name, size in (given or {}).items() if name in graph.symbols}
-    first = {found[0] for node in graph.inputs if node.typed.rank and (found := multiple(node.typed.shape[0])) is not None}
+    first = {found[0] for node in graph.inputs if node.typed.rank and (found := linear(node.typed.shape[0])) is not None}
     batch = [name for name in graph.symbols if name in first and name not in given]
     others = [name for name in graph.symbols if name not in batch and name not in given]
     if not batch and not others:

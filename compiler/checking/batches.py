@@ -14,7 +14,7 @@ import numpy as np
 
 from ...backends import reference
 from ...ir.binding import batch_names, match_inputs
-from ...ir.dims import alone
+from ...ir.dims import alone, dim_names
 from ...ir.graph import Graph, Node
 from ...ir.types import Array
 from ...ir.usual_sizes import other_sizes
@@ -55,11 +55,13 @@ def compare_batches(
     lines = hold(engine.name, graph, engine, run, inputs, oracle, tiles, plain, threads)
     if engine.has_one_code or not all_agree(lines):
         return lines
-    lines += _at_other_sizes(graph, engine, run, tiles, plain, threads)
+    lines += _at_sizes(other_sizes(graph), graph, engine, run, tiles, plain, threads)
     sizes, batch = match_inputs(graph, inputs), batch_names(graph)
     is_one_of_any = bool(batch) and all(sizes[name] == 1 for name in batch)
     if not is_one_of_any or not all_agree(lines):
         return lines
+    if not all(_is_of_images(node, batch) for node in graph.inputs):
+        return lines + _at_sizes({**sizes, **dict.fromkeys(batch, 2)}, graph, engine, run, tiles, plain, threads)
     other = random_inputs(graph, seed=1, sizes=sizes)
     pairs = [_beside(graph, batch, *pair) for pair in ((inputs, other), (other, inputs))]
     label = f"{engine.name}, two images"
@@ -72,11 +74,16 @@ def compare_batches(
     return lines + [line for line in both if not line.agrees]
 
 
-def _at_other_sizes(
-    graph: Graph, engine: Engine, run: Run, tiles: Mapping[str, int], plain: Callable[[Engine], Run] | None, threads: int | None
+def _at_sizes(
+    sizes: Mapping[str, int],
+    graph: Graph,
+    engine: Engine,
+    run: Run,
+    tiles: Mapping[str, int],
+    plain: Callable[[Engine], Run] | None,
+    threads: int | None,
 ) -> list[Agreement]:
-    """Lines that differ, where sizes beside the batch have only names."""
-    sizes = other_sizes(graph)
+    """Lines that differ, with these numbers for named sizes; none without."""
     if not sizes:
         return []
     inputs = random_inputs(graph, seed=2, sizes=sizes)
@@ -94,6 +101,12 @@ def _beside(graph: Graph, batch: Set[str], first: Mapping[str, Array], second: M
         node.name: np.concatenate([first[node.name], second[node.name]]) if _has_batch(node, batch) else first[node.name]
         for node in graph.inputs
     }
+
+
+def _is_of_images(node: Node, batch: Set[str]) -> bool:
+    """Whether images lie in it one after another, or it is the same for all: a row 2*N long is neither."""
+    own = node.typed.shape[1:] if _has_batch(node, batch) else node.typed.shape
+    return not any(name in batch for dim in own for name in dim_names(dim))
 
 
 def _has_batch(node: Node, batch: Set[str]) -> bool:

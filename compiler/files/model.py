@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...ir.binding import specialize
-from ...ir.dims import Dim, multiple
+from ...ir.dims import Dim
 from ...ir.errors import ConvcError, InvalidModel, UsageError
 from ...ir.graph import Graph, Node
 from ...ir.ops.leaf import INPUT
+from ...ir.solving import solve
 from ...ir.suggest import did_you_mean
 from ...ir.types import TensorType, parse_type
 from ...ir.verifier import infer_type
@@ -197,13 +198,8 @@ def _retyped(graph: Graph, shapes: Mapping[str, str]) -> Graph:
 
 def _renamed(graph: Graph, types: Mapping[str, TensorType]) -> dict[str, Dim]:
     """What stands for the graph's named sizes, which attributes hold too, once its inputs are of other types."""
-    sizes: dict[str, Dim] = {}
-    for node in graph.inputs:
-        given = types[node.name].shape if node.name in types else ()
-        for old, new in zip(node.typed.shape, given, strict=False):
-            if (found := multiple(old)) is not None and new // found[1] * found[1] == new:
-                sizes.setdefault(found[0], new // found[1])
-    return sizes
+    given = ((node.typed.shape, types[node.name].shape) for node in graph.inputs if node.name in types)
+    return solve([pair for old, new in given for pair in zip(old, new, strict=False)])
 
 
 def read_text(path: Path) -> str:

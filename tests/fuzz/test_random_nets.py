@@ -55,6 +55,10 @@ def test_every_pass_and_level_keeps_results(graph):
         assert wrong is None, f"{name}: {wrong}"
 
 
+def test_a_size_that_no_empty_batch_leaves_is_refused_in_a_sentence():
+    hold("empty batch", parse_graph("graph @net(%x0: f32[N,1], %x1: f32[1,(N+1)//2+N-1]) { return %x1 }"))
+
+
 @pytest.mark.parametrize("first", range(0, 6 * BLOCK, BLOCK))
 def test_passes_alone_and_in_random_order(first):
     for seed in range(first, first + BLOCK):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ....ir.dims import Dim, Expr, dim_names, multiple, parse_dim, symbol
+from ....ir.dims import Dim, Expr, dim_names, linear, parse_dim, symbol
 from ....ir.errors import InvalidModel
 from ....ir.graph import Node
 from ....ir.types import OPAQUE, TensorType
@@ -75,15 +75,15 @@ class Declared:
         return TensorType(OPAQUE, (), type_text(value.type) if value is not None else "")
 
     def named(self, text: str) -> Dim:
-        """A named size, or a multiple of one such as 32*H, as PyTorch and convc write them."""
+        """A named size, or what one tells, such as 32*H or 2*W+2, as PyTorch and convc write them."""
         known = {name for name, own in self.symbols.items() if name == own}
-        if isinstance(dim := _over(text, known), Expr) and multiple(dim) is None:
-            return dim  # H+2, of an H that an input before this one has
+        if isinstance(dim := _over(text, known), Expr) and linear(dim) is None:
+            return dim  # H*W, of inputs before this one
         try:
-            name, factor = multiple(parse_dim(text)) or (text, 1)
+            name, factor, rest = linear(parse_dim(text)) or (text, 1, 0)
         except InvalidModel:
-            name, factor = text, 1
-        return symbol(self._symbol(name)) * factor
+            name, factor, rest = text, 1, 0
+        return symbol(self._symbol(name)) * factor + rest
 
     def _symbol(self, text: str) -> str:
         """A named size as the IR can write it; different names stay different."""

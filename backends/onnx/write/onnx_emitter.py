@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ....ir.dims import Atom, Dim, alone, multiple, symbol
+from ....ir.dims import Atom, Dim, alone, linear, symbol
 from ....ir.errors import UnsupportedOp
 from ....ir.graph import Graph, Node, fresh_name
 from ....ir.types import DTYPES, Array
@@ -186,13 +186,16 @@ class OnnxEmitter:
         return self.helper_node("Gather", node, "size", [self.shapes[x], self.int64s(node, "axis", [axis])])
 
     def _measured(self, node: Node, name: str) -> str:
-        """A named size from the first input, or result of an opaque node, that has it, or a multiple of it, as a dimension."""
+        """A named size from the first input, or result of an opaque node, of which a dimension is N, 32*N, or 2*N+2."""
         for x in (*self.graph.inputs, *(node for node in self.graph.ops if node.kind.facts.opaque)):
             for axis, dim in enumerate(x.typed.shape):
-                if (found := multiple(dim)) is not None and found[0] == name:
-                    size = self._extent(node, x, axis)
-                    return size if found[1] == 1 else self.helper_node("Div", node, "size", [size, self._size(node, found[1])])
-        raise UnsupportedOp(f"{node.where}: the named size {name} is no dimension of an input, nor is a multiple of it; give it a value")
+                if (found := linear(dim)) is not None and found[0] == name:
+                    size, (_, each, plus) = self._extent(node, x, axis), found
+                    size = self.helper_node("Sub", node, "size", [size, self._size(node, plus)]) if plus else size
+                    return self.helper_node("Div", node, "size", [size, self._size(node, each)]) if each != 1 else size
+        raise UnsupportedOp(
+            f"{node.where}: no dimension of an input tells the named size {name}, as {name} or 2*{name}+2 do; give it a value"
+        )
 
 
 OnnxRow = Callable[[Node, OnnxEmitter], None]

@@ -22,6 +22,11 @@ APART = typed_graph("graph @apart(%x: f32[N,8], %k: f32[8]) { %s = mul(%x, %k) %
 TOGETHER = typed_graph("graph @together(%x: f32[N,8]) { %m = reduce_mean(%x) {axes=[0], keepdims=true} %y = sub(%x, %m) return %y, %m }")
 
 
+OF_ROWS = typed_graph(  # of two images there are four rows of k, and three columns of z
+    "graph @of_rows(%x: f32[N,8], %k: f32[2*N,8], %z: f32[8,N+1]) { %r = concat(%x, %k) {axis=0} %y = matmul(%r, %z) return %y }"
+)
+
+
 def agreements(graph: Graph, fault: str = "") -> list[bool]:
     """Of an engine that is right for one image, and for several but for the fault."""
     inputs = random_inputs(graph)
@@ -41,6 +46,11 @@ def test_an_engine_that_is_wrong_for_several_images(graph: Graph):
     assert agreements(graph) == [True, True]
     for fault in ("turned", "first", "second"):
         assert agreements(graph, fault) == [True, True, False], fault
+
+
+def test_what_is_as_long_as_there_are_images_is_given_anew_for_two():
+    assert agreements(OF_ROWS) == [True]
+    assert agreements(OF_ROWS, "turned") == [True, False]
 
 
 def test_compile_runs_both_libraries_of_an_artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -162,3 +162,46 @@ class TestNamedSizes:
     def test_a_batch_in_numbers_is_still_counted_per_image(self):
         whole = convc("summary", "resnet18", "--input", "image:4,3,224,224").out
         assert whole == convc("summary", "resnet18").out
+
+
+class TestComputedSizes:
+    NET = """graph @net(%x: f32[N,4,8,2*W+2]) {
+  %v = param : f32[4,4,1,1]
+  %a = conv2d(%x, %v) {strides=[2,2]}
+  %w = param : f32[4,4,1,1]
+  %b = conv2d(%a, %w) {strides=[2,2]}
+  return %b
+}
+"""
+
+    def test_one_library_takes_what_fits_and_says_what_would(self, tmp_path):
+        (tmp_path / "net.cir").write_text(self.NET)
+        done = convc("compile", "net.cir", "-o", "net", cwd=tmp_path)
+        assert done.code == 0, done.err
+        for columns in (6, 12):
+            np.save(tmp_path / "x.npy", np.random.default_rng(0).random((2, 4, 8, columns), np.float32))
+            results = []
+            for words in (("net",), ("net.cir", "--backend", "reference"), ("net/model.onnx", "--backend", "onnx")):
+                done = convc("run", *words, "-i", "x.npy", "-o", "y.npz", cwd=tmp_path)
+                assert done.code == 0, done.err
+                results.append(np.load(tmp_path / "y.npz")["b"])
+            for result in results:
+                np.testing.assert_allclose(result, results[0], rtol=1e-4, atol=1e-6, strict=True)
+        np.save(tmp_path / "x.npy", np.zeros((2, 4, 8, 7), np.float32))
+        sentence = (
+            "input 'x' has shape [2, 4, 8, 7], expected f32[N,4,8,2*W+2] with N=2; axis 3 is 7, and 2*W+2 is 6 where W=2, 8 where W=3"
+        )
+        refused(convc("run", "net", "-i", "x.npy", cwd=tmp_path), 3, sentence)
+
+    def test_shapes_given_by_name_or_number(self, tmp_path):
+        (tmp_path / "net.cir").write_text(self.NET.replace("return %b", "%r = resize(%b) {sizes=[4,W]}\n  return %r"))
+        for shape, result in (("1,4,8,22", "f32[1, 4, 4, 10]"), ("1,4,8,2*K+4", "f32[1, 4, 4, 33]")):
+            done = convc("run", "net.cir", "--backend", "reference", "--input", f"x:{shape}", cwd=tmp_path)
+            assert done.code == 0, done.err
+            assert result in done.out + done.err
+
+    def test_no_size_is_negative(self, tmp_path):
+        (tmp_path / "net.cir").write_text("graph @net(%x: f32[N,1], %k: f32[1,(N+1)//2+N-1]) {\n  return %k\n}\n")
+        sentence = "of which (N+1)//2+N-1 is -1 where N=0, and no size is negative; give N=1 or more"
+        for command in ("summary", "verify", "run"):
+            refused(convc(command, "net.cir", "--input", "x:0,1", cwd=tmp_path), 3, sentence)
