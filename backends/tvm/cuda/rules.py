@@ -12,28 +12,52 @@ from ....ir.op import OpDef
 from ....ir.ops.conv import CONV1D, CONV2D
 from ....ir.ops.elementwise import CAST
 from ....ir.ops.linear import DENSE
-from ....ir.ops.shape import FLATTEN
+from ....ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
+from ....ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
+from ....ir.ops.resize import RESIZE
+from ....ir.ops.shape import CONCAT, FLATTEN
 from ....ir.types import DTYPES, Array
+from ..cpu.kernels.epilogue import EpilogueStep
+from ..cpu.kernels.norms import gain_and_shift
+from ..cpu.kernels.resize import can_resize, tables
+from ..cpu.kernels.windows import Window
 from ..cpu.work import Argument, ParamValues, batch_of, in_rows, kernel_of, only_reader
 from .kernels import borders
+from .kernels.depthwise import gpu_depthwise, gpu_depthwise_filters
+from .kernels.epilogue import GPU_STEPS
 from .kernels.implicit_gemm import convolution_kernel
-from .kernels.layout import per_channel
+from .kernels.kernel import GpuKernel
+from .kernels.layout import CHUNK, per_channel
+from .kernels.moves import gpu_concat, gpu_resize
+from .kernels.norms import gpu_batch_norm, gpu_local_response_norm
+from .kernels.pointwise import gpu_by_channel, gpu_pointwise
+from .kernels.pools import gpu_avg_pool, gpu_global_avg_pool, gpu_global_max_pool, gpu_max_pool
 from .kernels.sizes import ConvSizes, filters
-from .work import Around, GpuWork, element_of, following, image_of, is_padded, packed_for_gpu
+from .work import Around, GpuWork, element_of, following, gpu_step_of, image_of, is_padded, packed_for_gpu
 
 __all__ = ["GPU_MAKERS"]
 
+MOST_OPERANDS = 64  # of a concatenation: a kernel has 4 KiB of arguments, and the compiler a stack
 LONGEST = 1 << 31  # of numbers that pixels, and chunks, are counted by
 
 
 def conv(around: Around, node: Node) -> GpuWork | None:
-    """A product of matrices on tensor cores."""
+    """A product of matrices on tensor cores; a channel by itself on the others."""
     x, w, *bias = node.inputs
     if not (is_padded(x) and is_padded(node)) or any(param.weights is None for param in (w, *bias)):
         return None
     (c_in, rows, cols), (c_out, *_), op = image_of(x), w.typed.concrete(), in_rows(node.op)
     sizes = ConvSizes(batch_of(x), c_in, c_out, rows, cols, kernel_of(w), op.strides, op.pads, op.dilations, op.groups)
-    return _product(around, node, sizes, x, w, bias)
+    return _depthwise(around, node, sizes) if op.groups == c_in == c_out > 1 else _product(around, node, sizes, x, w, bias)
+
+
+def _depthwise(around: Around, node: Node, sizes: ConvSizes) -> GpuWork:
+    (x, w, *bias), element = node.inputs, element_of(node)
+    covers, steps, others = following(around, node)
+    window = _window(node, sizes.kernel)
+    packed = packed_for_gpu(f"{node.name}.packed", gpu_depthwise_filters(sizes.c_in, window, element), w)
+    kernel = gpu_depthwise.of(sizes.batch, sizes.c_in, window, element.name, steps)
+    return GpuWork(covers, kernel, (x,), (packed, _bias_of(node, sizes.c_out, bias)), others)
 
 
 def dense(around: Around, node: Node, flatten: Node | None = None) -> GpuWork | None:
@@ -56,9 +80,13 @@ def _product(
     covers, steps, others = following(around, node)
     element = element_of(node)
     packed = packed_for_gpu(f"{node.name}.packed", filters(sizes, element), w)
-    added = per_channel(sizes.c_out)
-    given = Argument(f"{node.name}.bias", added.shape, added.dtype, _bias(sizes.c_out, bias, added.pack))
-    return GpuWork((*before, *covers), convolution_kernel(sizes, element, steps), (x,), (packed, given), others)
+    given = (packed, _bias_of(node, sizes.c_out, bias))
+    return GpuWork((*before, *covers), convolution_kernel(sizes, element, steps), (x,), given, others)
+
+
+def _bias_of(node: Node, channels: int, bias: list[Node]) -> Argument:
+    added = per_channel(channels)
+    return Argument(f"{node.name}.bias", added.shape, added.dtype, _bias(channels, bias, added.pack))
 
 
 def _bias(channels: int, bias: list[Node], pack: Callable[[Array], Array]) -> Callable[[ParamValues], Array]:
@@ -73,6 +101,110 @@ def flat(around: Around, node: Node) -> GpuWork | None:
     return dense(around, reader, node)
 
 
+def pool(around: Around, node: Node) -> GpuWork | None:
+    (x,) = node.inputs
+    if not (is_padded(x) and is_padded(node)):
+        return None
+    covers, steps, others = following(around, node)
+    batch, channels, window, dtype = batch_of(x), image_of(x)[0], _window(node), element_of(x).dtype
+    if node.kind is MAX_POOL:
+        return GpuWork(covers, gpu_max_pool.of(batch, channels, window, dtype, steps), (x,), others=others)
+    kernel = gpu_avg_pool.of(batch, channels, window, node.op.count_include_pad, dtype, steps)
+    return GpuWork(covers, kernel, (x,), others=others)
+
+
+def _window(node: Node, kernel: tuple[int, int] | None = None) -> Window:
+    (_, rows, cols), op = image_of(node.inputs[0]), in_rows(node.op)
+    return Window(rows, cols, kernel or op.kernel, op.strides, op.pads, op.dilations, getattr(op, "ceil_mode", False))
+
+
+def global_pool(around: Around, node: Node) -> GpuWork | None:
+    (x,) = node.inputs
+    return GpuWork((node,), _global(node, x), (x,)) if is_padded(x) and is_padded(node) and node.typed.rank > 2 else None
+
+
+def _global(node: Node, x: Node) -> GpuKernel:
+    kernel = gpu_global_avg_pool if node.kind is GLOBAL_AVG_POOL else gpu_global_max_pool
+    return kernel.of(batch_of(x), *image_of(x), element_of(x).dtype)
+
+
+def _average(node: Node, x: Node) -> GpuKernel:
+    return gpu_avg_pool.of(batch_of(x), image_of(x)[0], _window(node), node.op.count_include_pad, element_of(x).dtype)
+
+
+def _response_norm(node: Node, x: Node) -> GpuKernel:
+    return gpu_local_response_norm.of(node.op, batch_of(x), *image_of(x), element_of(x).dtype)
+
+
+def local_response_norm(around: Around, node: Node) -> GpuWork | None:
+    (x,) = node.inputs
+    return GpuWork((node,), _response_norm(node, x), (x,)) if is_padded(x) and node.typed.rank > 2 else None
+
+
+def batch_norm(around: Around, node: Node) -> GpuWork | None:
+    """One that no layer took in."""
+    x, *stats = node.inputs
+    if not (is_padded(x) and is_padded(node)) or any(stat.weights is None for stat in stats):
+        return None
+    packing = per_channel(image_of(x)[0])
+
+    def packed(which: int) -> Callable[[ParamValues], Array]:
+        return lambda values: packing.pack(gain_and_shift(node.op, *map(values, stats))[which])
+
+    numbers = [Argument(f"{node.name}.{name}", packing.shape, "f32", packed(i)) for i, name in enumerate(("gain", "shift"))]
+    covers, steps, others = following(around, node)
+    kernel = gpu_batch_norm.of(batch_of(x), *image_of(x), element_of(x).dtype, steps)
+    return GpuWork(covers, kernel, (x,), tuple(numbers), others)
+
+
+def concat(around: Around, node: Node) -> GpuWork | None:
+    """Along the channels, of which all but the last operand's fill chunks."""
+    if node.op.axis not in (1, 1 - node.typed.rank) or not all(map(is_padded, (node, *node.inputs))) or len(node.inputs) > MOST_OPERANDS:
+        return None
+    channels, (_, rows, cols) = tuple(image_of(operand)[0] for operand in node.inputs), image_of(node)
+    if any(c % CHUNK for c in channels[:-1]):
+        return None
+    return GpuWork((node,), gpu_concat.of(batch_of(node), channels, rows, cols, element_of(node).dtype), node.inputs)
+
+
+def resize(around: Around, node: Node) -> GpuWork | None:
+    """Places and shares are tables that the kernel reads."""
+    (x,) = node.inputs
+    if not (is_padded(x) and is_padded(node) and can_resize(node.op)):
+        return None
+    (channels, rows, cols), (_, *target), op = image_of(x), image_of(node), in_rows(node.op)
+    given = [
+        Argument(f"{node.name}.table{i}", table.shape, "i32" if table.dtype == np.int32 else "f32", lambda values, table=table: table)
+        for i, table in enumerate(tables(op, rows, cols))
+    ]
+    sizes = (batch_of(x), channels, (rows, cols), (target[0], target[1]), op.mode == "bilinear", element_of(x).dtype)
+    return GpuWork((node,), gpu_resize.of(*sizes), (x,), tuple(given))
+
+
+def elementwise(around: Around, node: Node) -> GpuWork | None:
+    """A chain of its own, where no kernel before it could take it in; its first step may read a gate or a constant a channel."""
+    if not is_padded(node) or not any(operand in around.padded for operand in node.inputs):
+        return None
+    covers, steps, others = following(around, node)
+    batch, image, dtype = batch_of(node), image_of(node), element_of(node).dtype
+    first = gpu_step_of(node, node.inputs[0])
+    if first is not None:
+        kernel = gpu_pointwise.of(batch, image, dtype, (first, *steps))
+        return GpuWork(covers, kernel, node.inputs[:1], others=(*node.inputs[1:], *others))
+    if len(node.inputs) != 2 or node.typed.rank != 4:
+        return None
+    x, other = sorted(node.inputs, key=lambda operand: operand.type != node.type)
+    first = EpilogueStep(node.kind, node.op, 1, node.inputs[0] is other)
+    if x.type != node.type or x.weights is not None:
+        return None
+    if other.weights is not None and other.typed.concrete() in ((image[0], 1, 1), (1, image[0], 1, 1)):
+        numbers = packed_for_gpu(f"{node.name}.packed", per_channel(image[0]), other)
+        return GpuWork(covers, gpu_by_channel.of(batch, image, dtype, first, steps, False), (x,), (numbers,), others)
+    if is_padded(other) and other.typed.shape == (*node.typed.shape[:2], 1, 1):
+        return GpuWork(covers, gpu_by_channel.of(batch, image, dtype, first, steps, True), (x, other), others=others)
+    return None
+
+
 def cast(around: Around, node: Node) -> GpuWork | None:
     """To the type of the kernels, and from it, the layout changes on the way."""
     (x,) = node.inputs
@@ -81,6 +213,8 @@ def cast(around: Around, node: Node) -> GpuWork | None:
     if is_padded(node) and x not in around.padded and any(reader.kind in GPU_MAKERS for reader in around.graph.readers[node]):
         kernel, plain = borders.enter, x
     elif x in around.padded and not is_padded(node):
+        if (work := _in_float32(around, node)) is not None:
+            return work
         kernel, plain = borders.leave, node
     else:
         return None
@@ -88,10 +222,40 @@ def cast(around: Around, node: Node) -> GpuWork | None:
     return GpuWork((node,), kernel.of(batch_of(x), *image_of(x), given, made), (x,), plain=frozenset([plain]))
 
 
+def _in_float32(around: Around, node: Node) -> GpuWork | None:
+    """What is computed in float32 between two casts, as sums of pools and norms are, by a kernel that does so inside."""
+    graph, (x,) = around.graph, node.inputs
+    inner = only_reader(graph, node)
+    maker = WIDE.get(inner.kind) if inner is not None and node.typed.dtype == "f32" and node.typed.rank > 2 else None
+    if inner is None or maker is None or inner.typed.dtype != "f32":
+        return None
+    covers, after = [node, inner], only_reader(graph, inner)
+    if after is not None and after.kind is FLATTEN and after.op.axis == 1 and inner.typed.shape[2:] == (1,) * (inner.typed.rank - 2):
+        covers, after = [*covers, after], only_reader(graph, after)
+    if after is None or after.kind is not CAST or after.typed.dtype != x.typed.dtype:
+        return None
+    return GpuWork((*covers, after), maker(inner, x), (x,))
+
+
+WIDE: dict[OpDef[Any], Callable[[Node, Node], GpuKernel]] = {
+    AVG_POOL: _average,
+    GLOBAL_AVG_POOL: _global,
+    LOCAL_RESPONSE_NORM: _response_norm,
+}
+
 GPU_MAKERS: dict[OpDef[Any], Callable[[Around, Node], GpuWork | None]] = {
     CAST: cast,
     CONV1D: conv,
     CONV2D: conv,
     DENSE: dense,
     FLATTEN: flat,
+    MAX_POOL: pool,
+    AVG_POOL: pool,
+    GLOBAL_AVG_POOL: global_pool,
+    GLOBAL_MAX_POOL: global_pool,
+    CONCAT: concat,
+    BATCH_NORM: batch_norm,
+    LOCAL_RESPONSE_NORM: local_response_norm,
+    RESIZE: resize,
+    **dict.fromkeys(GPU_STEPS, elementwise),
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from typing import Any
 
 from ...cpu.kernels.epilogue import Steps
@@ -83,8 +84,7 @@ def add_parts(splits: int, batch: Batch, pixel: tuple[int, int, int], of: str, s
             total = writer.take_floats(bias, chunk * CHUNK)
             for part in range(splits):
                 more = writer.take_chunk(parts, writer.place(count) * (part * CHUNK) + at)
-                with writer.unrolled(CHUNK) as lane:
-                    writer.set(total, lane, total[lane] + more[lane])
+                writer.change(total, operator.add, more)
             stepped(writer, steps, total, read, at)
             writer.put_chunk(y, at, total)
 
@@ -197,16 +197,11 @@ class _Product:
             self._copy(target, self.w, (self.group * sizes.group_out + self.col0 + row) * sizes.depth + at, *tests)
 
     def _is_inside(self, i: Any, down: Any, across: Any) -> Any:
-        """Whether the tap reads a pixel of the image, for the thread's row i. Below 0 is far above as a number without sign."""
-        to, sizes = self.writer.to, self.sizes
-
-        def within(place: Any, extent: int) -> Any:
-            return to.cast(place, "uint32") < to.uint32(extent)
-
-        is_row = within(self.image_row[i] + down, sizes.rows)
-        if sizes.kernel[1] == 1 and sizes.pads[1] == 0 and sizes.pads[3] <= 0:
-            return is_row
-        return self.writer.tirx.And(is_row, within(self.image_col[i] + across, sizes.cols))
+        """Whether the tap reads a pixel of the image, for the thread's row i."""
+        sizes = self.sizes
+        row, col = (self.image_row[i] + down, sizes.rows), (self.image_col[i] + across, sizes.cols)
+        is_one = sizes.kernel[1] == 1 and sizes.pads[1] == sizes.pads[3] == 0
+        return self.writer.inside(row) if is_one else self.writer.inside(row, col)
 
     def _copy(self, target: Any, source: Any, at: Any, *tests: Any) -> None:
         writer, to = self.writer, self.writer.to
@@ -256,8 +251,7 @@ class _Product:
                 pixel = writer.keep(self.row0 + row)
                 with writer.when(pixel < self.pixels):
                     values = writer.take_chunk(self.shared, row * width + col)
-                    with writer.unrolled(CHUNK) as lane:
-                        writer.set(values, lane, values[lane] + added[lane])
+                    writer.change(values, operator.add, added)
                     at = writer.keep(writer.place(pixel) * c_out + self.group * sizes.group_out + channel)
                     stepped(writer, steps, values, read, at)
                     writer.put_chunk(y, at, values)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 from ...cpu.kernels.layout import Batch
 from ...host import tvm
@@ -100,6 +101,26 @@ class GpuWriter:
     def when(self, condition: Any) -> Generator[None]:
         with self.to.If(condition), self.to.Then():
             yield
+
+    def inside(self, *places: tuple[Any, int]) -> Any:
+        """Whether each place is from 0 up to its extent: what is below 0 is far above as a number without sign."""
+        tests = [self.to.cast(place, "uint32") < self.to.uint32(extent) for place, extent in places]
+        return functools.reduce(self.tirx.And, tests)
+
+    def fill(self, registers: Any, value: float, count: int = CHUNK) -> None:
+        with self.unrolled(count) as lane:
+            self.set(registers, lane, self.tirx.const(value, "float32"))
+
+    @overload
+    def change(self, registers: Any, formula: Callable[[Any], Any]) -> None: ...
+    @overload
+    def change(self, registers: Any, formula: Callable[[Any, Any], Any], others: Any, /) -> None: ...
+    @overload
+    def change(self, registers: Any, formula: Callable[[Any, Any, Any], Any], others: Any, more: Any, /) -> None: ...
+    def change(self, registers: Any, formula: Callable[..., Any], *others: Any) -> None:
+        """Each register of a chunk by a formula of it and those of others."""
+        with self.unrolled(CHUNK) as lane:
+            self.set(registers, lane, formula(registers[lane], *(other[lane] for other in others)))
 
     def either(self, condition: Any, value: Any, otherwise: Any) -> Any:
         return self.to.if_then_else(condition, value, otherwise)

@@ -1,0 +1,78 @@
+"""Kernels that only move: concatenation of channels, and images made larger or smaller by tables of places."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from ...cpu.kernels.layout import Batch
+from .kernel import gpu_kind
+from .layout import CHUNK, padded
+from .writer import GpuWriter, Tensor, device_func
+
+__all__ = ["gpu_concat", "gpu_resize"]
+
+
+@gpu_kind("concat")
+def gpu_concat(batch: Batch, channels: tuple[int, ...], rows: int, cols: int, dtype: str) -> Any:
+    """(A0, A1, ..., D): the operands' channels one after the other. All but the last have whole chunks."""
+    assert not any(c % CHUNK for c in channels[:-1]), "a chunk of two operands"
+    starts = list(itertools.accumulate(map(padded, channels), initial=0))
+    given = [Tensor(f"A{i}", (batch, rows, cols, padded(c)), dtype) for i, c in enumerate(channels)]
+
+    def body(writer: GpuWriter, *buffers: Any) -> None:
+        *operands, d = buffers
+        with writer.each(writer.images(batch) * rows * cols, starts[-1] // CHUNK) as (pixel, chunk):
+            channel = chunk * CHUNK
+            values = writer.registers(CHUNK, dtype)
+            for operand, start, stop in zip(operands, starts, starts[1:], strict=False):
+                with writer.when(writer.tirx.And(channel >= start, channel < stop)):
+                    writer.move(values, 0, operand, writer.place(pixel) * (stop - start) + channel - start, CHUNK)
+            writer.move(d, writer.place(pixel) * starts[-1] + channel, values, 0, CHUNK)
+
+    return device_func([*given, Tensor("D", (batch, rows, cols, starts[-1]), dtype)], body)
+
+
+@gpu_kind("resize")
+def gpu_resize(batch: Batch, channels: int, source: tuple[int, int], target: tuple[int, int], is_bilinear: bool, dtype: str) -> Any:
+    """(A, tables..., D): where rows and columns come from, and, if bilinear, the share of the next one after each."""
+    tables = [
+        Tensor(f"{name}_{kind}", (extent,), of)
+        for name, extent in zip(("row", "col"), target, strict=True)
+        for kind, of in (("at", "int32"), *([("shares", "float32")] if is_bilinear else []))
+    ]
+
+    def body(writer: GpuWriter, a: Any, *rest: Any) -> None:
+        *given, d = rest
+        with writer.each(writer.images(batch) * target[0], target[1], padded(channels) // CHUNK) as (line, col, chunk):
+            image, row = writer.place(line // target[0]), writer.keep(line % target[0])
+
+            def chunk_at(y: Any, x: Any) -> Any:
+                return ((image * source[0] + y) * source[1] + x) * padded(channels) + chunk * CHUNK
+
+            at = (writer.place(line) * target[1] + col) * padded(channels) + chunk * CHUNK
+            if is_bilinear:
+                writer.put_chunk(d, at, _mixed(writer, a, chunk_at, given, (row, col), source))
+            else:
+                values = writer.take_chunk(a, chunk_at(given[0][row], given[1][col]))
+                writer.move(d, at, values, 0, CHUNK)
+
+    shape = (*target, padded(channels))
+    return device_func([Tensor("A", (batch, *source, padded(channels)), dtype), *tables, Tensor("D", (batch, *shape), dtype)], body)
+
+
+def _mixed(writer: GpuWriter, a: Any, chunk_at: Any, tables: Sequence[Any], at: tuple[Any, Any], source: tuple[int, int]) -> Any:
+    """Of four pixels, first by rows; shares as the op's meaning has them, so that infinities go the same ways."""
+    rows, row_shares, cols, col_shares = tables
+    (row, col), one = at, writer.to.float32(1)
+    top, left = writer.keep(rows[row]), writer.keep(cols[col])
+    below, right = writer.keep(writer.to.min(top + 1, source[0] - 1)), writer.keep(writer.to.min(left + 1, source[1] - 1))
+    down, across = writer.keep(row_shares[row]), writer.keep(col_shares[col])
+    sides = list[Any]()
+    for x in (left, right):
+        side = writer.take_floats(a, chunk_at(top, x))
+        writer.change(side, lambda upper, lower: upper * (one - down) + lower * down, writer.take_floats(a, chunk_at(below, x)))
+        sides.append(side)
+    writer.change(sides[0], lambda near, far: near * (one - across) + far * across, sides[1])
+    return sides[0]

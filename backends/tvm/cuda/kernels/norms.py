@@ -1,0 +1,60 @@
+"""Normalization: local response, over the channels beside each other of one pixel, and a batch norm as a gain and a shift a channel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .....ir.ops.norm import LocalResponseNorm
+from ...cpu.kernels.epilogue import Steps
+from ...cpu.kernels.layout import Batch
+from .epilogue import read_tensors, stepped
+from .kernel import gpu_kind
+from .layout import CHUNK, padded
+from .writer import GpuWriter, Tensor, device_func
+
+__all__ = ["gpu_batch_norm", "gpu_local_response_norm"]
+
+
+@gpu_kind("local response norm")
+def gpu_local_response_norm(op: LocalResponseNorm, batch: Batch, channels: int, rows: int, cols: int, dtype: str) -> Any:
+    """(A, D). Neighbours come from a cache; those beyond the last channel count for nothing, whatever lies there."""
+    lines = padded(channels)
+
+    def body(writer: GpuWriter, a: Any, d: Any) -> None:
+        const, tirx = writer.to.float32, writer.tirx
+        with writer.each(writer.images(batch) * rows * cols, lines // CHUNK) as (pixel, chunk):
+            first = writer.place(pixel) * lines
+            values, total = writer.take_floats(a, first + chunk * CHUNK), writer.registers(CHUNK)
+            writer.fill(total, 0.0)
+            with writer.unrolled(CHUNK) as lane, writer.loop(-((op.size - 1) // 2), op.size // 2 + 1) as shift:
+                channel = chunk * CHUNK + lane + shift
+                with writer.when(writer.inside((channel, channels))):
+                    value = writer.keep(writer.to.cast(a[first + channel], "float32"))
+                    writer.set(total, lane, total[lane] + value * value)
+            with writer.unrolled(CHUNK) as lane:
+                base = total[lane] * const(op.alpha / op.size) + const(op.bias)
+                normal = values[lane] / tirx.pow(base, const(op.beta))
+                writer.set(values, lane, writer.either(chunk * CHUNK + lane < channels, normal, const(0)))
+            writer.put_chunk(d, first + chunk * CHUNK, values)
+
+    shape = (batch, rows, cols, lines)
+    return device_func([Tensor("A", shape, dtype), Tensor("D", shape, dtype)], body)
+
+
+@gpu_kind("batch norm")
+def gpu_batch_norm(batch: Batch, channels: int, rows: int, cols: int, dtype: str, steps: Steps = ()) -> Any:
+    """(A, gain[C], shift[C], R..., D)."""
+    lines = padded(channels)
+    shape = (batch, rows, cols, lines)
+    numbers = [Tensor("gain", (lines,), "float32"), Tensor("shift", (lines,), "float32")]
+
+    def body(writer: GpuWriter, a: Any, gain: Any, shift: Any, *rest: Any) -> None:
+        *read, d = rest
+        with writer.each(writer.images(batch) * rows * cols, lines // CHUNK) as (pixel, chunk):
+            at = writer.keep(writer.place(pixel) * lines + chunk * CHUNK)
+            values, factors, added = writer.take_floats(a, at), *(writer.take_chunk(each, chunk * CHUNK) for each in (gain, shift))
+            writer.change(values, lambda value, factor, more: value * factor + more, factors, added)
+            stepped(writer, steps, values, read, at)
+            writer.put_chunk(d, at, values)
+
+    return device_func([Tensor("A", shape, dtype), *numbers, *read_tensors(steps, shape, dtype), Tensor("D", shape, dtype)], body)

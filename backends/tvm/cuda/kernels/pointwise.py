@@ -1,0 +1,59 @@
+"""What works element by element and that no kernel before it could take in; gates and constants a channel."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ...cpu.kernels.epilogue import EpilogueStep, Steps
+from ...cpu.kernels.layout import Batch
+from .epilogue import GPU_STEPS, read_tensors, stepped
+from .kernel import gpu_kind
+from .layout import CHUNK, padded
+from .writer import GpuWriter, Tensor, device_func
+
+__all__ = ["gpu_by_channel", "gpu_pointwise"]
+
+Image = tuple[int, int, int]  # channels, rows, columns
+
+
+@gpu_kind("pointwise")
+def gpu_pointwise(batch: Batch, image: Image, dtype: str, steps: Steps) -> Any:
+    """(A, R..., D), all alike."""
+    shape = (batch, *image[1:], padded(image[0]))
+
+    def body(writer: GpuWriter, a: Any, *rest: Any) -> None:
+        *read, d = rest
+        with writer.each(writer.images(batch) * (math.prod(shape[1:]) // CHUNK)) as (chunk,):
+            at = writer.keep(writer.place(chunk) * CHUNK)
+            values = writer.take_floats(a, at)
+            stepped(writer, steps, values, read, at)
+            writer.put_chunk(d, at, values)
+
+    return device_func([Tensor("A", shape, dtype), *read_tensors(steps, shape, dtype), Tensor("D", shape, dtype)], body)
+
+
+@gpu_kind("by channel")
+def gpu_by_channel(batch: Batch, image: Image, dtype: str, first: EpilogueStep, steps: Steps, is_gate: bool) -> Any:
+    """(A, B, R..., D): the first step reads a number a channel, a gate B[n,1,1,C] of the images, or constants B[C] in float32."""
+    channels = padded(image[0])
+    shape = (batch, *image[1:], channels)
+    numbers = Tensor("B", (batch, 1, 1, channels), dtype) if is_gate else Tensor("B", (channels,), "float32")
+
+    def body(writer: GpuWriter, a: Any, b: Any, *rest: Any) -> None:
+        *read, d = rest
+        pixels = image[1] * image[2]
+        with writer.each(writer.images(batch) * pixels, channels // CHUNK) as (pixel, chunk):
+            at = writer.keep(writer.place(pixel) * channels + chunk * CHUNK)
+            values = writer.take_floats(a, at)
+            others = writer.take_floats(b, (writer.place(pixel // pixels) * channels if is_gate else 0) + chunk * CHUNK)
+
+            def formula(value: Any, other: Any) -> Any:
+                x, y = (other, value) if first.first else (value, other)
+                return GPU_STEPS[first.kind](writer.tirx, first.op, x, y)
+
+            writer.change(values, formula, others)
+            stepped(writer, steps, values, read, at)
+            writer.put_chunk(d, at, values)
+
+    return device_func([Tensor("A", shape, dtype), numbers, *read_tensors(steps, shape, dtype), Tensor("D", shape, dtype)], body)

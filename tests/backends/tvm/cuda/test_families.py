@@ -1,0 +1,95 @@
+"""Each family of kernels for GPUs, executed: odd sizes, remainders of channels, several images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convc.backends.tvm.cuda.plan import gpu_plan
+from convc.tests.support.emulated import run_emulated
+from convc.tests.support.graphs import typed_graph
+
+# By family: what computes %m from %x, of 11 channels, and parameters that it reads.
+CASES = {
+    "max pool": "%m = max_pool(%x) {kernel=[3,3], strides=[2,2], pads=[1,1,0,1], ceil_mode=true}",
+    "max pool, spread": "%m = max_pool(%x) {kernel=[2,2], dilations=[2,1]}",
+    "avg pool": "%m = avg_pool(%x) {kernel=[3,2], strides=[2,2], pads=[1,1,0,1], ceil_mode=true}",
+    "avg pool with pads": "%m = avg_pool(%x) {kernel=[3,3], strides=[2,2], pads=[1,1,1,1], ceil_mode=true, count_include_pad=true}",
+    "global avg pool": "%m = global_avg_pool(%x)",
+    "global max pool": "%m = global_max_pool(%x)",
+    "depthwise": """%w = param : f16[11,1,3,3] %b = param : f16[11]
+        %c = conv2d(%x, %w, %b) {groups=11, pads=[1,1,1,1], strides=[2,1]} %m = relu(%c)""",
+    "pointwise": "%p = max_pool(%x) {kernel=[1,1]} %a = add(%p, %p) %t = tanh(%a) %c = max_pool(%t) {kernel=[1,1]} %d = add(%t, %c) %m = clip(%d) {min=0.0, max=6.0}",
+    "by channel, a gate": "%g = global_max_pool(%x) %s = sigmoid(%g) %d = mul(%x, %s) %m = relu(%d)",
+    "by channel, constants": "%k = param : f16[11,1,1] %g = max_pool(%x) {kernel=[2,2]} %m = sub(%k, %g)",
+    "batch norm": """%s = param {init=ones} : f16[11] %t = param {init=small} : f16[11] %u = param {init=small} : f16[11]
+        %v = param {init=ones} : f16[11] %b = batch_norm(%x, %s, %t, %u, %v) %m = relu(%b)""",
+    "local response norm": "%m = local_response_norm(%x) {size=5, alpha=0.1}",
+    "resize, bilinear": '%m = resize(%x) {mode="bilinear", scales=[2.0,1.5]}',
+    "resize, nearest": '%m = resize(%x) {mode="nearest", scales=[1.5,2.0]}',
+    "concat": "%w = param : f16[16,11,1,1] %c = conv2d(%x, %w) %m = concat(%c, %c, %x) {axis=1}",
+}
+# Sums and norms stay in float32 between casts, and are one kernel all the same.
+WIDE = """%w = param : f16[11,11,1,1] %c = conv2d(%x, %w) %f = cast(%c) {to=f32} %l = local_response_norm(%f) {size=3} %h = cast(%l) {to=f16}
+    %p = max_pool(%h) {kernel=[2,2]} %q = cast(%p) {to=f32} %a = avg_pool(%q) {kernel=[2,2]} %i = cast(%a) {to=f16}
+    %u = relu(%i) %v = cast(%u) {to=f32} %g = global_avg_pool(%v) %t = flatten(%g) %j = cast(%t) {to=f16}
+    %d = param : f16[5,11] %m = dense(%j, %d)"""
+ALL_AT_ONCE = "all"
+
+
+def _text(case: str) -> str:
+    lines = CASES.get(case, WIDE)
+    return f"graph @g(%x: f16[N,11,9,7]) {{ {lines} return %m }}"
+
+
+def _all_at_once() -> str:
+    """Every case but for its names, in one network: most of the time goes into what they share."""
+    texts, results = list[str](), list[str]()
+    for i, lines in enumerate(CASES.values()):
+        words = [f"{word[0:1]}{word[1]}{i}{word[2:]}" if word.startswith("%") and word[1] != "x" else word for word in _words(lines)]
+        texts.append(" ".join(words))
+        results.append(f"%m{i}")
+    return f"graph @g(%x: f16[2,11,9,7]) {{ {' '.join(texts)} return {', '.join(results)} }}"
+
+
+def _words(lines: str) -> list[str]:
+    for sign in ("(", ")", ",", "{"):
+        lines = lines.replace(sign, f" {sign} ")
+    return lines.split()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_is_planned(case: str) -> None:
+    calls = gpu_plan(typed_graph(_text(case))).calls
+    assert case.partition(",")[0].removesuffix(" with pads") in [call.kernel for call in calls]
+    assert "stock" not in [call.kernel for call in calls]
+
+
+def test_all_are_right(apart: Callable[..., Any], tmp_path: Path) -> None:
+    apart(run_emulated, _all_at_once(), tmp_path, [{}])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("of", ["f16", "bf16"])
+@pytest.mark.parametrize("case", CASES)
+def test_each_is_right_for_any_batch(apart: Callable[..., Any], case: str, of: str, tmp_path: Path) -> None:
+    apart(run_emulated, _text(case).replace("f16", of), tmp_path, [{"N": 3}, {"N": 1}])
+
+
+def test_what_is_computed_in_float32_is_one_kernel(apart: Callable[..., Any], tmp_path: Path) -> None:
+    text = _text("in float32")
+    assert gpu_plan(typed_graph(text)).lines() == [
+        "enter: x",
+        "conv 1x1, tile 64x64: c",
+        "local response norm: f, l, h",
+        "max pool: p",
+        "avg pool: q, a, i",
+        "pointwise: u",
+        "global avg pool: v, g, t, j",
+        "conv 1x1, tile 64x64: m",
+        "leave: m",
+    ]
+    apart(run_emulated, text.replace("[N,", "[2,"), tmp_path, [{}])
