@@ -1,8 +1,10 @@
-"""Run an ONNX model in onnxruntime, on CUDA where it works, else on the CPU."""
+"""Run an ONNX model in onnxruntime, on the CPU or on a GPU."""
 
 from __future__ import annotations
 
+import ctypes
 import importlib
+import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,11 @@ from ...ir.ops.integer import CONV_INTEGERS, MATMUL_INTEGER
 from ...ir.types import Array
 from .ort_values import FOREIGN, array_of, value_of
 
-__all__ = ["Session", "accepts", "providers", "unoptimized", "version"]
+__all__ = ["Session", "accepts", "providers", "unoptimized", "version", "why_no_cuda"]
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+OPTIONS = {"cuda": {"use_tf32": "0"}}  # by itself it would compute float32 with 10 bits
+CUDA_LIBRARIES = ("libonnxruntime_providers_shared.so", "libonnxruntime_providers_cuda.so")  # the first has what the second calls
 ONE_ZERO = {MATMUL_INTEGER: 2, **dict.fromkeys(CONV_INTEGERS, 3)}  # the operand of which onnxruntime takes one number alone
 SILENT = 4  # onnxruntime's severity "fatal": it speaks on stderr otherwise, also of GPUs that are not there
 
@@ -40,7 +44,9 @@ class Session:
         if threads is not None:
             options.intra_op_num_threads = threads
         provider = PROVIDERS[device]
-        wanted = list(dict.fromkeys((provider, PROVIDERS["cpu"])))
+        if device != "cpu" and (why := why_no_cuda()):
+            raise BackendMissing(f"onnxruntime cannot use CUDA here: {why}")
+        wanted = [(provider, OPTIONS.get(device, {})), *([] if device == "cpu" else [PROVIDERS["cpu"]])]
         self.graph = graph
         self._is_foreign = any(node.typed.dtype in FOREIGN for node in (*graph.inputs, *graph.outputs))
         try:
@@ -51,7 +57,7 @@ class Session:
                 raise KernelMissing(f"onnxruntime lacks a kernel for @{graph.name}: {_first_line(error)}") from error
             raise InvalidModel(f"onnxruntime refuses @{graph.name}: {_first_line(error)}") from error
         if provider not in self._session.get_providers():
-            raise BackendMissing("onnxruntime cannot use CUDA here; install a driver and onnxruntime-gpu's CUDA libraries, or use the CPU")
+            raise BackendMissing("onnxruntime does not take its CUDA provider, which loads; it may want another release of CUDA or cuDNN")
 
     def run(self, inputs: Mapping[str, Array], wanted: Sequence[str] | None = None) -> dict[str, Array]:
         """Outputs by name, all of them or those wanted.
@@ -114,6 +120,25 @@ def unoptimized(model: bytes) -> Any:
 def providers() -> list[str]:
     """The execution providers that this onnxruntime was built with."""
     return list(_onnxruntime().get_available_providers())
+
+
+def why_no_cuda(folder: Path | None = None) -> str:
+    """Why onnxruntime's CUDA provider does not load here, from `folder` or where it lies; empty where it does. onnxruntime itself says
+    nothing, and takes the CPU.
+
+    Raises: BackendMissing without onnxruntime.
+    """
+    ort = _onnxruntime()
+    if PROVIDERS["cuda"] not in providers():
+        return "this onnxruntime has no CUDA provider; pip install onnxruntime-gpu"
+    if hasattr(ort, "preload_dlls") and importlib.util.find_spec("nvidia"):
+        ort.preload_dlls(directory="")  # those that pip installed
+    try:
+        for name in CUDA_LIBRARIES:
+            ctypes.CDLL(str((folder or Path(ort.__file__).parent / "capi") / name), mode=ctypes.RTLD_GLOBAL)
+    except OSError as error:
+        return f'its provider does not load ({error}); pip install "onnxruntime-gpu[cuda,cudnn]"'
+    return ""
 
 
 def version() -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ...ir.errors import UsageError
 from ..compiling.compile import compile_as
 from ..files.model import Request
 from ..targets.options import CompileOptions
@@ -19,6 +20,8 @@ __all__ = ["command"]
 WINOGRAD = ("off", "f2", "f4", "auto")
 TILES = "Winograd's tiles on a CPU: f2 of 2x2 results, f4 of 4x4 and, for 5x5 filters, 2x2; auto chooses by size and noise."
 
+BATCHES = "On a GPU, how many images a run may have, for each of which kernels are made: fewer are run among others; default: 1,8,32,256."
+
 KINDS = [f"{name}:{model}" for name, target in TARGETS.items() for model in target.models]
 MACHINES = f"cpu is this processor, cuda the GPU here or else an H100; also {', '.join(KINDS)}."
 
@@ -27,6 +30,16 @@ def _target(context: click.Context, param: click.Parameter, name: str) -> str:
     """Refused before the network is read."""
     target_named(name)
     return name
+
+
+def _batches(context: click.Context, param: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    """Raises: UsageError for what are no whole numbers."""
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() for word in words):
+        raise UsageError(f"--batches {text}: give whole numbers with commas between them, such as 1,8,32")
+    return tuple(map(int, words))
 
 
 @click.command("compile")
@@ -47,6 +60,8 @@ def _target(context: click.Context, param: click.Parameter, name: str) -> str:
     default=True,
     help="Do not run the result against the reference, nor predict its noise.",
 )
+@click.option("--batches", metavar="1,8,32", callback=_batches, help=BATCHES)
+@click.option("--cuda-graph/--no-cuda-graph", default=True, show_default=True, help="On a GPU, launch a run as a whole.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random input of the check.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
 @click.pass_obj

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...ir.errors import KernelMissing, Mismatch
+from ...ir.errors import KernelMissing, Mismatch, UsageError
 from ...ir.files import replace_directory
 from ...ir.graph import Graph
 from ...ir.ops.quantize import DEQUANTIZE_LINEAR
@@ -64,6 +64,8 @@ def compile_as(graph: Graph, path: str | Path, options: CompileOptions, say: Say
     """As `compile_network`, by a record."""
     target = target_named(options.target)
     path = Path(path)
+    if options.batches is not None and not target.has_batches:
+        raise UsageError(f"--batches is for a GPU; a library for {target.name} takes any batch")
     refuse_opaque(graph, options.target)
     check_numbers(graph)
     with replace_directory(path, foreign_files) as folder:

@@ -21,16 +21,23 @@ from ..targets.table import target_named
 
 __all__ = ["Module", "compile"]
 
+HOST = 1  # DLPack's kDLCPU
+
 
 class Module:
-    """A compiled network. Call it with arrays, in the order of its inputs or by name; safe from many threads."""
+    """A compiled network. Call it with arrays, in the order of its inputs or by name; safe from many threads.
 
-    def __init__(self, graph: Graph, run: Run) -> None:
+    One that runs on a GPU also takes tensors that lie there, of PyTorch, CuPy or whoever exports DLPack, and gives back such. They are not
+    copied, and results are valid until the thread's next call with that batch.
+    """
+
+    def __init__(self, graph: Graph, run: Run, *, takes_tensors: bool = False) -> None:
         self.graph = graph
         self._run = run
+        self._takes_tensors = takes_tensors
 
-    def __call__(self, *arrays: Array, **named: Array) -> Array | dict[str, Array]:
-        """The output, or a dict of them where there are several. Float arrays are cast to the input's type.
+    def __call__(self, *arrays: Any, **named: Any) -> Any:
+        """The output, or a dict of them where there are several. Float arrays are cast to the input's type, tensors on a GPU are not.
 
         Raises: InvalidInput for arrays that do not fit.
         """
@@ -42,8 +49,14 @@ class Module:
             raise InvalidInput(f"{len(arrays)} arrays for {len(self.graph.inputs)} inputs of @{self.graph.name}")
         given = {node.name: array for node, array in zip(self.graph.inputs, arrays, strict=False)} | named
         types = {node.name: node.typed for node in self.graph.inputs}
+        if there := [name for name, value in given.items() if _is_elsewhere(value)]:
+            if not self._takes_tensors:
+                raise InvalidInput(f"input '{there[0]}' lies on another device, and this network runs on the host; give an array")
+            return self._single(self._run(given))
         proper = {name: _array(name, array, types[name]) if name in types else np.asarray(array) for name, array in given.items()}
-        outputs = self._run(as_declared(self.graph, proper))
+        return self._single(self._run(as_declared(self.graph, proper)))
+
+    def _single(self, outputs: dict[str, Array]) -> Any:
         return outputs[self.graph.outputs[0].name] if len(outputs) == 1 else outputs
 
     @staticmethod
@@ -54,7 +67,7 @@ class Module:
         """
         engine = engine_named(backend)
         artifact = Artifact.open(Path(path))
-        return Module(artifact.structure(), engine.open(artifact, threads))
+        return Module(artifact.structure(), engine.open(artifact, threads), takes_tensors=engine.takes_tensors)
 
 
 def compile(graph: Graph, target: str = "cpu", level: int = 2, threads: int | None = None, *, check: bool = True) -> Module:
@@ -69,6 +82,11 @@ def compile(graph: Graph, target: str = "cpu", level: int = 2, threads: int | No
     if check:
         check_once(graph, better, TVM, run)
     return Module(better, run)
+
+
+def _is_elsewhere(value: Any) -> bool:
+    """Whether it lies where the processor does not read it."""
+    return hasattr(value, "__dlpack_device__") and int(value.__dlpack_device__()[0]) != HOST
 
 
 def _array(name: str, given: Any, type_: TensorType) -> Array:

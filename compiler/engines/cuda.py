@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from ...ir.files import scratch_folder
 from ...ir.graph import Graph
 from ...passes.analysis.prices import Prices
-from .engine import Engine, Run, capture_by, one_by_one
-from .tvm import TVM
+from .engine import Engine, Run, StandIn, capture_by, one_by_one
+from .tvm import TVM, loaded
 
 if TYPE_CHECKING:
     from ..files.artifact import Artifact
@@ -37,29 +37,28 @@ def _start(device: Callable[[], object], graph: Graph, threads: int | None) -> R
 
     Raises: as `build_cuda`, `LoadedLibrary.load` and, where there is no GPU, `emulated`.
     """
+    from ...backends.tvm.cuda.batches import fixed_batches
     from ...backends.tvm.cuda.build import build_cuda
     from ...backends.tvm.cuda.found import architecture_here
-    from ...backends.tvm.library.run import LoadedLibrary
 
     device()
+    batches = None if graph.symbols else fixed_batches(graph)  # which batches will be run, nobody has said
     with scratch_folder() as folder:
-        return LoadedLibrary.load(build_cuda(graph, folder, architecture_here(), check=False).library, threads=threads).run
+        return loaded(build_cuda(graph, folder, architecture_here(), batches=batches, check=False).library, threads)
 
 
 def _open(device: Callable[[], object], artifact: Artifact, threads: int | None) -> Run:
     """What was compiled for GPUs as it is; of any other artifact the network, compiled anew."""
-    from ...backends.tvm.library.run import LoadedLibrary
-
     if artifact.target.device != DEVICE:
         return _start(device, artifact.graph(), threads)
     device()
-    return LoadedLibrary.load(artifact.library(), threads=threads).run
+    return loaded(artifact.library(), threads)
 
 
-def _is_here() -> bool:
+def _why_not_here() -> str:
     from ...backends.tvm.cuda.emulator.device import gpu_is_here
 
-    return gpu_is_here()
+    return "" if gpu_is_here() else "no GPU is here"
 
 
 def _word() -> str:
@@ -68,7 +67,7 @@ def _word() -> str:
     return word()
 
 
-def _engine(name: str, about: str, device: Callable[[], object], emulated: Engine | None) -> Engine:
+def _engine(name: str, about: str, device: Callable[[], object], stand_in: StandIn | None = None) -> Engine:
     start = functools.partial(_start, device)
     return Engine(
         name=name,
@@ -79,8 +78,9 @@ def _engine(name: str, about: str, device: Callable[[], object], emulated: Engin
         kernels=one_by_one,
         prices=PRICES,
         word=_word,
-        is_here=_is_here,
-        emulated=emulated,
+        takes_tensors=True,
+        why_not_here=_why_not_here,
+        stand_in=stand_in,
     )
 
 
@@ -88,5 +88,9 @@ CUDA_ENGINE = _engine(
     "cuda",
     "compiled by Apache TVM for NVIDIA's GPUs",
     _as_it_is,
-    _engine("cuda emulated", "the kernels for NVIDIA's GPUs, executed on the CPU", _emulated, None),
+    StandIn(
+        _engine("cuda emulated", "the kernels for NVIDIA's GPUs, executed on the CPU", _emulated),
+        "its kernels are executed on the CPU, which shows whether they are right and not how fast",
+        is_emulated=True,
+    ),
 )

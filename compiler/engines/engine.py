@@ -25,6 +25,7 @@ __all__ = [
     "Open",
     "Profile",
     "Run",
+    "StandIn",
     "Start",
     "capture_by",
     "chunks",
@@ -75,8 +76,17 @@ class KernelTime:
     bytes: int
 
 
-def _always() -> bool:
-    return True
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """What runs where an engine's device is not here, and in words what that means. `is_emulated` where it executes the same kernels."""
+
+    engine: Engine
+    means: str
+    is_emulated: bool = False
+
+
+def _nothing() -> str:
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +98,8 @@ class Engine:
     PackageNotFoundError. `has_one_code` where several images are computed as one is,
     `runs_opaque` where nodes that convc has no op for are computed. `start_wide` computes in float64;
     `start_profiled` can also time its kernels; `of_artifact` is the engine with the kernels of a compiled library; `plain` is the engine
-    with its own rewrites of a network off, where it has such. `is_here` says whether its device is here, `emulated`
-    stands for it where it is not.
+    with its own rewrites of a network off, where it has such. With `takes_tensors` a run also takes what lies on its device. `why_not_here`
+    says why it cannot run here, if so, and `stand_in` what does instead where it is asked for by name.
     """
 
     name: str
@@ -106,8 +116,9 @@ class Engine:
     start_profiled: Callable[[Graph, int | None], tuple[Run, Profile]] | None = None
     of_artifact: Callable[[Artifact], Engine] | None = None
     plain: Engine | None = None
-    is_here: Callable[[], bool] = _always
-    emulated: Engine | None = None
+    takes_tensors: bool = False
+    why_not_here: Callable[[], str] = _nothing
+    stand_in: StandIn | None = None
 
     def stores(self, graph: Graph) -> dict[Node, Kernel]:
         """The kernels by the node whose value they store, in the graph's order."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...ir.errors import BackendMissing
@@ -18,12 +19,12 @@ from ...ir.ops.unary import SOFTPLUS
 from ...ir.types import Array
 from ...ir.version import release
 from ...passes.analysis.prices import Prices
-from .engine import Engine, Kernel, Run, chunks
+from .engine import Engine, Kernel, Run, StandIn, chunks
 
 if TYPE_CHECKING:
     from ..files.artifact import Artifact
 
-__all__ = ["APPENDS", "ONNXRUNTIME"]
+__all__ = ["APPENDS", "ONNXRUNTIME", "ONNXRUNTIME_CUDA"]
 
 # What it appends to a product, as the models that it optimizes show. Two ask: what is free in its prices, and what the node check must not
 # tell apart. One table, since both would be wrong about what the other knows better. Nothing follows a transposed convolution.
@@ -34,34 +35,39 @@ APPENDS: dict[OpDef[Any], frozenset[OpDef[Any]]] = {
 # From measurements of ours, on AVX-512: 1x1 and 3x3 layers reach 116 GF/s a core; values of layers lie in caches. It leaves its blocked
 # layout for a slice, cuts, and goes back.
 PRICES = Prices(macs=58e9, bytes=20e9, layer=4e-6, cut=3, appends=APPENDS[CONV2D], folds=True, integers=True)
+CUDA_PRICES = replace(PRICES, macs=15e12, bytes=1.6e12)  # of an H100 in float32, as those of the engine cuda
 
 
-def _start(rewrites: bool, graph: Graph, threads: int | None) -> Run:
+@dataclass(frozen=True, slots=True)
+class _How:
+    """On which device onnxruntime computes, and whether with rewrites of its own."""
+
+    device: str = "cpu"
+    rewrites: bool = True
+
+
+def _start(how: _How, graph: Graph, threads: int | None) -> Run:
     from ...backends.onnx.session import Session
     from ...backends.onnx.write.export import to_model
 
-    return Session(graph, to_model(graph).SerializeToString(), threads, rewrites=rewrites).run
+    return Session(graph, to_model(graph).SerializeToString(), threads, device=how.device, rewrites=how.rewrites).run
 
 
-def _open(rewrites: bool, artifact: Artifact, threads: int | None) -> Run:
+def _open(how: _How, artifact: Artifact, threads: int | None) -> Run:
     from ...backends.onnx.session import Session
 
-    on = functools.partial(Session, artifact.graph(), artifact.onnx, threads, rewrites=rewrites)
-    try:
-        return on(device=artifact.target.device).run
-    except BackendMissing:  # a GPU is no use to it without CUDA's libraries, of which it needs more than TVM does
-        return on().run
+    return Session(artifact.graph(), artifact.onnx, threads, device=how.device, rewrites=how.rewrites).run
 
 
 def _capture(
-    rewrites: bool, graph: Graph, wanted: Sequence[Node], inputs: Mapping[str, Array], threads: int | None
+    how: _How, graph: Graph, wanted: Sequence[Node], inputs: Mapping[str, Array], threads: int | None
 ) -> Iterator[tuple[str, Array]]:
     """One session whose outputs are all wanted values; a run keeps only those it is asked for."""
     from ...backends.onnx.session import Session
     from ...backends.onnx.write.export import to_model
 
     exposed = Graph(graph.name, graph.inputs, tuple(wanted), graph.nodes)
-    session = Session(exposed, to_model(exposed).SerializeToString(), threads, rewrites=rewrites)
+    session = Session(exposed, to_model(exposed).SerializeToString(), threads, device=how.device, rewrites=how.rewrites)
     for chunk in chunks(wanted):
         yield from session.run(inputs, [node.name for node in chunk]).items()
 
@@ -98,15 +104,33 @@ def _word() -> str:
     return f"onnx {release('onnx')}, onnxruntime {runtime()}, exports opset {newest_opset()} by default"
 
 
-def _engine(plain: Engine | None) -> Engine:
+def _why_not_on_gpu() -> str:
+    """Why onnxruntime does not compute on a GPU here; empty where it does."""
+    from ...backends.onnx.session import why_no_cuda
+    from ...backends.tvm.cuda.emulator.device import is_emulated
+    from ...backends.tvm.gpus.driver import gpu
+
+    if is_emulated():
+        return "this process emulates a GPU, which onnxruntime has no kernels for"
+    try:
+        gpu()
+        return why_no_cuda()
+    except BackendMissing as error:
+        return str(error)
+
+
+def _cuda_word() -> str:
+    return _why_not_on_gpu() or _word()
+
+
+def _engine(name: str, about: str, how: _How, plain: Engine | None) -> Engine:
     """onnxruntime as it comes, with a `plain` one to turn to, or else that one, which computes a model as it is written."""
-    rewrites = plain is not None
     return Engine(
-        name="onnx",
-        about="onnxruntime on the exported ONNX model",
-        start=functools.partial(_start, rewrites),
-        open=functools.partial(_open, rewrites),
-        capture=functools.partial(_capture, rewrites),
+        name=name,
+        about=about,
+        start=functools.partial(_start, how),
+        open=functools.partial(_open, how),
+        capture=functools.partial(_capture, how),
         kernels=_kernels,
         prices=PRICES,
         word=_word,
@@ -115,4 +139,12 @@ def _engine(plain: Engine | None) -> Engine:
     )
 
 
-ONNXRUNTIME = _engine(_engine(None))
+NAME, ABOUT = "onnx", "onnxruntime on the exported ONNX model"
+ONNXRUNTIME = _engine(NAME, ABOUT, _How(), _engine(NAME, ABOUT, _How(rewrites=False), None))
+ONNXRUNTIME_CUDA = replace(
+    _engine("onnx-cuda", "onnxruntime's CUDA provider on the exported ONNX model", _How("cuda"), None),
+    prices=CUDA_PRICES,
+    word=_cuda_word,
+    why_not_here=_why_not_on_gpu,
+    stand_in=StandIn(ONNXRUNTIME, "onnxruntime computes on the CPU"),
+)

@@ -8,7 +8,7 @@ from ...ir.errors import UsageError
 from ...ir.suggest import did_you_mean
 from .cuda import CUDA_ENGINE
 from .engine import Engine
-from .onnxruntime import ONNXRUNTIME
+from .onnxruntime import ONNXRUNTIME, ONNXRUNTIME_CUDA
 from .peers import PEERS
 from .reference import REFERENCE
 from .tvm import TVM
@@ -16,7 +16,7 @@ from .tvm import TVM
 __all__ = ["ENGINES", "ON_DEVICES", "engine_named", "engines_named", "known_engines", "measurable"]
 
 ENGINES = {engine.name: engine for engine in (REFERENCE, ONNXRUNTIME, TVM)}
-ON_DEVICES = {CUDA_ENGINE.name: CUDA_ENGINE}  # which run where they are asked for
+ON_DEVICES = {engine.name: engine for engine in (CUDA_ENGINE, ONNXRUNTIME_CUDA)}  # which run where they are asked for
 
 
 def known_engines() -> dict[str, Engine]:

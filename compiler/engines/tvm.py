@@ -17,10 +17,11 @@ from ...passes.analysis.prices import Prices
 from .engine import Engine, Kernel, KernelTime, Profile, Run, capture_by
 
 if TYPE_CHECKING:
+    from ...backends.tvm.library.built import Library
     from ...backends.tvm.library.run import LoadedLibrary
     from ..files.artifact import Artifact
 
-__all__ = ["TVM", "tvm_engine"]
+__all__ = ["TVM", "loaded", "tvm_engine"]
 
 Tiles = Mapping[str, int]  # of convolutions that Winograd's way computes, by name
 
@@ -82,9 +83,15 @@ def _built(tiles: Tiles | None, graph: Graph, threads: int | None) -> LoadedLibr
 
 
 def _open(artifact: Artifact, threads: int | None) -> Run:
+    return loaded(artifact.library(), threads)
+
+
+def loaded(library: Library, threads: int | None) -> Run:
+    """A library for any machine, as it runs here. Raises: as `LoadedLibrary.load`."""
+    from ...backends.tvm.library.fixed import FixedLibrary
     from ...backends.tvm.library.run import LoadedLibrary
 
-    return LoadedLibrary.load(artifact.library(), threads=threads).run
+    return FixedLibrary.load(library).run if library.fixed else LoadedLibrary.load(library, threads=threads).run
 
 
 def _word() -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ...backends.tvm.gpus.architectures import ARCHITECTURES, architecture
 from ...ir.errors import UsageError
 from ...ir.graph import Graph
-from .fields import are_names, is_packing, is_text, refuse_wrong
+from .fields import are_names, has_numbers, is_packing, is_text, refuse_wrong
 from .options import CompileOptions
 from .target import PACKED, Held, Peak, Say, Target, packing_of
 
@@ -29,13 +29,35 @@ def _is_file(value: Any) -> bool:
     return value is None or is_text(value)
 
 
-RELIED_ON = {"library": is_text, "architecture": _is_architecture, "cubin": _is_file, "packed": is_packing}
+def _are_batches(value: Any) -> bool:
+    """Bytes by the batch, as text: keys of JSON are."""
+    if value is None:
+        return True
+    if not isinstance(value, dict) or not value:
+        return False
+    record = cast("dict[str, Any]", value)
+    return has_numbers(record, list(record)) and all(batch.isdecimal() and nbytes >= 0 for batch, nbytes in record.items())
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+RELIED_ON = {
+    "library": is_text,
+    "architecture": _is_architecture,
+    "cubin": _is_file,
+    "packed": is_packing,
+    "memory": _are_batches,
+    "cuda_graph": _is_flag,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class CudaBuilt:
-    """`cubin` is what `source` was compiled to for GPUs of `architecture`; `check` says by what, or why it was not. Units: `seconds` of the
-    build. `packed` says where weights lie, as Packed.record has it; `kernels` are what runs, in words, a line each.
+    """`cubin` is what `source` was compiled to for GPUs of `architecture`; `check` says by what, or why it was not. `packed` says where
+    weights lie, as Packed.record has it; `memory` has the batches that it is for, None where it takes any, and `runs` says how they are
+    launched; `kernels` are what runs, in words, a line each. Units: bytes, and `seconds` of the build.
     """
 
     library: str
@@ -47,6 +69,9 @@ class CudaBuilt:
     check: str
     seconds: float
     packed: Mapping[str, Any]
+    memory: Mapping[str, int] | None
+    cuda_graph: bool
+    runs: str
     kernels: Sequence[str] = ()
 
     @property
@@ -65,30 +90,41 @@ class CudaBuilt:
         return {"kind": self.kind, **asdict(self), "kernels": list(self.kernels)}
 
     def opened(self, held: Held) -> Library:
-        from ...backends.tvm.library.built import Library, MachineCode
+        from ...backends.tvm.library.built import FixedBatches, Library, MachineCode
         from ...backends.tvm.library.packed import mapped_arguments
 
         has_kernels = bool(self.cubin) or held.file(self.source).stat().st_size > 0
         code = MachineCode(self.architecture, held.file(self.cubin) if self.cubin else None) if has_kernels else None
         arguments = mapped_arguments(held.file(PACKED), packing_of(self.packed, held))
-        return Library(held.file(self.library), held.structure(), arguments, device=self.device, code=code)
+        memory = {int(batch): nbytes for batch, nbytes in (self.memory or {}).items()}
+        fixed = FixedBatches(memory, self.cuda_graph) if memory else None
+        return Library(held.file(self.library), held.structure(), arguments, device=self.device, code=code, fixed=fixed)
 
     def measured(self, measure: Callable[[], Peak | None]) -> CudaBuilt:
         return self
 
     def report(self, unit: str) -> list[str]:
-        return ["", f"CUDA for {self.architecture}: {self.check}", *(f"  {line}" for line in self.kernels)]
+        takes = [f"a batch of {batch} takes {nbytes:,} bytes" for batch, nbytes in (self.memory or {}).items() if batch != "0"]
+        return ["", f"CUDA for {self.architecture}: {self.check}", self.runs, *takes, *(f"  {line}" for line in self.kernels)]
 
 
 def _of(record: Mapping[str, Any]) -> CudaBuilt:
     refuse_wrong(record, RELIED_ON)
-    texts = {name: str(record.get(name)) for name in ("library", "source", "architecture", "tvm", "machine", "check")}
+    texts = {name: str(record.get(name)) for name in ("library", "source", "architecture", "tvm", "machine", "check", "runs")}
     kernels = record.get("kernels")
-    said = cast("list[str]", kernels) if are_names(kernels) else []
-    return CudaBuilt(**texts, cubin=record.get("cubin"), seconds=record.get("seconds", 0.0), packed=record["packed"], kernels=said)
+    return CudaBuilt(
+        **texts,
+        cubin=record.get("cubin"),
+        seconds=record.get("seconds", 0.0),
+        packed=record["packed"],
+        memory=record["memory"],
+        cuda_graph=record["cuda_graph"],
+        kernels=cast("list[str]", kernels) if are_names(kernels) else [],
+    )
 
 
 def _build(graph: Graph, folder: Path, tiles: Mapping[str, int], options: CompileOptions, say: Say) -> CudaBuilt:
+    from ...backends.tvm.cuda.batches import fixed_batches, how_it_runs
     from ...backends.tvm.cuda.build import build_cuda
     from ...backends.tvm.cuda.emulator.device import is_emulated
     from ...backends.tvm.cuda.found import architecture_here
@@ -98,13 +134,28 @@ def _build(graph: Graph, folder: Path, tiles: Mapping[str, int], options: Compil
         raise UsageError("this process emulates a GPU, and what it compiles runs nowhere else; write the artifact in another process")
     _, _, model = options.target.partition(":")
     arch = architecture(model) if model else architecture_here()
-    built = build_cuda(graph, folder, arch)
+    batches = fixed_batches(graph, options.batches)
+    built = build_cuda(graph, folder, arch, batches=batches, cuda_graph=options.cuda_graph)
     library, cubin = built.library.path.name, built.cubin.name if built.cubin else None
     say(f"built {library} for {arch.name} in {built.seconds:.1f} s")
-    seconds = round(built.seconds, 2)
-    packed = write_packed(built.plan, folder / PACKED).record()
-    machine, lines = platform.machine(), built.plan.lines()
-    return CudaBuilt(library, built.source.name, arch.name, cubin, built.target, machine, built.check, seconds, packed, lines)
+    runs = how_it_runs(graph, batches, options.cuda_graph)
+    say(runs)
+    fixed = built.library.fixed
+    return CudaBuilt(
+        library=library,
+        source=built.source.name,
+        architecture=arch.name,
+        cubin=cubin,
+        tvm=built.target,
+        machine=platform.machine(),
+        check=built.check,
+        seconds=round(built.seconds, 2),
+        packed=write_packed(built.plan, folder / PACKED).record(),
+        memory={str(batch): nbytes for batch, nbytes in fixed.memory.items()} if fixed else None,
+        cuda_graph=options.cuda_graph,
+        runs=runs,
+        kernels=built.kernels,
+    )
 
 
 def _is_here() -> bool:
@@ -114,11 +165,11 @@ def _is_here() -> bool:
 
 
 def _word() -> str:
-    from ...backends.onnx.session import providers
+    from ...backends.onnx.session import why_no_cuda
     from ...backends.tvm.cuda.found import word
 
-    provider = "with" if "CUDAExecutionProvider" in providers() else "without"
-    return f"{word()}; onnxruntime {provider} its CUDA provider"
+    why = why_no_cuda()
+    return f"{word()}; onnxruntime {'without' if why else 'with'} its CUDA provider{why and f': {why}'}"
 
 
-CUDA = Target("cuda", _build, _of, _is_here, word=_word, models=tuple(ARCHITECTURES))
+CUDA = Target("cuda", _build, _of, _is_here, word=_word, models=tuple(ARCHITECTURES), has_batches=True)

@@ -12,7 +12,8 @@ class CompileOptions:
     """`target` may have a kind after a colon: cuda:sm_80. `winograd` is off, f2, f4 or auto; `jobs` kernels are compiled at a time
     and, unless not `cached`, kept for other networks;
     `database` is the directory with what `convc tune` found (default: the cache; off: none). With `check` every engine that runs here is
-    held against float64, on inputs drawn by `seed`, by so many `threads` (default: one a physical core).
+    held against float64, on inputs drawn by `seed`, by so many `threads` (default: one a physical core). `batches` are those that a GPU's
+    library is made for (default: 1, 8, 32, 256), and unless not `cuda_graph` a run of one is a single launch.
     """
 
     target: str = "cpu"
@@ -25,3 +26,5 @@ class CompileOptions:
     database: str | None = None
     check: bool = True
     seed: int = 0
+    batches: tuple[int, ...] | None = None
+    cuda_graph: bool = True

@@ -100,7 +100,8 @@ class Target:
     """`build` compiles a graph into a folder, with Winograd's tiles for the convolutions that are named; these are chosen for `processor`,
     without which there are none. `of` takes what `Built.record` gave, out of a file that anybody may have edited, and raises WrongField.
     `is_here` says whether this machine can run what is built. `word` tells `doctor` of it, where no engine does; `in_memory` is set where
-    what is built can be run without an artifact. `models` are kinds of the machine, one of which may follow the name and a colon.
+    what is built can be run without an artifact, `has_batches` where it is made for some of them. `models` are kinds of the machine, one of
+    which may follow the name and a colon.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Target:
     word: Callable[[], str] | None = None
     in_memory: bool = False
     models: Sequence[str] = ()
+    has_batches: bool = False
 
 
 def packing_of(record: Mapping[str, Any], held: Held) -> Packed:

@@ -17,11 +17,11 @@ from convc.tests.support.tiers import small
 Counted = list[dict[str, int]]
 
 
-def run_emulated(text: str, folder: Path, sizes: Sequence[dict[str, int]], cuda_graph: bool = False) -> Counted:
+def run_emulated(text: str, folder: Path, sizes: Sequence[dict[str, int]]) -> Counted:
     """Builds a graph, loads it and holds it to the reference, once for each setting of its named sizes; what was counted each time."""
     graph = typed_graph(text)
     device = emulated()
-    loaded = LoadedLibrary.load(build_cuda(graph, folder, cuda_graph=cuda_graph, check=False).library)
+    loaded = LoadedLibrary.load(build_cuda(graph, folder, check=False).library)
     counted: Counted = []
     device.counters()
     for seed, setting in enumerate(sizes):

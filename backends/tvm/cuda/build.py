@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from ....ir.graph import Graph
 from ....ir.other_runtimes import refuse_opaque
 from ..gpus.architectures import USUAL, Architecture
 from ..host import cuda_compiler, reason, tvm
-from ..library.built import Library, MachineCode
+from ..library.built import FixedBatches, Library, MachineCode, function_of
 from ..library.link import compile_or_blame, export, write_whole
+from ..library.owned import BytesOfFunctions
+from .batches import at_batch
 from .lower import lower_for_gpu
 from .pipeline import compiled_for_cuda
 from .plan import GpuPlan, gpu_plan
@@ -28,10 +31,13 @@ CUDA_HOST_CPU = "x86-64-v3"  # the kernels' launcher; the machine with the GPU i
 
 @dataclass(frozen=True, slots=True)
 class CudaBuild:
-    """`check` says which compiler turned `source` into `cubin`, or why none did. Units: `seconds` without that check."""
+    """`plan` is for any batch, `kernels` says what runs for those it was built for. `check` says which compiler turned `source` into
+    `cubin`, or why none did. Units: `seconds` without that check.
+    """
 
     library: Library
     plan: GpuPlan
+    kernels: tuple[str, ...]
     source: Path
     cubin: Path | None
     check: str
@@ -41,12 +47,19 @@ class CudaBuild:
 
 
 def build_cuda(
-    graph: Graph, directory: str | Path, arch: Architecture = USUAL, *, cuda_graph: bool = False, check: bool = True
+    graph: Graph,
+    directory: str | Path,
+    arch: Architecture = USUAL,
+    *,
+    batches: Sequence[int] | None = None,
+    cuda_graph: bool = True,
+    check: bool = True,
 ) -> CudaBuild:
     """Compile for GPUs of `arch` and write `model.so`, its kernels as `model.cu` and, where a CUDA compiler is here, `model.cubin`.
 
-    `cuda_graph` captures launches into CUDA graphs where sizes are known; without `check` there is no cubin: the source is compiled when
-    the library is loaded.
+    For each of `batches`, as `fixed_batches` has them, there is a function whose sizes are numbers, with a memory plan of its own, and with
+    `cuda_graph` its launches are captured; without batches one function takes any, and allocates. Without `check` there is no cubin: the
+    source is compiled when the library is loaded.
 
     Raises: UnsupportedOp naming the node that TVM cannot compile, or when the CUDA compiler refuses what
     TVM wrote; BackendMissing without a linker; UsageError for an empty input, or GPUs that nvcc does not know.
@@ -62,11 +75,10 @@ def build_cuda(
     plan = gpu_plan(graph)
     target = cuda_target(host, arch)
 
-    def compiled(module: Any) -> Any:
-        with host.transform.PassContext(config={"relax.backend.use_cuda_graph": cuda_graph}):
-            return compiled_for_cuda(module, target)
-
-    executable = compile_or_blame(graph, functools.partial(lower_for_gpu, plan), compiled)
+    plans = {function_of(batch): _plan_at(plan, batch) for batch in batches} if batches else {"main": plan}
+    planned: BytesOfFunctions | None = {} if batches else None
+    lowered = functools.partial(lower_for_gpu, plans)
+    executable = compile_or_blame(graph, lowered, lambda module: compiled_for_cuda(module, target, planned))
     library, source, binary = folder / "model.so", folder / "model.cu", folder / "model.cubin"
     binary.unlink(missing_ok=True)  # what an older build left has other kernels
     export(executable, library)
@@ -74,8 +86,29 @@ def build_cuda(
     write_whole(source, lambda temporary: temporary.write_text(code))
     seconds = time.perf_counter() - start
     cubin, found = _check_cuda(host, target, arch, compiler, code, binary) if check else (None, "not checked: not asked for")
-    made = Library(library, graph, plan.arguments, device="cuda", code=MachineCode(arch.name, cubin) if code else None)
-    return CudaBuild(made, plan, source, cubin, found, str(target), seconds, str(host.__version__))
+    fixed = FixedBatches({batch: (planned or {})[function_of(batch)] for batch in batches}, cuda_graph) if batches else None
+    made = Library(library, graph, plan.arguments, device="cuda", code=MachineCode(arch.name, cubin) if code else None, fixed=fixed)
+    return CudaBuild(made, plan, _kernels(plans), source, cubin, found, str(target), seconds, str(host.__version__))
+
+
+def _plan_at(plan: GpuPlan, batch: int) -> GpuPlan:
+    """For so many images. All plans of a library take the same arguments.
+
+    Raises: UsageError for a batch of which kernels of ours cannot count the pixels.
+    """
+    at = gpu_plan(at_batch(plan.graph, batch))
+    given, wanted = ([(each.name, each.shape, each.dtype) for each in each_plan.arguments] for each_plan in (at, plan))
+    if given != wanted:
+        raise UsageError(f"a batch of {batch} images has more pixels than a kernel counts; compile with smaller --batches")
+    return at
+
+
+def _kernels(plans: Mapping[str, GpuPlan]) -> tuple[str, ...]:
+    """What runs, for people: for each function in turn, or once where all run the same."""
+    lines = {name: plan.lines() for name, plan in plans.items()}
+    if len(set(map(tuple, lines.values()))) == 1:
+        return tuple(next(iter(lines.values())))
+    return tuple(line for name, each in lines.items() for line in (f"{name}:", *(f"  {line}" for line in each)))
 
 
 def _refuse_unknown(arch: Architecture) -> None:

@@ -1,7 +1,8 @@
-"""A plan for a GPU as a TVM module: one Relax function that calls kernels of ours, and stock rows in between."""
+"""Plans for a GPU as a TVM module: of each a Relax function that calls kernels of ours, and stock rows in between."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ....ir.graph import Node
@@ -18,35 +19,39 @@ from .work import GpuWork, image_of
 __all__ = ["lower_for_gpu"]
 
 
-def lower_for_gpu(plan: GpuPlan) -> Any:
-    """An IRModule whose `main(inputs..., arguments...)` returns the outputs as a tuple; the plan's `arguments` says which.
+def lower_for_gpu(plans: Mapping[str, GpuPlan]) -> Any:
+    """An IRModule with a function for each plan, by name: `f(inputs..., arguments...)` returns the outputs as a tuple; the plan's
+    `arguments` says which.
 
     Raises: UnsupportedOp naming a node that TVM cannot express.
     """
-    check_sums(plan.graph)
-    return _GpuLowering(RelaxEmitter.of(tvm(), plan.graph, on_gpu=True), plan).run()
+    builder, kernels, module = tvm().relax.BlockBuilder(), dict[Any, Any](), None
+    for name, plan in plans.items():
+        check_sums(plan.graph)
+        module = _GpuLowering(RelaxEmitter.of(tvm(), plan.graph, on_gpu=True, builder=builder), plan, kernels).run(name)
+    return module
 
 
 class _GpuLowering:
     """Values by node, in either layout, made as the plan says."""
 
-    def __init__(self, emitter: RelaxEmitter, plan: GpuPlan) -> None:
+    def __init__(self, emitter: RelaxEmitter, plan: GpuPlan, kernels: dict[Any, Any]) -> None:
         self.emitter = emitter
         self.graph = plan.graph
         self.plan = plan
         self.plain: dict[Node, Any] = {}
         self.padded: dict[Node, Any] = {}
         self.arguments: dict[Argument, Any] = {}
-        self.kernels: dict[Any, Any] = {}
+        self.kernels = kernels  # of all functions, by what they are
 
-    def run(self) -> Any:
+    def run(self, name: str) -> Any:
         relax = self.emitter.tvm.relax
         inputs = [relax.Var(node.name, self.emitter.type(node.typed)) for node in self.graph.inputs]
         arguments = [self._argument(argument) for argument in self.plan.arguments]
         self.plain = dict(zip(self.graph.inputs, inputs, strict=True))
         self.plain |= dict(zip(self.plan.as_they_are, arguments, strict=False))
         self.arguments = dict(zip(self.plan.arguments, arguments, strict=True))
-        return self.emitter.main(inputs, arguments, self._results)
+        return self.emitter.main(inputs, arguments, self._results, name)
 
     def _argument(self, argument: Argument) -> Any:
         relax = self.emitter.tvm.relax

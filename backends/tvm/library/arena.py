@@ -18,9 +18,9 @@ from ....ir.placement.views import Views
 from ..attributes import IN_PLACE, VIEW_OF
 from ..host import tvm
 
-__all__ = ["Arena", "one_arena"]
+__all__ = ["ALLOC_STORAGE", "Arena", "one_arena"]
 
-ALIGNMENT = 64  # bytes
+ALIGNMENT = 64  # bytes; what kernels for CPUs count on
 ALLOC_STORAGE, ALLOC_TENSOR = "relax.memory.alloc_storage", "relax.memory.alloc_tensor"
 
 
@@ -40,8 +40,9 @@ class Arena:
     views: int
 
 
-def one_arena(note: Callable[[Arena], None]) -> Any:
-    """The pass, to follow StaticPlanBlockMemory; `note` hears what was planned.
+def one_arena(note: Callable[[Arena], None], alignment: int = ALIGNMENT) -> Any:
+    """The pass, to follow StaticPlanBlockMemory: an arena for each function of a network; `note` hears what was planned. Unit of
+    `alignment`: bytes.
 
     Storages stay as they are where their sizes are neither all numbers nor all multiples of one named size.
     """
@@ -49,24 +50,31 @@ def one_arena(note: Callable[[Arena], None]) -> Any:
 
     @host.transform.module_pass(opt_level=0, name="OneArena")
     def run(module: Any, context: Any) -> Any:
-        main = module["main"]
-        blocks = main.body.blocks
-        if len(blocks) != 1:
-            return module
-        rewriting = _Rewriting(module, blocks[0].bindings)
-        if not rewriting.is_possible:
-            return module
-        bindings, arena = rewriting.run()
-        note(arena)
-        relax = host.relax
-        body = relax.SeqExpr([relax.BindingBlock(bindings)], main.body.body)
-        whole = relax.Function(main.params, body, main.ret_ty, main.is_pure, main.attrs)
-        called = {binding.value.op for binding in bindings if isinstance(binding.value, relax.Call)}
-        kept = ((var, function) for var, function in module.functions_items() if VIEW_OF not in function.attrs or var in called)
-        functions = {var: whole if var.name_hint == "main" else function for var, function in kept}
-        return host.IRModule(functions, attrs=module.attrs)
+        functions = dict(module.functions_items())
+        called = set[Any]()
+        for var, function in functions.items():
+            if not isinstance(function, host.relax.Function):
+                continue
+            whole, arena = _in_one_arena(module, function, alignment)
+            if arena is not None:
+                note(arena)
+            functions[var] = whole
+            called |= {binding.value.op for block in whole.body.blocks for binding in block.bindings if _is_any_call(binding.value)}
+        kept = {var: function for var, function in functions.items() if VIEW_OF not in (function.attrs or {}) or var in called}
+        return host.IRModule(kept, attrs=module.attrs)
 
     return run
+
+
+def _in_one_arena(module: Any, function: Any, alignment: int) -> tuple[Any, Arena | None]:
+    """The function, and what its arena holds, None where it is as it was."""
+    relax, blocks = tvm().relax, function.body.blocks
+    rewriting = _Rewriting(module, blocks[0].bindings, alignment) if len(blocks) == 1 else None
+    if rewriting is None or not rewriting.is_possible:
+        return function, None
+    bindings, arena = rewriting.run()
+    body = relax.SeqExpr([relax.BindingBlock(bindings)], function.body.body)
+    return relax.Function(function.params, body, function.ret_ty, function.is_pure, function.attrs), arena
 
 
 @dataclass
@@ -81,7 +89,7 @@ class _Buffer:
 class _Rewriting:
     """Straight-line code. A variable shows the buffers of planned tensors: its own, or those of whatever it was made from."""
 
-    def __init__(self, module: Any, bindings: Any) -> None:
+    def __init__(self, module: Any, bindings: Any, alignment: int) -> None:
         self.module = module
         self.bindings = list(bindings)
         self.buffers: dict[Any, _Buffer] = {}  # by a tensor's variable
@@ -92,7 +100,7 @@ class _Rewriting:
         self.units: set[Any] = set()  # what sizes are multiples of: a named size, or 1
         for step, binding in enumerate(self.bindings):
             if _is_call(binding.value, ALLOC_TENSOR):
-                nbytes, unit = _size(binding.value)
+                nbytes, unit = _size(binding.value, alignment)
                 self.units.add(unit)
                 self.buffers[binding.var] = _Buffer(nbytes, step, step)
                 self.nbytes[binding.var], self.places[binding.var] = nbytes, 0
@@ -208,7 +216,7 @@ class _Rewriting:
         return {id(self.buffers[tensor]) for tensor in self.shown.get(var, set())}
 
 
-def _size(call: Any) -> tuple[int, Any]:
+def _size(call: Any, alignment: int) -> tuple[int, Any]:
     """Bytes of an allocation for a unit of 1, rounded up, and the unit: 1, a named size, or None where it is neither."""
     tirx = tvm().tirx
     extents = list(call.args[2].values)
@@ -217,12 +225,16 @@ def _size(call: Any) -> tuple[int, Any]:
         return 0, None
     numbers = (int(extent) for extent in extents if isinstance(extent, tirx.IntImm))
     nbytes = math.prod(numbers) * tvm().DataType(str(call.args[3].value)).itemsize
-    return -(-nbytes // ALIGNMENT) * ALIGNMENT, names[0] if names else 1
+    return -(-nbytes // alignment) * alignment, names[0] if names else 1
 
 
 def _times(number: int, unit: Any) -> Any:
     size = tvm().tirx.IntImm("int64", number)
     return size if isinstance(unit, int) else size * unit
+
+
+def _is_any_call(value: Any) -> bool:
+    return isinstance(value, tvm().relax.Call)
 
 
 def _is_call(value: Any, name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from ....ir.graph import Graph
 from ..cpu.plan import KernelCall
 from ..cpu.work import Argument, as_it_is
 
-__all__ = ["Library", "MachineCode", "beside", "of_parameters"]
+__all__ = ["FixedBatches", "Library", "MachineCode", "beside", "function_of", "of_parameters"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +21,29 @@ class MachineCode:
     path: Path | None
 
 
+@dataclass(frozen=True, slots=True)
+class FixedBatches:
+    """For a GPU, a library may have a function for each of some batches, all of whose sizes are numbers.
+
+    `memory` are the bytes that a run takes by the batch, its inputs left out; the batch is 0 where none has a name. With `cuda_graph` a run
+    is launched as a whole.
+    """
+
+    memory: Mapping[int, int]
+    cuda_graph: bool = True
+
+
+def function_of(batch: int) -> str:
+    """The function of a library for a batch."""
+    return f"main_{batch}" if batch else "main"
+
+
 @dataclass(frozen=True)
 class Library:
     """The library at `path` computes `graph`, whose inputs it takes and, after them, `arguments`.
 
     `single` is one for a single image, which takes the same arguments. `calls` are what it runs, in order, where its plan is known. `code`
-    is what it has for a GPU.
+    is what it has for a GPU; `fixed` the batches that it was made for, None where it takes any.
     """
 
     path: Path
@@ -36,11 +53,12 @@ class Library:
     single: Path | None = None
     device: str = "cpu"
     code: MachineCode | None = None
+    fixed: FixedBatches | None = None
 
 
-def of_parameters(path: Path, graph: Graph, device: str, code: MachineCode | None = None) -> Library:
+def of_parameters(path: Path, graph: Graph, device: str, code: MachineCode | None = None, fixed: FixedBatches | None = None) -> Library:
     """One that takes the graph's parameters as they are."""
-    return Library(path, graph, [as_it_is(node) for node in graph.params], device=device, code=code)
+    return Library(path, graph, [as_it_is(node) for node in graph.params], device=device, code=code, fixed=fixed)
 
 
 def beside(path: Path) -> Path:

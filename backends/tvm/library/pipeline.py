@@ -45,7 +45,8 @@ def fused_where_possible() -> Any:
 
     @host.transform.module_pass(opt_level=0, name="FusedWherePossible")
     def run(module: Any, context: Any) -> Any:
-        if any(isinstance(param.ty, host.relax.ShapeType) for param in module["main"].params):
+        functions = [function for function in module.functions.values() if isinstance(function, host.relax.Function)]
+        if any(isinstance(param.ty, host.relax.ShapeType) for function in functions for param in function.params):
             return module
         return passes.FuseTIR()(passes.FuseOps()(module))
 

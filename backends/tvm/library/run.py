@@ -25,7 +25,7 @@ from .built import Library
 from .on_gpu import gpu_device, machine_code
 from .packed import ALIGNMENT
 
-__all__ = ["DEVICES", "LoadedLibrary"]
+__all__ = ["DEVICES", "LoadedLibrary", "code_of", "in_bytes", "weight_of"]
 
 DEVICES = ("cpu", "cuda")
 SMALL = 1 << 14  # bytes that are copied in less time than it takes to find out whether their memory can be shared
@@ -80,9 +80,9 @@ class LoadedLibrary:
         host = tvm(physical_cores() if threads is None else threads)  # said each time: another module may have lowered it
         place = _device(host, library)
         with machine_code(host, library):
-            whole = _code(host, library.path)
-        for_one = _code(host, library.single) if library.single else None
-        values = functools.partial(_weight, weights=weights)
+            whole = code_of(host, library.path)
+        for_one = code_of(host, library.single) if library.single else None
+        values = functools.partial(weight_of, weights=weights)
         tensors = [_tensor(host, argument.make(values), place) for argument in library.arguments]
         return LoadedLibrary(library, whole, for_one, place, tensors, thread_count())
 
@@ -99,7 +99,7 @@ class LoadedLibrary:
             return empty_outputs(self.graph, match_inputs(self.graph, inputs)) or {}
         if self._thread_count() != self.threads:  # the pool belongs to the calling thread, and another module may have set it
             use_threads(self.threads)
-        given = [self._given(node.name, _in_bytes(node, inputs[node.name])) for node in self.graph.inputs]
+        given = [self._given(node.name, in_bytes(node, inputs[node.name])) for node in self.graph.inputs]
         try:
             results = function(*given)
         except Exception as error:
@@ -117,7 +117,7 @@ class LoadedLibrary:
             if thread_count() != self.threads:
                 use_threads(self.threads)
             told = [self._shape(match_inputs(self.graph, inputs))] if self._told_sizes else []
-            main(*(_tensor(host, _in_bytes(node, inputs[node.name]), self._device) for node in self.graph.inputs), *told, *self._weights)
+            main(*(_tensor(host, in_bytes(node, inputs[node.name]), self._device) for node in self.graph.inputs), *told, *self._weights)
 
         return run
 
@@ -229,8 +229,8 @@ def _device(host: Any, library: Library) -> Any:
     return host.cpu() if library.device == "cpu" else gpu_device(host, library)
 
 
-def _code(host: Any, path: Path) -> Any:
-    """Loaded from a copy with a name of its own: for a path that it knows, the linker returns what it found there the first time."""
+def code_of(host: Any, path: Path) -> Any:
+    """A library's, loaded from a copy with a name of its own: for a path that it knows, the linker returns what it found there first."""
     try:
         code = path.read_bytes()
     except OSError as error:
@@ -247,7 +247,11 @@ def _code(host: Any, path: Path) -> Any:
             raise ArtifactError(f"{path} is not a library TVM can load: {reason(error)}") from error
 
 
-def _weight(node: Node, weights: Mapping[str, Array] | None) -> Array:
+def weight_of(node: Node, weights: Mapping[str, Array] | None) -> Array:
+    """A parameter's value among those given, or as it is drawn.
+
+    Raises: InvalidInput where it is not there or of another type.
+    """
     if weights is None:
         assert node.weights is not None
         return node.weights.drawn()
@@ -267,7 +271,8 @@ def _tensor(host: Any, array: Array, device: Any) -> Any:
     return host.runtime.tensor(array, device)
 
 
-def _in_bytes(node: Node, array: Array) -> Array:
+def in_bytes(node: Node, array: Array) -> Array:
+    """As the library takes it: what has less than 8 bits, in bytes."""
     return np.asarray(array).astype(DTYPES[node.typed.in_bytes.dtype], copy=False)
 
 

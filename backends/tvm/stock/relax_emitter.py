@@ -31,14 +31,14 @@ class RelaxEmitter:
     on_gpu: bool = False
 
     @staticmethod
-    def of(host: Any, graph: Graph, *, on_gpu: bool = False) -> RelaxEmitter:
-        """For a graph, whose named sizes become variables."""
+    def of(host: Any, graph: Graph, *, on_gpu: bool = False, builder: Any = None) -> RelaxEmitter:
+        """For a graph, whose named sizes become variables; a function more of `builder`'s module, where one is given."""
         told = told_sizes(graph)
         names = dict.fromkeys([*map(symbol, graph.symbols), *told])
         sizes = {dim: host.tirx.Var(alone(dim) or f"size{i}", "int64") for i, dim in enumerate(names)}
-        return RelaxEmitter(host, host.relax.BlockBuilder(), sizes, told, on_gpu)
+        return RelaxEmitter(host, builder or host.relax.BlockBuilder(), sizes, told, on_gpu)
 
-    def main(self, inputs: Sequence[Any], others: Sequence[Any], results: Callable[[], list[Any]]) -> Any:
+    def main(self, inputs: Sequence[Any], others: Sequence[Any], results: Callable[[], list[Any]], name: str = "main") -> Any:
         """The module whose `main(inputs..., others...)` returns as a tuple what `results` emits; `num_input` tells where others start.
 
         Where sizes must be told, a shape that has their numbers is the last of the inputs.
@@ -49,7 +49,7 @@ class RelaxEmitter:
         if self.told:
             shape = self.tvm.relax.ShapeType([self.sizes[dim] for dim in self.told])
             inputs = [*inputs, self.tvm.relax.Var("sizes", shape)]
-        with self.builder.function("main", [*inputs, *others], attrs={"num_input": len(inputs)}):
+        with self.builder.function(name, [*inputs, *others], attrs={"num_input": len(inputs)}):
             with self.builder.dataflow():
                 try:
                     made = results()

@@ -35,7 +35,10 @@ PACKING = {"layout": "", "bytes": 128, "entries": [["w", "f32[4]", 64]]}
 BUILT = (
     CpuBuilt("model.so", "{}", {"y": 4}, ("avx2",), {}, Arena(64, 64, 64, 1, 0, 0), "x86_64", 1.5, PACKING, Peak(1, 2)),
     CpuBuilt("model.so", "{}", {}, (), {"key": {"rows": 2}}, None, "x86_64", 1.5, PACKING),
-    CudaBuilt("model.so", "model.cu", "sm_90", "model.cubin", "{}", "x86_64", "not checked: not asked for", 1.5, PACKING, ["conv: a"]),
+    CudaBuilt(
+        *("model.so", "model.cu", "sm_90", "model.cubin", "{}", "x86_64", "not checked: not asked for", 1.5, PACKING),
+        *({"8": 512}, True, "one", ["conv: a"]),
+    ),
 )
 
 
@@ -127,7 +130,18 @@ def test_an_unknown_kind_of_a_target_is_refused(name: str, said: str):
     assert target_named("cuda:sm_90a") is CUDA
 
 
-@pytest.mark.parametrize(("field", "value"), [("architecture", "sm_70"), ("architecture", None), ("cubin", 5)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("architecture", "sm_70"),
+        ("architecture", None),
+        ("cubin", 5),
+        ("memory", {"8": -1}),
+        ("memory", {"all": 1}),
+        ("memory", {}),
+        ("cuda_graph", None),
+    ],
+)
 def test_machine_code_that_convc_cannot_have_made(field: str, value: object):
     with pytest.raises(WrongField, match=f"^{field}$"):
         built_of(BUILT[2].record() | {field: value})

@@ -41,6 +41,7 @@ class Machine:
         library.emu_allocate.restype = ctypes.c_void_p
         library.emu_allocate.argtypes = [ctypes.c_size_t]
         library.emu_release.argtypes = [ctypes.c_void_p]
+        library.emu_leave_free.argtypes = [ctypes.c_size_t]
         library.emu_set_options.argtypes = [ctypes.c_uint64, ctypes.c_int, ctypes.c_int]
         library.emu_run.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_size_t]
         self._names = library.emu_counter_names().decode().split()
@@ -54,6 +55,10 @@ class Machine:
     def take(self, order: Order) -> None:
         """From now on."""
         self.library.emu_set_options(order.seed, order.shuffled, order.late)
+
+    def leave_free(self, nbytes: int) -> None:
+        """So many bytes of the device's memory may be allocated beyond what is now."""
+        self.library.emu_leave_free(nbytes)
 
     @property
     def fault(self) -> str:

@@ -32,7 +32,7 @@ def test_without_a_cuda_compiler_the_check_says_so(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(cuda_build, "cuda_compiler", lambda: None)
     (tmp_path / "net").mkdir()
     (tmp_path / "net" / "model.cubin").write_text("of an older build")
-    built = build_cuda(typed_graph(SMALL), tmp_path / "net", cuda_graph=True)
+    built = build_cuda(typed_graph(SMALL), tmp_path / "net")
     assert built.cubin is None
     assert sorted(path.name for path in built.library.path.parent.iterdir()) == ["model.cu", "model.so"]
     assert built.check == "not checked: neither nvcc nor NVRTC (cuda-bindings) is here"

@@ -95,6 +95,8 @@ void check_copies(Thread* thread);
 // global_memory.cpp
 void* allocate(size_t bytes);
 bool release(void* pointer);
+size_t free_bytes();
+void leave_free(size_t bytes);
 bool check_global_memory();
 const char* describe_global(const void* address);
 

@@ -20,6 +20,7 @@ enum Error {  // the numbers of cudaError_t and CUresult, where these agree
   CAPTURE_UNSUPPORTED = 900,
   CAPTURE_INVALIDATED = 901,
   CAPTURE_IMPLICIT = 906,
+  CAPTURE_WRONG_THREAD = 908,
 };
 const char* sentence_of(int error);
 
@@ -37,10 +38,15 @@ struct Step {  // of a stream: a kernel with its own copy of the arguments, or a
 struct CapturedGraph {
   std::vector<Step> steps;
 };
+struct Stream {
+  bool apart;  // the default stream does not wait for it
+};
+enum class CaptureMode { global, thread_local_, relaxed };
 
-int enqueue(void* stream, Step step);  // runs it at once, or adds it to the graph that the stream is captured into
-int begin_capture(void* stream);
-int end_capture(void* stream, CapturedGraph** graph);
+int enqueue(Stream* stream, Step step);  // runs it at once, or adds it to the graph that the stream is captured into
+int synchronize(Stream* stream);
+int begin_capture(Stream* stream, CaptureMode mode);
+int end_capture(Stream* stream, CapturedGraph** graph);
 int refuse_in_capture();  // for what a capture does not allow, which breaks it
 int replay(const CapturedGraph& graph);
 

@@ -18,7 +18,8 @@ struct Module {
 };
 struct LaunchConfig {  // CUlaunchConfig
   unsigned grid[3], block[3], dynamic;
-  void *stream, *attributes;
+  Stream* stream;
+  void* attributes;
   unsigned attribute_count;
 };
 

@@ -26,6 +26,18 @@ void* allocate(size_t bytes) {
   return at;
 }
 
+static size_t allocated_now() {
+  size_t total = 0;
+  for (auto& [at, one] : allocations) total += one.bytes;
+  return total;
+}
+
+static size_t most = (size_t)70 << 30;  // that may be allocated
+
+size_t free_bytes() { return allocated_now() < most ? most - allocated_now() : 0; }
+
+void leave_free(size_t bytes) { most = allocated_now() + bytes; }
+
 bool release(void* pointer) {
   auto found = allocations.find((char*)pointer);
   if (found == allocations.end()) return pointer == nullptr;

@@ -22,6 +22,8 @@ void emu_tell(const char* sentence) {
   end_watch();
 }
 
+void emu_leave_free(size_t bytes) { leave_free(bytes); }
+
 void* emu_allocate(size_t bytes) { return allocate(bytes); }
 void emu_release(void* pointer) { release(pointer); }
 

@@ -30,7 +30,7 @@ static const Figure FIGURES[] = {
     {76, 0},        // minor
     {97, 227 << 10},  // shared memory a block that asks for it
 };
-static const size_t TOTAL = (size_t)80 << 30, FREE = (size_t)70 << 30;
+static const size_t TOTAL = (size_t)80 << 30;
 
 struct Properties {  // the first of cudaDeviceProp
   char name[256], uuid[16], luid[8];
@@ -71,7 +71,8 @@ int cudaGetDeviceProperties(void* to, int device) {
   return SUCCESS;
 }
 int cudaMemGetInfo(size_t* free, size_t* total) {
-  *free = FREE;
+  std::lock_guard<std::recursive_mutex> held(device_lock);
+  *free = free_bytes();
   *total = TOTAL;
   return SUCCESS;
 }
@@ -79,7 +80,7 @@ int cudaMemGetInfo(size_t* free, size_t* total) {
 int cudaMalloc(void** pointer, size_t bytes) {
   std::lock_guard<std::recursive_mutex> held(device_lock);
   if (int error = refuse_in_capture()) return said(error);
-  *pointer = allocate(bytes);
+  *pointer = bytes > free_bytes() ? nullptr : allocate(bytes);
   return *pointer ? SUCCESS : said(OUT_OF_MEMORY);
 }
 int cudaFree(void* pointer) {
@@ -95,11 +96,11 @@ int cudaFreeHost(void* pointer) {
   free(pointer);
   return SUCCESS;
 }
-int cudaMemcpyAsync(void* to, const void* from, size_t bytes, int, void* stream) {
+int cudaMemcpyAsync(void* to, const void* from, size_t bytes, int, Stream* stream) {
   std::lock_guard<std::recursive_mutex> held(device_lock);
   return said(enqueue(stream, {nullptr, {}, {}, {}, 0, to, from, bytes}));
 }
-int cudaMemcpyPeerAsync(void* to, int, const void* from, int, size_t bytes, void* stream) {
+int cudaMemcpyPeerAsync(void* to, int, const void* from, int, size_t bytes, Stream* stream) {
   return cudaMemcpyAsync(to, from, bytes, 0, stream);
 }
 
@@ -112,27 +113,27 @@ int cudaPeekAtLastError() { return last_error; }
 const char* cudaGetErrorName(int error) { return sentence_of(error); }
 const char* cudaGetErrorString(int error) { return sentence_of(error); }
 
-int cudaStreamCreate(void** stream) {
-  *stream = malloc(1);
+int cudaStreamCreateWithFlags(Stream** stream, unsigned flags) {
+  *stream = new Stream{(flags & 1) != 0};
   return SUCCESS;
 }
-int cudaStreamCreateWithFlags(void** stream, unsigned) { return cudaStreamCreate(stream); }
-int cudaStreamDestroy(void* stream) {
-  free(stream);
+int cudaStreamCreate(Stream** stream) { return cudaStreamCreateWithFlags(stream, 0); }
+int cudaStreamDestroy(Stream* stream) {
+  delete stream;
   return SUCCESS;
 }
-int cudaStreamSynchronize(void*) {
+int cudaStreamSynchronize(Stream* stream) {
   std::lock_guard<std::recursive_mutex> held(device_lock);
   counters.synchronizations++;
-  return said(refuse_in_capture());
+  return said(synchronize(stream));
 }
-int cudaStreamWaitEvent(void*, void*, unsigned) { return SUCCESS; }
+int cudaStreamWaitEvent(Stream*, void*, unsigned) { return SUCCESS; }
 
-int cudaStreamBeginCapture(void* stream, int) {
+int cudaStreamBeginCapture(Stream* stream, CaptureMode mode) {
   std::lock_guard<std::recursive_mutex> held(device_lock);
-  return said(begin_capture(stream));
+  return said(begin_capture(stream, mode));
 }
-int cudaStreamEndCapture(void* stream, CapturedGraph** graph) {
+int cudaStreamEndCapture(Stream* stream, CapturedGraph** graph) {
   std::lock_guard<std::recursive_mutex> held(device_lock);
   return said(end_capture(stream, graph));
 }
@@ -140,7 +141,7 @@ int cudaGraphInstantiate(CapturedGraph** executable, const CapturedGraph* graph,
   *executable = new CapturedGraph(*graph);
   return SUCCESS;
 }
-int cudaGraphLaunch(const CapturedGraph* executable, void*) {
+int cudaGraphLaunch(const CapturedGraph* executable, Stream*) {
   std::lock_guard<std::recursive_mutex> held(device_lock);
   return said(replay(*executable));
 }

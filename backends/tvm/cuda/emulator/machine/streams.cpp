@@ -1,12 +1,25 @@
-// Streams: what is enqueued runs at once, and so in the order of the calls, whatever its stream. One stream at a time may be captured.
+// Streams: what is enqueued runs at once, and so in the order of the calls, whatever its stream. Each may be captured, as its mode says.
+#include <thread>
 #include "device.h"
 
 namespace emu {
 
+struct Capture {
+  Stream* stream;
+  CaptureMode mode;
+  std::thread::id thread;
+  CapturedGraph* graph;
+  bool is_broken;
+};
+
 std::recursive_mutex device_lock;
-static CapturedGraph* capture;
-static void* captured_stream;
-static bool is_broken;
+static std::vector<Capture> captures;
+
+static Capture* capture_of(const Stream* stream) {
+  for (Capture& capture : captures)
+    if (capture.stream == stream) return &capture;
+  return nullptr;
+}
 
 const char* sentence_of(int error) {
   switch (error) {
@@ -20,6 +33,7 @@ const char* sentence_of(int error) {
     case NOT_SUPPORTED: return "not emulated";
     case CAPTURE_UNSUPPORTED: return "not allowed while a stream is captured";
     case CAPTURE_INVALIDATED: return "something that is not allowed ended the capture";
+    case CAPTURE_WRONG_THREAD: return "another thread began this capture";
     case CAPTURE_IMPLICIT: return "the default stream is used while another is captured";
     default: return emu_last_fault();
   }
@@ -36,39 +50,63 @@ static int run(const Step& step) {
   return run_kernel(*step.kernel, pointers.data(), step.grid, step.block, step.dynamic) ? SUCCESS : LAUNCH_FAILED;
 }
 
-int enqueue(void* stream, Step step) {
-  if (capture && stream == captured_stream) {
-    capture->steps.push_back(std::move(step));
+// The default stream waits for all streams but those that are made not to; so it cannot be used while one that it waits for is captured.
+static int refuse_default_stream() {
+  int error = SUCCESS;
+  for (Capture& capture : captures)
+    if (!capture.stream->apart) {
+      capture.is_broken = true;
+      error = CAPTURE_IMPLICIT;
+    }
+  return error;
+}
+
+int enqueue(Stream* stream, Step step) {
+  if (!stream) {
+    if (int error = refuse_default_stream()) return error;
+  } else if (Capture* capture = capture_of(stream)) {
+    capture->graph->steps.push_back(std::move(step));
     counters.captured++;
     return SUCCESS;
-  }
-  if (capture && !stream) {
-    is_broken = true;
-    return CAPTURE_IMPLICIT;
   }
   return run(step);
 }
 
-int begin_capture(void* stream) {
-  if (capture || !stream) return CAPTURE_UNSUPPORTED;
-  capture = new CapturedGraph;
-  captured_stream = stream;
-  is_broken = false;
+int synchronize(Stream* stream) {
+  if (!stream) return refuse_default_stream();
+  Capture* capture = capture_of(stream);
+  if (!capture) return SUCCESS;
+  capture->is_broken = true;
+  return CAPTURE_UNSUPPORTED;
+}
+
+int begin_capture(Stream* stream, CaptureMode mode) {
+  if (!stream || capture_of(stream)) return CAPTURE_UNSUPPORTED;
+  captures.push_back({stream, mode, std::this_thread::get_id(), new CapturedGraph, false});
   return SUCCESS;
 }
 
-int end_capture(void* stream, CapturedGraph** graph) {
-  if (!capture || stream != captured_stream) return INVALID_VALUE;
-  *graph = is_broken ? nullptr : capture;
-  if (is_broken) delete capture;
-  capture = nullptr;
+int end_capture(Stream* stream, CapturedGraph** graph) {
+  Capture* capture = capture_of(stream);
+  if (!capture) return INVALID_VALUE;
+  if (capture->mode != CaptureMode::relaxed && capture->thread != std::this_thread::get_id()) return CAPTURE_WRONG_THREAD;
+  bool is_broken = capture->is_broken;
+  *graph = is_broken ? nullptr : capture->graph;
+  if (is_broken) delete capture->graph;
+  captures.erase(captures.begin() + (capture - captures.data()));
   return is_broken ? CAPTURE_INVALIDATED : SUCCESS;
 }
 
+// A capture of mode global forbids it to every thread, one of mode thread_local to its own.
 int refuse_in_capture() {
-  if (!capture) return SUCCESS;
-  is_broken = true;
-  return CAPTURE_UNSUPPORTED;
+  int error = SUCCESS;
+  for (Capture& capture : captures) {
+    bool is_own = capture.thread == std::this_thread::get_id();
+    if (capture.mode == CaptureMode::relaxed || (capture.mode == CaptureMode::thread_local_ && !is_own)) continue;
+    capture.is_broken = true;
+    error = CAPTURE_UNSUPPORTED;
+  }
+  return error;
 }
 
 int replay(const CapturedGraph& graph) {

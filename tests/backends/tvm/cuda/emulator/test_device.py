@@ -33,28 +33,6 @@ def test_a_network_runs_in_tvms_virtual_machine(apart: Apart, tmp_path: Path) ->
     assert first["graph_launches"] == first["captured"] == 0
 
 
-CHAIN = """graph @chain(%x: f32[2,4,8,8]) {
-    %w = param : f32[4,4,3,3]
-    %a = conv2d(%x, %w) {pads=[1,1,1,1]}
-    %b = tanh(%a)
-    %c = conv2d(%b, %w) {pads=[1,1,1,1]}
-    %d = tanh(%c)
-    %e = conv2d(%d, %w) {pads=[1,1,1,1]}
-    %s = softmax(%e)
-    return %s
-}"""
-
-
-def test_a_graph_is_captured_once_and_launched_again(apart: Apart, tmp_path: Path) -> None:
-    """The first run computes and captures; the others launch the graph, and what stays outside of it."""
-    first, second, third = apart(run_emulated, CHAIN, tmp_path, [{}, {}, {}], True)
-    assert first["captured"] >= 2
-    assert second["captured"] == third["captured"] == 0
-    assert second["graph_launches"] == third["graph_launches"] == 1
-    assert second["launches"] == third["launches"]
-    assert second["launches"] > first["captured"]  # those that read an input or write a result are launched by themselves
-
-
 def faults(folder: Path) -> list[str]:
     """What is said of a network whose kernel, spoilt as it is loaded, writes far beyond its result; then of one that no compiler takes."""
     graph = typed_graph("graph @g(%x: f32[64]) { %y = tanh(%x) return %y }")

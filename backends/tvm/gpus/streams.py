@@ -1,0 +1,140 @@
+"""CUDA's runtime, called without TVM: a stream with its copies, and what was enqueued on it captured into a graph."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from ....ir.errors import BackendMissing, KernelFault
+from .driver import RUNTIME, runtime_places
+
+__all__ = ["Event", "Recording", "Stream", "library", "memory_here"]
+
+APART = 1  # cudaStreamNonBlocking: the default stream, where other libraries work, does not wait for it, nor it for that
+OF_THREAD = 1  # cudaStreamCaptureModeThreadLocal: what other threads allocate meanwhile does not end the capture
+ANY_WAY = 4  # cudaMemcpyDefault: by where the addresses lie
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """The one that the process has loaded, be it an emulated one.
+
+    Raises: BackendMissing where there is none.
+    """
+    for place in runtime_places():
+        with contextlib.suppress(OSError):
+            found = ctypes.CDLL(place)
+            found.cudaGetErrorString.restype = ctypes.c_char_p
+            return found
+    raise BackendMissing(f'CUDA\'s runtime ({RUNTIME}) is not installed; install it with: pip install "convc[cuda]"')
+
+
+def _checked(what: str, error: int) -> None:
+    """Raises: KernelFault with CUDA's words."""
+    if error:
+        library().cudaGetLastError()  # or the next call would fail with it
+        said = library().cudaGetErrorString(error)
+        raise KernelFault(f"CUDA {what}: {said.decode(errors='replace')}")
+
+
+def memory_here() -> tuple[int, int]:
+    """Bytes of the device's memory that are free, and all.
+
+    Raises: KernelFault where the device does not answer.
+    """
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    _checked("does not tell how much memory is free", library().cudaMemGetInfo(ctypes.byref(free), ctypes.byref(total)))
+    return free.value, total.value
+
+
+class Stream:
+    """A queue of the device's work. For one thread at a time."""
+
+    def __init__(self) -> None:
+        """Raises: BackendMissing without CUDA's runtime; KernelFault where the device refuses."""
+        made = ctypes.c_void_p()
+        _checked("makes no stream", library().cudaStreamCreateWithFlags(ctypes.byref(made), APART))
+        self.handle = made
+
+    def __del__(self) -> None:
+        if (handle := getattr(self, "handle", None)) is not None:
+            library().cudaStreamDestroy(handle)
+
+    def copy(self, to: int, origin: int, nbytes: int) -> None:
+        """Enqueued: to and from addresses of either memory. The host's is to be pinned, or the copy is not done in the background."""
+        if nbytes:
+            places = (ctypes.c_void_p(to), ctypes.c_void_p(origin), ctypes.c_size_t(nbytes))
+            _checked("does not copy", library().cudaMemcpyAsync(*places, ANY_WAY, self.handle))
+
+    def wait(self) -> None:
+        """Until all that is enqueued is done.
+
+        Raises: KernelFault where some of it failed.
+        """
+        _checked("did not finish", library().cudaStreamSynchronize(self.handle))
+
+    @contextlib.contextmanager
+    def recorded(self) -> Generator[Recording]:
+        """What the block enqueues is not done, but kept. It may do nothing that waits for the device, nor allocate.
+
+        Raises: KernelFault for a block that does.
+        """
+        recording = Recording()
+        _checked("cannot capture", library().cudaStreamBeginCapture(self.handle, OF_THREAD))
+        graph = ctypes.c_void_p()
+        try:
+            yield recording
+        except BaseException:
+            library().cudaStreamEndCapture(self.handle, ctypes.byref(graph))  # the block's own error says why
+            library().cudaGetLastError()
+            raise
+        _checked("ended a capture", library().cudaStreamEndCapture(self.handle, ctypes.byref(graph)))
+        try:
+            executable = ctypes.c_void_p()
+            _checked("cannot make a graph", library().cudaGraphInstantiate(ctypes.byref(executable), graph, ctypes.c_ulonglong(0)))
+            recording.executable = executable
+        finally:
+            library().cudaGraphDestroy(graph)
+
+    def replay(self, recording: Recording) -> None:
+        """Enqueued as a whole."""
+        _checked("launches no graph", library().cudaGraphLaunch(recording.executable, self.handle))
+
+
+@dataclass
+class Recording:
+    """A CUDA graph, once it is made."""
+
+    executable: ctypes.c_void_p | None = None
+
+    def __del__(self) -> None:
+        if self.executable is not None:
+            library().cudaGraphExecDestroy(self.executable)
+
+
+class Event:
+    """A moment on a stream, by the device's own clock."""
+
+    def __init__(self) -> None:
+        self.handle = ctypes.c_void_p()
+        _checked("makes no event", library().cudaEventCreate(ctypes.byref(self.handle)))
+
+    def __del__(self) -> None:
+        library().cudaEventDestroy(self.handle)
+
+    def record(self, stream: Stream) -> None:
+        _checked("records no event", library().cudaEventRecord(self.handle, stream.handle))
+
+    def since(self, other: Event) -> float:
+        """Milliseconds between two events that are recorded; waits for both.
+
+        Raises: KernelFault where what was between them failed.
+        """
+        milliseconds = ctypes.c_float()
+        for event in (other, self):
+            _checked("did not finish", library().cudaEventSynchronize(event.handle))
+        _checked("does not tell the time", library().cudaEventElapsedTime(ctypes.byref(milliseconds), other.handle, self.handle))
+        return milliseconds.value

@@ -1,0 +1,252 @@
+"""A library for fixed batches on a GPU: memory that is made once, a stream of its own for each thread, and runs launched as a whole."""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ....ir.apart import joining_node, the_batch
+from ....ir.binding import empty_outputs, match_inputs
+from ....ir.errors import BackendMissing, InvalidInput, InvalidModel
+from ....ir.graph import Node
+from ....ir.types import DTYPES, Array
+from ..gpus.pinned import Pinned
+from ..gpus.streams import Recording, Stream, memory_here
+from ..host import reason, tvm, tvm_ffi
+from ..stock.relax_emitter import dtype_name
+from .built import Library, function_of
+from .on_device import Tensors, is_on_device, tensors_of
+from .on_gpu import gpu_device, machine_code
+from .owned import memory_of
+from .packed import ALIGNMENT
+from .run import code_of, in_bytes, weight_of
+
+__all__ = ["FixedLibrary", "need_memory", "parts"]
+
+GRAPHS = 4  # captured for a batch, one for each memory that inputs came in; what comes elsewhere is copied
+_CAPTURING = threading.Lock()  # one thread at a time: what CUDA allows beside a capture differs from release to release
+
+
+def parts(images: int, batches: Sequence[int], whole: str = "") -> list[tuple[int, int]]:
+    """How so many images are run: in turn (images, batch), the batch being the least that holds them. More than the greatest batch has
+    are run in several; `whole` says why images may not be run among others, if so.
+
+    Raises: InvalidInput for images that make no batch whole, where they must.
+    """
+    if whole and images not in batches:
+        known = ", ".join(map(str, batches))
+        way = f"{whole}; compile with --batches {images}"
+        raise InvalidInput(f"{images} images are none of the batches {known} that this was compiled for, and {way}")
+    most = max(batches)
+    full, rest = divmod(images, most)
+    return [(most, most)] * full + ([(rest, min(batch for batch in batches if batch >= rest))] if rest else [])
+
+
+class FixedLibrary:
+    """A library that is ready to run; safe from many threads, each of which has memory of its own on the device.
+
+    Inputs may lie on the device: what exports DLPack there is used where it lies, and results are tensors there, valid until the thread's
+    next run of that batch.
+    """
+
+    def __init__(self, of: Library, code: Any, device: Any, weights: list[Any]) -> None:
+        assert of.fixed is not None
+        self.graph, self.fixed = of.graph, of.fixed
+        self.path = of.path
+        self.batch_name = the_batch(of.graph)
+        self.batches = sorted(of.fixed.memory)
+        self.device, self.code, self.weights = device, code, weights
+        self._local = threading.local()
+
+    @staticmethod
+    def load(library: Library, weights: Mapping[str, Array] | None = None) -> FixedLibrary:
+        """Raises: as `LoadedLibrary.load`; BackendMissing where the weights do not fit into the device's memory."""
+        host = tvm()
+        device = gpu_device(host, library)
+        nbytes = sum(math.prod(each.shape) * DTYPES[each.dtype].itemsize for each in library.arguments)
+        need_memory(f"the weights of {library.path} need", "", nbytes)
+        with machine_code(host, library):
+            code = code_of(host, library.path)
+        values = functools.partial(weight_of, weights=weights)
+        arrays = (np.asarray(each.make(values), order="C") for each in library.arguments)
+        return FixedLibrary(library, code, device, [host.runtime.tensor(array, device) for array in arrays])
+
+    @functools.cached_property
+    def whole(self) -> str:
+        """Why images may not be run among others; empty where they may."""
+        node = joining_node(self.graph, self.batch_name) if self.batch_name else None
+        return f"images may depend on each other at {node.where}" if node else ""
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Outputs by name: the caller's own arrays, or for inputs on the device tensors there.
+
+        Raises: InvalidInput for inputs that do not fit, or lie elsewhere; BackendMissing where the device has too little memory for the
+        batch; KernelFault or InvalidModel for a run that fails.
+        """
+        if any(is_on_device(value) for value in inputs.values()):
+            return self._run_there(inputs)
+        sizes = match_inputs(self.graph, inputs)
+        if any(0 in array.shape for array in inputs.values()) and (nothing := empty_outputs(self.graph, sizes)) is not None:
+            return nothing
+        if self.batch_name is None:
+            return self._lane.place(0).run(inputs, 0)
+        found: list[dict[str, Array]] = []
+        at = 0
+        for images, batch in parts(sizes[self.batch_name], self.batches, self.whole):
+            found.append(self._lane.place(batch).run({name: self._cut(name, array, at, images) for name, array in inputs.items()}, images))
+            at += images
+        return found[0] if len(found) == 1 else {name: np.concatenate([each[name] for each in found]) for name in found[0]}
+
+    def _cut(self, name: str, array: Array, at: int, images: int) -> Array:
+        return array[at : at + images] if self.batch_name in self.graph.by_name[name].typed.symbols else array
+
+    def _run_there(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        lane = self._lane
+        given = tensors_of(self.graph, inputs, self.device, lane.stream)
+        sizes = match_inputs(self.graph, given.described)
+        if self.batch_name is None:
+            return lane.place(0).run_there(given, 0)
+        images = sizes[self.batch_name]
+        if not 0 < images <= self.batches[-1]:
+            raise InvalidInput(f"{images} images on the device; give 1 to {self.batches[-1]} at once, the greatest batch here")
+        ((_, batch),) = parts(images, self.batches, self.whole)
+        return lane.place(batch).run_there(given, images)
+
+    @property
+    def _lane(self) -> _Lane:
+        """The calling thread's."""
+        lane: _Lane | None = getattr(self._local, "lane", None)
+        if lane is None:
+            lane = self._local.lane = _Lane(self)
+        return lane
+
+
+class _Lane:
+    """What a thread has for itself: TVM's virtual machines and CUDA's streams are each for one at a time."""
+
+    def __init__(self, library: FixedLibrary) -> None:
+        self.library, self.stream = library, Stream()
+        self.machine = tvm().relax.VirtualMachine(library.code, library.device)
+        self.places: dict[int, _Place] = {}
+
+    def place(self, batch: int) -> _Place:
+        """Raises: BackendMissing where the device has too little memory left for the batch."""
+        if batch not in self.places:
+            self.places[batch] = _Place(self, batch)
+        return self.places[batch]
+
+
+@dataclass(frozen=True, slots=True)
+class _Graph:
+    """A captured run, and the tensors that it leaves."""
+
+    recording: Recording
+    results: Sequence[Any]
+
+
+class _Place:
+    """Where a thread runs a batch: the same memory each time, on the device and pinned on the host."""
+
+    def __init__(self, lane: _Lane, batch: int) -> None:
+        library, host = lane.library, tvm()
+        self.lane, self.batch, self.path = lane, batch, library.path
+        self.graph, self.device = library.graph, library.device
+        self.batch_name, self.has_graphs = library.batch_name, library.fixed.cuda_graph
+        sizes = {self.batch_name: batch} if self.batch_name else {}
+        types = {node.name: node.typed.in_bytes.with_sizes(sizes) for node in self.graph.inputs}
+        nbytes = {name: int(type_.nbytes) for name, type_ in types.items() if isinstance(type_.nbytes, int)}
+        need_memory(f"{library.path} needs", f" for {_images(batch)}", library.fixed.memory[batch] + sum(nbytes.values()))
+        name, bound = function_of(batch), f"bound_{batch}"
+        self.inputs = {name: host.runtime.empty(type_.concrete(), dtype_name(type_), self.device) for name, type_ in types.items()}
+        self.pinned = {name: Pinned(type_.concrete(), DTYPES[type_.dtype]) for name, type_ in types.items()}
+        for each, tensor in self.inputs.items():  # what no image is written to is zero
+            lane.stream.copy(tensor.data_ptr(), self.pinned[each].address, nbytes[each])
+        try:
+            lane.machine.save_function(name, bound, *library.weights, *lane.machine[memory_of(name)]())
+        except Exception as error:
+            raise InvalidModel(f"graph @{self.graph.name} cannot be run by TVM: {reason(error)}") from error
+        self.function = lane.machine[bound]
+        self.graphs: dict[tuple[int, ...], _Graph] = {}
+        self.ran: set[tuple[int, ...]] = set()  # memory of inputs in which a run was seen
+        self.out: list[Pinned] = []
+
+    def run(self, inputs: Mapping[str, Array], images: int) -> dict[str, Array]:
+        """Results of so many images, all in the host's memory; of the whole where the batch has no name."""
+        stream = self.lane.stream
+        for node in self.graph.inputs:
+            pinned, array = self.pinned[node.name], in_bytes(node, inputs[node.name])
+            np.copyto(pinned.array[: len(array)] if array.ndim else pinned.array, array)
+            stream.copy(self.inputs[node.name].data_ptr(), pinned.address, array.nbytes)
+        results = self.launch([self.inputs[node.name] for node in self.graph.inputs])
+        if not self.out:
+            self.out = [Pinned(tuple(map(int, each.shape)), DTYPES[node.typed.in_bytes.dtype]) for each, node in self._of(results)]
+        for (tensor, _), pinned in zip(self._of(results), self.out, strict=True):
+            stream.copy(pinned.address, tensor.data_ptr(), pinned.array.nbytes)
+        stream.wait()
+        pairs = zip(self._of(results), self.out, strict=True)
+        values = {node.name: pinned.array.astype(DTYPES[node.typed.dtype]) for (_, node), pinned in pairs}
+        return {name: value[:images] for name, value in values.items()} if images else values
+
+    def run_there(self, given: Tensors, images: int) -> dict[str, Any]:
+        """Results of so many images, all on the device: no byte passes through the host."""
+        tensors = [given.inputs[node.name] for node in self.graph.inputs]
+        if not self._is_usable(tensors, images):
+            tensors = [self._copied(node, tensor) for node, tensor in zip(self.graph.inputs, tensors, strict=True)]
+        results = self.launch(tensors)
+        self.lane.stream.wait()
+        return {node.name: given.given_back(self._first(tensor, images)) for tensor, node in self._of(results)}
+
+    def launch(self, tensors: Sequence[Any]) -> Sequence[Any]:
+        """Enqueue a run in the memory of these inputs; the tensors that it leaves. The first one loads kernels, which no capture allows."""
+        at = tuple(tensor.data_ptr() for tensor in tensors)
+        if not self.has_graphs or at not in self.ran:
+            self.ran.add(at)
+            return self._call(tensors)
+        if at not in self.graphs:
+            with _CAPTURING, self.lane.stream.recorded() as recording:
+                results = self._call(tensors)
+            self.graphs[at] = _Graph(recording, results)
+        self.lane.stream.replay(self.graphs[at].recording)
+        return self.graphs[at].results
+
+    def _call(self, tensors: Sequence[Any]) -> Sequence[Any]:
+        try:
+            with tvm_ffi().use_raw_stream(self.device, self.lane.stream.handle.value):
+                return self.function(*tensors)
+        except Exception as error:
+            raise InvalidModel(f"graph @{self.graph.name} fails in TVM: {reason(error)}") from error
+
+    def _of(self, results: Sequence[Any]) -> list[tuple[Any, Node]]:
+        return [(results[i], node) for i, node in enumerate(self.graph.outputs)]
+
+    def _is_usable(self, tensors: Sequence[Any], images: int) -> bool:
+        """Whether a run can be in the memory of these: a whole batch, aligned, and seen before or among the first that are."""
+        at = tuple(tensor.data_ptr() for tensor in tensors)
+        return images == self.batch and not any(place % ALIGNMENT for place in at) and (at in self.ran or len(self.ran) < GRAPHS)
+
+    def _copied(self, node: Node, tensor: Any) -> Any:
+        own = self.inputs[node.name]
+        nbytes = math.prod(map(int, tensor.shape)) * DTYPES[node.typed.in_bytes.dtype].itemsize
+        self.lane.stream.copy(own.data_ptr(), tensor.data_ptr(), nbytes)
+        return own
+
+    def _first(self, tensor: Any, images: int) -> Any:
+        return tensor._create_view((images, *tensor.shape[1:]), str(tensor.dtype)) if images else tensor
+
+
+def need_memory(what: str, use: str, nbytes: int) -> None:
+    """Raises: BackendMissing where the device has less that is free, with both numbers."""
+    free, total = memory_here()
+    if nbytes > free:
+        numbers = f"{nbytes / 2**20:,.1f} MiB of the GPU's memory{use}, of which {free / 2**20:,.1f} of {total / 2**20:,.1f} MiB are free"
+        raise BackendMissing(f"{what} {numbers}; end what else uses the GPU, or compile for smaller --batches")
+
+
+def _images(batch: int) -> str:
+    return f"a batch of {batch}" if batch else "a run"

@@ -1,0 +1,86 @@
+"""Tensors of other libraries that lie on the GPU, taken as they lie, and results given back as such: by DLPack, which all of them speak."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ....ir.errors import InvalidInput
+from ....ir.graph import Graph
+from ....ir.types import DTYPES, Array
+from ..gpus.streams import Stream
+from ..host import tvm, tvm_ffi
+
+__all__ = ["Tensors", "is_on_device", "tensors_of"]
+
+CPU, CUDA = 1, 2  # kDLCPU, kDLCUDA
+# Packages whose tensors know results of others by this function.
+FROM_DLPACK = {"torch": "torch", "cupy": "cupy", "jax": "jax.dlpack", "jaxlib": "jax.dlpack"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tensors:
+    """Inputs as TVM's tensors in the memory that they came in. `described` are arrays of their shapes and types, without memory;
+    `package` is where they came from.
+    """
+
+    inputs: Mapping[str, Any]
+    described: Mapping[str, Array]
+    package: str
+
+    def given_back(self, tensor: Any) -> Any:
+        """A result as a tensor of the package that the inputs came from; TVM's own where that takes no others'."""
+        module = FROM_DLPACK.get(self.package)
+        return importlib.import_module(module).from_dlpack(tensor) if module else tensor
+
+
+class _Ready:
+    """A tensor whose owner makes `stream` wait for what it still computes of it."""
+
+    def __init__(self, tensor: Any, stream: Stream) -> None:
+        self.tensor, self.stream = tensor, stream
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.tensor.__dlpack_device__()
+
+    def __dlpack__(self, *, stream: int | None = None, **_: Any) -> Any:
+        return self.tensor.__dlpack__(stream=self.stream.handle.value)
+
+
+def is_on_device(value: Any) -> bool:
+    """Whether it lies where the processor does not read it."""
+    return hasattr(value, "__dlpack_device__") and int(value.__dlpack_device__()[0]) != CPU
+
+
+def tensors_of(graph: Graph, given: Mapping[str, Any], device: Any, stream: Stream) -> Tensors:
+    """Raises: InvalidInput for a tensor on another device than `device`, or with gaps between its elements."""
+    inputs: dict[str, Any] = {}
+    described: dict[str, Array] = {}
+    for name, value in given.items():
+        kind, number = map(int, value.__dlpack_device__()) if hasattr(value, "__dlpack_device__") else (CPU, 0)
+        if (kind, number) != (CUDA, device.index):
+            where = "the host" if kind == CPU else f"cuda:{number}" if kind == CUDA else f"a device of DLPack's kind {kind}"
+            raise InvalidInput(f"input '{name}' lies on {where}, and the network is on cuda:{device.index}; give all inputs there, or none")
+        tensor = _taken(name, value, stream)
+        inputs[name] = tensor
+        described[name] = np.broadcast_to(np.empty((), _dtype(str(tensor.dtype))), tuple(map(int, tensor.shape)))
+    package = type(next(iter(given.values()))).__module__.partition(".")[0]
+    return Tensors(inputs, described, package)
+
+
+def _taken(name: str, value: Any, stream: Stream) -> Any:
+    if isinstance(value, tvm().runtime.Tensor):  # whose work is done when it is handed out
+        return value
+    try:
+        return tvm_ffi().from_dlpack(_Ready(value, stream), require_contiguous=True)
+    except (ValueError, BufferError) as error:
+        raise InvalidInput(f"input '{name}' cannot be taken where it lies: {str(error).splitlines()[0]}; give x.contiguous()") from error
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    own = next((dtype for dtype in DTYPES.values() if dtype.name == name), None)
+    return own if own is not None else np.dtype(name)
