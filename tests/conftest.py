@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,14 @@ def kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """One for all workers and the commands that they start; the user's own is left alone."""
     base = tmp_path_factory.getbasetemp()
     os.environ["CONVC_CACHE"] = str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kernels")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unsynced() -> Iterator[None]:
+    """No test pulls the plug, and none waits for the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", int)
+        yield
 
 
 def pytest_collection_finish() -> None:

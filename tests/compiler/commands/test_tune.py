@@ -66,8 +66,8 @@ def default_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def test_what_was_finished_survives_an_interruption(tmp_path: Path):
-    words = [sys.executable, "-m", "convc", "tune", "resnet18", "--input", "image:1,3,64,64", "--database", str(tmp_path), "--trials", "8"]
+def test_what_was_finished_survives_an_interruption(network: Path, tmp_path: Path):
+    words = [sys.executable, "-m", "convc", "tune", str(network), "--database", str(tmp_path), "--trials", "12"]
     # who starts the tests in the background has the signal ignored, for all that they start
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=default_interrupt) as process:
         assert process.stderr is not None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import tempfile
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +31,19 @@ def test_a_cpu_build_is_a_file_for_any_batch_another_for_one_image_and_a_record(
     assert json.loads(built.target)["mcpu"] == "x86-64-v3"
     assert built.seconds > 0
     assert built.tvm.startswith("0.")
+
+
+def test_the_linker_gets_object_files_alone_and_needs_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gcc, said = shutil.which("gcc"), tmp_path / "said"
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "gcc").write_text(f'#!/bin/sh\necho "$@" > {said}\nexec {gcc} "$@"\n')
+    (tmp_path / "bin" / "gcc").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    build_cpu(typed_graph("graph @g(%x: f16[2,3]) { %y = sigmoid(%x) return %y }"), tmp_path / "model.so", BuildOptions(single=False))
+    words = said.read_text().split()
+    assert [word for word in words if word.endswith(".c")] == []
+    assert "-nostdlib" in words
+    assert b"libc.so" not in (tmp_path / "model.so").read_bytes()
 
 
 def test_a_fault_in_the_build_names_its_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
