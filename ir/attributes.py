@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields, replace
 from functools import cache
 from typing import Any
@@ -16,6 +16,8 @@ from .legible import escaped
 
 __all__ = ["format_attributes", "format_value", "make_attributes", "named_sizes", "quote", "unquote"]
 
+_NUMBER = float | int  # a float, but where no float is that number
+_KINDS: Mapping[Any, str] = {bool: "true or false", int: "a whole number", float: "a number", _NUMBER: "a number", str: "a word or string"}
 _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _ESCAPED = re.compile(r"\\(u\{([0-9a-f]{1,6})\}|.)", re.DOTALL)
 
@@ -116,13 +118,15 @@ def _convert(name: str, value: Any, kind: Any) -> Any:
         return value
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
+    if kind == _NUMBER and isinstance(value, int | float) and not isinstance(value, bool):
+        return value if isinstance(value, int) and abs(value) < 2**64 and int(float(value)) != value else float(value)
     if kind is str and isinstance(value, str):
         return value
     if kind == Dim and isinstance(value, int | Expr) and not isinstance(value, bool):
         return value
     if kind == Dim and isinstance(value, str):
         return parse_dim(value)
-    expected = {bool: "true or false", int: "a whole number", float: "a number", str: "a word or string"}.get(kind, "a dimension")
+    expected = _KINDS.get(kind, "a dimension")
     raise InvalidModel(f"attribute '{name}' is {_shown(value)}, expected {expected}")
 
 

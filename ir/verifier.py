@@ -10,7 +10,7 @@ from .ops.leaf import INPUT, PARAM
 from .ops.quantize import DEQUANTIZE_LINEAR, QUANTIZE_LINEAR
 from .ops.select import GATHER
 from .ops.shape import CONCAT, FLATTEN, RESHAPE, SLICE, TRANSPOSE
-from .types import TensorType
+from .types import DTYPES, TensorType, range_of
 from .weights import INITS
 
 __all__ = ["infer_type", "verify_graph"]
@@ -103,3 +103,7 @@ def _check_param(node: Node) -> None:
         raise InvalidModel(f"{node.where} has the unknown initializer '{node.weights.recipe.init}'; known are {', '.join(INITS)}")
     if node.typed.symbols:
         raise InvalidModel(f"{node.where} has the named size '{node.typed.symbols[0]}'; parameters have sizes in numbers")
+    if node.weights.recipe.init == "full" and not node.typed.is_float and node.typed.dtype != "bool":
+        value, (least, most) = node.weights.recipe.value, range_of(DTYPES[node.typed.dtype])
+        if not (least <= value <= most and value == int(value)):
+            raise InvalidModel(f"{node.where} is full of {value:g}, but {node.typed.dtype} holds whole numbers from {least} to {most}")

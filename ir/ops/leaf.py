@@ -29,7 +29,7 @@ class Param:
     init: str = "auto"
     key: str = ""
     seed: int = 0
-    value: float = 0.0
+    value: float | int = 0.0  # an int where no float is that number
 
 
 def _written(op: Any) -> TensorType:

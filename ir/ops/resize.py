@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,8 @@ POLICIES = ("stretch", "not_larger", "not_smaller")
 ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 MOST_PARTS = 64  # of a scale of a named size, such as 3/2
+FEW = 32  # neighbours on a side that are taken one by one
+BLOCK = 1 << 18  # elements of those that are taken at once
 LONGEST = 2.0**53  # beyond it a product is no whole number any more
 
 
@@ -158,7 +161,7 @@ def resize(op: Resize, x: Array) -> Array:
         elif op.mode == "bilinear" and not op.antialias:
             x = _linear(x, axis, at)
         else:
-            x = _filtered(x, axis, _filter(op, at, before, scale))
+            x = _filtered(x, axis, _filter(op, at, before, scale, x.size // before))
     if not op.roi:
         return x
     flags = [flags.reshape(-1, *(1,) * (len(outside) - 1 - axis)) for axis, flags in enumerate(outside)]
@@ -204,27 +207,36 @@ def _linear(x: Array, axis: int, at: Array) -> Array:
     return np.take(x, low, axis=axis) * (1 - share) + np.take(x, high, axis=axis) * share
 
 
-Neighbours = list[tuple[Array, Array]]  # places on an axis, and what they weigh
+Neighbours = Iterable[tuple[Array, Array]]  # places [results, taps] on an axis, and what they weigh
 
 
 def _filtered(x: Array, axis: int, taps: Neighbours) -> Array:
-    shape = (-1,) + (1,) * (x.ndim - 1 - axis)
-    terms = (np.take(x, places, axis=axis) * weights.astype(x.dtype).reshape(shape) for places, weights in taps)
-    return sum(terms, np.zeros((), x.dtype))
+    total = np.zeros((), x.dtype)
+    for places, weights in taps:
+        shape = (*weights.shape, *(1,) * (x.ndim - 1 - axis))
+        total = total + (np.take(x, places, axis=axis) * weights.astype(x.dtype).reshape(shape)).sum(axis + 1)
+    return total
 
 
-def _filter(op: Resize, at: Array, size: int, scale: float) -> Neighbours:
-    """Neighbours by the weights of a triangle, or of Keys 1981, eq. 4; beyond an edge its element is repeated, or nothing is."""
+def _filter(op: Resize, at: Array, size: int, scale: float, lines: int) -> Neighbours:
+    """Neighbours by the weights of a triangle, or of Keys 1981, eq. 4; beyond an edge its element is repeated, or nothing is.
+
+    One after another, or, of a filter that a large image shrinks by, so many at once that `lines` of them fill a block.
+    """
     narrowed = min(scale, 1.0) if op.antialias else 1.0
     reach = math.ceil((1 if op.mode == "bilinear" else 2) / narrowed) if at.size else 1  # an axis of results has that many elements to see
-    places = [np.floor(at) + shift for shift in range(1 - reach, reach + 1)]
-    weights = [_weight(op, abs(place - at) * narrowed) for place in places]
-    if op.exclude_outside:
-        weights = [np.where((place < 0) | (place >= size), 0, weight) for place, weight in zip(places, weights, strict=True)]
-    if op.exclude_outside or op.antialias:
-        total = sum(weights, np.zeros(()))
-        weights = [weight / total for weight in weights]
-    return [(np.clip(place, 0, size - 1).astype(np.int64), weight) for place, weight in zip(places, weights, strict=True)]
+    at, step = at[:, None], max(BLOCK // max(at.size * lines, 1), 1) if reach > FEW else 1
+
+    def blocks() -> Iterator[tuple[Array, Array]]:
+        for first in range(1 - reach, reach + 1, step):
+            places = np.floor(at) + np.arange(first, min(first + step, reach + 1))
+            weights = _weight(op, abs(places - at) * narrowed)
+            yield places, np.where((places < 0) | (places >= size), 0, weights) if op.exclude_outside else weights
+
+    is_shared = op.exclude_outside or op.antialias
+    total = sum((weights.sum(1, keepdims=True) for _, weights in blocks()), np.zeros(())) if is_shared else 1.0
+    for places, weights in blocks():
+        yield np.clip(places, 0, size - 1).astype(np.int64), weights / total
 
 
 def _weight(op: Resize, d: Array) -> Array:
@@ -252,8 +264,8 @@ def resize_magnitude(op: Resize, x: Array) -> Array:
     axes = len(op.scales)
     for axis, (after, scale) in enumerate(_geometry(op, x.shape[2:]), 2):
         at, size = _source(op, axis - 2, x.shape[axis], after, scale), x.shape[axis]
-        share = np.full(after, min(scale, 1.0) if op.antialias else 1.0)
-        x = _filtered(x, axis, [(places, share) for places, _ in _filter(op, at, size, scale)])
+        share = np.full((after, 1), min(scale, 1.0) if op.antialias else 1.0)
+        x = _filtered(x, axis, ((places, share) for places, _ in _filter(op, at, size, scale, x.size // size)))
     most = 1 + abs(op.cubic_coeff_a) if op.mode == "cubic" else 1.0
     return x * (most * (1 if is_plain(op) else 2)) ** axes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -26,6 +27,8 @@ __all__ = [
     "window_view",
 ]
 
+MOST_PADDED = 1 << 27  # elements, with borders that are nearly all of them; an image that is large itself may have its border
+MOSTLY = 8  # times the image
 MOST_AXES = 3  # of space: a sequence has one, an image two, a volume or a film three
 
 PerAxis = tuple[int, ...]  # a number for each axis of space, the slowest first: depth, rows, columns
@@ -94,12 +97,17 @@ def unread(extent: int, kernel: int, stride: int, before: int, after: int) -> tu
 
 
 def pad_spatial(x: Array, pads: Borders, value: float = 0.0) -> Array:
-    """Pad the last axes, as many as there are pairs of pads; the same array when there is nothing to pad."""
+    """Pad the last axes, as many as there are pairs of pads; the same array when there is nothing to pad.
+
+    Raises: ShapeError for a border that is most of a tensor too large to hold: a file may ask for any, and for one element in the end.
+    """
     if not any(pads):
         return x
     axes = len(pads) // 2
     before, after, sizes = pads[:axes], pads[axes:], x.shape[-axes:]
     shape = (*x.shape[:-axes], *(size + b + a for size, b, a in zip(sizes, before, after, strict=True)))
+    if math.prod(shape) > max(MOST_PADDED, MOSTLY * x.size):
+        raise ShapeError(f"pads {list(pads)} make {math.prod(shape):,} elements of {x.size:,}, too many to hold; use smaller pads")
     padded = np.full(shape, value, dtype=x.dtype)
     padded[(..., *(slice(b, b + size) for size, b in zip(sizes, before, strict=True)))] = x
     return padded

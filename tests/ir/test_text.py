@@ -32,6 +32,16 @@ def test_everything_survives_the_round_trip():
     assert print_graph(parse_graph(text), origins=True) == text
 
 
+@pytest.mark.parametrize(
+    ("dtype", "value", "held"),
+    [("i4", "100", "-8 to 7"), ("u8", "-1", "0 to 255"), ("i64", "1e19", "-9223372036854775808 to 9223372036854775807"),
+     ("i32", "0.5", "-2147483648 to 2147483647"), ("u2", "nan", "0 to 3")],
+)  # fmt: skip
+def test_a_number_that_its_type_does_not_hold_is_refused(dtype, value, held):
+    with pytest.raises(InvalidModel, match=rf"%k = param is full of .*, but {dtype} holds whole numbers from {held}"):
+        parse_graph(f"graph @g() {{ %k = param {{init=full, value={value}}} : {dtype}[2] return %k }}")
+
+
 def test_origins_are_printed_only_when_asked():
     graph = parse_graph('graph @g(%x: f32[1]) {\n  %y = relu(%x) at "net.py:3"\n  return %y\n}\n')
     assert "net.py" not in print_graph(graph)

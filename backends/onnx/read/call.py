@@ -173,10 +173,11 @@ class Call:
             )
         if count <= 4096:
             return self.constant(np.full(shape, value, dtype))
+        is_exact = np.dtype(dtype).kind not in "iu" or int(float(value)) == int(value)  # as the largest of 64 bits is not
+        fill = float(value) if is_exact else int(value)
         type_ = TensorType(TensorType.of(np.empty(0, dtype)).dtype, shape)
         name = self.results[0]
-        op = Param("full", value=float(value))
-        return Node(name, PARAM, op, (), type_, self.origin, Weights(type_, Recipe("full", name, value=float(value))))
+        return Node(name, PARAM, Param("full", value=fill), (), type_, self.origin, Weights(type_, Recipe("full", name, value=fill)))
 
     def shape_value(self, dims: Sequence[Dim]) -> Node:
         """The value of Shape: a constant, or a leaf of which only the dimensions are known."""

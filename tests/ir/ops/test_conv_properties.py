@@ -11,14 +11,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from convc.backends import reference
 from convc.ir.dims import evaluate, symbol
-from convc.ir.errors import ShapeError
+from convc.ir.errors import InvalidModel, ShapeError
 from convc.ir.ops import conv as conv_module
 from convc.ir.ops.conv import CONVS, Conv2d, conv, infer_conv
 from convc.ir.ops.conv_transpose import CONV_TRANSPOSES, conv_transpose, infer_conv_transpose
 from convc.ir.ops.pool import AvgPool, MaxPool, avg_pool, infer_pool, max_pool
 from convc.ir.ops.window import unread, window_count
 from convc.ir.types import TensorType
+from convc.tests.support.graphs import typed_graph
 
 SMALL = st.integers(1, 3)
 
@@ -181,3 +183,10 @@ def test_windows_over_a_named_size_are_counted_as_over_its_number(kernel, stride
     assume(after <= kernel)
     named = window_count(symbol("H"), kernel, stride, before, after, ceil=ceil)
     assert evaluate(named, {"H": size}) == window_count(size, kernel, stride, before, after, ceil=ceil)
+
+
+@pytest.mark.parametrize("text", ["conv2d(%x, %w) {strides=[1000000000,1], ", "max_pool(%x) {kernel=[2,1], dilations=[1000000000,1], "])
+def test_a_border_without_end_is_refused_before_it_is_made(text):
+    net = f"graph @g(%x: f32[1,1,4,4]) {{ %w = param : f32[1,1,1,1] %y = {text}pads=[1000000000,0,0,0]}} return %y }}"
+    with pytest.raises(InvalidModel, match=r"%y = .*pads \[1000000000, 0, 0, 0\] make 4,000,000,016 elements of 16, too many to hold"):
+        reference.run(typed_graph(net), {"x": np.ones((1, 1, 4, 4), np.float32)})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from convc.ir.ops.group import GroupNorm, InstanceNorm, LayerNorm, group_norm, i
 from convc.ir.ops.quantize import DequantizeLinear, QuantizeLinear, dequantize_linear, quantize_linear
 from convc.ir.ops.rearrange import DepthToSpace, SpaceToDepth, depth_to_space, space_to_depth
 from convc.ir.ops.reduce import ArgMax, ArgMin, ReduceSum, arg_max, arg_min, reduce_sum
-from convc.ir.ops.resize import RESIZE, Resize, resize
+from convc.ir.ops.resize import RESIZE, Resize, resize, resize_magnitude
 from convc.ir.ops.select import TopKIndices, TopKValues, top_k_indices, top_k_values
 from convc.ir.printer import print_graph
 from convc.ir.types import TensorType
@@ -211,6 +213,18 @@ def test_a_tiny_scale_takes_no_more_than_the_image_has():
     x = np.ones((1, 1, 50))
     assert resize(Resize((1e-300,), "cubic", antialias=True), x).shape == (1, 1, 0)
     assert np.allclose(resize(Resize((0.02,), "cubic", antialias=True), x), 1)
+
+
+def test_a_filter_as_long_as_a_great_image_takes_a_block_of_memory():
+    """It sees a million pixels for one result: as lists of places and weights they were a hundred times the image."""
+    x = np.arange(1e6, dtype=np.float64)[None, None]
+    tracemalloc.start()
+    for op in (Resize(sizes=(1,), mode="bilinear", antialias=True), Resize(sizes=(2,), mode="cubic", antialias=True)):
+        assert np.allclose(resize(op, x).mean(), 499999.5)
+        assert (resize_magnitude(op, x) >= resize(op, x)).all()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 64 << 20
 
 
 def test_the_ratio_is_kept():

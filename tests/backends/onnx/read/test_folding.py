@@ -16,7 +16,10 @@ from convc.backends.reference import run
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.engines.optimize import optimize
 from convc.ir.graph import Graph
+from convc.ir.parser import parse_graph
+from convc.ir.printer import print_graph
 from convc.ir.types import Array
+from convc.ir.verifier import verify_graph
 from convc.tests.support.onnx_files import hold_onnxruntime, model_of, written
 
 X = np.arange(12, dtype=np.float32).reshape(1, 12)
@@ -234,3 +237,13 @@ def test_a_megabyte_that_a_few_numbers_say_stays_those_few(tmp_path: Path, nodes
     x = np.random.default_rng(0).random((1, 64, 64, 64), np.float32)
     hold_onnxruntime(graph, model_of(nodes, {"x": [1, 64, 64, 64]}, ["y"], constants), {"x": x})
     hold_onnxruntime(graph, model, {"x": x})
+
+
+def test_a_fill_that_no_float_is(tmp_path: Path) -> None:
+    """The largest of 64 bits is 2**63 as a float, which wraps around; 2**53 + 1 is 2**53."""
+    for most in (2**63 - 1, 2**53 + 1):
+        fill = helper.make_node("ConstantOfShape", ["s"], ["c"], value=numpy_helper.from_array(np.array([most], np.int64)))
+        graph = read(tmp_path, [fill, helper.make_node("Identity", ["c"], ["y"])], {"s": np.array([2**16])})
+        for each in (graph, parse_graph(print_graph(graph)), read_graph(written(tmp_path, to_model(graph, 17))).graph):
+            verify_graph(each)
+            assert (run(each, {"x": X})["y"] == most).all()
