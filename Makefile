@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test test-slow check lint docs bench fuzz fuzz-onnx exporters clean
+.PHONY: demo test test-slow check lint docs bench fuzz fuzz-onnx exporters gpu-prepare gpu-check clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -48,6 +48,17 @@ fuzz: $(STAMP)
 # mutated ONNX files into the importer: make fuzz-onnx SECONDS=600 SEED=7
 fuzz-onnx: $(STAMP)
 	$(BIN)/python tests/fuzz/fuzz_onnx.py --seconds $(SECONDS) --seed $(SEED)
+
+# what a GPU has to show: all is built here, and checked where one is, which needs no network (docs/cuda.md): build/gpu goes along, wheels too
+GPU ?= build/gpu
+gpu-prepare: $(STAMP)
+	$(BIN)/python -m convc.tests.gpu.prepare $(GPU) $(NETWORKS)
+	$(BIN)/python -m pip download --quiet --dest $(GPU)/wheels ".[cuda]" pip "setuptools>=77"
+
+# on the machine with a GPU: .venv from the wheels, where they are
+gpu-check:
+	test -x $(BIN)/python || ($(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --no-index --find-links $(GPU)/wheels "setuptools>=77" ".[cuda]")
+	$(BIN)/python -m convc.tests.gpu.check $(GPU)
 
 # networks of PyTorch through both its exporters, in an environment that has torch: make exporters NETWORKS="yolo crnn"
 exporters:

@@ -27,7 +27,7 @@ from ...ir.version import release
 from .engine import Engine, Run, Start, capture_by, one_by_one, opened_by
 from .onnxruntime import ONNXRUNTIME
 
-__all__ = ["PEERS", "installed_peers"]
+__all__ = ["PEERS", "installed_peers", "torch_module"]
 
 
 def _start_openvino(graph: Graph, threads: int | None) -> Run:
@@ -51,11 +51,26 @@ def _start_openvino(graph: Graph, threads: int | None) -> Run:
 def _start_torch(graph: Graph, threads: int | None) -> Run:
     """torch.compile with weights frozen, on a module whose calls are our ops. Sizes must be numbers.
 
-    Raises: BackendMissing where torch is not installed; UnsupportedOp for a node without a row here.
+    Raises: BackendMissing where torch is not installed; as `torch_module`.
     """
     torch = _package("torch")
     if threads:
         torch.set_num_threads(threads)
+    compiled: Any = torch.compile(torch_module(torch, graph).eval(), options={"freezing": True})
+
+    def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        with torch.no_grad():
+            results: Any = compiled(*(torch.from_numpy(inputs[node.name]) for node in graph.inputs))
+        return {node.name: result.numpy() for node, result in zip(graph.outputs, results, strict=True)}
+
+    return run
+
+
+def torch_module(torch: Any, graph: Graph) -> Any:
+    """A module of torch's that computes a graph, weights as buffers; it takes and returns tensors in the graph's order.
+
+    Raises: UnsupportedOp for a node without a row here.
+    """
     root, calls = torch.nn.Module(), torch.fx.Graph()
     tracer = torch.fx.proxy.GraphAppendingTracer(calls)
     values: dict[Node, Any] = {node: torch.fx.Proxy(calls.placeholder(f"input{i}"), tracer) for i, node in enumerate(graph.inputs)}
@@ -68,14 +83,7 @@ def _start_torch(graph: Graph, threads: int | None) -> Run:
             raise UnsupportedOp(f"{node.where} has no row for torch in compiler/engines/peers.py")
         values[node] = WORDS[node.kind](torch, node, [values[operand] for operand in node.inputs])
     calls.output(tuple(values[node].node for node in graph.outputs))
-    compiled: Any = torch.compile(torch.fx.GraphModule(root, calls).eval(), options={"freezing": True})
-
-    def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
-        with torch.no_grad():
-            results: Any = compiled(*(torch.from_numpy(inputs[node.name]) for node in graph.inputs))
-        return {node.name: result.numpy() for node, result in zip(graph.outputs, results, strict=True)}
-
-    return run
+    return torch.fx.GraphModule(root, calls)
 
 
 # --- torch's words for our ops: (torch, node, operands) -> value ------------------------------------------------------

@@ -15,6 +15,7 @@ __all__ = ["Event", "Recording", "Stream", "library", "memory_here"]
 
 APART = 1  # cudaStreamNonBlocking: the default stream, where other libraries work, does not wait for it, nor it for that
 OF_THREAD = 1  # cudaStreamCaptureModeThreadLocal: what other threads allocate meanwhile does not end the capture
+EXTERNAL = 1  # cudaEventRecordExternal: of a graph, for others to look at
 ANY_WAY = 4  # cudaMemcpyDefault: by where the addresses lie
 
 
@@ -126,7 +127,14 @@ class Event:
         library().cudaEventDestroy(self.handle)
 
     def record(self, stream: Stream) -> None:
-        _checked("records no event", library().cudaEventRecord(self.handle, stream.handle))
+        """Where the stream is recorded, it happens with each replay."""
+        _checked("records no event", library().cudaEventRecordWithFlags(self.handle, stream.handle, self._flag(stream)))
+
+    @staticmethod
+    def _flag(stream: Stream) -> int:
+        status = ctypes.c_int()
+        _checked("does not tell what a stream does", library().cudaStreamIsCapturing(stream.handle, ctypes.byref(status)))
+        return EXTERNAL if status.value else 0
 
     def since(self, other: Event) -> float:
         """Milliseconds between two events that are recorded; waits for both.

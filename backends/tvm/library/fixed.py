@@ -27,7 +27,7 @@ from .owned import memory_of
 from .packed import ALIGNMENT
 from .run import code_of, in_bytes, weight_of
 
-__all__ = ["FixedLibrary", "need_memory", "parts"]
+__all__ = ["BatchPlace", "FixedLibrary", "Lane", "need_memory", "parts"]
 
 GRAPHS = 4  # captured for a batch, one for each memory that inputs came in; what comes elsewhere is copied
 _CAPTURING = threading.Lock()  # one thread at a time: what CUDA allows beside a capture differs from release to release
@@ -119,26 +119,26 @@ class FixedLibrary:
         return lane.place(batch).run_there(given, images)
 
     @property
-    def _lane(self) -> _Lane:
+    def _lane(self) -> Lane:
         """The calling thread's."""
-        lane: _Lane | None = getattr(self._local, "lane", None)
+        lane: Lane | None = getattr(self._local, "lane", None)
         if lane is None:
-            lane = self._local.lane = _Lane(self)
+            lane = self._local.lane = Lane(self)
         return lane
 
 
-class _Lane:
+class Lane:
     """What a thread has for itself: TVM's virtual machines and CUDA's streams are each for one at a time."""
 
     def __init__(self, library: FixedLibrary) -> None:
         self.library, self.stream = library, Stream()
         self.machine = tvm().relax.VirtualMachine(library.code, library.device)
-        self.places: dict[int, _Place] = {}
+        self.places: dict[int, BatchPlace] = {}
 
-    def place(self, batch: int) -> _Place:
+    def place(self, batch: int) -> BatchPlace:
         """Raises: BackendMissing where the device has too little memory left for the batch."""
         if batch not in self.places:
-            self.places[batch] = _Place(self, batch)
+            self.places[batch] = BatchPlace(self, batch)
         return self.places[batch]
 
 
@@ -150,10 +150,10 @@ class _Graph:
     results: Sequence[Any]
 
 
-class _Place:
+class BatchPlace:
     """Where a thread runs a batch: the same memory each time, on the device and pinned on the host."""
 
-    def __init__(self, lane: _Lane, batch: int) -> None:
+    def __init__(self, lane: Lane, batch: int) -> None:
         library, host = lane.library, tvm()
         self.lane, self.batch, self.path = lane, batch, library.path
         self.graph, self.device = library.graph, library.device
@@ -207,15 +207,16 @@ class _Place:
         at = tuple(tensor.data_ptr() for tensor in tensors)
         if not self.has_graphs or at not in self.ran:
             self.ran.add(at)
-            return self._call(tensors)
+            return self.call(tensors)
         if at not in self.graphs:
             with _CAPTURING, self.lane.stream.recorded() as recording:
-                results = self._call(tensors)
+                results = self.call(tensors)
             self.graphs[at] = _Graph(recording, results)
         self.lane.stream.replay(self.graphs[at].recording)
         return self.graphs[at].results
 
-    def _call(self, tensors: Sequence[Any]) -> Sequence[Any]:
+    def call(self, tensors: Sequence[Any]) -> Sequence[Any]:
+        """Enqueue each kernel by itself."""
         try:
             with tvm_ffi().use_raw_stream(self.device, self.lane.stream.handle.value):
                 return self.function(*tensors)

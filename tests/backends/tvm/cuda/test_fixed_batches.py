@@ -18,6 +18,7 @@ from convc.backends.tvm.cuda.emulator.device import emulated
 from convc.backends.tvm.gpus.streams import Stream, library
 from convc.backends.tvm.host import tvm
 from convc.backends.tvm.library.fixed import FixedLibrary, parts
+from convc.backends.tvm.library.gpu_times import kernel_times, run_times
 from convc.compiler.compiling.module import Module
 from convc.ir.errors import BackendMissing, InvalidInput, KernelFault, UsageError
 from convc.ir.graph import Graph
@@ -239,6 +240,27 @@ def test_tensors_are_used_where_they_lie(apart: Callable[..., Any], tmp_path: Pa
         "9 images on the device; give 1 to 4 at once, the greatest batch here",
         "input 'x' lies on another device, and this network runs on the host; give an array",
     ]
+
+
+def timed(folder: Path) -> tuple[list[float], list[str], list[int], list[dict[str, int]]]:
+    """Of runs and of kernels: milliseconds, functions, how many times each; and what the runs after them count."""
+    machine = emulated()
+    graph, loaded = _loaded(NET, folder, batches=(1, 4))
+    whole, kernels = run_times(loaded, 4, 5), kernel_times(loaded, 4, 3)
+    machine.counters()
+    hold_to_reference(graph, loaded.run(inputs := normal_inputs(graph, N=4)), inputs)
+    return whole, [name for name, _ in kernels], [len(times) for _, times in kernels], [machine.counters()]
+
+
+def test_runs_and_kernels_are_timed_by_events(apart: Callable[..., Any], tmp_path: Path) -> None:
+    """In memory of their own: a run that follows finds its own as it was."""
+    whole, names, counts, (after,) = apart(timed, tmp_path)
+    assert len(whole) == 5
+    assert min(whole) > 0
+    assert len(names) == 2
+    assert names[0] != names[1]
+    assert counts == [3, 3]
+    assert (after["launches"], after["captured"]) == (2, 0)
 
 
 def test_which_batches() -> None:

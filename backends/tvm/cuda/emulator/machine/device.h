@@ -1,5 +1,6 @@
 // What the two libraries that stand in for NVIDIA's share: the device's figures, its errors, streams and their capture into graphs.
 #pragma once
+#include <chrono>
 #include <mutex>
 #include <vector>
 #include "block.h"
@@ -26,7 +27,11 @@ const char* sentence_of(int error);
 
 extern std::recursive_mutex device_lock;  // one thing at a time; a module is compiled, and so kernels are found, while it is held
 
-struct Step {  // of a stream: a kernel with its own copy of the arguments, or a transfer where there is none
+struct Event {
+  std::chrono::steady_clock::time_point time;
+};
+
+struct Step {  // of a stream: a kernel with its own copy of the arguments; where there is none, an event or a transfer
   const emu_kernel* kernel;
   std::vector<std::vector<char>> arguments;
   unsigned grid[3], block[3];
@@ -34,7 +39,9 @@ struct Step {  // of a stream: a kernel with its own copy of the arguments, or a
   void* to;
   const void* from;
   size_t bytes;
+  Event* event;
 };
+void happen(Event* event);
 struct CapturedGraph {
   std::vector<Step> steps;
 };
@@ -45,6 +52,7 @@ enum class CaptureMode { global, thread_local_, relaxed };
 
 int enqueue(Stream* stream, Step step);  // runs it at once, or adds it to the graph that the stream is captured into
 int synchronize(Stream* stream);
+bool is_captured(const Stream* stream);
 int begin_capture(Stream* stream, CaptureMode mode);
 int end_capture(Stream* stream, CapturedGraph** graph);
 int refuse_in_capture();  // for what a capture does not allow, which breaks it

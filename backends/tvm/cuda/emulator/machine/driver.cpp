@@ -66,7 +66,7 @@ int cuLaunchKernelEx(const LaunchConfig* config, Function* function, void** para
   std::lock_guard<std::recursive_mutex> held(device_lock);
   if (config->dynamic > function->most_dynamic) return INVALID_VALUE;
   const emu_kernel* kernel = function->kernel;
-  Step step{kernel, {}, {}, {}, config->dynamic, nullptr, nullptr, 0};
+  Step step{kernel, {}, {}, {}, config->dynamic, nullptr, nullptr, 0, nullptr};
   memcpy(step.grid, config->grid, sizeof step.grid);
   memcpy(step.block, config->block, sizeof step.block);
   for (int i = 0; i < kernel->count; i++) step.arguments.emplace_back((char*)parameters[i], (char*)parameters[i] + kernel->sizes[i]);

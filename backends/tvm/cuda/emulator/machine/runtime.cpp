@@ -1,5 +1,4 @@
 // libcudart.so.13: as much of the runtime's interface as TVM's asks for, on one device with the figures of an H100.
-#include <chrono>
 #include <cstdlib>
 #include "device.h"
 
@@ -37,9 +36,6 @@ struct Properties {  // the first of cudaDeviceProp
   unsigned luid_mask;
   size_t total_memory, shared_a_block;
   int registers_a_block, lanes;
-};
-struct Event {
-  std::chrono::steady_clock::time_point time;
 };
 
 extern "C" {
@@ -98,7 +94,7 @@ int cudaFreeHost(void* pointer) {
 }
 int cudaMemcpyAsync(void* to, const void* from, size_t bytes, int, Stream* stream) {
   std::lock_guard<std::recursive_mutex> held(device_lock);
-  return said(enqueue(stream, {nullptr, {}, {}, {}, 0, to, from, bytes}));
+  return said(enqueue(stream, {nullptr, {}, {}, {}, 0, to, from, bytes, nullptr}));
 }
 int cudaMemcpyPeerAsync(void* to, int, const void* from, int, size_t bytes, Stream* stream) {
   return cudaMemcpyAsync(to, from, bytes, 0, stream);
@@ -137,6 +133,11 @@ int cudaStreamEndCapture(Stream* stream, CapturedGraph** graph) {
   std::lock_guard<std::recursive_mutex> held(device_lock);
   return said(end_capture(stream, graph));
 }
+int cudaStreamIsCapturing(Stream* stream, int* status) {
+  std::lock_guard<std::recursive_mutex> held(device_lock);
+  *status = is_captured(stream);
+  return SUCCESS;
+}
 int cudaGraphInstantiate(CapturedGraph** executable, const CapturedGraph* graph, unsigned long long) {
   *executable = new CapturedGraph(*graph);
   return SUCCESS;
@@ -162,9 +163,13 @@ int cudaEventDestroy(Event* event) {
   delete event;
   return SUCCESS;
 }
-int cudaEventRecord(Event* event, void*) {
-  event->time = std::chrono::steady_clock::now();
+int cudaEventRecord(Event* event, Stream*) {
+  happen(event);
   return SUCCESS;
+}
+int cudaEventRecordWithFlags(Event* event, Stream* stream, unsigned) {  // captured, it happens with each launch
+  std::lock_guard<std::recursive_mutex> held(device_lock);
+  return said(enqueue(stream, {nullptr, {}, {}, {}, 0, nullptr, nullptr, 0, event}));
 }
 int cudaEventSynchronize(Event*) {
   counters.synchronizations++;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
@@ -115,6 +116,16 @@ def test_run_runs_it_emulated_when_asked(artifact: Path, tmp_path: Path) -> None
     assert convc("run", artifact, "-b", "reference", "-o", tmp_path / "exact.npz").code == 0
     with np.load(tmp_path / "y.npz") as got, np.load(tmp_path / "exact.npz") as exact:
         np.testing.assert_allclose(got["y"], exact["y"], rtol=1e-4)
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
+def test_machine_code_that_was_cut_short_is_refused(artifact: Path, tmp_path: Path) -> None:
+    """Before it is loaded, on a machine with a GPU or without."""
+    shutil.copytree(artifact, tmp_path / "net")
+    cubin = tmp_path / "net" / "model.cubin"
+    cubin.write_bytes(cubin.read_bytes()[:1000])
+    way_out = "model.cubin was altered after it was written; compile the network again"
+    refused(convc("run", tmp_path / "net", "-b", "cuda"), 3, f"'{tmp_path / 'net'}': {way_out}")
 
 
 def test_only_devices_are_emulated(artifact: Path) -> None:

@@ -1,0 +1,151 @@
+"""On a machine with a GPU, what was prepared is run, held to float64 and timed: `python -m convc.tests.gpu.check FOLDER`, or `make gpu-check`.
+
+It writes tests/bench/RESULTS-cuda.md as it goes, within 8 minutes, and needs neither a network nor a compiler. Without a GPU the file says so.
+With --emulate the emulator stands in, whose times mean nothing: so the script itself is tried.
+
+Exit codes: 0 fine, 1 results differ, 5 no GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from convc.backends.tvm.cuda.batches import at_batch
+from convc.backends.tvm.cuda.emulator.device import emulated
+from convc.backends.tvm.cuda.plan import gpu_plan
+from convc.backends.tvm.gpus.driver import gpu
+from convc.backends.tvm.library.fixed import FixedLibrary
+from convc.backends.tvm.library.gpu_times import kernel_times, run_times
+from convc.compiler.checking.oracle import compare
+from convc.compiler.engines.tvm import loaded
+from convc.ir.errors import BackendMissing, ConvcError
+from convc.tests.gpu.machine import described
+from convc.tests.gpu.peaks import FULL, TINY, Scale, bandwidth, mma_peak
+from convc.tests.gpu.results import Results, Timed, no_gpu
+from convc.tests.gpu.rooflines import kernel_shares
+from convc.tests.gpu.stored import Case, cases
+from convc.tests.gpu.torch_times import torch_times, why_no_torch
+
+__all__ = ["main"]
+
+RESULTS = Path(__file__).parent.parent / "bench" / "RESULTS-cuda.md"
+SECONDS = 450.0  # of eight minutes; what is begun is ended
+EMULATED = "**A GPU was emulated, on the CPU: the results below are right or wrong, and no time among them means anything.**"
+BESIDE = "fp16"  # the precision in which torch is timed beside
+
+
+@dataclass
+class _Check:
+    """`until` is the time after which nothing is begun."""
+
+    folder: Path
+    output: Path
+    scale: Scale
+    until: float
+    results: Results
+
+    def run(self) -> int:
+        """Returns: the exit code."""
+        self.results.bandwidth, self.results.macs = bandwidth(self.scale), mma_peak(self.folder, self.scale)
+        self._write()
+        prepared = cases(self.folder)
+        for case in prepared:
+            if self._is_late(f"{case.network} {case.precision}, results"):
+                continue
+            self._hold(case)
+        self._write()
+        without_torch = why_no_torch()
+        if without_torch:
+            self.results.left_out.append(f"torch: {without_torch}")
+        for case in (case for case in prepared if case.is_timed):
+            self._time(case, not without_torch and case.precision == BESIDE)
+        return 1 if self.results.failed else 0
+
+    def _hold(self, case: Case) -> None:
+        """A case against its float64 outputs; what fails is noted, and the next one tried."""
+        inputs, oracle = case.values()
+        name = f"{case.network} {case.precision}"
+        try:
+            lines = compare(name, oracle, loaded(case.artifact.library(), None)(inputs))
+        except ConvcError as error:
+            self.results.failed.append(f"{name}: {error}")
+            return
+        bad = [str(line) for line in lines if not line.agrees]
+        self.results.failed.extend(bad)
+        if not bad:
+            self.results.agreed.append(name)
+        print(f"{name}: {'agrees' if not bad else bad[0]}", file=sys.stderr)
+
+    def _time(self, case: Case, with_torch: bool) -> None:
+        graph = case.artifact.structure()
+        library = FixedLibrary.load(case.artifact.library())
+        for batch in library.batches:
+            what = f"{case.network} {case.precision}, batch {batch}"
+            if self._is_late(what):
+                continue
+            try:
+                ours = run_times(library, batch, self.scale.runs)
+                times = kernel_times(library, batch, self.scale.runs)
+                shares = kernel_shares(gpu_plan(at_batch(graph, batch)), times, self.results.macs, self.results.bandwidth)
+            except ConvcError as error:
+                self.results.failed.append(f"{what}: {error}")
+                continue
+            self.results.timed.append(Timed(case.network, case.precision, batch, ours, {}, shares))
+            self._write()
+            if with_torch:
+                self._beside(case, batch, what)
+
+    def _beside(self, case: Case, batch: int, what: str) -> None:
+        """torch on the network as it was given. It compiles for a minute, so each time is written at once."""
+        from convc.models import ZOO
+
+        try:
+            others = torch_times(ZOO[case.network].network(), case.precision, batch, self.scale.runs, self.until)
+        except Exception as error:  # torch raises many kinds, and ours are measured all the same
+            self.results.left_out.append(f"torch, {what}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
+            return
+        self.results.timed[-1].others.update(others)
+        self._write()
+
+    def _is_late(self, what: str) -> bool:
+        late = time.monotonic() > self.until
+        if late:
+            self.results.left_out.append(f"{what}: no time left")
+        return late
+
+    def _write(self) -> None:
+        self.output.write_text(self.results.text(), encoding="utf-8")
+
+
+def main(words: list[str] | None = None) -> int:
+    """Returns: the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="what prepare left")
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
+    parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--emulate", action="store_true")
+    asked = parser.parse_args(words)
+    until = time.monotonic() + asked.seconds
+    if asked.emulate:
+        emulated()
+    else:
+        try:
+            gpu()
+        except BackendMissing as error:
+            asked.output.write_text(no_gpu(str(error).partition(";")[0], cases(asked.folder), asked.folder), encoding="utf-8")
+            print(f"{error}; {asked.output} says so", file=sys.stderr)
+            return 5
+    machine = [EMULATED] if asked.emulate else []
+    check = _Check(asked.folder, asked.output, TINY if asked.emulate else FULL, until, Results([*machine, *described()]))
+    code = check.run()
+    check._write()
+    print(f"wrote {asked.output}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

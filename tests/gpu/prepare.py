@@ -1,0 +1,58 @@
+"""All that `check` needs on a machine with a GPU and no network: `python -m convc.tests.gpu.prepare FOLDER [NETWORK ...]`.
+
+Every network in its small form, in float32 and float16, against float64; some in full, compiled for the batches that are timed; and the
+kernel that finds the peak. It takes hours for all on two cores; what is there already is left, so it may be interrupted. No GPU is needed, a CUDA
+compiler is: without one kernels would be compiled on the other machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from convc.ir.errors import ConvcError
+from convc.models import ZOO
+from convc.tests.gpu.peaks import write_peak_kernel
+from convc.tests.gpu.stored import FP32, made
+from convc.tests.support.tiers import small
+
+__all__ = ["main"]
+
+TIMED = ("resnet50_v1_5", "resnet18", "vgg16", "mobilenet_v2")
+BATCHES = "1,32,256"
+TIMED_IN = ("fp16", "bf16")
+CHECKED = (2,)  # images: a second one sees what one alone does not
+
+
+def main(words: list[str] | None = None) -> int:
+    """Returns: the exit code, 1 where a network could not be compiled."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", help="default: all of the zoo")
+    parser.add_argument("--target", default="cuda:sm_90")
+    parser.add_argument("--timed", default=",".join(TIMED), help="networks to time, in full; none: ''")
+    parser.add_argument("--batches", default=BATCHES, help="images of the runs that are timed")
+    asked = parser.parse_args(words)
+    batches = tuple(map(int, asked.batches.split(",")))
+    timed = [name for name in asked.timed.split(",") if name]
+    write_peak_kernel(asked.folder, asked.target.partition(":")[2] or "sm_90")
+    jobs = [(name, precision, False) for name in asked.networks or ZOO for precision in (FP32, "fp16")]
+    jobs += [(name, precision, True) for name in timed for precision in TIMED_IN]
+    failed = 0
+    for name, precision, is_timed in jobs:
+        begin = time.perf_counter()
+        graph = ZOO[name].network() if is_timed else small(name)
+        try:
+            made(graph, name, precision, batches if is_timed else CHECKED, asked.folder, is_timed=is_timed, target=asked.target)
+        except ConvcError as error:
+            failed += 1
+            print(f"{name} {precision}: {error}", file=sys.stderr)
+            continue
+        print(f"{name} {precision}{' to time' if is_timed else ''}: {time.perf_counter() - begin:.0f} s", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""What checks a GPU, tried where there is none."""
+
+from __future__ import annotations
+
+import shutil
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from convc.backends.tvm.cuda.plan import gpu_plan
+from convc.ir.binding import specialize
+from convc.tests.gpu import check, prepare
+from convc.tests.gpu.results import Results, Timed, no_gpu
+from convc.tests.gpu.rooflines import kernel_shares
+from convc.tests.gpu.stored import Case
+from convc.tests.support.graphs import typed_graph
+
+NET = """graph @net(%x: f32[N,16,8,8]) {
+    %w = param : f16[16,16,3,3]
+    %v = param : f16[10,1024]
+    %h = cast(%x) {to=f16}
+    %a = conv2d(%h, %w) {pads=[1,1,1,1]}
+    %f = flatten(%a)
+    %s = dense(%f, %v)
+    %y = cast(%s) {to=f32}
+    return %y
+}"""
+
+
+def test_kernels_are_matched_with_the_plan_and_held_to_their_rooflines() -> None:
+    """A sum in parts is two kernels and one line; what no call of the plan has launched is a line by itself."""
+    plan = gpu_plan(specialize(typed_graph(NET), {"N": 1}))
+    names = ["enter0", "other", "conv1", "conv2", "conv__parts_added3", "leave4"]
+    times = [(name, [9.0, float(i), float(i)]) for i, name in enumerate(names, start=1)]
+    enter, other, conv, dense, leave = kernel_shares(plan, times, macs=1e9, nbytes=1e9)
+    assert (other.kernel, other.nodes, other.least) == ("other", "", 0.0)
+    assert (conv.nodes, conv.milliseconds) == ("a", 3.0)
+    assert conv.least == pytest.approx(1e3 * 16 * 16 * 9 * 64 / 1e9)
+    assert dense.milliseconds == 4.0 + 5.0
+    assert enter.least == pytest.approx(1e3 * (16 * 64 * (4 + 2)) / 1e9)
+    assert leave.nodes == "y"
+    with pytest.raises(ValueError, match=r"^no kernel was seen for conv of a$"):
+        kernel_shares(plan, times[:1], 1e9, 1e9)
+
+
+def test_a_table_says_what_was_measured() -> None:
+    plan = gpu_plan(specialize(typed_graph(NET), {"N": 1}))
+    shares = kernel_shares(plan, [(name, [2.0]) for name in ("enter0", "conv1", "conv2", "conv__parts_added3", "leave4")], 1e9, 1e9)
+    results = Results(
+        ["an H200"],
+        4.2e12,
+        3e14,
+        ["net fp16"],
+        ["mlp fp16: y DIFFERS"],
+        [Timed("net", "fp16", 32, [4.0, 3.0, 5.0], {"eager": [8.0]}, shares)],
+    )
+    text = results.text()
+    assert "4.20 TB/s copied, read and written; 600 TFLOP/s of mma.sync" in text
+    assert "1 networks agree with float64, 1 do not." in text
+    assert "| net | fp16 | 32 | 4.000 | 8,000 |" in text
+    assert "| 8.000 | - |" in text
+    assert "| 2000.0 | 147.5 | 7% | conv | a |" in text
+
+
+def test_without_a_gpu_the_file_says_so(tmp_path: Path) -> None:
+    prepared = [Case("lenet5", "fp16", (2,), False, tmp_path), Case("resnet18", "bf16", (1, 32), True, tmp_path)]
+    text = no_gpu("the driver is not installed", prepared, tmp_path)
+    assert "**No GPU was there: the driver is not installed. Nothing below was measured.**" in text
+    assert "- 1 networks, 1 artifacts with inputs and float64 outputs" in text
+    assert "- to time: resnet18 in bf16, batches 1, 32" in text
+    output = tmp_path / "RESULTS.md"
+    assert check.main([str(tmp_path), "-o", str(output)]) == 5
+    assert "No GPU was there: no CUDA device is here: NVIDIA's driver (libcuda.so.1) is not installed." in output.read_text()
+    assert "Nothing is prepared either" in output.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
+def test_the_whole_script_runs_emulated(tmp_path: Path) -> None:
+    folder, output = tmp_path / "gpu", tmp_path / "RESULTS.md"
+    with get_context("spawn").Pool(1) as pool:
+        assert pool.apply(prepare.main, ([str(folder), "lenet5", "mlp", "--timed", "lenet5", "--batches", "1,2"],)) == 0
+        assert pool.apply(prepare.main, ([str(folder), "lenet5", "--timed", ""],)) == 0  # all is there
+    with get_context("spawn").Pool(1) as pool:
+        assert pool.apply(check.main, ([str(folder), "--emulate", "-o", str(output)],)) == 0
+    text = output.read_text()
+    assert "no time among them means anything" in text
+    assert "6 networks agree with float64, 0 do not." in text
+    for row in ("fp16 | 1", "fp16 | 2", "bf16 | 1", "bf16 | 2"):
+        assert f"| lenet5 | {row} | " in text
+    assert "## lenet5, fp16, batch 2: the 10 kernels that lose most" in text
+    values = next(folder.glob("mlp-fp16/values.npz"))
+    values.write_bytes(next(folder.glob("mlp-fp32/values.npz")).read_bytes())
+    with get_context("spawn").Pool(1) as pool:  # float16 is beyond the tolerance of float32, which is said
+        assert pool.apply(check.main, ([str(folder), "--emulate", "-o", str(output), "--seconds", "60"],)) == 1
+    assert "mlp fp16: " in output.read_text()
