@@ -34,6 +34,7 @@ BLOCK = 64  # terms that kernels add in turn before they start a new partial sum
 MEANS = (AVG_POOL, GLOBAL_AVG_POOL, REDUCE_MEAN, REDUCE_SUM)  # engines add these all in turn: what kernels do, no fact of an op
 LEAST = 2.0**-40  # the smallest unit that shows in float64
 ENOUGH = 32.0  # times too large a disturbance by which enough whole numbers turn to be counted
+UNDERFLOW = {"f16": 2.0**-25}  # half a step between the smallest numbers, where results are not far from them
 LONG = 9  # roundings from which a result counts as a sum
 
 
@@ -45,21 +46,23 @@ def noise_level(
     seed: int = 0,
     runs: int = RUNS,
     tiles: Mapping[str, int] | None = None,
+    factors: float = 0.0,
 ) -> dict[str, Array]:
     """One standard deviation of rounding noise per output element, at least the root mean square over its output and over its like.
 
     Whole numbers have the mean of their changes instead: rounding turns few of them, by as much as it happens to.
     `exact` are the undisturbed float64 outputs; `tiles` names convolutions that are computed by Winograd's form, with their
     tiles. Ops that only move or choose values add no noise. An infinity or NaN has none either, and takes none to its neighbours.
+    What products of float32 multiply is rounded to the unit `factors` first, where that is not 0.
     """
     if steps_of(graph):
-        return follow(graph, inputs, {}, unit, seed, runs, tiles).noise
-    disturb = _Disturbance(unit, seed, tiles)
+        return follow(graph, inputs, {}, unit, seed, runs, tiles, factors).noise
+    disturb = _Disturbance(unit, seed, tiles, factors=factors)
     squares = {name: np.zeros_like(value, dtype=np.float64) for name, value in exact.items()}
     for node, values in reference.side_by_side(graph, inputs, "f64", [disturb] * runs):
         if node.name in squares:
             squares[node.name] = np.mean([apart(value, exact[node.name], disturb.enlarged) ** 2 for value in values], axis=0)
-    turned = _turned(graph, inputs, exact, _Disturbance(unit, seed, tiles, ENOUGH))
+    turned = _turned(graph, inputs, exact, _Disturbance(unit, seed, tiles, ENOUGH, factors))
     return {name: at_least_pooled(square, exact[name]) for name, square in squares.items()} | turned
 
 
@@ -80,12 +83,13 @@ def follow(
     seed: int = 0,
     runs: int = RUNS,
     tiles: Mapping[str, int] | None = None,
+    factors: float = 0.0,
 ) -> Followed:
     """As `noise_level`, in a network whose values go by steps (steps.py): all runs take those that were `decided` where rounding explains
     them, else those of float64. So the noise is that of what lies behind the last step.
     """
     graph = opened_graph(graph)
-    disturb = _Disturbance(unit, seed, tiles)
+    disturb = _Disturbance(unit, seed, tiles, factors=factors)
     decisions = Decisions(decided, unit, disturb.enlarged)
     names = {node.name for node in graph.outputs}
     exact: dict[str, Array] = {}
@@ -94,7 +98,7 @@ def follow(
         if node.name in names and value.dtype != object:
             exact[node.name] = value
             noise[node.name] = at_least_pooled(np.mean([apart(each, value, disturb.enlarged) ** 2 for each in disturbed], axis=0), value)
-    much = _Disturbance(unit, seed, tiles, ENOUGH)
+    much = _Disturbance(unit, seed, tiles, ENOUGH, factors)
     turned = _turned(graph, inputs, exact, much, Decisions(decided, unit, much.enlarged))
     return Followed({node.name: exact[node.name] for node in graph.outputs if node.name in exact}, noise | turned, decisions.turned)
 
@@ -114,7 +118,8 @@ class _Disturbance:
     Noise is linear in the unit while that is small; what a smaller one than LEAST does, float64 itself would round away.
     """
 
-    def __init__(self, unit: float, seed: int, tiles: Mapping[str, int] | None = None, least: float = 1.0) -> None:
+    def __init__(self, unit: float, seed: int, tiles: Mapping[str, int] | None = None, least: float = 1.0, factors: float = 0.0) -> None:
+        self.factors = SINGLE * factors * least
         self.enlarged = max(least, LEAST / unit)
         self.unit = unit * self.enlarged
         # what engines keep in half precision
@@ -129,9 +134,17 @@ class _Disturbance:
         with np.errstate(all="ignore"):
             if node not in self.sizes:
                 self.sizes = {node: self._size(node, operands, value)}
+            if self.factors and _is_product(node) and node.typed.dtype == "f32":
+                value = self._of_rounded_factors(node, operands)
             disturbed = value + self.sizes[node] * self.draws.standard_normal(value.shape)
             disturbed += shared_noise(node, operands, self._unit(node), self.draws)
         return disturbed if np.isfinite(disturbed).all() else np.where(np.isfinite(disturbed), disturbed, value)
+
+    def _of_rounded_factors(self, node: Node, operands: list[Array]) -> Array:
+        """The product of what a tensor core takes: a weight is off by the same at all places."""
+        x, w, *bias = operands
+        off = (1 + self.factors * self.draws.standard_normal(each.shape) for each in (x, w))
+        return np.asarray(node.kind.meaning(node.op, *(each * by for each, by in zip((x, w), off, strict=True)), *bias))
 
     def _unit(self, node: Node) -> float:
         return self.halves.get(node.typed.dtype, self.unit)
@@ -146,10 +159,17 @@ class _Disturbance:
         if roundings == 0:
             return np.zeros_like(scale)
         if not isinstance(roundings, int) or roundings < LONG:
-            return unit * SINGLE * scale
+            return np.hypot(unit * SINGLE * scale, UNDERFLOW.get(node.typed.dtype, 0.0))
+        own = UNDERFLOW.get(node.typed.dtype, 0.0)
+        if _is_product(node) and node.typed.dtype in self.halves:  # kernels add in float32, and round the sum and what a bias is added to
+            own, unit = np.hypot(2 * SINGLE * unit * abs(value), own), self.unit
         in_turn = roundings if node.kind in MEANS else min(roundings, BLOCK)
         drift = SINGLE * np.sqrt(in_turn / 3) * abs(value)  # terms of one sign: the partial sums grow with the sum
-        return unit * np.hypot(SUM * scale, drift)
+        return np.hypot(unit * np.hypot(SUM * scale, drift), own)
+
+
+def _is_product(node: Node) -> bool:
+    return node.kind.facts.narrow(node.op) == "gains"
 
 
 def _turned(

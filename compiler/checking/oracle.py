@@ -13,7 +13,7 @@ from ...ir.errors import Mismatch
 from ...ir.graph import Graph
 from ...ir.types import Array
 from .noise import follow, noise_level
-from .units import SIGMAS, UNIT
+from .units import FACTORS, SIGMAS, UNIT
 
 __all__ = ["Agreement", "Oracle", "compare", "errors_over", "top_agreement"]
 
@@ -105,21 +105,23 @@ class Oracle:
         `tiles` names what is computed by Winograd's form; `exact` are the float64 outputs where they are known. `decided` are the steps
         that an engine took, by node: where rounding explains them they are taken.
         """
-        turned = 0
+        turned, factors = 0, FACTORS.get(precision, 0.0)
         if decided is not None:
-            followed = follow(graph, inputs, decided, UNIT[precision], seed, tiles=tiles)
+            followed = follow(graph, inputs, decided, UNIT[precision], seed, tiles=tiles, factors=factors)
             exact, noise, turned = followed.values, followed.noise, followed.turned
         else:
             exact = reference.run(graph, inputs, "f64") if exact is None else exact
             exact = {name: value for name, value in exact.items() if value.dtype != object}  # what another runtime alone can look into
-            noise = noise_level(graph, inputs, exact, UNIT[precision], seed, tiles=tiles)
+            noise = noise_level(graph, inputs, exact, UNIT[precision], seed, tiles=tiles, factors=factors)
         floats = {node.name: max(UNIT[precision], UNIT.get(node.typed.dtype, 0.0)) for node in graph.outputs if node.typed.is_float}
         # the result itself is stored rounded once, whatever came before
         tolerance = {name: SIGMAS * noise[name] + floats.get(name, 0.0) * abs(np.asarray(exact[name], np.float64)) for name in exact}
         return Oracle(exact, tolerance, max((_relative(noise[name], exact[name]) for name in exact), default=0.0), turned)
 
     @staticmethod
-    def by_tiles(graph: Graph, better: Graph, inputs: Mapping[str, Array], seed: int = 0) -> Callable[[Mapping[str, int]], Oracle]:
+    def by_tiles(
+        graph: Graph, better: Graph, inputs: Mapping[str, Array], seed: int = 0, precision: str = "f32"
+    ) -> Callable[[Mapping[str, int]], Oracle]:
         """For engines that run `better` in place of `graph`: the oracle by the tiles of an engine's kernels, made when first asked for.
 
         All have the values of `graph`; the noise is its too, or where there are tiles that of `better`, by whose names they go.
@@ -128,7 +130,7 @@ class Oracle:
 
         @functools.cache
         def made(tiles: frozenset[tuple[str, int]]) -> Oracle:
-            return Oracle.of(better if tiles else graph, inputs, seed=seed, tiles=dict(tiles), exact=exact)
+            return Oracle.of(better if tiles else graph, inputs, precision, seed, tiles=dict(tiles), exact=exact)
 
         return lambda tiles: made(frozenset(tiles.items()))
 

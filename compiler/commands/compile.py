@@ -10,10 +10,10 @@ import click
 from ...ir.errors import UsageError
 from ..compiling.compile import compile_as
 from ..files.model import Request
-from ..targets.options import CompileOptions
+from ..targets.options import FP32, PRECISIONS, CompileOptions
 from ..targets.table import TARGETS, target_named
 from .console import Console, emit_json
-from .options import THREADS, model_options
+from .options import CALIBRATION, THREADS, model_options
 
 __all__ = ["command"]
 
@@ -21,7 +21,7 @@ WINOGRAD = ("off", "f2", "f4", "auto")
 TILES = "Winograd's tiles on a CPU: f2 of 2x2 results, f4 of 4x4 and, for 5x5 filters, 2x2; auto chooses by size and noise."
 
 BATCHES = "On a GPU, how many images a run may have, for each of which kernels are made: fewer are run among others; default: 1,8,32,256."
-
+PRECISION = "Of products, on cuda: fp16 or bf16, summed in float32; tf32, as tensor cores multiply it. Norms and softmax stay in fp32."
 KINDS = [f"{name}:{model}" for name, target in TARGETS.items() for model in target.models]
 MACHINES = f"cpu is this processor, cuda the GPU here or else an H100; also {', '.join(KINDS)}."
 
@@ -47,6 +47,8 @@ def _batches(context: click.Context, param: click.Parameter, text: str | None) -
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The artifact directory to write.")
 @click.option("-t", "--target", metavar="TARGET", callback=_target, default="cpu", show_default=True, help=MACHINES)
 @click.option("-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="Optimization level.")
+@click.option("--precision", type=click.Choice(PRECISIONS), default=FP32, show_default=True, help=PRECISION)
+@click.option("--calibration", multiple=True, metavar="FILE", help=CALIBRATION)
 @click.option("--opset", type=int, help="Opset of the ONNX file in the artifact.")
 @click.option("--threads", type=THREADS, help="Threads while checking; default: one a physical core.")
 @click.option("--winograd", type=click.Choice(WINOGRAD), default="auto", show_default=True, help=TILES)

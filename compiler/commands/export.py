@@ -7,14 +7,19 @@ from pathlib import Path
 import click
 
 from ...ir.errors import UsageError
+from ..compiling.precision import NARROW, feeds_of, in_precision
+from ..engines.onnxruntime import ONNXRUNTIME
 from ..engines.optimize import optimize
 from ..files.model import Request, load_with_source
 from ..files.onnx_file import export_onnx
 from ..files.weights import WEIGHT_FILES, check_numbers, write_weights
+from ..targets.options import FP32, PRECISIONS
 from .console import Console
-from .options import check_suffix, model_options
+from .options import CALIBRATION, check_suffix, model_options
 
 __all__ = ["command"]
+
+PRECISION = "Of products and weights; inputs and outputs, norms, pool sums and softmax stay in fp32."
 
 
 @click.command("export")
@@ -23,18 +28,31 @@ __all__ = ["command"]
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="The ONNX file to write; .safetensors or .npz for weights alone."
 )
 @click.option("-O", "level", type=click.IntRange(0, 3), default=0, show_default=True, help="Optimization level before the export.")
+@click.option("--precision", type=click.Choice(PRECISIONS), default=FP32, show_default=True, help=PRECISION)
+@click.option("--calibration", multiple=True, metavar="FILE", help=CALIBRATION)
 @click.option("--opset", type=int, help="ONNX opset, 7 or newer; default: the newest that onnxruntime here supports.")
 @click.pass_obj
-def command(console: Console, request: Request, output: Path, level: int, opset: int | None) -> None:
+def command(
+    console: Console, request: Request, output: Path, level: int, precision: str, calibration: tuple[str, ...], opset: int | None
+) -> None:
     """Write MODEL as an ONNX file, or its parameters by name. It is exported as written unless -O asks for passes."""
     check_suffix("-o", output, (".onnx", *WEIGHT_FILES))
+    if precision == "tf32":
+        raise UsageError("tf32 is how a GPU multiplies float32, and no file says it: the runtime that loads one decides; export as fp32")
+    if calibration and precision not in NARROW:
+        raise UsageError("--calibration finds what leaves the range of fp16; give --precision fp16 with it")
     graph, source = load_with_source(request, console.zoo, console.say)
     if output.suffix in WEIGHT_FILES:
-        if level or opset:
-            extra = "-O" if level else "--opset"
+        if level or opset or precision != FP32:
+            extra = "-O" if level else "--opset" if opset else "--precision"
             raise UsageError(f"'{output}' takes the weights of the network as written, as --weights reads them; leave out {extra}")
         check_numbers(graph)
         write_weights(graph, output)
     else:
-        export_onnx(optimize(graph, level)[0], output, opset, source, resized=bool(request.inputs))
+        better = optimize(graph, level)[0]
+        if narrowed := in_precision(better, precision, feeds_of(better, calibration, 0, drawn=False), ONNXRUNTIME.prices):
+            better = narrowed.graph
+            for line in narrowed.lines:
+                console.say(line)
+        export_onnx(better, output, opset, source, resized=bool(request.inputs))
     console.say(f"wrote {output} ({output.stat().st_size:,} bytes)")

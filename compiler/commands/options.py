@@ -14,9 +14,10 @@ from ...backends.tvm.host import most_threads
 from ...ir.errors import UsageError
 from ..files.model import Request
 
-__all__ = ["THREADS", "PassOptions", "check_suffix", "gather", "model_options", "pass_options"]
+__all__ = ["CALIBRATION", "THREADS", "PassOptions", "check_suffix", "gather", "model_options", "pass_options"]
 
 THREADS = click.IntRange(1, most_threads())
+CALIBRATION = "Photographs or one .npz of inputs: a layer that leaves the range of fp16 on one of them stays in float32."
 F = TypeVar("F", bound=Callable[..., Any])
 
 

@@ -15,6 +15,7 @@ from ...ir.types import Array
 from ..checking.batches import compare_batches
 from ..checking.node_bounds import check_nodes
 from ..checking.oracle import Agreement, Oracle
+from ..checking.units import NOISE_OF
 from ..checking.verify import verify
 from ..engines.engine import Engine, Run
 from ..engines.optimize import optimize
@@ -145,7 +146,8 @@ def _hold(
 
     Raises: KernelMissing for a backend that lacks one, where there is no other to hold.
     """
-    oracle = Oracle.by_tiles(graph, graph, inputs, seed)
+    precision = NOISE_OF.get(artifact.target.precision, "f32") if artifact else "f32"
+    oracle = Oracle.by_tiles(graph, graph, inputs, seed, precision)
     lines: list[Agreement] = []
     for engine in engines:
         ready = functools.partial(_ready, graph, artifact, threads)

@@ -19,8 +19,10 @@ from ...ir.version import __version__, installed
 from ...passes.manager import Stage, run_passes
 from ...passes.pipelines import LEVELS
 from ..checking.batches import compare_batches
-from ..checking.oracle import Agreement, Oracle
+from ..checking.narrowing import loss_of
+from ..checking.oracle import Agreement, Oracle, compare
 from ..checking.pass_check import PassCheck, refuse_failures
+from ..checking.units import NOISE_OF
 from ..checking.winograd_choice import Oracles, TileChoice, choose_tiles
 from ..engines.engine import Engine, Run
 from ..engines.optimize import optimize
@@ -32,9 +34,10 @@ from ..files.inputs import random_inputs
 from ..files.weights import check_numbers, weights_bytes
 from ..report.artifact_report import compile_report
 from ..targets.options import CompileOptions
-from ..targets.table import target_named
+from ..targets.table import need_precision, target_named
 from ..targets.target import Say
 from .peak_memory import measured_peak
+from .precision import NARROW, feeds_of, in_precision
 
 __all__ = ["compile_as", "compile_network"]
 
@@ -63,6 +66,7 @@ def compile_network(
 def compile_as(graph: Graph, path: str | Path, options: CompileOptions, say: Say = lambda text: None) -> Artifact:
     """As `compile_network`, by a record."""
     target = target_named(options.target)
+    need_precision(options.target, options.precision)
     path = Path(path)
     if options.batches is not None and not target.has_batches:
         raise UsageError(f"--batches is for a GPU; a library for {target.name} takes any batch")
@@ -72,10 +76,17 @@ def compile_as(graph: Graph, path: str | Path, options: CompileOptions, say: Say
         better, trace = _optimized(graph, options)
         rewrites = sum(len(stage.rewrites) for stage in trace)
         say(f"optimized at -O{options.level}: {rewrites} rewrite{'' if rewrites == 1 else 's'}")
-        _write_network(better, _for_onnx(graph, better, options.level), folder, options.opset)
+        wide, lines = better, list[str]()
+        if narrowed := in_precision(better, options.precision, _feeds(graph, options), TVM.prices):
+            better, lines, trace = narrowed.graph, narrowed.lines, [*trace, narrowed.stage]
+            for line in lines:
+                say(line)
+        _write_network(better, _for_onnx(graph, wide, better, options), folder, options.opset)
         say(f"exported {ONNX}")
         inputs = random_inputs(graph, options.seed)
-        oracle = Oracle.by_tiles(graph, better, inputs, options.seed) if options.check else None
+        source, precision = (better, "f32") if narrowed else (graph, NOISE_OF.get(options.precision, "f32"))
+        oracle = Oracle.by_tiles(source, better, inputs, options.seed, precision) if options.check else None
+        loss = loss_of(graph, better, inputs, options.seed) if options.check and narrowed else None
         choice = choose_tiles(better, options.winograd, oracle, target.processor()) if target.processor else NO_CHOICE
         built = target.build(better, folder, choice.tiles, options, say)
         agreements: list[Agreement] = []
@@ -83,16 +94,29 @@ def compile_as(graph: Graph, path: str | Path, options: CompileOptions, say: Say
             draft = Artifact.draft(folder, built)
             built = built.measured(lambda: measured_peak(draft, options.threads))
             engines = [engine.within(draft) for engine in ENGINES.values()] if target.is_here() else [REFERENCE]
-            agreements = _check(better, draft, engines, oracle, inputs, options.threads, say)
-        (folder / REPORT).write_text(compile_report(graph, better, trace, built, choice, agreements), encoding="utf-8")
+            agreements = _check(better, draft, engines, oracle, inputs, options.threads, say, loss)
+        (folder / REPORT).write_text(compile_report(graph, better, trace, built, choice, agreements, lines), encoding="utf-8")
         (folder / MANIFEST).write_bytes(manifest_of(folder, better, built, _versions()))
     return Artifact.open(path)
 
 
-def _for_onnx(graph: Graph, better: Graph, level: int) -> Graph:
-    """The network of the ONNX file: where weights are stored quantized it is one of its own, in which they are still."""
-    is_stored = any(node.kind is DEQUANTIZE_LINEAR and node.inputs[0].weights is not None for node in graph.ops)
-    return optimize(graph, level)[0] if is_stored else better
+def _feeds(graph: Graph, options: CompileOptions) -> list[dict[str, Array]]:
+    """On which nothing may leave the range of the precision: those that are given, and those that it is checked with."""
+    if options.precision not in NARROW:
+        return []
+    return feeds_of(graph, options.calibration, options.seed, drawn=options.check)
+
+
+def _for_onnx(graph: Graph, wide: Graph, better: Graph, options: CompileOptions) -> Graph:
+    """The network of the ONNX file: where weights are stored quantized it is one of its own, in which they are still.
+
+    `better` is the optimized network, `wide` the same before it was brought into a precision.
+    """
+    if not any(node.kind is DEQUANTIZE_LINEAR and node.inputs[0].weights is not None for node in graph.ops):
+        return better
+    stored = optimize(graph, options.level)[0]
+    narrowed = None if better is wide else in_precision(stored, options.precision, _feeds(graph, options), TVM.prices)
+    return narrowed.graph if narrowed else stored
 
 
 def _write_network(graph: Graph, for_onnx: Graph, folder: Path, opset: int | None) -> None:
@@ -124,8 +148,10 @@ def _check(
     inputs: Mapping[str, Array],
     threads: int | None,
     say: Say,
+    loss: Oracle | None = None,
 ) -> list[Agreement]:
-    """Every engine that can run the draft, which computes `better`, against the float64 oracle of the network as it was given.
+    """Every engine that can run the draft, which computes `better`, against the float64 oracle of the network as it was given, or where
+    that was brought into a narrower precision against its own, and then by `loss` against that of the network as it was given.
 
     Raises: Mismatch naming the engine and output that differ.
     """
@@ -139,6 +165,8 @@ def _check(
             say(f"warning: {engine.name} was not held: {error}")
             continue
         lines = compare_batches(better, engine, run, inputs, oracle(tiles), tiles, opened, threads)
+        if loss is not None:
+            lines += compare(f"{engine.name}, what the precision loses", loss, run(inputs))
         agreements += lines
         for line in lines:
             say(str(line))

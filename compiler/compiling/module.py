@@ -17,7 +17,8 @@ from ..engines.optimize import optimize
 from ..engines.table import engine_named
 from ..engines.tvm import TVM
 from ..files.artifact import Artifact
-from ..targets.table import target_named
+from ..targets.options import FP32
+from ..targets.table import need_precision, target_named
 
 __all__ = ["Module", "compile"]
 
@@ -70,13 +71,17 @@ class Module:
         return Module(artifact.structure(), engine.open(artifact, threads), takes_tensors=engine.takes_tensors)
 
 
-def compile(graph: Graph, target: str = "cpu", level: int = 2, threads: int | None = None, *, check: bool = True) -> Module:
+def compile(
+    graph: Graph, target: str = "cpu", level: int = 2, threads: int | None = None, *, check: bool = True, precision: str = FP32
+) -> Module:
     """Optimize and build `graph` for this machine, and hold the result to float64 once, unless not to `check`.
 
-    Raises: UsageError for a target other than cpu; `compile_network` writes artifacts for others. Mismatch if results differ.
+    Raises: UsageError for a target other than cpu, and a precision that it has no kernels for; `compile_network` writes artifacts
+    for others. Mismatch if results differ.
     """
     if not target_named(target).in_memory:
         raise UsageError(f"target '{target}' cannot be called from memory; write an artifact with `convc compile -t {target}`")
+    need_precision(target, precision)
     better, _ = optimize(graph, level, prices=TVM.prices)
     run = TVM.start(better, threads)
     if check:

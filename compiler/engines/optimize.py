@@ -8,20 +8,28 @@ from ...ir.errors import UsageError
 from ...ir.graph import Graph
 from ...passes.analysis.prices import Prices
 from ...passes.manager import Stage, run_passes
-from ...passes.pipelines import LEVELS
+from ...passes.pipelines import LEVELS, PRECISIONS
+from ..targets.options import FP32
 from .onnxruntime import ONNXRUNTIME
 
 __all__ = ["optimize"]
 
 
 def optimize(
-    graph: Graph, level: int = 2, limits: Mapping[str, int] | None = None, prices: Prices = ONNXRUNTIME.prices
+    graph: Graph,
+    level: int = 2,
+    limits: Mapping[str, int] | None = None,
+    prices: Prices = ONNXRUNTIME.prices,
+    precision: str = FP32,
 ) -> tuple[Graph, list[Stage]]:
     """Run a pipeline; returns the improved graph and the trace of its passes. `prices` are those of the engine that will run
-    it, or of onnxruntime where nobody knows.
+    it, or of onnxruntime where nobody knows. In a `precision` of fp16 or bf16 the last pass says in `declined` what stays in float32.
 
-    Raises: UsageError for a level that is not there; InvalidModel, naming the pass, if one breaks the graph.
+    Raises: UsageError for a level or a precision of types that is not there; InvalidModel, naming the pass, if one breaks the graph.
     """
     if level not in range(len(LEVELS)):
         raise UsageError(f"there is no level {level}; choose 0 to {len(LEVELS) - 1}")
-    return run_passes(graph, LEVELS[level], prices, limits)
+    if precision != FP32 and precision not in PRECISIONS:
+        raise UsageError(f"there is no pass for precision '{precision}'; choose {FP32}, {' or '.join(PRECISIONS)}")
+    last = () if precision == FP32 else (PRECISIONS[precision],)
+    return run_passes(graph, (*LEVELS[level], *last), prices, limits)

@@ -18,9 +18,15 @@ __all__ = ["compile_report"]
 
 
 def compile_report(
-    graph: Graph, better: Graph, trace: Sequence[Stage], built: Built, choice: TileChoice, agreements: Sequence[Agreement]
+    graph: Graph,
+    better: Graph,
+    trace: Sequence[Stage],
+    built: Built,
+    choice: TileChoice,
+    agreements: Sequence[Agreement],
+    narrowed: Sequence[str] = (),
 ) -> str:
-    """The report.txt of an artifact."""
+    """The report.txt of an artifact. `narrowed` says what was brought into a narrower precision, and what was not and why."""
     cost = graph_cost(better, counting_sizes(better))
     lines = [
         f"@{graph.name} for {built.kind} ({built.tvm})",
@@ -32,6 +38,7 @@ def compile_report(
     for stage in trace:
         lines += [f"  {stage_line(before, stage)}", f"    why: {stage.why}"]
         before = stage.graph
+    lines += ["", "Precision", *(f"  {line}" for line in narrowed)] if narrowed else []
     lines += built.report("an image" if batch_names(graph) else "a run")
     if choice.why:
         lines += ["", "Winograd", *(f"  {line}" for line in choice.why), *(f"  {name}: F({m}x{m})" for name, m in choice.tiles.items())]

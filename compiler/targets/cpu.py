@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from ...ir.errors import ArtifactError
 from ...ir.graph import Graph
 from .fields import are_names, are_tiles, has_numbers, is_packing, is_text, refuse_wrong
-from .options import CompileOptions
+from .options import FP32, CompileOptions
 from .target import LIBRARY, PACKED, Held, Peak, Say, Target, packing_of
 
 if TYPE_CHECKING:
@@ -54,6 +54,10 @@ class CpuBuilt:
     @property
     def device(self) -> str:
         return "cpu"
+
+    @property
+    def precision(self) -> str:
+        return FP32
 
     def record(self) -> dict[str, Any]:
         record = {"kind": self.kind, **asdict(self), "needs": list(self.needs)}

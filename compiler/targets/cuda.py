@@ -12,7 +12,7 @@ from ...backends.tvm.gpus.architectures import ARCHITECTURES, architecture
 from ...ir.errors import UsageError
 from ...ir.graph import Graph
 from .fields import are_names, has_numbers, is_packing, is_text, refuse_wrong
-from .options import CompileOptions
+from .options import FP32, PRECISIONS, CompileOptions
 from .target import PACKED, Held, Peak, Say, Target, packing_of
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ def _is_flag(value: Any) -> bool:
     return isinstance(value, bool)
 
 
+def _is_precision(value: Any) -> bool:
+    return value is None or value in PRECISIONS
+
+
 RELIED_ON = {
     "library": is_text,
     "architecture": _is_architecture,
@@ -50,6 +54,7 @@ RELIED_ON = {
     "packed": is_packing,
     "memory": _are_batches,
     "cuda_graph": _is_flag,
+    "precision": _is_precision,
 }
 
 
@@ -73,6 +78,7 @@ class CudaBuilt:
     cuda_graph: bool
     runs: str
     kernels: Sequence[str] = ()
+    precision: str = FP32
 
     @property
     def kind(self) -> str:
@@ -105,7 +111,8 @@ class CudaBuilt:
 
     def report(self, unit: str) -> list[str]:
         takes = [f"a batch of {batch} takes {nbytes:,} bytes" for batch, nbytes in (self.memory or {}).items() if batch != "0"]
-        return ["", f"CUDA for {self.architecture}: {self.check}", self.runs, *takes, *(f"  {line}" for line in self.kernels)]
+        head = f"CUDA for {self.architecture} in {self.precision}: {self.check}"
+        return ["", head, self.runs, *takes, *(f"  {line}" for line in self.kernels)]
 
 
 def _of(record: Mapping[str, Any]) -> CudaBuilt:
@@ -119,6 +126,7 @@ def _of(record: Mapping[str, Any]) -> CudaBuilt:
         packed=record["packed"],
         memory=record["memory"],
         cuda_graph=record["cuda_graph"],
+        precision=record.get("precision") or FP32,
         kernels=cast("list[str]", kernels) if are_names(kernels) else [],
     )
 
@@ -155,6 +163,7 @@ def _build(graph: Graph, folder: Path, tiles: Mapping[str, int], options: Compil
         cuda_graph=options.cuda_graph,
         runs=runs,
         kernels=built.kernels,
+        precision=options.precision,
     )
 
 
@@ -172,4 +181,5 @@ def _word() -> str:
     return f"{word()}; onnxruntime {'without' if why else 'with'} its CUDA provider{why and f': {why}'}"
 
 
-CUDA = Target("cuda", _build, _of, _is_here, word=_word, models=tuple(ARCHITECTURES), has_batches=True)
+MODELS = tuple(ARCHITECTURES)
+CUDA = Target("cuda", _build, _of, _is_here, word=_word, models=MODELS, has_batches=True, precisions=PRECISIONS)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CompileOptions"]
+__all__ = ["FP32", "PRECISIONS", "CompileOptions"]
+
+FP32 = "fp32"
+PRECISIONS = (FP32, "tf32", "bf16", "fp16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +17,9 @@ class CompileOptions:
     `database` is the directory with what `convc tune` found (default: the cache; off: none). With `check` every engine that runs here is
     held against float64, on inputs drawn by `seed`, by so many `threads` (default: one a physical core). `batches` are those that a GPU's
     library is made for (default: 1, 8, 32, 256), and unless not `cuda_graph` a run of one is a single launch.
+
+    `precision` is one of PRECISIONS. In fp16 and bf16 the graph itself is (passes/to_float16.py); tf32 is no type: the graph stays, and
+    kernels may multiply the upper 19 bits of float32. `calibration` files are inputs on which no layer may leave the range.
     """
 
     target: str = "cpu"
@@ -28,3 +34,5 @@ class CompileOptions:
     seed: int = 0
     batches: tuple[int, ...] | None = None
     cuda_graph: bool = True
+    precision: str = FP32
+    calibration: tuple[str, ...] = ()

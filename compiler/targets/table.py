@@ -9,9 +9,10 @@ from ...ir.errors import UsageError
 from .cpu import CPU
 from .cuda import CUDA
 from .fields import WrongField
+from .options import PRECISIONS
 from .target import Built, Target
 
-__all__ = ["TARGETS", "built_of", "target_named"]
+__all__ = ["TARGETS", "built_of", "need_precision", "target_named"]
 
 TARGETS = {target.name: target for target in (CPU, CUDA)}
 
@@ -26,6 +27,18 @@ def target_named(name: str) -> Target:
         kinds = f"known are {', '.join(f'{base}:{each}' for each in target.models)}" if target.models else f"{base} has no kinds"
         raise UsageError(f"unknown target '{name}'; {kinds}")
     return target
+
+
+def need_precision(name: str, precision: str) -> None:
+    """Raises: UsageError for one that does not exist, or that the target named so has no kernels for."""
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown precision '{precision}'; known are {', '.join(PRECISIONS)}")
+    if precision not in target_named(name).precisions:
+        able = ", ".join(target.name for target in TARGETS.values() if precision in target.precisions)
+        way_out = f"-t {able} computes in {precision}" + (
+            f", and convc export --precision {precision} writes it for other runtimes" if precision in ("fp16", "bf16") else ""
+        )
+        raise UsageError(f"target '{name}' has kernels of float32 alone, and {precision} would be slower there; {way_out}")
 
 
 def built_of(record: Mapping[str, Any]) -> Built:

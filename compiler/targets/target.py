@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ...ir.errors import ArtifactError, InvalidModel
 from ...ir.graph import Graph
-from .options import CompileOptions
+from .options import FP32, CompileOptions
 
 if TYPE_CHECKING:
     from ...backends.tvm.library.built import Library
@@ -57,7 +57,7 @@ class Built(Protocol):
     """What was built for a target, as the manifest of its artifact keeps it.
 
     `library` is a file's name, `tvm` TVM's description of the machine, `device` where it runs; `tiles` are those of the convolutions that
-    it computes by Winograd's form, by name.
+    it computes by Winograd's form, by name. `precision` is the one that was asked for.
     """
 
     @property
@@ -74,6 +74,9 @@ class Built(Protocol):
 
     @property
     def tiles(self) -> Mapping[str, int]: ...
+
+    @property
+    def precision(self) -> str: ...
 
     def record(self) -> dict[str, Any]:
         """As JSON; the target's `of` takes it back."""
@@ -101,7 +104,7 @@ class Target:
     without which there are none. `of` takes what `Built.record` gave, out of a file that anybody may have edited, and raises WrongField.
     `is_here` says whether this machine can run what is built. `word` tells `doctor` of it, where no engine does; `in_memory` is set where
     what is built can be run without an artifact, `has_batches` where it is made for some of them. `models` are kinds of the machine, one of
-    which may follow the name and a colon.
+    which may follow the name and a colon. `precisions` are those that its kernels are made for.
     """
 
     name: str
@@ -112,6 +115,7 @@ class Target:
     word: Callable[[], str] | None = None
     in_memory: bool = False
     models: Sequence[str] = ()
+    precisions: Sequence[str] = (FP32,)
     has_batches: bool = False
 
 

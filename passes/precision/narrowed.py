@@ -27,7 +27,7 @@ def narrowed(graph: Graph, ledger: Ledger, dtype: str, kept: Kept) -> Graph:
     found = candidates_of(graph, dtype, kept)
     followers = narrow_followers(graph, found.products, found.followers, sources, ledger.prices.sizes)
     for node, why in found.refused.items():
-        if node.name in kept or _would_be_narrow(node, found.products | followers):
+        if _would_be_narrow(node, found.products | followers):
             ledger.decline("narrow", node.name, why)
     chosen: set[Node] = set()
     for node in graph.ops:

@@ -37,7 +37,7 @@ BUILT = (
     CpuBuilt("model.so", "{}", {}, (), {"key": {"rows": 2}}, None, "x86_64", 1.5, PACKING),
     CudaBuilt(
         *("model.so", "model.cu", "sm_90", "model.cubin", "{}", "x86_64", "not checked: not asked for", 1.5, PACKING),
-        *({"8": 512}, True, "one", ["conv: a"]),
+        *({"8": 512}, True, "one", ["conv: a"], "fp16"),
     ),
 )
 
@@ -50,6 +50,7 @@ class OlderBuilt:
     tvm: str
     kind: str = "older"
     device: str = "cpu"
+    precision: str = "fp32"
 
     @property
     def tiles(self) -> Mapping[str, int]:

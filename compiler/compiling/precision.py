@@ -1,0 +1,92 @@
+"""A network in the precision that somebody asks for: the pass, told which layers leave the range of 16 bits on given inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from ...backends import reference
+from ...ir.graph import Graph, Node
+from ...ir.types import Array, limits_of
+from ...passes.analysis.prices import Prices
+from ...passes.catalog import PASSES
+from ...passes.manager import Stage, run_passes
+from ...passes.pipelines import PRECISIONS
+from ...passes.precision.narrowed import Kept
+from ...passes.rewriting.ledger import Ledger
+from ...passes.to_bfloat16 import to_bfloat16
+from ...passes.to_float16 import to_float16
+from ..files.calibration import read_calibration
+from ..files.inputs import random_inputs
+
+__all__ = ["NARROW", "Narrowed", "feeds_of", "in_precision"]
+
+Narrowing = Callable[[Graph, Ledger, Kept], Graph]
+RUNS: Mapping[str, tuple[str, Narrowing]] = {"fp16": ("f16", to_float16), "bf16": ("bf16", to_bfloat16)}
+IMAGES = 8  # crops of photographs; of an .npz all are taken
+NARROW = tuple(RUNS)
+AT_ONCE = 8  # inputs that are run together
+
+
+class Narrowed(NamedTuple):
+    """The graph, what the pass did, and lines for people: how much of it is narrow, and what stays in float32 though it need not."""
+
+    graph: Graph
+    stage: Stage
+    lines: tuple[str, ...]
+
+
+def in_precision(graph: Graph, precision: str, feeds: Iterable[Mapping[str, Array]], prices: Prices) -> Narrowed | None:
+    """`graph` in fp16 or bf16; None for other precisions, which are no matter of types.
+
+    What would leave the range of 16 bits on one of the `feeds` stays in float32.
+    """
+    if precision not in PRECISIONS:
+        return None
+    step, (dtype, run) = PRECISIONS[precision], RUNS[precision]
+    kept = _beyond(graph, feeds, dtype)
+
+    def run_keeping(graph: Graph, ledger: Ledger) -> Graph:
+        return run(graph, ledger, kept)
+
+    entry = replace(PASSES[step.name], run=run_keeping)
+    narrow, (stage,) = run_passes(graph, [step], prices, catalog={**PASSES, step.name: entry})
+    stay = (f"%{each.root} stays in float32: {each.why}" for each in stage.declined)
+    return Narrowed(narrow, stage, (_share(narrow, dtype, precision), *stay))
+
+
+def feeds_of(graph: Graph, files: tuple[str, ...], seed: int, *, drawn: bool) -> list[dict[str, Array]]:
+    """Calibration inputs from `files`, and the random ones of a check where these are `drawn`."""
+    feeds = [random_inputs(graph, seed)] if drawn else []
+    if files:
+        given = read_calibration(graph, files, IMAGES, seed=seed)
+        feeds += [*given.batches(graph, AT_ONCE)]
+    return feeds
+
+
+def _share(graph: Graph, dtype: str, precision: str) -> str:
+    products = [node for node in graph.ops if node.kind.facts.narrow(node.op) == "gains"]
+    narrow = [node for node in products if node.typed.dtype == dtype]
+    return f"{precision}: {len(narrow)} of {len(products)} products"
+
+
+def _beyond(graph: Graph, feeds: Iterable[Mapping[str, Array]], dtype: str) -> dict[str, str]:
+    """What makes or reads a value, on one of the feeds, that `dtype` has no number for, and which."""
+    greatest = float(limits_of(dtype).max)
+    largest: dict[str, float] = {}
+    for feed in feeds:
+        for node, value in reference.stream(graph, feed, "f64"):
+            if node.weights is None and value.dtype.kind == "f":
+                size = float(np.max(abs(value), where=np.isfinite(value), initial=0.0))
+                largest[node.name] = max(size, largest.get(node.name, 0.0))
+    far = {name: size for name, size in largest.items() if size > greatest}
+
+    def why(node: Node) -> str:
+        name = next((each.name for each in (node, *node.inputs) if each.name in far), "")
+        reaches = "it reaches" if name == node.name else f"%{name} reaches"
+        return name and f"{reaches} {far[name]:.6g}, and the range ends at {greatest:.6g}"
+
+    return {node.name: said for node in graph.ops if (said := why(node))}

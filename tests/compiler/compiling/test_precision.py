@@ -1,0 +1,152 @@
+"""--precision: which layers stay in float32 and why, files that onnxruntime runs, and refusals. Passes have their golden files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import convc as cc
+from convc.backends.onnx.session import Session
+from convc.compiler.checking.narrowing import loss_of
+from convc.compiler.checking.oracle import Oracle, compare
+from convc.compiler.files.inputs import random_inputs
+from convc.compiler.targets.cuda import CudaBuilt
+from convc.compiler.targets.fields import WrongField
+from convc.compiler.targets.table import built_of
+from convc.ir.errors import UsageError
+from convc.ir.graph import Graph, Node
+from convc.tests.support.graphs import typed_graph
+from convc.tests.support.shell import convc, refused
+from convc.tests.support.tiers import small
+
+FAR = """graph @far(%x: f32[N,4]) {
+  %w = param {init=full, value=50.0} : f32[8,4]
+  %a = dense(%x, %w)
+  %v = param {init=full, value=500.0} : f32[8,8]
+  %b = dense(%a, %v)
+  %r = relu(%b)
+  %u = param {init=full, value=70000.0} : f32[8,8]
+  %c = dense(%r, %u)
+  %t = param {init=full, value=1e-8} : f32[8,8]
+  %y = dense(%c, %t)
+  return %y
+}
+"""
+
+
+@pytest.fixture
+def far(tmp_path: Path) -> Path:
+    (tmp_path / "far.cir").write_text(FAR)
+    np.savez(tmp_path / "x.npz", x=np.linspace(0, 4, 32, dtype=np.float32).reshape(8, 4))
+    return tmp_path / "far.cir"
+
+
+def in_fp16(graph: Graph) -> Graph:
+    return cc.optimize(graph, precision="fp16")[0]
+
+
+def by_onnxruntime(graph: Graph, path: Path) -> dict[str, np.ndarray]:
+    """What the file of it gives, which the checker of ONNX has passed."""
+    cc.export_onnx(graph, path)
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    return Session(graph, path).run(random_inputs(graph))
+
+
+@pytest.mark.parametrize(
+    "name", ["lenet5", "mobilenet_v2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet18", "googlenet", "unet_vgg11"))]
+)
+def test_a_file_of_float16_is_run_by_onnxruntime_and_loses_what_float16_may(name: str, tmp_path: Path):
+    """Against itself it has no more noise than rounding, and against float32 as much as was predicted."""
+    graph = small(name)
+    narrow = in_fp16(graph)
+    got, inputs = by_onnxruntime(narrow, tmp_path / "net.onnx"), random_inputs(graph)
+    assert {node.typed.dtype for node in (*narrow.inputs, *narrow.outputs)} == {"f32"}
+    (tight,) = compare("onnx", Oracle.of(narrow, inputs), got)
+    (loss,) = compare("onnx", loss_of(graph, narrow, inputs), got)
+    assert tight.worst < 0.5, str(tight)
+    assert 1 / 32 / 4 < loss.worst < 4 / 32, str(loss)  # within a factor of 4 of one of the 32 deviations
+
+
+def test_what_leaves_the_range_of_float16_is_named_and_stays(far: Path):
+    """On the inputs that are given: without any, weights alone are looked at."""
+    out = far.with_name("far.onnx")
+    blind = convc("export", far, "--precision", "fp16", "-o", out)
+    assert "fp16: 2 of 4 products\n%c stays in float32: %u holds 70000, beyond float16, which ends at 65504; bfloat16 has it\n" in blind.err
+    assert "%y stays in float32: %t is 1e-08 at most, where float16 has few digits left\n" in blind.err
+    seen = convc("export", far, "--precision", "fp16", "--calibration", far.with_name("x.npz"), "-o", out)
+    assert "fp16: 1 of 4 products\n%b stays in float32: it reaches " in seen.err
+    assert ", and the range ends at 65504\n" in seen.err
+    assert convc("verify", out, "-b", "onnx", "-i", far.with_name("x.npz")).code == 0
+
+
+def test_bfloat16_has_the_range(far: Path):
+    assert "bf16: 4 of 4 products\n" in convc("export", far, "--precision", "bf16", "-o", far.with_name("far.onnx")).err
+    older = convc("export", far, "--precision", "bf16", "--opset", "12", "-o", far.with_name("older.onnx"))
+    assert older.code == 4
+    assert "%x.bf16 = cast (far.cir:1): ONNX Cast has no bf16 at opset 12; opset 13 has it" in older.err
+
+
+def test_what_a_wrong_network_loses_is_more_than_float16_may():
+    graph = small("lenet5")
+    narrow = in_fp16(graph)
+
+    def forget_a_tanh(node: Node, operands: tuple[Node, ...]) -> Node:
+        return operands[0] if node.name == "tanh3" else node.reading(operands)
+
+    with pytest.raises(cc.Mismatch, match="first value that differs is %f6"):
+        cc.verify(graph, narrow.rebuild(forget_a_tanh))
+
+
+def test_refusals(far: Path, tmp_path: Path):
+    out = ("-o", tmp_path / "out.onnx")
+    cpu = convc("compile", far, "--precision", "fp16", "-o", tmp_path / "net")
+    refused(cpu, 2, "target 'cpu' has kernels of float32 alone", "-t cuda computes in fp16, and convc export --precision fp16")
+    refused(convc("export", far, "--precision", "tf32", *out), 2, "tf32 is how a GPU multiplies float32, and no file says it")
+    refused(convc("export", far, "--calibration", far.with_name("x.npz"), *out), 2, "give --precision fp16 with it")
+    weights = convc("export", far, "--precision", "fp16", "-o", tmp_path / "w.safetensors")
+    refused(weights, 2, "takes the weights of the network as written", "leave out --precision")
+    with pytest.raises(
+        UsageError, match=r"target 'cpu' has kernels of float32 alone, and tf32 would be slower there; -t cuda computes in tf32$"
+    ):
+        cc.compile(typed_graph(FAR), precision="tf32")
+    with pytest.raises(UsageError, match="there is no pass for precision 'tf32'; choose fp32, fp16 or bf16"):
+        cc.optimize(typed_graph(FAR), precision="tf32")
+
+
+def test_a_manifest_names_the_precision():
+    packing = {"layout": "", "bytes": 0, "entries": []}
+    record = CudaBuilt(
+        "model.so", "model.cu", "sm_90", None, "{}", "x86_64", "", 1.5, packing, {"8": 512}, True, "one", (), "bf16"
+    ).record()
+    assert built_of(json.loads(json.dumps(record))).precision == "bf16"
+    assert built_of({name: value for name, value in record.items() if name != "precision"}).precision == "fp32"  # of an older convc
+    with pytest.raises(WrongField, match=r"^precision$"):
+        built_of(record | {"precision": "fp8"})
+
+
+def tensor_core(x: np.ndarray) -> np.ndarray:
+    """The upper 19 bits of a float32, to nearest."""
+    bits = np.asarray(x, np.float32).view(np.uint32)
+    return ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+
+
+def test_the_noise_of_tf32_is_that_of_what_tensor_cores_multiply():
+    graph = typed_graph("""graph @g(%x: f32[1,64,12,12]) {
+        %w = param : f32[64,64,3,3] %v = param : f32[64,64,3,3] %c = conv2d(%x, %w) %r = relu(%c) %d = conv2d(%r, %v)
+        %y = global_avg_pool(%d) return %y }""")
+    inputs = random_inputs(graph)
+    values: dict[str, np.ndarray] = dict(inputs)
+    for node in graph.nodes:
+        if node.weights is not None:
+            values[node.name] = node.weights.array()
+        elif node.inputs:
+            operands = [values[x.name] for x in node.inputs]
+            values[node.name] = node.kind.meaning(node.op, *(map(tensor_core, operands) if node.kind.name == "conv2d" else operands))
+    (line,) = compare("tf32", Oracle.of(graph, inputs, "tf32"), {"y": values["y"]})
+    assert 1 / 32 / 4 < line.worst < 5 / 32, str(line)
+    (line,) = compare("tf32", Oracle.of(graph, inputs), {"y": values["y"]})
+    assert line.worst > 1, str(line)
