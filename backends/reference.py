@@ -12,6 +12,7 @@ from ..ir.graph import Graph, Node
 from ..ir.ops.elementwise import CAST
 from ..ir.ops.opaque import OPS as FOREIGN
 from ..ir.types import Array, is_floating
+from .room import need_room
 
 __all__ = ["OnValue", "Settle", "run", "side_by_side", "stream"]
 
@@ -32,7 +33,7 @@ def run(
     array that it returns takes the place of the value. A value is let go after its last reader.
 
     Raises: InvalidInput for arrays that do not fit; InvalidModel for a node that cannot be computed, KernelMissing for an
-    opaque one that no runtime here can.
+    opaque one that no runtime here can; UsageError for a value that this machine has no memory for.
     """
     kept: dict[str, Array] = {}
     names = {node.name for node in graph.outputs}
@@ -113,12 +114,15 @@ def _seen(node: Node, operands: list[Array], floats: np.dtype[np.floating], on_v
     """A result, or what `on_value` puts in its place."""
     value = _compute(node, operands, floats)
     changed = on_value(node, operands, value) if on_value is not None else None
-    return value if changed is None else changed
+    if changed is None:
+        return value
+    return np.asarray(changed, value.dtype if node.typed.is_opaque else None)  # another runtime takes it in the type that it has
 
 
 def _compute(node: Node, operands: list[Array], floats: np.dtype[np.floating]) -> Array:
     if node.kind is CAST and _is_widening(node):
         return operands[0]  # every float is computed in one precision here, so there is nothing to round
+    need_room(node, floats.itemsize if node.typed.is_float else node.typed.itemsize)
     with np.errstate(all="ignore"):  # infinities and NaN are values; the checks look for them
         try:
             value = _other_runtime(node, operands) if node.kind in FOREIGN else node.kind.meaning(node.op, *operands)

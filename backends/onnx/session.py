@@ -11,7 +11,8 @@ from typing import Any
 
 from ...ir.binding import empty_outputs, match_inputs
 from ...ir.errors import BackendMissing, ConvcError, InvalidModel, KernelMissing
-from ...ir.graph import Graph
+from ...ir.graph import Graph, Node
+from ...ir.ops.attention import ATTENTION
 from ...ir.ops.integer import CONV_INTEGERS, MATMUL_INTEGER
 from ...ir.types import Array
 from .ort_values import FOREIGN, array_of, value_of
@@ -22,6 +23,7 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 OPTIONS = {"cuda": {"use_tf32": "0"}}  # by itself it would compute float32 with 10 bits
 CUDA_LIBRARIES = ("libonnxruntime_providers_shared.so", "libonnxruntime_providers_cuda.so")  # the first has what the second calls
 ONE_ZERO = {MATMUL_INTEGER: 2, **dict.fromkeys(CONV_INTEGERS, 3)}  # the operand of which onnxruntime takes one number alone
+PROJECTIONS = 3  # operands of attention before those that may be left out
 SILENT = 4  # onnxruntime's severity "fatal": it speaks on stderr otherwise, also of GPUs that are not there
 
 
@@ -82,15 +84,26 @@ class Session:
 
 def _need_kernels(graph: Graph) -> None:
     """Raises: KernelMissing for what onnxruntime loads and then fails on, whatever the inputs are: zero points of its left operand's rows,
-    or of filters. Source: matmul_integer.cc, conv_integer.cc.
+    or of filters; a mask of one axis. Source: matmul_integer.cc, conv_integer.cc, attention_helper.h.
     """
     for node in graph.ops:
-        place = ONE_ZERO.get(node.kind)
-        if place is not None and len(node.inputs) > place and node.inputs[place].typed.shape not in ((), (1,)):
-            zeros = node.inputs[place]
+        zeros, mask = _operand(node, ONE_ZERO.get(node.kind)), _mask(node)
+        if zeros is not None and zeros.typed.shape not in ((), (1,)):
             raise KernelMissing(
                 f"onnxruntime lacks a kernel for @{graph.name}: {node.where} with the zero points %{zeros.name}: {zeros.type}"
             )
+        if mask is not None and mask.typed.rank == 1:
+            raise KernelMissing(f"onnxruntime lacks a kernel for @{graph.name}: {node.where} with the mask %{mask.name}: {mask.type}")
+
+
+def _operand(node: Node, place: int | None) -> Node | None:
+    return node.inputs[place] if place is not None and len(node.inputs) > place else None
+
+
+def _mask(node: Node) -> Node | None:
+    if node.kind is not ATTENTION or "mask" not in node.op.given:
+        return None
+    return _operand(node, PROJECTIONS + node.op.given.index("mask"))
 
 
 def accepts(model: bytes) -> bool:

@@ -14,7 +14,9 @@ from convc.backends import reference
 from convc.backends.onnx.read.importer import UnreadOperators, read_graph
 from convc.backends.onnx.session import Session
 from convc.backends.onnx.write.export import to_model
+from convc.compiler.checking.oracle import Oracle, compare
 from convc.compiler.engines.optimize import optimize
+from convc.compiler.engines.table import ENGINES
 from convc.ir.errors import InvalidModel, KernelMissing, UnsupportedOp
 from convc.ir.graph import Graph
 from convc.ir.parser import parse_graph
@@ -102,6 +104,16 @@ def test_an_operator_of_another_vendor_is_typed_by_onnxruntime(tmp_path: Path):
     graph = hold(tmp_path, model, {"x": random(1, 3, 6, 6)})
     assert types(graph) == {"a": "f32[1,4,4,4]", "g": "f32[1,4,4,4]", "y": "f32[1,4,3,3]"}
     assert graph.by_name["g"].op.label == "com.microsoft.QuickGelu"
+
+
+def test_noise_reaches_a_number_of_unknown_rank(tmp_path: Path):
+    """As a number of NumPy's own and in float64, it is nothing that onnxruntime takes."""
+    then, otherwise = [helper.make_node("Relu", ["x"], ["r"])], [helper.make_node("ReduceSum", ["x"], ["r"], keepdims=0)]
+    nodes = [*sign(), helper.make_node("If", ["c"], ["z"], **branches(then, otherwise)), helper.make_node("Celu", ["z"], ["y"])]
+    graph = read(tmp_path, untyped(model_of(nodes, {"x": [1, 3]}, ["y"], ZERO), "y"))
+    inputs = {"x": -np.ones((1, 3), np.float32)}
+    (line,) = compare("onnx", Oracle.of(graph, inputs), ENGINES["onnx"].start(graph, 1)(inputs))
+    assert line.agrees
 
 
 def test_a_size_that_only_a_run_can_tell_is_a_new_name(tmp_path: Path):
