@@ -57,6 +57,30 @@ def _center_crop_pad(node: Node, to: OnnxEmitter) -> None:
     to.node("CenterCropPad", node, [node.inputs[0].name, to.dims(node, "shape", node.op.shape)], **axes)
 
 
+def _mean_variance_norm(node: Node, to: OnnxEmitter) -> None:
+    """What ONNX says the operator is has constants of float32, which go with no other type: 16 bits are widened, float64 is written out."""
+    from onnx import helper
+
+    x, axes, dtype = node.inputs[0].name, node.op.axes, node.typed.dtype
+    if dtype == "f32":
+        to.node("MeanVarianceNormalization", node, axes=axes)
+    elif dtype == "f64":
+
+        def mean(of: str) -> str:
+            inputs, attributes = ([of, to.int64s(node, "axes", axes)], {}) if to.opset >= 18 else ([of], {"axes": axes})
+            return to.helper_node("ReduceMean", node, "mean", inputs, keepdims=1, **attributes)
+
+        centred = to.helper_node("Sub", node, "centred", [x, mean(x)])
+        spread = to.helper_node("Sqrt", node, "spread", [mean(to.helper_node("Mul", node, "square", [centred, centred]))])
+        tiny = to.constant(node, "tiny", np.array(group.TINY))
+        to.node("Div", node, [centred, to.helper_node("Add", node, "divisor", [spread, tiny])])
+    else:
+        to.check_element_types("Cast", node, [x])
+        single, own = (helper.np_dtype_to_tensor_dtype(DTYPES[name]) for name in ("f32", dtype))
+        wide = to.helper_node("Cast", node, "wide", [x], to=single)
+        to.node("Cast", node, [to.helper_node("MeanVarianceNormalization", node, "norm", [wide], axes=axes)], to=own)
+
+
 def _tile(node: Node, to: OnnxEmitter) -> None:
     if not node.op.repeats:  # onnxruntime before 1.24 refuses a scalar
         to.node("Identity", node)
@@ -188,5 +212,5 @@ STRUCTURE: dict[OpDef[Any], OnnxRow] = {
     group.INSTANCE_NORM: simple("InstanceNormalization", lambda op: {"epsilon": op.epsilon}),
     group.GROUP_NORM: _group_norm,
     group.LAYER_NORM: _layer_norm,
-    group.MEAN_VARIANCE_NORM: simple("MeanVarianceNormalization", lambda op: {"axes": op.axes}),
+    group.MEAN_VARIANCE_NORM: _mean_variance_norm,
 }

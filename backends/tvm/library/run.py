@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ....ir.binding import empty_outputs, match_inputs, specialize
+from ....ir.binding import batch_names, empty_outputs, match_inputs, specialize
 from ....ir.dims import evaluate
 from ....ir.errors import ArtifactError, InvalidInput, InvalidModel, UsageError
 from ....ir.files import scratch_folder
@@ -154,13 +154,12 @@ class LoadedLibrary:
     def _is_nothing(self, inputs: Mapping[str, Array], sizes: Mapping[str, int]) -> bool:
         """Whether nothing needs to be computed, as for an empty batch.
 
-        Raises: UnsupportedOp where something does of empty inputs, and TVM cannot.
+        Raises: UnsupportedOp where something is computed of what is empty, an input or what is cut from one, and TVM cannot.
         """
-        if all(0 not in array.shape for array in inputs.values()):
-            return False
-        if empty_outputs(self.graph, sizes) is not None:
+        has_empty = any(0 in array.shape for array in inputs.values())
+        if has_empty and empty_outputs(self.graph, sizes) is not None:
             return True
-        if sizes:  # that come with the inputs
+        if sizes and (has_empty or set(sizes) - batch_names(self.graph)):
             check_sums(specialize(self.graph, sizes), SUMS)
         return False
 

@@ -10,6 +10,7 @@ from ....ir.graph import Graph, Node
 from ....ir.op import OpDef
 from ....ir.ops.conv import CONVS
 from ....ir.ops.conv_transpose import CONV_TRANSPOSES
+from ....ir.ops.deform import DEFORM_CONV2D
 from ....ir.ops.linear import DENSE, MATMUL
 from ....ir.ops.reduce import REDUCE_PROD, REDUCE_SUM
 from ....ir.types import TensorType
@@ -21,7 +22,7 @@ from .relax_rows import ROWS
 
 __all__ = ["SUMS", "check_sums", "emit_stock", "lower"]
 
-PRODUCTS = (*CONVS, *CONV_TRANSPOSES, DENSE, MATMUL)
+PRODUCTS = (*CONVS, *CONV_TRANSPOSES, DEFORM_CONV2D, DENSE, MATMUL)  # taps that are moved would read outside of an empty image
 SUMS = (*PRODUCTS, REDUCE_SUM, REDUCE_PROD)  # TVM knows the result of a reduction over nothing where that is known to be nothing
 
 

@@ -95,6 +95,8 @@ def test_a_product_that_sums_over_nothing_is_not_built():
         "%w = param : f32[0,4,3,3] %y = conv2d(%x, %w)",
         "%w = param : f32[0,3,3,3] %y = conv_transpose2d(%a, %w)",
         "%f = flatten(%a) %w = param : f32[5,0] %y = dense(%f, %w)",
+        "%e = slice(%x) {axes=[2], starts=[5], ends=[5]} %w = param : f32[3,4,1,1] "
+        "%o = param : f32[2,2,2,5] %y = deform_conv2d(%e, %w, %o) {pads=[1,0,1,0]}",
         "%t = transpose(%a) {perm=[0,2,1,3]} %u = transpose(%a) {perm=[0,2,3,1]} %y = matmul(%u, %t)",
     ],
 )
@@ -102,6 +104,18 @@ def test_channels_of_nothing(body):
     graph = typed_graph(f"graph @g(%x: f32[2,4,5,5]) {{ %a = slice(%x) {{axes=[1], starts=[0], ends=[0]}} {body} return %y }}")
     with pytest.raises(UnsupportedOp, match="of no elements, which TVM cannot"):
         ENGINES["tvm"].start(graph, 1)
+
+
+def test_rows_that_a_size_leaves_none_of():
+    """TVM reads outside of them, and the size is known when a run says it."""
+    graph = typed_graph(
+        "graph @g(%x: f32[N,2,H,3]) { %w = param : f32[3,2,1,1] %r = slice(%x) {axes=[2], starts=[4], ends=[2147483647]} "
+        "%y = conv2d(%r, %w) {pads=[1,0,1,0]} return %y }"
+    )
+    run = ENGINES["tvm"].start(graph, 1)
+    assert run({"x": np.ones((1, 2, 6, 3), np.float32)})["y"].shape == (1, 3, 4, 3)
+    with pytest.raises(UnsupportedOp, match=r"%y = conv2d reads f32\[1,2,0,3\] of no elements, which TVM cannot"):
+        run({"x": np.ones((1, 2, 4, 3), np.float32)})
 
 
 def test_an_input_that_may_not_be_empty_is_refused_in_one_sentence():

@@ -106,3 +106,14 @@ def test_a_scalar_has_no_axes_to_write(kind: str, opset: int):
     graph = typed_graph(f"graph @g(%x: f32[]) {{ %y = {kind}(%x) return %y }}")
     inputs = normal_inputs(graph)
     hold_onnxruntime(graph, to_model(graph, opset), inputs)
+
+
+@pytest.mark.parametrize("opset", [13, 20])
+@pytest.mark.parametrize("dtype", ["f16", "bf16", "f32", "f64"])
+def test_a_norm_that_onnx_defines_with_float32_alone(dtype, opset):
+    """The checker takes the function's word: a constant of float32 beside another type is refused."""
+    graph = typed_graph(f"graph @g(%x: {dtype}[2,3,4,5]) {{ %y = mean_variance_norm(%x) return %y }}")
+    model = to_model(graph, opset)
+    onnx.checker.check_model(model, full_check=True)
+    if dtype != "bf16":  # for which onnxruntime has no input
+        hold_onnxruntime(graph, model, normal_inputs(graph))
