@@ -23,18 +23,19 @@ Kept = Mapping[str, str]  # names of nodes that stay in float32, and why
 
 def narrowed(graph: Graph, ledger: Ledger, dtype: str, kept: Kept) -> Graph:
     """Products in `dtype`, and what follows them; declines go to the ledger. Inputs, outputs and names stay."""
-    sources = {node: node.inputs[0] for node in graph.ops if node.kind is CAST and _widens(node, dtype)}
-    found = candidates_of(graph, dtype, kept)
-    followers = narrow_followers(graph, found.products, found.followers, sources, ledger.prices.sizes)
+    live = Graph.of(graph.name, graph.inputs, graph.outputs, graph.nodes)  # what nobody reads is no reason for a cast
+    sources = {node: node.inputs[0] for node in live.ops if node.kind is CAST and _widens(node, dtype)}
+    found = candidates_of(live, dtype, kept)
+    followers = narrow_followers(live, found.products, found.followers, sources, ledger.prices.sizes)
     for node, why in found.refused.items():
         if _would_be_narrow(node, found.products | followers):
             ledger.decline("narrow", node.name, why)
     chosen: set[Node] = set()
-    for node in graph.ops:
+    for node in live.ops:
         if (node in found.products or node in followers) and ledger.is_open:
             chosen.add(node)
             ledger.record("narrow", node.name, (node.name,), (node.name,))
-    return _Rebuilt(graph, chosen, sources, dtype).graph() if chosen else graph
+    return _Rebuilt(live, chosen, sources, dtype).graph() if chosen else graph
 
 
 def _widens(node: Node, dtype: str) -> bool:
