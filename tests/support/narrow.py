@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
-from convc.ir.graph import Graph
+from convc.ir.graph import Graph, Node
 from convc.ir.printer import print_graph
+from convc.ir.types import DTYPES
+from convc.ir.weights import Weights
 from convc.tests.support.graphs import typed_graph
 
 
@@ -16,4 +18,14 @@ def narrow(graph: Graph, of: str = "f16") -> Graph:
     for name in names:
         body = re.sub(rf"%{re.escape(name)}(?![\w.])", f"%{name}.narrow", body)
     casts = " ".join(f"%{name}.narrow = cast(%{name}) {{to={of}}}" for name in names)
-    return typed_graph(f"{head}{{ {casts} {body.replace(': f32[', f': {of}[')}")
+    made = typed_graph(f"{head}{{ {casts} {body.replace(': f32[', f': {of}[')}")
+
+    def weighted(node: Node, operands: tuple[Node, ...]) -> Node:
+        """Weights that a pass computed are in no text."""
+        given = graph.by_name.get(node.name)
+        if node.weights is None or given is None or given.weights is None:
+            return node.reading(operands)
+        array = given.weights.drawn().astype(DTYPES[of])
+        return node.like(weights=Weights.derived(node.typed, node.name, lambda: array))
+
+    return made.rebuild(weighted)

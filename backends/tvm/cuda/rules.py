@@ -10,6 +10,7 @@ import numpy as np
 from ....ir.graph import Node
 from ....ir.op import OpDef
 from ....ir.ops.conv import CONV1D, CONV2D
+from ....ir.ops.conv_transpose import CONV_TRANSPOSE1D, CONV_TRANSPOSE2D
 from ....ir.ops.elementwise import CAST
 from ....ir.ops.linear import DENSE
 from ....ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
@@ -33,12 +34,13 @@ from .kernels.norms import gpu_batch_norm, gpu_local_response_norm
 from .kernels.pointwise import gpu_by_channel, gpu_pointwise
 from .kernels.pools import gpu_avg_pool, gpu_global_avg_pool, gpu_global_max_pool, gpu_max_pool
 from .kernels.sizes import ConvSizes, filters
+from .kernels.transposed import TransposedSizes, phase_filters_for_gpu, transposed_kernel
 from .work import Around, GpuWork, element_of, following, gpu_step_of, image_of, is_padded, packed_for_gpu
 
 __all__ = ["GPU_MAKERS"]
 
+MOST_PHASES = 8  # along an axis
 MOST_OPERANDS = 64  # of a concatenation: a kernel has 4 KiB of arguments, and the compiler a stack
-LONGEST = 1 << 31  # of numbers that pixels, and chunks, are counted by
 
 
 def conv(around: Around, node: Node) -> GpuWork | None:
@@ -72,11 +74,23 @@ def dense(around: Around, node: Node, flatten: Node | None = None) -> GpuWork | 
     return _product(around, node, sizes, image, w, bias, () if flatten is None else (flatten,))
 
 
-def _product(
-    around: Around, node: Node, sizes: ConvSizes, x: Node, w: Node, bias: list[Node], before: tuple[Node, ...] = ()
-) -> GpuWork | None:
-    if (sizes.batch or 1) * max(sizes.pixels, sizes.rows * sizes.cols) >= LONGEST:
+def conv_transpose(around: Around, node: Node) -> GpuWork | None:
+    """Without groups, and of few phases: their places are written out."""
+    x, w, *bias = node.inputs
+    op = in_rows(node.op)
+    if not (is_padded(x) and is_padded(node)) or any(param.weights is None for param in (w, *bias)) or op.groups > 1:
         return None
+    if max(op.strides) > MOST_PHASES:
+        return None
+    (c_in, rows, cols), (c_out, *whole), element = image_of(x), image_of(node), element_of(node)
+    layer = (kernel_of(w), op.strides, op.dilations, op.pads[:2], (whole[0], whole[1]))
+    sizes = TransposedSizes(batch_of(x), c_in, c_out, rows, cols, *layer)
+    covers, steps, others = following(around, node)
+    packed = packed_for_gpu(f"{node.name}.packed", phase_filters_for_gpu(sizes, element), w)
+    return GpuWork(covers, transposed_kernel(sizes, element, steps), (x,), (packed, _bias_of(node, c_out, bias)), others)
+
+
+def _product(around: Around, node: Node, sizes: ConvSizes, x: Node, w: Node, bias: list[Node], before: tuple[Node, ...] = ()) -> GpuWork:
     covers, steps, others = following(around, node)
     element = element_of(node)
     packed = packed_for_gpu(f"{node.name}.packed", filters(sizes, element), w)
@@ -247,6 +261,8 @@ GPU_MAKERS: dict[OpDef[Any], Callable[[Around, Node], GpuWork | None]] = {
     CAST: cast,
     CONV1D: conv,
     CONV2D: conv,
+    CONV_TRANSPOSE1D: conv_transpose,
+    CONV_TRANSPOSE2D: conv_transpose,
     DENSE: dense,
     FLATTEN: flat,
     MAX_POOL: pool,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Set
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from .kernels.layout import ELEMENTS, ElementKind, GpuPacking
 
 __all__ = ["Around", "GpuWork", "element_of", "following", "gpu_step_of", "image_of", "is_padded", "packed_for_gpu"]
 
+LONGEST = 1 << 31  # of numbers that pixels, and chunks, are counted by
 MOST_STEPS, MOST_READS = 16, 4  # that follow a kernel within it
 
 
@@ -57,8 +59,11 @@ class Around:
 def is_padded(node: Node) -> bool:
     """Whether a value may lie with its channels innermost: an image, a sequence, or scores, of numbers that tensor cores take."""
     shape = node.typed.shape
-    is_sized = len(shape) in (2, 3, 4) and all(isinstance(dim, int) and dim > 0 for dim in shape[1:]) and shape[0] != 0
-    return is_sized and node.typed.dtype in ELEMENTS and node.weights is None
+    sizes = [dim for dim in shape[1:] if isinstance(dim, int)]
+    if len(shape) not in (2, 3, 4) or len(sizes) < len(shape) - 1 or node.weights is not None:
+        return False
+    whole = math.prod(sizes) * (shape[0] if isinstance(shape[0], int) else 1)
+    return 0 < whole < LONGEST and node.typed.dtype in ELEMENTS
 
 
 def element_of(node: Node) -> ElementKind:

@@ -10,19 +10,20 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ...cpu.kernels.epilogue import Steps
 from ...cpu.kernels.layout import Batch
 from .epilogue import read_tensors, stepped
 from .kernel import GpuKernel, gpu_kind
 from .layout import CHUNK, ELEMENTS, ElementKind
-from .sizes import ConvSizes
+from .sizes import ConvSizes, ProductSizes
 from .tiles import Tiling, tiling
 from .writer import GpuWriter, Tensor, device_func
 
-__all__ = ["add_parts", "convolution", "convolution_kernel"]
+__all__ = ["Product", "add_parts", "convolution", "convolution_kernel"]
 
+S = TypeVar("S", bound=ProductSizes)
 COPY = "cp.async.cg.shared.global"
 MATRICES = "ldmatrix.sync.aligned.m8n8.x4.shared.b16"
 UNIT = 4  # bytes of an element of shared memory, which is declared as float32
@@ -40,7 +41,7 @@ def convolution_kernel(sizes: ConvSizes, element: ElementKind, steps: Steps = ()
     build = functools.partial(convolution, sizes, element.name, steps, chosen)
     if chosen.splits == 1:
         return GpuKernel(convolution.name, build, arranged)
-    finish = add_parts.of(chosen.splits, sizes.batch, (*sizes.out, sizes.products * sizes.group_out), element.name, steps)
+    finish = add_parts.of(chosen.splits, sizes.batch, (*sizes.out, sizes.stored_out), element.name, steps)
     return GpuKernel(convolution.name, build, arranged, finish, chosen.splits)
 
 
@@ -48,9 +49,9 @@ def convolution_kernel(sizes: ConvSizes, element: ElementKind, steps: Steps = ()
 def convolution(sizes: ConvSizes, of: str, steps: Steps, tiled: Tiling) -> Any:
     """(X, W, bias, R..., Y), or (X, W, parts[splits,n*H'*W',O]) where sums are split."""
     element = ELEMENTS[of]
-    c_out = sizes.products * sizes.group_out
+    c_out = sizes.stored_out
     result = (sizes.batch, *sizes.out, c_out)
-    image = Tensor("X", (sizes.batch, sizes.rows, sizes.cols, sizes.products * sizes.group_in), element.dtype)
+    image = Tensor("X", (sizes.batch, sizes.rows, sizes.cols, sizes.stored_in), element.dtype)
     weights = Tensor("W", (c_out, sizes.depth), element.dtype)
     if tiled.splits > 1:
         rest = [Tensor("parts", (tiled.splits, *result), "float32")]
@@ -58,7 +59,7 @@ def convolution(sizes: ConvSizes, of: str, steps: Steps, tiled: Tiling) -> Any:
         rest = [Tensor("bias", (c_out,), "float32"), *read_tensors(steps, result, element.dtype), Tensor("Y", result, element.dtype)]
 
     def body(writer: GpuWriter, x: Any, w: Any, *others: Any) -> None:
-        product = _Product(writer, sizes, element, tiled, x, w)
+        product = Product(writer, sizes, element, tiled, x, w)
         product.sums()
         if tiled.splits > 1:
             product.store_parts(*others)
@@ -91,10 +92,10 @@ def add_parts(splits: int, batch: Batch, pixel: tuple[int, int, int], of: str, s
     return device_func([*given, Tensor("Y", shape, dtype)], body)
 
 
-class _Product:
+class Product(Generic[S]):
     """The kernel of one tile, under construction."""
 
-    def __init__(self, writer: GpuWriter, sizes: ConvSizes, element: ElementKind, tiled: Tiling, x: Any, w: Any) -> None:
+    def __init__(self, writer: GpuWriter, sizes: S, element: ElementKind, tiled: Tiling, x: Any, w: Any) -> None:
         self.writer, self.sizes, self.element, self.tile, self.x, self.w = writer, sizes, element, tiled.tile, x, w
         tile, to = tiled.tile, writer.to
         self.down, self.across = tile.rows // tile.down // 16, tile.cols // tile.across // 8  # products of a warp
@@ -133,17 +134,27 @@ class _Product:
         number = self.tile.rows // self.each_pass
         self.base = writer.registers(number, writer.index)
         self.image_row, self.image_col = (writer.registers(number, "int32") for _ in range(2))
-        (out_rows, out_cols), (top, left, *_) = sizes.out, sizes.pads
-        channels = sizes.products * sizes.group_in
+        out_rows, out_cols = sizes.out
+        first_row, first_col, first_channel = self.window()
         with writer.unrolled(number) as i:
             pixel = writer.keep(self.row0 + self.thread // self.chunks + i * self.each_pass)
-            row = writer.keep(pixel // out_cols % out_rows * sizes.strides[0] - top)
-            col = writer.keep(pixel % out_cols * sizes.strides[1] - left)
+            row = writer.keep(pixel // out_cols % out_rows * sizes.strides[0] + first_row)
+            col = writer.keep(pixel % out_cols * sizes.strides[1] + first_col)
             image = writer.place(pixel // sizes.pixels)
             writer.set(self.image_row, i, writer.either(pixel < self.pixels, row, NOWHERE))
             writer.set(self.image_col, i, col)
-            start = ((image * sizes.rows + row) * sizes.cols + col) * channels + self.group * sizes.group_in
+            start = ((image * sizes.rows + row) * sizes.cols + col) * sizes.stored_in + first_channel
             writer.set(self.base, i, to.cast(start, writer.index))
+
+    def window(self) -> tuple[Any, Any, Any]:
+        """Where the window of the first result begins: row and column, before the image for pads, and the group's first channel."""
+        top, left, *_ = self.sizes.pads
+        return -top, -left, self.group * self.sizes.group_in
+
+    def target(self, pixel: Any, channel: Any) -> tuple[Any, Any]:
+        """Where a result is stored, and whether there is one; of channels from the group's first on."""
+        first = self.group * self.sizes.group_out
+        return self.writer.place(pixel) * self.sizes.stored_out + first + channel, pixel < self.pixels
 
     # the sums
 
@@ -182,7 +193,7 @@ class _Product:
         else:
             tap, channel = at // sizes.group_in, at % sizes.group_in
         down, across = writer.keep(tap // sizes.kernel[1] * sizes.dilations[0]), writer.keep(tap % sizes.kernel[1] * sizes.dilations[1])
-        away = writer.keep((down * sizes.cols + across) * (sizes.products * sizes.group_in) + channel)
+        away = writer.keep((down * sizes.cols + across) * sizes.stored_in + channel)
         in_depth = at < sizes.depth if sizes.depth % self.step else None
         with writer.unrolled(tile.rows // self.each_pass) as i:
             inside = self._is_inside(i, down, across)
@@ -200,8 +211,7 @@ class _Product:
         """Whether the tap reads a pixel of the image, for the thread's row i."""
         sizes = self.sizes
         row, col = (self.image_row[i] + down, sizes.rows), (self.image_col[i] + across, sizes.cols)
-        is_one = sizes.kernel[1] == 1 and sizes.pads[1] == sizes.pads[3] == 0
-        return self.writer.inside(row) if is_one else self.writer.inside(row, col)
+        return self.writer.inside(row) if sizes.has_all_columns else self.writer.inside(row, col)
 
     def _copy(self, target: Any, source: Any, at: Any, *tests: Any) -> None:
         writer, to = self.writer, self.writer.to
@@ -243,29 +253,32 @@ class _Product:
         across = tile.cols // CHUNK
         col, row0 = self.thread % across * CHUNK, self.thread // across
         channel = writer.keep(self.col0 + col)
-        c_out = sizes.products * sizes.group_out
         with writer.when(channel < sizes.group_out):
-            added = writer.take_chunk(bias, self.group * sizes.group_out + channel)
+            added = writer.take_chunk(bias, self.added(channel))
             with writer.unrolled(tile.rows * across // tile.threads) as i:
                 row = row0 + i * (tile.threads // across)
                 pixel = writer.keep(self.row0 + row)
-                with writer.when(pixel < self.pixels):
+                place, is_there = self.target(pixel, channel)
+                with writer.when(is_there):
                     values = writer.take_chunk(self.shared, row * width + col)
                     writer.change(values, operator.add, added)
-                    at = writer.keep(writer.place(pixel) * c_out + self.group * sizes.group_out + channel)
+                    at = writer.keep(place)
                     stepped(writer, steps, values, read, at)
                     writer.put_chunk(y, at, values)
+
+    def added(self, channel: Any) -> Any:
+        """The place of a channel's bias."""
+        return self.group * self.sizes.group_out + channel
 
     def store_parts(self, parts: Any) -> None:
         """As they are, two neighbours at a time."""
         writer, sizes = self.writer, self.sizes
-        c_out = sizes.products * sizes.group_out
         for i, half, j in self._sums():
             pixel = self.row0 + self.warp_row + i * 16 + half * 8 + self.lane // 4
             channel = self.col0 + self.warp_col + j * 8 + self.lane % 4 * 2
             with writer.when(writer.tirx.And(pixel < self.pixels, channel < sizes.group_out)):
-                row = writer.place(self.part) * writer.place(self.pixels) + pixel
-                at = row * c_out + self.group * sizes.group_out + channel
+                place, _ = self.target(pixel, channel)
+                at = writer.place(self.part) * writer.place(self.pixels) * sizes.stored_out + place
                 writer.move(parts, at, self.acc, (i * self.across + j) * 4 + half * 2, 2)
 
     def _sums(self) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -15,9 +16,46 @@ from .....ir.types import Array
 from ...cpu.kernels.layout import Batch
 from .layout import CHUNK, ElementKind, GpuPacking, grown, padded
 
-__all__ = ["ConvSizes", "filters"]
+__all__ = ["ConvSizes", "ProductSizes", "filters"]
 
 ENOUGH = 64  # filters of a merged group: the least that tiles have
+
+
+class ProductSizes(Protocol):
+    """What a product of matrices must know of a convolution: its window over an image, and channels as they lie."""
+
+    @property
+    def batch(self) -> Batch: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def cols(self) -> int: ...
+    @property
+    def kernel(self) -> Pair: ...
+    @property
+    def strides(self) -> Pair: ...
+    @property
+    def pads(self) -> tuple[int, int, int, int]: ...
+    @property
+    def dilations(self) -> Pair: ...
+    @property
+    def out(self) -> Pair: ...
+    @property
+    def pixels(self) -> int: ...
+    @property
+    def products(self) -> int: ...
+    @property
+    def group_in(self) -> int: ...
+    @property
+    def group_out(self) -> int: ...
+    @property
+    def stored_in(self) -> int: ...
+    @property
+    def stored_out(self) -> int: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def has_all_columns(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +106,21 @@ class ConvSizes:
     def group_out(self) -> int:
         """Filters of a merged group, as they lie."""
         return padded(self.c_out // self.products)
+
+    @property
+    def stored_in(self) -> int:
+        """Channels of the image as it lies."""
+        return self.products * self.group_in
+
+    @property
+    def stored_out(self) -> int:
+        """Channels of the result as it lies."""
+        return self.products * self.group_out
+
+    @property
+    def has_all_columns(self) -> bool:
+        """Whether no tap lies beside the image."""
+        return self.kernel[1] == 1 and self.pads[1] == self.pads[3] == 0
 
     @property
     def depth(self) -> int:

@@ -22,6 +22,10 @@ CASES = {
     "global max pool": "%m = global_max_pool(%x)",
     "depthwise": """%w = param : f16[11,1,3,3] %b = param : f16[11]
         %c = conv2d(%x, %w, %b) {groups=11, pads=[1,1,1,1], strides=[2,1]} %m = relu(%c)""",
+    "transposed conv": """%w = param : f16[11,9,3,2] %b = param : f16[9]
+        %c = conv_transpose2d(%x, %w, %b) {strides=[2,3], pads=[1,0,0,1], output_padding=[1,2]} %m = relu(%c)""",
+    "transposed conv, spread": "%w = param : f16[11,8,2,3] %m = conv_transpose2d(%x, %w) {strides=[2,2], dilations=[2,3], pads=[1,2,2,0]}",
+    "transposed conv, twice as large": "%w = param : f16[11,16,2,2] %m = conv_transpose2d(%x, %w) {strides=[2,2]}",
     "pointwise": "%p = max_pool(%x) {kernel=[1,1]} %a = add(%p, %p) %t = tanh(%a) %c = max_pool(%t) {kernel=[1,1]} %d = add(%t, %c) %m = clip(%d) {min=0.0, max=6.0}",
     "by channel, a gate": "%g = global_max_pool(%x) %s = sigmoid(%g) %d = mul(%x, %s) %m = relu(%d)",
     "by channel, constants": "%k = param : f16[11,1,1] %g = max_pool(%x) {kernel=[2,2]} %m = sub(%k, %g)",

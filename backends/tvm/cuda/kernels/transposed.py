@@ -1,0 +1,181 @@
+"""Transposed convolution on tensor cores, phase by phase: results that are a stride apart have windows alike, and make a convolution.
+
+Along an axis with stride s and dilation d, s' = s/gcd(s,d) phases read taps, every s'-th each, of pixels d/gcd(s,d) apart (Dumoulin & Visin
+2016, sec. 4; Shi et al. 2016). Phases run side by side, as groups do; where one has fewer taps than another, its filters have zeros.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .....ir.ops.window import Pair
+from .....ir.types import Array
+from ...cpu.kernels.epilogue import Steps
+from ...cpu.kernels.layout import Batch
+from .epilogue import read_tensors
+from .implicit_gemm import Product
+from .kernel import GpuKernel, gpu_kind
+from .layout import ELEMENTS, ElementKind, GpuPacking, grown, padded
+from .tiles import Tiling, tiling
+from .writer import Tensor, device_func
+
+__all__ = ["TransposedSizes", "gpu_transposed", "phase_filters_for_gpu", "transposed_kernel"]
+
+
+@dataclass(frozen=True, slots=True)
+class TransposedSizes:
+    """Of a layer whose result has `whole` rows and columns; `strides`, `spread` (dilations) and `before` (pads) are the layer's own.
+
+    Its phases, as a kernel takes them: convolutions of stride 1 over the image, of `out` results each.
+    """
+
+    batch: Batch
+    c_in: int
+    c_out: int
+    rows: int
+    cols: int
+    taps: Pair
+    phases: Pair
+    spread: Pair
+    before: Pair
+    whole: Pair
+
+    strides = (1, 1)
+    pads = (0, 0, 0, 0)  # a phase says itself where it begins
+    has_all_columns = False
+
+    @property
+    def out(self) -> Pair:
+        rows, cols = (math.ceil(extent / phases) for extent, phases in zip(self.whole, self.phases, strict=True))
+        return rows, cols
+
+    @property
+    def kernel(self) -> Pair:
+        rows, cols = (len(self.reads(axis, 0)) for axis in range(2))
+        return rows, cols
+
+    @property
+    def dilations(self) -> Pair:
+        rows, cols = (self.spread[axis] // math.gcd(self.phases[axis], self.spread[axis]) for axis in range(2))
+        return rows, cols
+
+    def reads(self, axis: int, phase: int) -> tuple[int, ...]:
+        """The taps of a phase from its first pixel on; -1 where it has fewer than others."""
+        every = self.phases[axis] // math.gcd(self.phases[axis], self.spread[axis])
+        most = math.ceil(self.taps[axis] / every)
+        at = phase + self.before[axis]
+        found = [tap for tap in range(self.taps[axis]) if (at - tap * self.spread[axis]) % self.phases[axis] == 0]
+        return (*reversed(found), *(-1 for _ in range(most - len(found))))
+
+    def first(self, axis: int, phase: int) -> int:
+        """The pixel that the first result of a phase reads first, where it reads any."""
+        tap, *_ = self.reads(axis, phase)
+        return 0 if tap < 0 else (phase + self.before[axis] - tap * self.spread[axis]) // self.phases[axis]
+
+    @property
+    def products(self) -> int:
+        return self.phases[0] * self.phases[1]
+
+    @property
+    def group_in(self) -> int:
+        return padded(self.c_in)
+
+    @property
+    def group_out(self) -> int:
+        return padded(self.c_out)
+
+    @property
+    def stored_in(self) -> int:
+        return self.group_in
+
+    @property
+    def stored_out(self) -> int:
+        return self.group_out
+
+    @property
+    def depth(self) -> int:
+        return self.kernel[0] * self.kernel[1] * self.group_in
+
+    @property
+    def pixels(self) -> int:
+        return self.out[0] * self.out[1]
+
+
+def phase_filters_for_gpu(sizes: TransposedSizes, element: ElementKind) -> GpuPacking:
+    """[C,O,KH,KW] as [phases*O, taps of a phase * C]."""
+    rows, cols = sizes.phases
+    shape = (sizes.products * sizes.group_out, sizes.depth)
+
+    def pack(w: Array) -> Array:
+        found = np.zeros((rows, cols, sizes.c_out, *sizes.kernel, sizes.c_in), w.dtype)
+        for row in range(rows):
+            for col in range(cols):
+                for i, down in enumerate(sizes.reads(0, row)):
+                    for j, across in enumerate(sizes.reads(1, col)):
+                        if down >= 0 and across >= 0:
+                            found[row, col, :, i, j] = w[:, :, down, across].T
+        return grown(found, (rows, cols, sizes.group_out, *sizes.kernel, sizes.group_in), element.name).reshape(shape)
+
+    return GpuPacking(shape, element.name, pack)
+
+
+def transposed_kernel(sizes: TransposedSizes, element: ElementKind, steps: Steps = ()) -> GpuKernel:
+    """(X[n,H,W,C], W, bias[O], R[n,H',W',O]..., Y[n,H',W',O]). Sums are not split: phases are many blocks."""
+    images = 8 if sizes.batch is None else sizes.batch
+    tile = tiling(images * sizes.pixels, sizes.group_out, math.prod(sizes.kernel), sizes.group_in * element.bytes, sizes.products).tile
+    made = gpu_transposed.of(sizes, element.name, steps, Tiling(tile))
+    return GpuKernel(made.name, made.build, f"{sizes.products} phases, tile {tile.rows}x{tile.cols}")
+
+
+@gpu_kind("transposed conv")
+def gpu_transposed(sizes: TransposedSizes, of: str, steps: Steps, tiled: Tiling) -> Any:
+    element = ELEMENTS[of]
+    result = (sizes.batch, *sizes.whole, sizes.group_out)
+    given = [
+        Tensor("X", (sizes.batch, sizes.rows, sizes.cols, sizes.group_in), element.dtype),
+        Tensor("W", (sizes.products * sizes.group_out, sizes.depth), element.dtype),
+        Tensor("bias", (sizes.group_out,), "float32"),
+    ]
+
+    def body(writer: Any, x: Any, w: Any, bias: Any, *others: Any) -> None:
+        *read, y = others
+        product = _Phases(writer, sizes, element, tiled, x, w)
+        product.sums()
+        product.store(steps, bias, read, y)
+
+    return device_func([*given, *read_tensors(steps, result, element.dtype), Tensor("Y", result, element.dtype)], body)
+
+
+class _Phases(Product[TransposedSizes]):
+    """Results of a phase lie a stride apart."""
+
+    def window(self) -> tuple[Any, Any, Any]:
+        row, col = self._phase()
+        return self._first(0, row), self._first(1, col), 0
+
+    def target(self, pixel: Any, channel: Any) -> tuple[Any, Any]:
+        (rows, cols), (down, across), sizes = self.sizes.out, self.sizes.phases, self.sizes
+        row, col = self._phase()
+        y, x = pixel // cols % rows * down + row, pixel % cols * across + col
+        image = self.writer.place(pixel // sizes.pixels)
+        is_there = self.writer.tirx.And(pixel < self.pixels, self.writer.tirx.And(y < sizes.whole[0], x < sizes.whole[1]))
+        return ((image * sizes.whole[0] + y) * sizes.whole[1] + x) * sizes.group_out + channel, is_there
+
+    def added(self, channel: Any) -> Any:
+        return channel
+
+    def _phase(self) -> tuple[Any, Any]:
+        _, across = self.sizes.phases
+        return self.group // across, self.group % across
+
+    def _first(self, axis: int, phase: Any) -> Any:
+        """A table as a choice among few numbers."""
+        *others, last = (self.sizes.first(axis, number) for number in range(self.sizes.phases[axis]))
+        found: Any = last
+        for number, first in reversed(list(enumerate(others))):
+            found = self.writer.either(phase == number, first, found)
+        return found
