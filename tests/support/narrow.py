@@ -1,31 +1,18 @@
-"""A float32 network as one of 16 bits, text for text: a cast of each input, all else in the other type."""
+"""Networks of the zoo in 16 bits, as a precision makes them."""
 
 from __future__ import annotations
 
-import re
+from convc.compiler.engines.cuda import CUDA_ENGINE
+from convc.compiler.engines.optimize import optimize
+from convc.ir.graph import Graph
+from convc.passes.rewriting.ledger import Ledger
+from convc.passes.to_bfloat16 import to_bfloat16
+from convc.passes.to_float16 import to_float16
 
-from convc.ir.graph import Graph, Node
-from convc.ir.printer import print_graph
-from convc.ir.types import DTYPES
-from convc.ir.weights import Weights
-from convc.tests.support.graphs import typed_graph
+RUNS = {"f16": to_float16, "bf16": to_bfloat16}
 
 
 def narrow(graph: Graph, of: str = "f16") -> Graph:
-    text = print_graph(graph)
-    head, _, body = text.partition("{")
-    names = [node.name for node in graph.inputs]
-    for name in names:
-        body = re.sub(rf"%{re.escape(name)}(?![\w.])", f"%{name}.narrow", body)
-    casts = " ".join(f"%{name}.narrow = cast(%{name}) {{to={of}}}" for name in names)
-    made = typed_graph(f"{head}{{ {casts} {body.replace(': f32[', f': {of}[')}")
-
-    def weighted(node: Node, operands: tuple[Node, ...]) -> Node:
-        """Weights that a pass computed are in no text."""
-        given = graph.by_name.get(node.name)
-        if node.weights is None or given is None or given.weights is None:
-            return node.reading(operands)
-        array = given.weights.drawn().astype(DTYPES[of])
-        return node.like(weights=Weights.derived(node.typed, node.name, lambda: array))
-
-    return made.rebuild(weighted)
+    """Optimized, then narrowed."""
+    better, _ = optimize(graph, 2)
+    return RUNS[of](better, Ledger(CUDA_ENGINE.prices))
