@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from ....ir.graph import Graph, Node
 from ..cpu.work import Argument, as_it_is
-from .rules import GPU_MAKERS
+from .casts import moved_casts
+from .rules import GPU_MAKERS, in_float32, is_read_narrow
 from .work import Around, GpuWork
 
 __all__ = ["ENTER", "LEAVE", "ROW", "GpuCall", "GpuPlan", "gpu_plan"]
@@ -92,14 +93,18 @@ def _words(call: GpuCall) -> str:
 
 def gpu_plan(graph: Graph) -> GpuPlan:
     """Kernels for what they can compute, in the graph's order."""
+    graph = moved_casts(graph)
     works: dict[Node, GpuWork] = {}
     covered, padded = set[Node](), set[Node]()
     around = Around(graph, covered, padded)
     for node in graph.ops:
         if node in covered or not graph.uses[node]:
             continue
+        if is_read_narrow(around, node):
+            covered.add(node)
+            continue
         maker = GPU_MAKERS.get(node.kind)
-        work = maker(around, node) if maker is not None else None
+        work = in_float32(around, node) or (maker(around, node) if maker is not None else None)
         if work is not None:
             works[work.result] = work
             covered.update(work.covers)

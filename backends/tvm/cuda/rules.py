@@ -18,11 +18,12 @@ from ....ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
 from ....ir.ops.resize import RESIZE
 from ....ir.ops.shape import CONCAT, FLATTEN
 from ....ir.types import DTYPES, Array
-from ..cpu.kernels.epilogue import EpilogueStep
+from ..cpu.kernels.epilogue import EpilogueStep, Steps
 from ..cpu.kernels.norms import gain_and_shift
 from ..cpu.kernels.resize import can_resize, tables
 from ..cpu.kernels.windows import Window
 from ..cpu.work import Argument, ParamValues, batch_of, in_rows, kernel_of, only_reader
+from .casts import widened
 from .kernels import borders
 from .kernels.depthwise import gpu_depthwise, gpu_depthwise_filters
 from .kernels.epilogue import GPU_STEPS
@@ -37,7 +38,7 @@ from .kernels.sizes import ConvSizes, filters
 from .kernels.transposed import TransposedSizes, phase_filters_for_gpu, transposed_kernel
 from .work import Around, GpuWork, element_of, following, gpu_step_of, image_of, is_padded, packed_for_gpu
 
-__all__ = ["GPU_MAKERS"]
+__all__ = ["GPU_MAKERS", "in_float32", "is_read_narrow"]
 
 MOST_PHASES = 8  # along an axis
 MOST_OPERANDS = 64  # of a concatenation: a kernel has 4 KiB of arguments, and the compiler a stack
@@ -157,8 +158,16 @@ def local_response_norm(around: Around, node: Node) -> GpuWork | None:
 
 def batch_norm(around: Around, node: Node) -> GpuWork | None:
     """One that no layer took in."""
-    x, *stats = node.inputs
-    if not (is_padded(x) and is_padded(node)) or any(stat.weights is None for stat in stats):
+    x = node.inputs[0]
+    if not (is_padded(x) and is_padded(node)):
+        return None
+    covers, steps, others = following(around, node)
+    return _norm(node, covers, x, steps, others)
+
+
+def _norm(node: Node, covers: tuple[Node, ...], x: Node, steps: Steps, others: tuple[Node, ...]) -> GpuWork | None:
+    _, *stats = node.inputs
+    if any(stat.weights is None for stat in stats):
         return None
     packing = per_channel(image_of(x)[0])
 
@@ -166,7 +175,6 @@ def batch_norm(around: Around, node: Node) -> GpuWork | None:
         return lambda values: packing.pack(gain_and_shift(node.op, *map(values, stats))[which])
 
     numbers = [Argument(f"{node.name}.{name}", packing.shape, "f32", packed(i)) for i, name in enumerate(("gain", "shift"))]
-    covers, steps, others = following(around, node)
     kernel = gpu_batch_norm.of(batch_of(x), *image_of(x), element_of(x).dtype, steps)
     return GpuWork(covers, kernel, (x,), tuple(numbers), others)
 
@@ -182,9 +190,14 @@ def concat(around: Around, node: Node) -> GpuWork | None:
 
 
 def resize(around: Around, node: Node) -> GpuWork | None:
-    """Places and shares are tables that the kernel reads."""
     (x,) = node.inputs
-    if not (is_padded(x) and is_padded(node) and can_resize(node.op)):
+    return _resize(around, (node,), x) if is_padded(x) and is_padded(node) else None
+
+
+def _resize(around: Around, covers: tuple[Node, ...], x: Node) -> GpuWork | None:
+    """Places and shares are tables that the kernel reads."""
+    node, *_ = covers
+    if not can_resize(node.op):
         return None
     (channels, rows, cols), (_, *target), op = image_of(x), image_of(node), in_rows(node.op)
     given = [
@@ -192,7 +205,7 @@ def resize(around: Around, node: Node) -> GpuWork | None:
         for i, table in enumerate(tables(op, rows, cols))
     ]
     sizes = (batch_of(x), channels, (rows, cols), (target[0], target[1]), op.mode == "bilinear", element_of(x).dtype)
-    return GpuWork((node,), gpu_resize.of(*sizes), (x,), tuple(given))
+    return GpuWork(covers, gpu_resize.of(*sizes), (x,), tuple(given))
 
 
 def elementwise(around: Around, node: Node) -> GpuWork | None:
@@ -227,8 +240,6 @@ def cast(around: Around, node: Node) -> GpuWork | None:
     if is_padded(node) and x not in around.padded and any(reader.kind in GPU_MAKERS for reader in around.graph.readers[node]):
         kernel, plain = borders.enter, x
     elif x in around.padded and not is_padded(node):
-        if (work := _in_float32(around, node)) is not None:
-            return work
         kernel, plain = borders.leave, node
     else:
         return None
@@ -236,25 +247,40 @@ def cast(around: Around, node: Node) -> GpuWork | None:
     return GpuWork((node,), kernel.of(batch_of(x), *image_of(x), given, made), (x,), plain=frozenset([plain]))
 
 
-def _in_float32(around: Around, node: Node) -> GpuWork | None:
+def is_read_narrow(around: Around, node: Node) -> bool:
+    """Whether nobody needs a value that was widened: what reads it computes in float32 of the value before."""
+    readers = around.graph.readers[node]
+    return widened(node) is not None and node not in around.graph.outputs and all(in_float32(around, reader) for reader in readers)
+
+
+def in_float32(around: Around, node: Node) -> GpuWork | None:
     """What is computed in float32 between two casts, as sums of pools and norms are, by a kernel that does so inside."""
-    graph, (x,) = around.graph, node.inputs
-    inner = only_reader(graph, node)
-    maker = WIDE.get(inner.kind) if inner is not None and node.typed.dtype == "f32" and node.typed.rank > 2 else None
-    if inner is None or maker is None or inner.typed.dtype != "f32":
+    graph, maker = around.graph, WIDE.get(node.kind)
+    x = widened(node.inputs[0]) if node.inputs else None
+    if maker is None or x is None or x not in around.padded or node.typed.dtype != "f32" or node.typed.rank < 3:
         return None
-    covers, after = [node, inner], only_reader(graph, inner)
-    if after is not None and after.kind is FLATTEN and after.op.axis == 1 and inner.typed.shape[2:] == (1,) * (inner.typed.rank - 2):
-        covers, after = [*covers, after], only_reader(graph, after)
-    if after is None or after.kind is not CAST or after.typed.dtype != x.typed.dtype:
+    after = only_reader(graph, node)
+    if after is None or after.kind is not CAST or after.typed.dtype != x.typed.dtype or not is_padded(after):
         return None
-    return GpuWork((*covers, after), maker(inner, x), (x,))
+    return maker(around, (node, after), x)
 
 
-WIDE: dict[OpDef[Any], Callable[[Node, Node], GpuKernel]] = {
-    AVG_POOL: _average,
-    GLOBAL_AVG_POOL: _global,
-    LOCAL_RESPONSE_NORM: _response_norm,
+def _of_one_kernel(kernel: Callable[[Node, Node], GpuKernel]) -> Callable[[Around, tuple[Node, ...], Node], GpuWork | None]:
+    return lambda around, covers, x: GpuWork(covers, kernel(covers[0], x), (x,))
+
+
+def _wide_norm(around: Around, covers: tuple[Node, ...], x: Node) -> GpuWork | None:
+    node, *_, last = covers
+    chain, steps, others = following(around, last)
+    return _norm(node, (*covers, *chain[1:]), x, steps, others)
+
+
+WIDE: dict[OpDef[Any], Callable[[Around, tuple[Node, ...], Node], GpuWork | None]] = {
+    AVG_POOL: _of_one_kernel(_average),
+    GLOBAL_AVG_POOL: _of_one_kernel(_global),
+    LOCAL_RESPONSE_NORM: _of_one_kernel(_response_norm),
+    BATCH_NORM: _wide_norm,
+    RESIZE: _resize,
 }
 
 GPU_MAKERS: dict[OpDef[Any], Callable[[Around, Node], GpuWork | None]] = {

@@ -36,12 +36,14 @@ CASES = {
     "resize, nearest": '%m = resize(%x) {mode="nearest", scales=[1.5,2.0]}',
     "concat": "%w = param : f16[16,11,1,1] %c = conv2d(%x, %w) %m = concat(%c, %c, %x) {axis=1}",
 }
-# Sums and norms stay in float32 between casts, and are one kernel all the same.
-WIDE = """%w = param : f16[11,11,1,1] %c = conv2d(%x, %w) %f = cast(%c) {to=f32} %l = local_response_norm(%f) {size=3} %h = cast(%l) {to=f16}
-    %p = max_pool(%h) {kernel=[2,2]} %q = cast(%p) {to=f32} %a = avg_pool(%q) {kernel=[2,2]} %i = cast(%a) {to=f16}
-    %u = relu(%i) %v = cast(%u) {to=f32} %g = global_avg_pool(%v) %t = flatten(%g) %j = cast(%t) {to=f16}
-    %d = param : f16[5,11] %m = dense(%j, %d)"""
-ALL_AT_ONCE = "all"
+# Sums and norms stay in float32 between casts, and are one kernel all the same, wherever between them a maximum or a relu stands.
+WIDE = """%w = param : f16[16,11,1,1] %c = conv2d(%x, %w) %f = cast(%c) {to=f32} %l = local_response_norm(%f) {size=3}
+    %n = max_pool(%l) {kernel=[2,2]} %p = cast(%n) {to=f16} %q = cast(%p) {to=f32} %a = avg_pool(%q) {kernel=[2,2]}
+    %i = cast(%a) {to=f16} %u = cast(%i) {to=f32} %o = max_pool(%u) {kernel=[1,1]} %k = concat(%u, %o)
+    %s = param {init=ones} : f32[32] %t = param {init=small} : f32[32] %e = param {init=small} : f32[32] %v = param {init=ones} : f32[32]
+    %b = batch_norm(%k, %s, %t, %e, %v) %r = relu(%b) %y = cast(%r) {to=f16} %z = cast(%y) {to=f32}
+    %big = resize(%z) {mode="bilinear", scales=[2.0,2.0]} %half = cast(%big) {to=f16} %wide = cast(%half) {to=f32}
+    %g = global_avg_pool(%wide) %h = flatten(%g) %j = cast(%h) {to=f16} %d = param : f16[5,32] %m = dense(%j, %d)"""
 
 
 def _text(case: str) -> str:
@@ -88,12 +90,15 @@ def test_what_is_computed_in_float32_is_one_kernel(apart: Callable[..., Any], tm
     assert gpu_plan(typed_graph(text)).lines() == [
         "enter: x",
         "conv 1x1, tile 64x64: c",
-        "local response norm: f, l, h",
+        "local response norm: l, l.f16",
         "max pool: p",
-        "avg pool: q, a, i",
-        "pointwise: u",
-        "global avg pool: v, g, t, j",
-        "conv 1x1, tile 64x64: m",
+        "avg pool: a, i",
+        "max pool: o.f16",
+        "concat: k.f16",
+        "batch norm: b, b.f16, y",
+        "resize: big, half",
+        "global avg pool: g, g.f16",
+        "conv 1x1, tile 64x64: j, m",
         "leave: m",
     ]
     apart(run_emulated, text.replace("[N,", "[2,"), tmp_path, [{}])

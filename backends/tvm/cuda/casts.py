@@ -1,0 +1,61 @@
+"""Casts where kernels want them: what only selects among values, or cuts them off at 0, gives the same in 16 bits as in 32.
+
+    concat(cast(a), cast(b)) in float32   as   cast(concat(a, b))    widening loses nothing, so it can wait
+    cast(max_pool(x)) to 16 bits          as   max_pool(cast(x))     rounding keeps the order of values
+
+So what is computed in float32 for its sums alone, a norm or an average, has a cast on either side, and is one kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ....ir.graph import Graph, Node, fresh_name
+from ....ir.ops.activation import RELU
+from ....ir.ops.elementwise import CAST, Cast
+from ....ir.ops.pool import GLOBAL_MAX_POOL, MAX_POOL
+from ....ir.ops.shape import CONCAT, FLATTEN
+from .kernels.layout import ELEMENTS
+
+__all__ = ["moved_casts", "widened"]
+
+SELECTING = frozenset({CONCAT, MAX_POOL, GLOBAL_MAX_POOL, RELU, FLATTEN})
+
+
+def moved_casts(graph: Graph) -> Graph:
+    """The same function to the last digit, with the same names of what it returns. Moved twice they stay."""
+    taken, outputs = {node.name for node in graph.nodes}, {node.name for node in graph.outputs}
+
+    def moved(node: Node, operands: tuple[Node, ...]) -> Node:
+        node = node.reading(operands)
+        if node.kind in SELECTING and node.typed.dtype == "f32" and (narrow := _narrow_operands(node)) is not None:
+            dtype = narrow[0].typed.dtype
+            made = node.like(name=fresh_name(f"{node.name}.{dtype}", taken), inputs=narrow, type=replace(node.typed, dtype=dtype))
+            return _cast(made, "f32", node.name)
+        if node.kind is not CAST or node.typed.dtype not in ELEMENTS:
+            return node
+        (x,) = node.inputs
+        if (given := widened(x)) is not None and given.type == node.type and node.name not in outputs:
+            return given
+        if x.kind in SELECTING and x.typed.dtype == "f32" and all(operand.weights is None for operand in x.inputs):
+            narrow = tuple(_cast(each, node.typed.dtype, fresh_name(f"{each.name}.{node.typed.dtype}", taken)) for each in x.inputs)
+            return x.like(name=node.name, inputs=narrow, type=node.type)
+        return node
+
+    return graph.rebuild(moved)
+
+
+def widened(node: Node) -> Node | None:
+    """The value of 16 bits that a node is the cast of, None for any other node."""
+    is_cast = node.kind is CAST and node.typed.dtype == "f32" and node.inputs[0].typed.dtype in ELEMENTS
+    return node.inputs[0] if is_cast else None
+
+
+def _narrow_operands(node: Node) -> tuple[Node, ...] | None:
+    found = [widened(operand) for operand in node.inputs]
+    given = tuple(each for each in found if each is not None)
+    return given if len(given) == len(found) and len({each.typed.dtype for each in given}) == 1 else None
+
+
+def _cast(value: Node, dtype: str, name: str) -> Node:
+    return Node(name, CAST, Cast(dtype), (value,), replace(value.typed, dtype=dtype), value.origin)

@@ -1,0 +1,53 @@
+"""Networks of the zoo in 16 bits, whole, on the emulated GPU: near float64, and on tensor cores from end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convc.backends import reference
+from convc.backends.tvm.cuda.build import build_cuda
+from convc.backends.tvm.cuda.emulator.device import emulated
+from convc.backends.tvm.cuda.plan import gpu_plan
+from convc.backends.tvm.library.run import LoadedLibrary
+from convc.compiler.files.inputs import random_inputs
+from convc.tests.support.narrow import narrow
+from convc.tests.support.tiers import small
+
+BOUND = {"f16": 4e-3, "bf16": 3e-2}  # of the greatest value, some tens of roundings on the way
+FAMILIES = ("resnet18", "resnet50_v1_5", "vgg11", "googlenet", "mobilenet_v2", "unet_resnet18", "squeezenet1_1", "alexnet")
+AT_THE_END = {"softmax", "flatten", "global_avg_pool"}  # in float32 to the output
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_nothing_between_the_borders_is_stock(name: str) -> None:
+    plan = gpu_plan(narrow(small(name)))
+    assert {call.node.kind.name for call in plan.calls if call.kernel == "stock"} <= AT_THE_END
+    assert [call.kernel for call in plan.calls].count("enter") == 1
+
+
+def _off(name: str, of: str, folder: Path) -> tuple[float, dict[str, int]]:
+    """The greatest error of all outputs, of each one's greatest value."""
+    graph = narrow(small(name), of)
+    device = emulated()
+    loaded = LoadedLibrary.load(build_cuda(graph, folder, check=False).library)
+    inputs = random_inputs(graph)
+    device.counters()
+    got = loaded.run(inputs)
+    wanted = reference.run(graph, inputs, "f64")
+    errors = [abs(got[node] - wanted[node]).max() / abs(wanted[node]).max() for node in wanted]
+    return float(max(errors)), device.counters()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("of", BOUND)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_networks_are_right(apart: Callable[..., Any], name: str, of: str, tmp_path: Path) -> None:
+    error, counted = apart(_off, name, of, tmp_path)
+    assert error < BOUND[of]
+    assert counted["mma_macs"] > 0
+    assert counted["ldmatrix_cycles"] == counted["ldmatrix_matrices"]
