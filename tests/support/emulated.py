@@ -7,6 +7,7 @@ from pathlib import Path
 
 from convc.backends.tvm.cuda.build import build_cuda
 from convc.backends.tvm.cuda.emulator.device import emulated
+from convc.backends.tvm.library.fixed import FixedLibrary
 from convc.backends.tvm.library.run import LoadedLibrary
 from convc.compiler.checking.oracle import Oracle, compare
 from convc.compiler.engines.optimize import optimize
@@ -32,10 +33,16 @@ def run_emulated(text: str, folder: Path, sizes: Sequence[dict[str, int]]) -> Co
 
 
 def run_zoo_emulated(name: str, folder: Path) -> list[str]:
-    """Builds a network of the zoo in its small form; its outputs that differ from float64 by more than rounding."""
+    """Builds a network of the zoo in its small form, for one image, and runs it twice: by launches, and by a CUDA graph of them. Its outputs
+    that differ from float64 by more than rounding.
+    """
     graph = small(name)
     better, _ = optimize(graph, 2)
-    emulated()
+    device = emulated()
     inputs = random_inputs(graph)
-    got = LoadedLibrary.load(build_cuda(better, folder, check=False).library).run(inputs)
-    return [str(line) for line in compare(name, Oracle.of(graph, inputs), got) if not line.agrees]
+    loaded = FixedLibrary.load(build_cuda(better, folder, batches=(1,), check=False).library)
+    oracle, first = Oracle.of(graph, inputs), loaded.run(inputs)
+    device.counters()
+    again = loaded.run(inputs)
+    assert device.counters()["graph_launches"] == 1
+    return [str(line) for got in (first, again) for line in compare(name, oracle, got) if not line.agrees]

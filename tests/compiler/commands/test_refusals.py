@@ -54,6 +54,18 @@ def test_an_option_that_is_given_twice(words, complaint):
     refused(convc(*words), 2, complaint)
 
 
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--batches", "1"), "--batches is for a GPU; a library for cpu takes any batch"),
+        (("-t", "cuda", "--batches", "1,-2"), "--batches 1,-2: give whole numbers with commas between them, such as 1,8,32"),
+    ],
+)
+def test_batches_that_nobody_compiles_for(words, complaint, tmp_path):
+    refused(convc("compile", "lenet5", "-o", tmp_path / "x", "--no-check", *words), 2, complaint)
+    assert not (tmp_path / "x").exists()
+
+
 def test_options_for_several_values_and_counters_may_be_repeated():
     done = convc("-vv", "opt", "-", "--skip", "fuse-conv-bn", "--skip", "fold-pad", stdin=RELU)
     assert done.code == 0, done.err
