@@ -36,10 +36,10 @@ def narrower_type(graph: Graph, other: Graph) -> str | None:
 
 
 def oracle_of_rewrite(graph: Graph, other: Graph, inputs: Mapping[str, Array], precision: str, seed: int = 0) -> Oracle:
-    """What `other` is held to, which was made from `graph`: rounding in `precision`, or where it is narrower what that may lose."""
-    if narrower_type(graph, other) is None:
-        return Oracle.of(graph, inputs, precision, seed)
-    return loss_of(graph, other, inputs, seed)
+    """What `other` is held to, which was made from `graph` or `graph` from it: rounding in `precision`, or what the narrower may lose."""
+    if narrower_type(graph, other) is not None:
+        return loss_of(graph, other, inputs, seed)
+    return loss_of(graph, graph, inputs, seed) if narrower_type(other, graph) is not None else Oracle.of(graph, inputs, precision, seed)
 
 
 def loss_of(graph: Graph, narrow: Graph, inputs: Mapping[str, Array], seed: int = 0, exact: Mapping[str, Array] | None = None) -> Oracle:

@@ -30,6 +30,7 @@ from .units import UNIT
 
 __all__ = ["NodeCheck", "NodeVerdict", "check_nodes"]
 
+SMALLEST = {"f16": 2.0**-24}  # between it and 0 lies nothing
 UNDERFLOW = 2.0**-126  # float32 engines may flush what is smaller, at every rounding
 
 
@@ -171,8 +172,23 @@ def _local_bound(node: Node, operands: list[Array], value: Array) -> tuple[float
     count = node.kind.roundings(node.op, tuple(operand.typed for operand in node.inputs), node.typed)
     n, unit = (count if isinstance(count, int) else 1), UNIT.get(node.typed.dtype, 0.0)
     magnitude = abs(value) if node.kind.magnitude is None else node.kind.magnitude(node.op, *operands)
+    if unit > UNIT["f32"] and node.kind.facts.narrow(node.op) == "gains":
+        return _bound_of_wide_sum(node, operands, n, unit, magnitude, value)
     gamma = n * unit / (1 - n * unit) if n * unit < 0.5 else np.sqrt(n) * unit  # half precision: the probable bound (Higham & Mary 2019)
-    return gamma, gamma * magnitude + n * UNDERFLOW
+    return gamma, gamma * magnitude + n * SMALLEST.get(node.typed.dtype, UNDERFLOW)
+
+
+def _bound_of_wide_sum(node: Node, operands: list[Array], n: int, unit: float, magnitude: Array, value: Array) -> tuple[float, Array]:
+    """A product of 16 bits is summed in float32; its sum is rounded once, and once more where a bias is added to it. Tensor cores cut
+    what they add where others round it.
+    """
+    each = 2 * UNIT["f32"]
+    gamma = n * each / (1 - n * each)
+    bias = abs(operands[2]) if len(operands) > 2 else 0.0
+    if np.ndim(bias) and node.kind is not DENSE:
+        bias = np.reshape(bias, (-1, *(1,) * (node.typed.rank - 2)))
+    own = unit * (2 * abs(value) + bias) + 2 * SMALLEST.get(node.typed.dtype, UNDERFLOW)
+    return gamma + 2 * unit, (1 + 2 * unit) * gamma * magnitude + own + n * UNDERFLOW
 
 
 def _carried(node: Node, operands: list[Array], errors: list[Array | None]) -> Array | float:

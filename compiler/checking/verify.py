@@ -24,7 +24,7 @@ __all__ = ["compare_rewritten", "first_difference", "verify"]
 
 
 def verify(graph: Graph, other: Graph, inputs: Mapping[str, Array] | None = None, seed: int = 0) -> list[Agreement]:
-    """Check that two graphs compute the same function, both in float64 on the same inputs; where `other` has narrower floats than `graph`,
+    """Check that two graphs compute the same function, both in float64 on the same inputs; where one has narrower floats than the other,
     within what these may lose.
 
     Where they have the same opaque nodes, what those are given is compared too, and what they give in the first goes on in both.
@@ -45,7 +45,7 @@ def verify(graph: Graph, other: Graph, inputs: Mapping[str, Array] | None = None
         graph, other = cut.both(graph, other)
         inputs = cut.feed
     # weights from a file were rounded to float32 once, and what a pass folded into them with it
-    precision = narrower_type(graph, other) or ("f64" if _same_files(graph, other) else "f32")
+    precision = narrower_type(graph, other) or narrower_type(other, graph) or ("f64" if _same_files(graph, other) else "f32")
     lines = compare_rewritten(graph, other, inputs, oracle_of_rewrite(graph, other, inputs, precision, seed), precision, seed)
     for line in lines:
         if not line.agrees:

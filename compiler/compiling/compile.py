@@ -42,6 +42,7 @@ from .precision import NARROW, feeds_of, in_precision
 __all__ = ["compile_as", "compile_network"]
 
 PACKAGES = ("numpy", "onnx", "onnxruntime-gpu", "onnxruntime", "apache-tvm", "apache-tvm-ffi")
+ALL_DIGITS = "tf32: kernels may multiply 19 bits of float32; the stock ones multiply all 32, and what is checked allows for either"
 NO_CHOICE = TileChoice({}, ())  # for a target that has no tiles
 
 
@@ -76,11 +77,14 @@ def compile_as(graph: Graph, path: str | Path, options: CompileOptions, say: Say
         better, trace = _optimized(graph, options)
         rewrites = sum(len(stage.rewrites) for stage in trace)
         say(f"optimized at -O{options.level}: {rewrites} rewrite{'' if rewrites == 1 else 's'}")
-        wide, lines = better, list[str]()
+        wide, lines = better, tuple[str, ...]()
         if narrowed := in_precision(better, options.precision, _feeds(graph, options), TVM.prices):
             better, lines, trace = narrowed.graph, narrowed.lines, [*trace, narrowed.stage]
             for line in lines:
                 say(line)
+        if options.precision == "tf32":
+            lines = (ALL_DIGITS,)
+            say(ALL_DIGITS)
         _write_network(better, _for_onnx(graph, wide, better, options), folder, options.opset)
         say(f"exported {ONNX}")
         inputs = random_inputs(graph, options.seed)

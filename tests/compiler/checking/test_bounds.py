@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -10,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convc.backends import reference
+from convc.compiler.checking.node_bounds import check_nodes
 from convc.compiler.checking.oracle import Oracle, compare
 from convc.compiler.checking.units import UNIT
+from convc.compiler.engines.reference import REFERENCE
+from convc.compiler.files.inputs import random_inputs
 from convc.ir.graph import Graph
 from convc.ir.types import TensorType
 from convc.tests.support.graphs import typed_graph
@@ -119,3 +123,20 @@ def test_nan_and_infinity_agree_only_with_themselves():
     assert compare("e", oracle, {"y": np.array([np.nan, np.inf, -np.inf, 1.0005], np.float32)})[0].agrees
     for wrong in ([0, np.inf, -np.inf, 1], [np.nan, -np.inf, -np.inf, 1], [np.nan, np.inf, 3e38, 1], [np.nan, np.inf, -np.inf, np.nan]):
         assert not compare("e", oracle, {"y": np.array(wrong, np.float32)})[0].agrees
+
+
+@pytest.mark.parametrize(("sums", "is_within"), [(np.float32, True), (np.float16, False)])
+def test_a_product_of_float16_is_summed_in_float32(sums: type[np.floating], is_within: bool):
+    """In turn: the first is rounded once at the end, the second with every term."""
+    graph = typed_graph(
+        "graph @g(%x: f16[1,2000]) { %w = param : f16[1,2000] %b = param {init=small} : f16[1] %y = dense(%x, %w, %b) return %y }"
+    )
+    inputs = random_inputs(graph)
+    w, b = (node.weights.array() for node in graph.params)
+    total = sums(0)
+    for term in inputs["x"][0].astype(sums) * w[0].astype(sums):
+        total = sums(total + term)
+    y = np.float16(np.float16(total) + b).reshape(1, 1)
+    check = check_nodes(graph, replace(REFERENCE, capture=lambda graph, wanted, inputs, threads: iter([("y", y)])), inputs)
+    assert check.agrees == is_within, str(check)
+    assert check.tightest.worst > 0.01

@@ -97,8 +97,12 @@ def test_what_a_wrong_network_loses_is_more_than_float16_may():
     def forget_a_tanh(node: Node, operands: tuple[Node, ...]) -> Node:
         return operands[0] if node.name == "tanh3" else node.reading(operands)
 
-    with pytest.raises(cc.Mismatch, match="first value that differs is %f6"):
-        cc.verify(graph, narrow.rebuild(forget_a_tanh))
+    wrong = narrow.rebuild(forget_a_tanh)
+    assert cc.verify(graph, narrow)[0].agrees
+    assert cc.verify(narrow, graph)[0].agrees
+    for pair in ((graph, wrong), (wrong, graph)):
+        with pytest.raises(cc.Mismatch, match="first value that differs is %f6"):
+            cc.verify(*pair)
 
 
 def test_refusals(far: Path, tmp_path: Path):
@@ -150,3 +154,17 @@ def test_the_noise_of_tf32_is_that_of_what_tensor_cores_multiply():
     assert 1 / 32 / 4 < line.worst < 5 / 32, str(line)
     (line,) = compare("tf32", Oracle.of(graph, inputs), {"y": values["y"]})
     assert line.worst > 1, str(line)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "tf32"])
+def test_an_artifact_for_cuda_is_right_on_the_emulator(precision: str, tmp_path: Path):
+    done = convc("compile", "lenet5", "-t", "cuda", "--precision", precision, "--batches", "1", "-o", tmp_path / "net")
+    assert done.code == 0, done.err
+    assert json.loads((tmp_path / "net" / "manifest.json").read_text())["target"]["precision"] == precision
+    report = (tmp_path / "net" / "report.txt").read_text()
+    assert f"in {precision}: " in report
+    assert ("reference, what the precision loses: softmax1 agrees: " in report) == (precision != "tf32")
+    checked = convc("verify", tmp_path / "net", "-b", "cuda", "--emulate", "--nodes")
+    assert checked.code == 0, checked.err
+    assert "cuda emulated: softmax1 agrees: " in checked.out
