@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ...ir.errors import UsageError
-from ..compiling.precision import NARROW, feeds_of, in_precision
+from ..compiling.precision import feeds_of, in_precision, need_use
 from ..engines.onnxruntime import ONNXRUNTIME
 from ..engines.optimize import optimize
 from ..files.model import Request, load_with_source
@@ -39,8 +39,7 @@ def command(
     check_suffix("-o", output, (".onnx", *WEIGHT_FILES))
     if precision == "tf32":
         raise UsageError("tf32 is how a GPU multiplies float32, and no file says it: the runtime that loads one decides; export as fp32")
-    if calibration and precision not in NARROW:
-        raise UsageError("--calibration finds what leaves the range of fp16; give --precision fp16 with it")
+    need_use(calibration, precision)
     graph, source = load_with_source(request, console.zoo, console.say)
     if output.suffix in WEIGHT_FILES:
         if level or opset or precision != FP32:

@@ -37,7 +37,7 @@ from ..targets.options import CompileOptions
 from ..targets.table import need_precision, target_named
 from ..targets.target import Say
 from .peak_memory import measured_peak
-from .precision import NARROW, feeds_of, in_precision
+from .precision import NARROW, feeds_of, in_precision, need_use
 
 __all__ = ["compile_as", "compile_network"]
 
@@ -68,6 +68,7 @@ def compile_as(graph: Graph, path: str | Path, options: CompileOptions, say: Say
     """As `compile_network`, by a record."""
     target = target_named(options.target)
     need_precision(options.target, options.precision)
+    need_use(options.calibration, options.precision)
     path = Path(path)
     if options.batches is not None and not target.has_batches:
         raise UsageError(f"--batches is for a GPU; a library for {target.name} takes any batch")
@@ -88,9 +89,9 @@ def compile_as(graph: Graph, path: str | Path, options: CompileOptions, say: Say
         _write_network(better, _for_onnx(graph, wide, better, options), folder, options.opset)
         say(f"exported {ONNX}")
         inputs = random_inputs(graph, options.seed)
-        source, precision = (better, "f32") if narrowed else (graph, NOISE_OF.get(options.precision, "f32"))
+        source, precision = (better, "f32") if better is not wide else (graph, NOISE_OF.get(options.precision, "f32"))
         oracle = Oracle.by_tiles(source, better, inputs, options.seed, precision) if options.check else None
-        loss = loss_of(graph, better, inputs, options.seed) if options.check and narrowed else None
+        loss = loss_of(graph, better, inputs, options.seed) if options.check and better is not wide else None
         choice = choose_tiles(better, options.winograd, oracle, target.processor()) if target.processor else NO_CHOICE
         built = target.build(better, folder, choice.tiles, options, say)
         agreements: list[Agreement] = []

@@ -9,7 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ...backends import reference
+from ...ir.errors import UsageError
 from ...ir.graph import Graph, Node
+from ...ir.ops.elementwise import CAST
+from ...ir.ops.quantize import DEQUANTIZE_LINEAR
 from ...ir.types import Array, limits_of
 from ...passes.analysis.prices import Prices
 from ...passes.catalog import PASSES
@@ -22,7 +25,7 @@ from ...passes.to_float16 import to_float16
 from ..files.calibration import read_calibration
 from ..files.inputs import random_inputs
 
-__all__ = ["NARROW", "Narrowed", "feeds_of", "in_precision"]
+__all__ = ["NARROW", "Narrowed", "feeds_of", "in_precision", "need_use"]
 
 Narrowing = Callable[[Graph, Ledger, Kept], Graph]
 RUNS: Mapping[str, tuple[str, Narrowing]] = {"fp16": ("f16", to_float16), "bf16": ("bf16", to_bfloat16)}
@@ -58,6 +61,12 @@ def in_precision(graph: Graph, precision: str, feeds: Iterable[Mapping[str, Arra
     return Narrowed(narrow, stage, (_share(narrow, dtype, precision), *stay))
 
 
+def need_use(calibration: tuple[str, ...], precision: str) -> None:
+    """Raises: UsageError for calibration inputs that nobody would look at."""
+    if calibration and precision not in NARROW:
+        raise UsageError(f"--calibration finds what leaves the range of 16 bits; give --precision {' or '.join(NARROW)} with it")
+
+
 def feeds_of(graph: Graph, files: tuple[str, ...], seed: int, *, drawn: bool) -> list[dict[str, Array]]:
     """Calibration inputs from `files`, and the random ones of a check where these are `drawn`."""
     feeds = [random_inputs(graph, seed)] if drawn else []
@@ -70,7 +79,10 @@ def feeds_of(graph: Graph, files: tuple[str, ...], seed: int, *, drawn: bool) ->
 def _share(graph: Graph, dtype: str, precision: str) -> str:
     products = [node for node in graph.ops if node.kind.facts.narrow(node.op) == "gains"]
     narrow = [node for node in products if node.typed.dtype == dtype]
-    return f"{precision}: {len(narrow)} of {len(products)} products"
+    quantized = [node for node in products if any(operand.kind is DEQUANTIZE_LINEAR for operand in node.inputs)]
+    casts = [node for node in graph.ops if node.kind is CAST and dtype in (node.typed.dtype, node.inputs[0].typed.dtype)]
+    of_whole_numbers = f", {len(quantized)} of quantized values, which stay" if quantized else ""
+    return f"{precision}: {len(narrow)} of {len(products)} products{of_whole_numbers}, {len(casts)} casts"
 
 
 def _beyond(graph: Graph, feeds: Iterable[Mapping[str, Array]], dtype: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from convc.compiler.targets.table import built_of
 from convc.ir.errors import UsageError
 from convc.ir.graph import Graph, Node
 from convc.tests.support.graphs import typed_graph
+from convc.tests.support.places import TORCH
 from convc.tests.support.shell import convc, refused
 from convc.tests.support.tiers import small
 
@@ -75,16 +76,24 @@ def test_what_leaves_the_range_of_float16_is_named_and_stays(far: Path):
     """On the inputs that are given: without any, weights alone are looked at."""
     out = far.with_name("far.onnx")
     blind = convc("export", far, "--precision", "fp16", "-o", out)
-    assert "fp16: 2 of 4 products\n%c stays in float32: %u holds 70000, beyond float16, which ends at 65504; bfloat16 has it\n" in blind.err
+    assert (
+        "fp16: 2 of 4 products, 2 casts\n%c stays in float32: %u holds 70000, beyond float16, which ends at 65504; bfloat16 has it\n"
+        in blind.err
+    )
     assert "%y stays in float32: %t is 1e-08 at most, where float16 has few digits left\n" in blind.err
     seen = convc("export", far, "--precision", "fp16", "--calibration", far.with_name("x.npz"), "-o", out)
-    assert "fp16: 1 of 4 products\n%b stays in float32: it reaches " in seen.err
+    assert "fp16: 1 of 4 products, 2 casts\n%b stays in float32: it reaches " in seen.err
     assert ", and the range ends at 65504\n" in seen.err
     assert convc("verify", out, "-b", "onnx", "-i", far.with_name("x.npz")).code == 0
 
 
+def test_products_of_quantized_values_stay_those_of_whole_numbers(tmp_path: Path):
+    done = convc("export", TORCH / "qdq_channel_ts17.onnx", "--precision", "fp16", "-o", tmp_path / "same.onnx")
+    assert "fp16: 0 of 11 products, 11 of quantized values, which stay, 0 casts\n" in done.err
+
+
 def test_bfloat16_has_the_range(far: Path):
-    assert "bf16: 4 of 4 products\n" in convc("export", far, "--precision", "bf16", "-o", far.with_name("far.onnx")).err
+    assert "bf16: 4 of 4 products, 2 casts\n" in convc("export", far, "--precision", "bf16", "-o", far.with_name("far.onnx")).err
     older = convc("export", far, "--precision", "bf16", "--opset", "12", "-o", far.with_name("older.onnx"))
     assert older.code == 4
     assert "%x.bf16 = cast (far.cir:1): ONNX Cast has no bf16 at opset 12; opset 13 has it" in older.err
@@ -110,9 +119,11 @@ def test_refusals(far: Path, tmp_path: Path):
     cpu = convc("compile", far, "--precision", "fp16", "-o", tmp_path / "net")
     refused(cpu, 2, "target 'cpu' has kernels of float32 alone", "-t cuda computes in fp16, and convc export --precision fp16")
     refused(convc("export", far, "--precision", "tf32", *out), 2, "tf32 is how a GPU multiplies float32, and no file says it")
-    refused(convc("export", far, "--calibration", far.with_name("x.npz"), *out), 2, "give --precision fp16 with it")
+    refused(convc("export", far, "--calibration", far.with_name("x.npz"), *out), 2, "give --precision fp16 or bf16 with it")
     weights = convc("export", far, "--precision", "fp16", "-o", tmp_path / "w.safetensors")
     refused(weights, 2, "takes the weights of the network as written", "leave out --precision")
+    with pytest.raises(UsageError, match="give --precision fp16 or bf16 with it"):
+        cc.compile_network(typed_graph(FAR), tmp_path / "net", "cuda", precision="tf32", calibration=("x.npz",))
     with pytest.raises(
         UsageError, match=r"target 'cpu' has kernels of float32 alone, and tf32 would be slower there; -t cuda computes in tf32$"
     ):
