@@ -77,8 +77,9 @@ def _taken(name: str, value: Any, stream: Stream) -> Any:
         return value
     try:
         return tvm_ffi().from_dlpack(_Ready(value, stream), require_contiguous=True)
-    except (ValueError, BufferError) as error:
-        raise InvalidInput(f"input '{name}' cannot be taken where it lies: {str(error).splitlines()[0]}; give x.contiguous()") from error
+    except (ValueError, BufferError, RuntimeError) as error:  # gaps, or what its owner does not export, such as what has a gradient
+        way_out = "; give x.contiguous()" if isinstance(error, ValueError) else ""
+        raise InvalidInput(f"input '{name}' cannot be taken where it lies: {str(error).splitlines()[0]}{way_out}") from error
 
 
 def _dtype(name: str) -> np.dtype[Any]:

@@ -9,10 +9,12 @@ import pytest
 
 from convc.backends.onnx.session import CUDA_LIBRARIES, OPTIONS, Session, why_no_cuda
 from convc.backends.onnx.write.export import to_model
+from convc.compiler.commands.console import Console
+from convc.compiler.commands.devices import placed
 from convc.compiler.engines.table import engine_named
-from convc.ir.errors import BackendMissing
+from convc.ir.errors import BackendMissing, UsageError
 from convc.tests.support.graphs import typed_graph
-from convc.tests.support.shell import convc, refused
+from convc.tests.support.shell import convc
 
 NET = "graph @net(%x: f32[N,4]) {\n  %y = tanh(%x)\n  return %y\n}\n"
 NO_GPU = "onnx-cuda: no CUDA device is here: NVIDIA's driver (libcuda.so.1) is not installed"
@@ -50,10 +52,9 @@ def test_bench_does_not_time_another_device(net: Path) -> None:
     assert "onnxruntime cannot use CUDA here: its provider does not load" in done.err
 
 
-def test_it_is_not_emulated(net: Path) -> None:
-    refused(
-        convc("run", net, "-b", "onnx-cuda", "--emulate"), 2, "--emulate is for a backend with a device of its own; name one with -b: cuda"
-    )
+def test_it_is_not_emulated() -> None:
+    with pytest.raises(UsageError, match=r"^--emulate is for a backend with a device of its own; name one with -b: cuda$"):
+        placed(Console({}), [engine_named("onnx-cuda")], emulate=True)
 
 
 def test_nothing_falls_back_unsaid() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import re
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from convc.backends.tvm.cuda.build import build_cuda
 from convc.backends.tvm.cuda.emulator.device import emulated
 from convc.backends.tvm.gpus.streams import Stream, library
 from convc.backends.tvm.host import tvm
+from convc.backends.tvm.library.built import Library
 from convc.backends.tvm.library.fixed import FixedLibrary, parts
 from convc.backends.tvm.library.gpu_times import kernel_times, run_times
 from convc.compiler.compiling.module import Module
@@ -37,15 +40,27 @@ NET = """graph @net(%x: f32[N,2,4,4]) {
 JOINED = "graph @joined(%x: f32[N,4]) { %y = softmax(%x) {axis=0} return %y }"
 
 
-def _loaded(text: str, folder: Path, **options: Any) -> tuple[Graph, FixedLibrary]:
-    graph = typed_graph(text)
-    return graph, FixedLibrary.load(build_cuda(graph, folder, check=False, **options).library)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where libraries are built, each once."""
+    return tmp_path_factory.mktemp("libraries")
+
+
+@functools.cache
+def _built(text: str, folder: Path) -> Library:
+    return build_cuda(typed_graph(text), folder / str(len(text)), batches=(1, 4), check=False).library
+
+
+def _loaded(text: str, folder: Path, cuda_graph: bool = True) -> tuple[Graph, FixedLibrary]:
+    library = _built(text, folder)
+    assert library.fixed is not None
+    return library.graph, FixedLibrary.load(replace(library, fixed=replace(library.fixed, cuda_graph=cuda_graph)))
 
 
 def held(folder: Path, cuda_graph: bool, images: list[int]) -> list[dict[str, int]]:
     """What each run counts, its results held to the reference."""
     machine = emulated()
-    graph, loaded = _loaded(NET, folder, batches=(1, 4), cuda_graph=cuda_graph)
+    graph, loaded = _loaded(NET, folder, cuda_graph)
     counted: list[dict[str, int]] = []
     for seed, count in enumerate(images):
         inputs = normal_inputs(graph, seed, N=count)
@@ -56,23 +71,23 @@ def held(folder: Path, cuda_graph: bool, images: list[int]) -> list[dict[str, in
     return counted
 
 
-def test_a_run_is_one_launch_and_allocates_nothing(apart: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_run_is_one_launch_and_allocates_nothing(apart: Callable[..., Any], folder: Path) -> None:
     """The second run in a place captures, and those after it only launch the graph."""
-    first, second, *others = apart(held, tmp_path, True, [1, 1, 1, 1])
+    first, second, *others = apart(held, folder, True, [1, 1, 1, 1])
     assert first["graph_launches"] == 0
     assert first["allocations"] > 0
     assert second == {"launches": 2, "graph_launches": 1, "captured": 2, "allocations": 0, "synchronizations": 1}
     assert others == [{"launches": 2, "graph_launches": 1, "captured": 0, "allocations": 0, "synchronizations": 1}] * 2
 
 
-def test_without_graphs_kernels_are_launched_and_nothing_waits_between_them(apart: Callable[..., Any], tmp_path: Path) -> None:
-    *_, last = apart(held, tmp_path, False, [1, 1, 1])
+def test_without_graphs_kernels_are_launched_and_nothing_waits_between_them(apart: Callable[..., Any], folder: Path) -> None:
+    *_, last = apart(held, folder, False, [1, 1, 1])
     assert last == {"launches": 2, "graph_launches": 0, "captured": 0, "allocations": 0, "synchronizations": 1}
 
 
-def test_images_are_run_among_others_or_in_several_batches(apart: Callable[..., Any], tmp_path: Path) -> None:
+def test_images_are_run_among_others_or_in_several_batches(apart: Callable[..., Any], folder: Path) -> None:
     """Of 3 and of 9, whose last one runs alone; what is left in memory of the images before reaches nobody."""
-    counted = apart(held, tmp_path, True, [3, 4, 2, 9, 9])
+    counted = apart(held, folder, True, [3, 4, 2, 9, 9])
     assert [each["graph_launches"] for each in counted] == [0, 1, 1, 2, 3]
 
 
@@ -85,7 +100,7 @@ def test_the_least_batch_that_holds_them(images: int, found: list[tuple[int, int
 
 def joined(folder: Path) -> list[str]:
     emulated()
-    graph, loaded = _loaded(JOINED, folder, batches=(1, 4))
+    graph, loaded = _loaded(JOINED, folder)
     inputs = normal_inputs(graph, N=4)
     hold_to_reference(graph, loaded.run(inputs), inputs)
     with pytest.raises(InvalidInput) as raised:
@@ -93,8 +108,8 @@ def joined(folder: Path) -> list[str]:
     return [str(raised.value), str(raised.value.exit_code)]
 
 
-def test_images_that_depend_on_each_other_are_not_run_among_others(apart: Callable[..., Any], tmp_path: Path) -> None:
-    said, code = apart(joined, tmp_path)
+def test_images_that_depend_on_each_other_are_not_run_among_others(apart: Callable[..., Any], folder: Path) -> None:
+    said, code = apart(joined, folder)
     assert said.startswith(
         "3 images are none of the batches 1, 4 that this was compiled for, and images may depend on each other at %y = softmax"
     )
@@ -106,9 +121,9 @@ def test_images_that_depend_on_each_other_are_not_run_among_others(apart: Callab
 def crowded(folder: Path) -> list[str]:
     """The device has room for the weights and not for a batch of 4; then not for the weights either."""
     machine = emulated()
-    graph, loaded = _loaded(NET, folder, batches=(1, 4))
+    graph, loaded = _loaded(NET, folder)
     said: list[str] = []
-    for free, run in ((1000, lambda: loaded.run(normal_inputs(graph, N=4))), (10, lambda: _loaded(NET, folder, batches=(1,)))):
+    for free, run in ((1000, lambda: loaded.run(normal_inputs(graph, N=4))), (10, lambda: _loaded(NET, folder))):
         machine.leave_free(free)
         with pytest.raises(BackendMissing) as raised:
             run()
@@ -118,8 +133,8 @@ def crowded(folder: Path) -> list[str]:
     return said
 
 
-def test_too_little_memory_is_said_before_the_run(apart: Callable[..., Any], tmp_path: Path) -> None:
-    batch, code, weights, _ = apart(crowded, tmp_path)
+def test_too_little_memory_is_said_before_the_run(apart: Callable[..., Any], folder: Path) -> None:
+    batch, code, weights, _ = apart(crowded, folder)
     assert code == "5"
     assert re.search(
         r"model.so needs 0\.0 MiB of the GPU's memory for a batch of 4, of which 0\.0 of 81,920\.0 MiB are free; end what else", batch
@@ -130,7 +145,7 @@ def test_too_little_memory_is_said_before_the_run(apart: Callable[..., Any], tmp
 def threaded(folder: Path) -> list[int]:
     """Threads that load, run and capture at once, each many times; how many results of each are wrong."""
     emulated()
-    graph, loaded = _loaded(NET, folder, batches=(1, 4))
+    graph, loaded = _loaded(NET, folder)
     inputs = normal_inputs(graph, N=4)
     wanted = loaded.run(inputs)
     wrong = [0] * 4
@@ -150,8 +165,8 @@ def threaded(folder: Path) -> list[int]:
     return wrong
 
 
-def test_threads_capture_at_once(apart: Callable[..., Any], tmp_path: Path) -> None:
-    assert apart(threaded, tmp_path) == [0, 0, 0, 0]
+def test_threads_capture_at_once(apart: Callable[..., Any], folder: Path) -> None:
+    assert apart(threaded, folder) == [0, 0, 0, 0]
 
 
 def captured(mode: int) -> list[str]:
@@ -197,7 +212,7 @@ class Foreign:
 def there(folder: Path) -> tuple[list[dict[str, int]], int, list[str]]:
     """Runs on tensors of the device, which others made; from how many memories; what is said of tensors that do not fit."""
     machine, host = emulated(), tvm()
-    graph, loaded = _loaded(NET, folder, batches=(1, 4))
+    graph, loaded = _loaded(NET, folder)
     module = Module(graph, loaded.run, takes_tensors=True)
     counted: list[dict[str, int]] = []
     places: set[int] = set()
@@ -224,8 +239,8 @@ def there(folder: Path) -> tuple[list[dict[str, int]], int, list[str]]:
     return counted, len(places), [*said, str(raised.value)]
 
 
-def test_tensors_are_used_where_they_lie(apart: Callable[..., Any], tmp_path: Path) -> None:
-    counted, places, said = apart(there, tmp_path)
+def test_tensors_are_used_where_they_lie(apart: Callable[..., Any], folder: Path) -> None:
+    counted, places, said = apart(there, folder)
     first, second, third, part = counted
     assert [each["transfers"] for each in (second, third)] == [0, 0]
     assert [each["allocations"] for each in (second, third)] == [0, 0]
@@ -245,16 +260,16 @@ def test_tensors_are_used_where_they_lie(apart: Callable[..., Any], tmp_path: Pa
 def timed(folder: Path) -> tuple[list[float], list[str], list[int], list[dict[str, int]]]:
     """Of runs and of kernels: milliseconds, functions, how many times each; and what the runs after them count."""
     machine = emulated()
-    graph, loaded = _loaded(NET, folder, batches=(1, 4))
+    graph, loaded = _loaded(NET, folder)
     whole, kernels = run_times(loaded, 4, 5), kernel_times(loaded, 4, 3)
     machine.counters()
     hold_to_reference(graph, loaded.run(inputs := normal_inputs(graph, N=4)), inputs)
     return whole, [name for name, _ in kernels], [len(times) for _, times in kernels], [machine.counters()]
 
 
-def test_runs_and_kernels_are_timed_by_events(apart: Callable[..., Any], tmp_path: Path) -> None:
+def test_runs_and_kernels_are_timed_by_events(apart: Callable[..., Any], folder: Path) -> None:
     """In memory of their own: a run that follows finds its own as it was."""
-    whole, names, counts, (after,) = apart(timed, tmp_path)
+    whole, names, counts, (after,) = apart(timed, folder)
     assert len(whole) == 5
     assert min(whole) > 0
     assert len(names) == 2
