@@ -6,7 +6,7 @@ cuts cost the same, casts come late: what follows a layer is computed in its ker
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ def narrow_followers(
         if sides == {NARROW}:
             chosen |= members
         elif WIDE in sides and NARROW in sides:
-            chosen |= members & _cut(graph, values, members, fixed)
+            chosen |= _cut(graph, values, group, fixed)
     return chosen
 
 
@@ -78,19 +78,34 @@ def _groups(graph: Graph, followers: frozenset[Node]) -> Iterator[list[Node]]:
     yield from groups.values()
 
 
-def _cut(graph: Graph, values: Iterable[_Value], members: set[Node], fixed: Mapping[Node | str, str]) -> set[Node]:
-    """What is on the narrow side of a minimum cut."""
+def _with_operand(values: Iterable[_Value], group: Sequence[Node]) -> dict[Node, Node]:
+    """By follower the first node of the chain that it ends: of one operand that nobody else reads and that is as large. A cast costs
+    the same on either side of each, and comes late.
+    """
+    of_node, first = {value.node: value for value in values}, dict[Node, Node]()
+    for node in group:
+        operands = [x for x in dict.fromkeys(node.inputs) if x in of_node]
+        if len(operands) == 1 and of_node[operands[0]].readers == (node,) and of_node[operands[0]].cost == of_node[node].cost:
+            first[node] = first.get(operands[0], operands[0])
+    return first
+
+
+def _cut(graph: Graph, values: Sequence[_Value], group: Sequence[Node], fixed: Mapping[Node | str, str]) -> set[Node]:
+    """The followers on the narrow side of a minimum cut."""
     import networkx
 
-    values = list(values)
+    members, first = set(group), _with_operand(values, group)
     drawn: networkx.DiGraph[Any] = networkx.DiGraph()
     drawn.add_nodes_from((NARROW, WIDE))
 
     def place(end: Node | str) -> Node | str:
+        end = first[end] if isinstance(end, Node) and end in first else end
         return end if end in members else fixed.get(end, WIDE)
 
     late = (len(values) + 1) * (len(graph.nodes) + 1)
     for value in values:
+        if value.readers[0] in first and len(value.readers) == 1:
+            continue  # on one side with its reader
         at, cost = place(value.node), value.cost * late + len(graph.nodes) - graph.positions[value.node]
         _join(drawn, at, (value.node, WIDE), cost)
         _join(drawn, (value.node, NARROW), at, cost)
@@ -98,7 +113,7 @@ def _cut(graph: Graph, values: Iterable[_Value], members: set[Node], fixed: Mapp
             _join(drawn, (value.node, WIDE), place(end))  # a wide reader makes the value's wide copy needed
             _join(drawn, place(end), (value.node, NARROW))
     _, (narrow, _) = networkx.minimum_cut(drawn, NARROW, WIDE)
-    return {node for node in narrow if isinstance(node, Node)}
+    return {node for node in group if place(node) in narrow}
 
 
 def _join(drawn: networkx.DiGraph[Any], a: Any, b: Any, cost: int | None = None) -> None:
