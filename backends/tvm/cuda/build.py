@@ -53,13 +53,15 @@ def build_cuda(
     *,
     batches: Sequence[int] | None = None,
     cuda_graph: bool = True,
+    tf32: bool = False,
     check: bool = True,
 ) -> CudaBuild:
     """Compile for GPUs of `arch` and write `model.so`, its kernels as `model.cu` and, where a CUDA compiler is here, `model.cubin`.
 
     For each of `batches`, as `fixed_batches` has them, there is a function whose sizes are numbers, with a memory plan of its own, and with
-    `cuda_graph` its launches are captured; without batches one function takes any, and allocates. Without `check` there is no cubin: the
-    source is compiled when the library is loaded.
+    `cuda_graph` its launches are captured; without batches one function takes any, and allocates. With `tf32`
+    tensor cores multiply float32, of which they take 19 bits. Without `check` there is no cubin: the source is compiled when the library
+    is loaded.
 
     Raises: UnsupportedOp naming the node that TVM cannot compile, or when the CUDA compiler refuses what
     TVM wrote; BackendMissing without a linker; UsageError for an empty input, or GPUs that nvcc does not know.
@@ -72,7 +74,7 @@ def build_cuda(
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    plan = gpu_plan(graph)
+    plan = gpu_plan(graph, tf32=tf32)
     target = cuda_target(host, arch)
 
     plans = {function_of(batch): _plan_at(plan, batch) for batch in batches} if batches else {"main": plan}
@@ -96,7 +98,7 @@ def _plan_at(plan: GpuPlan, batch: int) -> GpuPlan:
 
     Raises: UsageError for a batch of which kernels of ours cannot count the pixels.
     """
-    at = gpu_plan(at_batch(plan.graph, batch))
+    at = gpu_plan(at_batch(plan.graph, batch), tf32=plan.tf32)
     given, wanted = ([(each.name, each.shape, each.dtype) for each in each_plan.arguments] for each_plan in (at, plan))
     if given != wanted:
         raise UsageError(f"a batch of {batch} images has more pixels than a kernel counts; compile with smaller --batches")

@@ -1,7 +1,7 @@
 """Which kernel computes what on a GPU: the graph as work for kernels of ours, with stock rows for the rest. No TVM is needed to plan.
 
-Values of 16 bits lie with their channels innermost from the first kernel that wants them so to the last. Nothing of a float32 network does:
-its kernels are the stock ones.
+Values of 16 bits lie with their channels innermost from the first kernel that wants them so to the last. Those of float32 do where factors
+may be rounded to tf32; else their kernels are the stock ones.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from ....ir.graph import Graph, Node
 from ..cpu.work import Argument, as_it_is
 from .casts import moved_casts
+from .kernels.layout import NARROW
 from .rules import GPU_MAKERS, in_float32, is_read_narrow
 from .work import Around, GpuWork
 
 __all__ = ["ENTER", "LEAVE", "ROW", "GpuCall", "GpuPlan", "gpu_plan"]
 
+TYPES = NARROW | {"f32"}
 ENTER, LEAVE, ROW = "enter", "leave", "stock"
 
 
@@ -37,6 +39,7 @@ class GpuPlan:
     graph: Graph
     works: dict[Node, GpuWork]
     covered: frozenset[Node]
+    tf32: bool = False
 
     @functools.cached_property
     def as_they_are(self) -> list[Node]:
@@ -91,12 +94,12 @@ def _words(call: GpuCall) -> str:
     return f"{call.kernel} {call.work.kernel.arranged}".rstrip() if call.work else call.kernel
 
 
-def gpu_plan(graph: Graph) -> GpuPlan:
-    """Kernels for what they can compute, in the graph's order."""
+def gpu_plan(graph: Graph, *, tf32: bool = False) -> GpuPlan:
+    """Kernels for what they can compute, in the graph's order: of float32 too, where its factors may be rounded to tf32."""
     graph = moved_casts(graph)
     works: dict[Node, GpuWork] = {}
     covered, padded = set[Node](), set[Node]()
-    around = Around(graph, covered, padded)
+    around = Around(graph, covered, padded, TYPES if tf32 else NARROW)
     for node in graph.ops:
         if node in covered or not graph.uses[node]:
             continue
@@ -109,4 +112,4 @@ def gpu_plan(graph: Graph) -> GpuPlan:
             works[work.result] = work
             covered.update(work.covers)
             padded.update([work.result] if work.is_padded else [])
-    return GpuPlan(graph, dict(sorted(works.items(), key=lambda item: graph.positions[item[0]])), frozenset(covered))
+    return GpuPlan(graph, dict(sorted(works.items(), key=lambda item: graph.positions[item[0]])), frozenset(covered), tf32)

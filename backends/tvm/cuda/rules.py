@@ -36,7 +36,7 @@ from .kernels.pointwise import gpu_by_channel, gpu_pointwise
 from .kernels.pools import gpu_avg_pool, gpu_global_avg_pool, gpu_global_max_pool, gpu_max_pool
 from .kernels.sizes import ConvSizes, filters
 from .kernels.transposed import TransposedSizes, phase_filters_for_gpu, transposed_kernel
-from .work import Around, GpuWork, element_of, following, gpu_step_of, image_of, is_padded, packed_for_gpu
+from .work import Around, GpuWork, element_of, following, gpu_step_of, image_of, packed_for_gpu
 
 __all__ = ["GPU_MAKERS", "in_float32", "is_read_narrow"]
 
@@ -47,7 +47,7 @@ MOST_OPERANDS = 64  # of a concatenation: a kernel has 4 KiB of arguments, and t
 def conv(around: Around, node: Node) -> GpuWork | None:
     """A product of matrices on tensor cores; a channel by itself on the others."""
     x, w, *bias = node.inputs
-    if not (is_padded(x) and is_padded(node)) or any(param.weights is None for param in (w, *bias)):
+    if not (around.may_pad(x) and around.may_pad(node)) or any(param.weights is None for param in (w, *bias)):
         return None
     (c_in, rows, cols), (c_out, *_), op = image_of(x), w.typed.concrete(), in_rows(node.op)
     sizes = ConvSizes(batch_of(x), c_in, c_out, rows, cols, kernel_of(w), op.strides, op.pads, op.dilations, op.groups)
@@ -67,7 +67,7 @@ def dense(around: Around, node: Node, flatten: Node | None = None) -> GpuWork | 
     """On scores as images of one pixel; on what is flattened to them as a convolution whose window is the image."""
     x, w, *bias = node.inputs
     image = flatten.inputs[0] if flatten else x
-    fits = is_padded(image) and is_padded(node) and node.typed.rank == 2
+    fits = around.may_pad(image) and around.may_pad(node) and node.typed.rank == 2
     if not fits or any(param.weights is None for param in (w, *bias)):
         return None
     (c_in, rows, cols), (c_out, _) = image_of(image), w.typed.concrete()
@@ -79,7 +79,7 @@ def conv_transpose(around: Around, node: Node) -> GpuWork | None:
     """Without groups, and of few phases: their places are written out."""
     x, w, *bias = node.inputs
     op = in_rows(node.op)
-    if not (is_padded(x) and is_padded(node)) or any(param.weights is None for param in (w, *bias)) or op.groups > 1:
+    if not (around.may_pad(x) and around.may_pad(node)) or any(param.weights is None for param in (w, *bias)) or op.groups > 1:
         return None
     if max(op.strides) > MOST_PHASES:
         return None
@@ -118,7 +118,7 @@ def flat(around: Around, node: Node) -> GpuWork | None:
 
 def pool(around: Around, node: Node) -> GpuWork | None:
     (x,) = node.inputs
-    if not (is_padded(x) and is_padded(node)):
+    if not (around.may_pad(x) and around.may_pad(node)):
         return None
     covers, steps, others = following(around, node)
     batch, channels, window, dtype = batch_of(x), image_of(x)[0], _window(node), element_of(x).dtype
@@ -135,7 +135,7 @@ def _window(node: Node, kernel: tuple[int, int] | None = None) -> Window:
 
 def global_pool(around: Around, node: Node) -> GpuWork | None:
     (x,) = node.inputs
-    return GpuWork((node,), _global(node, x), (x,)) if is_padded(x) and is_padded(node) and node.typed.rank > 2 else None
+    return GpuWork((node,), _global(node, x), (x,)) if around.may_pad(x) and around.may_pad(node) and node.typed.rank > 2 else None
 
 
 def _global(node: Node, x: Node) -> GpuKernel:
@@ -153,13 +153,13 @@ def _response_norm(node: Node, x: Node) -> GpuKernel:
 
 def local_response_norm(around: Around, node: Node) -> GpuWork | None:
     (x,) = node.inputs
-    return GpuWork((node,), _response_norm(node, x), (x,)) if is_padded(x) and node.typed.rank > 2 else None
+    return GpuWork((node,), _response_norm(node, x), (x,)) if around.may_pad(x) and node.typed.rank > 2 else None
 
 
 def batch_norm(around: Around, node: Node) -> GpuWork | None:
     """One that no layer took in."""
     x = node.inputs[0]
-    if not (is_padded(x) and is_padded(node)):
+    if not (around.may_pad(x) and around.may_pad(node)):
         return None
     covers, steps, others = following(around, node)
     return _norm(node, covers, x, steps, others)
@@ -181,7 +181,11 @@ def _norm(node: Node, covers: tuple[Node, ...], x: Node, steps: Steps, others: t
 
 def concat(around: Around, node: Node) -> GpuWork | None:
     """Along the channels, of which all but the last operand's fill chunks."""
-    if node.op.axis not in (1, 1 - node.typed.rank) or not all(map(is_padded, (node, *node.inputs))) or len(node.inputs) > MOST_OPERANDS:
+    if (
+        node.op.axis not in (1, 1 - node.typed.rank)
+        or not all(map(around.may_pad, (node, *node.inputs)))
+        or len(node.inputs) > MOST_OPERANDS
+    ):
         return None
     channels, (_, rows, cols) = tuple(image_of(operand)[0] for operand in node.inputs), image_of(node)
     if any(c % CHUNK for c in channels[:-1]):
@@ -191,7 +195,7 @@ def concat(around: Around, node: Node) -> GpuWork | None:
 
 def resize(around: Around, node: Node) -> GpuWork | None:
     (x,) = node.inputs
-    return _resize(around, (node,), x) if is_padded(x) and is_padded(node) else None
+    return _resize(around, (node,), x) if around.may_pad(x) and around.may_pad(node) else None
 
 
 def _resize(around: Around, covers: tuple[Node, ...], x: Node) -> GpuWork | None:
@@ -210,11 +214,11 @@ def _resize(around: Around, covers: tuple[Node, ...], x: Node) -> GpuWork | None
 
 def elementwise(around: Around, node: Node) -> GpuWork | None:
     """A chain of its own, where no kernel before it could take it in; its first step may read a gate or a constant a channel."""
-    if not is_padded(node) or not any(operand in around.padded for operand in node.inputs):
+    if not around.may_pad(node) or not any(operand in around.padded for operand in node.inputs):
         return None
     covers, steps, others = following(around, node)
     batch, image, dtype = batch_of(node), image_of(node), element_of(node).dtype
-    first = gpu_step_of(node, node.inputs[0])
+    first = gpu_step_of(around, node, node.inputs[0])
     if first is not None:
         kernel = gpu_pointwise.of(batch, image, dtype, (first, *steps))
         return GpuWork(covers, kernel, node.inputs[:1], others=(*node.inputs[1:], *others))
@@ -227,7 +231,7 @@ def elementwise(around: Around, node: Node) -> GpuWork | None:
     if other.weights is not None and other.typed.concrete() in ((image[0], 1, 1), (1, image[0], 1, 1)):
         numbers = packed_for_gpu(f"{node.name}.packed", per_channel(image[0]), other)
         return GpuWork(covers, gpu_by_channel.of(batch, image, dtype, first, steps, False), (x,), (numbers,), others)
-    if is_padded(other) and other.typed.shape == (*node.typed.shape[:2], 1, 1):
+    if around.may_pad(other) and other.typed.shape == (*node.typed.shape[:2], 1, 1):
         return GpuWork(covers, gpu_by_channel.of(batch, image, dtype, first, steps, True), (x, other), others=others)
     return None
 
@@ -237,9 +241,9 @@ def cast(around: Around, node: Node) -> GpuWork | None:
     (x,) = node.inputs
     if x.weights is not None or not (x.typed.is_float and node.typed.is_float):
         return None
-    if is_padded(node) and x not in around.padded and any(reader.kind in GPU_MAKERS for reader in around.graph.readers[node]):
+    if around.may_pad(node) and x not in around.padded and any(reader.kind in GPU_MAKERS for reader in around.graph.readers[node]):
         kernel, plain = borders.enter, x
-    elif x in around.padded and not is_padded(node):
+    elif x in around.padded and not around.may_pad(node):
         kernel, plain = borders.leave, node
     else:
         return None
@@ -260,7 +264,7 @@ def in_float32(around: Around, node: Node) -> GpuWork | None:
     if maker is None or x is None or x not in around.padded or node.typed.dtype != "f32" or node.typed.rank < 3:
         return None
     after = only_reader(graph, node)
-    if after is None or after.kind is not CAST or after.typed.dtype != x.typed.dtype or not is_padded(after):
+    if after is None or after.kind is not CAST or after.typed.dtype != x.typed.dtype or not around.may_pad(after):
         return None
     return maker(around, (node, after), x)
 

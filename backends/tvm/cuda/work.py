@@ -11,9 +11,9 @@ from ..cpu.kernels.epilogue import EpilogueStep, Steps
 from ..cpu.work import Argument, only_reader
 from .kernels.epilogue import GPU_STEPS
 from .kernels.kernel import GpuKernel
-from .kernels.layout import ELEMENTS, ElementKind, GpuPacking
+from .kernels.layout import ELEMENTS, NARROW, ElementKind, GpuPacking
 
-__all__ = ["Around", "GpuWork", "element_of", "following", "gpu_step_of", "image_of", "is_padded", "packed_for_gpu"]
+__all__ = ["Around", "GpuWork", "element_of", "following", "gpu_step_of", "image_of", "packed_for_gpu"]
 
 LONGEST = 1 << 31  # of numbers that pixels, and chunks, are counted by
 MOST_STEPS, MOST_READS = 16, 4  # that follow a kernel within it
@@ -49,21 +49,28 @@ class GpuWork:
 
 @dataclass(frozen=True)
 class Around:
-    """What a rule may look at besides its node: the graph, the nodes that have work already, the values that kernels of ours leave."""
+    """What a rule may look at besides its node: the graph, the nodes that have work already, the values that kernels of ours leave,
+    and the types that they take.
+    """
 
     graph: Graph
     covered: Set[Node]
     padded: Set[Node]
+    types: Set[str] = NARROW
+
+    def may_pad(self, node: Node) -> bool:
+        """Whether a value may lie with its channels innermost: an image, a sequence, or scores, of numbers that tensor cores take."""
+        return node.typed.dtype in self.types and _is_image(node)
 
 
-def is_padded(node: Node) -> bool:
-    """Whether a value may lie with its channels innermost: an image, a sequence, or scores, of numbers that tensor cores take."""
+def _is_image(node: Node) -> bool:
+    """Of known sizes but for the batch, and few enough."""
     shape = node.typed.shape
     sizes = [dim for dim in shape[1:] if isinstance(dim, int)]
     if len(shape) not in (2, 3, 4) or len(sizes) < len(shape) - 1 or node.weights is not None:
         return False
     whole = math.prod(sizes) * (shape[0] if isinstance(shape[0], int) else 1)
-    return 0 < whole < LONGEST and node.typed.dtype in ELEMENTS
+    return 0 < whole < LONGEST
 
 
 def element_of(node: Node) -> ElementKind:
@@ -83,7 +90,7 @@ def following(around: Around, node: Node) -> tuple[tuple[Node, ...], Steps, tupl
     graph = around.graph
     chain, steps, others = [node], list[EpilogueStep](), list[Node]()
     while len(steps) < MOST_STEPS and len(others) < MOST_READS and (reader := only_reader(graph, chain[-1])) is not None:
-        step = gpu_step_of(reader, chain[-1])
+        step = gpu_step_of(around, reader, chain[-1])
         if step is None or reader in around.covered:
             break
         if step.reads:
@@ -96,9 +103,9 @@ def following(around: Around, node: Node) -> tuple[tuple[Node, ...], Steps, tupl
     return tuple(chain), tuple(steps), tuple(others)
 
 
-def gpu_step_of(node: Node, value: Node) -> EpilogueStep | None:
+def gpu_step_of(around: Around, node: Node, value: Node) -> EpilogueStep | None:
     """The step that computes `node` from `value`, one of its operands; None where it is none."""
-    if node.kind not in GPU_STEPS or not is_padded(node):
+    if node.kind not in GPU_STEPS or not around.may_pad(node):
         return None
     if len(node.inputs) == 1:
         return EpilogueStep(node.kind, node.op)

@@ -26,6 +26,7 @@ __all__ = ["Product", "add_parts", "convolution", "convolution_kernel"]
 S = TypeVar("S", bound=ProductSizes)
 COPY = "cp.async.cg.shared.global"
 MATRICES = "ldmatrix.sync.aligned.m8n8.x4.shared.b16"
+ROUND = "cvt.rna.tf32.f32"  # of the image; filters are packed so
 UNIT = 4  # bytes of an element of shared memory, which is declared as float32
 NOWHERE = -(1 << 20)  # a row of the image that no tap reaches
 
@@ -231,6 +232,9 @@ class Product(Generic[S]):
                 row = self.warp_row + i * 16 + lane % 16
                 at = stage + self._swizzled(row, pair * 2 + lane // 16)
                 writer.ptx(MATRICES, *(a[i * 4 + k] for k in range(4)), self.shared.ptr_to([at]))
+            if self.element.name == "f32":
+                with writer.unrolled(self.down * 4) as i:
+                    writer.ptx(ROUND, a[i], writer.to.reinterpret("float32", a[i]))
             with writer.unrolled(self.across // 2) as j:
                 row = self.warp_col + j * 16 + lane % 8 + lane // 16 * 8
                 at = stage + tile.rows * tile.depth // UNIT + self._swizzled(row, pair * 2 + lane // 8 % 2)

@@ -12,7 +12,7 @@ import numpy as np
 
 from .....ir.types import DTYPES, Array
 
-__all__ = ["CHUNK", "ELEMENTS", "ElementKind", "GpuPacking", "grown", "padded", "per_channel"]
+__all__ = ["CHUNK", "ELEMENTS", "NARROW", "ElementKind", "GpuPacking", "as_factor", "grown", "padded", "per_channel"]
 
 CHUNK = 8  # channels that are moved together: 16 bytes of float16, which a thread loads and stores at once
 
@@ -34,7 +34,10 @@ class ElementKind:
 ELEMENTS = {
     "f16": ElementKind("f16", "float16", 2, "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"),
     "bf16": ElementKind("bf16", "bfloat16", 2, "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"),
+    "f32": ElementKind("f32", "float32", 4, "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32"),
 }
+NARROW = frozenset({"f16", "bf16"})
+TF32 = 13  # bits of float32 that a factor has not
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,15 @@ class GpuPacking:
     shape: tuple[int, ...]
     dtype: str
     pack: Callable[[Array], Array]
+
+
+def as_factor(x: Array) -> Array:
+    """Weights as tensor cores multiply them: float32 is rounded to 10 bits after the point, halves away from 0; 16 bits stay."""
+    if x.dtype != np.float32:
+        return x
+    half, kept = np.uint32(1 << (TF32 - 1)), np.uint32(~((1 << TF32) - 1) & 0xFFFFFFFF)
+    rounded = ((np.ascontiguousarray(x).view(np.uint32) + half) & kept).view(np.float32)
+    return np.where(np.isfinite(x), rounded, x)
 
 
 def padded(channels: int) -> int:

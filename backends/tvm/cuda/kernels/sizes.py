@@ -14,7 +14,7 @@ import numpy as np
 from .....ir.ops.window import Pair
 from .....ir.types import Array
 from ...cpu.kernels.layout import Batch
-from .layout import CHUNK, ElementKind, GpuPacking, grown, padded
+from .layout import CHUNK, ElementKind, GpuPacking, as_factor, grown, padded
 
 __all__ = ["ConvSizes", "ProductSizes", "filters"]
 
@@ -155,6 +155,6 @@ def filters(sizes: ConvSizes, element: ElementKind) -> GpuPacking:
             whole[:, group, :, :, :, group] = np.moveaxis(given[:, group], 2, -1)
         flat = whole.reshape(products, merged * c_out, kernel_rows, kernel_cols, merged * c_in)
         shape = (products, sizes.group_out, kernel_rows, kernel_cols, sizes.group_in)
-        return grown(flat, shape, element.name).reshape(products * sizes.group_out, sizes.depth)
+        return as_factor(grown(flat, shape, element.name)).reshape(products * sizes.group_out, sizes.depth)
 
     return GpuPacking((products * sizes.group_out, sizes.depth), element.name, pack)

@@ -19,7 +19,7 @@ from ...cpu.kernels.layout import Batch
 from .epilogue import read_tensors
 from .implicit_gemm import Product
 from .kernel import GpuKernel, gpu_kind
-from .layout import ELEMENTS, ElementKind, GpuPacking, grown, padded
+from .layout import ELEMENTS, ElementKind, GpuPacking, as_factor, grown, padded
 from .tiles import Tiling, tiling
 from .writer import Tensor, device_func
 
@@ -118,7 +118,8 @@ def phase_filters_for_gpu(sizes: TransposedSizes, element: ElementKind) -> GpuPa
                     for j, across in enumerate(sizes.reads(1, col)):
                         if down >= 0 and across >= 0:
                             found[row, col, :, i, j] = w[:, :, down, across].T
-        return grown(found, (rows, cols, sizes.group_out, *sizes.kernel, sizes.group_in), element.name).reshape(shape)
+        whole = grown(found, (rows, cols, sizes.group_out, *sizes.kernel, sizes.group_in), element.name)
+        return as_factor(whole).reshape(shape)
 
     return GpuPacking(shape, element.name, pack)
 

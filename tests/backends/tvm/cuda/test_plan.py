@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from convc.backends import reference
+from convc.backends.tvm.cuda.build import build_cuda
+from convc.backends.tvm.cuda.emulator.device import emulated
 from convc.backends.tvm.cuda.plan import gpu_plan
+from convc.backends.tvm.library.run import LoadedLibrary
 from convc.ir.binding import specialize
 from convc.tests.support.emulated import run_emulated
-from convc.tests.support.graphs import typed_graph
+from convc.tests.support.graphs import normal_inputs, typed_graph
 
 RESIDUAL = """graph @residual(%x: f32[N,3,12,10]) {
     %h = cast(%x) {to=f16}
@@ -61,9 +65,23 @@ def test_weights_lie_alike_for_every_batch() -> None:
     assert all(each == taken[0] for each in taken)
 
 
-def test_float32_has_no_kernel_of_ours() -> None:
+def test_float32_has_kernels_of_ours_only_as_tf32() -> None:
     graph = typed_graph(RESIDUAL.replace("f16", "f32"))
     assert gpu_plan(graph).works == {}
+    assert "conv 3x3, tile 64x64: c2, a2, r2" in gpu_plan(graph, tf32=True).lines()
+
+
+def _off_by_tf32(folder: Path) -> float:
+    graph = specialize(typed_graph(RESIDUAL.replace("f16", "f32")), {"N": 2})
+    emulated()
+    inputs = normal_inputs(graph)
+    got = LoadedLibrary.load(build_cuda(graph, folder, tf32=True, check=False).library).run(inputs)
+    wanted = reference.run(graph, inputs, "f64")
+    return float(max(abs(got[name] - wanted[name]).max() / abs(wanted[name]).max() for name in wanted))
+
+
+def test_tf32_rounds_factors_and_no_more(apart: Callable[..., Any], tmp_path: Path) -> None:
+    assert 2**-17 < apart(_off_by_tf32, tmp_path) < 2**-10
 
 
 @pytest.mark.parametrize("text", [RESIDUAL, pytest.param(RESIDUAL.replace("[N,", "[3,"), marks=pytest.mark.slow), LINES])

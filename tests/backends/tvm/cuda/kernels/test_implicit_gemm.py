@@ -12,7 +12,7 @@ import pytest
 
 from convc.backends.tvm.cuda.emulator.machine import Order, machine
 from convc.backends.tvm.cuda.emulator.sanitize import SANITIZERS, sanitized
-from convc.backends.tvm.cuda.kernels.layout import ELEMENTS
+from convc.backends.tvm.cuda.kernels.layout import ELEMENTS, as_factor
 from convc.backends.tvm.cuda.kernels.sizes import ConvSizes, filters
 from convc.backends.tvm.cuda.kernels.tiles import TILES, UNEVEN, GpuTile, Tiling
 from convc.ir.errors import KernelFault
@@ -22,7 +22,7 @@ from convc.tests.support.tiers import slow_if
 
 needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
 
-BOUND = {"f16": 1e-3, "bf16": 8e-3}  # a rounding of the result, of the greatest value
+BOUND = {"f16": 1e-3, "bf16": 8e-3, "f32": 1e-3}  # a rounding of the result, of the greatest value
 SMALL = TILES[-1]
 ALL_TILES = (*TILES, UNEVEN)
 EARLY, LATE = Order(1, late=False), Order(2)
@@ -165,3 +165,10 @@ def test_machine_code_of_every_tile(tile: GpuTile, channels: int, of: str, arch:
     if channels * ELEMENTS[of].bytes % tile.depth and tile == SMALL:
         return  # the table has UNEVEN for it
     _is_lean(tile, ConvSizes(1, channels, 256, 14, 14, (3, 3), pads=(1, 1, 1, 1)), of, tmp_path, arch)
+
+
+def test_float32_is_rounded_as_tensor_cores_round_it() -> None:
+    """To 10 bits after the point, halves away from 0; what is no number stays."""
+    given = np.array([1 + 2**-11, -1 - 2**-11, 1 + 2**-11 - 2**-20, 1 + 2**-10, np.inf, np.nan], np.float32)
+    np.testing.assert_array_equal(as_factor(given), [1 + 2**-10, -1 - 2**-10, 1, 1 + 2**-10, np.inf, np.nan])
+    assert as_factor(np.float16([0.1]))[0] == np.float16(0.1)
