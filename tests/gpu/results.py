@@ -106,4 +106,5 @@ def no_gpu(why: str, prepared: Iterable[Case], folder: Path) -> str:
     lines += [f"Prepared in `{folder}`, to be run by `make gpu-check` on a machine with a GPU and no network:", ""]
     lines += [f"- {len({case.network for case in checked})} networks, {len(checked)} artifacts with inputs and float64 outputs"]
     lines += [f"- to time: {case.network} in {case.precision}, batches {', '.join(map(str, case.batches))}" for case in timed]
-    return "\n".join([*lines, "- a kernel that finds the peak of mma.sync"]) + "\n"
+    tried = "The script itself is tried on the emulator, by tests/gpu/test_gpu_check.py."
+    return "\n".join([*lines, "- a kernel that finds the peak of mma.sync", "", tried]) + "\n"

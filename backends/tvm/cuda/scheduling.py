@@ -94,14 +94,16 @@ def _stand_in(function: Any) -> Any:
 
 def _rules(function: Any) -> list[Any]:
     """dlight's, in TVM's order. All but the last are for sums, and take long to see that there is none. Matmul reads its operands into
-    shared memory whether their elements are there or not, so not what a convolution that pads as it sums reads around the image.
+    shared memory whether their elements are there or not, so not what a convolution that pads as it sums reads around the image. GEMV loses
+    which sum is whose where results lie along several axes, as those of a grouped convolution for two images do.
     """
     gpu = importlib.import_module("tvm.s_tir.dlight").gpu
     sums = _sums(function)
     if not sums:
         return [gpu.Fallback()]
     matmul = [] if any(map(_reads_guarded, sums)) else [gpu.Matmul()]
-    return [*matmul, gpu.GEMV(), gpu.Reduction(), gpu.GeneralReduction(), gpu.Fallback()]
+    gemv = [gpu.GEMV()] if all(map(_is_vector, sums)) else []
+    return [*matmul, *gemv, gpu.Reduction(), gpu.GeneralReduction(), gpu.Fallback()]
 
 
 def _sums(function: Any) -> list[Any]:
@@ -114,6 +116,13 @@ def _sums(function: Any) -> list[Any]:
 
     tvm_ffi().structural_walk(function.body, (tvm().s_tir.SBlock, note))
     return found
+
+
+def _is_vector(block: Any) -> bool:
+    """Whether its results lie along one axis at most."""
+    host = tvm()
+    spatial = [axis.dom.extent for axis in block.iter_vars if axis.iter_type == host.tirx.IterVar.DataPar]
+    return sum(not (isinstance(extent, host.tirx.IntImm) and int(extent) == 1) for extent in spatial) <= 1
 
 
 def _reads_guarded(block: Any) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from convc.backends.tvm.cuda.build import cuda_target
 from convc.backends.tvm.cuda.pipeline import compiled_for_cuda
 from convc.backends.tvm.host import tvm
 from convc.backends.tvm.stock.lower import lower
+from convc.tests.support.emulated import run_emulated
 from convc.tests.support.graphs import typed_graph
 from convc.tests.support.tvm_modules import SMALL
 
@@ -27,3 +30,12 @@ def test_no_kernel_is_lowered_twice() -> None:
         compiled_for_cuda(lower(typed_graph(SMALL), on_gpu=True), cuda_target(host))
     assert len(lowered) >= 5
     assert len(set(lowered)) == len(lowered)
+
+
+GROUPED = "graph @g(%x: f32[2,3,1,3]) { %w = param : f32[3,1,1,3] %y = conv2d(%x, %w) {groups=3} return %y }"
+
+
+def test_sums_along_several_axes_are_no_product_with_a_vector(apart: Callable[..., Any], tmp_path: Path) -> None:
+    """dlight's rule for these would give each thread the sum of another, where the sizes are numbers and there are two images."""
+    (counted,) = apart(run_emulated, GROUPED, tmp_path, [{}])
+    assert counted["launches"] == 1
