@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from convc.backends.tvm.cuda.batches import fixed_batches
 from convc.backends.tvm.cuda.build import build_cuda
 from convc.backends.tvm.cuda.emulator.device import emulated
 from convc.backends.tvm.library.fixed import FixedLibrary
@@ -12,6 +13,7 @@ from convc.backends.tvm.library.run import LoadedLibrary
 from convc.compiler.checking.oracle import Oracle, compare
 from convc.compiler.engines.optimize import optimize
 from convc.compiler.files.inputs import random_inputs
+from convc.ir.binding import specialize
 from convc.tests.support.graphs import hold_to_reference, normal_inputs, typed_graph
 from convc.tests.support.tiers import small
 
@@ -30,6 +32,18 @@ def run_emulated(text: str, folder: Path, sizes: Sequence[dict[str, int]]) -> Co
         hold_to_reference(graph, loaded.run(inputs), inputs)
         counted.append(device.counters())
     return counted
+
+
+def run_fixed_emulated(text: str, folder: Path) -> None:
+    """Builds a graph with numbers for all of its sizes and holds it to the reference, by launches and by a CUDA graph of them. Schedules are
+    others there than for named sizes.
+    """
+    graph = typed_graph(text)
+    graph = specialize(graph, dict.fromkeys(graph.symbols, 3))
+    emulated()
+    loaded = FixedLibrary.load(build_cuda(graph, folder, batches=fixed_batches(graph), check=False).library)
+    for seed in (0, 1):
+        hold_to_reference(graph, loaded.run(inputs := normal_inputs(graph, seed)), inputs)
 
 
 def run_zoo_emulated(name: str, folder: Path) -> list[str]:

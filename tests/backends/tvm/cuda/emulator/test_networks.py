@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from convc.models import ZOO
-from convc.tests.support.emulated import run_emulated, run_zoo_emulated
+from convc.tests.support.emulated import run_emulated, run_fixed_emulated, run_zoo_emulated
 from convc.tests.support.op_cases import CASES, text_of
 from convc.tests.support.tiers import slow_if
 
@@ -24,6 +24,12 @@ FEW = ("lenet5",)
 def test_every_op(apart: Callable[..., Any], case: str, tmp_path: Path) -> None:
     first, _ = apart(run_emulated, text_of(case), tmp_path, [{"N": 1}, {"N": 3}])
     assert (first["launches"] > 0) == (case != "identity")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", EMITTED)
+def test_every_op_at_fixed_sizes(apart: Callable[..., Any], case: str, tmp_path: Path) -> None:
+    apart(run_fixed_emulated, text_of(case), tmp_path)
 
 
 @pytest.mark.parametrize("name", slow_if(lambda name: name not in FEW, ZOO))
