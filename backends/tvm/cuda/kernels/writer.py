@@ -103,8 +103,10 @@ class GpuWriter:
             yield
 
     def inside(self, *places: tuple[Any, int]) -> Any:
-        """Whether each place is from 0 up to its extent: what is below 0 is far above as a number without sign."""
-        tests = [self.to.cast(place, "uint32") < self.to.uint32(extent) for place, extent in places]
+        """Whether each place is from 0 up to its extent. Of numbers without sign one test would do, which nvcc makes of these two; but TVM
+        takes an extent away from a place that is always 0, and then stops.
+        """
+        tests = [self.tirx.And(self.tirx.const(0, "int32") <= place, place < extent) for place, extent in places]
         return functools.reduce(self.tirx.And, tests)
 
     def fill(self, registers: Any, value: float, count: int = CHUNK) -> None:

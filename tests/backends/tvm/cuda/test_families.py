@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,22 @@ CASES = {
     "resize, nearest": '%m = resize(%x) {mode="nearest", scales=[1.5,2.0]}',
     "concat": "%w = param : f16[16,11,1,1] %c = conv2d(%x, %w) %m = concat(%c, %c, %x) {axis=1}",
 }
+# The same families along one axis: a sequence lies as an image of one row, whose places are numbers that TVM knows.
+SEQUENCES = {
+    "max pool": "%m = max_pool(%x) {kernel=[3], strides=[2], pads=[1,1]}",
+    "avg pool": "%m = avg_pool(%x) {kernel=[3], strides=[2], pads=[1,1], ceil_mode=true, count_include_pad=true}",
+    "depthwise": "%w = param : f16[11,1,3] %m = conv1d(%x, %w) {groups=11, pads=[1,1]}",
+    "conv": "%w = param : f16[22,1,5] %m = conv1d(%x, %w) {groups=11, strides=[3], pads=[2,1]}",
+    "global avg pool": "%m = global_avg_pool(%x)",
+    "global max pool": "%m = global_max_pool(%x)",
+    "pointwise": "%p = max_pool(%x) {kernel=[2]} %a = add(%p, %p) %m = tanh(%a)",
+    "batch norm": """%s = param {init=ones} : f16[11] %t = param {init=small} : f16[11] %u = param {init=small} : f16[11]
+        %v = param {init=ones} : f16[11] %m = batch_norm(%x, %s, %t, %u, %v)""",
+    "local response norm": "%m = local_response_norm(%x) {size=5, alpha=0.1}",
+    "resize, bilinear": '%m = resize(%x) {mode="bilinear", scales=[2.0]}',
+    "resize, nearest": '%m = resize(%x) {mode="nearest", scales=[1.5]}',
+    "concat": "%w = param : f16[16,11,1] %c = conv1d(%x, %w) %m = concat(%c, %c, %x) {axis=1}",
+}
 # Sums and norms stay in float32 between casts, and are one kernel all the same, wherever between them a maximum or a relu stands.
 WIDE = """%w = param : f16[16,11,1,1] %c = conv2d(%x, %w) %f = cast(%c) {to=f32} %l = local_response_norm(%f) {size=3}
     %n = max_pool(%l) {kernel=[2,2]} %p = cast(%n) {to=f16} %q = cast(%p) {to=f32} %a = avg_pool(%q) {kernel=[2,2]}
@@ -51,14 +67,14 @@ def _text(case: str) -> str:
     return f"graph @g(%x: f16[N,11,9,7]) {{ {lines} return %m }}"
 
 
-def _all_at_once() -> str:
+def _all_at_once(cases: Iterable[str], x: str = "f16[2,11,9,7]") -> str:
     """Every case but for its names, in one network: most of the time goes into what they share."""
     texts, results = list[str](), list[str]()
-    for i, lines in enumerate(CASES.values()):
+    for i, lines in enumerate(cases):
         words = [f"{word[0:1]}{word[1]}{i}{word[2:]}" if word.startswith("%") and word[1] != "x" else word for word in _words(lines)]
         texts.append(" ".join(words))
         results.append(f"%m{i}")
-    return f"graph @g(%x: f16[2,11,9,7]) {{ {' '.join(texts)} return {', '.join(results)} }}"
+    return f"graph @g(%x: {x}) {{ {' '.join(texts)} return {', '.join(results)} }}"
 
 
 def _words(lines: str) -> list[str]:
@@ -75,7 +91,28 @@ def test_each_is_planned(case: str) -> None:
 
 
 def test_all_are_right(apart: Callable[..., Any], tmp_path: Path) -> None:
-    apart(run_emulated, _all_at_once(), tmp_path, [{}])
+    apart(run_emulated, _all_at_once(CASES.values()), tmp_path, [{}])
+
+
+def test_windows_over_sequences_are_right(apart: Callable[..., Any], tmp_path: Path) -> None:
+    windows = [SEQUENCES[family] for family in ("max pool", "depthwise")]
+    apart(run_emulated, _all_at_once(windows, "f16[2,11,9]"), tmp_path, [{}])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", ["1", "3", "N"])
+def test_every_family_is_right_on_sequences(apart: Callable[..., Any], n: str, tmp_path: Path) -> None:
+    text = _all_at_once(SEQUENCES.values(), f"f16[{n},11,9]")
+    planned = [call.kernel for call in gpu_plan(typed_graph(text)).calls]
+    assert {family.partition(",")[0] for family in SEQUENCES} <= set(planned)
+    assert "stock" not in planned
+    apart(run_emulated, text, tmp_path, [{"N": 2} if n == "N" else {}])
+
+
+def test_places_that_are_always_0_are_inside(apart: Callable[..., Any], tmp_path: Path) -> None:
+    """One row of many, and a norm of one chunk of which each channel stands alone."""
+    lines = "%p = avg_pool(%x) {kernel=[1,3], strides=[5,1]} %m = local_response_norm(%p) {size=1, alpha=0.1}"
+    apart(run_emulated, f"graph @g(%x: f16[1,5,4,6]) {{ {lines} return %m }}", tmp_path, [{}])
 
 
 @pytest.mark.slow
