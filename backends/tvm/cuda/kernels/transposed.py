@@ -106,18 +106,19 @@ class TransposedSizes:
 
 
 def phase_filters_for_gpu(sizes: TransposedSizes, element: ElementKind) -> GpuPacking:
-    """[C,O,KH,KW] as [phases*O, taps of a phase * C]."""
+    """[C,O,KH,KW], or [C,O,K] of a sequence, as [phases*O, taps of a phase * C]."""
     rows, cols = sizes.phases
     shape = (sizes.products * sizes.group_out, sizes.depth)
 
     def pack(w: Array) -> Array:
+        taps = w.reshape(sizes.c_in, sizes.c_out, *sizes.taps)
         found = np.zeros((rows, cols, sizes.c_out, *sizes.kernel, sizes.c_in), w.dtype)
         for row in range(rows):
             for col in range(cols):
                 for i, down in enumerate(sizes.reads(0, row)):
                     for j, across in enumerate(sizes.reads(1, col)):
                         if down >= 0 and across >= 0:
-                            found[row, col, :, i, j] = w[:, :, down, across].T
+                            found[row, col, :, i, j] = taps[:, :, down, across].T
         whole = grown(found, (rows, cols, sizes.group_out, *sizes.kernel, sizes.group_in), element.name)
         return as_factor(whole).reshape(shape)
 

@@ -41,6 +41,7 @@ SEQUENCES = {
     "max pool": "%m = max_pool(%x) {kernel=[3], strides=[2], pads=[1,1]}",
     "avg pool": "%m = avg_pool(%x) {kernel=[3], strides=[2], pads=[1,1], ceil_mode=true, count_include_pad=true}",
     "depthwise": "%w = param : f16[11,1,3] %m = conv1d(%x, %w) {groups=11, pads=[1,1]}",
+    "transposed conv": "%w = param : f16[11,5,5] %b = param : f16[5] %m = conv_transpose1d(%x, %w, %b) {strides=[3], output_padding=[1], pads=[1,2]}",
     "conv": "%w = param : f16[22,1,5] %m = conv1d(%x, %w) {groups=11, strides=[3], pads=[2,1]}",
     "global avg pool": "%m = global_avg_pool(%x)",
     "global max pool": "%m = global_max_pool(%x)",
@@ -95,7 +96,7 @@ def test_all_are_right(apart: Callable[..., Any], tmp_path: Path) -> None:
 
 
 def test_windows_over_sequences_are_right(apart: Callable[..., Any], tmp_path: Path) -> None:
-    windows = [SEQUENCES[family] for family in ("max pool", "depthwise")]
+    windows = [SEQUENCES[family] for family in ("max pool", "depthwise", "transposed conv")]
     apart(run_emulated, _all_at_once(windows, "f16[2,11,9]"), tmp_path, [{}])
 
 
