@@ -143,7 +143,8 @@ def _build(graph: Graph, folder: Path, tiles: Mapping[str, int], options: Compil
     _, _, model = options.target.partition(":")
     arch = architecture(model) if model else architecture_here()
     batches = fixed_batches(graph, options.batches)
-    built = build_cuda(graph, folder, arch, batches=batches, cuda_graph=options.cuda_graph, tf32=options.precision == "tf32")
+    how = {"cuda_graph": options.cuda_graph, "tf32": options.precision == "tf32", "cached": options.cached}
+    built = build_cuda(graph, folder, arch, batches=batches, **how)
     library, cubin = built.library.path.name, built.cubin.name if built.cubin else None
     say(f"built {library} for {arch.name} in {built.seconds:.1f} s")
     runs = how_it_runs(graph, batches, options.cuda_graph)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from ....ir.binding import need_elements
-from ....ir.errors import UnsupportedOp, UsageError
+from ....ir.errors import UsageError
 from ....ir.graph import Graph
 from ....ir.other_runtimes import refuse_opaque
 from ..gpus.architectures import USUAL, Architecture
-from ..host import cuda_compiler, reason, tvm
+from ..host import cuda_compiler, tvm
 from ..library.built import FixedBatches, Library, MachineCode, function_of
 from ..library.link import compile_or_blame, export, write_whole
 from ..library.owned import BytesOfFunctions
 from .batches import at_batch
 from .lower import lower_for_gpu
+from .machine_code import made_of, refuse_unknown
 from .pipeline import compiled_for_cuda
 from .plan import GpuPlan, gpu_plan
 
@@ -55,13 +55,14 @@ def build_cuda(
     cuda_graph: bool = True,
     tf32: bool = False,
     check: bool = True,
+    cached: bool = True,
 ) -> CudaBuild:
     """Compile for GPUs of `arch` and write `model.so`, its kernels as `model.cu` and, where a CUDA compiler is here, `model.cubin`.
 
     For each of `batches`, as `fixed_batches` has them, there is a function whose sizes are numbers, with a memory plan of its own, and with
     `cuda_graph` its launches are captured; without batches one function takes any, and allocates. With `tf32`
     tensor cores multiply float32, of which they take 19 bits. Without `check` there is no cubin: the source is compiled when the library
-    is loaded.
+    is loaded. What the compiler made of the same source before is taken, if `cached`.
 
     Raises: UnsupportedOp naming the node that TVM cannot compile, or when the CUDA compiler refuses what
     TVM wrote; BackendMissing without a linker; UsageError for an empty input, or GPUs that nvcc does not know.
@@ -70,7 +71,7 @@ def build_cuda(
     need_elements(graph, "launch kernels for")
     host, compiler = tvm(), cuda_compiler()
     if check and compiler == "nvcc":
-        _refuse_unknown(arch)
+        refuse_unknown(arch)
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
@@ -87,7 +88,7 @@ def build_cuda(
     code = _cuda_source(executable)
     write_whole(source, lambda temporary: temporary.write_text(code))
     seconds = time.perf_counter() - start
-    cubin, found = _check_cuda(host, target, arch, compiler, code, binary) if check else (None, "not checked: not asked for")
+    cubin, found = made_of(code, binary, target, arch, compiler, cached) if check else (None, "not checked: not asked for")
     fixed = FixedBatches({batch: (planned or {})[function_of(batch)] for batch in batches}, cuda_graph) if batches else None
     made = Library(library, graph, plan.arguments, device="cuda", code=MachineCode(arch.name, cubin) if code else None, fixed=fixed)
     return CudaBuild(made, plan, _kernels(plans), source, cubin, found, str(target), seconds, str(host.__version__))
@@ -113,14 +114,6 @@ def _kernels(plans: Mapping[str, GpuPlan]) -> tuple[str, ...]:
     return tuple(line for name, each in lines.items() for line in (f"{name}:", *(f"  {line}" for line in each)))
 
 
-def _refuse_unknown(arch: Architecture) -> None:
-    """Raises: UsageError for GPUs that are newer, or older, than the nvcc at hand."""
-    done = subprocess.run(["nvcc", "--list-gpu-code"], capture_output=True, text=True, check=False)
-    known = done.stdout.split()
-    if known and arch.name.rstrip("a") not in known:
-        raise UsageError(f"the nvcc here does not know {arch.name}; it knows {', '.join(known)}")
-
-
 def cuda_target(host: Any, arch: Architecture = USUAL) -> Any:
     """The limits are written down because there is no GPU to ask."""
     return host.target.Target(
@@ -144,22 +137,3 @@ def _cuda_source(executable: Any) -> str:
             found.append(str(module.inspect_source()))
         left.extend(module.imports)
     return "\n".join(found)
-
-
-def _check_cuda(host: Any, target: Any, arch: Architecture, compiler: str | None, code: str, path: Path) -> tuple[Path | None, str]:
-    """Compile the source for real. Returns: the cubin and what made it, or why there is none.
-
-    Raises: UnsupportedOp when the compiler refuses the code.
-    """
-    if not code:
-        return None, "not checked: the network needs no kernel"
-    if compiler is None:
-        return None, "not checked: neither nvcc nor NVRTC (cuda-bindings) is here"
-    try:
-        with target:
-            cubin = bytes(host.support.nvcc.compile_cuda(code, target_format="cubin", arch=arch.name, compiler=compiler))
-    except RuntimeError as error:
-        said = [line for line in str(error).splitlines() if ": error" in line] or [reason(error)]
-        raise UnsupportedOp(f"{compiler} refuses the CUDA source of {path.parent}: {said[0].strip()}") from error
-    write_whole(path, lambda temporary: temporary.write_bytes(cubin))
-    return path, f"{compiler} made a cubin of {len(cubin)} bytes for {arch.name}"

@@ -25,7 +25,7 @@ PLACE = "CONVC_CACHE"  # an absolute path, or "off"
 SIZE = "CONVC_CACHE_MIB"
 DEFAULT_MIB = 512  # some two hundred networks
 DIGEST = hashlib.sha256().digest_size
-NAME = re.compile(r"\.?(kernel|stock|emulated)_[0-9a-f]{32}(\..*)?")  # nothing else there is touched; unfinished ones begin with a dot
+NAME = re.compile(r"\.?(kernel|stock|emulated|cubin)_[0-9a-f]{32}(\..*)?")  # nothing else is touched; unfinished ones begin with a dot
 FORGOTTEN = 3600.0  # seconds; what is written takes less, so an older unfinished file is of a process that was killed
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -65,7 +65,7 @@ def _default_place(environ: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """Contents by key, `kernel_`, `stock_` or `emulated_` and 32 digits. Unit of `most`: bytes of entries; the oldest by use go first."""
+    """Contents by key: `kernel_`, `stock_`, `emulated_` or `cubin_` and 32 digits. Unit of `most`: bytes; the oldest by use go first."""
 
     folder: Path
     most: int

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from convc.backends.tvm.cuda import build as cuda_build
+from convc.backends.tvm.cuda import machine_code
 from convc.backends.tvm.cuda.build import build_cuda
+from convc.backends.tvm.gpus.architectures import architecture
 from convc.ir.errors import UnsupportedOp
 from convc.tests.support.graphs import typed_graph
 from convc.tests.support.tvm_modules import SMALL
@@ -43,6 +45,22 @@ def test_code_that_nvcc_refuses_is_reported(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(cuda_build, "_cuda_source", lambda executable: "__global__ void f() { g(); }")
     with pytest.raises(UnsupportedOp, match=r'nvcc refuses the CUDA source.*"g" is undefined'):
         build_cuda(typed_graph(SMALL), tmp_path / "net")
+
+
+@needs_nvcc
+def test_a_second_build_finds_the_machine_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONVC_CACHE", str(tmp_path / "kept"))
+    graph = typed_graph("graph @g(%x: f32[2]) { %y = exp(%x) return %y }")
+    first = build_cuda(graph, tmp_path / "first")
+    monkeypatch.setattr(machine_code, "_compiled", lambda *given: b"made anew")
+    second, anew = build_cuda(graph, tmp_path / "second"), build_cuda(graph, tmp_path / "anew", cached=False)
+    other = build_cuda(graph, tmp_path / "other", architecture("sm_80"))
+    assert first.cubin is not None
+    assert second.cubin is not None
+    assert second.cubin.read_bytes() == first.cubin.read_bytes()
+    for each in (anew, other):
+        assert each.cubin is not None
+        assert each.cubin.read_bytes() == b"made anew"
 
 
 def test_nothing_to_launch_is_no_failure(tmp_path: Path) -> None:
