@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import gc
+import threading
 from collections.abc import Generator
 from dataclasses import dataclass
 
@@ -17,6 +19,7 @@ APART = 1  # cudaStreamNonBlocking: the default stream, where other libraries wo
 OF_THREAD = 1  # cudaStreamCaptureModeThreadLocal: what other threads allocate meanwhile does not end the capture
 EXTERNAL = 1  # cudaEventRecordExternal: of a graph, for others to look at
 ANY_WAY = 4  # cudaMemcpyDefault: by where the addresses lie
+_CAPTURING = threading.Lock()  # one thread at a time: what CUDA allows beside a capture differs from release to release
 
 
 @functools.cache
@@ -79,10 +82,14 @@ class Stream:
 
     @contextlib.contextmanager
     def recorded(self) -> Generator[Recording]:
-        """What the block enqueues is not done, but kept. It may do nothing that waits for the device, nor allocate.
+        """What the block enqueues is not done, but kept. It may do nothing that waits for the device, nor allocate or free.
 
         Raises: KernelFault for a block that does.
         """
+        with _CAPTURING, _no_collector():
+            yield from self._recorded()
+
+    def _recorded(self) -> Generator[Recording]:
         recording = Recording()
         _checked("cannot capture", library().cudaStreamBeginCapture(self.handle, OF_THREAD))
         graph = ctypes.c_void_p()
@@ -103,6 +110,18 @@ class Stream:
     def replay(self, recording: Recording) -> None:
         """Enqueued as a whole."""
         _checked("launches no graph", library().cudaGraphLaunch(recording.executable, self.handle))
+
+
+@contextlib.contextmanager
+def _no_collector() -> Generator[None]:
+    """Python's collector would free here what lies on the device and is part of a cycle somewhere, which ends a capture or the process."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @dataclass

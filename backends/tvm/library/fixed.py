@@ -31,7 +31,6 @@ __all__ = ["BatchPlace", "FixedLibrary", "Lane", "need_memory", "parts"]
 
 FITTING = 64  # kinds of inputs that are remembered
 GRAPHS = 4  # captured for a batch, one for each memory that inputs came in; what comes elsewhere is copied
-_CAPTURING = threading.Lock()  # one thread at a time: what CUDA allows beside a capture differs from release to release
 
 
 def parts(images: int, batches: Sequence[int], whole: str = "") -> list[tuple[int, int]]:
@@ -97,11 +96,12 @@ class FixedLibrary:
         if any(0 in array.shape for array in inputs.values()) and (nothing := empty_outputs(self.graph, sizes)) is not None:
             return nothing
         if self.batch_name is None:
-            return self._lane.place(0).run(inputs, 0)
+            return self._lane.place(self, 0).run(inputs, 0)
         found: list[dict[str, Array]] = []
         at = 0
         for images, batch in parts(sizes[self.batch_name], self.batches, self.whole):
-            found.append(self._lane.place(batch).run({name: self._cut(name, array, at, images) for name, array in inputs.items()}, images))
+            cut = {name: self._cut(name, array, at, images) for name, array in inputs.items()}
+            found.append(self._lane.place(self, batch).run(cut, images))
             at += images
         return found[0] if len(found) == 1 else {name: np.concatenate([each[name] for each in found]) for name in found[0]}
 
@@ -128,12 +128,12 @@ class FixedLibrary:
         given = tensors_of(self.graph, inputs, self.device, lane.stream)
         sizes = self._sizes(given.described)
         if self.batch_name is None:
-            return lane.place(0).run_there(given, 0)
+            return lane.place(self, 0).run_there(given, 0)
         images = sizes[self.batch_name]
         if not 0 < images <= self.batches[-1]:
             raise InvalidInput(f"{images} images on the device; give 1 to {self.batches[-1]} at once, the greatest batch here")
         ((_, batch),) = parts(images, self.batches, self.whole)
-        return lane.place(batch).run_there(given, images)
+        return lane.place(self, batch).run_there(given, images)
 
     @property
     def _lane(self) -> Lane:
@@ -145,17 +145,24 @@ class FixedLibrary:
 
 
 class Lane:
-    """What a thread has for itself: TVM's virtual machines and CUDA's streams are each for one at a time."""
+    """What a thread has for itself: TVM's virtual machines and CUDA's streams are each for one at a time.
+
+    It knows no library, nor do its places know it: without a cycle everything on the device is freed as the thread ends, by that thread,
+    and not by Python's collector in whichever thread that runs, which may be capturing.
+    """
 
     def __init__(self, library: FixedLibrary) -> None:
-        self.library, self.stream = library, Stream()
+        self.stream = Stream()
         self.machine = tvm().relax.VirtualMachine(library.code, library.device)
         self.places: dict[int, BatchPlace] = {}
 
-    def place(self, batch: int) -> BatchPlace:
-        """Raises: BackendMissing where the device has too little memory left for the batch."""
+    def place(self, library: FixedLibrary, batch: int) -> BatchPlace:
+        """For the library that this was made for.
+
+        Raises: BackendMissing where the device has too little memory left for the batch.
+        """
         if batch not in self.places:
-            self.places[batch] = BatchPlace(self, batch)
+            self.places[batch] = BatchPlace(library, self.machine, self.stream, batch)
         return self.places[batch]
 
 
@@ -170,9 +177,9 @@ class _Graph:
 class BatchPlace:
     """Where a thread runs a batch: the same memory each time, on the device and pinned on the host."""
 
-    def __init__(self, lane: Lane, batch: int) -> None:
-        library, host = lane.library, tvm()
-        self.lane, self.batch, self.path = lane, batch, library.path
+    def __init__(self, library: FixedLibrary, machine: Any, stream: Stream, batch: int) -> None:
+        host = tvm()
+        self.stream, self.batch, self.path = stream, batch, library.path
         self.graph, self.device = library.graph, library.device
         self.batch_name, self.has_graphs = library.batch_name, library.fixed.cuda_graph
         sizes = {self.batch_name: batch} if self.batch_name else {}
@@ -183,19 +190,19 @@ class BatchPlace:
         self.inputs = {name: host.runtime.empty(type_.concrete(), dtype_name(type_), self.device) for name, type_ in types.items()}
         self.pinned = {name: Pinned(type_.concrete(), DTYPES[type_.dtype]) for name, type_ in types.items()}
         for each, tensor in self.inputs.items():  # what no image is written to is zero
-            lane.stream.copy(tensor.data_ptr(), self.pinned[each].address, nbytes[each])
+            stream.copy(tensor.data_ptr(), self.pinned[each].address, nbytes[each])
         try:
-            lane.machine.save_function(name, bound, *library.weights, *lane.machine[memory_of(name)]())
+            machine.save_function(name, bound, *library.weights, *machine[memory_of(name)]())
         except Exception as error:
             raise InvalidModel(f"graph @{self.graph.name} cannot be run by TVM: {reason(error)}") from error
-        self.function = lane.machine[bound]
+        self.function = machine[bound]
         self.graphs: dict[tuple[int, ...], _Graph] = {}
         self.ran: set[tuple[int, ...]] = set()  # memory of inputs in which a run was seen
         self.out: list[Pinned] = []
 
     def run(self, inputs: Mapping[str, Array], images: int) -> dict[str, Array]:
         """Results of so many images, all in the host's memory; of the whole where the batch has no name."""
-        stream = self.lane.stream
+        stream = self.stream
         for node in self.graph.inputs:
             pinned, array = self.pinned[node.name], in_bytes(node, inputs[node.name])
             np.copyto(pinned.array[: len(array)] if array.ndim else pinned.array, array)
@@ -216,7 +223,7 @@ class BatchPlace:
         if not self._is_usable(tensors, images):
             tensors = [self._copied(node, tensor) for node, tensor in zip(self.graph.inputs, tensors, strict=True)]
         results = self.launch(tensors)
-        self.lane.stream.wait()
+        self.stream.wait()
         return {node.name: given.given_back(self._first(tensor, images)) for tensor, node in self._of(results)}
 
     def launch(self, tensors: Sequence[Any]) -> Sequence[Any]:
@@ -226,16 +233,16 @@ class BatchPlace:
             self.ran.add(at)
             return self.call(tensors)
         if at not in self.graphs:
-            with _CAPTURING, self.lane.stream.recorded() as recording:
+            with self.stream.recorded() as recording:
                 results = self.call(tensors)
             self.graphs[at] = _Graph(recording, results)
-        self.lane.stream.replay(self.graphs[at].recording)
+        self.stream.replay(self.graphs[at].recording)
         return self.graphs[at].results
 
     def call(self, tensors: Sequence[Any]) -> Sequence[Any]:
         """Enqueue each kernel by itself."""
         try:
-            with tvm_ffi().use_raw_stream(self.device, self.lane.stream.handle.value):
+            with tvm_ffi().use_raw_stream(self.device, self.stream.handle.value):
                 return self.function(*tensors)
         except Exception as error:
             raise InvalidModel(f"graph @{self.graph.name} fails in TVM: {reason(error)}") from error
@@ -251,7 +258,7 @@ class BatchPlace:
     def _copied(self, node: Node, tensor: Any) -> Any:
         own = self.inputs[node.name]
         nbytes = math.prod(map(int, tensor.shape)) * DTYPES[node.typed.in_bytes.dtype].itemsize
-        self.lane.stream.copy(own.data_ptr(), tensor.data_ptr(), nbytes)
+        self.stream.copy(own.data_ptr(), tensor.data_ptr(), nbytes)
         return own
 
     def _first(self, tensor: Any, images: int) -> Any:

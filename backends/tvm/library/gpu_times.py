@@ -19,7 +19,7 @@ def run_times(loaded: FixedLibrary, batch: int, runs: int) -> list[float]:
     Raises: as `FixedLibrary.run`.
     """
     lane = Lane(loaded)
-    place = lane.place(batch)
+    place = lane.place(loaded, batch)
     for _ in range(WARM):
         _launch(place)
     events = [Event() for _ in range(runs + 1)]
@@ -34,7 +34,8 @@ def run_times(loaded: FixedLibrary, batch: int, runs: int) -> list[float]:
 def kernel_times(loaded: FixedLibrary, batch: int, runs: int) -> list[tuple[str, list[float]]]:
     """The kernels of a run in order: the function that launches it, and milliseconds for each run."""
     lane = Lane(loaded)
-    place = lane.place(batch)
+    stream = lane.stream  # what watches knows the stream alone: the machine, which knows it, would keep the lane for ever
+    place = lane.place(loaded, batch)
     tensors = list(place.inputs.values())
     place.call(tensors)
     names: list[str] = []
@@ -44,18 +45,18 @@ def kernel_times(loaded: FixedLibrary, batch: int, runs: int) -> list[tuple[str,
         if not name.startswith(ITSELF) and not before:
             names.append(name)
             events.append(Event())
-            events[-1].record(lane.stream)
+            events[-1].record(stream)
         return 0
 
     lane.machine.set_instrument(watch)
-    with lane.stream.recorded() as recording:
+    with stream.recorded() as recording:
         events.append(Event())
-        events[0].record(lane.stream)
+        events[0].record(stream)
         place.call(tensors)
     taken: list[list[float]] = [[] for _ in names]
     for _ in range(runs):
-        lane.stream.replay(recording)
-        lane.stream.wait()
+        stream.replay(recording)
+        stream.wait()
         for times, before, after in zip(taken, events, events[1:], strict=False):
             times.append(after.since(before))
     return list(zip(names, taken, strict=True))

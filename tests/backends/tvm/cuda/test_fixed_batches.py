@@ -1,9 +1,10 @@
-"""Libraries for fixed batches on the emulated GPU: what a run launches, allocates and waits for, and what does not fit."""
+"""Libraries for fixed batches on the emulated GPU: what a run launches, allocates, frees and waits for, and what does not fit."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import gc
 import re
 import threading
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from convc.backends.tvm.cuda.emulator.device import emulated
 from convc.backends.tvm.gpus.streams import Stream, library
 from convc.backends.tvm.host import tvm
 from convc.backends.tvm.library.built import Library
-from convc.backends.tvm.library.fixed import FixedLibrary, parts
+from convc.backends.tvm.library.fixed import FixedLibrary, Lane, parts
 from convc.backends.tvm.library.gpu_times import kernel_times, run_times
 from convc.compiler.compiling.module import Module
 from convc.ir.errors import BackendMissing, InvalidInput, KernelFault, UsageError
@@ -193,6 +194,69 @@ def captured(mode: int) -> list[str]:
 def test_what_ends_a_capture(apart: Callable[..., Any], mode: int, allocation: str, end: str) -> None:
     """Ours are of a thread, so that it needs not know what others do."""
     assert apart(captured, mode) == [allocation, end, "CUDA did not finish: not allowed while a stream is captured"]
+
+
+def freed(folder: Path) -> list[int]:
+    """Lanes that are left without the collector: of a thread that ended, of kernels that were timed, of a library that was dropped."""
+    emulated()
+    gc.collect()
+    gc.disable()
+    before = _lanes()
+    graph, loaded = _loaded(NET, folder)
+
+    def work(library: FixedLibrary) -> None:
+        for _ in range(3):
+            library.run(normal_inputs(graph, N=1))
+
+    thread = threading.Thread(target=work, args=(loaded,))
+    thread.start()
+    thread.join()
+    left = [_lanes() - before]
+    kernel_times(loaded, 1, 1)
+    left.append(_lanes() - before)
+    work(loaded)
+    del loaded
+    left.append(_lanes() - before)
+    gc.enable()
+    return left
+
+
+def _lanes() -> int:
+    return sum(isinstance(each, Lane) for each in gc.get_objects())
+
+
+def test_who_owns_what_lies_on_the_device_frees_it(apart: Callable[..., Any], folder: Path) -> None:
+    """The collector would do it in any thread, one that captures too, and CUDA ends the process then."""
+    assert apart(freed, folder) == [0, 0, 0]
+
+
+class Cyclic:
+    """Garbage that only the collector finds."""
+
+    def __init__(self, said: list[str]) -> None:
+        self.itself, self.said = self, said
+
+    def __del__(self) -> None:
+        self.said.append("collected")
+
+
+def collected() -> tuple[list[str], list[str], list[bool]]:
+    """What is collected while a stream is captured, and after; whether the collector is on after a capture, and after one that failed."""
+    emulated()
+    said, on = list[str](), list[bool]()
+    with Stream().recorded():
+        Cyclic(said)
+        kept = [[number] for number in range(100_000)]  # the collector looks each 700 lists
+        during = said.copy()
+    on.append(gc.isenabled())
+    kept += [[number] for number in range(100_000)]
+    with pytest.raises(ValueError, match=r"^200000$"), Stream().recorded():
+        raise ValueError(len(kept))
+    return during, said, [*on, gc.isenabled()]
+
+
+def test_nothing_is_collected_while_a_stream_is_captured(apart: Callable[..., Any]) -> None:
+    assert apart(collected) == ([], ["collected"], [True, True])
 
 
 class Foreign:
