@@ -3,14 +3,16 @@
 It writes tests/bench/RESULTS-cuda.md as it goes, within 8 minutes, and needs neither a network nor a compiler. Without a GPU the file says so.
 With --emulate the emulator stands in, whose times mean nothing: so the script itself is tried.
 
-Exit codes: 0 fine, 1 results differ, 5 no GPU.
+Exit codes: 0 fine, 1 something differs, fails, or was not held to float64 for want of time or of a case, 5 no GPU.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from convc.backends.tvm.library.fixed import FixedLibrary
 from convc.backends.tvm.library.gpu_times import kernel_times, run_times
 from convc.compiler.checking.oracle import compare
 from convc.compiler.engines.tvm import loaded
-from convc.ir.errors import BackendMissing, ConvcError
+from convc.ir.errors import BackendMissing
 from convc.tests.gpu.machine import described
 from convc.tests.gpu.peaks import FULL, TINY, Scale, bandwidth, mma_peak
 from convc.tests.gpu.results import Results, Timed, no_gpu
@@ -50,30 +52,41 @@ class _Check:
 
     def run(self) -> int:
         """Returns: the exit code."""
-        self.results.bandwidth, self.results.macs = bandwidth(self.scale), mma_peak(self.folder, self.scale)
+        with self._noted("what memory and tensor cores do at most"):
+            self.results.bandwidth, self.results.macs = bandwidth(self.scale), mma_peak(self.folder, self.scale)
         self._write()
         prepared = cases(self.folder)
+        if not prepared:
+            self.results.failed.append(f"{self.folder} holds no case; run prepare first")
         for case in prepared:
-            if self._is_late(f"{case.network} {case.precision}, results"):
+            name = f"{case.network} {case.precision}"
+            if self._is_late(f"{name}, results"):
+                self.results.failed.append(f"{name}: not held to float64, for no time was left")
                 continue
-            self._hold(case)
+            with self._noted(name):
+                self._hold(case, name)
         self._write()
         without_torch = why_no_torch()
         if without_torch:
             self.results.left_out.append(f"torch: {without_torch}")
         for case in (case for case in prepared if case.is_timed):
-            self._time(case, not without_torch and case.precision == BESIDE)
+            with self._noted(f"{case.network} {case.precision}, times"):
+                self._time(case, not without_torch and case.precision == BESIDE)
         return 1 if self.results.failed else 0
 
-    def _hold(self, case: Case) -> None:
-        """A case against its float64 outputs; what fails is noted, and the next one tried."""
-        inputs, oracle = case.values()
-        name = f"{case.network} {case.precision}"
+    @contextlib.contextmanager
+    def _noted(self, what: str) -> Generator[None]:
+        """What fails in the block, in whatever way, is written down, and the next thing tried: time on a GPU is short."""
         try:
-            lines = compare(name, oracle, loaded(case.artifact.library(), None)(inputs))
-        except ConvcError as error:
-            self.results.failed.append(f"{name}: {error}")
-            return
+            yield
+        except Exception as error:
+            said = str(error).splitlines() or [""]
+            self.results.failed.append(f"{what}: {type(error).__name__}: {said[0]}")
+
+    def _hold(self, case: Case, name: str) -> None:
+        """A case against its float64 outputs."""
+        inputs, oracle = case.values()
+        lines = compare(name, oracle, loaded(case.artifact.library(), None)(inputs))
         bad = [str(line) for line in lines if not line.agrees]
         self.results.failed.extend(bad)
         if not bad:
@@ -81,23 +94,22 @@ class _Check:
         print(f"{name}: {'agrees' if not bad else bad[0]}", file=sys.stderr)
 
     def _time(self, case: Case, with_torch: bool) -> None:
-        graph = case.artifact.structure()
         library = FixedLibrary.load(case.artifact.library())
         for batch in library.batches:
             what = f"{case.network} {case.precision}, batch {batch}"
             if self._is_late(what):
                 continue
-            try:
-                ours = run_times(library, batch, self.scale.runs)
-                times = kernel_times(library, batch, self.scale.runs)
-                shares = kernel_shares(gpu_plan(at_batch(graph, batch)), times, self.results.macs, self.results.bandwidth)
-            except ConvcError as error:
-                self.results.failed.append(f"{what}: {error}")
-                continue
-            self.results.timed.append(Timed(case.network, case.precision, batch, ours, {}, shares))
-            self._write()
-            if with_torch:
-                self._beside(case, batch, what)
+            with self._noted(what):
+                self._time_batch(case, library, batch)
+                if with_torch:
+                    self._beside(case, batch, what)
+
+    def _time_batch(self, case: Case, library: FixedLibrary, batch: int) -> None:
+        ours = run_times(library, batch, self.scale.runs)
+        times = kernel_times(library, batch, self.scale.runs)
+        shares = kernel_shares(gpu_plan(at_batch(case.artifact.structure(), batch)), times, self.results.macs, self.results.bandwidth)
+        self.results.timed.append(Timed(case.network, case.precision, batch, ours, {}, shares))
+        self._write()
 
     def _beside(self, case: Case, batch: int, what: str) -> None:
         """torch on the network as it was given. It compiles for a minute, so each time is written at once."""

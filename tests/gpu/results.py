@@ -61,7 +61,7 @@ class Results:
         return [f"Measured here: {rates}", ""]
 
     def _checked(self) -> list[str]:
-        lines = ["## Results", "", f"{len(self.agreed)} networks agree with float64, {len(self.failed)} do not.", ""]
+        lines = ["## Results", "", f"{len(self.agreed)} networks agree with float64; {len(self.failed)} things differ or failed.", ""]
         lines += [f"- {line}" for line in self.failed]
         if self.left_out:
             lines += ["Left out:", "", *(f"- {line}" for line in self.left_out)]

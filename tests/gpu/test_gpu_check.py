@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import math
 import shutil
 from multiprocessing import get_context
 from pathlib import Path
@@ -11,6 +14,7 @@ import pytest
 from convc.backends.tvm.cuda.plan import gpu_plan
 from convc.ir.binding import specialize
 from convc.tests.gpu import check, prepare
+from convc.tests.gpu.peaks import TINY
 from convc.tests.gpu.results import Results, Timed, no_gpu
 from convc.tests.gpu.rooflines import kernel_shares
 from convc.tests.gpu.stored import Case
@@ -57,7 +61,7 @@ def test_a_table_says_what_was_measured() -> None:
     )
     text = results.text()
     assert "4.20 TB/s copied, read and written; 600 TFLOP/s of mma.sync" in text
-    assert "1 networks agree with float64, 1 do not." in text
+    assert "1 networks agree with float64; 1 things differ or failed." in text
     assert "| net | fp16 | 32 | 4.000 | 8,000 |" in text
     assert "| 8.000 | - |" in text
     assert "| 2000.0 | 147.5 | 7% | conv | a |" in text
@@ -75,6 +79,30 @@ def test_without_a_gpu_the_file_says_so(tmp_path: Path) -> None:
     assert "Nothing is prepared either" in output.read_text()
 
 
+def _case(folder: Path, name: str, *, is_timed: bool) -> None:
+    """A case as prepare leaves it, without its artifact."""
+    (folder / name).mkdir()
+    record = {"network": name, "precision": "fp16", "batches": [1], "is_timed": is_timed}
+    (folder / name / "case.json").write_text(json.dumps(record), encoding="utf-8")
+
+
+def test_what_was_not_checked_is_no_success(tmp_path: Path) -> None:
+    """A folder without cases, no time, and cases that fail, each in its own way; none ends the script."""
+    output, results = tmp_path / "RESULTS.md", Results([], 1.0, 1.0)
+    run = functools.partial(check._Check, tmp_path, output, TINY, results=results)
+    assert run(until=math.inf).run() == 1
+    assert results.failed[-1] == f"{tmp_path} holds no case; run prepare first"
+    _case(tmp_path, "net", is_timed=True)
+    results.failed.clear()
+    assert run(until=0.0).run() == 1
+    assert results.failed[1] == "net fp16: not held to float64, for no time was left"
+    results.failed.clear()
+    assert run(until=math.inf).run() == 1
+    assert [line.partition(": ")[0] for line in results.failed[1:]] == ["net fp16", "net fp16, times"]
+    assert "FileNotFoundError: " in results.failed[1]
+    assert "ArtifactError: " in results.failed[2]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
 def test_the_whole_script_runs_emulated(tmp_path: Path) -> None:
@@ -86,7 +114,7 @@ def test_the_whole_script_runs_emulated(tmp_path: Path) -> None:
         assert pool.apply(check.main, ([str(folder), "--emulate", "-o", str(output)],)) == 0
     text = output.read_text()
     assert "no time among them means anything" in text
-    assert "6 networks agree with float64, 0 do not." in text
+    assert "6 networks agree with float64; 0 things differ or failed." in text
     for row in ("fp16 | 1", "fp16 | 2", "bf16 | 1", "bf16 | 2"):
         assert f"| lenet5 | {row} | " in text
     assert "## lenet5, fp16, batch 2: the 10 kernels that lose most" in text
