@@ -19,6 +19,7 @@ from pathlib import Path
 from convc.backends.tvm.cuda.batches import at_batch
 from convc.backends.tvm.cuda.emulator.device import emulated
 from convc.backends.tvm.cuda.plan import gpu_plan
+from convc.backends.tvm.gpus.architectures import USUAL, Architecture, architecture
 from convc.backends.tvm.gpus.driver import gpu
 from convc.backends.tvm.library.fixed import FixedLibrary
 from convc.backends.tvm.library.gpu_times import kernel_times, run_times
@@ -94,20 +95,22 @@ class _Check:
         print(f"{name}: {'agrees' if not bad else bad[0]}", file=sys.stderr)
 
     def _time(self, case: Case, with_torch: bool) -> None:
-        library = FixedLibrary.load(case.artifact.library())
+        stored = case.artifact.library()
+        library, arch = FixedLibrary.load(stored), architecture(stored.code.architecture) if stored.code else USUAL
         for batch in library.batches:
             what = f"{case.network} {case.precision}, batch {batch}"
             if self._is_late(what):
                 continue
             with self._noted(what):
-                self._time_batch(case, library, batch)
+                self._time_batch(case, library, arch, batch)
                 if with_torch:
                     self._beside(case, batch, what)
 
-    def _time_batch(self, case: Case, library: FixedLibrary, batch: int) -> None:
+    def _time_batch(self, case: Case, library: FixedLibrary, arch: Architecture, batch: int) -> None:
         ours = run_times(library, batch, self.scale.runs)
         times = kernel_times(library, batch, self.scale.runs)
-        shares = kernel_shares(gpu_plan(at_batch(case.artifact.structure(), batch)), times, self.results.macs, self.results.bandwidth)
+        plan = gpu_plan(at_batch(case.artifact.structure(), batch), arch=arch)
+        shares = kernel_shares(plan, times, self.results.macs, self.results.bandwidth)
         self.results.timed.append(Timed(case.network, case.precision, batch, ours, {}, shares))
         self._write()
 

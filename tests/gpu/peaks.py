@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from convc.backends.tvm.cuda.emulator.device import SOURCE, is_emulated
+from convc.backends.tvm.cuda.emulator.device import as_module, is_emulated
 from convc.backends.tvm.gpus.driver import DRIVER
 from convc.backends.tvm.gpus.streams import Event, Stream
 from convc.backends.tvm.host import tvm
@@ -93,7 +93,7 @@ def mma_peak(folder: Path, scale: Scale) -> float:
     """
     host, stream, driver = tvm(), Stream(), ctypes.CDLL(DRIVER)
     out = host.runtime.empty((scale.blocks * WARPS * 32,), "float32", host.cuda(0))
-    image = SOURCE + TEXT.encode() + b"\0" if is_emulated() else (folder / CUBIN).read_bytes()
+    image = as_module(TEXT) if is_emulated() else (folder / CUBIN).read_bytes()
     module, function = ctypes.c_void_p(), ctypes.c_void_p()
     _taken(driver, driver.cuModuleLoadData(ctypes.byref(module), image))
     _taken(driver, driver.cuModuleGetFunction(ctypes.byref(function), module, KERNEL.encode()))

@@ -75,7 +75,7 @@ def build_cuda(
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    plan = gpu_plan(graph, tf32=tf32)
+    plan = gpu_plan(graph, tf32=tf32, arch=arch)
     target = cuda_target(host, arch)
 
     plans = {function_of(batch): _plan_at(plan, batch) for batch in batches} if batches else {"main": plan}
@@ -99,7 +99,7 @@ def _plan_at(plan: GpuPlan, batch: int) -> GpuPlan:
 
     Raises: UsageError for a batch of which kernels of ours cannot count the pixels.
     """
-    at = gpu_plan(at_batch(plan.graph, batch), tf32=plan.tf32)
+    at = gpu_plan(at_batch(plan.graph, batch), tf32=plan.tf32, arch=plan.arch)
     given, wanted = ([(each.name, each.shape, each.dtype) for each in each_plan.arguments] for each_plan in (at, plan))
     if given != wanted:
         raise UsageError(f"a batch of {batch} images has more pixels than a kernel counts; compile with smaller --batches")

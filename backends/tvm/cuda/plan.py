@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ....ir.graph import Graph, Node
 from ..cpu.work import Argument, as_it_is
+from ..gpus.architectures import USUAL, Architecture
 from .casts import moved_casts
 from .kernels.layout import NARROW
 from .rules import GPU_MAKERS, in_float32, is_read_narrow
@@ -40,6 +41,7 @@ class GpuPlan:
     works: dict[Node, GpuWork]
     covered: frozenset[Node]
     tf32: bool = False
+    arch: Architecture = USUAL
 
     @functools.cached_property
     def as_they_are(self) -> list[Node]:
@@ -94,12 +96,14 @@ def _words(call: GpuCall) -> str:
     return f"{call.kernel} {call.work.kernel.arranged}".rstrip() if call.work else call.kernel
 
 
-def gpu_plan(graph: Graph, *, tf32: bool = False) -> GpuPlan:
-    """Kernels for what they can compute, in the graph's order: of float32 too, where its factors may be rounded to tf32."""
+def gpu_plan(graph: Graph, *, tf32: bool = False, arch: Architecture = USUAL) -> GpuPlan:
+    """Kernels for what they can compute, in the graph's order, and that GPUs of `arch` can launch: of float32 too, where its factors may
+    be rounded to tf32.
+    """
     graph = moved_casts(graph)
     works: dict[Node, GpuWork] = {}
     covered, padded = set[Node](), set[Node]()
-    around = Around(graph, covered, padded, TYPES if tf32 else NARROW)
+    around = Around(graph, covered, padded, arch.shared, TYPES if tf32 else NARROW)
     for node in graph.ops:
         if node in covered or not graph.uses[node]:
             continue
@@ -112,4 +116,4 @@ def gpu_plan(graph: Graph, *, tf32: bool = False) -> GpuPlan:
             works[work.result] = work
             covered.update(work.covers)
             padded.update([work.result] if work.is_padded else [])
-    return GpuPlan(graph, dict(sorted(works.items(), key=lambda item: graph.positions[item[0]])), frozenset(covered), tf32)
+    return GpuPlan(graph, dict(sorted(works.items(), key=lambda item: graph.positions[item[0]])), frozenset(covered), tf32, arch)

@@ -50,12 +50,13 @@ class GpuWork:
 @dataclass(frozen=True)
 class Around:
     """What a rule may look at besides its node: the graph, the nodes that have work already, the values that kernels of ours leave,
-    and the types that they take.
+    the types that they take, and how many bytes of shared memory their blocks may have.
     """
 
     graph: Graph
     covered: Set[Node]
     padded: Set[Node]
+    shared: int
     types: Set[str] = NARROW
 
     def may_pad(self, node: Node) -> bool:

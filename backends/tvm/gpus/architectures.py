@@ -8,25 +8,43 @@ from ....ir.errors import UsageError
 
 __all__ = ["ARCHITECTURES", "USUAL", "Architecture", "architecture", "fitting"]
 
+# KiB of shared memory that a block may have, by compute capability; all others that convc knows have MOST. CUDA C++ Programming Guide 13.0,
+# "Technical Specifications per Compute Capability".
+SHARED = {(8, 0): 163, (8, 6): 99, (8, 7): 163, (8, 8): 99, (8, 9): 99}
+MOST = 227
+
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """Its machine code runs on GPUs of its generation that are no older, or, where it `is_exact`, on none but its own."""
+    """Its machine code runs on GPUs of its generation that are no older and give a block as much shared memory, or, where it `is_exact`,
+    on none but its own.
+    """
 
     name: str
     gpus: str
     capability: tuple[int, int]
     is_exact: bool = False
 
+    @property
+    def shared(self) -> int:
+        """Bytes of shared memory that a block may have."""
+        return _shared(self.capability)
+
     def runs_on(self, capability: tuple[int, int]) -> bool:
         (major, minor), (has_major, has_minor) = self.capability, capability
-        return major == has_major and (minor == has_minor if self.is_exact else minor <= has_minor)
+        knows = minor == has_minor if self.is_exact else minor <= has_minor
+        return major == has_major and knows and self.shared <= _shared(capability)
+
+
+def _shared(capability: tuple[int, int]) -> int:
+    return SHARED.get(capability, MOST) << 10
 
 
 ARCHITECTURES = {
     each.name: each
     for each in (
         Architecture("sm_80", "A100", (8, 0)),
+        Architecture("sm_86", "A10, A40, RTX 30", (8, 6)),
         Architecture("sm_89", "L4, L40, RTX 40", (8, 9)),
         Architecture("sm_90", "H100, H200", (9, 0)),
         Architecture("sm_90a", "H100, H200, wgmma included", (9, 0), is_exact=True),

@@ -55,11 +55,16 @@ def check_code(code: MachineCode | None, found: Gpu, path: Path) -> None:
 
 @contextlib.contextmanager
 def machine_code(host: Any, library: Library) -> Generator[None]:
-    """While the library is loaded: TVM, which finds sources in it, is given what these were compiled to, and nothing is compiled.
+    """While the library is loaded: TVM, which finds sources in it, is given what these were compiled to, and nothing is compiled. An
+    emulated GPU takes sources, and is told for which GPUs they are.
 
     Raises: ArtifactError where the file cannot be read.
     """
-    if library.code is None or library.code.path is None or _is_emulated(host.cuda(0)):
+    if library.code is not None and _is_emulated(host.cuda(0)):
+        with host.target.Target({"kind": "cuda", "arch": library.code.architecture}):
+            yield
+        return
+    if library.code is None or library.code.path is None:
         yield
         return
     code = _read(library.code.path)

@@ -120,7 +120,10 @@ def test_an_unknown_target_is_refused(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("cuda:sm_70", r"^unknown target 'cuda:sm_70'; known are cuda:sm_80, cuda:sm_89, cuda:sm_90, cuda:sm_90a, cuda:sm_100$"),
+        (
+            "cuda:sm_70",
+            r"^unknown target 'cuda:sm_70'; known are cuda:sm_80, cuda:sm_86, cuda:sm_89, cuda:sm_90, cuda:sm_90a, cuda:sm_100$",
+        ),
         ("cuda:", r"^unknown target 'cuda:'; known are cuda:sm_80, "),
         ("cpu:znver5", r"^unknown target 'cpu:znver5'; cpu has no kinds$"),
     ],

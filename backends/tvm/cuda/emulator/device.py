@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from .....ir.errors import BackendMissing, ConvcError
+from ...gpus.architectures import USUAL, Architecture, architecture
 from ...host import EMULATED_GPU, tvm
 from .kernels import library_of
 from .machine import Machine, load_libraries, machine
 
-__all__ = ["emulated", "gpu_is_here", "is_emulated"]
+__all__ = ["as_module", "emulated", "gpu_is_here", "is_emulated"]
 
-SOURCE = b"convc emulates\n"  # what a module of source begins with, for driver.cpp
 API = "device_api.cuda"  # there once TVM's CUDA runtime is
 COMPILE = "tvm_callback_cuda_compile"
 DEVICE_FILES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg")  # the last is Windows' own, under WSL
@@ -47,7 +47,7 @@ def emulated() -> Machine:
     host = tvm()
     if not _has_driver(host):  # TVM was there first, and let its CUDA runtime be
         ctypes.CDLL(str(Path(host.__file__).parent / "lib" / "libtvm_runtime_cuda.so"), mode=ctypes.RTLD_GLOBAL)
-    host.register_global_func(COMPILE, _as_module, override=True)
+    host.register_global_func(COMPILE, _for_target, override=True)
     return device
 
 
@@ -55,9 +55,15 @@ def _has_driver(host: Any) -> bool:
     return host.get_global_func(API, allow_missing=True) is not None
 
 
-def _as_module(code: str) -> bytes:
-    """What TVM keeps of a module: its source, which is compiled when it is loaded."""
-    return SOURCE + str(code).encode() + b"\0"
+def as_module(code: str, arch: Architecture = USUAL) -> bytes:
+    """What driver.cpp loads for machine code: source, which it has compiled, and how much shared memory a block may have."""
+    return b"convc emulates %d\n%s\0" % (arch.shared, code.encode())
+
+
+def _for_target(code: str) -> bytes:
+    """What TVM keeps of a module for the GPUs that it compiles for, or that the library is for."""
+    target = tvm().target.Target.current(allow_none=True)
+    return as_module(str(code), USUAL if target is None else architecture(str(target.arch)))
 
 
 @ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_char_p)

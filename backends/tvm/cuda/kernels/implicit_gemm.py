@@ -18,7 +18,7 @@ from .epilogue import read_tensors, stepped
 from .kernel import GpuKernel, gpu_kind
 from .layout import CHUNK, ELEMENTS, ElementKind
 from .sizes import ConvSizes, ProductSizes
-from .tiles import Tiling, tiling
+from .tiles import Tiling, tiling_of
 from .writer import GpuWriter, Tensor, device_func
 
 __all__ = ["Product", "add_parts", "convolution", "convolution_kernel"]
@@ -31,10 +31,9 @@ UNIT = 4  # bytes of an element of shared memory, which is declared as float32
 NOWHERE = -(1 << 20)  # a row of the image that no tap reaches
 
 
-def convolution_kernel(sizes: ConvSizes, element: ElementKind, steps: Steps = ()) -> GpuKernel:
+def convolution_kernel(sizes: ConvSizes, element: ElementKind, steps: Steps, shared: int) -> GpuKernel:
     """(X[n,H,W,C], W, bias[O], R[n,H',W',O]..., Y[n,H',W',O]), tiled by the table; for a named batch as for a few images."""
-    images = 8 if sizes.batch is None else sizes.batch
-    chosen = tiling(images * sizes.pixels, sizes.group_out, math.prod(sizes.kernel), sizes.group_in * element.bytes, sizes.products)
+    chosen = tiling_of(sizes, element, shared)
     if sizes.batch is None:
         chosen = Tiling(chosen.tile)
     tile, kernel = chosen.tile, "x".join(map(str, sizes.kernel))

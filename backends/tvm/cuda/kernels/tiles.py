@@ -8,7 +8,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = ["MULTIPROCESSORS", "TILES", "UNEVEN", "GpuTile", "Tiling", "tiling"]
+from .layout import ElementKind
+from .sizes import ProductSizes
+
+__all__ = ["MULTIPROCESSORS", "TILES", "UNEVEN", "GpuTile", "Tiling", "tiling", "tiling_of"]
 
 MULTIPROCESSORS = 132  # of an H100 and of an H200
 LARGEST_SPLIT = 16
@@ -58,14 +61,23 @@ class Tiling:
     splits: int = 1
 
 
-def tiling(rows: int, cols: int, taps: int, tap: int, products: int = 1) -> Tiling:
-    """For a product of `rows` by `cols`, of sums over so many `taps` of `tap` bytes; one of `products` that run together."""
+def tiling_of(sizes: ProductSizes, element: ElementKind, shared: int) -> Tiling:
+    """For a convolution; `shared` as for `tiling`. A named batch is taken for a few images."""
+    images = 8 if sizes.batch is None else sizes.batch
+    tap = sizes.group_in * element.bytes
+    return tiling(images * sizes.pixels, sizes.group_out, math.prod(sizes.kernel), tap, sizes.products, shared)
+
+
+def tiling(rows: int, cols: int, taps: int, tap: int, products: int, shared: int) -> Tiling:
+    """For a product of `rows` by `cols`, of sums over so many `taps` of `tap` bytes; one of `products` that run together, on a GPU whose
+    blocks may have `shared` bytes of shared memory.
+    """
 
     def blocks(tile: GpuTile) -> int:
         return products * math.ceil(rows / tile.rows) * math.ceil(cols / tile.cols)
 
     *large, small = TILES
-    for tile in large:
+    for tile in (tile for tile in large if tile.shared() <= shared):
         if blocks(tile) >= 2 * MULTIPROCESSORS and cols % tile.cols in (0, *range(tile.cols * 3 // 4, tile.cols)):
             return Tiling(tile)
     tile = UNEVEN if tap % small.depth else small

@@ -20,7 +20,7 @@ from .epilogue import read_tensors
 from .implicit_gemm import Product
 from .kernel import GpuKernel, gpu_kind
 from .layout import ELEMENTS, ElementKind, GpuPacking, as_factor, grown, padded
-from .tiles import Tiling, tiling
+from .tiles import Tiling, tiling_of
 from .writer import Tensor, device_func
 
 __all__ = ["TransposedSizes", "gpu_transposed", "phase_filters_for_gpu", "transposed_kernel"]
@@ -125,10 +125,9 @@ def phase_filters_for_gpu(sizes: TransposedSizes, element: ElementKind) -> GpuPa
     return GpuPacking(shape, element.name, pack)
 
 
-def transposed_kernel(sizes: TransposedSizes, element: ElementKind, steps: Steps = ()) -> GpuKernel:
+def transposed_kernel(sizes: TransposedSizes, element: ElementKind, steps: Steps, shared: int) -> GpuKernel:
     """(X[n,H,W,C], W, bias[O], R[n,H',W',O]..., Y[n,H',W',O]). Sums are not split: phases are many blocks."""
-    images = 8 if sizes.batch is None else sizes.batch
-    tile = tiling(images * sizes.pixels, sizes.group_out, math.prod(sizes.kernel), sizes.group_in * element.bytes, sizes.products).tile
+    tile = tiling_of(sizes, element, shared).tile
     made = gpu_transposed.of(sizes, element.name, steps, Tiling(tile))
     return GpuKernel(made.name, made.build, f"{sizes.products} phases, tile {tile.rows}x{tile.cols}")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from convc.backends.tvm.cuda.build import build_cuda
-from convc.backends.tvm.cuda.emulator.device import SOURCE, emulated
+from convc.backends.tvm.cuda.emulator.device import as_module, emulated
 from convc.backends.tvm.host import tvm
 from convc.backends.tvm.library import on_gpu
 from convc.backends.tvm.library.built import Library, MachineCode, of_parameters
@@ -24,7 +24,7 @@ def _loaded(folder: Path) -> tuple[str, list[float]]:
     host = tvm()
     host.register_global_func(on_gpu.COMPILE, _no_compiler, override=True)
     cubin = folder / "model.cubin"
-    cubin.write_bytes(SOURCE + built.source.read_bytes() + b"\0")
+    cubin.write_bytes(as_module(built.source.read_text()))
     library: Library = of_parameters(built.library.path, graph, "cuda", MachineCode("sm_90", cubin))
     try:
         host.runtime.load_module(str(library.path))

@@ -83,7 +83,8 @@ void collective(const char* name, unsigned mask, bool needs_all, void* request, 
 void reset_warpgroups();
 
 // shared_memory.cpp
-const size_t MOST_SHARED = 227 << 10;
+const size_t MOST_SHARED = 227 << 10;  // of a kernel that no module holds
+const char TOO_MUCH_SHARED[] = "needs %zu bytes of shared memory; a block has at most %zu";
 void fresh_shared_memory(size_t fixed, size_t dynamic);
 bool check_shared_memory();
 const char* describe_shared(const void* address);

@@ -4,14 +4,14 @@
 
 namespace emu {
 
-static const char SOURCE[] = "convc emulates\n";  // what a module of source begins with
+static const char SOURCE[] = "convc emulates ";  // what a module of source begins with; how many bytes of shared memory a block may have follow
 static const int MOST_DYNAMIC_SHARED = 8;         // a function's attribute
 static const size_t UNASKED_SHARED = 48 << 10;    // dynamic shared memory that needs no attribute
 
 struct Module;
 struct Function {
   const emu_kernel* kernel;
-  size_t most_dynamic;
+  size_t most_dynamic, most_shared;
 };
 struct Module {
   std::vector<Function*> functions;
@@ -33,10 +33,12 @@ int cuModuleLoadData(Module** module, const void* image) {
   std::lock_guard<std::recursive_mutex> held(device_lock);
   const char* text = (const char*)image;
   if (strncmp(text, SOURCE, sizeof SOURCE - 1)) return strncmp(text, "\x7f" "ELF", 4) ? INVALID_IMAGE : NO_BINARY_FOR_GPU;
-  const emu_kernel* kernels = compiler ? compiler(text + sizeof SOURCE - 1) : nullptr;
+  char* source;
+  size_t most_shared = strtoul(text + sizeof SOURCE - 1, &source, 10);
+  const emu_kernel* kernels = compiler && *source == '\n' ? compiler(source + 1) : nullptr;
   if (!kernels) return INVALID_PTX;
   *module = new Module;
-  for (; kernels->name; kernels++) (*module)->functions.push_back(new Function{kernels, UNASKED_SHARED});
+  for (; kernels->name; kernels++) (*module)->functions.push_back(new Function{kernels, UNASKED_SHARED, most_shared});
   return SUCCESS;
 }
 
@@ -57,7 +59,7 @@ int cuModuleGetFunction(Function** found, Module* module, const char* name) {
 
 int cuFuncSetAttribute(Function* function, int attribute, int value) {
   if (attribute != MOST_DYNAMIC_SHARED) return SUCCESS;
-  if (value < 0 || (size_t)value + function->kernel->shared_bytes > MOST_SHARED) return INVALID_VALUE;
+  if (value < 0) return INVALID_VALUE;  // too much is refused at the launch: of what is refused here TVM says neither kernel nor limit
   function->most_dynamic = (size_t)value;
   return SUCCESS;
 }
@@ -66,6 +68,12 @@ int cuLaunchKernelEx(const LaunchConfig* config, Function* function, void** para
   std::lock_guard<std::recursive_mutex> held(device_lock);
   if (config->dynamic > function->most_dynamic) return INVALID_VALUE;
   const emu_kernel* kernel = function->kernel;
+  if (config->dynamic + kernel->shared_bytes > function->most_shared) {
+    begin_watch(kernel->name);
+    note_fault(TOO_MUCH_SHARED, config->dynamic + kernel->shared_bytes, function->most_shared);
+    end_watch();
+    return LAUNCH_FAILED;
+  }
   Step step{kernel, {}, {}, {}, config->dynamic, nullptr, nullptr, 0, nullptr};
   memcpy(step.grid, config->grid, sizeof step.grid);
   memcpy(step.block, config->block, sizeof step.block);

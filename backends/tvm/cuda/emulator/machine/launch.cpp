@@ -99,7 +99,7 @@ bool run_kernel(const emu_kernel& launched, void** given, const unsigned* grid, 
   if (!count || count > (uint64_t)launched.most_threads)
     note_fault("is launched with %lu threads a block; it was compiled for 1 to %d", (unsigned long)count, launched.most_threads);
   else if (dynamic + launched.shared_bytes > MOST_SHARED)
-    note_fault("needs %zu bytes of shared memory; a block has at most %zu", dynamic + launched.shared_bytes, MOST_SHARED);
+    note_fault(TOO_MUCH_SHARED, dynamic + launched.shared_bytes, MOST_SHARED);
   else if (!blocks || grid[1] > 65535 || grid[2] > 65535 || grid[0] > 0x7fffffff || block[2] > 64)
     note_fault("is launched on a grid of %u x %u x %u blocks of %u x %u x %u", grid[0], grid[1], grid[2], block[0], block[1], block[2]);
   if (has_fault()) return end_watch();
