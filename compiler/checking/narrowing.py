@@ -20,7 +20,7 @@ from .noise import noise_level
 from .oracle import Oracle
 from .units import SIGMAS, UNIT
 
-__all__ = ["loss_of", "narrower_type", "oracle_of_rewrite"]
+__all__ = ["HALVES", "loss_of", "narrower_type", "oracle_of_rewrite"]
 
 HALVES = ("f16", "bf16")
 

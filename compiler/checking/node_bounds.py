@@ -16,20 +16,22 @@ import numpy as np
 from ...backends.tvm.cpu.kernels.winograd.error import error_bound, roundings
 from ...ir.binding import match_inputs, new_sizes, sized, specialize
 from ...ir.graph import Graph, Node
+from ...ir.op import no_rounding
 from ...ir.opened import OPENED, opened
 from ...ir.ops.conv import CONVS
-from ...ir.ops.elementwise import MUL
+from ...ir.ops.elementwise import CAST, MUL
 from ...ir.ops.linear import DENSE, MATMUL
 from ...ir.ops.opaque import OPS as FOREIGN
 from ...ir.ops.pool import MAX_POOL
 from ...ir.ops.quantize import DEQUANTIZE_LINEAR, QUANTIZE_LINEAR
 from ...ir.types import Array, is_floating
-from ..engines.engine import Capture, Engine, Kernel
+from ..engines.engine import Engine, Kernel
 from .steps import QUOTIENT
 from .units import UNIT
 
 __all__ = ["NodeCheck", "NodeVerdict", "check_nodes"]
 
+HALVES = ("f16", "bf16")
 SMALLEST = {"f16": 2.0**-24}  # between it and 0 lies nothing
 UNDERFLOW = 2.0**-126  # float32 engines may flush what is smaller, at every rounding
 
@@ -91,7 +93,7 @@ def check_nodes(
     stored = graph if fused else Graph(graph.name, graph.inputs, tuple(graph.ops), graph.nodes)
     kernels = {node: kernel for node, kernel in engine.stores(stored).items() if not node.typed.is_opaque}
     checked, tightest, first_bad = 0, None, None
-    for verdict in _verdicts(graph, kernels, engine.capture, inputs, threads):
+    for verdict in _verdicts(graph, kernels, engine, inputs, threads):
         checked += 1
         if tightest is None or verdict.worst > tightest.worst:
             tightest = verdict
@@ -106,13 +108,13 @@ def check_nodes(
 
 
 def _verdicts(
-    graph: Graph, kernels: Mapping[Node, Kernel], capture: Capture, inputs: Mapping[str, Array], threads: int | None
+    graph: Graph, kernels: Mapping[Node, Kernel], engine: Engine, inputs: Mapping[str, Array], threads: int | None
 ) -> Iterator[NodeVerdict]:
     """Verdicts in the graph's order; a captured value is let go after the last kernel that reads it."""
     left = Counter(operand for kernel in kernels.values() for operand in kernel.operands)
     held: dict[Node, Array] = {node: inputs[node.name] for node in graph.inputs}
     sizes: dict[str, int] = {}  # that opaque nodes bring
-    for name, value in capture(graph, list(kernels), inputs, threads):
+    for name, value in engine.capture(graph, list(kernels), inputs, threads):
         kernel = kernels[graph.by_name[name]]
         held[kernel.result] = value
         if kernel.result.kind.facts.opaque:
@@ -120,7 +122,7 @@ def _verdicts(
             if kernel.result.kind not in FOREIGN:
                 yield _chosen(kernel, held)
         else:
-            yield _verdict(kernel, held, sizes)
+            yield _verdict(kernel, held, sizes, holds_wide=engine.holds_wide)
         for operand in kernel.operands:
             left[operand] -= 1
             if not left[operand]:
@@ -137,23 +139,34 @@ def _chosen(kernel: Kernel, held: Mapping[Node, Array]) -> NodeVerdict:
     return NodeVerdict(node, (node.name,), worst, worst)
 
 
-def _verdict(kernel: Kernel, held: Mapping[Node, Array], sizes: Mapping[str, int]) -> NodeVerdict:
-    """Recompute the covered nodes in float64 and carry the bound on their errors along."""
+def _verdict(kernel: Kernel, held: Mapping[Node, Array], sizes: Mapping[str, int], *, holds_wide: bool) -> NodeVerdict:
+    """Recompute the covered nodes in float64 and carry the bound on their errors along; of operands too, where an engine `holds_wide` what
+    is shown of them rounded.
+    """
     values: dict[Node, Array] = {}
-    bounds: dict[Node, Array] = {}
+    bounds: dict[Node, Array] = _unrounded(kernel, held) if holds_wide else {}
+    began = False
     for node in _parts(kernel):
         operands = [values[operand] if operand in values else _wide(operand, held) for operand in node.inputs]
         with np.errstate(all="ignore"):
             values[node] = np.asarray(node.kind.meaning(sized(node, sizes).op, *operands))
-            if kernel.tile and not bounds:
+            if kernel.tile and not began:
                 _, c_in, r, _ = operands[1].shape
                 bounds[node] = error_bound(kernel.tile, node.op.pads, *operands) + UNDERFLOW * roundings(kernel.tile, r, c_in)
             else:
                 gamma, own = _local_bound(node, operands, values[node])
-                bounds[node] = own + (1 + gamma) * _carried(node, operands, [bounds.get(operand) for operand in node.inputs])
+                carried = _carried if began else _carried_in
+                bounds[node] = own + (1 + gamma) * carried(node, operands, [bounds.get(operand) for operand in node.inputs])
+            began = True
     last = next(reversed(values))
     error, worst = _worst(held[kernel.result], values[last], bounds[last])
     return NodeVerdict(kernel.result, tuple(node.name for node in kernel.covers), error, worst)
+
+
+def _unrounded(kernel: Kernel, held: Mapping[Node, Array]) -> dict[Node, Array]:
+    """How far operands of 16 bits may be from what is read in their place."""
+    narrow = [node for node in kernel.operands if node.typed.dtype in HALVES and node.weights is None]
+    return {node: UNIT[node.typed.dtype] * abs(_wide(node, held)) + SMALLEST.get(node.typed.dtype, UNDERFLOW) for node in narrow}
 
 
 def _parts(kernel: Kernel) -> Iterator[Node]:
@@ -213,6 +226,19 @@ def _carried(node: Node, operands: list[Array], errors: list[Array | None]) -> A
     slope = node.kind.facts.slope
     assert slope is not None, f"{node.where} has no bound on its slope, so no engine may append it"
     return slope(node.op) * sum(known)
+
+
+def _carried_in(node: Node, operands: list[Array], errors: list[Array | None]) -> Array | float:
+    """The same of operands that are read wider than they are shown; infinite where nothing bounds it. A value that is only moved is
+    rounded where it is shown, as it was before.
+    """
+    if node.kind.roundings is no_rounding and node.typed.dtype in HALVES:
+        return 0.0
+    if node.kind is CAST:
+        return 0.0 if errors[0] is None or not node.typed.is_float else errors[0]
+    if node.kind in (*CONVS, DENSE, MATMUL, MUL) or node.kind.facts.slope is not None:
+        return _carried(node, operands, errors)
+    return 0.0 if all(error is None for error in errors) else np.inf
 
 
 def _carried_by_product(node: Node, sizes: list[Array], known: list[Array | float]) -> Array | float:

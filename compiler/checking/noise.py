@@ -22,7 +22,7 @@ from ...ir.ops.reduce import REDUCE_MEAN, REDUCE_SUM
 from ...ir.types import Array
 from .shared_noise import SINGLE, shared_noise
 from .steps import Decisions, steps_of
-from .units import UNIT, apart, at_least_pooled
+from .units import OF_ONE_ROUNDING, UNIT, apart, at_least_pooled
 
 __all__ = ["Followed", "follow", "noise_level", "noise_stream"]
 
@@ -49,6 +49,7 @@ def noise_level(
     factors: float = 0.0,
 ) -> dict[str, Array]:
     """One standard deviation of rounding noise per output element, at least the root mean square over its output and over its like.
+    Single roundings to 16 bits count for less, OF_ONE_ROUNDING: SIGMAS times that is what they may lead to.
 
     Whole numbers have the mean of their changes instead: rounding turns few of them, by as much as it happens to.
     `exact` are the undisturbed float64 outputs; `tiles` names convolutions that are computed by Winograd's form, with their
@@ -124,6 +125,7 @@ class _Disturbance:
         self.unit = unit * self.enlarged
         # what engines keep in half precision
         self.halves = {dtype: UNIT[dtype] * least if unit >= LEAST else self.unit for dtype in ("f16", "bf16")}
+        self.of_halves = OF_ONE_ROUNDING if unit >= LEAST else 1.0
         self.tiles = tiles or {}
         self.draws = np.random.default_rng(seed)
         self.sizes: dict[Node, Array] = {}  # of the last node: runs side by side share it, as their operands differ by rounding alone
@@ -158,11 +160,11 @@ class _Disturbance:
         roundings = node.kind.roundings(node.op, tuple(operand.typed for operand in node.inputs), node.typed)
         if roundings == 0:
             return np.zeros_like(scale)
+        own, room = UNDERFLOW.get(node.typed.dtype, 0.0), self.of_halves if node.typed.dtype in self.halves else 1.0
         if not isinstance(roundings, int) or roundings < LONG:
-            return np.hypot(unit * SINGLE * scale, UNDERFLOW.get(node.typed.dtype, 0.0))
-        own = UNDERFLOW.get(node.typed.dtype, 0.0)
+            return room * np.hypot(unit * SINGLE * scale, own)
         if _is_product(node) and node.typed.dtype in self.halves:  # kernels add in float32, and round the sum and what a bias is added to
-            own, unit = np.hypot(2 * SINGLE * unit * abs(value), own), self.unit
+            own, unit = room * np.hypot(2 * SINGLE * unit * abs(value), own), self.unit
         in_turn = roundings if node.kind in MEANS else min(roundings, BLOCK)
         drift = SINGLE * np.sqrt(in_turn / 3) * abs(value)  # terms of one sign: the partial sums grow with the sum
         return np.hypot(unit * np.hypot(SUM * scale, drift), own)

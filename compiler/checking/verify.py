@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from ...backends import reference
 from ...ir.errors import InvalidModel, Mismatch
 from ...ir.graph import Graph, Node
+from ...ir.ops.thresholds import OPS as THRESHOLDS
 from ...ir.other_runtimes import has_opaque
 from ...ir.types import Array
+from ...passes.precision.candidates import WORDS
 from ..files.inputs import random_inputs
 from ..files.weights import check_numbers
 from .cut import Cut
@@ -51,7 +53,37 @@ def verify(graph: Graph, other: Graph, inputs: Mapping[str, Array] | None = None
         if not line.agrees:
             first = first_difference(graph, other, inputs, precision, seed)
             raise Mismatch(f"{line}" + (f"; the first value that differs is {first.where}" if first else ""))
+    _look_inside(graph, other, inputs, seed)
     return lines
+
+
+def _look_inside(graph: Graph, other: Graph, inputs: Mapping[str, Array], seed: int) -> None:
+    """What 16 bits lose by the end of a network may be more than what one filter makes, but not where the filter is.
+
+    Raises: Mismatch naming the first value inside that is off by more than what they may lose until there.
+    """
+    dtype = narrower_type(graph, other) or narrower_type(other, graph)
+    if dtype is None:
+        return
+    leaps = _behind_leaps(graph) | _behind_leaps(other)
+    close = {node.name: is_close for node, is_close in _compared(graph, other, inputs, dtype, seed) if node.name not in leaps}
+    for node in other.ops:
+        if close.get(node.name) is False and not _is_restored(other, node, close):
+            lost = f"more than {WORDS[dtype]} may lose until there"
+            raise Mismatch(f"%{node.name} inside differs by {lost}, which the outputs hide: {node.where}")
+
+
+def _is_restored(graph: Graph, node: Node, close: Mapping[str, bool]) -> bool:
+    """Whether what reads it is as it should be: then it is another value under the name, as when a file's maker folded what came next."""
+    readers = list(graph.readers[node])
+    verdicts: list[bool] = []
+    while readers:
+        reader = readers.pop()
+        if reader.name in close:
+            verdicts.append(close[reader.name])
+        else:
+            readers += graph.readers[reader]
+    return bool(verdicts) and all(verdicts)
 
 
 def compare_rewritten(
@@ -74,7 +106,12 @@ def _same_files(graph: Graph, other: Graph) -> bool:
 
 
 def first_difference(graph: Graph, other: Graph, inputs: Mapping[str, Array], precision: str = "f64", seed: int = 0) -> Node | None:
-    """The first node of `other` whose value differs from that of the node of the same name in `graph` by more than rounding in `precision`.
+    """The first node of `other` whose value differs by more than rounding in `precision` from that of the node of its name in `graph`."""
+    return next((node for node, close in _compared(graph, other, inputs, precision, seed) if not close), None)
+
+
+def _compared(graph: Graph, other: Graph, inputs: Mapping[str, Array], precision: str, seed: int) -> Iterator[tuple[Node, bool]]:
+    """Nodes of `other` that `graph` has by name, and whether the values are the same but for rounding.
 
     Both run in float64 side by side, and a value is let go once it is compared: a rewrite keeps the name of the
     value it computes, so names match across rewrites.
@@ -95,9 +132,17 @@ def first_difference(graph: Graph, other: Graph, inputs: Mapping[str, Array], pr
             pending[side][name] = step
         if all(name in waiting for waiting in pending):
             (_, expected), (found, got) = (waiting.pop(name) for waiting in pending)
-            if not _close(*got, *expected):
-                return found
-    return None
+            yield found, _close(*got, *expected)
+
+
+def _behind_leaps(graph: Graph) -> set[str]:
+    """What rounding may change by more than a little: whole numbers, steps and thresholds, what opaque nodes give, and all behind them."""
+    leaps = {*steps_of(graph)}
+    for node in graph.ops:
+        is_one = node.kind in THRESHOLDS or node.kind.facts.opaque or not node.typed.is_float
+        if is_one or any(operand in leaps for operand in node.inputs):
+            leaps.add(node)
+    return {node.name for node in leaps}
 
 
 def _close(got: Array, expected: Array, noise: Array) -> bool:

@@ -13,6 +13,7 @@ from ...ir.graph import Graph
 from ...ir.other_runtimes import has_opaque, opaque_nodes_of
 from ...ir.types import Array
 from ..checking.batches import compare_batches
+from ..checking.narrowing import HALVES
 from ..checking.node_bounds import check_nodes
 from ..checking.oracle import Agreement, Oracle
 from ..checking.units import NOISE_OF
@@ -87,9 +88,10 @@ def command(
             click.echo(str(line))
             console.say(f"    {line.details}", level=1)
     bad, held = [line.engine for line in lines if not line.agrees], {line.engine for line in lines}
-    if other is None:  # unasked a backend that differs is looked into, and with 8 bits each, whose noise could hide a layer
-        nodes = nodes or any(node.typed.dtype == "bf16" for node in graph.ops)
-        suspects = [engine for engine in engines if engine.name in bad or (nodes and engine.name in held)]
+    if other is None:  # unasked a backend that differs is looked into, and with 16 bits each, whose noise could hide a filter
+        low = any(node.typed.dtype in HALVES for node in graph.ops)
+        asked = {engine.name for engine in engines if nodes or (low and not engine.holds_wide)}
+        suspects = [engine for engine in engines if engine.name in bad or engine.name in asked & held]
         _look_inside(console, graph, suspects, inputs, threads)
     if bad:
         raise Mismatch(f"{len(bad)} of {len(lines)} results differ by more than rounding")

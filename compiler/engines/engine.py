@@ -98,7 +98,8 @@ class Engine:
     PackageNotFoundError. `has_one_code` where several images are computed as one is,
     `runs_opaque` where nodes that convc has no op for are computed. `start_wide` computes in float64;
     `start_profiled` can also time its kernels; `of_artifact` is the engine with the kernels of a compiled library; `plain` is the engine
-    with its own rewrites of a network off, where it has such. With `takes_tensors` a run also takes what lies on its device. `why_not_here`
+    with its own rewrites of a network off, where it has such. One that `holds_wide` computes 16 bits in float32, and rounds what it shows,
+    but not what it reads. With `takes_tensors` a run also takes what lies on its device. `why_not_here`
     says why it cannot run here, if so, and `stand_in` what does instead where it is asked for by name.
     """
 
@@ -116,6 +117,7 @@ class Engine:
     start_profiled: Callable[[Graph, int | None], tuple[Run, Profile]] | None = None
     of_artifact: Callable[[Artifact], Engine] | None = None
     plain: Engine | None = None
+    holds_wide: bool = False
     takes_tensors: bool = False
     why_not_here: Callable[[], str] = _nothing
     stand_in: StandIn | None = None

@@ -136,6 +136,7 @@ def _engine(name: str, about: str, how: _How, plain: Engine | None) -> Engine:
         word=_word,
         runs_opaque=True,
         plain=plain,
+        holds_wide=True,
     )
 
 
