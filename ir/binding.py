@@ -15,7 +15,21 @@ from .solving import first_size, listed, names_of, solve, what_fits
 from .types import DTYPES, Array, TensorType, is_floating, range_of
 from .verifier import verify_graph
 
-__all__ = ["as_declared", "batch_names", "empty_outputs", "match_inputs", "need_elements", "new_sizes", "sized", "sizes_of", "specialize"]
+__all__ = [
+    "OF_HOST",
+    "as_declared",
+    "batch_names",
+    "empty_outputs",
+    "is_on_device",
+    "match_inputs",
+    "need_elements",
+    "new_sizes",
+    "sized",
+    "sizes_of",
+    "specialize",
+]
+
+OF_HOST = (1, 3)  # DLPack's kDLCPU and kDLCUDAHost: pinned memory, which the processor reads as any other
 
 
 def batch_names(graph: Graph) -> set[str]:
@@ -211,3 +225,8 @@ def _advice(type_: TensorType, shape: tuple[int, ...]) -> str:
 def _may_be(type_: TensorType, shape: tuple[int, ...]) -> bool:
     """Whether there are as many axes, and every extent that is a number agrees."""
     return len(shape) == type_.rank and all(not isinstance(dim, int) or dim == size for dim, size in zip(type_.shape, shape, strict=True))
+
+
+def is_on_device(value: Any) -> bool:
+    """Whether it lies where the processor does not read it."""
+    return hasattr(value, "__dlpack_device__") and int(value.__dlpack_device__()[0]) not in OF_HOST

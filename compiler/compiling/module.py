@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.binding import as_declared
+from ...ir.binding import as_declared, is_on_device
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.graph import Graph
 from ...ir.types import Array, TensorType
@@ -21,8 +21,6 @@ from ..targets.options import FP32
 from ..targets.table import need_precision, target_named
 
 __all__ = ["Module", "compile"]
-
-HOST = 1  # DLPack's kDLCPU
 
 
 class Module:
@@ -50,7 +48,7 @@ class Module:
             raise InvalidInput(f"{len(arrays)} arrays for {len(self.graph.inputs)} inputs of @{self.graph.name}")
         given = {node.name: array for node, array in zip(self.graph.inputs, arrays, strict=False)} | named
         types = {node.name: node.typed for node in self.graph.inputs}
-        if there := [name for name, value in given.items() if _is_elsewhere(value)]:
+        if there := [name for name, value in given.items() if is_on_device(value)]:
             if not self._takes_tensors:
                 raise InvalidInput(f"input '{there[0]}' lies on another device, and this network runs on the host; give an array")
             return self._single(self._run(given))
@@ -87,11 +85,6 @@ def compile(
     if check:
         check_once(graph, better, TVM, run)
     return Module(better, run)
-
-
-def _is_elsewhere(value: Any) -> bool:
-    """Whether it lies where the processor does not read it."""
-    return hasattr(value, "__dlpack_device__") and int(value.__dlpack_device__()[0]) != HOST
 
 
 def _array(name: str, given: Any, type_: TensorType) -> Array:

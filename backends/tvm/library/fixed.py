@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ....ir.apart import joining_node, the_batch
-from ....ir.binding import empty_outputs, match_inputs
+from ....ir.binding import empty_outputs, is_on_device, match_inputs
 from ....ir.errors import BackendMissing, InvalidInput, InvalidModel
 from ....ir.graph import Node
 from ....ir.types import DTYPES, Array
@@ -21,7 +21,7 @@ from ..gpus.streams import Recording, Stream, memory_here
 from ..host import reason, tvm, tvm_ffi
 from ..stock.relax_emitter import dtype_name
 from .built import Library, function_of
-from .on_device import Tensors, is_on_device, tensors_of
+from .on_device import Tensors, tensors_of
 from .on_gpu import gpu_device, machine_code
 from .owned import memory_of
 from .packed import ALIGNMENT

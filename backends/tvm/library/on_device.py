@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from ....ir.binding import OF_HOST
 from ....ir.errors import InvalidInput
 from ....ir.graph import Graph
 from ....ir.types import DTYPES, Array
 from ..gpus.streams import Stream
 from ..host import tvm, tvm_ffi
 
-__all__ = ["Tensors", "is_on_device", "tensors_of"]
+__all__ = ["Tensors", "tensors_of"]
 
 CPU, CUDA = 1, 2  # kDLCPU, kDLCUDA
 # Packages whose tensors know results of others by this function.
@@ -51,11 +52,6 @@ class _Ready:
         return self.tensor.__dlpack__(stream=self.stream.handle.value)
 
 
-def is_on_device(value: Any) -> bool:
-    """Whether it lies where the processor does not read it."""
-    return hasattr(value, "__dlpack_device__") and int(value.__dlpack_device__()[0]) != CPU
-
-
 def tensors_of(graph: Graph, given: Mapping[str, Any], device: Any, stream: Stream) -> Tensors:
     """Raises: InvalidInput for a tensor on another device than `device`, or with gaps between its elements."""
     inputs: dict[str, Any] = {}
@@ -63,7 +59,7 @@ def tensors_of(graph: Graph, given: Mapping[str, Any], device: Any, stream: Stre
     for name, value in given.items():
         kind, number = map(int, value.__dlpack_device__()) if hasattr(value, "__dlpack_device__") else (CPU, 0)
         if (kind, number) != (CUDA, device.index):
-            where = "the host" if kind == CPU else f"cuda:{number}" if kind == CUDA else f"a device of DLPack's kind {kind}"
+            where = "the host" if kind in OF_HOST else f"cuda:{number}" if kind == CUDA else f"a device of DLPack's kind {kind}"
             raise InvalidInput(f"input '{name}' lies on {where}, and the network is on cuda:{device.index}; give all inputs there, or none")
         tensor = _taken(name, value, stream)
         inputs[name] = tensor

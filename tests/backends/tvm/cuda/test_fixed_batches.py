@@ -273,6 +273,19 @@ class Foreign:
         return self.tensor.__dlpack__()
 
 
+class Pinned:
+    """An array of another package in pinned memory of the host, as far as is asked."""
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self.array = array
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (3, 0)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
+        return self.array
+
+
 def there(folder: Path) -> tuple[list[dict[str, int]], int, list[str]]:
     """Runs on tensors of the device, which others made; from how many memories; what is said of tensors that do not fit."""
     machine, host = emulated(), tvm()
@@ -300,6 +313,8 @@ def there(folder: Path) -> tuple[list[dict[str, int]], int, list[str]]:
         said.append(str(raised.value))
     with pytest.raises(InvalidInput) as raised:
         Module(graph, lambda inputs: inputs)(x)
+    arrays = normal_inputs(graph, N=4)
+    hold_to_reference(graph, module(Pinned(arrays["x"])), arrays)
     return counted, len(places), [*said, str(raised.value)]
 
 
