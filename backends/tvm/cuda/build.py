@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ....ir.binding import need_elements
-from ....ir.errors import UsageError
+from ....ir.errors import UnsupportedOp, UsageError
 from ....ir.graph import Graph
 from ....ir.other_runtimes import refuse_opaque
 from ..gpus.architectures import USUAL, Architecture
@@ -64,11 +64,12 @@ def build_cuda(
     tensor cores multiply float32, of which they take 19 bits. Without `check` there is no cubin: the source is compiled when the library
     is loaded. What the compiler made of the same source before is taken, if `cached`.
 
-    Raises: UnsupportedOp naming the node that TVM cannot compile, or when the CUDA compiler refuses what
+    Raises: UnsupportedOp naming the node that TVM cannot compile, or whose value is empty, or when the CUDA compiler refuses what
     TVM wrote; BackendMissing without a linker; UsageError for an empty input, or GPUs that nvcc does not know.
     """
     refuse_opaque(graph, "TVM")
     need_elements(graph, "launch kernels for")
+    _refuse_empty(graph, "take it out of the network, or compile with -t cpu")
     host, compiler = tvm(), cuda_compiler()
     if check and compiler == "nvcc":
         refuse_unknown(arch)
@@ -97,13 +98,22 @@ def build_cuda(
 def _plan_at(plan: GpuPlan, batch: int) -> GpuPlan:
     """For so many images. All plans of a library take the same arguments.
 
-    Raises: UsageError for a batch of which kernels of ours cannot count the pixels.
+    Raises: UsageError for a batch of which kernels of ours cannot count the pixels; UnsupportedOp for one that leaves a value empty.
     """
-    at = gpu_plan(at_batch(plan.graph, batch), tf32=plan.tf32, arch=plan.arch)
+    graph = at_batch(plan.graph, batch)
+    _refuse_empty(graph, f"compile with --batches without {batch}")
+    at = gpu_plan(graph, tf32=plan.tf32, arch=plan.arch)
     given, wanted = ([(each.name, each.shape, each.dtype) for each in each_plan.arguments] for each_plan in (at, plan))
     if given != wanted:
         raise UsageError(f"a batch of {batch} images has more pixels than a kernel counts; compile with smaller --batches")
     return at
+
+
+def _refuse_empty(graph: Graph, way_out: str) -> None:
+    """Raises: UnsupportedOp for a value that has no elements: TVM divides by their number, or makes a kernel that reads beside them."""
+    empty = next((node for node in graph.ops if graph.uses[node] and 0 in node.typed.shape), None)
+    if empty is not None:
+        raise UnsupportedOp(f"{empty.where} is {empty.type}, of no elements, for which no kernel can be launched; {way_out}")
 
 
 def _kernels(plans: Mapping[str, GpuPlan]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -66,3 +67,20 @@ def test_a_second_build_finds_the_machine_code(tmp_path: Path, monkeypatch: pyte
 def test_nothing_to_launch_is_no_failure(tmp_path: Path) -> None:
     built = build_cuda(typed_graph("graph @g(%x: f32[2]) { %y = identity(%x) return %y }"), tmp_path)
     assert built.check == "not checked: the network needs no kernel"
+
+
+@pytest.mark.parametrize(
+    ("x", "sliced", "sentence"),
+    [
+        (
+            "f32[N,4]",
+            "{starts=[2], ends=[2], axes=[1]}",
+            "f32[N,0], of no elements, .*; take it out of the network, or compile with -t cpu",
+        ),
+        ("f32[N,4]", "{starts=[0], ends=[N-1], axes=[0]}", "f32[0,4], of no elements, .*; compile with --batches without 1"),
+    ],
+)
+def test_an_empty_value_is_refused_by_its_node(tmp_path: Path, x: str, sliced: str, sentence: str) -> None:
+    graph = typed_graph(f"graph @g(%x: {x}) {{ %s = slice(%x) {sliced} %t = tanh(%s) %y = tanh(%x) return %t, %y }}")
+    with pytest.raises(UnsupportedOp, match=f"^%s = slice is {re.escape(sentence).replace(re.escape('.*'), '.*')}$"):
+        build_cuda(graph, tmp_path, batches=(1, 8), check=False)
