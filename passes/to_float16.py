@@ -13,7 +13,7 @@ def to_float16(graph: Graph, ledger: Ledger, kept: Kept | None = None) -> Graph:
     """Before: %y = conv2d(%x, %w) : f32    After: %x.f16 = cast(%x); %y.f16 = conv2d(%x.f16, %w) : f16; %y = cast(%y.f16)
 
     Weights are rounded once. A product of float16 means the exact sum of products, rounded once: kernels add in float32. Casts are where
-    fewest values are cast, and none stands between two nodes of float16. What has a constant beyond 65504, or one that float16 would
-    make nothing of, stays in float32, as do nodes that are `kept`, by name, with why; the ledger has each.
+    fewest values are cast, and none stands between two nodes of float16. What has a constant beyond 65504, or a weight, or one filter of
+    it, that float16 would make nothing of, stays in float32, as do nodes that are `kept`, by name, with why; the ledger has each.
     """
     return narrowed(graph, ledger, "f16", kept or {})

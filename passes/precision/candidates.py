@@ -9,11 +9,14 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from ...ir.graph import Graph, Node
+from ...ir.ops.conv_transpose import CONV_TRANSPOSES
+from ...ir.ops.linear import MATMUL
 from ...ir.ops.quantize import DEQUANTIZE_LINEAR
-from ...ir.types import limits_of
+from ...ir.types import Array, limits_of
 
 __all__ = ["WORDS", "Candidates", "candidates_of"]
 
+FLOATS_END = 2.0**-126  # below it float32 has few digits left, too
 WORDS = {"f16": "float16", "bf16": "bfloat16"}
 
 
@@ -89,7 +92,34 @@ class _Span:
                 return f"%{operand.name} holds {size:.6g}, {end}" + ("; bfloat16 has it" if self.dtype == "f16" else "")
             if 0 < size < self.least and _multiplies(node, operand):
                 return f"%{operand.name} is {size:.3g} at most, where {WORDS[self.dtype]} has few digits left"
+            if size and self.least > FLOATS_END and _multiplies(node, operand) and (small := self._small_filter(node, operand)):
+                return f"{small}, where {WORDS[self.dtype]} has few digits left"
         return ""
+
+    def _small_filter(self, node: Node, operand: Node) -> str:
+        """Which filter of a product is all below `least`. What stands behind it may scale each channel by itself. One of nothing has
+        nothing to lose, nor has one that float32 has few digits of.
+        """
+        filters = _filters(node, operand)
+        places = np.flatnonzero((filters >= FLOATS_END) & (filters < self.least))
+        if not places.size:
+            return ""
+        which = f"filter {places[0]}" if places.size == 1 else f"{places.size} filters, first {places[0]},"
+        return f"{which} of %{operand.name} is {filters[places].max():.3g} at most"
+
+
+def _filters(node: Node, operand: Node) -> Array:
+    """The greatest absolute value of each filter: of the weights that one channel of the result is made with."""
+    if node.kind.facts.narrow(node.op) != "gains" or operand.weights is None:
+        return np.empty(0)
+    values = abs(operand.weights.drawn())
+    if node.kind is MATMUL:
+        return values.max(axis=-1 if operand is node.inputs[0] else -2, initial=0.0).ravel()
+    if node.kind in CONV_TRANSPOSES:  # [c_in, c_out of a group, ...]
+        c_in, c_out, *_ = values.shape
+        groups = getattr(node.op, "groups", 1)
+        return values.reshape(groups, c_in // groups, c_out, -1).max(axis=(1, 3), initial=0.0).ravel()
+    return values.reshape(len(values), -1).max(axis=1, initial=0.0)
 
 
 def _multiplies(node: Node, operand: Node) -> bool:

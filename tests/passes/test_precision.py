@@ -7,7 +7,7 @@ import pytest
 
 from convc.compiler.checking.verify import verify
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
-from convc.ir.graph import Graph, Node
+from convc.ir.graph import Graph, Node, given_param
 from convc.ir.weights import Weights
 from convc.passes.catalog import PASSES
 from convc.passes.rewriting.ledger import Ledger
@@ -89,3 +89,32 @@ def test_weights_are_made_when_somebody_looks_and_rounded_once():
     assert param.weights is not None
     assert param.weights.array().dtype == np.float16
     assert param.weights.array().item() == param.weights.wide().item() == 1 + 2.0**-10
+
+
+FEW = "where float16 has few digits left"
+
+
+@pytest.mark.parametrize(
+    ("product", "shape", "small", "why"),
+    [
+        ("conv2d(%x, %w)", (4, 8, 3, 3), np.s_[2], "filter 2 of %w is 1e-07 at most"),
+        ("conv2d(%x, %w) {groups=2}", (4, 4, 3, 3), np.s_[1:], "3 filters, first 1, of %w is 1e-07 at most"),
+        ("conv_transpose2d(%x, %w) {groups=2}", (8, 3, 2, 2), np.s_[4:, 1], "filter 4 of %w is 1e-07 at most"),
+        ("matmul(%x, %w)", (6, 5), np.s_[:, 3], "filter 3 of %w is 1e-07 at most"),
+        ("conv2d(%x, %w)", (4, 8, 3, 3), np.s_[2, 1], ""),
+    ],
+)
+def test_a_filter_that_float16_makes_nothing_of_keeps_its_layer_wide(product: str, shape: tuple[int, ...], small: object, why: str):
+    """The greatest weight says nothing of it: what follows may scale each channel by itself."""
+    graph = typed_graph(f"graph @g(%x: f32[1,8,6,6]) {{ %w = param : f32{list(shape)} %y = {product} return %y }}".replace(", ", ","))
+    values = np.random.default_rng(0).choice([-1.0, 1.0], shape).astype(np.float32)
+    values[small] *= np.float32(1e-7)
+
+    def given(node: Node, operands: tuple[Node, ...]) -> Node:
+        return (
+            given_param("w", Weights.derived(node.typed, "w", lambda: values), node.origin) if node.name == "w" else node.reading(operands)
+        )
+
+    low, ledger = run(graph.rebuild(given))
+    assert [each.why for each in ledger.declines] == ([f"{why}, {FEW}"] if why else [])
+    assert any(node.typed.dtype == "f16" for node in low.ops) != bool(why)
