@@ -41,7 +41,7 @@ def parts(images: int, batches: Sequence[int], whole: str = "") -> list[tuple[in
     """
     if whole and images not in batches:
         known = ", ".join(map(str, batches))
-        way = f"{whole}; compile with --batches {images}"
+        way = f"{whole}; " + (f"compile with --batches {images}" if images else "give one or more")
         raise InvalidInput(f"{images} images are none of the batches {known} that this was compiled for, and {way}")
     most = max(batches)
     full, rest = divmod(images, most)

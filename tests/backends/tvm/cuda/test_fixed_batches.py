@@ -99,6 +99,11 @@ def test_the_least_batch_that_holds_them(images: int, found: list[tuple[int, int
     assert parts(images, (1, 8)) == found
 
 
+def test_no_images_are_no_batch_to_compile_for() -> None:
+    with pytest.raises(InvalidInput, match=r"^0 images are none of the batches 1, 8 that .* at %y; give one or more$"):
+        parts(0, (1, 8), "images may depend on each other at %y")
+
+
 def joined(folder: Path) -> list[str]:
     emulated()
     graph, loaded = _loaded(JOINED, folder)
