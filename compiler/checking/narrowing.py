@@ -20,9 +20,10 @@ from .noise import noise_level
 from .oracle import Oracle
 from .units import SIGMAS, UNIT
 
-__all__ = ["HALVES", "loss_of", "narrower_type", "oracle_of_rewrite"]
+__all__ = ["HALVES", "in_range", "loss_of", "narrower_type", "oracle_of_rewrite"]
 
 HALVES = ("f16", "bf16")
+BEYOND = 65520.0  # from here on float16 rounds to an infinity
 
 
 def narrower_type(graph: Graph, other: Graph) -> str | None:
@@ -50,6 +51,23 @@ def loss_of(graph: Graph, narrow: Graph, inputs: Mapping[str, Array], seed: int 
     floats = {node.name: UNIT.get(node.typed.dtype, 0.0) for node in graph.outputs}
     known = {name: value for name, value in exact.items() if value.dtype != object}
     return Oracle(known, {name: SIGMAS * noise[name] + floats[name] * abs(np.asarray(known[name], np.float64)) for name in known})
+
+
+def in_range(graph: Graph, inputs: Mapping[str, Array]) -> tuple[dict[str, Array], str]:
+    """Float64 outputs, where what float16 has no number for is an infinity; and the first node that makes one, in words, or ""."""
+    found: list[str] = []
+
+    def limited(node: Node, operands: list[Array], value: Array) -> Array | None:
+        if node.typed.dtype != "f16":
+            return None
+        far = np.isfinite(value) & (abs(value) >= BEYOND)
+        if not far.any():
+            return None
+        found.append(f"{node.where} reaches {abs(value[far]).max():.6g}, and float16 ends at 65504")
+        return np.where(far, np.copysign(np.inf, value), value)
+
+    outputs = reference.run(graph, inputs, "f64", limited)
+    return outputs, found[0] if found else ""
 
 
 def _with_weights_rounded(graph: Graph) -> Graph:

@@ -16,7 +16,7 @@ from ...passes.precision.candidates import WORDS
 from ..files.inputs import random_inputs
 from ..files.weights import check_numbers
 from .cut import Cut
-from .narrowing import narrower_type, oracle_of_rewrite
+from .narrowing import in_range, loss_of, narrower_type, oracle_of_rewrite
 from .noise import noise_stream
 from .oracle import Agreement, Oracle, compare, errors_over
 from .steps import steps_of
@@ -54,7 +54,20 @@ def verify(graph: Graph, other: Graph, inputs: Mapping[str, Array] | None = None
             first = first_difference(graph, other, inputs, precision, seed)
             raise Mismatch(f"{line}" + (f"; the first value that differs is {first.where}" if first else ""))
     _look_inside(graph, other, inputs, seed)
+    _need_range(graph, other, inputs, seed)
     return lines
+
+
+def _need_range(graph: Graph, other: Graph, inputs: Mapping[str, Array], seed: int) -> None:
+    """Raises: Mismatch for values of float16 beyond its range, which lead astray on a device that keeps them so; float64 hides it."""
+    narrow = other if narrower_type(graph, other) else graph
+    if "f16" not in (narrower_type(graph, other), narrower_type(other, graph)):
+        return
+    outputs, why = in_range(narrow, inputs)
+    oracle = loss_of(graph, narrow, inputs, seed) if why else None
+    for line in compare(f"@{narrow.name}", oracle, outputs) if oracle else ():
+        if not line.agrees:
+            raise Mismatch(f"{line}; {why}")
 
 
 def _look_inside(graph: Graph, other: Graph, inputs: Mapping[str, Array], seed: int) -> None:

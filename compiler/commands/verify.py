@@ -13,7 +13,7 @@ from ...ir.graph import Graph
 from ...ir.other_runtimes import has_opaque, opaque_nodes_of
 from ...ir.types import Array
 from ..checking.batches import compare_batches
-from ..checking.narrowing import HALVES
+from ..checking.narrowing import HALVES, in_range
 from ..checking.node_bounds import check_nodes
 from ..checking.oracle import Agreement, Oracle
 from ..checking.units import NOISE_OF
@@ -89,6 +89,8 @@ def command(
             console.say(f"    {line.details}", level=1)
     bad, held = [line.engine for line in lines if not line.agrees], {line.engine for line in lines}
     if other is None:  # unasked a backend that differs is looked into, and with 16 bits each, whose noise could hide a filter
+        if any(node.typed.dtype == "f16" for node in graph.ops) and (why := in_range(graph, inputs)[1]):
+            console.say(f"warning: {why}: a device that keeps it so gives an infinity there")
         low = any(node.typed.dtype in HALVES for node in graph.ops)
         asked = {engine.name for engine in engines if nodes or (low and not engine.holds_wide)}
         suspects = [engine for engine in engines if engine.name in bad or engine.name in asked & held]

@@ -12,6 +12,7 @@ from ...backends import reference
 from ...ir.errors import UsageError
 from ...ir.graph import Graph, Node
 from ...ir.ops.elementwise import CAST
+from ...ir.ops.opaque import OPAQUE
 from ...ir.ops.quantize import DEQUANTIZE_LINEAR
 from ...ir.types import Array, limits_of
 from ...passes.analysis.prices import Prices
@@ -31,6 +32,7 @@ Narrowing = Callable[[Graph, Ledger, Kept], Graph]
 RUNS: Mapping[str, tuple[str, Narrowing]] = {"fp16": ("f16", to_float16), "bf16": ("bf16", to_bfloat16)}
 IMAGES = 8  # crops of photographs; of an .npz all are taken
 NARROW = tuple(RUNS)
+BODIES = ("If", "Loop", "Scan")  # operators with graphs of their own
 AT_ONCE = 8  # inputs that are run together
 
 
@@ -82,7 +84,11 @@ def _share(graph: Graph, dtype: str, precision: str) -> str:
     quantized = [node for node in products if any(operand.kind is DEQUANTIZE_LINEAR for operand in node.inputs)]
     casts = [node for node in graph.ops if node.kind is CAST and dtype in (node.typed.dtype, node.inputs[0].typed.dtype)]
     of_whole_numbers = f", {len(quantized)} of quantized values, which stay" if quantized else ""
-    return f"{precision}: {len(narrow)} of {len(products)} products{of_whole_numbers}, {len(casts)} casts"
+    double = sum(node.typed.dtype == "f64" for node in products)
+    of_double = f", {double} of float64, which stay" if double else ""
+    bodies = [f"%{node.name} ({node.op.operator})" for node in graph.ops if node.kind is OPAQUE and node.op.operator in BODIES]
+    inside = f"; what {', '.join(bodies)} {'computes' if len(bodies) == 1 else 'compute'} inside stays as it is" if bodies else ""
+    return f"{precision}: {len(narrow)} of {len(products)} products{of_whole_numbers}{of_double}, {len(casts)} casts{inside}"
 
 
 def _beyond(graph: Graph, feeds: Iterable[Mapping[str, Array]], dtype: str) -> dict[str, str]:

@@ -41,7 +41,7 @@ def candidates_of(graph: Graph, dtype: str, kept: Mapping[str, str]) -> Candidat
             continue
         if narrow == "gains" and any(operand.kind is DEQUANTIZE_LINEAR for operand in node.inputs):
             continue  # runtimes compute these in integers
-        if why := kept.get(node.name) or span.misses_attribute(node) or span.misses_constant(node, sizes):
+        if why := span.misses_attribute(node) or span.misses_constant(node, sizes) or kept.get(node.name):
             refused[node] = why
         else:
             found[narrow].add(node)

@@ -73,18 +73,70 @@ def test_a_file_of_float16_is_run_by_onnxruntime_and_loses_what_float16_may(name
 
 
 def test_what_leaves_the_range_of_float16_is_named_and_stays(far: Path):
-    """On the inputs that are given: without any, weights alone are looked at."""
+    """On an input drawn at random, and on those that are given."""
     out = far.with_name("far.onnx")
-    blind = convc("export", far, "--precision", "fp16", "-o", out)
-    assert (
-        "fp16: 2 of 4 products, 2 casts\n%c stays in float32: %u holds 70000, beyond float16, which ends at 65504; bfloat16 has it\n"
-        in blind.err
-    )
-    assert "%y stays in float32: %t is 1e-08 at most, where float16 has few digits left\n" in blind.err
+    drawn = convc("export", far, "--precision", "fp16", "-o", out)
+    assert "fp16: 1 of 4 products, 2 casts\n%b stays in float32: it reaches " in drawn.err
+    assert "%c stays in float32: %u holds 70000, beyond float16, which ends at 65504; bfloat16 has it\n" in drawn.err
+    assert "%y stays in float32: %t is 1e-08 at most, where float16 has few digits left\n" in drawn.err
     seen = convc("export", far, "--precision", "fp16", "--calibration", far.with_name("x.npz"), "-o", out)
     assert "fp16: 1 of 4 products, 2 casts\n%b stays in float32: it reaches " in seen.err
     assert ", and the range ends at 65504\n" in seen.err
     assert convc("verify", out, "-b", "onnx", "-i", far.with_name("x.npz")).code == 0
+
+
+OVER = """graph @over(%x: f32[N,4]) {{
+  %w = param {{init=full, value=60000.0}} : {0}[8,4]
+  {1}%a = dense({2}, %w)
+  {3}
+  return %y
+}}
+"""
+SCALED = "%s = param {{init=full, value=1e-3}} : f32[] %y = mul({0}, %s)"
+
+
+def test_an_overflow_is_found_that_float64_hides(tmp_path: Path):
+    """One that ends in a range, as that of a clip, does no harm."""
+    wide, narrow = tmp_path / "wide.cir", tmp_path / "narrow.cir"
+    np.savez(tmp_path / "x.npz", x=np.full((1, 4), 2.0, np.float32))
+    for last, code in ((SCALED, 1), ("%y = clip({0}) {{min=0.0, max=6.0}}", 0)):
+        wide.write_text(OVER.format("f32", "", "%x", last.format("%a")))
+        narrow.write_text(OVER.format("f16", "%i = cast(%x) {to=f16} ", "%i", f"%o = cast(%a) {{to=f32}} {last.format('%o')}"))
+        for pair in ((wide, narrow), (narrow, wide)):
+            done = convc("verify", *pair, "-i", tmp_path / "x.npz")
+            assert done.code == code, done.err
+            assert ("%a = dense (narrow.cir:3) reaches 480000, and float16 ends at 65504" in done.err) == bool(code)
+        assert (
+            "reaches 480000, and float16 ends at 65504: a device"
+            in convc("verify", narrow, "-b", "reference", "-i", tmp_path / "x.npz").err
+        )
+
+
+def branches(path: Path) -> Path:
+    """An If whose condition is an input."""
+    made = [
+        onnx.helper.make_graph(
+            [onnx.helper.make_node("MatMul", ["x", "w"], [name])], name, [], [onnx.helper.make_empty_tensor_value_info(name)]
+        )
+        for name in ("a", "b")
+    ]
+    node = onnx.helper.make_node("If", ["c"], ["y"], then_branch=made[0], else_branch=made[1])
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2, 2]) for name in "xy")
+    c = onnx.helper.make_tensor_value_info("c", onnx.TensorProto.BOOL, [])
+    w = onnx.numpy_helper.from_array(np.eye(2, dtype=np.float32), "w")
+    graph = onnx.helper.make_graph([node], "g", [x, c], [y], [w])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+def test_what_is_not_narrowed_has_a_reason(tmp_path: Path):
+    out = ("--precision", "fp16", "-o", tmp_path / "out.onnx")
+    assert (
+        "fp16: 0 of 0 products, 0 casts; what %y (If) computes inside stays as it is\n"
+        in convc("export", branches(tmp_path / "if.onnx"), *out).err
+    )
+    (tmp_path / "double.cir").write_text("graph @g(%x: f64[N,4]) {\n  %w = param : f64[4,4]\n  %y = dense(%x, %w)\n  return %y\n}\n")
+    assert "fp16: 0 of 1 products, 1 of float64, which stay, 0 casts\n" in convc("export", tmp_path / "double.cir", *out).err
 
 
 def test_products_of_quantized_values_stay_those_of_whole_numbers(tmp_path: Path):
