@@ -16,7 +16,7 @@ from .ops.conv_transpose import CONV_TRANSPOSES
 from .ops.diagonal import CUM_PROD, CUM_SUM
 from .ops.group import GROUP_NORM, INSTANCE_NORM, LAYER_NORM, MEAN_VARIANCE_NORM
 from .ops.lengths import LP_NORMALIZATION, REDUCE_L1, REDUCE_L2, REDUCE_LOG_SUM, REDUCE_LOG_SUM_EXP, REDUCE_SUM_SQUARE
-from .ops.linear import DENSE
+from .ops.linear import DENSE, MATMUL
 from .ops.norm import LOCAL_RESPONSE_NORM
 from .ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, LP_POOL, MAX_POOL
 from .ops.rearrange import DEPTH_TO_SPACE, SPACE_TO_DEPTH
@@ -84,7 +84,7 @@ def _axes(node: Node) -> bool:
 
 # Of the ops that are not pointwise, those that keep images apart, and where that is more than their types show.
 ALONG: Mapping[OpDef[Any], Apart] = {
-    **dict.fromkeys((*CONVS, *CONV_TRANSPOSES, DENSE, PRELU, INSTANCE_NORM, GROUP_NORM), _of_first),
+    **dict.fromkeys((*CONVS, *CONV_TRANSPOSES, DENSE, MATMUL, PRELU, INSTANCE_NORM, GROUP_NORM), _of_first),
     **dict.fromkeys((MAX_POOL, AVG_POOL, LP_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, LOCAL_RESPONSE_NORM), _by_type),
     **dict.fromkeys((RESIZE, DEPTH_TO_SPACE, SPACE_TO_DEPTH, CONCAT, FLATTEN, RESHAPE, TRANSPOSE, PAD), _by_type),
     **dict.fromkeys((REDUCE_SUM, REDUCE_MEAN, REDUCE_MAX, REDUCE_MIN, REDUCE_PROD, ARG_MAX, ARG_MIN), _by_type),

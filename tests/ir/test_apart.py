@@ -28,6 +28,7 @@ def _joins(graph: Graph) -> bool:
     return any(a.ndim == 0 or len(a) != 2 or not np.allclose(a[:1], b[:1], rtol=1e-12, equal_nan=True) for a, b in pairs)
 
 
+WITH_WEIGHT = "graph @g(%x: f32[N,4]) { %w = param : f32[4,3] %y = matmul(%x, %w) return %y }"
 NAMED = [name for name in CASES if the_batch(typed_graph(text_of(name)))]
 
 
@@ -45,7 +46,8 @@ def test_no_op_joins_images_that_are_said_to_be_apart(name: str) -> None:
 
 
 def test_every_op_of_the_table_keeps_images_apart_somewhere() -> None:
-    graphs = [graph for name in NAMED for graph in _each(name)]
+    graphs = [typed_graph(WITH_WEIGHT), *(graph for name in NAMED for graph in _each(name))]
+    assert not _joins(graphs[0])
     assert {node.kind for graph in graphs if joining_node(graph, "N") is None for node in graph.ops} >= ALONG.keys()
 
 
@@ -59,6 +61,7 @@ def test_every_op_of_the_table_keeps_images_apart_somewhere() -> None:
         "%y = concat(%x, %x) {axis=0}",
         "%y = cum_sum(%x) {axis=0}",
         "%t = transpose(%x) {perm=[1,0]} %y = matmul(%x, %t)",
+        "%w = param : f32[3,4,2] %y = matmul(%x, %w)",
         "%m = reduce_max(%x) {axes=[0], keepdims=true} %y = sub(%x, %m)",
     ],
 )
