@@ -13,13 +13,15 @@ from collections.abc import Callable, Mapping, Set
 import numpy as np
 
 from ...backends import reference
+from ...ir.apart import joining_node, the_batch
 from ...ir.binding import batch_names, match_inputs
 from ...ir.dims import alone, dim_names
 from ...ir.graph import Graph, Node
 from ...ir.types import Array
 from ...ir.usual_sizes import other_sizes
-from ..engines.engine import Engine, Run
+from ..engines.engine import Engine, FixedRuns, Run
 from ..files.inputs import random_inputs
+from .fixed_batches import HeldBatch, held_batches, held_runs
 from .hold import all_agree, hold
 from .oracle import Agreement, Oracle, compare
 
@@ -50,9 +52,13 @@ def compare_batches(
     """As `hold` for the inputs that the oracle knows. Where they are one of any number of images, lines for two that differ follow, and
     where rows or columns have a name, lines that differ at other sizes.
 
+    An artifact made for some batches is held in each of `engine.fixed`, with lines that agree too.
+
     `tiles` names what the engine computes by Winograd's form. One with a single code for all is not asked about two.
     """
     lines = hold(engine.name, graph, engine, run, inputs, oracle, tiles, plain, threads)
+    if engine.fixed is not None:
+        return lines + (_fixed(engine.fixed, graph, engine, run, inputs, oracle, tiles, plain, threads) if all_agree(lines) else [])
     if engine.has_one_code or not all_agree(lines):
         return lines
     lines += _at_sizes(other_sizes(graph), graph, engine, run, tiles, plain, threads)
@@ -72,6 +78,44 @@ def compare_batches(
     of_both = Oracle.of(graph, pairs[0], tiles=tiles)  # images may depend on each other
     both = hold(label, graph, engine, run, pairs[0], of_both, tiles, plain, threads)
     return lines + [line for line in both if not line.agrees]
+
+
+def _fixed(
+    fixed: FixedRuns,
+    graph: Graph,
+    engine: Engine,
+    run: Run,
+    inputs: Mapping[str, Array],
+    oracle: Oracle,
+    tiles: Mapping[str, int],
+    plain: Callable[[Engine], Run] | None,
+    threads: int | None,
+) -> list[Agreement]:
+    """Lines for each batch; where images may depend on each other that takes a run in float64 for each."""
+    name = the_batch(graph)
+    if name is not None and joining_node(graph, name):
+        each = (_of_whole(graph, engine, run, name, batch, fixed.turns) for batch in fixed.batches)
+    else:
+        each = held_batches(engine.name, graph, run, inputs, oracle, fixed.batches, fixed.turns)
+    lines: list[Agreement] = []
+    for held in each:
+        lines += held.lines if not held.differing else []
+        for given, results in held.differing:  # other images have other noise, and steps of their own
+            within_noise = Oracle.of(graph, given, tiles=tiles)
+            lines += (found := hold(held.label, graph, engine, _known(results), given, within_noise, tiles, plain, threads))
+            if not all_agree(found):
+                break
+    return lines
+
+
+def _of_whole(graph: Graph, engine: Engine, run: Run, name: str, batch: int, turns: int) -> HeldBatch:
+    inputs = random_inputs(graph, seed=2, sizes={name: batch})
+    return held_runs(f"{engine.name}, batch of {batch}", run, inputs, close_to(reference.run(graph, inputs, "f64")), turns)
+
+
+def _known(results: Mapping[str, Array]) -> Run:
+    """A run that was made: what made it wrong may not be there again."""
+    return lambda inputs: dict(results)
 
 
 def _at_sizes(

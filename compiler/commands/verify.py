@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from ...ir.apart import joining_node, the_batch
 from ...ir.errors import KernelMissing, Mismatch, UsageError
 from ...ir.graph import Graph
 from ...ir.other_runtimes import has_opaque, opaque_nodes_of
@@ -18,6 +19,7 @@ from ..checking.node_bounds import check_nodes
 from ..checking.oracle import Agreement, Oracle
 from ..checking.units import NOISE_OF
 from ..checking.verify import verify
+from ..engines.cuda import least_batch
 from ..engines.engine import Engine, Run
 from ..engines.optimize import optimize
 from ..engines.table import ENGINES, ON_DEVICES, engines_named
@@ -71,7 +73,7 @@ def command(
     if other is None and other_weights is not None:
         raise UsageError("--other-weights are those of a second network; name it after the first")
     graph = _load(console, request)
-    inputs = read_inputs(graph, files, resize=resize) if files else random_inputs(graph, seed, fill=fill)
+    inputs = read_inputs(graph, files, resize=resize) if files else random_inputs(graph, seed, _images(graph, request), fill)
     if other is not None:
         second = _load(console, replace(request, model=other, weights=other_weights), "--other-weights")
         lines = verify(graph, second, inputs, seed)
@@ -163,8 +165,18 @@ def _hold(
                 raise
             console.say(f"warning: {engine.name} was not held: {error}")
             continue
+        if engine.fixed is not None and engine.fixed.left_out:
+            held, rest = (", ".join(map(str, batches)) for batches in (engine.fixed.batches, engine.fixed.left_out))
+            console.say(f"{engine.name}: held for batches of {held}; those of {rest} are on a GPU")
         lines += compare_batches(graph, engine, run, inputs, oracle(tiles), tiles, ready, threads)
     return lines
+
+
+def _images(graph: Graph, request: Request) -> dict[str, int]:
+    """Where images may depend on each other as many as an artifact takes at least, for no others can be among them."""
+    name = the_batch(graph)
+    artifact = _artifact(request) if name is not None and joining_node(graph, name) else None
+    return {name: least_batch(artifact)} if name is not None and artifact is not None else {}
 
 
 def _ready(graph: Graph, artifact: Artifact | None, threads: int | None, engine: Engine) -> Run:

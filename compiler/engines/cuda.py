@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...ir.files import scratch_folder
 from ...ir.graph import Graph
 from ...passes.analysis.prices import Prices
-from .engine import Engine, Run, StandIn, capture_by, one_by_one
+from .engine import Engine, FixedRuns, Run, StandIn, capture_by, one_by_one
 from .tvm import TVM, loaded
 
 if TYPE_CHECKING:
     from ..files.artifact import Artifact
 
-__all__ = ["CUDA_ENGINE"]
+__all__ = ["CUDA_ENGINE", "least_batch"]
 
 DEVICE = "cuda"
+EMULATED = 2  # batches that are held where kernels are executed on the CPU, the smallest ones
+TURNS, WITH_GRAPH = 2, 3  # runs of a batch that differ: a graph is captured in the second, and in the third alone it is only replayed
 # Of an H100 in float32 without tensor cores: half of its peak, and of its bandwidth. What stock schedules fuse is what ours append.
 PRICES = Prices(macs=15e12, bytes=1.6e12, layer=4e-6, cut=1, appends=TVM.prices.appends)
 
@@ -55,6 +58,21 @@ def _open(device: Callable[[], object], artifact: Artifact, threads: int | None)
     return loaded(artifact.library(), threads)
 
 
+def _of_artifact(most: int | None, engine: Engine, artifact: Artifact) -> Engine:
+    fixed = artifact.library().fixed if artifact.target.device == DEVICE else None
+    if fixed is None:
+        return engine
+    batches = sorted(fixed.memory)
+    held = batches[:most]
+    return replace(engine, fixed=FixedRuns(tuple(held), tuple(batches[len(held) :]), WITH_GRAPH if fixed.cuda_graph else TURNS))
+
+
+def least_batch(artifact: Artifact) -> int:
+    """Of those that it was compiled for; 1 where it takes any."""
+    fixed = artifact.library().fixed if artifact.target.device == DEVICE else None
+    return min(fixed.memory) if fixed else 1
+
+
 def _why_not_here() -> str:
     from ...backends.tvm.cuda.emulator.device import gpu_is_here
 
@@ -67,9 +85,9 @@ def _word() -> str:
     return word()
 
 
-def _engine(name: str, about: str, device: Callable[[], object], stand_in: StandIn | None = None) -> Engine:
+def _engine(name: str, about: str, device: Callable[[], object], stand_in: StandIn | None = None, most: int | None = None) -> Engine:
     start = functools.partial(_start, device)
-    return Engine(
+    engine = Engine(
         name=name,
         about=about,
         start=start,
@@ -82,6 +100,7 @@ def _engine(name: str, about: str, device: Callable[[], object], stand_in: Stand
         why_not_here=_why_not_here,
         stand_in=stand_in,
     )
+    return replace(engine, of_artifact=functools.partial(_of_artifact, most, engine))
 
 
 CUDA_ENGINE = _engine(
@@ -89,7 +108,7 @@ CUDA_ENGINE = _engine(
     "compiled by Apache TVM for NVIDIA's GPUs",
     _as_it_is,
     StandIn(
-        _engine("cuda emulated", "the kernels for NVIDIA's GPUs, executed on the CPU", _emulated),
+        _engine("cuda emulated", "the kernels for NVIDIA's GPUs, executed on the CPU", _emulated, most=EMULATED),
         "its kernels are executed on the CPU, which shows whether they are right and not how fast",
         is_emulated=True,
     ),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Capture",
     "Engine",
+    "FixedRuns",
     "Kernel",
     "KernelTime",
     "Open",
@@ -85,6 +86,17 @@ class StandIn:
     is_emulated: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class FixedRuns:
+    """Of an artifact whose library is made for some batches: those that a check runs, 0 where none has a name, those that would take it too
+    long, and how many runs of each it takes to see all ways in which it runs.
+    """
+
+    batches: tuple[int, ...]
+    left_out: tuple[int, ...]
+    turns: int
+
+
 def _nothing() -> str:
     return ""
 
@@ -97,10 +109,10 @@ class Engine:
     where it may be. `prices` are those by which passes decide for it. `word` tells `doctor` of it, and raises BackendMissing or
     PackageNotFoundError. `has_one_code` where several images are computed as one is,
     `runs_opaque` where nodes that convc has no op for are computed. `start_wide` computes in float64;
-    `start_profiled` can also time its kernels; `of_artifact` is the engine with the kernels of a compiled library; `plain` is the engine
-    with its own rewrites of a network off, where it has such. One that `holds_wide` computes 16 bits in float32, and rounds what it shows,
-    but not what it reads. With `takes_tensors` a run also takes what lies on its device. `why_not_here`
-    says why it cannot run here, if so, and `stand_in` what does instead where it is asked for by name.
+    `start_profiled` can also time its kernels; `of_artifact` is the engine with the kernels of a compiled library, and `fixed` says how
+    that runs if it is made for some batches; `plain` is the engine with its own rewrites of a network off, where it has such. One that
+    `holds_wide` computes 16 bits in float32, and rounds what it shows, but not what it reads. With `takes_tensors` a run also takes what
+    lies on its device. `why_not_here` says why it cannot run here, if so, and `stand_in` what does instead where it is asked for by name.
     """
 
     name: str
@@ -116,6 +128,7 @@ class Engine:
     start_wide: Start | None = None
     start_profiled: Callable[[Graph, int | None], tuple[Run, Profile]] | None = None
     of_artifact: Callable[[Artifact], Engine] | None = None
+    fixed: FixedRuns | None = None
     plain: Engine | None = None
     holds_wide: bool = False
     takes_tensors: bool = False

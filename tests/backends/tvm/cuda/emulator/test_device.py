@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import shutil
-import struct
 from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,13 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convc.backends.tvm.cuda.build import build_cuda, cuda_target
+from convc.backends.tvm.cuda.build import build_cuda
 from convc.backends.tvm.cuda.emulator.device import emulated, gpu_is_here, is_emulated
-from convc.backends.tvm.cuda.emulator.machine import load_libraries
-from convc.backends.tvm.gpus.architectures import ARCHITECTURES
 from convc.backends.tvm.host import tvm
-from convc.backends.tvm.library.built import MachineCode, of_parameters
-from convc.backends.tvm.library.on_gpu import machine_code
 from convc.backends.tvm.library.run import LoadedLibrary
 from convc.compiler.compiling.compile import compile_network
 from convc.ir.errors import ConvcError, UsageError
@@ -71,36 +65,6 @@ def test_a_fault_ends_a_run_with_a_sentence(apart: Apart, tmp_path: Path) -> Non
     assert "cannot compile what emulates a GPU" in refuses
 
 
-SHARED = 'extern "C" __global__ void __launch_bounds__(32) f() { extern __shared__ float s[]; s[threadIdx.x] = 1; }'
-
-
-def launched(arch: str, shared: int, folder: Path) -> list[str]:
-    """What is said of launches with so many bytes of shared memory: of source compiled for `arch`, and of source in a library that is."""
-    emulated()
-    host, driver = tvm(), load_libraries()
-    driver.cuGetErrorString.argtypes = [ctypes.c_int, ctypes.c_void_p]
-    library = of_parameters(folder / "model.so", typed_graph(SMALL), "cuda", MachineCode(arch, None))
-    said = []
-    for meanwhile in (cuda_target(host, ARCHITECTURES[arch]), machine_code(host, library)):
-        with meanwhile:
-            image = bytes(host.get_global_func("tvm_callback_cuda_compile")(SHARED))
-        module, function, text = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_char_p()
-        assert driver.cuModuleLoadData(ctypes.byref(module), image) == 0
-        assert driver.cuModuleGetFunction(ctypes.byref(function), module, b"f") == 0
-        assert driver.cuFuncSetAttribute(function, 8, shared) == 0
-        launch = struct.pack("@7IPPI", 1, 1, 1, 32, 1, 1, shared, 0, 0, 0)
-        driver.cuGetErrorString(driver.cuLaunchKernelEx(launch, function, None, None), ctypes.byref(text))
-        said.append((text.value or b"").decode())
-    return said
-
-
-@pytest.mark.parametrize(("arch", "most"), [("sm_89", 99 << 10), ("sm_80", 163 << 10)])
-def test_a_block_has_the_shared_memory_of_the_gpus_that_it_is_for(apart: Apart, tmp_path: Path, arch: str, most: int) -> None:
-    assert apart(launched, arch, most, tmp_path) == ["no error"] * 2
-    refusal = f"kernel f: needs {most + 1} bytes of shared memory; a block has at most {most}"
-    assert apart(launched, arch, most + 1, tmp_path) == [refusal] * 2
-
-
 def written_while_emulated(folder: Path) -> str:
     emulated()
     with pytest.raises(UsageError) as raised:
@@ -140,9 +104,18 @@ def test_verify_runs_an_artifact_emulated_and_says_so(artifact: Path) -> None:
     done = convc("verify", artifact, "-b", "cuda", "--json")
     assert done.code == 0, done.err
     assert "cuda: no GPU is here; its kernels are executed on the CPU" in done.err
-    (line,) = json.loads(done.out)
-    assert line["engine"] == "cuda emulated"
-    assert line["agrees"]
+    assert "cuda emulated: held for batches of 1, 8; those of 32, 256 are on a GPU" in done.err
+    lines = json.loads(done.out)
+    assert [line["engine"] for line in lines] == ["cuda emulated", "cuda emulated, batch of 1", "cuda emulated, batch of 8"]
+    assert all(line["agrees"] for line in lines)
+
+
+def test_verify_draws_as_many_images_as_must_be_together(tmp_path: Path) -> None:
+    (tmp_path / "net.cir").write_text("graph @net(%x: f32[N,4]) { %y = softmax(%x) {axis=0} return %y }")
+    assert convc("compile", tmp_path / "net.cir", "-t", "cuda", "--no-check", "--batches", "4,8", "-o", tmp_path / "net").code == 0
+    done = convc("verify", tmp_path / "net", "-b", "cuda")
+    assert done.code == 0, done.err
+    assert "cuda emulated: y agrees" in done.out
 
 
 def test_run_runs_it_emulated_when_asked(artifact: Path, tmp_path: Path) -> None:
