@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...backends.tvm.cuda.batches import fixed_batches
 from ...ir.errors import KernelMissing, Mismatch, UsageError
 from ...ir.files import replace_directory
 from ...ir.graph import Graph
@@ -72,6 +73,8 @@ def compile_as(graph: Graph, path: str | Path, options: CompileOptions, say: Say
     path = Path(path)
     if options.batches is not None and not target.has_batches:
         raise UsageError(f"--batches is for a GPU; a library for {target.name} takes any batch")
+    if options.batches is not None:  # what cannot be is refused before the work, of which it may be long
+        fixed_batches(graph, options.batches)
     refuse_opaque(graph, options.target)
     check_numbers(graph)
     with replace_directory(path, foreign_files) as folder:

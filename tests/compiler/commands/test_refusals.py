@@ -66,6 +66,14 @@ def test_batches_that_nobody_compiles_for(words, complaint, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+def test_batches_of_a_network_with_other_named_sizes_are_refused_before_the_work(tmp_path):
+    net = tmp_path / "net.cir"
+    net.write_text("graph @net(%x: f32[N,4,H]) { %y = relu(%x) return %y }")
+    done = convc("compile", net, "-o", tmp_path / "x", "--no-check", "-t", "cuda", "--batches", "1")
+    refused(done, 2, "--batches is for a network whose batch is its only named size; the named sizes are H, N, and those of a batch are N")
+    assert "optimized" not in done.err
+
+
 def test_options_for_several_values_and_counters_may_be_repeated():
     done = convc("-vv", "opt", "-", "--skip", "fuse-conv-bn", "--skip", "fold-pad", stdin=RELU)
     assert done.code == 0, done.err
