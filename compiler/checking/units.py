@@ -13,7 +13,7 @@ NOISE_OF = {"tf32": "tf32"}  # by the precision that is asked for, where types d
 FACTORS = {"tf32": 2.0**-11}  # to which products round what they multiply, where that is not the unit of its type
 SIGMAS = 32.0  # a difference within this many standard deviations of the rounding noise is rounding
 # What one rounding to 16 bits may take of that: 14 deviations. It is no sum, whose order nobody knows, so the prediction is sharp.
-# Where each value and weight is rounded, the worst of all results of the zoo's small networks is off by 3.2: a factor of 4 is left.
+# Where each value is rounded, the worst of all results of the zoo's small networks is off by 2.9: a factor of 4 is left.
 OF_ONE_ROUNDING = 14.0 / SIGMAS
 ALIKE = 32  # values of an output that stand by each other in the order of their sizes
 
