@@ -18,8 +18,8 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-# the tests start convc hundreds of times: its bytecode is kept, also where the environment says otherwise; of four workers two often wait
-PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist worksteal
+# the tests start convc hundreds of times: its bytecode is kept, also where the environment says otherwise; of three workers one mostly waits
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
 
 check: $(STAMP)
 	$(PYTEST)
