@@ -21,11 +21,13 @@ from .kernels.layout import Packing
 
 __all__ = [
     "Argument",
+    "Followers",
     "ParamValues",
     "Surroundings",
     "Work",
     "as_it_is",
     "batch_of",
+    "chain_after",
     "extents",
     "followers",
     "in_rows",
@@ -34,10 +36,13 @@ __all__ = [
     "kernel_of",
     "only_reader",
     "packed",
+    "step_from",
     "step_of",
 ]
 
 ParamValues = Callable[[Node], Array]  # of a parameter
+Followers = tuple[tuple[Node, ...], Steps, tuple[Node, ...]]
+StepOf = Callable[[Node, Node], EpilogueStep | None]  # of a node that reads a value, and that value
 
 MOST_STEPS, MOST_READS = 16, 8  # that follow a kernel within it
 
@@ -125,16 +130,20 @@ def only_reader(graph: Graph, node: Node) -> Node | None:
     return reader
 
 
-def followers(around: Surroundings, node: Node, kinds: Container[OpDef[Any]] = STEPS) -> tuple[tuple[Node, ...], Steps, tuple[Node, ...]]:
-    """What of these kinds may be computed before the value of `node` is stored: nodes, their steps, and what those read besides.
+def followers(around: Surroundings, node: Node, kinds: Container[OpDef[Any]] = STEPS) -> Followers:
+    """What of these kinds may be computed before the value of `node` is stored."""
+    return chain_after(around.graph, around.covered, node, lambda reader, value: step_of(reader, value, kinds), MOST_READS)
+
+
+def chain_after(graph: Graph, covered: Set[Node], node: Node, step_of: StepOf, most_reads: int) -> Followers:
+    """What may be computed before the value of `node` is stored: nodes, their steps as `step_of` has them, and what those read besides.
 
     No more than a few: what a kernel takes to compile grows with the square of its arguments, and TVM has no stack for thousands of steps.
     """
-    graph = around.graph
     chain, steps, others = [node], list[EpilogueStep](), list[Node]()
-    while len(steps) < MOST_STEPS and len(others) < MOST_READS and (reader := only_reader(graph, chain[-1])) is not None:
-        step = step_of(reader, chain[-1], kinds)
-        if step is None or reader in around.covered:
+    while len(steps) < MOST_STEPS and len(others) < most_reads and (reader := only_reader(graph, chain[-1])) is not None:
+        step = step_of(reader, chain[-1])
+        if step is None or reader in covered:
             break
         if step.reads:
             other = reader.inputs[1] if reader.inputs[0] is chain[-1] else reader.inputs[0]
@@ -148,8 +157,11 @@ def followers(around: Surroundings, node: Node, kinds: Container[OpDef[Any]] = S
 
 def step_of(node: Node, value: Node, kinds: Container[OpDef[Any]] = STEPS) -> EpilogueStep | None:
     """The step, of one of these kinds, that computes `node` from `value`, one of its operands; None where it is none."""
-    if node.kind not in kinds or node.typed.dtype != "f32":
-        return None
+    return step_from(node, value) if node.kind in kinds and node.typed.dtype == "f32" else None
+
+
+def step_from(node: Node, value: Node) -> EpilogueStep | None:
+    """The step that computes a node of one or two operands from `value`; None where it would have to broadcast, or read a parameter."""
     if len(node.inputs) == 1:
         return EpilogueStep(node.kind, node.op)
     if any(operand.type != node.type or operand.weights is not None for operand in node.inputs):

@@ -7,8 +7,8 @@ from collections.abc import Set
 from dataclasses import dataclass
 
 from ....ir.graph import Graph, Node
-from ..cpu.kernels.epilogue import EpilogueStep, Steps
-from ..cpu.work import Argument, only_reader
+from ..cpu.kernels.epilogue import EpilogueStep
+from ..cpu.work import Argument, Followers, chain_after, step_from
 from .kernels.epilogue import GPU_STEPS
 from .kernels.kernel import GpuKernel
 from .kernels.layout import ELEMENTS, NARROW, ElementKind, GpuPacking
@@ -16,7 +16,7 @@ from .kernels.layout import ELEMENTS, NARROW, ElementKind, GpuPacking
 __all__ = ["Around", "GpuWork", "element_of", "following", "gpu_step_of", "image_of", "packed_for_gpu"]
 
 LONGEST = 1 << 31  # of numbers that pixels, and chunks, are counted by
-MOST_STEPS, MOST_READS = 16, 4  # that follow a kernel within it
+MOST_READS = 4  # that steps within a kernel read
 
 
 @dataclass(frozen=True)
@@ -86,33 +86,14 @@ def image_of(node: Node) -> tuple[int, int, int]:
     return channels, rows, cols
 
 
-def following(around: Around, node: Node) -> tuple[tuple[Node, ...], Steps, tuple[Node, ...]]:
+def following(around: Around, node: Node) -> Followers:
     """What may be computed before the value of `node` is stored: nodes, their steps, and what those read besides."""
-    graph = around.graph
-    chain, steps, others = [node], list[EpilogueStep](), list[Node]()
-    while len(steps) < MOST_STEPS and len(others) < MOST_READS and (reader := only_reader(graph, chain[-1])) is not None:
-        step = gpu_step_of(around, reader, chain[-1])
-        if step is None or reader in around.covered:
-            break
-        if step.reads:
-            other = reader.inputs[1] if reader.inputs[0] is chain[-1] else reader.inputs[0]
-            if other is chain[-1]:
-                break
-            others.append(other)
-        chain.append(reader)
-        steps.append(step)
-    return tuple(chain), tuple(steps), tuple(others)
+    return chain_after(around.graph, around.covered, node, lambda reader, value: gpu_step_of(around, reader, value), MOST_READS)
 
 
 def gpu_step_of(around: Around, node: Node, value: Node) -> EpilogueStep | None:
     """The step that computes `node` from `value`, one of its operands; None where it is none."""
-    if node.kind not in GPU_STEPS or not around.may_pad(node):
-        return None
-    if len(node.inputs) == 1:
-        return EpilogueStep(node.kind, node.op)
-    if any(operand.type != node.type or operand.weights is not None for operand in node.inputs):
-        return None  # broadcasts are kernels of their own
-    return EpilogueStep(node.kind, node.op, 1, node.inputs[0] is not value)
+    return step_from(node, value) if node.kind in GPU_STEPS and around.may_pad(node) else None
 
 
 def packed_for_gpu(name: str, packing: GpuPacking, param: Node) -> Argument:

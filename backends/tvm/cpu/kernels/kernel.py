@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Generic, ParamSpec
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from ...processor import Processor
 from .epilogue import Steps
@@ -18,6 +18,7 @@ from .layout import LANES
 __all__ = ["CpuKernel", "Kind", "Tunable", "TunedForms", "by", "fits_registers", "form_of", "kind", "then"]
 
 P = ParamSpec("P")
+K = TypeVar("K")  # what describes a kernel
 TunedForms = Mapping[str, Mapping[str, int]]  # that tuning chose, as their fields, by the kernels' keys
 KEPT = 256  # PrimFuncs that each kind remembers: more than it makes for a network, whereas a tuner makes thousands, and a service no end
 FEWEST_SUMS, MOST_SUMS = 4, 28  # of LANES floats in a register tile, where as many fit the registers
@@ -53,25 +54,26 @@ class CpuKernel:
     tile: int = 0
 
 
-class Kind(Generic[P]):
-    """A kind of kernel. Called with sizes it makes the PrimFunc of one, or finds it among those that it remembers."""
+class Kind(Generic[P, K]):
+    """A kind of kernel. Called with sizes it makes the PrimFunc of one, or finds it among those remembered; `record` describes one."""
 
-    def __init__(self, name: str, write: Callable[P, Any]) -> None:
+    def __init__(self, name: str, write: Callable[P, Any], record: Callable[[str, Callable[[], Any]], K]) -> None:
         functools.update_wrapper(self, write)
         self.name = name
+        self.record = record
         self.remembered = functools.lru_cache(KEPT)(write)
 
     def __call__(self, *sizes: P.args, **named: P.kwargs) -> Any:
         return self.remembered(*sizes, **named)
 
-    def of(self, *sizes: P.args, **named: P.kwargs) -> CpuKernel:
+    def of(self, *sizes: P.args, **named: P.kwargs) -> K:
         """The kernel of these sizes, not made yet."""
-        return CpuKernel(self.name, functools.partial(self, *sizes, **named))
+        return self.record(self.name, functools.partial(self, *sizes, **named))
 
 
-def kind(name: str) -> Callable[[Callable[P, Any]], Kind[P]]:
+def kind(name: str) -> Callable[[Callable[P, Any]], Kind[P, CpuKernel]]:
     """`@kind("max pool")` above what makes a PrimFunc from sizes."""
-    return lambda write: Kind(name, write)
+    return lambda write: Kind(name, write, CpuKernel)
 
 
 def form_of(kernel: Tunable, tuned: TunedForms) -> Any:
