@@ -8,7 +8,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from convc.backends.tvm.cuda.plan import ENTER, LEAVE, ROW, GpuCall, GpuPlan
+from convc.backends.tvm.cpu.laid import STOCK
+from convc.backends.tvm.cuda.plan import ENTER, LEAVE, GpuCall, GpuPlan
 from convc.ir.graph import Node
 from convc.ir.types import DTYPES
 
@@ -32,7 +33,7 @@ class KernelShare:
 
 def kernel_shares(plan: GpuPlan, times: Sequence[tuple[str, Sequence[float]]], macs: float, nbytes: float) -> list[KernelShare]:
     """In order, for kernels launched by functions of these names. Units: `macs` and `nbytes` a second, `times` in milliseconds."""
-    ours = [call for call in plan.calls if call.kernel != ROW]
+    ours = [call for call in plan.calls if call.kernel != STOCK]
     found: list[KernelShare] = []
     seen = [(name, statistics.median(taken)) for name, taken in times]
     while seen:

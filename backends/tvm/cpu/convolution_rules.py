@@ -29,10 +29,9 @@ from .kernels.windows import UNROLLED, Window
 from .kernels.winograd.arrangement import Tiled
 from .kernels.winograd.kernel import winograd_kernel
 from .kernels.winograd.transforms import tile_filters
+from .laid import Argument, ParamValues
 from .tiles import possible_tiles
 from .work import (
-    Argument,
-    ParamValues,
     Surroundings,
     Work,
     batch_of,

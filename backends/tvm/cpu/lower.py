@@ -13,8 +13,9 @@ from ..stock.lower import emit_stock
 from ..stock.relax_emitter import RelaxEmitter
 from .kernels import moves
 from .kernels.layout import LANES, blocks
+from .laid import Argument
 from .plan import PACK, UNPACK, KernelPlan
-from .work import Argument, Work, batch_of, extents
+from .work import Work, batch_of, extents
 
 __all__ = ["lower_plan"]
 
@@ -69,14 +70,14 @@ class _Lowering:
         values = [(self.blocked if in_blocks else self.plain)[node] for node, in_blocks in work.reads]
         operands, others = values[: len(work.operands)], values[len(work.operands) :]
         arguments = [self.arguments[argument] for argument in work.arguments]
-        made = self.blocked if work.in_blocks else self.plain
+        made = self.blocked if work.is_laid else self.plain
         attributes: dict[str, Any] = {IN_PLACE: len(others)}  # it may write over the last of what it reads
         if is_view:
             _, rows, cols = extents(work.result)
             batch = batch_of(work.result)
             block = (1 if batch is None else batch) * rows * cols * LANES * 4  # bytes; where the batch has a name, of one image
             attributes[VIEW_OF] = [start * block for start in work.starts]
-        made[work.result] = self._kernel(work.kernel.build(), [*operands, *arguments, *others], work.result, work.in_blocks, attributes)
+        made[work.result] = self._kernel(work.kernel.build(), [*operands, *arguments, *others], work.result, work.is_laid, attributes)
 
     def _move(self, move: Any, source: dict[Node, Any], target: dict[Node, Any], node: Node) -> None:
         function, in_blocks = move(batch_of(node), *extents(node)), target is self.blocked

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ....ir.binding import batch_names, specialize
 from ....ir.graph import Graph, Node
@@ -16,52 +16,22 @@ from ....ir.placement.views import Views
 from ..processor import AVX512, Processor
 from .kernels.kernel import TunedForms
 from .kernels.layout import blocks
+from .laid import LaidPlan, PlannedCall
 from .rules import MAKERS, WINDOWS
 from .tiles import tiles_by_size
-from .work import Argument, Surroundings, Work, as_it_is, extents, is_blocked
+from .work import Surroundings, Work, extents, is_blocked
 
-__all__ = ["PACK", "STOCK", "UNPACK", "VIEW", "KernelCall", "KernelPlan", "plan", "single_image"]
+__all__ = ["PACK", "UNPACK", "VIEW", "KernelCall", "KernelPlan", "plan", "single_image"]
 
-PACK, UNPACK, STOCK, VIEW = "pack", "unpack", "stock", "view"
+PACK, UNPACK, VIEW = "pack", "unpack", "view"
 
 
-@dataclass(frozen=True)
-class KernelCall:
-    """One step of a plan: the kernel of some work, a move of a value into blocks or out of them, or a node's stock row.
-
-    A view is work that needs no kernel, since its operands are written where they belong.
-    """
-
-    kernel: str
-    node: Node
-    work: Work | None = None
+KernelCall = PlannedCall[Work]  # a view is work that needs no kernel, since its operands are written where they belong
 
 
 @dataclass(frozen=True)
-class KernelPlan:
-    """Work by the node whose value it computes; nodes without work and not covered by any are left to the stock rows."""
-
-    graph: Graph
-    works: dict[Node, Work]
-    covered: frozenset[Node]
-
-    @functools.cached_property
-    def as_they_are(self) -> list[Node]:
-        """Parameters that stock rows read, kernels that take them for images, or the caller."""
-        read = {operand for node in self.graph.ops if node not in self.covered for operand in node.inputs if operand.weights is not None}
-        read |= {node for work in self.works.values() for node, _ in work.reads if node.weights is not None}
-        read |= {node for node in self.graph.outputs if node.weights is not None}
-        return [node for node in self.graph.params if node in read]
-
-    @property
-    def arguments(self) -> list[Argument]:
-        """Parameters as they are, then what the kernels read, in order. A packed one's name may be that of a parameter too."""
-        return [*map(as_it_is, self.as_they_are), *(argument for work in self.works.values() for argument in work.arguments)]
-
-    @property
-    def takes(self) -> list[tuple[str, tuple[int, ...], str]]:
-        """Name, shape and type of every argument."""
-        return [(argument.name, argument.shape, argument.dtype) for argument in self.arguments]
+class KernelPlan(LaidPlan[Work]):
+    """A plan of which the layout is blocks."""
 
     @property
     def tiles(self) -> dict[str, int]:
@@ -88,31 +58,8 @@ class KernelPlan:
 
     @functools.cached_property
     def calls(self) -> list[KernelCall]:
-        """Everything that runs, in order. A value is moved to the other layout when somebody first asks for it there."""
-        calls: list[KernelCall] = []
-        plain, blocked = {*self.graph.inputs, *self.graph.params}, set[Node]()
-
-        def want(node: Node, in_blocks: bool) -> None:
-            layout = blocked if in_blocks else plain
-            if node not in layout:
-                layout.add(node)
-                calls.append(KernelCall(PACK if in_blocks else UNPACK, node))
-
-        for node in self.graph.ops:
-            work = self.works.get(node)
-            if work is not None:
-                for operand, in_blocks in work.reads:
-                    want(operand, in_blocks)
-                (blocked if work.in_blocks else plain).add(node)
-                calls.append(KernelCall(VIEW if node in self.views else work.kernel.name, node, work))
-            elif node not in self.covered and self.graph.uses[node]:
-                for operand in node.inputs:
-                    want(operand, False)
-                plain.add(node)
-                calls.append(KernelCall(STOCK, node))
-        for node in self.graph.outputs:
-            want(node, False)
-        return calls
+        """Everything that runs, in order."""
+        return [replace(call, kernel=VIEW) if call.node in self.views and call.work else call for call in self.steps(PACK, UNPACK)]
 
 
 def plan(
@@ -136,7 +83,7 @@ def plan(
         if work is not None:
             works[work.result] = work
             covered.update(work.covers)
-            in_blocks.update([work.result] if work.in_blocks else [])
+            in_blocks.update([work.result] if work.is_laid else [])
     return KernelPlan(graph, dict(sorted(works.items(), key=lambda item: graph.positions[item[0]])), frozenset(covered))
 
 

@@ -26,7 +26,8 @@ from .kernels import softmax as softmaxes
 from .kernels.epilogue import STEPS, EpilogueStep
 from .kernels.layout import LANES, blocks, constants
 from .kernels.windows import Window
-from .work import Argument, Surroundings, Work, batch_of, extents, followers, in_rows, is_blocked, only_reader, packed, step_of
+from .laid import Argument
+from .work import Surroundings, Work, batch_of, extents, followers, in_rows, is_blocked, only_reader, packed, step_of
 
 __all__ = ["MAKERS", "WINDOWS"]
 

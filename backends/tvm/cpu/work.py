@@ -13,19 +13,16 @@ from ....ir.ops.conv import Conv1d, Conv2d
 from ....ir.ops.conv_transpose import ConvTranspose1d, ConvTranspose2d
 from ....ir.ops.resize import Resize
 from ....ir.ops.window import Pair
-from ....ir.types import DTYPES, Array
 from ..processor import Processor
 from .kernels.epilogue import STEPS, EpilogueStep, Steps
 from .kernels.kernel import CpuKernel, TunedForms
 from .kernels.layout import Packing
+from .laid import Argument, LaidWork
 
 __all__ = [
-    "Argument",
     "Followers",
-    "ParamValues",
     "Surroundings",
     "Work",
-    "as_it_is",
     "batch_of",
     "chain_after",
     "extents",
@@ -40,7 +37,6 @@ __all__ = [
     "step_of",
 ]
 
-ParamValues = Callable[[Node], Array]  # of a parameter
 Followers = tuple[tuple[Node, ...], Steps, tuple[Node, ...]]
 StepOf = Callable[[Node, Node], EpilogueStep | None]  # of a node that reads a value, and that value
 
@@ -48,45 +44,16 @@ MOST_STEPS, MOST_READS = 16, 8  # that follow a kernel within it
 
 
 @dataclass(frozen=True)
-class Argument:
-    """An argument of the library besides the inputs: a parameter's values, packed for its kernel."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    make: Callable[[ParamValues], Array]
-
-
-@dataclass(frozen=True)
-class Work:
-    """One kernel call. Operands and result are blocked, except those in `plain`; `others`, which its steps read besides, lie as the result.
-
-    `covers` are the nodes it computes, the one whose value it is last. `starts`, of a kernel that only moves whole blocks, says where each
+class Work(LaidWork[CpuKernel]):
+    """A kernel call of which the layout is blocks. `starts`, of a kernel that only moves whole blocks, says where each
     operand's first block would lie, counted from the result's, if nothing were moved.
     """
 
-    covers: tuple[Node, ...]
-    kernel: CpuKernel
-    operands: tuple[Node, ...]
-    arguments: tuple[Argument, ...] = ()
-    others: tuple[Node, ...] = ()
-    plain: frozenset[Node] = frozenset()
     starts: tuple[int, ...] = ()
 
     @property
-    def result(self) -> Node:
-        return self.covers[-1]
-
-    @property
-    def in_blocks(self) -> bool:
-        """Whether it stores its result in blocks."""
-        return is_blocked(self.result) and self.result not in self.plain
-
-    @property
-    def reads(self) -> tuple[tuple[Node, bool], ...]:
-        """Operands, then others, and whether each is read in blocks."""
-        others = ((node, self.in_blocks) for node in self.others)
-        return (*((node, node not in self.plain) for node in self.operands), *others)
+    def is_laid(self) -> bool:
+        return is_blocked(self.result) and super().is_laid
 
 
 @dataclass(frozen=True)
@@ -167,11 +134,6 @@ def step_from(node: Node, value: Node) -> EpilogueStep | None:
     if any(operand.type != node.type or operand.weights is not None for operand in node.inputs):
         return None  # broadcasts are kernels of their own
     return EpilogueStep(node.kind, node.op, 1, node.inputs[0] is not value)
-
-
-def as_it_is(node: Node) -> Argument:
-    dtype = node.typed.in_bytes.dtype
-    return Argument(node.name, node.typed.concrete(), dtype, lambda values: values(node).astype(DTYPES[dtype], copy=False))
 
 
 def packed(name: str, packing: Packing, param: Node) -> Argument:

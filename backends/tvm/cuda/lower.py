@@ -7,7 +7,8 @@ from typing import Any
 
 from ....ir.graph import Node
 from ....ir.types import DTYPES
-from ..cpu.work import Argument, batch_of
+from ..cpu.laid import Argument
+from ..cpu.work import batch_of
 from ..host import tvm
 from ..stock.lower import check_sums, emit_stock
 from ..stock.relax_emitter import RelaxEmitter, dtype_name
@@ -78,13 +79,13 @@ class _GpuLowering:
         operands, others = values[: len(work.operands)], values[len(work.operands) :]
         arguments = [self.arguments[argument] for argument in work.arguments]
         kernel, node = work.kernel, work.result
-        made = self.padded if work.is_padded else self.plain
+        made = self.padded if work.is_laid else self.plain
         if kernel.finish is None:
-            made[node] = self._kernel(kernel.name, kernel.build(), [*operands, *arguments, *others], node, work.is_padded)
+            made[node] = self._kernel(kernel.name, kernel.build(), [*operands, *arguments, *others], node, work.is_laid)
             return
         weights, *rest = arguments
         parts = self._kernel(kernel.name, kernel.build(), [*operands, weights], node, True, kernel.splits)
-        made[node] = self._kernel(kernel.finish.name, kernel.finish.build(), [parts, *rest, *others], node, work.is_padded)
+        made[node] = self._kernel(kernel.finish.name, kernel.finish.build(), [parts, *rest, *others], node, work.is_laid)
 
     def _kernel(self, name: str, function: Any, operands: list[Any], node: Node, in_padded: bool, splits: int = 0) -> Any:
         """A call of a function, which is added once. `splits` are parts of sums. What lies plainly is shown to it as an image."""

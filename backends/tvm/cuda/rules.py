@@ -22,7 +22,8 @@ from ..cpu.kernels.epilogue import EpilogueStep, Steps
 from ..cpu.kernels.norms import gain_and_shift
 from ..cpu.kernels.resize import can_resize, tables
 from ..cpu.kernels.windows import Window
-from ..cpu.work import Argument, ParamValues, batch_of, in_rows, kernel_of, only_reader
+from ..cpu.laid import Argument, ParamValues
+from ..cpu.work import batch_of, in_rows, kernel_of, only_reader
 from .casts import widened
 from .kernels import borders
 from .kernels.depthwise import gpu_depthwise, gpu_depthwise_filters

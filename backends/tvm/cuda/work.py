@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from ....ir.graph import Graph, Node
 from ..cpu.kernels.epilogue import EpilogueStep
-from ..cpu.work import Argument, Followers, chain_after, step_from
+from ..cpu.laid import Argument, LaidWork
+from ..cpu.work import Followers, chain_after, step_from
 from .kernels.epilogue import GPU_STEPS
 from .kernels.kernel import GpuKernel
 from .kernels.layout import ELEMENTS, NARROW, ElementKind, GpuPacking
@@ -19,32 +20,7 @@ LONGEST = 1 << 31  # of numbers that pixels, and chunks, are counted by
 MOST_READS = 4  # that steps within a kernel read
 
 
-@dataclass(frozen=True)
-class GpuWork:
-    """One kernel call. Operands and result lie with channels innermost, padded, except those in `plain`; `others`, which its steps read
-    besides, lie as the result. `covers` are the nodes it computes, the one whose value it is last.
-    """
-
-    covers: tuple[Node, ...]
-    kernel: GpuKernel
-    operands: tuple[Node, ...]
-    arguments: tuple[Argument, ...] = ()
-    others: tuple[Node, ...] = ()
-    plain: frozenset[Node] = frozenset()
-
-    @property
-    def result(self) -> Node:
-        return self.covers[-1]
-
-    @property
-    def is_padded(self) -> bool:
-        """Whether it stores its result so."""
-        return self.result not in self.plain
-
-    @property
-    def reads(self) -> tuple[tuple[Node, bool], ...]:
-        """Operands, then others, and whether each is read with its channels innermost."""
-        return (*((node, node not in self.plain) for node in self.operands), *((node, self.is_padded) for node in self.others))
+GpuWork = LaidWork[GpuKernel]  # of which the layout is channels innermost, padded
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ....ir.graph import Graph
+from ..cpu.laid import Argument, as_it_is
 from ..cpu.plan import KernelCall
-from ..cpu.work import Argument, as_it_is
 
 __all__ = ["FixedBatches", "Library", "MachineCode", "beside", "function_of", "of_parameters"]
 

@@ -17,7 +17,7 @@ from ....ir.errors import UsageError
 from ....ir.files import scratch_folder
 from ....ir.version import release
 from ..attributes import IN_PLACE
-from ..cpu.plan import STOCK
+from ..cpu.laid import STOCK
 from ..host import most_threads, tvm
 from ..store.cache import Cache
 from .wrapping import compiling_target

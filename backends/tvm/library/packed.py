@@ -16,7 +16,7 @@ import numpy as np
 from ....ir.errors import ArtifactError, InvalidModel
 from ....ir.graph import Graph, Node
 from ....ir.types import DTYPES, Array, TensorType, parse_type
-from ..cpu.work import Argument
+from ..cpu.laid import Argument
 
 __all__ = ["ALIGNMENT", "Packed", "map_packed", "mapped_arguments", "packing", "write_packed"]
 

@@ -13,7 +13,8 @@ from ....ir.errors import InvalidModel
 from ....ir.graph import Node
 from ....ir.types import DTYPES, Array
 from ..cpu.kernels.layout import LANES, blocks
-from ..cpu.plan import PACK, STOCK, UNPACK, VIEW, KernelCall
+from ..cpu.laid import STOCK
+from ..cpu.plan import PACK, UNPACK, VIEW, KernelCall
 from .compile_kernels import OURS
 from .run import LoadedLibrary
 
@@ -125,7 +126,7 @@ def _moved(call: KernelCall) -> int:
             return sum(_bytes(node, False) for node in (*call.node.inputs, call.node))
         return _bytes(call.node, True) + _bytes(call.node, False)
     arguments = sum(math.prod(argument.shape) * DTYPES[argument.dtype].itemsize for argument in call.work.arguments)
-    result = _bytes(call.work.result, call.work.in_blocks)
+    result = _bytes(call.work.result, call.work.is_laid)
     return arguments + result + sum(_bytes(node, in_blocks) for node, in_blocks in call.work.reads)
 
 
