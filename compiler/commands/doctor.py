@@ -57,7 +57,7 @@ def _try(look: Callable[[], str]) -> str:
 
 
 def _cache() -> str:
-    from ...backends.tvm.store.cache import find_cache
+    from ...backends.tvm.store.cache import KINDS, find_cache
 
     cache = find_cache()
     if cache is None:
@@ -66,4 +66,5 @@ def _cache() -> str:
         return f"not used: {obstacle}"
     kernels, size = cache.size()
     held = f"{kernels:,} kernels, {size / 2**20:.1f} of {cache.most >> 20} MiB"
-    return f"{cache.folder}: {held}; delete kernel_*, stock_* and emulated_* there to empty it"
+    *most, last = (f"{kind}_*" for kind in KINDS)
+    return f"{cache.folder}: {held}; delete {', '.join(most)} and {last} there to empty it"

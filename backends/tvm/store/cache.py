@@ -19,13 +19,14 @@ from pathlib import Path
 
 from ....ir.errors import UsageError
 
-__all__ = ["PLACE", "SIZE", "Cache", "find_cache", "usable_cache"]
+__all__ = ["KINDS", "PLACE", "SIZE", "Cache", "find_cache", "usable_cache"]
 
 PLACE = "CONVC_CACHE"  # an absolute path, or "off"
 SIZE = "CONVC_CACHE_MIB"
 DEFAULT_MIB = 512  # some two hundred networks
 DIGEST = hashlib.sha256().digest_size
-NAME = re.compile(r"\.?(kernel|stock|emulated|cubin)_[0-9a-f]{32}(\..*)?")  # nothing else is touched; unfinished ones begin with a dot
+KINDS = ("kernel", "stock", "emulated", "cubin")  # of contents, as their keys begin
+NAME = re.compile(rf"\.?({'|'.join(KINDS)})_[0-9a-f]{{32}}(\..*)?")  # nothing else is touched; unfinished ones begin with a dot
 FORGOTTEN = 3600.0  # seconds; what is written takes less, so an older unfinished file is of a process that was killed
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -65,7 +66,7 @@ def _default_place(environ: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """Contents by key: `kernel_`, `stock_`, `emulated_` or `cubin_` and 32 digits. Unit of `most`: bytes; the oldest by use go first."""
+    """Contents by key: one of KINDS, a line and 32 digits. Unit of `most`: bytes; the oldest by use go first."""
 
     folder: Path
     most: int
