@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from convc.backends.tvm.cpu.plan import PACK, STOCK, UNPACK, plan
+from convc.backends.tvm.cpu.laid import STOCK
+from convc.backends.tvm.cpu.plan import PACK, UNPACK, plan
 from convc.ir.graph import Graph
 from convc.tests.support.graphs import typed_graph
 from convc.tests.support.tvm_modules import build_and_hold

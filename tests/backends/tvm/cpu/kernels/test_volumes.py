@@ -9,7 +9,8 @@ from convc.backends.tvm.cpu.kernels.epilogue import EpilogueStep
 from convc.backends.tvm.cpu.kernels.layout import block_channels
 from convc.backends.tvm.cpu.kernels.volumes import Volume, direct_volume, volume_filters
 from convc.backends.tvm.cpu.kernels.windows import Window
-from convc.backends.tvm.cpu.plan import STOCK, plan
+from convc.backends.tvm.cpu.laid import STOCK
+from convc.backends.tvm.cpu.plan import plan
 from convc.ir.ops.activation import RELU
 from convc.ir.ops.conv import CONV3D, Conv3d
 from convc.tests.support.cpu_kernels import call, draw
