@@ -21,6 +21,7 @@ from .kernels.direct.packing import direct_filters, whole_groups
 from .kernels.direct.size import Direct
 from .kernels.epilogue import ALONE, SIMPLE, Steps
 from .kernels.layout import LANES, blocks, constants
+from .kernels.narrow import can_turn, narrow, narrow_filters
 from .kernels.norms import gain_and_shift
 from .kernels.transposed.kernel import depthwise_transposed, transposed
 from .kernels.transposed.packing import depthwise_phase_filters, phase_filters
@@ -51,12 +52,14 @@ MOST_LATTICES = 16  # windows of a transposed convolution's phases, each written
 
 
 def conv(around: Surroundings, node: Node) -> Work | None:
-    """Depthwise, on blocks or planes, Winograd for 3x3 and 5x5 of stride 1, else direct."""
+    """Depthwise, on blocks or planes, in narrow groups, Winograd for 3x3 and 5x5 of stride 1, else direct."""
     if not is_blocked_layer(node):
         return None
     x, w, *_ = node.inputs
     if node.op.groups == extents(x)[0] == w.typed.concrete()[0]:
         return _depthwise(around, node)
+    if can_turn(node.op.groups, extents(x)[0], w.typed.concrete()[0], kernel_of(w)):
+        return _narrow(around, node)
     m = around.tiles.get(node.name)
     return _winograd(around, node, m) if m in possible_tiles(node) else _direct(around, node)
 
@@ -86,6 +89,15 @@ def _on_planes(around: Surroundings, node: Node, window: Window) -> Work:
     arguments = (filters, Argument(f"{node.name}.bias", (channels,), "f32", _bias(channels, bias)))
     kernel = planes.depthwise_planes.of(batch_of(x), channels, window, steps, around.processor)
     return Work(covers, kernel, (x,), arguments, plain=frozenset([x, covers[-1]]))
+
+
+def _narrow(around: Surroundings, node: Node) -> Work:
+    """In groups of which a block holds several whole."""
+    (x, w, *bias), window = node.inputs, _window(node)
+    channels, group = extents(x)[0], w.typed.concrete()[1]
+    covers, steps, others = followers(around, node)
+    arguments = (packed(f"{node.name}.packed", narrow_filters(channels, group, window.kernel), w), bias_of(node, channels, bias))
+    return Work(covers, narrow.of(batch_of(x), channels, group, window, steps, around.processor), (x,), arguments, others)
 
 
 def _winograd(around: Surroundings, node: Node, m: int) -> Work:

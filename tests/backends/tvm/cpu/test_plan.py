@@ -339,6 +339,13 @@ def test_convolutions_of_every_kind(text: str, batch: str):
     build_and_hold(graph, *sizes_of(batch))
 
 
+@pytest.mark.parametrize(("groups", "wanted"), [(5, "narrow groups"), (10, "narrow groups"), (1, "winograd F(2x2)"), (40, "depthwise")])
+def test_groups_have_kernels_of_their_own(groups: int, wanted: str):
+    graph = with_params("%x: f32[N,40,11,13]", {"w": f"40,{40 // groups},3,3"}, f"%y = conv2d(%x, %w) {{groups={groups}, pads=[1,1,1,1]}}")
+    assert kernels(graph) == {"y": wanted}
+    build_and_hold(graph, *sizes_of("N"))
+
+
 def test_softmax_of_channels_is_a_kernel_where_pixels_fill_a_vector():
     text = """graph @g(%x: f32[N,21,4,4]) {
       %y = softmax(%x) {axis=1}

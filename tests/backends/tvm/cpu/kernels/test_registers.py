@@ -14,6 +14,7 @@ from convc.backends.tvm.cpu.kernels.dense import dense
 from convc.backends.tvm.cpu.kernels.depthwise import depthwise
 from convc.backends.tvm.cpu.kernels.direct.kernel import direct
 from convc.backends.tvm.cpu.kernels.direct.size import Direct
+from convc.backends.tvm.cpu.kernels.narrow import narrow
 from convc.backends.tvm.cpu.kernels.planes import depthwise_planes
 from convc.backends.tvm.cpu.kernels.transposed.kernel import transposed
 from convc.backends.tvm.cpu.kernels.transposed.phases import Transposed
@@ -44,6 +45,7 @@ KERNELS: dict[str, tuple[Callable[[Processor], Any], float]] = {
     "direct": (lambda processor: direct(Direct(1, 4, 16, Window(28, 28, (3, 3), (2, 2), PADS), 4, 1, (), processor=processor)), 0),
     "winograd": (lambda processor: winograd(Tiled(4, 1, 256, 64, 14, 14, PADS, processor=processor)), 0),
     "dense": (lambda processor: dense(None, (64,), 64, (), processor), 0),
+    "narrow": (lambda processor: narrow(1, 48, 8, Window(28, 28, (3, 3), (1, 1), PADS), (), processor), 0),
     "planes": (lambda processor: depthwise_planes(1, 3, Window(28, 83, (3, 3), (1, 1), PADS), (), processor), 0),
     "transposed": (lambda processor: transposed(UPSAMPLING, 1, 4, 4, 1, (), processor), 0),
     "volumes": (lambda processor: direct_volume(FILM, (), processor), 0.1),
