@@ -48,7 +48,7 @@ def test_an_infinity_stays_in_its_group() -> None:
     operands = [into_blocks(x), narrow_filters(16, 4, (3, 3)).pack(w), np.zeros((1, 16), np.float32)]
     got = from_blocks(call(narrow(1, 16, 4, window), operands, blocked_shape(1, 16, 5, 6)), 16)
     np.testing.assert_allclose(got, meant(window, 4, x, w), rtol=1e-4, atol=1e-5)
-    assert np.isfinite(got[0, :4]).all() and np.isfinite(got[0, 12:]).all()
+    assert np.isfinite(got[0, [0, 1, 2, 3, 12, 13, 14, 15]]).all()
 
 
 @pytest.mark.parametrize(
