@@ -1,6 +1,6 @@
 """Convolution in groups of 2, 4 or 8 channels on blocked tensors, of which a vector holds several whole.
 
-The input of a group is as wide as its result, and both lie in the same lanes, in other places. So a vector of pixels is multiplied by as many
+A group has as many results as channels, and both lie in the same lanes, in other places. So a vector of pixels is multiplied by as many
 vectors of weights as a group has channels: the r-th takes lane p of a group to lane p + r of it, around its end. Each has a sum of its own,
 and only when all taps are done are the sums turned to their lanes and added up: within the loop no lane moves, and none is multiplied by a
 zero, as where groups are widened to whole blocks. For groups of 8, 104 channels @28, that takes a tenth of the time; 256 channels, half.
