@@ -18,8 +18,8 @@ OPTIMIZED = ("-O2", "-fno-tree-loop-distribute-patterns")
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Which of the orders that the device may take: threads and blocks by `seed` unless not `shuffled`; `late` copies of cp.async are done
-    when they are waited for, others at once.
+    """Which of the orders that the device may take: threads and blocks by `seed` unless not `shuffled`; `late` copies of cp.async and
+    products of wgmma are done when they are waited for, others at once.
     """
 
     seed: int = 1

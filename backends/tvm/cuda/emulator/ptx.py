@@ -87,9 +87,14 @@ INSTRUCTIONS = (
         8,
         "emu_wgmma<{n}, {type}>({0.written}, {1.value}, {2.value}, {3.value}, {4.value}, {5.value}, {6.value}, {7.value});",
     ),
-    Instruction(r"wgmma.fence.sync.aligned", 0, DONE),
-    Instruction(r"wgmma.commit_group.sync.aligned", 0, DONE),
-    Instruction(r"wgmma.wait_group.sync.aligned", 1, DONE),
+    Instruction(
+        r"wgmma.mma_async.sync.aligned.m64n(?P<n>\d+)k8.f32.(?P<type>tf32).tf32",
+        6,
+        "emu_wgmma<{n}, {type}>({0.written}, {1.value}, {2.value}, {3.value}, {4.value}, {5.value});",
+    ),
+    Instruction(r"wgmma.fence.sync.aligned", 0, "emu_products_fence();"),
+    Instruction(r"wgmma.commit_group.sync.aligned", 0, "emu_products_commit();"),
+    Instruction(r"wgmma.wait_group.sync.aligned", 1, "emu_wgmma_wait({0.value});"),
     # copies
     Instruction(COPY, 3, "emu_cp_async({0.value}, {1.pointer}, {2.value}, {2.value});"),
     Instruction(COPY, 4, "emu_cp_async({0.value}, {1.pointer}, {2.value}, (int){3.value});"),
@@ -106,7 +111,7 @@ INSTRUCTIONS = (
     Instruction(r"(?:bar|barrier)(?:.cta)?.sync(?:.aligned)?", 1, "emu_barrier({0.value}, -1, __LINE__);"),
     Instruction(r"(?:bar|barrier)(?:.cta)?.sync(?:.aligned)?", 2, "emu_barrier({0.value}, {1.value}, __LINE__);"),
     Instruction(r"bar.warp.sync", 1, "emu_warp_barrier({0.value});"),
-    Instruction(r"fence.proxy.async(?:.shared::cta)?", 0, DONE),
+    Instruction(r"fence.proxy.async(?:.shared::cta)?", 0, "emu_proxy_fence();"),
     Instruction(r"griddepcontrol.(?:wait|launch_dependents)", 0, DONE),
     Instruction(r"prefetch.global.L[12]", 1, DONE),
     # registers

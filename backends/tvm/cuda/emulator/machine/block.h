@@ -15,12 +15,52 @@ const unsigned char UNSET = 0xff;  // memory that nobody has written: NaN in eve
 enum class State { running, ready, waiting, done };
 
 const size_t MOST_THREADS = 1024;
-const size_t MOST_COPIES = 2048, MOST_GROUPS = 64;  // of a thread, in flight
 
-struct Copies {  // cp.async of a thread, in the order they were begun; `ends` says where each committed group ends
-  emu_copy* begun = new emu_copy[MOST_COPIES];
+[[noreturn]] void fault(const char* format, ...) __attribute__((format(printf, 1, 2)));  // faults.cpp
+
+const size_t MOST_COPIES = 2048, MOST_PRODUCTS = 64, MOST_GROUPS = 64;  // of a thread, in flight
+const size_t MOST_SUMS = 4, MOST_REGISTERS = 128;  // that wgmma adds up in
+
+// What a thread has begun and not waited for, in that order: a ring. `ends` says where each committed group ends.
+template <class T, size_t most>
+struct InFlight {
+  T* begun = new T[most];
   size_t ends[MOST_GROUPS];
-  size_t first = 0, last = 0, groups = 0;
+  size_t first, last, groups;
+  void reset() { first = last = groups = 0; }
+  size_t left() const { return last - first; }
+  void add(const T& one, const char* what) {
+    if (left() == most) fault("has more than %zu %s in flight", most, what);
+    begun[last++ % most] = one;
+  }
+  void commit(const char* what) {
+    if (groups == MOST_GROUPS) fault("has more than %zu groups of %s in flight", MOST_GROUPS, what);
+    ends[groups++] = last;
+  }
+  bool take(int groups_left, T* due) {  // the next of those that are due when so many groups may be left
+    while ((int)groups > groups_left) {
+      if (first < ends[0]) {
+        *due = begun[first++ % most];
+        return true;
+      }
+      for (size_t i = 1; i < groups; i++) ends[i - 1] = ends[i];
+      groups--;
+    }
+    return false;
+  }
+};
+
+struct Sums {  // registers that wgmma adds up in, and what it left in them: only after a fence they may hold something else
+  float* at[MOST_REGISTERS];
+  int count;
+  bool is_fenced;
+  uint64_t left;
+};
+struct Products {  // wgmma of a thread
+  InFlight<emu_product, MOST_PRODUCTS> begun;
+  Sums* sums = new Sums[MOST_SUMS];
+  int used;
+  bool has_fence;
 };
 
 struct Thread {
@@ -32,13 +72,15 @@ struct Thread {
   int index = 0, warp = 0, lane = 0;
   const char* doing = "";
   void* request = nullptr;  // of the collective that it waits in
-  Copies copies;
+  InFlight<emu_copy, MOST_COPIES> copies;
+  Products products;
+  uint32_t proxy_fences = 0;  // how often it told what it wrote to what reads shared memory by itself
 };
 
 struct Options {
   uint64_t seed = 1;
   bool shuffled = true;  // else threads and blocks run in order
-  bool late = true;      // cp.async copies when its group is waited for, else at once
+  bool late = true;      // cp.async copies, and wgmma multiplies, when its group is waited for, else at once
 };
 extern Options options;
 
@@ -60,7 +102,6 @@ void sanitizer_acquire(void* tag);
 bool under_thread_sanitizer();
 
 // faults.cpp
-[[noreturn]] void fault(const char* format, ...) __attribute__((format(printf, 1, 2)));
 void note_fault(const char* format, ...) __attribute__((format(printf, 1, 2)));
 void begin_watch(const char* kernel);
 bool end_watch();  // whether no fault was met
@@ -81,6 +122,8 @@ void collective(const char* name, unsigned mask, bool needs_all, void* request, 
 
 // warpgroups.cpp
 void reset_warpgroups();
+void reset_products(Thread* thread);
+void check_products(Thread* thread);
 
 // shared_memory.cpp
 const size_t MOST_SHARED = 227 << 10;  // of a kernel that no module holds
@@ -88,6 +131,8 @@ const char TOO_MUCH_SHARED[] = "needs %zu bytes of shared memory; a block has at
 void fresh_shared_memory(size_t fixed, size_t dynamic);
 bool check_shared_memory();
 const char* describe_shared(const void* address);
+void note_copied(const void* to);  // by the thread that runs
+void refuse_unfenced(uint32_t address);
 
 // copies.cpp
 void reset_copies(Thread* thread);

@@ -4,7 +4,7 @@
 
 #define EMU_COUNTERS(X)                                                                               \
   X(launches) X(blocks) X(barriers) X(shuffles) X(ldmatrix) X(ldmatrix_matrices) X(ldmatrix_cycles)   \
-  X(mma) X(mma_macs) X(copies) X(copied_bytes) X(shared_peak) X(graph_launches) X(captured)           \
+  X(mma) X(mma_macs) X(wgmma) X(copies) X(copied_bytes) X(shared_peak) X(graph_launches) X(captured)           \
   X(allocations) X(allocated_bytes) X(transfers) X(synchronizations)
 
 namespace emu {

@@ -50,6 +50,7 @@ static void start_threads(int count, emu_index block, emu_index block_size, emu_
     thread->warp = i / 32;
     thread->lane = i % 32;
     reset_copies(thread);
+    reset_products(thread);
     prepare_fiber(thread, thread_body);
     make_ready(thread);
   }
@@ -82,6 +83,7 @@ static bool run_block(int count) {
     if (!has_fault() && thread->state == State::done) {
       left--;
       check_copies(thread);
+      check_products(thread);
       retire_from_warp(thread);
       retire_from_barriers();
     }

@@ -26,6 +26,15 @@ static const size_t MOST_STATICS = 64;
 static std::vector<Static> statics(MOST_STATICS);
 static std::vector<std::pair<size_t, size_t>> gaps;
 
+// Who copied there last by cp.async, and after how many of its fences. What reads shared memory by itself, as wgmma does, need not see it
+// before that thread's next fence.proxy.async.
+struct Copied {
+  uint16_t thread_after;  // its number + 1, 0 for nobody
+  uint32_t fences;
+};
+static const size_t CHUNK = 16;  // bytes
+static std::vector<Copied> copied;
+
 static size_t rounded(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
 
 static void open(size_t at, size_t bytes) {
@@ -50,6 +59,7 @@ void fresh_shared_memory(size_t fixed, size_t dynamic) {
   if (__asan_poison_memory_region) __asan_poison_memory_region(arena, arena_bytes);
   open(dynamic_at, dynamic);
   std::fill(statics.begin(), statics.end(), Static());
+  copied.assign(arena_bytes / CHUNK, Copied());
   gaps.reserve(MOST_STATICS + 1);
   gaps.assign(1, {dynamic_at + dynamic, arena_bytes - dynamic_at - dynamic});
   used = 0;
@@ -93,6 +103,17 @@ extern "C" void* emu_static_shared(int declaration, size_t bytes, size_t alignme
     open(one.at, bytes);
   }
   return arena + one.at;
+}
+
+void note_copied(const void* to) {
+  copied[(size_t)((const char*)to - arena) / CHUNK] = {(uint16_t)(current->index + 1), current->proxy_fences};
+}
+
+void refuse_unfenced(uint32_t address) {
+  if (address >= arena_bytes) return;  // which is told where it is read
+  const Copied& last = copied[address / CHUNK];
+  if (last.thread_after && threads[(size_t)last.thread_after - 1]->proxy_fences == last.fences)
+    fault("multiplies by wgmma what thread %d copied by cp.async, with no fence.proxy.async of that thread after it", last.thread_after - 1);
 }
 
 extern "C" void* emu_dynamic_shared() { return arena + dynamic_at; }

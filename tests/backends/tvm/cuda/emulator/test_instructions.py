@@ -207,18 +207,23 @@ extern "C" __global__ void group_{kind}_{n}_{swizzle}(const uint16_t* x, const f
   extern __shared__ alignas(1024) uint16_t s[];
   int t = threadIdx.x;
   for (int j = t; j < {values}; j += 128) s[j] = x[j];
+  asm volatile("fence.proxy.async;" ::: "memory");
   __syncthreads();
   float d[{sums}];
   for (int j = 0; j < {sums}; j++) d[j] = c[{sums} * t + j];
   uint32_t a = (uint32_t)__cvta_generic_to_shared(s), b = (uint32_t)__cvta_generic_to_shared(s + {second});
   uint64_t shape = (uint64_t){leading} << 16 | (uint64_t){stride} << 32 | (uint64_t){swizzle} << 62;
-  asm volatile("{{ .reg .pred p; setp.ne.b32 p, %{flag}, 0; wgmma.mma_async.sync.aligned.m64n{n}k16.f32.{kind}.{kind} {{{registers}}}, %{a}, %{b}, p, 1, 1, 0, 0; }}"
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+  asm volatile("{{ .reg .pred p; setp.ne.b32 p, %{flag}, 0; wgmma.mma_async.sync.aligned.m64n{n}k{k}.f32.{kind}.{kind} {{{registers}}}, %{a}, %{b}, p, 1, 1{turns}; }}"
     : {out} : "l"(shape | a >> 4), "l"(shape | b >> 4), "r"(1));
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+  for (int j = 0; j < {sums}; j++) y[{sums} * (t + 128) + j] = d[j];
+  asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
   for (int j = 0; j < {sums}; j++) y[{sums} * t + j] = d[j];
 }}
 """
 PITCH = {0: 16, 1: 128, 2: 64, 3: 32}  # bytes of a row, by swizzle
-GROUPS = [("f16", 8, 0), ("bf16", 24, 1), ("f16", 64, 2), ("f16", 256, 3)]
+GROUPS = [("f16", 8, 0), ("bf16", 24, 1), ("f16", 64, 2), ("f16", 256, 3), ("tf32", 16, 2)]
 
 
 def group_kernel(kind: str, n: int, swizzle: int) -> str:
@@ -227,6 +232,8 @@ def group_kernel(kind: str, n: int, swizzle: int) -> str:
     return GROUP.format(
         kind=kind,
         n=n,
+        k=8 if kind == "tf32" else 16,
+        turns="" if kind == "tf32" else ", 0, 0",
         swizzle=swizzle,
         sums=sums,
         values=second + n * pitch // 2 * (2 if swizzle == 0 else 1),
@@ -348,10 +355,14 @@ def test_memory_and_barriers(kernels: Kernels) -> None:
         np.testing.assert_array_equal(got, 24)
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["early", "late"])
 @pytest.mark.parametrize(("kind", "n", "swizzle"), GROUPS)
-def test_wgmma(kernels: Kernels, kind: str, n: int, swizzle: int) -> None:
-    """Rows of 16 values are two chunks of 16 bytes; a swizzle changes their places by the address's higher bits."""
-    a, b, c = exact((64, 16), kind), exact((n, 16), kind), exact((64, n), "f16").astype(np.float32)
+def test_wgmma(kernels: Kernels, kind: str, n: int, swizzle: int, late: bool) -> None:
+    """Rows of 32 bytes are two chunks of 16; a swizzle changes their places by the address's higher bits. Before it is waited for, a product
+    may be there or not.
+    """
+    k = 8 if kind == "tf32" else 16
+    a, b, c = exact((64, k), kind), exact((n, k), kind), exact((64, n), "f16").astype(np.float32)
     places = []
     for matrix in (a, b):
         row, chunk = np.divmod(np.arange(2 * len(matrix)), 2)
@@ -362,12 +373,15 @@ def test_wgmma(kernels: Kernels, kind: str, n: int, swizzle: int) -> None:
             at = row * pitch + chunk * 16
             at ^= (at >> 7 & (pitch // 16 - 1)) << 4
         memory = np.zeros((len(matrix) * pitch * (2 if swizzle == 0 else 1)) // 2, np.uint16)
-        memory[(at // 2)[:, None] + np.arange(8)] = bits_of(matrix, kind).reshape(-1, 8)
+        memory[(at // 2)[:, None] + np.arange(8)] = bits_of(matrix, kind).view(np.uint16).reshape(-1, 8)
         places.append(memory)
     thread, i = np.ogrid[:128, : n // 2]
     cells = (thread // 32 * 16 + thread % 32 // 4 + 8 * (i // 2 % 2), i // 4 * 8 + thread % 4 * 2 + i % 2)
-    x = np.concatenate(places)
-    got = kernels.run(
-        Launch(f"group_{kind}_{n}_{swizzle}", (1, 1, 1), (128, 1, 1), x.nbytes), [x, c[cells], np.zeros((128, n // 2), np.float32)]
-    )[-1]
-    np.testing.assert_array_equal(got, (a.astype(np.float64) @ b.T + c)[cells])
+    x, y = np.concatenate(places), np.zeros((256, n // 2), np.float32)
+    machine().counters()
+    got = kernels.run(Launch(f"group_{kind}_{n}_{swizzle}", (1, 1, 1), (128, 1, 1), x.nbytes), [x, c[cells], y], Order(late=late))[-1]
+    right = (a.astype(np.float64) @ b.T + c)[cells]
+    np.testing.assert_array_equal(got[:128], right)
+    np.testing.assert_array_equal(got[128:], c[cells] if late else right)
+    counted = machine().counters()
+    assert (counted["wgmma"], counted["mma_macs"]) == (1, 64 * n * k)

@@ -24,7 +24,7 @@ GOLDEN = {
     ),
     '"st.shared.v2.f32 [%0 + 8], {%1, %2};" : : "r"(at), "f"(a), "f"(b)': "{ { emu_store<float>(emu_shared_pointer((emu_beyond((at), 8)), 8, 8), emu_read((a), (b))); } }",
     '"bar.sync 1, 64;"': "{ { emu_barrier((1), (64), __LINE__); } }",
-    '"fence.proxy.async;" : : : "memory"': "{ {  } }",
+    '"fence.proxy.async;" : : : "memory"': "{ { emu_proxy_fence(); } }",
     '"" : : : "memory"': "{  }",
     # what is not in the table is found when it is executed, and not before
     '"bmsk.clamp.b32 %0, 1, 2;" : "=r"(x)': '{ emu_fault("the PTX instruction bmsk.clamp.b32 with 3 operands is not emulated"); }',

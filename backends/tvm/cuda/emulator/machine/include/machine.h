@@ -74,11 +74,21 @@ void emu_load_matrices(const uint16_t* row, uint32_t address, int count, int tra
 void emu_store_matrices(const uint32_t* fragments, int count, int transposed, uint32_t address, uint16_t* row);
 void emu_multiply(int k, int type, int sum_type, uint32_t* d, const uint32_t* a, const uint32_t* b, const uint32_t* c);
 
-// wgmma: 128 threads multiply 64x16 by 16xn values that lie in shared memory as descriptors say. Each thread reads some of them, 8 at once,
-// and tells of them: EMU_GROUP_CHUNKS at most.
-#define EMU_GROUP_CHUNKS 5
-int emu_group_chunk(int thread, int which, int n, uint64_t a, uint64_t b, uint32_t* address);  // 0: there are no more
-void emu_group_multiply(int n, int type, float** d, uint64_t a, uint64_t b, int adds, const uint16_t* chunks);
+// wgmma: 128 threads multiply 64 rows by n columns that lie in shared memory as descriptors say, of each 32 bytes. Due as a copy is. Each
+// thread reads some of it, 16 bytes at once, and tells of them: EMU_PRODUCT_CHUNKS at most.
+#define EMU_PRODUCT_CHUNKS 5
+struct emu_product {
+  uint64_t a, b;
+  int n, type, adds;
+  int sums;  // which of the thread's registers
+};
+void emu_products_fence(void);
+int emu_product_begins(int n, int type, float** d, uint64_t a, uint64_t b, int adds, emu_product* due);
+void emu_products_commit(void);
+int emu_product_completes(int groups_left, emu_product* due);
+int emu_product_chunk(const emu_product* due, int thread, int which, uint32_t* address);  // 0: there are no more
+void emu_product_multiply(const emu_product* due, const uint16_t* chunks);
+void emu_proxy_fence(void);
 }
 
 #define threadIdx (emu_here->thread)

@@ -93,16 +93,24 @@ inline void emu_mma(emu_registers<D> d, emu_words<A> a, emu_words<B> b, emu_word
   d.write(sums);
 }
 
-template <int n, int type>
-inline void emu_wgmma(emu_registers<n / 2> d, uint64_t a, uint64_t b, bool adds, int a_scale, int b_scale, int a_transposed,
-                      int b_transposed) {
-  if (a_scale != 1 || b_scale != 1 || a_transposed || b_transposed) emu_fault("wgmma with a negated or transposed operand is not emulated");
+inline void emu_perform(const emu_product& product) {
   int thread = emu_thread_number() & 127;
-  uint16_t chunks[EMU_GROUP_CHUNKS][8];
+  uint16_t chunks[EMU_PRODUCT_CHUNKS][8];
   uint32_t address;
-  for (int i = 0; i < EMU_GROUP_CHUNKS && emu_group_chunk(thread, i, n, a, b, &address); i++)
+  for (int i = 0; i < EMU_PRODUCT_CHUNKS && emu_product_chunk(&product, thread, i, &address); i++)
     __builtin_memcpy(chunks[i], emu_shared_pointer(address, 16, 16), 16);
-  emu_group_multiply(n, type, (float**)d.at, a, b, adds, chunks[0]);
+  emu_product_multiply(&product, chunks[0]);
+}
+template <int n, int type>
+inline void emu_wgmma(emu_registers<n / 2> d, uint64_t a, uint64_t b, bool adds, int a_scale, int b_scale, int a_transposed = 0,
+                      int b_transposed = 0) {
+  if (a_scale != 1 || b_scale != 1 || a_transposed || b_transposed) emu_fault("wgmma with a negated or transposed operand is not emulated");
+  emu_product due;
+  if (emu_product_begins(n, type, (float**)d.at, a, b, adds, &due)) emu_perform(due);
+}
+inline void emu_wgmma_wait(int groups_left) {
+  emu_product due;
+  while (emu_product_completes(groups_left, &due)) emu_perform(due);
 }
 
 // Memory by vectors of registers.
