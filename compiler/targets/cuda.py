@@ -146,7 +146,7 @@ def _build(graph: Graph, folder: Path, tiles: Mapping[str, int], options: Compil
     how = {"cuda_graph": options.cuda_graph, "tf32": options.precision == "tf32", "cached": options.cached}
     built = build_cuda(graph, folder, arch, batches=batches, **how)
     library, cubin = built.library.path.name, built.cubin.name if built.cubin else None
-    say(f"built {library} for {arch.name} in {built.seconds:.1f} s")
+    say(f"built {library} for {arch.name} in {built.seconds:.1f} s{', from the cache' if built.found else ''}")
     runs = how_it_runs(graph, batches, options.cuda_graph)
     say(runs)
     fixed = built.library.fixed

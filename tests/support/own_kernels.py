@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from convc.backends.tvm.cuda.build import cuda_target
 from convc.backends.tvm.cuda.emulator.kernels import Kernels, Launch
 from convc.backends.tvm.cuda.emulator.machine import USUAL, Order
+from convc.backends.tvm.cuda.target import cuda_target
 from convc.backends.tvm.gpus.architectures import USUAL as USUAL_GPU
 from convc.backends.tvm.gpus.architectures import Architecture
 from convc.backends.tvm.host import tvm, tvm_ffi
@@ -35,7 +35,7 @@ class Emitted:
 
 def emitted(function: Any, name: str = "main", arch: Architecture = USUAL_GPU) -> Emitted:
     host = tvm()
-    target = cuda_target(host, arch)
+    target = cuda_target(arch)
     passes, _, finish = host.tirx.get_tir_pipeline("tirx")
     build = importlib.import_module("tvm.tirx.build")
     module = passes(host.tirx.transform.BindTarget(target)(host.IRModule({name: function.with_attr("global_symbol", name)})))

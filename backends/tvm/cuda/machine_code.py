@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import subprocess
 from pathlib import Path
-from typing import Any
 
 from ....ir.errors import UnsupportedOp, UsageError
-from ....ir.version import release
+from ....ir.version import installed, release
 from ..gpus.architectures import Architecture
 from ..host import reason, tvm
 from ..library.link import write_whole
 from ..store.cache import usable_cache
+from .kept import PACKAGES, settings
+from .target import cuda_target
 
 __all__ = ["made_of", "refuse_unknown"]
 
 FORMAT = "convc cubin 1"
-SETTINGS = ("TVM_CUDA_", "NVCC_")  # variables of the environment that change what comes out begin so
 
 
-def made_of(code: str, path: Path, target: Any, arch: Architecture, compiler: str | None, cached: bool) -> tuple[Path | None, str]:
+def made_of(code: str, path: Path, arch: Architecture, compiler: str | None, cached: bool) -> tuple[Path | None, str]:
     """Compile the source for GPUs of `arch` into the file. Returns: the file and what made it, or why there is none.
 
     Raises: UnsupportedOp when the compiler refuses the code.
@@ -34,7 +33,7 @@ def made_of(code: str, path: Path, target: Any, arch: Architecture, compiler: st
     cache, _ = usable_cache() if cached else (None, "")
     key = _key(code, arch, compiler)
     kept = cache.get(key) if cache is not None else None
-    cubin = kept or _compiled(code, path, target, arch, compiler)
+    cubin = kept or _compiled(code, path, arch, compiler)
     if cache is not None and kept is None:
         cache.put(key, cubin)
         cache.trim()
@@ -49,10 +48,10 @@ def refuse_unknown(arch: Architecture) -> None:
         raise UsageError(f"the nvcc here does not know {arch.name}; it knows {', '.join(known)}")
 
 
-def _compiled(code: str, path: Path, target: Any, arch: Architecture, compiler: str) -> bytes:
+def _compiled(code: str, path: Path, arch: Architecture, compiler: str) -> bytes:
     host = tvm()
     try:
-        with target:
+        with cuda_target(arch):
             return bytes(host.support.nvcc.compile_cuda(code, target_format="cubin", arch=arch.name, compiler=compiler))
     except RuntimeError as error:
         said = [line for line in str(error).splitlines() if ": error" in line] or [reason(error)]
@@ -62,8 +61,8 @@ def _compiled(code: str, path: Path, target: Any, arch: Architecture, compiler: 
 def _key(code: str, arch: Architecture, compiler: str) -> str:
     """The name of what a compiler makes of a source, by all that this depends on."""
     version = _said_by_nvcc("--version") if compiler == "nvcc" else release("cuda-bindings")
-    settings = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith(SETTINGS))
-    parts = (FORMAT, compiler, version, tvm().__version__, arch.name, *settings, code)
+    packages = [f"{name} {release}" for name, release in installed(PACKAGES).items()]
+    parts = (FORMAT, compiler, version, *packages, arch.name, *settings(), code)
     return f"cubin_{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:32]}"
 
 

@@ -29,7 +29,7 @@ def shown():
 
 
 def test_compile_says_what_it_found_and_doctor_where_it_is(tmp_path, place):
-    assert shown() == f"{place}: 0 kernels, 0.0 of 512 MiB; delete kernel_*, stock_*, emulated_* and cubin_* there to empty it"
+    assert shown() == f"{place}: 0 kernels, 0.0 of 512 MiB; delete kernel_*, stock_*, emulated_*, library_* and cubin_* there to empty it"
     assert not place.exists()
     assert "0 of 1 kernels from the cache" in compiled(tmp_path, "--no-cache")[1]
     assert not place.exists()

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convc.backends.tvm.cuda.build import build_cuda, cuda_target
+from convc.backends.tvm.cuda.build import build_cuda
 from convc.backends.tvm.cuda.repairs import exact_constants
 from convc.backends.tvm.cuda.scheduling import GpuKernels
+from convc.backends.tvm.cuda.target import cuda_target
 from convc.backends.tvm.host import tvm, tvm_ffi
 from convc.backends.tvm.library.pipeline import fused_where_possible
 from convc.backends.tvm.stock.lower import lower
@@ -120,7 +121,7 @@ def _threads_in_turn(graph: Graph) -> Callable[..., Array]:
     """The kernels of a graph scheduled for CUDA, with their threads as loops: right for those that wait for nobody."""
     host = tvm()
     passes, tirx = host.relax.transform, host.tirx
-    cuda = cuda_target(host)
+    cuda = cuda_target()
 
     @host.transform.module_pass(opt_level=0)
     def in_turn(module: Any, context: Any) -> Any:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from convc.backends.tvm.cuda.build import cuda_target
 from convc.backends.tvm.cuda.pipeline import compiled_for_cuda
+from convc.backends.tvm.cuda.target import cuda_target
 from convc.backends.tvm.host import tvm
 from convc.backends.tvm.stock.lower import lower
 from convc.tests.support.emulated import run_emulated
@@ -27,7 +27,7 @@ def test_no_kernel_is_lowered_twice() -> None:
                 lowered.extend(var.name_hint for var in module.get_global_vars())
 
     with host.transform.PassContext(instruments=[Noting()]):
-        compiled_for_cuda(lower(typed_graph(SMALL), on_gpu=True), cuda_target(host))
+        compiled_for_cuda(lower(typed_graph(SMALL), on_gpu=True), cuda_target())
     assert len(lowered) >= 5
     assert len(set(lowered)) == len(lowered)
 
