@@ -19,7 +19,7 @@ from .kernels.depthwise import depthwise, depthwise_filters
 from .kernels.direct.kernel import direct_kernel
 from .kernels.direct.packing import direct_filters, whole_groups
 from .kernels.direct.size import Direct
-from .kernels.epilogue import ALONE, SIMPLE, Steps
+from .kernels.epilogue import ALONE, FLAT, Steps
 from .kernels.layout import LANES, blocks, constants
 from .kernels.narrow import can_turn, narrow, narrow_filters
 from .kernels.norms import gain_and_shift
@@ -104,7 +104,7 @@ def _winograd(around: Surroundings, node: Node, m: int) -> Work:
     """By tiles of m x m results, with the max pool of 2x2 after it where there is one."""
     x, w, *bias = node.inputs
     (c_in, rows, cols), (c_out, _, r, _) = extents(x), w.typed.concrete()
-    covers, steps, others = followers(around, node, SIMPLE)
+    covers, steps, others = followers(around, node, FLAT, gates=False)
     pool = None if others else _pool_of_pairs(around, covers[-1])
     covers = (*covers, pool) if pool else covers
     size = Tiled(m, batch_of(x), c_in, c_out, rows, cols, node.op.pads, steps, pool is not None, processor=around.processor, r=r)

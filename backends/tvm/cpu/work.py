@@ -97,22 +97,30 @@ def only_reader(graph: Graph, node: Node) -> Node | None:
     return reader
 
 
-def followers(around: Surroundings, node: Node, kinds: Container[OpDef[Any]] = STEPS) -> Followers:
-    """What of these kinds may be computed before the value of `node` is stored."""
-    return chain_after(around.graph, around.covered, node, lambda reader, value: step_of(reader, value, kinds), MOST_READS)
+def followers(around: Surroundings, node: Node, kinds: Container[OpDef[Any]] = STEPS, *, gates: bool = True) -> Followers:
+    """What of these kinds may be computed before the value of `node` is stored; without `gates`, what reads it once."""
+    return chain_after(around.graph, around.covered, node, lambda reader, value: step_of(reader, value, kinds), MOST_READS, gates=gates)
 
 
-def chain_after(graph: Graph, covered: Set[Node], node: Node, step_of: StepOf, most_reads: int) -> Followers:
+def chain_after(graph: Graph, covered: Set[Node], node: Node, step_of: StepOf, most_reads: int, *, gates: bool = True) -> Followers:
     """What may be computed before the value of `node` is stored: nodes, their steps as `step_of` has them, and what those read besides.
 
     No more than a few: what a kernel takes to compile grows with the square of its arguments, and TVM has no stack for thousands of steps.
     """
     chain, steps, others = [node], list[EpilogueStep](), list[Node]()
-    while len(steps) < MOST_STEPS and len(others) < most_reads and (reader := only_reader(graph, chain[-1])) is not None:
-        step = step_of(reader, chain[-1])
-        if step is None or reader in covered:
+    while len(steps) < MOST_STEPS and len(others) < most_reads:
+        reader = only_reader(graph, chain[-1])
+        inner, reader = (None, reader) if reader is not None else _gate(graph, chain[-1]) if gates else (None, None)
+        step = None if reader is None else step_of(reader, chain[-1])
+        if reader is None or step is None or not covered.isdisjoint((reader, inner)):
             break
-        if step.reads:
+        if inner is not None:
+            gate = step_of(inner, chain[-1])
+            if gate is None or gate.reads:
+                break
+            step = replace(step, reads=0, gate=gate)
+            chain.append(inner)
+        elif step.reads:
             other = reader.inputs[1] if reader.inputs[0] is chain[-1] else reader.inputs[0]
             if other is chain[-1]:
                 break
@@ -120,6 +128,16 @@ def chain_after(graph: Graph, covered: Set[Node], node: Node, step_of: StepOf, m
         chain.append(reader)
         steps.append(step)
     return tuple(chain), tuple(steps), tuple(others)
+
+
+def _gate(graph: Graph, value: Node) -> tuple[Node, Node] | tuple[None, None]:
+    """Of x * sigmoid(x), whose value nothing else reads: the sigmoid, and the product."""
+    readers = graph.readers[value]
+    if value in graph.outputs or len(readers) != 2 or readers[0] is readers[1]:
+        return None, None
+    inner, outer = sorted(readers, key=graph.positions.__getitem__)
+    is_gate = len(outer.inputs) == 2 and only_reader(graph, inner) is outer and inner in outer.inputs
+    return (inner, outer) if is_gate else (None, None)
 
 
 def step_of(node: Node, value: Node, kinds: Container[OpDef[Any]] = STEPS) -> EpilogueStep | None:

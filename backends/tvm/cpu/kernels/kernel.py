@@ -95,4 +95,4 @@ def by(numbers: Sequence[int]) -> str:
 
 def then(steps: Steps) -> str:
     """In a key, what follows a kernel within it."""
-    return "".join(f", {step.kind.name}" for step in steps)
+    return "".join(f", {step.name}" for step in steps)

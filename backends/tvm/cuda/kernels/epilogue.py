@@ -33,5 +33,7 @@ def stepped(writer: GpuWriter, steps: Steps, values: Any, others: Sequence[Any],
         read = next(left) if step.reads else None
         with writer.unrolled(CHUNK) as lane:
             value, other = values[lane], None if read is None else writer.to.cast(read[lane], "float32")
+            if step.gate is not None:
+                other = GPU_STEPS[step.gate.kind](writer.tirx, step.gate.op, value, None)
             a, b = (other, value) if step.first else (value, other)
             writer.set(values, lane, GPU_STEPS[step.kind](writer.tirx, step.op, a, b))

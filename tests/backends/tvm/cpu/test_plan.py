@@ -42,6 +42,46 @@ def test_what_follows_a_convolution_is_computed_in_it():
     assert [node.name for node in works[graph.by_name["e"]].others] == ["b"]
 
 
+GATED = """graph @g(%x: f32[N,24,9,9], %k: f32[N,24,9,9]) {
+  %w = param : f32[24,24,1,1]
+  %d = param : f32[24,1,3,3]
+  %a = conv2d(%x, %w)
+  %s = sigmoid(%a)
+  %b = mul(%s, %a)
+  %t = tanh(%b)
+  %c = sub(%b, %t)
+  %e = conv2d(%c, %d) {groups=24}
+  %h = hard_sigmoid(%e)
+  %y = mul(%e, %h)
+  return %y
+}
+"""
+
+
+def test_what_an_op_makes_of_a_value_may_be_its_gate():
+    """As in x * sigmoid(x), one after another too."""
+    graph = typed_graph(GATED)
+    covers = {name: [node.name for node in plan(graph).works[graph.by_name[name]].covers] for name in "cy"}
+    assert covers == {"c": ["a", "s", "b", "t", "c"], "y": ["e", "h", "y"]}
+    build_and_hold(graph, {"N": 1}, {"N": 3})
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ("return %y", "return %y, %a"),  # it is stored anyway
+        ("tanh(%b)", "add(%a, %b)"),  # read once more
+        ("sigmoid(%a)", "log(%a)"),  # no step
+        ("sigmoid(%a)", "add(%a, %k)"),  # reads something besides
+    ],
+)
+def test_a_value_that_is_needed_elsewhere_has_no_gate(edit: tuple[str, str]):
+    graph = typed_graph(GATED.replace(*edit))
+    assert plan(graph).works[graph.by_name["a"]].covers == (graph.by_name["a"],)
+    if "log" not in edit[1]:
+        build_and_hold(graph, {"N": 2})
+
+
 PLANES = """graph @g(%x: f32[N,3,9,40], %k: f32[N,3,9,40]) {
   %w = param : f32[3,1,3,3]
   %a = conv2d(%x, %w) {pads=[1,1,1,1], groups=3}

@@ -21,7 +21,7 @@ CASES = {
     "global avg pool": "%m = global_avg_pool(%x)",
     "global max pool": "%m = global_max_pool(%x)",
     "depthwise": """%w = param : f16[11,1,3,3] %b = param : f16[11]
-        %c = conv2d(%x, %w, %b) {groups=11, pads=[1,1,1,1], strides=[2,1]} %m = relu(%c)""",
+        %c = conv2d(%x, %w, %b) {groups=11, pads=[1,1,1,1], strides=[2,1]} %s = sigmoid(%c) %m = mul(%s, %c)""",
     "transposed conv": """%w = param : f16[11,9,3,2] %b = param : f16[9]
         %c = conv_transpose2d(%x, %w, %b) {strides=[2,3], pads=[1,0,0,1], output_padding=[1,2]} %m = relu(%c)""",
     "transposed conv, spread": "%w = param : f16[11,8,2,3] %m = conv_transpose2d(%x, %w) {strides=[2,2], dilations=[2,3], pads=[1,2,2,0]}",
@@ -89,6 +89,10 @@ def test_each_is_planned(case: str) -> None:
     calls = gpu_plan(typed_graph(_text(case))).calls
     assert case.partition(",")[0].removesuffix(" with pads") in [call.kernel for call in calls]
     assert "stock" not in [call.kernel for call in calls]
+
+
+def test_a_gate_of_ones_own_is_part_of_its_kernel() -> None:
+    assert [call.kernel for call in gpu_plan(typed_graph(_text("depthwise"))).calls] == ["enter", "depthwise", "leave"]
 
 
 def test_all_are_right(apart: Callable[..., Any], tmp_path: Path) -> None:
