@@ -1,14 +1,19 @@
-"""Property tests draw the same examples on every run; `make fuzz` is where new ones are looked for. Compiled kernels are kept for one run."""
+"""Property tests draw the same examples on every run; `make fuzz` is where new ones are looked for. What they write, and
+compiled kernels, are kept for one run, in memory where there is room: a disk takes some 8 ms to remove a folder."""
 
 from __future__ import annotations
 
 import gc
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from convc.tests.support import once
 
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.load_profile("same")
@@ -23,14 +28,24 @@ class Checkout:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """A run has one folder, of all workers and the commands that they start: compiled kernels, and what is made once."""
     config.pluginmanager.register(Checkout)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    if "TMPDIR" not in os.environ and in_memory(Path("/dev/shm")):
+        os.environ["TMPDIR"] = tempfile.tempdir = "/dev/shm"
+    run = tempfile.TemporaryDirectory(prefix="convc-tests-", ignore_cleanup_errors=True)
+    config.add_cleanup(run.cleanup)
+    os.environ["CONVC_CACHE"] = str(Path(run.name) / "kernels")  # the user's own is left alone
+    os.environ[once.FOLDER] = run.name
+    if config.args_source is config.ArgsSource.TESTPATHS:
+        config.add_cleanup(once.ahead("convc.tests.backends.onnx.test_conformance").wait)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """One for all workers and the commands that they start; the user's own is left alone."""
-    base = tmp_path_factory.getbasetemp()
-    os.environ["CONVC_CACHE"] = str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kernels")
+def in_memory(folder: Path, least: int = 8 << 30) -> bool:
+    """Whether tests may write there, as much as they do (bytes), and load what they wrote: containers forbid the latter."""
+    is_writable = os.access(folder, os.W_OK) and shutil.disk_usage(folder).free >= least
+    return is_writable and not os.statvfs(folder).f_flag & os.ST_NOEXEC
 
 
 @pytest.fixture(scope="session", autouse=True)

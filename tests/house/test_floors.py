@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 import subprocess
 import sys
@@ -20,14 +21,19 @@ from convc.tests.house import rooms
 
 ROOT = Path(convc.__file__).parent
 SOURCES = {path.relative_to(ROOT).as_posix(): path for path in rooms.sources(ROOT)}
-HOUSE = {name: {each.target for each in rooms.imports(ROOT, path) if each.is_ours} for name, path in SOURCES.items()}
 FOLDERS = sorted({parent.as_posix() for name in SOURCES for parent in Path(name).parents} - {"."})
 HEAVY = {"tvm", "onnx", "onnxruntime", "networkx", "PIL", "safetensors", "scipy"}
 
 
+@functools.cache
+def house() -> dict[str, set[str]]:
+    """What each file imports of the package."""
+    return {name: {each.target for each in rooms.imports(ROOT, path) if each.is_ours} for name, path in SOURCES.items()}
+
+
 @pytest.mark.parametrize("name", SOURCES)
 def test_imports_point_down(name):
-    assert rooms.broken(name, HOUSE[name]) == []
+    assert rooms.broken(name, house()[name]) == []
     assert "convc" not in {each.target for each in rooms.imports(ROOT, SOURCES[name])}, "import relatively inside the package"
 
 
@@ -68,7 +74,7 @@ def test_the_name_of_a_type_has_one_meaning():
 def test_rooms_are_few_and_so_are_the_ways_between_them(folder):
     most_rooms, most_arrows = rooms.LIMITS[folder]
     assert len({rooms.room_of(name, folder) for name in SOURCES} - {None}) <= most_rooms
-    assert len(rooms.arrows(HOUSE, folder)) <= most_arrows
+    assert len(rooms.arrows(house(), folder)) <= most_arrows
 
 
 @pytest.mark.parametrize("folder", rooms.ROOMS)
@@ -78,7 +84,7 @@ def test_every_room_that_is_listed_stands(folder):
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_no_rooms_import_each_other_in_a_circle(folder):
-    assert list(networkx.simple_cycles(networkx.DiGraph(rooms.arrows(HOUSE, folder)))) == []
+    assert list(networkx.simple_cycles(networkx.DiGraph(rooms.arrows(house(), folder)))) == []
 
 
 @pytest.mark.parametrize("name", SOURCES)

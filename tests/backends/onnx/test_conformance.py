@@ -23,6 +23,7 @@ from convc.backends.onnx.read.operators import ROWS
 from convc.compiler.engines.onnx_backend import backend
 from convc.ir.errors import ConvcError
 from convc.ir.types import DTYPES, widened
+from convc.tests.support.once import once
 
 HERE = Path(__file__).parent
 DATA = Path(onnx.__file__).parent / "backend" / "test" / "data"
@@ -93,7 +94,7 @@ def read_list() -> dict[str, str]:
     return reasons
 
 
-CASES = {case.name: case for case in all_cases() if case.is_concerned}
+CASES = once("onnx_cases", lambda: {case.name: case for case in all_cases() if case.is_concerned})
 LISTED = read_list()
 
 

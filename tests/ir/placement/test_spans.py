@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 from convc.ir.placement.exact import improve
 from convc.ir.placement.greedy import ORDERS, Span, arena_of, first_fit, highest_load, overlaps, place, place_by_blame
@@ -53,6 +52,8 @@ def least_by_permutation(spans_):
 
 def least_by_solver(spans_):
     """Offsets and, for each pair alive together, which lies below, as a mixed-integer program."""
+    from scipy.optimize import Bounds, LinearConstraint, milp  # half a second to import
+
     pairs = [(i, j) for i, near in enumerate(overlaps(spans_, 10**6)) for j in near if i < j]
     n, most = len(spans_), sum(span.size for span in spans_)
     width = n + len(pairs) + 1  # offsets, choices, height

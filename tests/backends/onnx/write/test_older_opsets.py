@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from fnmatch import fnmatch
 
 import onnx
@@ -53,6 +55,10 @@ FIRST = {
 NO_KERNEL = {**dict.fromkeys(NOT_IN_ONNXRUNTIME, 99), "double_gates.swish": 12}
 
 
+OF_CASE = {case: list(names) for case, names in itertools.groupby(VARIANTS, lambda name: name.rpartition(".")[0])}
+
+
+@functools.cache
 def _first(name: str) -> int:
     return next((first for pattern, first in FIRST.items() if fnmatch(name, pattern)), 7)
 
@@ -69,8 +75,7 @@ def test_a_variant_is_written_or_refused_with_the_opset_that_has_it(opset: int):
 
 def _written(case: str, opset: int) -> list[Graph]:
     """The variants of a case that the opset has, and onnxruntime a kernel for."""
-    names = [name for name in VARIANTS if name.rpartition(".")[0] == case]
-    return [VARIANTS[name] for name in names if opset >= max(_first(name), NO_KERNEL.get(name, 0))]
+    return [VARIANTS[name] for name in OF_CASE[case] if opset >= max(_first(name), NO_KERNEL.get(name, 0))]
 
 
 @pytest.mark.parametrize(("case", "opset"), [(case, opset) for case in CASES for opset in range(7, 13) if _written(case, opset)])
