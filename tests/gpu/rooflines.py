@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from convc.backends.tvm.cpu.laid import STOCK
-from convc.backends.tvm.cuda.plan import ENTER, LEAVE, GpuCall, GpuPlan
+from convc.backends.tvm.cuda.plan import ENTER, LEAVE, VIEW, GpuCall, GpuPlan
 from convc.ir.graph import Node
 from convc.ir.types import DTYPES
 
@@ -33,7 +33,7 @@ class KernelShare:
 
 def kernel_shares(plan: GpuPlan, times: Sequence[tuple[str, Sequence[float]]], macs: float, nbytes: float) -> list[KernelShare]:
     """In order, for kernels launched by functions of these names. Units: `macs` and `nbytes` a second, `times` in milliseconds."""
-    ours = [call for call in plan.calls if call.kernel != STOCK]
+    ours = [call for call in plan.calls if call.kernel not in (STOCK, VIEW)]
     found: list[KernelShare] = []
     seen = [(name, statistics.median(taken)) for name, taken in times]
     while seen:
@@ -68,7 +68,8 @@ def _moved(call: GpuCall) -> int:
     if call.work is None:
         return (1 + (call.kernel in (ENTER, LEAVE))) * _bytes(call.node)
     weights = sum(math.prod(each.shape) * DTYPES[each.dtype].itemsize for each in call.work.arguments)
-    return weights + _bytes(call.work.result) + sum(_bytes(node) for node, _ in call.work.reads)
+    read = sum(_bytes(node) for node, _ in call.work.reads)
+    return weights + read + (read if call.work.within is call.node else _bytes(call.work.result))  # what was written in place is not
 
 
 def _bytes(node: Node) -> int:

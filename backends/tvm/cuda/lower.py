@@ -7,14 +7,16 @@ from typing import Any
 
 from ....ir.graph import Node
 from ....ir.types import DTYPES
+from ..cpu.kernels.kernel import Kind
 from ..cpu.laid import Argument
 from ..cpu.work import batch_of
 from ..host import tvm
 from ..stock.lower import check_sums, emit_stock
 from ..stock.relax_emitter import RelaxEmitter, dtype_name
 from .kernels import borders
+from .kernels.kernel import GpuKernel
 from .kernels.layout import padded
-from .plan import ENTER, LEAVE, GpuPlan
+from .plan import ENTER, LEAVE, VIEW, GpuPlan
 from .work import GpuWork, image_of
 
 __all__ = ["lower_for_gpu"]
@@ -61,15 +63,14 @@ class _GpuLowering:
     def _results(self) -> list[Any]:
         for call in self.plan.calls:
             node = call.node
+            if call.kernel == VIEW:
+                continue  # it lies where its operands were written
             if call.work is not None:
                 self._call(call.work)
-            elif call.kernel in (ENTER, LEAVE):
-                dtype = dtype_name(node.typed)
-                sizes = (batch_of(node), *image_of(node), dtype, dtype)
-                kind, source, target = (
-                    (borders.enter, self.plain, self.padded) if call.kernel == ENTER else (borders.leave, self.padded, self.plain)
-                )
-                target[node] = self._kernel(kind.name, kind(*sizes), [source[node]], node, call.kernel == ENTER)
+            elif call.kernel == ENTER:
+                self.padded[node] = self._move(borders.enter, self.plain, node)
+            elif call.kernel == LEAVE:
+                self.plain[node] = self._as_given(self._move(borders.leave, self.padded, node), node)
             else:
                 self.plain[node] = emit_stock(self.emitter, node, [self.plain[operand] for operand in node.inputs])
         return [self.plain[node] for node in self.graph.outputs]
@@ -78,31 +79,45 @@ class _GpuLowering:
         values = [(self.padded if in_padded else self.plain)[node] for node, in_padded in work.reads]
         operands, others = values[: len(work.operands)], values[len(work.operands) :]
         arguments = [self.arguments[argument] for argument in work.arguments]
-        kernel, node = work.kernel, work.result
+        kernel, node = work.kernel, work.within or work.result
         made = self.padded if work.is_laid else self.plain
-        if kernel.finish is None:
-            made[node] = self._kernel(kernel.name, kernel.build(), [*operands, *arguments, *others], node, work.is_laid)
-            return
-        weights, *rest = arguments
-        parts = self._kernel(kernel.name, kernel.build(), [*operands, weights], node, True, kernel.splits)
-        made[node] = self._kernel(kernel.finish.name, kernel.finish.build(), [parts, *rest, *others], node, work.is_laid)
+        if kernel.finish is not None:
+            weights, *arguments = arguments
+            operands = [self._kernel(kernel, [*operands, weights], self._type(work.result, True, kernel.splits), work.result)]
+            kernel = kernel.finish
+        there = made.get(node) if work.within else None
+        called = self._kernel(kernel, [*operands, *arguments, *others], self._type(node, work.is_laid), work.result, there)
+        made[node] = called if work.is_laid else self._as_given(called, node)
 
-    def _kernel(self, name: str, function: Any, operands: list[Any], node: Node, in_padded: bool, splits: int = 0) -> Any:
-        """A call of a function, which is added once. `splits` are parts of sums. What lies plainly is shown to it as an image."""
-        relax = self.emitter.tvm.relax
+    def _move(self, kind: Kind[..., GpuKernel], source: dict[Node, Any], node: Node) -> Any:
+        dtype = dtype_name(node.typed)
+        kernel = kind.of(batch_of(node), *image_of(node), dtype, dtype)
+        return self._kernel(kernel, [source[node]], self._type(node, kind is borders.enter), node)
+
+    def _kernel(self, kernel: GpuKernel, operands: list[Any], type_: Any, node: Node, there: Any = None) -> Any:
+        """A call of a function, which is added once. It writes into what is `there`, if anything is."""
+        relax, function = self.emitter.tvm.relax, kernel.build()
         if function not in self.kernels:
-            called = "".join(letter if letter.isalnum() else "_" for letter in name)
+            called = "".join(letter if letter.isalnum() else "_" for letter in kernel.name)
             self.kernels[function] = self.emitter.builder.add_func(function.without_attr("global_symbol"), f"{called}{len(self.kernels)}")
         shown = [self._shown(value, param) for value, param in zip(operands, function.params, strict=False)]
+        if there is None:
+            call = relax.call_tir(self.kernels[function], shown, type_)
+        else:
+            call = relax.call_tir_inplace(self.kernels[function], [*shown, there], [len(shown)], type_)
+        return self.emitter.builder.emit(call, node.name)
+
+    def _type(self, node: Node, in_padded: bool, splits: int = 0) -> Any:
+        """Of a value as a kernel leaves it, an image always, or of the parts of its sums."""
         channels, rows, cols = image_of(node)
-        batch = node.typed.shape[0]
         image = (rows, cols, padded(channels)) if in_padded else (channels, rows, cols)
-        shape = self._shape(*([splits] if splits else []), batch, *image)
-        type_ = relax.TensorType(shape, "float32" if splits else dtype_name(node.typed))
-        made = self.emitter.builder.emit(relax.call_tir(self.kernels[function], shown, type_), node.name)
-        if in_padded or node.typed.rank == 4:
-            return made
-        return self.emitter.builder.emit(self.emitter.ops.reshape(made, self.emitter.shape(node.typed)), node.name)
+        shape = self._shape(*([splits] if splits else []), node.typed.shape[0], *image)
+        return self.emitter.tvm.relax.TensorType(shape, "float32" if splits else dtype_name(node.typed))
+
+    def _as_given(self, value: Any, node: Node) -> Any:
+        if node.typed.rank == 4:
+            return value
+        return self.emitter.builder.emit(self.emitter.ops.reshape(value, self.emitter.shape(node.typed)), node.name)
 
     def _shown(self, value: Any, param: Any) -> Any:
         """A value of the kernel's rank: scores and sequences lie as images do."""

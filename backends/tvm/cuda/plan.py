@@ -7,20 +7,21 @@ may be rounded to tf32; else their kernels are the stock ones.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ....ir.graph import Graph, Node
 from ..cpu.laid import LaidPlan, PlannedCall
 from ..gpus.architectures import USUAL, Architecture
 from .casts import moved_casts
+from .in_place import written_in_place
 from .kernels.layout import NARROW
 from .rules import GPU_MAKERS, in_float32, is_read_narrow
 from .work import Around, GpuWork
 
-__all__ = ["ENTER", "LEAVE", "GpuCall", "GpuPlan", "gpu_plan"]
+__all__ = ["ENTER", "LEAVE", "VIEW", "GpuCall", "GpuPlan", "gpu_plan"]
 
 TYPES = NARROW | {"f32"}
-ENTER, LEAVE = "enter", "leave"
+ENTER, LEAVE, VIEW = "enter", "leave", "view"
 
 
 GpuCall = PlannedCall[GpuWork]
@@ -35,8 +36,8 @@ class GpuPlan(LaidPlan[GpuWork]):
 
     @functools.cached_property
     def calls(self) -> list[GpuCall]:
-        """Everything that runs, in order."""
-        return list(self.steps(ENTER, LEAVE))
+        """Everything that runs, in order; a concatenation for which nothing is moved is a view of what was written."""
+        return [replace(call, kernel=VIEW) if call.work and not call.work.operands else call for call in self.steps(ENTER, LEAVE)]
 
     def lines(self) -> list[str]:
         """What runs, a line each, for people."""
@@ -69,4 +70,5 @@ def gpu_plan(graph: Graph, *, tf32: bool = False, arch: Architecture = USUAL) ->
             works[work.result] = work
             covered.update(work.covers)
             padded.update([work.result] if work.is_laid else [])
-    return GpuPlan(graph, dict(sorted(works.items(), key=lambda item: graph.positions[item[0]])), frozenset(covered), tf32, arch)
+    in_order = dict(sorted(works.items(), key=lambda item: graph.positions[item[0]]))
+    return GpuPlan(graph, written_in_place(graph, in_order), frozenset(covered), tf32, arch)

@@ -20,7 +20,13 @@ LONGEST = 1 << 31  # of numbers that pixels, and chunks, are counted by
 MOST_READS = 4  # that steps within a kernel read
 
 
-GpuWork = LaidWork[GpuKernel]  # of which the layout is channels innermost, padded
+@dataclass(frozen=True)
+class GpuWork(LaidWork[GpuKernel]):
+    """A kernel call of which the layout is channels innermost, padded. With `within` its result is written into channels of that
+    concatenation, where nothing else reads it.
+    """
+
+    within: Node | None = None
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from typing import Any
 from ...cpu.kernels.layout import Batch
 from .kernel import gpu_kind
 from .layout import CHUNK, padded
-from .writer import GpuWriter, Tensor, device_func
+from .writer import DeviceFunc, GpuWriter, Tensor
 
 __all__ = ["enter", "leave"]
 
 
 @gpu_kind("enter")
-def enter(batch: Batch, channels: int, rows: int, cols: int, given: str, made: str) -> Any:
+def enter(batch: Batch, channels: int, rows: int, cols: int, given: str, made: str) -> DeviceFunc:
     """(A[n,C,H,W] of the type `given`, D[n,H,W,C] of the type `made`): rounded once; channels beyond the last are 0."""
     pixels, chunks = rows * cols, padded(channels) // CHUNK
 
@@ -33,14 +33,14 @@ def enter(batch: Batch, channels: int, rows: int, cols: int, given: str, made: s
                 writer.set(values, lane, value if whole else writer.either(is_there, value, writer.tirx.const(0.0, given)))
             writer.put_chunk(d, (writer.place(image) * pixels + pixel) * padded(channels) + chunk * CHUNK, values)
 
-    return device_func(
+    return DeviceFunc(
         [Tensor("A", (batch, channels, rows, cols), given), Tensor("D", (batch, rows, cols, padded(channels)), made)],
         body,
     )
 
 
 @gpu_kind("leave")
-def leave(batch: Batch, channels: int, rows: int, cols: int, given: str, made: str) -> Any:
+def leave(batch: Batch, channels: int, rows: int, cols: int, given: str, made: str) -> DeviceFunc:
     """(A[n,H,W,C] of the type `given`, D[n,C,H,W] of the type `made`)."""
     pixels, chunks = rows * cols, padded(channels) // CHUNK
 
@@ -60,7 +60,7 @@ def leave(batch: Batch, channels: int, rows: int, cols: int, given: str, made: s
                     with writer.when(channel < channels):
                         store()
 
-    return device_func(
+    return DeviceFunc(
         [Tensor("A", (batch, rows, cols, padded(channels)), given), Tensor("D", (batch, channels, rows, cols), made)],
         body,
     )

@@ -14,7 +14,7 @@ from .epilogue import read_tensors, stepped
 from .kernel import gpu_kind
 from .layout import ELEMENTS, ElementKind, GpuPacking, grown, padded
 from .windows import Take, WindowSum, window_tensors, windowed
-from .writer import GpuWriter, Tensor, device_func
+from .writer import DeviceFunc, GpuWriter, Tensor
 
 __all__ = ["gpu_depthwise", "gpu_depthwise_filters"]
 
@@ -30,7 +30,7 @@ def gpu_depthwise_filters(channels: int, window: Window, element: ElementKind) -
 
 
 @gpu_kind("depthwise")
-def gpu_depthwise(batch: Batch, channels: int, window: Window, of: str, steps: Steps = ()) -> Any:
+def gpu_depthwise(batch: Batch, channels: int, window: Window, of: str, steps: Steps = ()) -> DeviceFunc:
     """(A, W[KH,KW,C], bias[C], R..., D)."""
     element = ELEMENTS[of]
     image, result = window_tensors(batch, channels, window, element.dtype)
@@ -51,4 +51,4 @@ def gpu_depthwise(batch: Batch, channels: int, window: Window, of: str, steps: S
             stepped(writer, steps, made.values, read, made.at)
             writer.put_chunk(d, made.at, made.values)
 
-    return device_func([image, *weights, *read_tensors(steps, result.shape, element.dtype), result], body)
+    return DeviceFunc([image, *weights, *read_tensors(steps, result.shape, element.dtype), result], body)

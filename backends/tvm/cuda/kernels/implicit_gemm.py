@@ -19,7 +19,7 @@ from .kernel import GpuKernel, gpu_kind
 from .layout import CHUNK, ELEMENTS, ElementKind
 from .sizes import ConvSizes, ProductSizes
 from .tiles import Tiling, tiling_of
-from .writer import GpuWriter, Tensor, device_func
+from .writer import DeviceFunc, GpuWriter, Tensor
 
 __all__ = ["Product", "add_parts", "convolution", "convolution_kernel"]
 
@@ -46,7 +46,7 @@ def convolution_kernel(sizes: ConvSizes, element: ElementKind, steps: Steps, sha
 
 
 @gpu_kind("conv")
-def convolution(sizes: ConvSizes, of: str, steps: Steps, tiled: Tiling) -> Any:
+def convolution(sizes: ConvSizes, of: str, steps: Steps, tiled: Tiling) -> DeviceFunc:
     """(X, W, bias, R..., Y), or (X, W, parts[splits,n*H'*W',O]) where sums are split."""
     element = ELEMENTS[of]
     c_out = sizes.stored_out
@@ -67,11 +67,11 @@ def convolution(sizes: ConvSizes, of: str, steps: Steps, tiled: Tiling) -> Any:
             bias, *read, y = others
             product.store(steps, bias, read, y)
 
-    return device_func([image, weights, *rest], body)
+    return DeviceFunc([image, weights, *rest], body)
 
 
 @gpu_kind("conv, parts added")
-def add_parts(splits: int, batch: Batch, pixel: tuple[int, int, int], of: str, steps: Steps) -> Any:
+def add_parts(splits: int, batch: Batch, pixel: tuple[int, int, int], of: str, steps: Steps) -> DeviceFunc:
     """(parts[splits,n,H,W,C], bias[C], R..., Y[n,H,W,C]): always in the same order."""
     shape, dtype = (batch, *pixel), ELEMENTS[of].dtype
     given = [Tensor("parts", (splits, *shape), "float32"), Tensor("bias", (pixel[-1],), "float32"), *read_tensors(steps, shape, dtype)]
@@ -89,7 +89,7 @@ def add_parts(splits: int, batch: Batch, pixel: tuple[int, int, int], of: str, s
             stepped(writer, steps, total, read, at)
             writer.put_chunk(y, at, total)
 
-    return device_func([*given, Tensor("Y", shape, dtype)], body)
+    return DeviceFunc([*given, Tensor("Y", shape, dtype)], body)
 
 
 class Product(Generic[S]):

@@ -12,7 +12,7 @@ import numpy as np
 
 from .....ir.types import DTYPES, Array
 
-__all__ = ["CHUNK", "ELEMENTS", "NARROW", "ElementKind", "GpuPacking", "as_factor", "grown", "padded", "per_channel"]
+__all__ = ["CHUNK", "ELEMENTS", "NARROW", "ElementKind", "GpuPacking", "Stored", "as_factor", "grown", "padded", "per_channel"]
 
 CHUNK = 8  # channels that are moved together: 16 bytes of float16, which a thread loads and stores at once
 
@@ -38,6 +38,17 @@ ELEMENTS = {
 }
 NARROW = frozenset({"f16", "bf16"})
 TF32 = 13  # bits of float32 that a factor has not
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """How a kernel stores its result, where that is not as it would by itself: as numbers of `dtype`, TVM's name of it, and as some of the
+    `channels` that a larger value has, as they lie, from `first` on.
+    """
+
+    dtype: str | None = None
+    channels: int | None = None
+    first: int = 0
 
 
 @dataclass(frozen=True, slots=True)

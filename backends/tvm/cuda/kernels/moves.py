@@ -9,33 +9,39 @@ from typing import Any
 from ...cpu.kernels.layout import Batch
 from .kernel import gpu_kind
 from .layout import CHUNK, padded
-from .writer import GpuWriter, Tensor, device_func
+from .writer import DeviceFunc, GpuWriter, Tensor
 
 __all__ = ["gpu_concat", "gpu_resize"]
 
 
 @gpu_kind("concat")
-def gpu_concat(batch: Batch, channels: tuple[int, ...], rows: int, cols: int, dtype: str) -> Any:
-    """(A0, A1, ..., D): the operands' channels one after the other. All but the last have whole chunks."""
+def gpu_concat(
+    batch: Batch, channels: tuple[int, ...], rows: int, cols: int, dtype: str, moved: tuple[int, ...] | None = None
+) -> DeviceFunc:
+    """(A0, A1, ..., D): the operands' channels one after the other. All but the last have whole chunks. Only those in `moved` are there, if
+    it is given: the others lie in D already.
+    """
     assert not any(c % CHUNK for c in channels[:-1]), "a chunk of two operands"
     starts = list(itertools.accumulate(map(padded, channels), initial=0))
-    given = [Tensor(f"A{i}", (batch, rows, cols, padded(c)), dtype) for i, c in enumerate(channels)]
+    moved = tuple(range(len(channels))) if moved is None else moved
+    places = list(itertools.accumulate((padded(channels[i]) for i in moved), initial=0))  # of chunks among those that are moved
+    given = [Tensor(f"A{i}", (batch, rows, cols, padded(channels[i])), dtype) for i in moved]
 
     def body(writer: GpuWriter, *buffers: Any) -> None:
         *operands, d = buffers
-        with writer.each(writer.images(batch) * rows * cols, starts[-1] // CHUNK) as (pixel, chunk):
+        with writer.each(writer.images(batch) * rows * cols, places[-1] // CHUNK) as (pixel, chunk):
             channel = chunk * CHUNK
             values = writer.registers(CHUNK, dtype)
-            for operand, start, stop in zip(operands, starts, starts[1:], strict=False):
+            for i, operand, start, stop in zip(moved, operands, places, places[1:], strict=False):
                 with writer.when(writer.tirx.And(channel >= start, channel < stop)):
                     writer.move(values, 0, operand, writer.place(pixel) * (stop - start) + channel - start, CHUNK)
-            writer.move(d, writer.place(pixel) * starts[-1] + channel, values, 0, CHUNK)
+                    writer.move(d, writer.place(pixel) * starts[-1] + starts[i] - start + channel, values, 0, CHUNK)
 
-    return device_func([*given, Tensor("D", (batch, rows, cols, starts[-1]), dtype)], body)
+    return DeviceFunc([*given, Tensor("D", (batch, rows, cols, starts[-1]), dtype)], body)
 
 
 @gpu_kind("resize")
-def gpu_resize(batch: Batch, channels: int, source: tuple[int, int], target: tuple[int, int], is_bilinear: bool, dtype: str) -> Any:
+def gpu_resize(batch: Batch, channels: int, source: tuple[int, int], target: tuple[int, int], is_bilinear: bool, dtype: str) -> DeviceFunc:
     """(A, tables..., D): where rows and columns come from, and, if bilinear, the share of the next one after each."""
     tables = [
         Tensor(f"{name}_{kind}", (extent,), of)
@@ -59,7 +65,7 @@ def gpu_resize(batch: Batch, channels: int, source: tuple[int, int], target: tup
                 writer.move(d, at, values, 0, CHUNK)
 
     shape = (*target, padded(channels))
-    return device_func([Tensor("A", (batch, *source, padded(channels)), dtype), *tables, Tensor("D", (batch, *shape), dtype)], body)
+    return DeviceFunc([Tensor("A", (batch, *source, padded(channels)), dtype), *tables, Tensor("D", (batch, *shape), dtype)], body)
 
 
 def _mixed(writer: GpuWriter, a: Any, chunk_at: Any, tables: Sequence[Any], at: tuple[Any, Any], source: tuple[int, int]) -> Any:

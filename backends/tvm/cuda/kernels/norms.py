@@ -10,13 +10,13 @@ from ...cpu.kernels.layout import Batch
 from .epilogue import read_tensors, stepped
 from .kernel import gpu_kind
 from .layout import CHUNK, padded
-from .writer import GpuWriter, Tensor, device_func
+from .writer import DeviceFunc, GpuWriter, Tensor
 
 __all__ = ["gpu_batch_norm", "gpu_local_response_norm"]
 
 
 @gpu_kind("local response norm")
-def gpu_local_response_norm(op: LocalResponseNorm, batch: Batch, channels: int, rows: int, cols: int, dtype: str) -> Any:
+def gpu_local_response_norm(op: LocalResponseNorm, batch: Batch, channels: int, rows: int, cols: int, dtype: str) -> DeviceFunc:
     """(A, D). Neighbours come from a cache; those beyond the last channel count for nothing, whatever lies there."""
     lines = padded(channels)
 
@@ -38,11 +38,11 @@ def gpu_local_response_norm(op: LocalResponseNorm, batch: Batch, channels: int, 
             writer.put_chunk(d, first + chunk * CHUNK, values)
 
     shape = (batch, rows, cols, lines)
-    return device_func([Tensor("A", shape, dtype), Tensor("D", shape, dtype)], body)
+    return DeviceFunc([Tensor("A", shape, dtype), Tensor("D", shape, dtype)], body)
 
 
 @gpu_kind("batch norm")
-def gpu_batch_norm(batch: Batch, channels: int, rows: int, cols: int, dtype: str, steps: Steps = ()) -> Any:
+def gpu_batch_norm(batch: Batch, channels: int, rows: int, cols: int, dtype: str, steps: Steps = ()) -> DeviceFunc:
     """(A, gain[C], shift[C], R..., D)."""
     lines = padded(channels)
     shape = (batch, rows, cols, lines)
@@ -57,4 +57,4 @@ def gpu_batch_norm(batch: Batch, channels: int, rows: int, cols: int, dtype: str
             stepped(writer, steps, values, read, at)
             writer.put_chunk(d, at, values)
 
-    return device_func([Tensor("A", shape, dtype), *numbers, *read_tensors(steps, shape, dtype), Tensor("D", shape, dtype)], body)
+    return DeviceFunc([Tensor("A", shape, dtype), *numbers, *read_tensors(steps, shape, dtype), Tensor("D", shape, dtype)], body)

@@ -10,7 +10,7 @@ from ...cpu.kernels.layout import Batch
 from .epilogue import GPU_STEPS, read_tensors, stepped
 from .kernel import gpu_kind
 from .layout import CHUNK, padded
-from .writer import GpuWriter, Tensor, device_func
+from .writer import DeviceFunc, GpuWriter, Tensor
 
 __all__ = ["gpu_by_channel", "gpu_pointwise"]
 
@@ -18,7 +18,7 @@ Image = tuple[int, int, int]  # channels, rows, columns
 
 
 @gpu_kind("pointwise")
-def gpu_pointwise(batch: Batch, image: Image, dtype: str, steps: Steps) -> Any:
+def gpu_pointwise(batch: Batch, image: Image, dtype: str, steps: Steps) -> DeviceFunc:
     """(A, R..., D), all alike."""
     shape = (batch, *image[1:], padded(image[0]))
 
@@ -30,11 +30,11 @@ def gpu_pointwise(batch: Batch, image: Image, dtype: str, steps: Steps) -> Any:
             stepped(writer, steps, values, read, at)
             writer.put_chunk(d, at, values)
 
-    return device_func([Tensor("A", shape, dtype), *read_tensors(steps, shape, dtype), Tensor("D", shape, dtype)], body)
+    return DeviceFunc([Tensor("A", shape, dtype), *read_tensors(steps, shape, dtype), Tensor("D", shape, dtype)], body)
 
 
 @gpu_kind("by channel")
-def gpu_by_channel(batch: Batch, image: Image, dtype: str, first: EpilogueStep, steps: Steps, is_gate: bool) -> Any:
+def gpu_by_channel(batch: Batch, image: Image, dtype: str, first: EpilogueStep, steps: Steps, is_gate: bool) -> DeviceFunc:
     """(A, B, R..., D): the first step reads a number a channel, a gate B[n,1,1,C] of the images, or constants B[C] in float32."""
     channels = padded(image[0])
     shape = (batch, *image[1:], channels)
@@ -56,4 +56,4 @@ def gpu_by_channel(batch: Batch, image: Image, dtype: str, first: EpilogueStep, 
             stepped(writer, steps, values, read, at)
             writer.put_chunk(d, at, values)
 
-    return device_func([Tensor("A", shape, dtype), numbers, *read_tensors(steps, shape, dtype), Tensor("D", shape, dtype)], body)
+    return DeviceFunc([Tensor("A", shape, dtype), numbers, *read_tensors(steps, shape, dtype), Tensor("D", shape, dtype)], body)

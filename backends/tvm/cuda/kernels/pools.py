@@ -16,7 +16,7 @@ from .epilogue import read_tensors, stepped
 from .kernel import gpu_kind
 from .layout import CHUNK, padded
 from .windows import Take, WindowSum, window_tensors, windowed
-from .writer import THREADS, GpuWriter, Tensor, device_func
+from .writer import THREADS, DeviceFunc, GpuWriter, Tensor
 
 __all__ = ["gpu_avg_pool", "gpu_global_avg_pool", "gpu_global_max_pool", "gpu_max_pool"]
 
@@ -24,7 +24,7 @@ ACROSS = 8  # chunks that a block of a global pool takes: 128 bytes of float16, 
 
 
 @gpu_kind("max pool")
-def gpu_max_pool(batch: Batch, channels: int, window: Window, dtype: str, steps: Steps = ()) -> Any:
+def gpu_max_pool(batch: Batch, channels: int, window: Window, dtype: str, steps: Steps = ()) -> DeviceFunc:
     """(A, R..., D). Padding never wins."""
 
     def body(writer: GpuWriter, a: Any, *rest: Any) -> None:
@@ -41,7 +41,7 @@ def gpu_max_pool(batch: Batch, channels: int, window: Window, dtype: str, steps:
 
 
 @gpu_kind("avg pool")
-def gpu_avg_pool(batch: Batch, channels: int, window: Window, count_include_pad: bool, dtype: str, steps: Steps = ()) -> Any:
+def gpu_avg_pool(batch: Batch, channels: int, window: Window, count_include_pad: bool, dtype: str, steps: Steps = ()) -> DeviceFunc:
     """(A, R..., D). Positions that only ceil_mode adds are never counted."""
 
     def body(writer: GpuWriter, a: Any, *rest: Any) -> None:
@@ -75,26 +75,26 @@ def _padded_taps(writer: GpuWriter, window: Window, result: WindowSum) -> Any:
     return counts[0] * counts[1]
 
 
-def _pool(batch: Batch, channels: int, window: Window, dtype: str, steps: Steps, body: Callable[..., None]) -> Any:
+def _pool(batch: Batch, channels: int, window: Window, dtype: str, steps: Steps, body: Callable[..., None]) -> DeviceFunc:
     image, result = window_tensors(batch, channels, window, dtype)
-    return device_func([image, *read_tensors(steps, result.shape, dtype), result], body)
+    return DeviceFunc([image, *read_tensors(steps, result.shape, dtype), result], body)
 
 
 @gpu_kind("global avg pool")
-def gpu_global_avg_pool(batch: Batch, channels: int, rows: int, cols: int, dtype: str) -> Any:
+def gpu_global_avg_pool(batch: Batch, channels: int, rows: int, cols: int, dtype: str) -> DeviceFunc:
     """(A[n,H,W,C], D[n,1,1,C])."""
     return _global_pool(batch, channels, (rows, cols), dtype, 0.0, lambda tirx: operator.add, 1.0 / (rows * cols))
 
 
 @gpu_kind("global max pool")
-def gpu_global_max_pool(batch: Batch, channels: int, rows: int, cols: int, dtype: str) -> Any:
+def gpu_global_max_pool(batch: Batch, channels: int, rows: int, cols: int, dtype: str) -> DeviceFunc:
     """(A[n,H,W,C], D[n,1,1,C])."""
     return _global_pool(batch, channels, (rows, cols), dtype, -math.inf, greatest, 1.0)
 
 
 def _global_pool(
     batch: Batch, channels: int, image: Pair, dtype: str, start: float, combine: Callable[[Any], Callable[..., Any]], factor: float
-) -> Any:
+) -> DeviceFunc:
     """A block has ACROSS chunks of an image: its threads go through the pixels side by side, and one for each chunk combines them."""
     chunks, down = padded(channels) // CHUNK, THREADS // ACROSS
     columns, pixels = math.ceil(chunks / ACROSS), math.prod(image)
@@ -119,7 +119,7 @@ def _global_pool(
             writer.change(values, lambda value: value * writer.to.float32(factor))
             writer.put_chunk(d, of * padded(channels) + chunk * CHUNK, values)
 
-    return device_func(
+    return DeviceFunc(
         [Tensor("A", (batch, *image, padded(channels)), dtype), Tensor("D", (batch, 1, 1, padded(channels)), dtype)],
         body,
     )

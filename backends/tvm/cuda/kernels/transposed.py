@@ -21,7 +21,7 @@ from .implicit_gemm import Product
 from .kernel import GpuKernel, gpu_kind
 from .layout import ELEMENTS, ElementKind, GpuPacking, as_factor, grown, padded
 from .tiles import Tiling, tiling_of
-from .writer import Tensor, device_func
+from .writer import DeviceFunc, Tensor
 
 __all__ = ["TransposedSizes", "gpu_transposed", "phase_filters_for_gpu", "transposed_kernel"]
 
@@ -133,7 +133,7 @@ def transposed_kernel(sizes: TransposedSizes, element: ElementKind, steps: Steps
 
 
 @gpu_kind("transposed conv")
-def gpu_transposed(sizes: TransposedSizes, of: str, steps: Steps, tiled: Tiling) -> Any:
+def gpu_transposed(sizes: TransposedSizes, of: str, steps: Steps, tiled: Tiling) -> DeviceFunc:
     element = ELEMENTS[of]
     result = (sizes.batch, *sizes.whole, sizes.group_out)
     given = [
@@ -148,7 +148,7 @@ def gpu_transposed(sizes: TransposedSizes, of: str, steps: Steps, tiled: Tiling)
         product.sums()
         product.store(steps, bias, read, y)
 
-    return device_func([*given, *read_tensors(steps, result, element.dtype), Tensor("Y", result, element.dtype)], body)
+    return DeviceFunc([*given, *read_tensors(steps, result, element.dtype), Tensor("Y", result, element.dtype)], body)
 
 
 class _Phases(Product[TransposedSizes]):

@@ -11,9 +11,9 @@ from typing import Any, overload
 
 from ...cpu.kernels.layout import Batch
 from ...host import tvm
-from .layout import CHUNK
+from .layout import CHUNK, Stored
 
-__all__ = ["OWN", "THREADS", "GpuWriter", "Tensor", "device_func"]
+__all__ = ["OWN", "THREADS", "DeviceFunc", "GpuWriter", "Tensor"]
 
 OWN = "convc.own"  # the attribute of kernels that are written for threads
 OPAQUE = 8  # Relax's pattern of an operation that nothing is fused with
@@ -30,19 +30,49 @@ class Tensor:
     dtype: str
 
 
-def device_func(tensors: Sequence[Tensor], body: Callable[..., None]) -> Any:
-    """A PrimFunc; `body(writer, *buffers)` writes what each thread does. Buffers have one axis."""
-    writer = GpuWriter(tensors)
-    to = writer.to
-    with writer.host.script.ir_builder.IRBuilder() as builder, to.prim_func():
-        to.func_name("main")
-        to.func_attr({"op_pattern": OPAQUE, "tirx.noalias": True, "tirx.is_scheduled": True, OWN: True})
-        shapes = [[writer.batch if extent is None else writer.long(extent) for extent in one.shape] for one in tensors]
-        buffers = [to.arg(one.name, to.buffer(shape, one.dtype)) for one, shape in zip(tensors, shapes, strict=True)]
-        to.device_entry()
-        flat = [to.decl_buffer((math.prod(buffer.shape),), str(buffer.dtype), data=buffer.data) for buffer in buffers]
-        body(writer, *flat)
-    return builder.get()
+@dataclass(frozen=True, slots=True)
+class DeviceFunc:
+    """A kernel that can be written: `body(writer, *buffers)` says what each thread does. Buffers have one axis."""
+
+    tensors: Sequence[Tensor]
+    body: Callable[..., None]
+
+    def written(self, stored: Stored | None = None) -> Any:
+        """Its PrimFunc; by `stored` its result lies, or is, otherwise than it would."""
+        tensors = [*self.tensors[:-1], _stored(self.tensors[-1], stored)]
+        writer = GpuWriter(tensors)
+        to = writer.to
+        with writer.host.script.ir_builder.IRBuilder() as builder, to.prim_func():
+            to.func_name("main")
+            to.func_attr({"op_pattern": OPAQUE, "tirx.noalias": True, "tirx.is_scheduled": True, OWN: True})
+            shapes = [[writer.batch if extent is None else writer.long(extent) for extent in one.shape] for one in tensors]
+            buffers = [to.arg(one.name, to.buffer(shape, one.dtype)) for one, shape in zip(tensors, shapes, strict=True)]
+            to.device_entry()
+            flat = [to.decl_buffer((math.prod(buffer.shape),), str(buffer.dtype), data=buffer.data) for buffer in buffers]
+            if stored is not None and stored.channels is not None:
+                writer.slice = _Slice(flat[-1], int(self.tensors[-1].shape[-1] or 0), stored.channels, stored.first)
+            self.body(writer, *flat)
+        return builder.get()
+
+
+def _stored(result: Tensor, stored: Stored | None) -> Tensor:
+    if stored is None:
+        return result
+    return Tensor(result.name, (*result.shape[:-1], stored.channels or result.shape[-1]), stored.dtype or result.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """The channels from `first` on, `own` of them, in a buffer that has `whole` a pixel."""
+
+    buffer: Any
+    own: int
+    whole: int
+    first: int
+
+    def place(self, at: Any) -> Any:
+        """Where lies what would be at `at` without the others."""
+        return at // self.own * self.whole + (at % self.own + self.first)
 
 
 class GpuWriter:
@@ -55,6 +85,7 @@ class GpuWriter:
         self.batch: Any = self.tirx.Var("n", "int64")
         sizes = [math.prod(extent or 1 for extent in one.shape) for one in tensors]
         self.is_wide = any(None in one.shape for one in tensors) or max(sizes, default=0) >= INT32
+        self.slice: _Slice | None = None
 
     def long(self, number: int) -> Any:
         return self.tirx.IntImm("int64", number)
@@ -128,7 +159,11 @@ class GpuWriter:
         return self.to.if_then_else(condition, value, otherwise)
 
     def move(self, target: Any, at: Any, source: Any, start: Any, count: int) -> None:
-        """`count` neighbours at once, of the same type on either side; 16 bytes are the most."""
+        """`count` neighbours at once, of the same type on either side; 16 bytes are the most. What is a slice of a larger value is written
+        there.
+        """
+        if self.slice is not None and self.slice.buffer is target:
+            at = self.keep(self.slice.place(at))
         with self.to.vectorized(0, count) as lane:
             self.to.buffer_store(target, source[start + lane], [at + lane])
 

@@ -136,7 +136,7 @@ def test_what_is_computed_in_float32_is_one_kernel(apart: Callable[..., Any], tm
         "max pool: p",
         "avg pool: a, i",
         "max pool: o.f16",
-        "concat: k.f16",
+        "concat of 1, 1 in place: k.f16",
         "batch norm: b, b.f16, y",
         "resize: big, half",
         "global avg pool: g, g.f16",
