@@ -152,7 +152,8 @@ def _verdict(kernel: Kernel, held: Mapping[Node, Array], sizes: Mapping[str, int
             values[node] = np.asarray(node.kind.meaning(sized(node, sizes).op, *operands))
             if kernel.tile and not began:
                 _, c_in, r, _ = operands[1].shape
-                bounds[node] = error_bound(kernel.tile, node.op.pads, *operands) + UNDERFLOW * roundings(kernel.tile, r, c_in)
+                bound = error_bound(kernel.tile, node.op.pads, *operands, dilations=node.op.dilations)
+                bounds[node] = bound + UNDERFLOW * roundings(kernel.tile, r, c_in)
             else:
                 gamma, own = _local_bound(node, operands, values[node])
                 carried = _carried if began else _carried_in

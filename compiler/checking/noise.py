@@ -155,7 +155,7 @@ class _Disturbance:
         """One standard deviation for each element of the result."""
         unit = self._unit(node)
         if node.name in self.tiles:
-            return unit * tile_noise(self.tiles[node.name], node.op.pads, operands[0], operands[1])
+            return unit * tile_noise(self.tiles[node.name], node.op.pads, operands[0], operands[1], node.op.dilations)
         scale = abs(value) if node.kind.magnitude is None else node.kind.magnitude(node.op, *operands)
         roundings = node.kind.roundings(node.op, tuple(operand.typed for operand in node.inputs), node.typed)
         if roundings == 0:

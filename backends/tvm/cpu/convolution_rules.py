@@ -101,13 +101,15 @@ def _narrow(around: Surroundings, node: Node) -> Work:
 
 
 def _winograd(around: Surroundings, node: Node, m: int) -> Work:
-    """By tiles of m x m results, with the max pool of 2x2 after it where there is one."""
+    """By tiles of m x m results, with the max pool of 2x2 after it where there is one, and phase by phase where it is dilated."""
     x, w, *bias = node.inputs
-    (c_in, rows, cols), (c_out, _, r, _) = extents(x), w.typed.concrete()
+    (c_in, rows, cols), (c_out, _, r, _), (top, left, bottom, right) = extents(x), w.typed.concrete(), node.op.pads
     covers, steps, others = followers(around, node, FLAT, gates=False)
-    pool = None if others else _pool_of_pairs(around, covers[-1])
+    down, along = dilations = node.op.dilations
+    pool = None if others or dilations != (1, 1) else _pool_of_pairs(around, covers[-1])
     covers = (*covers, pool) if pool else covers
-    size = Tiled(m, batch_of(x), c_in, c_out, rows, cols, node.op.pads, steps, pool is not None, processor=around.processor, r=r)
+    sizes = (rows // down, cols // along, (top // down, left // along, bottom // down, right // along))
+    size = Tiled(m, batch_of(x), c_in, c_out, *sizes, steps, pool is not None, None, around.processor, r, dilations)
     arguments = (packed(f"{node.name}.packed", tile_filters(size), w), bias_of(node, c_out, bias))
     return Work(covers, winograd_kernel(size, around.tuned), (x,), arguments, others)
 

@@ -35,7 +35,7 @@ NET = typed_graph("""graph @fused(%x: f32[N,32,20,20]) {
     %steep = leaky_relu(%c1) {alpha=-3.0}
     %swish = hard_swish(%steep)
     %c2 = conv2d(%swish, %w) {pads=[1,1,1,1]}
-    %gate = sigmoid(%c2)
+    %gate = hard_sigmoid(%c2) {alpha=0.3}
     %gated = mul(%swish, %gate)
     %c3 = conv2d(%gated, %w) {pads=[2,2,2,2], dilations=[2,2]}
     %hard = hard_sigmoid(%c3) {alpha=0.5}
@@ -60,7 +60,7 @@ COVERS = [
     ("c4", "six"),
     ("norm", "on", "last"),
 ]
-TILES = {"auto": {"c0": 4, "c1": 2, "c2": 2}, "f2": {"c0": 2, "c1": 2, "c2": 2}, "f4": {"c0": 4, "c1": 4, "c2": 4}, "off": {}}
+TILES = {"auto": {"c0": 4, "c1": 2, "c2": 2, "c3": 2}, **{f"f{m}": dict.fromkeys(("c0", "c1", "c2", "c3"), m) for m in (2, 4)}, "off": {}}
 
 
 def engine(winograd: str) -> Engine:

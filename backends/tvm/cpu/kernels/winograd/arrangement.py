@@ -39,7 +39,8 @@ class Tiled:
     """One convolution's sizes: F(m x m, r x r), one of TILES, for an input of rows x cols with pads (top, left, bottom, right) >= 0.
 
     With `pools`, whose steps read nothing, of every 2x2 results only the greatest is stored. `form` was found by tuning; else the rule
-    chooses one for `processor`.
+    chooses one for `processor`. With `dilations` the pixels that one window may meet, every so manieth, are an image of their own: rows,
+    cols and pads are those of such a phase, and of the image these times the dilations.
     """
 
     m: int
@@ -54,6 +55,16 @@ class Tiled:
     form: Arrangement | None = None
     processor: Processor = AVX512
     r: int = 3
+    dilations: Pair = (1, 1)
+
+    @property
+    def phases(self) -> int:
+        return math.prod(self.dilations)
+
+    @property
+    def images(self) -> Batch:
+        """Phases of all images."""
+        return None if self.batch is None else self.batch * self.phases
 
     @property
     def a(self) -> int:
@@ -84,13 +95,15 @@ class Tiled:
 
     @property
     def is_far(self) -> bool:
-        """Whether input and result are more than the cores' own caches keep. A batch with a name is at least 2, as in `arrangement`."""
+        """Whether input and result are more than the cores' own caches keep, and lie row by row. A batch with a name is at least 2, as in
+        `arrangement`.
+        """
         pixels = self.rows * self.cols * blocks(self.c_in) + math.prod(self.stored) * blocks(self.c_out)
-        return 4 * LANES * (self.batch or 2) * pixels > FAR
+        return self.phases == 1 and 4 * LANES * (self.batch or 2) * pixels > FAR
 
     @property
     def rule(self) -> Arrangement:
-        return arrangement(self.m, self.batch, self.c_in, self.c_out, *self.out, self.processor, self.r)
+        return arrangement(self.m, self.images, self.c_in, self.c_out, *self.out, self.processor, self.r)
 
 
 def group_of(c_out: int) -> int:

@@ -32,22 +32,26 @@ def roundings(m: int, r: int, c_in: int) -> int:
     return 2 * of_input + 1 + c_in + 2 * of_output + 1
 
 
-def noise(m: int, pads: Pads, x: Array, w: Array) -> Array:
+def noise(m: int, pads: Pads, x: Array, w: Array, dilations: Pair = (1, 1)) -> Array:
     """One standard deviation of the error of every output, over the unit roundoff: squares are added where the bound adds magnitudes.
 
     Shapes: x[N,C,H,W], w[O,C,r,r] -> [N,O,H',W'].
     """
+    if dilations != (1, 1):
+        return _joined(noise(m, _of_phase(pads, dilations), _phases(x, dilations), w), dilations)
     tiles = _Tiles(m, w.shape[2], pads)
     weights, inputs = tiles.transformed(x, w)
     squares = _both(tiles.to_y**2, weights**2 @ inputs**2)
     return SINGLE * np.sqrt((x.shape[1] / 2 + TRANSFORMS) * tiles.image(squares, x))
 
 
-def error_bound(m: int, pads: Pads, x: Array, w: Array, b: Array | None = None) -> Array:
+def error_bound(m: int, pads: Pads, x: Array, w: Array, b: Array | None = None, dilations: Pair = (1, 1)) -> Array:
     """Bound on |computed - true| of every output, before the epilogue's steps, for F(m x m, r x r) in float32; float64.
 
     Shapes: x[N,C,H,W], w[O,C,r,r], b[O] -> [N,O,H',W']. Underflow is left out.
     """
+    if dilations != (1, 1):
+        return _joined(error_bound(m, _of_phase(pads, dilations), _phases(x, dilations), w, b), dilations)
     tiles = _Tiles(m, w.shape[2], pads)
     of_input, of_output = DEPTH[tiles.a]
     weights, inputs = tiles.transformed(x, w)
@@ -59,6 +63,23 @@ def error_bound(m: int, pads: Pads, x: Array, w: Array, b: Array | None = None) 
     if b is not None:
         value = value + b.astype(np.float64)[:, None]
     return tiles.image(off + UNIT * (abs(value) + off), x)
+
+
+def _of_phase(pads: Pads, dilations: Pair) -> Pads:
+    (top, left, bottom, right), (down, along) = pads, dilations
+    return top // down, left // along, bottom // down, right // along
+
+
+def _phases(x: Array, dilations: Pair) -> Array:
+    """[N,C,H,W] as one image for each of the pixels that a dilated window may start at."""
+    (n, c, rows, cols), (down, along) = x.shape, dilations
+    split = x.reshape(n, c, rows // down, down, cols // along, along).transpose(0, 3, 5, 1, 2, 4)
+    return split.reshape(-1, c, rows // down, cols // along)
+
+
+def _joined(phases: Array, dilations: Pair) -> Array:
+    (_, c, rows, cols), (down, along) = phases.shape, dilations
+    return phases.reshape(-1, down, along, c, rows, cols).transpose(0, 3, 4, 1, 5, 2).reshape(-1, c, rows * down, cols * along)
 
 
 def _gamma(n: int) -> float:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from ....host import tvm
+from ..epilogue import read_names
 from ..kernel import CpuKernel, Tunable, TunedForms, by, fits_registers, form_of, kind, then
 from ..layout import LANES, blocks
 from ..writer import OPAQUE
@@ -46,6 +47,8 @@ def winograd(size: Tiled) -> Any:
         arrange_fused(schedule, size, form)
     else:
         arrange_three(schedule, size, form)
+    if size.phases > 1:
+        _lay_by_phase(schedule, size)
     # positions an odd number of LANES floats, a cache's line, apart: else many share one place in a cache, for up to 1.2 times the time
     for stage in ("V", "M"):
         schedule.storage_align(schedule.get_sblock(stage), buffer_index=0, axis=2, factor=2 * LANES, offset=LANES)
@@ -56,12 +59,25 @@ def winograd(size: Tiled) -> Any:
     return kernel.with_attr("op_pattern", OPAQUE)
 
 
+def _lay_by_phase(schedule: Any, size: Tiled) -> None:
+    """The phases of an image, which stages see as images, lie row within row and column within column."""
+    down, along = size.dilations
+
+    def place(c: Any, b: Any, y: Any, x: Any, lane: Any) -> list[Any]:
+        phase = b % size.phases
+        return [c, b // size.phases, y * down + phase // along, x * along + phase % along, lane]
+
+    for stage, names in (("pad", ["A"]), ("D", ["D", *read_names(size.steps)])):
+        for name in names:
+            schedule.transform_layout(schedule.get_sblock(stage), name, place)
+
+
 def tunable_winograd(size: Tiled) -> Tunable:
-    m, r, images, (high, wide) = size.m, size.r, size.batch or 1, size.grid
+    m, r, images, (high, wide) = size.m, size.r, (size.batch or 1) * size.phases, size.grid
     weights, group = math.prod(size.weights), size.weights[-2]
     key = (
         f"winograd F({m}x{m},{r}x{r}) {size.batch or 'N'}x{size.c_in}x{size.rows}x{size.cols} to {size.c_out}, pads {by(size.pads)}"
-        f"{then(size.steps)}{', max_pool' if size.pools else ''}"
+        f"{f', dilations {by(size.dilations)}' if size.phases > 1 else ''}{then(size.steps)}{', max_pool' if size.pools else ''}"
     )
     moved = images * LANES * (blocks(size.c_in) * size.rows * size.cols + blocks(size.c_out) * math.prod(size.stored))
 

@@ -31,7 +31,7 @@ class _Space:
     def __init__(self, size: Tiled, form: Arrangement) -> None:
         self.te, self.tirx = tvm().te, tvm().tirx
         self.size = size
-        self.images = self.tirx.Var("n", "int64") if size.batch is None else size.batch
+        self.images = self.tirx.Var("n", "int64") * size.phases if size.images is None else size.images
         self.blocks_in, self.blocks_out = blocks(size.c_in), blocks(size.c_out)
         self.padded_out = round_up(self.blocks_out, group_of(size.c_out))
         self.high, self.wide = (round_up(tiles, part) for tiles, part in zip(size.grid, (form.strip, form.tile_cols), strict=True))
