@@ -17,10 +17,9 @@ __all__ = ["possible_tiles", "tiles_by_size"]
 
 # What a tile reads along an axis. F(4x4,3x3) and F(2x2,5x5) share the input transform, and are as noisy.
 ASKED = {"off": 0, "f2": 4, "f4": 6}
-DEARER = (
-    1.5  # a product of tiles with its transforms than a direct one: 1.23 to 1.58, measured for 64 to 512 channels in phases of 5 to 14 rows
-LEAST = 5  # rows and columns of a phase: with 3 of them, 128 channels took 1.3 times as long as the direct kernel
-)
+# A product of tiles with its transforms costs as many direct ones: 1.23 to 1.58, for 64 to 512 channels in phases of 5 to 14 rows. Of 3,
+# 128 channels took 1.3 times as long as the direct kernel.
+DEARER, LEAST_PHASE = 1.5, 5
 
 
 def tiles_by_size(graph: Graph, asked: str, processor: Processor) -> dict[str, int]:
@@ -74,7 +73,7 @@ def _tile_of_phases(rows: int, cols: int, r: int, possible: tuple[int, ...]) -> 
     """By products alone: the weights serve every phase."""
     products = {m: DEARER * (m + r - 1) ** 2 * -(-rows // m) * -(-cols // m) for m in possible}
     m = min(products, key=products.__getitem__)
-    return m if min(rows, cols) >= LEAST and products[m] < r * r * rows * cols else 0
+    return m if min(rows, cols) >= LEAST_PHASE and products[m] < r * r * rows * cols else 0
 
 
 def _cost(products: int, weights: int, processor: Processor) -> float:
