@@ -25,6 +25,7 @@ from .merge_siblings import merge_siblings
 from .move_dequantize import move_dequantize
 from .move_pointwise import move_pointwise
 from .order_for_memory import order_for_memory
+from .pick_channels import pick_channels
 from .pool_before_relu import pool_before_relu
 from .rewriting.ledger import Ledger
 from .split_concat import split_concat
@@ -63,6 +64,7 @@ PASSES = {
         Pass("fuse-conv-bn", fuse_conv_bn, "batch_norm into the conv, transposed conv, dense or matmul before or after it"),
         Pass("fold-affine", fold_affine, "constant +, -, *, / around conv, transposed conv and dense into their weights"),
         Pass("fold-pad", fold_pad, "pad into the conv or pool that reads it"),
+        Pass("pick-channels", pick_channels, "shuffles of channels, and slices of them -> a gather, or weights in another order"),
         Pass("move-pointwise", move_pointwise, "1x1 conv before a resize that grows, after a pool that shrinks"),
         Pass("compose-linear", compose_linear, "two convs in a row, one of them 1x1, -> one conv"),
         Pass("split-concat", split_concat, "1x1 conv of a concat -> a sum of 1x1 convs of its parts"),

@@ -26,6 +26,7 @@ O2 = (
     Step("fuse-conv-bn", why="batch norm at inference is a scale and a shift that the weights can carry"),
     Step("fold-affine", why="after fuse-conv-bn: a gain may stand behind the norm; before fold-pad: a padded conv takes no shift"),
     Step("fold-pad", why="after both, which need convs without pads; the padded copy is not made"),
+    Step("pick-channels", why="after fusion: what reads a shuffle is a conv by now; before merge-siblings, which cuts values of its own"),
     Step(
         "merge-siblings",
         why="after fusion: convs that a concat joins are one conv; cut apart again it costs more than it saves",

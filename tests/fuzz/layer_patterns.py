@@ -280,6 +280,23 @@ def squeeze_and_excite(b: Builder, x: Node) -> Node:
     return b.op(elementwise.MUL, elementwise.Mul(), *b.pick((x, gate), (gate, x)))
 
 
+def shuffled(b: Builder, x: Node) -> Node:
+    """Channels in groups, mixed, and halves of them, or a conv. Zhang et al. 2018."""
+    y = b.op(shape.CONCAT, shape.Concat(b.pick(1, 1 - x.typed.rank)), x, act(b, x)) if b.flag() else x
+    batch, channels, *image = y.typed.shape
+    if not isinstance(channels, int) or channels % 2 or sum(not isinstance(size, int) for size in y.typed.shape) > 1:
+        raise Refused
+    parts = b.pick((2, channels // 2), (channels // 2, 2), (2, channels // 2, 1))
+    order = tuple(reversed(range(1, 1 + len(parts)))) if b.flag(2) else tuple(range(1, 1 + len(parts)))
+    split = b.op(shape.RESHAPE, shape.Reshape((batch, *parts, *image)), y)
+    turned = b.op(shape.TRANSPOSE, shape.Transpose((0, *order, *range(1 + len(parts), split.typed.rank))), split)
+    mixed = b.op(shape.RESHAPE, shape.Reshape(y.typed.shape), turned)
+    if b.flag():
+        return b.pick(pointwise, conv2d, depthwise)(b, mixed)
+    halves = [b.op(shape.SLICE, shape.Slice((1,), (start,), (start + channels // 2,)), mixed) for start in (0, channels // 2)]
+    return b.op(shape.CONCAT, shape.Concat(1), halves[1], act(b, halves[0]))
+
+
 def classifier(b: Builder, x: Node) -> Node:
     """The tail of a network: down to rows of features, dense layers, probabilities."""
     if b.flag():

@@ -32,6 +32,7 @@ from convc.tests.fuzz.layer_patterns import (
     residual,
     shared_stats,
     shared_weights,
+    shuffled,
     siblings,
     squeeze,
     squeeze_and_excite,
@@ -110,7 +111,7 @@ IMAGES = (
     conv2d, conv_bn_act, same_conv, pointwise, depthwise, batch_norm, max_pool, avg_pool, residual, branches, before_conv, after_conv,
     padded_window, lowest_padded_pool, two_convs, activations, add_convs, joined_then_cut, shared_weights, shared_stats, computed_weights,
     conv_transpose, global_pool, lrn, pad, resample, squeeze_and_excite, classifier, whole_pool, pool_of_conv, strided_readers, padded_window,
-    strided_readers, classifier, own_statistics, rearranged, siblings, squeeze, two_convs,
+    strided_readers, classifier, own_statistics, rearranged, siblings, squeeze, two_convs, shuffled,
     thinned_twice, computed_in_a_row, sequence, rearranged, upsampled, upsampled,
 )
 SPACES = (  # over one axis, or three

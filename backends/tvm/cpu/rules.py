@@ -18,6 +18,7 @@ from ....ir.ops.linear import DENSE
 from ....ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
 from ....ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
 from ....ir.ops.resize import RESIZE
+from ....ir.ops.select import GATHER
 from ....ir.ops.shape import CONCAT, FLATTEN, SLICE
 from .convolution_rules import batch_norm, bias_of, conv, conv_of_volume, conv_transpose
 from .kernels import dense, moves, norms, pointwise, pools
@@ -30,6 +31,8 @@ from .laid import Argument
 from .work import Surroundings, Work, batch_of, extents, followers, in_rows, is_blocked, only_reader, packed, step_of
 
 __all__ = ["MAKERS", "WINDOWS"]
+
+MOST_JOINED = 8  # operands of a concatenation that each choice from it reads itself
 
 
 def pool(around: Surroundings, node: Node) -> Work | None:
@@ -49,14 +52,50 @@ def pool(around: Surroundings, node: Node) -> Work | None:
 
 
 def concat(around: Surroundings, node: Node) -> Work | None:
-    """Along the channels."""
-    if node.op.axis not in (1, 1 - node.typed.rank) or not all(map(is_blocked, (node, *node.inputs))):
+    """Along the channels, unless what reads them takes them from the operands themselves."""
+    if not _joins_channels(node) or _is_picked_apart(around, node):
         return None
     _, rows, cols = extents(node)
     channels = tuple(extents(operand)[0] for operand in node.inputs)
     is_whole = all(c % LANES == 0 for c in channels[:-1])
     starts = tuple(itertools.accumulate(map(blocks, channels[:-1]), initial=0)) if is_whole else ()
     return Work((node,), moves.concat.of(batch_of(node), channels, rows, cols), node.inputs, starts=starts)
+
+
+def _joins_channels(node: Node) -> bool:
+    return node.kind is CONCAT and node.op.axis in (1, 1 - node.typed.rank) and all(map(is_blocked, (node, *node.inputs)))
+
+
+def _is_picked_apart(around: Surroundings, node: Node) -> bool:
+    """Whether all that read joined channels choose some of them."""
+    readers = around.graph.readers[node]
+    return (
+        node not in around.graph.outputs
+        and len(node.inputs) <= MOST_JOINED
+        and all(_chosen(reader) and reader.inputs[0] is node for reader in readers)
+    )
+
+
+def _chosen(node: Node) -> tuple[int, ...]:
+    """The channels of an image that are gathered, in order; none where they are not known or lie along another axis."""
+    if node.kind is not GATHER or node.op.axis not in (1, 1 - node.inputs[0].typed.rank):
+        return ()
+    x, places = node.inputs
+    if not (is_blocked(x) and is_blocked(node)) or places.typed.rank != 1 or places.weights is None or not places.weights.is_given:
+        return ()
+    count = extents(x)[0]
+    return tuple(int(place) % count for place in places.weights.array())
+
+
+def channels_gathered(around: Surroundings, node: Node) -> Work | None:
+    """Of one value, or of those that were joined for this alone."""
+    x, chosen = node.inputs[0], _chosen(node)
+    if not chosen:
+        return None
+    is_joined = _joins_channels(x) and _is_picked_apart(around, x)
+    covers, operands = ((x, node), x.inputs) if is_joined else ((node,), (x,))
+    channels, (_, rows, cols) = tuple(extents(operand)[0] for operand in operands), extents(node)
+    return Work(covers, moves.pick.of(batch_of(node), channels, chosen, rows, cols), operands)
 
 
 def elementwise(around: Surroundings, node: Node) -> Work | None:
@@ -185,6 +224,7 @@ MAKERS: dict[OpDef[Any], Callable[[Surroundings, Node], Work | None]] = {
     GLOBAL_MAX_POOL: pool,
     CONCAT: concat,
     SLICE: cut,
+    GATHER: channels_gathered,
     BATCH_NORM: batch_norm,
     LOCAL_RESPONSE_NORM: local_response_norm,
     RESIZE: resize,

@@ -1,4 +1,4 @@
-"""Kernels that only move: into blocks and out of them, concatenation and slices of channels.
+"""Kernels that only move: into blocks and out of them, concatenation, slices and choices of channels.
 
 Between the layouts, 16 pixels of 16 channels are turned around in registers: four rounds of shuffles, each of which swaps halves of
 ever larger parts (Eklundh 1972). Rows of an image follow each other, so a tile of 16 pixels may reach over their ends.
@@ -15,7 +15,9 @@ from .kernel import kind
 from .layout import LANES, Batch, blocks
 from .writer import Operand, Writer, blocked, prim_func
 
-__all__ = ["concat", "pack", "slice_blocks", "unpack"]
+__all__ = ["concat", "pack", "pick", "slice_blocks", "unpack"]
+
+LanePlace = tuple[int, int, int]  # of a channel: operand, block, lane
 
 
 @kind("pack")
@@ -130,12 +132,32 @@ def concat(batch: Batch, channels: tuple[int, ...], rows: int, cols: int) -> Any
     """(A0, A1, ..., D): the operands' channels one after the other; `channels` says how many each has."""
     operands = [blocked(f"A{i}", batch, c, rows, cols) for i, c in enumerate(channels)]
     is_whole = all(c % LANES == 0 for c in channels[:-1])
-    copy = _copied_blocks if is_whole else _joined_lanes
 
     def body(writer: Writer, *buffers: Any) -> None:
-        copy(writer, batch, channels, rows, cols, buffers[:-1], buffers[-1])
+        *given, d = buffers
+        if is_whole:
+            _copied_blocks(writer, batch, channels, rows, cols, given, d)
+        else:
+            _joined_lanes(writer, batch, _places(channels), rows, cols, given, d)
 
     return prim_func([*operands, blocked("D", batch, sum(channels), rows, cols)], body)
+
+
+@kind("pick channels")
+def pick(batch: Batch, channels: tuple[int, ...], chosen: tuple[int, ...], rows: int, cols: int) -> Any:
+    """(A0, A1, ..., D): of the operands' channels, counted through all, the chosen ones in this order."""
+    operands = [blocked(f"A{i}", batch, c, rows, cols) for i, c in enumerate(channels)]
+    places = _places(channels)
+
+    def body(writer: Writer, *buffers: Any) -> None:
+        *given, d = buffers
+        _joined_lanes(writer, batch, [places[channel] for channel in chosen], rows, cols, given, d)
+
+    return prim_func([*operands, blocked("D", batch, len(chosen), rows, cols)], body)
+
+
+def _places(channels: tuple[int, ...]) -> list[LanePlace]:
+    return [(k, c // LANES, c % LANES) for k, count in enumerate(channels) for c in range(count)]
 
 
 def _copied_blocks(writer: Writer, batch: Batch, channels: tuple[int, ...], rows: int, cols: int, given: Sequence[Any], d: Any) -> None:
@@ -159,13 +181,12 @@ def _copied_blocks(writer: Writer, batch: Batch, channels: tuple[int, ...], rows
         copy_from(0, len(given))
 
 
-def _joined_lanes(writer: Writer, batch: Batch, channels: tuple[int, ...], rows: int, cols: int, given: Sequence[Any], d: Any) -> None:
+def _joined_lanes(writer: Writer, batch: Batch, sources: Sequence[LanePlace], rows: int, cols: int, given: Sequence[Any], d: Any) -> None:
     """Blocks of the result take lanes of several blocks; which, is known here."""
-    sources = [(k, c // LANES, c % LANES) for k, count in enumerate(channels) for c in range(count)]
     work = 2 * math.prod((blocks(len(sources)), rows, cols, LANES))
     with writer.each(batch, rows, work=work) as (i, y):
         for first in range(0, len(sources), LANES):
-            lanes = sources[first : first + LANES]
+            lanes = list(sources[first : first + LANES])
             lanes += lanes[-1:] * (LANES - len(lanes))  # any finite number will do
             with writer.loop(cols) as x:
                 vector: Any = None

@@ -9,6 +9,7 @@ from convc.backends.tvm.cpu.kernels.windows import Window
 from convc.backends.tvm.cpu.plan import plan, single_image
 from convc.backends.tvm.cpu.tiles import tiles_by_size
 from convc.backends.tvm.processor import AVX2, AVX512, NEON, SSE, ZEN, ZEN_5, Processor
+from convc.compiler.engines.optimize import optimize
 from convc.ir.binding import specialize
 from convc.ir.graph import Graph
 from convc.models import ZOO
@@ -80,6 +81,39 @@ def test_a_value_that_is_needed_elsewhere_has_no_gate(edit: tuple[str, str]):
     assert plan(graph).works[graph.by_name["a"]].covers == (graph.by_name["a"],)
     if "log" not in edit[1]:
         build_and_hold(graph, {"N": 2})
+
+
+SHUFFLED = """graph @g(%x: f32[N,20,5,7]) {
+  %w = param : f32[20,20,1,1]
+  %a = conv2d(%x, %w)
+  %b = conv2d(%a, %w)
+  %c = concat(%b, %a)
+  %s = reshape(%c) {shape=[N,2,20,5,7]}
+  %t = transpose(%s) {perm=[0,2,1,3,4]}
+  %m = reshape(%t) {shape=[N,40,5,7]}
+  %p = slice(%m) {axes=[1], starts=[0], ends=[20]}
+  %q = slice(%m) {axes=[1], starts=[20], ends=[40]}
+  %r = conv2d(%q, %w)
+  %y = add(%p, %r)
+  return %y
+}
+"""
+
+
+def test_what_is_chosen_from_joined_channels_is_taken_where_they_were():
+    better, _ = optimize(typed_graph(SHUFFLED), 2)
+    works = plan(better).works
+    covers = {node.name: tuple(part.name for part in works[node].covers) for node in works if node.name in "pq"}
+    assert covers == {"p": ("c", "p"), "q": ("c", "q")}
+    assert "stock" not in {call.kernel for call in plan(better).calls}
+    build_and_hold(better, {"N": 1}, {"N": 2})
+
+
+def test_joined_channels_that_are_read_whole_stay_joined():
+    better, _ = optimize(typed_graph(SHUFFLED.replace("return %y", "return %y, %c")), 2)
+    assert {call.node.name: call.kernel for call in plan(better).calls if call.node.name in "cpq"}["p"] == "pick channels"
+    assert [node.name for node in plan(better).works[better.by_name["p"]].covers] == ["p"]
+    build_and_hold(better, {"N": 2})
 
 
 PLANES = """graph @g(%x: f32[N,3,9,40], %k: f32[N,3,9,40]) {

@@ -7,7 +7,7 @@ import pytest
 
 from convc.backends.tvm.cpu.kernels.epilogue import EpilogueStep
 from convc.backends.tvm.cpu.kernels.layout import block_channels
-from convc.backends.tvm.cpu.kernels.moves import concat, pack, slice_blocks, unpack
+from convc.backends.tvm.cpu.kernels.moves import concat, pack, pick, slice_blocks, unpack
 from convc.backends.tvm.cpu.kernels.pointwise import by_channel, by_image, pointwise
 from convc.ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID
 from convc.ir.ops.activation_variants import HARD_SIGMOID, HARD_SWISH
@@ -63,6 +63,15 @@ def test_slices_start_at_a_block() -> None:
     assert np.array_equal(from_blocks(got, 21), x[:, 16:37])
     with pytest.raises(AssertionError, match="does not start a block"):
         slice_blocks(None, 40, 5, 6, 8, 40)
+
+
+def test_channels_are_picked_from_all_operands() -> None:
+    """In any order, some twice and some never."""
+    parts = [draw(2, channels, 5, 6) for channels in (20, 3, 33)]
+    chosen = (*range(55, 20, -1), 0, 40, 40, *range(1, 20, 2))
+    got = call(pick(None, (20, 3, 33), chosen, 5, 6), [into_blocks(x) for x in parts], blocked_shape(2, len(chosen), 5, 6))
+    assert np.array_equal(from_blocks(got, len(chosen)), np.concatenate(parts, axis=1)[:, list(chosen)])
+    assert np.isfinite(got[-1, ..., len(chosen) % 16 :]).all()
 
 
 STEPS = {
