@@ -52,7 +52,7 @@ fuzz-onnx: $(STAMP)
 # what a GPU has to show: all is built here, and checked where one is, which needs no network (docs/cuda.md): build/gpu goes along, wheels too
 GPU ?= build/gpu
 gpu-prepare: $(STAMP)
-	$(BIN)/python -m convc.tests.gpu.prepare $(GPU) $(NETWORKS)
+	$(BIN)/python -m convc.tests.gpu.prepare $(GPU) $(NETWORKS) $(if $(ARCH),--target cuda:$(ARCH))
 	$(BIN)/python -m pip download --quiet --dest $(GPU)/wheels ".[cuda]" pip "setuptools>=77"
 
 # on the machine with a GPU: .venv from the wheels, where they are

@@ -27,7 +27,7 @@ from convc.compiler.checking.fixed_batches import held_batches
 from convc.compiler.engines.tvm import loaded
 from convc.ir.errors import BackendMissing
 from convc.tests.gpu.machine import described
-from convc.tests.gpu.peaks import FULL, TINY, Scale, bandwidth, mma_peak
+from convc.tests.gpu.peaks import FULL, TINY, Scale, bandwidth, peak
 from convc.tests.gpu.results import Results, Timed, no_gpu
 from convc.tests.gpu.rooflines import kernel_shares
 from convc.tests.gpu.stored import Case, cases
@@ -55,7 +55,8 @@ class _Check:
     def run(self) -> int:
         """Returns: the exit code."""
         with self._noted("what memory and tensor cores do at most"):
-            self.results.bandwidth, self.results.macs = bandwidth(self.scale), mma_peak(self.folder, self.scale)
+            self.results.bandwidth = bandwidth(self.scale)
+            self.results.instruction, self.results.macs = peak(self.folder, self.scale)
         self._write()
         prepared = cases(self.folder)
         if not prepared:

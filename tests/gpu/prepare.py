@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from convc.backends.tvm.gpus.architectures import USUAL, architecture
 from convc.ir.errors import ConvcError
 from convc.models import ZOO
 from convc.tests.gpu.peaks import write_peak_kernel
@@ -31,13 +32,13 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("networks", nargs="*", metavar="NETWORK", help="default: all of the zoo")
-    parser.add_argument("--target", default="cuda:sm_90")
+    parser.add_argument("--target", default="cuda:sm_90", help="cuda:sm_90a: by wgmma, on an H100 or H200 alone; default: %(default)s")
     parser.add_argument("--timed", default=",".join(TIMED), help="networks to time, in full; none: ''")
     parser.add_argument("--batches", default=BATCHES, help="images of the runs that are timed")
     asked = parser.parse_args(words)
     batches = tuple(map(int, asked.batches.split(",")))
     timed = [name for name in asked.timed.split(",") if name]
-    write_peak_kernel(asked.folder, asked.target.partition(":")[2] or "sm_90")
+    write_peak_kernel(asked.folder, architecture(asked.target.partition(":")[2] or USUAL.name))
     jobs = [(name, precision, False) for name in asked.networks or ZOO for precision in (FP32, "fp16")]
     jobs += [(name, precision, True) for name in timed for precision in TIMED_IN]
     failed = 0

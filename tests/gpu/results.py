@@ -38,7 +38,7 @@ class Timed:
 
 @dataclass
 class Results:
-    """What `check` finds, as it comes. Units: bytes and multiply-adds a second; `left_out` says what there was no time for, and why not torch."""
+    """What `check` finds, as it comes. Units: bytes and multiply-adds a second, these by `instruction`; `left_out` says what there was no time for, and why not torch."""
 
     machine: Sequence[str]
     bandwidth: float = 0.0
@@ -47,6 +47,7 @@ class Results:
     failed: list[str] = field(default_factory=list)
     timed: list[Timed] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    instruction: str = "mma.sync"
 
     def text(self) -> str:
         return (
@@ -57,7 +58,7 @@ class Results:
         )
 
     def _peaks(self) -> list[str]:
-        rates = f"{self.bandwidth / 1e12:.2f} TB/s copied, read and written; {2 * self.macs / 1e12:.0f} TFLOP/s of mma.sync, float16 in, float32 out."
+        rates = f"{self.bandwidth / 1e12:.2f} TB/s copied, read and written; {2 * self.macs / 1e12:.0f} TFLOP/s of {self.instruction}, float16 in, float32 out."
         return [f"Measured here: {rates}", ""]
 
     def _checked(self) -> list[str]:
@@ -107,4 +108,4 @@ def no_gpu(why: str, prepared: Iterable[Case], folder: Path) -> str:
     lines += [f"- {len({case.network for case in checked})} networks, {len(checked)} artifacts with inputs and float64 outputs"]
     lines += [f"- to time: {case.network} in {case.precision}, batches {', '.join(map(str, case.batches))}" for case in timed]
     tried = "The script itself is tried on the emulator, by tests/gpu/test_gpu_check.py."
-    return "\n".join([*lines, "- a kernel that finds the peak of mma.sync", "", tried]) + "\n"
+    return "\n".join([*lines, "- a kernel that finds the peak of tensor cores", "", tried]) + "\n"

@@ -9,16 +9,21 @@ import shutil
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from convc.backends.tvm.cuda.emulator.kernels import Kernels, Launch
+from convc.backends.tvm.cuda.emulator.machine import machine
 from convc.backends.tvm.cuda.plan import gpu_plan
+from convc.backends.tvm.gpus.architectures import ARCHITECTURES
 from convc.ir.binding import specialize
 from convc.tests.gpu import check, prepare
-from convc.tests.gpu.peaks import TINY
+from convc.tests.gpu.peaks import KERNEL, PEAKS, THREADS, TINY, Peak, write_peak_kernel
 from convc.tests.gpu.results import Results, Timed, no_gpu
 from convc.tests.gpu.rooflines import kernel_shares
 from convc.tests.gpu.stored import Case
 from convc.tests.support.graphs import typed_graph
+from convc.tests.support.machine_code import compiled
 
 NET = """graph @net(%x: f32[N,16,8,8]) {
     %w = param : f16[16,16,3,3]
@@ -59,12 +64,33 @@ def test_a_table_says_what_was_measured() -> None:
         ["mlp fp16: y DIFFERS"],
         [Timed("net", "fp16", 32, [4.0, 3.0, 5.0], {"eager": [8.0]}, shares)],
     )
+    results.instruction = "wgmma"
     text = results.text()
-    assert "4.20 TB/s copied, read and written; 600 TFLOP/s of mma.sync" in text
+    assert "4.20 TB/s copied, read and written; 600 TFLOP/s of wgmma" in text
     assert "1 networks agree with float64; 1 things differ or failed." in text
     assert "| net | fp16 | 32 | 4.000 | 8,000 |" in text
     assert "| 8.000 | - |" in text
     assert "| 2000.0 | 147.5 | 7% | conv | a |" in text
+
+
+@pytest.mark.parametrize("peak", PEAKS, ids=lambda peak: peak.instruction)
+def test_kernels_that_find_peaks_do_what_is_counted(peak: Peak) -> None:
+    out, device = np.full(2 * THREADS, np.nan, np.float32), machine()
+    device.counters()
+    (got,) = Kernels(peak.text).run(Launch(KERNEL, (2, 1, 1), (THREADS, 1, 1)), [out, np.int32(3)])
+    assert np.isfinite(got).all()
+    assert device.counters()["mma_macs"] == 2 * 3 * peak.macs
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
+@pytest.mark.parametrize(("arch", "instruction"), [("sm_90", "HMMA"), ("sm_90a", "HGMMA")])
+def test_each_architecture_has_a_peak_of_its_own(arch: str, instruction: str, tmp_path: Path) -> None:
+    write_peak_kernel(tmp_path, ARCHITECTURES[arch])
+    (source,) = tmp_path.glob("*.cu")
+    assert source.with_suffix(".cubin").read_bytes().startswith(b"\x7fELF")
+    (code,) = compiled(source.read_text(), tmp_path, arch).values()
+    assert code.counts[instruction] > 0
+    assert (code.stack, code.spilled) == (0, 0)
 
 
 def test_without_a_gpu_the_file_says_so(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from convc.backends.tvm.cuda.batches import fixed_batches
 from convc.backends.tvm.cuda.build import build_cuda
 from convc.backends.tvm.cuda.emulator.device import emulated
+from convc.backends.tvm.gpus.architectures import USUAL, Architecture
 from convc.backends.tvm.library.fixed import FixedLibrary
 from convc.backends.tvm.library.run import LoadedLibrary
 from convc.compiler.checking.oracle import Oracle, compare
@@ -20,11 +21,13 @@ from convc.tests.support.tiers import small
 Counted = list[dict[str, int]]
 
 
-def run_emulated(text: str, folder: Path, sizes: Sequence[dict[str, int]]) -> Counted:
-    """Builds a graph, loads it and holds it to the reference, once for each setting of its named sizes; what was counted each time."""
+def run_emulated(text: str, folder: Path, sizes: Sequence[dict[str, int]], arch: Architecture = USUAL) -> Counted:
+    """Builds a graph for GPUs of `arch`, loads it and holds it to the reference, once for each setting of its named sizes; what was counted
+    each time.
+    """
     graph = typed_graph(text)
     device = emulated()
-    loaded = LoadedLibrary.load(build_cuda(graph, folder, check=False).library)
+    loaded = LoadedLibrary.load(build_cuda(graph, folder, arch, check=False).library)
     counted: Counted = []
     device.counters()
     for seed, setting in enumerate(sizes):

@@ -57,7 +57,7 @@ def gpu_plan(graph: Graph, *, tf32: bool = False, arch: Architecture = USUAL) ->
     graph = moved_casts(graph)
     works: dict[Node, GpuWork] = {}
     covered, padded = set[Node](), set[Node]()
-    around = Around(graph, covered, padded, arch.shared, TYPES if tf32 else NARROW)
+    around = Around(graph, covered, padded, arch, TYPES if tf32 else NARROW)
     for node in graph.ops:
         if node in covered or not graph.uses[node]:
             continue

@@ -89,7 +89,7 @@ def conv_transpose(around: Around, node: Node) -> GpuWork | None:
     sizes = TransposedSizes(batch_of(x), c_in, c_out, rows, cols, *layer)
     covers, steps, others = following(around, node)
     packed = packed_for_gpu(f"{node.name}.packed", phase_filters_for_gpu(sizes, element), w)
-    return GpuWork(covers, transposed_kernel(sizes, element, steps, around.shared), (x,), (packed, _bias_of(node, c_out, bias)), others)
+    return GpuWork(covers, transposed_kernel(sizes, element, steps, around.arch), (x,), (packed, _bias_of(node, c_out, bias)), others)
 
 
 def _product(around: Around, node: Node, sizes: ConvSizes, x: Node, w: Node, bias: list[Node], before: tuple[Node, ...] = ()) -> GpuWork:
@@ -97,7 +97,7 @@ def _product(around: Around, node: Node, sizes: ConvSizes, x: Node, w: Node, bia
     element = element_of(node)
     packed = packed_for_gpu(f"{node.name}.packed", filters(sizes, element), w)
     given = (packed, _bias_of(node, sizes.c_out, bias))
-    return GpuWork((*before, *covers), convolution_kernel(sizes, element, steps, around.shared), (x,), given, others)
+    return GpuWork((*before, *covers), convolution_kernel(sizes, element, steps, around.arch), (x,), given, others)
 
 
 def _bias_of(node: Node, channels: int, bias: list[Node]) -> Argument:

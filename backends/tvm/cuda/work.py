@@ -10,6 +10,7 @@ from ....ir.graph import Graph, Node
 from ..cpu.kernels.epilogue import EpilogueStep
 from ..cpu.laid import Argument, LaidWork
 from ..cpu.work import Followers, chain_after, step_from
+from ..gpus.architectures import Architecture
 from .kernels.epilogue import GPU_STEPS
 from .kernels.kernel import GpuKernel
 from .kernels.layout import ELEMENTS, NARROW, ElementKind, GpuPacking
@@ -32,13 +33,13 @@ class GpuWork(LaidWork[GpuKernel]):
 @dataclass(frozen=True)
 class Around:
     """What a rule may look at besides its node: the graph, the nodes that have work already, the values that kernels of ours leave,
-    the types that they take, and how many bytes of shared memory their blocks may have.
+    the GPUs they are for, and the types that they take.
     """
 
     graph: Graph
     covered: Set[Node]
     padded: Set[Node]
-    shared: int
+    arch: Architecture
     types: Set[str] = NARROW
 
     def may_pad(self, node: Node) -> bool:

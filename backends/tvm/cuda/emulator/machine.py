@@ -18,13 +18,14 @@ OPTIMIZED = ("-O2", "-fno-tree-loop-distribute-patterns")
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Which of the orders that the device may take: threads and blocks by `seed` unless not `shuffled`; `late` copies of cp.async and
-    products of wgmma are done when they are waited for, others at once.
+    """Which of the orders that the device may take: threads and blocks by `seed` unless not `shuffled`; `late` copies of cp.async are done
+    when they are waited for, others at once, and so are `late_products` of wgmma.
     """
 
     seed: int = 1
     shuffled: bool = True
     late: bool = True
+    late_products: bool = True
 
 
 USUAL = Order()
@@ -42,7 +43,7 @@ class Machine:
         library.emu_allocate.argtypes = [ctypes.c_size_t]
         library.emu_release.argtypes = [ctypes.c_void_p]
         library.emu_leave_free.argtypes = [ctypes.c_size_t]
-        library.emu_set_options.argtypes = [ctypes.c_uint64, ctypes.c_int, ctypes.c_int]
+        library.emu_set_options.argtypes = [ctypes.c_uint64, ctypes.c_int, ctypes.c_int, ctypes.c_int]
         library.emu_run.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_size_t]
         self._names = library.emu_counter_names().decode().split()
 
@@ -54,7 +55,7 @@ class Machine:
 
     def take(self, order: Order) -> None:
         """From now on."""
-        self.library.emu_set_options(order.seed, order.shuffled, order.late)
+        self.library.emu_set_options(order.seed, order.shuffled, order.late, order.late_products)
 
     def leave_free(self, nbytes: int) -> None:
         """So many bytes of the device's memory may be allocated beyond what is now."""

@@ -65,7 +65,7 @@ def sanitized(source: str, launch: Launch, arguments: Sequence[Given], sanitizer
             path.write_bytes(np.ascontiguousarray(argument).tobytes())
         kinds = ["array" if isinstance(argument, np.ndarray) else "number" for argument in arguments]
         given = [word for kind, path in zip(kinds, paths, strict=True) for word in (kind, str(path))]
-        choices = (order.seed, int(order.shuffled), int(order.late))
+        choices = (order.seed, int(order.shuffled), int(order.late), int(order.late_products))
         numbers = [*launch.grid, *launch.block, launch.shared, *choices]
         done = _run([str(runner), launch.kernel, *map(str, numbers), *given])
         arrays = [_after(path, like) for path, like in zip(paths, arguments, strict=True) if isinstance(like, np.ndarray)]

@@ -2,7 +2,8 @@
 
 What lies under a filter is gathered on the way into shared memory, so no matrix of windows is ever stored. Copies run ahead of products by
 `stages`. Rows of a stage are one of 64 or 128 bytes; its chunks of 16 bytes change places by row (xor), so that the 8 rows that ldmatrix
-reads lie in different banks. So do cuDNN (Chetlur et al. 2014) and CUTLASS.
+reads lie in different banks. So do cuDNN (Chetlur et al. 2014) and CUTLASS. It is also how wgmma, which needs no ldmatrix, finds its
+operands, and its sums lie among the threads as those of mma.sync do, 16 rows a warp: all but the product itself is the same.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from ...cpu.kernels.epilogue import Steps
 from ...cpu.kernels.layout import Batch
+from ...gpus.architectures import Architecture
 from .epilogue import read_tensors, stepped
 from .kernel import GpuKernel, gpu_kind
 from .layout import CHUNK, ELEMENTS, ElementKind
@@ -29,15 +31,18 @@ MATRICES = "ldmatrix.sync.aligned.m8n8.x4.shared.b16"
 ROUND = "cvt.rna.tf32.f32"  # of the image; filters are packed so
 UNIT = 4  # bytes of an element of shared memory, which is declared as float32
 NOWHERE = -(1 << 20)  # a row of the image that no tap reaches
+ALIGNMENT = 1024  # bytes, of shared memory: wgmma swizzles by the address
+GROUP = 4  # warps, of 16 rows each
+SWIZZLES = {64: 2, 128: 1}  # what a descriptor says of rows of so many bytes
 
 
-def convolution_kernel(sizes: ConvSizes, element: ElementKind, steps: Steps, shared: int) -> GpuKernel:
+def convolution_kernel(sizes: ConvSizes, element: ElementKind, steps: Steps, arch: Architecture) -> GpuKernel:
     """(X[n,H,W,C], W, bias[O], R[n,H',W',O]..., Y[n,H',W',O]), tiled by the table; for a named batch as for a few images."""
-    chosen = tiling_of(sizes, element, shared)
+    chosen = tiling_of(sizes, element, arch)
     if sizes.batch is None:
         chosen = Tiling(chosen.tile)
-    tile, kernel = chosen.tile, "x".join(map(str, sizes.kernel))
-    arranged = f"{kernel}, tile {tile.rows}x{tile.cols}" + (f", sums in {chosen.splits} parts" if chosen.splits > 1 else "")
+    kernel = "x".join(map(str, sizes.kernel))
+    arranged = f"{kernel}, {chosen.tile}" + (f", sums in {chosen.splits} parts" if chosen.splits > 1 else "")
     build = functools.partial(convolution, sizes, element.name, steps, chosen)
     if chosen.splits == 1:
         return GpuKernel(convolution.name, build, arranged)
@@ -116,7 +121,7 @@ class Product(Generic[S]):
         self.col0 = writer.keep(side % columns * tile.cols)
         self.warp_row = self.warp % tile.down * (tile.rows // tile.down)
         self.warp_col = self.warp // tile.down * (tile.cols // tile.across)
-        self.shared = to.alloc_buffer((tile.shared() // UNIT,), "float32", scope="shared.dyn", align=128)
+        self.shared = to.alloc_buffer((tile.shared() // UNIT,), "float32", scope="shared.dyn", align=ALIGNMENT)
         self.acc = writer.registers(self.down * self.across * 4)
         self.first = self.part * self.steps_of_part if tiled.splits > 1 else 0
         self.count = to.min(self.steps_of_part, steps - self.first) if steps % tiled.splits else self.steps_of_part
@@ -160,24 +165,33 @@ class Product(Generic[S]):
 
     def sums(self) -> None:
         """All steps of this block, its results in registers."""
-        writer, stages = self.writer, self.tile.stages
+        writer, tile = self.writer, self.tile
         self._places()
-        self.factor_a = writer.registers(self.down * 4, "uint32")
-        self.factor_b = writer.registers(self.across * 2, "uint32")
+        multiply = self._multiply_by_groups if tile.by_groups else self._multiply_by_warps
+        if tile.by_groups:
+            start = writer.to.cuda.cvta_generic_to_shared(self.shared.ptr_to([0]))
+            self.start = writer.keep(writer.to.cast(start, "uint64"))
+        else:
+            self.factor_a = writer.registers(self.down * 4, "uint32")
+            self.factor_b = writer.registers(self.across * 2, "uint32")
         with writer.unrolled(self.down * self.across * 4) as i:
             writer.set(self.acc, i, writer.to.float32(0))
-        for step in range(stages - 1):
+        for step in range(tile.ahead):
             with writer.when(step < self.count):
                 self._fetch(self.first + step, step)
             writer.ptx("cp.async.commit_group")
         with writer.loop(0, self.count) as step:
-            writer.ptx("cp.async.wait_group", stages - 2)
+            writer.ptx("cp.async.wait_group", tile.ahead - 1)
+            if tile.by_groups:
+                writer.ptx("fence.proxy.async.shared::cta")  # what this thread copied, for wgmma to see
             writer.barrier()
-            ahead = step + stages - 1
+            ahead = step + tile.ahead
             with writer.when(ahead < self.count):
-                self._fetch(self.first + ahead, ahead % stages)
+                self._fetch(self.first + ahead, ahead % tile.stages)
             writer.ptx("cp.async.commit_group")
-            self._multiply(step % stages * (self.tile.stage // UNIT))
+            multiply(step % tile.stages * (tile.stage // UNIT))
+        if tile.by_groups:
+            writer.ptx("wgmma.wait_group.sync.aligned", 0)  # nvcc does not know that sums change here: all that reads them is a store
         writer.ptx("cp.async.wait_group", 0)
         writer.barrier()
 
@@ -222,7 +236,7 @@ class Product(Generic[S]):
         place = writer.either(inside, at, to.cast(0, writer.index) if writer.is_wide else 0)
         writer.ptx(COPY, target, source.ptr_to([place]), 16, writer.either(inside, to.uint32(16), to.uint32(0)))
 
-    def _multiply(self, stage: Any) -> None:
+    def _multiply_by_warps(self, stage: Any) -> None:
         """The products of one step. A pair of chunks is what an mma takes of a row."""
         writer, tile, lane = self.writer, self.tile, self.lane
         a, b, acc = self.factor_a, self.factor_b, self.acc
@@ -241,6 +255,27 @@ class Product(Generic[S]):
             with writer.unrolled(self.down) as i, writer.unrolled(self.across) as j:
                 sums = [acc[(i * self.across + j) * 4 + k] for k in range(4)]
                 writer.ptx(self.element.product, *sums, *(a[i * 4 + k] for k in range(4)), b[j * 2], b[j * 2 + 1], *sums)
+
+    def _multiply_by_groups(self, stage: Any) -> None:
+        """The products of one step are asked for, and those of the step before are waited for."""
+        writer, tile = self.writer, self.tile
+        rows = self.thread // (32 * GROUP) * (16 * GROUP * tile.depth // UNIT)
+        a, b = (writer.keep(self._described(stage + start)) for start in (rows, tile.rows * tile.depth // UNIT))
+        sums = [self.acc[i] for i in range(self.across * 4)]
+        assert self.element.group_product is not None
+        writer.ptx("wgmma.fence.sync.aligned")
+        for pair in range(self.chunks // 2):
+            ahead = writer.to.uint64(pair * 2)  # descriptors count by 16 bytes
+            writer.ptx(self.element.group_product.format(tile.cols), *sums, a + ahead, b + ahead, writer.to.bool(True), 1, 1, 0, 0)
+        writer.ptx("wgmma.commit_group.sync.aligned")
+        writer.ptx("wgmma.wait_group.sync.aligned", 1)
+
+    def _described(self, at: Any) -> Any:
+        """A matrix descriptor (PTX ISA 9.7.17.5.1.2): where rows begin, how far the next 8 of them are, and how they are swizzled."""
+        to, depth = self.writer.to, self.tile.depth
+        shape = SWIZZLES[depth] << 62 | (8 * depth // 16) << 32 | 1 << 16
+        shape -= shape >> 63 << 64  # a number that TVM has
+        return (self.start + to.cast(at * UNIT, "uint64")) // to.uint64(16) | to.reinterpret("uint64", to.int64(shape))
 
     # the results
 

@@ -1,6 +1,7 @@
 """How a product of matrices is divided among blocks, warps and steps: a table, by shape. No TVM is needed.
 
 A block computes `rows` by `cols` of the result, in steps of `depth` bytes of a row of either factor, of which `stages` are under way.
+Where GPUs have wgmma, four warps multiply 64 rows by all columns together, straight from shared memory.
 """
 
 from __future__ import annotations
@@ -8,10 +9,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ...gpus.architectures import Architecture
 from .layout import ElementKind
 from .sizes import ProductSizes
 
-__all__ = ["MULTIPROCESSORS", "TILES", "UNEVEN", "GpuTile", "Tiling", "tiling", "tiling_of"]
+__all__ = ["GROUP_TILES", "MULTIPROCESSORS", "WARP_TILES", "GpuTile", "TileTable", "Tiling", "tiles_for", "tiling", "tiling_of"]
 
 MULTIPROCESSORS = 132  # of an H100 and of an H200
 LARGEST_SPLIT = 16
@@ -20,7 +22,9 @@ FEWEST_STEPS = 4  # of a part of a split sum: fewer do not fill the stages
 
 @dataclass(frozen=True, slots=True)
 class GpuTile:
-    """Units: `rows` and `cols` of results of a block, which `down` by `across` warps share; `depth` bytes of a row of either factor."""
+    """Units: `rows` and `cols` of results of a block, which `down` by `across` warps share; `depth` bytes of a row of either factor. Warps
+    multiply by fours if `by_groups`.
+    """
 
     rows: int
     cols: int
@@ -28,6 +32,15 @@ class GpuTile:
     across: int
     depth: int
     stages: int
+    by_groups: bool = False
+
+    def __str__(self) -> str:
+        return f"tile {self.rows}x{self.cols}{' by wgmma' if self.by_groups else ''}"
+
+    @property
+    def ahead(self) -> int:
+        """Steps that are fetched before they are multiplied. A group's product may still read what was under way before."""
+        return self.stages - (2 if self.by_groups else 1)
 
     @property
     def threads(self) -> int:
@@ -43,14 +56,37 @@ class GpuTile:
         return max(self.stages * self.stage, 4 * self.rows * (self.cols + 8))
 
 
-# The largest that still fills the GPU; the last for what is small. A block of 8 warps has at most 224 registers a thread.
-TILES = (
-    GpuTile(128, 256, 2, 4, 64, 4),
-    GpuTile(128, 128, 2, 4, 64, 4),
-    GpuTile(128, 64, 2, 2, 64, 4),
+@dataclass(frozen=True, slots=True)
+class TileTable:
+    """The largest first, of which the first that fills the GPU is taken; `small` for what does not, and `uneven` in its place where a step
+    would reach over taps: with twice the rows to look after that spills.
+    """
+
+    large: tuple[GpuTile, ...]
+    small: GpuTile
+    uneven: GpuTile
+
+    @property
+    def all(self) -> tuple[GpuTile, ...]:
+        return (*self.large, self.small, self.uneven)
+
+
+# A block of 8 warps has at most 224 registers a thread.
+WARP_TILES = TileTable(
+    (GpuTile(128, 256, 2, 4, 64, 4), GpuTile(128, 128, 2, 4, 64, 4), GpuTile(128, 64, 2, 2, 64, 4)),
     GpuTile(64, 64, 2, 2, 128, 3),
+    GpuTile(64, 64, 2, 2, 64, 4),
 )
-UNEVEN = GpuTile(64, 64, 2, 2, 64, 4)  # for the last, where a step would reach over taps: with twice the rows to look after it spills
+GROUP_TILES = TileTable(
+    (GpuTile(128, 256, 8, 1, 128, 4, True), GpuTile(128, 128, 8, 1, 128, 3, True), GpuTile(128, 64, 8, 1, 128, 4, True)),
+    GpuTile(64, 64, 4, 1, 128, 4, True),
+    GpuTile(64, 64, 4, 1, 64, 5, True),
+)
+
+
+def tiles_for(element: ElementKind, arch: Architecture) -> TileTable:
+    """By groups where the GPUs can, and of a type that they take."""
+    return GROUP_TILES if arch.wgmma and element.group_product else WARP_TILES
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +97,15 @@ class Tiling:
     splits: int = 1
 
 
-def tiling_of(sizes: ProductSizes, element: ElementKind, shared: int) -> Tiling:
-    """For a convolution; `shared` as for `tiling`. A named batch is taken for a few images."""
+def tiling_of(sizes: ProductSizes, element: ElementKind, arch: Architecture) -> Tiling:
+    """For a convolution. A named batch is taken for a few images."""
     images = 8 if sizes.batch is None else sizes.batch
     tap = sizes.group_in * element.bytes
-    return tiling(images * sizes.pixels, sizes.group_out, math.prod(sizes.kernel), tap, sizes.products, shared)
+    tiles = tiles_for(element, arch)
+    return tiling(images * sizes.pixels, sizes.group_out, math.prod(sizes.kernel), tap, sizes.products, tiles, arch.shared)
 
 
-def tiling(rows: int, cols: int, taps: int, tap: int, products: int, shared: int) -> Tiling:
+def tiling(rows: int, cols: int, taps: int, tap: int, products: int, tiles: TileTable, shared: int) -> Tiling:
     """For a product of `rows` by `cols`, of sums over so many `taps` of `tap` bytes; one of `products` that run together, on a GPU whose
     blocks may have `shared` bytes of shared memory.
     """
@@ -76,11 +113,10 @@ def tiling(rows: int, cols: int, taps: int, tap: int, products: int, shared: int
     def blocks(tile: GpuTile) -> int:
         return products * math.ceil(rows / tile.rows) * math.ceil(cols / tile.cols)
 
-    *large, small = TILES
-    for tile in (tile for tile in large if tile.shared() <= shared):
+    for tile in (tile for tile in tiles.large if tile.shared() <= shared):
         if blocks(tile) >= 2 * MULTIPROCESSORS and cols % tile.cols in (0, *range(tile.cols * 3 // 4, tile.cols)):
             return Tiling(tile)
-    tile = UNEVEN if tap % small.depth else small
+    tile = tiles.uneven if tap % tiles.small.depth else tiles.small
     steps = math.ceil(taps * tap / tile.depth)
     if blocks(tile) > MULTIPROCESSORS // 2:
         return Tiling(tile)

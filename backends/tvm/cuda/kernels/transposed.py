@@ -16,6 +16,7 @@ from .....ir.ops.window import Pair
 from .....ir.types import Array
 from ...cpu.kernels.epilogue import Steps
 from ...cpu.kernels.layout import Batch
+from ...gpus.architectures import Architecture
 from .epilogue import read_tensors
 from .implicit_gemm import Product
 from .kernel import GpuKernel, gpu_kind
@@ -125,11 +126,11 @@ def phase_filters_for_gpu(sizes: TransposedSizes, element: ElementKind) -> GpuPa
     return GpuPacking(shape, element.name, pack)
 
 
-def transposed_kernel(sizes: TransposedSizes, element: ElementKind, steps: Steps, shared: int) -> GpuKernel:
+def transposed_kernel(sizes: TransposedSizes, element: ElementKind, steps: Steps, arch: Architecture) -> GpuKernel:
     """(X[n,H,W,C], W, bias[O], R[n,H',W',O]..., Y[n,H',W',O]). Sums are not split: phases are many blocks."""
-    tile = tiling_of(sizes, element, shared).tile
+    tile = tiling_of(sizes, element, arch).tile
     made = gpu_transposed.of(sizes, element.name, steps, Tiling(tile))
-    return GpuKernel(made.name, made.build, f"{sizes.products} phases, tile {tile.rows}x{tile.cols}")
+    return GpuKernel(made.name, made.build, f"{sizes.products} phases, {tile}")
 
 
 @gpu_kind("transposed conv")

@@ -12,12 +12,16 @@ from convc.backends import reference
 from convc.backends.tvm.cuda.build import build_cuda
 from convc.backends.tvm.cuda.emulator.device import emulated
 from convc.backends.tvm.cuda.plan import gpu_plan
+from convc.backends.tvm.gpus.architectures import ARCHITECTURES, USUAL, Architecture
 from convc.backends.tvm.library.run import LoadedLibrary
 from convc.compiler.files.inputs import random_inputs
+from convc.tests.support.emulated import run_emulated
 from convc.tests.support.narrow import narrow
-from convc.tests.support.tiers import small
+from convc.tests.support.op_cases import text_of
+from convc.tests.support.tiers import slow_if, small
 
 BOUND = {"f16": 4e-3, "bf16": 3e-2}  # of the greatest value, some tens of roundings on the way
+HOPPER = ARCHITECTURES["sm_90a"]
 FAMILIES = ("resnet18", "resnet50_v1_5", "vgg11", "googlenet", "mobilenet_v2", "unet_resnet18", "squeezenet1_1", "alexnet")
 AT_THE_END = {"softmax", "flatten", "global_avg_pool"}  # in float32 to the output
 
@@ -29,11 +33,20 @@ def test_nothing_between_the_borders_is_stock(name: str) -> None:
     assert [call.kernel for call in plan.calls].count("enter") == 1
 
 
-def _off(name: str, of: str, folder: Path) -> tuple[float, dict[str, int]]:
+@pytest.mark.parametrize("name", ["resnet18", "unet_resnet18"])
+def test_what_tensor_cores_multiply_is_by_wgmma_where_it_is_there(name: str) -> None:
+    calls = gpu_plan(narrow(small(name)), arch=HOPPER).calls
+    multiplied = [call.work.kernel.arranged for call in calls if call.work and call.kernel in ("conv", "transposed conv")]
+    assert multiplied
+    assert all("by wgmma" in arranged for arranged in multiplied)
+    assert not any("wgmma" in line for line in gpu_plan(narrow(small(name))).lines())
+
+
+def _off(name: str, of: str, folder: Path, arch: Architecture = USUAL) -> tuple[float, dict[str, int]]:
     """The greatest error of all outputs, of each one's greatest value."""
     graph = narrow(small(name), of)
     device = emulated()
-    loaded = LoadedLibrary.load(build_cuda(graph, folder, check=False).library)
+    loaded = LoadedLibrary.load(build_cuda(graph, folder, arch, check=False).library)
     inputs = random_inputs(graph)
     device.counters()
     got = loaded.run(inputs)
@@ -50,3 +63,25 @@ def test_networks_are_right(apart: Callable[..., Any], name: str, of: str, tmp_p
     assert error < BOUND[of]
     assert counted["mma_macs"] > 0
     assert counted["ldmatrix_cycles"] == counted["ldmatrix_matrices"]
+
+
+@pytest.mark.parametrize(
+    ("name", "of"),
+    [
+        ("lenet5", "f16"),
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in (("resnet18", "f16"), ("resnet18", "bf16"), ("unet_resnet18", "f16"))),
+    ],
+)
+def test_networks_are_right_by_wgmma(apart: Callable[..., Any], name: str, of: str, tmp_path: Path) -> None:
+    error, counted = apart(_off, name, of, tmp_path, HOPPER)
+    assert error < BOUND[of]
+    assert counted["wgmma"] > 0
+    assert counted["ldmatrix"] == 0
+
+
+@pytest.mark.parametrize(
+    "case", slow_if(lambda case: case != "dense", ("dense", "conv2d", "conv1d", "conv_transpose2d", "conv_transpose1d"))
+)
+def test_every_op_that_multiplies_is_right_by_wgmma(apart: Callable[..., Any], case: str, tmp_path: Path) -> None:
+    for counted in apart(run_emulated, text_of(case).replace("f32", "f16"), tmp_path, [{"N": 1}, {"N": 3}], HOPPER):
+        assert counted["wgmma"] > 0

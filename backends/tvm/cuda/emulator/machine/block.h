@@ -80,7 +80,8 @@ struct Thread {
 struct Options {
   uint64_t seed = 1;
   bool shuffled = true;  // else threads and blocks run in order
-  bool late = true;      // cp.async copies, and wgmma multiplies, when its group is waited for, else at once
+  bool late = true;      // cp.async copies when its group is waited for, else at once
+  bool late_products = true;  // so wgmma multiplies
 };
 extern Options options;
 

@@ -13,7 +13,9 @@ void emu_take_counters(uint64_t* values) {  // in the order of their names; they
   counters = Counters();
 }
 
-void emu_set_options(uint64_t seed, int shuffled, int late) { options = {seed, shuffled != 0, late != 0}; }
+void emu_set_options(uint64_t seed, int shuffled, int late, int late_products) {
+  options = {seed, shuffled != 0, late != 0, late_products != 0};
+}
 
 // Why a module could not be compiled, as the error that its loading ends with.
 void emu_tell(const char* sentence) {

@@ -1,5 +1,5 @@
 // A program that launches one kernel, linked with a sanitizer:
-//   runner KERNEL GRID(3) BLOCK(3) SHARED SEED SHUFFLED LATE (array|number FILE)...
+//   runner KERNEL GRID(3) BLOCK(3) SHARED SEED SHUFFLED LATE LATE_PRODUCTS (array|number FILE)...
 // An array is memory of its own, exactly as long as its file, and is written back to FILE.after.
 #include <cstdlib>
 #include <string>
@@ -9,7 +9,7 @@ extern "C" const emu_kernel emu_kernels[];
 
 namespace emu {
 
-const int FAULT = 86, MISUSED = 3, FIRST_ARGUMENT = 12;
+const int FAULT = 86, MISUSED = 3, FIRST_ARGUMENT = 13;
 
 static std::string content(const char* path) {
   std::string bytes;
@@ -39,7 +39,7 @@ static Argument argument_of(const char* kind, const char* path) {
 static int run(int count, char** words) {
   unsigned sizes[6];
   for (int i = 0; i < 6; i++) sizes[i] = (unsigned)atol(words[2 + i]);
-  options = {strtoull(words[9], nullptr, 10), atoi(words[10]) != 0, atoi(words[11]) != 0};
+  options = {strtoull(words[9], nullptr, 10), atoi(words[10]) != 0, atoi(words[11]) != 0, atoi(words[12]) != 0};
   std::vector<Argument> arguments;
   for (int i = FIRST_ARGUMENT; i + 1 < count; i += 2) arguments.push_back(argument_of(words[i], words[i + 1]));
   std::vector<void*> pointers;

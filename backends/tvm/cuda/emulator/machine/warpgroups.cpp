@@ -80,8 +80,8 @@ extern "C" int emu_product_begins(int n, int type, float** d, uint64_t a, uint64
   Products& products = current->products;
   *due = {a, b, n, type, adds, number_of(products, d, n / 2)};
   refuse_unfenced_registers(products, products.sums[due->sums]);
-  if (options.late) products.begun.add(*due, "products of wgmma");
-  return !options.late;
+  if (options.late_products) products.begun.add(*due, "products of wgmma");
+  return !options.late_products;
 }
 
 extern "C" void emu_products_commit() { current->products.begun.commit("wgmma"); }

@@ -379,7 +379,9 @@ def test_wgmma(kernels: Kernels, kind: str, n: int, swizzle: int, late: bool) ->
     cells = (thread // 32 * 16 + thread % 32 // 4 + 8 * (i // 2 % 2), i // 4 * 8 + thread % 4 * 2 + i % 2)
     x, y = np.concatenate(places), np.zeros((256, n // 2), np.float32)
     machine().counters()
-    got = kernels.run(Launch(f"group_{kind}_{n}_{swizzle}", (1, 1, 1), (128, 1, 1), x.nbytes), [x, c[cells], y], Order(late=late))[-1]
+    got = kernels.run(Launch(f"group_{kind}_{n}_{swizzle}", (1, 1, 1), (128, 1, 1), x.nbytes), [x, c[cells], y], Order(late_products=late))[
+        -1
+    ]
     right = (a.astype(np.float64) @ b.T + c)[cells]
     np.testing.assert_array_equal(got[:128], right)
     np.testing.assert_array_equal(got[128:], c[cells] if late else right)

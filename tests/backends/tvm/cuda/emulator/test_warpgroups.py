@@ -64,27 +64,29 @@ FENCE, COMMIT = (
 )
 PROXY, WAIT = 'asm volatile("fence.proxy.async.shared::cta;" : : : "memory");', 'asm volatile("cp.async.wait_group 0;" : : : "memory");'
 LAST = 'asm volatile("wgmma.wait_group.sync.aligned 0;" : : : "memory");'
-# What is changed, to what, and the sentence of the fault where products and copies are early, and late; "wrong" where results tell, "right"
-# where nothing can.
+# What is changed, to what, and what comes of it where copies and products are as early as they may be, only the copies, and neither: "right",
+# "wrong", or the sentence of the fault.
+UNFENCED, CHANGED = "copied by cp.async, with no fence.proxy.async", "changes registers that wgmma adds up in"
 PLANTED = {
-    "no wgmma.fence": (FENCE, "", "without a wgmma.fence before", "without a wgmma.fence before"),
-    "no wgmma.fence after registers change": (FENCE, f"if (k == 0) {{ {FENCE} }} else d[0] += k;", "changes registers that wgmma adds up in", "changes registers that wgmma adds up in"),
-    "no commit": (COMMIT, "", "right", "ends with 16 products of wgmma that nobody waited for"),
-    "no last wait": (LAST, "", "right", "ends with 4 products of wgmma that nobody waited for"),
-    "a wait one group short": (LAST, LAST.replace("0;", "1;"), "right", "ends with 4 products of wgmma that nobody waited for"),
-    "a wait after the results are taken": (LAST, "float e[4] = {d[0], d[1], d[2], d[3]};" + LAST + "for (int i = 0; i < 4; i++) d[i] = e[i];", "right", "wrong"),
-    "no wait before a slot is filled again": ("wait_group.sync.aligned 1", "wait_group.sync.aligned 2", "right", "wrong"),
-    "a ring one slot small": ("% SLOTS * SLOT", "% 2 * SLOT", "right", "wrong"),
-    "a stride of 7 rows": ("(uint64_t)64 << 32", "(uint64_t)56 << 32", "wrong", "wrong"),
-    "swizzled by 64 bytes": ("(uint64_t)1 << 62", "(uint64_t)2 << 62", "wrong", "wrong"),
-    "not swizzled": ("(uint64_t)1 << 62", "(uint64_t)0 << 62", "wrong", "wrong"),
-    "a base offset": ("(uint64_t)1 << 62", "(uint64_t)1 << 62 | (uint64_t)1 << 49", "with the descriptors .*, which are not emulated", "with the descriptors .*, which are not emulated"),
-    "steps within a row that are too short": ("(from + 128 * 128) / 16 + 2 * part", "(from + 128 * 128) / 16 + part", "wrong", "wrong"),
-    "no fence between copies and products": (PROXY, "", "copied by cp.async, with no fence.proxy.async", "copied by cp.async, with no fence.proxy.async"),
-    "a fence before the copies are there": (WAIT + "\n    " + PROXY, PROXY + WAIT, "right", "copied by cp.async, with no fence.proxy.async"),
-    "other operands in a warp": ("k % SLOTS * SLOT;\n    asm", "(k + (t < 32)) % SLOTS * SLOT;\n    asm", "other operands by wgmma than its warpgroup", "other operands by wgmma than its warpgroup"),
-    "no barrier": ("__syncthreads();", "", "wrong", "wrong"),
+    "no wgmma.fence": (FENCE, "", *["without a wgmma.fence before"] * 3),
+    "no wgmma.fence after registers change": (FENCE, f"if (k == 0) {{ {FENCE} }} else d[0] += k;", *[CHANGED] * 3),
+    "no commit": (COMMIT, "", "right", "wrong|ends with 16 products of wgmma that nobody waited for", "ends with 16 products of wgmma that nobody waited for"),
+    "no last wait": (LAST, "", "right", *["ends with 4 products of wgmma that nobody waited for"] * 2),
+    "a wait one group short": (LAST, LAST.replace("0;", "1;"), "right", *["ends with 4 products of wgmma that nobody waited for"] * 2),
+    "a wait after the results are taken": (LAST, "float e[4] = {d[0], d[1], d[2], d[3]};" + LAST + "for (int i = 0; i < 4; i++) d[i] = e[i];", "right", "wrong", "wrong"),
+    "no wait before a slot is filled again": ("wait_group.sync.aligned 1", "wait_group.sync.aligned 2", "right", "wrong", "wrong"),
+    "a ring one slot small": ("% SLOTS * SLOT", "% 2 * SLOT", "right", f"wrong|{UNFENCED}", "wrong"),
+    "a stride of 7 rows": ("(uint64_t)64 << 32", "(uint64_t)56 << 32", *["wrong"] * 3),
+    "swizzled by 64 bytes": ("(uint64_t)1 << 62", "(uint64_t)2 << 62", *["wrong"] * 3),
+    "not swizzled": ("(uint64_t)1 << 62", "(uint64_t)0 << 62", *["wrong"] * 3),
+    "a base offset": ("(uint64_t)1 << 62", "(uint64_t)1 << 62 | (uint64_t)1 << 49", *["with the descriptors .*, which are not emulated"] * 3),
+    "steps within a row that are too short": ("(from + 128 * 128) / 16 + 2 * part", "(from + 128 * 128) / 16 + part", *["wrong"] * 3),
+    "no fence between copies and products": (PROXY, "", *[UNFENCED] * 3),
+    "a fence before the copies are there": (WAIT + "\n    " + PROXY, PROXY + WAIT, "right", "right", UNFENCED),
+    "other operands in a warp": ("k % SLOTS * SLOT;\n    asm", "(k + (t < 32)) % SLOTS * SLOT;\n    asm", *["other operands by wgmma than its warpgroup"] * 3),
+    "no barrier": ("__syncthreads();", "", *["wrong"] * 3),
 }  # fmt: skip
+ORDERS = {"early": (False, False), "early copies": (False, True), "late": (True, True)}
 
 
 def operands() -> tuple[list[Array], Array]:
@@ -93,12 +95,12 @@ def operands() -> tuple[list[Array], Array]:
     return [a.astype(np.float16), b.astype(np.float16), np.full((128, 8), np.nan, np.float32)], a @ b.T
 
 
-def verdict(source: str, late: bool) -> str:
+def verdict(source: str, order: str) -> str:
     """What a few orders of threads say of it: right, wrong, or the fault."""
-    kernels, (given, right) = Kernels(source), operands()
+    kernels, (given, right), (late, late_products) = Kernels(source), operands(), ORDERS[order]
     for seed in range(4):
         try:
-            got = kernels.run(LAUNCH, given, Order(seed, late=late))[-1]
+            got = kernels.run(LAUNCH, given, Order(seed, late=late, late_products=late_products))[-1]
         except KernelFault as fault:
             return str(fault)
         if not np.array_equal(got, right):
@@ -112,16 +114,16 @@ def planted(name: str) -> str:
     return PRODUCT.replace(before, after)
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["early", "late"])
-def test_a_product_is_right_early_and_late(late: bool) -> None:
-    assert verdict(PRODUCT, late) == "right"
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_product_is_right_early_and_late(order: str) -> None:
+    assert verdict(PRODUCT, order) == "right"
 
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_planted_faults_show(name: str) -> None:
-    _, _, early, late = PLANTED[name]
-    for is_late, said in ((False, early), (True, late)):
-        assert re.search(said, verdict(planted(name), is_late)), is_late
+    _, _, *said = PLANTED[name]
+    for order, each in zip(ORDERS, said, strict=True):
+        assert re.search(each, verdict(planted(name), order)), order
 
 
 def test_races_around_products_are_found() -> None:

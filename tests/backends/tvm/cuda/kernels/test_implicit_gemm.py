@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,45 +16,61 @@ from convc.backends.tvm.cuda.emulator.machine import Order, machine
 from convc.backends.tvm.cuda.emulator.sanitize import SANITIZERS, sanitized
 from convc.backends.tvm.cuda.kernels.layout import ELEMENTS, as_factor
 from convc.backends.tvm.cuda.kernels.sizes import ConvSizes, filters
-from convc.backends.tvm.cuda.kernels.tiles import TILES, UNEVEN, GpuTile, Tiling
+from convc.backends.tvm.cuda.kernels.tiles import GROUP_TILES, WARP_TILES, GpuTile, Tiling
 from convc.ir.errors import KernelFault
 from convc.tests.support.gpu_convolutions import Trial
 from convc.tests.support.machine_code import compiled
-from convc.tests.support.tiers import slow_if
 
 needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
 
 BOUND = {"f16": 1e-3, "bf16": 8e-3, "f32": 1e-3}  # a rounding of the result, of the greatest value
-SMALL = TILES[-1]
-ALL_TILES = (*TILES, UNEVEN)
+ALL_TILES = (*WARP_TILES.all, *GROUP_TILES.all)
+KINDS = {"mma.sync": WARP_TILES, "wgmma": GROUP_TILES}
+EVEN, UNEVEN, QUICK = "small", "uneven", WARP_TILES.small
+OF_EVERY_TILE = [(tile, of) for tile in ALL_TILES for of, element in ELEMENTS.items() if not tile.by_groups or element.group_product]
+
+
+def _id(tile: GpuTile) -> str:
+    return f"{tile.rows}x{tile.cols}x{tile.depth}{'-groups' if tile.by_groups else ''}"
+
+
 EARLY, LATE = Order(1, late=False), Order(2)
 # Odd rows and columns, remainders of pixels and channels, and what of a window lies outside.
 EDGES = {
     "3x3 with remainders": (ConvSizes(1, 20, 24, 9, 7, (3, 3), pads=(1, 1, 1, 1)), UNEVEN, 1),
     "uneven in every way": (ConvSizes(3, 3, 70, 15, 14, (5, 2), (2, 1), (2, 0, 1, 3), (1, 2)), UNEVEN, 1),
-    "sums in parts": (ConvSizes(3, 64, 72, 5, 5, (3, 3), pads=(1, 1, 1, 1)), SMALL, 3),
-    "a last part that is shorter": (ConvSizes(1, 64, 8, 4, 4, (3, 3), pads=(1, 1, 1, 1)), SMALL, 2),
-    "1x1": (ConvSizes(3, 64, 72, 5, 5, (1, 1)), SMALL, 1),
+    "sums in parts": (ConvSizes(3, 64, 72, 5, 5, (3, 3), pads=(1, 1, 1, 1)), EVEN, 3),
+    "a last part that is shorter": (ConvSizes(1, 64, 8, 4, 4, (3, 3), pads=(1, 1, 1, 1)), EVEN, 2),
+    "1x1": (ConvSizes(3, 64, 72, 5, 5, (1, 1)), EVEN, 1),
     "groups that are merged": (ConvSizes(2, 12, 30, 5, 5, (3, 3), (2, 2), (1, 1, 1, 1), groups=3), UNEVEN, 1),
-    "merged by twos": (ConvSizes(2, 256, 256, 3, 3, (3, 3), pads=(1, 1, 1, 1), groups=8), SMALL, 1),
+    "merged by twos": (ConvSizes(2, 256, 256, 3, 3, (3, 3), pads=(1, 1, 1, 1), groups=8), EVEN, 1),
     "groups as they are": (ConvSizes(2, 48, 256, 5, 5, (3, 3), (2, 2), (1, 1, 1, 1), groups=2), UNEVEN, 1),
     "scores": (ConvSizes(9, 100, 10, 1, 1, (1, 1)), UNEVEN, 1),
 }
-FEW = ("uneven in every way", "sums in parts", "merged by twos", "no barrier among the steps", "an image one row high")
+FEW = {
+    "mma.sync": ("uneven in every way", "sums in parts", "merged by twos", "no barrier among the steps", "an image one row high"),
+    "wgmma": ("uneven in every way", "sums in parts", "no fence after copies", "a ring one slot small"),
+}
 TAIL = EDGES["3x3 with remainders"][0]
 
 
-@pytest.mark.parametrize("name", slow_if(lambda name: name not in FEW, EDGES))
-def test_edges_are_right(name: str) -> None:
-    sizes, tile, splits = EDGES[name]
+def _of_each_kind(names: Mapping[str, Iterable[str]]) -> Any:
+    """A test of products by one warp and by groups of them, for names of each kind, of which few are quick."""
+    marks = {True: [], False: [pytest.mark.slow]}
+    pairs = [pytest.param(kind, name, marks=marks[name in FEW[kind]], id=f"{kind}-{name}") for kind in names for name in names[kind]]
+    return pytest.mark.parametrize(("kind", "name"), pairs)
+
+
+@_of_each_kind(dict.fromkeys(KINDS, EDGES))
+def test_edges_are_right(kind: str, name: str) -> None:
+    sizes, which, splits = EDGES[name]
     trial = Trial.drawn(sizes)
     for order in (EARLY, LATE):
-        assert trial.error(Tiling(tile, splits), order) < BOUND["f16"]
+        assert trial.error(Tiling(getattr(KINDS[kind], which), splits), order) < BOUND["f16"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("of", ELEMENTS)
-@pytest.mark.parametrize("tile", ALL_TILES, ids=lambda tile: f"{tile.rows}x{tile.cols}x{tile.depth}")
+@pytest.mark.parametrize(("tile", "of"), OF_EVERY_TILE)
 def test_every_tile_is_right(tile: GpuTile, of: str) -> None:
     trial = Trial.drawn(TAIL, of)
     for order in (EARLY, LATE):
@@ -69,16 +86,17 @@ def test_groups_that_are_merged_have_zeros_between_them() -> None:
     assert packed.sum() == w.sum()
 
 
-@pytest.mark.parametrize("tile", [SMALL, *(pytest.param(tile, marks=pytest.mark.slow) for tile in ALL_TILES if tile != SMALL)])
+@pytest.mark.parametrize("tile", [QUICK, *(pytest.param(tile, marks=pytest.mark.slow) for tile in ALL_TILES if tile != QUICK)], ids=_id)
 def test_a_whole_tile_wastes_nothing(tile: GpuTile) -> None:
-    """Every mma is one that the network asks for, and no two rows that ldmatrix reads meet in a bank."""
+    """Every product is one that the network asks for, and no two rows that ldmatrix reads meet in a bank."""
     sizes = ConvSizes(1, 64, tile.cols, 8, tile.rows // 8, (1, 1))
     device = machine()
     device.counters()
     assert Trial.drawn(sizes).error(Tiling(tile)) < BOUND["f16"]
     counted = device.counters()
     assert counted["mma_macs"] == sizes.macs
-    assert counted["ldmatrix_cycles"] == counted["ldmatrix_matrices"] > 0
+    assert counted["ldmatrix_cycles"] == counted["ldmatrix_matrices"]
+    assert (counted["wgmma"] > 0, counted["ldmatrix"] > 0) == (tile.by_groups, not tile.by_groups)
 
 
 def _nth(pattern: str, number: int, to: str) -> Callable[[str], str]:
@@ -87,13 +105,25 @@ def _nth(pattern: str, number: int, to: str) -> Callable[[str], str]:
     def changed(source: str) -> str:
         head, body = source[: source.rindex("__global__")], source[source.rindex("__global__") :]
         match = list(re.finditer(pattern, body))[number]
-        return head + body[: match.start()] + to + body[match.end() :]
+        return head + body[: match.start()] + match.expand(to) + body[match.end() :]
 
     return changed
 
 
+# what is planted alike whatever multiplies
+COMMON_FAULTS = (
+    "no barrier among the steps",
+    "no barrier before the stages become results",
+    "no barrier before results are stored",
+    "an image one row high",
+    "an image one column wide",
+    "a test of pixels one off",
+    "no zeros outside",
+    "a chunk that does not change places",
+    "sums that are not finished",
+)
 BARRIER = r"tvm_builtin_cuda_cta_sync\(\);"
-FAULTS: dict[str, Callable[[str], str]] = {
+WARP_FAULTS: dict[str, Callable[[str], str]] = {
     "no barrier among the steps": _nth(BARRIER, 0, ";"),
     "no barrier before the stages become results": _nth(BARRIER, 1, ";"),
     "no barrier before results are stored": _nth(BARRIER, 2, ";"),
@@ -107,33 +137,68 @@ FAULTS: dict[str, Callable[[str], str]] = {
     "a chunk that does not change places": lambda source: source.replace("& 3) ^ ((((int)threadIdx.x) & 31) >> 3)", "& 3)"),
     "sums that are not finished": _nth(r"< 7; \+\+", 0, "< 6; ++"),
 }
+GROUP_FAULTS: dict[str, Callable[[str], str]] = {
+    **{name: WARP_FAULTS[name] for name in COMMON_FAULTS},
+    "a wait for copies one group short": lambda source: source.replace("cp.async.wait_group 2;", "cp.async.wait_group 3;"),
+    "a wait for products one group short": lambda source: source.replace(
+        "wgmma.wait_group.sync.aligned 1;", "wgmma.wait_group.sync.aligned 2;"
+    ),
+    "no wait for the last products": _nth(r"tvm_builtin_ptx_wgmma_wait_group\w+_0\(\);", 0, ";"),
+    "a last wait one group short": lambda source: source.replace("wgmma.wait_group.sync.aligned 0;", "wgmma.wait_group.sync.aligned 1;"),
+    "products that are not committed": lambda source: source.replace("wgmma.commit_group.sync.aligned;", ""),
+    "no fence before products": lambda source: source.replace("wgmma.fence.sync.aligned;", ""),
+    "no fence after copies": lambda source: source.replace("fence.proxy.async.shared::cta;", ""),
+    "a fence before copies are there": _nth(
+        r"(tvm_builtin_ptx_cp_async_wait_group\w+\(\);)(\s*)(tvm_builtin_ptx_fence_proxy\w+\(\);)", 0, r"\3\2\1"
+    ),
+    "a ring one slot small": lambda source: re.sub(r"% 5\) \* (2048|8192)", r"% 4) * \1", source),
+    "a stride of 7 rows": lambda source: _described(source, (8 * 64 // 16, 7 * 64 // 16)),
+    "swizzled by 128 bytes": lambda source: _described(source, (2 << 30, 1 << 30)),
+    "not swizzled": lambda source: _described(source, (2 << 30, 0)),
+    "a half of the step twice": lambda source: source.replace("(uint64_t)2ULL", "(uint64_t)0ULL"),
+}
 
 
-def _is_seen(trial: Trial, source: str) -> bool:
+def _described(source: str, change: tuple[int, int]) -> str:
+    """With other upper halves of descriptors."""
+
+    def changed(match: re.Match[str]) -> str:
+        low, high = int(match[1]) & 0xFFFFFFFF, (int(match[1]) >> 32) & 0xFFFFFFFF
+        number = (high - change[0] + change[1]) << 32 | low
+        return f"(int64_t){number - (number >> 63 << 64)}"
+
+    return re.sub(r"\(int64_t\)(-?\d{15,})", changed, source)
+
+
+def _is_seen(tile: GpuTile, trial: Trial, source: str) -> bool:
     """In results, or by a sanitizer where threads happen to meet in time in all these orders, or what is written beside lies in a gap."""
-    for order in (EARLY, LATE, Order(3, late=False), Order(4), Order(5)):
+    for order in (EARLY, LATE, Order(3, late=False, late_products=False), Order(4), Order(5)):
         try:
-            if not trial.error(Tiling(UNEVEN), order, source) < BOUND["f16"]:
+            if not trial.error(Tiling(tile), order, source) < BOUND["f16"]:
                 return True
         except KernelFault:
             return True
-    kernel = trial.kernel(Tiling(UNEVEN))
+    kernel = trial.kernel(Tiling(tile))
     given = [trial.arrays[name] for name in kernel.order]
     return any(sanitized(source, kernel.launch, given, each, EARLY).lines for each in SANITIZERS)
 
 
-@pytest.mark.parametrize("name", slow_if(lambda name: name not in FEW, FAULTS))
-def test_faults_are_seen(name: str) -> None:
-    trial = Trial.drawn(TAIL)
-    source = trial.kernel(Tiling(UNEVEN)).source
-    assert FAULTS[name](source) != source
-    assert _is_seen(trial, FAULTS[name](source))
+FAULTS = {"mma.sync": WARP_FAULTS, "wgmma": GROUP_FAULTS}
+
+
+@_of_each_kind(FAULTS)
+def test_faults_are_seen(kind: str, name: str) -> None:
+    trial, tile = Trial.drawn(TAIL), KINDS[kind].uneven
+    source = trial.kernel(Tiling(tile)).source
+    planted = FAULTS[kind][name](source)
+    assert planted != source
+    assert _is_seen(tile, trial, planted)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
 @pytest.mark.parametrize("order", [EARLY, LATE], ids=["early", "late"])
-@pytest.mark.parametrize("tile", ALL_TILES, ids=lambda tile: f"{tile.rows}x{tile.cols}x{tile.depth}")
+@pytest.mark.parametrize("tile", ALL_TILES, ids=_id)
 def test_sanitizers_find_nothing(tile: GpuTile, order: Order, sanitizer: str) -> None:
     trial = Trial.drawn(TAIL)
     kernel = trial.kernel(Tiling(tile))
@@ -146,30 +211,32 @@ REGISTERS = {(64, 64): 128, (128, 64): 168, (128, 128): 224, (128, 256): 224}
 
 
 def _is_lean(tile: GpuTile, sizes: ConvSizes, of: str, folder: Path, arch: str) -> None:
+    needed = ("HGMMA", "LDGSTS", "BAR") if tile.by_groups else ("HMMA", "LDSM", "LDGSTS", "BAR")
     (code,) = compiled(Trial.drawn(sizes, of).kernel(Tiling(tile)).source, folder, arch).values()
     assert (code.stack, code.spilled, code.counts["STL"], code.counts["LDL"]) == (0, 0, 0, 0)
     assert code.registers <= REGISTERS[tile.rows, tile.cols]
-    assert min(code.counts[name] for name in ("HMMA", "LDSM", "LDGSTS", "BAR")) > 0
+    assert min(code.counts[name] for name in needed) > 0
 
 
 @needs_nvcc
-def test_machine_code_has_tensor_cores_and_no_stack(tmp_path: Path) -> None:
-    _is_lean(UNEVEN, TAIL, "f16", tmp_path, "sm_90")
+@pytest.mark.parametrize(("tile", "arch"), [(WARP_TILES.uneven, "sm_90"), (GROUP_TILES.uneven, "sm_90a")], ids=["mma.sync", "wgmma"])
+def test_machine_code_has_tensor_cores_and_no_stack(tile: GpuTile, arch: str, tmp_path: Path) -> None:
+    _is_lean(tile, TAIL, "f16", tmp_path, arch)
 
 
-# for channels that fill no step the table has UNEVEN in place of SMALL
+# for channels that fill no step the table has the uneven tile in place of the small one
 CODE = [
-    pytest.param(tile, channels, of, id=f"{tile.rows}x{tile.cols}x{tile.depth}-{channels}-{of}")
-    for tile, channels, of in itertools.product(ALL_TILES, (20, 64), ELEMENTS)
-    if tile != SMALL or channels * ELEMENTS[of].bytes % tile.depth == 0
+    pytest.param(tile, of, channels, arch, id=f"{_id(tile)}-{channels}-{of}-{arch}")
+    for (tile, of), channels in itertools.product(OF_EVERY_TILE, (20, 64))
+    if tile not in (WARP_TILES.small, GROUP_TILES.small) or channels * ELEMENTS[of].bytes % tile.depth == 0
+    for arch in (("sm_90a",) if tile.by_groups else ("sm_80", "sm_90"))
 ]
 
 
 @needs_nvcc
 @pytest.mark.slow
-@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
-@pytest.mark.parametrize(("tile", "channels", "of"), CODE)
-def test_machine_code_of_every_tile(tile: GpuTile, channels: int, of: str, arch: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("tile", "of", "channels", "arch"), CODE)
+def test_machine_code_of_every_tile(tile: GpuTile, of: str, channels: int, arch: str, tmp_path: Path) -> None:
     _is_lean(tile, ConvSizes(1, channels, 256, 14, 14, (3, 3), pads=(1, 1, 1, 1)), of, tmp_path, arch)
 
 

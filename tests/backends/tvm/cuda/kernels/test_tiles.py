@@ -6,12 +6,24 @@ import math
 
 import pytest
 
-from convc.backends.tvm.cuda.kernels.tiles import FEWEST_STEPS, MULTIPROCESSORS, TILES, UNEVEN, tiling
+from convc.backends.tvm.cuda.kernels.layout import ELEMENTS
+from convc.backends.tvm.cuda.kernels.tiles import (
+    FEWEST_STEPS,
+    GROUP_TILES,
+    MULTIPROCESSORS,
+    WARP_TILES,
+    GpuTile,
+    TileTable,
+    tiles_for,
+    tiling,
+)
 from convc.backends.tvm.gpus.architectures import ARCHITECTURES, Architecture
 
 H100 = ARCHITECTURES["sm_90"].shared
+EITHER = pytest.mark.parametrize("tiles", [WARP_TILES, GROUP_TILES], ids=["mma.sync", "wgmma"])
 
 
+@EITHER
 @pytest.mark.parametrize(
     ("rows", "cols", "taps", "channels", "tile", "splits"),
     [
@@ -26,20 +38,29 @@ H100 = ARCHITECTURES["sm_90"].shared
     ],
 )
 def test_large_products_take_large_tiles_and_small_ones_split_their_sums(
-    rows: int, cols: int, taps: int, channels: int, tile: tuple[int, int], splits: int
+    rows: int, cols: int, taps: int, channels: int, tile: tuple[int, int], splits: int, tiles: TileTable
 ) -> None:
-    chosen = tiling(rows, cols, taps, 2 * channels, 1, H100)
+    chosen = tiling(rows, cols, taps, 2 * channels, 1, tiles, H100)
     assert ((chosen.tile.rows, chosen.tile.cols), chosen.splits) == (tile, splits)
 
 
-def test_a_tap_that_fills_no_step_takes_shorter_steps() -> None:
-    assert tiling(100, 64, 9, 40, 1, H100).tile == UNEVEN
-    assert tiling(100, 64, 9, 128, 1, H100).tile == TILES[-1]
+@EITHER
+def test_a_tap_that_fills_no_step_takes_shorter_steps(tiles: TileTable) -> None:
+    assert tiling(100, 64, 9, 40, 1, tiles, H100).tile == tiles.uneven
+    assert tiling(100, 64, 9, 128, 1, tiles, H100).tile == tiles.small
 
 
-def test_parts_are_neither_empty_nor_short() -> None:
+def test_groups_of_warps_multiply_16_bits_on_sm_90a_alone() -> None:
+    taken = {
+        (of, arch.name) for of, element in ELEMENTS.items() for arch in ARCHITECTURES.values() if tiles_for(element, arch) == GROUP_TILES
+    }
+    assert taken == {("f16", "sm_90a"), ("bf16", "sm_90a")}
+
+
+@EITHER
+def test_parts_are_neither_empty_nor_short(tiles: TileTable) -> None:
     for channels in range(8, 3000, 8):
-        chosen = tiling(49, 512, 9, 2 * channels, 1, H100)
+        chosen = tiling(49, 512, 9, 2 * channels, 1, tiles, H100)
         steps = math.ceil(9 * 2 * channels / chosen.tile.depth)
         each = math.ceil(steps / chosen.splits)
         assert (chosen.splits - 1) * each < steps
@@ -47,17 +68,20 @@ def test_parts_are_neither_empty_nor_short() -> None:
         assert chosen.splits * 8 <= MULTIPROCESSORS
 
 
-@pytest.mark.parametrize("tile", [*TILES, UNEVEN], ids=str)
-def test_tiles_are_divided_without_remainder(tile) -> None:
+@pytest.mark.parametrize("tile", [*WARP_TILES.all, *GROUP_TILES.all], ids=repr)
+def test_tiles_are_divided_without_remainder(tile: GpuTile) -> None:
     assert tile.shared() <= H100
+    assert tile.ahead >= 1
     assert tile.rows % (tile.down * 16) == 0
     assert tile.cols % (tile.across * 16) == 0
+    assert not tile.by_groups or (tile.rows == 16 * tile.down and tile.down % 4 == 0 and tile.across == 1)
     each_pass = tile.threads // (tile.depth // 16)
     assert tile.rows % each_pass == tile.cols % each_pass == 0
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES.values(), ids=lambda arch: arch.name)
 def test_no_tile_has_more_shared_memory_than_a_block_may(arch: Architecture) -> None:
-    found = [tiling(256 * 28 * 28, cols, 9, 256, 1, arch.shared).tile for cols in (256, 192, 128, 64, 8)]
+    tiles = tiles_for(ELEMENTS["f16"], arch)
+    found = [tiling(256 * 28 * 28, cols, 9, 256, 1, tiles, arch.shared).tile for cols in (256, 192, 128, 64, 8)]
     assert max(tile.shared() for tile in found) <= arch.shared
     assert (found[0].rows, found[0].cols) == ((128, 128) if arch.name in ("sm_86", "sm_89") else (128, 256))
