@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test test-slow check lint docs bench fuzz fuzz-onnx exporters gpu-prepare gpu-check clean
+.PHONY: demo test test-slow check lint docs bench fuzz fuzz-onnx exporters test-torch gpu-prepare gpu-check clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -25,7 +25,7 @@ check: $(STAMP)
 	$(PYTEST)
 
 # that for which something alike stands otherwise: siblings of networks, bodies of ONNX functions
-test-slow: $(STAMP)
+test-slow: $(STAMP) test-torch
 	$(PYTEST) -m slow
 
 # the pages of ops and passes, from their tables; a test fails where they are not current
@@ -60,11 +60,20 @@ gpu-check:
 	test -x $(BIN)/python || ($(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --no-index --find-links $(GPU)/wheels "setuptools>=77" ".[cuda]")
 	$(BIN)/python -m convc.tests.gpu.check $(GPU)
 
-# networks of PyTorch through both its exporters, in an environment that has torch: make exporters NETWORKS="yolo crnn"
-exporters:
+# an environment that has torch too, which the usual one is spared
+TORCH_STAMP := .venv-torch/.installed
+$(TORCH_STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv-torch
-	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check -e . torch torchvision onnxscript
+	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check -e ".[dev,torch]" torchvision
+	touch $(TORCH_STAMP)
+
+# networks of PyTorch through both its exporters: make exporters NETWORKS="yolo crnn"
+exporters: $(TORCH_STAMP)
 	OMP_NUM_THREADS=1 .venv-torch/bin/python -m convc.tests.exporters.pytorch $(NETWORKS)
+
+# cc.from_torch and torch.compile(backend="convc")
+test-torch: $(TORCH_STAMP)
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 .venv-torch/bin/python -m pytest tests/torch
 
 demo: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/demo.sh build/demo

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .compiler.engines.optimize import optimize as optimize
     from .compiler.files.onnx_file import export_onnx as export_onnx
     from .compiler.files.onnx_file import read_onnx as read_onnx
+    from .compiler.files.torch_module import from_torch as from_torch
     from .ir.errors import ConvcError as ConvcError
     from .ir.errors import Mismatch as Mismatch
     from .ir.graph import Graph as Graph
@@ -50,6 +51,7 @@ _HOME = {
     "compile": ".compiler.compiling.module",
     "compile_network": ".compiler.compiling.compile",
     "export_onnx": ".compiler.files.onnx_file",
+    "from_torch": ".compiler.files.torch_module",
     "read_onnx": ".compiler.files.onnx_file",
     "network": ".compiler.dsl.network",
     "optimize": ".compiler.engines.optimize",

@@ -1,20 +1,26 @@
-"""The one door to TVM: it is untyped, reads its thread count when imported, and may not be there."""
+"""The one door to TVM: it is untyped, reads its thread count when imported, and may not be there.
+
+What was compiled runs by a tenth of it: `runtime` takes 0.1 s where `tvm` takes 0.8, of which most is its languages for schedules.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import importlib
+import importlib.util
 import os
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ...ir.errors import BackendMissing, UsageError
 from .gpus.driver import load_runtime, may_have_gpu
-from .processor import INSTRUCTION_SETS, Processor, processor_of
+from .processor import INSTRUCTION_SETS, Processor, cpu_text, named_instruction_sets, processor_of
 
 __all__ = [
     "EMULATED_GPU",
@@ -26,10 +32,13 @@ __all__ = [
     "host_processor",
     "host_target",
     "instruction_sets",
+    "lacking",
     "most_threads",
     "physical_cores",
     "raise_interruption",
     "reason",
+    "run_once",
+    "runtime",
     "thread_count",
     "tvm",
     "tvm_ffi",
@@ -50,10 +59,7 @@ def tvm(threads: int | None = None) -> Any:
     if threads is not None:
         _check_threads(threads)
     if "tvm" not in sys.modules:
-        # TVM would take one thread. It reads this once, and no pool grows beyond it later.
-        os.environ.setdefault("TVM_NUM_THREADS", str(max(threads or 0, physical_cores())))
-        # And bind its threads and the caller's to the first processors of all, whichever the user or the system has given this process.
-        os.environ.setdefault("TVM_BIND_THREADS", "0")
+        _set_threads(threads)
         _find_cuda()
     try:
         package: Any = importlib.import_module("tvm")
@@ -65,6 +71,52 @@ def tvm(threads: int | None = None) -> Any:
     if threads is not None:
         use_threads(threads)
     return package
+
+
+def runtime(threads: int | None = None) -> Any:
+    """The package tvm_ffi, with what TVM's libraries for CPUs run by, and no compiler. It makes no difference to a later `tvm`.
+
+    Raises: as `tvm`.
+    """
+    if threads is not None:
+        _check_threads(threads)
+    _set_threads(threads)
+    try:
+        package: Any = importlib.import_module("tvm_ffi")
+        if "tvm" not in sys.modules:
+            _load_runtime()
+    except (ImportError, OSError) as error:
+        raise BackendMissing(f"Apache TVM cannot be loaded ({error}); install it with: {INSTALL}") from error
+    home_process()
+    if threads is not None:
+        use_threads(threads)
+    return package
+
+
+@functools.cache
+def _load_runtime() -> list[ctypes.CDLL]:
+    """Its libraries, by the names and in the ways in which TVM itself loads them."""
+    found = importlib.util.find_spec("tvm")
+    if found is None or not found.submodule_search_locations:
+        raise ImportError("there is no package tvm")
+    suffix = {"darwin": "dylib", "win32": "dll"}.get(sys.platform, "so")
+    named = os.environ.get("TVM_LIBRARY_PATH")
+    folder = Path(named) if named else Path(found.submodule_search_locations[0]) / "lib"
+    whole = ctypes.CDLL(str(folder / f"libtvm_runtime.{suffix}"), ctypes.RTLD_GLOBAL)
+    extra = folder / f"libtvm_runtime_extra.{suffix}"  # sorting, which some stock rows call
+    return [whole, *([ctypes.CDLL(str(extra), ctypes.RTLD_LOCAL)] if extra.is_file() else [])]
+
+
+def _set_threads(threads: int | None) -> None:
+    """Before it is loaded: TVM would take one thread. It reads this once, and no pool grows beyond it later."""
+    os.environ.setdefault("TVM_NUM_THREADS", str(max(threads or 0, physical_cores())))
+    # And bind its threads and the caller's to the first processors of all, whichever the user or the system has given this process.
+    os.environ.setdefault("TVM_BIND_THREADS", "0")
+
+
+def run_once() -> None:
+    """Said before anything is loaded: workers wait for a kernel by spinning for some 0.1 s, of which whoever runs once has nothing."""
+    os.environ.setdefault("TVM_THREAD_POOL_SPIN_COUNT", "2000")
 
 
 def _find_cuda() -> None:
@@ -92,7 +144,7 @@ def use_threads(threads: int) -> None:
     Raises: UsageError for a number below 1 or above `most_threads`.
     """
     _check_threads(threads)
-    tvm().get_global_func("runtime.config_threadpool")(_FAST_CORES, threads)
+    runtime().get_global_func("runtime.config_threadpool")(_FAST_CORES, threads)
 
 
 def most_threads() -> int:
@@ -107,7 +159,7 @@ def _check_threads(threads: int) -> None:
 
 def thread_count() -> int:
     """The workers TVM really uses for the calling thread."""
-    return int(tvm().get_global_func("runtime.NumThreads")())
+    return int(runtime().get_global_func("runtime.NumThreads")())
 
 
 def host_cpu() -> str:
@@ -129,6 +181,12 @@ def instruction_sets(target: Any = None) -> tuple[str, ...]:
     """Those of INSTRUCTION_SETS that a CPU target has, this machine's unless given: code that uses others is killed by the system."""
     target = target or host_target()
     return tuple(sorted(INSTRUCTION_SETS & set(map(str, tvm().target.codegen.llvm_get_cpu_features(target)))))
+
+
+def lacking(needs: Iterable[str]) -> list[str]:
+    """Those of INSTRUCTION_SETS that this machine's processor has not; TVM's compiler is asked only of what the system does not name."""
+    unseen = set(needs) - named_instruction_sets(cpu_text())
+    return sorted(unseen - set(instruction_sets())) if unseen else []
 
 
 def host_processor() -> Processor:

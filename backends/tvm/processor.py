@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-__all__ = ["AVX2", "AVX512", "INSTRUCTION_SETS", "NEON", "SSE", "ZEN", "ZEN_5", "Processor", "processor_of"]
+__all__ = [
+    "AVX2",
+    "AVX512",
+    "INSTRUCTION_SETS",
+    "NEON",
+    "SSE",
+    "ZEN",
+    "ZEN_5",
+    "Processor",
+    "cpu_text",
+    "named_instruction_sets",
+    "processor_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +82,39 @@ INSTRUCTION_SETS = frozenset(
         *("neon", "rdm", "fullfp16", "dotprod", "complxnum", "bf16", "i8mm", "sve", "sve2"),
     )
 )
+# Linux's names of some, where they differ by more than dots and underscores.
+NAMED_BY_LINUX = {
+    "pni": "sse3",
+    "abm": "lzcnt",
+    "bmi1": "bmi",
+    "pclmulqdq": "pclmul",
+    "asimd": "neon",
+    "asimdhp": "fullfp16",
+    "asimdrdm": "rdm",
+    "asimddp": "dotprod",
+    "fcma": "complxnum",
+}
+PLAIN = str.maketrans("", "", "._")
+CPUINFO = Path("/proc/cpuinfo")
 INSTRUCTIONS = {"avx512f": AVX512, "avx2": AVX2, "neon": NEON}  # the first that a processor has
+
+
+@functools.cache
+def named_instruction_sets(text: str) -> frozenset[str]:
+    """Those of INSTRUCTION_SETS that every processor has by what Linux says of them, the `text`; there may be more."""
+    lines = [line for line in text.splitlines() if line.partition(":")[0].strip() in ("flags", "Features")]
+    plain = {name.translate(PLAIN): name for name in INSTRUCTION_SETS}
+    said = [set(line.partition(":")[2].split()) for line in lines]
+    named = set[str].intersection(*said) if said else set[str]()
+    return frozenset(plain[name] for word in named if (name := NAMED_BY_LINUX.get(word, word).translate(PLAIN)) in plain)
+
+
+def cpu_text() -> str:
+    """What Linux says of the processors here; empty elsewhere."""
+    try:
+        return CPUINFO.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def processor_of(mcpu: str, features: Collection[str]) -> Processor:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 import numpy as np
 
+from ...backends.tvm.host import run_once
 from ...ir.errors import UsageError
 from ...ir.files import write_file
 from ...ir.graph import Graph, fresh_name
@@ -56,6 +57,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Run MODEL, an artifact directory or any other model, and print what came out."""
+    run_once()
     engine, *others = engines_named(backend)
     if others:
         raise UsageError(f"--backend takes one of them, not '{backend}'")

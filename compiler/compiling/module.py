@@ -20,7 +20,7 @@ from ..files.artifact import Artifact
 from ..targets.options import FP32
 from ..targets.table import need_precision, target_named
 
-__all__ = ["Module", "compile"]
+__all__ = ["Module", "compile", "started"]
 
 
 class Module:
@@ -80,11 +80,19 @@ def compile(
     if not target_named(target).in_memory:
         raise UsageError(f"target '{target}' cannot be called from memory; write an artifact with `convc compile -t {target}`")
     need_precision(target, precision)
+    return Module(*started(graph, level, threads, check=check))
+
+
+def started(graph: Graph, level: int, threads: int | None, *, check: bool) -> tuple[Graph, Run]:
+    """The optimized graph, and how it runs here.
+
+    Raises: Mismatch if results differ and they are to be checked.
+    """
     better, _ = optimize(graph, level, prices=TVM.prices)
     run = TVM.start(better, threads)
     if check:
         check_once(graph, better, TVM, run)
-    return Module(better, run)
+    return better, run
 
 
 def _array(name: str, given: Any, type_: TensorType) -> Array:

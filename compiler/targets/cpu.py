@@ -65,13 +65,13 @@ class CpuBuilt:
         return record | ({"measured": peak} if peak else {})
 
     def opened(self, held: Held) -> Library:
-        from ...backends.tvm.host import instruction_sets
+        from ...backends.tvm.host import lacking
         from ...backends.tvm.library.built import Library, beside
         from ...backends.tvm.library.packed import mapped_arguments
 
-        if lacking := sorted(set(self.needs) - set(instruction_sets())):
+        if missing := lacking(self.needs):
             raise ArtifactError(
-                f"'{held.path}' was compiled for a processor with {', '.join(lacking)}; compile the network again on this one"
+                f"'{held.path}' was compiled for a processor with {', '.join(missing)}; compile the network again on this one"
             )
         path = held.file(self.library)
         one = beside(path).name

@@ -21,7 +21,7 @@ from .wire import check_cost
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
 
-__all__ = ["Model", "imported_opsets", "read_model"]
+__all__ = ["Model", "imported_opsets", "model_in_memory", "read_model"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,18 @@ def read_model(path: Path, limits: Limits = LIMITS) -> Model:
     external = check_model(proto, file, opset, limits)
     files = check_files(folder, file, [(where, range_of(tensor, where), declared) for where, tensor, declared in external], limits)
     return Model(proto, path, folder, opset, files, limits)
+
+
+def model_in_memory(proto: ModelProto, name: str, limits: Limits = LIMITS) -> Model:
+    """A model that was never in a file, checked as one; errors call it by `name`.
+
+    Raises: InvalidModel for what breaks the format's rules or the limits, and for values in files.
+    """
+    path = Path(name)
+    opset = imported_opsets(proto, path)
+    if external := check_model(proto, name, opset, limits):
+        raise InvalidModel(f"{external[0][0]} has its values in a file, and the model is in none")
+    return Model(proto, path, path, opset, {}, limits)
 
 
 def _bytes(path: Path, limits: Limits) -> bytes:

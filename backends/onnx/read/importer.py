@@ -43,7 +43,7 @@ from .unread import check_unread
 if TYPE_CHECKING:
     from onnx import NodeProto, ValueInfoProto
 
-__all__ = ["MIN_OPSET", "Imported", "UnreadOperators", "read_graph"]
+__all__ = ["MIN_OPSET", "Imported", "UnreadOperators", "read_from", "read_graph"]
 
 MIN_OPSET = 6  # the first that is no experiment; opset_six.py has what changed with the next
 NAMED = 5  # outputs that a note names
@@ -81,7 +81,14 @@ def read_graph(
     Raises: UnreadOperators, if `strict`, with all that cannot be read; InvalidModel for a file that breaks the rules; UsageError for
     a shape of an input that is not there.
     """
-    model = without_functions(read_model(path, limits))
+    return read_from(read_model(path, limits), shapes, constants, strict=strict)
+
+
+def read_from(
+    model: Model, shapes: Mapping[str, str] | None = None, constants: Mapping[str, Array] | None = None, *, strict: bool = False
+) -> Imported:
+    """As `read_graph`, of a model that is in memory."""
+    model = without_functions(model)
 
     def read(sizes: Mapping[str, Dim]) -> Imported:
         importer = _Importer(model, shapes or {}, constants or {}, strict, Declared(sizes))

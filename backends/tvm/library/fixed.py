@@ -73,7 +73,7 @@ class FixedLibrary:
         nbytes = sum(math.prod(each.shape) * DTYPES[each.dtype].itemsize for each in library.arguments)
         need_memory(f"the weights of {library.path} need", "", nbytes)
         with machine_code(host, library):
-            code = code_of(host, library.path)
+            code = code_of(library.path)
         values = functools.partial(weight_of, weights=weights)
         arrays = (np.asarray(each.make(values), order="C") for each in library.arguments)
         return FixedLibrary(library, code, device, [host.runtime.tensor(array, device) for array in arrays])

@@ -18,10 +18,11 @@ from ....ir.errors import ArtifactError, InvalidInput, InvalidModel, UsageError
 from ....ir.files import scratch_folder
 from ....ir.graph import Node
 from ....ir.types import DTYPES, Array, TensorType
-from ..host import forbids_code, home_process, physical_cores, reason, thread_count, tvm, use_threads
+from ..host import forbids_code, home_process, physical_cores, reason, runtime, thread_count, tvm, use_threads
 from ..stock.lower import SUMS, check_sums
 from ..stock.relax_emitter import told_sizes
 from .built import Library
+from .machine import VirtualMachine
 from .on_gpu import gpu_device, machine_code
 from .packed import ALIGNMENT
 
@@ -57,10 +58,9 @@ class LoadedLibrary:
         self._weights_at = frozenset(tensor.data_ptr() for tensor in weights)
         self._told_sizes = told_sizes(of.graph)
         self._local = threading.local()
-        self._host = tvm()
         self._home = home_process()
-        self._is_here = device.dlpack_device_type() == self._host.cpu().dlpack_device_type()
-        self._thread_count = self._host.get_global_func("runtime.NumThreads")
+        self._is_here = _is_host(device)
+        self._thread_count = runtime().get_global_func("runtime.NumThreads")
 
     @staticmethod
     def load(
@@ -77,13 +77,11 @@ class LoadedLibrary:
         Raises: BackendMissing without TVM or the device; ArtifactError for a file that is no library; UsageError
         without a folder for temporary files that code may run from; InvalidInput for weights that do not fit.
         """
-        host = tvm(physical_cores() if threads is None else threads)  # said each time: another module may have lowered it
-        place = _device(host, library)
-        with machine_code(host, library):
-            whole = code_of(host, library.path)
-        for_one = code_of(host, library.single) if library.single else None
+        runtime(physical_cores() if threads is None else threads)  # said each time: another module may have lowered it
+        place, whole = _device_and_code(library)
+        for_one = code_of(library.single) if library.single else None
         values = functools.partial(weight_of, weights=weights)
-        tensors = [_tensor(host, argument.make(values), place) for argument in library.arguments]
+        tensors = [_tensor(argument.make(values), place) for argument in library.arguments]
         return LoadedLibrary(library, whole, for_one, place, tensors, thread_count())
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -108,16 +106,15 @@ class LoadedLibrary:
 
     def watched(self, watch: Callable[..., int]) -> Callable[[Mapping[str, Array]], None]:
         """Runs in a machine of their own that calls watch(function, name, is_before, result, *arguments) before and after each call."""
-        host = tvm()
-        machine = host.relax.VirtualMachine(self._library, self._device)
-        machine.set_instrument(watch)
+        machine = VirtualMachine(self._library, self._device)
+        machine.watch(watch)
         main = machine["main"]
 
         def run(inputs: Mapping[str, Array]) -> None:
             if thread_count() != self.threads:
                 use_threads(self.threads)
             told = [self._shape(match_inputs(self.graph, inputs))] if self._told_sizes else []
-            main(*(_tensor(host, in_bytes(node, inputs[node.name]), self._device) for node in self.graph.inputs), *told, *self._weights)
+            main(*(_tensor(in_bytes(node, inputs[node.name]), self._device) for node in self.graph.inputs), *told, *self._weights)
 
         return run
 
@@ -149,7 +146,7 @@ class LoadedLibrary:
         return lambda *given: function(*given, told)
 
     def _shape(self, sizes: Mapping[str, int]) -> Any:
-        return self._host.runtime.ShapeTuple([evaluate(dim, sizes) for dim in self._told_sizes])
+        return runtime().Shape([evaluate(dim, sizes) for dim in self._told_sizes])
 
     def _is_nothing(self, inputs: Mapping[str, Array], sizes: Mapping[str, int]) -> bool:
         """Whether nothing needs to be computed, as for an empty batch.
@@ -171,26 +168,24 @@ class LoadedLibrary:
             machines = self._local.machines = {}
         if library not in machines:
             try:
-                machine = self._host.relax.VirtualMachine(library, self._device)
-                machine.save_function("main", "bound", *self._weights)  # they are the last arguments
+                machines[library] = VirtualMachine(library, self._device).bound("main", self._weights)
             except Exception as error:
                 raise InvalidModel(f"graph @{self.graph.name} cannot be run by TVM: {reason(error)}") from error
-            machines[library] = machine
-        return machines[library]["bound"]
+        return machines[library]
 
     def _given(self, name: str, array: Array) -> Any:
         """An input as a tensor: small or unaligned, it is copied to where the thread's last one was, if that was of its size. An empty one
         has no place.
         """
         if not self._is_here or not array.size or (array.nbytes > SMALL and _is_shareable(array)):
-            return _tensor(self._host, array, self._device)
+            return _tensor(array, self._device)
         copies: dict[str, _Copy] | None = getattr(self._local, "copies", None)
         if copies is None:
             copies = self._local.copies = {}
         copy = copies.get(name)
         if copy is None or copy.array.shape != array.shape:
             memory = _aligned(array)
-            copy = copies[name] = _Copy(memory, _shared(self._host, memory))
+            copy = copies[name] = _Copy(memory, _shared(memory))
         np.copyto(copy.array, array)
         return copy.tensor
 
@@ -222,13 +217,23 @@ class LoadedLibrary:
         return owned
 
 
-def _device(host: Any, library: Library) -> Any:
+def _device_and_code(library: Library) -> tuple[Any, Any]:
+    """Where it runs, and what is loaded of it; for the host TVM's runtime will do."""
     if library.device not in DEVICES:
         raise UsageError(f"unknown device '{library.device}'; known are {', '.join(DEVICES)}")
-    return host.cpu() if library.device == "cpu" else gpu_device(host, library)
+    if library.device == "cpu":
+        return runtime().device("cpu"), code_of(library.path)
+    host = tvm()
+    place = gpu_device(host, library)
+    with machine_code(host, library):
+        return place, code_of(library.path)
 
 
-def code_of(host: Any, path: Path) -> Any:
+def _is_host(device: Any) -> bool:
+    return device.dlpack_device_type() == runtime().device("cpu").dlpack_device_type()
+
+
+def code_of(path: Path) -> Any:
     """A library's, loaded from a copy with a name of its own: for a path that it knows, the linker returns what it found there first."""
     try:
         code = path.read_bytes()
@@ -238,7 +243,7 @@ def code_of(host: Any, path: Path) -> Any:
         copy = folder / "model.so"
         copy.write_bytes(code)
         try:
-            return host.runtime.load_module(str(copy))
+            return runtime().load_module(str(copy))
         except Exception as error:
             if forbids_code(folder):
                 where = folder.parent
@@ -262,12 +267,16 @@ def weight_of(node: Node, weights: Mapping[str, Array] | None) -> Array:
     return array
 
 
-def _tensor(host: Any, array: Array, device: Any) -> Any:
+def _tensor(array: Array, device: Any) -> Any:
     """A TVM tensor, sharing memory with the array where the device and its alignment allow."""
     array = np.asarray(array, order="C")
-    if device.dlpack_device_type() == host.cpu().dlpack_device_type() and _is_shareable(array):
-        return _shared(host, np.asarray(_Writable(array.view(_carrier(array.dtype)))).view(array.dtype))
-    return host.runtime.tensor(array, device)
+    if not _is_host(device):
+        return tvm().runtime.tensor(array, device)
+    if array.size and not _is_shareable(array):
+        memory = _aligned(array)
+        np.copyto(memory, array)
+        array = memory
+    return _shared(np.asarray(_Writable(array.view(_carrier(array.dtype)))).view(array.dtype))
 
 
 def in_bytes(node: Node, array: Array) -> Array:
@@ -280,11 +289,17 @@ def _carrier(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.uint16) if dtype == DTYPES["bf16"] else dtype
 
 
-def _shared(host: Any, array: Array) -> Any:
+def _shared(array: Array) -> Any:
     """A TVM tensor in the array's memory."""
     carrier = _carrier(array.dtype)
-    tensor = host.runtime.from_dlpack(array.view(carrier))
-    return tensor if carrier == array.dtype else tensor._create_view(array.shape, array.dtype.name)
+    tensor = runtime().from_dlpack(array.view(carrier), require_alignment=ALIGNMENT, require_contiguous=True)
+    return tensor if carrier == array.dtype else _retyped(tensor, array.shape, array.dtype.name)
+
+
+def _retyped(tensor: Any, shape: Sequence[int], dtype: str) -> Any:
+    """The same memory as elements of another type."""
+    ffi = runtime()
+    return ffi.get_global_func("runtime.TVMTensorCreateView")(tensor, ffi.Shape(shape), ffi.dtype(dtype), 0)
 
 
 def _seen(tensor: Any, dtype: np.dtype[Any]) -> Array:
@@ -292,7 +307,7 @@ def _seen(tensor: Any, dtype: np.dtype[Any]) -> Array:
     if dtype.kind == "V" and dtype.itemsize == 1:
         return np.from_dlpack(tensor).astype(dtype)
     carrier = _carrier(dtype)
-    return np.from_dlpack(tensor if carrier == dtype else tensor._create_view(tensor.shape, carrier.name)).view(dtype)
+    return np.from_dlpack(tensor if carrier == dtype else _retyped(tensor, tensor.shape, carrier.name)).view(dtype)
 
 
 def _is_shareable(array: Array) -> bool:

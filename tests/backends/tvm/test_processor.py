@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from convc.backends.tvm.host import host_processor, host_target, instruction_sets, tvm
+from convc.backends.tvm import host
+from convc.backends.tvm.host import host_processor, host_target, instruction_sets, lacking, tvm
 from convc.backends.tvm.library.c_interface import SOURCES
-from convc.backends.tvm.processor import AVX2, AVX512, INSTRUCTION_SETS, NEON, SSE, ZEN, ZEN_5, Processor, processor_of
+from convc.backends.tvm.processor import (
+    AVX2,
+    AVX512,
+    INSTRUCTION_SETS,
+    NEON,
+    SSE,
+    ZEN,
+    ZEN_5,
+    Processor,
+    cpu_text,
+    named_instruction_sets,
+    processor_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -55,3 +68,25 @@ def test_c_programs_can_ask_for_each():
     """A name that convc.c does not know would be refused on every processor."""
     text = (SOURCES / "processor.h").read_text()
     assert {name for name in INSTRUCTION_SETS if f'"{name}"' not in text} == set()
+
+
+TWO = """processor : 0
+flags : fpu pni ssse3 sse4_1 avx avx2 bmi1 avx512f avx512_vnni amx_int8
+processor : 1
+flags : fpu pni ssse3 sse4_1 avx avx2 bmi1 avx512f avx512_vnni"""
+
+
+def test_what_linux_names_the_processor_has():
+    assert named_instruction_sets(TWO) == {"sse3", "ssse3", "sse4.1", "avx", "avx2", "bmi", "avx512f", "avx512vnni"}
+    assert named_instruction_sets("Features : fp asimd asimdrdm asimddp sve i8mm") == {"neon", "rdm", "dotprod", "sve", "i8mm"}
+    assert named_instruction_sets(TWO.replace(" avx512f", "", 1)) == named_instruction_sets(TWO) - {"avx512f"}
+    assert named_instruction_sets("") == set()
+    assert named_instruction_sets(cpu_text()) <= set(instruction_sets())
+
+
+def test_only_what_the_system_does_not_name_is_asked_of_the_compiler(monkeypatch: pytest.MonkeyPatch):
+    asked: list[object] = []
+    monkeypatch.setattr(host, "cpu_text", lambda: TWO)
+    monkeypatch.setattr(host, "instruction_sets", lambda: asked.append(None) or ("fma",))
+    assert (lacking(["avx2", "avx512vnni"]), len(asked)) == ([], 0)
+    assert (lacking(["avx2", "fma", "sve"]), len(asked)) == (["sve"], 1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,14 @@ class TestArtifacts:
         content[-1] ^= 1
         (bundle / name).write_bytes(content)
         refused(convc("run", bundle, "--backend", backend), 3, f"{name} was altered after it was written")
+
+    def test_it_runs_without_what_compiles(self, bundle):
+        heavy = "('tvm', 'onnx', 'onnxruntime', 'networkx', 'rich', 'PIL')"
+        code = f"import sys\nfrom convc.__main__ import main\nsys.argv = ['convc', 'run', {str(bundle)!r}]\ntry: main()\n"
+        code += f"finally: print([name for name in {heavy} if name in sys.modules], file=sys.stderr)"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert "class" in done.stdout
+        assert done.stderr.strip() == "[]"
 
     def test_a_library_that_the_manifest_does_not_name_is_left_alone(self, bundle):
         manifest = json.loads((bundle / "manifest.json").read_text())

@@ -1,0 +1,267 @@
+"""`torch.compile(model, backend="convc")`: each graph that Dynamo finds, compiled when it is first called; PyTorch does what convc cannot.
+
+Parameters are bound as constants. Dynamo gives them with each call, so that one that was written to, or replaced, is seen by its version,
+its address or itself, and the graph is built anew. What is written through `.data` or another library's view changes none of these.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from operator import attrgetter, is_, itemgetter
+from typing import Any
+
+from ...backends.tvm.host import most_threads
+from ...ir.errors import ConvcError, UnsupportedOp, UsageError
+from ...ir.graph import Graph
+from ...ir.types import DTYPES, Array
+from ..engines.engine import Run
+from ..files.torch_module import array_of, graph_of_program, torch
+from .module import started
+
+__all__ = ["Options", "convc"]
+
+REBUILDS = 3  # of one graph whose weights change; each takes seconds, and who goes on writing to them is training
+VERSION = attrgetter("_version")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """As `torch.compile(model, backend="convc", options={"level": 3})` gives them; `threads` are PyTorch's by default. `check` holds each
+    graph to float64 once.
+    """
+
+    level: int = 2
+    threads: int | None = None
+    check: bool = True
+
+    @staticmethod
+    def of(given: Mapping[str, Any]) -> Options:
+        known = [field.name for field in fields(Options)]
+        if unknown := sorted(set(given) - set(known)):
+            raise UsageError(f"backend convc has no option '{unknown[0]}'; it has {', '.join(known)}")
+        return Options(**given)
+
+
+def convc(graph: Any, example_inputs: Sequence[Any], *, options: Mapping[str, Any] | None = None, mode: str | None = None) -> Any:
+    """What Dynamo calls with a torch.fx.GraphModule, and calls in its place; modes are for another backend.
+
+    Raises: UsageError for an option that there is not.
+    """
+    return _Subgraph(graph, Options.of(options or {})).run
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Weights as they were when a graph was built of them. They are kept, so that no other tensor comes to lie at their addresses."""
+
+    tensors: Sequence[Any]
+    versions: Sequence[int]
+    addresses: Sequence[int]
+
+    @staticmethod
+    def of(tensors: Sequence[Any]) -> _Held:
+        """Raises: UnsupportedOp for what was made in inference mode, where PyTorch counts no versions."""
+        if any(tensor.is_inference() for tensor in tensors):
+            raise UnsupportedOp("weights were made in inference mode, where nobody notes that they change; make the module outside of it")
+        return _Held(tensors, list(map(VERSION, tensors)), _addresses(tensors))
+
+    def are(self, tensors: Sequence[Any]) -> bool:
+        return (
+            all(map(is_, tensors, self.tensors)) and list(map(VERSION, tensors)) == self.versions and _addresses(tensors) == self.addresses
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """A graph ready to run: `names` of its inputs, which stand at `places` among the arguments, and of its `outputs`."""
+
+    run: Run
+    names: Sequence[str]
+    places: Sequence[int]
+    outputs: Sequence[str]
+    held: _Held
+
+
+class _Subgraph:
+    """One graph of Dynamo's. `why_not` says why PyTorch runs it itself, once that is known."""
+
+    def __init__(self, module: Any, options: Options) -> None:
+        self.module = module
+        self.options = options
+        self.why_not = ""
+        self._built: _Built | None = None
+        self._builds = 0
+        self._lock = threading.Lock()
+        self._torch = torch()
+        self._grad = self._torch.is_grad_enabled
+        nodes = [node for node in module.graph.nodes if node.op == "placeholder"]
+        self._static = [i for i, node in enumerate(nodes) if _is_static(node, self._torch)]
+        self._own = [*module.parameters(), *module.buffers()]  # what older releases leave inside
+        self._weights = _picker(self._static)
+
+    def run(self, *args: Any) -> Any:
+        """The graph's results, a tuple of tensors that own their memory."""
+        if self.why_not or (self._grad() and self._needs_gradient(args)):
+            return self.module(*args)
+        built, weights = self._built, (*self._weights(args), *self._own)
+        if built is None or not built.held.are(weights):
+            built = self._renewed(args, weights)
+            if built is None:
+                return self.module(*args)
+        given = {name: array_of(args[place]) for name, place in zip(built.names, built.places, strict=True)}
+        results = built.run(given)
+        return tuple([self._tensor(results[name]) for name in built.outputs])
+
+    def _needs_gradient(self, args: Sequence[Any]) -> bool:
+        if not any(getattr(each, "requires_grad", False) for each in (*args, *self._own)):
+            return False
+        self._give_up("gradients are wanted of it, and convc computes none; call it under torch.inference_mode() or torch.no_grad()")
+        return True
+
+    def _renewed(self, args: Sequence[Any], weights: Sequence[Any]) -> _Built | None:
+        """Built, or built anew because weights changed; None where convc cannot, or has done so too often."""
+        with self._lock:
+            if self._built is not None and self._built.held.are(weights):  # another thread was first
+                return self._built
+            if self._builds > REBUILDS:
+                self._give_up(
+                    f"its weights changed {self._builds} times, and each time it is compiled anew; compile a module that is trained"
+                )
+            if self.why_not:
+                return None
+            self._built, self._builds = None, self._builds + 1
+            try:
+                self._built = self._build(args, weights)
+            except ConvcError as error:
+                self._give_up(str(error))
+            return self._built
+
+    def _build(self, args: Sequence[Any], weights: Sequence[Any]) -> _Built:
+        """Raises: ConvcError for whatever convc cannot do."""
+        held = _Held.of(weights)
+        bound = _bound(self.module, args, self._static, self._torch)
+        graph = graph_of_program(_exported(bound, args, self._torch), "its_program")
+        threads = self.options.threads or min(self._torch.get_num_threads(), most_threads())
+        better, run = started(graph, self.options.level, threads, check=self.options.check)
+        return _Built(run, [node.name for node in better.inputs], bound.places, _outputs(better, bound), held)
+
+    def _tensor(self, array: Array) -> Any:
+        if array.dtype == DTYPES["bf16"]:
+            return self._torch.from_numpy(array.view("u2")).view(self._torch.bfloat16)
+        return self._torch.from_numpy(array)
+
+    def _give_up(self, why: str) -> None:
+        """Said once for each graph."""
+        self.why_not = why
+        warnings.warn(
+            f"PyTorch runs a graph of {len(self.module.graph.nodes)} nodes itself, not convc: {why}", RuntimeWarning, stacklevel=4
+        )
+
+
+def _picker(places: Sequence[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda args: tuple(args[place] for place in places)
+
+
+def _addresses(tensors: Sequence[Any]) -> list[int]:
+    return [tensor.data_ptr() for tensor in tensors]
+
+
+def _is_static(node: Any, there: Any) -> bool:
+    """Whether Dynamo gives a parameter or buffer of a module there, and not what the caller gives."""
+    noted: Mapping[str, Any] = node.meta.get("tensor_dict") or {}
+    return "_dynamo_static_input_type" in noted or isinstance(node.meta.get("example_value"), there.nn.Parameter)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """A graph whose weights are its own: the tensors that are left as inputs stand at `places`, and `free` are the axes of each."""
+
+    module: Any
+    places: Sequence[int]
+    free: Sequence[Mapping[int, Any]]
+    results: int
+
+
+def _bound(module: Any, args: Sequence[Any], static: Sequence[int], there: Any) -> _Bound:
+    """Raises: UnsupportedOp for a graph that takes or gives what is no tensor, or that gives what it was given."""
+    old = [node for node in module.graph.nodes if node.op == "placeholder"]
+    _check_results(module, there)
+    root = there.nn.Module()
+    for name, value in (*module.named_parameters(), *module.named_buffers(), *module.named_children()):
+        if "." not in name:
+            setattr(root, name, value) if isinstance(value, there.nn.Module) else root.register_buffer(name, value, persistent=False)
+    graph, made = there.fx.Graph(), dict[Any, Any]()
+    places = [i for i, arg in enumerate(args) if i not in static and isinstance(arg, there.Tensor)]
+    for i in places:
+        made[old[i]] = graph.node_copy(old[i], made.__getitem__)
+    for i in static:
+        root.register_buffer(old[i].name, args[i].detach(), persistent=False)
+        made[old[i]] = graph.get_attr(old[i].name)
+    for node in (node for node in old if node not in made):
+        made[node] = _size(node, [old[i] for i in places], made, graph, there)
+    for node in module.graph.nodes:
+        if node not in made:
+            made[node] = graph.node_copy(node, made.__getitem__)
+    free = [dict.fromkeys(_free_axes(old[i], there), there.export.Dim.DYNAMIC) for i in places]
+    return _Bound(there.fx.GraphModule(root, graph), places, free, len(_results(module)))
+
+
+def _size(node: Any, tensors: Sequence[Any], made: Mapping[Any, Any], graph: Any, there: Any) -> Any:
+    """A named size that is an argument, as what a tensor's axis says."""
+    wanted = node.meta.get("example_value")
+    for tensor in tensors:
+        for axis in _free_axes(tensor, there):
+            if isinstance(wanted, there.SymInt) and str(tensor.meta["example_value"].shape[axis]) == str(wanted):
+                return graph.call_function(there.ops.aten.sym_size.int, (made[tensor], axis))
+    raise UnsupportedOp(f"its argument {node.name} is a number that no tensor's shape shows")
+
+
+def _free_axes(node: Any, there: Any) -> list[int]:
+    seen = node.meta.get("example_value")
+    return [] if seen is None else [axis for axis, size in enumerate(seen.shape) if isinstance(size, there.SymInt)]
+
+
+def _results(module: Any) -> Sequence[Any]:
+    (output,) = (node for node in module.graph.nodes if node.op == "output")
+    return output.args[0] if isinstance(output.args[0], list | tuple) else [output.args[0]]
+
+
+def _check_results(module: Any, there: Any) -> None:
+    """Raises: UnsupportedOp. What lies in an argument's memory, or in another result's, has to lie there afterwards, too."""
+    memory: dict[int, str] = {}
+    for node in (node for node in module.graph.nodes if node.op == "placeholder"):
+        if isinstance(seen := node.meta.get("example_value"), there.Tensor):
+            memory[seen.untyped_storage()._cdata] = f"its argument {node.name}"
+    for node in _results(module):
+        seen: Any = getattr(node, "meta", {}).get("example_value")
+        if not isinstance(seen, there.Tensor):
+            raise UnsupportedOp(f"its result {node} is no tensor")
+        place = seen.untyped_storage()._cdata
+        if place in memory:
+            raise UnsupportedOp(f"its result {node} is a view of {memory[place]}")
+        memory[place] = f"its result {node}"
+
+
+def _exported(bound: _Bound, args: Sequence[Any], there: Any) -> Any:
+    """Raises: UnsupportedOp."""
+    tensors = tuple(args[place].detach() for place in bound.places)
+    try:
+        with warnings.catch_warnings(), there.no_grad():
+            warnings.simplefilter("ignore")
+            return there.export.export(bound.module.eval(), tensors, dynamic_shapes=tuple(bound.free), strict=False)
+    except Exception as error:
+        raise UnsupportedOp(f"torch.export does not follow it: {str(error).strip().splitlines()[0][:300]}") from error
+
+
+def _outputs(graph: Graph, bound: _Bound) -> list[str]:
+    names = [node.name for node in graph.outputs]
+    if len(names) != bound.results or len(graph.inputs) != len(bound.places):
+        raise UnsupportedOp(
+            f"its program has {len(graph.inputs)} inputs and {len(names)} results, and {len(bound.places)} and {bound.results} are due"
+        )
+    return names
