@@ -25,7 +25,7 @@ def written_in_place(graph: Graph, works: Mapping[Node, GpuWork]) -> dict[Node, 
     """The same work, of which some writes within concatenations."""
     made = dict(works)
     for node, work in works.items():
-        if node.kind is CONCAT and work.covers == (node,):
+        if work.kernel.name == gpu_concat.name and work.covers == (node,):
             made |= _within(graph, made, node)
     return made
 

@@ -16,8 +16,8 @@ from ..stock.relax_emitter import RelaxEmitter, dtype_name
 from .kernels import borders
 from .kernels.kernel import GpuKernel
 from .kernels.layout import padded
-from .plan import ENTER, LEAVE, VIEW, GpuPlan
-from .work import GpuWork, image_of
+from .plan import ENTER, LEAVE, GpuPlan
+from .work import VIEW, GpuWork, image_of
 
 __all__ = ["lower_for_gpu"]
 
@@ -63,9 +63,10 @@ class _GpuLowering:
     def _results(self) -> list[Any]:
         for call in self.plan.calls:
             node = call.node
-            if call.kernel == VIEW:
-                continue  # it lies where its operands were written
-            if call.work is not None:
+            if call.work is not None and call.kernel == VIEW:
+                for operand in call.work.operands:  # or, without any, it lies where they were written
+                    self.padded[node] = self.padded[operand]
+            elif call.work is not None:
                 self._call(call.work)
             elif call.kernel == ENTER:
                 self.padded[node] = self._move(borders.enter, self.plain, node)

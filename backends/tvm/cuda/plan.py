@@ -15,13 +15,13 @@ from ..gpus.architectures import USUAL, Architecture
 from .casts import moved_casts
 from .in_place import written_in_place
 from .kernels.layout import NARROW
-from .rules import GPU_MAKERS, in_float32, is_read_narrow
-from .work import Around, GpuWork
+from .rules import GPU_MAKERS
+from .wide_rules import in_float32, is_read_narrow
+from .work import TYPES, VIEW, Around, GpuWork
 
-__all__ = ["ENTER", "LEAVE", "VIEW", "GpuCall", "GpuPlan", "gpu_plan"]
+__all__ = ["ENTER", "LEAVE", "GpuCall", "GpuPlan", "gpu_plan"]
 
-TYPES = NARROW | {"f32"}
-ENTER, LEAVE, VIEW = "enter", "leave", "view"
+ENTER, LEAVE = "enter", "leave"
 
 
 GpuCall = PlannedCall[GpuWork]

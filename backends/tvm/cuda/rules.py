@@ -9,6 +9,7 @@ import numpy as np
 
 from ....ir.graph import Node
 from ....ir.op import OpDef
+from ....ir.ops.activation import LOG_SOFTMAX, SOFTMAX
 from ....ir.ops.conv import CONV1D, CONV2D
 from ....ir.ops.conv_transpose import CONV_TRANSPOSE1D, CONV_TRANSPOSE2D
 from ....ir.ops.elementwise import CAST
@@ -16,33 +17,39 @@ from ....ir.ops.linear import DENSE
 from ....ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
 from ....ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
 from ....ir.ops.resize import RESIZE
-from ....ir.ops.shape import CONCAT, FLATTEN
+from ....ir.ops.shape import CONCAT, FLATTEN, PAD, SLICE
 from ....ir.types import DTYPES, Array
-from ..cpu.kernels.epilogue import EpilogueStep, Steps
+from ..cpu.kernels.epilogue import EpilogueStep
 from ..cpu.kernels.norms import gain_and_shift
 from ..cpu.kernels.resize import can_resize, tables
 from ..cpu.kernels.windows import Window
 from ..cpu.laid import Argument, ParamValues
-from ..cpu.work import batch_of, in_rows, kernel_of, only_reader
-from .casts import widened
+from ..cpu.work import Followers, batch_of, in_rows, kernel_of, only_reader
 from .kernels import borders
 from .kernels.depthwise import gpu_depthwise, gpu_depthwise_filters
 from .kernels.epilogue import GPU_STEPS
 from .kernels.implicit_gemm import convolution_kernel
-from .kernels.kernel import GpuKernel
-from .kernels.layout import CHUNK, per_channel
-from .kernels.moves import gpu_concat, gpu_resize
+from .kernels.layout import Stored, per_channel
+from .kernels.moves import gpu_resize
 from .kernels.norms import gpu_batch_norm, gpu_local_response_norm
 from .kernels.pointwise import gpu_by_channel, gpu_pointwise
 from .kernels.pools import gpu_avg_pool, gpu_global_avg_pool, gpu_global_max_pool, gpu_max_pool
 from .kernels.sizes import ConvSizes, filters
 from .kernels.transposed import TransposedSizes, phase_filters_for_gpu, transposed_kernel
+from .move_rules import concat, one_pixel, piece, softmax
 from .work import Around, GpuWork, element_of, following, gpu_step_of, image_of, packed_for_gpu
 
-__all__ = ["GPU_MAKERS", "in_float32", "is_read_narrow"]
+__all__ = [
+    "GPU_MAKERS",
+    "average_of",
+    "batch_norm_of",
+    "global_pool_of",
+    "greatest_of",
+    "resize_of",
+    "response_norm_of",
+]
 
 MOST_PHASES = 8  # along an axis
-MOST_OPERANDS = 64  # of a concatenation: a kernel has 4 KiB of arguments, and the compiler a stack
 
 
 def conv(around: Around, node: Node) -> GpuWork | None:
@@ -110,23 +117,34 @@ def _bias(channels: int, bias: list[Node], pack: Callable[[Array], Array]) -> Ca
 
 
 def flat(around: Around, node: Node) -> GpuWork | None:
-    """With the dense layer that alone reads it, which takes the image as it lies."""
+    """With the dense layer that alone reads it, which takes the image as it lies; a pixel is a row of scores as it is."""
     reader = only_reader(around.graph, node)
-    if reader is None or reader.kind is not DENSE or reader.inputs[0] is not node or node.op.axis != 1:
-        return None
-    return dense(around, reader, node)
+    is_read_so = reader is not None and reader.kind is DENSE and reader.inputs[0] is node and node.op.axis == 1
+    work = dense(around, reader, node) if reader is not None and is_read_so else None
+    return work or (one_pixel(node.inputs[0], node) if node.inputs[0] in around.padded and around.may_stay(node) else None)
 
 
 def pool(around: Around, node: Node) -> GpuWork | None:
     (x,) = node.inputs
     if not (around.may_pad(x) and around.may_pad(node)):
         return None
-    covers, steps, others = following(around, node)
-    batch, channels, window, dtype = batch_of(x), image_of(x)[0], _window(node), element_of(x).dtype
-    if node.kind is MAX_POOL:
-        return GpuWork(covers, gpu_max_pool.of(batch, channels, window, dtype, steps), (x,), others=others)
-    kernel = gpu_avg_pool.of(batch, channels, window, node.op.count_include_pad, dtype, steps)
+    covered = following(around, node)
+    return greatest_of(x, covered) if node.kind is MAX_POOL else average_of(x, covered)
+
+
+def greatest_of(x: Node, covered: Followers) -> GpuWork:
+    """A max pool of `x` and what follows it."""
+    covers, steps, others = covered
+    kernel = gpu_max_pool.of(batch_of(x), image_of(x)[0], _window(covers[0]), element_of(x).dtype, steps)
     return GpuWork(covers, kernel, (x,), others=others)
+
+
+def average_of(x: Node, covered: Followers) -> GpuWork:
+    """An average pool of `x` and what follows it."""
+    (node, *_), steps, others = covered
+    counted = node.op.count_include_pad
+    kernel = gpu_avg_pool.of(batch_of(x), image_of(x)[0], _window(node), counted, element_of(x).dtype, steps)
+    return GpuWork(covered[0], kernel, (x,), others=others)
 
 
 def _window(node: Node, kernel: tuple[int, int] | None = None) -> Window:
@@ -136,25 +154,25 @@ def _window(node: Node, kernel: tuple[int, int] | None = None) -> Window:
 
 def global_pool(around: Around, node: Node) -> GpuWork | None:
     (x,) = node.inputs
-    return GpuWork((node,), _global(node, x), (x,)) if around.may_pad(x) and around.may_pad(node) and node.typed.rank > 2 else None
+    return global_pool_of(x, (node,)) if around.may_pad(x) and around.may_pad(node) else None
 
 
-def _global(node: Node, x: Node) -> GpuKernel:
-    kernel = gpu_global_avg_pool if node.kind is GLOBAL_AVG_POOL else gpu_global_max_pool
-    return kernel.of(batch_of(x), *image_of(x), element_of(x).dtype)
-
-
-def _average(node: Node, x: Node) -> GpuKernel:
-    return gpu_avg_pool.of(batch_of(x), image_of(x)[0], _window(node), node.op.count_include_pad, element_of(x).dtype)
-
-
-def _response_norm(node: Node, x: Node) -> GpuKernel:
-    return gpu_local_response_norm.of(node.op, batch_of(x), *image_of(x), element_of(x).dtype)
+def global_pool_of(x: Node, covers: tuple[Node, ...]) -> GpuWork | None:
+    if covers[0].typed.rank < 3:
+        return None
+    kernel = gpu_global_avg_pool if covers[0].kind is GLOBAL_AVG_POOL else gpu_global_max_pool
+    return GpuWork(covers, kernel.of(batch_of(x), *image_of(x), element_of(x).dtype), (x,))
 
 
 def local_response_norm(around: Around, node: Node) -> GpuWork | None:
     (x,) = node.inputs
-    return GpuWork((node,), _response_norm(node, x), (x,)) if around.may_pad(x) and node.typed.rank > 2 else None
+    return response_norm_of(x, (node,)) if around.may_pad(x) else None
+
+
+def response_norm_of(x: Node, covers: tuple[Node, ...]) -> GpuWork | None:
+    if x.typed.rank < 3:
+        return None
+    return GpuWork(covers, gpu_local_response_norm.of(covers[0].op, batch_of(x), *image_of(x), element_of(x).dtype), (x,))
 
 
 def batch_norm(around: Around, node: Node) -> GpuWork | None:
@@ -162,11 +180,12 @@ def batch_norm(around: Around, node: Node) -> GpuWork | None:
     x = node.inputs[0]
     if not (around.may_pad(x) and around.may_pad(node)):
         return None
-    covers, steps, others = following(around, node)
-    return _norm(node, covers, x, steps, others)
+    return batch_norm_of(x, following(around, node))
 
 
-def _norm(node: Node, covers: tuple[Node, ...], x: Node, steps: Steps, others: tuple[Node, ...]) -> GpuWork | None:
+def batch_norm_of(x: Node, covered: Followers) -> GpuWork | None:
+    covers, steps, others = covered
+    node, *_ = covers
     _, *stats = node.inputs
     if any(stat.weights is None for stat in stats):
         return None
@@ -180,26 +199,12 @@ def _norm(node: Node, covers: tuple[Node, ...], x: Node, steps: Steps, others: t
     return GpuWork(covers, kernel, (x,), tuple(numbers), others)
 
 
-def concat(around: Around, node: Node) -> GpuWork | None:
-    """Along the channels, of which all but the last operand's fill chunks."""
-    if (
-        node.op.axis not in (1, 1 - node.typed.rank)
-        or not all(map(around.may_pad, (node, *node.inputs)))
-        or len(node.inputs) > MOST_OPERANDS
-    ):
-        return None
-    channels, (_, rows, cols) = tuple(image_of(operand)[0] for operand in node.inputs), image_of(node)
-    if any(c % CHUNK for c in channels[:-1]):
-        return None
-    return GpuWork((node,), gpu_concat.of(batch_of(node), channels, rows, cols, element_of(node).dtype), node.inputs)
-
-
 def resize(around: Around, node: Node) -> GpuWork | None:
     (x,) = node.inputs
-    return _resize(around, (node,), x) if around.may_pad(x) and around.may_pad(node) else None
+    return resize_of(x, (node,)) if around.may_pad(x) and around.may_pad(node) else None
 
 
-def _resize(around: Around, covers: tuple[Node, ...], x: Node) -> GpuWork | None:
+def resize_of(x: Node, covers: tuple[Node, ...]) -> GpuWork | None:
     """Places and shares are tables that the kernel reads."""
     node, *_ = covers
     if not can_resize(node.op):
@@ -215,7 +220,9 @@ def _resize(around: Around, covers: tuple[Node, ...], x: Node) -> GpuWork | None
 
 def elementwise(around: Around, node: Node) -> GpuWork | None:
     """A chain of its own, where no kernel before it could take it in; its first step may read a gate or a constant a channel."""
-    if not around.may_pad(node) or not any(operand in around.padded for operand in node.inputs):
+    if not around.may_stay(node) or not (around.may_pad(node) or node.inputs[0] in around.padded):
+        return None
+    if not any(operand in around.padded for operand in node.inputs):
         return None
     covers, steps, others = following(around, node)
     batch, image, dtype = batch_of(node), image_of(node), element_of(node).dtype
@@ -227,12 +234,12 @@ def elementwise(around: Around, node: Node) -> GpuWork | None:
         return None
     x, other = sorted(node.inputs, key=lambda operand: operand.type != node.type)
     first = EpilogueStep(node.kind, node.op, 1, node.inputs[0] is other)
-    if x.type != node.type or x.weights is not None:
+    if x.type != node.type or x.weights is not None or not (around.may_pad(x) or x in around.padded):
         return None
     if other.weights is not None and other.typed.concrete() in ((image[0], 1, 1), (1, image[0], 1, 1)):
         numbers = packed_for_gpu(f"{node.name}.packed", per_channel(image[0]), other)
         return GpuWork(covers, gpu_by_channel.of(batch, image, dtype, first, steps, False), (x,), (numbers,), others)
-    if around.may_pad(other) and other.typed.shape == (*node.typed.shape[:2], 1, 1):
+    if (around.may_pad(other) or other in around.padded) and other.typed.shape == (*node.typed.shape[:2], 1, 1):
         return GpuWork(covers, gpu_by_channel.of(batch, image, dtype, first, steps, True), (x, other), others=others)
     return None
 
@@ -246,47 +253,15 @@ def cast(around: Around, node: Node) -> GpuWork | None:
         kernel, plain = borders.enter, x
     elif x in around.padded and not around.may_pad(node):
         kernel, plain = borders.leave, node
+    elif x in around.padded:
+        covers, steps, others = following(around, node)
+        pointwise = gpu_pointwise.of(batch_of(x), image_of(x), element_of(x).dtype, steps)
+        return GpuWork(covers, pointwise.storing(Stored(element_of(node).dtype)), (x,), others=others)
     else:
         return None
     given, made = (DTYPES[each.typed.dtype].name for each in (x, node))
     return GpuWork((node,), kernel.of(batch_of(x), *image_of(x), given, made), (x,), plain=frozenset([plain]))
 
-
-def is_read_narrow(around: Around, node: Node) -> bool:
-    """Whether nobody needs a value that was widened: what reads it computes in float32 of the value before."""
-    readers = around.graph.readers[node]
-    return widened(node) is not None and node not in around.graph.outputs and all(in_float32(around, reader) for reader in readers)
-
-
-def in_float32(around: Around, node: Node) -> GpuWork | None:
-    """What is computed in float32 between two casts, as sums of pools and norms are, by a kernel that does so inside."""
-    graph, maker = around.graph, WIDE.get(node.kind)
-    x = widened(node.inputs[0]) if node.inputs else None
-    if maker is None or x is None or x not in around.padded or node.typed.dtype != "f32" or node.typed.rank < 3:
-        return None
-    after = only_reader(graph, node)
-    if after is None or after.kind is not CAST or after.typed.dtype != x.typed.dtype or not around.may_pad(after):
-        return None
-    return maker(around, (node, after), x)
-
-
-def _of_one_kernel(kernel: Callable[[Node, Node], GpuKernel]) -> Callable[[Around, tuple[Node, ...], Node], GpuWork | None]:
-    return lambda around, covers, x: GpuWork(covers, kernel(covers[0], x), (x,))
-
-
-def _wide_norm(around: Around, covers: tuple[Node, ...], x: Node) -> GpuWork | None:
-    node, *_, last = covers
-    chain, steps, others = following(around, last)
-    return _norm(node, (*covers, *chain[1:]), x, steps, others)
-
-
-WIDE: dict[OpDef[Any], Callable[[Around, tuple[Node, ...], Node], GpuWork | None]] = {
-    AVG_POOL: _of_one_kernel(_average),
-    GLOBAL_AVG_POOL: _of_one_kernel(_global),
-    LOCAL_RESPONSE_NORM: _of_one_kernel(_response_norm),
-    BATCH_NORM: _wide_norm,
-    RESIZE: _resize,
-}
 
 GPU_MAKERS: dict[OpDef[Any], Callable[[Around, Node], GpuWork | None]] = {
     CAST: cast,
@@ -301,6 +276,10 @@ GPU_MAKERS: dict[OpDef[Any], Callable[[Around, Node], GpuWork | None]] = {
     GLOBAL_AVG_POOL: global_pool,
     GLOBAL_MAX_POOL: global_pool,
     CONCAT: concat,
+    PAD: piece,
+    SLICE: piece,
+    SOFTMAX: softmax,
+    LOG_SOFTMAX: softmax,
     BATCH_NORM: batch_norm,
     LOCAL_RESPONSE_NORM: local_response_norm,
     RESIZE: resize,

@@ -15,10 +15,12 @@ from .kernels.epilogue import GPU_STEPS
 from .kernels.kernel import GpuKernel
 from .kernels.layout import ELEMENTS, NARROW, ElementKind, GpuPacking
 
-__all__ = ["Around", "GpuWork", "element_of", "following", "gpu_step_of", "image_of", "packed_for_gpu"]
+__all__ = ["TYPES", "VIEW", "Around", "GpuWork", "element_of", "following", "gpu_step_of", "image_of", "packed_for_gpu"]
 
 LONGEST = 1 << 31  # of numbers that pixels, and chunks, are counted by
 MOST_READS = 4  # that steps within a kernel read
+TYPES = NARROW | {"f32"}
+VIEW = "view"  # in the place of a kernel: nothing runs
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ class Around:
     def may_pad(self, node: Node) -> bool:
         """Whether a value may lie with its channels innermost: an image, a sequence, or scores, of numbers that tensor cores take."""
         return node.typed.dtype in self.types and _is_image(node)
+
+    def may_stay(self, node: Node) -> bool:
+        """Whether a value may lie so that is computed of values that do, and tensor cores are not asked: float32 among 16 bits, too."""
+        return node.typed.dtype in TYPES and _is_image(node)
 
 
 def _is_image(node: Node) -> bool:
@@ -75,8 +81,14 @@ def following(around: Around, node: Node) -> Followers:
 
 
 def gpu_step_of(around: Around, node: Node, value: Node) -> EpilogueStep | None:
-    """The step that computes `node` from `value`, one of its operands; None where it is none."""
-    return step_from(node, value) if node.kind in GPU_STEPS and around.may_pad(node) else None
+    """The step that computes `node` from `value`, one of its operands; None where it is none. For float32 among 16 bits no other operand is
+    brought into the layout.
+    """
+    if node.kind not in GPU_STEPS or not around.may_stay(node):
+        return None
+    others = [operand for operand in node.inputs if operand is not value]
+    fits = around.may_pad(node) or all(operand in around.padded for operand in others)
+    return step_from(node, value) if fits else None
 
 
 def packed_for_gpu(name: str, packing: GpuPacking, param: Node) -> Argument:

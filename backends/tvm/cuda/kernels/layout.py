@@ -12,9 +12,11 @@ import numpy as np
 
 from .....ir.types import DTYPES, Array
 
-__all__ = ["CHUNK", "ELEMENTS", "NARROW", "ElementKind", "GpuPacking", "Stored", "as_factor", "grown", "padded", "per_channel"]
+__all__ = ["CHUNK", "ELEMENTS", "NARROW", "ElementKind", "GpuPacking", "Image", "Stored", "as_factor", "grown", "padded", "per_channel"]
 
 CHUNK = 8  # channels that are moved together: 16 bytes of float16, which a thread loads and stores at once
+
+Image = tuple[int, int, int]  # channels, rows and columns of a value
 
 
 @dataclass(frozen=True, slots=True)

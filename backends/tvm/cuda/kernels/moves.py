@@ -11,14 +11,14 @@ from .kernel import gpu_kind
 from .layout import CHUNK, padded
 from .writer import DeviceFunc, GpuWriter, Tensor
 
-__all__ = ["gpu_concat", "gpu_resize"]
+__all__ = ["gpu_concat", "gpu_resize", "gpu_uneven_concat"]
 
 
 @gpu_kind("concat")
 def gpu_concat(
     batch: Batch, channels: tuple[int, ...], rows: int, cols: int, dtype: str, moved: tuple[int, ...] | None = None
 ) -> DeviceFunc:
-    """(A0, A1, ..., D): the operands' channels one after the other. All but the last have whole chunks. Only those in `moved` are there, if
+    """(A0, A1, ..., D): the operands' channels one after the other, all but the last in whole chunks. Only those in `moved` are there, if
     it is given: the others lie in D already.
     """
     assert not any(c % CHUNK for c in channels[:-1]), "a chunk of two operands"
@@ -38,6 +38,29 @@ def gpu_concat(
                     writer.move(d, writer.place(pixel) * starts[-1] + starts[i] - start + channel, values, 0, CHUNK)
 
     return DeviceFunc([*given, Tensor("D", (batch, rows, cols, starts[-1]), dtype)], body)
+
+
+@gpu_kind("concat, channel by channel")
+def gpu_uneven_concat(batch: Batch, channels: tuple[int, ...], rows: int, cols: int, dtype: str) -> DeviceFunc:
+    """(A0, A1, ..., D), where a chunk may have channels of several operands. What is beyond the last is 0."""
+    starts = list(itertools.accumulate(channels, initial=0))
+    lines = padded(starts[-1])
+    given = [Tensor(f"A{i}", (batch, rows, cols, padded(c)), dtype) for i, c in enumerate(channels)]
+
+    def body(writer: GpuWriter, *buffers: Any) -> None:
+        *operands, d = buffers
+        with writer.each(writer.images(batch) * rows * cols, lines // CHUNK) as (pixel, chunk):
+            values = writer.registers(CHUNK)
+            writer.fill(values, 0.0)
+            with writer.unrolled(CHUNK) as lane:
+                channel = writer.keep(chunk * CHUNK + lane)
+                for operand, start, stop in zip(operands, starts, starts[1:], strict=False):
+                    with writer.when(writer.tirx.And(channel >= start, channel < stop)):
+                        value = operand[writer.place(pixel) * padded(stop - start) + channel - start]
+                        writer.set(values, lane, writer.to.cast(value, "float32"))
+            writer.put_chunk(d, writer.place(pixel) * lines + chunk * CHUNK, values)
+
+    return DeviceFunc([*given, Tensor("D", (batch, rows, cols, lines), dtype)], body)
 
 
 @gpu_kind("resize")

@@ -9,12 +9,10 @@ from ...cpu.kernels.epilogue import EpilogueStep, Steps
 from ...cpu.kernels.layout import Batch
 from .epilogue import GPU_STEPS, read_tensors, stepped
 from .kernel import gpu_kind
-from .layout import CHUNK, padded
+from .layout import CHUNK, Image, padded
 from .writer import DeviceFunc, GpuWriter, Tensor
 
 __all__ = ["gpu_by_channel", "gpu_pointwise"]
-
-Image = tuple[int, int, int]  # channels, rows, columns
 
 
 @gpu_kind("pointwise")

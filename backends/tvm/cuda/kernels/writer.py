@@ -13,11 +13,12 @@ from ...cpu.kernels.layout import Batch
 from ...host import tvm
 from .layout import CHUNK, Stored
 
-__all__ = ["OWN", "THREADS", "DeviceFunc", "GpuWriter", "Tensor"]
+__all__ = ["OWN", "THREADS", "WARP", "DeviceFunc", "GpuWriter", "Tensor"]
 
 OWN = "convc.own"  # the attribute of kernels that are written for threads
 OPAQUE = 8  # Relax's pattern of an operation that nothing is fused with
 THREADS = 256  # of a block whose threads have nothing to say to each other
+WARP = 32
 INT32 = 1 << 31  # elements of a tensor that 32 bits can number
 
 
@@ -154,6 +155,18 @@ class GpuWriter:
         """Each register of a chunk by a formula of it and those of others."""
         with self.unrolled(CHUNK) as lane:
             self.set(registers, lane, formula(registers[lane], *(other[lane] for other in others)))
+
+    def keep_finite(self, registers: Any, chunk: Any, channels: int) -> None:
+        """0 beyond the last channel, where anything may lie that no weight of 0 turns into a number that is none."""
+        if channels % CHUNK:
+            with self.unrolled(CHUNK) as lane:
+                is_there = chunk * CHUNK + lane < channels
+                self.set(registers, lane, self.either(is_there, registers[lane], self.to.float32(0)))
+
+    def from_lane(self, value: Any, distance: int) -> Any:
+        """What the lane of the warp has whose number differs in this bit; all lanes come here."""
+        every = self.tirx.const(0xFFFFFFFF, "uint32")
+        return self.tirx.op.tvm_warp_shuffle_xor(every, value, distance, WARP, WARP)
 
     def either(self, condition: Any, value: Any, otherwise: Any) -> Any:
         return self.to.if_then_else(condition, value, otherwise)

@@ -1,0 +1,80 @@
+"""Pieces of images, every so manieth row and column of them, and images with a margin: chunks are found in the image, or filled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .....ir.ops.window import Pair
+from ...cpu.kernels.epilogue import Steps
+from ...cpu.kernels.layout import Batch
+from .epilogue import read_tensors, stepped
+from .kernel import gpu_kind
+from .layout import CHUNK, Image, padded
+from .writer import DeviceFunc, GpuWriter, Tensor
+
+__all__ = ["Piece", "gpu_pad", "gpu_slice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """`result` is what of `image` begins at `first` and takes every so manieth row and column, by `strides`. Where it begins before the
+    image, or ends behind it, there is `value`.
+    """
+
+    image: Image
+    result: Image
+    first: tuple[int, int, int]
+    strides: Pair = (1, 1)
+    value: float = 0.0
+
+    @property
+    def lies_inside(self) -> bool:
+        """Whether it has nothing but the image."""
+        extents = zip(self.first, self.result, (1, *self.strides), self.image, strict=True)
+        return all(first >= 0 and first + (result - 1) * stride < extent for first, result, stride, extent in extents)
+
+
+@gpu_kind("slice")
+def gpu_slice(batch: Batch, piece: Piece, dtype: str, steps: Steps = ()) -> DeviceFunc:
+    """(A, R..., D)."""
+    return _moved(batch, piece, dtype, steps)
+
+
+@gpu_kind("pad")
+def gpu_pad(batch: Batch, piece: Piece, dtype: str, steps: Steps = ()) -> DeviceFunc:
+    """(A, R..., D)."""
+    return _moved(batch, piece, dtype, steps)
+
+
+def _moved(batch: Batch, piece: Piece, dtype: str, steps: Steps) -> DeviceFunc:
+    (channels, rows, cols), (made, out_rows, out_cols) = piece.image, piece.result
+    shift, lines = piece.first[0], padded(channels)
+    shape = (batch, out_rows, out_cols, padded(made))
+    is_whole = shift % CHUNK == 0 and (
+        channels % CHUNK == 0 or shift + made <= channels
+    )  # a chunk of the result is one of the image, or none
+
+    def body(writer: GpuWriter, a: Any, *rest: Any) -> None:
+        *read, d = rest
+        with writer.each(writer.images(batch) * out_rows, out_cols, padded(made) // CHUNK) as (line, col, chunk):
+            image = writer.place(line // out_rows)
+            y = writer.keep(line % out_rows * piece.strides[0] + piece.first[1])
+            x = writer.keep(col * piece.strides[1] + piece.first[2])
+            at = writer.keep((writer.place(line) * out_cols + col) * padded(made) + chunk * CHUNK)
+            start = ((image * rows + y) * cols + x) * lines
+            first = writer.keep(chunk * CHUNK + shift)
+            values = writer.registers(CHUNK)
+            writer.fill(values, piece.value)
+            tests = [] if piece.lies_inside else [(y, rows), (x, cols)]
+            if is_whole:
+                with writer.when(writer.inside(*tests, (first, lines))):
+                    writer.change(values, lambda old, new: new, writer.take_floats(a, start + (chunk + shift // CHUNK) * CHUNK))
+            else:
+                with writer.unrolled(CHUNK) as lane, writer.when(writer.inside(*tests, (first + lane, channels))):
+                    writer.set(values, lane, writer.to.cast(a[start + first + lane], "float32"))
+            stepped(writer, steps, values, read, at)
+            writer.keep_finite(values, chunk, made)
+            writer.put_chunk(d, at, values)
+
+    return DeviceFunc([Tensor("A", (batch, rows, cols, lines), dtype), *read_tensors(steps, shape, dtype), Tensor("D", shape, dtype)], body)

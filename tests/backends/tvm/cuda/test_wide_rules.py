@@ -1,0 +1,95 @@
+"""Float32 among 16 bits: which chains stay in the layout, and that they are right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convc.backends import reference
+from convc.backends.tvm.cuda.build import build_cuda
+from convc.backends.tvm.cuda.emulator.device import emulated
+from convc.backends.tvm.cuda.plan import gpu_plan
+from convc.backends.tvm.library.run import LoadedLibrary
+from convc.tests.support.graphs import normal_inputs, typed_graph
+
+NORM = """%s = param {init=ones} : f32[24] %t = param {init=small} : f32[24] %e = param {init=small} : f32[24]
+    %v = param {init=ones} : f32[24] %b = batch_norm(%f, %s, %t, %e, %v) %r = relu(%b)"""
+# Between two blocks of DenseNet, and at its end.
+TRANSITION = f"""graph @transition(%x: f16[N,12,8,6]) {{
+    %w = param : f16[24,12,1,1] %c = conv2d(%x, %w) %f = cast(%c) {{to=f32}} {NORM}
+    %a = avg_pool(%r) {{kernel=[2,2], strides=[2,2]}} %h = cast(%a) {{to=f16}}
+    %u = param : f16[10,24,1,1] %d = conv2d(%h, %u) %g = cast(%d) {{to=f32}}
+    %p = global_avg_pool(%g) %l = flatten(%p) %y = softmax(%l)
+    return %y
+}}"""
+# A norm that is kept in float32 twice over, and whose sum with another goes on so.
+CHAIN = f"""graph @chain(%x: f16[2,24,5,6]) {{
+    %c = max_pool(%x) {{kernel=[1,1]}} %f = cast(%c) {{to=f32}} {NORM}
+    %k = local_response_norm(%r) {{size=3}} %z = add(%k, %r) %q = sigmoid(%z) %h = cast(%q) {{to=f16}}
+    %w = param : f16[8,24,1,1] %y = conv2d(%h, %w)
+    return %y
+}}"""
+
+# A sum in float32 with a value of 16 bits that was widened, as no step of a kernel can read.
+RESIDUAL = f"""graph @residual(%x: f16[2,24,5,6]) {{
+    %c = max_pool(%x) {{kernel=[1,1]}} %f = cast(%c) {{to=f32}} {NORM} %k = local_response_norm(%f) {{size=3}}
+    %z = add(%r, %k) %h = cast(%z) {{to=f16}} %w = param : f16[8,24,1,1] %y = conv2d(%h, %w)
+    return %y
+}}"""
+
+
+def test_float32_between_two_casts_changes_no_layout() -> None:
+    assert gpu_plan(typed_graph(TRANSITION)).lines() == [
+        "enter: x",
+        "conv 1x1, tile 64x64: c",
+        "batch norm: b, r",
+        "avg pool: a, h",
+        "conv 1x1, tile 64x64: d",
+        "global avg pool: p",
+        "view: l",
+        "softmax: y",
+    ]
+    assert gpu_plan(typed_graph(CHAIN)).lines() == [
+        "enter: x",
+        "max pool: c",
+        "batch norm: b, r",
+        "local response norm: k",
+        "pointwise: z, q, h",
+        "conv 1x1, tile 64x64: y",
+        "leave: y",
+    ]
+
+
+def test_products_in_float32_are_left_to_their_rows() -> None:
+    """Tensor cores would take digits from them."""
+    text = TRANSITION.replace("%h = cast(%a) {to=f16}", "%i = param : f32[10,24,1,1] %j = conv2d(%a, %i)").replace(
+        "%u = param : f16[10,24,1,1] %d = conv2d(%h, %u) %g = cast(%d) {to=f32}", "%g = relu(%j)"
+    )
+    lines = gpu_plan(typed_graph(text)).lines()
+    assert "stock: j" in lines
+    assert lines[lines.index("avg pool: a") + 1] == "leave: a"
+
+
+def test_what_is_asked_for_in_float32_leaves_once() -> None:
+    text = (
+        "graph @g(%x: f16[2,8,4,4]) { %a = max_pool(%x) {kernel=[1,1]} %f = cast(%a) {to=f32} %r = relu(%f) %s = softplus(%r) return %s }"
+    )
+    assert [line.split()[0] for line in gpu_plan(typed_graph(text)).lines()].count("leave:") == 1
+
+
+def _off(text: str, folder: Path) -> float:
+    """The greatest error, of the greatest value."""
+    graph = typed_graph(text)
+    emulated()
+    loaded = LoadedLibrary.load(build_cuda(graph, folder, check=False).library)
+    inputs = normal_inputs(graph, 0, **dict.fromkeys(graph.symbols, 3))
+    (wanted,), (got,) = (each.values() for each in (reference.run(graph, inputs, "f64"), loaded.run(inputs)))
+    return float(abs(got - wanted).max() / abs(wanted).max())
+
+
+@pytest.mark.parametrize("text", [TRANSITION, CHAIN, RESIDUAL], ids=["transition", "chain", "residual"])
+def test_they_are_right(apart: Callable[..., Any], text: str, tmp_path: Path) -> None:
+    assert apart(_off, text, tmp_path) < 3e-3
