@@ -14,13 +14,16 @@ from .alexnet import alexnet, alexnet_nopad, alexnet_owt
 from .alphago import alphago
 from .cifar_resnet import resnet20, resnet32, resnet44, resnet56, resnet110
 from .densenet import densenet121
+from .efficientnet import B0, V2_S, efficientnet_b0, efficientnet_v2_s
 from .filters import filters
 from .googlenet import googlenet, googlenet_bn, googlenet_naive
 from .inception import inception_v3
 from .lenet import lenet5
 from .mlp import fully_connected, local, mlp, shared
 from .mobilenet import mobilenet_v2
+from .mobilenet_v3 import LARGE, SMALL, mobilenet_v3_large, mobilenet_v3_small
 from .patterns import pattern_lenet, pattern_net
+from .regnet import X_800MF, Y_400MF, regnet_x_800mf, regnet_y_400mf
 from .resnet import (
     plain18,
     plain34,
@@ -33,6 +36,7 @@ from .resnet import (
     resnet152,
     resnet152_v1_5,
 )
+from .shufflenet import shufflenet_v2
 from .squeezenet import FIRES, FIRES_1_1, squeezenet1_0, squeezenet1_1
 from .unet import unet_resnet18, unet_resnet34, unet_vgg11, unet_vgg16
 from .vgg import vgg11, vgg11_bn, vgg11_lrn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg16c, vgg19, vgg19_bn
@@ -51,6 +55,11 @@ SILVER = "Silver et al. 2016"
 HUANG = "Huang et al. 2017"
 IANDOLA = "Iandola et al. 2016"
 SANDLER = "Sandler et al. 2018"
+HOWARD = "Howard et al. 2019"
+MA = "Ma et al. 2018"
+RADOSAVOVIC = "Radosavovic et al. 2020"
+TAN = "Tan & Le 2019"
+TAN_2 = "Tan & Le 2021"
 SZEGEDY_3 = "Szegedy et al. 2015"
 IOFFE = "Ioffe & Szegedy 2015"
 KRIZHEVSKY_2 = "Krizhevsky 2014"
@@ -58,6 +67,7 @@ COURSE = "course material"
 
 TINY_VGG = {"image": "N,3,32,32", "hidden": 64}
 TINY_RESNET = {"image": "N,3,64,64"}
+TINY_IMAGE = {"image": "N,3,32,32"}
 
 ZOO: dict[str, ZooEntry] = {
     "filters": ZooEntry(filters, "Gonzalez & Woods, ch. 3", {"image": "N,3,24,31"}),
@@ -88,6 +98,13 @@ ZOO: dict[str, ZooEntry] = {
     "squeezenet1_0": ZooEntry(squeezenet1_0, IANDOLA, {"image": "N,3,64,64"}, pytorch.squeezenet(FIRES)),
     "squeezenet1_1": ZooEntry(squeezenet1_1, IANDOLA, {"image": "N,3,64,64"}, pytorch.squeezenet(FIRES_1_1)),
     "mobilenet_v2": ZooEntry(mobilenet_v2, SANDLER, {"image": "N,3,64,64"}, pytorch.MOBILENET_V2),
+    "mobilenet_v3_large": ZooEntry(mobilenet_v3_large, HOWARD, TINY_IMAGE, pytorch.mobilenet_v3(LARGE)),
+    "mobilenet_v3_small": ZooEntry(mobilenet_v3_small, HOWARD, TINY_IMAGE, pytorch.mobilenet_v3(SMALL)),
+    "shufflenet_v2": ZooEntry(shufflenet_v2, MA, TINY_IMAGE, pytorch.SHUFFLENET_V2),
+    "regnet_x_800mf": ZooEntry(regnet_x_800mf, RADOSAVOVIC, TINY_IMAGE, pytorch.regnet(X_800MF)),
+    "regnet_y_400mf": ZooEntry(regnet_y_400mf, RADOSAVOVIC, TINY_IMAGE, pytorch.regnet(Y_400MF)),
+    "efficientnet_b0": ZooEntry(efficientnet_b0, TAN, TINY_IMAGE, pytorch.efficientnet(B0)),
+    "efficientnet_v2_s": ZooEntry(efficientnet_v2_s, TAN_2, TINY_IMAGE, pytorch.efficientnet(V2_S)),
     "densenet121": ZooEntry(densenet121, HUANG, {"image": "N,3,64,64"}, pytorch.DENSENET121),
     "resnet18": ZooEntry(resnet18, HE, TINY_RESNET, pytorch.resnet(18)),
     "resnet34": ZooEntry(resnet34, HE, TINY_RESNET, pytorch.resnet(34)),

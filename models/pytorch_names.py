@@ -6,18 +6,36 @@ weights were trained in, its entry says so and names the one that is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from ..compiler.dsl.zoo_entry import Checkpoint, CheckpointRow, Differs
 from .densenet import BLOCKS as DENSE_BLOCKS
+from .efficientnet import MBConv
 from .googlenet import STAGES
 from .mobilenet import ROWS
+from .mobilenet_v3 import Bneck
+from .regnet import RegNet
 from .resnet import BLOCKS
+from .shufflenet import REPEATS
 from .squeezenet import Stages
 from .vgg import COLUMNS
 
-__all__ = ["ALEXNET", "DENSENET121", "DIFFERS", "GOOGLENET", "INCEPTION_V3", "MOBILENET_V2", "resnet", "squeezenet", "vgg"]
+__all__ = [
+    "ALEXNET",
+    "DENSENET121",
+    "DIFFERS",
+    "GOOGLENET",
+    "INCEPTION_V3",
+    "MOBILENET_V2",
+    "SHUFFLENET_V2",
+    "efficientnet",
+    "mobilenet_v3",
+    "regnet",
+    "resnet",
+    "squeezenet",
+    "vgg",
+]
 
 CLASSIFIER = tuple(CheckpointRow(f"classifier.{theirs}", ours) for theirs, ours in ((1, "fc6"), (4, "fc7"), (6, "fc8")))
 
@@ -154,6 +172,82 @@ def _normed(conv: str, norm: str, ours: str) -> Iterator[CheckpointRow]:
 
 
 MOBILENET_V2 = Checkpoint(tuple(_mobilenet()))
+
+
+def mobilenet_v3(rows: Sequence[Bneck]) -> Checkpoint:
+    return Checkpoint(tuple(_mobilenet_v3(rows)))
+
+
+def _mobilenet_v3(rows: Sequence[Bneck]) -> Iterator[CheckpointRow]:
+    """A block counts its parts: what it does not have, it does not count."""
+    yield from _normed("features.0.0", "features.0.1", "conv1")
+    for number, (row, width) in enumerate(zip(rows, (16, *(row.width for row in rows)), strict=False), start=1):
+        has = {"expand": row.expand != width, "depthwise": True, "": row.excites, "project": True}
+        parts = [name for name, is_there in has.items() if is_there]
+        yield from _block(f"features.{number}.block", parts, f"bneck{number}")
+    last = len(rows) + 1
+    yield from _normed(f"features.{last}.0", f"features.{last}.1", "conv2")
+    yield from (CheckpointRow("classifier.0", "fc1"), CheckpointRow("classifier.3", "fc2"))
+
+
+def _block(theirs: str, parts: Sequence[str], ours: str) -> Iterator[CheckpointRow]:
+    """Convolutions with their norms, and "" for squeeze-and-excitation."""
+    for part, name in enumerate(parts):
+        if name:
+            yield from _normed(f"{theirs}.{part}.0", f"{theirs}.{part}.1", f"{ours}.{name}")
+        else:
+            yield from (CheckpointRow(f"{theirs}.{part}.fc{i}", f"{ours}.{step}") for i, step in ((1, "squeeze"), (2, "excite")))
+
+
+def efficientnet(rows: Sequence[MBConv]) -> Checkpoint:
+    return Checkpoint(tuple(_efficientnet(rows)))
+
+
+def _efficientnet(rows: Sequence[MBConv]) -> Iterator[CheckpointRow]:
+    yield from _normed("features.0.0", "features.0.1", "conv1")
+    for stage, row in enumerate(rows, start=1):
+        if row.fused:
+            parts = ("fused", "project") if row.expand > 1 else ("fused",)
+        else:
+            parts = ("expand", "depthwise", "", "project") if row.expand > 1 else ("depthwise", "", "project")
+        for index in range(row.blocks):
+            yield from _block(f"features.{stage}.{index}.block", parts, f"block{stage}_{index + 1}")
+    last = len(rows) + 1
+    yield from _normed(f"features.{last}.0", f"features.{last}.1", "conv2")
+    yield CheckpointRow("classifier.1", "fc1")
+
+
+def regnet(net: RegNet) -> Checkpoint:
+    return Checkpoint(tuple(_regnet(net)))
+
+
+def _regnet(net: RegNet) -> Iterator[CheckpointRow]:
+    yield from _normed("stem.0", "stem.1", "stem")
+    for stage, depth in enumerate(net.depths, start=1):
+        for index in range(depth):
+            theirs, ours = f"trunk_output.block{stage}.block{stage}-{index}", f"block{stage}_{index + 1}"
+            parts = {"proj": "shortcut"} if index == 0 else {}
+            for part, name in {**parts, "f.a": "a", "f.b": "b", "f.c": "c"}.items():
+                yield from _normed(f"{theirs}.{part}.0", f"{theirs}.{part}.1", f"{ours}.{name}")
+            if net.excites:
+                yield from (CheckpointRow(f"{theirs}.f.se.fc{i}", f"{ours}.{step}") for i, step in ((1, "squeeze"), (2, "excite")))
+    yield CheckpointRow("fc", "fc1")
+
+
+def _shufflenet() -> Iterator[CheckpointRow]:
+    yield from _normed("conv1.0", "conv1.1", "conv1")
+    for stage, (repeats, _) in enumerate(REPEATS, start=2):
+        for index in range(repeats):
+            theirs, ours = f"stage{stage}.{index}", f"unit{stage}_{index + 1}"
+            for at, name in ((0, "left_depthwise"), (2, "left")) if index == 0 else ():
+                yield from _normed(f"{theirs}.branch1.{at}", f"{theirs}.branch1.{at + 1}", f"{ours}.{name}")
+            for at, name in ((0, "reduce"), (3, "depthwise"), (5, "right")):
+                yield from _normed(f"{theirs}.branch2.{at}", f"{theirs}.branch2.{at + 1}", f"{ours}.{name}")
+    yield from _normed("conv5.0", "conv5.1", "conv5")
+    yield CheckpointRow("fc", "fc1")
+
+
+SHUFFLENET_V2 = Checkpoint(tuple(_shufflenet()))
 
 
 def _densenet(depth: int) -> Iterator[CheckpointRow]:

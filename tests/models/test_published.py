@@ -22,6 +22,13 @@ from convc.tests.models.counting import learnable, macs, output, params, weight_
         ("squeezenet1_1", 1_235_496, 0.35, 26),
         ("mobilenet_v2", 3_504_872, 0.30, 53),
         ("densenet121", 7_978_856, 2.83, 121),
+        ("mobilenet_v3_large", 5_483_032, 0.22, 64),
+        ("mobilenet_v3_small", 2_542_856, 0.06, 54),
+        ("shufflenet_v2", 2_278_604, 0.14, 57),
+        ("regnet_x_800mf", 7_259_656, 0.80, 54),
+        ("regnet_y_400mf", 4_344_144, 0.40, 86),
+        ("efficientnet_b0", 5_288_548, 0.39, 82),
+        ("efficientnet_v2_s", 21_458_488, 8.37, 171),
     ],
 )
 def test_parameters_and_multiply_adds_of_the_common_checkpoints(name: str, count: int, giga_macs: float, layers: int):

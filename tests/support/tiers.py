@@ -10,13 +10,14 @@ import pytest
 from convc.ir.graph import Graph
 from convc.models import ZOO
 
-# networks that have the same layers as others, most of them deeper
+# networks that have the same layers as others, most of them deeper, or whose layers have tests of their own
 SIBLINGS = frozenset(
     (
         *("resnet34", "resnet101", "resnet152", "resnet101_v1_5", "resnet152_v1_5", "resnet32", "resnet44", "resnet56", "resnet110"),
         *("plain18", "plain34", "vgg13", "vgg13_bn", "vgg16_bn", "vgg19", "vgg19_bn", "vgg16c", "vgg11_bn", "vgg11_lrn", "squeezenet1_0"),
         *("alexnet_nopad", "alexnet_owt", "zfnet512", "googlenet_naive", "googlenet_bn"),
         *("unet_vgg11", "unet_vgg16", "unet_resnet34"),
+        *("mobilenet_v3_large", "mobilenet_v3_small", "regnet_x_800mf", "regnet_y_400mf", "efficientnet_b0", "efficientnet_v2_s"),
     )
 )
 
