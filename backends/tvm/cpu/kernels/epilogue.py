@@ -70,6 +70,7 @@ SIMPLE: dict[OpDef[Any], Formula] = {  # of one element as of a vector
 }
 STEPS: dict[OpDef[Any], Formula] = {  # of vectors
     **SIMPLE,
+    SIGMOID: lambda vectors, op, v, other: vectors.logistic(v),
     TANH: lambda vectors, op, v, other: formulas.tanh(vectors, v),
     ERF: lambda vectors, op, v, other: formulas.erf(vectors, v),
     ELU: lambda vectors, op, v, other: formulas.elu(vectors, v, op.alpha),
