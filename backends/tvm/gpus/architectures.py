@@ -17,12 +17,13 @@ MOST = 227
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """Its machine code runs on GPUs of its generation that are no older and give a block as much shared memory, or, where it `is_exact`,
-    on none but its own. With `wgmma` four warps multiply together.
+    on none but its own. Of `multiprocessors` the largest of its `gpus` has so many. With `wgmma` four warps multiply together.
     """
 
     name: str
     gpus: str
     capability: tuple[int, int]
+    multiprocessors: int
     is_exact: bool = False
     wgmma: bool = False
 
@@ -44,12 +45,12 @@ def _shared(capability: tuple[int, int]) -> int:
 ARCHITECTURES = {
     each.name: each
     for each in (
-        Architecture("sm_80", "A100", (8, 0)),
-        Architecture("sm_86", "A10, A40, RTX 30", (8, 6)),
-        Architecture("sm_89", "L4, L40, RTX 40", (8, 9)),
-        Architecture("sm_90", "H100, H200", (9, 0)),
-        Architecture("sm_90a", "H100, H200, wgmma included", (9, 0), is_exact=True, wgmma=True),
-        Architecture("sm_100", "B200", (10, 0)),
+        Architecture("sm_80", "A100", (8, 0), 108),
+        Architecture("sm_86", "A10, A40, RTX 30", (8, 6), 84),
+        Architecture("sm_89", "L4, L40, RTX 40", (8, 9), 142),
+        Architecture("sm_90", "H100, H200", (9, 0), 132),
+        Architecture("sm_90a", "H100, H200, wgmma included", (9, 0), 132, is_exact=True, wgmma=True),
+        Architecture("sm_100", "B200", (10, 0), 148),
     )
 }
 USUAL = ARCHITECTURES["sm_90"]

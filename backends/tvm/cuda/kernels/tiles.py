@@ -13,9 +13,8 @@ from ...gpus.architectures import Architecture
 from .layout import ElementKind
 from .sizes import ProductSizes
 
-__all__ = ["GROUP_TILES", "MULTIPROCESSORS", "WARP_TILES", "GpuTile", "TileTable", "Tiling", "tiles_for", "tiling", "tiling_of"]
+__all__ = ["GROUP_TILES", "WARP_TILES", "GpuTile", "TileTable", "Tiling", "tiles_for", "tiling", "tiling_of"]
 
-MULTIPROCESSORS = 132  # of an H100 and of an H200
 LARGEST_SPLIT = 16
 FEWEST_STEPS = 4  # of a part of a split sum: fewer do not fill the stages
 
@@ -102,24 +101,25 @@ def tiling_of(sizes: ProductSizes, element: ElementKind, arch: Architecture) -> 
     images = 8 if sizes.batch is None else sizes.batch
     tap = sizes.group_in * element.bytes
     tiles = tiles_for(element, arch)
-    return tiling(images * sizes.pixels, sizes.group_out, math.prod(sizes.kernel), tap, sizes.products, tiles, arch.shared)
+    return tiling(images * sizes.pixels, sizes.group_out, math.prod(sizes.kernel), tap, sizes.products, tiles, arch)
 
 
-def tiling(rows: int, cols: int, taps: int, tap: int, products: int, tiles: TileTable, shared: int) -> Tiling:
-    """For a product of `rows` by `cols`, of sums over so many `taps` of `tap` bytes; one of `products` that run together, on a GPU whose
-    blocks may have `shared` bytes of shared memory.
+def tiling(rows: int, cols: int, taps: int, tap: int, products: int, tiles: TileTable, arch: Architecture) -> Tiling:
+    """For a product of `rows` by `cols`, of sums over so many `taps` of `tap` bytes; one of `products` that run together. Two blocks for each
+    multiprocessor fill a GPU.
     """
+    processors = arch.multiprocessors
 
     def blocks(tile: GpuTile) -> int:
         return products * math.ceil(rows / tile.rows) * math.ceil(cols / tile.cols)
 
-    for tile in (tile for tile in tiles.large if tile.shared() <= shared):
-        if blocks(tile) >= 2 * MULTIPROCESSORS and cols % tile.cols in (0, *range(tile.cols * 3 // 4, tile.cols)):
+    for tile in (tile for tile in tiles.large if tile.shared() <= arch.shared):
+        if blocks(tile) >= 2 * processors and cols % tile.cols in (0, *range(tile.cols * 3 // 4, tile.cols)):
             return Tiling(tile)
     tile = tiles.uneven if tap % tiles.small.depth else tiles.small
     steps = math.ceil(taps * tap / tile.depth)
-    if blocks(tile) > MULTIPROCESSORS // 2:
+    if blocks(tile) > processors // 2:
         return Tiling(tile)
-    most = min(MULTIPROCESSORS // blocks(tile), steps // FEWEST_STEPS, LARGEST_SPLIT)
+    most = min(processors // blocks(tile), steps // FEWEST_STEPS, LARGEST_SPLIT)
     each = math.ceil(steps / max(1, most))
     return Tiling(tile, math.ceil(steps / each))  # no part is empty

@@ -10,7 +10,6 @@ from convc.backends.tvm.cuda.kernels.layout import ELEMENTS
 from convc.backends.tvm.cuda.kernels.tiles import (
     FEWEST_STEPS,
     GROUP_TILES,
-    MULTIPROCESSORS,
     WARP_TILES,
     GpuTile,
     TileTable,
@@ -19,7 +18,7 @@ from convc.backends.tvm.cuda.kernels.tiles import (
 )
 from convc.backends.tvm.gpus.architectures import ARCHITECTURES, Architecture
 
-H100 = ARCHITECTURES["sm_90"].shared
+H100 = ARCHITECTURES["sm_90"]
 EITHER = pytest.mark.parametrize("tiles", [WARP_TILES, GROUP_TILES], ids=["mma.sync", "wgmma"])
 
 
@@ -65,12 +64,12 @@ def test_parts_are_neither_empty_nor_short(tiles: TileTable) -> None:
         each = math.ceil(steps / chosen.splits)
         assert (chosen.splits - 1) * each < steps
         assert chosen.splits == 1 or each >= FEWEST_STEPS
-        assert chosen.splits * 8 <= MULTIPROCESSORS
+        assert chosen.splits * 8 <= H100.multiprocessors
 
 
 @pytest.mark.parametrize("tile", [*WARP_TILES.all, *GROUP_TILES.all], ids=repr)
 def test_tiles_are_divided_without_remainder(tile: GpuTile) -> None:
-    assert tile.shared() <= H100
+    assert tile.shared() <= H100.shared
     assert tile.ahead >= 1
     assert tile.rows % (tile.down * 16) == 0
     assert tile.cols % (tile.across * 16) == 0
@@ -82,6 +81,17 @@ def test_tiles_are_divided_without_remainder(tile: GpuTile) -> None:
 @pytest.mark.parametrize("arch", ARCHITECTURES.values(), ids=lambda arch: arch.name)
 def test_no_tile_has_more_shared_memory_than_a_block_may(arch: Architecture) -> None:
     tiles = tiles_for(ELEMENTS["f16"], arch)
-    found = [tiling(256 * 28 * 28, cols, 9, 256, 1, tiles, arch.shared).tile for cols in (256, 192, 128, 64, 8)]
+    found = [tiling(256 * 28 * 28, cols, 9, 256, 1, tiles, arch).tile for cols in (256, 192, 128, 64, 8)]
     assert max(tile.shared() for tile in found) <= arch.shared
     assert (found[0].rows, found[0].cols) == ((128, 128) if arch.name in ("sm_86", "sm_89") else (128, 256))
+
+
+@EITHER
+def test_the_size_of_a_gpu_decides_about_tiles_and_parts(tiles: TileTable) -> None:
+    """216 blocks of 128 rows fill an A100, not a B200; and the sums of 8 blocks are split into as many parts as find a place."""
+    small, large = (ARCHITECTURES[name] for name in ("sm_80", "sm_100"))
+    assert (small.multiprocessors, large.multiprocessors) == (108, 148)
+    rows = 128 * 2 * small.multiprocessors
+    assert [tiling(rows, 64, 1, 256, 1, tiles, arch).tile.rows for arch in (small, large)] == [128, 64]
+    parts = [tiling(64, 64 * 8, 64, 2048, 1, tiles, arch).splits for arch in (small, large)]
+    assert parts[0] == small.multiprocessors // 8 < parts[1]
