@@ -26,7 +26,7 @@ from ..cpu.kernels.windows import Window
 from ..cpu.laid import Argument, ParamValues
 from ..cpu.work import Followers, batch_of, in_rows, kernel_of, only_reader
 from .kernels import borders
-from .kernels.depthwise import gpu_depthwise, gpu_depthwise_filters
+from .kernels.depthwise import gpu_depthwise, gpu_depthwise_filters, gpu_transposed_depthwise
 from .kernels.epilogue import GPU_STEPS
 from .kernels.implicit_gemm import convolution_kernel
 from .kernels.layout import Stored, per_channel
@@ -66,7 +66,7 @@ def _depthwise(around: Around, node: Node, sizes: ConvSizes) -> GpuWork:
     (x, w, *bias), element = node.inputs, element_of(node)
     covers, steps, others = following(around, node)
     window = _window(node, sizes.kernel)
-    packed = packed_for_gpu(f"{node.name}.packed", gpu_depthwise_filters(sizes.c_in, window, element), w)
+    packed = packed_for_gpu(f"{node.name}.packed", gpu_depthwise_filters(sizes.c_in, window.kernel, element), w)
     kernel = gpu_depthwise.of(sizes.batch, sizes.c_in, window, element.name, steps)
     return GpuWork(covers, kernel, (x,), (packed, _bias_of(node, sizes.c_out, bias)), others)
 
@@ -84,19 +84,24 @@ def dense(around: Around, node: Node, flatten: Node | None = None) -> GpuWork | 
 
 
 def conv_transpose(around: Around, node: Node) -> GpuWork | None:
-    """Without groups, and of few phases: their places are written out."""
+    """Of few phases, whose places are written out; a channel by itself by any."""
     x, w, *bias = node.inputs
     op = in_rows(node.op)
-    if not (around.may_pad(x) and around.may_pad(node)) or any(param.weights is None for param in (w, *bias)) or op.groups > 1:
-        return None
-    if max(op.strides) > MOST_PHASES:
+    if not (around.may_pad(x) and around.may_pad(node)) or any(param.weights is None for param in (w, *bias)):
         return None
     (c_in, rows, cols), (c_out, *whole), element = image_of(x), image_of(node), element_of(node)
-    layer = (kernel_of(w), op.strides, op.dilations, op.pads[:2], (whole[0], whole[1]))
+    layer = (kernel_of(w), op.strides, op.dilations, op.pads[:2], (whole[0], whole[1]), op.groups)
     sizes = TransposedSizes(batch_of(x), c_in, c_out, rows, cols, *layer)
+    is_depthwise = op.groups == c_in == c_out > 1
+    if not is_depthwise and max(op.strides) > MOST_PHASES:
+        return None
     covers, steps, others = following(around, node)
-    packed = packed_for_gpu(f"{node.name}.packed", phase_filters_for_gpu(sizes, element), w)
-    return GpuWork(covers, transposed_kernel(sizes, element, steps, around.arch), (x,), (packed, _bias_of(node, c_out, bias)), others)
+    if is_depthwise:
+        kernel, packing = gpu_transposed_depthwise.of(sizes, element.name, steps), gpu_depthwise_filters(c_in, sizes.taps, element)
+    else:
+        kernel, packing = transposed_kernel(sizes, element, steps, around.arch), phase_filters_for_gpu(sizes, element)
+    packed = packed_for_gpu(f"{node.name}.packed", packing, w)
+    return GpuWork(covers, kernel, (x,), (packed, _bias_of(node, c_out, bias)), others)
 
 
 def _product(around: Around, node: Node, sizes: ConvSizes, x: Node, w: Node, bias: list[Node], before: tuple[Node, ...] = ()) -> GpuWork:

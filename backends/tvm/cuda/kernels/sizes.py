@@ -16,7 +16,7 @@ from .....ir.types import Array
 from ...cpu.kernels.layout import Batch
 from .layout import CHUNK, ElementKind, GpuPacking, as_factor, grown, padded
 
-__all__ = ["ConvSizes", "ProductSizes", "filters"]
+__all__ = ["ConvSizes", "ProductSizes", "filters", "merged_groups"]
 
 ENOUGH = 64  # filters of a merged group: the least that tiles have
 
@@ -82,15 +82,7 @@ class ConvSizes:
     @property
     def merged(self) -> int:
         """How many groups a kernel takes as one."""
-        fitting = list(self._fitting())
-        return next((number for number in fitting if self.c_out // self.groups * number >= ENOUGH), fitting[-1])
-
-    def _fitting(self) -> Iterator[int]:
-        """Numbers of groups that begin and end with whole chunks; all together always do."""
-        for number in range(1, self.groups + 1):
-            per_group = (self.c_in // self.groups * number, self.c_out // self.groups * number)
-            if number == self.groups or (self.groups % number == 0 and not any(c % CHUNK for c in per_group)):
-                yield number
+        return merged_groups(self.groups, self.c_in, self.c_out)
 
     @property
     def products(self) -> int:
@@ -136,6 +128,20 @@ class ConvSizes:
     def macs(self) -> int:
         """Multiply-adds of an image that the network asks for."""
         return self.pixels * self.c_out * self.kernel[0] * self.kernel[1] * (self.c_in // self.groups)
+
+
+def merged_groups(groups: int, c_in: int, c_out: int) -> int:
+    """How many groups of a layer a kernel takes as one: those that fill a tile, or all."""
+    fitting = list(_fitting(groups, c_in, c_out))
+    return next((number for number in fitting if c_out // groups * number >= ENOUGH), fitting[-1])
+
+
+def _fitting(groups: int, c_in: int, c_out: int) -> Iterator[int]:
+    """Numbers of groups that begin and end with whole chunks; all together always do."""
+    for number in range(1, groups + 1):
+        per_group = (c_in // groups * number, c_out // groups * number)
+        if number == groups or (groups % number == 0 and not any(c % CHUNK for c in per_group)):
+            yield number
 
 
 def _places(extent: int, kernel: int, stride: int, dilation: int, before: int, after: int) -> int:

@@ -105,8 +105,8 @@ def tiling_of(sizes: ProductSizes, element: ElementKind, arch: Architecture) -> 
 
 
 def tiling(rows: int, cols: int, taps: int, tap: int, products: int, tiles: TileTable, arch: Architecture) -> Tiling:
-    """For a product of `rows` by `cols`, of sums over so many `taps` of `tap` bytes; one of `products` that run together. Two blocks for each
-    multiprocessor fill a GPU.
+    """For a product of `rows` by `cols`, of sums over so many `taps` of `tap` bytes; one of `products` that run together. Two blocks for
+    each multiprocessor fill a GPU.
     """
     processors = arch.multiprocessors
 

@@ -7,6 +7,7 @@ Along an axis with stride s and dilation d, s' = s/gcd(s,d) phases read taps, ev
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from .epilogue import read_tensors
 from .implicit_gemm import Product
 from .kernel import GpuKernel, gpu_kind
 from .layout import ELEMENTS, ElementKind, GpuPacking, as_factor, grown, padded
+from .sizes import merged_groups
 from .tiles import Tiling, tiling_of
 from .writer import DeviceFunc, Tensor
 
@@ -44,6 +46,7 @@ class TransposedSizes:
     spread: Pair
     before: Pair
     whole: Pair
+    groups: int = 1
 
     strides = (1, 1)
     pads = (0, 0, 0, 0)  # a phase says itself where it begins
@@ -78,24 +81,30 @@ class TransposedSizes:
         return 0 if tap < 0 else (phase + self.before[axis] - tap * self.spread[axis]) // self.phases[axis]
 
     @property
+    def sides(self) -> int:
+        """Groups that are left after merging."""
+        return self.groups // merged_groups(self.groups, self.c_in, self.c_out)
+
+    @property
     def products(self) -> int:
-        return self.phases[0] * self.phases[1]
+        """Phases by groups: the groups of a phase are neighbours."""
+        return self.phases[0] * self.phases[1] * self.sides
 
     @property
     def group_in(self) -> int:
-        return padded(self.c_in)
+        return padded(self.c_in // self.sides)
 
     @property
     def group_out(self) -> int:
-        return padded(self.c_out)
+        return padded(self.c_out // self.sides)
 
     @property
     def stored_in(self) -> int:
-        return self.group_in
+        return self.sides * self.group_in
 
     @property
     def stored_out(self) -> int:
-        return self.group_out
+        return self.sides * self.group_out
 
     @property
     def depth(self) -> int:
@@ -107,40 +116,47 @@ class TransposedSizes:
 
 
 def phase_filters_for_gpu(sizes: TransposedSizes, element: ElementKind) -> GpuPacking:
-    """[C,O,KH,KW], or [C,O,K] of a sequence, as [phases*O, taps of a phase * C]."""
-    rows, cols = sizes.phases
+    """[C,O/groups,KH,KW], or [C,O/groups,K] of a sequence, as [phases*O, taps of a phase * C], C being those of a merged group."""
+    (rows, cols), sides, merged = sizes.phases, sizes.sides, sizes.groups // sizes.sides
+    c_in, c_out = sizes.c_in // sizes.groups, sizes.c_out // sizes.groups
     shape = (sizes.products * sizes.group_out, sizes.depth)
 
     def pack(w: Array) -> Array:
-        taps = w.reshape(sizes.c_in, sizes.c_out, *sizes.taps)
-        found = np.zeros((rows, cols, sizes.c_out, *sizes.kernel, sizes.c_in), w.dtype)
-        for row in range(rows):
-            for col in range(cols):
-                for i, down in enumerate(sizes.reads(0, row)):
-                    for j, across in enumerate(sizes.reads(1, col)):
-                        if down >= 0 and across >= 0:
-                            found[row, col, :, i, j] = taps[:, :, down, across].T
-        whole = grown(found, (rows, cols, sizes.group_out, *sizes.kernel, sizes.group_in), element.name)
-        return as_factor(whole).reshape(shape)
+        taps = w.reshape(sides, merged, c_in, c_out, *sizes.taps)
+        found = np.zeros((rows, cols, sides, merged, c_out, *sizes.kernel, merged, c_in), w.dtype)
+        reads = [(row, col, *at) for row in range(rows) for col in range(cols) for at in _reads(sizes, row, col)]
+        for row, col, i, j, down, across in reads:
+            for group in range(merged):
+                found[row, col, :, group, :, i, j, group] = taps[:, group, :, :, down, across].swapaxes(1, 2)
+        flat = found.reshape(rows, cols, sides, merged * c_out, *sizes.kernel, merged * c_in)
+        return as_factor(grown(flat, (rows, cols, sides, sizes.group_out, *sizes.kernel, sizes.group_in), element.name)).reshape(shape)
 
     return GpuPacking(shape, element.name, pack)
+
+
+def _reads(sizes: TransposedSizes, row: int, col: int) -> Iterator[tuple[int, int, int, int]]:
+    """The taps of a phase: by their places in the phase, and in the layer."""
+    for i, down in enumerate(sizes.reads(0, row)):
+        for j, across in enumerate(sizes.reads(1, col)):
+            if down >= 0 and across >= 0:
+                yield i, j, down, across
 
 
 def transposed_kernel(sizes: TransposedSizes, element: ElementKind, steps: Steps, arch: Architecture) -> GpuKernel:
     """(X[n,H,W,C], W, bias[O], R[n,H',W',O]..., Y[n,H',W',O]). Sums are not split: phases are many blocks."""
     tile = tiling_of(sizes, element, arch).tile
     made = gpu_transposed.of(sizes, element.name, steps, Tiling(tile))
-    return GpuKernel(made.name, made.build, f"{sizes.products} phases, {tile}")
+    return GpuKernel(made.name, made.build, f"{sizes.products // sizes.sides} phases, {tile}")
 
 
 @gpu_kind("transposed conv")
 def gpu_transposed(sizes: TransposedSizes, of: str, steps: Steps, tiled: Tiling) -> DeviceFunc:
     element = ELEMENTS[of]
-    result = (sizes.batch, *sizes.whole, sizes.group_out)
+    result = (sizes.batch, *sizes.whole, sizes.stored_out)
     given = [
-        Tensor("X", (sizes.batch, sizes.rows, sizes.cols, sizes.group_in), element.dtype),
+        Tensor("X", (sizes.batch, sizes.rows, sizes.cols, sizes.stored_in), element.dtype),
         Tensor("W", (sizes.products * sizes.group_out, sizes.depth), element.dtype),
-        Tensor("bias", (sizes.group_out,), "float32"),
+        Tensor("bias", (sizes.stored_out,), "float32"),
     ]
 
     def body(writer: Any, x: Any, w: Any, bias: Any, *others: Any) -> None:
@@ -157,7 +173,7 @@ class _Phases(Product[TransposedSizes]):
 
     def window(self) -> tuple[Any, Any, Any]:
         row, col = self._phase()
-        return self._first(0, row), self._first(1, col), 0
+        return self._first(0, row), self._first(1, col), self._side() * self.sizes.group_in
 
     def target(self, pixel: Any, channel: Any) -> tuple[Any, Any]:
         (rows, cols), (down, across), sizes = self.sizes.out, self.sizes.phases, self.sizes
@@ -165,14 +181,17 @@ class _Phases(Product[TransposedSizes]):
         y, x = pixel // cols % rows * down + row, pixel % cols * across + col
         image = self.writer.place(pixel // sizes.pixels)
         is_there = self.writer.tirx.And(pixel < self.pixels, self.writer.tirx.And(y < sizes.whole[0], x < sizes.whole[1]))
-        return ((image * sizes.whole[0] + y) * sizes.whole[1] + x) * sizes.group_out + channel, is_there
+        return ((image * sizes.whole[0] + y) * sizes.whole[1] + x) * sizes.stored_out + self.added(channel), is_there
 
     def added(self, channel: Any) -> Any:
-        return channel
+        return self._side() * self.sizes.group_out + channel
+
+    def _side(self) -> Any:
+        return self.group % self.sizes.sides if self.sizes.sides > 1 else 0
 
     def _phase(self) -> tuple[Any, Any]:
-        _, across = self.sizes.phases
-        return self.group // across, self.group % across
+        (_, across), phase = self.sizes.phases, self.group // self.sizes.sides
+        return phase // across, phase % across
 
     def _first(self, axis: int, phase: Any) -> Any:
         """A table as a choice among few numbers."""

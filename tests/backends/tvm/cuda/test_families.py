@@ -26,6 +26,14 @@ CASES = {
         %c = conv_transpose2d(%x, %w, %b) {strides=[2,3], pads=[1,0,0,1], output_padding=[1,2]} %m = relu(%c)""",
     "transposed conv, spread": "%w = param : f16[11,8,2,3] %m = conv_transpose2d(%x, %w) {strides=[2,2], dilations=[2,3], pads=[1,2,2,0]}",
     "transposed conv, twice as large": "%w = param : f16[11,16,2,2] %m = conv_transpose2d(%x, %w) {strides=[2,2]}",
+    "transposed conv, in groups": """%e = param : f16[32,11,1,1] %f = conv2d(%x, %e) %w = param : f16[32,8,3,2] %b = param : f16[16]
+        %m = conv_transpose2d(%f, %w, %b) {strides=[2,1], groups=2, pads=[1,0,0,1]}""",
+    "transposed conv, in groups that fill tiles": """%e = param : f16[16,11,1,1] %f = conv2d(%x, %e) %w = param : f16[16,64,2,2]
+        %b = param : f16[128] %m = conv_transpose2d(%f, %w, %b) {strides=[2,2], groups=2}""",
+    "transposed conv, in groups of no chunk": """%e = param : f16[12,11,1,1] %f = conv2d(%x, %e) %w = param : f16[12,2,3,3]
+        %m = conv_transpose2d(%f, %w) {strides=[2,2], groups=3, pads=[1,1,1,1]}""",
+    "depthwise, transposed": """%w = param : f16[11,1,4,3] %b = param : f16[11]
+        %c = conv_transpose2d(%x, %w, %b) {strides=[2,3], groups=11, pads=[1,0,0,1], output_padding=[1,2], dilations=[1,2]} %m = relu(%c)""",
     "pointwise": "%p = max_pool(%x) {kernel=[1,1]} %a = add(%p, %p) %t = tanh(%a) %c = max_pool(%t) {kernel=[1,1]} %d = add(%t, %c) %m = clip(%d) {min=0.0, max=6.0}",
     "by channel, a gate": "%g = global_max_pool(%x) %s = sigmoid(%g) %d = mul(%x, %s) %m = relu(%d)",
     "by channel, constants": "%k = param : f16[11,1,1] %g = max_pool(%x) {kernel=[2,2]} %m = sub(%k, %g)",
@@ -52,6 +60,7 @@ SEQUENCES = {
     "avg pool": "%m = avg_pool(%x) {kernel=[3], strides=[2], pads=[1,1], ceil_mode=true, count_include_pad=true}",
     "depthwise": "%w = param : f16[11,1,3] %m = conv1d(%x, %w) {groups=11, pads=[1,1]}",
     "transposed conv": "%w = param : f16[11,5,5] %b = param : f16[5] %m = conv_transpose1d(%x, %w, %b) {strides=[3], output_padding=[1], pads=[1,2]}",
+    "depthwise, transposed": "%w = param : f16[11,1,5] %m = conv_transpose1d(%x, %w) {strides=[3], groups=11, pads=[1,2]}",
     "conv": "%w = param : f16[22,1,5] %m = conv1d(%x, %w) {groups=11, strides=[3], pads=[2,1]}",
     "global avg pool": "%m = global_avg_pool(%x)",
     "global max pool": "%m = global_max_pool(%x)",
