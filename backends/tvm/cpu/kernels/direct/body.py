@@ -98,11 +98,11 @@ class Body:
             for j in range(len(run.columns)):
                 writer.store(block, writer.spread(0.0), j)
         above, below = tap_rows(writer, self.size.window, tile.row)
-        channels = self.size.lanes_in if self.size.is_image else self.size.per_group[0]
-        with writer.loop(channels) as c, writer.loop(below, above) as k_row:
-            if run.first == 0 and not self.size.is_rowwise:
-                self.ask(tile, c, k_row)
-            self.taps(tile, run, c, k_row)
+        for first, end, lanes in self.size.parts:
+            with writer.loop(end, first) as c, writer.loop(below, above) as k_row:
+                if run.first == 0 and not self.size.is_rowwise:
+                    self.ask(tile, c, k_row)
+                self.taps(tile, run, (c, lanes), k_row)
 
     def ask(self, tile: _Tile, c: Any, k_row: Any) -> None:
         """Requests for a share of the next blocks' weights, so that they have come from memory when their first row needs them.
@@ -118,23 +118,24 @@ class Body:
         for i in range(share):
             writer.to.evaluate(request(writer.tirx, lines[first + i, 0]))
 
-    def taps(self, tile: _Tile, run: TileRun, c: Any, k_row: Any) -> None:
-        """A row of taps: a loop where it is long and all columns have all of them."""
+    def taps(self, tile: _Tile, run: TileRun, block: tuple[Any, int], k_row: Any) -> None:
+        """A row of taps on an input block of so many channels: a loop where it is long and all columns have all of them."""
         count = self.size.window.kernel[1]
         if count > WRITTEN_OUT and all(len(column.taps) == count for column in run.columns):
             with self.writer.loop(count) as k_col:
-                self.tap(tile, range(len(run.columns)), c, k_row, k_col)
+                self.tap(tile, range(len(run.columns)), block, k_row, k_col)
             return
         for k_col in range(count):
             columns = [j for j, column in enumerate(run.columns) if k_col in column.taps]
             if columns:
-                self.tap(tile, columns, c, k_row, k_col)
+                self.tap(tile, columns, block, k_row, k_col)
 
-    def tap(self, tile: _Tile, columns: Sequence[int], c: Any, k_row: Any, k_col: Any) -> None:
+    def tap(self, tile: _Tile, columns: Sequence[int], block: tuple[Any, int], k_row: Any, k_col: Any) -> None:
+        c, lanes = block
         if self.size.is_image:
             self.take(tile, columns, (0, k_row, k_col, c))
             return
-        with self.writer.loop(LANES) as lane:
+        with self.writer.loop(lanes) as lane:
             self.take(tile, columns, (c, k_row, k_col, lane))
 
     def take(self, tile: _Tile, columns: Sequence[int], tap: tuple[Any, Any, Any, Any]) -> None:

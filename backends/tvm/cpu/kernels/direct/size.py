@@ -33,7 +33,8 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Direct:
-    """One convolution's sizes. `lanes_in` is the input's block, 16 or, for a first layer, its few channels.
+    """One convolution's sizes. `lanes_in` is the input's block, 16 or, for a first layer, its few channels; `last` of the lanes of the last
+    block are channels, where there is one group.
 
     With `before`, the input is first scaled and shifted, a constant a channel each, and then goes through these steps: a batch norm that
     could not go into the layer before. Only for a kernel of one tap. `form` was found by tuning; without, the tile fits the registers of
@@ -50,6 +51,7 @@ class Direct:
     before: Steps | None = None
     form: Form | None = None
     processor: Processor = AVX512
+    last: int = LANES
 
     @property
     def out(self) -> Pair:
@@ -71,8 +73,22 @@ class Direct:
 
     @property
     def macs(self) -> int:
-        """Multiply-adds for an image, lanes of padding included."""
-        return math.prod(self.weights) * math.prod(self.out)
+        """Multiply-adds for an image, of results in lanes of padding too."""
+        blocks_out, blocks_in, *kernel, lanes_in, lanes_out = self.weights
+        channels = lanes_in if self.is_image else blocks_in * LANES - (LANES - self.last)
+        return math.prod((blocks_out, channels, *kernel, lanes_out, *self.out))
+
+    @property
+    def parts(self) -> list[tuple[int, int, int]]:
+        """(first, end, lanes) of a group's input blocks that have so many channels each: none is multiplied that is only padding.
+
+        For 24 channels that is a fourth of the time. Of a first layer these are its channels themselves.
+        """
+        if self.is_image:
+            return [(0, self.lanes_in, 1)]
+        count = self.per_group[0]
+        full = count if self.last == LANES else count - 1
+        return [part for part in ((0, full, LANES), (full, count, self.last)) if part[0] < part[1]]
 
     def depths(self) -> list[tuple[int, int, int]]:
         """(first block, tiles, blocks of each) of a group's output: pairs, and where their number is odd three at the end.

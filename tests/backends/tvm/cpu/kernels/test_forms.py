@@ -7,14 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from convc.backends.tvm.cpu.kernels.direct.kernel import tunable_direct
+from convc.backends.tvm.cpu.kernels.direct.kernel import direct, tunable_direct
+from convc.backends.tvm.cpu.kernels.direct.packing import direct_filters
 from convc.backends.tvm.cpu.kernels.direct.size import Direct
 from convc.backends.tvm.cpu.kernels.kernel import Tunable
+from convc.backends.tvm.cpu.kernels.layout import block_channels
 from convc.backends.tvm.cpu.kernels.windows import Window
 from convc.backends.tvm.cpu.kernels.winograd.arrangement import Tiled
 from convc.backends.tvm.cpu.kernels.winograd.kernel import tunable_winograd
 from convc.backends.tvm.processor import AVX2, AVX512, SSE, Processor
-from convc.tests.support.cpu_kernels import call, draw
+from convc.ir.ops.conv import CONV2D
+from convc.tests.support.cpu_kernels import blocked_shape, call, draw, from_blocks, into_blocks
 
 
 @pytest.mark.parametrize(
@@ -24,6 +27,11 @@ from convc.tests.support.cpu_kernels import call, draw
             tunable_direct(Direct(2, 3, 16, Window(9, 8, (3, 3), (2, 1), (1, 1, 0, 1)), 4, 1, ())),
             ((3, 2, 9, 8, 16), (4, 3, 3, 3, 16, 16), (4, 16)),
             (4, 2, 4, 8, 16),
+        ),
+        (
+            tunable_direct(Direct(1, 3, 16, Window(9, 8, (3, 3), (1, 1), (1, 1, 1, 1)), 4, 1, (), last=5)),
+            ((3, 1, 9, 8, 16), (4, 3, 3, 3, 16, 16), (4, 16)),
+            (4, 1, 9, 8, 16),
         ),
         (
             tunable_direct(Direct(1, 2, 16, Window(15, 9, (1, 1)), 5, 1, (), ())),
@@ -36,7 +44,7 @@ from convc.tests.support.cpu_kernels import call, draw
             (3, 1, 14, 13, 16),
         ),
     ],
-    ids=["direct", "after a batch norm", "winograd"],
+    ids=["direct", "37 channels", "after a batch norm", "winograd"],
 )
 def test_a_form_changes_no_digit(kernel: Tunable, operands: tuple[tuple[int, ...], ...], result: tuple[int, ...]):
     forms = list(kernel.forms())
@@ -46,6 +54,18 @@ def test_a_form_changes_no_digit(kernel: Tunable, operands: tuple[tuple[int, ...
     for form in forms[:: len(forms) // 6]:
         made = call(kernel.build(form), arrays, result)
         np.testing.assert_array_equal(made, rule, err_msg=str(form))
+
+
+def test_channels_that_are_none_are_not_multiplied():
+    """NaN in their lanes reaches nothing."""
+    window, x, w, b = Window(9, 8, (3, 2), (2, 1), (1, 1, 0, 1)), draw(2, 37, 9, 8), draw(20, 37, 3, 2), draw(20)
+    size = Direct(2, 3, 16, window, 2, 1, (), last=5)
+    assert size.macs == 32 * 37 * 6 * 4 * 9
+    given = into_blocks(x)
+    given[-1, ..., 5:] = np.nan
+    got = call(direct(size), [given, direct_filters(size, 1).pack(w), block_channels(b)], blocked_shape(2, 20, *window.out))
+    wanted = CONV2D.meaning(CONV2D.Attrs(window.strides, window.pads), *(v.astype(np.float64) for v in (x, w, b)))
+    np.testing.assert_allclose(from_blocks(got, 20), wanted, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize(("processor", "most"), [(AVX512, 28), (AVX2, 7), (SSE, 3)])
@@ -61,5 +81,10 @@ def test_a_kernel_is_told_from_others_by_its_key():
     window = Window(9, 8, (3, 3), (2, 1), (1, 1, 0, 1))
     size = Direct(1, 3, 16, window, 4, 1, ())
     windows = [replace(window, rows=10), replace(window, strides=(1, 2)), replace(window, pads=(1, 0, 1, 1))]
-    others = [replace(size, batch=None), replace(size, before=()), *(replace(size, window=other) for other in windows)]
-    assert len({tunable_direct(each).key for each in (size, *others)}) == 6
+    others = [
+        replace(size, batch=None),
+        replace(size, before=()),
+        replace(size, last=3),
+        *(replace(size, window=other) for other in windows),
+    ]
+    assert len({tunable_direct(each).key for each in (size, *others)}) == 7
