@@ -42,6 +42,7 @@ __all__ = [
     "thread_count",
     "tvm",
     "tvm_ffi",
+    "tvm_libraries",
     "use_threads",
 ]
 
@@ -95,16 +96,24 @@ def runtime(threads: int | None = None) -> Any:
 
 @functools.cache
 def _load_runtime() -> list[ctypes.CDLL]:
-    """Its libraries, by the names and in the ways in which TVM itself loads them."""
+    """In the ways in which TVM itself loads them."""
+    whole, extra, _ = tvm_libraries()
+    return [ctypes.CDLL(str(whole), ctypes.RTLD_GLOBAL), *([ctypes.CDLL(str(extra), ctypes.RTLD_LOCAL)] if extra.is_file() else [])]
+
+
+def tvm_libraries() -> tuple[Path, Path, Path]:
+    """Where TVM has its runtime, what of it sorts, and its compiler.
+
+    Raises: ImportError without TVM.
+    """
     found = importlib.util.find_spec("tvm")
     if found is None or not found.submodule_search_locations:
         raise ImportError("there is no package tvm")
     suffix = {"darwin": "dylib", "win32": "dll"}.get(sys.platform, "so")
     named = os.environ.get("TVM_LIBRARY_PATH")
     folder = Path(named) if named else Path(found.submodule_search_locations[0]) / "lib"
-    whole = ctypes.CDLL(str(folder / f"libtvm_runtime.{suffix}"), ctypes.RTLD_GLOBAL)
-    extra = folder / f"libtvm_runtime_extra.{suffix}"  # sorting, which some stock rows call
-    return [whole, *([ctypes.CDLL(str(extra), ctypes.RTLD_LOCAL)] if extra.is_file() else [])]
+    runtime, extra, compiler = (folder / f"libtvm_{name}.{suffix}" for name in ("runtime", "runtime_extra", "compiler"))
+    return runtime, extra, compiler
 
 
 def _set_threads(threads: int | None) -> None:

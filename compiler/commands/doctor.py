@@ -64,7 +64,7 @@ def _cache() -> str:
         return "off"
     if cache.folder.exists() and (obstacle := cache.obstacle()):
         return f"not used: {obstacle}"
-    kernels, size = cache.size()
-    held = f"{kernels:,} kernels, {size / 2**20:.1f} of {cache.most >> 20} MiB"
+    entries, size = cache.size()
+    held = f"{entries:,} entries, {size / 2**20:.1f} of {cache.most >> 20} MiB"
     *most, last = (f"{kind}_*" for kind in KINDS)
     return f"{cache.folder}: {held}; delete {', '.join(most)} and {last} there to empty it"

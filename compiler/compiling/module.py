@@ -19,6 +19,7 @@ from ..engines.tvm import TVM
 from ..files.artifact import Artifact
 from ..targets.options import FP32
 from ..targets.table import need_precision, target_named
+from .kept import kept_for
 
 __all__ = ["Module", "compile", "started"]
 
@@ -84,14 +85,19 @@ def compile(
 
 
 def started(graph: Graph, level: int, threads: int | None, *, check: bool) -> tuple[Graph, Run]:
-    """The optimized graph, and how it runs here.
+    """The optimized graph, and how it runs here. What is checked is kept, and what is kept was checked.
 
     Raises: Mismatch if results differ and they are to be checked.
     """
     better, _ = optimize(graph, level, prices=TVM.prices)
-    run = TVM.start(better, threads)
-    if check:
-        check_once(graph, better, TVM, run)
+    kept = kept_for(graph, level)
+    if kept is not None and (found := kept.found(better, threads)) is not None:
+        return better, found
+    if not check:
+        return better, TVM.start(better, threads)
+    run, keep = kept.built(better, threads) if kept is not None else (TVM.start(better, threads), lambda: None)
+    check_once(graph, better, TVM, run)
+    keep()
     return better, run
 
 

@@ -6,7 +6,7 @@ Packing VGG-16 takes seconds and twice its memory; mapping it takes neither, and
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from ....ir.graph import Graph, Node
 from ....ir.types import DTYPES, Array, TensorType, parse_type
 from ..cpu.laid import Argument
 
-__all__ = ["ALIGNMENT", "Packed", "map_packed", "mapped_arguments", "packing", "write_packed"]
+__all__ = ["ALIGNMENT", "Packed", "arrays_of", "as_arguments", "map_packed", "mapped_arguments", "packed_pieces", "packing", "write_packed"]
 
 ALIGNMENT = 64  # bytes; TVM's kernels count on it
 LAYOUT = 64  # bytes at the beginning: a hash of what lies where, and of what the library needs
@@ -78,14 +78,21 @@ def write_packed(plan: _Plan, path: Path, needs: Sequence[str] = ()) -> Packed:
     """Pack the graph's own weights into a new file, one at a time."""
     packed = packing(plan, needs)
     with path.open("wb") as file:
-        file.write(packed.layout.encode())
-        for argument, (name, type_, offset) in zip(plan.arguments, packed.entries, strict=True):
-            array = np.asarray(argument.make(_values), order="C")  # which keeps rank 0
-            assert TensorType.of(array) == type_, name
-            file.write(bytes(offset - file.tell()))
-            file.write(np.ravel(array).view(np.uint8).data)  # bytes: Python's buffers have no bfloat16
-        file.write(bytes(packed.size - file.tell()))
+        file.writelines(packed_pieces(plan, packed))
     return packed
+
+
+def packed_pieces(plan: _Plan, packed: Packed) -> Iterator[bytes | memoryview]:
+    """The bytes of such a file, an argument at a time."""
+    yield packed.layout.encode()
+    at = LAYOUT
+    for argument, (name, type_, offset) in zip(plan.arguments, packed.entries, strict=True):
+        array = np.asarray(argument.make(_values), order="C")  # which keeps rank 0
+        assert TensorType.of(array) == type_, name
+        yield bytes(offset - at)
+        yield np.ravel(array).view(np.uint8).data  # bytes: Python's buffers have no bfloat16
+        at = offset + _bytes(type_)
+    yield bytes(packed.size - at)
 
 
 def map_packed(path: Path, packed: Packed) -> list[Array]:
@@ -97,10 +104,14 @@ def map_packed(path: Path, packed: Packed) -> list[Array]:
         pages = np.memmap(path, np.uint8, "r")
     except (OSError, ValueError) as error:
         raise ArtifactError(f"'{path}' cannot be mapped into memory: {error}") from error
+    return arrays_of(np.asarray(pages), packed, path)
+
+
+def arrays_of(pages: Array, packed: Packed, path: Path) -> list[Array]:
+    """The arguments in the bytes of such a file, which is called `path`. Raises: as `map_packed`."""
     if pages.size != packed.size or bytes(pages[:LAYOUT]) != packed.layout.encode():
         raise ArtifactError(f"'{path}' is laid out otherwise than the manifest says; compile the network again")
-    whole = np.asarray(pages)
-    return [whole[at : at + _bytes(type_)].view(DTYPES[type_.dtype]).reshape(type_.concrete()) for _, type_, at in packed.entries]
+    return [pages[at : at + _bytes(type_)].view(DTYPES[type_.dtype]).reshape(type_.concrete()) for _, type_, at in packed.entries]
 
 
 def mapped_arguments(path: Path, packed: Packed) -> list[Argument]:
@@ -108,7 +119,11 @@ def mapped_arguments(path: Path, packed: Packed) -> list[Argument]:
 
     Raises: as `map_packed`.
     """
-    return [_mapped(name, array) for (name, _, _), array in zip(packed.entries, map_packed(path, packed), strict=True)]
+    return as_arguments(packed, map_packed(path, packed))
+
+
+def as_arguments(packed: Packed, arrays: Sequence[Array]) -> list[Argument]:
+    return [_mapped(name, array) for (name, _, _), array in zip(packed.entries, arrays, strict=True)]
 
 
 def _mapped(name: str, array: Array) -> Argument:

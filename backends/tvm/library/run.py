@@ -292,7 +292,8 @@ def _carrier(dtype: np.dtype[Any]) -> np.dtype[Any]:
 def _shared(array: Array) -> Any:
     """A TVM tensor in the array's memory."""
     carrier = _carrier(array.dtype)
-    tensor = runtime().from_dlpack(array.view(carrier), require_alignment=ALIGNMENT, require_contiguous=True)
+    aligned = ALIGNMENT if array.size else 0  # nothing lies nowhere
+    tensor = runtime().from_dlpack(array.view(carrier), require_alignment=aligned, require_contiguous=True)
     return tensor if carrier == array.dtype else _retyped(tensor, array.shape, array.dtype.name)
 
 

@@ -1,4 +1,4 @@
-"""Compiled kernels on disk, found by content; any number of processes share one directory.
+"""Compiled kernels, and networks as a whole, on disk, found by content; any number of processes share one directory.
 
 An entry's key holds the hash of all that went into it, so entries never change and need no lock: each is written under another name and
 renamed. They will be executed: one is read only if it is whole and if nobody but this user can have written it; otherwise it is made again.
@@ -12,20 +12,24 @@ import re
 import stat
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
+
+import numpy as np
 
 from ....ir.errors import UsageError
+from ....ir.types import Array
 
 __all__ = ["KINDS", "PLACE", "SIZE", "Cache", "find_cache", "usable_cache"]
 
 PLACE = "CONVC_CACHE"  # an absolute path, or "off"
 SIZE = "CONVC_CACHE_MIB"
-DEFAULT_MIB = 512  # some two hundred networks
-DIGEST = hashlib.sha256().digest_size
-KINDS = ("kernel", "stock", "emulated", "library", "cubin")  # of contents, as their keys begin
+DEFAULT_MIB = 2048  # kernels of some hundred networks, and a dozen networks whole, with their weights
+DIGEST = 64  # hexadecimal digits before a content, which then begins where kernels want memory to
+KINDS = ("kernel", "stock", "emulated", "library", "cubin", "network", "packed")  # of contents, as their keys begin
 NAME = re.compile(rf"\.?({'|'.join(KINDS)})_[0-9a-f]{{32}}(\..*)?")  # nothing else is touched; unfinished ones begin with a dot
 FORGOTTEN = 3600.0  # seconds; what is written takes less, so an older unfinished file is of a process that was killed
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -88,28 +92,48 @@ class Cache:
 
     def get(self, key: str) -> bytes | None:
         """What was put under `key`; None if nothing was, or if it is not to be trusted any more."""
-        path = self.folder / key
-        try:
-            with open(path, "rb", opener=_no_link) as file:  # which closes the descriptor of what is no file, too
+        with self._opened(key) as file:
+            entry = file.read() if file else b""
+        return entry[DIGEST:] if self._is_whole(key, memoryview(entry)) else None
+
+    def mapped(self, key: str) -> Array | None:
+        """The same as pages of the file, for what is large: read-only, and there for as long as somebody looks."""
+        with self._opened(key) as file:
+            if file is None or os.fstat(file.fileno()).st_size <= DIGEST:
+                return None
+            pages = np.asarray(np.memmap(file, np.uint8, "r"))
+        return pages[DIGEST:] if self._is_whole(key, pages.data) else None
+
+    @contextmanager
+    def _opened(self, key: str) -> Generator[IO[bytes] | None]:
+        """An entry that nobody else can have written."""
+        with ExitStack() as stack:
+            file = None
+            with suppress(OSError):
+                file = stack.enter_context(open(self.folder / key, "rb", opener=_no_link))  # closes the descriptor of what is no file, too
                 about = os.fstat(file.fileno())
                 if not stat.S_ISREG(about.st_mode) or about.st_mode & OTHERS_WRITE or not _is_ours(about):
-                    return None
-                entry = file.read()
-        except OSError:
-            return None
-        if entry[:DIGEST] != _digest(key, entry[DIGEST:]):
-            return None
-        with suppress(OSError):
-            os.utime(path)  # a mount may not note when a file was read
-        return entry[DIGEST:]
+                    file = None
+            yield file
 
-    def put(self, key: str, content: bytes) -> None:
-        """Keep `content`; without a word if that fails: it can be made again."""
+    def _is_whole(self, key: str, entry: memoryview) -> bool:
+        if bytes(entry[:DIGEST]) != _digest(key, [entry[DIGEST:]]):
+            return False
+        with suppress(OSError):
+            os.utime(self.folder / key)  # a mount may not note when a file was read
+        return True
+
+    def put(self, key: str, content: bytes | Iterable[bytes | memoryview]) -> None:
+        """Keep `content`, or what its pieces are together; without a word if that fails: it can be made again."""
+        pieces = [content] if isinstance(content, bytes) else content
         temporary = ""
         try:
             with tempfile.NamedTemporaryFile(dir=self.folder, prefix=f".{key}.", delete=False) as file:
                 temporary = file.name
-                file.write(_digest(key, content) + content)
+                file.write(bytes(DIGEST))
+                digest = _digest(key, _written(file, pieces))
+                file.seek(0)
+                file.write(digest)
             os.replace(temporary, self.folder / key)
         except OSError:
             if temporary:
@@ -142,9 +166,18 @@ def _no_link(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
 
-def _digest(key: str, content: bytes) -> bytes:
+def _digest(key: str, content: Iterable[bytes | memoryview]) -> bytes:
     """Of both, so that an entry under another's name is none."""
-    return hashlib.sha256(key.encode() + content).digest()
+    digest = hashlib.sha256(key.encode())
+    for piece in content:
+        digest.update(piece)
+    return digest.hexdigest().encode()
+
+
+def _written(file: IO[bytes], pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    for piece in pieces:
+        file.write(piece)
+        yield piece
 
 
 def _is_ours(about: os.stat_result) -> bool:

@@ -29,13 +29,16 @@ def shown():
 
 
 def test_compile_says_what_it_found_and_doctor_where_it_is(tmp_path, place):
-    assert shown() == f"{place}: 0 kernels, 0.0 of 512 MiB; delete kernel_*, stock_*, emulated_*, library_* and cubin_* there to empty it"
+    assert (
+        shown()
+        == f"{place}: 0 entries, 0.0 of 2048 MiB; delete kernel_*, stock_*, emulated_*, library_*, cubin_*, network_* and packed_* there to empty it"
+    )
     assert not place.exists()
     assert "0 of 1 kernels from the cache" in compiled(tmp_path, "--no-cache")[1]
     assert not place.exists()
     assert "0 of 1 kernels from the cache" in compiled(tmp_path, "--jobs", "2")[1]
     assert "1 of 1 kernels from the cache" in compiled(tmp_path)[1]
-    assert shown().startswith(f"{place}: 1 kernels, ")
+    assert shown().startswith(f"{place}: 1 entries, ")
 
 
 def test_a_directory_that_is_not_safe_is_said_and_not_used(tmp_path, place):

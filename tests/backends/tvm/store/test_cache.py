@@ -13,6 +13,7 @@ import pytest
 
 from convc.backends.tvm.store.cache import Cache, find_cache, usable_cache
 from convc.ir.errors import UsageError
+from convc.tests.support.spoiling import emptied, flipped, shortened, writable_by_others
 
 MIB = 1 << 20
 
@@ -33,32 +34,14 @@ def test_what_was_put_is_got_and_only_its_owner_may_read_it(cache: Cache) -> Non
     cache.put(key(1), b"code")
     cache.put(key(2), b"")
     assert (cache.get(key(1)), cache.get(key(2))) == (b"code", b"")
-    assert cache.size() == (2, 4 + 2 * 32)
+    assert cache.size() == (2, 4 + 2 * 64)
     assert cache.folder.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in cache.folder.iterdir()} == {0o600}
-
-
-def shortened(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-1])
-
-
-def flipped(path: Path) -> None:
-    entry = bytearray(path.read_bytes())
-    entry[-1] ^= 1
-    path.write_bytes(entry)
-
-
-def emptied(path: Path) -> None:
-    path.write_bytes(b"")
 
 
 def of_another_kernel(path: Path) -> None:
     Cache(path.parent, MIB).put(key(7), b"other code")
     os.replace(path.parent / key(7), path)
-
-
-def writable_by_others(path: Path) -> None:
-    path.chmod(0o620)
 
 
 def a_link(path: Path) -> None:
@@ -85,7 +68,7 @@ def test_what_cannot_be_kept_is_no_fault(cache: Cache) -> None:
 
 
 def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
-    cache = Cache(tmp_path, 3 * 132)  # room for three
+    cache = Cache(tmp_path, 3 * 164)  # room for three
     for number, age in enumerate((400, 300, 200, 100)):
         cache.put(key(number), bytes(100))
         os.utime(tmp_path / key(number), (time.time() - age,) * 2)
@@ -105,11 +88,11 @@ def test_trimming_takes_what_killed_processes_left_and_nothing_of_others(tmp_pat
 
 def test_the_environment_says_where_and_how_much(tmp_path: Path) -> None:
     assert find_cache({"CONVC_CACHE": "/a/b", "CONVC_CACHE_MIB": "3"}) == Cache(Path("/a/b"), 3 * MIB)
-    assert find_cache({"XDG_CACHE_HOME": "/x"}) == Cache(Path("/x/convc"), 512 * MIB)
-    assert find_cache({"XDG_CACHE_HOME": "x"}) == Cache(Path.home() / ".cache" / "convc", 512 * MIB)
+    assert find_cache({"XDG_CACHE_HOME": "/x"}) == Cache(Path("/x/convc"), 2048 * MIB)
+    assert find_cache({"XDG_CACHE_HOME": "x"}) == Cache(Path.home() / ".cache" / "convc", 2048 * MIB)
     assert find_cache({"CONVC_CACHE": "off"}) is None
     assert usable_cache({"CONVC_CACHE": "off"}) == (None, "")
-    assert usable_cache({"CONVC_CACHE": str(tmp_path)}) == (Cache(tmp_path, 512 * MIB), "")
+    assert usable_cache({"CONVC_CACHE": str(tmp_path)}) == (Cache(tmp_path, 2048 * MIB), "")
 
 
 def test_without_a_home_directory_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +141,7 @@ import sys
 from pathlib import Path
 from convc.backends.tvm.store.cache import Cache
 
-cache = Cache(Path(sys.argv[1]), 60 * 1032)  # less than all of them
+cache = Cache(Path(sys.argv[1]), 60 * 1064)  # less than all of them
 for turn in range(2000):
     number = turn * int(sys.argv[2]) % 101
     key, code = f"kernel_{number:032x}", bytes([number]) * 1000
@@ -177,6 +160,25 @@ def test_processes_share_a_directory_without_a_lock(cache: Cache) -> None:
     failures = [run.communicate()[1] for run in runs]
     assert failures == ["", "", ""]
     kept, size = cache.size()
-    assert 0 < size <= 60 * 1032
+    assert 0 < size <= 60 * 1064
     assert all(cache.get(path.name) is not None for path in cache.folder.iterdir())
     assert kept == len(os.listdir(cache.folder))
+
+
+@pytest.mark.parametrize("spoil", [shortened, flipped, emptied, of_another_kernel, writable_by_others, a_link, Path.unlink])
+def test_what_is_large_is_mapped_by_the_same_rules(cache: Cache, spoil: Callable[[Path], None]) -> None:
+    cache.put(key(1), iter([b"weights", memoryview(b" in pieces")]))
+    pages = cache.mapped(key(1))
+    assert pages is not None
+    assert (bytes(pages), pages.flags.writeable, pages.ctypes.data % 64) == (b"weights in pieces", False, 0)
+    spoil(cache.folder / key(1))
+    assert cache.mapped(key(1)) is None
+
+
+def test_pages_stay_when_their_entry_goes(cache: Cache) -> None:
+    cache.put(key(1), b"weights")
+    pages = cache.mapped(key(1))
+    cache.put(key(1), b"others!")
+    (cache.folder / key(1)).unlink()
+    assert pages is not None
+    assert bytes(pages) == b"weights"

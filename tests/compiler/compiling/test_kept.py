@@ -1,0 +1,182 @@
+"""Networks kept whole: what is found again, what counts as another network, and what is never trusted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import convc as cc
+from convc.backends.tvm.library import build
+from convc.backends.tvm.stock.relax_rows import ROWS
+from convc.compiler.compiling import kept
+from convc.ir.graph import Graph
+from convc.ir.ops.unary import ABS
+from convc.tests.support.graphs import typed_graph
+from convc.tests.support.spoiling import emptied, flipped, shortened, writable_by_others
+
+NET = "graph @net(%x: f32[N,40]) { %w = param {init=small} : f32[40,40] %d = dense(%x, %w) %y = abs(%d) return %y }"
+X = np.linspace(-1, 1, 80, dtype=np.float32).reshape(2, 40)
+
+
+def net(text: str = NET) -> Graph:
+    return typed_graph(text)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CONVC_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def builds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The graphs that were lowered and compiled, in order."""
+    made: list[str] = []
+    real = build.build_cpu
+    monkeypatch.setattr(build, "build_cpu", lambda graph, *given: made.append(graph.name) or real(graph, *given))
+    return made
+
+
+def kinds(folder: Path) -> list[str]:
+    return sorted(path.name.partition("_")[0] for path in folder.iterdir() if path.name.startswith(("network", "packed")))
+
+
+def test_the_second_time_nothing_is_built(builds: list[str], folder: Path) -> None:
+    first = cc.compile(net())
+    assert (len(builds), kinds(folder)) == (1, ["network", "packed"])
+    again = cc.compile(net())
+    assert np.array_equal(again(X), first(X))
+    assert np.array_equal(again(X[:1]), first(X[:1]))  # by the library for a single image
+    assert len(builds) == 1
+    assert [node.weights.array().shape for node in again.graph.params if node.weights] == [(40, 40)]  # which are there for whoever asks
+
+
+COMPILE = """
+import sys
+import convc as cc
+from convc.tests.compiler.compiling.test_kept import X, net
+print(float(cc.compile(net())(X).sum()), [name for name in ("tvm", "onnx", "onnxruntime") if name in sys.modules])
+"""
+
+
+def test_another_process_loads_it_without_a_compiler(folder: Path) -> None:
+    wanted = float(cc.compile(net())(X).sum())
+    done = subprocess.run([sys.executable, "-c", COMPILE], capture_output=True, text=True, check=True)
+    assert done.stdout.split(maxsplit=1) == [str(wanted), "[]\n"]
+
+
+@pytest.mark.parametrize(
+    ("what", "other"),
+    [
+        ("text", lambda patch: NET.replace("abs", "relu")),
+        ("a weight's values", lambda patch: NET.replace("init=small", "init=tenth")),
+        ("an output's name", lambda patch: NET.replace("%y", "%z")),
+        ("sources", lambda patch: patch.setattr(kept, "sources", lambda root: "others")),
+        ("processor", lambda patch: patch.setattr(kept, "processor", lambda: "another")),
+        ("releases", lambda patch: patch.setattr(kept, "installed", lambda packages: {})),
+        ("what tuning found", lambda patch: Path(os.environ["CONVC_CACHE"], "tuned.jsonl").write_text("")),
+    ],
+)
+def test_whatever_differs_makes_another(
+    builds: list[str], what: str, other: Callable[[pytest.MonkeyPatch], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cc.compile(net())
+    text = other(monkeypatch)
+    cc.compile(net(text) if isinstance(text, str) else net())
+    assert len(builds) == 2, what
+
+
+def test_given_weights_count_by_value_and_the_level_too(builds: list[str]) -> None:
+    graph = net(NET.replace("init=small", "init=given"))
+    for scale, level in ((1, 2), (2, 2), (1, 3), (2, 2)):
+        weights = {"w": np.full((40, 40), scale, np.float32)}
+        bound = cc.Graph.of(graph.name, graph.inputs, graph.outputs, graph.nodes)
+        from convc.compiler.files.weights import bind_weights
+
+        assert np.allclose(cc.compile(bind_weights(bound, weights, "here"), level=level)(X), abs(X @ weights["w"].T), atol=1e-4)
+    assert len(builds) == 3
+
+
+@pytest.mark.parametrize("kind", ["network", "packed"])
+@pytest.mark.parametrize("spoil", [flipped, shortened, emptied, writable_by_others, Path.unlink])
+def test_what_was_altered_is_built_again(builds: list[str], folder: Path, kind: str, spoil: Callable[[Path], None]) -> None:
+    wanted = cc.compile(net())(X)
+    (path,) = folder.glob(f"{kind}_*")
+    spoil(path)
+    for _ in range(2):
+        assert np.array_equal(cc.compile(net())(X), wanted)
+    assert len(builds) == 2  # and then it is kept again
+
+
+def test_weights_of_another_network_are_not_taken(builds: list[str], folder: Path) -> None:
+    cc.compile(net(NET.replace("40", "48")))
+    (other,) = folder.glob("packed_*")
+    wanted = cc.compile(net())(X)
+    (own,) = (path for path in folder.glob("packed_*") if path != other)
+    os.replace(other, own)
+    assert np.array_equal(cc.compile(net())(X), wanted)
+    assert len(builds) == 3
+
+
+def test_only_what_was_checked_is_kept(builds: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cc.compile(net(), check=False)
+    assert kinds(folder) == []
+    with monkeypatch.context() as patch:
+        patch.setitem(ROWS, ABS, lambda emitter, node, x: emitter.ops.exp(x))
+        with pytest.raises(cc.Mismatch):
+            cc.compile(typed_graph("graph @wrong(%x: f32[3,5,7]) { %y = abs(%x) return %y }"))
+    assert "network" not in kinds(folder)
+    cc.compile(net())
+    before = len(builds)
+    cc.compile(net(), check=False)  # what was checked will do for whoever asks for less
+    assert len(builds) == before
+
+
+def test_what_would_fill_the_cache_is_not_kept(builds: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONVC_CACHE_MIB", "1")
+    large = NET.replace("%w = param {init=small} : f32[40,40]", "%w = param {init=small} : f32[4000,40]")
+    for _ in range(2):
+        assert cc.compile(net(large))(X).shape == (2, 4000)
+    assert (len(builds), kinds(folder)) == (2, [])
+
+
+@pytest.mark.parametrize("off", ["off", "unwritable"])
+def test_without_a_cache_it_is_compiled_each_time(off: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CONVC_CACHE", "off" if off == "off" else str(tmp_path / "file" / "cache"))
+    assert cc.compile(net())(X).shape == (2, 40)
+
+
+def test_a_processor_that_nobody_knows_has_none(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.setattr(kept, "cpu_text", lambda: "")
+    assert kept.kept_for(net(), 2) is None
+
+
+def test_sources_are_all_files_that_make_a_library(tmp_path: Path) -> None:
+    (tmp_path / "ir" / "ops").mkdir(parents=True)
+    file = tmp_path / "ir" / "ops" / "conv.py"
+    file.write_text("one")
+    seen = [kept.sources.__wrapped__(tmp_path)]
+    file.write_text("two")
+    seen.append(kept.sources.__wrapped__(tmp_path))
+    file.rename(file.with_name("pool.py"))
+    seen.append(kept.sources.__wrapped__(tmp_path))
+    (tmp_path / "ir" / "ops" / "notes.txt").write_text("no source")
+    assert len(set(seen)) == 3
+    assert kept.sources.__wrapped__(tmp_path) == seen[-1]
+    assert any((kept.ROOT / folder).is_dir() for folder in kept.SOURCES)
+
+
+def test_what_changes_from_moment_to_moment_is_no_part_of_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "processor : 0\nmodel name : A\ncpu MHz : {}\nflags : avx\n\nprocessor : 1\nmodel name : B"
+    monkeypatch.setattr(kept, "cpu_text", lambda: text.format(1000))
+    seen = kept.processor()
+    monkeypatch.setattr(kept, "cpu_text", lambda: text.format(2000))
+    assert kept.processor() == seen
+    assert "flags: avx" in seen
