@@ -82,17 +82,26 @@ class LaidPlan(Generic[W]):
     covered: frozenset[Node]
 
     @functools.cached_property
+    def needed(self) -> frozenset[Node]:
+        """Values that something reads: kernels, stock rows whose own are, or the caller. A kernel may read what lies behind a move."""
+        needed = set(self.graph.outputs)
+        for node in reversed(list(self.graph.ops)):
+            if node in needed and node in self.works:
+                needed.update(operand for operand, _ in self.works[node].reads)
+            elif node in needed and node not in self.covered:
+                needed.update(node.inputs)
+        return frozenset(needed)
+
+    @functools.cached_property
     def as_they_are(self) -> list[Node]:
         """Parameters that stock rows read, kernels that take them plainly, or the caller."""
-        read = {operand for node in self.graph.ops if node not in self.covered for operand in node.inputs if operand.weights is not None}
-        read |= {node for work in self.works.values() for node, _ in work.reads if node.weights is not None}
-        read |= {node for node in self.graph.outputs if node.weights is not None}
-        return [node for node in self.graph.params if node in read]
+        return [node for node in self.graph.params if node in self.needed]
 
     @property
     def arguments(self) -> list[Argument]:
         """Parameters as they are, then what the kernels read, in order. A packed one's name may be that of a parameter too."""
-        return [*map(as_it_is, self.as_they_are), *(argument for work in self.works.values() for argument in work.arguments)]
+        works = [work for node, work in self.works.items() if node in self.needed]
+        return [*map(as_it_is, self.as_they_are), *(argument for work in works for argument in work.arguments)]
 
     @property
     def takes(self) -> list[tuple[str, tuple[int, ...], str]]:
@@ -111,12 +120,14 @@ class LaidPlan(Generic[W]):
 
         for node in self.graph.ops:
             work = self.works.get(node)
+            if node not in self.needed:
+                continue
             if work is not None:
                 for operand, is_laid in work.reads:
                     yield from wanted(operand, is_laid)
                 (laid if work.is_laid else plain).add(node)
                 yield PlannedCall(work.kernel.name, node, work)
-            elif node not in self.covered and self.graph.uses[node]:
+            elif node not in self.covered:
                 for operand in node.inputs:
                     yield from wanted(operand, False)
                 plain.add(node)

@@ -17,7 +17,7 @@ from ..processor import AVX512, Processor
 from .kernels.kernel import TunedForms
 from .kernels.layout import blocks
 from .laid import LaidPlan, PlannedCall
-from .rules import MAKERS, WINDOWS
+from .rules import MAKERS, PLAIN, WINDOWS
 from .tiles import tiles_by_size
 from .work import Surroundings, Work, extents, is_blocked
 
@@ -73,8 +73,8 @@ def plan(
     """
     tiles = tiles_by_size(graph, "auto", processor) if tiles is None else tiles
     works: dict[Node, Work] = {}
-    covered, in_blocks = set[Node](), set[Node]()
-    around = Surroundings(graph, covered, in_blocks, tiles, tuned or {}, processor)
+    covered, joint, in_blocks = set[Node](), set[Node](), set[Node]()
+    around = Surroundings(graph, covered, joint, in_blocks, tiles, tuned or {}, processor)
     for node in graph.ops:
         if node in covered or not graph.uses[node]:
             continue
@@ -83,13 +83,14 @@ def plan(
         if work is not None:
             works[work.result] = work
             covered.update(work.covers)
+            joint.update(work.covers if len(work.covers) > 1 else ())
             in_blocks.update([work.result] if work.is_laid else [])
     return KernelPlan(graph, dict(sorted(works.items(), key=lambda item: graph.positions[item[0]])), frozenset(covered))
 
 
 def _is_worth_blocks(node: Node, in_blocks: Set[Node]) -> bool:
     """Of three axes the second may be channels or tokens: such values are moved into blocks for windows, and stay for what follows."""
-    return node.typed.rank != 3 or node.kind in WINDOWS or any(operand in in_blocks for operand in node.inputs)
+    return node.typed.rank != 3 or node.kind in WINDOWS or node.kind in PLAIN or any(operand in in_blocks for operand in node.inputs)
 
 
 def single_image(whole: KernelPlan, tuned: TunedForms | None = None, processor: Processor = AVX512) -> KernelPlan | None:

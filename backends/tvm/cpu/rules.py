@@ -14,12 +14,13 @@ from ....ir.op import OpDef
 from ....ir.ops.activation import SOFTMAX
 from ....ir.ops.conv import CONV1D, CONV2D, CONV3D
 from ....ir.ops.conv_transpose import CONV_TRANSPOSE1D, CONV_TRANSPOSE2D
-from ....ir.ops.linear import DENSE
+from ....ir.ops.group import LAYER_NORM
+from ....ir.ops.linear import DENSE, MATMUL
 from ....ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
 from ....ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
 from ....ir.ops.resize import RESIZE
 from ....ir.ops.select import GATHER
-from ....ir.ops.shape import CONCAT, FLATTEN, SLICE
+from ....ir.ops.shape import CONCAT, FLATTEN, SLICE, TRANSPOSE
 from .convolution_rules import batch_norm, bias_of, conv, conv_of_volume, conv_transpose
 from .kernels import dense, moves, norms, pointwise, pools
 from .kernels import resize as resizes
@@ -28,9 +29,11 @@ from .kernels.epilogue import STEPS, EpilogueStep
 from .kernels.layout import LANES, blocks, constants
 from .kernels.windows import Window
 from .laid import Argument
+from .move_rules import move
+from .token_rules import layer_norm, plain_elements, product, rows_of_dense
 from .work import Surroundings, Work, batch_of, extents, followers, in_rows, is_blocked, only_reader, packed, step_of
 
-__all__ = ["MAKERS", "WINDOWS"]
+__all__ = ["MAKERS", "PLAIN", "WINDOWS"]
 
 MOST_JOINED = 8  # operands of a concatenation that each choice from it reads itself
 
@@ -52,7 +55,9 @@ def pool(around: Surroundings, node: Node) -> Work | None:
 
 
 def concat(around: Surroundings, node: Node) -> Work | None:
-    """Along the channels, unless what reads them takes them from the operands themselves."""
+    """Along the channels, unless what reads them takes them from the operands themselves; or of plain values."""
+    if not any(operand in around.in_blocks for operand in node.inputs) and (work := move(around, node)) is not None:
+        return work
     if not _joins_channels(node) or _is_picked_apart(around, node):
         return None
     _, rows, cols = extents(node)
@@ -87,6 +92,11 @@ def _chosen(node: Node) -> tuple[int, ...]:
     return tuple(int(place) % count for place in places.weights.array())
 
 
+def gathered(around: Surroundings, node: Node) -> Work | None:
+    """Channels that are known, or of a plain value one place."""
+    return channels_gathered(around, node) or move(around, node)
+
+
 def channels_gathered(around: Surroundings, node: Node) -> Work | None:
     """Of one value, or of those that were joined for this alone."""
     x, chosen = node.inputs[0], _chosen(node)
@@ -100,6 +110,8 @@ def channels_gathered(around: Surroundings, node: Node) -> Work | None:
 
 def elementwise(around: Surroundings, node: Node) -> Work | None:
     """A chain of its own, where no kernel before it could take it in; its first step may read a gate or a constant a channel."""
+    if (work := plain_elements(around, node)) is not None:
+        return work
     if not is_blocked(node):
         return None
     covers, steps, others = followers(around, node)
@@ -153,6 +165,8 @@ def flat(around: Surroundings, node: Node) -> Work | None:
 
 def dense_layer(around: Surroundings, node: Node, flatten: Node | None = None) -> Work | None:
     """On plain rows, or what is flattened to them, with what follows each score."""
+    if flatten is None and (work := rows_of_dense(around, node)) is not None:
+        return work
     x, w, *bias = node.inputs
     if node.typed.dtype != "f32" or any(param.weights is None for param in (w, *bias)):
         return None
@@ -179,7 +193,9 @@ def softmax(around: Surroundings, node: Node) -> Work | None:
 
 
 def cut(around: Surroundings, node: Node) -> Work | None:
-    """Whole blocks of channels, or every so manieth row and column."""
+    """Whole blocks of channels, or every so manieth row and column; of plain values anything."""
+    if node.inputs[0] not in around.in_blocks and (work := move(around, node)) is not None:
+        return work
     return channels_from(node) or subsample(around, node)
 
 
@@ -224,15 +240,20 @@ MAKERS: dict[OpDef[Any], Callable[[Surroundings, Node], Work | None]] = {
     GLOBAL_MAX_POOL: pool,
     CONCAT: concat,
     SLICE: cut,
-    GATHER: channels_gathered,
+    GATHER: gathered,
     BATCH_NORM: batch_norm,
     LOCAL_RESPONSE_NORM: local_response_norm,
     RESIZE: resize,
     FLATTEN: flat,
     DENSE: dense_layer,
     SOFTMAX: softmax,
+    MATMUL: product,
+    LAYER_NORM: layer_norm,
+    TRANSPOSE: move,
     **dict.fromkeys(STEPS, elementwise),
 }
 
 # What works along an axis of space, so that a sequence is worth its move into blocks.
 WINDOWS = frozenset({CONV1D, CONV_TRANSPOSE1D, MAX_POOL, AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, RESIZE})
+# What takes plain values, so that those of three axes need no blocks.
+PLAIN = frozenset({CONCAT, SLICE, DENSE, SOFTMAX, MATMUL, LAYER_NORM, TRANSPOSE, GATHER, *STEPS})

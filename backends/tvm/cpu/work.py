@@ -60,11 +60,13 @@ class Work(LaidWork[CpuKernel]):
 class Surroundings:
     """What a rule may look at besides its node: the graph, the nodes that have work already, and for what it is planned.
 
-    `tiles` are those of convolutions that Winograd's way computes, by name. `in_blocks` are the values that kernels leave there.
+    `tiles` are those of convolutions that Winograd's way computes, by name. `in_blocks` are the values that kernels leave there, `joint`
+    what kernels compute several of.
     """
 
     graph: Graph
     covered: Set[Node]
+    joint: Set[Node]
     in_blocks: Set[Node]
     tiles: Mapping[str, int]
     tuned: TunedForms

@@ -12,7 +12,7 @@ from .kernel import kind
 from .layout import LANES, Batch, Packing, block_channels, blocks
 from .writer import Operand, Register, Writer, prim_func
 
-__all__ = ["dense", "dense_weights"]
+__all__ = ["dense", "dense_weights", "finish_row"]
 
 SUMS = 8  # of an image or several that share what is read of the weights, at most: enough for none to wait for itself
 
@@ -36,7 +36,7 @@ def dense(batch: Batch, image: tuple[int, ...], c_out: int, steps: Steps = (), p
 
         def images_from(first: Any, o: Any, number: int) -> None:
             for j, value in enumerate(_products(writer, rows, w, first, o, number, c_in, max(1, most // number))):
-                _finish(writer, steps, read, d, c_out, first + j, o, value + writer.load(bias, o))
+                finish_row(writer, steps, read, d, c_out, first + j, o, value + writer.load(bias, o))
 
         def in_groups(sizes: Sequence[int]) -> None:
             with writer.each(1, count, work=count * c_in * LANES * (batch or 1)) as (_, o):
@@ -56,7 +56,7 @@ def dense(batch: Batch, image: tuple[int, ...], c_out: int, steps: Steps = (), p
     return prim_func([Operand("A", (batch, *image)), *weights, *others, Operand("D", (batch, c_out))], body)
 
 
-def _finish(writer: Writer, steps: Steps, read: Sequence[Any], d: Any, c_out: int, i: Any, o: Any, value: Any) -> None:
+def finish_row(writer: Writer, steps: Steps, read: Sequence[Any], d: Any, c_out: int, i: Any, o: Any, value: Any) -> None:
     """Store block `o` of image `i` after the steps; of the last block, lane by lane, what there is of it."""
     full, left = divmod(c_out, LANES)
 

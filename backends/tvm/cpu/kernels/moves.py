@@ -15,7 +15,7 @@ from .kernel import kind
 from .layout import LANES, Batch, blocks
 from .writer import Operand, Writer, blocked, prim_func
 
-__all__ = ["concat", "pack", "pick", "slice_blocks", "unpack"]
+__all__ = ["concat", "pack", "pick", "slice_blocks", "transposed", "unpack"]
 
 LanePlace = tuple[int, int, int]  # of a channel: operand, block, lane
 
@@ -33,7 +33,7 @@ def pack(batch: Batch, channels: int, rows: int, cols: int) -> Any:
 
             def turn(used: int) -> None:
                 given = [writer.keep(images[i, c * LANES + k, writer.lanes(first)]) for k in range(used)]
-                for pixel, vector in enumerate(_transposed(writer, [*given, *[writer.spread(0.0)] * (LANES - used)])):
+                for pixel, vector in enumerate(transposed(writer, [*given, *[writer.spread(0.0)] * (LANES - used)])):
                     writer.store(lines, vector, i, c, first + pixel)
 
             def pick(used: int) -> None:
@@ -60,7 +60,7 @@ def unpack(batch: Batch, channels: int, rows: int, cols: int) -> Any:
 
             def turn(used: int) -> None:
                 given = [writer.load(lines, i, c, first + pixel) for pixel in range(LANES)]
-                for k, vector in enumerate(_transposed(writer, given)[:used]):
+                for k, vector in enumerate(transposed(writer, given)[:used]):
                     writer.to.buffer_store(images, vector, [i, c * LANES + k, writer.lanes(first)])
 
             def pick(used: int) -> None:
@@ -95,7 +95,7 @@ def _by_fill(writer: Writer, channels: int, block: Any, move: Any) -> None:
         writer.branch(block < full, lambda: move(LANES), lambda: move(left))
 
 
-def _transposed(writer: Writer, vectors: Sequence[Any]) -> list[Any]:
+def transposed(writer: Writer, vectors: Sequence[Any]) -> list[Any]:
     """Lane j of vector i as lane i of vector j."""
     turned = list(vectors)
     for half in (1, 2, 4, 8):

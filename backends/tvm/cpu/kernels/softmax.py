@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from .kernel import kind
@@ -30,14 +29,14 @@ def softmax(batch: Batch, classes: int) -> Any:
             best.set(last.get())
             with writer.loop(full) as k:
                 best.set(greater(best.get(), writer.keep(a[i, writer.lanes(k * LANES)])))
-            best.set(_across(writer, best.get(), greater))
+            best.set(writer.across(best.get(), greater))
             last.set(writer.vectors.exp(last.get() - best.get()))
             total.set(last.get())
             with writer.loop(full) as k:
                 grown = writer.vectors.exp(writer.keep(a[i, writer.lanes(k * LANES)]) - best.get())
                 writer.to.buffer_store(d, grown, [i, writer.lanes(k * LANES)])
                 total.set(total.get() + grown)
-            total.set(_across(writer, total.get(), lambda x, y: x + y))
+            total.set(writer.across(total.get(), lambda x, y: x + y))
             with writer.loop(full) as k:
                 writer.to.buffer_store(d, writer.keep(d[i, writer.lanes(k * LANES)]) / total.get(), [i, writer.lanes(k * LANES)])
             last.set(last.get() / total.get())
@@ -80,12 +79,3 @@ def softmax_channels(batch: Batch, channels: int, rows: int, cols: int) -> Any:
 
     shape = (batch, channels, rows, cols)
     return prim_func([Operand("A", shape), Operand("D", shape)], body)
-
-
-def _across(writer: Writer, value: Any, combine: Callable[[Any, Any], Any]) -> Any:
-    """All lanes combined, in every lane."""
-    for distance in (8, 4, 2, 1):
-        value = writer.settle(value)
-        turned = writer.blend([value], [(lane + distance) % LANES for lane in range(LANES)])
-        value = combine(value, turned)
-    return writer.settle(value)

@@ -159,6 +159,13 @@ class Writer:
             values = [*pairs, *values[2 * len(pairs) :]]
         return values[0]
 
+    def across(self, value: Any, combine: Callable[[Any, Any], Any]) -> Any:
+        """All lanes combined, in every lane."""
+        for distance in (8, 4, 2, 1):
+            value = self.settle(value)
+            value = combine(value, self.blend([value], [(lane + distance) % LANES for lane in range(LANES)]))
+        return self.settle(value)
+
     def lanes(self, first: Any = 0) -> Any:
         """An index of LANES neighbours on the last axis."""
         return self.tirx.Ramp(self.long(first) if isinstance(first, int) else first, self.long(1), LANES)

@@ -238,12 +238,14 @@ def test_tiles_of_5x5_are_of_2x2(winograd: str | dict[str, int], kernel: str, ti
 
 def test_slices_of_whole_blocks_of_channels_stay_in_blocks():
     text = """graph @g(%x: f32[N,40,4,4]) {
-      %a = slice(%x) {axes=[1], starts=[16], ends=[37]}
-      %b = slice(%x) {axes=[1], starts=[8], ends=[40]}
-      %c = slice(%x) {axes=[2,3], starts=[0,0], ends=[4,4], steps=[2,2]}
+      %p = max_pool(%x) {kernel=[1,1]}
+      %a = slice(%p) {axes=[1], starts=[16], ends=[37]}
+      %b = slice(%p) {axes=[1], starts=[8], ends=[40]}
+      %c = slice(%p) {axes=[2,3], starts=[0,0], ends=[4,4], steps=[2,2]}
       return %a, %b, %c
     }"""
-    assert kernels(typed_graph(text)) == {"a": "slice blocks", "c": "max pool"}
+    assert kernels(typed_graph(text)) == {"p": "max pool", "a": "slice blocks", "c": "max pool"}
+    assert kernels(typed_graph(text.replace("slice(%p)", "slice(%x)"))) == {"a": "move", "b": "move", "c": "move"}
 
 
 def test_a_batch_with_a_name_has_a_form_for_one_image():

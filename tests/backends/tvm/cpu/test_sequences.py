@@ -74,7 +74,7 @@ def test_an_output_and_an_input_of_few_channels_lie_as_sequences():
 
 
 def test_tokens_stay_where_they_are():
-    """Of three axes the second may count tokens: no window, so no blocks."""
+    """Of three axes the second may count tokens: no window, so no blocks, and nothing is packed."""
     text = """graph @tokens(%x: f32[N,32,48], %z: f32[N,32,48]) {
   %a = add(%x, %z)
   %r = relu(%a)
@@ -82,7 +82,7 @@ def test_tokens_stay_where_they_are():
   return %y
 }
 """
-    assert kernels(typed_graph(text)) == {}
+    assert kernels(typed_graph(text)) == {"r": "elements", "y": "move"}
 
 
 def test_a_named_length_is_left_to_the_stock_rows():

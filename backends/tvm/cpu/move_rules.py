@@ -1,0 +1,73 @@
+"""The rules for moves of plain values: transposes, slices and joins, from wherever what they move lies."""
+
+from __future__ import annotations
+
+from ....ir.dims import Expr
+from ....ir.graph import Node
+from ....ir.ops.shape import CONCAT, TRANSPOSE
+from .kernels import channels_last, strides
+from .plain import shown
+from .reading import Pattern, contiguous, pattern_of
+from .work import Surroundings, Work, batch_of, extents, is_blocked
+
+__all__ = ["move"]
+
+
+def move(around: Surroundings, node: Node) -> Work | None:
+    """A value that was only moved, or joined of such, from where it lies: what lies in between need not be there."""
+    return _channels_moved(around, node) if node.kind is TRANSPOSE and _moves_channels(around, node) else _moved(around, node)
+
+
+def _moves_channels(around: Surroundings, node: Node) -> bool:
+    """Whether channels become the last axis of what lies in blocks, or the second of an image."""
+    (x,), perm, rank = node.inputs, tuple(TRANSPOSE.of(node).perm), node.typed.rank
+    if not (is_blocked(x) and is_blocked(node)):
+        return False
+    is_last = x in around.in_blocks and perm == (0, *range(2, rank), 1)
+    return is_last or (x not in around.in_blocks and rank == 4 and perm == (0, rank - 1, *range(1, rank - 1)))
+
+
+def _channels_moved(around: Surroundings, node: Node) -> Work:
+    (x,) = node.inputs
+    image = x if x in around.in_blocks else node
+    other = node if image is x else x
+    pixels = tuple(dim for dim in other.typed.shape[1:-1] if isinstance(dim, int))
+    kernel = channels_last.to_last if image is x else channels_last.from_last
+    return Work((node,), kernel.of(batch_of(x), *extents(image), pixels), (x,), plain=frozenset([other]))
+
+
+def _moved(around: Surroundings, node: Node) -> Work | None:
+    parts = node.inputs if node.kind is CONCAT else (node,)
+    patterns = [pattern_of(around, part) for part in parts]
+    shapes = shown(*(pattern.base for pattern in patterns), node)
+    if shapes is None or any(part.weights is not None for part in node.inputs[1:]):
+        return None
+    if node.kind is not CONCAT and patterns[0].base is node:
+        return None
+    axis = CONCAT.of(node).axis % node.typed.rank if node.kind is CONCAT else 0
+    made, start = list[strides.Part](), 0
+    for pattern in patterns:
+        part = _part(pattern, node, start, axis)
+        if part is None:
+            return None
+        made.append(part)
+        start += part.extents[axis - len(pattern.shape)] if node.kind is CONCAT else 0
+    bases = tuple(pattern.base for pattern in patterns)
+    return Work((node,), strides.moved.of(tuple(shapes[:-1]), shapes[-1], tuple(made)), bases, plain=frozenset([*bases, node]))
+
+
+def _part(pattern: Pattern, node: Node, start: int, axis: int) -> strides.Part | None:
+    """What becomes a part of `node`, from `start` on along an axis; of an image where these are the first axis, in order, on both sides."""
+    write, first = contiguous(node.typed.shape), 0
+    if any(isinstance(dim, Expr) for dim in node.typed.shape):
+        base = pattern.base.typed.shape
+        if node.typed.shape[:1] != base[:1] or pattern.shape[:1] != base[:1] or (axis == 0 and start):
+            return None
+        if not isinstance(base[0], Expr) or pattern.strides[0] != contiguous(base)[0]:
+            return None
+        first = 1
+    extents, read, to = ([dim for dim in each[first:] if isinstance(dim, int)] for each in (pattern.shape, pattern.strides, write))
+    offset = pattern.offset
+    if not isinstance(offset, int) or not len(extents) == len(read) == len(to) == node.typed.rank - first or axis < first < node.typed.rank:
+        return None
+    return strides.Part(tuple(extents), tuple(read), tuple(to), offset, start * to[axis - first])

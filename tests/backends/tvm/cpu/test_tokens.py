@@ -1,0 +1,140 @@
+"""Networks of tokens: which kernels compute them, what is only read by another way, and that they come out right."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from convc.backends.tvm.cpu.plan import plan
+from convc.ir.graph import Graph
+from convc.tests.support.graphs import typed_graph
+from convc.tests.support.tvm_modules import build_and_hold, sizes_of
+
+
+def calls(graph: Graph) -> Counter[str]:
+    """Kernels by name; stock rows by their op."""
+    return Counter(f"stock {call.node.kind.name}" if call.kernel == "stock" else call.kernel for call in plan(graph).calls)
+
+
+TOKENS = """graph @g(%x: f32[BATCH,7,32]) {
+  %s = param : f32[32]
+  %t = param : f32[32]
+  %w = param : f32[32,96]
+  %b = param : f32[96]
+  %scale = param : f32[]
+  %o = param : f32[32,32]
+  %n = layer_norm(%x, %s, %t) {axis=2}
+  %m = matmul(%n, %w)
+  %a = add(%m, %b)
+  %r = reshape(%a) {shape=[BATCH,7,3,2,16]}
+  %p = transpose(%r) {perm=[2,0,3,1,4]}
+  %q1 = slice(%p) {axes=[0], starts=[0], ends=[1]}
+  %k1 = slice(%p) {axes=[0], starts=[1], ends=[2]}
+  %v1 = slice(%p) {axes=[0], starts=[2], ends=[3]}
+  %q = reshape(%q1) {shape=[BATCH,2,7,16]}
+  %k2 = reshape(%k1) {shape=[BATCH,2,7,16]}
+  %v = reshape(%v1) {shape=[BATCH,2,7,16]}
+  %k = transpose(%k2) {perm=[0,1,3,2]}
+  %qs = mul(%q, %scale)
+  %z = matmul(%qs, %k)
+  %e = softmax(%z) {axis=3}
+  %y = matmul(%e, %v)
+  %u = transpose(%y) {perm=[0,2,1,3]}
+  %f = reshape(%u) {shape=[BATCH,7,32]}
+  %g = matmul(%f, %o)
+  %h = add(%g, %x)
+  %l = gelu(%h)
+  return %l
+}"""
+
+
+@pytest.mark.parametrize("batch", ["N", "1", "3"])
+def test_heads_are_read_where_one_layer_left_them(batch: str) -> None:
+    graph = typed_graph(TOKENS.replace("BATCH", batch))
+    assert calls(graph) == {"layer norm": 1, "rows": 2, "attention": 1}
+    assert [node.name for node in plan(graph).works[graph.by_name["l"]].covers] == ["g", "h", "l"]
+    build_and_hold(graph, *sizes_of(batch))
+
+
+def test_scores_that_something_else_reads_are_computed() -> None:
+    graph = typed_graph(TOKENS.replace("BATCH", "1").replace("return %l", "return %l, %e"))
+    assert "attention" not in calls(graph)
+    build_and_hold(graph)
+
+
+WINDOWS = """graph @g(%x: f32[1,8,8,16]) {
+  %w = param : f32[16,48]
+  %zero = param : f32[1,2,16,16]
+  %hidden = param : f32[1,4,1,16,16]
+  %a1 = slice(%x) {axes=[1], starts=[2], ends=[8]}
+  %a2 = slice(%x) {axes=[1], starts=[0], ends=[2]}
+  %a = concat(%a1, %a2) {axis=1}
+  %b1 = slice(%a) {axes=[2], starts=[2], ends=[8]}
+  %b2 = slice(%a) {axes=[2], starts=[0], ends=[2]}
+  %b = concat(%b1, %b2) {axis=2}
+  %c = reshape(%b) {shape=[1,2,4,2,4,16]}
+  %d = transpose(%c) {perm=[0,1,3,2,4,5]}
+  %e = reshape(%d) {shape=[4,16,16]}
+  %f = matmul(%e, %w)
+  %r = reshape(%f) {shape=[4,16,3,2,8]}
+  %p = transpose(%r) {perm=[2,0,3,1,4]}
+  %i0 = slice(%p) {axes=[0], starts=[0], ends=[1]}
+  %i1 = slice(%p) {axes=[0], starts=[1], ends=[2]}
+  %i2 = slice(%p) {axes=[0], starts=[2], ends=[3]}
+  %q = reshape(%i0) {shape=[4,2,16,8]}
+  %k1 = reshape(%i1) {shape=[4,2,16,8]}
+  %v = reshape(%i2) {shape=[4,2,16,8]}
+  %k = transpose(%k1) {perm=[0,1,3,2]}
+  %z1 = matmul(%q, %k)
+  %z2 = add(%z1, %zero)
+  %z3 = reshape(%z2) {shape=[1,4,2,16,16]}
+  %z4 = add(%z3, %hidden)
+  %z = reshape(%z4) {shape=[4,2,16,16]}
+  %s = softmax(%z) {axis=3}
+  %m = matmul(%s, %v)
+  %n = transpose(%m) {perm=[0,2,1,3]}
+  %o = reshape(%n) {shape=[1,2,2,4,4,16]}
+  %t = transpose(%o) {perm=[0,1,3,2,4,5]}
+  %y = reshape(%t) {shape=[1,8,8,16]}
+  %u = add(%y, %x)
+  return %u
+}"""
+
+
+def test_windows_that_are_turned_and_masked() -> None:
+    graph = typed_graph(WINDOWS)
+    found = calls(graph)
+    assert found["attention"] == found["rows"] == found["elements"] == 1
+    assert found["move"] == 4  # two rolls, into windows and out of them
+    assert set(found) <= {"attention", "rows", "elements", "move", "stock reshape"}
+    build_and_hold(graph)
+
+
+CHANNELS_LAST = """graph @g(%x: f32[BATCH,24,6,6]) {
+  %w = param : f32[24,1,3,3]
+  %s = param : f32[24]
+  %t = param : f32[24]
+  %v = param : f32[24,40]
+  %u = param : f32[40,24]
+  %a = conv2d(%x, %w) {pads=[1,1,1,1], groups=24}
+  %b = transpose(%a) {perm=[0,2,3,1]}
+  %c = layer_norm(%b, %s, %t) {axis=3}
+  %d = matmul(%c, %v)
+  %e = gelu(%d)
+  %f = matmul(%e, %u)
+  %g = transpose(%f) {perm=[0,3,1,2]}
+  %h = add(%g, %x)
+  %y = conv2d(%h, %w) {pads=[1,1,1,1], groups=24}
+  return %y
+}"""
+
+
+@pytest.mark.parametrize("batch", ["N", "1"])
+def test_channels_are_moved_last_and_back_by_vectors(batch: str) -> None:
+    graph = typed_graph(CHANNELS_LAST.replace("BATCH", batch))
+    found = calls(graph)
+    assert found["to channels last"] == found["from channels last"] == found["layer norm"] == 1
+    assert found["rows"] == 2
+    assert not any(name.startswith("stock") for name in found)
+    build_and_hold(graph, *sizes_of(batch))
