@@ -28,6 +28,7 @@ from .order_for_memory import order_for_memory
 from .pick_channels import pick_channels
 from .pool_before_relu import pool_before_relu
 from .rewriting.ledger import Ledger
+from .sink_transposes import sink_transposes
 from .split_concat import split_concat
 from .to_bfloat16 import to_bfloat16
 from .to_float16 import to_float16
@@ -61,6 +62,7 @@ PASSES = {
         Pass("canonicalize", canonicalize, "one form of global pools, flattens, dense layers and constant arithmetic"),
         Pass("flatten-concat", flatten_concat, "concat(concat(a, b), c) -> concat(a, b, c); slices back to their whole"),
         Pass("merge-common", merge_common, "equal nodes become one"),
+        Pass("sink-transposes", sink_transposes, "transposes through what lies between two that undo each other; products -> 1x1 convs"),
         Pass("fuse-conv-bn", fuse_conv_bn, "batch_norm into the conv, transposed conv, dense or matmul before or after it"),
         Pass("fold-affine", fold_affine, "constant +, -, *, / around conv, transposed conv and dense into their weights"),
         Pass("fold-pad", fold_pad, "pad into the conv or pool that reads it"),

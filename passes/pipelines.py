@@ -23,6 +23,7 @@ O1 = (
 )
 O2 = (
     *O1[:-1],
+    Step("sink-transposes", why="after canonicalize, before all that folds into weights: products of pixels become 1x1 convs"),
     Step("fuse-conv-bn", why="batch norm at inference is a scale and a shift that the weights can carry"),
     Step("fold-affine", why="after fuse-conv-bn: a gain may stand behind the norm; before fold-pad: a padded conv takes no shift"),
     Step("fold-pad", why="after both, which need convs without pads; the padded copy is not made"),

@@ -4,18 +4,40 @@ from __future__ import annotations
 
 from ....ir.dims import Expr
 from ....ir.graph import Node
+from ....ir.ops.group import LAYER_NORM
 from ....ir.ops.shape import CONCAT, TRANSPOSE
+from .convolution_rules import bias_of
 from .kernels import channels_last, strides
+from .kernels import layer_norm as norms
+from .kernels.layout import constants
 from .plain import shown
 from .reading import Pattern, contiguous, pattern_of
-from .work import Surroundings, Work, batch_of, extents, is_blocked
+from .work import Surroundings, Work, batch_of, extents, is_blocked, only_reader, packed
 
 __all__ = ["move"]
 
 
 def move(around: Surroundings, node: Node) -> Work | None:
     """A value that was only moved, or joined of such, from where it lies: what lies in between need not be there."""
-    return _channels_moved(around, node) if node.kind is TRANSPOSE and _moves_channels(around, node) else _moved(around, node)
+    if node.kind is TRANSPOSE and _moves_channels(around, node):
+        return channel_norm(around, node) or _channels_moved(around, node)
+    return _moved(around, node)
+
+
+def channel_norm(around: Surroundings, node: Node) -> Work | None:
+    """A norm of the features of each pixel between two transposes, where nothing else reads what lies in between: it stays in blocks."""
+    (x,), norm = node.inputs, only_reader(around.graph, node)
+    back = only_reader(around.graph, norm) if norm is not None and norm.kind is LAYER_NORM and norm.inputs[0] is node else None
+    if x not in around.in_blocks or norm is None or back is None or back.kind is not TRANSPOSE:
+        return None
+    order, op, constants_of = TRANSPOSE.of(node).perm, LAYER_NORM.of(norm), norm.inputs[1:]
+    is_back = tuple(order[axis] for axis in TRANSPOSE.of(back).perm) == tuple(range(len(order)))
+    if not is_back or op.axis not in (-1, len(order) - 1) or any(each.weights is None for each in constants_of):
+        return None
+    channels, rows, cols = extents(x)
+    scale = packed(f"{norm.name}.scale", constants(channels), constants_of[0])
+    shift = bias_of(norm, channels, list(constants_of[1:]))
+    return Work((node, norm, back), norms.channel_norm.of(batch_of(x), channels, rows, cols, op.epsilon), (x,), (scale, shift))
 
 
 def _moves_channels(around: Surroundings, node: Node) -> bool:
@@ -61,13 +83,13 @@ def _part(pattern: Pattern, node: Node, start: int, axis: int) -> strides.Part |
     write, first = contiguous(node.typed.shape), 0
     if any(isinstance(dim, Expr) for dim in node.typed.shape):
         base = pattern.base.typed.shape
-        if node.typed.shape[:1] != base[:1] or pattern.shape[:1] != base[:1] or (axis == 0 and start):
+        if node.typed.shape[:1] != base[:1] or pattern.shape[:1] != base[:1] or (node.kind is CONCAT and axis == 0):
             return None
         if not isinstance(base[0], Expr) or pattern.strides[0] != contiguous(base)[0]:
             return None
         first = 1
     extents, read, to = ([dim for dim in each[first:] if isinstance(dim, int)] for each in (pattern.shape, pattern.strides, write))
     offset = pattern.offset
-    if not isinstance(offset, int) or not len(extents) == len(read) == len(to) == node.typed.rank - first or axis < first < node.typed.rank:
+    if not isinstance(offset, int) or not len(extents) == len(read) == len(to) == node.typed.rank - first:
         return None
     return strides.Part(tuple(extents), tuple(read), tuple(to), offset, start * to[axis - first])

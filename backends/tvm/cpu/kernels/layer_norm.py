@@ -1,15 +1,16 @@
-"""Normalization of plain rows by their own mean and variance: layer_norm over the last axes."""
+"""Normalization by the own mean and variance of plain rows, layer_norm over the last axes, or of the channels of every pixel in blocks."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from .kernel import kind
-from .layout import LANES
-from .writer import Operand, Register, Writer, prim_func
+from .layout import LANES, Batch, blocks
+from .writer import Operand, Register, Writer, blocked, prim_func
 
-__all__ = ["layer_norm"]
+__all__ = ["channel_norm", "layer_norm"]
 
 WORK = 4  # as if so many elements were moved for each
 SUMS = 4  # side by side, so that none waits for itself
@@ -57,6 +58,50 @@ def layer_norm(shape: tuple[int | None, ...], count: int, epsilon: float, has_bi
 
     constants = [Operand(name, (count,)) for name in ("scale", "bias")[: 1 + has_bias]]
     return prim_func([Operand("A", shape), *constants, Operand("D", shape)], body)
+
+
+@kind("channel norm")
+def channel_norm(batch: Batch, channels: int, rows: int, cols: int, epsilon: float) -> Any:
+    """(A, scale[CB,LANES], shift[CB,LANES], D), all but the constants blocked: as `layer_norm`, over the channels of a pixel."""
+    count, left, pixels = blocks(channels), channels % LANES, rows * cols
+
+    def body(writer: Writer, a: Any, scale: Any, shift: Any, d: Any) -> None:
+        given, made = (writer.alias(each, (count, pixels, LANES)) for each in (a, d))
+        kept = [lane if lane < left or not left else LANES for lane in range(LANES)]
+
+        def total(at: tuple[Any, Any], term: Callable[[Any], Any]) -> Any:
+            """Of a term of each channel: lanes beyond the last one hold anything."""
+            i, pixel = at
+            whole, width = count - (left > 0), min(SUMS, max(1, count - (left > 0)))
+            sums = writer.registers(width)
+            for j in range(width):
+                writer.store(sums, writer.spread(0.0), j)
+            with writer.loop(whole // width) as k:
+                for j in range(width):
+                    writer.store(sums, writer.load(sums, j) + term(writer.load(given, i, k * width + j, pixel)), j)
+            for j in range(whole % width):
+                writer.store(sums, writer.load(sums, j) + term(writer.load(given, i, whole // width * width + j, pixel)), j)
+            if left:
+                last = term(writer.load(given, i, count - 1, pixel))
+                writer.store(sums, writer.load(sums, 0) + writer.blend([writer.settle(last), writer.spread(0.0)], kept), 0)
+            return writer.across(writer.pairwise([writer.load(sums, j) for j in range(width)], _plus), _plus)
+
+        def square(value: Any) -> Any:
+            value = writer.settle(value)
+            return value * value
+
+        with writer.each(batch, pixels, work=WORK * pixels * count * LANES) as (i, pixel):
+            mean = writer.settle(total((i, pixel), lambda value: value) / writer.spread(float(channels)))
+            var = total((i, pixel), lambda value: square(value - mean)) / writer.spread(float(channels))
+            gain = writer.settle(writer.spread(1.0) / writer.tirx.sqrt(var + writer.spread(epsilon)))
+            with writer.loop(count) as c:
+                value = (writer.load(given, i, c, pixel) - mean) * gain * writer.load(scale, c) + writer.load(shift, c)
+                if left:  # an infinity times what lies beyond the last channel is not a number, and lanes there are finite
+                    value = writer.tirx.Select(c == count - 1, writer.blend([writer.settle(value), writer.spread(0.0)], kept), value)
+                writer.store(made, value, i, c, pixel)
+
+    constants = [Operand(name, (count, LANES)) for name in ("scale", "shift")]
+    return prim_func([blocked("A", batch, channels, rows, cols), *constants, blocked("D", batch, channels, rows, cols)], body)
 
 
 def _sum(writer: Writer, rows: Any, row: Any, full: int, end: Register | None, left: int, mean: Any) -> Any:
