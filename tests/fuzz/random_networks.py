@@ -69,6 +69,7 @@ from convc.tests.fuzz.single_layers import (
     upsampled,
 )
 from convc.tests.fuzz.size_patterns import computed_in_a_row, sequence, thinned_twice
+from convc.tests.fuzz.token_patterns import heads, layers_of_pixels, windows
 from convc.tests.fuzz.value_patterns import (
     arithmetic_twice,
     cast_there_and_back,
@@ -111,14 +112,14 @@ IMAGES = (
     conv2d, conv_bn_act, same_conv, pointwise, depthwise, batch_norm, max_pool, avg_pool, residual, branches, before_conv, after_conv,
     padded_window, lowest_padded_pool, two_convs, activations, add_convs, joined_then_cut, shared_weights, shared_stats, computed_weights,
     conv_transpose, global_pool, lrn, pad, resample, squeeze_and_excite, classifier, whole_pool, pool_of_conv, strided_readers, padded_window,
-    strided_readers, classifier, own_statistics, rearranged, siblings, squeeze, two_convs, shuffled,
+    strided_readers, classifier, own_statistics, rearranged, siblings, squeeze, two_convs, shuffled, layers_of_pixels, heads, windows,
     thinned_twice, computed_in_a_row, sequence, rearranged, upsampled, upsampled,
 )
 SPACES = (  # over one axis, or three
     conv2d, conv_bn_act, same_conv, pointwise, depthwise, batch_norm, max_pool, avg_pool, residual, branches, before_conv, after_conv,
     padded_window, lowest_padded_pool, two_convs, activations, add_convs, joined_then_cut, shared_weights, shared_stats, computed_weights,
     conv_transpose, global_pool, lrn, pad, resample, squeeze_and_excite, classifier, pool_of_conv, strided_readers, own_statistics,
-    siblings, squeeze, two_convs, upsampled,
+    siblings, squeeze, two_convs, upsampled, layers_of_pixels, heads,
 )
 # fmt: on
 ROWS = (dense, matmul, batch_norm, classifier)

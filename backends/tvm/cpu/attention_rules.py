@@ -15,7 +15,7 @@ from ....ir.ops.elementwise import ADD, DIV, MUL
 from ....ir.ops.linear import MATMUL
 from ....ir.ops.shape import RESHAPE, TRANSPOSE
 from ....ir.types import Array
-from .kernels.attention import Attention, Stride, Strided, attention
+from .kernels.attention import Heads, Stride, Strided, attention
 from .laid import Argument, ParamValues
 from .plain import RENAMED, shown
 from .reading import Pattern, contiguous, pattern_of
@@ -66,7 +66,7 @@ def scores_of_attention(around: Surroundings, node: Node) -> Work | None:
     argument, period = mask if mask is not None else (None, None)
     batch = None if isinstance(images, Expr) else images
     (heads, queries, keys, depth, width), (q_at, k_at, v_at, made_at) = sizes, (each for each in given if each is not None)
-    size = Attention(batch, heads, queries, keys, depth, width, (q_at, k_at, v_at), made_at, period, around.processor)
+    size = Heads(batch, heads, queries, keys, depth, width, (q_at, k_at, v_at), made_at, period, around.processor)
     scale = Argument(f"{node.name}.scale", (1,), "f32", lambda values: _product(scales, values))
     arguments = (scale, argument) if argument is not None else (scale,)
     covered = tuple(sorted((*scores.covers, *covers), key=lambda each: around.graph.positions[each]))

@@ -17,7 +17,7 @@ from .layout import LANES, Batch, blocks
 from .moves import transposed
 from .writer import Operand, Register, Writer, greatest, prim_func
 
-__all__ = ["Attention", "Stride", "Strided", "attention"]
+__all__ = ["Heads", "Stride", "Strided", "attention"]
 
 DEEP = 4  # vectors of scores, or of results, that share what is read of a query
 MACS = 4  # that take as long as to move an element
@@ -34,7 +34,7 @@ class Strided:
 
 
 @dataclass(frozen=True, slots=True)
-class Attention:
+class Heads:
     """So many heads of each image, queries, keys, elements of a key and of a value. With a mask there is one for each of `masks` images
     and heads, in turn, that is added to the scores.
     """
@@ -62,7 +62,7 @@ class Attention:
 
 
 @kind("attention")
-def attention(size: Attention) -> Any:
+def attention(size: Heads) -> Any:
     """(Q, K, V, scale[1], M[masks,queries,keys] if there is one, D): softmax(scale Q K^T + M) V."""
     names = zip("QKV", size.given, strict=True)
     mask = [] if size.masks is None else [Operand("M", (*size.masks, size.queries, size.keys))]
@@ -70,7 +70,7 @@ def attention(size: Attention) -> Any:
     def body(writer: Writer, *buffers: Any) -> None:
         q, k, v, scale, *masks, d = buffers
         of = [_flat(writer, buffer, where.shape) for buffer, where in zip((q, k, v, d), (*size.given, size.made), strict=True)]
-        _Body(writer, size, of[0], of[1], of[2], scale, masks[0] if masks else None, of[3]).write()
+        _OfHeads(writer, size, of[0], of[1], of[2], scale, masks[0] if masks else None, of[3]).write()
 
     operands = [*(Operand(name, where.shape) for name, where in names), Operand("scale", (1,)), *mask, Operand("D", size.made.shape)]
     return prim_func(operands, body)
@@ -84,11 +84,11 @@ def _flat(writer: Writer, buffer: Any, shape: Sequence[int | None]) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class _Body:
+class _OfHeads:
     """Writes the statements, for an image and a head at a time."""
 
     writer: Writer
-    size: Attention
+    size: Heads
     q: Any
     k: Any
     v: Any

@@ -102,7 +102,7 @@ def row_product(size: RowProduct) -> Any:
 
     def body(writer: Writer, a: Any, w: Any, bias: Any, *rest: Any) -> None:
         lines = [_lines(writer, size, buffer, width) for buffer, width in ((a, size.c_in), *((each, size.c_out) for each in rest))]
-        _Body(writer, size, lines[0], w, bias, lines[1:-1], lines[-1]).write()
+        _OfRows(writer, size, lines[0], w, bias, lines[1:-1], lines[-1]).write()
 
     return prim_func([Operand("A", size.given), *weights, *results], body)
 
@@ -114,7 +114,7 @@ def _lines(writer: Writer, size: RowProduct, buffer: Any, width: int) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class _Body:
+class _OfRows:
     """Writes the statements. Rows are counted through all images."""
 
     writer: Writer

@@ -57,7 +57,7 @@ def moved(shapes: tuple[Shape, ...], made: Shape, parts: tuple[Part, ...]) -> An
             for buffer, shape in zip(buffers, (*shapes, made), strict=True)
         ]
         for source, shape, part in zip(flat[:-1], shapes, parts, strict=True):
-            _Move(writer, None if made[0] is None else 1, source, flat[-1], (_count(shape), _count(made)), part.merged).write()
+            _PartMove(writer, None if made[0] is None else 1, source, flat[-1], (_count(shape), _count(made)), part.merged).write()
 
     return prim_func([*(Operand(f"A{i}", shape) for i, shape in enumerate(shapes)), Operand("D", made)], body)
 
@@ -68,7 +68,7 @@ def _count(shape: Shape) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Move:
+class _PartMove:
     """Writes the statements for one part. `counts` are elements of an image of the operand, and of the result."""
 
     writer: Writer

@@ -7,24 +7,24 @@ import dataclasses
 import numpy as np
 import pytest
 
-from convc.backends.tvm.cpu.kernels.attention import Attention, Strided, attention
+from convc.backends.tvm.cpu.kernels.attention import Heads, Strided, attention
 from convc.backends.tvm.processor import AVX2
 from convc.ir.ops.activation import SOFTMAX
 from convc.ir.types import Array
 from convc.tests.support.cpu_kernels import call, draw
 
 
-def of(n: int | None, heads: int, queries: int, keys: int, depth: int, width: int) -> Attention:
+def of(n: int | None, heads: int, queries: int, keys: int, depth: int, width: int) -> Heads:
     """Of queries [n,queries,heads*depth], and keys and values side by side, [n,keys,heads*(depth+width)]."""
     wide, both, made = heads * depth, heads * (depth + width), heads * width
     q = Strided((n, queries, wide), ((queries * wide, 0), (depth, 0), (wide, 0), (1, 0)))
     k = Strided((n, keys, both), ((keys * both, 0), (depth, 0), (both, 0), (1, 0)))
     v = Strided((n, keys, both), ((keys * both, 0), (width, 0), (both, 0), (1, 0)), (wide, 0))
     y = Strided((n, queries, made), ((queries * made, 0), (width, 0), (made, 0), (1, 0)))
-    return Attention(n, heads, queries, keys, depth, width, (q, k, v), y)
+    return Heads(n, heads, queries, keys, depth, width, (q, k, v), y)
 
 
-def meaning(size: Attention, q: Array, kv: Array, scale: float, mask: Array | None) -> Array:
+def meaning(size: Heads, q: Array, kv: Array, scale: float, mask: Array | None) -> Array:
     n, heads = len(q), size.heads
     wide = heads * size.depth
     k, v = kv[:, :, :wide], kv[:, :, wide:]
