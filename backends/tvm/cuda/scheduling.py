@@ -13,6 +13,7 @@ from .repairs import c_names, exact_constants, sums_of_one
 __all__ = ["GpuKernels"]
 
 SCHEDULED = "tirx.is_scheduled"  # dlight's word
+ON_DEVICE = "_kernel"  # how TVM ends the name of what runs on the device
 
 
 class GpuKernels:
@@ -79,10 +80,19 @@ class GpuKernels:
         functions = {var: function for each in lowered for var, function in each.functions_items()}
         _, finish_host, finish_device = host.tirx.get_default_tir_pipeline(self.target)
         on_host, on_device = build.split_host_device_mods(host.IRModule(functions))
-        code = {target: _printable(finish_device()(part)) for target, part in on_device.items()}
+        code = {target: self._printable(finish_device()(part)) for target, part in on_device.items()}
         library = build.tir_to_runtime(finish_host()(on_host), code, self.target.host)
         rest = calling_by_name(module, names).with_attr("external_mods", [library])
         return host.compile(rest, target=self.target, relax_pipeline=None)
+
+    def _printable(self, module: Any) -> Any:
+        """Device functions as the printer of CUDA gets them right. In our own no name is a network's."""
+        exact = {var: exact_constants(function) for var, function in module.functions_items()}
+        named = {var: function if self._is_ours(var.name_hint) else c_names(function) for var, function in exact.items()}
+        return tvm().IRModule(named, attrs=module.attrs)
+
+    def _is_ours(self, device_function: str) -> bool:
+        return device_function.removesuffix(ON_DEVICE) in self.written
 
 
 def _stand_in(function: Any) -> Any:
@@ -136,9 +146,3 @@ def _reads_guarded(block: Any) -> bool:
 
     walk(block.body, (host.ir.Call, note))
     return bool(found)
-
-
-def _printable(module: Any) -> Any:
-    """Device functions as the printer of CUDA gets them right."""
-    functions = {var: c_names(exact_constants(function)) for var, function in module.functions_items()}
-    return tvm().IRModule(functions, attrs=module.attrs)

@@ -84,3 +84,10 @@ def test_an_empty_value_is_refused_by_its_node(tmp_path: Path, x: str, sliced: s
     graph = typed_graph(f"graph @g(%x: {x}) {{ %s = slice(%x) {sliced} %t = tanh(%s) %y = tanh(%x) return %t, %y }}")
     with pytest.raises(UnsupportedOp, match=f"^%s = slice is {re.escape(sentence).replace(re.escape('.*'), '.*')}$"):
         build_cuda(graph, tmp_path, batches=(1, 8), check=False)
+
+
+def test_kernels_of_fixed_batches_do_not_test_their_arguments_at_each_launch(tmp_path: Path) -> None:
+    graph = typed_graph("graph @g(%x: f16[N,8,4,4]) { %y = max_pool(%x) {kernel=[2,2]} return %y }")
+    fixed, for_any = (build_cuda(graph, tmp_path / str(batches), batches=batches, check=False) for batches in ((1, 2), None))
+    assert b"Mismatched" not in fixed.library.path.read_bytes()
+    assert b"Mismatched" in for_any.library.path.read_bytes()
