@@ -26,7 +26,7 @@ from .writer import DeviceFunc, GpuWriter, Tensor
 __all__ = ["Product", "add_parts", "convolution", "convolution_kernel"]
 
 S = TypeVar("S", bound=ProductSizes)
-COPY = "cp.async.cg.shared.global"
+COPIES = {8: "cp.async.ca.shared.global", 16: "cp.async.cg.shared.global"}  # by their bytes
 MATRICES = "ldmatrix.sync.aligned.m8n8.x4.shared.b16"
 ROUND = "cvt.rna.tf32.f32"  # of the image; filters are packed so
 UNIT = 4  # bytes of an element of shared memory, which is declared as float32
@@ -196,24 +196,22 @@ class Product(Generic[S]):
         writer.barrier()
 
     def _fetch(self, step: Any, slot: Any) -> None:
-        """Copy what a step reads into its slot of the ring; zeros for what lies outside."""
+        """Copy what a step reads into its slot of the ring; zeros for what lies outside. A chunk is of one tap, or of two by halves."""
         writer, sizes, tile = self.writer, self.sizes, self.tile
         chunk, row0 = self.thread % self.chunks, self.thread // self.chunks
         stage = slot * (tile.stage // UNIT)
-        at = writer.keep(step * self.step + chunk * self.element.each_16_bytes)  # in the row of a filter
-        if sizes.group_in % self.step == 0:  # one tap a step
-            tap = step // (sizes.group_in // self.step)
-            channel = step % (sizes.group_in // self.step) * self.step + chunk * self.element.each_16_bytes
-        else:
-            tap, channel = at // sizes.group_in, at % sizes.group_in
-        down, across = writer.keep(tap // sizes.kernel[1] * sizes.dilations[0]), writer.keep(tap % sizes.kernel[1] * sizes.dilations[1])
-        away = writer.keep((down * sizes.cols + across) * sizes.stored_in + channel)
-        in_depth = at < sizes.depth if sizes.depth % self.step else None
+        whole = self.element.each_16_bytes
+        at = writer.keep(step * self.step + chunk * whole)  # in the row of a filter
+        unit = min(sizes.per_tap, whole)
+        parts = [self._tap(step, at, chunk, part) for part in range(0, whole, unit)]
         with writer.unrolled(tile.rows // self.each_pass) as i:
-            inside = self._is_inside(i, down, across)
-            inside = inside if in_depth is None else self.writer.tirx.And(in_depth, inside)
-            target = self.shared.ptr_to([stage + self._swizzled(row0 + i * self.each_pass, chunk)])
-            self._copy(target, self.x, self.base[i] + writer.place(away), inside)
+            for part, (down, across, away, in_sum) in enumerate(parts):
+                inside = self._is_inside(i, down, across)
+                inside = inside if in_sum is None else self.writer.tirx.And(in_sum, inside)
+                place = stage + self._swizzled(row0 + i * self.each_pass, chunk)
+                target = self.shared.ptr_to([place + part * (unit * self.element.bytes // UNIT) if part else place])
+                self._copy(target, self.x, self.base[i] + writer.place(away), inside, nbytes=unit * self.element.bytes)
+        in_depth = at < sizes.depth if sizes.depth % self.step else None
         with writer.unrolled(tile.cols // self.each_pass) as i:
             row = row0 + i * self.each_pass
             target = self.shared.ptr_to([stage + tile.rows * tile.depth // UNIT + self._swizzled(row, chunk)])
@@ -221,20 +219,36 @@ class Product(Generic[S]):
             tests = [test for test in (in_depth, is_filter) if test is not None]
             self._copy(target, self.w, (self.group * sizes.group_out + self.col0 + row) * sizes.depth + at, *tests)
 
+    def _tap(self, step: Any, at: Any, chunk: Any, part: int) -> tuple[Any, Any, Any, Any]:
+        """Of what lies `part` elements into a chunk: its tap's row and column from the window's first, how far away that is in the image,
+        and whether there is such a tap, None where that is known.
+        """
+        writer, sizes = self.writer, self.sizes
+        if sizes.per_tap % self.step == 0:  # one tap a step
+            tap = step // (sizes.per_tap // self.step)
+            channel = step % (sizes.per_tap // self.step) * self.step + chunk * self.element.each_16_bytes
+        else:
+            at = at + part if part else at
+            tap, channel = at // sizes.per_tap, at % sizes.per_tap
+        down, across = writer.keep(tap // sizes.kernel[1] * sizes.dilations[0]), writer.keep(tap % sizes.kernel[1] * sizes.dilations[1])
+        away = writer.keep((down * sizes.cols + across) * sizes.stored_in + channel)
+        last = math.prod(sizes.kernel) * sizes.per_tap
+        return down, across, away, at < last if last % self.step else None
+
     def _is_inside(self, i: Any, down: Any, across: Any) -> Any:
         """Whether the tap reads a pixel of the image, for the thread's row i."""
         sizes = self.sizes
         row, col = (self.image_row[i] + down, sizes.rows), (self.image_col[i] + across, sizes.cols)
         return self.writer.inside(row) if sizes.has_all_columns else self.writer.inside(row, col)
 
-    def _copy(self, target: Any, source: Any, at: Any, *tests: Any) -> None:
+    def _copy(self, target: Any, source: Any, at: Any, *tests: Any, nbytes: int = 16) -> None:
         writer, to = self.writer, self.writer.to
         if not tests:
-            writer.ptx(COPY, target, source.ptr_to([at]), 16)
+            writer.ptx(COPIES[nbytes], target, source.ptr_to([at]), nbytes)
             return
         inside = writer.keep(tests[0] if len(tests) == 1 else writer.tirx.And(*tests))
         place = writer.either(inside, at, to.cast(0, writer.index) if writer.is_wide else 0)
-        writer.ptx(COPY, target, source.ptr_to([place]), 16, writer.either(inside, to.uint32(16), to.uint32(0)))
+        writer.ptx(COPIES[nbytes], target, source.ptr_to([place]), nbytes, writer.either(inside, to.uint32(nbytes), to.uint32(0)))
 
     def _multiply_by_warps(self, stage: Any) -> None:
         """The products of one step. A pair of chunks is what an mma takes of a row."""

@@ -1,6 +1,7 @@
 """The sizes of a convolution as kernels need them, and its filters packed. No TVM is needed.
 
 Groups are merged until they fill a tile: filters of a merged group have zeros where they do not reach. So a group begins with a chunk.
+Of an image of at most 4 channels filters take half a chunk a tap: else most of what a stem multiplies would be the padding.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class ProductSizes(Protocol):
     @property
     def stored_out(self) -> int: ...
     @property
+    def per_tap(self) -> int: ...
+    @property
     def depth(self) -> int: ...
     @property
     def has_all_columns(self) -> bool: ...
@@ -95,6 +98,11 @@ class ConvSizes:
         return padded(self.c_in // self.products)
 
     @property
+    def per_tap(self) -> int:
+        """Channels that a filter takes of a pixel."""
+        return CHUNK // 2 if self.c_in // self.products <= CHUNK // 2 else self.group_in
+
+    @property
     def group_out(self) -> int:
         """Filters of a merged group, as they lie."""
         return padded(self.c_out // self.products)
@@ -116,8 +124,8 @@ class ConvSizes:
 
     @property
     def depth(self) -> int:
-        """Products of a sum, those with padding included."""
-        return self.kernel[0] * self.kernel[1] * self.group_in
+        """Products of a sum, those with padding included: whole chunks."""
+        return padded(self.kernel[0] * self.kernel[1] * self.per_tap)
 
     @property
     def pixels(self) -> int:
@@ -149,7 +157,7 @@ def _places(extent: int, kernel: int, stride: int, dilation: int, before: int, a
 
 
 def filters(sizes: ConvSizes, element: ElementKind) -> GpuPacking:
-    """[O,C/groups,KH,KW] as [products*group_out, KH*KW*group_in]: a filter a row, channels innermost."""
+    """[O,C/groups,KH,KW] as [products*group_out, depth]: a filter a row, taps with `per_tap` channels innermost, zeros at the end."""
     merged, products = sizes.merged, sizes.products
     c_out, c_in = sizes.c_out // sizes.groups, sizes.c_in // sizes.groups
     kernel_rows, kernel_cols = sizes.kernel
@@ -160,7 +168,8 @@ def filters(sizes: ConvSizes, element: ElementKind) -> GpuPacking:
         for group in range(merged):
             whole[:, group, :, :, :, group] = np.moveaxis(given[:, group], 2, -1)
         flat = whole.reshape(products, merged * c_out, kernel_rows, kernel_cols, merged * c_in)
-        shape = (products, sizes.group_out, kernel_rows, kernel_cols, sizes.group_in)
-        return as_factor(grown(flat, shape, element.name)).reshape(products * sizes.group_out, sizes.depth)
+        taps = grown(flat, (products, sizes.group_out, kernel_rows, kernel_cols, sizes.per_tap), element.name)
+        rows = taps.reshape(products * sizes.group_out, -1)
+        return as_factor(grown(rows, (len(rows), sizes.depth), element.name))
 
     return GpuPacking((products * sizes.group_out, sizes.depth), element.name, pack)

@@ -17,6 +17,7 @@ __all__ = ["GROUP_TILES", "WARP_TILES", "GpuTile", "TileTable", "Tiling", "tiles
 
 LARGEST_SPLIT = 16
 FEWEST_STEPS = 4  # of a part of a split sum: fewer do not fill the stages
+WORTH = 32  # a shorter tile is taken where it spares more than this part of all rows: it reads the filters more often
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,10 @@ class GpuTile:
         """Steps that are fetched before they are multiplied. A group's product may still read what was under way before."""
         return self.stages - (2 if self.by_groups else 1)
 
+    def whole(self, rows: int) -> int:
+        """Rows with those that fill the last tile."""
+        return math.ceil(rows / self.rows) * self.rows
+
     @property
     def threads(self) -> int:
         return 32 * self.down * self.across
@@ -58,16 +63,34 @@ class GpuTile:
 @dataclass(frozen=True, slots=True)
 class TileTable:
     """The largest first, of which the first that fills the GPU is taken; `small` for what does not, and `uneven` in its place where a step
-    would reach over taps: with twice the rows to look after that spills.
+    would reach over taps: with twice the rows to look after that spills. `short` and `uneven_short` take the places of these two where they
+    spare products of rows that are not there, and `scores` where all rows are few.
     """
 
     large: tuple[GpuTile, ...]
     small: GpuTile
     uneven: GpuTile
+    short: GpuTile | None = None
+    uneven_short: GpuTile | None = None
+    scores: GpuTile | None = None
 
     @property
     def all(self) -> tuple[GpuTile, ...]:
-        return (*self.large, self.small, self.uneven)
+        few = (self.short, self.uneven_short, self.scores)
+        return (*self.large, self.small, self.uneven, *(tile for tile in few if tile is not None))
+
+    @property
+    def for_any(self) -> TileTable:
+        """For images that may be many or few."""
+        return TileTable(self.large, self.small, self.uneven)
+
+    def for_few(self, rows: int, tap: int) -> GpuTile:
+        """For what has too few rows for the large ones; `tap` as for `tiling`."""
+        is_uneven = tap % self.small.depth != 0
+        tile, short = (self.uneven, self.uneven_short) if is_uneven else (self.small, self.short)
+        if self.scores is not None and rows <= self.scores.rows:
+            return self.scores
+        return short if short is not None and tile.whole(rows) - short.whole(rows) > tile.whole(rows) // WORTH else tile
 
 
 # A block of 8 warps has at most 224 registers a thread.
@@ -75,6 +98,9 @@ WARP_TILES = TileTable(
     (GpuTile(128, 256, 2, 4, 64, 4), GpuTile(128, 128, 2, 4, 64, 4), GpuTile(128, 64, 2, 2, 64, 4)),
     GpuTile(64, 64, 2, 2, 128, 3),
     GpuTile(64, 64, 2, 2, 64, 4),
+    GpuTile(32, 64, 2, 2, 128, 3),
+    GpuTile(32, 64, 2, 2, 64, 4),
+    GpuTile(16, 64, 1, 4, 128, 3),
 )
 GROUP_TILES = TileTable(
     (GpuTile(128, 256, 8, 1, 128, 4, True), GpuTile(128, 128, 8, 1, 128, 3, True), GpuTile(128, 64, 8, 1, 128, 4, True)),
@@ -99,8 +125,8 @@ class Tiling:
 def tiling_of(sizes: ProductSizes, element: ElementKind, arch: Architecture) -> Tiling:
     """For a convolution. A named batch is taken for a few images."""
     images = 8 if sizes.batch is None else sizes.batch
-    tap = sizes.group_in * element.bytes
-    tiles = tiles_for(element, arch)
+    tap = sizes.per_tap * element.bytes
+    tiles = tiles_for(element, arch) if sizes.batch else tiles_for(element, arch).for_any
     return tiling(images * sizes.pixels, sizes.group_out, math.prod(sizes.kernel), tap, sizes.products, tiles, arch)
 
 
@@ -116,7 +142,7 @@ def tiling(rows: int, cols: int, taps: int, tap: int, products: int, tiles: Tile
     for tile in (tile for tile in tiles.large if tile.shared() <= arch.shared):
         if blocks(tile) >= 2 * processors and cols % tile.cols in (0, *range(tile.cols * 3 // 4, tile.cols)):
             return Tiling(tile)
-    tile = tiles.uneven if tap % tiles.small.depth else tiles.small
+    tile = tiles.for_few(rows, tap)
     steps = math.ceil(taps * tap / tile.depth)
     if blocks(tile) > processors // 2:
         return Tiling(tile)

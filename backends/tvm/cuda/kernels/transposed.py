@@ -95,6 +95,10 @@ class TransposedSizes:
         return padded(self.c_in // self.sides)
 
     @property
+    def per_tap(self) -> int:
+        return self.group_in
+
+    @property
     def group_out(self) -> int:
         return padded(self.c_out // self.sides)
 

@@ -55,7 +55,7 @@ def test_layout_changes_at_the_borders_alone() -> None:
         f"conv 1x1, {one}: e",
         "leave: e",
     ]
-    assert "sums in 5 parts: f, d" in "\n".join(gpu_plan(specialize(graph, {"N": 1})).lines())
+    assert "tile 16x64, sums in 3 parts: f, d" in "\n".join(gpu_plan(specialize(graph, {"N": 1})).lines())
 
 
 def test_weights_lie_alike_for_every_batch() -> None:

@@ -45,10 +45,14 @@ EDGES = {
     "groups that are merged": (ConvSizes(2, 12, 30, 5, 5, (3, 3), (2, 2), (1, 1, 1, 1), groups=3), UNEVEN, 1),
     "merged by twos": (ConvSizes(2, 256, 256, 3, 3, (3, 3), pads=(1, 1, 1, 1), groups=8), EVEN, 1),
     "groups as they are": (ConvSizes(2, 48, 256, 5, 5, (3, 3), (2, 2), (1, 1, 1, 1), groups=2), UNEVEN, 1),
-    "scores": (ConvSizes(9, 100, 10, 1, 1, (1, 1)), UNEVEN, 1),
+    "one channel": (ConvSizes(2, 1, 8, 9, 8, (3, 3), (1, 2), (1, 1, 1, 1)), UNEVEN, 1),
+    "four channels, in parts": (ConvSizes(1, 4, 8, 11, 11, (5, 5)), UNEVEN, 2),
+    "scores": (ConvSizes(9, 100, 10, 1, 1, (1, 1)), "scores", 1),
+    "few rows": (ConvSizes(1, 64, 72, 7, 5, (3, 3), pads=(1, 1, 1, 1)), "short", 2),
 }
+OF_KINDS = {kind: [name for name, (_, which, _) in EDGES.items() if getattr(tiles, which) is not None] for kind, tiles in KINDS.items()}
 FEW = {
-    "mma.sync": ("uneven in every way", "sums in parts", "merged by twos", "no barrier among the steps", "an image one row high"),
+    "mma.sync": ("uneven in every way", "sums in parts", "scores", "no barrier among the steps", "an image one row high"),
     "wgmma": ("uneven in every way", "sums in parts", "no fence after copies", "a ring one slot small"),
 }
 TAIL = EDGES["3x3 with remainders"][0]
@@ -61,7 +65,7 @@ def _of_each_kind(names: Mapping[str, Iterable[str]]) -> Any:
     return pytest.mark.parametrize(("kind", "name"), pairs)
 
 
-@_of_each_kind(dict.fromkeys(KINDS, EDGES))
+@_of_each_kind(OF_KINDS)
 def test_edges_are_right(kind: str, name: str) -> None:
     sizes, which, splits = EDGES[name]
     trial = Trial.drawn(sizes)
@@ -207,7 +211,7 @@ def test_sanitizers_find_nothing(tile: GpuTile, order: Order, sanitizer: str) ->
     assert trial.off(found.arrays[kernel.order.index("Y")]) < BOUND["f16"]
 
 
-REGISTERS = {(64, 64): 128, (128, 64): 168, (128, 128): 224, (128, 256): 224}
+REGISTERS = {(16, 64): 128, (32, 64): 128, (64, 64): 128, (128, 64): 168, (128, 128): 224, (128, 256): 224}
 
 
 def _is_lean(tile: GpuTile, sizes: ConvSizes, of: str, folder: Path, arch: str) -> None:
@@ -219,16 +223,30 @@ def _is_lean(tile: GpuTile, sizes: ConvSizes, of: str, folder: Path, arch: str) 
 
 
 @needs_nvcc
+@pytest.mark.slow
+@pytest.mark.parametrize("of", ELEMENTS)
+@pytest.mark.parametrize(
+    "tile", [tile for tile in ALL_TILES if tile not in (WARP_TILES.small, WARP_TILES.short, GROUP_TILES.small)], ids=_id
+)
+def test_machine_code_of_stems(tile: GpuTile, of: str, tmp_path: Path) -> None:
+    """Chunks of two taps have twice the tests."""
+    if tile.by_groups and ELEMENTS[of].group_product is None:
+        return
+    stem = ConvSizes(1, 3, 64, 224, 224, (7, 7), (2, 2), (3, 3, 3, 3))
+    _is_lean(tile, stem, of, tmp_path, "sm_90a" if tile.by_groups else "sm_90")
+
+
+@needs_nvcc
 @pytest.mark.parametrize(("tile", "arch"), [(WARP_TILES.uneven, "sm_90"), (GROUP_TILES.uneven, "sm_90a")], ids=["mma.sync", "wgmma"])
 def test_machine_code_has_tensor_cores_and_no_stack(tile: GpuTile, arch: str, tmp_path: Path) -> None:
     _is_lean(tile, TAIL, "f16", tmp_path, arch)
 
 
-# for channels that fill no step the table has the uneven tile in place of the small one
+# for channels that fill no step the table has uneven tiles in place of the small and the short one
 CODE = [
     pytest.param(tile, of, channels, arch, id=f"{_id(tile)}-{channels}-{of}-{arch}")
     for (tile, of), channels in itertools.product(OF_EVERY_TILE, (20, 64))
-    if tile not in (WARP_TILES.small, GROUP_TILES.small) or channels * ELEMENTS[of].bytes % tile.depth == 0
+    if tile not in (WARP_TILES.small, WARP_TILES.short, GROUP_TILES.small) or channels * ELEMENTS[of].bytes % tile.depth == 0
     for arch in (("sm_90a",) if tile.by_groups else ("sm_80", "sm_90"))
 ]
 

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from convc.backends.tvm.cuda.kernels.layout import ELEMENTS
+from convc.backends.tvm.cuda.kernels.sizes import ConvSizes
 from convc.backends.tvm.cuda.kernels.tiles import (
     FEWEST_STEPS,
     GROUP_TILES,
@@ -15,6 +16,7 @@ from convc.backends.tvm.cuda.kernels.tiles import (
     TileTable,
     tiles_for,
     tiling,
+    tiling_of,
 )
 from convc.backends.tvm.gpus.architectures import ARCHITECTURES, Architecture
 
@@ -22,31 +24,63 @@ H100 = ARCHITECTURES["sm_90"]
 EITHER = pytest.mark.parametrize("tiles", [WARP_TILES, GROUP_TILES], ids=["mma.sync", "wgmma"])
 
 
-@EITHER
 @pytest.mark.parametrize(
-    ("rows", "cols", "taps", "channels", "tile", "splits"),
+    ("rows", "cols", "taps", "channels", "by_warps", "by_groups"),
     [
-        (256 * 28 * 28, 512, 1, 128, (128, 256), 1),
-        (256 * 28 * 28, 128, 9, 128, (128, 128), 1),
-        (256 * 56 * 56, 64, 9, 64, (128, 64), 1),
-        (56 * 56, 64, 1, 64, (64, 64), 1),
-        (14 * 14, 256, 9, 256, (64, 64), 8),
-        (7 * 7, 512, 9, 512, (64, 64), 15),
-        (1, 1000, 1, 2048, (64, 64), 8),
-        (1, 10, 1, 64, (64, 64), 1),
+        (256 * 28 * 28, 512, 1, 128, (128, 256, 1), (128, 256, 1)),
+        (256 * 28 * 28, 128, 9, 128, (128, 128, 1), (128, 128, 1)),
+        (256 * 56 * 56, 64, 9, 64, (128, 64, 1), (128, 64, 1)),
+        (56 * 56, 64, 1, 64, (64, 64, 1), (64, 64, 1)),
+        (14 * 14, 256, 9, 256, (32, 64, 4), (64, 64, 8)),
+        (7 * 7, 512, 9, 512, (64, 64, 15), (64, 64, 15)),
+        (1, 1000, 1, 2048, (16, 64, 8), (64, 64, 8)),
+        (1, 10, 1, 64, (16, 64, 1), (64, 64, 1)),
     ],
 )
 def test_large_products_take_large_tiles_and_small_ones_split_their_sums(
-    rows: int, cols: int, taps: int, channels: int, tile: tuple[int, int], splits: int, tiles: TileTable
+    rows: int, cols: int, taps: int, channels: int, by_warps: tuple[int, int, int], by_groups: tuple[int, int, int]
 ) -> None:
-    chosen = tiling(rows, cols, taps, 2 * channels, 1, tiles, H100)
-    assert ((chosen.tile.rows, chosen.tile.cols), chosen.splits) == (tile, splits)
+    for tiles, right in ((WARP_TILES, by_warps), (GROUP_TILES, by_groups)):
+        chosen = tiling(rows, cols, taps, 2 * channels, 1, tiles, H100)
+        assert (chosen.tile.rows, chosen.tile.cols, chosen.splits) == right
+
+
+# The convolutions of resnet18, with how often each is there, and its dense layer.
+RESNET18 = (
+    (1, ConvSizes(1, 3, 64, 224, 224, (7, 7), (2, 2), (3, 3, 3, 3))),
+    (4, ConvSizes(1, 64, 64, 56, 56, (3, 3), pads=(1, 1, 1, 1))),
+    *(
+        case
+        for before, channels, size in ((64, 128, 56), (128, 256, 28), (256, 512, 14))
+        for case in (
+            (1, ConvSizes(1, before, channels, size, size, (3, 3), (2, 2), (1, 1, 1, 1))),
+            (1, ConvSizes(1, before, channels, size, size, (1, 1), (2, 2))),
+            (3, ConvSizes(1, channels, channels, size // 2, size // 2, (3, 3), pads=(1, 1, 1, 1))),
+        )
+    ),
+    (1, ConvSizes(1, 512, 1000, 1, 1, (1, 1))),
+)
+
+
+@pytest.mark.parametrize(("arch", "bar"), [("sm_90", 1.15), ("sm_90a", 1.21)])
+def test_of_one_image_few_products_are_of_what_is_not_there(arch: str, bar: float) -> None:
+    """Rows and columns that fill the last tile, channels that fill a tap, and what fills the last step; wgmma takes 64 rows."""
+    element, done, wanted = ELEMENTS["f16"], 0, 0
+    for number, sizes in RESNET18:
+        tile = tiling_of(sizes, element, ARCHITECTURES[arch]).tile
+        step = tile.depth // element.bytes
+        done += (
+            number * tile.whole(sizes.pixels) * math.ceil(sizes.group_out / tile.cols) * tile.cols * math.ceil(sizes.depth / step) * step
+        )
+        wanted += number * sizes.macs
+    assert done / wanted < bar
 
 
 @EITHER
 def test_a_tap_that_fills_no_step_takes_shorter_steps(tiles: TileTable) -> None:
-    assert tiling(100, 64, 9, 40, 1, tiles, H100).tile == tiles.uneven
-    assert tiling(100, 64, 9, 128, 1, tiles, H100).tile == tiles.small
+    assert tiling(128, 64, 9, 40, 1, tiles, H100).tile == tiles.uneven
+    assert tiling(128, 64, 9, 128, 1, tiles, H100).tile == tiles.small
+    assert tiling(96, 64, 9, 40, 1, tiles, H100).tile == (tiles.uneven_short or tiles.uneven)
 
 
 def test_groups_of_warps_multiply_16_bits_on_sm_90a_alone() -> None:
