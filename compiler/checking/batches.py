@@ -30,9 +30,11 @@ __all__ = ["close_to", "compare_batches"]
 CLOSE = 2.0**-15  # of an output's scale: 500 roundings of float32, about what the noise allows a deep network
 
 
-def close_to(exact: Mapping[str, Array]) -> Oracle:
-    """One that nearly every right result meets, without a run for the noise: what is beyond it is held to the noise."""
-    return Oracle(exact, {name: np.asarray(CLOSE * _scale(value)) for name, value in exact.items()})
+def close_to(exact: Mapping[str, Array], share: float = CLOSE) -> Oracle:
+    """One that nearly every right result meets, without a run for the noise: what is beyond it is held to the noise. `share` is of the
+    scale of an output.
+    """
+    return Oracle(exact, {name: np.asarray(share * _scale(value)) for name, value in exact.items() if value.dtype != object})
 
 
 def _scale(value: Array) -> float:
