@@ -8,8 +8,13 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import numpy as np
+
+from ...ir.binding import specialize
 from ...ir.errors import ArtifactError
 from ...ir.graph import Graph
+from ...ir.types import DTYPES
+from ...ir.usual_sizes import usual_sizes
 from .fields import are_names, are_tiles, has_numbers, is_packing, is_text, refuse_wrong
 from .options import FP32, CompileOptions
 from .target import LIBRARY, PACKED, Held, Peak, Say, Target, packing_of
@@ -25,6 +30,7 @@ __all__ = ["CPU", "CpuBuilt"]
 
 T = TypeVar("T", "Arena", Peak)
 
+WATCHED, MOST_WORDS = 2, 5  # runs that are timed, and rows that are named
 RELIED_ON = {"library": is_text, "needs": are_names, "tiles": are_tiles, "packed": is_packing}  # other fields are for people
 
 
@@ -133,6 +139,8 @@ def _build(graph: Graph, folder: Path, tiles: Mapping[str, int], options: Compil
         say(built.complaint)
     if built.tuned:
         say(f"{len(built.tuned)} kernels as convc tune found them fastest")
+    if options.check:
+        _warn(built, options, say)
     return CpuBuilt(
         library=LIBRARY,
         tvm=built.target,
@@ -144,6 +152,29 @@ def _build(graph: Graph, folder: Path, tiles: Mapping[str, int], options: Compil
         seconds=round(built.seconds, 2),
         packed=_pack(built, folder, say).record(),
     )
+
+
+def _warn(built: CpuBuild, options: CompileOptions, say: Say) -> None:
+    """Say which ops without a kernel of ours take a part of the run, by the clock: stock rows can be a hundred times slower.
+
+    A network without any is not run for that.
+    """
+    from ...backends.tvm.cpu.laid import STOCK
+    from ...backends.tvm.library.profile import call_times, slow_rows
+    from ...backends.tvm.library.run import LoadedLibrary
+
+    graph = built.library.graph
+    if all(call.kernel != STOCK or call.node.kind.facts.is_view for call in built.library.calls):
+        return
+    loaded = LoadedLibrary.load(built.library, threads=options.threads)
+    inputs = specialize(graph, usual_sizes(graph)).inputs  # of ones: kernels take as long whatever the values are
+    given = {node.name: np.ones(node.typed.concrete(), DTYPES[node.typed.dtype]) for node in inputs}
+    rows = slow_rows(call_times(loaded, given, WATCHED))
+    for time, share in rows[:MOST_WORDS]:
+        names = ", ".join(f"%{node.name} ({node.kind.name})" for node in time.nodes)
+        say(f"warning: {names} {'takes' if len(time.nodes) == 1 else 'take'} {share:.0%} of a run, for want of a kernel of convc's own")
+    if left := rows[MOST_WORDS:]:
+        say(f"warning: {len(left)} more such take {sum(share for _, share in left):.0%}")
 
 
 def _pack(built: CpuBuild, folder: Path, say: Say) -> Packed:

@@ -18,9 +18,10 @@ from ..cpu.plan import PACK, UNPACK, VIEW, KernelCall
 from .compile_kernels import OURS
 from .run import LoadedLibrary
 
-__all__ = ["CallTime", "call_times"]
+__all__ = ["CallTime", "call_times", "slow_rows"]
 
 ITSELF = "vm."  # allocations, shape checks and views
+SHARE, LEAST = 0.02, 50  # of a run, and microseconds: what stock rows may take without a word
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,13 @@ def call_times(loaded: LoadedLibrary, inputs: Mapping[str, Array], runs: int) ->
     names = [name for name, _ in taken[0]]
     medians = [statistics.median(entry[1] for entry in entries) for entries in zip(*taken, strict=True)]
     return _matched(loaded.calls, list(zip(names, medians, strict=True)))
+
+
+def slow_rows(times: Sequence[CallTime]) -> list[tuple[CallTime, float]]:
+    """Stock rows that take a share of the run worth a word, and that share, the greatest first."""
+    whole = sum(time.microseconds for time in times)
+    rows = [(time, time.microseconds / whole) for time in times if time.kernel == STOCK and time.microseconds > LEAST]
+    return sorted(((time, share) for time, share in rows if share > SHARE), key=lambda row: -row[1])
 
 
 def _matched(calls: Sequence[KernelCall], seen: list[tuple[str, float]]) -> list[CallTime]:

@@ -1,0 +1,35 @@
+"""That ops without a kernel of their own are named where they take a part of the run, and nothing is said where none does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from convc.backends.tvm.cpu.laid import STOCK, PlannedCall
+from convc.backends.tvm.library.profile import CallTime, slow_rows
+from convc.compiler.compiling.compile import compile_network
+from convc.tests.support.graphs import typed_graph
+
+SLOW = """graph @slow(%x: f32[BATCH,16,128,128]) {
+  %w = param : f32[16,16,3,3]
+  %c = conv2d(%x, %w) {pads=[1,1,1,1]}
+  %p = OP
+  %y = relu(%p)
+  return %y
+}"""
+
+
+@pytest.mark.parametrize(("batch", "op", "is_slow"), [("N", "matmul(%c, %c)", True), ("1", "max_pool(%c) {kernel=[2,2]}", False)])
+def test_a_slow_row_is_named_with_its_share(tmp_path: Path, batch: str, op: str, is_slow: bool) -> None:
+    said: list[str] = []
+    compile_network(typed_graph(SLOW.replace("BATCH", batch).replace("OP", op)), tmp_path / "made", say=said.append)
+    words = [line for line in said if line.startswith("warning: %")]
+    assert [line.split(" takes ")[0] for line in words] == (["warning: %p (matmul)"] if is_slow else [])
+
+
+def test_rows_are_told_by_their_share() -> None:
+    graph = typed_graph(SLOW.replace("BATCH", "1").replace("OP", "matmul(%c, %c)"))
+    times = [(STOCK, "c", 60.0), ("direct", "c", 2880.0), (STOCK, "p", 100.0), (STOCK, "y", 40.0)]
+    made = [CallTime((PlannedCall(kernel, graph.by_name[name]),), microseconds) for kernel, name, microseconds in times]
+    assert [(time.nodes[0].name, round(share, 3)) for time, share in slow_rows(made)] == [("p", 0.032)]
