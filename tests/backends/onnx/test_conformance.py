@@ -94,7 +94,8 @@ def read_list() -> dict[str, str]:
     return reasons
 
 
-CASES = once("onnx_cases", lambda: {case.name: case for case in all_cases() if case.is_concerned})
+ALL = once("onnx_cases", lambda: list(all_cases()))
+CASES = {case.name: case for case in ALL if case.is_concerned}
 LISTED = read_list()
 
 
