@@ -41,17 +41,17 @@ def compiled(function: Any) -> Any:
     return host.compile(host.IRModule({"main": function.with_attr("global_symbol", "main")}), target=target)
 
 
-def runner(function: Any) -> Callable[[list[Array], tuple[int, ...]], Array]:
+def runner(function: Any, dtype: Any = np.float32) -> Callable[[list[Array], tuple[int, ...]], Array]:
     """The kernel on two threads: from its operands and the shape of its result to that result."""
     host, main = tvm(2), compiled(function)["main"]
 
     def run(operands: list[Array], shape: tuple[int, ...]) -> Array:
-        result = host.runtime.tensor(np.full(shape, np.nan, np.float32))
+        result = host.runtime.tensor(np.full(shape, np.nan, dtype))
         main(*(host.runtime.tensor(np.ascontiguousarray(operand)) for operand in operands), result)
         return result.numpy()
 
     return run
 
 
-def call(function: Any, operands: list[Array], shape: tuple[int, ...]) -> Array:
-    return runner(function)(operands, shape)
+def call(function: Any, operands: list[Array], shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+    return runner(function, dtype)(operands, shape)

@@ -33,6 +33,7 @@ from .kernels.winograd.transforms import tile_filters
 from .laid import Argument, ParamValues
 from .tiles import possible_tiles
 from .work import (
+    HALF,
     Surroundings,
     Work,
     batch_of,
@@ -74,7 +75,7 @@ def _depthwise(around: Surroundings, node: Node) -> Work:
     """On blocks; or on planes, where an image of few channels lies as it was given."""
     (x, w, *bias), window = node.inputs, _window(node)
     channels = extents(x)[0]
-    if x in around.graph.inputs and channels < LANES // 2 and planes.can_slide(window):
+    if x in around.graph.inputs and x.typed.dtype != HALF and channels < LANES // 2 and planes.can_slide(window):
         return _on_planes(around, node, window)
     covers, steps, others = followers(around, node)
     arguments = (packed(f"{node.name}.packed", depthwise_filters(channels, window.kernel), w), bias_of(node, channels, bias))
@@ -131,7 +132,8 @@ def _direct(around: Surroundings, node: Node, norm: _Norm | None = None) -> Work
     x, w, *bias = node.inputs
     c_in, (c_out, *_), groups = extents(x)[0], w.typed.concrete(), node.op.groups
     covers, steps, others = followers(around, node)
-    is_first = groups == 1 and c_in < LANES // 2 and norm is None  # a block of its own few channels, read as the image lies
+    # a block of its own few channels, read as the image lies
+    is_first = groups == 1 and c_in < LANES // 2 and norm is None and x.typed.dtype != HALF
     lanes, blocks_in = (c_in, 1) if is_first else (LANES, blocks(c_in))
     whole, before = whole_groups(groups, c_in, c_out), norm.steps if norm else None
     last = c_in - (blocks_in - 1) * LANES if whole == 1 and not is_first else LANES
@@ -187,7 +189,7 @@ def bias_of(node: Node, c_out: int, bias: list[Node]) -> Argument:
 
 def _bias(c_out: int, bias: list[Node]) -> Callable[[ParamValues], Array]:
     """Zeros for a layer without one."""
-    return lambda values: values(bias[0]) if bias else np.zeros(c_out, np.float32)
+    return lambda values: values(bias[0]).astype(np.float32, copy=False) if bias else np.zeros(c_out, np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ class _Lowering:
         made[work.result] = self._kernel(work.kernel.build(), [*operands, *arguments, *others], work.result, work.is_laid, attributes)
 
     def _move(self, move: Any, source: dict[Node, Any], target: dict[Node, Any], node: Node) -> None:
-        function, in_blocks = move(batch_of(node), *extents(node)), target is self.blocked
+        function, in_blocks = move(batch_of(node), *extents(node), DTYPES[node.typed.dtype].name), target is self.blocked
         target[node] = self._kernel(function, [source[node]], node, in_blocks, {IN_PLACE: 0})
 
     def _kernel(self, function: Any, operands: list[Any], node: Node, in_blocks: bool, attributes: Mapping[str, Any]) -> Any:

@@ -17,9 +17,9 @@ from ..processor import AVX512, Processor
 from .kernels.kernel import TunedForms
 from .kernels.layout import blocks
 from .laid import LaidPlan, PlannedCall
-from .rules import MAKERS, PLAIN, WINDOWS
+from .rules import HALVES, MAKERS, PLAIN, WINDOWS
 from .tiles import tiles_by_size
-from .work import Surroundings, Work, extents, is_blocked
+from .work import HALF, Surroundings, Work, extents, is_blocked
 
 __all__ = ["PACK", "UNPACK", "VIEW", "KernelCall", "KernelPlan", "plan", "single_image"]
 
@@ -78,7 +78,8 @@ def plan(
     for node in graph.ops:
         if node in covered or not graph.uses[node]:
             continue
-        maker = MAKERS.get(node.kind) if _is_worth_blocks(node, in_blocks) else None
+        is_half = HALF in (node.typed.dtype, *(operand.typed.dtype for operand in node.inputs))
+        maker = MAKERS.get(node.kind) if _is_worth_blocks(node, in_blocks) and (not is_half or node.kind in HALVES) else None
         work = maker(around, node) if maker is not None else None
         if work is not None:
             works[work.result] = work

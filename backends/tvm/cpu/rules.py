@@ -21,6 +21,7 @@ from ....ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
 from ....ir.ops.resize import RESIZE
 from ....ir.ops.select import GATHER
 from ....ir.ops.shape import CONCAT, FLATTEN, SLICE, TRANSPOSE
+from ....ir.types import DTYPES
 from .convolution_rules import batch_norm, bias_of, conv, conv_of_volume, conv_transpose
 from .kernels import dense, moves, norms, pointwise, pools
 from .kernels import resize as resizes
@@ -31,9 +32,9 @@ from .kernels.windows import Window
 from .laid import Argument
 from .move_rules import move
 from .token_rules import layer_norm, plain_elements, product, rows_of_dense
-from .work import Surroundings, Work, batch_of, extents, followers, in_rows, is_blocked, only_reader, packed, step_of
+from .work import HALF, ROUNDED, Surroundings, Work, batch_of, extents, followers, in_rows, is_blocked, only_reader, packed, step_of
 
-__all__ = ["MAKERS", "PLAIN", "WINDOWS"]
+__all__ = ["HALVES", "MAKERS", "PLAIN", "WINDOWS"]
 
 MOST_JOINED = 8  # operands of a concatenation that each choice from it reads itself
 
@@ -43,15 +44,17 @@ def pool(around: Surroundings, node: Node) -> Work | None:
     if not (is_blocked(x) and is_blocked(node)):
         return None
     channels, rows, cols = extents(x)
-    if node.kind in (GLOBAL_AVG_POOL, GLOBAL_MAX_POOL):
-        kernel = pools.global_avg_pool if node.kind is GLOBAL_AVG_POOL else pools.global_max_pool
-        return Work((node,), kernel.of(batch_of(x), channels, rows, cols), (x,))
+    steps = (ROUNDED,) if node.typed.dtype == HALF else ()
+    if node.kind is GLOBAL_AVG_POOL:
+        return Work((node,), pools.global_avg_pool.of(batch_of(x), channels, rows, cols, steps), (x,))
+    if node.kind is GLOBAL_MAX_POOL:
+        return Work((node,), pools.global_max_pool.of(batch_of(x), channels, rows, cols), (x,))
     op = in_rows(node.op)
     window = Window(rows, cols, op.kernel, op.strides, op.pads, op.dilations, op.ceil_mode)
     sizes = (batch_of(x), channels, window)
     if node.kind is MAX_POOL:
         return Work((node,), pools.max_pool.of(*sizes, around.processor), (x,))
-    return Work((node,), pools.avg_pool.of(*sizes, op.count_include_pad, around.processor), (x,))
+    return Work((node,), pools.avg_pool.of(*sizes, op.count_include_pad, around.processor, steps), (x,))
 
 
 def concat(around: Surroundings, node: Node) -> Work | None:
@@ -124,7 +127,7 @@ def elementwise(around: Surroundings, node: Node) -> Work | None:
         return None
     x, other = sorted(node.inputs, key=lambda operand: operand.type != node.type)
     first = EpilogueStep(node.kind, node.op, 1, node.inputs[0] is other)
-    if x.type != node.type or other.typed.dtype != "f32":
+    if x.type != node.type or other.typed.dtype != node.typed.dtype:
         return None
     channels, ones = sizes[1], (1,) * (node.typed.rank - 2)
     if other.weights is not None and other.typed.concrete() in ((channels, *ones), (1, channels, *ones)):
@@ -168,15 +171,15 @@ def dense_layer(around: Surroundings, node: Node, flatten: Node | None = None) -
     if flatten is None and (work := rows_of_dense(around, node)) is not None:
         return work
     x, w, *bias = node.inputs
-    if node.typed.dtype != "f32" or any(param.weights is None for param in (w, *bias)):
+    if node.typed.dtype not in ("f32", HALF) or any(param.weights is None for param in (w, *bias)):
         return None
     c_out, c_in = w.typed.concrete()
-    covers, steps, others = followers(around, node)
+    covers, steps, others = followers(around, node) if node.typed.dtype != HALF else ((node,), (), ())
     arguments = (packed(f"{node.name}.packed", dense.dense_weights(c_in, c_out), w), bias_of(node, c_out, bias))
     if flatten is not None:
         covers, (x,) = (flatten, *covers), flatten.inputs
     image = tuple(dim for dim in x.typed.shape[1:] if isinstance(dim, int))
-    kernel = dense.dense.of(batch_of(x), image, c_out, steps, around.processor)
+    kernel = dense.dense.of(batch_of(x), image, c_out, steps, around.processor, DTYPES[node.typed.dtype].name)
     return Work(covers, kernel, (x,), arguments, others, frozenset([x]))
 
 
@@ -253,6 +256,14 @@ MAKERS: dict[OpDef[Any], Callable[[Surroundings, Node], Work | None]] = {
     **dict.fromkeys(STEPS, elementwise),
 }
 
+# What computes float16 too, or only moves it.
+HALVES = frozenset(
+    (
+        *(CONV1D, CONV2D, CONV_TRANSPOSE1D, CONV_TRANSPOSE2D, BATCH_NORM, MAX_POOL, AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL),
+        *(CONCAT, SLICE, GATHER, FLATTEN, DENSE),
+        *STEPS,
+    )
+)
 # What works along an axis of space, so that a sequence is worth its move into blocks.
 WINDOWS = frozenset({CONV1D, CONV_TRANSPOSE1D, MAX_POOL, AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, RESIZE})
 # What takes plain values, so that those of three axes need no blocks.

@@ -30,7 +30,7 @@ def tiles_by_size(graph: Graph, asked: str, processor: Processor) -> dict[str, i
 
 def possible_tiles(node: Node) -> tuple[int, ...]:
     """Every m that could be a convolution's."""
-    if not is_blocked_layer(node) or node.kind is not CONV2D:
+    if not is_blocked_layer(node) or node.kind is not CONV2D or node.typed.dtype != "f32":
         return ()
     op, (_, c_in, r, k_cols) = node.op, node.inputs[1].typed.concrete()
     is_usual = k_cols == r and op.strides == (1, 1) and op.groups == 1 and c_in >= LANES and _has_whole_phases(node)

@@ -6,20 +6,26 @@ from collections.abc import Callable, Container, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from ....ir.dims import Expr
 from ....ir.graph import Graph, Node
 from ....ir.op import OpDef
 from ....ir.ops.conv import Conv1d, Conv2d
 from ....ir.ops.conv_transpose import ConvTranspose1d, ConvTranspose2d
+from ....ir.ops.elementwise import CAST, Cast
 from ....ir.ops.resize import Resize
 from ....ir.ops.window import Pair
+from ....ir.types import Array
 from ..processor import Processor
 from .kernels.epilogue import STEPS, EpilogueStep, Steps
 from .kernels.kernel import CpuKernel, TunedForms
 from .kernels.layout import Packing
-from .laid import Argument, LaidWork
+from .laid import Argument, LaidWork, ParamValues
 
 __all__ = [
+    "HALF",
+    "ROUNDED",
     "Followers",
     "Surroundings",
     "Work",
@@ -40,6 +46,8 @@ __all__ = [
 Followers = tuple[tuple[Node, ...], Steps, tuple[Node, ...]]
 StepOf = Callable[[Node, Node], EpilogueStep | None]  # of a node that reads a value, and that value
 
+HALF = "f16"
+ROUNDED = EpilogueStep(CAST, Cast(HALF))  # to float16, and float32 again
 MOST_STEPS, MOST_READS = 16, 8  # that follow a kernel within it
 
 
@@ -74,9 +82,13 @@ class Surroundings:
 
 
 def is_blocked(node: Node) -> bool:
-    """Whether a value may lie in blocks: a float32 image, or a sequence as one of a single row, whose sizes but the batch are numbers."""
+    """Whether a value may lie in blocks: an image, or a sequence as one of a single row, whose sizes but the batch are numbers.
+
+    It is of float32, or of float16, which lies in blocks as the same numbers in float32: so kernels are the same, and all that computes
+    rounds what it leaves.
+    """
     shape = node.typed.shape
-    return node.typed.dtype == "f32" and len(shape) in (3, 4) and all(isinstance(dim, int) and dim > 0 for dim in shape[1:])
+    return node.typed.dtype in ("f32", HALF) and len(shape) in (3, 4) and all(isinstance(dim, int) and dim > 0 for dim in shape[1:])
 
 
 def is_blocked_layer(node: Node) -> bool:
@@ -100,8 +112,13 @@ def only_reader(graph: Graph, node: Node) -> Node | None:
 
 
 def followers(around: Surroundings, node: Node, kinds: Container[OpDef[Any]] = STEPS, *, gates: bool = True) -> Followers:
-    """What of these kinds may be computed before the value of `node` is stored; without `gates`, what reads it once."""
-    return chain_after(around.graph, around.covered, node, lambda reader, value: step_of(reader, value, kinds), MOST_READS, gates=gates)
+    """What of these kinds may be computed before the value of `node` is stored, in the end rounded where it is float16; without `gates`,
+    what reads it once.
+    """
+    covers, steps, others = chain_after(
+        around.graph, around.covered, node, lambda reader, value: step_of(reader, value, kinds), MOST_READS, gates=gates
+    )
+    return covers, (*steps, ROUNDED) if node.typed.dtype == HALF else steps, others
 
 
 def chain_after(graph: Graph, covered: Set[Node], node: Node, step_of: StepOf, most_reads: int, *, gates: bool = True) -> Followers:
@@ -144,7 +161,7 @@ def _gate(graph: Graph, value: Node) -> tuple[Node, Node] | tuple[None, None]:
 
 def step_of(node: Node, value: Node, kinds: Container[OpDef[Any]] = STEPS) -> EpilogueStep | None:
     """The step, of one of these kinds, that computes `node` from `value`, one of its operands; None where it is none."""
-    return step_from(node, value) if node.kind in kinds and node.typed.dtype == "f32" else None
+    return step_from(node, value) if node.kind in kinds and node.typed.dtype in ("f32", HALF) else None
 
 
 def step_from(node: Node, value: Node) -> EpilogueStep | None:
@@ -159,7 +176,12 @@ def step_from(node: Node, value: Node) -> EpilogueStep | None:
 def packed(name: str, packing: Packing, param: Node) -> Argument:
     """A parameter as a kernel reads it; a sequence's filters are an image's of a single row."""
     is_line = param.typed.rank == 3
-    return Argument(name, packing.shape, "f32", lambda values: packing.pack(values(param)[:, :, None] if is_line else values(param)))
+
+    def made(values: ParamValues) -> Array:
+        given = values(param).astype(np.float32, copy=False)
+        return packing.pack(given[:, :, None] if is_line else given)
+
+    return Argument(name, packing.shape, "f32", made)
 
 
 def extents(node: Node) -> tuple[int, int, int]:

@@ -23,8 +23,10 @@ def dense_weights(c_in: int, c_out: int) -> Packing:
 
 
 @kind("dense")
-def dense(batch: Batch, image: tuple[int, ...], c_out: int, steps: Steps = (), processor: Processor = AVX512) -> Any:
-    """(A[n,image], W[OB,I,LANES], bias[OB,LANES], R[n,O]..., D[n,O]), where an image of any shape has I elements."""
+def dense(
+    batch: Batch, image: tuple[int, ...], c_out: int, steps: Steps = (), processor: Processor = AVX512, dtype: str = "float32"
+) -> Any:
+    """(A[n,image], W[OB,I,LANES], bias[OB,LANES], R[n,O]..., D[n,O]), A and D of a type; an image of any shape has I elements."""
     c_in, count = math.prod(image), blocks(c_out)
     others = [Operand(name, (batch, c_out)) for name in read_names(steps)]
     most = min(SUMS, processor.sums(LANES))
@@ -53,7 +55,7 @@ def dense(batch: Batch, image: tuple[int, ...], c_out: int, steps: Steps = (), p
             in_groups([number for number in (min(batch, most), batch % most if batch > most else 0) if number])
 
     weights = [Operand("W", (count, c_in, LANES)), Operand("bias", (count, LANES))]
-    return prim_func([Operand("A", (batch, *image)), *weights, *others, Operand("D", (batch, c_out))], body)
+    return prim_func([Operand("A", (batch, *image), dtype), *weights, *others, Operand("D", (batch, c_out), dtype)], body)
 
 
 def finish_row(writer: Writer, steps: Steps, read: Sequence[Any], d: Any, c_out: int, i: Any, o: Any, value: Any) -> None:
@@ -63,7 +65,7 @@ def finish_row(writer: Writer, steps: Steps, read: Sequence[Any], d: Any, c_out:
     def whole() -> None:
         lanes = writer.lanes(o * LANES)
         values = [writer.keep(other[i, lanes]) for other in read]
-        writer.to.buffer_store(d, apply(writer.vectors, steps, value, values), [i, lanes])
+        writer.to.buffer_store(d, writer.typed_as(d, apply(writer.vectors, steps, value, values), LANES), [i, lanes])
 
     def part() -> None:
         values = [Register(writer) for _ in read]
@@ -74,7 +76,7 @@ def finish_row(writer: Writer, steps: Steps, read: Sequence[Any], d: Any, c_out:
         result = Register(writer)
         result.set(apply(writer.vectors, steps, value, [register.get() for register in values]))
         for lane in range(left):
-            writer.to.buffer_store(d, result.lane(lane), [i, full * LANES + lane])
+            writer.to.buffer_store(d, writer.typed_as(d, result.lane(lane)), [i, full * LANES + lane])
 
     if not left:
         whole()
@@ -90,11 +92,14 @@ def _products(writer: Writer, a: Any, w: Any, first: Any, o: Any, number: int, c
     for j in range(number * width):
         writer.store(sums, writer.spread(0.0), j)
 
+    def wide(value: Any) -> Any:
+        return value if str(a.dtype) == "float32" else writer.tirx.Cast("float32", value)
+
     def add(k: Any, part: int) -> None:
         weights = writer.load(w, o, k)
         for j in range(number):
             at = j * width + part
-            writer.store(sums, sums[(at, writer.lanes())] + writer.spread(a[first + j, k]) * weights, at)
+            writer.store(sums, sums[(at, writer.lanes())] + writer.spread(wide(a[first + j, k])) * weights, at)
 
     with writer.loop(c_in // width) as k:
         for part in range(width):

@@ -10,7 +10,7 @@ from typing import Any
 from .....ir.op import OpDef
 from .....ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID, TANH
 from .....ir.ops.activation_variants import ELU, GELU, HARD_SIGMOID, HARD_SWISH, MISH, SELU
-from .....ir.ops.elementwise import ADD, MUL, SUB
+from .....ir.ops.elementwise import ADD, CAST, MUL, SUB
 from .....ir.ops.unary import ERF, SOFTPLUS
 from . import formulas
 
@@ -81,6 +81,8 @@ STEPS: dict[OpDef[Any], Formula] = {  # of vectors
 }
 # Not the exponential: of one element it is the C library's, and of 64 channels @56 Winograd's layer took 1.8 times as long with a sigmoid.
 FLAT = frozenset(SIMPLE) - {SIGMOID}
+# And of what is stored: CAST stands at the end alone, for a value of float16.
+FORMULAS: dict[OpDef[Any], Formula] = {**STEPS, CAST: lambda vectors, op, v, other: vectors.rounded(v)}
 ALONE = frozenset(STEPS) - {ADD, SUB, MUL}  # that read nothing besides
 
 
@@ -98,5 +100,5 @@ def apply(tirx: Any, steps: Sequence[EpilogueStep], value: Scalar, others: Seque
             value = tirx.settle(value)  # it is read twice
             other = STEPS[step.gate.kind](tirx, step.gate.op, value, None)
         a, b = (other, value) if step.first else (value, other)
-        value = STEPS[step.kind](tirx, step.op, a, b)
+        value = FORMULAS[step.kind](tirx, step.op, a, b)
     return value

@@ -21,56 +21,63 @@ LanePlace = tuple[int, int, int]  # of a channel: operand, block, lane
 
 
 @kind("pack")
-def pack(batch: Batch, channels: int, rows: int, cols: int) -> Any:
-    """(A[n,C,H,W], D blocked). Lanes beyond the last channel become 0."""
+def pack(batch: Batch, channels: int, rows: int, cols: int, dtype: str = "float32") -> Any:
+    """(A[n,C,H,W] of a type, D blocked). Lanes beyond the last channel become 0."""
     pixels = rows * cols
     count = blocks(channels)
 
     def body(writer: Writer, a: Any, d: Any) -> None:
         images, lines = writer.alias(a, (channels, pixels)), writer.alias(d, (count, pixels, LANES))
+
+        def wide(value: Any, lanes: int) -> Any:
+            return value if dtype == "float32" else writer.tirx.Cast("float32" if lanes == 1 else f"float32x{lanes}", value)
+
         with writer.each(batch, count, *_tiles(pixels), work=2 * count * pixels * LANES) as (i, c, tile):
             first, step = _tile_start(writer, tile, pixels)
 
             def turn(used: int) -> None:
-                given = [writer.keep(images[i, c * LANES + k, writer.lanes(first)]) for k in range(used)]
+                given = [writer.keep(wide(images[i, c * LANES + k, writer.lanes(first)], LANES)) for k in range(used)]
                 for pixel, vector in enumerate(transposed(writer, [*given, *[writer.spread(0.0)] * (LANES - used)])):
                     writer.store(lines, vector, i, c, first + pixel)
 
             def pick(used: int) -> None:
                 with writer.loop(step) as pixel:
                     for k in range(LANES):
-                        value = images[i, c * LANES + k, first + pixel] if k < used else writer.tirx.const(0.0, "float32")
+                        value = wide(images[i, c * LANES + k, first + pixel], 1) if k < used else writer.tirx.const(0.0, "float32")
                         writer.to.buffer_store(lines, value, [i, c, first + pixel, k])
 
             _by_fill(writer, channels, c, turn if pixels >= LANES else pick)
 
-    return prim_func([Operand("A", (batch, channels, rows, cols)), blocked("D", batch, channels, rows, cols)], body)
+    return prim_func([Operand("A", (batch, channels, rows, cols), dtype), blocked("D", batch, channels, rows, cols)], body)
 
 
 @kind("unpack")
-def unpack(batch: Batch, channels: int, rows: int, cols: int) -> Any:
-    """(A blocked, D[n,C,H,W])."""
+def unpack(batch: Batch, channels: int, rows: int, cols: int, dtype: str = "float32") -> Any:
+    """(A blocked, D[n,C,H,W] of a type)."""
     pixels = rows * cols
     count = blocks(channels)
 
     def body(writer: Writer, a: Any, d: Any) -> None:
         lines, images = writer.alias(a, (count, pixels, LANES)), writer.alias(d, (channels, pixels))
+
         with writer.each(batch, count, *_tiles(pixels), work=2 * count * pixels * LANES) as (i, c, tile):
             first, step = _tile_start(writer, tile, pixels)
 
             def turn(used: int) -> None:
                 given = [writer.load(lines, i, c, first + pixel) for pixel in range(LANES)]
                 for k, vector in enumerate(transposed(writer, given)[:used]):
-                    writer.to.buffer_store(images, vector, [i, c * LANES + k, writer.lanes(first)])
+                    writer.to.buffer_store(images, writer.typed_as(images, vector, LANES), [i, c * LANES + k, writer.lanes(first)])
 
             def pick(used: int) -> None:
                 for k in range(used):
                     with writer.loop(step) as pixel:
-                        writer.to.buffer_store(images, lines[i, c, first + pixel, k], [i, c * LANES + k, first + pixel])
+                        writer.to.buffer_store(
+                            images, writer.typed_as(images, lines[i, c, first + pixel, k]), [i, c * LANES + k, first + pixel]
+                        )
 
             _by_fill(writer, channels, c, turn if pixels >= LANES else pick)
 
-    return prim_func([blocked("A", batch, channels, rows, cols), Operand("D", (batch, channels, rows, cols))], body)
+    return prim_func([blocked("A", batch, channels, rows, cols), Operand("D", (batch, channels, rows, cols), dtype)], body)
 
 
 def _tiles(pixels: int) -> tuple[int]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...processor import AVX512, Processor
+from .epilogue import Steps, apply
 from .kernel import kind
 from .layout import LANES, Batch, blocks
 from .windows import Column, Sum, Window, slide, tap_rows
@@ -33,14 +34,15 @@ def max_pool(batch: Batch, channels: int, window: Window, processor: Processor =
 
 
 @kind("avg pool")
-def avg_pool(batch: Batch, channels: int, window: Window, count_include_pad: bool, processor: Processor = AVX512) -> Any:
-    """(A, D). Positions that only ceil_mode adds are never counted."""
+def avg_pool(batch: Batch, channels: int, window: Window, count_include_pad: bool, processor: Processor = AVX512, steps: Steps = ()) -> Any:
+    """(A, D), after steps that read nothing else. Positions that only ceil_mode adds are never counted."""
 
     def body(writer: Writer, a: Any, d: Any) -> None:
         def finish(value: Any, at: tuple[Any, ...], column: Column) -> None:
             cols = column.padded if count_include_pad else len(column.taps)
             count = writer.tirx.Cast("float32", _counted_rows(writer, window, at[2], count_include_pad) * cols)
-            writer.store(d, value * writer.spread(writer.tirx.const(1.0, "float32") / count), *at)
+            mean = value * writer.spread(writer.tirx.const(1.0, "float32") / count)
+            writer.store(d, apply(writer.vectors, steps, mean, []), *at)
 
         zero = writer.spread(0.0)
         slide(writer, batch, channels, window, a, Sum(lambda c: zero, _no_weight, lambda total, x, _: total + x, finish), processor)
@@ -70,13 +72,13 @@ def _pool(batch: Batch, channels: int, window: Window, body: Callable[..., None]
 
 
 @kind("global avg pool")
-def global_avg_pool(batch: Batch, channels: int, rows: int, cols: int) -> Any:
-    """(A, D[CB,n,1,1,LANES])."""
+def global_avg_pool(batch: Batch, channels: int, rows: int, cols: int, steps: Steps = ()) -> Any:
+    """(A, D[CB,n,1,1,LANES]), after steps that read nothing else."""
 
     def add(tirx: Any) -> Callable[[Any, Any], Any]:
         return lambda a, b: a + b
 
-    return _global_pool(batch, channels, rows * cols, blocked("A", batch, channels, rows, cols), 0.0, add, 1.0 / (rows * cols))
+    return _global_pool(batch, channels, rows * cols, blocked("A", batch, channels, rows, cols), 0.0, add, 1.0 / (rows * cols), steps)
 
 
 @kind("global max pool")
@@ -85,7 +87,9 @@ def global_max_pool(batch: Batch, channels: int, rows: int, cols: int) -> Any:
     return _global_pool(batch, channels, rows * cols, blocked("A", batch, channels, rows, cols), -math.inf, greatest, None)
 
 
-def _global_pool(batch: Batch, channels: int, pixels: int, a: Any, start: float, combine: Combine, factor: float | None) -> Any:
+def _global_pool(
+    batch: Batch, channels: int, pixels: int, a: Any, start: float, combine: Combine, factor: float | None, steps: Steps = ()
+) -> Any:
     """Several results at once, each of every so manieth pixel, and in the end one of all of them."""
     count = blocks(channels)
     width = max(w for w in range(1, SUMS + 1) if pixels % w == 0)
@@ -101,6 +105,7 @@ def _global_pool(batch: Batch, channels: int, pixels: int, a: Any, start: float,
                 for j in range(width):
                     writer.store(results, take(results[(j, writer.lanes())], writer.load(lines, i, c, part * width + j)), j)
             result = writer.pairwise([writer.load(results, j) for j in range(width)], take)
-            writer.store(d, result if factor is None else result * writer.spread(factor), i, c, 0, 0)
+            value = result if factor is None else result * writer.spread(factor)
+            writer.store(d, apply(writer.vectors, steps, value, []), i, c, 0, 0)
 
     return prim_func([a, blocked("D", batch, channels, 1, 1)], body)

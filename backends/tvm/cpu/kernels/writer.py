@@ -88,6 +88,10 @@ class Vectors:
         half = tirx.shift_right(whole, const(1, "int32"))
         return settle(total * self._power_of_two(half) * self._power_of_two(whole - half))
 
+    def rounded(self, v: Any) -> Any:
+        """To float16, and float32 again."""
+        return self.tirx.Cast(f"float32x{LANES}", self.tirx.Cast(f"float16x{LANES}", v))
+
     def logistic(self, v: Any) -> Any:
         """1 / (1 + e**-v). Half of the time of a layer that ends in it was this: so a sign goes into constants, and what is cut off at the
         ends, where 1 is added to nothing or the result is below all normal floats, leaves 2**k a normal one.
@@ -144,7 +148,12 @@ class Writer:
         """The same memory with other axes behind the batch. Those of a blocked buffer begin with its blocks."""
         inner = [self.long(math.prod(shape[axis + 1 :])) for axis in range(len(shape))]
         strides = [*buffer.strides[:2], *inner[1:]] if buffer.strides else []
-        return self.to.decl_buffer([buffer.shape[0], *map(self.long, shape)], "float32", data=buffer.data, strides=strides)
+        return self.to.decl_buffer([buffer.shape[0], *map(self.long, shape)], str(buffer.dtype), data=buffer.data, strides=strides)
+
+    def typed_as(self, buffer: Any, value: Any, lanes: int = 1) -> Any:
+        """A float32, or a vector of some, as what a buffer holds."""
+        dtype = str(buffer.dtype)
+        return value if dtype == "float32" else self.tirx.Cast(dtype if lanes == 1 else f"{dtype}x{lanes}", value)
 
     def settle(self, value: Any) -> Any:
         """The same for a vector of any formula: TVM puts what `keep` names back into formulas, once for each time that it is read."""
