@@ -63,6 +63,11 @@ class LaidWork(Generic[K]):
         """Operands, then others, and whether each is read in the layout."""
         return (*((node, node not in self.plain) for node in self.operands), *((node, self.is_laid) for node in self.others))
 
+    @property
+    def needs(self) -> tuple[Node, ...]:
+        """What has to be computed before."""
+        return tuple(node for node, _ in self.reads)
+
 
 @dataclass(frozen=True)
 class PlannedCall(Generic[W]):
@@ -87,7 +92,7 @@ class LaidPlan(Generic[W]):
         needed = set(self.graph.outputs)
         for node in reversed(list(self.graph.ops)):
             if node in needed and node in self.works:
-                needed.update(operand for operand, _ in self.works[node].reads)
+                needed.update(self.works[node].needs)
             elif node in needed and node not in self.covered:
                 needed.update(node.inputs)
         return frozenset(needed)

@@ -45,4 +45,5 @@ def _within(graph: Graph, works: Mapping[Node, GpuWork], node: Node) -> dict[Nod
     kernel = gpu_concat.of(batch_of(node), channels, rows, cols, element_of(node).dtype, moved)
     arranged = f"of {len(moved)}, {len(made)} in place" if moved else "in place"
     operands = tuple(node.inputs[i] for i in moved)
-    return {**made, node: replace(works[node], kernel=replace(kernel, arranged=arranged), operands=operands, within=node)}
+    whole_work = replace(works[node], kernel=replace(kernel, arranged=arranged), operands=operands, within=node, parts=tuple(made))
+    return {**made, node: whole_work}

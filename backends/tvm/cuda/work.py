@@ -7,9 +7,10 @@ from collections.abc import Set
 from dataclasses import dataclass
 
 from ....ir.graph import Graph, Node
-from ..cpu.kernels.epilogue import EpilogueStep
+from ....ir.ops.elementwise import CAST
+from ..cpu.kernels.epilogue import EpilogueStep, Steps
 from ..cpu.laid import Argument, LaidWork
-from ..cpu.work import Followers, chain_after, step_from
+from ..cpu.work import Followers, chain_after, only_reader, step_from
 from ..gpus.architectures import Architecture
 from .kernels.epilogue import GPU_STEPS
 from .kernels.kernel import GpuKernel
@@ -26,10 +27,15 @@ VIEW = "view"  # in the place of a kernel: nothing runs
 @dataclass(frozen=True)
 class GpuWork(LaidWork[GpuKernel]):
     """A kernel call of which the layout is channels innermost, padded. With `within` its result is written into channels of that
-    concatenation, where nothing else reads it.
+    concatenation, where nothing else reads it; of a concatenation `parts` are what is written so.
     """
 
     within: Node | None = None
+    parts: tuple[Node, ...] = ()
+
+    @property
+    def needs(self) -> tuple[Node, ...]:
+        return (*super().needs, *self.parts)
 
 
 @dataclass(frozen=True)
@@ -76,8 +82,32 @@ def image_of(node: Node) -> tuple[int, int, int]:
 
 
 def following(around: Around, node: Node) -> Followers:
-    """What may be computed before the value of `node` is stored: nodes, their steps, and what those read besides."""
+    """What may be computed before the value of `node` is stored: nodes, their steps, and what those read besides. A chain that a network
+    has in float32, between a cast to it and one back, is computed so anyhow.
+    """
+    chain, steps, others = _steps_after(around, node)
+    while (wide := _through_float32(around, chain[-1])) is not None:
+        more = _steps_after(around, wide[0][-1])
+        if len(others) + len(more[2]) > MOST_READS:
+            break
+        chain, steps, others = (*chain, *wide[0], *more[0][1:]), (*steps, *wide[1], *more[1]), (*others, *more[2])
+    return chain, steps, others
+
+
+def _steps_after(around: Around, node: Node) -> Followers:
     return chain_after(around.graph, around.covered, node, lambda reader, value: gpu_step_of(around, reader, value), MOST_READS)
+
+
+def _through_float32(around: Around, value: Node) -> tuple[tuple[Node, ...], Steps] | None:
+    """A cast, steps that read nothing besides, and the cast back."""
+    widened = only_reader(around.graph, value)
+    if widened is None or widened.kind is not CAST or widened.typed.dtype != "f32" or value.typed.dtype not in NARROW:
+        return None
+    chain, steps, others = _steps_after(around, widened)
+    back = only_reader(around.graph, chain[-1])
+    if not steps or others or back is None or back.kind is not CAST or back.type != value.type or back in around.covered:
+        return None
+    return (*chain, back), steps
 
 
 def gpu_step_of(around: Around, node: Node, value: Node) -> EpilogueStep | None:

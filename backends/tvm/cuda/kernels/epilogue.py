@@ -7,14 +7,45 @@ from typing import Any
 
 from .....ir.op import OpDef
 from .....ir.ops.activation import TANH
+from .....ir.ops.activation_variants import ELU, GELU, MISH, SELU
+from .....ir.ops.elementwise import MAXIMUM, MINIMUM
+from .....ir.ops.unary import ABS, ERF, NEG, SOFTPLUS
+from ...cpu.kernels import formulas
 from ...cpu.kernels.epilogue import SIMPLE, Formula, Steps, read_names
 from ...cpu.kernels.layout import Batch
+from ...cpu.kernels.writer import greatest
 from .layout import CHUNK
 from .writer import GpuWriter, Tensor
 
-__all__ = ["GPU_STEPS", "read_tensors", "stepped"]
+__all__ = ["GPU_STEPS", "Scalars", "read_tensors", "stepped"]
 
-GPU_STEPS: dict[OpDef[Any], Formula] = {**SIMPLE, TANH: lambda tirx, op, v, other: tirx.tanh(v)}
+# Finite where their operands are, as those for CPUs.
+GPU_STEPS: dict[OpDef[Any], Formula] = {
+    **SIMPLE,
+    TANH: lambda scalars, op, v, other: scalars.tirx.tanh(v),
+    ERF: lambda scalars, op, v, other: formulas.erf(scalars, v),
+    ELU: lambda scalars, op, v, other: formulas.elu(scalars, v, op.alpha),
+    SELU: lambda scalars, op, v, other: formulas.elu(scalars, v, op.alpha, op.gamma),
+    GELU: lambda scalars, op, v, other: formulas.gelu(scalars, v, op.approximate),
+    MISH: lambda scalars, op, v, other: formulas.mish(scalars, v),
+    SOFTPLUS: lambda scalars, op, v, other: formulas.softplus(scalars, v),
+    ABS: lambda scalars, op, v, other: scalars.tirx.abs(v),
+    NEG: lambda scalars, op, v, other: v * scalars.const(-1.0),
+    MAXIMUM: lambda scalars, op, v, other: greatest(scalars.tirx)(v, other),
+    MINIMUM: lambda scalars, op, v, other: -greatest(scalars.tirx)(-v, -other),
+}
+
+
+class Scalars:
+    """What formulas need of TIR, for one element."""
+
+    def __init__(self, writer: GpuWriter) -> None:
+        self.tirx = writer.tirx
+        self.settle = writer.keep  # under a name, so that it is computed once
+        self.Select, self.exp = writer.tirx.Select, writer.tirx.exp
+
+    def const(self, value: float, dtype: str = "float32") -> Any:
+        return self.tirx.const(value, dtype)
 
 
 def read_tensors(steps: Steps, shape: tuple[Batch, ...], dtype: str) -> list[Tensor]:
@@ -28,12 +59,12 @@ def stepped(writer: GpuWriter, steps: Steps, values: Any, others: Sequence[Any],
     Every step is stored: a formula that reads a value twice would double with each of several in a row.
     """
     taken = [writer.take_chunk(other, at) for other in others]
-    left = iter(taken)
+    left, scalars = iter(taken), Scalars(writer)
     for step in steps:
         read = next(left) if step.reads else None
         with writer.unrolled(CHUNK) as lane:
             value, other = values[lane], None if read is None else writer.to.cast(read[lane], "float32")
             if step.gate is not None:
-                other = GPU_STEPS[step.gate.kind](writer.tirx, step.gate.op, value, None)
+                other = GPU_STEPS[step.gate.kind](scalars, step.gate.op, value, None)
             a, b = (other, value) if step.first else (value, other)
-            writer.set(values, lane, GPU_STEPS[step.kind](writer.tirx, step.op, a, b))
+            writer.set(values, lane, GPU_STEPS[step.kind](scalars, step.op, a, b))

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...cpu.kernels.epilogue import EpilogueStep, Steps
 from ...cpu.kernels.layout import Batch
-from .epilogue import GPU_STEPS, read_tensors, stepped
+from .epilogue import GPU_STEPS, Scalars, read_tensors, stepped
 from .kernel import gpu_kind
 from .layout import CHUNK, Image, padded
 from .writer import DeviceFunc, GpuWriter, Tensor
@@ -48,7 +48,7 @@ def gpu_by_channel(batch: Batch, image: Image, dtype: str, first: EpilogueStep, 
 
             def formula(value: Any, other: Any) -> Any:
                 x, y = (other, value) if first.first else (value, other)
-                return GPU_STEPS[first.kind](writer.tirx, first.op, x, y)
+                return GPU_STEPS[first.kind](Scalars(writer), first.op, x, y)
 
             writer.change(values, formula, others)
             stepped(writer, steps, values, read, at)

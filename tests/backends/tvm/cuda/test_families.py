@@ -35,6 +35,9 @@ CASES = {
     "depthwise, transposed": """%w = param : f16[11,1,4,3] %b = param : f16[11]
         %c = conv_transpose2d(%x, %w, %b) {strides=[2,3], groups=11, pads=[1,0,0,1], output_padding=[1,2], dilations=[1,2]} %m = relu(%c)""",
     "pointwise": "%p = max_pool(%x) {kernel=[1,1]} %a = add(%p, %p) %t = tanh(%a) %c = max_pool(%t) {kernel=[1,1]} %d = add(%t, %c) %m = clip(%d) {min=0.0, max=6.0}",
+    "pointwise, activations": """%p = max_pool(%x) {kernel=[1,1]} %a = softplus(%p) %b = mish(%p) %c = gelu(%p) %d = gelu(%p) {approximate="tanh"}
+        %e = elu(%p) {alpha=0.7} %f = selu(%p) %g = erf(%p) %h = abs(%p) %i = neg(%p) %j = maximum(%a, %b) %k = minimum(%c, %d)
+        %l = add(%e, %f) %o = mul(%g, %h) %q = add(%j, %k) %r = add(%l, %o) %s = add(%q, %r) %m = maximum(%s, %i)""",
     "by channel, a gate": "%g = global_max_pool(%x) %s = sigmoid(%g) %d = mul(%x, %s) %m = relu(%d)",
     "by channel, constants": "%k = param : f16[11,1,1] %g = max_pool(%x) {kernel=[2,2]} %m = sub(%k, %g)",
     "batch norm": """%s = param {init=ones} : f16[11] %t = param {init=small} : f16[11] %u = param {init=small} : f16[11]

@@ -27,7 +27,7 @@ RESIDUAL = """graph @residual(%x: f32[N,3,12,10]) {
     %c2 = conv2d(%r1, %w2) {pads=[1,1,1,1]}
     %a2 = add(%r1, %c2)
     %r2 = relu(%a2)
-    %s = softplus(%r2)
+    %s = transpose(%r2) {perm=[0,2,3,1]}
     %f = flatten(%r2)
     %w3 = param : f16[12,600]
     %d = dense(%f, %w3)

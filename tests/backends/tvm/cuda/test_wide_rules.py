@@ -40,6 +40,13 @@ RESIDUAL = f"""graph @residual(%x: f16[2,24,5,6]) {{
     return %y
 }}"""
 
+# An activation in float32, as a precision's pass leaves it, and one more after it.
+ACTIVATED = """graph @activated(%x: f16[2,24,5,6]) {
+    %w = param : f16[16,24,3,3] %c = conv2d(%x, %w) {pads=[1,1,1,1]} %f = cast(%c) {to=f32} %g = gelu(%f) %h = cast(%g) {to=f16} %r = relu(%h)
+    %f2 = cast(%r) {to=f32} %k = mish(%f2) %h2 = cast(%k) {to=f16} %v = param : f16[8,16,1,1] %y = conv2d(%h2, %v)
+    return %y
+}"""
+
 
 def test_float32_between_two_casts_changes_no_layout() -> None:
     assert gpu_plan(typed_graph(TRANSITION)).lines() == [
@@ -63,6 +70,16 @@ def test_float32_between_two_casts_changes_no_layout() -> None:
     ]
 
 
+def test_activations_in_float32_are_steps_of_the_kernel_before() -> None:
+    lines = gpu_plan(typed_graph(ACTIVATED)).lines()
+    assert lines == ["enter: x", "conv 3x3, tile 64x64: c, f, g, h, r, f2, k, h2", "conv 1x1, tile 64x64: y", "leave: y"]
+
+
+def test_a_cast_that_something_else_reads_ends_the_chain() -> None:
+    text = ACTIVATED.replace("return %y", "%z = reduce_sum(%f) return %y, %z")
+    assert "conv 3x3, tile 64x64: c" in gpu_plan(typed_graph(text)).lines()
+
+
 def test_products_in_float32_are_left_to_their_rows() -> None:
     """Tensor cores would take digits from them."""
     text = TRANSITION.replace("%h = cast(%a) {to=f16}", "%i = param : f32[10,24,1,1] %j = conv2d(%a, %i)").replace(
@@ -74,9 +91,7 @@ def test_products_in_float32_are_left_to_their_rows() -> None:
 
 
 def test_what_is_asked_for_in_float32_leaves_once() -> None:
-    text = (
-        "graph @g(%x: f16[2,8,4,4]) { %a = max_pool(%x) {kernel=[1,1]} %f = cast(%a) {to=f32} %r = relu(%f) %s = softplus(%r) return %s }"
-    )
+    text = "graph @g(%x: f16[2,8,4,4]) { %a = max_pool(%x) {kernel=[1,1]} %f = cast(%a) {to=f32} %r = relu(%f) %s = sin(%r) return %s }"
     assert [line.split()[0] for line in gpu_plan(typed_graph(text)).lines()].count("leave:") == 1
 
 
@@ -90,6 +105,6 @@ def _off(text: str, folder: Path) -> float:
     return float(abs(got - wanted).max() / abs(wanted).max())
 
 
-@pytest.mark.parametrize("text", [TRANSITION, CHAIN, RESIDUAL], ids=["transition", "chain", "residual"])
+@pytest.mark.parametrize("text", [TRANSITION, CHAIN, RESIDUAL, ACTIVATED], ids=["transition", "chain", "residual", "activated"])
 def test_they_are_right(apart: Callable[..., Any], text: str, tmp_path: Path) -> None:
     assert apart(_off, text, tmp_path) < 3e-3
