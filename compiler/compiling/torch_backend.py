@@ -168,7 +168,8 @@ def _picker(places: Sequence[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]
 
 
 def _addresses(tensors: Sequence[Any]) -> list[int]:
-    return [tensor.data_ptr() for tensor in tensors]
+    """By one call for all, as a network has hundreds, and each is looked at in every run."""
+    return list(map(torch().Tensor.data_ptr, tensors))
 
 
 def _is_static(node: Any, there: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
 import warnings
@@ -77,6 +78,7 @@ def graph_of_program(program: Any, name: str, dynamic_shapes: Any = None, way_ou
     return _read(proto, weights, name)
 
 
+@functools.cache
 def torch() -> Any:
     """The package. Raises: BackendMissing where it, or what its exporter is made of, cannot be imported."""
     try:

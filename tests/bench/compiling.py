@@ -27,6 +27,15 @@ start = time.perf_counter()
 built = build_cpu(net, sys.argv[2] + '/model.so')
 took = time.perf_counter() - start
 """
+LOAD = """
+import sys, time
+import convc as cc
+net = getattr(cc.models, sys.argv[1])()
+cc.compile  # imported
+start = time.perf_counter()
+module = cc.compile(net)
+took = time.perf_counter() - start
+"""
 COMMAND = """
 import subprocess, sys, time
 start = time.perf_counter()
@@ -57,6 +66,7 @@ def main() -> int:
             ("build, nothing in the cache", [process(BUILD, NETWORK, folder, cache=f"{folder}/{i}") for i in range(RUNS)], 25),
             ("convc compile, nothing in the cache", [process(*command, cache=f"{folder}/c{i}") for i in range(RUNS)], 25),
             ("build, all in the cache", [process(BUILD, NETWORK, folder, cache=kept) for _ in range(1 + RUNS)][1:], 3),
+            ("cc.compile of what it has compiled before", [process(LOAD, NETWORK, cache=kept) for _ in range(1 + RUNS)][1:], 0.3),
             ("convc compile, all in the cache", [process(*command, cache=kept) for _ in range(RUNS)], None),  # mostly the check
             ("convc compile --no-check, likewise", [process(*unchecked, cache=kept) for _ in range(RUNS)], None),
         ]
