@@ -33,10 +33,26 @@ def product(around: Surroundings, node: Node) -> Work | None:
     """Rows times known weights, or the attention whose scores these are."""
     x, w = node.inputs
     if w.weights is None:
-        return scores_of_attention(around, node) if x.weights is None else None
+        return scores_of_attention(around, node) or _matrices(around, node) if x.weights is None else None
     if w.typed.rank != 2 or x.weights is not None:
         return None
     return _rows(around, node, x, w, [], is_turned=False)
+
+
+def _matrices(around: Surroundings, node: Node) -> Work | None:
+    """Of two computed values with as many matrices each."""
+    a, b = node.inputs
+    numbers = [dim for dim in (*a.typed.shape[-2:], *b.typed.shape[-2:]) if isinstance(dim, int)]
+    if a.typed.shape[:-2] != b.typed.shape[:-2] or len(numbers) < 4 or shown(a, b, node) is None:
+        return None
+    covers, steps, others = _after(around, node)
+    shapes = shown(a, *others, covers[-1])
+    assert shapes is not None
+    size = rows.RowProduct(shapes[0], shapes[-1], steps, tuple(shapes[1:-1]), around.processor)
+    if shapes[-1][-1] != numbers[3]:
+        return None
+    kernel = rows.matrix_product.of(size, size.rows // numbers[0])
+    return Work(covers, kernel, (a, b), (), others, frozenset([a, b, covers[-1]]))
 
 
 def rows_of_dense(around: Surroundings, node: Node) -> Work | None:

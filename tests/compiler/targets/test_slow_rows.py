@@ -11,7 +11,7 @@ from convc.backends.tvm.library.profile import CallTime, slow_rows
 from convc.compiler.compiling.compile import compile_network
 from convc.tests.support.graphs import typed_graph
 
-SLOW = """graph @slow(%x: f32[BATCH,16,128,128]) {
+SLOW = """graph @slow(%x: f32[BATCH,16,64,64], %k: f32[16,16,3,3]) {
   %w = param : f32[16,16,3,3]
   %c = conv2d(%x, %w) {pads=[1,1,1,1]}
   %p = OP
@@ -20,16 +20,16 @@ SLOW = """graph @slow(%x: f32[BATCH,16,128,128]) {
 }"""
 
 
-@pytest.mark.parametrize(("batch", "op", "is_slow"), [("N", "matmul(%c, %c)", True), ("1", "max_pool(%c) {kernel=[2,2]}", False)])
+@pytest.mark.parametrize(("batch", "op", "is_slow"), [("N", "conv2d(%c, %k)", True), ("1", "max_pool(%c) {kernel=[2,2]}", False)])
 def test_a_slow_row_is_named_with_its_share(tmp_path: Path, batch: str, op: str, is_slow: bool) -> None:
     said: list[str] = []
     compile_network(typed_graph(SLOW.replace("BATCH", batch).replace("OP", op)), tmp_path / "made", say=said.append)
     words = [line for line in said if line.startswith("warning: %")]
-    assert [line.split(" takes ")[0] for line in words] == (["warning: %p (matmul)"] if is_slow else [])
+    assert [line.split(" takes ")[0] for line in words] == (["warning: %p (conv2d)"] if is_slow else [])
 
 
 def test_rows_are_told_by_their_share() -> None:
-    graph = typed_graph(SLOW.replace("BATCH", "1").replace("OP", "matmul(%c, %c)"))
+    graph = typed_graph(SLOW.replace("BATCH", "1").replace("OP", "conv2d(%c, %k)"))
     times = [(STOCK, "c", 60.0), ("direct", "c", 2880.0), (STOCK, "p", 100.0), (STOCK, "y", 40.0)]
     made = [CallTime((PlannedCall(kernel, graph.by_name[name]),), microseconds) for kernel, name, microseconds in times]
     assert [(time.nodes[0].name, round(share, 3)) for time, share in slow_rows(made)] == [("p", 0.032)]

@@ -1,4 +1,4 @@
-"""Products of plain rows and constant weights, [...,I] times [I,O]: what layers of tokens are, and dense layers of many images.
+"""Products of plain rows and weights, [...,I] times [I,O]: what layers of tokens are, and dense layers of many images.
 
 A tile of sums, some rows by some vectors of 16 results, stays in registers while it runs over the inputs. Rows lie as they are, an input
 after the other, so each row of a tile is one stream, and the weights of a vector of results another.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...processor import AVX512, Processor
@@ -18,7 +18,7 @@ from .kernel import kind
 from .layout import LANES, Packing, block_channels, blocks
 from .writer import Operand, Writer, prim_func, request
 
-__all__ = ["RowProduct", "row_product", "row_weights"]
+__all__ = ["RowProduct", "matrix_product", "row_product", "row_weights"]
 
 MACS = 8  # that take as long as to move an element
 CACHE = 5 << 17  # bytes of weights that stay in a core's own cache beside the rows
@@ -107,15 +107,69 @@ def row_product(size: RowProduct) -> Any:
     return prim_func([Operand("A", size.given), *weights, *results], body)
 
 
-def _lines(writer: Writer, size: RowProduct, buffer: Any, width: int) -> Any:
+@kind("matmul")
+def matrix_product(size: RowProduct, count: int) -> Any:
+    """(A[...,rows,I], B[...,I,O], R[...,rows,O]..., D): of `count` matrices an image, whose columns are packed where they are needed.
+
+    The rows of `size` are those of one image's matrices.
+    """
+    rows, made = size.rows // count, [Operand(name, shape) for name, shape in zip(read_names(size.steps), size.read, strict=True)]
+    whole, rest = divmod(blocks(size.c_out), size.deep)
+    columns = (*size.given[:-2], size.c_in, size.c_out)
+
+    def body(writer: Writer, a: Any, b: Any, *rest_of: Any) -> None:
+        given, read, d = _lines(writer, size, a, size.c_in), rest_of[:-1], rest_of[-1]
+        right = _lines(writer, size, b, size.c_out, count * size.c_in)
+        lines = [_lines(writer, size, each, size.c_out) for each in (*read, d)]
+        one = replace(size, given=(rows, size.c_in), made=(rows, size.c_out))
+
+        def column(i: Any, k: Any, first: Any, deep: int) -> None:
+            matrix = writer.keep(i * count + k)
+            packed = writer.to.alloc_buffer((deep, size.c_in, LANES), scope="global")
+            for q in range(deep):
+                _pack(writer, right, packed, matrix * size.c_in, first + q, q, (size.c_in, size.c_out))
+            of = _OfRows(writer, one, given, packed, None, lines[:-1], lines[-1], first)
+            full, left = divmod(rows, one.wide)
+            with writer.loop(full) as tile:
+                of.tile(matrix * rows + tile * one.wide, one.wide, first, deep)
+            if left:
+                of.tile(matrix * rows + full * one.wide, left, first, deep)
+
+        work = size.rows * size.c_in * blocks(size.c_out) * LANES // MACS
+        with writer.each(size.images, count, whole + (rest > 0), work=work) as (i, k, group):
+            first = writer.keep(group * size.deep)
+            last = (lambda: column(i, k, first, rest)) if rest else None
+            writer.branch(group < whole, lambda: column(i, k, first, size.deep), last)
+
+    return prim_func([Operand("A", size.given), Operand("B", columns), *made, Operand("D", size.made)], body)
+
+
+def _pack(writer: Writer, right: Any, packed: Any, row: Any, o: Any, q: int, sizes: tuple[int, int]) -> None:
+    """A vector of columns from block `o` on; lanes beyond the last one are 0."""
+    (c_in, c_out), whole = sizes, sizes[1] // LANES
+
+    def full() -> None:
+        with writer.loop(c_in) as k:
+            writer.store(packed, writer.keep(right[row + k, writer.lanes(o * LANES)]), q, k)
+
+    def part() -> None:
+        with writer.loop(c_in) as k:
+            for lane in range(LANES):
+                value = right[row + k, whole * LANES + lane] if lane < c_out % LANES else writer.tirx.const(0.0, "float32")
+                writer.to.buffer_store(packed, value, [q, k, lane])
+
+    writer.branch(o < whole, full, part if c_out % LANES else None)
+
+
+def _lines(writer: Writer, size: RowProduct, buffer: Any, width: int, rows: int = 0) -> Any:
     """All rows of all images."""
     images = writer.batch if size.images is None else writer.long(1)
-    return writer.to.decl_buffer([images * size.rows, writer.long(width)], "float32", data=buffer.data)
+    return writer.to.decl_buffer([images * (rows or size.rows), writer.long(width)], "float32", data=buffer.data)
 
 
 @dataclass(frozen=True, slots=True)
 class _OfRows:
-    """Writes the statements. Rows are counted through all images."""
+    """Writes the statements. Rows are counted through all images; the weights are those from vector `first` of the results on."""
 
     writer: Writer
     size: RowProduct
@@ -124,6 +178,7 @@ class _OfRows:
     bias: Any
     read: Sequence[Any]
     d: Any
+    first: Any = 0
 
     def write(self) -> None:
         size, writer = self.size, self.writer
@@ -186,7 +241,7 @@ class _OfRows:
             for j in range(rows):
                 writer.store(block, writer.load(waiting, place + (j * deep + q)) if start else writer.spread(0.0), j)
         with writer.loop(stop, start) as k:
-            factors = [writer.load(self.w, o + q, k) for q in range(deep)]
+            factors = [writer.load(self.w, o - self.first + q, k) for q in range(deep)]
             for j in range(rows):
                 value = writer.keep(writer.spread(self.a[row + j, k]))
                 for block, factor in zip(sums, factors, strict=True):
@@ -196,5 +251,5 @@ class _OfRows:
                 if stop < self.size.c_in:
                     writer.store(waiting, writer.load(block, j), place + (j * deep + q))
                 else:
-                    value = writer.load(block, j) + writer.load(self.bias, o + q)
+                    value = writer.load(block, j) if self.bias is None else writer.load(block, j) + writer.load(self.bias, o + q)
                     finish_row(writer, self.size.steps, self.read, self.d, self.size.c_out, row + j, o + q, value)

@@ -138,3 +138,16 @@ def test_channels_are_moved_last_and_back_by_vectors(batch: str) -> None:
     assert found["rows"] == 2
     assert not any(name.startswith("stock") for name in found)
     build_and_hold(graph, *sizes_of(batch))
+
+
+@pytest.mark.parametrize("batch", ["N", "2"])
+def test_products_of_computed_values(batch: str) -> None:
+    text = """graph @g(%x: f32[BATCH,3,5,20], %z: f32[BATCH,3,20,18], %w: f32[20,18]) {
+      %a = matmul(%x, %z)
+      %b = relu(%a)
+      %c = matmul(%x, %w)
+      return %b, %c
+    }"""
+    graph = typed_graph(text.replace("BATCH", batch))
+    assert calls(graph) == {"matmul": 1, "stock matmul": 1}  # of one matrix for all nothing is known to be packed once
+    build_and_hold(graph, *sizes_of(batch))

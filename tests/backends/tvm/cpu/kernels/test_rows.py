@@ -7,7 +7,7 @@ import pytest
 
 from convc.backends.tvm.cpu.kernels.epilogue import EpilogueStep
 from convc.backends.tvm.cpu.kernels.layout import block_channels
-from convc.backends.tvm.cpu.kernels.rows import RowProduct, row_product, row_weights
+from convc.backends.tvm.cpu.kernels.rows import RowProduct, matrix_product, row_product, row_weights
 from convc.backends.tvm.processor import AVX2, AVX512, Processor
 from convc.ir.ops.activation import RELU
 from convc.ir.ops.elementwise import ADD
@@ -48,3 +48,18 @@ def test_what_is_no_number_spoils_its_row_alone() -> None:
     assert np.isnan(got[0, 4]).all()
     assert np.isinf(got[0, 8]).all()
     assert np.isfinite(np.delete(got[0], [4, 8], axis=0)).all()
+
+
+@pytest.mark.parametrize("processor", [AVX512, AVX2])
+@pytest.mark.parametrize(
+    ("n", "count", "rows", "c_in", "c_out"), [(2, 3, 21, 20, 37), (1, 1, 90, 33, 128), (3, 2, 4, 7, 16), (1, 2, 1, 5, 3)]
+)
+def test_matrices(n: int, count: int, rows: int, c_in: int, c_out: int, processor: Processor) -> None:
+    a, b, other = draw(n, count, rows, c_in), draw(n, count, c_in, c_out), draw(n, count, rows, c_out)
+    wanted = np.maximum(a.astype(np.float64) @ b, 0) + other
+    bound = 2 * c_in * 2**-24 * (abs(a) @ abs(b) + abs(other))
+    for batch in (n, None):
+        shapes = [(batch, *each.shape[1:]) for each in (a, other)]
+        size = RowProduct(shapes[0], shapes[1], STEPS, (shapes[1],), processor)
+        got = call(matrix_product(size, count * (batch or 1)), [a, b, other], other.shape)
+        assert (abs(got - wanted) <= bound).all()
