@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ from convc.backends.tvm.cuda.plan import gpu_plan
 from convc.backends.tvm.gpus.architectures import ARCHITECTURES, USUAL, Architecture
 from convc.backends.tvm.library.run import LoadedLibrary
 from convc.compiler.files.inputs import random_inputs
+from convc.ir.binding import specialize
 from convc.tests.support.emulated import run_emulated
+from convc.tests.support.machine_code import compiled
 from convc.tests.support.narrow import narrow
 from convc.tests.support.op_cases import text_of
 from convc.tests.support.tiers import slow_if, small
@@ -95,3 +99,16 @@ def test_networks_are_right_by_wgmma(apart: Callable[..., Any], name: str, of: s
 def test_every_op_that_multiplies_is_right_by_wgmma(apart: Callable[..., Any], case: str, tmp_path: Path) -> None:
     for counted in apart(run_emulated, text_of(case).replace("f32", "f16"), tmp_path, [{"N": 1}, {"N": 3}], HOPPER):
         assert counted["wgmma"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
+@pytest.mark.parametrize(("arch", "instruction", "other"), [("sm_90", "HMMA", "HGMMA"), ("sm_90a", "HGMMA", "HMMA")])
+def test_every_convolution_has_tensor_cores_in_its_machine_code(arch: str, instruction: str, other: str, tmp_path: Path) -> None:
+    graph = specialize(narrow(small("resnet18")), {"N": 1})
+    source = build_cuda(graph, tmp_path, ARCHITECTURES[arch], check=False).source.read_text()
+    kernels = {name: code for name, code in compiled(source, tmp_path, arch).items() if re.fullmatch(r"conv\d+_kernel", name)}
+    assert len(kernels) > 5
+    for code in kernels.values():
+        assert code.counts[instruction] > 0
+        assert (code.counts[other], code.stack, code.spilled) == (0, 0, 0)
