@@ -3,7 +3,8 @@
 What lies under a filter is gathered on the way into shared memory, so no matrix of windows is ever stored. Copies run ahead of products by
 `stages`. Rows of a stage are one of 64 or 128 bytes; its chunks of 16 bytes change places by row (xor), so that the 8 rows that ldmatrix
 reads lie in different banks. So do cuDNN (Chetlur et al. 2014) and CUTLASS. It is also how wgmma, which needs no ldmatrix, finds its
-operands, and its sums lie among the threads as those of mma.sync do, 16 rows a warp: all but the product itself is the same.
+operands, and its sums lie among the threads as those of mma.sync do, 16 rows a warp: all but the product itself is the same. Of few
+pixels it takes the filters for rows.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 import functools
 import math
 import operator
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
 from typing import Any, Generic, TypeVar
 
 from ...cpu.kernels.epilogue import Steps
@@ -122,7 +125,7 @@ class Product(Generic[S]):
         self.warp_row = self.warp % tile.down * (tile.rows // tile.down)
         self.warp_col = self.warp // tile.down * (tile.cols // tile.across)
         self.shared = to.alloc_buffer((tile.shared() // UNIT,), "float32", scope="shared.dyn", align=ALIGNMENT)
-        self.acc = writer.registers(self.down * self.across * 4)
+        self.acc = writer.registers(tile.rows * tile.cols // tile.threads)
         self.first = self.part * self.steps_of_part if tiled.splits > 1 else 0
         self.count = to.min(self.steps_of_part, steps - self.first) if steps % tiled.splits else self.steps_of_part
 
@@ -136,7 +139,7 @@ class Product(Generic[S]):
     def _places(self) -> None:
         """Of the rows that this thread copies: where their windows begin, in the tensor and in the image."""
         writer, sizes, to = self.writer, self.sizes, self.writer.to
-        number = self.tile.rows // self.each_pass
+        number = math.ceil(self.tile.rows / self.each_pass)
         self.base = writer.registers(number, writer.index)
         self.image_row, self.image_col = (writer.registers(number, "int32") for _ in range(2))
         out_rows, out_cols = sizes.out
@@ -174,7 +177,7 @@ class Product(Generic[S]):
         else:
             self.factor_a = writer.registers(self.down * 4, "uint32")
             self.factor_b = writer.registers(self.across * 2, "uint32")
-        with writer.unrolled(self.down * self.across * 4) as i:
+        with writer.unrolled(tile.rows * tile.cols // tile.threads) as i:
             writer.set(self.acc, i, writer.to.float32(0))
         for step in range(tile.ahead):
             with writer.when(step < self.count):
@@ -204,11 +207,11 @@ class Product(Generic[S]):
         at = writer.keep(step * self.step + chunk * whole)  # in the row of a filter
         unit = min(sizes.per_tap, whole)
         parts = [self._tap(step, at, chunk, part) for part in range(0, whole, unit)]
-        with writer.unrolled(tile.rows // self.each_pass) as i:
+        with self._rows(row0, self.each_pass) as (i, row):
             for part, (down, across, away, in_sum) in enumerate(parts):
                 inside = self._is_inside(i, down, across)
                 inside = inside if in_sum is None else self.writer.tirx.And(in_sum, inside)
-                place = stage + self._swizzled(row0 + i * self.each_pass, chunk)
+                place = stage + self._swizzled(row, chunk)
                 target = self.shared.ptr_to([place + part * (unit * self.element.bytes // UNIT) if part else place])
                 self._copy(target, self.x, self.base[i] + writer.place(away), inside, nbytes=unit * self.element.bytes)
         in_depth = at < sizes.depth if sizes.depth % self.step else None
@@ -218,6 +221,14 @@ class Product(Generic[S]):
             is_filter = None if sizes.group_out % tile.cols == 0 else self.col0 + row < sizes.group_out
             tests = [test for test in (in_depth, is_filter) if test is not None]
             self._copy(target, self.w, (self.group * sizes.group_out + self.col0 + row) * sizes.depth + at, *tests)
+
+    @contextmanager
+    def _rows(self, first: Any, each: int) -> Generator[tuple[Any, Any]]:
+        """Those of the tile from `first` on, every `each`-th: their numbers in turn, and where they are."""
+        with self.writer.unrolled(math.ceil(self.tile.rows / each)) as i:
+            row = first + i * each
+            with self.writer.when(row < self.tile.rows) if self.tile.rows % each else nullcontext():
+                yield i, row
 
     def _tap(self, step: Any, at: Any, chunk: Any, part: int) -> tuple[Any, Any, Any, Any]:
         """Of what lies `part` elements into a chunk: its tap's row and column from the window's first, how far away that is in the image,
@@ -273,14 +284,16 @@ class Product(Generic[S]):
     def _multiply_by_groups(self, stage: Any) -> None:
         """The products of one step are asked for, and those of the step before are waited for."""
         writer, tile = self.writer, self.tile
-        rows = self.thread // (32 * GROUP) * (16 * GROUP * tile.depth // UNIT)
-        a, b = (writer.keep(self._described(stage + start)) for start in (rows, tile.rows * tile.depth // UNIT))
-        sums = [self.acc[i] for i in range(self.across * 4)]
+        own, filters = self.thread // (32 * GROUP) * (16 * GROUP * tile.depth // UNIT), tile.rows * tile.depth // UNIT
+        columns = tile.rows if tile.turned else tile.cols
+        starts = (filters + own, 0) if tile.turned else (own, filters)
+        a, b = (writer.keep(self._described(stage + start)) for start in starts)
+        sums = [self.acc[i] for i in range(columns // 2)]
         assert self.element.group_product is not None
         writer.ptx("wgmma.fence.sync.aligned")
         for pair in range(self.chunks // 2):
             ahead = writer.to.uint64(pair * 2)  # descriptors count by 16 bytes
-            writer.ptx(self.element.group_product.format(tile.cols), *sums, a + ahead, b + ahead, writer.to.bool(True), 1, 1, 0, 0)
+            writer.ptx(self.element.group_product.format(columns), *sums, a + ahead, b + ahead, writer.to.bool(True), 1, 1, 0, 0)
         writer.ptx("wgmma.commit_group.sync.aligned")
         writer.ptx("wgmma.wait_group.sync.aligned", 1)
 
@@ -297,18 +310,15 @@ class Product(Generic[S]):
         """By way of shared memory, so that a thread has a chunk of neighbours, which is stored at once."""
         writer, tile, sizes = self.writer, self.tile, self.sizes
         width = tile.cols + 8
-        for i, half, j in self._sums():
-            row = self.warp_row + i * 16 + half * 8 + self.lane // 4
-            col = self.warp_col + j * 8 + self.lane % 4 * 2
-            writer.move(self.shared, row * width + col, self.acc, (i * self.across + j) * 4 + half * 2, 2)
+        for row, col, at, count in self._sums():
+            writer.move(self.shared, row * width + col, self.acc, at, count)
         writer.barrier()
         across = tile.cols // CHUNK
         col, row0 = self.thread % across * CHUNK, self.thread // across
         channel = writer.keep(self.col0 + col)
         with writer.when(channel < sizes.group_out):
             added = writer.take_chunk(bias, self.added(channel))
-            with writer.unrolled(tile.rows * across // tile.threads) as i:
-                row = row0 + i * (tile.threads // across)
+            with self._rows(row0, tile.threads // across) as (_, row):
                 pixel = writer.keep(self.row0 + row)
                 place, is_there = self.target(pixel, channel)
                 with writer.when(is_there):
@@ -323,18 +333,22 @@ class Product(Generic[S]):
         return self.group * self.sizes.group_out + channel
 
     def store_parts(self, parts: Any) -> None:
-        """As they are, two neighbours at a time."""
+        """As they are, neighbours together."""
         writer, sizes = self.writer, self.sizes
-        for i, half, j in self._sums():
-            pixel = self.row0 + self.warp_row + i * 16 + half * 8 + self.lane // 4
-            channel = self.col0 + self.warp_col + j * 8 + self.lane % 4 * 2
+        for row, col, start, count in self._sums():
+            pixel, channel = self.row0 + row, self.col0 + col
             with writer.when(writer.tirx.And(pixel < self.pixels, channel < sizes.group_out)):
                 place, _ = self.target(pixel, channel)
                 at = writer.place(self.part) * writer.place(self.pixels) * sizes.stored_out + place
-                writer.move(parts, at, self.acc, (i * self.across + j) * 4 + half * 2, 2)
+                writer.move(parts, at, self.acc, start, count)
 
     def _sums(self) -> Any:
-        """The pairs of neighbours that a thread has of its warp's products."""
-        writer = self.writer
+        """What a thread has of its warp's products: row and column in the tile, the first of its registers, and of how many channels."""
+        writer, first, pair = self.writer, self.lane // 4, self.lane % 4 * 2
+        if self.tile.turned:  # two neighbours are two pixels
+            with writer.unrolled(2) as half, writer.unrolled(self.tile.rows // 8) as j, writer.unrolled(2) as k:
+                yield j * 8 + pair + k, self.warp_col + half * 8 + first, j * 4 + half * 2 + k, 1
+            return
         with writer.unrolled(self.down) as i, writer.unrolled(2) as half, writer.unrolled(self.across) as j:
-            yield i, half, j
+            row, col = self.warp_row + i * 16 + half * 8 + first, self.warp_col + j * 8 + pair
+            yield row, col, (i * self.across + j) * 4 + half * 2, 2

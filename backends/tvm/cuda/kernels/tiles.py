@@ -7,7 +7,7 @@ Where GPUs have wgmma, four warps multiply 64 rows by all columns together, stra
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...gpus.architectures import Architecture
 from .layout import ElementKind
@@ -33,6 +33,11 @@ class GpuTile:
     depth: int
     stages: int
     by_groups: bool = False
+
+    @property
+    def turned(self) -> bool:
+        """Whether groups lie across: 64 filters then are the rows of their product, and pixels its columns, of which any 8 will do."""
+        return self.by_groups and self.across > 1
 
     def __str__(self) -> str:
         return f"tile {self.rows}x{self.cols}{' by wgmma' if self.by_groups else ''}"
@@ -70,19 +75,18 @@ class TileTable:
     large: tuple[GpuTile, ...]
     small: GpuTile
     uneven: GpuTile
-    short: GpuTile | None = None
-    uneven_short: GpuTile | None = None
-    scores: GpuTile | None = None
+    short: GpuTile
+    uneven_short: GpuTile
+    scores: GpuTile | None
 
     @property
     def all(self) -> tuple[GpuTile, ...]:
-        few = (self.short, self.uneven_short, self.scores)
-        return (*self.large, self.small, self.uneven, *(tile for tile in few if tile is not None))
+        return (*self.large, self.small, self.uneven, self.short, self.uneven_short, *([self.scores] if self.scores else []))
 
     @property
     def for_any(self) -> TileTable:
         """For images that may be many or few."""
-        return TileTable(self.large, self.small, self.uneven)
+        return replace(self, short=self.small, uneven_short=self.uneven, scores=None)
 
     def for_few(self, rows: int, tap: int) -> GpuTile:
         """For what has too few rows for the large ones; `tap` as for `tiling`."""
@@ -90,7 +94,7 @@ class TileTable:
         tile, short = (self.uneven, self.uneven_short) if is_uneven else (self.small, self.short)
         if self.scores is not None and rows <= self.scores.rows:
             return self.scores
-        return short if short is not None and tile.whole(rows) - short.whole(rows) > tile.whole(rows) // WORTH else tile
+        return short if tile.whole(rows) - short.whole(rows) > tile.whole(rows) // WORTH else tile
 
 
 # A block of 8 warps has at most 224 registers a thread.
@@ -106,6 +110,9 @@ GROUP_TILES = TileTable(
     (GpuTile(128, 256, 8, 1, 128, 4, True), GpuTile(128, 128, 8, 1, 128, 3, True), GpuTile(128, 64, 8, 1, 128, 4, True)),
     GpuTile(64, 64, 4, 1, 128, 4, True),
     GpuTile(64, 64, 4, 1, 64, 5, True),
+    GpuTile(56, 64, 1, 4, 128, 4, True),
+    GpuTile(56, 64, 1, 4, 64, 5, True),
+    GpuTile(16, 64, 1, 4, 128, 4, True),
 )
 
 

@@ -31,10 +31,10 @@ EITHER = pytest.mark.parametrize("tiles", [WARP_TILES, GROUP_TILES], ids=["mma.s
         (256 * 28 * 28, 128, 9, 128, (128, 128, 1), (128, 128, 1)),
         (256 * 56 * 56, 64, 9, 64, (128, 64, 1), (128, 64, 1)),
         (56 * 56, 64, 1, 64, (64, 64, 1), (64, 64, 1)),
-        (14 * 14, 256, 9, 256, (32, 64, 4), (64, 64, 8)),
-        (7 * 7, 512, 9, 512, (64, 64, 15), (64, 64, 15)),
-        (1, 1000, 1, 2048, (16, 64, 8), (64, 64, 8)),
-        (1, 10, 1, 64, (16, 64, 1), (64, 64, 1)),
+        (14 * 14, 256, 9, 256, (32, 64, 4), (56, 64, 8)),
+        (7 * 7, 512, 9, 512, (64, 64, 15), (56, 64, 15)),
+        (1, 1000, 1, 2048, (16, 64, 8), (16, 64, 8)),
+        (1, 10, 1, 64, (16, 64, 1), (16, 64, 1)),
     ],
 )
 def test_large_products_take_large_tiles_and_small_ones_split_their_sums(
@@ -62,9 +62,9 @@ RESNET18 = (
 )
 
 
-@pytest.mark.parametrize(("arch", "bar"), [("sm_90", 1.15), ("sm_90a", 1.21)])
-def test_of_one_image_few_products_are_of_what_is_not_there(arch: str, bar: float) -> None:
-    """Rows and columns that fill the last tile, channels that fill a tap, and what fills the last step; wgmma takes 64 rows."""
+@pytest.mark.parametrize("arch", ["sm_90", "sm_90a"])
+def test_of_one_image_few_products_are_of_what_is_not_there(arch: str) -> None:
+    """Rows and columns that fill the last tile, channels that fill a tap, and what fills the last step."""
     element, done, wanted = ELEMENTS["f16"], 0, 0
     for number, sizes in RESNET18:
         tile = tiling_of(sizes, element, ARCHITECTURES[arch]).tile
@@ -73,14 +73,14 @@ def test_of_one_image_few_products_are_of_what_is_not_there(arch: str, bar: floa
             number * tile.whole(sizes.pixels) * math.ceil(sizes.group_out / tile.cols) * tile.cols * math.ceil(sizes.depth / step) * step
         )
         wanted += number * sizes.macs
-    assert done / wanted < bar
+    assert done / wanted < 1.15
 
 
 @EITHER
 def test_a_tap_that_fills_no_step_takes_shorter_steps(tiles: TileTable) -> None:
     assert tiling(128, 64, 9, 40, 1, tiles, H100).tile == tiles.uneven
     assert tiling(128, 64, 9, 128, 1, tiles, H100).tile == tiles.small
-    assert tiling(96, 64, 9, 40, 1, tiles, H100).tile == (tiles.uneven_short or tiles.uneven)
+    assert tiling(96, 64, 9, 40, 1, tiles, H100).tile == tiles.uneven_short
 
 
 def test_groups_of_warps_multiply_16_bits_on_sm_90a_alone() -> None:
@@ -103,13 +103,17 @@ def test_parts_are_neither_empty_nor_short(tiles: TileTable) -> None:
 
 @pytest.mark.parametrize("tile", [*WARP_TILES.all, *GROUP_TILES.all], ids=repr)
 def test_tiles_are_divided_without_remainder(tile: GpuTile) -> None:
+    """But for the rows of turned ones, which are 8 columns of a product or more."""
     assert tile.shared() <= H100.shared
     assert tile.ahead >= 1
-    assert tile.rows % (tile.down * 16) == 0
-    assert tile.cols % (tile.across * 16) == 0
-    assert not tile.by_groups or (tile.rows == 16 * tile.down and tile.down % 4 == 0 and tile.across == 1)
     each_pass = tile.threads // (tile.depth // 16)
-    assert tile.rows % each_pass == tile.cols % each_pass == 0
+    assert tile.cols % each_pass == 0
+    assert tile.cols % (tile.across * 16) == 0
+    if tile.turned:
+        assert (tile.rows % 8, tile.cols, tile.down) == (0, 16 * tile.across, 1)
+        return
+    assert tile.rows % each_pass == tile.rows % (tile.down * 16) == 0
+    assert not tile.by_groups or (tile.rows == 16 * tile.down and tile.down % 4 == 0 and tile.across == 1)
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES.values(), ids=lambda arch: arch.name)
