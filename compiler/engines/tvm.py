@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...backends.tvm.cpu.kernels.epilogue import STEPS
-from ...backends.tvm.cpu.plan import plan
 from ...backends.tvm.host import host_processor
 from ...ir.files import scratch_folder
 from ...ir.graph import Graph
@@ -48,6 +47,8 @@ def tvm_engine(tiles: Tiles | None = None) -> Engine:
 
 
 def _kernels(tiles: Tiles | None, graph: Graph) -> list[Kernel]:
+    from ...backends.tvm.cpu.plan import plan
+
     made = plan(graph, processor=host_processor()) if tiles is None else plan(graph, tiles)
     ours = [Kernel(work.covers, work.kernel.tile) for work in made.works.values()]
     return ours + [Kernel((node,)) for node in graph.ops if graph.uses[node] and node not in made.covered]
@@ -88,10 +89,13 @@ def _open(artifact: Artifact, threads: int | None) -> Run:
 
 def loaded(library: Library, threads: int | None) -> Run:
     """A library for any machine, as it runs here. Raises: as `LoadedLibrary.load`."""
-    from ...backends.tvm.library.fixed import FixedLibrary
+    if library.fixed:
+        from ...backends.tvm.library.fixed import FixedLibrary
+
+        return FixedLibrary.load(library).run
     from ...backends.tvm.library.run import LoadedLibrary
 
-    return FixedLibrary.load(library).run if library.fixed else LoadedLibrary.load(library, threads=threads).run
+    return LoadedLibrary.load(library, threads=threads).run
 
 
 def _word() -> str:

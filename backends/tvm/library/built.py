@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ....ir.graph import Graph
 from ..cpu.laid import Argument, as_it_is
-from ..cpu.plan import KernelCall
+
+if TYPE_CHECKING:
+    from ..cpu.plan import KernelCall
 
 __all__ = ["FixedBatches", "Library", "MachineCode", "beside", "function_of", "of_parameters"]
 

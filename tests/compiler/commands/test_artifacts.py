@@ -52,7 +52,9 @@ class TestArtifacts:
         refused(convc("run", bundle, "--backend", backend), 3, f"{name} was altered after it was written")
 
     def test_it_runs_without_what_compiles(self, bundle):
-        heavy = "('tvm', 'onnx', 'onnxruntime', 'networkx', 'rich', 'PIL')"
+        heavy = (
+            "('tvm', 'onnx', 'onnxruntime', 'networkx', 'rich', 'PIL', 'convc.backends.tvm.cpu.plan', 'convc.backends.tvm.library.fixed')"
+        )
         code = f"import sys\nfrom convc.__main__ import main\nsys.argv = ['convc', 'run', {str(bundle)!r}]\ntry: main()\n"
         code += f"finally: print([name for name in {heavy} if name in sys.modules], file=sys.stderr)"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
