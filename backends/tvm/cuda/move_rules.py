@@ -9,12 +9,12 @@ from ....ir.types import DTYPES
 from ..cpu.work import batch_of
 from .kernels.kernel import GpuKernel
 from .kernels.layout import CHUNK
-from .kernels.moves import gpu_concat, gpu_uneven_concat
+from .kernels.moves import channel_places, gpu_concat, gpu_gather, gpu_uneven_concat
 from .kernels.slices import Piece, gpu_pad, gpu_slice
 from .kernels.softmax import gpu_softmax
-from .work import VIEW, Around, GpuWork, element_of, following, image_of
+from .work import VIEW, Around, GpuWork, element_of, following, image_of, packed_for_gpu
 
-__all__ = ["concat", "one_pixel", "piece", "softmax", "softmax_of"]
+__all__ = ["concat", "gather", "one_pixel", "piece", "softmax", "softmax_of"]
 
 MOST_OPERANDS = 64  # of a concatenation: a kernel has 4 KiB of arguments, and the compiler a stack
 
@@ -43,6 +43,17 @@ def piece(around: Around, node: Node) -> GpuWork | None:
     covers, steps, others = following(around, node)
     kernel = gpu_slice if node.kind is SLICE else gpu_pad
     return GpuWork(covers, kernel.of(batch_of(x), found, element_of(x).dtype, steps), (x,), others=others)
+
+
+def gather(around: Around, node: Node) -> GpuWork | None:
+    """Of channels, by a list that the network has, of a value that lies in the layout already."""
+    x, indices = node.inputs
+    is_of_channels = node.op.axis in (1, 1 - x.typed.rank) and indices.weights is not None and indices.typed.rank == 1
+    if not is_of_channels or x not in around.padded or not around.may_stay(node):
+        return None
+    places = packed_for_gpu(f"{node.name}.packed", channel_places(image_of(x)[0], image_of(node)[0]), indices)
+    kernel = gpu_gather.of(batch_of(x), image_of(x), image_of(node)[0], element_of(x).dtype)
+    return GpuWork((node,), kernel, (x,), (places,))
 
 
 def _sliced(x: Node, node: Node) -> Piece | None:

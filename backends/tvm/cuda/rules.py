@@ -17,6 +17,7 @@ from ....ir.ops.linear import DENSE
 from ....ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
 from ....ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
 from ....ir.ops.resize import RESIZE
+from ....ir.ops.select import GATHER
 from ....ir.ops.shape import CONCAT, FLATTEN, PAD, SLICE
 from ....ir.types import DTYPES, Array
 from ..cpu.kernels.epilogue import EpilogueStep
@@ -36,7 +37,7 @@ from .kernels.pointwise import gpu_by_channel, gpu_pointwise
 from .kernels.pools import gpu_avg_pool, gpu_global_avg_pool, gpu_global_max_pool, gpu_max_pool
 from .kernels.sizes import ConvSizes, filters
 from .kernels.transposed import TransposedSizes, phase_filters_for_gpu, transposed_kernel
-from .move_rules import concat, one_pixel, piece, softmax
+from .move_rules import concat, gather, one_pixel, piece, softmax
 from .work import Around, GpuWork, element_of, following, gpu_step_of, image_of, packed_for_gpu
 
 __all__ = [
@@ -283,6 +284,7 @@ GPU_MAKERS: dict[OpDef[Any], Callable[[Around, Node], GpuWork | None]] = {
     CONCAT: concat,
     PAD: piece,
     SLICE: piece,
+    GATHER: gather,
     SOFTMAX: softmax,
     LOG_SOFTMAX: softmax,
     BATCH_NORM: batch_norm,

@@ -6,12 +6,15 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from .....ir.types import Array
 from ...cpu.kernels.layout import Batch
 from .kernel import gpu_kind
-from .layout import CHUNK, padded
+from .layout import CHUNK, GpuPacking, Image, padded
 from .writer import DeviceFunc, GpuWriter, Tensor
 
-__all__ = ["gpu_concat", "gpu_resize", "gpu_uneven_concat"]
+__all__ = ["channel_places", "gpu_concat", "gpu_gather", "gpu_resize", "gpu_uneven_concat"]
 
 
 @gpu_kind("concat")
@@ -60,6 +63,35 @@ def gpu_uneven_concat(batch: Batch, channels: tuple[int, ...], rows: int, cols: 
                         writer.set(values, lane, writer.to.cast(value, "float32"))
             writer.put_chunk(d, writer.place(pixel) * lines + chunk * CHUNK, values)
 
+    return DeviceFunc([*given, Tensor("D", (batch, rows, cols, lines), dtype)], body)
+
+
+def channel_places(channels: int, indices: int) -> GpuPacking:
+    """Indices as the channels that are read: those before 0 count from the end, and what is out of range is the nearest."""
+
+    def pack(x: Array) -> Array:
+        made = np.zeros(padded(indices), np.int32)
+        made[:indices] = np.clip(np.where(x < 0, x + channels, x), 0, channels - 1).ravel()
+        return made
+
+    return GpuPacking((padded(indices),), "i32", pack)
+
+
+@gpu_kind("gather")
+def gpu_gather(batch: Batch, image: Image, made: int, dtype: str) -> DeviceFunc:
+    """(A, places, D): of the channels of an `image` those at `made` places."""
+    (channels, rows, cols), lines = image, padded(made)
+
+    def body(writer: GpuWriter, a: Any, places: Any, d: Any) -> None:
+        with writer.each(writer.images(batch) * rows * cols, lines // CHUNK) as (pixel, chunk):
+            values = writer.registers(CHUNK)
+            with writer.unrolled(CHUNK) as lane:
+                value = a[writer.place(pixel) * padded(channels) + writer.place(places[chunk * CHUNK + lane])]
+                writer.set(values, lane, writer.to.cast(value, "float32"))
+            writer.keep_finite(values, chunk, made)
+            writer.put_chunk(d, writer.place(pixel) * lines + chunk * CHUNK, values)
+
+    given = [Tensor("A", (batch, rows, cols, padded(channels)), dtype), Tensor("places", (lines,), "int32")]
     return DeviceFunc([*given, Tensor("D", (batch, rows, cols, lines), dtype)], body)
 
 

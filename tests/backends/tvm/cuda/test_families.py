@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from convc.backends.tvm.cuda.kernels.moves import channel_places
 from convc.backends.tvm.cuda.plan import gpu_plan
 from convc.tests.support.emulated import run_emulated
 from convc.tests.support.graphs import typed_graph
@@ -51,6 +53,8 @@ CASES = {
     "softmax, of scores": "%p = global_max_pool(%x) %f = flatten(%p) %w = param : f16[300,11] %d = dense(%f, %w) %m = log_softmax(%d)",
     "softmax, within": "%p = max_pool(%x) {kernel=[1,1]} %s = log_softmax(%p) {axis=-3} %w = param : f16[8,11,1,1] %m = conv2d(%s, %w)",
     "slice": "%p = max_pool(%x) {kernel=[1,1]} %s = slice(%p) {axes=[2,-1,1], starts=[1,-5,3], ends=[9,7,9], steps=[3,2,1]} %m = relu(%s)",
+    "gather": """%p = max_pool(%x) {kernel=[1,1]} %i = param {init=full, value=-3} : i64[13] %g = gather(%p, %i) {axis=1}
+        %w = param : f16[8,13,1,1] %m = conv2d(%g, %w)""",
     "slice, of chunks": """%w = param : f16[20,11,1,1] %c = conv2d(%x, %w) %s = slice(%c) {axes=[1,3], starts=[8,2], ends=[20,6]}
         %v = param : f16[8,12,1,1] %m = conv2d(%s, %v)""",
     "pad": "%p = max_pool(%x) {kernel=[1,1]} %s = pad(%p) {pads=[0,3,1,0,0,4,2,1], value=1.5} %w = param : f16[8,18,1,1] %m = conv2d(%s, %w)",
@@ -169,3 +173,9 @@ def test_what_is_computed_in_float32_is_one_kernel(apart: Callable[..., Any], tm
         "leave: m",
     ]
     apart(run_emulated, text.replace("[N,", "[2,"), tmp_path, [{}])
+
+
+def test_places_of_channels_are_found_as_a_gather_has_them() -> None:
+    """From the end, the nearest that there is, and the first for what fills the chunk."""
+    places = channel_places(11, 4)
+    assert places.pack(np.array([0, -1, 40, 5])).tolist() == [0, 10, 10, 5, 0, 0, 0, 0]
