@@ -104,11 +104,11 @@ def _load_runtime() -> list[ctypes.CDLL]:
 def tvm_libraries() -> tuple[Path, Path, Path]:
     """Where TVM has its runtime, what of it sorts, and its compiler.
 
-    Raises: ImportError without TVM.
+    Raises: BackendMissing without TVM.
     """
     found = importlib.util.find_spec("tvm")
     if found is None or not found.submodule_search_locations:
-        raise ImportError("there is no package tvm")
+        raise BackendMissing(f"Apache TVM cannot be loaded (there is no package tvm); install it with: {INSTALL}")
     suffix = {"darwin": "dylib", "win32": "dll"}.get(sys.platform, "so")
     named = os.environ.get("TVM_LIBRARY_PATH")
     folder = Path(named) if named else Path(found.submodule_search_locations[0]) / "lib"

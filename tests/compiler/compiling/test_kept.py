@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -63,6 +64,27 @@ import convc as cc
 from convc.tests.compiler.compiling.test_kept import X, net
 print(float(cc.compile(net())(X).sum()), [name for name in ("tvm", "onnx", "onnxruntime") if name in sys.modules])
 """
+
+
+WITHOUT_TVM = """
+import importlib.machinery, sys
+find = importlib.machinery.PathFinder.find_spec
+def others(name, path=None, target=None):
+    return None if name.partition(".")[0] == "tvm" else find(name, path, target)
+importlib.machinery.PathFinder.find_spec = others
+import convc as cc
+from convc.ir.errors import BackendMissing
+from convc.tests.support.graphs import typed_graph
+try:
+    cc.compile(typed_graph("graph @g(%x: f32[1,4]) { %y = relu(%x) return %y }"))
+except BackendMissing as error:
+    print(error)
+"""
+
+
+def test_without_tvm_it_is_said_what_to_install(folder: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TVM], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"Apache TVM cannot be (loaded|imported) \(.*\); install it with: pip install .*\n", done.stdout)
 
 
 def test_another_process_loads_it_without_a_compiler(folder: Path) -> None:
