@@ -51,6 +51,11 @@ class Heads:
     processor: Processor = AVX512
 
     @property
+    def copies_values(self) -> bool:
+        """Whether values are copied into whole vectors: some end within one, or lie so far apart as the batch that has a name says."""
+        return self.width % LANES != 0 or self.given[2].strides[3][1] != 0
+
+    @property
     def deep(self) -> int:
         return DEEP if self.processor.floats >= 32 * LANES else 1
 
@@ -106,7 +111,7 @@ class _OfHeads:
                 self.turn(keys, i, h, block)
             if size.keys % LANES:
                 self.pick(keys, i, h, vectors - 1)
-            values = None if size.width % LANES == 0 else writer.to.alloc_buffer((size.keys * blocks(size.width), LANES), scope="global")
+            values = writer.to.alloc_buffer((size.keys * blocks(size.width), LANES), scope="global") if size.copies_values else None
             if values is not None:
                 self.fill(values, i, h)
             scores = writer.to.alloc_buffer((size.wide * vectors, LANES), scope="global")
@@ -273,7 +278,8 @@ class _OfHeads:
         place = self.place(where, i, h, key, block * LANES)
         if where.strides[3] == (1, 0):
             return self.v[writer.lanes(place)]
-        fixed, _ = where.strides[3]
+        fixed, named = where.strides[3]
+        assert not named, "a vector's lanes lie apart by a number"
         return self.v[writer.tirx.Ramp(place, writer.long(fixed), LANES)]
 
 

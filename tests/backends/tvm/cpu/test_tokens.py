@@ -151,3 +151,19 @@ def test_products_of_computed_values(batch: str) -> None:
     graph = typed_graph(text.replace("BATCH", batch))
     assert calls(graph) == {"matmul": 1, "stock matmul": 1}  # of one matrix for all nothing is known to be packed once
     build_and_hold(graph, *sizes_of(batch))
+
+
+def test_heads_whose_depth_lies_across_the_batch() -> None:
+    """The distance between elements of a query, a key, a value and a result is then a number times the batch."""
+    graph = typed_graph("""graph @g(%a: f32[8,N,6], %b: f32[8,N,5], %c: f32[16,N,5]) {
+      %q = transpose(%a) {perm=[1,2,0]}
+      %k = transpose(%b) {perm=[1,0,2]}
+      %v = transpose(%c) {perm=[1,2,0]}
+      %z = matmul(%q, %k)
+      %e = softmax(%z) {axis=2}
+      %m = matmul(%e, %v)
+      %y = transpose(%m) {perm=[2,0,1]}
+      return %y
+    }""")
+    assert calls(graph) == {"attention": 1}
+    build_and_hold(graph, {"N": 1}, {"N": 3})
