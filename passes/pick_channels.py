@@ -7,6 +7,7 @@ that in halves. A choice of channels is one copy. A convolution needs none: its 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Set
 
 import numpy as np
@@ -44,6 +45,8 @@ def _order(x: Node, split: Node, turn: Transpose) -> Array | None:
     count = len(parts) - len(image)
     sizes = [size for size in parts[:count] if isinstance(size, int)]
     if not isinstance(channels, int) or first != batch or parts[count:] != image or len(sizes) < max(count, 2):
+        return None
+    if math.prod(sizes) != channels:  # of an image without elements a reshape makes as many channels as it likes
         return None
     middle = turn.perm[1 : 1 + count]
     if (0, *sorted(middle), *range(1 + count, len(turn.perm))) != (0, *range(1, 1 + count), *turn.perm[1 + count :]) or turn.perm[0]:
