@@ -21,7 +21,8 @@ EXP_LEAST, EXP_MOST = -104.0, 89.0  # beyond them e**v is 0 and infinite in floa
 LOG2_HIGH, LOG2_LOW = 0.693359375, -2.12194440e-4  # log 2 in two parts, the first of few bits, so that k times it is exact
 # e**r for |r| <= log(2)/2, lowest power first: minimax in the relative error, which is 2e-9, found by Lawson's weights.
 EXP_SERIES = (1.0, 1.0, 0.49999991059303284, 0.16666419804096222, 0.04166822507977486, 0.008374824188649654, 0.0013836835278198123)
-NORMAL = 87.5  # beyond it either way 2**k in e**v = 2**k e**r is no normal float
+NORMAL = 87.5  # from it on 1 + e**-v is 1, and 2**k in e**-v = 2**k e**r still a normal float
+INFINITE = -89.0  # there k is 128, and the bits of 2**k are those of infinity
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +95,12 @@ class Vectors:
 
     def logistic(self, v: Any) -> Any:
         """1 / (1 + e**-v). Half of the time of a layer that ends in it was this: so a sign goes into constants, and what is cut off at the
-        ends, where 1 is added to nothing or the result is below all normal floats, leaves 2**k a normal one.
+        ends leaves 2**k one float: where 1 is added to nothing a normal one, and where the result is below all normal floats infinity, so
+        that it is 0 and not a little more: x * sigmoid(x) of an x near the least float would show that.
         """
         tirx, const, settle = self.tirx, self.const, self.settle
         v = settle(v)
-        v = self.Select(v < const(-NORMAL), const(-NORMAL), v)  # a NaN stays one
+        v = self.Select(v < const(INFINITE), const(INFINITE), v)  # a NaN stays one
         v = self.Select(v > const(NORMAL), const(NORMAL), v)
         k = settle(tirx.floor(v * const(-math.log2(math.e)) + const(0.5)))
         r = settle(v + k * const(LOG2_HIGH) + k * const(LOG2_LOW))  # from the other side

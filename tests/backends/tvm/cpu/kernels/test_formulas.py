@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,11 +11,12 @@ from convc.backends.tvm.cpu.kernels.dense import dense
 from convc.backends.tvm.cpu.kernels.direct.kernel import direct
 from convc.backends.tvm.cpu.kernels.direct.packing import pack_direct
 from convc.backends.tvm.cpu.kernels.direct.size import Direct
-from convc.backends.tvm.cpu.kernels.epilogue import STEPS, EpilogueStep
+from convc.backends.tvm.cpu.kernels.epilogue import ALONE, STEPS, EpilogueStep
 from convc.backends.tvm.cpu.kernels.layout import block_channels
 from convc.backends.tvm.cpu.kernels.pointwise import pointwise
 from convc.backends.tvm.cpu.kernels.windows import Window
 from convc.backends.tvm.cpu.plan import plan
+from convc.ir.op import OpDef
 from convc.ir.ops.activation import RELU, SIGMOID, TANH
 from convc.ir.ops.activation_variants import ELU, GELU, MISH, SELU
 from convc.ir.ops.elementwise import ADD, MUL
@@ -60,6 +63,20 @@ def test_formulas_everywhere(name: str) -> None:
         excess = np.where(same, 0, abs(got - wanted) - units * UNIT * scale - LEAST)
     assert not np.isnan(excess).any()
     assert excess.max() <= 0, f"{x.flat[excess.argmax()]}: {got.flat[excess.argmax()]}, expected {wanted.flat[excess.argmax()]}"
+
+
+@pytest.mark.parametrize("kind", sorted(ALONE, key=str), ids=str)
+def test_a_value_times_what_is_made_of_it_far_out(kind: OpDef[Any]) -> None:
+    """A gate that stays a little above 0 leaves something of 1e38; of an infinity 0 leaves no number."""
+    far = np.array([-np.inf, -3.4e38, -1e38, -1e30, -1e4, -104, -90, -88.5, -88, -50, 50, 90, 1e30, 3.4e38, np.inf, np.nan], np.float32)
+    gate = EpilogueStep(kind, kind.Attrs())
+    x = np.tile(far, (1, 16, 1, 1))
+    steps = (EpilogueStep(MUL, MUL.Attrs(), gate=gate),)
+    got = from_blocks(call(pointwise(1, *x.shape[1:], steps), [into_blocks(x)], blocked_shape(*x.shape)), 16)[0, 0, 0]
+    wide = far.astype(np.float64)
+    with np.errstate(all="ignore"):
+        wanted = (wide * kind.meaning(gate.op, wide)).astype(np.float32)
+    np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-35)
 
 
 def test_every_formula_is_tested_and_has_a_slope() -> None:
