@@ -24,21 +24,18 @@ from ..files.inputs import random_inputs
 from .fixed_batches import HeldBatch, held_batches, held_runs
 from .hold import all_agree, hold
 from .oracle import Agreement, Oracle, compare
+from .units import sizes_of
 
 __all__ = ["close_to", "compare_batches"]
 
-CLOSE = 2.0**-15  # of an output's scale: 500 roundings of float32, about what the noise allows a deep network
+CLOSE = 2.0**-15  # of an element's size: 500 roundings of float32, about what the noise allows a deep network
 
 
 def close_to(exact: Mapping[str, Array], share: float = CLOSE) -> Oracle:
     """One that nearly every right result meets, without a run for the noise: what is beyond it is held to the noise. `share` is of the
-    scale of an output.
+    size of each element (units.sizes_of).
     """
-    return Oracle(exact, {name: np.asarray(share * _scale(value)) for name, value in exact.items() if value.dtype != object})
-
-
-def _scale(value: Array) -> float:
-    return float(np.max(abs(value[np.isfinite(value)]), initial=0.0)) if value.dtype.kind == "f" else 0.0
+    return Oracle(exact, {name: share * sizes_of(value) for name, value in exact.items() if value.dtype != object})
 
 
 def compare_batches(

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...ir.types import Array
 
-__all__ = ["FACTORS", "NOISE_OF", "OF_ONE_ROUNDING", "SIGMAS", "UNIT", "apart", "at_least_pooled"]
+__all__ = ["FACTORS", "NOISE_OF", "OF_ONE_ROUNDING", "SIGMAS", "UNIT", "apart", "at_least_pooled", "sizes_of"]
 
 UNIT = {"bf16": 2.0**-8, "f16": 2.0**-11, "f32": 2.0**-24, "f64": 2.0**-53, "tf32": 2.0**-24}
 NOISE_OF = {"tf32": "tf32"}  # by the precision that is asked for, where types do not say it
@@ -16,6 +16,7 @@ SIGMAS = 32.0  # a difference within this many standard deviations of the roundi
 # Where each value is rounded, the worst of all results of the zoo's small networks is off by 2.9: a factor of 4 is left.
 OF_ONE_ROUNDING = 14.0 / SIGMAS
 ALIKE = 32  # values of an output that stand by each other in the order of their sizes
+TALLEST = 8.0  # times their harmonic mean; of normal values it is about a sixth of their deviation
 
 
 def apart(disturbed: Array, exact: Array, enlarged: float) -> Array:
@@ -44,3 +45,28 @@ def _alike(square: Array, exact: Array) -> Array:
     means[order[:whole]] = np.repeat(ranked[:whole].reshape(-1, ALIKE).mean(axis=1), ALIKE)
     means[order[whole:]] = ranked[-ALIKE:].mean()
     return means.reshape(square.shape)
+
+
+def sizes_of(exact: Array) -> Array:
+    """What an error of each element is a share of: its own size or, where that is more, what is usual among its like.
+
+    A mean of squares would be that of the few largest, by which a score beside boxes, or anything beside a mask of -1e30, may be what it
+    will. The harmonic mean is that of the small ones, so that a part of `1 / n` that is small has at most `n` times its own size. It is
+    taken of the whole tensor and of what has the same place on an axis, as the scores have, and the least counts.
+    """
+    if exact.dtype.kind != "f":
+        return np.zeros(exact.shape)
+    own = np.where(np.isfinite(exact), abs(exact), 0.0).astype(np.float64)
+    usual = _usual(own, None)
+    for axis, length in enumerate(own.shape):
+        if length > 1 and own.size >= ALIKE * length:
+            usual = np.minimum(usual, _usual(own, tuple(other for other in range(own.ndim) if other != axis)))
+    usual = np.where(np.isfinite(usual), TALLEST * usual, 0.0)
+    return np.minimum(np.maximum(own, usual), own.max(initial=0.0))
+
+
+def _usual(own: Array, axes: tuple[int, ...] | None) -> Array:
+    """The harmonic mean over `axes` of what is not 0; infinite where all is."""
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        inverse = np.where(own > 0, 1 / own, 0.0).sum(axis=axes, keepdims=True)
+        return np.where(inverse > 0, (own > 0).sum(axis=axes, keepdims=True) / inverse, np.inf)

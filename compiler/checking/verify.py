@@ -21,11 +21,11 @@ from .narrowing import in_range, loss_of, narrower_type, oracle_of_rewrite
 from .noise import noise_stream
 from .oracle import Agreement, Oracle, compare, errors_over
 from .steps import steps_of
-from .units import SIGMAS, UNIT
+from .units import SIGMAS, UNIT, sizes_of
 
 __all__ = ["compare_rewritten", "first_difference", "verify"]
 
-CLOSE = 2.0**-44  # of an output's scale: 500 roundings of float64, and no rewrite that is wrong
+CLOSE = 2.0**-44  # of an element's size: 500 roundings of float64, and no rewrite that is wrong
 
 
 def verify(
@@ -177,10 +177,10 @@ def _behind_leaps(graph: Graph) -> set[str]:
 
 
 def _close(got: Array, expected: Array, noise: Array) -> bool:
-    """Within its rounding noise, or equal to nine digits of the tensor's scale, which float64 leaves even in deep networks."""
+    """Within its rounding noise, or equal to nine digits of each element's size, which float64 leaves even in deep networks."""
     if got.shape != expected.shape:
         return False
-    scale = float(np.max(abs(expected[np.isfinite(expected)]), initial=0.0)) if expected.dtype.kind == "f" else 0.0
+    sizes = sizes_of(expected)
     got, expected = got.astype(np.float64), expected.astype(np.float64)
-    _, ratio = errors_over(got, expected, SIGMAS * noise + 1e-9 * (abs(expected) + scale))
+    _, ratio = errors_over(got, expected, SIGMAS * noise + 1e-9 * (abs(expected) + sizes))
     return bool((ratio <= 1).all())
