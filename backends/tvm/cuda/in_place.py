@@ -2,7 +2,7 @@
 
     a = conv(x)  b = conv(x)  concat(a, b)    as    two kernels that each write their channels of one value
 
-What is read elsewhere too, and what an input or a stock row leaves, is copied beside them.
+What is read elsewhere too, and what an input, a stock row or a view of another value leaves, is copied beside them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import replace
 from ....ir.graph import Graph, Node
 from ....ir.ops.shape import CONCAT
 from ..cpu.work import batch_of, only_reader
+from .kernels.kernel import VIEW
 from .kernels.layout import Stored, padded
 from .kernels.moves import gpu_concat
 from .work import GpuWork, element_of, image_of
@@ -30,6 +31,11 @@ def written_in_place(graph: Graph, works: Mapping[Node, GpuWork]) -> dict[Node, 
     return made
 
 
+def _can_write(work: GpuWork) -> bool:
+    """Whether a kernel leaves its result, in the layout, which may be anywhere: for a view none runs."""
+    return work.is_laid and work.kernel.name != VIEW and work.result.kind is not CONCAT
+
+
 def _within(graph: Graph, works: Mapping[Node, GpuWork], node: Node) -> dict[Node, GpuWork]:
     """What writes into this one, and what is left to move; nothing where nobody can."""
     channels, (_, rows, cols) = tuple(image_of(operand)[0] for operand in node.inputs), image_of(node)
@@ -37,7 +43,7 @@ def _within(graph: Graph, works: Mapping[Node, GpuWork], node: Node) -> dict[Nod
     made = dict[Node, GpuWork]()
     for operand, first in zip(node.inputs, starts, strict=True):
         work = works.get(operand)
-        if work is not None and work.is_laid and operand.kind is not CONCAT and only_reader(graph, operand) is node:
+        if work is not None and _can_write(work) and only_reader(graph, operand) is node:
             made[operand] = replace(work, kernel=work.kernel.storing(Stored(channels=whole, first=first)), within=node)
     if not made:
         return {}

@@ -14,10 +14,10 @@ from ..host import tvm
 from ..stock.lower import check_sums, emit_stock
 from ..stock.relax_emitter import RelaxEmitter, dtype_name
 from .kernels import borders
-from .kernels.kernel import GpuKernel
+from .kernels.kernel import VIEW, GpuKernel
 from .kernels.layout import padded
 from .plan import ENTER, LEAVE, GpuPlan
-from .work import VIEW, GpuWork, image_of
+from .work import GpuWork, image_of
 
 __all__ = ["lower_for_gpu"]
 
@@ -97,7 +97,7 @@ class _GpuLowering:
 
     def _kernel(self, kernel: GpuKernel, operands: list[Any], type_: Any, node: Node, there: Any = None) -> Any:
         """A call of a function, which is added once. It writes into what is `there`, if anything is."""
-        relax, function = self.emitter.tvm.relax, kernel.build()
+        relax, function = self.emitter.tvm.relax, kernel.written()
         if function not in self.kernels:
             called = "".join(letter if letter.isalnum() else "_" for letter in kernel.name)
             self.kernels[function] = self.emitter.builder.add_func(function.without_attr("global_symbol"), f"{called}{len(self.kernels)}")

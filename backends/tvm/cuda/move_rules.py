@@ -7,12 +7,12 @@ from ....ir.ops.activation import LOG_SOFTMAX
 from ....ir.ops.shape import SLICE
 from ....ir.types import DTYPES
 from ..cpu.work import batch_of
-from .kernels.kernel import GpuKernel
+from .kernels.kernel import VIEW, GpuKernel
 from .kernels.layout import CHUNK
 from .kernels.moves import channel_places, gpu_concat, gpu_gather, gpu_uneven_concat
 from .kernels.slices import Piece, gpu_pad, gpu_slice
 from .kernels.softmax import gpu_softmax
-from .work import VIEW, Around, GpuWork, element_of, following, image_of, packed_for_gpu
+from .work import Around, GpuWork, element_of, following, image_of, packed_for_gpu
 
 __all__ = ["concat", "gather", "one_pixel", "piece", "softmax", "softmax_of"]
 

@@ -14,10 +14,11 @@ from ..cpu.laid import LaidPlan, PlannedCall
 from ..gpus.architectures import USUAL, Architecture
 from .casts import moved_casts
 from .in_place import written_in_place
+from .kernels.kernel import VIEW
 from .kernels.layout import NARROW
 from .rules import GPU_MAKERS
 from .wide_rules import in_float32, is_read_narrow
-from .work import TYPES, VIEW, Around, GpuWork
+from .work import TYPES, Around, GpuWork
 
 __all__ = ["ENTER", "LEAVE", "GpuCall", "GpuPlan", "gpu_plan"]
 

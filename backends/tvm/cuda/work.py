@@ -16,12 +16,11 @@ from .kernels.epilogue import GPU_STEPS
 from .kernels.kernel import GpuKernel
 from .kernels.layout import ELEMENTS, NARROW, ElementKind, GpuPacking
 
-__all__ = ["TYPES", "VIEW", "Around", "GpuWork", "element_of", "following", "gpu_step_of", "image_of", "packed_for_gpu"]
+__all__ = ["TYPES", "Around", "GpuWork", "element_of", "following", "gpu_step_of", "image_of", "packed_for_gpu"]
 
 LONGEST = 1 << 31  # of numbers that pixels, and chunks, are counted by
 MOST_READS = 4  # that steps within a kernel read
 TYPES = NARROW | {"f32"}
-VIEW = "view"  # in the place of a kernel: nothing runs
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,15 @@ from ...cpu.kernels.kernel import Kind
 from .layout import Stored
 from .writer import DeviceFunc
 
-__all__ = ["GpuKernel", "gpu_kind"]
+__all__ = ["VIEW", "GpuKernel", "gpu_kind"]
 
 P = ParamSpec("P")
+VIEW = "view"  # in the place of a kernel: nothing runs
 
 
 @dataclass(frozen=True)
 class GpuKernel:
-    """One kernel: what reports call it, how it is arranged, and `build`, which makes its PrimFunc.
+    """One kernel: what reports call it, how it is arranged, and `build`, which makes its PrimFunc, whose result is stored as `stored` says.
 
     Where sums are split, it stores parts [splits,pixels of an image * n,C], and `finish` is the kernel that adds them up.
     """
@@ -28,12 +29,19 @@ class GpuKernel:
     arranged: str = ""
     finish: GpuKernel | None = None
     splits: int = 1
+    stored: Stored | None = None
 
     def storing(self, stored: Stored) -> GpuKernel:
-        """The same, with its result stored so."""
+        """The same, with its result stored so, besides what was said before. A view stores nothing: that is a ValueError."""
+        if self.name == VIEW:
+            raise ValueError(f"a view has no kernel that could store its result as {stored}")
         if self.finish is not None:
             return replace(self, finish=self.finish.storing(stored))
-        return replace(self, build=functools.partial(self.build, stored=stored))
+        return replace(self, stored=stored if self.stored is None else self.stored.then(stored))
+
+    def written(self) -> Any:
+        """Its PrimFunc."""
+        return self.build() if self.stored is None else self.build(stored=self.stored)
 
 
 def gpu_kind(name: str) -> Callable[[Callable[P, DeviceFunc]], Kind[P, GpuKernel]]:

@@ -56,6 +56,10 @@ class Stored:
     channels: int | None = None
     first: int = 0
 
+    def then(self, more: Stored) -> Stored:
+        """As both say: by another type, where `more` has one, and in a value that is itself some channels of a larger one."""
+        return Stored(more.dtype or self.dtype, more.channels or self.channels, self.first + more.first)
+
 
 @dataclass(frozen=True, slots=True)
 class GpuPacking:

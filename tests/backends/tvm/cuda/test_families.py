@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from convc.backends.tvm.cuda.kernels.kernel import VIEW
 from convc.backends.tvm.cuda.kernels.moves import channel_places
 from convc.backends.tvm.cuda.plan import gpu_plan
 from convc.tests.support.emulated import run_emulated
@@ -49,6 +50,8 @@ CASES = {
     "resize, nearest": '%m = resize(%x) {mode="nearest", scales=[1.5,2.0]}',
     "concat": "%w = param : f16[16,11,1,1] %c = conv2d(%x, %w) %m = concat(%c, %c, %x) {axis=1}",
     "concat, channel by channel": "%w = param : f16[3,11,1,1] %c = conv2d(%x, %w) %m = concat(%c, %x, %c) {axis=1}",
+    "view": """%w = param : f16[16,11,1,1] %c = conv2d(%x, %w) %p = global_avg_pool(%c) %f = flatten(%p) %q = global_max_pool(%x)
+        %g = flatten(%q) %m = concat(%f, %g) {axis=1}""",
     "softmax": "%p = max_pool(%x) {kernel=[1,1]} %m = softmax(%p)",
     "softmax, of scores": "%p = global_max_pool(%x) %f = flatten(%p) %w = param : f16[300,11] %d = dense(%f, %w) %m = log_softmax(%d)",
     "softmax, within": "%p = max_pool(%x) {kernel=[1,1]} %s = log_softmax(%p) {axis=-3} %w = param : f16[8,11,1,1] %m = conv2d(%s, %w)",
@@ -78,6 +81,8 @@ SEQUENCES = {
     "resize, bilinear": '%m = resize(%x) {mode="bilinear", scales=[2.0]}',
     "resize, nearest": '%m = resize(%x) {mode="nearest", scales=[1.5]}',
     "concat": "%w = param : f16[16,11,1] %c = conv1d(%x, %w) %m = concat(%c, %c, %x) {axis=1}",
+    "view": """%w = param : f16[16,11,1] %c = conv1d(%x, %w) %p = global_avg_pool(%c) %f = flatten(%p) %q = global_max_pool(%x)
+        %g = flatten(%q) %m = concat(%f, %g) {axis=1}""",
     "softmax": "%p = max_pool(%x) {kernel=[2]} %m = softmax(%p) {axis=1}",
     "slice": "%p = max_pool(%x) {kernel=[2]} %m = slice(%p) {axes=[2], starts=[1], ends=[-1], steps=[2]}",
     "pad": "%p = max_pool(%x) {kernel=[2]} %m = pad(%p) {pads=[0,1,2,0,0,3]}",
@@ -115,7 +120,10 @@ def _words(lines: str) -> list[str]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_each_is_planned(case: str) -> None:
-    calls = gpu_plan(typed_graph(_text(case))).calls
+    plan = gpu_plan(typed_graph(_text(case)))
+    calls, written = plan.calls, {call.node for call in plan.calls if call.work and call.kernel != VIEW}
+    assert set(plan.works) <= plan.needed
+    assert {part for work in plan.works.values() for part in work.parts} <= written
     assert case.partition(",")[0].removesuffix(" with pads") in [call.kernel.partition(",")[0] for call in calls]
     assert "stock" not in [call.kernel for call in calls]
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from convc.backends.tvm.cuda.kernels.kernel import VIEW
+from convc.backends.tvm.cuda.kernels.layout import Stored
 from convc.backends.tvm.cuda.plan import gpu_plan
 from convc.ir.binding import specialize
 from convc.tests.support.emulated import run_emulated, run_fixed_emulated
@@ -42,6 +44,14 @@ FAMILIES = """graph @families(%x: f16[2,16,5,6], %q: f16[2,8,5,6]) {
     %y = concat(%a, %e, %f, %q, %h, %n, %j, %o) {axis=1}
     return %y
 }"""
+# What is flattened is a view, which no kernel writes anywhere; a cast's kernel stores by another type, and within the concatenation.
+SCORES = """graph @scores(%x: f16[2,16,4,4], %z: f16[2,32], %q: bf16[2,12]) {
+    %w = param : f16[16,16,3,3] %c = conv2d(%x, %w) {pads=[1,1,1,1]} %g = global_avg_pool(%c) %f = flatten(%g)
+    %u = param : f16[24,32] %d = dense(%z, %u) %y = concat(%f, %d) {axis=1}
+    %v = param : f16[8,40] %o = dense(%y, %v) %h = cast(%o) {to=bf16}
+    %r = param : bf16[16,12] %t = dense(%q, %r) %k = concat(%h, %t) {axis=1}
+    return %k
+}"""
 
 
 def test_what_nobody_else_reads_is_written_in_place() -> None:
@@ -51,6 +61,20 @@ def test_what_nobody_else_reads_is_written_in_place() -> None:
     assert "conv 3x3, tile 64x64, sums in 2 parts: c3, r3" in gpu_plan(specialize(graph, {"N": 1})).lines()
     assert "concat of 1, 1 in place: k" in gpu_plan(typed_graph(SKIP)).lines()
     assert "concat of 1, 7 in place: y" in gpu_plan(typed_graph(FAMILIES)).lines()
+    wanted = {"view: f", "concat of 1, 1 in place: y", "pointwise: h", "view in place: k"}
+    assert wanted <= set(gpu_plan(typed_graph(SCORES)).lines())
+
+
+def test_a_view_has_no_result_to_store() -> None:
+    (view,) = (work.kernel for work in gpu_plan(typed_graph(SCORES)).works.values() if work.kernel.name == VIEW)
+    with pytest.raises(ValueError, match="a view has no kernel that could store its result as Stored"):
+        view.storing(Stored(channels=40))
+
+
+def test_what_is_said_of_a_result_twice_holds_together() -> None:
+    by_type, within = Stored("bfloat16"), Stored(channels=24, first=8)
+    assert by_type.then(within) == within.then(by_type) == Stored("bfloat16", 24, 8)
+    assert within.then(Stored(channels=64, first=16)) == Stored(channels=64, first=24)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +91,7 @@ def test_what_is_read_twice_or_given_is_copied(lines: str) -> None:
     assert "concat: y" in plan.lines()
 
 
-@pytest.mark.parametrize("text", [SKIP, FAMILIES, MODULE.replace("[N,", "[1,")], ids=["skip", "families", "split sums"])
+@pytest.mark.parametrize("text", [SKIP, FAMILIES, SCORES, MODULE.replace("[N,", "[1,")], ids=["skip", "families", "scores", "split sums"])
 def test_with_a_plan_of_memory_they_are_right(apart: Callable[..., Any], tmp_path: Path, text: str) -> None:
     apart(run_fixed_emulated, text, tmp_path)
 

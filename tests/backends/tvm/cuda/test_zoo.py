@@ -45,6 +45,7 @@ def test_nothing_between_the_borders_is_stock(name: str) -> None:
     plan = gpu_plan(narrow(small(name)))
     assert not [call.node for call in plan.calls if call.kernel in ("stock", "leave")]
     assert [call.kernel for call in plan.calls].count("enter") == 1
+    assert set(plan.works) <= plan.needed
 
 
 @pytest.mark.parametrize("name", ["resnet18", "unet_resnet18"])
