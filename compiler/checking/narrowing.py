@@ -18,11 +18,10 @@ from ...ir.types import Array, TensorType
 from ...ir.weights import Weights
 from .noise import noise_level
 from .oracle import Oracle
-from .units import SIGMAS, UNIT
+from .units import HALVES, SIGMAS, UNIT
 
-__all__ = ["HALVES", "in_range", "loss_of", "narrower_type", "oracle_of_rewrite"]
+__all__ = ["in_range", "loss_of", "narrower_type", "oracle_of_rewrite"]
 
-HALVES = ("f16", "bf16")
 OF_WEIGHTS = 20 / 14  # rounded once for all images, they are off by up to 5.0 deviations in the zoo (vgg11), where values are by 2.9
 BEYOND = 65520.0  # from here on float16 rounds to an infinity
 

@@ -16,22 +16,16 @@ import numpy as np
 from ...backends.tvm.cpu.kernels.winograd.error import error_bound, roundings
 from ...ir.binding import match_inputs, new_sizes, sized, specialize
 from ...ir.graph import Graph, Node
-from ...ir.op import no_rounding
 from ...ir.opened import OPENED, opened
-from ...ir.ops.conv import CONVS
-from ...ir.ops.elementwise import CAST, MUL
-from ...ir.ops.linear import DENSE, MATMUL
+from ...ir.ops.linear import DENSE
 from ...ir.ops.opaque import OPS as FOREIGN
-from ...ir.ops.pool import MAX_POOL
-from ...ir.ops.quantize import DEQUANTIZE_LINEAR, QUANTIZE_LINEAR
 from ...ir.types import Array, is_floating
 from ..engines.engine import Engine, Kernel
-from .steps import QUOTIENT
-from .units import UNIT
+from .carried import carried, carried_in, is_known
+from .units import HALVES, UNIT
 
 __all__ = ["NodeCheck", "NodeVerdict", "check_nodes"]
 
-HALVES = ("f16", "bf16")
 SMALLEST = {"f16": 2.0**-24}  # between it and 0 lies nothing
 UNDERFLOW = 2.0**-126  # float32 engines may flush what is smaller, at every rounding
 
@@ -87,11 +81,14 @@ def check_nodes(
 ) -> NodeCheck:
     """Hold every value that `engine` stores to its local bound; without `fused`, the engine is made to store all of them.
 
-    A kernel that fails is looked at again node by node, so that the verdict names one node.
+    A kernel that fails is looked at again node by node, so that the verdict names one node; and all are looked at so from the start where
+    one covers an op of which nobody knows what it makes of an error.
     """
     graph = specialize(graph, match_inputs(graph, inputs))
     stored = graph if fused else Graph(graph.name, graph.inputs, tuple(graph.ops), graph.nodes)
     kernels = {node: kernel for node, kernel in engine.stores(stored).items() if not node.typed.is_opaque}
+    if fused and not all(is_known(node.kind) for kernel in kernels.values() for node in list(_parts(kernel))[1:]):
+        return check_nodes(graph, engine, inputs, threads, fused=False)
     checked, tightest, first_bad = 0, None, None
     for verdict in _verdicts(graph, kernels, engine, inputs, threads):
         checked += 1
@@ -156,8 +153,8 @@ def _verdict(kernel: Kernel, held: Mapping[Node, Array], sizes: Mapping[str, int
                 bounds[node] = bound + UNDERFLOW * roundings(kernel.tile, r, c_in)
             else:
                 gamma, own = _local_bound(node, operands, values[node])
-                carried = _carried if began else _carried_in
-                bounds[node] = own + (1 + gamma) * carried(node, operands, [bounds.get(operand) for operand in node.inputs])
+                by = carried if began else carried_in
+                bounds[node] = own + (1 + gamma) * by(node, operands, [bounds.get(operand) for operand in node.inputs])
             began = True
     last = next(reversed(values))
     error, worst = _worst(held[kernel.result], values[last], bounds[last])
@@ -203,56 +200,6 @@ def _bound_of_wide_sum(node: Node, operands: list[Array], n: int, unit: float, m
         bias = np.reshape(bias, (-1, *(1,) * (node.typed.rank - 2)))
     own = unit * (2 * abs(value) + bias) + 2 * SMALLEST.get(node.typed.dtype, UNDERFLOW)
     return gamma + 2 * unit, (1 + 2 * unit) * gamma * magnitude + own + n * UNDERFLOW
-
-
-def _carried(node: Node, operands: list[Array], errors: list[Array | None]) -> Array | float:
-    """How far the value is off because operands are, by the steepest slope there is."""
-    if all(error is None for error in errors):
-        return 0.0
-    known = [0.0 if error is None else error for error in errors]
-    if node.kind is MUL:
-        (a, b), (off_a, off_b) = map(abs, operands), known
-        return a * off_b + b * off_a + off_a * off_b
-    if node.kind is MAX_POOL:
-        return np.asarray(MAX_POOL.meaning(node.op, known[0]))
-    if node.kind in (*CONVS, DENSE, MATMUL):
-        return _carried_by_product(node, [abs(operand) for operand in operands], known)
-    if node.kind is DEQUANTIZE_LINEAR:  # of its scale, itself a product
-        return abs(np.asarray(node.kind.meaning(node.op, operands[0], np.broadcast_to(known[1], operands[1].shape), operands[2])))
-    if node.kind is QUANTIZE_LINEAR:  # as many steps as may lie between, and those that rounding of the quotient adds
-        x, *others = operands
-        off = known[0] + QUOTIENT * UNIT["f32"] * abs(x)
-        ends = [node.kind.meaning(node.op, x + way * off, *others).astype(np.float64) for way in (-1, 1)]
-        return ends[1] - ends[0]
-    slope = node.kind.facts.slope
-    assert slope is not None, f"{node.where} has no bound on its slope, so no engine may append it"
-    return slope(node.op) * sum(known)
-
-
-def _carried_in(node: Node, operands: list[Array], errors: list[Array | None]) -> Array | float:
-    """The same of operands that are read wider than they are shown; infinite where nothing bounds it. A value that is only moved is
-    rounded where it is shown, as it was before.
-    """
-    if node.kind.roundings is no_rounding and node.typed.dtype in HALVES:
-        return 0.0
-    if node.kind is CAST:
-        return 0.0 if errors[0] is None or not node.typed.is_float else errors[0]
-    if node.kind in (*CONVS, DENSE, MATMUL, MUL) or node.kind.facts.slope is not None:
-        return _carried(node, operands, errors)
-    return 0.0 if all(error is None for error in errors) else np.inf
-
-
-def _carried_by_product(node: Node, sizes: list[Array], known: list[Array | float]) -> Array | float:
-    """Errors of either factor, and of the bias as it is. After a batch norm or a flatten the weights are as they are."""
-    x, w = sizes[:2]
-    total: Array | float = known[2] if len(known) > 2 else 0.0
-    if np.ndim(total) and node.kind in CONVS:
-        total = np.asarray(total).reshape(-1, *(1,) * (node.typed.rank - 2))
-    if np.ndim(known[0]):
-        total = total + np.asarray(node.kind.meaning(node.op, known[0], w))
-    if np.ndim(known[1]):
-        total = total + np.asarray(node.kind.meaning(node.op, x + known[0], known[1]))
-    return total
 
 
 def _wide(node: Node, held: Mapping[Node, Array]) -> Array:

@@ -14,10 +14,10 @@ from ...ir.graph import Graph
 from ...ir.other_runtimes import has_opaque, opaque_nodes_of
 from ...ir.types import Array
 from ..checking.batches import compare_batches
-from ..checking.narrowing import HALVES, in_range
+from ..checking.narrowing import in_range
 from ..checking.node_bounds import check_nodes
 from ..checking.oracle import Agreement, Oracle
-from ..checking.units import NOISE_OF
+from ..checking.units import HALVES, NOISE_OF
 from ..checking.verify import verify
 from ..engines.cuda import least_batch
 from ..engines.engine import Engine, Run
