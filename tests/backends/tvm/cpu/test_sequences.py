@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from convc.backends.tvm.cpu.laid import STOCK
 from convc.backends.tvm.cpu.plan import PACK, UNPACK, plan
-from convc.ir.graph import Graph
+from convc.tests.support.cpu_plans import kernels
 from convc.tests.support.graphs import typed_graph
 from convc.tests.support.tvm_modules import build_and_hold
 
@@ -30,10 +30,6 @@ SOUND = """graph @sound(%x: f32[N,3,50], %z: f32[N,40,48]) {
   return %v, %m
 }
 """
-
-
-def kernels(graph: Graph) -> dict[str, str]:
-    return {work.result.name: work.kernel.name for work in plan(graph).works.values()}
 
 
 def test_a_sequence_has_the_kernels_of_images():

@@ -1,0 +1,121 @@
+"""Tiles: of Winograd's form, as the user, the batch, the processor and a pool want them, and of sums in registers."""
+
+from __future__ import annotations
+
+import pytest
+
+from convc.backends.tvm.cpu.kernels.direct.size import Direct
+from convc.backends.tvm.cpu.kernels.windows import Window
+from convc.backends.tvm.cpu.plan import plan
+from convc.backends.tvm.cpu.tiles import tiles_by_size
+from convc.backends.tvm.processor import AVX2, AVX512, NEON, SSE, ZEN, ZEN_5, Processor
+from convc.tests.support.cpu_plans import kernels
+from convc.tests.support.graphs import typed_graph
+
+POOLED = """graph @g(%x: f32[N,16,13,12]) {
+  %w = param : f32[16,16,3,3]
+  %a = conv2d(%x, %w) {pads=[1,1,1,1]}
+  %b = relu(%a)
+  %y = max_pool(%b) {kernel=[2,2], strides=[2,2]}
+  return %y
+}
+"""
+
+
+def test_tiles_hold_whole_windows_of_a_pool_of_pairs():
+    for tile in (2, 4):
+        (work,) = plan(typed_graph(POOLED), {"a": tile}).works.values()
+        assert [node.name for node in work.covers] == ["a", "b", "y"]
+        assert work.kernel.tile == tile
+
+
+@pytest.mark.parametrize(
+    ("this", "other"),
+    [
+        ("strides=[2,2]}\n  return %y", "strides=[2,2]}\n  return %y, %b"),
+        ("strides=[2,2]", "strides=[2,2], ceil_mode=true"),  # its last window has one row
+        ("kernel=[2,2]", "kernel=[3,3]"),
+        ("strides=[2,2]", "strides=[2,1]"),
+        ("strides=[2,2]", "strides=[2,2], pads=[1,0,0,0]"),
+        ("%b = relu(%a)", "%b = add(%a, %x)"),
+    ],
+)
+def test_other_pools_are_kernels_of_their_own(this: str, other: str):
+    assert this in POOLED
+    assert kernels(typed_graph(POOLED.replace(this, other))) == {"b": "winograd F(2x2)", "y": "max pool"}
+
+
+@pytest.mark.parametrize(("winograd", "wanted"), [("off", "direct"), ("f2", "winograd F(2x2)"), ("f4", "winograd F(4x4)")])
+def test_the_user_decides_about_winograd(winograd: str, wanted: str):
+    graph = typed_graph(POOLED.replace("kernel=[2,2]", "kernel=[3,3]"))  # a pool that is no part of it
+    assert kernels(graph, winograd)["b"] == wanted
+
+
+def test_a_lone_image_takes_smaller_tiles_further():
+    """It alone pays for all weights, of which there are fewer then."""
+
+    def tile(batch: str, rows: int, processor: Processor) -> int:
+        text = f"""graph @g(%x: f32[{batch},64,{rows},{rows}]) {{
+          %w = param : f32[64,64,3,3]
+          %y = conv2d(%x, %w) {{pads=[1,1,1,1]}}
+          return %y
+        }}"""
+        return plan(typed_graph(text), processor=processor).tiles["y"]
+
+    assert [tile(batch, 14, AVX512) for batch in ("1", "N", "2")] == [2, 2, 4]
+    assert [tile("1", rows, AVX512) for rows in (15, 28)] == [4, 4]
+    assert tile("1", 14, ZEN) == 4
+
+
+def test_where_memory_is_slow_only_few_weights_take_larger_tiles():
+    def tile(channels: int, rows: int) -> int:
+        text = f"""graph @g(%x: f32[1,{channels},{rows},{rows}]) {{
+          %w = param : f32[{channels},{channels},3,3]
+          %y = conv2d(%x, %w) {{pads=[1,1,1,1]}}
+          return %y
+        }}"""
+        return plan(typed_graph(text), processor=ZEN_5).tiles["y"]
+
+    assert [tile(channels, 14) for channels in (256, 512)] == [4, 2]
+    assert tile(512, 28) == 4
+
+
+@pytest.mark.parametrize(
+    ("winograd", "kernel", "tile"),
+    [
+        ("auto", "5,5", 2),
+        ("f2", "5,5", 0),
+        ("f4", "5,5", 2),
+        ({"y": 2}, "5,5", 2),
+        ({"y": 4}, "5,5", 0),
+        ("off", "5,5", 0),
+        ("auto", "5,3", 0),
+        ("auto", "7,7", 0),
+    ],
+)
+def test_tiles_of_5x5_are_of_2x2(winograd: str | dict[str, int], kernel: str, tile: int):
+    text = f"""graph @g(%x: f32[1,32,27,27]) {{
+      %w = param : f32[48,32,{kernel}]
+      %y = conv2d(%x, %w) {{pads=[2,2,2,2]}}
+      return %y
+    }}"""
+    graph = typed_graph(text)
+    tiles = tiles_by_size(graph, winograd, AVX512) if isinstance(winograd, str) else winograd
+    (work,) = plan(graph, tiles).works.values()
+    assert work.kernel.tile == tile
+
+
+@pytest.mark.parametrize("cols", [1, 7, 13, 17, 56, 149])
+@pytest.mark.parametrize("blocks", [1, 2, 3, 4, 7, 13])
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("processor", [AVX512, AVX2, NEON, SSE])
+def test_register_tiles_cover_the_result_once_and_fit(cols: int, blocks: int, groups: int, processor: Processor):
+    size = Direct(1, groups, 16, Window(1, cols, (1, 1)), blocks * groups, groups, (), processor=processor)
+    covered: list[tuple[int, int]] = []
+    for first, tiles, deep in size.depths():
+        for run in size.window.runs(size.widest(deep)):
+            width = len(run.columns)
+            assert (width + 1) * deep * 16 + processor.lanes <= processor.floats  # with what is loaded
+            places = [run.first + tile * width + j for tile in range(run.tiles) for j in range(width)]
+            covered += [(first + block, place) for block in range(tiles * deep) for place in places]
+    assert sorted(covered) == [(block, place) for block in range(blocks) for place in range(cols)]
