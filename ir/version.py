@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
-__all__ = ["__version__", "installed", "release"]
+__all__ = ["BEGAN", "__version__", "installed", "release"]
 
 __version__ = "0.1.0"
+BEGAN = time.time()  # when this process began to load convc, of which this is the first; in seconds since the epoch
 
 
 def release(package: str) -> str:

@@ -24,6 +24,7 @@ from ...ir.errors import ArtifactError, InvalidModel
 from ...ir.files import scratch_folder
 from ...ir.graph import Graph
 from ...ir.printer import print_graph
+from ...ir.sources import hash_of
 from ...ir.version import installed
 from ...ir.weights import Weights
 from ..engines.engine import Run
@@ -44,10 +45,13 @@ MOST = 2  # a network takes at most this part of the cache, or it would throw ou
 
 @dataclass(frozen=True, slots=True)
 class KeptNetwork:
-    """Where one network lies, or will: `key` are 32 digits."""
+    """Where one network lies, or will: `key` are 32 digits, and `key_now` what they would be by now, as what it is made of may change
+    while it is compiled.
+    """
 
     cache: Cache
     key: str
+    key_now: Callable[[], str | None]
 
     def found(self, graph: Graph, threads: int | None) -> Run | None:
         """The run of what was kept, which computes the optimized `graph`; None if nothing was, or what is there will not do."""
@@ -69,26 +73,32 @@ class KeptNetwork:
             library = self._library(graph, places[0], places[1] if len(code) > whole else None, packed)
             return _loaded(library, threads) if library else None
 
-    def built(self, graph: Graph, threads: int | None) -> tuple[Run, Callable[[], None]]:
-        """Compiled, with its weights in the cache if there is room for them; and what keeps it, to be called once it has been checked."""
+    def built(self, graph: Graph, threads: int | None, check: Callable[[Run], None]) -> Run:
+        """Compiled, with its weights in the cache if there is room for them; kept if `check` raises nothing, and else gone from there."""
         from ...backends.tvm.library.build import build_cpu
         from ...backends.tvm.library.packed import packed_pieces, packing
 
         with scratch_folder() as folder:
             built = build_cpu(graph, folder / "model.so")
             packed, library = packing(built.plan, built.needs), built.library
-            kept = None
-            if packed.size <= self.cache.most // MOST:
+            if packed.size > self.cache.most // MOST:
+                check(run := _loaded(library, threads))
+                return run
+            is_kept = False
+            try:
                 self.cache.put(f"packed_{self.key}", packed_pieces(built.plan, packed))
                 kept = self._library(graph, library.path, library.single, packed)
-            codes = [path.read_bytes() for path in (library.path, library.single) if path is not None]
-            head = json.dumps({"packed": packed.record(), "whole": len(codes[0])}).encode() + b"\n"
-            return _loaded(kept or library, threads), functools.partial(self._keep, [head, *codes] if kept else [])
-
-    def _keep(self, entry: Sequence[bytes]) -> None:
-        if entry:
-            self.cache.put(f"network_{self.key}", entry)
+                check(run := _loaded(kept or library, threads))
+                if kept is not None and self.key_now() == self.key:
+                    codes = [path.read_bytes() for path in (library.path, library.single) if path is not None]
+                    head = json.dumps({"packed": packed.record(), "whole": len(codes[0])}).encode() + b"\n"
+                    self.cache.put(f"network_{self.key}", [head, *codes])
+                    is_kept = True
+            finally:
+                if not is_kept:
+                    self.cache.drop(f"packed_{self.key}")
             self.cache.trim()
+            return run
 
     def _library(self, graph: Graph, path: Path, single: Path | None, packed: Packed) -> Library | None:
         from ...backends.tvm.library.built import Library
@@ -110,18 +120,26 @@ def _loaded(library: Library, threads: int | None) -> Run:
 
 
 def kept_for(graph: Graph, *options: object) -> KeptNetwork | None:
-    """Where a network lies that is compiled with such options; None where there is no cache, or nobody knows which processor this is."""
+    """Where a network lies that is compiled with such options; None where there is no cache, or nobody knows which processor this is, or
+    which sources compile it.
+    """
     cache, _ = usable_cache()
-    here = processor()
-    if cache is None or not here:
+    key_now = functools.partial(_key, graph, options)
+    key = key_now() if cache is not None else None
+    return None if cache is None or key is None else KeptNetwork(cache, key, key_now)
+
+
+def _key(graph: Graph, options: Sequence[object]) -> str | None:
+    here, ours = processor(), hash_of(ROOT, SOURCES)
+    if not here or ours is None:
         return None
     digest = hashlib.sha256()
-    for text in (FORMAT, print_graph(graph), *map(repr, options), sources(ROOT), here, _releases(), _tuned()):
+    for text in (FORMAT, print_graph(graph), *map(repr, options), ours, here, _releases(), _tuned()):
         digest.update(f"{len(text)} {text}\n".encode())
     for node in graph.params:
         assert node.weights is not None
         _add(digest, node.weights)
-    return KeptNetwork(cache, digest.hexdigest()[:32])
+    return digest.hexdigest()[:32]
 
 
 def _add(digest: Any, weights: Weights) -> None:
@@ -132,18 +150,6 @@ def _add(digest: Any, weights: Weights) -> None:
     array = weights.drawn()
     digest.update(f"{weights.type}\n".encode())
     digest.update(array.reshape(-1).view("u1").data)
-
-
-@functools.cache
-def sources(root: Path) -> str:
-    """The hash of all of convc that decides what a network becomes."""
-    digest = hashlib.sha256()
-    for folder in SOURCES:
-        for path in sorted((root / folder).rglob("*.py")):
-            content = path.read_bytes()
-            digest.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode())
-            digest.update(content)
-    return digest.hexdigest()
 
 
 def processor() -> str:

@@ -95,9 +95,13 @@ def started(graph: Graph, level: int, threads: int | None, *, check: bool) -> tu
         return better, found
     if not check:
         return better, TVM.start(better, threads)
-    run, keep = kept.built(better, threads) if kept is not None else (TVM.start(better, threads), lambda: None)
-    check_once(graph, better, TVM, run)
-    keep()
+
+    def checked(run: Run) -> None:
+        check_once(graph, better, TVM, run)
+
+    if kept is not None:
+        return better, kept.built(better, threads, checked)
+    checked(run := TVM.start(better, threads))
     return better, run
 
 

@@ -83,10 +83,11 @@ def build_cuda(
     plans = {function_of(batch): _plan_at(plan, batch) for batch in batches} if batches else {"main": plan}
 
     cache, _ = usable_cache() if cached else (None, "")
-    key = build_key(graph, arch, CUDA_HOST_CPU, batches, tf32)
-    entry = cache.get(key) if cache is not None else None
+    key_now = functools.partial(build_key, graph, arch, CUDA_HOST_CPU, batches, tf32)
+    key = key_now()
+    entry = cache.get(key) if cache is not None and key is not None else None
     made = KeptBuild.of(entry) if entry else _built(graph, plans, arch, bool(batches))
-    if cache is not None and entry is None:
+    if cache is not None and entry is None and key is not None and key == key_now():
         cache.put(key, made.packed())
         cache.trim()
     path, source, binary = folder / "model.so", folder / "model.cu", folder / "model.cubin"

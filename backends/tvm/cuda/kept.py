@@ -6,7 +6,6 @@ values of weights are no part of it: they are arguments of the library.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -17,12 +16,13 @@ from pathlib import Path
 
 from ....ir.graph import Graph
 from ....ir.printer import print_graph
+from ....ir.sources import hash_of
 from ....ir.version import installed
 from ..gpus.architectures import Architecture
 from ..gpus.driver import may_have_gpu
 from .emulator.device import is_emulated
 
-__all__ = ["PACKAGES", "KeptBuild", "build_key", "dated", "settings"]
+__all__ = ["PACKAGES", "KeptBuild", "build_key", "settings"]
 
 FORMAT = "convc library 1"
 PACKAGES = ("apache-tvm", "apache-tvm-ffi")
@@ -56,29 +56,19 @@ class KeptBuild:
         return KeptBuild(**json.loads(about) | {"library": library})
 
 
-def build_key(graph: Graph, arch: Architecture, target: str, batches: Sequence[int] | None, tf32: bool) -> str:
+def build_key(graph: Graph, arch: Architecture, target: str, batches: Sequence[int] | None, tf32: bool) -> str | None:
     """The name of what is built for GPUs of `arch`, on hosts of `target`. In a process with a GPU, be it an emulated one, TVM compiles
-    as it builds, so what it leaves there is something else.
+    as it builds, so what it leaves there is something else. None where nobody knows by which sources it is built.
     """
+    ours = hash_of(ROOT, SOURCES)
+    if ours is None:
+        return None
     versions = [f"{name} {release}" for name, release in installed(PACKAGES).items()]
     how = (arch.name, target, str(batches), str(tf32), str(may_have_gpu()), str(is_emulated()))
-    parts = (FORMAT, *versions, _sources(), *settings(), *how, print_graph(graph))
+    parts = (FORMAT, *versions, ours, *settings(), *how, print_graph(graph))
     return f"library_{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}"
 
 
 def settings() -> list[str]:
     """What of the environment a CUDA compiler goes by."""
     return sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith(COMPILING))
-
-
-@functools.cache
-def _sources() -> str:
-    return dated(ROOT)
-
-
-def dated(root: Path) -> str:
-    """What differs where a source does, be it one that only might matter."""
-    digest = hashlib.sha256()
-    for source in (path for folder in SOURCES for path in sorted((root / folder).rglob("*.py"))):
-        digest.update(str(source.relative_to(root)).encode() + b"\0" + source.read_bytes())
-    return digest.hexdigest()

@@ -92,16 +92,22 @@ class Cache:
 
     def get(self, key: str) -> bytes | None:
         """What was put under `key`; None if nothing was, or if it is not to be trusted any more."""
-        with self._opened(key) as file:
-            entry = file.read() if file else b""
+        try:
+            with self._opened(key) as file:
+                entry = file.read() if file else b""
+        except OSError:  # of a failing disk, or a mount that went away
+            return None
         return entry[DIGEST:] if self._is_whole(key, memoryview(entry)) else None
 
     def mapped(self, key: str) -> Array | None:
         """The same as pages of the file, for what is large: read-only, and there for as long as somebody looks."""
-        with self._opened(key) as file:
-            if file is None or os.fstat(file.fileno()).st_size <= DIGEST:
-                return None
-            pages = np.asarray(np.memmap(file, np.uint8, "r"))
+        try:
+            with self._opened(key) as file:
+                if file is None or os.fstat(file.fileno()).st_size <= DIGEST:
+                    return None
+                pages = np.asarray(np.memmap(file, np.uint8, "r"))
+        except (OSError, ValueError):  # a mount that maps nothing; a file that was emptied meanwhile
+            return None
         return pages[DIGEST:] if self._is_whole(key, pages.data) else None
 
     @contextmanager
@@ -138,6 +144,11 @@ class Cache:
         except OSError:
             if temporary:
                 Path(temporary).unlink(missing_ok=True)
+
+    def drop(self, key: str) -> None:
+        """Have nothing under `key`, if it can be had."""
+        with suppress(OSError):
+            os.unlink(self.folder / key)
 
     def trim(self) -> None:
         """Remove what was used longest ago until the rest fits, and what killed processes left behind."""

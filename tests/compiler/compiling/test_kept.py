@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +18,7 @@ import convc as cc
 from convc.backends.tvm.library import build
 from convc.backends.tvm.stock.relax_rows import ROWS
 from convc.compiler.compiling import kept
+from convc.compiler.files.weights import bind_weights
 from convc.ir.graph import Graph
 from convc.ir.ops.unary import ABS
 from convc.tests.support.graphs import typed_graph
@@ -99,7 +102,7 @@ def test_another_process_loads_it_without_a_compiler(folder: Path) -> None:
         ("text", lambda patch: NET.replace("abs", "relu")),
         ("a weight's values", lambda patch: NET.replace("init=small", "init=tenth")),
         ("an output's name", lambda patch: NET.replace("%y", "%z")),
-        ("sources", lambda patch: patch.setattr(kept, "sources", lambda root: "others")),
+        ("sources", lambda patch: patch.setattr(kept, "hash_of", lambda root, sources: "others")),
         ("processor", lambda patch: patch.setattr(kept, "processor", lambda: "another")),
         ("releases", lambda patch: patch.setattr(kept, "installed", lambda packages: {})),
         ("what tuning found", lambda patch: Path(os.environ["CONVC_CACHE"], "tuned.jsonl").write_text("")),
@@ -119,8 +122,6 @@ def test_given_weights_count_by_value_and_the_level_too(builds: list[str]) -> No
     for scale, level in ((1, 2), (2, 2), (1, 3), (2, 2)):
         weights = {"w": np.full((40, 40), scale, np.float32)}
         bound = cc.Graph.of(graph.name, graph.inputs, graph.outputs, graph.nodes)
-        from convc.compiler.files.weights import bind_weights
-
         assert np.allclose(cc.compile(bind_weights(bound, weights, "here"), level=level)(X), abs(X @ weights["w"].T), atol=1e-4)
     assert len(builds) == 3
 
@@ -153,7 +154,7 @@ def test_only_what_was_checked_is_kept(builds: list[str], folder: Path, monkeypa
         patch.setitem(ROWS, ABS, lambda emitter, node, x: emitter.ops.exp(x))
         with pytest.raises(cc.Mismatch):
             cc.compile(typed_graph("graph @wrong(%x: f32[3,5,7]) { %y = abs(%x) return %y }"))
-    assert "network" not in kinds(folder)
+    assert kinds(folder) == []
     cc.compile(net())
     before = len(builds)
     cc.compile(net(), check=False)  # what was checked will do for whoever asks for less
@@ -180,19 +181,59 @@ def test_a_processor_that_nobody_knows_has_none(monkeypatch: pytest.MonkeyPatch,
     assert kept.kept_for(net(), 2) is None
 
 
-def test_sources_are_all_files_that_make_a_library(tmp_path: Path) -> None:
-    (tmp_path / "ir" / "ops").mkdir(parents=True)
-    file = tmp_path / "ir" / "ops" / "conv.py"
-    file.write_text("one")
-    seen = [kept.sources.__wrapped__(tmp_path)]
-    file.write_text("two")
-    seen.append(kept.sources.__wrapped__(tmp_path))
-    file.rename(file.with_name("pool.py"))
-    seen.append(kept.sources.__wrapped__(tmp_path))
-    (tmp_path / "ir" / "ops" / "notes.txt").write_text("no source")
-    assert len(set(seen)) == 3
-    assert kept.sources.__wrapped__(tmp_path) == seen[-1]
-    assert any((kept.ROOT / folder).is_dir() for folder in kept.SOURCES)
+UPGRADED = """
+import sys
+from pathlib import Path
+import convc as cc
+from convc.ir.parser import parse_graph
+late = Path(cc.__path__[0], "backends", "tvm", "cpu", "plan.py")
+net = parse_graph("graph @g(%x: f32[1,4]) { %y = relu(%x) : f32[1,4] return %y }")
+def upgrade():
+    late.write_text(late.read_text() + "# of a later release\\n")
+if sys.argv[1] == "before":
+    upgrade()
+else:
+    from convc.compiler.compiling import module
+    real = module.check_once
+    def checked(*given):
+        upgrade()
+        real(*given)
+    module.check_once = checked
+cc.compile(net)
+print("compiled")
+"""
+
+
+@pytest.mark.parametrize("when", ["never", "before", "between"])
+def test_what_was_compiled_by_other_sources_than_lie_there_is_not_kept(when: str, folder: Path, tmp_path: Path) -> None:
+    root = Path(cc.__path__[0])
+    for part in (*kept.SOURCES, "__init__.py"):
+        copy = functools.partial(shutil.copytree, ignore=shutil.ignore_patterns("__pycache__")) if (root / part).is_dir() else shutil.copy
+        (tmp_path / "convc").mkdir(exist_ok=True)
+        copy(root / part, tmp_path / "convc" / part)
+    code = UPGRADED if when != "never" else UPGRADED.replace("late.write_text(late.read_text() +", "(late.read_text() +")
+    done = subprocess.run(
+        [sys.executable, "-c", code, when], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)}
+    )
+    assert done.stdout == "compiled\n", done.stderr
+    assert ("network" in kinds(folder)) == (when == "never")
+
+
+def test_weights_that_change_while_it_is_compiled_are_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.ones((40, 40), np.float32)
+    graph = net(NET.replace("init=small", "init=given"))
+    (param,) = graph.params
+    bound = bind_weights(graph, {param.name: values}, "here")
+    real = build.build_cpu
+
+    def written(graph: Graph, path: Path) -> object:
+        values[...] = 2
+        return real(graph, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "build_cpu", written)
+        cc.compile(bound, check=True)
+    assert kinds(folder) == []
 
 
 def test_what_changes_from_moment_to_moment_is_no_part_of_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
+import os
 from pathlib import Path
 
-from ... import processor
+from .....ir.sources import hash_of
+from .....ir.version import BEGAN
 
-__all__ = ["dated", "machine"]
+__all__ = ["SOURCES", "machine"]
 
-KERNELS = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
+SOURCES = ("cpu/kernels", "processor.py")
+DIGITS = 12
 
 
 def machine(mcpu: str, threads: int, tvm: str) -> str:
-    """All that writes kernels counts, and what their rules know of processors."""
-    return f"{mcpu}, {threads} threads, TVM {tvm}, kernels {_ours()}"
-
-
-@functools.cache
-def _ours() -> str:
-    return dated(KERNELS)
-
-
-def dated(kernels: Path) -> str:
-    """What differs where a source does."""
-    digest = hashlib.sha256()
-    for source in (*sorted(kernels.rglob("*.py")), Path(str(processor.__file__))):
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:12]
+    """All that writes kernels counts, and what their rules know of processors. Where nobody knows by which kernels this process measures,
+    it is a machine of its own.
+    """
+    found = hash_of(ROOT, SOURCES)
+    kernels = found[:DIGITS] if found is not None else f"of process {os.getpid()} at {BEGAN}"
+    return f"{mcpu}, {threads} threads, TVM {tvm}, kernels {kernels}"

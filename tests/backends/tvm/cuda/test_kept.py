@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from convc.backends.tvm.cuda import kept as kept_module
 from convc.backends.tvm.cuda.build import CudaBuild, build_cuda
-from convc.backends.tvm.cuda.kept import build_key, dated
+from convc.backends.tvm.cuda.kept import build_key
 from convc.backends.tvm.gpus.architectures import ARCHITECTURES, USUAL
 from convc.ir.graph import Graph
 from convc.tests.support.graphs import typed_graph
@@ -108,12 +109,16 @@ def test_all_that_decides_is_part_of_the_name(monkeypatch: pytest.MonkeyPatch) -
     assert len(keys | {build_key(graph, USUAL, "host", (1, 2), tf32=False)}) == 8
 
 
-def test_an_edited_source_makes_another_name(tmp_path: Path) -> None:
-    found = set[str]()
-    for name in ("ir/ops/conv.py", "backends/tvm/cuda/kernels/pools.py", "backends/tvm/cpu/kernels/epilogue.py"):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for text in ("a = 1", "a = 2"):
-            path.write_text(text)
-            found.add(dated(tmp_path))
-    assert len(found) == 6
+def test_there_is_none_where_a_source_was_written_to_since_it_was_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_module, "hash_of", lambda root, sources: None)
+    assert build_key(net(), USUAL, "host", (1, 2), tf32=False) is None
+
+
+def test_what_nobody_knows_the_sources_of_is_not_kept(tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_module, "hash_of", lambda root, sources: None)
+    assert not built(tmp_path / "net").found
+    assert not list(kept.glob("library_*"))
+    hashes = iter(["as it was", "upgraded while it was built"])
+    monkeypatch.setattr(kept_module, "hash_of", lambda root, sources: next(hashes))
+    assert not built(tmp_path / "net").found
+    assert not list(kept.glob("library_*"))

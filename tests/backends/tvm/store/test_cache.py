@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from convc.backends.tvm.store.cache import Cache, find_cache, usable_cache
@@ -173,6 +175,29 @@ def test_what_is_large_is_mapped_by_the_same_rules(cache: Cache, spoil: Callable
     assert (bytes(pages), pages.flags.writeable, pages.ctypes.data % 64) == (b"weights in pieces", False, 0)
     spoil(cache.folder / key(1))
     assert cache.mapped(key(1)) is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no file is known here that can be opened and not read")
+def test_what_cannot_be_read_is_not_there() -> None:
+    assert Cache(Path("/proc/self"), 1 << 20).get("mem") is None
+
+
+def test_what_cannot_be_mapped_is_not_there(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*given: object) -> object:
+        raise OSError(errno.ENODEV, "No such device")
+
+    cache.put(key(1), b"content")
+    assert cache.mapped(key(1)) is not None
+    monkeypatch.setattr(np, "memmap", refused)
+    assert cache.mapped(key(1)) is None
+    assert cache.get(key(1)) == b"content"
+
+
+def test_what_was_dropped_is_gone(cache: Cache) -> None:
+    cache.put(key(1), b"content")
+    for _ in range(2):
+        cache.drop(key(1))
+        assert cache.get(key(1)) is None
 
 
 def test_pages_stay_when_their_entry_goes(cache: Cache) -> None:
