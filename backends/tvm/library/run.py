@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import mmap
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from ....ir.errors import ArtifactError, InvalidInput, InvalidModel, UsageError
 from ....ir.files import scratch_folder
 from ....ir.graph import Node
 from ....ir.types import DTYPES, Array, TensorType
+from ..cpu.laid import Argument
 from ..host import forbids_code, home_process, physical_cores, reason, runtime, thread_count, tvm, use_threads
 from ..stock.lower import SUMS, check_sums
 from ..stock.relax_emitter import told_sizes
@@ -70,9 +72,9 @@ class LoadedLibrary:
     ) -> LoadedLibrary:
         """`library`, as it was built or as a manifest tells of it.
 
-        `weights` are the parameters' values by name (default: the graph's own); arrays that are 64-byte
-        aligned are shared and must not change. `threads` bounds the workers (default: a core each); the
-        number in use is `LoadedLibrary.threads`.
+        `weights` are the parameters' values by name; of these, arrays that are 64-byte aligned are shared and must not change. By default
+        they are the graph's own, as they are now: who gave these arrays may write to them later. `threads` bounds the workers (default: a
+        core each); the number in use is `LoadedLibrary.threads`.
 
         Raises: BackendMissing without TVM or the device; ArtifactError for a file that is no library; UsageError
         without a folder for temporary files that code may run from; InvalidInput for weights that do not fit.
@@ -80,8 +82,8 @@ class LoadedLibrary:
         runtime(physical_cores() if threads is None else threads)  # said each time: another module may have lowered it
         place, whole = _device_and_code(library)
         for_one = code_of(library.single) if library.single else None
-        values = functools.partial(weight_of, weights=weights)
-        tensors = [_tensor(argument.make(values), place) for argument in library.arguments]
+        given = functools.partial(weight_of, weights=weights)
+        tensors = [_tensor(_apart(each) if weights is None else each.make(given), place) for each in library.arguments]
         return LoadedLibrary(library, whole, for_one, place, tensors, thread_count())
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -265,6 +267,28 @@ def weight_of(node: Node, weights: Mapping[str, Array] | None) -> Array:
     if TensorType.of(array) != node.type:
         raise InvalidInput(f"the weight '{node.name}' is {TensorType.of(array)}, expected {node.type}")
     return array
+
+
+def _apart(argument: Argument) -> Array:
+    """Of the graph's own weights, and in no memory that somebody else writes to."""
+    seen: list[Array] = []
+
+    def value(node: Node) -> Array:
+        seen.append(weight_of(node, None))
+        return seen[-1]
+
+    array = argument.make(value)
+    is_theirs = any(_can_be_written(each) and np.may_share_memory(array, each) for each in seen)
+    return array.copy() if is_theirs else array
+
+
+def _can_be_written(array: Any) -> bool:
+    """Whether it, or what it is a view of, is writable; what is no array, as of another library, is taken to be."""
+    while (flags := getattr(array, "flags", None)) is not None:
+        if flags.writeable:
+            return True
+        array = array.base
+    return array is not None and not isinstance(array, bytes | mmap.mmap)
 
 
 def _tensor(array: Array, device: Any) -> Any:

@@ -21,6 +21,7 @@ from convc.backends.tvm.library import run
 from convc.backends.tvm.library.build import BuildOptions, build_cpu
 from convc.backends.tvm.library.built import Library
 from convc.backends.tvm.library.run import FITTING, SMALL, LoadedLibrary, _Result, _tensor
+from convc.compiler.files.weights import bind_weights
 from convc.ir.errors import ArtifactError, BackendMissing, InvalidInput, UsageError
 from convc.ir.types import Array
 from convc.tests.support.graphs import normal_inputs, typed_graph
@@ -79,6 +80,33 @@ def test_given_weights_replace_the_graphs_own(net: Library) -> None:
     assert not np.allclose(got, zero)
     again = LoadedLibrary.load(net).run(inputs)["relu1"]
     assert np.allclose(again, zero, atol=1e-5)
+
+
+SCALED = "graph @g(%x: f32[2,4000]) { %w = param {init=given} : f32[4000] %b = param {init=given} : f32[4000] KIND return %y }"
+
+
+@pytest.mark.parametrize("kind", ["%y = layer_norm(%x, %w, %b) {axis=1}", "%z = pow(%x, %w) %y = add(%z, %b)"])
+def test_what_is_built_stays_as_it_is_when_its_weights_are_written_to(kind: str, tmp_path: Path) -> None:
+    """By a kernel of ours and by a stock row, both of which take them as they are."""
+    values = run._aligned(np.empty(4000, np.float32))
+    values[...] = 1
+    graph = bind_weights(typed_graph(SCALED.replace("KIND", kind)), {"w": values, "b": np.zeros(4000, np.float32)}, "here")
+    module = LoadedLibrary.load(build_cpu(graph, tmp_path / "model.so").library)
+    inputs = {"x": np.linspace(0.5, 2, 8000, dtype=np.float32).reshape(2, 4000)}
+    before = module.run(inputs)["y"].copy()
+    values[...] = 3
+    assert np.array_equal(module.run(inputs)["y"], before)
+
+
+def test_weights_that_nobody_writes_to_are_not_copied() -> None:
+    fixed = np.frombuffer(bytes(8), np.float32)
+    assert not run._can_be_written(fixed[1:])
+    assert not run._can_be_written(np.broadcast_to(fixed, (3, 2)))
+    theirs = np.zeros(4)
+    view = theirs[1:]
+    view.flags.writeable = False
+    assert run._can_be_written(view)
+    assert run._can_be_written(np.asarray(memoryview(bytearray(8))))
 
 
 def test_aligned_weights_are_shared_and_others_copied(tmp_path: Path) -> None:
