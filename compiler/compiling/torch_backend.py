@@ -111,9 +111,16 @@ class _Subgraph:
             built = self._renewed(args, weights)
             if built is None:
                 return self.module(*args)
-        given = {name: array_of(args[place]) for name, place in zip(built.names, built.places, strict=True)}
-        results = built.run(given)
-        return tuple([self._tensor(results[name]) for name in built.outputs])
+        results = self._computed(built, args)
+        return self.module(*args) if results is None else tuple([self._tensor(results[name]) for name in built.outputs])
+
+    def _computed(self, built: _Built, args: Sequence[Any]) -> Mapping[str, Array] | None:
+        """By name; None where convc cannot: it was built for sizes with names, and not every number will do for one."""
+        try:
+            return built.run({name: array_of(args[place]) for name, place in zip(built.names, built.places, strict=True)})
+        except ConvcError as error:
+            self._give_up(str(error))
+            return None
 
     def _needs_gradient(self, args: Sequence[Any]) -> bool:
         if not any(getattr(each, "requires_grad", False) for each in (*args, *self._own)):

@@ -195,6 +195,20 @@ def test_what_convc_cannot_do_pytorch_does(builds, make, said):
 
 
 @torch.no_grad()
+def test_a_size_that_comes_later_and_that_convc_refuses_is_pytorchs(builds):
+    module = torch.nn.MaxPool2d(3, 2, ceil_mode=True)
+    ours = compiled(module)
+    for side in (16, 12):
+        image = torch.rand(2, 3, side, side)
+        agree(ours(image), module(image))
+    image = torch.rand(2, 3, 2, 2)  # less than the window has, of which PyTorch takes what is there
+    said = warned(lambda: agree(ours(image), module(image)))
+    assert re.search(r"PyTorch runs .* itself, not convc: .*does not work with .*kernel of extent 3 is larger", said)
+    agree(ours(image), module(image))
+    assert len(builds) == 2
+
+
+@torch.no_grad()
 def test_a_module_in_training_counts_its_batches():
     module = Small()
     ours = torch.compile(module.train(), backend="convc")
