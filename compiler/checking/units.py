@@ -18,6 +18,7 @@ SIGMAS = 32.0  # a difference within this many standard deviations of the roundi
 OF_ONE_ROUNDING = 14.0 / SIGMAS
 ALIKE = 32  # values of an output that stand by each other in the order of their sizes
 TALLEST = 8.0  # times their harmonic mean; of normal values it is about a sixth of their deviation
+FAINT = 2.0**-20  # of probabilities that are less, nobody asks how much less
 
 
 def apart(disturbed: Array, exact: Array, enlarged: float) -> Array:
@@ -69,5 +70,5 @@ def sizes_of(exact: Array) -> Array:
 def _usual(own: Array, axes: tuple[int, ...] | None) -> Array:
     """The harmonic mean over `axes` of what is not 0; infinite where all is."""
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        inverse = np.where(own > 0, 1 / own, 0.0).sum(axis=axes, keepdims=True)
+        inverse = np.where(own > 0, 1 / np.maximum(own, FAINT), 0.0).sum(axis=axes, keepdims=True)
         return np.where(inverse > 0, (own > 0).sum(axis=axes, keepdims=True) / inverse, np.inf)

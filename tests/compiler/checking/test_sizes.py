@@ -79,5 +79,8 @@ def test_sizes_are_those_of_the_like() -> None:
     assert (found[2000:3000] == 1e30).all()
     by_channel = np.stack([alike[0], 1e6 * alike[0], 0 * alike[0]], axis=1)
     assert (sizes_of(by_channel)[:, 0] < 5).all()
+    certain = np.array([1.0, *[1e-60] * 99])
+    assert sizes_of(certain)[1] > 1e-6  # as of a network that is sure of one class
+    assert (sizes_of(certain * 1e-9) <= 1e-9).all()
     assert not sizes_of(np.arange(4)).any()
     assert sizes_of(np.zeros((0, 3))).shape == (0, 3)
