@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from convc.backends.tvm.cpu.laid import STOCK
+from convc.backends.tvm.cuda.kernels.kernel import VIEW
 from convc.backends.tvm.cuda.plan import ENTER, LEAVE, GpuCall, GpuPlan
-from convc.backends.tvm.cuda.work import VIEW
 from convc.ir.graph import Node
 from convc.ir.types import DTYPES
 
