@@ -14,7 +14,7 @@ from .....ir.ops.elementwise import ADD, CAST, MUL, SUB
 from .....ir.ops.unary import ERF, SOFTPLUS
 from . import formulas
 
-__all__ = ["ALONE", "FLAT", "SIMPLE", "STEPS", "EpilogueStep", "Steps", "apply", "read_names"]
+__all__ = ["ALONE", "FLAT", "SIMPLE", "SMOOTH", "STEPS", "EpilogueStep", "Steps", "apply", "read_names"]
 
 Scalar = Any  # a TIR expression of one element
 
@@ -68,16 +68,19 @@ SIMPLE: dict[OpDef[Any], Formula] = {  # of one element as of a vector
     SUB: lambda tirx, op, v, other: v - other,
     MUL: lambda tirx, op, v, other: v * other,
 }
-STEPS: dict[OpDef[Any], Formula] = {  # of vectors
-    **SIMPLE,
-    SIGMOID: lambda vectors, op, v, other: vectors.logistic(v),
-    TANH: lambda vectors, op, v, other: formulas.tanh(vectors, v),
+SMOOTH: dict[OpDef[Any], Formula] = {  # of vectors, or of a thread's own value
     ERF: lambda vectors, op, v, other: formulas.erf(vectors, v),
     ELU: lambda vectors, op, v, other: formulas.elu(vectors, v, op.alpha),
     SELU: lambda vectors, op, v, other: formulas.elu(vectors, v, op.alpha, op.gamma),
     GELU: lambda vectors, op, v, other: formulas.gelu(vectors, v, op.approximate),
     MISH: lambda vectors, op, v, other: formulas.mish(vectors, v),
     SOFTPLUS: lambda vectors, op, v, other: formulas.softplus(vectors, v),
+}
+STEPS: dict[OpDef[Any], Formula] = {  # of vectors
+    **SIMPLE,
+    SIGMOID: lambda vectors, op, v, other: vectors.logistic(v),
+    TANH: lambda vectors, op, v, other: formulas.tanh(vectors, v),
+    **SMOOTH,
 }
 # Not the exponential: of one element it is the C library's, and of 64 channels @56 Winograd's layer took 1.8 times as long with a sigmoid.
 FLAT = frozenset(SIMPLE) - {SIGMOID}

@@ -7,11 +7,9 @@ from typing import Any
 
 from .....ir.op import OpDef
 from .....ir.ops.activation import TANH
-from .....ir.ops.activation_variants import ELU, GELU, MISH, SELU
 from .....ir.ops.elementwise import MAXIMUM, MINIMUM
-from .....ir.ops.unary import ABS, ERF, NEG, SOFTPLUS
-from ...cpu.kernels import formulas
-from ...cpu.kernels.epilogue import SIMPLE, Formula, Steps, read_names
+from .....ir.ops.unary import ABS, NEG
+from ...cpu.kernels.epilogue import SIMPLE, SMOOTH, Formula, Steps, read_names
 from ...cpu.kernels.layout import Batch
 from ...cpu.kernels.writer import greatest
 from .layout import CHUNK
@@ -23,12 +21,7 @@ __all__ = ["GPU_STEPS", "Scalars", "read_tensors", "stepped"]
 GPU_STEPS: dict[OpDef[Any], Formula] = {
     **SIMPLE,
     TANH: lambda scalars, op, v, other: scalars.tirx.tanh(v),
-    ERF: lambda scalars, op, v, other: formulas.erf(scalars, v),
-    ELU: lambda scalars, op, v, other: formulas.elu(scalars, v, op.alpha),
-    SELU: lambda scalars, op, v, other: formulas.elu(scalars, v, op.alpha, op.gamma),
-    GELU: lambda scalars, op, v, other: formulas.gelu(scalars, v, op.approximate),
-    MISH: lambda scalars, op, v, other: formulas.mish(scalars, v),
-    SOFTPLUS: lambda scalars, op, v, other: formulas.softplus(scalars, v),
+    **SMOOTH,
     ABS: lambda scalars, op, v, other: scalars.tirx.abs(v),
     NEG: lambda scalars, op, v, other: v * scalars.const(-1.0),
     MAXIMUM: lambda scalars, op, v, other: greatest(scalars.tirx)(v, other),
