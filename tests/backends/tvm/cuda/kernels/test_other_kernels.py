@@ -1,0 +1,194 @@
+"""Kernels for GPUs besides convolutions: right in any order, faults found, nothing for sanitizers, and what nvcc makes of them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convc.backends.tvm.cuda.emulator.machine import Order
+from convc.backends.tvm.cuda.emulator.sanitize import SANITIZERS, sanitized
+from convc.ir.errors import KernelFault
+from convc.tests.support.gpu_kernels import TRIALS, trial_of
+from convc.tests.support.machine_code import compiled
+from convc.tests.support.tiers import slow_if
+
+needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
+
+BOUND = 1e-3  # of the greatest value: a rounding to float16
+ORDERS = (Order(1, late=False), Order(2), Order(3, shuffled=False))
+MULTIPLIES = ("transposed in groups",)
+FEW = ("softmax", "global avg pool", "in place", "pad")  # the others are held to their meanings, quickly, by test_families.py
+
+
+@pytest.mark.parametrize("name", slow_if(lambda name: name not in FEW, TRIALS))
+def test_each_is_right_in_any_order(name: str) -> None:
+    for order in ORDERS:
+        assert trial_of(name).error(order) < BOUND
+
+
+Change = Callable[[str], str]
+
+
+def _instead(pattern: str, to: str, count: int = 0) -> Change:
+    """What matches in the kernel's body, as `to`; the first `count` of it where that is not 0."""
+
+    def changed(source: str) -> str:
+        at = source.rindex("__global__")
+        return source[:at] + re.sub(pattern, to, source[at:], count=count)
+
+    return changed
+
+
+BARRIER = r"tvm_builtin_cuda_cta_sync\(\);"
+BEYOND_COUNTS = _instead(r"(condval(?:_\d+)?) = (?:-CUDART_INF_F|0x0p\+0f[^;]*);", r"\1 = 1.0f;")
+FAULTS: dict[str, dict[str, Change]] = {
+    "softmax": {
+        "lanes that are not told the greatest": _instead(r"__shfl_xor_sync\(\(uint\)4294967295, _ptr\[0\], 1, 32\)", "_ptr[0]"),
+        "lanes that are not told the sum": _instead(r"__shfl_xor_sync\(\(uint\)4294967295, _ptr\[1\], 1, 32\)", "_ptr[1]"),
+        "what a lane of another pixel has": _instead(r", 1, 32\)", ", 2, 32)"),
+        "a mask of half a warp": _instead(r"xor_sync\(\(uint\)4294967295", "xor_sync((uint)65535"),
+        "channels beyond the last": BEYOND_COUNTS,
+        "a pixel beyond the last": _instead(r"< 120\)", "< 128)"),
+        "lanes of no pixel that read on": _instead(r"min\((\(\(\(int\)threadIdx.x\) >> 1\)), 59\)", r"\1"),
+    },
+    "softmax of scores": {
+        "lanes that are told half": _instead(r"__shfl_xor_sync\(\(uint\)4294967295, _ptr\[1\], 16, 32\)", "0.0f"),
+        "one step of two": _instead(r"(v_10 = 0; v_10) < 2", r"\1 < 1"),
+        "a chunk beyond the last": _instead(r"< 19\)", "< 20)"),
+    },
+    "slice": {
+        "a channel too early": _instead(r"\+ 115\)\]", "+ 114)]"),
+        "every row": _instead(r"\* 192\)", "* 96)"),
+        "pieces of another image": _instead(r"< 8\)", "< 16)"),
+    },
+    "pad": {
+        "a column beyond the last": _instead(r"< 14\)", "< 16)"),
+        "no row above": _instead("18 <= ", "0 <= "),
+        "channels of the pixel before": _instead(r"& 1\) == 1\)", "& 1) >= 0)"),
+    },
+    "pad by chunks": {
+        "chunks behind the image": _instead(r"(% 3\)) < 2\)", r"\1 < 3)"),
+        "a row beyond the last": _instead(r"< 108\)", "< 126)"),
+    },
+    "gather": {"a channel twice": _instead(r"\+ 2\)\]", "+ 1)]"), "a pixel beyond the last": _instead(r"< 120\)", "< 128)")},
+    "concat": {
+        "as if nothing lay between": _instead(r"\+ 8\)\) = ", ")) = "),
+        "pixels too close": _instead(r"\* 40\)", "* 32)"),
+        "a chunk of the other operand": _instead(r"& 3\) < 2\)", "& 3) < 3)"),
+    },
+    "concat, channel by channel": {
+        "a channel of its neighbour": _instead(r"A2_ptr\[(.*) \+ 2\)\]", r"A2_ptr[\1 + 1)]"),
+        "the place of an operand that ends": _instead(r"(% 3\) < 1\) \{\s*_ptr\[6\] = \(\(float\))A1", r"\1A0"),
+    },
+    "in place": {
+        "as if it were alone": _instead(r"\* 40\) \+ \((.*) \* 8\)\) \+ 8\)\) = ", r"* 16) + (\1 * 8)))) = "),
+        "at the first channel": _instead(r"\+ 8\)\) = \*\(uint4\*\)\(_ptr_3", ")) = *(uint4*)(_ptr_3"),
+        "a row above the first": _instead(r"\(1 <= \(\(\(\(\(\(int\)threadIdx.x\) % 12", "(0 <= ((((((int)threadIdx.x) % 12"),
+    },
+    "activation": {
+        "the value before it": _instead(r"0x1p-1f[^ ]* \* v_4", "1.0f * v_4", 1),
+        "as if it were of 16 bits": _instead(r"(D_ptr \+ .*) \+ 4\)\) = ", r"\1)) = "),
+        "a chunk beyond the last": _instead(r"< 120\)", "< 128)"),
+    },
+    "gate": {"the gate of the first image": _instead(r"/ 60\) \* 16", "/ 60) * 0"), "channels of the first chunk": _instead(r"(B_ptr .*& 1\)) \* 8", r"\1 * 0")},
+    "depthwise": {
+        "a column beyond the last": _instead(r"\+ v_6\) < 7\)", "+ v_6) < 8)"),
+        "no row above": _instead(r"\(\(1 <= ", "((0 <= "),
+        "a filter of the next tap": _instead(r"v_5 \* 48\) \+ \(v_6 \* 16\)\)", "v_6 * 48) + (v_5 * 16))"),
+    },
+    "depthwise, transposed": {
+        "taps of another phase": _instead(r"% 2\) == 0\)", "% 2) != 0)"),
+        "a row before the first": _instead(r"\(-1 <= ", "(-3 <= "),
+        "a pixel beyond the last": _instead(r"< 912\)", "< 920)"),
+    },
+    "transposed in groups": {
+        "no barrier among the steps": _instead(BARRIER, ";", 1),
+        "no barrier before results are stored": lambda source: _last(BARRIER, ";", source),
+        "a wait for no group": _instead(r"\w+wait_group_2\(\);", ";"),
+        "a column of the next phase": _instead(r"< 19\)", "< 20)"),
+        "a row beyond the last": _instead(r"_ptr_3\[0\]\) < 5\)", "_ptr_3[0]) < 6)"),
+        "filters of the other group": _instead(r"% 12\) \* 2048\)", "% 6) * 2048)"),
+    },
+    "avg pool": {
+        "a row below the last": _instead(r"\+ v_5\) < 6\)", "+ v_5) < 7)"),
+        "taps that are not counted": _instead(r"_ptr\[0\] = \(_ptr\[0\] \+ 0x1p\+0f[^)]*\)", "_ptr[0] = 6.0f"),
+    },
+    "global avg pool": {
+        "no barrier": _instead(BARRIER, ";"),
+        "a barrier of some threads": _instead(f"({BARRIER})", r"if (threadIdx.x < 128) { \1 }"),
+        "a pixel beyond the last": _instead(r"< 35\)", "< 36)"),
+        "threads that are left out": _instead(r"v_4 < 32", "v_4 < 31"),
+        "chunks of another image": _instead(r"(>> 1\)\)) < 5\)", r"\1 < 8)"),
+    },
+    "local response norm": {
+        "channels beyond the last": _instead(r"v_7\) < 9\)", "v_7) < 10)"),
+        "channels of the pixel before": _instead(r"if \(0 <= \(\((.*)\* 8\) \+ v_3\)\)", "if (true)"),
+        "a neighbour too few": _instead("v_9 < 3", "v_9 < 2"),
+    },
+    "batch norm": {"a gain of another chunk": _instead(r"gain_ptr \+ \(\(\(\(int\)threadIdx.x\) & 1\) \* 8\)", "gain_ptr"), "no shift": _instead(r" \+ _ptr_3\[2\]\)", ")")},
+    "resize": {
+        "a row beyond the last": _instead(r"min\(\(v_4 \+ 1\), 4\)", "(v_4 + 1)"),
+        "shares that change places": _instead("v_9 = col_shares_ptr", "v_9 = 1.0f - col_shares_ptr"),
+    },
+    "enter": {"channels beyond the last": _instead(r"if \(\(\(\(int\)threadIdx.x\) % 60\) < 30\)", "if (true)"), "images too close": _instead(r"\* 480\)", "* 240)")},
+    "leave": {"channels beyond the last": _instead(r"if \(\(\(\(int\)threadIdx.x\) % 60\) < 30\)", "if (true)"), "images too close": _instead(r"\* 330\)", "* 300)")},
+}  # fmt: skip
+QUICK = {"no barrier", "a mask of half a warp", "channels beyond the last", "as if it were alone", "a wait for no group"}
+
+
+def _last(pattern: str, to: str, source: str) -> str:
+    *_, match = re.finditer(pattern, source)
+    return source[: match.start()] + to + source[match.end() :]
+
+
+def _each_fault() -> list[Any]:
+    pairs = [(kernel, fault) for kernel, faults in FAULTS.items() for fault in faults]
+    return [pytest.param(*pair, marks=[] if pair[1] in QUICK else [pytest.mark.slow]) for pair in pairs]
+
+
+@pytest.mark.parametrize(("name", "fault"), _each_fault())
+def test_faults_are_seen(name: str, fault: str) -> None:
+    """In results, by the rules of the device, or, where threads happen to meet in time in all these orders, by a sanitizer."""
+    trial = trial_of(name)
+    emitted = trial.emitted
+    source = FAULTS[name][fault](emitted.source)
+    assert source != emitted.source
+    for order in ORDERS:
+        try:
+            if not trial.error(order, source) < BOUND:
+                return
+        except KernelFault:
+            return
+    given = [trial.arrays[each] for each in emitted.order]
+    assert any(sanitized(source, emitted.launch, given, sanitizer, ORDERS[0]).lines for sanitizer in SANITIZERS)
+
+
+def test_every_kernel_has_faults_planted() -> None:
+    assert set(FAULTS) == set(TRIALS)
+    assert {fault for faults in FAULTS.values() for fault in faults} >= QUICK
+
+
+@pytest.mark.parametrize("sanitizer", SANITIZERS)
+@pytest.mark.parametrize("name", slow_if(lambda name: name != "global avg pool", TRIALS))
+def test_sanitizers_find_nothing(name: str, sanitizer: str) -> None:
+    trial = trial_of(name)
+    emitted = trial.emitted
+    found = sanitized(emitted.source, emitted.launch, [trial.arrays[each] for each in emitted.order], sanitizer, ORDERS[1])
+    assert found.lines == ()
+    assert trial.off(dict(zip(emitted.order, found.arrays, strict=True))) < BOUND
+
+
+@needs_nvcc
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("name", TRIALS)
+def test_machine_code_has_no_stack(name: str, arch: str, tmp_path: Path) -> None:
+    (code,) = compiled(trial_of(name).emitted.source, tmp_path, arch).values()
+    assert (code.stack, code.spilled, code.counts["STL"], code.counts["LDL"]) == (0, 0, 0, 0)
+    assert code.registers <= (128 if name in MULTIPLIES else 64)
+    assert (code.counts["HMMA"] > 0) == (name in MULTIPLIES)
