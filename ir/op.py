@@ -1,4 +1,4 @@
-"""What an op is: one record with its attributes, type rule, meaning, magnitude, cost and facts."""
+"""What an op is: one record with its attributes, type rule, meaning, magnitude, cost, facts and gradient."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from .dims import Dim
 from .facts import Facts
+from .terms import Gradient
 from .types import Array, TensorType
 
 __all__ = ["Computed", "Cost", "OpDef", "elementwise_cost", "no_rounding", "one_rounding", "plain", "rounded"]
@@ -69,6 +70,7 @@ class OpDef(Generic[A]):
     (MACs, FLOPs). `roundings(op, inputs, out)` is n in the bound gamma_n * magnitude on the error of one
     result, for any order of summation (Higham 2002, sec. 3.1); 0 for ops that move or choose values.
     `arity` is the least and greatest number of operands, None for no limit. `facts` is what else is true of it.
+    `gradient` has for each operand what a change of it adds to a loss (`ir/terms.py`), or says why there is none; None is not said.
     """
 
     name: str
@@ -80,6 +82,7 @@ class OpDef(Generic[A]):
     magnitude: Callable[..., Array] | None = None
     roundings: Roundings = one_rounding
     facts: Facts[A] = field(kw_only=True)
+    gradient: Gradient | None = field(kw_only=True, default=None)
 
     def of(self, node: Computed) -> A:
         """The attributes of a node of this kind.

@@ -10,6 +10,7 @@ from .canonicalize import canonicalize
 from .compose_linear import compose_linear
 from .constant_places import constant_places
 from .dense_to_conv import dense_to_conv
+from .differentiate import differentiate
 from .drop_identity import drop_identity
 from .eliminate_dead import eliminate_dead
 from .flatten_concat import flatten_concat
@@ -40,6 +41,7 @@ __all__ = ["PASSES", "Pass"]
 class Pass:
     """A function from graph to graph. `exact` promises the same function up to rounding.
 
+    The network's inputs and outputs stay, but where a pass `adds_outputs`, others may follow the ones that were there.
     All but a few need every node's type, which infer-shapes gives.
     """
 
@@ -48,6 +50,7 @@ class Pass:
     summary: str
     exact: bool = True
     needs_types: bool = True
+    adds_outputs: bool = False
 
 
 PASSES = {
@@ -77,6 +80,7 @@ PASSES = {
         Pass("order-for-memory", order_for_memory, "an order of branches that keeps fewer bytes live at once"),
         Pass("to-float16", to_float16, "products and what follows them in float16, casts at the borders", exact=False),
         Pass("to-bfloat16", to_bfloat16, "products and what follows them in bfloat16, casts at the borders", exact=False),
+        Pass("differentiate", differentiate, "also the gradients of the loss that a network returns", adds_outputs=True),
         Pass("eliminate-dead", eliminate_dead, "drop what no output depends on", needs_types=False),
     )
 }

@@ -118,11 +118,11 @@ def run_pass(
         after = entry.run(graph, ledger)
         seconds = time.perf_counter() - start
         if after is not graph:
-            _check_interface(graph, after)
+            _check_interface(graph, after, adds_outputs=entry.adds_outputs)
         problem = check(graph, after) if check is not None and after is not graph else ""
     except Exception as error:
-        if isinstance(error, ConvcError) and not entry.needs_types:
-            raise  # infer-shapes met what was wrong with the graph itself
+        if isinstance(error, ConvcError) and (entry.adds_outputs or not entry.needs_types):
+            raise  # the pass met what was wrong with the graph itself
         if check is None and not isinstance(error, ConvcError):
             raise  # a fault in the pass; its traceback is worth more than a sentence
         problem = str(error) if isinstance(error, ConvcError) else f"{type(error).__name__}: {error}"
@@ -170,10 +170,11 @@ def _check_steps(steps: tuple[Step, ...], catalog: Mapping[str, Pass]) -> None:
         seen.add(step.name)
 
 
-def _check_interface(before: Graph, after: Graph) -> None:
+def _check_interface(before: Graph, after: Graph, *, adds_outputs: bool) -> None:
     """Raises: InvalidModel where a pass breaks the rules of the IR or changes the network's interface."""
     verify_graph(after)
-    for what, old, new in (("inputs", before.inputs, after.inputs), ("outputs", before.outputs, after.outputs)):
+    outputs = after.outputs[: len(before.outputs)] if adds_outputs else after.outputs
+    for what, old, new in (("inputs", before.inputs, after.inputs), ("outputs", before.outputs, outputs)):
         if [node.name for node in old] != [node.name for node in new]:
             raise InvalidModel(f"the {what} were {[n.name for n in old]} and are {[n.name for n in new]}")
         for a, b in zip(old, new, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import BY_PLACE, BY_ROW, RENAMED, Facts, always, fixed, follows
 from ..op import OpDef, elementwise_cost, no_rounding, rounded
+from ..terms import Term, of_one, where
 from ..types import Array, TensorType
 from .check import float_alone, need_axis, need_float
 
@@ -164,6 +166,22 @@ def dropout(op: Dropout, x: Array) -> Array:
     return x
 
 
+def clip_gradient(op: Clip, g: Term, y: Term, x: Term) -> Term:
+    """What is not cut off, the bounds included."""
+    within = [x >= op.min] if op.min > -math.inf else []
+    within += [x <= op.max] if op.max < math.inf else []
+    return where(functools.reduce(Term.__and__, within), g, 0) if within else g
+
+
+def softmax_gradient(op: Softmax, g: Term, y: Term, x: Term) -> Term:
+    moved = g * y
+    return moved - y * moved.sum(op.axis, keepdims=True)
+
+
+def log_softmax_gradient(op: LogSoftmax, g: Term, y: Term, x: Term) -> Term:
+    return g - x.op("softmax", axis=op.axis) * g.sum(op.axis, keepdims=True)
+
+
 approximated = rounded(16)  # a rational approximation in float32
 
 RELU = OpDef(
@@ -184,6 +202,7 @@ RELU = OpDef(
         least=fixed(0.0),
         idempotent=always,
     ),
+    gradient=of_one(lambda op, g, y, x: where(y > 0, g, 0)),  # at 0 nothing, as in PyTorch
 )
 LEAKY_RELU = OpDef(
     "leaky_relu",
@@ -202,6 +221,7 @@ LEAKY_RELU = OpDef(
         slope=lambda op: max(1.0, abs(op.alpha)),
         identity=lambda op, inputs, out: op.alpha == 1,
     ),
+    gradient=of_one(lambda op, g, y, x: where(x > 0, g, g * op.alpha)),
 )
 CLIP = OpDef(
     "clip",
@@ -221,6 +241,7 @@ CLIP = OpDef(
         identity=lambda op, inputs, out: op.min == -math.inf and op.max == math.inf,
         idempotent=always,
     ),
+    gradient=(clip_gradient,),
 )
 SIGMOID = OpDef(
     "sigmoid",
@@ -232,6 +253,7 @@ SIGMOID = OpDef(
     range_magnitude,
     approximated,
     facts=Facts(pointwise=True, reuse=BY_PLACE, activation=True, narrow=follows, rising=always, slope=fixed(0.25), least=fixed(0.0)),
+    gradient=of_one(lambda op, g, y, x: g * (y * (1 - y))),
 )
 TANH = OpDef(
     "tanh",
@@ -243,6 +265,7 @@ TANH = OpDef(
     range_magnitude,
     approximated,
     facts=Facts(pointwise=True, reuse=BY_PLACE, activation=True, narrow=follows, rising=always, slope=fixed(1.0), least=fixed(-1.0)),
+    gradient=of_one(lambda op, g, y, x: g * (1 - y * y)),
 )
 SOFTMAX = OpDef(
     "softmax",
@@ -254,6 +277,7 @@ SOFTMAX = OpDef(
     softmax_magnitude,
     softmax_roundings,
     facts=Facts(reuse=BY_ROW, activation=True, least=fixed(0.0)),
+    gradient=(softmax_gradient,),
 )
 LOG_SOFTMAX = OpDef(
     "log_softmax",
@@ -265,6 +289,7 @@ LOG_SOFTMAX = OpDef(
     log_softmax_magnitude,
     softmax_roundings,
     facts=Facts(reuse=BY_ROW, activation=True),
+    gradient=(log_softmax_gradient,),
 )
 DROPOUT = OpDef(
     "dropout",
@@ -275,5 +300,6 @@ DROPOUT = OpDef(
     elementwise_cost(0),
     roundings=no_rounding,
     facts=Facts(pointwise=True, reuse=RENAMED, narrow=follows, rising=always, slope=fixed(1.0), identity=lambda op, inputs, out: True),
+    gradient=of_one(lambda op, g, y, x: g),  # as it computes here: nothing is dropped
 )
 OPS = (RELU, LEAKY_RELU, CLIP, SIGMOID, TANH, SOFTMAX, LOG_SOFTMAX, DROPOUT)

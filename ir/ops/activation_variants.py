@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..facts import BY_PLACE, PAIRWISE, Facts, fixed, follows
 from ..op import OpDef, elementwise_cost, rounded
+from ..terms import Term, of_one, of_two, where
 from ..types import Array, TensorType
 from .check import broadcast, need_float, need_same_dtype
 from .unary import Softplus, erf, softplus
@@ -161,6 +162,22 @@ def share_magnitude(op: Any, x: Array) -> Array:
     return abs(x)
 
 
+def gelu_gradient(op: Gelu, g: Term, y: Term, x: Term) -> Term:
+    if op.approximate == "none":
+        below = ((x * math.sqrt(0.5)).op("erf") + 1) / 2
+        density = (x * x / -2).op("exp") / math.sqrt(2 * math.pi)
+        return g * (below + x * density)
+    scale, cubic = TANH_GELU
+    bent = ((x + cubic * (x * x * x)) * scale).op("tanh")
+    inner = (3 * cubic * (x * x) + 1) * scale
+    return g * ((bent + 1) / 2 + x * (1 - bent * bent) * inner / 2)
+
+
+def mish_gradient(op: Mish, g: Term, y: Term, x: Term) -> Term:
+    bent = x.op("softplus").op("tanh")
+    return g * (bent + x * x.op("sigmoid") * (1 - bent * bent))
+
+
 few = rounded(4)  # constants in the type of x, a product, a sum
 fast = rounded(8)  # an exponential within a few units of the last place
 approximated = rounded(32)  # a rational approximation of an argument that was itself rounded
@@ -187,6 +204,7 @@ ELU = OpDef(
         rising=lambda op: op.alpha >= 0,
         slope=lambda op: max(1.0, abs(op.alpha)),
     ),
+    gradient=of_one(lambda op, g, y, x: where(x > 0, g, g * (y + op.alpha))),
 )
 SELU = OpDef(
     "selu",
@@ -204,6 +222,7 @@ SELU = OpDef(
         rising=lambda op: op.alpha >= 0 and op.gamma > 0,
         slope=lambda op: abs(op.gamma) * max(1.0, abs(op.alpha)),
     ),
+    gradient=of_one(lambda op, g, y, x: where(x > 0, g * op.gamma, g * (y + op.gamma * op.alpha))),
 )
 HARD_SIGMOID = OpDef(
     "hard_sigmoid",
@@ -223,6 +242,7 @@ HARD_SIGMOID = OpDef(
         slope=lambda op: abs(op.alpha),
         least=fixed(0.0),
     ),
+    gradient=of_one(lambda op, g, y, x: where((y > 0) & (y < 1), g * op.alpha, 0)),
 )
 HARD_SWISH = OpDef(
     "hard_swish",
@@ -234,6 +254,7 @@ HARD_SWISH = OpDef(
     share_magnitude,
     few,
     facts=replace(smooth(1.5), narrow=follows),  # (2x + 3) / 6 at 3
+    gradient=of_one(lambda op, g, y, x: where(x <= -3, 0, where(x >= 3, g, g * (x / 3 + 0.5)))),
 )
 GELU = OpDef(
     "gelu",
@@ -245,6 +266,7 @@ GELU = OpDef(
     share_magnitude,
     approximated,
     facts=smooth(1.13),  # at the square root of 2, in either form
+    gradient=(gelu_gradient,),
 )
 MISH = OpDef(
     "mish",
@@ -256,6 +278,7 @@ MISH = OpDef(
     share_magnitude,
     approximated,
     facts=smooth(1.09),  # at 1.49
+    gradient=(mish_gradient,),
 )
 PRELU = OpDef(
     "prelu",
@@ -265,5 +288,6 @@ PRELU = OpDef(
     prelu,
     elementwise_cost(2),
     facts=Facts(pointwise=True, reuse=PAIRWISE, activation=True, narrow=follows),
+    gradient=of_two(lambda op, g, y, x, slope: where(x > 0, g, g * slope), lambda op, g, y, x, slope: where(x > 0, 0, g * x).fit(slope)),
 )
 OPS = (ELU, SELU, HARD_SIGMOID, HARD_SWISH, GELU, MISH, PRELU)

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..facts import PAIRWISE, Facts, Reuse, follows
 from ..op import OpDef, elementwise_cost, no_rounding, plain
+from ..terms import Gradient, Term, where
 from ..types import Array, TensorType
 from .check import broadcast, need_same_dtype
 
@@ -101,9 +102,19 @@ def infer_where(op: Where, condition: TensorType, a: TensorType, b: TensorType) 
     return TensorType(a.dtype, broadcast(condition, TensorType(a.dtype, broadcast(a, b))))
 
 
-def where(op: Where, condition: Array, a: Array, b: Array) -> Array:
+def choice(op: Where, condition: Array, a: Array, b: Array) -> Array:
     return np.where(condition, a, b)
 
+
+def kept_gradient(op: Where, g: Term, y: Term, condition: Term, a: Term, b: Term) -> Term:
+    return where(condition, g, 0).fit(a)
+
+
+def other_gradient(op: Where, g: Term, y: Term, condition: Term, a: Term, b: Term) -> Term:
+    return where(condition, 0, g).fit(b)
+
+
+CHOSEN: Gradient = (None, kept_gradient, other_gradient)
 
 # In place where what is compared are bytes or truths: of the result's size.
 ORDERED: Facts[object] = Facts(pointwise=True, reuse=PAIRWISE)
@@ -136,11 +147,12 @@ WHERE = OpDef(
     Where,
     (3, 3),
     infer_where,
-    where,
+    choice,
     elementwise_cost(0),
     roundings=no_rounding,
     # a condition has the size of bytes alone
     facts=Facts(pointwise=True, reuse=Reuse("in place", (1, 2, 0), PAIRWISE.why), narrow=follows),
+    gradient=CHOSEN,
 )
 COMPARISONS = (EQUAL, GREATER, LESS, GREATER_OR_EQUAL, LESS_OR_EQUAL)
 OPS = (*COMPARISONS, LOGICAL_AND, LOGICAL_OR, WHERE)

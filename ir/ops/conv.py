@@ -13,9 +13,11 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import Facts, gains
 from ..op import Computed, OpDef
+from ..terms import Term
 from ..types import Array, TensorType
+from .adjoint import spread
 from .check import need_rank, need_same_dtype, static
-from .window import Borders, Pads, Pair, PerAxis, check_window, dilated, need_kernel, pad_spatial, window_count, window_view
+from .window import Borders, Pads, Pair, PerAxis, check_window, dilated, need_kernel, pad_spatial, taps_of, window_count, window_view
 
 __all__ = [
     "CONV1D",
@@ -28,9 +30,11 @@ __all__ = [
     "Conv2d",
     "Conv3d",
     "by_channel",
+    "conv_bias_gradient",
     "conv_of",
     "need_bias",
     "product_of",
+    "weight_gradient",
 ]
 
 BLOCK_BYTES = 16 << 20  # of unfolded windows held at once: large enough for BLAS, small enough for the cache
@@ -166,11 +170,45 @@ def product_of(count: Dim, sizes: Sequence[Dim]) -> Dim:
     return count
 
 
+def conv_input_gradient(op: Conv, g: Term, y: Term, x: Term, w: Term, *bias: Term) -> Term:
+    """The transposed convolution with the same weights. Dumoulin & Visin 2016, sec. 4."""
+    return spread(g, w, op.strides, op.pads, op.dilations, op.groups, x.shape[2:])
+
+
+def conv_weight_gradient(op: Conv, g: Term, y: Term, x: Term, w: Term, *bias: Term) -> Term:
+    return weight_gradient(op, x, g, w)
+
+
+def weight_gradient(op: Any, x: Term, g: Term, w: Term) -> Term:
+    """Tap by tap: what each window had there, times what it is to add. One matrix product an image, then the sum over images."""
+    batch, channels = x.shape[:2]
+    filters, *kernel = static("weight", w.type)[:1] + static("weight", w.type)[2:]
+    out, axes, groups = g.shape[2:], len(kernel), op.groups
+    places = product_of(1, out)
+    padded = x.pad((0, 0, *op.pads[:axes]), (0, 0, *op.pads[axes:]))
+    wanted = g.reshape(batch, groups, g.shape[1] // groups, places)
+    taps: list[Term] = []
+    for place in taps_of(kernel):
+        read = padded
+        for axis, tap in enumerate(place):
+            start = tap * op.dilations[axis]
+            read = read.cut(2 + axis, start, start + (out[axis] - 1) * op.strides[axis] + 1, op.strides[axis])
+        had = read.reshape(batch, groups, channels // groups, places).transpose(0, 1, 3, 2)
+        taps.append(wanted.op("matmul", had).sum(0).reshape(filters, w.shape[1], 1))
+    whole = taps[0] if len(taps) == 1 else taps[0].op("concat", *taps[1:], axis=2)
+    return whole.reshape(*w.shape)
+
+
+def conv_bias_gradient(op: Any, g: Term, y: Term, *operands: Term) -> Term:
+    return g.sum(0, *range(2, g.rank))
+
+
 PRODUCT: Facts[Any] = Facts(narrow=gains)  # an element is read again after results near it have been written, so it cannot lie in place
 
 
 def _conv(name: str, Attrs: type[Any]) -> OpDef[Any]:
-    return OpDef(name, Attrs, (2, 3), infer_conv, conv, conv_arithmetic, conv_magnitude, conv_roundings, facts=PRODUCT)
+    rules = (infer_conv, conv, conv_arithmetic, conv_magnitude, conv_roundings)
+    return OpDef(name, Attrs, (2, 3), *rules, facts=PRODUCT, gradient=(conv_input_gradient, conv_weight_gradient, conv_bias_gradient))
 
 
 # By the number of axes, from one on.

@@ -12,9 +12,10 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import Facts, gains
 from ..op import Computed, OpDef
+from ..terms import Term
 from ..types import Array, TensorType
 from .check import need_rank, need_same_dtype, static
-from .conv import by_channel, need_bias, product_of
+from .conv import by_channel, conv_bias_gradient, need_bias, product_of, weight_gradient
 from .window import Borders, Pads, Pair, PerAxis, check_window, dilated, need_kernel, taps_of
 
 __all__ = [
@@ -151,9 +152,26 @@ def conv_transpose_roundings(op: ConvTranspose, inputs: tuple[TensorType, ...], 
     return product_of(c_in // op.groups, kernel) + 1
 
 
+def conv_transpose_input_gradient(op: ConvTranspose, g: Term, y: Term, x: Term, w: Term, *bias: Term) -> Term:
+    """The convolution that it is the adjoint of; an output padding of a stride or more, which a dilation allows, has windows of its own."""
+    read = g.op(f"conv{g.rank - 2}d", w, strides=op.strides, pads=op.pads, dilations=op.dilations, groups=op.groups)
+    for axis, size in enumerate(x.shape[2:], 2):
+        read = read.cut(axis, 0, size)
+    return read
+
+
+def conv_transpose_weight_gradient(op: ConvTranspose, g: Term, y: Term, x: Term, w: Term, *bias: Term) -> Term:
+    """That of the convolution which it is the adjoint of: operand and result change places."""
+    return weight_gradient(op, g, x, w)
+
+
+GRADIENT = (conv_transpose_input_gradient, conv_transpose_weight_gradient, conv_bias_gradient)
+
+
 def _conv_transpose(name: str, Attrs: type[Any]) -> OpDef[Any]:
     rules = (infer_conv_transpose, conv_transpose, conv_transpose_arithmetic, conv_transpose_magnitude, conv_transpose_roundings)
-    return OpDef(name, Attrs, (2, 3), *rules, facts=Facts(narrow=gains))  # a pixel is read again after results near it have been written
+    # a pixel is read again after results near it have been written
+    return OpDef(name, Attrs, (2, 3), *rules, facts=Facts(narrow=gains), gradient=GRADIENT)
 
 
 # By the number of axes, from one on.

@@ -11,6 +11,7 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import BY_PLACE, PAIRWISE, RENAMED, Facts, always, fixed, follows, is_same_type
 from ..op import OpDef, elementwise_cost, no_rounding, plain, rounded
+from ..terms import Gradient, Term, of_one, of_two, where
 from ..types import DTYPES, Array, TensorType
 from .check import broadcast, need_float, need_same_dtype
 
@@ -152,12 +153,30 @@ def pow_magnitude(op: Pow, a: Array, b: Array) -> Array:
     return abs(np.power(a, b)) * (1 + np.minimum(exponent, 750))
 
 
+def pow_exponent_gradient(op: Pow, g: Term, y: Term, a: Term, b: Term) -> Term:
+    """A base of 0 or less has no logarithm; there the result does not move, as in PyTorch."""
+    return (g * where(a > 0, y * a.op("log"), 0)).fit(b)
+
+
+def _share(g: Term, wins: Term, a: Term, b: Term) -> Term:
+    """All of it to the one that wins; equals share."""
+    return where(wins, g, where(a.equals(b), g / 2, 0))
+
+
+ADDED = of_two(lambda op, g, y, a, b: g.fit(a), lambda op, g, y, a, b: g.fit(b))
+SUBTRACTED = of_two(lambda op, g, y, a, b: g.fit(a), lambda op, g, y, a, b: (-g).fit(b))
+MULTIPLIED = of_two(lambda op, g, y, a, b: (g * b).fit(a), lambda op, g, y, a, b: (g * a).fit(b))
+DIVIDED = of_two(lambda op, g, y, a, b: (g / b).fit(a), lambda op, g, y, a, b: (-(g / b * y)).fit(b))
+RAISED = of_two(lambda op, g, y, a, b: (g * (b * a.op("pow", b - 1))).fit(a), pow_exponent_gradient)
+GREATER: Gradient = of_two(lambda op, g, y, a, b: _share(g, a > b, a, b).fit(a), lambda op, g, y, a, b: _share(g, b > a, a, b).fit(b))
+SMALLER: Gradient = of_two(lambda op, g, y, a, b: _share(g, a < b, a, b).fit(a), lambda op, g, y, a, b: _share(g, b < a, a, b).fit(b))
+
 PAIRS: Facts[object] = Facts(pointwise=True, reuse=PAIRWISE)
 PAIRS_IN_ANY_ORDER: Facts[object] = Facts(pointwise=True, reuse=PAIRWISE, commutes=True, narrow=follows)
 SUMMED: Facts[object] = Facts(pointwise=True, reuse=PAIRWISE, slope=fixed(1.0), commutes=True, narrow=follows)
 CHOSEN = SUMMED  # of two numbers one; which of two zeros is any engine's choice
 
-ADD = OpDef("add", Add, (2, 2), infer_binary, plain(np.add), elementwise_cost(1), _sum_magnitude, facts=SUMMED)
+ADD = OpDef("add", Add, (2, 2), infer_binary, plain(np.add), elementwise_cost(1), _sum_magnitude, facts=SUMMED, gradient=ADDED)
 SUB = OpDef(
     "sub",
     Sub,
@@ -167,9 +186,10 @@ SUB = OpDef(
     elementwise_cost(1),
     _sum_magnitude,
     facts=Facts(pointwise=True, reuse=PAIRWISE, slope=fixed(1.0), narrow=follows),
+    gradient=SUBTRACTED,
 )
-MUL = OpDef("mul", Mul, (2, 2), infer_binary, plain(np.multiply), elementwise_cost(1), facts=PAIRS_IN_ANY_ORDER)
-DIV = OpDef("div", Div, (2, 2), infer_binary, div, elementwise_cost(1), facts=PAIRS)
+MUL = OpDef("mul", Mul, (2, 2), infer_binary, plain(np.multiply), elementwise_cost(1), facts=PAIRS_IN_ANY_ORDER, gradient=MULTIPLIED)
+DIV = OpDef("div", Div, (2, 2), infer_binary, div, elementwise_cost(1), facts=PAIRS, gradient=DIVIDED)
 MOD = OpDef("mod", Mod, (2, 2), infer_binary, mod, elementwise_cost(4), roundings=no_rounding, facts=PAIRS)
 POW = OpDef(
     "pow",
@@ -181,9 +201,14 @@ POW = OpDef(
     pow_magnitude,
     rounded(8),  # within a few units of the last place, also on a GPU
     facts=PAIRS,
+    gradient=RAISED,
 )
-MAXIMUM = OpDef("maximum", Maximum, (2, 2), infer_binary, plain(np.maximum), elementwise_cost(1), roundings=no_rounding, facts=CHOSEN)
-MINIMUM = OpDef("minimum", Minimum, (2, 2), infer_binary, plain(np.minimum), elementwise_cost(1), roundings=no_rounding, facts=CHOSEN)
+MAXIMUM = OpDef(
+    "maximum", Maximum, (2, 2), infer_binary, plain(np.maximum), elementwise_cost(1), roundings=no_rounding, facts=CHOSEN, gradient=GREATER
+)
+MINIMUM = OpDef(
+    "minimum", Minimum, (2, 2), infer_binary, plain(np.minimum), elementwise_cost(1), roundings=no_rounding, facts=CHOSEN, gradient=SMALLER
+)
 CAST = OpDef(
     "cast",
     Cast,
@@ -193,6 +218,7 @@ CAST = OpDef(
     elementwise_cost(0),
     roundings=cast_roundings,
     facts=Facts(pointwise=True, reuse=BY_PLACE, identity=is_same_type),  # in place where the element types have one size
+    gradient=of_one(lambda op, g, y, x: g.cast(x.type.dtype)),
 )
 IDENTITY = OpDef(
     "identity",
@@ -210,5 +236,6 @@ IDENTITY = OpDef(
         identity=lambda op, inputs, out: True,
         narrow=follows,
     ),
+    gradient=of_one(lambda op, g, y, x: g),
 )
 OPS = (ADD, SUB, MUL, DIV, MOD, POW, MAXIMUM, MINIMUM, CAST, IDENTITY)

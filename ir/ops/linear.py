@@ -10,6 +10,7 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import Facts, gains
 from ..op import OpDef
+from ..terms import Term
 from ..types import Array, TensorType
 from .check import broadcast, need_float, need_rank, need_same_dtype
 
@@ -89,8 +90,53 @@ def product_roundings(op: Dense | MatMul, inputs: tuple[TensorType, ...], out: T
     return inputs[0].shape[-1] + 1
 
 
-DENSE = OpDef("dense", Dense, (2, 3), infer_dense, dense, dense_arithmetic, dense_magnitude, product_roundings, facts=Facts(narrow=gains))
+def dense_input_gradient(op: Dense, g: Term, y: Term, x: Term, w: Term, *bias: Term) -> Term:
+    return g.op("matmul", w)
+
+
+def dense_weight_gradient(op: Dense, g: Term, y: Term, x: Term, w: Term, *bias: Term) -> Term:
+    return g.transpose(1, 0).op("matmul", x)
+
+
+def dense_bias_gradient(op: Dense, g: Term, y: Term, *operands: Term) -> Term:
+    return g.sum(0)
+
+
+def matmul_left_gradient(op: MatMul, g: Term, y: Term, a: Term, b: Term) -> Term:
+    return g.op("matmul", _turned(b)).fit(a)
+
+
+def matmul_right_gradient(op: MatMul, g: Term, y: Term, a: Term, b: Term) -> Term:
+    return _turned(a).op("matmul", g).fit(b)
+
+
+def _turned(x: Term) -> Term:
+    """The last two axes exchanged."""
+    return x.transpose(*range(x.rank - 2), x.rank - 1, x.rank - 2)
+
+
+DENSE = OpDef(
+    "dense",
+    Dense,
+    (2, 3),
+    infer_dense,
+    dense,
+    dense_arithmetic,
+    dense_magnitude,
+    product_roundings,
+    facts=Facts(narrow=gains),
+    gradient=(dense_input_gradient, dense_weight_gradient, dense_bias_gradient),
+)
 MATMUL = OpDef(
-    "matmul", MatMul, (2, 2), infer_matmul, matmul, matmul_arithmetic, matmul_magnitude, product_roundings, facts=Facts(narrow=gains)
+    "matmul",
+    MatMul,
+    (2, 2),
+    infer_matmul,
+    matmul,
+    matmul_arithmetic,
+    matmul_magnitude,
+    product_roundings,
+    facts=Facts(narrow=gains),
+    gradient=(matmul_left_gradient, matmul_right_gradient),
 )
 OPS = (DENSE, MATMUL)

@@ -12,8 +12,10 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import Facts, fixed, follows, is_same_type
 from ..op import OpDef, no_rounding
+from ..terms import Term, where
 from ..types import Array, TensorType
-from .check import need_elements, need_float, need_rank
+from .adjoint import spread
+from .check import need_elements, need_float, need_rank, static
 from .conv import product_of
 from .window import MOST_AXES, Borders, PerAxis, check_window, dilated, need_kernel, pad_spatial, taps_of, window_count, window_view
 
@@ -178,14 +180,18 @@ def max_pool(op: MaxPool, x: Array) -> Array:
 
 def avg_pool(op: AvgPool, x: Array) -> Array:
     total = _reduce_taps(windows_of(op, x, 0.0), op.kernel, np.add)
-    counted = np.ones((1, 1, *x.shape[2:]), dtype=x.dtype)
+    return total / _counted(op, np.ones((1, 1, *x.shape[2:]), dtype=x.dtype), total.shape[2:])
+
+
+def _counted(op: AvgPool, ones: Array, out: tuple[int, ...]) -> Array:
+    """How many elements each window's mean is taken of, [1,1,*out]."""
     if op.count_include_pad:
         unpadded = AvgPool(op.kernel, op.strides, (), op.dilations, op.ceil_mode)
-        windows = windows_of(unpadded, pad_spatial(counted, op.pads, 1.0), 0.0)
-        windows = windows[tuple(map(slice, (1, 1, *total.shape[2:])))]  # without its pads to tell, ceil_mode may keep one more
+        windows = windows_of(unpadded, pad_spatial(ones, op.pads, 1.0), 0.0)
+        windows = windows[tuple(map(slice, (1, 1, *out)))]  # without its pads to tell, ceil_mode may keep one more
     else:
-        windows = windows_of(op, counted, 0.0)
-    return total / _reduce_taps(windows, op.kernel, np.add)
+        windows = windows_of(op, ones, 0.0)
+    return _reduce_taps(windows, op.kernel, np.add)
 
 
 def avg_pool_magnitude(op: AvgPool, x: Array) -> Array:
@@ -255,12 +261,70 @@ def global_roundings(op: GlobalAvgPool, inputs: tuple[TensorType, ...], out: Ten
     return product_of(1, inputs[0].shape[2:]) + 1
 
 
+def max_pool_gradient(op: MaxPool, g: Term, y: Term, x: Term) -> Term:
+    """Added where the window's greatest value was: of equals the first, as in PyTorch."""
+    window = {"kernel": op.kernel, "strides": op.strides, "pads": op.pads, "dilations": op.dilations, "ceil_mode": op.ceil_mode}
+    places, size = x.op("max_pool_indices", **window).reshape(y.type.numel), x.type.numel
+    flat = g.full((size,), 0.0).op("scatter_elements", places, g.reshape(y.type.numel), axis=0, reduction="add")
+    return flat.reshape(*x.shape)
+
+
+def avg_pool_gradient(op: AvgPool, g: Term, y: Term, x: Term) -> Term:
+    """Each window's share to all that it read: a transposed convolution with ones, a group a channel."""
+    (channels,) = static("channels", TensorType(x.type.dtype, x.shape[1:2]))
+    ones = g.maker.full(TensorType(g.type.dtype, (channels, 1, *op.kernel)), 1.0)
+    return spread(_shares(op, g, x), ones, op.strides, _reached(op, g, x), op.dilations, channels, x.shape[2:])
+
+
+def _shares(op: AvgPool, g: Term, x: Term) -> Term:
+    """g over the number of elements that each window's mean was taken of."""
+    if not op.ceil_mode and (op.count_include_pad or not any(op.pads)):
+        return g / float(math.prod(op.kernel))
+    sizes, out = (static("input", TensorType(x.type.dtype, each.shape[2:])) for each in (x, g))
+    return g / g.table((1, 1, *out), lambda: _counted(op, np.ones((1, 1, *sizes)), out))
+
+
+def _reached(op: AvgPool, g: Term, x: Term) -> Borders:
+    """The pads up to where the last windows reach: with these as many fit when rounding down."""
+    axes = len(op.kernel)
+    if not op.ceil_mode:
+        return op.pads
+    sizes, out = (static("input", TensorType(x.type.dtype, each.shape[2:])) for each in (x, g))
+    ends = zip(out, op.strides, op.kernel, op.dilations, sizes, op.pads[:axes], strict=True)
+    return (*op.pads[:axes], *(max(0, (count - 1) * s + dilated(k, d) - size - before) for count, s, k, d, size, before in ends))
+
+
+def global_avg_pool_gradient(op: GlobalAvgPool, g: Term, y: Term, x: Term) -> Term:
+    return (g / x.count(*range(2, x.rank))).expand(x.shape)
+
+
+def global_max_pool_gradient(op: GlobalMaxPool, g: Term, y: Term, x: Term) -> Term:
+    """The first of equals has it."""
+    places = product_of(1, x.shape[2:])
+    best = x.reshape(*x.shape[:2], places).op("arg_max", axis=2, keepdims=True)
+    here = best.equals(best.number(0.0).op("range", 1.0, count=places))
+    return where(here, g.reshape(*x.shape[:2], 1), 0.0).reshape(*x.shape)
+
+
 # Windows read an element again after results near it have been written, so no pool lies in place.
 SUMMED: Facts[Pool] = Facts(identity=is_single_pixel)
 CHOSEN: Facts[Pool] = Facts(identity=is_single_pixel, narrow=follows)
 
-MAX_POOL = OpDef("max_pool", MaxPool, (1, 1), infer_pool, max_pool, pool_arithmetic, roundings=no_rounding, facts=CHOSEN)
-AVG_POOL = OpDef("avg_pool", AvgPool, (1, 1), infer_pool, avg_pool, pool_arithmetic, avg_pool_magnitude, avg_roundings, facts=SUMMED)
+MAX_POOL = OpDef(
+    "max_pool", MaxPool, (1, 1), infer_pool, max_pool, pool_arithmetic, roundings=no_rounding, facts=CHOSEN, gradient=(max_pool_gradient,)
+)
+AVG_POOL = OpDef(
+    "avg_pool",
+    AvgPool,
+    (1, 1),
+    infer_pool,
+    avg_pool,
+    pool_arithmetic,
+    avg_pool_magnitude,
+    avg_roundings,
+    facts=SUMMED,
+    gradient=(avg_pool_gradient,),
+)
 LP_POOL = OpDef("lp_pool", LpPool, (1, 1), infer_lp_pool, lp_pool, pool_arithmetic, roundings=lp_roundings, facts=Facts(least=fixed(0.0)))
 GLOBAL_AVG_POOL = OpDef(
     "global_avg_pool",
@@ -272,6 +336,7 @@ GLOBAL_AVG_POOL = OpDef(
     global_avg_pool_magnitude,
     global_roundings,
     facts=Facts(identity=is_same_type),
+    gradient=(global_avg_pool_gradient,),
 )
 GLOBAL_MAX_POOL = OpDef(
     "global_max_pool",
@@ -282,5 +347,6 @@ GLOBAL_MAX_POOL = OpDef(
     global_arithmetic,
     roundings=no_rounding,
     facts=Facts(identity=is_same_type, narrow=follows),
+    gradient=(global_max_pool_gradient,),
 )
 OPS = (MAX_POOL, AVG_POOL, LP_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL)

@@ -10,6 +10,7 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import Facts, follows, is_same_type
 from ..op import OpDef, elementwise_cost, no_rounding, rounded
+from ..terms import of_one
 from ..types import MAX_RANK, Array, TensorType
 from .check import broadcast, need_axis, need_rank, need_same_dtype
 
@@ -243,6 +244,7 @@ EXPAND = OpDef(
     elementwise_cost(0),
     roundings=no_rounding,
     facts=Facts(identity=is_same_type, narrow=follows, sizes=("shape",)),
+    gradient=of_one(lambda op, g, y, x: g.fit(x)),
 )
 TILE = OpDef("tile", Tile, (1, 1), infer_tile, tile, elementwise_cost(0), roundings=no_rounding, facts=MOVED)
 RANGE = OpDef("range", Range, (2, 2), infer_range, range_, elementwise_cost(2), range_magnitude, rounded(2), facts=Facts(sizes=("count",)))

@@ -13,6 +13,7 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import Facts, is_same_type
 from ..op import OpDef, no_rounding
+from ..terms import Term
 from ..types import Array, TensorType, is_floating, range_of
 from .check import need_axis, need_elements, need_float
 
@@ -199,16 +200,76 @@ def reduce_roundings(op: Reduction, inputs: tuple[TensorType, ...], out: TensorT
     return total + 1
 
 
+def _kept(op: Reduction, reduced: Term, x: Term) -> Term:
+    """With the axes that went as 1, so that it broadcasts to x; so does a scalar."""
+    if not reduced.rank:
+        return reduced
+    axes = _axes(op, x.rank)
+    return reduced.reshape(*(1 if axis in axes else size for axis, size in enumerate(x.shape)))
+
+
+def sum_gradient(op: ReduceSum, g: Term, y: Term, x: Term) -> Term:
+    return _kept(op, g, x).expand(x.shape)
+
+
+def mean_gradient(op: ReduceMean, g: Term, y: Term, x: Term) -> Term:
+    return (_kept(op, g, x) / x.count(*_axes(op, x.rank))).expand(x.shape)
+
+
+def extreme_gradient(op: ReduceMax | ReduceMin, g: Term, y: Term, x: Term) -> Term:
+    """Equals share evenly, as of PyTorch's amax and amin."""
+    here = x.equals(_kept(op, y, x)).cast(x.type.dtype)
+    return here * (_kept(op, g, x) / here.sum(*_axes(op, x.rank), keepdims=True))
+
+
 REDUCTION: Facts[object] = Facts(identity=is_same_type)
 
 REDUCE_MEAN = OpDef(
-    "reduce_mean", ReduceMean, (1, 1), infer_mean, reduce_mean, reduce_arithmetic, reduce_mean_magnitude, reduce_roundings, facts=REDUCTION
+    "reduce_mean",
+    ReduceMean,
+    (1, 1),
+    infer_mean,
+    reduce_mean,
+    reduce_arithmetic,
+    reduce_mean_magnitude,
+    reduce_roundings,
+    facts=REDUCTION,
+    gradient=(mean_gradient,),
 )
 REDUCE_SUM = OpDef(
-    "reduce_sum", ReduceSum, (1, 1), infer_reduce, reduce_sum, reduce_arithmetic, reduce_sum_magnitude, reduce_roundings, facts=REDUCTION
+    "reduce_sum",
+    ReduceSum,
+    (1, 1),
+    infer_reduce,
+    reduce_sum,
+    reduce_arithmetic,
+    reduce_sum_magnitude,
+    reduce_roundings,
+    facts=REDUCTION,
+    gradient=(sum_gradient,),
 )
-REDUCE_MAX = OpDef("reduce_max", ReduceMax, (1, 1), infer_reduce, reduce_max, reduce_arithmetic, roundings=no_rounding, facts=REDUCTION)
-REDUCE_MIN = OpDef("reduce_min", ReduceMin, (1, 1), infer_reduce, reduce_min, reduce_arithmetic, roundings=no_rounding, facts=REDUCTION)
+REDUCE_MAX = OpDef(
+    "reduce_max",
+    ReduceMax,
+    (1, 1),
+    infer_reduce,
+    reduce_max,
+    reduce_arithmetic,
+    roundings=no_rounding,
+    facts=REDUCTION,
+    gradient=(extreme_gradient,),
+)
+REDUCE_MIN = OpDef(
+    "reduce_min",
+    ReduceMin,
+    (1, 1),
+    infer_reduce,
+    reduce_min,
+    reduce_arithmetic,
+    roundings=no_rounding,
+    facts=REDUCTION,
+    gradient=(extreme_gradient,),
+)
 REDUCE_PROD = OpDef(
     "reduce_prod", ReduceProd, (1, 1), infer_reduce, reduce_prod, reduce_arithmetic, roundings=reduce_roundings, facts=REDUCTION
 )

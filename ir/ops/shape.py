@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,9 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import RENAMED, Facts, follows, is_same_type
 from ..op import OpDef, elementwise_cost, no_rounding
+from ..terms import EachOperand, Term, of_one
 from ..types import Array, TensorType
+from .adjoint import along, stepped
 from .check import need_axis, need_same_dtype
 
 __all__ = [
@@ -245,6 +248,53 @@ def is_in_order(op: Transpose, inputs: tuple[TensorType, ...], out: TensorType) 
     return op.perm == tuple(range(len(op.perm)))
 
 
+def concat_gradient(op: Concat, place: int, g: Term, y: Term, *xs: Term) -> Term:
+    axis = op.axis % y.rank
+    start = sum((x.shape[axis] for x in xs[:place]), start=0)
+    return g.cut(axis, start, start + xs[place].shape[axis])
+
+
+def slice_gradient(op: Slice, g: Term, y: Term, x: Term) -> Term:
+    """Zeros where nothing was taken."""
+    for axis, start, end, step in zip(op.axes, op.starts, op.ends, op.steps or (1,) * len(op.axes), strict=True):
+        axis = need_axis(axis, x.rank)
+        size = x.shape[axis]
+        if isinstance(size, int) and isinstance(start, int) and isinstance(end, int):
+            taken = range(size)[_python(start, end, step)]
+            if not taken:
+                g = g.full((*g.shape[:axis], size, *g.shape[axis + 1 :]), 0)
+                continue
+            if step < 0:
+                g, taken = g.flipped(axis), taken[::-1]
+            first = taken[0]
+        else:
+            first = place_of(start, size)
+            if not isinstance(first, int):
+                raise ShapeError(f"slice from {first} of axis {axis} depends on a named size")
+        g = stepped(g, axis, first, abs(step), size)
+    return g
+
+
+def pad_gradient(op: Pad, g: Term, y: Term, x: Term) -> Term:
+    for axis, size in enumerate(x.shape):
+        before, after = op.pads[axis], op.pads[axis + x.rank]
+        if op.mode == "constant":
+            g = g.cut(axis, before, before + size)
+        elif before or after:
+            if not isinstance(size, int):
+                raise ShapeError(f"what {op.mode} pads repeat of axis {axis} depends on the named size {size}")
+            g = along(g, axis, (before + size + after, size), functools.partial(_padding, op.mode, size, before, after))
+    return g
+
+
+def _padding(mode: str, size: int, before: int, after: int) -> Array:
+    """The matrix of one axis: which element each place of the padded axis has."""
+    eye, widths = np.eye(size), ((before, after), (0, 0))
+    return np.pad(eye, widths, mode="edge") if mode == "edge" else np.pad(eye, widths, mode="reflect")
+
+
+RESHAPED = of_one(lambda op, g, y, x: g.reshape(*x.shape))
+
 # What of these has memory of its own although sharing looks possible: concat and pad have their operands in the result with gaps,
 # unless the axis is the first; so has slice its result in the operand, and kernels want dense tensors; transpose moves elements to
 # places that have not been read yet.
@@ -257,6 +307,7 @@ CONCAT = OpDef(
     elementwise_cost(0),
     roundings=no_rounding,
     facts=Facts(identity=lambda op, inputs, out: len(inputs) == 1, narrow=follows),
+    gradient=EachOperand(concat_gradient),
 )
 SLICE = OpDef(
     "slice",
@@ -271,6 +322,7 @@ SLICE = OpDef(
         narrow=follows,
         sizes=("starts", "ends"),
     ),
+    gradient=(slice_gradient,),
 )
 PAD = OpDef(
     "pad",
@@ -281,6 +333,7 @@ PAD = OpDef(
     elementwise_cost(0),
     roundings=no_rounding,
     facts=Facts(identity=lambda op, inputs, out: not any(op.pads), narrow=follows),
+    gradient=(pad_gradient,),
 )
 FLATTEN = OpDef(
     "flatten",
@@ -291,6 +344,7 @@ FLATTEN = OpDef(
     elementwise_cost(0),
     roundings=no_rounding,
     facts=Facts(reuse=RENAMED, identity=is_same_type, narrow=follows),
+    gradient=RESHAPED,
 )
 RESHAPE = OpDef(
     "reshape",
@@ -301,6 +355,7 @@ RESHAPE = OpDef(
     elementwise_cost(0),
     roundings=no_rounding,
     facts=Facts(reuse=RENAMED, identity=is_same_type, narrow=follows, sizes=("shape",)),
+    gradient=RESHAPED,
 )
 TRANSPOSE = OpDef(
     "transpose",
@@ -311,5 +366,6 @@ TRANSPOSE = OpDef(
     elementwise_cost(0),
     roundings=no_rounding,
     facts=Facts(identity=is_in_order, narrow=follows),
+    gradient=of_one(lambda op, g, y, x: g.transpose(*(op.perm.index(axis) for axis in range(x.rank)))),
 )
 OPS = (CONCAT, SLICE, PAD, FLATTEN, RESHAPE, TRANSPOSE)

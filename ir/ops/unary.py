@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..facts import BY_PLACE, Facts, always, fixed, follows
 from ..op import OpDef, elementwise_cost, no_rounding, plain, rounded
+from ..terms import FLAT, of_one, where
 from ..types import Array, TensorType
 from .check import float_alone
 
@@ -183,9 +184,41 @@ EXPONENTIAL: Facts[object] = Facts(pointwise=True, reuse=BY_PLACE, rising=always
 # Log and root rise too, where they are: a NaN that they make of one negative element would no longer reach a maximum.
 ROOT: Facts[object] = Facts(pointwise=True, reuse=BY_PLACE, least=fixed(0.0))
 
-EXP = OpDef("exp", Exp, (1, 1), float_alone, plain(np.exp), elementwise_cost(1), exp_magnitude, fast, facts=EXPONENTIAL)
-LOG = OpDef("log", Log, (1, 1), float_alone, plain(np.log), elementwise_cost(1), log_magnitude, fast, facts=BY_ELEMENT)
-SQRT = OpDef("sqrt", Sqrt, (1, 1), float_alone, plain(np.sqrt), elementwise_cost(1), roundings=near, facts=ROOT)
+EXP = OpDef(
+    "exp",
+    Exp,
+    (1, 1),
+    float_alone,
+    plain(np.exp),
+    elementwise_cost(1),
+    exp_magnitude,
+    fast,
+    facts=EXPONENTIAL,
+    gradient=of_one(lambda op, g, y, x: g * y),
+)
+LOG = OpDef(
+    "log",
+    Log,
+    (1, 1),
+    float_alone,
+    plain(np.log),
+    elementwise_cost(1),
+    log_magnitude,
+    fast,
+    facts=BY_ELEMENT,
+    gradient=of_one(lambda op, g, y, x: g / x),
+)
+SQRT = OpDef(
+    "sqrt",
+    Sqrt,
+    (1, 1),
+    float_alone,
+    plain(np.sqrt),
+    elementwise_cost(1),
+    roundings=near,
+    facts=ROOT,
+    gradient=of_one(lambda op, g, y, x: g / (2 * y)),
+)
 ERF = OpDef(
     "erf",
     Erf,
@@ -196,6 +229,7 @@ ERF = OpDef(
     erf_magnitude,
     approximated,
     facts=Facts(pointwise=True, reuse=BY_PLACE, rising=always, slope=fixed(2 / math.sqrt(math.pi)), least=fixed(-1.0)),
+    gradient=of_one(lambda op, g, y, x: g * ((-(x * x)).op("exp") * (2 / math.sqrt(math.pi)))),
 )
 ABS = OpDef(
     "abs",
@@ -206,6 +240,7 @@ ABS = OpDef(
     elementwise_cost(1),
     roundings=no_rounding,
     facts=Facts(pointwise=True, reuse=BY_PLACE, slope=fixed(1.0), least=fixed(0.0), idempotent=always, narrow=follows),
+    gradient=of_one(lambda op, g, y, x: where(x > 0, g, where(x < 0, -g, 0))),  # at 0 nothing, as in PyTorch
 )
 NEG = OpDef(
     "neg",
@@ -216,10 +251,15 @@ NEG = OpDef(
     elementwise_cost(1),
     roundings=no_rounding,
     facts=Facts(pointwise=True, reuse=BY_PLACE, slope=fixed(1.0), narrow=follows),
+    gradient=of_one(lambda op, g, y, x: -g),
 )
-FLOOR = OpDef("floor", Floor, (1, 1), float_alone, plain(np.floor), elementwise_cost(1), roundings=no_rounding, facts=STEPWISE)
-CEIL = OpDef("ceil", Ceil, (1, 1), float_alone, plain(np.ceil), elementwise_cost(1), roundings=no_rounding, facts=STEPWISE)
-ROUND = OpDef("round", Round, (1, 1), float_alone, plain(np.rint), elementwise_cost(1), roundings=no_rounding, facts=STEPWISE)
+FLOOR = OpDef(
+    "floor", Floor, (1, 1), float_alone, plain(np.floor), elementwise_cost(1), roundings=no_rounding, facts=STEPWISE, gradient=FLAT
+)
+CEIL = OpDef("ceil", Ceil, (1, 1), float_alone, plain(np.ceil), elementwise_cost(1), roundings=no_rounding, facts=STEPWISE, gradient=FLAT)
+ROUND = OpDef(
+    "round", Round, (1, 1), float_alone, plain(np.rint), elementwise_cost(1), roundings=no_rounding, facts=STEPWISE, gradient=FLAT
+)
 SOFTPLUS = OpDef(
     "softplus",
     Softplus,
@@ -230,6 +270,7 @@ SOFTPLUS = OpDef(
     softplus_magnitude,
     approximated,
     facts=Facts(pointwise=True, reuse=BY_PLACE, activation=True, rising=always, slope=fixed(1.0), least=fixed(0.0)),
+    gradient=of_one(lambda op, g, y, x: g * x.op("sigmoid")),
 )
 LOGICAL_NOT = OpDef(
     "logical_not",
