@@ -28,6 +28,7 @@ from . import (
     pool,
     qlinear,
     quantize,
+    random_uniform,
     rearrange,
     recurrent,
     reduce,
@@ -47,7 +48,23 @@ FAMILIES = (
     *(leaf, conv, conv_transpose, deform, pool, unpool, norm, group, linear, einsum, attention, recurrent),
     *(activation, activation_variants, thresholds),
     *(unary, trigonometry, elementwise, compare),
-    *(shape, rearrange, diagonal, select, indexed, resize, sample, boxes, reduce, lengths, quantize, qlinear, integer, opaque),
+    *(
+        shape,
+        rearrange,
+        diagonal,
+        select,
+        indexed,
+        resize,
+        sample,
+        boxes,
+        reduce,
+        lengths,
+        quantize,
+        qlinear,
+        integer,
+        random_uniform,
+        opaque,
+    ),
 )
 
 OPS: dict[str, OpDef[Any]] = {op.name: op for family in FAMILIES for op in family.OPS}

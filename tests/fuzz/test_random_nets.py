@@ -100,7 +100,7 @@ def test_the_generator_repeats_itself_and_makes_every_op_without_nan():
             assert not np.isnan(value).any(), f"seed {seed}"
     made |= {node.kind.name for motif in RARE for seed in range(60) for node in alone(motif, seed).nodes}
     # importers alone make these, from named sizes and foreign operators; tests/backends/onnx has their cases
-    assert OPS.keys() - made == {"range", "opaque", "opaque_result", "non_max_suppression"}
+    assert OPS.keys() - made == {"range", "random_uniform", "opaque", "opaque_result", "non_max_suppression"}
 
 
 def test_every_pass_is_reached():

@@ -80,6 +80,12 @@ STRUCTURE = {
         %tiled = tile(%x) {repeats=[1,2,1,3]}
         %batches = tile(%i) {repeats=[2,3,1]}
         return %grown, %shuffled, %same, %stacked, %expanded, %named, %up, %wide, %back, %images, %tiled, %batches""",
+    "random": """(%x: f32[N,5], %seed: i32[]) {
+        %named = random_uniform(%seed) {shape=[N,3,7], stream=4}
+        %one = random_uniform(%seed) {shape=[]}
+        %none = random_uniform(%seed) {shape=[0,2]}
+        %many = random_uniform(%seed) {shape=[5000]}
+        return %named, %one, %none, %many""",
     "centred": """(%x: f32[N,12,4,7], %i: i64[N,5], %b: bool[N,3], %s: f32[]) {
         %cropped = center_crop_pad(%x) {shape=[2,4], axes=[2,-1]}
         %padded = center_crop_pad(%x) {shape=[N,12,7,12]}

@@ -35,6 +35,7 @@ from .opaque_rows import OPAQUE_ROWS
 from .pointwise_rows import dense, extreme, gelu, hard_swish, mish, modulo, or_equal, softmax
 from .pool_rows import POOLS
 from .quantized_rows import QUANTIZED
+from .random_rows import RANDOM
 from .resize_rows import resize as resize_row
 from .sample_rows import SAMPLED
 from .several_rows import SEVERAL
@@ -182,5 +183,6 @@ ROWS: dict[OpDef[Any], OnnxRow | Unsupported] = {
     **INDEXED,
     **OPAQUE_ROWS,
     **SAMPLED,
+    **RANDOM,
     **SEVERAL,
 }

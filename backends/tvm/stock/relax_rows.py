@@ -26,6 +26,7 @@ from ....ir.ops import (
     pool,
     qlinear,
     quantize,
+    random_uniform,
     rearrange,
     reduce,
     resize,
@@ -67,6 +68,7 @@ from .pointwise import (
 )
 from .pool import avg_pool, global_avg_pool, global_max_pool, lp_pool, max_pool, max_pool_indices, max_unpool
 from .quantize import dequantize_linear, dynamic_scale, dynamic_zero, quantize_linear
+from .random import random_uniform as random_uniform_
 from .reduce import arg_extreme, hardmax, reduce_extreme, reduce_prod, reduce_sum
 from .relax_emitter import Lowering, RelaxEmitter, dtype_name
 from .resize import resize as resize_
@@ -313,6 +315,7 @@ ROWS: dict[OpDef[Any], Lowering | Unsupported] = {
     rearrange.EXPAND: expand,
     rearrange.RANGE: range_,
     rearrange.TILE: tile,
+    random_uniform.RANDOM_UNIFORM: random_uniform_,
     select.GATHER: gather,
     select.TOP_K_VALUES: top_k,
     select.TOP_K_INDICES: top_k,

@@ -49,7 +49,7 @@ FIRST = {
     **dict.fromkeys(("scatter.put", "scatter.backward"), 9),
     **dict.fromkeys(("mod.*", "roi_align.*"), 10),
     **dict.fromkeys(("gather_nd.slices", "einsum.*"), 12),
-    **dict.fromkeys(("gather_elements.*", "gather_nd.*", "scatter.*", "running.*", "dynamic_quantization.*"), 11),
+    **dict.fromkeys(("gather_elements.*", "gather_nd.*", "scatter.*", "running.*", "dynamic_quantization.*", "random.*"), 11),
 }
 # onnxruntime has no kernel of that age.
 NO_KERNEL = {**dict.fromkeys(NOT_IN_ONNXRUNTIME, 99), "double_gates.swish": 12}
