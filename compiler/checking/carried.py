@@ -19,6 +19,7 @@ from ...ir.ops.pool import MAX_POOL
 from ...ir.ops.quantize import DEQUANTIZE_LINEAR, QUANTIZE_LINEAR
 from ...ir.ops.select import GATHER
 from ...ir.ops.shape import CONCAT, FLATTEN, RESHAPE, SLICE, TRANSPOSE
+from ...ir.ops.unary import CEIL, EXP, FLOOR, LOG, ROUND, SQRT
 from ...ir.types import Array, is_floating
 from .steps import QUOTIENT
 from .units import HALVES, UNIT
@@ -110,6 +111,22 @@ def _moved(node: Node, operands: list[Array], known: list[Error]) -> Error:
     return np.asarray(node.kind.meaning(node.op, *errors))
 
 
+def _rising(node: Node, operands: list[Array], known: list[Error]) -> Error:
+    """Of one operand, where a greater one never gives a smaller value: it lies between those of the ends. What is no number at an end, as
+    the logarithm of less than 0, bounds nothing.
+    """
+    (x,) = operands
+    y, *ends = (np.asarray(node.kind.meaning(node.op, x + way * known[0])) for way in (0, -1, 1))
+    return np.nan_to_num(np.maximum(*(abs(end - y) for end in ends)), nan=np.inf, posinf=np.inf)
+
+
+def _root(node: Node, operands: list[Array], known: list[Error]) -> Error:
+    """A step of e has no more than the root of e, at 0, where no slope bounds it; what began below 0 is there."""
+    (x,) = operands
+    y = np.sqrt(x)
+    return np.maximum(y - np.sqrt(np.maximum(x - known[0], 0)), np.sqrt(np.maximum(x + known[0], 0)) - y)
+
+
 def _softmax(node: Node, operands: list[Array], known: list[Error]) -> Error:
     """With E the greatest error of a row, each power and their sum change by a factor between e^-E and e^E: y by one up to e^2E. No two
     shares differ by more than 1. An infinite x has no error.
@@ -146,4 +163,6 @@ RULES: dict[OpDef[Any], Carry] = {  # of ops whose slope depends on their operan
     **dict.fromkeys((RESHAPE, FLATTEN, TRANSPOSE, SLICE, GATHER, CONCAT), _moved),
     SOFTMAX: _softmax,
     LAYER_NORM: _layer_norm,
+    **dict.fromkeys((EXP, LOG, FLOOR, CEIL, ROUND), _rising),
+    SQRT: _root,
 }

@@ -37,6 +37,15 @@ def run_emulated(text: str, folder: Path, sizes: Sequence[dict[str, int]], arch:
     return counted
 
 
+def held_to_noise(text: str, folder: Path) -> list[str]:
+    """Of a graph of numbers, built and run: the outputs that differ from float64 by more than rounding in their types, wherever it is lost."""
+    graph = typed_graph(text)
+    emulated()
+    loaded = LoadedLibrary.load(build_cuda(graph, folder, check=False).library)
+    inputs = normal_inputs(graph)
+    return [str(line) for line in compare(graph.name, Oracle.of(graph, inputs), loaded.run(inputs)) if not line.agrees]
+
+
 def run_fixed_emulated(text: str, folder: Path) -> None:
     """Builds a graph with numbers for all of its sizes and holds it to the reference, by launches and by a CUDA graph of them. Schedules are
     others there than for named sizes.

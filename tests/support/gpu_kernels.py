@@ -35,6 +35,7 @@ from convc.ir.ops.elementwise import MUL
 from convc.ir.ops.norm import LOCAL_RESPONSE_NORM, LocalResponseNorm
 from convc.ir.ops.pool import AVG_POOL, MAX_POOL, AvgPool, MaxPool
 from convc.ir.ops.resize import RESIZE, Resize
+from convc.ir.ops.unary import LOG
 from convc.ir.types import Array
 from convc.tests.support.own_kernels import Emitted, emitted
 
@@ -124,6 +125,21 @@ def _pad_by_chunks() -> KernelTrial:
     x = _normal(2, 8, 5, 6)
     piece = Piece((8, 5, 6), (24, 7, 6), (-8, -1, 0), value=-1.0)
     return _trial(gpu_pad.of(2, piece, "float16"), x, np.pad(x, ((0, 0), (8, 8), (1, 1), (0, 0)), constant_values=-1))
+
+
+def _reflected() -> KernelTrial:
+    x = _normal(2, *IMAGE)
+    piece = Piece(IMAGE, (11, 9, 13), (0, -3, -5), mode="reflect")
+    return _trial(gpu_pad.of(2, piece, "float16"), x, np.pad(x, ((0, 0), (0, 0), (3, 1), (5, 2)), mode="reflect"))
+
+
+def _logarithm() -> KernelTrial:
+    """Which channels beyond the last have none of."""
+    x = abs(_normal(2, *IMAGE)) + np.float16(0.1)
+    trial = _trial(gpu_pointwise.of(2, IMAGE, "float16", (EpilogueStep(LOG, None),)), x, np.log(x.astype(np.float64)))
+    right = np.zeros((2, 5, 6, padded(11)))
+    right[..., :11] = trial.right
+    return replace(trial, arrays={"A": _laid(x, -1.0), "D": trial.arrays["D"]}, right=right)
 
 
 def _gather() -> KernelTrial:
@@ -268,6 +284,8 @@ TRIALS: dict[str, Callable[[], KernelTrial]] = {
     "slice": _slice,
     "pad": _pad,
     "pad by chunks": _pad_by_chunks,
+    "pad by reflection": _reflected,
+    "logarithm": _logarithm,
     "gather": _gather,
     "concat": _concat,
     "concat, channel by channel": _uneven_concat,

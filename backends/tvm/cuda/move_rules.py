@@ -33,7 +33,7 @@ def concat(around: Around, node: Node) -> GpuWork | None:
 
 
 def piece(around: Around, node: Node) -> GpuWork | None:
-    """A slice, or a pad by a constant, of a value that lies in the layout already: for it alone none is brought there."""
+    """A slice, or a pad, of a value that lies in the layout already: for it alone none is brought there."""
     (x,) = node.inputs
     if x not in around.padded or not around.may_stay(node) or node.typed.dtype != x.typed.dtype:
         return None
@@ -73,12 +73,12 @@ def _sliced(x: Node, node: Node) -> Piece | None:
 
 def _with_margin(x: Node, node: Node) -> Piece | None:
     op, rank = node.op, x.typed.rank
-    if op.mode != "constant" or op.pads[0] or op.pads[rank]:
+    if op.pads[0] or op.pads[rank] or (op.mode != "constant" and (op.pads[1] or op.pads[rank + 1])):
         return None
     firsts = [0, 0, 0]
     for axis in range(1, rank):
         firsts[_place(axis, rank)] = -op.pads[axis]
-    return Piece(image_of(x), image_of(node), (firsts[0], firsts[1], firsts[2]), value=op.value)
+    return Piece(image_of(x), image_of(node), (firsts[0], firsts[1], firsts[2]), value=op.value, mode=op.mode)
 
 
 def _place(axis: int, rank: int) -> int:

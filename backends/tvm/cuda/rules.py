@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -236,18 +237,26 @@ def elementwise(around: Around, node: Node) -> GpuWork | None:
     if first is not None:
         kernel = gpu_pointwise.of(batch, image, dtype, (first, *steps))
         return GpuWork(covers, kernel, node.inputs[:1], others=(*node.inputs[1:], *others))
-    if len(node.inputs) != 2 or node.typed.rank != 4:
+    if len(node.inputs) != 2:
         return None
     x, other = sorted(node.inputs, key=lambda operand: operand.type != node.type)
     first = EpilogueStep(node.kind, node.op, 1, node.inputs[0] is other)
     if x.type != node.type or x.weights is not None or not (around.may_pad(x) or x in around.padded):
         return None
-    if other.weights is not None and other.typed.concrete() in ((image[0], 1, 1), (1, image[0], 1, 1)):
+    if other.weights is not None and _is_by_channel(other.typed.concrete(), node.typed.rank, image[0]):
         numbers = packed_for_gpu(f"{node.name}.packed", per_channel(image[0]), other)
         return GpuWork(covers, gpu_by_channel.of(batch, image, dtype, first, steps, False), (x,), (numbers,), others)
-    if (around.may_pad(other) or other in around.padded) and other.typed.shape == (*node.typed.shape[:2], 1, 1):
+    if node.typed.rank == 4 and (around.may_pad(other) or other in around.padded) and other.typed.shape == (*node.typed.shape[:2], 1, 1):
         return GpuWork(covers, gpu_by_channel.of(batch, image, dtype, first, steps, True), (x, other), others=others)
     return None
+
+
+def _is_by_channel(shape: tuple[int, ...], rank: int, channels: int) -> bool:
+    """Of a constant that is a number, or one for each channel."""
+    if len(shape) > rank:
+        return False
+    _, of_channels, *_ = (1,) * (rank - len(shape)) + shape
+    return of_channels in (1, channels) and math.prod(shape) == of_channels
 
 
 def cast(around: Around, node: Node) -> GpuWork | None:

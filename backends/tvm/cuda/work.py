@@ -12,9 +12,9 @@ from ..cpu.kernels.epilogue import EpilogueStep, Steps
 from ..cpu.laid import Argument, LaidWork
 from ..cpu.work import Followers, chain_after, only_reader, step_from
 from ..gpus.architectures import Architecture
-from .kernels.epilogue import GPU_STEPS
+from .kernels.epilogue import GPU_STEPS, UNBOUNDED
 from .kernels.kernel import GpuKernel
-from .kernels.layout import ELEMENTS, NARROW, ElementKind, GpuPacking
+from .kernels.layout import CHUNK, ELEMENTS, NARROW, ElementKind, GpuPacking
 
 __all__ = ["TYPES", "Around", "GpuWork", "element_of", "following", "gpu_step_of", "image_of", "packed_for_gpu"]
 
@@ -94,7 +94,13 @@ def following(around: Around, node: Node) -> Followers:
 
 
 def _steps_after(around: Around, node: Node) -> Followers:
-    return chain_after(around.graph, around.covered, node, lambda reader, value: gpu_step_of(around, reader, value), MOST_READS)
+    """Of what may be no number in channels beyond the last, which kernels store too, those alone that leave none of these."""
+
+    def step_of(reader: Node, value: Node) -> EpilogueStep | None:
+        is_harmless = reader.kind not in UNBOUNDED or (_is_image(reader) and image_of(reader)[0] % CHUNK == 0)
+        return gpu_step_of(around, reader, value) if is_harmless else None
+
+    return chain_after(around.graph, around.covered, node, step_of, MOST_READS)
 
 
 def _through_float32(around: Around, value: Node) -> tuple[tuple[Node, ...], Steps] | None:

@@ -189,6 +189,7 @@ def test_a_fault_is_seen_through_what_a_kernel_covers(name: str, victim: str):
         "%y = layer_norm(%x, %s, %t) {axis=1}",
         "%y = layer_norm(%x, %g, %g) {axis=2, epsilon=0.5}",
         "%y = div(%x, %s)",
+        "%y = exp(%x)",
         "%y = transpose(%x) {perm=[2,0,1]}",
     ],
 )
@@ -210,6 +211,22 @@ def test_errors_of_any_size_stay_within_what_is_carried(text: str, size: float):
     assert worst > 0.3 or size > 1
 
 
+@pytest.mark.parametrize("function", ["sqrt", "log", "floor"])
+def test_errors_of_what_no_slope_bounds_stay_within_what_is_carried(function: str):
+    """Up to 0, where a root begins, and over the edges of steps."""
+    (node,) = typed_graph(f"graph @g(%x: f32[9]) {{ %y = {function}(%x) return %y }}").outputs
+    x = np.array([0.5, 1e-9, 1.0, 0.99, 2.0, 7.3, 1e4, 0.25, 3.0])
+    for off in (1e-9 * (1 - 1e-6), 0.2 * x, 0.9 * x):
+        bound = carried(node, [x], [np.broadcast_to(off, x.shape)])
+        y, ends = node.kind.meaning(node.op, x), [node.kind.meaning(node.op, x + way * off) for way in (-1, -0.3, 0.7, 1)]
+        worst = np.maximum.reduce([abs(end - y) for end in ends])
+        assert (worst <= bound * (1 + 1e-9)).all()
+        assert (worst >= bound * (1 - 1e-9)).all()
+    with np.errstate(all="ignore"):
+        at_0 = carried(node, [np.zeros(1)], [np.full(1, 1e-6)])
+    assert np.allclose(at_0, {"sqrt": 1e-3, "log": np.inf, "floor": 1.0}[function])
+
+
 def test_masked_scores_have_no_error_that_others_share():
     graph = typed_graph("graph @g(%x: f32[1,4]) { %y = softmax(%x) return %y }")
     x = np.array([[0.5, -np.inf, 1.0, -np.inf]])
@@ -218,7 +235,7 @@ def test_masked_scores_have_no_error_that_others_share():
 
 
 def test_what_nobody_knows_the_slope_of_is_looked_at_node_by_node():
-    graph = typed_graph("graph @g(%x: f32[3,4]) { %a = exp(%x) %y = log(%a) return %y }")
+    graph = typed_graph("graph @g(%x: f32[3,4]) { %a = tan(%x) %y = atanh(%a) return %y }")
     a, y = graph.by_name["a"], graph.by_name["y"]
 
     def stored(graph: Graph) -> list[Kernel]:

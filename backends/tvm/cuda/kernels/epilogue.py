@@ -7,17 +7,27 @@ from typing import Any
 
 from .....ir.op import OpDef
 from .....ir.ops.activation import TANH
-from .....ir.ops.elementwise import MAXIMUM, MINIMUM
-from .....ir.ops.unary import ABS, NEG
+from .....ir.ops.elementwise import DIV, MAXIMUM, MINIMUM, POW
+from .....ir.ops.trigonometry import COS, SIN
+from .....ir.ops.unary import ABS, CEIL, EXP, FLOOR, LOG, NEG, ROUND, SQRT
 from ...cpu.kernels.epilogue import SIMPLE, SMOOTH, Formula, Steps, read_names
 from ...cpu.kernels.layout import Batch
 from ...cpu.kernels.writer import greatest
 from .layout import CHUNK
 from .writer import GpuWriter, Tensor
 
-__all__ = ["GPU_STEPS", "Scalars", "read_tensors", "stepped"]
+__all__ = ["GPU_STEPS", "UNBOUNDED", "Scalars", "read_tensors", "stepped"]
 
-# Finite where their operands are, as those for CPUs.
+# What may be no number where its operands are some. In channels beyond the last that would reach others, as 0 times infinity. So kernels
+# that clear those channels compute it, and any kernel where all channels count.
+UNBOUNDED: dict[OpDef[Any], Formula] = {
+    EXP: lambda scalars, op, v, other: scalars.tirx.exp(v),
+    LOG: lambda scalars, op, v, other: scalars.tirx.log(v),
+    SQRT: lambda scalars, op, v, other: scalars.tirx.sqrt(v),
+    DIV: lambda scalars, op, v, other: v / other,
+    POW: lambda scalars, op, v, other: scalars.tirx.pow(v, other),
+}
+# The others are finite where their operands are, as those for CPUs.
 GPU_STEPS: dict[OpDef[Any], Formula] = {
     **SIMPLE,
     TANH: lambda scalars, op, v, other: scalars.tirx.tanh(v),
@@ -26,6 +36,12 @@ GPU_STEPS: dict[OpDef[Any], Formula] = {
     NEG: lambda scalars, op, v, other: v * scalars.const(-1.0),
     MAXIMUM: lambda scalars, op, v, other: greatest(scalars.tirx)(v, other),
     MINIMUM: lambda scalars, op, v, other: -greatest(scalars.tirx)(-v, -other),
+    FLOOR: lambda scalars, op, v, other: scalars.tirx.floor(v),
+    CEIL: lambda scalars, op, v, other: scalars.tirx.ceil(v),
+    ROUND: lambda scalars, op, v, other: scalars.tirx.nearbyint(v),
+    SIN: lambda scalars, op, v, other: scalars.tirx.sin(v),
+    COS: lambda scalars, op, v, other: scalars.tirx.cos(v),
+    **UNBOUNDED,
 }
 
 

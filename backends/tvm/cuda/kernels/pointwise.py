@@ -7,7 +7,7 @@ from typing import Any
 
 from ...cpu.kernels.epilogue import EpilogueStep, Steps
 from ...cpu.kernels.layout import Batch
-from .epilogue import GPU_STEPS, Scalars, read_tensors, stepped
+from .epilogue import GPU_STEPS, UNBOUNDED, Scalars, read_tensors, stepped
 from .kernel import gpu_kind
 from .layout import CHUNK, Image, padded
 from .writer import DeviceFunc, GpuWriter, Tensor
@@ -17,18 +17,24 @@ __all__ = ["gpu_by_channel", "gpu_pointwise"]
 
 @gpu_kind("pointwise")
 def gpu_pointwise(batch: Batch, image: Image, dtype: str, steps: Steps) -> DeviceFunc:
-    """(A, R..., D), all alike."""
+    """(A, R..., D), all alike. What the first step leaves in channels beyond the last is cleared."""
     shape = (batch, *image[1:], padded(image[0]))
+    first, chunks = steps[:1], shape[-1] // CHUNK
+    others = read_tensors(steps, shape, dtype)
 
     def body(writer: GpuWriter, a: Any, *rest: Any) -> None:
         *read, d = rest
         with writer.each(writer.images(batch) * (math.prod(shape[1:]) // CHUNK)) as (chunk,):
             at = writer.keep(writer.place(chunk) * CHUNK)
             values = writer.take_floats(a, at)
-            stepped(writer, steps, values, read, at)
+            count = sum(step.reads for step in first)
+            stepped(writer, first, values, read[:count], at)
+            if first and first[0].kind in UNBOUNDED:
+                writer.keep_finite(values, chunk % chunks, image[0])
+            stepped(writer, steps[1:], values, read[count:], at)
             writer.put_chunk(d, at, values)
 
-    return DeviceFunc([Tensor("A", shape, dtype), *read_tensors(steps, shape, dtype), Tensor("D", shape, dtype)], body)
+    return DeviceFunc([Tensor("A", shape, dtype), *others, Tensor("D", shape, dtype)], body)
 
 
 @gpu_kind("by channel")
@@ -51,6 +57,8 @@ def gpu_by_channel(batch: Batch, image: Image, dtype: str, first: EpilogueStep, 
                 return GPU_STEPS[first.kind](Scalars(writer), first.op, x, y)
 
             writer.change(values, formula, others)
+            if first.kind in UNBOUNDED:
+                writer.keep_finite(values, chunk, image[0])
             stepped(writer, steps, values, read, at)
             writer.put_chunk(d, at, values)
 

@@ -19,7 +19,8 @@ __all__ = ["Piece", "gpu_pad", "gpu_slice"]
 @dataclass(frozen=True, slots=True)
 class Piece:
     """`result` is what of `image` begins at `first` and takes every so manieth row and column, by `strides`. Where it begins before the
-    image, or ends behind it, there is `value`.
+    image, or ends behind it, there is `value`, or by `mode`, of rows and columns, what is at the `edge`, or as far on its other side
+    (`reflect`).
     """
 
     image: Image
@@ -27,12 +28,22 @@ class Piece:
     first: tuple[int, int, int]
     strides: Pair = (1, 1)
     value: float = 0.0
+    mode: str = "constant"
 
     @property
     def lies_inside(self) -> bool:
         """Whether it has nothing but the image."""
         extents = zip(self.first, self.result, (1, *self.strides), self.image, strict=True)
         return all(first >= 0 and first + (result - 1) * stride < extent for first, result, stride, extent in extents)
+
+    def found(self, writer: GpuWriter, at: Any, extent: int) -> Any:
+        """The row or column that is at a place, which is in the image but for a margin of a constant."""
+        if self.mode == "constant":
+            return at
+        last, to = extent - 1, writer.to
+        if self.mode == "reflect":
+            at = last - writer.tirx.abs(last - writer.tirx.abs(at))
+        return writer.keep(to.max(to.min(at, last), 0))
 
 
 @gpu_kind("slice")
@@ -59,14 +70,14 @@ def _moved(batch: Batch, piece: Piece, dtype: str, steps: Steps) -> DeviceFunc:
         *read, d = rest
         with writer.each(writer.images(batch) * out_rows, out_cols, padded(made) // CHUNK) as (line, col, chunk):
             image = writer.place(line // out_rows)
-            y = writer.keep(line % out_rows * piece.strides[0] + piece.first[1])
-            x = writer.keep(col * piece.strides[1] + piece.first[2])
+            y = piece.found(writer, writer.keep(line % out_rows * piece.strides[0] + piece.first[1]), rows)
+            x = piece.found(writer, writer.keep(col * piece.strides[1] + piece.first[2]), cols)
             at = writer.keep((writer.place(line) * out_cols + col) * padded(made) + chunk * CHUNK)
             start = ((image * rows + y) * cols + x) * lines
             first = writer.keep(chunk * CHUNK + shift)
             values = writer.registers(CHUNK)
             writer.fill(values, piece.value)
-            tests = [] if piece.lies_inside else [(y, rows), (x, cols)]
+            tests = [] if piece.lies_inside or piece.mode != "constant" else [(y, rows), (x, cols)]
             if is_whole:
                 with writer.when(writer.inside(*tests, (first, lines))):
                     writer.change(values, lambda old, new: new, writer.take_floats(a, start + (chunk + shift // CHUNK) * CHUNK))

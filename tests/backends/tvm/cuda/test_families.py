@@ -41,6 +41,13 @@ CASES = {
     "pointwise, activations": """%p = max_pool(%x) {kernel=[1,1]} %a = softplus(%p) %b = mish(%p) %c = gelu(%p) %d = gelu(%p) {approximate="tanh"}
         %e = elu(%p) {alpha=0.7} %f = selu(%p) %g = erf(%p) %h = abs(%p) %i = neg(%p) %j = maximum(%a, %b) %k = minimum(%c, %d)
         %l = add(%e, %f) %o = mul(%g, %h) %q = add(%j, %k) %r = add(%l, %o) %s = add(%q, %r) %m = maximum(%s, %i)""",
+    "pointwise, roots and waves": """%p = max_pool(%x) {kernel=[1,1]} %a = abs(%p) %b = sqrt(%a) %c = sin(%p) %d = cos(%p) %e = floor(%p)
+        %f = ceil(%p) %g = round(%p) %h = exp(%p) %i = log(%h) %m = concat(%b, %c, %d, %e, %f, %g, %i) {axis=1}""",
+    # of 0 by 0 and of the logarithm of 0, which is what channels beyond the last hold, nothing reaches the others
+    "pointwise, quotients": """%p = max_pool(%x) {kernel=[1,1]} %a = add(%p, %p) %b = div(%p, %a) %w = param : f16[8,11,1,1] %c = conv2d(%b, %w)
+        %d = maximum(%p, %p) %e = exp(%d) %s = sigmoid(%p) %f = pow(%s, %e) %g = log(%e) %v = param : f16[8,11,1,1] %h = conv2d(%g, %v) %m = concat(%c, %f, %h)""",
+    "by channel, numbers": """%two = param {init=full, value=2} : f16[] %k = param {init=around_one} : f16[1,11,1,1] %p = max_pool(%x) {kernel=[1,1]}
+        %a = pow(%p, %two) %b = div(%a, %k) %c = mul(%two, %b) %w = param : f16[8,11,1,1] %m = conv2d(%c, %w)""",
     "by channel, a gate": "%g = global_max_pool(%x) %s = sigmoid(%g) %d = mul(%x, %s) %m = relu(%d)",
     "by channel, constants": "%k = param : f16[11,1,1] %g = max_pool(%x) {kernel=[2,2]} %m = sub(%k, %g)",
     "batch norm": """%s = param {init=ones} : f16[11] %t = param {init=small} : f16[11] %u = param {init=small} : f16[11]
@@ -61,6 +68,9 @@ CASES = {
     "slice, of chunks": """%w = param : f16[20,11,1,1] %c = conv2d(%x, %w) %s = slice(%c) {axes=[1,3], starts=[8,2], ends=[20,6]}
         %v = param : f16[8,12,1,1] %m = conv2d(%s, %v)""",
     "pad": "%p = max_pool(%x) {kernel=[1,1]} %s = pad(%p) {pads=[0,3,1,0,0,4,2,1], value=1.5} %w = param : f16[8,18,1,1] %m = conv2d(%s, %w)",
+    "pad, by its edge": """%p = max_pool(%x) {kernel=[1,1]} %e = pad(%p) {pads=[0,0,1,0,0,0,2,9], mode="edge"}
+        %r = pad(%p) {pads=[0,0,8,1,0,0,2,6], mode="reflect"} %f = relu(%e) %g = slice(%f) {axes=[2,3], starts=[0,0], ends=[11,9]}
+        %h = slice(%r) {axes=[2,3], starts=[0,0], ends=[11,9]} %m = add(%g, %h)""",
     "pad, of chunks": """%w = param : f16[16,11,1,1] %c = conv2d(%x, %w) %s = slice(%c) {axes=[2,3], starts=[0,0], ends=[99,99], steps=[2,2]}
         %p = pad(%s) {pads=[0,8,0,0,0,16,0,0]} %m = add(%p, %p)""",
 }
@@ -77,6 +87,7 @@ SEQUENCES = {
     "pointwise": "%p = max_pool(%x) {kernel=[2]} %a = add(%p, %p) %m = tanh(%a)",
     "batch norm": """%s = param {init=ones} : f16[11] %t = param {init=small} : f16[11] %u = param {init=small} : f16[11]
         %v = param {init=ones} : f16[11] %m = batch_norm(%x, %s, %t, %u, %v)""",
+    "by channel": "%k = param {init=around_one} : f16[11,1] %p = max_pool(%x) {kernel=[2]} %m = mul(%p, %k)",
     "local response norm": "%m = local_response_norm(%x) {size=5, alpha=0.1}",
     "resize, bilinear": '%m = resize(%x) {mode="bilinear", scales=[2.0]}',
     "resize, nearest": '%m = resize(%x) {mode="nearest", scales=[1.5]}',

@@ -14,7 +14,7 @@ from convc.backends.tvm.cuda.emulator.device import emulated
 from convc.backends.tvm.cuda.plan import gpu_plan
 from convc.backends.tvm.library.run import LoadedLibrary
 from convc.ir.binding import specialize
-from convc.tests.support.emulated import run_emulated
+from convc.tests.support.emulated import held_to_noise, run_emulated
 from convc.tests.support.graphs import normal_inputs, typed_graph
 
 RESIDUAL = """graph @residual(%x: f32[N,3,12,10]) {
@@ -35,6 +35,10 @@ RESIDUAL = """graph @residual(%x: f32[N,3,12,10]) {
     %e = dense(%d, %w4)
     return %e, %s
 }"""
+# No slope bounds what a root makes of an error near 0, and an exponential has one as great as itself.
+STEEP = RESIDUAL.replace("%s = transpose(%r2) {perm=[0,2,3,1]}", "%q = sqrt(%r2) %s = tan(%q) %t = exp(%r2)").replace(
+    "%e, %s", "%e, %s, %t"
+)
 LINES = """graph @lines(%x: bf16[2,6,20]) {
     %w = param : bf16[16,6,3]
     %c = conv1d(%x, %w) {pads=[1,1], strides=[2]}
@@ -56,6 +60,17 @@ def test_layout_changes_at_the_borders_alone() -> None:
         "leave: e",
     ]
     assert "tile 16x64, sums in 3 parts: f, d" in "\n".join(gpu_plan(specialize(graph, {"N": 1})).lines())
+
+
+def test_roots_and_exponentials_are_kernels_of_ours() -> None:
+    lines = gpu_plan(typed_graph(STEEP)).lines()
+    assert "pointwise: q" in lines
+    assert "pointwise: t" in lines
+    assert "stock: s" in lines
+
+
+def test_what_is_steep_is_held_to_the_noise_of_its_precision(apart: Callable[..., Any], tmp_path: Path) -> None:
+    assert apart(held_to_noise, STEEP.replace("[N,", "[3,"), tmp_path) == []
 
 
 def test_weights_lie_alike_for_every_batch() -> None:

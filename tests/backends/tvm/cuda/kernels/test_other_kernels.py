@@ -75,6 +75,11 @@ FAULTS: dict[str, dict[str, Change]] = {
         "chunks behind the image": _instead(r"(% 3\)) < 2\)", r"\1 < 3)"),
         "a row beyond the last": _instead(r"< 108\)", "< 126)"),
     },
+    "pad by reflection": {
+        "a column that is turned too early": _instead(r": \(5 - ", ": (4 - "),
+        "a row that is not turned": _instead(r"4 - ", "3 - "),
+    },
+    "logarithm": {"channels beyond the last": BEYOND_COUNTS, "a chunk beyond the last": _instead(r"< 120\)", "< 128)")},
     "gather": {"a channel twice": _instead(r"\+ 2\)\]", "+ 1)]"), "a pixel beyond the last": _instead(r"< 120\)", "< 128)")},
     "concat": {
         "as if nothing lay between": _instead(r"\+ 8\)\) = ", ")) = "),
