@@ -19,6 +19,7 @@ from convc.ir.attributes import format_value
 from convc.ir.facts import follows, gains, in_float32, never
 from convc.ir.op import OpDef
 from convc.ir.ops import FAMILIES
+from convc.ir.terms import NoGradient
 
 __all__ = ["ops_page"]
 
@@ -29,14 +30,15 @@ the text form: a `?` marks an operand that may be left out, a `*` any number of 
 `Pair` is rows and columns; `Pads` top, left, bottom and right, in ONNX's order; `Dim` a number or an expression over named sizes.
 
 All ops run on the reference interpreter. *onnx* says what `convc export` can write; *tvm* what has a stock row, which CUDA takes, and a CPU
-where no kernel of ours fits; *cpu* what such kernels compute, of float32 and where the sizes allow it."""
+where no kernel of ours fits; *cpu* what such kernels compute, of float32 and where the sizes allow it. *gradient* says what `differentiate`
+can go back through; an op whose result is never a floating number needs none."""
 
 
 def ops_page() -> Iterator[str]:
     """Blocks of Markdown: a table of all ops, then an entry each, family by family."""
     yield from (NOTICE, "# Ops", OPS_INTRO)
     rows = [_op_row(op) for family in FAMILIES for op in family.OPS]
-    yield table(("op", "operands", "onnx", "tvm", "cpu"), rows)
+    yield table(("op", "operands", "onnx", "tvm", "cpu", "gradient"), rows)
     for family in FAMILIES:
         yield f"## {_file(family)}"
         yield escaped(inspect.getdoc(family) or "")
@@ -54,7 +56,8 @@ def op_entry(op: OpDef[Any]) -> Iterator[str]:
         yield f"Facts: {'; '.join(facts)}."
     if refusal := inspect.getdoc(op.infer):
         yield escaped(refusal)
-    gaps = [f"- {name}: {escaped(row.why)}" for name, rows in (("onnx", ONNX), ("tvm", TVM)) if (row := _gap(rows[op]))]
+    gaps = [f"- gradient: {escaped(op.gradient.why)}"] if isinstance(op.gradient, NoGradient) else []
+    gaps += [f"- {name}: {escaped(row.why)}" for name, rows in (("onnx", ONNX), ("tvm", TVM)) if (row := _gap(rows[op]))]
     if gaps:
         yield "\n".join(gaps)
 
@@ -86,7 +89,17 @@ def op_facts(op: OpDef[Any]) -> list[str]:
 
 
 def _op_row(op: OpDef[Any]) -> tuple[str, ...]:
-    return (link(op.name), _operands(op), *("no" if _gap(rows[op]) else "yes" for rows in (ONNX, TVM)), "yes" if op in CPU else "")
+    return (
+        link(op.name),
+        _operands(op),
+        *("no" if _gap(rows[op]) else "yes" for rows in (ONNX, TVM)),
+        "yes" if op in CPU else "",
+        _gradient(op),
+    )
+
+
+def _gradient(op: OpDef[Any]) -> str:
+    return "" if not op.gradient else "no" if isinstance(op.gradient, NoGradient) else "yes"
 
 
 def _gap(row: object) -> Unsupported | None:

@@ -114,6 +114,10 @@ def gradients(graph: Graph, loss: Node, of: Sequence[Node], maker: NodeMaker | N
             if operand not in moving or (rule := _rule(node, place, loss, of)) is None:
                 continue
             part = _applied(node, rule, place, g, maker)
+            if isinstance(part, NoGradient):
+                raise _refusal(node, part.why, loss, of)
+            if part is None:
+                continue
             parts[operand] = parts[operand] + part if operand in parts else part
     maker.at = None
     return Gradients({node: found[node] for node in of if node in found}, tuple(maker.made[first:]))
@@ -144,7 +148,11 @@ def _rule(node: Node, place: int, loss: Node, of: Sequence[Node]) -> GradientRul
     if isinstance(rules, EachOperand):
         return rules
     why = rules.why if isinstance(rules, NoGradient) else "its definition says nothing of one"
-    raise UnsupportedOp(f"{node.where} has no gradient: {why}; {_way_out(node, loss, of)}")
+    raise _refusal(node, why, loss, of)
+
+
+def _refusal(node: Node, why: str, loss: Node, of: Sequence[Node]) -> UnsupportedOp:
+    return UnsupportedOp(f"{node.where} has no gradient: {why}; {_way_out(node, loss, of)}")
 
 
 def _way_out(node: Node, loss: Node, of: Sequence[Node]) -> str:
@@ -170,7 +178,7 @@ def _reached(node: Node) -> set[Node]:
     return seen
 
 
-def _applied(node: Node, rule: GradientRule | EachOperand, place: int, g: Term, maker: NodeMaker) -> Term:
+def _applied(node: Node, rule: GradientRule | EachOperand, place: int, g: Term, maker: NodeMaker) -> Term | NoGradient | None:
     """Raises: InvalidModel for sizes that a name leaves open and a rule must know; a fault in a rule is told as such."""
     y, operands = maker.term(node), tuple(map(maker.term, node.inputs))
     try:
@@ -179,6 +187,6 @@ def _applied(node: Node, rule: GradientRule | EachOperand, place: int, g: Term, 
         if not any(term.type.symbols for term in (y, *operands)):
             raise
         raise InvalidModel(f"{node.where} has a gradient only for sizes in numbers: {error}") from error
-    if part.type != operands[place].type:
+    if isinstance(part, Term) and part.type != operands[place].type:
         raise TypeError(f"the gradient of {node.where} by operand {place} is {part.type}, and that operand {operands[place].type}")
     return part

@@ -159,6 +159,14 @@ class Term:
         repeated = (lead + axis for axis, size in enumerate(x.shape) if size == 1 and self.shape[lead + axis] != 1)
         return self.sum(*range(lead), *repeated, keepdims=True).reshape(*x.shape)
 
+    def sign(self) -> Term:
+        """1, 0 or -1."""
+        return where(self > 0, self.full((), 1), where(self < 0, self.full((), -1), 0))
+
+    def zeros(self) -> Term:
+        """Nothing, in this shape."""
+        return self.full(self.shape, 0)
+
     def count(self, *axes: int) -> Term:
         """How many elements the axes have together, as a scalar: a number that a run tells where sizes are named."""
         named = tuple(size for size in (self.shape[axis] for axis in axes) if not isinstance(size, int))
@@ -179,16 +187,16 @@ def where(condition: Term, a: Term | float, b: Term | float) -> Term:
     return condition.maker.make("where", (condition, like.number(a), like.number(b)), {})
 
 
-# Of one operand: rule(op, g, y, *operands) is what a change of that operand adds to the loss, of its shape. `g` is the same of the
-# result y.
-GradientRule = Callable[..., Term]
+# Of one operand: rule(op, g, y, *operands) is what a change of that operand adds to the loss, of its shape. `g` is the same of y.
+# None where nothing flows after all, or a reason why these attributes have none.
+GradientRule = Callable[..., "Term | NoGradient | None"]
 
 
 @dataclass(frozen=True, slots=True)
 class EachOperand:
     """One rule for operands that all play one part: rule(op, place, g, y, *operands)."""
 
-    rule: Callable[..., Term]
+    rule: GradientRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +211,7 @@ Gradient = tuple[GradientRule | None, ...] | EachOperand | NoGradient
 FLAT: Gradient = (None,)  # of one operand, in steps
 
 
-def of_one(rule: Callable[[Any, Term, Term, Term], Term]) -> Gradient:
+def of_one(rule: Callable[[Any, Term, Term, Term], Term | NoGradient | None]) -> Gradient:
     """Of a function of one value: rule(op, g, y, x)."""
     return (rule,)
 

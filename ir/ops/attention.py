@@ -12,6 +12,7 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import Facts
 from ..op import OpDef, rounded
+from ..terms import NoGradient, Term
 from ..types import Array, TensorType
 from .check import broadcast, need_float, need_same_dtype
 
@@ -271,6 +272,17 @@ def rotary_arithmetic(op: RotaryEmbedding, inputs: tuple[TensorType, ...], out: 
     return out.numel * 2, out.numel * 3
 
 
+def rotary_gradient(op: RotaryEmbedding, g: Term, y: Term, x: Term, cos: Term, sin: Term, *places: Term) -> Term:
+    """Turned back."""
+    return g.op("rotary_embedding", cos, -sin, *places, heads=op.heads, interleaved=op.interleaved, dim=op.dim)
+
+
+def angle_gradient(op: RotaryEmbedding, g: Term, y: Term, *operands: Term) -> NoGradient:
+    return NoGradient("its angles are fixed in the paper, and so they are here; leave them out")
+
+
+NO_GRADIENT = NoGradient("that of the whole is not written; use its parts, matmul, softmax and matmul, which have one")
+
 ATTENTION = OpDef(
     "attention",
     Attention,
@@ -281,6 +293,7 @@ ATTENTION = OpDef(
     attention_magnitude,
     attention_roundings,
     facts=Facts(),
+    gradient=NO_GRADIENT,
 )
 ROTARY_EMBEDDING = OpDef(
     "rotary_embedding",
@@ -292,5 +305,6 @@ ROTARY_EMBEDDING = OpDef(
     rotary_magnitude,
     rounded(4),
     facts=Facts(),
+    gradient=(rotary_gradient, angle_gradient, angle_gradient, None),
 )
 OPS = (ATTENTION, ROTARY_EMBEDDING)

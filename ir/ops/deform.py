@@ -14,6 +14,7 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import Facts
 from ..op import OpDef
+from ..terms import NoGradient
 from ..types import Array, TensorType
 from .check import need_float, need_rank, need_same_dtype, static
 from .conv import Conv2d, infer_conv
@@ -165,6 +166,8 @@ def deform_roundings(op: DeformConv2d, inputs: tuple[TensorType, ...], out: Tens
     return math.prod(static("weight", inputs[1])[1:]) + 16
 
 
+NO_GRADIENT = NoGradient("where it reads depends on its offsets, and the way back there is not written")
+
 DEFORM_CONV2D = OpDef(
     "deform_conv2d",
     DeformConv2d,
@@ -175,5 +178,6 @@ DEFORM_CONV2D = OpDef(
     deform_magnitude,
     deform_roundings,
     facts=Facts(),
+    gradient=NO_GRADIENT,
 )
 OPS = (DEFORM_CONV2D,)

@@ -11,6 +11,7 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import Facts
 from ..op import OpDef, elementwise_cost, no_rounding
+from ..terms import FLAT, Term, of_one
 from ..types import DTYPES, Array, TensorType
 from .check import need_axis, need_rank
 from .unary import infer_number
@@ -129,12 +130,55 @@ def cumulative_roundings(op: CumSum | CumProd, inputs: tuple[TensorType, ...], o
     return out.shape[op.axis]
 
 
-TRILU = OpDef("trilu", Trilu, (1, 1), infer_trilu, trilu, elementwise_cost(0), roundings=no_rounding, facts=Facts())
-EYE_LIKE = OpDef("eye_like", EyeLike, (1, 1), infer_eye_like, eye_like, elementwise_cost(0), roundings=no_rounding, facts=Facts())
+def _later(op: CumSum | CumProd, g: Term) -> Term:
+    """The sum over what each element went into."""
+    return g.op("cum_sum", axis=op.axis, exclusive=op.exclusive, reverse=not op.reverse)
+
+
+TRILU = OpDef(
+    "trilu",
+    Trilu,
+    (1, 1),
+    infer_trilu,
+    trilu,
+    elementwise_cost(0),
+    roundings=no_rounding,
+    facts=Facts(),
+    gradient=of_one(lambda op, g, y, x: g.op("trilu", upper=op.upper, k=op.k)),
+)
+EYE_LIKE = OpDef(
+    "eye_like",
+    EyeLike,
+    (1, 1),
+    infer_eye_like,
+    eye_like,
+    elementwise_cost(0),
+    roundings=no_rounding,
+    facts=Facts(),
+    gradient=FLAT,
+)
 CUM_SUM = OpDef(
-    "cum_sum", CumSum, (1, 1), infer_cumulative, cum_sum, elementwise_cost(1), cum_sum_magnitude, cumulative_roundings, facts=Facts()
+    "cum_sum",
+    CumSum,
+    (1, 1),
+    infer_cumulative,
+    cum_sum,
+    elementwise_cost(1),
+    cum_sum_magnitude,
+    cumulative_roundings,
+    facts=Facts(),
+    gradient=of_one(lambda op, g, y, x: _later(op, g)),
 )
 CUM_PROD = OpDef(
-    "cum_prod", CumProd, (1, 1), infer_cumulative, cum_prod, elementwise_cost(1), cum_prod_magnitude, cumulative_roundings, facts=Facts()
+    "cum_prod",
+    CumProd,
+    (1, 1),
+    infer_cumulative,
+    cum_prod,
+    elementwise_cost(1),
+    cum_prod_magnitude,
+    cumulative_roundings,
+    facts=Facts(),
+    gradient=of_one(lambda op, g, y, x: _later(op, g * y) / x),
 )
 OPS = (TRILU, EYE_LIKE, CUM_SUM, CUM_PROD)

@@ -12,6 +12,7 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import Facts
 from ..op import OpDef
+from ..terms import EachOperand, NoGradient, Term
 from ..types import MAX_RANK, Array, TensorType
 from .check import need_same_dtype
 
@@ -137,5 +138,37 @@ def einsum_roundings(op: Einsum, inputs: tuple[TensorType, ...], out: TensorType
     return summed + len(inputs)
 
 
-EINSUM = OpDef("einsum", Einsum, (1, None), infer_einsum, einsum, einsum_arithmetic, einsum_magnitude, einsum_roundings, facts=Facts())
+def einsum_gradient(op: Einsum, place: int, g: Term, y: Term, *inputs: Term) -> Term | NoGradient:
+    """The sum of products of the others and of g that leaves the axes of this one; an axis that it alone has is repeated."""
+    operands, out = labels(op.equation, tuple(x.rank for x in inputs))
+    if len(set(operands[place])) < len(operands[place]):
+        return NoGradient(f"'{op.equation}' takes a diagonal of operand {place}; take it before")
+    x, sizes = inputs[place], sizes_of(op, tuple(each.type for each in inputs))
+    letter = dict(zip(sizes, LETTERS, strict=False))
+    parts = [(g, out), *((each, named) for at, (each, named) in enumerate(zip(inputs, operands, strict=True)) if at != place)]
+    known: list[tuple[Term, tuple[str, ...]]] = []
+    for each, named in parts:
+        kept = [(label, size) for label, size in zip(named, each.shape, strict=True) if size == sizes[label]]
+        known.append((each.reshape(*(size for _, size in kept)), tuple(label for label, _ in kept)))
+    there = {label for _, named in known for label in named}
+    wanted = [label for label, size in zip(operands[place], x.shape, strict=True) if label in there and size == sizes[label]]
+    equation = ",".join("".join(letter[label] for label in named) for _, named in known)
+    first, *rest = (each for each, _ in known)
+    moved = first.op("einsum", *rest, equation=f"{equation}->{''.join(letter[label] for label in wanted)}")
+    spread = tuple(size if label in wanted else 1 for label, size in zip(operands[place], x.shape, strict=True))
+    return moved.reshape(*spread).expand(x.shape)
+
+
+EINSUM = OpDef(
+    "einsum",
+    Einsum,
+    (1, None),
+    infer_einsum,
+    einsum,
+    einsum_arithmetic,
+    einsum_magnitude,
+    einsum_roundings,
+    facts=Facts(),
+    gradient=EachOperand(einsum_gradient),
+)
 OPS = (EINSUM,)

@@ -163,6 +163,12 @@ def _share(g: Term, wins: Term, a: Term, b: Term) -> Term:
     return where(wins, g, where(a.equals(b), g / 2, 0))
 
 
+def _times(y: Term, a: Term, b: Term) -> Term:
+    """How many whole multiples of b were taken from a."""
+    return ((a - y) / b).op("round")
+
+
+LEFT_OVER = of_two(lambda op, g, y, a, b: g.fit(a), lambda op, g, y, a, b: (-(g * _times(y, a, b))).fit(b))
 ADDED = of_two(lambda op, g, y, a, b: g.fit(a), lambda op, g, y, a, b: g.fit(b))
 SUBTRACTED = of_two(lambda op, g, y, a, b: g.fit(a), lambda op, g, y, a, b: (-g).fit(b))
 MULTIPLIED = of_two(lambda op, g, y, a, b: (g * b).fit(a), lambda op, g, y, a, b: (g * a).fit(b))
@@ -190,7 +196,17 @@ SUB = OpDef(
 )
 MUL = OpDef("mul", Mul, (2, 2), infer_binary, plain(np.multiply), elementwise_cost(1), facts=PAIRS_IN_ANY_ORDER, gradient=MULTIPLIED)
 DIV = OpDef("div", Div, (2, 2), infer_binary, div, elementwise_cost(1), facts=PAIRS, gradient=DIVIDED)
-MOD = OpDef("mod", Mod, (2, 2), infer_binary, mod, elementwise_cost(4), roundings=no_rounding, facts=PAIRS)
+MOD = OpDef(
+    "mod",
+    Mod,
+    (2, 2),
+    infer_binary,
+    mod,
+    elementwise_cost(4),
+    roundings=no_rounding,
+    facts=PAIRS,
+    gradient=LEFT_OVER,
+)
 POW = OpDef(
     "pow",
     Pow,

@@ -12,6 +12,7 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import BY_STATISTICS, Facts
 from ..op import OpDef
+from ..terms import Term
 from ..types import Array, TensorType
 from .check import need_axis, need_elements, need_float, need_same_dtype
 
@@ -227,6 +228,74 @@ def layer_norm_roundings(op: LayerNorm, inputs: tuple[TensorType, ...], out: Ten
     return _statistics_roundings(inputs[1].numel)
 
 
+def _standard(x: Term, axes: tuple[int, ...], epsilon: float) -> tuple[Term, Term]:
+    """x without its mean and in units of its deviation over the axes, and that deviation."""
+    centred = x - x.mean(*axes, keepdims=True)
+    deviation = ((centred * centred).mean(*axes, keepdims=True) + epsilon).op("sqrt")
+    return centred / deviation, deviation
+
+
+def _through(x: Term, g: Term, axes: tuple[int, ...], epsilon: float) -> Term:
+    """What g of the standard form adds to x, which moves its mean and its deviation too."""
+    form, deviation = _standard(x, axes, epsilon)
+    return (g - g.mean(*axes, keepdims=True) - form * (g * form).mean(*axes, keepdims=True)) / deviation
+
+
+def _of_channels(x: Term) -> tuple[int, ...]:
+    return (0, *range(2, x.rank))
+
+
+def instance_norm_input_gradient(op: InstanceNorm, g: Term, y: Term, x: Term, scale: Term, bias: Term) -> Term:
+    return _through(x, g * scale.along_channels(x.rank), tuple(range(2, x.rank)), op.epsilon)
+
+
+def instance_norm_scale_gradient(op: InstanceNorm, g: Term, y: Term, x: Term, scale: Term, bias: Term) -> Term:
+    return (g * _standard(x, tuple(range(2, x.rank)), op.epsilon)[0]).sum(*_of_channels(x))
+
+
+def channel_bias_gradient(op: InstanceNorm | GroupNorm, g: Term, y: Term, x: Term, scale: Term, bias: Term) -> Term:
+    return g.sum(*_of_channels(x))
+
+
+def _in_groups(op: GroupNorm, x: Term) -> Term:
+    return x.reshape(x.shape[0], op.groups, TensorType(x.type.dtype, x.shape[1:]).numel // op.groups)
+
+
+def group_norm_input_gradient(op: GroupNorm, g: Term, y: Term, x: Term, scale: Term, bias: Term) -> Term:
+    moved = _in_groups(op, g * scale.along_channels(x.rank))
+    return _through(_in_groups(op, x), moved, (2,), op.epsilon).reshape(*x.shape)
+
+
+def group_norm_scale_gradient(op: GroupNorm, g: Term, y: Term, x: Term, scale: Term, bias: Term) -> Term:
+    form, _ = _standard(_in_groups(op, x), (2,), op.epsilon)
+    return (g * form.reshape(*x.shape)).sum(*_of_channels(x))
+
+
+def _inner(op: LayerNorm, x: Term) -> tuple[int, ...]:
+    return tuple(range(op.axis % x.rank, x.rank))
+
+
+def layer_norm_input_gradient(op: LayerNorm, g: Term, y: Term, x: Term, scale: Term, *bias: Term) -> Term:
+    return _through(x, g * scale, _inner(op, x), op.epsilon)
+
+
+def layer_norm_scale_gradient(op: LayerNorm, g: Term, y: Term, x: Term, scale: Term, *bias: Term) -> Term:
+    return (g * _standard(x, _inner(op, x), op.epsilon)[0]).fit(scale)
+
+
+def layer_norm_bias_gradient(op: LayerNorm, g: Term, y: Term, x: Term, scale: Term, bias: Term) -> Term:
+    return g.fit(bias)
+
+
+def mean_variance_norm_gradient(op: MeanVarianceNorm, g: Term, y: Term, x: Term) -> Term:
+    """As the others, but for what is added to the deviation: that does not move."""
+    axes = tuple(axis % x.rank for axis in op.axes)
+    centred = x - x.mean(*axes, keepdims=True)
+    deviation = (centred * centred).mean(*axes, keepdims=True).op("sqrt")
+    own = centred / deviation * ((g * y).mean(*axes, keepdims=True))
+    return (g - g.mean(*axes, keepdims=True) - own) / (deviation + TINY)
+
+
 INSTANCE_NORM = OpDef(
     "instance_norm",
     InstanceNorm,
@@ -237,6 +306,7 @@ INSTANCE_NORM = OpDef(
     instance_norm_magnitude,
     instance_norm_roundings,
     facts=Facts(reuse=BY_STATISTICS),
+    gradient=(instance_norm_input_gradient, instance_norm_scale_gradient, channel_bias_gradient),
 )
 GROUP_NORM = OpDef(
     "group_norm",
@@ -248,6 +318,7 @@ GROUP_NORM = OpDef(
     group_norm_magnitude,
     group_norm_roundings,
     facts=Facts(reuse=BY_STATISTICS),
+    gradient=(group_norm_input_gradient, group_norm_scale_gradient, channel_bias_gradient),
 )
 LAYER_NORM = OpDef(
     "layer_norm",
@@ -259,6 +330,7 @@ LAYER_NORM = OpDef(
     layer_norm_magnitude,
     layer_norm_roundings,
     facts=Facts(reuse=BY_STATISTICS),
+    gradient=(layer_norm_input_gradient, layer_norm_scale_gradient, layer_norm_bias_gradient),
 )
 MEAN_VARIANCE_NORM = OpDef(
     "mean_variance_norm",
@@ -270,5 +342,6 @@ MEAN_VARIANCE_NORM = OpDef(
     mean_variance_norm_magnitude,
     mean_variance_norm_roundings,
     facts=Facts(),
+    gradient=(mean_variance_norm_gradient,),
 )
 OPS = (INSTANCE_NORM, GROUP_NORM, LAYER_NORM, MEAN_VARIANCE_NORM)

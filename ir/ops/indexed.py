@@ -12,6 +12,7 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import Facts
 from ..op import OpDef, elementwise_cost, no_rounding
+from ..terms import NoGradient, Term
 from ..types import MAX_RANK, Array, TensorType
 from .check import need_axis, need_rank, need_same_dtype
 
@@ -259,6 +260,67 @@ def scatter_arithmetic(op: Any, inputs: tuple[TensorType, ...], out: TensorType)
     return 0, inputs[2].numel if op.reduction != "none" else 0
 
 
+def gather_elements_gradient(op: GatherElements, g: Term, y: Term, x: Term, indices: Term) -> Term:
+    return x.zeros().op("scatter_elements", indices, g, axis=op.axis, reduction="add")
+
+
+def gather_nd_gradient(op: GatherNd, g: Term, y: Term, x: Term, indices: Term) -> Term:
+    """Indices that count the batches too, as scatter_nd has no batches."""
+    first, flat = indices.number(0), (*indices.shape[:-1], 1)
+    batches = (first.op("range", 1, count=size) for size in indices.shape[: op.batch_dims])
+    spread = [each.reshape(*(1,) * axis, *each.shape, *(1,) * (len(flat) - 1 - axis)).expand(flat) for axis, each in enumerate(batches)]
+    whole = spread[0].op("concat", *spread[1:], indices, axis=-1) if spread else indices
+    return x.zeros().op("scatter_nd", whole, g, reduction="add")
+
+
+def scattered_onto_gradient(op: ScatterElements | ScatterNd, g: Term, y: Term, x: Term, indices: Term, updates: Term) -> Term | NoGradient:
+    """What is still there: all of it under a sum; of a product its other factors; nothing where it was replaced."""
+    if op.reduction == "add":
+        return g
+    if op.reduction == "mul":
+        return g * _scatter(op, x.full(x.shape, 1), indices, updates, op.reduction)
+    return CHOOSES if op.reduction != "none" else _scatter(op, g, indices, updates.zeros(), "none")
+
+
+def updates_gradient(op: ScatterElements | ScatterNd, g: Term, y: Term, x: Term, indices: Term, updates: Term) -> Term | NoGradient:
+    """Read where it was put. Of several replacements of one place each has it, as in PyTorch."""
+    if op.reduction in ("max", "min"):
+        return CHOOSES
+    if op.reduction == "mul":
+        return _gather(op, g * y, indices) / updates
+    return _gather(op, g, indices)
+
+
+CHOOSES = NoGradient("a reduction by max or min has none here; gather, take the maximum and scatter")
+
+
+def _scatter(op: ScatterElements | ScatterNd, onto: Term, indices: Term, updates: Term, reduction: str) -> Term:
+    if isinstance(op, ScatterNd):
+        return onto.op("scatter_nd", indices, updates, reduction=reduction)
+    return onto.op("scatter_elements", indices, updates, axis=op.axis, reduction=reduction)
+
+
+def _gather(op: ScatterElements | ScatterNd, g: Term, indices: Term) -> Term:
+    return g.op("gather_nd", indices) if isinstance(op, ScatterNd) else g.op("gather_elements", indices, axis=op.axis)
+
+
+SCATTERED = (scattered_onto_gradient, None, updates_gradient)
+
+
+def one_hot_values_gradient(op: OneHot, g: Term, y: Term, indices: Term, values: Term) -> Term:
+    off, on = (indices.op("one_hot", values.table((2,), pair), depth=op.depth, axis=op.axis) for pair in (_off, _on))
+    parts = [(g * chosen).sum(*range(g.rank)).reshape(1) for chosen in (off, on)]
+    return parts[0].op("concat", parts[1], axis=0)
+
+
+def _off() -> Array:
+    return np.array([1.0, 0.0])
+
+
+def _on() -> Array:
+    return np.array([0.0, 1.0])
+
+
 NOTHING: Facts[object] = Facts()
 
 GATHER_ELEMENTS = OpDef(
@@ -270,8 +332,19 @@ GATHER_ELEMENTS = OpDef(
     elementwise_cost(0),
     roundings=no_rounding,
     facts=NOTHING,
+    gradient=(gather_elements_gradient, None),
 )
-GATHER_ND = OpDef("gather_nd", GatherNd, (2, 2), infer_gather_nd, gather_nd, elementwise_cost(0), roundings=no_rounding, facts=NOTHING)
+GATHER_ND = OpDef(
+    "gather_nd",
+    GatherNd,
+    (2, 2),
+    infer_gather_nd,
+    gather_nd,
+    elementwise_cost(0),
+    roundings=no_rounding,
+    facts=NOTHING,
+    gradient=(gather_nd_gradient, None),
+)
 SCATTER_ELEMENTS = OpDef(
     "scatter_elements",
     ScatterElements,
@@ -282,6 +355,7 @@ SCATTER_ELEMENTS = OpDef(
     scatter_elements_magnitude,
     scatter_roundings,
     facts=NOTHING,
+    gradient=SCATTERED,
 )
 SCATTER_ND = OpDef(
     "scatter_nd",
@@ -293,8 +367,17 @@ SCATTER_ND = OpDef(
     scatter_nd_magnitude,
     scatter_roundings,
     facts=NOTHING,
+    gradient=SCATTERED,
 )
 ONE_HOT = OpDef(
-    "one_hot", OneHot, (2, 2), infer_one_hot, one_hot, elementwise_cost(0), roundings=no_rounding, facts=Facts(sizes=("depth",))
+    "one_hot",
+    OneHot,
+    (2, 2),
+    infer_one_hot,
+    one_hot,
+    elementwise_cost(0),
+    roundings=no_rounding,
+    facts=Facts(sizes=("depth",)),
+    gradient=(None, one_hot_values_gradient),
 )
 OPS = (GATHER_ELEMENTS, GATHER_ND, SCATTER_ELEMENTS, SCATTER_ND, ONE_HOT)

@@ -44,6 +44,24 @@ def _free(op: Any, inputs: tuple[TensorType, ...], out: TensorType) -> tuple[Dim
     return 0, 0
 
 
-INPUT = OpDef("input", Input, (0, 0), _written, _bound, _free, facts=Facts())
-PARAM = OpDef("param", Param, (0, 0), _written, _bound, _free, facts=Facts())
+INPUT = OpDef(
+    "input",
+    Input,
+    (0, 0),
+    _written,
+    _bound,
+    _free,
+    facts=Facts(),
+    gradient=(),
+)
+PARAM = OpDef(
+    "param",
+    Param,
+    (0, 0),
+    _written,
+    _bound,
+    _free,
+    facts=Facts(),
+    gradient=(),
+)
 OPS = (INPUT, PARAM)

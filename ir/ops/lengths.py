@@ -12,9 +12,10 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import Facts, fixed
 from ..op import OpDef
+from ..terms import Term, of_one, where
 from ..types import Array, TensorType
 from .check import need_axis, need_float
-from .reduce import ReduceSum, infer_reduce, reduce_roundings, reduce_sum
+from .reduce import ReduceSum, infer_reduce, kept, reduce_roundings, reduce_sum
 
 __all__ = [
     "LP_NORMALIZATION",
@@ -171,11 +172,43 @@ def length_roundings(op: Length, inputs: tuple[TensorType, ...], out: TensorType
     return reduce_roundings(_like(op), inputs, out) + 4
 
 
+def lp_normalization_gradient(op: LpNormalization, g: Term, y: Term, x: Term) -> Term:
+    """Without its part along the length; 0 where that is 0."""
+    name = "reduce_l1" if op.p == 1 else "reduce_l2"
+    length = x.op(name, axes=(op.axis,), keepdims=True)
+    along = (x.sign() if op.p == 1 else y) * (g * y).sum(op.axis, keepdims=True)
+    return where(length > 0, (g - along) / where(length > 0, length, 1), 0)
+
+
+def l2_gradient(op: ReduceL2, g: Term, y: Term, x: Term) -> Term:
+    """Of a length of 0 nothing, as in PyTorch."""
+    length = kept(op, y, x)
+    return x * where(length > 0, kept(op, g, x) / where(length > 0, length, 1), 0)
+
+
 NOT_NEGATIVE: Facts[object] = Facts(least=fixed(0.0))
 
-REDUCE_L1 = OpDef("reduce_l1", ReduceL1, (1, 1), infer_length, reduce_l1, length_arithmetic, roundings=length_roundings, facts=NOT_NEGATIVE)
+REDUCE_L1 = OpDef(
+    "reduce_l1",
+    ReduceL1,
+    (1, 1),
+    infer_length,
+    reduce_l1,
+    length_arithmetic,
+    roundings=length_roundings,
+    facts=NOT_NEGATIVE,
+    gradient=of_one(lambda op, g, y, x: x.sign() * kept(op, g, x)),
+)
 REDUCE_L2 = OpDef(
-    "reduce_l2", ReduceL2, (1, 1), infer_float_length, reduce_l2, length_arithmetic, roundings=length_roundings, facts=NOT_NEGATIVE
+    "reduce_l2",
+    ReduceL2,
+    (1, 1),
+    infer_float_length,
+    reduce_l2,
+    length_arithmetic,
+    roundings=length_roundings,
+    facts=NOT_NEGATIVE,
+    gradient=(l2_gradient,),
 )
 REDUCE_SUM_SQUARE = OpDef(
     "reduce_sum_square",
@@ -186,6 +219,7 @@ REDUCE_SUM_SQUARE = OpDef(
     length_arithmetic,
     roundings=length_roundings,
     facts=NOT_NEGATIVE,
+    gradient=of_one(lambda op, g, y, x: 2 * x * kept(op, g, x)),
 )
 REDUCE_LOG_SUM = OpDef(
     "reduce_log_sum",
@@ -197,6 +231,7 @@ REDUCE_LOG_SUM = OpDef(
     log_sum_magnitude,
     log_sum_exp_roundings,
     facts=Facts(),
+    gradient=of_one(lambda op, g, y, x: (kept(op, g, x) / kept(op, y, x).op("exp")).expand(x.shape)),
 )
 REDUCE_LOG_SUM_EXP = OpDef(
     "reduce_log_sum_exp",
@@ -208,6 +243,7 @@ REDUCE_LOG_SUM_EXP = OpDef(
     log_sum_exp_magnitude,
     log_sum_exp_roundings,
     facts=Facts(),
+    gradient=of_one(lambda op, g, y, x: kept(op, g, x) * (x - kept(op, y, x)).op("exp")),
 )
 LP_NORMALIZATION = OpDef(
     "lp_normalization",
@@ -218,5 +254,6 @@ LP_NORMALIZATION = OpDef(
     length_arithmetic,
     roundings=lp_roundings,
     facts=Facts(),
+    gradient=(lp_normalization_gradient,),
 )
 OPS = (REDUCE_L1, REDUCE_L2, REDUCE_SUM_SQUARE, REDUCE_LOG_SUM, REDUCE_LOG_SUM_EXP, LP_NORMALIZATION)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import BY_PLACE, Facts
 from ..op import OpDef, rounded
+from ..terms import Term
 from ..types import Array, TensorType
 from .check import need_float, need_same_dtype
 
@@ -96,6 +98,84 @@ def local_response_norm_roundings(op: LocalResponseNorm, inputs: tuple[TensorTyp
     return op.size + 16  # the sum of squares, and a power of a few units in the last place
 
 
+def batch_norm_input_gradient(op: BatchNorm, g: Term, y: Term, x: Term, scale: Term, shift: Term, mean: Term, var: Term) -> Term:
+    """In training mean and var are of this x, and it moves them: Ioffe & Szegedy 2015, sec. 3, with the sums taken together."""
+    deviation = _root(op, var)
+    gain = (scale / deviation).along_channels(x.rank)
+    if not _is_training(x, mean, var):
+        return g * gain
+    axes = _all_but_channels(x)
+    centred, count = _normalized(op, x, mean, var), x.count(*axes)
+    of_mean, of_spread = (total.sum(*axes) / count for total in (g, g * centred))
+    return (g - of_mean.along_channels(x.rank) - centred * of_spread.along_channels(x.rank)) * gain
+
+
+def batch_norm_scale_gradient(op: BatchNorm, g: Term, y: Term, x: Term, scale: Term, shift: Term, mean: Term, var: Term) -> Term:
+    return (g * _normalized(op, x, mean, var)).sum(*_all_but_channels(x))
+
+
+def batch_norm_shift_gradient(op: BatchNorm, g: Term, y: Term, x: Term, *stats: Term) -> Term:
+    return g.sum(*_all_but_channels(x))
+
+
+def batch_norm_mean_gradient(op: BatchNorm, g: Term, y: Term, x: Term, scale: Term, shift: Term, mean: Term, var: Term) -> Term | None:
+    """None in training, where the input's rule has it."""
+    if _is_training(x, mean, var):
+        return None
+    return -(g.sum(*_all_but_channels(x)) * (scale / _root(op, var)))
+
+
+def batch_norm_var_gradient(op: BatchNorm, g: Term, y: Term, x: Term, scale: Term, shift: Term, mean: Term, var: Term) -> Term | None:
+    if _is_training(x, mean, var):
+        return None
+    moved = (g * _normalized(op, x, mean, var)).sum(*_all_but_channels(x))
+    return moved * scale / (var + op.epsilon) * -0.5
+
+
+def _all_but_channels(x: Term) -> tuple[int, ...]:
+    return (0, *range(2, x.rank))
+
+
+def _root(op: BatchNorm, var: Term) -> Term:
+    return (var + op.epsilon).op("sqrt")
+
+
+def _normalized(op: BatchNorm, x: Term, mean: Term, var: Term) -> Term:
+    return (x - mean.along_channels(x.rank)) / _root(op, var).along_channels(x.rank)
+
+
+def _is_training(x: Term, mean: Term, var: Term) -> bool:
+    """Whether mean = reduce_mean(x) and var = reduce_mean((x - mean)^2), as the step of a training has them."""
+    if not all(stat.value.kind.name == "reduce_mean" and stat.value.op.axes == _all_but_channels(x) for stat in (mean, var)):
+        return False
+    square = var.value.inputs[0]
+    if mean.value.inputs[0] is not x.value or square.kind.name != "mul" or square.inputs[0] is not square.inputs[1]:
+        return False
+    centred = square.inputs[0]
+    if centred.kind.name != "sub" or centred.inputs[0] is not x.value:
+        return False
+    taken = centred.inputs[1]
+    return taken is mean.value or (taken.kind.name == "reshape" and taken.inputs[0] is mean.value)
+
+
+def local_response_norm_gradient(op: LocalResponseNorm, g: Term, y: Term, x: Term) -> Term:
+    before, after = (op.size - 1) // 2, op.size // 2
+    base = _neighbours(x * x, before, after) * (op.alpha / op.size) + op.bias
+    moved = g * x * base.op("pow", -op.beta - 1)
+    return g * base.op("pow", -op.beta) - x * _neighbours(moved, after, before) * (2 * op.alpha * op.beta / op.size)
+
+
+def _neighbours(x: Term, before: int, after: int) -> Term:
+    """The sum over that many channels before and after each, as far as there are."""
+    channels = x.shape[1]
+    if isinstance(channels, int):
+        before, after = min(before, channels), min(after, channels)
+    none = (0,) * x.rank
+    padded = x.pad((0, before, *none[2:]), (0, after, *none[2:]))
+    parts = [padded.cut(1, first, first + channels) for first in range(before + after + 1)]
+    return functools.reduce(Term.__add__, parts)
+
+
 BATCH_NORM = OpDef(
     "batch_norm",
     BatchNorm,
@@ -106,6 +186,13 @@ BATCH_NORM = OpDef(
     batch_norm_magnitude,
     rounded(8),  # epsilon, sum, root, quotient, two products, two sums
     facts=Facts(pointwise=True, by_channel=(1, 2, 3, 4), reuse=BY_PLACE),
+    gradient=(
+        batch_norm_input_gradient,
+        batch_norm_scale_gradient,
+        batch_norm_shift_gradient,
+        batch_norm_mean_gradient,
+        batch_norm_var_gradient,
+    ),
 )
 LOCAL_RESPONSE_NORM = OpDef(
     "local_response_norm",
@@ -115,6 +202,7 @@ LOCAL_RESPONSE_NORM = OpDef(
     local_response_norm,
     local_response_norm_arithmetic,
     roundings=local_response_norm_roundings,
-    facts=Facts(),  # reads neighbouring channels, which would already be overwritten
+    facts=Facts(),  # reads neighbouring channels, which would already be overwritten,
+    gradient=(local_response_norm_gradient,),
 )
 OPS = (BATCH_NORM, LOCAL_RESPONSE_NORM)

@@ -13,6 +13,7 @@ from ..dims import Dim
 from ..errors import InvalidModel, ShapeError
 from ..facts import Facts
 from ..op import OpDef
+from ..terms import NoGradient
 from ..types import OPAQUE as BLIND
 from ..types import Array, TensorType
 
@@ -88,6 +89,26 @@ def _uncounted(op: Any, inputs: tuple[TensorType, ...], out: TensorType) -> tupl
 
 
 FACTS: Facts[Any] = Facts(opaque=True, sizes=("shape",))
-OPAQUE = OpDef("opaque", Opaque, (0, None), _written, _elsewhere, _uncounted, facts=FACTS)
-OPAQUE_RESULT = OpDef("opaque_result", OpaqueResult, (1, 1), _one_of, _elsewhere, _uncounted, facts=FACTS)
+NO_GRADIENT = NoGradient("another runtime computes it")
+
+OPAQUE = OpDef(
+    "opaque",
+    Opaque,
+    (0, None),
+    _written,
+    _elsewhere,
+    _uncounted,
+    facts=FACTS,
+    gradient=NO_GRADIENT,
+)
+OPAQUE_RESULT = OpDef(
+    "opaque_result",
+    OpaqueResult,
+    (1, 1),
+    _one_of,
+    _elsewhere,
+    _uncounted,
+    facts=FACTS,
+    gradient=NO_GRADIENT,
+)
 OPS = (OPAQUE, OPAQUE_RESULT)

@@ -284,7 +284,7 @@ def _shares(op: AvgPool, g: Term, x: Term) -> Term:
     return g / g.table((1, 1, *out), lambda: _counted(op, np.ones((1, 1, *sizes)), out))
 
 
-def _reached(op: AvgPool, g: Term, x: Term) -> Borders:
+def _reached(op: AvgPool | LpPool, g: Term, x: Term) -> Borders:
     """The pads up to where the last windows reach: with these as many fit when rounding down."""
     axes = len(op.kernel)
     if not op.ceil_mode:
@@ -292,6 +292,15 @@ def _reached(op: AvgPool, g: Term, x: Term) -> Borders:
     sizes, out = (static("input", TensorType(x.type.dtype, each.shape[2:])) for each in (x, g))
     ends = zip(out, op.strides, op.kernel, op.dilations, sizes, op.pads[:axes], strict=True)
     return (*op.pads[:axes], *(max(0, (count - 1) * s + dilated(k, d) - size - before) for count, s, k, d, size, before in ends))
+
+
+def lp_pool_gradient(op: LpPool, g: Term, y: Term, x: Term) -> Term:
+    """x^(p-1) times what its windows say, each divided by its result to that power; of a window of zeros nothing, as in PyTorch."""
+    (channels,) = static("channels", TensorType(x.type.dtype, x.shape[1:2]))
+    ones = g.maker.full(TensorType(g.type.dtype, (channels, 1, *op.kernel)), 1.0)
+    share = where(y > 0, g / where(y > 0, y, 1).op("pow", op.p - 1), 0) if op.p > 1 else g
+    whole = spread(share, ones, op.strides, _reached(op, g, x), op.dilations, channels, x.shape[2:])
+    return whole * (x if op.p == 2 else x.sign() * x.op("abs").op("pow", op.p - 1))
 
 
 def global_avg_pool_gradient(op: GlobalAvgPool, g: Term, y: Term, x: Term) -> Term:
@@ -325,7 +334,17 @@ AVG_POOL = OpDef(
     facts=SUMMED,
     gradient=(avg_pool_gradient,),
 )
-LP_POOL = OpDef("lp_pool", LpPool, (1, 1), infer_lp_pool, lp_pool, pool_arithmetic, roundings=lp_roundings, facts=Facts(least=fixed(0.0)))
+LP_POOL = OpDef(
+    "lp_pool",
+    LpPool,
+    (1, 1),
+    infer_lp_pool,
+    lp_pool,
+    pool_arithmetic,
+    roundings=lp_roundings,
+    facts=Facts(least=fixed(0.0)),
+    gradient=(lp_pool_gradient,),
+)
 GLOBAL_AVG_POOL = OpDef(
     "global_avg_pool",
     GlobalAvgPool,

@@ -11,6 +11,7 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import BY_PLACE, Facts, fixed
 from ..op import OpDef, elementwise_cost, no_rounding, rounded
+from ..terms import NoGradient
 from ..types import BITS, Array, TensorType, range_of
 from .check import need_axis, need_float, need_same_dtype
 
@@ -172,6 +173,8 @@ QUANTIZE_LINEAR = OpDef(
     roundings=no_rounding,
     facts=Facts(),  # the result never has the operand's size
 )
+NO_GRADIENT = NoGradient("numbers of few bits move in steps; train in floats, and quantize then")
+
 DEQUANTIZE_LINEAR = OpDef(
     "dequantize_linear",
     DequantizeLinear,
@@ -181,7 +184,8 @@ DEQUANTIZE_LINEAR = OpDef(
     elementwise_cost(2),
     dequantize_magnitude,
     rounded(3),  # operands and difference of 32 bits, and the product
-    facts=Facts(reuse=BY_PLACE),  # of i32
+    facts=Facts(reuse=BY_PLACE),  # of i32,
+    gradient=NO_GRADIENT,
 )
 DYNAMIC_SCALE = OpDef(
     "dynamic_scale",
@@ -192,6 +196,7 @@ DYNAMIC_SCALE = OpDef(
     dynamic_arithmetic,
     roundings=rounded(2),
     facts=Facts(least=fixed(0.0)),
+    gradient=NO_GRADIENT,
 )
 DYNAMIC_ZERO = OpDef(
     "dynamic_zero", DynamicZero, (2, 2), infer_dynamic_zero, dynamic_zero, dynamic_arithmetic, roundings=no_rounding, facts=Facts()

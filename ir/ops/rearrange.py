@@ -10,8 +10,9 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import Facts, follows, is_same_type
 from ..op import OpDef, elementwise_cost, no_rounding, rounded
-from ..terms import of_one
+from ..terms import Term, of_one, of_two
 from ..types import MAX_RANK, Array, TensorType
+from .adjoint import stepped
 from .check import broadcast, need_axis, need_rank, need_same_dtype
 
 __all__ = [
@@ -216,14 +217,62 @@ def range_magnitude(op: Range, start: Array, delta: Array) -> Array:
     return range_(op, abs(start), abs(delta))
 
 
+def depth_to_space_gradient(op: DepthToSpace, g: Term, y: Term, x: Term) -> Term:
+    if op.mode == "DCR":
+        return g.op("space_to_depth", block=op.block)
+    (n, c, _, _), (_, _, rows, cols), b = y.shape, x.shape, op.block
+    return g.reshape(n, c, rows, b, cols, b).transpose(0, 1, 3, 5, 2, 4).reshape(*x.shape)
+
+
+def center_crop_pad_gradient(op: CenterCropPad, g: Term, y: Term, x: Term) -> Term:
+    """What was kept has it, and zeros are around that."""
+    for axis, size in zip(_centred_axes(op, x.rank), op.shape, strict=True):
+        whole = x.shape[axis]
+        if size == whole:
+            continue
+        if not isinstance(size, int) or not isinstance(whole, int):
+            raise ShapeError(f"whether axis {axis} of {whole} is cut or padded to {size} depends on a named size")
+        kept = min(size, whole)
+        first = (size - kept) // 2
+        g = stepped(g.cut(axis, first, first + kept), axis, (whole - kept) // 2, 1, whole)
+    return g
+
+
+def tile_gradient(op: Tile, g: Term, y: Term, x: Term) -> Term:
+    for axis, (times, size) in enumerate(zip(op.repeats, x.shape, strict=True)):
+        if times > 1:
+            g = g.reshape(*g.shape[:axis], times, size, *g.shape[axis + 1 :]).sum(axis)
+    return g
+
+
+def _counted(op: Range, g: Term) -> Term:
+    return g.number(0).op("range", 1, count=op.count)
+
+
 # Elements go to places that have not been read yet, so none lies in place.
 MOVED: Facts[object] = Facts(identity=is_same_type, narrow=follows)
 
 DEPTH_TO_SPACE = OpDef(
-    "depth_to_space", DepthToSpace, (1, 1), infer_depth_to_space, depth_to_space, elementwise_cost(0), roundings=no_rounding, facts=MOVED
+    "depth_to_space",
+    DepthToSpace,
+    (1, 1),
+    infer_depth_to_space,
+    depth_to_space,
+    elementwise_cost(0),
+    roundings=no_rounding,
+    facts=MOVED,
+    gradient=(depth_to_space_gradient,),
 )
 SPACE_TO_DEPTH = OpDef(
-    "space_to_depth", SpaceToDepth, (1, 1), infer_space_to_depth, space_to_depth, elementwise_cost(0), roundings=no_rounding, facts=MOVED
+    "space_to_depth",
+    SpaceToDepth,
+    (1, 1),
+    infer_space_to_depth,
+    space_to_depth,
+    elementwise_cost(0),
+    roundings=no_rounding,
+    facts=MOVED,
+    gradient=of_one(lambda op, g, y, x: g.op("depth_to_space", block=op.block)),
 )
 CENTER_CROP_PAD = OpDef(
     "center_crop_pad",
@@ -234,6 +283,7 @@ CENTER_CROP_PAD = OpDef(
     elementwise_cost(0),
     roundings=no_rounding,
     facts=Facts(identity=is_same_type, narrow=follows, sizes=("shape",)),
+    gradient=(center_crop_pad_gradient,),
 )
 EXPAND = OpDef(
     "expand",
@@ -246,6 +296,27 @@ EXPAND = OpDef(
     facts=Facts(identity=is_same_type, narrow=follows, sizes=("shape",)),
     gradient=of_one(lambda op, g, y, x: g.fit(x)),
 )
-TILE = OpDef("tile", Tile, (1, 1), infer_tile, tile, elementwise_cost(0), roundings=no_rounding, facts=MOVED)
-RANGE = OpDef("range", Range, (2, 2), infer_range, range_, elementwise_cost(2), range_magnitude, rounded(2), facts=Facts(sizes=("count",)))
+TILE = OpDef(
+    "tile",
+    Tile,
+    (1, 1),
+    infer_tile,
+    tile,
+    elementwise_cost(0),
+    roundings=no_rounding,
+    facts=MOVED,
+    gradient=(tile_gradient,),
+)
+RANGE = OpDef(
+    "range",
+    Range,
+    (2, 2),
+    infer_range,
+    range_,
+    elementwise_cost(2),
+    range_magnitude,
+    rounded(2),
+    facts=Facts(sizes=("count",)),
+    gradient=of_two(lambda op, g, y, start, delta: g.sum(0), lambda op, g, y, start, delta: (g * _counted(op, g)).sum(0)),
+)
 OPS = (DEPTH_TO_SPACE, SPACE_TO_DEPTH, CENTER_CROP_PAD, EXPAND, TILE, RANGE)

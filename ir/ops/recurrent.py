@@ -12,6 +12,7 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import Facts
 from ..op import OpDef
+from ..terms import NoGradient
 from ..types import Array, TensorType
 from .activation import Sigmoid, sigmoid
 from .check import need_float, need_rank
@@ -296,9 +297,42 @@ def recurrent_roundings(op: Recurrent, inputs: tuple[TensorType, ...], out: Tens
     return inputs[0].shape[2] + op.hidden + 64
 
 
-RNN = OpDef("rnn", Rnn, (3, 6), infer_recurrent, recurrent, recurrent_arithmetic, recurrent_magnitude, recurrent_roundings, facts=Facts())
-GRU = OpDef("gru", Gru, (3, 6), infer_recurrent, recurrent, recurrent_arithmetic, recurrent_magnitude, recurrent_roundings, facts=Facts())
+NO_GRADIENT = NoGradient("the walk back through its steps is not written; use its parts, step by step")
+
+RNN = OpDef(
+    "rnn",
+    Rnn,
+    (3, 6),
+    infer_recurrent,
+    recurrent,
+    recurrent_arithmetic,
+    recurrent_magnitude,
+    recurrent_roundings,
+    facts=Facts(),
+    gradient=NO_GRADIENT,
+)
+GRU = OpDef(
+    "gru",
+    Gru,
+    (3, 6),
+    infer_recurrent,
+    recurrent,
+    recurrent_arithmetic,
+    recurrent_magnitude,
+    recurrent_roundings,
+    facts=Facts(),
+    gradient=NO_GRADIENT,
+)
 LSTM = OpDef(
-    "lstm", Lstm, (3, 8), infer_recurrent, recurrent, recurrent_arithmetic, recurrent_magnitude, recurrent_roundings, facts=Facts()
+    "lstm",
+    Lstm,
+    (3, 8),
+    infer_recurrent,
+    recurrent,
+    recurrent_arithmetic,
+    recurrent_magnitude,
+    recurrent_roundings,
+    facts=Facts(),
+    gradient=NO_GRADIENT,
 )
 OPS = (RNN, GRU, LSTM)

@@ -33,6 +33,7 @@ __all__ = [
     "ReduceMin",
     "ReduceProd",
     "ReduceSum",
+    "kept",
 ]
 
 
@@ -200,7 +201,7 @@ def reduce_roundings(op: Reduction, inputs: tuple[TensorType, ...], out: TensorT
     return total + 1
 
 
-def _kept(op: Reduction, reduced: Term, x: Term) -> Term:
+def kept(op: Any, reduced: Term, x: Term) -> Term:
     """With the axes that went as 1, so that it broadcasts to x; so does a scalar."""
     if not reduced.rank:
         return reduced
@@ -209,17 +210,29 @@ def _kept(op: Reduction, reduced: Term, x: Term) -> Term:
 
 
 def sum_gradient(op: ReduceSum, g: Term, y: Term, x: Term) -> Term:
-    return _kept(op, g, x).expand(x.shape)
+    return kept(op, g, x).expand(x.shape)
 
 
 def mean_gradient(op: ReduceMean, g: Term, y: Term, x: Term) -> Term:
-    return (_kept(op, g, x) / x.count(*_axes(op, x.rank))).expand(x.shape)
+    return (kept(op, g, x) / x.count(*_axes(op, x.rank))).expand(x.shape)
 
 
 def extreme_gradient(op: ReduceMax | ReduceMin, g: Term, y: Term, x: Term) -> Term:
     """Equals share evenly, as of PyTorch's amax and amin."""
-    here = x.equals(_kept(op, y, x)).cast(x.type.dtype)
-    return here * (_kept(op, g, x) / here.sum(*_axes(op, x.rank), keepdims=True))
+    here = x.equals(kept(op, y, x)).cast(x.type.dtype)
+    return here * (kept(op, g, x) / here.sum(*_axes(op, x.rank), keepdims=True))
+
+
+def prod_gradient(op: ReduceProd, g: Term, y: Term, x: Term) -> Term:
+    """The product of all others, of those before and those after it: right where one factor is 0, or more."""
+    axes = _axes(op, x.rank)
+    order = (*(axis for axis in range(x.rank) if axis not in axes), *axes)
+    shape = tuple(x.shape[axis] for axis in order)
+    last = x.rank - len(axes)
+    row = x.transpose(*order).reshape(*shape[:last], TensorType(x.type.dtype, shape[last:]).numel)
+    before, after = (row.op("cum_prod", axis=last, exclusive=True, reverse=back) for back in (False, True))
+    others = (before * after).reshape(*shape).transpose(*(order.index(axis) for axis in range(x.rank)))
+    return others * kept(op, g, x)
 
 
 REDUCTION: Facts[object] = Facts(identity=is_same_type)
@@ -271,7 +284,15 @@ REDUCE_MIN = OpDef(
     gradient=(extreme_gradient,),
 )
 REDUCE_PROD = OpDef(
-    "reduce_prod", ReduceProd, (1, 1), infer_reduce, reduce_prod, reduce_arithmetic, roundings=reduce_roundings, facts=REDUCTION
+    "reduce_prod",
+    ReduceProd,
+    (1, 1),
+    infer_reduce,
+    reduce_prod,
+    reduce_arithmetic,
+    roundings=reduce_roundings,
+    facts=REDUCTION,
+    gradient=(prod_gradient,),
 )
 ARG_MAX = OpDef("arg_max", ArgMax, (1, 1), infer_place, arg_max, reduce_arithmetic, roundings=no_rounding, facts=Facts())
 ARG_MIN = OpDef("arg_min", ArgMin, (1, 1), infer_place, arg_min, reduce_arithmetic, roundings=no_rounding, facts=Facts())

@@ -13,7 +13,9 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import Facts, Narrow
 from ..op import OpDef
+from ..terms import Term
 from ..types import Array, TensorType
+from .adjoint import along
 from .check import need_elements, need_float, need_rank, static
 from .window import MOST_AXES
 
@@ -27,6 +29,7 @@ ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 MOST_PARTS = 64  # of a scale of a named size, such as 3/2
 FEW = 32  # neighbours on a side that are taken one by one
+MOST_ENTRIES = 1 << 24  # of the matrix of an axis, which the way back multiplies by
 BLOCK = 1 << 18  # elements of those that are taken at once
 LONGEST = 2.0**53  # beyond it a product is no whole number any more
 
@@ -156,16 +159,19 @@ def resize(op: Resize, x: Array) -> Array:
         before = x.shape[axis]
         at = _source(op, axis - 2, before, after, scale)
         outside.append((at < 0) | (at > before - 1))
-        if op.mode == "nearest":
-            x = _nearest(x, axis, at, op.rounding)
-        elif op.mode == "bilinear" and not op.antialias:
-            x = _linear(x, axis, at)
-        else:
-            x = _filtered(x, axis, _filter(op, at, before, scale, x.size // before))
+        x = _resampled(op, x, axis, at, scale)
     if not op.roi:
         return x
     flags = [flags.reshape(-1, *(1,) * (len(outside) - 1 - axis)) for axis, flags in enumerate(outside)]
     return np.where(functools.reduce(np.logical_or, flags), np.asarray(op.extrapolation, x.dtype), x)
+
+
+def _resampled(op: Resize, x: Array, axis: int, at: Array, scale: float) -> Array:
+    if op.mode == "nearest":
+        return _nearest(x, axis, at, op.rounding)
+    if op.mode == "bilinear" and not op.antialias:
+        return _linear(x, axis, at)
+    return _filtered(x, axis, _filter(op, at, x.shape[axis], scale, x.size // x.shape[axis]))
 
 
 def _source(op: Resize, axis: int, before: int, after: int, scale: float) -> Array:
@@ -300,6 +306,49 @@ def narrow(op: Resize) -> Narrow:
     return "follows" if op.mode == "nearest" else "never"
 
 
+def resize_gradient(op: Resize, g: Term, y: Term, x: Term) -> Term:
+    """Each axis by its own matrix, transposed: what the op makes of each element alone. Blocks of one pixel are summed."""
+    if op.roi:
+        g = g * _inside(op, x, y)
+    for axis, (size, after) in enumerate(zip(x.shape[2:], y.shape[2:], strict=True), 2):
+        if times := _repeats(op, axis):
+            g = g.reshape(*g.shape[:axis], size, times, *g.shape[axis + 1 :]).sum(axis + 1) if times > 1 else g
+            continue
+        sizes = static("input", TensorType(x.type.dtype, x.shape[2:]))
+        _, scale = _geometry(op, sizes)[axis - 2]
+        (size, after) = static("axis", TensorType(x.type.dtype, (size, after)))
+        if size * after > MOST_ENTRIES:
+            raise ShapeError(f"the matrix from {size} to {after} places has {size * after:,} entries, more than {MOST_ENTRIES:,}")
+        g = along(g, axis, (after, size), functools.partial(_matrix, op, axis - 2, size, after, scale))
+    return g
+
+
+def _repeats(op: Resize, axis: int) -> int:
+    """How often each element of the axis stands in the result, if that is all there is to it, whatever the size; else 0."""
+    scale = op.scales[axis - 2]
+    if op.mode != "nearest" or op.sizes or op.roi or scale != int(scale):
+        return 0
+    times, few = int(scale), 5
+    if times > FEW:
+        return 0
+    return times if np.array_equal(_matrix(op, axis - 2, few, few * times, scale), np.repeat(np.eye(few), times, axis=0)) else 0
+
+
+def _matrix(op: Resize, axis: int, before: int, after: int, scale: float) -> Array:
+    return _resampled(op, np.eye(before), 0, _source(op, axis, before, after, scale), scale)
+
+
+def _inside(op: Resize, x: Term, y: Term) -> Term:
+    """1 where a result is of the image, 0 where it is the extrapolation."""
+    sizes, out = (static("input", TensorType(x.type.dtype, each.shape[2:])) for each in (x, y))
+
+    def compute() -> Array:
+        ones = Resize(op.scales, "nearest", op.coordinates, op.rounding, op.sizes, roi=op.roi, extrapolation=0.0)
+        return resize(ones, np.ones((1, 1, *sizes)))
+
+    return y.table((1, 1, *out), compute)
+
+
 RESIZE = OpDef(
     "resize",
     Resize,
@@ -310,5 +359,6 @@ RESIZE = OpDef(
     resize_magnitude,
     resize_roundings,
     facts=Facts(identity=keeps_image, narrow=narrow, sizes=("sizes",)),
+    gradient=(resize_gradient,),
 )
 OPS = (RESIZE,)

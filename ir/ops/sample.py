@@ -12,6 +12,7 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import Facts
 from ..op import OpDef, rounded
+from ..terms import NoGradient
 from ..types import Array, TensorType
 from .check import need_elements, need_float, need_rank, need_same_dtype
 
@@ -218,6 +219,8 @@ def roi_roundings(op: RoiAlign, inputs: tuple[TensorType, ...], out: TensorType)
     return max(op.ratio, 8) ** 2 + 8
 
 
+NO_GRADIENT = NoGradient("where it reads depends on its places, and the way back there is not written")
+
 GRID_SAMPLE = OpDef(
     "grid_sample",
     GridSample,
@@ -228,8 +231,18 @@ GRID_SAMPLE = OpDef(
     grid_sample_magnitude,
     rounded(32),
     facts=Facts(),
+    gradient=NO_GRADIENT,
 )
 ROI_ALIGN = OpDef(
-    "roi_align", RoiAlign, (3, 3), infer_roi_align, roi_align, roi_arithmetic, roi_align_magnitude, roi_roundings, facts=Facts()
+    "roi_align",
+    RoiAlign,
+    (3, 3),
+    infer_roi_align,
+    roi_align,
+    roi_arithmetic,
+    roi_align_magnitude,
+    roi_roundings,
+    facts=Facts(),
+    gradient=NO_GRADIENT,
 )
 OPS = (GRID_SAMPLE, ROI_ALIGN)

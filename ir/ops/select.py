@@ -10,6 +10,7 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import Facts, follows
 from ..op import OpDef, elementwise_cost, no_rounding
+from ..terms import Term
 from ..types import MAX_RANK, Array, TensorType
 from .check import need_axis, need_elements
 
@@ -102,8 +103,45 @@ def sort_arithmetic(op: TopKValues | TopKIndices, inputs: tuple[TensorType, ...]
     return 0, inputs[0].numel * max(op.k.bit_length(), 1)  # a heap of k
 
 
-GATHER = OpDef("gather", Gather, (2, 2), infer_gather, gather, elementwise_cost(0), roundings=no_rounding, facts=Facts(narrow=follows))
-TOP_K_VALUES = OpDef("top_k_values", TopKValues, (1, 1), infer_values, top_k_values, sort_arithmetic, roundings=no_rounding, facts=Facts())
+def gather_gradient(op: Gather, g: Term, y: Term, x: Term, indices: Term) -> Term:
+    """Each slice is added where it was read: the gathered axes first, then those that stayed."""
+    axis, count = op.axis % x.rank, indices.rank
+    others = [each for each in range(g.rank) if not axis <= each < axis + count]
+    updates = g.transpose(*range(axis, axis + count), *others)
+    stayed = [each for each in range(x.rank) if each != axis]
+    zeros = g.full((x.shape[axis], *(x.shape[each] for each in stayed)), 0)
+    added = zeros.op("scatter_nd", indices.reshape(*indices.shape, 1), updates, reduction="add")
+    order = [axis, *stayed]
+    return added.transpose(*(order.index(each) for each in range(x.rank)))
+
+
+def top_k_gradient(op: TopKValues, g: Term, y: Term, x: Term) -> Term:
+    places = x.op("top_k_indices", k=op.k, axis=op.axis, largest=op.largest)
+    return x.zeros().op("scatter_elements", places, g, axis=op.axis, reduction="add")
+
+
+GATHER = OpDef(
+    "gather",
+    Gather,
+    (2, 2),
+    infer_gather,
+    gather,
+    elementwise_cost(0),
+    roundings=no_rounding,
+    facts=Facts(narrow=follows),
+    gradient=(gather_gradient, None),
+)
+TOP_K_VALUES = OpDef(
+    "top_k_values",
+    TopKValues,
+    (1, 1),
+    infer_values,
+    top_k_values,
+    sort_arithmetic,
+    roundings=no_rounding,
+    facts=Facts(),
+    gradient=(top_k_gradient,),
+)
 TOP_K_INDICES = OpDef(
     "top_k_indices", TopKIndices, (1, 1), infer_indices, top_k_indices, sort_arithmetic, roundings=no_rounding, facts=Facts()
 )

@@ -9,6 +9,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..facts import BY_PLACE, Facts, fixed
 from ..op import OpDef, elementwise_cost, no_rounding
+from ..terms import FLAT, of_one, where
 from ..types import Array, TensorType
 from .check import need_axis, need_elements, need_float
 
@@ -69,8 +70,17 @@ SHRINK = OpDef(
     elementwise_cost(2),
     shrink_magnitude,
     facts=Facts(pointwise=True, reuse=BY_PLACE, activation=True),
+    gradient=of_one(lambda op, g, y, x: where((x < -op.lambd) | (x > op.lambd), g, 0)),
 )
 HARDMAX = OpDef(
-    "hardmax", Hardmax, (1, 1), infer_hardmax, hardmax, elementwise_cost(1), roundings=no_rounding, facts=Facts(least=fixed(0.0))
+    "hardmax",
+    Hardmax,
+    (1, 1),
+    infer_hardmax,
+    hardmax,
+    elementwise_cost(1),
+    roundings=no_rounding,
+    facts=Facts(least=fixed(0.0)),
+    gradient=FLAT,
 )
 OPS = (SHRINK, HARDMAX)

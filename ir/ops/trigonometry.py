@@ -10,6 +10,7 @@ import numpy as np
 
 from ..facts import BY_PLACE, Facts, always, fixed
 from ..op import OpDef, elementwise_cost, plain
+from ..terms import Gradient, of_one
 from ..types import Array
 from .check import float_alone
 from .unary import approximated
@@ -144,32 +145,111 @@ def _flat(x: Array) -> Array:
 BY_ELEMENT: Facts[object] = Facts(pointwise=True, reuse=BY_PLACE)
 WAVE: Facts[object] = Facts(pointwise=True, reuse=BY_PLACE, slope=fixed(1.0), least=fixed(-1.0))
 
-SIN = OpDef("sin", Sin, (1, 1), float_alone, plain(np.sin), elementwise_cost(4), absolute, approximated, facts=WAVE)
-COS = OpDef("cos", Cos, (1, 1), float_alone, plain(np.cos), elementwise_cost(4), absolute, approximated, facts=WAVE)
+SIN = OpDef(
+    "sin",
+    Sin,
+    (1, 1),
+    float_alone,
+    plain(np.sin),
+    elementwise_cost(4),
+    absolute,
+    approximated,
+    facts=WAVE,
+    gradient=of_one(lambda op, g, y, x: g * x.op("cos")),
+)
+COS = OpDef(
+    "cos",
+    Cos,
+    (1, 1),
+    float_alone,
+    plain(np.cos),
+    elementwise_cost(4),
+    absolute,
+    approximated,
+    facts=WAVE,
+    gradient=of_one(lambda op, g, y, x: -(g * x.op("sin"))),
+)
 
 
-def _formula(name: str, attrs: type[A], function: Callable[[Array], Array], magnitude: Callable[..., Array], facts: Facts[A]) -> OpDef[A]:
+def _formula(
+    name: str, attrs: type[A], function: Callable[[Array], Array], magnitude: Callable[..., Array], facts: Facts[A], gradient: Gradient
+) -> OpDef[A]:
     """A function of a float that engines approximate, at eight operations."""
-    return OpDef(name, attrs, (1, 1), float_alone, plain(function), elementwise_cost(8), magnitude, approximated, facts=facts)
+    return OpDef(
+        name, attrs, (1, 1), float_alone, plain(function), elementwise_cost(8), magnitude, approximated, facts=facts, gradient=gradient
+    )
 
 
-TAN = _formula("tan", Tan, np.tan, tan_magnitude, BY_ELEMENT)
-ASIN = _formula("asin", Asin, np.arcsin, inverse_magnitude(np.arcsin, _steep), Facts(pointwise=True, reuse=BY_PLACE, least=fixed(-1.5708)))
-ACOS = _formula("acos", Acos, np.arccos, inverse_magnitude(np.arccos, _steep), Facts(pointwise=True, reuse=BY_PLACE, least=fixed(0.0)))
+TAN = _formula(
+    "tan",
+    Tan,
+    np.tan,
+    tan_magnitude,
+    BY_ELEMENT,
+    gradient=of_one(lambda op, g, y, x: g * (1 + y * y)),
+)
+ASIN = _formula(
+    "asin",
+    Asin,
+    np.arcsin,
+    inverse_magnitude(np.arcsin, _steep),
+    Facts(pointwise=True, reuse=BY_PLACE, least=fixed(-1.5708)),
+    gradient=of_one(lambda op, g, y, x: g / (1 - x * x).op("sqrt")),
+)
+ACOS = _formula(
+    "acos",
+    Acos,
+    np.arccos,
+    inverse_magnitude(np.arccos, _steep),
+    Facts(pointwise=True, reuse=BY_PLACE, least=fixed(0.0)),
+    gradient=of_one(lambda op, g, y, x: -(g / (1 - x * x).op("sqrt"))),
+)
 ATAN = _formula(
     "atan",
     Atan,
     np.arctan,
     inverse_magnitude(np.arctan, _flat),
     Facts(pointwise=True, reuse=BY_PLACE, rising=always, slope=fixed(1.0), least=fixed(-1.5708)),
+    gradient=of_one(lambda op, g, y, x: g / (1 + x * x)),
 )
-SINH = _formula("sinh", Sinh, np.sinh, hyperbolic_magnitude, Facts(pointwise=True, reuse=BY_PLACE, rising=always))
-COSH = _formula("cosh", Cosh, np.cosh, hyperbolic_magnitude, Facts(pointwise=True, reuse=BY_PLACE, least=fixed(1.0)))
+SINH = _formula(
+    "sinh",
+    Sinh,
+    np.sinh,
+    hyperbolic_magnitude,
+    Facts(pointwise=True, reuse=BY_PLACE, rising=always),
+    gradient=of_one(lambda op, g, y, x: g * x.op("cosh")),
+)
+COSH = _formula(
+    "cosh",
+    Cosh,
+    np.cosh,
+    hyperbolic_magnitude,
+    Facts(pointwise=True, reuse=BY_PLACE, least=fixed(1.0)),
+    gradient=of_one(lambda op, g, y, x: g * x.op("sinh")),
+)
 ASINH = _formula(
-    "asinh", Asinh, np.arcsinh, inverse_magnitude(np.arcsinh, _flat), Facts(pointwise=True, reuse=BY_PLACE, rising=always, slope=fixed(1.0))
+    "asinh",
+    Asinh,
+    np.arcsinh,
+    inverse_magnitude(np.arcsinh, _flat),
+    Facts(pointwise=True, reuse=BY_PLACE, rising=always, slope=fixed(1.0)),
+    gradient=of_one(lambda op, g, y, x: g / (1 + x * x).op("sqrt")),
 )
 ACOSH = _formula(
-    "acosh", Acosh, np.arccosh, inverse_magnitude(np.arccosh, _acosh_slope), Facts(pointwise=True, reuse=BY_PLACE, least=fixed(0.0))
+    "acosh",
+    Acosh,
+    np.arccosh,
+    inverse_magnitude(np.arccosh, _acosh_slope),
+    Facts(pointwise=True, reuse=BY_PLACE, least=fixed(0.0)),
+    gradient=of_one(lambda op, g, y, x: g / (x * x - 1).op("sqrt")),
 )
-ATANH = _formula("atanh", Atanh, np.arctanh, inverse_magnitude(np.arctanh, _atanh_slope), BY_ELEMENT)
+ATANH = _formula(
+    "atanh",
+    Atanh,
+    np.arctanh,
+    inverse_magnitude(np.arctanh, _atanh_slope),
+    BY_ELEMENT,
+    gradient=of_one(lambda op, g, y, x: g / (1 - x * x)),
+)
 OPS = (SIN, COS, TAN, ASIN, ACOS, ATAN, SINH, COSH, ASINH, ACOSH, ATANH)

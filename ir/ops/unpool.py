@@ -12,6 +12,7 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import Facts
 from ..op import OpDef, elementwise_cost, no_rounding
+from ..terms import Term, where
 from ..types import Array, TensorType
 from .check import need_float
 from .pool import MaxPool, fill_window, infer_pool, max_pool, pool_arithmetic, windows_of
@@ -144,6 +145,14 @@ def max_unpool(op: MaxUnpool, x: Array, indices: Array) -> Array:
     return out.reshape(shape)
 
 
+def max_unpool_gradient(op: MaxUnpool, g: Term, y: Term, x: Term, indices: Term) -> Term:
+    """Read where it was put, by the value that stayed there: the last of several."""
+    count, size = x.type.numel, y.type.numel
+    places, number = indices.reshape(count), indices.number(0).op("range", 1, count=count)
+    stayed = number.full((size,), 0).op("scatter_elements", places, number, axis=0).op("gather", places, axis=0)
+    return where(stayed.equals(number), g.reshape(size).op("gather", places, axis=0), 0).reshape(*x.shape)
+
+
 MAX_POOL_INDICES = OpDef(
     "max_pool_indices", MaxPoolIndices, (1, 1), infer_indices, max_pool_indices, pool_arithmetic, roundings=no_rounding, facts=Facts()
 )
@@ -156,5 +165,6 @@ MAX_UNPOOL = OpDef(
     elementwise_cost(0),
     roundings=no_rounding,
     facts=Facts(sizes=("sizes",)),
+    gradient=(max_unpool_gradient, None),
 )
 OPS = (MAX_POOL_INDICES, MAX_UNPOOL)
