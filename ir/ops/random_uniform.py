@@ -93,5 +93,6 @@ RANDOM_UNIFORM = OpDef(
     random_uniform_arithmetic,
     roundings=no_rounding,  # the one that there is comes out the same everywhere
     facts=Facts(sizes=("shape",)),
+    gradient=(None,),
 )
 OPS = (RANDOM_UNIFORM,)
