@@ -17,6 +17,7 @@ from convc.backends.tvm.cpu.kernels.windows import Window
 from convc.backends.tvm.cuda.emulator.machine import USUAL, Order
 from convc.backends.tvm.cuda.kernels.borders import enter, leave
 from convc.backends.tvm.cuda.kernels.depthwise import gpu_depthwise, gpu_depthwise_filters, gpu_transposed_depthwise
+from convc.backends.tvm.cuda.kernels.group_norms import gpu_group_norm
 from convc.backends.tvm.cuda.kernels.kernel import GpuKernel
 from convc.backends.tvm.cuda.kernels.layout import ELEMENTS, Image, Stored, padded, per_channel
 from convc.backends.tvm.cuda.kernels.moves import channel_places, gpu_concat, gpu_gather, gpu_resize, gpu_uneven_concat
@@ -32,6 +33,7 @@ from convc.ir.ops.activation_variants import GELU, Gelu
 from convc.ir.ops.conv import CONV2D, Conv2d
 from convc.ir.ops.conv_transpose import CONV_TRANSPOSE2D, ConvTranspose2d
 from convc.ir.ops.elementwise import MUL
+from convc.ir.ops.group import GROUP_NORM, LAYER_NORM, GroupNorm, LayerNorm
 from convc.ir.ops.norm import LOCAL_RESPONSE_NORM, LocalResponseNorm
 from convc.ir.ops.pool import AVG_POOL, MAX_POOL, AvgPool, MaxPool
 from convc.ir.ops.resize import RESIZE, Resize
@@ -255,6 +257,25 @@ def _batch_norm() -> KernelTrial:
     return _trial(gpu_batch_norm.of(2, *IMAGE, "float16"), x, right, **numbers)
 
 
+def _group_norm(image: Image, groups: int, *, by_pixel: bool = False) -> KernelTrial:
+    """Of values whose mean is large beside what they differ by."""
+    c, rows, cols = image
+    x = (4 + _normal(2, *image)).astype(np.float16)
+    gain, shift = _normal(c, seed=1, of="float32"), _normal(c, seed=2, of="float32")
+    wide = x.astype(np.float64)
+    if by_pixel:
+        rows_of = np.moveaxis(wide, 1, -1)
+        right = np.moveaxis(LAYER_NORM.meaning(LayerNorm(), rows_of, gain.astype(np.float64), shift.astype(np.float64)), -1, 1)
+    else:
+        right = GROUP_NORM.meaning(GroupNorm(groups), wide, gain.astype(np.float64), shift.astype(np.float64))
+    numbers = {name: per_channel(c).pack(each) for name, each in (("gain", gain), ("shift", shift))}
+    kernel = gpu_group_norm.of(2, image, groups, 1e-5, "float16", by_pixel=by_pixel)
+    trial = _trial(kernel, x, right, **numbers)
+    cleared = np.zeros((2, rows, cols, padded(c)))  # what fills the last chunk too
+    cleared[..., :c] = trial.right
+    return replace(trial, right=cleared)
+
+
 def _resize() -> KernelTrial:
     x, op = _normal(2, *IMAGE), Resize((2.0, 1.5), "bilinear")
     right = RESIZE.meaning(op, x.astype(np.float64))
@@ -299,6 +320,11 @@ TRIALS: dict[str, Callable[[], KernelTrial]] = {
     "global avg pool": _global_pool,
     "local response norm": _response_norm,
     "batch norm": _batch_norm,
+    "group norm": lambda: _group_norm((32, 13, 11), 2),
+    "group norm, one group": lambda: _group_norm((11, 3, 5), 1),
+    "group norm, of pixels": lambda: _group_norm((300, 2, 3), 1, by_pixel=True),
+    "instance norm": lambda: _group_norm((11, 17, 16), 11),
+    "group norm, within chunks": lambda: _group_norm((12, 5, 6), 3),
     "resize": _resize,
     "enter": _enter,
     "leave": _leave,

@@ -14,12 +14,13 @@ from ....ir.ops.activation import LOG_SOFTMAX, SOFTMAX
 from ....ir.ops.conv import CONV1D, CONV2D
 from ....ir.ops.conv_transpose import CONV_TRANSPOSE1D, CONV_TRANSPOSE2D
 from ....ir.ops.elementwise import CAST
+from ....ir.ops.group import GROUP_NORM, INSTANCE_NORM, LAYER_NORM
 from ....ir.ops.linear import DENSE
 from ....ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
 from ....ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
 from ....ir.ops.resize import RESIZE
 from ....ir.ops.select import GATHER
-from ....ir.ops.shape import CONCAT, FLATTEN, PAD, SLICE
+from ....ir.ops.shape import CONCAT, FLATTEN, PAD, SLICE, TRANSPOSE
 from ....ir.types import DTYPES, Array
 from ..cpu.kernels.epilogue import EpilogueStep
 from ..cpu.kernels.norms import gain_and_shift
@@ -39,6 +40,7 @@ from .kernels.pools import gpu_avg_pool, gpu_global_avg_pool, gpu_global_max_poo
 from .kernels.sizes import ConvSizes, filters
 from .kernels.transposed import TransposedSizes, phase_filters_for_gpu, transposed_kernel
 from .move_rules import concat, gather, one_pixel, piece, softmax
+from .norm_rules import channel_norm, group_norm
 from .work import Around, GpuWork, element_of, following, gpu_step_of, image_of, packed_for_gpu
 
 __all__ = [
@@ -298,6 +300,8 @@ GPU_MAKERS: dict[OpDef[Any], Callable[[Around, Node], GpuWork | None]] = {
     LOG_SOFTMAX: softmax,
     BATCH_NORM: batch_norm,
     LOCAL_RESPONSE_NORM: local_response_norm,
+    **dict.fromkeys((GROUP_NORM, INSTANCE_NORM, LAYER_NORM), group_norm),
+    TRANSPOSE: lambda around, node: channel_norm(around, node, node.inputs[0]),
     RESIZE: resize,
     **dict.fromkeys(GPU_STEPS, elementwise),
 }

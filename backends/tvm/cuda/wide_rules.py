@@ -15,10 +15,11 @@ from ....ir.graph import Node
 from ....ir.op import OpDef
 from ....ir.ops.activation import LOG_SOFTMAX, SOFTMAX
 from ....ir.ops.elementwise import CAST
+from ....ir.ops.group import GROUP_NORM, INSTANCE_NORM, LAYER_NORM
 from ....ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
 from ....ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
 from ....ir.ops.resize import RESIZE
-from ....ir.ops.shape import FLATTEN
+from ....ir.ops.shape import FLATTEN, TRANSPOSE
 from ....ir.types import DTYPES
 from ..cpu.work import Followers, batch_of, only_reader
 from .casts import widened
@@ -26,6 +27,7 @@ from .kernels.epilogue import GPU_STEPS
 from .kernels.layout import NARROW, Stored
 from .kernels.pointwise import gpu_pointwise
 from .move_rules import one_pixel, softmax_of
+from .norm_rules import channel_norm, group_norm_of
 from .rules import average_of, batch_norm_of, global_pool_of, greatest_of, resize_of, response_norm_of
 from .work import Around, GpuWork, element_of, following, gpu_step_of, image_of
 
@@ -45,6 +47,8 @@ def in_float32(around: Around, node: Node) -> GpuWork | None:
     cast to 16 bits that follows.
     """
     maker, x = WIDE.get(node.kind), _laid(around, node)
+    if node.kind is TRANSPOSE and x is not None and node.typed.dtype == "f32":
+        return channel_norm(around, node, x)
     if maker is None or x is None or node.typed.dtype != "f32" or not around.may_stay(node):
         return None
     chain, steps, others = _following(around, node, x) if node.kind in STEPPED else ((node,), (), ())
@@ -89,7 +93,7 @@ def _pixel(around: Around, x: Node, covered: Followers) -> GpuWork | None:
     return None if rest or x.type != node.inputs[0].type else one_pixel(x, node)
 
 
-STEPPED = frozenset({BATCH_NORM, AVG_POOL, MAX_POOL, *GPU_STEPS})
+STEPPED = frozenset({BATCH_NORM, GROUP_NORM, INSTANCE_NORM, LAYER_NORM, AVG_POOL, MAX_POOL, *GPU_STEPS})
 WIDE: dict[OpDef[Any], Maker] = {
     AVG_POOL: lambda around, x, covered: average_of(x, covered),
     MAX_POOL: lambda around, x, covered: greatest_of(x, covered),
@@ -97,6 +101,7 @@ WIDE: dict[OpDef[Any], Maker] = {
     GLOBAL_MAX_POOL: lambda around, x, covered: global_pool_of(x, covered[0]),
     LOCAL_RESPONSE_NORM: lambda around, x, covered: response_norm_of(x, covered[0]),
     BATCH_NORM: lambda around, x, covered: batch_norm_of(x, covered),
+    **dict.fromkeys((GROUP_NORM, INSTANCE_NORM, LAYER_NORM), lambda around, x, covered: group_norm_of(x, covered)),
     RESIZE: lambda around, x, covered: resize_of(x, covered[0]),
     SOFTMAX: lambda around, x, covered: softmax_of(around, x, covered[0]),
     LOG_SOFTMAX: lambda around, x, covered: softmax_of(around, x, covered[0]),

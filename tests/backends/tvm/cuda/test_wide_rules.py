@@ -47,6 +47,15 @@ ACTIVATED = """graph @activated(%x: f16[2,24,5,6]) {
     return %y
 }"""
 
+# As ConvNeXt and its like have them, where a precision's pass keeps norms in float32: of pixels, of groups.
+NORMS = """graph @norms(%x: f16[2,24,5,6]) {
+    %w = param : f16[16,24,3,3] %c = conv2d(%x, %w) {pads=[1,1,1,1]} %f = cast(%c) {to=f32} %p = transpose(%f) {perm=[0,2,3,1]}
+    %s = param {init=around_one} : f32[16] %t = param : f32[16] %n = layer_norm(%p, %s, %t) %q = cast(%n) {to=f16}
+    %b = transpose(%q) {perm=[0,3,1,2]} %v = param : f16[16,16,1,1] %d = conv2d(%b, %v) %g = cast(%d) {to=f32}
+    %k = group_norm(%g, %s, %t) {groups=4} %e = gelu(%k) %h = cast(%e) {to=f16} %u = param : f16[8,16,1,1] %y = conv2d(%h, %u)
+    return %y
+}"""
+
 
 def test_float32_between_two_casts_changes_no_layout() -> None:
     assert gpu_plan(typed_graph(TRANSITION)).lines() == [
@@ -73,6 +82,23 @@ def test_float32_between_two_casts_changes_no_layout() -> None:
 def test_activations_in_float32_are_steps_of_the_kernel_before() -> None:
     lines = gpu_plan(typed_graph(ACTIVATED)).lines()
     assert lines == ["enter: x", "conv 3x3, tile 64x64: c, f, g, h, r, f2, k, h2", "conv 1x1, tile 64x64: y", "leave: y"]
+
+
+def test_norms_in_float32_are_one_kernel_each() -> None:
+    assert gpu_plan(typed_graph(NORMS)).lines() == [
+        "enter: x",
+        "conv 3x3, tile 64x64: c",
+        "group norm: p, n, q, b",
+        "conv 1x1, tile 64x64: d",
+        "group norm: k, e, h",
+        "conv 1x1, tile 64x64: y",
+        "leave: y",
+    ]
+
+
+def test_what_else_is_read_between_transposes_stays() -> None:
+    lines = gpu_plan(typed_graph(NORMS.replace("return %y", "return %y, %p"))).lines()
+    assert "stock: n" in lines
 
 
 def test_a_cast_that_something_else_reads_ends_the_chain() -> None:
@@ -105,6 +131,8 @@ def _off(text: str, folder: Path) -> float:
     return float(abs(got - wanted).max() / abs(wanted).max())
 
 
-@pytest.mark.parametrize("text", [TRANSITION, CHAIN, RESIDUAL, ACTIVATED], ids=["transition", "chain", "residual", "activated"])
+@pytest.mark.parametrize(
+    "text", [TRANSITION, CHAIN, RESIDUAL, ACTIVATED, NORMS], ids=["transition", "chain", "residual", "activated", "norms"]
+)
 def test_they_are_right(apart: Callable[..., Any], text: str, tmp_path: Path) -> None:
     assert apart(_off, text, tmp_path) < 3e-3

@@ -136,6 +136,20 @@ FAULTS: dict[str, dict[str, Change]] = {
         "a neighbour too few": _instead("v_9 < 3", "v_9 < 2"),
     },
     "batch norm": {"a gain of another chunk": _instead(r"gain_ptr \+ \(\(\(\(int\)threadIdx.x\) & 1\) \* 8\)", "gain_ptr"), "no shift": _instead(r" \+ _ptr_3\[2\]\)", ")")},
+    "group norm": {
+        "no barrier": _instead(BARRIER, ";"),
+        "sums in one part": lambda source: _in_one_part(source),
+        "lanes that are told half": _instead(r"__shfl_xor_sync\(\(uint\)4294967295, _ptr_4\[0\], 16, 32\)", "0.0f"),
+        "a chunk beyond the last": _instead(r"< 286\)", "< 288)"),
+        "chunks of the first group": _instead(r"& 1\) \* 16\)", "& 1) * 0)"),
+    },
+    "group norm, one group": {"channels beyond the last": BEYOND_COUNTS},
+    "group norm, of pixels": {
+        "channels beyond the last": _instead(r"% 38\) < 37\)", "% 38) < 38)"),
+        "a pixel beyond the last": _instead(r", 11\) \* 304", ", 12) * 304"),
+    },
+    "instance norm": {"no barrier": _instead(BARRIER, ";"), "the mean of its neighbour": _instead(r"- _ptr_1\[2\]", "- _ptr_1[3]")},
+    "group norm, within chunks": {"channels beyond the last": BEYOND_COUNTS, "the mean of another group": _instead(r"- _ptr\[3\]", "- _ptr[4]")},
     "resize": {
         "a row beyond the last": _instead(r"min\(\(v_4 \+ 1\), 4\)", "(v_4 + 1)"),
         "shares that change places": _instead("v_9 = col_shares_ptr", "v_9 = 1.0f - col_shares_ptr"),
@@ -144,6 +158,16 @@ FAULTS: dict[str, dict[str, Change]] = {
     "leave": {"channels beyond the last": _instead(r"if \(\(\(\(int\)threadIdx.x\) % 60\) < 30\)", "if (true)"), "images too close": _instead(r"\* 330\)", "* 300)")},
 }  # fmt: skip
 QUICK = {"no barrier", "a mask of half a warp", "channels beyond the last", "as if it were alone", "a wait for no group"}
+
+
+def _in_one_part(source: str) -> str:
+    """The second sums where the first may still be read."""
+    source = re.sub(
+        r"(_ptr\[\(\(\(int\)threadIdx.x\) >> 5\)) \+ 8\)\]",
+        r"\1)]",
+        source.replace("_ptr[((((int)threadIdx.x) >> 5) + 8)]", "_ptr[(((int)threadIdx.x) >> 5)]"),
+    )
+    return re.sub(r"\b_ptr\[(8|9|1[0-5])\]", lambda match: f"_ptr[{int(match[1]) - 8}]", source)
 
 
 def _last(pattern: str, to: str, source: str) -> str:
