@@ -108,4 +108,5 @@ def no_gpu(why: str, prepared: Iterable[Case], folder: Path) -> str:
     lines += [f"- {len({case.network for case in checked})} networks, {len(checked)} artifacts with inputs and float64 outputs"]
     lines += [f"- to time: {case.network} in {case.precision}, batches {', '.join(map(str, case.batches))}" for case in timed]
     tried = "The script itself is tried on the emulator, by tests/gpu/test_gpu_check.py."
-    return "\n".join([*lines, "- a kernel that finds the peak of tensor cores", "", tried]) + "\n"
+    shown = "What is shown of the kernels where there is no GPU, and by what, docs/cuda.md says."
+    return "\n".join([*lines, "- a kernel that finds the peak of tensor cores", "", tried, shown]) + "\n"

@@ -16,7 +16,7 @@ from convc.backends.tvm.cpu.kernels.resize import tables
 from convc.backends.tvm.cpu.kernels.windows import Window
 from convc.backends.tvm.cuda.emulator.machine import USUAL, Order
 from convc.backends.tvm.cuda.kernels.borders import enter, leave
-from convc.backends.tvm.cuda.kernels.depthwise import gpu_depthwise, gpu_depthwise_filters, gpu_transposed_depthwise
+from convc.backends.tvm.cuda.kernels.depthwise import gpu_depthwise, gpu_depthwise_filters, gpu_transposed_depthwise, gpu_wide_depthwise
 from convc.backends.tvm.cuda.kernels.group_norms import gpu_group_norm
 from convc.backends.tvm.cuda.kernels.kernel import GpuKernel
 from convc.backends.tvm.cuda.kernels.layout import ELEMENTS, Image, Stored, padded, per_channel
@@ -201,6 +201,17 @@ def _depthwise() -> KernelTrial:
     return _trial(kernel, x, right, W=packed, bias=per_channel(11).pack(bias))
 
 
+def _wide_depthwise(strides: tuple[int, int], pixels: int) -> KernelTrial:
+    """Of several pixels a thread, the last of fewer."""
+    x, w, bias = _normal(2, *IMAGE), _normal(11, 1, 3, 3, seed=1), _normal(11, seed=2, of="float32")
+    op = Conv2d(strides, (1, 1, 0, 1), (1, 2), groups=11) if pixels == 2 else Conv2d(strides, (1, 2, 0, 1), groups=11)
+    window = Window(5, 6, (3, 3), op.strides, op.pads, op.dilations)
+    right = CONV2D.meaning(op, *(each.astype(np.float64) for each in (x, w, bias)))
+    packed = gpu_depthwise_filters(11, (3, 3), ELEMENTS["f16"]).pack(w)
+    kernel = gpu_wide_depthwise.of(2, 11, window, "f16", (), pixels)
+    return _trial(kernel, x, right, W=packed, bias=per_channel(11).pack(bias))
+
+
 def _transposed(c_in: int, c_out: int, groups: int) -> tuple[TransposedSizes, Array, Array, Array, Array]:
     """Sizes, image, filters, bias and what is right."""
     x, bias = _normal(2, c_in, 5, 6), _normal(c_out, seed=2, of="float32")
@@ -314,6 +325,8 @@ TRIALS: dict[str, Callable[[], KernelTrial]] = {
     "activation": _activation,
     "gate": _gate,
     "depthwise": _depthwise,
+    "depthwise, four pixels": lambda: _wide_depthwise((2, 1), 4),
+    "depthwise, two pixels": lambda: _wide_depthwise((1, 2), 2),
     "depthwise, transposed": _transposed_depthwise,
     "transposed in groups": _transposed_in_groups,
     "avg pool": _average,

@@ -29,7 +29,7 @@ from ..cpu.kernels.windows import Window
 from ..cpu.laid import Argument, ParamValues
 from ..cpu.work import Followers, batch_of, in_rows, kernel_of, only_reader
 from .kernels import borders
-from .kernels.depthwise import gpu_depthwise, gpu_depthwise_filters, gpu_transposed_depthwise
+from .kernels.depthwise import depthwise_kernel, gpu_depthwise_filters, gpu_transposed_depthwise
 from .kernels.epilogue import GPU_STEPS
 from .kernels.implicit_gemm import convolution_kernel
 from .kernels.layout import Stored, per_channel
@@ -71,7 +71,7 @@ def _depthwise(around: Around, node: Node, sizes: ConvSizes) -> GpuWork:
     covers, steps, others = following(around, node)
     window = _window(node, sizes.kernel)
     packed = packed_for_gpu(f"{node.name}.packed", gpu_depthwise_filters(sizes.c_in, window.kernel, element), w)
-    kernel = gpu_depthwise.of(sizes.batch, sizes.c_in, window, element.name, steps)
+    kernel = depthwise_kernel(sizes.batch, sizes.c_in, window, element.name, steps, around.arch)
     return GpuWork(covers, kernel, (x,), (packed, _bias_of(node, sizes.c_out, bias)), others)
 
 

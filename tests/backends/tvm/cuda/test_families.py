@@ -151,6 +151,19 @@ def test_a_gate_of_ones_own_is_part_of_its_kernel() -> None:
     assert [call.kernel for call in gpu_plan(typed_graph(_text("depthwise"))).calls] == ["enter", "depthwise", "leave"]
 
 
+MANY = """graph @many(%x: f16[32,11,64,66]) { %w = param : f16[11,1,3,3] %b = param : f16[11]
+    %c = conv2d(%x, %w, %b) {groups=11, pads=[1,1,1,1]} %m = relu(%c) return %m }"""
+
+
+def test_layers_of_many_pixels_have_several_a_thread() -> None:
+    assert "depthwise 4 pixels a thread: c, m" in gpu_plan(typed_graph(MANY)).lines()
+
+
+@pytest.mark.slow
+def test_layers_of_many_pixels_are_right(apart: Callable[..., Any], tmp_path: Path) -> None:
+    apart(run_emulated, MANY, tmp_path, [{}])
+
+
 @pytest.mark.parametrize("part", [0, 1, 2])
 def test_all_are_right(apart: Callable[..., Any], part: int, tmp_path: Path) -> None:
     apart(run_emulated, _all_at_once([*CASES.values()][part::3]), tmp_path, [{}])

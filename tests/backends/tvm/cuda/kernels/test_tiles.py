@@ -6,6 +6,8 @@ import math
 
 import pytest
 
+from convc.backends.tvm.cpu.kernels.windows import Window
+from convc.backends.tvm.cuda.kernels.depthwise import pixels_of
 from convc.backends.tvm.cuda.kernels.layout import ELEMENTS
 from convc.backends.tvm.cuda.kernels.sizes import ConvSizes
 from convc.backends.tvm.cuda.kernels.tiles import (
@@ -133,3 +135,13 @@ def test_the_size_of_a_gpu_decides_about_tiles_and_parts(tiles: TileTable) -> No
     assert [tiling(rows, 64, 1, 256, 1, tiles, arch).tile.rows for arch in (small, large)] == [128, 64]
     parts = [tiling(64, 64 * 8, 64, 2048, 1, tiles, arch).splits for arch in (small, large)]
     assert parts[0] == small.multiprocessors // 8 < parts[1]
+
+
+def test_depthwise_layers_have_several_pixels_a_thread_where_threads_are_many() -> None:
+    """By the image, the stride and the batch: two blocks for each of 132 multiprocessors are left; never of windows one column wide."""
+    first, last = Window(112, 112, (3, 3), pads=(1, 1, 1, 1)), Window(7, 7, (3, 3), pads=(1, 1, 1, 1))
+    assert [pixels_of(batch, 32, first, H100) for batch in (1, 4, 8, None)] == [1, 2, 4, 4]
+    assert [pixels_of(batch, 960, last, H100) for batch in (1, 32, 64)] == [1, 2, 4]
+    assert pixels_of(256, 96, Window(112, 112, (3, 3), (2, 2), (1, 1, 1, 1)), H100) == 4
+    assert pixels_of(256, 96, Window(112, 112, (3, 1)), H100) == 1
+    assert pixels_of(256, 96, Window(112, 112, (3, 3), dilations=(1, 12)), H100) == 1
