@@ -1,0 +1,306 @@
+"""`training_step`: a network, a loss and an optimizer become a graph of one training step, which is a graph like any other.
+
+    step = cc.training_step(cc.models.lenet5(), optimizer=cc.sgd(momentum=0.9))
+    cc.export_onnx(step, "step.onnx")
+
+Its inputs are the network's, `label`, `learning_rate`, `seed` where something is drawn at random, then weights and state by name; its
+outputs `loss`, `accuracy` where the loss knows one, and `<name>.next` for every weight and state. The evaluation is the same without
+the way back, with dropout off and stored statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from ...ir.errors import InvalidModel, UsageError
+from ...ir.gradient import NodeMaker, gradients
+from ...ir.graph import Graph, Node, Origin, fresh_name
+from ...ir.ops.elementwise import IDENTITY, Identity
+from ...ir.ops.leaf import INPUT, Input
+from ...ir.suggest import did_you_mean
+from ...ir.terms import Term
+from ...ir.types import TensorType
+from ..dsl.network import Network
+from .losses import LOSSES, Loss
+from .modes import drops, dropped, normalized, statistics_of
+from .optimizers import Optimizer, Sgd
+
+__all__ = ["NEXT", "Step", "evaluation_step", "step_of", "trainable", "training_step"]
+
+NEXT = ".next"
+OWN = ("label", "learning_rate", "seed", "loss", "accuracy")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step's graph. `weights` are the parameters that are its inputs, `statistics` those of them that no gradient moves, and `states`
+    what the optimizer keeps, 0 at first.
+    """
+
+    graph: Graph
+    weights: tuple[str, ...]
+    statistics: tuple[str, ...]
+    states: Mapping[str, TensorType]
+
+
+def training_step(
+    net: Network | Graph,
+    loss: str = "cross_entropy",
+    optimizer: Optimizer | None = None,
+    frozen: Sequence[str] = (),
+    clip_norm: float | None = None,
+    label_smoothing: float = 0.0,
+) -> Graph:
+    """One step of training as a graph. `frozen` are names of parameters, or patterns as `conv1.*`, that stay as they are; `clip_norm` is
+    the greatest length of all gradients together (Pascanu et al. 2013).
+
+    Raises: UsageError for an unknown loss, or a pattern that no parameter has; InvalidModel for a network that the loss does not fit;
+    UnsupportedOp for an op without a gradient on the way, with whether freezing what stands before it helps.
+    """
+    return step_of(_graph(net), loss, optimizer, frozen, clip_norm, label_smoothing).graph
+
+
+def evaluation_step(net: Network | Graph, loss: str = "cross_entropy") -> Graph:
+    """Loss and accuracy as a graph, weights and statistics as inputs. Raises: as `training_step`."""
+    graph = _graph(net)
+    building = _Building.of(graph, loss, dict.fromkeys(trainable(graph)), evaluating=True)
+    scored = building.scored(0.0)
+    return building.finished(f"{graph.name}_evaluation", scored, building.maker.made)
+
+
+def _graph(net: Network | Graph) -> Graph:
+    return net if isinstance(net, Graph) else net()
+
+
+def step_of(
+    graph: Graph,
+    loss: str = "cross_entropy",
+    optimizer: Optimizer | None = None,
+    frozen: Sequence[str] = (),
+    clip_norm: float | None = None,
+    label_smoothing: float = 0.0,
+) -> Step:
+    """As `training_step`, and what of it is what."""
+    if not 0 <= label_smoothing < 1:
+        raise UsageError(f"label_smoothing is {label_smoothing}, expected at least 0 and less than 1")
+    if clip_norm is not None and not clip_norm > 0:
+        raise UsageError(f"clip_norm is {clip_norm}, expected more than 0")
+    optimizer = Sgd() if optimizer is None else optimizer
+    trained = _not_frozen(graph, frozen)
+    building = _Building.of(graph, loss, dict.fromkeys(trained))
+    outputs = building.scored(label_smoothing)
+    updates = _Updates(building, optimizer, outputs["loss"])
+    order = updates.made(clip_norm)
+    outputs |= updates.outputs | building.running
+    step = building.finished(f"{graph.name}_step", outputs, order)
+    states = {node.name: node.typed for node in building.states}
+    return Step(step, tuple(building.weights), tuple(name.removesuffix(NEXT) for name in building.running), states)
+
+
+def trainable(graph: Graph) -> list[Node]:
+    """Floating parameters that are no single number and no statistic of a batch norm."""
+    from ...ir.ops.norm import BATCH_NORM
+
+    statistics = {operand for node in graph.nodes if node.kind is BATCH_NORM for operand in node.inputs[3:]}
+    return [node for node in graph.params if node.typed.is_float and node.typed.rank and node not in statistics and not _is_filled(node)]
+
+
+def _is_filled(node: Node) -> bool:
+    return node.weights is not None and node.weights.recipe.init == "full"
+
+
+def _not_frozen(graph: Graph, frozen: Sequence[str]) -> list[Node]:
+    """Raises: UsageError for a pattern that fits nothing, or where nothing is left to train."""
+    all_ = trainable(graph)
+    for pattern in frozen:
+        if not any(fnmatchcase(node.name, pattern) for node in all_):
+            raise UsageError(f"no parameter of @{graph.name} is called '{pattern}'" + did_you_mean(pattern, [node.name for node in all_]))
+    left = [node for node in all_ if not any(fnmatchcase(node.name, pattern) for pattern in frozen)]
+    if not left:
+        raise UsageError(f"@{graph.name} has nothing left to train: all {len(all_)} parameters are frozen")
+    return left
+
+
+@dataclass(slots=True)
+class _Building:
+    """A step under construction: `new` has each node of the network in its training form."""
+
+    graph: Graph
+    loss: Loss
+    maker: NodeMaker
+    evaluating: bool
+    new: dict[Node, Node] = field(default_factory=dict[Node, Node])
+    training: dict[Node, Node] = field(default_factory=dict[Node, Node])
+    weights: dict[str, Node] = field(default_factory=dict[str, Node])
+    states: list[Node] = field(default_factory=list[Node])
+    extra: list[Node] = field(default_factory=list[Node])
+    running: dict[str, Node] = field(default_factory=dict[str, Node])
+    seed: Node | None = None
+
+    @staticmethod
+    def of(graph: Graph, loss: str, trained: Mapping[Node, None], *, evaluating: bool = False) -> _Building:
+        if loss not in LOSSES:
+            raise UsageError(f"unknown loss '{loss}'" + did_you_mean(loss, LOSSES))
+        if len(graph.outputs) != 1:
+            raise InvalidModel(f"@{graph.name} returns {len(graph.outputs)} values; a loss is taken of one")
+        graph = _renamed(graph)
+        trained = {node: None for node in graph.params if node.name in {each.name for each in trained}}
+        building = _Building(graph, LOSSES[loss], NodeMaker({node.name for node in graph.nodes} | set(OWN)), evaluating)
+        building._forward(trained)
+        return building
+
+    def _forward(self, trained: Mapping[Node, None]) -> None:
+        streams = 0
+        for node in trained:
+            self.training[node] = self.new[node] = self._as_input(node)
+        for node in self.graph.nodes:
+            self.maker.at = node
+            if node in self.new:
+                continue
+            if not self.evaluating and drops(node):
+                self.seed = self.seed or Node("seed", INPUT, Input(), (), TensorType("i32", ()))
+                self.new[node] = dropped(node, self._term(node.inputs[0]), self.maker.term(self.seed), streams).value
+                streams += 1
+            elif (stored := statistics_of(node, self.training)) is not None:
+                self._normalize(node, stored)
+            else:
+                self.new[node] = node.reading(tuple(self.new[operand] for operand in node.inputs))
+        self.maker.at = None
+
+    def _normalize(self, node: Node, stored: tuple[Node, Node]) -> None:
+        for each in stored:
+            if each not in self.training:
+                self.training[each] = self.new[each] = self._as_input(each)
+        if self.evaluating:
+            self.new[node] = node.reading(tuple(self.new[operand] for operand in node.inputs))
+            return
+        made, *following = normalized(node, tuple(map(self._term, node.inputs)), self.maker)
+        self.new[node] = made.value
+        self.running |= {f"{each.name}{NEXT}": term.value for each, term in zip(stored, following, strict=True)}
+
+    def _as_input(self, node: Node) -> Node:
+        made = Node(node.name, INPUT, Input(), (), node.typed, node.origin)
+        self.weights[node.name] = made
+        return made
+
+    def _term(self, node: Node) -> Term:
+        return self.maker.term(self.new[node])
+
+    def input(self, name: str, type_: TensorType) -> Term:
+        made = Node(name, INPUT, Input(), (), type_)
+        self.extra.append(made)
+        return self.maker.term(made)
+
+    def scored(self, smoothing: float) -> dict[str, Node]:
+        """Loss, and accuracy if there is one."""
+        (out,) = self.graph.outputs
+        scores = self._term(self.loss.scores(out))
+        label = self.input("label", self.loss.label(scores.type))
+        found, accuracy = self.loss.of(scores, label, smoothing)
+        return {"loss": found.value} | ({} if accuracy is None else {"accuracy": accuracy.value})
+
+    @property
+    def inputs(self) -> list[Node]:
+        drawn = [] if self.seed is None else [self.seed]
+        return [*(self.new[node] for node in self.graph.inputs), *self.extra, *drawn, *self.weights.values(), *self.states]
+
+    def forward(self, outputs: Iterable[Node]) -> Graph:
+        return Graph.of(self.graph.name, self.inputs, outputs, [*self.new.values(), *self.maker.made])
+
+    def finished(self, name: str, outputs: Mapping[str, Node], order: Sequence[Node]) -> Graph:
+        """The graph that returns these values by their names; one that has two names, or is no result of its own, is copied for the second."""
+        names, results, copies = dict[Node, str](), list[Node](), list[Node]()
+        for result, node in outputs.items():
+            if node in names or not node.inputs:
+                node = Node(result, IDENTITY, Identity(), (node,), node.type, node.origin)
+                copies.append(node)
+            names[node] = result
+            results.append(node)
+        whole = Graph.of(name, self.inputs, results, [*self.new.values(), *order, *copies])
+        return whole.rebuild(lambda node, operands: _called(node.reading(operands), names.get(node)))
+
+
+def _called(node: Node, name: str | None) -> Node:
+    return node if name is None or name == node.name else node.like(name=name)
+
+
+def _renamed(graph: Graph) -> Graph:
+    """The network with its own values out of the way of the step's names.
+
+    Raises: InvalidModel for an input or parameter of such a name, which cannot give way.
+    """
+    taken = {node.name for node in graph.nodes} | set(OWN)
+    if bad := next((node for node in (*graph.inputs, *graph.params) if node.name in OWN or node.name.endswith(NEXT)), None):
+        raise InvalidModel(f"{bad.where} has a name that the step needs for itself; rename it")
+
+    def renamed(node: Node, operands: tuple[Node, ...]) -> Node:
+        node = node.reading(operands)
+        return node.like(name=fresh_name(node.name, taken)) if node.name in OWN else node
+
+    return graph.rebuild(renamed)
+
+
+class _Updates:
+    """Each weight's gradient and what follows from it, as soon as it can be computed."""
+
+    def __init__(self, building: _Building, optimizer: Optimizer, loss: Node) -> None:
+        self.building, self.optimizer, self.maker = building, optimizer, building.maker
+        self.outputs: dict[str, Node] = {}
+        statistics = {name.removesuffix(NEXT) for name in building.running}
+        wanted = [made for name, made in building.weights.items() if name not in statistics]
+        forward = building.forward([loss, *building.running.values()])
+        self.first = len(self.maker.made)
+        self.loss = loss
+        self.found = gradients(forward, loss, wanted, self.maker).of
+        if still := next((node for node in wanted if node not in self.found), None):
+            raise InvalidModel(f"the loss does not change with %{still.name}; freeze it")
+
+    def made(self, clip_norm: float | None) -> list[Node]:
+        """All nodes that were made, in an order in which a weight's update follows its gradient."""
+        maker = self.maker
+        before, backward = maker.made[: self.first], maker.made[self.first :]
+        scale = self._scale(clip_norm)
+        rate = self.building.input("learning_rate", TensorType("f32", ()))
+        shared = self._shared()
+        common = maker.made[self.first + len(backward) :]
+        after: dict[Node, list[Node]] = {}
+        for weight, gradient in self.found.items():
+            start = len(maker.made)
+            self._update(weight, gradient, scale, rate, shared)
+            after.setdefault(gradient, []).extend(maker.made[start:])
+        if scale is not None:
+            return [*before, *backward, *common, *(node for nodes in after.values() for node in nodes)]
+        return [*before, *common, *(each for node in backward for each in (node, *after.get(node, ())))]
+
+    def _scale(self, clip_norm: float | None) -> Term | None:
+        """What shortens all gradients together; of them together nothing is known before the last."""
+        if clip_norm is None:
+            return None
+        terms = [self.maker.term(gradient) for gradient in self.found.values()]
+        squares = [(g * g).sum(*range(g.rank)) for g in terms]
+        total = squares[0]
+        for square in squares[1:]:
+            total = total + square
+        return (total.number(clip_norm) / (total.op("sqrt") + 1e-6)).op("minimum", 1.0)
+
+    def _shared(self) -> dict[str, Term]:
+        kept = {name: self._state(name, TensorType("f32", ())) for name in self.optimizer.shared}
+        following = self.optimizer.advanced(kept)
+        self.outputs |= {f"{name}{NEXT}": term.value for name, term in following.items()}
+        return following
+
+    def _state(self, name: str, type_: TensorType) -> Term:
+        node = Node(name, INPUT, Input(), (), type_, Origin())
+        self.building.states.append(node)
+        return self.maker.term(node)
+
+    def _update(self, weight: Node, gradient: Node, scale: Term | None, rate: Term, shared: Mapping[str, Term]) -> None:
+        self.maker.at = weight
+        g = self.maker.term(gradient) if scale is None else self.maker.term(gradient) * scale
+        states = {name: self._state(f"{weight.name}.{name}", weight.typed) for name in self.optimizer.states}
+        following, kept = self.optimizer.updated(self.maker.term(weight), g, rate, states, shared)
+        self.maker.at = None
+        self.outputs[f"{weight.name}{NEXT}"] = following.value
+        self.outputs |= {f"{weight.name}.{name}{NEXT}": term.value for name, term in kept.items()}
