@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from .compiler.files.onnx_file import export_onnx as export_onnx
     from .compiler.files.onnx_file import read_onnx as read_onnx
     from .compiler.files.torch_module import from_torch as from_torch
+    from .compiler.training.optimizers import adam as adam
+    from .compiler.training.optimizers import sgd as sgd
+    from .compiler.training.step import training_step as training_step
+    from .compiler.training.trainer import Trainer as Trainer
     from .ir.errors import ConvcError as ConvcError
     from .ir.errors import Mismatch as Mismatch
     from .ir.graph import Graph as Graph
@@ -47,7 +51,9 @@ _HOME = {
     "Mismatch": ".ir.errors",
     "Module": ".compiler.compiling.module",
     "Network": ".compiler.dsl.network",
+    "Trainer": ".compiler.training.trainer",
     "Value": ".compiler.dsl.trace",
+    "adam": ".compiler.training.optimizers",
     "compile": ".compiler.compiling.module",
     "compile_network": ".compiler.compiling.compile",
     "export_onnx": ".compiler.files.onnx_file",
@@ -58,6 +64,8 @@ _HOME = {
     "parse_graph": ".ir.parser",
     "print_graph": ".ir.printer",
     "scope": ".compiler.dsl.trace",
+    "sgd": ".compiler.training.optimizers",
+    "training_step": ".compiler.training.step",
     "verify": ".compiler.checking.verify",
 }
 _TAKE_GRAPHS = ("compile", "compile_network", "export_onnx", "optimize", "print_graph", "verify")

@@ -36,13 +36,16 @@ class Gradients:
 
 
 class NodeMaker:
-    """Makes typed nodes whose names are not `taken`, equal ones once. `at` is the node on whose behalf: its name and its line go on."""
+    """Makes typed nodes whose names are not `taken`, equal ones once. `at` is the node on whose behalf: its name and its line go on.
+    `way` says in names what they are made for.
+    """
 
     def __init__(self, taken: Iterable[str]) -> None:
         self.taken = set(taken)
         self.made: list[Node] = []
         self.known: dict[object, Term] = {}
         self.at: Node | None = None
+        self.way = "back"
 
     def make(self, name: str, operands: Sequence[Term], attributes: Mapping[str, Any]) -> Term:
         kind = OPS[name]
@@ -70,7 +73,7 @@ class NodeMaker:
         return self._kept(node.like(type=infer_type(node)))
 
     def _number(self, type_: TensorType, value: float) -> Term:
-        name = self._name("number")
+        name, value = self._name("number"), float(value)  # a whole number would be printed, and read, as another
         weights = Weights(type_, Recipe("full", name, value=value))
         return self._kept(Node(name, PARAM, Param("full", value=value), (), type_, self._origin(), weights))
 
@@ -79,7 +82,7 @@ class NodeMaker:
         return self.term(node)
 
     def _name(self, suffix: str) -> str:
-        return fresh_name(suffix if self.at is None else f"{self.at.name}.back.{suffix}", self.taken)
+        return fresh_name(suffix if self.at is None else f"{self.at.name}.{self.way}.{suffix}", self.taken)
 
     def _origin(self) -> Origin:
         return Origin() if self.at is None else replace(self.at.origin, made_from=())

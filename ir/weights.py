@@ -16,13 +16,17 @@ import numpy as np
 from .errors import InvalidModel
 from .types import DTYPES, Array, TensorType
 
-__all__ = ["INITS", "Recipe", "Weights"]
+__all__ = ["FANS", "INITS", "Recipe", "Weights"]
 
 # How values are drawn; `given` means that they come from outside (a file, or a pass computed them).
 INITS = {
     "auto": "he for rank two and more, else around_one: what a bare `param` in a text gets",
     "he": "normal, variance 2/fan_in (He et al. 2015, Delving Deep, eq. 10)",
-    "xavier": "normal, variance 2/(fan_in+fan_out) (Glorot & Bengio 2010, eq. 16)",
+    "he_uniform": "uniform of the same variance",
+    "he_out": "normal, variance 2/fan_out: what keeps gradients (He et al. 2015, Delving Deep, eq. 14)",
+    "he_out_uniform": "uniform of the same variance",
+    "xavier": "normal, variance 2/(fan_in+fan_out) (Glorot & Bengio 2010, eq. 12)",
+    "xavier_uniform": "uniform of the same variance, within sqrt(6/(fan_in+fan_out)) (Glorot & Bengio 2010, eq. 16)",
     "around_one": "uniform in [0.75, 1.25]: gains and variances",
     "small": "normal, deviation 0.05: biases and means",
     "tenth": "uniform in [0.1, 0.3]: the last gain of a residual branch (Goyal et al. 2017, sec. 5.1)",
@@ -31,6 +35,14 @@ INITS = {
     "full": "all `value`",
     "given": "values come with the weights file",
 }
+UNIFORM = "_uniform"
+# Over what 2 is the variance: sums that come in, sums that go out, or both.
+_OVER: dict[str, Callable[[int, int], int]] = {
+    "he": lambda fan_in, fan_out: fan_in,
+    "he_out": lambda fan_in, fan_out: fan_out,
+    "xavier": lambda fan_in, fan_out: fan_in + fan_out,
+}
+FANS = {f"{name}{shape}": over for name, over in _OVER.items() for shape in ("", UNIFORM)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +68,9 @@ class Recipe:
         if init in ("around_one", "tenth"):
             low, high = (0.75, 1.25) if init == "around_one" else (0.1, 0.3)
             return (low + (high - low) * draws.random(shape, dtype=np.float32)).astype(dtype)
+        if init.endswith(UNIFORM):
+            bound = math.sqrt(3) * _deviation(init.removesuffix(UNIFORM), shape)
+            return ((2 * draws.random(shape, dtype=np.float32) - 1) * np.float32(bound)).astype(dtype)
         values = draws.standard_normal(shape, dtype=np.float32)
         values *= np.float32(_deviation(init, shape))
         return values.astype(dtype, copy=False)
@@ -131,7 +146,7 @@ def _deviation(init: str, shape: tuple[int, ...]) -> float:
         return 0.05
     fan_in = max(math.prod(shape[1:]), 1)
     fan_out = max(math.prod(shape) // max(shape[1], 1), 1) if len(shape) > 1 else 1
-    return math.sqrt(2.0 / fan_in) if init == "he" else math.sqrt(2.0 / (fan_in + fan_out))
+    return math.sqrt(2.0 / FANS[init](fan_in, fan_out))
 
 
 def _seed_of(key: str, seed: int) -> int:

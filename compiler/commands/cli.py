@@ -28,6 +28,7 @@ COMMANDS = {
     "optimize": "an ONNX file in, a smaller and faster one out, checked",
     "compile": "an artifact directory, checked against the reference",
     "tune": "faster forms of a network's kernels on this machine, for compile to use",
+    "train": "weights from pictures: a step as a graph, on any engine",
     "run": "run an artifact or a model on a photograph or arrays",
     "plan": "1x1 bottlenecks under a budget: approximations, measured",
     "bench": "how fast engines run a network, turn by turn",

@@ -15,6 +15,8 @@ from ..files.model import Request, load_with_source
 from ..files.onnx_file import export_onnx
 from ..files.weights import WEIGHT_FILES, check_numbers, write_weights
 from ..targets.options import FP32, PRECISIONS
+from ..training.onnx_step import export_training
+from ..training.step import evaluation_step, training_step
 from .console import Console
 from .options import CALIBRATION, check_suffix, model_options
 
@@ -31,10 +33,20 @@ PRECISION = "Of products and weights; inputs and outputs, norms, pool sums and s
 @click.option("-O", "level", type=click.IntRange(0, 3), default=0, show_default=True, help="Optimization level before the export.")
 @click.option("--precision", type=click.Choice(PRECISIONS), default=FP32, show_default=True, help=PRECISION)
 @click.option("--calibration", multiple=True, metavar="FILE", help=CALIBRATION)
+@click.option("--training", is_flag=True, help="A step of training with sgd: weights and state in, loss and the next ones out.")
+@click.option("--evaluation", is_flag=True, help="Loss and accuracy, weights as inputs.")
 @click.option("--opset", type=int, help="ONNX opset, 7 or newer; default: the newest that onnxruntime here supports.")
 @click.pass_obj
 def command(
-    console: Console, request: Request, output: Path, level: int, precision: str, calibration: tuple[str, ...], opset: int | None
+    console: Console,
+    request: Request,
+    output: Path,
+    level: int,
+    precision: str,
+    calibration: tuple[str, ...],
+    opset: int | None,
+    training: bool,
+    evaluation: bool,
 ) -> None:
     """Write MODEL as an ONNX file, or its parameters by name. It is exported as written unless -O asks for passes."""
     check_suffix("-o", output, (".onnx", *WEIGHT_FILES))
@@ -42,6 +54,10 @@ def command(
         raise UsageError("tf32 is how a GPU multiplies float32, and no file says it: the runtime that loads one decides; export as fp32")
     need_use(calibration, precision)
     graph, source = load_with_source(request, console.zoo, console.say)
+    if training or evaluation:
+        if (training and evaluation) or precision != FP32 or output.suffix != ".onnx":
+            raise UsageError("--training and --evaluation each write one .onnx file of their own, in fp32")
+        graph, source = (training_step(graph) if training else evaluation_step(graph)), None
     if output.suffix in WEIGHT_FILES:
         if level or opset or precision != FP32:
             extra = "-O" if level else "--opset" if opset else "--precision"
@@ -54,7 +70,10 @@ def command(
             better = narrowed.graph
             for line in narrowed.lines:
                 console.say(line)
-        export_onnx(better, output, opset, source, resized=bool(request.inputs))
+        if training or evaluation:
+            export_training(better, output, opset)
+        else:
+            export_onnx(better, output, opset, source, resized=bool(request.inputs))
     console.say(f"wrote {output} ({output.stat().st_size:,} bytes)")
 
 

@@ -49,7 +49,7 @@ def _cross_entropy(scores: Term, label: Term, smoothing: float) -> Scored:
     """-log softmax of the label's class, mean over images and places; smoothing as Szegedy et al. 2016, sec. 7."""
     classes, axes = _classes(scores), range(scores.rank)
     place = label.reshape(scores.shape[0], 1, *scores.shape[2:])
-    zero, one = (label.maker.full(TensorType("i64", ()), number) for number in (0, 1))
+    zero, one = (label.maker.full(TensorType("i64", ()), number) for number in (0.0, 1.0))
     each = zero.op("range", one, count=classes).reshape(1, classes, *(1,) * (scores.rank - 2))
     target = place.equals(each).cast(scores.type.dtype)
     target = target * (1 - smoothing) + smoothing / classes if smoothing else target

@@ -11,7 +11,7 @@ from ...ir.ops.activation import DROPOUT
 from ...ir.ops.norm import BATCH_NORM
 from ...ir.terms import Term, where
 
-__all__ = ["MOMENTUM", "drops", "dropped", "normalized", "statistics_of"]
+__all__ = ["MOMENTUM", "dropped", "drops", "normalized", "statistics_of"]
 
 MOMENTUM = 0.1  # of a batch in the running statistics, PyTorch's
 
@@ -54,8 +54,7 @@ def normalized(node: Node, operands: tuple[Term, ...], maker: NodeMaker) -> tupl
     batch_mean = x.sum(*axes) / count
     off = x - batch_mean.along_channels(x.rank)
     batch_var = (off * off).sum(*axes) / count
-    gain = scale / (batch_var + BATCH_NORM.of(node).epsilon).op("sqrt")
-    made = off * gain.along_channels(x.rank) + shift.along_channels(x.rank)
+    made = x.op("batch_norm", scale, shift, batch_mean, batch_var, epsilon=BATCH_NORM.of(node).epsilon)
     next_mean = mean * (1 - MOMENTUM) + batch_mean * MOMENTUM
     next_var = var * (1 - MOMENTUM) + batch_var * (MOMENTUM * (count / (count - 1.0)))
     return made, next_mean, next_var

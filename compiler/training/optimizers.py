@@ -93,9 +93,7 @@ def sgd(momentum: float = 0.9, weight_decay: float = 5e-4, nesterov: bool = Fals
     return Sgd(momentum, weight_decay, nesterov)
 
 
-def adam(
-    betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8, weight_decay: float = 0.0, decoupled: bool = False
-) -> Adam:
+def adam(betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8, weight_decay: float = 0.0, decoupled: bool = False) -> Adam:
     """Raises: UsageError for betas outside [0, 1), or a negative decay or epsilon."""
     for beta in betas:
         _need_share("a beta", beta)

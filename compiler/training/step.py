@@ -10,7 +10,7 @@ the way back, with dropout off and stored statistics.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -22,19 +22,18 @@ from ...ir.ops.leaf import INPUT, Input
 from ...ir.suggest import did_you_mean
 from ...ir.terms import Term
 from ...ir.types import TensorType
-from ..dsl.network import Network
 from .losses import LOSSES, Loss
-from .modes import drops, dropped, normalized, statistics_of
+from .modes import dropped, drops, normalized, statistics_of
 from .optimizers import Optimizer, Sgd
 
-__all__ = ["NEXT", "Step", "evaluation_step", "step_of", "trainable", "training_step"]
+__all__ = ["NEXT", "OWN", "TrainingStep", "evaluation_step", "step_of", "trainable", "training_step"]
 
 NEXT = ".next"
 OWN = ("label", "learning_rate", "seed", "loss", "accuracy")
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TrainingStep:
     """A step's graph. `weights` are the parameters that are its inputs, `statistics` those of them that no gradient moves, and `states`
     what the optimizer keeps, 0 at first.
     """
@@ -46,7 +45,7 @@ class Step:
 
 
 def training_step(
-    net: Network | Graph,
+    net: Graph | Callable[[], Graph],
     loss: str = "cross_entropy",
     optimizer: Optimizer | None = None,
     frozen: Sequence[str] = (),
@@ -62,7 +61,7 @@ def training_step(
     return step_of(_graph(net), loss, optimizer, frozen, clip_norm, label_smoothing).graph
 
 
-def evaluation_step(net: Network | Graph, loss: str = "cross_entropy") -> Graph:
+def evaluation_step(net: Graph | Callable[[], Graph], loss: str = "cross_entropy") -> Graph:
     """Loss and accuracy as a graph, weights and statistics as inputs. Raises: as `training_step`."""
     graph = _graph(net)
     building = _Building.of(graph, loss, dict.fromkeys(trainable(graph)), evaluating=True)
@@ -70,7 +69,7 @@ def evaluation_step(net: Network | Graph, loss: str = "cross_entropy") -> Graph:
     return building.finished(f"{graph.name}_evaluation", scored, building.maker.made)
 
 
-def _graph(net: Network | Graph) -> Graph:
+def _graph(net: Graph | Callable[[], Graph]) -> Graph:
     return net if isinstance(net, Graph) else net()
 
 
@@ -81,7 +80,7 @@ def step_of(
     frozen: Sequence[str] = (),
     clip_norm: float | None = None,
     label_smoothing: float = 0.0,
-) -> Step:
+) -> TrainingStep:
     """As `training_step`, and what of it is what."""
     if not 0 <= label_smoothing < 1:
         raise UsageError(f"label_smoothing is {label_smoothing}, expected at least 0 and less than 1")
@@ -96,7 +95,7 @@ def step_of(
     outputs |= updates.outputs | building.running
     step = building.finished(f"{graph.name}_step", outputs, order)
     states = {node.name: node.typed for node in building.states}
-    return Step(step, tuple(building.weights), tuple(name.removesuffix(NEXT) for name in building.running), states)
+    return TrainingStep(step, tuple(building.weights), tuple(name.removesuffix(NEXT) for name in building.running), states)
 
 
 def trainable(graph: Graph) -> list[Node]:
@@ -118,6 +117,8 @@ def _not_frozen(graph: Graph, frozen: Sequence[str]) -> list[Node]:
         if not any(fnmatchcase(node.name, pattern) for node in all_):
             raise UsageError(f"no parameter of @{graph.name} is called '{pattern}'" + did_you_mean(pattern, [node.name for node in all_]))
     left = [node for node in all_ if not any(fnmatchcase(node.name, pattern) for pattern in frozen)]
+    if not all_:
+        raise InvalidModel(f"@{graph.name} has no parameters, so nothing to train")
     if not left:
         raise UsageError(f"@{graph.name} has nothing left to train: all {len(all_)} parameters are frozen")
     return left
@@ -152,7 +153,7 @@ class _Building:
         return building
 
     def _forward(self, trained: Mapping[Node, None]) -> None:
-        streams = 0
+        streams, self.maker.way = 0, "train"
         for node in trained:
             self.training[node] = self.new[node] = self._as_input(node)
         for node in self.graph.nodes:
@@ -167,7 +168,7 @@ class _Building:
                 self._normalize(node, stored)
             else:
                 self.new[node] = node.reading(tuple(self.new[operand] for operand in node.inputs))
-        self.maker.at = None
+        self.maker.at, self.maker.way = None, "back"
 
     def _normalize(self, node: Node, stored: tuple[Node, Node]) -> None:
         for each in stored:
@@ -210,8 +211,9 @@ class _Building:
         return Graph.of(self.graph.name, self.inputs, outputs, [*self.new.values(), *self.maker.made])
 
     def finished(self, name: str, outputs: Mapping[str, Node], order: Sequence[Node]) -> Graph:
-        """The graph that returns these values by their names; one that has two names, or is no result of its own, is copied for the second."""
-        names, results, copies = dict[Node, str](), list[Node](), list[Node]()
+        """The graph that returns these values by their names; one of two names, or that no op computes, is copied for the second."""
+        names = {new: node.name for node, new in self.new.items() if new.name != node.name}
+        results, copies = list[Node](), list[Node]()
         for result, node in outputs.items():
             if node in names or not node.inputs:
                 node = Node(result, IDENTITY, Identity(), (node,), node.type, node.origin)
@@ -262,7 +264,7 @@ class _Updates:
         maker = self.maker
         before, backward = maker.made[: self.first], maker.made[self.first :]
         scale = self._scale(clip_norm)
-        rate = self.building.input("learning_rate", TensorType("f32", ()))
+        rate = self.building.input("learning_rate", self.loss.typed)
         shared = self._shared()
         common = maker.made[self.first + len(backward) :]
         after: dict[Node, list[Node]] = {}
@@ -286,7 +288,7 @@ class _Updates:
         return (total.number(clip_norm) / (total.op("sqrt") + 1e-6)).op("minimum", 1.0)
 
     def _shared(self) -> dict[str, Term]:
-        kept = {name: self._state(name, TensorType("f32", ())) for name in self.optimizer.shared}
+        kept = {name: self._state(name, self.loss.typed) for name in self.optimizer.shared}
         following = self.optimizer.advanced(kept)
         self.outputs |= {f"{name}{NEXT}": term.value for name, term in following.items()}
         return following
@@ -297,7 +299,7 @@ class _Updates:
         return self.maker.term(node)
 
     def _update(self, weight: Node, gradient: Node, scale: Term | None, rate: Term, shared: Mapping[str, Term]) -> None:
-        self.maker.at = weight
+        self.maker.at, self.maker.way = weight, "next"
         g = self.maker.term(gradient) if scale is None else self.maker.term(gradient) * scale
         states = {name: self._state(f"{weight.name}.{name}", weight.typed) for name in self.optimizer.states}
         following, kept = self.optimizer.updated(self.maker.term(weight), g, rate, states, shared)

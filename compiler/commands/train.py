@@ -1,0 +1,141 @@
+"""convc train"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ...ir.errors import InvalidInput, UsageError
+from ...ir.graph import Graph
+from ...ir.weights import FANS
+from ..engines.table import ENGINES
+from ..files.model import Request
+from ..files.weights import WEIGHT_FILES
+from ..training.augment import AUGMENTATIONS, need_augmentations
+from ..training.checkpoint import Epoch
+from ..training.losses import LOSSES
+from ..training.optimizers import Optimizer, adam, sgd
+from ..training.pictures import NAMED, read_pictures
+from ..training.run import Plan, RunFiles, TrainingRun, files_of
+from ..training.schedules import SCHEDULES
+from ..training.trainer import Score, Trainer
+from .console import Console, emit_json
+from .options import THREADS, check_suffix, gather, model_options
+
+__all__ = ["command"]
+
+
+def _names(context: click.Context, option: click.Parameter, value: str) -> tuple[str, ...]:
+    return tuple(name for name in value.split(",") if name)
+
+
+@click.command("train")
+@model_options
+@click.option(
+    "--data", required=True, help=f"A folder with a folder of pictures for each class, an .npz with x and y, or {', '.join(NAMED)}."
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Where the best weights go: .safetensors or .npz.")
+@click.option("--loss", type=click.Choice(list(LOSSES)), default="cross_entropy", show_default=True)
+@click.option("--optimizer", type=click.Choice(["sgd", "adam"]), default="sgd", show_default=True)
+@click.option("--momentum", type=float, default=0.9, show_default=True, help="Of sgd.")
+@click.option("--nesterov", is_flag=True, help="sgd that looks ahead.")
+@click.option("--weight-decay", type=float, default=5e-4, show_default=True)
+@click.option("--label-smoothing", type=float, default=0.0, show_default=True)
+@click.option("--clip-norm", type=float, help="The greatest length of all gradients together.")
+@click.option("--freeze", multiple=True, metavar="NAME", help="Parameters that stay as they are, such as 'conv1.*'.")
+@click.option("--init", type=click.Choice(list(FANS)), help="How weights are drawn; default: as the network says.")
+@click.option("--epochs", type=click.IntRange(1), default=10, show_default=True)
+@click.option("--batch", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--learning-rate", "--lr", "learning_rate", type=click.FloatRange(0, min_open=True), default=0.01, show_default=True)
+@click.option("--schedule", type=click.Choice(list(SCHEDULES)), default="cosine", show_default=True, help="Of the learning rate.")
+@click.option("--validation", type=click.FloatRange(0, 1, True, True), default=0.2, show_default=True, help="Share that is held out.")
+@click.option("--augment", "augmentations", metavar="A,B", default="", callback=_names, help=f"Among {', '.join(AUGMENTATIONS)}.")
+@click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that augment beside the step.")
+@click.option("-b", "--backend", type=click.Choice(list(ENGINES)), default="tvm", show_default=True)
+@click.option("--threads", type=THREADS, help="Threads; default: one a physical core.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all that is drawn.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint beside the output, to the same bits.")
+@click.option("--json", "as_json", is_flag=True, help="The epochs as JSON.")
+@gather("plan", Plan)
+@click.pass_obj
+def command(console: Console, request: Request, plan: Plan, data: str, output: Path, resume: bool, as_json: bool, **how: Any) -> None:
+    """Train MODEL on pictures, and write the weights that did best on those held out.
+
+    Beside the weights stand a curve (.svg), a line of JSON for each epoch (.jsonl) and a checkpoint to --resume from.
+    """
+    check_suffix("-o", output, WEIGHT_FILES)
+    graph = console.load(request)
+    trainer = _trainer(graph, plan, how)
+    image, classes = graph.inputs[0].typed, _classes(graph)
+    pictures = read_pictures(data, image, classes, console.say)
+    plan = plan if plan.augmentations else replace(plan, workers=0)
+    run, files = TrainingRun(trainer, pictures, plan, {"data": data, **_identity(how)}), files_of(output)
+    if resume:
+        run.resume(files.checkpoint)
+        console.say(f"go on after step {trainer.steps}, {len(run.epochs)} of {plan.epochs} epochs done")
+    elif files.checkpoint.exists():
+        console.say(f"note: '{files.checkpoint}' of an earlier run is written anew; --resume would go on with it")
+    console.say(
+        f"{len(run.training)} pictures to learn from, {len(run.held)} held out, {run.per_epoch} steps an epoch, on {trainer.engine}"
+    )
+    _go(console, run, files)
+    best = max(run.epochs, key=lambda each: each.worth)
+    if as_json:
+        emit_json({"epochs": [asdict(each) for each in run.epochs], "best": best.epoch, "weights": str(output)})
+    console.say(f"wrote {output}: the weights of epoch {best.epoch}; {files.curve.name} is the curve, {files.lines.name} its numbers")
+
+
+def _identity(how: dict[str, Any]) -> dict[str, Any]:
+    """What of the options decides the bits, as JSON has it."""
+    return {name: list(how[name]) if name == "freeze" else value for name, value in how.items() if name not in ("threads", "backend")}
+
+
+def _go(console: Console, run: TrainingRun, files: RunFiles) -> None:
+    def said(epoch: Epoch) -> None:
+        right = "" if epoch.accuracy is None else f", {epoch.accuracy:.4f} right"
+        held = "" if epoch.validation_accuracy is None else f", {epoch.validation_accuracy:.4f} right"
+        rest = f"{epoch.learning_rate:.3g} at the end, {epoch.seconds:.1f} s"
+        console.say(f"epoch {epoch.epoch}: loss {epoch.loss:.4f}{right}; held out {epoch.validation_loss:.4f}{held}; rate {rest}")
+
+    def stepped(step: int, score: Score) -> None:
+        console.say(f"step {step}: loss {score.loss:.4f}", 1)
+
+    try:
+        run.go(files, said, stepped)
+    except KeyboardInterrupt:
+        console.say(f"stopped after step {run.trainer.steps}; '{files.checkpoint}' has all of it: go on with --resume")
+        raise
+
+
+def _trainer(graph: Graph, plan: Plan, how: dict[str, Any]) -> Trainer:
+    need_augmentations(plan.augmentations)
+    optimizer: Optimizer
+    if how["optimizer"] == "adam":
+        if how["nesterov"]:
+            raise UsageError("--nesterov is sgd's; leave it out")
+        optimizer = adam(weight_decay=how["weight_decay"])
+    else:
+        optimizer = sgd(how["momentum"], how["weight_decay"], how["nesterov"])
+    return Trainer(
+        graph,
+        how["loss"],
+        optimizer,
+        how["freeze"],
+        how["clip_norm"],
+        how["label_smoothing"],
+        how["backend"],
+        how["threads"],
+        how["init"],
+        plan.seed,
+    )
+
+
+def _classes(graph: Graph) -> int:
+    """Raises: InvalidInput for a network that gives no score for each class."""
+    out = graph.outputs[0].typed
+    if out.rank != 2 or not isinstance(out.shape[1], int):
+        raise InvalidInput(f"@{graph.name} returns {out}, and pictures of classes need [N,classes]; cc.Trainer trains others")
+    return out.shape[1]

@@ -1,0 +1,116 @@
+"""Batches of pictures, augmented on processes beside the step. Each is a function of its place in the run alone, however many processes
+make them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import queue
+import signal
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...ir.errors import ConvcError
+from ...ir.types import Array
+from .augment import augmented
+from .pictures import Pictures
+
+__all__ = ["Batches", "Labelled", "split"]
+
+AHEAD = 2  # batches that a process makes before they are wanted
+PATIENCE = 120  # seconds to wait for a process that may be dead before asking whether it is
+Labelled = tuple[Array, Array]  # images [n,C,H,W], normalized, and labels
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """How batches are made of pictures: `mean` and `deviation` of each channel are taken out once a picture is changed."""
+
+    pictures: Pictures
+    mean: Array
+    deviation: Array
+    augmentations: tuple[str, ...] = ()
+    seed: int = 0
+
+    def of(self, indices: Array, epoch: int | None = None) -> Labelled:
+        """These pictures; changed as it falls in that epoch, where one is given."""
+        made = [self._one(int(index), epoch) for index in indices]
+        images = (np.stack(made) - self.mean) / self.deviation
+        return np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32), self.pictures.labels[indices]
+
+    def _one(self, index: int, epoch: int | None) -> Array:
+        picture = self.pictures.pixel(index)
+        if epoch is None or not self.augmentations:
+            return picture
+        return augmented(picture, self.augmentations, np.random.default_rng([self.seed, epoch, index]))
+
+    def order(self, indices: Array, epoch: int, batch: int) -> list[Array]:
+        """The epoch's batches, all of one size: what is left over falls to another epoch."""
+        mixed = np.random.default_rng([self.seed, epoch]).permutation(indices)
+        batch = min(batch, len(mixed))
+        return [mixed[start : start + batch] for start in range(0, len(mixed) - batch + 1, batch)]
+
+    @contextmanager
+    def made(self, orders: Sequence[Array], epoch: int, workers: int) -> Generator[Generator[Labelled]]:
+        """The batches one after another, made by as many processes; by none, where they are wanted."""
+        if not workers:
+            yield (self.of(indices, epoch) for indices in orders)
+            return
+        with _processes(self, orders, epoch, min(workers, len(orders))) as results:
+            yield _in_turn(results, len(orders))
+
+
+def split(count: int, share: float, seed: int) -> tuple[Array, Array]:
+    """Places to learn from and to validate on; of each at least one.
+
+    Raises: ConvcError for fewer than two pictures.
+    """
+    if count < 2:
+        raise ConvcError(f"{count} picture is too few: some to learn from and some to validate on are needed")
+    mixed = np.random.default_rng([seed]).permutation(count)
+    held = min(max(round(count * share), 1), count - 1)
+    return np.sort(mixed[held:]), np.sort(mixed[:held])
+
+
+@contextmanager
+def _processes(batches: Batches, orders: Sequence[Array], epoch: int, workers: int) -> Generator[list[tuple[Any, Any]]]:
+    """Process i makes batches i, i + workers and so on, each into a queue of its own."""
+    context = multiprocessing.get_context("spawn")
+    queues = [context.Queue(AHEAD) for _ in range(workers)]
+    started = [
+        context.Process(target=_make, args=(batches, list(orders[i::workers]), epoch, queues[i]), daemon=True) for i in range(workers)
+    ]
+    try:
+        for process in started:
+            process.start()
+        yield list(zip(started, queues, strict=True))
+    finally:
+        for process in started:
+            if process.pid is not None:
+                process.terminate()
+                process.join()
+        for each in queues:
+            each.cancel_join_thread()
+            each.close()
+
+
+def _make(batches: Batches, orders: list[Array], epoch: int, into: Any) -> None:
+    """In a process of its own. Ctrl-C reaches it too; the one that reads decides when it is over."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for indices in orders:
+        into.put(batches.of(indices, epoch))
+
+
+def _in_turn(made: list[tuple[Any, Any]], count: int) -> Generator[Labelled]:
+    for place in range(count):
+        process, each = made[place % len(made)]
+        while True:
+            try:
+                yield each.get(timeout=PATIENCE)
+                break
+            except queue.Empty:
+                if not process.is_alive():
+                    raise ConvcError("a process that makes batches has ended before its time; try --workers 0") from None

@@ -1,0 +1,96 @@
+"""A run on disk: all that going on needs, so that a run resumed comes to the same bits as one that never stopped."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...ir.errors import InvalidInput, UsageError
+from ...ir.files import write_file
+from ...ir.types import Array
+
+__all__ = ["Epoch", "RunState", "read_checkpoint", "write_checkpoint"]
+
+VERSION = 1
+BEST = "best/"
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What an epoch came to. Units: `seconds` of wall time; accuracies are shares, None where the loss knows none."""
+
+    epoch: int
+    loss: float
+    accuracy: float | None
+    validation_loss: float
+    validation_accuracy: float | None
+    learning_rate: float
+    seconds: float
+
+    @property
+    def worth(self) -> float:
+        """By which the best epoch is chosen: its accuracy, or where there is none the smaller loss."""
+        return -self.validation_loss if self.validation_accuracy is None else self.validation_accuracy
+
+
+@dataclass(frozen=True)
+class RunState:
+    """`values` are the step's weights and state after `steps` steps, `done` of them in this epoch, whose sums so far are `loss` and
+    `accuracy`. `settings` are what must be the same to go on. `best` are the weights of the best epoch."""
+
+    values: Mapping[str, Array]
+    best: Mapping[str, Array]
+    steps: int
+    done: int
+    loss: float
+    accuracy: float
+    settings: Mapping[str, Any]
+    epochs: tuple[Epoch, ...] = field(default=())
+
+
+def write_checkpoint(path: Path, checkpoint: RunState) -> None:
+    """Whole or not at all. Raises: UsageError where it cannot be written: the one before stays."""
+    arrays = {name: np.asarray(value, order="C") for name, value in checkpoint.values.items()}
+    arrays |= {f"{BEST}{name}": np.asarray(value, order="C") for name, value in checkpoint.best.items()}
+    said = {"version": VERSION, "steps": checkpoint.steps, "done": checkpoint.done}
+    said |= {"loss": checkpoint.loss.hex(), "accuracy": checkpoint.accuracy.hex()}
+    said |= {"settings": dict(checkpoint.settings), "epochs": [asdict(each) for each in checkpoint.epochs]}
+    write_file(path, _safetensors().save(arrays, {"convc": json.dumps(said)}))
+
+
+def read_checkpoint(path: Path) -> RunState:
+    """Raises: UsageError for a file that is not there; InvalidInput for one that is no checkpoint."""
+    from ..files.weights import load_arrays
+
+    if not path.is_file():
+        raise UsageError(f"there is no checkpoint '{path}'; leave out --resume to begin")
+    arrays = load_arrays(path)
+    try:
+        said = json.loads(_metadata(path)["convc"])
+        if said["version"] != VERSION:
+            raise InvalidInput(f"'{path}' is a checkpoint of version {said['version']}, and this convc writes {VERSION}")
+        best = {name.removeprefix(BEST): value for name, value in arrays.items() if name.startswith(BEST)}
+        values = {name: value for name, value in arrays.items() if not name.startswith(BEST)}
+        epochs = tuple(Epoch(**each) for each in said["epochs"])
+        sums = float.fromhex(said["loss"]), float.fromhex(said["accuracy"])
+        return RunState(values, best, int(said["steps"]), int(said["done"]), *sums, dict(said["settings"]), epochs)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInput(f"'{path}' is no checkpoint of convc: it lacks {error}") from error
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """What the header says beside its tensors: safetensors begins with its length in 8 bytes."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(min(length, path.stat().st_size)))
+    return dict(header.get("__metadata__", {}))
+
+
+def _safetensors() -> Any:
+    return importlib.import_module("safetensors.numpy")

@@ -1,0 +1,33 @@
+"""A step as a plain ONNX file, which says in its metadata what its inputs are and how they go on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ...ir.graph import Graph
+from .step import NEXT, OWN
+
+__all__ = ["README", "export_training", "training_metadata"]
+
+README = """Feed every output NAME.next to the input NAME of the next run. Weights begin with values of yours, such as those that
+`convc export MODEL -o w.safetensors` writes; velocities and other state of the optimizer begin at 0. `label` holds classes counted from
+0, `learning_rate` is one number, and `seed`, where there is one, another whole number at each step. The evaluation takes the same weights
+and gives loss and accuracy. Any runtime of ONNX runs both; nothing here needs onnxruntime-training."""
+
+
+def export_training(graph: Graph, path: Path, opset: int | None = None) -> None:
+    """Raises: as `export_onnx`."""
+    from ...backends.onnx.file.saving import save_model
+    from ...backends.onnx.write.export import to_shell
+
+    model, values = to_shell(graph, opset, training_metadata(graph))
+    save_model(model, path, values=values)
+
+
+def training_metadata(graph: Graph) -> dict[str, str]:
+    """What a reader of the file in C++ or JavaScript must know, lists as JSON."""
+    following = {node.name for node in graph.outputs}
+    carried = [node.name for node in graph.inputs if f"{node.name}{NEXT}" in following]
+    weights = [node.name for node in graph.inputs if node.name not in OWN and node.typed.rank][1:]
+    return {"convc.readme": README, "convc.carried": json.dumps(carried), "convc.weights_and_state": json.dumps(weights)}

@@ -1,0 +1,200 @@
+"""`Trainer`: a network that learns, batch by batch. Weights and state are arrays by name between steps."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ...backends.reference import stream
+from ...ir.errors import ConvcError, InvalidInput
+from ...ir.graph import Graph, Node
+from ...ir.ops.leaf import PARAM, Param
+from ...ir.ops.norm import BATCH_NORM
+from ...ir.types import DTYPES, Array, TensorType
+from ...ir.weights import Weights
+from ..engines.engine import Run
+from ..engines.table import engines_named
+from .initial import initial_values
+from .optimizers import Optimizer
+from .step import NEXT, TrainingStep, evaluation_step, step_of
+
+__all__ = ["Diverged", "Score", "Trainer"]
+
+
+class Diverged(ConvcError):
+    """A loss that is no number any more."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Loss, and the share of right answers where the loss knows one."""
+
+    loss: float
+    accuracy: float | None
+
+
+class Trainer:
+    """Trains a network from drawn weights, or from those that it was given.
+
+        trainer = cc.Trainer(cc.models.lenet5(), optimizer=cc.sgd(momentum=0.9), engine="onnx")
+        score = trainer.step(images, labels, learning_rate=0.01)
+        cc.export_onnx(trainer.network(), "trained.onnx")
+
+    What is drawn, dropout too, hangs on `seed` and the number of the step alone: the same steps give the same bits, with any number of
+    threads. Raises: as `training_step`; BackendMissing for an engine that is not here.
+    """
+
+    def __init__(
+        self,
+        net: Graph | Callable[[], Graph],
+        loss: str = "cross_entropy",
+        optimizer: Optimizer | None = None,
+        frozen: Sequence[str] = (),
+        clip_norm: float | None = None,
+        label_smoothing: float = 0.0,
+        engine: str = "tvm",
+        threads: int | None = None,
+        init: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.graph = net if isinstance(net, Graph) else net()
+        self.loss, self.engine, self.threads, self.seed = loss, engine, threads, seed
+        self.made: TrainingStep = step_of(self.graph, loss, optimizer, frozen, clip_norm, label_smoothing)
+        start = initial_values(self.graph, init, seed)
+        states = {name: np.zeros(type_.concrete(), DTYPES[type_.dtype]) for name, type_ in self.made.states.items()}
+        self.frozen = {name: value for name, value in start.items() if name not in self.made.weights}
+        self.values: dict[str, Array] = {name: start[name] for name in self.made.weights} | states
+        self.steps = 0
+
+    def step(self, images: Array, labels: Array, learning_rate: float) -> Score:
+        """One step on a batch.
+
+        Raises: InvalidInput for labels outside the classes, or one number a channel for a batch norm; Diverged for a loss that is no
+        number: the weights are then those before the step.
+        """
+        feed = self._data(images, labels) | self.values
+        self._check_norms(len(images))
+        feed["learning_rate"] = np.array(learning_rate, DTYPES[self.made.graph.by_name["learning_rate"].typed.dtype])
+        if "seed" in self.made.graph.by_name:
+            feed["seed"] = np.array(self._seed(), np.int32)
+        results = self._step(feed)
+        score = _score(results)
+        if not math.isfinite(score.loss):
+            raise Diverged(f"step {self.steps + 1}: the loss is {score.loss}{self._where(feed)}; try a smaller learning rate")
+        self.values = {name: results[f"{name}{NEXT}"] for name in self.values}
+        self.steps += 1
+        return score
+
+    def evaluate(self, images: Array, labels: Array, batch: int = 256) -> Score:
+        """Loss and accuracy as in inference, means over all images. Raises: InvalidInput as `step`."""
+        if not len(images):
+            raise InvalidInput("there is no image to evaluate on")
+        weights = {node.name: self._value(node.name) for node in self._evaluation_graph.inputs if self._has(node.name)}
+        found: list[tuple[int, Score]] = []
+        for start in range(0, len(images), batch):
+            part = slice(start, start + batch)
+            found.append((len(images[part]), _score(self._evaluation(self._data(images[part], labels[part]) | weights))))
+        loss = sum(count * score.loss for count, score in found) / len(images)
+        shares = [count * score.accuracy for count, score in found if score.accuracy is not None]
+        return Score(loss, sum(shares) / len(images) if shares else None)
+
+    def network(self) -> Graph:
+        """The network with the weights and statistics of now, as inference computes it."""
+
+        def trained(node: Node, operands: tuple[Node, ...]) -> Node:
+            if node.kind is not PARAM or not self._has(node.name):
+                return node.reading(operands)
+            return node.like(op=Param("given"), weights=Weights.of(np.array(self._value(node.name)), node.name))
+
+        return self.graph.rebuild(trained)
+
+    def weights(self) -> dict[str, Array]:
+        """Every parameter of the network by name, as files of weights have them."""
+        return {node.name: node.weights.array() for node in self.network().params if node.weights is not None}
+
+    def restore(self, values: Mapping[str, Array], steps: int) -> None:
+        """Go on from weights and state of before.
+
+        Raises: InvalidInput for those of another network.
+        """
+        types = {name: TensorType.of(value) for name, value in self.values.items()}
+        have = {name: TensorType.of(value) for name, value in values.items()}
+        if wrong := next((name for name in (types | have) if types.get(name) != have.get(name)), None):
+            what = f"'{wrong}' is {have.get(wrong, 'missing')} there and {types.get(wrong, 'unknown')} here"
+            raise InvalidInput(f"the checkpoint is of another network, or of another optimizer: {what}")
+        self.values, self.steps = {name: np.array(values[name]) for name in self.values}, steps
+
+    @cached_property
+    def _step(self) -> Run:
+        return self._started(self.made.graph)
+
+    @cached_property
+    def _evaluation_graph(self) -> Graph:
+        return evaluation_step(self.graph, self.loss)
+
+    @cached_property
+    def _evaluation(self) -> Run:
+        return self._started(self._evaluation_graph)
+
+    def _started(self, graph: Graph) -> Run:
+        (engine,) = engines_named(self.engine)
+        return engine.start(graph, self.threads)
+
+    def _has(self, name: str) -> bool:
+        return name in self.values or name in self.frozen
+
+    def _value(self, name: str) -> Array:
+        return self.values[name] if name in self.values else self.frozen[name]
+
+    def _data(self, images: Array, labels: Array) -> dict[str, Array]:
+        label = self.made.graph.by_name["label"].typed
+        given = np.asarray(labels).astype(DTYPES[label.dtype])
+        (image, *others) = (node for node in self.graph.inputs)
+        if others:
+            raise InvalidInput(f"@{self.graph.name} has {len(others) + 1} inputs; a trainer gives it one")
+        if self.loss == "cross_entropy":
+            self._check_labels(given)
+        return {image.name: np.asarray(images, DTYPES[image.typed.dtype]), "label": given}
+
+    def _check_labels(self, labels: Array) -> None:
+        classes = self.graph.outputs[0].typed.shape[1]
+        outside = labels[(labels < 0) | (labels >= classes)]
+        if outside.size:
+            raise InvalidInput(f"label {outside[0]} is outside the {classes} classes of @{self.graph.name}, which are 0 to {classes - 1}")
+
+    def _check_norms(self, batch: int) -> None:
+        running = set(self.made.statistics)
+        for node in self.graph.nodes:
+            if node.kind is BATCH_NORM and node.inputs[3].name in running and batch * math.prod(_sizes(node)) == 1:
+                raise InvalidInput(
+                    f"{node.where} has one number for each channel, of which there is no variance; train with batches of 2 or more"
+                )
+
+    def _seed(self) -> int:
+        """For the step, of 31 bits."""
+        return int.from_bytes(hashlib.blake2b(f"{self.seed}:{self.steps}".encode(), digest_size=4).digest(), "little") >> 1
+
+    def _where(self, feed: Mapping[str, Array]) -> str:
+        """The first value on the way to the loss that is not finite."""
+        graph = self.made.graph
+        forward = Graph.of(graph.name, graph.inputs, [graph.by_name["loss"]], graph.nodes)
+        for node, value in stream(forward, {node.name: feed[node.name] for node in forward.inputs}):
+            if node.typed.is_float and not np.isfinite(value).all():
+                return f", which began at {node.where}"
+        return ""
+
+
+def _sizes(node: Node) -> list[int]:
+    """Of the axes of space; a named one counts as 2, for it may be anything."""
+    return [size if isinstance(size, int) else 2 for size in node.typed.shape[2:]]
+
+
+def _score(results: Mapping[str, Array]) -> Score:
+    return Score(float(results["loss"]), float(results["accuracy"]) if "accuracy" in results else None)

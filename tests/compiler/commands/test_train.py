@@ -1,0 +1,101 @@
+"""`convc train` and `convc export --training`, each as a process: what they write, and how they end."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import onnx
+import pytest
+
+from convc.tests.support.shell import convc
+
+NET = """
+import convc as cc
+
+@cc.network(image="N,1,8,8")
+def small(image, classes=10):
+    return cc.softmax(cc.dense(cc.relu(cc.dense(image, 16)), classes))
+"""
+PLAN = ("--data", "digits", "-b", "reference", "--lr", "0.1", "--epochs", "3", "--batch", "128")
+
+
+@pytest.fixture
+def model(tmp_path):
+    (tmp_path / "net.py").write_text(NET)
+    return f"{tmp_path / 'net.py'}:small"
+
+
+def test_train_writes_weights_that_run(model, tmp_path):
+    weights = tmp_path / "w.safetensors"
+    done = convc("train", model, *PLAN, "-o", weights, "--augment", "crop,rotate", "--json")
+    assert done.code == 0, done.err
+    assert "epoch 3: loss" in done.err
+    epochs = json.loads(done.out)["epochs"]
+    assert epochs[-1]["validation_accuracy"] > 0.4  # by chance it is 0.1
+    assert {path.name for path in tmp_path.iterdir()} >= {"w.safetensors", "w.svg", "w.jsonl", "w.checkpoint.safetensors"}
+    assert convc("summary", model, "--weights", weights).code == 0
+    again = convc("train", model, *PLAN, "-o", weights, "--augment", "crop,rotate", "--resume")
+    assert "3 of 3 epochs done" in again.err
+
+
+def test_ctrl_c_loses_nothing(model, tmp_path):
+    weights = tmp_path / "w.safetensors"
+    words = ["train", model, "--data", "digits", "-b", "reference", "--epochs", "500", "-o", str(weights)]
+    process = subprocess.Popen([sys.executable, "-m", "convc", *words], stderr=subprocess.PIPE, text=True)
+    while not weights.exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "has all of it: go on with --resume" in said
+    stopped = int(said.split("stopped after step ")[1].split(";")[0])
+    again = subprocess.Popen([sys.executable, "-m", "convc", "-v", *words, "--resume"], stderr=subprocess.PIPE, text=True)
+    lines = [again.stderr.readline() for _ in range(3)]
+    again.send_signal(signal.SIGINT)
+    again.communicate(timeout=60)
+    assert f"go on after step {stopped}," in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--data", "digit"), 2, "there is no folder or file 'digit'; did you mean 'digits'"),
+        (("--data", "digits", "--augment", "flop"), 2, "unknown augmentation 'flop'; did you mean 'flip'"),
+        (("--data", "digits", "--set", "classes=5"), 3, "'digits' has 10 classes, and the network 5; pass --set classes=10"),
+        (("--data", "digits", "--freeze", "fc9.*"), 2, "no parameter of @small is called 'fc9.*'"),
+        (("--data", "digits", "--resume"), 2, "there is no checkpoint"),
+        (("--data", "digits", "--optimizer", "adam", "--nesterov"), 2, "--nesterov is sgd's"),
+        (("--data", "digits", "--lr", "1e30", "-b", "reference"), 1, "the loss is"),
+        (("--data", "labels.npz"), 3, "'labels.npz' has the label 12, outside the 10 classes"),
+        (("--data", "empty"), 3, "class 'b' of 'empty' has no pictures"),
+    ],
+)
+def test_bad_input_is_told_in_a_sentence(model, tmp_path, words, code, said):
+    np.savez(tmp_path / "labels.npz", x=np.zeros((3, 8, 8), np.uint8), y=np.array([0, 1, 12]))
+    (tmp_path / "empty" / "b").mkdir(parents=True)
+    done = convc("train", model, *words, "-o", "w.safetensors", cwd=tmp_path)
+    assert (done.code, said in done.err) == (code, True), done.err
+    assert "Traceback" not in done.err
+
+
+def test_no_room_for_a_checkpoint(model, tmp_path):
+    (tmp_path / "w.checkpoint.safetensors").mkdir()
+    done = convc("train", model, *PLAN, "-o", tmp_path / "w.safetensors")
+    assert done.code == 2
+    assert "cannot write" in done.err
+
+
+def test_a_step_and_an_evaluation_are_exported(model, tmp_path):
+    for flag, outputs in (("--training", 6), ("--evaluation", 2)):
+        file = tmp_path / f"{flag[2:]}.onnx"
+        assert convc("export", model, flag, "-o", file, "--opset", "17").code == 0
+        written = onnx.load(file)
+        onnx.checker.check_model(written, full_check=True)
+        assert len(written.graph.output) >= outputs
+        assert "convc.readme" in {entry.key for entry in written.metadata_props}
+    done = convc("export", model, "--training", "--evaluation", "-o", tmp_path / "x.onnx")
+    assert done.code == 2
+    assert "each write one .onnx file of their own" in done.err
