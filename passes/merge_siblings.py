@@ -45,16 +45,17 @@ def merge_siblings(graph: Graph, ledger: Ledger) -> Graph:
     After: %x.all = conv2d(%x, %x.all.w); %a = slice(%x.all) {axes=[1], ..}; %b = slice(%x.all) {axes=[1], ..}
     """
     merged: list[Family] = []
-    for family in _families(graph, ledger.prices):
+    live = Graph.of(graph.name, graph.inputs, graph.outputs, graph.nodes)  # what a dead node reads is not read
+    for family in _families(live, ledger.prices):
         if not ledger.is_open:
             break
-        if why := _declined(graph, family, ledger.prices):
+        if why := _declined(live, family, ledger.prices):
             ledger.decline("merge", family.convs[0].name, why)
             continue
         names = tuple(node.name for node in (*family.convs, *family.tails))
         ledger.record("merge", family.tails[0].name, tuple(dict.fromkeys(names)))
         merged.append(family)
-    return flatten_concat(_Merging(graph, merged).run(), ledger) if merged else graph
+    return flatten_concat(_Merging(live, merged).run(), ledger) if merged else graph
 
 
 def _families(graph: Graph, prices: Prices) -> Iterator[Family]:
