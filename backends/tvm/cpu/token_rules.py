@@ -45,12 +45,10 @@ def _matrices(around: Surroundings, node: Node) -> Work | None:
     numbers = [dim for dim in (*a.typed.shape[-2:], *b.typed.shape[-2:]) if isinstance(dim, int)]
     if a.typed.shape[:-2] != b.typed.shape[:-2] or len(numbers) < 4 or shown(a, b, node) is None:
         return None
-    covers, steps, others = _after(around, node)
+    covers, steps, others = _after(around, node, in_rows=True)
     shapes = shown(a, *others, covers[-1])
     assert shapes is not None
     size = rows.RowProduct(shapes[0], shapes[-1], steps, tuple(shapes[1:-1]), around.processor)
-    if shapes[-1][-1] != numbers[3]:
-        return None
     kernel = rows.matrix_product.of(size, size.rows // numbers[0])
     return Work(covers, kernel, (a, b), (), others, frozenset([a, b, covers[-1]]))
 
@@ -72,7 +70,7 @@ def _rows(around: Surroundings, node: Node, x: Node, w: Node, bias: list[Node], 
     if not bias and (found := _bias_after(around.graph, node)) is not None:
         head, bias = found
         covers.append(head)
-    more, steps, others = _after(around, head)
+    more, steps, others = _after(around, head, in_rows=True)
     covers = [*covers, *more[1:]]
     shapes = shown(x, *others, covers[-1])
     assert shapes is not None
@@ -93,8 +91,10 @@ def _bias_after(graph: Graph, node: Node) -> tuple[Node, list[Node]] | None:
     return reader, [other]
 
 
-def _after(around: Surroundings, node: Node) -> Followers:
-    """What follows element by element, through reshapes, which leave memory as it is, as long as some step comes behind."""
+def _after(around: Surroundings, node: Node, *, in_rows: bool = False) -> Followers:
+    """What follows element by element, through reshapes, which leave memory as it is, as long as some step comes behind. `in_rows` as long
+    as rows are as long, too: a product's kernel takes its results from the last axis of what it leaves.
+    """
     chain, steps, others = [node], list[EpilogueStep](), list[Node]()
     while True:
         more, new, read = chain_after(around.graph, around.covered, chain[-1], _step, MOST)
@@ -106,7 +106,7 @@ def _after(around: Surroundings, node: Node) -> Followers:
             names.append(reader)
         if reader is None or not names or reader in around.covered or _step(reader, names[-1]) is None:
             break
-        if shown(node, names[-1]) is None:
+        if shown(node, names[-1]) is None or (in_rows and names[-1].typed.shape[-1:] != node.typed.shape[-1:]):
             break
         chain += names
     return tuple(chain), tuple(steps), tuple(others)

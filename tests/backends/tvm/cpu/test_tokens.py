@@ -167,3 +167,20 @@ def test_heads_whose_depth_lies_across_the_batch() -> None:
     }""")
     assert calls(graph) == {"attention": 1}
     build_and_hold(graph, {"N": 1}, {"N": 3})
+
+
+def test_a_product_takes_nothing_in_that_has_other_rows() -> None:
+    """Its kernel takes the number of its results from the last axis of what it leaves."""
+    text = """graph @g(%x: f32[2,6,3], %w: f32[4,3,5], %z: f32[4,5,8]) {
+      %v = param : f32[3,2]
+      %a = matmul(%x, %v)
+      %b = reshape(%a) {shape=[2,2,6]}
+      %c = relu(%b)
+      %d = matmul(%w, %z)
+      %e = reshape(%d) {shape=[4,6,4]}
+      %f = relu(%e)
+      return %c, %f
+    }"""
+    graph = typed_graph(text)
+    assert calls(graph) == {"rows": 1, "matmul": 1, "elements": 2, "stock reshape": 2}
+    build_and_hold(graph)
