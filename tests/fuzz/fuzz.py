@@ -3,6 +3,7 @@
     python tests/fuzz/fuzz.py --seconds 60 --seed 0               passes
     python tests/fuzz/fuzz.py --count 10000 --check passes        as many networks, however long it takes
     python tests/fuzz/fuzz.py --seconds 60 --check engines        reference, onnxruntime and TVM
+    python tests/fuzz/fuzz.py --count 10000 --check tvm --mixing  TVM at -O3: tokens, norms, narrow groups and shuffles in every network
     python tests/fuzz/fuzz.py build/fuzz/1a2b3c.cir               what is wrong with these, again
 
 Network i of seed s is `random_network` of "s:i". Networks to which a rule, or two rules together, are
@@ -70,6 +71,8 @@ def checks_for(kind: str, seed: int) -> tuple[str, ...]:
     """TVM takes a third of a second to compile, so it sees every eighth network, at one level with our kernels and at one without."""
     draws, levels = random.Random(seed), range(len(LEVELS))
     compiled = (f"tvm -O{draws.choice(levels)}", f"stock -O{draws.choice(levels)}") if seed % TVM_EVERY == 0 else ()
+    if kind == "tvm":
+        return ("tvm -O3",)
     engines = ("reference -O0", "onnx -O0", f"onnx -O{draws.choice(levels[1:])}", *compiled)
     return {"passes": pass_checks(seed), "engines": engines, "all": (*pass_checks(seed), *engines)}[kind]
 
@@ -117,7 +120,7 @@ def _short(path: Path) -> str:
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
-def work(worker: int, workers: int, seed: int, kind: str, count: int, end: float, out: Path, corpus: Path) -> Tally:
+def work(worker: int, workers: int, seed: int, kind: str, count: int, end: float, out: Path, corpus: Path, mixing: bool = False) -> Tally:
     """Networks `worker`, `worker` + `workers`, ... until the count or the time is reached."""
     tally = Tally()
     starts: list[Graph] = []
@@ -134,7 +137,7 @@ def work(worker: int, workers: int, seed: int, kind: str, count: int, end: float
             break
         number = random.Random(f"{seed}:{index}").getrandbits(48)
         start = starts[number % len(starts)] if starts and index % GROW == GROW - 1 else None
-        graph = random_network(number, start=start)
+        graph = random_network(number, start=start, mixing=mixing)
         subject = examine(graph, checks_for(kind, number), tally, out)
         new = features(subject) - tally.seen.keys()
         tally.seen |= dict.fromkeys(new, index)
@@ -169,7 +172,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="at most; 60 when no count is given")
     parser.add_argument("--count", type=int, help="networks; as many as there is time for when not given")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--check", choices=("passes", "engines", "all"), default="passes")
+    parser.add_argument("--check", choices=("passes", "engines", "all", "tvm"), default="passes")
+    parser.add_argument("--mixing", action="store_true", help="of float32, and each with tokens, norms, narrow groups or shuffles")
     parser.add_argument("--jobs", type=int, choices=(1, 2), default=min(2, os.cpu_count() or 1))
     parser.add_argument("--corpus", type=Path, default=ROOT / "build" / "fuzz" / "corpus")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "fuzz", help="where failures are written")
@@ -181,7 +185,7 @@ def main() -> int:
     known = len(list(given.corpus.glob("*.cir")))
     start = time.time()
     jobs = [
-        (i, given.jobs, given.seed, given.check, given.count or sys.maxsize, start + seconds, given.out, given.corpus)
+        (i, given.jobs, given.seed, given.check, given.count or sys.maxsize, start + seconds, given.out, given.corpus, given.mixing)
         for i in range(given.jobs)
     ]
     total = Tally()

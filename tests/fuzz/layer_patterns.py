@@ -6,7 +6,7 @@ import math
 
 from convc.ir.graph import Node
 from convc.ir.ops import activation, conv, elementwise, pool, shape
-from convc.tests.fuzz.network_builder import MOST_PRODUCTS, Builder, Refused
+from convc.tests.fuzz.network_builder import MOST_CHANNELS, MOST_PRODUCTS, Builder, Refused
 from convc.tests.fuzz.single_layers import (
     act,
     avg_pool,
@@ -295,6 +295,23 @@ def shuffled(b: Builder, x: Node) -> Node:
         return b.pick(pointwise, conv2d, depthwise)(b, mixed)
     halves = [b.op(shape.SLICE, shape.Slice((1,), (start,), (start + channels // 2,)), mixed) for start in (0, channels // 2)]
     return b.op(shape.CONCAT, shape.Concat(1), halves[1], act(b, halves[0]))
+
+
+def narrow_groups(b: Builder, x: Node) -> Node:
+    """Groups of 2 to 15 channels between two 1x1 convolutions, or not all of that. Xie et al. 2016; Radosavovic et al. 2020."""
+    width, groups = b.pick((8, 2), (4, 3), (2, 4), (16, 1), (3, 5), (5, 3), (15, 2), (7, 2), (12, 2), (6, 4), (10, 3), (2, 15))
+    y = conv2d(b, x, kernel=(1, 1), strides=(1, 1), pads=(0, 0, 0, 0), groups=1, c_out=width * groups)
+    if b.flag():
+        y = act(b, y)
+    thick = b.pick(width, width, width, max(width // 2, 1), min(2 * width, MOST_CHANNELS // groups))
+    kernel = b.pick((3, 3), (3, 3), (1, 1), (5, 5), (1, 3))
+    pads = tuple(size // 2 for size in kernel * 2)
+    y = conv2d(b, y, kernel=kernel, strides=b.pick((1, 1), (1, 1), (2, 2)), pads=pads, groups=groups, c_out=thick * groups)
+    y = b.pick(act, batch_norm, nothing)(b, y)
+    if b.flag():
+        return y
+    y = conv2d(b, y, kernel=(1, 1), strides=(1, 1), pads=(0, 0, 0, 0), groups=1, c_out=b.channels(x))
+    return b.op(elementwise.ADD, elementwise.Add(), x, y) if x.type == y.type else y
 
 
 def classifier(b: Builder, x: Node) -> Node:

@@ -18,11 +18,11 @@ from convc.ir.types import TensorType, parse_shape
 from convc.ir.verifier import verify_graph
 from convc.ir.weights import Recipe, Weights
 
-__all__ = ["MOST_PRODUCTS", "SIZES", "Builder", "Integer", "Refused"]
+__all__ = ["MOST_CHANNELS", "MOST_PRODUCTS", "SIZES", "Builder", "Integer", "Refused"]
 
 SIZES = {"N": 2, "H": 7, "W": 6}  # what named sizes are when a network runs
 MOST_ELEMENTS = 1200  # of one value
-MOST_CHANNELS = 12
+MOST_CHANNELS = 30  # two groups of the widest that are narrow
 MOST_PRODUCTS = 2  # of two activations: squares of squares overflow
 Integer = Callable[[int, int], int]  # a whole number between two, both included; the lower is the simpler
 
@@ -34,7 +34,7 @@ class Refused(Exception):
 class Builder:
     """A network under construction; `values` are what later layers may read."""
 
-    def __init__(self, integer: Integer, start: Graph | None = None) -> None:
+    def __init__(self, integer: Integer, start: Graph | None = None, dtype: str = "") -> None:
         self.integer = integer
         self.nodes: list[Node] = []
         self.names: set[str] = set()
@@ -43,7 +43,7 @@ class Builder:
         self.products = 0
         self.dtype = "f32"
         if start is None:
-            self.dtype = self.pick("f32", "f32", "f32", "f32", "f32", "f32", "f64", "f16")
+            self.dtype = dtype or self.pick("f32", "f32", "f32", "f32", "f32", "f32", "f64", "f16")
             self.odd_names = self.flag(12)
             batch = self.pick("N", "N", 1, 2)
             rows, cols = ("H", "W") if self.flag(8) else (self.int(4, 8), self.int(3, 8))

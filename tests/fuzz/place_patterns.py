@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from convc.ir.graph import Node
-from convc.ir.ops import activation, diagonal, elementwise, group, indexed, lengths, reduce, thresholds, trigonometry
+from convc.ir.ops import activation, diagonal, elementwise, group, indexed, lengths, reduce, shape, thresholds, trigonometry
 from convc.tests.fuzz.network_builder import Builder, Refused
 
 ANGLES = (*(trigonometry.SIN, trigonometry.COS, trigonometry.ATAN, trigonometry.SINH, trigonometry.COSH, trigonometry.ASINH),)
@@ -65,26 +65,26 @@ def jump(b: Builder, x: Node) -> Node:
 
 def named(b: Builder, x: Node) -> Node:
     """Elements and slices at constant places, read or written."""
-    shape = tuple(dim for dim in x.typed.shape if isinstance(dim, int))
-    if len(shape) != x.typed.rank or not shape:
+    dims = tuple(dim for dim in x.typed.shape if isinstance(dim, int))
+    if len(dims) != x.typed.rank or not dims:
         raise Refused
-    axis, value = b.int(0, len(shape) - 1), b.pick(0.0, -1.0)
-    one = tuple(1 if i == axis else size for i, size in enumerate(shape))
+    axis, value = b.int(0, len(dims) - 1), b.pick(0.0, -1.0)
+    one = tuple(1 if i == axis else size for i, size in enumerate(dims))
     if b.flag():
         indices = b.param(*one, init="full", value=value, like="i", dtype=b.pick("i64", "i32"))
         if b.flag():
             return b.op(indexed.GATHER_ELEMENTS, indexed.GatherElements(axis), x, indices)
         op = indexed.ScatterElements(axis, b.pick("none", "none", "add", "max", "min"))
         return b.op(indexed.SCATTER_ELEMENTS, op, x, indices, b.param(*one, init="small", like="u"))
-    depth = b.int(1, min(len(shape), 2))
+    depth = b.int(1, min(len(dims), 2))
     if b.flag():
-        batch = b.int(0, len(shape) - depth)
-        indices = b.param(*shape[:batch], 2, depth, init="full", value=value, like="i", dtype="i64")
+        batch = b.int(0, len(dims) - depth)
+        indices = b.param(*dims[:batch], 2, depth, init="full", value=value, like="i", dtype="i64")
         return b.op(indexed.GATHER_ND, indexed.GatherNd(batch), x, indices)
     reduction = b.pick("none", "add", "mul", "max", "min")
     count = 1 if reduction == "none" else 2
     indices = b.param(count, depth, init="full", value=value, like="i", dtype="i64")
-    return b.op(indexed.SCATTER_ND, indexed.ScatterNd(reduction), x, indices, b.param(count, *shape[depth:], init="around_one", like="u"))
+    return b.op(indexed.SCATTER_ND, indexed.ScatterNd(reduction), x, indices, b.param(count, *dims[depth:], init="around_one", like="u"))
 
 
 def ones(b: Builder, x: Node) -> Node:
@@ -98,7 +98,8 @@ def ones(b: Builder, x: Node) -> Node:
 
 
 def triangle(b: Builder, x: Node) -> Node:
-    if x.typed.rank == 2 and b.flag():
+    if b.flag():
+        x = x if x.typed.rank == 2 else b.op(shape.FLATTEN, shape.Flatten(), x)
         y = b.op(diagonal.EYE_LIKE, diagonal.EyeLike(x.typed.dtype, b.int(0, 2)), x)
         return b.op(elementwise.ADD, elementwise.Add(), x, y)
     return b.op(diagonal.TRILU, diagonal.Trilu(b.flag(), b.pick(0, 1, -2)), x)

@@ -27,6 +27,7 @@ from convc.tests.fuzz.layer_patterns import (
     computed_weights,
     conv_bn_act,
     lowest_padded_pool,
+    narrow_groups,
     padded_window,
     pool_of_conv,
     residual,
@@ -69,7 +70,7 @@ from convc.tests.fuzz.single_layers import (
     upsampled,
 )
 from convc.tests.fuzz.size_patterns import computed_in_a_row, sequence, thinned_twice
-from convc.tests.fuzz.token_patterns import heads, layers_of_pixels, windows
+from convc.tests.fuzz.token_patterns import heads, layers_of_pixels, mixed_channels, tokens, windows
 from convc.tests.fuzz.value_patterns import (
     arithmetic_twice,
     cast_there_and_back,
@@ -99,7 +100,7 @@ from convc.tests.fuzz.value_patterns import (
 from convc.tests.fuzz.whole_layers import attended, deformed, lettered, looked_up, recurrent_layer
 from convc.tests.support.graphs import normal_inputs
 
-__all__ = ["MOTIFS", "RARE", "SIZES", "alone", "networks", "random_inputs_of", "random_network"]
+__all__ = ["MIXERS", "MOTIFS", "RARE", "SIZES", "alone", "networks", "random_inputs_of", "random_network"]
 
 
 # fmt: off
@@ -114,12 +115,13 @@ IMAGES = (
     conv_transpose, global_pool, lrn, pad, resample, squeeze_and_excite, classifier, whole_pool, pool_of_conv, strided_readers, padded_window,
     strided_readers, classifier, own_statistics, rearranged, siblings, squeeze, two_convs, shuffled, layers_of_pixels, heads, windows,
     thinned_twice, computed_in_a_row, sequence, rearranged, upsampled, upsampled,
+    tokens, narrow_groups,
 )
 SPACES = (  # over one axis, or three
     conv2d, conv_bn_act, same_conv, pointwise, depthwise, batch_norm, max_pool, avg_pool, residual, branches, before_conv, after_conv,
     padded_window, lowest_padded_pool, two_convs, activations, add_convs, joined_then_cut, shared_weights, shared_stats, computed_weights,
     conv_transpose, global_pool, lrn, pad, resample, squeeze_and_excite, classifier, pool_of_conv, strided_readers, own_statistics,
-    siblings, squeeze, two_convs, upsampled, layers_of_pixels, heads,
+    siblings, squeeze, two_convs, upsampled, layers_of_pixels, heads, tokens, mixed_channels, narrow_groups,
 )
 # fmt: on
 ROWS = (dense, matmul, batch_norm, classifier)
@@ -145,13 +147,30 @@ RARE = (
     lp_pool,
     centred,
 )  # no pass looks for these
+MIXERS = (
+    tokens,
+    heads,
+    layers_of_pixels,
+    mixed_channels,
+    windows,
+    own_statistics,
+    own_statistics,
+    narrow_groups,
+    narrow_groups,
+    shuffled,
+    attended,
+)
 MOTIFS = (*IMAGES, *ANY, *ROWS, *RARE)
 
 
-def build(integer: Integer, steps: int = 8, start: Graph | None = None) -> Graph:
-    """A network of 1 to `steps` motifs on top of `start`, or of an input."""
-    b = Builder(integer, start)
-    grow(b, b.int(1, steps))
+def build(integer: Integer, steps: int = 8, start: Graph | None = None, *, mixing: bool = False) -> Graph:
+    """A network of 1 to `steps` motifs on top of `start`, or of an input; one that is `mixing` has them after some of MIXERS, of float32."""
+    b = Builder(integer, start, "f32" if mixing else "")
+    while mixing and len(b.values) == 1:  # what does not fit is not there
+        grow(b, 1, MIXERS)
+    for _ in range(b.int(1, steps)):
+        grow(b, 1)
+        grow(b, b.int(0, 1) if mixing else 0, MIXERS)
     for _ in range(b.pick(0, 0, 0, 3)):
         grow(b, 1, RARE)
         grow(b, b.int(0, 1))
@@ -176,9 +195,9 @@ def alone(motif: Callable[[Builder, Node], Node], seed: int) -> Graph:
     return b.graph()
 
 
-def random_network(seed: int, steps: int = 8, start: Graph | None = None) -> Graph:
+def random_network(seed: int, steps: int = 8, start: Graph | None = None, *, mixing: bool = False) -> Graph:
     """The network of this seed: the same on every machine."""
-    return build(random.Random(seed).randint, steps, start)
+    return build(random.Random(seed).randint, steps, start, mixing=mixing)
 
 
 @st.composite

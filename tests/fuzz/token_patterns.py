@@ -1,13 +1,13 @@
-"""Patterns of networks of tokens: layers of channels last, heads that read each other, windows."""
+"""Patterns of networks of tokens: patches and a class, layers of channels last, heads that read each other, windows."""
 
 from __future__ import annotations
 
 from convc.ir.graph import Node
-from convc.ir.ops import activation, elementwise, group, linear, shape
+from convc.ir.ops import activation, activation_variants, elementwise, group, linear, rearrange, shape
 from convc.tests.fuzz.network_builder import MOST_PRODUCTS, Builder, Refused
-from convc.tests.fuzz.single_layers import act, matmul, softmax
+from convc.tests.fuzz.single_layers import act, conv2d, matmul, softmax
 
-__all__ = ["heads", "layers_of_pixels", "windows"]
+__all__ = ["heads", "layers_of_pixels", "mixed_channels", "tokens", "windows"]
 
 
 def layers_of_pixels(b: Builder, x: Node) -> Node:
@@ -25,6 +25,43 @@ def layers_of_pixels(b: Builder, x: Node) -> Node:
             b.hide(act(b, y))  # another reader, which is left dead or returned
     y = b.op(shape.TRANSPOSE, shape.Transpose(tuple(there.index(axis) for axis in range(rank))), y)
     return b.op(elementwise.ADD, elementwise.Add(), y, x) if y.type == x.type else y
+
+
+def tokens(b: Builder, x: Node) -> Node:
+    """Patches as tokens `[N,T,C]`, with one for the class before them and their places added, or not all of that. Dosovitskiy et al. 2020."""
+    if x.typed.rank == 4 and b.flag():
+        x = conv2d(b, x, kernel=(2, 2), strides=(2, 2), pads=(0, 0, 0, 0), groups=1, c_out=b.int(2, 6))
+    n, c, *image = x.typed.shape
+    if x.typed.rank < 3 or not all(isinstance(dim, int) for dim in (c, *image)):
+        raise Refused
+    if len(image) > 1:
+        x = b.op(shape.RESHAPE, shape.Reshape((n, c, -1)), x)
+    y = b.op(shape.TRANSPOSE, shape.Transpose((0, 2, 1)), x)
+    if b.flag():
+        first = b.op(rearrange.EXPAND, rearrange.Expand((n, 1, 1)), b.param(1, 1, c, init="small", like="k"))
+        b.hide(first)
+        y = b.op(shape.CONCAT, shape.Concat(1), first, y)
+    if b.flag():
+        y = b.op(elementwise.ADD, elementwise.Add(), y, b.param(1, y.typed.shape[1], c, init="small", like="k"))
+    for _ in range(b.int(1, 2)):
+        y = b.pick(mixed_channels, mixed_channels, heads)(b, y)
+    return y if b.flag() else b.op(shape.SLICE, shape.Slice((1,), (0,), (1,)), y)
+
+
+def mixed_channels(b: Builder, x: Node) -> Node:
+    """A norm, two products with a curve between them, a scale for each channel, all of it added. Touvron et al. 2021, sec. 2."""
+    last = x.typed.shape[-1] if x.typed.rank > 2 else "none"
+    if not isinstance(last, int):
+        raise Refused
+    y = norm(b, x) if b.flag() else x
+    for c_in, c_out in ((last, wide := b.int(1, 3) * last), (wide, last)):
+        y = b.op(linear.MATMUL, linear.MatMul(), y, b.param(c_in, c_out))
+        y = b.op(elementwise.ADD, elementwise.Add(), y, b.param(c_out, init="small", like="b"))
+        if c_out == wide:
+            y = act(b, y) if b.flag() else b.op(activation_variants.GELU, activation_variants.Gelu(), y)
+    if b.flag():
+        y = b.op(elementwise.MUL, elementwise.Mul(), y, b.param(last, init="tenth", like="k"))
+    return b.op(elementwise.ADD, elementwise.Add(), *b.pick((x, y), (y, x)))
 
 
 def norm(b: Builder, x: Node) -> Node:
