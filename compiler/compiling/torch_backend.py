@@ -2,15 +2,17 @@
 
 Parameters are bound as constants. Dynamo gives them with each call, so that one that was written to, or replaced, is seen by its version,
 its address or itself, and the graph is built anew. What is written through `.data` or another library's view changes none of these.
+One graph serves all modules that Dynamo finds alike, such as the blocks of a network, each compiled by itself: it is built for each.
 """
 
 from __future__ import annotations
 
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from operator import attrgetter, is_, itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from ...backends.tvm.host import most_threads
@@ -23,7 +25,9 @@ from .module import started
 
 __all__ = ["Options", "convc"]
 
-REBUILDS = 3  # of one graph whose weights change; each takes seconds, and who goes on writing to them is training
+REBUILDS = 3  # for one module whose weights change; each takes seconds, and who goes on writing to them is training
+MODULES = 64  # for which a graph is built
+WORDS = 16  # about one graph, each another
 VERSION = attrgetter("_version")
 
 
@@ -55,9 +59,9 @@ def convc(graph: Any, example_inputs: Sequence[Any], *, options: Mapping[str, An
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """Weights as they were when a graph was built of them. They are kept, so that no other tensor comes to lie at their addresses."""
+    """Weights as they were when a graph was built of them. Their memory is kept: no other tensor comes to lie at their addresses."""
 
-    tensors: Sequence[Any]
+    memory: Sequence[Any]
     versions: Sequence[int]
     addresses: Sequence[int]
 
@@ -66,12 +70,10 @@ class _Held:
         """Raises: UnsupportedOp for what was made in inference mode, where PyTorch counts no versions."""
         if any(tensor.is_inference() for tensor in tensors):
             raise UnsupportedOp("weights were made in inference mode, where nobody notes that they change; make the module outside of it")
-        return _Held(tensors, list(map(VERSION, tensors)), _addresses(tensors))
+        return _Held([tensor.detach() for tensor in tensors], list(map(VERSION, tensors)), _addresses(tensors))
 
     def are(self, tensors: Sequence[Any]) -> bool:
-        return (
-            all(map(is_, tensors, self.tensors)) and list(map(VERSION, tensors)) == self.versions and _addresses(tensors) == self.addresses
-        )
+        return list(map(VERSION, tensors)) == self.versions and _addresses(tensors) == self.addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,17 @@ class _Built:
     held: _Held
 
 
+@dataclass(slots=True)
+class _Module:
+    """What a graph is for the weights of one module: `built`, None where convc cannot, after so many `builds`. `alive` forgets it where one
+    of its weights is gone, as another tensor may then be what that was.
+    """
+
+    built: _Built | None = None
+    builds: int = 0
+    alive: Sequence[Any] = ()
+
+
 class _Subgraph:
     """One graph of Dynamo's. `why_not` says why PyTorch runs it itself, once that is known."""
 
@@ -92,8 +105,8 @@ class _Subgraph:
         self.module = module
         self.options = options
         self.why_not = ""
-        self._built: _Built | None = None
-        self._builds = 0
+        self._modules: dict[tuple[int, ...], _Module] = {}  # by the weights themselves
+        self._said: set[str] = set()
         self._lock = threading.Lock()
         self._torch = torch()
         self._grad = self._torch.is_grad_enabled
@@ -106,7 +119,9 @@ class _Subgraph:
         """The graph's results, a tuple of tensors that own their memory."""
         if self.why_not or (self._grad() and self._needs_gradient(args)):
             return self.module(*args)
-        built, weights = self._built, (*self._weights(args), *self._own)
+        weights = (*self._weights(args), *self._own)
+        module = self._modules.get(tuple(map(id, weights)))
+        built = None if module is None else module.built
         if built is None or not built.held.are(weights):
             built = self._renewed(args, weights)
             if built is None:
@@ -115,11 +130,11 @@ class _Subgraph:
         return self.module(*args) if results is None else tuple([self._tensor(results[name]) for name in built.outputs])
 
     def _computed(self, built: _Built, args: Sequence[Any]) -> Mapping[str, Array] | None:
-        """By name; None where convc cannot: it was built for sizes with names, and not every number will do for one."""
+        """By name; None where convc cannot for these: it was built for sizes with names, and not every number will do for one."""
         try:
             return built.run({name: array_of(args[place]) for name, place in zip(built.names, built.places, strict=True)})
         except ConvcError as error:
-            self._give_up(str(error))
+            self._say(str(error))
             return None
 
     def _needs_gradient(self, args: Sequence[Any]) -> bool:
@@ -131,20 +146,32 @@ class _Subgraph:
     def _renewed(self, args: Sequence[Any], weights: Sequence[Any]) -> _Built | None:
         """Built, or built anew because weights changed; None where convc cannot, or has done so too often."""
         with self._lock:
-            if self._built is not None and self._built.held.are(weights):  # another thread was first
-                return self._built
-            if self._builds > REBUILDS:
+            key = tuple(map(id, weights))
+            module = self._modules.get(key) or self._succeeding(key, weights)
+            if module.built is not None and module.built.held.are(weights):  # another thread was first
+                return module.built
+            if module.builds > REBUILDS:
                 self._give_up(
-                    f"its weights changed {self._builds} times, and each time it is compiled anew; compile a module that is trained"
+                    f"its weights changed {module.builds} times, and each time it is compiled anew; compile a module that is trained"
                 )
+            if len(self._modules) > MODULES:
+                self._give_up(f"it serves more than {MODULES} modules, for each of which it is compiled")
             if self.why_not:
                 return None
-            self._built, self._builds = None, self._builds + 1
+            module.built, module.builds = None, module.builds + 1
             try:
-                self._built = self._build(args, weights)
+                module.built = self._build(args, weights)
             except ConvcError as error:
                 self._give_up(str(error))
-            return self._built
+            return module.built
+
+    def _succeeding(self, key: tuple[int, ...], weights: Sequence[Any]) -> _Module:
+        """A module that was not seen yet, or one that was, some of whose weights are others now."""
+        own = set(key)
+        before = [known for known in list(self._modules) if not own.isdisjoint(known)]
+        module = self._modules[key] = _Module(builds=max((self._modules.pop(known, _Module()).builds for known in before), default=0))
+        module.alive = [weakref.ref(tensor, lambda _: self._modules.pop(key, None)) for tensor in weights]
+        return module
 
     def _build(self, args: Sequence[Any], weights: Sequence[Any]) -> _Built:
         """Raises: ConvcError for whatever convc cannot do."""
@@ -161,8 +188,14 @@ class _Subgraph:
         return self._torch.from_numpy(array)
 
     def _give_up(self, why: str) -> None:
-        """Said once for each graph."""
         self.why_not = why
+        self._say(why)
+
+    def _say(self, why: str) -> None:
+        """Once for each graph, and each size that it does not work with."""
+        if why in self._said or len(self._said) >= WORDS:
+            return
+        self._said.add(why)
         warnings.warn(
             f"PyTorch runs a graph of {len(self.module.graph.nodes)} nodes itself, not convc: {why}", RuntimeWarning, stacklevel=4
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import subprocess
 import sys
@@ -106,6 +107,48 @@ def test_who_goes_on_changing_weights_gets_pytorch_and_a_word(builds):
 
 
 @torch.no_grad()
+def test_modules_alike_are_each_compiled_once(builds):
+    """Dynamo has one graph for both, and gives it the weights of the one or of the other."""
+    modules, image = (Small(), Small(), Small()), torch.rand(1, 3, 8, 8)
+    ours = [compiled(module) for module in modules]
+    for _ in range(4):
+        for one, module in zip(ours, modules, strict=True):
+            agree(one(image), module(image))
+    assert len(builds) == 3
+    modules[1].last.weight.mul_(2)
+    for one, module in zip(ours, modules, strict=True):
+        agree(one(image), module(image))
+    assert len(builds) == 4
+
+
+@torch.no_grad()
+def test_a_module_that_is_gone_is_forgotten(builds, monkeypatch):
+    kept = []
+    real = torch_backend._Subgraph.__init__
+    monkeypatch.setattr(torch_backend._Subgraph, "__init__", lambda graph, *args: kept.append(graph) or real(graph, *args))
+    image = torch.rand(1, 3, 8, 8)
+    for _ in range(4):
+        module = Small()
+        agree(compiled(module)(image), module(image))
+        del module
+        gc.collect()
+    (graph,) = kept
+    assert len(builds) == 4
+    assert len(graph._modules) <= 1
+
+
+@torch.no_grad()
+def test_more_modules_than_are_compiled_get_pytorch_and_a_word(builds, monkeypatch):
+    monkeypatch.setattr(torch_backend, "MODULES", 2)
+    modules, image = [Small() for _ in range(3)], torch.rand(1, 3, 8, 8)
+    ours = [compiled(module) for module in modules]
+    for one in ours[:2]:
+        one(image)
+    assert "it serves more than 2 modules" in warned(lambda: agree(ours[2](image), modules[2](image)))
+    assert len(builds) == 2
+
+
+@torch.no_grad()
 def test_graphs_break_at_control_flow_by_data(builds):
     module = Branching()
     ours = compiled(module)
@@ -195,7 +238,7 @@ def test_what_convc_cannot_do_pytorch_does(builds, make, said):
 
 
 @torch.no_grad()
-def test_a_size_that_comes_later_and_that_convc_refuses_is_pytorchs(builds):
+def test_a_size_that_comes_later_and_that_convc_refuses_is_pytorchs(builds, monkeypatch):
     module = torch.nn.MaxPool2d(3, 2, ceil_mode=True)
     ours = compiled(module)
     for side in (16, 12):
@@ -205,6 +248,14 @@ def test_a_size_that_comes_later_and_that_convc_refuses_is_pytorchs(builds):
     said = warned(lambda: agree(ours(image), module(image)))
     assert re.search(r"PyTorch runs .* itself, not convc: .*does not work with .*kernel of extent 3 is larger", said)
     agree(ours(image), module(image))
+    assert len(builds) == 2
+    made = []
+    real = torch_backend._Subgraph._tensor
+    monkeypatch.setattr(torch_backend._Subgraph, "_tensor", lambda graph, array: made.append(array) or real(graph, array))
+    for side, by_convc in ((2, 0), (9, 1), (2, 1), (12, 2)):  # and every other size is convc's, as before
+        image = torch.rand(2, 3, side, side)
+        agree(ours(image), module(image))
+        assert len(made) == by_convc
     assert len(builds) == 2
 
 
