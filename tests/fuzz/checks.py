@@ -95,15 +95,18 @@ class Subject:
 
     @cached_property
     def alone(self) -> Subject | None:
-        """The same for one image, if the batch has a name."""
-        return Subject(self.graph, {**self.sizes, "N": 1}) if batch_names(self.graph) else None
+        """The same for one image, if the batch has a name and the network works with one."""
+        return self._at({**self.sizes, "N": 1}) if batch_names(self.graph) else None
 
     @cached_property
     def elsewhere(self) -> Subject | None:
         """The same at other numbers, if rows or columns have a name and fit them."""
-        other = Subject(self.graph, {**self.sizes, **OTHERS})
+        return self._at({**self.sizes, **OTHERS}) if set(self.graph.symbols) - batch_names(self.graph) else None
+
+    def _at(self, sizes: Mapping[str, int]) -> Subject | None:
+        other = Subject(self.graph, sizes)
         try:
-            return other if set(self.graph.symbols) - batch_names(self.graph) and match_inputs(self.graph, other.inputs) else None
+            return other if match_inputs(self.graph, other.inputs) else None
         except ConvcError:
             return None
 
