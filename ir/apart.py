@@ -19,7 +19,7 @@ from .ops.lengths import LP_NORMALIZATION, REDUCE_L1, REDUCE_L2, REDUCE_LOG_SUM,
 from .ops.linear import DENSE, MATMUL
 from .ops.norm import LOCAL_RESPONSE_NORM
 from .ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, LP_POOL, MAX_POOL
-from .ops.rearrange import DEPTH_TO_SPACE, SPACE_TO_DEPTH
+from .ops.rearrange import DEPTH_TO_SPACE, EXPAND, SPACE_TO_DEPTH
 from .ops.reduce import ARG_MAX, ARG_MIN, REDUCE_MAX, REDUCE_MEAN, REDUCE_MIN, REDUCE_PROD, REDUCE_SUM
 from .ops.resize import RESIZE
 from .ops.select import TOP_K_INDICES, TOP_K_VALUES
@@ -62,6 +62,8 @@ def _is_of_images(node: Node, batch: str) -> bool:
 def _is_apart(node: Node, operands: list[Node]) -> bool:
     if node.kind.facts.pointwise:
         return bool(operands) and all(operand.typed.rank == node.typed.rank for operand in operands)
+    if node.kind is EXPAND:  # the same for all where it is of no images
+        return True
     return bool(operands) and node.kind in ALONG and ALONG[node.kind](node)
 
 
@@ -70,8 +72,14 @@ def _by_type(node: Node) -> bool:
 
 
 def _of_first(node: Node) -> bool:
-    """Where the other operands are weights, which have no images."""
-    return all(operand.weights is not None for operand in node.inputs[1:])
+    """Where the other operands are weights, or made of such, which have no images."""
+    return not any(operand.typed.symbols for operand in node.inputs[1:])
+
+
+def _matrices(node: Node) -> bool:
+    """Of weights, or of as many matrices an image as the other operand has."""
+    a, b = node.inputs
+    return _of_first(node) or 2 < a.typed.rank == b.typed.rank
 
 
 def _axis(node: Node) -> bool:
@@ -84,7 +92,8 @@ def _axes(node: Node) -> bool:
 
 # Of the ops that are not pointwise, those that keep images apart, and where that is more than their types show.
 ALONG: Mapping[OpDef[Any], Apart] = {
-    **dict.fromkeys((*CONVS, *CONV_TRANSPOSES, DENSE, MATMUL, PRELU, INSTANCE_NORM, GROUP_NORM), _of_first),
+    **dict.fromkeys((*CONVS, *CONV_TRANSPOSES, DENSE, PRELU, INSTANCE_NORM, GROUP_NORM), _of_first),
+    MATMUL: _matrices,
     **dict.fromkeys((MAX_POOL, AVG_POOL, LP_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, LOCAL_RESPONSE_NORM), _by_type),
     **dict.fromkeys((RESIZE, DEPTH_TO_SPACE, SPACE_TO_DEPTH, CONCAT, FLATTEN, RESHAPE, TRANSPOSE, PAD), _by_type),
     **dict.fromkeys((REDUCE_SUM, REDUCE_MEAN, REDUCE_MAX, REDUCE_MIN, REDUCE_PROD, ARG_MAX, ARG_MIN), _by_type),

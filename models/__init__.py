@@ -13,6 +13,9 @@ from . import pytorch_names as pytorch
 from .alexnet import alexnet, alexnet_nopad, alexnet_owt
 from .alphago import alphago
 from .cifar_resnet import resnet20, resnet32, resnet44, resnet56, resnet110
+from .convnext import BASE, TINY, convnext_base, convnext_large, convnext_small, convnext_tiny
+from .convnext import LARGE as NEXT_LARGE
+from .convnext import SMALL as NEXT_SMALL
 from .densenet import densenet121
 from .efficientnet import B0, V2_S, efficientnet_b0, efficientnet_v2_s
 from .filters import filters
@@ -40,6 +43,7 @@ from .shufflenet import shufflenet_v2
 from .squeezenet import FIRES, FIRES_1_1, squeezenet1_0, squeezenet1_1
 from .unet import unet_resnet18, unet_resnet34, unet_vgg11, unet_vgg16
 from .vgg import vgg11, vgg11_bn, vgg11_lrn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg16c, vgg19, vgg19_bn
+from .vit import BASE_LAYERS, LARGE_LAYERS, vit_b_16, vit_b_32, vit_l_16
 from .zfnet import zfnet, zfnet512
 
 KRIZHEVSKY = "Krizhevsky et al. 2012"
@@ -63,10 +67,14 @@ TAN_2 = "Tan & Le 2021"
 SZEGEDY_3 = "Szegedy et al. 2015"
 IOFFE = "Ioffe & Szegedy 2015"
 KRIZHEVSKY_2 = "Krizhevsky 2014"
+LIU = "Liu et al. 2022"
+DOSOVITSKIY = "Dosovitskiy et al. 2020"
 COURSE = "course material"
 
 TINY_VGG = {"image": "N,3,32,32", "hidden": 64}
 TINY_RESNET = {"image": "N,3,64,64"}
+TINY_CONVNEXT = {"image": "N,3,32,32", "width": 8}
+TINY_VIT = {"image": "N,3,64,64", "width": 64, "layers": 2}
 TINY_IMAGE = {"image": "N,3,32,32"}
 
 ZOO: dict[str, ZooEntry] = {
@@ -105,6 +113,13 @@ ZOO: dict[str, ZooEntry] = {
     "regnet_y_400mf": ZooEntry(regnet_y_400mf, RADOSAVOVIC, TINY_IMAGE, pytorch.regnet(Y_400MF)),
     "efficientnet_b0": ZooEntry(efficientnet_b0, TAN, TINY_IMAGE, pytorch.efficientnet(B0)),
     "efficientnet_v2_s": ZooEntry(efficientnet_v2_s, TAN_2, TINY_IMAGE, pytorch.efficientnet(V2_S)),
+    "convnext_tiny": ZooEntry(convnext_tiny, LIU, TINY_CONVNEXT, pytorch.convnext(TINY.depths)),
+    "convnext_small": ZooEntry(convnext_small, LIU, TINY_CONVNEXT, pytorch.convnext(NEXT_SMALL.depths)),
+    "convnext_base": ZooEntry(convnext_base, LIU, TINY_CONVNEXT, pytorch.convnext(BASE.depths)),
+    "convnext_large": ZooEntry(convnext_large, LIU, TINY_CONVNEXT, pytorch.convnext(NEXT_LARGE.depths)),
+    "vit_b_16": ZooEntry(vit_b_16, DOSOVITSKIY, TINY_VIT, pytorch.vit(BASE_LAYERS)),
+    "vit_b_32": ZooEntry(vit_b_32, DOSOVITSKIY, TINY_VIT, pytorch.vit(BASE_LAYERS)),
+    "vit_l_16": ZooEntry(vit_l_16, DOSOVITSKIY, TINY_VIT, pytorch.vit(LARGE_LAYERS)),
     "densenet121": ZooEntry(densenet121, HUANG, {"image": "N,3,64,64"}, pytorch.DENSENET121),
     "resnet18": ZooEntry(resnet18, HE, TINY_RESNET, pytorch.resnet(18)),
     "resnet34": ZooEntry(resnet34, HE, TINY_RESNET, pytorch.resnet(34)),

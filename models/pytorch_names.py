@@ -29,12 +29,14 @@ __all__ = [
     "INCEPTION_V3",
     "MOBILENET_V2",
     "SHUFFLENET_V2",
+    "convnext",
     "efficientnet",
     "mobilenet_v3",
     "regnet",
     "resnet",
     "squeezenet",
     "vgg",
+    "vit",
 ]
 
 CLASSIFIER = tuple(CheckpointRow(f"classifier.{theirs}", ours) for theirs, ours in ((1, "fc6"), (4, "fc7"), (6, "fc8")))
@@ -232,6 +234,55 @@ def _regnet(net: RegNet) -> Iterator[CheckpointRow]:
             if net.excites:
                 yield from (CheckpointRow(f"{theirs}.f.se.fc{i}", f"{ours}.{step}") for i, step in ((1, "squeeze"), (2, "excite")))
     yield CheckpointRow("fc", "fc1")
+
+
+def convnext(depths: Sequence[int]) -> Checkpoint:
+    """Stages and what lies between them count alike: features.0 is the stem."""
+    return Checkpoint(tuple(_convnext(depths)), parameters=tuple(_layer_scales(depths)))
+
+
+def _convnext(depths: Sequence[int]) -> Iterator[CheckpointRow]:
+    yield from (CheckpointRow("features.0.0", "stem"), CheckpointRow("features.0.1", "stem_norm"))
+    for stage, depth in enumerate(depths, start=1):
+        if stage > 1:
+            theirs = f"features.{2 * stage - 2}"
+            yield from (CheckpointRow(f"{theirs}.0", f"down{stage}_norm"), CheckpointRow(f"{theirs}.1", f"down{stage}"))
+        for index in range(depth):
+            theirs, ours = f"features.{2 * stage - 1}.{index}.block", f"block{stage}_{index + 1}"
+            yield from (CheckpointRow(f"{theirs}.{at}", f"{ours}.{name}") for at, name in CONVNEXT_BLOCK.items())
+    yield from (CheckpointRow("classifier.0", "head_norm"), CheckpointRow("classifier.2", "fc1"))
+
+
+CONVNEXT_BLOCK = {0: "depthwise", 2: "norm", 3: "expand", 5: "project"}
+
+
+def _layer_scales(depths: Sequence[int]) -> Iterator[CheckpointRow]:
+    for stage, depth in enumerate(depths, start=1):
+        for index in range(depth):
+            yield CheckpointRow(f"features.{2 * stage - 1}.{index}.layer_scale", f"block{stage}_{index + 1}.scale.scale")
+
+
+def vit(layers: int) -> Checkpoint:
+    return Checkpoint(tuple(_vit(layers)), parameters=tuple(_vit_parameters(layers)), older=((".linear_1.", ".0."), (".linear_2.", ".3.")))
+
+
+VIT_BLOCK = {"ln_1": "norm1", "self_attention.out_proj": "attention.out", "ln_2": "norm2", "mlp.0": "expand", "mlp.3": "project"}
+
+
+def _vit(layers: int) -> Iterator[CheckpointRow]:
+    yield CheckpointRow("conv_proj", "patches")
+    for index in range(layers):
+        theirs = f"encoder.layers.encoder_layer_{index}"
+        yield from (CheckpointRow(f"{theirs}.{module}", f"block{index + 1}.{name}") for module, name in VIT_BLOCK.items())
+    yield from (CheckpointRow("encoder.ln", "norm"), CheckpointRow("heads.head", "fc1"))
+
+
+def _vit_parameters(layers: int) -> Iterator[CheckpointRow]:
+    yield CheckpointRow("class_token", "class_token.token")
+    yield CheckpointRow("encoder.pos_embedding", "positions.places")
+    for index in range(layers):
+        theirs, ours = f"encoder.layers.encoder_layer_{index}.self_attention", f"block{index + 1}.attention.qkv"
+        yield from (CheckpointRow(f"{theirs}.in_proj_weight", f"{ours}.w"), CheckpointRow(f"{theirs}.in_proj_bias", f"{ours}.b"))
 
 
 def _shufflenet() -> Iterator[CheckpointRow]:

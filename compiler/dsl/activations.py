@@ -1,4 +1,4 @@
-"""Activations: functions from values to values, in the words of the papers."""
+"""Activations: functions from values to values, in the words of the papers; and scales that are learned."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ from ...ir.ops.activation_variants import (
     Prelu,
     Selu,
 )
+from ...ir.ops.elementwise import MUL, Mul
 from ...ir.ops.unary import SOFTPLUS, Softplus
 from .trace import Value
 
@@ -48,6 +49,7 @@ __all__ = [
     "gelu",
     "hard_sigmoid",
     "hard_swish",
+    "layer_scale",
     "leaky_relu",
     "log_softmax",
     "mish",
@@ -100,6 +102,12 @@ def prelu(x: Value, shared: bool = False, name: str = "") -> Value:
     shape = (1,) if shared else (x.channels, *(1,) * (x.rank - 2))
     slope = x.param(f"{layer}.slope", shape, "tenth")
     return x.trace.emit(PRELU, Prelu(), (x, slope), layer)
+
+
+def layer_scale(x: Value, gain: str = "tenth", name: str = "") -> Value:
+    """A learned factor for each channel of what a residual adds; `gain` is how random ones are drawn. Touvron et al. 2021, sec. 2."""
+    layer = x.trace.layer_name("layer_scale", name)
+    return x.trace.emit(MUL, Mul(), (x, x.param(f"{layer}.scale", (x.channels, *(1,) * (x.rank - 2)), gain)), layer)
 
 
 def elu(x: Value, alpha: float = 1.0) -> Value:

@@ -8,7 +8,7 @@ parameters, which every layer that says the same shares.
 
 from __future__ import annotations
 
-from . import activations, norms, pools, products, ranks, reductions, shapes, values
+from . import activations, norms, pools, products, ranks, reductions, shapes, transformer, values
 from .activations import *  # noqa: F403
 from .norms import *  # noqa: F403
 from .pools import *  # noqa: F403
@@ -16,6 +16,7 @@ from .products import *  # noqa: F403
 from .ranks import *  # noqa: F403
 from .reductions import *  # noqa: F403
 from .shapes import *  # noqa: F403
+from .transformer import *  # noqa: F403
 from .values import *  # noqa: F403
 
 __all__: list[str] = []
@@ -26,4 +27,5 @@ __all__ += products.__all__
 __all__ += ranks.__all__
 __all__ += reductions.__all__
 __all__ += shapes.__all__
+__all__ += transformer.__all__
 __all__ += values.__all__

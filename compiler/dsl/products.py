@@ -5,7 +5,9 @@ from __future__ import annotations
 from ...ir.errors import ShapeError
 from ...ir.ops.conv import CONVS
 from ...ir.ops.conv_transpose import CONV_TRANSPOSES
+from ...ir.ops.elementwise import ADD, Add
 from ...ir.ops.linear import DENSE, MATMUL, Dense, MatMul
+from ...ir.ops.shape import TRANSPOSE, Transpose
 from ...ir.ops.window import Borders
 from .activations import relu
 from .norms import batch_norm
@@ -22,6 +24,7 @@ __all__ = [
     "conv_transpose",
     "conv_with",
     "dense",
+    "linear",
     "matmul",
 ]
 
@@ -115,6 +118,21 @@ def dense(x: Value, features: int, bias: bool = True, name: str = "", weights: s
     if bias:
         parameters.append(x.param(f"{weights or layer}.b", (features,), "small"))
     return x.trace.emit(DENSE, Dense(), (x, *parameters), layer)
+
+
+def linear(x: Value, features: int, bias: bool = True, name: str = "", weights: str = "") -> Value:
+    """A dense layer of each row of the last axis: of tokens, of pixels whose channels come last. Shapes: x[...,C] -> [...,features]."""
+    _need_count("features", features)
+    c_in = x.shape[-1] if x.rank else None
+    if not isinstance(c_in, int):
+        raise ShapeError(naming_line(f"{x.node.where} is {x.node.type}; a number of features is needed on the last axis"))
+    layer = x.trace.layer_name("linear", name)
+    w = x.param(f"{weights or layer}.w", (features, c_in), "he")
+    turned = x.trace.emit(TRANSPOSE, Transpose((1, 0)), (w,), x.trace.named(f"{layer}.turned"))
+    if not bias:
+        return x.trace.emit(MATMUL, MatMul(), (x, turned), layer)
+    product = x.trace.emit(MATMUL, MatMul(), (x, turned), x.trace.named(f"{layer}.product"))
+    return x.trace.emit(ADD, Add(), (product, x.param(f"{weights or layer}.b", (features,), "small")), layer)
 
 
 def matmul(a: Value, b: Value) -> Value:

@@ -26,11 +26,12 @@ class CheckpointRow(NamedTuple):
 @dataclass(frozen=True)
 class Checkpoint:
     """The names of the common PyTorch checkpoints: `ignored` are prefixes of heads used in training alone,
-    `older` spellings that early files have and the present ones."""
+    `older` spellings that early files have and the present ones, `parameters` what a module has by names of its own, and our parameters."""
 
     rows: tuple[CheckpointRow, ...]
     ignored: tuple[str, ...] = ()
     older: tuple[tuple[str, str], ...] = ()
+    parameters: tuple[CheckpointRow, ...] = ()
 
 
 @dataclass(frozen=True)

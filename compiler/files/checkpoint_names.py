@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,10 @@ from ...ir.legible import legible
 from ...ir.types import Array
 from ..dsl.zoo_entry import Checkpoint, Differs
 
-__all__ = ["Translation", "is_foreign", "refuse_foreign", "same_modules", "translate"]
+__all__ = ["FIXED", "Translation", "is_foreign", "refuse_foreign", "same_modules", "translate"]
 
 FILTERS = {"weight": "w", "bias": "b"}
+LAYER_NORM = {"weight": "scale", "bias": "bias"}
 BATCH_NORM = {"weight": "scale", "bias": "shift", "running_mean": "mean", "running_var": "var"}
 COUNTER = "num_batches_tracked"  # of training only
 PARALLEL = "module."  # DataParallel puts it before every name
@@ -56,7 +57,11 @@ def refuse_foreign(name: str, differs: Differs | None, known: Iterable[str], sou
 
 def same_modules(arrays: Mapping[str, Array], tables: Mapping[str, Checkpoint]) -> list[str]:
     """The networks whose table names just the modules that the file has."""
-    return [name for name, names in tables.items() if {row.theirs for row in names.rows} == _modules(arrays, names)]
+    return [name for name, names in tables.items() if _named(names) == _modules(arrays, names)]
+
+
+def _named(names: Checkpoint) -> set[str]:
+    return {row.theirs for row in names.rows} | {row.theirs.rpartition(".")[0] for row in names.parameters}
 
 
 def _modules(arrays: Mapping[str, Array], names: Checkpoint) -> set[str]:
@@ -70,10 +75,10 @@ def translate(graph: Graph, arrays: Mapping[str, Array], names: Checkpoint) -> T
     Raises: InvalidInput for a file that has one name in two spellings.
     """
     own = {node.name for node in graph.params}
-    theirs: dict[str, str] = {}
+    theirs: dict[str, str] = {row.ours: row.theirs for row in names.parameters}
     biases: dict[str, str] = {}
     for row in names.rows:
-        parts = BATCH_NORM if f"{row.ours}.scale" in own else FILTERS
+        parts = _parts(row.ours, own)
         theirs |= {f"{row.ours}.{mine}": f"{row.theirs}.{part}" for part, mine in parts.items() if f"{row.ours}.{mine}" in own}
         if row.absorbs:
             biases[f"{row.ours}.mean"] = f"{row.absorbs}.bias"
@@ -90,6 +95,13 @@ def translate(graph: Graph, arrays: Mapping[str, Array], names: Checkpoint) -> T
         if node.op.init in FIXED and node.weights is not None:
             found.setdefault(node.name, node.weights.array())
     return Translation(found, theirs, ignored)
+
+
+def _parts(layer: str, own: Set[str]) -> Mapping[str, str]:
+    """What a layer's parameters are called, theirs and ours."""
+    if f"{layer}.scale" not in own:
+        return FILTERS
+    return BATCH_NORM if f"{layer}.shift" in own else LAYER_NORM
 
 
 def _absorb(found: dict[str, Array], theirs: dict[str, str], mean: str, bias: str, file: Mapping[str, Array]) -> None:

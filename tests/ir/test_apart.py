@@ -70,6 +70,20 @@ def test_what_joins_is_told(line: str) -> None:
     assert joining_node(graph, "N") is not None
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "%w = param : f32[5,4] %t = transpose(%w) {perm=[1,0]} %y = matmul(%x, %t)",
+        "%t = transpose(%x) {perm=[0,2,1]} %y = matmul(%x, %t)",
+        "%w = param : f32[1,1,4] %e = expand(%w) {shape=[N,1,1]} %y = concat(%e, %x)",
+    ],
+)
+def test_weights_that_are_turned_or_spread_and_matrices_of_each_image_join_none(line: str) -> None:
+    graph = typed_graph(f"graph @g(%x: f32[N,3,4]) {{ {line} return %y }}")
+    assert joining_node(graph, "N") is None
+    assert not _joins(graph)
+
+
 @pytest.mark.parametrize("name", ZOO)
 def test_networks_of_the_zoo_keep_images_apart(name: str) -> None:
     graph = small(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from convc.compiler.files.checkpoint_names import FIXED
 from convc.ir.dims import Dim, evaluate
 from convc.ir.graph import Graph, Node
 
@@ -21,8 +22,9 @@ def params(graph: Graph) -> int:
 
 
 def learnable(graph: Graph) -> int:
-    """Elements of all parameters that training moves: not the mean and variance of a batch norm."""
-    return sum(_number(node.typed.numel) for node in graph.params if not node.name.endswith((".mean", ".var")))
+    """Elements of all parameters that training moves: not the mean and variance of a batch norm, nor numbers that the definition has."""
+    moved = (node for node in graph.params if node.op.init not in FIXED and not node.name.endswith((".mean", ".var")))
+    return sum(_number(node.typed.numel) for node in moved)
 
 
 def macs(graph: Graph, scope: str = "") -> int:
@@ -52,7 +54,13 @@ def output(graph: Graph, name: str) -> str:
 
 def weight_layers(graph: Graph) -> list[Node]:
     """What "16 layers" counts: convolutions and fully connected layers, projections on shortcuts apart."""
-    return [node for node in graph.ops if node.kind.name in ("conv2d", "dense") and not node.origin.scope.endswith("shortcut")]
+    return [node for node in graph.ops if _is_weighted(node) and not node.origin.scope.endswith("shortcut")]
+
+
+def _is_weighted(node: Node) -> bool:
+    """A product of rows has its matrix turned."""
+    turned = node.inputs[1].inputs if node.kind.name == "matmul" else ()
+    return node.kind.name in ("conv2d", "dense") or any(matrix.weights for matrix in turned)
 
 
 def under(graph: Graph, scope: str) -> Iterator[Node]:

@@ -29,6 +29,13 @@ from convc.tests.models.counting import learnable, macs, output, params, weight_
         ("regnet_y_400mf", 4_344_144, 0.40, 86),
         ("efficientnet_b0", 5_288_548, 0.39, 82),
         ("efficientnet_v2_s", 21_458_488, 8.37, 171),
+        ("convnext_tiny", 28_589_128, 4.46, 59),
+        ("convnext_small", 50_223_688, 8.68, 113),
+        ("convnext_base", 88_591_464, 15.35, 113),
+        ("convnext_large", 197_767_336, 34.36, 113),
+        ("vit_b_16", 86_567_656, 17.56, 50),
+        ("vit_b_32", 88_224_232, 4.41, 50),
+        ("vit_l_16", 304_326_632, 61.55, 98),
     ],
 )
 def test_parameters_and_multiply_adds_of_the_common_checkpoints(name: str, count: int, giga_macs: float, layers: int):

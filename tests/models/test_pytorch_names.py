@@ -14,12 +14,13 @@ from convc import models
 from convc.backends import reference
 from convc.compiler.dsl.zoo_entry import Checkpoint, Differs
 from convc.compiler.engines.table import ENGINES
-from convc.compiler.files.checkpoint_names import is_foreign, translate
+from convc.compiler.files.checkpoint_names import FIXED, is_foreign, same_modules, translate
 from convc.compiler.files.model import Request, load
 from convc.compiler.files.weights import bind_weights, npz_bytes
 from convc.ir.errors import InvalidInput
 from convc.ir.graph import Graph
 from convc.ir.types import Array
+from convc.models import pytorch_names
 from convc.tests.models.torchvision_nets import NETWORKS, build, draw, image, kept, scores
 from convc.tests.support.pickles import Payload
 from convc.tests.support.tiers import SIBLINGS, slow_if
@@ -47,7 +48,8 @@ def state_of(name: str, **options: Any) -> dict[str, Array]:
     own = {node.name: node.typed.concrete() for node in ZOO[name].network(**options).params}
     state: dict[str, Array] = {}
     for row in table(name).rows:
-        parts = {"weight": "w", "bias": "b"} | ({"weight": "scale", "bias": "shift"} if f"{row.ours}.scale" in own else {})
+        shift = "shift" if f"{row.ours}.shift" in own else "bias"
+        parts = {"weight": "w", "bias": "b"} | ({"weight": "scale", "bias": shift} if f"{row.ours}.scale" in own else {})
         parts |= {"running_mean": "mean", "running_var": "var"}
         state |= {
             f"{row.theirs}.{part}": np.zeros(own[f"{row.ours}.{mine}"], np.float32)
@@ -79,7 +81,8 @@ def test_every_parameter_has_one_name_of_the_right_shape_and_no_name_is_left(the
     assert is_foreign(graph, state)
     found = translate(graph, state, table(NETWORKS[theirs][0]))
     assert {name: array.shape for name, array in found.arrays.items()} == {node.name: node.typed.shape for node in graph.params}
-    assert len(set(found.theirs.values())) == len(found.theirs) == len(found.arrays)
+    fixed = [node.name for node in graph.params if node.op.init in FIXED]  # the definition's own
+    assert len(set(found.theirs.values())) == len(found.theirs) == len(found.arrays) - len(fixed)
     assert all(name.endswith("num_batches_tracked") or name.startswith(("aux1.", "aux2.", "AuxLogits.")) for name in found.ignored)
 
 
@@ -155,6 +158,24 @@ def test_densenets_older_spelling_is_read_and_both_at_once_are_refused(tmp_path:
     read("densenet121", older, tmp_path, "growth=4")
     with pytest.raises(InvalidInput, match="in an older and in the present spelling"):
         read("densenet121", older | state, tmp_path, "growth=4")
+
+
+def test_what_modules_call_by_names_of_their_own_and_vits_older_spelling(tmp_path: Path):
+    """A transformer's matrices of attention, its class and its places, are parameters of no layer."""
+    options: dict[str, Any] = {"width": 64, "layers": 2, "classes": 9}
+    own = {node.name: node.typed.concrete() for node in ZOO["vit_b_16"].network(**options).params}
+    state = state_of("vit_b_16", **options)
+    for row in pytorch_names.vit(2).parameters:
+        state[row.theirs] = np.ones(own[row.ours], np.float32)
+    state = {name: array for name, array in state.items() if "encoder_layer_" not in name or int(name.split(".")[2][-1]) < 2}
+    older = {name.replace("mlp.0.", "mlp.linear_1.").replace("mlp.3.", "mlp.linear_2."): array for name, array in state.items()}
+    assert len(older.keys() - state.keys()) == 8
+    for theirs in (state, older):
+        translated = translate(ZOO["vit_b_16"].network(**options), theirs, pytorch_names.vit(2))
+        assert {name: array.shape for name, array in translated.arrays.items()} == own
+        assert translated.arrays["block2.attention.qkv.w"].all()
+        assert translated.arrays["positions.places"].all()
+    assert same_modules(state, {"vit_b_16": table("vit_b_16"), "two": pytorch_names.vit(2)}) == ["two"]
 
 
 def test_missing_extra_and_misshaped_names_are_listed_together(tmp_path: Path):

@@ -1,6 +1,6 @@
 """The networks of torchvision: names and shapes of their state dicts, and scores of one image, kept as data.
 
-`python -m convc.tests.models.torchvision_nets` writes the data anew where torch and torchvision are installed.
+`python -m convc.tests.models.torchvision_nets [NETWORK ...]` writes the data anew where torch and torchvision are installed, or that of some.
 Weights are drawn by name, so that the same network can be filled on both sides without a file between them.
 """
 
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,13 @@ NETWORKS: dict[str, tuple[str, int]] = {
     "regnet_y_400mf": ("regnet_y_400mf", 224),
     "efficientnet_b0": ("efficientnet_b0", 224),
     "efficientnet_v2_s": ("efficientnet_v2_s", 384),
+    "convnext_tiny": ("convnext_tiny", 224),
+    "convnext_small": ("convnext_small", 224),
+    "convnext_base": ("convnext_base", 224),
+    "convnext_large": ("convnext_large", 224),
+    "vit_b_16": ("vit_b_16", 224),
+    "vit_b_32": ("vit_b_32", 224),
+    "vit_l_16": ("vit_l_16", 224),
     "resnet18": ("resnet18", 224),
     "resnet34": ("resnet34", 224),
     "resnet50": ("resnet50_v1_5", 224),
@@ -94,15 +102,16 @@ def scores(net: Any, size: int) -> list[float]:
         return net.double()(torch.from_numpy(image(size)).double())[0, :SCORES].tolist()
 
 
-def write() -> None:
-    found: dict[str, dict[str, Any]] = {}
-    for name, (_, size) in NETWORKS.items():
+def write(anew: Collection[str]) -> None:
+    found = kept()
+    for name in anew:
         net = build(name)
         names = {key: list(value.shape) for key, value in net.state_dict().items()}
-        found[name] = {"names": names, "scores": scores(net, size)}
+        found[name] = {"names": names, "scores": scores(net, NETWORKS[name][1])}
         print(name, len(names), found[name]["scores"][:2])
+    found = {name: found[name] for name in NETWORKS}
     FILE.write_bytes(gzip.compress(json.dumps(found, separators=(",", ":")).encode(), 9, mtime=0))
 
 
 if __name__ == "__main__":
-    write()
+    write(sys.argv[1:] or NETWORKS)

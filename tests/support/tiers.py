@@ -18,6 +18,7 @@ SIBLINGS = frozenset(
         *("alexnet_nopad", "alexnet_owt", "zfnet512", "googlenet_naive", "googlenet_bn"),
         *("unet_vgg11", "unet_vgg16", "unet_resnet34"),
         *("mobilenet_v3_large", "mobilenet_v3_small", "regnet_x_800mf", "regnet_y_400mf", "efficientnet_b0", "efficientnet_v2_s"),
+        *("convnext_small", "convnext_base", "convnext_large", "vit_b_32", "vit_l_16"),
     )
 )
 

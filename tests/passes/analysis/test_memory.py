@@ -36,8 +36,8 @@ from convc.tests.support.tiers import GREAT
 SEEDS = st.integers(0, 2**32)
 SLOWEST = 300e-6  # seconds a node; 10e-6 to 30e-6 on an idle core
 
-# Networks whose arena is larger than the live-set bound, and why that cannot be helped. None so far.
-GAPS: dict[str, str] = {}
+# Networks whose arena is larger than the live-set bound, whether in the small form and at which level, and why that cannot be helped.
+GAPS = {("vit_b_16", False, 2): "the exact search stops before it finds or excludes less than 1.13 of the bound"}
 
 
 def run_in_arena(graph: Graph, plan: MemoryPlan, inputs) -> dict[str, np.ndarray]:
@@ -294,7 +294,7 @@ def test_every_arena_of_the_zoo_meets_its_bound(name, small, level):
     for sizes in ({}, {"N": 8}):
         plan = plan_memory(ordered, sizes)
         check_plan(plan, ordered)
-        assert (plan.ratio == 1.0) == (name not in GAPS), plan.why
+        assert (plan.ratio == 1.0) == ((name, small, level) not in GAPS), plan.why
 
 
 @pytest.mark.parametrize("name", ["lenet5", "local", "vgg11_bn", "googlenet", "resnet18", "resnet50", "unet_resnet18", "alphago"])
