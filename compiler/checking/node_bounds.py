@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...backends.tvm.cpu.kernels.winograd.error import error_bound, roundings
+from ...backends.tvm.cpu.product_errors import error_bound
 from ...ir.binding import match_inputs, new_sizes, sized, specialize
 from ...ir.graph import Graph, Node
 from ...ir.opened import OPENED, opened
@@ -148,9 +148,7 @@ def _verdict(kernel: Kernel, held: Mapping[Node, Array], sizes: Mapping[str, int
         with np.errstate(all="ignore"):
             values[node] = np.asarray(node.kind.meaning(sized(node, sizes).op, *operands))
             if kernel.tile and not began:
-                _, c_in, r, _ = operands[1].shape
-                bound = error_bound(kernel.tile, node.op.pads, *operands, dilations=node.op.dilations)
-                bounds[node] = bound + UNDERFLOW * roundings(kernel.tile, r, c_in)
+                bounds[node] = error_bound(kernel.tile, node, *operands)
             else:
                 gamma, own = _local_bound(node, operands, values[node])
                 by = carried if began else carried_in

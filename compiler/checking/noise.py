@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...backends import reference
-from ...backends.tvm.cpu.kernels.winograd.error import noise as tile_noise
+from ...backends.tvm.cpu.product_errors import noise as tile_noise
 from ...ir.graph import Graph, Node
 from ...ir.op import no_rounding
 from ...ir.opened import opened_graph
@@ -52,8 +52,8 @@ def noise_level(
     Single roundings to 16 bits count for less, OF_ONE_ROUNDING: SIGMAS times that is what they may lead to.
 
     Whole numbers have the mean of their changes instead: rounding turns few of them, by as much as it happens to.
-    `exact` are the undisturbed float64 outputs; `tiles` names convolutions that are computed by Winograd's form, with their
-    tiles. Ops that only move or choose values add no noise. An infinity or NaN has none either, and takes none to its neighbours.
+    `exact` are the undisturbed float64 outputs; `tiles` names layers that are computed with fewer products, by Winograd's tiles or by
+    quarters. Ops that only move or choose values add no noise. An infinity or NaN has none either, and takes none to its neighbours.
     What products of float32 multiply is rounded to the unit `factors` first, where that is not 0.
     """
     if steps_of(graph):
@@ -155,7 +155,7 @@ class _Disturbance:
         """One standard deviation for each element of the result."""
         unit = self._unit(node)
         if node.name in self.tiles:
-            return unit * tile_noise(self.tiles[node.name], node.op.pads, operands[0], operands[1], node.op.dilations)
+            return unit * tile_noise(self.tiles[node.name], node, operands[0], operands[1])
         scale = abs(value) if node.kind.magnitude is None else node.kind.magnitude(node.op, *operands)
         roundings = node.kind.roundings(node.op, tuple(operand.typed for operand in node.inputs), node.typed)
         if roundings == 0:

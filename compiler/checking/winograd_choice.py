@@ -1,4 +1,4 @@
-"""Which convolutions Winograd's way computes, and what that does to the results: the choice for one network, with its reasons.
+"""Which layers take fewer products, and what that does to the results: the choice for one network, with its reasons.
 
 A form is fast where sizes say so; whether it is exact enough, only the network can tell, since layers after it may enlarge its noise. So
 the noise at the outputs is predicted by Monte Carlo arithmetic (noise.py), with each form's own noise in it.
@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ...backends.tvm.cpu.kernels.strassen.quarters import QUARTERED
+from ...backends.tvm.cpu.product_errors import form_name
 from ...backends.tvm.processor import AVX512, Processor
 from ...ir.graph import Graph
 from .oracle import Oracle
@@ -23,7 +25,7 @@ Oracles = Callable[[Mapping[str, int]], Oracle]  # by the tiles of an engine's k
 
 @dataclass(frozen=True, slots=True)
 class TileChoice:
-    """`tiles`: the m of F(m x m, r x r) by the convolution's name. `why` says it in lines for people."""
+    """`tiles`: the m of F(m x m, r x r), or QUARTERED, by the layer's name. `why` says it in lines for people."""
 
     tiles: Mapping[str, int]
     why: tuple[str, ...]
@@ -62,4 +64,4 @@ def _is_3x3(graph: Graph, name: str) -> bool:
 
 def _forms(tiles: Mapping[str, int]) -> str:
     counts = Counter(tiles.values())
-    return ", ".join(f"F({m}x{m}) for {counts[m]}" for m in (4, 2) if counts[m]) or "no convolution by Winograd"
+    return ", ".join(f"{form_name(m)} for {counts[m]}" for m in (4, 2, QUARTERED) if counts[m]) or "all products of every layer"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...backends.tvm.cpu.product_errors import form_name
 from ...ir.binding import batch_names
 from ...ir.graph import Graph
 from ...ir.usual_sizes import counting_sizes
@@ -41,7 +42,8 @@ def compile_report(
     lines += ["", "Precision", *(f"  {line}" for line in narrowed)] if narrowed else []
     lines += built.report("an image" if batch_names(graph) else "a run")
     if choice.why:
-        lines += ["", "Winograd", *(f"  {line}" for line in choice.why), *(f"  {name}: F({m}x{m})" for name, m in choice.tiles.items())]
+        forms = [f"{name}: {form_name(m)}" for name, m in choice.tiles.items()]
+        lines += ["", "Fewer products", *(f"  {line}" for line in (*choice.why, *forms))]
     lines += ["", f"Checked against float64, random input{_images(graph)}" if agreements else "Not checked (--no-check)"]
     lines += [f"  {line}" for line in agreements]
     return "\n".join(lines) + "\n"

@@ -30,7 +30,7 @@ def are_names(value: Any) -> bool:
 
 
 def are_tiles(value: Any) -> bool:
-    return isinstance(value, dict) and all(type(tile) is int and tile in (2, 4) for tile in cast("dict[str, Any]", value).values())
+    return isinstance(value, dict) and all(type(tile) is int and tile in (1, 2, 4) for tile in cast("dict[str, Any]", value).values())
 
 
 def is_packing(value: Any) -> bool:

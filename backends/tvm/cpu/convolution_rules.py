@@ -6,7 +6,7 @@ A batch norm that no layer took in is a convolution, too: of single pixels and e
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,9 +20,11 @@ from .kernels.direct.kernel import direct_kernel
 from .kernels.direct.packing import direct_filters, whole_groups
 from .kernels.direct.size import Direct
 from .kernels.epilogue import ALONE, FLAT, Steps
-from .kernels.layout import LANES, blocks, constants
+from .kernels.layout import LANES, Packing, blocks, constants
 from .kernels.narrow import can_turn, narrow, narrow_filters
 from .kernels.norms import gain_and_shift
+from .kernels.strassen.kernel import quartered_pixels
+from .kernels.strassen.quarters import QUARTERED, quarter_weights
 from .kernels.transposed.kernel import depthwise_transposed, transposed
 from .kernels.transposed.packing import depthwise_phase_filters, phase_filters
 from .kernels.transposed.phases import Transposed
@@ -31,6 +33,7 @@ from .kernels.winograd.arrangement import Tiled
 from .kernels.winograd.kernel import winograd_kernel
 from .kernels.winograd.transforms import tile_filters
 from .laid import Argument, ParamValues
+from .quartered import quarters_of
 from .tiles import possible_tiles
 from .work import (
     HALF,
@@ -53,7 +56,7 @@ MOST_LATTICES = 16  # windows of a transposed convolution's phases, each written
 
 
 def conv(around: Surroundings, node: Node) -> Work | None:
-    """Depthwise, on blocks or planes, in narrow groups, Winograd for 3x3 and 5x5 of stride 1, else direct."""
+    """Depthwise, on blocks or planes, in narrow groups, by quarters, Winograd for 3x3 and 5x5 of stride 1, else direct."""
     if not is_blocked_layer(node):
         return None
     x, w, *_ = node.inputs
@@ -62,6 +65,8 @@ def conv(around: Surroundings, node: Node) -> Work | None:
     if can_turn(node.op.groups, extents(x)[0], w.typed.concrete()[0], kernel_of(w)):
         return _narrow(around, node)
     m = around.tiles.get(node.name)
+    if m == QUARTERED and quarters_of(node) is not None:
+        return _quartered(around, node)
     return _winograd(around, node, m) if m in possible_tiles(node) else _direct(around, node)
 
 
@@ -99,6 +104,18 @@ def _narrow(around: Surroundings, node: Node) -> Work:
     covers, steps, others = followers(around, node)
     arguments = (packed(f"{node.name}.packed", narrow_filters(channels, group, window.kernel), w), bias_of(node, channels, bias))
     return Work(covers, narrow.of(batch_of(x), channels, group, window, steps, around.processor), (x,), arguments, others)
+
+
+def _quartered(around: Surroundings, node: Node) -> Work:
+    """Of a 1x1 convolution: pixels are rows."""
+    (x, w, *bias), (_, rows, cols) = node.inputs, extents(node)
+    covers, steps, others = followers(around, node)
+    size = quarters_of(node, steps, around.processor)
+    assert size is not None
+    filters = quarter_weights(size)
+    of_taps = Packing(filters.shape, lambda w: filters.pack(w[:, :, 0, 0].T))
+    kernel = replace(quartered_pixels.of(size, (rows, cols)), tile=QUARTERED, twice=size.repeats)
+    return Work(covers, kernel, (x,), (packed(f"{node.name}.packed", of_taps, w), bias_of(node, size.c_out, bias)), others)
 
 
 def _winograd(around: Surroundings, node: Node, m: int) -> Work:

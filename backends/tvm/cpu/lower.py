@@ -71,7 +71,7 @@ class _Lowering:
         operands, others = values[: len(work.operands)], values[len(work.operands) :]
         arguments = [self.arguments[argument] for argument in work.arguments]
         made = self.blocked if work.is_laid else self.plain
-        attributes: dict[str, Any] = {IN_PLACE: len(others)}  # it may write over the last of what it reads
+        attributes: dict[str, Any] = {IN_PLACE: 0 if work.kernel.twice else len(others)}  # it may write over the last of what it reads
         if is_view:
             _, rows, cols = extents(work.result)
             batch = batch_of(work.result)

@@ -1,4 +1,4 @@
-"""Which convolutions Winograd's way computes, by their sizes and the processor alone, and how large the tiles are."""
+"""Which layers take fewer products, by their sizes and the processor alone: quarters, or Winograd's tiles of which size."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from ....ir.ops.conv import CONV2D
 from ..processor import Processor
 from .kernels.direct.size import CACHE
 from .kernels.layout import LANES
+from .kernels.strassen.quarters import QUARTERED
 from .kernels.winograd.arrangement import packed_shape
 from .kernels.winograd.transforms import TILES
+from .quartered import KINDS, is_faster, quarters_of
 from .work import batch_of, extents, is_blocked_layer
 
 __all__ = ["possible_tiles", "tiles_by_size"]
@@ -23,8 +25,8 @@ DEARER, LEAST_PHASE = 1.5, 5
 
 
 def tiles_by_size(graph: Graph, asked: str, processor: Processor) -> dict[str, int]:
-    """The m of F(m x m) by the convolution's name: off, f2 or f4 wherever there are such tiles, auto where they are fast."""
-    tiles = {node.name: _tile(node, asked, processor) for node in graph.ops if node.kind is CONV2D and graph.uses[node]}
+    """By the layer's name the m of F(m x m), off, f2 or f4 wherever there are such tiles, auto where they are fast; auto QUARTERED, too."""
+    tiles = {node.name: _tile(node, asked, processor) for node in graph.ops if node.kind in KINDS and graph.uses[node]}
     return {name: m for name, m in tiles.items() if m}
 
 
@@ -45,6 +47,8 @@ def _has_whole_phases(node: Node) -> bool:
 
 def _tile(node: Node, asked: str, processor: Processor) -> int:
     """0 for none."""
+    if (quarters := quarters_of(node)) is not None:
+        return QUARTERED if asked == "auto" and is_faster(quarters, processor, is_image=node.kind is CONV2D) else 0
     possible = possible_tiles(node)
     if not possible:
         return 0

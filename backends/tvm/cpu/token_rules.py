@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from ....ir.graph import Graph, Node
 from ....ir.ops.check import need_axis
@@ -15,9 +16,12 @@ from .kernels import rows
 from .kernels.dense import dense_weights
 from .kernels.elements import elements
 from .kernels.epilogue import EpilogueStep
-from .kernels.layout import LANES
+from .kernels.layout import LANES, Packing
+from .kernels.strassen.kernel import quartered_rows
+from .kernels.strassen.quarters import QUARTERED, quarter_weights
 from .laid import Argument
 from .plain import RENAMED, shown
+from .quartered import quarters_of
 from .work import Followers, Surroundings, Work, chain_after, only_reader, packed, step_of
 
 __all__ = ["layer_norm", "plain_elements", "product", "rows_of_dense"]
@@ -74,6 +78,13 @@ def _rows(around: Surroundings, node: Node, x: Node, w: Node, bias: list[Node], 
     covers = [*covers, *more[1:]]
     shapes = shown(x, *others, covers[-1])
     assert shapes is not None
+    if around.tiles.get(node.name) == QUARTERED and (quarters := quarters_of(node, steps, around.processor)) is not None:
+        kernel = replace(quartered_rows.of(quarters, shapes[0], shapes[-1], tuple(shapes[1:-1])), tile=QUARTERED, twice=quarters.repeats)
+        packing = quarter_weights(quarters)
+        if is_turned:
+            packing = Packing(packing.shape, lambda w, pack=packing.pack: pack(w.T))
+        arguments = (packed(f"{node.name}.packed", packing, w), bias_of(node, c_out, bias))
+        return Work(tuple(covers), kernel, (x,), arguments, others, frozenset([x, covers[-1]]))
     size = rows.RowProduct(shapes[0], shapes[-1], steps, tuple(shapes[1:-1]), around.processor)
     packing = dense_weights(size.c_in, c_out) if is_turned else rows.row_weights(size.c_in, c_out)
     arguments = (packed(f"{node.name}.packed", packing, w), bias_of(node, c_out, bias))

@@ -11,6 +11,7 @@ import pytest
 
 from convc.backends.tvm.cpu import kernels
 from convc.backends.tvm.cpu.kernels.kernel import Kind
+from convc.backends.tvm.cpu.kernels.strassen.quarters import QUARTERED
 from convc.backends.tvm.cpu.plan import plan
 from convc.backends.tvm.cpu.tiles import tiles_by_size
 from convc.backends.tvm.processor import AVX512
@@ -146,7 +147,25 @@ NETS = {
         %turned = transpose(%x) {perm=[1,0,3,2]}
         return %y, %turned
     }""",
+    "quarters": """graph @g(%x: f32[2,64,5,5], %t: f32[1,3,7,64]) {
+        %w = param : f32[96,64,1,1]
+        %b = param : f32[96]
+        %v = param : f32[64,64]
+        %u = param : f32[60,64]
+        %a = param : f32[64]
+        %o = param : f32[60]
+        %pixels = conv2d(%x, %w, %b)
+        %y = relu(%pixels)
+        %rows = matmul(%t, %v)
+        %biased = add(%rows, %a)
+        %long = gelu(%biased)
+        %r = reshape(%long) {shape=[21,64]}
+        %dense = dense(%r, %u, %o)
+        %z = tanh(%dense)
+        return %y, %z
+    }""",
 }
+QUARTERS = dict.fromkeys(("pixels", "rows", "dense"), QUARTERED)
 BETWEEN = {"pack", "unpack"}  # into blocks and out of them, which no value of the network comes from
 
 
@@ -154,17 +173,21 @@ def net(name: str) -> Graph:
     return optimize(typed_graph(NETS[name]), 2)[0] if name == "shuffle" else typed_graph(NETS[name])
 
 
+def tiles(graph: Graph, name: str) -> dict[str, int]:
+    return QUARTERS if name == "quarters" else tiles_by_size(graph, "auto", AVX512)
+
+
 def test_the_networks_have_every_kind_of_kernel():
     modules = [importlib.import_module(found.name) for found in pkgutil.walk_packages(kernels.__path__, f"{kernels.__name__}.")]
     kinds = {value.name for module in modules for value in vars(module).values() if isinstance(value, Kind)}
-    found = {work.kernel.name.split(" F(")[0] for name in NETS for work in plan(net(name)).works.values()}
+    found = {work.kernel.name.split(" F(")[0] for name in NETS for work in plan(net(name), tiles(net(name), name)).works.values()}
     assert kinds - BETWEEN == found
 
 
 @pytest.mark.parametrize("name", NETS)
 def test_every_kernel_is_checked_as_one(name: str):
     graph = net(name)
-    engine = tvm_engine(tiles_by_size(graph, "auto", AVX512))
+    engine = tvm_engine(tiles(graph, name))
     check = check_nodes(graph, engine, normal_inputs(graph), 1)
     assert check.agrees, str(check)
     assert check.checked == len(engine.stores(graph)) < len([node for node in graph.ops if graph.uses[node]])

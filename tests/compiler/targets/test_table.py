@@ -95,7 +95,7 @@ def test_a_target_is_a_record_and_a_line_in_the_table(tmp_path: Path, monkeypatc
     report = (made.path / "report.txt").read_text()
     assert report.startswith("@g for older (")
     assert "\nFor older processors, an image at a time\n" in report
-    assert "Winograd" not in report
+    assert "Fewer products" not in report
     assert cc.Module.open(made.path).graph.name == "g"
     with pytest.raises(UsageError, match="'older' cannot be called from memory; write an artifact with `convc compile -t older`"):
         cc.compile(typed_graph(NET), "older")

@@ -44,7 +44,7 @@ class CpuKernel:
     """One kernel: what reports call it, and `build`, which makes its scheduled PrimFunc.
 
     `form` is what tuning chose for `tunable`, None for the rule's. `tile` is that of a Winograd convolution: results of a tile along an
-    axis, 0 for any other kernel.
+    axis, 0 for any other kernel. One that computes some results `twice` reads what it reads besides again, so nothing is written over that.
     """
 
     name: str
@@ -52,6 +52,7 @@ class CpuKernel:
     tunable: Tunable | None = None
     form: Any = None
     tile: int = 0
+    twice: bool = False
 
 
 class Kind(Generic[P, K]):

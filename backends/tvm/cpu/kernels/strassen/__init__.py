@@ -1,0 +1,1 @@
+"""Products of seven quarters in place of eight."""

@@ -1,0 +1,58 @@
+"""The errors of layers that are computed with fewer products, by Winograd's tiles or by quarters."""
+
+from __future__ import annotations
+
+import math
+
+from ....ir.graph import Node
+from ....ir.ops.conv import CONV2D
+from ....ir.ops.linear import DENSE
+from ....ir.types import Array
+from .kernels.strassen import error as quarters
+from .kernels.strassen.quarters import QUARTERED
+from .kernels.winograd import error as tiles
+
+__all__ = ["error_bound", "form_name", "noise"]
+
+UNDERFLOW = 2.0**-126  # float32 engines may flush what is smaller, at every rounding
+
+
+def form_name(tile: int) -> str:
+    return "quarters" if tile == QUARTERED else f"F({tile}x{tile})"
+
+
+def noise(tile: int, node: Node, x: Array, w: Array) -> Array:
+    """One standard deviation of the error of every result, over the unit roundoff."""
+    if tile != QUARTERED:
+        return tiles.noise(tile, node.op.pads, x, w, node.op.dilations)
+    return _as_result(node, quarters.noise(_rows(node, x), _columns(node, w)), x)
+
+
+def error_bound(tile: int, node: Node, x: Array, w: Array, b: Array | None = None) -> Array:
+    """Bound on |computed - true| of every result, before the epilogue's steps, in float32; float64."""
+    if tile != QUARTERED:
+        _, c_in, r, _ = w.shape
+        bound = tiles.error_bound(tile, node.op.pads, x, w, b, dilations=node.op.dilations)
+        return bound + UNDERFLOW * tiles.roundings(tile, r, c_in)
+    rows, columns = _rows(node, x), _columns(node, w)
+    bound = quarters.error_bound(rows, columns, b) + UNDERFLOW * quarters.roundings(len(columns))
+    return _as_result(node, bound, x)
+
+
+def _rows(node: Node, x: Array) -> Array:
+    """[images,rows,I]: pixels, or the last axis of several rows."""
+    if node.kind is CONV2D:
+        return x.reshape(*x.shape[:2], -1).swapaxes(1, 2)
+    return x.reshape(-1, next((extent for extent in x.shape[-2::-1] if extent != 1), 1), x.shape[-1])
+
+
+def _columns(node: Node, w: Array) -> Array:
+    """[I,O]."""
+    return w.reshape(len(w), -1).T if node.kind in (CONV2D, DENSE) else w
+
+
+def _as_result(node: Node, rows: Array, x: Array) -> Array:
+    if node.kind is not CONV2D:
+        return rows.reshape(*x.shape[:-1], rows.shape[-1])
+    assert rows.shape[1] == math.prod(x.shape[2:])
+    return rows.swapaxes(1, 2).reshape(len(x), -1, *x.shape[2:])
