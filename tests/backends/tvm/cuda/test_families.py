@@ -41,8 +41,8 @@ CASES = {
     "pointwise, activations": """%p = max_pool(%x) {kernel=[1,1]} %a = softplus(%p) %b = mish(%p) %c = gelu(%p) %d = gelu(%p) {approximate="tanh"}
         %e = elu(%p) {alpha=0.7} %f = selu(%p) %g = erf(%p) %h = abs(%p) %i = neg(%p) %j = maximum(%a, %b) %k = minimum(%c, %d)
         %l = add(%e, %f) %o = mul(%g, %h) %q = add(%j, %k) %r = add(%l, %o) %s = add(%q, %r) %m = maximum(%s, %i)""",
-    "pointwise, roots and waves": """%p = max_pool(%x) {kernel=[1,1]} %a = abs(%p) %b = sqrt(%a) %c = sin(%p) %d = cos(%p) %e = floor(%p)
-        %f = ceil(%p) %g = round(%p) %h = exp(%p) %i = log(%h) %m = concat(%b, %c, %d, %e, %f, %g, %i) {axis=1}""",
+    "pointwise, roots and steps": """%p = max_pool(%x) {kernel=[1,1]} %a = abs(%p) %b = sqrt(%a) %e = floor(%p) %f = ceil(%p) %g = round(%p)
+        %h = exp(%p) %i = log(%h) %m = concat(%b, %e, %f, %g, %i) {axis=1}""",
     # of 0 by 0 and of the logarithm of 0, which is what channels beyond the last hold, nothing reaches the others
     "pointwise, quotients": """%p = max_pool(%x) {kernel=[1,1]} %a = add(%p, %p) %b = div(%p, %a) %w = param : f16[8,11,1,1] %c = conv2d(%b, %w)
         %d = maximum(%p, %p) %e = exp(%d) %s = sigmoid(%p) %f = pow(%s, %e) %g = log(%e) %v = param : f16[8,11,1,1] %h = conv2d(%g, %v) %m = concat(%c, %f, %h)""",
