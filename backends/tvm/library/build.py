@@ -100,7 +100,7 @@ def build_cpu(graph: Graph, path: str | Path, options: BuildOptions = AS_USUAL) 
 
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     made = [compile_or_blame(each.graph, functools.partial(lower_plan, each), compiled) for each in plans]
-    library = _linked(Path(path), plans, made)
+    library = _linked(Path(path), plans, made, target)
     kernels, found = sum(each.kernels for each in made), sum(each.found for each in made)
     tuned = {kernel: form for each in plans for kernel, form in each.chosen(forms).items()}
     seconds = time.perf_counter() - start
@@ -115,10 +115,10 @@ def _plans(graph: Graph, options: BuildOptions, forms: TunedForms, processor: Pr
     return [whole, one] if one else [whole]
 
 
-def _linked(path: Path, plans: Sequence[KernelPlan], made: Sequence[Compiled]) -> Library:
+def _linked(path: Path, plans: Sequence[KernelPlan], made: Sequence[Compiled], target: Any) -> Library:
     places = (path, beside(path))
     places[1].unlink(missing_ok=True)  # that of an older build would compute a single image by its own network
     for each, place in zip(made, places, strict=False):
-        export(each.executable, place)
+        export(each.executable, place, target)
     whole = plans[0]
     return Library(path, whole.graph, whole.arguments, whole.calls, places[1] if len(made) > 1 else None)

@@ -59,16 +59,9 @@ def compile_kernels(module: Any, target: Any, jobs: int, cache: Cache | None = N
     missing = {name: function for name, function in distinct.items() if name not in found}
     objects = found | _compile_all(missing, target, jobs, cache)
     libraries = [_library(name, code) for name, code in objects.items()]
-    rest = calling_by_name(module, names).with_attr("external_mods", [_empty(target), *libraries])
+    rest = calling_by_name(module, names).with_attr("external_mods", libraries)
     executable = host.compile(rest, target=target, relax_pipeline=None)
     return Compiled(executable, len(distinct), len(found))
-
-
-@functools.lru_cache(maxsize=8)
-def _empty(target: Any) -> Any:
-    """With a module of LLVM's, be it one of nothing, the linker is given the program by LLVM and not as C."""
-    host = tvm()
-    return host.tirx.build(host.IRModule({}), target=target)
 
 
 def is_kernel(function: Any) -> bool:

@@ -66,8 +66,8 @@ def _culprit(graph: Graph, compiled: Callable[[Any], Any]) -> Node | None:
     return None
 
 
-def export(executable: Any, path: Path) -> None:
-    """Link an executable into a library.
+def export(executable: Any, path: Path, target: Any = None) -> None:
+    """Link an executable into a library; one without modules of LLVM's, as all its kernels are object files, for `target`.
 
     Raises: BackendMissing without a linker or where it fails; UsageError where the file cannot be written.
     """
@@ -75,14 +75,24 @@ def export(executable: Any, path: Path) -> None:
     if driver is None:
         raise BackendMissing("no C compiler to link the library with; install gcc or clang, or set CC")
 
+    pack = None if target is None else functools.partial(_packed, target)
+
     def link(temporary: Path) -> None:
         with scratch_folder(ROOM):  # TVM has object files in one of its own beside it
             try:
-                executable.export_library(str(temporary), fcompile=functools.partial(_share, driver))
+                executable.export_library(str(temporary), fcompile=functools.partial(_share, driver), fpack_imports=pack)
             except (RuntimeError, OSError) as error:  # the compiler's own words, or why it cannot be started or has no room for its files
                 raise BackendMissing(f"the library {path} cannot be linked: {textwrap.shorten(str(error), 300)}") from error
 
     write_whole(path, link)
+
+
+def _packed(target: Any, executable: Any, is_system_library: bool, prefix: str, folder: str) -> str:
+    """The program as an object file. Without a module of LLVM's TVM would write it in C, and one of nothing takes LLVM five times this."""
+    path = os.path.join(folder, f"{prefix}devc.o")
+    pack = tvm().get_global_func("runtime.ModulePackImportsToLLVM")
+    pack(executable, is_system_library, str(target), prefix).write_to_file(path)
+    return path
 
 
 def _share(driver: str, path: str, files: list[str], options: list[str] | None = None) -> None:

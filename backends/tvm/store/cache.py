@@ -152,8 +152,9 @@ class Cache:
 
     def trim(self) -> None:
         """Remove what was used longest ago until the rest fits, and what killed processes left behind."""
-        left = self.most
-        for entry, about in sorted(self._files(), key=lambda file: -file[1].st_mtime):
+        files, left = list(self._files()), self.most
+        fits = sum(about.st_size for _, about in files) <= left  # as it mostly does, and thousands of files need no order then
+        for entry, about in files if fits else sorted(files, key=lambda file: -file[1].st_mtime):
             left -= about.st_size
             abandoned = entry.name.startswith(".") and time.time() - about.st_mtime > FORGOTTEN
             if left < 0 or abandoned:
@@ -168,9 +169,11 @@ class Cache:
     def _files(self) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
         with suppress(OSError), os.scandir(self.folder) as entries:
             for entry in entries:
-                with suppress(OSError):
+                try:
                     if NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                         yield entry, entry.stat(follow_symlinks=False)
+                except OSError:  # it is gone
+                    continue
 
 
 def _no_link(path: str, flags: int) -> int:
