@@ -38,6 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(run.cleanup)
     os.environ["CONVC_CACHE"] = str(Path(run.name) / "kernels")  # the user's own is left alone
     os.environ[once.FOLDER] = run.name
+    os.environ.setdefault("TVM_THREAD_POOL_SPIN_COUNT", "0")  # a thread of TVM's that waits takes a whole processor, 0.1 s a kernel
     if config.args_source is config.ArgsSource.TESTPATHS:
         config.add_cleanup(once.ahead("convc.tests.backends.onnx.test_conformance").wait)
 

@@ -64,6 +64,6 @@ def start_stock(graph: Graph, threads: int | None = None) -> Run:
         for path, stock in paths.items():
             with target:
                 module = cpu_pipeline(target)(lower_plan(stock))
-                export(compile_kernels(module, target, 1, usable_cache()[0]).executable, path)
+                export(compile_kernels(module, target, 1, usable_cache()[0]).executable, path, target)
         library = Library(folder / "model.so", graph, whole.arguments, whole.calls, [*paths, None][1])
         return LoadedLibrary.load(library, threads=threads).run
