@@ -282,6 +282,8 @@ def squeeze_and_excite(b: Builder, x: Node) -> Node:
 
 def shuffled(b: Builder, x: Node) -> Node:
     """Channels in groups, mixed, and halves of them, or a conv. Zhang et al. 2018."""
+    if x.typed.rank < 2:
+        raise Refused
     y = b.op(shape.CONCAT, shape.Concat(b.pick(1, 1 - x.typed.rank)), x, act(b, x)) if b.flag() else x
     batch, channels, *image = y.typed.shape
     if not isinstance(channels, int) or channels % 2 or sum(not isinstance(size, int) for size in y.typed.shape) > 1:

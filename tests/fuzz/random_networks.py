@@ -166,8 +166,8 @@ MOTIFS = (*IMAGES, *ANY, *ROWS, *RARE)
 def build(integer: Integer, steps: int = 8, start: Graph | None = None, *, mixing: bool = False) -> Graph:
     """A network of 1 to `steps` motifs on top of `start`, or of an input; one that is `mixing` has them after some of MIXERS, of float32."""
     b = Builder(integer, start, "f32" if mixing else "")
-    while mixing and len(b.values) == 1:  # what does not fit is not there
-        grow(b, 1, MIXERS)
+    for _ in range(20 if mixing else 0):  # what does not fit is not there
+        grow(b, 1 if len(b.values) == 1 else 0, MIXERS)
     for _ in range(b.int(1, steps)):
         grow(b, 1)
         grow(b, b.int(0, 1) if mixing else 0, MIXERS)

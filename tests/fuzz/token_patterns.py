@@ -31,9 +31,9 @@ def tokens(b: Builder, x: Node) -> Node:
     """Patches as tokens `[N,T,C]`, with one for the class before them and their places added, or not all of that. Dosovitskiy et al. 2020."""
     if x.typed.rank == 4 and b.flag():
         x = conv2d(b, x, kernel=(2, 2), strides=(2, 2), pads=(0, 0, 0, 0), groups=1, c_out=b.int(2, 6))
-    n, c, *image = x.typed.shape
-    if x.typed.rank < 3 or not all(isinstance(dim, int) for dim in (c, *image)):
+    if x.typed.rank < 3 or not all(isinstance(dim, int) for dim in x.typed.shape[1:]):
         raise Refused
+    n, c, *image = x.typed.shape
     if len(image) > 1:
         x = b.op(shape.RESHAPE, shape.Reshape((n, c, -1)), x)
     y = b.op(shape.TRANSPOSE, shape.Transpose((0, 2, 1)), x)
