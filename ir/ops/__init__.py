@@ -13,6 +13,7 @@ from . import (
     compare,
     conv,
     conv_transpose,
+    conv_weight_gradient,
     deform,
     diagonal,
     einsum,
@@ -23,6 +24,7 @@ from . import (
     leaf,
     lengths,
     linear,
+    max_pool_gradient,
     norm,
     opaque,
     pool,
@@ -45,7 +47,22 @@ from . import (
 __all__ = ["OPS"]
 
 FAMILIES = (
-    *(leaf, conv, conv_transpose, deform, pool, unpool, norm, group, linear, einsum, attention, recurrent),
+    *(
+        leaf,
+        conv,
+        conv_transpose,
+        conv_weight_gradient,
+        deform,
+        pool,
+        unpool,
+        max_pool_gradient,
+        norm,
+        group,
+        linear,
+        einsum,
+        attention,
+        recurrent,
+    ),
     *(activation, activation_variants, thresholds),
     *(unary, trigonometry, elementwise, compare),
     *(

@@ -17,7 +17,7 @@ from ..terms import Term
 from ..types import Array, TensorType
 from .adjoint import spread
 from .check import need_rank, need_same_dtype, static
-from .window import Borders, Pads, Pair, PerAxis, check_window, dilated, need_kernel, pad_spatial, taps_of, window_count, window_view
+from .window import Borders, Pads, Pair, PerAxis, check_window, dilated, need_kernel, pad_spatial, window_count, window_view
 
 __all__ = [
     "CONV1D",
@@ -180,23 +180,10 @@ def conv_weight_gradient(op: Conv, g: Term, y: Term, x: Term, w: Term, *bias: Te
 
 
 def weight_gradient(op: Any, x: Term, g: Term, w: Term) -> Term:
-    """Tap by tap: what each window had there, times what it is to add. One matrix product an image, then the sum over images."""
-    batch, channels = x.shape[:2]
-    filters, *kernel = static("weight", w.type)[:1] + static("weight", w.type)[2:]
-    out, axes, groups = g.shape[2:], len(kernel), op.groups
-    places = product_of(1, out)
-    padded = x.pad((0, 0, *op.pads[:axes]), (0, 0, *op.pads[axes:]))
-    wanted = g.reshape(batch, groups, g.shape[1] // groups, places)
-    taps: list[Term] = []
-    for place in taps_of(kernel):
-        read = padded
-        for axis, tap in enumerate(place):
-            start = tap * op.dilations[axis]
-            read = read.cut(2 + axis, start, start + (out[axis] - 1) * op.strides[axis] + 1, op.strides[axis])
-        had = read.reshape(batch, groups, channels // groups, places).transpose(0, 1, 3, 2)
-        taps.append(wanted.op("matmul", had).sum(0).reshape(filters, w.shape[1], 1))
-    whole = taps[0] if len(taps) == 1 else taps[0].op("concat", *taps[1:], axis=2)
-    return whole.reshape(*w.shape)
+    """Of a convolution of x with w whose result adds g, by w."""
+    kernel = static("weight", w.type)[2:]
+    window = {"strides": op.strides, "pads": op.pads, "dilations": op.dilations, "groups": op.groups}
+    return x.op(f"conv{len(kernel)}d_weight_gradient", g, kernel=kernel, **window)
 
 
 def conv_bias_gradient(op: Any, g: Term, y: Term, *operands: Term) -> Term:

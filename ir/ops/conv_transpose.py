@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -162,7 +162,12 @@ def conv_transpose_input_gradient(op: ConvTranspose, g: Term, y: Term, x: Term, 
 
 def conv_transpose_weight_gradient(op: ConvTranspose, g: Term, y: Term, x: Term, w: Term, *bias: Term) -> Term:
     """That of the convolution which it is the adjoint of: operand and result change places."""
-    return weight_gradient(op, g, x, w)
+    axes, after, read = len(op.strides), list[int](), g
+    for axis, (extra, stride) in enumerate(zip(op.output_padding, op.strides, strict=True)):
+        beyond = extra // stride * stride - op.pads[axis + axes]  # an output padding of a stride or more has windows of no pixel
+        after.append(max(0, -beyond) if extra >= stride else op.pads[axis + axes])
+        read = read.cut(2 + axis, 0, g.shape[2 + axis] - (max(0, beyond) if extra >= stride else 0))
+    return weight_gradient(replace(op, pads=(*op.pads[:axes], *after)), read, x, w)
 
 
 GRADIENT = (conv_transpose_input_gradient, conv_transpose_weight_gradient, conv_bias_gradient)

@@ -262,11 +262,9 @@ def global_roundings(op: GlobalAvgPool, inputs: tuple[TensorType, ...], out: Ten
 
 
 def max_pool_gradient(op: MaxPool, g: Term, y: Term, x: Term) -> Term:
-    """Added where the window's greatest value was: of equals the first, as in PyTorch."""
+    """Where the window's greatest value was."""
     window = {"kernel": op.kernel, "strides": op.strides, "pads": op.pads, "dilations": op.dilations, "ceil_mode": op.ceil_mode}
-    places, size = x.op("max_pool_indices", **window).reshape(y.type.numel), x.type.numel
-    flat = g.full((size,), 0.0).op("scatter_elements", places, g.reshape(y.type.numel), axis=0, reduction="add")
-    return flat.reshape(*x.shape)
+    return x.op("max_pool_gradient", g, **window)
 
 
 def avg_pool_gradient(op: AvgPool, g: Term, y: Term, x: Term) -> Term:

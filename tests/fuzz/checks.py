@@ -47,7 +47,8 @@ from convc.tests.support.tvm_modules import start_stock
 
 __all__ = ["ENGINE_CHECKS", "EXACT", "PASS_CHECKS", "Subject", "complaint", "pass_checks"]
 
-EXACT = tuple(name for name, entry in PASSES.items() if entry.exact)
+# What adds outputs asks for a loss, which these networks have not: tests/fuzz/test_differentiated_nets.py gives them one.
+EXACT = tuple(name for name, entry in PASSES.items() if entry.exact and not entry.adds_outputs)
 PASS_CHECKS = ("text", "empty batch", *(f"pass {name}" for name in EXACT), *(f"-O{level}" for level in range(1, len(LEVELS))))
 ENGINE_CHECKS = ("reference -O0", *(f"{engine} -O{level}" for engine in ("onnx", "tvm", "stock") for level in range(len(LEVELS))))
 STARTS = {name: engine.start for name, engine in ENGINES.items()} | {"stock": start_stock}

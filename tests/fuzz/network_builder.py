@@ -12,7 +12,7 @@ from convc.ir.dims import evaluate
 from convc.ir.errors import InvalidModel
 from convc.ir.graph import Graph, Node, fresh_name
 from convc.ir.op import OpDef
-from convc.ir.ops import conv, conv_transpose, elementwise, leaf, resize
+from convc.ir.ops import conv, conv_transpose, conv_weight_gradient, elementwise, leaf, resize
 from convc.ir.ops.window import MOST_AXES
 from convc.ir.types import TensorType, parse_shape
 from convc.ir.verifier import verify_graph
@@ -146,7 +146,7 @@ class Builder:
         sizes = getattr(op, "kernel", None) or getattr(op, "strides", None) or (op.scales if kind is resize.RESIZE else ())
         if len(sizes) != 2 or x.typed.rank == 4:
             return kind, op
-        for family in (conv.CONVS, conv_transpose.CONV_TRANSPOSES):
+        for family in (conv.CONVS, conv_transpose.CONV_TRANSPOSES, conv_weight_gradient.CONV_WEIGHT_GRADIENTS):
             if kind in family:
                 axes = len(self.fit(x, (1, 1)))
                 kind = family[axes - 1]

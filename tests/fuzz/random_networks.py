@@ -71,6 +71,7 @@ from convc.tests.fuzz.single_layers import (
 )
 from convc.tests.fuzz.size_patterns import computed_in_a_row, sequence, thinned_twice
 from convc.tests.fuzz.token_patterns import heads, layers_of_pixels, mixed_channels, tokens, windows
+from convc.tests.fuzz.training_layers import given_back, moved_weight
 from convc.tests.fuzz.value_patterns import (
     arithmetic_twice,
     cast_there_and_back,
@@ -146,6 +147,8 @@ RARE = (
     deformed,
     lp_pool,
     centred,
+    moved_weight,
+    given_back,
 )  # no pass looks for these
 MIXERS = (
     tokens,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from convc.tests.support.op_cases_gradients import GRADIENT_OPS
 from convc.tests.support.op_cases_indexed import INDEXED
 from convc.tests.support.op_cases_layers import LAYERS
 from convc.tests.support.op_cases_ranks import RANKS
@@ -367,6 +368,7 @@ CASES |= {f"resize-{mode}-{to}": resize_case(mode, to) for mode in ("nearest", "
 CASES |= STRUCTURE | RANKS
 CASES |= INDEXED
 CASES |= LAYERS
+CASES |= GRADIENT_OPS
 
 
 def text_of(case: str) -> str:

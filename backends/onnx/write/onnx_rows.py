@@ -29,6 +29,7 @@ from ....ir.ops import (
 )
 from ....ir.types import DTYPES
 from ...unsupported import Unsupported
+from .gradient_rows import gradient_rows
 from .indexed_rows import INDEXED
 from .onnx_emitter import OnnxEmitter, OnnxRow, simple
 from .opaque_rows import OPAQUE_ROWS
@@ -185,4 +186,5 @@ ROWS: dict[OpDef[Any], OnnxRow | Unsupported] = {
     **SAMPLED,
     **RANDOM,
     **SEVERAL,
+    **gradient_rows(lambda: ROWS),
 }

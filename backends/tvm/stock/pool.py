@@ -16,7 +16,18 @@ from .statements import Statements, written
 TAPS, PLACES = ("k_depth", "k_row", "k_col"), ("depth", "row", "col")  # names of axes, counted from the last
 MOST_FACTORS = 32  # of a power that is written out
 
-__all__ = ["avg_pool", "global_avg_pool", "global_max_pool", "lp_pool", "max_pool", "max_pool_indices", "max_unpool"]
+__all__ = [
+    "avg_pool",
+    "counted",
+    "first_places",
+    "global_avg_pool",
+    "global_max_pool",
+    "lp_pool",
+    "max_pool",
+    "max_pool_indices",
+    "max_unpool",
+    "taps_of",
+]
 
 
 def max_pool(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
@@ -29,7 +40,7 @@ def max_pool(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
 
 
 def _greatest(emitter: RelaxEmitter, op: Windowed, x: Any, shape: Any) -> Any:
-    taps = _taps(emitter, op)
+    taps = taps_of(emitter, op)
 
     def element(n: Any, c: Any, *window: Any) -> Any:
         place, inside = _place(emitter, op, x, window, taps)
@@ -40,7 +51,7 @@ def _greatest(emitter: RelaxEmitter, op: Windowed, x: Any, shape: Any) -> Any:
     return emitter.te.compute(shape, of_image(len(taps), element), "max_pool")
 
 
-def _taps(emitter: RelaxEmitter, op: Windowed) -> list[Any]:
+def taps_of(emitter: RelaxEmitter, op: Windowed) -> list[Any]:
     return [emitter.te.reduce_axis((0, size), name) for size, name in zip(op.kernel, TAPS[-len(op.kernel) :], strict=True)]
 
 
@@ -56,31 +67,39 @@ def max_pool_indices(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     te, tirx = emitter.te, emitter.tirx
 
     def places(x: Any, shape: Any) -> Any:
-        best, taps = _greatest(emitter, op, x, shape), _taps(emitter, op)
+        found = first_places(emitter, op, x, shape)
         sizes = [size.astype("int64") for size in x.shape[2:]]
         beyond = math.prod(sizes, start=tirx.const(1, "int64"))
-
-        def first(n: Any, c: Any, *window: Any) -> Any:
-            place, inside = _place(emitter, op, x, window, taps)
-            value = tirx.if_then_else(inside, x[(n, c, *place)], tirx.const(-math.inf, x.dtype))
-            is_it = tirx.all(inside, tirx.any(value == best[(n, c, *window)], tirx.isnan(value)))
-            return te.min(tirx.Select(is_it, _counted(place, sizes), beyond), axis=taps)
-
-        found = te.compute(shape, of_image(len(taps), first), "first")
 
         def element(n: Any, c: Any, *window: Any) -> Any:
             image = n.astype("int64") * x.shape[1].astype("int64") + c.astype("int64")
             own = found[(n, c, *window)]
             if op.column_major:
-                own = _counted(_axes_of(emitter, own, sizes)[::-1], sizes[::-1])
+                own = counted(_axes_of(emitter, own, sizes)[::-1], sizes[::-1])
             return image * beyond + own
 
-        return te.compute(shape, of_image(len(taps), element), "max_pool_indices")
+        return te.compute(shape, of_image(len(sizes), element), "max_pool_indices")
 
     return emitter.compute(node, places, x)
 
 
-def _counted(place: Sequence[Any], sizes: Sequence[Any]) -> Any:
+def first_places(emitter: RelaxEmitter, op: Windowed, x: Any, shape: Any) -> Any:
+    """Of each window the first place of its greatest value, counted within the channel."""
+    te, tirx = emitter.te, emitter.tirx
+    best, taps = _greatest(emitter, op, x, shape), taps_of(emitter, op)
+    sizes = [size.astype("int64") for size in x.shape[2:]]
+    beyond = math.prod(sizes, start=tirx.const(1, "int64"))
+
+    def first(n: Any, c: Any, *window: Any) -> Any:
+        place, inside = _place(emitter, op, x, window, taps)
+        value = tirx.if_then_else(inside, x[(n, c, *place)], tirx.const(-math.inf, x.dtype))
+        is_it = tirx.all(inside, tirx.any(value == best[(n, c, *window)], tirx.isnan(value)))
+        return te.min(tirx.Select(is_it, counted(place, sizes), beyond), axis=taps)
+
+    return te.compute(shape, of_image(len(taps), first), "first")
+
+
+def counted(place: Sequence[Any], sizes: Sequence[Any]) -> Any:
     """How many elements come before a place in row-major order."""
     total: Any = place[0].astype("int64")
     for at, size in zip(place[1:], sizes[1:], strict=True):
@@ -118,7 +137,7 @@ def lp_pool(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     te, tirx = emitter.te, emitter.tirx
 
     def root(x: Any, shape: Any) -> Any:
-        taps = _taps(emitter, op)
+        taps = taps_of(emitter, op)
 
         def power(n: Any, c: Any, *window: Any) -> Any:
             place, inside = _place(emitter, op, x, window, taps)

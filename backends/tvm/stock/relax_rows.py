@@ -42,6 +42,7 @@ from ...unsupported import Unsupported
 from .conv import accumulator, conv2d, in_own_type
 from .conv import conv as conv_
 from .conv import conv_transpose as conv_transpose_
+from .gradients import GRADIENTS
 from .group import group_norm, instance_norm, layer_norm, mean_variance_norm
 from .indexed import INDEXED, in_wider
 from .integer import conv_integer, matmul_integer
@@ -224,6 +225,7 @@ ROWS: dict[OpDef[Any], Lowering | Unsupported] = {
     conv.CONV2D: conv2d,
     **dict.fromkeys(conv_transpose.CONV_TRANSPOSES, conv_transpose_),
     pool.MAX_POOL: max_pool,
+    **GRADIENTS,
     unpool.MAX_POOL_INDICES: max_pool_indices,
     unpool.MAX_UNPOOL: max_unpool,
     pool.AVG_POOL: in_float32(avg_pool),

@@ -29,6 +29,7 @@ GRIDS = (
     *(f"grid_sample.{name}" for name in ("plain", "corners", "border", "near", "near_border")),
     *(f"grid_sample-more.{name}" for name in ("mirror", "mirror_corners", "cubic", "cubic_border", "cubic_mirror")),
 )
+POOLED = ("plain", "padded", "dilated", "ceil", "dropped", "ties", "sequence", "volume")
 # What ONNX itself has no words for: (variant, first opset that has them), or None for no opset.
 NOT_IN_ONNX = {
     **dict.fromkeys(("avg_pool.dilated", "avg_pool.dilated_counted", "avg_pool.ceil_dilated"), 19),
@@ -37,6 +38,7 @@ NOT_IN_ONNX = {
     **dict.fromkeys((f"centred.{name}" for name in ("cropped", "padded", "both", "batch", "truth", "either")), 18),
     **dict.fromkeys(("integers.wrap", "integers.bytes", "integers.short", "integers.small"), 14),  # 8-bit arithmetic
     **dict.fromkeys(("resize-symmetric.part", "resize-symmetric.near"), 19),  # elsewhere half_pixel says the same
+    **dict.fromkeys((f"max_pool_gradient.{name}" for name in POOLED), 16),
     **dict.fromkeys(("scatter.added", "scatter.scaled", "scatter.part", "scatter.sums", "scatter.products"), 16),
     **dict.fromkeys(("scatter.most", "scatter.least", "scatter.greatest", "scatter.smallest"), 18),
     **dict.fromkeys((f"diagonals.{name}" for name in ("upper", "lower", "right", "left", "nothing", "whole", "truth")), 14),

@@ -50,6 +50,8 @@ FIRST = {
     **dict.fromkeys(("mod.*", "roi_align.*"), 10),
     **dict.fromkeys(("gather_nd.slices", "einsum.*"), 12),
     **dict.fromkeys(("gather_elements.*", "gather_nd.*", "scatter.*", "running.*", "dynamic_quantization.*", "random.*"), 11),
+    **dict.fromkeys(("conv_weight_gradients.grouped", "conv_weight_gradients.depthwise"), 10),
+    "max_pool_gradient.*": 16,
 }
 # onnxruntime has no kernel of that age.
 NO_KERNEL = {**dict.fromkeys(NOT_IN_ONNXRUNTIME, 99), "double_gates.swish": 12}
