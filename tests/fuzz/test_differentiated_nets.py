@@ -7,21 +7,17 @@ import pytest
 from convc.compiler.checking.pass_check import PassCheck
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.ir.errors import InvalidModel, UnsupportedOp
-from convc.ir.graph import Graph, Node
+from convc.ir.graph import Graph
 from convc.ir.ops.activation import TANH, Tanh
 from convc.ir.ops.reduce import REDUCE_MEAN, ReduceMean
-from convc.ir.verifier import infer_type, verify_graph
+from convc.ir.verifier import verify_graph
 from convc.passes.differentiate import with_gradients
 from convc.passes.manager import run_passes
 from convc.passes.pipelines import LEVELS
 from convc.tests.fuzz.random_networks import random_network
+from convc.tests.support.graphs import made
 
 SAID = ("has no gradient", "does not change with", "only for sizes in numbers")
-
-
-def made(name, kind, op, x):
-    node = Node(name, kind, op, (x,))
-    return node.like(type=infer_type(node))
 
 
 def with_loss(graph: Graph) -> Graph | None:

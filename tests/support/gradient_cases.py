@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -20,9 +19,9 @@ from convc.ir.ops.leaf import INPUT, PARAM, Input
 from convc.ir.ops.reduce import REDUCE_SUM, ReduceSum
 from convc.ir.terms import NoGradient
 from convc.ir.types import Array
-from convc.ir.verifier import infer_type, verify_graph
+from convc.ir.verifier import verify_graph
 from convc.tests.support.gradient_grids import GRIDS
-from convc.tests.support.graphs import normal_inputs, typed_graph
+from convc.tests.support.graphs import made, normal_inputs, typed_graph
 from convc.tests.support.op_cases import CASES, text_of
 
 __all__ = ["SIZES", "Problem", "at_kinks", "cases", "problems"]
@@ -106,8 +105,8 @@ def _problem(graph: Graph, case: str, output: Node) -> Problem | None:
     leaves = [node for node in free.inputs if node.typed.is_float and node in below and node is not y]
     maker = NodeMaker(node.name for node in free.nodes)
     r = Node("r", INPUT, Input(), (), y.typed)
-    weighted = _node("r.y", MUL, Mul(), y, r)
-    loss = _node("r.loss", REDUCE_SUM, ReduceSum((), keepdims=False), weighted)
+    weighted = made("r.y", MUL, Mul(), y, r)
+    loss = made("r.loss", REDUCE_SUM, ReduceSum((), keepdims=False), weighted)
     whole = Graph.of(case, [*free.inputs, r], [loss], [*free.nodes, r, weighted, loss])
     refusals = [_refusal(whole, loss, leaf) for leaf in leaves]
     if leaves and all(refusals):
@@ -128,11 +127,6 @@ def _refusal(graph: Graph, loss: Node, leaf: Node) -> str:
     except UnsupportedOp as error:
         return str(error)
     return ""
-
-
-def _node(name: str, kind: Any, op: Any, *operands: Node) -> Node:
-    node = Node(name, kind, op, operands)
-    return node.like(type=infer_type(node))
 
 
 def _with_free_parameters(graph: Graph) -> Graph:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from convc.backends import reference
 from convc.ir.binding import specialize
 from convc.ir.graph import Graph, Node
+from convc.ir.op import OpDef
 from convc.ir.parser import parse_graph
 from convc.ir.types import DTYPES, Array
 from convc.ir.verifier import infer_type
@@ -22,6 +25,12 @@ def typed_graph(text: str) -> Graph:
         return node if node.type is not None else node.like(type=infer_type(node))
 
     return parse_graph(text).rebuild(typed)
+
+
+def made(name: str, kind: OpDef[Any], op: Any, *operands: Node) -> Node:
+    """A typed node."""
+    node = Node(name, kind, op, operands)
+    return node.like(type=infer_type(node))
 
 
 def with_params(inputs: str, shapes: dict[str, str], text: str) -> Graph:

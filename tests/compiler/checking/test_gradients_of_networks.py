@@ -21,14 +21,13 @@ from convc.ir.graph import Graph, Node
 from convc.ir.ops.activation import LOG_SOFTMAX, LogSoftmax
 from convc.ir.ops.elementwise import ADD, Add
 from convc.ir.ops.reduce import REDUCE_MEAN, ReduceMean
-from convc.ir.verifier import infer_type
 from convc.models.mobilenet import inverted_residual
 from convc.models.resnet import basic
 from convc.passes.catalog import PASSES, Pass
 from convc.passes.differentiate import with_gradients
 from convc.passes.manager import Step, run_passes
 from convc.passes.pipelines import LEVELS
-from convc.tests.support.graphs import normal_inputs
+from convc.tests.support.graphs import made, normal_inputs
 from convc.tests.support.tiers import small
 
 
@@ -61,16 +60,11 @@ def unet(image):
 NETS = {"lenet": lenet, "residual": residual, "mobile": mobile, "unet": unet}
 
 
-def _made(name, kind, op, x):
-    node = Node(name, kind, op, (x,))
-    return node.like(type=infer_type(node))
-
-
 @functools.cache
 def with_loss(name: str) -> Graph:
     graph = NETS[name]()
-    scores = _made("scores", LOG_SOFTMAX, LogSoftmax(1), graph.outputs[0])
-    return Graph.of(name, graph.inputs, [_made("loss", REDUCE_MEAN, ReduceMean((), keepdims=False), scores)], graph.nodes)
+    scores = made("scores", LOG_SOFTMAX, LogSoftmax(1), graph.outputs[0])
+    return Graph.of(name, graph.inputs, [made("loss", REDUCE_MEAN, ReduceMean((), keepdims=False), scores)], graph.nodes)
 
 
 @functools.cache
@@ -157,7 +151,7 @@ def test_a_check_of_each_pass_and_bisect_know_the_outputs_that_one_has_added():
 def test_networks_of_the_zoo_have_gradients(name):
     """Of every parameter, with the batch named."""
     graph = small(name)
-    loss = _made("the_loss", REDUCE_MEAN, ReduceMean((), keepdims=False), graph.outputs[0])
+    loss = made("the_loss", REDUCE_MEAN, ReduceMean((), keepdims=False), graph.outputs[0])
     whole = Graph.of(name, graph.inputs, [loss], graph.nodes)
     trained = [node.name for node in whole.params if node.typed.is_float]
     assert len(with_gradients(whole, "the_loss", trained).outputs) == 1 + len(trained)
