@@ -3,7 +3,7 @@
 Input channels and flattened features are inferred, and over how many axes a window goes: one of a sequence (N,C,L), two of an
 image, three of a volume (N,C,D,H,W). `pad` is `"same"` (the odd pixel after), `"same_lower"` (before), `"valid"`, a number, or
 (top, left, bottom, right); a kernel or stride is a number or (rows, columns). `name` names the layer; `weights` names its
-parameters, which every layer that says the same shares.
+parameters, which every layer that says the same shares; `init` is how filters are drawn, `he` or `xavier_uniform` for two.
 """
 
 from __future__ import annotations

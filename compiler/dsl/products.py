@@ -40,6 +40,7 @@ def conv(
     bias: bool = True,
     name: str = "",
     weights: str = "",
+    init: str = "he",
 ) -> Value:
     """`c_out` filters, over as many axes as x has. Shapes: x[N,C,H,W] -> [N,c_out,H',W'], x[N,C,L] or x[N,C,D,H,W] alike."""
     _need_count("filters", c_out)
@@ -49,7 +50,7 @@ def conv(
     if groups < 1 or x.channels % groups:
         raise ShapeError(naming_line(f"{x.channels} channels do not divide into {groups} groups"))
     layer = x.trace.layer_name("conv", name)
-    parameters = [x.param(f"{weights or layer}.w", (c_out, x.channels // groups, *sizes), "he")]
+    parameters = [x.param(f"{weights or layer}.w", (c_out, x.channels // groups, *sizes), init)]
     if bias:
         parameters.append(x.param(f"{weights or layer}.b", (c_out,), "small"))
     kind = CONVS[axes - 1]
@@ -109,12 +110,12 @@ def conv_bn_relu(x: Value, c_out: int, kernel: Size, stride: Size = 1, pad: Padd
     return relu(conv_bn(x, c_out, kernel, stride, pad))
 
 
-def dense(x: Value, features: int, bias: bool = True, name: str = "", weights: str = "") -> Value:
+def dense(x: Value, features: int, bias: bool = True, name: str = "", weights: str = "", init: str = "he") -> Value:
     """A fully connected layer; an image is flattened first. Shapes: x[N,...] -> [N,features]."""
     _need_count("features", features)
     x = flatten(x) if x.rank != 2 else x
     layer = x.trace.layer_name("fc", name)
-    parameters = [x.param(f"{weights or layer}.w", (features, x.channels), "he")]
+    parameters = [x.param(f"{weights or layer}.w", (features, x.channels), init)]
     if bias:
         parameters.append(x.param(f"{weights or layer}.b", (features,), "small"))
     return x.trace.emit(DENSE, Dense(), (x, *parameters), layer)

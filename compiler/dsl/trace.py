@@ -16,9 +16,10 @@ from ...ir.ops.elementwise import ADD, DIV, IDENTITY, MUL, SUB, Add, Div, Identi
 from ...ir.ops.leaf import INPUT, PARAM, Input, Param
 from ...ir.ops.select import GATHER, Gather
 from ...ir.ops.shape import RESHAPE, SLICE, Reshape
+from ...ir.suggest import did_you_mean
 from ...ir.types import DTYPES, Array, TensorType
 from ...ir.verifier import infer_type
-from ...ir.weights import Recipe, Weights
+from ...ir.weights import INITS, Recipe, Weights
 from ...ir.window_leftovers import leftover
 from .subscripts import subscript_of
 from .user_line import naming_line, scope, scope_name, user_line
@@ -43,8 +44,10 @@ class Trace:
     def param(self, name: str, shape: tuple[int, ...], init: str, dtype: str = "f32") -> Value:
         """A parameter `name`, shared with every earlier one of that name.
 
-        Raises: ShapeError if the earlier one has another shape.
+        Raises: ShapeError if the earlier one has another shape; InvalidModel for an unknown `init`.
         """
+        if init not in INITS:
+            raise InvalidModel(naming_line(f"unknown initialization '{init}'" + did_you_mean(init, INITS)))
         type_ = TensorType(dtype, shape)
         if name in self.shared:
             earlier = self.shared[name]

@@ -16,7 +16,7 @@ from convc.compiler.training.pictures import read_pictures
 from convc.compiler.training.run import Plan, TrainingRun, files_of
 from convc.compiler.training.schedules import SCHEDULES, Moment, plateau_drops
 from convc.compiler.training.trainer import Diverged, Trainer
-from convc.ir.errors import InvalidInput, UsageError
+from convc.ir.errors import InvalidInput, InvalidModel, UsageError
 from convc.ir.types import TensorType
 from convc.ir.weights import FANS, Recipe, Weights
 from convc.tests.compiler.training.networks import dropping, residual
@@ -149,6 +149,23 @@ def test_weights_are_drawn_as_the_papers_have_it(name, variance):
         assert values.var() == pytest.approx(variance, rel=0.05)
         assert abs(values).max() == pytest.approx((3 * variance) ** 0.5, rel=0.01) if shape else abs(values).max() > (9 * variance) ** 0.5
     assert f"{name}_uniform" in FANS
+
+
+def test_a_layer_says_how_its_filters_are_drawn():
+    @cc.network(image="N,8,8,8")
+    def drawn(image):
+        return cc.dense(cc.conv(image, 64, 3, init="xavier_uniform"), 5, init="he_out")
+
+    start = initial_values(drawn())
+    assert abs(start["conv1.w"]).max() == pytest.approx((6 / (72 + 576)) ** 0.5, rel=0.01)
+    assert start["fc1.w"].std() == pytest.approx((2 / 5) ** 0.5, rel=0.05)
+
+    @cc.network(image="N,8,8,8")
+    def wrong(image):
+        return cc.conv(image, 4, 3, init="xaver")
+
+    with pytest.raises(InvalidModel, match="unknown initialization 'xaver'; did you mean 'xavier'"):
+        wrong()
 
 
 def test_schedules():
