@@ -11,14 +11,19 @@ import numpy as np
 from ...ir.binding import as_declared, match_inputs, specialize
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.graph import Graph, Node
+from ...ir.ops.conv import CONVS
+from ...ir.ops.conv_transpose import CONV_TRANSPOSES
+from ...ir.ops.linear import DENSE, MATMUL
 from ...ir.types import DTYPES, Array, is_floating
 from ...ir.usual_sizes import usual_sizes
+from ...ir.weights import Recipe
 from .images import IMAGE_SUFFIXES, is_image, load_image
 from .numpy_file import load_npy
 from .weights import ARRAY_FILES, load_arrays
 
 __all__ = ["FILLS", "random_inputs", "read_inputs"]
 
+WEIGHTED = (*CONVS, *CONV_TRANSPOSES, DENSE, MATMUL)  # what they read second are weights
 FILLS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
     "uniform": lambda draws, shape: draws.random(shape),  # in [0, 1), as pixels are
     "normal": lambda draws, shape: draws.standard_normal(shape),
@@ -91,16 +96,31 @@ def _drawn(node: Node, draws: np.random.Generator) -> Array:
 
 
 def random_inputs(graph: Graph, seed: int = 0, sizes: Mapping[str, int] | None = None, fill: str = "uniform") -> dict[str, Array]:
-    """Values by `fill`, one of FILLS; integers below 8. A named size without a number gets a usual one."""
+    """Values by `fill`, one of FILLS; integers below 8. A named size without a number gets a usual one.
+
+    Weights that a step of training takes and gives are drawn as training begins, unless another fill is asked for: of uniform ones every
+    tanh would be saturated, and no gradient more than rounding.
+    """
     fixed = specialize(graph, usual_sizes(graph, sizes))
     draws = np.random.default_rng(seed)
+    learned = _learned(fixed) if fill == "uniform" else set[Node]()
     arrays: dict[str, Array] = {}
     for node in fixed.inputs:
         if node.typed.is_opaque:
             arrays[node.name] = _drawn(node, draws)
+            continue
+        if node in learned:
+            arrays[node.name] = Recipe("he", node.name, seed).make(node.typed)
             continue
         shape, dtype = node.typed.concrete(), DTYPES[node.typed.dtype]
         most = 2 if node.typed.dtype in ("bool", "i2") else 4 if node.typed.dtype == "u2" else 8
         values = FILLS[fill](draws, shape) if node.typed.is_float else draws.integers(0, most, shape)
         arrays[node.name] = np.asarray(values, dtype)
     return arrays
+
+
+def _learned(graph: Graph) -> set[Node]:
+    """Inputs that are some layer's weights, of which the graph gives the next."""
+    following = {node.name for node in graph.outputs}
+    read = {node.inputs[1] for node in graph.ops if node.kind in WEIGHTED and node.inputs[1].typed.is_float}
+    return {node for node in graph.inputs if node in read and f"{node.name}.next" in following}

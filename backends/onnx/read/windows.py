@@ -11,8 +11,10 @@ from ....ir.graph import Node
 from ....ir.op import OpDef
 from ....ir.ops.conv import CONVS
 from ....ir.ops.conv_transpose import CONV_TRANSPOSES
+from ....ir.ops.conv_weight_gradient import CONV_WEIGHT_GRADIENTS
 from ....ir.ops.deform import DEFORM_CONV2D, OPTIONAL, DeformConv2d
-from ....ir.ops.window import MOST_AXES, Borders, PerAxis, dilated
+from ....ir.ops.shape import TRANSPOSE, Transpose
+from ....ir.ops.window import MOST_AXES, Borders, PerAxis, dilated, window_count
 from .call import Call, Row
 
 __all__ = ["ROWS", "convolution"]
@@ -69,7 +71,9 @@ def _same(c: Call, size: Dim, extent: int, stride: int) -> int:
 
 def _kernel(c: Call, w: Node, axes: int) -> PerAxis:
     """The weight's own kernel, which an attribute may only repeat."""
-    kernel = w.typed.concrete()[2:]
+    kernel = tuple(size for size in w.typed.shape[2:] if isinstance(size, int))
+    if len(kernel) != w.typed.rank - 2:
+        raise c.refuse(f"its weight is {w.type}, and a kernel needs numbers; give the named sizes values with --input")
     if len(kernel) != axes:
         raise c.refuse(f"its weight is {w.type}, expected {axes + 2} axes")
     written = c.attribute("kernel_shape", list(kernel))
@@ -91,7 +95,35 @@ def convolution(c: Call, x: Node, w: Node, kinds: Sequence[OpDef[Any]]) -> tuple
 def conv(c: Call) -> Node:
     x, w, b = c.x(0), c.x(1), c.maybe(2)
     kind, op = convolution(c, x, w, CONVS)
+    if w.typed.rank > 1 and not isinstance(w.typed.shape[1], int) and op.groups == 1 and b is None:
+        return _over_images(c, op, x, w)
     return c.make(kind, op, x, w, *([] if b is None else [b]))
+
+
+def _over_images(c: Call, op: Any, x: Node, w: Node) -> Node:
+    """A convolution whose sums go over as many channels as there are images: with axes exchanged it is a gradient of weights.
+
+    Files of training steps have it, convc's own among them; its stride is the dilation of the window that learns.
+    """
+    axes = len(op.strides)
+    steps = zip(x.typed.shape[2:], w.typed.shape[2:], op.strides, op.dilations, op.pads[:axes], op.pads[axes:], strict=True)
+    kernel = [window_count(size, dilated(k, dilation), stride, b, a) for size, k, stride, dilation, b, a in steps]
+    if not all(isinstance(size, int) for size in kernel):
+        raise c.refuse(f"its input is {x.type} and its weight {w.type}; as a gradient of weights it needs sizes in numbers")
+    kind = CONV_WEIGHT_GRADIENTS[axes - 1]
+    learns = kind.Attrs(kernel=tuple(kernel), strides=op.dilations, pads=op.pads, dilations=op.strides)
+    found = c.make(kind, learns, _exchanged(c, x, "x"), _exchanged(c, w, "g"), suffix="exchanged")
+    return c.make(TRANSPOSE, Transpose(_turned(axes)), found)
+
+
+def _exchanged(c: Call, x: Node, suffix: str) -> Node:
+    """With channels for images; what was exchanged already is as it was."""
+    turned = _turned(x.typed.rank - 2)
+    return x.inputs[0] if x.kind is TRANSPOSE and x.op.perm == turned else c.make(TRANSPOSE, Transpose(turned), x, suffix=suffix)
+
+
+def _turned(axes: int) -> tuple[int, ...]:
+    return (1, 0, *range(2, axes + 2))
 
 
 def deform_conv(c: Call) -> Node:

@@ -23,7 +23,7 @@ from convc.ir.weights import Weights
 from convc.passes.catalog import PASSES, Pass
 from convc.passes.manager import Step, run_passes
 from convc.passes.rewriting.ledger import Ledger
-from convc.tests.support.faults import spoilt
+from convc.tests.support.faults import faulty_pass, spoilt
 from convc.tests.support.graphs import typed_graph
 
 NET = typed_graph(
@@ -109,22 +109,6 @@ def regrouped(weight):
     """The same filters, the two halves exchanged: what comes of folding by output block in place of group."""
     values = Weights.derived(weight.typed, "bad", lambda: np.roll(weight.weights.wide(), 4, axis=0))
     return Node("bad", weight.kind, Param("given"), (), weight.type, weights=values)
-
-
-def faulty_pass(victim, break_):
-    """A pass that rewrites every node, all but one harmlessly."""
-
-    def run(graph: Graph, ledger: Ledger) -> Graph:
-        def visit(node: Node, operands):
-            node = node.reading(operands)
-            if not node.inputs or not ledger.is_open:
-                return node
-            ledger.record("rewrite", node.name, (node.name,), (node.name,))
-            return break_(node) if node.name == victim else node.like()
-
-        return graph.rebuild(visit)
-
-    return Pass("faulty", run, "for the test")
 
 
 STEPS = (Step("drop-identity", "before"), Step("faulty", "the planted one"), Step("fuse-conv-bn", "after"))
