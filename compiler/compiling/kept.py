@@ -71,7 +71,10 @@ class KeptNetwork:
             for place, piece in zip(places, (code[:whole], code[whole:]), strict=True):
                 place.write_bytes(piece)
             library = self._library(graph, places[0], places[1] if len(code) > whole else None, packed)
-            return _loaded(library, threads) if library else None
+            try:
+                return _loaded(library, threads) if library else None
+            except ArtifactError:  # whole, and no library
+                return None
 
     def built(self, graph: Graph, threads: int | None, check: Callable[[Run], None]) -> Run:
         """Compiled, with its weights in the cache if there is room for them; kept if `check` raises nothing, and else gone from there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ import pytest
 import convc as cc
 from convc.backends.tvm.library import build
 from convc.backends.tvm.stock.relax_rows import ROWS
+from convc.backends.tvm.store.cache import Cache
 from convc.compiler.compiling import kept
 from convc.compiler.files.weights import bind_weights
 from convc.ir.graph import Graph
@@ -102,6 +104,7 @@ def test_another_process_loads_it_without_a_compiler(folder: Path) -> None:
         ("text", lambda patch: NET.replace("abs", "relu")),
         ("a weight's values", lambda patch: NET.replace("init=small", "init=tenth")),
         ("an output's name", lambda patch: NET.replace("%y", "%z")),
+        ("format", lambda patch: patch.setattr(kept, "FORMAT", "convc network 0")),
         ("sources", lambda patch: patch.setattr(kept, "hash_of", lambda root, sources: "others")),
         ("processor", lambda patch: patch.setattr(kept, "processor", lambda: "another")),
         ("releases", lambda patch: patch.setattr(kept, "installed", lambda packages: {})),
@@ -135,6 +138,33 @@ def test_what_was_altered_is_built_again(builds: list[str], folder: Path, kind: 
     for _ in range(2):
         assert np.array_equal(cc.compile(net())(X), wanted)
     assert len(builds) == 2  # and then it is kept again
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        lambda told: b"no JSON",
+        lambda told: b"[]",
+        lambda told: json.dumps(told | {"whole": "all"}).encode(),
+        lambda told: json.dumps(told | {"whole": -1}).encode(),
+        lambda told: json.dumps(told | {"whole": 1}).encode(),
+        lambda told: json.dumps(told | {"packed": {}}).encode(),
+        lambda told: json.dumps({"whole": told["whole"]}).encode(),
+    ],
+    ids=["no JSON", "a list", "a word for a number", "less than nothing", "a piece of the code", "no weights", "without weights"],
+)
+def test_a_head_that_says_something_else_is_not_believed(
+    builds: list[str], folder: Path, head: Callable[[dict[str, object]], bytes]
+) -> None:
+    """Whoever can make digests, an earlier convc among them, may have written it."""
+    wanted = cc.compile(net())(X)
+    (path,) = folder.glob("network_*")
+    cache = Cache(folder, 1 << 30)
+    told, _, code = (cache.get(path.name) or b"").partition(b"\n")
+    cache.put(path.name, [head(json.loads(told)), b"\n", code])
+    for _ in range(2):
+        assert np.array_equal(cc.compile(net())(X), wanted)
+    assert len(builds) == 2
 
 
 def test_weights_of_another_network_are_not_taken(builds: list[str], folder: Path) -> None:
