@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from ...ir import errors
 from ...ir.binding import batch_names, need_elements
-from ...ir.errors import BackendMissing, ConvcError, UnsupportedOp
+from ...ir.errors import BackendMissing, ConvcError, UnsupportedOp, UsageError
 from ...ir.graph import Graph
 from ...ir.printer import print_graph
 from ...ir.usual_sizes import usual_sizes
@@ -90,9 +90,11 @@ def measure(
 
     An engine that is not here or cannot run the network is told to `left_out`, where given.
 
-    Raises: BackendMissing or UnsupportedOp for such an engine otherwise; ConvcError if one dies; UsageError for an empty input.
+    Raises: BackendMissing or UnsupportedOp for such an engine otherwise; ConvcError if one dies; UsageError for an empty input, or a batch
+    that the network does not take.
     """
     need_elements(graph, "time")
+    _need_batch(graph, batch)
     sizes = usual_sizes(graph, dict.fromkeys(batch_names(graph), batch))
     flops = graph_cost(optimize(graph, level)[0], sizes).flops
     with ExitStack() as stack:
@@ -117,6 +119,15 @@ def measure(
         ours = next((worker for worker in workers.values() if measurable()[worker.task.engine].start_profiled), None)
         layers = ours.profile(PROFILED_RUNS) if profile and ours else []
         return Measured([_timing(name, worker, flops, best) for name, worker in workers.items()], best, layers)
+
+
+def _need_batch(graph: Graph, batch: int) -> None:
+    """Raises: UsageError where nothing is as many images, and there is no name that could be: times would be of another batch."""
+    ranked = [node for node in graph.inputs if node.typed.rank]
+    if batch > 1 and ranked and not batch_names(graph) and all(node.typed.shape[0] != batch for node in ranked):
+        first = ranked[0]
+        rest = "".join(f",{dim}" for dim in first.typed.shape[1:])
+        raise UsageError(f"input '{first.name}' is {first.type}, of no batch of {batch}; try --input {first.name}:N{rest}")
 
 
 def bandwidth(threads: int, turns: int = 5) -> float:

@@ -35,6 +35,13 @@ def test_engines_are_timed_turn_by_turn():
     assert "numpy" in report["versions"]
 
 
+@pytest.mark.parametrize(("rows", "code"), [("1", 2), ("8", 0), ("N", 0)])
+def test_a_batch_that_the_network_does_not_take_is_refused(tmp_path: Path, rows: str, code: int):
+    (tmp_path / "net.cir").write_text(f"graph @g(%x: f32[{rows},4]) {{ %y = relu(%x) return %y }}")
+    done = convc("bench", tmp_path / "net.cir", "-b", "reference", "--batch", "8", "--runs", "1")
+    assert (done.code, "input 'x' is f32[1,4], of no batch of 8; try --input x:N,4" in done.err) == (code, code == 2)
+
+
 def test_a_table_for_people():
     done = convc("bench", "lenet5", "--backends", "reference", "--runs", "2", "--threads", "1")
     assert done.code == 0, done.err
