@@ -40,6 +40,7 @@ from .work import (
     Surroundings,
     Work,
     batch_of,
+    can_pack,
     extents,
     followers,
     in_rows,
@@ -57,7 +58,7 @@ MOST_LATTICES = 16  # windows of a transposed convolution's phases, each written
 
 def conv(around: Surroundings, node: Node) -> Work | None:
     """Depthwise, on blocks or planes, in narrow groups, by quarters, Winograd for 3x3 and 5x5 of stride 1, else direct."""
-    if not is_blocked_layer(node):
+    if not _has_blocks(node):
         return None
     x, w, *_ = node.inputs
     if node.op.groups == extents(x)[0] == w.typed.concrete()[0]:
@@ -70,6 +71,12 @@ def conv(around: Surroundings, node: Node) -> Work | None:
     return _winograd(around, node, m) if m in possible_tiles(node) else _direct(around, node)
 
 
+def _has_blocks(node: Node) -> bool:
+    """Whether its image and result may lie in blocks, and its weights be packed, before or in each run."""
+    image, *params = node.inputs
+    return is_blocked(image) and is_blocked(node) and all(map(can_pack, params))
+
+
 def _window(node: Node) -> Window:
     """A convolution's way over its input."""
     (_, rows, cols), op = extents(node.inputs[0]), in_rows(node.op)
@@ -80,7 +87,7 @@ def _depthwise(around: Surroundings, node: Node) -> Work:
     """On blocks; or on planes, where an image of few channels lies as it was given."""
     (x, w, *bias), window = node.inputs, _window(node)
     channels = extents(x)[0]
-    if x in around.graph.inputs and x.typed.dtype != HALF and channels < LANES // 2 and planes.can_slide(window):
+    if x in around.graph.inputs and x.typed.dtype != HALF and is_blocked_layer(node) and channels < LANES // 2 and planes.can_slide(window):
         return _on_planes(around, node, window)
     covers, steps, others = followers(around, node)
     arguments = (packed(f"{node.name}.packed", depthwise_filters(channels, window.kernel), w), bias_of(node, channels, bias))
@@ -163,7 +170,7 @@ def _direct(around: Surroundings, node: Node, norm: _Norm | None = None) -> Work
 
 def conv_transpose(around: Surroundings, node: Node) -> Work | None:
     """Phase by phase, unless almost every phase has a window of its own, as dilations beside strides may have it: code has its bounds."""
-    if not is_blocked_layer(node):
+    if not _has_blocks(node):
         return None
     x, w, *bias = node.inputs
     (c_in, rows, cols), (c_out, *out), groups = extents(x), extents(node), node.op.groups
@@ -201,6 +208,8 @@ def conv_of_volume(around: Surroundings, node: Node) -> Work | None:
 
 def bias_of(node: Node, c_out: int, bias: list[Node]) -> Argument:
     packing, values_of = constants(c_out), _bias(c_out, bias)
+    if bias and bias[0].weights is None:
+        return packed(f"{node.name}.bias", packing, bias[0])
     return Argument(f"{node.name}.bias", packing.shape, "f32", lambda values: packing.pack(values_of(values)))
 
 

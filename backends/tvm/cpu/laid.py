@@ -71,11 +71,14 @@ class LaidWork(Generic[K]):
 
 @dataclass(frozen=True)
 class PlannedCall(Generic[W]):
-    """One step of a plan: the kernel of some work, a move of a value into the layout or out of it, or a node's stock row."""
+    """One step of a plan: the kernel of some work, a move of a value into the layout or out of it, or of a computed parameter to where the
+    `argument` of the next kernel has it, or a node's stock row.
+    """
 
     kernel: str
     node: Node
     work: W | None = None
+    argument: Argument | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,8 @@ class LaidPlan(Generic[W]):
             if work is not None:
                 for operand, is_laid in work.reads:
                     yield from wanted(operand, is_laid)
+                for operand in work.needs[len(work.reads) :]:
+                    yield from wanted(operand, False)
                 (laid if work.is_laid else plain).add(node)
                 yield PlannedCall(work.kernel.name, node, work)
             elif node not in self.covered:

@@ -12,10 +12,11 @@ from ..host import tvm
 from ..stock.lower import emit_stock
 from ..stock.relax_emitter import RelaxEmitter
 from .kernels import moves
+from .kernels.arrange import arrange
 from .kernels.layout import LANES, blocks
 from .laid import Argument
 from .plan import PACK, UNPACK, KernelPlan
-from .work import Work, batch_of, extents
+from .work import Arranged, Work, batch_of, extents
 
 __all__ = ["lower_plan"]
 
@@ -38,6 +39,7 @@ class _Lowering:
         self.plan = plan
         self.plain: dict[Node, Any] = {}
         self.blocked: dict[Node, Any] = {}
+        self.arranged: dict[Argument, Any] = {}
         self.kernels: dict[Any, Any] = {}
 
     def run(self) -> Any:
@@ -53,6 +55,8 @@ class _Lowering:
         for call in self.plan.calls:
             if call.work is not None:
                 self._call(call.work, call.node in self.plan.views)
+            elif call.argument is not None:
+                self._arrange(call.argument, call.node)
             elif call.kernel == PACK:
                 self._move(moves.pack, self.plain, self.blocked, call.node)
             elif call.kernel == UNPACK:
@@ -69,7 +73,7 @@ class _Lowering:
     def _call(self, work: Work, is_view: bool) -> None:
         values = [(self.blocked if in_blocks else self.plain)[node] for node, in_blocks in work.reads]
         operands, others = values[: len(work.operands)], values[len(work.operands) :]
-        arguments = [self.arguments[argument] for argument in work.arguments]
+        arguments = [(self.arranged if isinstance(argument, Arranged) else self.arguments)[argument] for argument in work.arguments]
         made = self.blocked if work.is_laid else self.plain
         attributes: dict[str, Any] = {IN_PLACE: 0 if work.kernel.twice else len(others)}  # it may write over the last of what it reads
         if is_view:
@@ -78,6 +82,14 @@ class _Lowering:
             block = (1 if batch is None else batch) * rows * cols * LANES * 4  # bytes; where the batch has a name, of one image
             attributes[VIEW_OF] = [start * block for start in work.starts]
         made[work.result] = self._kernel(work.kernel.build(), [*operands, *arguments, *others], work.result, work.is_laid, attributes)
+
+    def _arrange(self, argument: Argument, node: Node) -> None:
+        """What a kernel reads of a computed parameter, from here on in place of its places."""
+        shape = [self.emitter.dim(extent) for extent in argument.shape]
+        type_ = self.emitter.tvm.relax.TensorType(shape, "float32")
+        function = self._added(arrange(node.typed.concrete(), argument.shape), {IN_PLACE: 0})
+        called = self.emitter.tvm.relax.call_tir(function, [self.plain[node], self.arguments[argument]], type_)
+        self.arranged[argument] = self.emitter.builder.emit(called, argument.name)
 
     def _move(self, move: Any, source: dict[Node, Any], target: dict[Node, Any], node: Node) -> None:
         function, in_blocks = move(batch_of(node), *extents(node), DTYPES[node.typed.dtype].name), target is self.blocked
@@ -88,17 +100,21 @@ class _Lowering:
 
         A sequence that lies as it is given is shown to it as an image of one row, and what it makes as a sequence again.
         """
-        key = function, VIEW_OF in attributes
-        if key not in self.kernels:
-            made = function.without_attr("global_symbol").with_attrs(attributes)
-            self.kernels[key] = self.emitter.builder.add_func(made, f"kernel{len(self.kernels)}")
+        added = self._added(function, attributes)
         *given, made = (len(param.ty.shape) for param in function.params)
         shown = [self._as_image(value) if rank == 4 and value.ty.ndim == 3 else value for value, rank in zip(operands, given, strict=True)]
         is_line = not in_blocks and node.typed.rank == 3 and made == 4
         type_ = TensorType(node.typed.dtype, (*node.typed.shape[:2], 1, node.typed.shape[2])) if is_line else node.typed
-        called = self.emitter.tvm.relax.call_tir(self.kernels[key], shown, self._type(node, in_blocks, type_))
+        called = self.emitter.tvm.relax.call_tir(added, shown, self._type(node, in_blocks, type_))
         result = self.emitter.builder.emit(called, node.name)
         return self.emitter.builder.emit(self.emitter.ops.reshape(result, self.emitter.shape(node.typed)), node.name) if is_line else result
+
+    def _added(self, function: Any, attributes: Mapping[str, Any]) -> Any:
+        key = function, VIEW_OF in attributes
+        if key not in self.kernels:
+            made = function.without_attr("global_symbol").with_attrs(attributes)
+            self.kernels[key] = self.emitter.builder.add_func(made, f"kernel{len(self.kernels)}")
+        return self.kernels[key]
 
     def _as_image(self, value: Any) -> Any:
         n, c, length = value.ty.shape.values

@@ -14,6 +14,7 @@ from ....ir.op import OpDef
 from ....ir.ops.activation import SOFTMAX
 from ....ir.ops.conv import CONV1D, CONV2D, CONV3D
 from ....ir.ops.conv_transpose import CONV_TRANSPOSE1D, CONV_TRANSPOSE2D
+from ....ir.ops.conv_weight_gradient import CONV2D_WEIGHT_GRADIENT
 from ....ir.ops.group import LAYER_NORM
 from ....ir.ops.linear import DENSE, MATMUL
 from ....ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
@@ -23,6 +24,7 @@ from ....ir.ops.select import GATHER
 from ....ir.ops.shape import CONCAT, FLATTEN, SLICE, TRANSPOSE
 from ....ir.types import DTYPES
 from .convolution_rules import batch_norm, bias_of, conv, conv_of_volume, conv_transpose
+from .gradient_rules import conv_weight_gradient
 from .kernels import dense, moves, norms, pointwise, pools
 from .kernels import resize as resizes
 from .kernels import softmax as softmaxes
@@ -32,7 +34,21 @@ from .kernels.windows import Window
 from .laid import Argument
 from .move_rules import move
 from .token_rules import layer_norm, plain_elements, product, rows_of_dense
-from .work import HALF, ROUNDED, Surroundings, Work, batch_of, extents, followers, in_rows, is_blocked, only_reader, packed, step_of
+from .work import (
+    HALF,
+    ROUNDED,
+    Surroundings,
+    Work,
+    batch_of,
+    can_pack,
+    extents,
+    followers,
+    in_rows,
+    is_blocked,
+    only_reader,
+    packed,
+    step_of,
+)
 
 __all__ = ["HALVES", "MAKERS", "PLAIN", "WINDOWS"]
 
@@ -171,7 +187,7 @@ def dense_layer(around: Surroundings, node: Node, flatten: Node | None = None) -
     if flatten is None and (work := rows_of_dense(around, node)) is not None:
         return work
     x, w, *bias = node.inputs
-    if node.typed.dtype not in ("f32", HALF) or any(param.weights is None for param in (w, *bias)):
+    if node.typed.dtype not in ("f32", HALF) or not all(map(can_pack, (w, *bias))):
         return None
     c_out, c_in = w.typed.concrete()
     covers, steps, others = followers(around, node) if node.typed.dtype != HALF else ((node,), (), ())
@@ -253,6 +269,7 @@ MAKERS: dict[OpDef[Any], Callable[[Surroundings, Node], Work | None]] = {
     MATMUL: product,
     LAYER_NORM: layer_norm,
     TRANSPOSE: move,
+    CONV2D_WEIGHT_GRADIENT: conv_weight_gradient,
     **dict.fromkeys(STEPS, elementwise),
 }
 

@@ -22,7 +22,7 @@ from .kernels.strassen.quarters import QUARTERED, quarter_weights
 from .laid import Argument
 from .plain import RENAMED, shown
 from .quartered import quarters_of
-from .work import Followers, Surroundings, Work, chain_after, only_reader, packed, step_of
+from .work import Followers, Surroundings, Work, can_pack, chain_after, only_reader, packed, step_of
 
 __all__ = ["layer_norm", "plain_elements", "product", "rows_of_dense"]
 
@@ -61,7 +61,7 @@ def rows_of_dense(around: Surroundings, node: Node) -> Work | None:
     """A dense layer of so many rows that some share what is read of the weights."""
     x, w, *bias = node.inputs
     count = x.typed.shape[0]
-    if not isinstance(count, int) or count < FEW_ROWS or any(param.weights is None for param in (w, *bias)):
+    if not isinstance(count, int) or count < FEW_ROWS or not all(map(can_pack, (w, *bias))):
         return None
     return _rows(around, node, x, w, bias, is_turned=True)
 

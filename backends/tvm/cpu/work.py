@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,10 +27,12 @@ from .laid import Argument, LaidWork, ParamValues
 __all__ = [
     "HALF",
     "ROUNDED",
+    "Arranged",
     "Followers",
     "Surroundings",
     "Work",
     "batch_of",
+    "can_pack",
     "chain_after",
     "extents",
     "followers",
@@ -48,7 +51,17 @@ StepOf = Callable[[Node, Node], EpilogueStep | None]  # of a node that reads a v
 
 HALF = "f16"
 ROUNDED = EpilogueStep(CAST, Cast(HALF))  # to float16, and float32 again
+MOST_ARRANGED = 1 << 22  # elements of a computed parameter
 MOST_STEPS, MOST_READS = 16, 8  # that follow a kernel within it
+
+
+@dataclass(frozen=True)
+class Arranged(Argument):
+    """Of a parameter that is computed, such as the weights that a step of training is given: where each element of what the kernel reads
+    lies in the value of `node`, -1 for a zero. These places are the library's argument; the kernel reads what is moved by them.
+    """
+
+    node: Node
 
 
 @dataclass(frozen=True)
@@ -62,6 +75,15 @@ class Work(LaidWork[CpuKernel]):
     @property
     def is_laid(self) -> bool:
         return is_blocked(self.result) and super().is_laid
+
+    @property
+    def arranged(self) -> tuple[Arranged, ...]:
+        """Parameters that are computed, which are arranged before each run of the kernel."""
+        return tuple(argument for argument in self.arguments if isinstance(argument, Arranged))
+
+    @property
+    def needs(self) -> tuple[Node, ...]:
+        return (*super().needs, *(argument.node for argument in self.arranged))
 
 
 @dataclass(frozen=True)
@@ -95,6 +117,16 @@ def is_blocked_layer(node: Node) -> bool:
     """Whether a layer's image and result may lie in blocks, and all else that it reads are parameters."""
     image, *params = node.inputs
     return is_blocked(image) and is_blocked(node) and all(param.weights is not None for param in params)
+
+
+def can_pack(param: Node) -> bool:
+    """Whether a kernel may read it otherwise arranged: it is known, or computed, of sizes that are numbers, and not so large that the
+    places of its elements would cost more than they save.
+    """
+    if param.weights is not None:
+        return True
+    sizes = [dim for dim in param.typed.shape if isinstance(dim, int)]
+    return param.typed.dtype == "f32" and len(sizes) == param.typed.rank and 0 < math.prod(sizes) <= MOST_ARRANGED
 
 
 def batch_of(node: Node) -> int | None:
@@ -174,14 +206,23 @@ def step_from(node: Node, value: Node) -> EpilogueStep | None:
 
 
 def packed(name: str, packing: Packing, param: Node) -> Argument:
-    """A parameter as a kernel reads it; a sequence's filters are an image's of a single row."""
+    """A parameter as a kernel reads it; a sequence's filters are an image's of a single row. Of one that is computed the packing must only
+    move elements, and put zeros between them."""
     is_line = param.typed.rank == 3
+    if param.weights is None:
+        return Arranged(name, packing.shape, "i32", lambda values: _places(packing, param.typed.concrete()), param)
 
     def made(values: ParamValues) -> Array:
         given = values(param).astype(np.float32, copy=False)
         return packing.pack(given[:, :, None] if is_line else given)
 
     return Argument(name, packing.shape, "f32", made)
+
+
+def _places(packing: Packing, shape: tuple[int, ...]) -> Array:
+    """Where each element of what is packed comes from, in row-major order; -1 for a zero."""
+    places = np.arange(1, math.prod(shape) + 1, dtype=np.int32).reshape(shape)
+    return packing.pack(places[:, :, None] if len(shape) == 3 else places) - 1
 
 
 def extents(node: Node) -> tuple[int, int, int]:

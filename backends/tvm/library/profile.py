@@ -14,7 +14,7 @@ from ....ir.graph import Node
 from ....ir.types import DTYPES, Array
 from ..cpu.kernels.layout import LANES, blocks
 from ..cpu.laid import STOCK
-from ..cpu.plan import PACK, UNPACK, VIEW, KernelCall
+from ..cpu.plan import ARRANGE, PACK, UNPACK, VIEW, KernelCall
 from .compile_kernels import OURS
 from .run import LoadedLibrary
 
@@ -43,7 +43,7 @@ class CallTime:
     @property
     def macs(self) -> int:
         """Multiply-adds of direct convolutions."""
-        return 0 if self.kernel in (PACK, UNPACK) else sum(map(_macs, self.nodes))
+        return 0 if self.kernel in (ARRANGE, PACK, UNPACK) else sum(map(_macs, self.nodes))
 
     @property
     def bytes(self) -> int:
@@ -132,6 +132,8 @@ def _moved(call: KernelCall) -> int:
     if call.work is None:
         if call.kernel == STOCK:
             return sum(_bytes(node, False) for node in (*call.node.inputs, call.node))
+        if call.argument is not None:
+            return _bytes(call.node, False) + 8 * math.prod(call.argument.shape)  # of each the place, and the element
         return _bytes(call.node, True) + _bytes(call.node, False)
     arguments = sum(math.prod(argument.shape) * DTYPES[argument.dtype].itemsize for argument in call.work.arguments)
     result = _bytes(call.work.result, call.work.is_laid)

@@ -130,3 +130,45 @@ def test_softmax_of_channels_is_a_kernel_where_pixels_fill_a_vector():
     assert kernels(typed_graph(text)) == {"y": "softmax channels"}
     assert kernels(typed_graph(text.replace("4,4", "3,5"))) == {}
     assert kernels(typed_graph(text.replace("axis=1", "axis=2"))) == {}
+
+
+def test_weights_that_are_computed_are_packed_in_each_run():
+    """As a step of training has them; Winograd's way and quarters want them beforehand."""
+    graph = typed_graph("""graph @g(%x: f32[N,3,12,12], %w: f32[20,3,3,3], %b: f32[20], %v: f32[20,20,3,3], %d: f32[20,1,3,3],
+            %n: f32[20,2,1,1], %u: f32[20,7,2,2], %o: f32[9,7], %c: f32[9]) {
+      %twice = add(%v, %v)
+      %first = conv2d(%x, %w, %b) {strides=[2,2], pads=[1,1,1,1]}
+      %second = conv2d(%first, %twice) {pads=[1,1,1,1]}
+      %depthwise = conv2d(%second, %d) {groups=20, pads=[1,1,1,1]}
+      %narrow = conv2d(%depthwise, %n) {groups=10}
+      %up = conv_transpose2d(%narrow, %u) {strides=[2,2]}
+      %means = global_avg_pool(%up)
+      %flat = flatten(%means)
+      %dense = dense(%flat, %o, %c)
+      return %dense, %up
+    }""")
+    made = kernels(graph)
+    wanted = {"first": "direct", "second": "direct", "depthwise": "depthwise", "narrow": "narrow groups", "up": "transposed"}
+    assert {name: made[name] for name in wanted} == wanted
+    build_and_hold(graph, {"N": 1}, {"N": 5})
+    assert kernels(specialize(graph, {"N": 5}))["dense"] == "dense"  # with the flatten
+
+
+def test_computed_weights_of_many_elements_are_left_to_the_stock_row():
+    text = "graph @g(%x: f32[8,4096], %w: f32[2048,4096]) { %y = dense(%x, %w) return %y }"
+    assert kernels(typed_graph(text)) == {}
+    assert kernels(typed_graph(text.replace("2048", "1024"))) == {"y": "rows"}
+
+
+def test_gradients_by_weights():
+    """Of one group; an image of few channels is read as it is given."""
+    text = """graph @g(%x: f32[N,3,9,9], %g: f32[N,20,9,9]) {
+      %y = conv2d_weight_gradient(%x, %g) {kernel=[3,3], pads=[1,1,1,1]}
+      %z = conv2d_weight_gradient(%g, %g) {kernel=[1,1]}
+      return %y, %z
+    }"""
+    graph = typed_graph(text)
+    assert kernels(graph) == {"y": "weight gradient", "z": "weight gradient"}
+    assert [call.kernel for call in plan(graph).calls] == ["pack", "weight gradient", "weight gradient"]
+    build_and_hold(graph, {"N": 1}, {"N": 3})
+    assert kernels(typed_graph(text.replace("{kernel=[1,1]}", "{kernel=[1,1], groups=2}"))) == {"y": "weight gradient"}

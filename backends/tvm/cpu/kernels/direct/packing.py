@@ -44,7 +44,7 @@ def pack_direct(w: Array, lanes_in: int, groups: int) -> Array:
     c_out, c_in, *taps = w.shape
     per_out = c_out // groups
     blocks_in = -(-c_in // lanes_in)
-    padded = np.zeros((groups, blocks(per_out) * LANES, blocks_in * lanes_in, *taps), np.float32)
+    padded = np.zeros((groups, blocks(per_out) * LANES, blocks_in * lanes_in, *taps), w.dtype)
     padded[:, :per_out, :c_in] = w.reshape(groups, per_out, c_in, *taps)
     split = padded.reshape(groups * blocks(per_out), LANES, blocks_in, lanes_in, *taps)
     return np.ascontiguousarray(split.transpose(0, 2, 4, 5, 3, 1))

@@ -19,6 +19,7 @@ from convc.backends.tvm.cpu.kernels.planes import depthwise_planes
 from convc.backends.tvm.cpu.kernels.transposed.kernel import transposed
 from convc.backends.tvm.cpu.kernels.transposed.phases import Transposed
 from convc.backends.tvm.cpu.kernels.volumes import Volume, direct_volume
+from convc.backends.tvm.cpu.kernels.weight_gradient import WeightGradient, weight_gradient
 from convc.backends.tvm.cpu.kernels.windows import Window
 from convc.backends.tvm.cpu.kernels.winograd.arrangement import Tiled
 from convc.backends.tvm.cpu.kernels.winograd.kernel import winograd
@@ -34,6 +35,7 @@ from convc.tests.support.graphs import hold_to_reference, normal_inputs, typed_g
 PADS = (1, 1, 1, 1)
 UPSAMPLING = Transposed(28, 28, (2, 2), ConvTranspose2d((2, 2)), (56, 56))
 FILM = Volume(1, 16, 32, Window(8, 1, (3, 1), (1, 1), (1, 0, 1, 0)), Window(28, 28, (3, 3), (1, 1), PADS))
+LAYER = Window(28, 28, (3, 3), (1, 1), PADS)
 TARGETS = [
     {"kind": "llvm", "mcpu": "x86-64-v2"},
     {"kind": "llvm", "mcpu": "x86-64-v3"},
@@ -49,6 +51,7 @@ KERNELS: dict[str, tuple[Callable[[Processor], Any], float]] = {
     "planes": (lambda processor: depthwise_planes(1, 3, Window(28, 83, (3, 3), (1, 1), PADS), (), processor), 0),
     "transposed": (lambda processor: transposed(UPSAMPLING, 1, 4, 4, 1, (), processor), 0),
     "volumes": (lambda processor: direct_volume(FILM, (), processor), 0.1),
+    "weight gradient": (lambda processor: weight_gradient(WeightGradient(None, 64, 64, LAYER, processor=processor)), 0),
     "depthwise": (lambda processor: depthwise(1, 32, Window(28, 28, (3, 3), (1, 1), PADS), (), processor), 0.1),
 }
 PRODUCT = re.compile(r"\s(v?fmadd\w+|mulps|fmla)\s")
