@@ -130,6 +130,7 @@ def _trainer(graph: Graph, plan: Plan, how: dict[str, Any]) -> Trainer:
         how["threads"],
         how["init"],
         plan.seed,
+        plan.batch,
     )
 
 

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from ...backends.reference import stream
+from ...ir.binding import batch_names, specialize
 from ...ir.errors import ConvcError, InvalidInput
 from ...ir.graph import Graph, Node
 from ...ir.ops.leaf import PARAM, Param
@@ -48,7 +49,8 @@ class Trainer:
         cc.export_onnx(trainer.network(), "trained.onnx")
 
     What is drawn, dropout too, hangs on `seed` and the number of the step alone: the same steps give the same bits, with any number of
-    threads. Raises: as `training_step`; BackendMissing for an engine that is not here.
+    threads. Steps of `batch` images have a program of their own, which is faster and sooner compiled; those of other sizes share another,
+    whose sums may round otherwise. Raises: as `training_step`; BackendMissing for an engine that is not here.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class Trainer:
         threads: int | None = None,
         init: str | None = None,
         seed: int = 0,
+        batch: int | None = None,
     ) -> None:
         self.graph = net if isinstance(net, Graph) else net()
+        self.batch = batch
         self.loss, self.engine, self.threads, self.seed = loss, engine, threads, seed
         self.made: TrainingStep = step_of(self.graph, loss, optimizer, frozen, clip_norm, label_smoothing)
         start = initial_values(self.graph, init, seed)
@@ -84,7 +88,7 @@ class Trainer:
         feed["learning_rate"] = np.array(learning_rate, DTYPES[self.made.graph.by_name["learning_rate"].typed.dtype])
         if "seed" in self.made.graph.by_name:
             feed["seed"] = np.array(self._seed(), np.int32)
-        results = self._step(feed)
+        results = (self._step_of_batch if len(images) == self.batch else self._step)(feed)
         score = _score(results)
         if not math.isfinite(score.loss):
             raise Diverged(f"step {self.steps + 1}: the loss is {score.loss}{self._where(feed)}; try a smaller learning rate")
@@ -134,6 +138,11 @@ class Trainer:
     @cached_property
     def _step(self) -> Run:
         return self._started(self.made.graph)
+
+    @cached_property
+    def _step_of_batch(self) -> Run:
+        """Of batches of the size that nearly all have: of numbers more is known than of a name."""
+        return self._started(specialize(self.made.graph, dict.fromkeys(batch_names(self.made.graph), self.batch or 1)))
 
     @cached_property
     def _evaluation_graph(self) -> Graph:

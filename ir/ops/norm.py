@@ -141,7 +141,9 @@ def _root(op: BatchNorm, var: Term) -> Term:
 
 
 def _normalized(op: BatchNorm, x: Term, mean: Term, var: Term) -> Term:
-    return (x - mean.along_channels(x.rank)) / _root(op, var).along_channels(x.rank)
+    """A quotient a channel, and not one an element."""
+    root = _root(op, var)
+    return (x - mean.along_channels(x.rank)) * (root.number(1.0) / root).along_channels(x.rank)
 
 
 def _is_training(x: Term, mean: Term, var: Term) -> bool:

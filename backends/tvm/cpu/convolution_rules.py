@@ -14,6 +14,7 @@ from ....ir.graph import Node
 from ....ir.ops.conv import CONVS
 from ....ir.ops.pool import MAX_POOL
 from ....ir.types import Array
+from .gradient_rules import norm_of_batch
 from .kernels import planes, volumes
 from .kernels.depthwise import depthwise, depthwise_filters
 from .kernels.direct.kernel import direct_kernel
@@ -230,7 +231,9 @@ class _Norm:
 def batch_norm(around: Surroundings, node: Node) -> Work | None:
     """A gain and a shift a channel: computed where a 1x1 convolution reads it, or else as a depthwise convolution of single pixels."""
     x, *stats = node.inputs
-    if not is_blocked(x) or any(stat.weights is None for stat in stats):
+    if any(stat.weights is None for stat in stats):
+        return norm_of_batch(around, node)
+    if not is_blocked(x):
         return None
     channels, rows, cols = extents(x)
     covers, steps, others = followers(around, node)

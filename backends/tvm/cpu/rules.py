@@ -12,6 +12,7 @@ import numpy as np
 from ....ir.graph import Node
 from ....ir.op import OpDef
 from ....ir.ops.activation import SOFTMAX
+from ....ir.ops.compare import WHERE
 from ....ir.ops.conv import CONV1D, CONV2D, CONV3D
 from ....ir.ops.conv_transpose import CONV_TRANSPOSE1D, CONV_TRANSPOSE2D
 from ....ir.ops.conv_weight_gradient import CONV2D_WEIGHT_GRADIENT
@@ -19,12 +20,13 @@ from ....ir.ops.group import LAYER_NORM
 from ....ir.ops.linear import DENSE, MATMUL
 from ....ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
 from ....ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
+from ....ir.ops.reduce import REDUCE_MEAN, REDUCE_SUM
 from ....ir.ops.resize import RESIZE
 from ....ir.ops.select import GATHER
 from ....ir.ops.shape import CONCAT, FLATTEN, SLICE, TRANSPOSE
 from ....ir.types import DTYPES
 from .convolution_rules import batch_norm, bias_of, conv, conv_of_volume, conv_transpose
-from .gradient_rules import conv_weight_gradient
+from .gradient_rules import conv_weight_gradient, gated, sums_of_channels
 from .kernels import dense, moves, norms, pointwise, pools
 from .kernels import resize as resizes
 from .kernels import softmax as softmaxes
@@ -146,7 +148,7 @@ def elementwise(around: Surroundings, node: Node) -> Work | None:
     if x.type != node.type or other.typed.dtype != node.typed.dtype:
         return None
     channels, ones = sizes[1], (1,) * (node.typed.rank - 2)
-    if other.weights is not None and other.typed.concrete() in ((channels, *ones), (1, channels, *ones)):
+    if other.typed.shape in ((channels, *ones), (1, channels, *ones)) and can_pack(other):
         constant = packed(f"{node.name}.packed", constants(channels), other)
         return Work(covers, pointwise.by_channel.of(*sizes, first, steps), (x,), (constant,), others)
     if other.weights is None and is_blocked(other) and other.typed.shape == (*node.typed.shape[:2], *ones):
@@ -270,6 +272,9 @@ MAKERS: dict[OpDef[Any], Callable[[Surroundings, Node], Work | None]] = {
     LAYER_NORM: layer_norm,
     TRANSPOSE: move,
     CONV2D_WEIGHT_GRADIENT: conv_weight_gradient,
+    REDUCE_MEAN: sums_of_channels,
+    REDUCE_SUM: sums_of_channels,
+    WHERE: gated,
     **dict.fromkeys(STEPS, elementwise),
 }
 

@@ -265,3 +265,21 @@ def test_of_what_is_held_out_nothing_is_learned():
     assert sorted([*training, *held]) == list(range(100))
     assert np.array_equal(split(100, 0.2, 3)[1], held)
     assert [len(part) for part in split(2, 0.9, 0)] == [1, 1]
+
+
+class Watched(Trainer):
+    """Says which sizes of what it compiled have names."""
+
+    def _started(self, graph):
+        self.named = [*getattr(self, "named", []), graph.symbols]
+        return super()._started(graph)
+
+
+def test_batches_of_one_size_have_a_program_of_their_own():
+    """Others, such as the last of an epoch, share the one that takes any number of images."""
+    trainer, rng = Watched(ten(residual), engine="reference", batch=4), np.random.default_rng(2)
+    for count in (4, 3, 4, 2):
+        shape = [count if not isinstance(dim, int) else dim for dim in trainer.graph.inputs[0].typed.shape]
+        assert np.isfinite(trainer.step(rng.standard_normal(shape), rng.integers(0, 10, count), 0.01).loss)
+    assert trainer.named == [(), ("N",)]
+    assert trainer.steps == 4

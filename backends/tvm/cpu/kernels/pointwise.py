@@ -10,7 +10,7 @@ from .kernel import kind
 from .layout import LANES, Batch, blocks
 from .writer import Operand, Writer, blocked, prim_func
 
-__all__ = ["by_channel", "by_image", "pointwise"]
+__all__ = ["by_channel", "by_image", "gate", "pointwise"]
 
 
 @kind("pointwise")
@@ -34,6 +34,25 @@ def by_image(batch: Batch, channels: int, rows: int, cols: int, first: EpilogueS
     gate = blocked("G", batch, channels, 1, 1)
     others = [blocked(name, batch, channels, rows, cols) for name in read_names(steps)]
     return _rowwise(batch, channels, rows, cols, (first,), steps, [gate, *others])
+
+
+@kind("gate")
+def gate(batch: Batch, channels: int, rows: int, cols: int, steps: Steps = ()) -> Any:
+    """(A, G, threshold[LANES], otherwise[LANES], R..., D): G where A is above the threshold, as a relu's gradient; then the steps."""
+    count = blocks(channels)
+    images = [blocked(name, batch, channels, rows, cols) for name in ("A", "G", *read_names(steps), "D")]
+    work = math.prod((count, rows, cols, LANES, len(images)))
+
+    def body(writer: Writer, a: Any, g: Any, threshold: Any, otherwise: Any, *rest: Any) -> None:
+        *read, d = rest
+        with writer.each(batch, count, rows, work=work) as (i, c, y):
+            least, other = writer.keep(threshold[writer.lanes()]), writer.keep(otherwise[writer.lanes()])
+            with writer.loop(cols) as x:
+                at = (i, c, y, x)
+                value = writer.vectors.Select(writer.load(a, *at) > least, writer.load(g, *at), other)
+                writer.store(d, apply(writer.vectors, steps, value, [writer.load(each, *at) for each in read]), *at)
+
+    return prim_func([*images[:2], Operand("threshold", (LANES,)), Operand("otherwise", (LANES,)), *images[2:]], body)
 
 
 def _rowwise(

@@ -121,7 +121,7 @@ def weight_gradient(size: WeightGradient) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tile:
+class _Summed:
     """A part of the images, the first block of filters and the block of channels that a task sums up."""
 
     part: Any
@@ -143,7 +143,7 @@ class _Body:
         number = writer.batch if size.batch is None else writer.long(size.batch)
         with writer.to.parallel(writer.long(0), writer.long(size.parts * size.tiles * blocks_in)) as task:
             part = writer.keep(task // (size.tiles * blocks_in))
-            tile = _Tile(part, writer.keep(task // blocks_in % size.tiles * size.deep), writer.keep(task % blocks_in))
+            tile = _Summed(part, writer.keep(task // blocks_in % size.tiles * size.deep), writer.keep(task % blocks_in))
             self.clear(tile)
             first, end = writer.keep(part * number // size.parts), writer.keep((part + 1) * number // size.parts)
             with writer.loop((end - first + (images - 1)) // images) as i, writer.loop(-(-size.window.out[0] // rows)) as r:
@@ -151,13 +151,13 @@ class _Body:
                 stop = (writer.tirx.min(start + images, end), writer.tirx.min(row + rows, writer.long(size.window.out[0])))
                 self.chunk(tile, (start, writer.keep(stop[0])), (row, writer.keep(stop[1])))
 
-    def clear(self, tile: _Tile) -> None:
+    def clear(self, tile: _Summed) -> None:
         writer, (k_rows, k_cols) = self.writer, self.size.window.kernel
         for q in range(self.size.deep):
             with writer.loop(k_rows) as k_row, writer.loop(k_cols) as k_col, writer.loop(LANES) as lane:
                 writer.store(self.sums, writer.spread(0.0), tile.part, tile.block_out + q, tile.block_in, k_row, k_col, lane)
 
-    def chunk(self, tile: _Tile, images: tuple[Any, Any], rows: tuple[Any, Any]) -> None:
+    def chunk(self, tile: _Summed, images: tuple[Any, Any], rows: tuple[Any, Any]) -> None:
         writer, size = self.writer, self.size
         if size.is_image:
             for first in range(0, size.c_in, size.lanes):
@@ -174,7 +174,7 @@ class _Body:
             for taps in size.taps:
                 self.tile(tile, images, rows, k_row, taps, c * size.lanes, size.lanes)
 
-    def tile(self, tile: _Tile, images: Any, rows: Any, k_row: Any, taps: range, lane: Any, lanes: int) -> None:
+    def tile(self, tile: _Summed, images: Any, rows: Any, k_row: Any, taps: range, lane: Any, lanes: int) -> None:
         """These taps of a row and channels from `lane` on, over a chunk."""
         writer, size, window = self.writer, self.size, self.size.window
         width = lanes * len(taps)
@@ -193,7 +193,7 @@ class _Body:
                 at = (tile.part, tile.block_out + q, tile.block_in, k_row, taps[tap], lane + channel)
                 writer.store(self.sums, writer.load(self.sums, *at) + writer.load(each, channel * len(taps) + tap), *at)
 
-    def pixel(self, tile: _Tile, sums: Sequence[Any], taps: range, inside: Sequence[int], at: Any, lane: Any, lanes: int) -> None:
+    def pixel(self, tile: _Summed, sums: Sequence[Any], taps: range, inside: Sequence[int], at: Any, lane: Any, lanes: int) -> None:
         writer, window, (i, y, x, row) = self.writer, self.size.window, at
         if not inside:
             return

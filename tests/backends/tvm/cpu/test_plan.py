@@ -172,3 +172,39 @@ def test_gradients_by_weights():
     assert [call.kernel for call in plan(graph).calls] == ["pack", "weight gradient", "weight gradient"]
     build_and_hold(graph, {"N": 1}, {"N": 3})
     assert kernels(typed_graph(text.replace("{kernel=[1,1]}", "{kernel=[1,1], groups=2}"))) == {"y": "weight gradient"}
+
+
+def test_a_batch_norm_in_training_stays_in_blocks():
+    """By statistics of its own batch; what is summed over the batch is left plainly, and the way back goes through the relu's gate."""
+    text = """graph @g(%x: f32[N,20,6,6], %g: f32[N,20,6,6], %scale: f32[20], %shift: f32[20]) {
+      %zero = param {init=full, value=0.0} : f32[]
+      %p = max_pool(%x) {kernel=[1,1]}
+      %mean = reduce_mean(%p) {axes=[0,2,3], keepdims=false}
+      %along = reshape(%mean) {shape=[20,1,1]}
+      %off = sub(%p, %along)
+      %square = mul(%off, %off)
+      %var = reduce_mean(%square) {axes=[0,-2,-1], keepdims=false}
+      %norm = batch_norm(%p, %scale, %shift, %mean, %var)
+      %y = relu(%norm)
+      %above = greater(%y, %zero)
+      %back = where(%above, %g, %zero)
+      %total = reduce_sum(%back) {axes=[0,2,3]}
+      return %total, %y
+    }"""
+    graph = typed_graph(text)
+    made = kernels(graph)
+    wanted = {
+        "mean": "channel sums",
+        "off": "by channel",
+        "var": "channel sums",
+        "y": "batch norm",
+        "back": "gate",
+        "total": "channel sums",
+    }
+    assert {name: made.get(name) for name in wanted} == wanted
+    assert "above" in {node.name for node in plan(graph).covered}
+    build_and_hold(graph, {"N": 2}, {"N": 5})
+    assert "total" not in kernels(typed_graph(text.replace("reduce_sum(%back) {axes=[0,2,3]}", "reduce_sum(%back) {axes=[0,2]}")))
+    read = typed_graph(text.replace("return %total", "return %above, %total"))
+    assert kernels(read)["back"] == "gate"
+    build_and_hold(read, {"N": 3})
