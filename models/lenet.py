@@ -8,12 +8,17 @@ from ..compiler.dsl.trace import Value
 
 __all__ = ["lenet5"]
 
+XAVIER = "xavier"
+
 
 @network(image="N,1,32,32")
 def lenet5(image: Value, classes: int = 10) -> Value:
-    """LeNet-5 with plain average pools, every map of C3 connected, and a softmax for the radial basis units."""
-    x = avg_pool(tanh(conv(image, 6, 5, name="c1")), 2)
-    x = avg_pool(tanh(conv(x, 16, 5, name="c3")), 2)
-    x = tanh(dense(x, 120, name="c5"))
-    x = tanh(dense(x, 84, name="f6"))
-    return softmax(dense(x, classes, name="output"))
+    """LeNet-5 with plain average pools, every map of C3 connected, and a softmax for the radial basis units.
+
+    Weights are drawn as tanh wants them: Glorot & Bengio 2010, eq. 12.
+    """
+    x = avg_pool(tanh(conv(image, 6, 5, init=XAVIER, name="c1")), 2)
+    x = avg_pool(tanh(conv(x, 16, 5, init=XAVIER, name="c3")), 2)
+    x = tanh(dense(x, 120, init=XAVIER, name="c5"))
+    x = tanh(dense(x, 84, init=XAVIER, name="f6"))
+    return softmax(dense(x, classes, init=XAVIER, name="output"))

@@ -13,6 +13,7 @@ from ...ir.types import Array
 __all__ = ["AUGMENTATIONS", "augmented", "need_augmentations"]
 
 CROP = 8  # an eighth of the size is put around, 4 pixels of 32: He et al. 2015, sec. 4.2
+SHIFT = 16  # half as far: of small pictures of one thing, a crop would cut it
 JITTER = 0.4  # of brightness and colour, up or down
 TURN = 10.0  # degrees, either way
 
@@ -24,8 +25,16 @@ def _flip(x: Array, draws: np.random.Generator) -> Array:
 
 def _crop(x: Array, draws: np.random.Generator) -> Array:
     """Zeros around, and a window of the old size anywhere in it."""
+    return _moved(x, draws, CROP)
+
+
+def _shift(x: Array, draws: np.random.Generator) -> Array:
+    return _moved(x, draws, SHIFT)
+
+
+def _moved(x: Array, draws: np.random.Generator, part: int) -> Array:
     rows, cols, _ = x.shape
-    high, wide = max(1, rows // CROP), max(1, cols // CROP)
+    high, wide = max(1, rows // part), max(1, cols // part)
     top, left = int(draws.integers(0, 2 * high + 1)), int(draws.integers(0, 2 * wide + 1))
     return np.pad(x, ((high, high), (wide, wide), (0, 0)))[top : top + rows, left : left + cols]
 
@@ -51,6 +60,7 @@ def _rotate(x: Array, draws: np.random.Generator) -> Array:
 AUGMENTATIONS: dict[str, Callable[[Array, np.random.Generator], Array]] = {
     "flip": _flip,
     "crop": _crop,
+    "shift": _shift,
     "brightness": _brightness,
     "colour": _colour,
     "rotate": _rotate,

@@ -21,6 +21,8 @@ __all__ = ["NAMED", "Pictures", "read_pictures"]
 LARGEST = 8 << 30  # bytes of all pictures together, which lie in memory
 SHOWN = 3
 LEVELS = 255
+DIGIT = 8  # rows and columns of the digits that come with convc, of which none are lost
+MARGIN = 8  # an eighth of a picture lies around a digit on each side, 4 pixels of 32
 X_NAMES, Y_NAMES = ("x", "images", "x_train"), ("y", "labels", "y_train")
 
 
@@ -189,12 +191,19 @@ def _scaled(x: Array, size: tuple[int, int, int]) -> Array:
 
 
 def _digits(size: tuple[int, int, int]) -> Pictures:
-    """1,797 digits of 8x8 pixels in 17 greys, as scikit-learn has them. Alpaydin & Kaynak 1998, UCI Machine Learning Repository."""
+    """1,797 digits of 8x8 pixels in 17 greys, as scikit-learn has them. Alpaydin & Kaynak 1998, UCI Machine Learning Repository.
+
+    They fill their pictures; around them comes what LeCun et al. 1998, sec. II-B, leave around theirs, so that an end of a stroke may lie
+    in the middle of a window, and nothing is lost where they are moved.
+    """
     if size[2] != 1:
         raise InvalidInput(f"digits have 1 channel, and the network's input {size[2]}; give --input image:N,1,{size[0]},{size[1]}")
     with np.load(io.BytesIO(Path(__file__).with_name("digits.npz").read_bytes())) as file:
         x, y = file["x"], file["y"]
-    return Pictures(_scaled((x / 16).astype(np.float32)[..., None], size), y.astype(np.int64), tuple("0123456789"))
+    rows, cols = (min(extent // MARGIN, max(extent - DIGIT, 0) // 2) for extent in size[:2])
+    inner = (size[0] - 2 * rows, size[1] - 2 * cols, 1)
+    pixels = np.pad(_scaled((x / 16).astype(np.float32)[..., None], inner), ((0, 0), (rows, rows), (cols, cols), (0, 0)))
+    return Pictures(pixels, y.astype(np.int64), tuple("0123456789"))
 
 
 NAMED: dict[str, Callable[[tuple[int, int, int]], Pictures]] = {"digits": _digits}

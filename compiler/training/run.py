@@ -32,9 +32,9 @@ class Plan:
     """How long, by how much at a time, and from what. `validation` is the share of the pictures that is held out."""
 
     epochs: int = 10
-    batch: int = 64
-    learning_rate: float = 0.01
-    schedule: str = "constant"
+    batch: int = 16
+    learning_rate: float = 0.03
+    schedule: str = "cosine"
     validation: float = 0.2
     augmentations: tuple[str, ...] = ()
     workers: int = 0

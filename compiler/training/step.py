@@ -294,6 +294,9 @@ class _Updates:
         return following
 
     def _state(self, name: str, type_: TensorType) -> Term:
+        """Raises: InvalidModel for a name that the network has itself."""
+        if name in self.building.graph.by_name:
+            raise InvalidModel(f"{self.building.graph.by_name[name].where} has a name that the optimizer's state needs; rename it")
         node = Node(name, INPUT, Input(), (), type_, Origin())
         self.building.states.append(node)
         return self.maker.term(node)

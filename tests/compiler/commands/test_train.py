@@ -1,6 +1,8 @@
 """`convc train` and `convc export --training`, each as a process: what they write, and how they end."""
 
+import functools
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -86,6 +88,44 @@ def test_no_room_for_a_checkpoint(model, tmp_path):
     done = convc("train", model, *PLAN, "-o", tmp_path / "w.safetensors")
     assert done.code == 2
     assert "cannot write" in done.err
+
+
+def test_a_disk_without_room_keeps_what_was_written(model, tmp_path):
+    """No file may be longer than 2 KiB: of the weights or of a checkpoint, none is torn."""
+    weights = tmp_path / "w.safetensors"
+    assert convc("train", model, *PLAN, "-o", weights).code == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    words = [sys.executable, "-B", "-m", "convc", "train", model, *PLAN, "--seed", "7", "-o", str(weights)]
+    limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (2048, 2048))
+    done = subprocess.run(words, capture_output=True, text=True, preexec_fn=limit, check=False)
+    assert (done.returncode, "cannot write" in done.stderr, "File too large" in done.stderr) == (2, True, True), done.stderr
+    assert "Traceback" not in done.stderr
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+MOVING = """graph @moving(%x: f32[N,1,8,8]) {
+  %ow = param : f32[18,1,3,3]
+  %o = conv2d(%x, %ow) {pads=[1,1,1,1]}
+  %w = param : f32[10,1,3,3]
+  %d = deform_conv2d(%x, %w, %o) {pads=[1,1,1,1]}
+  %p = global_avg_pool(%d)
+  %y = flatten(%p)
+"""
+
+
+@pytest.mark.parametrize(
+    ("rest", "words", "code", "said"),
+    [
+        ("return %y }", (), 4, "(%ow, %w) stands before it, so that freezing does not help; put another op in its place"),
+        ("%v = param : f32[10,10] %z = dense(%y, %v) return %z }", (), 4, "freeze what stands before it (%ow, %w), and the other 1 can be"),
+        ("%v = param : f32[10,10] %z = dense(%y, %v) return %z }", ("--freeze", "ow", "--freeze", "w"), 0, "epoch 3"),
+    ],
+)
+def test_an_op_without_a_gradient_is_named_with_the_way_out(tmp_path, rest, words, code, said):
+    (tmp_path / "net.cir").write_text(MOVING + rest)
+    done = convc("train", "net.cir", *PLAN, *words, "-o", "w.safetensors", cwd=tmp_path)
+    assert (done.code, said in done.err) == (code, True), done.err
+    assert code == 0 or "%d = deform_conv2d (net.cir:5) has no gradient: where it reads depends on its offsets" in done.err
 
 
 def test_a_step_and_an_evaluation_are_exported(model, tmp_path):

@@ -172,6 +172,12 @@ def without_gradient():
     )
 
 
+def of_a_state():
+    return cc.parse_graph(
+        "graph @g(%x: f32[N,4]) { %w = param : f32[3,4] %w.velocity = param : f32[3] %y = dense(%x, %w, %w.velocity) : f32[N,3] return %y }"
+    )
+
+
 @pytest.mark.parametrize(
     ("make", "how", "error", "said"),
     [
@@ -182,6 +188,7 @@ def without_gradient():
         (residual, {"label_smoothing": 1.0}, UsageError, "label_smoothing is 1.0"),
         (two_results, {}, InvalidModel, "returns 2 values; a loss is taken of one"),
         (without_gradient, {}, InvalidModel, "the loss does not change with %w; freeze it"),
+        (of_a_state, {}, InvalidModel, "%w.velocity = param has a name that the optimizer's state needs; rename it"),
     ],
 )
 def test_what_is_refused(make, how, error, said):

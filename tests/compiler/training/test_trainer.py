@@ -251,7 +251,7 @@ def test_a_checkpoint_of_another_network_or_plan(digits, tmp_path):
     files = finished(run_of(digits, epochs=1), tmp_path)
     with pytest.raises(InvalidInput, match=r"of another network, or of another optimizer: 'conv1.w' is"):
         run_of(digits, epochs=1, net=residual).resume(files.checkpoint)
-    with pytest.raises(InvalidInput, match="cannot go on to the same bits: schedule was constant, and is step"):
+    with pytest.raises(InvalidInput, match="cannot go on to the same bits: schedule was cosine, and is step"):
         run_of(digits, epochs=1, schedule="step").resume(files.checkpoint)
     with pytest.raises(InvalidInput, match="is no checkpoint of convc"):
         read_checkpoint(files.weights)
