@@ -1,8 +1,8 @@
 """differentiate: a network that returns a loss also returns the loss's gradients, computed by ops as any other value.
 
-The loss is the output of that name, or the only output that is one floating number. Each floating parameter that it depends on gets an
-output `<name>.gradient`; single numbers that a formula has (`full`) are no parameters to train. From Python `with_gradients` takes the
-loss and any parameters or inputs by name. Later passes improve forward and backward alike.
+The loss is the output of that name, or the only output that is one floating number. Each floating parameter that it depends on, and
+not in steps alone, gets an output `<name>.gradient`; single numbers that a formula has (`full`) are no parameters to train. From Python
+`with_gradients` takes the loss and any parameters or inputs by name. Later passes improve forward and backward alike.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def differentiate(graph: Graph, ledger: Ledger) -> Graph:
     Raises: InvalidModel for a graph without a loss; UnsupportedOp for an op without a gradient between a parameter and the loss.
     """
     loss = _loss(graph)
-    trained = [node for node in _trained(graph, loss) if gradient_name(node.name) not in graph.by_name]
+    trained = _moving(graph, loss, [node for node in _trained(graph, loss) if gradient_name(node.name) not in graph.by_name], ledger)
     kept = trained if ledger.limit is None else trained[: ledger.limit - len(ledger.rewrites)]
     if not kept or not ledger.is_open:
         return graph
@@ -79,6 +79,15 @@ def _trained(graph: Graph, loss: Node) -> Iterable[Node]:
     """The floating parameters that the loss depends on."""
     below = set(Graph.of(graph.name, (), (loss,)).nodes)
     return (node for node in graph.params if node in below and node.typed.is_float and not _is_number(node))
+
+
+def _moving(graph: Graph, loss: Node, of: Sequence[Node], ledger: Ledger) -> list[Node]:
+    """Those with a slope; what moves the loss in steps alone is declined."""
+    found = gradients(graph, loss, of).of
+    for node in of:
+        if node not in found:
+            ledger.decline(RULE, node.name, f"%{loss.name} does not change with it, or only in steps")
+    return [node for node in of if node in found]
 
 
 def _is_number(node: Node) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...ir.errors import UsageError
 from ...ir.graph import Graph, Node
+from ...ir.ops.activation_variants import PRELU
 from ...ir.ops.group import GROUP_NORM, INSTANCE_NORM, LAYER_NORM
 from ...ir.ops.norm import BATCH_NORM
 from ...ir.suggest import did_you_mean
@@ -13,6 +14,7 @@ from ...ir.weights import FANS, Recipe
 __all__ = ["initial_values"]
 
 NORMS = (BATCH_NORM, GROUP_NORM, INSTANCE_NORM, LAYER_NORM)
+SLOPE = 0.25  # of a PReLU at first: He et al. 2015, sec. 2.2
 
 
 def initial_values(graph: Graph, init: str | None = None, seed: int = 0) -> dict[str, Array]:
@@ -22,23 +24,28 @@ def initial_values(graph: Graph, init: str | None = None, seed: int = 0) -> dict
     """
     if init is not None and init not in FANS:
         raise UsageError(f"unknown initialization '{init}'" + did_you_mean(init, FANS))
-    ones = {node.inputs[place] for node in graph.nodes if node.kind in NORMS for place in _ones(node)}
-    return {node.name: _value(node, node in ones, init, seed) for node in graph.params if node.typed.is_float}
+    one_number = {operand: number for node in graph.nodes for operand, number in _one_number(node)}
+    return {node.name: _value(node, one_number.get(node), init, seed) for node in graph.params if node.typed.is_float}
 
 
-def _ones(node: Node) -> tuple[int, ...]:
-    """The operands of a norm that are 1 at first: its scale, and a variance."""
-    return (1, 4) if node.kind is BATCH_NORM else (1,) if len(node.inputs) > 1 else ()
+def _one_number(node: Node) -> list[tuple[Node, float]]:
+    """Operands that are one number all over at first, whatever their rank: of a norm its scale and a variance 1, the others 0.
+
+    The last gain of a residual branch is 0 too: Goyal et al. 2017, sec. 5.1.
+    """
+    if node.kind in NORMS:
+        scale = float(not any(each.weights is not None and each.weights.recipe.init == "tenth" for each in node.inputs[1:2]))
+        return list(zip(node.inputs[1:], (scale, 0.0, 0.0, 1.0), strict=False))
+    return [(node.inputs[1], SLOPE)] if node.kind is PRELU else []
 
 
-def _value(node: Node, is_one: bool, init: str | None, seed: int) -> Array:
+def _value(node: Node, number: float | None, init: str | None, seed: int) -> Array:
     import numpy as np
 
     assert node.weights is not None
     recipe = node.weights.recipe
     if node.weights.is_given or recipe.init in ("full", "ones", "zeros"):
         return node.weights.array()
-    if node.typed.rank > 1:
+    if number is None and node.typed.rank > 1:
         return Recipe(init or recipe.init, recipe.key, seed, recipe.value).make(node.typed)
-    is_one = is_one and recipe.init != "tenth"  # the last gain of a residual branch is 0 at first: Goyal et al. 2017, sec. 5.1
-    return np.full(node.typed.concrete(), float(is_one), DTYPES[node.typed.dtype])
+    return np.full(node.typed.concrete(), number or 0.0, DTYPES[node.typed.dtype])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ...ir.errors import InvalidModel
 from ...ir.graph import Node
 from ...ir.ops.activation import LOG_SOFTMAX, SIGMOID, SOFTMAX
-from ...ir.terms import Term
+from ...ir.terms import Term, where
 from ...ir.types import TensorType
 
 __all__ = ["LOSSES", "Loss"]
@@ -51,12 +51,18 @@ def _cross_entropy(scores: Term, label: Term, smoothing: float) -> Scored:
     place = label.reshape(scores.shape[0], 1, *scores.shape[2:])
     zero, one = (label.maker.full(TensorType("i64", ()), number) for number in (0.0, 1.0))
     each = zero.op("range", one, count=classes).reshape(1, classes, *(1,) * (scores.rank - 2))
-    target = place.equals(each).cast(scores.type.dtype)
-    target = target * (1 - smoothing) + smoothing / classes if smoothing else target
-    found = (target * scores.op("log_softmax", axis=1)).sum(*axes)
+    likely = scores.op("log_softmax", axis=1)
+    found = _smoothed(place.equals(each), likely, smoothing, classes).sum(*axes)
     count = scores.count(0, *range(2, scores.rank))
     right = scores.op("arg_max", axis=1, keepdims=False).equals(label).cast(scores.type.dtype)
     return -(found / count), right.sum(*range(right.rank)) / count
+
+
+def _smoothed(is_label: Term, likely: Term, smoothing: float, classes: int) -> Term:
+    """Each class's share. Without smoothing that of another is 0 even where the class is impossible, whose logarithm no factor makes 0."""
+    if not smoothing:
+        return where(is_label, likely, 0)
+    return (is_label.cast(likely.type.dtype) * (1 - smoothing) + smoothing / classes) * likely
 
 
 def _classes(scores: Term) -> int:

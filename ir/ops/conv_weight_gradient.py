@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,13 +113,14 @@ def weight_gradient(op: ConvWeightGradient, x: Array, g: Array) -> Array:
     padded, out, axes = pad_spatial(x, op.pads), g.shape[2:], len(op.kernel)
     c_in, c_out = x.shape[1] // op.groups, g.shape[1] // op.groups
     last = (1, 2, 0, *range(3, axes + 3))  # images beside places
-    wanted = g.reshape(g.shape[0], op.groups, c_out, *out).transpose(last).reshape(op.groups, c_out, -1)
+    terms = x.shape[0] * math.prod(out)
+    wanted = g.reshape(g.shape[0], op.groups, c_out, *out).transpose(last).reshape(op.groups, c_out, terms)
     found = np.empty((op.groups, c_out, c_in, *op.kernel), x.dtype)
     for tap in taps_of(op.kernel):
         starts = [place * dilation for place, dilation in zip(tap, op.dilations, strict=True)]
         read = (slice(at, at + (count - 1) * step + 1, step) for at, count, step in zip(starts, out, op.strides, strict=True))
         had = padded[(slice(None), slice(None), *read)].reshape(x.shape[0], op.groups, c_in, *out).transpose(last)
-        found[(..., *tap)] = np.matmul(wanted, had.reshape(op.groups, c_in, -1).transpose(0, 2, 1))
+        found[(..., *tap)] = np.matmul(wanted, had.reshape(op.groups, c_in, terms).transpose(0, 2, 1))
     return found.reshape(g.shape[1], c_in, *op.kernel)
 
 

@@ -11,7 +11,7 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import Facts
 from ..op import OpDef, elementwise_cost, no_rounding
-from ..terms import FLAT, Term, of_one
+from ..terms import FLAT, Term, of_one, where
 from ..types import DTYPES, Array, TensorType
 from .check import need_axis, need_rank
 from .unary import infer_number
@@ -135,6 +135,15 @@ def _later(op: CumSum | CumProd, g: Term) -> Term:
     return g.op("cum_sum", axis=op.axis, exclusive=op.exclusive, reverse=not op.reverse)
 
 
+def cum_prod_gradient(op: CumProd, g: Term, y: Term, x: Term) -> Term:
+    """Before the first 0 every product over its factor; the first 0 itself moves what would be without it; after it nothing moves."""
+    zero = x.equals(0)
+    zeros = zero.cast(x.type.dtype).op("cum_sum", axis=op.axis, exclusive=False, reverse=op.reverse)
+    first = zero & zeros.equals(1)
+    without = where(first, 1, x).op("cum_prod", axis=op.axis, exclusive=op.exclusive, reverse=op.reverse)
+    return where(zeros.equals(0), _later(op, g * y) / x, where(first, _later(op, g * without), 0))
+
+
 TRILU = OpDef(
     "trilu",
     Trilu,
@@ -179,6 +188,6 @@ CUM_PROD = OpDef(
     cum_prod_magnitude,
     cumulative_roundings,
     facts=Facts(),
-    gradient=of_one(lambda op, g, y, x: _later(op, g * y) / x),
+    gradient=of_one(cum_prod_gradient),
 )
 OPS = (TRILU, EYE_LIKE, CUM_SUM, CUM_PROD)

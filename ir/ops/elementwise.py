@@ -153,6 +153,11 @@ def pow_magnitude(op: Pow, a: Array, b: Array) -> Array:
     return abs(np.power(a, b)) * (1 + np.minimum(exponent, 750))
 
 
+def pow_base_gradient(op: Pow, g: Term, y: Term, a: Term, b: Term) -> Term:
+    """To the power of 0 all is 1 and nothing moves, 0 itself too, whose power of -1 is none."""
+    return (g * where(b.equals(0), 0, b * a.op("pow", b - 1))).fit(a)
+
+
 def pow_exponent_gradient(op: Pow, g: Term, y: Term, a: Term, b: Term) -> Term:
     """A base of 0 or less has no logarithm; there the result does not move, as in PyTorch."""
     return (g * where(a > 0, y * a.op("log"), 0)).fit(b)
@@ -173,7 +178,7 @@ ADDED = of_two(lambda op, g, y, a, b: g.fit(a), lambda op, g, y, a, b: g.fit(b))
 SUBTRACTED = of_two(lambda op, g, y, a, b: g.fit(a), lambda op, g, y, a, b: (-g).fit(b))
 MULTIPLIED = of_two(lambda op, g, y, a, b: (g * b).fit(a), lambda op, g, y, a, b: (g * a).fit(b))
 DIVIDED = of_two(lambda op, g, y, a, b: (g / b).fit(a), lambda op, g, y, a, b: (-(g / b * y)).fit(b))
-RAISED = of_two(lambda op, g, y, a, b: (g * (b * a.op("pow", b - 1))).fit(a), pow_exponent_gradient)
+RAISED = of_two(pow_base_gradient, pow_exponent_gradient)
 GREATER: Gradient = of_two(lambda op, g, y, a, b: _share(g, a > b, a, b).fit(a), lambda op, g, y, a, b: _share(g, b > a, a, b).fit(b))
 SMALLER: Gradient = of_two(lambda op, g, y, a, b: _share(g, a < b, a, b).fit(a), lambda op, g, y, a, b: _share(g, b < a, a, b).fit(b))
 

@@ -12,7 +12,7 @@ from ..dims import Dim
 from ..errors import ShapeError
 from ..facts import Facts
 from ..op import OpDef, elementwise_cost, no_rounding
-from ..terms import NoGradient, Term
+from ..terms import NoGradient, Term, where
 from ..types import MAX_RANK, Array, TensorType
 from .check import need_axis, need_rank, need_same_dtype
 
@@ -287,8 +287,16 @@ def updates_gradient(op: ScatterElements | ScatterNd, g: Term, y: Term, x: Term,
     if op.reduction in ("max", "min"):
         return CHOOSES
     if op.reduction == "mul":
-        return _gather(op, g * y, indices) / updates
+        return _factors_gradient(op, g, y, x, indices, updates)
     return _gather(op, g, indices)
+
+
+def _factors_gradient(op: ScatterElements | ScatterNd, g: Term, y: Term, x: Term, indices: Term, updates: Term) -> Term:
+    """The product over the factor; a 0 that is its place's only one moves the product of the others, one of several nothing."""
+    is_zero = updates.equals(0)
+    zeros = _gather(op, _scatter(op, x.zeros(), indices, is_zero.cast(x.type.dtype), "add"), indices)
+    without = _scatter(op, x, indices, where(is_zero, 1, updates), "mul")
+    return where(is_zero, where(zeros.equals(1), _gather(op, g * without, indices), 0), _gather(op, g * y, indices) / updates)
 
 
 CHOOSES = NoGradient("a reduction by max or min has none here; gather, take the maximum and scatter")

@@ -25,8 +25,8 @@ __all__ = ["MAX_POOL_GRADIENT", "OPS", "MaxPoolGradient", "by_places"]
 class MaxPoolGradient:
     """What max_pool(x) adds to a loss as x changes, if it adds g as its result does: each window's share where its greatest value was.
 
-    Of equals, and of NaNs, the first in row-major order has it, as in PyTorch; windows that overlap add up. No operator of ONNX: its
-    MaxUnpool keeps one of several. Shapes: x[N,C,H,W], g[N,C,H',W'] -> x, and over one axis or three likewise.
+    Of equals the first in row-major order has it, as in PyTorch, and of NaNs, of which PyTorch takes the last; windows that overlap add
+    up. No operator of ONNX: its MaxUnpool keeps one of several. Shapes: x[N,C,H,W], g[N,C,H',W'] -> x, and over one axis or three likewise.
     """
 
     kernel: PerAxis
