@@ -10,11 +10,12 @@ from ....ir.ops.reduce import REDUCE_MEAN
 from .kernels.batch import batch_norm, channel_sums
 from .kernels.layout import LANES, Packing, constants
 from .kernels.pointwise import gate
+from .kernels.pool_gradient import max_pool_gradient
 from .kernels.weight_gradient import WeightGradient, weight_gradient
 from .kernels.windows import UNROLLED, Window
-from .work import Surroundings, Work, batch_of, can_pack, extents, followers, is_blocked, only_reader, packed
+from .work import Surroundings, Work, batch_of, can_pack, extents, followers, in_rows, is_blocked, only_reader, packed
 
-__all__ = ["conv_weight_gradient", "gated", "norm_of_batch", "sums_of_channels"]
+__all__ = ["conv_weight_gradient", "gated", "norm_of_batch", "pool_gradient", "sums_of_channels"]
 
 
 def conv_weight_gradient(around: Surroundings, node: Node) -> Work | None:
@@ -27,6 +28,16 @@ def conv_weight_gradient(around: Surroundings, node: Node) -> Work | None:
     window = Window(rows, cols, op.kernel, op.strides, op.pads, op.dilations)
     size = WeightGradient(batch_of(x), c_in, c_out, window, is_image, around.processor)
     return Work((node,), weight_gradient.of(size), (x, g), plain=frozenset([node, *([x] if is_image else [])]))
+
+
+def pool_gradient(around: Surroundings, node: Node) -> Work | None:
+    """Of a max pool whose windows may be written out along a row."""
+    x, g = node.inputs
+    if node.typed.dtype != "f32" or not (is_blocked(x) and is_blocked(g)) or node.op.kernel[-1] > UNROLLED:
+        return None
+    (channels, rows, cols), op = extents(x), in_rows(node.op)
+    window = Window(rows, cols, op.kernel, op.strides, op.pads, op.dilations, op.ceil_mode)
+    return Work((node,), max_pool_gradient.of(batch_of(x), channels, window), (x, g))
 
 
 def sums_of_channels(around: Surroundings, node: Node) -> Work | None:

@@ -18,6 +18,7 @@ from ....ir.ops.conv_transpose import CONV_TRANSPOSE1D, CONV_TRANSPOSE2D
 from ....ir.ops.conv_weight_gradient import CONV2D_WEIGHT_GRADIENT
 from ....ir.ops.group import LAYER_NORM
 from ....ir.ops.linear import DENSE, MATMUL
+from ....ir.ops.max_pool_gradient import MAX_POOL_GRADIENT
 from ....ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
 from ....ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
 from ....ir.ops.reduce import REDUCE_MEAN, REDUCE_SUM
@@ -26,7 +27,7 @@ from ....ir.ops.select import GATHER
 from ....ir.ops.shape import CONCAT, FLATTEN, SLICE, TRANSPOSE
 from ....ir.types import DTYPES
 from .convolution_rules import batch_norm, bias_of, conv, conv_of_volume, conv_transpose
-from .gradient_rules import conv_weight_gradient, gated, sums_of_channels
+from .gradient_rules import conv_weight_gradient, gated, pool_gradient, sums_of_channels
 from .kernels import dense, moves, norms, pointwise, pools
 from .kernels import resize as resizes
 from .kernels import softmax as softmaxes
@@ -272,6 +273,7 @@ MAKERS: dict[OpDef[Any], Callable[[Surroundings, Node], Work | None]] = {
     LAYER_NORM: layer_norm,
     TRANSPOSE: move,
     CONV2D_WEIGHT_GRADIENT: conv_weight_gradient,
+    MAX_POOL_GRADIENT: pool_gradient,
     REDUCE_MEAN: sums_of_channels,
     REDUCE_SUM: sums_of_channels,
     WHERE: gated,
@@ -287,6 +289,6 @@ HALVES = frozenset(
     )
 )
 # What works along an axis of space, so that a sequence is worth its move into blocks.
-WINDOWS = frozenset({CONV1D, CONV_TRANSPOSE1D, MAX_POOL, AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, RESIZE})
+WINDOWS = frozenset({CONV1D, CONV_TRANSPOSE1D, MAX_POOL, MAX_POOL_GRADIENT, AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, RESIZE})
 # What takes plain values, so that those of three axes need no blocks.
 PLAIN = frozenset({CONCAT, SLICE, DENSE, SOFTMAX, MATMUL, LAYER_NORM, TRANSPOSE, GATHER, *STEPS})

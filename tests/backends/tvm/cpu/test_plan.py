@@ -208,3 +208,16 @@ def test_a_batch_norm_in_training_stays_in_blocks():
     read = typed_graph(text.replace("return %total", "return %above, %total"))
     assert kernels(read)["back"] == "gate"
     build_and_hold(read, {"N": 3})
+
+
+def test_gradients_of_max_pools():
+    """Of images and of sequences; not of volumes."""
+    text = """graph @g(%x: f32[N,20,9,9], %g: f32[N,20,4,4], %s: f32[N,6,9], %t: f32[N,6,4], %v: f32[N,2,4,4,4], %u: f32[N,2,2,2,2]) {
+      %y = max_pool_gradient(%x, %g) {kernel=[3,3], strides=[2,2]}
+      %z = max_pool_gradient(%s, %t) {kernel=[3], strides=[2]}
+      %w = max_pool_gradient(%v, %u) {kernel=[2,2,2], strides=[2,2,2]}
+      return %y, %z, %w
+    }"""
+    graph = typed_graph(text)
+    assert kernels(graph) == {"y": "max pool gradient", "z": "max pool gradient"}
+    build_and_hold(graph, {"N": 1}, {"N": 3})
