@@ -127,7 +127,7 @@ def _compute(node: Node, operands: list[Array], floats: np.dtype[np.floating]) -
         try:
             value = _other_runtime(node, operands) if node.kind in FOREIGN else node.kind.meaning(node.op, *operands)
             return value if node.typed.is_opaque else _as(value, floats)
-        except (ValueError, OverflowError, MemoryError, ShapeError) as error:
+        except (ValueError, IndexError, OverflowError, MemoryError, ShapeError) as error:
             raise InvalidModel(f"{node.where} cannot be computed: {error}") from error
 
 

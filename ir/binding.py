@@ -17,6 +17,7 @@ from .verifier import verify_graph
 
 __all__ = [
     "OF_HOST",
+    "InputSizes",
     "as_declared",
     "batch_names",
     "empty_outputs",
@@ -29,6 +30,7 @@ __all__ = [
     "specialize",
 ]
 
+REMEMBERED = 64  # kinds of inputs that are known to fit
 OF_HOST = (1, 3)  # DLPack's kDLCPU and kDLCUDAHost: pinned memory, which the processor reads as any other
 
 
@@ -161,12 +163,35 @@ def match_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, int]:
             raise InvalidInput(f"input '{node.name}' is {have.dtype}, expected {node.typed.dtype}; convert it with .astype('{wanted}')")
     types = {node.name: node.typed for node in graph.inputs if not node.typed.is_opaque}
     sizes = sizes_of(types, {name: a.shape for name, a in arrays.items()})
-    if len(sizes) > 1 or 0 in sizes.values() or set(sizes) - batch_names(graph):  # a picture may be too small for a layer deep inside
+    if sizes and (0 in sizes.values() or not graph.takes_any_batch):  # a picture may be too small for a layer deep inside
         try:
             verify_graph(specialize(graph, sizes))
         except InvalidModel as error:
             raise InvalidInput(f"the network does not work with {listed(sizes)}: {error}") from None
     return sizes
+
+
+class InputSizes:
+    """`match_inputs` for a graph that is run often: what fits is remembered, for looking takes longer than a small network."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self._known: dict[object, dict[str, int]] = {}
+
+    def of(self, arrays: Mapping[str, Array]) -> dict[str, int]:
+        """Raises: as `match_inputs`."""
+        try:
+            key = tuple([(name, array.shape, array.dtype) for name, array in arrays.items()])
+        except AttributeError:  # something is no array, and the next line says what
+            match_inputs(self.graph, arrays)
+            raise
+        sizes = self._known.get(key)
+        if sizes is None:
+            sizes = match_inputs(self.graph, arrays)
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()  # other threads read it meanwhile, and find it or not
+            self._known[key] = sizes
+        return sizes
 
 
 def empty_outputs(graph: Graph, sizes: Mapping[str, int]) -> dict[str, Array] | None:

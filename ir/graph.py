@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from .dims import alone
 from .errors import InvalidModel
 from .op import OpDef
 from .ops.leaf import INPUT, PARAM, Param
@@ -148,6 +149,19 @@ class Graph:
         """The named sizes that no input has: what opaque nodes compute tells them in a run."""
         known, opaque = set(self.symbols), (node.typed.symbols for node in self.nodes if node.kind.facts.opaque)
         return tuple(dict.fromkeys(name for names in opaque for name in names if name not in known))
+
+    @cached_property
+    def takes_any_batch(self) -> bool:
+        """Whether images stay apart in all types: what has a named size, or is computed of such, has the one name as its first axis and
+        nowhere else. Then no op refuses a number of images, but none. Others may: the two greatest of a batch need two."""
+        names, of_images = set(self.symbols), set[Node]()
+        for node in self.nodes:
+            if node.typed.symbols or not of_images.isdisjoint(node.inputs):
+                of_images.add(node)
+                shape = node.typed.shape
+                if len(names) > 1 or not shape or alone(shape[0]) not in names or not all(isinstance(dim, int) for dim in shape[1:]):
+                    return False
+        return True
 
     def rebuild(self, visit: Callable[[Node, tuple[Node, ...]], Node]) -> Graph:
         """A new graph of `visit(node, its rebuilt operands)` for every node, in order.

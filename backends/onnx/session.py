@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...ir.binding import empty_outputs, match_inputs
+from ...ir.binding import InputSizes, empty_outputs
 from ...ir.errors import BackendMissing, ConvcError, InvalidModel, KernelMissing
 from ...ir.graph import Graph, Node
 from ...ir.ops.attention import ATTENTION
@@ -50,6 +50,7 @@ class Session:
             raise BackendMissing(f"onnxruntime cannot use CUDA here: {why}")
         wanted = [(provider, OPTIONS.get(device, {})), *([] if device == "cpu" else [PROVIDERS["cpu"]])]
         self.graph = graph
+        self._sizes = InputSizes(graph)
         self._is_foreign = any(node.typed.dtype in FOREIGN for node in (*graph.inputs, *graph.outputs))
         try:
             self._session = ort.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=wanted)
@@ -66,7 +67,7 @@ class Session:
 
         Raises: InvalidInput for arrays that do not fit the graph; ConvcError if the run fails.
         """
-        sizes = match_inputs(self.graph, inputs)
+        sizes = self._sizes.of(inputs)
         names = list(dict.fromkeys(wanted or (node.name for node in self.graph.outputs)))
         if any(0 in array.shape for array in inputs.values()) and (nothing := empty_outputs(self.graph, sizes)) is not None:
             return {name: nothing[name] for name in names}  # onnxruntime fails on some: a -1 of its Reshape, a MatMul that broadcasts

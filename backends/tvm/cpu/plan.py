@@ -11,8 +11,10 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 
 from ....ir.binding import batch_names, specialize
+from ....ir.errors import InvalidModel
 from ....ir.graph import Graph, Node
 from ....ir.placement.views import Views
+from ....ir.verifier import verify_graph
 from ..processor import AVX512, Processor
 from .kernels.kernel import TunedForms
 from .kernels.layout import blocks
@@ -99,9 +101,13 @@ def _is_worth_blocks(node: Node, in_blocks: Set[Node]) -> bool:
 
 
 def single_image(whole: KernelPlan, tuned: TunedForms | None = None, processor: Processor = AVX512) -> KernelPlan | None:
-    """The plan for one image, where the batch is a named size and nothing else is; it takes the same arguments."""
+    """The plan for one image, which takes the same arguments: where the batch is a named size, nothing else is, and one image will do."""
     graph = whole.graph
     if not graph.symbols or set(graph.symbols) != batch_names(graph):
         return None
-    single = plan(specialize(graph, dict.fromkeys(graph.symbols, 1)), whole.tiles, tuned, processor)
+    try:
+        verify_graph(of_one := specialize(graph, dict.fromkeys(graph.symbols, 1)))
+    except InvalidModel:
+        return None
+    single = plan(of_one, whole.tiles, tuned, processor)
     return single if single.takes == whole.takes else None

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ....ir.apart import joining_node, the_batch
-from ....ir.binding import empty_outputs, is_on_device, match_inputs
+from ....ir.binding import InputSizes, empty_outputs, is_on_device
 from ....ir.errors import BackendMissing, InvalidInput, InvalidModel
 from ....ir.graph import Node
 from ....ir.types import DTYPES, Array
@@ -29,7 +29,6 @@ from .run import code_of, in_bytes, weight_of
 
 __all__ = ["BatchPlace", "FixedLibrary", "Lane", "need_memory", "parts"]
 
-FITTING = 64  # kinds of inputs that are remembered
 GRAPHS = 4  # captured for a batch, one for each memory that inputs came in; what comes elsewhere is copied
 
 
@@ -63,7 +62,7 @@ class FixedLibrary:
         self.batches = sorted(of.fixed.memory)
         self.device, self.code, self.weights = device, code, weights
         self._local = threading.local()
-        self._fitting: dict[Any, dict[str, int]] = {}
+        self._sizes = InputSizes(of.graph)
 
     @staticmethod
     def load(library: Library, weights: Mapping[str, Array] | None = None) -> FixedLibrary:
@@ -92,7 +91,7 @@ class FixedLibrary:
         """
         if any(is_on_device(value) for value in inputs.values()):
             return self._run_there(inputs)
-        sizes = self._sizes(inputs)
+        sizes = self._sizes.of(inputs)
         if any(0 in array.shape for array in inputs.values()) and (nothing := empty_outputs(self.graph, sizes)) is not None:
             return nothing
         if self.batch_name is None:
@@ -105,28 +104,13 @@ class FixedLibrary:
             at += images
         return found[0] if len(found) == 1 else {name: np.concatenate([each[name] for each in found]) for name in found[0]}
 
-    def _sizes(self, arrays: Mapping[str, Array]) -> dict[str, int]:
-        """As `match_inputs`, which takes longer than a small network; what fits is remembered."""
-        try:
-            key = tuple([(name, array.shape, array.dtype) for name, array in arrays.items()])
-        except AttributeError:  # something is no array, and the next line says what
-            match_inputs(self.graph, arrays)
-            raise
-        sizes = self._fitting.get(key)
-        if sizes is None:
-            sizes = match_inputs(self.graph, arrays)
-            if len(self._fitting) >= FITTING:
-                self._fitting.clear()  # other threads read it meanwhile, and find it or not
-            self._fitting[key] = sizes
-        return sizes
-
     def _cut(self, name: str, array: Array, at: int, images: int) -> Array:
         return array[at : at + images] if self.batch_name in self.graph.by_name[name].typed.symbols else array
 
     def _run_there(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         lane = self._lane
         given = tensors_of(self.graph, inputs, self.device, lane.stream)
-        sizes = self._sizes(given.described)
+        sizes = self._sizes.of(given.described)
         if self.batch_name is None:
             return lane.place(self, 0).run_there(given, 0)
         images = sizes[self.batch_name]

@@ -123,3 +123,13 @@ def test_an_input_that_may_not_be_empty_is_refused_in_one_sentence():
     for engine in ENGINES.values():
         with pytest.raises(ConvcError, match=r"does not work with N=0: %y = arg_max: .* axis 0 has no elements"):
             engine.start(graph, 1)(nothing(graph))
+
+
+def test_a_batch_that_is_too_small_for_an_op_is_refused_in_one_sentence():
+    """TVM would read beyond the one image, and give numbers."""
+    graph = typed_graph("graph @g(%x: f32[N,6]) { %t = top_k_values(%x) {k=2, axis=0} return %t }")
+    for engine in ENGINES.values():
+        run = engine.start(graph, 1)
+        assert run({"x": np.ones((2, 6), np.float32)})["t"].shape == (2, 6)
+        with pytest.raises(ConvcError, match=r"does not work with N=1: %t = top_k_values: k is 2, expected 1 to 1"):
+            run({"x": np.ones((1, 6), np.float32)})

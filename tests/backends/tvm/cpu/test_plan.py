@@ -55,6 +55,12 @@ def test_a_batch_with_a_name_has_a_form_for_one_image():
     assert single_image(plan(typed_graph(PLANES.replace("[N,", "[2,")))) is None
 
 
+def test_the_two_greatest_of_a_batch_are_not_sought_in_one_image():
+    text = "graph @g(%x: f32[N,6]) { %t = top_k_values(%x) {k=2, axis=0} %y = relu(%t) return %y }"
+    assert single_image(plan(typed_graph(text))) is None
+    assert single_image(plan(typed_graph(text.replace("axis=0", "axis=1")))) is not None
+
+
 @pytest.mark.parametrize("name", ["vgg16", "resnet50", "googlenet", "mobilenet_v2", "densenet121", "unet_resnet18"])
 def test_networks_leave_little_to_stock_rows(name: str):
 
