@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,16 +16,46 @@ from ...ir.errors import InvalidInput, UsageError
 from ...ir.files import write_file
 from ...ir.types import Array, TensorType
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "IMAGE_SUFFIXES", "is_image", "load_image", "save_image"]
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "IMAGE_SUFFIXES", "NOT_AN_IMAGE", "is_image", "load_image", "opened_upright", "save_image"]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 # Per-channel statistics that the common ImageNet checkpoints were trained with.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+NOT_AN_IMAGE = (OSError, ValueError, SyntaxError, struct.error)  # what Pillow raises of files that are none, or torn
+SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B")  # Pillow's modes of grey in 16 bits, whose conversion to 8 it cuts off at 255
 
 
 def is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+@contextmanager
+def opened_upright(path: Path) -> Generator[Image.Image]:
+    """The picture as it is meant to be seen, in 8 bits a channel.
+
+    Raises: any of NOT_AN_IMAGE, of a picture too large too, before it is decoded.
+    """
+    from PIL import Image, ImageOps
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)  # it is given as a file is opened
+        try:
+            with Image.open(path) as opened:
+                yield _in_eight_bits(ImageOps.exif_transpose(opened))
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise ValueError(str(error)) from error
+
+
+def _in_eight_bits(picture: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    if picture.mode not in SIXTEEN_BITS:
+        return picture
+    return Image.fromarray(np.rint(np.clip(np.asarray(picture, np.float64), 0, 65535) / 257).astype(np.uint8))
 
 
 def load_image(path: Path, type_: TensorType, *, resize: bool = False, imagenet: bool = False) -> Array:
@@ -30,18 +64,16 @@ def load_image(path: Path, type_: TensorType, *, resize: bool = False, imagenet:
     Raises: UsageError for a file that is not there; InvalidInput for one that is no image, or has the
     wrong channels or, unless `resize`, size.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image
 
     if type_.rank != 4:
         raise InvalidInput(f"'{path}' is an image, but the input is {type_}; give an .npz file")
     try:
-        with warnings.catch_warnings(), Image.open(path) as opened:
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            upright = ImageOps.exif_transpose(opened)
+        with opened_upright(path) as upright:
             picture = upright.convert("RGB") if upright.mode == "P" else upright.copy()
     except FileNotFoundError as error:
         raise UsageError(f"there is no file '{path}'") from error
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except NOT_AN_IMAGE as error:
         raise InvalidInput(f"'{path}' cannot be read as an image: {error}") from error
     _, channels, rows, cols = type_.shape
     if len(picture.getbands()) != channels:

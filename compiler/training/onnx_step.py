@@ -10,10 +10,11 @@ from .step import NEXT, OWN
 
 __all__ = ["README", "export_training", "training_metadata"]
 
-README = """Feed every output NAME.next to the input NAME of the next run. Weights begin with values of yours, such as those that
-`convc export MODEL -o w.safetensors` writes; velocities and other state of the optimizer begin at 0. `label` holds classes counted from
-0, `learning_rate` is one number, and `seed`, where there is one, another whole number at each step. The evaluation takes the same weights
-and gives loss and accuracy. Any runtime of ONNX runs both; nothing here needs onnxruntime-training."""
+README = """Feed every output NAME.next to the input NAME of the next run. Weights begin with values of yours, such as those that `convc
+export MODEL -o w.safetensors` writes; velocities and other state of the optimizer begin at 0. `label` holds classes counted from 0; one
+that is no class adds no loss, and nothing says so, so look before you feed it. `learning_rate` is one number, and `seed`, where there is
+one, another whole number at each step. The evaluation takes the same weights and gives loss and accuracy. Any runtime of ONNX runs both;
+nothing here needs onnxruntime-training."""
 
 
 def export_training(graph: Graph, path: Path, opset: int | None = None) -> None:
@@ -29,5 +30,6 @@ def training_metadata(graph: Graph) -> dict[str, str]:
     """What a reader of the file in C++ or JavaScript must know, lists as JSON."""
     following = {node.name for node in graph.outputs}
     carried = [node.name for node in graph.inputs if f"{node.name}{NEXT}" in following]
-    weights = [node.name for node in graph.inputs if node.name not in OWN and node.typed.rank][1:]
-    return {"convc.readme": README, "convc.carried": json.dumps(carried), "convc.weights_and_state": json.dumps(weights)}
+    names = [node.name for node in graph.inputs]
+    first = max((place for place, name in enumerate(names) if name in OWN), default=-1) + 1  # they stand behind what every step is fed
+    return {"convc.readme": README, "convc.carried": json.dumps(carried), "convc.weights_and_state": json.dumps(names[first:])}

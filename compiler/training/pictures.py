@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from ...ir.errors import InvalidInput, UsageError
+from ...ir.legible import legible, quoted
 from ...ir.suggest import did_you_mean
 from ...ir.types import Array, TensorType
-from ..files.images import IMAGE_SUFFIXES
+from ..files.images import IMAGE_SUFFIXES, NOT_AN_IMAGE, opened_upright
 from ..files.weights import load_arrays
 
 __all__ = ["NAMED", "Pictures", "read_pictures"]
@@ -121,30 +121,28 @@ def _folder(folder: Path, size: tuple[int, int, int]) -> Pictures:
                 continue
             made = _decoded(path, size)
             if isinstance(made, str):
-                skipped.append(f"'{path}': {made}")
+                skipped.append(f"{quoted(path)}: {legible(made)}")
                 continue
             pixels.append(made)
             labels.append(label)
             if len(pixels) > budget:
                 raise InvalidInput(f"'{folder}' has more pictures than {LARGEST >> 30} GiB hold at this size; give a smaller --input")
         if len(pixels) == before:
-            raise InvalidInput(f"class '{name}' of '{folder}' has no pictures; put some there, or take the folder away")
+            raise InvalidInput(f"class {quoted(name)} of '{folder}' has no pictures; put some there, or take the folder away")
     return Pictures(np.stack(pixels), np.array(labels, np.int64), tuple(names), tuple(skipped))
 
 
 def _decoded(path: Path, size: tuple[int, int, int]) -> Array | str:
     """A picture scaled to the size, or why it is none."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         return "not the name of a picture"
     rows, cols, channels = size
     try:
-        with warnings.catch_warnings(), Image.open(path) as opened:
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            upright = ImageOps.exif_transpose(opened).convert("L" if channels == 1 else "RGB")
-            scaled = upright.resize((cols, rows), Image.Resampling.BILINEAR)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        with opened_upright(path) as upright:
+            scaled = upright.convert("L" if channels == 1 else "RGB").resize((cols, rows), Image.Resampling.BILINEAR)
+    except NOT_AN_IMAGE as error:
         return str(error)
     return np.asarray(scaled, np.uint8).reshape(rows, cols, channels)
 
