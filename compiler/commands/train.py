@@ -73,11 +73,12 @@ def command(console: Console, request: Request, plan: Plan, data: str, output: P
     pictures = read_pictures(data, image, classes, console.say)
     plan = plan if plan.augmentations else replace(plan, workers=0)
     run, files = TrainingRun(trainer, pictures, plan, {"data": data, **_identity(how)}), files_of(output)
+    _check_apart(data, files)
     if resume:
         run.resume(files.checkpoint)
         console.say(f"go on after step {trainer.steps}, {len(run.epochs)} of {plan.epochs} epochs done")
     elif files.checkpoint.exists():
-        console.say(f"note: '{files.checkpoint}' of an earlier run is written anew; --resume would go on with it")
+        console.say(f"note: '{files.checkpoint}' of an earlier run is written anew once an epoch is over; --resume would go on with it")
     console.say(
         f"{len(run.training)} pictures to learn from, {len(run.held)} held out, {run.per_epoch} steps an epoch, on {trainer.engine}"
     )
@@ -86,6 +87,13 @@ def command(console: Console, request: Request, plan: Plan, data: str, output: P
     if as_json:
         emit_json({"epochs": [asdict(each) for each in run.epochs], "best": best.epoch, "weights": str(output)})
     console.say(f"wrote {output}: the weights of epoch {best.epoch}; {files.curve.name} is the curve, {files.lines.name} its numbers")
+
+
+def _check_apart(data: str, files: RunFiles) -> None:
+    """Raises: UsageError where a file of the run would take the place of what is learned from."""
+    source = Path(data)
+    if same := next((path for path in files.all if path.exists() and source.exists() and path.samefile(source)), None):
+        raise UsageError(f"'{same}' would be written over the pictures it learns from; give -o another name")
 
 
 def _identity(how: dict[str, Any]) -> dict[str, Any]:
@@ -106,7 +114,8 @@ def _go(console: Console, run: TrainingRun, files: RunFiles) -> None:
     try:
         run.go(files, said, stepped)
     except KeyboardInterrupt:
-        console.say(f"stopped after step {run.trainer.steps}; '{files.checkpoint}' has all of it: go on with --resume")
+        kept = "has all of it: go on with --resume" if run.is_kept(files) else "of the earlier run stays, for no epoch was over"
+        console.say(f"stopped after step {run.state.steps}; '{files.checkpoint}' {kept}")
         raise
 
 

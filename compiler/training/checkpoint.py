@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from ...ir.types import Array
 
 __all__ = ["Epoch", "RunState", "read_checkpoint", "write_checkpoint"]
 
-VERSION = 1
+VERSION = 2  # 1 said nothing of the network and of what it learns from
 BEST = "best/"
 
 
@@ -77,11 +78,28 @@ def read_checkpoint(path: Path) -> RunState:
             raise InvalidInput(f"'{path}' is a checkpoint of version {said['version']}, and this convc writes {VERSION}")
         best = {name.removeprefix(BEST): value for name, value in arrays.items() if name.startswith(BEST)}
         values = {name: value for name, value in arrays.items() if not name.startswith(BEST)}
-        epochs = tuple(Epoch(**each) for each in said["epochs"])
+        epochs = tuple(map(_epoch, said["epochs"]))
         sums = float.fromhex(said["loss"]), float.fromhex(said["accuracy"])
-        return RunState(values, best, int(said["steps"]), int(said["done"]), *sums, dict(said["settings"]), epochs)
-    except (KeyError, TypeError, ValueError) as error:
+        return RunState(values, best, int(said["steps"]), int(said["done"]), *sums, _settings(said["settings"]), epochs)
+    except KeyError as error:
         raise InvalidInput(f"'{path}' is no checkpoint of convc: it lacks {error}") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidInput(f"'{path}' is no checkpoint of convc: {error}") from error
+
+
+def _epoch(said: dict[str, Any]) -> Epoch:
+    """Raises: TypeError, ValueError for one of other fields, or whose fields are no numbers."""
+    made = Epoch(**said)
+    for name, value in said.items():
+        if not (isinstance(value, int | float) and math.isfinite(value)) and not (value is None and name.endswith("accuracy")):
+            raise ValueError(f"{name} of an epoch is {value!r}")
+    return made
+
+
+def _settings(said: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(said.get("classes", []), list):
+        raise ValueError("its classes are no list")
+    return dict(said)
 
 
 def _metadata(path: Path) -> dict[str, str]:

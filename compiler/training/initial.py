@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ...ir.errors import UsageError
 from ...ir.graph import Graph, Node
 from ...ir.ops.activation_variants import PRELU
 from ...ir.ops.group import GROUP_NORM, INSTANCE_NORM, LAYER_NORM
+from ...ir.ops.leaf import PARAM, Param
 from ...ir.ops.norm import BATCH_NORM
 from ...ir.suggest import did_you_mean
 from ...ir.types import DTYPES, Array
-from ...ir.weights import FANS, Recipe
+from ...ir.weights import FANS, Recipe, Weights
 
-__all__ = ["initial_values"]
+__all__ = ["begun", "holding", "initial_values"]
 
+FILLED = ("full", "ones", "zeros")  # recipes whose values hang on nothing
 NORMS = (BATCH_NORM, GROUP_NORM, INSTANCE_NORM, LAYER_NORM)
 SLOPE = 0.25  # of a PReLU at first: He et al. 2015, sec. 2.2
 
@@ -26,6 +30,25 @@ def initial_values(graph: Graph, init: str | None = None, seed: int = 0) -> dict
         raise UsageError(f"unknown initialization '{init}'" + did_you_mean(init, FANS))
     one_number = {operand: number for node in graph.nodes for operand, number in _one_number(node)}
     return {node.name: _value(node, one_number.get(node), init, seed) for node in graph.params if node.typed.is_float}
+
+
+def begun(graph: Graph, init: str | None = None, seed: int = 0) -> Graph:
+    """The network with the values that training begins with in place of the recipes that draw them: what stays frozen computes with the
+    values that are written. Raises: as `initial_values`."""
+    start = initial_values(graph, init, seed)
+    drawn = {node.name for node in graph.params if node.weights is not None and node.weights.recipe.init not in (*FILLED, "given")}
+    return holding(graph, {name: value for name, value in start.items() if name in drawn})
+
+
+def holding(graph: Graph, values: Mapping[str, Array]) -> Graph:
+    """The network with these values in its parameters of their names."""
+
+    def held(node: Node, operands: tuple[Node, ...]) -> Node:
+        if node.kind is not PARAM or node.name not in values:
+            return node.reading(operands)
+        return node.like(op=Param("given"), weights=Weights.of(values[node.name], node.name))
+
+    return graph.rebuild(held)
 
 
 def _one_number(node: Node) -> list[tuple[Node, float]]:
@@ -44,8 +67,10 @@ def _value(node: Node, number: float | None, init: str | None, seed: int) -> Arr
 
     assert node.weights is not None
     recipe = node.weights.recipe
-    if node.weights.is_given or recipe.init in ("full", "ones", "zeros"):
+    if node.weights.is_given or recipe.init in FILLED:
         return node.weights.array()
+    if number is None and not node.typed.rank:  # a lone factor that began at 0 would hide all behind it
+        return np.asarray(Recipe(recipe.init, recipe.key, seed, recipe.value).make(node.typed))
     if number is None and node.typed.rank > 1:
         return Recipe(init or recipe.init, recipe.key, seed, recipe.value).make(node.typed)
     return np.full(node.typed.concrete(), number or 0.0, DTYPES[node.typed.dtype])

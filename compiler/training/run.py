@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import tempfile
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...ir.errors import InvalidInput
-from ...ir.files import write_file
+from ...ir.errors import InvalidInput, UsageError
+from ...ir.files import unwritable, write_file
 from ...ir.types import Array
 from .batches import Batches, Labelled, split
 from .checkpoint import Epoch, RunState, read_checkpoint, write_checkpoint
 from .curve_svg import curve_svg
 from .pictures import Pictures
 from .schedules import SCHEDULES, Moment
-from .trainer import Score, Trainer
+from .trainer import Diverged, Score, Trainer
 
 __all__ = ["Plan", "RunFiles", "TrainingRun", "files_of"]
 
+CONTENTS = {
+    "network": "the network is another, by its layers, the training's options or the weights that stay as they are",
+    "contents": "the pictures are others, or in another order",
+}
+ENDLESS = ("constant", "plateau")  # schedules that do not look to the end
 MEASURED = 512  # pictures whose mean and deviation stand for all
 
 
@@ -50,13 +57,32 @@ class RunFiles:
     lines: Path
     curve: Path
 
+    @property
+    def all(self) -> tuple[Path, ...]:
+        return tuple(getattr(self, each.name) for each in fields(self))
+
+    def probe(self) -> None:
+        """Before hours of work: raises UsageError where one of them cannot be written."""
+        for path in self.all:
+            if path.is_dir():
+                raise UsageError(f"cannot write '{path}': it is a folder")
+            try:
+                with tempfile.TemporaryFile(dir=path.resolve().parent):
+                    pass
+            except OSError as error:
+                raise unwritable(path, error) from error
+
 
 def files_of(weights: Path) -> RunFiles:
     return RunFiles(weights, weights.with_suffix(".checkpoint.safetensors"), weights.with_suffix(".jsonl"), weights.with_suffix(".svg"))
 
 
 class TrainingRun:
-    """`trainer` learns `pictures` by `plan`. `identity` is what else must be the same to go on, such as the network's options."""
+    """`trainer` learns `pictures` by `plan`. `identity` is what else must be the same to go on, such as the network's options.
+
+    `state` is where the run stands. A step, or an epoch with its validation, enters it by one assignment, so that an interruption at any
+    moment finds the whole of it or nothing, and what is lost is done again to the same bits.
+    """
 
     def __init__(self, trainer: Trainer, pictures: Pictures, plan: Plan, identity: dict[str, Any] | None = None) -> None:
         self.trainer, self.plan = trainer, plan
@@ -65,32 +91,42 @@ class TrainingRun:
         self.batches = Batches(pictures, *pictures.moments(some), plan.augmentations, plan.seed)
         self.per_epoch = len(self.batches.order(self.training, 0, plan.batch))
         self.settings = _settings(trainer, pictures, plan, identity or {})
-        self.epochs: list[Epoch] = []
-        self.best: dict[str, Array] = {}
-        self.done, self.loss, self.accuracy = 0, 0.0, 0.0
+        self.state = RunState(trainer.values, {}, trainer.steps, 0, 0.0, 0.0, self.settings)
+        self.resumed = False
+
+    @property
+    def epochs(self) -> tuple[Epoch, ...]:
+        return self.state.epochs
+
+    @property
+    def best(self) -> Mapping[str, Array]:
+        """The weights of the best epoch; none before the first."""
+        return self.state.best
 
     def go(self, files: RunFiles, said: Callable[[Epoch], None], stepped: Callable[[int, Score], None] = lambda step, score: None) -> None:
         """To the end, or to an interruption: what there is is on disk then.
 
         Raises: Diverged for a loss that is no number, after the last good weights are written; UsageError where files cannot be.
         """
+        files.probe()
+        self.trainer.restore(self.state.values, self.state.steps)
         try:
+            if self.epochs:
+                self._report(files)  # a run that goes on may have been stopped between a file and the next
             for epoch in range(len(self.epochs), self.plan.epochs):
-                self.epochs.append(self._epoch(epoch, stepped))
-                if self.epochs[-1] is max(self.epochs, key=lambda each: each.worth):
-                    self.best = self.trainer.weights()
-                    _write_weights(files.weights, self.best)
-                self.done, self.loss, self.accuracy = 0, 0.0, 0.0
+                made = self._epoch(epoch, stepped)
+                best = self.trainer.weights() if all(made.worth > each.worth for each in self.epochs) else self.best
+                self.state = replace(self.state, best=best, done=0, loss=0.0, accuracy=0.0, epochs=(*self.epochs, made))
                 self._report(files)
-                said(self.epochs[-1])
+                said(made)
         except BaseException:
-            write_checkpoint(files.checkpoint, self.checkpoint())
+            if self.is_kept(files):
+                write_checkpoint(files.checkpoint, self.state)
             raise
 
-    def checkpoint(self) -> RunState:
-        return RunState(
-            self.trainer.values, self.best, self.trainer.steps, self.done, self.loss, self.accuracy, self.settings, tuple(self.epochs)
-        )
+    def is_kept(self, files: RunFiles) -> bool:
+        """Whether an interruption now writes the checkpoint. That of an earlier run stays until an epoch of this one is over."""
+        return self.resumed or bool(self.epochs) or not files.checkpoint.exists()
 
     def resume(self, path: Path) -> None:
         """Go on where a checkpoint was written.
@@ -102,23 +138,31 @@ class TrainingRun:
             raise InvalidInput(f"'{path}' was begun with the class '{missing[0]}', which the data has no more; put its pictures back")
         self.trainer.restore(found.values, found.steps)
         if other := next((name for name, value in self.settings.items() if found.settings.get(name) != value), None):
-            what = f"{other} was {found.settings.get(other)}, and is {self.settings[other]}"
+            what = CONTENTS.get(other, f"{other} was {found.settings.get(other)}, and is {self.settings[other]}")
             raise InvalidInput(f"'{path}' cannot go on to the same bits: {what}; give what it had, or begin without --resume")
-        self.epochs, self.best = list(found.epochs), dict(found.best)
-        self.done, self.loss, self.accuracy = found.done, found.loss, found.accuracy
+        _check_place(path, found, self.per_epoch)
+        self.state, self.resumed = replace(found, settings=self.settings), True
 
     def _epoch(self, epoch: int, stepped: Callable[[int, Score], None]) -> Epoch:
         begun = time.perf_counter()
-        orders = self.batches.order(self.training, epoch, self.plan.batch)[self.done :]
+        orders = self.batches.order(self.training, epoch, self.plan.batch)[self.state.done :]
         with self.batches.made(orders, epoch, self.plan.workers) as made:
             for images, labels in made:
-                score = self.trainer.step(images, labels, self._rate(epoch, self.done))
-                self.loss, self.accuracy, self.done = self.loss + score.loss, self.accuracy + (score.accuracy or 0.0), self.done + 1
-                stepped(self.trainer.steps, score)
-        held = self.trainer_score(self.held)
-        accuracy = None if held.accuracy is None else self.accuracy / self.done
+                score = self.trainer.step(images, labels, self._rate(epoch, self.state.done))
+                self.state = self._after(score)
+                stepped(self.state.steps, score)
+        held, state = self.trainer_score(self.held), self.state
+        if not math.isfinite(held.loss):
+            raise Diverged(f"epoch {epoch + 1}: the loss of what is held out is {held.loss}; try a smaller learning rate")
+        accuracy = None if held.accuracy is None else state.accuracy / state.done
         seconds = round(time.perf_counter() - begun, 3)
-        return Epoch(epoch + 1, self.loss / self.done, accuracy, held.loss, held.accuracy, self._rate(epoch, self.done - 1), seconds)
+        return Epoch(epoch + 1, state.loss / state.done, accuracy, held.loss, held.accuracy, self._rate(epoch, state.done - 1), seconds)
+
+    def _after(self, score: Score) -> RunState:
+        """Where the run stands once the trainer has made a step."""
+        was, trainer = self.state, self.trainer
+        sums = {"loss": was.loss + score.loss, "accuracy": was.accuracy + (score.accuracy or 0.0)}
+        return replace(was, values=trainer.values, steps=trainer.steps, done=was.done + 1, **sums)
 
     def trainer_score(self, indices: Array) -> Score:
         """Of pictures as they are."""
@@ -136,19 +180,35 @@ class TrainingRun:
         return self.plan.learning_rate * SCHEDULES[self.plan.schedule](Moment(done, [each.validation_loss for each in self.epochs]))
 
     def _report(self, files: RunFiles) -> None:
-        write_checkpoint(files.checkpoint, self.checkpoint())
+        _write_weights(files.weights, self.best)
+        write_checkpoint(files.checkpoint, self.state)
         write_file(files.lines, "".join(json.dumps(asdict(each)) + "\n" for each in self.epochs).encode())
         write_file(files.curve, curve_svg(f"{self.trainer.graph.name}: loss and accuracy", self.epochs).encode())
 
 
 def _settings(trainer: Trainer, pictures: Pictures, plan: Plan, identity: dict[str, Any]) -> dict[str, Any]:
     """What decides the bits of every step. Processes and threads do not; nor does the number of epochs, but by the schedule."""
+    without = ("workers", "epochs") if plan.schedule in ENDLESS else ("workers",)
     own = asdict(plan) | {"augmentations": list(plan.augmentations), "classes": list(pictures.classes), "pictures": len(pictures)}
     own |= {"loss": trainer.loss, "engine": trainer.engine} | identity
-    return {name: value for name, value in own.items() if name != "workers"}
+    own |= {"network": trainer.fingerprint(), "contents": _contents(pictures), "epochs": own.pop("epochs")}
+    return {name: value for name, value in own.items() if name not in without}
 
 
-def _write_weights(path: Path, arrays: dict[str, Array]) -> None:
+def _contents(pictures: Pictures) -> str:
+    digest = hashlib.blake2b(np.ascontiguousarray(pictures.pixels).data, digest_size=16)
+    digest.update(np.ascontiguousarray(pictures.labels).data)
+    return digest.hexdigest()
+
+
+def _check_place(path: Path, found: RunState, per_epoch: int) -> None:
+    """Raises: InvalidInput for a number of steps that no run has."""
+    if not 0 <= found.done <= per_epoch or found.steps != len(found.epochs) * per_epoch + found.done or (found.epochs and not found.best):
+        what = f"{found.steps} steps, {len(found.epochs)} epochs and {found.done} steps of the next, of {per_epoch} each"
+        raise InvalidInput(f"'{path}' says {what}, which is no place in a run; begin without --resume")
+
+
+def _write_weights(path: Path, arrays: Mapping[str, Array]) -> None:
     import importlib
 
     from ..files.weights import npz_bytes

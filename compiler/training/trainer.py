@@ -14,13 +14,12 @@ from ...backends.reference import stream
 from ...ir.binding import batch_names, specialize
 from ...ir.errors import ConvcError, InvalidInput
 from ...ir.graph import Graph, Node
-from ...ir.ops.leaf import PARAM, Param
 from ...ir.ops.norm import BATCH_NORM
+from ...ir.printer import print_graph
 from ...ir.types import DTYPES, Array, TensorType
-from ...ir.weights import Weights
 from ..engines.engine import Run
 from ..engines.table import engines_named
-from .initial import initial_values
+from .initial import begun, holding
 from .optimizers import Optimizer
 from .step import NEXT, TrainingStep, evaluation_step, step_of
 
@@ -67,11 +66,11 @@ class Trainer:
         seed: int = 0,
         batch: int | None = None,
     ) -> None:
-        self.graph = net if isinstance(net, Graph) else net()
+        self.graph = begun(net if isinstance(net, Graph) else net(), init, seed)
         self.batch = batch
         self.loss, self.engine, self.threads, self.seed = loss, engine, threads, seed
         self.made: TrainingStep = step_of(self.graph, loss, optimizer, frozen, clip_norm, label_smoothing)
-        start = initial_values(self.graph, init, seed)
+        start = {node.name: node.weights.array() for node in self.graph.params if node.weights is not None and node.typed.is_float}
         states = {name: np.zeros(type_.concrete(), DTYPES[type_.dtype]) for name, type_ in self.made.states.items()}
         self.frozen = {name: value for name, value in start.items() if name not in self.made.weights}
         self.values: dict[str, Array] = {name: start[name] for name in self.made.weights} | states
@@ -81,7 +80,7 @@ class Trainer:
         """One step on a batch.
 
         Raises: InvalidInput for labels outside the classes, or one number a channel for a batch norm; Diverged for a loss that is no
-        number: the weights are then those before the step.
+        number, or a weight that becomes none: the weights are then those before the step.
         """
         feed = self._data(images, labels) | self.values
         self._check_norms(len(images))
@@ -92,8 +91,10 @@ class Trainer:
         score = _score(results)
         if not math.isfinite(score.loss):
             raise Diverged(f"step {self.steps + 1}: the loss is {score.loss}{self._where(feed)}; try a smaller learning rate")
-        self.values = {name: results[f"{name}{NEXT}"] for name in self.values}
-        self.steps += 1
+        following = {name: results[f"{name}{NEXT}"] for name in self.values}
+        if wrong := next((name for name, value in following.items() if not np.isfinite(value).all()), None):
+            raise Diverged(f"step {self.steps + 1}: '{wrong}' is no number after it; try a smaller learning rate")
+        self.values, self.steps = following, self.steps + 1
         return score
 
     def evaluate(self, images: Array, labels: Array, batch: int = 256) -> Score:
@@ -111,17 +112,19 @@ class Trainer:
 
     def network(self) -> Graph:
         """The network with the weights and statistics of now, as inference computes it."""
-
-        def trained(node: Node, operands: tuple[Node, ...]) -> Node:
-            if node.kind is not PARAM or not self._has(node.name):
-                return node.reading(operands)
-            return node.like(op=Param("given"), weights=Weights.of(np.array(self._value(node.name)), node.name))
-
-        return self.graph.rebuild(trained)
+        return holding(self.graph, {name: np.array(value) for name, value in (self.frozen | self.values).items()})
 
     def weights(self) -> dict[str, Array]:
         """Every parameter of the network by name, as files of weights have them."""
         return {node.name: node.weights.array() for node in self.network().params if node.weights is not None}
+
+    def fingerprint(self) -> str:
+        """Of all that decides what a step computes of its inputs: the step's graph, and the values of what stays as it is."""
+        digest = hashlib.blake2b(print_graph(self.made.graph).encode(), digest_size=16)
+        for node in self.made.graph.params:
+            if node.weights is not None:
+                digest.update(node.name.encode() + b"\0" + np.ascontiguousarray(node.weights.array()).tobytes())
+        return digest.hexdigest()
 
     def restore(self, values: Mapping[str, Array], steps: int) -> None:
         """Go on from weights and state of before.

@@ -139,3 +139,11 @@ def test_a_step_and_an_evaluation_are_exported(model, tmp_path):
     done = convc("export", model, "--training", "--evaluation", "-o", tmp_path / "x.onnx")
     assert done.code == 2
     assert "each write one .onnx file of their own" in done.err
+
+
+def test_what_is_learned_from_is_not_written_over(model, tmp_path):
+    np.savez(tmp_path / "d.npz", x=np.zeros((4, 8, 8), np.uint8), y=np.arange(4))
+    kept = (tmp_path / "d.npz").read_bytes()
+    done = convc("train", model, "--data", "d.npz", "-b", "reference", "-o", "d.npz", cwd=tmp_path)
+    assert (done.code, (tmp_path / "d.npz").read_bytes() == kept) == (2, True)
+    assert "would be written over the pictures it learns from" in done.err
