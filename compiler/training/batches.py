@@ -4,7 +4,6 @@ make them."""
 from __future__ import annotations
 
 import multiprocessing
-import queue
 import signal
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -20,8 +19,7 @@ from .pictures import Pictures
 
 __all__ = ["Batches", "Labelled", "split"]
 
-AHEAD = 2  # batches that a process makes before they are wanted
-PATIENCE = 120  # seconds to wait for a process that may be dead before asking whether it is
+SPLIT, ORDER, CHANGE = 1, 2, 3  # what is drawn: numbers for one purpose are none of those for another
 Labelled = tuple[Array, Array]  # images [n,C,H,W], normalized, and labels
 
 
@@ -45,11 +43,11 @@ class Batches:
         picture = self.pictures.pixel(index)
         if epoch is None or not self.augmentations:
             return picture
-        return augmented(picture, self.augmentations, np.random.default_rng([self.seed, epoch, index]))
+        return augmented(picture, self.augmentations, np.random.default_rng([CHANGE, self.seed, epoch, index]))
 
     def order(self, indices: Array, epoch: int, batch: int) -> list[Array]:
         """The epoch's batches, all of one size: what is left over falls to another epoch."""
-        mixed = np.random.default_rng([self.seed, epoch]).permutation(indices)
+        mixed = np.random.default_rng([ORDER, self.seed, epoch]).permutation(indices)
         batch = min(batch, len(mixed))
         return [mixed[start : start + batch] for start in range(0, len(mixed) - batch + 1, batch)]
 
@@ -70,47 +68,48 @@ def split(count: int, share: float, seed: int) -> tuple[Array, Array]:
     """
     if count < 2:
         raise ConvcError(f"{count} picture is too few: some to learn from and some to validate on are needed")
-    mixed = np.random.default_rng([seed]).permutation(count)
+    mixed = np.random.default_rng([SPLIT, seed]).permutation(count)
     held = min(max(round(count * share), 1), count - 1)
     return np.sort(mixed[held:]), np.sort(mixed[:held])
 
 
 @contextmanager
-def _processes(batches: Batches, orders: Sequence[Array], epoch: int, workers: int) -> Generator[list[tuple[Any, Any]]]:
-    """Process i makes batches i, i + workers and so on, each into a queue of its own."""
+def _processes(batches: Batches, orders: Sequence[Array], epoch: int, workers: int) -> Generator[list[Any]]:
+    """Process i makes batches i, i + workers and so on, each into a pipe of its own, one ahead of what is read.
+
+    It alone holds the pipe's other end, so that the pipe ends with it, even in the middle of a batch.
+    """
     context = multiprocessing.get_context("spawn")
-    queues = [context.Queue(AHEAD) for _ in range(workers)]
+    pipes = [context.Pipe(duplex=False) for _ in range(workers)]
     started = [
-        context.Process(target=_make, args=(batches, list(orders[i::workers]), epoch, queues[i]), daemon=True) for i in range(workers)
+        context.Process(target=_make, args=(batches, list(orders[i::workers]), epoch, pipes[i][1]), daemon=True) for i in range(workers)
     ]
     try:
-        for process in started:
+        for process, (_, into) in zip(started, pipes, strict=True):
             process.start()
-        yield list(zip(started, queues, strict=True))
+            into.close()
+        yield [results for results, _ in pipes]
     finally:
         for process in started:
             if process.pid is not None:
                 process.terminate()
                 process.join()
-        for each in queues:
-            each.cancel_join_thread()
-            each.close()
+        for pipe in pipes:
+            for end in pipe:
+                end.close()
 
 
 def _make(batches: Batches, orders: list[Array], epoch: int, into: Any) -> None:
     """In a process of its own. Ctrl-C reaches it too; the one that reads decides when it is over."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for indices in orders:
-        into.put(batches.of(indices, epoch))
+        into.send(batches.of(indices, epoch))
 
 
-def _in_turn(made: list[tuple[Any, Any]], count: int) -> Generator[Labelled]:
+def _in_turn(made: list[Any], count: int) -> Generator[Labelled]:
     for place in range(count):
-        process, each = made[place % len(made)]
-        while True:
-            try:
-                yield each.get(timeout=PATIENCE)
-                break
-            except queue.Empty:
-                if not process.is_alive():
-                    raise ConvcError("a process that makes batches has ended before its time; try --workers 0") from None
+        try:
+            batch = made[place % len(made)].recv()
+        except (EOFError, OSError) as error:
+            raise ConvcError("a process that makes batches has ended before its time; try --workers 0") from error
+        yield batch

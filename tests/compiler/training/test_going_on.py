@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import multiprocessing
+import time
 
 import numpy as np
 import pytest
@@ -10,10 +12,11 @@ from safetensors.numpy import load_file, save_file
 
 import convc as cc
 from convc.compiler.training import run as run_module
+from convc.compiler.training.batches import Batches, split
 from convc.compiler.training.pictures import read_pictures
 from convc.compiler.training.run import Plan, TrainingRun, files_of
 from convc.compiler.training.trainer import Diverged, Trainer
-from convc.ir.errors import InvalidInput, UsageError
+from convc.ir.errors import ConvcError, InvalidInput, UsageError
 from convc.tests.compiler.training.networks import residual
 from convc.tests.compiler.training.test_trainer import GREY, finished, run_of, same, ten
 
@@ -184,3 +187,23 @@ def test_a_place_that_cannot_be_written_is_told_before_the_first_step(digits, tm
     with pytest.raises(UsageError, match=r"cannot write|none"):
         run_of(digits).go(files_of(tmp_path / folder), lambda epoch: None, lambda *step: stepped.append(step))
     assert not stepped
+
+
+def test_a_process_that_was_killed_is_noticed_at_once(digits):
+    batches = Batches(digits, *digits.moments(np.arange(160)), ("flip",))
+    orders, begun = batches.order(np.arange(160), 0, 2), time.monotonic()
+    with batches.made(orders, 0, 1) as made:
+        next(made)
+        (process,) = multiprocessing.active_children()
+        process.kill()
+        with pytest.raises(ConvcError, match="has ended before its time; try --workers 0"):
+            list(made)
+    assert time.monotonic() - begun < 60
+
+
+def test_what_is_drawn_for_one_purpose_is_not_drawn_for_another(digits):
+    """A seed's first epoch was mixed as its split: numbers that end in zeros are one stream to NumPy."""
+    batches = Batches(digits, *digits.moments(np.arange(160)), seed=4)
+    mixed = np.random.default_rng([4]).permutation(160)
+    assert not np.array_equal(np.concatenate(batches.order(np.arange(160), 0, 16)), mixed)
+    assert not np.array_equal(split(160, 0.5, 4)[1], np.sort(mixed[:80]))
