@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -98,7 +99,7 @@ def adam(betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8, weigh
     for beta in betas:
         _need_share("a beta", beta)
     _need_decay(weight_decay)
-    if epsilon <= 0:
+    if not 0 < epsilon < math.inf:
         raise UsageError(f"epsilon is {epsilon}, expected more than 0")
     return Adam(betas, epsilon, weight_decay, decoupled)
 
@@ -109,7 +110,7 @@ def _need_share(what: str, value: float) -> None:
 
 
 def _need_decay(value: float) -> None:
-    if not value >= 0:
+    if not 0 <= value < math.inf:
         raise UsageError(f"weight_decay is {value}, expected at least 0")
 
 

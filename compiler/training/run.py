@@ -47,6 +47,13 @@ class Plan:
     workers: int = 0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Raises: UsageError for a rate or a share that is none."""
+        if not 0 < self.learning_rate < math.inf:
+            raise UsageError(f"the learning rate is {self.learning_rate}, expected a finite number above 0")
+        if not 0 < self.validation < 1:
+            raise UsageError(f"the share to validate on is {self.validation}, expected between 0 and 1")
+
 
 @dataclass(frozen=True, slots=True)
 class RunFiles:

@@ -177,7 +177,9 @@ class _Building:
         if self.evaluating:
             self.new[node] = node.reading(tuple(self.new[operand] for operand in node.inputs))
             return
-        made, *following = normalized(node, tuple(map(self._term, node.inputs)), self.maker)
+        moved = (self.running.get(f"{each.name}{NEXT}", self.new[each]) for each in stored)  # read twice, moved twice
+        operands = [*(self.new[each] for each in node.inputs[:3]), *moved]
+        made, *following = normalized(node, tuple(map(self.maker.term, operands)), self.maker)
         self.new[node] = made.value
         self.running |= {f"{each.name}{NEXT}": term.value for each, term in zip(stored, following, strict=True)}
 
@@ -297,6 +299,8 @@ class _Updates:
         """Raises: InvalidModel for a name that the network has itself."""
         if name in self.building.graph.by_name:
             raise InvalidModel(f"{self.building.graph.by_name[name].where} has a name that the optimizer's state needs; rename it")
+        if taken := self.building.graph.by_name.get(name):
+            raise InvalidModel(f"{taken.where} has the name of what the optimizer keeps, '{name}'; rename it")
         node = Node(name, INPUT, Input(), (), type_, Origin())
         self.building.states.append(node)
         return self.maker.term(node)

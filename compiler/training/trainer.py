@@ -82,6 +82,8 @@ class Trainer:
         Raises: InvalidInput for labels outside the classes, or one number a channel for a batch norm; Diverged for a loss that is no
         number, or a weight that becomes none: the weights are then those before the step.
         """
+        if not len(images):
+            raise InvalidInput("there is no image to learn from")
         feed = self._data(images, labels) | self.values
         self._check_norms(len(images))
         feed["learning_rate"] = np.array(learning_rate, DTYPES[self.made.graph.by_name["learning_rate"].typed.dtype])
@@ -167,7 +169,7 @@ class Trainer:
 
     def _data(self, images: Array, labels: Array) -> dict[str, Array]:
         label = self.made.graph.by_name["label"].typed
-        given = np.asarray(labels).astype(DTYPES[label.dtype])
+        given = _numbers(labels, label)
         (image, *others) = (node for node in self.graph.inputs)
         if others:
             raise InvalidInput(f"@{self.graph.name} has {len(others) + 1} inputs; a trainer gives it one")
@@ -201,6 +203,16 @@ class Trainer:
             if node.typed.is_float and not np.isfinite(value).all():
                 return f", which began at {node.where}"
         return ""
+
+
+def _numbers(labels: Array, label: TensorType) -> Array:
+    """Labels in the type that the loss reads. Raises: InvalidInput for what that type cannot say, such as class 1.7, or a word."""
+    given = np.asarray(labels)
+    if given.dtype.kind not in "biuf":
+        raise InvalidInput(f"labels are {given.dtype}, expected numbers, {label}")
+    if not label.is_float and given.dtype.kind == "f" and not (np.isfinite(given) & (given == np.trunc(given))).all():
+        raise InvalidInput(f"labels are no whole numbers, expected classes from 0, {label}")
+    return given.astype(DTYPES[label.dtype])
 
 
 def _sizes(node: Node) -> list[int]:

@@ -13,19 +13,11 @@ from safetensors.numpy import load_file, save_file
 import convc as cc
 from convc.compiler.training import run as run_module
 from convc.compiler.training.batches import Batches, split
-from convc.compiler.training.pictures import read_pictures
 from convc.compiler.training.run import Plan, TrainingRun, files_of
 from convc.compiler.training.trainer import Diverged, Trainer
 from convc.ir.errors import ConvcError, InvalidInput, UsageError
 from convc.tests.compiler.training.networks import residual
-from convc.tests.compiler.training.test_trainer import GREY, finished, run_of, same, ten
-
-
-@pytest.fixture(scope="module")
-def digits():
-    found = read_pictures("digits", GREY, 10)
-    return dataclasses.replace(found, pixels=found.pixels[:160], labels=found.labels[:160])
-
+from convc.tests.compiler.training.test_trainer import finished, run_of, same, ten
 
 SCALED = """graph @scaled(%x: f32[N,4]) {
   %gain = param : f32[]

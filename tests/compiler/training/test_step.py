@@ -15,7 +15,7 @@ from convc.compiler.training.onnx_step import export_training
 from convc.compiler.training.step import evaluation_step, step_of, trainable
 from convc.ir.errors import InvalidModel, UsageError
 from convc.ir.verifier import verify_graph
-from convc.tests.compiler.training.networks import dropping, flat, residual, step_and_feed
+from convc.tests.compiler.training.networks import dropping, fed, flat, residual, step_and_feed
 
 NETS = [residual, dropping]
 
@@ -220,3 +220,32 @@ def test_numbers_and_statistics_are_not_trained():
     names = {node.name for node in trainable(graph)}
     assert {"conv1.w", "bn1.scale", "bn1.shift", "fc1.b"} <= names
     assert not names & {"bn1.mean", "bn1.var"}
+
+
+TWICE = """graph @twice(%x: f64[N,3]) {
+  %scale = param {init=ones} : f64[3]
+  %shift = param {init=zeros} : f64[3]
+  %mean = param {init=zeros} : f64[3]
+  %var = param {init=ones} : f64[3]
+  %a = batch_norm(%x, %scale, %shift, %mean, %var) : f64[N,3]
+  %square = mul(%a, %a) : f64[N,3]
+  %b = batch_norm(%square, %scale, %shift, %mean, %var) : f64[N,3]
+  return %b
+}"""
+
+
+def test_a_norm_that_is_read_twice_moves_its_statistics_twice():
+    graph = cc.parse_graph(TWICE)
+    made = step_of(graph, optimizer=cc.sgd(0.0))
+    feed = fed(graph, made, batch=8)
+    found = run(made.graph, feed)["mean.next"]
+    x = feed["x"]
+    first = x.mean(0)
+    second = ((x - first) ** 2 / (x.var(0) + 1e-5)).mean(0)
+    assert found == pytest.approx(0.9 * 0.1 * first + 0.1 * second, rel=1e-6)
+
+
+@pytest.mark.parametrize("made", [lambda: cc.adam(epsilon=float("nan")), lambda: cc.sgd(weight_decay=float("inf"))])
+def test_numbers_that_no_optimizer_has(made):
+    with pytest.raises(UsageError, match=r"is (nan|inf), expected"):
+        made()

@@ -24,12 +24,6 @@ from convc.tests.compiler.training.networks import dropping, residual
 GREY, COLOUR = TensorType("f32", ("N", 1, 8, 8)), TensorType("f32", ("N", 3, 8, 8))
 
 
-@pytest.fixture(scope="module")
-def digits():
-    found = read_pictures("digits", GREY, 10)
-    return dataclasses.replace(found, pixels=found.pixels[:160], labels=found.labels[:160])
-
-
 def ten(net):
     return net(classes=10)
 
@@ -283,3 +277,18 @@ def test_batches_of_one_size_have_a_program_of_their_own():
         assert np.isfinite(trainer.step(rng.standard_normal(shape), rng.integers(0, 10, count), 0.01).loss)
     assert trainer.named == [(), ("N",)]
     assert trainer.steps == 4
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [([0, 1.7], "no whole numbers"), ([0, float("nan")], "no whole numbers"), (["a", "b"], "expected numbers"), ([], "no image to learn")],
+)
+def test_labels_that_are_no_classes(labels, said):
+    with pytest.raises(InvalidInput, match=said):
+        Trainer(ten(dropping), engine="reference").step(np.zeros((len(labels), 1, 8, 8), np.float32), np.array(labels), 0.1)
+
+
+@pytest.mark.parametrize("plan", [{"learning_rate": float("nan")}, {"learning_rate": float("inf")}, {"validation": float("nan")}])
+def test_a_plan_of_no_numbers(plan):
+    with pytest.raises(UsageError, match=r"is (nan|inf), expected"):
+        Plan(**plan)
