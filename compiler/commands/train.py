@@ -67,6 +67,10 @@ def command(console: Console, request: Request, plan: Plan, data: str, output: P
     Beside the weights stand a curve (.svg), a line of JSON for each epoch (.jsonl) and a checkpoint to --resume from.
     """
     check_suffix("-o", output, WEIGHT_FILES)
+    if how["loss"] != "cross_entropy":
+        raise UsageError(
+            f"--loss {how['loss']} needs numbers for labels, and --data gives classes; leave it out, or use cc.Trainer from Python"
+        )
     graph = console.load(request)
     trainer = _trainer(graph, plan, how)
     image, classes = graph.inputs[0].typed, _classes(graph)

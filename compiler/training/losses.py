@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...ir.errors import InvalidModel
+from ...ir.errors import InvalidModel, UsageError
 from ...ir.graph import Node
 from ...ir.ops.activation import LOG_SOFTMAX, SIGMOID, SOFTMAX
 from ...ir.terms import Term, where
@@ -72,6 +72,11 @@ def _classes(scores: Term) -> int:
 
 
 def _mean_squared(result: Term, label: Term, smoothing: float) -> Scored:
+    """Raises: UsageError for smoothing."""
+    if smoothing:
+        raise UsageError(
+            f"label_smoothing is {smoothing}, and mean_squared has numbers for labels, of which none are smoothed; leave it out"
+        )
     off = result - label
     return _mean(off * off), None
 

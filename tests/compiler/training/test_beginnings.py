@@ -7,6 +7,7 @@ import convc as cc
 from convc.backends.reference import run
 from convc.compiler.training.initial import initial_values
 from convc.compiler.training.step import step_of
+from convc.ir.errors import UsageError
 
 RECTIFIED = """graph @rectified(%x: f32[N,3,4,4]) {
   %slope = param {init=tenth} : f32[3,1,1]
@@ -35,3 +36,8 @@ def test_an_impossible_class_costs_nothing_unless_it_is_the_label():
     assert got["loss"] == pytest.approx(np.log1p(np.e))
     share = np.e / (1 + np.e)
     assert got["w.next"] == pytest.approx([share, 0, -share])
+
+
+def test_what_a_loss_has_no_use_for_is_refused():
+    with pytest.raises(UsageError, match=r"label_smoothing is 0.1, and mean_squared has numbers for labels"):
+        step_of(cc.parse_graph(RECTIFIED), "mean_squared", label_smoothing=0.1)
