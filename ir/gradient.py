@@ -45,6 +45,7 @@ class NodeMaker:
         self.made: list[Node] = []
         self.known: dict[object, Term] = {}
         self.at: Node | None = None
+        self.asked: frozenset[Node] = frozenset()
         self.way = "back"
 
     def make(self, name: str, operands: Sequence[Term], attributes: Mapping[str, Any]) -> Term:
@@ -58,6 +59,9 @@ class NodeMaker:
     def table(self, type_: TensorType, compute: Callable[[], Array]) -> Term:
         name = self._name("table")
         return self._kept(given_param(name, Weights.derived(type_, name, compute), self._origin()))
+
+    def is_asked(self, value: Node) -> bool:
+        return value in self.asked
 
     def term(self, node: Node) -> Term:
         """A node as what formulas are written of."""
@@ -101,6 +105,7 @@ def gradients(graph: Graph, loss: Node, of: Sequence[Node], maker: NodeMaker | N
     maker = NodeMaker(node.name for node in graph.nodes) if maker is None else maker
     wanted, first = set(of), len(maker.made)
     moving = _moving(graph, wanted)
+    maker.asked = frozenset(wanted)
     parts: dict[Node, Term] = {}
     found: dict[Node, Node] = {}
     if loss in moving:

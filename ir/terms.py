@@ -36,6 +36,10 @@ class TermMaker(Protocol):
         """A parameter whose numbers are computed, in float64, when somebody looks."""
         ...
 
+    def is_asked(self, value: Any) -> bool:
+        """Whether the gradient of this value itself is wanted, so that a rule may not pass it over."""
+        ...
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Term:

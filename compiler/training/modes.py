@@ -51,7 +51,7 @@ def normalized(node: Node, operands: tuple[Term, ...], maker: NodeMaker) -> tupl
     if all(x.shape[axis] == 1 for axis in axes):
         raise InvalidModel(f"{node.where} has one number for each channel, of which there is no variance; train with batches of 2 or more")
     count = x.count(*axes)
-    batch_mean = x.mean(*axes)
+    batch_mean = x.mean(*axes)  # by this op the way back knows a training, and takes its sums together
     off = x - batch_mean.along_channels(x.rank)
     batch_var = (off * off).mean(*axes)
     made = x.op("batch_norm", scale, shift, batch_mean, batch_var, epsilon=BATCH_NORM.of(node).epsilon)

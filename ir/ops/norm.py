@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -99,8 +100,14 @@ def local_response_norm_roundings(op: LocalResponseNorm, inputs: tuple[TensorTyp
 
 
 def batch_norm_input_gradient(op: BatchNorm, g: Term, y: Term, x: Term, scale: Term, shift: Term, mean: Term, var: Term) -> Term:
-    """At these statistics. In training they are of this x, and what it moves of them comes by their own rules."""
-    return g * (scale / _root(op, var)).along_channels(x.rank)
+    """In training mean and var are of this x, and it moves them: Ioffe & Szegedy 2015, sec. 3, with the sums taken together."""
+    gain = (scale / _root(op, var)).along_channels(x.rank)
+    if not _is_training(x, mean, var):
+        return g * gain
+    axes = _all_but_channels(x)
+    centred, count = _normalized(op, x, mean, var), x.count(*axes)
+    of_mean, of_spread = (total.sum(*axes) / count for total in (g, g * centred))
+    return (g - of_mean.along_channels(x.rank) - centred * of_spread.along_channels(x.rank)) * gain
 
 
 def batch_norm_scale_gradient(op: BatchNorm, g: Term, y: Term, x: Term, scale: Term, shift: Term, mean: Term, var: Term) -> Term:
@@ -111,11 +118,16 @@ def batch_norm_shift_gradient(op: BatchNorm, g: Term, y: Term, x: Term, *stats: 
     return g.sum(*_all_but_channels(x))
 
 
-def batch_norm_mean_gradient(op: BatchNorm, g: Term, y: Term, x: Term, scale: Term, shift: Term, mean: Term, var: Term) -> Term:
+def batch_norm_mean_gradient(op: BatchNorm, g: Term, y: Term, x: Term, scale: Term, shift: Term, mean: Term, var: Term) -> Term | None:
+    """None in training, where the input's rule has it."""
+    if _is_training(x, mean, var):
+        return None
     return -(g.sum(*_all_but_channels(x)) * (scale / _root(op, var)))
 
 
-def batch_norm_var_gradient(op: BatchNorm, g: Term, y: Term, x: Term, scale: Term, shift: Term, mean: Term, var: Term) -> Term:
+def batch_norm_var_gradient(op: BatchNorm, g: Term, y: Term, x: Term, scale: Term, shift: Term, mean: Term, var: Term) -> Term | None:
+    if _is_training(x, mean, var):
+        return None
     moved = (g * _normalized(op, x, mean, var)).sum(*_all_but_channels(x))
     return moved * scale / (var + op.epsilon) * -0.5
 
@@ -132,6 +144,31 @@ def _normalized(op: BatchNorm, x: Term, mean: Term, var: Term) -> Term:
     """A quotient a channel, and not one an element."""
     root = _root(op, var)
     return (x - mean.along_channels(x.rank)) * (root.number(1.0) / root).along_channels(x.rank)
+
+
+def _is_training(x: Term, mean: Term, var: Term) -> bool:
+    """Whether mean = reduce_mean(x) and var = reduce_mean((x - mean)^2) of each channel, as the step of a training has them, and nobody
+    asks how the loss moves with either, which is then a value as any other.
+    """
+    if not all(stat.value.kind.name == "reduce_mean" and stat.value.op.axes == _all_but_channels(x) for stat in (mean, var)):
+        return False
+    square = var.value.inputs[0]
+    if mean.value.inputs[0] is not x.value or square.kind.name != "mul" or square.inputs[0] is not square.inputs[1]:
+        return False
+    centred = square.inputs[0]
+    if centred.kind.name != "sub" or centred.inputs[0] is not x.value:
+        return False
+    taken = centred.inputs[1]
+    between = (mean.value, var.value, square, centred, taken)
+    return _is_by_channel(taken, mean, x) and not any(map(x.maker.is_asked, between))
+
+
+def _is_by_channel(taken: Any, mean: Term, x: Term) -> bool:
+    """Whether the mean that was taken off is each channel's own: the last axis may have as many elements."""
+    if taken is mean.value:
+        return x.rank == 2
+    by_channel = (x.shape[1], *(1,) * (x.rank - 2))
+    return taken.kind.name == "reshape" and taken.inputs[0] is mean.value and taken.typed.shape in (by_channel, (1, *by_channel))
 
 
 def local_response_norm_gradient(op: LocalResponseNorm, g: Term, y: Term, x: Term) -> Term:

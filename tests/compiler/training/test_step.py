@@ -20,6 +20,13 @@ from convc.tests.compiler.training.networks import dropping, fed, flat, residual
 NETS = [residual, dropping]
 
 
+def test_the_way_back_through_a_batch_norm_takes_its_sums_together():
+    """Two sums beside two means: its statistics have no way back of their own."""
+    back = [node for node in cc.training_step(residual).ops if ".train." in node.name and ".back." in node.name]
+    assert {node.name.split(".back")[0] for node in back} == {"bn1.train.batch_norm", "bn2.train.batch_norm"}
+    assert sum(node.kind.name == "reduce_sum" for node in back) == 4
+
+
 def test_a_step_is_a_graph_in_text():
     for net in (*NETS, cc.models.lenet5):
         step = cc.training_step(net)
