@@ -186,8 +186,13 @@ class TrainingRun:
         done = (epoch * self.per_epoch + step) / (self.plan.epochs * self.per_epoch)
         return self.plan.learning_rate * SCHEDULES[self.plan.schedule](Moment(done, [each.validation_loss for each in self.epochs]))
 
+    def how_pictures_enter(self) -> dict[str, str]:
+        """For whoever runs the weights: what was taken out of pixels of 0 to 1, by channel, and the classes in order."""
+        taken = {"mean": self.batches.mean.ravel().tolist(), "deviation": self.batches.deviation.ravel().tolist()}
+        return {"convc": json.dumps(taken | {"classes": self.settings["classes"]})}  # one entry: of several the file has any order
+
     def _report(self, files: RunFiles) -> None:
-        _write_weights(files.weights, self.best)
+        _write_weights(files.weights, self.best, self.how_pictures_enter())
         write_checkpoint(files.checkpoint, self.state)
         write_file(files.lines, "".join(json.dumps(asdict(each)) + "\n" for each in self.epochs).encode())
         write_file(files.curve, curve_svg(f"{self.trainer.graph.name}: loss and accuracy", self.epochs).encode())
@@ -215,10 +220,11 @@ def _check_place(path: Path, found: RunState, per_epoch: int) -> None:
         raise InvalidInput(f"'{path}' says {what}, which is no place in a run; begin without --resume")
 
 
-def _write_weights(path: Path, arrays: Mapping[str, Array]) -> None:
+def _write_weights(path: Path, arrays: Mapping[str, Array], said: dict[str, str]) -> None:
+    """What is `said` of them goes along in a .safetensors file; an .npz has no place for it."""
     import importlib
 
     from ..files.weights import npz_bytes
 
-    made = npz_bytes(arrays) if path.suffix == ".npz" else importlib.import_module("safetensors.numpy").save(arrays)
+    made = npz_bytes(arrays) if path.suffix == ".npz" else importlib.import_module("safetensors.numpy").save(arrays, said)
     write_file(path, made)

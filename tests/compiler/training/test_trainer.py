@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors import safe_open
 
 import convc as cc
 from convc.compiler.training.batches import Batches, split
@@ -54,6 +55,13 @@ def test_a_run_writes_weights_a_curve_and_lines(digits, tmp_path):
     assert len(run.training) + len(run.held) == 160
     assert run.best.keys() == {node.name for node in run.trainer.graph.params}
     assert best.validation_accuracy == max(line["validation_accuracy"] for line in lines)
+    with safe_open(files.weights, "numpy") as weights:
+        said = json.loads(weights.metadata()["convc"])
+    assert said["classes"] == [str(digit) for digit in range(10)]
+    images, _ = run.batches.of(run.held[:4])
+    pixels = np.stack([run.batches.pictures.pixel(int(index)) for index in run.held[:4]]).transpose(0, 3, 1, 2)
+    assert (pixels.min(), pixels.max()) == (0, 1)
+    np.testing.assert_allclose((pixels - said["mean"][0]) / said["deviation"][0], images, rtol=1e-5)
 
 
 class Stop(Exception):
