@@ -64,9 +64,14 @@ class LaidWork(Generic[K]):
         return (*((node, node not in self.plain) for node in self.operands), *((node, self.is_laid) for node in self.others))
 
     @property
+    def computed(self) -> tuple[Node, ...]:
+        """Parameters that are computed, not known: they are read as they are, and arranged before each run of the kernel."""
+        return ()
+
+    @property
     def needs(self) -> tuple[Node, ...]:
         """What has to be computed before."""
-        return tuple(node for node, _ in self.reads)
+        return (*(node for node, _ in self.reads), *self.computed)
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,7 @@ class LaidPlan(Generic[W]):
             if work is not None:
                 for operand, is_laid in work.reads:
                     yield from wanted(operand, is_laid)
-                for operand in work.needs[len(work.reads) :]:
+                for operand in work.computed:
                     yield from wanted(operand, False)
                 (laid if work.is_laid else plain).add(node)
                 yield PlannedCall(work.kernel.name, node, work)

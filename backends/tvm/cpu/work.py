@@ -82,8 +82,8 @@ class Work(LaidWork[CpuKernel]):
         return tuple(argument for argument in self.arguments if isinstance(argument, Arranged))
 
     @property
-    def needs(self) -> tuple[Node, ...]:
-        return (*super().needs, *(argument.node for argument in self.arranged))
+    def computed(self) -> tuple[Node, ...]:
+        return tuple(argument.node for argument in self.arranged)
 
 
 @dataclass(frozen=True)

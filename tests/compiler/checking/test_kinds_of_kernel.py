@@ -23,6 +23,7 @@ from convc.compiler.engines.reference import REFERENCE
 from convc.compiler.engines.tvm import TVM, tvm_engine
 from convc.ir.graph import Graph
 from convc.ir.ops.activation import SOFTMAX
+from convc.passes.differentiate import with_gradients
 from convc.tests.support.faults import spoilt
 from convc.tests.support.graphs import normal_inputs, typed_graph
 
@@ -164,12 +165,28 @@ NETS = {
         %z = tanh(%dense)
         return %y, %z
     }""",
+    "training": """graph @g(%x: f32[4,32,8,8], %w: f32[32,32,3,3], %s: f32[32], %h: f32[32]) {
+        %c = conv2d(%x, %w) {pads=[1,1,1,1]}
+        %m = reduce_mean(%c) {axes=[0,2,3], keepdims=false}
+        %mean = reshape(%m) {shape=[1,32,1,1]}
+        %off = sub(%c, %mean)
+        %square = mul(%off, %off)
+        %v = reduce_mean(%square) {axes=[0,2,3], keepdims=false}
+        %b = batch_norm(%c, %s, %h, %m, %v)
+        %r = relu(%b)
+        %p = max_pool(%r) {kernel=[2,2], strides=[2,2]}
+        %q = mul(%p, %p)
+        %loss = reduce_sum(%q) {keepdims=false}
+        return %loss
+    }""",
 }
 QUARTERS = dict.fromkeys(("pixels", "rows", "dense"), QUARTERED)
-BETWEEN = {"pack", "unpack"}  # into blocks and out of them, which no value of the network comes from
+BETWEEN = {"pack", "unpack", "arrange"}  # into blocks and out of them, and weights for a kernel: no value of the network comes from it
 
 
 def net(name: str) -> Graph:
+    if name == "training":
+        return with_gradients(typed_graph(NETS[name]), "loss", ["w", "s", "h"])
     return optimize(typed_graph(NETS[name]), 2)[0] if name == "shuffle" else typed_graph(NETS[name])
 
 
@@ -184,7 +201,17 @@ def test_the_networks_have_every_kind_of_kernel():
     assert kinds - BETWEEN == found
 
 
-@pytest.mark.parametrize("name", NETS)
+def test_kernels_of_a_training_are_checked():
+    """Three of them as the values that they cover, which no slope bounds."""
+    graph = net("training")
+    check = check_nodes(graph, TVM, normal_inputs(graph), 1)
+    assert check.agrees, str(check)
+    assert check.checked == len([node for node in graph.ops if graph.uses[node]])
+    assert check.tightest is not None
+    assert check.tightest.worst > 1e-3
+
+
+@pytest.mark.parametrize("name", [name for name in NETS if name != "training"])
 def test_every_kernel_is_checked_as_one(name: str):
     graph = net(name)
     engine = tvm_engine(tiles(graph, name))

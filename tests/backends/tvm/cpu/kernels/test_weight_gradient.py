@@ -35,7 +35,7 @@ def test_weight_gradients(case: tuple, named: bool) -> None:
     for is_image in (False, True) if c_in < 8 else (False,):
         size = WeightGradient(None if named else n, c_in, c_out, window, is_image, AVX2 if named else AVX512)
         got = call(weight_gradient(size), [x if is_image else into_blocks(x), into_blocks(g)], wanted.shape)
-        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6 * abs(wanted).max())
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=2e-6 * abs(wanted).max())  # of sums of 3,600 products
 
 
 def _meaning(window: Window, x: np.ndarray, g: np.ndarray) -> np.ndarray:
