@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -112,15 +115,40 @@ def _go(console: Console, run: TrainingRun, files: RunFiles) -> None:
         rest = f"{epoch.learning_rate:.3g} at the end, {epoch.seconds:.1f} s"
         console.say(f"epoch {epoch.epoch}: loss {epoch.loss:.4f}{right}; held out {epoch.validation_loss:.4f}{held}; rate {rest}")
 
-    def stepped(step: int, score: Score) -> None:
-        console.say(f"step {step}: loss {score.loss:.4f}", 1)
-
     try:
-        run.go(files, said, stepped)
+        with ending_at_a_step() as stop_if_asked:
+
+            def stepped(step: int, score: Score) -> None:
+                console.say(f"step {step}: loss {score.loss:.4f}", 1)
+                stop_if_asked()
+
+            run.go(files, said, stepped)
     except KeyboardInterrupt:
         kept = "has all of it: go on with --resume" if run.is_kept(files) else "of the earlier run stays, for no epoch was over"
         console.say(f"stopped after step {run.state.steps}; '{files.checkpoint}' {kept}")
         raise
+
+
+@contextmanager
+def ending_at_a_step() -> Generator[Callable[[], None]]:
+    """Ctrl-C waits until the function is called that it gives; the second one does not wait. Raised anywhere, a library may swallow it."""
+    asked = False
+
+    def note(number: int, frame: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    def stop_if_asked() -> None:
+        if asked:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield stop_if_asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _trainer(graph: Graph, plan: Plan, how: dict[str, Any]) -> Trainer:

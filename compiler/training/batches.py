@@ -86,7 +86,8 @@ def _processes(batches: Batches, orders: Sequence[Array], epoch: int, workers: i
     ]
     try:
         for process, (_, into) in zip(started, pipes, strict=True):
-            process.start()
+            with _held_back(signal.SIGINT):
+                process.start()
             into.close()
         yield [results for results, _ in pipes]
     finally:
@@ -99,9 +100,19 @@ def _processes(batches: Batches, orders: Sequence[Array], epoch: int, workers: i
                 end.close()
 
 
+@contextmanager
+def _held_back(number: signal.Signals) -> Generator[None]:
+    """For a process that starts meanwhile it stays so for good. A terminal sends Ctrl-C to all of them; the one that reads decides when
+    it is over."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _make(batches: Batches, orders: list[Array], epoch: int, into: Any) -> None:
-    """In a process of its own. Ctrl-C reaches it too; the one that reads decides when it is over."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """In a process of its own."""
     for indices in orders:
         into.send(batches.of(indices, epoch))
 

@@ -2,11 +2,13 @@
 
 import functools
 import json
+import os
 import resource
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 import onnx
@@ -43,22 +45,34 @@ def test_train_writes_weights_that_run(model, tmp_path):
     assert "3 of 3 epochs done" in again.err
 
 
-def test_ctrl_c_loses_nothing(model, tmp_path):
-    weights = tmp_path / "w.safetensors"
-    words = ["train", model, "--data", "digits", "-b", "reference", "--epochs", "500", "-o", str(weights)]
-    process = subprocess.Popen([sys.executable, "-m", "convc", *words], stderr=subprocess.PIPE, text=True)
-    while not weights.exists():
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
+def interrupted(words: list[str], at_last: Callable[[], bool]) -> tuple[int, str]:
+    """The exit code and what was said, of a Ctrl-C in a terminal, which all processes get."""
+    with subprocess.Popen([sys.executable, "-m", "convc", *words], stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            while not at_last():
+                assert process.poll() is None, process.stderr.read()
+                time.sleep(0.02)
+            os.killpg(process.pid, signal.SIGINT)
+            _, said = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    return process.returncode, said
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_ctrl_c_loses_nothing(model, tmp_path, workers):
+    weights, checkpoint = tmp_path / "w.safetensors", tmp_path / "w.checkpoint.safetensors"
+    words = ["-v", "train", model, "--data", "digits", "-b", "reference", "--epochs", "500", "-o", str(weights), "--workers", workers]
+    code, said = interrupted(words, weights.exists)
+    assert code == 130
     assert "has all of it: go on with --resume" in said
     stopped = int(said.split("stopped after step ")[1].split(";")[0])
-    again = subprocess.Popen([sys.executable, "-m", "convc", "-v", *words, "--resume"], stderr=subprocess.PIPE, text=True)
-    lines = [again.stderr.readline() for _ in range(3)]
-    again.send_signal(signal.SIGINT)
-    again.communicate(timeout=60)
-    assert f"go on after step {stopped}," in "".join(lines)
+    assert f"step {stopped}: loss" in said
+    began = checkpoint.stat().st_mtime_ns
+    code, said = interrupted([*words, "--resume"], lambda: checkpoint.stat().st_mtime_ns != began)
+    assert code == 130
+    assert f"go on after step {stopped}," in said
+    assert f"step {stopped + 1}: loss" in said
 
 
 @pytest.mark.parametrize(
