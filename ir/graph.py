@@ -8,7 +8,7 @@ survives for free and unchanged nodes and weights are shared. Nothing here recur
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -176,6 +176,15 @@ class Graph:
         if is_same:
             return self
         return Graph.of(self.name, (new[n] for n in self.inputs), (new[n] for n in self.outputs), new.values())
+
+    def renamed(self, names: Mapping[Node, str]) -> Graph:
+        """The graph in which these nodes have other names; the caller keeps all names apart."""
+
+        def called(node: Node, operands: tuple[Node, ...]) -> Node:
+            node, name = node.reading(operands), names.get(node, node.name)
+            return node if name == node.name else node.like(name=name)
+
+        return self.rebuild(called)
 
     def to_networkx(self) -> networkx.MultiDiGraph[Node]:
         """For analyses that are really graph algorithms; an edge runs from operand to reader and says as which `operand`."""

@@ -110,8 +110,4 @@ def _extended(graph: Graph, loss: Node, of: Sequence[Node]) -> Graph:
         names[result] = name
         results.append(result)
     whole = Graph.of(graph.name, graph.inputs, [*graph.outputs, *results], [*graph.nodes, *found.made, *extra])
-    return whole.rebuild(lambda node, operands: _called(node.reading(operands), names.get(node)))
-
-
-def _called(node: Node, name: str | None) -> Node:
-    return node if name is None or name == node.name else node.like(name=name)
+    return whole.renamed(names)

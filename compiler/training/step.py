@@ -223,11 +223,7 @@ class _Building:
             names[node] = result
             results.append(node)
         whole = Graph.of(name, self.inputs, results, [*self.new.values(), *order, *copies])
-        return whole.rebuild(lambda node, operands: _called(node.reading(operands), names.get(node)))
-
-
-def _called(node: Node, name: str | None) -> Node:
-    return node if name is None or name == node.name else node.like(name=name)
+        return whole.renamed(names)
 
 
 def _renamed(graph: Graph) -> Graph:
