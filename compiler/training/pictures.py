@@ -115,7 +115,7 @@ def _folder(folder: Path, size: tuple[int, int, int]) -> Pictures:
     pixels, labels, skipped = list[Array](), list[int](), list[str]()
     budget = LARGEST // max(1, size[0] * size[1] * size[2])
     for label, name in enumerate(names):
-        before = len(pixels)
+        before, passed_over = len(pixels), len(skipped)
         for path in sorted((folder / name).rglob("*")):
             if not path.is_file() or path.name.startswith("."):
                 continue
@@ -128,7 +128,8 @@ def _folder(folder: Path, size: tuple[int, int, int]) -> Pictures:
             if len(pixels) > budget:
                 raise InvalidInput(f"'{folder}' has more pictures than {LARGEST >> 30} GiB hold at this size; give a smaller --input")
         if len(pixels) == before:
-            raise InvalidInput(f"class {quoted(name)} of '{folder}' has no pictures; put some there, or take the folder away")
+            broken = f" that can be read ({skipped[passed_over]})" if len(skipped) > passed_over else ""
+            raise InvalidInput(f"class {quoted(name)} of '{folder}' has no pictures{broken}; put some there, or take the folder away")
     return Pictures(np.stack(pixels), np.array(labels, np.int64), tuple(names), tuple(skipped))
 
 

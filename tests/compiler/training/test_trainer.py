@@ -237,6 +237,14 @@ def test_an_empty_class_is_named(tmp_path):
         read_pictures("digit", GREY, 10)
 
 
+def test_a_class_of_broken_pictures_names_one(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "torn.png").write_bytes(b"no picture")
+    with pytest.raises(InvalidInput, match=r"class 'a' of .* has no pictures that can be read \('.*a/torn.png': .*\); put some there"):
+        read_pictures(str(tmp_path), GREY, 2)
+
+
 def test_a_class_that_is_gone_when_a_run_goes_on(tmp_path):
     folder = folder_of(tmp_path / "d", a=4, b=4, c=4)
 
