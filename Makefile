@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test test-slow check lint docs bench fuzz fuzz-onnx exporters test-torch gpu-prepare gpu-check clean
+.PHONY: demo test test-slow check lint docs bench fuzz fuzz-onnx fuzz-nightly exporters test-torch gpu-prepare gpu-check clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -48,6 +48,10 @@ fuzz: $(STAMP)
 # mutated ONNX files into the importer: make fuzz-onnx SECONDS=600 SEED=7
 fuzz-onnx: $(STAMP)
 	$(BIN)/python tests/fuzz/fuzz_onnx.py --seconds $(SECONDS) --seed $(SEED)
+
+# both by the date, so that each night sees what no night saw: make fuzz-nightly SECONDS=3600; `SEED=20260131` is that night again
+fuzz-nightly: SEED := $(if $(filter 0,$(SEED)),$(shell date +%Y%m%d),$(SEED))
+fuzz-nightly: fuzz fuzz-onnx
 
 # what a GPU has to show: all is built here, and checked where one is, which needs no network (docs/cuda.md): build/gpu goes along, wheels too
 GPU ?= build/gpu

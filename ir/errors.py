@@ -13,6 +13,8 @@ __all__ = [
     "KernelMissing",
     "Mismatch",
     "ParseError",
+    "PassFault",
+    "PassRolledBack",
     "ShapeError",
     "UnsupportedOp",
     "UsageError",
@@ -33,6 +35,12 @@ class Mismatch(ConvcError):
 
 class KernelFault(ConvcError):
     """A kernel that breaks a rule of the device that it runs on."""
+
+    exit_code = 1
+
+
+class PassFault(ConvcError):
+    """A pass that broke a sound graph, and without which nothing of use is left."""
 
     exit_code = 1
 
@@ -91,3 +99,7 @@ class BackendMissing(ConvcError):
     """A backend, or the device it needs, that this machine does not have."""
 
     exit_code = 5
+
+
+class PassRolledBack(UserWarning):
+    """A pass that broke a sound graph was left out: a fault of ours, and nothing that the network's owner could mend."""

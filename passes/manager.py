@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+import traceback
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from ..ir.errors import ConvcError, InvalidModel, UsageError
+from ..ir.errors import ConvcError, InvalidModel, PassFault, PassRolledBack, UsageError
 from ..ir.graph import Graph
 from ..ir.suggest import did_you_mean
 from ..ir.usual_sizes import counting_sizes
@@ -36,7 +38,8 @@ class Step:
 class Stage:
     """What one pass did. `graph` is the result; the one before it is the previous stage's. Units: `seconds`.
 
-    A `problem` says why a check rolled the pass back; `rewrites` are then what it tried.
+    A `problem` says why the pass was rolled back; `rewrites` are then what it tried. It is `broken` if that took no check: it raised, or
+    left no graph.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Stage:
     prices: Prices
     problem: str = ""
     declined: tuple[Decline, ...] = ()
+    broken: bool = False
 
     @property
     def changed(self) -> bool:
@@ -73,11 +77,11 @@ def run_passes(
     """The improved graph and its trace. `prices` are those of the engine that will run it; `limits` caps the rewrites of a pass by name,
     or of all passes under ALL.
 
-    With a `check`, a pass that breaks the graph or changes its results is rolled back: its stage keeps the
-    graph from before and says what was wrong.
+    A pass that breaks the graph is rolled back, with a warning; with a `check`, one that changes its results too, without: its stage keeps
+    the graph from before and says what was wrong.
 
-    Raises: UsageError for an unknown or doubled pass; InvalidModel, naming the pass, for one that breaks the
-    graph when there is no check.
+    Raises: UsageError for an unknown or doubled pass; PassFault for a broken one that is no optimization, without which the network would
+    not be what was asked for.
     """
     steps = tuple(steps)
     _check_steps(steps, catalog)
@@ -87,8 +91,8 @@ def run_passes(
         limit = min((cap for cap in (limits.get(step.name), left) if cap is not None), default=None)
         stage = run_pass(graph, step, prices, limit, check=check, catalog=catalog)
         left = None if left is None else left - len(stage.rewrites)
-        if stage.problem and check is None:
-            raise InvalidModel(f"pass {step.name} broke the graph: {stage.problem}")
+        if stage.broken:
+            _tell_broken(stage, catalog[step.name])
         trace.append(stage)
         graph, prices = stage.graph, stage.prices
     return graph, trace
@@ -119,16 +123,41 @@ def run_pass(
         seconds = time.perf_counter() - start
         if after is not graph:
             _check_interface(graph, after, adds_outputs=entry.adds_outputs)
-        problem = check(graph, after) if check is not None and after is not graph else ""
+    except MemoryError:
+        raise  # not the pass's affair
     except Exception as error:
         if isinstance(error, ConvcError) and (entry.adds_outputs or not entry.needs_types):
             raise  # the pass met what was wrong with the graph itself
-        if check is None and not isinstance(error, ConvcError):
-            raise  # a fault in the pass; its traceback is worth more than a sentence
-        problem = str(error) if isinstance(error, ConvcError) else f"{type(error).__name__}: {error}"
-        return Stage(step.name, step.why, graph, tuple(ledger.rewrites), time.perf_counter() - start, prices, problem)
+        seconds = time.perf_counter() - start
+        return Stage(step.name, step.why, graph, tuple(ledger.rewrites), seconds, prices, _said(error), ledger.declines, broken=True)
+    problem = _complaint(check, graph, after) if check is not None and after is not graph else ""
     kept, prices = graph if problem else after, _counting(prices, after)
     return Stage(step.name, step.why, kept, tuple(ledger.rewrites), seconds, prices, problem, ledger.declines)
+
+
+def _complaint(check: Check, before: Graph, after: Graph) -> str:
+    """What is wrong with the result of a pass; to fail on it is wrong too."""
+    try:
+        return check(before, after)
+    except MemoryError:
+        raise
+    except Exception as error:
+        return _said(error)
+
+
+def _said(error: Exception) -> str:
+    """In one line; of what no refusal is, also where it came from."""
+    if isinstance(error, ConvcError):
+        return str(error)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({last.filename.rpartition('/')[2]}:{last.lineno})"
+
+
+def _tell_broken(stage: Stage, entry: Pass) -> None:
+    fault = f"pass {stage.name} broke the graph, which is a fault of convc: {stage.problem}"
+    if not entry.exact:
+        raise PassFault(fault)
+    warnings.warn(f"{fault}; the network goes on without it", PassRolledBack, stacklevel=3)
 
 
 def _counting(prices: Prices, graph: Graph) -> Prices:

@@ -7,13 +7,14 @@ import math
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 import click
 
-from ...ir.errors import ConvcError, UsageError
+from ...ir.errors import ConvcError, PassRolledBack, UsageError
 from ...ir.graph import Graph
 from ..dsl.zoo_entry import ZooEntry
 from ..files.model import Request, load
@@ -81,9 +82,18 @@ def refuse_repeats(command: click.Command, context: click.Context, words: Sequen
             raise UsageError(f"{max(option.opts, key=len)} is given twice; {way_out}")
 
 
+def _warn(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+) -> None:
+    """Ours are sentences for users; those of packages say whose line it was."""
+    ours = issubclass(category, PassRolledBack)
+    click.echo(f"convc: warning: {message}" if ours else warnings.formatwarning(message, category, filename, lineno, line), err=True)
+
+
 def run_request(command: click.Group) -> None:
     """Run `command` as a process: refusals are one sentence on stderr and their exit code."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that what is half-written is taken away
+    warnings.showwarning = _warn
     try:
         with command.make_context("convc", sys.argv[1:]) as context:
             command.invoke(context)

@@ -37,7 +37,7 @@ import convc
 from convc.backends.onnx.file.reading import read_model
 from convc.backends.onnx.read.importer import read_graph
 from convc.compiler.engines.optimize import optimize
-from convc.ir.errors import ConvcError, UnsupportedOp
+from convc.ir.errors import ConvcError, PassRolledBack, UnsupportedOp
 from convc.tests.fuzz.onnx_mutations import DATA, Mutant, mutant, seeds
 
 ROOT = Path(convc.__file__).parent
@@ -90,10 +90,10 @@ def outcome(path: Path) -> str:
     except ConvcError as error:
         return f"the importer refuses: {_said(error)}"
     try:
-        optimize(graph, 2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", PassRolledBack)  # the file was sound
+            optimize(graph, 2)
     except ConvcError as error:
-        if "broke the graph" in str(error):
-            raise AssertionError(str(error)) from error  # the file was sound
         return f"a pass refuses: {_said(error)}"
     return "a graph around foreign operators" if foreign else "a graph"
 

@@ -14,7 +14,7 @@ from convc.compiler.checking.verify import first_difference
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.engines.table import ENGINES
 from convc.compiler.files.inputs import random_inputs
-from convc.ir.errors import Mismatch
+from convc.ir.errors import Mismatch, PassFault, PassRolledBack
 from convc.ir.graph import Graph, Node
 from convc.ir.ops import OPS
 from convc.ir.ops.activation import LeakyRelu
@@ -166,12 +166,30 @@ def test_a_failing_pass_is_rolled_back_and_a_reproducer_written(tmp_path):
     ],
 )
 def test_a_pass_that_breaks_the_graph_is_rolled_back(name, run, words):
-    better, trace = run_passes(
-        NET, [Step("broken", "")], ONNXRUNTIME.prices, check=PassCheck(NET), catalog={"broken": Pass("broken", run, "")}
-    )
-    assert better is NET
-    assert words in trace[0].problem
-    assert bisect(NET, [Step("broken", "")], PassCheck(NET), ONNXRUNTIME.prices, {"broken": Pass("broken", run, "")}).name == "broken"
+    steps, catalog = (Step("broken", ""), Step("fuse-conv-bn", "")), {**PASSES, "broken": Pass("broken", run, "")}
+    for check in (None, PassCheck(NET)):
+        with pytest.warns(PassRolledBack, match="pass broken broke the graph, which is a fault of convc: .*goes on without it"):
+            _, trace = run_passes(NET, steps, ONNXRUNTIME.prices, check=check, catalog=catalog)
+        assert trace[0].graph is NET
+        assert words in trace[0].problem
+        assert trace[1].changed, "later passes ran"
+        refuse_failures(NET, trace, PassCheck(NET))  # what came of the others is right
+    assert bisect(NET, steps, PassCheck(NET), ONNXRUNTIME.prices, catalog).name == "broken"
+
+
+def test_a_broken_pass_that_is_no_optimization_ends_the_work():
+    catalog = {"narrow": Pass("narrow", lambda graph, ledger: {}["missing"], "", exact=False)}
+    with pytest.raises(PassFault, match=r"fault of convc: KeyError: 'missing' \(test_planted_faults.py:\d+\)") as caught:
+        run_passes(NET, [Step("narrow", "")], ONNXRUNTIME.prices, catalog=catalog)
+    assert caught.value.exit_code == 1
+
+
+def test_memory_that_is_not_there_is_no_fault_of_a_pass():
+    def run(graph, ledger):
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        run_passes(NET, [Step("broken", "")], ONNXRUNTIME.prices, catalog={"broken": Pass("broken", run, "")})
 
 
 def one_element(value, change):

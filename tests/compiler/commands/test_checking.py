@@ -310,3 +310,26 @@ def test_long_sums_of_one_sign_are_no_mismatch(tmp_path, size, seeds):
     for seed in range(seeds):
         done = convc("verify", tmp_path / "net.cir", "--seed", seed)
         assert done.code == 0, done.out
+
+
+BROKEN = """
+import convc as cc
+from convc.passes.catalog import PASSES, Pass
+
+@cc.network(image="N,3,8,8")
+def tiny(image):
+    return cc.relu(cc.batch_norm(cc.conv(image, 8, 3)))
+
+PASSES["fuse-conv-bn"] = Pass("fuse-conv-bn", lambda graph, ledger: {}["missing"], "")
+"""
+
+
+@pytest.mark.parametrize("command", [("summary", "-O2"), ("export", "-O2", "-o", "net.onnx"), ("compile", "-o", "out")])
+def test_a_pass_that_breaks_is_left_out_with_a_warning_and_nobody_is_blamed(tmp_path, command):
+    (tmp_path / "net.py").write_text(BROKEN)
+    done = convc(command[0], "net.py:tiny", *command[1:], cwd=tmp_path)
+    assert done.code == 0, done.err
+    warnings = [line for line in done.err.splitlines() if "warning" in line]
+    assert warnings, done.err
+    assert all(line.startswith("convc: warning: pass fuse-conv-bn broke the graph, which is a fault of convc") for line in warnings)
+    assert "Traceback" not in done.err
