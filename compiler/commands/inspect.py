@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,10 +11,12 @@ import click
 from ...ir.printer import print_graph
 from ...passes.manager import Stage
 from ..files.model import Request
+from ..report.html.report import Report
 from ..report.text import graph_diff, stage_line
 from .coloured import print_changes
 from .console import Console, emit_json, print_table
-from .options import PassOptions, model_options, pass_options
+from .html_file import write_html
+from .options import PassOptions, html_option, model_options, pass_options
 from .pipeline import run_pipeline
 
 __all__ = ["command"]
@@ -26,14 +29,25 @@ __all__ = ["command"]
 @click.option("--context", type=click.IntRange(0), default=2, show_default=True, help="Unchanged lines around each change.")
 @click.option("--ir", is_flag=True, help="Print the final graph and nothing else: IR text that `convc opt` reads.")
 @click.option("--list-passes", is_flag=True, help="Print the pipeline with its reasons and stop.")
+@html_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
 def command(
-    console: Console, request: Request, passes: PassOptions, diff: bool, context: int, ir: bool, list_passes: bool, as_json: bool
+    console: Console,
+    request: Request,
+    passes: PassOptions,
+    diff: bool,
+    context: int,
+    ir: bool,
+    list_passes: bool,
+    html: Path | None,
+    as_json: bool,
 ) -> None:
     """Show what each pass does to MODEL."""
     original = console.load(request)
     graph, trace = run_pipeline(console, original, passes, declines=ir)
+    if html is not None:
+        write_html(console, html, Report(original, trace, _subject(passes)))
     if list_passes:
         if as_json:
             emit_json([{"pass": stage.name, "why": stage.why} for stage in trace])
@@ -58,6 +72,10 @@ def command(
         if diff:
             print_changes(graph_diff(before, stage.graph, context), indent="    ")
         before = stage.graph
+
+
+def _subject(passes: PassOptions) -> str:
+    return f"inspect {f'-p {passes.passes}' if passes.passes else f'-O{passes.level}'}"
 
 
 def _record(stage: Stage) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from ...backends.tvm.host import most_threads
 from ...ir.errors import UsageError
 from ..files.model import Request
 
-__all__ = ["CALIBRATION", "THREADS", "PassOptions", "check_suffix", "gather", "model_options", "pass_options"]
+__all__ = ["CALIBRATION", "THREADS", "PassOptions", "check_suffix", "gather", "html_option", "model_options", "pass_options"]
 
 THREADS = click.IntRange(1, most_threads())
 CALIBRATION = "Photographs or one .npz of inputs: a layer that leaves the range of fp16 on one of them stays in float32."
+HTML = "Also write what happened as one HTML file, to look at in a browser."
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -41,6 +42,21 @@ def check_suffix(option: str, path: Path, suffixes: Sequence[str]) -> None:
     """Raises: UsageError unless the path ends in one of them, or is a pipe or a device, which has no suffix."""
     if path.suffix not in suffixes and (path.is_file() or path.is_dir() or not path.exists()):
         raise UsageError(f"{option} '{path}' is none of {', '.join(suffixes)}")
+
+
+def html_option(command: F) -> F:
+    """`--html FILE`, refused before the work where it cannot be written. The command receives `html`, a path or None."""
+    return click.option("--html", metavar="FILE", type=click.Path(path_type=Path), callback=_html_file, help=HTML)(command)
+
+
+def _html_file(context: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+    """Raises: UsageError for a file of another kind, or in a folder that is not there."""
+    if path is None:
+        return None
+    check_suffix("--html", path, (".html", ".htm"))
+    if not path.parent.is_dir():
+        raise UsageError(f"--html '{path}': there is no folder '{path.parent}'; make it first")
+    return path
 
 
 def model_options(command: F) -> F:

@@ -24,7 +24,7 @@ from ...ir.types import TensorType
 from ...passes.analysis.cost import node_cost
 from .text import count
 
-__all__ = ["Figure", "LayerLine", "LayerTable", "layer_table"]
+__all__ = ["Figure", "LayerLine", "LayerTable", "layer_label", "layer_table"]
 
 Figure = Dim | None
 
@@ -107,7 +107,7 @@ def _line(node: Node, graph: Graph, sizes: Mapping[str, int], images: int) -> La
     weights = [p for p in params if p.typed.rank > 1]
     return LayerLine(
         name=node.name,
-        layer=_label(node),
+        layer=layer_label(node),
         output=_output(shape),
         memory=memory,
         memory_bytes=None if memory is None else memory * node.typed.itemsize,
@@ -124,7 +124,7 @@ def _params(node: Node, graph: Graph) -> list[Node]:
     return [p for p in dict.fromkeys(node.inputs) if p.weights is not None and graph.readers[p][0] is node]
 
 
-def _label(node: Node) -> str:
+def layer_label(node: Node) -> str:
     """CONV3-64, POOL2, FC: the words of the papers' tables."""
     if node.kind in CONVS:
         return _conv_label("CONV", node, conv_of(node))

@@ -16,14 +16,16 @@ __all__ = ["arrange"]
 MAX_PAIRS = 2_000_000  # of spans alive together; beyond it only the near-linear first fit is tried
 
 
-def arrange(spans: list[Span], bound: int) -> tuple[list[int], str]:
-    """Offsets for spans of positive size, of which `bound` is the highest load, and how they were found."""
+def arrange(spans: list[Span], bound: int, *, searched: bool = True) -> tuple[list[int], str]:
+    """Offsets for spans of positive size, of which `bound` is the highest load, and how they were found; not `searched` by orders alone."""
     best, why = [0] * len(spans), ""
     for name, offsets in _greedy(spans, bound):
         if not why or arena_of(spans, offsets) < arena_of(spans, best):
             best, why = offsets, name
         if arena_of(spans, best) == bound:
             return best, why
+    if not searched:
+        return best, f"{why}; no search"
     if len(spans) > MAX_SPANS:
         return best, f"{why}; {len(spans)} buffers are more than the {MAX_SPANS} of the exact search"
     better, proven = improve(spans, best, bound)

@@ -65,8 +65,10 @@ class MemoryPlan:
         return {node: slot.offset for slot in self.slots for node in slot.buffer.values}
 
 
-def plan_memory(graph: Graph, sizes: Mapping[str, int] | None = None, alignment: int = 64) -> MemoryPlan:
+def plan_memory(graph: Graph, sizes: Mapping[str, int] | None = None, alignment: int = 64, *, searched: bool = True) -> MemoryPlan:
     """Offsets in bytes at multiples of `alignment` (64: a cache line, and the widest vector). A named size defaults to 1.
+
+    Not `searched` takes the best of greedy placements, in a moment; a search may take many seconds.
 
     Raises: InvalidModel for a graph without types; UsageError for an alignment that is not positive.
     """
@@ -76,7 +78,7 @@ def plan_memory(graph: Graph, sizes: Mapping[str, int] | None = None, alignment:
     spans = [Span(-(-buffer.nbytes // alignment) * alignment, buffer.first, buffer.last) for buffer in live.buffers]
     solid = [i for i, span in enumerate(spans) if span.size]  # an empty tensor may lie anywhere
     bound = highest_load(spans)
-    found, why = arrange([spans[i] for i in solid], bound)
+    found, why = arrange([spans[i] for i in solid], bound, searched=searched)
     offsets = dict.fromkeys(range(len(spans)), 0) | dict(zip(solid, found, strict=True))
     slots = tuple(Slot(buffer, offsets[i], spans[i].size) for i, buffer in enumerate(live.buffers))
     return MemoryPlan(slots, live.shares, dict(sizes or {}), alignment, arena_of(spans, list(offsets.values())), bound, why)

@@ -1,0 +1,134 @@
+"""What a report tells, as data: the page's scripts draw nothing that is not in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from ....ir.graph import Graph, Node
+from ....ir.legible import escaped
+from ....ir.usual_sizes import counting_sizes
+from ....ir.version import __version__
+from ....passes.analysis.cost import graph_cost
+from ....passes.catalog import PASSES
+from ....passes.manager import Stage
+from ..layer_table import LayerLine, layer_table
+from .grouping import grouping_of
+from .memory_rows import memory_rows
+from .node_rows import NodeRows
+from .splices import splices
+from .weight_rows import weight_rows
+
+__all__ = ["Report", "report_data"]
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Report:
+    """A network as it came, and what every pass made of it. `subject` says what was asked, such as `inspect -O2`."""
+
+    graph: Graph
+    trace: Sequence[Stage]
+    subject: str
+
+
+def report_data(report: Report) -> dict[str, Any]:
+    """The page's data: tables of texts, a row for each distinct node, and each pass as what it cut from the graph before and put in.
+
+    Names are places in `names` throughout, nodes those of their rows.
+    """
+    graphs = [report.graph, *(stage.graph for stage in report.trace)]
+    typed = next((graph for graph in graphs if _is_typed(graph)), None)
+    sizes = counting_sizes(typed) if typed is not None else {}
+    rows = NodeRows(sizes)
+    orders = [rows.of(graph) for graph in graphs]
+    grouping = grouping_of(report.graph, report.trace)
+    ends = [graph for graph in (typed, graphs[-1]) if graph is not None and _is_typed(graph)]
+    data: dict[str, Any] = {
+        "format": FORMAT,
+        "convc": __version__,
+        "title": escaped(report.graph.name),
+        "subject": escaped(report.subject),
+        "sizes": sizes,
+        "start": {
+            "order": orders[0],
+            "outputs": _names(report.graph.outputs, rows),
+            "totals": _totals(graphs[0], sizes),
+        },
+        "steps": [_step(stage, was, now, rows, sizes) for stage, was, now in _walk(report.trace, orders)],
+        "groups": grouping.groups,
+        "place": {rows.name(name): group for name, group in grouping.of.items() if group >= 0},
+        "layers": [_layers(graph, sizes, rows) for graph in ends],
+        "memory": [memory_rows(graph, sizes, rows.name) for graph in ends],
+        "weights": weight_rows([graphs[-1], graphs[0]], rows),
+    }
+    return cast("dict[str, Any]", _in_json(data | rows.tables()))
+
+
+def _is_typed(graph: Graph) -> bool:
+    return all(node.type is not None for node in graph.nodes)
+
+
+def _walk(trace: Sequence[Stage], orders: Sequence[list[int]]) -> list[tuple[Stage, list[int], list[int]]]:
+    return list(zip(trace, orders[:-1], orders[1:], strict=True))
+
+
+def _step(stage: Stage, was: list[int], now: list[int], rows: NodeRows, sizes: Mapping[str, int]) -> dict[str, Any]:
+    """One pass. Its totals are left out where it left the graph as it was."""
+    known = PASSES.get(stage.name)
+    step: dict[str, Any] = {
+        "pass": stage.name,
+        "does": known.summary if known is not None else "",
+        "why": escaped(stage.why),
+        "seconds": stage.seconds,
+        "rewrites": [(r.rule, rows.name(r.root), [*map(rows.name, r.took)], [*map(rows.name, r.made)]) for r in stage.rewrites],
+        "declined": [(decline.rule, rows.name(decline.root), escaped(decline.why)) for decline in stage.declined],
+    }
+    if stage.problem:
+        step["problem"] = escaped(stage.problem)
+    if was != now:
+        step["splices"] = splices(was, now)
+        step["totals"] = _totals(stage.graph, sizes)
+    return step
+
+
+def _totals(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int] | None:
+    if not _is_typed(graph):
+        return None
+    cost = graph_cost(graph, sizes)
+    return {
+        "macs": cost.macs,
+        "flops": cost.flops,
+        "params": cost.params,
+        "weightBytes": cost.weight_bytes,
+        "bytesMoved": cost.bytes_moved,
+    }
+
+
+def _layers(graph: Graph, sizes: Mapping[str, int], rows: NodeRows) -> dict[str, Any]:
+    """The lines of `convc summary --every`; what is left of named sizes is text."""
+    table = layer_table(graph, every=True, sizes=sizes)
+    return {"lines": [_layer(line, rows) for line in table.lines], "totals": table.totals}
+
+
+def _layer(line: LayerLine, rows: NodeRows) -> tuple[Any, ...]:
+    figures = (line.memory, line.memory_bytes, line.weights, line.biases, line.macs)
+    return (rows.name(line.name), line.layer, line.output, *figures, line.weights_text)
+
+
+def _names(nodes: Sequence[Node], rows: NodeRows) -> list[int]:
+    return [rows.name(node.name) for node in nodes]
+
+
+def _in_json(value: Any) -> Any:
+    """What JSON has no words for as texts: dimensions, NaN and infinities."""
+    if isinstance(value, Mapping):
+        return {key: _in_json(each) for key, each in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_in_json(each) for each in cast("Sequence[Any]", value)]
+    if value is None or isinstance(value, int | str):
+        return value
+    return value if isinstance(value, float) and math.isfinite(value) else str(value)

@@ -1,0 +1,123 @@
+// The report's data as nodes and graphs. A row of a node is made an object when it is first asked for.
+
+const report = JSON.parse(document.getElementById("report").textContent);
+const FIELDS = ["macs", "flops", "read", "written", "elements", "bytes", "values"];
+
+const nodeAt = (() => {
+  const made = [];
+  return (row) => {
+    if (!made[row]) {
+      const [name, kind, label, attributes, type, operands, source, scope, madeFrom, ...figures] = report.nodes[row];
+      const node = { row, id: name, operands, madeFrom };
+      node.name = report.names[name];
+      node.kind = report.kinds[kind];
+      node.label = report.labels[label];
+      node.attributes = report.attributes[attributes];
+      node.type = report.types[type];
+      node.source = report.sources[source];
+      node.scope = report.scopes[scope];
+      FIELDS.forEach((field, place) => {
+        node[field] = figures[place];
+      });
+      node.isParam = node.values >= 0;
+      node.moved = node.read + node.written;
+      made[row] = node;
+    }
+    return made[row];
+  };
+})();
+
+// One graph of the trace: its nodes in order, and by the number of their name.
+class NetworkGraph {
+  constructor(rows) {
+    this.rows = rows;
+    this.nodes = rows.map(nodeAt);
+    this.byId = new Map(this.nodes.map((node) => [node.id, node]));
+  }
+
+  get readers() {
+    if (!this.readersOf) {
+      this.readersOf = new Map();
+      for (const node of this.nodes)
+        for (const operand of new Set(node.operands)) this.readersOf.set(operand, [...(this.readersOf.get(operand) || []), node.id]);
+    }
+    return this.readersOf;
+  }
+}
+
+// The graph as it came, and after each pass; a pass that changed nothing leaves the very same graph.
+const graphs = (() => {
+  const found = [new NetworkGraph(report.start.order)];
+  for (const step of report.steps) {
+    const before = found[found.length - 1];
+    found.push(step.splices ? new NetworkGraph(spliced(before.rows, step.splices)) : before);
+  }
+  return found;
+})();
+
+function spliced(rows, splices) {
+  const result = [];
+  let place = 0;
+  for (const [at, gone, came] of splices) {
+    result.push(...rows.slice(place, at), ...came);
+    place = at + gone;
+  }
+  return result.concat(rows.slice(place));
+}
+
+// Totals after each pass, those of before where it changed nothing.
+const totals = (() => {
+  const found = [report.start.totals];
+  for (const step of report.steps) found.push(step.totals === undefined ? found[found.length - 1] : step.totals);
+  return found;
+})();
+
+const lastGraph = graphs[graphs.length - 1];
+const outputs = new Set(report.start.outputs);
+
+// Where the slider can stand: passes that changed or declined something, and before them all of them together.
+const stops = [{ number: 0, step: null, before: graphs[0], after: lastGraph, was: totals[0], now: totals[totals.length - 1] }];
+report.steps.forEach((step, place) => {
+  if (step.rewrites.length || step.declined.length || step.splices || step.problem) {
+    stops.push({ number: stops.length, step, before: graphs[place], after: graphs[place + 1], was: totals[place], now: totals[place + 1] });
+  }
+});
+const idle = report.steps.filter((step) => !stops.some((stop) => stop.step === step));
+
+// What two graphs have between them: a status for each value, "same", "changed", "came" or "gone".
+function difference(stop) {
+  if (stop.status) return stop;
+  const { before, after } = stop;
+  const status = new Map();
+  for (const node of after.nodes) {
+    const old = before.byId.get(node.id);
+    status.set(node.id, !old ? "came" : old === node ? "same" : "changed");
+  }
+  for (const node of before.nodes) if (!after.byId.has(node.id)) status.set(node.id, "gone");
+  // values of a parameter are drawn with who reads them
+  for (const node of after.nodes) {
+    const changed = node.operands.some((id) => isPart(after.byId.get(id)) && status.get(id) !== "same");
+    if (changed && status.get(node.id) === "same") status.set(node.id, "changed");
+  }
+  stop.status = status;
+  stop.counts = { came: 0, gone: 0, changed: 0 };
+  for (const [id, what] of status) if (what !== "same" && !isPart(after.byId.get(id) || before.byId.get(id))) stop.counts[what] += 1;
+  return stop;
+}
+
+// A parameter is drawn as a part of its readers, unless it is what the network returns.
+function isPart(node) {
+  return node !== undefined && node.isParam && !outputs.has(node.id);
+}
+
+// Every rewrite by the names that it took, made or computed anew: [stop, rewrite].
+const historyOf = (() => {
+  const found = new Map();
+  for (const stop of stops) {
+    for (const rewrite of stop.step ? stop.step.rewrites : []) {
+      const [, root, took, made] = rewrite;
+      for (const id of new Set([root, ...took, ...made])) found.set(id, [...(found.get(id) || []), [stop, rewrite]]);
+    }
+  }
+  return (id) => found.get(id) || [];
+})();
