@@ -1,11 +1,13 @@
 """The sizes of a convolution as kernels need them, and its filters packed. No TVM is needed.
 
-Groups are merged until they fill a tile: filters of a merged group have zeros where they do not reach. So a group begins with a chunk.
+Groups are merged where that costs no products, since tiles have at least 16 filters: those of a merged group have zeros where they do
+not reach. A group begins with a chunk.
 Of an image of at most 4 channels filters take half a chunk a tap: else most of what a stem multiplies would be the padding.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,7 +21,7 @@ from .layout import CHUNK, ElementKind, GpuPacking, as_factor, grown, padded
 
 __all__ = ["ConvSizes", "ProductSizes", "filters", "merged_groups"]
 
-ENOUGH = 64  # filters of a merged group: the least that tiles have
+FEWEST = 16  # filters of a tile
 
 
 class ProductSizes(Protocol):
@@ -139,9 +141,13 @@ class ConvSizes:
 
 
 def merged_groups(groups: int, c_in: int, c_out: int) -> int:
-    """How many groups of a layer a kernel takes as one: those that fill a tile, or all."""
-    fitting = list(_fitting(groups, c_in, c_out))
-    return next((number for number in fitting if c_out // groups * number >= ENOUGH), fitting[-1])
+    """How many groups of a layer a kernel takes as one: with the fewest products, and of those the most."""
+
+    def products(number: int) -> int:
+        filters = math.ceil(c_out // groups * number / FEWEST) * FEWEST
+        return groups // number * filters * padded(c_in // groups * number)
+
+    return min(_fitting(groups, c_in, c_out), key=lambda number: (products(number), -number))
 
 
 def _fitting(groups: int, c_in: int, c_out: int) -> Iterator[int]:

@@ -69,7 +69,8 @@ class GpuTile:
 class TileTable:
     """The largest first, of which the first that fills the GPU is taken; `small` for what does not, and `uneven` in its place where a step
     would reach over taps: with twice the rows to look after that spills. `short` and `uneven_short` take the places of these two where they
-    spare products of rows that are not there, and `scores` where all rows are few.
+    spare products of rows that are not there, and `scores` where all rows are few. `narrow` are for as few columns as they have: their
+    warps multiply each by itself, and copy so little that a block has two.
     """
 
     large: tuple[GpuTile, ...]
@@ -78,25 +79,30 @@ class TileTable:
     short: GpuTile
     uneven_short: GpuTile
     scores: GpuTile | None
+    narrow: tuple[GpuTile, ...]
 
     @property
     def all(self) -> tuple[GpuTile, ...]:
-        return (*self.large, self.small, self.uneven, self.short, self.uneven_short, *([self.scores] if self.scores else []))
+        few = [self.scores] if self.scores else []
+        return (*self.large, self.small, self.uneven, self.short, self.uneven_short, *few, *self.narrow)
 
     @property
     def for_any(self) -> TileTable:
         """For images that may be many or few."""
         return replace(self, short=self.small, uneven_short=self.uneven, scores=None)
 
-    def for_few(self, rows: int, tap: int) -> GpuTile:
-        """For what has too few rows for the large ones; `tap` as for `tiling`."""
+    def for_few(self, rows: int, cols: int, tap: int) -> GpuTile:
+        """For what has too few rows or columns for the large ones; `tap` as for `tiling`."""
         is_uneven = tap % self.small.depth != 0
         tile, short = (self.uneven, self.uneven_short) if is_uneven else (self.small, self.short)
         if self.scores is not None and rows <= self.scores.rows:
             return self.scores
+        if fitting := [tile for tile in self.narrow if cols <= tile.cols]:
+            return fitting[0]
         return short if tile.whole(rows) - short.whole(rows) > tile.whole(rows) // WORTH else tile
 
 
+NARROW = (GpuTile(64, 16, 2, 1, 64, 4), GpuTile(64, 32, 2, 1, 64, 4))
 # A block of 8 warps has at most 224 registers a thread.
 WARP_TILES = TileTable(
     (GpuTile(128, 256, 2, 4, 64, 4), GpuTile(128, 128, 2, 4, 64, 4), GpuTile(128, 64, 2, 2, 64, 4)),
@@ -105,6 +111,7 @@ WARP_TILES = TileTable(
     GpuTile(32, 64, 2, 2, 128, 3),
     GpuTile(32, 64, 2, 2, 64, 4),
     GpuTile(16, 64, 1, 4, 128, 3),
+    NARROW,
 )
 GROUP_TILES = TileTable(
     (GpuTile(128, 256, 8, 1, 128, 4, True), GpuTile(128, 128, 8, 1, 128, 3, True), GpuTile(128, 64, 8, 1, 128, 4, True)),
@@ -113,6 +120,7 @@ GROUP_TILES = TileTable(
     GpuTile(56, 64, 1, 4, 128, 4, True),
     GpuTile(56, 64, 1, 4, 64, 5, True),
     GpuTile(16, 64, 1, 4, 128, 4, True),
+    NARROW,
 )
 
 
@@ -149,7 +157,7 @@ def tiling(rows: int, cols: int, taps: int, tap: int, products: int, tiles: Tile
     for tile in (tile for tile in tiles.large if tile.shared() <= arch.shared):
         if blocks(tile) >= 2 * processors and cols % tile.cols in (0, *range(tile.cols * 3 // 4, tile.cols)):
             return Tiling(tile)
-    tile = tiles.for_few(rows, tap)
+    tile = tiles.for_few(rows, cols, tap)
     steps = math.ceil(taps * tap / tile.depth)
     if blocks(tile) > processors // 2:
         return Tiling(tile)

@@ -48,15 +48,14 @@ LINES = """graph @lines(%x: bf16[2,6,20]) {
 
 def test_layout_changes_at_the_borders_alone() -> None:
     graph = typed_graph(RESIDUAL)
-    one = "tile 64x64"
     assert gpu_plan(graph).lines() == [
         "enter: h",
-        f"conv 3x3, {one}: c1, r1",
-        f"conv 3x3, {one}: c2, a2, r2",
+        "conv 3x3, tile 64x32: c1, r1",
+        "conv 3x3, tile 64x32: c2, a2, r2",
         "leave: r2",
         "stock: s",
-        f"conv 6x5, {one}: f, d",
-        f"conv 1x1, {one}: e",
+        "conv 6x5, tile 64x16: f, d",
+        "conv 1x1, tile 64x16: e",
         "leave: e",
     ]
     assert "tile 16x64, sums in 3 parts: f, d" in "\n".join(gpu_plan(specialize(graph, {"N": 1})).lines())
@@ -83,7 +82,7 @@ def test_weights_lie_alike_for_every_batch() -> None:
 def test_float32_has_kernels_of_ours_only_as_tf32() -> None:
     graph = typed_graph(RESIDUAL.replace("f16", "f32"))
     assert gpu_plan(graph).works == {}
-    assert "conv 3x3, tile 64x64: c2, a2, r2" in gpu_plan(graph, tf32=True).lines()
+    assert "conv 3x3, tile 64x32: c2, a2, r2" in gpu_plan(graph, tf32=True).lines()
 
 
 def _off_by_tf32(folder: Path) -> float:

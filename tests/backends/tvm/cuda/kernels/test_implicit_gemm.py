@@ -24,7 +24,7 @@ from convc.tests.support.machine_code import compiled
 needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
 
 BOUND = {"f16": 1e-3, "bf16": 8e-3, "f32": 1e-3}  # a rounding of the result, of the greatest value
-ALL_TILES = (*WARP_TILES.all, *GROUP_TILES.all)
+ALL_TILES = tuple(dict.fromkeys((*WARP_TILES.all, *GROUP_TILES.all)))  # narrow ones are in both
 KINDS = {"mma.sync": WARP_TILES, "wgmma": GROUP_TILES}
 EVEN, UNEVEN, QUICK = "small", "uneven", WARP_TILES.small
 EVEN_TILES = (WARP_TILES.small, WARP_TILES.short, GROUP_TILES.small, GROUP_TILES.short)  # of a step that no tap ends in
@@ -44,7 +44,9 @@ EDGES = {
     "a last part that is shorter": (ConvSizes(1, 64, 8, 4, 4, (3, 3), pads=(1, 1, 1, 1)), EVEN, 2),
     "1x1": (ConvSizes(3, 64, 72, 5, 5, (1, 1)), EVEN, 1),
     "groups that are merged": (ConvSizes(2, 12, 30, 5, 5, (3, 3), (2, 2), (1, 1, 1, 1), groups=3), UNEVEN, 1),
-    "merged by twos": (ConvSizes(2, 256, 256, 3, 3, (3, 3), pads=(1, 1, 1, 1), groups=8), EVEN, 1),
+    "merged by twos": (ConvSizes(2, 64, 64, 3, 3, (3, 3), pads=(1, 1, 1, 1), groups=8), UNEVEN, 1),
+    "16 filters": (ConvSizes(2, 20, 16, 9, 7, (3, 3), (2, 1), (1, 1, 1, 1)), "narrow", 1),
+    "32 filters, in parts": (ConvSizes(1, 24, 28, 9, 7, (3, 3), pads=(1, 1, 1, 1)), "narrow", 2),
     "groups as they are": (ConvSizes(2, 48, 256, 5, 5, (3, 3), (2, 2), (1, 1, 1, 1), groups=2), UNEVEN, 1),
     "one channel": (ConvSizes(2, 1, 8, 9, 8, (3, 3), (1, 2), (1, 1, 1, 1)), UNEVEN, 1),
     "four channels, in parts": (ConvSizes(1, 4, 8, 11, 11, (5, 5)), UNEVEN, 2),
@@ -52,7 +54,15 @@ EDGES = {
     "few rows": (ConvSizes(1, 64, 72, 7, 5, (3, 3), pads=(1, 1, 1, 1)), "short", 2),
 }
 FEW = {
-    "mma.sync": ("uneven in every way", "sums in parts", "scores", "no barrier among the steps", "an image one row high"),
+    "mma.sync": (
+        "uneven in every way",
+        "sums in parts",
+        "scores",
+        "16 filters",
+        "32 filters, in parts",
+        "no barrier among the steps",
+        "an image one row high",
+    ),
     "wgmma": ("uneven in every way", "few rows", "no fence after copies", "a ring one slot small"),
 }
 TAIL = EDGES["3x3 with remainders"][0]
@@ -68,9 +78,10 @@ def _of_each_kind(names: Mapping[str, Iterable[str]]) -> Any:
 @_of_each_kind(dict.fromkeys(KINDS, EDGES))
 def test_edges_are_right(kind: str, name: str) -> None:
     sizes, which, splits = EDGES[name]
-    trial = Trial.drawn(sizes)
+    trial, tiles = Trial.drawn(sizes), KINDS[kind]
+    tile = tiles.for_few(sizes.pixels, sizes.group_out, sizes.per_tap) if which == "narrow" else getattr(tiles, which)
     for order in (EARLY, LATE):
-        assert trial.error(Tiling(getattr(KINDS[kind], which), splits), order) < BOUND["f16"]
+        assert trial.error(Tiling(tile, splits), order) < BOUND["f16"]
 
 
 @pytest.mark.slow
@@ -211,7 +222,17 @@ def test_sanitizers_find_nothing(tile: GpuTile, order: Order, sanitizer: str) ->
     assert trial.off(found.arrays[kernel.order.index("Y")]) < BOUND["f16"]
 
 
-REGISTERS = {(16, 64): 128, (56, 64): 128, (32, 64): 128, (64, 64): 128, (128, 64): 168, (128, 128): 224, (128, 256): 224}
+REGISTERS = {
+    (64, 16): 128,
+    (64, 32): 128,
+    (16, 64): 128,
+    (56, 64): 128,
+    (32, 64): 128,
+    (64, 64): 128,
+    (128, 64): 168,
+    (128, 128): 224,
+    (128, 256): 224,
+}
 
 
 def _is_lean(tile: GpuTile, sizes: ConvSizes, of: str, folder: Path, arch: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from convc.backends.tvm.cpu.kernels.windows import Window
 from convc.backends.tvm.cuda.kernels.depthwise import pixels_of
 from convc.backends.tvm.cuda.kernels.layout import ELEMENTS
-from convc.backends.tvm.cuda.kernels.sizes import ConvSizes
+from convc.backends.tvm.cuda.kernels.sizes import ConvSizes, merged_groups
 from convc.backends.tvm.cuda.kernels.tiles import (
     FEWEST_STEPS,
     GROUP_TILES,
@@ -37,6 +37,8 @@ EITHER = pytest.mark.parametrize("tiles", [WARP_TILES, GROUP_TILES], ids=["mma.s
         (7 * 7, 512, 9, 512, (64, 64, 15), (56, 64, 15)),
         (1, 1000, 1, 2048, (16, 64, 8), (16, 64, 8)),
         (1, 10, 1, 64, (16, 64, 1), (16, 64, 1)),
+        (256 * 28 * 28, 32, 9, 16, (64, 32, 1), (64, 32, 1)),
+        (28 * 28, 16, 1, 768, (64, 16, 6), (64, 16, 6)),
     ],
 )
 def test_large_products_take_large_tiles_and_small_ones_split_their_sums(
@@ -76,6 +78,15 @@ def test_of_one_image_few_products_are_of_what_is_not_there(arch: str) -> None:
         )
         wanted += number * sizes.macs
     assert done / wanted < 1.15
+
+
+@pytest.mark.parametrize(
+    ("groups", "c_in", "c_out", "merged"),
+    [(32, 128, 128, 4), (32, 256, 256, 2), (32, 1024, 1024, 1), (13, 104, 104, 1), (3, 12, 30, 3), (2, 48, 256, 1), (16, 128, 256, 1)],
+)
+def test_groups_are_merged_where_that_costs_no_products(groups: int, c_in: int, c_out: int, merged: int) -> None:
+    """Of ResNeXt, with 4, 8 and 32 channels a group, of RegNet's prime number of groups, and what begins with no chunk."""
+    assert merged_groups(groups, c_in, c_out) == merged
 
 
 @EITHER
