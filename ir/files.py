@@ -1,4 +1,4 @@
-"""Files and directories written whole or not at all: temporary beside the target, fsync, rename."""
+"""Files and directories written whole or not at all: temporary beside the target, fsync, rename. Old or new is there at any moment."""
 
 from __future__ import annotations
 
@@ -8,14 +8,26 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from .errors import UsageError
+from .holding import Hold, exchange, held_folder, new_file, new_folder, new_token, remove, set_aside, sweep, take_away
 
-__all__ = ["replace_directory", "scratch_folder", "umask", "unwritable", "write_file", "write_together"]
+__all__ = [
+    "folder_beside",
+    "replace_directory",
+    "scratch_folder",
+    "swap",
+    "temporary_folder",
+    "umask",
+    "unwritable",
+    "write_file",
+    "write_together",
+]
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+IN_THE_WAY = (errno.ENOTEMPTY, errno.EEXIST)
 SHOWN = 3  # foreign files named in a complaint
 
 
@@ -30,7 +42,8 @@ def write_file(path: Path, data: bytes | Iterable[bytes]) -> None:
             path.write_bytes(b"".join(chunks))  # a FIFO, or /dev/stdout, whose link may lead to no name: nothing to replace
             return
         path = path.resolve()
-        temporary = _temporary(path, chunks)
+        sweep(path.parent)
+        temporary, hold = _temporary(path, chunks, new_token())
     except OSError as error:
         raise unwritable(path, error) from error
     try:
@@ -39,6 +52,7 @@ def write_file(path: Path, data: bytes | Iterable[bytes]) -> None:
         raise unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+        hold.close()
 
 
 def write_together(folder: Path, files: Mapping[str, Iterable[bytes]]) -> None:
@@ -46,18 +60,21 @@ def write_together(folder: Path, files: Mapping[str, Iterable[bytes]]) -> None:
 
     Raises: UsageError where one cannot be written, or is there and is not a plain file; what was there before stays.
     """
-    made: dict[Path, Path] = {}
+    made: dict[Path, tuple[Path, Hold]] = {}
+    token = new_token()
     try:
+        sweep(folder)
         for name in files:
             _check_replaceable(folder / name)
         for name, chunks in files.items():
-            made[folder / name] = _temporary(folder / name, chunks)
-        _rename(made)
+            made[folder / name] = _temporary(folder / name, chunks, token)
+        _rename(made, token)
     except OSError as error:
         raise unwritable(Path(error.filename or folder), error) from error
     finally:
-        for temporary in made.values():
+        for temporary, hold in made.values():
             temporary.unlink(missing_ok=True)
+            hold.close()
 
 
 @contextmanager
@@ -68,26 +85,52 @@ def replace_directory(path: Path, foreign: Callable[[Path], list[str]]) -> Gener
 
     Raises: UsageError where the path cannot be written or holds something else.
     """
-    path = path.resolve()
-    if path.exists() and (not path.is_dir() or foreign(path)):
-        raise UsageError(
-            f"'{path}' exists and holds what convc did not write there{_first_names(path, foreign)}; choose another path or remove it"
-        )
+    path, token = path.resolve(), new_token()
     try:
+        names = _foreign(path, foreign)
+        if names is not None:
+            raise UsageError(f"'{path}' exists and holds what convc did not write there{_first(names)}; choose another path or remove it")
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        sweep(path.parent)
+        temporary, hold = new_folder(path, token)
     except OSError as error:
         raise unwritable(path, error) from error
     try:
         yield temporary
         os.chmod(temporary, 0o777 & ~umask())
-        _swap(temporary, path)
+        swap(temporary, path, token)
     except OSError as error:
+        hold.close()
+        remove(temporary)
         if error.errno in NO_ROOM:
             raise unwritable(path, error) from error
         raise
+    except BaseException:
+        hold.close()
+        remove(temporary)
+        raise
+    hold.close()
+    take_away(temporary)  # what was there before has this name now
+
+
+@contextmanager
+def folder_beside(path: Path) -> Generator[Path]:
+    """A folder for temporary files beside `path`, gone when the block ends, or when a later one finds that its process was killed.
+
+    Raises: OSError where there is none.
+    """
+    sweep(path.parent)
+    folder, hold = new_folder(path, new_token())
+    try:
+        yield folder
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        hold.close()
+        remove(folder)
+
+
+def temporary_folder() -> AbstractContextManager[Path]:
+    """The same where the system has temporary files."""
+    return folder_beside(Path(tempfile.gettempdir()) / "convc")
 
 
 @contextmanager
@@ -97,10 +140,10 @@ def scratch_folder(room: int = 0) -> Generator[Path]:
     Raises: UsageError where the system has no room for them, or fewer bytes than `room`.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix="convc.") as folder:
+        with temporary_folder() as folder:
             if shutil.disk_usage(folder).free < room:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            yield Path(folder)
+            yield folder
     except OSError as error:
         where = f" in '{tempfile.tempdir}'" if tempfile.tempdir else ""  # where the system has none at all, the error says so
         raise UsageError(f"cannot write temporary files{where}: {error.strerror}; set TMPDIR to a folder with room for them") from error
@@ -116,41 +159,41 @@ def unwritable(path: Path, error: OSError) -> UsageError:
     return UsageError(f"cannot write '{path}': {error.strerror}")
 
 
-def _temporary(path: Path, chunks: Iterable[bytes]) -> Path:
+def _temporary(path: Path, chunks: Iterable[bytes], token: str) -> tuple[Path, Hold]:
     """A new file beside `path` with the mode that it has or would get; gone again if that fails."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary, hold = new_file(path, token)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("wb") as file:
             for chunk in chunks:
                 file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~umask())
+        os.chmod(temporary, stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~umask())
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
+        hold.close()
         raise
-    return Path(name)
+    return temporary, hold
 
 
-def _rename(made: Mapping[Path, Path]) -> None:
+def _rename(made: Mapping[Path, tuple[Path, Hold]], token: str) -> None:
     """Put every temporary in its place; if one fails, those before it give way to what was there."""
-    olds: list[tuple[Path, Path | None]] = []
+    olds: list[tuple[Path, tuple[Path, Hold | None] | None]] = []
     try:
-        for path, temporary in made.items():
-            old = temporary.with_name(f"{temporary.name}.old") if path.exists() else None
-            if old:
-                os.replace(path, old)
-            olds.append((path, old))
+        for path, (temporary, _) in made.items():
+            olds.append((path, set_aside(path, token)))
             os.replace(temporary, path)
     except BaseException:
         for path, old in reversed(olds):
-            path.unlink(missing_ok=True)
             if old:
-                os.replace(old, path)
+                os.replace(old[0], path)
+            else:
+                path.unlink(missing_ok=True)
         raise
-    for _, old in olds:
-        if old:
-            old.unlink(missing_ok=True)
+    finally:
+        for _, old in olds:
+            if old:
+                old[0].unlink(missing_ok=True)  # also of two names of one file, of which a rename leaves both
 
 
 def _check_replaceable(path: Path) -> None:
@@ -162,27 +205,51 @@ def _check_replaceable(path: Path) -> None:
         raise UsageError(f"cannot write '{path}': it is {'a link' if stat.S_ISLNK(mode) else 'not a plain file'}; remove it first")
 
 
-def _first_names(path: Path, foreign: Callable[[Path], list[str]]) -> str:
-    """The first of what is foreign in a directory, for a complaint."""
-    names = sorted(foreign(path)) if path.is_dir() else []
+def _foreign(path: Path, foreign: Callable[[Path], list[str]]) -> list[str] | None:
+    """The names of what is foreign, where what lies at `path` may not be replaced; None where it may. Raises: OSError."""
+    if not path.is_dir():
+        return [] if path.exists() else None
+    hold = held_folder(path)
+    try:
+        return sorted(foreign(hold.place)) or None
+    finally:
+        hold.close()
+
+
+def _first(names: list[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f" ({', '.join(names[:SHOWN])}{more})" if names else ""
 
 
-def _swap(new: Path, path: Path) -> None:
-    """Put `new` in the place of `path`; what was there comes back if that fails."""
-    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+def swap(new: Path, path: Path, token: str, exchange: Callable[[Path, Path], bool] = exchange) -> None:
+    """Give the folder `new` the name `path`. What had it lies at `new` then, or is gone where two names cannot be exchanged at once.
+
+    Raises: UsageError; what was there before stays.
+    """
     try:
-        if path.exists():
-            os.replace(path, old)  # onto the empty directory just made
+        if _is_moved(new, path) or exchange(new, path):
+            return
+        old = set_aside(path, token)  # for a moment nothing has the name: `held_folder` waits, and `sweep` puts back what was there
         try:
-            os.replace(new, path)
+            os.rename(new, path)
         except BaseException:
-            if not path.exists() and any(old.iterdir()):
-                os.replace(old, path)
+            if old:
+                os.rename(old[0], path)
             raise
+        if old:
+            if old[1]:
+                old[1].close()
+            take_away(old[0])
     except OSError as error:
         raise unwritable(path, error) from error
-    finally:
-        if path.exists():
-            shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_moved(new: Path, path: Path) -> bool:
+    """Where nothing has the name, or an empty folder."""
+    try:
+        os.rename(new, path)
+    except OSError as error:
+        if error.errno in IN_THE_WAY:
+            return False
+        raise
+    return True

@@ -10,7 +10,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, fields
@@ -20,6 +19,7 @@ from typing import Any, TypeVar
 from ...ir import errors
 from ...ir.binding import batch_names, need_elements
 from ...ir.errors import BackendMissing, ConvcError, UnsupportedOp, UsageError
+from ...ir.files import temporary_folder
 from ...ir.graph import Graph
 from ...ir.printer import print_graph
 from ...ir.usual_sizes import usual_sizes
@@ -98,11 +98,11 @@ def measure(
     sizes = usual_sizes(graph, dict.fromkeys(batch_names(graph), batch))
     flops = graph_cost(optimize(graph, level)[0], sizes).flops
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="convc."))
-        write_network(graph, Path(folder))
+        folder = stack.enter_context(temporary_folder())
+        write_network(graph, folder)
         workers: dict[str, Worker] = {}
         for contender in contenders:
-            worker = stack.enter_context(Worker(Assignment(contender.engine, contender.level, threads, sizes, folder)))
+            worker = stack.enter_context(Worker(Assignment(contender.engine, contender.level, threads, sizes, str(folder))))
             try:
                 worker.wait()
             except (BackendMissing, UnsupportedOp) as error:

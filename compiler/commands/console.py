@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
@@ -18,6 +18,9 @@ from ...ir.errors import ConvcError, PassRolledBack, UsageError
 from ...ir.graph import Graph
 from ..dsl.zoo_entry import ZooEntry
 from ..files.model import Request, load
+
+if TYPE_CHECKING:
+    from ..files.artifact import Artifact
 
 __all__ = ["Console", "emit_json", "print_table", "refuse_repeats", "run_request"]
 
@@ -34,8 +37,8 @@ class Console:
         if self.verbosity >= level:
             click.echo(text, err=True)
 
-    def load(self, request: Request) -> Graph:
-        return load(request, self.zoo, self.say)
+    def load(self, request: Request, artifact: Artifact | None = None) -> Graph:
+        return load(request, self.zoo, self.say, artifact)
 
 
 def print_table(rows: Sequence[Sequence[str]], headings: Sequence[str] = ()) -> None:

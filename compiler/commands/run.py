@@ -17,10 +17,9 @@ from ...ir.graph import Graph, fresh_name
 from ...ir.types import Array, plain
 from ..engines.optimize import optimize
 from ..engines.table import ENGINES, ON_DEVICES, engines_named
-from ..files.artifact import MANIFEST, Artifact
 from ..files.images import is_image, save_image
 from ..files.inputs import random_inputs, read_inputs
-from ..files.model import Request
+from ..files.model import Request, artifact_of
 from ..files.weights import npz_bytes
 from .console import Console, emit_json
 from .devices import emulate_option, placed
@@ -63,11 +62,8 @@ def command(
         raise UsageError(f"--backend takes one of them, not '{backend}'")
     if output is not None and output.suffix != ".npz" and not is_image(output):
         raise UsageError(f"'{output}' is neither .npz nor a picture such as .png")
-    path = Path(request.model)
-    artifact = Artifact.open(path) if (path / MANIFEST).is_file() else None
-    if artifact and request.weights:
-        raise UsageError(f"'{path}' carries its own weights; compile the network again with --weights")
-    graph, _ = optimize(console.load(request), 0 if artifact else 2, prices=engine.prices)
+    artifact = artifact_of(request)
+    graph, _ = optimize(console.load(request, artifact), 0 if artifact else 2, prices=engine.prices)
     inputs = read_inputs(graph, files, resize=resize, imagenet=imagenet) if files else random_inputs(graph, seed)
     (engine,) = placed(console, [engine], emulate)
     run = engine.open(artifact, threads) if artifact else engine.start(graph, threads)

@@ -23,9 +23,9 @@ from ..engines.cuda import least_batch
 from ..engines.engine import Engine, Run
 from ..engines.optimize import optimize
 from ..engines.table import ENGINES, ON_DEVICES, engines_named
-from ..files.artifact import MANIFEST, Artifact
+from ..files.artifact import Artifact
 from ..files.inputs import FILLS, random_inputs, read_inputs
-from ..files.model import Request
+from ..files.model import Request, artifact_of
 from ..files.weights import check_numbers, check_there
 from .console import Console, emit_json
 from .devices import emulate_option, placed
@@ -72,13 +72,14 @@ def command(
     engines = engines_named(backends or ",".join(ENGINES))
     if other is None and other_weights is not None:
         raise UsageError("--other-weights are those of a second network; name it after the first")
-    graph = _load(console, request)
-    inputs = read_inputs(graph, files, resize=resize) if files else random_inputs(graph, seed, _images(graph, request), fill)
+    artifact = _artifact(request)
+    graph = _load(console, request, artifact=artifact)
+    inputs = read_inputs(graph, files, resize=resize) if files else random_inputs(graph, seed, _images(graph, artifact), fill)
     if other is not None:
-        second = _load(console, replace(request, model=other, weights=other_weights), "--other-weights")
+        wanted = replace(request, model=other, weights=other_weights)
+        second = _load(console, wanted, "--other-weights", _artifact(wanted))
         lines = verify(graph, second, inputs, seed)
     else:
-        artifact = _artifact(request)
         if backends is None:
             engines = _able(console, graph, engines)
         engines = [engine.within(artifact) for engine in placed(console, engines, emulate)]
@@ -101,11 +102,11 @@ def command(
         raise Mismatch(f"{len(bad)} of {len(lines)} results differ by more than rounding")
 
 
-def _load(console: Console, request: Request, option: str = "--weights") -> Graph:
+def _load(console: Console, request: Request, option: str = "--weights", artifact: Artifact | None = None) -> Graph:
     """Raises: InvalidModel, naming the file and `option`, for weights that are not there; InvalidInput, naming the file too, for weights
     that are NaN, with which any results would agree.
     """
-    graph = console.load(request)
+    graph = console.load(request, artifact)
     check_there(graph, request.model, option)
     check_numbers(graph, request.model)
     return optimize(graph, 0)[0]
@@ -130,13 +131,9 @@ def _look_inside(console: Console, graph: Graph, suspects: list[Engine], inputs:
 
 
 def _artifact(request: Request) -> Artifact | None:
-    """The artifact that the model is, if it is one."""
-    path = Path(request.model)
-    if not (path / MANIFEST).is_file():
-        return None
-    if request.weights:
-        raise UsageError(f"'{path}' carries its own weights; compile the network again with --weights")
-    return Artifact.open(path).check()
+    """The artifact that the model is, if it is one, every file of it checked."""
+    artifact = artifact_of(request)
+    return artifact.check() if artifact else None
 
 
 def _hold(
@@ -172,11 +169,10 @@ def _hold(
     return lines
 
 
-def _images(graph: Graph, request: Request) -> dict[str, int]:
+def _images(graph: Graph, artifact: Artifact | None) -> dict[str, int]:
     """Where images may depend on each other as many as an artifact takes at least, for no others can be among them."""
     name = the_batch(graph)
-    artifact = _artifact(request) if name is not None and joining_node(graph, name) else None
-    return {name: least_batch(artifact)} if name is not None and artifact is not None else {}
+    return {name: least_batch(artifact)} if artifact is not None and name is not None and joining_node(graph, name) else {}
 
 
 def _ready(graph: Graph, artifact: Artifact | None, threads: int | None, engine: Engine) -> Run:

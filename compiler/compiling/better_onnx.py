@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from ...backends.onnx.session import Session
 from ...backends.onnx.write.export import MIN_OPSET
 from ...ir.binding import match_inputs
 from ...ir.errors import ConvcError, InvalidModel, KernelMissing, Mismatch, UsageError
+from ...ir.files import temporary_folder
 from ...ir.graph import Graph
 from ...ir.types import Array
 from ...passes.analysis.liveness import liveness
@@ -191,8 +191,8 @@ def _hold(
 
 def _session(better: Better, *, rewrites: bool = True) -> Session:
     """The new file in onnxruntime."""
-    with tempfile.TemporaryDirectory(prefix="convc.") as folder:
-        path = Path(folder) / "model.onnx"
+    with temporary_folder() as folder:
+        path = folder / "model.onnx"
         # onnxruntime maps weights that lie beside a model, and copies others
         save_model(better.model, path, threshold=0, values=better.values)
         return Session(better.after, path, rewrites=rewrites)

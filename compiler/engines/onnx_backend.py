@@ -7,15 +7,14 @@ outputs = backend("reference").run_model(onnx.load("net.onnx"), [x])
 from __future__ import annotations
 
 import functools
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from ...ir.binding import match_inputs, specialize
 from ...ir.errors import UnsupportedOp, UsageError
+from ...ir.files import temporary_folder
 from ...ir.graph import Graph
 from ...ir.types import DTYPES, Array
 from .optimize import optimize
@@ -108,7 +107,7 @@ def _without(arrays: dict[str, Array], constants: Mapping[str, Array]) -> dict[s
 def _read(model: bytes, constants: Mapping[str, Array]) -> Graph:
     from ...backends.onnx.read.importer import read_graph
 
-    with tempfile.TemporaryDirectory(prefix="convc.") as folder:
-        path = Path(folder) / "model.onnx"
+    with temporary_folder() as folder:
+        path = folder / "model.onnx"
         path.write_bytes(model)
         return read_graph(path, constants=constants, strict=True).graph

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ...ir.errors import ArtifactError, InvalidModel
 from ...ir.graph import Graph
+from ...ir.holding import Hold, held_folder, is_being_replaced
 from ...ir.parser import parse_graph
 from ..targets.fields import WrongField
 from ..targets.table import built_of
@@ -24,6 +26,7 @@ __all__ = ["MANIFEST", "SCHEMA", "Artifact", "FileRecord", "foreign_files", "man
 
 MANIFEST = "manifest.json"
 SCHEMA = 4  # since 2 a library takes weights packed for its kernels; since 3 they are in a file; since 4 all that it needs is known
+MOMENTS, MOMENT = 100, 0.01  # looks for what is being replaced, and the seconds between them
 CIR, ONNX, WEIGHTS, REPORT = "model.cir", "model.onnx", "weights.safetensors", "report.txt"
 
 
@@ -39,24 +42,42 @@ class FileRecord:
 class Artifact:
     """An opened directory whose files are all as large as its manifest says; their hashes are checked as they are used.
 
-    `target` is what was built. Nothing is known yet of the `files` of a draft.
+    `target` is what was built. Nothing is known yet of the `files` of a draft. Whoever replaces the directory leaves what was opened as it
+    is: files are read at `place`, and `path` is what it was called.
     """
 
     path: Path
     target: Built
     files: Mapping[str, FileRecord | None]
+    hold: Hold | None = field(default=None, repr=False, compare=False)
 
     @staticmethod
     def open(path: Path) -> Artifact:
         """Raises: ArtifactError naming the first file that is missing, altered or unreadable."""
-        target, files = _read_manifest(path)
+        try:
+            hold = held_folder(path)
+        except OSError:
+            hold = None  # there is none, as the manifest will say
+        place = hold.place if hold else path
+        target, files = _read_manifest(path, place)
         for name, record in files.items():
-            file = path / name
+            file = place / name
             if Path(name).name != name or not file.is_file():
                 raise ArtifactError(f"'{path}': {name} is missing; compile the network again")
             if file.stat().st_size != record.bytes:
                 raise _altered(path, name)
-        return Artifact(path, target, files)
+        return Artifact(path, target, files, hold)
+
+    @staticmethod
+    def at(path: Path) -> Artifact | None:
+        """The artifact there, None if there is none. Where the system cannot exchange two names at once, none is there for a moment."""
+        for _ in range(MOMENTS):
+            if (path / MANIFEST).is_file():
+                return Artifact.open(path)
+            if not is_being_replaced(path):
+                break
+            time.sleep(MOMENT)
+        return None
 
     @staticmethod
     def draft(path: Path, target: Built) -> Artifact:
@@ -64,9 +85,14 @@ class Artifact:
         return Artifact(path, target, {file.name: None for file in path.iterdir()})
 
     @property
+    def place(self) -> Path:
+        """Where its files lie, however its name is given away."""
+        return self.hold.place if self.hold else self.path
+
+    @property
     def manifest(self) -> Mapping[str, Any]:
         """As it lies in the directory."""
-        return _parsed(self.path)
+        return _parsed(self.path, self.place)
 
     def check(self) -> Artifact:
         """Raises: ArtifactError naming the first file that has not the hash of the manifest."""
@@ -82,9 +108,9 @@ class Artifact:
         if name not in self.files:
             raise ArtifactError(f"'{self.path}': {MANIFEST} does not name {name}; compile the network again")
         wanted = self.files[name]
-        if wanted is not None and _sha256(self.path / name) != wanted.sha256:
+        if wanted is not None and _sha256(self.place / name) != wanted.sha256:
             raise _altered(self.path, name)
-        return self.path / name
+        return self.place / name
 
     def library(self) -> Library:
         """The compiled library, to be loaded.
@@ -115,7 +141,7 @@ def foreign_files(path: Path) -> list[str]:
     """What is in the directory and not named by a manifest of ours, of any schema: all of it where there is no such manifest."""
     names = [file.name for file in path.iterdir()]
     try:
-        manifest = _parsed(path)
+        manifest = _parsed(path, path)
     except ArtifactError:
         return names
     files = manifest.get("files")
@@ -141,10 +167,10 @@ def manifest_of(directory: Path, graph: Graph, target: Built, versions: Mapping[
     return (json.dumps(manifest, indent=2) + "\n").encode()
 
 
-def _parsed(path: Path) -> dict[str, Any]:
-    """The manifest, of any schema; an empty one where it is no object."""
+def _parsed(path: Path, place: Path) -> dict[str, Any]:
+    """The manifest, of any schema, of the directory that lies at `place`; an empty one where it is no object."""
     try:
-        manifest: Any = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest: Any = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ArtifactError(f"'{path}' has no {MANIFEST}; it is not a convc artifact") from error
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
@@ -152,8 +178,8 @@ def _parsed(path: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", manifest) if isinstance(manifest, dict) else {}
 
 
-def _read_manifest(path: Path) -> tuple[Built, dict[str, FileRecord]]:
-    whole = _parsed(path)
+def _read_manifest(path: Path, place: Path) -> tuple[Built, dict[str, FileRecord]]:
+    whole = _parsed(path, place)
     if whole.get("schema") != SCHEMA:
         raise ArtifactError(f"'{path}': {MANIFEST} has another schema than {SCHEMA}; compile the network again")
     files, target = whole.get("files"), whole.get("target")

@@ -26,8 +26,9 @@ from ..dsl.zoo_entry import Checkpoint, ZooEntry
 
 if TYPE_CHECKING:
     from ...backends.onnx.read.importer import Imported
+    from .artifact import Artifact
 
-__all__ = ["Request", "load", "load_with_source", "pairs", "read_text"]
+__all__ = ["Request", "artifact_of", "load", "load_with_source", "pairs", "read_text"]
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,30 @@ class Request:
     strict: bool = False
 
 
-def load(request: Request, zoo: Mapping[str, ZooEntry], say: Callable[[str], None] = lambda line: None) -> Graph:
+def load(
+    request: Request, zoo: Mapping[str, ZooEntry], say: Callable[[str], None] = lambda line: None, artifact: Artifact | None = None
+) -> Graph:
     """The graph that was asked for, typed where its source allows; `say` hears what a reader of its file or weights should know.
+    `artifact` is what `artifact_of` opened, if it did: who reads more of it than the graph must not open it twice.
 
     Raises: UsageError for a model that does not exist, with the nearest names; InvalidModel for one that is wrong.
     """
+    if artifact is not None:
+        return _finished(_retyped(artifact.graph(), pairs("--input", request.inputs, ":")), request, zoo, say)
     return load_with_source(request, zoo, say)[0]
+
+
+def artifact_of(request: Request) -> Artifact | None:
+    """The artifact that the model is, if it is one.
+
+    Raises: UsageError where it shall have other weights.
+    """
+    from .artifact import Artifact
+
+    artifact = Artifact.at(Path(request.model))
+    if artifact and request.weights:
+        raise UsageError(f"'{request.model}' carries its own weights; compile the network again with --weights")
+    return artifact
 
 
 def load_with_source(
@@ -119,10 +138,10 @@ def _load(request: Request, zoo: Mapping[str, ZooEntry]) -> Graph:
         from ...ir.parser import parse_graph
 
         return _retyped(parse_graph(read_text(path), path.name), shapes)
-    from .artifact import MANIFEST, Artifact
+    from .artifact import Artifact
 
-    if (path / MANIFEST).is_file():
-        return _retyped(Artifact.open(path).graph(), shapes)
+    if (artifact := Artifact.at(path)) is not None:
+        return _retyped(artifact.graph(), shapes)
     if path.suffix == ".py" and path.is_file():
         raise UsageError(f"'{model}' does not say which network of the file; add the function's name, as {model}:NAME")
     if path.exists():

@@ -15,6 +15,7 @@ from ....ir.apart import joining_node, the_batch
 from ....ir.binding import InputSizes, empty_outputs, is_on_device
 from ....ir.errors import BackendMissing, InvalidInput, InvalidModel
 from ....ir.graph import Node
+from ....ir.holding import shown
 from ....ir.types import DTYPES, Array
 from ..gpus.pinned import Pinned
 from ..gpus.streams import Recording, Stream, memory_here
@@ -57,7 +58,7 @@ class FixedLibrary:
     def __init__(self, of: Library, code: Any, device: Any, weights: list[Any]) -> None:
         assert of.fixed is not None
         self.graph, self.fixed = of.graph, of.fixed
-        self.path = of.path
+        self.path = shown(of.path)
         self.batch_name = the_batch(of.graph)
         self.batches = sorted(of.fixed.memory)
         self.device, self.code, self.weights = device, code, weights
@@ -70,7 +71,7 @@ class FixedLibrary:
         host = tvm()
         device = gpu_device(host, library)
         nbytes = sum(math.prod(each.shape) * DTYPES[each.dtype].itemsize for each in library.arguments)
-        need_memory(f"the weights of {library.path} need", "", nbytes)
+        need_memory(f"the weights of {shown(library.path)} need", "", nbytes)
         with machine_code(host, library):
             code = code_of(library.path)
         values = functools.partial(weight_of, weights=weights)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-import tempfile
 import textwrap
 import threading
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ....ir.errors import BackendMissing, ConvcError, UnsupportedOp, UsageError
-from ....ir.files import scratch_folder, unwritable
+from ....ir.files import folder_beside, scratch_folder, unwritable
 from ....ir.graph import Graph, Node
 from ....ir.ops.leaf import INPUT, Input
 from ..host import raise_interruption, reason, tvm
@@ -78,9 +77,10 @@ def export(executable: Any, path: Path, target: Any = None) -> None:
     pack = None if target is None else functools.partial(_packed, target)
 
     def link(temporary: Path) -> None:
-        with scratch_folder(ROOM):  # TVM has object files in one of its own beside it
+        with scratch_folder(ROOM) as folder:
             try:
-                executable.export_library(str(temporary), fcompile=functools.partial(_share, driver), fpack_imports=pack)
+                share = functools.partial(_share, driver)
+                executable.export_library(str(temporary), fcompile=share, fpack_imports=pack, workspace_dir=str(folder))
             except (RuntimeError, OSError) as error:  # the compiler's own words, or why it cannot be started or has no room for its files
                 raise BackendMissing(f"the library {path} cannot be linked: {textwrap.shorten(str(error), 300)}") from error
 
@@ -119,8 +119,8 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     Raises: UsageError where it cannot be written.
     """
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            temporary = Path(folder) / path.name  # keeps the suffix, by which TVM chooses the format
+        with folder_beside(path) as folder:
+            temporary = folder / path.name  # keeps the suffix, by which TVM chooses the format
             write(temporary)
             with open(temporary, "rb") as written:
                 os.fsync(written.fileno())

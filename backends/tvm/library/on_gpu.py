@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ....ir.errors import ArtifactError, BackendMissing
+from ....ir.holding import shown
 from ..gpus.architectures import architecture, fitting
 from ..gpus.driver import Gpu, gpu, load_runtime
 from ..host import EMULATED_GPU, cuda_compiler
@@ -33,7 +34,7 @@ def gpu_device(host: Any, library: Library) -> Any:
     load_runtime()
     if not device.exist:
         raise BackendMissing(f"TVM does not find the {found.name}; its CUDA runtime was not loaded: start convc anew")
-    check_code(library.code, found, library.path)
+    check_code(library.code, found, shown(library.path))
     return device
 
 
@@ -85,7 +86,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
+        raise ArtifactError(f"{shown(path)} cannot be read: {error.strerror}") from error
 
 
 def _is_emulated(device: Any) -> bool:

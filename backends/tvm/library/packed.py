@@ -15,6 +15,7 @@ import numpy as np
 
 from ....ir.errors import ArtifactError, InvalidModel
 from ....ir.graph import Graph, Node
+from ....ir.holding import shown
 from ....ir.types import DTYPES, Array, TensorType, parse_type
 from ..cpu.laid import Argument
 
@@ -103,14 +104,14 @@ def map_packed(path: Path, packed: Packed) -> list[Array]:
     try:
         pages = np.memmap(path, np.uint8, "r")
     except (OSError, ValueError) as error:
-        raise ArtifactError(f"'{path}' cannot be mapped into memory: {error}") from error
+        raise ArtifactError(f"'{shown(path)}' cannot be mapped into memory: {error}") from error
     return arrays_of(np.asarray(pages), packed, path)
 
 
 def arrays_of(pages: Array, packed: Packed, path: Path) -> list[Array]:
     """The arguments in the bytes of such a file, which is called `path`. Raises: as `map_packed`."""
     if pages.size != packed.size or bytes(pages[:LAYOUT]) != packed.layout.encode():
-        raise ArtifactError(f"'{path}' is laid out otherwise than the manifest says; compile the network again")
+        raise ArtifactError(f"'{shown(path)}' is laid out otherwise than the manifest says; compile the network again")
     return [pages[at : at + _bytes(type_)].view(DTYPES[type_.dtype]).reshape(type_.concrete()) for _, type_, at in packed.entries]
 
 

@@ -18,6 +18,7 @@ from ....ir.dims import evaluate
 from ....ir.errors import ArtifactError, InvalidInput, InvalidModel, UsageError
 from ....ir.files import scratch_folder
 from ....ir.graph import Node
+from ....ir.holding import shown
 from ....ir.types import DTYPES, Array, TensorType
 from ..cpu.laid import Argument
 from ..host import forbids_code, home_process, physical_cores, reason, runtime, thread_count, tvm, use_threads
@@ -240,7 +241,7 @@ def code_of(path: Path) -> Any:
     try:
         code = path.read_bytes()
     except OSError as error:
-        raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
+        raise ArtifactError(f"{shown(path)} cannot be read: {error.strerror}") from error
     with scratch_folder() as folder:
         copy = folder / "model.so"
         copy.write_bytes(code)
@@ -249,8 +250,10 @@ def code_of(path: Path) -> Any:
         except Exception as error:
             if forbids_code(folder):
                 where = folder.parent
-                raise UsageError(f"{path} is loaded from a copy in '{where}', which is mounted noexec; set TMPDIR elsewhere") from error
-            raise ArtifactError(f"{path} is not a library TVM can load: {reason(error)}") from error
+                raise UsageError(
+                    f"{shown(path)} is loaded from a copy in '{where}', which is mounted noexec; set TMPDIR elsewhere"
+                ) from error
+            raise ArtifactError(f"{shown(path)} is not a library TVM can load: {reason(error)}") from error
 
 
 def weight_of(node: Node, weights: Mapping[str, Array] | None) -> Array:

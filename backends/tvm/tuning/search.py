@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import functools
 import random
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ....ir.errors import ConvcError
+from ....ir.files import temporary_folder
 from ....ir.types import Array
 from ..cpu.kernels.kernel import Tunable, form_of
 from ..store.tuned_forms import Found
@@ -80,8 +79,8 @@ def tune_kernel(open_bench: OpenBench, kernel: Tunable, forms: Sequence[Any], ma
     A session's time begins when all is compiled.
     """
     builds = [functools.partial(kernel.build, form) for form in (None, *forms)]
-    with tempfile.TemporaryDirectory(prefix="convc-") as folder:
-        libraries = compiled_libraries([builds[first : first + CHUNK] for first in range(0, len(builds), CHUNK)], Path(folder), stop)
+    with temporary_folder() as folder:
+        libraries = compiled_libraries([builds[first : first + CHUNK] for first in range(0, len(builds), CHUNK)], folder, stop)
         tried = sum(count for _, count in libraries)
         if stop() or tried < 2:
             return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ....ir.errors import BackendMissing
+from ....ir.files import temporary_folder
 from ..cpu.kernels.kernel import Tunable
 from ..cpu.plan import KernelPlan
 from .compiling import compiled_libraries
@@ -79,8 +79,8 @@ def _rule_times(open_bench: OpenBench, kernels: Sequence[Tunable], stop: Callabl
 
     As many, in order, as are compiled before the stop.
     """
-    with tempfile.TemporaryDirectory(prefix="convc-") as folder:
-        libraries = compiled_libraries([[functools.partial(kernel.build, None)] for kernel in kernels], Path(folder), stop)
+    with temporary_folder() as folder:
+        libraries = compiled_libraries([[functools.partial(kernel.build, None)] for kernel in kernels], folder, stop)
         if not libraries:
             return []
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import tempfile
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ....ir.errors import BackendMissing
+from ....ir.files import temporary_folder
 from ....ir.types import Array
 from ..host import host_cpu, reason, tvm
 from .compiling import library
@@ -95,9 +95,9 @@ class Bench:
         """Multiply-adds and bytes read a millisecond, at most."""
         rates: list[float] = []
         for function, amount in (multiply_adds(threads), reads(threads)):
-            with tempfile.TemporaryDirectory(prefix="convc-") as folder:
+            with temporary_folder() as folder:
                 # copies are made of the result: there are no weights, and what is read is as large as it is
-                prepared = self.prepare([(library([function], Path(folder) / "roof.so"), 1)], function, 1)
+                prepared = self.prepare([(library([function], folder / "roof.so"), 1)], function, 1)
                 rates.append(amount / float(self.times(prepared, [0], ROOF_TURNS).min()))
         return rates[0], rates[1]
 
