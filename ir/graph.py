@@ -106,6 +106,11 @@ class Graph:
         return Graph(name, inputs, outputs, tuple(_postorder(wanted)))
 
     @cached_property
+    def live(self) -> Graph:
+        """Without what no output depends on: what a dead node reads is not read."""
+        return Graph.of(self.name, self.inputs, self.outputs, self.nodes)
+
+    @cached_property
     def by_name(self) -> dict[str, Node]:
         return {node.name: node for node in self.nodes}
 

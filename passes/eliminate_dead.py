@@ -10,7 +10,7 @@ __all__ = ["eliminate_dead"]
 
 def eliminate_dead(graph: Graph, ledger: Ledger) -> Graph:
     """Before: %a = relu(%x); %b = tanh(%x); return %a    After: %a = relu(%x); return %a"""
-    live = Graph.of(graph.name, graph.inputs, graph.outputs, graph.nodes)
+    live = graph.live
     kept = set(live.nodes)
     dead = [node for node in graph.nodes if node not in kept]
     if not dead or not ledger.is_open:

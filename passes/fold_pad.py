@@ -107,7 +107,7 @@ def _rules(needless: set[str]) -> tuple[Rule, ...]:
 
 def fold_pad(graph: Graph, ledger: Ledger) -> Graph:
     """Before: %p = pad(%x) {pads=[0,0,1,1,0,0,1,1]}; %c = conv2d(%p, %w)    After: %c = conv2d(%x, %w) {pads=[1,1,1,1]}"""
-    folded = rewrite(graph, _rules(_needless(graph)), ledger)
+    folded = rewrite(graph, _rules(_needless(graph.live)), ledger)
     while folded is not graph:  # a border of a border may be needless once the outer one is gone
         graph, folded = folded, rewrite(folded, _rules(_needless(folded)), ledger)
     return graph

@@ -32,7 +32,7 @@ def hoist_stride(graph: Graph, ledger: Ledger) -> Graph:
     After: %a.thin = conv2d(%x, %v) {strides=[2,2], pads=[1,1,1,1]}; %b.thin = relu(%a.thin); %c = conv2d(%b.thin, %w)
     """
     steps: dict[Node, PerAxis] = {}
-    live = Graph.of(graph.name, graph.inputs, graph.outputs, graph.nodes)  # what a dead node reads is not read
+    live = graph.live
     wanted = _wanted(live)
     for region in _regions(live, wanted):
         if not ledger.is_open:

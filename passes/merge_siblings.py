@@ -45,7 +45,7 @@ def merge_siblings(graph: Graph, ledger: Ledger) -> Graph:
     After: %x.all = conv2d(%x, %x.all.w); %a = slice(%x.all) {axes=[1], ..}; %b = slice(%x.all) {axes=[1], ..}
     """
     merged: list[Family] = []
-    live = Graph.of(graph.name, graph.inputs, graph.outputs, graph.nodes)  # what a dead node reads is not read
+    live = graph.live
     for family in _families(live, ledger.prices):
         if not ledger.is_open:
             break

@@ -116,7 +116,7 @@ def pick_channels(graph: Graph, ledger: Ledger) -> Graph:
     """
     rules = (
         Rule("shuffle", Pat((RESHAPE,)), shuffle),
-        Rule("cut", Pat((SLICE,), (CHOSEN,)), functools.partial(cut, _mixed(graph))),
+        Rule("cut", Pat((SLICE,), (CHOSEN,)), functools.partial(cut, _mixed(graph.live))),
         Rule("ordered", Pat(CONVS, (ONCE, CONST("w"), CONST("b", optional=True))), ordered),
     )
     return rewrite(graph, rules, ledger)

@@ -23,7 +23,7 @@ Kept = Mapping[str, str]  # names of nodes that stay in float32, and why
 
 def narrowed(graph: Graph, ledger: Ledger, dtype: str, kept: Kept) -> Graph:
     """Products in `dtype`, and what follows them; declines go to the ledger. Inputs, outputs and names stay."""
-    live = Graph.of(graph.name, graph.inputs, graph.outputs, graph.nodes)  # what nobody reads is no reason for a cast
+    live = graph.live  # what nobody reads is no reason for a cast
     sources = {node: node.inputs[0] for node in live.ops if node.kind is CAST and _widens(node, dtype)}
     found = candidates_of(live, dtype, kept)
     followers = narrow_followers(live, found.products, found.followers, sources, ledger.prices.sizes)
