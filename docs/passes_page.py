@@ -8,7 +8,7 @@ from pathlib import Path
 
 from convc.docs.markdown import NOTICE, escaped, link, sentence, table
 from convc.passes.catalog import PASSES, Pass
-from convc.passes.pipelines import LEVELS, PRECISIONS
+from convc.passes.pipelines import LEVELS, MEMORY, PRECISIONS
 from convc.tests.support.cases import Case, load_cases
 
 __all__ = ["passes_page"]
@@ -21,6 +21,7 @@ STEPS_INTRO = (
     "A level runs, from top to bottom, the steps that begin at it or below. *Why* says what a step is for, or why it stands there."
 )
 PRECISIONS_INTRO = "`--precision` adds one, after those of the level:"
+MEMORY_INTRO = "`--memory` adds one, which stops at the share that was asked for:"
 OUTCOMES = ("rewrites", "leaves alone", "refuses")
 
 
@@ -34,6 +35,8 @@ def passes_page() -> Iterator[str]:
     yield table(("pass", "from", "why"), rows)
     yield PRECISIONS_INTRO
     yield table(("precision", "pass", "why"), [(f"`{name}`", link(step.name), step.why) for name, step in PRECISIONS.items()])
+    yield MEMORY_INTRO
+    yield table(("pass", "why"), [(link(MEMORY.name), MEMORY.why)])
     asked = [link(name) for name in PASSES if not _levels(name)]
     yield f"In none of them, but for `--enable` and `-p`: {', '.join(asked)}."
     yield "## Catalog"

@@ -28,6 +28,7 @@ from .move_pointwise import move_pointwise
 from .order_for_memory import order_for_memory
 from .pick_channels import pick_channels
 from .pool_before_relu import pool_before_relu
+from .recompute import recompute
 from .rewriting.ledger import Ledger
 from .sink_transposes import sink_transposes
 from .split_concat import split_concat
@@ -78,6 +79,7 @@ PASSES = {
         Pass("pool-before-relu", pool_before_relu, "max_pool(relu(x)) -> relu(max_pool(x)); also other rising functions"),
         Pass("dense-to-conv", dense_to_conv, "dense over a flattened image -> conv, the fully convolutional form"),
         Pass("order-for-memory", order_for_memory, "an order of branches that keeps fewer bytes live at once"),
+        Pass("recompute", recompute, "values that are kept long computed again, without products, down to the least peak"),
         Pass("to-float16", to_float16, "products and what follows them in float16, casts at the borders", exact=False),
         Pass("to-bfloat16", to_bfloat16, "products and what follows them in bfloat16, casts at the borders", exact=False),
         Pass("differentiate", differentiate, "also the gradients of the loss that a network returns", adds_outputs=True),

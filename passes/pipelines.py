@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .manager import Step
 
-__all__ = ["LEVELS", "PRECISIONS"]
+__all__ = ["LEVELS", "MEMORY", "PRECISIONS"]
 
 O0 = (Step("infer-shapes", why="every later step reads types"),)
 O1 = (
@@ -50,5 +50,8 @@ PRECISIONS = {
     "fp16": Step("to-float16", why="after all others: what they fold into weights is rounded once, and casts hide nothing from them"),
     "bf16": Step("to-bfloat16", why="as for fp16"),
 }
+
+# After all of these, where somebody asks for less memory: it costs time.
+MEMORY = Step("recompute", why="last: merge-common would make one of a value and its copy, and an order is given by now")
 
 LEVELS: tuple[tuple[Step, ...], ...] = (O0, O1, O2, O3)

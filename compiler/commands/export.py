@@ -15,10 +15,11 @@ from ..files.model import Request, load_with_source
 from ..files.onnx_file import export_onnx
 from ..files.weights import WEIGHT_FILES, check_numbers, write_weights
 from ..targets.options import FP32, PRECISIONS
+from ..training.memory import step_within, words_of
 from ..training.onnx_step import export_training
 from ..training.step import evaluation_step, training_step
 from .console import Console
-from .options import CALIBRATION, check_suffix, model_options
+from .options import CALIBRATION, MEMORY, SHARE, check_suffix, model_options
 
 __all__ = ["command"]
 
@@ -34,6 +35,7 @@ PRECISION = "Of products and weights; inputs and outputs, norms, pool sums and s
 @click.option("--precision", type=click.Choice(PRECISIONS), default=FP32, show_default=True, help=PRECISION)
 @click.option("--calibration", multiple=True, metavar="FILE", help=CALIBRATION)
 @click.option("--training", is_flag=True, help="A step of training with sgd: weights and state in, loss and the next ones out.")
+@click.option("--memory", type=SHARE, help=MEMORY)
 @click.option("--evaluation", is_flag=True, help="Loss and accuracy, weights as inputs.")
 @click.option("--opset", type=int, help="ONNX opset, 7 or newer; default: the newest that onnxruntime here supports.")
 @click.pass_obj
@@ -47,6 +49,7 @@ def command(
     opset: int | None,
     training: bool,
     evaluation: bool,
+    memory: float | None,
 ) -> None:
     """Write MODEL as an ONNX file, or its parameters by name. It is exported as written unless -O asks for passes."""
     check_suffix("-o", output, (".onnx", *WEIGHT_FILES))
@@ -58,6 +61,8 @@ def command(
         if (training and evaluation) or precision != FP32 or output.suffix != ".onnx":
             raise UsageError("--training and --evaluation each write one .onnx file of their own, in fp32")
         graph, source = (training_step(graph) if training else evaluation_step(graph)), None
+    if memory is not None and not training:
+        raise UsageError("--memory is of a step of training; give --training too")
     if output.suffix in WEIGHT_FILES:
         if level or opset or precision != FP32:
             extra = "-O" if level else "--opset" if opset else "--precision"
@@ -66,6 +71,10 @@ def command(
         write_weights(graph, output)
     else:
         better = optimize(graph, level)[0]
+        if memory is not None:
+            found = step_within(better, memory)
+            console.say(words_of(found, better))
+            better = found.graph
         if narrowed := _narrowed(console, better, precision, calibration):
             better = narrowed.graph
             for line in narrowed.lines:

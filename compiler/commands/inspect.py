@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ...ir.errors import UsageError
+from ...ir.graph import Graph
 from ...ir.printer import print_graph
 from ...passes.manager import Stage
+from ...passes.pipelines import MEMORY as MEMORY_STEP
+from ...passes.rewriting.ledger import Rewrite
+from ..engines.onnxruntime import ONNXRUNTIME
 from ..files.model import Request
 from ..report.html.report import Report
 from ..report.text import graph_diff, stage_line
+from ..training.memory import step_within, words_of
+from ..training.step import training_step
 from .coloured import print_changes
 from .console import Console, emit_json, print_table
 from .html_file import write_html
-from .options import PassOptions, html_option, model_options, pass_options
+from .options import MEMORY, SHARE, PassOptions, html_option, model_options, pass_options
 from .pipeline import run_pipeline
 
 __all__ = ["command"]
@@ -29,6 +37,8 @@ __all__ = ["command"]
 @click.option("--context", type=click.IntRange(0), default=2, show_default=True, help="Unchanged lines around each change.")
 @click.option("--ir", is_flag=True, help="Print the final graph and nothing else: IR text that `convc opt` reads.")
 @click.option("--list-passes", is_flag=True, help="Print the pipeline with its reasons and stop.")
+@click.option("--training", is_flag=True, help="Of a step of training with sgd instead.")
+@click.option("--memory", type=SHARE, help=MEMORY)
 @html_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
@@ -40,12 +50,19 @@ def command(
     context: int,
     ir: bool,
     list_passes: bool,
+    training: bool,
+    memory: float | None,
     html: Path | None,
     as_json: bool,
 ) -> None:
     """Show what each pass does to MODEL."""
-    original = console.load(request)
+    if memory is not None and not training:
+        raise UsageError("--memory is of a step of training; give --training too")
+    loaded = console.load(request)
+    original = training_step(loaded) if training else loaded
     graph, trace = run_pipeline(console, original, passes, declines=ir)
+    if memory is not None:
+        graph, trace = _within(console, graph, trace, memory)
     if html is not None:
         write_html(console, html, Report(original, trace, _subject(passes)))
     if list_passes:
@@ -76,6 +93,17 @@ def command(
 
 def _subject(passes: PassOptions) -> str:
     return f"inspect {f'-p {passes.passes}' if passes.passes else f'-O{passes.level}'}"
+
+
+def _within(console: Console, graph: Graph, trace: list[Stage], share: float) -> tuple[Graph, list[Stage]]:
+    """The graph in a share of its memory, as one more stage of the trace."""
+    start = time.perf_counter()
+    found = step_within(graph, share)
+    console.say(words_of(found, graph))
+    rewrites = tuple(Rewrite(MEMORY_STEP.name, names[0], names, ()) for names in found.groups)
+    prices = trace[-1].prices if trace else ONNXRUNTIME.prices
+    stage = Stage(MEMORY_STEP.name, MEMORY_STEP.why, found.graph, rewrites, time.perf_counter() - start, prices)
+    return found.graph, [*trace, stage]
 
 
 def _record(stage: Stage) -> dict[str, Any]:

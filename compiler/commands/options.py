@@ -14,9 +14,22 @@ from ...backends.tvm.host import most_threads
 from ...ir.errors import UsageError
 from ..files.model import Request
 
-__all__ = ["CALIBRATION", "THREADS", "PassOptions", "check_suffix", "gather", "html_option", "model_options", "pass_options"]
+__all__ = [
+    "CALIBRATION",
+    "MEMORY",
+    "SHARE",
+    "THREADS",
+    "PassOptions",
+    "check_suffix",
+    "gather",
+    "html_option",
+    "model_options",
+    "pass_options",
+]
 
 THREADS = click.IntRange(1, most_threads())
+SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
+MEMORY = "Of a step of training: leave at most this share of what is live at once, by computing values again; no bit changes."
 CALIBRATION = "Photographs or one .npz of inputs: a layer that leaves the range of fp16 on one of them stays in float32."
 HTML = "Also write what happened as one HTML file, to look at in a browser."
 F = TypeVar("F", bound=Callable[..., Any])

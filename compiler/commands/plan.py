@@ -27,12 +27,14 @@ from ..planning.race import Races
 from ..planning.search import Planned, plan_network
 from ..planning.study import excluded_layers, study
 from ..report.frontier_svg import pareto_svg
+from ..training.memory import step_within, words_of
+from ..training.onnx_step import export_training
+from ..training.step import training_step
 from .console import Console, emit_json, print_table
-from .options import THREADS, check_suffix, gather, model_options
+from .options import MEMORY, SHARE, THREADS, check_suffix, gather, model_options
 
 __all__ = ["command"]
 
-SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 PLAN_SUFFIXES = (".json", ".onnx", ".cir", ".svg")
 CURVE = 40  # plans on the picture's line
 
@@ -45,6 +47,7 @@ class PlanOptions:
     params: float | None
     latency: float | None
     error: float | None
+    memory: float | None
     files: tuple[str, ...]
     images: int
     imagenet: bool
@@ -96,6 +99,7 @@ class Answer:
 @click.option("--params", type=SHARE, help="Leave at most this share of the parameters.")
 @click.option("--latency", type=SHARE, help="Leave at most this share of the latency, as estimated from arithmetic and traffic.")
 @click.option("--error", type=SHARE, help="The fewest multiply-adds with the outputs' relative error, on calibration inputs, within this.")
+@click.option("--memory", type=SHARE, help=MEMORY)
 @click.option("--calibration", "files", multiple=True, metavar="FILE", help="Photographs or one .npz of inputs; else weights alone decide.")
 @click.option("--images", type=click.IntRange(2, 10_000), default=32, show_default=True, help="Crops made of the photographs.")
 @click.option("--imagenet", is_flag=True, help="Normalize photographs as common ImageNet checkpoints expect.")
@@ -119,11 +123,14 @@ class Answer:
 def command(console: Console, request: Request, given: PlanOptions, advice: bool) -> None:
     """Put 1x1 bottlenecks into MODEL: approximations, chosen under one budget for all layers, and measured.
 
-    Give one of --macs, --params, --latency and --error, or --apply a plan. Exits with 1 if the plan misses its budget, because splits were
-    rejected that are not faster; it is written all the same.
+    Give one of --macs, --params, --latency and --error, or --apply a plan. --memory says instead what a step of training computes again.
+    Exits with 1 if the plan misses its budget, because splits were rejected that are not faster; it is written all the same.
     """
     if advice:
         _advise(console.load(request), given.as_json)
+        return
+    if given.memory is not None:
+        _plan_memory(console, request, given.memory, given)
         return
     budget = _budget(given)
     source = read_plan(given.apply_file) if given.apply_file is not None else None
@@ -143,10 +150,31 @@ def command(console: Console, request: Request, given: PlanOptions, advice: bool
         answer.made.check()
 
 
+def _plan_memory(console: Console, request: Request, share: float, given: PlanOptions) -> None:
+    """Raises: UsageError with another budget, or for files that take no step."""
+    if given.budgets or given.apply_file is not None or given.save_weights is not None:
+        raise UsageError("--memory plans a step of training, exactly; leave out the other budgets, --apply and --save-weights")
+    for path in given.outputs:
+        check_suffix("-o with --memory", path, (".cir", ".onnx"))
+    step = training_step(console.load(request))
+    found = step_within(step, share)
+    for path in given.outputs:
+        if path.suffix == ".onnx":
+            export_training(found.graph, path)
+        else:
+            write_file(path, print_graph(found.graph, origins=True).encode())
+        console.say(f"wrote {path}")
+    if given.as_json:
+        emit_json({"model": request.model, **{key: value for key, value in vars(found).items() if key != "graph"}, "share": found.share})
+    else:
+        print_table([(f"{place}", ", ".join(names)) for place, names in enumerate(found.groups, 1)], ("", "computed again"))
+        click.echo(words_of(found, step))
+
+
 def _budget(given: PlanOptions) -> Budget | None:
     """Raises: UsageError unless one budget, or a plan, was given, and files that can be written."""
     if len(given.budgets) + (given.apply_file is not None) != 1:
-        raise UsageError("give one of --macs, --params, --latency, --error and --apply")
+        raise UsageError("give one of --macs, --params, --latency, --error, --memory and --apply")
     for path in given.outputs:
         check_suffix("-o", path, PLAN_SUFFIXES)
         if path.suffix == ".svg" and not given.budgets:

@@ -26,9 +26,12 @@ from ..training.run import Plan, RunFiles, TrainingRun, files_of
 from ..training.schedules import SCHEDULES
 from ..training.trainer import Score, Trainer
 from .console import Console, emit_json
-from .options import THREADS, check_suffix, gather, model_options
+from .options import MEMORY, SHARE, THREADS, check_suffix, gather, model_options
 
 __all__ = ["command"]
+
+
+FREE = ("threads", "backend", "memory")  # options that decide no bits, or that the run itself keeps
 
 
 def _names(context: click.Context, option: click.Parameter, value: str) -> tuple[str, ...]:
@@ -59,6 +62,7 @@ def _names(context: click.Context, option: click.Parameter, value: str) -> tuple
 @click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that augment beside the step.")
 @click.option("-b", "--backend", type=click.Choice(list(ENGINES)), default="tvm", show_default=True)
 @click.option("--threads", type=THREADS, help="Threads; default: one a physical core.")
+@click.option("--memory", type=SHARE, help=MEMORY)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all that is drawn.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint beside the output, to the same bits.")
 @click.option("--json", "as_json", is_flag=True, help="The epochs as JSON.")
@@ -89,6 +93,8 @@ def command(console: Console, request: Request, plan: Plan, data: str, output: P
     console.say(
         f"{len(run.training)} pictures to learn from, {len(run.held)} held out, {run.per_epoch} steps an epoch, on {trainer.engine}"
     )
+    if trainer.recomputed is not None:
+        console.say(trainer.recomputed.line)
     _go(console, run, files)
     best = max(run.epochs, key=lambda each: each.worth)
     if as_json:
@@ -105,7 +111,7 @@ def _check_apart(data: str, files: RunFiles) -> None:
 
 def _identity(how: dict[str, Any]) -> dict[str, Any]:
     """What of the options decides the bits, as JSON has it."""
-    return {name: list(how[name]) if name == "freeze" else value for name, value in how.items() if name not in ("threads", "backend")}
+    return {name: list(how[name]) if name == "freeze" else value for name, value in how.items() if name not in FREE}
 
 
 def _go(console: Console, run: TrainingRun, files: RunFiles) -> None:
@@ -172,6 +178,7 @@ def _trainer(graph: Graph, plan: Plan, how: dict[str, Any]) -> Trainer:
         how["init"],
         plan.seed,
         plan.batch,
+        how["memory"],
     )
 
 

@@ -20,6 +20,7 @@ from ...ir.types import DTYPES, Array, TensorType
 from ..engines.engine import Run
 from ..engines.table import engines_named
 from .initial import begun, holding
+from .memory import step_within
 from .optimizers import Optimizer
 from .step import NEXT, TrainingStep, evaluation_step, step_of
 
@@ -49,7 +50,9 @@ class Trainer:
 
     What is drawn, dropout too, hangs on `seed` and the number of the step alone: the same steps give the same bits, with any number of
     threads. Steps of `batch` images have a program of their own, which is faster and sooner compiled; those of other sizes share another,
-    whose sums may round otherwise. Raises: as `training_step`; BackendMissing for an engine that is not here.
+    whose sums may round otherwise. With a share of `memory` a step keeps less between its halves and computes it again, to the same bits
+    (`recomputed` says what that came to). Raises: as `training_step`; BackendMissing for an engine that is not here; UsageError for a
+    share of memory that cannot be reached.
     """
 
     def __init__(
@@ -65,11 +68,13 @@ class Trainer:
         init: str | None = None,
         seed: int = 0,
         batch: int | None = None,
+        memory: float | None = None,
     ) -> None:
         self.graph = begun(net if isinstance(net, Graph) else net(), init, seed)
         self.batch = batch
         self.loss, self.engine, self.threads, self.seed = loss, engine, threads, seed
         self.made: TrainingStep = step_of(self.graph, loss, optimizer, frozen, clip_norm, label_smoothing)
+        self.recomputed = None if memory is None else step_within(self.made.graph, memory, batch)
         start = {node.name: node.weights.array() for node in self.graph.params if node.weights is not None and node.typed.is_float}
         states = {name: np.zeros(type_.concrete(), DTYPES[type_.dtype]) for name, type_ in self.made.states.items()}
         self.frozen = {name: value for name, value in start.items() if name not in self.made.weights}
@@ -142,12 +147,16 @@ class Trainer:
 
     @cached_property
     def _step(self) -> Run:
-        return self._started(self.made.graph)
+        return self._started(self._run_graph)
 
     @cached_property
     def _step_of_batch(self) -> Run:
         """Of batches of the size that nearly all have: of numbers more is known than of a name."""
-        return self._started(specialize(self.made.graph, dict.fromkeys(batch_names(self.made.graph), self.batch or 1)))
+        return self._started(specialize(self._run_graph, dict.fromkeys(batch_names(self._run_graph), self.batch or 1)))
+
+    @property
+    def _run_graph(self) -> Graph:
+        return self.made.graph if self.recomputed is None else self.recomputed.graph
 
     @cached_property
     def _evaluation_graph(self) -> Graph:

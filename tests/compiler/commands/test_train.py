@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -162,3 +163,59 @@ def test_what_is_learned_from_is_not_written_over(model, tmp_path):
     done = convc("train", model, "--data", "d.npz", "-b", "reference", "-o", "d.npz", cwd=tmp_path)
     assert (done.code, (tmp_path / "d.npz").read_bytes() == kept) == (2, True)
     assert "would be written over the pictures it learns from" in done.err
+
+
+NORMED = """
+import convc as cc
+
+@cc.network(image="N,1,8,8")
+def normed(image, classes=10):
+    for _ in range(3):
+        image = cc.conv_bn_relu(image, 4, 3, pad=1)
+    return cc.softmax(cc.dense(cc.global_avg_pool(image), classes))
+"""
+
+
+@pytest.fixture
+def normed(tmp_path):
+    (tmp_path / "normed.py").write_text(NORMED)
+    return f"{tmp_path / 'normed.py'}:normed"
+
+
+def test_less_memory_and_the_same_bits(normed, tmp_path):
+    plan = ("--data", "digits", "-b", "reference", "--epochs", "1", "--batch", "300")
+    whole, less = tmp_path / "whole.safetensors", tmp_path / "less.safetensors"
+    assert convc("train", normed, *plan, "-o", whole).code == 0
+    done = convc("train", normed, *plan, "-o", less, "--memory", "0.8")
+    assert re.search(r"values are computed again: peak [\d,]+ -> [\d,]+ bytes \(0\.[67]\d+\), for \d+\.\d\d % more FLOPs", done.err)
+    assert less.read_bytes() == whole.read_bytes()
+    assert convc("train", normed, *plan, "-o", whole, "--memory", "0.8", "--resume").code == 0
+
+
+def test_a_step_in_a_share_of_its_memory_is_planned_shown_and_exported(normed, tmp_path):
+    planned = convc("plan", normed, "--memory", "0.8", "--json", "-o", tmp_path / "step.cir")
+    found = json.loads(planned.out)
+    assert found["after"] <= 0.8 * found["before"]
+    assert ".again = relu" in (tmp_path / "step.cir").read_text()
+    shown = convc("inspect", normed, "--training", "--memory", "0.8", "-O1")
+    assert "recompute" in shown.out
+    assert "for batches of 16" in shown.err
+    exported = convc("export", normed, "--training", "--memory", "0.8", "-o", tmp_path / "step.onnx")
+    assert exported.code == 0
+    assert any(name.endswith(".again") for node in onnx.load(tmp_path / "step.onnx").graph.node for name in node.output)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("plan", "--memory", "0.01"), "is as little as it comes to by computing values again"),
+        (("plan", "--memory", "0.8", "--macs", "0.5"), "leave out the other budgets"),
+        (("export", "--memory", "0.8", "-o", "x.onnx"), "give --training too"),
+        (("inspect", "--memory", "0.8"), "give --training too"),
+    ],
+)
+def test_memory_that_cannot_be(normed, words, said):
+    command, *rest = words
+    done = convc(command, normed, *rest)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
