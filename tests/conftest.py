@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,10 @@ from convc.tests.support import once
 
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.load_profile("same")
+
+MEMORY = Path("/dev/shm")
+RUN = "convc-tests-"
+LAST = -1000  # of what multiprocessing does at the end of a process; its own folder goes at -100
 
 
 class Checkout:
@@ -32,15 +37,40 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Checkout)
     if "PYTEST_XDIST_WORKER" in os.environ:
         return
-    if "TMPDIR" not in os.environ and in_memory(Path("/dev/shm")):
-        os.environ["TMPDIR"] = tempfile.tempdir = "/dev/shm"
-    run = tempfile.TemporaryDirectory(prefix="convc-tests-", ignore_cleanup_errors=True)
-    config.add_cleanup(run.cleanup)
-    os.environ["CONVC_CACHE"] = str(Path(run.name) / "kernels")  # the user's own is left alone
-    os.environ[once.FOLDER] = run.name
+    is_ours_to_choose = "TMPDIR" not in os.environ and in_memory(MEMORY)
+    run = run_folder(MEMORY if is_ours_to_choose else Path(tempfile.gettempdir()))
+    if is_ours_to_choose:
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)  # folders of tests that fail stay; whatever else a test leaves goes with the run
+        os.environ["TMPDIR"] = tempfile.tempdir = str(run / "tmp")
+        os.mkdir(tempfile.tempdir)
+    os.environ["CONVC_CACHE"] = str(run / "kernels")  # the user's own is left alone
+    os.environ[once.FOLDER] = str(run)
     os.environ.setdefault("TVM_THREAD_POOL_SPIN_COUNT", "0")  # a thread of TVM's that waits takes a whole processor, 0.1 s a kernel
     if config.args_source is config.ArgsSource.TESTPATHS:
         config.add_cleanup(once.ahead("convc.tests.backends.onnx.test_conformance").wait)
+
+
+def run_folder(place: Path) -> Path:
+    """It goes as the process ends, after what multiprocessing has in it. Its name has the number of the process, by which a later run sees
+    what runs that were killed have left, and removes it.
+    """
+    for left in place.glob(f"{RUN}*-*"):
+        number = left.name.removeprefix(RUN).partition("-")[0]
+        if number.isdecimal() and not is_alive(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = tempfile.mkdtemp(prefix=f"{RUN}{os.getpid()}-", dir=place)
+    Finalize(None, shutil.rmtree, (folder, True), exitpriority=LAST)
+    return Path(folder)
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def in_memory(folder: Path, least: int = 8 << 30) -> bool:
