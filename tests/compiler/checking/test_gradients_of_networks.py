@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 
 import numpy as np
 import onnx
@@ -100,8 +101,15 @@ def _loss(name: str, inputs, moved: str, by) -> float:
     return float(reference.run(graph.rebuild(changed), inputs, "f64")["loss"])
 
 
-@pytest.mark.parametrize("engine", [name for name in ENGINES if name != "reference"])
-@pytest.mark.parametrize("name", NETS)
+# TVM takes seconds for each. Its rows of gradients have cases in tests/backends/tvm/stock, kernels for them tests of their own; these two
+# have the layers that most networks have, and a batch norm's gradient.
+def turns():
+    for name, engine in itertools.product(NETS, [name for name in ENGINES if name != "reference"]):
+        is_slow = engine == "tvm" and name not in ("lenet", "residual")
+        yield pytest.param(name, engine, id=f"{name}-{engine}", marks=[pytest.mark.slow] if is_slow else [])
+
+
+@pytest.mark.parametrize(("name", "engine"), list(turns()))
 def test_engines_compute_them(name, engine):
     graph = differentiated(name)
     inputs = normal_inputs(graph, N=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -37,8 +38,14 @@ def meaning(size: Heads, q: Array, kv: Array, scale: float, mask: Array | None) 
     return mixed.transpose(0, 2, 1, 3).reshape(n, size.queries, heads * size.width)
 
 
-@pytest.mark.parametrize("masks", [None, (2, 1), (1, 3)])
-@pytest.mark.parametrize("sizes", [(21, 197, 32, 48), (49, 49, 20, 16), (5, 5, 7, 7), (1, 16, 64, 20)])
+def turns():
+    """What is masked, and how long the axes are, are loops apart: each mask is tried on two sizes, on the others in the slow tier."""
+    for sizes, masks in itertools.product(((21, 197, 32, 48), (49, 49, 20, 16), (5, 5, 7, 7), (1, 16, 64, 20)), (None, (2, 1), (1, 3))):
+        is_slow = masks is not None and sizes[0] > 5
+        yield pytest.param(sizes, masks, marks=[pytest.mark.slow] if is_slow else [])
+
+
+@pytest.mark.parametrize(("sizes", "masks"), list(turns()))
 def test_attention(sizes: tuple[int, int, int, int], masks: tuple[int, int] | None) -> None:
     n, heads = 2, 3
     queries, keys, depth, width = sizes
