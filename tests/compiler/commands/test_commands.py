@@ -181,7 +181,7 @@ def test_verify_of_an_artifact(bundle):
 
 
 def test_cuda_artifacts_are_made_without_a_gpu(tmp_path):
-    done = convc("compile", "lenet5", "-t", "cuda:sm_80", "-o", tmp_path / "net")
+    done = convc("compile", "shared", "-t", "cuda:sm_80", "-o", tmp_path / "net")
     assert done.code == 0, done.err
     manifest = json.loads((tmp_path / "net" / "manifest.json").read_text())
     assert "__global__" in (tmp_path / "net" / manifest["target"]["source"]).read_text()

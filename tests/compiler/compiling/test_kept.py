@@ -34,10 +34,20 @@ def net(text: str = NET) -> Graph:
     return typed_graph(text)
 
 
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache without networks, but with the kernels of NET, which take most of the time."""
+    place = tmp_path_factory.mktemp("kernels") / "cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONVC_CACHE", str(place))
+        cc.compile(net(), check=False)
+    return place
+
+
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(kernels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CONVC_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    return Path(shutil.copytree(kernels, tmp_path / "cache"))
 
 
 @pytest.fixture
