@@ -174,7 +174,10 @@ def resize(around: Surroundings, node: Node) -> Work | None:
         Argument(f"{node.name}.table{i}", table.shape, "i32" if table.dtype == np.int32 else "f32", lambda values, table=table: table)
         for i, table in enumerate(resizes.tables(op, rows, cols))
     ]
-    return Work((node,), resizes.resize.of(op, batch_of(x), channels, rows, cols), (x,), tuple(tables))
+    is_last = node in around.graph.outputs and not around.graph.readers[node]  # the caller alone reads it, who knows no blocks
+    out_of_blocks = is_last and extents(node)[2] >= LANES
+    kernel = resizes.resize.of(op, batch_of(x), channels, rows, cols, out_of_blocks=out_of_blocks)
+    return Work((node,), kernel, (x,), tuple(tables), plain=frozenset([node] if out_of_blocks else []))
 
 
 def flat(around: Surroundings, node: Node) -> Work | None:

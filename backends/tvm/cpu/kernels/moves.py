@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .kernel import kind
 from .layout import LANES, Batch, blocks
 from .writer import Operand, Writer, blocked, prim_func
 
-__all__ = ["concat", "pack", "pick", "slice_blocks", "transposed", "unpack"]
+__all__ = ["concat", "pack", "pick", "slice_blocks", "transposed", "turn_out", "unpack"]
 
 LanePlace = tuple[int, int, int]  # of a channel: operand, block, lane
 
@@ -78,6 +78,20 @@ def unpack(batch: Batch, channels: int, rows: int, cols: int, dtype: str = "floa
             _by_fill(writer, channels, c, turn if pixels >= LANES else pick)
 
     return prim_func([blocked("A", batch, channels, rows, cols), Operand("D", (batch, channels, rows, cols), dtype)], body)
+
+
+def turn_out(writer: Writer, d: Any, at: tuple[Any, Any, Any], pixel: Callable[[Any], Any]) -> None:
+    """Pixels of a block, a vector of its channels each, as a row of D[n,C,H,W], `at` an image, block and row; one of a vector at least."""
+    (i, c, y), channels, cols = at, int(d.shape[1]), int(d.shape[3])
+    with writer.loop(*_tiles(cols)) as tile:
+        first = writer.keep(_tile_start(writer, tile, cols)[0])
+
+        def turn(used: int) -> None:
+            given = [writer.keep(pixel(first + x)) for x in range(LANES)]
+            for k, vector in enumerate(transposed(writer, given)[:used]):
+                writer.to.buffer_store(d, vector, [i, c * LANES + k, y, writer.lanes(first)])
+
+        _by_fill(writer, channels, c, turn)
 
 
 def _tiles(pixels: int) -> tuple[int]:

@@ -7,6 +7,7 @@ import pytest
 
 from convc.backends.tvm.cpu.kernels.norms import local_response_norm
 from convc.backends.tvm.cpu.kernels.resize import can_resize, resize, tables
+from convc.backends.tvm.cpu.plan import plan
 from convc.ir.ops.norm import LOCAL_RESPONSE_NORM, LocalResponseNorm
 from convc.ir.ops.resize import COORDINATES, RESIZE, ROUNDINGS, Resize
 from convc.tests.support.cpu_kernels import blocked_shape, call, draw, from_blocks, into_blocks
@@ -59,6 +60,41 @@ def test_resize(shape: tuple[int, int, int, int], op: Resize) -> None:
     for batch in (None, shape[0]):
         got = call(resize(op, batch, *shape[1:]), [into_blocks(x), *tables(op, *shape[2:])], blocked_shape(*wanted.shape))
         np.testing.assert_allclose(from_blocks(got, shape[1]), wanted, rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "op"),
+    [
+        ((1, 21, 3, 7), Resize((2.0, 8.0), "bilinear", "half_pixel")),
+        ((2, 16, 5, 16), Resize((1.5, 1.0), "bilinear", "align_corners")),
+        ((2, 5, 4, 50), Resize((3.0, 0.4), "bilinear", "half_pixel")),  # columns are read once at most
+        ((2, 20, 3, 9), Resize((2.0, 2.0), "nearest", "asymmetric", "floor")),
+    ],
+    ids=str,
+)
+def test_a_resize_out_of_blocks_has_the_same_digits(shape: tuple[int, int, int, int], op: Resize, named: bool) -> None:
+    x, batch = draw(*shape), None if named else shape[0]
+    wanted = RESIZE.meaning(op, x.astype(np.float64))
+    operands = [into_blocks(x), *tables(op, *shape[2:])]
+    got = call(resize(op, batch, *shape[1:], out_of_blocks=True), operands, wanted.shape)
+    assert np.array_equal(got, from_blocks(call(resize(op, batch, *shape[1:]), operands, blocked_shape(*wanted.shape)), shape[1]))
+    np.testing.assert_allclose(got, wanted, rtol=2e-6, atol=2e-6)
+
+
+def test_what_the_caller_alone_reads_is_resized_out_of_blocks() -> None:
+    text = """graph @g(%x: f32[N,20,3,9]) {
+        %w = param : f32[6,20,1,1]
+        %c = conv2d(%x, %w)
+        %y = resize(%c) {scales=[2.0,2.0], mode=bilinear}
+        %z = resize(%c) {scales=[3.0,1.0], mode=bilinear}
+        return %y, %z }"""
+    graph = typed_graph(text)
+    calls = [(call.kernel, call.node.name) for call in plan(graph).calls]
+    assert calls[-3:] == [("resize", "y"), ("resize", "z"), ("unpack", "z")], "rows of 9 columns fill no vector"
+    build_and_hold(graph, {"N": 1}, {"N": 3})
+    read = typed_graph(text.replace("return %y", "%r = relu(%y) return %y, %r"))
+    assert ("unpack", "y") in [(call.kernel, call.node.name) for call in plan(read).calls]
 
 
 def test_cubic_has_no_kernel() -> None:
