@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from convc.backends.tvm.cpu.kernels.direct.kernel import direct
 from convc.backends.tvm.cpu.kernels.direct.size import Direct
 from convc.backends.tvm.cpu.kernels.windows import Window
 from convc.backends.tvm.cpu.plan import plan
@@ -119,3 +122,13 @@ def test_register_tiles_cover_the_result_once_and_fit(cols: int, blocks: int, gr
             places = [run.first + tile * width + j for tile in range(run.tiles) for j in range(width)]
             covered += [(first + block, place) for block in range(tiles * deep) for place in places]
     assert sorted(covered) == [(block, place) for block in range(blocks) for place in range(cols)]
+
+
+@pytest.mark.parametrize("blocks", [(15, 60), (60, 15)])
+def test_a_single_pixel_of_many_weights_is_divided_evenly(blocks: tuple[int, int]):
+    """As in squeeze-and-excite: the weights' way from memory is what takes long."""
+    size = Direct(1, blocks[0], 16, Window(1, 1, (1, 1)), blocks[1], 1, ())
+    assert size.depths() == [(0, blocks[1], 1)]
+    assert direct(size).script().count("T.parallel(") == 1
+    assert replace(size, batch=2).depths()[0][2] == 2, "which weights in a cache serve both"
+    assert "T.parallel" not in direct(Direct(1, 15, 16, Window(1, 1, (1, 1)), 8, 1, ())).script(), "to wake a thread would take longer"

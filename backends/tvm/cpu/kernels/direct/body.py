@@ -55,7 +55,8 @@ class Body:
 
     def write(self) -> None:
         size, writer = self.size, self.writer
-        rows, work = size.out[0], size.macs // MACS
+        rows = size.out[0]
+        work = max(size.macs // MACS, math.prod(size.weights))  # of few pixels the weights' way from memory takes longer than the sums
         if size.is_rowwise:
             with writer.each(size.batch, rows, work=work) as (i, y):
                 line = self.line(i, y)

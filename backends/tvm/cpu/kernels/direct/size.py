@@ -93,13 +93,14 @@ class Direct:
     def depths(self) -> list[tuple[int, int, int]]:
         """(first block, tiles, blocks of each) of a group's output: pairs, and where their number is odd three at the end.
 
-        One at a time where a block takes several registers: a pair leaves room for few columns, and takes a tenth longer on AVX2.
+        One at a time where a block takes several registers: a pair leaves room for few columns, and takes a tenth longer on AVX2. And of a
+        image's single pixel, as in squeeze-and-excite, where all waits for the weights: so threads have about as many as one another.
         """
         count = self.per_group[1]
         if self.form is not None:
             tiles, left = divmod(count, self.form.blocks)
             return [(0, tiles, self.form.blocks), *([(count - left, 1, left)] if left else [])]
-        if self.processor.lanes < LANES:
+        if self.processor.lanes < LANES or (self.batch == 1 and self.out == (1, 1)):
             return [(0, count, 1)]
         if count < 3 or count % 2 == 0:
             return [(0, count // min(count, 2), min(count, 2))]
