@@ -149,11 +149,13 @@ def elementwise(around: Surroundings, node: Node) -> Work | None:
     if x.type != node.type or other.typed.dtype != node.typed.dtype:
         return None
     channels, ones = sizes[1], (1,) * (node.typed.rank - 2)
-    if other.typed.shape in ((channels, *ones), (1, channels, *ones)) and can_pack(other):
+    is_gate = other.weights is None and is_blocked(other) and other.typed.shape == (*node.typed.shape[:2], *ones)
+    is_constant = other.typed.shape in ((channels, *ones), (1, channels, *ones)) and can_pack(other)
+    if is_gate and (other in around.in_blocks or not is_constant):  # of one image it would be both: read where it lies
+        return Work(covers, pointwise.by_image.of(*sizes, first, steps), (x, other), others=others)
+    if is_constant:
         constant = packed(f"{node.name}.packed", constants(channels), other)
         return Work(covers, pointwise.by_channel.of(*sizes, first, steps), (x,), (constant,), others)
-    if other.weights is None and is_blocked(other) and other.typed.shape == (*node.typed.shape[:2], *ones):
-        return Work(covers, pointwise.by_image.of(*sizes, first, steps), (x, other), others=others)
     return None
 
 

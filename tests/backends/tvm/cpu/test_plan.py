@@ -227,3 +227,21 @@ def test_gradients_of_max_pools():
     graph = typed_graph(text)
     assert kernels(graph) == {"y": "max pool gradient", "z": "max pool gradient"}
     build_and_hold(graph, {"N": 1}, {"N": 3})
+
+
+@pytest.mark.parametrize("batch", ["N", "1"])
+def test_a_gate_is_read_where_its_layer_left_it(batch: str):
+    """Of one image it has the shape of a constant a channel, which would be moved out of blocks and packed first."""
+    text = f"""graph @g(%x: f32[{batch},20,6,5]) {{
+      %w = param : f32[20,20,1,1]
+      %p = global_avg_pool(%x)
+      %c = conv2d(%p, %w)
+      %s = sigmoid(%c)
+      %r = max_pool(%x) {{kernel=[1,1]}}
+      %y = mul(%s, %r)
+      return %y
+    }}"""
+    graph = typed_graph(text)
+    assert kernels(graph) == {"p": "global avg pool", "s": "direct", "r": "max pool", "y": "by image"}
+    assert [call.kernel for call in plan(graph).calls] == ["pack", "global avg pool", "direct", "max pool", "by image", "unpack"]
+    build_and_hold(graph, *([{"N": 1}, {"N": 3}] if batch == "N" else [{}]))
