@@ -9,10 +9,10 @@ import numpy as np
 from ..ir.binding import match_inputs, new_sizes, sized, specialize
 from ..ir.errors import InvalidModel, ShapeError
 from ..ir.graph import Graph, Node
+from ..ir.memory import need_room, out_of_memory
 from ..ir.ops.elementwise import CAST
 from ..ir.ops.opaque import OPS as FOREIGN
 from ..ir.types import Array, is_floating
-from .room import need_room
 
 __all__ = ["OnValue", "Settle", "run", "side_by_side", "stream"]
 
@@ -127,7 +127,9 @@ def _compute(node: Node, operands: list[Array], floats: np.dtype[np.floating]) -
         try:
             value = _other_runtime(node, operands) if node.kind in FOREIGN else node.kind.meaning(node.op, *operands)
             return value if node.typed.is_opaque else _as(value, floats)
-        except (ValueError, IndexError, OverflowError, MemoryError, ShapeError) as error:
+        except MemoryError as error:
+            raise out_of_memory(str(error)) from error
+        except (ValueError, IndexError, OverflowError, ShapeError) as error:
             raise InvalidModel(f"{node.where} cannot be computed: {error}") from error
 
 

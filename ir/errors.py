@@ -12,6 +12,7 @@ __all__ = [
     "KernelFault",
     "KernelMissing",
     "Mismatch",
+    "OutOfMemory",
     "ParseError",
     "PassFault",
     "PassRolledBack",
@@ -83,6 +84,12 @@ class InvalidInput(ConvcError):
 
 class ArtifactError(InvalidInput):
     """An artifact directory with a missing, altered or unknown file."""
+
+
+class OutOfMemory(ConvcError):
+    """What was asked for takes more memory than there is."""
+
+    exit_code = 6
 
 
 class UnsupportedOp(ConvcError):

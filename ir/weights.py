@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .errors import InvalidModel
+from .memory import need_bytes
 from .types import DTYPES, Array, TensorType
 
 __all__ = ["FANS", "INITS", "Recipe", "Weights"]
@@ -123,6 +124,8 @@ class Weights:
         """The values without keeping them, for looks and writes that must stay small."""
         if self._made:
             return self._made[0]
+        nbytes = self.type.nbytes
+        need_bytes(f"parameter '{self.recipe.key}', {self.type},", nbytes if isinstance(nbytes, int) else 0, "choose a smaller network")
         if self.compute is not None:
             return _frozen(np.asarray(self.compute(), DTYPES[self.type.dtype], order="C"))  # the one rounding
         if self.is_missing:

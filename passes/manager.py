@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from ..ir.errors import ConvcError, InvalidModel, PassFault, PassRolledBack, UsageError
+from ..ir.errors import ConvcError, InvalidModel, OutOfMemory, PassFault, PassRolledBack, UsageError
 from ..ir.graph import Graph
 from ..ir.suggest import did_you_mean
 from ..ir.usual_sizes import counting_sizes
@@ -123,7 +123,7 @@ def run_pass(
         seconds = time.perf_counter() - start
         if after is not graph:
             _check_interface(graph, after, adds_outputs=entry.adds_outputs)
-    except MemoryError:
+    except (MemoryError, OutOfMemory):
         raise  # not the pass's affair
     except Exception as error:
         if isinstance(error, ConvcError) and (entry.adds_outputs or not entry.needs_types):
@@ -139,7 +139,7 @@ def _complaint(check: Check, before: Graph, after: Graph) -> str:
     """What is wrong with the result of a pass; to fail on it is wrong too."""
     try:
         return check(before, after)
-    except MemoryError:
+    except (MemoryError, OutOfMemory):
         raise
     except Exception as error:
         return _said(error)

@@ -12,6 +12,7 @@ from typing import Any
 from ...ir.binding import InputSizes, empty_outputs
 from ...ir.errors import BackendMissing, ConvcError, InvalidModel, KernelMissing
 from ...ir.graph import Graph, Node
+from ...ir.memory import ran_out
 from ...ir.ops.attention import ATTENTION
 from ...ir.ops.integer import CONV_INTEGERS, MATMUL_INTEGER
 from ...ir.types import Array
@@ -55,6 +56,8 @@ class Session:
         try:
             self._session = ort.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=wanted)
         except Exception as error:
+            if (lack := ran_out(error)) is not None:
+                raise lack from error
             # the class is not exported by name; functions that it writes out in float32 are refused by their types
             if type(error).__name__ == "NotImplemented" or "tensor(bfloat16)" in str(error):
                 raise KernelMissing(f"onnxruntime lacks a kernel for @{graph.name}: {_first_line(error)}") from error
@@ -74,6 +77,8 @@ class Session:
         try:
             results = self._run(inputs, names)
         except Exception as error:
+            if (lack := ran_out(error)) is not None:
+                raise lack from error
             raise ConvcError(f"onnxruntime failed on @{self.graph.name}: {_first_line(error)}") from error
         return dict(zip(names, results, strict=True))
 

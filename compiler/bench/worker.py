@@ -19,7 +19,9 @@ from typing import Any
 from ...ir.binding import specialize
 from ...ir.errors import ConvcError
 from ...ir.graph import Graph
+from ...ir.memory import memory_sentences
 from ...ir.parser import parse_graph
+from ..engines.memory import need_run
 from ..engines.optimize import optimize
 from ..engines.table import measurable
 from ..files.artifact import CIR, WEIGHTS
@@ -106,8 +108,9 @@ def main() -> None:
     try:
         task = Assignment(**json.loads(sys.argv[1]))
         begin = time.perf_counter()
-        job = job_of(task)
-        job.run()
+        with memory_sentences():
+            job = job_of(task)
+            job.run()
         say(Ready(time.perf_counter() - begin, job.amount, _wait_until_quiet()))
         for line in sys.stdin:
             asked = Asked(**json.loads(line))
@@ -130,6 +133,7 @@ def job_of(task: Assignment) -> Job:
     engine = measurable()[task.engine]
     graph, _ = optimize(specialize(_network(Path(task.folder)), task.sizes), task.level, prices=engine.prices)
     inputs = random_inputs(graph)
+    need_run(graph, inputs)
     if engine.start_profiled is None:
         run = engine.start(graph, task.threads)
         return Job(lambda: run(inputs))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...backends import reference
-from ...ir.errors import ConvcError, Mismatch
+from ...ir.errors import ConvcError, Mismatch, OutOfMemory
 from ...ir.files import replace_directory
 from ...ir.graph import Graph
 from ...ir.other_runtimes import has_opaque
@@ -59,6 +59,8 @@ class PassCheck:
             return self.grown[names](before, after)
         try:
             lines = self._lines(_cut_to(after, len(names)))
+        except OutOfMemory:
+            raise
         except ConvcError as error:
             return str(error)
         return next((str(line) for line in lines if not line.agrees), "")

@@ -65,7 +65,7 @@ class Lazy(click.Group):
 def main(zoo: Mapping[str, ZooEntry]) -> None:
     """Run the command line with the networks of `zoo`. Exit codes: 0 fine, 1 results differ or a plan misses
     its budget, 2 usage (a path that does not exist too), 3 invalid model or input, 4 an op the target cannot do, 5 a backend that is
-    not there."""
+    not there, 6 memory that is not there."""
 
     @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
     @click.version_option(__version__, prog_name="convc")

@@ -16,6 +16,7 @@ import click
 
 from ...ir.errors import ConvcError, PassRolledBack, UsageError
 from ...ir.graph import Graph
+from ...ir.memory import memory_sentences
 from ..dsl.zoo_entry import ZooEntry
 from ..files.model import Request, load
 
@@ -98,7 +99,7 @@ def run_request(command: click.Group) -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that what is half-written is taken away
     warnings.showwarning = _warn
     try:
-        with command.make_context("convc", sys.argv[1:]) as context:
+        with command.make_context("convc", sys.argv[1:]) as context, memory_sentences():
             command.invoke(context)
         sys.stdout.flush()
     except ConvcError as error:

@@ -15,6 +15,7 @@ from ...ir.errors import UsageError
 from ...ir.files import write_file
 from ...ir.graph import Graph, fresh_name
 from ...ir.types import Array, plain
+from ..engines.memory import need_run
 from ..engines.optimize import optimize
 from ..engines.table import ENGINES, ON_DEVICES, engines_named
 from ..files.images import is_image, save_image
@@ -65,6 +66,7 @@ def command(
     artifact = artifact_of(request)
     graph, _ = optimize(console.load(request, artifact), 0 if artifact else 2, prices=engine.prices)
     inputs = read_inputs(graph, files, resize=resize, imagenet=imagenet) if files else random_inputs(graph, seed)
+    need_run(graph, inputs)
     (engine,) = placed(console, [engine], emulate)
     run = engine.open(artifact, threads) if artifact else engine.start(graph, threads)
     results = {name: plain(value) for name, value in run(inputs).items()}

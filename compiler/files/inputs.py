@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from ...ir.binding import as_declared, match_inputs, specialize
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.graph import Graph, Node
+from ...ir.memory import need_bytes
 from ...ir.ops.conv import CONVS
 from ...ir.ops.conv_transpose import CONV_TRANSPOSES
 from ...ir.ops.linear import DENSE, MATMUL
@@ -23,6 +25,7 @@ from .weights import ARRAY_FILES, load_arrays
 
 __all__ = ["FILLS", "random_inputs", "read_inputs"]
 
+DRAWN = 8  # bytes of a number as it is drawn
 WEIGHTED = (*CONVS, *CONV_TRANSPOSES, DENSE, MATMUL)  # what they read second are weights
 FILLS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
     "uniform": lambda draws, shape: draws.random(shape),  # in [0, 1), as pixels are
@@ -50,7 +53,7 @@ def read_inputs(graph: Graph, given: Iterable[str], *, resize: bool = False, ima
             target = name or next(iter(types))
             read = {target: load_image(path, types[target], resize=resize, imagenet=imagenet)}
         else:
-            read = _arrays(path, name, next(iter(types)))
+            read = _arrays(path, name, tuple(types))
         if twice := sorted(set(read) & set(arrays)):
             raise UsageError(f"-i '{text}': input '{twice[0]}' has been given before; give it once")
         arrays |= read
@@ -62,16 +65,16 @@ def read_inputs(graph: Graph, given: Iterable[str], *, resize: bool = False, ima
     return arrays
 
 
-def _arrays(path: Path, name: str, first: str) -> dict[str, Array]:
-    """By input: an .npy file's array is `name`'s, or else the first input's; those of an .npz say themselves whose they are."""
+def _arrays(path: Path, name: str, inputs: Sequence[str]) -> dict[str, Array]:
+    """By one of `inputs`: an .npy file's array is `name`'s, or else the first input's; those of an .npz say themselves whose they are."""
     if path.suffix == ".npy":
-        return {name or first: load_npy(path)}
+        return {name or inputs[0]: load_npy(path)}
     if path.is_file() and path.suffix not in ARRAY_FILES:
         raise InvalidInput(
             f"'{path}' is neither a photograph ({', '.join(IMAGE_SUFFIXES)}) nor an array (.npy) nor arrays by name (.npz, as "
-            f"np.savez('x.npz', {first}=x) writes them)"
+            f"np.savez('x.npz', {inputs[0]}=x) writes them)"
         )
-    loaded = load_arrays(path)
+    loaded = load_arrays(path, None if name else inputs)
     if not name:
         return loaded
     if len(loaded) != 1:
@@ -113,6 +116,7 @@ def random_inputs(graph: Graph, seed: int = 0, sizes: Mapping[str, int] | None =
             arrays[node.name] = Recipe("he", node.name, seed).make(node.typed)
             continue
         shape, dtype = node.typed.concrete(), DTYPES[node.typed.dtype]
+        need_bytes(f"input '{node.name}', {node.type},", math.prod(shape) * (DRAWN + dtype.itemsize))
         most = 2 if node.typed.dtype in ("bool", "i2") else 4 if node.typed.dtype == "u2" else 8
         values = FILLS[fill](draws, shape) if node.typed.is_float else draws.integers(0, most, shape)
         arrays[node.name] = np.asarray(values, dtype)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from ...ir.errors import InvalidInput, UsageError
-from ...ir.legible import quoted
+from ...ir.legible import legible, quoted
+from ...ir.memory import need_bytes
 from ...ir.types import DTYPES, Array
 
 __all__ = ["load_npy", "load_npz", "npz_bytes"]
@@ -21,22 +22,27 @@ LARGEST = 16 << 30  # bytes of one archive, unpacked; deflated zeros take a thou
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def load_npz(path: Path) -> dict[str, Array]:
-    """Arrays by name.
+def load_npz(path: Path, wanted: Collection[str] | None = None) -> dict[str, Array]:
+    """Arrays by name; nothing is unpacked before all names and headers are read.
 
-    Raises: InvalidInput for a member that is not an array, holds Python objects, declares more elements than it has or is
-    there twice, and for an archive that would fill the memory.
+    Raises: InvalidInput for a member that is not an array, holds Python objects, declares more elements than it has, is
+    there twice or is none of the inputs `wanted`, and for an archive that is too large; OutOfMemory for one that the memory does not hold.
     """
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         if (total := sum(member.file_size for member in members)) > LARGEST:
             raise InvalidInput(f"'{path}' would unpack to {total:,} bytes, expected at most {LARGEST:,}; use safetensors")
-        arrays: dict[str, Array] = {}
-        for member in members:
-            if (name := member.filename.removesuffix(".npy")) in arrays:
+        names = [member.filename.removesuffix(".npy") for member in members]
+        for name, member in zip(names, members, strict=True):
+            if names.count(name) > 1:
                 raise InvalidInput(f"'{path}' is damaged: {quoted(name)} is in it twice")
             with archive.open(member) as file:
                 _check(file, member.file_size, path, quoted(name))
+        if wanted is not None and (foreign := [name for name in names if name not in wanted]):
+            raise InvalidInput(f"'{path}': no input is named {quoted(foreign[0])}; the network has {', '.join(map(legible, wanted))}")
+        need_bytes(f"'{path}', unpacked,", total, "choose a smaller file")
+        arrays: dict[str, Array] = {}
+        for name, member in zip(names, members, strict=True):
             with archive.open(member) as file:
                 arrays[name] = _named(np.lib.format.read_array(file, allow_pickle=False))
     return arrays
@@ -52,6 +58,7 @@ def load_npy(path: Path) -> Array:
     try:
         with path.open("rb") as file:
             _check(file, path.stat().st_size, path, "it")
+            need_bytes(f"'{path}'", path.stat().st_size, "choose a smaller file")
             file.seek(0)
             return _named(np.lib.format.read_array(file, allow_pickle=False))
     except (OSError, ValueError) as error:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import importlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...ir.errors import InvalidInput, InvalidModel, UsageError
+from ...ir.errors import InvalidInput, InvalidModel, OutOfMemory, UsageError
 from ...ir.files import write_file
 from ...ir.graph import Graph, Node
 from ...ir.legible import legible
+from ...ir.memory import need_bytes, out_of_memory
 from ...ir.op import no_rounding
 from ...ir.ops.leaf import PARAM, Param
 from ...ir.ops.quantize import QUANTIZE_LINEAR
@@ -40,8 +41,8 @@ WEIGHT_FILES = (".safetensors", ".npz")  # what is written; both hold plain arra
 ARRAY_FILES = (*WEIGHT_FILES, *pytorch_file.PYTORCH_SUFFIXES)  # what is read
 
 
-def load_arrays(path: Path) -> dict[str, Array]:
-    """Arrays by name from a .safetensors, .npz, .pt or .pth file.
+def load_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[str, Array]:
+    """Arrays by name from a .safetensors, .npz, .pt or .pth file. Of an .npz with other names than those `wanted` nothing is unpacked.
 
     Raises: UsageError for a file that is not there; InvalidInput for a damaged or foreign one; BackendMissing for PyTorch's
     files without PyTorch.
@@ -52,15 +53,16 @@ def load_arrays(path: Path) -> dict[str, Array]:
         return pytorch_file.load_state(path)
     try:
         if path.suffix == ".safetensors":
+            need_bytes(f"'{path}'", path.stat().st_size, "choose a smaller file")
             return _of_numpy(_safetensors().load_file(path))
         if path.suffix == ".npz":
-            return load_npz(path)
+            return load_npz(path, wanted)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise InvalidInput(f"'{path}' cannot be read: {error}") from error
-    except InvalidInput:
+    except (InvalidInput, OutOfMemory):
         raise
     except MemoryError as error:
-        raise InvalidInput(f"'{path}' does not fit into this machine's memory") from error
+        raise out_of_memory(str(error)) from error
     except (TypeError, AttributeError) as error:  # float8 and narrower
         raise InvalidInput(f"'{path}' holds numbers of a type that NumPy does not have ({error}); save them as float32") from error
     except Exception as error:  # safetensors raises its own class

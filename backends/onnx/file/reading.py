@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ....ir.errors import InvalidModel, UsageError
 from ....ir.legible import quoted
+from ....ir.memory import need_bytes
 from ....ir.types import Array
 from .checking import check_model
 from .external import FILE_FLAGS, FileState, Parts, check_files, range_of, read_range
@@ -108,6 +109,7 @@ def _bytes(path: Path, limits: Limits) -> bytes:
     with os.fdopen(handle, "rb") as file:
         if status.st_size > limits.file_bytes:
             raise InvalidModel(f"{path.name}: {status.st_size:,} bytes; at most {limits.file_bytes:,} are read")
+        need_bytes(f"{path.name}", 2 * status.st_size, "choose a smaller file")
         data = file.read(status.st_size)
     if not data:
         raise InvalidModel(f"{path.name}: an empty file is no ONNX model")
@@ -118,9 +120,11 @@ def _parsed(data: bytes, path: Path) -> ModelProto:
     from google.protobuf.message import DecodeError
     from onnx import ModelProto
 
+    need_bytes(f"{path.name}, parsed,", len(data), "choose a smaller file")
     try:
         return ModelProto.FromString(data)
     except (DecodeError, RecursionError, ValueError) as error:
+        need_bytes(f"{path.name}, parsed,", len(data), "choose a smaller file")  # what protobuf says is the same where it lacked memory
         raise InvalidModel(f"{path.name}: not an ONNX file, or a damaged one ({error})") from error
 
 

@@ -19,6 +19,7 @@ from ....ir.errors import ArtifactError, InvalidInput, InvalidModel, UsageError
 from ....ir.files import scratch_folder
 from ....ir.graph import Node
 from ....ir.holding import shown
+from ....ir.memory import need_bytes, ran_out
 from ....ir.types import DTYPES, Array, TensorType
 from ..cpu.laid import Argument
 from ..host import forbids_code, home_process, physical_cores, reason, runtime, thread_count, tvm, use_threads
@@ -80,6 +81,10 @@ class LoadedLibrary:
         Raises: BackendMissing without TVM or the device; ArtifactError for a file that is no library; UsageError
         without a folder for temporary files that code may run from; InvalidInput for weights that do not fit.
         """
+        sizes = (TensorType(each.dtype, each.shape).nbytes for each in library.arguments)
+        need_bytes(
+            f"@{library.graph.name} with its weights", sum(size for size in sizes if isinstance(size, int)), "choose a smaller network"
+        )
         runtime(physical_cores() if threads is None else threads)  # said each time: another module may have lowered it
         place, whole = _device_and_code(library)
         for_one = code_of(library.single) if library.single else None
@@ -104,7 +109,7 @@ class LoadedLibrary:
         try:
             results = function(*given)
         except Exception as error:
-            raise InvalidModel(f"graph @{self.graph.name} fails in TVM: {reason(error)}") from error
+            raise (ran_out(error) or InvalidModel(f"graph @{self.graph.name} fails in TVM: {reason(error)}")) from error
         return self._owned(results, given)
 
     def watched(self, watch: Callable[..., int]) -> Callable[[Mapping[str, Array]], None]:

@@ -1,0 +1,113 @@
+"""Memory that is not there: looked for before much is taken, since where it lacks the system ends some process; and said in one way."""
+
+from __future__ import annotations
+
+import re
+import resource
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import ConvcError, OutOfMemory
+
+if TYPE_CHECKING:
+    from .graph import Node
+
+__all__ = ["free_bytes", "memory_sentences", "need_bytes", "need_room", "out_of_memory", "ran_out"]
+
+SMALL = 256 << 20  # bytes that nobody asks for
+MEMINFO = Path("/proc/meminfo")
+STATUS = Path("/proc/self/status")
+GROUPS = ((Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.stat"), ("anon", "kernel")),)
+COPIES = 2  # of a value, while it is made
+SMALLER = "give smaller sizes with --input"
+# what packages say: NumPy, C++'s allocator, TVM's, onnxruntime's arena
+SAID = re.compile(r"bad_?alloc|out of memory|cannot allocate memory|failed to allocate|unable to allocate", re.IGNORECASE)
+AMOUNT = re.compile(r"Unable to allocate ([\d.]+ \w+)|requested buffer of size (\d+)")
+GIB = 2**30
+
+
+def need_bytes(what: str, nbytes: int, way_out: str = SMALLER) -> None:
+    """For something that will take so many bytes at once.
+
+    Raises: OutOfMemory with both numbers where fewer are free.
+    """
+    if nbytes > SMALL and (free := free_bytes()) is not None and nbytes > free:
+        raise OutOfMemory(f"{what} takes {_said(nbytes)}, of which {_said(free)} are free; {way_out}")
+
+
+def need_room(node: Node, itemsize: int) -> None:
+    """For the value of a node in elements of so many bytes, and for what is beside it while it is made. Raises: OutOfMemory."""
+    count = node.typed.numel
+    if isinstance(count, int) and not node.kind.facts.is_view:
+        need_bytes(f"{node.where}, a value of {node.type},", COPIES * count * itemsize)
+
+
+def ran_out(error: BaseException) -> OutOfMemory | None:
+    """What an error of any package says of memory, as ours; None where it speaks of something else, as of a GPU's."""
+    text = str(error)
+    if isinstance(error, ConvcError) or not (isinstance(error, MemoryError) or SAID.search(text)) or "cuda" in text.lower():
+        return error if isinstance(error, OutOfMemory) else None
+    return out_of_memory(text)
+
+
+def out_of_memory(text: str = "") -> OutOfMemory:
+    """Where it was not foreseen; the amount, where the `text` of an error has it."""
+    amount = AMOUNT.search(text)
+    wanted = f" for {amount[1] or _said(int(amount[2]))}" if amount else ""
+    free = free_bytes()
+    left = f" with {_said(free)} free" if free is not None else ""
+    return OutOfMemory(f"memory ran out{wanted}{left}; {SMALLER}, or a smaller network")
+
+
+@contextmanager
+def memory_sentences() -> Generator[None]:
+    """Raises: OutOfMemory for whatever in the block says that memory ran out."""
+    try:
+        yield
+    except Exception as error:
+        if (ours := ran_out(error)) is not None and ours is not error:
+            raise ours from error
+        raise
+
+
+def free_bytes() -> int | None:
+    """That this process can have without others being swapped out; None where nothing tells of a limit."""
+    limits = [limit for limit in (_of_system(), _of_group(), _of_process()) if limit is not None]
+    return max(min(limits), 0) if limits else None
+
+
+def _of_system() -> int | None:
+    available = _field(MEMINFO, "MemAvailable:")
+    return None if available is None else 1024 * available
+
+
+def _of_process() -> int | None:
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    used = _field(STATUS, "VmSize:")
+    return None if limit == resource.RLIM_INFINITY or used is None else limit - 1024 * used
+
+
+def _of_group() -> int | None:
+    """Of the container."""
+    for most, used, fields in GROUPS:
+        limit = _lines(most)
+        if limit and limit[0].isdecimal():
+            return int(limit[0]) - sum(_field(used, field) or 0 for field in fields)
+    return None
+
+
+def _field(path: Path, name: str) -> int | None:
+    return next((int(line.split()[1]) for line in _lines(path) if line.split()[:1] == [name]), None)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
+
+
+def _said(nbytes: int) -> str:
+    return f"{nbytes / GIB:,.1f} GiB" if nbytes >= GIB else f"{nbytes / 2**20:,.0f} MiB"
