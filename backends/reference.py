@@ -9,10 +9,11 @@ import numpy as np
 from ..ir.binding import match_inputs, new_sizes, sized, specialize
 from ..ir.errors import InvalidModel, ShapeError
 from ..ir.graph import Graph, Node
-from ..ir.memory import need_room, out_of_memory
+from ..ir.memory import out_of_memory
 from ..ir.ops.elementwise import CAST
 from ..ir.ops.opaque import OPS as FOREIGN
 from ..ir.types import Array, is_floating
+from .room import need_room
 
 __all__ = ["OnValue", "Settle", "run", "side_by_side", "stream"]
 

@@ -7,20 +7,15 @@ import resource
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .errors import ConvcError, OutOfMemory
 
-if TYPE_CHECKING:
-    from .graph import Node
-
-__all__ = ["free_bytes", "memory_sentences", "need_bytes", "need_room", "out_of_memory", "ran_out"]
+__all__ = ["free_bytes", "memory_sentences", "need_bytes", "out_of_memory", "ran_out"]
 
 SMALL = 256 << 20  # bytes that nobody asks for
 MEMINFO = Path("/proc/meminfo")
 STATUS = Path("/proc/self/status")
 GROUPS = ((Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.stat"), ("anon", "kernel")),)
-COPIES = 2  # of a value, while it is made
 SMALLER = "give smaller sizes with --input"
 # what packages say: NumPy, C++'s allocator, TVM's, onnxruntime's arena
 SAID = re.compile(r"bad_?alloc|out of memory|cannot allocate memory|failed to allocate|unable to allocate", re.IGNORECASE)
@@ -35,13 +30,6 @@ def need_bytes(what: str, nbytes: int, way_out: str = SMALLER) -> None:
     """
     if nbytes > SMALL and (free := free_bytes()) is not None and nbytes > free:
         raise OutOfMemory(f"{what} takes {_said(nbytes)}, of which {_said(free)} are free; {way_out}")
-
-
-def need_room(node: Node, itemsize: int) -> None:
-    """For the value of a node in elements of so many bytes, and for what is beside it while it is made. Raises: OutOfMemory."""
-    count = node.typed.numel
-    if isinstance(count, int) and not node.kind.facts.is_view:
-        need_bytes(f"{node.where}, a value of {node.type},", COPIES * count * itemsize)
 
 
 def ran_out(error: BaseException) -> OutOfMemory | None:
