@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test test-slow check lint docs bench fuzz fuzz-onnx fuzz-nightly exporters test-torch gpu-prepare gpu-check clean
+.PHONY: demo test test-slow check lint docs bench fuzz fuzz-onnx fuzz-nightly exporters test-torch test-browser gpu-prepare gpu-check clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -25,7 +25,7 @@ check: $(STAMP)
 	$(PYTEST)
 
 # that for which something alike stands otherwise: siblings of networks, bodies of ONNX functions
-test-slow: $(STAMP) test-torch
+test-slow: $(STAMP) test-torch test-browser
 	$(PYTEST) -m slow
 
 # the pages of ops and passes, from their tables; a test fails where they are not current
@@ -78,6 +78,17 @@ exporters: $(TORCH_STAMP)
 # cc.from_torch and torch.compile(backend="convc")
 test-torch: $(TORCH_STAMP)
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 .venv-torch/bin/python -m pytest tests/torch
+
+# HTML reports in the system's Chromium; pictures of them are left in build/report
+BROWSER_STAMP := .venv/.browser
+$(BROWSER_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[browser]"
+	touch $(BROWSER_STAMP)
+
+test-browser: $(BROWSER_STAMP)
+	$(BIN)/python -m convc.tests.support.browser
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/browser
+	$(BIN)/python -m convc.tests.bench.reports
 
 demo: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/demo.sh build/demo

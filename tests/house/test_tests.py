@@ -14,7 +14,19 @@ from convc.tests.house import rooms
 ROOT = Path(convc.__file__).parent
 FILES = {path.relative_to(ROOT / "tests").as_posix(): path for path in sorted((ROOT / "tests").rglob("*.py"))}
 ROOMS = {path.parent.relative_to(ROOT).as_posix() for path in rooms.sources(ROOT)}
-OTHERS = {"golden", "support", "fuzz", "bench", "data", "docs", "house", "exporters", "torch", "gpu"}  # what is about no room, or about all
+OTHERS = {
+    "golden",
+    "support",
+    "fuzz",
+    "bench",
+    "data",
+    "docs",
+    "house",
+    "exporters",
+    "torch",
+    "gpu",
+    "browser",
+}  # what is about no room, or about all
 MODULES = {path.stem for path in FILES.values()}
 SEARCHED = ".".join(("sys", "path"))
 OURS = [name for name in FILES if not name.startswith("data/")]  # what lies there ran in PyTorch's environment

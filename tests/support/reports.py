@@ -64,3 +64,25 @@ def typed_input(name: str) -> Any:
     assert node.kind is INPUT
     assert isinstance(node.op, Input)
     return node
+
+
+def deep_network(blocks: int, *, scoped: bool = True) -> Graph:
+    """Residual blocks of 8 values each, in scopes of 10, or with names that tell of none."""
+    from convc import conv, network, relu, scope
+    from convc.compiler.dsl.norms import batch_norm
+
+    def block(x: Any) -> Any:
+        return relu(batch_norm(conv(relu(batch_norm(conv(x, 8, 3, pad="same"))), 8, 3, pad="same")) + x)
+
+    @network(image="N,8,16,16")
+    def deep(image: Any) -> Any:
+        x = image
+        for number in range(blocks):
+            if not scoped:
+                x = block(x)
+                continue
+            with scope(f"part{number // 10 + 1}"), scope(f"block{number + 1}"):
+                x = block(x)
+        return x
+
+    return deep()

@@ -88,7 +88,8 @@ def _in_runs(group: Group) -> Group:
     while stack:
         current = stack.pop()
         if len(current.children) > MOST_CHILDREN:
-            current.children = _by_stem(current.children)
+            stems = _by_stem(current.children)
+            current.children = stems if len(stems) > 1 else current.children
         if len(current.children) > MOST_CHILDREN:
             current.children = _by_number(current.children)
         stack.extend(child for child in current.children if isinstance(child, Group))

@@ -18,7 +18,7 @@ from convc.passes.analysis.memory import plan_memory
 from convc.passes.manager import run_passes
 from convc.passes.pipelines import LEVELS
 from convc.tests.support.graphs import typed_graph
-from convc.tests.support.reports import graphs_in, named_at, with_hostile_names, without_ops
+from convc.tests.support.reports import deep_network, graphs_in, named_at, with_hostile_names, without_ops
 
 LONG = "\n".join(f"%y{i} = relu(%y{i - 1})" if i else "%y0 = relu(%x)" for i in range(1500))
 
@@ -163,7 +163,12 @@ class TestPlaces:
         assert places.of["image"] == -1
 
     @pytest.mark.parametrize(
-        "graph", [lambda: ZOO["resnet152"].network(), lambda: typed_graph(f"graph @g(%x: f32[N,4]) {{ {LONG} return %y1499 }}")]
+        "graph",
+        [
+            lambda: ZOO["resnet152"].network(),
+            lambda: deep_network(45 * 10),
+            lambda: typed_graph(f"graph @g(%x: f32[N,4]) {{ {LONG} return %y1499 }}"),
+        ],
     )
     def test_no_group_is_too_long_to_look_at(self, graph):
         built = graph()
