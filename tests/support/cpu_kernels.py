@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from convc.backends.tvm.attributes import IN_PLACE
 from convc.backends.tvm.cpu.kernels.layout import LANES, block_channels, blocks
 from convc.backends.tvm.host import host_cpu, tvm
+from convc.backends.tvm.library.compile_kernels import passes_for
 from convc.ir.types import Array
 
 rng = np.random.default_rng(7)
@@ -35,10 +37,10 @@ def blocked_shape(n: int, channels: int, rows: int, cols: int) -> tuple[int, ...
 
 
 def compiled(function: Any) -> Any:
-    """The kernel for this machine, as TVM's module of one function `main`; like those of a library, it does not look at its arguments."""
+    """The kernel for this machine as TVM's module of one function `main`, built as those of a library are."""
     host = tvm(2)
     target = host.target.Target({"kind": "llvm", "mcpu": host_cpu(), "num-cores": 2})
-    with host.transform.PassContext(config={"tirx.disable_assert": True}):
+    with passes_for(function.with_attr(IN_PLACE, 0)):
         return host.compile(host.IRModule({"main": function.with_attr("global_symbol", "main")}), target=target)
 
 

@@ -22,11 +22,17 @@ from ..host import most_threads, tvm
 from ..store.cache import Cache
 from .wrapping import compiling_target
 
-__all__ = ["OURS", "ROOM", "Compiled", "calling_by_name", "checked_jobs", "compile_kernels", "is_kernel"]
+__all__ = ["OURS", "ROOM", "Compiled", "calling_by_name", "checked_jobs", "compile_kernels", "is_kernel", "passes_for"]
 
 OURS = "kernel"  # how names of kernels begin that a plan has; of those that TVM makes, with STOCK
 FORMAT = "convc kernel 4"  # to be raised when the way from a kernel to its object file changes
 ROOM = 16 << 20  # bytes; LLVM ends the process where a disk has none left for an object file, which has some hundred thousand
+# What TVM does to kernels for GPUs, or where a schedule asks for it: on others each of these walks through every statement to change none.
+FOR_GPUS = (
+    *("LowerCrossThreadReduction", "LiftThreadBinding", "ManifestSharedMemoryLocalStage", "LowerAutoCopy", "UnifyThreadBinding"),
+    *("InjectPermutedLayout", "InjectSoftwarePipeline", "TransformMmaBufferLayout", "InjectVirtualThread", "InjectDoubleBuffer"),
+    *("VerifyVTCMLimit", "LowerVtcmAlloc", "ThreadSync", "InferFragment", "LowerThreadAllreduce", "MergeSharedMemoryAllocations"),
+)
 IS_GLUE = "tirx.is_host_func"  # sizes of one network computed from each other: tiny, and in an order that varies from run to run
 
 
@@ -102,12 +108,18 @@ def _compile_one(name: str, function: Any, target: Any) -> bytes:
     host = tvm()
     module = host.IRModule.from_expr(function.with_attr("global_symbol", name))
     target = target if IN_PLACE in function.attrs else compiling_target(function, target)
-    with host.transform.PassContext(config={"tirx.disable_assert": _is_checked(function)}):
+    with passes_for(function):
         built = host.tirx.build(module, target=target, pipeline="default")
     with scratch_folder(ROOM) as folder:
         path = folder / "kernel.o"
         built.write_to_file(str(path))
         return path.read_bytes()
+
+
+def passes_for(function: Any) -> Any:
+    """In which a kernel for a processor is built: without checks that were made before, and without passes that change nothing."""
+    config = {"tirx.disable_assert": _is_checked(function)}
+    return tvm().transform.PassContext(config=config, disabled_pass=[f"s_tir.{name}" for name in FOR_GPUS])
 
 
 def _is_checked(function: Any) -> bool:

@@ -62,6 +62,15 @@ def right(built: CpuBuild, graph: Graph) -> None:
     hold_to_reference(graph, LoadedLibrary.load(built.library).run(inputs), inputs)
 
 
+def test_passes_that_are_left_out_change_no_kernel(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(tmp_path)
+    made = {path.name: path.read_bytes() for path in place.iterdir()}
+    monkeypatch.setattr(kernels, "FOR_GPUS", ())
+    monkeypatch.setenv("CONVC_CACHE", str(tmp_path / "by all passes"))
+    build(tmp_path)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "by all passes").iterdir()} == made
+
+
 def test_a_second_build_finds_every_kernel(place: Path, tmp_path: Path) -> None:
     first, second = build(tmp_path), build(tmp_path)
     assert first.found == 0
