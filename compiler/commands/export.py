@@ -11,6 +11,7 @@ from ...ir.graph import Graph
 from ..compiling.precision import NARROW, Narrowed, feeds_of, in_precision, need_use
 from ..engines.onnxruntime import ONNXRUNTIME
 from ..engines.optimize import optimize
+from ..files.entering import entering_of
 from ..files.model import Request, load_with_source
 from ..files.onnx_file import export_onnx
 from ..files.weights import WEIGHT_FILES, check_numbers, write_weights
@@ -80,7 +81,7 @@ def command(
             for line in narrowed.lines:
                 console.say(line)
         if training or evaluation:
-            export_training(better, output, opset)
+            export_training(better, output, opset, entering_of(request.weights))
         else:
             export_onnx(better, output, opset, source, resized=bool(request.inputs))
     console.say(f"wrote {output} ({output.stat().st_size:,} bytes)")

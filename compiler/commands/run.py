@@ -18,6 +18,7 @@ from ...ir.types import Array, plain
 from ..engines.memory import need_run
 from ..engines.optimize import optimize
 from ..engines.table import ENGINES, ON_DEVICES, engines_named
+from ..files.entering import Entering, entering_of
 from ..files.images import is_image, save_image
 from ..files.inputs import random_inputs, read_inputs
 from ..files.model import Request, artifact_of
@@ -56,7 +57,10 @@ def command(
     emulate: bool,
     as_json: bool,
 ) -> None:
-    """Run MODEL, an artifact directory or any other model, and print what came out."""
+    """Run MODEL, an artifact directory or any other model, and print what came out.
+
+    With --weights that `convc train` wrote, photographs are normalized as those were that it learned from, and classes have their names.
+    """
     run_once()
     engine, *others = engines_named(backend)
     if others:
@@ -65,40 +69,50 @@ def command(
         raise UsageError(f"'{output}' is neither .npz nor a picture such as .png")
     artifact = artifact_of(request)
     graph, _ = optimize(console.load(request, artifact), 0 if artifact else 2, prices=engine.prices)
-    inputs = read_inputs(graph, files, resize=resize, imagenet=imagenet) if files else random_inputs(graph, seed)
+    entering = None if artifact else entering_of(request.weights)
+    if entering is not None and any(is_image(Path(file)) for file in files):
+        if imagenet:
+            raise UsageError(f"'{request.weights}' says how pictures are normalized, and not as --imagenet has it; leave that out")
+        console.say(f"{request.weights}: {entering.line}")
+    inputs = read_inputs(graph, files, resize=resize, imagenet=imagenet, entering=entering) if files else random_inputs(graph, seed)
     need_run(graph, inputs)
     (engine,) = placed(console, [engine], emulate)
     run = engine.open(artifact, threads) if artifact else engine.start(graph, threads)
     results = {name: plain(value) for name, value in run(inputs).items()}
     written = _write(results, output) if output else []
     if as_json:
-        emit_json({name: _record(value, top) for name, value in results.items()})
+        emit_json({name: _record(value, top, entering) for name, value in results.items()})
     else:
-        _print(graph, results, top)
+        _print(graph, results, top, entering)
     for file in written:
         console.say(f"wrote {file}")
 
 
-def _print(graph: Graph, results: Mapping[str, Array], top: int) -> None:
+def _print(graph: Graph, results: Mapping[str, Array], top: int, entering: Entering | None) -> None:
+    called = entering.class_name if entering is not None else "class {}".format
     for name, value in results.items():
         click.echo(f"{name}: {graph.by_name[name].typed.dtype}{list(value.shape)}")
         value = value if value.dtype.kind == "f" else value.astype(np.float64)  # small integers wrap, and booleans do not order
         if value.ndim == 2 and value.shape[1] > 1:
             for row in value:
                 best = np.argsort(-row, kind="stable")[:top]
-                click.echo("  " + "  ".join(f"class {index}: {row[index]:.6g}" for index in best))
+                click.echo("  " + "  ".join(f"{called(int(index))}: {row[index]:.6g}" for index in best))
         elif value.size:
             click.echo(f"  from {value.min():.6g} to {value.max():.6g}, mean {value.mean():.6g}")
 
 
-def _record(value: Array, top: int) -> dict[str, Any]:
+def _record(value: Array, top: int, entering: Entering | None) -> dict[str, Any]:
     value = value if value.dtype.kind == "f" else value.astype(np.float64)
     if not value.size:
         return {"shape": list(value.shape)}
     record: dict[str, Any] = {"shape": list(value.shape), "min": float(value.min()), "max": float(value.max()), "mean": float(value.mean())}
     if value.ndim == 2:
         order = np.argsort(-value, axis=1, kind="stable")[:, :top]
-        record["top"] = [[{"class": int(i), "value": float(row[i])} for i in best] for row, best in zip(value, order, strict=True)]
+        names = entering.classes if entering is not None else ()
+        record["top"] = [
+            [{"class": int(i), "value": float(row[i])} | ({"name": names[i]} if i < len(names) else {}) for i in best]
+            for row, best in zip(value, order, strict=True)
+        ]
     return record
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.files import write_file
 from ...ir.types import Array, TensorType
+from .entering import Entering
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -58,8 +59,8 @@ def _in_eight_bits(picture: Image.Image) -> Image.Image:
     return Image.fromarray(np.rint(np.clip(np.asarray(picture, np.float64), 0, 65535) / 257).astype(np.uint8))
 
 
-def load_image(path: Path, type_: TensorType, *, resize: bool = False, imagenet: bool = False) -> Array:
-    """The photograph as [1,C,H,W] for an input of `type_`; `imagenet` normalizes each channel.
+def load_image(path: Path, type_: TensorType, *, resize: bool = False, imagenet: bool = False, entering: Entering | None = None) -> Array:
+    """The photograph as [1,C,H,W] for an input of `type_`; `entering`, or else `imagenet`, says what each channel is normalized by.
 
     Raises: UsageError for a file that is not there; InvalidInput for one that is no image, or has the
     wrong channels or, unless `resize`, size.
@@ -87,9 +88,13 @@ def load_image(path: Path, type_: TensorType, *, resize: bool = False, imagenet:
         picture = picture.resize(wanted, Image.Resampling.BILINEAR)
     pixels = np.asarray(picture, dtype=np.float32) / 255
     pixels = pixels[None, None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)[None]
-    if imagenet and channels == 3:
-        mean, std = np.array(IMAGENET_MEAN, np.float32), np.array(IMAGENET_STD, np.float32)
-        pixels = (pixels - mean[:, None, None]) / std[:, None, None]
+    if imagenet and channels == 3 and entering is None:
+        entering = Entering(IMAGENET_MEAN, IMAGENET_STD)
+    if entering is not None:
+        mean, deviation = (np.array(each, np.float32)[:, None, None] for each in (entering.mean, entering.deviation))
+        if len(mean) != channels:
+            raise InvalidInput(f"'{path}' has {channels} channels, and the weights say how {len(mean)} are normalized")
+        pixels = (pixels - mean) / deviation
     return np.ascontiguousarray(pixels, dtype=np.float32)
 
 

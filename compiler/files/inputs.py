@@ -19,6 +19,7 @@ from ...ir.ops.linear import DENSE, MATMUL
 from ...ir.types import DTYPES, Array, is_floating
 from ...ir.usual_sizes import usual_sizes
 from ...ir.weights import Recipe
+from .entering import Entering
 from .images import IMAGE_SUFFIXES, is_image, load_image
 from .numpy_file import load_npy
 from .weights import ARRAY_FILES, load_arrays
@@ -36,8 +37,11 @@ FILLS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
 }
 
 
-def read_inputs(graph: Graph, given: Iterable[str], *, resize: bool = False, imagenet: bool = False) -> dict[str, Array]:
+def read_inputs(
+    graph: Graph, given: Iterable[str], *, resize: bool = False, imagenet: bool = False, entering: Entering | None = None
+) -> dict[str, Array]:
     """Arrays for every input from `photo.jpg`, `values.npy`, either after `name=`, or `values.npz`; floats are cast to the input's type.
+    Photographs are normalized as `load_image` has it.
 
     Raises: InvalidInput for files that do not fit, or values that are not finite; UsageError for a file that is not there, for a name that
     the network does not have, and for an input that is given twice.
@@ -51,7 +55,7 @@ def read_inputs(graph: Graph, given: Iterable[str], *, resize: bool = False, ima
             raise UsageError(f"no input is named '{name}'; the network has {', '.join(types)}")
         if is_image(path):
             target = name or next(iter(types))
-            read = {target: load_image(path, types[target], resize=resize, imagenet=imagenet)}
+            read = {target: load_image(path, types[target], resize=resize, imagenet=imagenet, entering=entering)}
         else:
             read = _arrays(path, name, tuple(types))
         if twice := sorted(set(read) & set(arrays)):

@@ -67,13 +67,14 @@ def write_checkpoint(path: Path, checkpoint: RunState) -> None:
 
 def read_checkpoint(path: Path) -> RunState:
     """Raises: UsageError for a file that is not there; InvalidInput for one that is no checkpoint."""
+    from ..files.entering import KEY, safetensors_metadata
     from ..files.weights import load_arrays
 
     if not path.is_file():
         raise UsageError(f"there is no checkpoint '{path}'; leave out --resume to begin")
     arrays = load_arrays(path)
     try:
-        said = json.loads(_metadata(path)["convc"])
+        said = json.loads(safetensors_metadata(path)[KEY])
         if said["version"] != VERSION:
             raise InvalidInput(f"'{path}' is a checkpoint of version {said['version']}, and this convc writes {VERSION}")
         best = {name.removeprefix(BEST): value for name, value in arrays.items() if name.startswith(BEST)}
@@ -100,14 +101,6 @@ def _settings(said: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(said.get("classes", []), list):
         raise ValueError("its classes are no list")
     return dict(said)
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    """What the header says beside its tensors: safetensors begins with its length in 8 bytes."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(min(length, path.stat().st_size)))
-    return dict(header.get("__metadata__", {}))
 
 
 def _safetensors() -> Any:

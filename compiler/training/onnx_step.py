@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from ...ir.graph import Graph
+from ..files.entering import Entering
 from .step import NEXT, OWN
 
 __all__ = ["README", "export_training", "training_metadata"]
@@ -17,13 +19,17 @@ one, another whole number at each step. The evaluation takes the same weights an
 nothing here needs onnxruntime-training."""
 
 
-def export_training(graph: Graph, path: Path, opset: int | None = None) -> None:
-    """Raises: as `export_onnx`."""
+def export_training(graph: Graph, path: Path, opset: int | None = None, entering: Entering | None = None) -> None:
+    """`entering` goes along as `convc.mean`, `convc.deviation` and `convc.classes`. Raises: as `export_onnx`."""
     from ...backends.onnx.file.saving import save_model
     from ...backends.onnx.write.export import to_shell
 
-    model, values = to_shell(graph, opset, training_metadata(graph))
+    model, values = to_shell(graph, opset, training_metadata(graph) | ({} if entering is None else _of_pictures(entering)))
     save_model(model, path, values=values)
+
+
+def _of_pictures(entering: Entering) -> dict[str, str]:
+    return {f"convc.{name}": json.dumps(value) for name, value in asdict(entering).items()}
 
 
 def training_metadata(graph: Graph) -> dict[str, str]:

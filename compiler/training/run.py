@@ -17,6 +17,7 @@ import numpy as np
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.files import unwritable, write_file
 from ...ir.types import Array
+from ..files.entering import Entering
 from .batches import Batches, Labelled, split
 from .checkpoint import Epoch, RunState, read_checkpoint, write_checkpoint
 from .curve_svg import curve_svg
@@ -186,13 +187,14 @@ class TrainingRun:
         done = (epoch * self.per_epoch + step) / (self.plan.epochs * self.per_epoch)
         return self.plan.learning_rate * SCHEDULES[self.plan.schedule](Moment(done, [each.validation_loss for each in self.epochs]))
 
-    def how_pictures_enter(self) -> dict[str, str]:
-        """For whoever runs the weights: what was taken out of pixels of 0 to 1, by channel, and the classes in order."""
-        taken = {"mean": self.batches.mean.ravel().tolist(), "deviation": self.batches.deviation.ravel().tolist()}
-        return {"convc": json.dumps(taken | {"classes": self.settings["classes"]})}  # one entry: of several the file has any order
+    @property
+    def entering(self) -> Entering:
+        """For whoever runs the weights."""
+        mean, deviation = (tuple(map(float, each.ravel())) for each in (self.batches.mean, self.batches.deviation))
+        return Entering(mean, deviation, tuple(self.settings["classes"]))
 
     def _report(self, files: RunFiles) -> None:
-        _write_weights(files.weights, self.best, self.how_pictures_enter())
+        _write_weights(files.weights, self.best, self.entering.metadata)
         write_checkpoint(files.checkpoint, self.state)
         write_file(files.lines, "".join(json.dumps(asdict(each)) + "\n" for each in self.epochs).encode())
         write_file(files.curve, curve_svg(f"{self.trainer.graph.name}: loss and accuracy", self.epochs).encode())

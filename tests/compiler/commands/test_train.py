@@ -14,6 +14,9 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from convc.tests.support.shell import convc
 
@@ -219,3 +222,44 @@ def test_memory_that_cannot_be(normed, words, said):
     done = convc(command, normed, *rest)
     assert (done.code, done.out) == (2, "")
     assert said in done.err
+
+
+def test_weights_say_how_pictures_enter(normed, tmp_path):
+    """A photograph comes to what the same pixels, normalized by hand, come to; classes have the names of their folders."""
+    draws = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for index in range(6):
+            pixels = draws.integers(100, 200, (8, 8)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{index}.png")
+    photo, weights = tmp_path / "photos" / "cat" / "0.png", tmp_path / "w.safetensors"
+    two = (normed, "--set", "classes=2")
+    plan = ("--data", tmp_path / "photos", "-b", "reference", "--epochs", "1", "--batch", "4", "-o", weights)
+    assert convc("train", *two, *plan).code == 0
+    with safe_open(weights, "numpy") as file:
+        said = json.loads(file.metadata()["convc"])
+    by_hand = (np.asarray(Image.open(photo), np.float32)[None, None] / 255 - said["mean"][0]) / said["deviation"][0]
+    np.save(tmp_path / "x.npy", by_hand.astype(np.float32))
+    run = ("run", *two, "--weights", weights, "-b", "reference")
+    shown, wanted = convc(*run, "-i", photo, "--json"), convc(*run, "-i", tmp_path / "x.npy", "--json")
+    assert json.loads(shown.out) == json.loads(wanted.out)
+    assert f"{weights}: pictures are normalized by mean 0." in shown.err
+    assert {entry["name"] for entry in json.loads(shown.out)["softmax1"]["top"][0]} == {"cat", "dog"}
+    assert "class 0 (cat): 0." in convc(*run, "-i", photo).out
+    assert "leave that out" in convc(*run, "-i", photo, "--imagenet").err
+    assert convc("export", *two, "--weights", weights, "--evaluation", "-o", tmp_path / "eval.onnx").code == 0
+    metadata = {entry.key: entry.value for entry in onnx.load(tmp_path / "eval.onnx").metadata_props}
+    assert (json.loads(metadata["convc.mean"]), json.loads(metadata["convc.classes"])) == (said["mean"], ["cat", "dog"])
+
+
+@pytest.mark.parametrize(
+    "said",
+    ['{"mean": [0.5], "deviation": [0.0]}', '{"mean": [NaN], "deviation": [1]}', '{"mean": 1, "deviation": 1}', '{"mean": [1]}', "{"],
+)
+def test_what_weights_say_that_cannot_be(normed, tmp_path, said):
+    weights = tmp_path / "w.safetensors"
+    assert convc("export", normed, "-o", weights).code == 0
+    save_file(load_file(weights), weights, {"convc": said})
+    done = convc("run", normed, "--weights", weights, "-b", "reference")
+    assert (done.code, done.out) == (3, "")
+    assert "says in its metadata how pictures enter, and that cannot be" in done.err
