@@ -12,6 +12,7 @@ from ..compiling.compile import compile_as
 from ..files.model import Request
 from ..targets.options import FP32, PRECISIONS, CompileOptions
 from ..targets.table import TARGETS, target_named
+from ..training.step import training_step
 from .console import Console, emit_json
 from .options import CALIBRATION, THREADS, model_options
 
@@ -64,6 +65,7 @@ def _batches(context: click.Context, param: click.Parameter, text: str | None) -
 )
 @click.option("--batches", metavar="1,8,32", callback=_batches, help=BATCHES)
 @click.option("--cuda-graph/--no-cuda-graph", default=True, show_default=True, help="On a GPU, launch a run as a whole.")
+@click.option("--training", is_flag=True, help="A step of training with sgd instead, as export writes it.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random input of the check.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
 @click.pass_obj
@@ -71,11 +73,13 @@ def command(
     console: Console,
     request: Request,
     output: Path,
+    training: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Compile MODEL into an artifact directory and check it against the reference."""
-    graph = console.load(request)
+    loaded = console.load(request)
+    graph = training_step(loaded) if training else loaded
     made = compile_as(graph, output, CompileOptions(**options), lambda text: console.say(f"  {text}"))
     if as_json:
         emit_json(made.manifest)

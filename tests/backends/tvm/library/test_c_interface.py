@@ -19,8 +19,10 @@ from convc.compiler.compiling.compile import compile_network
 from convc.compiler.engines.table import ENGINES
 from convc.compiler.files.artifact import Artifact
 from convc.compiler.targets.target import PACKED
+from convc.compiler.training.trainer import Trainer
 from convc.ir.graph import Graph
 from convc.ir.types import DTYPES, Array
+from convc.tests.compiler.training.networks import residual
 from convc.tests.support.graphs import hold_to_reference, normal_inputs, typed_graph
 from convc.tests.support.places import DATA
 from convc.tests.support.shell import convc, without_tvm_settings
@@ -93,6 +95,25 @@ def test_the_example_computes_what_the_module_does(text: str, tmp_path: Path) ->
         hold_to_reference(graph, got, inputs)
         for name, values in module(inputs).items():
             assert np.array_equal(got[name], values), name
+
+
+def test_a_network_is_trained_from_c(tmp_path: Path) -> None:
+    """Three steps, each of which gets what the one before gave; every bit is the trainer's."""
+    trainer = Trainer(residual, engine="tvm", threads=1)
+    artifact = compiled(trainer.made.graph, tmp_path / "net")
+    example = built(artifact, artifact.path / "example.c")
+    draws = np.random.default_rng(0)
+    images, labels = draws.standard_normal((6, 1, 8, 8)).astype(np.float32), draws.integers(0, 4, 6)
+    values = {name: np.array(value) for name, value in trainer.values.items()}
+    losses = list[float]()
+    for _ in range(3):
+        feed = values | {"image": images, "label": labels, "learning_rate": np.array(0.1, np.float32)}
+        got = by_example(artifact, example, feed, 6)
+        values = {name: got[f"{name}.next"] for name in values}
+        losses.append(trainer.step(images, labels, learning_rate=0.1).loss)
+        assert float(got["loss"]) == losses[-1]
+    assert losses[-1] < losses[0]
+    assert [name for name, value in trainer.values.items() if not np.array_equal(value, values[name])] == []
 
 
 def test_names_that_c_does_not_have(tmp_path: Path) -> None:
