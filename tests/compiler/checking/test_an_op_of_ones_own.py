@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 
+from convc.backends import reference
 from convc.backends.onnx.write.onnx_rows import ROWS as ONNX
 from convc.backends.onnx.write.onnx_rows import simple
 from convc.backends.tvm.stock.relax_rows import ROWS as TVM
@@ -16,6 +19,9 @@ from convc.compiler.checking.pass_check import PassCheck
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.engines.table import ENGINES
 from convc.compiler.report.layer_table import layer_table
+from convc.compiler.training.optimizers import sgd
+from convc.compiler.training.trainer import Trainer
+from convc.ir.errors import UnsupportedOp
 from convc.ir.facts import BY_PLACE, Facts, always, fixed
 from convc.ir.op import OpDef, elementwise_cost, plain, rounded
 from convc.ir.ops import OPS
@@ -23,6 +29,7 @@ from convc.ir.ops.check import float_alone
 from convc.ir.parser import parse_graph
 from convc.ir.printer import print_graph
 from convc.passes.analysis.liveness import liveness
+from convc.passes.differentiate import with_gradients
 from convc.passes.manager import run_passes
 from convc.passes.pipelines import LEVELS
 from convc.tests.support.graphs import normal_inputs, typed_graph
@@ -42,6 +49,7 @@ SOFTSIGN = OpDef(
     elementwise_cost(3),
     roundings=rounded(4),
     facts=Facts(pointwise=True, reuse=BY_PLACE, activation=True, rising=always, slope=fixed(1.0), least=fixed(-1.0)),
+    gradient=(lambda op, g, y, x: g * (1.0 - y.op("abs")) * (1.0 - y.op("abs")),),
 )
 
 
@@ -99,3 +107,34 @@ def test_engines_compute_it(engine):
     lines = compare(engine, Oracle.of(graph, inputs, tiles=ENGINES[engine].tiles(graph)), ENGINES[engine].start(graph, 1)(inputs))
     assert all(line.agrees for line in lines)
     assert check_nodes(graph, ENGINES[engine], inputs).agrees
+
+
+def test_it_is_trained_through():
+    """Its gradient is the slope of the loss, and a step with it learns."""
+    net = parse_graph(
+        TEXT.replace("%y = conv2d", "%k = conv2d").replace(
+            "return %y", "%y = reduce_mean(%k) {axes=[2,3], keepdims=false} : f32[N,5]\n  return %y"
+        )
+    )
+    trainer = Trainer(net, optimizer=sgd(momentum=0, weight_decay=0), engine="reference")
+    draws = np.random.default_rng(0)
+    images, labels = draws.standard_normal((8, 4, 12, 12)).astype(np.float32), draws.integers(0, 5, 8)
+    losses = [trainer.step(images, labels, learning_rate=1.0).loss for _ in range(30)]
+    assert losses[-1] < 0.7 * losses[0]
+    loss = typed_graph(
+        "graph @loss(%x: f64[6]) { %s = softsign(%x) %q = mul(%s, %s) %y = reduce_sum(%q) {axes=[0], keepdims=false} return %y }"
+    )
+    slopes, x = with_gradients(loss, "y", ["x"]), draws.standard_normal(6)
+    for place in range(6):
+        ends = [reference.run(loss, {"x": x + by * np.eye(6)[place]}, "f64")["y"] for by in (1e-6, -1e-6)]
+        assert reference.run(slopes, {"x": x}, "f64")["x.gradient"][place] == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-6)
+
+
+def test_without_a_rule_it_is_refused_by_name(monkeypatch):
+    monkeypatch.setitem(OPS, SOFTSIGN.name, dataclasses.replace(SOFTSIGN, gradient=None))
+    with pytest.raises(UnsupportedOp, match=r"%s = softsign has no gradient: its definition says nothing of one"):
+        with_gradients(
+            typed_graph("graph @loss(%x: f32[6]) { %s = softsign(%x) %y = reduce_sum(%s) {axes=[0], keepdims=false} return %y }"),
+            "y",
+            ["x"],
+        )
