@@ -16,6 +16,7 @@ from .holding import Hold, exchange, held_folder, new_file, new_folder, new_toke
 
 __all__ = [
     "folder_beside",
+    "need_plain",
     "replace_directory",
     "scratch_folder",
     "swap",
@@ -147,6 +148,16 @@ def scratch_folder(room: int = 0) -> Generator[Path]:
     except OSError as error:
         where = f" in '{tempfile.tempdir}'" if tempfile.tempdir else ""  # where the system has none at all, the error says so
         raise UsageError(f"cannot write temporary files{where}: {error.strerror}; set TMPDIR to a folder with room for them") from error
+
+
+def need_plain(path: Path) -> None:
+    """Raises: UsageError for a pipe or a device, which has no end and may never answer. What is not there is left to who opens it."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise UsageError(f"cannot read '{path}': not a regular file")
 
 
 def umask() -> int:

@@ -8,9 +8,12 @@ LONGEST = 200  # characters that a message shows
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
-def escaped(text: str) -> str:
-    """On one line: what cannot be printed as `\\u{1b}`, line breaks as `\\n`, and so a backslash twice."""
-    return "".join(_ESCAPES.get(c, c if c.isprintable() else f"\\u{{{ord(c):x}}}") for c in text)
+def escaped(text: str, *, backslash: bool = True) -> str:
+    """On one line: what cannot be printed as `\\u{1b}`, line breaks as `\\n`, and so a backslash twice, if it shall be read back."""
+    if text.isprintable() and not (backslash and "\\" in text):
+        return text
+    kept = "" if backslash else "\\"
+    return "".join(c if c in kept else _ESCAPES.get(c, c if c.isprintable() else f"\\u{{{ord(c):x}}}") for c in text)
 
 
 def legible(text: object) -> str:

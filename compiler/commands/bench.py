@@ -17,7 +17,7 @@ from ..bench.measure import Contender, Measured, measure
 from ..engines.peers import installed_peers
 from ..engines.table import engine_named, measurable
 from ..files.model import Request
-from .console import Console, emit_json, print_table
+from .console import Console, echo, emit_json, print_table
 from .options import THREADS, model_options
 
 __all__ = ["command", "processor_name"]
@@ -99,12 +99,12 @@ def _print(measured: Measured) -> None:
         ]
         print_table(rows, ("engine", "median ms", "p10", "p90", "GF/s", "of peak", f"over {first.engine}", "ready in s"))
     if measured.layers:
-        click.echo()
+        echo()
         rows = [_row(layer, measured.peak) for layer in measured.layers]
         print_table(rows, ("us", "share", "GF/s", "of peak", "GB/s", "MB", "kernel", "nodes"))
         total = sum(layer.microseconds for layer in measured.layers)
         longest = sum(layer.microseconds for layer in measured.layers if layer.on_longest_path)
-        click.echo(f"{total:.0f} us in {len(rows)} kernels, {longest:.0f} us of them on the longest path")
+        echo(f"{total:.0f} us in {len(rows)} kernels, {longest:.0f} us of them on the longest path")
 
 
 def _row(layer: LayerTime, peak: float | None) -> tuple[str, ...]:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 import click
 
+from .console import echo
+
 __all__ = ["print_changes"]
 
 COLOURS = {"+": "green", "-": "red", "~": "yellow", "@": "cyan"}
@@ -17,4 +19,4 @@ def print_changes(lines: Iterable[str], indent: str = "") -> None:
     """Each line's first character is its mark."""
     coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     for line in lines:
-        click.echo(indent + (click.style(line, fg=COLOURS.get(line[0])) if coloured else line))
+        echo(indent + (click.style(line, fg=COLOURS.get(line[0])) if coloured else line))

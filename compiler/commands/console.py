@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import sys
 import warnings
@@ -16,6 +17,7 @@ import click
 
 from ...ir.errors import ConvcError, PassRolledBack, UsageError
 from ...ir.graph import Graph
+from ...ir.legible import escaped
 from ...ir.memory import memory_sentences
 from ..dsl.zoo_entry import ZooEntry
 from ..files.model import Request, load
@@ -23,7 +25,11 @@ from ..files.model import Request, load
 if TYPE_CHECKING:
     from ..files.artifact import Artifact
 
-__all__ = ["Console", "emit_json", "print_table", "refuse_repeats", "run_request"]
+__all__ = ["Console", "echo", "emit_json", "print_table", "refuse_repeats", "run_request"]
+
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+UNSEEN = re.compile(rf"{COLOUR.pattern}|[^\n\t -~\xa0-\uffff]")
 
 
 @dataclass(frozen=True)
@@ -36,32 +42,30 @@ class Console:
     def say(self, text: str, level: int = 0) -> None:
         """A line on stderr, for people; `level` 1 needs -v, and -q silences all."""
         if self.verbosity >= level:
-            click.echo(text, err=True)
+            echo(text, err=True)
 
     def load(self, request: Request, artifact: Artifact | None = None) -> Graph:
         return load(request, self.zoo, self.say, artifact)
 
 
+def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
+    """Lines for a terminal, which no name out of a file steers: of what is not to be seen only colours pass."""
+    click.echo(UNSEEN.sub(lambda found: found[0] if COLOUR.fullmatch(found[0]) else escaped(found[0]), text), err=err, nl=nl)
+
+
 def print_table(rows: Sequence[Sequence[str]], headings: Sequence[str] = ()) -> None:
     """Aligned columns on stdout. Nothing is wrapped: a narrow terminal scrolls rather than break an expression."""
-    from rich.console import Console as Terminal
-    from rich.table import Table
+    from rich.cells import cell_len
 
-    table = Table(*headings, box=None, show_header=bool(headings), pad_edge=False, padding=(0, 2, 0, 0))
-    for column in table.columns:
-        column.no_wrap = True
-    for row in rows:
-        table.add_row(*row)
-    width = sum(max(map(len, column)) + 2 for column in zip(*rows, *([headings] if headings else []), strict=True)) if rows else 80
-    terminal = Terminal(width=width + 1, highlight=False, markup=False, color_system=None)
-    with terminal.capture() as capture:
-        terminal.print(table)
-    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+    lines = [[escaped(cell, backslash=False) for cell in row] for row in ([headings, *rows] if headings else rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    padded = ((cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)) for row in lines)
+    echo("\n".join("  ".join(row).rstrip() for row in padded))
 
 
 def emit_json(value: Any) -> None:
     """NaN and infinities as the texts "NaN", "Infinity" and "-Infinity": JSON has no such numbers."""
-    click.echo(json.dumps(_in_json(value), indent=2, allow_nan=False))
+    echo(json.dumps(_in_json(value), indent=2, allow_nan=False))
 
 
 def _in_json(value: Any) -> Any:
@@ -91,7 +95,7 @@ def _warn(
 ) -> None:
     """Ours are sentences for users; those of packages say whose line it was."""
     ours = issubclass(category, PassRolledBack)
-    click.echo(f"convc: warning: {message}" if ours else warnings.formatwarning(message, category, filename, lineno, line), err=True)
+    echo(f"convc: warning: {message}" if ours else warnings.formatwarning(message, category, filename, lineno, line), err=True)
 
 
 def run_request(command: click.Group) -> None:
@@ -103,7 +107,7 @@ def run_request(command: click.Group) -> None:
             command.invoke(context)
         sys.stdout.flush()
     except ConvcError as error:
-        click.echo(f"convc: {error}", err=True)
+        echo(f"convc: {error}", err=True)
         sys.exit(error.exit_code)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
@@ -111,11 +115,11 @@ def run_request(command: click.Group) -> None:
         error.show()
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("convc: interrupted", err=True)
+        echo("convc: interrupted", err=True)
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; nobody is left to tell
     except OSError as error:
-        click.echo(f"convc: cannot write the results: {error.strerror or error}", err=True)
+        echo(f"convc: cannot write the results: {error.strerror or error}", err=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(2)

@@ -15,7 +15,7 @@ from ...ir.ops import OPS
 from ...ir.version import __version__
 from ..engines.table import ENGINES
 from ..targets.table import TARGETS
-from .console import Console, emit_json, print_table
+from .console import Console, echo, emit_json, print_table
 
 __all__ = ["command"]
 
@@ -29,7 +29,7 @@ def command(console: Console, as_json: bool, c_flags: bool) -> None:
     if c_flags:
         from ...backends.tvm.library import c_interface
 
-        click.echo(" ".join(c_interface.c_flags()))
+        echo(" ".join(c_interface.c_flags()))
         return
     found = {
         "convc": f"{__version__}, {len(OPS)} ops, {len(console.zoo)} networks",

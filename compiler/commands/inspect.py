@@ -22,7 +22,7 @@ from ..report.text import graph_diff, stage_line
 from ..training.memory import step_within, words_of
 from ..training.step import training_step
 from .coloured import print_changes
-from .console import Console, emit_json, print_table
+from .console import Console, echo, emit_json, print_table
 from .html_file import write_html
 from .options import MEMORY, SHARE, PassOptions, html_option, model_options, pass_options
 from .pipeline import run_pipeline
@@ -72,7 +72,7 @@ def command(
             print_table([(stage.name, stage.why) for stage in trace])
         return
     if ir:  # the text alone, for `convc opt` and for files
-        click.echo(print_graph(graph), nl=False)
+        echo(print_graph(graph), nl=False)
         return
     if as_json:
         emit_json([_record(stage) for stage in trace])
@@ -80,12 +80,12 @@ def command(
     before = original
     for stage in trace:
         if before.nodes and all(node.type is not None for node in before.nodes):
-            click.echo(stage_line(before, stage))
+            echo(stage_line(before, stage))
         else:
-            click.echo(f"{stage.name}: {len(stage.rewrites)} rewrites, {stage.seconds * 1e3:.1f} ms")
-        click.echo(f"    why: {stage.why}")
+            echo(f"{stage.name}: {len(stage.rewrites)} rewrites, {stage.seconds * 1e3:.1f} ms")
+        echo(f"    why: {stage.why}")
         for decline in stage.declined if console.verbosity > 0 else ():
-            click.echo(f"    declined at %{decline.root}: {decline.why}")
+            echo(f"    declined at %{decline.root}: {decline.why}")
         if diff:
             print_changes(graph_diff(before, stage.graph, context), indent="    ")
         before = stage.graph

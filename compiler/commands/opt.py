@@ -12,7 +12,7 @@ from ...ir.parser import parse_graph
 from ...ir.printer import print_graph
 from ..files.model import read_text
 from ..files.weights import WEIGHT_FILES, write_weights
-from .console import Console
+from .console import Console, echo
 from .options import PassOptions, check_suffix, pass_options
 from .pipeline import run_pipeline
 
@@ -36,6 +36,6 @@ def command(console: Console, file: Path, output: Path | None, save_weights: Pat
         write_weights(graph, save_weights)
     result = print_graph(graph, origins=origins)
     if output is None:
-        click.echo(result, nl=False)
+        echo(result, nl=False)
     else:
         write_file(output, result.encode())

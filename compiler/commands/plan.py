@@ -15,7 +15,7 @@ from ...ir.usual_sizes import usual_sizes
 from ...passes.bottlenecks.forms import splittable_layers
 from ..engines.optimize import optimize
 from ..engines.table import engines_named
-from ..files.calibration import Inputs, read_calibration
+from ..files.calibration import MOST_IMAGES, Inputs, read_calibration
 from ..files.model import Request
 from ..files.onnx_file import export_onnx
 from ..files.weights import WEIGHT_FILES, check_numbers, write_weights
@@ -30,7 +30,7 @@ from ..report.frontier_svg import pareto_svg
 from ..training.memory import step_within, words_of
 from ..training.onnx_step import export_training
 from ..training.step import training_step
-from .console import Console, emit_json, print_table
+from .console import Console, echo, emit_json, print_table
 from .options import MEMORY, SHARE, THREADS, check_suffix, gather, model_options
 
 __all__ = ["command"]
@@ -101,7 +101,7 @@ class Answer:
 @click.option("--error", type=SHARE, help="The fewest multiply-adds with the outputs' relative error, on calibration inputs, within this.")
 @click.option("--memory", type=SHARE, help=MEMORY)
 @click.option("--calibration", "files", multiple=True, metavar="FILE", help="Photographs or one .npz of inputs; else weights alone decide.")
-@click.option("--images", type=click.IntRange(2, 10_000), default=32, show_default=True, help="Crops made of the photographs.")
+@click.option("--images", type=click.IntRange(2, MOST_IMAGES), default=32, show_default=True, help="Crops made of the photographs.")
 @click.option("--imagenet", is_flag=True, help="Normalize photographs as common ImageNet checkpoints expect.")
 @click.option("--exclude", multiple=True, metavar="LAYER", help="Leave this layer as it is.")
 @click.option("--ends", is_flag=True, help="Also split the first and the last layer.")
@@ -168,7 +168,7 @@ def _plan_memory(console: Console, request: Request, share: float, given: PlanOp
         emit_json({"model": request.model, **{key: value for key, value in vars(found).items() if key != "graph"}, "share": found.share})
     else:
         print_table([(f"{place}", ", ".join(names)) for place, names in enumerate(found.groups, 1)], ("", "computed again"))
-        click.echo(words_of(found, step))
+        echo(words_of(found, step))
 
 
 def _budget(given: PlanOptions) -> Budget | None:
@@ -243,7 +243,7 @@ def _print(found: Certificate) -> None:
     rows = [(line.name, line.split, *(f"{e:.4f}" for e in (line.predicted, line.measured, line.accumulated))) for line in found.layers]
     print_table(rows, ("layer", "split", "predicted", "measured", "accumulated"))
     for line in lines_of(found):
-        click.echo(line)
+        echo(line)
 
 
 def _advise(graph: Graph, as_json: bool) -> None:
@@ -260,7 +260,7 @@ def _advise(graph: Graph, as_json: bool) -> None:
         rows = [(c.name, _millions(c.macs), f"{c.form}, {c.width}", _millions(c.reduced), f"{c.reduced / c.macs:.2f}") for c in convs]
         print_table(rows, ("conv", "MACs", "bottleneck", "MACs with it", "share"))
     if not modules and not convs:
-        click.echo("no large kernel reads many channels without a 1x1 conv before it")
+        echo("no large kernel reads many channels without a 1x1 conv before it")
 
 
 def _millions(macs: int) -> str:

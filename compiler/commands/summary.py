@@ -14,7 +14,7 @@ from ...ir.window_leftovers import surprises
 from ..files.model import Request
 from ..report.layer_table import Figure, LayerTable, layer_table
 from ..report.text import count
-from .console import Console, emit_json, print_table
+from .console import Console, echo, emit_json, print_table
 from .options import model_options
 
 __all__ = ["command"]
@@ -74,9 +74,9 @@ def _print(table: LayerTable, example: LayerTable | None, sizes: Mapping[str, in
     width = f" * {nbytes // memory} bytes" if memory and nbytes % memory == 0 else ""
     trainable = f", {totals['trainable']:,} of them trainable" if totals["trainable"] != params else ""
     at = f", where {', '.join(f'{name}={number}' for name, number in sizes.items())}" if example else ""
-    click.echo(f"TOTAL memory: {_named(table.totals['memory'])}{memory:,} values{width} = {size} / image{at}")
-    click.echo(f"TOTAL params: {totals['weights']:,} weights + {totals['biases']:,} others = {params:,} ({stored}){trainable}")
-    click.echo(f"TOTAL work:   {_named(table.totals['macs'])}{macs:,} multiply-adds, {flops:,} FLOPs / image{at}")
+    echo(f"TOTAL memory: {_named(table.totals['memory'])}{memory:,} values{width} = {size} / image{at}")
+    echo(f"TOTAL params: {totals['weights']:,} weights + {totals['biases']:,} others = {params:,} ({stored}){trainable}")
+    echo(f"TOTAL work:   {_named(table.totals['macs'])}{macs:,} multiply-adds, {flops:,} FLOPs / image{at}")
 
 
 def _macs(figure: Figure) -> str:

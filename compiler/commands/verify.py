@@ -27,7 +27,7 @@ from ..files.artifact import Artifact
 from ..files.inputs import FILLS, random_inputs, read_inputs
 from ..files.model import Request, artifact_of
 from ..files.weights import check_numbers, check_there
-from .console import Console, emit_json
+from .console import Console, echo, emit_json
 from .devices import emulate_option, placed
 from .options import THREADS, model_options
 
@@ -88,7 +88,7 @@ def command(
         emit_json([asdict(line) | {"agrees": line.agrees} for line in lines])
     else:
         for line in lines:
-            click.echo(str(line))
+            echo(str(line))
             console.say(f"    {line.details}", level=1)
     bad, held = [line.engine for line in lines if not line.agrees], {line.engine for line in lines}
     if other is None:  # unasked a backend that differs is looked into, and with 16 bits each, whose noise could hide a filter

@@ -18,8 +18,9 @@ from .images import is_image, load_image
 from .inputs import random_inputs
 from .weights import load_arrays
 
-__all__ = ["Calibration", "Inputs", "batched", "read_calibration"]
+__all__ = ["MOST_IMAGES", "Calibration", "Inputs", "batched", "read_calibration"]
 
+MOST_IMAGES = 10_000
 SMALLEST_CROP = 0.5  # of the largest crop of that form
 USUAL_SIDE = 224  # pixels, of an input whose size is only a name
 HELD_OUT = 4  # one in so many inputs of an .npz file

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...ir.errors import InvalidInput, UsageError
-from ...ir.files import write_file
+from ...ir.files import need_plain, write_file
 from ...ir.types import Array, TensorType
 from .entering import Entering
 
@@ -42,6 +42,7 @@ def opened_upright(path: Path) -> Generator[Image.Image]:
     """
     from PIL import Image, ImageOps
 
+    need_plain(path)
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)  # it is given as a file is opened
         try:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ...ir.binding import specialize
 from ...ir.dims import Dim
 from ...ir.errors import ConvcError, InvalidModel, UsageError
+from ...ir.files import need_plain
 from ...ir.graph import Graph, Node
 from ...ir.ops.leaf import INPUT
 from ...ir.solving import solve
@@ -223,6 +224,7 @@ def _renamed(graph: Graph, types: Mapping[str, TensorType]) -> dict[str, Dim]:
 
 def read_text(path: Path) -> str:
     """Raises: UsageError for a file that is not there; InvalidModel for one that is not text."""
+    need_plain(path)
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:

@@ -9,18 +9,27 @@ from pathlib import Path
 from typing import Any, cast
 
 from ...ir.errors import InvalidInput, UsageError
-from ...ir.files import write_file
+from ...ir.files import need_plain, write_file
 from ...ir.suggest import did_you_mean
 from ...passes.bottlenecks.forms import FORMS, Split, Splittable, forms_of
-from ..files.calibration import Inputs
+from ...passes.pipelines import LEVELS
+from ..files.calibration import MOST_IMAGES, Inputs
 
 __all__ = ["PlanFile", "check_splits", "read_plan", "write_plan"]
 
 KEYS = ("network", "level", "budget", "calibration", "images", "imagenet", "seed", "layers", "rejected", "certificate")
 
 
-def _is_whole(value: Any) -> bool:
-    return type(value) is int
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= MOST_IMAGES
+
+
+def _is_level(value: Any) -> bool:
+    return type(value) is int and value in range(len(LEVELS))
+
+
+def _is_seed(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= 1 << 63
 
 
 def _is_flag(value: Any) -> bool:
@@ -45,10 +54,10 @@ class _Entry:
 
 
 ENTRIES = {  # those that are read; the others are for people
-    "level": _Entry(_is_whole, "a whole number", 2),
-    "images": _Entry(_is_whole, "a whole number", 32),
+    "level": _Entry(_is_level, f"a level, 0 to {len(LEVELS) - 1}", 2),
+    "images": _Entry(_is_count, f"a number from 1 to {MOST_IMAGES:,}", 32),
     "imagenet": _Entry(_is_flag, "true or false", False),
-    "seed": _Entry(_is_whole, "a whole number", 0),
+    "seed": _Entry(_is_seed, "a number from 0 to 2**63", 0),
     "calibration": _Entry(_are_files, "a list of files", []),
     "layers": _Entry(_is_record, "an entry a layer", {}),
 }
@@ -96,6 +105,7 @@ def read_plan(path: Path) -> PlanFile:
 
 
 def _parsed(path: Path) -> dict[str, Any]:
+    need_plain(path)
     try:
         found: Any = json.loads(path.read_bytes())
     except FileNotFoundError as error:

@@ -53,6 +53,8 @@ def find_database(asked: str | None, environ: Mapping[str, str] = os.environ) ->
 def read_found(path: Path) -> tuple[list[Found], str]:
     """All lines that can be read, and a sentence about those that cannot, or empty."""
     try:
+        if path.exists() and not path.is_file():
+            return [], f"{path} is not a regular file, so it is no database of convc tune; delete it"
         if path.stat().st_size > MOST_BYTES:
             return [], f"{path} is larger than {MOST_BYTES >> 20} MiB, so it is no database of convc tune; delete it"
         text = path.read_text(encoding="utf-8", errors="replace")
