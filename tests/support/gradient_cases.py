@@ -22,6 +22,7 @@ from convc.ir.types import Array
 from convc.ir.verifier import verify_graph
 from convc.tests.support.gradient_grids import GRIDS
 from convc.tests.support.graphs import made, normal_inputs, typed_graph
+from convc.tests.support.once import once
 from convc.tests.support.op_cases import CASES, text_of
 
 __all__ = ["SIZES", "Problem", "at_kinks", "cases", "problems"]
@@ -62,7 +63,11 @@ class Problem:
 
 def cases() -> list[str]:
     """Those with a floating output."""
-    return [case for case in (*CASES, *GRIDS) if case not in NARROW and any(node.typed.is_float for node in wide_graph(case).outputs)]
+    return once("gradient_cases", lambda: [case for case in (*CASES, *GRIDS) if case not in NARROW and _has_floats(case)])
+
+
+def _has_floats(case: str) -> bool:
+    return any(node.typed.is_float for node in wide_graph(case).outputs)
 
 
 def wide_graph(case: str) -> Graph:
