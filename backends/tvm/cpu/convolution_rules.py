@@ -162,7 +162,9 @@ def _direct(around: Surroundings, node: Node, norm: _Norm | None = None) -> Work
     lanes, blocks_in = (c_in, 1) if is_first else (LANES, blocks(c_in))
     whole, before = whole_groups(groups, c_in, c_out), norm.steps if norm else None
     last = c_in - (blocks_in - 1) * LANES if whole == 1 and not is_first else LANES
-    size = Direct(batch_of(x), blocks_in, lanes, _window(node), blocks(c_out), whole, steps, before, None, around.processor, last)
+    ending = c_out - (blocks(c_out) - 1) * LANES if whole == 1 else LANES
+    sizes = (batch_of(x), blocks_in, lanes, _window(node), blocks(c_out), whole)
+    size = Direct(*sizes, steps, before, None, around.processor, last, ending)
     arguments = (packed(f"{node.name}.packed", direct_filters(size, groups), w), bias_of(node, c_out, bias))
     if norm is not None:
         covers, x, arguments = (*norm.covers, *covers), norm.covers[0].inputs[0], (*norm.arguments, *arguments)

@@ -130,10 +130,10 @@ class Writer:
     def long(self, number: int) -> Any:
         return self.tirx.IntImm("int64", number)
 
-    def spread(self, scalar: Any) -> Any:
+    def spread(self, scalar: Any, lanes: int = LANES) -> Any:
         """One float in every lane."""
         scalar = self.tirx.const(scalar, "float32") if isinstance(scalar, float) else scalar
-        return self.tirx.Broadcast(scalar, LANES)
+        return self.tirx.Broadcast(scalar, lanes)
 
     def keep(self, value: Any) -> Any:
         """The value, computed here and once."""
@@ -177,16 +177,16 @@ class Writer:
             value = combine(value, self.blend([value], [(lane + distance) % LANES for lane in range(LANES)]))
         return self.settle(value)
 
-    def lanes(self, first: Any = 0) -> Any:
-        """An index of LANES neighbours on the last axis."""
-        return self.tirx.Ramp(self.long(first) if isinstance(first, int) else first, self.long(1), LANES)
+    def lanes(self, first: Any = 0, count: int = LANES) -> Any:
+        """An index of so many neighbours on the last axis."""
+        return self.tirx.Ramp(self.long(first) if isinstance(first, int) else first, self.long(1), count)
 
-    def load(self, buffer: Any, *at: Any) -> Any:
+    def load(self, buffer: Any, *at: Any, lanes: int = LANES) -> Any:
         """The vector at a place on all axes but the last, read here."""
-        return self.keep(buffer[(*at, self.lanes())])
+        return self.keep(buffer[(*at, self.lanes(0, lanes))])
 
-    def store(self, buffer: Any, value: Any, *at: Any) -> None:
-        self.to.buffer_store(buffer, value, [*at, self.lanes()])
+    def store(self, buffer: Any, value: Any, *at: Any, lanes: int = LANES) -> None:
+        self.to.buffer_store(buffer, value, [*at, self.lanes(0, lanes)])
 
     def registers(self, count: int) -> Any:
         """[count,LANES] floats that never see memory, while every index is a number and they are at most STACK.
@@ -196,7 +196,7 @@ class Writer:
         return self.to.alloc_buffer((count, LANES), scope="global")
 
     def blend(self, vectors: Sequence[Any], lanes: Sequence[int]) -> Any:
-        """LANES lanes, by number, of vectors laid end to end."""
+        """Lanes, by number, of vectors laid end to end."""
         return self.keep(self.tirx.Shuffle(list(vectors), [self.tirx.const(lane, "int32") for lane in lanes]))
 
     def loop(self, count: Any, start: Any = 0) -> Any:

@@ -245,3 +245,21 @@ def test_a_gate_is_read_where_its_layer_left_it(batch: str):
     assert kernels(graph) == {"p": "global avg pool", "s": "direct", "r": "max pool", "y": "by image"}
     assert [call.kernel for call in plan(graph).calls] == ["pack", "global avg pool", "direct", "max pool", "by image", "unpack"]
     build_and_hold(graph, *([{"N": 1}, {"N": 3}] if batch == "N" else [{}]))
+
+
+def test_of_24_channels_the_last_block_is_a_half():
+    text = """graph @g(%x: f32[N,20,6,5]) {
+      %w = param : f32[24,20,3,3]
+      %v = param : f32[44,24,1,1]
+      %a = conv2d(%x, %w)
+      %b = relu(%a)
+      %y = conv2d(%b, %v)
+      %k = param : f32[24,12,3,3]
+      %z = conv2d(%b, %k) {groups=2}
+      return %y, %z
+    }"""
+    graph = typed_graph(text)
+    keys = [work.kernel.tunable.key for work in plan(graph, {}).works.values() if work.kernel.tunable]
+    assert ["to 2, the last in 8, " in key for key in keys] == [True, False, True]
+    assert "to 3, the last in 12, " in keys[1]
+    build_and_hold(graph, {"N": 1}, {"N": 3})

@@ -6,6 +6,7 @@ taps of a column lie in the image is known when the kernel is written, which row
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from ..epilogue import apply
 from ..layout import LANES
 from ..windows import TileRun, tap_rows
 from ..writer import Writer, request
-from .size import MACS, Direct
+from .size import HALF, MACS, Direct
 
 __all__ = ["Body"]
 
@@ -25,7 +26,8 @@ WRITTEN_OUT = 3  # taps of a row, whose loads are then shared; of more, the code
 @dataclass(frozen=True, slots=True)
 class _Tile:
     """A register tile: an image, the first input and output block, a row and its first column, and a vector of `sums` for each
-    output block and column. `line` is the row it reads, where something was computed before.
+    output block and column; of the last block one of half the lanes, if it `ends_in_half`. `line` is the row it reads, where something was
+    computed before.
     """
 
     line: Any
@@ -35,6 +37,11 @@ class _Tile:
     row: Any
     col: Any
     sums: list[Any]
+    ends_in_half: bool
+
+    def lanes(self, q: int) -> int:
+        """Of the sums of its q-th block."""
+        return HALF if self.ends_in_half and q == len(self.sums) - 1 else LANES
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +70,30 @@ class Body:
                 for first, tiles, deep in size.depths():
                     with writer.loop(size.groups * tiles) as t:
                         self.row(line, i, t, y, first, tiles, deep)
+        elif size.is_halved or size.ends_in_half:
+            self.tiles_at_once(work)
         else:
             for first, tiles, deep in size.depths():
                 with writer.each(size.batch, size.groups * tiles, rows, work=work) as (i, t, y):
                     self.row(self.line(i, y), i, t, y, first, tiles, deep)
+
+    def tiles_at_once(self, work: int) -> None:
+        """All tiles of the one group, of which the last may differ, in one loop that is divided among the threads."""
+        size, writer, parts = self.size, self.writer, self.size.depths()
+        count = sum(tiles for _, tiles, _ in parts)
+        with writer.each(size.batch, size.out[0] // self.rows, count, self.rows, work=work) as (i, part, t, row):
+            y = writer.keep(part * self.rows + row)
+            line = self.line(i, y)
+            last = functools.partial(self.row, line, i, writer.long(0), y, *parts[-1])
+            if len(parts) == 1:
+                last()
+            else:
+                writer.branch(t < count - 1, functools.partial(self.row, line, i, t, y, *parts[0]), last)
+
+    @property
+    def rows(self) -> int:
+        """That follow each other for the same channels."""
+        return self.size.out[0] // 2 if self.size.is_halved else self.size.out[0]
 
     def line(self, i: Any, y: Any) -> Any:
         """Row `y` of the input, [CIB,W,16], after what is before; None where there is nothing."""
@@ -89,15 +116,16 @@ class Body:
             with writer.loop(run.tiles) as number:
                 sums = [writer.registers(len(run.columns)) for _ in range(deep)]
                 col = writer.keep(number * len(run.columns) + run.first)
-                tile = _Tile(line, i, group * per_in, group * per_out + first + t % tiles * deep, y, col, sums)
+                is_last = self.size.ends_in_half and tiles == 1 and first + deep == per_out
+                tile = _Tile(line, i, group * per_in, group * per_out + first + t % tiles * deep, y, col, sums, is_last)
                 self.product(tile, run)
                 self.finish(tile, len(run.columns))
 
     def product(self, tile: _Tile, run: TileRun) -> None:
         writer = self.writer
-        for block in tile.sums:
+        for q, block in enumerate(tile.sums):
             for j in range(len(run.columns)):
-                writer.store(block, writer.spread(0.0), j)
+                writer.store(block, writer.spread(0.0, tile.lanes(q)), j, lanes=tile.lanes(q))
         above, below = tap_rows(writer, self.size.window, tile.row)
         for first, end, lanes in self.size.parts:
             with writer.loop(end, first) as c, writer.loop(below, above) as k_row:
@@ -111,11 +139,12 @@ class Body:
         A fifth of the time for 2048 channels @7. Requests past the last block do nothing.
         """
         writer, size = self.writer, self.size
-        per_in, (k_rows, k_cols), rows = size.per_group[0], size.window.kernel, size.out[0]
+        per_in, (k_rows, k_cols), rows = size.per_group[0], size.window.kernel, self.rows
         shape = [writer.long(math.prod(size.weights[:-1])), writer.long(LANES)]
         lines = writer.to.decl_buffer(shape, "float32", data=self.b.data, elem_offset=self.b.elem_offset)
         share = -(-len(tile.sums) * k_cols * LANES // rows)
-        first = (tile.block_out + len(tile.sums)) * (per_in * k_rows * k_cols * LANES) + ((tile.row * per_in + c) * k_rows + k_row) * share
+        row = tile.row if rows == size.out[0] else tile.row % rows
+        first = (tile.block_out + len(tile.sums)) * (per_in * k_rows * k_cols * LANES) + ((row * per_in + c) * k_rows + k_row) * share
         for i in range(share):
             writer.to.evaluate(request(writer.tirx, lines[first + i, 0]))
 
@@ -144,12 +173,14 @@ class Body:
         writer, window = self.writer, self.size.window
         block, k_row, k_col, lane = tap
         row = tile.row * window.strides[0] + (k_row * window.dilations[0] - window.pads[0])
-        factors = [writer.load(self.b, tile.block_out + q, *tap) for q in range(len(tile.sums))]
+        factors = [writer.load(self.b, tile.block_out + q, *tap, lanes=tile.lanes(q)) for q in range(len(tile.sums))]
         for j in columns:
             col = tile.col * window.strides[1] + (j * window.strides[1] + k_col * window.dilations[1] - window.pads[1])
             pixel = writer.keep(writer.spread(self.pixel(tile, block, row, col, lane)))
-            for sums, factor in zip(tile.sums, factors, strict=True):
-                writer.store(sums, sums[(j, writer.lanes())] + pixel * factor, j)
+            for q, (sums, factor) in enumerate(zip(tile.sums, factors, strict=True)):
+                lanes = tile.lanes(q)
+                part = pixel if lanes == LANES else writer.blend([pixel], range(lanes))
+                writer.store(sums, sums[(j, writer.lanes(0, lanes))] + part * factor, j, lanes=lanes)
 
     def pixel(self, tile: _Tile, block: Any, row: Any, col: Any, lane: Any) -> Any:
         if tile.line is not None:
@@ -162,6 +193,9 @@ class Body:
         for q, sums in enumerate(tile.sums):
             for j in range(width):
                 place = (tile.image, tile.block_out + q, tile.row, tile.col + j)
-                value = writer.keep(writer.load(sums, j) + writer.load(self.bias, tile.block_out + q))
+                total = writer.load(sums, j, lanes=tile.lanes(q))
+                if tile.lanes(q) < LANES:
+                    total = writer.blend([total, writer.spread(0.0, HALF)], range(LANES))
+                value = writer.keep(total + writer.load(self.bias, tile.block_out + q))
                 values = [writer.load(other, *place) for other in self.read]
                 writer.store(self.d, apply(writer.vectors, self.size.steps, value, values), *place)

@@ -49,8 +49,9 @@ def direct(size: Direct) -> Any:
 def tunable_direct(size: Direct) -> Tunable:
     window, images, (_, per_out) = size.window, size.batch or 1, size.per_group
     last = f", the last block {size.last}" if size.last < LANES else ""
+    ending = f", the last in {size.ending}" if size.ending < LANES else ""
     key = (
-        f"direct {size.batch or 'N'}x{size.blocks_in}x{size.lanes_in}x{window.rows}x{window.cols}{last} to {size.blocks_out}, "
+        f"direct {size.batch or 'N'}x{size.blocks_in}x{size.lanes_in}x{window.rows}x{window.cols}{last} to {size.blocks_out}{ending}, "
         f"kernel {by(window.kernel)}, strides {by(window.strides)}, pads {by(window.pads)}, dilations {by(window.dilations)}, "
         f"groups {size.groups}{'' if size.before is None else ', after batch_norm' + then(size.before)}{then(size.steps)}"
     )
