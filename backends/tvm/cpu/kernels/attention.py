@@ -7,7 +7,7 @@ three, mostly. Results are written by strides too.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,10 +152,11 @@ class _OfHeads:
         """The last keys; lanes beyond are 0."""
         size, writer = self.size, self.writer
         with writer.loop(size.depth) as c:
-            for lane in range(LANES):
-                key = block * LANES + lane
-                value = self.k[self.place(size.given[1], i, h, key, c)] if key < size.keys else writer.tirx.const(0.0, "float32")
-                writer.to.buffer_store(keys, value, [writer.long(block * size.depth) + c, lane])
+            vector = Register(writer)
+            vector.set(writer.spread(0.0))
+            for lane in range(size.keys % LANES):
+                vector.set_lane(lane, self.k[self.place(size.given[1], i, h, block * LANES + lane, c)])
+            writer.store(keys, vector.get(), writer.long(block * size.depth) + c)
 
     def fill(self, values: Any, i: Any, h: Any) -> None:
         """Values in whole vectors, zeros in the lanes beyond."""
@@ -177,7 +178,7 @@ class _OfHeads:
             self.score(rows, keys, scores, writer.long(whole * size.deep), rest)
         if self.mask is not None:
             self.hide(i, h, first, count, scores)
-        totals = [self.grow(scores, j) for j in range(count)]
+        totals = self.grow(scores, count)
         whole, rest = divmod(blocks(size.width), size.deep)
         with writer.loop(whole) as group:
             self.mix(i, h, first, count, values, scores, totals, group * size.deep, size.deep)
@@ -212,29 +213,45 @@ class _OfHeads:
             with writer.loop(full) as block:
                 lanes = writer.lanes(block * LANES)
                 writer.store(scores, writer.load(scores, j * vectors + block) + self.mask[(*at, first + j, lanes)], j * vectors + block)
-            for lane in range(left):
-                row = j * vectors + full
-                writer.to.buffer_store(scores, scores[row, lane] + self.mask[(*at, first + j, full * LANES + lane)], [row, lane])
+            if left:  # as a whole vector, since one that was written in parts is read late
+                masks = Register(writer)
+                masks.set(writer.spread(0.0))
+                for lane in range(left):
+                    masks.set_lane(lane, self.mask[(*at, first + j, full * LANES + lane)])
+                writer.store(scores, writer.load(scores, j * vectors + full) + masks.get(), j * vectors + full)
 
-    def grow(self, scores: Any, j: int) -> Any:
-        """Powers of a row's scores less the greatest of them; their sum, in every lane."""
-        size, writer, vectors = self.size, self.writer, blocks(self.size.keys)
-        best, total = Register(writer), Register(writer)
+    def grow(self, scores: Any, count: int) -> list[Any]:
+        """Powers of each row's scores less the greatest of them; their sums, in every lane. Each step of all rows before the next: alone, a
+        row would wait for itself.
+        """
+        size, writer, vectors, rows = self.size, self.writer, blocks(self.size.keys), range(count)
         if left := size.keys % LANES:
-            last = writer.load(scores, (j + 1) * vectors - 1)
             beyond = writer.spread(-math.inf)  # no key: the power of nothing, 0
-            writer.store(scores, writer.blend([last, beyond], [k if k < left else LANES for k in range(LANES)]), (j + 1) * vectors - 1)
-        best.set(writer.load(scores, j * vectors))
+            for j in rows:
+                last = writer.load(scores, (j + 1) * vectors - 1)
+                writer.store(scores, writer.blend([last, beyond], [k if k < left else LANES for k in range(LANES)]), (j + 1) * vectors - 1)
+        best, total = ([Register(writer) for _ in rows] for _ in range(2))
+        for j in rows:
+            best[j].set(writer.load(scores, j * vectors))
+            total[j].set(writer.spread(0.0))
         with writer.loop(vectors, 1) as block:
-            best.set(greatest(writer.tirx)(best.get(), writer.load(scores, j * vectors + block)))
-        best.set(writer.across(best.get(), greatest(writer.tirx)))
-        total.set(writer.spread(0.0))
+            for j in rows:
+                best[j].set(greatest(writer.tirx)(best[j].get(), writer.load(scores, j * vectors + block)))
+        self.across(best, greatest(writer.tirx))
         with writer.loop(vectors) as block:
-            grown = writer.vectors.exp(writer.load(scores, j * vectors + block) - best.get())
-            writer.store(scores, grown, j * vectors + block)
-            total.set(total.get() + grown)
-        total.set(writer.across(total.get(), lambda x, y: x + y))
+            for j in rows:
+                grown = writer.vectors.exp(writer.load(scores, j * vectors + block) - best[j].get())
+                writer.store(scores, grown, j * vectors + block)
+                total[j].set(total[j].get() + grown)
+        self.across(total, lambda x, y: x + y)
         return total
+
+    def across(self, registers: Sequence[Register], combine: Callable[[Any, Any], Any]) -> None:
+        """All lanes of each combined, in every lane."""
+        for distance in (8, 4, 2, 1):
+            for register in registers:
+                turned = self.writer.blend([register.get()], [(lane + distance) % LANES for lane in range(LANES)])
+                register.set(combine(register.get(), turned))
 
     def mix(self, i: Any, h: Any, first: Any, count: int, values: Any, scores: Any, totals: Sequence[Any], part: Any, deep: int) -> None:
         """Sums of values by their shares, `deep` vectors of them, written where they belong."""

@@ -59,6 +59,12 @@ def test_attention(sizes: tuple[int, int, int, int], masks: tuple[int, int] | No
         np.testing.assert_allclose(got, meaning(size, q, kv, 0.3, mask), rtol=2e-5, atol=2e-6)
 
 
+def test_rows_take_each_step_together() -> None:
+    """A row alone would wait for itself: the greatest of its scores, across lanes, then its powers, then their sum."""
+    loops = [attention(of(1, 1, queries, 49, 32, 32)).script().count("for ") for queries in (2, 6)]
+    assert loops[0] == loops[1]
+
+
 def test_hidden_keys_and_what_is_no_number() -> None:
     size = dataclasses.replace(of(1, 1, 9, 21, 16, 16), masks=(1, 1))
     q, kv, mask = draw(1, 9, 16), draw(1, 21, 32), np.zeros((1, 1, 9, 21), np.float32)
