@@ -18,12 +18,12 @@ from .errors import InvalidModel
 from .op import OpDef
 from .ops.leaf import INPUT, PARAM, Param
 from .types import TensorType
-from .weights import Weights
+from .weights import GIVEN, Weights
 
 if TYPE_CHECKING:
     import networkx
 
-__all__ = ["Graph", "Node", "Origin", "fresh_name", "given_param"]
+__all__ = ["Graph", "Node", "Origin", "fresh_name", "given", "given_param"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +207,11 @@ class Graph:
 def given_param(name: str, weights: Weights, origin: Origin) -> Node:
     """A parameter whose values come from outside, or were computed from those of others."""
     return Node(name, PARAM, Param("given"), (), weights.type, origin, weights)
+
+
+def given(op: Param) -> Param:
+    """Of a parameter whose values come from outside now; whether it is one to train stays as it was said."""
+    return op if op.init in GIVEN else Param("given")
 
 
 def fresh_name(wanted: str, taken: set[str]) -> str:

@@ -17,7 +17,7 @@ from .errors import InvalidModel
 from .memory import need_bytes
 from .types import DTYPES, Array, TensorType
 
-__all__ = ["FANS", "INITS", "Recipe", "Weights"]
+__all__ = ["FANS", "GIVEN", "INITS", "Recipe", "Weights"]
 
 # How values are drawn; `given` means that they come from outside (a file, or a pass computed them).
 INITS = {
@@ -35,7 +35,10 @@ INITS = {
     "ones": "all 1",
     "full": "all `value`",
     "given": "values come with the weights file",
+    "constant": "so do these, and are part of the network's definition: nobody trains them",
+    "trained": "so do these, and are trained, a single number too",
 }
+GIVEN = ("given", "constant", "trained")
 UNIFORM = "_uniform"
 # Over what 2 is the variance: sums that come in, sums that go out, or both.
 _OVER: dict[str, Callable[[int, int], int]] = {
@@ -103,7 +106,7 @@ class Weights:
 
     @property
     def is_given(self) -> bool:
-        return self.recipe.init == "given"
+        return self.recipe.init in GIVEN
 
     @property
     def is_stored(self) -> bool:

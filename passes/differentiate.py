@@ -1,7 +1,8 @@
 """differentiate: a network that returns a loss also returns the loss's gradients, computed by ops as any other value.
 
 The loss is the output of that name, or the only output that is one floating number. Each floating parameter that it depends on, and
-not in steps alone, gets an output `<name>.gradient`; single numbers that a formula has (`full`) are no parameters to train. From Python
+not in steps alone, gets an output `<name>.gradient`; single numbers that a formula has (`full`) and what is
+`constant` are no parameters to train. From Python
 `with_gradients` takes the loss and any parameters or inputs by name. Later passes improve forward and backward alike.
 """
 
@@ -13,6 +14,7 @@ from ..ir.errors import InvalidModel, UsageError
 from ..ir.gradient import gradients
 from ..ir.graph import Graph, Node
 from ..ir.ops.elementwise import IDENTITY, Identity
+from ..ir.ops.leaf import PARAM
 from ..ir.suggest import did_you_mean
 from .rewriting.ledger import Ledger
 
@@ -78,7 +80,7 @@ def _loss(graph: Graph) -> Node:
 def _trained(graph: Graph, loss: Node) -> Iterable[Node]:
     """The floating parameters that the loss depends on."""
     below = set(Graph.of(graph.name, (), (loss,)).nodes)
-    return (node for node in graph.params if node in below and node.typed.is_float and not _is_number(node))
+    return (node for node in graph.params if node in below and node.typed.is_float and not _is_number(node) and not _is_constant(node))
 
 
 def _moving(graph: Graph, loss: Node, of: Sequence[Node], ledger: Ledger) -> list[Node]:
@@ -92,6 +94,10 @@ def _moving(graph: Graph, loss: Node, of: Sequence[Node], ledger: Ledger) -> lis
 
 def _is_number(node: Node) -> bool:
     return node.weights is not None and node.weights.recipe.init == "full" and node.typed.numel == 1
+
+
+def _is_constant(node: Node) -> bool:
+    return PARAM.of(node).init == "constant"
 
 
 def _extended(graph: Graph, loss: Node, of: Sequence[Node]) -> Graph:

@@ -20,7 +20,7 @@ from ..training.memory import step_within, words_of
 from ..training.onnx_step import export_training
 from ..training.step import evaluation_step, training_step
 from .console import Console
-from .options import CALIBRATION, MEMORY, SHARE, check_suffix, model_options
+from .options import CALIBRATION, MEMORY, NAMES, SHARE, check_suffix, model_options, names_for
 
 __all__ = ["command"]
 
@@ -36,6 +36,7 @@ PRECISION = "Of products and weights; inputs and outputs, norms, pool sums and s
 @click.option("--precision", type=click.Choice(PRECISIONS), default=FP32, show_default=True, help=PRECISION)
 @click.option("--calibration", multiple=True, metavar="FILE", help=CALIBRATION)
 @click.option("--training", is_flag=True, help="A step of training with sgd: weights and state in, loss and the next ones out.")
+@NAMES
 @click.option("--memory", type=SHARE, help=MEMORY)
 @click.option("--evaluation", is_flag=True, help="Loss and accuracy, weights as inputs.")
 @click.option("--opset", type=int, help="ONNX opset, 7 or newer; default: the newest that onnxruntime here supports.")
@@ -51,6 +52,7 @@ def command(
     training: bool,
     evaluation: bool,
     memory: float | None,
+    names: str,
 ) -> None:
     """Write MODEL as an ONNX file, or its parameters by name. It is exported as written unless -O asks for passes."""
     check_suffix("-o", output, (".onnx", *WEIGHT_FILES))
@@ -64,12 +66,14 @@ def command(
         graph, source = (training_step(graph) if training else evaluation_step(graph)), None
     if memory is not None and not training:
         raise UsageError("--memory is of a step of training; give --training too")
+    if output.suffix not in WEIGHT_FILES and names != "convc":
+        raise UsageError(f"--names is of a file of weights, and '{output}' is none; leave it out")
     if output.suffix in WEIGHT_FILES:
         if level or opset or precision != FP32:
             extra = "-O" if level else "--opset" if opset else "--precision"
             raise UsageError(f"'{output}' takes the weights of the network as written, as --weights reads them; leave out {extra}")
         check_numbers(graph)
-        write_weights(graph, output)
+        write_weights(graph, output, names_for(console, request.model, names))
     else:
         better = optimize(graph, level)[0]
         if memory is not None:

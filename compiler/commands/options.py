@@ -12,7 +12,9 @@ import click
 
 from ...backends.tvm.host import most_threads
 from ...ir.errors import UsageError
+from ..dsl.zoo_entry import Checkpoint
 from ..files.model import Request
+from .console import Console
 
 __all__ = [
     "CALIBRATION",
@@ -30,6 +32,9 @@ __all__ = [
 THREADS = click.IntRange(1, most_threads())
 SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 MEMORY = "Of a step of training: leave at most this share of what is live at once, by computing values again; no bit changes."
+NAMES = click.option(
+    "--names", type=click.Choice(["convc", "pytorch"]), default="convc", show_default=True, help="What weights are called in the file."
+)
 CALIBRATION = "Photographs or one .npz of inputs: a layer that leaves the range of fp16 on one of them stays in float32."
 HTML = "Also write what happened as one HTML file, to look at in a browser."
 F = TypeVar("F", bound=Callable[..., Any])
@@ -49,6 +54,20 @@ class PassOptions:
     time_passes: bool
     verify_each: bool
     dump_dir: Path | None
+
+
+def names_for(console: Console, model: str, names: str) -> Checkpoint | None:
+    """The table of PyTorch's names, if these are asked for.
+
+    Raises: UsageError for a network that has none.
+    """
+    if names == "convc":
+        return None
+    found = console.zoo[model].checkpoint if model in console.zoo else None
+    if isinstance(found, Checkpoint):
+        return found
+    why = found.why if found is not None else f"'{model}' has no table of them, as networks of the zoo have"
+    raise UsageError(f"--names pytorch: {why}; leave it out for convc's own names")
 
 
 def check_suffix(option: str, path: Path, suffixes: Sequence[str]) -> None:

@@ -26,12 +26,12 @@ from ..training.run import Plan, RunFiles, TrainingRun, files_of
 from ..training.schedules import SCHEDULES
 from ..training.trainer import Score, Trainer
 from .console import Console, emit_json
-from .options import MEMORY, SHARE, THREADS, check_suffix, gather, model_options
+from .options import MEMORY, NAMES, SHARE, THREADS, check_suffix, gather, model_options, names_for
 
 __all__ = ["command"]
 
 
-FREE = ("threads", "backend", "memory")  # options that decide no bits, or that the run itself keeps
+FREE = ("threads", "backend", "memory", "names")  # options that decide no bits, or that the run itself keeps
 
 
 def _names(context: click.Context, option: click.Parameter, value: str) -> tuple[str, ...]:
@@ -62,6 +62,7 @@ def _names(context: click.Context, option: click.Parameter, value: str) -> tuple
 @click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that augment beside the step.")
 @click.option("-b", "--backend", type=click.Choice(list(ENGINES)), default="tvm", show_default=True)
 @click.option("--threads", type=THREADS, help="Threads; default: one a physical core.")
+@NAMES
 @click.option("--memory", type=SHARE, help=MEMORY)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all that is drawn.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint beside the output, to the same bits.")
@@ -78,12 +79,13 @@ def command(console: Console, request: Request, plan: Plan, data: str, output: P
         raise UsageError(
             f"--loss {how['loss']} needs numbers for labels, and --data gives classes; leave it out, or use cc.Trainer from Python"
         )
+    names = names_for(console, request.model, how["names"])
     graph = console.load(request)
     trainer = _trainer(graph, plan, how)
     image, classes = graph.inputs[0].typed, _classes(graph)
     pictures = read_pictures(data, image, classes, console.say)
     plan = plan if plan.augmentations else replace(plan, workers=0)
-    run, files = TrainingRun(trainer, pictures, plan, {"data": data, **_identity(how)}), files_of(output)
+    run, files = TrainingRun(trainer, pictures, plan, {"data": data, **_identity(how)}, names), files_of(output)
     _check_apart(data, files)
     if resume:
         run.resume(files.checkpoint)

@@ -12,16 +12,17 @@ from ...ir.errors import InvalidInput
 from ...ir.graph import Graph
 from ...ir.legible import legible
 from ...ir.types import Array
+from ...ir.weights import GIVEN
 from ..dsl.zoo_entry import Checkpoint, Differs
 
-__all__ = ["FIXED", "Translation", "is_foreign", "refuse_foreign", "same_modules", "translate"]
+__all__ = ["FIXED", "Checkpoint", "Translation", "in_pytorch", "is_foreign", "refuse_foreign", "same_modules", "translate"]
 
 FILTERS = {"weight": "w", "bias": "b"}
 LAYER_NORM = {"weight": "scale", "bias": "bias"}
 BATCH_NORM = {"weight": "scale", "bias": "shift", "running_mean": "mean", "running_var": "var"}
 COUNTER = "num_batches_tracked"  # of training only
 PARALLEL = "module."  # DataParallel puts it before every name
-FIXED = ("given", "full")  # constants of the network's definition, which no checkpoint holds
+FIXED = (*GIVEN, "full")  # constants of the network's definition, which no checkpoint holds
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,7 @@ def translate(graph: Graph, arrays: Mapping[str, Array], names: Checkpoint) -> T
 
     Raises: InvalidInput for a file that has one name in two spellings.
     """
-    own = {node.name for node in graph.params}
-    theirs: dict[str, str] = {row.ours: row.theirs for row in names.parameters}
-    biases: dict[str, str] = {}
-    for row in names.rows:
-        parts = _parts(row.ours, own)
-        theirs |= {f"{row.ours}.{mine}": f"{row.theirs}.{part}" for part, mine in parts.items() if f"{row.ours}.{mine}" in own}
-        if row.absorbs:
-            biases[f"{row.ours}.mean"] = f"{row.absorbs}.bias"
+    theirs, biases = _names(graph, names)
     file = {_present(name, arrays, names): array for name, array in arrays.items()}
     if len(file) < len(arrays):
         raise InvalidInput(f"the weights file has a name of @{graph.name} in an older and in the present spelling; keep one of them")
@@ -95,6 +89,29 @@ def translate(graph: Graph, arrays: Mapping[str, Array], names: Checkpoint) -> T
         if node.op.init in FIXED and node.weights is not None:
             found.setdefault(node.name, node.weights.array())
     return Translation(found, theirs, ignored)
+
+
+def in_pytorch(graph: Graph, arrays: Mapping[str, Array], names: Checkpoint) -> dict[str, Array]:
+    """The parameters of the graph under the names of the common PyTorch checkpoints: `translate` there and back is what it was.
+
+    A bias that our batch norm has taken into its mean is 0; what the network's definition holds is left out, as checkpoints do.
+    """
+    theirs, biases = _names(graph, names)
+    named = {theirs[name]: array for name, array in arrays.items() if name in theirs}
+    return named | {bias: np.zeros_like(arrays[mean]) for mean, bias in biases.items()}
+
+
+def _names(graph: Graph, names: Checkpoint) -> tuple[dict[str, str], dict[str, str]]:
+    """Their names by ours, and of means those of the biases that they absorb."""
+    own = {node.name for node in graph.params}
+    theirs: dict[str, str] = {row.ours: row.theirs for row in names.parameters}
+    biases: dict[str, str] = {}
+    for row in names.rows:
+        parts = _parts(row.ours, own)
+        theirs |= {f"{row.ours}.{mine}": f"{row.theirs}.{part}" for part, mine in parts.items() if f"{row.ours}.{mine}" in own}
+        if row.absorbs:
+            biases[f"{row.ours}.mean"] = f"{row.absorbs}.bias"
+    return theirs, biases
 
 
 def _parts(layer: str, own: Set[str]) -> Mapping[str, str]:

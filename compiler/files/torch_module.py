@@ -6,14 +6,15 @@ import functools
 import importlib
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from ...ir.errors import BackendMissing, UnsupportedOp, UsageError
-from ...ir.graph import Graph
+from ...ir.graph import Graph, Node
+from ...ir.ops.leaf import Param
 from ...ir.types import DTYPES, Array
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def graph_of_program(program: Any, name: str, dynamic_shapes: Any = None, way_ou
     if written := [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]:
         raise UnsupportedOp(f"{name} writes to {', '.join(written)}, and a network only computes{way_out}")
     proto, weights = _apart(onnx.model, there)
-    return _read(proto, weights, name)
+    return _marked(_read(proto, weights, name), set(signature.parameters))
 
 
 @functools.cache
@@ -111,6 +112,19 @@ def _read(proto: ModelProto, weights: Mapping[str, Array], name: str) -> Graph:
     from ...backends.onnx.read.importer import read_from
 
     return replace(read_from(model_in_memory(proto, name), constants=weights).graph, name=name)
+
+
+def _marked(graph: Graph, parameters: Set[str]) -> Graph:
+    """The graph, knowing which of its values are the module's parameters: buffers and the numbers of its formulas are none to train."""
+
+    def marked(node: Node, operands: tuple[Node, ...]) -> Node:
+        if node.weights is None or not node.weights.is_given or not node.typed.is_float:
+            return node.reading(operands)
+        if node.name not in parameters:
+            return node.like(op=Param("constant"))
+        return node if node.typed.rank else node.like(op=Param("trained"))
+
+    return graph.rebuild(marked)
 
 
 def _apart(model: Any, there: Any) -> tuple[ModelProto, dict[str, Array]]:

@@ -12,15 +12,16 @@ import numpy as np
 
 from ...ir.errors import InvalidInput, InvalidModel, OutOfMemory, UsageError
 from ...ir.files import write_file
-from ...ir.graph import Graph, Node
+from ...ir.graph import Graph, Node, given
 from ...ir.legible import legible
 from ...ir.memory import need_bytes, out_of_memory
 from ...ir.op import no_rounding
-from ...ir.ops.leaf import PARAM, Param
+from ...ir.ops.leaf import PARAM
 from ...ir.ops.quantize import QUANTIZE_LINEAR
 from ...ir.ops.select import GATHER
 from ...ir.types import DTYPES, Array, TensorType, is_floating, plain, range_of
 from ...ir.weights import Weights
+from ..dsl.zoo_entry import Checkpoint
 from . import pytorch_file
 from .numpy_file import load_npz, npz_bytes
 
@@ -80,19 +81,27 @@ def _of_numpy(arrays: dict[str, Array]) -> dict[str, Array]:
 
 def weights_bytes(graph: Graph) -> bytes:
     """The parameters of a graph as a safetensors file."""
-    params = ((node.name, node.weights) for node in graph.params if node.weights is not None)
-    return _safetensors().save({name: np.asarray(_stored(weights), order="C") for name, weights in params})
+    return _in_file(_arrays(graph), ".safetensors")
 
 
-def write_weights(graph: Graph, path: Path) -> None:
-    """The parameters of a graph by name, whole or not at all; the suffix decides between safetensors and .npz.
+def write_weights(graph: Graph, path: Path, names: Checkpoint | None = None) -> None:
+    """The parameters of a graph by name, with a table by PyTorch's names, whole or not at all; the suffix decides between safetensors and
+    .npz.
 
     Raises: UsageError where the path cannot be written.
     """
-    if path.suffix == ".npz":
-        write_file(path, npz_bytes({node.name: _stored(node.weights) for node in graph.params if node.weights is not None}))
-    else:
-        write_file(path, weights_bytes(graph))
+    from .checkpoint_names import in_pytorch
+
+    arrays = _arrays(graph)
+    write_file(path, _in_file(arrays if names is None else in_pytorch(graph, arrays, names), path.suffix))
+
+
+def _arrays(graph: Graph) -> dict[str, Array]:
+    return {node.name: np.asarray(_stored(node.weights), order="C") for node in graph.params if node.weights is not None}
+
+
+def _in_file(arrays: dict[str, Array], suffix: str) -> bytes:
+    return npz_bytes(arrays) if suffix == ".npz" else _safetensors().save(arrays)
 
 
 def bind_weights(graph: Graph, arrays: Mapping[str, Array], source: str, theirs: Mapping[str, str] | None = None, hint: str = "") -> Graph:
@@ -119,7 +128,7 @@ def bind_weights(graph: Graph, arrays: Mapping[str, Array], source: str, theirs:
     def bound(node: Node, operands: tuple[Node, ...]) -> Node:
         if node.kind is not PARAM:
             return node.reading(operands)
-        return node.like(op=Param("given"), weights=Weights.of(_of_type(arrays[node.name], node.typed), node.name))
+        return node.like(op=given(node.op), weights=Weights.of(_of_type(arrays[node.name], node.typed), node.name))
 
     loaded = graph.rebuild(bound)
     check_numbers(loaded)

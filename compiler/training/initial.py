@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...ir.errors import UsageError
-from ...ir.graph import Graph, Node
+from ...ir.graph import Graph, Node, given
 from ...ir.ops.activation_variants import PRELU
 from ...ir.ops.group import GROUP_NORM, INSTANCE_NORM, LAYER_NORM
-from ...ir.ops.leaf import PARAM, Param
+from ...ir.ops.leaf import PARAM
 from ...ir.ops.norm import BATCH_NORM
 from ...ir.suggest import did_you_mean
 from ...ir.types import DTYPES, Array
-from ...ir.weights import FANS, Recipe, Weights
+from ...ir.weights import FANS, GIVEN, Recipe, Weights
 
 __all__ = ["begun", "holding", "initial_values"]
 
@@ -36,7 +36,7 @@ def begun(graph: Graph, init: str | None = None, seed: int = 0) -> Graph:
     """The network with the values that training begins with in place of the recipes that draw them: what stays frozen computes with the
     values that are written. Raises: as `initial_values`."""
     start = initial_values(graph, init, seed)
-    drawn = {node.name for node in graph.params if node.weights is not None and node.weights.recipe.init not in (*FILLED, "given")}
+    drawn = {node.name for node in graph.params if node.weights is not None and node.weights.recipe.init not in (*FILLED, *GIVEN)}
     return holding(graph, {name: value for name, value in start.items() if name in drawn})
 
 
@@ -46,7 +46,7 @@ def holding(graph: Graph, values: Mapping[str, Array]) -> Graph:
     def held(node: Node, operands: tuple[Node, ...]) -> Node:
         if node.kind is not PARAM or node.name not in values:
             return node.reading(operands)
-        return node.like(op=Param("given"), weights=Weights.of(values[node.name], node.name))
+        return node.like(op=given(node.op), weights=Weights.of(values[node.name], node.name))
 
     return graph.rebuild(held)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 from ...ir.errors import InvalidModel
 from ...ir.gradient import NodeMaker
@@ -27,15 +27,16 @@ def dropped(node: Node, x: Term, seed: Term, stream: int) -> Term:
     return where(drawn >= ratio, x * (1 / (1 - ratio)), 0.0)
 
 
-def statistics_of(node: Node, training: Mapping[Node, Node]) -> tuple[Node, Node] | None:
+def statistics_of(node: Node, training: Mapping[Node, Node], could: Set[Node]) -> tuple[Node, Node] | None:
     """Stored mean and variance of a batch norm that takes those of its batch; None for another, which keeps the stored ones.
 
-    That is one whose scale and shift are both frozen: those of a layer that is not trained stay with it.
+    That is one whose scale and shift are frozen, though they `could` be trained: those of a layer that is not trained stay with it. One
+    that has none to train, PyTorch's affine=False, takes those of its batch.
     """
     if node.kind is not BATCH_NORM:
         return None
     _, scale, shift, mean, var = node.inputs
-    trains = scale in training or shift in training
+    trains = scale in training or shift in training or could.isdisjoint((scale, shift))
     return (mean, var) if trains and mean.weights is not None and var.weights is not None else None
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.files import unwritable, write_file
 from ...ir.types import Array
+from ..files.checkpoint_names import Checkpoint, in_pytorch
 from ..files.entering import Entering
 from .batches import Batches, Labelled, split
 from .checkpoint import Epoch, RunState, read_checkpoint, write_checkpoint
@@ -86,14 +87,17 @@ def files_of(weights: Path) -> RunFiles:
 
 
 class TrainingRun:
-    """`trainer` learns `pictures` by `plan`. `identity` is what else must be the same to go on, such as the network's options.
+    """`trainer` learns `pictures` by `plan`. `identity` is what else must be the same to go on, such as the network's options;
+    `names` what PyTorch calls the weights that are written.
 
     `state` is where the run stands. A step, or an epoch with its validation, enters it by one assignment, so that an interruption at any
     moment finds the whole of it or nothing, and what is lost is done again to the same bits.
     """
 
-    def __init__(self, trainer: Trainer, pictures: Pictures, plan: Plan, identity: dict[str, Any] | None = None) -> None:
-        self.trainer, self.plan = trainer, plan
+    def __init__(
+        self, trainer: Trainer, pictures: Pictures, plan: Plan, identity: dict[str, Any] | None = None, names: Checkpoint | None = None
+    ) -> None:
+        self.trainer, self.plan, self.names = trainer, plan, names
         self.training, self.held = split(len(pictures), plan.validation, plan.seed)
         some = self.training[np.linspace(0, len(self.training) - 1, min(MEASURED, len(self.training))).astype(int)]
         self.batches = Batches(pictures, *pictures.moments(some), plan.augmentations, plan.seed)
@@ -194,7 +198,8 @@ class TrainingRun:
         return Entering(mean, deviation, tuple(self.settings["classes"]))
 
     def _report(self, files: RunFiles) -> None:
-        _write_weights(files.weights, self.best, self.entering.metadata)
+        best = self.best if self.names is None else in_pytorch(self.trainer.graph, self.best, self.names)
+        _write_weights(files.weights, best, self.entering.metadata)
         write_checkpoint(files.checkpoint, self.state)
         write_file(files.lines, "".join(json.dumps(asdict(each)) + "\n" for each in self.epochs).encode())
         write_file(files.curve, curve_svg(f"{self.trainer.graph.name}: loss and accuracy", self.epochs).encode())

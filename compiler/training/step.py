@@ -18,7 +18,7 @@ from ...ir.errors import InvalidModel, UsageError
 from ...ir.gradient import NodeMaker, gradients
 from ...ir.graph import Graph, Node, Origin, fresh_name
 from ...ir.ops.elementwise import IDENTITY, Identity
-from ...ir.ops.leaf import INPUT, Input
+from ...ir.ops.leaf import INPUT, PARAM, Input
 from ...ir.suggest import did_you_mean
 from ...ir.terms import Term
 from ...ir.types import TensorType
@@ -99,15 +99,18 @@ def step_of(
 
 
 def trainable(graph: Graph) -> list[Node]:
-    """Floating parameters that are no single number and no statistic of a batch norm."""
+    """Floating parameters that are no constant of the network's definition, no statistic of a batch norm, and no single number unless it is
+    said to be trained, as those of a PyTorch module are."""
     from ...ir.ops.norm import BATCH_NORM
 
     statistics = {operand for node in graph.nodes if node.kind is BATCH_NORM for operand in node.inputs[3:]}
-    return [node for node in graph.params if node.typed.is_float and node.typed.rank and node not in statistics and not _is_filled(node)]
+    return [node for node in graph.params if node.typed.is_float and node not in statistics and _is_to_train(node)]
 
 
-def _is_filled(node: Node) -> bool:
-    return node.weights is not None and node.weights.recipe.init == "full"
+def _is_to_train(param: Node) -> bool:
+    init: str = PARAM.of(param).init
+    is_filled = param.weights is not None and param.weights.recipe.init == "full"
+    return init == "trained" or (init != "constant" and param.typed.rank > 0 and not is_filled)
 
 
 def _not_frozen(graph: Graph, frozen: Sequence[str]) -> list[Node]:
@@ -154,6 +157,7 @@ class _Building:
 
     def _forward(self, trained: Mapping[Node, None]) -> None:
         streams, self.maker.way = 0, "train"
+        could = set(trainable(self.graph))
         for node in trained:
             self.training[node] = self.new[node] = self._as_input(node)
         for node in self.graph.nodes:
@@ -164,7 +168,7 @@ class _Building:
                 self.seed = self.seed or Node("seed", INPUT, Input(), (), TensorType("i32", ()))
                 self.new[node] = dropped(node, self._term(node.inputs[0]), self.maker.term(self.seed), streams).value
                 streams += 1
-            elif (stored := statistics_of(node, self.training)) is not None:
+            elif (stored := statistics_of(node, self.training, could)) is not None:
                 self._normalize(node, stored)
             else:
                 self.new[node] = node.reading(tuple(self.new[operand] for operand in node.inputs))

@@ -19,6 +19,7 @@ from ...ir.printer import print_graph
 from ...ir.types import DTYPES, Array, TensorType
 from ..engines.engine import Run
 from ..engines.table import engines_named
+from ..files.checkpoint_names import Checkpoint, in_pytorch
 from .initial import begun, holding
 from .memory import step_within
 from .optimizers import Optimizer
@@ -75,7 +76,10 @@ class Trainer:
         self.loss, self.engine, self.threads, self.seed = loss, engine, threads, seed
         self.made: TrainingStep = step_of(self.graph, loss, optimizer, frozen, clip_norm, label_smoothing)
         self.recomputed = None if memory is None else step_within(self.made.graph, memory, batch)
-        start = {node.name: node.weights.array() for node in self.graph.params if node.weights is not None and node.typed.is_float}
+        # copies: those of a PyTorch module lie in its memory, and it may learn as well
+        start = {
+            node.name: np.array(node.weights.array()) for node in self.graph.params if node.weights is not None and node.typed.is_float
+        }
         states = {name: np.zeros(type_.concrete(), DTYPES[type_.dtype]) for name, type_ in self.made.states.items()}
         self.frozen = {name: value for name, value in start.items() if name not in self.made.weights}
         self.values: dict[str, Array] = {name: start[name] for name in self.made.weights} | states
@@ -121,9 +125,11 @@ class Trainer:
         """The network with the weights and statistics of now, as inference computes it."""
         return holding(self.graph, {name: np.array(value) for name, value in (self.frozen | self.values).items()})
 
-    def weights(self) -> dict[str, Array]:
-        """Every parameter of the network by name, as files of weights have them."""
-        return {node.name: node.weights.array() for node in self.network().params if node.weights is not None}
+    def weights(self, names: Checkpoint | None = None) -> dict[str, Array]:
+        """Every parameter of the network by name, as files of weights have them; with the table of a network of the zoo by PyTorch's names,
+        as `cc.models.ZOO["resnet18"].checkpoint`, for a module's load_state_dict. A network of `from_torch` has its module's names."""
+        own = {node.name: node.weights.array() for node in self.network().params if node.weights is not None}
+        return own if names is None else in_pytorch(self.graph, own, names)
 
     def fingerprint(self) -> str:
         """Of all that decides what a step computes of its inputs: the step's graph, and the values of what stays as it is."""

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from convc import models
 from convc.backends import reference
 from convc.compiler.dsl.zoo_entry import Checkpoint, Differs
 from convc.compiler.engines.table import ENGINES
-from convc.compiler.files.checkpoint_names import FIXED, is_foreign, same_modules, translate
+from convc.compiler.files.checkpoint_names import FIXED, in_pytorch, is_foreign, same_modules, translate
 from convc.compiler.files.model import Request, load
 from convc.compiler.files.weights import bind_weights, npz_bytes
 from convc.ir.errors import InvalidInput
@@ -23,6 +24,7 @@ from convc.ir.types import Array
 from convc.models import pytorch_names
 from convc.tests.models.torchvision_nets import NETWORKS, build, draw, image, kept, scores
 from convc.tests.support.pickles import Payload
+from convc.tests.support.shell import convc
 from convc.tests.support.tiers import SIBLINGS, slow_if
 
 ZOO = models.ZOO
@@ -114,6 +116,31 @@ def test_networks_that_are_another_function_say_so():
     assert set(differ) == {"alexnet", "googlenet", "resnet50", "resnet101", "resnet152", "vgg11_lrn"}
     for why in differ.values():
         assert isinstance(ZOO[why.rpartition("use ")[2]].checkpoint, Checkpoint)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg11_bn", "convnext_tiny", "vit_b_16"])
+def test_names_there_and_back(name: str):
+    """A bias before a batch norm, which ours has in its mean, is 0 there."""
+    graph = ZOO[name].network()
+    arrays = {node.name: np.full(node.typed.concrete(), place, np.float32) for place, node in enumerate(graph.params)}
+    theirs = in_pytorch(graph, arrays, table(name))
+    assert is_foreign(graph, theirs)
+    if name == "vgg11_bn":
+        assert not theirs["features.0.bias"].any()
+    back = translate(graph, theirs, table(name)).arrays
+    constants = {node.name for node in graph.params if node.op.init in FIXED}
+    assert {key for key in arrays if key not in constants and not np.array_equal(arrays[key], back[key])} == set()
+
+
+def test_a_file_of_weights_by_pytorchs_names(tmp_path: Path):
+    file = tmp_path / "w.safetensors"
+    assert convc("export", "squeezenet1_1", "-o", file, "--names", "pytorch").code == 0
+    assert "features.3.squeeze.weight" in load_file(file)
+    assert convc("summary", "squeezenet1_1", "--weights", file).code == 0
+    refused = convc("export", "lenet5", "-o", tmp_path / "l.safetensors", "--names", "pytorch")
+    assert (refused.code, (tmp_path / "l.safetensors").exists()) == (2, False)
+    assert "'lenet5' has no table of them" in refused.err
+    assert "is none; leave it out" in convc("export", "squeezenet1_1", "-o", tmp_path / "s.onnx", "--names", "pytorch").err
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 import convc as cc
+from convc.compiler.files.checkpoint_names import translate
 from convc.compiler.training.batches import Batches
 from convc.compiler.training.pictures import read_pictures
 from convc.compiler.training.trainer import Trainer
@@ -84,3 +85,55 @@ def test_lenet5_is_where_pytorch_is_after_220_steps(engine):
 )
 def test_optimizers_and_statistics_are_pytorchs(ours, theirs):
     assert apart(residual, small_residual, ours, theirs, "onnx", 6, 32) < 1e-4
+
+
+class Odd(torch.nn.Module):
+    """What a module may have: a norm without scale and shift, a single number to train, buffers and numbers that are none."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(1, 4, 3, padding=1, bias=False)
+        self.bn = torch.nn.BatchNorm2d(4, affine=False)
+        self.gamma = torch.nn.Parameter(torch.tensor(2.0))
+        self.register_buffer("mu", torch.randn(4, 1, 1))
+        self.register_buffer("table", torch.randn(256))
+        self.fc = torch.nn.Linear(256, 10)
+
+    def forward(self, x):
+        y = self.bn(self.conv(x)) * self.gamma - self.mu
+        return self.fc((torch.relu(y) + torch.linspace(0, 1, 8)).flatten(1) + self.table)
+
+
+def test_a_module_learns_its_parameters_and_nothing_else():
+    torch.manual_seed(0)
+    module, draws = Odd().eval(), np.random.default_rng(0)
+    graph = cc.from_torch(module, (torch.randn(2, 1, 8, 8),), {"x": {0: "N"}})
+    trainer = Trainer(graph, optimizer=cc.sgd(0.9, weight_decay=5e-4), engine="reference")
+    assert set(trainer.made.weights) - set(trainer.made.statistics) == {name for name, _ in module.named_parameters()}
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    optimizer = torch.optim.SGD(module.train().parameters(), 0.1, momentum=0.9, weight_decay=5e-4)
+    for _ in range(4):
+        images, labels = draws.standard_normal((6, 1, 8, 8)).astype(np.float32), draws.integers(0, 10, 6)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(module(torch.from_numpy(images)), torch.from_numpy(labels))
+        loss.backward()
+        optimizer.step()
+        assert trainer.step(images, labels, learning_rate=0.1).loss == pytest.approx(loss.item(), rel=1e-4)
+    learned = {name: torch.from_numpy(np.array(value)) for name, value in trainer.weights().items() if name in before}
+    theirs = {name: value for name, value in module.state_dict().items() if not name.endswith("num_batches_tracked")}
+    assert learned.keys() == theirs.keys()
+    for name, value in theirs.items():
+        torch.testing.assert_close(learned[name], value, rtol=1e-3, atol=1e-5, msg=name)
+    module.load_state_dict(learned, strict=False)
+
+
+def test_weights_go_to_pytorch_and_come_back():
+    """By the names that PyTorch's own ResNet-18 has, which the table of the zoo knows."""
+    entry = cc.models.ZOO["resnet18"]
+    graph = entry.network(classes=7)
+    trainer = Trainer(graph, engine="reference")
+    state = trainer.weights(entry.checkpoint)
+    assert {"conv1.weight", "layer1.0.bn1.running_mean", "layer4.0.downsample.1.weight", "fc.bias"} <= state.keys()
+    found = translate(graph, state, entry.checkpoint).arrays
+    assert found.keys() == trainer.weights().keys()
+    assert all(np.array_equal(found[name], value) for name, value in trainer.weights().items())

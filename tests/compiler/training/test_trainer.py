@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors import safe_open
 
 import convc as cc
+from convc.compiler.dsl.zoo_entry import Checkpoint, CheckpointRow
 from convc.compiler.training.batches import Batches, split
 from convc.compiler.training.checkpoint import read_checkpoint
 from convc.compiler.training.initial import initial_values
@@ -62,6 +63,17 @@ def test_a_run_writes_weights_a_curve_and_lines(digits, tmp_path):
     pixels = np.stack([run.batches.pictures.pixel(int(index)) for index in run.held[:4]]).transpose(0, 3, 1, 2)
     assert (pixels.min(), pixels.max()) == (0, 1)
     np.testing.assert_allclose((pixels - said["mean"][0]) / said["deviation"][0], images, rtol=1e-5)
+
+
+def test_weights_are_written_by_other_names(digits, tmp_path):
+    """A checkpoint keeps convc's own."""
+    names = Checkpoint((CheckpointRow("stem", "conv1"), CheckpointRow("fc.0", "fc1"), CheckpointRow("head", "fc2")))
+    run = run_of(digits, epochs=1)
+    run.names = names
+    files = finished(run, tmp_path)
+    with safe_open(files.weights, "numpy") as weights:
+        assert set(weights.keys()) == {f"{layer}.{part}" for layer in ("stem", "fc.0", "head") for part in ("weight", "bias")}
+    assert "conv1.w" in read_checkpoint(files.checkpoint).best
 
 
 class Stop(Exception):
