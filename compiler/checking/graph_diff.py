@@ -12,7 +12,7 @@ from ...ir.graph import Graph, Node
 from ...ir.printer import print_node
 from ...ir.weights import Weights
 
-__all__ = ["Change", "align", "changes", "uncompared"]
+__all__ = ["Change", "align", "changes", "uncompared", "with_names_of"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,13 @@ def uncompared(a: Graph, b: Graph) -> list[Node]:
     matched = align(a, b)
     pairs = ((node, matched[node]) for node in a.params if node in matched)
     return [old for old, new in pairs if any(node.weights is not None and node.weights.is_missing for node in (old, new))]
+
+
+def with_names_of(a: Graph, b: Graph) -> Graph:
+    """`b`, in which what computes the same value as in `a` has its name, but where something else in `b` has that."""
+    matched = align(a, b)
+    kept = {node.name for node in b.nodes} - {new.name for new in matched.values()}
+    return b.renamed({new: old.name for old, new in matched.items() if old.name != new.name and old.name not in kept})
 
 
 def _other_values(old: Weights, new: Weights) -> str:

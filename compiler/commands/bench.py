@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from ...ir.binding import batch_names, specialize
 from ...ir.errors import UsageError
+from ...ir.graph import Graph
+from ...ir.usual_sizes import usual_sizes
 from ...ir.version import installed
 from ...passes.pipelines import LEVELS
 from ..bench.layer_times import LayerTime
-from ..bench.measure import Contender, Measured, measure
+from ..bench.measure import Contender, Measured, bandwidth, measure
+from ..engines.optimize import optimize
 from ..engines.peers import installed_peers
 from ..engines.table import engine_named, measurable
 from ..files.model import Request
+from ..report.html.report import KernelRun, Peaks, Report
 from .console import Console, echo, emit_json, print_table
-from .options import THREADS, model_options
+from .html_file import write_html
+from .options import THREADS, html_option, model_options
 
 __all__ = ["command", "processor_name"]
 
@@ -38,6 +45,7 @@ PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "apache-tvm", "openvino",
 @click.option("--runs", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Turns of 0.1 s, or of one run.")
 @click.option("-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="Optimization level, for all alike.")
 @click.option("--profile", is_flag=True, help="Also time tvm's kernels one by one.")
+@html_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
 def command(
@@ -49,6 +57,7 @@ def command(
     runs: int,
     level: int,
     profile: bool,
+    html: Path | None,
     as_json: bool,
 ) -> None:
     """Time engines on MODEL, turn by turn, each in a process of its own: medians, spread, GFLOP/s and the share of the peak."""
@@ -59,10 +68,14 @@ def command(
     profiled = [name for name, engine in measurable().items() if engine.start_profiled]
     if profile and not any(contender.engine in profiled for contender in contenders):
         raise UsageError(f"--profile times the kernels of {' or '.join(profiled)}; name it among --backends")
+    if html is not None and not profile:
+        raise UsageError("--html shows where the time of a run goes; give --profile too")
     threads = threads or physical_cores()
     graph = console.load(request)
     left_out = None if backends else console.say
     measured = measure(graph, contenders, threads, runs, batch=batch, profile=profile, level=level, left_out=left_out)
+    if html is not None:
+        write_html(console, html, _seen(graph, measured, contenders, profiled, threads, batch))
     machine = {"processor": processor_name(), "cores": os.cpu_count(), "threads": threads, "batch": batch, "turns": runs}
     if as_json:
         emit_json({"model": request.model, **machine, "versions": installed(PACKAGES), **_record(measured)})
@@ -73,6 +86,20 @@ def command(
     _print(measured)
     if busy := [timing.engine for timing in measured.timings if not timing.quiet]:
         console.say(f"threads of {', '.join(busy)} still spun when the next turn came: the times of the others may be too long")
+
+
+def _seen(graph: Graph, measured: Measured, contenders: Sequence[Contender], profiled: Sequence[str], threads: int, batch: int) -> Report:
+    """The network as the engine whose kernels were timed had it, with what passes did for that."""
+    ours = next(contender for contender in contenders if contender.engine in profiled)
+    sizes = usual_sizes(graph, dict.fromkeys(batch_names(graph), batch))
+    sized = specialize(graph, sizes)
+    _, trace = optimize(sized, ours.level, prices=engine_named(ours.engine, measurable()).prices)
+    kernels = [KernelRun(each.kernel, each.nodes, each.microseconds, each.share, each.macs, each.bytes) for each in measured.layers]
+    peaks = None
+    if measured.peak:
+        peaks = Peaks(measured.peak * 1e9, bandwidth(threads) * 1e9, f"measured here on {threads} thread{'' if threads == 1 else 's'}")
+    notes = [f"{t.engine}: {t.median:.2f} ms a run, from {t.p10:.2f} to {t.p90:.2f}, {t.gflops:.0f} GF/s" for t in measured.timings]
+    return Report(sized, trace, f"bench --profile, batch {batch}", notes=notes, times={ours.name: kernels}, peaks=peaks)
 
 
 def _contender(text: str, level: int) -> Contender:

@@ -10,11 +10,13 @@ import click
 from ...ir.errors import UsageError
 from ..compiling.compile import compile_as
 from ..files.model import Request
+from ..report.html.report import Report
 from ..targets.options import FP32, PRECISIONS, CompileOptions
 from ..targets.table import TARGETS, target_named
 from ..training.step import training_step
 from .console import Console, emit_json
-from .options import CALIBRATION, THREADS, model_options
+from .html_file import write_html
+from .options import CALIBRATION, THREADS, html_option, model_options
 
 __all__ = ["command"]
 
@@ -67,6 +69,7 @@ def _batches(context: click.Context, param: click.Parameter, text: str | None) -
 @click.option("--cuda-graph/--no-cuda-graph", default=True, show_default=True, help="On a GPU, launch a run as a whole.")
 @click.option("--training", is_flag=True, help="A step of training with sgd instead, as export writes it.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random input of the check.")
+@html_option
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
 @click.pass_obj
 def command(
@@ -74,13 +77,17 @@ def command(
     request: Request,
     output: Path,
     training: bool,
+    html: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Compile MODEL into an artifact directory and check it against the reference."""
     loaded = console.load(request)
     graph = training_step(loaded) if training else loaded
-    made = compile_as(graph, output, CompileOptions(**options), lambda text: console.say(f"  {text}"))
+    seen: list[Report] = []
+    made = compile_as(graph, output, CompileOptions(**options), lambda text: console.say(f"  {text}"), seen.append)
+    if html is not None:
+        write_html(console, html, seen[0])
     if as_json:
         emit_json(made.manifest)
     else:

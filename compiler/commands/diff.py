@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from ...passes.analysis.structure import is_renamed
-from ..checking.graph_diff import changes, uncompared
+from ...passes.manager import Stage
+from ..checking.graph_diff import changes, uncompared, with_names_of
+from ..engines.onnxruntime import ONNXRUNTIME
 from ..engines.optimize import optimize
 from ..files.model import Request
+from ..report.html.report import Report
 from .coloured import print_changes
 from .console import Console, emit_json
-from .options import model_options
+from .html_file import write_html
+from .options import html_option, model_options
 
 __all__ = ["command"]
 
@@ -19,9 +25,10 @@ __all__ = ["command"]
 @model_options
 @click.argument("other")
 @click.option("-O", "level", type=click.IntRange(0, 3), default=0, show_default=True, help="Optimize OTHER first.")
+@html_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
-def command(console: Console, request: Request, other: str, level: int, as_json: bool) -> None:
+def command(console: Console, request: Request, other: str, level: int, html: Path | None, as_json: bool) -> None:
     """Show how OTHER differs from MODEL, node by node: + came, - went, ~ computes the same value differently.
 
     Nodes are matched by name and structure, so neither order nor line breaks matter. Weights are compared too,
@@ -30,6 +37,10 @@ def command(console: Console, request: Request, other: str, level: int, as_json:
     first, _ = optimize(console.load(request), 0)
     second, _ = optimize(console.load(Request(other, request.inputs, request.options, None, request.strict_windows, request.strict)), level)
     found = list(changes(first, second))
+    if html is not None:
+        why = f"{other} beside {request.model}; what computes the same value has the name that it has there"
+        stage = Stage("diff", why, with_names_of(first, second), (), 0.0, ONNXRUNTIME.prices)
+        write_html(console, html, Report(first, [stage], f"diff {request.model} {other}"))
     if as_json:
         emit_json([{"old": change.old and change.old.name, "new": change.new and change.new.name, "text": str(change)} for change in found])
         return

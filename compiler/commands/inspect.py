@@ -17,7 +17,7 @@ from ...passes.pipelines import MEMORY as MEMORY_STEP
 from ...passes.rewriting.ledger import Rewrite
 from ..engines.onnxruntime import ONNXRUNTIME
 from ..files.model import Request
-from ..report.html.report import Report
+from ..report.html.report import Report, Verdict
 from ..report.text import graph_diff, stage_line
 from ..training.memory import step_within, words_of
 from ..training.step import training_step
@@ -64,7 +64,7 @@ def command(
     if memory is not None:
         graph, trace = _within(console, graph, trace, memory)
     if html is not None:
-        write_html(console, html, Report(original, trace, _subject(passes)))
+        write_html(console, html, Report(original, trace, _subject(passes), _verdicts(passes, trace)))
     if list_passes:
         if as_json:
             emit_json([{"pass": stage.name, "why": stage.why} for stage in trace])
@@ -89,6 +89,12 @@ def command(
         if diff:
             print_changes(graph_diff(before, stage.graph, context), indent="    ")
         before = stage.graph
+
+
+def _verdicts(passes: PassOptions, trace: list[Stage]) -> list[Verdict]:
+    """Of --verify-each, which refuses a pass that fails."""
+    changed = [stage.name for stage in trace if stage.changed] if passes.verify_each else []
+    return [Verdict(f"{name}: the results are those of the network as it came, in float64", True) for name in changed]
 
 
 def _subject(passes: PassOptions) -> str:

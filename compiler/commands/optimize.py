@@ -18,8 +18,10 @@ from ..compiling.better_onnx import Better, better_file, check_better
 from ..compiling.no_worse import RunPasses
 from ..files.inputs import random_inputs, read_inputs
 from ..files.model import pairs
+from ..report.html.report import Report, Verdict
 from .console import Console, emit_json, print_table
-from .options import PassOptions, pass_options
+from .html_file import write_html
+from .options import PassOptions, html_option, pass_options
 from .pipeline import run_pipeline
 
 __all__ = ["command"]
@@ -43,6 +45,7 @@ def _gone(context: click.Context, parameter: click.Parameter, value: bool) -> No
 )
 @click.option("-i", "--inputs", "files", multiple=True, help="Also check on a photograph, .npy or .npz file.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random inputs of the check.")
+@html_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
 def command(
@@ -55,6 +58,7 @@ def command(
     check: bool,
     files: tuple[str, ...],
     seed: int,
+    html: Path | None,
     as_json: bool,
     passes: PassOptions,
 ) -> None:
@@ -70,7 +74,13 @@ def command(
     if better.imported.note:
         console.say(better.imported.note)
     why = "" if better.model is not None else f"{source} cannot be improved"
-    if better.model is not None and check and not check_better(better, _feeds(better.before, files, seed), seed, console.say):
+    checked: list[str] = []
+
+    def say(line: str) -> None:
+        checked.append(line)
+        console.say(line)
+
+    if better.model is not None and check and not check_better(better, _feeds(better.before, files, seed), seed, say):
         better, why = (
             replace(better, model=None),
             f"onnxruntime's own optimizer computes the new file wrong, though it is right, and not {source}",
@@ -81,6 +91,16 @@ def command(
     else:
         save_model(better.model, output, values=better.values)
     _report(console, better, source, output, as_json)
+    if html is not None:
+        write_html(console, html, _seen(better, passes, checked, why))
+
+
+def _seen(better: Better, passes: PassOptions, checked: list[str], why: str) -> Report:
+    """The passes whose result was written; of a file that stays as it is there are none."""
+    trace = better.trace if better.model is not None else []
+    warnings = [line for line in checked if line.startswith("warning: ")]
+    checks = [Verdict(line, True) for line in checked if line not in warnings]
+    return Report(better.before, trace, f"optimize -O{passes.level}", checks, [*warnings, *([why] if why else [])])
 
 
 def _pipeline(console: Console, passes: PassOptions) -> RunPasses:

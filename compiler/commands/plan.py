@@ -13,6 +13,9 @@ from ...ir.graph import Graph
 from ...ir.printer import print_graph
 from ...ir.usual_sizes import usual_sizes
 from ...passes.bottlenecks.forms import splittable_layers
+from ...passes.manager import Stage
+from ...passes.rewriting.ledger import Decline, Rewrite
+from ..engines.onnxruntime import ONNXRUNTIME
 from ..engines.optimize import optimize
 from ..engines.table import engines_named
 from ..files.calibration import MOST_IMAGES, Inputs, read_calibration
@@ -27,11 +30,13 @@ from ..planning.race import Races
 from ..planning.search import Planned, plan_network
 from ..planning.study import excluded_layers, study
 from ..report.frontier_svg import pareto_svg
+from ..report.html.report import PlanCurve, Report
 from ..training.memory import step_within, words_of
 from ..training.onnx_step import export_training
 from ..training.step import training_step
 from .console import Console, echo, emit_json, print_table
-from .options import MEMORY, SHARE, THREADS, check_suffix, gather, model_options
+from .html_file import write_html
+from .options import MEMORY, SHARE, THREADS, check_suffix, gather, html_option, model_options
 
 __all__ = ["command"]
 
@@ -64,6 +69,7 @@ class PlanOptions:
     apply_file: Path | None
     outputs: tuple[Path, ...]
     save_weights: Path | None
+    html: Path | None
     as_json: bool
 
     @property
@@ -79,6 +85,7 @@ class Answer:
 
     network: str
     file: PlanFile
+    before: Graph
     planned: Graph
     certificate: Certificate
     budget: Budget | None
@@ -117,6 +124,7 @@ class Answer:
 @click.option("-o", "--output", "outputs", multiple=True, type=click.Path(path_type=Path), help="A .json plan, .onnx, .cir or .svg.")
 @click.option("--save-weights", type=click.Path(path_type=Path), help="The planned network's weights as .safetensors or .npz, for net.cir.")
 @click.option("--advise", "advice", is_flag=True, help="Only print what published 1x1 reductions would save.")
+@html_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @gather("given", PlanOptions)
 @click.pass_obj
@@ -126,6 +134,8 @@ def command(console: Console, request: Request, given: PlanOptions, advice: bool
     Give one of --macs, --params, --latency and --error, or --apply a plan. --memory says instead what a step of training computes again.
     Exits with 1 if the plan misses its budget, because splits were rejected that are not faster; it is written all the same.
     """
+    if given.html is not None and (advice or given.memory is not None):
+        raise UsageError("--html shows a plan of bottlenecks; `convc inspect --training --memory` has one for a step of training")
     if advice:
         _advise(console.load(request), given.as_json)
         return
@@ -140,6 +150,8 @@ def command(console: Console, request: Request, given: PlanOptions, advice: bool
         console.say(f"wrote {path}")
     if given.save_weights is not None:
         write_weights(answer.planned, given.save_weights)
+    if given.html is not None:
+        write_html(console, given.html, _seen(answer))
     if given.as_json:
         missed = answer.made.missed if answer.made is not None else 0.0
         head = {"model": request.model, "budget": answer.asked, "missed": missed, "rejected": answer.rejected}
@@ -211,7 +223,7 @@ def _answer(console: Console, request: Request, budget: Budget | None, source: P
         made = plan_network(known, budget, given.multiple, threads, measured=given.measure, say=console.say)
         inserted = made.inserted
     found = certify(inserted, calibration, given.check, Races(engines, threads, given.runs))
-    return Answer(graph.name, PlanFile(level, inputs, inserted.plan.splits), inserted.after, found, budget, made)
+    return Answer(graph.name, PlanFile(level, inputs, inserted.plan.splits), inserted.before, inserted.after, found, budget, made)
 
 
 def _settings(source: PlanFile | None, given: PlanOptions) -> tuple[int, Inputs]:
@@ -234,9 +246,30 @@ def _write(path: Path, answer: Answer) -> None:
 
 
 def _picture(answer: Answer, budget: Budget, made: Planned) -> str:
+    return pareto_svg(f"{answer.network}, {answer.asked}", budget.cost, made.menu.points(CURVE), _marks(answer, made))
+
+
+def _marks(answer: Answer, made: Planned) -> list[tuple[str, tuple[float, float]]]:
     marks = [("plan, predicted", (made.share, made.inserted.plan.error))]
-    marks += [(f"measured, {line.inputs}", (made.share, line.relative)) for line in answer.certificate.outputs]
-    return pareto_svg(f"{answer.network}, {answer.asked}", budget.cost, made.menu.points(CURVE), marks)
+    return marks + [(f"measured, {line.inputs}", (made.share, line.relative)) for line in answer.certificate.outputs]
+
+
+def _seen(answer: Answer) -> Report:
+    """The splits as one pass: rewrites of layers, each with its errors, and those that were not faster as declined."""
+    rewrites = tuple(
+        Rewrite(
+            f"{line.split}: error {line.predicted:.2g} predicted, {line.measured:.2g} measured, {line.accumulated:.2g} accumulated",
+            line.name,
+            (),
+            (),
+        )
+        for line in answer.certificate.layers
+    )
+    declined = tuple(Decline("plan", name, why) for name, _, why in (line.partition(": ") for line in answer.rejected))
+    stage = Stage("plan", f"--{answer.asked}", answer.planned, rewrites, 0.0, ONNXRUNTIME.prices, declined=declined)
+    made = answer.made
+    frontier = None if made is None else PlanCurve(made.budget.cost, made.menu.points(CURVE), _marks(answer, made))
+    return Report(answer.before, [stage], f"plan --{answer.asked}", notes=tuple(lines_of(answer.certificate)), frontier=frontier)
 
 
 def _print(found: Certificate) -> None:

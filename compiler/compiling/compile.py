@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...backends.tvm.cuda.batches import fixed_batches
+from ...ir.binding import batch_names
 from ...ir.errors import KernelMissing, Mismatch, UsageError
 from ...ir.files import replace_directory
 from ...ir.graph import Graph
@@ -33,7 +34,8 @@ from ..engines.tvm import TVM
 from ..files.artifact import CIR, MANIFEST, ONNX, REPORT, WEIGHTS, Artifact, foreign_files, manifest_of
 from ..files.inputs import random_inputs
 from ..files.weights import check_numbers, weights_bytes
-from ..report.artifact_report import compile_report
+from ..report.artifact_report import compile_report, verdicts
+from ..report.html.report import Report
 from ..targets.options import CompileOptions
 from ..targets.table import need_precision, target_named
 from ..targets.target import Say
@@ -65,8 +67,14 @@ def compile_network(
     return compile_as(graph, path, CompileOptions(target, level, **options), say)
 
 
-def compile_as(graph: Graph, path: str | Path, options: CompileOptions, say: Say = lambda text: None) -> Artifact:
-    """As `compile_network`, by a record."""
+def compile_as(
+    graph: Graph,
+    path: str | Path,
+    options: CompileOptions,
+    say: Say = lambda text: None,
+    see: Callable[[Report], object] = lambda report: None,
+) -> Artifact:
+    """As `compile_network`, by a record; `see` gets what was done for an HTML report, once the artifact stands."""
     target = target_named(options.target)
     need_precision(options.target, options.precision)
     need_use(options.calibration, options.precision)
@@ -105,6 +113,8 @@ def compile_as(graph: Graph, path: str | Path, options: CompileOptions, say: Say
             agreements = _check(better, draft, engines, oracle, inputs, options.threads, say, loss)
         (folder / REPORT).write_text(compile_report(graph, better, trace, built, choice, agreements, lines), encoding="utf-8")
         (folder / MANIFEST).write_bytes(manifest_of(folder, better, built, _versions()))
+    notes = (*lines, *(line.strip() for line in built.report("an image" if batch_names(graph) else "a run") if line.strip()), *choice.why)
+    see(Report(graph, trace, f"compile -O{options.level} -t {options.target}", verdicts(agreements), notes))
     return Artifact.open(path)
 
 

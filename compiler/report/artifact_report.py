@@ -13,9 +13,10 @@ from ...passes.manager import Stage
 from ..checking.oracle import Agreement
 from ..checking.winograd_choice import TileChoice
 from ..targets.target import Built
+from .html.report import Verdict
 from .text import stage_line
 
-__all__ = ["compile_report"]
+__all__ = ["compile_report", "verdicts"]
 
 
 def compile_report(
@@ -53,3 +54,8 @@ def _images(graph: Graph) -> str:
     """That the inputs of the check had, where their number is a named size, and whether others were tried."""
     images = ", one image and two" if batch_names(graph) else ""
     return images + (", at two sizes" if set(graph.symbols) - batch_names(graph) else "")
+
+
+def verdicts(agreements: Sequence[Agreement]) -> list[Verdict]:
+    """For the HTML report."""
+    return [Verdict(str(line), line.agrees) for line in agreements]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from ....ir.graph import Graph, Node
@@ -21,18 +21,65 @@ from .node_rows import NodeRows
 from .splices import splices
 from .weight_rows import weight_rows
 
-__all__ = ["Report", "report_data"]
+__all__ = ["KernelRun", "Peaks", "PlanCurve", "Report", "Verdict", "report_data"]
 
 FORMAT = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A check in a sentence, and whether what was held to it agrees."""
+
+    text: str
+    agrees: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KernelRun:
+    """A kernel that an engine ran for some nodes, by name. Units: `microseconds` a run; `share` of all time; `bytes` each moved once."""
+
+    kernel: str
+    nodes: Sequence[str]
+    microseconds: float
+    share: float
+    macs: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Peaks:
+    """The roofs: floating-point operations and bytes a second, and `how` they are known."""
+
+    flops: float
+    bytes: float
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanCurve:
+    """Plans as (share of the `cost` that is left, relative error): those that could be chosen, and by name what was."""
+
+    cost: str
+    curve: Sequence[tuple[float, float]]
+    marks: Sequence[tuple[str, tuple[float, float]]]
+
+
 @dataclass(frozen=True)
 class Report:
-    """A network as it came, and what every pass made of it. `subject` says what was asked, such as `inspect -O2`."""
+    """A network as it came, and what every pass made of it. `subject` says what was asked, such as `inspect -O2`.
+
+    What else is known: verdicts of checks, `notes` in sentences, kernels as engines ran them, by the engine's name, the machine's roofs, by
+    default those that passes reckon with, and the plans that a plan was chosen from.
+    """
 
     graph: Graph
     trace: Sequence[Stage]
     subject: str
+    checks: Sequence[Verdict] = ()
+    notes: Sequence[str] = ()
+    times: Mapping[str, Sequence[KernelRun]] = field(default_factory=dict[str, Sequence[KernelRun]])
+    peaks: Peaks | None = None
+    frontier: PlanCurve | None = None
 
 
 def report_data(report: Report) -> dict[str, Any]:
@@ -64,8 +111,36 @@ def report_data(report: Report) -> dict[str, Any]:
         "layers": [_layers(graph, sizes, rows) for graph in ends],
         "memory": [memory_rows(graph, sizes, rows.name) for graph in ends],
         "weights": weight_rows([graphs[-1], graphs[0]], rows),
+        **_measured(report, rows),
     }
     return cast("dict[str, Any]", _in_json(data | rows.tables()))
+
+
+def _measured(report: Report, rows: NodeRows) -> dict[str, Any]:
+    """What is known beside the trace."""
+    peaks, frontier = report.peaks or _reckoned(report.trace), report.frontier
+    runs = {engine: [(k.kernel, [*map(rows.name, k.nodes)], *_figures(k)) for k in kernels] for engine, kernels in report.times.items()}
+    return {
+        "checks": [(escaped(check.text), check.agrees) for check in report.checks],
+        "notes": [escaped(note) for note in report.notes],
+        "times": list(runs.items()),
+        "peaks": None if peaks is None else {"flops": peaks.flops, "bytes": peaks.bytes, "how": peaks.how},
+        "frontier": None if frontier is None else {"cost": frontier.cost, "curve": frontier.curve, "marks": frontier.marks},
+    }
+
+
+def _figures(run: KernelRun) -> tuple[float, float, int, int]:
+    return run.microseconds, run.share, run.macs, run.bytes
+
+
+def _reckoned(trace: Sequence[Stage]) -> Peaks | None:
+    """The roofs by which passes decided."""
+    if not trace:
+        return None
+    prices = trace[-1].prices
+    return Peaks(
+        2 * prices.macs, prices.bytes, "what passes reckon with for one core of the engine; `convc bench --profile --html` measures them"
+    )
 
 
 def _is_typed(graph: Graph) -> bool:

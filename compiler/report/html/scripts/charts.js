@@ -246,7 +246,7 @@ function rooflineFigure() {
 }
 
 function roofPoints() {
-  const timed = (report.times || []).flatMap(({ kernels }) =>
+  const timed = profiles.flatMap(([, kernels]) =>
     kernels
       .filter((k) => k.macs && k.bytes && k.microseconds)
       .map((k) => ({
@@ -268,6 +268,8 @@ function roofPoints() {
       flops: node.flops,
     }));
 }
+
+const COSTS = { macs: "multiply-adds", params: "parameters" };
 
 // What is left of the cost against the error that is predicted, and the plan on it.
 function frontierFigure() {
@@ -294,13 +296,13 @@ function frontierFigure() {
     ...x.ticks(6).map((tick) => svg("text", { class: "tick", x: x(tick), y: base + 18, "text-anchor": "middle" }, percent(tick))),
   ];
   const curve = svg("path", { class: "roof", d: d3.line()(frontier.curve.map(([a, b]) => [x(a), y(b)])) });
-  const marks = frontier.marks.flatMap(([name, [a, b]], i) => [
+  const marks = frontier.marks.flatMap(([name, [a, b]]) => [
     svg("circle", { class: "dot timed", cx: x(a), cy: y(b), r: 5 }),
-    svg("text", { class: "name", x: x(a) + 10, y: y(b) + 4 + 3 * i }, name),
+    svg("text", { class: "name", x: x(a) + 10, y: y(b) - 6 }, name),
   ]);
   return figure(
     "Frontier of plans",
-    `Predicted relative error of the outputs against the share of the ${frontier.cost} that is left; the dots are the plan.`,
+    `Predicted relative error of the outputs against the share of ${COSTS[frontier.cost] || frontier.cost} that is left; the dots are the plan.`,
     svg(
       "svg",
       { class: "chart frontier", viewBox: `0 0 ${WIDE} ${height}`, role: "img", "aria-label": "frontier of plans" },

@@ -72,16 +72,24 @@ const totals = (() => {
   return found;
 })();
 
+// Kernels as engines ran them: [engine, kernels].
+const profiles = report.times.map(([engine, kernels]) => [
+  engine,
+  kernels.map(([kernel, nodes, microseconds, share, macs, bytes]) => ({ kernel, nodes, microseconds, share, macs, bytes })),
+]);
+
 const lastGraph = graphs[graphs.length - 1];
 const outputs = new Set(report.start.outputs);
 
-// Where the slider can stand: passes that changed or declined something, and before them all of them together.
-const stops = [{ number: 0, step: null, before: graphs[0], after: lastGraph, was: totals[0], now: totals[totals.length - 1] }];
-report.steps.forEach((step, place) => {
-  if (step.rewrites.length || step.declined.length || step.splices || step.problem) {
-    stops.push({ number: stops.length, step, before: graphs[place], after: graphs[place + 1], was: totals[place], now: totals[place + 1] });
-  }
-});
+// Where the slider can stand: all passes together, and each that changed or declined something. Of a single one all is said by itself.
+const stops = (() => {
+  const whole = { step: null, before: graphs[0], after: lastGraph, was: totals[0], now: totals[totals.length - 1] };
+  const each = report.steps
+    .map((step, place) => ({ step, before: graphs[place], after: graphs[place + 1], was: totals[place], now: totals[place + 1] }))
+    .filter(({ step }) => step.rewrites.length || step.declined.length || step.splices || step.problem);
+  const found = report.steps.length === 1 && each.length ? each : [whole, ...each];
+  return found.map((stop, number) => ({ number, ...stop }));
+})();
 const idle = report.steps.filter((step) => !stops.some((stop) => stop.step === step));
 
 // What two graphs have between them: a status for each value, "same", "changed", "came" or "gone".

@@ -168,27 +168,18 @@ function histogram(counts, low, high) {
   );
 }
 
-// Times of engines and errors against bounds, where they were measured.
+// Times of engines, where they were measured.
 function measuredPart(node) {
   const rows = [];
-  for (const { engine, kernels } of report.times || []) {
-    for (const kernel of kernels) {
-      if (!kernel.nodes.includes(node.id)) continue;
-      const others = kernel.nodes.length - 1;
+  for (const [engine, kernels] of profiles) {
+    for (const { kernel, nodes, microseconds, share } of kernels.filter((each) => each.nodes.includes(node.id))) {
+      const others = nodes.length > 1 ? ` with ${plural(nodes.length - 1, "other value")}` : "";
       rows.push([
         engine,
-        inSeconds(kernel.microseconds / 1e6),
-        el(
-          "span",
-          { class: "muted" },
-          ` ${percent(kernel.share)} of all, ${kernel.kernel}${others ? ` with ${plural(others, "other value")}` : ""}`,
-        ),
+        inSeconds(microseconds / 1e6),
+        el("span", { class: "muted" }, ` ${percent(share)} of all, in ${kernel}${others}`),
       ]);
     }
-  }
-  for (const { engine, nodes } of report.bounds || []) {
-    const found = nodes[node.id];
-    if (found !== undefined) rows.push([`error, ${engine}`, `${trimmed(found)} of its bound`]);
   }
   return rows.length ? part("Measured", table(rows)) : null;
 }

@@ -5,7 +5,7 @@ const FEW = 30; // entries of a list that are shown before one asks for all
 function startPasses() {
   const slider = document.getElementById("slider");
   slider.max = String(stops.length - 1);
-  slider.disabled = stops.length < 2;
+  document.querySelector(".slider").hidden = stops.length < 2;
   slider.addEventListener("input", () => goTo(Number(slider.value)));
   document
     .getElementById("ticks")
@@ -62,6 +62,19 @@ function stopDetails(stop) {
     if (step.problem) details.append(el("p", { class: "gone" }, `Rolled back: ${step.problem}`));
   }
   details.append(totalsTable(stop));
+  if (!stop.number && report.notes.length)
+    details.append(
+      el(
+        "section",
+        {},
+        el("h3", {}, "Notes"),
+        el(
+          "ul",
+          { class: "notes" },
+          report.notes.map((note) => el("li", {}, note)),
+        ),
+      ),
+    );
   const changed = mostChanged(stop);
   if (changed.length) details.append(section("Where multiply-adds changed", changed.map(placeEntry), 6));
   if (step && step.rewrites.length)
@@ -156,7 +169,10 @@ function rewriteEntry([rule, root, took, made]) {
           .map((id) => report.names[id])
           .join(", ") + (ids.length > 4 ? ` and ${ids.length - 4} more` : "")
       : "nothing";
-  return entry(root, [code(report.names[root]), el("span", { class: "reason" }, `${rule}: took ${names(took)}; made ${names(made)}`)]);
+  return entry(root, [
+    code(report.names[root]),
+    el("span", { class: "reason" }, took.length || made.length ? `${rule}: took ${names(took)}; made ${names(made)}` : rule),
+  ]);
 }
 
 function entry(id, children) {

@@ -27,7 +27,7 @@ function turnTheme() {
 function showVerdict() {
   const checks = report.checks || [];
   const verdict = document.getElementById("verdict");
-  const fine = checks.filter((check) => check.agrees).length;
+  const fine = checks.filter(([, agrees]) => agrees).length;
   if (checks.length) {
     verdict.replaceChildren(
       el(
@@ -43,7 +43,7 @@ function showVerdict() {
         el(
           "ul",
           {},
-          checks.map((check) => el("li", { class: check.agrees ? "" : "gone" }, check.text)),
+          checks.map(([text, agrees]) => el("li", { class: agrees ? "" : "gone" }, text)),
         ),
       ),
     );

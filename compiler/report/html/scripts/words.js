@@ -42,6 +42,7 @@ function inSeconds(seconds) {
 
 function percent(share) {
   if (!Number.isFinite(share)) return "–";
+  if (!share) return "0%";
   return `${(share * 100).toFixed(Math.abs(share) < 0.0995 ? 1 : 0)}%`;
 }
 

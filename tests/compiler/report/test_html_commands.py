@@ -1,0 +1,95 @@
+"""Every command that writes a report says in it what it said, and what it knows besides."""
+
+from __future__ import annotations
+
+import pytest
+
+from convc.compiler.checking.graph_diff import with_names_of
+from convc.tests.support.graphs import typed_graph
+from convc.tests.support.reports import data_in, graphs_in, named_at
+from convc.tests.support.shell import convc, refused
+
+
+def report_of(folder, *words):
+    done = convc(*words, "--html", "report.html", cwd=folder)
+    assert done.code == 0, done.err
+    assert "wrote report.html" in done.err
+    return data_in((folder / "report.html").read_bytes()), done
+
+
+def test_inspect_with_a_check_of_every_pass(tmp_path):
+    data, _ = report_of(tmp_path, "inspect", "resnet20", "--verify-each")
+    assert [text.partition(":")[0] for text, agrees in data["checks"] if agrees] == [
+        step["pass"] for step in data["steps"] if step["rewrites"]
+    ]
+
+
+def test_compile_has_the_verdict_of_every_engine(tmp_path):
+    data, done = report_of(tmp_path, "compile", "mlp", "-o", "net")
+    assert data["subject"] == "compile -O2 -t cpu"
+    assert data["checks"]
+    assert all(agrees and text in done.err for text, agrees in data["checks"])
+    assert {text.partition(":")[0] for text, _ in data["checks"]} == {"reference", "onnx", "tvm"}
+    assert any("arena of" in note for note in data["notes"])
+
+
+def test_optimize_has_the_passes_whose_result_was_written(tmp_path):
+    assert convc("export", "resnet20", "-O0", "-o", "net.onnx", cwd=tmp_path).code == 0
+    data, done = report_of(tmp_path, "optimize", "net.onnx", "better.onnx")
+    assert [step["pass"] for step in data["steps"] if step["rewrites"]]
+    assert data["checks"]
+    assert all(text in done.err for text, _ in data["checks"])
+    again, _ = report_of(tmp_path, "optimize", "better.onnx", "same.onnx")
+    assert (again["steps"], again["notes"]) == ([], ["better.onnx cannot be improved"])
+
+
+def test_diff_has_one_step_from_one_network_to_the_other(tmp_path):
+    data, _ = report_of(tmp_path, "diff", "lenet5", "lenet5", "-O3")
+    assert [step["pass"] for step in data["steps"]] == ["diff"]
+
+
+def test_plan_has_its_splits_their_errors_and_the_plans_that_it_was_chosen_from(tmp_path):
+    data, done = report_of(tmp_path, "plan", "lenet5", "--macs", "0.6", "--no-measure", "--check", "1", "--runs", "1", "--threads", "1")
+    (step,) = data["steps"]
+    assert len(step["rewrites"]) == len(
+        [line for line in done.out.splitlines()[1:] if not line.startswith(("multiply", "param", "bytes", "lat", "output"))]
+    )
+    assert all("predicted" in rule for rule, *_ in step["rewrites"])
+    assert data["frontier"]["cost"] == "macs"
+    assert len(data["frontier"]["curve"]) > 2
+    assert all(note in done.out for note in data["notes"])
+
+
+def test_bench_has_each_kernel_and_the_roofs_that_were_measured(tmp_path):
+    data, done = report_of(tmp_path, "bench", "mlp", "-b", "tvm", "--profile", "--runs", "1", "--threads", "1")
+    ((engine, kernels),) = data["times"]
+    assert engine == "tvm"
+    *_, last = graphs_in(data)
+    known = {data["nodes"][row][0] for row in last}
+    assert all(set(nodes) <= known for _, nodes, *_ in kernels)
+    assert sum(share for *_, share, _, _ in kernels) == pytest.approx(1)
+    assert all(" ".join(named_at(data, nodes)) in done.out for _, nodes, *_ in kernels)
+    assert data["peaks"]["how"] == "measured here on 1 thread"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("bench", "mlp", "--html", "x.html"), "give --profile too"),
+        (("plan", "mlp", "--advise", "--html", "x.html"), "--html shows a plan of bottlenecks"),
+        (("compile", "none.cir", "-o", "net", "--html", "none/x.html"), "there is no folder 'none'"),
+        (("optimize", "none.onnx", "x.onnx", "--html", "none/x.html"), "there is no folder 'none'"),
+        (("diff", "none.cir", "none.cir", "--html", "x.pdf"), "--html 'x.pdf' is none of"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_work(tmp_path, words, said):
+    refused(convc(*words, cwd=tmp_path), 2, said)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_computes_the_same_has_the_same_name():
+    one = typed_graph("graph @g(%x: f32[N,4]) { %a = relu(%x) %b = sigmoid(%a) %c = tanh(%b) return %c }")
+    other = typed_graph("graph @g(%x: f32[N,4]) { %q = relu(%x) %a = exp(%q) %b = sigmoid(%q) %c = tanh(%b) return %c }")
+    assert [node.name for node in with_names_of(one, one.renamed({one.nodes[1]: "z"})).nodes] == ["x", "a", "b", "c"]
+    assert {node.name for node in with_names_of(one, other).nodes} >= {"x", "b", "c"}
+    assert len({node.name for node in with_names_of(one, other).nodes}) == len(with_names_of(one, other).nodes)
