@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ...backends.tvm.cpu.kernels.strassen.quarters import QUARTERED
 from ...backends.tvm.cpu.product_errors import form_name
+from ...backends.tvm.cpu.unit_strides import unit_strides
 from ...backends.tvm.processor import AVX512, Processor
 from ...ir.graph import Graph
 from .oracle import Oracle
@@ -59,7 +60,8 @@ def choose_tiles(graph: Graph, asked: str, oracle: Oracles | None = None, proces
 
 def _is_3x3(graph: Graph, name: str) -> bool:
     """Whether tiles of 2x2 results are less noisy than those of 4x4; of 5x5 they are not."""
-    return graph.by_name[name].inputs[1].typed.concrete()[2:] == (3, 3)
+    form = unit_strides(graph.by_name[name])
+    return form is not None and form.kernel == (3, 3)
 
 
 def _forms(tiles: Mapping[str, int]) -> str:

@@ -31,25 +31,28 @@ from .kernels.transposed.packing import depthwise_phase_filters, phase_filters
 from .kernels.transposed.phases import Transposed
 from .kernels.windows import UNROLLED, Window
 from .kernels.winograd.arrangement import Tiled
+from .kernels.winograd.filters import winograd_weights
 from .kernels.winograd.kernel import winograd_kernel
 from .kernels.winograd.transforms import tile_filters
 from .laid import Argument, ParamValues
 from .quartered import quarters_of
 from .tiles import possible_tiles
+from .unit_strides import turned, unit_strides
 from .work import (
     HALF,
     Surroundings,
     Work,
     batch_of,
-    can_pack,
     extents,
     followers,
+    has_blocks,
     in_rows,
     is_blocked,
     is_blocked_layer,
     kernel_of,
     only_reader,
     packed,
+    transformed,
 )
 
 __all__ = ["batch_norm", "bias_of", "conv", "conv_of_volume", "conv_transpose"]
@@ -59,7 +62,7 @@ MOST_LATTICES = 16  # windows of a transposed convolution's phases, each written
 
 def conv(around: Surroundings, node: Node) -> Work | None:
     """Depthwise, on blocks or planes, in narrow groups, by quarters, Winograd for 3x3 and 5x5 of stride 1, else direct."""
-    if not _has_blocks(node):
+    if not has_blocks(node):
         return None
     x, w, *_ = node.inputs
     if node.op.groups == extents(x)[0] == w.typed.concrete()[0]:
@@ -70,12 +73,6 @@ def conv(around: Surroundings, node: Node) -> Work | None:
     if m == QUARTERED and quarters_of(node) is not None:
         return _quartered(around, node)
     return _winograd(around, node, m) if m in possible_tiles(node) else _direct(around, node)
-
-
-def _has_blocks(node: Node) -> bool:
-    """Whether its image and result may lie in blocks, and its weights be packed, before or in each run."""
-    image, *params = node.inputs
-    return is_blocked(image) and is_blocked(node) and all(map(can_pack, params))
 
 
 def _window(node: Node) -> Window:
@@ -128,16 +125,25 @@ def _quartered(around: Surroundings, node: Node) -> Work:
 
 def _winograd(around: Surroundings, node: Node, m: int) -> Work:
     """By tiles of m x m results, with the max pool of 2x2 after it where there is one, and phase by phase where it is dilated."""
+    form = unit_strides(node)
+    assert form is not None
     x, w, *bias = node.inputs
-    (c_in, rows, cols), (c_out, _, r, _), (top, left, bottom, right) = extents(x), w.typed.concrete(), node.op.pads
+    (c_in, rows, cols), c_out, (top, left, bottom, right) = extents(x), extents(node)[0], form.pads
     covers, steps, others = followers(around, node, FLAT, gates=False)
-    down, along = dilations = node.op.dilations
-    pool = None if others or dilations != (1, 1) else _pool_of_pairs(around, covers[-1])
+    down, along = form.dilations
+    pool = None if others or form.dilations != (1, 1) else _pool_of_pairs(around, covers[-1])
     covers = (*covers, pool) if pool else covers
     sizes = (rows // down, cols // along, (top // down, left // along, bottom // down, right // along))
-    size = Tiled(m, batch_of(x), c_in, c_out, *sizes, steps, pool is not None, None, around.processor, r, dilations)
-    arguments = (packed(f"{node.name}.packed", tile_filters(size), w), bias_of(node, c_out, bias))
+    size = Tiled(m, batch_of(x), c_in, c_out, *sizes, steps, pool is not None, None, around.processor, form.kernel[0], form.dilations)
+    arguments = (_tile_weights(node, size, w, is_turned=form.is_turned), bias_of(node, c_out, bias))
     return Work(covers, winograd_kernel(size, around.tuned), (x,), arguments, others)
+
+
+def _tile_weights(node: Node, size: Tiled, w: Node, *, is_turned: bool) -> Argument:
+    name, filters = f"{node.name}.packed", tile_filters(size)
+    if w.weights is None:
+        return transformed(name, filters.shape, w, winograd_weights.of(size.filters, is_turned))
+    return packed(name, Packing(filters.shape, lambda w: filters.pack(turned(w))) if is_turned else filters, w)
 
 
 def _pool_of_pairs(around: Surroundings, node: Node) -> Node | None:
@@ -173,9 +179,11 @@ def _direct(around: Surroundings, node: Node, norm: _Norm | None = None) -> Work
 
 def conv_transpose(around: Surroundings, node: Node) -> Work | None:
     """Phase by phase, unless almost every phase has a window of its own, as dilations beside strides may have it: code has its bounds."""
-    if not _has_blocks(node):
+    if not has_blocks(node):
         return None
     x, w, *bias = node.inputs
+    if (m := around.tiles.get(node.name)) in possible_tiles(node):
+        return _winograd(around, node, m)
     (c_in, rows, cols), (c_out, *out), groups = extents(x), extents(node), node.op.groups
     size = Transposed(rows, cols, kernel_of(w), in_rows(node.op), (out[0], out[1]))
     if len(size.lattices()) > MOST_LATTICES or not size.taps:

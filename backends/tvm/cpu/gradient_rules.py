@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ....ir.graph import Node
@@ -13,17 +15,25 @@ from .kernels.pointwise import gate
 from .kernels.pool_gradient import max_pool_gradient
 from .kernels.weight_gradient import WeightGradient, weight_gradient
 from .kernels.windows import UNROLLED, Window
+from .kernels.winograd.weight_gradient import TiledWeightGradient, tiled_weight_gradient
+from .tiles import possible_tiles
 from .work import Surroundings, Work, batch_of, can_pack, extents, followers, in_rows, is_blocked, only_reader, packed
 
 __all__ = ["conv_weight_gradient", "gated", "norm_of_batch", "pool_gradient", "sums_of_channels"]
 
 
 def conv_weight_gradient(around: Surroundings, node: Node) -> Work | None:
-    """Of a convolution in one group, whose windows may be written out along a row; the sums are left plainly."""
+    """By Winograd's tiles where there are some; else of a convolution in one group, whose windows may be written out along a row.
+
+    The sums are left plainly.
+    """
     (x, g), op = node.inputs, node.op
     if not (is_blocked(x) and is_blocked(g)) or op.groups != 1 or op.kernel[1] > UNROLLED:
         return None
     (c_in, rows, cols), c_out = extents(x), extents(g)[0]
+    if (m := around.tiles.get(node.name)) in possible_tiles(node):
+        tiled = TiledWeightGradient(m, batch_of(x), c_in, c_out, rows, cols, op.pads, around.processor)
+        return Work((node,), replace(tiled_weight_gradient.of(tiled), tile=m), (x, g), plain=frozenset([node]))
     is_image = c_in < LANES // 2 and x not in around.in_blocks
     window = Window(rows, cols, op.kernel, op.strides, op.pads, op.dilations)
     size = WeightGradient(batch_of(x), c_in, c_out, window, is_image, around.processor)

@@ -30,6 +30,11 @@ class Argument:
     dtype: str
     make: Callable[[ParamValues], Array]
 
+    @property
+    def is_given(self) -> bool:
+        """Whether the library takes it, and does not compute it alone."""
+        return True
+
 
 def as_it_is(node: Node) -> Argument:
     dtype = node.typed.in_bytes.dtype
@@ -114,7 +119,7 @@ class LaidPlan(Generic[W]):
     def arguments(self) -> list[Argument]:
         """Parameters as they are, then what the kernels read, in order. A packed one's name may be that of a parameter too."""
         works = [work for node, work in self.works.items() if node in self.needed]
-        return [*map(as_it_is, self.as_they_are), *(argument for work in works for argument in work.arguments)]
+        return [*map(as_it_is, self.as_they_are), *(each for work in works for each in work.arguments if each.is_given)]
 
     @property
     def takes(self) -> list[tuple[str, tuple[int, ...], str]]:

@@ -12,7 +12,6 @@ from ..host import tvm
 from ..stock.lower import emit_stock
 from ..stock.relax_emitter import RelaxEmitter
 from .kernels import moves
-from .kernels.arrange import arrange
 from .kernels.layout import LANES, blocks
 from .laid import Argument
 from .plan import PACK, UNPACK, KernelPlan
@@ -55,8 +54,8 @@ class _Lowering:
         for call in self.plan.calls:
             if call.work is not None:
                 self._call(call.work, call.node in self.plan.views)
-            elif call.argument is not None:
-                self._arrange(call.argument, call.node)
+            elif isinstance(call.argument, Arranged):
+                self._arrange(call.argument)
             elif call.kernel == PACK:
                 self._move(moves.pack, self.plain, self.blocked, call.node)
             elif call.kernel == UNPACK:
@@ -83,13 +82,13 @@ class _Lowering:
             attributes[VIEW_OF] = [start * block for start in work.starts]
         made[work.result] = self._kernel(work.kernel.build(), [*operands, *arguments, *others], work.result, work.is_laid, attributes)
 
-    def _arrange(self, argument: Argument, node: Node) -> None:
+    def _arrange(self, argument: Arranged) -> None:
         """What a kernel reads of a computed parameter, from here on in place of its places."""
         shape = [self.emitter.dim(extent) for extent in argument.shape]
         type_ = self.emitter.tvm.relax.TensorType(shape, "float32")
-        function = self._added(arrange(node.typed.concrete(), argument.shape), {IN_PLACE: 0})
-        called = self.emitter.tvm.relax.call_tir(function, [self.plain[node], self.arguments[argument]], type_)
-        self.arranged[argument] = self.emitter.builder.emit(called, argument.name)
+        function = self._added(argument.kernel.build(), {IN_PLACE: 0})
+        given = [self.plain[argument.node], *([self.arguments[argument]] if argument.is_given else [])]
+        self.arranged[argument] = self.emitter.builder.emit(self.emitter.tvm.relax.call_tir(function, given, type_), argument.name)
 
     def _move(self, move: Any, source: dict[Node, Any], target: dict[Node, Any], node: Node) -> None:
         function, in_blocks = move(batch_of(node), *extents(node), DTYPES[node.typed.dtype].name), target is self.blocked

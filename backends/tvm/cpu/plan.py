@@ -23,9 +23,9 @@ from .rules import HALVES, MAKERS, PLAIN, WINDOWS
 from .tiles import tiles_by_size
 from .work import HALF, Surroundings, Work, extents, is_blocked
 
-__all__ = ["ARRANGE", "PACK", "UNPACK", "VIEW", "KernelCall", "KernelPlan", "plan", "single_image"]
+__all__ = ["PACK", "UNPACK", "VIEW", "KernelCall", "KernelPlan", "plan", "single_image"]
 
-PACK, UNPACK, VIEW, ARRANGE = "pack", "unpack", "view", "arrange"
+PACK, UNPACK, VIEW = "pack", "unpack", "view"
 
 
 KernelCall = PlannedCall[Work]  # a view is work that needs no kernel, since its operands are written where they belong
@@ -63,7 +63,7 @@ class KernelPlan(LaidPlan[Work]):
         """Everything that runs, in order."""
         made = list[KernelCall]()
         for call in self.steps(PACK, UNPACK):
-            made += [PlannedCall(ARRANGE, each.node, argument=each) for each in (call.work.arranged if call.work else ())]
+            made += [PlannedCall(each.kernel.name, each.node, argument=each) for each in (call.work.arranged if call.work else ())]
             made.append(replace(call, kernel=VIEW) if call.node in self.views and call.work else call)
         return made
 

@@ -6,11 +6,14 @@ import math
 
 from ....ir.graph import Node
 from ....ir.ops.conv import CONV2D
+from ....ir.ops.conv_weight_gradient import CONV2D_WEIGHT_GRADIENT
 from ....ir.ops.linear import DENSE
 from ....ir.types import Array
 from .kernels.strassen import error as quarters
 from .kernels.strassen.quarters import QUARTERED
 from .kernels.winograd import error as tiles
+from .kernels.winograd.weight_gradient import TiledWeightGradient
+from .unit_strides import UnitStrides, turned, unit_strides
 
 __all__ = ["error_bound", "form_name", "noise"]
 
@@ -22,21 +25,39 @@ def form_name(tile: int) -> str:
 
 
 def noise(tile: int, node: Node, x: Array, w: Array) -> Array:
-    """One standard deviation of the error of every result, over the unit roundoff."""
-    if tile != QUARTERED:
-        return tiles.noise(tile, node.op.pads, x, w, node.op.dilations)
-    return _as_result(node, quarters.noise(_rows(node, x), _columns(node, w)), x)
+    """One standard deviation of the error of every result, over the unit roundoff. Of a gradient by weights `w` is that of the result."""
+    if tile == QUARTERED:
+        return _as_result(node, quarters.noise(_rows(node, x), _columns(node, w)), x)
+    if node.kind is CONV2D_WEIGHT_GRADIENT:
+        return tiles.gradient_noise(_gradient(tile, node, x, w), x, w)
+    form = _form(node)
+    return tiles.noise(tile, form.pads, x, turned(w) if form.is_turned else w, form.dilations)
 
 
 def error_bound(tile: int, node: Node, x: Array, w: Array, b: Array | None = None) -> Array:
-    """Bound on |computed - true| of every result, before the epilogue's steps, in float32; float64."""
-    if tile != QUARTERED:
-        _, c_in, r, _ = w.shape
-        bound = tiles.error_bound(tile, node.op.pads, x, w, b, dilations=node.op.dilations)
-        return bound + UNDERFLOW * tiles.roundings(tile, r, c_in)
-    rows, columns = _rows(node, x), _columns(node, w)
-    bound = quarters.error_bound(rows, columns, b) + UNDERFLOW * quarters.roundings(len(columns))
-    return _as_result(node, bound, x)
+    """Bound on |computed - true| of every result, before the epilogue's steps, in float32; float64. Operands as for `noise`."""
+    if tile == QUARTERED:
+        rows, columns = _rows(node, x), _columns(node, w)
+        bound = quarters.error_bound(rows, columns, b) + UNDERFLOW * quarters.roundings(len(columns))
+        return _as_result(node, bound, x)
+    if node.kind is CONV2D_WEIGHT_GRADIENT:
+        size = _gradient(tile, node, x, w)
+        return tiles.gradient_error_bound(size, x, w) + UNDERFLOW * tiles.gradient_roundings(size)
+    form = _form(node)
+    w = turned(w) if form.is_turned else w
+    _, c_in, r, _ = w.shape
+    return tiles.error_bound(tile, form.pads, x, w, b, dilations=form.dilations) + UNDERFLOW * tiles.roundings(tile, r, c_in)
+
+
+def _gradient(tile: int, node: Node, x: Array, g: Array) -> TiledWeightGradient:
+    (n, c_in, rows, cols), c_out = x.shape, g.shape[1]
+    return TiledWeightGradient(tile, n, c_in, c_out, rows, cols, _form(node).pads)
+
+
+def _form(node: Node) -> UnitStrides:
+    form = unit_strides(node)
+    assert form is not None
+    return form
 
 
 def _rows(node: Node, x: Array) -> Array:

@@ -6,6 +6,8 @@ import math
 
 from ....ir.graph import Graph, Node
 from ....ir.ops.conv import CONV2D
+from ....ir.ops.conv_transpose import CONV_TRANSPOSE2D
+from ....ir.ops.conv_weight_gradient import CONV2D_WEIGHT_GRADIENT
 from ..processor import Processor
 from .kernels.direct.size import CACHE
 from .kernels.layout import LANES
@@ -13,55 +15,71 @@ from .kernels.strassen.quarters import QUARTERED
 from .kernels.winograd.arrangement import packed_shape
 from .kernels.winograd.transforms import TILES
 from .quartered import KINDS, is_faster, quarters_of
-from .work import batch_of, extents, is_blocked_layer
+from .unit_strides import UnitStrides, unit_strides
+from .work import batch_of, extents, has_blocks, is_blocked
 
 __all__ = ["possible_tiles", "tiles_by_size"]
 
+TILED = (*KINDS, CONV_TRANSPOSE2D, CONV2D_WEIGHT_GRADIENT)
 # What a tile reads along an axis. F(4x4,3x3) and F(2x2,5x5) share the input transform, and are as noisy.
 ASKED = {"off": 0, "f2": 4, "f4": 6}
 # A product of tiles with its transforms costs as many direct ones: 1.23 to 1.58, for 64 to 512 channels in phases of 5 to 14 rows. Of 3,
 # 128 channels took 1.3 times as long as the direct kernel.
 DEARER, LEAST_PHASE = 1.5, 5
+# Of weights that a run computes, a number is written and read again meanwhile; and of images nobody has counted there are so many.
+TRANSFORMED_BYTES, SOME_IMAGES = 8, 8
 
 
 def tiles_by_size(graph: Graph, asked: str, processor: Processor) -> dict[str, int]:
     """By the layer's name the m of F(m x m), off, f2 or f4 wherever there are such tiles, auto where they are fast; auto QUARTERED, too."""
-    tiles = {node.name: _tile(node, asked, processor) for node in graph.ops if node.kind in KINDS and graph.uses[node]}
+    tiles = {node.name: _tile(node, asked, processor) for node in graph.ops if node.kind in TILED and graph.uses[node]}
     return {name: m for name, m in tiles.items() if m}
 
 
 def possible_tiles(node: Node) -> tuple[int, ...]:
-    """Every m that could be a convolution's."""
-    if not is_blocked_layer(node) or node.kind is not CONV2D or node.typed.dtype != "f32":
+    """Every m that could be a convolution's, a transposed one's with stride 1, or that of a gradient by weights."""
+    form = unit_strides(node)
+    if form is None or node.typed.dtype != "f32":
         return ()
-    op, (_, c_in, r, k_cols) = node.op, node.inputs[1].typed.concrete()
-    is_usual = k_cols == r and op.strides == (1, 1) and op.groups == 1 and c_in >= LANES and _has_whole_phases(node)
+    is_gradient, (r, k_cols) = node.kind is CONV2D_WEIGHT_GRADIENT, form.kernel
+    if not (all(map(is_blocked, node.inputs)) and (r, form.dilations) == (3, (1, 1)) if is_gradient else has_blocks(node)):
+        return ()
+    is_usual = k_cols == r and form.groups == 1 and extents(node.inputs[0])[0] >= LANES and _has_whole_phases(node, form)
     return TILES.get(r, ()) if is_usual else ()
 
 
-def _has_whole_phases(node: Node) -> bool:
+def _has_whole_phases(node: Node, form: UnitStrides) -> bool:
     """Whether the pixels that one dilated window may meet are as many from each start, so that they are images of one size."""
     _, rows, cols = extents(node.inputs[0])
-    return not any(size % node.op.dilations[axis % 2] for axis, size in enumerate((rows, cols, *node.op.pads)))
+    return not any(size % form.dilations[axis % 2] for axis, size in enumerate((rows, cols, *form.pads)))
 
 
 def _tile(node: Node, asked: str, processor: Processor) -> int:
     """0 for none."""
-    if (quarters := quarters_of(node)) is not None:
+    if node.kind in KINDS and (quarters := quarters_of(node)) is not None:
         return QUARTERED if asked == "auto" and is_faster(quarters, processor, is_image=node.kind is CONV2D) else 0
     possible = possible_tiles(node)
     if not possible:
         return 0
     if asked == "auto":
         return _fast_tile(node, possible, processor)
-    m = ASKED[asked] - node.inputs[1].typed.concrete()[2] + 1
+    form = unit_strides(node)
+    assert form is not None
+    m = ASKED[asked] - form.kernel[0] + 1
     return m if m in possible else 0
 
 
 def _fast_tile(node: Node, possible: tuple[int, ...], processor: Processor) -> int:
-    (_, rows, cols), (c_out, c_in, r, _) = extents(node), node.inputs[1].typed.concrete()
-    if node.op.dilations != (1, 1):
-        return _tile_of_phases(rows // node.op.dilations[0], cols // node.op.dilations[1], r, possible)
+    form = unit_strides(node)
+    assert form is not None
+    if node.kind is CONV2D_WEIGHT_GRADIENT:
+        _, rows, cols = extents(node.inputs[1])
+        return _tile_of_computed(batch_of(node.inputs[1]) or SOME_IMAGES, rows, cols, form.kernel[0], possible, processor)
+    (c_out, rows, cols), (c_in, *_), (r, _), (down, along) = extents(node), extents(node.inputs[0]), form.kernel, form.dilations
+    if form.dilations != (1, 1):
+        return _tile_of_phases(rows // down, cols // along, r, possible)
+    if node.inputs[1].weights is None:
+        return _tile_of_computed(batch_of(node) or SOME_IMAGES, rows, cols, r, possible, processor)
     is_dear = (batch_of(node) or 1) == 1 and 4 * math.prod(packed_shape(6, c_in, c_out)) > processor.winograd_4_weights
     if 4 in possible and min(rows, cols) >= (processor.winograd_4_alone if is_dear else processor.winograd_4):
         return 4
@@ -78,6 +96,14 @@ def _tile_of_phases(rows: int, cols: int, r: int, possible: tuple[int, ...]) -> 
     products = {m: DEARER * (m + r - 1) ** 2 * -(-rows // m) * -(-cols // m) for m in possible}
     m = min(products, key=products.__getitem__)
     return m if min(rows, cols) >= LEAST_PHASE and products[m] < r * r * rows * cols else 0
+
+
+def _tile_of_computed(images: int, rows: int, cols: int, r: int, possible: tuple[int, ...], processor: Processor) -> int:
+    """By multiply-adds of a pair of channels, and what could be done while its transformed weights are written and read."""
+    each = TRANSFORMED_BYTES * processor.macs_per_byte
+    costs = {m: (m + r - 1) ** 2 * (DEARER * images * -(-rows // m) * -(-cols // m) + each) for m in possible}
+    m = min(costs, key=costs.__getitem__)
+    return m if costs[m] < r * r * images * rows * cols else 0
 
 
 def _cost(products: int, weights: int, processor: Processor) -> float:

@@ -19,6 +19,7 @@ from ....ir.ops.resize import Resize
 from ....ir.ops.window import Pair
 from ....ir.types import Array
 from ..processor import Processor
+from .kernels.arrange import arrange
 from .kernels.epilogue import STEPS, EpilogueStep, Steps
 from .kernels.kernel import CpuKernel, TunedForms
 from .kernels.layout import Packing
@@ -36,6 +37,7 @@ __all__ = [
     "chain_after",
     "extents",
     "followers",
+    "has_blocks",
     "in_rows",
     "is_blocked",
     "is_blocked_layer",
@@ -44,6 +46,7 @@ __all__ = [
     "packed",
     "step_from",
     "step_of",
+    "transformed",
 ]
 
 Followers = tuple[tuple[Node, ...], Steps, tuple[Node, ...]]
@@ -57,11 +60,17 @@ MOST_STEPS, MOST_READS = 16, 8  # that follow a kernel within it
 
 @dataclass(frozen=True)
 class Arranged(Argument):
-    """Of a parameter that is computed, such as the weights that a step of training is given: where each element of what the kernel reads
-    lies in the value of `node`, -1 for a zero. These places are the library's argument; the kernel reads what is moved by them.
+    """What a kernel reads of a parameter that is computed, such as the weights that a step of training is given: `kernel` makes it of the
+    value of `node` before each run. Where that only moves elements, the library's argument says from which places, -1 for a zero.
     """
 
     node: Node
+    kernel: CpuKernel
+    moves: bool = True
+
+    @property
+    def is_given(self) -> bool:
+        return self.moves
 
 
 @dataclass(frozen=True)
@@ -117,6 +126,12 @@ def is_blocked_layer(node: Node) -> bool:
     """Whether a layer's image and result may lie in blocks, and all else that it reads are parameters."""
     image, *params = node.inputs
     return is_blocked(image) and is_blocked(node) and all(param.weights is not None for param in params)
+
+
+def has_blocks(node: Node) -> bool:
+    """Whether a layer's image and result may lie in blocks, and its weights be packed, before or in each run."""
+    image, *params = node.inputs
+    return is_blocked(image) and is_blocked(node) and all(map(can_pack, params))
 
 
 def can_pack(param: Node) -> bool:
@@ -210,13 +225,19 @@ def packed(name: str, packing: Packing, param: Node) -> Argument:
     move elements, and put zeros between them."""
     is_line = param.typed.rank == 3
     if param.weights is None:
-        return Arranged(name, packing.shape, "i32", lambda values: _places(packing, param.typed.concrete()), param)
+        shape = param.typed.concrete()
+        return Arranged(name, packing.shape, "i32", lambda values: _places(packing, shape), param, arrange.of(shape, packing.shape))
 
     def made(values: ParamValues) -> Array:
         given = values(param).astype(np.float32, copy=False)
         return packing.pack(given[:, :, None] if is_line else given)
 
     return Argument(name, packing.shape, "f32", made)
+
+
+def transformed(name: str, shape: tuple[int, ...], param: Node, kernel: CpuKernel) -> Arranged:
+    """A parameter that is computed as a kernel reads it: what `kernel` makes of it alone."""
+    return Arranged(name, shape, "f32", lambda values: values(param), param, kernel, moves=False)
 
 
 def _places(packing: Packing, shape: tuple[int, ...]) -> Array:

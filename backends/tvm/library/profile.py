@@ -14,7 +14,7 @@ from ....ir.graph import Node
 from ....ir.types import DTYPES, Array
 from ..cpu.kernels.layout import LANES, blocks
 from ..cpu.laid import STOCK
-from ..cpu.plan import ARRANGE, PACK, UNPACK, VIEW, KernelCall
+from ..cpu.plan import PACK, UNPACK, VIEW, KernelCall
 from .compile_kernels import OURS
 from .run import LoadedLibrary
 
@@ -43,7 +43,7 @@ class CallTime:
     @property
     def macs(self) -> int:
         """Multiply-adds of direct convolutions."""
-        return 0 if self.kernel in (ARRANGE, PACK, UNPACK) else sum(map(_macs, self.nodes))
+        return 0 if self.kernel in (PACK, UNPACK) or self.calls[0].argument else sum(map(_macs, self.nodes))
 
     @property
     def bytes(self) -> int:

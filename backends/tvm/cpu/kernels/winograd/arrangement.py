@@ -10,7 +10,7 @@ from ....processor import AVX512, Processor
 from ..epilogue import Steps
 from ..layout import LANES, Batch, blocks
 
-__all__ = ["Arrangement", "Tiled", "arrangement", "ceil_div", "group_of", "packed_shape", "round_up"]
+__all__ = ["Arrangement", "TileFilters", "Tiled", "arrangement", "ceil_div", "group_of", "packed_shape", "round_up"]
 
 MOST_SUMS, EASY_SUMS = 28, 20  # of LANES floats, where as many fit the registers; many were measured to be a little slower
 CROWDED, ROW = 0.08, 0.02  # how much slower; a tile of several rows, for each that follows the first
@@ -32,6 +32,24 @@ class Arrangement:
     tile_cols: int
     strip: int = 1
     images: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TileFilters:
+    """The filters of F(m x m, r x r), which hang on no image."""
+
+    m: int
+    r: int
+    c_in: int
+    c_out: int
+
+    @property
+    def a(self) -> int:
+        return self.m + self.r - 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return packed_shape(self.a, self.c_in, self.c_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +108,12 @@ class Tiled:
         return (rows // 2, cols // 2) if self.pools else (rows, cols)
 
     @property
+    def filters(self) -> TileFilters:
+        return TileFilters(self.m, self.r, self.c_in, self.c_out)
+
+    @property
     def weights(self) -> tuple[int, ...]:
-        return packed_shape(self.a, self.c_in, self.c_out)
+        return self.filters.shape
 
     @property
     def is_far(self) -> bool:

@@ -14,13 +14,16 @@ import numpy as np
 
 from ......ir.ops.window import Pads, Pair
 from ......ir.types import Array
-from .transforms import filter_transform, input_transform, output_transform
+from .transforms import adjoint_output_transform, filter_transform, input_transform, output_transform
+from .weight_gradient import TiledWeightGradient
 
-__all__ = ["error_bound", "noise", "roundings"]
+__all__ = ["error_bound", "gradient_error_bound", "gradient_noise", "gradient_roundings", "noise", "roundings"]
 
 UNIT = 2.0**-24
 # Longest chains of roundings in one application of (B^T, A^T), by a; a two-dimensional transform applies each twice.
 DEPTH = {4: (1, 2), 6: (4, 4)}
+# The same of the transform of a gradient, and of that of the sums, whose factors are rounded, too.
+GRADIENT_DEPTH = {4: (1, 5), 6: (3, 5)}
 # Of a rounding error over u times the result, a float's mantissa being anywhere; and what transforms and weights add to the sum over
 # channels in turn, whose n partial sums grow by chance: n/2 squares. A test keeps both, for dense and for all but empty images.
 SINGLE, TRANSFORMS = 0.41, 6.0
@@ -63,6 +66,34 @@ def error_bound(m: int, pads: Pads, x: Array, w: Array, b: Array | None = None, 
     if b is not None:
         value = value + b.astype(np.float64)[:, None]
     return tiles.image(off + UNIT * (abs(value) + off), x)
+
+
+def gradient_roundings(size: TiledWeightGradient) -> int:
+    """Roundings between what a weight gradient reads and its result."""
+    (of_input, _), (of_gradient, of_sums) = DEPTH[size.a], GRADIENT_DEPTH[size.a]
+    return 2 * of_input + 2 * of_gradient + 1 + sum(size.chains) + 2 * of_sums
+
+
+def gradient_noise(size: TiledWeightGradient, x: Array, g: Array) -> Array:
+    """As `noise`, of the gradient by weights: x[N,C,H,W], g[N,O,H',W'] -> [O,C,3,3]."""
+    tiles = _Tiles(size.m, 3, size.pads)
+    seen, wanted = tiles.transformed_pair(x, g)
+    squares = _both(tiles.to_w**2, wanted**2 @ (seen**2).swapaxes(2, 3))
+    return SINGLE * np.sqrt((sum(size.chains) / 2 + TRANSFORMS) * squares.transpose(2, 3, 0, 1))
+
+
+def gradient_error_bound(size: TiledWeightGradient, x: Array, g: Array) -> Array:
+    """As `error_bound`, of the gradient by weights: x[N,C,H,W], g[N,O,H',W'] -> [O,C,3,3]."""
+    tiles = _Tiles(size.m, 3, size.pads)
+    (of_input, _), (of_gradient, of_sums) = DEPTH[size.a], GRADIENT_DEPTH[size.a]
+    seen, wanted = tiles.transformed_pair(x, g)
+    seen_off = _gamma(2 * of_input) * _both(abs(tiles.to_v), tiles.of(abs(x)))
+    wanted_off = _gamma(2 * of_gradient) * _both(abs(tiles.to_y.T), tiles.whole(abs(g)))
+    sums = wanted @ seen.swapaxes(2, 3)
+    most = (abs(wanted) + wanted_off) @ (abs(seen) + seen_off).swapaxes(2, 3)
+    off = most * (1 + _gamma(1 + sum(size.chains))) - abs(wanted) @ abs(seen).swapaxes(2, 3)
+    off = _both(abs(tiles.to_w), off + _gamma(2 * of_sums) * (abs(sums) + off))
+    return off.transpose(2, 3, 0, 1)
 
 
 def _of_phase(pads: Pads, dilations: Pair) -> Pads:
@@ -110,6 +141,24 @@ class _Tiles:
     @property
     def to_y(self) -> Array:
         return np.array(output_transform(float, self.m, list(np.eye(self.a))))
+
+    @property
+    def to_w(self) -> Array:
+        """The way back to weights."""
+        return filter_transform(self.m, self.r).T
+
+    def transformed_pair(self, x: Array, g: Array) -> tuple[Array, Array]:
+        """[a,a,C,N*P*Q] of the input, and [a,a,O,N*P*Q] of a gradient of the result."""
+        back = np.array(adjoint_output_transform(float, list(np.eye(self.m))))
+        return _both(self.to_v, self.of(x)), _both(back, self.whole(g))
+
+    def whole(self, g: Array) -> Array:
+        """[m,m,O,N*P*Q]: every tile's results."""
+        n, c, rows, cols = g.shape
+        high, wide = -(-rows // self.m), -(-cols // self.m)
+        padded = np.zeros((n, c, high * self.m, wide * self.m))
+        padded[:, :, :rows, :cols] = g
+        return padded.reshape(n, c, high, self.m, wide, self.m).transpose(3, 5, 1, 0, 2, 4).reshape(self.m, self.m, c, -1)
 
     def transformed(self, x: Array, w: Array) -> tuple[Array, Array]:
         """[a,a,O,C] of the weights and [a,a,C,N*P*Q] of the input, whose products are summed over C."""

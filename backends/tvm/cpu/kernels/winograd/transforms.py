@@ -10,7 +10,7 @@ from ......ir.types import Array
 from ..layout import LANES, Packing
 from .arrangement import Tiled, packed_shape
 
-__all__ = ["TILES", "filter_transform", "input_transform", "output_transform", "pack_tiles", "tile_filters"]
+__all__ = ["TILES", "adjoint_output_transform", "filter_transform", "input_transform", "output_transform", "pack_tiles", "tile_filters"]
 
 TILES = {3: (2, 4), 5: (2,)}  # by r, the m there are
 
@@ -72,3 +72,12 @@ def output_transform(const: Any, m: int, v: list[Any]) -> list[Any]:
         const(PP) * even_p + const(QQ) * even_q,
         const(P * PP) * odd_p + const(Q * QQ) * odd_q + v[5],
     ]
+
+
+def adjoint_output_transform(const: Any, g: list[Any]) -> list[Any]:
+    """The rows of A g, the way back through `output_transform`; at most 3 roundings for tiles of 6, 1 for those of 4."""
+    if len(g) == 2:
+        return [g[0], g[0] + g[1], g[0] - g[1], const(-1.0) * g[1]]
+    even_p, odd_p = g[0] + const(PP) * g[2], const(P) * g[1] + const(P * PP) * g[3]
+    even_q, odd_q = g[0] + const(QQ) * g[2], const(Q) * g[1] + const(Q * QQ) * g[3]
+    return [g[0], even_p + odd_p, even_p - odd_p, even_q + odd_q, even_q - odd_q, g[3]]

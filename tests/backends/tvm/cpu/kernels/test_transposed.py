@@ -114,8 +114,8 @@ def test_what_a_tile_needs_is_on_the_stack() -> None:
 NETWORKS = {  # text after a transposed convolution, and the nodes that its kernel computes
     "%y = conv_transpose2d(%x, %a, %b) {strides=[2,2], pads=[1,0,0,1]}": "y",
     "%z = conv_transpose2d(%x, %a) {strides=[2,3], output_padding=[1,2]} %y = leaky_relu(%z) {alpha=0.1}": "zy",
-    "%z = conv_transpose2d(%x, %a, %b) %s = sigmoid(%z) %y = mul(%z, %s)": "zsy",
-    "%z = conv_transpose2d(%x, %a) %v = conv_transpose2d(%x, %a, %b) %s = relu(%z) %y = add(%v, %s)": "zsy",
+    "%z = conv_transpose2d(%x, %a, %b) {strides=[1,2]} %s = sigmoid(%z) %y = mul(%z, %s)": "zsy",
+    "%z = conv_transpose2d(%x, %a) {strides=[2,1]} %v = conv_transpose2d(%x, %a, %b) {strides=[2,1]} %s = relu(%z) %y = add(%v, %s)": "zsy",
     "%y = conv_transpose2d(%x, %g, %b) {groups=4, strides=[2,1], dilations=[1,2]}": "y",
     "%y = conv_transpose2d(%x, %h) {groups=2, strides=[2,2], pads=[1,1,1,1]}": "y",
     "%z = conv_transpose2d(%x, %d, %c) {groups=40, strides=[2,2], output_padding=[0,1]} %y = clip(%z) {min=-1.0, max=2.0}": "zy",

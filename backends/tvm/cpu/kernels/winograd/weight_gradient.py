@@ -1,0 +1,279 @@
+"""Gradient of a 3x3 convolution of stride 1 by its weights, by Winograd's tiles: the way back through F(m x m, 3x3).
+
+A convolution's tile is Y = A^T (U V) A with U = G w G^T and V = B^T d B, so what a gradient g of Y adds to that of w is
+
+    G^T (sum over tiles of (A g A^T) (B^T d B)) G
+
+with as few products as the convolution has: a quarter for m = 4. Images and gradients are transformed a few images at a time, so that what
+was transformed stays in a cache; sums are kept in the transform's domain and transformed back once. The order of every sum is that of the
+images and tiles, for any number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ......ir.ops.window import Pads, Pair
+from ....processor import AVX512, Processor
+from ..kernel import kind
+from ..layout import LANES, Batch, blocks
+from ..writer import Operand, Writer, blocked, prim_func
+from .arrangement import ceil_div
+from .transforms import adjoint_output_transform, filter_transform, input_transform
+
+__all__ = ["TiledWeightGradient", "tiled_weight_gradient"]
+
+R = 3
+TILES_AT_ONCE = 100  # of a chunk of images at least, where there are as many: of 256, 64 channels @56 took 1.1 times as long
+CHAIN = 256  # tiles that are added up in turn
+SUMS = 24  # of LANES floats, in registers
+
+
+@dataclass(frozen=True, slots=True)
+class TiledWeightGradient:
+    """Sizes of F(m x m, 3x3): an image of rows x cols, with pads (top, left, bottom, right) >= 0."""
+
+    m: int
+    batch: Batch
+    c_in: int
+    c_out: int
+    rows: int
+    cols: int
+    pads: Pads
+    processor: Processor = AVX512
+
+    @property
+    def a(self) -> int:
+        return self.m + R - 1
+
+    @property
+    def out(self) -> Pair:
+        top, left, bottom, right = self.pads
+        return self.rows + top + bottom - R + 1, self.cols + left + right - R + 1
+
+    @property
+    def grid(self) -> Pair:
+        """Rows and columns of tiles."""
+        rows, cols = self.out
+        return ceil_div(rows, self.m), ceil_div(cols, self.m)
+
+    @property
+    def counts(self) -> Pair:
+        """Blocks of channels and of filters."""
+        return blocks(self.c_in), blocks(self.c_out)
+
+    @property
+    def images(self) -> int:
+        """That are transformed at once."""
+        high, wide = self.grid
+        wanted = ceil_div(TILES_AT_ONCE, high * wide)
+        return wanted if self.batch is None else max(1, min(wanted, self.batch))
+
+    @property
+    def tiles(self) -> int:
+        high, wide = self.grid
+        return self.images * high * wide
+
+    @property
+    def chains(self) -> tuple[int, int]:
+        """Tiles that are added up in turn, and how many such sums are: of one image for a batch with a name."""
+        each = min(self.tiles, CHAIN)
+        return each, ceil_div(self.batch or 1, self.images) * ceil_div(self.tiles, CHAIN)
+
+    @property
+    def deep(self) -> int:
+        """Blocks of filters in a register tile."""
+        return 2 if self.counts[1] % 2 == 0 and self.processor.lanes >= LANES else 1
+
+    @property
+    def lanes(self) -> int:
+        """Channels in a register tile: a divisor of a block."""
+        most = min(SUMS, self.processor.sums(LANES)) // self.deep
+        return max(lanes for lanes in (1, 2, 4, 8, 16) if lanes == 1 or lanes <= most)
+
+
+@kind("winograd weight gradient")
+def tiled_weight_gradient(size: TiledWeightGradient) -> Any:
+    """(A[CB,n,H,W,16], G[OB,n,H',W',16], D[O,C,3,3])."""
+    given = blocked("A", size.batch, size.c_in, size.rows, size.cols), blocked("G", size.batch, size.c_out, *size.out)
+    made = Operand("D", (size.c_out, size.c_in, R, R))
+
+    def body(writer: Writer, a: Any, g: Any, d: Any) -> None:
+        _Body.of(writer, size, a, g).write(d)
+
+    return prim_func([*given, made], body)
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """`seen` and `wanted` are the tiles of A and G transformed, [position,tile,block,16]; `sums` [position,OB,CB,16,16]."""
+
+    writer: Writer
+    size: TiledWeightGradient
+    a: Any
+    g: Any
+    seen: Any
+    wanted: Any
+    sums: Any
+
+    @staticmethod
+    def of(writer: Writer, size: TiledWeightGradient, a: Any, g: Any) -> _Body:
+        """All three lie in one piece of memory: of two that are as large TVM may let one be written over the other, which is read.
+
+        Positions are an odd number of cache lines apart: else many share one place in a cache.
+        """
+        (blocks_in, blocks_out), positions = size.counts, size.a**2
+        shapes = (blocks_in, size.tiles), (blocks_out, size.tiles), (blocks_out, blocks_in, LANES)
+        lines = [math.prod(shape) | 1 for shape in shapes]
+        memory = writer.to.alloc_buffer((positions * sum(lines), LANES), "float32", scope="global")
+
+        def part(index: int) -> Any:
+            shape = positions, *shapes[index], LANES
+            inner = [math.prod(shape[axis + 1 :]) for axis in range(1, len(shape))]
+            return writer.to.decl_buffer(
+                [writer.long(extent) for extent in shape],
+                "float32",
+                data=memory.data,
+                strides=[writer.long(step) for step in (lines[index] * LANES, *inner)],
+                elem_offset=writer.long(positions * sum(lines[:index]) * LANES),
+            )
+
+        return _Body(writer, size, a, g, part(0), part(1), part(2))
+
+    def write(self, d: Any) -> None:
+        writer, size = self.writer, self.size
+        number = writer.batch if size.batch is None else writer.long(size.batch)
+        with writer.loop((number + (size.images - 1)) // size.images) as chunk:
+            first = writer.keep(chunk * size.images)
+            images = writer.keep(writer.tirx.min(writer.long(size.images), number - first))
+            self.transform(self.a, self.seen, first, images)
+            self.transform(self.g, self.wanted, first, images)
+            self.add(images, chunk == 0)
+        self.finish(d)
+
+    def transform(self, source: Any, made: Any, first: Any, images: Any) -> None:
+        """The tiles of some images, a row of them at a time: copied with zeros around, so that no tile asks where an edge is."""
+        writer, size, (high, wide) = self.writer, self.size, self.size.grid
+        m, a, is_image = size.m, size.a, source is self.a
+        count, (rows, cols) = size.counts[0 if is_image else 1], (size.rows, size.cols) if is_image else size.out
+        (above, left), side = (size.pads[:2], a) if is_image else ((0, 0), m)
+        width = (wide - 1) * m + side
+        with writer.to.parallel(writer.long(0), images * (count * high)) as task:
+            block, image, p = writer.keep(task // (images * high)), writer.keep(task // high % images), writer.keep(task % high)
+            strip = writer.to.alloc_buffer((side, width, LANES), "float32", scope="global")
+            for i in range(side):
+                row = writer.keep(p * m + (i - above))
+                self._row(strip, i, (source, first + image, block, row), (rows, cols, left, width))
+            with writer.loop(wide) as q:
+                tile = writer.keep((image * high + p) * wide + q)
+
+                def load(i: int, j: int, q: Any = q) -> Any:
+                    return writer.load(strip, i, q * m + j)
+
+                def store(x: int, y: int, value: Any, tile: Any = tile) -> None:
+                    writer.store(made, value, x * a + y, block, tile)
+
+                way = input_transform if is_image else adjoint_output_transform
+                self._both(lambda values, way=way: way(writer.vectors.const, values), side, load, store)
+
+    def _row(self, strip: Any, i: int, source: tuple[Any, ...], extents: tuple[int, int, int, int]) -> None:
+        """A row of an image, moved right by `left`; zeros beside it, and where there is no such row."""
+        writer, (image, *at), (rows, cols, left, width) = self.writer, source, extents
+        end = min(width, left + cols)
+
+        def zeros(first: int, last: int) -> None:
+            if first < last:
+                with writer.loop(last, first) as x:
+                    writer.store(strip, writer.spread(0.0), i, x)
+
+        def copied() -> None:
+            zeros(0, left)
+            with writer.loop(end, left) as x:
+                writer.store(strip, writer.load(image, *at, x - left), i, x)
+            zeros(end, width)
+
+        row = at[-1]
+        writer.branch(writer.tirx.And(row >= 0, row < rows), copied, lambda: zeros(0, width))
+
+    def _both(
+        self,
+        way: Callable[[list[Any]], Sequence[Any]],
+        side: int,
+        load: Callable[[int, int], Any],
+        store: Callable[[int, int, Any], None],
+    ) -> None:
+        """A transform down the columns of a tile, then across its rows."""
+        writer = self.writer
+        columns = [[writer.settle(value) for value in way([load(i, j) for i in range(side)])] for j in range(side)]
+        for x, row in enumerate(zip(*columns, strict=True)):
+            for y, value in enumerate(way(list(row))):
+                store(x, y, value)
+
+    def add(self, images: Any, is_first: Any) -> None:
+        """The products of a chunk: for each position and some filters, channel by channel, over all its tiles."""
+        writer, size, (blocks_in, blocks_out) = self.writer, self.size, self.size.counts
+        deep, lanes, (high, wide) = size.deep, size.lanes, size.grid
+        groups, tiles = blocks_out // deep, writer.keep(images * (high * wide))
+        with writer.to.parallel(writer.long(0), writer.long(size.a**2 * groups)) as task:
+            position, o = writer.keep(task // groups), writer.keep(task % groups * deep)
+            with writer.loop(blocks_in) as c, writer.loop(LANES // lanes) as part:
+                sums = [writer.registers(lanes) for _ in range(deep)]
+                with writer.loop((tiles + (CHAIN - 1)) // CHAIN) as chain:
+                    for each in sums:
+                        for k in range(lanes):
+                            writer.store(each, writer.spread(0.0), k)
+                    start = writer.keep(chain * CHAIN)
+                    with writer.loop(writer.keep(writer.tirx.min(start + CHAIN, tiles)), start) as tile:
+                        wanted = [writer.load(self.wanted, position, o + q, tile) for q in range(deep)]
+                        for k in range(lanes):
+                            pixel = writer.keep(writer.spread(self.seen[position, c, tile, part * lanes + k]))
+                            for each, g in zip(sums, wanted, strict=True):
+                                writer.store(each, each[(k, writer.lanes())] + pixel * g, k)
+                    is_new = writer.keep(writer.tirx.And(is_first, chain == 0))
+                    for q, each in enumerate(sums):
+                        for k in range(lanes):
+                            at = (position, o + q, c, part * lanes + k)
+                            had = writer.tirx.if_then_else(is_new, writer.spread(0.0), self.sums[(*at, writer.lanes())])
+                            writer.store(self.sums, had + writer.load(each, k), *at)
+
+    def finish(self, d: Any) -> None:
+        """G^T sums G, turned to [O,C,3,3]."""
+        writer, size, (blocks_in, blocks_out) = self.writer, self.size, self.size.counts
+        a, to_w = size.a, filter_transform(size.m, R).T
+        full, left = divmod(size.c_out, LANES)
+
+        def way(values: list[Any]) -> list[Any]:
+            made: list[Any] = []
+            for factors in to_w:
+                terms = [
+                    value if factor == 1 else value * writer.vectors.const(float(factor))
+                    for factor, value in zip(factors, values, strict=True)
+                    if factor
+                ]
+                made.append(writer.pairwise(terms, lambda x, y: x + y))
+            return made
+
+        with writer.to.parallel(writer.long(0), writer.long(blocks_out * blocks_in)) as task:
+            o, c = writer.keep(task // blocks_in), writer.keep(task % blocks_in)
+            with writer.loop(writer.tirx.min(writer.long(LANES), size.c_in - c * LANES)) as lane:
+                taps = writer.registers(R * R)
+                self._both(
+                    way,
+                    a,
+                    lambda x, y: writer.load(self.sums, x * a + y, o, c, lane),
+                    lambda row, col, value: writer.store(taps, value, row * R + col),
+                )
+
+                def store(used: int) -> None:
+                    for k in range(used):
+                        for row in range(R):
+                            for col in range(R):
+                                writer.to.buffer_store(d, taps[row * R + col, k], [o * LANES + k, c * LANES + lane, row, col])
+
+                if left and full:
+                    writer.branch(o < full, lambda: store(LANES), lambda: store(left))
+                else:
+                    store(left or LANES)
