@@ -167,9 +167,9 @@ def dropout(op: Dropout, x: Array) -> Array:
 
 
 def clip_gradient(op: Clip, g: Term, y: Term, x: Term) -> Term:
-    """What is not cut off; at a bound nothing, as of PyTorch's clamp and relu6."""
-    within = [x > op.min] if op.min > -math.inf else []
-    within += [x < op.max] if op.max < math.inf else []
+    """What is not cut off; at a bound nothing, as of PyTorch's clamp and relu6. The result tells that too, and others read it anyway."""
+    within = [y > op.min] if op.min > -math.inf else []
+    within += [y < op.max] if op.max < math.inf else []
     return where(functools.reduce(Term.__and__, within), g, 0) if within else g
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from ....ir.graph import Node
-from ....ir.ops.compare import GREATER
-from ....ir.ops.reduce import REDUCE_MEAN
-from .kernels.batch import batch_norm, channel_sums
+from ....ir.ops.compare import GREATER, LESS, LOGICAL_AND
+from .kernels.batch import batch_norm
+from .kernels.depthwise_gradient import depthwise_weight_gradient
 from .kernels.layout import LANES, Packing, constants
 from .kernels.pointwise import gate
 from .kernels.pool_gradient import max_pool_gradient
@@ -19,18 +19,24 @@ from .kernels.winograd.weight_gradient import TiledWeightGradient, tiled_weight_
 from .tiles import possible_tiles
 from .work import Surroundings, Work, batch_of, can_pack, extents, followers, in_rows, is_blocked, only_reader, packed
 
-__all__ = ["conv_weight_gradient", "gated", "norm_of_batch", "pool_gradient", "sums_of_channels"]
+__all__ = ["conv_weight_gradient", "gated", "norm_of_batch", "pool_gradient"]
 
 
 def conv_weight_gradient(around: Surroundings, node: Node) -> Work | None:
-    """By Winograd's tiles where there are some; else of a convolution in one group, whose windows may be written out along a row.
+    """By Winograd's tiles where there are some; else of a convolution in one group or a depthwise one, whose windows may be written out.
 
     The sums are left plainly.
     """
     (x, g), op = node.inputs, node.op
-    if not (is_blocked(x) and is_blocked(g)) or op.groups != 1 or op.kernel[1] > UNROLLED:
+    if not (is_blocked(x) and is_blocked(g)) or op.kernel[1] > UNROLLED:
         return None
     (c_in, rows, cols), c_out = extents(x), extents(g)[0]
+    if op.groups == c_in == c_out and c_in > 1:
+        window = Window(rows, cols, op.kernel, op.strides, op.pads, op.dilations)
+        kernel = depthwise_weight_gradient.of(batch_of(x), c_in, window, around.processor)
+        return Work((node,), kernel, (x, g), plain=frozenset([node]))
+    if op.groups != 1:
+        return None
     if (m := around.tiles.get(node.name)) in possible_tiles(node):
         tiled = TiledWeightGradient(m, batch_of(x), c_in, c_out, rows, cols, op.pads, around.processor)
         return Work((node,), replace(tiled_weight_gradient.of(tiled), tile=m), (x, g), plain=frozenset([node]))
@@ -50,19 +56,6 @@ def pool_gradient(around: Surroundings, node: Node) -> Work | None:
     return Work((node,), max_pool_gradient.of(batch_of(x), channels, window), (x, g))
 
 
-def sums_of_channels(around: Surroundings, node: Node) -> Work | None:
-    """Sums or means over images and pixels, of what lies in blocks; all are left plainly."""
-    (x,), op = node.inputs, node.op
-    if x not in around.in_blocks or node.typed.dtype != "f32":
-        return None
-    rank = x.typed.rank
-    if {axis % rank for axis in op.axes} != {0, *range(2, rank)}:
-        return None
-    channels, rows, cols = extents(x)
-    kernel = channel_sums.of(batch_of(x), channels, rows, cols, node.typed.concrete(), node.kind is REDUCE_MEAN)
-    return Work((node,), kernel, (x,), plain=frozenset([node]))
-
-
 def norm_of_batch(around: Surroundings, node: Node) -> Work | None:
     """A batch norm by statistics that are computed."""
     x, *stats = node.inputs
@@ -76,18 +69,24 @@ def norm_of_batch(around: Surroundings, node: Node) -> Work | None:
 
 
 def gated(around: Surroundings, node: Node) -> Work | None:
-    """A value where another is greater than a known number, and a known number elsewhere: the way back through a relu."""
-    above, g, otherwise = node.inputs
-    if above.kind is not GREATER or not is_blocked(node) or g.type != node.type or node.typed.dtype != "f32":
+    """A value where another is greater or less than known numbers, and a known number elsewhere: the way back through a relu or a clip."""
+    inside, g, otherwise = node.inputs
+    conditions = inside.inputs if inside.kind is LOGICAL_AND else (inside,)
+    if not is_blocked(node) or g.type != node.type or node.typed.dtype != "f32":
         return None
-    x, threshold = above.inputs
-    if x.type != node.type or any(number.weights is None or number.typed.rank for number in (threshold, otherwise)):
+    if not all(each.kind in (GREATER, LESS) and each.inputs[0] is conditions[0].inputs[0] for each in conditions):
+        return None
+    x, limits = conditions[0].inputs[0], tuple(each.inputs[1] for each in conditions)
+    if x.type != node.type or any(number.weights is None or number.typed.rank for number in (*limits, otherwise)):
         return None
     if not any(value in around.in_blocks for value in (x, g)):
         return None
     covers, steps, others = followers(around, node)
     spread = Packing((LANES,), lambda number: np.full(LANES, number, np.float32))
-    numbers = zip(("threshold", "otherwise"), (threshold, otherwise), strict=True)
+    names = tuple(each.kind.name for each in conditions)
+    numbers = zip((*names, "otherwise"), (*limits, otherwise), strict=True)
     arguments = tuple(packed(f"{node.name}.{name}", spread, number) for name, number in numbers)
-    before = (above,) if only_reader(around.graph, above) is node else ()
-    return Work((*before, *covers), gate.of(batch_of(node), *extents(node), steps), (x, g), arguments, others)
+    before = tuple(dict.fromkeys((*conditions, inside))) if only_reader(around.graph, inside) is node else ()
+    if any(only_reader(around.graph, each) not in (inside, node) for each in before):
+        before = ()
+    return Work((*before, *covers), gate.of(batch_of(node), *extents(node), names, steps), (x, g), arguments, others)

@@ -26,13 +26,14 @@ from ....ir.ops.resize import RESIZE
 from ....ir.ops.select import GATHER
 from ....ir.ops.shape import CONCAT, FLATTEN, SLICE, TRANSPOSE
 from ....ir.types import DTYPES
+from .batch_norm_rules import norm_gradient, sums_of_channels
 from .convolution_rules import batch_norm, bias_of, conv, conv_of_volume, conv_transpose
-from .gradient_rules import conv_weight_gradient, gated, pool_gradient, sums_of_channels
+from .gradient_rules import conv_weight_gradient, gated, pool_gradient
 from .kernels import dense, moves, norms, pointwise, pools
 from .kernels import resize as resizes
 from .kernels import softmax as softmaxes
 from .kernels.epilogue import STEPS, EpilogueStep
-from .kernels.layout import LANES, blocks, constants
+from .kernels.layout import LANES, blocks, constants, one_for_all
 from .kernels.windows import Window
 from .laid import Argument
 from .move_rules import move
@@ -131,8 +132,8 @@ def channels_gathered(around: Surroundings, node: Node) -> Work | None:
 
 
 def elementwise(around: Surroundings, node: Node) -> Work | None:
-    """A chain of its own, where no kernel before it could take it in; its first step may read a gate or a constant a channel."""
-    if (work := plain_elements(around, node)) is not None:
+    """A chain of its own, where no kernel before it could take it in; its first step may read a gate, a constant a channel or a number."""
+    if (work := plain_elements(around, node) or norm_gradient(around, node)) is not None:
         return work
     if not is_blocked(node):
         return None
@@ -149,12 +150,13 @@ def elementwise(around: Surroundings, node: Node) -> Work | None:
     if x.type != node.type or other.typed.dtype != node.typed.dtype:
         return None
     channels, ones = sizes[1], (1,) * (node.typed.rank - 2)
+    is_number = all(extent == 1 for extent in other.typed.shape) and x in around.in_blocks
     is_gate = other.weights is None and is_blocked(other) and other.typed.shape == (*node.typed.shape[:2], *ones)
-    is_constant = other.typed.shape in ((channels, *ones), (1, channels, *ones)) and can_pack(other)
+    is_constant = (is_number or other.typed.shape in ((channels, *ones), (1, channels, *ones))) and can_pack(other)
     if is_gate and (other in around.in_blocks or not is_constant):  # of one image it would be both: read where it lies
         return Work(covers, pointwise.by_image.of(*sizes, first, steps), (x, other), others=others)
     if is_constant:
-        constant = packed(f"{node.name}.packed", constants(channels), other)
+        constant = packed(f"{node.name}.packed", one_for_all(channels) if is_number else constants(channels), other)
         return Work(covers, pointwise.by_channel.of(*sizes, first, steps), (x,), (constant,), others)
     return None
 

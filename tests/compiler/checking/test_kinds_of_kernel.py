@@ -165,7 +165,7 @@ NETS = {
         %z = tanh(%dense)
         return %y, %z
     }""",
-    "training": """graph @g(%x: f32[4,32,8,8], %w: f32[32,32,3,3], %s: f32[32], %h: f32[32]) {
+    "training": """graph @g(%x: f32[4,32,16,16], %w: f32[32,32,3,3], %s: f32[32], %h: f32[32], %d: f32[32,1,3,3], %k: f32[16,32,1,1]) {
         %c = conv2d(%x, %w) {pads=[1,1,1,1]}
         %m = reduce_mean(%c) {axes=[0,2,3], keepdims=false}
         %mean = reshape(%m) {shape=[1,32,1,1]}
@@ -175,18 +175,25 @@ NETS = {
         %b = batch_norm(%c, %s, %h, %m, %v)
         %r = relu(%b)
         %p = max_pool(%r) {kernel=[2,2], strides=[2,2]}
-        %q = mul(%p, %p)
+        %e = conv2d(%p, %d) {pads=[1,1,1,1], groups=32}
+        %f = conv2d(%e, %k)
+        %q = mul(%f, %f)
         %loss = reduce_sum(%q) {keepdims=false}
         return %loss
     }""",
 }
 QUARTERS = dict.fromkeys(("pixels", "rows", "dense"), QUARTERED)
-BETWEEN = {"pack", "unpack", "arrange"}  # into blocks and out of them, and weights for a kernel: no value of the network comes from it
+BETWEEN = {
+    "pack",
+    "unpack",
+    "arrange",
+    "winograd weights",
+}  # into blocks and out of them, and weights for a kernel: no value of the network comes from it
 
 
 def net(name: str) -> Graph:
     if name == "training":
-        return with_gradients(typed_graph(NETS[name]), "loss", ["w", "s", "h"])
+        return with_gradients(typed_graph(NETS[name]), "loss", ["w", "s", "h", "d", "k"])
     return optimize(typed_graph(NETS[name]), 2)[0] if name == "shuffle" else typed_graph(NETS[name])
 
 

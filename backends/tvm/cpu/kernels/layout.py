@@ -14,7 +14,7 @@ import numpy as np
 
 from .....ir.types import Array
 
-__all__ = ["LANES", "Batch", "Packing", "block_channels", "blocks", "constants"]
+__all__ = ["LANES", "Batch", "Packing", "block_channels", "blocks", "constants", "one_for_all"]
 
 LANES = 16  # of float32 in a vector register of AVX-512
 Batch = int | None  # None: a named size
@@ -44,3 +44,8 @@ def block_channels(x: Array, axis: int = 0) -> Array:
 def constants(channels: int) -> Packing:
     """A number a channel, such as a bias, [C] or [C,1,1], as [CB,LANES]."""
     return Packing((blocks(channels), LANES), lambda x: block_channels(x.ravel()))
+
+
+def one_for_all(channels: int) -> Packing:
+    """The same number for each channel."""
+    return Packing((blocks(channels), LANES), lambda x: np.full((blocks(channels), LANES), x.ravel()[0]))

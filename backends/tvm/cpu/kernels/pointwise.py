@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -37,22 +38,28 @@ def by_image(batch: Batch, channels: int, rows: int, cols: int, first: EpilogueS
 
 
 @kind("gate")
-def gate(batch: Batch, channels: int, rows: int, cols: int, steps: Steps = ()) -> Any:
-    """(A, G, threshold[LANES], otherwise[LANES], R..., D): G where A is above the threshold, as a relu's gradient; then the steps."""
+def gate(batch: Batch, channels: int, rows: int, cols: int, conditions: tuple[str, ...], steps: Steps = ()) -> Any:
+    """(A, G, numbers[LANES]..., otherwise[LANES], R..., D): G where A is `greater` or `less` than the number of each condition, as a relu's
+    gradient; then the steps.
+    """
     count = blocks(channels)
     images = [blocked(name, batch, channels, rows, cols) for name in ("A", "G", *read_names(steps), "D")]
+    numbers = [Operand(name, (LANES,)) for name in (*conditions, "otherwise")]
     work = math.prod((count, rows, cols, LANES, len(images)))
 
-    def body(writer: Writer, a: Any, g: Any, threshold: Any, otherwise: Any, *rest: Any) -> None:
-        *read, d = rest
+    def body(writer: Writer, a: Any, g: Any, *rest: Any) -> None:
+        given, (*read, d) = rest[: len(numbers)], rest[len(numbers) :]
         with writer.each(batch, count, rows, work=work) as (i, c, y):
-            least, other = writer.keep(threshold[writer.lanes()]), writer.keep(otherwise[writer.lanes()])
+            *limits, other = (writer.keep(number[writer.lanes()]) for number in given)
             with writer.loop(cols) as x:
                 at = (i, c, y, x)
-                value = writer.vectors.Select(writer.load(a, *at) > least, writer.load(g, *at), other)
+                had = writer.load(a, *at)
+                held = [had > limit if name == "greater" else had < limit for name, limit in zip(conditions, limits, strict=True)]
+                is_open = functools.reduce(writer.tirx.And, held)
+                value = writer.vectors.Select(is_open, writer.load(g, *at), other)
                 writer.store(d, apply(writer.vectors, steps, value, [writer.load(each, *at) for each in read]), *at)
 
-    return prim_func([*images[:2], Operand("threshold", (LANES,)), Operand("otherwise", (LANES,)), *images[2:]], body)
+    return prim_func([*images[:2], *numbers, *images[2:]], body)
 
 
 def _rowwise(

@@ -202,7 +202,7 @@ def test_a_batch_norm_in_training_stays_in_blocks():
     wanted = {
         "mean": "channel sums",
         "off": "by channel",
-        "var": "channel sums",
+        "var": "channel squares",
         "y": "batch norm",
         "back": "gate",
         "total": "channel sums",

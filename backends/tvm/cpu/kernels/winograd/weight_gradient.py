@@ -102,13 +102,13 @@ def tiled_weight_gradient(size: TiledWeightGradient) -> Any:
     made = Operand("D", (size.c_out, size.c_in, R, R))
 
     def body(writer: Writer, a: Any, g: Any, d: Any) -> None:
-        _Body.of(writer, size, a, g).write(d)
+        _TileBody.of(writer, size, a, g).write(d)
 
     return prim_func([*given, made], body)
 
 
 @dataclass(frozen=True, slots=True)
-class _Body:
+class _TileBody:
     """`seen` and `wanted` are the tiles of A and G transformed, [position,tile,block,16]; `sums` [position,OB,CB,16,16]."""
 
     writer: Writer
@@ -120,7 +120,7 @@ class _Body:
     sums: Any
 
     @staticmethod
-    def of(writer: Writer, size: TiledWeightGradient, a: Any, g: Any) -> _Body:
+    def of(writer: Writer, size: TiledWeightGradient, a: Any, g: Any) -> _TileBody:
         """All three lie in one piece of memory: of two that are as large TVM may let one be written over the other, which is read.
 
         Positions are an odd number of cache lines apart: else many share one place in a cache.
@@ -141,7 +141,7 @@ class _Body:
                 elem_offset=writer.long(positions * sum(lines[:index]) * LANES),
             )
 
-        return _Body(writer, size, a, g, part(0), part(1), part(2))
+        return _TileBody(writer, size, a, g, part(0), part(1), part(2))
 
     def write(self, d: Any) -> None:
         writer, size = self.writer, self.size
