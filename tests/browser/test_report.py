@@ -8,8 +8,11 @@ import re
 
 import pytest
 
+from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.models import ZOO
 from convc.passes.analysis.cost import graph_cost
+from convc.passes.manager import run_passes
+from convc.passes.pipelines import LEVELS
 from convc.tests.support.reports import HOSTILE, deep_network, shown, with_hostile_names, without_ops
 
 pytestmark = pytest.mark.browser
@@ -71,6 +74,18 @@ class TestPasses:
         assert resnet.page.locator(".value.changed").count() == 1
         assert resnet.texts("#legend li") == [f"{MINUS} 53 went", "~ 53 changed"]
         keep(resnet, "resnet50-fuse-conv-bn")
+
+    @pytest.mark.parametrize("name", ["shufflenet_v2", "vit_b_16", "densenet121"])
+    def test_so_it_is_in_other_networks(self, look, name):
+        seen = look(graph := ZOO[name].network())
+        trace = run_passes(graph, LEVELS[2], ONNXRUNTIME.prices)[1]
+        assert seen.texts("#stops .name") == ["All passes", *(stage.name for stage in trace if stage.rewrites or stage.declined)]
+        for number, stage in enumerate((stage for stage in trace if stage.rewrites or stage.declined), 1):
+            seen.step(number)
+            assert seen.page.locator("#stops .current .name").inner_text() == stage.name
+            counts = [len(stage.rewrites)] * bool(stage.rewrites) + [len(stage.declined)] * bool(stage.declined)
+            said = [int(re.sub(r"\D", "", title)) for title in seen.texts("#stops .current h3") if title.startswith("What it d")]
+            assert said == counts
 
     def test_before_and_after_show_one_graph_each(self, resnet):
         resnet.step(1)
@@ -154,7 +169,7 @@ class TestLayers:
 
 def test_charts_show_layers_memory_and_times(resnet, keep):
     resnet.page.keyboard.press("2")
-    assert resnet.texts("#view-charts figcaption h2") == ["What each layer takes", "Memory over time", "Time of each pass"]
+    assert resnet.texts("#view-charts figcaption h2") == ["What each layer takes", "Memory over time", "Roofline", "Time of each pass"]
     assert resnet.page.locator("#view-charts .slot").count() > 100
     resnet.page.locator(".chart.macs").hover()
     assert resnet.page.locator(".chart.macs .value").text_content()

@@ -216,18 +216,20 @@ function boxElement(box, on) {
 
 function groupInside(box) {
   const middle = box.isOpen ? 20 : 23;
+  const changes = ["gone", "came", "changed"].filter((what) => box.counts[what]).map((what) => [what, MARKS[what] + box.counts[what]]);
+  const badges = svg("text", { class: "badges", x: box.width - 10, y: middle });
+  changes.forEach(([what, text], i) => badges.append(svg("tspan", { class: what, dx: i ? 6 : 0 }, text)));
+  const room = box.width - 44 - d3.sum(changes, ([, text]) => 7.4 * text.length + 6);
   const inside = [
     svg("text", { class: "fold", x: 12, y: middle }, box.isOpen ? "\u25be" : "\u25b8"),
-    svg("text", { class: "label", x: 28, y: middle }, shortened(box.label, box.isOpen ? Math.max(Math.floor(box.width / 9) - 8, 14) : 20)),
+    svg("text", { class: "label", x: 28, y: middle }, shortened(box.label, Math.max(Math.floor(room / 7.8), 5))),
+    badges,
   ];
   if (!box.isOpen) {
     const macs = box.macs ? ` · ${counted(box.macs)} MACs` : "";
     inside.push(svg("text", { class: "under", x: 28, y: 42 }, plural(box.values, "value") + macs));
   }
-  const changes = ["gone", "came", "changed"].filter((what) => box.counts[what]);
-  const badges = svg("text", { class: "badges", x: box.width - 10, y: middle });
-  changes.forEach((what, i) => badges.append(svg("tspan", { class: what, dx: i ? 6 : 0 }, MARKS[what] + box.counts[what])));
-  return changes.length ? [...inside, badges] : inside;
+  return inside;
 }
 
 function valueInside(box) {

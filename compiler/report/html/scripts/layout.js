@@ -2,7 +2,7 @@
 // a step moves little and what is known already is taken as it was.
 
 const BOX = { width: 196, height: 44 };
-const GROUP = { width: 196, height: 56, pad: 14, head: 34 };
+const GROUP = { width: 224, height: 56, pad: 14, head: 34 };
 const SPACE = { nodesep: 22, ranksep: 30, marginx: 0, marginy: 0 };
 const laidOut = new Map();
 const MOST_KEPT = 4000;
