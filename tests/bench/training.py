@@ -64,17 +64,16 @@ def data(case: Case, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 def layer_of_convc(case: Case, threads: int) -> Callable[[], object]:
     """The kernel alone on images in blocks, as it finds them in a step; PyTorch has its own layouts, too."""
-    from convc.backends.tvm.cpu.kernels.weight_gradient import WeightGradient, weight_gradient
-    from convc.backends.tvm.cpu.kernels.windows import Window
+    from convc.backends.tvm.cpu.kernels.winograd.weight_gradient import TiledWeightGradient, tiled_weight_gradient
     from convc.backends.tvm.host import host_processor, tvm
     from convc.tests.support.cpu_kernels import blocked_shape, compiled, draw
 
     assert case.layer is not None
     channels, side = case.layer
     host = tvm(threads)
+    size = TiledWeightGradient(4, case.batch, channels, channels, side, side, (1, 1, 1, 1), host_processor())  # as plans have it
+    main, shape = compiled(tiled_weight_gradient(size))["main"], blocked_shape(case.batch, channels, side, side)
     host.get_global_func("runtime.config_threadpool")(1, threads)
-    size = WeightGradient(case.batch, channels, channels, Window(side, side, (3, 3), (1, 1), (1, 1, 1, 1)), processor=host_processor())
-    main, shape = compiled(weight_gradient(size))["main"], blocked_shape(case.batch, channels, side, side)
     x, g, d = (host.runtime.tensor(draw(*shape)) for shape in (shape, shape, (channels, channels, 3, 3)))
     return lambda: main(x, g, d)
 
