@@ -81,6 +81,7 @@ def command(console: Console, request: Request, plan: Plan, data: str, output: P
         )
     names = names_for(console, request.model, how["names"])
     graph = console.load(request)
+    _check_batch(graph)
     trainer = _trainer(graph, plan, how)
     image, classes = graph.inputs[0].typed, _classes(graph)
     pictures = read_pictures(data, image, classes, console.say)
@@ -182,6 +183,14 @@ def _trainer(graph: Graph, plan: Plan, how: dict[str, Any]) -> Trainer:
         plan.batch,
         how["memory"],
     )
+
+
+def _check_batch(graph: Graph) -> None:
+    """Raises: InvalidInput for a network of so many images and no others: batches, and what is held out, are of several sizes."""
+    image = graph.inputs[0]
+    if image.typed.rank and isinstance(number := image.typed.shape[0], int):
+        free = ",".join(map(str, ("N", *image.typed.shape[1:])))
+        raise InvalidInput(f"@{graph.name} takes {number} images at a time and no other number; train it with --input {image.name}:{free}")
 
 
 def _classes(graph: Graph) -> int:

@@ -61,16 +61,22 @@ class Batches:
             yield _in_turn(results, len(orders))
 
 
-def split(count: int, share: float, seed: int) -> tuple[Array, Array]:
-    """Places to learn from and to validate on; of each at least one.
+def split(labels: Array, share: float, seed: int) -> tuple[Array, Array]:
+    """Places to learn from and to validate on, of each class the same share, as near as whole numbers come; of each at least one, and of
+    every class one to learn from.
 
     Raises: ConvcError for fewer than two pictures.
     """
-    if count < 2:
-        raise ConvcError(f"{count} picture is too few: some to learn from and some to validate on are needed")
-    mixed = np.random.default_rng([SPLIT, seed]).permutation(count)
-    held = min(max(round(count * share), 1), count - 1)
-    return np.sort(mixed[held:]), np.sort(mixed[:held])
+    if len(labels) < 2:
+        raise ConvcError(f"{len(labels)} picture is too few: some to learn from and some to validate on are needed")
+    mixed = np.random.default_rng([SPLIT, seed]).permutation(len(labels))
+    classes = [mixed[labels[mixed] == label] for label in np.unique(labels)]
+    held = [places[: min(round(len(places) * share), len(places) - 1)] for places in classes]
+    if not any(map(len, held)):  # of the largest class, which may be of one picture
+        largest = max(range(len(classes)), key=lambda place: len(classes[place]))
+        held[largest] = classes[largest][:1]
+    out = np.sort(np.concatenate(held))
+    return np.setdiff1d(np.arange(len(labels)), out), out
 
 
 @contextmanager

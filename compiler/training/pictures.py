@@ -153,6 +153,10 @@ def _arrays(arrays: dict[str, Array], source: str, size: tuple[int, int, int]) -
     x, y = _one_of(arrays, X_NAMES, source), _one_of(arrays, Y_NAMES, source)
     if y.ndim != 1 or y.dtype.kind not in "iu":
         raise InvalidInput(f"'{source}': labels are {list(y.shape)} {y.dtype}, expected one whole number for each picture")
+    if x.ndim not in (3, 4) or 0 in x.shape[1:]:
+        raise InvalidInput(
+            f"'{source}': pictures are {list(x.shape)} {x.dtype}, expected [n,H,W] or [n,H,W,{size[2]}], each of some pixels"
+        )
     if len(x) != len(y) or not len(x):
         raise InvalidInput(f"'{source}' has {len(x)} pictures and {len(y)} labels, expected as many, and some")
     x = x[..., None] if x.ndim == 3 else x

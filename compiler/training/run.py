@@ -98,7 +98,7 @@ class TrainingRun:
         self, trainer: Trainer, pictures: Pictures, plan: Plan, identity: dict[str, Any] | None = None, names: Checkpoint | None = None
     ) -> None:
         self.trainer, self.plan, self.names = trainer, plan, names
-        self.training, self.held = split(len(pictures), plan.validation, plan.seed)
+        self.training, self.held = split(pictures.labels, plan.validation, plan.seed)
         some = self.training[np.linspace(0, len(self.training) - 1, min(MEASURED, len(self.training))).astype(int)]
         self.batches = Batches(pictures, *pictures.moments(some), plan.augmentations, plan.seed)
         self.per_epoch = len(self.batches.order(self.training, 0, plan.batch))

@@ -92,6 +92,7 @@ def test_ctrl_c_loses_nothing(model, tmp_path, workers):
         (("--data", "digits", "--lr", "1e30", "-b", "reference"), 1, "the loss is"),
         (("--data", "labels.npz"), 3, "'labels.npz' has the label 12, outside the 10 classes"),
         (("--data", "empty"), 3, "class 'b' of 'empty' has no pictures"),
+        (("--data", "digits", "--input", "image:1,1,8,8"), 3, "train it with --input image:N,1,8,8"),
     ],
 )
 def test_bad_input_is_told_in_a_sentence(model, tmp_path, words, code, said):

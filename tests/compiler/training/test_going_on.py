@@ -198,4 +198,4 @@ def test_what_is_drawn_for_one_purpose_is_not_drawn_for_another(digits):
     batches = Batches(digits, *digits.moments(np.arange(160)), seed=4)
     mixed = np.random.default_rng([4]).permutation(160)
     assert not np.array_equal(np.concatenate(batches.order(np.arange(160), 0, 16)), mixed)
-    assert not np.array_equal(split(160, 0.5, 4)[1], np.sort(mixed[:80]))
+    assert not np.array_equal(split(np.zeros(160), 0.5, 4)[1], np.sort(mixed[:80]))

@@ -228,6 +228,8 @@ def test_arrays_in_any_layout(tmp_path, layout):
         ({"x": np.zeros((4, 8, 8), np.uint8), "y": np.array([0, 1])}, "has 4 pictures and 2 labels"),
         ({"x": np.zeros((4, 8, 8), np.uint8)}, "has none of y, labels, y_train; it has x"),
         ({"x": np.zeros((4, 8), np.uint8), "y": np.arange(4)}, "pictures are"),
+        ({"x": np.zeros((), np.uint8), "y": np.arange(4)}, "pictures are [] uint8"),
+        ({"x": np.zeros((4, 0, 0), np.uint8), "y": np.arange(4)}, "each of some pixels"),
         ({"x": np.full((2, 8, 8), np.nan, np.float32), "y": np.arange(2)}, "are no numbers"),
         ({"x": np.zeros((2, 8, 8), np.uint8), "y": np.zeros(2)}, "expected one whole number for each picture"),
     ],
@@ -282,11 +284,15 @@ def test_a_checkpoint_of_another_network_or_plan(digits, tmp_path):
 
 
 def test_of_what_is_held_out_nothing_is_learned():
-    training, held = split(100, 0.2, 3)
-    assert len(held) == 20
+    """Of each class its share; one of a single picture is learned."""
+    labels = np.array([0] * 70 + [1] * 29 + [2])
+    training, held = split(labels, 0.2, 3)
+    assert np.bincount(labels[held], minlength=3).tolist() == [14, 6, 0]
     assert sorted([*training, *held]) == list(range(100))
-    assert np.array_equal(split(100, 0.2, 3)[1], held)
-    assert [len(part) for part in split(2, 0.9, 0)] == [1, 1]
+    assert np.array_equal(split(labels, 0.2, 3)[1], held)
+    assert not np.array_equal(split(labels, 0.2, 4)[1], held)
+    assert [len(part) for part in split(np.array([0, 1]), 0.9, 0)] == [1, 1]
+    assert [len(part) for part in split(np.array([0, 0]), 0.9, 0)] == [1, 1]
 
 
 class Watched(Trainer):
