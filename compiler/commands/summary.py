@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -11,14 +11,17 @@ from ...ir.binding import need_elements
 from ...ir.dims import Expr
 from ...ir.usual_sizes import counting_sizes
 from ...ir.window_leftovers import surprises
+from ...passes.analysis.receptive_field import Field, receptive_fields
 from ..files.model import Request
-from ..report.layer_table import Figure, LayerTable, layer_table
+from ..report.field_text import field_cells, field_record
+from ..report.layer_table import Figure, LayerLine, LayerTable, layer_table
 from ..report.text import count
 from .console import Console, echo, emit_json, print_table
 from .options import model_options
 
 __all__ = ["command"]
 
+Fields = Mapping[str, Mapping[str, Sequence[Field]]]  # of each value, by image
 ROOM = 60  # characters for an expression
 
 
@@ -26,13 +29,18 @@ ROOM = 60  # characters for an expression
 @model_options
 @click.option("-O", "level", type=click.IntRange(0, 3), default=0, show_default=True, help="Summarize what this level makes of it.")
 @click.option("--all", "every", is_flag=True, help="Also activations and reshapes, which need no memory of their own.")
+@click.option(
+    "--receptive-field",
+    is_flag=True,
+    help="Also what a unit sees of the image: its size, how far it moves from unit to unit, where it begins.",
+)
 @click.option("--json", "as_json", is_flag=True, help='As JSON. What depends on a named size is a text, such as "64*H*W".')
 @click.pass_obj
-def command(console: Console, request: Request, level: int, every: bool, as_json: bool) -> None:
+def command(console: Console, request: Request, level: int, every: bool, receptive_field: bool, as_json: bool) -> None:
     """Print a line per layer of MODEL: output, memory, parameters, multiply-adds, and totals.
 
     Everything is per image, whatever the batch. Rows, columns and lengths that have only a name stay names; totals are also counted at
-    numbers that fit. No weights are made.
+    numbers that fit. No weights are made. A receptive field (Araujo et al. 2019) reaches into the padding, where its offset is negative.
     """
     graph = console.load(request)
     if level:
@@ -42,17 +50,20 @@ def command(console: Console, request: Request, level: int, every: bool, as_json
     need_elements(graph, "count for an image")
     table, sizes = layer_table(graph, every=every), counting_sizes(graph)
     example = layer_table(graph, every=every, sizes=sizes) if sizes else None
+    fields = {node.name: seen for node, seen in receptive_fields(graph).items()} if receptive_field else None
     if as_json:
-        _emit(table, example, sizes)
+        _emit(table, example, sizes, fields)
         return
-    _print(table, example, sizes)
+    _print(table, example, sizes, fields)
     for found in surprises(graph):
         console.say(f"note: {found}")
 
 
-def _emit(table: LayerTable, example: LayerTable | None, sizes: Mapping[str, int]) -> None:
+def _emit(table: LayerTable, example: LayerTable | None, sizes: Mapping[str, int], fields: Fields | None) -> None:
     """Expressions as texts, null for one that is too long; the totals at numbers beside them."""
-    record = {"layers": [_texts(vars(line)) for line in table.lines], "totals": _texts(table.totals)}
+    seen = [{"receptive_field": field_record(fields[line.name])} if fields else {} for line in table.lines]
+    layers = [_texts(vars(line)) | more for line, more in zip(table.lines, seen, strict=True)]
+    record = {"layers": layers, "totals": _texts(table.totals)}
     emit_json(record | ({"sizes": sizes, "totals_at_sizes": example.totals} if example else {}))
 
 
@@ -60,14 +71,13 @@ def _texts(figures: Mapping[str, Any]) -> dict[str, Any]:
     return {name: str(figure) if isinstance(figure, Expr) else figure for name, figure in figures.items()}
 
 
-def _print(table: LayerTable, example: LayerTable | None, sizes: Mapping[str, int]) -> None:
+def _print(table: LayerTable, example: LayerTable | None, sizes: Mapping[str, int], fields: Fields | None) -> None:
     """Columns as in the course: CONV3-64, [224x224x64], memory: 224*224*64=3.2M, params: (3*3*3)*64 = 1,728."""
-    print_table(
-        [
-            (f"{x.layer}:", x.output, f"memory: {x.memory_text}", f"params: {x.weights_text}", f"{_macs(x.macs)} MACs", x.name)
-            for x in table.lines
-        ]
-    )
+
+    def seen(name: str) -> Sequence[str]:
+        return field_cells(fields[name]) if fields else ()
+
+    print_table([(*_cells(x), *seen(x.name), x.name) for x in table.lines])
     totals = example.totals if example else table.totals
     memory, nbytes, macs, flops, params = (_int(totals[name]) for name in ("memory", "memory_bytes", "macs", "flops", "params"))
     size, stored = _binary_bytes(nbytes), _binary_bytes(_int(totals["weight_bytes"]))
@@ -77,6 +87,11 @@ def _print(table: LayerTable, example: LayerTable | None, sizes: Mapping[str, in
     echo(f"TOTAL memory: {_named(table.totals['memory'])}{memory:,} values{width} = {size} / image{at}")
     echo(f"TOTAL params: {totals['weights']:,} weights + {totals['biases']:,} others = {params:,} ({stored}){trainable}")
     echo(f"TOTAL work:   {_named(table.totals['macs'])}{macs:,} multiply-adds, {flops:,} FLOPs / image{at}")
+
+
+def _cells(line: LayerLine) -> tuple[str, ...]:
+    figures = f"memory: {line.memory_text}", f"params: {line.weights_text}", f"{_macs(line.macs)} MACs"
+    return f"{line.layer}:", line.output, *figures
 
 
 def _macs(figure: Figure) -> str:
