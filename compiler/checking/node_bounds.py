@@ -8,7 +8,7 @@ a bound of its own. What an engine computes at once is checked as one, named by 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,8 +78,10 @@ def check_nodes(
     threads: int | None = None,
     *,
     fused: bool = True,
+    see: Callable[[NodeVerdict], object] = lambda verdict: None,
 ) -> NodeCheck:
-    """Hold every value that `engine` stores to its local bound; without `fused`, the engine is made to store all of them.
+    """Hold every value that `engine` stores to its local bound; without `fused`, the engine is made to store all of them. `see` gets each
+    verdict.
 
     A kernel that fails is looked at again node by node, so that the verdict names one node; and all are looked at so from the start where
     one covers an op of which nobody knows what it makes of an error.
@@ -88,10 +90,11 @@ def check_nodes(
     stored = graph if fused else Graph(graph.name, graph.inputs, tuple(graph.ops), graph.nodes)
     kernels = {node: kernel for node, kernel in engine.stores(stored).items() if not node.typed.is_opaque}
     if fused and not all(is_known(node.kind) for kernel in kernels.values() for node in list(_parts(kernel))[1:]):
-        return check_nodes(graph, engine, inputs, threads, fused=False)
+        return check_nodes(graph, engine, inputs, threads, fused=False, see=see)
     checked, tightest, first_bad = 0, None, None
     for verdict in _verdicts(graph, kernels, engine, inputs, threads):
         checked += 1
+        see(verdict)
         if tightest is None or verdict.worst > tightest.worst:
             tightest = verdict
         if not verdict.agrees:

@@ -15,7 +15,7 @@ from ...ir.other_runtimes import has_opaque, opaque_nodes_of
 from ...ir.types import Array
 from ..checking.batches import compare_batches
 from ..checking.narrowing import in_range
-from ..checking.node_bounds import check_nodes
+from ..checking.node_bounds import NodeCheck, check_nodes
 from ..checking.oracle import Agreement, Oracle
 from ..checking.units import HALVES, NOISE_OF
 from ..checking.verify import verify
@@ -27,9 +27,11 @@ from ..files.artifact import Artifact
 from ..files.inputs import FILLS, random_inputs, read_inputs
 from ..files.model import Request, artifact_of
 from ..files.weights import check_numbers, check_there
+from ..report.html.report import Report, Verdict
 from .console import Console, echo, emit_json
 from .devices import emulate_option, placed
-from .options import THREADS, model_options
+from .html_file import write_html
+from .options import THREADS, html_option, model_options
 
 __all__ = ["command"]
 
@@ -51,6 +53,7 @@ __all__ = ["command"]
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of random inputs and of the noise.")
 @click.option("--threads", type=THREADS, help="Threads of the engines.")
 @emulate_option
+@html_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
 def command(
@@ -66,6 +69,7 @@ def command(
     seed: int,
     threads: int | None,
     emulate: bool,
+    html: Path | None,
     as_json: bool,
 ) -> None:
     """Hold backends against the float64 reference of MODEL, or MODEL against the network OTHER."""
@@ -91,13 +95,22 @@ def command(
             echo(str(line))
             console.say(f"    {line.details}", level=1)
     bad, held = [line.engine for line in lines if not line.agrees], {line.engine for line in lines}
+    bounds: dict[str, dict[str, float]] = {}
     if other is None:  # unasked a backend that differs is looked into, and with 16 bits each, whose noise could hide a filter
         if any(node.typed.dtype == "f16" for node in graph.ops) and (why := in_range(graph, inputs)[1]):
             console.say(f"warning: {why}: a device that keeps it so gives an infinity there")
         low = any(node.typed.dtype in HALVES for node in graph.ops)
         asked = {engine.name for engine in engines if nodes or (low and not engine.holds_wide)}
         suspects = [engine for engine in engines if engine.name in bad or engine.name in asked & held]
-        _look_inside(console, graph, suspects, inputs, threads)
+        for check in (looked := _look_inside(graph, suspects, inputs, threads, bounds)):
+            console.say(str(check))
+    else:
+        looked = []
+    if html is not None:
+        verdicts = [Verdict(str(line), line.agrees) for line in (*lines, *looked)]
+        write_html(console, html, Report(graph, [], f"verify {request.model}{f' {other}' if other else ''}", verdicts, bounds=bounds))
+    if wrong := next((check for check in looked if not check.agrees), None):
+        raise Mismatch(str(wrong))
     if bad:
         raise Mismatch(f"{len(bad)} of {len(lines)} results differ by more than rounding")
 
@@ -120,14 +133,16 @@ def _able(console: Console, graph: Graph, engines: list[Engine]) -> list[Engine]
     return [engine for engine in engines if engine.name not in lacking]
 
 
-def _look_inside(console: Console, graph: Graph, suspects: list[Engine], inputs: dict[str, Array], threads: int | None) -> None:
-    """Raises: Mismatch naming the first node of the first backend that leaves its local bound."""
-    checks = [check_nodes(graph, engine, inputs, threads) for engine in suspects]
-    for check in checks:
-        console.say(str(check))
-    for check in checks:
-        if not check.agrees:
-            raise Mismatch(str(check))
+def _look_inside(
+    graph: Graph, suspects: list[Engine], inputs: dict[str, Array], threads: int | None, bounds: dict[str, dict[str, float]]
+) -> list[NodeCheck]:
+    """Every value of these engines against its local bound; `bounds` gets by engine and name which share of it the error is."""
+
+    def looked(engine: Engine) -> NodeCheck:
+        found = bounds.setdefault(engine.name, {})
+        return check_nodes(graph, engine, inputs, threads, see=lambda verdict: found.update({verdict.node.name: verdict.worst}))
+
+    return [looked(engine) for engine in suspects]
 
 
 def _artifact(request: Request) -> Artifact | None:

@@ -69,7 +69,7 @@ class Report:
     """A network as it came, and what every pass made of it. `subject` says what was asked, such as `inspect -O2`.
 
     What else is known: verdicts of checks, `notes` in sentences, kernels as engines ran them, by the engine's name, the machine's roofs, by
-    default those that passes reckon with, and the plans that a plan was chosen from.
+    default those that passes reckon with, the plans that a plan was chosen from, and by engine and node the error as a share of its bound.
     """
 
     graph: Graph
@@ -80,6 +80,7 @@ class Report:
     times: Mapping[str, Sequence[KernelRun]] = field(default_factory=dict[str, Sequence[KernelRun]])
     peaks: Peaks | None = None
     frontier: PlanCurve | None = None
+    bounds: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
 
 
 def report_data(report: Report) -> dict[str, Any]:
@@ -125,6 +126,7 @@ def _measured(report: Report, rows: NodeRows) -> dict[str, Any]:
         "notes": [escaped(note) for note in report.notes],
         "times": list(runs.items()),
         "peaks": None if peaks is None else {"flops": peaks.flops, "bytes": peaks.bytes, "how": peaks.how},
+        "bounds": [(engine, {rows.name(name): worst for name, worst in of.items()}) for engine, of in report.bounds.items()],
         "frontier": None if frontier is None else {"cost": frontier.cost, "curve": frontier.curve, "marks": frontier.marks},
     }
 

@@ -72,6 +72,17 @@ def test_bench_has_each_kernel_and_the_roofs_that_were_measured(tmp_path):
     assert data["peaks"]["how"] == "measured here on 1 thread"
 
 
+def test_verify_has_the_error_of_every_value_as_a_share_of_its_bound(tmp_path):
+    data, done = report_of(tmp_path, "verify", "lenet5", "-b", "onnx", "--nodes")
+    assert [agrees for _, agrees in data["checks"]] == [True, True]
+    assert all(text in done.out + done.err for text, _ in data["checks"])
+    ((engine, shares),) = data["bounds"]
+    assert engine == "onnx"
+    assert {"softmax1", "output"} <= {data["names"][int(place)] for place in shares}
+    assert all(0 <= share <= 1 for share in shares.values())
+    assert f"onnx: {len(shares)} values within their local bounds" in done.err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -240,7 +240,7 @@ function valueInside(box) {
     svg("rect", { class: "stripe", width: 4, height: box.height, rx: 2 }),
     svg("text", { class: "label", x: 14, y: 18 }, shortened(node.label, Math.floor((box.width - 32 - shape.length * 6.7) / 8.8))),
     svg("text", { class: "shape", x: box.width - 10, y: 18 }, shape),
-    svg("text", { class: "under", x: 14, y: 35 }, shortened(node.name, mark ? 24 : 27)),
+    svg("text", { class: "under", x: 14, y: 35 }, shortened(node.name, mark ? 23 : 26)),
     svg("text", { class: "mark", x: box.width - 10, y: 36 }, mark),
   ];
 }

@@ -168,7 +168,7 @@ function histogram(counts, low, high) {
   );
 }
 
-// Times of engines, where they were measured.
+// Times of engines, and errors of theirs as shares of what rounding may lead to, where they were measured.
 function measuredPart(node) {
   const rows = [];
   for (const [engine, kernels] of profiles) {
@@ -180,6 +180,11 @@ function measuredPart(node) {
         el("span", { class: "muted" }, ` ${percent(share)} of all, in ${kernel}${others}`),
       ]);
     }
+  }
+  for (const [engine, shares] of report.bounds) {
+    const share = shares[node.id];
+    if (share !== undefined)
+      rows.push([`${engine}, error`, typeof share === "number" ? `${trimmed(share)} of its bound` : `${share}, where it has a bound`]);
   }
   return rows.length ? part("Measured", table(rows)) : null;
 }
