@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 import stat
 import tempfile
@@ -16,6 +17,7 @@ from .holding import Hold, exchange, held_folder, new_file, new_folder, new_toke
 
 __all__ = [
     "folder_beside",
+    "kept_together",
     "need_plain",
     "replace_directory",
     "scratch_folder",
@@ -27,7 +29,7 @@ __all__ = [
     "write_together",
 ]
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 IN_THE_WAY = (errno.ENOTEMPTY, errno.EEXIST)
 SHOWN = 3  # foreign files named in a complaint
 
@@ -135,6 +137,21 @@ def temporary_folder() -> AbstractContextManager[Path]:
 
 
 @contextmanager
+def kept_together() -> Generator[None]:
+    """What packages make by `tempfile` in the block lies in one such folder: they tidy up as a process ends, and not where it is killed.
+
+    Raises: OSError where there is none.
+    """
+    before = tempfile.tempdir
+    with temporary_folder() as folder:
+        tempfile.tempdir = str(folder)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
+
+
+@contextmanager
 def scratch_folder(room: int = 0) -> Generator[Path]:
     """A folder for temporary files, gone when the block ends. Of other files the block may let no OSError out.
 
@@ -142,12 +159,20 @@ def scratch_folder(room: int = 0) -> Generator[Path]:
     """
     try:
         with temporary_folder() as folder:
-            if shutil.disk_usage(folder).free < room:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            _need_free(folder, room)
             yield folder
     except OSError as error:
         where = f" in '{tempfile.tempdir}'" if tempfile.tempdir else ""  # where the system has none at all, the error says so
         raise UsageError(f"cannot write temporary files{where}: {error.strerror}; set TMPDIR to a folder with room for them") from error
+
+
+def _need_free(folder: Path, room: int) -> None:
+    """Raises: OSError where a file of so many bytes would not fit: compilers end a process for that."""
+    most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if most not in (-1, resource.RLIM_INFINITY) and most < room:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    if shutil.disk_usage(folder).free < room:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def need_plain(path: Path) -> None:

@@ -38,12 +38,11 @@ def listed(sizes: Mapping[str, Dim]) -> str:
 
 
 def least(dim: Expr, size: int, start: int = 0) -> int | None:
-    """The least number from `start` on of the only name in `dim` at which that is `size`; None where there is none, or it is a product."""
+    """The least number from `start` on of the only name in `dim` at which that is `size`; None where there is none, or it is a product
+    and none of the first MOST_TRIED.
+    """
     (name,) = names_of(dim)
-    line = _line(dim)
-    if line is None:
-        return None
-    slope, low, high = line
+    slope, low, high = _line(dim) or (0, 0, 0)
     first, last = start, start + MOST_TRIED
     if slope:
         ends = sorted(((size - low) / slope, (size - high) / slope))

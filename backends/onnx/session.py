@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import importlib.util
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -165,8 +166,11 @@ def version() -> str:
 
 
 def _onnxruntime() -> Any:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it is read as the package loads, which else leaves a file in TMPDIR
     try:
-        return importlib.import_module("onnxruntime")
+        ort = importlib.import_module("onnxruntime")
+        ort.disable_telemetry_events()  # where somebody else had loaded it
+        return ort
     except ImportError as error:
         raise BackendMissing(f"onnxruntime cannot be imported ({error}); pip install onnxruntime") from error
 

@@ -15,6 +15,7 @@ import click
 
 from ...ir.binding import batch_names, need_elements, specialize
 from ...ir.errors import ConvcError, UsageError
+from ...ir.files import kept_together
 from ...ir.graph import Graph
 from ...ir.suggest import did_you_mean
 from ...ir.usual_sizes import usual_sizes
@@ -94,13 +95,14 @@ def command(console: Console, request: Request, given: TuneOptions) -> None:
     graph = _network(console, request, given)
     here, known = _known(console, place, benches.threads)
     left = _left(console, graph, given, here, known)
-    served = survey(benches.open, benches.threads, left, begun + given.seconds * SURVEYED)
+    with kept_together():
+        served = survey(benches.open, benches.threads, left, begun + given.seconds * SURVEYED)
     if len(served) < len(left):
         measured = f"in half of {given.seconds} s the rules' forms of {len(served)} kernels were measured"
         console.say(f"{measured}; give more --seconds for the others")
     results: list[tuple[Served, Found]] = []
     try:
-        with _progress(console, len(served)) as advance:
+        with kept_together(), _progress(console, len(served)) as advance:
             for each, result in tune(served, benches.open, benches.count, here, given.trials, begun + given.seconds, known):
                 if isinstance(result, ConvcError):
                     console.say(f"  a server is given up: {result}")

@@ -26,6 +26,7 @@ OTHERS = {
     "torch",
     "gpu",
     "browser",
+    "faults",
 }  # what is about no room, or about all
 MODULES = {path.stem for path in FILES.values()}
 SEARCHED = ".".join(("sys", "path"))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from convc.compiler.files.inputs import random_inputs
 from convc.ir.binding import match_inputs, sizes_of, specialize
 from convc.ir.dims import Dim, Expr, evaluate, linear, parse_dim, symbol
 from convc.ir.errors import InvalidInput, InvalidModel
@@ -105,3 +106,14 @@ def test_a_size_is_never_negative():
     with pytest.raises(InvalidModel, match=re.escape(sentence)):
         specialize(graph, {"N": 0})
     assert match_inputs(graph, normal_inputs(graph, N=1)) == {"N": 1}
+
+
+@pytest.mark.parametrize(("text", "size", "number"), [("N*N", 1024, 32), ("N*N+N", 12, 3), ("N*N", 1023, None), ("(N*N)//3", 5, 4)])
+def test_a_product_of_a_name_with_itself_is_found(text, size, number):
+    assert solve([(parse_dim(text), size)]) == ({} if number is None else {"N": number})
+
+
+@pytest.mark.parametrize("shape", ["0,4", "N-5,4", "N*N,4", "2*W+2,4", "N,W*W", "N-5,N"])
+def test_random_inputs_fit_sizes_that_are_computed(shape):
+    graph = typed_graph(f"graph @g(%x: f32[{shape}]) {{ %y = relu(%x) return %y }}")
+    match_inputs(graph, random_inputs(graph))
