@@ -50,7 +50,7 @@ COMMANDS = {
 RUN = ("run", "art", "-o", "out.npz")
 DONE, USAGE, MISSING, MEMORY, KILLED = 0, 2, 5, 6, -9
 ENDED_BY_C = (127, -6)  # C's library ends a process that has no room for a thread's data, and nobody is asked
-LONGEST = 120.0  # seconds of one command
+LONGEST = 600.0  # seconds of one command
 MIB = 1 << 20
 
 
@@ -248,7 +248,7 @@ def tried(given: argparse.Namespace, root: Path) -> dict[str, Tally]:
     place, draws = made(root), random.Random(given.seed)
     steps = range(1, given.steps + 1)
     tallies = kills(place, given.kills, draws)
-    sizes = [Limit(resource.RLIMIT_FSIZE, 1 << (4 + 18 * step // given.steps)) for step in steps]
+    sizes = [Limit(resource.RLIMIT_FSIZE, 1 << (12 + 10 * step // given.steps)) for step in steps]
     tallies["disk"] = limits(place, "files", sizes, (DONE, USAGE, MISSING))
     rooms = [Limit(resource.RLIMIT_AS, step * given.room // given.steps * MIB) for step in steps]
     tallies["memory"] = limits(place, "memory", rooms, (DONE, USAGE, MISSING, MEMORY, *ENDED_BY_C))

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from ....ir.errors import BackendMissing, ConvcError, UnsupportedOp, UsageError
 from ....ir.files import folder_beside, scratch_folder, unwritable
 from ....ir.graph import Graph, Node
+from ....ir.memory import ran_out
 from ....ir.ops.leaf import INPUT, Input
 from ..host import raise_interruption, reason, tvm
 from ..stock.lower import lower
@@ -42,7 +43,7 @@ def compile_or_blame(graph: Graph, lowered: Callable[[], Any], compiled: Callabl
         raise_interruption(error)
         culprit = _culprit(graph, compiled)
         where = culprit.where if culprit else f"graph @{graph.name}"
-        raise UnsupportedOp(f"{where} cannot be compiled by TVM: {reason(error)}") from error
+        raise (ran_out(error) or UnsupportedOp(f"{where} cannot be compiled by TVM: {reason(error)}")) from error
 
 
 def _culprit(graph: Graph, compiled: Callable[[Any], Any]) -> Node | None:
