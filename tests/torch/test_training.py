@@ -13,6 +13,7 @@ from convc.compiler.training.batches import Batches
 from convc.compiler.training.pictures import read_pictures
 from convc.compiler.training.trainer import Trainer
 from convc.tests.compiler.training.networks import residual
+from convc.tests.compiler.training.test_adam import moves
 
 STEPS, BATCH = 220, 64
 
@@ -85,6 +86,20 @@ def test_lenet5_is_where_pytorch_is_after_220_steps(engine):
 )
 def test_optimizers_and_statistics_are_pytorchs(ours, theirs):
     assert apart(residual, small_residual, ours, theirs, "onnx", 6, 32) < 1e-4
+
+
+@pytest.mark.parametrize("engine", ["onnx", "tvm"])
+def test_adam_of_float32_is_pytorchs_of_float64(engine):
+    """From the first step on."""
+    gradients = np.random.default_rng(2).uniform(0.5, 2, 50).astype(np.float32)
+    weight = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    optimizer, theirs = torch.optim.Adam([weight], lr=1.0), []
+    for gradient in gradients:
+        weight.grad = torch.full_like(weight, float(gradient))
+        before = weight.item()
+        optimizer.step()
+        theirs.append(before - weight.item())
+    np.testing.assert_allclose(list(moves((0.9, 0.999), gradients, engine)), theirs, rtol=1e-6)
 
 
 class Odd(torch.nn.Module):
