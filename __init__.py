@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .compiler.files.onnx_file import export_onnx as export_onnx
     from .compiler.files.onnx_file import read_onnx as read_onnx
     from .compiler.files.torch_module import from_torch as from_torch
+    from .compiler.report.figure.svg import draw as draw
     from .compiler.training.optimizers import adam as adam
     from .compiler.training.optimizers import sgd as sgd
     from .compiler.training.step import training_step as training_step
@@ -57,6 +58,7 @@ _HOME = {
     "compile": ".compiler.compiling.module",
     "compile_network": ".compiler.compiling.compile",
     "export_onnx": ".compiler.files.onnx_file",
+    "draw": ".compiler.report.figure.svg",
     "from_torch": ".compiler.files.torch_module",
     "read_onnx": ".compiler.files.onnx_file",
     "network": ".compiler.dsl.network",
@@ -68,7 +70,7 @@ _HOME = {
     "training_step": ".compiler.training.step",
     "verify": ".compiler.checking.verify",
 }
-_TAKE_GRAPHS = ("compile", "compile_network", "export_onnx", "optimize", "print_graph", "verify")
+_TAKE_GRAPHS = ("compile", "compile_network", "draw", "export_onnx", "optimize", "print_graph", "verify")
 
 
 def __getattr__(name: str) -> Any:

@@ -20,6 +20,7 @@ COMMANDS = {
     "models": "networks in the zoo",
     "doctor": "what this machine can do: backends, threads, GPU",
     "summary": "a line per layer: output, memory, parameters, multiply-adds",
+    "draw": "a figure for a paper: blocks, sizes, repeats with a count",
     "inspect": "what each pass did, as counts and diffs",
     "diff": "how two networks differ, node by node",
     "bisect": "the first pass and rewrite that changes the results",
