@@ -22,6 +22,7 @@ from convc.ir.ops import (
     unpool,
 )
 from convc.ir.ops import conv_transpose as transposed
+from convc.ir.types import MAX_RANK
 from convc.tests.fuzz.network_builder import Builder, Refused
 
 THIN = ((1, 8), (8, 1), (1, 16), (16, 1))  # windows of sequences
@@ -221,7 +222,7 @@ def constant(b: Builder, x: Node, *, divisor: bool = False) -> Node:
     init, value = b.pick(("around_one", 0.0), ("full", 2.0), ("full", -1.5), ("ones", 0.0), ("small", 0.0), ("zeros", 0.0), ("full", 1.0))
     if divisor and init in ("small", "zeros"):
         init = "around_one"
-    return b.param(*b.pick(*shapes), init=init, value=value, like="k")
+    return b.param(*b.pick(*(shape for shape in shapes if len(shape) <= MAX_RANK)), init=init, value=value, like="k")
 
 
 def scale_or_shift(b: Builder, x: Node) -> Node:
