@@ -9,11 +9,12 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from .errors import UsageError
-from .holding import Hold, exchange, held_folder, new_file, new_folder, new_token, remove, set_aside, sweep, take_away
+from .holding import JOURNAL, Hold, exchange, held_folder, new_file, new_folder, new_token, remove, set_aside, sweep, take_away
+from .journal import Renaming, identity, journal_text
 
 __all__ = [
     "folder_beside",
@@ -60,6 +61,9 @@ def write_file(path: Path, data: bytes | Iterable[bytes]) -> None:
 
 def write_together(folder: Path, files: Mapping[str, Iterable[bytes]]) -> None:
     """Write several files of one folder, all or none. Links are not followed but refused. Chunks are asked for in the order of the files.
+
+    Where the process is killed between the first rename and the last, the next write there finishes them, unless somebody else wrote to one
+    of the names meanwhile.
 
     Raises: UsageError where one cannot be written, or is there and is not a plain file; what was there before stays.
     """
@@ -214,6 +218,7 @@ def _temporary(path: Path, chunks: Iterable[bytes], token: str) -> tuple[Path, H
 
 def _rename(made: Mapping[Path, tuple[Path, Hold]], token: str) -> None:
     """Put every temporary in its place; if one fails, those before it give way to what was there."""
+    journal, hold = _journal(made, token)
     olds: list[tuple[Path, tuple[Path, Hold | None] | None]] = []
     try:
         for path, (temporary, _) in made.items():
@@ -221,15 +226,40 @@ def _rename(made: Mapping[Path, tuple[Path, Hold]], token: str) -> None:
             os.replace(temporary, path)
     except BaseException:
         for path, old in reversed(olds):
-            if old:
-                os.replace(old[0], path)
-            else:
-                path.unlink(missing_ok=True)
+            with suppress(OSError):  # what cannot be put back stays beside it
+                if old:
+                    os.replace(old[0], path)
+                    remove(old[0])  # of two names of one file a rename leaves both
+                else:
+                    path.unlink(missing_ok=True)
         raise
-    finally:
+    else:
         for _, old in olds:
             if old:
-                old[0].unlink(missing_ok=True)  # also of two names of one file, of which a rename leaves both
+                remove(old[0])
+    finally:
+        remove(journal)
+        hold.close()
+
+
+def _journal(made: Mapping[Path, tuple[Path, Hold]], token: str) -> tuple[Path, Hold]:
+    """By which `sweep` finishes the group if this process is killed. Raises: OSError."""
+    members: list[Renaming] = []
+    for path, (temporary, _) in made.items():
+        if (new := identity(temporary)) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        members.append(Renaming(path.name, new, identity(path)))
+    journal, hold = new_file(next(iter(made)), token, JOURNAL)
+    try:
+        with journal.open("wb") as file:
+            file.write(journal_text(members))
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        remove(journal)
+        hold.close()
+        raise
+    return journal, hold
 
 
 def _check_replaceable(path: Path) -> None:

@@ -19,11 +19,14 @@ import stat
 import time
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from .journal import finish, read_journal
+
 __all__ = [
+    "JOURNAL",
     "Hold",
     "exchange",
     "held_folder",
@@ -38,7 +41,8 @@ __all__ = [
     "take_away",
 ]
 
-MARK = re.compile(r"\.(?P<name>.+)\.(?P<token>[0-9a-f]{8})(?P<old>\.old)?\.convc")  # of what is written, or was there before
+MARK = re.compile(r"\.(?P<name>.+)\.(?P<token>[0-9a-f]{8})(?P<kind>\.old|\.all)?\.convc")
+OLD, JOURNAL = ".old", ".all"  # kinds: what was there before, and what says which files belong together; none for what is being written
 OPEN_FILES = Path("/proc/self/fd")
 PATIENCE, PAUSE = 2.0, 0.002  # seconds: for readers of what is taken away, and between two looks
 TRIES = 1000  # to hold a folder by a name that others give away again and again
@@ -95,9 +99,9 @@ def new_token() -> str:
     return secrets.token_hex(4)
 
 
-def new_file(path: Path, token: str) -> tuple[Path, Hold]:
+def new_file(path: Path, token: str, kind: str = "") -> tuple[Path, Hold]:
     """A new empty file beside `path`, to be written and given its name. Raises: OSError."""
-    return _new(_beside(path, token), lambda name: os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)), 0)
+    return _new(_beside(path, token, kind), lambda name: os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)), 0)
 
 
 def new_folder(path: Path, token: str) -> tuple[Path, Hold]:
@@ -110,7 +114,7 @@ def set_aside(path: Path, token: str) -> tuple[Path, Hold | None] | None:
 
     A file keeps its own name too, where the file system has links. A folder has it no more.
     """
-    old = _beside(path, token, ".old")
+    old = _beside(path, token, OLD)
     try:
         hold = _hold(path, 0)
         if path.is_dir():
@@ -149,12 +153,15 @@ def remove(path: Path) -> None:
 
 def is_being_replaced(path: Path) -> bool:
     """Whether something was just set aside that had this name: only where a file system cannot exchange two names at once."""
-    return any(mark["old"] and mark["name"] == path.name for _, mark in _marked(path.parent))
+    return any(mark["kind"] == OLD and mark["name"] == path.name for _, mark in _marked(path.parent))
 
 
 def sweep(folder: Path) -> None:
-    """Remove what processes left in a folder that were killed while they wrote; what they had set aside comes back where nothing has its
-    name, or where of several files that belong together not all were there yet.
+    """Remove what processes left in a folder that were killed while they wrote, and finish what they had begun: of several files that
+    belong together, all get their names if one has.
+
+    Nothing is put over a file but what a journal proves to belong there. What was set aside comes back where nothing has its name; a file
+    of which there may be no other copy, as where somebody wrote by hand after the kill, stays beside it.
     """
     groups: dict[str, list[tuple[Path, re.Match[str]]]] = defaultdict(list)
     for path, mark in _marked(folder):
@@ -162,16 +169,47 @@ def sweep(folder: Path) -> None:
     for group in groups.values():
         locks = [_alone(path) for path, _ in group]
         if None not in locks:
-            is_half_done = any(not mark["old"] for _, mark in group)
-            for path, mark in group:
-                home = folder / mark["name"]
-                with suppress(OSError):
-                    if mark["old"] and (not home.exists() or (is_half_done and not path.is_dir())):
-                        os.replace(path, home)
-                remove(path)
+            _tidy(folder, group)
         for lock in locks:
             if lock is not None:
                 os.close(lock)
+
+
+def _tidy(folder: Path, group: Sequence[tuple[Path, re.Match[str]]]) -> None:
+    drafts = {mark["name"]: path for path, mark in group if mark["kind"] is None}
+    is_finished = False
+    for path, mark in group:
+        if mark["kind"] == JOURNAL:
+            try:
+                is_finished |= finish(folder, drafts, read_journal(path))
+            except OSError:
+                return  # all of it stays for the next one
+    for path, mark in sorted(group, key=lambda entry: entry[1]["kind"] == JOURNAL):  # last, for who is killed in here
+        if mark["kind"] != OLD or is_finished or _is_needless(path, folder / mark["name"]):
+            remove(path)
+
+
+def _is_needless(old: Path, home: Path) -> bool:
+    """Whether what was set aside may go: it is there under its own name, now if not before, or it is a folder that was replaced."""
+    with suppress(OSError):
+        if old.is_dir():
+            if not os.path.lexists(home):
+                os.rename(old, home)
+            return True
+        with suppress(FileExistsError):
+            _put_back(old, home)
+        return os.path.samestat(os.lstat(old), os.lstat(home))
+    return False
+
+
+def _put_back(old: Path, home: Path) -> None:
+    """A file under its own name too, where nothing has it. Raises: OSError."""
+    try:
+        os.link(old, home)
+    except OSError as error:
+        if error.errno not in CANNOT_LINK or os.path.lexists(home):
+            raise
+        os.rename(old, home)
 
 
 def exchange(one: Path, other: Path) -> bool:
@@ -213,9 +251,9 @@ def _hold(path: Path, flags: int) -> Hold | None:
     return hold
 
 
-def _beside(path: Path, token: str, old: str = "") -> Path:
+def _beside(path: Path, token: str, kind: str = "") -> Path:
     """A name that `sweep` knows."""
-    return path.with_name(f".{path.name}.{token}{old}.convc")
+    return path.with_name(f".{path.name}.{token}{kind}.convc")
 
 
 def _new(name: Path, make: Callable[[Path], None], flags: int) -> tuple[Path, Hold]:
@@ -254,5 +292,12 @@ def _marked(folder: Path) -> Iterator[tuple[Path, re.Match[str]]]:
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             mark = MARK.fullmatch(entry.name)
-            if mark and entry.stat(follow_symlinks=False).st_uid == os.geteuid():  # what others left would else replace what is ours
+            if mark and _is_ours(entry):
                 yield Path(entry.path), mark
+
+
+def _is_ours(entry: os.DirEntry[str]) -> bool:
+    """Not where another user left it, or where it just went: another process sweeps too."""
+    with suppress(OSError):
+        return entry.stat(follow_symlinks=False).st_uid == os.geteuid()
+    return False

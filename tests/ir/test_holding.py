@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 
 import pytest
 
@@ -156,17 +159,137 @@ def test_without_an_exchange_folders_are_replaced_all_the_same(tmp_path):
     assert names(tmp_path) == ["art"]
 
 
-def test_of_files_that_belong_together_a_kill_leaves_the_old_ones(tmp_path):
-    write_together(tmp_path, {"w.data": [b"old"], "w.onnx": [b"old"]})
-    killed(
-        tmp_path,
-        "token = new_token()\nmade = [new_file(folder / name, token) for name in ('w.data', 'w.onnx')]\n"
-        "set_aside(folder / 'w.data', token)\nos.replace(made[0][0], folder / 'w.data')\nnext(die())",
-    )
-    assert (tmp_path / "w.data").read_bytes() != b"old"
+BETWEEN = """
+replace, names = os.replace, iter(range(3))
+os.replace = lambda *paths: next(die()) if next(names) == 1 else replace(*paths)
+write_together(folder, {"w.data": [b"new"], "w.onnx": [b"new"]})
+"""
+
+
+def contents(folder):
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("before", [("w.data", "w.onnx"), ("w.onnx",), ("w.data",), ()])
+def test_of_files_that_belong_together_a_kill_between_two_leaves_the_new_ones(tmp_path, before):
+    for name in before:
+        (tmp_path / name).write_text("old")
+    killed(tmp_path, BETWEEN)
+    assert (tmp_path / "w.data").read_text() == "new"
+    assert not (tmp_path / "w.onnx").exists() or (tmp_path / "w.onnx").read_text() == "old"
     sweep(tmp_path)
-    assert [(tmp_path / name).read_bytes() for name in ("w.data", "w.onnx")] == [b"old", b"old"]
-    assert names(tmp_path) == ["w.data", "w.onnx"]
+    assert contents(tmp_path) == {"w.data": "new", "w.onnx": "new"}
+
+
+def test_of_files_that_belong_together_a_kill_before_the_first_leaves_the_old_ones(tmp_path):
+    old = {"w.data": "old", "w.onnx": "old"}
+    write_together(tmp_path, {name: [text.encode()] for name, text in old.items()})
+    killed(tmp_path, BETWEEN.replace("== 1", "== 0"))
+    assert len(names(tmp_path)) > 4, "both drafts, and a journal"
+    sweep(tmp_path)
+    assert contents(tmp_path) == old
+
+
+def by_hand(path, text):
+    path.write_text(text)
+
+
+def as_editors_do(path, text):
+    path.with_name("draft").write_text(text)
+    os.replace(path.with_name("draft"), path)
+
+
+@pytest.mark.parametrize("write", [by_hand, as_editors_do])
+@pytest.mark.parametrize("touched", [("w.data",), ("w.onnx",), ("w.data", "w.onnx")])
+def test_what_the_user_wrote_after_the_kill_is_his(tmp_path, write, touched):
+    write_together(tmp_path, {"w.data": [b"old"], "w.onnx": [b"old"]})
+    killed(tmp_path, BETWEEN)
+    for name in touched:
+        write(tmp_path / name, "own")  # as many bytes as there were
+    expected = {"w.data": "new", "w.onnx": "old"} | dict.fromkeys(touched, "own")
+    for _ in range(2):
+        write_file(tmp_path / "other.txt", b"1")
+        left = contents(tmp_path)
+        assert expected.items() <= left.items()
+        assert "old" in left.values() or left["w.onnx"] == "own", "what there may be no other copy of stays"
+        assert not [name for name in left if name.startswith(".") and ".old." not in name], "drafts and journals go"
+
+
+def test_leftovers_in_an_archive_put_nothing_over_what_is_beside_them(tmp_path):
+    made, place = tmp_path / "made", tmp_path / "place"
+    made.mkdir()
+    write_together(made, {"w.data": [b"old"], "w.onnx": [b"old"]})
+    killed(made, BETWEEN)
+    place.mkdir()
+    for name in ("w.data", "w.onnx", "mine.txt"):
+        (place / name).write_text("own")
+    for path in made.iterdir():
+        if path.name.startswith("."):
+            shutil.copy2(path, place)
+    (place / ".mine.txt.00000000.old.convc").write_text("evil")
+    (place / ".z.00000000.convc").write_text("x")
+    (place / ".lost.00000000.convc").symlink_to("mine.txt")
+    write_file(place / "other.txt", b"1")
+    assert {name: contents(place)[name] for name in ("w.data", "w.onnx", "mine.txt")} == dict.fromkeys(
+        ("w.data", "w.onnx", "mine.txt"), "own"
+    )
+
+
+def test_what_was_set_aside_does_not_go_over_a_link_that_leads_nowhere(tmp_path):
+    (tmp_path / ".w.00000000.old.convc").write_text("old")
+    (tmp_path / "w").symlink_to("nowhere")
+    sweep(tmp_path)
+    assert os.readlink(tmp_path / "w") == "nowhere"
+    (tmp_path / "w").unlink()
+    sweep(tmp_path)
+    assert contents(tmp_path) == {"w": "old"}
+
+
+JOURNALS = [
+    b"",
+    b"\xff",
+    b"[" * 60_000,
+    b"[" + b"1," * 40_000 + b"1]",
+    b"7",
+    b"[7]",
+    b"[[]]",
+    b'[["", [1, 1, 1], null]]',
+    b'[["x", [1, 1], null]]',
+    b'[["x", [1, 1, "1"], null]]',
+    b'[["x", [1, 1, true], 7]]',
+    b'[["x", {"a": 1}, [1, -1, 1]]]',
+    b'[["../x", [1, 1, 1], null]]',
+    b'[["a\\u0000", [1, 1, 1], null]]',
+    b'[["\\ud800", [1, 1, 1], null]]',
+    b'[["x", [1, 1, ' + b"1" * 5000 + b"], null]]",
+]
+
+
+@pytest.mark.parametrize("text", JOURNALS, ids=range(len(JOURNALS)))
+def test_journals_that_nobody_wrote_say_nothing(tmp_path, text):
+    (tmp_path / "x").write_text("mine")
+    (tmp_path / ".x.00000000.convc").write_text("evil")
+    (tmp_path / ".x.00000000.all.convc").write_bytes(text)
+    sweep(tmp_path)
+    assert contents(tmp_path) == {"x": "mine"}
+
+
+def test_a_leftover_that_another_process_takes_meanwhile_does_not_hide_the_others(tmp_path, monkeypatch):
+    for number in range(20):
+        (tmp_path / f".x.{number:08x}.convc").write_text("x")
+    scan = os.scandir
+
+    @contextmanager
+    def racing(folder):
+        with scan(folder) as entries:
+            for first, *others in [list(entries)]:
+                os.unlink(first.path)
+                yield iter([first, *others])
+
+    monkeypatch.setattr("convc.ir.holding.os.scandir", racing)
+    sweep(tmp_path)
+    monkeypatch.undo()
+    assert not names(tmp_path)
 
 
 def test_of_files_that_belong_together_all_come_back_where_one_fails(tmp_path):
@@ -180,6 +303,23 @@ def test_of_files_that_belong_together_all_come_back_where_one_fails(tmp_path):
     with pytest.raises(UsageError, match="cannot write"):
         write_together(tmp_path, {"a": [b"new"], "b": [b"new"], "c": chunks()})
     assert {name: [(tmp_path / name).read_bytes()] for name in names(tmp_path)} == old
+
+
+def test_what_cannot_be_put_back_stays_beside(tmp_path, monkeypatch):
+    write_together(tmp_path, {"a": [b"old"], "b": [b"old"]})
+    replace, full = os.replace, OSError(errno.EIO, "bad disk")
+    calls = iter(range(9))
+
+    def fails(source, target):
+        if next(calls):
+            raise full
+        replace(source, target)
+
+    monkeypatch.setattr("convc.ir.files.os.replace", fails)
+    with pytest.raises(UsageError, match="bad disk"):
+        write_together(tmp_path, {"a": [b"new"], "b": [b"new"]})
+    monkeypatch.undo()
+    assert sorted(contents(tmp_path).values()) == ["new", "old", "old", "old"]
 
 
 def test_temporary_folders_of_the_killed_are_swept_too(tmp_path, monkeypatch):
