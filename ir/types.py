@@ -151,7 +151,8 @@ class TensorType:
     @property
     def symbols(self) -> tuple[str, ...]:
         """Named sizes in the shape, each once, in order."""
-        return tuple(dict.fromkeys(name for dim in self.shape for name in dim_names(dim)))
+        named = [dim for dim in self.shape if not isinstance(dim, int)]  # mostly none: this is asked for of every type, often
+        return tuple(dict.fromkeys(name for dim in named for name in dim_names(dim))) if named else ()
 
     def with_sizes(self, sizes: Mapping[str, Dim]) -> TensorType:
         """The type with the named sizes in `sizes` replaced."""

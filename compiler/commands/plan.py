@@ -24,7 +24,7 @@ from ..files.onnx_file import export_onnx
 from ..files.weights import WEIGHT_FILES, check_numbers, write_weights
 from ..planning.advice import advise
 from ..planning.budget import Budget
-from ..planning.certificate import Certificate, certify, lines_of
+from ..planning.certificate import Certificate, certify, latency_lines, lines_of
 from ..planning.plan_file import PlanFile, check_splits, read_plan, write_plan
 from ..planning.race import Races
 from ..planning.search import Planned, plan_network
@@ -269,7 +269,9 @@ def _seen(answer: Answer) -> Report:
     stage = Stage("plan", f"--{answer.asked}", answer.planned, rewrites, 0.0, ONNXRUNTIME.prices, declined=declined)
     made = answer.made
     frontier = None if made is None else PlanCurve(made.budget.cost, made.menu.points(CURVE), _marks(answer, made))
-    return Report(answer.before, [stage], f"plan --{answer.asked}", notes=tuple(lines_of(answer.certificate)), frontier=frontier)
+    measured = tuple(latency_lines(answer.certificate))
+    notes = tuple(line for line in lines_of(answer.certificate) if line not in measured)
+    return Report(answer.before, [stage], f"plan --{answer.asked}", notes=notes, measured=measured, frontier=frontier)
 
 
 def _print(found: Certificate) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ def compile_as(
         loss = loss_of(graph, better, inputs, options.seed) if options.check and better is not wide else None
         choice = choose_tiles(better, options.winograd, oracle, target.processor()) if target.processor else NO_CHOICE
         built = target.build(better, folder, choice.tiles, options, say)
-        agreements: list[Agreement] = []
+        agreements, unmeasured = list[Agreement](), built
         if oracle:
             draft = Artifact.draft(folder, built)
             built = built.measured(lambda: measured_peak(draft, options.threads))
@@ -113,9 +113,15 @@ def compile_as(
             agreements = _check(better, draft, engines, oracle, inputs, options.threads, say, loss)
         (folder / REPORT).write_text(compile_report(graph, better, trace, built, choice, agreements, lines), encoding="utf-8")
         (folder / MANIFEST).write_bytes(manifest_of(folder, better, built, _versions()))
-    notes = (*lines, *(line.strip() for line in built.report("an image" if batch_names(graph) else "a run") if line.strip()), *choice.why)
-    see(Report(graph, trace, f"compile -O{options.level} -t {options.target}", verdicts(agreements), notes))
+    unit = "an image" if batch_names(graph) else "a run"
+    planned = _lines(unmeasured.report(unit))
+    notes, measured = (*lines, *planned, *choice.why), [line for line in _lines(built.report(unit)) if line not in planned]
+    see(Report(graph, trace, f"compile -O{options.level} -t {options.target}", verdicts(agreements), notes, measured))
     return Artifact.open(path)
+
+
+def _lines(report: Iterable[str]) -> list[str]:
+    return [line.strip() for line in report if line.strip()]
 
 
 def _feeds(graph: Graph, options: CompileOptions) -> list[dict[str, Array]]:

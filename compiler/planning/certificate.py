@@ -19,7 +19,7 @@ from .race import Races, race
 from .sensitivity import readouts
 from .study import BottleneckPlan, Insertion
 
-__all__ = ["Certificate", "LayerErrors", "OutputErrors", "certify", "lines_of"]
+__all__ = ["Certificate", "LayerErrors", "OutputErrors", "certify", "latency_lines", "lines_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +178,14 @@ def lines_of(certificate: Certificate) -> Iterable[str]:
     names = {"macs": "multiply-adds", "params": "parameters", "arena": "bytes of activations"}
     for key, (was, now) in certificate.costs.items():
         yield f"{names[key]}: {was:,} -> {now:,} ({now / was:.3f})" if was else f"{names[key]}: 0"
-    for engine, (was, now) in certificate.latency.items():
-        yield f"latency in {engine}: {was:.2f} -> {now:.2f} ms ({now / was:.2f})"
+    yield from latency_lines(certificate)
     for line in certificate.outputs:
         tops = f", top-1 {line.top1:.0%}, top-5 {line.top5:.0%}" if line.top1 is not None and line.top5 is not None else ""
         spread = f" ({line.spread:.3g} of the spread between images)" if line.spread is not None else ""
         yield f"output error on {line.images} {line.inputs}: predicted {line.predicted:.3g}, measured {line.relative:.3g}{spread}{tops}"
+
+
+def latency_lines(certificate: Certificate) -> Iterable[str]:
+    """Those of them that a clock measured."""
+    for engine, (was, now) in certificate.latency.items():
+        yield f"latency in {engine}: {was:.2f} -> {now:.2f} ms ({now / was:.2f})"

@@ -27,6 +27,7 @@ from .text import count
 __all__ = ["Figure", "LayerLine", "LayerTable", "layer_label", "layer_table"]
 
 Figure = Dim | None
+Costs = tuple[Figure, Figure]  # multiply-adds and FLOPs
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,9 @@ def layer_table(graph: Graph, *, every: bool = False, sizes: Mapping[str, int] |
     sizes, images = {**(sizes or {}), **dict.fromkeys(batch_names(graph), 1)}, _images(graph)
     shown = [node for node in (*graph.inputs, *graph.ops) if node.kind is not OPAQUE_RESULT]
     listed = [node for node in shown if every or not _is_in_place(node) or _params(node, graph)]
-    lines = [_line(node, graph, sizes, images) for node in listed]
-    return LayerTable(lines, _totals(lines, graph, sizes, images))
+    costs = {node: _cost(node, sizes) for node in (*graph.inputs, *graph.ops)}
+    lines = [_line(node, graph, sizes, images, costs[node]) for node in listed]
+    return LayerTable(lines, _totals(lines, graph, costs, images))
 
 
 def _is_in_place(node: Node) -> bool:
@@ -81,8 +83,7 @@ def _images(graph: Graph) -> int:
     return batch if isinstance(batch, int) else 1
 
 
-def _totals(lines: Sequence[LayerLine], graph: Graph, sizes: Mapping[str, int], images: int) -> dict[str, Figure]:
-    costs = [_cost(node, sizes) for node in graph.ops]
+def _totals(lines: Sequence[LayerLine], graph: Graph, costs: Mapping[Node, Costs], images: int) -> dict[str, Figure]:
     params = [node.typed for node in graph.params]
     count = sum(_number(type_.shape) for type_ in params)
     statistics = {stat for node in graph.ops if node.kind is BATCH_NORM for stat in node.inputs[3:]}
@@ -94,12 +95,12 @@ def _totals(lines: Sequence[LayerLine], graph: Graph, sizes: Mapping[str, int], 
         "params": count,
         "trainable": count - sum(_number(node.typed.shape) for node in statistics),
         "weight_bytes": sum(_number((type_.nbytes,)) for type_ in params),
-        "macs": _sum((macs for macs, _ in costs), images),
-        "flops": _sum((flops for _, flops in costs), images),
+        "macs": _sum((costs[node][0] for node in graph.ops), images),
+        "flops": _sum((costs[node][1] for node in graph.ops), images),
     }
 
 
-def _line(node: Node, graph: Graph, sizes: Mapping[str, int], images: int) -> LayerLine:
+def _line(node: Node, graph: Graph, sizes: Mapping[str, int], images: int, cost: Costs) -> LayerLine:
     shape = tuple(evaluate(dim, sizes) for dim in node.typed.shape)
     shape = (1, *shape[1:]) if shape and shape[0] == images else shape
     memory = 0 if _is_in_place(node) else _values(shape)
@@ -115,7 +116,7 @@ def _line(node: Node, graph: Graph, sizes: Mapping[str, int], images: int) -> La
         weights=sum(_number(p.typed.shape) for p in weights),
         weights_text=" + ".join(_weights(node, p) for p in weights) or _statistics(params),
         biases=sum(_number(p.typed.shape) for p in params if p.typed.rank <= 1),
-        macs=None if node.kind.facts.opaque else _sum((_cost(node, sizes)[0],), images),
+        macs=None if node.kind.facts.opaque else _sum(cost[:1], images),
     )
 
 
@@ -200,7 +201,7 @@ def _number(shape: tuple[Dim, ...]) -> int:
     return math.prod(dim for dim in shape if isinstance(dim, int))
 
 
-def _cost(node: Node, sizes: Mapping[str, int]) -> tuple[Figure, Figure]:
+def _cost(node: Node, sizes: Mapping[str, int]) -> Costs:
     """Multiply-adds and FLOPs."""
     try:
         cost = node_cost(node, sizes)

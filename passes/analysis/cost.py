@@ -61,10 +61,17 @@ def intensity(node: Node, sizes: Mapping[str, int]) -> float:
     return _int(cost.flops) / moved if moved else 0.0
 
 
-def graph_cost(graph: Graph, sizes: Mapping[str, int] | None = None) -> GraphCost:
-    """Totals of a typed graph; a named size without a number counts as 1."""
+def graph_cost(graph: Graph, sizes: Mapping[str, int] | None = None, known: dict[Node, Cost] | None = None) -> GraphCost:
+    """Totals of a typed graph; a named size without a number counts as 1.
+
+    `known` are costs of nodes at these sizes, as other graphs have them too; what is new is put there.
+    """
     numbers = {**dict.fromkeys((*graph.symbols, *graph.found_symbols), 1), **(sizes or {})}
-    costs = [node_cost(node, numbers) for node in graph.ops]
+    known = {} if known is None else known
+    for node in graph.ops:
+        if node not in known:
+            known[node] = node_cost(node, numbers)
+    costs = [known[node] for node in graph.ops]
     produced = [*graph.inputs, *graph.ops]
     return GraphCost(
         macs=sum(_int(cost.macs) for cost in costs),

@@ -33,6 +33,8 @@ def test_it_begins_folded_with_what_all_passes_did(resnet, keep):
     assert resnet.box("conv2_1").count() == 1
     assert resnet.box("conv2_1.conv1").count() == 0
     assert resnet.page.locator("#stops .current .name").inner_text() == "All passes"
+    estimated = resnet.page.locator("#stops .current .totals tr", has_text="Estimated time").inner_text()
+    assert re.fullmatch(r"Estimated time\s+[\d.]+ ms\s+→\s+[\d.]+ ms\s+" + MINUS + r"[\d.]+%", estimated)
     assert f"{MINUS}376M MACs" in resnet.page.locator("#stops .current .deltas").inner_text()
     keep(resnet, "resnet50")
 
@@ -167,10 +169,18 @@ class TestLayers:
         assert {line.count("|") for line in lines} == {9}
 
 
+def test_bars_of_a_large_parameter_say_how_many_they_are_of(resnet):
+    resnet.page.fill("#search", "conv4_2.conv2")
+    resnet.page.keyboard.press("Enter")
+    assert "; bars of 16,384 of them, drawn at random" in resnet.page.locator("#panel .weights").first.inner_text()
+
+
 def test_charts_show_layers_memory_and_times(resnet, keep):
     resnet.page.keyboard.press("2")
     assert resnet.texts("#view-charts figcaption h2") == ["What each layer takes", "Memory over time", "Roofline", "Time of each pass"]
     assert resnet.page.locator("#view-charts .slot").count() > 100
+    (times,) = [caption for caption in resnet.texts("#view-charts figcaption") if caption.startswith("Time of each pass")]
+    assert "measured" in times
     resnet.page.locator(".chart.macs").hover()
     assert resnet.page.locator(".chart.macs .value").text_content()
     keep(resnet, "resnet50-charts")

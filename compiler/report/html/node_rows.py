@@ -45,14 +45,14 @@ class NodeRows:
         self.sizes = dict(sizes)
         self.names, self.kinds, self.labels, self.attributes, self.types, self.sources, self.scopes = (Texts() for _ in range(7))
         self.rows: dict[tuple[Any, ...], int] = {}
-        self.first_nodes: list[Node] = []  # of every row, a node that it was made of
+        self.costs: dict[Node, Cost] = {}  # of what is computed, at these sizes
         self._known: dict[Node, int] = {}
         self._values: dict[Weights, int] = {}
 
     def of(self, graph: Graph) -> list[int]:
         """The row of each of its nodes, in order."""
-        numbers = {**dict.fromkeys(_symbols(graph), 1), **self.sizes}
-        return [self._place(node, numbers) for node in graph.nodes]
+        known = self._known
+        return [known[node] if node in known else self._place(node) for node in graph.nodes]
 
     def name(self, name: str) -> int:
         return self.names[escaped(name)]
@@ -70,16 +70,12 @@ class NodeRows:
             "nodes": list(self.rows),
         }
 
-    def _place(self, node: Node, numbers: Mapping[str, int]) -> int:
-        if node not in self._known:
-            row = self._row(node, numbers)
-            if row not in self.rows:
-                self.first_nodes.append(node)
-            self._known[node] = self.rows.setdefault(row, len(self.rows))
+    def _place(self, node: Node) -> int:
+        self._known[node] = self.rows.setdefault(self._row(node), len(self.rows))
         return self._known[node]
 
-    def _row(self, node: Node, numbers: Mapping[str, int]) -> tuple[Any, ...]:
-        cost, elements, nbytes = _figures(node, numbers)
+    def _row(self, node: Node) -> tuple[Any, ...]:
+        cost, elements, nbytes = self._figures(node)
         origin = node.origin
         return (
             self.name(node.name),
@@ -97,26 +93,22 @@ class NodeRows:
             -1 if node.weights is None else self._values.setdefault(node.weights, len(self._values)),
         )
 
+    def _figures(self, node: Node) -> tuple[Cost, int, int]:
+        """What it costs, its elements and its bytes; nothing for what has no type, or a size that no number was given for."""
+        if node.type is None or any(operand.type is None for operand in node.inputs):
+            return Cost(), 0, 0
+        symbols = [name for each in (*node.inputs, node) for name in each.typed.symbols]
+        numbers = {**dict.fromkeys(symbols, 1), **self.sizes} if symbols else self.sizes
+        try:
+            out = numbered(node.type, numbers)
+            cost = Cost() if node.weights is not None or node.kind is INPUT else self.costs.setdefault(node, node_cost(node, numbers))
+        except InvalidModel:  # a dimension has a greatest size
+            return Cost(), 0, 0
+        figures = (cost.macs, cost.flops, cost.bytes_read, cost.bytes_written, out.numel, out.nbytes)
+        macs, flops, read, written, elements, nbytes = (figure if isinstance(figure, int) else 0 for figure in figures)
+        return Cost(macs, flops, read, written), elements, nbytes
+
 
 def _attributes(node: Node) -> str:
     op = node.op.typed(None) if isinstance(node.op, Opaque | OpaqueResult) and node.type is not None else node.op
     return format_attributes(op)
-
-
-def _figures(node: Node, numbers: Mapping[str, int]) -> tuple[Cost, int, int]:
-    """What it costs, its elements and its bytes; nothing for what has no type, or a size that no number was given for."""
-    if node.type is None or any(operand.type is None for operand in node.inputs):
-        return Cost(), 0, 0
-    try:
-        out = numbered(node.type, numbers)
-        cost = Cost() if node.weights is not None or node.kind is INPUT else node_cost(node, numbers)
-    except InvalidModel:  # a dimension has a greatest size
-        return Cost(), 0, 0
-    figures = (cost.macs, cost.flops, cost.bytes_read, cost.bytes_written, out.numel, out.nbytes)
-    macs, flops, read, written, elements, nbytes = (figure if isinstance(figure, int) else 0 for figure in figures)
-    return Cost(macs, flops, read, written), elements, nbytes
-
-
-def _symbols(graph: Graph) -> tuple[str, ...]:
-    """The named sizes of a graph, of which a part may have no types yet."""
-    return tuple(name for node in graph.nodes if node.type is not None for name in node.type.symbols)

@@ -11,7 +11,6 @@ from ....ir.graph import Graph, Node
 from ....ir.legible import escaped
 from ....ir.usual_sizes import counting_sizes
 from ....ir.version import __version__
-from ....passes.analysis.cost import graph_cost
 from ....passes.catalog import PASSES
 from ....passes.manager import Stage
 from ..layer_table import LayerLine, layer_table
@@ -19,11 +18,13 @@ from .grouping import grouping_of
 from .memory_rows import memory_rows
 from .node_rows import NodeRows
 from .splices import splices
+from .totals import Totals, is_typed
 from .weight_rows import weight_rows
 
 __all__ = ["KernelRun", "Peaks", "PlanCurve", "Report", "Verdict", "report_data"]
 
-FORMAT = 1
+FORMAT = 2
+PLAIN = frozenset({int, str, bool, type(None)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,9 @@ class Report:
 
     What else is known: verdicts of checks, `notes` in sentences, kernels as engines ran them, by the engine's name, the machine's roofs, by
     default those that passes reckon with, the plans that a plan was chosen from, and by engine and node the error as a share of its bound.
+
+    What clocks and the system measured, `times`, `peaks`, `measured` in sentences and the seconds of passes, is apart from all else in the
+    page: without it two reports of the same are the same bytes.
     """
 
     graph: Graph
@@ -77,6 +81,7 @@ class Report:
     subject: str
     checks: Sequence[Verdict] = ()
     notes: Sequence[str] = ()
+    measured: Sequence[str] = ()
     times: Mapping[str, Sequence[KernelRun]] = field(default_factory=dict[str, Sequence[KernelRun]])
     peaks: Peaks | None = None
     frontier: PlanCurve | None = None
@@ -89,12 +94,13 @@ def report_data(report: Report) -> dict[str, Any]:
     Names are places in `names` throughout, nodes those of their rows.
     """
     graphs = [report.graph, *(stage.graph for stage in report.trace)]
-    typed = next((graph for graph in graphs if _is_typed(graph)), None)
+    typed = next((graph for graph in graphs if is_typed(graph)), None)
     sizes = counting_sizes(typed) if typed is not None else {}
     rows = NodeRows(sizes)
     orders = [rows.of(graph) for graph in graphs]
+    totals = Totals(sizes, rows.costs)
     grouping = grouping_of(report.graph, report.trace)
-    ends = [graph for graph in (typed, graphs[-1]) if graph is not None and _is_typed(graph)]
+    ends = [graph for graph in (typed, graphs[-1]) if graph is not None and is_typed(graph)]
     data: dict[str, Any] = {
         "format": FORMAT,
         "convc": __version__,
@@ -104,31 +110,45 @@ def report_data(report: Report) -> dict[str, Any]:
         "start": {
             "order": orders[0],
             "outputs": _names(report.graph.outputs, rows),
-            "totals": _totals(graphs[0], sizes),
+            "totals": totals.of(graphs[0], report.trace[0].prices if report.trace else None),
         },
-        "steps": [_step(stage, was, now, rows, sizes) for stage, was, now in _walk(report.trace, orders)],
+        "steps": [_step(stage, was, now, rows, totals) for stage, was, now in _walk(report.trace, orders)],
         "groups": grouping.groups,
         "place": {rows.name(name): group for name, group in grouping.of.items() if group >= 0},
         "layers": [_layers(graph, sizes, rows) for graph in ends],
         "memory": [memory_rows(graph, sizes, rows.name) for graph in ends],
         "weights": weight_rows([graphs[-1], graphs[0]], rows),
-        **_measured(report, rows),
+        **_beside(report, rows),
     }
-    return cast("dict[str, Any]", _in_json(data | rows.tables()))
+    measured = _measured(report, rows)  # which has names too
+    return cast("dict[str, Any]", _in_json(data | rows.tables() | {"measured": measured}))
 
 
-def _measured(report: Report, rows: NodeRows) -> dict[str, Any]:
+def _beside(report: Report, rows: NodeRows) -> dict[str, Any]:
     """What is known beside the trace."""
-    peaks, frontier = report.peaks or _reckoned(report.trace), report.frontier
-    runs = {engine: [(k.kernel, [*map(rows.name, k.nodes)], *_figures(k)) for k in kernels] for engine, kernels in report.times.items()}
+    frontier = report.frontier
     return {
         "checks": [(escaped(check.text), check.agrees) for check in report.checks],
         "notes": [escaped(note) for note in report.notes],
-        "times": list(runs.items()),
-        "peaks": None if peaks is None else {"flops": peaks.flops, "bytes": peaks.bytes, "how": peaks.how},
+        "peaks": _peaks(_reckoned(report.trace)),
         "bounds": [(engine, {rows.name(name): worst for name, worst in of.items()}) for engine, of in report.bounds.items()],
         "frontier": None if frontier is None else {"cost": frontier.cost, "curve": frontier.curve, "marks": frontier.marks},
     }
+
+
+def _measured(report: Report, rows: NodeRows) -> dict[str, Any]:
+    """What another run has otherwise."""
+    runs = {engine: [(k.kernel, [*map(rows.name, k.nodes)], *_figures(k)) for k in kernels] for engine, kernels in report.times.items()}
+    return {
+        "notes": [escaped(note) for note in report.measured],
+        "seconds": [stage.seconds for stage in report.trace],
+        "times": list(runs.items()),
+        "peaks": _peaks(report.peaks),
+    }
+
+
+def _peaks(peaks: Peaks | None) -> dict[str, Any] | None:
+    return None if peaks is None else {"flops": peaks.flops, "bytes": peaks.bytes, "how": peaks.how}
 
 
 def _figures(run: KernelRun) -> tuple[float, float, int, int]:
@@ -145,22 +165,17 @@ def _reckoned(trace: Sequence[Stage]) -> Peaks | None:
     )
 
 
-def _is_typed(graph: Graph) -> bool:
-    return all(node.type is not None for node in graph.nodes)
-
-
 def _walk(trace: Sequence[Stage], orders: Sequence[list[int]]) -> list[tuple[Stage, list[int], list[int]]]:
     return list(zip(trace, orders[:-1], orders[1:], strict=True))
 
 
-def _step(stage: Stage, was: list[int], now: list[int], rows: NodeRows, sizes: Mapping[str, int]) -> dict[str, Any]:
+def _step(stage: Stage, was: list[int], now: list[int], rows: NodeRows, totals: Totals) -> dict[str, Any]:
     """One pass. Its totals are left out where it left the graph as it was."""
     known = PASSES.get(stage.name)
     step: dict[str, Any] = {
         "pass": stage.name,
         "does": known.summary if known is not None else "",
         "why": escaped(stage.why),
-        "seconds": stage.seconds,
         "rewrites": [(r.rule, rows.name(r.root), [*map(rows.name, r.took)], [*map(rows.name, r.made)]) for r in stage.rewrites],
         "declined": [(decline.rule, rows.name(decline.root), escaped(decline.why)) for decline in stage.declined],
     }
@@ -168,21 +183,8 @@ def _step(stage: Stage, was: list[int], now: list[int], rows: NodeRows, sizes: M
         step["problem"] = escaped(stage.problem)
     if was != now:
         step["splices"] = splices(was, now)
-        step["totals"] = _totals(stage.graph, sizes)
+        step["totals"] = totals.of(stage.graph, stage.prices)
     return step
-
-
-def _totals(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int] | None:
-    if not _is_typed(graph):
-        return None
-    cost = graph_cost(graph, sizes)
-    return {
-        "macs": cost.macs,
-        "flops": cost.flops,
-        "params": cost.params,
-        "weightBytes": cost.weight_bytes,
-        "bytesMoved": cost.bytes_moved,
-    }
 
 
 def _layers(graph: Graph, sizes: Mapping[str, int], rows: NodeRows) -> dict[str, Any]:
@@ -200,12 +202,12 @@ def _names(nodes: Sequence[Node], rows: NodeRows) -> list[int]:
     return [rows.name(node.name) for node in nodes]
 
 
-def _in_json(value: Any) -> Any:
+def _in_json(value: object) -> object:
     """What JSON has no words for as texts: dimensions, NaN and infinities."""
-    if isinstance(value, Mapping):
-        return {key: _in_json(each) for key, each in cast("Mapping[Any, Any]", value).items()}
-    if isinstance(value, list | tuple):
-        return [_in_json(each) for each in cast("Sequence[Any]", value)]
-    if value is None or isinstance(value, int | str):
+    if value.__class__ in PLAIN:  # nearly all of them
         return value
-    return value if isinstance(value, float) and math.isfinite(value) else str(value)
+    if isinstance(value, list | tuple):
+        return [each if each.__class__ in PLAIN else _in_json(each) for each in cast("Sequence[object]", value)]
+    if isinstance(value, Mapping):
+        return {key: _in_json(each) for key, each in cast("Mapping[object, object]", value).items()}
+    return value if isinstance(value, int | str) or (isinstance(value, float) and math.isfinite(value)) else str(value)

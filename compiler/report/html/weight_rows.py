@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,26 +15,36 @@ from .node_rows import NodeRows
 
 __all__ = ["weight_rows"]
 
-LONGEST = 1.0  # seconds after which no further parameter is drawn
-MOST_DRAWN = 1 << 26  # elements of one parameter
-SAMPLED = 1 << 14  # elements of one parameter that its mean, its deviation and its histogram are of
+# A clock would make two reports of one network differ: what is looked at is bounded by elements, which are the same on every machine.
+MOST_DRAWN = 1 << 26  # elements of all parameters together
+AT_ONCE = 1 << 18  # elements of one parameter that are float64 at a time
+SAMPLED = 1 << 14  # elements of one parameter that its histogram is of
 BINS = 24
+FARTHEST = 400  # exponents of two that are squared as they are
 
 
 def weight_rows(graphs: Iterable[Graph], rows: NodeRows) -> dict[int, Any]:
     """By row: [least, greatest, mean, deviation, share of zeros, [counts of equal bins from least to greatest]].
 
-    Small parameters come first. Left out are those that have no values here, and the largest where they take too long to draw.
+    All but the counts are of every element that is finite. Small parameters come first. Left out are those that have no values here, and
+    the largest where there are too many elements.
     """
     waiting = {place: node for graph in graphs for place, node in zip(rows.of(graph), graph.nodes, strict=True)}
     found: dict[int, Any] = {}
-    until = time.monotonic() + LONGEST
-    for place, node in sorted(waiting.items(), key=lambda item: _elements(item[1])):
-        if time.monotonic() > until:
+    left = MOST_DRAWN
+    for place, node in sorted(waiting.items(), key=lambda item: _turn(item[1])):
+        elements = _elements(node)
+        if elements > left:
             break
-        if 0 < _elements(node) <= MOST_DRAWN and (row := _row(node)) is not None:
+        if elements > 0 and (row := _row(node)) is not None:
             found[place] = row
+            left -= elements
     return found
+
+
+def _turn(node: Node) -> tuple[int, bool]:
+    """Of one size those first that a pass made of others, which keep what they are made of: it is then drawn once."""
+    return _elements(node), node.weights is None or node.weights.compute is None
 
 
 def _elements(node: Node) -> int:
@@ -48,20 +57,52 @@ def _elements(node: Node) -> int:
 def _row(node: Node) -> list[Any] | None:
     assert node.weights is not None
     try:
-        values = np.asarray(node.weights.drawn())
+        flat = np.asarray(node.weights.drawn()).reshape(-1)
     except ConvcError:  # given by a file that is not here
         return None
-    flat = values.reshape(-1)
     low, high = float(flat.min()), float(flat.max())  # a NaN is either
     if not (math.isfinite(low) and math.isfinite(high)):
         flat = flat[np.isfinite(flat)]
         if not flat.size:
             return None
         low, high = float(flat.min()), float(flat.max())
-    sample = flat[:: max(flat.size // SAMPLED, 1)].astype(np.float64)
+    sample, scale = _sample(flat), _scale(max(-low, high))
+    mean, deviation = _moments(flat, scale, float((sample / scale).mean()))
     zeros = 1 - np.count_nonzero(flat) / flat.size
-    figures = (low, high, float(sample.mean()), float(sample.std()), zeros)
-    return [*(float(f"{each:.4g}") for each in figures), _histogram(sample, low, high)]
+    figures = (low, high, mean * scale, deviation * scale, zeros)
+    return [*(float(f"{each:.4g}") for each in figures), _histogram(sample / scale, low / scale, high / scale)]
+
+
+def _scale(most: float) -> float:
+    """A power of two, which changes no digit, by which numbers are divided whose squares float64 could not hold."""
+    exponent = math.frexp(most)[1]
+    return math.ldexp(1.0, exponent - 1) if abs(exponent) > FARTHEST else 1.0
+
+
+def _moments(flat: Array, scale: float, near: float) -> tuple[float, float]:
+    """Mean and deviation of all elements over `scale`, in one pass: differences from a number `near` the mean cancel little."""
+    sums, squares = list[float](), list[float]()
+    for start in range(0, flat.size, AT_ONCE):
+        part = flat[start : start + AT_ONCE].astype(np.float64)
+        if scale != 1:
+            part /= scale
+        part -= near
+        sums.append(float(part.sum()))
+        squares.append(float(np.einsum("i,i->", part, part)))
+    beside = math.fsum(sums) / flat.size
+    return near + beside, math.sqrt(max(math.fsum(squares) / flat.size - beside * beside, 0.0))
+
+
+def _sample(flat: Array) -> Array:
+    """All of a small parameter; of a larger one an element at random out of each of so many equal stretches, the same every time.
+
+    Every so many elements would be one row of a kernel, one tap, or one channel, where their number divides it.
+    """
+    if flat.size <= SAMPLED:
+        return flat.astype(np.float64)
+    within = np.random.default_rng(flat.size).random(SAMPLED)
+    places = ((np.arange(SAMPLED) + within) * (flat.size / SAMPLED)).astype(np.int64)
+    return flat[np.minimum(places, flat.size - 1)].astype(np.float64)
 
 
 def _histogram(values: Array, low: float, high: float) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from convc.compiler.checking.graph_diff import with_names_of
@@ -24,6 +26,24 @@ def test_inspect_with_a_check_of_every_pass(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("inspect", "resnet20", "-O2"),
+        ("inspect", "lenet5", "--training"),
+        ("compile", "mlp", "-o", "net"),
+        ("plan", "lenet5", "--macs", "0.6", "--no-measure", "--check", "1", "--runs", "1"),
+        ("bench", "mlp", "-b", "tvm", "--profile", "--runs", "1", "--threads", "1"),
+    ],
+    ids=lambda words: " ".join(words[:3]),
+)
+def test_but_for_what_was_measured_two_reports_are_the_same(tmp_path, words):
+    (one, _), (other, _) = (report_of(tmp_path, *words) for _ in range(2))
+    assert one.pop("measured").keys() == other.pop("measured").keys()
+    assert list(one) == list(other)
+    assert json.dumps(one) == json.dumps(other)
+
+
 def test_compile_has_the_verdict_of_every_engine(tmp_path):
     data, done = report_of(tmp_path, "compile", "mlp", "-o", "net")
     assert data["subject"] == "compile -O2 -t cpu"
@@ -31,6 +51,7 @@ def test_compile_has_the_verdict_of_every_engine(tmp_path):
     assert all(agrees and text in done.err for text, agrees in data["checks"])
     assert {text.partition(":")[0] for text, _ in data["checks"]} == {"reference", "onnx", "tvm"}
     assert any("arena of" in note for note in data["notes"])
+    assert [note.partition(" ")[0] for note in data["measured"]["notes"]] == ["measured:", "the"]
 
 
 def test_optimize_has_the_passes_whose_result_was_written(tmp_path):
@@ -62,14 +83,14 @@ def test_plan_has_its_splits_their_errors_and_the_plans_that_it_was_chosen_from(
 
 def test_bench_has_each_kernel_and_the_roofs_that_were_measured(tmp_path):
     data, done = report_of(tmp_path, "bench", "mlp", "-b", "tvm", "--profile", "--runs", "1", "--threads", "1")
-    ((engine, kernels),) = data["times"]
+    ((engine, kernels),) = data["measured"]["times"]
     assert engine == "tvm"
     *_, last = graphs_in(data)
     known = {data["nodes"][row][0] for row in last}
     assert all(set(nodes) <= known for _, nodes, *_ in kernels)
     assert sum(share for *_, share, _, _ in kernels) == pytest.approx(1)
     assert all(" ".join(named_at(data, nodes)) in done.out for _, nodes, *_ in kernels)
-    assert data["peaks"]["how"] == "measured here on 1 thread"
+    assert data["measured"]["peaks"]["how"] == "measured here on 1 thread"
 
 
 def test_verify_has_the_error_of_every_value_as_a_share_of_its_bound(tmp_path):

@@ -139,7 +139,7 @@ function flyAfter(id) {
 }
 
 function timesFigure() {
-  const steps = report.steps.filter((step) => step.seconds > 0);
+  const steps = report.steps.map((step, place) => ({ ...step, seconds: report.measured.seconds[place] })).filter((step) => step.seconds > 0);
   if (!steps.length) return null;
   const most = d3.max(steps, (step) => step.seconds);
   const row = 20,
@@ -159,7 +159,7 @@ function timesFigure() {
   ]);
   return figure(
     "Time of each pass",
-    `${inSeconds(d3.sum(steps, (step) => step.seconds))} in all; passes that changed something are dark.`,
+    `${inSeconds(d3.sum(steps, (step) => step.seconds))} in all, as measured when this report was made: another one has other times. Passes that changed something are dark.`,
     svg(
       "svg",
       { class: "chart times", viewBox: `0 0 ${WIDE} ${steps.length * row + 6}`, role: "img", "aria-label": "time of each pass" },
@@ -170,7 +170,6 @@ function timesFigure() {
 
 // Williams, Waterman & Patterson 2009: what a layer may reach at its intensity, and where it was timed what it did reach.
 function rooflineFigure() {
-  const { peaks } = report;
   const points = peaks ? roofPoints() : [];
   if (!points.length) return null;
   const height = 300,
@@ -258,7 +257,7 @@ function roofPoints() {
       })),
   );
   if (timed.length) return timed;
-  const { flops, bytes } = report.peaks;
+  const { flops, bytes } = peaks;
   return lastGraph.nodes
     .filter((node) => node.macs && node.moved)
     .map((node) => ({

@@ -73,11 +73,12 @@ const totals = (() => {
 })();
 
 // Kernels as engines ran them: [engine, kernels].
-const profiles = report.times.map(([engine, kernels]) => [
+const profiles = report.measured.times.map(([engine, kernels]) => [
   engine,
   kernels.map(([kernel, nodes, microseconds, share, macs, bytes]) => ({ kernel, nodes, microseconds, share, macs, bytes })),
 ]);
 
+const peaks = report.measured.peaks || report.peaks;
 const lastGraph = graphs[graphs.length - 1];
 const outputs = new Set(report.start.outputs);
 

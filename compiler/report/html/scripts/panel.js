@@ -147,7 +147,9 @@ function weightsOf(param) {
   const [low, high, mean, deviation, zeros, counts] = seen;
   const words =
     low === high ? `all ${low}` : `${low} to ${high}, mean ${mean}, deviation ${deviation}${zeros ? `, ${percent(zeros)} zeros` : ""}`;
-  return [...head, histogram(counts, low, high), el("span", { class: "reason" }, words)];
+  const drawn = d3.sum(counts); // bars are of so many; the figures of all
+  const some = drawn < param.elements && low !== high ? `; bars of ${whole(drawn)} of them, drawn at random` : "";
+  return [...head, histogram(counts, low, high), el("span", { class: "reason" }, words + some)];
 }
 
 function histogram(counts, low, high) {

@@ -62,19 +62,7 @@ function stopDetails(stop) {
     if (step.problem) details.append(el("p", { class: "gone" }, `Rolled back: ${step.problem}`));
   }
   details.append(totalsTable(stop));
-  if (!stop.number && report.notes.length)
-    details.append(
-      el(
-        "section",
-        {},
-        el("h3", {}, "Notes"),
-        el(
-          "ul",
-          { class: "notes" },
-          report.notes.map((note) => el("li", {}, note)),
-        ),
-      ),
-    );
+  if (!stop.number) details.append(...notesUnder("Notes", report.notes), ...notesUnder("Measured as this was made", report.measured.notes));
   const changed = mostChanged(stop);
   if (changed.length) details.append(section("Where multiply-adds changed", changed.map(placeEntry), 6));
   if (step && step.rewrites.length)
@@ -96,6 +84,11 @@ function stopDetails(stop) {
   return details;
 }
 
+function notesUnder(title, notes) {
+  const lines = notes.map((note) => el("li", {}, note));
+  return notes.length ? [el("section", {}, el("h3", {}, title), el("ul", { class: "notes" }, lines))] : [];
+}
+
 function totalsTable({ was, now, before, after }) {
   if (!was || !now) return el("p", { class: "muted" }, "No totals: the graph has no types yet.");
   const computes = (graph) => graph.nodes.filter((node) => !node.isParam && node.kind !== "input").length;
@@ -105,7 +98,8 @@ function totalsTable({ was, now, before, after }) {
     ["Parameters", was.params, now.params, counted],
     ["Bytes moved", was.bytesMoved, now.bytesMoved, inBytes],
     ["Weights", was.weightBytes, now.weightBytes, inBytes],
-  ];
+    now.estimated === undefined ? null : ["Estimated time", was.estimated ?? now.estimated, now.estimated, inSeconds],
+  ].filter(Boolean);
   return el(
     "table",
     { class: "totals" },
