@@ -31,7 +31,7 @@ def right(net, folder, plan):
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_lenet5_learns_digits(seed, tmp_path):
-    """Over five splits and draws the mean is 0.991, of 359 held out in each."""
+    """Over five splits and draws for which nothing was chosen the mean is 0.987, of 359 held out in each."""
     assert right(cc.models.lenet5, tmp_path, Plan(augmentations=("shift",), seed=seed)) >= 0.98
 
 
