@@ -8,10 +8,13 @@ follows from it. A copy computes what its original computed, of the same operand
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import count
 
+from ..ir.binding import batch_names
 from ..ir.errors import InvalidModel, UsageError
 from ..ir.graph import Graph, Node, fresh_name
 from ..ir.usual_sizes import counting_sizes
@@ -24,6 +27,7 @@ __all__ = ["Recomputed", "recompute", "recompute_within"]
 RULE = "again"
 FEW = 256  # a value so many times smaller than the peak stays
 DEEPEST = 24  # ops that are computed again for one value
+MORE = 4  # times as many images, of which a refusal says what share they come to
 SMALL = 16  # a value so many times smaller than what is gained is kept rather than computed again
 
 
@@ -71,22 +75,15 @@ def recompute_within(graph: Graph, share: float, sizes: Mapping[str, int] | None
     """The graph with a peak of at most this share of its own. Products are computed again only where all else does not do. A named size
     without a number counts as 1. Of passes it is the last: equal nodes would become one again.
 
-    Raises: UsageError for a share that cannot be reached, with the one that can.
+    Raises: UsageError for a share that cannot be reached, with the one that can, and with a batch for which that is less, if there is.
     """
     if not 0 < share <= 1:
         raise UsageError(f"a share of memory is {share}, expected more than 0 and at most 1")
     search = _Descent(graph, sizes or {})
     before, flops, budget = search.live.peak, search.flops, int(search.live.peak * share)
-    groups = list[_Group]()
-    for products in (False, True):
-        while search.live.peak > budget and (taken := search.lower(products=products)):
-            groups += taken
+    groups = search.descend(budget)
     if (after := search.live.peak) > budget:
-        fullest = search.live.steps[search.live.peak_step]
-        raise UsageError(
-            f"@{graph.name} cannot be computed in {share:g} of its memory: {after / before:.3f} is as little as it comes to by computing "
-            f"values again, {after:,} bytes at {fullest.where}; give a greater share, or a smaller batch"
-        )
+        raise UsageError(_out_of_reach(graph, search, share))
     return Recomputed(search.graph, before, after, flops, search.flops - flops, tuple(group.names for group in groups))
 
 
@@ -137,6 +134,14 @@ class _Descent:
     def _height(self) -> tuple[int, int]:
         """The peak, and how many steps reach it: what falls with every group that is taken."""
         return self.live.peak, self.live.live_bytes.count(self.live.peak)
+
+    def descend(self, budget: int) -> list[_Group]:
+        """Groups taken until the peak is within the budget, or can fall no further."""
+        groups = list[_Group]()
+        for products in (False, True):
+            while self.live.peak > budget and (taken := self.lower(products=products)):
+                groups += taken
+        return groups
 
     def lower(self, *, products: bool) -> list[_Group]:
         """Groups by which the peak falls, taken; none, and the graph as it was, where it cannot fall. Products are computed again where
@@ -229,6 +234,34 @@ class _Fullest:
                 elif self.nbytes[operand] * SMALL > nbytes and self.live.intervals[operand][1] < self.step:
                     kept.add(operand)
         return tuple(sorted(chain, key=self.at.__getitem__)), frozenset(kept)
+
+
+def _out_of_reach(graph: Graph, search: _Descent, share: float) -> str:
+    """With the way out: a share for which the search ends where it ended, or more images, where those come to less."""
+    least, batch = _reached(graph, search), {name: search.sizes[name] for name in batch_names(graph)}
+    more = {name: MORE * size for name, size in batch.items()}
+    ways = [f"give a share of {least:g} or more" if least < 1 else "leave the share out"]
+    if more:
+        larger = _Descent(graph, search.sizes | more)
+        larger.descend(0)
+        if (reached := _reached(graph, larger)) < least:
+            ways.append(f"a larger batch, which with {_sizes(more)} comes to {reached:g}")
+    fullest = search.live.steps[search.live.peak_step]
+    of = f"{share:g} of its memory{f' with {_sizes(batch)}' if batch else ''}"
+    return (
+        f"@{graph.name} cannot be computed in {of}: {least:g} is as little as it comes to by computing values again, "
+        f"{search.live.peak:,} bytes at {fullest.where}; {', or '.join(ways)}"
+    )
+
+
+def _reached(graph: Graph, search: _Descent) -> float:
+    """The share that a search has come to, rounded up to a thousandth of which it does not fall short."""
+    before, after = live_under(graph, node_bytes(graph, search.sizes).__getitem__).peak, search.live.peak
+    return next(places for places in count(math.ceil(1000 * after / before)) if int(before * (places / 1000)) >= after) / 1000
+
+
+def _sizes(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}={size}" for name, size in sizes.items())
 
 
 def _with_copies(graph: Graph, members: Sequence[_Again]) -> Graph:

@@ -1,5 +1,7 @@
 """recompute: a step of training in a share of its memory, with the same bits."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -28,6 +30,11 @@ def noisy(image, classes=4):
     return cc.softmax(cc.dense(cc.global_avg_pool(x), classes))
 
 
+@cc.network(image="N,4")
+def little(image, classes=4):
+    return cc.softmax(cc.dense(image, classes))
+
+
 @pytest.fixture(scope="module")
 def resnet20():
     return specialize(cc.training_step(cc.models.resnet20()), {"N": 128})
@@ -54,11 +61,41 @@ def test_it_stops_where_the_share_is_reached(resnet20):
 
 def test_a_share_that_cannot_be_reached(resnet20):
     with pytest.raises(
-        UsageError, match=r"cannot be computed in 0\.01 of its memory: 0\.\d+ is as little as it comes to .*; give a greater share"
+        UsageError,
+        match=r"cannot be computed in 0\.01 of its memory: 0\.\d+ is as little as it comes to .*; give a share of 0\.\d+ or more$",
     ):
         recompute_within(resnet20, 0.01)
     with pytest.raises(UsageError, match="a share of memory is 0"):
         recompute_within(resnet20, 0.0)
+
+
+def refused(step, share, batch):
+    with pytest.raises(UsageError) as error:
+        recompute_within(step, share, {"N": batch})
+    return str(error.value)
+
+
+def test_the_way_out_of_a_share_that_cannot_be_reached():
+    """The share that is named is reached, one a thousandth less is not; so is that of a larger batch, which is named where it is less."""
+    step, larger = cc.training_step(noisy.graph()), {}
+    for batch in (2, 8):
+        said = refused(step, 0.01, batch)
+        assert f" of its memory with N={batch}: " in said
+        least = float(re.search(r"give a share of ([\d.]+) or more", said)[1])
+        assert recompute_within(step, least, {"N": batch}).share <= least
+        refused(step, round(least - 0.001, 3), batch)
+        larger[batch] = re.search(r" or more, or a larger batch, which with N=(\d+) comes to ([\d.]+)$", said)
+        if larger[batch] is not None:
+            more, less = int(larger[batch][1]), float(larger[batch][2])
+            assert (more, less < least) == (4 * batch, True)
+            assert recompute_within(step, less, {"N": more}).share <= less
+    assert [batch for batch, named in larger.items() if named is not None] == [8]
+
+
+def test_where_nothing_can_be_saved_the_share_is_to_be_left_out():
+    step = cc.training_step(little.graph())
+    assert ": 1 is as little as it comes to" in (said := refused(step, 0.9, 1))
+    assert said.endswith("; leave the share out")
 
 
 def test_where_the_batch_has_a_name_it_counts_as_it_is_said_to():
