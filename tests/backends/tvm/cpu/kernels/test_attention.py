@@ -39,8 +39,9 @@ def meaning(size: Heads, q: Array, kv: Array, scale: float, mask: Array | None) 
 
 
 def turns():
-    """What is masked, and how long the axes are, are loops apart: each mask is tried on two sizes, on the others in the slow tier."""
-    for sizes, masks in itertools.product(((21, 197, 32, 48), (49, 49, 20, 16), (5, 5, 7, 7), (1, 16, 64, 20)), (None, (2, 1), (1, 3))):
+    """What is masked, and how long the axes are, are loops apart: each mask is tried on two sizes, on the others in the slow tier. 33 keys
+    are two whole vectors of the widest lanes and one more, whose masks lie at places of their own."""
+    for sizes, masks in itertools.product(((21, 197, 32, 48), (49, 49, 20, 16), (5, 5, 7, 7), (1, 33, 64, 20)), (None, (2, 1), (1, 3))):
         is_slow = masks is not None and sizes[0] > 5
         yield pytest.param(sizes, masks, marks=[pytest.mark.slow] if is_slow else [])
 
