@@ -13,6 +13,7 @@ from ..files.model import Request
 from ..report.text import graph_diff
 from .console import Console, echo, emit_json
 from .options import PassOptions, model_options, pass_options
+from .pictures import entering_from
 from .pipeline import steps_of
 
 __all__ = ["command"]
@@ -29,7 +30,7 @@ def command(console: Console, request: Request, files: tuple[str, ...], seed: in
     """Find the first pass, and in it the first rewrite, that changes the results of MODEL. Exits with 1 if there is one."""
     graph = console.load(request)
     typed, _ = optimize(graph, 0)
-    inputs = read_inputs(typed, files) if files else None
+    inputs = read_inputs(typed, files, entering=entering_from(console, request, typed, files)) if files else None
     steps = steps_of(passes)
     found = bisect(graph, steps, PassCheck(typed, inputs, seed), ONNXRUNTIME.prices)
     if found is None:

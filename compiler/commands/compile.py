@@ -17,6 +17,7 @@ from ..training.step import training_step
 from .console import Console, emit_json
 from .html_file import write_html
 from .options import CALIBRATION, THREADS, html_option, model_options
+from .pictures import entering_from
 
 __all__ = ["command"]
 
@@ -85,7 +86,8 @@ def command(
     loaded = console.load(request)
     graph = training_step(loaded) if training else loaded
     seen: list[Report] = []
-    made = compile_as(graph, output, CompileOptions(**options), lambda text: console.say(f"  {text}"), seen.append)
+    entering = entering_from(console, request, loaded, options["calibration"])
+    made = compile_as(graph, output, CompileOptions(**options), lambda text: console.say(f"  {text}"), seen.append, entering)
     if html is not None:
         write_html(console, html, seen[0])
     if as_json:

@@ -11,7 +11,7 @@ from ...ir.graph import Graph
 from ..compiling.precision import NARROW, Narrowed, feeds_of, in_precision, need_use
 from ..engines.onnxruntime import ONNXRUNTIME
 from ..engines.optimize import optimize
-from ..files.entering import entering_of
+from ..files.entering import Entering
 from ..files.model import Request, load_with_source
 from ..files.onnx_file import export_onnx
 from ..files.weights import WEIGHT_FILES, check_numbers, write_weights
@@ -21,6 +21,7 @@ from ..training.onnx_step import export_training
 from ..training.step import evaluation_step, training_step
 from .console import Console
 from .options import CALIBRATION, MEMORY, NAMES, SHARE, check_suffix, model_options, names_for
+from .pictures import entering_from, warn_of_lost
 
 __all__ = ["command"]
 
@@ -60,6 +61,7 @@ def command(
         raise UsageError("tf32 is how a GPU multiplies float32, and no file says it: the runtime that loads one decides; export as fp32")
     need_use(calibration, precision)
     graph, source = load_with_source(request, console.zoo, console.say)
+    entering = entering_from(console, request, graph, calibration)
     if training or evaluation:
         if (training and evaluation) or precision != FP32 or output.suffix != ".onnx":
             raise UsageError("--training and --evaluation each write one .onnx file of their own, in fp32")
@@ -73,30 +75,31 @@ def command(
             extra = "-O" if level else "--opset" if opset else "--precision"
             raise UsageError(f"'{output}' takes the weights of the network as written, as --weights reads them; leave out {extra}")
         check_numbers(graph)
-        write_weights(graph, output, names_for(console, request.model, names))
+        write_weights(graph, output, names_for(console, request.model, names), entering)
+        warn_of_lost(console, entering, output)
     else:
         better = optimize(graph, level)[0]
         if memory is not None:
             found = step_within(better, memory)
             console.say(words_of(found, better))
             better = found.graph
-        if narrowed := _narrowed(console, better, precision, calibration):
+        if narrowed := _narrowed(console, better, precision, calibration, entering):
             better = narrowed.graph
             for line in narrowed.lines:
                 console.say(line)
         if training or evaluation:
-            export_training(better, output, opset, entering_of(request.weights))
+            export_training(better, output, opset, entering)
         else:
             export_onnx(better, output, opset, source, resized=bool(request.inputs))
     console.say(f"wrote {output} ({output.stat().st_size:,} bytes)")
 
 
-def _narrowed(console: Console, graph: Graph, precision: str, calibration: tuple[str, ...]) -> Narrowed | None:
+def _narrowed(console: Console, graph: Graph, precision: str, calibration: tuple[str, ...], entering: Entering | None) -> Narrowed | None:
     """What leaves the range of 16 bits on an input drawn at random, or on those for calibration, stays in float32."""
     if precision not in NARROW:
         return None
     try:
-        return in_precision(graph, precision, feeds_of(graph, calibration, 0, drawn=True), ONNXRUNTIME.prices)
+        return in_precision(graph, precision, feeds_of(graph, calibration, 0, drawn=True, entering=entering), ONNXRUNTIME.prices)
     except ConvcError as error:  # nothing here computes what only another runtime can
         if calibration:
             raise

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from ...backends.tvm.host import most_threads
 from ...ir.errors import UsageError
@@ -26,6 +27,7 @@ __all__ = [
     "gather",
     "html_option",
     "model_options",
+    "need_only",
     "pass_options",
 ]
 
@@ -37,6 +39,7 @@ NAMES = click.option(
 )
 CALIBRATION = "Photographs or one .npz of inputs: a layer that leaves the range of fp16 on one of them stays in float32."
 HTML = "Also write what happened as one HTML file, to look at in a browser."
+MODEL = ("model", "--input", "--set", "--weights", "--strict", "--strict-windows")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -74,6 +77,16 @@ def check_suffix(option: str, path: Path, suffixes: Sequence[str]) -> None:
     """Raises: UsageError unless the path ends in one of them, or is a pipe or a device, which has no suffix."""
     if path.suffix not in suffixes and (path.is_file() or path.is_dir() or not path.exists()):
         raise UsageError(f"{option} '{path}' is none of {', '.join(suffixes)}")
+
+
+def need_only(option: str, *others: str) -> None:
+    """Of the command that runs. Raises: UsageError naming what was given beside the `option` that is neither of the model nor of `others`:
+    it would have no meaning there."""
+    context, allowed = click.get_current_context(), {*MODEL, *others}
+    for param in context.command.params:
+        name = max(param.opts, key=len)
+        if name not in (option, *allowed) and context.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
+            raise UsageError(f"{name} has no meaning with {option}; leave it out")
 
 
 def html_option(command: F) -> F:

@@ -19,6 +19,7 @@ from ..engines.onnxruntime import ONNXRUNTIME
 from ..engines.optimize import optimize
 from ..engines.table import engines_named
 from ..files.calibration import MOST_IMAGES, Inputs, read_calibration
+from ..files.entering import Entering
 from ..files.model import Request
 from ..files.onnx_file import export_onnx
 from ..files.weights import WEIGHT_FILES, check_numbers, write_weights
@@ -36,7 +37,8 @@ from ..training.onnx_step import export_training
 from ..training.step import training_step
 from .console import Console, echo, emit_json, print_table
 from .html_file import write_html
-from .options import MEMORY, SHARE, THREADS, check_suffix, gather, html_option, model_options
+from .options import MEMORY, SHARE, THREADS, check_suffix, gather, html_option, model_options, need_only
+from .pictures import entering_from, warn_of_lost
 
 __all__ = ["command"]
 
@@ -90,6 +92,7 @@ class Answer:
     certificate: Certificate
     budget: Budget | None
     made: Planned | None
+    entering: Entering | None
 
     @property
     def asked(self) -> str:
@@ -137,6 +140,7 @@ def command(console: Console, request: Request, given: PlanOptions, advice: bool
     if given.html is not None and (advice or given.memory is not None):
         raise UsageError("--html shows a plan of bottlenecks; `convc inspect --training --memory` has one for a step of training")
     if advice:
+        need_only("--advise", "--json")
         _advise(console.load(request), given.as_json)
         return
     if given.memory is not None:
@@ -149,7 +153,8 @@ def command(console: Console, request: Request, given: PlanOptions, advice: bool
         _write(path, answer)
         console.say(f"wrote {path}")
     if given.save_weights is not None:
-        write_weights(answer.planned, given.save_weights)
+        write_weights(answer.planned, given.save_weights, entering=answer.entering)
+        warn_of_lost(console, answer.entering, given.save_weights)
     if given.html is not None:
         write_html(console, given.html, _seen(answer))
     if given.as_json:
@@ -163,16 +168,16 @@ def command(console: Console, request: Request, given: PlanOptions, advice: bool
 
 
 def _plan_memory(console: Console, request: Request, share: float, given: PlanOptions) -> None:
-    """Raises: UsageError with another budget, or for files that take no step."""
-    if given.budgets or given.apply_file is not None or given.save_weights is not None:
-        raise UsageError("--memory plans a step of training, exactly; leave out the other budgets, --apply and --save-weights")
+    """Raises: UsageError with options of other plans, or for files that take no step."""
+    need_only("--memory", "-o", "--output", "--json")
     for path in given.outputs:
         check_suffix("-o with --memory", path, (".cir", ".onnx"))
-    step = training_step(console.load(request))
+    graph = console.load(request)
+    entering, step = entering_from(console, request, graph, ()), training_step(graph)
     found = step_within(step, share)
     for path in given.outputs:
         if path.suffix == ".onnx":
-            export_training(found.graph, path)
+            export_training(found.graph, path, entering=entering)
         else:
             write_file(path, print_graph(found.graph, origins=True).encode())
         console.say(f"wrote {path}")
@@ -206,7 +211,8 @@ def _answer(console: Console, request: Request, budget: Budget | None, source: P
     graph = console.load(request)
     check_numbers(graph)
     graph, _ = optimize(graph, level)
-    calibration = read_calibration(graph, *inputs)
+    entering = entering_from(console, request, graph, inputs.files, imagenet=inputs.imagenet)
+    calibration = read_calibration(graph, *inputs, entering=entering)
     if not calibration.is_real:
         console.say("no --calibration: ranks come from the weights alone, and errors are measured on random inputs")
     layers = splittable_layers(graph, usual_sizes(graph))
@@ -223,7 +229,7 @@ def _answer(console: Console, request: Request, budget: Budget | None, source: P
         made = plan_network(known, budget, given.multiple, threads, measured=given.measure, say=console.say)
         inserted = made.inserted
     found = certify(inserted, calibration, given.check, Races(engines, threads, given.runs))
-    return Answer(graph.name, PlanFile(level, inputs, inserted.plan.splits), inserted.before, inserted.after, found, budget, made)
+    return Answer(graph.name, PlanFile(level, inputs, inserted.plan.splits), inserted.before, inserted.after, found, budget, made, entering)
 
 
 def _settings(source: PlanFile | None, given: PlanOptions) -> tuple[int, Inputs]:

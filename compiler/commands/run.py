@@ -18,7 +18,7 @@ from ...ir.types import Array, plain
 from ..engines.memory import need_run
 from ..engines.optimize import optimize
 from ..engines.table import ENGINES, ON_DEVICES, engines_named
-from ..files.entering import Entering, entering_of
+from ..files.entering import Entering
 from ..files.images import is_image, save_image
 from ..files.inputs import random_inputs, read_inputs
 from ..files.model import Request, artifact_of
@@ -26,6 +26,7 @@ from ..files.weights import npz_bytes
 from .console import Console, echo, emit_json
 from .devices import emulate_option, placed
 from .options import THREADS, model_options
+from .pictures import entering_from
 
 __all__ = ["command"]
 
@@ -69,11 +70,7 @@ def command(
         raise UsageError(f"'{output}' is neither .npz nor a picture such as .png")
     artifact = artifact_of(request)
     graph, _ = optimize(console.load(request, artifact), 0 if artifact else 2, prices=engine.prices)
-    entering = None if artifact else entering_of(request.weights)
-    if entering is not None and any(is_image(Path(file)) for file in files):
-        if imagenet:
-            raise UsageError(f"'{request.weights}' says how pictures are normalized, and not as --imagenet has it; leave that out")
-        console.say(f"{request.weights}: {entering.line}")
+    entering = entering_from(console, request, graph, files, imagenet=imagenet)
     inputs = read_inputs(graph, files, resize=resize, imagenet=imagenet, entering=entering) if files else random_inputs(graph, seed)
     need_run(graph, inputs)
     (engine,) = placed(console, [engine], emulate)

@@ -32,6 +32,7 @@ from .console import Console, echo, emit_json
 from .devices import emulate_option, placed
 from .html_file import write_html
 from .options import THREADS, html_option, model_options
+from .pictures import entering_from
 
 __all__ = ["command"]
 
@@ -78,9 +79,14 @@ def command(
         raise UsageError("--other-weights are those of a second network; name it after the first")
     artifact = _artifact(request)
     graph = _load(console, request, artifact=artifact)
-    inputs = read_inputs(graph, files, resize=resize) if files else random_inputs(graph, seed, _images(graph, artifact), fill)
+    entering = entering_from(console, request, graph, files)
+    wanted = replace(request, model=other or request.model, weights=other_weights)
+    if entering is None:  # then what is known of the other network goes for both
+        entering = entering_from(console, wanted, graph, files)
+    inputs = (
+        read_inputs(graph, files, resize=resize, entering=entering) if files else random_inputs(graph, seed, _images(graph, artifact), fill)
+    )
     if other is not None:
-        wanted = replace(request, model=other, weights=other_weights)
         second = _load(console, wanted, "--other-weights", _artifact(wanted))
         lines = verify(graph, second, inputs, seed)
     else:

@@ -32,6 +32,7 @@ from ..engines.reference import REFERENCE
 from ..engines.table import ENGINES
 from ..engines.tvm import TVM
 from ..files.artifact import CIR, MANIFEST, ONNX, REPORT, WEIGHTS, Artifact, foreign_files, manifest_of
+from ..files.entering import Entering
 from ..files.inputs import random_inputs
 from ..files.weights import check_numbers, weights_bytes
 from ..report.artifact_report import compile_report, verdicts
@@ -73,8 +74,11 @@ def compile_as(
     options: CompileOptions,
     say: Say = lambda text: None,
     see: Callable[[Report], object] = lambda report: None,
+    entering: Entering | None = None,
 ) -> Artifact:
-    """As `compile_network`, by a record; `see` gets what was done for an HTML report, once the artifact stands."""
+    """As `compile_network`, by a record; `see` gets what was done for an HTML report, once the artifact stands. Photographs for calibration
+    are normalized by `entering`.
+    """
     target = target_named(options.target)
     need_precision(options.target, options.precision)
     need_use(options.calibration, options.precision)
@@ -90,14 +94,14 @@ def compile_as(
         rewrites = sum(len(stage.rewrites) for stage in trace)
         say(f"optimized at -O{options.level}: {rewrites} rewrite{'' if rewrites == 1 else 's'}")
         wide, lines = better, tuple[str, ...]()
-        if narrowed := in_precision(better, options.precision, _feeds(graph, options), TVM.prices):
+        if narrowed := in_precision(better, options.precision, _feeds(graph, options, entering), TVM.prices):
             better, lines, trace = narrowed.graph, narrowed.lines, [*trace, narrowed.stage]
             for line in lines:
                 say(line)
         if options.precision == "tf32":
             lines = (ALL_DIGITS,)
             say(ALL_DIGITS)
-        _write_network(better, _for_onnx(graph, wide, better, options), folder, options.opset)
+        _write_network(better, _for_onnx(graph, wide, better, options, entering), folder, options.opset)
         say(f"exported {ONNX}")
         inputs = random_inputs(graph, options.seed)
         source, precision = (better, "f32") if better is not wide else (graph, NOISE_OF.get(options.precision, "f32"))
@@ -124,14 +128,14 @@ def _lines(report: Iterable[str]) -> list[str]:
     return [line.strip() for line in report if line.strip()]
 
 
-def _feeds(graph: Graph, options: CompileOptions) -> list[dict[str, Array]]:
+def _feeds(graph: Graph, options: CompileOptions, entering: Entering | None) -> list[dict[str, Array]]:
     """On which nothing may leave the range of the precision: those that are given, and those that it is checked with."""
     if options.precision not in NARROW:
         return []
-    return feeds_of(graph, options.calibration, options.seed, drawn=options.check)
+    return feeds_of(graph, options.calibration, options.seed, drawn=options.check, entering=entering)
 
 
-def _for_onnx(graph: Graph, wide: Graph, better: Graph, options: CompileOptions) -> Graph:
+def _for_onnx(graph: Graph, wide: Graph, better: Graph, options: CompileOptions, entering: Entering | None) -> Graph:
     """The network of the ONNX file: where weights are stored quantized it is one of its own, in which they are still.
 
     `better` is the optimized network, `wide` the same before it was brought into a precision.
@@ -139,7 +143,7 @@ def _for_onnx(graph: Graph, wide: Graph, better: Graph, options: CompileOptions)
     if not any(node.kind is DEQUANTIZE_LINEAR and node.inputs[0].weights is not None for node in graph.ops):
         return better
     stored = optimize(graph, options.level)[0]
-    narrowed = None if better is wide else in_precision(stored, options.precision, _feeds(graph, options), TVM.prices)
+    narrowed = None if better is wide else in_precision(stored, options.precision, _feeds(graph, options, entering), TVM.prices)
     return narrowed.graph if narrowed else stored
 
 

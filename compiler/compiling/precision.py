@@ -24,6 +24,7 @@ from ...passes.rewriting.ledger import Ledger
 from ...passes.to_bfloat16 import to_bfloat16
 from ...passes.to_float16 import to_float16
 from ..files.calibration import read_calibration
+from ..files.entering import Entering
 from ..files.inputs import random_inputs
 
 __all__ = ["NARROW", "Narrowed", "feeds_of", "in_precision", "need_use"]
@@ -69,11 +70,12 @@ def need_use(calibration: tuple[str, ...], precision: str) -> None:
         raise UsageError(f"--calibration finds what leaves the range of 16 bits; give --precision {' or '.join(NARROW)} with it")
 
 
-def feeds_of(graph: Graph, files: tuple[str, ...], seed: int, *, drawn: bool) -> list[dict[str, Array]]:
-    """Calibration inputs from `files`, and the random ones of a check where these are `drawn`."""
+def feeds_of(graph: Graph, files: tuple[str, ...], seed: int, *, drawn: bool, entering: Entering | None = None) -> list[dict[str, Array]]:
+    """Calibration inputs from `files`, of which photographs are normalized by `entering`, and the random ones of a check where these are
+    `drawn`."""
     feeds = [random_inputs(graph, seed)] if drawn else []
     if files:
-        given = read_calibration(graph, files, IMAGES, seed=seed)
+        given = read_calibration(graph, files, IMAGES, seed=seed, entering=entering)
         feeds += [*given.batches(graph, AT_ONCE)]
     return feeds
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from ...ir.dims import symbol
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.graph import Graph
 from ...ir.types import Array, TensorType
+from .entering import Entering
 from .images import is_image, load_image
 from .inputs import random_inputs
 from .weights import load_arrays
@@ -67,8 +69,11 @@ def batched(graph: Graph, arrays: Mapping[str, Array], most: int) -> Iterator[di
         yield {name: array[at : at + step] for name, array in arrays.items()}
 
 
-def read_calibration(graph: Graph, files: Sequence[str], images: int = 32, imagenet: bool = False, seed: int = 0) -> Calibration:
-    """`images` crops of photographs, the last photograph's held out; or the rows of an .npz file, one in four held out.
+def read_calibration(
+    graph: Graph, files: Sequence[str], images: int = 32, imagenet: bool = False, seed: int = 0, entering: Entering | None = None
+) -> Calibration:
+    """`images` crops of photographs, the last photograph's held out; or the rows of an .npz file, one in four held out. Photographs are
+    normalized as `load_image` has it.
 
     Without files, random values.
 
@@ -83,7 +88,7 @@ def read_calibration(graph: Graph, files: Sequence[str], images: int = 32, image
         other = next(file for file in files if not is_image(Path(file)))
         raise UsageError(f"--calibration takes photographs or one .npz file, not both: '{other}' is no photograph and stands beside some")
     if kinds == {True}:
-        fit, held_out = _photographs(graph, files, images, seed, imagenet)
+        fit, held_out = _photographs(graph, files, images, seed, functools.partial(load_image, imagenet=imagenet, entering=entering))
     elif len(files) == 1:
         fit, held_out = _rows(graph, Path(files[0]))
     else:
@@ -91,7 +96,9 @@ def read_calibration(graph: Graph, files: Sequence[str], images: int = 32, image
     return Calibration(fit, held_out)
 
 
-def _photographs(graph: Graph, files: Sequence[str], images: int, seed: int, imagenet: bool) -> tuple[dict[str, Array], dict[str, Array]]:
+def _photographs(
+    graph: Graph, files: Sequence[str], images: int, seed: int, read: Callable[[Path, TensorType], Array]
+) -> tuple[dict[str, Array], dict[str, Array]]:
     """Crops of random size and place, some mirrored. The last photograph is held out where there is another."""
     if len(graph.inputs) != 1:
         raise InvalidInput(f"@{graph.name} has {len(graph.inputs)} inputs; photographs serve one, so give an .npz file")
@@ -99,7 +106,7 @@ def _photographs(graph: Graph, files: Sequence[str], images: int, seed: int, ima
     if node.typed.rank != 4:
         raise InvalidInput(f"input '{node.name}' is {node.typed}, which is not an image; give an .npz file")
     whole = TensorType(node.typed.dtype, (1, node.typed.shape[1], symbol("H"), symbol("W")))
-    pictures = [load_image(Path(file), whole, imagenet=imagenet)[0] for file in files]
+    pictures = [read(Path(file), whole)[0] for file in files]
     size = tuple(dim if isinstance(dim, int) else USUAL_SIDE for dim in node.typed.shape[2:])
     draws, step = np.random.default_rng(seed), _own_batch(graph) or 1
 

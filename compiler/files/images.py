@@ -14,7 +14,7 @@ import numpy as np
 
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.files import need_plain, write_file
-from ...ir.types import Array, TensorType
+from ...ir.types import Array, TensorType, limits_of
 from .entering import Entering
 
 if TYPE_CHECKING:
@@ -96,6 +96,10 @@ def load_image(path: Path, type_: TensorType, *, resize: bool = False, imagenet:
         if len(mean) != channels:
             raise InvalidInput(f"'{path}' has {channels} channels, and the weights say how {len(mean)} are normalized")
         pixels = (pixels - mean) / deviation
+        if (reached := float(abs(pixels).max(initial=0))) > (most := float(limits_of(type_.dtype).max)):
+            raise InvalidInput(
+                f"what 'mean' and 'deviation' of the weights make of '{path}' reaches {reached:.4g}, and {type_} ends at {most:.6g}"
+            )
     return np.ascontiguousarray(pixels, dtype=np.float32)
 
 

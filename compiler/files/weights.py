@@ -23,6 +23,7 @@ from ...ir.types import DTYPES, Array, TensorType, is_floating, plain, range_of
 from ...ir.weights import Weights
 from ..dsl.zoo_entry import Checkpoint
 from . import pytorch_file
+from .entering import Entering
 from .numpy_file import load_npz, npz_bytes
 
 __all__ = [
@@ -84,24 +85,25 @@ def weights_bytes(graph: Graph) -> bytes:
     return _in_file(_arrays(graph), ".safetensors")
 
 
-def write_weights(graph: Graph, path: Path, names: Checkpoint | None = None) -> None:
+def write_weights(graph: Graph, path: Path, names: Checkpoint | None = None, entering: Entering | None = None) -> None:
     """The parameters of a graph by name, with a table by PyTorch's names, whole or not at all; the suffix decides between safetensors and
-    .npz.
+    .npz, which has no place for `entering`.
 
     Raises: UsageError where the path cannot be written.
     """
     from .checkpoint_names import in_pytorch
 
     arrays = _arrays(graph)
-    write_file(path, _in_file(arrays if names is None else in_pytorch(graph, arrays, names), path.suffix))
+    named = arrays if names is None else in_pytorch(graph, arrays, names)
+    write_file(path, _in_file(named, path.suffix, None if entering is None else entering.metadata))
 
 
 def _arrays(graph: Graph) -> dict[str, Array]:
     return {node.name: np.asarray(_stored(node.weights), order="C") for node in graph.params if node.weights is not None}
 
 
-def _in_file(arrays: dict[str, Array], suffix: str) -> bytes:
-    return npz_bytes(arrays) if suffix == ".npz" else _safetensors().save(arrays)
+def _in_file(arrays: dict[str, Array], suffix: str, said: Mapping[str, str] | None = None) -> bytes:
+    return npz_bytes(arrays) if suffix == ".npz" else _safetensors().save(arrays, said)
 
 
 def bind_weights(graph: Graph, arrays: Mapping[str, Array], source: str, theirs: Mapping[str, str] | None = None, hint: str = "") -> Graph:
