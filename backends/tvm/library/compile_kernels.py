@@ -25,7 +25,7 @@ from .wrapping import compiling_target
 __all__ = ["OURS", "ROOM", "Compiled", "calling_by_name", "checked_jobs", "compile_kernels", "is_kernel", "passes_for"]
 
 OURS = "kernel"  # how names of kernels begin that a plan has; of those that TVM makes, with STOCK
-FORMAT = "convc kernel 4"  # to be raised when the way from a kernel to its object file changes
+FORMAT = "convc kernel 5"  # to be raised when the way from a kernel to its object file changes
 ROOM = 16 << 20  # bytes; LLVM ends the process where a disk has none left for an object file, which has some hundred thousand
 # What TVM does to kernels for GPUs, or where a schedule asks for it: on others each of these walks through every statement to change none.
 FOR_GPUS = (
@@ -117,8 +117,12 @@ def _compile_one(name: str, function: Any, target: Any) -> bytes:
 
 
 def passes_for(function: Any) -> Any:
-    """In which a kernel for a processor is built: without checks that were made before, and without passes that change nothing."""
-    config = {"tirx.disable_assert": _is_checked(function)}
+    """In which a kernel for a processor is built: without checks that were made before, and without passes that change nothing.
+
+    Scratch of ours stays where it is written. What TVM's StorageRewrite lays over each other it may still read: it knows a buffer that is
+    written from one that is read by their names, and takes what goes by another one, of `decl_buffer`, for neither.
+    """
+    config = {"tirx.disable_assert": _is_checked(function), "tirx.disable_storage_rewrite": IN_PLACE in function.attrs}
     return tvm().transform.PassContext(config=config, disabled_pass=[f"s_tir.{name}" for name in FOR_GPUS])
 
 

@@ -6,16 +6,90 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ....ir.dims import Dim
 from ....ir.graph import Node
 from ....ir.ops.reduce import ARG_MAX, REDUCE_MAX, ArgMax, ArgMin
 from ....ir.types import DTYPES, range_of
 from .relax_emitter import RelaxEmitter, dtype_name
 
-__all__ = ["arg_extreme", "extreme_of", "hardmax", "is_of_nothing", "of_nothing", "reduce_extreme", "reduce_prod", "reduce_sum"]
+__all__ = [
+    "arg_extreme",
+    "extreme_of",
+    "hardmax",
+    "is_of_nothing",
+    "of_nothing",
+    "reduce_extreme",
+    "reduce_mean",
+    "reduce_prod",
+    "reduce_sum",
+]
+
+CHAIN = 64  # floats that are added in turn
 
 
 def reduce_sum(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
-    return emitter.ops.sum(x, axis=_axes(node), keepdims=node.op.keepdims) if node.inputs[0].typed.rank else x
+    return _total(emitter, node, x, is_mean=False) if node.inputs[0].typed.rank else x
+
+
+def reduce_mean(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
+    return _total(emitter, node, x, is_mean=True) if node.inputs[0].typed.rank else x
+
+
+def _total(emitter: RelaxEmitter, node: Node, x: Any, *, is_mean: bool) -> Any:
+    """Runs of axes whose elements are more than a CHAIN are summed in parts, on a CPU: of two million floats added in turn the sum would be
+    off by thousandths. On a GPU its threads have chains of their own.
+    """
+    operand, axes, combine = node.inputs[0].typed, _axes(node), emitter.ops.mean if is_mean else emitter.ops.sum
+    runs = [(run[0], run[-1] + 1, _number(operand.shape[run[0] : run[-1] + 1])) for run in _runs(operand.shape, axes)]
+    if emitter.on_gpu or not operand.is_float or max(count for *_, count in runs) <= CHAIN:
+        return combine(x, axis=axes, keepdims=node.op.keepdims)
+    left = list(operand.shape)
+    for first, end, count in reversed(runs):
+        if count > CHAIN:
+            x = emitter.builder.emit(emitter.ops.reshape(x, [emitter.dim(dim) for dim in (*left[:first], count, *left[end:])]))
+            x = _in_parts(emitter, x, first, count)
+            x = emitter.builder.emit(emitter.ops.divide(x, emitter.scalar(count, "float32"))) if is_mean else x
+        else:
+            x = emitter.builder.emit(combine(x, axis=list(range(first, end)), keepdims=False))
+        del left[first:end]
+    return emitter.ops.reshape(x, emitter.shape(node.typed))
+
+
+def _in_parts(emitter: RelaxEmitter, x: Any, axis: int, count: int) -> Any:
+    """Sums along an axis of so many, CHAIN in turn, then of CHAIN such sums, and so on."""
+    te, tirx = emitter.te, emitter.tirx
+
+    def sums(x: Any, count: int, parts: int) -> Any:
+        over = te.reduce_axis((tirx.IntImm("int64", 0), tirx.IntImm("int64", CHAIN)), "over")
+
+        def element(*at: Any) -> Any:
+            place = at[axis] * CHAIN + over
+            value = x[(*at[:axis], place, *at[axis + 1 :])]
+            return te.sum(value if count % CHAIN == 0 else tirx.if_then_else(place < count, value, tirx.const(0, x.dtype)), axis=[over])
+
+        return te.compute([*x.shape[:axis], tirx.IntImm("int64", parts), *x.shape[axis + 1 :]], element, "sums")
+
+    while count > CHAIN:
+        parts = -(-count // CHAIN)
+        x = emitter.builder.emit_te(sums, x, count, parts, primfunc_name_hint="sums")
+        count = parts
+    return emitter.builder.emit(emitter.ops.sum(x, axis=[axis], keepdims=False))
+
+
+def _runs(shape: Sequence[Dim], axes: Sequence[int]) -> list[list[int]]:
+    """Axes in order, those that follow each other together where their extents are numbers."""
+    runs: list[list[int]] = []
+    for axis in axes:
+        if runs and runs[-1][-1] == axis - 1 and isinstance(shape[axis - 1], int) and isinstance(shape[axis], int):
+            runs[-1].append(axis)
+        else:
+            runs.append([axis])
+    return runs
+
+
+def _number(shape: Sequence[Dim]) -> int:
+    """Elements; 0 where not all extents are numbers."""
+    return math.prod(dim if isinstance(dim, int) else 0 for dim in shape)
 
 
 def reduce_prod(emitter: RelaxEmitter, node: Node, x: Any) -> Any:

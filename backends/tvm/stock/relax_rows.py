@@ -70,7 +70,7 @@ from .pointwise import (
 from .pool import avg_pool, global_avg_pool, global_max_pool, lp_pool, max_pool, max_pool_indices, max_unpool
 from .quantize import dequantize_linear, dynamic_scale, dynamic_zero, quantize_linear
 from .random import random_uniform as random_uniform_
-from .reduce import arg_extreme, hardmax, reduce_extreme, reduce_prod, reduce_sum
+from .reduce import arg_extreme, hardmax, reduce_extreme, reduce_mean, reduce_prod, reduce_sum
 from .relax_emitter import Lowering, RelaxEmitter, dtype_name
 from .resize import resize as resize_
 from .select import depth_to_space, expand, gather, range_, space_to_depth, tile, top_k
@@ -176,11 +176,6 @@ def dense(emitter: RelaxEmitter, node: Node, x: Any, w: Any, b: Any = None) -> A
 
 def matmul(emitter: RelaxEmitter, node: Node, a: Any, b: Any) -> Any:
     return in_own_type(emitter, node, emitter.ops.matmul(a, b, out_dtype=accumulator(node.typed)))
-
-
-def reduce_mean(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
-    op = reduce.REDUCE_MEAN.of(node)
-    return emitter.ops.mean(x, axis=list(op.axes) or None, keepdims=op.keepdims)
 
 
 def in_float32(row: Callable[..., Any]) -> Lowering:

@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from ..attributes import IN_PLACE
 from ..host import host_target, physical_cores, raise_interruption, tvm
+from ..library.compile_kernels import passes_for
 
 __all__ = ["MakeKernel", "compiled_libraries", "library"]
 
@@ -26,12 +28,13 @@ def compiled_libraries(chunks: Sequence[Sequence[MakeKernel]], folder: Path, sto
 
 
 def library(functions: Sequence[Any], path: Path) -> Path:
-    """Compile for this machine's processor: form0, form1 and so on."""
+    """Compile for this machine's processor, as a network's kernels are: form0, form1 and so on."""
     host = tvm()
     target = host_target()
     named = {f"form{i}": function.with_attr("global_symbol", f"form{i}") for i, function in enumerate(functions)}
     try:
-        host.tirx.build(host.IRModule(named), target=target).export_library(str(path))
+        with passes_for(functions[0].with_attr(IN_PLACE, 0)):
+            host.tirx.build(host.IRModule(named), target=target, pipeline="default").export_library(str(path))
     except Exception as error:
         raise_interruption(error)
         raise

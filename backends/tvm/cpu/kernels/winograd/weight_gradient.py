@@ -121,27 +121,17 @@ class _TileBody:
 
     @staticmethod
     def of(writer: Writer, size: TiledWeightGradient, a: Any, g: Any) -> _TileBody:
-        """All three lie in one piece of memory: of two that are as large TVM may let one be written over the other, which is read.
-
-        Positions are an odd number of cache lines apart: else many share one place in a cache.
-        """
+        """Positions are an odd number of cache lines apart: else many share one place in a cache."""
         (blocks_in, blocks_out), positions = size.counts, size.a**2
-        shapes = (blocks_in, size.tiles), (blocks_out, size.tiles), (blocks_out, blocks_in, LANES)
-        lines = [math.prod(shape) | 1 for shape in shapes]
-        memory = writer.to.alloc_buffer((positions * sum(lines), LANES), "float32", scope="global")
 
-        def part(index: int) -> Any:
-            shape = positions, *shapes[index], LANES
-            inner = [math.prod(shape[axis + 1 :]) for axis in range(1, len(shape))]
-            return writer.to.decl_buffer(
-                [writer.long(extent) for extent in shape],
-                "float32",
-                data=memory.data,
-                strides=[writer.long(step) for step in (lines[index] * LANES, *inner)],
-                elem_offset=writer.long(positions * sum(lines[:index]) * LANES),
-            )
+        def scratch(*shape: int) -> Any:
+            lines, inner = math.prod(shape) | 1, [math.prod(shape[axis:]) * LANES for axis in range(1, len(shape) + 1)]
+            memory = writer.to.alloc_buffer((positions * lines, LANES), "float32", scope="global")
+            extents, strides = (positions, *shape, LANES), (lines * LANES, *inner, 1)
+            return writer.to.decl_buffer([*map(writer.long, extents)], "float32", data=memory.data, strides=[*map(writer.long, strides)])
 
-        return _TileBody(writer, size, a, g, part(0), part(1), part(2))
+        seen, wanted = scratch(blocks_in, size.tiles), scratch(blocks_out, size.tiles)
+        return _TileBody(writer, size, a, g, seen, wanted, scratch(blocks_out, blocks_in, LANES))
 
     def write(self, d: Any) -> None:
         writer, size = self.writer, self.size

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from convc.backends.tvm.attributes import IN_PLACE
 from convc.backends.tvm.cpu.kernels.dense import dense
 from convc.backends.tvm.cpu.kernels.depthwise import depthwise
 from convc.backends.tvm.cpu.kernels.direct.kernel import direct
@@ -27,6 +28,7 @@ from convc.backends.tvm.cpu.kernels.winograd.weight_gradient import TiledWeightG
 from convc.backends.tvm.cpu.plan import plan
 from convc.backends.tvm.host import instruction_sets, tvm
 from convc.backends.tvm.library.build import BuildOptions, build_cpu
+from convc.backends.tvm.library.compile_kernels import passes_for
 from convc.backends.tvm.library.run import LoadedLibrary
 from convc.backends.tvm.processor import AVX2, AVX512, NEON, SSE, Processor, processor_of
 from convc.ir.ops.conv_transpose import ConvTranspose2d
@@ -66,7 +68,8 @@ JUMP = re.compile(r"\s(?:j\w+|b\.?\w*|cbn?z|tbn?z)\s.*?(\.L\w+)$")
 def assembly(function: Any, target: dict[str, str]) -> str:
     host = tvm()
     module = host.IRModule({"main": function.with_attr("global_symbol", "main")})
-    return str(host.tirx.build(module, target=host.target.Target(target)).inspect_source("asm"))
+    with passes_for(function.with_attr(IN_PLACE, 0)):
+        return str(host.tirx.build(module, target=host.target.Target(target)).inspect_source("asm"))
 
 
 def product_loops(text: str) -> list[list[str]]:
