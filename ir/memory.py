@@ -41,12 +41,13 @@ def ran_out(error: BaseException) -> OutOfMemory | None:
 
 
 def out_of_memory(text: str = "") -> OutOfMemory:
-    """Where it was not foreseen; the amount, where the `text` of an error has it."""
+    """Where it was not foreseen; the amount, where the `text` of an error has it. What is free now is no longer what was free then.
+
+    The way out holds for whatever did not fit: a network, weights or an archive.
+    """
     amount = AMOUNT.search(text)
     wanted = f" for {amount[1] or _said(int(amount[2]))}" if amount else ""
-    free = free_bytes()
-    left = f" with {_said(free)} free" if free is not None else ""
-    return OutOfMemory(f"memory ran out{wanted}{left}; {SMALLER}, or a smaller network")
+    return OutOfMemory(f"memory ran out{wanted}; give it more, or choose something smaller: a batch, a network or a file")
 
 
 @contextmanager
