@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,9 +36,17 @@ class PassCheck:
 
     The original's float64 outputs and their noise are computed once. A graph that passed is as good as the
     original, so every pass is held to that. Where one has added outputs, as gradients are, they are known from its result on.
+    `see` is given every graph that was held to it, with what came of each output.
     """
 
-    def __init__(self, original: Graph, inputs: Mapping[str, Array] | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        original: Graph,
+        inputs: Mapping[str, Array] | None = None,
+        seed: int = 0,
+        see: Callable[[Graph, Sequence[Agreement]], object] = lambda graph, lines: None,
+    ) -> None:
+        self.see = see
         self.original = original
         self.inputs = dict(random_inputs(original, seed) if inputs is None else inputs)
         self.cut = Cut.of(original, self.inputs) if has_opaque(original) else None
@@ -55,7 +63,7 @@ class PassCheck:
         names = tuple(node.name for node in before.outputs)
         if names != tuple(node.name for node in self.original.outputs):
             if names not in self.grown:
-                self.grown[names] = PassCheck(before, self.inputs, self.seed)
+                self.grown[names] = PassCheck(before, self.inputs, self.seed, self.see)
             return self.grown[names](before, after)
         try:
             lines = self._lines(_cut_to(after, len(names)))
@@ -63,6 +71,7 @@ class PassCheck:
             raise
         except ConvcError as error:
             return str(error)
+        self.see(after, lines)
         return next((str(line) for line in lines if not line.agrees), "")
 
     def _lines(self, after: Graph) -> list[Agreement]:

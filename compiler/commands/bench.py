@@ -99,7 +99,8 @@ def _seen(graph: Graph, measured: Measured, contenders: Sequence[Contender], pro
     if measured.peak:
         peaks = Peaks(measured.peak * 1e9, bandwidth(threads) * 1e9, f"measured here on {threads} thread{'' if threads == 1 else 's'}")
     notes = [f"{t.engine}: {t.median:.2f} ms a run, from {t.p10:.2f} to {t.p90:.2f}, {t.gflops:.0f} GF/s" for t in measured.timings]
-    return Report(sized, trace, f"bench --profile, batch {batch}", measured=notes, times={ours.name: kernels}, peaks=peaks)
+    times, how = {ours.name: kernels}, "convc verify"
+    return Report(sized, trace, f"bench --profile, batch {batch}", measured=notes, times=times, peaks=peaks, how_to_check=how)
 
 
 def _contender(text: str, level: int) -> Contender:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -40,7 +41,8 @@ def command(console: Console, request: Request, other: str, level: int, html: Pa
     if html is not None:
         why = f"{other} beside {request.model}; what computes the same value has the name that it has there"
         stage = Stage("diff", why, with_names_of(first, second), (), 0.0, ONNXRUNTIME.prices)
-        write_html(console, html, Report(first, [stage], f"diff {request.model} {other}"))
+        how = f"convc verify {shlex.quote(request.model)} {shlex.quote(other)}"
+        write_html(console, html, Report(first, [stage], f"diff {request.model} {other}", how_to_check=how))
     if as_json:
         emit_json([{"old": change.old and change.old.name, "new": change.new and change.new.name, "text": str(change)} for change in found])
         return

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,6 +28,9 @@ from .console import Console, echo, emit_json, print_table
 from .html_file import write_html
 from .options import MEMORY, SHARE, PassOptions, html_option, model_options, pass_options
 from .pipeline import run_pipeline
+
+if TYPE_CHECKING:
+    from ..checking.oracle import Agreement
 
 __all__ = ["command"]
 
@@ -60,11 +65,13 @@ def command(
         raise UsageError("--memory is of a step of training; give --training too")
     loaded = console.load(request)
     original = training_step(loaded) if training else loaded
-    graph, trace = run_pipeline(console, original, passes, declines=ir)
+    seen: list[tuple[Graph, Sequence[Agreement]]] = []
+    graph, trace = run_pipeline(console, original, passes, declines=ir, see=lambda held, lines: seen.append((held, lines)))
     if memory is not None:
         graph, trace = _within(console, graph, trace, memory)
     if html is not None:
-        write_html(console, html, Report(original, trace, _subject(passes), _verdicts(passes, trace)))
+        checks = _verdicts(trace, seen) if passes.verify_each else []
+        write_html(console, html, Report(original, trace, _subject(passes), checks, how_to_check=_how(request.model, passes)))
     if list_passes:
         if as_json:
             emit_json([{"pass": stage.name, "why": stage.why} for stage in trace])
@@ -91,10 +98,26 @@ def command(
         before = stage.graph
 
 
-def _verdicts(passes: PassOptions, trace: list[Stage]) -> list[Verdict]:
-    """Of --verify-each, which refuses a pass that fails."""
-    changed = [stage.name for stage in trace if stage.changed] if passes.verify_each else []
-    return [Verdict(f"{name}: the results are those of the network as it came, in float64", True) for name in changed]
+def _verdicts(trace: Sequence[Stage], seen: Sequence[tuple[Graph, Sequence[Agreement]]]) -> list[Verdict]:
+    """Of --verify-each, which refuses a pass that fails: of each that changed the network, the output that came nearest to its bound."""
+    found: list[Verdict] = []
+    for stage in trace:
+        worst = max(_lines(stage, seen), key=lambda line: line.worst, default=None)
+        if worst is not None:
+            error = f"greatest error {worst.error:.1e} at %{worst.output}, {worst.worst:.2f} of its bound"
+            found.append(Verdict(f"{stage.name}: the results are those of the network as it came, in float64: {error}", True, stage.name))
+    return found or [Verdict("no pass changed the network", True)]
+
+
+def _lines(stage: Stage, seen: Sequence[tuple[Graph, Sequence[Agreement]]]) -> list[Agreement]:
+    """What was found of its result, if it changed the network."""
+    return [line for graph, lines in seen if stage.changed and graph is stage.graph for line in lines]
+
+
+def _how(model: str, passes: PassOptions) -> str:
+    name = shlex.quote(model)
+    level = f"-p {shlex.quote(passes.passes)}" if passes.passes else f"-O{passes.level}"
+    return f"convc inspect {name} {level} --verify-each, or convc verify {name}"
 
 
 def _subject(passes: PassOptions) -> str:

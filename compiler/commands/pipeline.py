@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from .console import Console
 from .options import PassOptions
 
 if TYPE_CHECKING:
+    from ..checking.oracle import Agreement
     from ..checking.pass_check import PassCheck
 
 __all__ = ["run_pipeline", "steps_of"]
@@ -29,10 +30,18 @@ def steps_of(asked: PassOptions) -> tuple[Step, ...]:
     return select(steps, asked.enable, asked.skip)
 
 
-def run_pipeline(console: Console, graph: Graph, asked: PassOptions, *, declines: bool = True) -> tuple[Graph, list[Stage]]:
+def run_pipeline(
+    console: Console,
+    graph: Graph,
+    asked: PassOptions,
+    *,
+    declines: bool = True,
+    see: Callable[[Graph, Sequence[Agreement]], object] = lambda graph, lines: None,
+) -> tuple[Graph, list[Stage]]:
     """Run what `pass_options` asked for; graphs and times that were asked for go to stderr, dumps to their folder.
 
-    With -v what passes declined goes there too, unless the caller has a better place for `declines`.
+    With -v what passes declined goes there too, unless the caller has a better place for `declines`. `see` is given what --verify-each
+    found of every graph.
 
     Raises: Mismatch, a reproducer written, where --verify-each finds a pass that changes the results.
     """
@@ -40,7 +49,7 @@ def run_pipeline(console: Console, graph: Graph, asked: PassOptions, *, declines
 
     for name in asked.print_ir_after:
         known_pass(name)
-    check = _pass_check(graph) if asked.verify_each else None
+    check = _pass_check(graph, see) if asked.verify_each else None
     better, trace = run_passes(graph, steps_of(asked), ONNXRUNTIME.prices, _limits(asked.max_rewrites), check=check)
     _dump(graph, trace, asked.dump_dir)
     for stage in trace:
@@ -76,11 +85,11 @@ def _limits(texts: tuple[str, ...]) -> dict[str, int]:
     return limits
 
 
-def _pass_check(graph: Graph) -> PassCheck:
+def _pass_check(graph: Graph, see: Callable[[Graph, Sequence[Agreement]], object]) -> PassCheck:
     from ..checking.pass_check import PassCheck
     from ..engines.optimize import optimize
 
-    return PassCheck(optimize(graph, 0)[0])
+    return PassCheck(optimize(graph, 0)[0], see=see)
 
 
 def _dump(graph: Graph, trace: Sequence[Stage], folder: Path | None) -> None:

@@ -120,7 +120,8 @@ def compile_as(
     unit = "an image" if batch_names(graph) else "a run"
     planned = _lines(unmeasured.report(unit))
     notes, measured = (*lines, *planned, *choice.why), [line for line in _lines(built.report(unit)) if line not in planned]
-    see(Report(graph, trace, f"compile -O{options.level} -t {options.target}", verdicts(agreements), notes, measured))
+    how = "convc compile without --no-check"
+    see(Report(graph, trace, f"compile -O{options.level} -t {options.target}", verdicts(agreements), notes, measured, how_to_check=how))
     return Artifact.open(path)
 
 

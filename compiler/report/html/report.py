@@ -19,6 +19,7 @@ from .memory_rows import memory_rows
 from .node_rows import NodeRows
 from .splices import splices
 from .totals import Totals, is_typed
+from .touched import touched
 from .weight_rows import weight_rows
 
 __all__ = ["KernelRun", "Peaks", "PlanCurve", "Report", "Verdict", "report_data"]
@@ -29,10 +30,11 @@ PLAIN = frozenset({int, str, bool, type(None)})
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A check in a sentence, and whether what was held to it agrees."""
+    """A check in a sentence, whether what was held to it agrees, and the pass that it is of."""
 
     text: str
     agrees: bool
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Report:
 
     What else is known: verdicts of checks, `notes` in sentences, kernels as engines ran them, by the engine's name, the machine's roofs, by
     default those that passes reckon with, the plans that a plan was chosen from, and by engine and node the error as a share of its bound.
+    `how_to_check` is the command that tells whether the results are the same, for a report without checks.
 
     What clocks and the system measured, `times`, `peaks`, `measured` in sentences and the seconds of passes, is apart from all else in the
     page: without it two reports of the same are the same bytes.
@@ -86,6 +89,7 @@ class Report:
     peaks: Peaks | None = None
     frontier: PlanCurve | None = None
     bounds: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
+    how_to_check: str = ""
 
 
 def report_data(report: Report) -> dict[str, Any]:
@@ -112,7 +116,10 @@ def report_data(report: Report) -> dict[str, Any]:
             "outputs": _names(report.graph.outputs, rows),
             "totals": totals.of(graphs[0], report.trace[0].prices if report.trace else None),
         },
-        "steps": [_step(stage, was, now, rows, totals) for stage, was, now in _walk(report.trace, orders)],
+        "steps": [
+            _step(before, stage, was, now, rows, totals)
+            for before, stage, was, now in zip(graphs, report.trace, orders, orders[1:], strict=False)
+        ],
         "groups": grouping.groups,
         "place": {rows.name(name): group for name, group in grouping.of.items() if group >= 0},
         "layers": [_layers(graph, sizes, rows) for graph in ends],
@@ -129,6 +136,8 @@ def _beside(report: Report, rows: NodeRows) -> dict[str, Any]:
     frontier = report.frontier
     return {
         "checks": [(escaped(check.text), check.agrees) for check in report.checks],
+        "verdicts": {check.of: escaped(check.text) for check in report.checks if check.of},
+        "unchecked": "" if report.checks else escaped(report.how_to_check),
         "notes": [escaped(note) for note in report.notes],
         "peaks": _peaks(_reckoned(report.trace)),
         "bounds": [(engine, {rows.name(name): worst for name, worst in of.items()}) for engine, of in report.bounds.items()],
@@ -165,18 +174,20 @@ def _reckoned(trace: Sequence[Stage]) -> Peaks | None:
     )
 
 
-def _walk(trace: Sequence[Stage], orders: Sequence[list[int]]) -> list[tuple[Stage, list[int], list[int]]]:
-    return list(zip(trace, orders[:-1], orders[1:], strict=True))
+def _step(before: Graph, stage: Stage, was: list[int], now: list[int], rows: NodeRows, totals: Totals) -> dict[str, Any]:
+    """One pass. A rewrite is [rule, root, [took], [made], [else came], [else changed]].
 
-
-def _step(stage: Stage, was: list[int], now: list[int], rows: NodeRows, totals: Totals) -> dict[str, Any]:
-    """One pass. Its totals are left out where it left the graph as it was."""
+    Its totals are left out where it left the graph as it was.
+    """
     known = PASSES.get(stage.name)
     step: dict[str, Any] = {
         "pass": stage.name,
         "does": known.summary if known is not None else "",
         "why": escaped(stage.why),
-        "rewrites": [(r.rule, rows.name(r.root), [*map(rows.name, r.took)], [*map(rows.name, r.made)]) for r in stage.rewrites],
+        "rewrites": [
+            (r.rule, rows.name(r.root), *([*map(rows.name, names)] for names in (r.took, r.made, *others)))
+            for r, others in zip(stage.rewrites, touched(before, stage.graph, stage.rewrites), strict=True)
+        ],
         "declined": [(decline.rule, rows.name(decline.root), escaped(decline.why)) for decline in stage.declined],
     }
     if stage.problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -24,6 +25,23 @@ def test_inspect_with_a_check_of_every_pass(tmp_path):
     assert [text.partition(":")[0] for text, agrees in data["checks"] if agrees] == [
         step["pass"] for step in data["steps"] if step["rewrites"]
     ]
+    assert set(data["verdicts"]) == {step["pass"] for step in data["steps"] if step["rewrites"]}
+    shares = [float(re.search(r"greatest error \S+ at %\S+, (\S+) of its bound", text)[1]) for text in data["verdicts"].values()]
+    assert all(0 <= share <= 1 for share in shares)
+    assert any(shares)
+    assert data["unchecked"] == ""
+
+
+def test_without_one_it_says_how_to_check(tmp_path):
+    data, _ = report_of(tmp_path, "inspect", "lenet5", "-O1")
+    assert (data["checks"], data["verdicts"]) == ([], {})
+    assert data["unchecked"] == "convc inspect lenet5 -O1 --verify-each, or convc verify lenet5"
+    assert report_of(tmp_path, "diff", "lenet5", "lenet5")[0]["unchecked"] == "convc verify lenet5 lenet5"
+
+
+def test_a_check_that_no_pass_needed_is_no_missing_one(tmp_path):
+    data, _ = report_of(tmp_path, "inspect", "lenet5", "-O0", "--verify-each")
+    assert (data["checks"], data["unchecked"]) == ([["no pass changed the network", True]], "")
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_every_rewrite_is_in_it_and_every_place_that_was_declined(told):
     for stage, step in zip(trace, data["steps"], strict=True):
         found = [
             (rule, data["names"][root], tuple(named_at(data, took)), tuple(named_at(data, made)))
-            for rule, root, took, made in step["rewrites"]
+            for rule, root, took, made, *_ in step["rewrites"]
         ]
         assert found == [(each.rule, each.root, each.took, each.made) for each in stage.rewrites]
         assert [(rule, data["names"][root], why) for rule, root, why in step["declined"]] == [

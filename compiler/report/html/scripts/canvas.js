@@ -2,6 +2,7 @@
 
 const MARGIN = 0.5; // of the window, drawn beyond each of its sides
 const SMALL = 0.35; // scale below which texts would be dots
+const LEAST = 0.02; // scale that no drawing is smaller at
 const line = d3.line().curve(d3.curveMonotoneY);
 
 class Canvas {
@@ -17,9 +18,27 @@ class Canvas {
     this.transform = d3.zoomIdentity;
     this.zoom = d3
       .zoom()
-      .scaleExtent([0.02, 3])
+      .scaleExtent([LEAST, 3])
+      .filter((event) => (event.type === "wheel" ? event.ctrlKey || event.metaKey : !event.ctrlKey && !event.button)) // a pinch is ctrl and wheel
       .on("zoom", ({ transform }) => this.moved(transform));
     this.selection = d3.select(element).call(this.zoom).on("dblclick.zoom", null);
+    element.addEventListener("wheel", (event) => this.scrolled(event), { passive: false });
+  }
+
+  // A wheel moves the drawing as it does any page; with shift, across.
+  scrolled(event) {
+    event.preventDefault();
+    if (event.ctrlKey || event.metaKey) return;
+    const unit = [1, 16, this.size[1]][event.deltaMode];
+    const [x, y] = event.shiftKey && !event.deltaX ? [event.deltaY, 0] : [event.deltaX, event.deltaY];
+    const { k } = this.transform;
+    this.selection.interrupt().call(this.zoom.translateBy, (-x * unit) / k, (-y * unit) / k);
+  }
+
+  // Where what stands above the drawing ends.
+  get top() {
+    const tools = this.element.parentElement.querySelector(".tools");
+    return tools.offsetTop + tools.offsetHeight + 14;
   }
 
   get size() {
@@ -86,7 +105,7 @@ class Canvas {
         box.isOpen,
         box.status,
         box.node ? box.node.row : Object.values(box.counts),
-        box.values,
+        ...(box.node ? [] : [box.was.values, box.was.macs, box.now.values, box.now.macs]),
       ].join();
       keep(box.isOpen ? 0 : 2, box.key, state, () => boxElement(box, this.on));
       if (box.isOpen) this.drawBoxes(box, keep);
@@ -108,22 +127,35 @@ class Canvas {
     return drawn && drawn.element;
   }
 
-  // The whole drawing, or as much of its top as is legible.
-  fit(moment = 0) {
+  // The scale at which all of the drawing is in the window, and that at which it is as wide.
+  scales() {
+    const { width, height } = this.drawing.top;
+    const [w, h] = this.size;
+    const across = Math.min(1, (w - 48) / Math.max(width, 1));
+    return [Math.max(Math.min(across, (h - this.top - 24) / Math.max(height, 1)), LEAST), across];
+  }
+
+  // The whole drawing; with `legible`, as much of its top as can be read.
+  fit(moment = 0, legible = false) {
     if (!this.drawing) return;
     const { width, height } = this.drawing.top;
     const [w, h] = this.size;
-    const across = Math.min(1, (w - 48) / Math.max(width, 1)),
-      down = (h - 96) / Math.max(height, 1);
-    const scale = Math.max(Math.min(across, down), Math.min(across, 0.7));
-    const y = height * scale + 96 < h ? (h - height * scale) / 2 + 16 : 56;
+    const [all, across] = this.scales();
+    const scale = legible && all < SMALL ? Math.max(all, Math.min(across, 0.7)) : all;
+    const y = Math.max(this.top, this.top + (h - this.top - 24 - height * scale) / 2);
+    this.floor();
     this.go(d3.zoomIdentity.translate((w - width * scale) / 2, y).scale(scale), moment);
+  }
+
+  // One can go no farther away than to see all with some space around.
+  floor() {
+    this.zoom.scaleExtent([Math.max(Math.min(this.scales()[0] * 0.8, SMALL), LEAST), 3]);
   }
 
   flyTo(box, moment = 350) {
     const [w, h] = this.size;
     const scale = Math.min(Math.max(this.transform.k, 0.7), 1.2, Math.max((w - 40) / box.width, 0.3));
-    const y = box.height * scale > h * 0.8 ? 56 - box.y * scale : h / 2 - (box.y + box.height / 2) * scale;
+    const y = box.height * scale > h * 0.8 ? this.top - box.y * scale : h / 2 - (box.y + box.height / 2) * scale;
     this.go(d3.zoomIdentity.translate(w / 2 - (box.x + box.width / 2) * scale, y).scale(scale), moment);
   }
 
@@ -201,7 +233,7 @@ function boxElement(box, on) {
     role: "button",
     "data-key": box.key,
     "aria-label": isGroup
-      ? `${box.label}, ${plural(box.values, "value")}, ${box.isOpen ? "unfolded" : "folded"}`
+      ? `${box.label}, ${groupFigures(box)}, ${box.isOpen ? "unfolded" : "folded"}`
       : `${box.node.label} ${box.node.name}${box.status === "same" ? "" : `, ${box.status}`}`,
     onclick: (event) => on.click(box, event),
     onpointerenter: (event) => on.hover(box, event),
@@ -212,6 +244,13 @@ function boxElement(box, on) {
   if (isGroup) made.append(...groupInside(box));
   else made.append(...valueInside(box));
   return made;
+}
+
+// "11 → 10 values · 218M → 93.1M MACs", of one graph, or of two that differ; never a sum over both.
+function groupFigures({ was, now }) {
+  const values = was.values === now.values ? plural(now.values, "value") : `${whole(was.values)}→${plural(now.values, "value")}`;
+  const macs = was.macs === now.macs ? counted(now.macs) : `${counted(was.macs)}→${counted(now.macs)}`;
+  return was.macs || now.macs ? `${values} · ${macs} MACs` : values;
 }
 
 function groupInside(box) {
@@ -226,8 +265,7 @@ function groupInside(box) {
     badges,
   ];
   if (!box.isOpen) {
-    const macs = box.macs ? ` · ${counted(box.macs)} MACs` : "";
-    inside.push(svg("text", { class: "under", x: 28, y: 42 }, plural(box.values, "value") + macs));
+    inside.push(svg("text", { class: "under", x: 28, y: 42 }, groupFigures(box)));
   }
   return inside;
 }

@@ -114,6 +114,39 @@ function difference(stop) {
   return stop;
 }
 
+// What stands at the end of a stop for a value that went in it, by their names, through all passes between: what was made from it.
+function heirsOf(stop) {
+  if (stop.heirs) return stop.heirs;
+  const found = new Map(stop.before.nodes.map((node) => [node.id, node.id]));
+  for (let i = graphs.indexOf(stop.before); graphs[i] !== stop.after; i++) {
+    const [old, fresh] = [graphs[i], graphs[i + 1]];
+    if (old === fresh) continue;
+    const heirs = new Map();
+    for (const node of fresh.nodes)
+      for (const id of node.madeFrom) {
+        const known = fresh.byId.get(heirs.get(id));
+        if (!known || known.macs < node.macs) heirs.set(id, node.id);
+      }
+    for (const [id, now] of found) if (!fresh.byId.has(now)) found.set(id, heirs.get(now));
+  }
+  stop.heirs = found;
+  return found;
+}
+
+// What a value of a stop's end was at its start: itself, and what went into it.
+function sourcesOf(stop, id) {
+  if (!stop.sources) {
+    stop.sources = new Map();
+    for (const [from, to] of heirsOf(stop)) if (to !== undefined) stop.sources.set(to, [...(stop.sources.get(to) || []), stop.before.byId.get(from)]);
+  }
+  return stop.sources.get(id) || [];
+}
+
+// The one of them that it is compared with.
+function wasOf(stop, node) {
+  return stop.before.byId.get(node.id) || sourcesOf(stop, node.id).find((old) => old.kind === node.kind);
+}
+
 // A parameter is drawn as a part of its readers, unless it is what the network returns.
 function isPart(node) {
   return node !== undefined && node.isParam && !outputs.has(node.id);
@@ -124,8 +157,8 @@ const historyOf = (() => {
   const found = new Map();
   for (const stop of stops) {
     for (const rewrite of stop.step ? stop.step.rewrites : []) {
-      const [, root, took, made] = rewrite;
-      for (const id of new Set([root, ...took, ...made])) found.set(id, [...(found.get(id) || []), [stop, rewrite]]);
+      const [, root, ...names] = rewrite; // took, made, else came, else changed
+      for (const id of new Set([root, ...names.flat()])) found.set(id, [...(found.get(id) || []), [stop, rewrite]]);
     }
   }
   return (id) => found.get(id) || [];

@@ -86,9 +86,8 @@ class Drawing {
         key,
         group: number,
         children: [],
-        values: 0,
-        macs: 0,
-        params: 0,
+        was: { values: 0, macs: 0 },
+        now: { values: 0, macs: 0 },
         counts: { came: 0, gone: 0, changed: 0 },
         links: new Map(),
         entries: new Set(),
@@ -110,9 +109,14 @@ class Drawing {
     box.parent = this.group(placeOf(node.id));
     box.parent.children.push(box);
     this.boxes.set(box.key, box);
+    const { before, after } = this.stop;
+    const both = { before: [before, before], after: [after, after], both: [before, after] }[this.side];
+    const sides = both.map((graph, i) => [i ? "now" : "was", graph]).filter(([, graph]) => graph.byId.has(node.id));
     for (let around = box.parent; around; around = around.parent) {
-      around.values += 1;
-      if (box.status !== "gone") around.macs += node.macs;
+      for (const [side, graph] of sides) {
+        around[side].values += 1;
+        around[side].macs += graph.byId.get(node.id).macs;
+      }
       if (box.status !== "same") around.counts[box.status] += 1;
     }
   }

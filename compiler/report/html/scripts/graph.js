@@ -27,7 +27,7 @@ function startGraph() {
   for (const button of document.querySelectorAll("#sides button")) button.addEventListener("click", () => showSide(button.dataset.side));
   window.addEventListener("resize", () => canvas.draw());
   redraw(null);
-  canvas.fit();
+  canvas.fit(0, true);
 }
 
 // Draws the stop as it is unfolded; `anchor` is a key of a box that keeps its place in the window.
@@ -36,6 +36,7 @@ function redraw(anchor) {
   const drawing = placeBoxes(new Drawing(view.stop, view.side, view.open));
   const now = old && drawing.boxes.get(anchor);
   canvas.drawing = drawing;
+  canvas.floor();
   if (old && now && now.x !== undefined && old.x !== undefined) {
     const { transform } = canvas;
     const [dx, dy] = [
@@ -57,6 +58,17 @@ function showStop(stop, side) {
   redraw(middle);
   showSides();
   showPanel();
+}
+
+// The first box in which a stop changed something, where the window does not show it.
+function flyToChange() {
+  const { stop, side } = view;
+  const first = stop.step && side === "both" && canvas.drawing.values.find((node) => stop.status.get(node.id) !== "same");
+  if (!first) return;
+  const box = canvas.drawing.visible(first.id);
+  const [x0, y0, x1, y1] = canvas.window(0);
+  const { k } = canvas.transform;
+  if (k < SMALL || !within([box.x, box.y, box.x + box.width, box.y + box.height], [x0, y0 + canvas.top / k, x1, y1])) canvas.flyTo(box);
 }
 
 function showSide(side) {
@@ -95,13 +107,13 @@ function toggle(group) {
 function foldAll() {
   view.open.clear();
   redraw(null);
-  canvas.fit();
+  canvas.fit(0, true);
 }
 
 function unfoldAll() {
   report.groups.forEach((_, group) => view.open.add(group));
   redraw(null);
-  canvas.fit();
+  canvas.fit(0, true);
 }
 
 function choose(id) {
@@ -156,18 +168,18 @@ function groupWords(box) {
     .map((what) => el("span", { class: what }, `${MARKS[what]}${box.counts[what]} `));
   return [
     el("p", {}, code(box.label, "strong")),
-    el("p", {}, plural(box.values, "value"), box.macs ? `, ${counted(box.macs)} MACs` : ""),
+    el("p", {}, groupFigures(box)),
     changes.length ? el("p", {}, ...changes) : null,
   ].filter(Boolean);
 }
 
 function valueWords({ node, status }) {
   const events = historyOf(node.id).filter(([stop]) => view.stop.step === null || stop === view.stop);
-  const old = view.stop.before.byId.get(node.id);
+  const old = wasOf(view.stop, node);
   return [
     el("p", {}, code(node.name, "strong")),
     el("p", {}, code(node.kind), " ", code(node.attributes), " ", code(node.type)),
-    status === "changed" && old && old.kind !== node.kind
+    old && (status === "changed" || status === "came") && (old.kind !== node.kind || old.attributes !== node.attributes)
       ? el("p", { class: "changed" }, "was ", code(old.kind), " ", code(old.attributes))
       : null,
     ...events
@@ -179,7 +191,9 @@ function valueWords({ node, status }) {
           el("b", {}, stop.step.pass),
           rule === stop.step.pass ? "" : ` · ${rule}`,
           el("br"),
-          el("span", { class: "muted" }, stop.step.why),
+          stop.step.does,
+          el("br"),
+          el("span", { class: "muted" }, "Why at this place: ", stop.step.why),
         ),
       ),
     node.madeFrom.length

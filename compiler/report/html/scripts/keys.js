@@ -14,7 +14,22 @@ const KEYS = [
   ["2", "charts", () => showView("charts")],
   ["3", "layers", () => showView("layers")],
   ["t", "light or dark", () => turnTheme()],
-  ["?", "these keys", () => document.getElementById("help").showModal()],
+  ["?", "keys and words", () => document.getElementById("help").showModal()],
+];
+const WORDS = [
+  ["value", "what one operator computes: a box of the graph, called by its name"],
+  ["scope", "a named part of the network that holds values and other scopes: a box that unfolds"],
+  ["pass", "a walk over the whole graph that improves it in one way; passes follow each other in an order"],
+  ["rewrite", "one place where a pass changed the graph: the values that it took, and those that it made for them"],
+  ["declined", "a place where a pass could have made a rewrite and did not, with the reason"],
+  ["stop", "where the slider stands: all passes together, from start to end, or one of them"],
+  ["went, came, changed", "the name is only in the graph before the stop; only after it; in both, but computed otherwise"],
+  ["fuse", "to make one operator of two that follow each other, as a batch norm goes into the weights of the convolution before it"],
+  ["hoist", "to move work up to where less of it is left: a stride moves before what would be computed and thrown away"],
+  ["MACs", "multiply-adds: a multiplication and the addition of its result; two FLOPs"],
+  ["arena", "the one block of memory in which activations lie, those at the same place that are not in use at once"],
+  ["CONV3-64/2", "a convolution with windows of 3\u00d73, 64 channels of output and, where it is more than 1, a stride of 2"],
+  ["-O2", "the level of optimization, from 0, no pass, to 3, all that keep the results"],
 ];
 const MOVES = { ArrowUp: "operand", ArrowDown: "reader", ArrowLeft: "left", ArrowRight: "right" };
 
@@ -30,6 +45,12 @@ function startKeys() {
       el("dd", {}, "from a box to those before, after and beside it"),
       el("dt", {}, el("kbd", {}, "Enter")),
       el("dd", {}, "choose a value, fold or unfold a group"),
+    ),
+    el("h2", {}, "Words"),
+    el(
+      "dl",
+      { class: "words" },
+      WORDS.map(([word, means]) => [el("dt", {}, word), el("dd", {}, means)]),
     ),
     el("form", { method: "dialog" }, el("button", {}, "Close")),
   );

@@ -25,12 +25,18 @@ function panelHead(node) {
   return [
     el("h2", {}, node.label),
     el("p", { class: "path" }, code(node.name, "strong")),
-    status && status !== "same" ? el("p", { class: `status ${status}` }, `${MARKS[status]} ${words[status]}`) : null,
+    status && status !== "same" ? el("p", { class: `status ${status}` }, `${MARKS[status]} ${words[status]}`, ...heirWords(node, status)) : null,
     node.source ? el("p", { class: "muted" }, "from ", code(node.source), node.scope ? [", in ", code(node.scope)] : "") : null,
     node.madeFrom.length
-      ? el("p", { class: "muted" }, "made from ", ...node.madeFrom.flatMap((id, i) => [i ? ", " : "", code(report.names[id])]))
+      ? el("p", { class: "muted" }, "made from ", ...nameLinks(node.madeFrom))
       : null,
   ].filter(Boolean);
+}
+
+// What stands for a value that went.
+function heirWords(node, status) {
+  const heir = status === "gone" ? heirsOf(view.stop).get(node.id) : undefined;
+  return heir === undefined ? [] : ["; ", ...nameLinks([heir]), " stands for it"];
 }
 
 function panelParts(node, graph) {
@@ -61,7 +67,7 @@ function table(rows) {
 }
 
 function isWhat(node) {
-  const old = view.stop.before.byId.get(node.id);
+  const old = wasOf(view.stop, node);
   const was = (field) =>
     old && old !== node && old[field] !== node[field] ? el("div", { class: "was" }, "was ", code(old[field] || "without")) : null;
   return table([
@@ -84,9 +90,11 @@ function costOf(node, graph) {
       ? el("span", { class: "share" }, el("span", { class: "meter" }, meter(node[field] / all)), ` ${percent(node[field] / all)}`)
       : null;
   };
-  const old = view.stop.before.byId.get(node.id);
-  const was = (field, words) =>
-    old && old !== node && old[field] !== node[field] ? el("div", { class: "was" }, `was ${words(old[field])}`) : null;
+  const sources = view.stop.after.byId.get(node.id) === node ? sourcesOf(view.stop, node.id) : [];
+  const was = (field, words) => {
+    const before = sources.reduce((total, each) => total + each[field], 0);
+    return sources.length && before !== node[field] ? el("div", { class: "was" }, `was ${words(before)}`) : null;
+  };
   return table([
     ["Multiply-adds", whole(node.macs), share("macs"), was("macs", whole)],
     ["FLOPs", whole(node.flops)],
@@ -197,8 +205,8 @@ function historyWords(node) {
     ? el(
         "ol",
         { class: "entries" },
-        events.map(([stop, [rule, root, took, made]]) => {
-          const role = root === node.id ? "computed anew" : made.includes(node.id) ? "made" : "taken";
+        events.map(([stop, [rule, root, took, made, came]]) => {
+          const role = root === node.id ? "computed anew" : [...made, ...came].includes(node.id) ? "made" : took.includes(node.id) ? "taken" : "changed";
           return el(
             "li",
             {},
@@ -215,8 +223,9 @@ function historyWords(node) {
               el(
                 "span",
                 { class: "reason" },
-                `${role} by ${rule}${root === node.id ? "" : ` for ${report.names[root]}`}: ${stop.step.why}`,
+                `${role} by ${rule}${root === node.id ? "" : ` for ${report.names[root]}`}: ${stop.step.does}`,
               ),
+              el("span", { class: "reason" }, `Why at this place: ${stop.step.why}`),
             ),
           );
         }),

@@ -9,7 +9,17 @@ function startPasses() {
   slider.addEventListener("input", () => goTo(Number(slider.value)));
   document
     .getElementById("ticks")
-    .replaceChildren(...stops.map((stop) => el("span", { class: stop.step ? (stop.step.rewrites.length ? "did" : "declined") : "all" })));
+    .replaceChildren(
+      ...stops.map((stop) =>
+        el("span", { class: stop.step ? (stop.step.rewrites.length ? "did" : "declined") : "all", title: stopName(stop), onclick: () => goTo(stop.number) }),
+      ),
+    );
+  const last = stops[stops.length - 1];
+  document.getElementById("ends").replaceChildren(
+    el("span", {}, stops[0].step ? `start: ${stopName(stops[0])}` : "from start to end"),
+    el("span", {}, last.step ? `end: ${last.step.pass}` : ""),
+  );
+  slider.title = stops.map(stopName).join(", ");
   showStops();
 }
 
@@ -18,7 +28,12 @@ function goTo(number) {
   if (stop === view.stop) return;
   showStop(stop);
   showStops();
+  flyToChange();
   say(stop.step ? `${stop.step.pass}: ${stop.step.does}` : "all passes together");
+}
+
+function stopName(stop) {
+  return stop.step ? stop.step.pass : report.steps.length ? "All passes, from start to end" : "As it came";
 }
 
 function showStops() {
@@ -38,6 +53,7 @@ function stopEntry(stop) {
     "button",
     { class: "stop", "aria-current": isCurrent ? "step" : null, onclick: () => goTo(stop.number) },
     el("span", { class: "name" }, title),
+    !stop.step && report.steps.length ? el("span", { class: "range muted" }, "from start to end") : null,
     el("span", { class: "deltas" }, ...deltasOf(stop)),
   );
   return el("li", { class: isCurrent ? "current" : "" }, head, isCurrent ? stopDetails(stop) : null);
@@ -58,7 +74,8 @@ function stopDetails(stop) {
   const details = el("div", { class: "details" });
   if (step) {
     if (step.does) details.append(el("p", { class: "does" }, step.does));
-    details.append(el("p", { class: "why" }, el("b", {}, "Why here: "), step.why));
+    details.append(el("p", { class: "why" }, el("b", {}, "Why at this place: "), step.why));
+    details.append(...checkOf(stop));
     if (step.problem) details.append(el("p", { class: "gone" }, `Rolled back: ${step.problem}`));
   }
   details.append(totalsTable(stop));
@@ -87,6 +104,14 @@ function stopDetails(stop) {
 function notesUnder(title, notes) {
   const lines = notes.map((note) => el("li", {}, note));
   return notes.length ? [el("section", {}, el("h3", {}, title), el("ul", { class: "notes" }, lines))] : [];
+}
+
+// Whether its result is the same, and by how much.
+function checkOf({ step, before, after }) {
+  if (before === after) return [];
+  const verdict = report.verdicts[step.pass];
+  if (verdict) return [el("p", { class: "check better" }, `✓ ${verdict}`)];
+  return report.unchecked ? [el("p", { class: "check muted" }, "Whether its result is the same is not checked here: ", code(report.unchecked))] : [];
 }
 
 function totalsTable({ was, now, before, after }) {
@@ -125,48 +150,69 @@ function signedPercent(share) {
   return (share > 0 ? "+" : "\u2212") + percent(Math.abs(share));
 }
 
-// Groups, and values in none, whose multiply-adds a stop changed, the greatest change first: [group, value in it, before, after].
-function mostChanged({ before, after }) {
+// Groups, and values in none, whose multiply-adds a stop changed, the greatest change first: [group, before, after, values in it], each value
+// by its name with [before, after], that of the greatest change first.
+function mostChanged(stop) {
+  const { before, after } = stop;
   const sums = new Map();
-  const owner = new Map(after.nodes.flatMap((node) => node.madeFrom.map((id) => [id, node.id]))); // of what went into another value
+  const heirs = heirsOf(stop);
   const add = (nodes, side) => {
     for (const node of nodes.filter((each) => each.macs)) {
-      const id = after.byId.has(node.id) ? node.id : (owner.get(node.id) ?? node.id);
+      const id = after.byId.has(node.id) ? node.id : (heirs.get(node.id) ?? node.id);
       const group = placeOf(id),
         key = group === ROOT ? `n${id}` : group;
-      if (!sums.has(key)) sums.set(key, [group, id, 0, 0]);
-      sums.get(key)[side] += node.macs;
+      if (!sums.has(key)) sums.set(key, [group, 0, 0, new Map()]);
+      const sum = sums.get(key),
+        values = sum[3];
+      sum[side] += node.macs;
+      if (!values.has(id)) values.set(id, [0, 0]);
+      values.get(id)[side - 1] += node.macs;
     }
   };
-  add(before.nodes, 2);
-  add(after.nodes, 3);
+  add(before.nodes, 1);
+  add(after.nodes, 2);
   const found = [...sums.values()];
-  if (d3.sum(found, (each) => each[2]) === d3.sum(found, (each) => each[3])) return [];
-  return found.filter((each) => each[2] !== each[3]).sort((a, b) => Math.abs(b[3] - b[2]) - Math.abs(a[3] - a[2]));
+  if (d3.sum(found, (each) => each[1]) === d3.sum(found, (each) => each[2])) return [];
+  const change = ([, was, now]) => Math.abs(now - was);
+  const first = (values) => [...values].map(([id, pair]) => [id, ...pair]).sort((a, b) => change(b) - change(a));
+  return found
+    .filter(change)
+    .sort((a, b) => change(b) - change(a))
+    .map(([group, was, now, values]) => [group, was, now, first(values)]);
 }
 
-function placeEntry([group, id, was, now]) {
+function placeEntry([group, was, now, [[id, old, fresh]]]) {
   const label =
     group === ROOT
       ? report.names[id]
       : pathToGroup(group)
           .map((each) => report.groups[each][1])
           .join(".");
-  return entry(id, [code(label), el("span", { class: "right" }, `${counted(was)} → ${counted(now)}`)]);
+  const most = group === ROOT ? null : el("span", { class: "reason" }, `most at ${report.names[id]}: ${counted(old)} → ${counted(fresh)}`);
+  return entry(id, [code(label), el("span", { class: "right" }, `${counted(was)} → ${counted(now)}`), most].filter(Boolean));
 }
 
-function rewriteEntry([rule, root, took, made]) {
-  const names = (ids) =>
-    ids.length
-      ? ids
-          .slice(0, 4)
-          .map((id) => report.names[id])
-          .join(", ") + (ids.length > 4 ? ` and ${ids.length - 4} more` : "")
-      : "nothing";
-  return entry(root, [
-    code(report.names[root]),
-    el("span", { class: "reason" }, took.length || made.length ? `${rule}: took ${names(took)}; made ${names(made)}` : rule),
-  ]);
+function rewriteEntry([rule, root, took, made, came, changed]) {
+  const parts = [
+    ["took", took],
+    ["made", made],
+    ["so came", came],
+    ["so changed", changed],
+  ].filter(([, ids]) => ids.length);
+  const said = parts.flatMap(([what, ids], i) => [`${i ? "; " : ""}${what} `, ...nameLinks(ids)]);
+  const head = el("button", { class: "entry", onclick: () => fly(root) }, code(report.names[root]));
+  return el("li", {}, head, el("span", { class: "reason told" }, rule, said.length ? ": " : "", said));
+}
+
+// Names that are flown to; of many the first ones, and all where one asks.
+function nameLinks(ids, few = 4) {
+  const named = (id, i) => [i ? ", " : "", el("button", { class: "link", onclick: () => fly(id) }, code(report.names[id]))];
+  if (ids.length <= few) return ids.flatMap(named);
+  const rest = el("span", {});
+  const more = el("button", { class: "link more", onclick: () => rest.replaceChildren(...ids.slice(few).flatMap((id) => named(id, 1))) });
+  more.append(` and ${ids.length - few} more`);
+  rest.append(more);
+  return [...ids.slice(0, few).flatMap(named), rest];
 }
 
 function entry(id, children) {

@@ -1,7 +1,6 @@
 // What the page is made of, and in which order it comes to be. Charts and the table are drawn when they are first looked at, or printed.
 
 const LATER = { charts: startCharts, layers: startTable };
-const THEMES = ["auto", "light", "dark"];
 
 function showView(name) {
   if (LATER[name]) {
@@ -18,16 +17,22 @@ function showView(name) {
 
 function turnTheme() {
   const root = document.documentElement;
-  const now = THEMES[(THEMES.indexOf(root.dataset.theme || "auto") + 1) % THEMES.length];
+  const own = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"; // of the reader, where nothing was turned
+  const now = (root.dataset.theme === "auto" ? own : root.dataset.theme) === "dark" ? "light" : "dark";
   root.dataset.theme = now;
-  document.getElementById("theme").textContent = { auto: "◐", light: "☀", dark: "☾" }[now];
-  document.getElementById("theme").title = `theme: ${now}`;
+  const button = document.getElementById("theme");
+  button.textContent = { light: "☀", dark: "☾" }[now];
+  button.title = `theme: ${now}`;
 }
 
 function showVerdict() {
   const checks = report.checks || [];
   const verdict = document.getElementById("verdict");
   const fine = checks.filter(([, agrees]) => agrees).length;
+  if (!checks.length && report.unchecked) {
+    const said = el("span", {}, "whether the results are the same is not checked here: ", code(report.unchecked));
+    verdict.replaceChildren(el("p", { class: "unchecked" }, said));
+  }
   if (checks.length) {
     verdict.replaceChildren(
       el(
@@ -52,8 +57,9 @@ function showVerdict() {
 
 document.getElementById("title").append(code(report.title));
 document.getElementById("subject").textContent = `${report.subject} · convc ${report.convc}`;
-document.documentElement.dataset.theme = "dark"; // the turn after which is the reader's own
-turnTheme();
+document.documentElement.dataset.theme = "auto";
+document.getElementById("theme").textContent = "◐";
+document.getElementById("theme").addEventListener("click", turnTheme);
 showVerdict();
 for (const tab of document.querySelectorAll("#tabs button")) tab.addEventListener("click", () => showView(tab.dataset.view));
 if (stops[0].before === stops[0].after) view.side = "after";
