@@ -13,6 +13,7 @@ from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.report.html.page import html_report
 from convc.compiler.report.html.report import Report, Verdict
 from convc.ir.graph import Graph
+from convc.models import ZOO
 from convc.passes.manager import run_passes
 from convc.passes.pipelines import LEVELS
 from convc.tests.support.browser import Seen, started
@@ -45,6 +46,11 @@ def look(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Seen]]:
         assert [url for url in seen.asked if not url.startswith("file:") or not url.endswith(".html")] == []
         assert len(seen.asked) == 1
         seen.close()
+
+
+@pytest.fixture
+def resnet(look: Callable[..., Seen]) -> Seen:
+    return look(ZOO["resnet50"].network())
 
 
 @pytest.fixture

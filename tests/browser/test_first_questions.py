@@ -13,11 +13,6 @@ pytestmark = pytest.mark.browser
 HOIST = 2  # the stop of hoist-stride in resnet50
 
 
-@pytest.fixture
-def resnet(look):
-    return look(ZOO["resnet50"].network())
-
-
 def scale_and_place(seen):
     x, y, k = map(float, re.findall(r"-?[\d.]+", seen.page.get_attribute("#canvas .world", "transform")))
     return k, x, y

@@ -19,11 +19,6 @@ pytestmark = pytest.mark.browser
 MINUS = "\N{MINUS SIGN}"
 
 
-@pytest.fixture
-def resnet(look):
-    return look(ZOO["resnet50"].network())
-
-
 def transform(seen):
     return seen.page.get_attribute("#canvas .world", "transform")
 
