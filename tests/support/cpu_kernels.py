@@ -58,3 +58,13 @@ def runner(function: Any, dtype: Any = np.float32) -> Callable[[list[Array], tup
 
 def call(function: Any, operands: list[Array], shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
     return runner(function, dtype)(operands, shape)
+
+
+def same_bits_by_threads(function: Any, operands: list[Array], shape: tuple[int, ...]) -> bool:
+    """Whether two threads and one make the same bits."""
+    run, threads = runner(function), tvm(2).get_global_func("runtime.config_threadpool")
+    two = run(operands, shape)
+    threads(1, 1)
+    one = run(operands, shape)
+    threads(1, 2)
+    return np.array_equal(one, two)

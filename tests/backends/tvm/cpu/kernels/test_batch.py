@@ -14,14 +14,13 @@ from convc.backends.tvm.cpu.kernels.epilogue import EpilogueStep
 from convc.backends.tvm.cpu.kernels.layout import block_channels
 from convc.backends.tvm.cpu.kernels.pointwise import gate
 from convc.backends.tvm.cpu.plan import plan
-from convc.backends.tvm.host import tvm
 from convc.compiler.checking.node_bounds import check_nodes
 from convc.compiler.engines.tvm import TVM
 from convc.compiler.files.inputs import random_inputs
 from convc.ir.ops.activation import RELU
 from convc.ir.ops.elementwise import ADD
 from convc.ir.ops.norm import BATCH_NORM, BatchNorm
-from convc.tests.support.cpu_kernels import blocked_shape, call, draw, from_blocks, into_blocks, runner
+from convc.tests.support.cpu_kernels import blocked_shape, call, draw, from_blocks, into_blocks, same_bits_by_threads
 from convc.tests.support.cpu_plans import kernels
 from convc.tests.support.graphs import typed_graph
 from convc.tests.support.tvm_modules import build_and_hold
@@ -50,13 +49,7 @@ def test_what_is_not_finite_stays_in_its_channel():
 
 
 def test_threads_change_no_bit_of_a_sum():
-    x, threads = into_blocks(draw(11, 16, 40, 40)), tvm(2).get_global_func("runtime.config_threadpool")
-    run = runner(channel_sums(None, 16, 40, 40, (16,)))
-    two = run([x], (16,))
-    threads(1, 1)
-    one = run([x], (16,))
-    threads(1, 2)
-    assert np.array_equal(one, two)
+    assert same_bits_by_threads(channel_sums(None, 16, 40, 40, (16,)), [into_blocks(draw(11, 16, 40, 40))], (16,))
 
 
 @pytest.mark.parametrize("named", [False, True])

@@ -7,11 +7,10 @@ import pytest
 
 from convc.backends.tvm.cpu.kernels.depthwise_gradient import depthwise_weight_gradient
 from convc.backends.tvm.cpu.kernels.windows import Window
-from convc.backends.tvm.host import tvm
 from convc.backends.tvm.processor import AVX2, AVX512
 from convc.ir.ops.conv_weight_gradient import CONV2D_WEIGHT_GRADIENT, Conv2dWeightGradient
 from convc.ir.types import Array
-from convc.tests.support.cpu_kernels import call, draw, into_blocks, runner
+from convc.tests.support.cpu_kernels import call, draw, into_blocks, same_bits_by_threads
 from convc.tests.support.cpu_plans import kernels
 from convc.tests.support.graphs import typed_graph
 
@@ -43,12 +42,7 @@ def test_depthwise_weight_gradients(case: tuple, named: bool):
 def test_threads_change_no_bit():
     window, shape = Window(40, 40, (3, 3), (1, 1), (1, 1, 1, 1)), (16, 1, 3, 3)
     operands = [into_blocks(draw(11, 16, 40, 40)), into_blocks(draw(11, 16, 40, 40))]
-    run, threads = runner(depthwise_weight_gradient(None, 16, window)), tvm(2).get_global_func("runtime.config_threadpool")
-    two = run(operands, shape)
-    threads(1, 1)
-    one = run(operands, shape)
-    threads(1, 2)
-    assert np.array_equal(one, two)
+    assert same_bits_by_threads(depthwise_weight_gradient(None, 16, window), operands, shape)
 
 
 def test_a_sum_of_many_pixels_rounds_as_one_of_few():

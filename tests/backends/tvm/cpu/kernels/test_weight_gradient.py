@@ -10,10 +10,9 @@ import pytest
 from convc.backends.tvm.cpu.kernels.arrange import arrange
 from convc.backends.tvm.cpu.kernels.weight_gradient import WeightGradient, weight_gradient
 from convc.backends.tvm.cpu.kernels.windows import Window
-from convc.backends.tvm.host import tvm
 from convc.backends.tvm.processor import AVX2, AVX512
 from convc.ir.ops.conv_weight_gradient import CONV2D_WEIGHT_GRADIENT, Conv2dWeightGradient
-from convc.tests.support.cpu_kernels import call, draw, into_blocks, runner
+from convc.tests.support.cpu_kernels import call, draw, into_blocks, same_bits_by_threads
 
 LONG_ROW = (1, 5, 5, 3, 20, (3, 31), (1, 1), (1, 15, 1, 15))  # of more taps than there are registers
 CASES = [  # images, channels, filters, rows, columns, then the window
@@ -77,12 +76,7 @@ def test_a_sum_of_many_pixels_rounds_as_one_of_few():
 def test_threads_change_no_bit():
     window = Window(14, 14, (3, 3), (1, 1), (1, 1, 1, 1))
     operands, shape = [into_blocks(draw(5, 16, 14, 14)), into_blocks(draw(5, 16, 14, 14))], (16, 16, 3, 3)
-    run, threads = runner(weight_gradient(WeightGradient(None, 16, 16, window))), tvm(2).get_global_func("runtime.config_threadpool")
-    two = run(operands, shape)
-    threads(1, 1)
-    one = run(operands, shape)
-    threads(1, 2)
-    assert np.array_equal(one, two)
+    assert same_bits_by_threads(weight_gradient(WeightGradient(None, 16, 16, window)), operands, shape)
 
 
 def test_parameters_are_arranged_by_places():

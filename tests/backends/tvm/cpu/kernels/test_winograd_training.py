@@ -13,7 +13,6 @@ from convc.backends.tvm.cpu.kernels.winograd.weight_gradient import TiledWeightG
 from convc.backends.tvm.cpu.plan import plan
 from convc.backends.tvm.cpu.product_errors import error_bound
 from convc.backends.tvm.cpu.unit_strides import turned
-from convc.backends.tvm.host import tvm
 from convc.backends.tvm.processor import AVX2, AVX512
 from convc.compiler.checking.node_bounds import check_nodes
 from convc.compiler.engines.tvm import tvm_engine
@@ -21,7 +20,7 @@ from convc.compiler.files.inputs import random_inputs
 from convc.ir.ops.conv_transpose import CONV_TRANSPOSE2D, ConvTranspose2d
 from convc.ir.ops.conv_weight_gradient import CONV2D_WEIGHT_GRADIENT, Conv2dWeightGradient
 from convc.ir.types import Array
-from convc.tests.support.cpu_kernels import call, draw, into_blocks, runner
+from convc.tests.support.cpu_kernels import call, draw, into_blocks, same_bits_by_threads
 from convc.tests.support.cpu_plans import kernels
 from convc.tests.support.graphs import typed_graph
 
@@ -102,12 +101,7 @@ def test_a_sum_of_many_pixels_rounds_as_one_of_few():
 def test_threads_change_no_bit():
     size, shape = TiledWeightGradient(2, None, 16, 48, 14, 14, PADS), (48, 16, 3, 3)
     operands = [into_blocks(draw(9, 16, 14, 14)), into_blocks(draw(9, 48, 14, 14))]
-    run, threads = runner(tiled_weight_gradient(size)), tvm(2).get_global_func("runtime.config_threadpool")
-    two = run(operands, shape)
-    threads(1, 1)
-    one = run(operands, shape)
-    threads(1, 2)
-    assert np.array_equal(one, two)
+    assert same_bits_by_threads(tiled_weight_gradient(size), operands, shape)
 
 
 def test_a_step_takes_tiles_all_the_way():
