@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ __all__ = ["gru", "lstm", "rnn"]
 Cell = Callable[["_Sequence", Any], None]  # one step: from gates, state and cell to the next, for one hidden value or all
 
 
-class _Sequence:
+class _Sequence(ABC):
     """The statements of one sequence in one direction: `x`, `w`, `r` and optional operands, `gates`, `state`, `cell` in scratch."""
 
     def __init__(self, emitter: RelaxEmitter, node: Node, write: Statements, buffers: Sequence[Any]) -> None:
@@ -109,8 +110,9 @@ class _Sequence:
         at = j + which * self.hidden
         return self.gates[at] + self.kept[at]
 
+    @abstractmethod
     def next(self, d: int) -> None:
-        raise NotImplementedError
+        """Write the step that makes the next state, of direction `d`."""
 
 
 class _Rnn(_Sequence):
