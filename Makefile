@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test test-slow check lint docs bench fuzz fuzz-onnx fuzz-nightly exporters test-torch test-browser gpu-prepare gpu-check clean
+.PHONY: demo test test-slow check lint docs site bench fuzz fuzz-onnx fuzz-nightly exporters test-torch test-browser gpu-prepare gpu-check clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -31,6 +31,15 @@ test-slow: $(STAMP) test-torch test-browser
 # the pages of ops and passes, from their tables; a test fails where they are not current
 docs: $(STAMP)
 	$(BIN)/python docs/generate.py
+
+# docs/ as a site in build/site, which opens from a disk and fetches nothing; a link or anchor that leads nowhere ends it
+SITE_STAMP := .venv/.site
+$(SITE_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	touch $(SITE_STAMP)
+
+site: $(SITE_STAMP)
+	$(BIN)/python docs/site/build.py
 
 bench: $(STAMP)
 	$(BIN)/python tests/bench/bars.py
@@ -79,10 +88,10 @@ exporters: $(TORCH_STAMP)
 test-torch: $(TORCH_STAMP)
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 .venv-torch/bin/python -m pytest tests/torch
 
-# HTML reports in the system's Chromium; pictures of them are left in build/report
+# HTML reports and the site in the system's Chromium; pictures of them are left in build/report
 BROWSER_STAMP := .venv/.browser
 $(BROWSER_STAMP): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[browser]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[browser,docs]"
 	touch $(BROWSER_STAMP)
 
 test-browser: $(BROWSER_STAMP)
