@@ -23,7 +23,7 @@ from ..engines.peers import installed_peers
 from ..engines.table import engine_named, measurable
 from ..files.model import Request
 from ..report.html.report import KernelRun, Peaks, Report
-from .console import Console, echo, emit_json, print_table
+from .console import Console, emit_json, print_table, tell
 from .html_file import write_html
 from .options import THREADS, html_option, model_options
 
@@ -127,12 +127,12 @@ def _print(measured: Measured) -> None:
         ]
         print_table(rows, ("engine", "median ms", "p10", "p90", "GF/s", "of peak", f"over {first.engine}", "ready in s"))
     if measured.layers:
-        echo()
+        tell("")
         rows = [_row(layer, measured.peak) for layer in measured.layers]
         print_table(rows, ("us", "share", "GF/s", "of peak", "GB/s", "MB", "kernel", "nodes"))
         total = sum(layer.microseconds for layer in measured.layers)
         longest = sum(layer.microseconds for layer in measured.layers if layer.on_longest_path)
-        echo(f"{total:.0f} us in {len(rows)} kernels, {longest:.0f} us of them on the longest path")
+        tell(f"{total:.0f} us in {len(rows)} kernels, {longest:.0f} us of them on the longest path")
 
 
 def _row(layer: LayerTime, peak: float | None) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ from ..engines.optimize import optimize
 from ..files.inputs import read_inputs
 from ..files.model import Request
 from ..report.text import graph_diff
-from .console import Console, echo, emit_json
+from .coloured import print_changes
+from .console import Console, emit_json, tell
 from .options import PassOptions, model_options, pass_options
 from .pictures import entering_from
 from .pipeline import steps_of
@@ -37,10 +38,10 @@ def command(console: Console, request: Request, files: tuple[str, ...], seed: in
         if as_json:
             emit_json({"bad": None, "passes": [step.name for step in steps]})
         else:
-            echo(f"no pass changes the results: {', '.join(step.name for step in steps)}")
+            tell(f"no pass changes the results: {', '.join(step.name for step in steps)}")
         return
     if as_json:
         emit_json({"bad": {"pass": found.name, "rewrite": found.number, "complaint": found.complaint}})
     else:
-        echo("\n".join(graph_diff(found.before, found.after)))
+        print_changes(graph_diff(found.before, found.after))
     raise Mismatch(str(found))

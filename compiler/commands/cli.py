@@ -11,7 +11,7 @@ from ...ir.errors import UsageError
 from ...ir.suggest import did_you_mean
 from ...ir.version import __version__
 from ..dsl.zoo_entry import ZooEntry
-from .console import Console, refuse_repeats, run_request
+from .console import Console, refuse_repeats, run_request, talkative
 
 __all__ = ["main"]
 
@@ -47,7 +47,7 @@ class Lazy(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f".{cmd_name}", __package__).command
-        return command
+        return talkative(command)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Raises: UsageError for a command that does not exist, with the nearest name, and for an option that is given twice."""
@@ -70,11 +70,8 @@ def main(zoo: Mapping[str, ZooEntry]) -> None:
 
     @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
     @click.version_option(__version__, prog_name="convc")
-    @click.option("-v", "--verbose", count=True, help="Say more.")
-    @click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors.")
     @click.pass_context
-    def convc(ctx: click.Context, verbose: int, quiet: bool) -> None:
+    def convc(ctx: click.Context) -> None:
         """The CNN compiler that shows its work."""
-        ctx.obj = Console(zoo, -1 if quiet else verbose)
 
-    run_request(convc)
+    run_request(talkative(convc), Console(zoo))

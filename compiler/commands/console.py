@@ -10,7 +10,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
@@ -21,13 +21,15 @@ from ...ir.legible import escaped
 from ...ir.memory import memory_sentences
 from ..dsl.zoo_entry import ZooEntry
 from ..files.model import Request, load
+from .terminal import screen_of, table_lines, table_width, wrapped
 
 if TYPE_CHECKING:
     from ..files.artifact import Artifact
 
-__all__ = ["Console", "echo", "emit_json", "print_table", "refuse_repeats", "run_request"]
+__all__ = ["Console", "echo", "emit_json", "fits", "print_table", "refuse_repeats", "run_request", "talkative", "tell"]
 
 
+QUIET = "Say nothing but results and errors."
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 UNSEEN = re.compile(rf"{COLOUR.pattern}|[^\n\t -~\xa0-\uffff]")
 
@@ -42,6 +44,11 @@ class Console:
     def say(self, text: str, level: int = 0) -> None:
         """A line on stderr, for people; `level` 1 needs -v, and -q silences all."""
         if self.verbosity >= level:
+            tell(text, err=True)
+
+    def show(self, text: str) -> None:
+        """IR text on stderr, which -q silences: no line of it is broken."""
+        if self.verbosity >= 0:
             echo(text, err=True)
 
     def load(self, request: Request, artifact: Artifact | None = None) -> Graph:
@@ -53,14 +60,29 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
     click.echo(UNSEEN.sub(lambda found: found[0] if COLOUR.fullmatch(found[0]) else escaped(found[0]), text), err=err, nl=nl)
 
 
-def print_table(rows: Sequence[Sequence[str]], headings: Sequence[str] = ()) -> None:
-    """Aligned columns on stdout. Nothing is wrapped: a narrow terminal scrolls rather than break an expression."""
-    from rich.cells import cell_len
+def tell(text: str, *, err: bool = False, hang: int = 4, bold: bool = False, fg: str | None = None) -> None:
+    """Lines for people: broken between words where a terminal has no room for them, in a colour where it shows any. What programs read
+    or people copy, such as IR text, goes through `echo`.
+    """
+    screen = screen_of(sys.stderr if err else sys.stdout)
+    for line in text.split("\n"):
+        for part in wrapped(line, screen.width, hang):
+            echo(click.style(part, fg=fg, bold=bold or None) if screen.coloured and (bold or fg) else part, err=err)
 
+
+def print_table(rows: Sequence[Sequence[str]], headings: Sequence[str] = ()) -> None:
+    """Aligned columns on stdout; on a terminal that is too narrow cells go on below themselves."""
     lines = [[escaped(cell, backslash=False) for cell in row] for row in ([headings, *rows] if headings else rows)]
-    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
-    padded = ((cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)) for row in lines)
-    echo("\n".join("  ".join(row).rstrip() for row in padded))
+    screen = screen_of(sys.stdout)
+    for number, row in enumerate(table_lines(lines, screen.width)):
+        for line in row:
+            echo(click.style(line, bold=True) if screen.coloured and headings and not number else line)
+
+
+def fits(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether stdout has room for this table without breaking a cell."""
+    width = screen_of(sys.stdout).width
+    return width is None or not rows or table_width(rows) <= width
 
 
 def emit_json(value: Any) -> None:
@@ -95,19 +117,38 @@ def _warn(
 ) -> None:
     """Ours are sentences for users; those of packages say whose line it was."""
     ours = issubclass(category, PassRolledBack)
-    echo(f"convc: warning: {message}" if ours else warnings.formatwarning(message, category, filename, lineno, line), err=True)
+    tell(f"convc: warning: {message}" if ours else warnings.formatwarning(message, category, filename, lineno, line), err=True)
 
 
-def run_request(command: click.Group) -> None:
-    """Run `command` as a process: refusals are one sentence on stderr and their exit code."""
+def talkative(command: click.Command) -> click.Command:
+    """With -v and -q, which stand before a command's name as well as behind it, where one looks for them."""
+    if not any(param.name == "quiet" for param in command.params):
+        more = click.Option(["-v", "--verbose"], count=True, expose_value=False, callback=_louder, help="Say more.")
+        less = click.Option(["-q", "--quiet"], is_flag=True, expose_value=False, callback=_quiet, help=QUIET)
+        command.params += [more, less]
+    return command
+
+
+def _louder(context: click.Context, param: click.Parameter, more: int) -> None:
+    console: Console = context.obj
+    context.obj = replace(console, verbosity=console.verbosity + more) if console.verbosity >= 0 else console
+
+
+def _quiet(context: click.Context, param: click.Parameter, is_quiet: bool) -> None:
+    if is_quiet:
+        context.obj = replace(context.obj, verbosity=-1)
+
+
+def run_request(command: click.Command, console: Console) -> None:
+    """Run `command` as a process, which says what `console` lets it: refusals are one sentence on stderr and their exit code."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that what is half-written is taken away
     warnings.showwarning = _warn
     try:
-        with command.make_context("convc", sys.argv[1:]) as context, memory_sentences():
+        with command.make_context("convc", sys.argv[1:], obj=console) as context, memory_sentences():
             command.invoke(context)
         sys.stdout.flush()
     except ConvcError as error:
-        echo(f"convc: {error}", err=True)
+        tell(f"convc: {error}", err=True, hang=2)
         sys.exit(error.exit_code)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)

@@ -20,11 +20,11 @@ from ...passes.rewriting.ledger import Rewrite
 from ..engines.onnxruntime import ONNXRUNTIME
 from ..files.model import Request
 from ..report.html.report import Report, Verdict
-from ..report.text import graph_diff, stage_line
+from ..report.text import graph_diff, rewrites_of, stage_line, totals_line
 from ..training.memory import step_within, words_of
 from ..training.step import training_step
 from .coloured import print_changes
-from .console import Console, echo, emit_json, print_table
+from .console import Console, echo, emit_json, print_table, tell
 from .html_file import write_html
 from .options import MEMORY, SHARE, PassOptions, html_option, model_options, pass_options
 from .pipeline import run_pipeline
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from ..checking.oracle import Agreement
 
 __all__ = ["command"]
+
+PLACES = 4  # of a pass's rewrites that are named
 
 
 @click.command("inspect")
@@ -60,7 +62,7 @@ def command(
     html: Path | None,
     as_json: bool,
 ) -> None:
-    """Show what each pass does to MODEL."""
+    """Show what the passes change in MODEL. With -v also those that change nothing, every place, and what was declined."""
     if memory is not None and not training:
         raise UsageError("--memory is of a step of training; give --training too")
     loaded = console.load(request)
@@ -84,18 +86,47 @@ def command(
     if as_json:
         emit_json([_record(stage) for stage in trace])
         return
-    before = original
+    _print(original, trace, everything=console.verbosity > 0, context=context if diff else None)
+
+
+def _print(original: Graph, trace: Sequence[Stage], *, everything: bool, context: int | None) -> None:
+    """What each pass changed, and what all of them did together. With `everything` also passes that changed nothing, each place that was
+    rewritten, and what was declined; with `context`, which counts lines around a change, the difference."""
+    before, idle = original, list[str]()
     for stage in trace:
-        if before.nodes and all(node.type is not None for node in before.nodes):
-            echo(stage_line(before, stage))
+        if everything or stage.changed or stage.problem:
+            tell(stage_line(before, stage) if _is_typed(before) else _untyped_line(stage), bold=stage.changed)
+            tell(f"    why: {stage.why}")
+            if stage.problem:
+                tell(f"    rolled back: {stage.problem}", fg="red")
+            if stage.changed:
+                tell(f"    at {_places(stage.rewrites, everything=everything)}")
+            for decline in stage.declined if everything else ():
+                tell(f"    declined at %{decline.root}: {decline.why}")
+            if context is not None:
+                print_changes(graph_diff(before, stage.graph, context), indent="    ")
         else:
-            echo(f"{stage.name}: {len(stage.rewrites)} rewrites, {stage.seconds * 1e3:.1f} ms")
-        echo(f"    why: {stage.why}")
-        for decline in stage.declined if console.verbosity > 0 else ():
-            echo(f"    declined at %{decline.root}: {decline.why}")
-        if diff:
-            print_changes(graph_diff(before, stage.graph, context), indent="    ")
+            idle.append(stage.name)
         before = stage.graph
+    changed = sum(stage.changed for stage in trace)
+    tell(f"{changed} of {len(trace)} passes changed it" + (f"; -v shows the others too: {', '.join(idle)}" if idle else ""))
+    if changed and _is_typed(original):
+        tell(totals_line(original, trace[-1]), bold=True)
+
+
+def _is_typed(graph: Graph) -> bool:
+    return bool(graph.nodes) and all(node.type is not None for node in graph.nodes)
+
+
+def _untyped_line(stage: Stage) -> str:
+    return f"{stage.name}: {rewrites_of(stage)}, {stage.seconds * 1e3:.1f} ms"
+
+
+def _places(rewrites: Sequence[Rewrite], *, everything: bool) -> str:
+    """The nodes whose values are computed anew, the first of them unless `everything` is wanted."""
+    roots = list(dict.fromkeys(f"%{rewrite.root}" for rewrite in rewrites))
+    shown = roots if everything or len(roots) <= PLACES + 1 else roots[:PLACES]
+    return ", ".join(shown) + (f" and {len(roots) - len(shown)} more" if len(shown) < len(roots) else "")
 
 
 def _verdicts(trace: Sequence[Stage], seen: Sequence[tuple[Graph, Sequence[Agreement]]]) -> list[Verdict]:

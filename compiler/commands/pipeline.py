@@ -65,7 +65,7 @@ def _tell(console: Console, stage: Stage, asked: PassOptions, *, declines: bool)
     from ...ir.printer import print_graph
 
     if stage.name in asked.print_ir_after or (asked.print_ir_after_change and stage.changed):
-        console.say(f"# after {stage.name}\n{print_graph(stage.graph)}")
+        console.show(f"# after {stage.name}\n{print_graph(stage.graph)}")
     for decline in stage.declined if declines else ():
         console.say(f"{stage.name} declined at %{decline.root}: {decline.why}", level=1)
     if asked.time_passes:

@@ -35,7 +35,7 @@ from ..report.html.report import PlanCurve, Report
 from ..training.memory import step_within, words_of
 from ..training.onnx_step import export_training
 from ..training.step import training_step
-from .console import Console, echo, emit_json, print_table
+from .console import Console, emit_json, print_table, tell
 from .html_file import write_html
 from .options import MEMORY, SHARE, THREADS, check_suffix, gather, html_option, model_options, need_only
 from .pictures import entering_from, warn_of_lost
@@ -185,7 +185,7 @@ def _plan_memory(console: Console, request: Request, share: float, given: PlanOp
         emit_json({"model": request.model, **{key: value for key, value in vars(found).items() if key != "graph"}, "share": found.share})
     else:
         print_table([(f"{place}", ", ".join(names)) for place, names in enumerate(found.groups, 1)], ("", "computed again"))
-        echo(words_of(found, step))
+        tell(words_of(found, step))
 
 
 def _budget(given: PlanOptions) -> Budget | None:
@@ -284,7 +284,7 @@ def _print(found: Certificate) -> None:
     rows = [(line.name, line.split, *(f"{e:.4f}" for e in (line.predicted, line.measured, line.accumulated))) for line in found.layers]
     print_table(rows, ("layer", "split", "predicted", "measured", "accumulated"))
     for line in lines_of(found):
-        echo(line)
+        tell(line)
 
 
 def _advise(graph: Graph, as_json: bool) -> None:
@@ -301,7 +301,7 @@ def _advise(graph: Graph, as_json: bool) -> None:
         rows = [(c.name, _millions(c.macs), f"{c.form}, {c.width}", _millions(c.reduced), f"{c.reduced / c.macs:.2f}") for c in convs]
         print_table(rows, ("conv", "MACs", "bottleneck", "MACs with it", "share"))
     if not modules and not convs:
-        echo("no large kernel reads many channels without a 1x1 conv before it")
+        tell("no large kernel reads many channels without a 1x1 conv before it")
 
 
 def _millions(macs: int) -> str:

@@ -23,7 +23,7 @@ from ..files.images import is_image, save_image
 from ..files.inputs import random_inputs, read_inputs
 from ..files.model import Request, artifact_of
 from ..files.weights import npz_bytes
-from .console import Console, echo, emit_json
+from .console import Console, emit_json, tell
 from .devices import emulate_option, placed
 from .options import THREADS, model_options
 from .pictures import entering_from
@@ -88,14 +88,14 @@ def command(
 def _print(graph: Graph, results: Mapping[str, Array], top: int, entering: Entering | None) -> None:
     called = entering.class_name if entering is not None else "class {}".format
     for name, value in results.items():
-        echo(f"{name}: {graph.by_name[name].typed.dtype}{list(value.shape)}")
+        tell(f"{name}: {graph.by_name[name].typed.dtype}{list(value.shape)}")
         value = value if value.dtype.kind == "f" else value.astype(np.float64)  # small integers wrap, and booleans do not order
         if value.ndim == 2 and value.shape[1] > 1:
             for row in value:
                 best = np.argsort(-row, kind="stable")[:top]
-                echo("  " + "  ".join(f"{called(int(index))}: {row[index]:.6g}" for index in best))
+                tell("  " + "  ".join(f"{called(int(index))}: {row[index]:.6g}" for index in best))
         elif value.size:
-            echo(f"  from {value.min():.6g} to {value.max():.6g}, mean {value.mean():.6g}")
+            tell(f"  from {value.min():.6g} to {value.max():.6g}, mean {value.mean():.6g}")
 
 
 def _record(value: Array, top: int, entering: Entering | None) -> dict[str, Any]:

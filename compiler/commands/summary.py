@@ -16,13 +16,15 @@ from ..files.model import Request
 from ..report.field_text import field_cells, field_record
 from ..report.layer_table import Figure, LayerLine, LayerTable, layer_table
 from ..report.text import count
-from .console import Console, echo, emit_json, print_table
+from .console import Console, emit_json, fits, print_table, tell
 from .options import model_options
 
 __all__ = ["command"]
 
 Fields = Mapping[str, Mapping[str, Sequence[Field]]]  # of each value, by image
 ROOM = 60  # characters for an expression
+SHORT = ("layer", "output", "memory", "params", "MACs")  # headings where there is no room for the arithmetic
+FIELD = ("field", "stride", "offset")
 
 
 @click.command("summary")
@@ -72,26 +74,46 @@ def _texts(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _print(table: LayerTable, example: LayerTable | None, sizes: Mapping[str, int], fields: Fields | None) -> None:
-    """Columns as in the course: CONV3-64, [224x224x64], memory: 224*224*64=3.2M, params: (3*3*3)*64 = 1,728."""
+    """Columns as in the course: CONV3-64, [224x224x64], memory: 224*224*64=3.2M, params: (3*3*3)*64 = 1,728. A terminal that has no room
+    for them gets the figures alone."""
 
     def seen(name: str) -> Sequence[str]:
         return field_cells(fields[name]) if fields else ()
 
-    print_table([(*_cells(x), *seen(x.name), x.name) for x in table.lines])
+    rows = [(*_cells(x), *seen(x.name), x.name) for x in table.lines]
+    if fits(rows):
+        print_table(rows)
+    else:
+        rows = [(*_figures(x, exact=not fields), *_without_words(seen(x.name)), x.name) for x in table.lines]
+        print_table(rows, (*SHORT, *(FIELD if fields else ()), "name"))
     totals = example.totals if example else table.totals
     memory, nbytes, macs, flops, params = (_int(totals[name]) for name in ("memory", "memory_bytes", "macs", "flops", "params"))
     size, stored = _binary_bytes(nbytes), _binary_bytes(_int(totals["weight_bytes"]))
     width = f" * {nbytes // memory} bytes" if memory and nbytes % memory == 0 else ""
     trainable = f", {totals['trainable']:,} of them trainable" if totals["trainable"] != params else ""
     at = f", where {', '.join(f'{name}={number}' for name, number in sizes.items())}" if example else ""
-    echo(f"TOTAL memory: {_named(table.totals['memory'])}{memory:,} values{width} = {size} / image{at}")
-    echo(f"TOTAL params: {totals['weights']:,} weights + {totals['biases']:,} others = {params:,} ({stored}){trainable}")
-    echo(f"TOTAL work:   {_named(table.totals['macs'])}{macs:,} multiply-adds, {flops:,} FLOPs / image{at}")
+    memory_line = f"TOTAL memory: {_named(table.totals['memory'])}{memory:,} values{width} = {size} / image{at}"
+    params_line = f"TOTAL params: {totals['weights']:,} weights + {totals['biases']:,} others = {params:,} ({stored}){trainable}"
+    work_line = f"TOTAL work:   {_named(table.totals['macs'])}{macs:,} multiply-adds, {flops:,} FLOPs / image{at}"
+    for line in (memory_line, params_line, work_line):
+        tell(line, hang=14, bold=True)
 
 
 def _cells(line: LayerLine) -> tuple[str, ...]:
     figures = f"memory: {line.memory_text}", f"params: {line.weights_text}", f"{_macs(line.macs)} MACs"
     return f"{line.layer}:", line.output, *figures
+
+
+def _figures(line: LayerLine, *, exact: bool) -> tuple[str, ...]:
+    """The same without the arithmetic, parameters `exact` or to three digits."""
+    memory = count(line.memory) if isinstance(line.memory, int) and line.memory else line.memory_text
+    params = line.weights_text.rpartition(" = ")[2]
+    return line.layer, line.output, memory, params if exact else count(int(params.replace(",", ""))), _macs(line.macs)
+
+
+def _without_words(cells: Sequence[str]) -> list[str]:
+    """Of "field: 11x11"."""
+    return [cell.rpartition(": ")[2] for cell in cells]
 
 
 def _macs(figure: Figure) -> str:

@@ -28,7 +28,7 @@ from ..files.inputs import FILLS, random_inputs, read_inputs
 from ..files.model import Request, artifact_of
 from ..files.weights import check_numbers, check_there
 from ..report.html.report import Report, Verdict
-from .console import Console, echo, emit_json
+from .console import Console, emit_json, tell
 from .devices import emulate_option, placed
 from .html_file import write_html
 from .options import THREADS, html_option, model_options
@@ -98,7 +98,7 @@ def command(
         emit_json([asdict(line) | {"agrees": line.agrees} for line in lines])
     else:
         for line in lines:
-            echo(str(line))
+            tell(str(line))
             console.say(f"    {line.details}", level=1)
     bad, held = [line.engine for line in lines if not line.agrees], {line.engine for line in lines}
     bounds: dict[str, dict[str, float]] = {}

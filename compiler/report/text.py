@@ -14,7 +14,7 @@ from ...passes.analysis.prices import duration
 if TYPE_CHECKING:
     from ...passes.manager import Stage
 
-__all__ = ["count", "graph_diff", "stage_line"]
+__all__ = ["count", "graph_diff", "rewrites_of", "stage_line", "totals_line"]
 
 
 def count(number: int) -> str:
@@ -27,17 +27,31 @@ def count(number: int) -> str:
 
 
 def stage_line(before: Graph, stage: Stage) -> str:
-    """One pass in one line: rewrites, time; multiply-adds, parameters, bytes and estimated time of one core; ops gone and come."""
+    """One pass in one line: rewrites, time; what changed of multiply-adds, parameters, bytes and estimated time of one core; ops gone and
+    come.
+    """
+    return f"{stage.name}: {rewrites_of(stage)}, {stage.seconds * 1e3:.1f} ms{_changed(before, stage)}"
+
+
+def totals_line(original: Graph, last: Stage) -> str:
+    """What all passes did together, the `last` of which left its graph."""
+    nodes = f"  nodes {len(original.nodes):,} -> {len(last.graph.nodes):,}"
+    return f"in all:{nodes}{_changed(original, last)}"
+
+
+def rewrites_of(stage: Stage) -> str:
+    return f"{len(stage.rewrites)} rewrites" if len(stage.rewrites) != 1 else "1 rewrite"
+
+
+def _changed(before: Graph, stage: Stage) -> str:
     changes = _changes(before, stage.graph)
     was, now = graph_cost(before, stage.prices.sizes), graph_cost(stage.graph, stage.prices.sizes)
-    macs = f"{count(was.macs)} -> {count(now.macs)}" if was.macs != now.macs else count(now.macs)
-    params = f"{was.params:,} -> {now.params:,}" if was.params != now.params else f"{now.params:,}"
+    macs = f"  MACs {count(was.macs)} -> {count(now.macs)}" if was.macs != now.macs else ""
+    params = f"  params {was.params:,} -> {now.params:,}" if was.params != now.params else ""
     moved = f"  bytes {count(was.bytes_moved)} -> {count(now.bytes_moved)}" if was.bytes_moved != now.bytes_moved else ""
     before_s, after_s = duration(stage.prices.whole(before)), duration(stage.prices.whole(stage.graph))
     seconds = f"  estimated {before_s} -> {after_s}" if before_s != after_s else ""
-    rewrites = f"{len(stage.rewrites)} rewrites" if len(stage.rewrites) != 1 else "1 rewrite"
-    ops = f"  ops: {changes}" if changes else ""
-    return f"{stage.name}: {rewrites}, {stage.seconds * 1e3:.1f} ms  MACs {macs}  params {params}{moved}{seconds}{ops}"
+    return macs + params + moved + seconds + (f"  ops: {changes}" if changes else "")
 
 
 def graph_diff(before: Graph, after: Graph, context: int = 2) -> list[str]:

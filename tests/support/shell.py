@@ -39,7 +39,7 @@ def convc(*words: str | Path, stdin: str | None = None, cwd: Path | None = None,
     with tempfile.TemporaryDirectory() as folder:
         streams = [Path(folder) / name for name in ("in", "out", "err")]
         streams[0].write_text(stdin or "")
-        process = FORKS.Process(target=_command, args=(tuple(map(str, words)), cwd or Path.cwd(), dict(os.environ), streams))
+        process = FORKS.Process(target=command_before, args=(tuple(map(str, words)), cwd or Path.cwd(), dict(os.environ), streams))
         process.start()
         process.join(LONGEST)
         if process.exitcode is None:
@@ -54,7 +54,7 @@ def _from_nothing(words: Sequence[str | Path], stdin: str | None, cwd: Path | No
     return Result(done.returncode, done.stdout, done.stderr)
 
 
-def _command(words: Sequence[str], cwd: Path, environment: dict[str, str], streams: Sequence[Path]) -> None:
+def command_before(words: Sequence[str], cwd: Path, environment: dict[str, str], streams: Sequence[Path]) -> None:
     """In the fork: the process that a shell would have started."""
     os.environ.clear()
     os.environ.update(TVM_SETTINGS | environment)
