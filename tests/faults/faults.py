@@ -30,7 +30,7 @@ from convc.backends.tvm.store.tuned_forms import FILE, read_found
 from convc.compiler.files.artifact import Artifact, foreign_files
 from convc.ir.files import replace_directory
 from convc.ir.holding import MARK, sweep
-from convc.tests.support.shell import FORKS, _command
+from convc.tests.support.shell import FORKS, command_before
 
 NET = """graph @net(%x: f32[1,3,6,6]) {
   %w = param : f32[8,3,3,3]
@@ -137,7 +137,7 @@ def _limited(limit: Callable[[], None] | None, words: Sequence[str], cwd: Path, 
     tempfile.tempdir = None
     if limit is not None:
         limit()
-    _command(words, cwd, settings, streams)
+    command_before(words, cwd, settings, streams)
 
 
 def made(root: Path, commands: Sequence[str]) -> Place:
