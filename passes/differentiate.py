@@ -4,6 +4,8 @@ The loss is the output of that name, or the only output that is one floating num
 not in steps alone, gets an output `<name>.gradient`; single numbers that a formula has (`full`) and what is
 `constant` are no parameters to train. From Python
 `with_gradients` takes the loss and any parameters or inputs by name. Later passes improve forward and backward alike.
+
+Source: Griewank & Walther 2008, ch. 3, the reverse mode.
 """
 
 from __future__ import annotations

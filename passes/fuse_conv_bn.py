@@ -1,4 +1,7 @@
-"""fuse-conv-bn: fold inference batch norm into the product before or after it. Exact up to one rounding of the weights."""
+"""fuse-conv-bn: fold inference batch norm into the product before or after it. Exact up to one rounding of the weights.
+
+Source: Ioffe & Szegedy 2015, sec. 3.1: at inference a norm is linear; Jacob et al. 2018, sec. 3.2: folded into weights.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 The tensor is read once, and one larger product replaces several small ones; each old result is a slice of its
 channels. Results that go side by side into one concat are not even cut: the slices vanish (two convs joined by a
 concat are one conv). An activation that all of them share is computed before the cut, where the engine takes it into the conv.
+
+Source: Jia et al. 2019 (MetaFlow), of whose substitutions it is one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""to-float16: products in float16, and what follows them; sums, norms, softmax, inputs and outputs in float32."""
+"""to-float16: products in float16, and what follows them; sums, norms, softmax, inputs and outputs in float32.
+
+Source: Micikevicius et al. 2018, by whom products have 16 bits and sums 32.
+"""
 
 from __future__ import annotations
 

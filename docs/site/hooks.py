@@ -35,11 +35,9 @@ def linked(docs: Path, index: str) -> list[str]:
 
 
 def _entry(docs: Path, target: str) -> Iterator[Any]:
-    """A page by its own title, a folder by that of its index."""
-    if not target.endswith(f"/{INDEX}"):
-        yield target
-    elif (docs / target).is_file():
-        yield {title(docs / target): pages_of(docs, target)}
+    """A page under its own title, a folder under that of its index. A link that leads nowhere is told elsewhere."""
+    if (docs / target).is_file():
+        yield {title(docs / target): pages_of(docs, target) if target.endswith(f"/{INDEX}") else target}
 
 
 def title(page: Path) -> str:

@@ -13,7 +13,7 @@ from convc.tests.support.browser import Seen
 
 pytestmark = pytest.mark.browser
 BUILD = Path(convc.__file__).parent / "docs" / "site" / "build.py"
-PAGES = ("index.html", "passes.html", "ops.html")
+PAGES = ("index.html", "passes/fuse-conv-bn.html", "ops/conv.html", "commands/compile.html", "python/graphs.html")
 WIDTHS = {"desk": 1440, "telephone": 390}
 
 

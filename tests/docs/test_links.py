@@ -41,7 +41,8 @@ def test_links_lead_to_files_and_headings(page):
 
 def flat(entries):
     for entry in entries:
-        yield from [entry] if isinstance(entry, str) else flat(next(iter(entry.values())))
+        value = next(iter(entry.values())) if isinstance(entry, dict) else entry
+        yield from [value] if isinstance(value, str) else flat(value)
 
 
 def test_every_page_stands_in_the_navigation_once():

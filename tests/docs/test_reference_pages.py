@@ -1,4 +1,4 @@
-"""The pages of ops and passes say what the tables say now."""
+"""The pages of ops, passes, commands and the Python interface say what tables, docstrings and golden files say now."""
 
 from __future__ import annotations
 

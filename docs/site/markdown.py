@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable, Sequence
 
-__all__ = ["NOTICE", "escaped", "joined", "link", "sentence", "table"]
+__all__ = ["NOTICE", "details", "escaped", "fence", "joined", "sentence", "table"]
 
 NOTICE = "<!-- Made by docs/generate.py from the tables of the compiler: `make docs` writes it anew; edit the docstrings. -->"
 MARKUP = re.compile(r"(?<=\S)\*|\*(?=\S)|(?<!\w)_|_(?!\w)|<(?=\w)")  # a star between spaces, or a _ within a word, is none
@@ -20,8 +21,13 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def link(name: str) -> str:
-    return f"[{name}](#{name})"
+def fence(text: str, kind: str) -> str:
+    return f"```{kind}\n{text.rstrip()}\n```"
+
+
+def details(summary: str, *blocks: str) -> str:
+    """What is shown once somebody asks for it, here and in a repository's browser."""
+    return joined((f'<details markdown="1"><summary>{html.escape(summary, quote=False)}</summary>', *blocks, "</details>")).rstrip()
 
 
 def sentence(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The page of ops, from `OPS` and the backends' tables."""
+"""The pages of ops, from `OPS` and the backends' tables."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from convc.backends.onnx.write.onnx_rows import ROWS as ONNX
 from convc.backends.tvm.cpu.rules import MAKERS as CPU
 from convc.backends.tvm.stock.relax_rows import ROWS as TVM
 from convc.backends.unsupported import Unsupported
-from convc.docs.markdown import NOTICE, escaped, link, table
+from convc.docs.site.markdown import NOTICE, escaped, table
 from convc.ir.attributes import format_value
 from convc.ir.facts import follows, gains, in_float32, never
 from convc.ir.op import OpDef
 from convc.ir.ops import FAMILIES
 from convc.ir.terms import NoGradient
 
-__all__ = ["ops_page"]
+__all__ = ["ops_pages"]
 
 OPS_INTRO = """\
-An op is one record of `OPS` (`ir/ops/`): its attributes, type rule, meaning in NumPy and cost. The first line of each entry is the op in
-the text form: a `?` marks an operand that may be left out, a `*` any number of them, and attributes have their defaults.
+An op is one record of `OPS` (`ir/ops/`): its attributes, type rule, meaning in NumPy and cost. Each family of ops has a page.
+The first line of each entry there is the op in the text form: a `?` marks an operand that may be left out, a `*` any number of them, and
+attributes have their defaults.
 *Facts* are what passes and checks may rely on (`ir/facts.py`), by the defaults where attributes decide; what is not stated is not claimed.
 `Pair` is rows and columns; `Pads` top, left, bottom and right, in ONNX's order; `Dim` a number or an expression over named sizes.
 
@@ -34,20 +35,27 @@ where no kernel of ours fits; *cpu* what such kernels compute, of float32 and wh
 can go back through; an op whose result is never a floating number needs none."""
 
 
-def ops_page() -> Iterator[str]:
-    """Blocks of Markdown: a table of all ops, then an entry each, family by family."""
+def ops_pages() -> dict[str, Iterator[str]]:
+    """Blocks of Markdown by the file's name in docs/ops: a table of all ops, and a page a family with an entry for each."""
+    return {"README.md": _index()} | {f"{_stem(family)}.md": _page(family) for family in FAMILIES}
+
+
+def _index() -> Iterator[str]:
     yield from (NOTICE, "# Ops", OPS_INTRO)
-    rows = [_op_row(op) for family in FAMILIES for op in family.OPS]
+    rows = [_op_row(family, op) for family in FAMILIES for op in family.OPS]
     yield table(("op", "operands", "onnx", "tvm", "cpu", "gradient"), rows)
-    for family in FAMILIES:
-        yield f"## {_file(family)}"
-        yield escaped(inspect.getdoc(family) or "")
-        yield from itertools.chain.from_iterable(map(op_entry, family.OPS))
+
+
+def _page(family: ModuleType) -> Iterator[str]:
+    yield from (NOTICE, f"# {_stem(family).replace('_', ' ').capitalize()}")
+    yield escaped(inspect.getdoc(family) or "")
+    yield f"In `ir/ops/{_stem(family)}.py`; [all ops](README.md) says what the words and columns mean."
+    yield from itertools.chain.from_iterable(map(op_entry, family.OPS))
 
 
 def op_entry(op: OpDef[Any]) -> Iterator[str]:
     """What an op is, what it takes, and what no backend does with it."""
-    yield f"### {op.name}"
+    yield f"## {op.name}"
     yield f"`{_signature(op)}`"
     yield escaped(inspect.getdoc(op.Attrs) or "")
     if attributes := fields(op.Attrs):
@@ -88,9 +96,9 @@ def op_facts(op: OpDef[Any]) -> list[str]:
     return said
 
 
-def _op_row(op: OpDef[Any]) -> tuple[str, ...]:
+def _op_row(family: ModuleType, op: OpDef[Any]) -> tuple[str, ...]:
     return (
-        link(op.name),
+        f"[{op.name}]({_stem(family)}.md#{op.name})",
         _operands(op),
         *("no" if _gap(rows[op]) else "yes" for rows in (ONNX, TVM)),
         "yes" if op in CPU else "",
@@ -139,5 +147,5 @@ def _default(field: Field[Any]) -> str:
     return "must be given" if field.default is MISSING else f"`{format_value(field.default)}`"
 
 
-def _file(module: ModuleType) -> str:
-    return module.__name__.removeprefix("convc.").replace(".", "/") + ".py"
+def _stem(family: ModuleType) -> str:
+    return family.__name__.rpartition(".")[2]
