@@ -5,7 +5,8 @@
     Graph.of(graph.name, graph.inputs, [*graph.outputs, *found.of.values()], [*graph.nodes, *found.made])
 
 The graph itself stays as it is: new nodes read its values. They stand in the order in which they were made, each parameter's as soon
-as it can be computed. A node that adds to the gradient of %c is `c.back.<op>`, and has its line. Equal nodes are made once.
+as it can be computed. A node that adds to the gradient of %c is `c.back.<op>`, and has its line; its scope is `gradient.` and that of %c,
+so that what goes back stands apart from what goes forward. Equal nodes are made once.
 `passes/differentiate.py` is this as a pass.
 """
 
@@ -26,6 +27,8 @@ from .weights import Recipe, Weights
 
 __all__ = ["Gradients", "NodeMaker", "gradients"]
 
+MARKS = {"back": "gradient", "next": "update"}  # scopes around the layer's own, by what a node is made for
+
 
 @dataclass(frozen=True, slots=True)
 class Gradients:
@@ -37,7 +40,7 @@ class Gradients:
 
 class NodeMaker:
     """Makes typed nodes whose names are not `taken`, equal ones once. `at` is the node on whose behalf: its name and its line go on.
-    `way` says in names what they are made for.
+    `way` says in names, and around scopes, what they are made for; `scope` is that of those made for no node.
     """
 
     def __init__(self, taken: Iterable[str]) -> None:
@@ -47,6 +50,7 @@ class NodeMaker:
         self.at: Node | None = None
         self.asked: frozenset[Node] = frozenset()
         self.way = "back"
+        self.scope = ""
 
     def make(self, name: str, operands: Sequence[Term], attributes: Mapping[str, Any]) -> Term:
         kind = OPS[name]
@@ -58,7 +62,7 @@ class NodeMaker:
 
     def table(self, type_: TensorType, compute: Callable[[], Array]) -> Term:
         name = self._name("table")
-        return self._kept(given_param(name, Weights.derived(type_, name, compute), self._origin()))
+        return self._kept(given_param(name, Weights.derived(type_, name, compute), self.origin()))
 
     def is_asked(self, value: Node) -> bool:
         return value in self.asked
@@ -73,13 +77,13 @@ class NodeMaker:
         return self.known[key]
 
     def _node(self, name: str, op: Any, operands: Sequence[Term]) -> Term:
-        node = Node(self._name(name), OPS[name], op, tuple(operand.value for operand in operands), None, self._origin())
+        node = Node(self._name(name), OPS[name], op, tuple(operand.value for operand in operands), None, self.origin())
         return self._kept(node.like(type=infer_type(node)))
 
     def _number(self, type_: TensorType, value: float) -> Term:
         name, value = self._name("number"), float(value)  # a whole number would be printed, and read, as another
         weights = Weights(type_, Recipe("full", name, value=value))
-        return self._kept(Node(name, PARAM, Param("full", value=value), (), type_, self._origin(), weights))
+        return self._kept(Node(name, PARAM, Param("full", value=value), (), type_, self.origin(), weights))
 
     def _kept(self, node: Node) -> Term:
         self.made.append(node)
@@ -88,8 +92,19 @@ class NodeMaker:
     def _name(self, suffix: str) -> str:
         return fresh_name(suffix if self.at is None else f"{self.at.name}.{self.way}.{suffix}", self.taken)
 
-    def _origin(self) -> Origin:
-        return Origin() if self.at is None else replace(self.at.origin, made_from=())
+    def origin(self) -> Origin:
+        """Of what is made now."""
+        if self.at is None:
+            return Origin(scope=self.scope)
+        return replace(self.at.origin, scope=".".join(filter(None, (MARKS.get(self.way, ""), _layer(self.at)))), made_from=())
+
+
+def _layer(node: Node) -> str:
+    """Its scope; where it has none, the layer that its name begins with: `bn1` of %bn1.train.mul, `layer1.conv1` of %/layer1/conv1/Conv."""
+    if node.origin.scope:
+        return node.origin.scope
+    slashed = [part for part in node.name.split("/")[:-1] if part] if node.name.startswith("/") else []
+    return ".".join(slashed) or node.name.partition(".")[0]
 
 
 def gradients(graph: Graph, loss: Node, of: Sequence[Node], maker: NodeMaker | None = None) -> Gradients:

@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 
 from ...ir.errors import InvalidModel, UsageError
 from ...ir.gradient import NodeMaker, gradients
-from ...ir.graph import Graph, Node, Origin, fresh_name
+from ...ir.graph import Graph, Node, fresh_name
 from ...ir.ops.elementwise import IDENTITY, Identity
 from ...ir.ops.leaf import INPUT, PARAM, Input
 from ...ir.suggest import did_you_mean
@@ -196,7 +196,7 @@ class _Building:
         return self.maker.term(self.new[node])
 
     def input(self, name: str, type_: TensorType) -> Term:
-        made = Node(name, INPUT, Input(), (), type_)
+        made = Node(name, INPUT, Input(), (), type_, self.maker.origin())
         self.extra.append(made)
         return self.maker.term(made)
 
@@ -205,7 +205,9 @@ class _Building:
         (out,) = self.graph.outputs
         scores = self._term(self.loss.scores(out))
         label = self.input("label", self.loss.label(scores.type))
+        self.maker.scope = "loss"
         found, accuracy = self.loss.of(scores, label, smoothing)
+        self.maker.scope = "update"  # from here on what belongs to no layer is the optimizer's
         return {"loss": found.value} | ({} if accuracy is None else {"accuracy": accuracy.value})
 
     @property
@@ -301,7 +303,7 @@ class _Updates:
             raise InvalidModel(f"{self.building.graph.by_name[name].where} has a name that the optimizer's state needs; rename it")
         if taken := self.building.graph.by_name.get(name):
             raise InvalidModel(f"{taken.where} has the name of what the optimizer keeps, '{name}'; rename it")
-        node = Node(name, INPUT, Input(), (), type_, Origin())
+        node = Node(name, INPUT, Input(), (), type_, self.maker.origin())
         self.building.states.append(node)
         return self.maker.term(node)
 

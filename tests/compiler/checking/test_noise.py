@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from convc.backends import reference
 from convc.compiler.checking.oracle import Oracle, compare
+from convc.compiler.checking.units import UNIT
 from convc.compiler.engines.table import ENGINES
 from convc.compiler.files.inputs import random_inputs
 from convc.tests.support.graphs import typed_graph
@@ -38,3 +40,15 @@ def test_statistics_of_many_values_are_off_for_all_of_them_at_once():
         assert 1e-3 < line.worst < 0.5, str(line)
     (line,) = compare("wrong", oracle, reference.run(wrong, inputs, "f64"))
     assert line.worst > 2, str(line)
+
+
+@pytest.mark.parametrize(("axes", "most"), [("[1]", 40), ("[0, 1]", 130), ("[0]", 30)])
+def test_what_is_summed_where_it_lies_together_is_not_added_in_turn(axes, most):
+    """In units of the last place: 65,536 floats in turn would be off by 86, and a million by 343."""
+    graph = typed_graph(f"graph @mean(%x: f32[16,65536]) {{ %y = reduce_mean(%x) {{axes={axes}, keepdims=false}} return %y }}")
+    inputs = {"x": np.random.default_rng(0).uniform(0, 1, (16, 65536)).astype(np.float32)}
+    oracle = Oracle.of(graph, inputs)
+    assert 0.5 < oracle.noise / UNIT["f32"] < most
+    for name in ("onnx", "reference", "tvm"):
+        (line,) = compare(name, oracle, ENGINES[name].start(graph, 1)(inputs))
+        assert line.worst < 0.5, str(line)

@@ -249,3 +249,28 @@ def test_a_norm_that_is_read_twice_moves_its_statistics_twice():
 def test_numbers_that_no_optimizer_has(made):
     with pytest.raises(UsageError, match=r"is (nan|inf), expected"):
         made()
+
+
+def _layers(step, mark):
+    """By layer, how many nodes have a scope of that layer within `mark`."""
+    return {node.origin.scope for node in step.nodes if node.origin.scope.startswith(mark)}
+
+
+def test_what_goes_back_and_updates_stand_apart_from_what_goes_forward_layer_by_layer():
+    step = cc.training_step(residual)
+    assert {node.origin.scope for node in step.nodes if ".back." in node.name} == _layers(step, "gradient.")
+    assert {"gradient.conv1", "gradient.bn1", "gradient.relu1", "gradient.fc1", "gradient.loss"} <= _layers(step, "gradient.")
+    assert {f"update.{name}" for name in ("conv1", "bn1", "conv2", "bn2", "fc1")} == _layers(step, "update.")
+    assert step.by_name["conv1.w.velocity"].origin.scope == "update.conv1"
+    assert step.by_name["loss"].origin.scope == "loss"
+
+
+@pytest.mark.parametrize("net", [residual, cc.models.resnet20], ids=lambda net: net.name)
+def test_folded_a_step_goes_one_way(net):
+    """Forward, then the loss, then the gradients, then the updates: no edge leads back."""
+    ways = ["loss", "gradient", "update"]
+    for node in cc.training_step(net).ops:
+        place = [
+            ways.index(part) if part in ways else -1 for part in (each.origin.scope.partition(".")[0] for each in (node, *node.inputs))
+        ]
+        assert max(place) == place[0], node.where
