@@ -32,8 +32,8 @@ def format_attributes(op: Any) -> str:
 
 def named_sizes(op: Any) -> Iterator[str]:
     """The named sizes in a record's fields, as reshape {shape=[N,128]} has one, repeats included."""
-    for f in fields(op):
-        value = getattr(op, f.name)
+    for name in _fields(typing.cast("type[Any]", type(op))):
+        value = getattr(op, name)
         for dim in typing.cast("tuple[Any, ...]", value) if isinstance(value, tuple) else (value,):
             if isinstance(dim, Expr):
                 yield from dim_names(dim)
@@ -44,7 +44,7 @@ def make_attributes(Attrs: type[Any], given: dict[str, Any]) -> Any:
 
     Raises: InvalidModel for an unknown, missing or ill-typed attribute, naming it.
     """
-    known = {f.name: f for f in fields(Attrs)}
+    known = _fields(Attrs)
     for name in given:
         if name not in known:
             have = ", ".join(known) or "none"
@@ -88,6 +88,11 @@ def _left_out(op: Any, field: Field[Any]) -> Any:
 
 def _default(field: Field[Any]) -> Any:
     return field.default
+
+
+@cache
+def _fields(Attrs: type[Any]) -> Mapping[str, Field[Any]]:
+    return {f.name: f for f in fields(Attrs)}
 
 
 @cache

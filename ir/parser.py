@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from .attributes import make_attributes, unquote
 from .dims import parse_dim
@@ -23,24 +24,43 @@ __all__ = ["parse_graph"]
 NO_FILE = "<text>"
 MAX_TEXT = 64 << 20  # characters
 MAX_DIGITS = 40  # of one number
+# Each match begins where the one before ended: what is nothing else is "odd". A type with plain sizes is
+# one token, for a text of 100,000 nodes is mostly types. Space is taken once, without a choice, or a text of spaces would be read forever.
 _TOKEN = re.compile(
-    r"""(?P<space>[ \t\r]+|\#[^\n]*)
-      |(?P<newline>\n)
-      |(?P<string>"(?:[^"\\\n]|\\.)*")
+    r"""[ \t\r\n]*
+      (?:(?P<sigil>[%@](?:[A-Za-z0-9_.$/-]+|"(?:[^"\\\n]|\\.)*"))
+      |(?P<type>[A-Za-z_][A-Za-z0-9_]*\[(?:(?:[0-9]{1,9}|[A-Za-z_][A-Za-z0-9_]*)(?:,(?:[0-9]{1,9}|[A-Za-z_][A-Za-z0-9_]*))*)?\])
       |(?P<number>-?(?:\d+\.\d*(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\d+|inf\b))
-      |(?P<sigil>[%@](?:[A-Za-z0-9_.$/-]+|"(?:[^"\\\n]|\\.)*"))
       |(?P<word>[A-Za-z_][A-Za-z0-9_]*)
-      |(?P<mark>//|[-+*(){}\[\]=,:])""",
+      |(?P<mark>//|[+*(){}\[\]=,:-])
+      |(?P<string>"(?:[^"\\\n]|\\.)*")
+      |(?P<remark>\#[^\n]*)
+      |(?P<end>\Z)
+      |(?P<odd>[^ \t\r\n]))""",
     re.VERBOSE,
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(NamedTuple):
     kind: str
     text: str
-    line: int
-    column: int
+    at: int  # characters before it
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A text in pieces, and where in it they are."""
+
+    path: str
+    tokens: list[_Token]
+    newlines: list[int]  # where lines end
+
+    def line(self, at: int) -> int:
+        return bisect_left(self.newlines, at) + 1
+
+    def refuse(self, message: str, at: int) -> NoReturn:
+        line = self.line(at)
+        raise ParseError(message, line, at - (self.newlines[line - 2] if line > 1 else -1), self.path)
 
 
 def parse_graph(text: str, path: str = NO_FILE) -> Graph:
@@ -48,29 +68,26 @@ def parse_graph(text: str, path: str = NO_FILE) -> Graph:
 
     Raises: ParseError with line and column; InvalidModel for a graph that breaks the IR's rules.
     """
-    parser = _Parser(_tokenize(text, path), path)
-    graph = parser.graph()
+    graph = _Parser(_tokenize(text, path)).graph()
     verify_graph(graph)
     return graph
 
 
-def _tokenize(text: str, path: str) -> list[_Token]:
+def _tokenize(text: str, path: str) -> _Text:
     if len(text) > MAX_TEXT:
         raise ParseError(f"text of {len(text)} characters; at most {MAX_TEXT} are read", 1, 1, path)
     tokens: list[_Token] = []
-    line, start, at = 1, 0, 0
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if match is None:
-            raise ParseError(f"unexpected character {text[at]!r}", line, at - start + 1, path)
+    found = _Text(path, tokens, [match.start() for match in re.finditer("\n", text)])
+    for match in _TOKEN.finditer(text):
         kind = match.lastgroup or ""
-        if kind == "newline":
-            line, start = line + 1, match.end()
-        elif kind != "space":
-            tokens.append(_Token(kind, match.group(), line, at - start + 1))
-        at = match.end()
-    tokens.append(_Token("end", "the end of the text", line, at - start + 1))
-    return tokens
+        if kind == "odd":
+            found.refuse(f"unexpected character {match[kind]!r}", match.start(kind))
+        if kind == "end":
+            tokens.append(_Token(kind, "the end of the text", match.start(kind)))
+            break
+        if kind != "remark":
+            tokens.append(_Token(kind, match[kind], match.start(kind)))
+    return found
 
 
 def _with_type(op: Any, type_: TensorType | None) -> Any:
@@ -81,11 +98,14 @@ def _with_type(op: Any, type_: TensorType | None) -> Any:
 class _Parser:
     """Recursive descent over tokens; `values` are the names defined so far."""
 
-    def __init__(self, tokens: list[_Token], path: str) -> None:
-        self.tokens = tokens
-        self.path = path
+    def __init__(self, text: _Text) -> None:
+        self.text = text
+        self.tokens = text.tokens
+        self.path = text.path
         self.at = 0
+        self.now = text.tokens[0]
         self.values: dict[str, Node] = {}
+        self.types: dict[str, TensorType] = {}  # those read as one token
 
     def graph(self) -> Graph:
         self.expect("graph")
@@ -122,7 +142,7 @@ class _Parser:
         word = self.now
         if word.kind != "word" or word.text not in OPS or word.text == INPUT.name:
             self.fail(f"unknown op '{word.text}'{did_you_mean(word.text, OPS)}")
-        self.at += 1
+        self.step()
         kind = OPS[word.text]
         operands = self.operands() if self.comes("(") else ()
         least, most = kind.arity
@@ -193,15 +213,15 @@ class _Parser:
             self.fail("expected a value, found the end of the text")
         ends = self.tokens[self.at + 1].text in (",", "]", "}")
         if token.kind == "string":
-            self.at += 1
+            self.step()
             return self.plain(token)
         if token.kind == "number" and len(token.text) > MAX_DIGITS:
             self.fail(f"a number of {len(token.text)} characters; at most {MAX_DIGITS} are read")
         if token.kind == "number" and ends:
-            self.at += 1
+            self.step()
             return float(token.text) if any(c in token.text for c in ".eEn") else int(token.text)
         if token.kind == "word" and ends:
-            self.at += 1
+            self.step()
             return {"true": True, "false": False, "inf": float("inf"), "nan": float("nan")}.get(token.text, token.text)
         return self.dimension()
 
@@ -216,14 +236,20 @@ class _Parser:
             depth += {"(": 1, ")": -1}.get(self.now.text, 0)
             text += f" {self.now.text}" if follows and self.now.kind != "mark" else self.now.text  # 1 1 is not 11
             follows = self.now.kind != "mark"
-            self.at += 1
+            self.step()
         try:
             return parse_dim(text)
         except InvalidModel as error:
             self.fail(str(error), token)
 
     def type_(self) -> TensorType:
-        token = self.next("word", "a tensor type such as f32[N,3,8,8]")
+        token = self.now
+        if token.kind == "type":
+            self.step()
+            if token.text not in self.types:
+                self.types[token.text] = self.made_type(token.text, token)
+            return self.types[token.text]
+        self.next("word", "a tensor type such as f32[N,3,8,8]")
         self.expect("[")
         dims: list[str] = []
         while not self.taken("]"):
@@ -231,14 +257,17 @@ class _Parser:
                 self.expect(",")
             is_about = token.text == OPAQUE and self.now.kind == "string"
             dims.append(self.next("string", "a type").text if is_about else str(self.dimension()))
+        return self.made_type(f"{token.text}[{','.join(dims)}]", token)
+
+    def made_type(self, text: str, token: _Token) -> TensorType:
         try:
-            return parse_type(f"{token.text}[{','.join(dims)}]")
+            return parse_type(text)
         except InvalidModel as error:
             self.fail(str(error), token)
 
     def place(self, token: _Token) -> str:
         """The line of a file; a text in a program has no place that would help to find it."""
-        return f"{self.path}:{token.line}" if self.path != NO_FILE else ""
+        return f"{self.path}:{self.text.line(token.at)}" if self.path != NO_FILE else ""
 
     def origin(self, token: _Token) -> Origin:
         source = self.plain(self.next("string", "a quoted source")) if self.taken("at") else ""
@@ -260,7 +289,7 @@ class _Parser:
         token = self.now
         if token.kind != "sigil" or token.text[0] != mark:
             self.fail(f"expected {wanted}, found '{token.text}'")
-        self.at += 1
+        self.step()
         name = token.text[1:]
         return self.plain(token, name) if name.startswith('"') else name
 
@@ -270,17 +299,18 @@ class _Parser:
         except InvalidModel as error:
             self.fail(str(error), token)
 
-    @property
-    def now(self) -> _Token:
-        return self.tokens[self.at]
+    def step(self) -> None:
+        self.at += 1
+        self.now = self.tokens[self.at]
 
     def comes(self, text: str) -> bool:
-        return self.now.text == text and self.now.kind in ("word", "mark")
+        now = self.now
+        return now.text == text and (now.kind == "mark" or now.kind == "word")  # mostly a mark, or nothing
 
     def taken(self, text: str) -> bool:
         if not self.comes(text):
             return False
-        self.at += 1
+        self.step()
         return True
 
     def expect(self, text: str) -> None:
@@ -291,9 +321,9 @@ class _Parser:
         token = self.now
         if token.kind != kind:
             self.fail(f"expected {wanted}, found '{token.text}'")
-        self.at += 1
+        self.step()
         return token
 
     def fail(self, message: str, token: _Token | None = None) -> NoReturn:
         token = token or self.now
-        raise ParseError(message, token.line, token.column, self.path)
+        self.text.refuse(message, token.at)

@@ -7,7 +7,7 @@ import importlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -151,8 +151,12 @@ class TensorType:
     @property
     def symbols(self) -> tuple[str, ...]:
         """Named sizes in the shape, each once, in order."""
-        named = [dim for dim in self.shape if not isinstance(dim, int)]  # mostly none: this is asked for of every type, often
-        return tuple(dict.fromkeys(name for dim in named for name in dim_names(dim))) if named else ()
+        for dim in self.shape:
+            if not isinstance(dim, int):
+                break
+        else:  # mostly: this is asked for of every type, often
+            return ()
+        return tuple(dict.fromkeys(name for dim in self.shape for name in dim_names(dim)))
 
     def with_sizes(self, sizes: Mapping[str, Dim]) -> TensorType:
         """The type with the named sizes in `sizes` replaced."""
@@ -165,7 +169,7 @@ class TensorType:
         """
         if self.symbols:
             raise InvalidModel(f"the shape of {self} still has the named size '{self.symbols[0]}'; give it a value")
-        return tuple(dim for dim in self.shape if isinstance(dim, int))
+        return cast("tuple[int, ...]", self.shape)
 
     def __str__(self) -> str:
         return f"{self.dtype}[{','.join(str(dim) for dim in self.shape)}]" if not self.about else f'{self.dtype}["{self.about}"]'

@@ -11,6 +11,7 @@ from .ops.window import dilated, unread
 
 __all__ = ["Leftover", "leftover", "leftovers", "surprises"]
 
+ROUND_DOWN = frozenset((*CONVS, MAX_POOL, AVG_POOL, LP_POOL))
 AXES = (("places",), ("rows", "columns"), ("depths", "rows", "columns"))  # by their number, as a report calls them
 
 
@@ -38,7 +39,7 @@ class Leftover:
 
 def leftover(node: Node) -> list[Leftover]:
     """The axes along which a conv or pool that rounds down does not fit; none where sizes are named."""
-    if node.kind not in (*CONVS, MAX_POOL, AVG_POOL, LP_POOL):
+    if node.kind not in ROUND_DOWN:
         return []
     op: Conv | Pool = node.op
     if not isinstance(op, Conv) and op.ceil_mode:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
@@ -30,6 +31,7 @@ __all__ = ["Console", "echo", "emit_json", "fits", "print_table", "refuse_repeat
 
 
 QUIET = "Say nothing but results and errors."
+SELDOM = (10_000, 20, 10)  # a graph of 100,000 nodes has no cycle, and was looked through for one a fifth of the time
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 UNSEEN = re.compile(rf"{COLOUR.pattern}|[^\n\t -~\xa0-\uffff]")
 
@@ -74,9 +76,11 @@ def print_table(rows: Sequence[Sequence[str]], headings: Sequence[str] = ()) -> 
     """Aligned columns on stdout; on a terminal that is too narrow cells go on below themselves."""
     lines = [[escaped(cell, backslash=False) for cell in row] for row in ([headings, *rows] if headings else rows)]
     screen = screen_of(sys.stdout)
-    for number, row in enumerate(table_lines(lines, screen.width)):
-        for line in row:
-            echo(click.style(line, bold=True) if screen.coloured and headings and not number else line)
+    made = table_lines(lines, screen.width)
+    if screen.coloured and headings:
+        made[0] = [click.style(line, bold=True) for line in made[0]]
+    if made:
+        echo("\n".join(line for row in made for line in row))
 
 
 def fits(rows: Sequence[Sequence[str]]) -> bool:
@@ -143,6 +147,7 @@ def run_request(command: click.Command, console: Console) -> None:
     """Run `command` as a process, which says what `console` lets it: refusals are one sentence on stderr and their exit code."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that what is half-written is taken away
     warnings.showwarning = _warn
+    gc.set_threshold(*SELDOM)
     try:
         with command.make_context("convc", sys.argv[1:], obj=console) as context, memory_sentences():
             command.invoke(context)

@@ -127,3 +127,37 @@ def test_a_great_graph_needs_no_recursion(nodes: int):
     assert print_graph(graph) == text
     assert Graph.of("deep", graph.inputs, graph.outputs).nodes == graph.nodes
     assert sys.getrecursionlimit() == limit
+
+
+def test_a_text_is_read_in_few_steps_and_as_many_for_each_line():
+    """Calls, which do not depend on the machine: 163 a line once, where every mark of a type was a token of its own."""
+
+    def calls(nodes: int) -> int:
+        lines = (f"  %w{i} = param : f32[4,4,1,1]\n  %x{i + 1} = conv2d(%x{i}, %w{i})" for i in range(nodes))
+        text = "\n".join(["graph @deep(%x0: f32[N,4,8,8]) {", *lines, f"  return %x{nodes}", "}"])
+        made = 0
+
+        def seen(frame: object, event: str, arg: object) -> None:
+            nonlocal made
+            made += event == "call"
+
+        before = sys.getprofile()
+        sys.setprofile(seen)
+        try:
+            parse_graph(text)
+        finally:
+            sys.setprofile(before)
+        return made
+
+    few, many = calls(500), calls(1000)
+    assert few / 1000 < 90  # a line
+    assert many < 2.02 * few
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("f32[ 4 , 2*H,(W-1)//2+1]", "f32[4,2*H,(W+1)//2]"), ("f32[N,4,8,8]", "f32[N,4,8,8]"), ("f32[]", "f32[]"), ("i8[007]", "i8[7]")],
+)
+def test_a_type_is_read_with_spaces_and_without(written: str, read: str):
+    sizes = "%n: f32[N,H,W], "
+    assert str(parse_graph(f"graph @g({sizes}%x: {written}) {{ return %x }}").inputs[1].type) == read

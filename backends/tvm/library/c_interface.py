@@ -1,4 +1,4 @@
-"""C sources of an artifact: convc.h, convc.c and processor.h are the same for every network, model.h and example.c written for one."""
+"""C sources of an artifact: convc.h, convc.c and the headers it reads are one text, model.h and example.c are written for a network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .packed import Packed
 __all__ = ["C_FILES", "c_files", "c_flags", "why_no_c"]
 
 SOURCES = Path(__file__).parent / "c"
-C_FILES = ("convc.h", "convc.c", "processor.h", "model.h", "example.c")
+C_FILES = ("convc.h", "convc.c", "processor.h", "digest.h", "model.h", "example.c")
 
 
 def c_flags() -> list[str]:

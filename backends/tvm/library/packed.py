@@ -23,6 +23,7 @@ __all__ = ["ALIGNMENT", "Packed", "arrays_of", "as_arguments", "map_packed", "ma
 
 ALIGNMENT = 64  # bytes; TVM's kernels count on it
 LAYOUT = 64  # bytes at the beginning: a hash of what lies where, and of what the library needs
+DIGEST = 64  # bytes at the end: BLAKE2b of all before them, which the C runtime looks at (c/digest.h)
 
 
 class _Plan(Protocol):
@@ -54,7 +55,7 @@ class Packed:
         entries = tuple((name, parse_type(type_), offset) for name, type_, offset in record["entries"])
         for name, type_, offset in entries:
             type_.concrete()  # or its bytes could not be counted
-            if not LAYOUT <= offset <= size - _bytes(type_):
+            if not LAYOUT <= offset <= size - DIGEST - _bytes(type_):
                 raise InvalidModel(f"{name} lies at byte {offset} of {size}")
         return Packed(record["layout"], entries, size)
 
@@ -72,7 +73,7 @@ def packing(plan: _Plan, needs: Sequence[str] = ()) -> Packed:
         at += -(-_bytes(type_) // ALIGNMENT) * ALIGNMENT
     interface = [f"{node.name} {node.type}" for node in (*plan.graph.inputs, *plan.graph.outputs)]
     text = "\n".join([*needs, *interface, *(f"{name} {type_} {offset}" for name, type_, offset in entries)])
-    return Packed(hashlib.sha256(text.encode()).hexdigest(), tuple(entries), at)
+    return Packed(hashlib.sha256(text.encode()).hexdigest(), tuple(entries), at + DIGEST)
 
 
 def write_packed(plan: _Plan, path: Path, needs: Sequence[str] = ()) -> Packed:
@@ -85,6 +86,14 @@ def write_packed(plan: _Plan, path: Path, needs: Sequence[str] = ()) -> Packed:
 
 def packed_pieces(plan: _Plan, packed: Packed) -> Iterator[bytes | memoryview]:
     """The bytes of such a file, an argument at a time."""
+    digest = hashlib.blake2b(digest_size=DIGEST)
+    for piece in _pieces(plan, packed):
+        digest.update(piece)
+        yield piece
+    yield digest.digest()
+
+
+def _pieces(plan: _Plan, packed: Packed) -> Iterator[bytes | memoryview]:
     yield packed.layout.encode()
     at = LAYOUT
     for argument, (name, type_, offset) in zip(plan.arguments, packed.entries, strict=True):
@@ -93,7 +102,7 @@ def packed_pieces(plan: _Plan, packed: Packed) -> Iterator[bytes | memoryview]:
         yield bytes(offset - at)
         yield np.ravel(array).view(np.uint8).data  # bytes: Python's buffers have no bfloat16
         at = offset + _bytes(type_)
-    yield bytes(packed.size - at)
+    yield bytes(packed.size - DIGEST - at)
 
 
 def map_packed(path: Path, packed: Packed) -> list[Array]:

@@ -118,6 +118,17 @@ static int processors(int threads) {
   return 0;
 }
 
+/* What opening comes to, with and without a look at the weights. */
+static int load(int threads) {
+  for (int flags = 0; flags <= CONVC_TRUST_WEIGHTS; flags++) {
+    convc_model *model;
+    int code = convc_load(&NETWORK, directory, threads, flags, &model, error, sizeof error);
+    printf("%d %s\n", code, model ? "opened" : error);
+    convc_close(model);
+  }
+  return 0;
+}
+
 int main(int count, char **words) {
   if (count != 4) return 2;
   int threads = atoi(words[3]);
@@ -126,6 +137,7 @@ int main(int count, char **words) {
   if (!strcmp(words[1], "addresses")) return addresses(threads);
   if (!strcmp(words[1], "refusals")) return refusals(threads);
   if (!strcmp(words[1], "replaced")) return replaced(threads);
+  if (!strcmp(words[1], "load")) return load(threads);
   if (!strcmp(words[1], "processors")) return processors(threads);
   convc_close(opened(threads));
   return 0;

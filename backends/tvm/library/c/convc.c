@@ -1,6 +1,7 @@
 /* The runtime of convc.h over TVM's C interface: the same text for every network. C11 and POSIX. */
 #define _DEFAULT_SOURCE
 #include "convc.h"
+#include "digest.h"
 #include "processor.h"
 
 #include <fcntl.h>
@@ -15,7 +16,7 @@
 #include <tvm/ffi/c_api.h>
 #include <unistd.h>
 
-enum { ALIGNMENT = 64, LAYOUT = 64, FAST_CORES = 1, POOLED = 2, MESSAGE = 400, PATH = 4096 };
+enum { ALIGNMENT = 64, LAYOUT = 64, REMEMBERED = 16, FAST_CORES = 1, POOLED = 2, MESSAGE = 400, PATH = 4096 };
 
 struct convc_model {
   const convc_network *network;
@@ -40,7 +41,7 @@ static int fail(char *error, size_t room, const char *format, ...) {
   va_start(values, format);
   if (room) vsnprintf(error, room, format, values);
   va_end(values);
-  return -1;
+  return CONVC_FAILED;
 }
 
 /* ---- TVM's calls ---- */
@@ -196,7 +197,34 @@ static int check_threads(int threads, char *error, size_t room) {
   return use_threads(threads, error, room);
 }
 
-static int map_weights(convc_model *model, const char *directory, char *error, size_t room) {
+/* Whether a file holds what convc wrote, by the digest at its end. A file is read once: models of one program share their pages. */
+static int is_altered(const unsigned char *bytes, size_t size, const struct stat *file) {
+  static pthread_mutex_t reading = PTHREAD_MUTEX_INITIALIZER;
+  static struct {
+    dev_t device;
+    ino_t number;
+    struct timespec written;
+  } known[REMEMBERED];
+  static int next;
+  unsigned char digest[DIGEST];
+  int found = 0;
+  pthread_mutex_lock(&reading);
+  for (int i = 0; i < REMEMBERED; i++)
+    found |= known[i].number == file->st_ino && known[i].device == file->st_dev && known[i].written.tv_sec == file->st_mtim.tv_sec &&
+             known[i].written.tv_nsec == file->st_mtim.tv_nsec;
+  if (!found) {
+    digest_of(bytes, size - DIGEST, digest);
+    found = !memcmp(bytes + size - DIGEST, digest, DIGEST);
+    if (found) {
+      known[next].device = file->st_dev, known[next].number = file->st_ino, known[next].written = file->st_mtim;
+      next = (next + 1) % REMEMBERED;
+    }
+  }
+  pthread_mutex_unlock(&reading);
+  return !found;
+}
+
+static int map_weights(convc_model *model, const char *directory, int flags, char *error, size_t room) {
   const convc_network *network = model->network;
   char path[PATH];
   struct stat found;
@@ -211,6 +239,10 @@ static int map_weights(convc_model *model, const char *directory, char *error, s
   model->packed = bytes;
   if (memcmp(bytes, network->layout, LAYOUT))
     return fail(error, room, "%s has another layout than this program's model.h says; build it with the one in that directory", path);
+  if (!(flags & CONVC_TRUST_WEIGHTS) && is_altered(bytes, (size_t)network->weight_bytes, &found)) {
+    fail(error, room, "%s was altered since convc wrote it; compile the network again", path);
+    return CONVC_ALTERED;
+  }
   for (int i = 0; i < network->weights; i++) {
     const convc_weight *weight = &network->weight[i];
     if (borrow(&model->arguments[network->inputs + i], (char *)bytes + weight->offset, weight->type, weight->rank, weight->shape))
@@ -248,11 +280,12 @@ static int load(convc_model *model, int which, const char *directory, const char
   return model->main[which] ? 0 : fail_as_tvm(error, room, library);
 }
 
-convc_model *convc_open(const convc_network *network, const char *directory, int threads, char *error, size_t room) {
-  if (check_processor(network, error, room) || check_threads(threads, error, room)) return NULL;
+int convc_load(const convc_network *network, const char *directory, int threads, int flags, convc_model **opened, char *error, size_t room) {
+  *opened = NULL;
+  if (check_processor(network, error, room) || check_threads(threads, error, room)) return CONVC_FAILED;
   size_t arguments = (size_t)(network->inputs + network->weights);
   convc_model *model = calloc(1, sizeof *model);
-  if (!model) return fail(error, room, "no memory is left"), NULL;
+  if (!model) return fail(error, room, "no memory is left");
   model->network = network;
   model->threads = threads;
   atomic_flag_clear(&model->busy);
@@ -260,13 +293,21 @@ convc_model *convc_open(const convc_network *network, const char *directory, int
   model->results = calloc((size_t)network->outputs, sizeof *model->results);
   model->aligned = calloc((size_t)network->inputs + 1, sizeof *model->aligned);
   model->room = calloc((size_t)network->inputs + 1, sizeof *model->room);
-  int failed = !model->arguments || !model->results || !model->aligned || !model->room;
-  if (failed) fail(error, room, "no memory is left");
-  failed = failed || map_weights(model, directory, error, room) || load(model, 0, directory, "model.so", error, room) ||
-           (network->single && load(model, 1, directory, "model.one.so", error, room));
-  if (!failed) return model;
-  convc_close(model);
-  return NULL;
+  int has_room = model->arguments && model->results && model->aligned && model->room;
+  int failed = has_room ? map_weights(model, directory, flags, error, room) : fail(error, room, "no memory is left");
+  if (!failed) failed = load(model, 0, directory, "model.so", error, room);
+  if (!failed && network->single) failed = load(model, 1, directory, "model.one.so", error, room);
+  if (failed)
+    convc_close(model);
+  else
+    *opened = model;
+  return failed;
+}
+
+convc_model *convc_open(const convc_network *network, const char *directory, int threads, char *error, size_t room) {
+  convc_model *model;
+  convc_load(network, directory, threads, 0, &model, error, room);
+  return model;
 }
 
 void convc_close(convc_model *model) {
@@ -339,7 +380,7 @@ static int run(convc_model *model, const void *const *inputs, void *const *outpu
 }
 
 int convc_run(convc_model *model, const void *const *inputs, void *const *outputs, int64_t batch) {
-  if (atomic_flag_test_and_set(&model->busy)) return -2; /* the error text is the other thread's */
+  if (atomic_flag_test_and_set(&model->busy)) return CONVC_BUSY; /* the error text is the other thread's */
   model->error[0] = 0;
   int failed = run(model, inputs, outputs, batch);
   atomic_flag_clear(&model->busy);

@@ -64,14 +64,24 @@ typedef struct {
 /* A loaded network, for one thread at a time. Open one in each thread: they share the code and, as mapped pages, the weights. */
 typedef struct convc_model convc_model;
 
-/* Open the artifact in `directory`. NULL if that fails, and a sentence that says why in `error` (`room` bytes, or NULL and 0).
+/* Why nothing is computed. Altered weights are those of another digest than the one at their end, which convc wrote. */
+enum { CONVC_FAILED = -1, CONVC_BUSY = -2, CONVC_ALTERED = -3 };
+
+/* `flags` of `convc_load`. The digest of weights is taken once for a file and a program, at about a GB a second; trusted ones are not read. */
+enum { CONVC_TRUST_WEIGHTS = 1 };
+
+/* Open the artifact in `directory`. 0 and `*model`; or CONVC_FAILED or CONVC_ALTERED, NULL, and a sentence that says why in `error` (`room`
+ * bytes, or NULL and 0). */
+int convc_load(const convc_network *network, const char *directory, int threads, int flags, convc_model **model, char *error, size_t room);
+
+/* The same without flags. NULL if that fails, and a sentence that says why in `error` (`room` bytes, or NULL and 0).
  *
  * The first call in a program sets TVM_NUM_THREADS and TVM_BIND_THREADS, where they are not set: let it return before other threads use the
  * environment.
  */
 convc_model *convc_open(const convc_network *network, const char *directory, int threads, char *error, size_t room);
 
-/* Compute. 0 is success; -2: another thread is running this model; otherwise `convc_error` says what is wrong.
+/* Compute. 0 is success; CONVC_BUSY: another thread is running this model; otherwise `convc_error` says what is wrong.
  *
  * Inputs at addresses that are multiples of 64 are read where they lie, others are copied first. Results are written to `outputs`, each of
  * `convc_bytes(&network.output[i], batch)`; with `outputs` NULL, or one of them, `convc_output` tells where it is, without a copy.

@@ -1,5 +1,7 @@
 /* Run the network on raw files: example DIRECTORY THREADS BATCH INPUT... OUTPUT...
  *
+ * Ends with 0, with 3 where the weights are not those that convc wrote, with 1 where anything else fails.
+ *
  * Build:  cc example.c convc.c $(convc doctor --c-flags) -o ../example, outside the artifact, which convc would not replace then
  */
 #include "model.h"
@@ -9,10 +11,12 @@
 
 static const convc_network *const network = &model_NETWORK;
 
-static void stop(const char *what, const char *why) {
+static void stop_with(int code, const char *what, const char *why) {
   fprintf(stderr, "%s: %s\n", what, why);
-  exit(1);
+  exit(code);
 }
+
+static void stop(const char *what, const char *why) { stop_with(1, what, why); }
 
 /* Memory that is read where it lies: at a multiple of 64. */
 static void *room_for(int64_t bytes) {
@@ -26,8 +30,9 @@ int main(int count, char **words) {
   if (count != 4 + files) stop("usage", "example DIRECTORY THREADS BATCH, a file for each input, a file for each output");
   long long batch = atoll(words[3]);
   char error[400];
-  convc_model *model = convc_open(network, words[1], atoi(words[2]), error, sizeof error);
-  if (!model) stop(words[1], error);
+  convc_model *model;
+  int failed = convc_load(network, words[1], atoi(words[2]), 0, &model, error, sizeof error);
+  if (failed) stop_with(failed == CONVC_ALTERED ? 3 : 1, words[1], error);
 
   const void **inputs = calloc((size_t)network->inputs + 1, sizeof *inputs);
   for (int i = 0; i < network->inputs; i++) {

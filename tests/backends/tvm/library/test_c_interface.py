@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -219,6 +220,40 @@ def test_an_artifact_that_was_compiled_again_for_a_wider_processor(driver: Path,
     code, lines = drive(driver, "open", folder)
     assert code == 3
     assert lines[0].endswith("has another layout than this program's model.h says; build it with the one in that directory")
+
+
+def test_weights_that_were_altered(driver: Path, relu: Artifact, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(relu.path, tmp_path / "net"))
+    assert drive(driver, "load", folder) == (0, ["0 opened", "0 opened"])
+    weights = bytearray((folder / PACKED).read_bytes())
+    for at in (64, len(weights) - 1):  # the first byte after the layout, and the digest's last
+        altered = weights.copy()
+        altered[at] ^= 1
+        (folder / PACKED).write_bytes(altered)
+        code, lines = drive(driver, "load", folder)
+        assert (code, lines) == (0, [f"-3 {folder}/{PACKED} was altered since convc wrote it; compile the network again", "0 opened"])
+    example = built(replace(relu, path=folder), folder / "example.c")
+    done = subprocess.run([example, folder, "1", "1", *"abc"], capture_output=True, text=True)
+    assert done.returncode == 3
+    assert "was altered since convc wrote it" in done.stderr
+
+
+def test_the_digest_in_c_is_that_of_python(relu: Artifact, tmp_path: Path) -> None:
+    """Around the 128 bytes that are taken at once, and none at all."""
+    program = tmp_path / "digest.c"
+    program.write_text(
+        '#include "digest.h"\n#include <stdio.h>\n'
+        "int main(void) {\n  unsigned char bytes[1000], digest[DIGEST];\n"
+        "  for (int i = 0; i < 1000; i++) bytes[i] = (unsigned char)(i * 7 + i / 256);\n"
+        "  for (int size = 0; size <= 1000; size += size % 128 == 1 ? 126 : 1) {\n    digest_of(bytes, (size_t)size, digest);\n"
+        '    for (int i = 0; i < DIGEST; i++) printf("%02x", digest[i]);\n    printf(" %d\\n", size);\n  }\n}\n'
+    )
+    subprocess.run([*CC, f"-I{relu.path}", str(program), "-o", str(tmp_path / "digest")], check=True)
+    lines = subprocess.run([tmp_path / "digest"], capture_output=True, text=True, check=True).stdout.splitlines()
+    data = bytes((i * 7 + i // 256) % 256 for i in range(1000))
+    sizes = [int(line.split()[1]) for line in lines]
+    assert {0, 1, 127, 128, 129, 255, 256, 257} <= set(sizes)
+    assert lines == [f"{hashlib.blake2b(data[:size]).hexdigest()} {size}" for size in sizes]
 
 
 def test_an_artifact_that_is_replaced_while_it_is_open(driver: Path, relu: Artifact, tmp_path: Path) -> None:
