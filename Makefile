@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test test-slow check lint docs site bench fuzz fuzz-onnx fuzz-nightly exporters test-torch test-browser gpu-prepare gpu-check clean
+.PHONY: demo test test-more test-slow check lint docs site bench fuzz fuzz-onnx fuzz-nightly exporters test-torch test-browser gpu-prepare gpu-check clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -24,9 +24,13 @@ PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BI
 check: $(STAMP)
 	$(PYTEST)
 
+# siblings of tests that are in `test`: the table is tests/support/middle_tier.py
+test-more: $(STAMP)
+	$(PYTEST) -m "more and not slow"
+
 # that for which something alike stands otherwise: siblings of networks, bodies of ONNX functions
 test-slow: $(STAMP) test-torch test-browser
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow or more"
 
 # the pages of ops and passes, from their tables; a test fails where they are not current
 docs: $(STAMP)

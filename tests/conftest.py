@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from convc.tests.support import once
+from convc.tests.support import middle_tier, once
 
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.load_profile("same")
@@ -85,6 +85,11 @@ def unsynced() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", int)
         yield
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest looks at marks
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    middle_tier.mark(items, are_whole_files=not any("::" in argument for argument in config.args))
 
 
 def pytest_collection_finish() -> None:

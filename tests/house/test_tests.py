@@ -10,6 +10,7 @@ import pytest
 
 import convc
 from convc.tests.house import rooms
+from convc.tests.support.middle_tier import TABLE, Some
 
 ROOT = Path(convc.__file__).parent
 FILES = {path.relative_to(ROOT / "tests").as_posix(): path for path in sorted((ROOT / "tests").rglob("*.py"))}
@@ -75,3 +76,16 @@ def test_no_helper_is_written_twice():
 def test_a_helper_is_known_by_what_it_does():
     one, other = 'def one():\n    """Says so."""\n    return 2\n', "def other():\n    return 2\n\ndef test_it():\n    return 2\n"
     assert [body for _, body in helpers(one)] == [body for _, body in helpers(other)]
+
+
+def test_rows_of_the_middle_tier_name_tests():
+    for file, tests in TABLE.items():
+        assert set(tests) <= {node.name for node in ast.walk(ast.parse(FILES[file].read_text())) if isinstance(node, ast.FunctionDef)}, file
+
+
+def test_some_cases_stay_and_some_are_for_later():
+    assert Some(every=2).for_later("abcd") == {"b", "d"}
+    assert Some(but=("a", "c")).for_later("abcd") == {"b", "d"}
+    assert Some(only=("a", "c")).for_later("abcd") == {"a", "c"}
+    assert Some().for_later("a") == {"a"}
+    assert Some(but=("a", "x"), only=("y",)).unknown("ab") == ["x", "y"]

@@ -1,0 +1,204 @@
+"""Tests that others stand for in `make test`, which `make test-more` runs: siblings of them, of which the table says which stay."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Some:
+    """Which cases of a test stay: each `every`-th, beginning with the first, or those of `but`; or all that are not among `only`."""
+
+    every: int = 0
+    but: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+
+    def for_later(self, cases: Sequence[str]) -> set[str]:
+        staying = cases[:: self.every] if self.every else self.but
+        return set(cases).intersection(self.only) if self.only else set(cases).difference(staying)
+
+    def unknown(self, cases: Sequence[str]) -> list[str]:
+        """What it names that the test does not have."""
+        return sorted({*self.but, *self.only}.difference(cases))
+
+
+ALL = Some()  # another test of the file has the same kind
+
+KERNELS, CUDA = "backends/tvm/cpu/kernels", "backends/tvm/cuda"
+TABLE: dict[str, dict[str, Some]] = {
+    "backends/onnx/read/test_quantized.py": {"test_every_engine_runs_it": Some(only=("tvm",))},
+    "backends/onnx/read/test_training.py": {
+        "test_it_is_compiled_as_it_stands": ALL,
+        "test_statistics_are_those_of_the_batch": Some(every=4),
+    },
+    "backends/onnx/test_unpool_files.py": {"test_an_encoder_and_its_decoder_go_all_the_way": ALL},
+    "backends/onnx/test_opaque_property.py": {"test_hidden_operators_change_no_result": Some(every=4)},
+    f"{KERNELS}/test_attention.py": {"test_attention": Some(only=("sizes0-None", "sizes3-None", "sizes7-masks7", "sizes8-masks8"))},
+    f"{KERNELS}/test_batch.py": {"test_steps_with_norms_stay_within_their_bounds": ALL},
+    f"{KERNELS}/test_depthwise_gradient.py": {"test_depthwise_weight_gradients": Some(only=("case2-False", "case2-True"))},
+    f"{KERNELS}/test_forms.py": {
+        "test_a_form_changes_no_digit": Some(only=("37 channels",)),
+        "test_a_half_of_the_last_block_changes_no_digit": Some(every=5),
+    },
+    f"{KERNELS}/test_layer_norm.py": {"test_layer_norm": Some(every=3)},
+    f"{KERNELS}/test_narrow.py": {"test_narrow_groups": Some(every=5)},
+    f"{KERNELS}/test_norms_and_resize.py": {
+        "test_resize": Some(every=5),
+        "test_a_resize_out_of_blocks_has_the_same_digits": Some(every=3),
+    },
+    f"{KERNELS}/test_pool_gradient.py": {"test_pool_gradients": Some(every=3)},
+    f"{KERNELS}/test_registers.py": {
+        "test_products_stay_in_registers": Some(
+            only=tuple(f"winograd weight gradient-{each}" for each in ("x86-64-v2", "znver3", "neoverse-n1"))
+        )
+    },
+    f"{KERNELS}/test_rows.py": {"test_rows": Some(every=3), "test_matrices": Some(every=3)},
+    f"{KERNELS}/test_strassen.py": {"test_rows": Some(every=7), "test_pixels": Some(every=2)},
+    f"{KERNELS}/test_weight_gradient.py": {"test_weight_gradients": Some(every=4)},
+    f"{KERNELS}/test_winograd_phases.py": {
+        "test_phases_lie_within_each_other": Some(every=3),
+        "test_which_dilations_have_phases": Some(every=3),
+    },
+    f"{KERNELS}/test_winograd_training.py": {
+        "test_weight_gradients_stay_within_their_own_bound": Some(every=4),
+        "test_checks_know_what_tiles_are_off_by": Some(every=2),
+    },
+    "backends/tvm/cpu/test_tokens.py": {
+        "test_channels_are_moved_last_and_back_by_vectors": Some(only=("N",)),
+        "test_heads_are_read_where_one_layer_left_them": Some(but=("N",)),
+    },
+    "backends/tvm/library/test_c_interface.py": {"test_a_network_is_trained_from_c": ALL},
+    # ONNX's own cases of these go through TVM in tests/backends/onnx/test_conformance.py; the rest are a second case of their op
+    "backends/tvm/stock/test_ops.py": {
+        "test_agrees_with_the_reference": Some(
+            only=(
+                *(
+                    "attention",
+                    "attention_with_past",
+                    "deform_conv2d",
+                    "einsum",
+                    "grid_sample",
+                    "grid_sample-more",
+                    "gru",
+                    "lstm",
+                    "max_unpool",
+                ),
+                *("lp_pools", "lengths", "roi_align", "scatter", "gather_elements", "max_pool_indices", "integer_products", "angles"),
+                *("resize-filters", "resize-crops", "resize-policies", "pools_of_sequences", "pools_of_volumes"),
+                *("resize_of_sequences", "resize_of_volumes", "conv1d", "conv_transpose1d"),
+            )
+        )
+    },
+    "backends/tvm/stock/test_bfloat16.py": {"test_ops_agree_with_the_reference": Some(but=("compare",))},
+    "backends/tvm/stock/test_named_sizes.py": {"test_at_two_sizes": Some(every=3)},
+    "backends/tvm/stock/test_sums.py": {"test_long_sums_round_as_short_ones": Some(but=("3",))},
+    f"{CUDA}/emulator/test_device.py": {
+        "test_verify_runs_an_artifact_emulated_and_says_so": ALL,
+        "test_a_network_runs_in_tvms_virtual_machine": ALL,
+        "test_verify_draws_as_many_images_as_must_be_together": ALL,
+    },
+    f"{CUDA}/emulator/test_faults.py": {
+        "test_planted_faults_show": Some(every=3),
+        "test_sanitizers_find_nothing_where_nothing_is": ALL,
+        "test_a_race_is_found_whichever_thread_came_first": Some(but=("late",)),
+        "test_blocks_that_write_to_one_place_race": ALL,
+    },
+    f"{CUDA}/emulator/test_networks.py": {"test_every_op": Some(but=("running", "integers", "softmax")), "test_every_network": ALL},
+    f"{CUDA}/emulator/test_warpgroups.py": {"test_planted_faults_show": Some(every=6), "test_races_around_products_are_found": ALL},
+    f"{CUDA}/kernels/test_implicit_gemm.py": {
+        "test_edges_are_right": Some(but=("mma.sync-scores", "wgmma-few rows")),
+        "test_faults_are_seen": Some(but=("mma.sync-no barrier among the steps",)),
+        "test_machine_code_has_tensor_cores_and_no_stack": Some(but=("wgmma",)),
+    },
+    f"{CUDA}/kernels/test_other_kernels.py": {
+        "test_faults_are_seen": Some(every=5),
+        "test_sanitizers_find_nothing": Some(but=("global avg pool-address,undefined",)),
+        "test_each_is_right_in_any_order": Some(every=3),
+    },
+    f"{CUDA}/test_families.py": {"test_all_are_right": Some(but=("2",))},
+    f"{CUDA}/test_in_place.py": {
+        "test_with_a_plan_of_memory_they_are_right": Some(but=("skip",)),
+        "test_for_any_batch_they_are_right": ALL,
+    },
+    f"{CUDA}/test_kept.py": {
+        "test_what_is_not_what_was_kept_is_built_anew": Some(every=3),
+        "test_a_second_build_lowers_no_kernel": ALL,
+        "test_what_nobody_knows_the_sources_of_is_not_kept": ALL,
+        "test_what_others_can_write_is_not_taken": ALL,
+    },
+    f"{CUDA}/test_loading.py": {"test_machine_code_loads_without_a_compiler": ALL},
+    f"{CUDA}/test_plan.py": {
+        "test_networks_are_right": Some(every=2),
+        "test_what_is_steep_is_held_to_the_noise_of_its_precision": ALL,
+    },
+    f"{CUDA}/test_wide_rules.py": {"test_they_are_right": Some(but=("chain", "residual"))},
+    f"{CUDA}/test_zoo.py": {
+        "test_nothing_between_the_borders_is_stock": Some(but=("resnet20", "squeezenet1_1", "mobilenet_v2", "unet_resnet18")),
+        "test_what_tensor_cores_multiply_is_by_wgmma_where_it_is_there": Some(but=("resnet18",)),
+    },
+    "compiler/checking/test_gradients_of_networks.py": {
+        "test_engines_compute_them": Some(only=("residual-tvm",)),
+        "test_every_pass_keeps_them": Some(every=2),
+    },
+    "compiler/commands/test_bench.py": {"test_a_batch_that_the_network_does_not_take_is_refused": Some(only=("N-0",))},
+    "compiler/commands/test_bfloat16.py": {"test_one_made_in_the_dsl_is_compiled_checked_and_run": ALL},
+    "compiler/commands/test_checking.py": {
+        "test_a_pass_that_breaks_is_left_out_with_a_warning_and_nobody_is_blamed": Some(only=("command2",))
+    },
+    "compiler/commands/test_entering.py": {"test_what_leaves_the_range_of_fp16_once_normalized": Some(only=("words1",))},
+    "compiler/commands/test_memory.py": {"test_what_does_not_fit_is_refused_with_numbers": Some(every=4)},
+    "compiler/commands/test_optimize.py": {"test_what_onnxruntime_gets_wrong_by_itself_is_its_own_fault": Some(only=("False-False",))},
+    "compiler/commands/test_train.py": {"test_ctrl_c_loses_nothing": Some(every=2)},
+    "compiler/compiling/test_kept.py": {
+        "test_what_was_compiled_by_other_sources_than_lie_there_is_not_kept": Some(but=("between",)),
+        "test_what_was_altered_is_built_again": Some(every=3),
+        "test_whatever_differs_makes_another": Some(every=3),
+        "test_a_head_that_says_something_else_is_not_believed": Some(every=3),
+    },
+    "compiler/engines/test_engines.py": {
+        "test_tvm_agrees_on_one_image_and_on_several": Some(but=("resnet20",)),
+        "test_engines_agree": Some(only=("convnext_tiny", "shufflenet_v2")),
+    },
+    "compiler/targets/test_slow_rows.py": {"test_a_slow_row_is_named_with_its_share": Some(every=2)},
+    "compiler/training/test_checking.py": {"test_a_long_run_leaves_float64_no_faster_than_rounding_does": Some(but=("onnx",))},
+    "compiler/training/test_digits.py": {"test_a_small_residual_network_learns_digits": ALL},
+    "compiler/training/test_trainer.py": {"test_a_run_that_was_stopped_goes_on_to_the_same_bits": Some(every=4)},
+    "faults/test_faults.py": {"test_a_few_faults_lose_nothing_and_leave_nothing": ALL},
+    "fuzz/test_differentiated_nets.py": {"test_gradients_survive_every_pass": Some(every=3)},
+    "gpu/test_gpu_check.py": {
+        "test_each_architecture_has_a_peak_of_its_own": Some(every=2),
+        "test_kernels_that_find_peaks_do_what_is_counted": Some(but=("mma.sync",)),
+    },
+    "passes/test_recompute.py": {"test_no_bit_changes": Some(only=("tvm",))},
+    "docs/test_read_a_report.py": {
+        "test_every_command_of_the_table_wrote_one": ALL,
+        "test_what_the_page_says_of_resnet50_is_so": ALL,
+    },
+}
+
+
+def mark(items: Iterable[pytest.Item], are_whole_files: bool) -> None:
+    """Give tests of the table their mark. What is slow anyway is not counted.
+
+    Raises: UsageError for a row that nothing of its file answers to, where files were collected as a whole.
+    """
+    files, found = set[str](), defaultdict[tuple[str, str], dict[str, pytest.Item]](dict)
+    for item in items:
+        file, _, name = item.nodeid.removeprefix("tests/").partition("::")
+        test, _, case = name.partition("[")
+        files.add(file)
+        if test in TABLE.get(file, {}) and item.get_closest_marker("slow") is None:
+            found[file, test][case.removesuffix("]")] = item
+    for file in sorted(files & TABLE.keys()):
+        for test, some in TABLE[file].items():
+            cases = found[file, test]
+            later = some.for_later([*cases])
+            if are_whole_files and (some.unknown([*cases]) or not later):
+                lacking = ", ".join(some.unknown([*cases])) or "case for later"
+                raise pytest.UsageError(f"{__name__} has a row for {test} of {file}, which has no {lacking}")
+            for case in later:
+                cases[case].add_marker(pytest.mark.more)
