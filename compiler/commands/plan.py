@@ -212,7 +212,7 @@ def _answer(console: Console, request: Request, budget: Budget | None, source: P
     check_numbers(graph)
     graph, _ = optimize(graph, level)
     entering = entering_from(console, request, graph, inputs.files, imagenet=inputs.imagenet)
-    calibration = read_calibration(graph, *inputs, entering=entering)
+    calibration = read_calibration(graph, *inputs, entering=entering, say=console.say)
     if not calibration.is_real:
         console.say("no --calibration: ranks come from the weights alone, and errors are measured on random inputs")
     layers = splittable_layers(graph, usual_sizes(graph))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,34 +12,40 @@ import click
 import numpy as np
 
 from ...backends.tvm.host import run_once
-from ...ir.errors import UsageError
+from ...ir.errors import InvalidInput, UsageError
 from ...ir.files import write_file
 from ...ir.graph import Graph, fresh_name
 from ...ir.types import Array, plain
 from ..engines.memory import need_run
 from ..engines.optimize import optimize
 from ..engines.table import ENGINES, ON_DEVICES, engines_named
-from ..files.entering import Entering
+from ..files.entering import class_name, entering_of
 from ..files.images import is_image, save_image
-from ..files.inputs import random_inputs, read_inputs
+from ..files.inputs import Feed, random_inputs, read_batches
 from ..files.model import Request, artifact_of
 from ..files.weights import npz_bytes
 from .console import Console, emit_json, tell
 from .devices import emulate_option, placed
 from .options import THREADS, model_options
-from .pictures import entering_from
+from .pictures import INPUTS, PictureOptions, labels_in, picture_options, preparing_from
 
 __all__ = ["command"]
 
 
 @click.command("run")
 @model_options
-@click.option("-i", "--inputs", "files", multiple=True, help="[name=]photo.jpg, [name=]x.npy or xs.npz; default: random values.")
+@click.option(
+    "-i",
+    "--inputs",
+    "files",
+    multiple=True,
+    help=INPUTS,
+)
 @click.option("-b", "--backend", default="tvm", show_default=True, help=f"One of {', '.join(ENGINES | ON_DEVICES)}.")
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes to print.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write results: .npz, or .png for pictures.")
-@click.option("--resize", is_flag=True, help="Scale photographs to the input's size.")
-@click.option("--imagenet", is_flag=True, help="Normalize photographs as common ImageNet checkpoints expect.")
+@picture_options
+@click.option("--labels", type=click.Path(path_type=Path), help="Names of the classes, one a line.")
 @click.option("--threads", type=THREADS, help="Threads; default: one a physical core.")
 @emulate_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of random inputs.")
@@ -51,8 +58,8 @@ def command(
     backend: str,
     top: int,
     output: Path | None,
-    resize: bool,
-    imagenet: bool,
+    pictures: PictureOptions,
+    labels: Path | None,
     threads: int | None,
     seed: int,
     emulate: bool,
@@ -70,44 +77,66 @@ def command(
         raise UsageError(f"'{output}' is neither .npz nor a picture such as .png")
     artifact = artifact_of(request)
     graph, _ = optimize(console.load(request, artifact), 0 if artifact else 2, prices=engine.prices)
-    entering = entering_from(console, request, graph, files, imagenet=imagenet)
-    inputs = read_inputs(graph, files, resize=resize, imagenet=imagenet, entering=entering) if files else random_inputs(graph, seed)
-    need_run(graph, inputs)
+    preparing = preparing_from(console, request, graph, files, pictures)
+    classes = labels_in(labels, graph) if labels is not None else _classes(request, graph)
+    batches = read_batches(graph, files, preparing, console.say) if files else iter([Feed(random_inputs(graph, seed))])
+    first = next(batches)
+    need_run(graph, first.arrays)
     (engine,) = placed(console, [engine], emulate)
     run = engine.open(artifact, threads) if artifact else engine.start(graph, threads)
-    results = {name: plain(value) for name, value in run(inputs).items()}
+    made = [(batch.names, _of_photographs(run(batch.arrays), batch)) for batch in chain([first], batches)]
+    names = [name for each, _ in made for name in each]
+    results = {name: np.concatenate([each[name] for _, each in made]) if len(made) > 1 else value for name, value in made[0][1].items()}
     written = _write(results, output) if output else []
     if as_json:
-        emit_json({name: _record(value, top, entering) for name, value in results.items()})
+        emit_json({name: _record(value, top, classes, names) for name, value in results.items()})
     else:
-        _print(graph, results, top, entering)
+        _print(graph, results, top, classes, names)
     for file in written:
         console.say(f"wrote {file}")
 
 
-def _print(graph: Graph, results: Mapping[str, Array], top: int, entering: Entering | None) -> None:
-    called = entering.class_name if entering is not None else "class {}".format
+def _classes(request: Request, graph: Graph) -> tuple[str, ...]:
+    entering = entering_of(request.weights, graph)
+    return entering.classes if entering is not None else ()
+
+
+def _of_photographs(results: Mapping[str, Array], batch: Feed) -> dict[str, Array]:
+    """A row for each photograph. Raises: InvalidInput for results that have none."""
+    found = {name: plain(value) for name, value in results.items()}
+    if not batch.names:
+        return found
+    rows = len(next(iter(batch.arrays.values())))
+    for name, value in found.items():
+        if value.shape[:1] != (rows,):
+            raise InvalidInput(f"result '{name}' is {list(value.shape)}, without a row for each of {rows} photographs; give one at a time")
+    return {name: value[: len(batch.names)] for name, value in found.items()}
+
+
+def _print(graph: Graph, results: Mapping[str, Array], top: int, classes: Sequence[str], names: Sequence[str]) -> None:
     for name, value in results.items():
         tell(f"{name}: {graph.by_name[name].typed.dtype}{list(value.shape)}")
         value = value if value.dtype.kind == "f" else value.astype(np.float64)  # small integers wrap, and booleans do not order
         if value.ndim == 2 and value.shape[1] > 1:
-            for row in value:
+            for place, row in enumerate(value):
                 best = np.argsort(-row, kind="stable")[:top]
-                tell("  " + "  ".join(f"{called(int(index))}: {row[index]:.6g}" for index in best))
+                of = f"{names[place]}: " if place < len(names) else ""
+                tell(f"  {of}" + "  ".join(f"{class_name(int(index), classes)}: {row[index]:.6g}" for index in best))
         elif value.size:
             tell(f"  from {value.min():.6g} to {value.max():.6g}, mean {value.mean():.6g}")
 
 
-def _record(value: Array, top: int, entering: Entering | None) -> dict[str, Any]:
+def _record(value: Array, top: int, classes: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
     value = value if value.dtype.kind == "f" else value.astype(np.float64)
     if not value.size:
         return {"shape": list(value.shape)}
     record: dict[str, Any] = {"shape": list(value.shape), "min": float(value.min()), "max": float(value.max()), "mean": float(value.mean())}
+    if names:
+        record["photographs"] = list(names)
     if value.ndim == 2:
         order = np.argsort(-value, axis=1, kind="stable")[:, :top]
-        names = entering.classes if entering is not None else ()
         record["top"] = [
-            [{"class": int(i), "value": float(row[i])} | ({"name": names[i]} if i < len(names) else {}) for i in best]
+            [{"class": int(i), "value": float(row[i])} | ({"name": classes[i]} if i < len(classes) else {}) for i in best]
             for row, best in zip(value, order, strict=True)
         ]
     return record

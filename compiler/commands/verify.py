@@ -32,7 +32,7 @@ from .console import Console, emit_json, tell
 from .devices import emulate_option, placed
 from .html_file import write_html
 from .options import THREADS, html_option, model_options
-from .pictures import entering_from
+from .pictures import INPUTS, PictureOptions, picture_options, preparing_from
 
 __all__ = ["command"]
 
@@ -47,10 +47,10 @@ __all__ = ["command"]
     metavar="tvm,onnx",
     help=f"Engines to hold against float64, or {', '.join(ON_DEVICES)}; default: those of {','.join(ENGINES)} that can.",
 )
-@click.option("-i", "--inputs", "files", multiple=True, help="A photograph, .npy or .npz file; default: random values.")
+@click.option("-i", "--inputs", "files", multiple=True, help=INPUTS)
 @click.option("--nodes", is_flag=True, help="Also hold every intermediate value to its local rounding bound.")
 @click.option("--input-fill", "fill", type=click.Choice(FILLS), default="uniform", show_default=True, help="How random inputs are drawn.")
-@click.option("--resize", is_flag=True, help="Scale photographs to the input's size.")
+@picture_options
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of random inputs and of the noise.")
 @click.option("--threads", type=THREADS, help="Threads of the engines.")
 @emulate_option
@@ -66,7 +66,7 @@ def command(
     files: tuple[str, ...],
     nodes: bool,
     fill: str,
-    resize: bool,
+    pictures: PictureOptions,
     seed: int,
     threads: int | None,
     emulate: bool,
@@ -79,13 +79,11 @@ def command(
         raise UsageError("--other-weights are those of a second network; name it after the first")
     artifact = _artifact(request)
     graph = _load(console, request, artifact=artifact)
-    entering = entering_from(console, request, graph, files)
+    preparing = preparing_from(console, request, graph, files, pictures)
     wanted = replace(request, model=other or request.model, weights=other_weights)
-    if entering is None:  # then what is known of the other network goes for both
-        entering = entering_from(console, wanted, graph, files)
-    inputs = (
-        read_inputs(graph, files, resize=resize, entering=entering) if files else random_inputs(graph, seed, _images(graph, artifact), fill)
-    )
+    if preparing.entering is None:  # then what is known of the other network goes for both
+        preparing = preparing_from(console, wanted, graph, files, pictures)
+    inputs = read_inputs(graph, files, preparing, console.say) if files else random_inputs(graph, seed, _images(graph, artifact), fill)
     if other is not None:
         second = _load(console, wanted, "--other-weights", _artifact(wanted))
         lines = verify(graph, second, inputs, seed)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,9 +14,10 @@ from ...ir.dims import symbol
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.graph import Graph
 from ...ir.types import Array, TensorType
-from .entering import Entering
-from .images import is_image, load_image
+from .entering import IMAGENET, Entering
+from .images import Preparing
 from .inputs import random_inputs
+from .photographs import Notes, Said, photographs_in, read_photographs
 from .weights import load_arrays
 
 __all__ = ["MOST_IMAGES", "Calibration", "Inputs", "batched", "read_calibration"]
@@ -70,25 +70,34 @@ def batched(graph: Graph, arrays: Mapping[str, Array], most: int) -> Iterator[di
 
 
 def read_calibration(
-    graph: Graph, files: Sequence[str], images: int = 32, imagenet: bool = False, seed: int = 0, entering: Entering | None = None
+    graph: Graph,
+    files: Sequence[str],
+    images: int = 32,
+    imagenet: bool = False,
+    seed: int = 0,
+    entering: Entering | None = None,
+    say: Said | None = None,
 ) -> Calibration:
-    """`images` crops of photographs, the last photograph's held out; or the rows of an .npz file, one in four held out. Photographs are
-    normalized as `load_image` has it.
+    """`images` crops of photographs, of folders too, the last photograph's held out; or the rows of an .npz file, one in
+    four held out. Photographs are normalized by `entering`, or as ImageNet's.
 
     Without files, random values.
 
     Raises: UsageError for files that are not there; InvalidInput for files that do not fit the network, or that hold one input only.
     """
+    preparing = Preparing(entering=entering or (IMAGENET if imagenet else None))
     if not files:
         count = 2 * (_own_batch(graph) or 2)
         arrays = random_inputs(graph, seed, dict.fromkeys(batch_names(graph), count))
         return Calibration(arrays, arrays, is_real=False)
-    kinds = {is_image(Path(file)) for file in files}
-    if kinds == {True, False}:
-        other = next(file for file in files if not is_image(Path(file)))
+    found = {file: photographs_in(file) for file in files}
+    paths = [path for each in found.values() for path in each or ()]
+    others = [file for file, each in found.items() if each is None]
+    if paths and others:
+        other = others[0]
         raise UsageError(f"--calibration takes photographs or one .npz file, not both: '{other}' is no photograph and stands beside some")
-    if kinds == {True}:
-        fit, held_out = _photographs(graph, files, images, seed, functools.partial(load_image, imagenet=imagenet, entering=entering))
+    if paths:
+        fit, held_out = _photographs(graph, paths, images, seed, preparing, say)
     elif len(files) == 1:
         fit, held_out = _rows(graph, Path(files[0]))
     else:
@@ -97,7 +106,7 @@ def read_calibration(
 
 
 def _photographs(
-    graph: Graph, files: Sequence[str], images: int, seed: int, read: Callable[[Path, TensorType], Array]
+    graph: Graph, paths: Sequence[Path], images: int, seed: int, preparing: Preparing, say: Said | None
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Crops of random size and place, some mirrored. The last photograph is held out where there is another."""
     if len(graph.inputs) != 1:
@@ -106,7 +115,13 @@ def _photographs(
     if node.typed.rank != 4:
         raise InvalidInput(f"input '{node.name}' is {node.typed}, which is not an image; give an .npz file")
     whole = TensorType(node.typed.dtype, (1, node.typed.shape[1], symbol("H"), symbol("W")))
-    pictures = [read(Path(file), whole)[0] for file in files]
+    notes = Notes()
+    read = [read_photographs([path], whole, preparing, notes, skip=len(paths) > 1)[0] for path in paths]
+    pictures = [each[0] for each in read if len(each)]
+    if not pictures:
+        raise InvalidInput(f"none of {len(paths)} photographs can be used; the first: {notes.skipped[0][1]}")
+    if say is not None:
+        notes.say(say)
     size = tuple(dim if isinstance(dim, int) else USUAL_SIDE for dim in node.typed.shape[2:])
     draws, step = np.random.default_rng(seed), _own_batch(graph) or 1
 

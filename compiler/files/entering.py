@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +12,7 @@ from ...ir.errors import InvalidInput
 from ...ir.graph import Graph
 from ...ir.legible import legible
 
-__all__ = ["KEY", "Entering", "entering_of", "safetensors_metadata"]
+__all__ = ["IMAGENET", "KEY", "Entering", "class_name", "entering_of", "safetensors_metadata"]
 
 KEY = "convc"
 MOST = 1 << 20  # classes, or channels
@@ -28,14 +28,12 @@ class Entering:
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
     classes: tuple[str, ...] = ()
+    source: str = "the weights"
 
     @property
     def metadata(self) -> dict[str, str]:
         """For files that take texts by name: one entry, for of several a file has any order."""
         return {KEY: json.dumps({"mean": self.mean, "deviation": self.deviation, "classes": self.classes})}
-
-    def class_name(self, index: int) -> str:
-        return f"class {index}" + (f" ({legible(self.classes[index])})" if index < len(self.classes) else "")
 
     @property
     def line(self) -> str:
@@ -45,6 +43,10 @@ class Entering:
             for what, values in (("mean", self.mean), ("deviation", self.deviation))
         )
         return f"pictures are normalized by {numbers}" + (f"; {len(self.classes)} classes have names" if self.classes else "")
+
+
+# Per-channel statistics that the common ImageNet checkpoints were trained with.
+IMAGENET = Entering((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), source="ImageNet's statistics")
 
 
 def entering_of(path: Path | None, graph: Graph) -> Entering | None:
@@ -105,6 +107,10 @@ def _listed(said: Mapping[str, Any], key: str, of: str) -> list[Any]:
     if len(found := cast("list[Any]", values)) > MOST:
         raise ValueError(f"'{key}' has {len(found):,} entries, expected at most {MOST:,}")
     return found
+
+
+def class_name(index: int, classes: Sequence[str]) -> str:
+    return f"class {index}" + (f" ({legible(classes[index])})" if index < len(classes) else "")
 
 
 def safetensors_metadata(path: Path) -> dict[str, str]:

@@ -7,6 +7,7 @@ import struct
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,28 +16,41 @@ import numpy as np
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.files import need_plain, write_file
 from ...ir.types import Array, TensorType, limits_of
+from .colours import in_channels
 from .entering import Entering
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "IMAGE_SUFFIXES", "NOT_AN_IMAGE", "is_image", "load_image", "opened_upright", "save_image"]
+__all__ = ["AS_THEY_ARE", "IMAGE_SUFFIXES", "NOT_AN_IMAGE", "Preparing", "is_image", "load_image", "opened_upright", "save_image"]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
-# Per-channel statistics that the common ImageNet checkpoints were trained with.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 NOT_AN_IMAGE = (OSError, ValueError, SyntaxError, struct.error)  # what Pillow raises of files that are none, or torn
-SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B")  # Pillow's modes of grey in 16 bits, whose conversion to 8 it cuts off at 255
+ORIENTATION = 0x0112  # EXIF's tag
 
 
 def is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
+@dataclass(frozen=True, slots=True)
+class Preparing:
+    """What is done to photographs before a network gets them.
+
+    `scaled` is None where each has to have the input's size, else how much larger than the middle that is cut out the whole is made: 1, and
+    256/224 as ImageNet's checkpoints were measured. `entering` says what each channel is normalized by.
+    """
+
+    scaled: float | None = None
+    entering: Entering | None = None
+
+
+AS_THEY_ARE = Preparing()
+
+
 @contextmanager
-def opened_upright(path: Path) -> Generator[Image.Image]:
-    """The picture as it is meant to be seen, in 8 bits a channel.
+def opened_upright(path: Path) -> Generator[tuple[Image.Image, list[str]]]:
+    """The picture as it is meant to be seen, and what was done for that.
 
     Raises: any of NOT_AN_IMAGE, of a picture too large too, before it is decoded.
     """
@@ -47,60 +61,74 @@ def opened_upright(path: Path) -> Generator[Image.Image]:
         warnings.simplefilter("error", Image.DecompressionBombWarning)  # it is given as a file is opened
         try:
             with Image.open(path) as opened:
-                yield _in_eight_bits(ImageOps.exif_transpose(opened))
+                said = ["the first of its frames"] if getattr(opened, "is_animated", False) else []
+                if opened.mode.startswith("RGB") and any(";16" in str(tile[3]) for tile in opened.tile):
+                    said.append("16 bits, of which 8 are kept")
+                if opened.getexif().get(ORIENTATION, 1) not in (0, 1):
+                    said.append("turned upright, as its EXIF has it")
+                yield ImageOps.exif_transpose(opened), said
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise ValueError(str(error)) from error
 
 
-def _in_eight_bits(picture: Image.Image) -> Image.Image:
-    from PIL import Image
+def load_image(path: Path, type_: TensorType, preparing: Preparing = AS_THEY_ARE, said: list[str] | None = None) -> Array:
+    """The photograph as [1,C,H,W] for an input of `type_`; what was converted is added to `said`.
 
-    if picture.mode not in SIXTEEN_BITS:
-        return picture
-    return Image.fromarray(np.rint(np.clip(np.asarray(picture, np.float64), 0, 65535) / 257).astype(np.uint8))
-
-
-def load_image(path: Path, type_: TensorType, *, resize: bool = False, imagenet: bool = False, entering: Entering | None = None) -> Array:
-    """The photograph as [1,C,H,W] for an input of `type_`; `entering`, or else `imagenet`, says what each channel is normalized by.
-
-    Raises: UsageError for a file that is not there; InvalidInput for one that is no image, or has the
-    wrong channels or, unless `resize`, size.
+    Raises: UsageError for a file that is not there; InvalidInput for one that is no image, or has channels that
+    are not those of the input by any rule, or, unless it is scaled, another size.
     """
-    from PIL import Image
-
     if type_.rank != 4:
         raise InvalidInput(f"'{path}' is an image, but the input is {type_}; give an .npz file")
+    _, channels, rows, cols = type_.shape
     try:
-        with opened_upright(path) as upright:
-            picture = upright.convert("RGB") if upright.mode == "P" else upright.copy()
+        with opened_upright(path) as (upright, done):
+            picture, converted = in_channels(upright, channels if isinstance(channels, int) else None)
+            picture.load()
     except FileNotFoundError as error:
         raise UsageError(f"there is no file '{path}'") from error
     except NOT_AN_IMAGE as error:
         raise InvalidInput(f"'{path}' cannot be read as an image: {error}") from error
-    _, channels, rows, cols = type_.shape
-    if len(picture.getbands()) != channels:
+    if said is not None:
+        said += [*done, *converted]
+    if isinstance(channels, int) and len(picture.getbands()) != channels:
         have = f"{len(picture.getbands())} channels ({picture.mode})"
         raise InvalidInput(f"'{path}' has {have}, the input is {type_}; convert the picture first")
     wanted = (cols if isinstance(cols, int) else picture.width, rows if isinstance(rows, int) else picture.height)
-    if picture.size != wanted:
-        if not resize:
-            have, want = f"{picture.width}x{picture.height}", f"{wanted[0]}x{wanted[1]}"
-            raise InvalidInput(f"'{path}' is {have} pixels, the input wants {want}; pass --resize to scale it")
-        picture = picture.resize(wanted, Image.Resampling.BILINEAR)
+    if preparing.scaled is None and picture.size != wanted:
+        have, want = f"{picture.width}x{picture.height}", f"{wanted[0]}x{wanted[1]}"
+        raise InvalidInput(f"'{path}' is {have} pixels, the input wants {want}; pass --resize to scale it")
+    if preparing.scaled is not None:
+        picture = _middle(picture, wanted, preparing.scaled)
     pixels = np.asarray(picture, dtype=np.float32) / 255
     pixels = pixels[None, None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)[None]
-    if imagenet and channels == 3 and entering is None:
-        entering = Entering(IMAGENET_MEAN, IMAGENET_STD)
-    if entering is not None:
-        mean, deviation = (np.array(each, np.float32)[:, None, None] for each in (entering.mean, entering.deviation))
-        if len(mean) != channels:
-            raise InvalidInput(f"'{path}' has {channels} channels, and the weights say how {len(mean)} are normalized")
-        pixels = (pixels - mean) / deviation
-        if (reached := float(abs(pixels).max(initial=0))) > (most := float(limits_of(type_.dtype).max)):
-            raise InvalidInput(
-                f"what 'mean' and 'deviation' of the weights make of '{path}' reaches {reached:.4g}, and {type_} ends at {most:.6g}"
-            )
+    if preparing.entering is not None:
+        pixels = _normalized(pixels, preparing.entering, path, type_)
     return np.ascontiguousarray(pixels, dtype=np.float32)
+
+
+def _middle(picture: Image.Image, wanted: tuple[int, int], scaled: float) -> Image.Image:
+    """The middle in the form of the input, scaled to it; only that is ever made, whatever the picture's form."""
+    from PIL import Image
+
+    if picture.size == wanted and scaled == 1:
+        return picture
+    cols, rows = wanted
+    step = min(picture.width / cols, picture.height / rows) / scaled  # pixels of the picture for one
+    left, top = (picture.width - step * cols) / 2, (picture.height - step * rows) / 2
+    box = (max(left, 0), max(top, 0), min(left + step * cols, picture.width), min(top + step * rows, picture.height))
+    return picture.resize(wanted, Image.Resampling.BILINEAR, box)
+
+
+def _normalized(pixels: Array, entering: Entering, path: Path, type_: TensorType) -> Array:
+    mean, deviation = (np.array(each, np.float32)[:, None, None] for each in (entering.mean, entering.deviation))
+    if len(mean) != pixels.shape[1]:
+        raise InvalidInput(f"'{path}' has {pixels.shape[1]} channels, and {len(mean)} are normalized, by {entering.source}")
+    pixels = (pixels - mean) / deviation
+    if (reached := float(abs(pixels).max(initial=0))) > (most := float(limits_of(type_.dtype).max)):
+        raise InvalidInput(
+            f"what 'mean' and 'deviation' of {entering.source} make of '{path}' reaches {reached:.4g}, and {type_} ends at {most:.6g}"
+        )
+    return pixels
 
 
 def save_image(path: Path, value: Array) -> None:

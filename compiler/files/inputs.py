@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,14 @@ from ...ir.ops.linear import DENSE, MATMUL
 from ...ir.types import DTYPES, Array, is_floating
 from ...ir.usual_sizes import usual_sizes
 from ...ir.weights import Recipe
-from .entering import Entering
-from .images import IMAGE_SUFFIXES, is_image, load_image
+from .images import AS_THEY_ARE, IMAGE_SUFFIXES, Preparing
 from .numpy_file import load_npy
+from .photographs import Notes, Said, photographs_in, read_photographs
 from .weights import ARRAY_FILES, load_arrays
 
-__all__ = ["FILLS", "random_inputs", "read_inputs"]
+__all__ = ["FILLS", "Feed", "random_inputs", "read_batches", "read_inputs"]
 
+AT_ONCE = 32  # photographs
 DRAWN = 8  # bytes of a number as it is drawn
 WEIGHTED = (*CONVS, *CONV_TRANSPOSES, DENSE, MATMUL)  # what they read second are weights
 FILLS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
@@ -37,36 +39,93 @@ FILLS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Array]] = {
 }
 
 
-def read_inputs(
-    graph: Graph, given: Iterable[str], *, resize: bool = False, imagenet: bool = False, entering: Entering | None = None
-) -> dict[str, Array]:
-    """Arrays for every input from `photo.jpg`, `values.npy`, either after `name=`, or `values.npz`; floats are cast to the input's type.
-    Photographs are normalized as `load_image` has it.
+@dataclass(frozen=True, eq=False)
+class Feed:
+    """What goes into one run. `names` are the photographs of it, in order, where it is made of such; rows after them stand for none."""
+
+    arrays: Mapping[str, Array]
+    names: tuple[str, ...] = ()
+
+
+def read_inputs(graph: Graph, given: Iterable[str], preparing: Preparing = AS_THEY_ARE, say: Said | None = None) -> dict[str, Array]:
+    """Arrays for every input from `photo.jpg`, `folder`, `photos/*.jpg` or `values.npy`, each after `name=` or not, or `values.npz`; floats
+    are cast to the input's type. Several photographs are a batch; of those for the only input, what cannot be read is left out, and said.
 
     Raises: InvalidInput for files that do not fit, or values that are not finite; UsageError for a file that is not there, for a name that
     the network does not have, and for an input that is given twice.
     """
-    arrays: dict[str, Array] = {}
-    types = {node.name: node.typed for node in graph.inputs}
+    photographs, arrays = _sorted_out(graph, given)
+    types, notes = {node.name: node.typed for node in graph.inputs}, Notes()
+    for name, paths in photographs.items():
+        skip = len(paths) > 1 and len(photographs) == 1
+        arrays[name], kept = read_photographs(paths, types[name], preparing, notes, skip=skip)
+        if not kept:
+            raise _none_of(notes)
+    if say is not None:
+        notes.say(say)
+    return _checked(graph, arrays)
+
+
+def read_batches(graph: Graph, given: Sequence[str], preparing: Preparing, say: Said, most: int = AT_ONCE) -> Iterator[Feed]:
+    """The same, where the only input gets photographs, as many at a time as the network takes, or `most`. A last batch with fewer than the
+    network takes is filled with its last photograph.
+
+    Raises: as `read_inputs`.
+    """
+    photographs, others = _sorted_out(graph, given)
+    node, *more = graph.inputs
+    paths, own = photographs.get(node.name, []), node.typed.shape[0] if node.typed.rank else 1
+    is_alone = not (others or more) and own != 0
+    if not is_alone or not paths or (len(paths) == 1 and not (isinstance(own, int) and own > 1)):
+        yield Feed(read_inputs(graph, given, preparing, say))
+        return
+    step, notes = own if isinstance(own, int) else most, Notes()
+    for at in range(0, len(paths), step):
+        pixels, kept = read_photographs(paths[at : at + step], node.typed, preparing, notes, skip=len(paths) > 1)
+        if kept:
+            missing = step - len(kept) if isinstance(own, int) else 0
+            filled = np.concatenate([pixels, np.repeat(pixels[-1:], missing, 0)]) if missing else pixels
+            yield Feed(_checked(graph, {node.name: filled}), tuple(map(str, kept)))
+    if not notes.read:
+        raise _none_of(notes)
+    notes.say(say)
+
+
+def _none_of(notes: Notes) -> InvalidInput:
+    return InvalidInput(f"none of {len(notes.skipped)} photographs can be used; the first: {notes.skipped[0][1]}")
+
+
+def _sorted_out(graph: Graph, given: Iterable[str]) -> tuple[dict[str, list[Path]], dict[str, Array]]:
+    """The photographs of each input, and the arrays of others."""
+    photographs, arrays = dict[str, list[Path]](), dict[str, Array]()
+    inputs = tuple(node.name for node in graph.inputs)
+    if not inputs:
+        raise UsageError(f"@{graph.name} has no inputs; leave -i out")
     for text in given:
         name, _, file = text.partition("=") if "=" in text else ("", "", text)
-        path = Path(file)
-        if name and name not in types:
-            raise UsageError(f"no input is named '{name}'; the network has {', '.join(types)}")
-        if is_image(path):
-            target = name or next(iter(types))
-            read = {target: load_image(path, types[target], resize=resize, imagenet=imagenet, entering=entering)}
-        else:
-            read = _arrays(path, name, tuple(types))
-        if twice := sorted(set(read) & set(arrays)):
-            raise UsageError(f"-i '{text}': input '{twice[0]}' has been given before; give it once")
+        if name and name not in inputs:
+            raise UsageError(f"no input is named '{name}'; the network has {', '.join(inputs)}")
+        found = photographs_in(file)
+        read = _arrays(Path(file), name, inputs) if found is None else dict[str, Array]()
+        target = name or inputs[0]
+        twice = [each for each in read if each in arrays or each in photographs]
+        if found is not None and (target in arrays or not set(found).isdisjoint(photographs.get(target, ()))):
+            twice = [target]
+        if twice:
+            raise UsageError(f"-i '{text}': input '{min(twice)}' has been given before; give it once")
         arrays |= read
+        if found is not None:
+            photographs.setdefault(target, []).extend(found)
+    return photographs, arrays
+
+
+def _checked(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
     arrays = as_declared(graph, arrays)
     match_inputs(graph, arrays)
     for name, array in arrays.items():
         if is_floating(array) and not np.isfinite(array).all():
             raise InvalidInput(f"input '{name}' holds NaN or infinity, which would spread to every value after it; give finite numbers")
-    return arrays
+    return dict(arrays)
 
 
 def _arrays(path: Path, name: str, inputs: Sequence[str]) -> dict[str, Array]:

@@ -13,6 +13,7 @@ from ...ir.errors import InvalidInput, UsageError
 from ...ir.legible import legible, quoted
 from ...ir.suggest import did_you_mean
 from ...ir.types import Array, TensorType
+from ..files.colours import in_channels
 from ..files.images import IMAGE_SUFFIXES, NOT_AN_IMAGE, opened_upright
 from ..files.weights import load_arrays
 
@@ -141,8 +142,8 @@ def _decoded(path: Path, size: tuple[int, int, int]) -> Array | str:
         return "not the name of a picture"
     rows, cols, channels = size
     try:
-        with opened_upright(path) as upright:
-            scaled = upright.convert("L" if channels == 1 else "RGB").resize((cols, rows), Image.Resampling.BILINEAR)
+        with opened_upright(path) as (upright, _):
+            scaled = in_channels(upright, channels)[0].resize((cols, rows), Image.Resampling.BILINEAR)
     except NOT_AN_IMAGE as error:
         return str(error)
     return np.asarray(scaled, np.uint8).reshape(rows, cols, channels)

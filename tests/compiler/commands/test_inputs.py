@@ -39,12 +39,10 @@ class TestImages:
         assert convc("run", "resnet20", "-i", PHOTO, "--resize", "--backend", "reference").code == 0
 
     def test_wrong_channels(self, tmp_path):
-        Image.new("L", (451, 300)).save(tmp_path / "gray.png")
-        refused(
-            convc("run", "filters", "-i", tmp_path / "gray.png", "--backend", "reference"),
-            3,
-            "has 1 channels (L), the input is f32[N,3,300,451]",
-        )
+        (tmp_path / "net.cir").write_text("graph @g(%x: f32[N,2,4,4]) {\n  %y = relu(%x)\n  return %y\n}\n")
+        Image.new("L", (4, 4)).save(tmp_path / "gray.png")
+        done = convc("run", tmp_path / "net.cir", "-i", tmp_path / "gray.png", "--backend", "reference")
+        refused(done, 3, "has 1 channels (L), the input is f32[N,2,4,4]")
 
     def test_a_picture_for_a_vector(self, tmp_path):
         (tmp_path / "net.cir").write_text(RELU)
