@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 from convc.tests.support import middle_tier, once
+from convc.tests.support.heavy_first import heavy_first
 
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.load_profile("same")
@@ -87,9 +88,14 @@ def unsynced() -> Iterator[None]:
         yield
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest looks at marks
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    """Before pytest looks at marks, and after it has."""
     middle_tier.mark(items, are_whole_files=not any("::" in argument for argument in config.args))
+    yield
+    if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+        order = heavy_first([item.nodeid for item in items], int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+        items[:] = [items[at] for at in order]
 
 
 def pytest_collection_finish() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 import convc
 from convc.tests.house import rooms
+from convc.tests.support.heavy_first import heavy_first
 from convc.tests.support.middle_tier import TABLE, Some
 
 ROOT = Path(convc.__file__).parent
@@ -89,3 +90,14 @@ def test_some_cases_stay_and_some_are_for_later():
     assert Some(only=("a", "c")).for_later("abcd") == {"a", "c"}
     assert Some().for_later("a") == {"a"}
     assert Some(but=("a", "x"), only=("y",)).unknown("ab") == ["x", "y"]
+
+
+def test_each_worker_begins_with_what_is_heavy():
+    names = [
+        f"tests/{each}" for each in ("fuzz/a.py::1", "fuzz/a.py::2", "golden/b.py::1", "golden/b.py::2", "golden/b.py::3", "models/c.py::1")
+    ]
+    assert [names[at].removeprefix("tests/") for at in heavy_first(names, 2)] == [
+        *("fuzz/a.py::1", "fuzz/a.py::2", "golden/b.py::1"),
+        *("models/c.py::1", "golden/b.py::2", "golden/b.py::3"),
+    ]
+    assert heavy_first(names[:2], 3) == [0, 1]
