@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     from .compiler.files.onnx_file import export_onnx as export_onnx
     from .compiler.files.onnx_file import read_onnx as read_onnx
     from .compiler.files.torch_module import from_torch as from_torch
+    from .compiler.look.ascent import ascent_step as ascent_step
+    from .compiler.look.backward import deconvnet as deconvnet
+    from .compiler.look.backward import guided_backpropagation as guided_backpropagation
+    from .compiler.look.backward import input_gradient as input_gradient
+    from .compiler.look.cam import grad_cam as grad_cam
     from .compiler.report.figure.svg import draw as draw
     from .compiler.training.optimizers import adam as adam
     from .compiler.training.optimizers import sgd as sgd
@@ -54,11 +59,16 @@ _HOME = {
     "Network": ".compiler.dsl.network",
     "Trainer": ".compiler.training.trainer",
     "Value": ".compiler.dsl.trace",
+    "ascent_step": ".compiler.look.ascent",
     "adam": ".compiler.training.optimizers",
     "compile": ".compiler.compiling.module",
     "compile_network": ".compiler.compiling.compile",
+    "deconvnet": ".compiler.look.backward",
     "export_onnx": ".compiler.files.onnx_file",
     "draw": ".compiler.report.figure.svg",
+    "grad_cam": ".compiler.look.cam",
+    "guided_backpropagation": ".compiler.look.backward",
+    "input_gradient": ".compiler.look.backward",
     "from_torch": ".compiler.files.torch_module",
     "read_onnx": ".compiler.files.onnx_file",
     "network": ".compiler.dsl.network",
@@ -70,7 +80,10 @@ _HOME = {
     "training_step": ".compiler.training.step",
     "verify": ".compiler.checking.verify",
 }
-_TAKE_GRAPHS = ("compile", "compile_network", "draw", "export_onnx", "optimize", "print_graph", "verify")
+_TAKE_GRAPHS = (
+    *("ascent_step", "compile", "compile_network", "deconvnet", "draw", "export_onnx", "grad_cam", "guided_backpropagation"),
+    *("input_gradient", "optimize", "print_graph", "verify"),
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -18,6 +18,7 @@ from typing import Any
 
 from .errors import InvalidModel, UnsupportedOp
 from .graph import Graph, Node, Origin, fresh_name, given_param
+from .op import OpDef
 from .ops import OPS
 from .ops.leaf import PARAM, Param
 from .terms import EachOperand, GradientRule, NoGradient, Term
@@ -25,7 +26,9 @@ from .types import Array, TensorType
 from .verifier import infer_type
 from .weights import Recipe, Weights
 
-__all__ = ["Gradients", "NodeMaker", "gradients"]
+__all__ = ["Gradients", "NodeMaker", "Rules", "gradients", "pulled_back"]
+
+Rules = Mapping[OpDef[Any], GradientRule]  # of the first operand of these ops, in place of their own
 
 MARKS = {"back": "gradient", "next": "update"}  # scopes around the layer's own, by what a node is made for
 
@@ -118,14 +121,28 @@ def gradients(graph: Graph, loss: Node, of: Sequence[Node], maker: NodeMaker | N
         if not node.typed.is_float:
             raise InvalidModel(f"{node.where} is {node.type}, and only floating values have a gradient; leave it out")
     maker = NodeMaker(node.name for node in graph.nodes) if maker is None else maker
-    wanted, first = set(of), len(maker.made)
+    if loss not in _moving(graph, set(of)):
+        return Gradients({}, ())
+    first = len(maker.made)
+    maker.at = loss
+    found = pulled_back(graph, loss, maker.full(loss.typed, 1.0), of, maker)
+    return Gradients(found.of, tuple(maker.made[first:]))
+
+
+def pulled_back(graph: Graph, value: Node, seed: Term, of: Sequence[Node], maker: NodeMaker, rules: Rules | None = None) -> Gradients:
+    """What a small change of each node in `of` adds to a sum of `value` weighted by `seed`, of its type: the adjoint, applied to the seed.
+
+    `rules` take the place of what ops say of their first operand: with them it is no gradient any more, but a deconvnet's pass, say.
+
+    Raises: UnsupportedOp as `gradients`.
+    """
+    wanted, first, rules = set(of), len(maker.made), rules or {}
     moving = _moving(graph, wanted)
     maker.asked = frozenset(wanted)
     parts: dict[Node, Term] = {}
     found: dict[Node, Node] = {}
-    if loss in moving:
-        maker.at = loss
-        parts[loss] = maker.full(loss.typed, 1.0)
+    if value in moving:
+        parts[value] = seed
     for node in reversed(graph.nodes):
         g = parts.pop(node, None)
         if g is None:
@@ -134,11 +151,14 @@ def gradients(graph: Graph, loss: Node, of: Sequence[Node], maker: NodeMaker | N
             found[node] = g.value
         maker.at = node
         for place, operand in enumerate(node.inputs):
-            if operand not in moving or (rule := _rule(node, place, loss, of)) is None:
+            if operand not in moving:
+                continue
+            rule = rules.get(node.kind) if place == 0 else None
+            if rule is None and (rule := _rule(node, place, value, of)) is None:
                 continue
             part = _applied(node, rule, place, g, maker)
             if isinstance(part, NoGradient):
-                raise _refusal(node, part.why, loss, of)
+                raise _refusal(node, part.why, value, of)
             if part is None:
                 continue
             parts[operand] = parts[operand] + part if operand in parts else part

@@ -31,6 +31,7 @@ COMMANDS = {
     "tune": "faster forms of a network's kernels on this machine, for compile to use",
     "train": "weights from pictures: a step as a graph, on any engine",
     "run": "run an artifact or a model on a photograph or arrays",
+    "look": "inside a network: filters, maps, units, classes, as pictures",
     "plan": "1x1 bottlenecks under a budget: approximations, measured",
     "bench": "how fast engines run a network, turn by turn",
     "verify": "check backends, or two networks, against float64",

@@ -35,11 +35,11 @@ from ..files.artifact import CIR, MANIFEST, ONNX, REPORT, WEIGHTS, Artifact, for
 from ..files.entering import Entering
 from ..files.inputs import random_inputs
 from ..files.weights import check_numbers, weights_bytes
-from ..report.artifact_report import compile_report, verdicts
 from ..report.html.report import Report
 from ..targets.options import CompileOptions
 from ..targets.table import need_precision, target_named
 from ..targets.target import Say
+from .artifact_report import compile_report, verdicts
 from .peak_memory import measured_peak
 from .precision import NARROW, feeds_of, in_precision, need_use
 

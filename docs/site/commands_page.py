@@ -24,6 +24,7 @@ says which this is. Results go to standard output, everything else to standard e
 
 `MODEL` is the name of a network in the zoo (`convc models` lists them), a function in a file (`net.py:tiny`), an ONNX file, the text form
 (`net.cir`), or the directory of an artifact."""
+TALK = ("verbose", "quiet")  # which the index tells of
 EXIT_INTRO = "What a command returns to the shell says whose affair it is. Where it is not 0, one sentence on standard error says why."
 SIGNALS = ((130, "interrupted", "Ctrl-C"), (143, "ended", "by SIGTERM; what was half-written is taken away"))
 SAID = {
@@ -50,16 +51,34 @@ def _index() -> Iterator[str]:
 
 def _page(name: str) -> Iterator[str]:
     command: click.Command = importlib.import_module(f"convc.compiler.commands.{name}").command
-    given = [param for param in command.params if isinstance(param, click.Argument)]
-    options = [param for param in command.params if isinstance(param, click.Option) and not param.hidden]
     yield NOTICE
     yield f"# convc {name}"
     yield escaped(inspect.cleandoc(command.help or ""))
-    yield fence(" ".join(("convc", name, "[OPTIONS]", *map(_argument, given))), "text")
-    yield table(("option", "meaning"), [(_names(option), _meaning(option)) for option in options])
+    if isinstance(command, click.Group):
+        yield from _ways(name, command)
+    else:
+        yield from _use(name, command)
     if pages := list(_shown_in(name)):
         yield "At work in " + ", ".join(f"[{title}]({path})" for title, path in pages) + "."
     yield "[All commands](README.md), [exit codes](exit_codes.md)."
+
+
+def _ways(name: str, group: click.Group) -> Iterator[str]:
+    """Of a command with commands of its own, each under a heading."""
+    context = click.Context(group)
+    for way in group.list_commands(context):
+        found = group.get_command(context, way)
+        assert found is not None
+        yield f"## convc {name} {way}"
+        yield escaped(inspect.cleandoc(found.help or ""))
+        yield from _use(f"{name} {way}", found)
+
+
+def _use(name: str, command: click.Command) -> Iterator[str]:
+    given = [param for param in command.params if isinstance(param, click.Argument)]
+    options = [param for param in command.params if isinstance(param, click.Option) and not param.hidden and param.name not in TALK]
+    yield fence(" ".join(("convc", name, "[OPTIONS]", *map(_argument, given))), "text")
+    yield table(("option", "meaning"), [(_names(option), _meaning(option)) for option in options])
 
 
 def _argument(argument: click.Argument) -> str:

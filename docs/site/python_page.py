@@ -37,6 +37,11 @@ GROUPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "compiling": ("Compiling", "Machine code for this processor, or an artifact for any.", ("compile", "compile_network", "Module")),
     "training": ("Training", "[Training](../training.md) has the whole of it.", ("training_step", "Trainer", "sgd", "adam")),
+    "looking": (
+        "Looking inside",
+        "Graphs that compute what a network sees; [Looking inside](../look.md) has pictures of it.",
+        ("deconvnet", "guided_backpropagation", "input_gradient", "grad_cam", "ascent_step"),
+    ),
     "errors": (
         "Errors",
         "What is refused is refused in one sentence; [exit codes](../commands/exit_codes.md) lists all kinds.",

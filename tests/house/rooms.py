@@ -22,7 +22,20 @@ REST = "all other files"
 # The rooms of a folder, bottom up: a room imports those before it and no other. A room is a folder, or a file, of that name.
 ROOMS: dict[str, tuple[str, ...]] = {
     "passes": ("analysis", "rewriting", "bottlenecks", "precision", REST, "catalog", "manager", "pipelines"),
-    "compiler": ("dsl", "targets", "files", "engines", "checking", "report", "bench", "planning", "compiling", "training", "commands"),
+    "compiler": (
+        "dsl",
+        "targets",
+        "files",
+        "engines",
+        "checking",
+        "report",
+        "bench",
+        "planning",
+        "compiling",
+        "training",
+        "look",
+        "commands",
+    ),
     "backends/onnx": ("file", "ort_values", "session", "stand_in", "read", "write"),
     "backends/tvm": ("processor", "gpus", "host", "attributes", "stock", "cpu", "store", "library", "cuda", "tuning"),
 }

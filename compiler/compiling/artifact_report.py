@@ -12,9 +12,9 @@ from ...passes.analysis.cost import graph_cost
 from ...passes.manager import Stage
 from ..checking.oracle import Agreement
 from ..checking.winograd_choice import TileChoice
+from ..report.html.report import Verdict
+from ..report.text import stage_line
 from ..targets.target import Built
-from .html.report import Verdict
-from .text import stage_line
 
 __all__ = ["compile_report", "verdicts"]
 

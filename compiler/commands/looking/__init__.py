@@ -1,0 +1,1 @@
+"""The commands of `convc look`, a file each."""

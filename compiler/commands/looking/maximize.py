@@ -1,0 +1,62 @@
+"""convc look maximize"""
+
+from __future__ import annotations
+
+import click
+
+from ....ir.errors import UsageError
+from ....ir.graph import Node
+from ...files.model import Request
+from ...look.ascent import DECAY
+from ...look.maximize import STEPS, maximize
+from ..console import Console
+from .options import Which, Wish, class_option, finish, layer_option, loaded, look_options, progress, unit_option, which
+from .photographs import for_pictures, pixels_of, read_entering
+
+__all__ = ["command"]
+
+
+@click.command("maximize")
+@look_options
+@layer_option(required=False, about="Whose unit.")
+@unit_option(required=False)
+@class_option
+@click.option("--steps", type=click.IntRange(1, 10_000), default=STEPS, show_default=True, help="Of gradient ascent.")
+@click.option(
+    "--decay", type=click.FloatRange(0, 1), default=DECAY, show_default=True, help="L2: how much of the picture a step takes away."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the noise that it begins with.")
+@click.pass_obj
+def command(
+    console: Console,
+    request: Request,
+    asked: Wish,
+    layer: str | None,
+    unit: int | None,
+    class_: str | None,
+    steps: int,
+    decay: float,
+    seed: int,
+) -> None:
+    """Climb to the picture that a class or a unit of MODEL likes best (Simonyan et al. 2014)."""
+    graph = for_pictures(loaded(console, request))
+    entering = read_entering(console, request, graph, asked, [])
+    meant, called = which(graph, Which(layer, unit, None, class_), entering, _unnamed)
+    with progress(console, "climbing") as on_step:
+        look = maximize(
+            graph,
+            meant,
+            pixels_of(graph, asked, entering),
+            asked.engine(),
+            called=called,
+            steps=steps,
+            decay=decay,
+            seed=seed,
+            threads=asked.threads,
+            on_step=on_step,
+        )
+    finish(console, asked, "maximize", request, look)
+
+
+def _unnamed(scores: Node) -> int:
+    raise UsageError("maximize has no photograph to ask for a class; give --class, or --layer and --unit")

@@ -1,0 +1,178 @@
+"""What the commands of `convc look` share: which unit, which photograph, where to."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ....backends.tvm.host import run_once
+from ....ir.errors import UsageError
+from ....ir.files import write_file
+from ....ir.graph import Graph, Node
+from ....ir.legible import legible
+from ...engines.engine import Engine
+from ...engines.table import ENGINES, engine_named
+from ...files.entering import Entering
+from ...files.model import Request, artifact_of
+from ...look.sheet import Look
+from ...look.units import Unit, class_named, score_of
+from ..console import Console, emit_json, tell
+from ..options import THREADS, check_suffix, gather, model_options
+
+__all__ = [
+    "Which",
+    "Wish",
+    "at_option",
+    "class_option",
+    "finish",
+    "layer_option",
+    "loaded",
+    "look_options",
+    "progress",
+    "unit_option",
+    "which",
+]
+
+SCHEMA = 1  # of the figures
+ENGINE = "onnx"  # TVM's compiler takes longer than the few runs of a look
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What every look is asked: where to write it, and on which engine."""
+
+    output: Path | None
+    as_json: bool
+    backend: str
+    threads: int | None
+    imagenet: bool
+
+    def engine(self) -> Engine:
+        return engine_named(self.backend, ENGINES)
+
+    def check(self) -> None:
+        """Raises: UsageError, before any work, where nothing would come of it."""
+        self.engine()
+        if self.output is None:
+            if not self.as_json:
+                raise UsageError("where to? give -o picture.png, or --json for the figures alone")
+            return
+        check_suffix("-o", self.output, (".png",))
+        if not self.output.parent.is_dir():
+            raise UsageError(f"-o '{legible(self.output)}': there is no folder '{legible(self.output.parent)}'; make it first")
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """A unit of a layer, or a class."""
+
+    layer: str | None
+    unit: int | None
+    at: tuple[int, ...] | None
+    class_: str | None
+
+
+def look_options(command: F) -> F:
+    """MODEL and what every look is asked. The command receives `request` and `asked`."""
+
+    @functools.wraps(command)
+    def once(**given: Any) -> Any:
+        run_once()
+        given["asked"].check()
+        return command(**given)
+
+    inner: Any = gather("asked", Wish)(once)
+    for decorate in (
+        click.option("--imagenet", is_flag=True, help="Normalize photographs as common ImageNet checkpoints expect."),
+        click.option("--threads", type=THREADS, help="Threads; default: one a physical core."),
+        click.option("-b", "--backend", default=ENGINE, show_default=True, help=f"One of {', '.join(ENGINES)}."),
+        click.option("--json", "as_json", is_flag=True, help="The figures, as JSON."),
+        click.option("-o", "--output", type=click.Path(path_type=Path), help="The picture to write, .png."),
+    ):
+        inner = decorate(inner)
+    return model_options(inner)
+
+
+def layer_option(*, required: bool, about: str) -> Callable[[F], F]:
+    return click.option("--layer", required=required, metavar="NAME", help=about + " `convc summary MODEL --all` lists names.")
+
+
+def unit_option(*, required: bool) -> Callable[[F], F]:
+    return click.option("--unit", type=int, required=required, metavar="N", help="Which channel of the layer, from 0.")
+
+
+class_option = click.option("--class", "class_", metavar="NUMBER|NAME", help="Default: the class with the highest score.")
+
+
+def at_option(command: F) -> F:
+    told = "ROW,COLUMN of the unit; default: where it is strongest."
+    return click.option("--at", metavar="PLACE", callback=_place, help=told)(command)
+
+
+def _place(context: click.Context, param: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    """Raises: UsageError for what are no two whole numbers."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 2 or not all(part.isdecimal() and len(part) < 10 for part in parts):
+        raise UsageError(f"--at '{legible(text)}' is no place; give ROW,COLUMN from 0, such as 3,5")
+    return int(parts[0]), int(parts[1])
+
+
+def loaded(console: Console, request: Request) -> Graph:
+    """The network, of an artifact too."""
+    return console.load(request, artifact_of(request))
+
+
+def finish(console: Console, asked: Wish, name: str, request: Request, look: Look, **more: Any) -> None:
+    """The picture whole, then the figures or the words. Nothing is printed of a picture that could not be written."""
+    if asked.output is not None:
+        write_file(asked.output, look.png)
+    if asked.as_json:
+        emit_json({"schema": SCHEMA, "command": f"look {name}", "model": request.model, **look.figures, **more})
+    else:
+        for line in look.lines:
+            tell(line)
+    if asked.output is not None:
+        console.say(f"wrote {legible(asked.output)} ({look.picture.width} x {look.picture.height} pixels)")
+
+
+def which(graph: Graph, asked: Which, entering: Entering | None, top: Callable[[Node], int]) -> tuple[Unit, str]:
+    """The unit that is meant, and what it is called: of a layer, or of the scores that a class has. `top` finds the highest.
+
+    Raises: UsageError for half of a unit, or a unit and a class.
+    """
+    if asked.layer is not None or asked.unit is not None:
+        if asked.class_ is not None:
+            raise UsageError("--class names a unit of the scores, and --layer with --unit another; leave one out")
+        if asked.layer is None or asked.unit is None:
+            raise UsageError("a unit has a layer and a number; give --layer NAME and --unit N, or --class alone")
+        return Unit(asked.layer, asked.unit, asked.at), ""
+    scores = score_of(graph)
+    names = entering.classes if entering is not None else ()
+    number = top(scores) if asked.class_ is None else class_named(scores, asked.class_, names)
+    called = entering.class_name(number) if entering is not None else f"class {number}"
+    return Unit(scores.name, number, asked.at), called
+
+
+@contextmanager
+def progress(console: Console, what: str) -> Generator[Callable[[int, int], None]]:
+    """A bar with the time left, on a terminal alone."""
+    import sys
+
+    if console.verbosity < 0 or not sys.stderr.isatty():
+        yield lambda done, of: None
+        return
+    from rich.console import Console as Terminal
+    from rich.progress import Progress
+
+    with Progress(console=Terminal(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
