@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,6 +108,9 @@ def matmul_left_gradient(op: MatMul, g: Term, y: Term, a: Term, b: Term) -> Term
 
 
 def matmul_right_gradient(op: MatMul, g: Term, y: Term, a: Term, b: Term) -> Term:
+    """Of one matrix for all as one product: its matrices, one for each of the others, would be many times what is wanted."""
+    if b.rank == 2:
+        a, g = (x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) for x in (a, g))
     return _turned(a).op("matmul", g).fit(b)
 
 

@@ -80,7 +80,7 @@ def plan(
     tiles = tiles_by_size(graph, "auto", processor) if tiles is None else tiles
     works: dict[Node, Work] = {}
     covered, joint, in_blocks = set[Node](), set[Node](), set[Node]()
-    around = Surroundings(graph, covered, joint, in_blocks, tiles, tuned or {}, processor)
+    around = Surroundings(graph, covered, joint, in_blocks, works, tiles, tuned or {}, processor)
     for node in graph.ops:
         if node in covered or not graph.uses[node]:
             continue

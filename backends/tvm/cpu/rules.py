@@ -16,15 +16,18 @@ from ....ir.ops.compare import WHERE
 from ....ir.ops.conv import CONV1D, CONV2D, CONV3D
 from ....ir.ops.conv_transpose import CONV_TRANSPOSE1D, CONV_TRANSPOSE2D
 from ....ir.ops.conv_weight_gradient import CONV2D_WEIGHT_GRADIENT
+from ....ir.ops.elementwise import DIV
 from ....ir.ops.group import LAYER_NORM
 from ....ir.ops.linear import DENSE, MATMUL
 from ....ir.ops.max_pool_gradient import MAX_POOL_GRADIENT
 from ....ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
 from ....ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
+from ....ir.ops.rearrange import EXPAND
 from ....ir.ops.reduce import REDUCE_MEAN, REDUCE_SUM
 from ....ir.ops.resize import RESIZE
 from ....ir.ops.select import GATHER
 from ....ir.ops.shape import CONCAT, FLATTEN, SLICE, TRANSPOSE
+from ....ir.ops.unary import EXP, NEG, SQRT
 from ....ir.types import DTYPES
 from .batch_norm_rules import norm_gradient, sums_of_channels
 from .convolution_rules import batch_norm, bias_of, conv, conv_of_volume, conv_transpose
@@ -34,10 +37,12 @@ from .kernels import resize as resizes
 from .kernels import softmax as softmaxes
 from .kernels.epilogue import STEPS, EpilogueStep
 from .kernels.layout import LANES, blocks, constants, one_for_all
+from .kernels.trees import FORMULAS
 from .kernels.windows import Window
 from .laid import Argument
 from .move_rules import move
 from .token_rules import layer_norm, plain_elements, product, rows_of_dense
+from .tree_rules import elements_together, sums_of_rows
 from .work import (
     HALF,
     ROUNDED,
@@ -133,8 +138,15 @@ def channels_gathered(around: Surroundings, node: Node) -> Work | None:
 
 def elementwise(around: Surroundings, node: Node) -> Work | None:
     """A chain of its own, where no kernel before it could take it in; its first step may read a gate, a constant a channel or a number."""
-    if (work := plain_elements(around, node) or norm_gradient(around, node)) is not None:
-        return work
+    alone = plain_elements(around, node) or norm_gradient(around, node) or _chain(around, node)
+    together = elements_together(around, node)
+    if alone is None or together is None:
+        return alone or together
+    is_plainer = alone.is_laid and not together.is_laid  # nothing that they read lies in blocks
+    return together if is_plainer or len(together.covers) > len(alone.covers) else alone
+
+
+def _chain(around: Surroundings, node: Node) -> Work | None:
     if not is_blocked(node):
         return None
     covers, steps, others = followers(around, node)
@@ -161,6 +173,14 @@ def elementwise(around: Surroundings, node: Node) -> Work | None:
     return None
 
 
+def chosen(around: Surroundings, node: Node) -> Work | None:
+    return gated(around, node) or elements_together(around, node)
+
+
+def sums(around: Surroundings, node: Node) -> Work | None:
+    return sums_of_channels(around, node) or sums_of_rows(around, node)
+
+
 def local_response_norm(around: Surroundings, node: Node) -> Work | None:
     (x,) = node.inputs
     if not is_blocked(x):
@@ -185,9 +205,11 @@ def resize(around: Surroundings, node: Node) -> Work | None:
 
 
 def flat(around: Surroundings, node: Node) -> Work | None:
-    """The work of the dense layer that alone reads the rows: it takes them as they lie in the images."""
+    """The work of the dense layer that alone reads the rows: it takes them as they lie in the images, if its weights are known."""
     reader, (x,) = only_reader(around.graph, node), node.inputs
     if reader is None or reader.kind is not DENSE or reader.inputs[0] is not node or node.op.axis != 1:
+        return None
+    if reader.inputs[1].weights is None:
         return None
     return dense_layer(around, reader, node) if all(isinstance(dim, int) for dim in x.typed.shape[1:]) else None
 
@@ -281,9 +303,10 @@ MAKERS: dict[OpDef[Any], Callable[[Surroundings, Node], Work | None]] = {
     TRANSPOSE: move,
     CONV2D_WEIGHT_GRADIENT: conv_weight_gradient,
     MAX_POOL_GRADIENT: pool_gradient,
-    REDUCE_MEAN: sums_of_channels,
-    REDUCE_SUM: sums_of_channels,
-    WHERE: gated,
+    REDUCE_MEAN: sums,
+    REDUCE_SUM: sums,
+    WHERE: chosen,
+    **dict.fromkeys((DIV, EXP, EXPAND, NEG, SQRT), elements_together),
     **dict.fromkeys(STEPS, elementwise),
 }
 
@@ -298,4 +321,4 @@ HALVES = frozenset(
 # What works along an axis of space, so that a sequence is worth its move into blocks.
 WINDOWS = frozenset({CONV1D, CONV_TRANSPOSE1D, MAX_POOL, MAX_POOL_GRADIENT, AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, RESIZE})
 # What takes plain values, so that those of three axes need no blocks.
-PLAIN = frozenset({CONCAT, SLICE, DENSE, SOFTMAX, MATMUL, LAYER_NORM, TRANSPOSE, GATHER, *STEPS})
+PLAIN = frozenset({CONCAT, SLICE, DENSE, SOFTMAX, MATMUL, LAYER_NORM, TRANSPOSE, GATHER, EXPAND, REDUCE_MEAN, REDUCE_SUM, *FORMULAS})

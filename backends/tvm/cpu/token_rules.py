@@ -13,6 +13,7 @@ from .attention_rules import scores_of_attention
 from .convolution_rules import bias_of
 from .kernels import layer_norm as norms
 from .kernels import rows
+from .kernels.computed_rows import computed_product
 from .kernels.dense import dense_weights
 from .kernels.elements import elements
 from .kernels.epilogue import EpilogueStep
@@ -36,6 +37,8 @@ MOST = 8  # values and steps that follow a kernel within it, as in `work`
 def product(around: Surroundings, node: Node) -> Work | None:
     """Rows times known weights, or the attention whose scores these are."""
     x, w = node.inputs
+    if w.weights is None and w.typed.rank == 2:
+        return _computed(around, node, x, w, [], is_turned=False)
     if w.weights is None:
         return scores_of_attention(around, node) or _matrices(around, node) if x.weights is None else None
     if w.typed.rank != 2 or x.weights is not None:
@@ -61,9 +64,25 @@ def rows_of_dense(around: Surroundings, node: Node) -> Work | None:
     """A dense layer of so many rows that some share what is read of the weights."""
     x, w, *bias = node.inputs
     count = x.typed.shape[0]
+    if w.weights is None:
+        return _computed(around, node, x, w, bias, is_turned=True)
     if not isinstance(count, int) or count < FEW_ROWS or not all(map(can_pack, (w, *bias))):
         return None
     return _rows(around, node, x, w, bias, is_turned=True)
+
+
+def _computed(around: Surroundings, node: Node, x: Node, w: Node, bias: list[Node], *, is_turned: bool) -> Work | None:
+    """Rows times weights that a run computes, which lie as they are: the kernel packs them where it needs them."""
+    sizes = [dim for dim in (x.typed.shape[-1], *w.typed.shape) if isinstance(dim, int) and dim]
+    if x.weights is not None or w.typed.dtype != "f32" or len(sizes) < 3 or not all(map(can_pack, bias)) or shown(x, node) is None:
+        return None
+    covers, steps, others = _after(around, node, in_rows=True)
+    shapes = shown(x, *others, covers[-1])
+    assert shapes is not None
+    size = rows.RowProduct(shapes[0], shapes[-1], steps, tuple(shapes[1:-1]), around.processor)
+    kernel = computed_product.of(size, is_turned=is_turned, has_bias=bool(bias))
+    arguments = (bias_of(node, size.c_out, bias),) if bias else ()
+    return Work(covers, kernel, (x, w), arguments, others, frozenset([x, w, covers[-1]]))
 
 
 def _rows(around: Surroundings, node: Node, x: Node, w: Node, bias: list[Node], *, is_turned: bool) -> Work | None:

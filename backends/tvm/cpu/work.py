@@ -54,7 +54,7 @@ StepOf = Callable[[Node, Node], EpilogueStep | None]  # of a node that reads a v
 
 HALF = "f16"
 ROUNDED = EpilogueStep(CAST, Cast(HALF))  # to float16, and float32 again
-MOST_ARRANGED = 1 << 22  # elements of a computed parameter
+MOST_ARRANGED = 1 << 23  # elements of a computed parameter
 MOST_STEPS, MOST_READS = 16, 8  # that follow a kernel within it
 
 
@@ -99,14 +99,15 @@ class Work(LaidWork[CpuKernel]):
 class Surroundings:
     """What a rule may look at besides its node: the graph, the nodes that have work already, and for what it is planned.
 
-    `tiles` are those of convolutions that Winograd's way computes, by name. `in_blocks` are the values that kernels leave there, `joint`
-    what kernels compute several of.
+    `works` are those nodes' by what each leaves. `tiles` are those of convolutions that Winograd's way computes, by name. `in_blocks` are
+    the values that kernels leave there, `joint` what kernels compute several of.
     """
 
     graph: Graph
     covered: Set[Node]
     joint: Set[Node]
     in_blocks: Set[Node]
+    works: Mapping[Node, Work]
     tiles: Mapping[str, int]
     tuned: TunedForms
     processor: Processor

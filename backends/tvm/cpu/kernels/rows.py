@@ -18,7 +18,7 @@ from .kernel import kind
 from .layout import LANES, Packing, block_channels, blocks
 from .writer import Operand, Writer, prim_func, request
 
-__all__ = ["RowProduct", "matrix_product", "row_product", "row_weights"]
+__all__ = ["MACS", "RowProduct", "matrix_product", "row_product", "row_weights"]
 
 MACS = 8  # that take as long as to move an element
 CACHE = 5 << 17  # bytes of weights that stay in a core's own cache beside the rows

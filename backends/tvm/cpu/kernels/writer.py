@@ -11,7 +11,7 @@ from typing import Any
 from ...host import tvm
 from .layout import LANES, Batch, blocks
 
-__all__ = ["OPAQUE", "WRITE", "Operand", "Register", "Vectors", "Writer", "blocked", "greatest", "prim_func", "request"]
+__all__ = ["OPAQUE", "PARALLEL_FROM", "WRITE", "Operand", "Register", "Vectors", "Writer", "blocked", "greatest", "prim_func", "request"]
 
 READ, WRITE, OUTER, DATA = 0, 1, 2, 1  # in LLVM's words: what for, the locality of an outer cache, of what
 STACK = 16  # vectors: TVM takes larger buffers from the heap

@@ -157,13 +157,14 @@ def test_weights_that_are_computed_are_packed_in_each_run():
     wanted = {"first": "direct", "second": "direct", "depthwise": "depthwise", "narrow": "narrow groups", "up": "transposed"}
     assert {name: made[name] for name in wanted} == wanted
     build_and_hold(graph, {"N": 1}, {"N": 5})
-    assert kernels(specialize(graph, {"N": 5}))["dense"] == "dense"  # with the flatten
+    assert kernels(specialize(graph, {"N": 5}))["dense"] == "rows of computed weights"
 
 
-def test_computed_weights_of_many_elements_are_left_to_the_stock_row():
-    text = "graph @g(%x: f32[8,4096], %w: f32[2048,4096]) { %y = dense(%x, %w) return %y }"
-    assert kernels(typed_graph(text)) == {}
-    assert kernels(typed_graph(text.replace("2048", "1024"))) == {"y": "rows"}
+def test_computed_weights_of_a_dense_layer_are_packed_by_its_kernel():
+    """However many they are: no table says where each of its elements comes from."""
+    text = "graph @g(%x: f32[N,4096], %w: f32[2048,4096]) { %y = dense(%x, %w) return %y }"
+    assert [call.kernel for call in plan(typed_graph(text)).calls] == ["rows of computed weights"]
+    assert kernels(typed_graph(text.replace("2048,4096", "M,4096"))) == {}
 
 
 def test_gradients_by_weights():

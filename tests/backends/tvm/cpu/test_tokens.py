@@ -149,7 +149,7 @@ def test_products_of_computed_values(batch: str) -> None:
       return %b, %c
     }"""
     graph = typed_graph(text.replace("BATCH", batch))
-    assert calls(graph) == {"matmul": 1, "stock matmul": 1}  # of one matrix for all nothing is known to be packed once
+    assert calls(graph) == {"matmul": 1, "rows of computed weights": 1}  # of one matrix for all
     build_and_hold(graph, *sizes_of(batch))
 
 

@@ -1,0 +1,268 @@
+"""Element-wise ops that are computed together, however they read one another: only what they leave is stored, or its sums.
+
+Plain values are rows: what they read lies as the result does, is one number, one for each row, or one for each place of a row. Blocked ones
+are images, and what they read is one too, or one number, one for each channel, or one for each channel of an image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .....ir.op import OpDef
+from .....ir.ops.compare import EQUAL, GREATER, GREATER_OR_EQUAL, LESS, LESS_OR_EQUAL, LOGICAL_AND, LOGICAL_OR, WHERE
+from .....ir.ops.elementwise import DIV
+from .....ir.ops.unary import EXP, NEG, SQRT
+from .epilogue import STEPS
+from .kernel import kind
+from .layout import LANES, Batch, blocks
+from .writer import Operand, Register, Writer, blocked, prim_func
+
+__all__ = ["CONDITIONS", "FORMULAS", "Leaf", "Line", "Tree", "blocked_tree", "column_sums", "plain_tree", "row_sums"]
+
+Values = Sequence[Any]
+FORMULAS: dict[OpDef[Any], Callable[[Any, Any, Values], Any]] = {  # (vectors, op, operands)
+    **{
+        of: lambda vectors, op, values, step=step: step(vectors, op, values[0], values[1] if len(values) > 1 else None)
+        for of, step in STEPS.items()
+    },
+    DIV: lambda vectors, op, values: values[0] / values[1],
+    NEG: lambda vectors, op, values: vectors.const(0.0) - values[0],
+    EXP: lambda vectors, op, values: vectors.exp(values[0]),
+    SQRT: lambda vectors, op, values: vectors.tirx.sqrt(values[0]),
+    WHERE: lambda vectors, op, values: vectors.tirx.Select(values[0], values[1], values[2]),
+    EQUAL: lambda vectors, op, values: vectors.tirx.EQ(values[0], values[1]),
+    GREATER: lambda vectors, op, values: values[0] > values[1],
+    LESS: lambda vectors, op, values: values[0] < values[1],
+    GREATER_OR_EQUAL: lambda vectors, op, values: values[0] >= values[1],
+    LESS_OR_EQUAL: lambda vectors, op, values: values[0] <= values[1],
+    LOGICAL_AND: lambda vectors, op, values: vectors.tirx.And(values[0], values[1]),
+    LOGICAL_OR: lambda vectors, op, values: vectors.tirx.Or(values[0], values[1]),
+}
+CONDITIONS = frozenset({EQUAL, GREATER, LESS, GREATER_OR_EQUAL, LESS_OR_EQUAL, LOGICAL_AND, LOGICAL_OR})
+CHUNK = 64  # vectors of a long row that a thread takes at a time
+PARTS = 8  # of the rows whose sums are kept apart: by these threads divide them, and so they never change a bit
+AT_ONCE = 256  # rows that are added up in turn, then to those before
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """What is read: `full` is as large as the result; and its own shape, None for a size that has a name."""
+
+    place: Literal["full", "one", "each", "last", "channel", "image"]
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One op; its operands by number: leaves first, then lines."""
+
+    kind: OpDef[Any]
+    op: Any
+    operands: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Lines in order, the last of which is the result; without any the only leaf is."""
+
+    leaves: tuple[Leaf, ...]
+    lines: tuple[Line, ...]
+
+    def value(self, writer: Writer, read: Values) -> Any:
+        values = list(read)
+        uses = [operand for line in self.lines for operand in line.operands]
+        for line in self.lines:
+            value = FORMULAS[line.kind](writer.vectors, line.op, [values[operand] for operand in line.operands])
+            is_shared = line.kind not in CONDITIONS and uses.count(len(values)) > 1
+            values.append(writer.settle(value) if is_shared else value)
+        return values[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Plain rows of `inner` places, `outer` of an image."""
+
+    writer: Writer
+    tree: Tree
+    outer: int
+    inner: int
+    images: Any
+    buffers: list[Any]
+
+    @staticmethod
+    def of(writer: Writer, tree: Tree, rows: tuple[int, int], images: Any, buffers: Sequence[Any]) -> _Rows:
+        outer, inner = rows
+        sizes = {"full": images * (outer * inner), "one": writer.long(1), "each": images * outer, "last": writer.long(inner)}
+        shown = [
+            writer.to.decl_buffer([sizes[leaf.place]], "float32", data=buffer.data)
+            for leaf, buffer in zip(tree.leaves, buffers, strict=True)
+        ]
+        return _Rows(writer, tree, outer, inner, images, shown)
+
+    def vector(self, row: Any, place: Any, used: int = LANES) -> Any:
+        """The result at a place of a row; of a part of a vector 0 is read beyond it."""
+        writer, values = self.writer, list[Any]()
+        for leaf, buffer in zip(self.tree.leaves, self.buffers, strict=True):
+            if leaf.place in ("one", "each"):
+                values.append(writer.keep(writer.spread(buffer[row if leaf.place == "each" else 0])))
+                continue
+            start = row * self.inner + place if leaf.place == "full" else place
+            if used == LANES:
+                values.append(writer.keep(buffer[writer.lanes(start)]))
+                continue
+            register = Register(writer)
+            register.set(writer.spread(0.0))
+            for lane in range(used):
+                register.set_lane(lane, buffer[start + lane])
+            values.append(register.get())
+        return self.tree.value(writer, values)
+
+
+def _operands(tree: Tree) -> list[Operand]:
+    return [Operand(f"A{i}", leaf.shape) for i, leaf in enumerate(tree.leaves)]
+
+
+@kind("elements together")
+def plain_tree(made: tuple[int | None, ...], rows: tuple[int, int], tree: Tree) -> Any:
+    """(A..., D[made]), which are `rows` (outer, inner) of an image; those that are as large as the result stand last."""
+    outer, inner = rows
+    full, left = divmod(inner, LANES)
+    chunks = max(1, -(-full // CHUNK))
+    each = -(-full // chunks)
+    batch = None if None in made else 1
+
+    def body(writer: Writer, *buffers: Any) -> None:
+        images = writer.batch if batch is None else writer.long(1)
+        shown = _Rows.of(writer, tree, rows, images, buffers[:-1])
+        d = writer.to.decl_buffer([images * (outer * inner)], "float32", data=buffers[-1].data)
+
+        def ending(row: Any) -> None:
+            result = Register(writer)
+            result.set(shown.vector(row, writer.long(full * LANES), left))
+            for lane in range(left):
+                writer.to.buffer_store(d, result.lane(lane), [row * inner + (full * LANES + lane)])
+
+        with writer.each(batch, outer, chunks, work=outer * inner * len(buffers)) as (i, r, chunk):
+            row = writer.keep(i * outer + r)
+            if full:
+                end = writer.keep(writer.tirx.min(chunk * each + each, writer.long(full)))
+                with writer.loop(end, writer.keep(chunk * each)) as k:
+                    writer.to.buffer_store(d, shown.vector(row, k * LANES), [writer.lanes(row * inner + k * LANES)])
+            if left:
+                writer.branch(chunk == chunks - 1, lambda: ending(row))
+
+    return prim_func([*_operands(tree), Operand("D", made)], body)
+
+
+@kind("row sums")
+def row_sums(made: tuple[int | None, ...], rows: tuple[int, int], tree: Tree, *, is_mean: bool) -> Any:
+    """(A..., D[made]): one sum, or mean, for each row."""
+    outer, inner = rows
+    full, left = divmod(inner, LANES)
+    batch = None if None in made else 1
+
+    def body(writer: Writer, *buffers: Any) -> None:
+        images = writer.batch if batch is None else writer.long(1)
+        shown = _Rows.of(writer, tree, rows, images, buffers[:-1])
+        d = writer.to.decl_buffer([images * outer], "float32", data=buffers[-1].data)
+        with writer.each(batch, outer, work=outer * inner * len(buffers)) as (i, r):
+            row, total = writer.keep(i * outer + r), Register(writer)
+            total.set(writer.spread(0.0))
+            with writer.loop(full) as k:
+                total.set(total.get() + shown.vector(row, k * LANES))
+            if left:
+                last = Register(writer)
+                last.set(shown.vector(row, writer.long(full * LANES), left))
+                for lane in range(left):
+                    total.set_lane(lane, total.lane(lane) + last.lane(lane))
+            sum_ = Register(writer)
+            sum_.set(writer.across(total.get(), lambda x, y: x + y))
+            value = sum_.lane(0)
+            writer.to.buffer_store(d, value / writer.tirx.const(float(inner), "float32") if is_mean else value, [row])
+
+    return prim_func([*_operands(tree), Operand("D", made)], body)
+
+
+@kind("column sums")
+def column_sums(made: tuple[int | None, ...], rows: tuple[int, int], batch: Batch, tree: Tree, *, is_mean: bool) -> Any:
+    """(A..., D[made]): one sum, or mean, for each place of a row, over the rows of all images."""
+    outer, inner = rows
+    full, left = divmod(inner, LANES)
+    count = full + (left > 0)
+
+    def body(writer: Writer, *buffers: Any) -> None:
+        images = writer.batch if batch is None else writer.long(1)
+        shown, number = _Rows.of(writer, tree, rows, images, buffers[:-1]), images * outer
+        d = writer.to.decl_buffer([writer.long(inner)], "float32", data=buffers[-1].data)
+        parts = PARTS if batch is None or outer >= PARTS else 1
+        sums = writer.to.alloc_buffer((parts, count, LANES), scope="global")
+        with writer.each(1, parts, work=outer * inner * len(buffers) * (1 if batch else PARTS)) as (_, part):
+            with writer.loop(count) as k:
+                writer.store(sums, writer.spread(0.0), part, k)
+            first, end = writer.keep(part * number // parts), writer.keep((part + 1) * number // parts)
+            with writer.loop((end - first + (AT_ONCE - 1)) // AT_ONCE) as chunk:
+                start = writer.keep(first + chunk * AT_ONCE)
+                stop = writer.keep(writer.tirx.min(start + AT_ONCE, end))
+
+                def add(k: Any, used: int) -> None:
+                    total = Register(writer)
+                    total.set(writer.spread(0.0))
+                    with writer.loop(stop, start) as row:
+                        value = shown.vector(row, k * LANES, used)
+                        total.set(total.get() + value)
+                    writer.store(sums, writer.load(sums, part, k) + total.get(), part, k)
+
+                if full:
+                    with writer.loop(full) as k:
+                        add(k, LANES)
+                if left:
+                    add(writer.long(full), left)
+        terms = writer.spread(writer.tirx.Cast("float32", number))
+        with writer.loop(count) as k:
+            total = writer.pairwise([writer.load(sums, part, k) for part in range(parts)], lambda x, y: x + y)
+            result = Register(writer)
+            result.set(total / terms if is_mean else total)
+
+            def store(used: int, k: Any = k, result: Register = result) -> None:
+                for lane in range(used):
+                    writer.to.buffer_store(d, result.lane(lane), [k * LANES + lane])
+
+            if left and full:
+                writer.branch(k < full, lambda: store(LANES), lambda: store(left))
+            else:
+                store(left or LANES)
+
+    return prim_func([*_operands(tree), Operand("D", made)], body)
+
+
+@kind("elements together")
+def blocked_tree(batch: Batch, channels: int, rows: int, cols: int, tree: Tree) -> Any:
+    """(A..., D), a number for each channel as [CB,LANES]; those that are as large as the result stand last."""
+    count = blocks(channels)
+
+    def operand(i: int, leaf: Leaf) -> Operand:
+        if leaf.place == "one":
+            return Operand(f"A{i}", leaf.shape)
+        if leaf.place == "channel":
+            return Operand(f"A{i}", (count, LANES))
+        return blocked(f"A{i}", batch, channels, *((rows, cols) if leaf.place == "full" else (1, 1)))
+
+    def body(writer: Writer, *buffers: Any) -> None:
+        d, pairs = buffers[-1], list(zip(tree.leaves, buffers[:-1], strict=True))
+        numbers = {i: writer.to.decl_buffer([1], "float32", data=each.data) for i, (leaf, each) in enumerate(pairs) if leaf.place == "one"}
+        with writer.each(batch, count, rows, work=math.prod((count, rows, cols, LANES, len(buffers)))) as (i, c, y):
+            fixed = {
+                k: writer.keep(writer.spread(numbers[k][0]))
+                if k in numbers
+                else writer.load(each, *((c,) if leaf.place == "channel" else (i, c, 0, 0)))
+                for k, (leaf, each) in enumerate(pairs)
+                if leaf.place != "full"
+            }
+            with writer.loop(cols) as x:
+                values = [fixed[k] if k in fixed else writer.load(each, i, c, y, x) for k, (_, each) in enumerate(pairs)]
+                writer.store(d, tree.value(writer, values), i, c, y, x)
+
+    return prim_func([*(operand(i, leaf) for i, leaf in enumerate(tree.leaves)), blocked("D", batch, channels, rows, cols)], body)

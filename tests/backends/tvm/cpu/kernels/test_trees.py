@@ -1,0 +1,88 @@
+"""Element-wise ops that are computed together, and their sums, on rows and on blocks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from convc.backends.tvm.cpu.kernels.layout import block_channels
+from convc.backends.tvm.cpu.kernels.trees import Leaf, Line, Tree, blocked_tree, column_sums, plain_tree, row_sums
+from convc.ir.ops.compare import GREATER, WHERE
+from convc.ir.ops.elementwise import DIV, MUL, SUB
+from convc.ir.ops.unary import EXP
+from convc.ir.types import Array
+from convc.tests.support.cpu_kernels import blocked_shape, call, draw, from_blocks, into_blocks, same_bits_by_threads
+
+# (number, row, place, x, y): e^((x - row) place / number), where x is greater than y; x e^... elsewhere
+LINES = (
+    Line(SUB, SUB.Attrs(), (3, 1)),
+    Line(MUL, MUL.Attrs(), (5, 2)),
+    Line(DIV, DIV.Attrs(), (6, 0)),
+    Line(EXP, EXP.Attrs(), (7,)),
+    Line(GREATER, GREATER.Attrs(), (3, 4)),
+    Line(MUL, MUL.Attrs(), (3, 8)),
+    Line(WHERE, WHERE.Attrs(), (9, 8, 10)),
+)
+
+
+def tree(*shapes: tuple[int | None, ...], places: tuple[str, ...] = ("one", "each", "last", "full", "full")) -> Tree:
+    return Tree(tuple(Leaf(place, shape) for place, shape in zip(places, shapes, strict=True)), LINES)  # type: ignore[arg-type]
+
+
+def meaning(number: Array, row: Array, place: Array, x: Array, y: Array) -> Array:
+    number, row, place, x = (each.astype(np.float64) for each in (number, row, place, x))
+    e = np.exp((x - row) * place / number)
+    return np.where(x > y, e, x * e)
+
+
+def given(outer: int, inner: int) -> list[Array]:
+    return [np.array(3, np.float32), draw(outer, 1), draw(inner), draw(outer, inner), draw(outer, inner)]
+
+
+@pytest.mark.parametrize(("outer", "inner"), [(5, 37), (3, 5), (600, 32), (1, 1300)])
+def test_rows(outer: int, inner: int) -> None:
+    """Of a number of rows, and of any number of images of a row each; and their sums along rows and columns."""
+    values = given(outer, inner)
+    wanted = meaning(*values)
+    scale = abs(wanted).max()
+    for n, rows in ((outer, outer), (None, 1)):
+        read = tree((), (n, 1), (inner,), (n, inner), (n, inner))
+        assert abs(call(plain_tree((n, inner), (rows, inner), read), values, (outer, inner)) - wanted).max() <= 1e-6 * scale
+        got = call(row_sums((n,), (rows, inner), read, is_mean=True), values, (outer,))
+        assert abs(got - wanted.mean(1)).max() <= 1e-6 * scale
+        got = call(column_sums((inner,), (rows, inner), None if n is None else 1, read, is_mean=n is None), values, (inner,))
+        assert abs(got - (wanted.sum(0) if n else wanted.mean(0))).max() <= 1e-6 * scale * (outer if n else 1)
+
+
+def test_sums_of_many_rows_round_as_sums_of_few() -> None:
+    """All of one sign: one by one their error would grow to thousands of units in the last place."""
+    x = abs(draw(1 << 15, 16)) + np.float32(1)
+    leaf = Tree((Leaf("full", x.shape),), ())
+    got = call(column_sums((16,), x.shape, 1, leaf, is_mean=False), [x], (16,))
+    wanted = x.sum(0, dtype=np.float64)
+    assert (abs(got - wanted) <= 64 * 2**-24 * wanted).all()
+
+
+def test_threads_change_no_bit() -> None:
+    x = draw(300, 400)
+    leaf = Tree((Leaf("full", x.shape),), ())
+    assert same_bits_by_threads(column_sums((400,), x.shape, 1, leaf, is_mean=False), [x], (400,))
+
+
+def test_blocks() -> None:
+    """A number for each channel, and one for each channel of an image."""
+    n, channels, rows, cols = 3, 20, 4, 5
+    number, image, channel = np.array(3, np.float32), draw(n, channels, 1, 1), draw(channels)
+    x, y = draw(n, channels, rows, cols), draw(n, channels, rows, cols)
+    for batch in (n, None):
+        read = tree(
+            (),
+            (batch, channels, 1, 1),
+            (channels,),
+            *[(batch, channels, rows, cols)] * 2,
+            places=("one", "image", "channel", "full", "full"),
+        )
+        operands = [number, into_blocks(image), block_channels(channel), into_blocks(x), into_blocks(y)]
+        got = call(blocked_tree(batch, channels, rows, cols, read), operands, blocked_shape(n, channels, rows, cols))
+        wanted = meaning(number, image, channel[:, None, None], x, y)
+        assert abs(from_blocks(got, channels) - wanted).max() <= 1e-6 * abs(wanted).max()

@@ -1,0 +1,70 @@
+"""Which element-wise ops are computed together, and where their sums are taken on the way."""
+
+from __future__ import annotations
+
+from convc.backends.tvm.cpu.plan import plan
+from convc.ir.graph import Graph
+from convc.tests.support.graphs import typed_graph
+from convc.tests.support.tvm_modules import build_and_hold
+
+
+def calls(graph: Graph) -> list[str]:
+    return [call.kernel if call.work else f"{call.kernel} {call.node.kind.name}" for call in plan(graph).calls]
+
+
+def test_an_update_is_two_passes() -> None:
+    """A weight's momentum, which is kept, and the weight; the rate is a number that a run is given."""
+    graph = typed_graph("""graph @g(%w: f32[5,7], %g: f32[5,7], %v: f32[5,7], %rate: f32[]) {
+      %momentum = param {init=full, value=0.9} : f32[]
+      %decay = param {init=full, value=0.01} : f32[]
+      %wd = mul(%w, %decay)
+      %sum = add(%g, %wd)
+      %old = mul(%v, %momentum)
+      %next_v = add(%old, %sum)
+      %step = mul(%rate, %next_v)
+      %next_w = sub(%w, %step)
+      return %next_v, %next_w
+    }""")
+    assert calls(graph) == ["elements together", "elements together"]
+    build_and_hold(graph)
+
+
+def test_rows_by_their_means() -> None:
+    """What only sums read is not stored, and a condition that two groups read is computed by both."""
+    graph = typed_graph("""graph @g(%x: f32[N,5,20], %g: f32[N,5,20], %scale: f32[20]) {
+      %two = param {init=full, value=2.0} : f32[]
+      %mean = reduce_mean(%x) {axes=[2], keepdims=true}
+      %off = sub(%x, %mean)
+      %exp = exp(%off)
+      %above = greater(%off, %two)
+      %chosen = where(%above, %g, %exp)
+      %scaled = mul(%chosen, %scale)
+      %other = where(%above, %exp, %g)
+      %product = mul(%other, %g)
+      %sums = reduce_sum(%product) {axes=[0,1], keepdims=false}
+      %means = reduce_mean(%product) {axes=[-1], keepdims=false}
+      return %scaled, %sums, %means
+    }""")
+    assert calls(graph) == ["row sums", *["elements together"] * 3, "column sums", "row sums"]
+    build_and_hold(graph, {"N": 1}, {"N": 3})
+
+
+def test_the_way_back_through_means_of_channels() -> None:
+    """Spread over the image, and through a gate: in blocks, of which no lane of padding is divided by 0."""
+    text = """graph @g(%x: f32[N,20,6,6], %g: f32[N,20,1,1]) {
+      %zero = param {init=full, value=0.0} : f32[]
+      %count = param {init=full, value=36.0} : f32[]
+      %y = max_pool(%x) {kernel=[1,1]}
+      %spread = expand(%g) {shape=[N,20,6,6]}
+      %each = div(%spread, %count)
+      %above = greater(%y, %zero)
+      %back = where(%above, %each, %zero)
+      %z = max_pool(%back) {kernel=[2,2]}
+      return %z
+    }"""
+    graph = typed_graph(text)
+    assert calls(graph) == ["pack input", "max pool", "pack input", "elements together", "max pool", "unpack max_pool"]
+    build_and_hold(graph, {"N": 1}, {"N": 3})
+    by_image = typed_graph(text.replace("div(%spread, %count)", "div(%spread, %y)"))
+    assert "stock div" in calls(by_image)
+    build_and_hold(by_image, {"N": 2})
