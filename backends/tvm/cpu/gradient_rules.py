@@ -11,6 +11,7 @@ from ....ir.ops.compare import GREATER, LESS, LOGICAL_AND
 from .kernels.batch import batch_norm
 from .kernels.depthwise_gradient import depthwise_weight_gradient
 from .kernels.layout import LANES, Packing, constants
+from .kernels.narrow import GROUPS
 from .kernels.pointwise import gate
 from .kernels.pool_gradient import max_pool_gradient
 from .kernels.weight_gradient import WeightGradient, weight_gradient
@@ -23,26 +24,25 @@ __all__ = ["conv_weight_gradient", "gated", "norm_of_batch", "pool_gradient"]
 
 
 def conv_weight_gradient(around: Surroundings, node: Node) -> Work | None:
-    """By Winograd's tiles where there are some; else of a convolution in one group or a depthwise one, whose windows may be written out.
+    """By Winograd's tiles where there are some; else of groups of whole blocks, of which a block holds several whole or of single channels.
 
-    The sums are left plainly.
+    Windows may be written out along a row. The sums are left plainly.
     """
     (x, g), op = node.inputs, node.op
     if not (is_blocked(x) and is_blocked(g)) or op.kernel[1] > UNROLLED:
         return None
     (c_in, rows, cols), c_out = extents(x), extents(g)[0]
-    if op.groups == c_in == c_out and c_in > 1:
-        window = Window(rows, cols, op.kernel, op.strides, op.pads, op.dilations)
-        kernel = depthwise_weight_gradient.of(batch_of(x), c_in, window, around.processor)
+    window = Window(rows, cols, op.kernel, op.strides, op.pads, op.dilations)
+    if c_in == c_out and op.groups > 1 and (group := c_in // op.groups) in (1, *GROUPS):
+        kernel = depthwise_weight_gradient.of(batch_of(x), c_in, window, around.processor, group)
         return Work((node,), kernel, (x, g), plain=frozenset([node]))
-    if op.groups != 1:
+    if op.groups != 1 and (c_in // op.groups % LANES or c_out // op.groups % LANES):
         return None
     if (m := around.tiles.get(node.name)) in possible_tiles(node):
         tiled = TiledWeightGradient(m, batch_of(x), c_in, c_out, rows, cols, op.pads, around.processor)
         return Work((node,), replace(tiled_weight_gradient.of(tiled), tile=m), (x, g), plain=frozenset([node]))
     is_image = c_in < LANES // 2 and x not in around.in_blocks
-    window = Window(rows, cols, op.kernel, op.strides, op.pads, op.dilations)
-    size = WeightGradient(batch_of(x), c_in, c_out, window, is_image, around.processor)
+    size = WeightGradient(batch_of(x), c_in, c_out, window, is_image, around.processor, op.groups)
     return Work((node,), weight_gradient.of(size), (x, g), plain=frozenset([node, *([x] if is_image else [])]))
 
 

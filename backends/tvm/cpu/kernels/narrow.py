@@ -23,7 +23,7 @@ from .layout import LANES, Batch, Packing, block_channels, blocks
 from .windows import UNROLLED, WIDEST, TileRun, Window, tap_rows
 from .writer import Operand, Writer, blocked, prim_func
 
-__all__ = ["can_turn", "narrow", "narrow_filters"]
+__all__ = ["GROUPS", "can_turn", "narrow", "narrow_filters"]
 
 GROUPS = (2, 4, 8)  # channels of a group
 

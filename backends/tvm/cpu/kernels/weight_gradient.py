@@ -31,7 +31,7 @@ SPREAD = 8 << 20  # bytes of sums, at most, before images are divided no more
 
 @dataclass(frozen=True, slots=True)
 class WeightGradient:
-    """Sizes. With `is_image` the few channels lie as they are given."""
+    """Sizes. With `is_image` the few channels lie as they are given. Groups are of whole blocks, of channels as of filters."""
 
     batch: Batch
     c_in: int
@@ -39,16 +39,26 @@ class WeightGradient:
     window: Window
     is_image: bool = False
     processor: Processor = AVX512
+    groups: int = 1
+
+    @property
+    def c_each(self) -> int:
+        """Channels of a group."""
+        return self.c_in // self.groups
 
     @property
     def counts(self) -> tuple[int, int]:
-        """Blocks of channels and of filters."""
-        return blocks(self.c_in), blocks(self.c_out)
+        """Blocks of a group's channels and of all filters."""
+        return blocks(self.c_each), blocks(self.c_out)
 
     @property
     def deep(self) -> int:
         """Vectors of filters in a register tile: what is read of A serves two where they are even and registers are as wide."""
-        return 2 if self.counts[1] % 2 == 0 and self.processor.lanes >= LANES and self.window.kernel[1] <= self._sums // 2 else 1
+        return (
+            2
+            if self.counts[1] // self.groups % 2 == 0 and self.processor.lanes >= LANES and self.window.kernel[1] <= self._sums // 2
+            else 1
+        )
 
     @property
     def taps(self) -> list[range]:
@@ -63,7 +73,7 @@ class WeightGradient:
         most = self._sums // (self.deep * max(map(len, self.taps)))
         if self.is_image:
             return min(self.c_in, most)
-        return max(lanes for lanes in (1, 2, 4, 8, 16) if lanes == 1 or (lanes <= most and lanes < 2 * self.c_in))
+        return max(lanes for lanes in (1, 2, 4, 8, 16) if lanes == 1 or (lanes <= most and lanes < 2 * self.c_each))
 
     @property
     def tiles(self) -> int:
@@ -110,7 +120,7 @@ def weight_gradient(size: WeightGradient) -> Any:
         raise ValueError(f"a window of {window.kernel[1]} columns is too wide to be written out")
     image = Operand("A", (size.batch, size.c_in, window.rows, window.cols))
     given = image if size.is_image else blocked("A", size.batch, size.c_in, window.rows, window.cols)
-    made = Operand("D", (size.c_out, size.c_in, *window.kernel))
+    made = Operand("D", (size.c_out, size.c_each, *window.kernel))
 
     def body(writer: Writer, a: Any, g: Any, d: Any) -> None:
         sums = writer.to.alloc_buffer((size.parts, *size.sums), scope="global")
@@ -122,11 +132,12 @@ def weight_gradient(size: WeightGradient) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Summed:
-    """A part of the images, the first block of filters and the block of channels that a task sums up."""
+    """A part of the images, the first block of filters and the block of channels that a task sums up: of its group, and of `source`, all."""
 
     part: Any
     block_out: Any
     block_in: Any
+    source: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +154,9 @@ class _Body:
         number = writer.batch if size.batch is None else writer.long(size.batch)
         with writer.to.parallel(writer.long(0), writer.long(size.parts * size.tiles * blocks_in)) as task:
             part = writer.keep(task // (size.tiles * blocks_in))
-            tile = _Summed(part, writer.keep(task // blocks_in % size.tiles * size.deep), writer.keep(task % blocks_in))
+            block_out, block_in = writer.keep(task // blocks_in % size.tiles * size.deep), writer.keep(task % blocks_in)
+            source = writer.keep(block_out * size.groups // size.counts[1] * blocks_in + block_in)
+            tile = _Summed(part, block_out, block_in, source)
             self.clear(tile)
             first, end = writer.keep(part * number // size.parts), writer.keep((part + 1) * number // size.parts)
             with writer.loop((end - first + (images - 1)) // images) as i, writer.loop(-(-size.window.out[0] // rows)) as r:
@@ -165,7 +178,7 @@ class _Body:
                     for taps in size.taps:
                         self.tile(tile, images, rows, k_row, taps, writer.long(first), min(size.lanes, size.c_in - first))
             return
-        last = size.c_in - (size.counts[0] - 1) * LANES
+        last = size.c_each - (size.counts[0] - 1) * LANES
         whole, end = LANES // size.lanes, -(-last // size.lanes)
         count: Any = (
             whole if end == whole else writer.tirx.Select(tile.block_in == size.counts[0] - 1, writer.long(end), writer.long(whole))
@@ -200,7 +213,7 @@ class _Body:
         wanted = [writer.load(self.g, i, tile.block_out + q, y, x) for q in range(self.size.deep)]
         for tap, channel in itertools.product(inside, range(lanes)):
             col = x * window.strides[1] + (tap * window.dilations[1] - window.pads[1])
-            had = self.a[i, lane + channel, row, col] if self.size.is_image else self.a[i, tile.block_in, row, col, lane + channel]
+            had = self.a[i, lane + channel, row, col] if self.size.is_image else self.a[i, tile.source, row, col, lane + channel]
             pixel, place = writer.keep(writer.spread(had)), channel * len(taps) + tap - taps[0]
             for each, g in zip(sums, wanted, strict=True):
                 writer.store(each, each[(place, writer.lanes())] + pixel * g, place)
@@ -221,7 +234,7 @@ def _finish(writer: Writer, size: WeightGradient, sums: Any, d: Any) -> None:
     full, left = divmod(size.c_out, LANES)
     work = math.prod(size.sums) * (size.parts + 1)
     with writer.each(1, blocks_out, blocks_in, work=work) as (_, o, c):
-        lanes = writer.tirx.min(writer.long(LANES), size.c_in - c * LANES)
+        lanes = writer.tirx.min(writer.long(LANES), size.c_each - c * LANES)
         with writer.loop(lanes) as lane, writer.loop(k_rows) as k_row, writer.loop(k_cols) as k_col:
             total = Register(writer)
             total.set(

@@ -178,7 +178,13 @@ def test_gradients_by_weights():
     assert kernels(graph) == {"y": "weight gradient", "z": "weight gradient"}
     assert [call.kernel for call in plan(graph).calls] == ["pack", "weight gradient", "weight gradient"]
     build_and_hold(graph, {"N": 1}, {"N": 3})
-    assert kernels(typed_graph(text.replace("{kernel=[1,1]}", "{kernel=[1,1], groups=2}"))) == {"y": "weight gradient"}
+    in_groups = {
+        groups: kernels(typed_graph(text.replace("{kernel=[1,1]}", f"{{kernel=[1,1], groups={groups}}}"))) for groups in (4, 5, 10)
+    }
+    assert "z" not in in_groups[4]  # of 5 channels
+    assert in_groups[5]["z"] == in_groups[10]["z"] == "depthwise weight gradient"
+    whole = typed_graph(text.replace(",20,", ",32,").replace("{kernel=[1,1]}", "{kernel=[1,1], groups=2}"))
+    assert kernels(whole)["z"] == "weight gradient"
 
 
 def test_a_batch_norm_in_training_stays_in_blocks():

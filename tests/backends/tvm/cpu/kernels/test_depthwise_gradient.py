@@ -39,6 +39,17 @@ def test_depthwise_weight_gradients(case: tuple, named: bool):
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=2e-6 * abs(wanted).max())
 
 
+@pytest.mark.parametrize(("channels", "group"), [(20, 2), (24, 8), (36, 4)])
+def test_groups_within_a_block(channels: int, group: int):
+    """Uneven windows, lanes of padding."""
+    n, window = 3, Window(9, 10, (3, 2), (2, 1), (1, 0, 2, 1))
+    x, g = draw(n, channels, 9, 10), draw(n, channels, *window.out)
+    op = Conv2dWeightGradient(window.kernel, window.strides, window.pads, window.dilations, channels // group)
+    wanted = CONV2D_WEIGHT_GRADIENT.meaning(op, x.astype(np.float64), g.astype(np.float64))
+    got = call(depthwise_weight_gradient(n, channels, window, group=group), [into_blocks(x), into_blocks(g)], wanted.shape)
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=2e-6 * abs(wanted).max())
+
+
 def test_threads_change_no_bit():
     window, shape = Window(40, 40, (3, 3), (1, 1), (1, 1, 1, 1)), (16, 1, 3, 3)
     operands = [into_blocks(draw(11, 16, 40, 40)), into_blocks(draw(11, 16, 40, 40))]

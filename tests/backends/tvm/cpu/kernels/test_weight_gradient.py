@@ -45,8 +45,17 @@ def test_weight_gradients(case: tuple, named: bool) -> None:
         np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=2e-6 * abs(wanted).max())  # of sums of 3,600 products
 
 
-def _meaning(window: Window, x: np.ndarray, g: np.ndarray) -> np.ndarray:
-    op = Conv2dWeightGradient(window.kernel, window.strides, window.pads, window.dilations)
+@pytest.mark.parametrize(("c_in", "c_out", "groups"), [(48, 96, 3), (64, 32, 2), (64, 64, 2)])
+def test_groups_of_whole_blocks(c_in: int, c_out: int, groups: int) -> None:
+    window = Window(7, 8, (3, 2), (2, 1), (1, 0, 1, 1))
+    x, g = draw(3, c_in, 7, 8), draw(3, c_out, *window.out)
+    wanted = _meaning(window, x, g, groups)
+    got = call(weight_gradient(WeightGradient(3, c_in, c_out, window, groups=groups)), [into_blocks(x), into_blocks(g)], wanted.shape)
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=2e-6 * abs(wanted).max())
+
+
+def _meaning(window: Window, x: np.ndarray, g: np.ndarray, groups: int = 1) -> np.ndarray:
+    op = Conv2dWeightGradient(window.kernel, window.strides, window.pads, window.dilations, groups)
     return CONV2D_WEIGHT_GRADIENT.meaning(op, x.astype(np.float64), g.astype(np.float64))
 
 
