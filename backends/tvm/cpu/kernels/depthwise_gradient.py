@@ -1,5 +1,5 @@
-"""Gradient of a depthwise convolution by its weights on blocked tensors: every channel's taps meet its own results alone. In groups of which
-a vector holds several whole they meet those of their group, which come by in turns: the r-th moves them r lanes on, around the group's end.
+"""Gradient of a depthwise convolution by its weights on blocked tensors: every channel's taps meet its own results alone. In groups of
+which a vector holds several whole they meet those of their group, which come by in turns: the r-th moves them r lanes on, around its end.
 
 Sums of all taps stay in registers, or those of some rows of a tall window. They run over a chunk of rows and are then added to those of the
 chunks before, so that a sum of a hundred thousand products rounds as one of a few hundred. Which taps lie in the image is known when the

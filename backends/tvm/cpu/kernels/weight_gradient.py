@@ -132,7 +132,7 @@ def weight_gradient(size: WeightGradient) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Summed:
-    """A part of the images, the first block of filters and the block of channels that a task sums up: of its group, and of `source`, all."""
+    """A part of the images, the first block of filters and the block of channels that a task sums up; `source` is that of all."""
 
     part: Any
     block_out: Any
