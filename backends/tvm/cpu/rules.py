@@ -42,7 +42,7 @@ from .kernels.windows import Window
 from .laid import Argument
 from .move_rules import move
 from .token_rules import layer_norm, plain_elements, product, rows_of_dense
-from .tree_rules import elements_together, sums_of_rows
+from .tree_rules import elements_together, sums_of_images, sums_of_rows
 from .work import (
     HALF,
     ROUNDED,
@@ -178,7 +178,7 @@ def chosen(around: Surroundings, node: Node) -> Work | None:
 
 
 def sums(around: Surroundings, node: Node) -> Work | None:
-    return sums_of_channels(around, node) or sums_of_rows(around, node)
+    return sums_of_channels(around, node) or sums_of_images(around, node) or sums_of_rows(around, node)
 
 
 def local_response_norm(around: Surroundings, node: Node) -> Work | None:

@@ -12,16 +12,18 @@ from typing import Any
 
 from ....ir.dims import Expr
 from ....ir.graph import Node
+from ....ir.ops.elementwise import DIV
 from ....ir.ops.rearrange import EXPAND
 from ....ir.ops.reduce import REDUCE_MEAN, REDUCE_SUM
+from ....ir.ops.unary import SQRT
 from .kernels.epilogue import STEPS
 from .kernels.layout import constants
-from .kernels.trees import CONDITIONS, FORMULAS, Leaf, Line, Tree, blocked_tree, column_sums, plain_tree, row_sums
+from .kernels.trees import CONDITIONS, FORMULAS, Leaf, Line, Tree, blocked_tree, column_sums, image_sums, plain_tree, row_sums
 from .laid import Argument
 from .plain import shown
 from .work import Surroundings, Work, batch_of, can_pack, extents, is_blocked, packed
 
-__all__ = ["elements_together", "sums_of_rows"]
+__all__ = ["elements_together", "sums_of_images", "sums_of_rows"]
 
 MOST_LINES, MOST_LEAVES = 24, 8
 
@@ -68,13 +70,28 @@ def sums_of_rows(around: Surroundings, node: Node) -> Work | None:
         return None
     tree = _tree(found, found.leaves, places)
     made = shown_as(node)
-    if made is None or (is_last and (None in shown_as(x)) != (None in made)):
+    if is_last and (None in shown_as(x)) != (None in made):
         return None
     if is_last:
         kernel = row_sums.of(made, rows, tree, is_mean=is_mean)
     else:
         kernel = column_sums.of(made, rows, None if None in shown_as(x) else 1, tree, is_mean=is_mean)
     return Work((node,), kernel, found.leaves, plain=frozenset([*found.leaves, node]))
+
+
+def sums_of_images(around: Surroundings, node: Node) -> Work | None:
+    """Over the pixels of each image, of what lies in blocks, as the way back through a gate of squeeze-and-excite has them."""
+    (x,) = node.inputs
+    if not (is_blocked(x) and is_blocked(node) and x.typed.rank == node.typed.rank == 4) or {axis % 4 for axis in node.op.axes} != {2, 3}:
+        return None
+    found = _summed(around, x)
+    alone = {x: "full"} if x in around.in_blocks else None
+    places = _places_in_blocks(around, x, found) if found.lines else alone
+    if places is None or not any(leaf in around.in_blocks for leaf in found.leaves) or node.typed.dtype != "f32":
+        return None
+    given, arguments, full, tree = _read_in_blocks(node, found, places, extents(node)[0])
+    kernel = image_sums.of(batch_of(x), *extents(x), tree, is_mean=node.kind is REDUCE_MEAN)
+    return Work((node,), kernel, (*given, *full), arguments, plain=frozenset(leaf for leaf in given if places[leaf] == "one"))
 
 
 def _summed(around: Surroundings, x: Node) -> _Found:
@@ -217,36 +234,43 @@ def _places(root: Node, leaves: tuple[Node, ...], split: int) -> dict[Node, Any]
 
 
 def _blocked(around: Surroundings, root: Node, found: _Found) -> Work | None:
-    """Only what element-wise kernels of their own cannot, and leaves lanes of padding harmless: no quotient by what may be 0 there."""
-    shape, places = root.typed.shape, dict[Node, Any]()
-    channels = extents(root)[0]
-    for leaf in found.leaves:
-        own = leaf.typed.shape
-        if leaf.typed.dtype != "f32":
-            return None
-        if own == shape:
-            places[leaf] = "full"
-        elif leaf.typed.numel == 1:
-            places[leaf] = "one"
-        elif own == (*shape[:2], 1, 1) and (leaf in around.in_blocks or not can_pack(leaf)):
-            places[leaf] = "image"
-        elif own in ((channels, 1, 1), (1, channels, 1, 1)) and can_pack(leaf):
-            places[leaf] = "channel"
-        elif own == (*shape[:2], 1, 1):
-            places[leaf] = "image"
-        else:
-            return None
-    if len(found.leaves) > MOST_LEAVES or not found.lines or all(node.kind in STEPS for node in found.inside):
+    """Only what element-wise kernels of their own cannot."""
+    if all(node.kind in STEPS for node in found.inside) or (places := _places_in_blocks(around, root, found)) is None:
         return None
-    for node in found.lines:
-        if node.kind not in FORMULAS or node.kind.name == "sqrt" or (node.kind.name == "div" and places.get(node.inputs[1]) != "one"):
-            return None
-    if any(leaf.weights is not None and places[leaf] in ("full", "image") for leaf in found.leaves):
-        return None
-    small, full = _ordered(found, places)
-    given = tuple(leaf for leaf in small if places[leaf] != "channel")
-    by_channel = tuple(leaf for leaf in small if places[leaf] == "channel")
-    arguments: tuple[Argument, ...] = tuple(packed(f"{root.name}.{leaf.name}", constants(channels), leaf) for leaf in by_channel)
-    tree = _tree(found, (*given, *by_channel, *full), places)
+    given, arguments, full, tree = _read_in_blocks(root, found, places, extents(root)[0])
     kernel = blocked_tree.of(batch_of(root), *extents(root), tree)
     return Work(found.own, kernel, given, arguments, full, frozenset(leaf for leaf in given if places[leaf] == "one"))
+
+
+def _places_in_blocks(around: Surroundings, root: Node, found: _Found) -> dict[Node, Any] | None:
+    """None where something is nothing of the kind, or lanes of padding would not stay harmless: a quotient by what may be 0 there."""
+    places = {leaf: _place_in_blocks(around, root, leaf) for leaf in found.leaves}
+    if len(found.leaves) > MOST_LEAVES or not found.lines or None in places.values():
+        return None
+    if any(node.kind is SQRT or (node.kind is DIV and places.get(node.inputs[1]) != "one") for node in found.lines):
+        return None
+    return places
+
+
+def _place_in_blocks(around: Surroundings, root: Node, leaf: Node) -> str | None:
+    shape, own, channels = root.typed.shape, leaf.typed.shape, extents(root)[0]
+    if leaf.typed.dtype != "f32":
+        return None
+    if own == shape and leaf.weights is None:
+        return "full"
+    if leaf.typed.numel == 1:
+        return "one"
+    is_image = own == (*shape[:2], 1, 1) and leaf.weights is None
+    if own in ((channels, 1, 1), (1, channels, 1, 1)) and can_pack(leaf) and not (is_image and leaf in around.in_blocks):
+        return "channel"
+    return "image" if is_image else None
+
+
+def _read_in_blocks(
+    root: Node, found: _Found, places: dict[Node, Any], channels: int
+) -> tuple[tuple[Node, ...], tuple[Argument, ...], tuple[Node, ...], Tree]:
+    """What a kernel reads: operands, what is packed for it, and images as large as the root; and its tree of them, in this order."""
+    small, full = _ordered(found, places)
+    given, by_channel = (tuple(leaf for leaf in small if (places[leaf] == "channel") == is_one) for is_one in (False, True))
+    arguments = tuple(packed(f"{root.name}.{leaf.name}", constants(channels), leaf) for leaf in by_channel)
+    return given, arguments, full, _tree(found, (*given, *by_channel, *full), places)

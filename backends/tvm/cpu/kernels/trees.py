@@ -6,7 +6,6 @@ are images, and what they read is one too, or one number, one for each channel, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,7 +19,7 @@ from .kernel import kind
 from .layout import LANES, Batch, blocks
 from .writer import Operand, Register, Writer, blocked, prim_func
 
-__all__ = ["CONDITIONS", "FORMULAS", "Leaf", "Line", "Tree", "blocked_tree", "column_sums", "plain_tree", "row_sums"]
+__all__ = ["CONDITIONS", "FORMULAS", "Leaf", "Line", "Tree", "blocked_tree", "column_sums", "image_sums", "plain_tree", "row_sums"]
 
 Values = Sequence[Any]
 FORMULAS: dict[OpDef[Any], Callable[[Any, Any, Values], Any]] = {  # (vectors, op, operands)
@@ -241,28 +240,59 @@ def column_sums(made: tuple[int | None, ...], rows: tuple[int, int], batch: Batc
 @kind("elements together")
 def blocked_tree(batch: Batch, channels: int, rows: int, cols: int, tree: Tree) -> Any:
     """(A..., D), a number for each channel as [CB,LANES]; those that are as large as the result stand last."""
-    count = blocks(channels)
-
-    def operand(i: int, leaf: Leaf) -> Operand:
-        if leaf.place == "one":
-            return Operand(f"A{i}", leaf.shape)
-        if leaf.place == "channel":
-            return Operand(f"A{i}", (count, LANES))
-        return blocked(f"A{i}", batch, channels, *((rows, cols) if leaf.place == "full" else (1, 1)))
 
     def body(writer: Writer, *buffers: Any) -> None:
-        d, pairs = buffers[-1], list(zip(tree.leaves, buffers[:-1], strict=True))
-        numbers = {i: writer.to.decl_buffer([1], "float32", data=each.data) for i, (leaf, each) in enumerate(pairs) if leaf.place == "one"}
-        with writer.each(batch, count, rows, work=math.prod((count, rows, cols, LANES, len(buffers)))) as (i, c, y):
-            fixed = {
-                k: writer.keep(writer.spread(numbers[k][0]))
-                if k in numbers
-                else writer.load(each, *((c,) if leaf.place == "channel" else (i, c, 0, 0)))
-                for k, (leaf, each) in enumerate(pairs)
-                if leaf.place != "full"
-            }
+        with writer.each(batch, blocks(channels), rows, work=blocks(channels) * rows * cols * LANES * len(buffers)) as (i, c, y):
+            pixel = _pixels(writer, tree, buffers[:-1], i, c)
             with writer.loop(cols) as x:
-                values = [fixed[k] if k in fixed else writer.load(each, i, c, y, x) for k, (_, each) in enumerate(pairs)]
-                writer.store(d, tree.value(writer, values), i, c, y, x)
+                writer.store(buffers[-1], pixel(y, x), i, c, y, x)
 
-    return prim_func([*(operand(i, leaf) for i, leaf in enumerate(tree.leaves)), blocked("D", batch, channels, rows, cols)], body)
+    return prim_func([*_in_blocks(batch, channels, rows, cols, tree), blocked("D", batch, channels, rows, cols)], body)
+
+
+@kind("image sums")
+def image_sums(batch: Batch, channels: int, rows: int, cols: int, tree: Tree, *, is_mean: bool) -> Any:
+    """(A..., D[CB,n,1,1,LANES]), read as by `blocked_tree`: over the pixels of each image, row by row."""
+    pixels = rows * cols
+
+    def body(writer: Writer, *buffers: Any) -> None:
+        with writer.each(batch, blocks(channels), work=blocks(channels) * pixels * LANES * len(buffers)) as (i, c):
+            pixel, total, row = _pixels(writer, tree, buffers[:-1], i, c), Register(writer), Register(writer)
+            total.set(writer.spread(0.0))
+            with writer.loop(rows) as y:
+                row.set(writer.spread(0.0))
+                with writer.loop(cols) as x:
+                    row.set(row.get() + pixel(y, x))
+                total.set(total.get() + row.get())
+            value = total.get() / writer.spread(float(pixels)) if is_mean else total.get()
+            writer.store(buffers[-1], value, i, c, 0, 0)
+
+    return prim_func([*_in_blocks(batch, channels, rows, cols, tree), blocked("D", batch, channels, 1, 1)], body)
+
+
+def _in_blocks(batch: Batch, channels: int, rows: int, cols: int, tree: Tree) -> list[Operand]:
+    def operand(name: str, leaf: Leaf) -> Operand:
+        if leaf.place == "one":
+            return Operand(name, leaf.shape)
+        if leaf.place == "channel":
+            return Operand(name, (blocks(channels), LANES))
+        return blocked(name, batch, channels, *((rows, cols) if leaf.place == "full" else (1, 1)))
+
+    return [operand(f"A{i}", leaf) for i, leaf in enumerate(tree.leaves)]
+
+
+def _pixels(writer: Writer, tree: Tree, buffers: Sequence[Any], i: Any, c: Any) -> Callable[[Any, Any], Any]:
+    """What the tree makes of a block of an image at a place; what is one for all of them is read here."""
+
+    def read(leaf: Leaf, buffer: Any) -> Any:
+        if leaf.place == "one":
+            return writer.keep(writer.spread(writer.to.decl_buffer([1], "float32", data=buffer.data)[0]))
+        return writer.load(buffer, *((c,) if leaf.place == "channel" else (i, c, 0, 0)))
+
+    pairs = list(zip(tree.leaves, buffers, strict=True))
+    fixed = {k: read(leaf, buffer) for k, (leaf, buffer) in enumerate(pairs) if leaf.place != "full"}
+
+    def pixel(y: Any, x: Any) -> Any:
+        return tree.value(writer, [fixed[k] if k in fixed else writer.load(each, i, c, y, x) for k, (_, each) in enumerate(pairs)])
+
+    return pixel

@@ -68,3 +68,16 @@ def test_the_way_back_through_means_of_channels() -> None:
     by_image = typed_graph(text.replace("div(%spread, %count)", "div(%spread, %y)"))
     assert "stock div" in calls(by_image)
     build_and_hold(by_image, {"N": 2})
+
+
+def test_the_way_back_through_a_gate_of_channels() -> None:
+    """Sums over each image, of products that are not stored."""
+    graph = typed_graph("""graph @g(%x: f32[N,20,6,6], %g: f32[N,20,6,6]) {
+      %y = max_pool(%x) {kernel=[1,1]}
+      %product = mul(%g, %y)
+      %sums = reduce_sum(%product) {axes=[2,3], keepdims=true}
+      %z = mul(%y, %sums)
+      return %z
+    }""")
+    assert calls(graph) == ["pack input", "max pool", "pack input", "image sums", "by image", "unpack mul"]
+    build_and_hold(graph, {"N": 1}, {"N": 3})

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from convc.backends.tvm.cpu.kernels.layout import block_channels
-from convc.backends.tvm.cpu.kernels.trees import Leaf, Line, Tree, blocked_tree, column_sums, plain_tree, row_sums
+from convc.backends.tvm.cpu.kernels.trees import Leaf, Line, Tree, blocked_tree, column_sums, image_sums, plain_tree, row_sums
 from convc.ir.ops.compare import GREATER, WHERE
 from convc.ir.ops.elementwise import DIV, MUL, SUB
 from convc.ir.ops.unary import EXP
@@ -86,3 +86,6 @@ def test_blocks() -> None:
         got = call(blocked_tree(batch, channels, rows, cols, read), operands, blocked_shape(n, channels, rows, cols))
         wanted = meaning(number, image, channel[:, None, None], x, y)
         assert abs(from_blocks(got, channels) - wanted).max() <= 1e-6 * abs(wanted).max()
+        got = call(image_sums(batch, channels, rows, cols, read, is_mean=batch is None), operands, blocked_shape(n, channels, 1, 1))
+        sums = wanted.sum((2, 3), keepdims=True) / (1 if batch else rows * cols)
+        assert abs(from_blocks(got, channels) - sums).max() <= 2e-5 * abs(wanted).max()
