@@ -29,7 +29,7 @@ MOST_LINES, MOST_LEAVES = 24, 8
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Together:
     """Nodes in order, of which `own` are read by none but one another, and what they read, in order."""
 
     inside: tuple[Node, ...]
@@ -65,7 +65,7 @@ def sums_of_rows(around: Surroundings, node: Node) -> Work | None:
     split = rank - len(axes) if is_last else len(axes)
     found = _summed(around, x)
     if any(leaf in around.in_blocks for leaf in found.leaves) or (places := _places(x, found.leaves, split)) is None:
-        found, places = _Found((), (), (x,)), {x: "full"}
+        found, places = _Together((), (), (x,)), {x: "full"}
     if (rows := _rows(x, split)) is None:
         return None
     tree = _tree(found, found.leaves, places)
@@ -94,7 +94,7 @@ def sums_of_images(around: Surroundings, node: Node) -> Work | None:
     return Work((node,), kernel, (*given, *full), arguments, plain=frozenset(leaf for leaf in given if places[leaf] == "one"))
 
 
-def _summed(around: Surroundings, x: Node) -> _Found:
+def _summed(around: Surroundings, x: Node) -> _Together:
     """What is computed on the way, where nothing but sums reads it."""
     is_stored = x in around.graph.outputs or any(reader.kind not in (REDUCE_SUM, REDUCE_MEAN) for reader in around.graph.readers[x])
     work = around.works.get(x)
@@ -102,10 +102,10 @@ def _summed(around: Surroundings, x: Node) -> _Found:
         found = _group(around, x, frozenset(work.covers))
         if found.lines and _is_there(around, found) and len(found.leaves) <= MOST_LEAVES:
             return found
-    return _Found((), (), (x,))
+    return _Together((), (), (x,))
 
 
-def _is_there(around: Surroundings, found: _Found) -> bool:
+def _is_there(around: Surroundings, found: _Together) -> bool:
     """Whether what is read has a value of its own, and is not only on the way within another kernel."""
     return all(leaf not in around.covered or leaf in around.works for leaf in found.leaves)
 
@@ -147,7 +147,7 @@ def _reads_floats(node: Node) -> bool:
     return all(operand.typed.dtype == "f32" or operand.kind in CONDITIONS for operand in node.inputs)
 
 
-def _group(around: Surroundings, root: Node, again: frozenset[Node] = frozenset()) -> _Found:
+def _group(around: Surroundings, root: Node, again: frozenset[Node] = frozenset()) -> _Together:
     """Of a root: all that only the group reads; and conditions, which are computed again wherever they are read."""
     graph, inside = around.graph, list[Node]()
     waiting = [root]
@@ -165,15 +165,15 @@ def _group(around: Surroundings, root: Node, again: frozenset[Node] = frozenset(
         waiting += [operand for operand in dict.fromkeys(node.inputs) if operand not in waiting and operand.inputs]
     inside.reverse()
     leaves = dict.fromkeys(operand for node in inside for operand in node.inputs if operand not in inside)
-    return _Found(tuple(inside), tuple(node for node in inside if node in own), tuple(leaves))
+    return _Together(tuple(inside), tuple(node for node in inside if node in own), tuple(leaves))
 
 
-def _is_in_blocks(around: Surroundings, root: Node, found: _Found) -> bool:
+def _is_in_blocks(around: Surroundings, root: Node, found: _Together) -> bool:
     full = [leaf for leaf in found.leaves if leaf.typed.shape == root.typed.shape]
     return is_blocked(root) and root.typed.rank == 4 and (any(leaf in around.in_blocks for leaf in full) or not full)
 
 
-def _tree(found: _Found, leaves: tuple[Node, ...], places: dict[Node, Any]) -> Tree:
+def _tree(found: _Together, leaves: tuple[Node, ...], places: dict[Node, Any]) -> Tree:
     numbers = {leaf: i for i, leaf in enumerate(leaves)}
     lines = list[Line]()
     for node in found.inside:
@@ -185,12 +185,12 @@ def _tree(found: _Found, leaves: tuple[Node, ...], places: dict[Node, Any]) -> T
     return Tree(tuple(Leaf(places[leaf], shown_as(leaf)) for leaf in leaves), tuple(lines))
 
 
-def _ordered(found: _Found, places: dict[Node, Any]) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
+def _ordered(found: _Together, places: dict[Node, Any]) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
     small = tuple(leaf for leaf in found.leaves if places[leaf] != "full")
     return small, tuple(leaf for leaf in found.leaves if places[leaf] == "full")
 
 
-def _plain(root: Node, found: _Found) -> Work | None:
+def _plain(root: Node, found: _Together) -> Work | None:
     if len(found.leaves) > MOST_LEAVES or not found.lines or any(leaf.typed.dtype != "f32" for leaf in found.leaves) or shown(root) is None:
         return None
     for split in range(root.typed.rank, -1, -1):
@@ -233,7 +233,7 @@ def _places(root: Node, leaves: tuple[Node, ...], split: int) -> dict[Node, Any]
     return places
 
 
-def _blocked(around: Surroundings, root: Node, found: _Found) -> Work | None:
+def _blocked(around: Surroundings, root: Node, found: _Together) -> Work | None:
     """Only what element-wise kernels of their own cannot."""
     if all(node.kind in STEPS for node in found.inside) or (places := _places_in_blocks(around, root, found)) is None:
         return None
@@ -242,7 +242,7 @@ def _blocked(around: Surroundings, root: Node, found: _Found) -> Work | None:
     return Work(found.own, kernel, given, arguments, full, frozenset(leaf for leaf in given if places[leaf] == "one"))
 
 
-def _places_in_blocks(around: Surroundings, root: Node, found: _Found) -> dict[Node, Any] | None:
+def _places_in_blocks(around: Surroundings, root: Node, found: _Together) -> dict[Node, Any] | None:
     """None where something is nothing of the kind, or lanes of padding would not stay harmless: a quotient by what may be 0 there."""
     places = {leaf: _place_in_blocks(around, root, leaf) for leaf in found.leaves}
     if len(found.leaves) > MOST_LEAVES or not found.lines or None in places.values():
@@ -267,7 +267,7 @@ def _place_in_blocks(around: Surroundings, root: Node, leaf: Node) -> str | None
 
 
 def _read_in_blocks(
-    root: Node, found: _Found, places: dict[Node, Any], channels: int
+    root: Node, found: _Together, places: dict[Node, Any], channels: int
 ) -> tuple[tuple[Node, ...], tuple[Argument, ...], tuple[Node, ...], Tree]:
     """What a kernel reads: operands, what is packed for it, and images as large as the root; and its tree of them, in this order."""
     small, full = _ordered(found, places)

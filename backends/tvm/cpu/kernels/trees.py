@@ -21,8 +21,8 @@ from .writer import Operand, Register, Writer, blocked, prim_func
 
 __all__ = ["CONDITIONS", "FORMULAS", "Leaf", "Line", "Tree", "blocked_tree", "column_sums", "image_sums", "plain_tree", "row_sums"]
 
-Values = Sequence[Any]
-FORMULAS: dict[OpDef[Any], Callable[[Any, Any, Values], Any]] = {  # (vectors, op, operands)
+ReadVectors = Sequence[Any]
+FORMULAS: dict[OpDef[Any], Callable[[Any, Any, ReadVectors], Any]] = {  # (vectors, op, operands)
     **{
         of: lambda vectors, op, values, step=step: step(vectors, op, values[0], values[1] if len(values) > 1 else None)
         for of, step in STEPS.items()
@@ -70,7 +70,7 @@ class Tree:
     leaves: tuple[Leaf, ...]
     lines: tuple[Line, ...]
 
-    def value(self, writer: Writer, read: Values) -> Any:
+    def value(self, writer: Writer, read: ReadVectors) -> Any:
         values = list(read)
         uses = [operand for line in self.lines for operand in line.operands]
         for line in self.lines:
