@@ -107,10 +107,11 @@ def _layers() -> ModuleType:
 
 @functools.cache
 def _checked(name: str) -> Any:
-    """A function that asks for its graphs in words; inside the package they are typed."""
+    """A function that asks for its graphs in words, which inside the package are typed, and says in a notebook how far it is."""
     from .compiler.dsl.graph_arguments import taking_graphs
+    from .compiler.report.progress_display import watched_in_notebooks
 
-    return taking_graphs(getattr(importlib.import_module(_HOME[name], __name__), name))
+    return watched_in_notebooks(taking_graphs(getattr(importlib.import_module(_HOME[name], __name__), name)))
 
 
 def __dir__() -> list[str]:

@@ -9,14 +9,17 @@ import numpy as np
 from ..ir.binding import match_inputs, new_sizes, sized, specialize
 from ..ir.errors import InvalidModel, ShapeError
 from ..ir.graph import Graph, Node
+from ..ir.legible import legible
 from ..ir.memory import out_of_memory
 from ..ir.ops.elementwise import CAST
 from ..ir.ops.opaque import OPS as FOREIGN
+from ..ir.progress import progress, watcher
 from ..ir.types import Array, is_floating
 from .room import need_room
 
 __all__ = ["OnValue", "Settle", "run", "side_by_side", "stream"]
 
+VALUE = 16  # multiply-adds of a product take as long as making one value
 PRECISIONS = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
 OnValue = Callable[[Node, list[Array], Array], Array | None]
 Settle = Callable[[Node, list[list[Array]], list[Array]], list[Array]]  # of a node: operands and results of all runs, to its results
@@ -70,7 +73,7 @@ def side_by_side(
     values: dict[Node, list[Array]] = {}
     sizes: list[dict[str, int]] = [{} for _ in on_values]  # that opaque results bring, which may differ from run to run
     left = graph.uses.copy()
-    for node in _late_parameters(graph):
+    for node in _told(graph, precision, len(on_values)):
         if not left[node]:
             continue  # nobody reads it
         if node.name in inputs and node in graph.inputs:
@@ -92,6 +95,29 @@ def side_by_side(
             left[operand] -= 1
             if not left[operand]:
                 del values[operand]
+
+
+def _told(graph: Graph, precision: str, runs: int) -> Iterator[Node]:
+    """Nodes in the order in which they are computed, for whoever watches: each counts as its multiply-adds and values."""
+    if watcher() is None:
+        yield from _late_parameters(graph)
+        return
+    weights = {node: _weight(node) for node in graph.nodes}
+    several = f", {runs} runs" if runs > 1 else ""
+    with progress(f"@{legible(graph.name)} in {PRECISIONS[precision].name}{several}", sum(weights.values())) as advance:
+        for node in _late_parameters(graph):
+            yield node
+            advance(weights[node])
+
+
+def _weight(node: Node) -> float:
+    """About how long it takes, in multiply-adds: a value written counts as several of those that BLAS does."""
+    if node.weights is not None:
+        return 0.0
+    types = tuple(operand.typed for operand in node.inputs)
+    macs = node.kind.cost(node.op, types, node.typed).macs if types and not node.typed.symbols else 0
+    values = node.typed.numel
+    return (macs if isinstance(macs, int) else 0) + VALUE * (values if isinstance(values, int) else 1)
 
 
 def _sized(node: Node, known: Mapping[str, int]) -> Node:

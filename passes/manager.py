@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ..ir.errors import ConvcError, InvalidModel, OutOfMemory, PassFault, PassRolledBack, UsageError
 from ..ir.graph import Graph
+from ..ir.progress import each
 from ..ir.suggest import did_you_mean
 from ..ir.usual_sizes import counting_sizes
 from ..ir.verifier import verify_graph
@@ -87,7 +88,7 @@ def run_passes(
     _check_steps(steps, catalog)
     trace: list[Stage] = []
     limits, left = limits or {}, (limits or {}).get(ALL)
-    for step in steps:
+    for step in each("passes", steps):
         limit = min((cap for cap in (limits.get(step.name), left) if cap is not None), default=None)
         stage = run_pass(graph, step, prices, limit, check=check, catalog=catalog)
         left = None if left is None else left - len(stage.rewrites)

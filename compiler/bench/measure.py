@@ -22,6 +22,7 @@ from ...ir.errors import BackendMissing, ConvcError, UnsupportedOp, UsageError
 from ...ir.files import temporary_folder
 from ...ir.graph import Graph
 from ...ir.printer import print_graph
+from ...ir.progress import each
 from ...ir.usual_sizes import usual_sizes
 from ...passes.analysis.cost import graph_cost
 from ..engines.optimize import optimize
@@ -101,7 +102,7 @@ def measure(
         folder = stack.enter_context(temporary_folder())
         write_network(graph, folder)
         workers: dict[str, Worker] = {}
-        for contender in contenders:
+        for contender in each("engines get ready", contenders):
             worker = stack.enter_context(Worker(Assignment(contender.engine, contender.level, threads, sizes, str(folder))))
             try:
                 worker.wait()
@@ -112,7 +113,7 @@ def measure(
                 continue
             workers[contender.name] = worker
         peak = _peak_worker(stack, threads)
-        for _ in range(turns):
+        for _ in each("turns of all engines", range(turns)):
             for worker in [*workers.values(), *([peak] if peak else [])]:
                 worker.turn()
         best = peak.amount / min(peak.taken) / 1e6 if peak else None

@@ -19,6 +19,7 @@ from ...ir.graph import Graph, Node
 from ...ir.opened import OPENED, opened
 from ...ir.ops.linear import DENSE
 from ...ir.ops.opaque import OPS as FOREIGN
+from ...ir.progress import told
 from ...ir.types import Array, is_floating
 from ..engines.engine import Engine, Kernel
 from .carried import carried, carried_in, is_known
@@ -114,7 +115,7 @@ def _verdicts(
     left = Counter(operand for kernel in kernels.values() for operand in kernel.operands)
     held: dict[Node, Array] = {node: inputs[node.name] for node in graph.inputs}
     sizes: dict[str, int] = {}  # that opaque nodes bring
-    for name, value in engine.capture(graph, list(kernels), inputs, threads):
+    for name, value in told(f"values of {engine.name}", len(kernels), engine.capture(graph, list(kernels), inputs, threads)):
         kernel = kernels[graph.by_name[name]]
         held[kernel.result] = value
         if kernel.result.kind.facts.opaque:

@@ -20,8 +20,10 @@ from ...ir.errors import ConvcError, PassRolledBack, UsageError
 from ...ir.graph import Graph
 from ...ir.legible import escaped
 from ...ir.memory import memory_sentences
+from ...ir.progress import progress
 from ..dsl.zoo_entry import ZooEntry
 from ..files.model import Request, load
+from ..report.progress_display import aside, silence, terminal_display
 from .terminal import screen_of, table_lines, table_width, wrapped
 
 if TYPE_CHECKING:
@@ -59,7 +61,8 @@ class Console:
 
 def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
     """Lines for a terminal, which no name out of a file steers: of what is not to be seen only colours pass."""
-    click.echo(UNSEEN.sub(lambda found: found[0] if COLOUR.fullmatch(found[0]) else escaped(found[0]), text), err=err, nl=nl)
+    with aside():
+        click.echo(UNSEEN.sub(lambda found: found[0] if COLOUR.fullmatch(found[0]) else escaped(found[0]), text), err=err, nl=nl)
 
 
 def tell(text: str, *, err: bool = False, hang: int = 4, bold: bool = False, fg: str | None = None) -> None:
@@ -140,6 +143,7 @@ def _louder(context: click.Context, param: click.Parameter, more: int) -> None:
 
 def _quiet(context: click.Context, param: click.Parameter, is_quiet: bool) -> None:
     if is_quiet:
+        silence()
         context.obj = replace(context.obj, verbosity=-1)
 
 
@@ -149,7 +153,12 @@ def run_request(command: click.Command, console: Console) -> None:
     warnings.showwarning = _warn
     gc.set_threshold(*SELDOM)
     try:
-        with command.make_context("convc", sys.argv[1:], obj=console) as context, memory_sentences():
+        with (
+            command.make_context("convc", sys.argv[1:], obj=console) as context,
+            terminal_display(),
+            progress("convc", 0),
+            memory_sentences(),
+        ):
             command.invoke(context)
         sys.stdout.flush()
     except ConvcError as error:

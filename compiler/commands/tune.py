@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import sys
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +15,7 @@ from ...ir.binding import batch_names, need_elements, specialize
 from ...ir.errors import ConvcError, UsageError
 from ...ir.files import kept_together
 from ...ir.graph import Graph
+from ...ir.progress import progress
 from ...ir.suggest import did_you_mean
 from ...ir.usual_sizes import usual_sizes
 from ..engines.optimize import optimize
@@ -102,14 +101,15 @@ def command(console: Console, request: Request, given: TuneOptions) -> None:
         console.say(f"{measured}; give more --seconds for the others")
     results: list[tuple[Served, Found]] = []
     try:
-        with kept_together(), _progress(console, len(served)) as advance:
+        with kept_together(), progress("kernels tuned", len(served)) as advance:
             for each, result in tune(served, benches.open, benches.count, here, given.trials, begun + given.seconds, known):
                 if isinstance(result, ConvcError):
                     console.say(f"  a server is given up: {result}")
                     continue
                 write_found(place, result)
                 results.append((each, result))
-                advance(_verdict(each, result))
+                console.say(f"  {_verdict(each, result)}")
+                advance(1)
     finally:
         console.say(f"{len(results)} of {len(left)} kernels finished and kept in {place}")
     if given.as_json:
@@ -174,25 +174,6 @@ def _chosen(every: Sequence[TunableLayer], names: Sequence[str]) -> list[Tunable
             hint = did_you_mean(name, known, f"there are {', '.join(list(known)[:8])}...")
             raise UsageError(f"no tunable kernel begins at a node '{name}'{hint}")
     return list({known[name].kernel.key: known[name] for name in names}.values()) if names else list(every)
-
-
-@contextmanager
-def _progress(console: Console, count: int) -> Generator[Callable[[str], None]]:
-    """Hears of each finished kernel: a bar on a terminal, lines elsewhere."""
-    if console.verbosity < 0 or not sys.stderr.isatty():
-        yield lambda text: console.say(f"  {text}")
-        return
-    from rich.console import Console as Terminal
-    from rich.progress import Progress
-
-    with Progress(console=Terminal(stderr=True), transient=True) as bar:
-        task = bar.add_task("tuning", total=count)
-
-        def advance(text: str) -> None:
-            bar.console.print(f"  {text}", highlight=False, markup=False)
-            bar.advance(task)
-
-        yield advance
 
 
 def _verdict(served: Served, found: Found) -> str:

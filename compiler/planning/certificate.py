@@ -10,6 +10,7 @@ import numpy as np
 
 from ...backends import reference
 from ...ir.graph import Graph, Node
+from ...ir.progress import each
 from ...ir.types import Array
 from ...passes.analysis.cost import graph_cost
 from ...passes.analysis.memory import plan_memory
@@ -115,7 +116,8 @@ def _costs(inserted: Insertion) -> dict[str, tuple[int, int]]:
 
 
 def _output_line(inputs: str, inserted: Insertion, arrays: Mapping[str, Array], sums: Mapping[str, _Sums]) -> OutputErrors:
-    pairs = [_run_both(inserted, batch, sums) for batch in batched(inserted.before, arrays, 1)]
+    batches = list(batched(inserted.before, arrays, 1))
+    pairs = [_run_both(inserted, batch, sums) for batch in each(f"both networks on {inputs} inputs", batches)]
     ends = [[np.concatenate([pair[side][i] for pair in pairs]) for i in range(len(pairs[0][0]))] for side in (0, 1)]
     error = sum(_square(a - b) for a, b in zip(*ends, strict=True))
     size, spread = sum(map(_square, ends[0])), sum(_square(a - a.mean(axis=0)) for a in ends[0])

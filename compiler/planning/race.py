@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ...ir.binding import specialize
 from ...ir.graph import Graph, Node
 from ...ir.ops.leaf import INPUT, Input
+from ...ir.progress import each, told
 from ...ir.types import Array
 from ..engines.engine import Engine
 from ..engines.onnxruntime import ONNXRUNTIME
@@ -36,7 +37,7 @@ def race(before: Graph, after: Graph, inputs: Mapping[str, Array], engine: Engin
     """
     runs = [engine.start(graph, threads) for graph in (before, after)]
     least = [float("inf")] * 2
-    for _ in range(turns):
+    for _ in each(f"turns in {engine.name}", range(turns)):
         for i, run in enumerate(runs):
             for _ in range(BURST):
                 start = time.perf_counter()
@@ -64,7 +65,7 @@ def splits_slower(
 ) -> dict[str, tuple[float, float]]:
     """Milliseconds as it was and split, of each layer in `sources` (with the value it reads) whose split is not faster in onnxruntime."""
     found: dict[str, tuple[float, float]] = {}
-    for name, source in sources.items():
+    for name, source in told("splits against their layers", len(sources), sources.items()):
         before, after = (layer_alone(network, name, source, sizes) for network in (graph, planned))
         was, now = race(before, after, random_inputs(before), ONNXRUNTIME, threads, turns)
         if now >= was:

@@ -12,6 +12,7 @@ from ...ir.graph import Graph, Node, fresh_name
 from ...ir.ops.activation import LOG_SOFTMAX, SIGMOID, SOFTMAX
 from ...ir.ops.elementwise import ADD, Add
 from ...ir.ops.leaf import INPUT, Input
+from ...ir.progress import each
 from ...ir.types import Array
 from ...passes.bottlenecks.forms import Splittable
 from ...passes.bottlenecks.spectrum import Spectrum
@@ -39,7 +40,7 @@ def sensitivities(
     outputs = [node.name for node in exposed.outputs[: len(readouts(fixed))]]  # behind them are the layers' own values
     values = session.run({**inputs, **still})
     found: dict[str, float] = {}
-    for layer in layers:
+    for layer in each("what an error in each layer does to the outputs", layers):
         move, share = _truncation(values[layer.name], spectra[layer.name])
         disturbed = session.run({**inputs, **still, moves[layer.name].name: move}, outputs)
         error = sum(float(np.sum((disturbed[name] - values[name]) ** 2, dtype=np.float64)) for name in outputs)

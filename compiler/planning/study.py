@@ -10,6 +10,7 @@ import numpy as np
 from ...ir.binding import batch_names, match_inputs, need_elements
 from ...ir.errors import InvalidModel, UsageError
 from ...ir.graph import Graph
+from ...ir.progress import each
 from ...ir.suggest import did_you_mean
 from ...passes.bottlenecks.forms import Split, Splittable, insert, price, splittable_layers
 from ...passes.bottlenecks.spectrum import LayerWeights, Moments, Spectrum, factors_of, spectrum
@@ -109,12 +110,13 @@ def study(graph: Graph, calibration: Calibration, excluded: set[str], cost: str 
             f"@{graph.name} has no layer to split; those are convs without groups and dense layers, the first and last excluded"
         )
     _check_weights(layers)
-    weights = {layer.name: LayerWeights.of(layer) for layer in layers}
+    weights = {layer.name: LayerWeights.of(layer) for layer in each("weights of layers", layers)}
     moments: Mapping[str, tuple[Moments, Moments]] = {}
     if calibration.is_real:
         pairs = [(layer, weights[layer.name]) for layer in layers]
-        moments = gather_moments(graph, pairs, calibration.batches(graph, _images_at_once(layers)), threads, seed)
-    spectra = {layer.name: spectrum(layer, weights[layer.name], moments.get(layer.name)) for layer in layers}
+        batches = list(calibration.batches(graph, _images_at_once(layers)))
+        moments = gather_moments(graph, pairs, each("calibration inputs", batches), threads, seed)
+    spectra = {layer.name: spectrum(layer, weights[layer.name], moments.get(layer.name)) for layer in each("spectra of layers", layers)}
     probe = next(calibration.batches(graph, PROBES))
     gains = sensitivities(graph, layers, spectra, probe, threads)
     trial = Trial(graph, next(calibration.batches(graph, TRIED)), threads)

@@ -16,6 +16,7 @@ import numpy as np
 
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.files import unwritable, write_file
+from ...ir.progress import each, told
 from ...ir.types import Array
 from ..files.checkpoint_names import Checkpoint, in_pytorch
 from ..files.entering import Entering
@@ -125,7 +126,7 @@ class TrainingRun:
         try:
             if self.epochs:
                 self._report(files)  # a run that goes on may have been stopped between a file and the next
-            for epoch in range(len(self.epochs), self.plan.epochs):
+            for epoch in each("epochs", range(len(self.epochs), self.plan.epochs)):
                 made = self._epoch(epoch, stepped)
                 best = self.trainer.weights() if all(made.worth > each.worth for each in self.epochs) else self.best
                 self.state = replace(self.state, best=best, done=0, loss=0.0, accuracy=0.0, epochs=(*self.epochs, made))
@@ -159,7 +160,7 @@ class TrainingRun:
         begun = time.perf_counter()
         orders = self.batches.order(self.training, epoch, self.plan.batch)[self.state.done :]
         with self.batches.made(orders, epoch, self.plan.workers) as made:
-            for images, labels in made:
+            for images, labels in told(f"steps of epoch {epoch + 1}", len(orders), made):
                 score = self.trainer.step(images, labels, self._rate(epoch, self.state.done))
                 self.state = self._after(score)
                 stepped(self.state.steps, score)
@@ -178,7 +179,8 @@ class TrainingRun:
 
     def trainer_score(self, indices: Array) -> Score:
         """Of pictures as they are."""
-        scores = [(len(labels), self.trainer.evaluate(images, labels)) for images, labels in self._plain(indices)]
+        batches = told("what is held out", -(-len(indices) // 256), self._plain(indices))
+        scores = [(len(labels), self.trainer.evaluate(images, labels)) for images, labels in batches]
         shares = [count * score.accuracy for count, score in scores if score.accuracy is not None]
         loss = math.fsum(count * score.loss for count, score in scores) / len(indices)
         return Score(loss, math.fsum(shares) / len(indices) if shares else None)

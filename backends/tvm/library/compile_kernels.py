@@ -15,6 +15,7 @@ from typing import Any
 
 from ....ir.errors import UsageError
 from ....ir.files import scratch_folder
+from ....ir.progress import each
 from ....ir.version import release
 from ..attributes import IN_PLACE
 from ..cpu.laid import STOCK
@@ -96,7 +97,7 @@ def _compile_all(kernels: dict[str, Any], target: Any, jobs: int, cache: Cache |
     with ThreadPoolExecutor(jobs, thread_name_prefix="convc") as pool:
         waiting = {name: pool.submit(compiled, name) for name in kernels}
         try:
-            return {name: result.result() for name, result in waiting.items()}
+            return {name: waiting[name].result() for name in each("compiling kernels", waiting)}
         finally:
             pool.shutdown(cancel_futures=True)  # after a failure or an interruption no other is begun
             if cache is not None and kernels:

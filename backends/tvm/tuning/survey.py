@@ -12,6 +12,7 @@ import numpy as np
 
 from ....ir.errors import BackendMissing
 from ....ir.files import temporary_folder
+from ....ir.progress import each
 from ..cpu.kernels.kernel import Tunable
 from ..cpu.plan import KernelPlan
 from .compiling import compiled_libraries
@@ -61,7 +62,7 @@ def survey(open_bench: OpenBench, threads: int, given: Sequence[TunableLayer], d
         return time.monotonic() >= deadline
 
     taken: list[float] = []
-    for first in range(0, len(given), LAYERS):
+    for first in each("how rules serve the kernels, in sessions", range(0, len(given), LAYERS)):
         taken += _rule_times(open_bench, [layer.kernel for layer in given[first : first + LAYERS]], stop)
     if not taken:
         return []
