@@ -11,17 +11,18 @@ from ...look.backward import Way
 from ...look.photograph import Photograph
 from ...look.running import ending_at, started
 from ..console import Console
+from ..pictures import PictureOptions
 from .options import Which, Wish, finish, loaded, which
-from .photographs import for_pictures, one_photograph, read_entering
+from .photographs import for_pictures, shots_for
 
 __all__ = ["look_back", "top_class"]
 
 
-def look_back(console: Console, request: Request, asked: Wish, photo: Path, meant: Which, way: Way) -> None:
+def look_back(console: Console, request: Request, asked: Wish, pictures: PictureOptions, photo: Path, meant: Which, way: Way) -> None:
     graph = for_pictures(loaded(console, request), photo)
-    entering = read_entering(console, request, graph, asked, [photo])
-    shot = one_photograph(graph, photo, asked, entering)
-    unit, called = which(graph, meant, entering, lambda scores: top_class(graph, scores, shot, asked))
+    shots = shots_for(console, request, graph, [photo], pictures)
+    shot = shots.one(photo)
+    unit, called = which(graph, meant, shots.classes, lambda scores: top_class(graph, scores, shot, asked))
     look = projection(graph, shot, unit, way, asked.engine(), called=called, threads=asked.threads)
     finish(console, asked, way.name, request, look, picture=photo.name)
 

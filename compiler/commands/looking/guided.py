@@ -9,6 +9,7 @@ import click
 from ...files.model import Request
 from ...look.backward import GUIDED
 from ..console import Console
+from ..pictures import PictureOptions, picture_options
 from .back import look_back
 from .options import Which, Wish, at_option, class_option, layer_option, look_options, unit_option
 
@@ -17,6 +18,7 @@ __all__ = ["command"]
 
 @click.command("guided")
 @look_options
+@picture_options
 @click.argument("photo", type=click.Path(path_type=Path))
 @layer_option(required=False, about="Whose unit.")
 @unit_option(required=False)
@@ -27,6 +29,7 @@ def command(
     console: Console,
     request: Request,
     asked: Wish,
+    pictures: PictureOptions,
     photo: Path,
     layer: str | None,
     unit: int | None,
@@ -37,4 +40,4 @@ def command(
 
     A unit is --layer with --unit, at its strongest place or --at another; else it is a class, before the softmax.
     """
-    look_back(console, request, asked, photo, Which(layer, unit, at, class_), GUIDED)
+    look_back(console, request, asked, pictures, photo, Which(layer, unit, at, class_), GUIDED)

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from ....ir.errors import InvalidInput, UsageError
 from ....ir.legible import legible
-from ....ir.types import Array
-from ...files.images import NOT_AN_IMAGE, is_image, opened_upright
+from ....ir.types import Array, TensorType
+from ...files.images import NOT_AN_IMAGE, Preparing, is_image, load_image, opened_upright
 from ...look.dissect import Masked, compared_size
-from .photographs import PhotographReader
+from ...look.units import image_of
+from .photographs import PhotographReader, Shots
 
 __all__ = ["concepts_in", "labelled"]
 
-HALF = 127  # of 255: brighter is within
+HALF = 0.5  # brighter is within
 
 Concepts = Mapping[str, Mapping[str, Path]]  # of each concept its masks, by the stem of the photograph's name
 
@@ -45,25 +44,22 @@ def labelled(reading: PhotographReader, concepts: Concepts) -> list[Masked]:
     """
     found: list[Masked] = []
     for path, photo in reading.with_paths():
-        masks = {name: _mask(of[path.stem], path) for name, of in concepts.items() if path.stem in of}
+        masks = {name: _mask(of[path.stem], path, reading.shots) for name, of in concepts.items() if path.stem in of}
         found.append(Masked(photo, masks))
     if found and not any(each.masks for each in found):
         raise InvalidInput("no mask has the name of a picture; a mask of photo.jpg is CONCEPT/photo.png")
     return found
 
 
-def _mask(path: Path, photo: Path) -> Array:
-    from PIL import Image
-
+def _mask(path: Path, photo: Path, shots: Shots) -> Array:
+    """The same part of it as the network gets of the photograph."""
     try:
-        with opened_upright(path) as upright, opened_upright(photo) as picture:
-            if upright.size != picture.size:
-                have, want = (f"{each.width}x{each.height}" for each in (upright, picture))
-                raise InvalidInput(
-                    f"mask '{legible(path)}' is {have} pixels, its picture '{legible(photo.name)}' {want}; it must have that size"
-                )
-            grey = upright.convert("L")
-            rows, cols = compared_size(grey.height, grey.width)
-            return np.asarray(grey.resize((cols, rows), Image.Resampling.NEAREST)) > HALF
+        with opened_upright(path) as (mask, _), opened_upright(photo) as (picture, _):
+            have, want = (f"{each.width}x{each.height}" for each in (mask, picture))
     except NOT_AN_IMAGE as error:
         raise InvalidInput(f"mask '{legible(path)}' cannot be read as an image: {legible(error)}") from error
+    if have != want:
+        raise InvalidInput(f"mask '{legible(path)}' is {have} pixels, its picture '{legible(photo.name)}' {want}; it must have that size")
+    rows, cols = (dim for dim in image_of(shots.graph).typed.shape[2:] if isinstance(dim, int))
+    size = compared_size(rows, cols)
+    return load_image(path, TensorType("f32", (1, 1, *size)), Preparing(shots.preparing.scaled))[0, 0] > HALF

@@ -10,14 +10,16 @@ from ...files.model import Request
 from ...look.ascent import DECAY
 from ...look.maximize import STEPS, maximize
 from ..console import Console
+from ..pictures import PictureOptions, picture_options
 from .options import Which, Wish, class_option, finish, layer_option, loaded, look_options, progress, unit_option, which
-from .photographs import for_pictures, pixels_of, read_entering
+from .photographs import for_pictures, pixels_of, shots_for
 
 __all__ = ["command"]
 
 
 @click.command("maximize")
 @look_options
+@picture_options
 @layer_option(required=False, about="Whose unit.")
 @unit_option(required=False)
 @class_option
@@ -31,6 +33,7 @@ def command(
     console: Console,
     request: Request,
     asked: Wish,
+    pictures: PictureOptions,
     layer: str | None,
     unit: int | None,
     class_: str | None,
@@ -40,13 +43,13 @@ def command(
 ) -> None:
     """Climb to the picture that a class or a unit of MODEL likes best (Simonyan et al. 2014)."""
     graph = for_pictures(loaded(console, request))
-    entering = read_entering(console, request, graph, asked, [])
-    meant, called = which(graph, Which(layer, unit, None, class_), entering, _unnamed)
+    shots = shots_for(console, request, graph, [], pictures)
+    meant, called = which(graph, Which(layer, unit, None, class_), shots.classes, _unnamed)
     with progress(console, "climbing") as on_step:
         look = maximize(
             graph,
             meant,
-            pixels_of(graph, asked, entering),
+            pixels_of(shots),
             asked.engine(),
             called=called,
             steps=steps,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from ....ir.graph import Graph, Node
 from ....ir.legible import legible
 from ...engines.engine import Engine
 from ...engines.table import ENGINES, engine_named
-from ...files.entering import Entering
+from ...files.entering import class_name
 from ...files.model import Request, artifact_of
 from ...look.sheet import Look
 from ...look.units import Unit, class_named, score_of
@@ -52,7 +52,6 @@ class Wish:
     as_json: bool
     backend: str
     threads: int | None
-    imagenet: bool
 
     def engine(self) -> Engine:
         return engine_named(self.backend, ENGINES)
@@ -90,7 +89,6 @@ def look_options(command: F) -> F:
 
     inner: Any = gather("asked", Wish)(once)
     for decorate in (
-        click.option("--imagenet", is_flag=True, help="Normalize photographs as common ImageNet checkpoints expect."),
         click.option("--threads", type=THREADS, help="Threads; default: one a physical core."),
         click.option("-b", "--backend", default=ENGINE, show_default=True, help=f"One of {', '.join(ENGINES)}."),
         click.option("--json", "as_json", is_flag=True, help="The figures, as JSON."),
@@ -144,7 +142,7 @@ def finish(console: Console, asked: Wish, name: str, request: Request, look: Loo
         console.say(f"wrote {legible(asked.output)} ({look.picture.width} x {look.picture.height} pixels)")
 
 
-def which(graph: Graph, asked: Which, entering: Entering | None, top: Callable[[Node], int]) -> tuple[Unit, str]:
+def which(graph: Graph, asked: Which, classes: Sequence[str], top: Callable[[Node], int]) -> tuple[Unit, str]:
     """The unit that is meant, and what it is called: of a layer, or of the scores that a class has. `top` finds the highest.
 
     Raises: UsageError for half of a unit, or a unit and a class.
@@ -156,10 +154,8 @@ def which(graph: Graph, asked: Which, entering: Entering | None, top: Callable[[
             raise UsageError("a unit has a layer and a number; give --layer NAME and --unit N, or --class alone")
         return Unit(asked.layer, asked.unit, asked.at), ""
     scores = score_of(graph)
-    names = entering.classes if entering is not None else ()
-    number = top(scores) if asked.class_ is None else class_named(scores, asked.class_, names)
-    called = entering.class_name(number) if entering is not None else f"class {number}"
-    return Unit(scores.name, number, asked.at), called
+    number = top(scores) if asked.class_ is None else class_named(scores, asked.class_, classes)
+    return Unit(scores.name, number, asked.at), class_name(number, classes)
 
 
 @contextmanager

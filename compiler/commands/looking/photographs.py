@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +13,20 @@ from ....ir.dims import alone
 from ....ir.errors import InvalidInput, InvalidModel, UsageError
 from ....ir.graph import Graph
 from ....ir.legible import legible, quoted
-from ....ir.types import Array
+from ....ir.types import TensorType
 from ....ir.usual_sizes import usual_sizes
-from ...files.entering import Entering
-from ...files.images import IMAGENET_MEAN, IMAGENET_STD, NOT_AN_IMAGE, is_image, load_image, opened_upright
+from ...files.entering import entering_of
+from ...files.images import NOT_AN_IMAGE, Preparing, is_image, load_image, opened_upright
 from ...files.model import Request
 from ...look.maximize import Pixels
 from ...look.photograph import Photograph
 from ...look.units import image_of
 from ..console import Console
-from ..pictures import entering_from
-from .options import Wish
+from ..pictures import PictureOptions, preparing_from
 
-__all__ = ["PhotographReader", "for_pictures", "one_photograph", "photograph", "photographs_in", "pixels_of", "read_entering"]
+__all__ = ["PhotographReader", "Shots", "for_pictures", "photographs_in", "pixels_of", "shots_for"]
 
-DRAWN = (320, 560)  # rows or columns that a photograph is drawn with: enlarged to the first, reduced to the second
+DRAWN = 448  # rows or columns that a photograph is drawn with, or nearly
 NAMED = 3  # broken files that are named; all are counted
 MOST = 100_000  # files
 
@@ -51,7 +51,7 @@ def for_pictures(graph: Graph, photo: Path | None = None) -> Graph:
 
 def _size_of(path: Path) -> tuple[int, int]:
     try:
-        with opened_upright(path) as picture:
+        with opened_upright(path) as (picture, _):
             return picture.height, picture.width
     except FileNotFoundError as error:
         raise UsageError(f"there is no file '{legible(path)}'") from error
@@ -59,31 +59,41 @@ def _size_of(path: Path) -> tuple[int, int]:
         raise InvalidInput(f"'{legible(path)}' cannot be read as an image: {legible(error)}") from error
 
 
-def read_entering(console: Console, request: Request, graph: Graph, asked: Wish, files: Sequence[Path]) -> Entering | None:
-    """How pictures enter. Raises: as `entering_from`."""
-    return entering_from(console, request, graph, map(str, files), imagenet=asked.imagenet)
+@dataclass(frozen=True, slots=True)
+class Shots:
+    """How photographs are read for a network, and what its classes are called."""
+
+    graph: Graph
+    preparing: Preparing
+    classes: tuple[str, ...] = ()
+
+    def one(self, path: Path) -> Photograph:
+        """Raises: UsageError for a file that is not there or no photograph's name; InvalidInput for one that cannot be read."""
+        if not is_image(path):
+            raise UsageError(f"'{legible(path)}' is no photograph; give a .jpg or .png")
+        return self.read(path)
+
+    def read(self, path: Path) -> Photograph:
+        """Drawn is what the network gets, the same part of the photograph with more pixels.
+
+        Raises: as `load_image`.
+        """
+        image = image_of(self.graph).typed
+        values = load_image(path, image, self.preparing)
+        rows, cols = values.shape[2:]
+        times = max(1, round(DRAWN / max(rows, cols)))
+        shown = load_image(path, TensorType("f32", (1, 3, rows * times, cols * times)), Preparing(self.preparing.scaled))
+        return Photograph(path.name, values, np.rint(shown[0].transpose(1, 2, 0) * 255).astype(np.uint8))
 
 
-def one_photograph(graph: Graph, path: Path, asked: Wish, entering: Entering | None) -> Photograph:
-    """Raises: UsageError for a file that is not there or no photograph's name; InvalidInput for one that cannot be read."""
-    if not is_image(path):
-        raise UsageError(f"'{legible(path)}' is no photograph; give a .jpg or .png")
-    return photograph(graph, path, asked, entering)
+def shots_for(console: Console, request: Request, graph: Graph, files: Sequence[Path], pictures: PictureOptions) -> Shots:
+    """By the options, else the weights. A photograph is scaled to the input, and its middle cut out.
 
-
-def photograph(graph: Graph, path: Path, asked: Wish, entering: Entering | None) -> Photograph:
-    """Raises: as `load_image`."""
-    from PIL import Image
-
-    image = image_of(graph)
-    values = load_image(path, image.typed, resize=True, imagenet=asked.imagenet, entering=entering)
-    with opened_upright(path) as upright:
-        picture = upright.convert("RGB")
-        shrink = max(1.0, max(picture.size) / DRAWN[1])
-        grow = max(1.0, DRAWN[0] / max(picture.size))
-        size = tuple(max(1, round(side * grow / shrink)) for side in picture.size)
-        drawn = picture if size == picture.size else picture.resize((size[0], size[1]), Image.Resampling.BICUBIC)
-        return Photograph(path.name, values, np.asarray(drawn))
+    Raises: as `preparing_from`.
+    """
+    found = preparing_from(console, request, graph, map(str, files), pictures)
+    said = entering_of(request.weights, graph)
+    return Shots(graph, Preparing(found.scaled or 1.0, found.entering), said.classes if said is not None else ())
 
 
 def photographs_in(folder: Path) -> tuple[Path, ...]:
@@ -106,8 +116,8 @@ def photographs_in(folder: Path) -> tuple[Path, ...]:
 class PhotographReader:
     """Photographs one after another; broken ones are named, the first few, skipped and counted."""
 
-    def __init__(self, console: Console, graph: Graph, paths: Sequence[Path], asked: Wish, entering: Entering | None) -> None:
-        self.console, self.graph, self.paths, self.asked, self.entering = console, graph, paths, asked, entering
+    def __init__(self, console: Console, shots: Shots, paths: Sequence[Path]) -> None:
+        self.console, self.shots, self.paths = console, shots, paths
         self.skipped: list[Path] = []
 
     def __iter__(self) -> Iterator[Photograph]:
@@ -116,7 +126,7 @@ class PhotographReader:
     def with_paths(self) -> Iterator[tuple[Path, Photograph]]:
         for path in self.paths:
             try:
-                found = photograph(self.graph, path, self.asked, self.entering)
+                found = self.shots.read(path)
             except (InvalidInput, UsageError) as error:
                 self.skip(path, str(error))
                 continue
@@ -136,17 +146,16 @@ class PhotographReader:
             self.console.say(f"warning: skipped {len(self.skipped)} of {len(self.paths)} pictures that cannot be read; {read} are left")
 
 
-def pixels_of(graph: Graph, asked: Wish, entering: Entering | None) -> Pixels:
+def pixels_of(shots: Shots) -> Pixels:
     """How a grey pixel enters. Raises: InvalidModel where the picture's channels have no number."""
+    graph, entering = shots.graph, shots.preparing.entering
     channels = image_of(graph).typed.shape[1]
     if not isinstance(channels, int):
         raise InvalidModel(f"@{legible(graph.name)} takes pictures of {channels} channels; give a number with --input")
-    if entering is not None:
-        return Pixels(_row(entering.mean, channels), _row(entering.deviation, channels))
-    if asked.imagenet and channels == 3:
-        return Pixels(np.array(IMAGENET_MEAN), np.array(IMAGENET_STD))
-    return Pixels(np.zeros(channels), np.ones(channels))
-
-
-def _row(values: Sequence[float], channels: int) -> Array:
-    return np.broadcast_to(np.array(values, np.float64), (channels,))
+    if entering is None:
+        return Pixels(np.zeros(channels), np.ones(channels))
+    if len(entering.mean) != channels:
+        raise InvalidModel(
+            f"@{legible(graph.name)} takes {channels} channels, and {len(entering.mean)} are normalized, by {entering.source}"
+        )
+    return Pixels(np.array(entering.mean, np.float64), np.array(entering.deviation, np.float64))
