@@ -19,8 +19,12 @@ __all__ = ["commands_pages"]
 
 DOCS = Path(__file__).parents[1]
 INTRO = """\
-`convc COMMAND --help` says the same. `convc -q COMMAND ...` prints nothing but results and errors, `-v` more than usual; `convc --version`
-says which this is. Results go to standard output, everything else to standard error; files are written whole or not at all.
+`convc COMMAND --help` says the same. With `-q` any command prints nothing but results and errors, with `-v` more than usual; both may stand
+anywhere. `convc --version` says which this is.
+
+Results go to standard output, everything else to standard error; files are written whole or not at all. On a terminal work that takes
+longer says how far it is and how long the rest will take (in a notebook too), lines are broken between words, and NO_COLOR and TERM=dumb
+are heard.
 
 `MODEL` is the name of a network in the zoo (`convc models` lists them), a function in a file (`net.py:tiny`), an ONNX file, the text form
 (`net.cir`), or the directory of an artifact."""

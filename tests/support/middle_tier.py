@@ -189,6 +189,12 @@ TABLE: dict[str, dict[str, Some]] = {
         "test_a_great_graph_passes": Some(only=("towers-20000",)),
     },
     "passes/test_recompute.py": {"test_no_bit_changes": Some(only=("tvm",))},
+    "docs/test_every_command.py": {
+        "test_a_pass_does_what_its_page_shows": Some(every=9),
+        "test_what_a_page_shows_is_so": Some(
+            only=tuple(f"docs/recipes/{each}.md" for each in ("dynamic_batch", "measure", "pytorch", "smaller"))
+        ),
+    },
     "docs/test_read_a_report.py": {
         "test_every_command_of_the_table_wrote_one": ALL,
         "test_what_the_page_says_of_resnet50_is_so": ALL,
