@@ -32,6 +32,7 @@ from .kernels.transposed.phases import Transposed
 from .kernels.windows import UNROLLED, Window
 from .kernels.winograd.arrangement import Tiled
 from .kernels.winograd.filters import winograd_weights
+from .kernels.winograd.groups import group_filters, winograd_groups
 from .kernels.winograd.kernel import winograd_kernel
 from .kernels.winograd.transforms import tile_filters
 from .laid import Argument, ParamValues
@@ -72,7 +73,9 @@ def conv(around: Surroundings, node: Node) -> Work | None:
     m = around.tiles.get(node.name)
     if m == QUARTERED and quarters_of(node) is not None:
         return _quartered(around, node)
-    return _winograd(around, node, m) if m in possible_tiles(node) else _direct(around, node)
+    if m not in possible_tiles(node):
+        return _direct(around, node)
+    return _winograd(around, node, m) if node.op.groups == 1 else _winograd_groups(around, node, m)
 
 
 def _window(node: Node) -> Window:
@@ -137,6 +140,17 @@ def _winograd(around: Surroundings, node: Node, m: int) -> Work:
     size = Tiled(m, batch_of(x), c_in, c_out, *sizes, steps, pool is not None, None, around.processor, form.kernel[0], form.dilations)
     arguments = (_tile_weights(node, size, w, is_turned=form.is_turned), bias_of(node, c_out, bias))
     return Work(covers, winograd_kernel(size, around.tuned), (x,), arguments, others)
+
+
+def _winograd_groups(around: Surroundings, node: Node, m: int) -> Work:
+    """By tiles of m x m results, in groups of whole blocks."""
+    x, w, *bias = node.inputs
+    (c_in, rows, cols), c_out, groups = extents(x), extents(node)[0], node.op.groups
+    covers, steps, others = followers(around, node)
+    size = Tiled(m, batch_of(x), c_in, c_out, rows, cols, in_rows(node.op).pads, steps, processor=around.processor)
+    kernel = winograd_groups.of(size, groups)
+    arguments = (packed(f"{node.name}.packed", group_filters(size, groups), w), bias_of(node, c_out, bias))
+    return Work(covers, replace(kernel, name=f"{kernel.name} F({m}x{m})", tile=m), (x,), arguments, others)
 
 
 def _tile_weights(node: Node, size: Tiled, w: Node, *, is_turned: bool) -> Argument:

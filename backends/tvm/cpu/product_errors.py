@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+
+import numpy as np
 
 from ....ir.graph import Node
 from ....ir.ops.conv import CONV2D
@@ -31,7 +34,8 @@ def noise(tile: int, node: Node, x: Array, w: Array) -> Array:
     if node.kind is CONV2D_WEIGHT_GRADIENT:
         return tiles.gradient_noise(_gradient(tile, node, x, w), x, w)
     form = _form(node)
-    return tiles.noise(tile, form.pads, x, turned(w) if form.is_turned else w, form.dilations)
+    w = turned(w) if form.is_turned else w
+    return np.concatenate([tiles.noise(tile, form.pads, *group, form.dilations) for group in _groups(form, x, w)], axis=1)
 
 
 def error_bound(tile: int, node: Node, x: Array, w: Array, b: Array | None = None) -> Array:
@@ -46,7 +50,17 @@ def error_bound(tile: int, node: Node, x: Array, w: Array, b: Array | None = Non
     form = _form(node)
     w = turned(w) if form.is_turned else w
     _, c_in, r, _ = w.shape
-    return tiles.error_bound(tile, form.pads, x, w, b, dilations=form.dilations) + UNDERFLOW * tiles.roundings(tile, r, c_in)
+    biases = [None] * form.groups if b is None else np.split(b, form.groups)
+    bounds = [
+        tiles.error_bound(tile, form.pads, *group, bias, dilations=form.dilations)
+        for group, bias in zip(_groups(form, x, w), biases, strict=True)
+    ]
+    return np.concatenate(bounds, axis=1) + UNDERFLOW * tiles.roundings(tile, r, c_in)
+
+
+def _groups(form: UnitStrides, x: Array, w: Array) -> Iterator[tuple[Array, Array]]:
+    """Each group's inputs and filters."""
+    return zip(np.split(x, form.groups, axis=1), np.split(w, form.groups), strict=True)
 
 
 def _gradient(tile: int, node: Node, x: Array, g: Array) -> TiledWeightGradient:

@@ -35,6 +35,7 @@ NETS = {
         %p = param : f32[48,32,1,1]
         %t = param : f32[48,8,2,2]
         %u = param : f32[32,1,2,2]
+        %g = param : f32[32,16,3,3]
         %c1 = conv2d(%x, %w) {pads=[1,1,1,1]}
         %winograd = relu(%c1)
         %c2 = conv2d(%winograd, %d) {pads=[1,1,1,1], groups=32}
@@ -49,7 +50,11 @@ NETS = {
         %transposed = elu(%c5)
         %c6 = conv_transpose2d(%narrow, %u) {strides=[2,2], groups=32}
         %planes = mish(%c6)
-        return %transposed, %planes
+        %c7 = conv2d(%narrow, %g) {pads=[1,1,1,1], groups=2}
+        %s7 = sigmoid(%c7)
+        %m7 = mul(%c7, %s7)
+        %groups = add(%m7, %x)
+        return %transposed, %planes, %groups
     }""",
     "others": """graph @g(%x: f32[2,48,8,8]) {
         %k = param : f32[48,1,1]

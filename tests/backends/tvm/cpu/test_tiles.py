@@ -108,6 +108,21 @@ def test_tiles_of_5x5_are_of_2x2(winograd: str | dict[str, int], kernel: str, ti
     assert work.kernel.tile == tile
 
 
+def test_groups_of_whole_blocks_have_tiles_where_products_outweigh_weights():
+    def tile(groups: int, rows: int, batch: str = "1", pads: int = 1) -> int:
+        text = f"""graph @g(%x: f32[{batch},96,{rows},{rows}]) {{
+          %w = param : f32[96,{96 // groups},3,3]
+          %y = conv2d(%x, %w) {{pads=[{pads},{pads},{pads},{pads}], groups={groups}, dilations=[{pads},{pads}]}}
+          return %y
+        }}"""
+        return plan(typed_graph(text), processor=ZEN).tiles.get("y", 0)
+
+    assert [tile(6, rows) for rows in (28, 14, 7)] == [4, 2, 0]
+    assert [tile(6, rows, "N") for rows in (28, 14, 7)] == [4, 4, 4], "images share the weights"
+    assert [tile(groups, 28) for groups in (2, 12, 4)] == [4, 0, 0], "blocks of 16 are whole in groups of 48 alone"
+    assert tile(2, 28, pads=2) == 0, "dilated"
+
+
 @pytest.mark.parametrize("cols", [1, 7, 13, 17, 56, 149])
 @pytest.mark.parametrize("blocks", [1, 2, 3, 4, 7, 13])
 @pytest.mark.parametrize("groups", [1, 2])

@@ -10,7 +10,7 @@ from ....processor import AVX512, Processor
 from ..epilogue import Steps
 from ..layout import LANES, Batch, blocks
 
-__all__ = ["Arrangement", "TileFilters", "Tiled", "arrangement", "ceil_div", "group_of", "packed_shape", "round_up"]
+__all__ = ["Arrangement", "TileFilters", "Tiled", "arrangement", "ceil_div", "group_of", "packed_shape", "register_tile", "round_up"]
 
 MOST_SUMS, EASY_SUMS = 28, 20  # of LANES floats, where as many fit the registers; many were measured to be a little slower
 CROWDED, ROW = 0.08, 0.02  # how much slower; a tile of several rows, for each that follows the first
@@ -152,8 +152,8 @@ def arrangement(
     weights = 4 * math.prod(packed_shape(a, c_in, c_out))
     tile_bytes = 4 * a**2 * (blocks(c_in) + round_up(blocks(c_out), group)) * LANES  # of V and M
     if weights <= processor.fused_weights and (n or 2) * high * wide * tile_bytes >= processor.fused_share * weights:
-        return Arrangement(True, 1, _register_tile(1, wide, group, processor)[1])
-    rows, cols = _register_tile(high, wide, group, processor)
+        return Arrangement(True, 1, register_tile(1, wide, group, processor)[1])
+    rows, cols = register_tile(high, wide, group, processor)
     row_bytes = tile_bytes * round_up(wide, cols)
     most = max(weights, STRIP_BYTES) // row_bytes  # rows of tiles at once: of V and M no more than of weights
     needed = ceil_div(high, max(most, rows))
@@ -164,7 +164,7 @@ def arrangement(
     return Arrangement(False, rows, cols, strip, images)
 
 
-def _register_tile(high: int, wide: int, group: int, processor: Processor) -> tuple[int, int]:
+def register_tile(high: int, wide: int, group: int, processor: Processor) -> tuple[int, int]:
     """Rows and columns of tiles whose sums stay in registers: least padding, yet enough products for each weight that is loaded."""
     most = min(MOST_SUMS // group, processor.sums(group * LANES))
 

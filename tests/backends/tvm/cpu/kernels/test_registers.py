@@ -23,6 +23,7 @@ from convc.backends.tvm.cpu.kernels.volumes import Volume, direct_volume
 from convc.backends.tvm.cpu.kernels.weight_gradient import WeightGradient, weight_gradient
 from convc.backends.tvm.cpu.kernels.windows import Window
 from convc.backends.tvm.cpu.kernels.winograd.arrangement import Tiled
+from convc.backends.tvm.cpu.kernels.winograd.groups import winograd_groups
 from convc.backends.tvm.cpu.kernels.winograd.kernel import winograd
 from convc.backends.tvm.cpu.kernels.winograd.weight_gradient import TiledWeightGradient, tiled_weight_gradient
 from convc.backends.tvm.cpu.plan import plan
@@ -50,6 +51,7 @@ TARGETS = [
 KERNELS: dict[str, tuple[Callable[[Processor], Any], float]] = {
     "direct": (lambda processor: direct(Direct(1, 4, 16, Window(28, 28, (3, 3), (2, 2), PADS), 4, 1, (), processor=processor)), 0),
     "winograd": (lambda processor: winograd(Tiled(4, 1, 256, 64, 14, 14, PADS, processor=processor)), 0),
+    "winograd groups": (lambda processor: winograd_groups(Tiled(4, 1, 64, 64, 14, 14, PADS, processor=processor), 2), 0),
     "dense": (lambda processor: dense(None, (64,), 64, (), processor), 0),
     "narrow": (lambda processor: narrow(1, 48, 8, Window(28, 28, (3, 3), (1, 1), PADS), (), processor), 0),
     "planes": (lambda processor: depthwise_planes(1, 3, Window(28, 83, (3, 3), (1, 1), PADS), (), processor), 0),
