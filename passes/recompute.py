@@ -19,13 +19,14 @@ from ..ir.errors import InvalidModel, UsageError
 from ..ir.graph import Graph, Node, fresh_name
 from ..ir.usual_sizes import counting_sizes
 from .analysis.cost import node_cost
-from .analysis.liveness import Buffer, Liveness, live_under, node_bytes
+from .analysis.liveness import Buffer, Liveness, holders, live_under, node_bytes
 from .rewriting.ledger import Ledger
 
-__all__ = ["Recomputed", "recompute", "recompute_within"]
+__all__ = ["Recomputed", "recompute", "recompute_within", "step_within", "words_of"]
 
 RULE = "again"
 FEW = 256  # a value so many times smaller than the peak stays
+BATCH = 16  # images of a step of training, where nobody says how many; `convc train` takes as many at a time
 DEEPEST = 24  # ops that are computed again for one value
 MORE = 4  # times as many images, of which a refusal says what share they come to
 SMALL = 16  # a value so many times smaller than what is gained is kept rather than computed again
@@ -71,20 +72,36 @@ def recompute(graph: Graph, ledger: Ledger) -> Graph:
     return search.graph
 
 
-def recompute_within(graph: Graph, share: float, sizes: Mapping[str, int] | None = None) -> Recomputed:
+def recompute_within(
+    graph: Graph, share: float, sizes: Mapping[str, int] | None = None, donated: Mapping[str, str] | None = None
+) -> Recomputed:
     """The graph with a peak of at most this share of its own. Products are computed again only where all else does not do. A named size
-    without a number counts as 1. Of passes it is the last: equal nodes would become one again.
+    without a number counts as 1. Of passes it is the last: equal nodes would become one again. Outputs that are `donated` an input's
+    memory, in an order that allows it, take none.
 
     Raises: UsageError for a share that cannot be reached, with the one that can, and with a batch for which that is less, if there is.
     """
     if not 0 < share <= 1:
         raise UsageError(f"a share of memory is {share}, expected more than 0 and at most 1")
-    search = _Descent(graph, sizes or {})
+    search = _Descent(graph, sizes or {}, donated or {})
     before, flops, budget = search.live.peak, search.flops, int(search.live.peak * share)
     groups = search.descend(budget)
     if (after := search.live.peak) > budget:
         raise UsageError(_out_of_reach(graph, search, share))
     return Recomputed(search.graph, before, after, flops, search.flops - flops, tuple(group.names for group in groups))
+
+
+def step_within(step: Graph, share: float, batch: int | None = None, donated: Mapping[str, str] | None = None) -> Recomputed:
+    """The step, its peak at most that share of what it is for so many images; outputs that are `donated` an input's memory take none.
+
+    Raises: as `recompute_within`.
+    """
+    return recompute_within(step, share, dict.fromkeys(batch_names(step), batch or BATCH), donated)
+
+
+def words_of(found: Recomputed, step: Graph, batch: int | None = None) -> str:
+    """For people; of how many images, where the network leaves that open."""
+    return f"for batches of {batch or BATCH}: {found.line}" if batch_names(step) else found.line
 
 
 @dataclass(frozen=True)
@@ -117,13 +134,17 @@ class _Group:
 class _Descent:
     """A graph on its way to a lower peak."""
 
-    def __init__(self, graph: Graph, sizes: Mapping[str, int]) -> None:
+    def __init__(self, graph: Graph, sizes: Mapping[str, int], donated: Mapping[str, str] | None = None) -> None:
+        self.donated = donated or {}
         self.sizes = dict.fromkeys((*graph.symbols, *graph.found_symbols), 1) | dict(sizes)
         self._take(graph)
 
     def _take(self, graph: Graph) -> None:
         self.graph = graph
-        self.nbytes = node_bytes(graph, self.sizes)
+        holder = holders(graph)
+        given = {graph.by_name[name]: graph.by_name[output] for output, name in self.donated.items()}
+        self.overwritten = {node: given[holder[node]] for node in graph.nodes if holder[node] in given}
+        self.nbytes = node_bytes(graph, self.sizes) | {holder[output]: 0 for output in given.values()}
         self.live = live_under(graph, self.nbytes.__getitem__)
 
     @property
@@ -163,7 +184,8 @@ class _Descent:
 
     def _best(self, tried: set[frozenset[str]], products: bool) -> _Group | None:
         """The group that costs least for each byte that it frees at the fullest step."""
-        full = _Fullest(self.graph, self.live, self.nbytes, {node for node in self.graph.ops if self._is_allowed(node, products)})
+        allowed = {node for node in self.graph.ops if self._is_allowed(node, products)}
+        full = _Fullest(self.graph, self.live, self.nbytes, allowed, self.overwritten)
         members = [member for buffer in full.idle() if (member := full.again(buffer)) is not None]
         costs = {member: sum(_flops(node, self.sizes) for node in member.chain) for member in members}
         found: list[_Group] = []
@@ -187,6 +209,7 @@ class _Fullest:
     live: Liveness
     nbytes: Mapping[Node, int]
     allowed: set[Node]
+    overwritten: Mapping[Node, Node]  # inputs, and views of them, by what takes their place
 
     @cached_property
     def at(self) -> dict[Node, int]:
@@ -227,6 +250,8 @@ class _Fullest:
                 return None
             chain.add(node)
             for operand in node.inputs:
+                if operand in self.overwritten and self.at[self.overwritten[operand]] < when:
+                    return None
                 if operand not in self.at or (operand not in values and self.live.intervals[operand][1] >= when):
                     continue  # the caller's, or live at that time
                 if operand in values or (operand in self.allowed and self.nbytes[operand] * SMALL > nbytes):
@@ -242,7 +267,7 @@ def _out_of_reach(graph: Graph, search: _Descent, share: float) -> str:
     more = {name: MORE * size for name, size in batch.items()}
     ways = [f"give a share of {least:g} or more" if least < 1 else "leave the share out"]
     if more:
-        larger = _Descent(graph, search.sizes | more)
+        larger = _Descent(graph, search.sizes | more, search.donated)
         larger.descend(0)
         if (reached := _reached(graph, larger)) < least:
             ways.append(f"a larger batch, which with {_sizes(more)} comes to {reached:g}")
@@ -256,7 +281,7 @@ def _out_of_reach(graph: Graph, search: _Descent, share: float) -> str:
 
 def _reached(graph: Graph, search: _Descent) -> float:
     """The share that a search has come to, rounded up to a thousandth of which it does not fall short."""
-    before, after = live_under(graph, node_bytes(graph, search.sizes).__getitem__).peak, search.live.peak
+    before, after = _Descent(graph, search.sizes, search.donated).live.peak, search.live.peak
     return next(places for places in count(math.ceil(1000 * after / before)) if int(before * (places / 1000)) >= after) / 1000
 
 

@@ -16,7 +16,7 @@ from ..targets.table import TARGETS, target_named
 from ..training.step import training_step
 from .console import Console, emit_json
 from .html_file import write_html
-from .options import CALIBRATION, THREADS, html_option, model_options
+from .options import CALIBRATION, IN_PLACE, MEMORY, SHARE, THREADS, html_option, model_options
 from .pictures import entering_from
 
 __all__ = ["command"]
@@ -69,6 +69,8 @@ def _batches(context: click.Context, param: click.Parameter, text: str | None) -
 @click.option("--batches", metavar="1,8,32", callback=_batches, help=BATCHES)
 @click.option("--cuda-graph/--no-cuda-graph", default=True, show_default=True, help="On a GPU, launch a run as a whole.")
 @click.option("--training", is_flag=True, help="A step of training with sgd instead, as export writes it.")
+@click.option("--memory", type=SHARE, help=MEMORY)
+@click.option("--in-place", is_flag=True, help=IN_PLACE)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random input of the check.")
 @html_option
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
@@ -83,6 +85,8 @@ def command(
     **options: Any,
 ) -> None:
     """Compile MODEL into an artifact directory and check it against the reference."""
+    if options["memory"] is not None and not training:
+        raise UsageError("--memory is of a step of training; give --training too")
     loaded = console.load(request)
     graph = training_step(loaded) if training else loaded
     seen: list[Report] = []

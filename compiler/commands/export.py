@@ -8,6 +8,7 @@ import click
 
 from ...ir.errors import ConvcError, UsageError
 from ...ir.graph import Graph
+from ...passes.recompute import step_within, words_of
 from ..compiling.precision import NARROW, Narrowed, feeds_of, in_precision, need_use
 from ..engines.onnxruntime import ONNXRUNTIME
 from ..engines.optimize import optimize
@@ -16,7 +17,6 @@ from ..files.model import Request, load_with_source
 from ..files.onnx_file import export_onnx
 from ..files.weights import WEIGHT_FILES, check_numbers, write_weights
 from ..targets.options import FP32, PRECISIONS
-from ..training.memory import step_within, words_of
 from ..training.onnx_step import export_training
 from ..training.step import evaluation_step, training_step
 from .console import Console

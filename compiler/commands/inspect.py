@@ -16,12 +16,12 @@ from ...ir.graph import Graph
 from ...ir.printer import print_graph
 from ...passes.manager import Stage
 from ...passes.pipelines import MEMORY as MEMORY_STEP
+from ...passes.recompute import step_within, words_of
 from ...passes.rewriting.ledger import Rewrite
 from ..engines.onnxruntime import ONNXRUNTIME
 from ..files.model import Request
 from ..report.html.report import Report, Verdict
 from ..report.text import graph_diff, rewrites_of, stage_line, totals_line
-from ..training.memory import step_within, words_of
 from ..training.step import training_step
 from .coloured import print_changes
 from .console import Console, echo, emit_json, print_table, tell

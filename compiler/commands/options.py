@@ -19,6 +19,7 @@ from .console import Console
 
 __all__ = [
     "CALIBRATION",
+    "IN_PLACE",
     "MEMORY",
     "SHARE",
     "THREADS",
@@ -33,6 +34,7 @@ __all__ = [
 
 THREADS = click.IntRange(1, most_threads())
 SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
+IN_PLACE = "Of a step of training: write the next weights over the old ones, which saves their memory; no bit changes."
 MEMORY = "Of a step of training: leave at most this share of what is live at once, by computing values again; no bit changes."
 NAMES = click.option(
     "--names", type=click.Choice(["convc", "pytorch"]), default="convc", show_default=True, help="What weights are called in the file."

@@ -14,6 +14,7 @@ from ...ir.printer import print_graph
 from ...ir.usual_sizes import usual_sizes
 from ...passes.bottlenecks.forms import splittable_layers
 from ...passes.manager import Stage
+from ...passes.recompute import step_within, words_of
 from ...passes.rewriting.ledger import Decline, Rewrite
 from ..engines.onnxruntime import ONNXRUNTIME
 from ..engines.optimize import optimize
@@ -32,7 +33,6 @@ from ..planning.search import Planned, plan_network
 from ..planning.study import excluded_layers, study
 from ..report.frontier_svg import pareto_svg
 from ..report.html.report import PlanCurve, Report
-from ..training.memory import step_within, words_of
 from ..training.onnx_step import export_training
 from ..training.step import training_step
 from .console import Console, emit_json, print_table, tell

@@ -24,14 +24,14 @@ from ..training.optimizers import Optimizer, adam, sgd
 from ..training.pictures import NAMED, read_pictures
 from ..training.run import Plan, RunFiles, TrainingRun, files_of
 from ..training.schedules import SCHEDULES
-from ..training.trainer import Score, Trainer
+from ..training.trainer import Diverged, Score, Trainer
 from .console import Console, emit_json
-from .options import MEMORY, NAMES, SHARE, THREADS, check_suffix, gather, model_options, names_for
+from .options import IN_PLACE, MEMORY, NAMES, SHARE, THREADS, check_suffix, gather, model_options, names_for
 
 __all__ = ["command"]
 
 
-FREE = ("threads", "backend", "memory", "names")  # options that decide no bits, or that the run itself keeps
+FREE = ("threads", "backend", "memory", "in_place", "names")  # options that decide no bits, or that the run itself keeps
 
 
 def _names(context: click.Context, option: click.Parameter, value: str) -> tuple[str, ...]:
@@ -64,6 +64,7 @@ def _names(context: click.Context, option: click.Parameter, value: str) -> tuple
 @click.option("--threads", type=THREADS, help="Threads; default: one a physical core.")
 @NAMES
 @click.option("--memory", type=SHARE, help=MEMORY)
+@click.option("--in-place", is_flag=True, help=IN_PLACE)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all that is drawn.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint beside the output, to the same bits.")
 @click.option("--json", "as_json", is_flag=True, help="The epochs as JSON.")
@@ -99,7 +100,7 @@ def command(console: Console, request: Request, plan: Plan, data: str, output: P
     if trainer.recomputed is not None:
         console.say(trainer.recomputed.line)
     _go(console, run, files)
-    best = max(run.epochs, key=lambda each: each.worth)
+    best = _best(run)
     if as_json:
         emit_json({"epochs": [asdict(each) for each in run.epochs], "best": best.epoch, "weights": str(output)})
     console.say(f"wrote {output}: the weights of epoch {best.epoch}; {files.curve.name} is the curve, {files.lines.name} its numbers")
@@ -132,10 +133,34 @@ def _go(console: Console, run: TrainingRun, files: RunFiles) -> None:
                 stop_if_asked()
 
             run.go(files, said, stepped)
-    except KeyboardInterrupt:
-        kept = "has all of it: go on with --resume" if run.is_kept(files) else "of the earlier run stays, for no epoch was over"
-        console.say(f"stopped after step {run.state.steps}; '{files.checkpoint}' {kept}")
+    except Diverged:
+        console.say(_good(run, files))
         raise
+    except KeyboardInterrupt:
+        console.say(f"stopped after step {run.state.steps}; {_kept(run, files)}")
+        raise
+
+
+def _good(run: TrainingRun, files: RunFiles) -> str:
+    """Where the last good weights are, once a loss is no number."""
+    written = f"'{files.weights}' has those of epoch {_best(run).epoch}" if run.epochs else "no epoch was over, so none were written"
+    before = f", '{files.checkpoint.name}' those before this step" if run.kept else ""
+    return f"the last good weights: {written}{before}"
+
+
+def _best(run: TrainingRun) -> Epoch:
+    return max(run.epochs, key=lambda each: each.worth)
+
+
+def _kept(run: TrainingRun, files: RunFiles) -> str:
+    """What an interruption leaves, for people."""
+    if run.kept:
+        return f"'{files.checkpoint}' has all of it: go on with --resume"
+    if not run.trainer.torn:
+        return f"'{files.checkpoint}' of the earlier run stays, for no epoch was over"
+    if run.epochs:
+        return f"'{files.checkpoint}' has it until epoch {len(run.epochs)}, for a step in place was broken off: go on with --resume"
+    return "nothing is kept, for a step in place was broken off before an epoch was over"
 
 
 @contextmanager
@@ -182,6 +207,7 @@ def _trainer(graph: Graph, plan: Plan, how: dict[str, Any]) -> Trainer:
         plan.seed,
         plan.batch,
         how["memory"],
+        in_place=how["in_place"],
     )
 
 

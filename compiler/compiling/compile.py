@@ -40,6 +40,7 @@ from ..targets.options import CompileOptions
 from ..targets.table import need_precision, target_named
 from ..targets.target import Say
 from .artifact_report import compile_report, verdicts
+from .in_memory import as_step, need_step
 from .peak_memory import measured_peak
 from .precision import NARROW, feeds_of, in_precision, need_use
 
@@ -87,12 +88,14 @@ def compile_as(
         raise UsageError(f"--batches is for a GPU; a library for {target.name} takes any batch")
     if options.batches is not None:  # what cannot be is refused before the work, of which it may be long
         fixed_batches(graph, options.batches)
+    need_step(graph, options, target)
     refuse_opaque(graph, options.target)
     check_numbers(graph)
     with replace_directory(path, foreign_files) as folder:
         better, trace = _optimized(graph, options)
         rewrites = sum(len(stage.rewrites) for stage in trace)
         say(f"optimized at -O{options.level}: {rewrites} rewrite{'' if rewrites == 1 else 's'}")
+        better, trace = as_step(better, trace, options, say)
         wide, lines = better, tuple[str, ...]()
         if narrowed := in_precision(better, options.precision, _feeds(graph, options, entering), TVM.prices):
             better, lines, trace = narrowed.graph, narrowed.lines, [*trace, narrowed.stage]

@@ -61,13 +61,15 @@ class Module:
 
     @staticmethod
     def open(path: str | Path, backend: str = "tvm", threads: int | None = None) -> Module:
-        """The artifact directory at `path`, its files checked against the manifest.
+        """The artifact directory at `path`, its files checked against the manifest. One that was compiled in place takes over the arrays
+        of inputs that it writes over, and returns them as outputs.
 
         Raises: UsageError for a backend that does not exist.
         """
         engine = engine_named(backend)
         artifact = Artifact.open(Path(path))
-        return Module(artifact.structure(), engine.open(artifact, threads), takes_tensors=engine.takes_tensors)
+        opened = engine.open_over if engine.open_over is not None and artifact.target.in_place else engine.open
+        return Module(artifact.structure(), opened(artifact, threads), takes_tensors=engine.takes_tensors)
 
 
 def compile(

@@ -28,6 +28,7 @@ __all__ = [
     "Run",
     "StandIn",
     "Start",
+    "StartOver",
     "capture_by",
     "chunks",
     "one_by_one",
@@ -36,6 +37,7 @@ __all__ = [
 
 Run = Callable[[Mapping[str, Array]], dict[str, Array]]  # from inputs to outputs, by name
 Start = Callable[[Graph, int | None], Run]  # a network in memory; so many threads
+StartOver = Callable[[Graph, int | None, Mapping[str, str]], Run]  # and outputs that may be written over an input, by name
 Open = Callable[["Artifact", int | None], Run]
 Profile = Callable[[Mapping[str, Array], int], "list[KernelTime]"]  # of so many runs
 # Yields (name, value) for the wanted nodes of a graph without named sizes, in the graph's order.
@@ -112,7 +114,8 @@ class Engine:
     `start_profiled` can also time its kernels; `of_artifact` is the engine with the kernels of a compiled library, and `fixed` says how
     that runs if it is made for some batches; `plain` is the engine with its own rewrites of a network off, where it has such. One that
     `holds_wide` computes 16 bits in float32, and rounds what it shows, but not what it reads. With `takes_tensors` a run also takes what
-    lies on its device. `why_not_here` says why it cannot run here, if so, and `stand_in` what does instead where it is asked for by name.
+    lies on its device. `start_over` and `open_over` give runs that write outputs over inputs, where it was compiled so; all others leave
+    inputs as they are. `why_not_here` says why it cannot run here, if so, and `stand_in` what does instead where it is asked for by name.
     """
 
     name: str
@@ -132,6 +135,8 @@ class Engine:
     plain: Engine | None = None
     holds_wide: bool = False
     takes_tensors: bool = False
+    start_over: StartOver | None = None
+    open_over: Open | None = None
     why_not_here: Callable[[], str] = _nothing
     stand_in: StandIn | None = None
 

@@ -42,6 +42,8 @@ def tvm_engine(tiles: Tiles | None = None) -> Engine:
         prices=PRICES,
         word=_word,
         start_profiled=functools.partial(_start_profiled, tiles),
+        start_over=functools.partial(_start_over, tiles),
+        open_over=_open_over,
         of_artifact=lambda artifact: tvm_engine(artifact.target.tiles),
     )
 
@@ -58,6 +60,10 @@ def _start(tiles: Tiles | None, graph: Graph, threads: int | None) -> Run:
     return _built(tiles, graph, threads).run
 
 
+def _start_over(tiles: Tiles | None, graph: Graph, threads: int | None, donated: Mapping[str, str]) -> Run:
+    return _built(tiles, graph, threads, donated).run_over
+
+
 def _start_profiled(tiles: Tiles | None, graph: Graph, threads: int | None) -> tuple[Run, Profile]:
     loaded = _built(tiles, graph, threads)
     return loaded.run, functools.partial(_kernel_times, loaded)
@@ -70,7 +76,7 @@ def _kernel_times(loaded: LoadedLibrary, inputs: Mapping[str, Array], runs: int)
     return [KernelTime(time.kernel, tuple(node.name for node in time.nodes), time.microseconds, time.macs, time.bytes) for time in times]
 
 
-def _built(tiles: Tiles | None, graph: Graph, threads: int | None) -> LoadedLibrary:
+def _built(tiles: Tiles | None, graph: Graph, threads: int | None, donated: Mapping[str, str] | None = None) -> LoadedLibrary:
     """Compiled and loaded; nothing of it stays on disk.
 
     Raises: as `build_cpu` and `LoadedLibrary.load`.
@@ -79,12 +85,18 @@ def _built(tiles: Tiles | None, graph: Graph, threads: int | None) -> LoadedLibr
     from ...backends.tvm.library.run import LoadedLibrary
 
     with scratch_folder() as folder:
-        built = build_cpu(graph, folder / "model.so", BuildOptions(tiles))
+        built = build_cpu(graph, folder / "model.so", BuildOptions(tiles, donated=donated or {}))
         return LoadedLibrary.load(built.library, threads=threads)  # the file may go once it is mapped
 
 
 def _open(artifact: Artifact, threads: int | None) -> Run:
     return loaded(artifact.library(), threads)
+
+
+def _open_over(artifact: Artifact, threads: int | None) -> Run:
+    from ...backends.tvm.library.run import LoadedLibrary
+
+    return LoadedLibrary.load(artifact.library(), threads=threads).run_over
 
 
 def loaded(library: Library, threads: int | None) -> Run:

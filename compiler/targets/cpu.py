@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
 from ...ir.binding import specialize
+from ...ir.donation import following
 from ...ir.errors import ArtifactError
 from ...ir.graph import Graph
 from ...ir.types import DTYPES
 from ...ir.usual_sizes import usual_sizes
-from .fields import are_names, are_tiles, has_numbers, is_packing, is_text, refuse_wrong
+from .fields import are_names, are_pairs, are_tiles, has_numbers, is_packing, is_text, refuse_wrong
 from .options import FP32, CompileOptions
 from .target import LIBRARY, PACKED, Held, Peak, Say, Target, packing_of
 
@@ -31,13 +32,20 @@ __all__ = ["CPU", "CpuBuilt"]
 T = TypeVar("T", "Arena", Peak)
 
 WATCHED, MOST_WORDS = 2, 5  # runs that are timed, and rows that are named
-RELIED_ON = {"library": is_text, "needs": are_names, "tiles": are_tiles, "packed": is_packing}  # other fields are for people
+RELIED_ON = {
+    "library": is_text,
+    "needs": are_names,
+    "tiles": are_tiles,
+    "packed": is_packing,
+    "in_place": are_pairs,
+}  # other fields are for people
 
 
 @dataclass(frozen=True, slots=True)
 class CpuBuilt:
     """`needs` are the instruction sets that the library may use, `tuned` the forms of its kernels that tuning chose, by kernel.
 
+    `in_place` names outputs that are written over an input, and that input.
     `arena` is the plan of its intermediates, if there is one; `packed` says where weights lie, as Packed.record has it; `peak` is what a
     run takes, if it was measured. Units: `seconds` of the build.
     """
@@ -52,6 +60,7 @@ class CpuBuilt:
     seconds: float
     packed: Mapping[str, Any]
     peak: Peak | None = None
+    in_place: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def kind(self) -> str:
@@ -82,7 +91,10 @@ class CpuBuilt:
         path = held.file(self.library)
         one = beside(path).name
         single = held.file(one) if one in held.files else None
-        return Library(path, held.structure(), mapped_arguments(held.file(PACKED), packing_of(self.packed, held)), single=single)
+        graph, arguments = held.structure(), mapped_arguments(held.file(PACKED), packing_of(self.packed, held))
+        if not _are_alike(graph, self.in_place):
+            raise ArtifactError(f"'{held.path}': the manifest names outputs in place of inputs that the network lacks; compile it again")
+        return Library(path, graph, arguments, single=single, in_place=self.in_place)
 
     def measured(self, measure: Callable[[], Peak | None]) -> CpuBuilt:
         return replace(self, peak=measure())
@@ -97,6 +109,8 @@ class CpuBuilt:
             lines.append(f"arena of {arena.size:,} bytes for {unit}; lower bound {arena.lower_bound:,}")
             lines.append(f"its {arena.values} values apart: {arena.unshared:,}; {arena.in_place} lie in the place of an operand")
             lines.append(f"{arena.views} concatenations and slices are views, for which nothing is copied")
+        if self.in_place:
+            lines.append(f"{len(self.in_place)} outputs are written over the inputs that they follow, and take no memory")
         if peak := self.peak:
             lines.append(f"measured: a run allocates {peak.run:,}, workspace of kernels and results included")
             lines.append(f"the whole process takes {peak.process:,} at most, packed weights included")
@@ -120,7 +134,15 @@ def _of(record: Mapping[str, Any]) -> CpuBuilt:
         seconds=record.get("seconds", 0.0),
         packed=record["packed"],
         peak=_numbers(Peak, peak),
+        in_place=record.get("in_place") or {},
     )
+
+
+def _are_alike(graph: Graph, in_place: Mapping[str, str]) -> bool:
+    """Whether each is an output and an input of one type, and no input is taken twice."""
+    outputs, inputs = ({node.name: node.typed for node in nodes} for nodes in (graph.outputs, graph.inputs))
+    is_each_once = len(set(in_place.values())) == len(in_place)
+    return is_each_once and all(output in outputs and outputs[output] == inputs.get(given) for output, given in in_place.items())
 
 
 def _numbers(kind: type[T], record: Any) -> T | None:
@@ -130,11 +152,14 @@ def _numbers(kind: type[T], record: Any) -> T | None:
 def _build(graph: Graph, folder: Path, tiles: Mapping[str, int], options: CompileOptions, say: Say) -> CpuBuilt:
     from ...backends.tvm.library.build import BuildOptions, build_cpu
 
-    how = BuildOptions(tiles, jobs=options.jobs, cached=options.cached, database=options.database)
+    donated = following(graph) if options.in_place else {}
+    how = BuildOptions(tiles, jobs=options.jobs, cached=options.cached, database=options.database, donated=donated)
     built = build_cpu(graph, folder / LIBRARY, how)
     say(f"built {LIBRARY} in {built.seconds:.1f} s, {built.found} of {built.kernels} kernels from the cache")
     if built.no_cache:
         say(f"kernels are not kept: {built.no_cache}")
+    if donated:
+        say(f"{len(built.library.in_place)} of {len(donated)} outputs are written over the inputs that they follow")
     if built.complaint:
         say(built.complaint)
     if built.tuned:
@@ -151,6 +176,7 @@ def _build(graph: Graph, folder: Path, tiles: Mapping[str, int], options: Compil
         machine=platform.machine(),
         seconds=round(built.seconds, 2),
         packed=_pack(built, folder, say).record(),
+        in_place=built.library.in_place,
     )
 
 
@@ -187,7 +213,7 @@ def _pack(built: CpuBuild, folder: Path, say: Say) -> Packed:
     if complaint := why_no_c(graph):
         say(f"no C files: {complaint}")
         return packed
-    for name, text in c_files(graph, packed, built.needs, built.library.single is not None).items():
+    for name, text in c_files(built.library, packed, built.needs).items():
         (folder / name).write_text(text, encoding="utf-8")
     return packed
 
@@ -198,4 +224,4 @@ def _processor() -> Processor:
     return host_processor()
 
 
-CPU = Target("cpu", _build, _of, is_here=lambda: True, processor=_processor, in_memory=True)
+CPU = Target("cpu", _build, _of, is_here=lambda: True, processor=_processor, in_memory=True, writes_over=True)

@@ -89,6 +89,10 @@ class CudaBuilt:
         return "cuda"
 
     @property
+    def in_place(self) -> Mapping[str, str]:
+        return {}
+
+    @property
     def tiles(self) -> Mapping[str, int]:
         return {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-__all__ = ["Fits", "WrongField", "are_names", "are_tiles", "has_numbers", "is_packing", "is_text", "refuse_wrong"]
+__all__ = ["Fits", "WrongField", "are_names", "are_pairs", "are_tiles", "has_numbers", "is_packing", "is_text", "refuse_wrong"]
 
 Fits = Callable[[Any], bool]
 
@@ -27,6 +27,11 @@ def is_text(value: Any) -> bool:
 
 def are_names(value: Any) -> bool:
     return isinstance(value, list) and all(map(is_text, cast("list[Any]", value)))
+
+
+def are_pairs(value: Any) -> bool:
+    """Names by names; an older manifest has none."""
+    return value is None or (isinstance(value, dict) and all(map(is_text, cast("dict[str, Any]", value).values())))
 
 
 def are_tiles(value: Any) -> bool:

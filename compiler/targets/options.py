@@ -20,6 +20,9 @@ class CompileOptions:
 
     `precision` is one of PRECISIONS. In fp16 and bf16 the graph itself is (passes/to_float16.py); tf32 is no type: the graph stays, and
     kernels may multiply the upper 19 bits of float32. `calibration` files are inputs on which no layer may leave the range.
+
+    Of a step of training `memory` is the share of what is live at once that is left, by computing values again; `in_place` outputs
+    `NAME.next` are written over the inputs `NAME`.
     """
 
     target: str = "cpu"
@@ -36,3 +39,5 @@ class CompileOptions:
     cuda_graph: bool = True
     precision: str = FP32
     calibration: tuple[str, ...] = ()
+    memory: float | None = None
+    in_place: bool = False

@@ -57,7 +57,8 @@ class Built(Protocol):
     """What was built for a target, as the manifest of its artifact keeps it.
 
     `library` is a file's name, `tvm` TVM's description of the machine, `device` where it runs; `tiles` are those of the convolutions that
-    it computes by Winograd's form, by name. `precision` is the one that was asked for.
+    it computes by Winograd's form, by name. `precision` is the one that was asked for; `in_place` names outputs that are written over an
+    input, and that input.
     """
 
     @property
@@ -77,6 +78,9 @@ class Built(Protocol):
 
     @property
     def precision(self) -> str: ...
+
+    @property
+    def in_place(self) -> Mapping[str, str]: ...
 
     def record(self) -> dict[str, Any]:
         """As JSON; the target's `of` takes it back."""
@@ -104,7 +108,8 @@ class Target:
     without which there are none. `of` takes what `Built.record` gave, out of a file that anybody may have edited, and raises WrongField.
     `is_here` says whether this machine can run what is built. `word` tells `doctor` of it, where no engine does; `in_memory` is set where
     what is built can be run without an artifact, `has_batches` where it is made for some of them. `models` are kinds of the machine, one of
-    which may follow the name and a colon. `precisions` are those that its kernels are made for.
+    which may follow the name and a colon. `precisions` are those that its kernels are made for; it
+    `writes_over` inputs where its library can do so.
     """
 
     name: str
@@ -117,6 +122,7 @@ class Target:
     models: Sequence[str] = ()
     precisions: Sequence[str] = (FP32,)
     has_batches: bool = False
+    writes_over: bool = False
 
 
 def packing_of(record: Mapping[str, Any], held: Held) -> Packed:

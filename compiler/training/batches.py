@@ -6,13 +6,15 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...ir.errors import ConvcError
+from ...ir.files import temporary_folder
 from ...ir.types import Array
 from .augment import augmented
 from .pictures import Pictures
@@ -25,13 +27,42 @@ Labelled = tuple[Array, Array]  # images [n,C,H,W], normalized, and labels
 
 @dataclass(frozen=True, eq=False)
 class Batches:
-    """How batches are made of pictures: `mean` and `deviation` of each channel are taken out once a picture is changed."""
+    """How batches are made of pictures: `mean` and `deviation` of each channel are taken out once a picture is changed.
+
+    `place` is a file that holds the pixels, for processes to map instead of a copy each.
+    """
 
     pictures: Pictures
     mean: Array
     deviation: Array
     augmentations: tuple[str, ...] = ()
     seed: int = 0
+    place: Path | None = None
+
+    @contextmanager
+    def lent(self, workers: int) -> Generator[Batches]:
+        """With the pixels in a file for as many processes, if there are some, and as long as this lasts. Where the system has no room for
+        it, each process gets a copy in each epoch."""
+        with ExitStack() as stack:
+            place = None
+            if workers:
+                with suppress(OSError):
+                    path = stack.enter_context(temporary_folder()) / "pixels.npy"
+                    np.save(path, self.pictures.pixels)
+                    place = path
+            yield replace(self, place=place)
+
+    @property
+    def handed(self) -> Batches:
+        """What a process is given."""
+        return self if self.place is None else replace(self, pictures=replace(self.pictures, pixels=self.pictures.pixels[:0].copy()))
+
+    @property
+    def taken(self) -> Batches:
+        """What a process makes of it."""
+        if self.place is None:
+            return self
+        return replace(self, pictures=replace(self.pictures, pixels=np.load(self.place, mmap_mode="r")))
 
     def of(self, indices: Array, epoch: int | None = None) -> Labelled:
         """These pictures; changed as it falls in that epoch, where one is given."""
@@ -87,8 +118,9 @@ def _processes(batches: Batches, orders: Sequence[Array], epoch: int, workers: i
     """
     context = multiprocessing.get_context("spawn")
     pipes = [context.Pipe(duplex=False) for _ in range(workers)]
+    handed = batches.handed
     started = [
-        context.Process(target=_make, args=(batches, list(orders[i::workers]), epoch, pipes[i][1]), daemon=True) for i in range(workers)
+        context.Process(target=_make, args=(handed, list(orders[i::workers]), epoch, pipes[i][1]), daemon=True) for i in range(workers)
     ]
     try:
         for process, (_, into) in zip(started, pipes, strict=True):
@@ -119,6 +151,7 @@ def _held_back(number: signal.Signals) -> Generator[None]:
 
 def _make(batches: Batches, orders: list[Array], epoch: int, into: Any) -> None:
     """In a process of its own."""
+    batches = batches.taken
     for indices in orders:
         into.send(batches.of(indices, epoch))
 

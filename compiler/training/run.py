@@ -106,6 +106,7 @@ class TrainingRun:
         self.settings = _settings(trainer, pictures, plan, identity or {})
         self.state = RunState(trainer.values, {}, trainer.steps, 0, 0.0, 0.0, self.settings)
         self.resumed = False
+        self.kept = False  # whether an interruption has written where it stands
 
     @property
     def epochs(self) -> tuple[Epoch, ...]:
@@ -126,20 +127,23 @@ class TrainingRun:
         try:
             if self.epochs:
                 self._report(files)  # a run that goes on may have been stopped between a file and the next
-            for epoch in each("epochs", range(len(self.epochs), self.plan.epochs)):
-                made = self._epoch(epoch, stepped)
-                best = self.trainer.weights() if all(made.worth > each.worth for each in self.epochs) else self.best
-                self.state = replace(self.state, best=best, done=0, loss=0.0, accuracy=0.0, epochs=(*self.epochs, made))
-                self._report(files)
-                said(made)
+            with self.batches.lent(self.plan.workers) as batches:
+                for epoch in each("epochs", range(len(self.epochs), self.plan.epochs)):
+                    made = self._epoch(epoch, batches, stepped)
+                    best = self.trainer.weights() if all(made.worth > each.worth for each in self.epochs) else self.best
+                    self.state = replace(self.state, best=best, done=0, loss=0.0, accuracy=0.0, epochs=(*self.epochs, made))
+                    self._report(files)
+                    said(made)
         except BaseException:
-            if self.is_kept(files):
+            if self._is_kept(files):
                 write_checkpoint(files.checkpoint, self.state)
+                self.kept = True
             raise
 
-    def is_kept(self, files: RunFiles) -> bool:
-        """Whether an interruption now writes the checkpoint. That of an earlier run stays until an epoch of this one is over."""
-        return self.resumed or bool(self.epochs) or not files.checkpoint.exists()
+    def _is_kept(self, files: RunFiles) -> bool:
+        """Whether an interruption now writes the checkpoint. That of an earlier run stays until an epoch of this one is over; and that of
+        the last epoch, where a step in place has left no weights."""
+        return not self.trainer.torn and (self.resumed or bool(self.epochs) or not files.checkpoint.exists())
 
     def resume(self, path: Path) -> None:
         """Go on where a checkpoint was written.
@@ -156,10 +160,10 @@ class TrainingRun:
         _check_place(path, found, self.per_epoch)
         self.state, self.resumed = replace(found, settings=self.settings), True
 
-    def _epoch(self, epoch: int, stepped: Callable[[int, Score], None]) -> Epoch:
+    def _epoch(self, epoch: int, batches: Batches, stepped: Callable[[int, Score], None]) -> Epoch:
         begun = time.perf_counter()
-        orders = self.batches.order(self.training, epoch, self.plan.batch)[self.state.done :]
-        with self.batches.made(orders, epoch, self.plan.workers) as made:
+        orders = batches.order(self.training, epoch, self.plan.batch)[self.state.done :]
+        with batches.made(orders, epoch, self.plan.workers) as made:
             for images, labels in told(f"steps of epoch {epoch + 1}", len(orders), made):
                 score = self.trainer.step(images, labels, self._rate(epoch, self.state.done))
                 self.state = self._after(score)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from ...ir.donation import NEXT
 from ...ir.errors import InvalidModel, UsageError
 from ...ir.gradient import NodeMaker, gradients
 from ...ir.graph import Graph, Node, fresh_name
@@ -28,7 +29,6 @@ from .optimizers import Optimizer, Sgd
 
 __all__ = ["NEXT", "OWN", "TrainingStep", "evaluation_step", "step_of", "trainable", "training_step"]
 
-NEXT = ".next"
 OWN = ("label", "learning_rate", "seed", "loss", "accuracy")
 
 

@@ -5,23 +5,24 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from ...backends.reference import stream
 from ...ir.binding import batch_names, specialize
-from ...ir.errors import ConvcError, InvalidInput
+from ...ir.donation import aligned, following, in_order
+from ...ir.errors import ConvcError, InvalidInput, UsageError
 from ...ir.graph import Graph, Node
 from ...ir.ops.norm import BATCH_NORM
 from ...ir.printer import print_graph
 from ...ir.types import DTYPES, Array, TensorType
+from ...passes.recompute import step_within
 from ..engines.engine import Run
 from ..engines.table import engines_named
 from ..files.checkpoint_names import Checkpoint, in_pytorch
 from .initial import begun, holding
-from .memory import step_within
 from .optimizers import Optimizer
 from .step import NEXT, TrainingStep, evaluation_step, step_of
 
@@ -52,8 +53,11 @@ class Trainer:
     What is drawn, dropout too, hangs on `seed` and the number of the step alone: the same steps give the same bits, with any number of
     threads. Steps of `batch` images have a program of their own, which is faster and sooner compiled; those of other sizes share another,
     whose sums may round otherwise. With a share of `memory` a step keeps less between its halves and computes it again, to the same bits
-    (`recomputed` says what that came to). Raises: as `training_step`; BackendMissing for an engine that is not here; UsageError for a
-    share of memory that cannot be reached.
+    (`recomputed` says what that came to). `in_place` each step writes over the weights and state of the one
+    before, which saves their memory and a copy; no bit changes, but a step that fails leaves no weights (`torn`): go on with `restore`.
+
+    Raises: as `training_step`; BackendMissing for an engine that is not here; UsageError for a share of memory that cannot be reached, or
+    an engine that writes over nothing.
     """
 
     def __init__(
@@ -70,27 +74,37 @@ class Trainer:
         seed: int = 0,
         batch: int | None = None,
         memory: float | None = None,
+        *,
+        in_place: bool = False,
     ) -> None:
         self.graph = begun(net if isinstance(net, Graph) else net(), init, seed)
         self.batch = batch
         self.loss, self.engine, self.threads, self.seed = loss, engine, threads, seed
         self.made: TrainingStep = step_of(self.graph, loss, optimizer, frozen, clip_norm, label_smoothing)
-        self.recomputed = None if memory is None else step_within(self.made.graph, memory, batch)
+        self.donated: Mapping[str, str] = {}
+        self.torn = False
+        if in_place:
+            self.donated = _donated(self.made.graph, engine)
+            self.made = replace(self.made, graph=in_order(self.made.graph, self.donated))
+        self.recomputed = None if memory is None else step_within(self.made.graph, memory, batch, self.donated)
         # copies: those of a PyTorch module lie in its memory, and it may learn as well
         start = {
             node.name: np.array(node.weights.array()) for node in self.graph.params if node.weights is not None and node.typed.is_float
         }
         states = {name: np.zeros(type_.concrete(), DTYPES[type_.dtype]) for name, type_ in self.made.states.items()}
         self.frozen = {name: value for name, value in start.items() if name not in self.made.weights}
-        self.values: dict[str, Array] = {name: start[name] for name in self.made.weights} | states
+        self.values: dict[str, Array] = self._own({name: start[name] for name in self.made.weights} | states)
         self.steps = 0
 
     def step(self, images: Array, labels: Array, learning_rate: float) -> Score:
         """One step on a batch.
 
         Raises: InvalidInput for labels outside the classes, or one number a channel for a batch norm; Diverged for a loss that is no
-        number, or a weight that becomes none: the weights are then those before the step.
+        number, or a weight that becomes none: the weights are then those before the step, unless it computes in place; UsageError
+        where there are none.
         """
+        if self.torn:
+            raise UsageError("a step in place has failed and left no weights; go on with `restore`")
         if not len(images):
             raise InvalidInput("there is no image to learn from")
         feed = self._data(images, labels) | self.values
@@ -98,14 +112,15 @@ class Trainer:
         feed["learning_rate"] = np.array(learning_rate, DTYPES[self.made.graph.by_name["learning_rate"].typed.dtype])
         if "seed" in self.made.graph.by_name:
             feed["seed"] = np.array(self._seed(), np.int32)
+        self.torn = bool(self.donated)
         results = (self._step_of_batch if len(images) == self.batch else self._step)(feed)
         score = _score(results)
         if not math.isfinite(score.loss):
             raise Diverged(f"step {self.steps + 1}: the loss is {score.loss}{self._where(feed)}; try a smaller learning rate")
-        following = {name: results[f"{name}{NEXT}"] for name in self.values}
-        if wrong := next((name for name, value in following.items() if not np.isfinite(value).all()), None):
+        after = {name: results[f"{name}{NEXT}"] for name in self.values}
+        if wrong := next((name for name, value in after.items() if not np.isfinite(value).all()), None):
             raise Diverged(f"step {self.steps + 1}: '{wrong}' is no number after it; try a smaller learning rate")
-        self.values, self.steps = following, self.steps + 1
+        self.values, self.steps, self.torn = after, self.steps + 1, False
         return score
 
     def evaluate(self, images: Array, labels: Array, batch: int = 256) -> Score:
@@ -149,16 +164,16 @@ class Trainer:
         if wrong := next((name for name in (types | have) if types.get(name) != have.get(name)), None):
             what = f"'{wrong}' is {have.get(wrong, 'missing')} there and {types.get(wrong, 'unknown')} here"
             raise InvalidInput(f"the checkpoint is of another network, or of another optimizer: {what}")
-        self.values, self.steps = {name: np.array(values[name]) for name in self.values}, steps
+        self.values, self.steps, self.torn = self._own({name: np.array(values[name]) for name in self.values}), steps, False
 
     @cached_property
     def _step(self) -> Run:
-        return self._started(self._run_graph)
+        return self._started(self._run_graph, self.donated)
 
     @cached_property
     def _step_of_batch(self) -> Run:
         """Of batches of the size that nearly all have: of numbers more is known than of a name."""
-        return self._started(specialize(self._run_graph, dict.fromkeys(batch_names(self._run_graph), self.batch or 1)))
+        return self._started(specialize(self._run_graph, dict.fromkeys(batch_names(self._run_graph), self.batch or 1)), self.donated)
 
     @property
     def _run_graph(self) -> Graph:
@@ -172,9 +187,15 @@ class Trainer:
     def _evaluation(self) -> Run:
         return self._started(self._evaluation_graph)
 
-    def _started(self, graph: Graph) -> Run:
+    def _started(self, graph: Graph, donated: Mapping[str, str] | None = None) -> Run:
         (engine,) = engines_named(self.engine)
+        if donated and engine.start_over is not None:
+            return engine.start_over(graph, self.threads, donated)
         return engine.start(graph, self.threads)
+
+    def _own(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        """Arrays that a step in place may write over, and takes without a copy."""
+        return {name: aligned(value) for name, value in values.items()} if self.donated else dict(values)
 
     def _has(self, name: str) -> bool:
         return name in self.values or name in self.frozen
@@ -211,13 +232,23 @@ class Trainer:
         return int.from_bytes(hashlib.blake2b(f"{self.seed}:{self.steps}".encode(), digest_size=4).digest(), "little") >> 1
 
     def _where(self, feed: Mapping[str, Array]) -> str:
-        """The first value on the way to the loss that is not finite."""
+        """The first value on the way to the loss that is not finite; in place the weights it was computed of are gone."""
+        if self.donated:
+            return ""
         graph = self.made.graph
         forward = Graph.of(graph.name, graph.inputs, [graph.by_name["loss"]], graph.nodes)
         for node, value in stream(forward, {node.name: feed[node.name] for node in forward.inputs}):
             if node.typed.is_float and not np.isfinite(value).all():
                 return f", which began at {node.where}"
         return ""
+
+
+def _donated(step: Graph, engine: str) -> dict[str, str]:
+    """Raises: UsageError as `Trainer`."""
+    (found,) = engines_named(engine)
+    if found.start_over is None:
+        raise UsageError(f"{engine} writes over nothing that it is given; compute in place with the engine tvm")
+    return following(step)
 
 
 def _numbers(labels: Array, label: TensorType) -> Array:

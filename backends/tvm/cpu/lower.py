@@ -7,7 +7,7 @@ from typing import Any
 
 from ....ir.graph import Node
 from ....ir.types import DTYPES, TensorType
-from ..attributes import IN_PLACE, VIEW_OF
+from ..attributes import IN_PLACE, OVER, VIEW_OF
 from ..host import tvm
 from ..stock.lower import emit_stock
 from ..stock.relax_emitter import RelaxEmitter
@@ -75,6 +75,7 @@ class _Lowering:
         arguments = [(self.arranged if isinstance(argument, Arranged) else self.arguments)[argument] for argument in work.arguments]
         made = self.blocked if work.is_laid else self.plain
         attributes: dict[str, Any] = {IN_PLACE: 0 if work.kernel.twice else len(others)}  # it may write over the last of what it reads
+        attributes |= {OVER: work.kernel.over} if work.kernel.over else {}
         if is_view:
             _, rows, cols = extents(work.result)
             batch = batch_of(work.result)

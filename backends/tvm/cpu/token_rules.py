@@ -181,6 +181,7 @@ def plain_elements(around: Surroundings, node: Node) -> Work | None:
     if period:
         arguments = (Argument(f"{node.name}.packed", (period,), "f32", lambda values: values(rest[0]).ravel()),)
     kernel = elements.of(tuple(shapes), (first, *steps), period)
+    kernel = replace(kernel, over=1 if period else 1 + len(rest))  # each element is read for its own place alone
     return Work(covers, kernel, (x, *(rest if not period else ())), arguments, others, frozenset([x, *rest, covers[-1]]))
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ....ir.donation import holds_order
+from ....ir.errors import InvalidModel
 from ....ir.graph import Graph
 from ....ir.other_runtimes import refuse_opaque
 from ..cpu.kernels.kernel import TunedForms
@@ -36,7 +38,8 @@ class BuildOptions:
     `tiles` are those of convolutions that Winograd's way computes, by name (default: those that are fast on the processor). Without
     `single` no library for one image is made. `jobs` kernels are compiled at a time (default: one a core); unless not `cached`, they are
     kept for other builds. They take the forms that `convc tune` found for this machine, as kept in the directory `database` (default: the
-    cache; off: none).
+    cache; off: none). `donated` are outputs that may lie in an input that is given up, by name; of a graph in such an order
+    (`ir.donation.in_order`), and without `single`.
     """
 
     tiles: Mapping[str, int] | None = None
@@ -45,6 +48,7 @@ class BuildOptions:
     jobs: int | None = None
     cached: bool = True
     database: str | None = None
+    donated: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 AS_USUAL = BuildOptions()
@@ -83,6 +87,8 @@ def build_cpu(graph: Graph, path: str | Path, options: BuildOptions = AS_USUAL) 
     or where files cannot be written.
     """
     refuse_opaque(graph, "TVM")
+    if not holds_order(graph, options.donated):
+        raise InvalidModel(f"@{graph.name} writes over an input before all have read it; put it in order first")
     check_sums(graph)
     version = str(tvm().__version__)
     start = time.perf_counter()
@@ -93,14 +99,18 @@ def build_cpu(graph: Graph, path: str | Path, options: BuildOptions = AS_USUAL) 
     forms, complaint = tuned_forms(find_database(options.database), machine(cpu, physical_cores(), version))
     plans = _plans(graph, options, forms, processor_of(cpu, needs))
     arenas: list[Arena] = []
+    outputs, inputs = [node.name for node in graph.outputs], [node.name for node in graph.inputs]
+    donated = {outputs.index(output): inputs.index(given) for output, given in options.donated.items()}
+    kept_there: list[tuple[int, ...]] = []
 
     def compiled(module: Any) -> Compiled:
         with target:
-            return compile_kernels(cpu_pipeline(target, arenas.append)(module), target, workers, cache)
+            return compile_kernels(cpu_pipeline(target, arenas.append, donated, kept_there.append)(module), target, workers, cache)
 
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     made = [compile_or_blame(each.graph, functools.partial(lower_plan, each), compiled) for each in plans]
-    library = _linked(Path(path), plans, made, target)
+    in_place = {outputs[place]: options.donated[outputs[place]] for place in (kept_there[-1] if kept_there else ())}
+    library = replace(_linked(Path(path), plans, made, target), in_place=in_place)
     kernels, found = sum(each.kernels for each in made), sum(each.found for each in made)
     tuned = {kernel: form for each in plans for kernel, form in each.chosen(forms).items()}
     seconds = time.perf_counter() - start
@@ -111,7 +121,7 @@ def build_cpu(graph: Graph, path: str | Path, options: BuildOptions = AS_USUAL) 
 def _plans(graph: Graph, options: BuildOptions, forms: TunedForms, processor: Processor) -> list[KernelPlan]:
     """That of the network, and that of a single image where it has one of its own."""
     whole = plan(graph, options.tiles, forms, processor)
-    one = single_image(whole, forms, processor) if options.single else None
+    one = single_image(whole, forms, processor) if options.single and not options.donated else None
     return [whole, one] if one else [whole]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +46,8 @@ class Library:
     """The library at `path` computes `graph`, whose inputs it takes and, after them, `arguments`.
 
     `single` is one for a single image, which takes the same arguments. `calls` are what it runs, in order, where its plan is known. `code`
-    is what it has for a GPU; `fixed` the batches that it was made for, None where it takes any.
+    is what it has for a GPU; `fixed` the batches that it was made for, None where it takes any. `in_place` names outputs that are
+    written over an input, and that input.
     """
 
     path: Path
@@ -57,6 +58,7 @@ class Library:
     device: str = "cpu"
     code: MachineCode | None = None
     fixed: FixedBatches | None = None
+    in_place: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def of_parameters(path: Path, graph: Graph, device: str, code: MachineCode | None = None, fixed: FixedBatches | None = None) -> Library:

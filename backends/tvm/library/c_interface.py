@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ....ir.binding import batch_names
@@ -13,6 +13,7 @@ from ....ir.errors import BackendMissing
 from ....ir.graph import Graph, Node
 from ....ir.types import TensorType
 from ..host import INSTALL
+from .built import Library
 from .packed import Packed
 
 __all__ = ["C_FILES", "c_files", "c_flags", "why_no_c"]
@@ -47,15 +48,20 @@ def why_no_c(graph: Graph) -> str | None:
     return f"a C program does not know how large %{uneven.name} ({uneven.type}) is" if uneven else None
 
 
-def c_files(graph: Graph, packed: Packed, needs: Sequence[str], single: bool) -> dict[str, str]:
-    """The text of C_FILES; `needs` are the instruction sets that it uses, `single` says whether there is a library for one image."""
+def c_files(library: Library, packed: Packed, needs: Sequence[str]) -> dict[str, str]:
+    """The text of C_FILES; `needs` are the instruction sets that it uses."""
+    graph = library.graph
     name = f"model_{re.sub(r'[^A-Za-z0-9_]', '_', graph.name)}"
     texts = {file: (SOURCES / file).read_text(encoding="utf-8") for file in C_FILES if file != "model.h"}
     texts["example.c"] = texts["example.c"].replace("model_NETWORK", name)
-    return texts | {"model.h": _header(name, graph, packed, needs, single)}
+    return texts | {"model.h": _header(name, library, packed, needs)}
 
 
-def _header(name: str, graph: Graph, packed: Packed, needs: Sequence[str], single: bool) -> str:
+def _header(name: str, library: Library, packed: Packed, needs: Sequence[str]) -> str:
+    graph, single = library.graph, library.single is not None
+    inputs, outputs = ([node.name for node in nodes] for nodes in (graph.inputs, graph.outputs))
+    under = {output: inputs.index(given) for output, given in library.in_place.items()}
+    over = {given: outputs.index(output) for output, given in library.in_place.items()}
     guard = f"CONVC_{name.upper()}_H"
     weights = (f"    {{{_type(type_)}, {type_.rank}, {{{_row(type_.concrete())}}}, {offset}}}" for _, type_, offset in packed.entries)
     fields = [_quoted(graph.name), _quoted(packed.layout), f"{name}_needs", f"{name}_input", f"{name}_output", f"{name}_weight"]
@@ -69,8 +75,8 @@ def _header(name: str, graph: Graph, packed: Packed, needs: Sequence[str], singl
             '#include "convc.h"',
             "",
             f"static const char *const {name}_needs[] = {{{', '.join([*map(_quoted, needs), 'NULL'])}}};",
-            *_values(f"{name}_input", graph.inputs),
-            *_values(f"{name}_output", graph.outputs),
+            *_values(f"{name}_input", graph.inputs, over),
+            *_values(f"{name}_output", graph.outputs, under),
             f"static const convc_weight {name}_weight[] = {{",
             ",\n".join(weights) or "    {CONVC_F32, 0, {0}, 0}",
             "};",
@@ -82,15 +88,15 @@ def _header(name: str, graph: Graph, packed: Packed, needs: Sequence[str], singl
     )
 
 
-def _values(name: str, nodes: Sequence[Node]) -> list[str]:
-    rows = [f"    {_value(node)}," for node in nodes] or ['    {"", CONVC_F32, 0, {0}, {0}},']
+def _values(name: str, nodes: Sequence[Node], in_place: Mapping[str, int]) -> list[str]:
+    rows = [f"    {_value(node, in_place.get(node.name, -1))}," for node in nodes] or ['    {"", CONVC_F32, 0, {0}, {0}, -1},']
     return [f"static const convc_value {name}[] = {{", *rows, "};"]
 
 
-def _value(node: Node) -> str:
+def _value(node: Node, in_place: int) -> str:
     axes = [axis for axis in map(_axis, node.typed.shape) if axis is not None]
     each, plus = _row([axis[0] for axis in axes]), _row([axis[1] for axis in axes])
-    return f"{{{_quoted(node.name)}, {_type(node.typed)}, {node.typed.rank}, {{{each}}}, {{{plus}}}}}"
+    return f"{{{_quoted(node.name)}, {_type(node.typed)}, {node.typed.rank}, {{{each}}}, {{{plus}}}, {in_place}}}"
 
 
 def _axis(dim: Dim) -> tuple[int, int] | None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..host import tvm
 from .arena import Arena, one_arena
+from .donated import donated_memory
 
 __all__ = ["cpu_pipeline", "fused_where_possible"]
 
 
-def cpu_pipeline(target: Any, note: Callable[[Arena], None] = lambda arena: None) -> Any:
-    """TVM's passes for CPUs, with intermediates in one arena, of which `note` hears.
+def cpu_pipeline(
+    target: Any,
+    note: Callable[[Arena], None] = lambda arena: None,
+    donated: Mapping[int, int] | None = None,
+    note_donated: Callable[[tuple[int, ...]], None] = lambda places: None,
+) -> Any:
+    """TVM's passes for CPUs, with intermediates in one arena, of which `note` hears, and results in arguments as `donated` has it.
 
     RewriteDataflowReshape is left out: it takes every kernel apart, and fails on one that has no blocks.
     Operators that are left to stock rows become loops as they were written, on one thread.
@@ -32,6 +38,7 @@ def cpu_pipeline(target: Any, note: Callable[[Arena], None] = lambda arena: None
             passes.RemovePurityChecking(),
             passes.CallTIRRewrite(),
             passes.StaticPlanBlockMemory(),
+            donated_memory(donated or {}, note_donated),
             one_arena(note),
             *stock.finalize_passes(target),
         ]

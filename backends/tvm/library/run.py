@@ -15,6 +15,7 @@ import numpy as np
 
 from ....ir.binding import batch_names, empty_outputs, match_inputs, specialize
 from ....ir.dims import evaluate
+from ....ir.donation import check_given_up
 from ....ir.errors import ArtifactError, InvalidInput, InvalidModel, UsageError
 from ....ir.files import scratch_folder
 from ....ir.graph import Node
@@ -54,6 +55,7 @@ class LoadedLibrary:
     def __init__(self, of: Library, library: Any, single: Any, device: Any, weights: list[Any], threads: int) -> None:
         self.graph = of.graph
         self.calls = of.calls
+        self.in_place = of.in_place
         self.threads = threads
         self._library = library
         self._single = single  # for one image, or None
@@ -93,11 +95,28 @@ class LoadedLibrary:
         return LoadedLibrary(library, whole, for_one, place, tensors, thread_count())
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs by name, the caller's own. Safe to call from many threads at once; inputs that are 64-byte aligned are not copied.
+        """Outputs by name, the caller's own. Safe to call from many threads at once; inputs that are 64-byte aligned are not copied. Those
+        that the library writes over are: the caller keeps them.
 
         Raises: InvalidInput for arrays that do not fit; UsageError for several threads in a process forked from one with TVM; UnsupportedOp
         for empty ones over which something would be summed.
         """
+        if not self.in_place:
+            return self._run(inputs, {})
+        match_inputs(self.graph, inputs)
+        return self._run({**inputs, **{name: np.array(inputs[name]) for name in self.in_place.values()}}, self.in_place)
+
+    def run_over(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """As `run`, but outputs that lie in an input are that array, whose values are gone.
+
+        Raises: as `run`; InvalidInput for such an array that cannot be written to, or whose memory another input shares.
+        """
+        match_inputs(self.graph, inputs)
+        check_given_up(inputs, self.in_place.values())
+        return self._run(inputs, self.in_place)
+
+    def _run(self, inputs: Mapping[str, Array], in_place: Mapping[str, str]) -> dict[str, Array]:
+        """`in_place` are the library's."""
         if self.threads > 1 and os.getpid() != self._home:
             raise UsageError(f"this process was forked from one that uses TVM, whose {self.threads} threads it lacks; {FORKED}")
         function = self._fitting(inputs)
@@ -110,7 +129,11 @@ class LoadedLibrary:
             results = function(*given)
         except Exception as error:
             raise (ran_out(error) or InvalidModel(f"graph @{self.graph.name} fails in TVM: {reason(error)}")) from error
-        return self._owned(results, given)
+        owned = self._owned(results, given, in_place)
+        for output, name in in_place.items():  # what came unaligned was computed on in a copy
+            if not np.may_share_memory(owned[output], inputs[name]):
+                np.copyto(inputs[name], owned[output])
+        return owned | {output: inputs[name] for output, name in in_place.items()} if in_place else owned
 
     def watched(self, watch: Callable[..., int]) -> Callable[[Mapping[str, Array]], None]:
         """Runs in a machine of their own that calls watch(function, name, is_before, result, *arguments) before and after each call."""
@@ -197,7 +220,7 @@ class LoadedLibrary:
         np.copyto(copy.array, array)
         return copy.tensor
 
-    def _owned(self, results: Sequence[Any], given: Sequence[Any]) -> dict[str, Array]:
+    def _owned(self, results: Sequence[Any], given: Sequence[Any], in_place: Mapping[str, str]) -> dict[str, Array]:
         """Results that nobody else writes to: in TVM's memory, or copied from it where they are small, an argument or another result.
 
         None begins inside another: what a function returns has storage of its own, and is an argument only as a whole.
@@ -210,7 +233,7 @@ class LoadedLibrary:
             tensor = results[i]  # one by one in half the time that the iterator takes
             dtype = DTYPES[node.typed.dtype]
             array = _seen(tensor, dtype)
-            if node.typed.is_stored:
+            if node.typed.is_stored or node.name in in_place:
                 owned[node.name] = array
                 continue
             if array.nbytes > SMALL:

@@ -16,6 +16,7 @@ import onnx
 import pytest
 from PIL import Image
 from safetensors import safe_open
+from safetensors.numpy import load_file
 
 from convc.tests.support.shell import convc
 
@@ -100,6 +101,16 @@ def test_bad_input_is_told_in_a_sentence(model, tmp_path, words, code, said):
     done = convc("train", model, *words, "-o", "w.safetensors", cwd=tmp_path)
     assert (done.code, said in done.err) == (code, True), done.err
     assert "Traceback" not in done.err
+
+
+def test_a_loss_that_is_no_number_says_where_the_last_good_weights_are(model, tmp_path):
+    weights = tmp_path / "w.safetensors"
+    done = convc("train", model, "--data", "digits", "-b", "reference", "--lr", "1e30", "-o", weights)
+    assert done.code == 1
+    assert "the last good weights: no epoch was over, so none were written, 'w.checkpoint.safetensors' those before this step" in done.err
+    assert re.search(r"convc: step \d+: the loss is nan, which began at %fc2 = dense \(net.py:6\); try a smaller learning rate", done.err)
+    arrays = load_file(tmp_path / "w.checkpoint.safetensors")
+    assert all(np.isfinite(array).all() for array in arrays.values())
 
 
 def test_no_room_for_a_checkpoint(model, tmp_path):
@@ -195,6 +206,24 @@ def test_less_memory_and_the_same_bits(normed, tmp_path):
     assert convc("train", normed, *plan, "-o", whole, "--memory", "0.8", "--resume").code == 0
 
 
+def test_in_place_and_the_same_bits(normed, tmp_path):
+    plan = ("--data", "digits", "--threads", "1", "--epochs", "1", "--batch", "300")
+    apart, over = tmp_path / "apart.safetensors", tmp_path / "over.safetensors"
+    assert convc("train", normed, *plan, "-o", apart).code == 0
+    assert convc("train", normed, *plan, "-o", over, "--in-place").code == 0
+    assert over.read_bytes() == apart.read_bytes()
+    assert convc("train", normed, *plan, "-o", apart, "--in-place", "--resume").code == 0
+
+
+def test_a_step_is_compiled_in_less_memory_and_in_place(normed, tmp_path):
+    done = convc("compile", normed, "--training", "--memory", "0.8", "--in-place", "--no-check", "-o", tmp_path / "step")
+    assert "for batches of 16: 6 values are computed again" in done.err
+    assert "28 of 28 outputs are written over the inputs that they follow" in done.err
+    target = json.loads((tmp_path / "step" / "manifest.json").read_text())["target"]
+    assert target["in_place"]["conv1.w.next"] == "conv1.w"
+    assert ".again = relu" in (tmp_path / "step" / "model.cir").read_text()
+
+
 def test_a_step_in_a_share_of_its_memory_is_planned_shown_and_exported(normed, tmp_path):
     planned = convc("plan", normed, "--memory", "0.8", "--json", "-o", tmp_path / "step.cir")
     found = json.loads(planned.out)
@@ -220,6 +249,10 @@ def test_a_step_in_a_share_of_its_memory_is_planned_shown_and_exported(normed, t
         (("plan", "--memory", "0.8", "--advise"), "--memory has no meaning with --advise"),
         (("export", "--memory", "0.8", "-o", "x.onnx"), "give --training too"),
         (("inspect", "--memory", "0.8"), "give --training too"),
+        (("compile", "--memory", "0.8", "-o", "x"), "give --training too"),
+        (("compile", "--in-place", "-o", "x"), "give a step of training"),
+        (("compile", "--training", "--in-place", "-t", "cuda", "-o", "x"), "--in-place is for a CPU"),
+        (("train", "--in-place", "--data", "digits", "-b", "onnx", "-o", "x.npz"), "onnx writes over nothing that it is given"),
     ],
 )
 def test_memory_that_cannot_be(normed, words, said):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pickle
 import shutil
 
 import numpy as np
@@ -114,6 +115,18 @@ def test_processes_make_the_same_batches(digits):
     assert len(pairs) == 5
     assert all(np.array_equal(a[0], b[0]) and np.array_equal(a[1], b[1]) for a, b in pairs)
     assert not np.array_equal(batches.of(orders[0], 2)[0], batches.of(orders[0], 3)[0])
+
+
+def test_processes_map_the_pictures_and_get_no_copies(digits):
+    batches = Batches(digits, *digits.moments(np.arange(160)), ("flip",), seed=5)
+    orders = batches.order(np.arange(160), 0, 80)
+    with batches.lent(2) as lent:
+        assert len(pickle.dumps(lent.handed)) < digits.pixels.nbytes / 10 < len(pickle.dumps(batches.handed))
+        assert isinstance(lent.handed.taken.pictures.pixels, np.memmap)
+        with lent.made(orders, 0, 2) as made:
+            assert all(np.array_equal(one[0], batches.of(order, 0)[0]) for one, order in zip(made, orders, strict=True))
+        place = lent.place
+    assert not place.exists()
 
 
 def test_a_loss_that_is_no_number_keeps_the_weights_before(digits, tmp_path):

@@ -44,7 +44,8 @@ class CpuKernel:
     """One kernel: what reports call it, and `build`, which makes its scheduled PrimFunc.
 
     `form` is what tuning chose for `tunable`, None for the rule's. `tile` is that of a Winograd convolution: results of a tile along an
-    axis, 0 for any other kernel. One that computes some results `twice` reads what it reads besides again, so nothing is written over that.
+    axis, 0 for any other kernel. One that computes some results `twice` reads what it reads besides again, so nothing is written over that;
+    over the first `over` of its operands it may be.
     """
 
     name: str
@@ -53,6 +54,7 @@ class CpuKernel:
     form: Any = None
     tile: int = 0
     twice: bool = False
+    over: int = 0
 
 
 class Kind(Generic[P, K]):

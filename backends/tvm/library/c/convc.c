@@ -117,7 +117,7 @@ static int borrow(TVMFFIAny *slot, const void *data, convc_type type, int rank, 
   forget(slot);
   if (!made) return -1;
   memcpy(made->shape, shape, sizeof made->shape);
-  made->tensor.dl_tensor = (DLTensor){.data = (void *)data, /* TVM never writes to arguments */
+  made->tensor.dl_tensor = (DLTensor){.data = (void *)data, /* TVM writes to no argument but those of `in_place` */
                                       .device = {kDLCPU, 0},
                                       .ndim = rank,
                                       .dtype = {TYPES[type].code, TYPES[type].bits, 1},
@@ -337,6 +337,8 @@ static int take_input(convc_model *model, int index, const void *data, int64_t b
   int64_t shape[CONVC_RANK], bytes = convc_bytes(value, batch);
   if (!data) return fail(model->error, MESSAGE, "input '%s' is NULL", value->name);
   if (bytes < 1) return fail(model->error, MESSAGE, "a batch of %lld does not fit input '%s'", (long long)batch, value->name);
+  if ((uintptr_t)data % ALIGNMENT && value->in_place >= 0)
+    return fail(model->error, MESSAGE, "input '%s' is written over, so it has to lie at a multiple of %d", value->name, ALIGNMENT);
   if ((uintptr_t)data % ALIGNMENT) {
     if (model->room[index] < bytes) {
       free(model->aligned[index]);
@@ -360,7 +362,7 @@ static int give_output(convc_model *model, int index, TVMFFIAny all, void *to, i
   for (int i = 0; tensor && i < tensor->ndim; i++) elements *= tensor->shape[i];
   if (!tensor || elements != convc_elements(value, batch))
     return fail(model->error, MESSAGE, "output '%s' has another size than model.h says; build the program with the one beside model.so", value->name);
-  if (to) memcpy(to, data_of(tensor), (size_t)bytes_of(value->type, elements));
+  if (to && to != data_of(tensor)) memcpy(to, data_of(tensor), (size_t)bytes_of(value->type, elements));
   return 0;
 }
 

@@ -36,12 +36,15 @@ typedef enum {
   CONVC_BOOL
 } convc_type;
 
-/* An input or output, in C order. Axis i has per_batch[i] * batch + plus[i] elements. */
+/* An input or output, in C order. Axis i has per_batch[i] * batch + plus[i] elements. `in_place`: of an input, the index of the output that
+ * is written over it; of an output, that of the input in whose memory it lies; -1 for none.
+ */
 typedef struct {
   const char *name;
   convc_type type;
   int rank;
   int64_t per_batch[CONVC_RANK], plus[CONVC_RANK];
+  int in_place;
 } convc_value;
 
 /* What a kernel reads besides, packed for it: `offset` bytes into weights.packed. */
@@ -85,6 +88,7 @@ convc_model *convc_open(const convc_network *network, const char *directory, int
  *
  * Inputs at addresses that are multiples of 64 are read where they lie, others are copied first. Results are written to `outputs`, each of
  * `convc_bytes(&network.output[i], batch)`; with `outputs` NULL, or one of them, `convc_output` tells where it is, without a copy.
+ * An input that is written over (`in_place`) must lie at a multiple of 64, in memory of its own, and is the output afterwards.
  * `batch` is the number that the network's named size stands for; where it has none it is not looked at.
  */
 int convc_run(convc_model *model, const void *const *inputs, void *const *outputs, int64_t batch);

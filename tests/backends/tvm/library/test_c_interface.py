@@ -59,8 +59,8 @@ MORE_TYPES = """graph @t(%a: bf16[2,3], %b: i16[3], %c: u16[2], %d: u32[4], %e: 
 SIZES = "graph @m(%x: f32[N,3]) { %p = param : f32[2,3] %y = reshape(%x) {shape=[3*N]} %z = concat(%x, %p) {axis=0} return %y, %z }"
 
 
-def compiled(graph: Graph, folder: Path) -> Artifact:
-    return compile_network(graph, folder, level=0, check=False)
+def compiled(graph: Graph, folder: Path, *, in_place: bool = False) -> Artifact:
+    return compile_network(graph, folder, level=0, check=False, in_place=in_place)
 
 
 def built(artifact: Artifact, program: Path, *more: str) -> Path:
@@ -98,10 +98,12 @@ def test_the_example_computes_what_the_module_does(text: str, tmp_path: Path) ->
             assert np.array_equal(got[name], values), name
 
 
-def test_a_network_is_trained_from_c(tmp_path: Path) -> None:
-    """Three steps, each of which gets what the one before gave; every bit is the trainer's."""
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_network_is_trained_from_c(tmp_path: Path, in_place: bool) -> None:
+    """Three steps, each of which gets what the one before gave; every bit is the trainer's. In place the memory of an input is the output's."""
     trainer = Trainer(residual, engine="tvm", threads=1)
-    artifact = compiled(trainer.made.graph, tmp_path / "net")
+    artifact = compiled(trainer.made.graph, tmp_path / "net", in_place=in_place)
+    assert len(artifact.target.in_place) == (len(trainer.values) if in_place else 0)
     example = built(artifact, artifact.path / "example.c")
     draws = np.random.default_rng(0)
     images, labels = draws.standard_normal((6, 1, 8, 8)).astype(np.float32), draws.integers(0, 4, 6)
