@@ -168,12 +168,12 @@ class Trainer:
 
     @cached_property
     def _step(self) -> Run:
-        return self._started(self._run_graph, self.donated)
+        return self._started(self._run_graph)
 
     @cached_property
     def _step_of_batch(self) -> Run:
         """Of batches of the size that nearly all have: of numbers more is known than of a name."""
-        return self._started(specialize(self._run_graph, dict.fromkeys(batch_names(self._run_graph), self.batch or 1)), self.donated)
+        return self._started(specialize(self._run_graph, dict.fromkeys(batch_names(self._run_graph), self.batch or 1)))
 
     @property
     def _run_graph(self) -> Graph:
@@ -187,10 +187,10 @@ class Trainer:
     def _evaluation(self) -> Run:
         return self._started(self._evaluation_graph)
 
-    def _started(self, graph: Graph, donated: Mapping[str, str] | None = None) -> Run:
+    def _started(self, graph: Graph) -> Run:
         (engine,) = engines_named(self.engine)
-        if donated and engine.start_over is not None:
-            return engine.start_over(graph, self.threads, donated)
+        if self.donated and self.donated.keys() <= graph.by_name.keys() and engine.start_over is not None:
+            return engine.start_over(graph, self.threads, self.donated)
         return engine.start(graph, self.threads)
 
     def _own(self, values: Mapping[str, Array]) -> dict[str, Array]:
