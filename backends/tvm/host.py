@@ -118,7 +118,8 @@ def tvm_libraries() -> tuple[Path, Path, Path]:
 
 def _set_threads(threads: int | None) -> None:
     """Before it is loaded: TVM would take one thread. It reads this once, and no pool grows beyond it later."""
-    os.environ.setdefault("TVM_NUM_THREADS", str(max(threads or 0, physical_cores())))
+    if "TVM_NUM_THREADS" not in os.environ:  # the system is not asked at each call
+        os.environ["TVM_NUM_THREADS"] = str(max(threads or 0, physical_cores()))
     # And bind its threads and the caller's to the first processors of all, whichever the user or the system has given this process.
     os.environ.setdefault("TVM_BIND_THREADS", "0")
 

@@ -1,4 +1,4 @@
-"""The order in which workers take tests. pytest-xdist cuts what was collected into pieces, and who is done gets half of the end of another's."""
+"""The order in which workers take tests. pytest-xdist cuts what was collected into pieces; who is done gets half of another's end."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from .wrapping import compiling_target
 __all__ = ["OURS", "ROOM", "Compiled", "calling_by_name", "checked_jobs", "compile_kernels", "is_kernel", "passes_for"]
 
 OURS = "kernel"  # how names of kernels begin that a plan has; of those that TVM makes, with STOCK
-FORMAT = "convc kernel 5"  # to be raised when the way from a kernel to its object file changes
+FORMAT = "convc kernel 6"  # to be raised when the way from a kernel to its object file changes
 ROOM = 16 << 20  # bytes; LLVM ends the process where a disk has none left for an object file, which has some hundred thousand
 # What TVM does to kernels for GPUs, or where a schedule asks for it: on others each of these walks through every statement to change none.
 FOR_GPUS = (
@@ -34,6 +34,9 @@ FOR_GPUS = (
     *("InjectPermutedLayout", "InjectSoftwarePipeline", "TransformMmaBufferLayout", "InjectVirtualThread", "InjectDoubleBuffer"),
     *("VerifyVTCMLimit", "LowerVtcmAlloc", "ThreadSync", "InferFragment", "LowerThreadAllreduce", "MergeSharedMemoryAllocations"),
 )
+# What tidies up after schedules and TE. Kernels of ours are written without loops of nothing, and a condition that does not change within a
+# loop LLVM takes out of it, too: the same digits in the same time.
+FOR_LOWERED = ("s_tir.HoistIfThenElse", "s_tir.RenormalizeSplitPattern", "tirx.RemoveNoOp")
 IS_GLUE = "tirx.is_host_func"  # sizes of one network computed from each other: tiny, and in an order that varies from run to run
 
 
@@ -118,13 +121,15 @@ def _compile_one(name: str, function: Any, target: Any) -> bytes:
 
 
 def passes_for(function: Any) -> Any:
-    """In which a kernel for a processor is built: without checks that were made before, and without passes that change nothing.
+    """In which a kernel for a processor is built: without checks that were made before, and without passes that it has nothing of.
 
     Scratch of ours stays where it is written. What TVM's StorageRewrite lays over each other it may still read: it knows a buffer that is
     written from one that is read by their names, and takes what goes by another one, of `decl_buffer`, for neither.
     """
-    config = {"tirx.disable_assert": _is_checked(function), "tirx.disable_storage_rewrite": IN_PLACE in function.attrs}
-    return tvm().transform.PassContext(config=config, disabled_pass=[f"s_tir.{name}" for name in FOR_GPUS])
+    is_ours = IN_PLACE in function.attrs
+    config = {"tirx.disable_assert": _is_checked(function), "tirx.disable_storage_rewrite": is_ours}
+    left_out = [*(f"s_tir.{name}" for name in FOR_GPUS), *(FOR_LOWERED if is_ours else ())]
+    return tvm().transform.PassContext(config=config, disabled_pass=left_out)
 
 
 def _is_checked(function: Any) -> bool:
