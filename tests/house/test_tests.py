@@ -101,3 +101,4 @@ def test_each_worker_begins_with_what_is_heavy():
         *("models/c.py::1", "golden/b.py::2", "golden/b.py::3"),
     ]
     assert heavy_first(names[:2], 3) == [0, 1]
+    assert heavy_first(["tests/backends/tvm/cuda/a.py::1", "tests/backends/tvm/cuda/b/c.py::1", "tests/models/d.py::1"], 2) == [0, 1, 2]
