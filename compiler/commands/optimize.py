@@ -90,6 +90,7 @@ def command(
         _copy(better, source, output)
     else:
         save_model(better.model, output, values=better.values)
+        _sweep(console, better, source, output)
     _report(console, better, source, output, as_json)
     if html is not None:
         write_html(console, html, _seen(better, passes, checked, why))
@@ -132,6 +133,20 @@ def _copy(better: Better, source: Path, output: Path) -> None:
     if output.parent.resolve() != source.parent.resolve():
         copy_files(better.imported.model.folder, better.imported.model.files, output.parent)
     write_file(output, source.read_bytes())
+
+
+def _sweep(console: Console, better: Better, source: Path, output: Path) -> None:
+    """What a file that was replaced kept in others is no longer read: those that bear its name go, of others it is said."""
+    from ...backends.onnx.file.external import unchanged_files
+
+    if output.resolve() != source.resolve():
+        return
+    for path in unchanged_files(better.imported.model.folder, better.imported.model.files):
+        if path.name.startswith(f"{source.name}."):
+            path.unlink()
+            console.say(f"removed {path}, which the file before kept its weights in")
+        else:
+            console.say(f"note: {output} has its weights inside, and reads '{path}' no longer")
 
 
 def _report(console: Console, better: Better, source: Path, output: Path, as_json: bool) -> None:

@@ -26,7 +26,7 @@ from ..files.onnx_file import export_onnx
 from ..files.weights import WEIGHT_FILES, check_numbers, write_weights
 from ..planning.advice import advise
 from ..planning.budget import Budget
-from ..planning.certificate import Certificate, certify, latency_lines, lines_of
+from ..planning.certificate import Certificate, certify, far_off, latency_lines, lines_of
 from ..planning.plan_file import PlanFile, check_splits, read_plan, write_plan
 from ..planning.race import Races
 from ..planning.search import Planned, plan_network
@@ -163,6 +163,8 @@ def command(console: Console, request: Request, given: PlanOptions, advice: bool
         emit_json(head | answer.certificate.as_json())
     else:
         _print(answer.certificate)
+    for line in far_off(answer.certificate):
+        console.say(f"warning: {line}")
     if answer.made is not None:
         answer.made.check()
 
@@ -214,7 +216,7 @@ def _answer(console: Console, request: Request, budget: Budget | None, source: P
     entering = entering_from(console, request, graph, inputs.files, imagenet=inputs.imagenet)
     calibration = read_calibration(graph, *inputs, entering=entering, say=console.say)
     if not calibration.is_real:
-        console.say("no --calibration: ranks come from the weights alone, and errors are measured on random inputs")
+        console.say("no --calibration: ranks come from the weights alone, errors are measured on random inputs and not predicted")
     layers = splittable_layers(graph, usual_sizes(graph))
     made: Planned | None = None
     if budget is None:
@@ -256,7 +258,8 @@ def _picture(answer: Answer, budget: Budget, made: Planned) -> str:
 
 
 def _marks(answer: Answer, made: Planned) -> list[tuple[str, tuple[float, float]]]:
-    marks = [("plan, predicted", (made.share, made.inserted.plan.error))]
+    known = any(line.predicted is not None for line in answer.certificate.outputs)
+    marks = [("plan, predicted" if known else "plan, by weights alone", (made.share, made.inserted.plan.error))]
     return marks + [(f"measured, {line.inputs}", (made.share, line.relative)) for line in answer.certificate.outputs]
 
 
@@ -264,7 +267,8 @@ def _seen(answer: Answer) -> Report:
     """The splits as one pass: rewrites of layers, each with its errors, and those that were not faster as declined."""
     rewrites = tuple(
         Rewrite(
-            f"{line.split}: error {line.predicted:.2g} predicted, {line.measured:.2g} measured, {line.accumulated:.2g} accumulated",
+            f"{line.split}: error {'not' if line.predicted is None else f'{line.predicted:.2g}'} predicted, {line.measured:.2g} measured, "
+            f"{line.accumulated:.2g} accumulated",
             line.name,
             (),
             (),
@@ -281,7 +285,8 @@ def _seen(answer: Answer) -> Report:
 
 
 def _print(found: Certificate) -> None:
-    rows = [(line.name, line.split, *(f"{e:.4f}" for e in (line.predicted, line.measured, line.accumulated))) for line in found.layers]
+    shown = [(line, (line.predicted, line.measured, line.accumulated)) for line in found.layers]
+    rows = [(line.name, line.split, *("-" if e is None else f"{e:.4f}" for e in errors)) for line, errors in shown]
     print_table(rows, ("layer", "split", "predicted", "measured", "accumulated"))
     for line in lines_of(found):
         tell(line)

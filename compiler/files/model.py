@@ -96,7 +96,7 @@ def _with_weights(graph: Graph, path: Path, model: str, zoo: Mapping[str, ZooEnt
 
     arrays = load_arrays(path)
     if model not in zoo or not is_foreign(graph, arrays):
-        return bind_weights(graph, arrays, str(path))
+        return bind_weights(graph, arrays, str(path), say=say)
     names = zoo[model].checkpoint
     tables = {name: entry.checkpoint for name, entry in zoo.items() if isinstance(entry.checkpoint, Checkpoint)}
     if not isinstance(names, Checkpoint):
@@ -104,7 +104,7 @@ def _with_weights(graph: Graph, path: Path, model: str, zoo: Mapping[str, ZooEnt
     found = translate(graph, arrays, names)
     like = [name for name in same_modules(arrays, tables) if name != model]
     hint = f"its names are those of {' or '.join(like)}" if like else ""
-    loaded = bind_weights(graph, found.arrays, str(path), found.theirs, hint)
+    loaded = bind_weights(graph, found.arrays, str(path), found.theirs, hint, say)
     say(f"read {path} by PyTorch's names; {found.remark}")
     return loaded
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import zipfile
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ...ir.op import no_rounding
 from ...ir.ops.leaf import PARAM
 from ...ir.ops.quantize import QUANTIZE_LINEAR
 from ...ir.ops.select import GATHER
-from ...ir.types import DTYPES, Array, TensorType, is_floating, plain, range_of
+from ...ir.types import DTYPES, Array, TensorType, is_floating, plain, range_of, widened
 from ...ir.weights import Weights
 from ..dsl.zoo_entry import Checkpoint
 from . import pytorch_file
@@ -106,11 +107,18 @@ def _in_file(arrays: dict[str, Array], suffix: str, said: Mapping[str, str] | No
     return npz_bytes(arrays) if suffix == ".npz" else _safetensors().save(arrays, said)
 
 
-def bind_weights(graph: Graph, arrays: Mapping[str, Array], source: str, theirs: Mapping[str, str] | None = None, hint: str = "") -> Graph:
+def bind_weights(
+    graph: Graph,
+    arrays: Mapping[str, Array],
+    source: str,
+    theirs: Mapping[str, str] | None = None,
+    hint: str = "",
+    say: Callable[[str], None] = lambda line: None,
+) -> Graph:
     """The graph with its parameters' values taken from `arrays`; `theirs` are the names that the file had, by ours,
-    and `hint` ends the complaint where they do not fit.
+    and `hint` ends the complaint where they do not fit. Floats of another width are cast, and `say` gets how many.
 
-    Raises: InvalidInput listing every missing, extra and mis-shaped name, or the first parameter that holds NaN.
+    Raises: InvalidInput listing every missing, extra and mis-shaped name, or the first parameter that holds NaN, or does not fit its type.
     """
     params = {node.name: node for node in graph.params}
     known = {name: f"{theirs[name]} (here {name})" if theirs and name in theirs else name for name in params}
@@ -130,10 +138,14 @@ def bind_weights(graph: Graph, arrays: Mapping[str, Array], source: str, theirs:
     def bound(node: Node, operands: tuple[Node, ...]) -> Node:
         if node.kind is not PARAM:
             return node.reading(operands)
-        return node.like(op=given(node.op), weights=Weights.of(_of_type(arrays[node.name], node.typed), node.name))
+        return node.like(op=given(node.op), weights=Weights.of(_of_type(arrays[node.name], node.typed, source), node.name))
 
+    others = [(arrays[name], node.typed) for name, node in params.items() if _is_cast(arrays[name], node.typed)]
+    cast = Counter((array.dtype.name, DTYPES[type_.dtype].name) for array, type_ in others)
     loaded = graph.rebuild(bound)
     check_numbers(loaded)
+    for (have, want), count in cast.items():
+        say(f"{source}: {count} of {len(params)} parameters are {have}, cast to {want}")
     return loaded
 
 
@@ -184,12 +196,26 @@ def _stored(weights: Weights) -> Array:
     return plain(weights.drawn()) if weights.type.is_stored else weights.drawn()
 
 
-def _of_type(array: Array, type_: TensorType) -> Array:
-    return np.asarray(array, DTYPES[type_.dtype], order="C")
+def _is_cast(array: Array, type_: TensorType) -> bool:
+    """Whether floats have to be made narrower or wider."""
+    return type_.is_float and array.dtype != DTYPES[type_.dtype]
+
+
+def _of_type(array: Array, type_: TensorType, source: str) -> Array:
+    """Raises: InvalidInput for a number that is finite and would not be."""
+    with np.errstate(over="ignore"):
+        made = np.asarray(array, DTYPES[type_.dtype], order="C")
+    if _is_cast(array, type_) and (lost := np.isfinite(widened(array)) & ~np.isfinite(widened(made))).any():
+        raise InvalidInput(f"'{source}' holds {float(array[lost].flat[0]):g}, beyond the range of {type_.dtype}")
+    return made
 
 
 def _fits(array: Array, type_: TensorType) -> bool:
-    if array.shape != type_.shape or TensorType.of(array).dtype != type_.in_bytes.dtype:
+    if array.shape != type_.shape:
+        return False
+    if type_.is_float and is_floating(array):
+        return True
+    if TensorType.of(array).dtype != type_.in_bytes.dtype:
         return False
     least, most = range_of(DTYPES[type_.dtype]) if type_.is_stored and array.size else (0, 0)
     return not type_.is_stored or not array.size or (least <= int(array.min()) and int(array.max()) <= most)

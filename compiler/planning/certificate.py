@@ -20,17 +20,20 @@ from .race import Races, race
 from .sensitivity import readouts
 from .study import BottleneckPlan, Insertion
 
-__all__ = ["Certificate", "LayerErrors", "OutputErrors", "certify", "latency_lines", "lines_of"]
+__all__ = ["Certificate", "LayerErrors", "OutputErrors", "certify", "far_off", "latency_lines", "lines_of"]
+
+FAR = 3.0  # times the prediction: trained networks on photographs stay within 2.5
+SMALL_ERROR = 0.01  # of the deviation or the size, which nobody minds
 
 
 @dataclass(frozen=True, slots=True)
 class LayerErrors:
-    """A layer's relative errors, as shares of its outputs' deviation: predicted, measured on the exact input, and on the
-    planned network's own."""
+    """A layer's relative errors, as shares of its outputs' deviation: predicted (None where weights alone decided: what images make of
+    them is not known), measured on the exact input, and on the planned network's own."""
 
     name: str
     split: str
-    predicted: float
+    predicted: float | None
     measured: float
     accumulated: float
 
@@ -42,7 +45,7 @@ class OutputErrors:
 
     inputs: str
     images: int
-    predicted: float
+    predicted: float | None
     relative: float
     spread: float | None
     top1: float | None
@@ -88,19 +91,21 @@ def certify(inserted: Insertion, calibration: Calibration, images: int, races: R
     """Run both networks on `images` of the calibration inputs and as many held out, and time them."""
     sets = {"calibration": calibration.fit, "held out": calibration.held_out} if calibration.is_real else {"random": calibration.fit}
     sums = {name: {layer: _Sums() for layer in inserted.plan.splits} for name in sets}
-    outputs = [_output_line(name, inserted, {key: array[:images] for key, array in sets[name].items()}, sums[name]) for name in sets]
+    error = inserted.plan.error if calibration.is_real else None
+    outputs = [_output_line(name, error, inserted, {key: array[:images] for key, array in sets[name].items()}, sums[name]) for name in sets]
     *_, unseen = sums.values()  # calibration inputs are those that the splits were fitted on
     one = next(iter(batched(inserted.before, calibration.fit, 1)))
     latency = {engine.name: race(inserted.before, inserted.after, one, engine, races.threads, races.turns) for engine in races.engines}
-    return Certificate(_layer_lines(inserted.plan, unseen), outputs, _costs(inserted), latency)
+    lines = _layer_lines(inserted.plan, unseen, is_known=calibration.is_real)
+    return Certificate(lines, outputs, _costs(inserted), latency)
 
 
-def _layer_lines(plan: BottleneckPlan, sums: Mapping[str, _Sums]) -> list[LayerErrors]:
+def _layer_lines(plan: BottleneckPlan, sums: Mapping[str, _Sums], *, is_known: bool) -> list[LayerErrors]:
     return [
         LayerErrors(
             name,
             str(split),
-            float(np.sqrt(plan.lost[name])),
+            float(np.sqrt(plan.lost[name])) if is_known else None,
             float(np.sqrt(sums[name].local / sums[name].variance)),
             float(np.sqrt(sums[name].accumulated / sums[name].variance)),
         )
@@ -115,7 +120,9 @@ def _costs(inserted: Insertion) -> dict[str, tuple[int, int]]:
     return {"macs": (before.macs, after.macs), "params": (before.params, after.params), "arena": (arenas[0], arenas[1])}
 
 
-def _output_line(inputs: str, inserted: Insertion, arrays: Mapping[str, Array], sums: Mapping[str, _Sums]) -> OutputErrors:
+def _output_line(
+    inputs: str, predicted: float | None, inserted: Insertion, arrays: Mapping[str, Array], sums: Mapping[str, _Sums]
+) -> OutputErrors:
     batches = list(batched(inserted.before, arrays, 1))
     pairs = [_run_both(inserted, batch, sums) for batch in each(f"both networks on {inputs} inputs", batches)]
     ends = [[np.concatenate([pair[side][i] for pair in pairs]) for i in range(len(pairs[0][0]))] for side in (0, 1)]
@@ -125,7 +132,7 @@ def _output_line(inputs: str, inserted: Insertion, arrays: Mapping[str, Array], 
     top1, top5 = next((top for top in tops if top[0] is not None), (None, None))
     count = len(ends[0][0])
     return OutputErrors(
-        inputs, count, inserted.plan.error, _root(error, size), _root(error, spread) if count > 1 and spread > 0 else None, top1, top5
+        inputs, count, predicted, _root(error, size), _root(error, spread) if count > 1 and spread > 0 else None, top1, top5
     )
 
 
@@ -184,7 +191,29 @@ def lines_of(certificate: Certificate) -> Iterable[str]:
     for line in certificate.outputs:
         tops = f", top-1 {line.top1:.0%}, top-5 {line.top5:.0%}" if line.top1 is not None and line.top5 is not None else ""
         spread = f" ({line.spread:.3g} of the spread between images)" if line.spread is not None else ""
-        yield f"output error on {line.images} {line.inputs}: predicted {line.predicted:.3g}, measured {line.relative:.3g}{spread}{tops}"
+        predicted = f"predicted {line.predicted:.3g}" if line.predicted is not None else "not predicted"
+        yield f"output error on {line.images} {line.inputs}: {predicted}, measured {line.relative:.3g}{spread}{tops}"
+
+
+def far_off(certificate: Certificate) -> Iterable[str]:
+    """What was measured to be far from its prediction, which then is none to choose by; a sentence a line."""
+    for layer in certificate.layers:
+        if layer.predicted is not None and _is_far(layer.predicted, layer.measured):
+            yield _sentence(layer.name, layer.predicted, layer.measured)
+    for line in certificate.outputs:
+        if line.predicted is not None and _is_far(line.predicted, line.relative):
+            yield _sentence(f"the outputs on {line.images} {line.inputs}", line.predicted, line.relative)
+
+
+def _is_far(predicted: float, measured: float) -> bool:
+    return measured > SMALL_ERROR and measured > FAR * predicted
+
+
+def _sentence(what: str, predicted: float, measured: float) -> str:
+    return (
+        f"{what}: an error of {predicted:.2g} was predicted and {measured:.2g} measured; calibrate with more inputs like those "
+        "that the network will see, or exclude it"
+    )
 
 
 def latency_lines(certificate: Certificate) -> Iterable[str]:

@@ -13,6 +13,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,18 @@ from .limits import Limits
 if TYPE_CHECKING:
     from onnx import TensorProto
 
-__all__ = ["FileRange", "FileState", "Parts", "check_files", "copy_files", "is_location", "open_below", "range_of", "read_range"]
+__all__ = [
+    "FileRange",
+    "FileState",
+    "Parts",
+    "check_files",
+    "copy_files",
+    "is_location",
+    "open_below",
+    "range_of",
+    "read_range",
+    "unchanged_files",
+]
 
 KEYS = ("location", "offset", "length", "checksum")
 MAX_DIGITS = 19  # of a 63-bit number
@@ -149,6 +161,16 @@ def copy_files(folder: Path, states: Mapping[Parts, FileState], target: Path) ->
             except OSError as error:
                 raise unwritable(place, error) from error
             write_together(place.parent, {place.name: _chunks(file)})
+
+
+def unchanged_files(folder: Path, states: Mapping[Parts, FileState]) -> list[Path]:
+    """Those of a model's external files that are still what they were when it was read: nothing has been written in their place."""
+    found = list[Path]()
+    for parts, state in states.items():
+        with suppress(OSError, InvalidModel), os.fdopen(open_below(folder, parts, _name(parts)), "rb", buffering=0) as file:
+            if _state(file.fileno()) == state:
+                found.append(folder.joinpath(*parts))
+    return found
 
 
 def _holds(path: Path, file: io.FileIO) -> bool:

@@ -86,8 +86,8 @@ class Cache:
             return f"{self.folder} belongs to another user; set {PLACE} to a directory of your own, or to off"
         if about.st_mode & OTHERS_WRITE:
             return f"others can write to {self.folder}, and what is kept gets executed; set {PLACE} to a directory of your own, or to off"
-        if not os.access(self.folder, os.W_OK | os.X_OK):
-            return f"{self.folder} cannot be written; set {PLACE} to another directory, or to off"
+        if not os.access(self.folder, os.R_OK | os.X_OK):  # what cannot be written is read all the same
+            return f"{self.folder} cannot be read; set {PLACE} to another directory, or to off"
         return ""
 
     def get(self, key: str) -> bytes | None:

@@ -101,6 +101,19 @@ def test_weights_beside_the_file_come_into_it(tmp_path: Path):
     assert not any(tensor.external_data for tensor in onnx.load(output, load_external_data=False).graph.initializer)
 
 
+@pytest.mark.parametrize(("place", "remains"), [("net.onnx.data", False), ("shared.bin", True)])
+def test_what_a_file_kept_its_weights_in_goes_with_it(tmp_path: Path, place: str, remains: bool):
+    """A file of another name may be another model's too."""
+    source = tmp_path / "net.onnx"
+    model = onnx.load(TORCH / "external_dynamo20.onnx")
+    onnx.save_model(model, source, save_as_external_data=True, location=place, size_threshold=0)
+    done = convc("optimize", source, source)
+    assert done.code == 0, done.err
+    assert (tmp_path / place).exists() == remains
+    assert ("has its weights inside, and reads" if remains else "removed") in done.err
+    assert convc("verify", source, "-b", "onnx").code == 0
+
+
 def test_weights_beside_a_file_that_cannot_be_improved_come_along(tmp_path: Path):
     for folder in ("from/data", "to/data", "foreign/data"):
         (tmp_path / folder).mkdir(parents=True)

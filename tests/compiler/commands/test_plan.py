@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from convc.compiler.planning.advice import PUBLISHED
+from convc.compiler.planning.certificate import Certificate, LayerErrors, OutputErrors, far_off
 from convc.models.googlenet import STAGES
 from convc.tests.support.places import DATA
 from convc.tests.support.shell import convc, refused
@@ -87,6 +88,27 @@ def test_a_pipe_takes_the_plan(folder, tmp_path):
     assert done.code == 0, done.err
     assert json.loads(os.read(reader, 1 << 16))["budget"] == "params 0.7"
     os.close(reader)
+
+
+def test_of_weights_alone_nothing_is_predicted(folder):
+    """Once 3.5e-06 was, of layers that then lost 0.036."""
+    done = convc("plan", "net.py:net", "--macs", "0.5", "--no-measure", "--runs", "1", cwd=folder)
+    assert "measured on random inputs and not predicted" in done.err
+    assert "output error on 4 random: not predicted, measured 0." in done.out
+    rows = [line.split() for line in done.out.splitlines() if line.split()[0] in "bcd"]
+    assert rows
+    assert {row[-3] for row in rows} == {"-"}
+    assert "warning" not in done.err
+
+
+def test_what_is_far_from_its_prediction_is_said():
+    layers = [LayerErrors("near", "", 0.1, 0.25, 0.3), LayerErrors("far", "", 0.07, 0.93, 1.0), LayerErrors("small", "", 1e-6, 1e-3, 1e-3)]
+    outputs = [OutputErrors("held out", 4, 0.01, 0.02, None, None, None), OutputErrors("calibration", 4, 0.01, 0.4, None, None, None)]
+    found = list(far_off(Certificate(layers, outputs, {}, {})))
+    assert [line.split(";")[0] for line in found] == [
+        "far: an error of 0.07 was predicted and 0.93 measured",
+        "the outputs on 4 calibration: an error of 0.01 was predicted and 0.4 measured",
+    ]
 
 
 def test_an_error_bound_and_other_budgets(folder):

@@ -7,6 +7,7 @@ import re
 import zipfile
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -211,3 +212,22 @@ def test_a_number_type_that_numpy_does_not_have(tmp_path: Path):
 def test_an_unknown_suffix(tmp_path: Path):
     (tmp_path / "w.bin").write_bytes(b"")
     refused(convc("summary", "resnet18", "--weights", tmp_path / "w.bin"), 3, "none of .safetensors, .npz, .pt and .pth")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_floats_of_another_width_are_cast_and_that_is_said(tmp_path, dtype):
+    weights = np.float32([[1, 2, 0.5, -4]]).astype(np.dtype(getattr(ml_dtypes, dtype, dtype)))
+    save_file({"w": weights}, tmp_path / "w.safetensors")
+    (tmp_path / "net.cir").write_text("graph @g(%x: f32[N,4]) {\n  %w = param : f32[1,4]\n  %y = dense(%x, %w)\n  return %y\n}\n")
+    np.save(tmp_path / "x.npy", np.ones((1, 4), np.float32))
+    done = convc("run", "net.cir", "--weights", "w.safetensors", "-i", "x.npy", "-b", "reference", "-o", "y.npz", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert f"w.safetensors: 1 of 1 parameters are {dtype}, cast to float32" in done.err
+    assert np.load(tmp_path / "y.npz")["y"].tolist() == [[-0.5]]
+
+
+def test_a_number_that_the_narrower_type_does_not_have_is_refused(tmp_path):
+    save_file({"w": np.full((1, 4), 1e300)}, tmp_path / "w.safetensors")
+    (tmp_path / "net.cir").write_text("graph @g(%x: f32[N,4]) {\n  %w = param : f32[1,4]\n  %y = dense(%x, %w)\n  return %y\n}\n")
+    done = convc("run", "net.cir", "--weights", "w.safetensors", "-b", "reference", cwd=tmp_path)
+    refused(done, 3, "'w.safetensors' holds 1e+300, beyond the range of f32")

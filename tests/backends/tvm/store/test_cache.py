@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -129,6 +130,33 @@ def test_a_directory_of_another_user_is_not_used(tmp_path: Path) -> None:
         folder = tmp_path
         os.chown(folder, 1, -1)
     assert "belongs to another user; set CONVC_CACHE" in usable_cache({"CONVC_CACHE": str(folder)})[1]
+
+
+ENTRY = f"kernel_{0:032x}"
+
+
+def test_a_directory_that_cannot_be_written_is_read() -> None:
+    """As a user who may: root may write everywhere."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:  # where pytest keeps its folders others may not go
+        place = Path(name)
+        made = Cache(place, 1 << 20)
+        made.put(ENTRY, b"content")
+        user = os.getuid() or 65534
+        for path in (place, *place.iterdir()):
+            os.chown(path, user, -1)
+        place.chmod(0o555)
+        before = os.getresuid()
+        os.setresuid(user, user, before[2])
+        try:
+            cache, obstacle = usable_cache({"CONVC_CACHE": name})
+            assert (cache, obstacle) == (Cache(place, 2048 << 20), "")
+            assert cache.get(ENTRY) == b"content"
+            cache.put(ENTRY, b"other")
+            cache.trim()
+            assert cache.get(ENTRY) == b"content"
+        finally:
+            os.setresuid(*before)
+            place.chmod(0o755)
 
 
 def test_a_directory_that_cannot_be_made_is_not_used(tmp_path: Path) -> None:
