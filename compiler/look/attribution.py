@@ -13,7 +13,7 @@ from ..engines.engine import Engine
 from .backward import GRADIENT, Way, looking_back
 from .colours import about_grey, enlarged, signed_over, strongest
 from .photograph import Photograph, field_box, fields_in
-from .running import started
+from .running import repeated, started
 from .sheet import Framed, Look, boxed, cropped, sheet
 from .strongest import place_of
 from .units import Unit, image_of, layer_named
@@ -32,7 +32,7 @@ def projection(
     """
     back = looking_back(graph, way, unit.layer, unit.channel, unit.at, times_input=way is GRADIENT)
     run = started(back, engine, threads)
-    got = run({back.inputs[0].name: photo.values})
+    got = run({back.inputs[0].name: repeated(back, photo.values)})
     value, seen = (got[node.name][0] for node in back.outputs)
     at = unit.at if unit.at is not None else place_of(value[0])
     fields = fields_in(graph, image := image_of(graph))[layer_named(graph, unit.layer)]

@@ -10,7 +10,7 @@ from ..engines.engine import Engine
 from .backward import ending
 from .colours import enlarged, heat_over, sequential
 from .photograph import Photograph
-from .running import started
+from .running import repeated, started
 from .sheet import Framed, Look, scaled_up, sheet
 from .units import image_of, last_map, maps_of, need_unit, score_of
 
@@ -52,7 +52,7 @@ def class_map(
     """`grad_cam` over the photograph. Raises: as `grad_cam`."""
     network = grad_cam(graph, class_, layer)
     run = started(network, engine, threads)
-    got = run({network.inputs[0].name: photo.values})
+    got = run({network.inputs[0].name: repeated(network, photo.values)})
     score, cam = (got[node.name][0] for node in network.outputs)
     plane, name = cam[0], layer or last_map(graph).name
     strongest = float(plane.max())

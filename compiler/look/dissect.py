@@ -92,7 +92,7 @@ def _look(
     rows = [
         f"unit {int(unit)}  {legible(concepts[best[unit]])}  IoU {ious[unit]:.3f}" for unit in order[: max(10, min(len(detectors), 40))]
     ]
-    note = f"bright where the unit is on (the strongest {quantile:.3%} of places), outlined where the concept is; Bau et al. 2017"
+    note = f"bright: on, {quantile:.2%} of places; outline: the concept; Bau et al. 2017"
     figures = {
         "layer": layer,
         "pictures": len(pictures),

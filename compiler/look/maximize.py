@@ -19,7 +19,7 @@ from .units import Unit, image_of
 
 __all__ = ["Pixels", "maximize"]
 
-STEPS = 48
+STEPS = 40
 RATE = 0.35  # deviations of the brightest from the darkest pixel, over the steps' number
 GRAIN = 0.02  # of the range: noise to begin with, for a flat picture has no slope that tells its pixels apart
 WIDE = 384  # pixels that the picture is enlarged to, at least
@@ -65,7 +65,7 @@ def maximize(
     step = ascent_step(graph, unit.layer, unit.channel, decay)
     low, high = pixels.entering(0.0), pixels.entering(1.0)
     draws = np.random.default_rng(seed)
-    shape = (1, *image.typed.with_sizes(dict.fromkeys(graph.symbols, 1)).concrete()[1:])
+    shape = image.typed.with_sizes(dict.fromkeys(graph.symbols, 1)).concrete()
     grey = pixels.entering(0.5) + GRAIN * (high - low) * draws.standard_normal(shape)
     start = grey.astype(DTYPES[image.typed.dtype])
     rate = RATE * float((high - low).max()) / steps**0.5

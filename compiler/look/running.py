@@ -12,7 +12,7 @@ from ...ir.types import Array
 from ..engines.engine import Engine, Run
 from ..engines.optimize import optimize
 
-__all__ = ["BATCH", "batches", "ending_at", "started"]
+__all__ = ["BATCH", "batches", "ending_at", "repeated", "started"]
 
 BATCH = 16  # pictures at once
 
@@ -26,6 +26,12 @@ def started(graph: Graph, engine: Engine, threads: int | None = None) -> Run:
 def ending_at(graph: Graph, names: Sequence[str]) -> Graph:
     """The graph that gives these values and computes no more than they need."""
     return Graph.of(graph.name, graph.inputs, [graph.by_name[name] for name in names], graph.nodes)
+
+
+def repeated(graph: Graph, picture: Array) -> Array:
+    """A picture [1,C,H,W] as often as the graph takes pictures, where that is a number."""
+    count = graph.inputs[0].typed.shape[0]
+    return np.repeat(picture, count, 0) if isinstance(count, int) else picture
 
 
 def batches(graph: Graph, run: Run, pictures: Iterable[Array], count: int = BATCH) -> Iterator[tuple[int, Mapping[str, Array]]]:

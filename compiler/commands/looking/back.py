@@ -9,7 +9,7 @@ from ...files.model import Request
 from ...look.attribution import projection
 from ...look.backward import Way
 from ...look.photograph import Photograph
-from ...look.running import ending_at, started
+from ...look.running import ending_at, repeated, started
 from ..console import Console
 from ..pictures import PictureOptions
 from .options import Which, Wish, finish, loaded, which
@@ -30,5 +30,5 @@ def look_back(console: Console, request: Request, asked: Wish, pictures: Picture
 def top_class(graph: Graph, scores: Node, photo: Photograph, asked: Wish) -> int:
     """The class with the highest score."""
     run = started(seen := ending_at(graph, [scores.name]), asked.engine(), asked.threads)
-    values = run({seen.inputs[0].name: photo.values})[scores.name]
+    values = run({seen.inputs[0].name: repeated(seen, photo.values)})[scores.name]
     return int(values.reshape(values.shape[0], values.shape[1], -1).mean(2)[0].argmax())

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
 from ....ir.errors import InvalidInput, UsageError
 from ....ir.legible import legible
+from ....ir.memory import need_bytes
 from ....ir.types import Array, TensorType
 from ...files.images import NOT_AN_IMAGE, Preparing, is_image, load_image, opened_upright
 from ...look.dissect import Masked, compared_size
 from ...look.units import image_of
-from .photographs import PhotographReader, Shots
+from .photographs import DRAWN, PhotographReader, Shots
 
 __all__ = ["concepts_in", "labelled"]
 
@@ -43,6 +45,9 @@ def labelled(reading: PhotographReader, concepts: Concepts) -> list[Masked]:
     Raises: InvalidInput for a mask that cannot be read, or is of another size than its photograph; and where no mask has a photograph.
     """
     found: list[Masked] = []
+    rows, cols = (dim for dim in image_of(reading.shots.graph).typed.shape[2:] if isinstance(dim, int))
+    each = 3 * max(DRAWN, rows) * max(DRAWN, cols) + len(concepts) * math.prod(compared_size(rows, cols))
+    need_bytes(f"the {len(reading.paths)} pictures with their masks", each * len(reading.paths), "give a part of them")
     for path, photo in reading.with_paths():
         masks = {name: _mask(of[path.stem], path, reading.shots) for name, of in concepts.items() if path.stem in of}
         found.append(Masked(photo, masks))

@@ -24,7 +24,7 @@ from ...look.units import image_of
 from ..console import Console
 from ..pictures import PictureOptions, preparing_from
 
-__all__ = ["PhotographReader", "Shots", "for_pictures", "photographs_in", "pixels_of", "shots_for"]
+__all__ = ["DRAWN", "PhotographReader", "Shots", "for_pictures", "photographs_in", "pixels_of", "shots_for"]
 
 DRAWN = 448  # rows or columns that a photograph is drawn with, or nearly
 NAMED = 3  # broken files that are named; all are counted

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 from convc.tests.support.looking import NET, figures, masks_in, photographs_in, pixels_of
 from convc.tests.support.shell import convc as run
@@ -63,6 +66,27 @@ def test_an_onnx_file_says_the_same(place, way):
             assert theirs[key] == pytest.approx(value, rel=1e-4, abs=1e-6)
         elif key not in ("model", "max", "mean", "active", "sizes", "means", "best", "map", "drops"):
             assert theirs[key] == value, key
+
+
+@pytest.mark.parametrize("way", ["maps", "best", "deconvnet", "gradient", "gradcam", "maximize", "occlusion"])
+def test_a_network_for_three_pictures_at_once_says_the_same(place, way):
+    mine = figures(look(place, way, *WAYS[way], "--json"))
+    theirs = figures(look(place, way, *WAYS[way], "--json", "--input", "image:3,3,24,24"))
+    for key in set(mine) & {"value", "score", "shown", "largest", "at", "field"}:
+        assert theirs[key] == pytest.approx(mine[key], rel=1e-4), key
+
+
+def test_a_class_is_named_as_weights_name_it(place):
+    saved = place / "named.safetensors"
+    assert run("export", "net.py:small", "-o", saved, cwd=place).code == 0
+    arrays = load_file(saved)
+    save_file(
+        arrays, saved, {"convc": json.dumps({"mean": [0.5] * 3, "deviation": [0.25] * 3, "classes": ["owl", "cat", "dog", "ox", "elk"]})}
+    )
+    words = ("photos/photo0.png", "--weights", saved)
+    assert figures(look(place, "gradcam", *words, "--class", "dog", "--json"))["class"] == 2
+    assert "class 2 (dog)" in look(place, "gradcam", *words, "--class", "dog", "-o", "named.png").out
+    refused(look(place, "gradcam", *words, "--class", "dig", "-q", "--json"), 2, "there is no class 'dig'", "did you mean dog?")
 
 
 def test_what_the_unit_sees_holds_what_excites_it(place):
