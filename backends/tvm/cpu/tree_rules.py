@@ -234,8 +234,9 @@ def _places(root: Node, leaves: tuple[Node, ...], split: int) -> dict[Node, Any]
 
 
 def _blocked(around: Surroundings, root: Node, found: _Together) -> Work | None:
-    """Only what element-wise kernels of their own cannot."""
-    if all(node.kind in STEPS for node in found.inside) or (places := _places_in_blocks(around, root, found)) is None:
+    """What a batch norm's way back is made of is left to its own kernel: steps alone, by channels' numbers."""
+    places = _places_in_blocks(around, root, found)
+    if places is None or (all(node.kind in STEPS for node in found.inside) and "channel" in places.values()):
         return None
     given, arguments, full, tree = _read_in_blocks(root, found, places, extents(root)[0])
     kernel = blocked_tree.of(batch_of(root), *extents(root), tree)

@@ -81,3 +81,17 @@ def test_the_way_back_through_a_gate_of_channels() -> None:
     }""")
     assert calls(graph) == ["pack input", "max pool", "pack input", "image sums", "by image", "unpack mul"]
     build_and_hold(graph, {"N": 1}, {"N": 3})
+
+
+def test_the_way_back_through_a_tanh() -> None:
+    """Steps alone, of which no chain reads a value twice."""
+    graph = typed_graph("""graph @g(%x: f32[N,20,6,6], %g: f32[N,20,6,6]) {
+      %one = param {init=full, value=1.0} : f32[]
+      %y = max_pool(%x) {kernel=[1,1]}
+      %square = mul(%y, %y)
+      %less = sub(%one, %square)
+      %back = mul(%g, %less)
+      return %back
+    }""")
+    assert calls(graph) == ["pack input", "max pool", "pack input", "elements together", "unpack mul"]
+    build_and_hold(graph, {"N": 1}, {"N": 3})
