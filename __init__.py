@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .compiler.look.backward import input_gradient as input_gradient
     from .compiler.look.cam import grad_cam as grad_cam
     from .compiler.report.figure.svg import draw as draw
+    from .compiler.report.network_summary import summary as summary
     from .compiler.training.optimizers import adam as adam
     from .compiler.training.optimizers import sgd as sgd
     from .compiler.training.step import training_step as training_step
@@ -76,13 +77,14 @@ _HOME = {
     "parse_graph": ".ir.parser",
     "print_graph": ".ir.printer",
     "scope": ".compiler.dsl.trace",
+    "summary": ".compiler.report.network_summary",
     "sgd": ".compiler.training.optimizers",
     "training_step": ".compiler.training.step",
     "verify": ".compiler.checking.verify",
 }
 _TAKE_GRAPHS = (
     *("ascent_step", "compile", "compile_network", "deconvnet", "draw", "export_onnx", "grad_cam", "guided_backpropagation"),
-    *("input_gradient", "optimize", "print_graph", "verify"),
+    *("input_gradient", "optimize", "print_graph", "summary", "verify"),
 )
 
 

@@ -201,7 +201,27 @@ class Graph:
         return drawn
 
     def __repr__(self) -> str:
-        return f"<graph @{self.name}: {len(self.nodes)} nodes>"
+        """About the IR text, up to a screen of it; `print_graph` has all, to be read back."""
+        from .shown import SCREEN
+
+        whole = [node for node in self.nodes if node.kind is not INPUT]
+        nodes = whole if len(whole) <= SCREEN else whole[: SCREEN - 4]
+        left = len(whole) - len(nodes)
+        more = [f"  ... {left:,} more nodes; cc.print_graph has them all"] if left else []
+        inputs = ", ".join(f"%{node.name}: {node.type}" for node in self.inputs)
+        outputs = ", ".join(f"%{node.name}" for node in self.outputs)
+        return "\n".join([f"graph @{self.name}({inputs}) {{", *map(_line, nodes), *more, f"  return {outputs}", "}"])
+
+    def _repr_html_(self) -> str:
+        """For notebooks: a table of what computes, up to a screen of it. `cc.draw(graph)` is a figure."""
+        from .attributes import format_attributes
+        from .shown import html_table
+
+        ops = list(self.ops)
+        rows = [(n.name, n.kind.name, ", ".join(x.name for x in n.inputs), format_attributes(n.op), str(n.type or "")) for n in ops]
+        inputs, outputs = (", ".join(f"{node.name} {node.type or ''}" for node in nodes) for nodes in (self.inputs, self.outputs))
+        caption = f"@{self.name}: {inputs} -> {outputs}; {len(ops):,} ops, {sum(1 for _ in self.params):,} parameters"
+        return html_table(rows, ("value", "op", "of", "attributes", "type"), caption)
 
 
 def given_param(name: str, weights: Weights, origin: Origin) -> Node:
@@ -246,3 +266,14 @@ def _postorder(roots: Sequence[Node]) -> list[Node]:
             stack.append((node, True))
             stack.extend((operand, False) for operand in reversed(node.inputs) if operand not in done)
     return order
+
+
+def _line(node: Node) -> str:
+    """`  %name = op(%a, %b) {attributes} : type`, on one line whatever the names are."""
+    from .attributes import format_attributes
+    from .legible import escaped
+
+    operands = f"({', '.join(f'%{operand.name}' for operand in node.inputs)})" if node.inputs else ""
+    attributes = format_attributes(node.op)
+    type_ = f" : {node.type}" if node.type is not None else ""
+    return escaped(f"  %{node.name} = {node.kind.name}{operands}{' ' if attributes else ''}{attributes}{type_}", backslash=False)

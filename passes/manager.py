@@ -12,16 +12,18 @@ from dataclasses import dataclass
 from ..ir.errors import ConvcError, InvalidModel, OutOfMemory, PassFault, PassRolledBack, UsageError
 from ..ir.graph import Graph
 from ..ir.progress import each
+from ..ir.shown import html_table, text_table
 from ..ir.suggest import did_you_mean
 from ..ir.usual_sizes import counting_sizes
 from ..ir.verifier import verify_graph
 from .analysis.cost import GraphCost, graph_cost
-from .analysis.prices import Prices
+from .analysis.prices import Prices, duration
 from .catalog import PASSES, Pass
 from .rewriting.ledger import Decline, Ledger, Rewrite
 
-__all__ = ["ALL", "Check", "Stage", "Step", "known_pass", "run_pass", "run_passes", "select"]
+__all__ = ["ALL", "Check", "PassTrace", "Stage", "Step", "known_pass", "run_pass", "run_passes", "select"]
 
+HEADINGS = ("pass", "rewrites", "ms", "nodes", "multiply-adds", "parameters", "estimated")  # of a trace
 ALL = "*"  # the key of a cap on the rewrites of all passes together
 # Takes the graph before and after a pass; returns what is wrong with the second, or "".
 Check = Callable[[Graph, Graph], str]
@@ -64,6 +66,40 @@ class Stage:
     @property
     def cost(self) -> GraphCost:
         return graph_cost(self.graph, self.prices.sizes)
+
+
+class PassTrace(list[Stage]):
+    """What a pipeline did, as `cc.optimize` returns it: the stages in order, which show themselves as a table. `original` is the graph
+    before the first."""
+
+    def __init__(self, original: Graph, stages: Iterable[Stage]) -> None:
+        super().__init__(stages)
+        self.original = original
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """A line for each pass that changed something, after one for the graph as it came. Times are estimates for one core."""
+        made = [(s.name, str(len(s.rewrites)), f"{s.seconds * 1e3:.1f}", s.graph) for s in self if s.changed]
+        graphs = [("as it came", "", "", self.original), *made]
+        return [(name, rewrites, ms, f"{len(graph.nodes):,}", *self._figures(graph)) for name, rewrites, ms, graph in graphs]
+
+    def _figures(self, graph: Graph) -> tuple[str, str, str]:
+        if not self or any(node.type is None for node in graph.nodes):
+            return "", "", ""
+        prices = self[-1].prices
+        cost = graph_cost(graph, prices.sizes)
+        return f"{cost.macs:,}", f"{cost.params:,}", duration(prices.whole(graph))
+
+    @property
+    def headline(self) -> str:
+        changed = [stage for stage in self if stage.changed]
+        rewrites = sum(len(stage.rewrites) for stage in changed)
+        return f"@{self.original.name}: {len(changed)} of {len(self)} passes changed it, {rewrites} rewrites"
+
+    def __repr__(self) -> str:
+        return f"{self.headline}\n{text_table(self.rows(), HEADINGS)}"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.rows(), HEADINGS, self.headline)
 
 
 def run_passes(

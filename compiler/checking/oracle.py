@@ -11,11 +11,12 @@ import numpy as np
 from ...backends import reference
 from ...ir.errors import Mismatch
 from ...ir.graph import Graph
+from ...ir.shown import html_table
 from ...ir.types import Array
 from .noise import RUNS, follow, noise_level
 from .units import FACTORS, SIGMAS, UNIT
 
-__all__ = ["Agreement", "Oracle", "compare", "errors_over", "top_agreement"]
+__all__ = ["Agreement", "Agreements", "Oracle", "compare", "errors_over", "top_agreement"]
 
 TOP_FEWEST = 10  # outputs with fewer values have no meaningful top 5
 
@@ -73,6 +74,19 @@ class Agreement:
         steps = f", {self.turned:,} values before it rounded to the step beside" if self.turned else ""
         fault = f"; warning: {self.fault}" if self.fault else ""
         return f"{self.engine}: {self.output} {word}: {size}{odd}{steps}{top}{fault}"
+
+
+class Agreements(list[Agreement]):
+    """A line for each output, which show themselves as a table."""
+
+    def __repr__(self) -> str:
+        return "\n".join(map(str, self)) or "no outputs were compared"
+
+    def _repr_html_(self) -> str:
+        figures = [(f"{line.error:.2e}", f"{line.relative:.1e}", f"{line.worst:.2f}") for line in self]
+        heads = [(line.engine, line.output, "agrees" if line.agrees else "DIFFERS") for line in self]
+        rows = [(*head, *tail) for head, tail in zip(heads, figures, strict=True)]
+        return html_table(rows, ("engine", "output", "", "error", "of its scale", "of the tolerance"), "held to float64")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from .batches import close_to
 from .cut import Cut
 from .narrowing import in_range, loss_of, narrower_type, oracle_of_rewrite
 from .noise import noise_stream
-from .oracle import Agreement, Oracle, compare, errors_over
+from .oracle import Agreement, Agreements, Oracle, compare, errors_over
 from .steps import steps_of
 from .units import SIGMAS, UNIT, sizes_of
 
@@ -34,7 +34,7 @@ def verify(
     inputs: Mapping[str, Array] | None = None,
     seed: int = 0,
     exact: Mapping[str, Array] | None = None,
-) -> list[Agreement]:
+) -> Agreements:
     """Check that two graphs compute the same function, both in float64 on the same inputs; where one has narrower floats than the other,
     within what these may lose. `exact` are the float64 outputs of the first, where they are known.
 
@@ -58,7 +58,7 @@ def verify(
     # weights from a file were rounded to float32 once, and what a pass folded into them with it
     precision = narrower_type(graph, other) or narrower_type(other, graph) or ("f64" if _same_files(graph, other) else "f32")
     if precision == "f64" and (lines := _close_enough(graph, other, inputs, exact)):
-        return lines
+        return Agreements(lines)
     lines = compare_rewritten(graph, other, inputs, oracle_of_rewrite(graph, other, inputs, precision, seed), precision, seed)
     for line in lines:
         if not line.agrees:
@@ -66,7 +66,7 @@ def verify(
             raise Mismatch(f"{line}" + (f"; the first value that differs is {first.where}" if first else ""))
     _look_inside(graph, other, inputs, seed)
     _need_range(graph, other, inputs, seed)
-    return lines
+    return Agreements(lines)
 
 
 def _close_enough(graph: Graph, other: Graph, inputs: Mapping[str, Array], exact: Mapping[str, Array] | None) -> list[Agreement]:

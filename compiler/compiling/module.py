@@ -36,6 +36,10 @@ class Module:
         self._run = run
         self._takes_tensors = takes_tensors
 
+    def __repr__(self) -> str:
+        inputs, outputs = (", ".join(f"{node.name} {node.type}" for node in nodes) for nodes in (self.graph.inputs, self.graph.outputs))
+        return f"<module @{self.graph.name}: {inputs} -> {outputs}>"
+
     def __call__(self, *arrays: Any, **named: Any) -> Any:
         """The output, or a dict of them where there are several. Float arrays are cast to the input's type, tensors on a GPU are not.
 

@@ -8,8 +8,9 @@ parameters, which every layer that says the same shares; `init` is how filters a
 
 from __future__ import annotations
 
-from . import activations, norms, pools, products, ranks, reductions, shapes, transformer, values
+from . import activations, blocks, norms, pools, products, ranks, reductions, shapes, transformer, values
 from .activations import *  # noqa: F403
+from .blocks import *  # noqa: F403
 from .norms import *  # noqa: F403
 from .pools import *  # noqa: F403
 from .products import *  # noqa: F403
@@ -21,6 +22,7 @@ from .values import *  # noqa: F403
 
 __all__: list[str] = []
 __all__ += activations.__all__
+__all__ += blocks.__all__
 __all__ += norms.__all__
 __all__ += pools.__all__
 __all__ += products.__all__

@@ -18,7 +18,7 @@ from .user_line import file_line
 __all__ = ["Network", "network"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Network:
     """A network definition. Calling it builds a graph; inside another network it is a layer.
 
@@ -34,6 +34,12 @@ class Network:
     def summary(self) -> str:
         """The first line of the function's docstring."""
         return (inspect.getdoc(self.build) or "").split("\n", 1)[0]
+
+    def __repr__(self) -> str:
+        """`<network tiny(image="N,3,64,64", classes=10): what its docstring begins with>`: how to call it."""
+        shapes = [f'{name}="{",".join(map(str, type_.shape))}"' for name, type_ in self.inputs.items()]
+        options = [str(each) for name, each in inspect.signature(self.build).parameters.items() if name not in self.inputs]
+        return f"<network {self.name}({', '.join([*shapes, *options])}){f': {self.summary}' if self.summary else ''}>"
 
     def __call__(self, *values: Value, strict_windows: bool = False, **options: Any) -> Any:
         """A Graph; or, called with values of a network under construction, what the function returns there."""

@@ -98,16 +98,20 @@ def conv_transpose(
 
 
 def conv_relu(x: Value, c_out: int, kernel: Size, stride: Size = 1, pad: Padding = 0) -> Value:
+    """Convolution, relu. The arguments are those of `conv`."""
     return relu(conv(x, c_out, kernel, stride, pad))
 
 
-def conv_bn(x: Value, c_out: int, kernel: Size, stride: Size = 1, pad: Padding = 0, gain: str = "around_one") -> Value:
-    """Convolution without bias, then batch norm."""
-    return batch_norm(conv(x, c_out, kernel, stride, pad, bias=False), gain=gain)
+def conv_bn(
+    x: Value, c_out: int, kernel: Size, stride: Size = 1, pad: Padding = 0, gain: str = "around_one", groups: int = 1, dilation: Size = 1
+) -> Value:
+    """Convolution without bias, then batch norm, whose scale is drawn as `gain` says. The other arguments are those of `conv`."""
+    return batch_norm(conv(x, c_out, kernel, stride, pad, groups, dilation, bias=False), gain=gain)
 
 
-def conv_bn_relu(x: Value, c_out: int, kernel: Size, stride: Size = 1, pad: Padding = 0) -> Value:
-    return relu(conv_bn(x, c_out, kernel, stride, pad))
+def conv_bn_relu(x: Value, c_out: int, kernel: Size, stride: Size = 1, pad: Padding = 0, groups: int = 1, dilation: Size = 1) -> Value:
+    """Convolution without bias, batch norm, relu. The arguments are those of `conv`."""
+    return relu(conv_bn(x, c_out, kernel, stride, pad, groups=groups, dilation=dilation))
 
 
 def dense(x: Value, features: int, bias: bool = True, name: str = "", weights: str = "", init: str = "he") -> Value:

@@ -12,10 +12,13 @@ from ...ir.dims import Dim
 from ...ir.errors import InvalidModel, ShapeError
 from ...ir.graph import Graph, Node, Origin, fresh_name, given_param
 from ...ir.op import OpDef
-from ...ir.ops.elementwise import ADD, DIV, IDENTITY, MUL, SUB, Add, Div, Identity, Mul, Sub
+from ...ir.ops.compare import GREATER, GREATER_OR_EQUAL, LESS, LESS_OR_EQUAL, Greater, GreaterOrEqual, Less, LessOrEqual
+from ...ir.ops.elementwise import ADD, DIV, IDENTITY, MOD, MUL, POW, SUB, Add, Div, Identity, Mod, Mul, Pow, Sub
 from ...ir.ops.leaf import INPUT, PARAM, Input, Param
+from ...ir.ops.linear import MATMUL, MatMul
 from ...ir.ops.select import GATHER, Gather
 from ...ir.ops.shape import RESHAPE, SLICE, Reshape
+from ...ir.ops.unary import ABS, NEG, Abs, Neg
 from ...ir.suggest import did_you_mean
 from ...ir.types import DTYPES, Array, TensorType
 from ...ir.verifier import infer_type
@@ -229,3 +232,66 @@ class Value:
 
     def __rtruediv__(self, other: Array | float) -> Value:
         return self._binary(DIV, Div(), other, swapped=True)
+
+    def __pow__(self, other: Value | Array | float) -> Value:
+        return self._binary(POW, Pow(), other)
+
+    def __rpow__(self, other: Array | float) -> Value:
+        return self._binary(POW, Pow(), other, swapped=True)
+
+    def __mod__(self, other: Value | Array | float) -> Value:
+        return self._binary(MOD, Mod(), other)
+
+    def __matmul__(self, other: Value | Array) -> Value:
+        return self._binary(MATMUL, MatMul(), other)
+
+    def __rmatmul__(self, other: Array) -> Value:
+        return self._binary(MATMUL, MatMul(), other, swapped=True)
+
+    def __neg__(self) -> Value:
+        return self.trace.emit(NEG, Neg(), (self,))
+
+    def __pos__(self) -> Value:
+        return self
+
+    def __abs__(self) -> Value:
+        return self.trace.emit(ABS, Abs(), (self,))
+
+    def __lt__(self, other: Value | Array | float) -> Value:
+        return self._binary(LESS, Less(), other)
+
+    def __le__(self, other: Value | Array | float) -> Value:
+        return self._binary(LESS_OR_EQUAL, LessOrEqual(), other)
+
+    def __gt__(self, other: Value | Array | float) -> Value:
+        return self._binary(GREATER, Greater(), other)
+
+    def __ge__(self, other: Value | Array | float) -> Value:
+        return self._binary(GREATER_OR_EQUAL, GreaterOrEqual(), other)
+
+    def __bool__(self) -> bool:
+        """Raises: InvalidModel, as `__float__`, `__int__`, `__len__`, `__setitem__` and `__call__` do: a value has no numbers yet."""
+        raise self._refusal("is neither true nor false while a network is made; choose between values with a comparison and arithmetic")
+
+    def __float__(self) -> float:
+        raise self._refusal("has no numbers while a network is made, so Python cannot have one; compute with values")
+
+    __int__ = __complex__ = __float__  # pyright: ignore[reportAssignmentType]
+
+    def __array__(self, *unused: Any, **also: Any) -> Any:
+        raise self._refusal("has no numbers while a network is made, so NumPy cannot have them; use layers of convc")
+
+    def __len__(self) -> int:
+        raise self._refusal("has no length to Python; its sizes are x.shape")
+
+    def __setitem__(self, key: Any, item: Any) -> None:
+        raise self._refusal("cannot be written into; make another value, as with concat(x[:, :4], y)")
+
+    def __call__(self, *unused: Any, **also: Any) -> Any:
+        raise self._refusal("is a value and no layer; give it to one, as in relu(x)")
+
+    def __repr__(self) -> str:
+        return f"<value %{self.node.name} = {self.node.kind.name} : {self.node.type}>"
+
+    def _refusal(self, why: str) -> InvalidModel:
+        return InvalidModel(naming_line(f"%{self.node.name} ({self.node.type}) {why}"))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ...ir.errors import UsageError
 from ...ir.graph import Graph
 from ...passes.analysis.prices import Prices
-from ...passes.manager import Stage, run_passes
+from ...passes.manager import PassTrace, run_passes
 from ...passes.pipelines import LEVELS, PRECISIONS
 from ..targets.options import FP32
 from .onnxruntime import ONNXRUNTIME
@@ -21,9 +21,11 @@ def optimize(
     limits: Mapping[str, int] | None = None,
     prices: Prices = ONNXRUNTIME.prices,
     precision: str = FP32,
-) -> tuple[Graph, list[Stage]]:
-    """Run a pipeline; returns the improved graph and the trace of its passes. `prices` are those of the engine that will run
-    it, or of onnxruntime where nobody knows. In a `precision` of fp16 or bf16 the last pass says in `declined` what stays in float32.
+) -> tuple[Graph, PassTrace]:
+    """Run a pipeline; returns the improved graph and the trace of its passes, which shows itself as a table.
+
+    `limits` caps the rewrites of a pass by name; `prices` are those of the engine that will run it, or of onnxruntime where nobody knows.
+    In a `precision` of fp16 or bf16 the last pass says in `declined` what stays in float32.
 
     Raises: UsageError for a level or a precision of types that is not there; InvalidModel, naming the pass, if one breaks the graph.
     """
@@ -32,4 +34,5 @@ def optimize(
     if precision != FP32 and precision not in PRECISIONS:
         raise UsageError(f"there is no pass for precision '{precision}'; choose {FP32}, {' or '.join(PRECISIONS)}")
     last = () if precision == FP32 else (PRECISIONS[precision],)
-    return run_passes(graph, (*LEVELS[level], *last), prices, limits)
+    better, stages = run_passes(graph, (*LEVELS[level], *last), prices, limits)
+    return better, PassTrace(graph, stages)

@@ -11,6 +11,7 @@ import numpy as np
 from ...backends import reference
 from ...ir.graph import Graph, Node
 from ...ir.progress import each
+from ...ir.shown import html_lines, html_table, text_table
 from ...ir.types import Array
 from ...passes.analysis.cost import graph_cost
 from ...passes.analysis.memory import plan_memory
@@ -52,7 +53,10 @@ class OutputErrors:
     top5: float | None
 
 
-@dataclass(frozen=True)
+HEADINGS = ("layer", "split", "predicted", "measured", "accumulated")
+
+
+@dataclass(frozen=True, repr=False)
 class Certificate:
     """Figures of a plan, before and after: `costs` by name per image, `arena` in bytes, `latency` milliseconds by engine."""
 
@@ -60,6 +64,16 @@ class Certificate:
     outputs: Sequence[OutputErrors]
     costs: Mapping[str, tuple[int, int]]
     latency: Mapping[str, tuple[float, float]]
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """A line for each layer, as they are shown."""
+        return [(x.name, x.split, *(f"{error:.4f}" for error in (x.predicted, x.measured, x.accumulated))) for x in self.layers]
+
+    def __repr__(self) -> str:
+        return "\n".join([text_table(self.rows(), HEADINGS), *lines_of(self)])
+
+    def _repr_html_(self) -> str:
+        return html_table(self.rows(), HEADINGS, "splits, and what they lose") + html_lines(list(lines_of(self)))
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

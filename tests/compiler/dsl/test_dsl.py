@@ -281,10 +281,10 @@ def test_a_star_imports_the_public_names_and_nothing_else():
 
 
 def test_every_layer_is_a_public_name():
-    from convc.compiler.dsl import activations, layers, norms, pools, products, ranks, reductions, shapes, transformer, values
+    from convc.compiler.dsl import activations, blocks, layers, norms, pools, products, ranks, reductions, shapes, transformer, values
 
-    assert len(layers.__all__) == len(set(layers.__all__)) == 67
-    homes = (activations, norms, pools, products, ranks, reductions, shapes, transformer, values)
+    assert len(layers.__all__) == len(set(layers.__all__)) == 70
+    homes = (activations, blocks, norms, pools, products, ranks, reductions, shapes, transformer, values)
     assert sorted(name for home in homes for name in home.__all__) == sorted(layers.__all__)
     for home in homes:
         assert set(home.__all__) <= set(dir(cc))
