@@ -13,8 +13,17 @@ from convc.tests.support.browser import Seen
 
 pytestmark = pytest.mark.browser
 BUILD = Path(convc.__file__).parent / "docs" / "site" / "build.py"
-PAGES = ("index.html", "passes/fuse-conv-bn.html", "ops/conv.html", "commands/compile.html", "python/graphs.html")
-WIDTHS = {"desk": 1440, "telephone": 390}
+PAGES = (
+    "index.html",
+    "tutorial.html",
+    "recipes/results_differ.html",
+    "checking/noise.html",
+    "passes/fuse-conv-bn.html",
+    "ops/conv.html",
+    "commands/compile.html",
+    "python/graphs.html",
+)
+LOOKS = {"desk": {"width": 1440, "color_scheme": "light"}, "telephone": {"width": 390, "color_scheme": "dark"}}
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +50,23 @@ def visit(browser, site):
         seen.close()
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_fits_and_keeps_to_itself(visit, keep, page, scheme, width):
-    seen = visit(page, width=WIDTHS[width], color_scheme=scheme)
+def test_a_page_fits_and_keeps_to_itself(visit, keep, page, look):
+    seen = visit(page, **LOOKS[look])
     assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    keep(seen, f"site-{page.replace('/', '-').removesuffix('.html')}-{scheme}-{width}")
+    keep(seen, f"site-{page.replace('/', '-').removesuffix('.html')}-{look}")
+
+
+def test_formulas_are_mathml(visit):
+    seen = visit("checking/noise.html")
+    assert seen.page.locator("math").count() >= 15
+    assert seen.page.locator("merror, .arithmatex").count() == 0
+
+
+def test_what_is_typed_stands_out(visit):
+    seen = visit("passes/fuse-conv-bn.html")
+    assert seen.page.locator(".console b").all_inner_texts() == ["$ convc opt net.cir -p fuse-conv-bn"]
 
 
 def test_search_finds_without_a_server(visit):
