@@ -34,6 +34,9 @@ from .worker import BANDWIDTH, PEAK, Asked, Assignment, Profiled, Ready, Refused
 
 __all__ = ["Contender", "Measured", "Timing", "Worker", "bandwidth", "measure", "write_network"]
 
+BUSY = 1.3  # times the best turn: on a quiet machine the middle one is within 1.05
+MOST_SHARE = 4.2  # of the peak: F(4x4) of Winograd takes a quarter of the products, and no kernel saves more
+
 PROFILED_RUNS = 30
 
 T = TypeVar("T")
@@ -69,11 +72,31 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """All engines in the order given. `peak` is the fastest turn of independent multiply-adds in GFLOP/s, None without TVM."""
+    """All engines in the order given. `peak` is the fastest turn of independent multiply-adds in GFLOP/s, None without TVM; `slowed` how
+    much longer than the fastest such turn the middle one took: what else the machine did meanwhile.
+    """
 
     timings: list[Timing]
     peak: float | None
     layers: list[LayerTime]
+    slowed: float | None = None
+
+    @property
+    def doubts(self) -> list[str]:
+        """Why these times are not to be trusted, a sentence each; none on a quiet machine."""
+        found = list[str]()
+        if self.slowed is not None and self.slowed > BUSY:
+            found.append(
+                f"the machine is busy: the same multiply-adds took {self.slowed:.1f} times as long in a middling turn as in the best"
+            )
+        for timing in self.timings:
+            if timing.peak_share is not None and timing.peak_share > MOST_SHARE:
+                found.append(
+                    f"{timing.engine} at {timing.peak_share:.0%} of the peak is more than any algorithm here saves: the peak is wrong"
+                )
+        if far := [layer for layer in self.layers if self.peak and layer.gflops > MOST_SHARE * self.peak]:
+            found.append(f"{far[0].kernel} at {far[0].gflops / (self.peak or 1):.0%} of the peak is more than any algorithm here saves")
+        return found
 
 
 def measure(
@@ -119,7 +142,8 @@ def measure(
         best = peak.amount / min(peak.taken) / 1e6 if peak else None
         ours = next((worker for worker in workers.values() if measurable()[worker.task.engine].start_profiled), None)
         layers = ours.profile(PROFILED_RUNS) if profile and ours else []
-        return Measured([_timing(name, worker, flops, best) for name, worker in workers.items()], best, layers)
+        slowed = statistics.median(peak.taken) / min(peak.taken) if peak else None
+        return Measured([_timing(name, worker, flops, best) for name, worker in workers.items()], best, layers, slowed)
 
 
 def _need_batch(graph: Graph, batch: int) -> None:

@@ -84,6 +84,8 @@ def command(
     console.say(f"{request.model}, batch {batch}, {threads} threads of {machine['processor']}, {runs} turns{peak}")
     console.say(", ".join(map(" ".join, installed(PACKAGES).items())))
     _print(measured)
+    for doubt in measured.doubts:
+        console.say(f"warning: {doubt}; measure again when nothing else runs")
     if busy := [timing.engine for timing in measured.timings if not timing.quiet]:
         console.say(f"threads of {', '.join(busy)} still spun when the next turn came: the times of the others may be too long")
 
@@ -113,7 +115,12 @@ def _contender(text: str, level: int) -> Contender:
 
 
 def _record(measured: Measured) -> dict[str, object]:
-    record: dict[str, object] = {"peak_gflops": measured.peak, "engines": [asdict(timing) for timing in measured.timings]}
+    record: dict[str, object] = {
+        "peak_gflops": measured.peak,
+        "slowed": measured.slowed,
+        "doubts": measured.doubts,
+        "engines": [asdict(timing) for timing in measured.timings],
+    }
     return record | ({"layers": [asdict(layer) for layer in measured.layers]} if measured.layers else {})
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from convc.compiler.bench.measure import Measured, Timing
 from convc.compiler.bench.worker import Assignment
 from convc.compiler.engines.optimize import optimize
 from convc.ir.binding import specialize
@@ -135,3 +136,17 @@ def test_bench_and_tune_look_at_what_compile_makes(tmp_path: Path):
     assert done.code == 0, done.err
     assert "2 kernels" in done.out + done.err
     assert "b.part" not in done.out + done.err
+
+
+@pytest.mark.parametrize(
+    ("share", "slowed", "words"),
+    [
+        (2.2, 1.05, []),  # Winograd's
+        (2.2, None, []),
+        (0.4, 1.8, ["the machine is busy: the same multiply-adds took 1.8 times as long in a middling turn as in the best"]),
+        (20.0, 1.0, ["tvm at 2000% of the peak is more than any algorithm here saves: the peak is wrong"]),
+    ],
+)
+def test_times_that_are_not_to_be_trusted_are_said(share: float, slowed: float | None, words: list[str]):
+    timing = Timing("tvm", 1.0, 10, 1.0, 1.0, 1.0, 1.0, share, True)
+    assert Measured([timing], 1.0, [], slowed).doubts == words
