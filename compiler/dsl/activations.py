@@ -65,34 +65,42 @@ __all__ = [
 
 
 def relu(x: Value) -> Value:
+    """max(x, 0), element by element. Shapes: as x."""
     return x.trace.emit(RELU, Relu(), (x,))
 
 
 def leaky_relu(x: Value, alpha: float = 0.01) -> Value:
+    """x where it is above 0, else `alpha` times x. Shapes: as x."""
     return x.trace.emit(LEAKY_RELU, LeakyRelu(alpha), (x,))
 
 
 def clip(x: Value, low: float = -math.inf, high: float = math.inf) -> Value:
+    """x held between `low` and `high`. Shapes: as x."""
     return x.trace.emit(CLIP, Clip(low, high), (x,))
 
 
 def sigmoid(x: Value) -> Value:
+    """1 / (1 + exp(-x)). Shapes: as x."""
     return x.trace.emit(SIGMOID, Sigmoid(), (x,))
 
 
 def tanh(x: Value) -> Value:
+    """The hyperbolic tangent. Shapes: as x."""
     return x.trace.emit(TANH, Tanh(), (x,))
 
 
 def softmax(x: Value, axis: int = 1) -> Value:
+    """exp(x) over its sum along `axis`. Shapes: as x."""
     return x.trace.emit(SOFTMAX, Softmax(axis), (x,))
 
 
 def log_softmax(x: Value, axis: int = 1) -> Value:
+    """The logarithm of softmax along `axis`. Shapes: as x."""
     return x.trace.emit(LOG_SOFTMAX, LogSoftmax(axis), (x,))
 
 
 def dropout(x: Value, ratio: float = 0.5) -> Value:
+    """Nothing at inference; in a step of training, a share of `ratio` of x is set to 0. Shapes: as x."""
     return x.trace.emit(DROPOUT, Dropout(ratio), (x,))
 
 
@@ -111,10 +119,12 @@ def layer_scale(x: Value, gain: str = "tenth", name: str = "") -> Value:
 
 
 def elu(x: Value, alpha: float = 1.0) -> Value:
+    """x above 0, else `alpha` * (exp(x) - 1). Shapes: as x. Source: Clevert et al. 2015."""
     return x.trace.emit(ELU, Elu(alpha), (x,))
 
 
 def selu(x: Value) -> Value:
+    """elu, scaled so that it keeps mean and variance. Shapes: as x. Source: Klambauer et al. 2017."""
     return x.trace.emit(SELU, Selu(), (x,))
 
 
@@ -124,6 +134,7 @@ def hard_sigmoid(x: Value, alpha: float = 1 / 6, beta: float = 0.5) -> Value:
 
 
 def hard_swish(x: Value) -> Value:
+    """x * hard_sigmoid(x). Shapes: as x. Source: Howard et al. 2019."""
     return x.trace.emit(HARD_SWISH, HardSwish(), (x,))
 
 
@@ -133,12 +144,15 @@ def silu(x: Value) -> Value:
 
 
 def gelu(x: Value, approximate: str = "none") -> Value:
+    """x times the share of a normal distribution below x; `approximate` "tanh" takes the formula with tanh. Shapes: as x."""
     return x.trace.emit(GELU, Gelu(approximate), (x,))
 
 
 def mish(x: Value) -> Value:
+    """x * tanh(softplus(x)). Shapes: as x. Source: Misra 2019."""
     return x.trace.emit(MISH, Mish(), (x,))
 
 
 def softplus(x: Value) -> Value:
+    """log(1 + exp(x)). Shapes: as x."""
     return x.trace.emit(SOFTPLUS, Softplus(), (x,))

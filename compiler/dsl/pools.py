@@ -52,8 +52,10 @@ def avg_pool(
 
 
 def global_avg_pool(x: Value) -> Value:
+    """The mean of each channel over its image. Shapes: x[N,C,H,W] -> [N,C,1,1]."""
     return x.trace.emit(GLOBAL_AVG_POOL, GlobalAvgPool(), (x,))
 
 
 def global_max_pool(x: Value) -> Value:
+    """The greatest value of each channel. Shapes: x[N,C,H,W] -> [N,C,1,1]."""
     return x.trace.emit(GLOBAL_MAX_POOL, GlobalMaxPool(), (x,))

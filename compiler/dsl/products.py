@@ -141,6 +141,7 @@ def linear(x: Value, features: int, bias: bool = True, name: str = "", weights: 
 
 
 def matmul(a: Value, b: Value) -> Value:
+    """The matrix product of the last two axes of `a` and `b`, others broadcast. Shapes: a[...,I,K], b[...,K,J] -> [...,I,J]."""
     return a.trace.emit(MATMUL, MatMul(), (a, b))
 
 

@@ -9,14 +9,17 @@ __all__ = ["arg_max", "reduce_max", "reduce_mean", "reduce_sum"]
 
 
 def reduce_sum(x: Value, *axes: int, keepdims: bool = True) -> Value:
+    """The sum over `axes`, all of them if none is given, which stay as 1 if `keepdims`."""
     return x.trace.emit(REDUCE_SUM, ReduceSum(axes, keepdims), (x,))
 
 
 def reduce_mean(x: Value, *axes: int, keepdims: bool = True) -> Value:
+    """The mean over `axes`, all of them if none is given, which stay as 1 if `keepdims`."""
     return x.trace.emit(REDUCE_MEAN, ReduceMean(axes, keepdims), (x,))
 
 
 def reduce_max(x: Value, *axes: int, keepdims: bool = True) -> Value:
+    """The greatest value over `axes`, all of them if none is given, which stay as 1 if `keepdims`."""
     return x.trace.emit(REDUCE_MAX, ReduceMax(axes, keepdims), (x,))
 
 

@@ -47,6 +47,7 @@ def pad(x: Value, pads: int | Borders, value: float = 0.0, mode: str = "constant
 
 
 def flatten(x: Value, axis: int = 1) -> Value:
+    """Axes before `axis` as one, and those from it on as another. Shapes: x[N,C,H,W] -> [N,C*H*W]."""
     return x.trace.emit(FLATTEN, Flatten(axis), (x,))
 
 
@@ -56,6 +57,7 @@ def reshape(x: Value, *shape: Dim) -> Value:
 
 
 def transpose(x: Value, *perm: int) -> Value:
+    """Axes in the order `perm`. Shapes: x[A,B,C] with 2, 0, 1 -> [C,A,B]."""
     return x.trace.emit(TRANSPOSE, Transpose(perm), (x,))
 
 

@@ -20,4 +20,5 @@ def identity(x: Value, name: str = "") -> Value:
 
 
 def cast(x: Value, to: str) -> Value:
+    """x in the element type `to`, such as "f16" or "i64". Shapes: as x."""
     return x.trace.emit(CAST, Cast(to), (x,))
