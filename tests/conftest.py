@@ -98,7 +98,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [items[at] for at in order]
 
 
+def pytest_collection() -> None:
+    """What is collected stays to the end: thousands of tests, which no collection of garbage need walk through meanwhile or later."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """What was collected stays to the end: thousands of tests that every collection of garbage would walk through."""
+    gc.enable()
     gc.collect()
     gc.freeze()
