@@ -46,8 +46,8 @@ def unet(image: Value, stages: Callable[[Value], list[Value]], stride: int, clas
     for level in range(stride.bit_length() - 2, -1, -1):  # stride 2**level is reached
         side = skips.pop() if skips else None
         with scope(f"up{level}"):
-            x = grow(x, side.channels if side else x.channels // 2)
-            x = conv_bn_relu(join(side, x) if side else x, x.channels, 3, pad="same")
+            x = grow(x, side.channels if side is not None else x.channels // 2)
+            x = conv_bn_relu(join(side, x) if side is not None else x, x.channels, 3, pad="same")
             x = conv_bn_relu(x, x.channels, 3, pad="same")
     return softmax(conv(x, classes, 1, name="classes"))
 
