@@ -170,6 +170,20 @@ NETS = {
         %z = tanh(%dense)
         return %y, %z
     }""",
+    "sums": """graph @g(%x: f32[2,5,20], %g: f32[2,5,20], %m: f32[20,9], %i: f32[2,20,6,6], %j: f32[2,20,6,6]) {
+        %mean = reduce_mean(%x) {axes=[2], keepdims=true}
+        %off = sub(%x, %mean)
+        %product = mul(%off, %g)
+        %of_columns = reduce_sum(%product) {axes=[0,1], keepdims=false}
+        %of_rows = reduce_mean(%product) {axes=[-1], keepdims=false}
+        %p = matmul(%g, %m)
+        %computed = relu(%p)
+        %y = max_pool(%i) {kernel=[2,2], pads=[0,0,1,1]}
+        %gate = mul(%j, %y)
+        %of_images = reduce_sum(%gate) {axes=[2,3], keepdims=true}
+        %back = mul(%y, %of_images)
+        return %of_columns, %of_rows, %computed, %back
+    }""",
     "training": """graph @g(%x: f32[4,32,16,16], %w: f32[32,32,3,3], %s: f32[32], %h: f32[32], %d: f32[32,1,3,3], %k: f32[16,32,1,1]) {
         %c = conv2d(%x, %w) {pads=[1,1,1,1]}
         %m = reduce_mean(%c) {axes=[0,2,3], keepdims=false}
