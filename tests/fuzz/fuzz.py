@@ -3,7 +3,7 @@
     python tests/fuzz/fuzz.py --seconds 60 --seed 0               passes
     python tests/fuzz/fuzz.py --count 10000 --check passes        as many networks, however long it takes
     python tests/fuzz/fuzz.py --seconds 60 --check engines        reference, onnxruntime and TVM
-    python tests/fuzz/fuzz.py --count 10000 --check tvm --mixing  TVM at -O3: tokens, norms, narrow groups and shuffles in every network
+    python tests/fuzz/fuzz.py --count 10000 --check tvm --mixing  TVM at -O3: tokens, norms, groups and shuffles in every network
     python tests/fuzz/fuzz.py build/fuzz/1a2b3c.cir               what is wrong with these, again
 
 Network i of seed s is `random_network` of "s:i". Networks to which a rule, or two rules together, are
@@ -173,7 +173,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, help="networks; as many as there is time for when not given")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--check", choices=("passes", "engines", "all", "tvm"), default="passes")
-    parser.add_argument("--mixing", action="store_true", help="of float32, and each with tokens, norms, narrow groups or shuffles")
+    parser.add_argument("--mixing", action="store_true", help="of float32, and each with tokens, norms, groups or shuffles")
     parser.add_argument("--jobs", type=int, choices=(1, 2), default=min(2, os.cpu_count() or 1))
     parser.add_argument("--corpus", type=Path, default=ROOT / "build" / "fuzz" / "corpus")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "fuzz", help="where failures are written")

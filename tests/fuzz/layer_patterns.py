@@ -316,6 +316,28 @@ def narrow_groups(b: Builder, x: Node) -> Node:
     return b.op(elementwise.ADD, elementwise.Add(), x, y) if x.type == y.type else y
 
 
+def whole_groups(b: Builder, x: Node) -> Node:
+    """Groups of 16 and 32 channels, of any stride, dilation and padding, between two 1x1 convolutions: on a small image of their own, or on x."""
+    image = x if b.flag(3) else b.input("image", x.typed.shape[0], b.int(1, 4), b.int(5, 12), b.int(5, 12))
+    channels, one = b.channels(image), {"kernel": (1, 1), "strides": (1, 1), "pads": (0, 0, 0, 0), "groups": 1}
+    groups, c_in, c_out = b.pick((2, 16, 16), (3, 16, 16), (2, 32, 16), (2, 16, 32), (2, 32, 32), (1, 16, 16))
+    kernel = b.pick((3, 3), (3, 3), (3, 3), (5, 5), (1, 1), (3, 1))
+    strides, dilations = (b.pick((1, 1), (1, 1), (1, 1), (1, 1), (2, 2), (2, 1)) for _ in range(2))
+    same = tuple(size // 2 * step for size, step in zip(kernel, dilations, strict=True)) * 2
+    with b.room(elements=20_000, channels=96):
+        y = conv2d(b, image, c_out=groups * c_in, **one)
+        if b.flag():
+            y = act(b, y)
+        bias = (b.param(groups * c_out, init="small", like="b"),) if b.flag() else ()
+        op = conv.Conv2d(strides, b.pick(same, same, b.pads()), dilations, groups)
+        y = b.op(conv.CONV2D, op, y, b.filters(y, groups * c_out, c_in, *kernel), *bias)
+        y = b.pick(act, batch_norm, nothing)(b, y)
+        if b.flag(3):
+            y = b.op(elementwise.ADD, elementwise.Add(), b.fellow(y), y)
+        y = conv2d(b, y, c_out=channels, **one)
+    return b.op(elementwise.ADD, elementwise.Add(), image, y) if image.type == y.type else y
+
+
 def classifier(b: Builder, x: Node) -> Node:
     """The tail of a network: down to rows of features, dense layers, probabilities."""
     if b.flag():

@@ -5,7 +5,8 @@ The lowest number is always the simplest choice, which is what makes Hypothesis 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 
 from convc.ir.dims import evaluate
@@ -41,6 +42,7 @@ class Builder:
         self.values: list[Node] = []
         self.numbers: dict[Node, TensorType] = {}  # every type with numbers for its named sizes
         self.products = 0
+        self.most_elements, self.most_channels = MOST_ELEMENTS, MOST_CHANNELS
         self.dtype = "f32"
         if start is None:
             self.dtype = dtype or self.pick("f32", "f32", "f32", "f32", "f32", "f32", "f64", "f16")
@@ -122,11 +124,21 @@ class Builder:
             numbers = kind.infer(fixed, *(self.numbers[operand] for operand in operands))
         except InvalidModel as error:
             raise Refused from error
-        if min(numbers.shape, default=1) < 1 or numbers.numel > MOST_ELEMENTS or type_.with_sizes(SIZES) != numbers:
+        if min(numbers.shape, default=1) < 1 or numbers.numel > self.most_elements or type_.with_sizes(SIZES) != numbers:
             raise Refused
-        if len(numbers.shape) > 1 and numbers.shape[1] > MOST_CHANNELS * (9 if len(numbers.shape) == 2 else 1):
+        if len(numbers.shape) > 1 and numbers.shape[1] > self.most_channels * (9 if len(numbers.shape) == 2 else 1):
             raise Refused
         return self.keep(Node(self.name(kind.name.split("_")[0]), kind, op, operands, type_), numbers, value=True)
+
+    @contextmanager
+    def room(self, *, elements: int, channels: int) -> Iterator[None]:
+        """For values larger than others are."""
+        before = self.most_elements, self.most_channels
+        self.most_elements, self.most_channels = elements, channels
+        try:
+            yield
+        finally:
+            self.most_elements, self.most_channels = before
 
     def fit(self, x: Node, values: tuple) -> tuple:
         """Values for rows and columns as those for the axes of x: the last of them, or the first once more. Four are pads."""

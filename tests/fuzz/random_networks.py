@@ -40,6 +40,7 @@ from convc.tests.fuzz.layer_patterns import (
     strided_readers,
     twice,
     two_convs,
+    whole_groups,
     whole_pool,
 )
 from convc.tests.fuzz.network_builder import SIZES, Builder, Integer
@@ -167,7 +168,8 @@ MOTIFS = (*IMAGES, *ANY, *ROWS, *RARE)
 
 
 def build(integer: Integer, steps: int = 8, start: Graph | None = None, *, mixing: bool = False) -> Graph:
-    """A network of 1 to `steps` motifs on top of `start`, or of an input; one that is `mixing` has them after some of MIXERS, of float32."""
+    """A network of 1 to `steps` motifs on top of `start`, or of an input; one that is `mixing` has them after some of MIXERS, of float32,
+    and may have groups of whole blocks of channels beside all that."""
     b = Builder(integer, start, "f32" if mixing else "")
     for _ in range(20 if mixing else 0):  # what does not fit is not there
         grow(b, 1 if len(b.values) == 1 else 0, MIXERS)
@@ -177,6 +179,9 @@ def build(integer: Integer, steps: int = 8, start: Graph | None = None, *, mixin
     for _ in range(b.pick(0, 0, 0, 3)):
         grow(b, 1, RARE)
         grow(b, b.int(0, 1))
+    if mixing and b.flag():  # last, so that what comes before is as it was
+        b.attempt(whole_groups, b.values[0])
+        grow(b, b.int(0, 2))
     return b.graph()
 
 

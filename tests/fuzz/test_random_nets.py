@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -14,6 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from convc.backends import reference
+from convc.backends.tvm.cpu.kernels.layout import LANES
+from convc.backends.tvm.cpu.tiles import tiles_by_size
+from convc.backends.tvm.processor import AVX2
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.ir.graph import Graph, Node
 from convc.ir.ops import OPS
@@ -110,9 +113,11 @@ def test_what_is_mixed_is_in_networks_for_tvm():
     found = Counter[str]()
     for seed in range(200):
         graph = random_network(seed, mixing=True)
-        found.update({part for node in graph.ops for part in parts_of(node)})
+        in_tiles = tiles_by_size(graph, "auto", AVX2)
+        found.update({part for node in graph.ops for part in (*parts_of(node), *groups_of(node, in_tiles))})
     assert {name: count for name, count in found.items() if count < 15} == {}
-    assert set(found) == {"tokens", "channels last", "norms", "heads", "attention", "narrow groups", "shuffles"}
+    kinds = {"tokens", "channels last", "norms", "heads", "attention", "narrow groups", "shuffles"}
+    assert set(found) == kinds | {"whole groups", "strided whole groups", "dilated whole groups", "whole groups in tiles"}
 
 
 def parts_of(node: Node) -> Iterator[str]:
@@ -129,6 +134,16 @@ def parts_of(node: Node) -> Iterator[str]:
         yield "narrow groups"
     if node.kind is OPS["reshape"] and x.kind is OPS["transpose"] and x.inputs[0].kind is OPS["reshape"] and x.op.perm[:3] == (0, 2, 1):
         yield "shuffles"
+
+
+def groups_of(node: Node, in_tiles: Collection[str]) -> Iterator[str]:
+    """Of a convolution in groups of whole blocks of channels."""
+    if node.kind is not OPS["conv2d"] or node.op.groups == 1 or node.inputs[1].typed.shape[1] % LANES:
+        return
+    yield "whole groups"
+    yield from ["strided whole groups"] * (node.op.strides != (1, 1))
+    yield from ["dilated whole groups"] * (node.op.dilations != (1, 1))
+    yield from ["whole groups in tiles"] * (node.name in in_tiles)
 
 
 def test_every_pass_is_reached():
