@@ -44,6 +44,7 @@ from .squeezenet import FIRES, FIRES_1_1, squeezenet1_0, squeezenet1_1
 from .unet import unet_resnet18, unet_resnet34, unet_vgg11, unet_vgg16
 from .vgg import vgg11, vgg11_bn, vgg11_lrn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg16c, vgg19, vgg19_bn
 from .vit import BASE_LAYERS, LARGE_LAYERS, vit_b_16, vit_b_32, vit_l_16
+from .yolo import yolo_v8n
 from .zfnet import zfnet, zfnet512
 
 KRIZHEVSKY = "Krizhevsky et al. 2012"
@@ -69,6 +70,7 @@ IOFFE = "Ioffe & Szegedy 2015"
 KRIZHEVSKY_2 = "Krizhevsky 2014"
 LIU = "Liu et al. 2022"
 DOSOVITSKIY = "Dosovitskiy et al. 2020"
+JOCHER = "Jocher et al. 2023"
 COURSE = "course material"
 
 TINY_VGG = {"image": "N,3,32,32", "hidden": 64}
@@ -140,6 +142,7 @@ ZOO: dict[str, ZooEntry] = {
     "unet_vgg16": ZooEntry(unet_vgg16, RONNEBERGER, {"image": "N,3,32,32"}),
     "unet_resnet18": ZooEntry(unet_resnet18, RONNEBERGER, TINY_RESNET),
     "unet_resnet34": ZooEntry(unet_resnet34, RONNEBERGER, TINY_RESNET),
+    "yolo_v8n": ZooEntry(yolo_v8n, JOCHER, {"image": "N,3,64,64"}),
     "alphago": ZooEntry(alphago, SILVER, {"board": "N,48,9,9", "filters": 32}),
     "pattern_net": ZooEntry(pattern_net, COURSE, {}),
     "pattern_lenet": ZooEntry(pattern_lenet, COURSE, {}),

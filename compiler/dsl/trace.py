@@ -10,7 +10,7 @@ import numpy as np
 
 from ...ir.dims import Dim
 from ...ir.errors import InvalidModel, ShapeError
-from ...ir.graph import Graph, Node, Origin, fresh_name, given_param
+from ...ir.graph import Graph, Node, Origin, fresh_name
 from ...ir.op import OpDef
 from ...ir.ops.compare import GREATER, GREATER_OR_EQUAL, LESS, LESS_OR_EQUAL, Greater, GreaterOrEqual, Less, LessOrEqual
 from ...ir.ops.elementwise import ADD, DIV, IDENTITY, MOD, MUL, POW, SUB, Add, Div, Identity, Mod, Mul, Pow, Sub
@@ -64,7 +64,7 @@ class Trace:
         return self._add(node)
 
     def constant(self, values: Array | float, name: str = "", dtype: str = "f32") -> Value:
-        """A parameter with these values; a plain number, which is of `dtype`, is written into the text."""
+        """A parameter with these values, which nobody trains; a plain number, which is of `dtype`, is written into the text."""
         if name:
             self._claim(name)
         else:
@@ -74,7 +74,8 @@ class Trace:
             type_ = TensorType(dtype, ())
             weights = Weights(type_, Recipe("full", name, value=float(values)))
             return self._add(Node(name, PARAM, Param("full", value=float(values)), (), type_, origin, weights))
-        return self._add(given_param(name, Weights.of(np.asarray(values, order="C"), name), origin))
+        weights = Weights.of(np.asarray(values, order="C"), name)
+        return self._add(Node(name, PARAM, Param("constant"), (), weights.type, origin, weights))
 
     def emit(self, kind: OpDef[Any], op: Any, operands: tuple[Value, ...], name: str = "") -> Value:
         """One op on values of this trace, its type inferred while the user's line is on the stack.

@@ -15,6 +15,7 @@ from ...ir.errors import InvalidModel
 from ...ir.graph import Graph, Node
 from ...ir.ops.conv import CONVS, Conv, conv_of
 from ...ir.ops.conv_transpose import CONV_TRANSPOSES, ConvTranspose, conv_transpose_of
+from ...ir.ops.leaf import PARAM
 from ...ir.ops.linear import DENSE
 from ...ir.ops.norm import BATCH_NORM
 from ...ir.ops.opaque import OPAQUE, OPAQUE_RESULT
@@ -86,14 +87,15 @@ def _images(graph: Graph) -> int:
 def _totals(lines: Sequence[LayerLine], graph: Graph, costs: Mapping[Node, Costs], images: int) -> dict[str, Figure]:
     params = [node.typed for node in graph.params]
     count = sum(_number(type_.shape) for type_ in params)
-    statistics = {stat for node in graph.ops if node.kind is BATCH_NORM for stat in node.inputs[3:]}
+    fixed = {stat for node in graph.ops if node.kind is BATCH_NORM for stat in node.inputs[3:]}
+    fixed |= {node for node in graph.params if PARAM.of(node).init == "constant"}
     return {
         "memory": _sum(line.memory for line in lines),
         "memory_bytes": _sum(line.memory_bytes for line in lines),
         "weights": sum(line.weights for line in lines),
         "biases": sum(line.biases for line in lines),
         "params": count,
-        "trainable": count - sum(_number(node.typed.shape) for node in statistics),
+        "trainable": count - sum(_number(node.typed.shape) for node in fixed),
         "weight_bytes": sum(_number((type_.nbytes,)) for type_ in params),
         "macs": _sum((costs[node][0] for node in graph.ops), images),
         "flops": _sum((costs[node][1] for node in graph.ops), images),

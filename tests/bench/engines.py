@@ -36,7 +36,7 @@ CELLS = HERE.parent.parent / "build" / "bench" / "engines.jsonl"
 CLASSIC = ("vgg16", "resnet18", "resnet50_v1_5", "googlenet")
 BROUGHT = (  # what people bring
     *("regnet_y_400mf", "regnet_x_800mf", "shufflenet_v2", "efficientnet_b0", "efficientnet_v2_s", "mobilenet_v3_large"),
-    *("mobilenet_v3_small", "convnext_tiny", "vit_b_16"),
+    *("mobilenet_v3_small", "convnext_tiny", "vit_b_16", "yolo_v8n"),
 )
 NETWORKS = (*CLASSIC, *BROUGHT)
 BARS = {"vgg16": 2.5, "resnet18": 1.7, "resnet50_v1_5": 1.2, "googlenet": 1.3}  # of the fastest peer's time over convc's; 1.0 for others
