@@ -23,10 +23,11 @@ from ..host import most_threads, tvm
 from ..store.cache import Cache
 from .wrapping import compiling_target
 
-__all__ = ["OURS", "ROOM", "Compiled", "calling_by_name", "checked_jobs", "compile_kernels", "is_kernel", "passes_for"]
+__all__ = ["OURS", "ROOM", "Compiled", "calling_by_name", "checked_jobs", "compile_kernels", "is_kernel", "key_of", "known", "passes_for"]
 
 OURS = "kernel"  # how names of kernels begin that a plan has; of those that TVM makes, with STOCK
-FORMAT = "convc kernel 6"  # to be raised when the way from a kernel to its object file changes
+FORMAT = "convc kernel 7"  # to be raised when the way from a kernel to its object file changes
+KNOWN = 1024  # kernels whose hash is remembered, which holds on to them; makers hold on to as many
 ROOM = 16 << 20  # bytes; LLVM ends the process where a disk has none left for an object file, which has some hundred thousand
 # What TVM does to kernels for GPUs, or where a schedule asks for it: on others each of these walks through every statement to change none.
 FOR_GPUS = (
@@ -63,7 +64,7 @@ def compile_kernels(module: Any, target: Any, jobs: int, cache: Cache | None = N
     """
     host = tvm()
     kernels = {var: function for var, function in module.functions.items() if is_kernel(function)}
-    names = {var: f"{OURS if IN_PLACE in function.attrs else STOCK}_{_key(function, target)}" for var, function in kernels.items()}
+    names = {var: f"{OURS if IN_PLACE in function.attrs else STOCK}_{key_of(function, target)}" for var, function in kernels.items()}
     distinct = {names[var]: function for var, function in kernels.items()}
     found = {name: kept for name in distinct if cache is not None and (kept := cache.get(name)) is not None}
     missing = {name: function for name, function in distinct.items() if name not in found}
@@ -78,10 +79,50 @@ def is_kernel(function: Any) -> bool:
     return isinstance(function, tvm().tirx.PrimFunc) and IS_GLUE not in function.attrs
 
 
-def _key(function: Any, target: Any) -> str:
+def key_of(function: Any, target: Any) -> str:
     """The hash of all that an object file depends on, the name that the network gave the kernel left out."""
-    parts = (FORMAT, _compiler(), str(target), tvm().ir.save_json(function.without_attr("global_symbol")))
+    nameless = function.without_attr("global_symbol")
+    contents = _contents_of_ours(_Ours(nameless)) if IN_PLACE in function.attrs else _contents(nameless)
+    parts = (FORMAT, _compiler(), str(target), contents)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _contents(function: Any) -> str:
+    """The hash of a kernel written out, which takes milliseconds."""
+    return hashlib.sha256(tvm().ir.save_json(function).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ours:
+    """A kernel of ours. Another is its equal if it has the very same parts, as one has that its maker remembered, and says the same of
+    itself, in words and numbers. Parts that were made apart count as others: to compare what they hold takes as long as to write it out.
+    """
+
+    function: Any
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Ours) and self._attributes() == other._attributes() and all(map(_is_same, self._parts(), other._parts()))
+
+    def __hash__(self) -> int:
+        return hash(self.function.body)
+
+    def _parts(self) -> tuple[Any, ...]:
+        return self.function.body, self.function.params, self.function.ret_type, self.function.ty
+
+    def _attributes(self) -> str:
+        return tvm().ir.save_json(self.function.attrs)
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    return one.same_as(other)
+
+
+@functools.lru_cache(KNOWN)
+def _contents_of_ours(kernel: _Ours) -> str:
+    return _contents(kernel.function)
+
+
+known = _contents_of_ours.cache_info
 
 
 @functools.cache

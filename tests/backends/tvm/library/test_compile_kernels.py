@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from convc.backends.tvm.attributes import IN_PLACE
 from convc.backends.tvm.cpu.kernels import softmax, writer
 from convc.backends.tvm.cpu.kernels.direct.kernel import direct
+from convc.backends.tvm.host import host_target, tvm
 from convc.backends.tvm.library import compile_kernels as kernels
 from convc.backends.tvm.library.build import BuildOptions, CpuBuild, build_cpu
 from convc.backends.tvm.library.run import LoadedLibrary
@@ -119,6 +121,32 @@ def test_another_processor_or_format_has_other_kernels(tmp_path: Path, monkeypat
     built = build(tmp_path, mcpu="x86-64-v3")
     assert built.found == 0
     right(built, GRAPH)
+
+
+def test_a_kernel_that_was_seen_is_not_written_out_again() -> None:
+    one, target = softmax.softmax(4, 21).with_attr(IN_PLACE, 0), host_target()
+    first, hits = kernels.key_of(one, target), kernels.known().hits
+    assert kernels.key_of(one.with_attr("global_symbol", "another name"), target) == first
+    assert kernels.known().hits == hits + 1
+    assert kernels.key_of(tvm().ir.load_json(tvm().ir.save_json(one)), target) == first
+    assert kernels.known().hits == hits + 1  # the same, and none of its parts are
+
+
+def test_kernels_that_share_all_but_little_have_keys_of_their_own() -> None:
+    """Each has parts of one that was seen: its parameters in turn, a statement more, another word about itself; or a body alike."""
+    one, host, target = softmax.softmax(4, 21).with_attr(IN_PLACE, 0), tvm(), host_target()
+    swapped = host.tirx.PrimFunc([*one.params][::-1], one.body, one.ret_type, one.attrs)
+    longer = host.tirx.PrimFunc(one.params, host.tirx.SeqStmt([one.body, host.tirx.Evaluate(0)]), one.ret_type, one.attrs)
+    others = (
+        swapped,
+        longer,
+        one.with_attr(IN_PLACE, 7),
+        one.without_attr("tirx.noalias"),
+        one.without_attr(IN_PLACE),
+        softmax.softmax(4, 22),
+    )
+    keys = [kernels.key_of(kernel, target) for kernel in (one, *others)]
+    assert len(set(keys)) == len(keys)
 
 
 def test_other_winograd_tiles_are_other_kernels(tmp_path: Path) -> None:
