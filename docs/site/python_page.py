@@ -33,7 +33,7 @@ GROUPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "graphs": (
         "Graphs",
         "From where a graph comes, what improves it, and what checks it.",
-        ("Graph", "parse_graph", "print_graph", "read_onnx", "export_onnx", "from_torch", "optimize", "verify", "draw"),
+        ("Graph", "parse_graph", "print_graph", "read_onnx", "export_onnx", "from_torch", "optimize", "verify", "summary", "draw"),
     ),
     "compiling": ("Compiling", "Machine code for this processor, or an artifact for any.", ("compile", "compile_network", "Module")),
     "training": ("Training", "[Training](../training.md) has the whole of it.", ("training_step", "Trainer", "sgd", "adam")),
@@ -48,7 +48,7 @@ GROUPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         ("ConvcError", "Mismatch"),
     ),
 }
-LAYERS = ("products", "norms", "pools", "activations", "shapes", "reductions", "transformer", "ranks", "values")
+LAYERS = ("products", "blocks", "norms", "pools", "activations", "shapes", "reductions", "transformer", "ranks", "values")
 
 
 def python_pages() -> dict[str, Iterator[str]]:
