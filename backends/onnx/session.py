@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import importlib.util
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,10 +34,20 @@ class Session:
     """A loaded model. `graph` says what its inputs are; `run` takes and gives arrays by name.
 
     Without `rewrites` onnxruntime computes each operator as the file has it, and products of 8 bits without saturating in between.
+    What it makes of the model goes to the file `optimized`; such a model runs as it is with a `trace`, where every operator is timed, in a
+    file of that name and more.
     """
 
     def __init__(
-        self, graph: Graph, model: bytes | Path, threads: int | None = None, *, device: str = "cpu", rewrites: bool = True
+        self,
+        graph: Graph,
+        model: bytes | Path,
+        threads: int | None = None,
+        *,
+        device: str = "cpu",
+        rewrites: bool = True,
+        optimized: Path | None = None,
+        trace: Path | None = None,
     ) -> None:
         """Raises: BackendMissing without onnxruntime or CUDA; KernelMissing; InvalidModel if it refuses the model."""
         ort = _onnxruntime()
@@ -45,6 +56,11 @@ class Session:
         if not rewrites:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
             options.add_session_config_entry("session.x64quantprecision", "1")
+        if optimized is not None:
+            options.optimized_model_filepath = str(optimized)
+        if trace is not None:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.enable_profiling, options.profile_file_prefix = True, str(trace)
         if threads is not None:
             options.intra_op_num_threads = threads
         provider = PROVIDERS[device]
@@ -82,6 +98,10 @@ class Session:
                 raise lack from error
             raise ConvcError(f"onnxruntime failed on @{self.graph.name}: {_first_line(error)}") from error
         return dict(zip(names, results, strict=True))
+
+    def events(self) -> list[dict[str, Any]]:
+        """What was timed, in the form of Chrome's traces. The session is then no longer timed."""
+        return json.loads(Path(self._session.end_profiling()).read_bytes())
 
     def _run(self, inputs: Mapping[str, Array], names: list[str]) -> list[Array]:
         if not self._is_foreign:

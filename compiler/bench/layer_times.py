@@ -17,7 +17,8 @@ __all__ = ["LayerTime", "layer_times"]
 class LayerTime:
     """One kernel. Units: `microseconds` a run; `share` of all kernels' time; `gflops` 10^9 floating-point operations a second, two a
     multiply-add of a direct convolution; `gbytes` 10^9 bytes a second of operands, weights and result, each moved once, workspace left out.
-    Of the paths from an input to an output, the longest by time passes through the kernels `on_longest_path`.
+    Of the paths from an input to an output, the longest by time passes through the kernels `on_longest_path`. One that `moves` computes
+    nothing, and names the value that it brings into another layout, or none where that is not known.
     """
 
     kernel: str
@@ -29,6 +30,7 @@ class LayerTime:
     bytes: int
     gbytes: float
     on_longest_path: bool
+    moves: bool = False
 
 
 def layer_times(graph: Graph, times: Sequence[KernelTime]) -> list[LayerTime]:
@@ -40,7 +42,8 @@ def layer_times(graph: Graph, times: Sequence[KernelTime]) -> list[LayerTime]:
         gflops, gbytes = (amount / time.microseconds / 1e3 if time.microseconds else 0.0 for amount in (2 * time.macs, time.bytes))
         share = time.microseconds / total if total else 0.0
         worth = (time.macs, gflops, time.bytes, gbytes)
-        layers.append(LayerTime(time.kernel, list(time.nodes), time.microseconds, share, *worth, time.nodes[-1] in longest))
+        on_it = bool(time.nodes) and time.nodes[-1] in longest
+        layers.append(LayerTime(time.kernel, list(time.nodes), time.microseconds, share, *worth, on_it, time.moves))
     return layers
 
 
@@ -48,5 +51,6 @@ def _longest_path(graph: Graph, times: Sequence[KernelTime]) -> set[str]:
     """The names of its nodes. A kernel's time is at the value that it leaves; what goes before that in it is passed for nothing."""
     taken: defaultdict[str, float] = defaultdict(float)
     for time in times:
-        taken[time.nodes[-1]] += time.microseconds
+        if time.nodes:
+            taken[time.nodes[-1]] += time.microseconds
     return {node.name for node in longest_path(graph, {node: taken[node.name] for node in graph.nodes})}

@@ -73,12 +73,13 @@ class Timing:
 @dataclass(frozen=True, slots=True)
 class Measured:
     """All engines in the order given. `peak` is the fastest turn of independent multiply-adds in GFLOP/s, None without TVM; `slowed` how
-    much longer than the fastest such turn the middle one took: what else the machine did meanwhile.
+    much longer than the fastest such turn the middle one took: what else the machine did meanwhile. `profiles` are the kernels of each
+    engine that can time them, where they were asked for.
     """
 
     timings: list[Timing]
     peak: float | None
-    layers: list[LayerTime]
+    profiles: dict[str, list[LayerTime]]
     slowed: float | None = None
 
     @property
@@ -94,7 +95,8 @@ class Measured:
                 found.append(
                     f"{timing.engine} at {timing.peak_share:.0%} of the peak is more than any algorithm here saves: the peak is wrong"
                 )
-        if far := [layer for layer in self.layers if self.peak and layer.gflops > MOST_SHARE * self.peak]:
+        layers = [layer for layers in self.profiles.values() for layer in layers]
+        if far := [layer for layer in layers if self.peak and layer.gflops > MOST_SHARE * self.peak]:
             found.append(f"{far[0].kernel} at {far[0].gflops / (self.peak or 1):.0%} of the peak is more than any algorithm here saves")
         return found
 
@@ -140,10 +142,10 @@ def measure(
             for worker in [*workers.values(), *([peak] if peak else [])]:
                 worker.turn()
         best = peak.amount / min(peak.taken) / 1e6 if peak else None
-        ours = next((worker for worker in workers.values() if measurable()[worker.task.engine].start_profiled), None)
-        layers = ours.profile(PROFILED_RUNS) if profile and ours else []
+        timed = {name: worker for name, worker in workers.items() if profile and measurable()[worker.task.engine].start_profiled}
+        profiles = {name: worker.profile(PROFILED_RUNS) for name, worker in timed.items()}
         slowed = statistics.median(peak.taken) / min(peak.taken) if peak else None
-        return Measured([_timing(name, worker, flops, best) for name, worker in workers.items()], best, layers, slowed)
+        return Measured([_timing(name, worker, flops, best) for name, worker in workers.items()], best, profiles, slowed)
 
 
 def _need_batch(graph: Graph, batch: int) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from ...ir.version import installed
 from ...passes.pipelines import LEVELS
 from ..bench.layer_times import LayerTime
 from ..bench.measure import Contender, Measured, bandwidth, measure
+from ..bench.side_by_side import same_nodes
 from ..engines.optimize import optimize
 from ..engines.peers import installed_peers
 from ..engines.table import engine_named, measurable
@@ -44,7 +46,7 @@ PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "apache-tvm", "openvino",
 @click.option("--threads", type=THREADS, help="Threads of every engine; default: one a physical core.")
 @click.option("--runs", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Turns of 0.1 s, or of one run.")
 @click.option("-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="Optimization level, for all alike.")
-@click.option("--profile", is_flag=True, help="Also time tvm's kernels one by one.")
+@click.option("--profile", is_flag=True, help="Also time the kernels of tvm and onnx, side by side for the nodes that they compute.")
 @html_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
@@ -75,7 +77,7 @@ def command(
     left_out = None if backends else console.say
     measured = measure(graph, contenders, threads, runs, batch=batch, profile=profile, level=level, left_out=left_out)
     if html is not None:
-        write_html(console, html, _seen(graph, measured, contenders, profiled, threads, batch))
+        write_html(console, html, _seen(graph, measured, contenders, threads, batch))
     machine = {"processor": processor_name(), "cores": os.cpu_count(), "threads": threads, "batch": batch, "turns": runs}
     if as_json:
         emit_json({"model": request.model, **machine, "versions": installed(PACKAGES), **_record(measured)})
@@ -83,26 +85,28 @@ def command(
     peak = f"; peak {measured.peak:.0f} GF/s" if measured.peak else ""
     console.say(f"{request.model}, batch {batch}, {threads} threads of {machine['processor']}, {runs} turns{peak}")
     console.say(", ".join(map(" ".join, installed(PACKAGES).items())))
-    _print(measured)
+    _print(measured, everything=console.verbosity > 0)
     for doubt in measured.doubts:
         console.say(f"warning: {doubt}; measure again when nothing else runs")
     if busy := [timing.engine for timing in measured.timings if not timing.quiet]:
         console.say(f"threads of {', '.join(busy)} still spun when the next turn came: the times of the others may be too long")
 
 
-def _seen(graph: Graph, measured: Measured, contenders: Sequence[Contender], profiled: Sequence[str], threads: int, batch: int) -> Report:
+def _seen(graph: Graph, measured: Measured, contenders: Sequence[Contender], threads: int, batch: int) -> Report:
     """The network as the engine whose kernels were timed had it, with what passes did for that."""
-    ours = next(contender for contender in contenders if contender.engine in profiled)
+    ours = next(contender for contender in contenders if contender.name in measured.profiles)
     sizes = usual_sizes(graph, dict.fromkeys(batch_names(graph), batch))
     sized = specialize(graph, sizes)
     _, trace = optimize(sized, ours.level, prices=engine_named(ours.engine, measurable()).prices)
-    kernels = [KernelRun(each.kernel, each.nodes, each.microseconds, each.share, each.macs, each.bytes) for each in measured.layers]
+    times = {
+        name: [KernelRun(each.kernel, each.nodes, each.microseconds, each.share, each.macs, each.bytes) for each in layers]
+        for name, layers in measured.profiles.items()
+    }
     peaks = None
     if measured.peak:
         peaks = Peaks(measured.peak * 1e9, bandwidth(threads) * 1e9, f"measured here on {threads} thread{'' if threads == 1 else 's'}")
     notes = [f"{t.engine}: {t.median:.2f} ms a run, from {t.p10:.2f} to {t.p90:.2f}, {t.gflops:.0f} GF/s" for t in measured.timings]
-    times, how = {ours.name: kernels}, "convc verify"
-    return Report(sized, trace, f"bench --profile, batch {batch}", measured=notes, times=times, peaks=peaks, how_to_check=how)
+    return Report(sized, trace, f"bench --profile, batch {batch}", measured=notes, times=times, peaks=peaks, how_to_check="convc verify")
 
 
 def _contender(text: str, level: int) -> Contender:
@@ -121,10 +125,16 @@ def _record(measured: Measured) -> dict[str, object]:
         "doubts": measured.doubts,
         "engines": [asdict(timing) for timing in measured.timings],
     }
-    return record | ({"layers": [asdict(layer) for layer in measured.layers]} if measured.layers else {})
+    if not measured.profiles:
+        return record
+    profiles = [
+        {"engine": name, "microseconds": sum(layer.microseconds for layer in layers), "layers": [asdict(layer) for layer in layers]}
+        for name, layers in measured.profiles.items()
+    ]
+    return record | {"profiles": profiles, "same_nodes": [asdict(row) for row in same_nodes(measured.profiles)]}
 
 
-def _print(measured: Measured) -> None:
+def _print(measured: Measured, everything: bool) -> None:
     if measured.timings:
         first = measured.timings[0]
         rows = [
@@ -133,13 +143,34 @@ def _print(measured: Measured) -> None:
             for ready in [(f"{t.median / first.median:.2f}", f"{t.start:.1f}")]
         ]
         print_table(rows, ("engine", "median ms", "p10", "p90", "GF/s", "of peak", f"over {first.engine}", "ready in s"))
-    if measured.layers:
+    if len(measured.profiles) > 1:
         tell("")
-        rows = [_row(layer, measured.peak) for layer in measured.layers]
-        print_table(rows, ("us", "share", "GF/s", "of peak", "GB/s", "MB", "kernel", "nodes"))
-        total = sum(layer.microseconds for layer in measured.layers)
-        longest = sum(layer.microseconds for layer in measured.layers if layer.on_longest_path)
-        tell(f"{total:.0f} us in {len(rows)} kernels, {longest:.0f} us of them on the longest path")
+        _print_side_by_side(measured.profiles)
+    for engine, layers in measured.profiles.items():
+        if len(measured.profiles) == 1 or everything:
+            tell("")
+            rows = [_row(layer, measured.peak) for layer in layers]
+            print_table(rows, ("us", "share", "GF/s", "of peak", "GB/s", "MB", f"{engine}'s kernel", "nodes"))
+        total = sum(layer.microseconds for layer in layers)
+        longest = sum(layer.microseconds for layer in layers if layer.on_longest_path)
+        tell(f"{engine}: {total:.0f} us in {len(layers)} kernels, {longest:.0f} us of them on the longest path")
+
+
+def _print_side_by_side(profiles: Mapping[str, Sequence[LayerTime]]) -> None:
+    """Columns add up: what each engine takes in all is the last line."""
+    first, *others = profiles
+    rows = [(row.nodes, row.kernels, row.microseconds) for row in same_nodes(profiles)]
+    whole = {engine: sum(layer.microseconds for layer in layers) for engine, layers in profiles.items()}
+    lines: list[tuple[str, ...]] = []
+    for nodes, kernels, times in [*rows, (["in all"], {}, whole)]:
+        taken = [f"{times[engine]:.1f}" if engine in times else "-" for engine in profiles]
+        over = [f"{times[each] / times[first]:.2f}" if each in times and times.get(first) else "-" for each in others]
+        lines.append((*taken, *over, *(_several(kernels.get(engine, [])) for engine in profiles), " ".join(nodes)))
+    print_table(lines, (*(f"{each} us" for each in profiles), *(f"{each} over {first}" for each in others), *profiles, "nodes"))
+
+
+def _several(kernels: Sequence[str]) -> str:
+    return ", ".join(f"{count} {name}" if count > 1 else name for name, count in Counter(kernels).items()) or "-"
 
 
 def _row(layer: LayerTime, peak: float | None) -> tuple[str, ...]:

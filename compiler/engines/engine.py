@@ -69,7 +69,8 @@ class Kernel:
 @dataclass(frozen=True, slots=True)
 class KernelTime:
     """A kernel timed, by the names of what it computes. Units: median `microseconds` a run; `macs` multiply-adds, as a direct convolution
-    has them; `bytes` of operands, weights and result.
+    has them; `bytes` of operands, weights and result. One that `moves` computes nothing: it brings the named value, if that is known, into
+    another layout.
     """
 
     kernel: str
@@ -77,6 +78,7 @@ class KernelTime:
     microseconds: float
     macs: int
     bytes: int
+    moves: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from ...ir.ops.unary import SOFTPLUS
 from ...ir.types import Array
 from ...ir.version import release
 from ...passes.analysis.prices import Prices
-from .engine import Engine, Kernel, Run, StandIn, chunks
+from .engine import Engine, Kernel, KernelTime, Profile, Run, StandIn, chunks
 
 if TYPE_CHECKING:
     from ..files.artifact import Artifact
@@ -51,6 +51,21 @@ def _start(how: _How, graph: Graph, threads: int | None) -> Run:
     from ...backends.onnx.write.export import to_model
 
     return Session(graph, to_model(graph).SerializeToString(), threads, device=how.device, rewrites=how.rewrites).run
+
+
+def _start_profiled(graph: Graph, threads: int | None) -> tuple[Run, Profile]:
+    return _start(_How(), graph, threads), functools.partial(_kernel_times, graph, threads)
+
+
+def _kernel_times(graph: Graph, threads: int | None, inputs: Mapping[str, Array], runs: int) -> list[KernelTime]:
+    from ...backends.onnx.kernel_times import operator_times
+    from ...backends.onnx.write.export import to_model
+
+    times = operator_times(graph, to_model(graph), threads, inputs, runs)
+    return [
+        KernelTime(time.part.op, tuple(node.name for node in time.part.nodes), time.microseconds, time.macs, time.bytes, time.part.moves)
+        for time in times
+    ]
 
 
 def _open(how: _How, artifact: Artifact, threads: int | None) -> Run:
@@ -141,7 +156,7 @@ def _engine(name: str, about: str, how: _How, plain: Engine | None) -> Engine:
 
 
 NAME, ABOUT = "onnx", "onnxruntime on the exported ONNX model"
-ONNXRUNTIME = _engine(NAME, ABOUT, _How(), _engine(NAME, ABOUT, _How(rewrites=False), None))
+ONNXRUNTIME = replace(_engine(NAME, ABOUT, _How(), _engine(NAME, ABOUT, _How(rewrites=False), None)), start_profiled=_start_profiled)
 ONNXRUNTIME_CUDA = replace(
     _engine("onnx-cuda", "onnxruntime's CUDA provider on the exported ONNX model", _How("cuda"), None),
     prices=CUDA_PRICES,

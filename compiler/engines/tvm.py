@@ -73,7 +73,10 @@ def _kernel_times(loaded: LoadedLibrary, inputs: Mapping[str, Array], runs: int)
     from ...backends.tvm.library.profile import call_times
 
     times = call_times(loaded, inputs, runs)
-    return [KernelTime(time.kernel, tuple(node.name for node in time.nodes), time.microseconds, time.macs, time.bytes) for time in times]
+    return [
+        KernelTime(time.kernel, tuple(node.name for node in time.nodes), time.microseconds, time.macs, time.bytes, time.moves)
+        for time in times
+    ]
 
 
 def _built(tiles: Tiles | None, graph: Graph, threads: int | None, donated: Mapping[str, str] | None = None) -> LoadedLibrary:

@@ -36,7 +36,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "look",
         "commands",
     ),
-    "backends/onnx": ("file", "ort_values", "session", "stand_in", "read", "write"),
+    "backends/onnx": ("file", "ort_values", "session", "fusion", "kernel_times", "stand_in", "read", "write"),
     "backends/tvm": ("processor", "gpus", "host", "attributes", "stock", "cpu", "store", "library", "cuda", "tuning"),
 }
 LIMITS = {"compiler": (12, 30), "backends/tvm": (10, 25)}  # rooms, and pairs of rooms of which one imports the other

@@ -41,9 +41,14 @@ class CallTime:
         return tuple(node for call in self.calls for node in (call.work.covers if call.work else (call.node,)))
 
     @property
+    def moves(self) -> bool:
+        """Whether it brings a value into blocks or out of them, and computes nothing."""
+        return self.kernel in (PACK, UNPACK)
+
+    @property
     def macs(self) -> int:
         """Multiply-adds of direct convolutions."""
-        return 0 if self.kernel in (PACK, UNPACK) or self.calls[0].argument else sum(map(_macs, self.nodes))
+        return 0 if self.moves or self.calls[0].argument else sum(map(_macs, self.nodes))
 
     @property
     def bytes(self) -> int:

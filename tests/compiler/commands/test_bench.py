@@ -55,7 +55,8 @@ def test_a_profile_has_every_node_once():
     """Shortcuts that skip pixels and pad channels are stock rows here."""
     done = convc("bench", "resnet20", "-b", "tvm", "--runs", "1", "--profile", "--json")
     assert done.code == 0, done.err
-    layers = json.loads(done.out)["layers"]
+    (profile,) = json.loads(done.out)["profiles"]
+    layers = profile["layers"]
     graph = specialize(optimize(ZOO["resnet20"].network(), 2)[0], {"N": 1})
     computed = [name for layer in layers if layer["kernel"] not in ("pack", "unpack") for name in layer["nodes"]]
     assert sorted(computed) == sorted(node.name for node in graph.ops)
@@ -67,12 +68,41 @@ def test_a_profile_has_every_node_once():
     assert all((layer["gflops"] > 0) == (layer["macs"] > 0) for layer in layers)
 
 
+def test_what_engines_take_for_the_same_nodes_adds_up():
+    """onnxruntime sums in the convolution where it may, and goes in and out of blocks where TVM does not."""
+    done = convc("bench", "resnet20", "-b", "tvm,onnx", "--runs", "1", "--threads", "1", "--profile", "--json")
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    graph = specialize(optimize(ZOO["resnet20"].network(), 2)[0], {"N": 1})
+    rows = report["same_nodes"]
+    assert sorted(name for row in rows for name in row["nodes"]) == sorted(node.name for node in graph.ops)
+    assert {"bn1", "relu1"} in [set(row["nodes"]) for row in rows]
+    assert {"conv2_1.bn2", "conv2_1.add1", "conv2_1.relu2"} in [set(row["nodes"]) for row in rows]
+    assert [row["kernels"] for row in rows if not row["nodes"]][-1]["onnx"] == ["ReorderInput"] * 5
+    for profile in report["profiles"]:
+        layers = profile["layers"]
+        assert sum(layer["macs"] for layer in layers) == graph_cost(graph).macs
+        assert sum(layer["microseconds"] for layer in layers) == pytest.approx(profile["microseconds"])
+        assert sum(row["microseconds"].get(profile["engine"], 0) for row in rows) == pytest.approx(profile["microseconds"])
+
+
+def test_a_table_of_both_engines_ends_with_what_they_take_in_all():
+    done = convc("bench", "lenet5", "-b", "onnx,onnx@0", "--runs", "1", "--threads", "1", "--profile")
+    assert done.code == 0, done.err
+    head, *rows = [line for line in done.out.split("\n\n")[1].splitlines() if "us in " not in line]
+    assert head.split()[:4] == ["onnx", "us", "onnx@0", "us"]
+    assert rows[-1].endswith("in all")
+    for column in (0, 1):
+        times = [float(row.split()[column]) for row in rows if row.split()[column] != "-"]
+        assert sum(times[:-1]) == pytest.approx(times[-1], abs=0.06 * len(times))
+
+
 def test_an_engine_that_is_not_there():
     assert "did you mean 'onnx'" in convc("bench", "lenet5", "--backends", "onx").err
     assert convc("bench", "lenet5", "--backends", "tvm", "--threads", "0").code == 2
     done = convc("bench", "lenet5", "--backends", "onnx@9")
     assert (done.code, "there is no level '9'" in done.err) == (2, True)
-    done = convc("bench", "lenet5", "--backends", "onnx", "--profile")
+    done = convc("bench", "lenet5", "--backends", "reference", "--profile")
     assert (done.code, "name it among --backends" in done.err) == (2, True)
 
 
@@ -114,7 +144,7 @@ def test_a_profile_of_a_network_without_kernels(tmp_path: Path):
     (tmp_path / "net.cir").write_text("graph @g(%x: f32[N,4]) {\n  %d = dropout(%x)\n  %y = identity(%d)\n  return %y\n}\n")
     done = convc("bench", tmp_path / "net.cir", "-b", "tvm", "-O", "0", "--runs", "1", "--profile", "--json")
     assert done.code == 0, done.err
-    assert {layer["share"] for layer in json.loads(done.out)["layers"]} <= {0.0, 1.0}
+    assert {layer["share"] for layer in json.loads(done.out)["profiles"][0]["layers"]} <= {0.0, 1.0}
 
 
 def test_bench_and_tune_look_at_what_compile_makes(tmp_path: Path):
@@ -131,7 +161,7 @@ def test_bench_and_tune_look_at_what_compile_makes(tmp_path: Path):
 """)
     done = convc("bench", tmp_path / "net.cir", "-b", "tvm", "--runs", "1", "--profile", "--json")
     assert done.code == 0, done.err
-    assert "b" in {node for layer in json.loads(done.out)["layers"] for node in layer["nodes"]}
+    assert "b" in {node for layer in json.loads(done.out)["profiles"][0]["layers"] for node in layer["nodes"]}
     done = convc("tune", tmp_path / "net.cir", "--seconds", "1", "--database", tmp_path / "db")
     assert done.code == 0, done.err
     assert "2 kernels" in done.out + done.err
@@ -149,4 +179,4 @@ def test_bench_and_tune_look_at_what_compile_makes(tmp_path: Path):
 )
 def test_times_that_are_not_to_be_trusted_are_said(share: float, slowed: float | None, words: list[str]):
     timing = Timing("tvm", 1.0, 10, 1.0, 1.0, 1.0, 1.0, share, True)
-    assert Measured([timing], 1.0, [], slowed).doubts == words
+    assert Measured([timing], 1.0, {}, slowed).doubts == words

@@ -111,6 +111,17 @@ def test_bench_has_each_kernel_and_the_roofs_that_were_measured(tmp_path):
     assert data["measured"]["peaks"]["how"] == "measured here on 1 thread"
 
 
+def test_bench_has_what_every_engine_takes_for_a_node(tmp_path):
+    data, _ = report_of(tmp_path, "bench", "mlp", "-b", "onnx,onnx@0", "--profile", "--runs", "1", "--threads", "1")
+    times = dict(data["measured"]["times"])
+    *_, last = graphs_in(data)
+    computed = {data["nodes"][row][0] for row in last if data["names"][data["nodes"][row][0]] in ("fc1", "relu1", "softmax1")}
+    assert len(computed) == 3
+    for kernels in times.values():
+        assert computed <= {name for _, nodes, *_ in kernels for name in nodes}
+    assert list(times) == ["onnx", "onnx@0"]
+
+
 def test_verify_has_the_error_of_every_value_as_a_share_of_its_bound(tmp_path):
     data, done = report_of(tmp_path, "verify", "lenet5", "-b", "onnx", "--nodes")
     assert [agrees for _, agrees in data["checks"]] == [True, True]

@@ -210,7 +210,7 @@ function rooflineFigure() {
         r: 2.5 + 7 * Math.sqrt(p.flops / most),
         onclick: () => flyAfter(p.id),
       },
-      svg("title", {}, `${report.names[p.id]}: ${trimmed(p.intensity)} FLOP a byte, ${speed(p.speed)}`),
+      svg("title", {}, `${p.engine || ""}${report.names[p.id]}: ${trimmed(p.intensity)} FLOP a byte, ${speed(p.speed)}`),
     ),
   );
   const decades = (scale) => scale.ticks().filter((tick) => Number.isInteger(Math.round(Math.log10(tick) * 1e6) / 1e6));
@@ -245,11 +245,12 @@ function rooflineFigure() {
 }
 
 function roofPoints() {
-  const timed = profiles.flatMap(([, kernels]) =>
+  const timed = profiles.flatMap(([engine, kernels]) =>
     kernels
       .filter((k) => k.macs && k.bytes && k.microseconds)
       .map((k) => ({
         id: k.nodes[k.nodes.length - 1],
+        engine: profiles.length > 1 ? `${engine}, ` : "",
         intensity: (2 * k.macs) / k.bytes,
         speed: ((2 * k.macs) / k.microseconds) * 1e6,
         flops: 2 * k.macs,
