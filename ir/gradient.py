@@ -129,13 +129,19 @@ def gradients(graph: Graph, loss: Node, of: Sequence[Node], maker: NodeMaker | N
     return Gradients(found.of, tuple(maker.made[first:]))
 
 
-def pulled_back(graph: Graph, value: Node, seed: Term, of: Sequence[Node], maker: NodeMaker, rules: Rules | None = None) -> Gradients:
+def pulled_back(
+    graph: Graph, value: Node, seed: Term, of: Sequence[Node], maker: NodeMaker, rules: Rules | None = None, way_out: str = ""
+) -> Gradients:
     """What a small change of each node in `of` adds to a sum of `value` weighted by `seed`, of its type: the adjoint, applied to the seed.
 
     `rules` take the place of what ops say of their first operand: with them it is no gradient any more, but a deconvnet's pass, say.
 
-    Raises: UnsupportedOp as `gradients`.
+    Raises: UnsupportedOp as `gradients`; where it is not about training, `way_out` says what to do instead.
     """
+
+    def refusal(node: Node, why: str) -> UnsupportedOp:
+        return UnsupportedOp(f"{node.where} has no gradient: {why}; {way_out or _what_to_freeze(node, value, of)}")
+
     wanted, first, rules = set(of), len(maker.made), rules or {}
     moving = _moving(graph, wanted)
     maker.asked = frozenset(wanted)
@@ -154,11 +160,11 @@ def pulled_back(graph: Graph, value: Node, seed: Term, of: Sequence[Node], maker
             if operand not in moving:
                 continue
             rule = rules.get(node.kind) if place == 0 else None
-            if rule is None and (rule := _rule(node, place, value, of)) is None:
+            if rule is None and (rule := _rule(node, place, refusal)) is None:
                 continue
             part = _applied(node, rule, place, g, maker)
             if isinstance(part, NoGradient):
-                raise _refusal(node, part.why, value, of)
+                raise refusal(node, part.why)
             if part is None:
                 continue
             parts[operand] = parts[operand] + part if operand in parts else part
@@ -180,7 +186,7 @@ def _moving(graph: Graph, wanted: set[Node]) -> set[Node]:
     return moving
 
 
-def _rule(node: Node, place: int, loss: Node, of: Sequence[Node]) -> GradientRule | EachOperand | None:
+def _rule(node: Node, place: int, refusal: Callable[[Node, str], UnsupportedOp]) -> GradientRule | EachOperand | None:
     """Of one operand; None where the result does not move with it.
 
     Raises: UnsupportedOp where the op has no gradient.
@@ -191,14 +197,10 @@ def _rule(node: Node, place: int, loss: Node, of: Sequence[Node]) -> GradientRul
     if isinstance(rules, EachOperand):
         return rules
     why = rules.why if isinstance(rules, NoGradient) else "its definition says nothing of one"
-    raise _refusal(node, why, loss, of)
+    raise refusal(node, why)
 
 
-def _refusal(node: Node, why: str, loss: Node, of: Sequence[Node]) -> UnsupportedOp:
-    return UnsupportedOp(f"{node.where} has no gradient: {why}; {_way_out(node, loss, of)}")
-
-
-def _way_out(node: Node, loss: Node, of: Sequence[Node]) -> str:
+def _what_to_freeze(node: Node, loss: Node, of: Sequence[Node]) -> str:
     """Whether freezing what stands before the node helps: only if something else is left to train."""
     before, below = _reached(node), _reached(loss)
     of = [each for each in of if each in below]

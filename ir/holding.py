@@ -257,12 +257,14 @@ def _beside(path: Path, token: str, kind: str = "") -> Path:
 
 
 def _new(name: Path, make: Callable[[Path], None], flags: int) -> tuple[Path, Hold]:
+    make(name)
     for _ in range(TRIES):
-        make(name)
         with suppress(FileNotFoundError):  # it was swept before it was held
             if (hold := _hold(name, flags)) is not None and hold.is_still(name):
                 return name, hold
         time.sleep(PAUSE)
+        with suppress(FileExistsError):  # whose sweep has it alone, and has not removed it yet, or will not
+            make(name)
     raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(name))
 
 

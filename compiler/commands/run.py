@@ -86,7 +86,7 @@ def command(
     run = engine.open(artifact, threads) if artifact else engine.start(graph, threads)
     made = [(batch.names, _of_photographs(run(batch.arrays), batch)) for batch in chain([first], batches)]
     names = [name for each, _ in made for name in each]
-    results = {name: np.concatenate([each[name] for _, each in made]) if len(made) > 1 else value for name, value in made[0][1].items()}
+    results = _together(made)
     written = _write(results, output) if output else []
     if as_json:
         emit_json({name: _record(value, top, classes, names) for name, value in results.items()})
@@ -111,6 +111,20 @@ def _of_photographs(results: Mapping[str, Array], batch: Feed) -> dict[str, Arra
         if value.shape[:1] != (rows,):
             raise InvalidInput(f"result '{name}' is {list(value.shape)}, without a row for each of {rows} photographs; give one at a time")
     return {name: value[: len(batch.names)] for name, value in found.items()}
+
+
+def _together(made: Sequence[tuple[tuple[str, ...], dict[str, Array]]]) -> dict[str, Array]:
+    """All rows. Raises: InvalidInput where photographs of different sizes, each run for itself, made results of different sizes."""
+    names, first = made[0]
+    for others, each in made[1:]:
+        for name, value in each.items():
+            if value.shape[1:] != first[name].shape[1:]:
+                sizes = [f"{list(one.shape[1:])} of '{of[0]}'" for of, one in ((names, first[name]), (others, value))]
+                raise InvalidInput(
+                    f"result '{name}' is {sizes[0]} and {sizes[1]}, each [1,...], and results are written together; "
+                    "give one size with --input and --resize, or one photograph at a time"
+                )
+    return {name: np.concatenate([each[name] for _, each in made]) if len(made) > 1 else value for name, value in first.items()}
 
 
 def _print(graph: Graph, results: Mapping[str, Array], top: int, classes: Sequence[str], names: Sequence[str]) -> None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["in_channels"]
 
-SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B")  # Pillow's modes of grey in 16 bits, whose conversion to 8 it cuts off at 255
+SIXTEEN_BITS = ("I;16", "I;16L", "I;16B")  # Pillow's modes of grey in 16 bits, whose conversion to 8 it cuts off at 255
+OF_SIXTEEN_BITS = ("PNG", "PPM")  # formats whose mode "I" is of 16 bits too: PNG's of Pillow before 11.3, and PPM's, scaled to them
 WORDS = {
     "LAB": "LAB, converted to sRGB (CIE 1976, white D50)",
     "CMYK": "CMYK, converted to RGB without a colour profile",
@@ -32,10 +33,11 @@ TO_SRGB = ((3.1338561, -1.6168667, -0.4906146), (-0.9787684, 1.9161415, 0.033454
 def in_channels(picture: Image.Image, channels: int | None) -> tuple[Image.Image, list[str]]:
     """RGB or grey in 8 bits, whichever `channels` are, RGBA where they are four and it is that; and what was done. None: as it has colours.
 
-    Raises: ValueError for floating-point pixels, whose range nobody says.
+    Raises: ValueError for floating-point pixels and integers of 32 bits, whose range nobody says.
     """
-    if picture.mode == "F":
-        raise ValueError("its pixels are floating-point numbers, of which no picture says the range; give them as .npy")
+    if picture.mode == "F" or (picture.mode == "I" and picture.format not in OF_SIXTEEN_BITS):
+        numbers = "floating-point numbers" if picture.mode == "F" else "integers of 32 bits or with a sign"
+        raise ValueError(f"its pixels are {numbers}, of which no picture says the range; give them as .npy")
     if channels == 4 and picture.mode == "RGBA":
         return picture, []
     picture, said = _plain(picture)
@@ -51,7 +53,7 @@ def _plain(picture: Image.Image) -> tuple[Image.Image, list[str]]:
     from PIL import Image
 
     mode = picture.mode
-    if mode in SIXTEEN_BITS:
+    if mode in ("I", *SIXTEEN_BITS):
         grey = np.rint(np.clip(np.asarray(picture, np.float64), 0, 65535) / 257).astype(np.uint8)
         return Image.fromarray(grey), ["16 bits, of which 8 are kept"]
     if mode == "LAB":

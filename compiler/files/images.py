@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +22,23 @@ from .entering import Entering
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["AS_THEY_ARE", "IMAGE_SUFFIXES", "NOT_AN_IMAGE", "Preparing", "is_image", "load_image", "opened_upright", "save_image"]
+__all__ = [
+    "AS_THEY_ARE",
+    "IMAGE_SUFFIXES",
+    "NOT_AN_IMAGE",
+    "Preparing",
+    "is_image",
+    "load_image",
+    "load_views",
+    "opened_upright",
+    "save_image",
+    "upright_size",
+]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 NOT_AN_IMAGE = (OSError, ValueError, SyntaxError, struct.error)  # what Pillow raises of files that are none, or torn
 ORIENTATION = 0x0112  # EXIF's tag
+LYING = (5, 6, 7, 8)  # its values where rows are columns
 
 
 def is_image(path: Path) -> bool:
@@ -66,8 +78,25 @@ def opened_upright(path: Path) -> Generator[tuple[Image.Image, list[str]]]:
                     said.append("16 bits, of which 8 are kept")
                 if opened.getexif().get(ORIENTATION, 1) not in (0, 1):
                     said.append("turned upright, as its EXIF has it")
-                yield ImageOps.exif_transpose(opened), said
+                upright = ImageOps.exif_transpose(opened)
+                upright.format = opened.format  # which a copy forgets, and what its integers mean depends on
+                yield upright, said
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise ValueError(str(error)) from error
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Columns and rows of the picture as it is meant to be seen, without decoding it. Raises: any of NOT_AN_IMAGE."""
+    from PIL import Image
+
+    need_plain(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # nothing is decoded
+        try:
+            with Image.open(path) as opened:
+                cols, rows = opened.size
+                return (rows, cols) if opened.getexif().get(ORIENTATION, 1) in LYING else (cols, rows)
+        except Image.DecompressionBombError as error:
             raise ValueError(str(error)) from error
 
 
@@ -77,19 +106,31 @@ def load_image(path: Path, type_: TensorType, preparing: Preparing = AS_THEY_ARE
     Raises: UsageError for a file that is not there; InvalidInput for one that is no image, or has channels that
     are not those of the input by any rule, or, unless it is scaled, another size.
     """
-    if type_.rank != 4:
-        raise InvalidInput(f"'{path}' is an image, but the input is {type_}; give an .npz file")
-    _, channels, rows, cols = type_.shape
+    (found,) = load_views(path, [(type_, preparing)], said)
+    return found
+
+
+def load_views(path: Path, views: Sequence[tuple[TensorType, Preparing]], said: list[str] | None = None) -> list[Array]:
+    """The same for several inputs, decoded once; `said` is of the first. Raises: as `load_image`."""
+    for type_, _ in views:
+        if type_.rank != 4:
+            raise InvalidInput(f"'{path}' is an image, but the input is {type_}; give an .npz file")
+    wanted = [type_.shape[1] if isinstance(type_.shape[1], int) else None for type_, _ in views]
     try:
         with opened_upright(path) as (upright, done):
-            picture, converted = in_channels(upright, channels if isinstance(channels, int) else None)
-            picture.load()
+            made = [in_channels(upright, channels) for channels in wanted]
     except FileNotFoundError as error:
         raise UsageError(f"there is no file '{path}'") from error
     except NOT_AN_IMAGE as error:
         raise InvalidInput(f"'{path}' cannot be read as an image: {error}") from error
     if said is not None:
-        said += [*done, *converted]
+        said += [*done, *made[0][1]]
+    return [_as_input(picture, path, type_, preparing) for (picture, _), (type_, preparing) in zip(made, views, strict=True)]
+
+
+def _as_input(picture: Image.Image, path: Path, type_: TensorType, preparing: Preparing) -> Array:
+    """Raises: InvalidInput for channels, or a size, that are not those of the input."""
+    _, channels, rows, cols = type_.shape
     if isinstance(channels, int) and len(picture.getbands()) != channels:
         have = f"{len(picture.getbands())} channels ({picture.mode})"
         raise InvalidInput(f"'{path}' has {have}, the input is {type_}; convert the picture first")

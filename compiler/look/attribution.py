@@ -46,12 +46,15 @@ def projection(
         tiles += [Framed(cropped(photo.pixels, box, side), ("in its field",)), Framed(cropped(picture, box, side), ("in its field",))]
     strength = float(value.max()) if unit.at is None else float(value.ravel()[0])
     place = f" at {','.join(map(str, at))}" if at else ""
-    title = f"{way.name} of %{legible(unit.layer)}, {called or f'unit {unit.channel}'}{place}: {strength:.4g}"
+    is_silent = strength == 0 and not seen.any()
+    words = "; it is silent here, and nothing goes back" if is_silent else ""
+    title = f"{way.name} of %{legible(unit.layer)}, {called or f'unit {unit.channel}'}{place}: {strength:.4g}{words}"
     figures: dict[str, Any] = {
         "layer": unit.layer,
         "unit": unit.channel,
         "at": list(at),
         "value": strength,
+        "silent": is_silent,
         "field": list(field_box(fields, at, photo.values.shape[2:])),
         "largest": float(np.abs(seen).max()),
         "sum": float(seen.sum(dtype=np.float64)),

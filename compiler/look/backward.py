@@ -22,6 +22,7 @@ from ...ir.legible import legible
 from ...ir.op import OpDef
 from ...ir.ops.activation import CLIP, LEAKY_RELU, RELU, Clip
 from ...ir.ops.activation_variants import ELU, GELU, HARD_SWISH, MISH, PRELU, SELU
+from ...ir.ops.conv import product_of
 from ...ir.ops.elementwise import IDENTITY, Identity
 from ...ir.ops.pool import MAX_POOL, MaxPool
 from ...ir.ops.window import dilated
@@ -118,7 +119,7 @@ def deconvnet(graph: Graph, layer: str, unit: int, at: UnitPlace | None = None) 
     """A unit's activation taken back to the picture by transposed filters, rectified, unpooled by the switches of the pass forth.
 
     It gives `unit`, the activation [N,1,H,W], and `<image>.deconvnet`, of the picture's shape. Without `at` (row, column) each picture's
-    strongest place goes back, all others are set to zero.
+    strongest place goes back, the first of equals, and all others are set to zero.
 
     Source: Zeiler & Fergus 2014, sec. 2.1. Raises: UsageError for a layer, unit or place that does not exist; UnsupportedOp for an op on
     the way that nothing goes back through.
@@ -169,18 +170,23 @@ def looking_back(graph: Graph, way: Way, layer: str, unit: int, at: UnitPlace | 
 
 def came_back(graph: Graph, value: Node, seed: Term, image: Node, maker: NodeMaker, rules: Rules) -> Term:
     """What comes back to the picture. Raises: UsageError where nothing does."""
-    found = pulled_back(graph, value, seed, [image], maker, rules).of
+    found = pulled_back(graph, value, seed, [image], maker, rules, "look at a layer that stands before it").of
     if image not in found:
         raise UsageError(f"%{legible(value.name)} does not change with the picture, or only in steps; name another layer")
     return maker.term(found[image])
 
 
 def _seed(chosen: Term, way: Way) -> Term:
-    """What goes back: of each picture's strongest place the value, or 1, and nothing elsewhere."""
+    """What goes back: of each picture's strongest place, the first of equals, the value, or 1, and nothing elsewhere.
+
+    Equals are the rule after pools whose windows overlap: one pixel is the greatest of several.
+    """
     spatial = tuple(range(2, chosen.rank))
     if all(chosen.shape[axis] == 1 for axis in spatial):
         return chosen if way.sends_value else chosen.full(chosen.shape, 1)
-    is_peak = chosen.equals(chosen.op("reduce_max", axes=spatial, keepdims=True))
+    places = product_of(1, chosen.shape[2:])
+    peak = chosen.reshape(*chosen.shape[:2], places).op("arg_max", axis=2, keepdims=True)
+    is_peak = peak.equals(peak.number(0.0).op("range", 1.0, count=places)).reshape(*chosen.shape)
     return where(is_peak, chosen, 0) if way.sends_value else is_peak.cast(chosen.type.dtype)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +39,14 @@ class Masked:
 
 
 def dissect(
-    graph: Graph, pictures: Sequence[Masked], layer: str, engine: Engine, *, quantile: float = QUANTILE, threads: int | None = None
+    graph: Graph,
+    pictures: Sequence[Masked],
+    layer: str,
+    engine: Engine,
+    *,
+    quantile: float = QUANTILE,
+    threads: int | None = None,
+    on_step: Callable[[int, int], None] = lambda done, of: None,
 ) -> Look:
     """For each unit of a layer the concept that its strongest places cover best, by IoU over all pictures together.
 
@@ -54,18 +61,25 @@ def dissect(
     run = started(seen := ending_at(graph, [layer]), engine, threads)
     channels, rows, cols = (int(str(dim)) for dim in node.typed.shape[1:])
     need_bytes(f"the maps of %{legible(layer)} for {len(pictures)} pictures", len(pictures) * channels * rows * cols * 8)
-    maps = np.concatenate([got[layer] for _, got in batches(seen, run, (each.photo.values for each in pictures))])
+    parts: list[Array] = []
+    for _, got in batches(seen, run, (each.photo.values for each in pictures)):
+        parts.append(got[layer])
+        on_step(sum(map(len, parts)), 2 * len(pictures))
+    maps = np.concatenate(parts)
     places = np.moveaxis(maps, 1, 0).reshape(channels, -1)
     limits = np.quantile(places, 1 - quantile, axis=1, method="higher")
-    table = agreement(maps, limits, [[each.masks.get(name) for name in concepts] for each in pictures])
+    masks = [[each.masks.get(name) for name in concepts] for each in pictures]
+    table = agreement(maps, limits, masks, lambda done: on_step(len(pictures) + done, 2 * len(pictures)))
     return _look(layer, table, concepts, pictures, maps, limits, quantile)
 
 
-def agreement(maps: Array, limits: Array, masks: Sequence[Sequence[Array | None]]) -> Array:
+def agreement(
+    maps: Array, limits: Array, masks: Sequence[Sequence[Array | None]], on_step: Callable[[int], None] = lambda done: None
+) -> Array:
     """IoU [channels, concepts] over all pictures: `maps` [n,C,h,w] above `limits` [C], against `masks` of each picture."""
     channels, concepts = maps.shape[1], len(masks[0])
     both, on, there = np.zeros((channels, concepts)), np.zeros(channels), np.zeros(concepts)
-    for each, given in zip(maps, masks, strict=True):
+    for number, (each, given) in enumerate(zip(maps, masks, strict=True)):
         size = next((mask.shape for mask in given if mask is not None), each.shape[1:])
         known = [np.zeros(size, bool) if mask is None else mask for mask in given]
         flat = np.stack([mask.ravel() for mask in known]).astype(np.float32)
@@ -73,6 +87,7 @@ def agreement(maps: Array, limits: Array, masks: Sequence[Sequence[Array | None]
         both += is_on @ flat.T
         on += is_on.sum(1)
         there += flat.sum(1)
+        on_step(number + 1)
     either = on[:, None] + there[None] - both
     return both / np.maximum(either, 1)
 

@@ -15,7 +15,7 @@ from .colours import enlarged, signed_over
 from .photograph import Photograph
 from .running import batches, ending_at, started
 from .sheet import Framed, Look, boxed, sheet
-from .units import score_of
+from .units import score_of, scored
 
 __all__ = ["Covering", "covering", "occlusion"]
 
@@ -61,7 +61,7 @@ def occlusion(
     on_step: Callable[[int, int], None] = lambda done, of: None,
 ) -> Look:
     """How much the class's score falls where a square of the photograph's mean colour covers it: red where it is needed, blue where it
-    stands against.
+    stands against. Of a network that scores each place it is the mean of them all.
 
     Raises: UsageError for a class that does not exist, or squares that do not fit.
     """  # fmt: skip
@@ -87,16 +87,16 @@ def occlusion(
         found += values[:, class_].tolist()
         on_step(len(found), total)
     whole, drops = found[0], found[0] - np.array(found[1:]).reshape(len(tops), len(lefts))
-    return _look(photo, drops, whole, squares, called or f"class {class_}", {"class": class_, "layer": scores.name})
+    title = f"{called or f'class {class_}'}: {scored(scores, whole)}, what covering takes of it"
+    return _look(photo, drops, whole, squares, title, {"class": class_, "layer": scores.name})
 
 
-def _look(photo: Photograph, drops: Array, whole: float, squares: Covering, called: str, about: dict[str, object]) -> Look:
+def _look(photo: Photograph, drops: Array, whole: float, squares: Covering, title: str, about: dict[str, object]) -> Look:
     limit = float(np.abs(drops).max(initial=0))
     heat = signed_over(photo.pixels, _spread(drops, squares, photo), limit)
     row, col = np.unravel_index(int(np.argmax(drops)), drops.shape)
     left, top = (int(at) * squares.stride - squares.side // 2 for at in (col, row))
     box = (max(left, 0), max(top, 0), min(left + squares.side, photo.values.shape[3]), min(top + squares.side, photo.values.shape[2]))
-    title = f"{called}: score {whole:.4g}, what covering takes of it"
     tiles = [
         Framed(boxed(photo.pixels, photo.drawn(box)), (f"{photo.name}: the square that takes most, {drops.max():.3g}",)),
         Framed(heat, (f"red takes, blue adds; full at {limit:.3g}",)),

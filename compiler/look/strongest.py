@@ -48,7 +48,8 @@ def unit_field(graph: Graph, photo: Photograph, unit: Unit, engine: Engine, thre
     node = _checked(graph, unit)
     (found,) = _answers(graph, node, [photo], unit, engine, threads)
     name = legible(unit.layer)
-    title = f"%{name}, unit {unit.channel}{_place(found.at)}: {found.value:.4g} on {legible(photo.name)}"
+    words = "" if found.value else ", where it is silent"
+    title = f"%{name}, unit {unit.channel}{_place(found.at)}: {found.value:.4g} on {legible(photo.name)}{words}"
     frame = Framed(boxed(photo.pixels, photo.drawn(found.box)), (_sees(found.box),))
     patch = Framed(cropped(photo.pixels, photo.drawn(found.box), min(photo.size)), ("what lies in its field",))
     return Look(sheet(title, [frame, patch], 2), (f"{title}; {_sees(found.box)}",), _figures(unit, [found]))

@@ -13,7 +13,7 @@ from ...ir.ops.leaf import PARAM
 from ...ir.ops.shape import FLATTEN, RESHAPE
 from ...ir.suggest import did_you_mean
 
-__all__ = ["Unit", "class_named", "image_of", "last_map", "layer_named", "maps_of", "need_place", "need_unit", "score_of"]
+__all__ = ["Unit", "class_named", "image_of", "last_map", "layer_named", "maps_of", "need_place", "need_unit", "score_of", "scored"]
 
 UnitPlace = tuple[int, ...]  # of a unit in its channel: row and column
 SPREADS = (SOFTMAX, LOG_SOFTMAX, SIGMOID)  # after which a score depends on those of other classes, or is flat
@@ -79,15 +79,19 @@ def _some_maps(graph: Graph) -> str:
     return f"'{names[-1]}'" if names else "none of this network"
 
 
-def last_map(graph: Graph) -> Node:
-    """The last value with more than one place to see, of which the classes are made.
+def last_map(graph: Graph, scores: Node) -> Node:
+    """The last value with more than one place to see, of which the scores are made.
 
     Raises: UsageError where there is none.
     """
-    for node in reversed(list(graph.ops)):
-        if node.typed.rank == 4 and node.typed.is_float and any(dim != 1 for dim in node.typed.shape[2:]):
+    before = Graph.of(graph.name, graph.inputs, [scores], graph.nodes)
+    for node in reversed(list(before.ops)):
+        if node is not scores and node.typed.rank == 4 and node.typed.is_float and any(dim != 1 for dim in node.typed.shape[2:]):
             return node
-    raise UsageError(f"@{legible(graph.name)} has no layer of maps, [N,C,H,W], before its result; there is nothing to lay over a picture")
+    raise UsageError(
+        f"@{legible(graph.name)} has no layer of maps, [N,C,H,W], before its scores, %{legible(scores.name)}; "
+        "there is nothing to lay over a picture"
+    )
 
 
 def need_unit(node: Node, channel: int) -> None:
@@ -125,6 +129,12 @@ def score_of(graph: Graph) -> Node:
     while node.kind in (*SPREADS, RESHAPE, FLATTEN) and node.inputs[0].typed.rank >= 2 and _keeps_classes(node):
         node = node.inputs[0]
     return node
+
+
+def scored(scores: Node, value: float) -> str:
+    """One number for a class, in words: of scores for each place it is their mean."""
+    sizes = scores.typed.shape[2:]
+    return f"score {value:.4g}" if all(size == 1 for size in sizes) else f"mean score {value:.4g} of {'x'.join(map(str, sizes))} places"
 
 
 def _keeps_classes(node: Node) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import pytest
 
 from convc.ir.errors import UsageError
 from convc.ir.files import replace_directory, scratch_folder, swap, write_file, write_together
-from convc.ir.holding import held_folder, new_folder, new_token, sweep
+from convc.ir.holding import _new, held_folder, new_folder, new_token, sweep  # between a name and its hold there is no other way in
 
 IMPORTS = """
 import os, signal, sys
@@ -122,6 +123,35 @@ def test_leftovers_of_the_killed_are_swept_by_the_next_write_and_those_of_the_li
     write_file(tmp_path / "other.txt", b"1")
     assert names(tmp_path) == sorted([living.name, "art", "other.txt"])
     hold.close()
+
+
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_a_new_folder_that_a_slow_sweep_has_alone_is_waited_for(tmp_path, is_removed):
+    """Swept between its name and its hold: the name is still there as it is tried again."""
+    sweeps = []
+
+    def made(name):
+        name.mkdir()
+        if not sweeps:
+            lock = os.open(name, os.O_RDONLY)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            sweeps.append(threading.Timer(0.05, lambda: (is_removed and name.rmdir(), os.close(lock))))
+            sweeps[0].start()
+
+    name, hold = _new(tmp_path / "new", made, os.O_DIRECTORY)
+    sweeps[0].join()
+    assert hold.is_still(name)
+    assert name.is_dir()
+    hold.close()
+
+
+def test_a_name_that_is_taken_is_not_anybody_elses(tmp_path):
+    token = new_token()
+    first, hold = new_folder(tmp_path / "art", token)
+    with pytest.raises(FileExistsError):
+        new_folder(tmp_path / "art", token)
+    hold.close()
+    assert names(tmp_path) == [first.name]
 
 
 def test_a_kill_after_the_exchange_leaves_the_new_folder(tmp_path):

@@ -10,7 +10,7 @@ from ....ir.errors import InvalidInput, UsageError
 from ....ir.legible import legible
 from ....ir.memory import need_bytes
 from ....ir.types import Array, TensorType
-from ...files.images import NOT_AN_IMAGE, Preparing, is_image, load_image, opened_upright
+from ...files.images import NOT_AN_IMAGE, Preparing, is_image, load_image, upright_size
 from ...look.dissect import Masked, compared_size
 from ...look.units import image_of
 from .photographs import DRAWN, PhotographReader, Shots
@@ -59,8 +59,7 @@ def labelled(reading: PhotographReader, concepts: Concepts) -> list[Masked]:
 def _mask(path: Path, photo: Path, shots: Shots) -> Array:
     """The same part of it as the network gets of the photograph."""
     try:
-        with opened_upright(path) as (mask, _), opened_upright(photo) as (picture, _):
-            have, want = (f"{each.width}x{each.height}" for each in (mask, picture))
+        have, want = ("x".join(map(str, upright_size(each))) for each in (path, photo))
     except NOT_AN_IMAGE as error:
         raise InvalidInput(f"mask '{legible(path)}' cannot be read as an image: {legible(error)}") from error
     if have != want:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from ....ir.legible import legible, quoted
 from ....ir.types import TensorType
 from ....ir.usual_sizes import usual_sizes
 from ...files.entering import entering_of
-from ...files.images import NOT_AN_IMAGE, Preparing, is_image, load_image, opened_upright
+from ...files.images import NOT_AN_IMAGE, Preparing, is_image, load_views, upright_size
 from ...files.model import Request
 from ...look.maximize import Pixels
 from ...look.photograph import Photograph
@@ -51,8 +51,8 @@ def for_pictures(graph: Graph, photo: Path | None = None) -> Graph:
 
 def _size_of(path: Path) -> tuple[int, int]:
     try:
-        with opened_upright(path) as (picture, _):
-            return picture.height, picture.width
+        cols, rows = upright_size(path)
+        return rows, cols
     except FileNotFoundError as error:
         raise UsageError(f"there is no file '{legible(path)}'") from error
     except NOT_AN_IMAGE as error:
@@ -79,10 +79,10 @@ class Shots:
         Raises: as `load_image`.
         """
         image = image_of(self.graph).typed
-        values = load_image(path, image, self.preparing)
-        rows, cols = values.shape[2:]
+        rows, cols = (dim for dim in image.shape[2:] if isinstance(dim, int))
         times = max(1, round(DRAWN / max(rows, cols)))
-        shown = load_image(path, TensorType("f32", (1, 3, rows * times, cols * times)), Preparing(self.preparing.scaled))
+        drawn = TensorType("f32", (1, 3, rows * times, cols * times))
+        values, shown = load_views(path, [(image, self.preparing), (drawn, Preparing(self.preparing.scaled))])
         return Photograph(path.name, values, np.rint(shown[0].transpose(1, 2, 0) * 255).astype(np.uint8))
 
 
@@ -114,17 +114,20 @@ def photographs_in(folder: Path) -> tuple[Path, ...]:
 
 
 class PhotographReader:
-    """Photographs one after another; broken ones are named, the first few, skipped and counted."""
+    """Photographs one after another; broken ones are named, the first few, skipped and counted. `on_step` is told how many of how many."""
 
-    def __init__(self, console: Console, shots: Shots, paths: Sequence[Path]) -> None:
-        self.console, self.shots, self.paths = console, shots, paths
+    def __init__(
+        self, console: Console, shots: Shots, paths: Sequence[Path], on_step: Callable[[int, int], None] = lambda done, of: None
+    ) -> None:
+        self.console, self.shots, self.paths, self.on_step = console, shots, paths, on_step
         self.skipped: list[Path] = []
 
     def __iter__(self) -> Iterator[Photograph]:
         return (photo for _, photo in self.with_paths())
 
     def with_paths(self) -> Iterator[tuple[Path, Photograph]]:
-        for path in self.paths:
+        for number, path in enumerate(self.paths):
+            self.on_step(number, len(self.paths))
             try:
                 found = self.shots.read(path)
             except (InvalidInput, UsageError) as error:

@@ -85,6 +85,26 @@ def test_what_does_not_fit_is_refused(folder, words, code, sentence):
     refused(done, code, sentence)
 
 
+def test_photographs_of_different_sizes_are_no_batch(folder):
+    Image.new("RGB", (6, 5)).save(folder / "e.png")
+    (folder / "net.cir").write_text(NET.replace("N,3,4,4", "N,3,H,W"))
+    done = convc(*RUN, "-i", "photos/a.png", "-i", "e.png", cwd=folder)
+    refused(done, 3, "'e.png' is 6x5 pixels and 'photos/a.png' 4x4; a batch has one size")
+
+
+def test_photographs_of_different_sizes_go_one_after_another(folder):
+    """Where the network takes one; what they make must have one size, as scores have."""
+    Image.new("RGB", (6, 5)).save(folder / "e.png")
+    (folder / "net.cir").write_text(NET.replace("N,3,4,4", "1,3,H,W"))
+    two = (*RUN, "-i", "photos/a.png", "-i", "e.png")
+    assert len(json.loads(convc(*two, "--json", cwd=folder).out)["y"]["photographs"]) == 2
+    (folder / "net.cir").write_text(NET.replace("N,3,4,4", "1,3,H,W").replace("return %y", "return %c"))
+    done = convc(*two, cwd=folder)
+    refused(done, 3, "result 'c' is [3, 4, 4] of 'photos/a.png' and [3, 5, 6] of 'e.png'", "one size with --input and --resize")
+    sized = convc(*two, "--input", "image:1,3,4,4", "--resize", "--json", cwd=folder)
+    assert json.loads(sized.out)["c"]["shape"] == [2, 3, 4, 4]
+
+
 def test_channels_are_normalized_as_asked(folder):
     done = convc(*RUN, "-i", "photos/a.png", "--mean", "0.5,0,0.5", "--std", "0.25,1,0.5", "-o", "y.npz", cwd=folder)
     assert done.code == 0, done.err

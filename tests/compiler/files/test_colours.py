@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from convc.compiler.files.entering import IMAGENET
-from convc.compiler.files.images import Preparing, load_image
+from convc.compiler.files.images import Preparing, load_image, load_views, upright_size
 from convc.ir.errors import InvalidInput
 from convc.ir.types import TensorType
 
@@ -87,6 +87,34 @@ def test_floating_point_pixels_have_no_range(tmp_path):
         load_image(tmp_path / "p.tif", GREY)
 
 
+@pytest.mark.parametrize("kind", [np.int32, np.uint32, np.int16], ids=lambda kind: kind.__name__)
+def test_integers_of_an_unknown_range_are_refused(tmp_path, kind):
+    """Once taken for 16 bits: what was of 0 to 255 became black, and what was of 32 bits white."""
+    wide = tmp_path / "p.tif"
+    Image.fromarray(np.full((2, 2), 200, np.int32)).save(wide)
+    data = bytearray(wide.read_bytes())
+    bits, form = ({np.int32: (32, 2), np.uint32: (32, 1), np.int16: (16, 2)})[kind]
+    _set_tag(data, 258, bits)
+    _set_tag(data, 339, form)
+    wide.write_bytes(data)
+    with pytest.raises(InvalidInput, match=r"its pixels are integers of 32 bits or with a sign, .* give them as \.npy"):
+        load_image(wide, GREY)
+
+
+def _set_tag(tiff, tag, value):
+    """Of a short TIFF of little-endian numbers, in place."""
+    (directory,) = struct.unpack_from("<I", tiff, 4)
+    (count,) = struct.unpack_from("<H", tiff, directory)
+    (at,) = (at for at in range(directory + 2, directory + 2 + 12 * count, 12) if struct.unpack_from("<H", tiff, at)[0] == tag)
+    struct.pack_into("<H", tiff, at + 8, value)
+
+
+def test_integers_of_a_portable_greymap_are_of_16_bits(tmp_path):
+    """Whatever its name; Pillow scales them to that, and has them in 32."""
+    (tmp_path / "p.png").write_bytes(b"P5 2 2 1023\n" + struct.pack(">4H", 0, 1023, 341, 682))
+    assert 3 * load_image(tmp_path / "p.png", GREY).ravel() == pytest.approx([0, 3, 1, 2], abs=1e-2)
+
+
 def test_a_picture_is_turned_as_its_exif_says(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # its top is to the right
@@ -95,6 +123,24 @@ def test_a_picture_is_turned_as_its_exif_says(tmp_path):
     found = load_image(tmp_path / "p.png", COLOURS, said=heard)[0]
     np.testing.assert_array_equal(found, np.rot90(RGB, -1).transpose(2, 0, 1) / np.float32(255))
     assert heard == ["turned upright, as its EXIF has it"]
+
+
+def test_the_size_of_what_is_turned_is_known_without_decoding(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (64, 48)).save(tmp_path / "p.jpg", exif=exif)
+    data = (tmp_path / "p.jpg").read_bytes()
+    (tmp_path / "p.jpg").write_bytes(data[: data.index(b"\xff\xda")])  # no pixels follow
+    assert upright_size(tmp_path / "p.jpg") == (48, 64)
+
+
+def test_views_of_one_photograph_are_what_each_would_be(tmp_path):
+    Image.fromarray(RGB).save(tmp_path / "p.png")
+    views = [(GREY, Preparing()), (COLOURS, Preparing(1.0)), (TensorType("f32", (1, 3, 6, 4)), Preparing(1.0))]
+    heard = []
+    for found, view in zip(load_views(tmp_path / "p.png", views, heard), views, strict=True):
+        np.testing.assert_array_equal(found, load_image(tmp_path / "p.png", *view))
+    assert heard == ["colours, taken as grey (ITU-R 601)"]
 
 
 def test_the_middle_is_cut_out_and_not_squeezed(tmp_path):

@@ -65,6 +65,26 @@ def test_a_deconvnet_by_hand():
     np.testing.assert_allclose(seen[0, 0], spread[1:-1, 1:-1], rtol=1e-12, atol=1e-15)
 
 
+@cc.network(image="N,2,9,9")
+def overlapping(image):
+    """A pool whose windows overlap: one pixel is the greatest of several, so that strongest places are equal."""
+    return cc.max_pool(cc.relu(cc.conv(image, 3, 3, pad=1)), 3, stride=1)
+
+
+@pytest.mark.parametrize("sizes", ["9,9", "H,W"])
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
+def test_of_equal_places_the_first_goes_back(way, sizes):
+    graph = overlapping(image=f"N,2,{sizes}")
+    x = np.random.default_rng(4).standard_normal((2, 2, 9, 9)).astype(np.float32)
+    value, seen = back(graph, way, "max_pool1", 1, None, x)
+    for n in (0, 1):
+        assert np.count_nonzero(value[n, 0] == value[n].max()) > 1
+        at = np.unravel_index(value[n, 0].argmax(), value[n, 0].shape)
+        _, alone = back(overlapping(), way, "max_pool1", 1, tuple(map(int, at)), x[n : n + 1])
+        assert alone.any()
+        np.testing.assert_array_equal(seen[n : n + 1], alone)
+
+
 @cc.network(image="N,1,4,4")
 def two_rectifiers(image):
     return cc.conv(cc.relu(cc.conv(image, 2, 1, bias=False)), 1, 1, bias=False)

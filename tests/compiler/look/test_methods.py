@@ -9,12 +9,18 @@ import convc as cc
 from convc.backends.reference import run
 from convc.compiler.engines.reference import REFERENCE
 from convc.compiler.look.ascent import climb
+from convc.compiler.look.attribution import projection
+from convc.compiler.look.backward import WAYS
+from convc.compiler.look.cam import class_map
 from convc.compiler.look.colours import NOT_FINITE, about_grey, diverging, sequential
-from convc.compiler.look.dissect import agreement
+from convc.compiler.look.dissect import Masked, agreement, dissect
 from convc.compiler.look.occlusion import occlusion
 from convc.compiler.look.photograph import Photograph
-from convc.compiler.look.running import batches
+from convc.compiler.look.running import batches, ending_at
 from convc.compiler.look.sheet import boxed, cropped, fitted
+from convc.compiler.look.units import Unit
+from convc.ir.errors import UnsupportedOp, UsageError
+from convc.tests.support.graphs import typed_graph
 
 
 @cc.network(image="N,1,6,6")
@@ -69,6 +75,13 @@ def test_agreement_counts_over_all_pictures_together():
     np.testing.assert_allclose(agreement(maps, np.array([0.5]), [masks[0], [None]]), [[1 / (3 + 1 - 1)]])
 
 
+def test_dissection_says_how_far_it_is():
+    steps, draws = [], np.random.default_rng(6)
+    pictures = [Masked(photograph(draws.standard_normal((1, 1, 6, 6)).astype(np.float32)), {"a": np.eye(6, dtype=bool)})] * 3
+    dissect(placed(), pictures, "relu1", REFERENCE, quantile=0.1, on_step=lambda done, of: steps.append((done, of)))
+    assert steps == [(3, 6), (4, 6), (5, 6), (6, 6)]
+
+
 def test_a_network_for_a_batch_in_numbers_is_given_as_many():
     graph = summing(image="2,1,6,6")
     pictures = [np.full((1, 1, 6, 6), n, np.float32) for n in range(5)]
@@ -76,6 +89,68 @@ def test_a_network_for_a_batch_in_numbers_is_given_as_many():
     assert [count for count, _ in got] == [2, 2, 1]
     values = np.concatenate([each["fc1"] for _, each in got])
     np.testing.assert_allclose(values, np.arange(5)[:, None] * values[1], rtol=1e-5, atol=1e-6)
+
+
+@cc.network(image="N,1,6,6")
+def placed(image):
+    """A score for each place, as segmentation has it."""
+    return cc.softmax(cc.conv(cc.relu(cc.conv(image, 3, 3, pad=1)), 2, 1), axis=1)
+
+
+def test_a_class_map_of_scores_for_each_place_is_of_their_mean():
+    """Its layer stands before the scores, its score is what the slopes are of, and what `occlusion` calls the whole."""
+    graph = placed()
+    x = np.random.default_rng(5).standard_normal((1, 1, 6, 6)).astype(np.float32)
+    found = class_map(graph, photograph(x), 1, REFERENCE)
+    values = run(ending_at(graph, ["relu1", "conv2"]), {"image": x}, "f64")
+    weights = graph.by_name["conv2.w"].weights.wide()[1, :, 0, 0]
+    assert found.figures["layer"] == "relu1"
+    assert found.figures["score"] == pytest.approx(values["conv2"][0, 1].mean(), rel=1e-5)
+    slopes = weights / 36  # of the mean, along each place of a map
+    cam = np.maximum((slopes[:, None, None] * values["relu1"][0]).sum(0), 0)
+    np.testing.assert_allclose(found.figures["map"], cam, rtol=1e-4, atol=1e-6)
+    assert f"mean score {found.figures['score']:.4g} of 6x6 places" in found.lines[0]
+    whole = occlusion(graph, photograph(x), 1, REFERENCE, side=3, stride=3)
+    assert whole.figures["score"] == pytest.approx(found.figures["score"], rel=1e-5)
+    assert "mean score" in whole.lines[0]
+
+
+def test_scores_of_places_with_no_layer_before_them_have_no_class_map():
+    with pytest.raises(UsageError, match=r"no layer of maps, .* before its scores, %conv1"):
+        cc.grad_cam(cc.Graph.of("head", placed().inputs, [placed().by_name["conv1"]], placed().nodes), 0)
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=lambda way: way.name)
+def test_a_silent_unit_sends_nothing_and_says_so(way):
+    graph = typed_graph("""graph @rectified(%image: f32[N,1,6,6]) {
+      %w = param {init=full, value=-1.0} : f32[1,1,1,1]
+      %c = conv2d(%image, %w)
+      %r = relu(%c)
+      %p = max_pool(%r) {kernel=[2,2], strides=[2,2]}
+      return %p
+    }""")
+    bright = photograph(np.ones((1, 1, 6, 6), np.float32))
+    silent = projection(graph, bright, Unit("p", 0), way, REFERENCE)
+    assert silent.figures["largest"] == 0
+    assert silent.figures["silent"] is True
+    assert "it is silent here, and nothing goes back" in silent.lines[0]
+    dark = projection(graph, photograph(-bright.values), Unit("p", 0), way, REFERENCE)
+    assert dark.figures["silent"] is False
+    assert dark.figures["largest"] == 1
+    assert "silent" not in dark.lines[0]
+
+
+def test_an_op_without_a_gradient_is_refused_without_a_word_of_training():
+    graph = typed_graph("""graph @g(%x: f32[1,2,4,4]) {
+      %g = param {init=zeros} : f32[1,4,4,2]
+      %c = relu(%x)
+      %q = grid_sample(%c, %g)
+      return %q
+    }""")
+    with pytest.raises(UnsupportedOp, match=r"has no gradient: .*; look at a layer that stands before it$"):
+        cc.deconvnet(graph, "q", 0)
+    with pytest.raises(UnsupportedOp, match=r"has no gradient: .*; name a --layer that stands after it$"):
+        cc.grad_cam(graph, 0)
 
 
 def test_zero_is_white_grey_or_black_and_what_is_no_number_stands_out():
