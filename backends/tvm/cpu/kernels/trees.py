@@ -43,6 +43,7 @@ FORMULAS: dict[OpDef[Any], Callable[[Any, Any, ReadVectors], Any]] = {  # (vecto
 CONDITIONS = frozenset({EQUAL, GREATER, LESS, GREATER_OR_EQUAL, LESS_OR_EQUAL, LOGICAL_AND, LOGICAL_OR})
 CHUNK = 64  # vectors of a long row that a thread takes at a time
 PARTS = 8  # of the rows whose sums are kept apart: by these threads divide them, and so they never change a bit
+IN_TURN = 64  # vectors of a row that are added in turn
 AT_ONCE = 256  # rows that are added up in turn, then to those before
 
 
@@ -168,10 +169,8 @@ def row_sums(made: tuple[int | None, ...], rows: tuple[int, int], tree: Tree, *,
         shown = _Rows.of(writer, tree, rows, images, buffers[:-1])
         d = writer.to.decl_buffer([images * outer], "float32", data=buffers[-1].data)
         with writer.each(batch, outer, work=outer * inner * len(buffers)) as (i, r):
-            row, total = writer.keep(i * outer + r), Register(writer)
-            total.set(writer.spread(0.0))
-            with writer.loop(full) as k:
-                total.set(total.get() + shown.vector(row, k * LANES))
+            row = writer.keep(i * outer + r)
+            total = _added(writer, full, lambda k: shown.vector(row, k * LANES))
             if left:
                 last = Register(writer)
                 last.set(shown.vector(row, writer.long(full * LANES), left))
@@ -183,6 +182,28 @@ def row_sums(made: tuple[int | None, ...], rows: tuple[int, int], tree: Tree, *,
             writer.to.buffer_store(d, value / writer.tirx.const(float(inner), "float32") if is_mean else value, [row])
 
     return prim_func([*_operands(tree), Operand("D", made)], body)
+
+
+def _added(writer: Writer, count: int, vector: Callable[[Any], Any]) -> Register:
+    """The sum of so many vectors: IN_TURN of them in turn, as many such sums, then those. One long chain would round to one side."""
+    total, some, few = Register(writer), Register(writer), Register(writer)
+    total.set(writer.spread(0.0))
+    if count <= IN_TURN:
+        with writer.loop(count) as k:
+            total.set(total.get() + vector(k))
+        return total
+    step = IN_TURN * IN_TURN
+    with writer.loop(-(-count // step)) as i:
+        some.set(writer.spread(0.0))
+        end = writer.keep(writer.tirx.min(i * step + step, writer.long(count)))
+        with writer.loop((end - i * step + (IN_TURN - 1)) // IN_TURN) as j:
+            few.set(writer.spread(0.0))
+            start = writer.keep(i * step + j * IN_TURN)
+            with writer.loop(writer.keep(writer.tirx.min(start + IN_TURN, end)), start) as k:
+                few.set(few.get() + vector(k))
+            some.set(some.get() + few.get())
+        total.set(total.get() + some.get())
+    return total
 
 
 @kind("column sums")
