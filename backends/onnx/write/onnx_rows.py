@@ -29,7 +29,7 @@ from ....ir.ops import (
 )
 from ....ir.types import DTYPES
 from ...unsupported import Unsupported
-from .gradient_rows import gradient_rows
+from .gradient_rows import gradient_rows, is_spreading, spread_apart
 from .indexed_rows import INDEXED
 from .onnx_emitter import OnnxEmitter, OnnxRow, simple
 from .opaque_rows import OPAQUE_ROWS
@@ -75,6 +75,9 @@ def _dropout(node: Node, to: OnnxEmitter) -> None:
 def _pad(node: Node, to: OnnxEmitter) -> None:
     if not node.op.pads:  # onnxruntime refuses to pad a scalar
         to.node("Identity", node)
+        return
+    if is_spreading(node, to.graph):
+        spread_apart(node, to)
         return
     inputs = [node.inputs[0].name, to.int64s(node, "pads", node.op.pads)]
     if node.op.mode == "constant":
