@@ -23,7 +23,11 @@ POSITIONS = 128  # sampled of each image: neighbours are alike, and many images 
 def gather_moments(
     graph: Graph, layers: Sequence[tuple[Splittable, LayerWeights]], batches: Iterable[Mapping[str, Array]], threads: int | None, seed: int
 ) -> dict[str, tuple[Moments, Moments]]:
-    """The moments of each layer's input, images in turn in one fold and the other, as onnxruntime computes them."""
+    """The moments of each layer's input, images in turn in one fold and the other, as onnxruntime computes them.
+
+    Each layer has draws of its own: what is kept of it must not depend on which others are looked at, for a plan that is applied looks at
+    those that it splits, and has to make the network that was planned.
+    """
     from ...backends.onnx.write.export import to_model
 
     read: dict[Node, list[tuple[Splittable, LayerWeights]]] = {}
@@ -32,14 +36,15 @@ def gather_moments(
     exposed = Graph(graph.name, graph.inputs, tuple(node for node in read if node.inputs) or graph.outputs, graph.nodes)
     session = Session(exposed, to_model(exposed).SerializeToString(), threads)
     moments = {layer.name: (Moments.none(layer, weights), Moments.none(layer, weights)) for layer, weights in layers}
-    draws, image = np.random.default_rng(seed), 0
+    draws = {layer.name: np.random.default_rng([seed, *layer.name.encode()]) for layer, _ in layers}
+    image = 0
     for batch in batches:
         values = {**batch, **session.run(batch)}
         count = len(next(iter(batch.values())))
         for node, readers in read.items():
             for i, x in enumerate(values[node.name]):
                 for layer, weights in readers:
-                    moments[layer.name][(image + i) % 2].add(_patches(layer, x, draws), weights)
+                    moments[layer.name][(image + i) % 2].add(_patches(layer, x, draws[layer.name]), weights)
         image += count
     return moments
 

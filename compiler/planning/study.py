@@ -103,7 +103,8 @@ def study(graph: Graph, calibration: Calibration, excluded: set[str], cost: str 
     """
     need_elements(graph, "measure a plan on")
     sizes = _sizes(graph, calibration)
-    layers = [layer for layer in splittable_layers(graph, sizes) if layer.name not in excluded and layer.rank > 1]
+    every = splittable_layers(graph, sizes)
+    layers = [layer for layer in every if layer.name not in excluded and layer.rank > 1]
     layers = layers if cost is None else _worthwhile(layers, cost)
     if not layers:
         raise InvalidModel(
@@ -114,7 +115,7 @@ def study(graph: Graph, calibration: Calibration, excluded: set[str], cost: str 
     moments: Mapping[str, tuple[Moments, Moments]] = {}
     if calibration.is_real:
         pairs = [(layer, weights[layer.name]) for layer in layers]
-        batches = list(calibration.batches(graph, _images_at_once(layers)))
+        batches = list(calibration.batches(graph, _images_at_once(every)))
         moments = gather_moments(graph, pairs, each("calibration inputs", batches), threads, seed)
     spectra = {layer.name: spectrum(layer, weights[layer.name], moments.get(layer.name)) for layer in each("spectra of layers", layers)}
     probe = next(calibration.batches(graph, PROBES))
@@ -146,5 +147,6 @@ def _check_weights(layers: Sequence[Splittable]) -> None:
 
 
 def _images_at_once(layers: Sequence[Splittable]) -> int:
+    """Of all layers of the network, whichever are looked at: moments are the same digits in sums of the same parts."""
     one = sum(layer.c_in * layer.in_positions * 4 for layer in layers)
     return max(1, min(8, TAP_BYTES // max(one, 1)))

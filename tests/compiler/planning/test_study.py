@@ -98,6 +98,15 @@ def test_what_one_split_loses_is_predicted_within_a_factor_of_two():
         assert measured / 2.5 <= predicted <= measured * 2.5, layer.name
 
 
+def test_what_a_layer_is_split_into_does_not_depend_on_which_others_are_looked_at():
+    """A plan that is applied looks at what it splits, and once made another network than was planned."""
+    graph, calibration = typed_graph(NET), calibration_of(8)
+    made = [study(graph, calibration, excluded, None, 1, 0).apply({"b": Split("reduce", (8,))}) for excluded in (set(), {"a", "c"})]
+    one, other = ([node.weights.array() for node in each.params if node.weights.is_given] for each in made)
+    assert one
+    assert all(np.array_equal(left, right) for left, right in zip(one, other, strict=True))
+
+
 def test_a_bound_on_the_error_holds_for_the_whole_plan_and_is_used():
     """Predictions add up what each layer loses alone, and miss; here also by ten times."""
     known = known_of(typed_graph(NET), calibration_of(40))
