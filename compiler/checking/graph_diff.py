@@ -12,7 +12,7 @@ from ...ir.graph import Graph, Node
 from ...ir.printer import print_node
 from ...ir.weights import Weights
 
-__all__ = ["Change", "align", "changes", "uncompared", "with_names_of"]
+__all__ = ["Change", "align", "changes", "uncompared", "with_names_of", "with_nodes_of"]
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,21 @@ def with_names_of(a: Graph, b: Graph) -> Graph:
     matched = align(a, b)
     kept = {node.name for node in b.nodes} - {new.name for new in matched.values()}
     return b.renamed({new: old.name for old, new in matched.items() if old.name != new.name and old.name not in kept})
+
+
+def with_nodes_of(a: Graph, b: Graph) -> Graph:
+    """`with_names_of` them, in which what `changes` has no word for has the origin and the values that it has in `a`, for a report knows
+    a node by those too: weights that two files hold are two, however equal."""
+    named = with_names_of(a, b)
+    matched = align(a, named)
+    back = {new: old for old, new in matched.items()}
+    other = {change.new for change in changes(a, named)}
+
+    def visit(node: Node, operands: tuple[Node, ...]) -> Node:
+        old, read = back.get(node), node.reading(operands)
+        return read if old is None or node in other else read.like(origin=old.origin, weights=old.weights)
+
+    return named.rebuild(visit)
 
 
 def _other_values(old: Weights, new: Weights) -> str:

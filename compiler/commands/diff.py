@@ -9,7 +9,7 @@ import click
 
 from ...passes.analysis.structure import is_renamed
 from ...passes.manager import Stage
-from ..checking.graph_diff import changes, uncompared, with_names_of
+from ..checking.graph_diff import changes, uncompared, with_nodes_of
 from ..engines.onnxruntime import ONNXRUNTIME
 from ..engines.optimize import optimize
 from ..files.model import Request
@@ -40,7 +40,7 @@ def command(console: Console, request: Request, other: str, level: int, html: Pa
     found = list(changes(first, second))
     if html is not None:
         why = f"{other} beside {request.model}; what computes the same value has the name that it has there"
-        stage = Stage("diff", why, with_names_of(first, second), (), 0.0, ONNXRUNTIME.prices)
+        stage = Stage("diff", why, with_nodes_of(first, second), (), 0.0, ONNXRUNTIME.prices)
         how = f"convc verify {shlex.quote(request.model)} {shlex.quote(other)}"
         write_html(console, html, Report(first, [stage], f"diff {request.model} {other}", how_to_check=how))
     if as_json:

@@ -87,6 +87,26 @@ def test_diff_has_one_step_from_one_network_to_the_other(tmp_path):
     assert [step["pass"] for step in data["steps"]] == ["diff"]
 
 
+def test_a_diff_changes_what_differs_and_nothing_else(tmp_path):
+    """Weights of two files are two objects, and lines of two files two places: once every layer of the same network had changed."""
+    import onnx
+
+    assert convc("export", "lenet5", "-o", "a.onnx", cwd=tmp_path).code == 0
+    (tmp_path / "again.onnx").write_bytes((tmp_path / "a.onnx").read_bytes())
+    model = onnx.load(tmp_path / "a.onnx")
+    weights = next(each for each in model.graph.initializer if len(each.dims) == 4)
+    values = onnx.numpy_helper.to_array(weights).copy()
+    values[0, 0, 0, 0] += 1
+    weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
+    onnx.save(model, tmp_path / "one.onnx")
+    for other in ("a.onnx", "again.onnx"):
+        assert "splices" not in report_of(tmp_path, "diff", "a.onnx", other)[0]["steps"][0]
+    assert "splices" not in report_of(tmp_path, "diff", "lenet5", "lenet5")[0]["steps"][0]
+    data, _ = report_of(tmp_path, "diff", "a.onnx", "one.onnx")
+    before, after = map(set, graphs_in(data))
+    assert named_at(data, [data["nodes"][row][0] for row in after - before]) == [weights.name]
+
+
 def test_plan_has_its_splits_their_errors_and_the_plans_that_it_was_chosen_from(tmp_path):
     data, done = report_of(tmp_path, "plan", "lenet5", "--macs", "0.6", "--no-measure", "--check", "1", "--runs", "1", "--threads", "1")
     (step,) = data["steps"]
