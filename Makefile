@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test test-more test-slow check lint docs site bench fuzz fuzz-onnx fuzz-nightly exporters test-torch test-browser gpu-prepare gpu-check clean
+.PHONY: demo test test-more test-slow check lint docs site bench fuzz fuzz-onnx fuzz-nightly exporters aarch64 test-torch test-browser gpu-prepare gpu-check clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -91,6 +91,13 @@ exporters: $(TORCH_STAMP)
 # cc.from_torch and torch.compile(backend="convc")
 test-torch: $(TORCH_STAMP)
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 .venv-torch/bin/python -m pytest tests/torch
+
+# TVM's libraries for AArch64, by which artifacts for it run under qemu: tests/backends/tvm/library/test_under_qemu.py says what else it takes
+AARCH64 := build/aarch64
+aarch64: $(STAMP)
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --platform manylinux_2_28_aarch64 \
+	  --platform manylinux_2_17_aarch64 --dest $(AARCH64) $$($(BIN)/python -m pip list --format=freeze | grep "^apache-tvm")
+	for wheel in $(AARCH64)/*.whl; do $(BIN)/python -m zipfile -e $$wheel $(AARCH64); done
 
 # HTML reports and the site in the system's Chromium; pictures of them are left in build/report
 BROWSER_STAMP := .venv/.browser

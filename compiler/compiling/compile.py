@@ -88,6 +88,9 @@ def compile_as(
         raise UsageError(f"--batches is for a GPU; a library for {target.name} takes any batch")
     if options.batches is not None:  # what cannot be is refused before the work, of which it may be long
         fixed_batches(graph, options.batches)
+    if target.processor is None and (options.mcpu or options.mtriple):
+        raise UsageError(f"--mcpu and --mtriple are for a CPU, and the target is {options.target}; leave them out, or give -t cpu")
+    processor = target.processor(options) if target.processor else None
     need_step(graph, options, target)
     refuse_opaque(graph, options.target)
     check_numbers(graph)
@@ -110,13 +113,14 @@ def compile_as(
         source, precision = (better, "f32") if better is not wide else (graph, NOISE_OF.get(options.precision, "f32"))
         oracle = Oracle.by_tiles(source, better, inputs, options.seed, precision) if options.check else None
         loss = loss_of(graph, better, inputs, options.seed) if options.check and better is not wide else None
-        choice = choose_tiles(better, options.winograd, oracle, target.processor()) if target.processor else NO_CHOICE
+        choice = choose_tiles(better, options.winograd, oracle, processor) if processor else NO_CHOICE
         built = target.build(better, folder, choice.tiles, options, say)
         agreements, unmeasured = list[Agreement](), built
         if oracle:
             draft = Artifact.draft(folder, built)
-            built = built.measured(lambda: measured_peak(draft, options.threads))
-            engines = [engine.within(draft) for engine in ENGINES.values()] if target.is_here() else [REFERENCE]
+            is_here = target.is_here(options)
+            built = built.measured(lambda: measured_peak(draft, options.threads) if is_here else None)
+            engines = [engine.within(draft) for engine in ENGINES.values()] if is_here else [REFERENCE]
             agreements = _check(better, draft, engines, oracle, inputs, options.threads, say, loss)
         (folder / REPORT).write_text(compile_report(graph, better, trace, built, choice, agreements, lines), encoding="utf-8")
         (folder / MANIFEST).write_bytes(manifest_of(folder, better, built, _versions()))

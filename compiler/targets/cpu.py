@@ -1,4 +1,4 @@
-"""This machine's processor: kernels of our own, weights packed for them, and what a C program needs."""
+"""A processor, this machine's or another by name: kernels of our own, weights packed for them, and what a C program needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...ir.errors import ArtifactError
 from ...ir.graph import Graph
 from ...ir.types import DTYPES
 from ...ir.usual_sizes import usual_sizes
-from .fields import are_names, are_pairs, are_tiles, has_numbers, is_packing, is_text, refuse_wrong
+from .fields import are_names, are_names_if_any, are_pairs, are_tiles, has_numbers, is_packing, is_text, is_text_if_any, refuse_wrong
 from .options import FP32, CompileOptions
 from .target import LIBRARY, PACKED, Held, Peak, Say, Target, packing_of
 
@@ -38,6 +38,9 @@ RELIED_ON = {
     "tiles": are_tiles,
     "packed": is_packing,
     "in_place": are_pairs,
+    "machine": is_text,
+    "system": is_text_if_any,
+    "link": are_names_if_any,
 }  # other fields are for people
 
 
@@ -47,7 +50,9 @@ class CpuBuilt:
 
     `in_place` names outputs that are written over an input, and that input.
     `arena` is the plan of its intermediates, if there is one; `packed` says where weights lie, as Packed.record has it; `peak` is what a
-    run takes, if it was measured. Units: `seconds` of the build.
+    run takes, if it was measured. Units: `seconds` of the build. `machine` and `system` are those that it is for, as Python's platform has
+    them. Where they were not at hand to link for, `library` is an archive of object files, and `link` the commands that make libraries of
+    it and of that for a single image.
     """
 
     library: str
@@ -61,6 +66,8 @@ class CpuBuilt:
     packed: Mapping[str, Any]
     peak: Peak | None = None
     in_place: Mapping[str, str] = field(default_factory=dict[str, str])
+    system: str = ""
+    link: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -75,15 +82,21 @@ class CpuBuilt:
         return FP32
 
     def record(self) -> dict[str, Any]:
-        record = {"kind": self.kind, **asdict(self), "needs": list(self.needs)}
+        record = {"kind": self.kind, **asdict(self), "needs": list(self.needs), "link": list(self.link)}
         peak = record.pop("peak")
         return record | ({"measured": peak} if peak else {})
 
     def opened(self, held: Held) -> Library:
         from ...backends.tvm.host import lacking
         from ...backends.tvm.library.built import Library, beside
+        from ...backends.tvm.library.named_cpu import is_here
         from ...backends.tvm.library.packed import mapped_arguments
 
+        if not is_here(self.machine, self.system):
+            there, here = f"{self.machine} {self.system}".rstrip(), f"{platform.machine()} {platform.system()}"
+            raise ArtifactError(f"'{held.path}' was compiled for {there}, and this is {here}; run it there, or compile it again here")
+        if self.link:
+            raise ArtifactError(f"'{held.path}' was not linked, for want of a linker where it was compiled; compile the network again here")
         if missing := lacking(self.needs):
             raise ArtifactError(
                 f"'{held.path}' was compiled for a processor with {', '.join(missing)}; compile the network again on this one"
@@ -100,7 +113,8 @@ class CpuBuilt:
         return replace(self, peak=measure())
 
     def report(self, unit: str) -> list[str]:
-        return ["", "Memory", *(f"  {line}" for line in self._memory(unit) or ["not planned"])]
+        for_others = ["", f"Not linked: {'; '.join(self.link)}"] if self.link else []
+        return [*for_others, "", "Memory", *(f"  {line}" for line in self._memory(unit) or ["not planned"])]
 
     def _memory(self, unit: str) -> list[str]:
         """The plan, for one `unit`, and what was measured."""
@@ -130,11 +144,13 @@ def _of(record: Mapping[str, Any]) -> CpuBuilt:
         needs=tuple(record["needs"]),
         tuned=cast("dict[str, Any]", tuned) if isinstance(tuned, dict) else {},
         arena=_numbers(Arena, arena),
-        machine=str(record.get("machine")),
+        machine=record["machine"],
         seconds=record.get("seconds", 0.0),
         packed=record["packed"],
         peak=_numbers(Peak, peak),
         in_place=record.get("in_place") or {},
+        system=record.get("system") or "",
+        link=tuple(record.get("link") or ()),
     )
 
 
@@ -153,9 +169,12 @@ def _build(graph: Graph, folder: Path, tiles: Mapping[str, int], options: Compil
     from ...backends.tvm.library.build import BuildOptions, build_cpu
 
     donated = following(graph) if options.in_place else {}
-    how = BuildOptions(tiles, jobs=options.jobs, cached=options.cached, database=options.database, donated=donated)
+    how = BuildOptions(
+        tiles, options.mcpu, jobs=options.jobs, cached=options.cached, database=options.database, donated=donated, mtriple=options.mtriple
+    )
     built = build_cpu(graph, folder / LIBRARY, how)
-    say(f"built {LIBRARY} in {built.seconds:.1f} s, {built.found} of {built.kernels} kernels from the cache")
+    library = built.library.path.name
+    say(f"built {library} in {built.seconds:.1f} s, {built.found} of {built.kernels} kernels from the cache")
     if built.no_cache:
         say(f"kernels are not kept: {built.no_cache}")
     if donated:
@@ -164,19 +183,26 @@ def _build(graph: Graph, folder: Path, tiles: Mapping[str, int], options: Compil
         say(built.complaint)
     if built.tuned:
         say(f"{len(built.tuned)} kernels as convc tune found them fastest")
-    if options.check:
+    if built.machine.runs_here and options.check:
         _warn(built, options, say)
+    if not built.machine.runs_here:
+        say(f"warning: {built.machine} is not this machine, which cannot run {library}: it was not held to the reference")
+    if built.link:
+        say(f"warning: no linker for it is here; where one is, in the artifact's directory: {'; '.join(built.link)}")
+    machine, system = built.machine.kind
     return CpuBuilt(
-        library=LIBRARY,
+        library=library,
         tvm=built.target,
         tiles=built.plan.tiles,
         needs=built.needs,
         tuned=built.tuned,
         arena=built.arena,
-        machine=platform.machine(),
+        machine=machine,
         seconds=round(built.seconds, 2),
         packed=_pack(built, folder, say).record(),
         in_place=built.library.in_place,
+        system=system,
+        link=built.link,
     )
 
 
@@ -218,10 +244,26 @@ def _pack(built: CpuBuild, folder: Path, say: Say) -> Packed:
     return packed
 
 
-def _processor() -> Processor:
-    from ...backends.tvm.host import host_processor
+def _processor(options: CompileOptions) -> Processor:
+    from ...backends.tvm.library.named_cpu import cpu_named
 
-    return host_processor()
+    return cpu_named(options.mcpu, options.mtriple).processor
 
 
-CPU = Target("cpu", _build, _of, is_here=lambda: True, processor=_processor, in_memory=True, writes_over=True)
+def _is_here(options: CompileOptions) -> bool:
+    from ...backends.tvm.library.named_cpu import cpu_named
+
+    return cpu_named(options.mcpu, options.mtriple).runs_here
+
+
+def _word() -> str:
+    """What it takes to compile for other machines. No TVM is needed."""
+    from ...backends.tvm.library.link import cross_linker
+    from ...backends.tvm.library.named_cpu import foreign_triples
+
+    linkers = {triple: cross_linker(triple) for triple in foreign_triples()}
+    others = (f"{triple} {f'linked by {linker}' if linker else 'as object files'}" for triple, linker in linkers.items())
+    return f"other processors by --mcpu; {', '.join(others)}"
+
+
+CPU = Target("cpu", _build, _of, _is_here, word=_word, processor=_processor, in_memory=True, writes_over=True)

@@ -172,7 +172,7 @@ def _build(graph: Graph, folder: Path, tiles: Mapping[str, int], options: Compil
     )
 
 
-def _is_here() -> bool:
+def _is_here(options: CompileOptions) -> bool:
     from ...backends.tvm.cuda.emulator.device import gpu_is_here
 
     return gpu_is_here()

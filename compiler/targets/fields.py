@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-__all__ = ["Fits", "WrongField", "are_names", "are_pairs", "are_tiles", "has_numbers", "is_packing", "is_text", "refuse_wrong"]
+__all__ = [
+    "Fits",
+    "WrongField",
+    "are_names",
+    "are_names_if_any",
+    "are_pairs",
+    "are_tiles",
+    "has_numbers",
+    "is_packing",
+    "is_text",
+    "is_text_if_any",
+    "refuse_wrong",
+]
 
 Fits = Callable[[Any], bool]
 
@@ -27,6 +39,16 @@ def is_text(value: Any) -> bool:
 
 def are_names(value: Any) -> bool:
     return isinstance(value, list) and all(map(is_text, cast("list[Any]", value)))
+
+
+def is_text_if_any(value: Any) -> bool:
+    """An older manifest has none."""
+    return value is None or is_text(value)
+
+
+def are_names_if_any(value: Any) -> bool:
+    """An older manifest has none."""
+    return value is None or are_names(value)
 
 
 def are_pairs(value: Any) -> bool:

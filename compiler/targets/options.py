@@ -23,6 +23,8 @@ class CompileOptions:
 
     Of a step of training `memory` is the share of what is live at once that is left, by computing values again; `in_place` outputs
     `NAME.next` are written over the inputs `NAME`.
+
+    On a CPU `mcpu` is another processor than this machine's, by LLVM's name, and `mtriple` what it runs under, such as aarch64-linux-gnu.
     """
 
     target: str = "cpu"
@@ -41,3 +43,5 @@ class CompileOptions:
     calibration: tuple[str, ...] = ()
     memory: float | None = None
     in_place: bool = False
+    mcpu: str | None = None
+    mtriple: str | None = None

@@ -105,18 +105,18 @@ Build = Callable[[Graph, Path, Mapping[str, int], CompileOptions, Say], Built]
 @dataclass(frozen=True, slots=True)
 class Target:
     """`build` compiles a graph into a folder, with Winograd's tiles for the convolutions that are named; these are chosen for `processor`,
-    without which there are none. `of` takes what `Built.record` gave, out of a file that anybody may have edited, and raises WrongField.
-    `is_here` says whether this machine can run what is built. `word` tells `doctor` of it, where no engine does; `in_memory` is set where
-    what is built can be run without an artifact, `has_batches` where it is made for some of them. `models` are kinds of the machine, one of
-    which may follow the name and a colon. `precisions` are those that its kernels are made for; it
-    `writes_over` inputs where its library can do so.
+    without which there are none, and which options can name another of. `of` takes what `Built.record` gave, out of a file that anybody may
+    have edited, and raises WrongField. `is_here` says whether this machine can run what is built. `word` tells `doctor` of it, where no
+    engine does all of that; `in_memory` is set where what is built can be run without an artifact, `has_batches` where it is made for some
+    of them. `models` are kinds of the machine, one of which may follow the name and a colon. `precisions` are those that its kernels are
+    made for; it `writes_over` inputs where its library can do so.
     """
 
     name: str
     build: Build
     of: Callable[[Mapping[str, Any]], Built]
-    is_here: Callable[[], bool]
-    processor: Callable[[], Processor] | None = None
+    is_here: Callable[[CompileOptions], bool]
+    processor: Callable[[CompileOptions], Processor] | None = None
     word: Callable[[], str] | None = None
     in_memory: bool = False
     models: Sequence[str] = ()

@@ -36,6 +36,7 @@ TABLE: dict[str, dict[str, Some]] = {
         "test_it_is_compiled_as_it_stands": ALL,
         "test_statistics_are_those_of_the_batch": Some(every=4),
     },
+    "compiler/targets/test_other_machines.py": {"test_a_processor_of_this_kind": Some(but=("x86-64-v3-avx2-avx512f",))},
     "backends/onnx/test_unpool_files.py": {"test_an_encoder_and_its_decoder_go_all_the_way": ALL},
     "backends/onnx/test_opaque_property.py": {"test_hidden_operators_change_no_result": Some(every=4)},
     f"{KERNELS}/test_attention.py": {"test_attention": Some(but=("sizes9-None", "sizes10-masks10"))},

@@ -17,15 +17,16 @@ from ..cpu.kernels.kernel import TunedForms
 from ..cpu.kernels.machine import machine
 from ..cpu.lower import lower_plan
 from ..cpu.plan import KernelPlan, plan, single_image
-from ..host import host_cpu, host_target, instruction_sets, physical_cores, tvm
-from ..processor import Processor, processor_of
+from ..host import physical_cores, tvm
+from ..processor import Processor
 from ..stock.lower import check_sums
 from ..store.cache import usable_cache
 from ..store.tuned_forms import find_database, tuned_forms
 from .arena import Arena
 from .built import Library, beside
 from .compile_kernels import Compiled, checked_jobs, compile_kernels
-from .link import compile_or_blame, export
+from .link import archive, by_hand, compile_or_blame, export
+from .named_cpu import NamedCpu, cpu_named
 from .pipeline import cpu_pipeline
 
 __all__ = ["BuildOptions", "CpuBuild", "build_cpu"]
@@ -33,7 +34,7 @@ __all__ = ["BuildOptions", "CpuBuild", "build_cpu"]
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """For this machine's processor, or LLVM's `mcpu`, to whose registers the kernels are cut.
+    """For this machine's processor, or LLVM's `mcpu`, to whose registers the kernels are cut, under the system of `mtriple`.
 
     `tiles` are those of convolutions that Winograd's way computes, by name (default: those that are fast on the processor). Without
     `single` no library for one image is made. `jobs` kernels are compiled at a time (default: one a core); unless not `cached`, they are
@@ -49,6 +50,7 @@ class BuildOptions:
     cached: bool = True
     database: str | None = None
     donated: Mapping[str, str] = field(default_factory=dict[str, str])
+    mtriple: str | None = None
 
 
 AS_USUAL = BuildOptions()
@@ -60,7 +62,8 @@ class CpuBuild:
 
     Units: `seconds` for lowering, compiling and linking. Of `kernels` that differ, `found` were compiled before; `no_cache` says why none
     are kept, if so. `tuned` are the forms that tuning chose, by kernel; `complaint` says what of them could not be read.
-    `arena` is the plan of its intermediates, where it has any whose sizes can be planned.
+    `arena` is the plan of its intermediates, where it has any whose sizes can be planned. `machine` is what it is for; without a linker
+    for that the library is an archive, and `link` are the commands that make libraries of it and of that for a single image.
     """
 
     library: Library
@@ -75,6 +78,8 @@ class CpuBuild:
     no_cache: str
     tuned: TunedForms
     complaint: str
+    machine: NamedCpu
+    link: tuple[str, ...]
 
 
 def build_cpu(graph: Graph, path: str | Path, options: BuildOptions = AS_USUAL) -> CpuBuild:
@@ -92,12 +97,12 @@ def build_cpu(graph: Graph, path: str | Path, options: BuildOptions = AS_USUAL) 
     check_sums(graph)
     version = str(tvm().__version__)
     start = time.perf_counter()
-    target = tvm().target.Target({"kind": "llvm", "mcpu": options.mcpu}) if options.mcpu else host_target()
+    meant = cpu_named(options.mcpu, options.mtriple)
+    target = meant.target
     workers = physical_cores() if options.jobs is None else checked_jobs(options.jobs)
     cache, no_cache = usable_cache() if options.cached else (None, "")
-    cpu, needs = options.mcpu or host_cpu(), instruction_sets(target)
-    forms, complaint = tuned_forms(find_database(options.database), machine(cpu, physical_cores(), version))
-    plans = _plans(graph, options, forms, processor_of(cpu, needs))
+    forms, complaint = tuned_forms(find_database(options.database), machine(meant.cpu, physical_cores(), version))
+    plans = _plans(graph, options, forms, meant.processor)
     arenas: list[Arena] = []
     outputs, inputs = [node.name for node in graph.outputs], [node.name for node in graph.inputs]
     donated = {outputs.index(output): inputs.index(given) for output, given in options.donated.items()}
@@ -110,12 +115,15 @@ def build_cpu(graph: Graph, path: str | Path, options: BuildOptions = AS_USUAL) 
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     made = [compile_or_blame(each.graph, functools.partial(lower_plan, each), compiled) for each in plans]
     in_place = {outputs[place]: options.donated[outputs[place]] for place in (kept_there[-1] if kept_there else ())}
-    library = replace(_linked(Path(path), plans, made, target), in_place=in_place)
+    triple = meant.triple if meant.is_foreign else ""
+    library, link = _linked(Path(path), plans, made, target, triple)
+    library = replace(library, in_place=in_place)
     kernels, found = sum(each.kernels for each in made), sum(each.found for each in made)
     tuned = {kernel: form for each in plans for kernel, form in each.chosen(forms).items()}
     seconds = time.perf_counter() - start
     arena = arenas[-1] if arenas else None
-    return CpuBuild(library, plans[0], needs, str(target), arena, seconds, version, kernels, found, no_cache, tuned, complaint)
+    timed = (arena, seconds, version, kernels, found, no_cache, tuned, complaint)
+    return CpuBuild(library, plans[0], meant.needs, str(target), *timed, meant, link)
 
 
 def _plans(graph: Graph, options: BuildOptions, forms: TunedForms, processor: Processor) -> list[KernelPlan]:
@@ -125,10 +133,14 @@ def _plans(graph: Graph, options: BuildOptions, forms: TunedForms, processor: Pr
     return [whole, one] if one else [whole]
 
 
-def _linked(path: Path, plans: Sequence[KernelPlan], made: Sequence[Compiled], target: Any) -> Library:
+def _linked(path: Path, plans: Sequence[KernelPlan], made: Sequence[Compiled], target: Any, triple: str) -> tuple[Library, tuple[str, ...]]:
+    """And what is left to do by hand, where this machine cannot link for the triple."""
     places = (path, beside(path))
-    places[1].unlink(missing_ok=True)  # that of an older build would compute a single image by its own network
+    for left in (places[1], *map(archive, places)):
+        left.unlink(missing_ok=True)  # that of an older build would compute a single image by its own network
     for each, place in zip(made, places, strict=False):
-        export(each.executable, place, target)
-    whole = plans[0]
-    return Library(path, whole.graph, whole.arguments, whole.calls, places[1] if len(made) > 1 else None)
+        export(each.executable, place, target, triple)
+    whole, made_at = plans[0], places[: len(made)]
+    link = tuple(by_hand(place, triple) for place in made_at if archive(place).exists())
+    lie = [archive(place) if link else place for place in made_at]
+    return Library(lie[0], whole.graph, whole.arguments, whole.calls, lie[1] if len(lie) > 1 else None), link

@@ -56,6 +56,10 @@ class OlderBuilt:
     def tiles(self) -> Mapping[str, int]:
         return {}
 
+    @property
+    def in_place(self) -> Mapping[str, str]:
+        return {}
+
     def record(self) -> dict[str, Any]:
         return {"kind": self.kind, "library": self.library, "tvm": self.tvm}
 
@@ -81,7 +85,7 @@ def _build(graph: Graph, folder: Path, tiles: Mapping[str, int], options: Compil
     return OlderBuilt("older.so", built.target)
 
 
-OLDER = Target("older", _build, _of, is_here=lambda: True, word=lambda: "runs nearly everywhere")
+OLDER = Target("older", _build, _of, is_here=lambda options: True, word=lambda: "runs nearly everywhere")
 
 
 def test_a_target_is_a_record_and_a_line_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
