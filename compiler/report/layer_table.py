@@ -88,7 +88,7 @@ def _totals(lines: Sequence[LayerLine], graph: Graph, costs: Mapping[Node, Costs
     params = [node.typed for node in graph.params]
     count = sum(_number(type_.shape) for type_ in params)
     fixed = {stat for node in graph.ops if node.kind is BATCH_NORM for stat in node.inputs[3:]}
-    fixed |= {node for node in graph.params if PARAM.of(node).init == "constant"}
+    fixed |= {node for node in graph.params if PARAM.of(node).init in ("constant", "full")}
     return {
         "memory": _sum(line.memory for line in lines),
         "memory_bytes": _sum(line.memory_bytes for line in lines),

@@ -147,7 +147,7 @@ def _winograd_groups(around: Surroundings, node: Node, m: int) -> Work:
     x, w, *bias = node.inputs
     (c_in, rows, cols), c_out, groups = extents(x), extents(node)[0], node.op.groups
     covers, steps, others = followers(around, node)
-    size = Tiled(m, batch_of(x), c_in, c_out, rows, cols, in_rows(node.op).pads, steps, processor=around.processor)
+    size = Tiled(m, batch_of(x), c_in, c_out, rows, cols, in_rows(node.op).pads, steps, processor=around.processor, r=kernel_of(w)[0])
     kernel = winograd_groups.of(size, groups)
     arguments = (packed(f"{node.name}.packed", group_filters(size, groups), w), bias_of(node, c_out, bias))
     return Work(covers, replace(kernel, name=f"{kernel.name} F({m}x{m})", tile=m), (x,), arguments, others)

@@ -128,6 +128,13 @@ def test_groups_have_kernels_of_their_own(groups: int, wanted: str):
     build_and_hold(graph, *sizes_of("N"))
 
 
+@pytest.mark.parametrize(("kernel", "wanted"), [(3, "winograd groups F(4x4)"), (5, "winograd groups F(2x2)"), (7, "direct")])
+def test_groups_of_whole_blocks_of_every_window(kernel: int, wanted: str):
+    graph = with_params("%x: f32[N,32,11,13]", {"w": f"32,16,{kernel},{kernel}"}, "%y = conv2d(%x, %w) {groups=2, pads=[2,1,1,2]}")
+    assert kernels(graph) == {"y": wanted}
+    build_and_hold(graph, *sizes_of("N"))
+
+
 def test_softmax_of_channels_is_a_kernel_where_pixels_fill_a_vector():
     text = """graph @g(%x: f32[N,21,4,4]) {
       %y = softmax(%x) {axis=1}
