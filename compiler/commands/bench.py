@@ -80,7 +80,7 @@ def command(
         write_html(console, html, _seen(graph, measured, contenders, threads, batch))
     machine = {"processor": processor_name(), "cores": os.cpu_count(), "threads": threads, "batch": batch, "turns": runs}
     if as_json:
-        emit_json({"model": request.model, **machine, "versions": installed(PACKAGES), **_record(measured)})
+        emit_json({**machine, "versions": installed(PACKAGES), **_record(measured)})
         return
     peak = f"; peak {measured.peak:.0f} GF/s" if measured.peak else ""
     console.say(f"{request.model}, batch {batch}, {threads} threads of {machine['processor']}, {runs} turns{peak}")

@@ -99,7 +99,7 @@ def command(
     if html is not None:
         write_html(console, html, seen[0])
     if as_json:
-        emit_json(made.manifest)
+        emit_json({"manifest": made.manifest})
     else:
         sizes = ", ".join(f"{name} {record.bytes:,}" for name, record in made.files.items() if record)
         console.say(f"wrote {output} ({sizes} bytes)")

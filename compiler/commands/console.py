@@ -21,6 +21,7 @@ from ...ir.graph import Graph
 from ...ir.legible import escaped
 from ...ir.memory import memory_sentences
 from ...ir.progress import progress
+from ...ir.version import __version__
 from ..dsl.zoo_entry import ZooEntry
 from ..files.model import Request, load
 from ..report.progress_display import aside, silence, terminal_display
@@ -33,6 +34,7 @@ __all__ = ["Console", "echo", "emit_json", "fits", "print_table", "refuse_repeat
 
 
 QUIET = "Say nothing but results and errors."
+JSON_SCHEMA = 1  # of what --json prints: docs/json.md; one more where a key goes or means something else
 SELDOM = (10_000, 20, 10)  # a graph of 100,000 nodes has no cycle, and was looked through for one a fifth of the time
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 UNSEEN = re.compile(rf"{COLOUR.pattern}|[^\n\t -~\xa0-\uffff]")
@@ -92,9 +94,27 @@ def fits(rows: Sequence[Sequence[str]]) -> bool:
     return width is None or not rows or table_width(rows) <= width
 
 
-def emit_json(value: Any) -> None:
-    """NaN and infinities as the texts "NaN", "Infinity" and "-Infinity": JSON has no such numbers."""
-    echo(json.dumps(_in_json(value), indent=2, allow_nan=False))
+def emit_json(figures: Mapping[str, Any]) -> None:
+    """Figures of the command that runs, under a head that all have: `schema`, `convc`, `command` and `model`, null where it takes none.
+
+    NaN and infinities are the texts "NaN", "Infinity" and "-Infinity": JSON has no such numbers.
+    """
+    context = click.get_current_context()
+    model = next((str(context.params[name]) for name in ("model", "source") if name in context.params), None)
+    head = {"schema": JSON_SCHEMA, "convc": __version__, "command": _command(context), "model": model}
+    if taken := head.keys() & figures.keys():
+        raise ValueError(f"{', '.join(sorted(taken))}: in the head of every answer already")
+    echo(json.dumps(_in_json(head | dict(figures)), indent=2, allow_nan=False))
+
+
+def _command(context: click.Context) -> str:
+    """Its words, such as "look filters"."""
+    words: list[str] = []
+    at: click.Context | None = context
+    while at is not None and (at.parent is not None or not words):
+        words.insert(0, at.info_name or "")
+        at = at.parent
+    return " ".join(words)
 
 
 def _in_json(value: Any) -> Any:

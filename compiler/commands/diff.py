@@ -44,7 +44,8 @@ def command(console: Console, request: Request, other: str, level: int, html: Pa
         how = f"convc verify {shlex.quote(request.model)} {shlex.quote(other)}"
         write_html(console, html, Report(first, [stage], f"diff {request.model} {other}", how_to_check=how))
     if as_json:
-        emit_json([{"old": change.old and change.old.name, "new": change.new and change.new.name, "text": str(change)} for change in found])
+        names = [{"old": change.old and change.old.name, "new": change.new and change.new.name, "text": str(change)} for change in found]
+        emit_json({"other": other, "changes": names})
         return
     print_changes(map(str, found))
     console.say(f"{len(found)} differences between @{first.name} ({len(first.nodes)} nodes) and @{second.name} ({len(second.nodes)} nodes)")

@@ -41,7 +41,7 @@ def command(console: Console, as_json: bool, c_flags: bool) -> None:
         "c compiler": shutil.which("cc") or shutil.which("gcc") or "missing: TVM links libraries with it; install gcc or clang",
     }
     if as_json:
-        emit_json(found)
+        emit_json({"found": found})
     else:
         print_table(list(found.items()))
     missing = [name for name in ENGINES if found[name].startswith("missing")]

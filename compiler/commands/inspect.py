@@ -76,7 +76,7 @@ def command(
         write_html(console, html, Report(original, trace, _subject(passes), checks, how_to_check=_how(request.model, passes)))
     if list_passes:
         if as_json:
-            emit_json([{"pass": stage.name, "why": stage.why} for stage in trace])
+            emit_json({"passes": [{"pass": stage.name, "why": stage.why} for stage in trace]})
         else:
             print_table([(stage.name, stage.why) for stage in trace])
         return
@@ -84,7 +84,7 @@ def command(
         echo(print_graph(graph), nl=False)
         return
     if as_json:
-        emit_json([_record(stage) for stage in trace])
+        emit_json({"passes": [_record(stage) for stage in trace]})
         return
     _print(original, trace, everything=console.verbosity > 0, context=context if diff else None)
 

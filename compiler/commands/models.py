@@ -16,13 +16,16 @@ __all__ = ["command"]
 def command(console: Console, as_json: bool) -> None:
     """List the networks in the zoo."""
     if as_json:
-        emit_json([_record(name, entry) for name, entry in console.zoo.items()])
+        emit_json({"networks": [_record(name, entry) for name, entry in console.zoo.items()]})
         return
     print_table([(name, _inputs(entry), entry.source, entry.network.summary) for name, entry in console.zoo.items()])
 
 
 def _record(name: str, entry: ZooEntry) -> dict[str, object]:
-    inputs = {key: str(type_) for key, type_ in entry.network.inputs.items()}
+    inputs = [
+        {"name": key, "dtype": type_.dtype, "shape": [dim if isinstance(dim, int) else str(dim) for dim in type_.shape]}
+        for key, type_ in entry.network.inputs.items()
+    ]
     return {"name": name, "inputs": inputs, "source": entry.source, "summary": entry.network.summary}
 
 

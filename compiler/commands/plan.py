@@ -159,7 +159,7 @@ def command(console: Console, request: Request, given: PlanOptions, advice: bool
         write_html(console, given.html, _seen(answer))
     if given.as_json:
         missed = answer.made.missed if answer.made is not None else 0.0
-        head = {"model": request.model, "budget": answer.asked, "missed": missed, "rejected": answer.rejected}
+        head = {"budget": answer.asked, "missed": missed, "rejected": answer.rejected}
         emit_json(head | answer.certificate.as_json())
     else:
         _print(answer.certificate)
@@ -184,7 +184,7 @@ def _plan_memory(console: Console, request: Request, share: float, given: PlanOp
             write_file(path, print_graph(found.graph, origins=True).encode())
         console.say(f"wrote {path}")
     if given.as_json:
-        emit_json({"model": request.model, **{key: value for key, value in vars(found).items() if key != "graph"}, "share": found.share})
+        emit_json({**{key: value for key, value in vars(found).items() if key != "graph"}, "share": found.share})
     else:
         print_table([(f"{place}", ", ".join(names)) for place, names in enumerate(found.groups, 1)], ("", "computed again"))
         tell(words_of(found, step))

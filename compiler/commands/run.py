@@ -89,7 +89,7 @@ def command(
     results = _together(made)
     written = _write(results, output) if output else []
     if as_json:
-        emit_json({name: _record(value, top, classes, names) for name, value in results.items()})
+        emit_json({"outputs": {name: _record(value, top, classes, names) for name, value in results.items()}})
     else:
         _print(graph, results, top, classes, names)
     for file in written:

@@ -113,7 +113,7 @@ def command(console: Console, request: Request, given: TuneOptions) -> None:
     finally:
         console.say(f"{len(results)} of {len(left)} kernels finished and kept in {place}")
     if given.as_json:
-        emit_json({"model": request.model, "database": str(place), "machine": here, "kernels": [asdict(result) for _, result in results]})
+        emit_json({"database": str(place), "machine": here, "kernels": [asdict(result) for _, result in results]})
     else:
         _report(console, results)
 

@@ -92,12 +92,9 @@ def command(
             engines = _able(console, graph, engines)
         engines = [engine.within(artifact) for engine in placed(console, engines, emulate)]
         lines = _hold(console, graph, artifact, engines, inputs, seed, threads)
-    if as_json:
-        emit_json([asdict(line) | {"agrees": line.agrees} for line in lines])
-    else:
-        for line in lines:
-            tell(str(line))
-            console.say(f"    {line.details}", level=1)
+    for line in () if as_json else lines:
+        tell(str(line))
+        console.say(f"    {line.details}", level=1)
     bad, held = [line.engine for line in lines if not line.agrees], {line.engine for line in lines}
     bounds: dict[str, dict[str, float]] = {}
     if other is None:  # unasked a backend that differs is looked into, and with 16 bits each, whose noise could hide a filter
@@ -110,6 +107,9 @@ def command(
             console.say(str(check))
     else:
         looked = []
+    if as_json:
+        results = [asdict(line) | {"agrees": line.agrees} for line in lines]
+        emit_json({"other": other, "results": results, "nodes": [{"agrees": check.agrees, "text": str(check)} for check in looked]})
     if html is not None:
         verdicts = [Verdict(str(line), line.agrees) for line in (*lines, *looked)]
         write_html(console, html, Report(graph, [], f"verify {request.model}{f' {other}' if other else ''}", verdicts, bounds=bounds))

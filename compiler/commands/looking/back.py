@@ -24,7 +24,7 @@ def look_back(console: Console, request: Request, asked: Wish, pictures: Picture
     shot = shots.one(photo)
     unit, called = which(graph, meant, shots.classes, lambda scores: top_class(graph, scores, shot, asked))
     look = projection(graph, shot, unit, way, asked.engine(), called=called, threads=asked.threads)
-    finish(console, asked, way.name, request, look, picture=photo.name)
+    finish(console, asked, look, picture=photo.name)
 
 
 def top_class(graph: Graph, scores: Node, photo: Photograph, asked: Wish) -> int:

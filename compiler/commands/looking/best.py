@@ -45,4 +45,4 @@ def command(
         reading = PhotographReader(console, shots, found, on_step)
         look = best_pictures(graph, reading, Unit(layer, unit, at), asked.engine(), most=most, threads=asked.threads)
     reading.finished()
-    finish(console, asked, "best", request, look, skipped=[path.name for path in reading.skipped])
+    finish(console, asked, look, skipped=[path.name for path in reading.skipped])

@@ -47,4 +47,4 @@ def command(
     reading.finished()
     with progress(console, "comparing") as on_step:
         look = dissect(graph, shown, layer, asked.engine(), quantile=quantile, threads=asked.threads, on_step=on_step)
-    finish(console, asked, "dissect", request, look, skipped=[path.name for path in reading.skipped])
+    finish(console, asked, look, skipped=[path.name for path in reading.skipped])

@@ -20,4 +20,4 @@ __all__ = ["command"]
 @click.pass_obj
 def command(console: Console, request: Request, asked: Wish, layer: str | None, most: int, scale: int | None) -> None:
     """Draw the filters of a convolution of MODEL as a grid, those that read three channels in colour."""
-    finish(console, asked, "filters", request, filters(loaded(console, request), layer or "", most, scale))
+    finish(console, asked, filters(loaded(console, request), layer or "", most, scale))

@@ -33,4 +33,4 @@ def command(
     shot = shots.one(photo)
     unit, called = which(graph, Which(None, None, None, class_), shots.classes, lambda scores: top_class(graph, scores, shot, asked))
     look = class_map(graph, shot, unit.channel, asked.engine(), layer=layer or "", called=called, threads=asked.threads)
-    finish(console, asked, "gradcam", request, look, picture=photo.name)
+    finish(console, asked, look, picture=photo.name)

@@ -40,4 +40,4 @@ def command(
     graph = for_pictures(loaded(console, request), photo)
     shot = shots_for(console, request, graph, [photo], pictures).one(photo)
     look = activation_maps(graph, shot, layer, asked.engine(), most=most, scale=scale, common=common, threads=asked.threads)
-    finish(console, asked, "maps", request, look, picture=photo.name)
+    finish(console, asked, look, picture=photo.name)

@@ -58,7 +58,7 @@ def command(
             threads=asked.threads,
             on_step=on_step,
         )
-    finish(console, asked, "maximize", request, look)
+    finish(console, asked, look)
 
 
 def _unnamed(scores: Node) -> int:

@@ -44,4 +44,4 @@ def command(
         look = occlusion(
             graph, shot, unit.channel, asked.engine(), called=called, side=side, stride=stride, threads=asked.threads, on_step=on_step
         )
-    finish(console, asked, "occlusion", request, look, picture=photo.name)
+    finish(console, asked, look, picture=photo.name)

@@ -39,7 +39,6 @@ __all__ = [
     "which",
 ]
 
-SCHEMA = 1  # of the figures
 ENGINE = "onnx"  # TVM's compiler takes longer than the few runs of a look
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -129,12 +128,12 @@ def loaded(console: Console, request: Request) -> Graph:
     return console.load(request, artifact_of(request))
 
 
-def finish(console: Console, asked: Wish, name: str, request: Request, look: Look, **more: Any) -> None:
+def finish(console: Console, asked: Wish, look: Look, **more: Any) -> None:
     """The picture whole, then the figures or the words. Nothing is printed of a picture that could not be written."""
     if asked.output is not None:
         write_file(asked.output, look.png)
     if asked.as_json:
-        emit_json({"schema": SCHEMA, "command": f"look {name}", "model": request.model, **look.figures, **more})
+        emit_json({**look.figures, **more})
     else:
         for line in look.lines:
             tell(line)

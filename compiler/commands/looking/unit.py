@@ -38,4 +38,4 @@ def command(
     """Rectangle what a unit of MODEL sees of PHOTO: its receptive field (Araujo et al. 2019), and what lies in it."""
     graph = for_pictures(loaded(console, request), photo)
     shot = shots_for(console, request, graph, [photo], pictures).one(photo)
-    finish(console, asked, "unit", request, unit_field(graph, shot, Unit(layer, unit, at), asked.engine(), asked.threads))
+    finish(console, asked, unit_field(graph, shot, Unit(layer, unit, at), asked.engine(), asked.threads))

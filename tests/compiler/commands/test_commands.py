@@ -34,14 +34,14 @@ def bundle(tmp_path_factory):
 
 def test_models_lists_the_zoo():
     done = convc("models", "--json")
-    assert [row["name"] for row in json.loads(done.out)] == list(ZOO)
+    assert [row["name"] for row in json.loads(done.out)["networks"]] == list(ZOO)
     assert convc("models").out.count("\n") == len(ZOO)
 
 
 def test_doctor_finds_three_backends():
     done = convc("doctor", "--json")
     assert done.code == 0
-    found = json.loads(done.out)
+    found = json.loads(done.out)["found"]
     assert not any(found[name].startswith("missing") for name in ("reference", "onnx", "tvm"))
 
 
@@ -75,7 +75,7 @@ def test_inspect_shows_what_each_pass_did():
     assert "ops: batch_norm 20 -> 0" in out
     assert "    -  %bn1 = batch_norm(" in out
     assert "    +  %bn1 = conv2d(%image, %bn1.w, %bn1.b) {strides=[2,2], pads=[3,3,3,3]} : f32[N,64,112,112]" in out
-    stages = json.loads(convc("inspect", "resnet18", "--json").out)
+    stages = json.loads(convc("inspect", "resnet18", "--json").out)["passes"]
     assert [stage["pass"] for stage in stages][-1] == "eliminate-dead"
     assert len(next(stage for stage in stages if stage["pass"] == "fuse-conv-bn")["rewrites"]) == 20
 
@@ -96,7 +96,7 @@ def test_inspect_prints_what_a_pass_declined_under_the_pass(tmp_path):
 def test_inspect_can_stop_and_skip():
     out = convc("inspect", "resnet18", "--max-rewrites", "fuse-conv-bn=3").out
     assert "fuse-conv-bn: 3 rewrites" in out
-    left = json.loads(convc("inspect", "resnet18", "--skip", "fuse-conv-bn", "--list-passes", "--json").out)
+    left = json.loads(convc("inspect", "resnet18", "--skip", "fuse-conv-bn", "--list-passes", "--json").out)["passes"]
     assert "fuse-conv-bn" not in [row["pass"] for row in left]
     assert re.search("^eliminate-dead +last: ", convc("inspect", "resnet18", "--list-passes").out, re.MULTILINE)
 
@@ -159,7 +159,7 @@ def test_run_writes_pictures(tmp_path):
 
 
 def test_run_prints_top_classes():
-    record = json.loads(convc("run", "lenet5", "--backend", "reference", "--json", "--top", "2").out)
+    record = json.loads(convc("run", "lenet5", "--backend", "reference", "--json", "--top", "2").out)["outputs"]
     assert len(record["softmax1"]["top"][0]) == 2
 
 
@@ -177,7 +177,7 @@ def test_verify_of_two_networks(tmp_path):
 def test_verify_of_an_artifact(bundle):
     done = convc("verify", bundle, "--json")
     assert done.code == 0, done.err
-    assert {line["engine"] for line in json.loads(done.out)} == {"reference", "onnx", "tvm"}
+    assert {line["engine"] for line in json.loads(done.out)["results"]} == {"reference", "onnx", "tvm"}
 
 
 def test_cuda_artifacts_are_made_without_a_gpu(tmp_path):

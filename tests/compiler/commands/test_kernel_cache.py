@@ -25,7 +25,7 @@ def compiled(folder, *words):
 
 
 def shown():
-    return json.loads(convc("doctor", "--json").out)["kernel cache"]
+    return json.loads(convc("doctor", "--json").out)["found"]["kernel cache"]
 
 
 def test_compile_says_what_it_found_and_doctor_where_it_is(tmp_path, place):

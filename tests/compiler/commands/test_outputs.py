@@ -115,5 +115,5 @@ def test_json_has_nan_and_infinity_as_texts(tmp_path):
     def refuse(word):
         raise AssertionError(word)
 
-    values = json.loads(done.out, parse_constant=refuse)["y"]["top"][0]
+    values = json.loads(done.out, parse_constant=refuse)["outputs"]["y"]["top"][0]
     assert sorted(entry["value"] for entry in values) == ["-Infinity", "NaN"]

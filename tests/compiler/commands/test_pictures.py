@@ -112,7 +112,7 @@ def test_channels_are_normalized_as_asked(folder):
 
 
 def test_rows_of_json_are_of_photographs(folder):
-    record = json.loads(convc(*RUN, "-i", "photos", "--labels", "labels.txt", "--json", cwd=folder).out)["y"]
+    record = json.loads(convc(*RUN, "-i", "photos", "--labels", "labels.txt", "--json", cwd=folder).out)["outputs"]["y"]
     assert record["photographs"] == ["photos/a.png", "photos/b.png", "photos/d.png"]
     assert [row[0]["name"] for row in record["top"]] == ["red", "green", "blue"]
 

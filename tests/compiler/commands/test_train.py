@@ -282,7 +282,7 @@ def test_weights_say_how_pictures_enter(normed, tmp_path):
     shown, wanted = convc(*run, "-i", photo, "--json"), convc(*run, "-i", tmp_path / "x.npy", "--json")
     assert json.loads(shown.out) == json.loads(wanted.out)
     assert f"{weights}: pictures are normalized by mean 0." in shown.err
-    assert {entry["name"] for entry in json.loads(shown.out)["softmax1"]["top"][0]} == {"cat", "dog"}
+    assert {entry["name"] for entry in json.loads(shown.out)["outputs"]["softmax1"]["top"][0]} == {"cat", "dog"}
     assert "class 0 (cat): 0." in convc(*run, "-i", photo).out
     assert "leave that out" in convc(*run, "-i", photo, "--imagenet").err
     assert convc("export", *two, "--weights", weights, "--evaluation", "-o", tmp_path / "eval.onnx").code == 0

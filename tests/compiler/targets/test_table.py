@@ -112,7 +112,7 @@ def test_a_target_is_a_record_and_a_line_in_the_table(tmp_path: Path, monkeypatc
 def test_doctor_tells_of_a_target(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(TARGETS, OLDER.name, OLDER)
     done = CliRunner().invoke(doctor, ["--json"], obj=Console({}))
-    assert json.loads(done.stdout)["older"] == "runs nearly everywhere"
+    assert json.loads(done.stdout)["found"]["older"] == "runs nearly everywhere"
 
 
 def test_an_unknown_target_is_refused(tmp_path: Path):

@@ -105,7 +105,7 @@ def test_verify_runs_an_artifact_emulated_and_says_so(artifact: Path) -> None:
     assert done.code == 0, done.err
     assert "cuda: no GPU is here; its kernels are executed on the CPU" in done.err
     assert "cuda emulated: held for batches of 1, 8; those of 32, 256 are on a GPU" in done.err
-    lines = json.loads(done.out)
+    lines = json.loads(done.out)["results"]
     assert [line["engine"] for line in lines] == ["cuda emulated", "cuda emulated, batch of 1", "cuda emulated, batch of 8"]
     assert all(line["agrees"] for line in lines)
 
