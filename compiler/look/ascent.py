@@ -14,6 +14,7 @@ import numpy as np
 from ...ir.gradient import NodeMaker
 from ...ir.graph import Graph, Node
 from ...ir.ops.leaf import INPUT, Input
+from ...ir.progress import each
 from ...ir.types import Array, TensorType
 from .backward import GRADIENT, came_back, ending
 from .units import image_of, layer_named, need_unit
@@ -78,7 +79,6 @@ def climb(
     high: Array,
     steps: int,
     rate: float,
-    on_step: Callable[[int], None] = lambda step: None,
 ) -> Climb:
     """`steps` steps of an `ascent_step` graph from `start`, kept between the darkest and the brightest pixel, [C,1,1] each."""
     image, rate_name, blur_name = (node.name for node in graph.inputs)
@@ -86,11 +86,10 @@ def climb(
     dtype = start.dtype
     values: list[float] = []
     picture = start
-    for at in range(steps + 1):
+    for at in each("climbing", range(steps + 1)):
         share = max(0.0, 1 - at / max(1, steps * 3 // 4))  # of blur: none in the last quarter
         got = step({image: picture, rate_name: np.array(rate, dtype), blur_name: np.array(share, dtype)})
         values.append(float(got[unit].ravel()[0]))
         if at < steps:
             picture = np.clip(got[following], low, high).astype(dtype)
-        on_step(at)
     return Climb(picture, tuple(values))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from ...ir.errors import InvalidInput
 from ...ir.graph import Graph
 from ...ir.legible import legible
 from ...ir.memory import need_bytes
+from ...ir.progress import progress, told
 from ...ir.types import Array
 from ..engines.engine import Engine
 from .colours import enlarged
@@ -46,7 +47,6 @@ def dissect(
     *,
     quantile: float = QUANTILE,
     threads: int | None = None,
-    on_step: Callable[[int, int], None] = lambda done, of: None,
 ) -> Look:
     """For each unit of a layer the concept that its strongest places cover best, by IoU over all pictures together.
 
@@ -62,24 +62,23 @@ def dissect(
     channels, rows, cols = (int(str(dim)) for dim in node.typed.shape[1:])
     need_bytes(f"the maps of %{legible(layer)} for {len(pictures)} pictures", len(pictures) * channels * rows * cols * 8)
     parts: list[Array] = []
-    for _, got in batches(seen, run, (each.photo.values for each in pictures)):
-        parts.append(got[layer])
-        on_step(sum(map(len, parts)), 2 * len(pictures))
+    with progress("running the pictures", len(pictures)) as advance:
+        for count, got in batches(seen, run, (each.photo.values for each in pictures)):
+            parts.append(got[layer])
+            advance(count)
     maps = np.concatenate(parts)
     places = np.moveaxis(maps, 1, 0).reshape(channels, -1)
     limits = np.quantile(places, 1 - quantile, axis=1, method="higher")
     masks = [[each.masks.get(name) for name in concepts] for each in pictures]
-    table = agreement(maps, limits, masks, lambda done: on_step(len(pictures) + done, 2 * len(pictures)))
+    table = agreement(maps, limits, masks)
     return _look(layer, table, concepts, pictures, maps, limits, quantile)
 
 
-def agreement(
-    maps: Array, limits: Array, masks: Sequence[Sequence[Array | None]], on_step: Callable[[int], None] = lambda done: None
-) -> Array:
+def agreement(maps: Array, limits: Array, masks: Sequence[Sequence[Array | None]]) -> Array:
     """IoU [channels, concepts] over all pictures: `maps` [n,C,h,w] above `limits` [C], against `masks` of each picture."""
     channels, concepts = maps.shape[1], len(masks[0])
     both, on, there = np.zeros((channels, concepts)), np.zeros(channels), np.zeros(concepts)
-    for number, (each, given) in enumerate(zip(maps, masks, strict=True)):
+    for each, given in told("comparing units with concepts", len(maps), zip(maps, masks, strict=True)):
         size = next((mask.shape for mask in given if mask is not None), each.shape[1:])
         known = [np.zeros(size, bool) if mask is None else mask for mask in given]
         flat = np.stack([mask.ravel() for mask in known]).astype(np.float32)
@@ -87,7 +86,6 @@ def agreement(
         both += is_on @ flat.T
         on += is_on.sum(1)
         there += flat.sum(1)
-        on_step(number + 1)
     either = on[:, None] + there[None] - both
     return both / np.maximum(either, 1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +52,6 @@ def maximize(
     decay: float = DECAY,
     seed: int = 0,
     threads: int | None = None,
-    on_step: Callable[[int, int], None] = lambda done, of: None,
 ) -> Look:
     """The climb's picture beside where it began, and how the unit's value rose.
 
@@ -69,7 +67,7 @@ def maximize(
     grey = pixels.entering(0.5) + GRAIN * (high - low) * draws.standard_normal(shape)
     start = grey.astype(DTYPES[image.typed.dtype])
     rate = RATE * float((high - low).max()) / steps**0.5
-    found = climb(started(step, engine, threads), step, start, low, high, steps, rate, lambda done: on_step(done, steps))
+    found = climb(started(step, engine, threads), step, start, low, high, steps, rate)
     times = max(1, -(-WIDE // max(shape[2:])))
     name = called or f"unit {unit.channel}"
     title = f"%{legible(unit.layer)}, {name}: {found.values[0]:.4g} to {found.values[-1]:.4g} in {steps} steps"

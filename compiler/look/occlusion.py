@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from ...ir.errors import UsageError
 from ...ir.graph import Graph
+from ...ir.progress import progress
 from ...ir.types import Array
 from ..engines.engine import Engine
 from .colours import enlarged, signed_over
@@ -58,7 +59,6 @@ def occlusion(
     side: int | None = None,
     stride: int | None = None,
     threads: int | None = None,
-    on_step: Callable[[int, int], None] = lambda done, of: None,
 ) -> Look:
     """How much the class's score falls where a square of the photograph's mean colour covers it: red where it is needed, blue where it
     stands against. Of a network that scores each place it is the mean of them all.
@@ -72,7 +72,6 @@ def occlusion(
     run = started(seen := ending_at(graph, [scores.name]), engine, threads)
     grey = photo.values.mean((2, 3), keepdims=True)
     found: list[float] = []
-    total = len(tops) * len(lefts) + 1
 
     def covered() -> Iterator[Array]:
         yield photo.values
@@ -82,10 +81,11 @@ def occlusion(
                 picture[:, :, max(top, 0) : top + squares.side, max(left, 0) : left + squares.side] = grey
                 yield picture
 
-    for count, got in batches(seen, run, covered()):
-        values = got[scores.name].reshape(count, got[scores.name].shape[1], -1).mean(2)
-        found += values[:, class_].tolist()
-        on_step(len(found), total)
+    with progress("covering the photograph", len(tops) * len(lefts) + 1) as advance:
+        for count, got in batches(seen, run, covered()):
+            values = got[scores.name].reshape(count, got[scores.name].shape[1], -1).mean(2)
+            found += values[:, class_].tolist()
+            advance(count)
     whole, drops = found[0], found[0] - np.array(found[1:]).reshape(len(tops), len(lefts))
     title = f"{called or f'class {class_}'}: {scored(scores, whole)}, what covering takes of it"
     return _look(photo, drops, whole, squares, title, {"class": class_, "layer": scores.name})

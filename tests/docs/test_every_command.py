@@ -50,6 +50,13 @@ def test_no_command_hides_in_a_fence_that_nobody_runs(name):
     assert [line for line in hidden if "[OPTIONS]" not in line] == []
 
 
+def test_a_fence_that_nobody_would_run_by_mistake_is_refused():
+    page = "<!-- runs: slwo -->\n```console\n$ convc zoo\n```\n"
+    assert blocks(page.replace("slwo", "slow"))[0].runs == "slow"
+    with pytest.raises(ValueError, match="runs: slwo; expected one of quick, slow, torch, nowhere"):
+        blocks(page)
+
+
 def within_lines(text):
     """Commands between backticks of running text."""
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)

@@ -26,12 +26,13 @@ FENCE = re.compile(
 )
 FILES = re.compile(r"<!-- files: (\S+) -->")
 NUMBER = re.compile(r"\d[\d,]*\.\d+(?:e[+-]?\d+)?|\d+e[+-]?\d+")
+TIERS = ("quick", "slow", "torch", "nowhere")
 SHELL = set("|<>;&$*`")
 
 
 @dataclass(frozen=True)
 class Block:
-    """One fence. `runs` is quick, slow, torch or nowhere."""
+    """One fence. `runs` is one of TIERS."""
 
     kind: str
     title: str
@@ -47,10 +48,12 @@ class Block:
 
 
 def blocks(page: str) -> list[Block]:
-    """What of a page is files, commands and programs."""
+    """What of a page is files, commands and programs. Raises: ValueError where a fence is run by nobody that there is."""
     found = [
         Block(each["kind"], each["title"] or "", each["text"], (each["runs"] or "quick").partition(",")[0]) for each in FENCE.finditer(page)
     ]
+    if unknown := {block.runs for block in found} - set(TIERS):
+        raise ValueError(f"runs: {', '.join(sorted(unknown))}; expected one of {', '.join(TIERS)}")
     return [block for block in found if block.title or block.kind in ("console", "python")]
 
 

@@ -11,7 +11,7 @@ from ...look.strongest import best_pictures
 from ...look.units import Unit
 from ..console import Console
 from ..pictures import PictureOptions, picture_options
-from .options import Wish, at_option, finish, layer_option, loaded, look_options, progress, unit_option
+from .options import Wish, at_option, finish, layer_option, loaded, look_options, unit_option
 from .photographs import PhotographReader, for_pictures, photographs_in, shots_for
 
 __all__ = ["command"]
@@ -40,9 +40,7 @@ def command(
     """Find the pictures of FOLDER that excite a unit of MODEL most, each with what the unit sees of it."""
     found = photographs_in(folder)
     graph = for_pictures(loaded(console, request))
-    shots = shots_for(console, request, graph, found, pictures)
-    with progress(console, "looking") as on_step:
-        reading = PhotographReader(console, shots, found, on_step)
-        look = best_pictures(graph, reading, Unit(layer, unit, at), asked.engine(), most=most, threads=asked.threads)
+    reading = PhotographReader(console, shots_for(console, request, graph, found, pictures), found)
+    look = best_pictures(graph, reading, Unit(layer, unit, at), asked.engine(), most=most, threads=asked.threads)
     reading.finished()
     finish(console, asked, look, skipped=[path.name for path in reading.skipped])

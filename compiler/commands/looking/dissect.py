@@ -12,7 +12,7 @@ from ..console import Console
 from ..options import SHARE
 from ..pictures import PictureOptions, picture_options
 from .masks import concepts_in, labelled
-from .options import Wish, finish, layer_option, loaded, look_options, progress
+from .options import Wish, finish, layer_option, loaded, look_options
 from .photographs import PhotographReader, for_pictures, photographs_in, shots_for
 
 __all__ = ["command"]
@@ -40,11 +40,8 @@ def command(
     """
     found, concepts = photographs_in(folder), concepts_in(masks)
     graph = for_pictures(loaded(console, request))
-    shots = shots_for(console, request, graph, found, pictures)
-    with progress(console, "reading") as on_step:
-        reading = PhotographReader(console, shots, found, on_step)
-        shown = labelled(reading, concepts)
+    reading = PhotographReader(console, shots_for(console, request, graph, found, pictures), found)
+    shown = labelled(reading, concepts)
     reading.finished()
-    with progress(console, "comparing") as on_step:
-        look = dissect(graph, shown, layer, asked.engine(), quantile=quantile, threads=asked.threads, on_step=on_step)
+    look = dissect(graph, shown, layer, asked.engine(), quantile=quantile, threads=asked.threads)
     finish(console, asked, look, skipped=[path.name for path in reading.skipped])

@@ -11,7 +11,7 @@ from ...look.ascent import DECAY
 from ...look.maximize import STEPS, maximize
 from ..console import Console
 from ..pictures import PictureOptions, picture_options
-from .options import Which, Wish, class_option, finish, layer_option, loaded, look_options, progress, unit_option, which
+from .options import Which, Wish, class_option, finish, layer_option, loaded, look_options, unit_option, which
 from .photographs import for_pictures, pixels_of, shots_for
 
 __all__ = ["command"]
@@ -45,19 +45,9 @@ def command(
     graph = for_pictures(loaded(console, request))
     shots = shots_for(console, request, graph, [], pictures)
     meant, called = which(graph, Which(layer, unit, None, class_), shots.classes, _unnamed)
-    with progress(console, "climbing") as on_step:
-        look = maximize(
-            graph,
-            meant,
-            pixels_of(shots),
-            asked.engine(),
-            called=called,
-            steps=steps,
-            decay=decay,
-            seed=seed,
-            threads=asked.threads,
-            on_step=on_step,
-        )
+    look = maximize(
+        graph, meant, pixels_of(shots), asked.engine(), called=called, steps=steps, decay=decay, seed=seed, threads=asked.threads
+    )
     finish(console, asked, look)
 
 

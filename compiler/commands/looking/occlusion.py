@@ -11,7 +11,7 @@ from ...look.occlusion import occlusion
 from ..console import Console
 from ..pictures import PictureOptions, picture_options
 from .back import top_class
-from .options import Which, Wish, class_option, finish, loaded, look_options, progress, which
+from .options import Which, Wish, class_option, finish, loaded, look_options, which
 from .photographs import for_pictures, shots_for
 
 __all__ = ["command"]
@@ -40,8 +40,5 @@ def command(
     shots = shots_for(console, request, graph, [photo], pictures)
     shot = shots.one(photo)
     unit, called = which(graph, Which(None, None, None, class_), shots.classes, lambda scores: top_class(graph, scores, shot, asked))
-    with progress(console, "covering") as on_step:
-        look = occlusion(
-            graph, shot, unit.channel, asked.engine(), called=called, side=side, stride=stride, threads=asked.threads, on_step=on_step
-        )
+    look = occlusion(graph, shot, unit.channel, asked.engine(), called=called, side=side, stride=stride, threads=asked.threads)
     finish(console, asked, look, picture=photo.name)

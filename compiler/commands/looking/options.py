@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,7 +33,6 @@ __all__ = [
     "layer_option",
     "loaded",
     "look_options",
-    "progress",
     "unit_option",
     "which",
 ]
@@ -155,19 +153,3 @@ def which(graph: Graph, asked: Which, classes: Sequence[str], top: Callable[[Nod
     scores = score_of(graph)
     number = top(scores) if asked.class_ is None else class_named(scores, asked.class_, classes)
     return Unit(scores.name, number, asked.at), class_name(number, classes)
-
-
-@contextmanager
-def progress(console: Console, what: str) -> Generator[Callable[[int, int], None]]:
-    """A bar with the time left, on a terminal alone."""
-    import sys
-
-    if console.verbosity < 0 or not sys.stderr.isatty():
-        yield lambda done, of: None
-        return
-    from rich.console import Console as Terminal
-    from rich.progress import Progress
-
-    with Progress(console=Terminal(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, of: bar.update(task, completed=done, total=of)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from ....ir.dims import alone
 from ....ir.errors import InvalidInput, InvalidModel, UsageError
 from ....ir.graph import Graph
 from ....ir.legible import legible, quoted
+from ....ir.progress import each
 from ....ir.types import TensorType
 from ....ir.usual_sizes import usual_sizes
 from ...files.entering import entering_of
@@ -114,20 +115,17 @@ def photographs_in(folder: Path) -> tuple[Path, ...]:
 
 
 class PhotographReader:
-    """Photographs one after another; broken ones are named, the first few, skipped and counted. `on_step` is told how many of how many."""
+    """Photographs one after another; broken ones are named, the first few, skipped and counted."""
 
-    def __init__(
-        self, console: Console, shots: Shots, paths: Sequence[Path], on_step: Callable[[int, int], None] = lambda done, of: None
-    ) -> None:
-        self.console, self.shots, self.paths, self.on_step = console, shots, paths, on_step
+    def __init__(self, console: Console, shots: Shots, paths: Sequence[Path]) -> None:
+        self.console, self.shots, self.paths = console, shots, paths
         self.skipped: list[Path] = []
 
     def __iter__(self) -> Iterator[Photograph]:
         return (photo for _, photo in self.with_paths())
 
     def with_paths(self) -> Iterator[tuple[Path, Photograph]]:
-        for number, path in enumerate(self.paths):
-            self.on_step(number, len(self.paths))
+        for path in each("photographs", self.paths):
             try:
                 found = self.shots.read(path)
             except (InvalidInput, UsageError) as error:

@@ -97,12 +97,12 @@ def test_photographs_of_different_sizes_go_one_after_another(folder):
     Image.new("RGB", (6, 5)).save(folder / "e.png")
     (folder / "net.cir").write_text(NET.replace("N,3,4,4", "1,3,H,W"))
     two = (*RUN, "-i", "photos/a.png", "-i", "e.png")
-    assert len(json.loads(convc(*two, "--json", cwd=folder).out)["y"]["photographs"]) == 2
+    assert len(json.loads(convc(*two, "--json", cwd=folder).out)["outputs"]["y"]["photographs"]) == 2
     (folder / "net.cir").write_text(NET.replace("N,3,4,4", "1,3,H,W").replace("return %y", "return %c"))
     done = convc(*two, cwd=folder)
     refused(done, 3, "result 'c' is [3, 4, 4] of 'photos/a.png' and [3, 5, 6] of 'e.png'", "one size with --input and --resize")
     sized = convc(*two, "--input", "image:1,3,4,4", "--resize", "--json", cwd=folder)
-    assert json.loads(sized.out)["c"]["shape"] == [2, 3, 4, 4]
+    assert json.loads(sized.out)["outputs"]["c"]["shape"] == [2, 3, 4, 4]
 
 
 def test_channels_are_normalized_as_asked(folder):

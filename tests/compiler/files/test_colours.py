@@ -34,6 +34,7 @@ def clear(mode, color):
         (clear("RGBA", (51, 0, 0, 255)), ".png", TensorType("f32", (1, 4, 2, 2)), (0.2, 0, 0, 1), []),
         (clear("LA", (0, 0)), ".png", GREY, (1,), ["transparency, laid over white"]),
         (clear("CMYK", (0, 255, 255, 0)), ".tif", COLOURS, (1, 0, 0), ["CMYK, converted to RGB without a colour profile"]),
+        (clear("I;16", 65535), ".png", GREY, (1,), ["16 bits, of which 8 are kept"]),
         (clear("I;16", 257 * 51), ".png", COLOURS, (0.2,) * 3, ["16 bits, of which 8 are kept", "grey, taken as three equal channels"]),
     ],
 )

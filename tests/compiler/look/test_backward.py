@@ -9,6 +9,7 @@ import convc as cc
 from convc.backends.reference import run
 from convc.compiler.look.backward import DECONVNET, GRADIENT, GUIDED, looking_back
 from convc.ir.errors import UsageError
+from convc.tests.support.graphs import typed_graph
 
 WAYS = [DECONVNET, GUIDED, GRADIENT]
 
@@ -105,6 +106,38 @@ def test_what_goes_back_through_a_rectifier_differs_in_the_three():
         _, seen = back(graph, way, "conv2", 0, at, x)
         assert seen[0, 0, 1, 2] == pytest.approx(expected[way.name], abs=1e-12)
         assert np.count_nonzero(seen) <= 1
+
+
+@pytest.mark.parametrize("kind", ["relu", "clip", "leaky_relu", "prelu", "elu", "selu", "gelu", "hard_swish", "mish"])
+@pytest.mark.parametrize("way", [DECONVNET, GUIDED], ids=lambda way: way.name)
+def test_every_rectifier_stops_what_comes_back_below_zero(way, kind):
+    """Though what went forth was positive, and the rectifier's own slope is not 0 there."""
+    more = {"clip": " {min=0.0, max=6.0}", "prelu": ""}.get(kind, "")
+    graph = typed_graph(f"""graph @g(%image: f32[1,1,1,1]) {{
+      %a = param {{init=full, value=0.25}} : f32[1]
+      %three = param {{init=full, value=3.0}} : f32[]
+      %r = {kind}(%image{", %a" if kind == "prelu" else ""}){more}
+      %falls = sub(%three, %r)
+      %rises = add(%three, %r)
+      return %falls, %rises
+    }}""")
+    x = np.full((1, 1, 1, 1), 1.5, np.float32)
+    assert back(graph, GRADIENT, "falls", 0, None, x)[1].item() < 0
+    assert back(graph, way, "falls", 0, None, x)[1].item() == 0
+    assert back(graph, way, "rises", 0, None, x)[1].item() > 0
+
+
+def test_windows_overlap_by_what_their_dilation_reaches():
+    """A kernel of 2 by a stride of 2 overlaps where its taps are 2 apart, and what two windows send to one pixel is added up."""
+    graph = typed_graph("""graph @g(%image: f32[1,1,1,5]) {
+      %p = max_pool(%image) {kernel=[1,2], strides=[1,2], dilations=[1,2]}
+      %m = reduce_mean(%p) {axes=[2,3], keepdims=true}
+      return %m
+    }""")
+    x = np.array([[[[0, 0, 1, 0, 0]]]], np.float32)
+    value, seen = back(graph, DECONVNET, "m", 0, None, x)
+    assert value.item() == 1
+    np.testing.assert_array_equal(seen[0, 0, 0], [0, 0, 1, 0, 0])
 
 
 def test_gradient_times_input_of_a_class_sums_to_its_score_without_biases():

@@ -15,11 +15,12 @@ from convc.compiler.look.cam import class_map
 from convc.compiler.look.colours import NOT_FINITE, about_grey, diverging, sequential
 from convc.compiler.look.dissect import Masked, agreement, dissect
 from convc.compiler.look.occlusion import occlusion
-from convc.compiler.look.photograph import Photograph
+from convc.compiler.look.photograph import Photograph, field_box, fields_in
 from convc.compiler.look.running import batches, ending_at
 from convc.compiler.look.sheet import boxed, cropped, fitted
 from convc.compiler.look.units import Unit
 from convc.ir.errors import UnsupportedOp, UsageError
+from convc.ir.progress import watched_by
 from convc.tests.support.graphs import typed_graph
 
 
@@ -75,11 +76,59 @@ def test_agreement_counts_over_all_pictures_together():
     np.testing.assert_allclose(agreement(maps, np.array([0.5]), [masks[0], [None]]), [[1 / (3 + 1 - 1)]])
 
 
-def test_dissection_says_how_far_it_is():
-    steps, draws = [], np.random.default_rng(6)
-    pictures = [Masked(photograph(draws.standard_normal((1, 1, 6, 6)).astype(np.float32)), {"a": np.eye(6, dtype=bool)})] * 3
-    dissect(placed(), pictures, "relu1", REFERENCE, quantile=0.1, on_step=lambda done, of: steps.append((done, of)))
-    assert steps == [(3, 6), (4, 6), (5, 6), (6, 6)]
+class Hearing:
+    """A watcher that remembers of each piece of work how much of it was done."""
+
+    def __init__(self):
+        self.heard = {}
+
+    def begin(self, what, total):
+        self.heard[what] = [0, total]
+        return what
+
+    def advance(self, task, by):
+        self.heard[task][0] += by
+
+    def end(self, task):
+        pass
+
+
+def test_long_looks_say_how_far_they_are():
+    """To whoever listens, as all of convc does: nothing draws a bar of its own."""
+    x = np.random.default_rng(6).standard_normal((1, 1, 6, 6)).astype(np.float32)
+    pictures = [Masked(photograph(x), {"a": np.eye(6, dtype=bool)})] * 3
+    hearing = Hearing()
+    with watched_by(hearing):
+        dissect(placed(), pictures, "relu1", REFERENCE, quantile=0.1)
+        occlusion(summing(), photograph(x), 1, REFERENCE, side=2, stride=3)
+        step = cc.ascent_step(summing(), "fc1", 1)
+        climb(lambda inputs: run(step, inputs), step, x, -np.ones((1, 1, 1)), np.ones((1, 1, 1)), 4, 0.1)
+    told = {what: counts for what, counts in hearing.heard.items() if counts[1]}
+    assert told["running the pictures"] == told["comparing units with concepts"] == [3, 3]
+    assert told["covering the photograph"] == told["climbing"] == [5, 5]
+
+
+def test_a_unit_is_on_at_its_strongest_places():
+    """Of 36 places a tenth, 4, exceed the limit; the concept lies where they are, and where they are not in the other picture."""
+    x = np.random.default_rng(7).standard_normal((1, 1, 6, 6)).astype(np.float32)
+    (maps,) = run(ending_at(placed(), ["relu1"]), {"image": x}, "f64").values()
+    unit = int(maps[0].reshape(3, -1).max(1).argmax())
+    limit = np.sort(maps[0, unit].ravel())[-4]
+    concept = maps[0, unit] > limit
+    found = dissect(placed(), [Masked(photograph(x), {"a": concept, "b": ~concept})], "relu1", REFERENCE, quantile=0.1).figures
+    assert found["units"][unit]["concept"] == "a"
+    assert found["units"][unit]["iou"] == 1
+    assert found["units"][unit]["limit"] == pytest.approx(limit, rel=1e-5)
+
+
+def test_the_field_of_a_place_has_its_row_and_its_column():
+    @cc.network(image="N,1,20,30")
+    def oblong(image):
+        return cc.conv(image, 1, (3, 5), stride=(2, 3))
+
+    graph = oblong()
+    fields = fields_in(graph, graph.inputs[0])[graph.outputs[0]]
+    assert field_box(fields, (4, 1), (20, 30)) == (3, 8, 8, 11)  # columns 3 to 7, rows 8 to 10
 
 
 def test_a_network_for_a_batch_in_numbers_is_given_as_many():
@@ -94,23 +143,26 @@ def test_a_network_for_a_batch_in_numbers_is_given_as_many():
 @cc.network(image="N,1,6,6")
 def placed(image):
     """A score for each place, as segmentation has it."""
-    return cc.softmax(cc.conv(cc.relu(cc.conv(image, 3, 3, pad=1)), 2, 1), axis=1)
+    return cc.softmax(cc.conv(cc.relu(cc.conv(image, 3, 3, pad=1)), 6, 1), axis=1)
 
 
 def test_a_class_map_of_scores_for_each_place_is_of_their_mean():
     """Its layer stands before the scores, its score is what the slopes are of, and what `occlusion` calls the whole."""
     graph = placed()
     x = np.random.default_rng(5).standard_normal((1, 1, 6, 6)).astype(np.float32)
-    found = class_map(graph, photograph(x), 1, REFERENCE)
+    class_ = int(graph.by_name["conv2.w"].weights.wide().sum((1, 2, 3)).argmin())  # something speaks against it
+    found = class_map(graph, photograph(x), class_, REFERENCE)
     values = run(ending_at(graph, ["relu1", "conv2"]), {"image": x}, "f64")
-    weights = graph.by_name["conv2.w"].weights.wide()[1, :, 0, 0]
+    weights = graph.by_name["conv2.w"].weights.wide()[class_, :, 0, 0]
     assert found.figures["layer"] == "relu1"
-    assert found.figures["score"] == pytest.approx(values["conv2"][0, 1].mean(), rel=1e-5)
+    assert found.figures["score"] == pytest.approx(values["conv2"][0, class_].mean(), rel=1e-5)
     slopes = weights / 36  # of the mean, along each place of a map
-    cam = np.maximum((slopes[:, None, None] * values["relu1"][0]).sum(0), 0)
+    cam = (slopes[:, None, None] * values["relu1"][0]).sum(0)
+    assert (cam < 0).any()
+    cam = np.maximum(cam, 0)
     np.testing.assert_allclose(found.figures["map"], cam, rtol=1e-4, atol=1e-6)
     assert f"mean score {found.figures['score']:.4g} of 6x6 places" in found.lines[0]
-    whole = occlusion(graph, photograph(x), 1, REFERENCE, side=3, stride=3)
+    whole = occlusion(graph, photograph(x), class_, REFERENCE, side=3, stride=3)
     assert whole.figures["score"] == pytest.approx(found.figures["score"], rel=1e-5)
     assert "mean score" in whole.lines[0]
 
