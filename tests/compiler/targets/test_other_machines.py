@@ -110,4 +110,4 @@ def test_the_command_offers_the_nearest_name(tmp_path: Path):
 
 
 def test_doctor_says_what_links_for_others():
-    assert "arm64-apple-macos as object files" in json.loads(convc("doctor", "--json").out)["cpu"]
+    assert "arm64-apple-macos as object files" in json.loads(convc("doctor", "--json").out)["found"]["cpu"]
