@@ -23,9 +23,17 @@ from .oracle import Agreement, Agreements, Oracle, compare, errors_over
 from .steps import steps_of
 from .units import SIGMAS, UNIT, sizes_of
 
-__all__ = ["compare_rewritten", "first_difference", "verify"]
+__all__ = ["TwoNetworksDiffer", "compare_rewritten", "first_difference", "verify"]
 
 CLOSE = 2.0**-44  # of an element's size: 500 roundings of float64, and no rewrite that is wrong
+
+
+class TwoNetworksDiffer(Mismatch):
+    """Two networks that differ: `lines` of the outputs, and the `first` value inside that is off, where it is known."""
+
+    def __init__(self, why: str, lines: list[Agreement], first: Node | None) -> None:
+        super().__init__(why)
+        self.lines, self.first = Agreements(lines), first
 
 
 def verify(
@@ -41,7 +49,7 @@ def verify(
     Where they have the same opaque nodes, what those are given is compared too, and what they give in the first goes on in both.
 
     Raises: InvalidModel for graphs of different interfaces; InvalidInput for weights that are NaN, with which any
-    results would agree; Mismatch naming the first output that differs, and the
+    results would agree; TwoNetworksDiffer, a Mismatch, naming the first output that differs, and the
     first value inside that does.
     """
     for what, a, b in (("inputs", graph.inputs, other.inputs), ("outputs", graph.outputs, other.outputs)):
@@ -63,8 +71,8 @@ def verify(
     for line in lines:
         if not line.agrees:
             first = first_difference(graph, other, inputs, precision, seed)
-            raise Mismatch(f"{line}" + (f"; the first value that differs is {first.where}" if first else ""))
-    _look_inside(graph, other, inputs, seed)
+            raise TwoNetworksDiffer(f"{line}" + (f"; the first value that differs is {first.where}" if first else ""), lines, first)
+    _look_inside(graph, other, inputs, seed, lines)
     _need_range(graph, other, inputs, seed)
     return Agreements(lines)
 
@@ -77,21 +85,22 @@ def _close_enough(graph: Graph, other: Graph, inputs: Mapping[str, Array], exact
 
 
 def _need_range(graph: Graph, other: Graph, inputs: Mapping[str, Array], seed: int) -> None:
-    """Raises: Mismatch for values of float16 beyond its range, which lead astray on a device that keeps them so; float64 hides it."""
+    """Raises: TwoNetworksDiffer for values of float16 beyond its range, which lead astray on a device that keeps them; float64 hides it."""
     narrow = other if narrower_type(graph, other) else graph
     if "f16" not in (narrower_type(graph, other), narrower_type(other, graph)):
         return
     outputs, why = in_range(narrow, inputs)
     oracle = loss_of(graph, narrow, inputs, seed) if why else None
-    for line in compare(f"@{narrow.name}", oracle, outputs) if oracle else ():
+    lines = compare(f"@{narrow.name}", oracle, outputs) if oracle else []
+    for line in lines:
         if not line.agrees:
-            raise Mismatch(f"{line}; {why}")
+            raise TwoNetworksDiffer(f"{line}; {why}", lines, None)
 
 
-def _look_inside(graph: Graph, other: Graph, inputs: Mapping[str, Array], seed: int) -> None:
+def _look_inside(graph: Graph, other: Graph, inputs: Mapping[str, Array], seed: int, lines: list[Agreement]) -> None:
     """What 16 bits lose by the end of a network may be more than what one filter makes, but not where the filter is.
 
-    Raises: Mismatch naming the first value inside that is off by more than what they may lose until there.
+    Raises: TwoNetworksDiffer naming the first value inside that is off by more than what they may lose until there.
     """
     dtype = narrower_type(graph, other) or narrower_type(other, graph)
     if dtype is None:
@@ -101,7 +110,7 @@ def _look_inside(graph: Graph, other: Graph, inputs: Mapping[str, Array], seed: 
     for node in other.ops:
         if close.get(node.name) is False and not _is_restored(other, node, close):
             lost = f"more than {WORDS[dtype]} may lose until there"
-            raise Mismatch(f"%{node.name} inside differs by {lost}, which the outputs hide: {node.where}")
+            raise TwoNetworksDiffer(f"%{node.name} inside differs by {lost}, which the outputs hide: {node.where}", lines, node)
 
 
 def _is_restored(graph: Graph, node: Node, close: Mapping[str, bool]) -> bool:

@@ -17,7 +17,7 @@ from ..training.step import training_step
 from .console import Console, emit_json
 from .html_file import write_html
 from .options import CALIBRATION, IN_PLACE, MEMORY, SHARE, THREADS, html_option, model_options
-from .pictures import entering_from
+from .pictures import entering_from, warn_of_lost
 
 __all__ = ["command"]
 
@@ -103,3 +103,4 @@ def command(
     else:
         sizes = ", ".join(f"{name} {record.bytes:,}" for name, record in made.files.items() if record)
         console.say(f"wrote {output} ({sizes} bytes)")
+    warn_of_lost(console, entering, output)

@@ -33,7 +33,7 @@ def command(console: Console, request: Request, other: str, level: int, html: Pa
     """Show how OTHER differs from MODEL, node by node: + came, - went, ~ computes the same value differently.
 
     Nodes are matched by name and structure, so neither order nor line breaks matter. Weights are compared too,
-    where both networks have their values.
+    where both networks have their values. Exits with 0 whether they differ or not: `convc verify` tells by its exit code.
     """
     first, _ = optimize(console.load(request), 0)
     second, _ = optimize(console.load(Request(other, request.inputs, request.options, None, request.strict_windows, request.strict)), level)
@@ -48,7 +48,8 @@ def command(console: Console, request: Request, other: str, level: int, html: Pa
         emit_json({"other": other, "changes": names})
         return
     print_changes(map(str, found))
-    console.say(f"{len(found)} differences between @{first.name} ({len(first.nodes)} nodes) and @{second.name} ({len(second.nodes)} nodes)")
+    count = "1 difference" if len(found) == 1 else f"{len(found)} differences"
+    console.say(f"{count} between @{first.name} ({len(first.nodes)} nodes) and @{second.name} ({len(second.nodes)} nodes)")
     if found and is_renamed(first, second):
         console.say("they are the same network up to the names and the order of nodes")
     if open_ := uncompared(first, second):

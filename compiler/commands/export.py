@@ -91,6 +91,7 @@ def command(
             export_training(better, output, opset, entering)
         else:
             export_onnx(better, output, opset, source, resized=bool(request.inputs))
+            warn_of_lost(console, entering, output)
     console.say(f"wrote {output} ({output.stat().st_size:,} bytes)")
 
 

@@ -126,6 +126,12 @@ def labels_in(path: Path, graph: Graph) -> tuple[str, ...]:
 
 
 def warn_of_lost(console: Console, entering: Entering | None, output: Path) -> None:
-    """Where weights are written into a file that has no place for it."""
-    if entering is not None and output.suffix == ".npz":
+    """Where weights are written into a file that has no place for it, which is any but one of .safetensors."""
+    if entering is None or output.suffix == ".safetensors":
+        return
+    if output.suffix == ".npz":
         console.say(f"warning: '{output}' has no place for how {entering.line}; a .safetensors file keeps it")
+        return
+    mean, deviation = (",".join(f"{value:.9g}" for value in values) for values in (entering.mean, entering.deviation))
+    options = f"--mean {mean} --std {deviation}" + (" --labels FILE" if entering.classes else "")
+    console.say(f"warning: '{output}' has no place for how {entering.line}; run it with {options}")

@@ -26,7 +26,7 @@ from ..files.onnx_file import export_onnx
 from ..files.weights import WEIGHT_FILES, check_numbers, write_weights
 from ..planning.advice import advise
 from ..planning.budget import Budget
-from ..planning.certificate import Certificate, certify, far_off, latency_lines, lines_of
+from ..planning.certificate import Certificate, beyond, certify, far_off, latency_lines, lines_of
 from ..planning.plan_file import PlanFile, check_splits, read_plan, write_plan
 from ..planning.race import Races
 from ..planning.search import Planned, plan_network
@@ -136,6 +136,7 @@ def command(console: Console, request: Request, given: PlanOptions, advice: bool
 
     Give one of --macs, --params, --latency and --error, or --apply a plan. --memory says instead what a step of training computes again.
     Exits with 1 if the plan misses its budget, because splits were rejected that are not faster; it is written all the same.
+    --error holds on calibration inputs: where those held out are above it a warning says so, and it exits with 0.
     """
     if given.html is not None and (advice or given.memory is not None):
         raise UsageError("--html shows a plan of bottlenecks; `convc inspect --training --memory` has one for a step of training")
@@ -152,6 +153,8 @@ def command(console: Console, request: Request, given: PlanOptions, advice: bool
     for path in given.outputs:
         _write(path, answer)
         console.say(f"wrote {path}")
+        if path.suffix == ".onnx":
+            warn_of_lost(console, answer.entering, path)
     if given.save_weights is not None:
         write_weights(answer.planned, given.save_weights, entering=answer.entering)
         warn_of_lost(console, answer.entering, given.save_weights)
@@ -163,7 +166,7 @@ def command(console: Console, request: Request, given: PlanOptions, advice: bool
         emit_json(head | answer.certificate.as_json())
     else:
         _print(answer.certificate)
-    for line in far_off(answer.certificate):
+    for line in (*beyond(answer.certificate, budget), *far_off(answer.certificate)):
         console.say(f"warning: {line}")
     if answer.made is not None:
         answer.made.check()

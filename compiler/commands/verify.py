@@ -18,7 +18,7 @@ from ..checking.narrowing import in_range
 from ..checking.node_bounds import NodeCheck, check_nodes
 from ..checking.oracle import Agreement, Oracle
 from ..checking.units import HALVES, NOISE_OF
-from ..checking.verify import verify
+from ..checking.verify import TwoNetworksDiffer, verify
 from ..engines.cuda import least_batch
 from ..engines.engine import Engine, Run
 from ..engines.optimize import optimize
@@ -73,10 +73,15 @@ def command(
     html: Path | None,
     as_json: bool,
 ) -> None:
-    """Hold backends against the float64 reference of MODEL, or MODEL against the network OTHER."""
+    """Hold backends against the float64 reference of MODEL, or MODEL against the network OTHER.
+
+    Exits with 1 where they differ; --html and --json are written all the same.
+    """
     engines = engines_named(backends or ",".join(ENGINES))
     if other is None and other_weights is not None:
         raise UsageError("--other-weights are those of a second network; name it after the first")
+    if other is not None and nodes:
+        raise UsageError("--nodes holds an engine's values to their bounds, and two networks run in no engine; leave it out, or OTHER")
     artifact = _artifact(request)
     graph = _load(console, request, artifact=artifact)
     preparing = preparing_from(console, request, graph, files, pictures)
@@ -84,15 +89,19 @@ def command(
     if preparing.entering is None:  # then what is known of the other network goes for both
         preparing = preparing_from(console, wanted, graph, files, pictures)
     inputs = read_inputs(graph, files, preparing, console.say) if files else random_inputs(graph, seed, _images(graph, artifact), fill)
+    apart: TwoNetworksDiffer | None = None
     if other is not None:
         second = _load(console, wanted, "--other-weights", _artifact(wanted))
-        lines = verify(graph, second, inputs, seed)
+        try:
+            lines = verify(graph, second, inputs, seed)
+        except TwoNetworksDiffer as error:  # a report and JSON are wanted most of those
+            lines, apart = error.lines, error
     else:
         if backends is None:
             engines = _able(console, graph, engines)
         engines = [engine.within(artifact) for engine in placed(console, engines, emulate)]
         lines = _hold(console, graph, artifact, engines, inputs, seed, threads)
-    for line in () if as_json else lines:
+    for line in () if as_json or apart else lines:  # what is apart has a sentence of its own
         tell(str(line))
         console.say(f"    {line.details}", level=1)
     bad, held = [line.engine for line in lines if not line.agrees], {line.engine for line in lines}
@@ -109,10 +118,14 @@ def command(
         looked = []
     if as_json:
         results = [asdict(line) | {"agrees": line.agrees} for line in lines]
-        emit_json({"other": other, "results": results, "nodes": [{"agrees": check.agrees, "text": str(check)} for check in looked]})
+        inside = [{"agrees": check.agrees, "text": str(check)} for check in looked]
+        first = apart.first.name if apart and apart.first else None
+        emit_json({"other": other, "results": results, "nodes": inside, "first_difference": first})
     if html is not None:
-        verdicts = [Verdict(str(line), line.agrees) for line in (*lines, *looked)]
+        verdicts = [Verdict(str(line), line.agrees) for line in (*lines, *looked)] if apart is None else [Verdict(str(apart), False)]
         write_html(console, html, Report(graph, [], f"verify {request.model}{f' {other}' if other else ''}", verdicts, bounds=bounds))
+    if apart is not None:
+        raise apart
     if wrong := next((check for check in looked if not check.agrees), None):
         raise Mismatch(str(wrong))
     if bad:

@@ -17,13 +17,15 @@ from ...passes.analysis.cost import graph_cost
 from ...passes.analysis.memory import plan_memory
 from ..checking.oracle import top_agreement
 from ..files.calibration import Calibration, batched
+from .budget import Budget
 from .race import Races, race
 from .sensitivity import readouts
 from .study import BottleneckPlan, Insertion
 
-__all__ = ["Certificate", "LayerErrors", "OutputErrors", "certify", "far_off", "latency_lines", "lines_of"]
+__all__ = ["Certificate", "LayerErrors", "OutputErrors", "beyond", "certify", "far_off", "latency_lines", "lines_of"]
 
 FAR = 3.0  # times the prediction: trained networks on photographs stay within 2.5
+BARELY = 1.01  # times a bound, which was held by the same images in batches
 SMALL_ERROR = 0.01  # of the deviation or the size, which nobody minds
 
 
@@ -217,6 +219,22 @@ def far_off(certificate: Certificate) -> Iterable[str]:
     for line in certificate.outputs:
         if line.predicted is not None and _is_far(line.predicted, line.relative):
             yield _sentence(f"the outputs on {line.images} {line.inputs}", line.predicted, line.relative)
+
+
+def beyond(certificate: Certificate, budget: Budget | None) -> Iterable[str]:
+    """Where the plan does not do what a bound on the error may be read as: inputs that are above it, and a bound in which nothing fits."""
+    if budget is None:
+        return
+    if not certificate.layers:
+        yield f"nothing was split: nothing that saves multiply-adds fits in --{budget.kind} {budget.share:g}"
+    if budget.kind != "error":
+        return
+    for line in certificate.outputs:
+        if line.relative > BARELY * budget.share:
+            yield (
+                f"the output error on {line.images} {line.inputs}, {line.relative:.3g}, is above --error {budget.share:g}, "
+                "which holds on calibration inputs; give more of them, or a smaller --error"
+            )
 
 
 def _is_far(predicted: float, measured: float) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from convc.compiler.bench.layer_times import LayerTime
 from convc.compiler.bench.measure import Measured, Timing
 from convc.compiler.bench.worker import Assignment
 from convc.compiler.engines.optimize import optimize
@@ -180,3 +181,10 @@ def test_bench_and_tune_look_at_what_compile_makes(tmp_path: Path):
 def test_times_that_are_not_to_be_trusted_are_said(share: float, slowed: float | None, words: list[str]):
     timing = Timing("tvm", 1.0, 10, 1.0, 1.0, 1.0, 1.0, share, True)
     assert Measured([timing], 1.0, {}, slowed).doubts == words
+
+
+@pytest.mark.parametrize(("kernel", "gflops", "is_doubted"), [("direct", 115.0, True), ("direct", 64.0, False), ("winograd", 115.0, False)])
+def test_a_direct_kernel_above_the_peak_says_that_the_peak_is_in_doubt(kernel: str, gflops: float, is_doubted: bool):
+    layer = LayerTime(kernel, ["conv4_1", "relu9"], 1.0, 1.0, 1000, gflops, 1, 1.0, True)
+    doubts = Measured([], 60.0, {"tvm": [layer]}, 1.0).doubts
+    assert ["direct of conv4_1, relu9 at 192% of the peak" in doubt for doubt in doubts] == [True] * is_doubted

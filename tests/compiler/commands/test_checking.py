@@ -19,7 +19,8 @@ from convc.ir.graph import Node
 from convc.ir.types import Array
 from convc.ir.weights import Weights
 from convc.tests.support.onnx_files import model_of, written
-from convc.tests.support.shell import convc
+from convc.tests.support.reports import data_in
+from convc.tests.support.shell import convc, refused
 
 A = """graph @g(%x: f32[N,4,6,6]) {
   %w = param : f32[8,4,3,3]
@@ -333,3 +334,20 @@ def test_a_pass_that_breaks_is_left_out_with_a_warning_and_nobody_is_blamed(tmp_
     assert warnings, done.err
     assert all(line.startswith("convc: warning: pass fuse-conv-bn broke the graph, which is a fault of convc") for line in warnings)
     assert "Traceback" not in done.err
+
+
+def test_networks_that_differ_have_a_report_and_json_too(tmp_path):
+    texts = (f"graph @g(%x: f32[N,4]) {{ %a = {op}(%x) %b = tanh(%a) return %b }}" for op in ("relu", "sigmoid"))
+    for name, text in zip(("one", "two"), texts, strict=True):
+        (tmp_path / f"{name}.cir").write_text(text)
+    done = convc("verify", "one.cir", "two.cir", "--json", "--html", "v.html", cwd=tmp_path)
+    assert done.code == 1
+    assert "the first value that differs is %a = sigmoid" in done.err
+    found = json.loads(done.out)
+    assert [(line["output"], line["agrees"]) for line in found["results"]] == [("b", False)]
+    assert found["first_difference"] == "a"
+    ((text, agrees),) = data_in((tmp_path / "v.html").read_bytes())["checks"]
+    assert (agrees, "the first value that differs is %a" in text) == (False, True)
+    same = json.loads(convc("verify", "one.cir", "one.cir", "--json", cwd=tmp_path).out)
+    assert ([line["agrees"] for line in same["results"]], same["first_difference"]) == ([True], None)
+    refused(convc("verify", "one.cir", "two.cir", "--nodes", cwd=tmp_path), 2, "--nodes holds an engine's values to their bounds")

@@ -131,6 +131,23 @@ def test_weights_that_are_written_keep_what_they_say(folder):
     assert (done.code, "warning: 'again.npz' has no place for how pictures are normalized" in done.err) == (0, True)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("export", "-o", "x.onnx"),
+        ("compile", "-o", "made", "--no-check"),
+        ("plan", "--macs", "0.9", "--ends", "--no-measure", "-o", "x.onnx"),
+    ],
+)
+def test_what_has_no_place_for_it_says_how_to_run(folder, words):
+    command, *rest = words
+    done = convc(command, "net.cir", "--weights", "w.safetensors", *rest, cwd=folder)
+    assert done.code == 0, done.err
+    lost = "has no place for how pictures are normalized by mean 0.5, deviation 0.25; 2 classes have names"
+    assert f"warning: '{rest[rest.index('-o') + 1]}' {lost}; run it with --mean 0.5 --std 0.25 --labels FILE" in done.err
+    assert "no place" not in convc(command, "net.cir", "--weights", "plain.safetensors", *rest, cwd=folder).err
+
+
 def test_a_planned_step_is_the_file_that_export_writes(folder):
     weights = ("--weights", "w.safetensors")
     assert convc("plan", "net.cir", *weights, "--memory", "0.9", "-o", "p.onnx", cwd=folder).code == 0

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from convc.compiler.planning.advice import PUBLISHED
-from convc.compiler.planning.certificate import Certificate, LayerErrors, OutputErrors, far_off
+from convc.compiler.planning.budget import Budget
+from convc.compiler.planning.certificate import Certificate, LayerErrors, OutputErrors, beyond, far_off
 from convc.models.googlenet import STAGES
 from convc.tests.support.places import DATA
 from convc.tests.support.shell import convc, refused
@@ -109,6 +110,17 @@ def test_what_is_far_from_its_prediction_is_said():
         "far: an error of 0.07 was predicted and 0.93 measured",
         "the outputs on 4 calibration: an error of 0.01 was predicted and 0.4 measured",
     ]
+
+
+def test_a_bound_that_held_out_inputs_break_is_said_and_one_in_which_nothing_fits(folder):
+    outputs = [OutputErrors(inputs, 4, 0.03, error, None, None, None) for inputs, error in (("calibration", 0.0499), ("held out", 0.0558))]
+    found = Certificate([LayerErrors("a", "", 0.1, 0.1, 0.1)], outputs, {}, {})
+    (said,) = beyond(found, Budget("error", 0.05))
+    assert said.startswith("the output error on 4 held out, 0.0558, is above --error 0.05, which holds on calibration inputs; ")
+    assert [*beyond(found, Budget("macs", 0.05)), *beyond(found, None)] == []
+    done = convc("plan", "net.py:net", "--error", "1e-7", "--no-measure", "--runs", "1", cwd=folder)
+    assert done.code == 0, done.err
+    assert "warning: nothing was split: nothing that saves multiply-adds fits in --error 1e-07" in done.err
 
 
 def test_an_error_bound_and_other_budgets(folder):

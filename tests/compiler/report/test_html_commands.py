@@ -102,7 +102,8 @@ def test_a_diff_changes_what_differs_and_nothing_else(tmp_path):
     for other in ("a.onnx", "again.onnx"):
         assert "splices" not in report_of(tmp_path, "diff", "a.onnx", other)[0]["steps"][0]
     assert "splices" not in report_of(tmp_path, "diff", "lenet5", "lenet5")[0]["steps"][0]
-    data, _ = report_of(tmp_path, "diff", "a.onnx", "one.onnx")
+    data, done = report_of(tmp_path, "diff", "a.onnx", "one.onnx")
+    assert "1 difference between" in done.err
     before, after = map(set, graphs_in(data))
     assert named_at(data, [data["nodes"][row][0] for row in after - before]) == [weights.name]
 
