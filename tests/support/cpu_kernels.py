@@ -60,11 +60,16 @@ def call(function: Any, operands: list[Array], shape: tuple[int, ...], dtype: An
     return runner(function, dtype)(operands, shape)
 
 
-def same_bits_by_threads(function: Any, operands: list[Array], shape: tuple[int, ...]) -> bool:
-    """Whether two threads and one make the same bits."""
+def by_threads(function: Any, operands: list[Array], shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """The results of one thread and of two."""
     run, threads = runner(function), tvm(2).get_global_func("runtime.config_threadpool")
     two = run(operands, shape)
     threads(1, 1)
     one = run(operands, shape)
     threads(1, 2)
-    return np.array_equal(one, two)
+    return one, two
+
+
+def same_bits_by_threads(function: Any, operands: list[Array], shape: tuple[int, ...]) -> bool:
+    """Whether two threads and one make the same bits."""
+    return np.array_equal(*by_threads(function, operands, shape))

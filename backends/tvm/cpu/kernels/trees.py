@@ -43,8 +43,7 @@ FORMULAS: dict[OpDef[Any], Callable[[Any, Any, ReadVectors], Any]] = {  # (vecto
 CONDITIONS = frozenset({EQUAL, GREATER, LESS, GREATER_OR_EQUAL, LESS_OR_EQUAL, LOGICAL_AND, LOGICAL_OR})
 CHUNK = 64  # vectors of a long row that a thread takes at a time
 PARTS = 8  # of the rows whose sums are kept apart: by these threads divide them, and so they never change a bit
-IN_TURN = 64  # vectors of a row that are added in turn
-AT_ONCE = 256  # rows that are added up in turn, then to those before
+CHAIN = 64  # vectors that are added in turn, then so many of their sums: one after another 65,536 of one sign lose three digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,25 +184,25 @@ def row_sums(made: tuple[int | None, ...], rows: tuple[int, int], tree: Tree, *,
 
 
 def _added(writer: Writer, count: int, vector: Callable[[Any], Any]) -> Register:
-    """The sum of so many vectors: IN_TURN of them in turn, as many such sums, then those. One long chain would round to one side."""
-    total, some, few = Register(writer), Register(writer), Register(writer)
-    total.set(writer.spread(0.0))
-    if count <= IN_TURN:
-        with writer.loop(count) as k:
-            total.set(total.get() + vector(k))
+    """The sum of so many vectors: CHAIN in turn, then CHAIN such sums, and so on. The order is that of any number of threads."""
+
+    def sums(first: Any, end: Any, most: int) -> Register:
+        total = Register(writer)
+        total.set(writer.spread(0.0))
+        if most <= CHAIN:
+            with writer.loop(end, first) as k:
+                total.set(total.get() + vector(k))
+            return total
+        part = CHAIN
+        while part * CHAIN < most:
+            part *= CHAIN
+        with writer.loop(-(-most // part)) as chunk:
+            start = writer.keep(first + chunk * part)
+            stop = writer.keep(writer.tirx.min(start + part, end))
+            total.set(total.get() + sums(start, stop, part).get())
         return total
-    step = IN_TURN * IN_TURN
-    with writer.loop(-(-count // step)) as i:
-        some.set(writer.spread(0.0))
-        end = writer.keep(writer.tirx.min(i * step + step, writer.long(count)))
-        with writer.loop((end - i * step + (IN_TURN - 1)) // IN_TURN) as j:
-            few.set(writer.spread(0.0))
-            start = writer.keep(i * step + j * IN_TURN)
-            with writer.loop(writer.keep(writer.tirx.min(start + IN_TURN, end)), start) as k:
-                few.set(few.get() + vector(k))
-            some.set(some.get() + few.get())
-        total.set(total.get() + some.get())
-    return total
+
+    return sums(writer.long(0), writer.long(count), count)
 
 
 @kind("column sums")
@@ -218,14 +217,22 @@ def column_sums(made: tuple[int | None, ...], rows: tuple[int, int], batch: Batc
         shown, number = _Rows.of(writer, tree, rows, images, buffers[:-1]), images * outer
         d = writer.to.decl_buffer([writer.long(inner)], "float32", data=buffers[-1].data)
         parts = PARTS if batch is None or outer >= PARTS else 1
-        sums = writer.to.alloc_buffer((parts, count, LANES), scope="global")
+        sums, older = (writer.to.alloc_buffer((parts, count, LANES), scope="global") for _ in range(2))
+
+        def put_off(part: Any) -> None:
+            """CHAIN sums of as many rows each, to those before."""
+            with writer.loop(count) as k:
+                writer.store(older, writer.load(older, part, k) + writer.load(sums, part, k), part, k)
+                writer.store(sums, writer.spread(0.0), part, k)
+
         with writer.each(1, parts, work=outer * inner * len(buffers) * (1 if batch else PARTS)) as (_, part):
             with writer.loop(count) as k:
                 writer.store(sums, writer.spread(0.0), part, k)
+                writer.store(older, writer.spread(0.0), part, k)
             first, end = writer.keep(part * number // parts), writer.keep((part + 1) * number // parts)
-            with writer.loop((end - first + (AT_ONCE - 1)) // AT_ONCE) as chunk:
-                start = writer.keep(first + chunk * AT_ONCE)
-                stop = writer.keep(writer.tirx.min(start + AT_ONCE, end))
+            with writer.loop((end - first + (CHAIN - 1)) // CHAIN) as chunk:
+                start = writer.keep(first + chunk * CHAIN)
+                stop = writer.keep(writer.tirx.min(start + CHAIN, end))
 
                 def add(k: Any, used: int) -> None:
                     total = Register(writer)
@@ -240,9 +247,10 @@ def column_sums(made: tuple[int | None, ...], rows: tuple[int, int], batch: Batc
                         add(k, LANES)
                 if left:
                     add(writer.long(full), left)
+                writer.branch(chunk % CHAIN == CHAIN - 1, lambda part=part: put_off(part))
         terms = writer.spread(writer.tirx.Cast("float32", number))
         with writer.loop(count) as k:
-            total = writer.pairwise([writer.load(sums, part, k) for part in range(parts)], lambda x, y: x + y)
+            total = writer.pairwise([writer.load(old, part, k) for part in range(parts) for old in (sums, older)], lambda x, y: x + y)
             result = Register(writer)
             result.set(total / terms if is_mean else total)
 
@@ -273,18 +281,17 @@ def blocked_tree(batch: Batch, channels: int, rows: int, cols: int, tree: Tree) 
 
 @kind("image sums")
 def image_sums(batch: Batch, channels: int, rows: int, cols: int, tree: Tree, *, is_mean: bool) -> Any:
-    """(A..., D[CB,n,1,1,LANES]), read as by `blocked_tree`: over the pixels of each image, row by row."""
+    """(A..., D[CB,n,1,1,LANES]), read as by `blocked_tree`: over the pixels of each image."""
     pixels = rows * cols
 
     def body(writer: Writer, *buffers: Any) -> None:
+        flat = [
+            writer.alias(buffer, (blocks(channels), 1, pixels, LANES)) if leaf.place == "full" else buffer
+            for leaf, buffer in zip(tree.leaves, buffers[:-1], strict=True)
+        ]
         with writer.each(batch, blocks(channels), work=blocks(channels) * pixels * LANES * len(buffers)) as (i, c):
-            pixel, total, row = _pixels(writer, tree, buffers[:-1], i, c), Register(writer), Register(writer)
-            total.set(writer.spread(0.0))
-            with writer.loop(rows) as y:
-                row.set(writer.spread(0.0))
-                with writer.loop(cols) as x:
-                    row.set(row.get() + pixel(y, x))
-                total.set(total.get() + row.get())
+            pixel = _pixels(writer, tree, flat, i, c)
+            total = _added(writer, pixels, lambda k: pixel(0, k))
             value = total.get() / writer.spread(float(pixels)) if is_mean else total.get()
             writer.store(buffers[-1], value, i, c, 0, 0)
 

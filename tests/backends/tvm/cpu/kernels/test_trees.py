@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from convc.ir.ops.compare import GREATER, WHERE
 from convc.ir.ops.elementwise import DIV, MUL, SUB
 from convc.ir.ops.unary import EXP
 from convc.ir.types import Array
-from convc.tests.support.cpu_kernels import blocked_shape, call, draw, from_blocks, into_blocks, same_bits_by_threads
+from convc.tests.support.cpu_kernels import blocked_shape, by_threads, call, draw, from_blocks, into_blocks, same_bits_by_threads
 
 # (number, row, place, x, y): e^((x - row) place / number), where x is greater than y; x e^... elsewhere
 LINES = (
@@ -61,6 +63,44 @@ def test_sums_of_many_rows_round_as_sums_of_few() -> None:
     got = call(column_sums((16,), x.shape, 1, leaf, is_mean=False), [x], (16,))
     wanted = x.sum(0, dtype=np.float64)
     assert (abs(got - wanted) <= 64 * 2**-24 * wanted).all()
+
+
+ROUNDED = np.float32(2.6915)  # added again and again, it is rounded to the same side for long
+
+
+@pytest.mark.parametrize(
+    ("sums", "shape"),
+    [
+        ("row", (1, 100_000)),
+        ("row", (3, 4_195)),
+        ("column", (1 << 18, 16)),
+        ("image", (1, 65_536)),
+        ("image", (65_536, 1)),
+        ("image", (256, 256)),
+        ("image", (67, 63)),
+    ],
+)
+def test_sums_of_many_numbers_of_one_sign(sums: str, shape: tuple[int, int]) -> None:
+    """64 in turn, then 64 such sums, in the same order on one thread and on two. In turn the long row was off by 500 units, a flat image by
+    2,200, and one of 256x256, row by row, by 62.
+    """
+    outer, inner = shape
+    made: Any
+    if sums == "image":
+        n, channels = 2, 20
+        leaf = Tree((Leaf("full", (n, channels, *shape)),), ())
+        kernel, made = image_sums(n, channels, *shape, leaf, is_mean=False), blocked_shape(n, channels, 1, 1)
+        x, count = into_blocks(np.full((n, channels, *shape), ROUNDED)), outer * inner
+    else:
+        leaf, x = Tree((Leaf("full", shape),), ()), np.full(shape, ROUNDED)
+        if sums == "row":
+            kernel, made, count = row_sums((outer,), shape, leaf, is_mean=False), (outer,), inner
+        else:
+            kernel, made, count = column_sums((inner,), shape, 1, leaf, is_mean=False), (inner,), outer
+    one, two = by_threads(kernel, [x], made)
+    np.testing.assert_array_equal(one, two)
+    got = from_blocks(one, 20) if sums == "image" else one
+    assert (abs(got.astype(np.float64) / (count * float(ROUNDED)) - 1) <= 24 * 2**-24).all()
 
 
 def test_threads_change_no_bit() -> None:
