@@ -47,6 +47,15 @@ def test_a_reader_that_stands_behind_is_put_before():
     assert all(np.array_equal(value, run(graph, feed, "f64")[name]) for name, value in run(ordered, feed, "f64").items())
 
 
+def test_what_reads_a_view_reads_the_input():
+    """It stands behind the output, though the view does not."""
+    graph = typed_graph("""graph @seen(%x: f32[4], %w: f32[4]) {
+        %v = reshape(%w) {shape=[2,2]} %turned = reshape(%v) {shape=[1,4]} %w.next = sub(%w, %x) %y = neg(%turned)
+        return %y, %w.next }""")
+    assert not holds_order(graph, following(graph))
+    assert [node.name for node in in_order(graph, following(graph)).ops] == ["v", "turned", "y", "w.next"]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

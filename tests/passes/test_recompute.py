@@ -10,6 +10,7 @@ from convc.backends import reference
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.engines.tvm import TVM
 from convc.ir.binding import specialize
+from convc.ir.donation import following
 from convc.ir.errors import UsageError
 from convc.ir.verifier import verify_graph
 from convc.passes.analysis.cost import graph_cost
@@ -20,6 +21,7 @@ from convc.passes.merge_common import merge_common
 from convc.passes.recompute import recompute, recompute_within
 from convc.passes.rewriting.ledger import Ledger
 from convc.tests.compiler.training.networks import residual, step_and_feed
+from convc.tests.support.graphs import typed_graph
 
 
 @cc.network(image="N,1,8,8")
@@ -90,6 +92,18 @@ def test_the_way_out_of_a_share_that_cannot_be_reached():
             assert (more, less < least) == (4 * batch, True)
             assert recompute_within(step, less, {"N": more}).share <= less
     assert [batch for batch, named in larger.items() if named is not None] == [8]
+
+
+def test_what_was_made_of_an_input_that_is_gone_is_kept():
+    """Nothing but %a waits while %c is computed; it is had again of %w, but not once %w.next lies in its place."""
+    graph = typed_graph("""graph @gone(%x: f32[1,1000], %w: f32[1,1000]) {
+        %a = exp(%w) %w.next = sub(%w, %x) %b = concat(%x, %x, %x, %x) {axis=0}
+        %c = reduce_sum(%b) {axes=[0], keepdims=true} %y = mul(%c, %a)
+        return %y, %w.next }""")
+    found = recompute_within(graph, 0.9)
+    assert found.groups == (("a",),)
+    with pytest.raises(UsageError, match=": 1 is as little as it comes to"):
+        recompute_within(graph, 0.9, donated=following(graph))
 
 
 def test_where_nothing_can_be_saved_the_share_is_to_be_left_out():

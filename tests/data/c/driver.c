@@ -118,9 +118,10 @@ static int processors(int threads) {
   return 0;
 }
 
-/* What opening comes to, with and without a look at the weights. */
+/* What opening comes to, with a look at the weights, again, when what was found may be remembered, and without one. */
 static int load(int threads) {
-  for (int flags = 0; flags <= CONVC_TRUST_WEIGHTS; flags++) {
+  for (int i = 0; i < 3; i++) {
+    int flags = i < 2 ? 0 : CONVC_TRUST_WEIGHTS;
     convc_model *model;
     int code = convc_load(&NETWORK, directory, threads, flags, &model, error, sizeof error);
     printf("%d %s\n", code, model ? "opened" : error);

@@ -12,6 +12,13 @@ def calls(graph: Graph) -> list[str]:
     return [call.kernel if call.work else f"{call.kernel} {call.node.kind.name}" for call in plan(graph).calls]
 
 
+def read_by(kernel: str, graph: Graph) -> list[str]:
+    """What the one call of a kernel reads."""
+    (work,) = (call.work for call in plan(graph).calls if call.kernel == kernel)
+    assert work is not None
+    return [node.name for node in (*work.operands, *work.others)]
+
+
 def test_an_update_is_two_passes() -> None:
     """A weight's momentum, which is kept, and the weight; the rate is a number that a run is given."""
     graph = typed_graph("""graph @g(%w: f32[5,7], %g: f32[5,7], %v: f32[5,7], %rate: f32[]) {
@@ -46,6 +53,34 @@ def test_rows_by_their_means() -> None:
       return %scaled, %sums, %means
     }""")
     assert calls(graph) == ["row sums", *["elements together"] * 3, "column sums", "row sums"]
+    build_and_hold(graph, {"N": 1}, {"N": 3})
+
+
+def test_what_is_returned_is_stored() -> None:
+    """An output that only the group reads is no part of it, and sums of one read it."""
+    graph = typed_graph("""graph @g(%x: f32[5,20], %g: f32[5,20]) {
+      %exp = exp(%x)
+      %product = mul(%x, %g)
+      %both = add(%exp, %product)
+      %other = sub(%x, %g)
+      %sums = reduce_sum(%other) {axes=[1], keepdims=false}
+      return %product, %both, %other, %sums
+    }""")
+    assert read_by("row sums", graph) == ["other"]
+    build_and_hold(graph)
+
+
+def test_sums_of_what_a_product_left() -> None:
+    """A kernel's own steps are no ops on the way: what is before them is nowhere."""
+    graph = typed_graph("""graph @g(%x: f32[N,20,6,6]) {
+      %w = param : f32[20,20,3,3]
+      %conv = conv2d(%x, %w) {pads=[1,1,1,1]}
+      %relu = relu(%conv)
+      %sums = reduce_sum(%relu) {axes=[2,3], keepdims=true}
+      %y = neg(%sums)
+      return %y
+    }""")
+    assert read_by("image sums", graph) == ["relu"]
     build_and_hold(graph, {"N": 1}, {"N": 3})
 
 
