@@ -100,7 +100,14 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(_HOME[name], __name__), name)
     if not name.startswith("_") and name in _layers().__all__:
         return getattr(_layers(), name)
-    raise AttributeError(f"module 'convc' has no attribute '{name}'")
+    raise AttributeError(f"module 'convc' has no attribute '{name}'{_near(name)}")
+
+
+def _near(name: str) -> str:
+    """What was meant; nothing for names that Python itself asks for."""
+    from .ir.suggest import did_you_mean
+
+    return "" if name.startswith("_") else did_you_mean(name, __getattr__("__all__"))
 
 
 def _layers() -> ModuleType:

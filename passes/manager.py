@@ -37,7 +37,7 @@ class Step:
     why: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Stage:
     """What one pass did. `graph` is the result; the one before it is the previous stage's. Units: `seconds`.
 
@@ -54,6 +54,10 @@ class Stage:
     problem: str = ""
     declined: tuple[Decline, ...] = ()
     broken: bool = False
+
+    def __repr__(self) -> str:
+        did = f"problem: {self.problem}" if self.problem else f"{len(self.rewrites)} rewrites, {len(self.declined)} declined"
+        return f"<pass {self.name}: {did}, {self.seconds * 1e3:.1f} ms, {len(self.graph.nodes):,} nodes>"
 
     @property
     def changed(self) -> bool:

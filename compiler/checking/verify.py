@@ -55,7 +55,7 @@ def verify(
     for what, a, b in (("inputs", graph.inputs, other.inputs), ("outputs", graph.outputs, other.outputs)):
         if [(n.name, n.type) for n in a] != [(n.name, n.type) for n in b]:
             lists = [", ".join(f"{n.name}: {n.type}" for n in nodes) for nodes in (a, b)]
-            way_out = "name and shape them alike; --input NAME:SHAPE changes a shape"
+            way_out = "name and shape them alike; a shape is changed by --input NAME:SHAPE, and in Python by net(NAME=SHAPE)"
             raise InvalidModel(f"the two networks have different {what}: {lists[0]} against {lists[1]}; {way_out}")
     for each in (graph, other):
         check_numbers(each)

@@ -129,7 +129,17 @@ def _input_type(name: str, given: str | TensorType | tuple[int, ...]) -> TensorT
     """The type of an input from `"N,3,224,224"` or (1, 3, 224, 224)."""
     try:
         if isinstance(given, tuple):
-            return TensorType("f32", given)
-        return given if isinstance(given, TensorType) else parse_type(given)
+            given = TensorType("f32", given)
+        type_ = given if isinstance(given, TensorType) else parse_type(given)
     except InvalidModel as error:
         raise UsageError(f"input '{name}': {error}") from None
+    _need_channels_first(name, type_)
+    return type_
+
+
+def _need_channels_first(name: str, type_: TensorType) -> None:
+    """Raises: UsageError for an `image` of three numbers that is a picture with its channels last, and would be many sequences."""
+    if name == "image" and type_.rank == 3 and type_.shape[-1] in (1, 3) and type_.shape[0] == type_.shape[1]:
+        height, width, channels = type_.shape
+        wanted = f"N,{channels},{height},{width}"
+        raise UsageError(f"input 'image': {type_} reads as a picture whose channels come last; write {wanted}, or call sequences otherwise")

@@ -42,7 +42,10 @@ def conv(
     weights: str = "",
     init: str = "he",
 ) -> Value:
-    """`c_out` filters, over as many axes as x has. Shapes: x[N,C,H,W] -> [N,c_out,H',W'], x[N,C,L] or x[N,C,D,H,W] alike."""
+    """`c_out` filters, over as many axes as x has. Shapes: x[N,C,H,W] -> [N,c_out,H',W'], x[N,C,L] or x[N,C,D,H,W] alike.
+
+    H' is (H + pads - dilation * (kernel - 1) - 1) // stride + 1, and with `pad="same"` ceil(H / stride), odd zeros last.
+    """
     _need_count("filters", c_out)
     axes = axes_of(x)
     sizes, strides, dilations = each(kernel, axes), each(stride, axes), each(dilation, axes)
@@ -98,7 +101,7 @@ def conv_transpose(
 
 
 def conv_relu(x: Value, c_out: int, kernel: Size, stride: Size = 1, pad: Padding = 0) -> Value:
-    """Convolution, relu. The arguments are those of `conv`."""
+    """Convolution, relu. The arguments and shapes are those of `conv`."""
     return relu(conv(x, c_out, kernel, stride, pad))
 
 
@@ -110,7 +113,7 @@ def conv_bn(
 
 
 def conv_bn_relu(x: Value, c_out: int, kernel: Size, stride: Size = 1, pad: Padding = 0, groups: int = 1, dilation: Size = 1) -> Value:
-    """Convolution without bias, batch norm, relu. The arguments are those of `conv`."""
+    """Convolution without bias, batch norm, relu. The arguments and shapes are those of `conv`."""
     return relu(conv_bn(x, c_out, kernel, stride, pad, groups=groups, dilation=dilation))
 
 

@@ -14,7 +14,7 @@ def reduce_sum(x: Value, *axes: int, keepdims: bool = True) -> Value:
 
 
 def reduce_mean(x: Value, *axes: int, keepdims: bool = True) -> Value:
-    """The mean over `axes`, all of them if none is given, which stay as 1 if `keepdims`."""
+    """The mean over `axes`, all of them if none is given, which stay as 1 if `keepdims`. Shapes: x[N,C,H,W] over 2, 3 -> [N,C,1,1]."""
     return x.trace.emit(REDUCE_MEAN, ReduceMean(axes, keepdims), (x,))
 
 

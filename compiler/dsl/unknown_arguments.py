@@ -25,6 +25,7 @@ THEIRS = {
     "p": "ratio",
     "keepdim": "keepdims",
 }
+ELSEWHERE = {"activation": "an activation is a layer of its own, as in relu(conv(...))"}  # what no argument is for
 UNKNOWN = re.compile(r"(\w+)\(\) got an unexpected keyword argument '(\w+)'")
 
 
@@ -41,5 +42,7 @@ def unknown_argument(error: TypeError) -> InvalidModel | None:
     if argument in names:
         return None  # so too, from elsewhere
     theirs = THEIRS.get(argument, "")
-    hint = did_you_mean(theirs if theirs in names else argument, names, f"it has {', '.join(names)}")
-    return InvalidModel(f"{file_line(frame.f_code, line)}: {function} has no argument '{argument}'{hint}")
+    there = f"; {ELSEWHERE[argument]}" if argument in ELSEWHERE else ""
+    hint = there or did_you_mean(theirs if theirs in names else argument, names, f"it has {', '.join(names)}")
+    where = ", ".join([file_line(frame.f_code, line), *getattr(error, "__notes__", ())[:1]])
+    return InvalidModel(f"{where}: {function} has no argument '{argument}'{hint}")

@@ -43,6 +43,10 @@ def scope(name: str) -> Generator[None]:
     token = _SCOPE.set(f"{outer}.{name}" if outer else name)
     try:
         yield
+    except TypeError as error:  # such as an argument that a layer does not have; whoever tells it is outside of all scopes
+        if not getattr(error, "__notes__", None):
+            error.add_note(f"in {_SCOPE.get()}")
+        raise
     finally:
         _SCOPE.reset(token)
 

@@ -38,7 +38,7 @@ class FileRecord:
     sha256: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Artifact:
     """An opened directory whose files are all as large as its manifest says; their hashes are checked as they are used.
 
@@ -50,6 +50,10 @@ class Artifact:
     target: Built
     files: Mapping[str, FileRecord | None]
     hold: Hold | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        files = ", ".join(f"{name} {record.bytes:,}" for name, record in self.files.items() if record)
+        return f"<artifact '{self.path}' for {self.target.kind}: {files or 'no files yet'}{' bytes' if files else ''}>"
 
     @staticmethod
     def open(path: Path) -> Artifact:

@@ -67,6 +67,16 @@ def static(what: str, type_: TensorType) -> tuple[int, ...]:
     return tuple(dim for dim in type_.shape if isinstance(dim, int))
 
 
+def _as_first_axes(a: TensorType, b: TensorType) -> str:
+    """The way out where the shorter shape fits the other's first axes, as a gate [N,C] does an image's."""
+    short, long = sorted((a, b), key=lambda type_: type_.rank)
+    fits = all(p == q or 1 in (p, q) for p, q in zip(short.shape, long.shape, strict=False))
+    if not short.rank or short.rank == long.rank or not fits:
+        return ""
+    wanted = (*short.shape, *(1 for _ in range(long.rank - short.rank)))
+    return f"; axes are matched from the last one back, so reshape {short} to [{','.join(map(str, wanted))}]"
+
+
 def broadcast(a: TensorType, b: TensorType) -> tuple[Dim, ...]:
     """NumPy broadcasting of two shapes.
 
@@ -78,6 +88,6 @@ def broadcast(a: TensorType, b: TensorType) -> tuple[Dim, ...]:
     out: list[Dim] = []
     for p, q in zip(left, right, strict=True):
         if p != q and 1 not in (p, q):
-            raise ShapeError(f"shapes {a} and {b} do not broadcast: {p} against {q}")
+            raise ShapeError(f"shapes {a} and {b} do not broadcast: {p} against {q}{_as_first_axes(a, b)}")
         out.append(q if p == 1 else p)
     return tuple(out)

@@ -30,13 +30,16 @@ FACE = "Helvetica, Arial, 'Liberation Sans', sans-serif"
 ARROW, HALF = 5.0, 2.2  # of an arrowhead: its length, and half its width
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Drawing:
     """A picture. Units: `width` and `height` points."""
 
     svg: str
     width: float
     height: float
+
+    def __repr__(self) -> str:
+        return f"<drawing of {self.width:.0f} x {self.height:.0f} points; its .svg is {len(self.svg):,} characters to write into a file>"
 
     def _repr_svg_(self) -> str:
         return self.svg

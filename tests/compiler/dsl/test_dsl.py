@@ -124,12 +124,42 @@ def test_arithmetic_with_what_does_not_fit(operand, complaint):
         (lambda x: cc.conv(x, out_channels=8, kernel=3), "conv has no argument 'out_channels'; did you mean 'c_out'?"),
         (lambda x: cc.softmax(x, dim=1), "softmax has no argument 'dim'; did you mean 'axis'?"),
         (lambda x: cc.layer_norm(x, eps=1e-6), "layer_norm has no argument 'eps'; did you mean 'epsilon'?"),
+        (
+            lambda x: cc.conv(x, 8, 3, activation="relu"),
+            "conv has no argument 'activation'; an activation is a layer of its own, as in relu(",
+        ),
         (lambda x: cc.relu(x, inplace=True), "relu has no argument 'inplace'; it has x"),
     ],
 )
 def test_an_argument_of_another_name(body, complaint):
     with pytest.raises(InvalidModel, match=rf"test_dsl.py:\d+: {re.escape(complaint)}"):
         build(body)
+
+
+def test_an_argument_of_another_name_inside_of_scopes():
+    def body(x):
+        with cc.scope("stage1"), cc.scope("a"):
+            return cc.conv(x, 8, kernel_size=3)
+
+    with pytest.raises(InvalidModel, match=r"test_dsl.py:\d+, in stage1.a: conv has no argument 'kernel_size'; did you mean 'kernel'"):
+        build(body)
+
+
+def test_a_gate_of_channels_is_told_how_to_meet_its_image():
+    """Axes are matched from the last, and every squeeze-and-excitation that is written by hand meets this."""
+    way_out = r"do not broadcast: .*; axes are matched from the last one back, so reshape f32\[N,4\] to \[N,4,1,1\]"
+    with pytest.raises(ShapeError, match=way_out):
+        build(lambda x: x * cc.flatten(cc.global_avg_pool(x)), x="N,4,9,9")
+    with pytest.raises(ShapeError, match=r"do not broadcast: \w+ against \w+$"):
+        build(lambda x: x + cc.constant(x, np.ones((5, 7), np.float32)), x="N,4,9,9")
+
+
+@pytest.mark.parametrize("shape", ["64,64,3", (28, 28, 1)])
+def test_a_picture_with_its_channels_last_is_refused(shape):
+    """Once it was 64 sequences of 64 channels, and conv one over sequences, without a word."""
+    with pytest.raises(UsageError, match=r"reads as a picture whose channels come last; write N,[13],\d+,\d+, or call sequences"):
+        cc.network(image=shape)(lambda image: cc.conv(image, 8, 3))
+    assert cc.network(image="N,64,3")(lambda image: cc.conv(image, 8, 3))
 
 
 def test_a_users_own_type_error_stays_one():
@@ -289,5 +319,5 @@ def test_every_layer_is_a_public_name():
     for home in homes:
         assert set(home.__all__) <= set(dir(cc))
         assert all(getattr(cc, name) is getattr(home, name) for name in home.__all__)
-    with pytest.raises(AttributeError, match="module 'convc' has no attribute 'covn'"):
+    with pytest.raises(AttributeError, match="module 'convc' has no attribute 'covn'; did you mean 'conv'"):
         _ = cc.covn

@@ -49,6 +49,15 @@ def shown(optimized):
     }
 
 
+def test_what_holds_much_shows_itself_in_a_line(optimized, tmp_path):
+    """A picture was 9,845 characters of SVG at a prompt, a pass 2,820."""
+    graph, trace = optimized
+    made = cc.compile_network(cc.network(x="N,4")(lambda x: cc.relu(x))(), tmp_path / "made", check=False)
+    for value, words in ((cc.draw(graph), "<drawing of "), (trace[0], f"<pass {trace[0].name}: "), (made, "<artifact '")):
+        assert repr(value).startswith(words)
+        assert len(repr(value)) < 400
+
+
 @pytest.mark.parametrize("name", ["graph", "trace", "agreements", "summary", "plan"])
 def test_a_table_in_a_notebook_has_what_the_prompt_has(shown, name):
     value, word = shown[name]
