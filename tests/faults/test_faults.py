@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import random
 import re
+import resource
 
 import pytest
 
 from convc.tests.faults import faults
+
+
+def test_one_fault_of_each_kind_loses_nothing_and_leaves_nothing(tmp_path):
+    commands = ("export",)
+    place = faults.made(tmp_path, ("compile", *commands))
+    tallies = faults.kills(place, commands, 1, random.Random(0))
+    small, few = faults.Limit(resource.RLIMIT_FSIZE, 64), faults.Limit(resource.RLIMIT_AS, 40 * faults.MIB)
+    tallies["disk"] = faults.limits(place, commands, "files", [small], (faults.USAGE, faults.MISSING))
+    tallies["memory"] = faults.limits(
+        place, commands, "memory", [few], (faults.DONE, faults.USAGE, faults.MISSING, faults.MEMORY, *faults.ENDED_BY_C)
+    )
+    tallies["readers"] = faults.readers(place, 5)
+    tallies["crowd"] = faults.crowd(place, 2)
+    assert [wrong for tally in tallies.values() for wrong in tally.wrong] == []
+    assert all(tally.tried for tally in tallies.values())
+    assert set(tallies["memory"].codes) != {faults.DONE}
 
 
 def test_a_few_faults_lose_nothing_and_leave_nothing(capsys):

@@ -84,6 +84,47 @@ def test_rows_of_the_middle_tier_name_tests():
         assert set(tests) <= {node.name for node in ast.walk(ast.parse(FILES[file].read_text())) if isinstance(node, ast.FunctionDef)}, file
 
 
+def lost(file: str, test: str, some: Some) -> str:
+    """Why a test of the middle tier has its kind nowhere in `make test`, as far as files tell; "" if it does."""
+    if not some.takes_all:
+        return f"{test} has cases that stay, and one that stands for it" if some.by else ""
+    if not some.by:
+        return f"no case of {test} stays: `by` names the test that stands for it"
+    where, named, case = some.stand_in(file)
+    tests = (
+        {node.name: node for node in ast.walk(ast.parse(FILES[where].read_text())) if isinstance(node, ast.FunctionDef)}
+        if where in FILES
+        else {}
+    )
+    if named not in tests:
+        return f"{some.by}, which stands for {test}, is not there"
+    is_slow = any(ast.unparse(each) == "pytest.mark.slow" for each in tests[named].decorator_list)
+    row = TABLE.get(where, {}).get(named)
+    is_later = row is not None and (row.takes_all or (not row.every and case in row.for_later([case])))
+    return f"{some.by}, which stands for {test}, is for later itself" if is_slow or is_later else ""
+
+
+def test_what_is_for_later_has_its_kind_in_make_test():
+    assert [why for file, tests in TABLE.items() for test, some in tests.items() if (why := lost(file, test, some))] == []
+
+
+@pytest.mark.parametrize(
+    ("some", "why"),
+    [
+        (Some(), "no case of test_it stays"),
+        (Some(every=2, by="test_one"), "has cases that stay"),
+        (Some(by="test_nobody_has_it"), "is not there"),
+        (Some(by="nowhere.py::test_it"), "is not there"),
+        (Some(by="test_hundreds_of_faults_lose_nothing_and_leave_nothing"), "is for later itself"),
+        (Some(by="test_a_few_faults_lose_nothing_and_leave_nothing"), "is for later itself"),
+        (Some(by="compiler/checking/test_gradients_of_networks.py::test_engines_compute_them[lenet-tvm]"), "is for later itself"),
+    ],
+    ids=lambda given: getattr(given, "by", given),
+)
+def test_a_kind_that_would_be_lost_is_seen(some: Some, why: str):
+    assert why in lost("faults/test_faults.py", "test_it", some)
+
+
 def test_some_cases_stay_and_some_are_for_later():
     assert Some(every=2).for_later("abcd") == {"b", "d"}
     assert Some(but=("a", "c")).for_later("abcd") == {"b", "d"}

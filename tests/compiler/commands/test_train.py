@@ -190,6 +190,15 @@ def normed(image, classes=10):
 """
 
 
+FLAT = """
+import convc as cc
+
+@cc.network(image="N,1,8,8")
+def flat(image, classes=10):
+    return cc.softmax(cc.dense(cc.tanh(cc.dense(cc.flatten(image), 12)), classes))
+"""
+
+
 @pytest.fixture
 def normed(tmp_path):
     (tmp_path / "normed.py").write_text(NORMED)
@@ -206,13 +215,26 @@ def test_less_memory_and_the_same_bits(normed, tmp_path):
     assert convc("train", normed, *plan, "-o", whole, "--memory", "0.8", "--resume").code == 0
 
 
-def test_in_place_and_the_same_bits(normed, tmp_path):
-    plan = ("--data", "digits", "--threads", "1", "--epochs", "1", "--batch", "300")
+@pytest.fixture
+def flat(tmp_path):
+    (tmp_path / "flat.py").write_text(FLAT)
+    return f"{tmp_path / 'flat.py'}:flat"
+
+
+ONE_EPOCH = ("--data", "digits", "--threads", "1", "--epochs", "1", "--batch", "300")
+
+
+def test_in_place_and_the_same_bits(flat, tmp_path):
     apart, over = tmp_path / "apart.safetensors", tmp_path / "over.safetensors"
-    assert convc("train", normed, *plan, "-o", apart).code == 0
-    assert convc("train", normed, *plan, "-o", over, "--in-place").code == 0
+    assert convc("train", flat, *ONE_EPOCH, "-o", apart).code == 0
+    assert convc("train", flat, *ONE_EPOCH, "-o", over, "--in-place").code == 0
     assert over.read_bytes() == apart.read_bytes()
-    assert convc("train", normed, *plan, "-o", apart, "--in-place", "--resume").code == 0
+
+
+def test_what_was_trained_apart_goes_on_in_place(normed, tmp_path):
+    apart = tmp_path / "apart.safetensors"
+    assert convc("train", normed, *ONE_EPOCH, "-o", apart).code == 0
+    assert convc("train", normed, *ONE_EPOCH, "-o", apart, "--in-place", "--resume").code == 0
 
 
 def test_a_step_is_compiled_in_less_memory_and_in_place(normed, tmp_path):

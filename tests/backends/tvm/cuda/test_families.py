@@ -164,6 +164,12 @@ def test_layers_of_many_pixels_are_right(apart: Callable[..., Any], tmp_path: Pa
     apart(run_emulated, MANY, tmp_path, [{}])
 
 
+def test_some_of_each_are_right(apart: Callable[..., Any], tmp_path: Path) -> None:
+    """A maximum, a mean, a product, an exponential."""
+    some = [CASES[name] for name in ("max pool", "avg pool", "depthwise", "softmax")]
+    apart(run_emulated, _all_at_once(some), tmp_path, [{}])
+
+
 @pytest.mark.parametrize("part", [0, 1, 2])
 def test_all_are_right(apart: Callable[..., Any], part: int, tmp_path: Path) -> None:
     apart(run_emulated, _all_at_once([*CASES.values()][part::3]), tmp_path, [{}])

@@ -19,7 +19,9 @@ from convc.backends.tvm.gpus.architectures import ARCHITECTURES, USUAL, Architec
 from convc.backends.tvm.library.run import LoadedLibrary
 from convc.compiler.files.inputs import random_inputs
 from convc.ir.binding import specialize
+from convc.ir.graph import Graph
 from convc.tests.support.emulated import run_emulated
+from convc.tests.support.graphs import typed_graph
 from convc.tests.support.machine_code import compiled
 from convc.tests.support.narrow import narrow
 from convc.tests.support.op_cases import text_of
@@ -60,7 +62,10 @@ def test_what_tensor_cores_multiply_is_by_wgmma_where_it_is_there(name: str) -> 
 
 def _off(name: str, of: str, folder: Path, arch: Architecture = USUAL) -> tuple[float, dict[str, int]]:
     """The greatest error of all outputs, of each one's greatest value."""
-    graph = narrow(small(name), of)
+    return _off_of(narrow(small(name), of), folder, arch)
+
+
+def _off_of(graph: Graph, folder: Path, arch: Architecture) -> tuple[float, dict[str, int]]:
     device = emulated()
     loaded = LoadedLibrary.load(build_cuda(graph, folder, arch, check=False).library)
     inputs = random_inputs(graph)
@@ -79,6 +84,20 @@ def test_networks_are_right(apart: Callable[..., Any], name: str, of: str, tmp_p
     assert error < BOUND[of]
     assert counted["mma_macs"] > 0
     assert counted["ldmatrix_cycles"] == counted["ldmatrix_matrices"]
+
+
+SCORES = """graph @scores(%x: f16[2,16,6,6]) { %w = param : f16[64,16,3,3] %c = conv2d(%x, %w) {pads=[1,1,1,1]} %r = relu(%c)
+    %g = global_avg_pool(%r) %f = flatten(%g) %v = param : f16[10,64] %y = dense(%f, %v) return %y }"""
+
+
+def _scores_off(folder: Path) -> tuple[float, dict[str, int]]:
+    return _off_of(typed_graph(SCORES), folder, HOPPER)
+
+
+def test_a_small_network_is_right_by_wgmma(apart: Callable[..., Any], tmp_path: Path) -> None:
+    error, counted = apart(_scores_off, tmp_path)
+    assert error < BOUND["f16"]
+    assert counted["wgmma"] > 0
 
 
 HAVE_NARROW_LAYERS = ("lenet5", "unet_resnet18")  # of at most 32 filters, which a warp multiplies by itself
