@@ -266,7 +266,7 @@ def test_diff_compares_the_values_of_weights(files, tmp_path):
     altered(files / "a.onnx", files / "moved.onnx", "fc.w", lambda w: w + np.float32([0.25] * 9 + [0]))
     done = convc("diff", "a.onnx", "moved.onnx", cwd=files)
     assert (done.code, done.out) == (0, "~ %fc.w: values differ in 45 of 50 places, by at most 0.25\n")
-    assert "1 differences" in done.err
+    assert "1 difference between" in done.err
     (change,) = json.loads(convc("diff", "a.onnx", "moved.onnx", "--json", cwd=files).out)["changes"]
     assert change == {"old": "fc.w", "new": "fc.w", "text": "~ %fc.w: values differ in 45 of 50 places, by at most 0.25"}
     altered(files / "a.onnx", files / "odd.onnx", "fc.w", lambda w: np.where(w == w.flat[0], np.nan, w))
