@@ -167,6 +167,14 @@ def _quiet(context: click.Context, param: click.Parameter, is_quiet: bool) -> No
         context.obj = replace(context.obj, verbosity=-1)
 
 
+def _tell_at_last(sentence: str) -> None:
+    """Why it ends, on stderr; also where the memory is gone that lines and colours would take."""
+    try:
+        tell(sentence, err=True, hang=2)
+    except MemoryError:
+        os.write(2, escaped(sentence).encode("ascii", "backslashreplace") + b"\n")
+
+
 def run_request(command: click.Command, console: Console) -> None:
     """Run `command` as a process, which says what `console` lets it: refusals are one sentence on stderr and their exit code."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that what is half-written is taken away
@@ -182,7 +190,7 @@ def run_request(command: click.Command, console: Console) -> None:
             command.invoke(context)
         sys.stdout.flush()
     except ConvcError as error:
-        tell(f"convc: {error}", err=True, hang=2)
+        _tell_at_last(f"convc: {error}")
         sys.exit(error.exit_code)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
