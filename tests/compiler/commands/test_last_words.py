@@ -20,4 +20,4 @@ def test_the_sentence_is_said_without_memory_for_colours_and_lines(monkeypatch: 
     with pytest.raises(SystemExit) as ended:
         console.run_request(console.click.Command("convc", callback=command), console.Console({}))
     assert ended.value.code == OutOfMemory.exit_code
-    assert capfd.readouterr().err == "convc: export needs 9 GiB for '\\x1b[2J'; 1 GiB is free\n"
+    assert capfd.readouterr().err == "convc: export needs 9 GiB for '\\u{1b}[2J'; 1 GiB is free\n"
