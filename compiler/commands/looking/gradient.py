@@ -2,42 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import click
-
-from ...files.model import Request
 from ...look.backward import GRADIENT
-from ..console import Console
-from ..pictures import PictureOptions, picture_options
-from .back import look_back
-from .options import Which, Wish, at_option, class_option, layer_option, look_options, unit_option
+from .back import back_command
 
 __all__ = ["command"]
 
-
-@click.command("gradient")
-@look_options
-@picture_options
-@click.argument("photo", type=click.Path(path_type=Path))
-@layer_option(required=False, about="Whose unit.")
-@unit_option(required=False)
-@at_option
-@class_option
-@click.pass_obj
-def command(
-    console: Console,
-    request: Request,
-    asked: Wish,
-    pictures: PictureOptions,
-    photo: Path,
-    layer: str | None,
-    unit: int | None,
-    at: tuple[int, ...] | None,
-    class_: str | None,
-) -> None:
-    """Draw gradient times input of a class or a unit of MODEL over PHOTO (Simonyan et al. 2014).
-
-    A unit is --layer with --unit, at its strongest place or --at another; else it is a class, before the softmax.
-    """
-    look_back(console, request, asked, pictures, photo, Which(layer, unit, at, class_), GRADIENT)
+command = back_command("gradient", GRADIENT, "Draw gradient times input of a class or a unit of MODEL over PHOTO (Simonyan et al. 2014).")
