@@ -102,7 +102,7 @@ aarch64: $(STAMP)
 # HTML reports and the site in the system's Chromium; pictures of them are left in build/report
 BROWSER_STAMP := .venv/.browser
 $(BROWSER_STAMP): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[browser,docs]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[browser,docs,notebook]"
 	touch $(BROWSER_STAMP)
 
 test-browser: $(BROWSER_STAMP)

@@ -22,6 +22,7 @@ from .ir.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from . import models as models
+    from .compiler.bench.profile import profile as profile
     from .compiler.checking.verify import verify as verify
     from .compiler.compiling.compile import compile_network as compile_network
     from .compiler.compiling.module import Module as Module
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from .compiler.look.backward import guided_backpropagation as guided_backpropagation
     from .compiler.look.backward import input_gradient as input_gradient
     from .compiler.look.cam import grad_cam as grad_cam
+    from .compiler.planning.plan import plan as plan
     from .compiler.report.figure.svg import draw as draw
     from .compiler.report.network_summary import summary as summary
     from .compiler.training.optimizers import adam as adam
@@ -75,6 +77,8 @@ _HOME = {
     "network": ".compiler.dsl.network",
     "optimize": ".compiler.engines.optimize",
     "parse_graph": ".ir.parser",
+    "plan": ".compiler.planning.plan",
+    "profile": ".compiler.bench.profile",
     "print_graph": ".ir.printer",
     "scope": ".compiler.dsl.trace",
     "summary": ".compiler.report.network_summary",
@@ -84,7 +88,7 @@ _HOME = {
 }
 _TAKE_GRAPHS = (
     *("ascent_step", "compile", "compile_network", "deconvnet", "draw", "export_onnx", "grad_cam", "guided_backpropagation"),
-    *("input_gradient", "optimize", "print_graph", "summary", "verify"),
+    *("input_gradient", "optimize", "plan", "print_graph", "profile", "summary", "verify"),
 )
 
 

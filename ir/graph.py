@@ -84,7 +84,7 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A network: `inputs` are its arguments, `outputs` what it returns, `nodes` all of it in order."""
+    """A network and its `name`: `inputs` are its arguments, `outputs` what it returns, `nodes` all of it in order."""
 
     name: str
     inputs: tuple[Node, ...]
@@ -93,7 +93,7 @@ class Graph:
 
     @staticmethod
     def of(name: str, inputs: Iterable[Node], outputs: Iterable[Node], order: Iterable[Node] = ()) -> Graph:
-        """The graph reachable from `outputs`, plus every input.
+        """The graph `name` of what is reachable from `outputs`, plus all `inputs`.
 
         Nodes keep their place in `order` where operands allow; one that is missing there comes just
         before its first reader.

@@ -64,7 +64,7 @@ class _Text:
 
 
 def parse_graph(text: str, path: str = NO_FILE) -> Graph:
-    """Read one graph and verify it; its nodes know their lines in the file `path`.
+    """Read one graph from `text` and verify it; its nodes know their lines in the file `path`.
 
     Raises: ParseError with line and column; InvalidModel for a graph that breaks the IR's rules.
     """

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 from ..ir.errors import ConvcError, InvalidModel, OutOfMemory, PassFault, PassRolledBack, UsageError
 from ..ir.graph import Graph
+from ..ir.plot import Plot
 from ..ir.progress import each
 from ..ir.shown import html_table, text_table
 from ..ir.suggest import did_you_mean
 from ..ir.usual_sizes import counting_sizes
 from ..ir.verifier import verify_graph
 from .analysis.cost import GraphCost, graph_cost
+from .analysis.layer_plot import layer_plot
 from .analysis.prices import Prices, duration
 from .catalog import PASSES, Pass
 from .rewriting.ledger import Decline, Ledger, Rewrite
@@ -104,6 +106,15 @@ class PassTrace(list[Stage]):
 
     def _repr_html_(self) -> str:
         return html_table(self.rows(), HEADINGS, self.headline)
+
+    def plot(self) -> Plot:
+        """Multiply-adds and memory of each layer, as the network came and as it left.
+
+        Raises: BackendMissing where matplotlib is not here; InvalidModel for a graph that never had types.
+        """
+        graphs = [self.original, *(stage.graph for stage in self)]
+        typed = next((graph for graph in graphs if all(node.type for node in graph.nodes)), graphs[-1])
+        return layer_plot(typed, graphs[-1], counting_sizes(typed))
 
 
 def run_passes(

@@ -32,7 +32,7 @@ from ..files.weights import weights_bytes
 from .layer_times import LayerTime
 from .worker import BANDWIDTH, PEAK, Asked, Assignment, Profiled, Ready, Refused, Turn
 
-__all__ = ["Contender", "Measured", "Timing", "Worker", "bandwidth", "measure", "write_network"]
+__all__ = ["PROFILED_RUNS", "Contender", "Measured", "Timing", "Worker", "bandwidth", "measure", "need_batch", "write_network"]
 
 BUSY = 1.3  # times the best turn: on a quiet machine the middle one is within 1.05
 MOST_SHARE = 4.2  # of the peak: F(4x4) of Winograd takes a quarter of the products, and no kernel saves more
@@ -128,7 +128,7 @@ def measure(
     that the network does not take.
     """
     need_elements(graph, "time")
-    _need_batch(graph, batch)
+    need_batch(graph, batch)
     sizes = usual_sizes(graph, dict.fromkeys(batch_names(graph), batch))
     flops = graph_cost(optimize(graph, level)[0], sizes).flops
     with ExitStack() as stack:
@@ -156,7 +156,7 @@ def measure(
         return Measured([_timing(name, worker, flops, best) for name, worker in workers.items()], best, profiles, slowed)
 
 
-def _need_batch(graph: Graph, batch: int) -> None:
+def need_batch(graph: Graph, batch: int) -> None:
     """Raises: UsageError where nothing is as many images, and there is no name that could be: times would be of another batch."""
     ranked = [node for node in graph.inputs if node.typed.rank]
     if batch > 1 and ranked and not batch_names(graph) and all(node.typed.shape[0] != batch for node in ranked):

@@ -43,8 +43,9 @@ def verify(
     seed: int = 0,
     exact: Mapping[str, Array] | None = None,
 ) -> Agreements:
-    """Check that two graphs compute the same function, both in float64 on the same inputs; where one has narrower floats than the other,
-    within what these may lose. `exact` are the float64 outputs of the first, where they are known.
+    """Check that `graph` and `other` compute the same function, both in float64 on the same `inputs`, by default random ones by `seed`;
+    where one has narrower floats than the other, within what these may lose. `exact` are the float64 outputs of the first, where they are
+    known.
 
     Where they have the same opaque nodes, what those are given is compared too, and what they give in the first goes on in both.
 

@@ -108,8 +108,11 @@ def _print(original: Graph, trace: Sequence[Stage], *, everything: bool, context
         else:
             idle.append(stage.name)
         before = stage.graph
-    changed = sum(stage.changed for stage in trace)
+    changed, declined = sum(stage.changed for stage in trace), [stage for stage in trace if stage.declined and not everything]
     tell(f"{changed} of {len(trace)} passes changed it" + (f"; -v shows the others too: {', '.join(idle)}" if idle else ""))
+    if declined:
+        places = [f"{len(stage.declined)} by {stage.name}" for stage in declined]
+        tell(f"declined, for reasons that -v gives: {', '.join(places)}")
     if changed and _is_typed(original):
         tell(totals_line(original, trace[-1]), bold=True)
 

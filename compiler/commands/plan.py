@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
@@ -26,10 +26,10 @@ from ..files.onnx_file import export_onnx
 from ..files.weights import WEIGHT_FILES, check_numbers, write_weights
 from ..planning.advice import advise
 from ..planning.budget import Budget
-from ..planning.certificate import Certificate, beyond, certify, far_off, latency_lines, lines_of
+from ..planning.certificate import HEADINGS, Certificate, beyond, certify, far_off, latency_lines, lines_of
 from ..planning.plan_file import PlanFile, check_splits, read_plan, write_plan
 from ..planning.race import Races
-from ..planning.search import Planned, plan_network
+from ..planning.search import CURVE, Planned, plan_network
 from ..planning.study import excluded_layers, study
 from ..report.frontier_svg import pareto_svg
 from ..report.html.report import PlanCurve, Report
@@ -43,7 +43,6 @@ from .pictures import entering_from, warn_of_lost
 __all__ = ["command"]
 
 PLAN_SUFFIXES = (".json", ".onnx", ".cir", ".svg")
-CURVE = 40  # plans on the picture's line
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +233,7 @@ def _answer(console: Console, request: Request, budget: Budget | None, source: P
         made = plan_network(known, budget, given.multiple, threads, measured=given.measure, say=console.say)
         inserted = made.inserted
     found = certify(inserted, calibration, given.check, Races(engines, threads, given.runs))
+    made = made and replace(made, certificate=found)
     return Answer(graph.name, PlanFile(level, inputs, inserted.plan.splits), inserted.before, inserted.after, found, budget, made, entering)
 
 
@@ -257,13 +257,7 @@ def _write(path: Path, answer: Answer) -> None:
 
 
 def _picture(answer: Answer, budget: Budget, made: Planned) -> str:
-    return pareto_svg(f"{answer.network}, {answer.asked}", budget.cost, made.menu.points(CURVE), _marks(answer, made))
-
-
-def _marks(answer: Answer, made: Planned) -> list[tuple[str, tuple[float, float]]]:
-    known = any(line.predicted is not None for line in answer.certificate.outputs)
-    marks = [("plan, predicted" if known else "plan, by weights alone", (made.share, made.inserted.plan.error))]
-    return marks + [(f"measured, {line.inputs}", (made.share, line.relative)) for line in answer.certificate.outputs]
+    return pareto_svg(f"{answer.network}, {answer.asked}", budget.cost, made.menu.points(CURVE), made.marks)
 
 
 def _seen(answer: Answer) -> Report:
@@ -281,16 +275,14 @@ def _seen(answer: Answer) -> Report:
     declined = tuple(Decline("plan", name, why) for name, _, why in (line.partition(": ") for line in answer.rejected))
     stage = Stage("plan", f"--{answer.asked}", answer.planned, rewrites, 0.0, ONNXRUNTIME.prices, declined=declined)
     made = answer.made
-    frontier = None if made is None else PlanCurve(made.budget.cost, made.menu.points(CURVE), _marks(answer, made))
+    frontier = None if made is None else PlanCurve(made.budget.cost, made.menu.points(CURVE), made.marks)
     measured = tuple(latency_lines(answer.certificate))
     notes = tuple(line for line in lines_of(answer.certificate) if line not in measured)
     return Report(answer.before, [stage], f"plan --{answer.asked}", notes=notes, measured=measured, frontier=frontier)
 
 
 def _print(found: Certificate) -> None:
-    shown = [(line, (line.predicted, line.measured, line.accumulated)) for line in found.layers]
-    rows = [(line.name, line.split, *("-" if e is None else f"{e:.4f}" for e in errors)) for line, errors in shown]
-    print_table(rows, ("layer", "split", "predicted", "measured", "accumulated"))
+    print_table(found.rows(), HEADINGS)
     for line in lines_of(found):
         tell(line)
 

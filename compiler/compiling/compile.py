@@ -62,6 +62,10 @@ def compile_network(
 ) -> Artifact:
     """Compile into the artifact directory `path` and check every engine that runs here against float64.
 
+    graph: the network.
+    target: cpu, cuda, or cuda:sm_90 and the like.
+    level: of the optimization before, 0 to 3.
+
     `options` are further fields of CompileOptions, such as `check=False`; `say` hears one line per step.
 
     Raises: UsageError for an unknown target; Mismatch, nothing written, if an engine's results differ.

@@ -25,10 +25,11 @@ __all__ = ["Module", "compile", "started"]
 
 
 class Module:
-    """A compiled network. Call it with arrays, in the order of its inputs or by name; safe from many threads.
+    """A compiled network, as `compile` and `open` make it. Call it with arrays, in the order of its inputs or by name; safe from many
+    threads. `graph` is the network that is run.
 
-    One that runs on a GPU also takes tensors that lie there, of PyTorch, CuPy or whoever exports DLPack, and gives back such. They are not
-    copied, and results are valid until the thread's next call with that batch.
+    One that runs on a GPU, and `takes_tensors`, also takes tensors that lie there, of PyTorch, CuPy or whoever exports DLPack, and gives
+    back such. They are not copied, and results are valid until the thread's next call with that batch.
     """
 
     def __init__(self, graph: Graph, run: Run, *, takes_tensors: bool = False) -> None:
@@ -65,8 +66,8 @@ class Module:
 
     @staticmethod
     def open(path: str | Path, backend: str = "tvm", threads: int | None = None) -> Module:
-        """The artifact directory at `path`, its files checked against the manifest. One that was compiled in place takes over the arrays
-        of inputs that it writes over, and returns them as outputs.
+        """The artifact directory at `path`, its files checked against the manifest, to run in `backend` by so many `threads` (default: one
+        a physical core). One that was compiled in place takes over the arrays of inputs that it writes over, and returns them as outputs.
 
         Raises: UsageError for a backend that does not exist.
         """
@@ -79,7 +80,8 @@ class Module:
 def compile(
     graph: Graph, target: str = "cpu", level: int = 2, threads: int | None = None, *, check: bool = True, precision: str = FP32
 ) -> Module:
-    """Optimize and build `graph` for this machine, and hold the result to float64 once, unless not to `check`.
+    """Optimize `graph` at `level` and build it for this machine, to run by so many `threads` (default: one a physical core); hold the
+    result to float64 once, unless not to `check`.
 
     Raises: UsageError for a target other than cpu, and a precision that it has no kernels for; `compile_network` writes artifacts
     for others. Mismatch if results differ.

@@ -105,7 +105,10 @@ def dropout(x: Value, ratio: float = 0.5) -> Value:
 
 
 def prelu(x: Value, shared: bool = False, name: str = "") -> Value:
-    """A learned slope for each channel, or one for all where `shared`. He et al. 2015 (rectifiers), sec. 2.1."""
+    """x above 0, else x times a learned slope: one for each channel, or one for all where `shared`. He et al. 2015 (rectifiers), sec. 2.1.
+
+    `name` is the layer's, else the next of its kind. Shapes: as x.
+    """
     layer = x.trace.layer_name("prelu", name)
     shape = (1,) if shared else (x.channels, *(1,) * (x.rank - 2))
     slope = x.param(f"{layer}.slope", shape, "tenth")
@@ -113,7 +116,10 @@ def prelu(x: Value, shared: bool = False, name: str = "") -> Value:
 
 
 def layer_scale(x: Value, gain: str = "tenth", name: str = "") -> Value:
-    """A learned factor for each channel of what a residual adds; `gain` is how random ones are drawn. Touvron et al. 2021, sec. 2."""
+    """x times a learned factor for each channel, of what a residual adds; `gain` is how random ones are drawn. Touvron et al. 2021, sec. 2.
+
+    `name` is the layer's, else the next of its kind. Shapes: as x.
+    """
     layer = x.trace.layer_name("layer_scale", name)
     return x.trace.emit(MUL, Mul(), (x, x.param(f"{layer}.scale", (x.channels, *(1,) * (x.rank - 2)), gain)), layer)
 
@@ -129,7 +135,10 @@ def selu(x: Value) -> Value:
 
 
 def hard_sigmoid(x: Value, alpha: float = 1 / 6, beta: float = 0.5) -> Value:
-    """A sixth is the slope of MobileNetV3 and of PyTorch; ONNX's own default is 0.2."""
+    """`alpha` * x + `beta`, held between 0 and 1. Shapes: as x.
+
+    A sixth is the slope of MobileNetV3 and of PyTorch; ONNX's own default is 0.2.
+    """
     return x.trace.emit(HARD_SIGMOID, HardSigmoid(alpha, beta), (x,))
 
 

@@ -25,7 +25,7 @@ def depthwise_conv(
 ) -> Value:
     """Each channel filtered on its own. Shapes: x[N,C,H,W] -> [N,C*multiplier,H',W'].
 
-    `multiplier` is how many filters a channel has; the other arguments are those of `conv`.
+    `multiplier` is how many filters a channel has; `kernel`, `stride`, `pad`, `dilation`, `bias` and `name` are those of `conv`.
     """
     channels = x.channels
     return conv(x, channels * multiplier, kernel, stride, pad, channels, dilation, bias, name)

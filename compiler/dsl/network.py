@@ -22,7 +22,7 @@ __all__ = ["Network", "network"]
 class Network:
     """A network definition. Calling it builds a graph; inside another network it is a layer.
 
-    `inputs` holds the types of its arguments by name; a keyword of that name replaces one:
+    `build` is the function; `inputs` holds the types of its arguments by name; a keyword of that name replaces one:
     `resnet50(image="N,3,256,256", classes=10)`.
     """
 
@@ -48,7 +48,8 @@ class Network:
         return self.graph(strict_windows=strict_windows, **options)
 
     def graph(self, *, strict_windows: bool = False, **options: Any) -> Graph:
-        """Trace the function.
+        """Trace the function with its `options`, among them shapes of inputs; `strict_windows` refuses windows that do not
+        tile their input.
 
         Raises: UsageError for an option it does not have; ShapeError, naming the line, where layers do not
         fit; InvalidModel when it returns something other than values, or calls a layer with an argument that it does not have.

@@ -15,7 +15,10 @@ __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_res
 
 
 def batch_norm(x: Value, epsilon: float = 1e-5, gain: str = "around_one", name: str = "") -> Value:
-    """Normalization by stored statistics; `gain` is how random scales are drawn."""
+    """Normalization of each channel by stored statistics; `gain` is how random scales are drawn. Shapes: as x. Ioffe & Szegedy 2015.
+
+    `epsilon` is added to the variance; `name` is the layer's, else the next of its kind.
+    """
     layer = x.trace.layer_name("bn", name)
     inits = {"scale": gain, "shift": "small", "mean": "small", "var": "around_one"}
     stats = [x.param(f"{layer}.{stat}", (x.channels,), init) for stat, init in inits.items()]
@@ -23,19 +26,30 @@ def batch_norm(x: Value, epsilon: float = 1e-5, gain: str = "around_one", name: 
 
 
 def instance_norm(x: Value, epsilon: float = 1e-5, name: str = "") -> Value:
-    """Normalization of each channel of each image by its own mean and variance. Ulyanov et al. 2016."""
+    """Normalization of each channel of each image by its own mean and variance. Shapes: as x. Ulyanov et al. 2016.
+
+    `epsilon` and `name` are those of `batch_norm`.
+    """
     layer = x.trace.layer_name("in", name)
     return x.trace.emit(INSTANCE_NORM, InstanceNorm(epsilon), (x, *_scale_and_bias(x, layer, (x.channels,))), layer)
 
 
 def group_norm(x: Value, groups: int = 32, epsilon: float = 1e-5, name: str = "") -> Value:
-    """Normalization of `groups` equal ranges of channels; 32 is the paper's. Wu & He 2018."""
+    """Normalization of `groups` equal ranges of channels; 32 is the paper's. Shapes: as x. Wu & He 2018.
+
+    `epsilon` and `name` are those of `batch_norm`.
+    """
     layer = x.trace.layer_name("gn", name)
     return x.trace.emit(GROUP_NORM, GroupNorm(groups, epsilon), (x, *_scale_and_bias(x, layer, (x.channels,))), layer)
 
 
 def layer_norm(x: Value, axis: int = -1, epsilon: float = 1e-5, bias: bool = True, name: str = "") -> Value:
-    """Normalization over the axes from `axis` on. Ba et al. 2016."""
+    """Normalization over the axes from `axis` on. Shapes: as x. Ba et al. 2016.
+
+    `bias` says whether it has one beside its scale; `epsilon` and `name` are those of `batch_norm`.
+
+    Raises: ShapeError, with the user's line, for an axis that x does not have or whose size is only a name.
+    """
     if not -x.rank <= axis < x.rank:
         raise ShapeError(naming_line(f"axis {axis} is outside the {x.rank} axes of {x.node.where}"))
     layer = x.trace.layer_name("ln", name)
@@ -44,7 +58,10 @@ def layer_norm(x: Value, axis: int = -1, epsilon: float = 1e-5, bias: bool = Tru
 
 
 def local_response_norm(x: Value, size: int = 5, alpha: float = 5e-4, beta: float = 0.75, bias: float = 2.0) -> Value:
-    """The defaults are AlexNet's: its alpha of 1e-4 is not divided by the size. Krizhevsky 2012, sec. 3.3."""
+    """x / (bias + alpha / size * s) ** beta, where s sums the squares of `size` neighbouring channels. Shapes: as x.
+
+    The defaults are AlexNet's: its alpha of 1e-4 is not divided by the size. Krizhevsky 2012, sec. 3.3.
+    """
     return x.trace.emit(LOCAL_RESPONSE_NORM, LocalResponseNorm(size, alpha, beta, bias), (x,))
 
 

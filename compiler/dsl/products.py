@@ -45,6 +45,16 @@ def conv(
     """`c_out` filters, over as many axes as x has. Shapes: x[N,C,H,W] -> [N,c_out,H',W'], x[N,C,L] or x[N,C,D,H,W] alike.
 
     H' is (H + pads - dilation * (kernel - 1) - 1) // stride + 1, and with `pad="same"` ceil(H / stride), odd zeros last.
+
+    kernel, stride, dilation: a number for all axes, or one for each.
+    pad: zeros at the borders: a number for all, one for each (top, left, bottom, right), or "same", "same_lower" or "valid".
+    groups: ranges of channels that are filtered apart; both the channels and c_out divide into them.
+    bias: whether a number for each filter is added.
+    name: of the layer; without, the next of its kind in this scope.
+    weights: layers with the same word here share their parameters.
+    init: how random weights are drawn, such as "he" or "xavier_uniform".
+
+    Raises: ShapeError, with the user's line, for a window that does not fit, and for groups that do not divide the channels.
     """
     _need_count("filters", c_out)
     axes = axes_of(x)
@@ -61,7 +71,10 @@ def conv(
 
 
 def conv_with(x: Value, w: Value, b: Value | None = None, stride: Size = 1, pad: Padding = 0, groups: int = 1, dilation: Size = 1) -> Value:
-    """Convolution with filters that are values, as `constant` makes them. Shapes: w[O,C/groups,KH,KW], b[O]."""
+    """Convolution with filters that are values, as `constant` makes them. Shapes: x[N,C,H,W], w[O,C/groups,KH,KW], b[O] -> [N,O,H',W'].
+
+    `stride`, `pad` and `dilation` are those of `conv`.
+    """
     axes = axes_of(x)
     kernel = tuple(size for size in w.shape[2:] if isinstance(size, int))
     if w.rank != axes + 2 or len(kernel) != axes or not all(isinstance(size, int) for size in w.shape):
@@ -85,7 +98,19 @@ def conv_transpose(
     bias: bool = True,
     name: str = "",
 ) -> Value:
-    """The adjoint of conv, which grows its input by the stride. Shapes: x[N,C,H,W] -> [N,c_out,H',W'], x[N,C,L] or x[N,C,D,H,W] alike."""
+    """The adjoint of conv, which grows its input by the stride. Shapes: x[N,C,H,W] -> [N,c_out,H',W'], x[N,C,L] or x[N,C,D,H,W] alike.
+
+    H' is (H - 1) * stride - pads + dilation * (kernel - 1) + 1 + output_padding.
+
+    kernel, stride, dilation: a number for all axes, or one for each.
+    pad: rows and columns that are cut off the result: a number for all borders, or one for each.
+    groups: ranges of channels that are filtered apart.
+    output_padding: rows and columns at the end, of which there are more than the input tells.
+    bias: whether a number for each filter is added.
+    name: of the layer; without, the next of its kind in this scope.
+
+    Raises: ShapeError, with the user's line, for groups that do not divide the channels.
+    """
     _need_count("filters", c_out)
     axes = axes_of(x)
     if groups < 1 or c_out % groups:
@@ -101,24 +126,33 @@ def conv_transpose(
 
 
 def conv_relu(x: Value, c_out: int, kernel: Size, stride: Size = 1, pad: Padding = 0) -> Value:
-    """Convolution, relu. The arguments and shapes are those of `conv`."""
+    """Convolution, relu: `x`, `c_out`, `kernel`, `stride` and `pad` are those of `conv`, and so are shapes."""
     return relu(conv(x, c_out, kernel, stride, pad))
 
 
 def conv_bn(
     x: Value, c_out: int, kernel: Size, stride: Size = 1, pad: Padding = 0, gain: str = "around_one", groups: int = 1, dilation: Size = 1
 ) -> Value:
-    """Convolution without bias, then batch norm, whose scale is drawn as `gain` says. The other arguments are those of `conv`."""
+    """Convolution without bias, then batch norm, whose scale is drawn as `gain` says.
+
+    `x`, `c_out`, `kernel`, `stride`, `pad`, `groups` and `dilation` are those of `conv`, and so are shapes.
+    """
     return batch_norm(conv(x, c_out, kernel, stride, pad, groups, dilation, bias=False), gain=gain)
 
 
 def conv_bn_relu(x: Value, c_out: int, kernel: Size, stride: Size = 1, pad: Padding = 0, groups: int = 1, dilation: Size = 1) -> Value:
-    """Convolution without bias, batch norm, relu. The arguments and shapes are those of `conv`."""
+    """Convolution without bias, batch norm, relu.
+
+    `x`, `c_out`, `kernel`, `stride`, `pad`, `groups` and `dilation` are those of `conv`, and so are shapes.
+    """
     return relu(conv_bn(x, c_out, kernel, stride, pad, groups=groups, dilation=dilation))
 
 
 def dense(x: Value, features: int, bias: bool = True, name: str = "", weights: str = "", init: str = "he") -> Value:
-    """A fully connected layer; an image is flattened first. Shapes: x[N,...] -> [N,features]."""
+    """A fully connected layer; an image is flattened first. Shapes: x[N,...] -> [N,features].
+
+    `bias`, `name`, `weights` and `init` are those of `conv`.
+    """
     _need_count("features", features)
     x = flatten(x) if x.rank != 2 else x
     layer = x.trace.layer_name("fc", name)
@@ -129,7 +163,10 @@ def dense(x: Value, features: int, bias: bool = True, name: str = "", weights: s
 
 
 def linear(x: Value, features: int, bias: bool = True, name: str = "", weights: str = "") -> Value:
-    """A dense layer of each row of the last axis: of tokens, of pixels whose channels come last. Shapes: x[...,C] -> [...,features]."""
+    """A dense layer of each row of the last axis: of tokens, of pixels whose channels come last. Shapes: x[...,C] -> [...,features].
+
+    `bias`, `name` and `weights` are those of `conv`.
+    """
     _need_count("features", features)
     c_in = x.shape[-1] if x.rank else None
     if not isinstance(c_in, int):

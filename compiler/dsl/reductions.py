@@ -9,7 +9,7 @@ __all__ = ["arg_max", "reduce_max", "reduce_mean", "reduce_sum"]
 
 
 def reduce_sum(x: Value, *axes: int, keepdims: bool = True) -> Value:
-    """The sum over `axes`, all of them if none is given, which stay as 1 if `keepdims`."""
+    """The sum of x over `axes`, all of them if none is given, which stay as 1 if `keepdims`."""
     return x.trace.emit(REDUCE_SUM, ReduceSum(axes, keepdims), (x,))
 
 
@@ -19,10 +19,13 @@ def reduce_mean(x: Value, *axes: int, keepdims: bool = True) -> Value:
 
 
 def reduce_max(x: Value, *axes: int, keepdims: bool = True) -> Value:
-    """The greatest value over `axes`, all of them if none is given, which stay as 1 if `keepdims`."""
+    """The greatest value of x over `axes`, all of them if none is given, which stay as 1 if `keepdims`."""
     return x.trace.emit(REDUCE_MAX, ReduceMax(axes, keepdims), (x,))
 
 
 def arg_max(x: Value, axis: int = 1, keepdims: bool = False) -> Value:
-    """Place of the greatest value, the first of equals: the class of a row of scores."""
+    """Place of the greatest value of x along `axis`, the first of equals: the class of a row of scores.
+
+    The axis stays as 1 if `keepdims`. Shapes: x[N,C] -> [N].
+    """
     return x.trace.emit(ARG_MAX, ArgMax(axis, keepdims), (x,))

@@ -27,7 +27,7 @@ __all__ = [
 
 
 def concat(*xs: Value, axis: int = 1) -> Value:
-    """Values one after another along an axis, given one by one."""
+    """Values `xs` one after another along `axis`, given one by one. Shapes: [N,A,H,W], [N,B,H,W] -> [N,A+B,H,W]."""
     if not xs or not all(isinstance(x, Value) for x in xs):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ShapeError(naming_line("concat takes values, as in concat(a, b, axis=1)"))
     return xs[0].trace.emit(CONCAT, Concat(axis), xs)
@@ -40,7 +40,12 @@ def slice_axis(x: Value, axis: int, start: int = 0, end: int | None = None, step
 
 
 def pad(x: Value, pads: int | Borders, value: float = 0.0, mode: str = "constant") -> Value:
-    """A border around the rows and columns of an image, or whatever axes follow the channels."""
+    """x with a border around its rows and columns, or whatever axes follow the channels. Shapes: x[N,C,H,W] -> [N,C,H+top+bottom,...].
+
+    pads: a number for all borders, or one for each: top, left, bottom, right.
+    value: what the border is filled with.
+    mode: "constant", or of the image's own values "reflect" or "edge".
+    """
     axes = axes_of(x)
     ends = (pads,) * (2 * axes) if isinstance(pads, int) else pads
     return x.trace.emit(PAD, Pad((0, 0, *ends[:axes], 0, 0, *ends[axes:]), value, mode), (x,))
@@ -62,7 +67,10 @@ def transpose(x: Value, *perm: int) -> Value:
 
 
 def upsample(x: Value, scale: float = 2.0, mode: str = "bilinear") -> Value:
-    """Rows and columns, or whatever axes there are, grown by `scale`; nearest takes the pixel at or before (asymmetric, floor)."""
+    """Rows and columns, or whatever axes there are, grown by `scale`. Shapes: x[N,C,H,W] -> [N,C,scale*H,scale*W].
+
+    `mode` "bilinear" lies between neighbours; "nearest" takes the pixel at or before (asymmetric, floor).
+    """
     scales = (float(scale),) * axes_of(x)
     if mode == "nearest":
         return x.trace.emit(RESIZE, Resize(scales, mode, "asymmetric", "floor"), (x,))
@@ -70,15 +78,21 @@ def upsample(x: Value, scale: float = 2.0, mode: str = "bilinear") -> Value:
 
 
 def depth_to_space(x: Value, block: int, mode: str = "DCR") -> Value:
-    """Channels to squares of `block` by `block` pixels, the place in the square slower (DCR) or the channel (CRD)."""
+    """Channels of x to squares of `block` by `block` pixels; by `mode` the place in the square is slower ("DCR") or the channel ("CRD").
+
+    Shapes: x[N,C,H,W] -> [N,C/block^2,block*H,block*W].
+    """
     return x.trace.emit(DEPTH_TO_SPACE, DepthToSpace(block, mode), (x,))
 
 
 def pixel_shuffle(x: Value, scale: int) -> Value:
-    """Rows and columns grown by `scale` out of channels, in PyTorch's order. Shi et al. 2016."""
+    """Rows and columns of x grown by `scale` out of channels, in PyTorch's order. Shi et al. 2016."""
     return depth_to_space(x, scale, "CRD")
 
 
 def space_to_depth(x: Value, block: int) -> Value:
-    """Squares of pixels to channels, the place in the square slower."""
+    """Squares of `block` by `block` pixels to channels, the place in the square slower.
+
+    Shapes: x[N,C,H,W] -> [N,C*block^2,H/block,W/block].
+    """
     return x.trace.emit(SPACE_TO_DEPTH, SpaceToDepth(block), (x,))

@@ -140,7 +140,10 @@ class Trace:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Value:
-    """A tensor in a network under construction. Arithmetic with values, numbers and arrays of its own type works as in NumPy."""
+    """A tensor in a network under construction. Arithmetic with values, numbers and arrays of its own type works as in NumPy.
+
+    Layers make it: `node` is what computes it, in the `trace` of the network.
+    """
 
     __array_ufunc__ = None  # so that NumPy leaves `array + value` to the value
 
@@ -171,7 +174,11 @@ class Value:
         return self.node.typed.dtype if self.node.typed.is_float else "f32"
 
     def param(self, name: str, shape: tuple[int, ...], init: str) -> Value:
-        """A parameter of a layer of this value, as `Trace.param`, of its element type."""
+        """A parameter of a layer of this value, of its element type, shared with every earlier one of that `name`; random values are drawn
+        as `init` says, such as "he".
+
+        Raises: ShapeError if the earlier one has another `shape`; InvalidModel for an unknown `init`.
+        """
         return self.trace.param(name, shape, init, self.float_type)
 
     def __getitem__(self, key: Any) -> Value:

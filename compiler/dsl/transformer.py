@@ -22,7 +22,10 @@ def tokens(x: Value) -> Value:
 
 
 def class_token(x: Value, name: str = "") -> Value:
-    """A learned token before the others, which gathers from them. Shapes: x[N,T,C] -> [N,T+1,C]. Dosovitskiy et al., eq. 1."""
+    """A learned token before the others, which gathers from them. Shapes: x[N,T,C] -> [N,T+1,C]. Dosovitskiy et al., eq. 1.
+
+    `name` is the layer's, else the next of its kind.
+    """
     _, features = _sizes(x)
     layer = x.trace.layer_name("class_token", name)
     token = x.param(f"{layer}.token", (1, 1, features), "small")
@@ -30,13 +33,21 @@ def class_token(x: Value, name: str = "") -> Value:
 
 
 def position_embedding(x: Value, name: str = "") -> Value:
-    """A learned row for each place, added. Dosovitskiy et al., eq. 1."""
+    """A learned row for each place, added to x. Shapes: x[N,T,C] -> the same. Dosovitskiy et al., eq. 1.
+
+    `name` is the layer's, else the next of its kind.
+    """
     layer = x.trace.layer_name("position_embedding", name)
     return x + x.param(f"{layer}.places", (1, *_sizes(x)), "small")
 
 
 def self_attention(x: Value, heads: int, name: str = "") -> Value:
-    """Each token gathers from all by softmax(q k^T / sqrt(depth)), in `heads` that share the features. Vaswani et al., sec. 3.2.2."""
+    """Each token gathers from all by softmax(q k^T / sqrt(depth)), in `heads` that share the features. Vaswani et al., sec. 3.2.2.
+
+    Shapes: x[N,T,C] -> the same. `name` is the layer's, else the next of its kind.
+
+    Raises: ShapeError, with the user's line, for features that do not divide into so many heads.
+    """
     count, features = _sizes(x)
     if not 1 <= heads <= features or features % heads:
         raise ShapeError(naming_line(f"{features} features do not divide into {heads} heads"))

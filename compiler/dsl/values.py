@@ -10,12 +10,15 @@ __all__ = ["cast", "constant", "identity"]
 
 
 def constant(x: Value, values: Array | float, name: str = "") -> Value:
-    """Fixed numbers in the network that `x` belongs to: an array in its own element type, one number in that of `x`."""
+    """Fixed numbers in the network that `x` belongs to: an array in its own element type, one number in that of `x`.
+
+    `values` are what they are, and nobody trains them; `name` is theirs, else one is counted.
+    """
     return x.trace.constant(values, name, x.float_type)
 
 
 def identity(x: Value, name: str = "") -> Value:
-    """The same value under a name of its own."""
+    """x under a `name` of its own."""
     return x.trace.emit(IDENTITY, Identity(), (x,), x.trace.named(name) if name else "")
 
 

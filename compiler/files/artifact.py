@@ -14,6 +14,7 @@ from ...ir.errors import ArtifactError, InvalidModel
 from ...ir.graph import Graph
 from ...ir.holding import Hold, held_folder, is_being_replaced
 from ...ir.parser import parse_graph
+from ...ir.progress import progress
 from ..targets.fields import WrongField
 from ..targets.table import built_of
 from ..targets.target import Built
@@ -209,7 +210,8 @@ def _altered(path: Path, name: str) -> ArtifactError:
 
 def _sha256(file: Path) -> str:
     digest = hashlib.sha256()
-    with file.open("rb") as stream:
+    with file.open("rb") as stream, progress(f"checking {file.name}", file.stat().st_size) as advance:
         while block := stream.read(1 << 20):
             digest.update(block)
+            advance(len(block))
     return digest.hexdigest()

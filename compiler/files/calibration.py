@@ -20,7 +20,7 @@ from .inputs import random_inputs
 from .photographs import Notes, Said, photographs_in, read_photographs
 from .weights import load_arrays
 
-__all__ = ["MOST_IMAGES", "Calibration", "Inputs", "batched", "read_calibration"]
+__all__ = ["MOST_IMAGES", "Calibration", "Inputs", "batched", "calibration_of", "read_calibration"]
 
 MOST_IMAGES = 10_000
 SMALLEST_CROP = 0.5  # of the largest crop of that form
@@ -99,7 +99,7 @@ def read_calibration(
     if paths:
         fit, held_out = _photographs(graph, paths, images, seed, preparing, say)
     elif len(files) == 1:
-        fit, held_out = _rows(graph, Path(files[0]))
+        return calibration_of(graph, load_arrays(Path(files[0])), f"'{files[0]}'")
     else:
         raise UsageError("--calibration takes one .npz file; put all inputs into it, along the first axis")
     return Calibration(fit, held_out)
@@ -145,43 +145,45 @@ def _crop(picture: Array, size: tuple[int, int], draws: np.random.Generator) -> 
     return np.ascontiguousarray(part[:, :, ::-1] if draws.random() < 0.5 else part)
 
 
-def _rows(graph: Graph, path: Path) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Rows of the arrays in a file; one in HELD_OUT, spread evenly, is held out."""
-    arrays = load_arrays(path)
+def calibration_of(graph: Graph, arrays: Mapping[str, Array], source: str = "the calibration") -> Calibration:
+    """Rows of arrays, by the names of inputs or one for the only input; one in HELD_OUT, spread evenly, is held out.
+
+    Raises: InvalidInput, naming the `source`, for arrays that do not fit the network, or that hold one input only.
+    """
     if len(arrays) == len(graph.inputs) == 1:
         arrays = {graph.inputs[0].name: next(iter(arrays.values()))}
     for name, array in arrays.items():
         if not array.ndim:
-            raise InvalidInput(f"'{path}': '{name}' is a single number; give inputs along the first axis of an array")
+            raise InvalidInput(f"{source}: '{name}' is a single number; give inputs along the first axis of an array")
     rows = {name: len(array) for name, array in arrays.items()}
     if len(set(rows.values())) > 1:
-        raise InvalidInput(f"'{path}' holds {', '.join(f'{count} of {name}' for name, count in rows.items())}; give as many of each input")
+        raise InvalidInput(f"{source} holds {', '.join(f'{count} of {name}' for name, count in rows.items())}; give as many of each input")
     step = _own_batch(graph) or 1
-    arrays = _fitting(graph, arrays, path)
+    arrays = _fitting(graph, arrays, source)
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            raise InvalidInput(f"'{path}': '{name}' holds NaN or infinity")
+            raise InvalidInput(f"{source}: '{name}' holds NaN or infinity")
     count = _length(arrays)
     distinct = len({b"".join(np.ascontiguousarray(array[i]).tobytes() for array in arrays.values()) for i in range(count)})
     if distinct < 2:
-        raise InvalidInput(f"'{path}' holds {distinct} distinct input; second moments need at least 2, and 32 are a good number")
+        raise InvalidInput(f"{source} holds {distinct} distinct input; second moments need at least 2, and 32 are a good number")
     groups = np.arange(count // step)
     if len(groups) < 2:
-        raise InvalidInput(f"'{path}' holds {count} inputs, and the network takes {step} at a time; give at least {2 * step}")
+        raise InvalidInput(f"{source} holds {count} inputs, and the network takes {step} at a time; give at least {2 * step}")
     out = groups % HELD_OUT == HELD_OUT - 1 if len(groups) >= HELD_OUT else groups == groups[-1]
 
     def taken(chosen: Array) -> dict[str, Array]:
         at = (chosen[:, None] * step + np.arange(step)).ravel()
         return {name: array[at] for name, array in arrays.items()}
 
-    return taken(groups[~out]), taken(groups[out])
+    return Calibration(taken(groups[~out]), taken(groups[out]))
 
 
-def _fitting(graph: Graph, arrays: Mapping[str, Array], path: Path) -> dict[str, Array]:
-    """The arrays in the float types of the inputs. Raises: InvalidInput, naming the file, for some that the network does not take."""
+def _fitting(graph: Graph, arrays: Mapping[str, Array], source: str) -> dict[str, Array]:
+    """The arrays in the float types of the inputs. Raises: InvalidInput, naming the source, for some that the network does not take."""
     try:
         arrays = as_declared(graph, arrays)
         match_inputs(graph, {name: array[: _own_batch(graph)] for name, array in arrays.items()})
     except InvalidInput as error:
-        raise InvalidInput(f"'{path}': {error}") from error
+        raise InvalidInput(f"{source}: {error}") from error
     return arrays

@@ -33,7 +33,7 @@ def export_onnx(graph: Graph, path: str | Path, opset: int | None = None, source
 
 
 def read_onnx(path: str | Path, *, strict: bool = False, **shapes: str) -> Graph:
-    """The graph of an ONNX file, which is not trusted. `shapes` pin or free dimensions of inputs: `image="1,3,224,224"`.
+    """The graph of the ONNX file at `path`, which is not trusted. `shapes` pin or free dimensions of inputs: `image="1,3,224,224"`.
 
     Operators that convc does not have are opaque nodes in it.
 

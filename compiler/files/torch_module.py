@@ -32,8 +32,8 @@ WAY_OUT = "; give it to torch.compile(module, backend='convc'), which compiles w
 
 
 def from_torch(module: Any, example_inputs: Sequence[Any], dynamic_shapes: Any = None, *, kwargs: Mapping[str, Any] | None = None) -> Graph:
-    """The network that `module` is for inputs like `example_inputs`, given as to torch.export.export; an axis that is free in
-    `dynamic_shapes` may have a name there, as `{"x": {0: "N"}}`.
+    """The network that `module` is for inputs like `example_inputs` and, by name, `kwargs`, given as to torch.export.export; an axis that
+    is free in `dynamic_shapes` may have a name there, as `{"x": {0: "N"}}`.
 
     Parameters stay the module's memory: what changes them before the graph is compiled changes it, too.
 

@@ -27,7 +27,8 @@ LEAST = 1e-12  # of a mean square: a gradient of nothing moves nothing
 
 
 def ascent_step(graph: Graph, layer: str, unit: int, decay: float = DECAY) -> Graph:
-    """One step up: next = blurred(image + rate * (gradient / its root mean square - decay * image)), for each picture of a batch.
+    """One step up: next = blurred(image + rate * (gradient / its root mean square - decay * image)), for each picture of a batch. `graph`
+    takes one picture; `unit` is a channel of its value `layer`, from 0.
 
     Inputs: the picture, `rate` and `blur`, one number each, of which the last is the share of the blurred picture. It gives
     `unit`, the mean of the unit's map [N,1], and `<image>.next`.

@@ -118,6 +118,8 @@ WAYS = {way.name: way for way in (GRADIENT, DECONVNET, GUIDED)}
 def deconvnet(graph: Graph, layer: str, unit: int, at: UnitPlace | None = None) -> Graph:
     """A unit's activation taken back to the picture by transposed filters, rectified, unpooled by the switches of the pass forth.
 
+    `graph` takes one picture; `unit` is a channel of its value `layer`, from 0.
+
     It gives `unit`, the activation [N,1,H,W], and `<image>.deconvnet`, of the picture's shape. Without `at` (row, column) each picture's
     strongest place goes back, the first of equals, and all others are set to zero.
 
@@ -130,6 +132,8 @@ def deconvnet(graph: Graph, layer: str, unit: int, at: UnitPlace | None = None) 
 def guided_backpropagation(graph: Graph, layer: str, unit: int, at: UnitPlace | None = None) -> Graph:
     """As `deconvnet`, by gradients that pass a rectifier only where both they and what went forth are positive: `<image>.guided`.
 
+    `graph`, `layer`, `unit` and `at` are those of `deconvnet`.
+
     Source: Springenberg et al. 2015, sec. 3.4. Raises: as `deconvnet`.
     """
     return looking_back(graph, GUIDED, layer, unit, at)
@@ -137,6 +141,8 @@ def guided_backpropagation(graph: Graph, layer: str, unit: int, at: UnitPlace | 
 
 def input_gradient(graph: Graph, layer: str, unit: int, at: UnitPlace | None = None, *, times_input: bool = False) -> Graph:
     """The gradient of a unit, or of a class, by the picture, `<image>.gradient`; `times_input` multiplies it by the picture's values.
+
+    `graph`, `layer`, `unit` and `at` are those of `deconvnet`; a class is a unit of the scores.
 
     Source: Simonyan et al. 2014, sec. 3; Shrikumar et al. 2016. Raises: as `deconvnet`.
     """

@@ -20,6 +20,8 @@ __all__ = ["class_map", "grad_cam"]
 def grad_cam(graph: Graph, class_: int, layer: str = "") -> Graph:
     """Each map of a layer (default: the last before the classes) times the mean slope of the class's score along it, summed, rectified.
 
+    `graph` takes one picture; `class_` is a number from 0.
+
     It gives `score` [N,1] and `cam` [N,1,H,W], of the layer's size. The score is that before a softmax, and of a network that scores each
     place the mean of them all.
 

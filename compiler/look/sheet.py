@@ -38,13 +38,16 @@ class Framed:
     lines: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Look:
     """What was seen: a picture, the lines that say it in words, and the figures for `--json`."""
 
     picture: Image.Image
     lines: tuple[str, ...]
     figures: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return "\n".join(self.lines)
 
     @property
     def png(self) -> bytes:

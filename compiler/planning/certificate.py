@@ -69,7 +69,7 @@ class Certificate:
 
     def rows(self) -> list[tuple[str, ...]]:
         """A line for each layer, as they are shown."""
-        return [(x.name, x.split, *(f"{error:.4f}" for error in (x.predicted, x.measured, x.accumulated))) for x in self.layers]
+        return [(x.name, x.split, *map(_share, (x.predicted, x.measured, x.accumulated))) for x in self.layers]
 
     def __repr__(self) -> str:
         return "\n".join([text_table(self.rows(), HEADINGS), *lines_of(self)])
@@ -187,6 +187,10 @@ def _through(last: Node, source: str, x: Array) -> Array:
 def _values(param: Node) -> Array:
     assert param.weights is not None
     return param.weights.array()
+
+
+def _share(error: float | None) -> str:
+    return "-" if error is None else f"{error:.4f}"
 
 
 def _square(values: Array) -> float:

@@ -7,31 +7,95 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ...ir.errors import BudgetMissed, UsageError
+from ...ir.graph import Graph
+from ...ir.plot import AFTER, MARKED, Plot, panels
+from ...ir.shown import html_lines, html_table, text_table
 from ...passes.bottlenecks.forms import Split
 from .budget import Budget
+from .certificate import HEADINGS, Certificate, lines_of
 from .menu import Menu, choose, menu
 from .race import splits_slower
 from .study import Insertion, Study
 
-__all__ = ["Planned", "plan_network"]
+__all__ = ["CURVE", "Planned", "plan_network"]
 
 TURNS = 3  # bursts of each layer against its split
 TRIALS = 10  # of a plan under a bound on its error
 NEAR, AIM = 0.9, 0.97  # of that bound: what is near enough, and what is aimed at
 MOST = 8.0  # times the last bound on the prediction
 ROUNDED = 9  # digits of a share
+CURVE = 40  # plans on the line of a picture
 ROUNDS = 4  # of measuring; after the last, or where no other choice meets the budget, what is not faster is left out
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Planned:
-    """A plan in its network, and the `menu` that it was chosen from; `rejected` says which splits were not faster."""
+    """A plan in its network, and the `menu` that it was chosen from; `rejected` says which splits were not faster.
+
+    `share` is what is left of the cost that the budget is of; the `certificate` has what was measured, if anything was.
+    """
 
     inserted: Insertion
     menu: Menu
     budget: Budget
     share: float
     rejected: tuple[str, ...]
+    certificate: Certificate | None = None
+
+    @property
+    def network(self) -> Graph:
+        """The network with its splits."""
+        return self.inserted.after
+
+    @property
+    def marks(self) -> list[tuple[str, tuple[float, float]]]:
+        """Where the plan lies beside those that could be chosen, (share of the cost, relative error): as predicted and as measured."""
+        outputs = self.certificate.outputs if self.certificate is not None else ()
+        known = any(line.predicted is not None for line in outputs)
+        marks = [("plan, predicted" if known or not outputs else "plan, by weights alone", (self.share, self.inserted.plan.error))]
+        return marks + [(f"measured, {line.inputs}", (self.share, line.relative)) for line in outputs]
+
+    @property
+    def headline(self) -> str:
+        """The plan in a sentence."""
+        split, all_ = len(self.inserted.plan.splits), len(self.menu.names)
+        missed = f", over the budget by {self.missed:.2g}" if self.missed else ""
+        left = f"{self.share:.3f} of the {self.budget.cost} left"
+        return f"@{self.network.name}, {self.budget.kind} {self.budget.share:g}: {split} of {all_} layers split, {left}{missed}"
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """A line for each split, as they are shown."""
+        if self.certificate is not None:
+            return self.certificate.rows()
+        return [(name, str(split), f"{math.sqrt(self.inserted.plan.lost[name]):.4f}") for name, split in self.inserted.plan.splits.items()]
+
+    def __repr__(self) -> str:
+        return "\n".join([self.headline, text_table(self.rows(), self._headings), *self._lines])
+
+    def _repr_html_(self) -> str:
+        return html_table(self.rows(), self._headings, self.headline) + html_lines(self._lines)
+
+    @property
+    def _headings(self) -> tuple[str, ...]:
+        return HEADINGS if self.certificate is not None else HEADINGS[:3]
+
+    @property
+    def _lines(self) -> list[str]:
+        return [] if self.certificate is None else list(lines_of(self.certificate))
+
+    def plot(self) -> Plot:
+        """The Pareto curve: what is left of the cost against the error, of all plans that could be chosen, and this one on it.
+
+        Raises: BackendMissing where matplotlib is not here.
+        """
+        plot, (axes,) = panels(self.headline, (4.0,))
+        curve = self.menu.points(CURVE)
+        axes.plot([x for x, _ in curve], [y for _, y in curve], color=AFTER, label="plans that could be chosen, predicted")
+        for (name, (x, y)), marker in zip(self.marks, "o^sD", strict=False):
+            axes.plot([x], [y], marker, color=MARKED, label=name)
+        axes.set(xlabel=f"share of the {self.budget.cost} left", ylabel="relative output error", ylim=(0, None))
+        axes.legend(frameon=False)
+        return plot
 
     @property
     def missed(self) -> float:

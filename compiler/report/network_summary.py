@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...ir.graph import Graph
+from ...ir.plot import AFTER, Plot, named_places, panels
 from ...ir.shown import html_lines, html_table, text_table
 from ...ir.usual_sizes import counting_sizes
 from .layer_table import Figure, LayerTable, layer_table
@@ -50,6 +51,26 @@ class NetworkSummary:
     def _repr_html_(self) -> str:
         return html_table(self.rows(), HEADINGS, f"@{self.name}", most=None) + html_lines(self.lines)
 
+    def plot(self) -> Plot:
+        """Multiply-adds, parameters and memory of each layer, an image: mostly the first convolutions have the memory, the last layers the
+        parameters. What has no number, for a size that only has a name, has no bar.
+
+        Raises: BackendMissing where matplotlib is not here.
+        """
+        lines = self.table.lines
+        bars = {
+            "million multiply-adds": [_bar(line.macs) / 1e6 for line in lines],
+            "million parameters": [(line.weights + line.biases) / 1e6 for line in lines],
+            "MiB of its result": [_bar(line.memory_bytes) / 2**20 for line in lines],
+        }
+        plot, axes = panels(f"@{self.name}: {'; '.join(self.lines)}", [1.9] * len(bars))
+        for each, (label, heights) in zip(axes, bars.items(), strict=True):
+            each.bar(range(len(lines)), heights, color=AFTER)
+            each.set(ylabel=label, xticks=[])
+            each.margins(x=0.01)
+        named_places(axes[-1].xaxis, [line.name for line in lines])
+        return plot
+
 
 def summary(graph: Graph, every: bool = False) -> NetworkSummary:
     """A line per layer: output, memory, parameters, multiply-adds; and totals, all per image.
@@ -67,3 +88,7 @@ def _figure(figure: Figure, *, exact: bool = False) -> str:
     if not isinstance(figure, int):
         return "-" if figure is None else str(figure)
     return f"{figure:,}" if exact else count(figure)
+
+
+def _bar(figure: Figure) -> int:
+    return figure if isinstance(figure, int) else 0

@@ -86,7 +86,10 @@ Optimizer = Sgd | Adam
 
 
 def sgd(momentum: float = 0.9, weight_decay: float = 5e-4, nesterov: bool = False) -> Sgd:
-    """Raises: UsageError for a momentum outside [0, 1), a negative decay, or nesterov without momentum."""
+    """Gradient descent: v <- momentum v + g + weight_decay w, w <- w - rate v; `nesterov` takes momentum v + g instead of v.
+
+    Raises: UsageError for a momentum outside [0, 1), a negative decay, or nesterov without momentum.
+    """
     _need_share("momentum", momentum)
     _need_decay(weight_decay)
     if nesterov and not momentum:
@@ -95,7 +98,12 @@ def sgd(momentum: float = 0.9, weight_decay: float = 5e-4, nesterov: bool = Fals
 
 
 def adam(betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8, weight_decay: float = 0.0, decoupled: bool = False) -> Adam:
-    """Raises: UsageError for betas outside [0, 1), or a negative decay or epsilon."""
+    """Adam: steps by running means of gradients and of their squares, which forget by `betas`; `epsilon` is added to the root of these.
+
+    `weight_decay` is added to the gradient or, if `decoupled`, taken off the weight itself, which is AdamW.
+
+    Raises: UsageError for betas outside [0, 1), or a negative decay or epsilon.
+    """
     for beta in betas:
         _need_share("a beta", beta)
     _need_decay(weight_decay)

@@ -52,8 +52,14 @@ def training_step(
     clip_norm: float | None = None,
     label_smoothing: float = 0.0,
 ) -> Graph:
-    """One step of training as a graph. `frozen` are names of parameters, or patterns as `conv1.*`, that stay as they are; `clip_norm` is
-    the greatest length of all gradients together (Pascanu et al. 2013).
+    """One step of training as a graph: of images, labels, weights and state it makes the loss and the next weights and state.
+
+    net: the network, or what makes it.
+    loss: cross_entropy, mean_squared or binary_cross_entropy.
+    optimizer: `sgd(...)` or `adam(...)`; default: `sgd()`.
+    frozen: names of parameters, or patterns as `conv1.*`, that stay as they are.
+    clip_norm: the greatest length of all gradients together (Pascanu et al. 2013).
+    label_smoothing: the share of a label that is spread over all classes (Szegedy et al. 2016).
 
     Raises: UsageError for an unknown loss, or a pattern that no parameter has; InvalidModel for a network that the loss does not fit;
     UnsupportedOp for an op without a gradient on the way, with whether freezing what stands before it helps.

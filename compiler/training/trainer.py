@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -22,6 +22,7 @@ from ...passes.recompute import step_within
 from ..engines.engine import Run
 from ..engines.table import engines_named
 from ..files.checkpoint_names import Checkpoint, in_pytorch
+from .history import History, LearnedStep, Score
 from .initial import begun, holding
 from .optimizers import Optimizer
 from .step import NEXT, TrainingStep, evaluation_step, step_of
@@ -35,14 +36,6 @@ class Diverged(ConvcError):
     exit_code = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
-    """Loss, and the share of right answers where the loss knows one."""
-
-    loss: float
-    accuracy: float | None
-
-
 class Trainer:
     """Trains a network from drawn weights, or from those that it was given.
 
@@ -50,11 +43,16 @@ class Trainer:
         score = trainer.step(images, labels, learning_rate=0.01)
         cc.export_onnx(trainer.network(), "trained.onnx")
 
+    `net`, `loss`, `optimizer`, `frozen`, `clip_norm` and `label_smoothing` are those of `training_step`; it runs in `engine` by so many
+    `threads` (default: one a physical core). `init` is how weights are drawn that nobody gave, such as "he"; default: as each layer says.
+
     What is drawn, dropout too, hangs on `seed` and the number of the step alone: the same steps give the same bits, with any number of
     threads. Steps of `batch` images have a program of their own, which is faster and sooner compiled; those of other sizes share another,
     whose sums may round otherwise. With a share of `memory` a step keeps less between its halves and computes it again, to the same bits
     (`recomputed` says what that came to). `in_place` each step writes over the weights and state of the one
     before, which saves their memory and a copy; no bit changes, but a step that fails leaves no weights (`torn`): go on with `restore`.
+
+    `history` has the score of each step, and of what was evaluated: `history.plot()` draws them.
 
     Raises: as `training_step`; BackendMissing for an engine that is not here; UsageError for a share of memory that cannot be reached, or
     an engine that writes over nothing.
@@ -95,9 +93,13 @@ class Trainer:
         self.frozen = {name: value for name, value in start.items() if name not in self.made.weights}
         self.values: dict[str, Array] = self._own({name: start[name] for name in self.made.weights} | states)
         self.steps = 0
+        self.history = History(self.graph.name)
+
+    def __repr__(self) -> str:
+        return f"<trainer of {self.history.headline}>"
 
     def step(self, images: Array, labels: Array, learning_rate: float) -> Score:
-        """One step on a batch.
+        """One step on a batch: `images` as the network takes them, `labels` [N] or what the loss takes, at this `learning_rate`.
 
         Raises: InvalidInput for labels outside the classes, or one number a channel for a batch norm; Diverged for a loss that is no
         number, or a weight that becomes none: the weights are then those before the step, unless it computes in place; UsageError
@@ -121,10 +123,14 @@ class Trainer:
         if wrong := next((name for name, value in after.items() if not np.isfinite(value).all()), None):
             raise Diverged(f"step {self.steps + 1}: '{wrong}' is no number after it; try a smaller learning rate")
         self.values, self.steps, self.torn = after, self.steps + 1, False
+        self.history.steps.append(LearnedStep(self.steps, learning_rate, score))
         return score
 
     def evaluate(self, images: Array, labels: Array, batch: int = 256) -> Score:
-        """Loss and accuracy as in inference, means over all images. Raises: InvalidInput as `step`."""
+        """Loss and accuracy as in inference, means over all images, of which `batch` are run at once; `labels` as for `step`.
+
+        Raises: InvalidInput as `step`.
+        """
         if not len(images):
             raise InvalidInput("there is no image to evaluate on")
         weights = {node.name: self._value(node.name) for node in self._evaluation_graph.inputs if self._has(node.name)}
@@ -134,7 +140,9 @@ class Trainer:
             found.append((len(images[part]), _score(self._evaluation(self._data(images[part], labels[part]) | weights))))
         loss = sum(count * score.loss for count, score in found) / len(images)
         shares = [count * score.accuracy for count, score in found if score.accuracy is not None]
-        return Score(loss, sum(shares) / len(images) if shares else None)
+        score = Score(loss, sum(shares) / len(images) if shares else None)
+        self.history.evaluations.append((self.steps, score))
+        return score
 
     def network(self) -> Graph:
         """The network with the weights and statistics of now, as inference computes it."""
@@ -155,7 +163,7 @@ class Trainer:
         return digest.hexdigest()
 
     def restore(self, values: Mapping[str, Array], steps: int) -> None:
-        """Go on from weights and state of before.
+        """Go on from weights and state of before: `values` by name, after so many `steps`.
 
         Raises: InvalidInput for those of another network.
         """
@@ -165,6 +173,7 @@ class Trainer:
             what = f"'{wrong}' is {have.get(wrong, 'missing')} there and {types.get(wrong, 'unknown')} here"
             raise InvalidInput(f"the checkpoint is of another network, or of another optimizer: {what}")
         self.values, self.steps, self.torn = self._own({name: np.array(values[name]) for name in self.values}), steps, False
+        self.history = History(self.graph.name)
 
     @cached_property
     def _step(self) -> Run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -22,6 +23,7 @@ MODELS = """\
 `cc.models.resnet50()` is a graph; `cc.models.resnet50(classes=7)` has another head. On the command line it is the name alone:
 `convc summary resnet50`."""
 WIDTH = 100
+ARGUMENT = re.compile(r"(\w+(?:, \w+)*): (?=[^ ])")
 PLAIN = (bool, int, float, tuple, type(None))
 # What is no layer, by page: its title, a sentence, and the names in the order in which they are told.
 GROUPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -34,6 +36,12 @@ GROUPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Graphs",
         "From where a graph comes, what improves it, and what checks it.",
         ("Graph", "parse_graph", "print_graph", "read_onnx", "export_onnx", "from_torch", "optimize", "verify", "summary", "draw"),
+    ),
+    "measuring": (
+        "Planning and measuring",
+        "Bottlenecks under a budget, and where the time of a run goes. What they return shows itself, as a table in a notebook, and\n"
+        '`.plot()` draws it, with `pip install "convc[plot]"`.',
+        ("plan", "profile"),
     ),
     "compiling": ("Compiling", "Machine code for this processor, or an artifact for any.", ("compile", "compile_network", "Module")),
     "training": ("Training", "[Training](../training.md) has the whole of it.", ("training_step", "Trainer", "sgd", "adam")),
@@ -113,8 +121,10 @@ def _function(name: str, what: Callable[..., Any]) -> Iterator[str]:
 
 
 def _paragraph(text: str) -> str:
-    """What is set in is code."""
+    """What is set in is code; lines that begin with names of arguments are a list."""
     lines = text.splitlines()
+    if all(ARGUMENT.match(line) for line in lines):
+        return "\n".join(ARGUMENT.sub(lambda found: f"- `{found[1]}`: ", line) for line in map(escaped, lines))
     return fence(inspect.cleandoc(text), "python") if lines and all(line.startswith("    ") for line in lines) else escaped(text)
 
 

@@ -22,7 +22,7 @@ from convc.tests.house import rooms
 ROOT = Path(convc.__file__).parent
 SOURCES = {path.relative_to(ROOT).as_posix(): path for path in rooms.sources(ROOT)}
 FOLDERS = sorted({parent.as_posix() for name in SOURCES for parent in Path(name).parents} - {"."})
-HEAVY = {"tvm", "onnx", "onnxruntime", "networkx", "PIL", "safetensors", "scipy", "torch", "onnx_ir", "onnxscript"}
+HEAVY = {"tvm", "onnx", "onnxruntime", "networkx", "PIL", "safetensors", "scipy", "torch", "onnx_ir", "onnxscript", "matplotlib"}
 
 
 @functools.cache

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ....ir.graph import Node
+from ....ir.progress import each
 from ....ir.types import DTYPES
 from ..cpu.kernels.kernel import Kind
 from ..cpu.laid import Argument
@@ -29,7 +30,7 @@ def lower_for_gpu(plans: Mapping[str, GpuPlan]) -> Any:
     Raises: UnsupportedOp naming a node that TVM cannot express.
     """
     builder, kernels, module = tvm().relax.BlockBuilder(), dict[Any, Any](), None
-    for name, plan in plans.items():
+    for name, plan in each("writing the kernels of each batch", plans.items()):
         check_sums(plan.graph)
         module = _GpuLowering(RelaxEmitter.of(tvm(), plan.graph, on_gpu=True, builder=builder), plan, kernels).run(name)
     return module

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from ....ir.errors import UnsupportedOp, UsageError
+from ....ir.progress import progress
 from ....ir.version import installed, release
 from ..gpus.architectures import Architecture
 from ..host import reason, tvm
@@ -51,7 +52,7 @@ def refuse_unknown(arch: Architecture) -> None:
 def _compiled(code: str, path: Path, arch: Architecture, compiler: str) -> bytes:
     host = tvm()
     try:
-        with cuda_target(arch):
+        with progress(f"{compiler} compiles all kernels at once", 0), cuda_target(arch):
             return bytes(host.support.nvcc.compile_cuda(code, target_format="cubin", arch=arch.name, compiler=compiler))
     except RuntimeError as error:
         said = [line for line in str(error).splitlines() if ": error" in line] or [reason(error)]

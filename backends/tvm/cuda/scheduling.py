@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from ....ir.progress import each
 from ..host import raise_interruption, tvm, tvm_ffi
 from ..library.compile_kernels import calling_by_name, is_kernel
 from .kernels.writer import OWN
@@ -34,7 +35,7 @@ class GpuKernels:
 
         @host.transform.module_pass(opt_level=0, name="Scheduled")
         def run(module: Any, context: Any) -> Any:
-            for var, function in list(module.functions_items()):
+            for var, function in each("scheduling kernels", list(module.functions_items())):
                 if not isinstance(function, host.tirx.PrimFunc):
                     continue
                 if OWN in function.attrs:
@@ -76,8 +77,11 @@ class GpuKernels:
         host = tvm()
         build = importlib.import_module("tvm.tirx.build")
         names = {var: var.name_hint for var, function in module.functions.items() if is_kernel(function)}
-        lowered = [self.lowered.get(name) or self._lowered(name, self.written.get(name, module[name])) for name in names.values()]
-        functions = {var: function for each in lowered for var, function in each.functions_items()}
+        lowered = [
+            self.lowered.get(name) or self._lowered(name, self.written.get(name, module[name]))
+            for name in each("lowering kernels", names.values())
+        ]
+        functions = {var: function for part in lowered for var, function in part.functions_items()}
         _, finish_host, finish_device = host.tirx.get_default_tir_pipeline(self.target)
         on_host, on_device = build.split_host_device_mods(host.IRModule(functions))
         code = {target: self._printable(finish_device()(part)) for target, part in on_device.items()}

@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
 from ....ir.graph import Graph, Node
 from ...files.model import Request
-from ...look.attribution import projection
+from ...look.attribution import projection, projections
 from ...look.backward import Way
 from ...look.photograph import Photograph
 from ...look.running import ending_at, repeated, started
 from ..console import Console
+from ..options import gather
 from ..pictures import PictureOptions, picture_options
-from .options import Which, Wish, at_option, class_option, finish, layer_option, loaded, look_options, unit_option, which
+from .options import Which, Wish, at_option, class_option, finish, layer_option, loaded, look_options, units_option, which
 from .photographs import for_pictures, shots_for
 
 __all__ = ["back_command", "top_class"]
 
-WHOSE = "A unit is --layer with --unit, at its strongest place or --at another; else it is a class, before the softmax."
+WHOSE = "A unit is --layer with --unit, at its strongest place or --at another; else it is a class, before the softmax. Of several units\
+ each is drawn, in a grid."
 
 
-def _look_back(console: Console, request: Request, asked: Wish, pictures: PictureOptions, photo: Path, meant: Which, way: Way) -> None:
+@dataclass(frozen=True, slots=True)
+class Backward:
+    """What is taken back: units of a layer, or a class by number or by a name of `labels`."""
+
+    layer: str | None
+    units: tuple[int, ...]
+    at: tuple[int, ...] | None
+    class_: str | None
+    labels: Path | None
+
+    @property
+    def which(self) -> Which:
+        """Where it is one."""
+        return Which(self.layer, self.units[0] if self.units else None, self.at, self.class_)
+
+
+def _look_back(console: Console, request: Request, asked: Wish, pictures: PictureOptions, photo: Path, meant: Backward, way: Way) -> None:
     graph = for_pictures(loaded(console, request), photo)
-    shots = shots_for(console, request, graph, [photo], pictures)
+    shots = shots_for(console, request, graph, [photo], pictures, meant.labels)
     shot = shots.one(photo)
-    unit, called = which(graph, meant, shots.classes, lambda scores: top_class(graph, scores, shot, asked))
-    look = projection(graph, shot, unit, way, asked.engine(), called=called, threads=asked.threads)
+    unit, called = which(graph, meant.which, shots.classes, lambda scores: top_class(graph, scores, shot, asked))
+    if len(meant.units) > 1:
+        units = [replace(unit, channel=channel) for channel in meant.units]
+        look = projections(graph, shot, units, way, asked.engine(), threads=asked.threads)
+    else:
+        look = projection(graph, shot, unit, way, asked.engine(), called=called, threads=asked.threads)
     finish(console, asked, look, picture=photo.name)
 
 
@@ -46,9 +69,10 @@ def back_command(name: str, way: Way, about: str) -> click.Command:
     @picture_options
     @click.argument("photo", type=click.Path(path_type=Path))
     @layer_option(required=False, about="Whose unit.")
-    @unit_option(required=False)
+    @units_option
     @at_option
     @class_option
+    @gather("meant", Backward)
     @click.pass_obj
     def command(
         console: Console,
@@ -56,11 +80,8 @@ def back_command(name: str, way: Way, about: str) -> click.Command:
         asked: Wish,
         pictures: PictureOptions,
         photo: Path,
-        layer: str | None,
-        unit: int | None,
-        at: tuple[int, ...] | None,
-        class_: str | None,
+        meant: Backward,
     ) -> None:
-        _look_back(console, request, asked, pictures, photo, Which(layer, unit, at, class_), way)
+        _look_back(console, request, asked, pictures, photo, meant, way)
 
     return command

@@ -25,11 +25,18 @@ __all__ = ["command"]
 @layer_option(required=False, about="Whose maps; default: the last before the classes.")
 @click.pass_obj
 def command(
-    console: Console, request: Request, asked: Wish, pictures: PictureOptions, photo: Path, class_: str | None, layer: str | None
+    console: Console,
+    request: Request,
+    asked: Wish,
+    pictures: PictureOptions,
+    photo: Path,
+    class_: str | None,
+    labels: Path | None,
+    layer: str | None,
 ) -> None:
     """Draw where the maps of a layer of MODEL speak for a class, over PHOTO (Selvaraju et al. 2017)."""
     graph = for_pictures(loaded(console, request), photo)
-    shots = shots_for(console, request, graph, [photo], pictures)
+    shots = shots_for(console, request, graph, [photo], pictures, labels)
     shot = shots.one(photo)
     unit, called = which(graph, Which(None, None, None, class_), shots.classes, lambda scores: top_class(graph, scores, shot, asked))
     look = class_map(graph, shot, unit.channel, asked.engine(), layer=layer or "", called=called, threads=asked.threads)

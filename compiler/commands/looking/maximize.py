@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from ....ir.errors import UsageError
@@ -37,13 +39,14 @@ def command(
     layer: str | None,
     unit: int | None,
     class_: str | None,
+    labels: Path | None,
     steps: int,
     decay: float,
     seed: int,
 ) -> None:
     """Climb to the picture that a class or a unit of MODEL likes best (Simonyan et al. 2014)."""
     graph = for_pictures(loaded(console, request))
-    shots = shots_for(console, request, graph, [], pictures)
+    shots = shots_for(console, request, graph, [], pictures, labels)
     meant, called = which(graph, Which(layer, unit, None, class_), shots.classes, _unnamed)
     look = maximize(
         graph, meant, pixels_of(shots), asked.engine(), called=called, steps=steps, decay=decay, seed=seed, threads=asked.threads

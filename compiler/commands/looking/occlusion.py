@@ -32,12 +32,13 @@ def command(
     pictures: PictureOptions,
     photo: Path,
     class_: str | None,
+    labels: Path | None,
     side: int | None,
     stride: int | None,
 ) -> None:
     """Cover PHOTO square by square, and draw what that takes of a class's score in MODEL (Zeiler & Fergus 2014)."""
     graph = for_pictures(loaded(console, request), photo)
-    shots = shots_for(console, request, graph, [photo], pictures)
+    shots = shots_for(console, request, graph, [photo], pictures, labels)
     shot = shots.one(photo)
     unit, called = which(graph, Which(None, None, None, class_), shots.classes, lambda scores: top_class(graph, scores, shot, asked))
     look = occlusion(graph, shot, unit.channel, asked.engine(), called=called, side=side, stride=stride, threads=asked.threads)

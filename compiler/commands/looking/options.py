@@ -34,9 +34,11 @@ __all__ = [
     "loaded",
     "look_options",
     "unit_option",
+    "units_option",
     "which",
 ]
 
+MOST_UNITS = 64
 ENGINE = "onnx"  # TVM's compiler takes longer than the few runs of a look
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -103,7 +105,32 @@ def unit_option(*, required: bool) -> Callable[[F], F]:
     return click.option("--unit", type=int, required=required, metavar="N", help="Which channel of the layer, from 0.")
 
 
-class_option = click.option("--class", "class_", metavar="NUMBER|NAME", help="Default: the class with the highest score.")
+def units_option(command: F) -> F:
+    """One unit, or several, which are drawn beside each other. The command receives `units`, empty where none is named."""
+    told = "Which channel of the layer, from 0; several are drawn as a grid."
+    return click.option("--unit", "units", metavar="N,N", callback=_units, help=told)(command)
+
+
+def _units(context: click.Context, param: click.Parameter, text: str | None) -> tuple[int, ...]:
+    """Raises: UsageError for what are no whole numbers, one that is there twice, and more than anybody looks at."""
+    if text is None:
+        return ()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.removeprefix("-").isdecimal() and len(part) < 10 for part in parts):
+        raise UsageError(f"--unit '{legible(text)}' is no unit; give its number, or several, such as 3,5,8")
+    units = tuple(map(int, parts))
+    if (twice := next((unit for unit in units if units.count(unit) > 1), None)) is not None:
+        raise UsageError(f"--unit names {twice} twice; leave one out")
+    if len(units) > MOST_UNITS:
+        raise UsageError(f"--unit names {len(units)} units; at most {MOST_UNITS} are drawn beside each other")
+    return units
+
+
+def class_option(command: F) -> F:
+    """A class, by its number or its name. The command receives `class_` and `labels`."""
+    named = click.option("--class", "class_", metavar="NUMBER|NAME", help="Default: the class with the highest score.")
+    labels = click.option("--labels", type=click.Path(path_type=Path), help="Names of the classes, one a line.")
+    return named(labels(command))
 
 
 def at_option(command: F) -> F:

@@ -23,7 +23,7 @@ from ...look.maximize import Pixels
 from ...look.photograph import Photograph
 from ...look.units import image_of
 from ..console import Console
-from ..pictures import PictureOptions, preparing_from
+from ..pictures import PictureOptions, labels_in, preparing_from
 
 __all__ = ["DRAWN", "PhotographReader", "Shots", "for_pictures", "photographs_in", "pixels_of", "shots_for"]
 
@@ -87,14 +87,17 @@ class Shots:
         return Photograph(path.name, values, np.rint(shown[0].transpose(1, 2, 0) * 255).astype(np.uint8))
 
 
-def shots_for(console: Console, request: Request, graph: Graph, files: Sequence[Path], pictures: PictureOptions) -> Shots:
-    """By the options, else the weights. A photograph is scaled to the input, and its middle cut out.
+def shots_for(
+    console: Console, request: Request, graph: Graph, files: Sequence[Path], pictures: PictureOptions, labels: Path | None = None
+) -> Shots:
+    """By the options, else the weights. A photograph is scaled to the input, and its middle cut out; `labels` are names of the classes.
 
-    Raises: as `preparing_from`.
+    Raises: as `preparing_from` and `labels_in`.
     """
     found = preparing_from(console, request, graph, map(str, files), pictures)
     said = entering_of(request.weights, graph)
-    return Shots(graph, Preparing(found.scaled or 1.0, found.entering), said.classes if said is not None else ())
+    classes = labels_in(labels, graph) if labels is not None else said.classes if said is not None else ()
+    return Shots(graph, Preparing(found.scaled or 1.0, found.entering), classes)
 
 
 def photographs_in(folder: Path) -> tuple[Path, ...]:

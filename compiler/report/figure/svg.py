@@ -46,7 +46,7 @@ class Drawing:
 
 
 def draw(graph: Graph) -> Drawing:
-    """Blocks by scope from top to bottom, sizes between them, what is repeated once with a count.
+    """The figure of `graph`: blocks by scope from top to bottom, sizes between them, what is repeated once with a count.
 
     Raises: InvalidModel for a network without a type, or of more blocks than a figure holds.
     """

@@ -92,6 +92,7 @@ class TestInspect:
         assert [line.partition(":")[0] for line in lines if not line.startswith(" ")] == [
             "fuse-conv-bn",
             "1 of 20 passes changed it; -v shows the others too",
+            "declined, for reasons that -v gives",
             "in all",
         ]
         assert "    at %bn1, %conv2_1.bn1, %conv2_1.bn2, %conv2_2.bn1 and 16 more" in lines

@@ -2,6 +2,7 @@
 
 const MARGIN = 0.5; // of the window, drawn beyond each of its sides
 const SMALL = 0.35; // scale below which texts would be dots
+const READABLE = 0.62; // scale below which one would come closer to read them
 const LEAST = 0.02; // scale that no drawing is smaller at
 const line = d3.line().curve(d3.curveMonotoneY);
 
@@ -141,7 +142,7 @@ class Canvas {
     const { width, height } = this.drawing.top;
     const [w, h] = this.size;
     const [all, across] = this.scales();
-    const scale = legible && all < SMALL ? Math.max(all, Math.min(across, 0.7)) : all;
+    const scale = legible && all < READABLE ? Math.max(all, Math.min(across, 0.85)) : all;
     const y = Math.max(this.top, this.top + (h - this.top - 24 - height * scale) / 2);
     this.floor();
     this.go(d3.zoomIdentity.translate((w - width * scale) / 2, y).scale(scale), moment);

@@ -89,6 +89,27 @@ def test_a_class_is_named_as_weights_name_it(place):
     refused(look(place, "gradcam", *words, "--class", "dig", "-q", "--json"), 2, "there is no class 'dig'", "did you mean dog?")
 
 
+def test_a_class_is_named_as_a_file_of_labels_names_it(place):
+    (place / "labels.txt").write_text("owl\ncat\ndog\nox\nelk\n")
+    words = ("photos/photo0.png", "--labels", "labels.txt", "--class")
+    assert figures(look(place, "gradcam", *words, "dog", "--json"))["class"] == 2
+    assert "class 2 (dog)" in look(place, "gradient", *words, "dog", "-o", "labelled.png").out
+    assert "class 4 (elk)" in look(place, "maximize", *words[1:], "elk", "--steps", "1", "-o", "labelled.png").out
+    refused(look(place, "occlusion", *words, "dig", "--json"), 2, "there is no class 'dig'", "did you mean dog?")
+    (place / "labels.txt").write_text("owl\ncat\n")
+    refused(look(place, "occlusion", *words, "owl", "--json"), 3, "'labels.txt' has 2 lines", "softmax1 f32[N,5]")
+
+
+def test_several_units_make_a_grid_that_says_of_each_what_it_says_alone(place):
+    words = ("photos/photo0.png", "--layer", "relu2", "--unit")
+    for way in ("deconvnet", "gradient"):
+        found = figures(look(place, way, *words, "3,0", "-o", "grid.png", "--json"))
+        for unit, mine in zip((3, 0), found["units"], strict=True):
+            alone = figures(look(place, way, *words, str(unit), "--json"))
+            assert {key: alone[key] for key in mine} == mine
+        assert pixels_of(place / "grid.png").shape[1] > 2 * 160
+
+
 def test_what_the_unit_sees_holds_what_excites_it(place):
     """The receptive field of the strongest unit meets the only thing that there is to see."""
     found = figures(look(place, "unit", "photos/photo1.png", *UNIT, "--json"))["best"][0]
@@ -176,6 +197,26 @@ def test_masks_of_another_size_are_refused_and_nothing_is_written(place, tmp_pat
         ),
         (("look", "gradient", "net.py:small", "photos/photo0.png", "--layer", "relu1", "-o", "x.png"), 2, "give --layer NAME and --unit N"),
         (("look", "gradient", "net.py:small", "photos/photo0.png", *UNIT, "--class", "1", "-o", "x.png"), 2, "leave one out"),
+        (
+            ("look", "deconvnet", "net.py:small", "photos/photo0.png", "--layer", "relu2", "--unit", "1,9", "-o", "x.png"),
+            2,
+            "has no unit 9; its 8 units are 0 to 7",
+        ),
+        (
+            ("look", "guided", "net.py:small", "photos/photo0.png", "--layer", "relu2", "--unit", "1,two", "-o", "x.png"),
+            2,
+            "--unit '1,two' is no unit",
+        ),
+        (
+            ("look", "guided", "net.py:small", "photos/photo0.png", "--layer", "relu2", "--unit", "0,1,0", "-o", "x.png"),
+            2,
+            "--unit names 0 twice",
+        ),
+        (
+            ("look", "gradcam", "net.py:small", "photos/photo0.png", "--labels", "gone.txt", "-o", "x.png"),
+            2,
+            "there is no file 'gone.txt'",
+        ),
         (
             ("look", "occlusion", "net.py:small", "photos/photo0.png", "--side", "25", "-o", "x.png"),
             2,
