@@ -178,17 +178,22 @@ def _direct(around: Surroundings, node: Node, norm: _Norm | None = None) -> Work
     c_in, (c_out, *_), groups = extents(x)[0], w.typed.concrete(), node.op.groups
     covers, steps, others = followers(around, node)
     # a block of its own few channels, read as the image lies
-    is_first = groups == 1 and c_in < LANES // 2 and norm is None and x.typed.dtype != HALF
+    is_first = groups == 1 and c_in < LANES // 2 and norm is None and x.typed.dtype != HALF and x not in around.in_blocks
     lanes, blocks_in = (c_in, 1) if is_first else (LANES, blocks(c_in))
     whole, before = whole_groups(groups, c_in, c_out), norm.steps if norm else None
-    last = c_in - (blocks_in - 1) * LANES if whole == 1 and not is_first else LANES
-    ending = c_out - (blocks(c_out) - 1) * LANES if whole == 1 else LANES
+    last = _last_lanes(c_in, whole) if not is_first else LANES
+    ending = _last_lanes(c_out, whole)
     sizes = (batch_of(x), blocks_in, lanes, _window(node), blocks(c_out), whole)
     size = Direct(*sizes, steps, before, None, around.processor, last, ending)
     arguments = (packed(f"{node.name}.packed", direct_filters(size, groups), w), bias_of(node, c_out, bias))
     if norm is not None:
         covers, x, arguments = (*norm.covers, *covers), norm.covers[0].inputs[0], (*norm.arguments, *arguments)
     return Work(covers, direct_kernel(size, around.tuned), (x,), arguments, others, frozenset([x]) if is_first else frozenset())
+
+
+def _last_lanes(channels: int, groups: int) -> int:
+    """Of the last block those that are channels, where there is one group."""
+    return channels - (blocks(channels) - 1) * LANES if groups == 1 else LANES
 
 
 def conv_transpose(around: Surroundings, node: Node) -> Work | None:
@@ -208,7 +213,8 @@ def conv_transpose(around: Surroundings, node: Node) -> Work | None:
         filters = depthwise_phase_filters(size, c_in)
     else:
         whole = whole_groups(groups, c_in, c_out)
-        kernel = transposed.of(size, batch_of(x), blocks(c_in), blocks(c_out), whole, steps, around.processor)
+        ends = _last_lanes(c_in, whole), _last_lanes(c_out, whole)
+        kernel = transposed.of(size, batch_of(x), blocks(c_in), blocks(c_out), whole, steps, around.processor, *ends)
         filters = phase_filters(size, (c_in, c_out), groups, whole)
     return Work(covers, kernel, (x,), (packed(f"{node.name}.packed", filters, w), bias_of(node, c_out, bias)), others)
 

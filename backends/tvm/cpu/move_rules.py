@@ -1,20 +1,20 @@
-"""The rules for moves of plain values: transposes, slices and joins, from wherever what they move lies."""
+"""The rules for moves of plain values: transposes, slices and joins, from wherever what they move lies; and of pixels, one from another."""
 
 from __future__ import annotations
 
 from ....ir.dims import Expr
 from ....ir.graph import Node
 from ....ir.ops.group import LAYER_NORM
-from ....ir.ops.shape import CONCAT, TRANSPOSE
+from ....ir.ops.shape import CONCAT, PAD, RESHAPE, TRANSPOSE
 from .convolution_rules import bias_of
-from .kernels import channels_last, strides
+from .kernels import channels_last, moves, strides
 from .kernels import layer_norm as norms
 from .kernels.layout import constants
 from .plain import shown
 from .reading import Pattern, contiguous, pattern_of
 from .work import Surroundings, Work, batch_of, extents, is_blocked, only_reader, packed
 
-__all__ = ["move"]
+__all__ = ["move", "set_apart"]
 
 
 def move(around: Surroundings, node: Node) -> Work | None:
@@ -93,3 +93,36 @@ def _part(pattern: Pattern, node: Node, start: int, axis: int) -> strides.Part |
     if not isinstance(offset, int) or not len(extents) == len(read) == len(to) == node.typed.rank - first:
         return None
     return strides.Part(tuple(extents), tuple(read), tuple(to), offset, start * to[axis - first])
+
+
+def set_apart(around: Surroundings, node: Node) -> Work | None:
+    """Zeros between the pixels of a value in blocks, as the way back through a slice by steps has them: columns, then rows, or either."""
+    (x,), covers, steps = node.inputs, list[Node](), [1, 1]
+    if x not in around.in_blocks or x.typed.rank != 4 or x.typed.dtype != "f32" or not is_blocked(x):
+        return None
+    for axis in (3, 2):
+        found = _apart(around, covers[-1] if covers else x, node if not covers else only_reader(around.graph, covers[-1]), axis)
+        if found is not None:
+            covers += found
+            steps[axis - 2] = _extent(found[1], axis + 1)
+    if not covers:
+        return None
+    return Work(tuple(covers), moves.pixels_apart.of(batch_of(x), *extents(x), (steps[0], steps[1])), (x,))
+
+
+def _apart(around: Surroundings, x: Node, split: Node | None, axis: int) -> list[Node] | None:
+    """Of an axis: an axis more of 1, zeros behind that, and both joined. Nothing else reads what lies in between."""
+    pad = only_reader(around.graph, split) if split is not None and split.kind is RESHAPE else None
+    joined = only_reader(around.graph, pad) if pad is not None and pad.kind is PAD else None
+    if split is None or pad is None or joined is None or joined.kind is not RESHAPE:
+        return None
+    shape, op, count = x.typed.shape, PAD.of(pad), _extent(pad, axis + 1)
+    is_split = split.typed.shape == (*shape[: axis + 1], 1, *shape[axis + 1 :])
+    is_behind = op.pads == tuple((count - 1) * (place == 5 + axis + 1) for place in range(10)) and op.mode == "constant" and not op.value
+    is_joined = joined.typed.shape == (*shape[:axis], _extent(x, axis) * count, *shape[axis + 1 :])
+    return [split, pad, joined] if is_split and is_behind and is_joined else None
+
+
+def _extent(node: Node, axis: int) -> int:
+    extent = node.typed.shape[axis] if axis < node.typed.rank else 0
+    return extent if isinstance(extent, int) else 0

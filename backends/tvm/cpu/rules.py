@@ -16,7 +16,7 @@ from ....ir.ops.compare import WHERE
 from ....ir.ops.conv import CONV1D, CONV2D, CONV3D
 from ....ir.ops.conv_transpose import CONV_TRANSPOSE1D, CONV_TRANSPOSE2D
 from ....ir.ops.conv_weight_gradient import CONV2D_WEIGHT_GRADIENT
-from ....ir.ops.elementwise import DIV
+from ....ir.ops.elementwise import DIV, POW
 from ....ir.ops.group import LAYER_NORM
 from ....ir.ops.linear import DENSE, MATMUL
 from ....ir.ops.max_pool_gradient import MAX_POOL_GRADIENT
@@ -26,10 +26,11 @@ from ....ir.ops.rearrange import EXPAND
 from ....ir.ops.reduce import REDUCE_MEAN, REDUCE_SUM
 from ....ir.ops.resize import RESIZE
 from ....ir.ops.select import GATHER
-from ....ir.ops.shape import CONCAT, FLATTEN, SLICE, TRANSPOSE
+from ....ir.ops.shape import CONCAT, FLATTEN, PAD, RESHAPE, SLICE, TRANSPOSE
 from ....ir.ops.unary import EXP, NEG, SQRT
 from ....ir.types import DTYPES
 from .batch_norm_rules import norm_gradient, sums_of_channels
+from .channel_rules import padded_channels
 from .convolution_rules import batch_norm, bias_of, conv, conv_of_volume, conv_transpose
 from .gradient_rules import conv_weight_gradient, gated, pool_gradient
 from .kernels import dense, moves, norms, pointwise, pools
@@ -40,9 +41,9 @@ from .kernels.layout import LANES, blocks, constants, one_for_all
 from .kernels.trees import FORMULAS
 from .kernels.windows import Window
 from .laid import Argument
-from .move_rules import move
+from .move_rules import move, set_apart
 from .token_rules import layer_norm, plain_elements, product, rows_of_dense
-from .tree_rules import elements_together, sums_of_images, sums_of_rows
+from .tree_rules import elements_together, sums_of_images, sums_of_rows, windows_together
 from .work import (
     HALF,
     ROUNDED,
@@ -177,6 +178,10 @@ def chosen(around: Surroundings, node: Node) -> Work | None:
     return gated(around, node) or elements_together(around, node)
 
 
+def spread(around: Surroundings, node: Node) -> Work | None:
+    return windows_together(around, node) or conv_transpose(around, node)
+
+
 def sums(around: Surroundings, node: Node) -> Work | None:
     return sums_of_channels(around, node) or sums_of_images(around, node) or sums_of_rows(around, node)
 
@@ -284,13 +289,15 @@ MAKERS: dict[OpDef[Any], Callable[[Surroundings, Node], Work | None]] = {
     CONV2D: conv,
     CONV3D: conv_of_volume,
     CONV_TRANSPOSE1D: conv_transpose,
-    CONV_TRANSPOSE2D: conv_transpose,
+    CONV_TRANSPOSE2D: spread,
     MAX_POOL: pool,
     AVG_POOL: pool,
     GLOBAL_AVG_POOL: pool,
     GLOBAL_MAX_POOL: pool,
     CONCAT: concat,
     SLICE: cut,
+    PAD: padded_channels,
+    RESHAPE: set_apart,
     GATHER: gathered,
     BATCH_NORM: batch_norm,
     LOCAL_RESPONSE_NORM: local_response_norm,
@@ -306,7 +313,7 @@ MAKERS: dict[OpDef[Any], Callable[[Surroundings, Node], Work | None]] = {
     REDUCE_MEAN: sums,
     REDUCE_SUM: sums,
     WHERE: chosen,
-    **dict.fromkeys((DIV, EXP, EXPAND, NEG, SQRT), elements_together),
+    **dict.fromkeys((DIV, EXP, EXPAND, NEG, POW, SQRT), elements_together),
     **dict.fromkeys(STEPS, elementwise),
 }
 

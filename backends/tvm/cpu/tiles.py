@@ -9,7 +9,7 @@ from ....ir.ops.conv import CONV2D
 from ....ir.ops.conv_transpose import CONV_TRANSPOSE2D
 from ....ir.ops.conv_weight_gradient import CONV2D_WEIGHT_GRADIENT
 from ..processor import Processor
-from .kernels.direct.size import CACHE
+from .kernels.direct.size import CACHE, HALF
 from .kernels.layout import LANES
 from .kernels.strassen.quarters import QUARTERED
 from .kernels.winograd.arrangement import packed_shape
@@ -89,7 +89,8 @@ def _fast_tile(node: Node, possible: tuple[int, ...], processor: Processor) -> i
     if form.dilations != (1, 1):
         return _tile_of_phases(rows // down, cols // along, r, possible)
     if node.inputs[1].weights is None:
-        return _tile_of_computed(batch_of(node) or SOME_IMAGES, rows, cols, r, possible, processor)
+        halves = 2 if c_out <= HALF and processor.halves else 1
+        return _tile_of_computed(batch_of(node) or SOME_IMAGES, rows, cols, r, possible, processor, halves)
     if form.groups > 1:
         return _tile_of_groups(rows, cols, r, possible, processor.macs_per_byte if batch_of(node) == 1 else 0)
     is_dear = (batch_of(node) or 1) == 1 and 4 * math.prod(packed_shape(6, c_in, c_out)) > processor.winograd_4_weights
@@ -120,12 +121,15 @@ def _tile_of_groups(rows: int, cols: int, r: int, possible: tuple[int, ...], mac
     return m if min(rows, cols) >= LEAST_PHASE and costs[m] < r * r * (rows * cols + 4 * macs_per_byte) else 0
 
 
-def _tile_of_computed(images: int, rows: int, cols: int, r: int, possible: tuple[int, ...], processor: Processor) -> int:
-    """By multiply-adds of a pair of channels, and what could be done while its transformed weights are written and read."""
+def _tile_of_computed(images: int, rows: int, cols: int, r: int, possible: tuple[int, ...], processor: Processor, halves: int = 1) -> int:
+    """By multiply-adds of a pair of channels, and what could be done while its transformed weights are written and read.
+
+    The direct kernel does no more than one of so many `halves` of a vector.
+    """
     each = TRANSFORMED_BYTES * processor.macs_per_byte
     costs = {m: (m + r - 1) ** 2 * (DEARER * images * -(-rows // m) * -(-cols // m) + each) for m in possible}
     m = min(costs, key=costs.__getitem__)
-    return m if costs[m] < r * r * images * rows * cols else 0
+    return m if costs[m] * halves < r * r * images * rows * cols else 0
 
 
 def _cost(products: int, weights: int, processor: Processor) -> float:

@@ -1,6 +1,7 @@
 """The rules for element-wise ops that are computed together, and sums of what they leave.
 
-From a node on, all is taken along up to the furthest value through which whatever reads it must come, as long as that fits.
+From a node on, all is taken along up to the furthest value through which whatever reads it must come, as long as that fits. What only
+repeats elements, for an image or for each window of one, is read where it is.
 """
 
 from __future__ import annotations
@@ -12,18 +13,20 @@ from typing import Any
 
 from ....ir.dims import Expr
 from ....ir.graph import Node
-from ....ir.ops.elementwise import DIV
+from ....ir.ops.conv_transpose import CONV_TRANSPOSE2D
+from ....ir.ops.elementwise import DIV, POW
 from ....ir.ops.rearrange import EXPAND
 from ....ir.ops.reduce import REDUCE_MEAN, REDUCE_SUM
 from ....ir.ops.unary import SQRT
 from .kernels.epilogue import STEPS
-from .kernels.layout import constants
+from .kernels.formulas import has_roots
+from .kernels.layout import LANES, constants
 from .kernels.trees import CONDITIONS, FORMULAS, Leaf, Line, Tree, blocked_tree, column_sums, image_sums, plain_tree, row_sums
 from .laid import Argument
 from .plain import shown
 from .work import Surroundings, Work, batch_of, can_pack, extents, is_blocked, packed
 
-__all__ = ["elements_together", "sums_of_images", "sums_of_rows"]
+__all__ = ["elements_together", "sums_of_images", "sums_of_rows", "windows_together"]
 
 MOST_LINES, MOST_LEAVES = 24, 8
 
@@ -38,7 +41,7 @@ class _Together:
 
     @property
     def lines(self) -> list[Node]:
-        return [node for node in self.inside if node.kind is not EXPAND]
+        return [node for node in self.inside if not _repeats(node)]
 
 
 def elements_together(around: Surroundings, node: Node) -> Work | None:
@@ -51,6 +54,11 @@ def elements_together(around: Surroundings, node: Node) -> Work | None:
         if work is not None:
             return work
     return None
+
+
+def windows_together(around: Surroundings, node: Node) -> Work | None:
+    """What follows the way back through averages of windows that lie side by side: each is read once for all of its elements."""
+    return elements_together(around, node) if _repeats(node) else None
 
 
 def sums_of_rows(around: Surroundings, node: Node) -> Work | None:
@@ -87,7 +95,9 @@ def sums_of_images(around: Surroundings, node: Node) -> Work | None:
     found = _summed(around, x)
     alone = {x: "full"} if x in around.in_blocks else None
     places = _places_in_blocks(around, x, found) if found.lines else alone
-    if places is None or not any(leaf in around.in_blocks for leaf in found.leaves) or node.typed.dtype != "f32":
+    if places is None or "window" in places.values() or node.typed.dtype != "f32":
+        return None
+    if not any(leaf in around.in_blocks for leaf in found.leaves):
         return None
     given, arguments, full, tree = _read_in_blocks(node, found, places, extents(node)[0])
     kernel = image_sums.of(batch_of(x), *extents(x), tree, is_mean=node.kind is REDUCE_MEAN)
@@ -140,7 +150,32 @@ def _fits(around: Surroundings, node: Node, root: Node, again: frozenset[Node] =
     """Whether a node may be computed with a root; those that are computed `again` have work already."""
     if (node in around.covered and node not in again) or node.typed.shape != root.typed.shape:
         return False
-    return node.kind is EXPAND or (node.kind in FORMULAS and node.typed.dtype in ("f32", "bool") and _reads_floats(node))
+    if node.kind is POW and not has_roots(_exponent(node) or 0.0):
+        return False
+    return _repeats(node) or (node.kind in FORMULAS and node.typed.dtype in ("f32", "bool") and _reads_floats(node))
+
+
+def _exponent(node: Node) -> float | None:
+    """Of a power whose every element has the same, if that is known without a look at weights."""
+    recipe = node.inputs[1].weights.recipe if node.kind is POW and node.inputs[1].weights is not None else None
+    return recipe.value if recipe is not None and recipe.init == "full" else None
+
+
+def _repeats(node: Node) -> bool:
+    """Whether it only lays elements side by side again, for a longer axis or for windows, of ones, that neither overlap nor leave gaps."""
+    if node.kind is not CONV_TRANSPOSE2D:
+        return node.kind is EXPAND
+    (x, w, *bias), op = node.inputs, node.op
+    recipe = w.weights.recipe if w.weights is not None else None
+    is_one = recipe is not None and (recipe.init == "ones" or (recipe.init == "full" and recipe.value == 1))
+    is_side_by_side = op.strides == w.typed.shape[2:] and op.dilations == (1, 1) and not any((*op.pads, *op.output_padding))
+    is_own = w.typed.shape[:2] == (op.groups, 1) == (x.typed.shape[1], 1)
+    return node.typed.dtype == "f32" and is_one and is_side_by_side and is_own and not bias
+
+
+def _read(node: Node) -> tuple[Node, ...]:
+    """The operands whose elements are read."""
+    return node.inputs[:1] if _repeats(node) or node.kind is POW else node.inputs
 
 
 def _reads_floats(node: Node) -> bool:
@@ -162,9 +197,9 @@ def _group(around: Surroundings, root: Node, again: frozenset[Node] = frozenset(
         if is_alone:
             own.add(node)
         inside.append(node)
-        waiting += [operand for operand in dict.fromkeys(node.inputs) if operand not in waiting and operand.inputs]
+        waiting += [operand for operand in dict.fromkeys(_read(node)) if operand not in waiting and operand.inputs]
     inside.reverse()
-    leaves = dict.fromkeys(operand for node in inside for operand in node.inputs if operand not in inside)
+    leaves = dict.fromkeys(operand for node in inside for operand in _read(node) if operand not in inside)
     return _Together(tuple(inside), tuple(node for node in inside if node in own), tuple(leaves))
 
 
@@ -177,11 +212,12 @@ def _tree(found: _Together, leaves: tuple[Node, ...], places: dict[Node, Any]) -
     numbers = {leaf: i for i, leaf in enumerate(leaves)}
     lines = list[Line]()
     for node in found.inside:
-        if node.kind is EXPAND:
+        if _repeats(node):
             numbers[node] = numbers[node.inputs[0]]
             continue
         numbers[node] = len(leaves) + len(lines)
-        lines.append(Line(node.kind, node.op, tuple(numbers[operand] for operand in node.inputs)))
+        op = _exponent(node) if node.kind is POW else node.op
+        lines.append(Line(node.kind, op, tuple(numbers[operand] for operand in _read(node))))
     return Tree(tuple(Leaf(places[leaf], shown_as(leaf)) for leaf in leaves), tuple(lines))
 
 
@@ -250,6 +286,8 @@ def _places_in_blocks(around: Surroundings, root: Node, found: _Together) -> dic
         return None
     if any(node.kind is SQRT or (node.kind is DIV and places.get(node.inputs[1]) != "one") for node in found.lines):
         return None
+    if extents(root)[0] % LANES and any(node.kind is POW for node in found.lines):
+        return None
     return places
 
 
@@ -264,7 +302,9 @@ def _place_in_blocks(around: Surroundings, root: Node, leaf: Node) -> str | None
     is_image = own == (*shape[:2], 1, 1) and leaf.weights is None
     if own in ((channels, 1, 1), (1, channels, 1, 1)) and can_pack(leaf) and not (is_image and leaf in around.in_blocks):
         return "channel"
-    return "image" if is_image else None
+    if is_image:
+        return "image"
+    return "window" if own[:2] == shape[:2] and is_blocked(leaf) and leaf.weights is None else None
 
 
 def _read_in_blocks(

@@ -6,14 +6,16 @@ infinities and a NaN what their op's meaning does.
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 from .....ir.ops.activation_variants import TANH_GELU
 from .writer import Vectors
 
-__all__ = ["elu", "erf", "gelu", "mish", "softplus", "tanh"]
+__all__ = ["elu", "erf", "gelu", "has_roots", "mish", "power", "softplus", "tanh"]
 
 Vector = Any  # of LANES floats
 
@@ -24,6 +26,7 @@ TANH_ABOVE = (1.0, 0.136799142, 0.00386832748, 2.80074546e-05, 3.05850136e-08, -
 TANH_BELOW = (1.0, 0.47013247, 0.0272458382, 0.000393863069, 1.28736622e-06)
 ERF_ABOVE = (1.12837923, 0.192878842, 0.055749584, 0.00422649691, 0.000411279238, 6.79140885e-06)
 ERF_BELOW = (1.0, 0.504267871, 0.117495418, 0.0162951592, 0.00142121012, 7.2564224e-05, 2.60488008e-07)
+STEEPEST = 3.0  # power that roots make: what they overflow at on the way is far enough from what the result would be
 LOG_TERMS = 8  # of the series of log((1 + s) / (1 - s)), where s is at most 1/3: the next one is below 1e-9 of the sum
 
 
@@ -33,6 +36,25 @@ def tanh(vectors: Vectors, v: Vector) -> Vector:
 
 def erf(vectors: Vectors, v: Vector) -> Vector:
     return _odd(vectors, v, ERF_LIMIT, ERF_ABOVE, ERF_BELOW)
+
+
+def has_roots(exponent: float) -> bool:
+    """Whether `power` knows it: one of quarters, such as a local response norm's and its gradient's."""
+    return (exponent * 4).is_integer() and 0 < abs(exponent) < STEEPEST
+
+
+def power(vectors: Vectors, v: Vector, exponent: float) -> Vector:
+    """Products of v, its root and the root of that. Unless the power is whole, a sign of 0 or of infinity is none, as it is for C's."""
+    const = vectors.const
+    whole, quarters = divmod(round(abs(exponent) * 4), 4)
+    v = vectors.settle(v)
+    if quarters:
+        v = vectors.Select(vectors.tirx.EQ(v, const(0.0)), const(0.0), v)  # of -0, too
+        v = vectors.Select(vectors.tirx.EQ(v, const(-math.inf)), const(math.inf), v)
+    root = vectors.settle(vectors.tirx.sqrt(v)) if quarters else v
+    factors = [v] * whole + [root] * (quarters // 2) + ([vectors.tirx.sqrt(root)] if quarters % 2 else [])
+    total = vectors.settle(functools.reduce(operator.mul, factors))
+    return const(1.0) / total if exponent < 0 else total
 
 
 def elu(vectors: Vectors, v: Vector, alpha: float, gamma: float = 1.0) -> Vector:

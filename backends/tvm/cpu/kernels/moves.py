@@ -11,11 +11,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .....ir.ops.window import Pair
 from .kernel import kind
 from .layout import LANES, Batch, blocks
 from .writer import Operand, Writer, blocked, prim_func
 
-__all__ = ["concat", "pack", "pick", "slice_blocks", "transposed", "turn_out", "unpack"]
+__all__ = ["concat", "pack", "pad_channels", "pick", "pixels_apart", "slice_blocks", "transposed", "turn_out", "unpack"]
 
 LanePlace = tuple[int, int, int]  # of a channel: operand, block, lane
 
@@ -146,6 +147,45 @@ def slice_blocks(batch: Batch, channels: int, rows: int, cols: int, start: int, 
             _by_fill(writer, stop - start, c, move)
 
     return prim_func([blocked("A", batch, channels, rows, cols), blocked("D", batch, stop - start, rows, cols)], body)
+
+
+@kind("pad channels")
+def pad_channels(batch: Batch, channels: int, rows: int, cols: int, before: int, made: int) -> Any:
+    """(A, D): the channels of A from `before`, a whole number of blocks, on, and zeros for the others of those that are `made`."""
+    assert before % LANES == 0, f"channels from {before} on do not start a block"
+    first, last = before // LANES, before // LANES + blocks(channels)
+
+    def body(writer: Writer, a: Any, d: Any) -> None:
+        with writer.each(batch, blocks(made), rows, work=2 * blocks(made) * rows * cols * LANES) as (i, c, y):
+
+            def copy(used: int) -> None:
+                with writer.loop(cols) as x:
+                    lanes = [lane if lane < used else LANES for lane in range(LANES)]
+                    writer.store(d, writer.blend([writer.load(a, i, c - first, y, x), writer.spread(0.0)], lanes), i, c, y, x)
+
+            def clear() -> None:
+                with writer.loop(cols) as x:
+                    writer.store(d, writer.spread(0.0), i, c, y, x)
+
+            inside = writer.tirx.And(c >= first, c < last)
+            writer.branch(inside, lambda: _by_fill(writer, channels, c - first, copy), clear)
+
+    return prim_func([blocked("A", batch, channels, rows, cols), blocked("D", batch, made, rows, cols)], body)
+
+
+@kind("pixels apart")
+def pixels_apart(batch: Batch, channels: int, rows: int, cols: int, steps: Pair) -> Any:
+    """(A, D): each pixel is the first of a cell of so many rows and columns, and all others are 0."""
+    made = math.prod((blocks(channels), rows, cols, LANES, *steps))
+
+    def body(writer: Writer, a: Any, d: Any) -> None:
+        with writer.each(batch, blocks(channels), rows, work=made) as (i, c, y), writer.loop(cols) as x:
+            for row, col in itertools.product(*map(range, steps)):
+                value = writer.spread(0.0) if row or col else writer.load(a, i, c, y, x)
+                writer.store(d, value, i, c, y * steps[0] + row, x * steps[1] + col)
+
+    results = blocked("D", batch, channels, rows * steps[0], cols * steps[1])
+    return prim_func([blocked("A", batch, channels, rows, cols), results], body)
 
 
 @kind("concat")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from .kernel import kind
 from .layout import LANES, Batch, blocks
 from .writer import Writer, blocked, prim_func
 
-__all__ = ["gain_and_shift", "local_response_norm"]
+__all__ = ["gain_and_shift", "local_response_norm", "neighbouring_channels"]
 
 
 def gain_and_shift(op: BatchNorm, scale: Array, shift: Array, mean: Array, var: Array) -> tuple[Array, Array]:
@@ -29,12 +30,7 @@ def local_response_norm(op: LocalResponseNorm, batch: Batch, channels: int, rows
 
     def body(writer: Writer, a: Any, d: Any) -> None:
         with writer.each(batch, count, rows, work=5 * count * rows * cols * LANES) as (i, c, y), writer.loop(cols) as x:
-            first, last = shifts[0] // LANES, (shifts[-1] + LANES - 1) // LANES
-            squares = {near: _squares(writer, a, (i, c, y, x), near, channels) for near in range(first, last + 1)}
-            total: Any = writer.spread(0.0)
-            for shift in shifts:
-                near, lane = divmod(shift, LANES)
-                total = total + (writer.blend([squares[near], squares[near + 1]], range(lane, lane + LANES)) if lane else squares[near])
+            total = _sum_of_near(writer, a, (i, c, y, x), shifts, channels, lambda value: value * value)
             base = writer.settle(total * writer.spread(op.alpha / op.size) + writer.spread(op.bias))
             normal = writer.load(a, i, c, y, x) / _power(writer, base, op.beta)
             writer.store(d, _only_channels(writer, normal, c, channels), i, c, y, x)  # elsewhere 0/0, where the bias is 0
@@ -42,14 +38,36 @@ def local_response_norm(op: LocalResponseNorm, batch: Batch, channels: int, rows
     return prim_func([blocked("A", batch, channels, rows, cols), blocked("D", batch, channels, rows, cols)], body)
 
 
-def _squares(writer: Writer, a: Any, at: tuple[Any, ...], near: int, channels: int) -> Any:
-    """Squares of the block `near` blocks on, 0 for channels that there are not."""
+@kind("neighbouring channels")
+def neighbouring_channels(batch: Batch, channels: int, rows: int, cols: int, before: int, after: int) -> Any:
+    """(A, D): sums over that many channels before and after each, as far as there are: what a local response norm's gradient is made of."""
+    count = blocks(channels)
+
+    def body(writer: Writer, a: Any, d: Any) -> None:
+        with writer.each(batch, count, rows, work=4 * count * rows * cols * LANES) as (i, c, y), writer.loop(cols) as x:
+            writer.store(d, _sum_of_near(writer, a, (i, c, y, x), range(-before, after + 1), channels, lambda value: value), i, c, y, x)
+
+    return prim_func([blocked("A", batch, channels, rows, cols), blocked("D", batch, channels, rows, cols)], body)
+
+
+def _sum_of_near(writer: Writer, a: Any, at: tuple[Any, ...], shifts: range, channels: int, term: Callable[[Any], Any]) -> Any:
+    """Terms of the channels so many before and after each of a block, in order."""
+    first, last = shifts[0] // LANES, (shifts[-1] + LANES - 1) // LANES
+    terms = {near: _terms(writer, a, at, near, channels, term) for near in range(first, last + 1)}
+    total: Any = writer.spread(0.0)
+    for shift in shifts:
+        near, lane = divmod(shift, LANES)
+        total = total + (writer.blend([terms[near], terms[near + 1]], range(lane, lane + LANES)) if lane else terms[near])
+    return total
+
+
+def _terms(writer: Writer, a: Any, at: tuple[Any, ...], near: int, channels: int, term: Callable[[Any], Any]) -> Any:
+    """Those of the block `near` blocks on, 0 for channels that there are not."""
     tirx = writer.tirx
     (i, c, y, x), count = at, blocks(channels)
     place = writer.keep(tirx.max(tirx.min(c + near, writer.long(count - 1)), writer.long(0)))
-    value = writer.load(a, i, place, y, x)
-    square = _only_channels(writer, value * value, place, channels)
-    return writer.settle(tirx.Select(place == c + near, square, writer.spread(0.0))) if near else square
+    value = _only_channels(writer, term(writer.load(a, i, place, y, x)), place, channels)
+    return writer.settle(tirx.Select(place == c + near, value, writer.spread(0.0))) if near else value
 
 
 def _only_channels(writer: Writer, value: Any, block: Any, channels: int) -> Any:

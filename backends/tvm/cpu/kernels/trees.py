@@ -1,7 +1,8 @@
 """Element-wise ops that are computed together, however they read one another: only what they leave is stored, or its sums.
 
 Plain values are rows: what they read lies as the result does, is one number, one for each row, or one for each place of a row. Blocked ones
-are images, and what they read is one too, or one number, one for each channel, or one for each channel of an image.
+are images, and what they read is one too, or one number, one for each channel, one for each channel of an image, or one for each window of
+it, as the way back through an average has them.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import Any, Literal
 
 from .....ir.op import OpDef
 from .....ir.ops.compare import EQUAL, GREATER, GREATER_OR_EQUAL, LESS, LESS_OR_EQUAL, LOGICAL_AND, LOGICAL_OR, WHERE
-from .....ir.ops.elementwise import DIV
+from .....ir.ops.elementwise import DIV, POW
 from .....ir.ops.unary import EXP, NEG, SQRT
+from . import formulas
 from .epilogue import STEPS
 from .kernel import kind
 from .layout import LANES, Batch, blocks
@@ -31,6 +33,7 @@ FORMULAS: dict[OpDef[Any], Callable[[Any, Any, ReadVectors], Any]] = {  # (vecto
     NEG: lambda vectors, op, values: vectors.const(0.0) - values[0],
     EXP: lambda vectors, op, values: vectors.exp(values[0]),
     SQRT: lambda vectors, op, values: vectors.tirx.sqrt(values[0]),
+    POW: lambda vectors, op, values: formulas.power(vectors, values[0], op),
     WHERE: lambda vectors, op, values: vectors.tirx.Select(values[0], values[1], values[2]),
     EQUAL: lambda vectors, op, values: vectors.tirx.EQ(values[0], values[1]),
     GREATER: lambda vectors, op, values: values[0] > values[1],
@@ -50,13 +53,13 @@ CHAIN = 64  # vectors that are added in turn, then so many of their sums: one af
 class Leaf:
     """What is read: `full` is as large as the result; and its own shape, None for a size that has a name."""
 
-    place: Literal["full", "one", "each", "last", "channel", "image"]
+    place: Literal["full", "one", "each", "last", "channel", "image", "window"]
     shape: tuple[int | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One op; its operands by number: leaves first, then lines."""
+    """One op; its operands by number: leaves first, then lines. The op of a power is its exponent, which is known."""
 
     kind: OpDef[Any]
     op: Any
@@ -272,7 +275,7 @@ def blocked_tree(batch: Batch, channels: int, rows: int, cols: int, tree: Tree) 
 
     def body(writer: Writer, *buffers: Any) -> None:
         with writer.each(batch, blocks(channels), rows, work=blocks(channels) * rows * cols * LANES * len(buffers)) as (i, c, y):
-            pixel = _pixels(writer, tree, buffers[:-1], i, c)
+            pixel = _pixels(writer, tree, buffers[:-1], (i, c), (rows, cols))
             with writer.loop(cols) as x:
                 writer.store(buffers[-1], pixel(y, x), i, c, y, x)
 
@@ -290,7 +293,7 @@ def image_sums(batch: Batch, channels: int, rows: int, cols: int, tree: Tree, *,
             for leaf, buffer in zip(tree.leaves, buffers[:-1], strict=True)
         ]
         with writer.each(batch, blocks(channels), work=blocks(channels) * pixels * LANES * len(buffers)) as (i, c):
-            pixel = _pixels(writer, tree, flat, i, c)
+            pixel = _pixels(writer, tree, flat, (i, c), (1, pixels))
             total = _added(writer, pixels, lambda k: pixel(0, k))
             value = total.get() / writer.spread(float(pixels)) if is_mean else total.get()
             writer.store(buffers[-1], value, i, c, 0, 0)
@@ -304,13 +307,20 @@ def _in_blocks(batch: Batch, channels: int, rows: int, cols: int, tree: Tree) ->
             return Operand(name, leaf.shape)
         if leaf.place == "channel":
             return Operand(name, (blocks(channels), LANES))
-        return blocked(name, batch, channels, *((rows, cols) if leaf.place == "full" else (1, 1)))
+        return blocked(name, batch, channels, *((rows, cols) if leaf.place == "full" else _sides(leaf)))
 
     return [operand(f"A{i}", leaf) for i, leaf in enumerate(tree.leaves)]
 
 
-def _pixels(writer: Writer, tree: Tree, buffers: Sequence[Any], i: Any, c: Any) -> Callable[[Any, Any], Any]:
-    """What the tree makes of a block of an image at a place; what is one for all of them is read here."""
+def _sides(leaf: Leaf) -> tuple[int, int]:
+    """Rows and columns of what is one for each image or window."""
+    rows, cols = leaf.shape[2:]
+    return rows or 1, cols or 1
+
+
+def _pixels(writer: Writer, tree: Tree, buffers: Sequence[Any], at: tuple[Any, Any], size: tuple[int, int]) -> Callable[[Any, Any], Any]:
+    """What the tree makes of a block of an image of a `size` at a place; what is one for all of them is read here."""
+    i, c = at
 
     def read(leaf: Leaf, buffer: Any) -> Any:
         if leaf.place == "one":
@@ -318,9 +328,15 @@ def _pixels(writer: Writer, tree: Tree, buffers: Sequence[Any], i: Any, c: Any) 
         return writer.load(buffer, *((c,) if leaf.place == "channel" else (i, c, 0, 0)))
 
     pairs = list(zip(tree.leaves, buffers, strict=True))
-    fixed = {k: read(leaf, buffer) for k, (leaf, buffer) in enumerate(pairs) if leaf.place != "full"}
+    fixed = {k: read(leaf, buffer) for k, (leaf, buffer) in enumerate(pairs) if leaf.place not in ("full", "window")}
+
+    def value(leaf: Leaf, buffer: Any, y: Any, x: Any) -> Any:
+        if leaf.place == "window":
+            rows, cols = _sides(leaf)
+            y, x = y // (size[0] // rows), x // (size[1] // cols)
+        return writer.load(buffer, i, c, y, x)
 
     def pixel(y: Any, x: Any) -> Any:
-        return tree.value(writer, [fixed[k] if k in fixed else writer.load(each, i, c, y, x) for k, (_, each) in enumerate(pairs)])
+        return tree.value(writer, [fixed[k] if k in fixed else value(leaf, each, y, x) for k, (leaf, each) in enumerate(pairs)])
 
     return pixel

@@ -9,8 +9,10 @@ a few hundred. Where there are few tiles the images are divided, too, by sizes a
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +29,8 @@ PIXELS = 256  # of a chunk at least, where there are as many: sums are added up 
 CACHED = 384 << 10  # bytes that a chunk reads for a tile of filters and a block of channels: they are read again for each tap
 TASKS = 8  # to divide among threads, at least
 SPREAD = 8 << 20  # bytes of sums, at most, before images are divided no more
+ENOUGH = 8  # sums at once, so that none waits for itself
+HALF = LANES // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +73,25 @@ class WeightGradient:
 
     @property
     def lanes(self) -> int:
-        """Channels of a register tile: a divisor of a block, or those of an image."""
+        """Channels of a register tile: a divisor of a block, or of few channels a part of them, as large as others."""
         most = self._sums // (self.deep * max(map(len, self.taps)))
         if self.is_image:
             return min(self.c_in, most)
+        parts = -(-self.c_each // most)
+        if (even := -(-self.c_each // parts)) * parts <= LANES:
+            return even
         return max(lanes for lanes in (1, 2, 4, 8, 16) if lanes == 1 or (lanes <= most and lanes < 2 * self.c_each))
+
+    @property
+    def width(self) -> int:
+        """Filters of a vector: half as many where that is all there are, and a register holds no less."""
+        return HALF if self.c_out <= HALF and self.processor.lanes == LANES else LANES
+
+    @property
+    def apart(self) -> int:
+        """Neighbours in a row whose sums are kept apart until the end, where there are few."""
+        count = self.deep * self.lanes * max(map(len, self.taps))
+        return max(1, min(-(-ENOUGH // count), self._sums // count))
 
     @property
     def tiles(self) -> int:
@@ -190,33 +208,42 @@ class _Body:
     def tile(self, tile: _Summed, images: Any, rows: Any, k_row: Any, taps: range, lane: Any, lanes: int) -> None:
         """These taps of a row and channels from `lane` on, over a chunk."""
         writer, size, window = self.writer, self.size, self.size.window
-        width = lanes * len(taps)
-        sums = [writer.registers(width) for _ in range(size.deep)]
-        for each in sums:
-            for place in range(width):
-                writer.store(each, writer.spread(0.0), place)
+        sums = [[writer.registers(lanes * len(taps)) for _ in range(size.apart)] for _ in range(size.deep)]
+        for each in itertools.chain(*sums):
+            for place in range(lanes * len(taps)):
+                writer.store(each, writer.spread(0.0, size.width), place, lanes=size.width)
         below, above = self.rows(rows, k_row)
         with writer.loop(images[1], images[0]) as i, writer.loop(above, below) as y:
             row = y * window.strides[0] + (k_row * window.dilations[0] - window.pads[0])
             for first, end, inside in size.columns:
-                with writer.loop(end, first) as x:
-                    self.pixel(tile, sums, taps, [tap for tap in taps if tap in inside], (i, y, x, row), lane, lanes)
-        for q, each in enumerate(sums):
+                groups, met = (end - first) // size.apart, [tap for tap in taps if tap in inside]
+
+                def pixels(x: Any, count: int, met: Sequence[int] = met) -> None:
+                    for j in range(count):
+                        self.pixel(tile, [each[j] for each in sums], taps, met, (i, y, x + j, row), lane, lanes)
+
+                if groups:
+                    with writer.loop(groups) as group:
+                        pixels(group * size.apart + first, size.apart)
+                pixels(writer.long(first + groups * size.apart), (end - first) % size.apart)
+        for q, parts in enumerate(sums):
             for tap, channel in itertools.product(range(len(taps)), range(lanes)):
                 at = (tile.part, tile.block_out + q, tile.block_in, k_row, taps[tap], lane + channel)
-                writer.store(self.sums, writer.load(self.sums, *at) + writer.load(each, channel * len(taps) + tap), *at)
+                place = channel * len(taps) + tap
+                total = functools.reduce(operator.add, [writer.load(each, place, lanes=size.width) for each in parts])
+                writer.store(self.sums, writer.load(self.sums, *at, lanes=size.width) + total, *at, lanes=size.width)
 
     def pixel(self, tile: _Summed, sums: Sequence[Any], taps: range, inside: Sequence[int], at: Any, lane: Any, lanes: int) -> None:
-        writer, window, (i, y, x, row) = self.writer, self.size.window, at
+        writer, window, width, (i, y, x, row) = self.writer, self.size.window, self.size.width, at
         if not inside:
             return
-        wanted = [writer.load(self.g, i, tile.block_out + q, y, x) for q in range(self.size.deep)]
+        wanted = [writer.load(self.g, i, tile.block_out + q, y, x, lanes=width) for q in range(self.size.deep)]
         for tap, channel in itertools.product(inside, range(lanes)):
             col = x * window.strides[1] + (tap * window.dilations[1] - window.pads[1])
             had = self.a[i, lane + channel, row, col] if self.size.is_image else self.a[i, tile.source, row, col, lane + channel]
-            pixel, place = writer.keep(writer.spread(had)), channel * len(taps) + tap - taps[0]
+            pixel, place = writer.keep(writer.spread(had, width)), channel * len(taps) + tap - taps[0]
             for each, g in zip(sums, wanted, strict=True):
-                writer.store(each, each[(place, writer.lanes())] + pixel * g, place)
+                writer.store(each, each[(place, writer.lanes(0, width))] + pixel * g, place, lanes=width)
 
     def rows(self, rows: tuple[Any, Any], k_row: Any) -> tuple[Any, Any]:
         """First and end of the rows of results for which the tap lies in the image."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from convc.backends.tvm.cpu.plan import plan
 from convc.ir.graph import Graph
 from convc.tests.support.graphs import typed_graph
@@ -130,3 +132,37 @@ def test_the_way_back_through_a_tanh() -> None:
     }""")
     assert calls(graph) == ["pack input", "max pool", "pack input", "elements together", "unpack mul"]
     build_and_hold(graph, {"N": 1}, {"N": 3})
+
+
+MEANS = """graph @g(%x: f32[N,20,6,6], %g: f32[N,20,3,2]) {
+  %ones = param {init=full, value=1.0} : f32[20,1,2,3]
+  %y = max_pool(%x) {kernel=[1,1]}
+  %spread = conv_transpose2d(%g, %ones) {groups=20, strides=[2,3]}
+  %square = mul(%y, %y)
+  %back = mul(%spread, %square)
+  return %back
+}"""
+
+
+def test_the_way_back_through_means_of_windows() -> None:
+    """Of windows side by side nothing is summed up: a number is read for each element of its window."""
+    graph = typed_graph(MEANS)
+    assert calls(graph) == ["pack input", "max pool", "pack input", "elements together", "unpack mul"]
+    build_and_hold(graph, {"N": 1}, {"N": 3})
+
+
+@pytest.mark.parametrize(
+    ("this", "other"),
+    [
+        ("value=1.0", "value=2.0"),
+        ("{init=full, value=1.0}", ""),  # from a file: nobody has looked
+        ("strides=[2,3]", "strides=[2,4], output_padding=[0,1], pads=[0,1,0,1]"),
+        ("%x: f32[N,20,6,6]", "%x: f32[N,20,7,6]"),  # a row that no window reads
+    ],
+)
+def test_other_ways_back_are_sums(this: str, other: str) -> None:
+    text = MEANS.replace(this, other)
+    assert text != MEANS
+    if other.startswith("%x"):
+        text = text.replace("strides=[2,3]", "strides=[2,3], output_padding=[1,0]")
+    assert "depthwise transposed" in calls(typed_graph(text))

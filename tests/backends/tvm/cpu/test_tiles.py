@@ -148,3 +148,14 @@ def test_a_single_pixel_of_many_weights_is_divided_evenly(blocks: tuple[int, int
     assert direct(size).script().count("T.parallel(") == 1
     assert replace(size, batch=2).depths()[0][2] == 2, "which weights in a cache serve both"
     assert "T.parallel" not in direct(Direct(1, 15, 16, Window(1, 1, (1, 1)), 8, 1, ())).script(), "to wake a thread would take longer"
+
+
+@pytest.mark.parametrize(("processor", "filters", "wanted"), [(ZEN, 6, 0), (ZEN, 9, 2), (AVX512, 6, 2)])
+def test_half_a_vector_of_computed_filters_is_convolved_directly(processor: Processor, filters: int, wanted: int):
+    """By 5x5, where that takes half of the time."""
+    text = f"""graph @g(%x: f32[64,16,14,14], %w: f32[{filters},16,5,5]) {{
+      %v = mul(%w, %w)
+      %y = conv2d(%x, %v) {{pads=[2,2,2,2]}}
+      return %y
+    }}"""
+    assert plan(typed_graph(text), processor=processor).tiles.get("y", 0) == wanted

@@ -188,14 +188,28 @@ class Body:
         return self.a[tile.image, lane, row, col] if self.size.is_image else self.a[tile.image, tile.block_in + block, row, col, lane]
 
     def finish(self, tile: _Tile, width: int) -> None:
-        """Bias, steps and store."""
-        writer = self.writer
+        """Bias, steps and store. Two columns of a half share a vector, where steps read nothing besides: a tanh takes a while."""
+        writer, steps = self.writer, self.size.steps
         for q, sums in enumerate(tile.sums):
-            for j in range(width):
-                place = (tile.image, tile.block_out + q, tile.row, tile.col + j)
-                total = writer.load(sums, j, lanes=tile.lanes(q))
+            bias = writer.load(self.bias, tile.block_out + q)
+            of_two = writer.blend([bias], [*range(HALF)] * 2) if tile.lanes(q) < LANES and not self.read and steps else None
+            step = 1 if of_two is None else 2
+            for j in range(0, width, step):
+                columns = range(j, min(j + step, width))
+                totals = [writer.load(sums, column, lanes=tile.lanes(q)) for column in columns]
                 if tile.lanes(q) < LANES:
-                    total = writer.blend([total, writer.spread(0.0, HALF)], range(LANES))
-                value = writer.keep(total + writer.load(self.bias, tile.block_out + q))
-                values = [writer.load(other, *place) for other in self.read]
-                writer.store(self.d, apply(writer.vectors, self.size.steps, value, values), *place)
+                    totals = [writer.blend([*totals, writer.spread(0.0, HALF)][:2], range(LANES))]
+                places = [(tile.image, tile.block_out + q, tile.row, tile.col + column) for column in columns]
+                values = [writer.load(other, *places[0]) for other in self.read]
+                value = apply(writer.vectors, steps, writer.keep(totals[0] + (bias if len(columns) == 1 else of_two)), values)
+                self.store(writer.settle(value) if len(places) > 1 else value, places)
+
+    def store(self, value: Any, places: Sequence[tuple[Any, ...]]) -> None:
+        """A vector at its place, or each of its halves at one."""
+        if len(places) == 1:
+            self.writer.store(self.d, value, *places[0])
+            return
+        for half, place in enumerate(places):
+            first = half * HALF
+            lanes = [first + lane if lane < HALF else LANES for lane in range(LANES)]
+            self.writer.store(self.d, self.writer.blend([value, self.writer.spread(0.0)], lanes), *place)

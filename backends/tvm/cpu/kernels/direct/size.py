@@ -91,7 +91,7 @@ class Direct:
         a vector of LANES takes several registers, LLVM would keep sums of halves on the stack.
         """
         count = self.per_group[1]
-        is_worth_it = self.blocks_in > 1 and (count < 3 or count % 2 == 1)
+        is_worth_it = count == 1 or (self.blocks_in > 1 and (count == 2 or count % 2 == 1))
         return is_worth_it and self.groups == 1 and self.ending <= HALF and self.processor.lanes == LANES
 
     @property

@@ -41,8 +41,12 @@ def transposed(
     groups: int,
     steps: Steps = (),
     processor: Processor = AVX512,
+    last: int = LANES,
+    ending: int = LANES,
 ) -> Any:
-    """(A, B, bias, R..., D). Groups are whole blocks."""
+    """(A, B, bias, R..., D). Groups are whole blocks. Of one group `last` and `ending` of the lanes of the last block that it reads, and
+    of its result, are channels, as in `Direct`.
+    """
     vectors = size.taps * blocks_out * (blocks_in // groups)
     given = [blocked("A", batch, blocks_in * LANES, size.rows, size.cols), Operand("B", (vectors, LANES, LANES))]
     results = _results(size, batch, blocks_out, steps)
@@ -51,7 +55,9 @@ def transposed(
     # Row by row, and all phases of a row, for the reasons of a direct convolution. Otherwise phase by phase: the weights of all phases, of
     # one tile, fill a core's cache. 512 to 256 channels by 4x4 taps @8 took a third longer, 1024 to 512 by 2x2 @28 a tenth less.
     is_rowwise = 4 * vectors * LANES * LANES <= CACHE < image and size.rows >= ROWS
-    whole = Direct(batch, blocks_in, LANES, Window(size.rows, size.cols, (1, 1)), blocks_out, groups, steps, processor=processor)
+    whole = Direct(
+        batch, blocks_in, LANES, Window(size.rows, size.cols, (1, 1)), blocks_out, groups, steps, None, None, processor, last, ending
+    )
 
     def body(writer: Writer, a: Any, b: Any, bias: Any, *rest: Any) -> None:
         def row(depth: tuple[int, int, int], at: tuple[Any, Any, Any], lattice: Lattice, rows: Any, cols: Any) -> None:

@@ -18,7 +18,7 @@ from convc.backends.tvm.cpu.kernels.windows import Window
 from convc.backends.tvm.cpu.kernels.winograd.arrangement import Tiled
 from convc.backends.tvm.cpu.kernels.winograd.kernel import tunable_winograd
 from convc.backends.tvm.processor import AVX2, AVX512, SSE, Processor
-from convc.ir.ops.activation import RELU
+from convc.ir.ops.activation import RELU, TANH
 from convc.ir.ops.conv import CONV2D
 from convc.tests.support.cpu_kernels import blocked_shape, call, draw, from_blocks, into_blocks
 
@@ -87,9 +87,23 @@ def test_a_half_of_the_last_block_changes_no_digit(rows: int, cols: int, count: 
     assert of_whole.macs - of_half.macs == 8 * 20 * rows * cols
     assert ["float32x8" in direct(size).script() for size in (of_whole, of_half)] == [False, True]
     n, w = batch or 2, draw(*of_half.weights)
-    w[-1, ..., 8:] = 0
-    operands = [draw(2, n, rows, cols, 16), w, draw(count, 16)]
+    bias = draw(count, 16)
+    w[-1, ..., 8:] = bias[-1, 8:] = 0  # as they are packed
+    operands = [draw(2, n, rows, cols, 16), w, bias]
     whole, half = (call(direct(size), operands, (count, n, rows, cols, 16)) for size in (of_whole, of_half))
+    np.testing.assert_array_equal(half, whole)
+
+
+@pytest.mark.parametrize("cols", [12, 19])  # an odd number of columns in a tile
+def test_halves_in_pairs_change_no_digit(cols: int):
+    """A tanh of two columns at once, where that is all that follows the sums of an image's few channels."""
+    window = Window(6, cols, (5, 5))
+    of_whole = Direct(2, 1, 2, window, 1, 1, (EpilogueStep(TANH, TANH.Attrs()),))
+    of_half = replace(of_whole, ending=6)
+    assert [size.ends_in_half for size in (of_whole, of_half)] == [False, True]
+    operands = [draw(2, 2, 6, cols), draw(*of_half.weights), draw(1, 16)]
+    operands[1][..., 6:] = operands[2][:, 6:] = 0
+    whole, half = (call(direct(size), operands, (1, 2, *window.out, 16)) for size in (of_whole, of_half))
     np.testing.assert_array_equal(half, whole)
 
 

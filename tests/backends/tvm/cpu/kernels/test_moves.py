@@ -7,7 +7,7 @@ import pytest
 
 from convc.backends.tvm.cpu.kernels.epilogue import EpilogueStep
 from convc.backends.tvm.cpu.kernels.layout import block_channels
-from convc.backends.tvm.cpu.kernels.moves import concat, pack, pick, slice_blocks, unpack
+from convc.backends.tvm.cpu.kernels.moves import concat, pack, pad_channels, pick, pixels_apart, slice_blocks, unpack
 from convc.backends.tvm.cpu.kernels.pointwise import by_channel, by_image, pointwise
 from convc.ir.ops.activation import CLIP, LEAKY_RELU, RELU, SIGMOID
 from convc.ir.ops.activation_variants import HARD_SIGMOID, HARD_SWISH
@@ -55,6 +55,17 @@ def test_a_concat_of_hundreds_nests_by_halves() -> None:
 @pytest.mark.parametrize("named", [False, True])
 def test_a_concat_of_hundreds(named: bool) -> None:
     test_concat_of_any_channels(1, (16,) * 300, 2, 3, named)
+
+
+@pytest.mark.parametrize("batch", [None, 2])
+def test_zeros_around_channels_and_between_pixels(batch: int | None) -> None:
+    x = draw(2, 20, 5, 3)
+    got = call(pad_channels(batch, 20, 5, 3, 16, 53), [into_blocks(x)], blocked_shape(2, 53, 5, 3))
+    assert np.array_equal(from_blocks(got, 53), np.pad(x, ((0, 0), (16, 17), (0, 0), (0, 0))))
+    got = call(pixels_apart(batch, 20, 5, 3, (2, 3)), [into_blocks(x)], blocked_shape(2, 20, 10, 9))
+    wanted = np.zeros((2, 20, 10, 9), np.float32)
+    wanted[:, :, ::2, ::3] = x
+    assert np.array_equal(from_blocks(got, 20), wanted)
 
 
 def test_slices_start_at_a_block() -> None:

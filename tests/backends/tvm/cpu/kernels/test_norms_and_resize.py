@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convc.backends.tvm.cpu.kernels.norms import local_response_norm
+from convc.backends.tvm.cpu.kernels.norms import local_response_norm, neighbouring_channels
 from convc.backends.tvm.cpu.kernels.resize import can_resize, resize, tables
 from convc.backends.tvm.cpu.plan import plan
 from convc.ir.ops.norm import LOCAL_RESPONSE_NORM, LocalResponseNorm
@@ -32,6 +32,15 @@ def test_local_response_norm(shape: tuple[int, int, int, int], op: LocalResponse
     got = call(function, [into_blocks(x)], blocked_shape(*shape))
     assert np.isfinite(got).all(), "lanes of padding too"
     np.testing.assert_allclose(from_blocks(got, shape[1]), LOCAL_RESPONSE_NORM.meaning(op, x.astype(np.float64)), rtol=2e-6)
+
+
+@pytest.mark.parametrize(("channels", "before", "after"), [(96, 2, 2), (37, 3, 20), (20, 0, 1)])
+def test_sums_of_neighbouring_channels(channels: int, before: int, after: int) -> None:
+    x = draw(2, channels, 3, 5)
+    got = call(neighbouring_channels(None, channels, 3, 5, before, after), [into_blocks(x)], blocked_shape(2, channels, 3, 5))
+    padded = np.pad(x.astype(np.float64), ((0, 0), (before, after), (0, 0), (0, 0)))
+    wanted = sum(padded[:, first : first + channels] for first in range(before + after + 1))
+    np.testing.assert_allclose(from_blocks(got, channels), wanted, rtol=1e-6, atol=1e-5)
 
 
 def test_a_convolution_after_a_norm_without_bias() -> None:

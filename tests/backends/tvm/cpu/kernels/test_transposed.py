@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from convc.backends.tvm.cpu.kernels.epilogue import EpilogueStep
-from convc.backends.tvm.cpu.kernels.layout import block_channels, blocks
+from convc.backends.tvm.cpu.kernels.layout import LANES, block_channels, blocks
 from convc.backends.tvm.cpu.kernels.transposed.kernel import depthwise_transposed, transposed
 from convc.backends.tvm.cpu.kernels.transposed.packing import pack_depthwise_phases, pack_phases
 from convc.backends.tvm.cpu.kernels.transposed.phases import Transposed
 from convc.backends.tvm.cpu.plan import plan
+from convc.backends.tvm.processor import AVX512
 from convc.ir.graph import Graph
 from convc.ir.ops.activation import RELU
 from convc.ir.ops.conv_transpose import CONV_TRANSPOSE2D, ConvTranspose2d
@@ -71,7 +72,8 @@ def test_transposed(case: tuple, named: bool, c_in: int, c_out: int) -> None:
     x, w, bias, other = draw(n, c_in, rows, cols), draw(c_in, c_out, *kernel), draw(c_out), draw(n, c_out, *size.out)
     steps = (EpilogueStep(RELU, RELU.Attrs()), EpilogueStep(ADD, ADD.Attrs(), 1))
     wanted = np.maximum(CONV_TRANSPOSE2D.meaning(op, *(v.astype(np.float64) for v in (x, w, bias))), 0) + other
-    function = transposed(size, None if named else n, blocks(c_in), blocks(c_out), 1, steps)
+    last, ending = ((channels - 1) % LANES + 1 for channels in (c_in, c_out))
+    function = transposed(size, None if named else n, blocks(c_in), blocks(c_out), 1, steps, AVX512, last, ending)
     operands = [into_blocks(x), pack_phases(w.swapaxes(0, 1), 1, size), block_channels(bias), into_blocks(other)]
     got = call(function, operands, blocked_shape(n, c_out, *size.out))
     np.testing.assert_allclose(from_blocks(got, c_out), wanted, rtol=1e-5, atol=1e-4)

@@ -10,7 +10,7 @@ import pytest
 from convc.backends.tvm.cpu.kernels.layout import block_channels
 from convc.backends.tvm.cpu.kernels.trees import Leaf, Line, Tree, blocked_tree, column_sums, image_sums, plain_tree, row_sums
 from convc.ir.ops.compare import GREATER, WHERE
-from convc.ir.ops.elementwise import DIV, MUL, SUB
+from convc.ir.ops.elementwise import DIV, MUL, POW, SUB
 from convc.ir.ops.unary import EXP
 from convc.ir.types import Array
 from convc.tests.support.cpu_kernels import blocked_shape, by_threads, call, draw, from_blocks, into_blocks, same_bits_by_threads
@@ -129,3 +129,25 @@ def test_blocks() -> None:
         got = call(image_sums(batch, channels, rows, cols, read, is_mean=batch is None), operands, blocked_shape(n, channels, 1, 1))
         sums = wanted.sum((2, 3), keepdims=True) / (1 if batch else rows * cols)
         assert abs(from_blocks(got, channels) - sums).max() <= 2e-5 * abs(wanted).max()
+
+
+def test_windows() -> None:
+    """One number for each window of 2x3, for any number of images."""
+    n, channels, rows, cols = 3, 20, 4, 9
+    x, g = draw(n, channels, rows, cols), draw(n, channels, 2, 3)
+    wanted = x * g.repeat(2, 2).repeat(3, 3)
+    for batch in (n, None):
+        leaves = Leaf("window", (batch, channels, 2, 3)), Leaf("full", (batch, channels, rows, cols))
+        kernel = blocked_tree(batch, channels, rows, cols, Tree(leaves, (Line(MUL, MUL.Attrs(), (1, 0)),)))
+        got = call(kernel, [into_blocks(g), into_blocks(x)], blocked_shape(n, channels, rows, cols))
+        np.testing.assert_array_equal(from_blocks(got, channels), wanted)
+
+
+@pytest.mark.parametrize("exponent", [-1.75, -0.75, 0.5, 2.0, -1.0, 2.25])
+def test_powers(exponent: float) -> None:
+    """Of quarters, by roots: within a few units, and at the ends of all numbers as a power is."""
+    ends = np.array([0.0, -0.0, 1.0, np.inf, -np.inf, -2.0, np.nan, 1e-12, 1e12, *abs(draw(24))], np.float32)
+    tree = Tree((Leaf("full", ends.shape),), (Line(POW, exponent, (0,)),))
+    got = call(plain_tree(ends.shape, (1, ends.size), tree), [ends], ends.shape)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        np.testing.assert_allclose(got, np.power(ends.astype(np.float64), np.full(ends.shape, exponent)), rtol=5 * 2**-23)

@@ -21,7 +21,9 @@ CASES = [  # images, channels, filters, rows, columns, then the window
     (5, 33, 32, 7, 7, (3, 3), (2, 2), (1, 1, 1, 1)),  # pairs of blocks, and more images than parts
     LONG_ROW,
     (1, 16, 32, 40, 90, (3, 3), (1, 1), (1, 1, 1, 1)),  # an image that no cache keeps
-    (9, 1, 6, 8, 8, (5, 5)),
+    (9, 1, 6, 8, 8, (5, 5)),  # half a vector of filters, and few sums
+    (3, 6, 16, 9, 11, (5, 5), (1, 1), (2, 1, 0, 2)),  # three channels at a time
+    (2, 2, 5, 5, 9, (2, 1), (1, 2)),
     (2, 4, 16, 3, 3, (3, 3), (2, 2), (2, 2, 2, 2), (3, 3)),  # taps that no pixel meets
     (2, 17, 3, 5, 5, (1, 1), (2, 2)),
 ]
