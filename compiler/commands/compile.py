@@ -17,6 +17,7 @@ from ..training.step import training_step
 from .console import Console, emit_json
 from .html_file import write_html
 from .options import CALIBRATION, IN_PLACE, MEMORY, SHARE, THREADS, html_option, model_options
+from .outputs import OUTPUT_FOLDER
 from .pictures import entering_from, warn_of_lost
 
 __all__ = ["command"]
@@ -27,7 +28,10 @@ TILES = "Winograd's tiles on a CPU: f2 of 2x2 results, f4 of 4x4 and, for 5x5 fi
 BATCHES = "On a GPU, how many images a run may have, for each of which kernels are made: fewer are run among others; default: 1,8,32,256."
 PRECISION = "Of products, on cuda: fp16 or bf16, summed in float32; tf32, as tensor cores multiply it. Norms and softmax stay in fp32."
 KINDS = [f"{name}:{model}" for name, target in TARGETS.items() for model in target.models]
-MCPU = "On a CPU, another processor than this, by LLVM's name: x86-64-v3, skylake-avx512, znver4, neoverse-n1, apple-m1."
+MCPU = (
+    "On a CPU, another processor than this, by LLVM's name: x86-64-v3, skylake-avx512, znver4, neoverse-n1, apple-m1. With commas a "
+    "library for each, of which the best is loaded that a processor can run."
+)
 MTRIPLE = "What it runs under: x86_64-linux-gnu, aarch64-linux-gnu, arm64-apple-macos; default: what has the processor, this one first."
 MACHINES = f"cpu is this processor, cuda the GPU here or else an H100; also {', '.join(KINDS)}."
 
@@ -50,9 +54,9 @@ def _batches(context: click.Context, param: click.Parameter, text: str | None) -
 
 @click.command("compile")
 @model_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The artifact directory to write.")
+@click.option("-o", "--output", type=OUTPUT_FOLDER, required=True, help="The artifact directory to write.")
 @click.option("-t", "--target", metavar="TARGET", callback=_target, default="cpu", show_default=True, help=MACHINES)
-@click.option("--mcpu", metavar="NAME", help=MCPU)
+@click.option("--mcpu", metavar="NAME,NAME", help=MCPU)
 @click.option("--mtriple", metavar="TRIPLE", help=MTRIPLE)
 @click.option("-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="Optimization level.")
 @click.option("--precision", type=click.Choice(PRECISIONS), default=FP32, show_default=True, help=PRECISION)

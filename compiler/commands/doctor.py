@@ -7,6 +7,7 @@ import platform
 import shutil
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 
 import click
 
@@ -14,6 +15,7 @@ from ...ir.errors import BackendMissing
 from ...ir.ops import OPS
 from ...ir.version import __version__
 from ..engines.table import ENGINES
+from ..files.artifact import Artifact
 from ..targets.table import TARGETS
 from .console import Console, echo, emit_json, print_table
 
@@ -21,11 +23,12 @@ __all__ = ["command"]
 
 
 @click.command("doctor")
+@click.argument("artifact", required=False, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--c-flags", is_flag=True, help="Only what a C compiler needs to build an artifact's convc.c here.")
 @click.pass_obj
-def command(console: Console, as_json: bool, c_flags: bool) -> None:
-    """Say what this machine can do. Exits with 5 if a backend is missing."""
+def command(console: Console, artifact: Path | None, as_json: bool, c_flags: bool) -> None:
+    """Say what this machine can do, and which library of ARTIFACT it would load. Exits with 5 if a backend is missing."""
     if c_flags:
         from ...backends.tvm.library import c_interface
 
@@ -38,6 +41,7 @@ def command(console: Console, as_json: bool, c_flags: bool) -> None:
         **{name: _try(engine.word) for name, engine in ENGINES.items()},
         **{name: _try(target.word) for name, target in TARGETS.items() if target.word},
         "kernel cache": _cache(),
+        **({"artifact": Artifact.open(artifact).word} if artifact is not None else {}),
         "c compiler": shutil.which("cc") or shutil.which("gcc") or "missing: TVM links libraries with it; install gcc or clang",
     }
     if as_json:

@@ -19,6 +19,7 @@ from ...passes.pipelines import MEMORY as MEMORY_STEP
 from ...passes.recompute import step_within, words_of
 from ...passes.rewriting.ledger import Rewrite
 from ..engines.onnxruntime import ONNXRUNTIME
+from ..files.artifact import Artifact
 from ..files.model import Request
 from ..report.html.report import Report, Verdict
 from ..report.text import graph_diff, rewrites_of, stage_line, totals_line
@@ -65,6 +66,8 @@ def command(
     """Show what the passes change in MODEL. With -v also those that change nothing, every place, and what was declined."""
     if memory is not None and not training:
         raise UsageError("--memory is of a step of training; give --training too")
+    if (artifact := Artifact.at(Path(request.model))) is not None:
+        console.say(artifact.word)
     loaded = console.load(request)
     original = training_step(loaded) if training else loaded
     seen: list[tuple[Graph, Sequence[Agreement]]] = []

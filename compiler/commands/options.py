@@ -16,6 +16,7 @@ from ...ir.errors import UsageError
 from ..dsl.zoo_entry import Checkpoint
 from ..files.model import Request
 from .console import Console
+from .outputs import OUTPUT_FILE, OUTPUT_FOLDER
 
 __all__ = [
     "CALIBRATION",
@@ -93,16 +94,13 @@ def need_only(option: str, *others: str) -> None:
 
 def html_option(command: F) -> F:
     """`--html FILE`, refused before the work where it cannot be written. The command receives `html`, a path or None."""
-    return click.option("--html", metavar="FILE", type=click.Path(path_type=Path), callback=_html_file, help=HTML)(command)
+    return click.option("--html", metavar="FILE", type=OUTPUT_FILE, callback=_html_file, help=HTML)(command)
 
 
 def _html_file(context: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    """Raises: UsageError for a file of another kind, or in a folder that is not there."""
-    if path is None:
-        return None
-    check_suffix("--html", path, (".html", ".htm"))
-    if not path.parent.is_dir():
-        raise UsageError(f"--html '{path}': there is no folder '{path.parent}'; make it first")
+    """Raises: UsageError for a file of another kind."""
+    if path is not None:
+        check_suffix("--html", path, (".html", ".htm"))
     return path
 
 
@@ -148,7 +146,7 @@ def pass_options(command: F) -> F:
     """Which passes run and what they print. The command receives one `passes`."""
     wrapped = gather("passes", PassOptions)(command)
     for decorate in (
-        click.option("--dump-dir", type=click.Path(path_type=Path), help="Write the graph after each pass as a numbered .cir file."),
+        click.option("--dump-dir", type=OUTPUT_FOLDER, help="Write the graph after each pass as a numbered .cir file."),
         click.option("--verify-each", is_flag=True, help="Check results in float64 after each pass; roll a failing one back."),
         click.option("--time-passes", is_flag=True, help="Print the time of each pass."),
         click.option("--print-ir-after-change", is_flag=True, help="Print the graph after each pass that changed it."),

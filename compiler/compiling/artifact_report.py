@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ...backends.tvm.cpu.product_errors import form_name
 from ...ir.binding import batch_names
@@ -24,11 +24,13 @@ def compile_report(
     better: Graph,
     trace: Sequence[Stage],
     built: Built,
-    choice: TileChoice,
+    choices: Mapping[str, TileChoice],
     agreements: Sequence[Agreement],
     narrowed: Sequence[str] = (),
 ) -> str:
-    """The report.txt of an artifact. `narrowed` says what was brought into a narrower precision, and what was not and why."""
+    """The report.txt of an artifact. `choices` are of its library for each processor, "" where there is one; `narrowed` says what was
+    brought into a narrower precision, and what was not and why.
+    """
     cost = graph_cost(better, counting_sizes(better))
     lines = [
         f"@{graph.name} for {built.kind} ({built.tvm})",
@@ -42,9 +44,10 @@ def compile_report(
         before = stage.graph
     lines += ["", "Precision", *(f"  {line}" for line in narrowed)] if narrowed else []
     lines += built.report("an image" if batch_names(graph) else "a run")
-    if choice.why:
+    for processor, choice in choices.items():
         forms = [f"{name}: {form_name(m)}" for name, m in choice.tiles.items()]
-        lines += ["", "Fewer products", *(f"  {line}" for line in (*choice.why, *forms))]
+        if choice.why:
+            lines += ["", f"Fewer products{processor and f' on {processor}'}", *(f"  {line}" for line in (*choice.why, *forms))]
     lines += ["", f"Checked against float64, random input{_images(graph)}" if agreements else "Not checked (--no-check)"]
     lines += [f"  {line}" for line in agreements]
     return "\n".join(lines) + "\n"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from ..files.weights import check_numbers, weights_bytes
 from ..report.html.report import Report
 from ..targets.options import CompileOptions
 from ..targets.table import need_precision, target_named
-from ..targets.target import Say
+from ..targets.target import Built, Say
 from .artifact_report import compile_report, verdicts
 from .in_memory import as_step, need_step
 from .peak_memory import measured_peak
@@ -94,7 +95,8 @@ def compile_as(
         fixed_batches(graph, options.batches)
     if target.processor is None and (options.mcpu or options.mtriple):
         raise UsageError(f"--mcpu and --mtriple are for a CPU, and the target is {options.target}; leave them out, or give -t cpu")
-    processor = target.processor(options) if target.processor else None
+    parts = target.each(options)
+    processors = [target.processor(each) for each in parts] if target.processor else []
     need_step(graph, options, target)
     refuse_opaque(graph, options.target)
     check_numbers(graph)
@@ -117,20 +119,23 @@ def compile_as(
         source, precision = (better, "f32") if better is not wide else (graph, NOISE_OF.get(options.precision, "f32"))
         oracle = Oracle.by_tiles(source, better, inputs, options.seed, precision) if options.check else None
         loss = loss_of(graph, better, inputs, options.seed) if options.check and better is not wide else None
-        choice = choose_tiles(better, options.winograd, oracle, processor) if processor else NO_CHOICE
-        built = target.build(better, folder, choice.tiles, options, say)
+        choices = [choose_tiles(better, options.winograd, oracle, each) for each in processors] or [NO_CHOICE]
+        made = [target.build(better, folder, choice.tiles, each, say) for each, choice in zip(parts, choices, strict=True)]
+        built = target.joined(better, folder, made, say)
         agreements, unmeasured = list[Agreement](), built
         if oracle:
             draft = Artifact.draft(folder, built)
-            is_here = target.is_here(options)
-            built = built.measured(lambda: measured_peak(draft, options.threads) if is_here else None)
-            engines = [engine.within(draft) for engine in ENGINES.values()] if is_here else [REFERENCE]
-            agreements = _check(better, draft, engines, oracle, inputs, options.threads, say, loss)
-        (folder / REPORT).write_text(compile_report(graph, better, trace, built, choice, agreements, lines), encoding="utf-8")
+            here = [target.is_here(each) for each in parts]
+            built = built.measured(lambda: measured_peak(draft, options.threads) if any(here) else None)
+            for held, engines in _to_hold(draft, target.libraries(built), here):
+                agreements += _check(better, held, engines, oracle, inputs, options.threads, say, loss)
+        chosen = {each.mcpu or "" if each.among else "": choice for each, choice in zip(parts, choices, strict=True)}
+        (folder / REPORT).write_text(compile_report(graph, better, trace, built, chosen, agreements, lines), encoding="utf-8")
         (folder / MANIFEST).write_bytes(manifest_of(folder, better, built, _versions()))
     unit = "an image" if batch_names(graph) else "a run"
     planned = _lines(unmeasured.report(unit))
-    notes, measured = (*lines, *planned, *choice.why), [line for line in _lines(built.report(unit)) if line not in planned]
+    notes = (*lines, *planned, *(line for choice in choices for line in choice.why))
+    measured = [line for line in _lines(built.report(unit)) if line not in planned]
     how = "convc compile without --no-check"
     see(Report(graph, trace, f"compile -O{options.level} -t {options.target}", verdicts(agreements), notes, measured, how_to_check=how))
     return Artifact.open(path)
@@ -178,6 +183,24 @@ def _optimized(graph: Graph, options: CompileOptions) -> tuple[Graph, list[Stage
     better, trace = run_passes(graph, LEVELS[options.level], TVM.prices, check=pass_check)
     refuse_failures(graph, trace, pass_check)
     return better, trace
+
+
+def _to_hold(draft: Artifact, libraries: Sequence[Built], here: Sequence[bool]) -> Iterator[tuple[Artifact, list[Engine]]]:
+    """The draft with the engines that run it, the reference alone where none does: each of its libraries that are `here`, apart."""
+    if not any(here):
+        yield draft, [REFERENCE]
+        return
+    engines = list(ENGINES.values())
+    for library, is_here in zip(libraries, here, strict=True):
+        if is_here:
+            held = Artifact.draft(draft.path, library)
+            yield held, [_of_library(engine, held, len(libraries) > 1) for engine in engines]
+            engines = [engine for engine in engines if engine.of_artifact is not None]  # the others ran the network as it is
+
+
+def _of_library(engine: Engine, held: Artifact, is_one_of_several: bool) -> Engine:
+    is_named = is_one_of_several and engine.of_artifact is not None
+    return replace(engine.within(held), name=f"{engine.name} by {held.target.library}") if is_named else engine.within(held)
 
 
 def _check(

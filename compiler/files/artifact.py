@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ...ir.errors import ArtifactError, InvalidModel
+from ...ir.errors import ArtifactError, InvalidModel, UsageError
 from ...ir.graph import Graph
 from ...ir.holding import Hold, held_folder, is_being_replaced
 from ...ir.parser import parse_graph
@@ -127,8 +127,24 @@ class Artifact:
         return self.target.opened(self)
 
     @property
+    def word(self) -> str:
+        """Which library a run here loads and which others there are, or why none, in words."""
+        libraries = [name for name in self.files if Path(name).suffix == ".so" and not Path(name).stem.endswith(".one")]
+        others = ", ".join(name for name in libraries if name != self.target.library)
+        try:
+            loaded = self.library().path.name
+        except (ArtifactError, UsageError) as error:
+            return f"no library of '{self.path}' runs here: {error}"
+        return f"'{self.path}': {loaded} is what runs here" + (f"; others are {others}" if others else "")
+
+    @property
     def onnx(self) -> Path:
         return self.file(ONNX)
+
+    def linked(self, name: str) -> Path | None:
+        """A library that was linked by hand of the object files here, if it was: no manifest has its hash."""
+        file = self.place / name
+        return file if name not in self.files and file.is_file() else None
 
     def structure(self) -> Graph:
         """The optimized network without its weights, which nobody may look at."""
@@ -152,7 +168,9 @@ def foreign_files(path: Path) -> list[str]:
     files = manifest.get("files")
     if not isinstance(manifest.get("schema"), int) or not isinstance(manifest.get("target"), dict) or not isinstance(files, dict):
         return names
-    return [name for name in names if name not in {MANIFEST, *cast("dict[str, Any]", files)}]
+    ours = {MANIFEST, *cast("dict[str, Any]", files)}
+    linked = {str(Path(name).with_suffix(".so")) for name in ours if Path(name).suffix == ".a"}  # by hand, as the report says how
+    return [name for name in names if name not in ours | linked]
 
 
 def manifest_of(directory: Path, graph: Graph, target: Built, versions: Mapping[str, str]) -> bytes:

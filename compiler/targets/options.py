@@ -25,6 +25,8 @@ class CompileOptions:
     `NAME.next` are written over the inputs `NAME`.
 
     On a CPU `mcpu` is another processor than this machine's, by LLVM's name, and `mtriple` what it runs under, such as aarch64-linux-gnu.
+    Several names with commas between them get a library each, of which the best is loaded that the processor has the instructions for;
+    `among` are the names of all of them, in the options for one.
     """
 
     target: str = "cpu"
@@ -45,3 +47,4 @@ class CompileOptions:
     in_place: bool = False
     mcpu: str | None = None
     mtriple: str | None = None
+    among: tuple[str, ...] = ()

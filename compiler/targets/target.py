@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ...backends.tvm.library.packed import Packed
     from ...backends.tvm.processor import Processor
 
-__all__ = ["LIBRARY", "PACKED", "Build", "Built", "Held", "Peak", "Say", "Target", "packing_of"]
+__all__ = ["LIBRARY", "PACKED", "Build", "Built", "Held", "Peak", "Say", "Several", "Target", "packing_of"]
 
 LIBRARY = "model.so"
 PACKED = "weights.packed"
@@ -38,7 +38,9 @@ class Peak:
 
 
 class Held(Protocol):
-    """What a target asks of the artifact that it lies in: which files it has, and where one lies, its hash checked."""
+    """What a target asks of the artifact that it lies in: which files it has, and where one lies, its hash checked; and where one lies that
+    its reader has `linked` there, of which nobody knows a hash, None where that was not done.
+    """
 
     @property
     def path(self) -> Path: ...
@@ -47,6 +49,8 @@ class Held(Protocol):
     def files(self) -> Mapping[str, object]: ...
 
     def file(self, name: str) -> Path: ...
+
+    def linked(self, name: str) -> Path | None: ...
 
     def structure(self) -> Graph: ...
 
@@ -103,13 +107,24 @@ Build = Callable[[Graph, Path, Mapping[str, int], CompileOptions, Say], Built]
 
 
 @dataclass(frozen=True, slots=True)
+class Several:
+    """How an artifact gets libraries for several processors: `options` takes those of a call apart, the best first, `joined` makes one of
+    what was built by each in a folder, and `libraries` takes that apart again.
+    """
+
+    options: Callable[[CompileOptions], Sequence[CompileOptions]]
+    joined: Callable[[Graph, Path, Sequence[Any], Say], Built]
+    libraries: Callable[[Any], Sequence[Built]]
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """`build` compiles a graph into a folder, with Winograd's tiles for the convolutions that are named; these are chosen for `processor`,
     without which there are none, and which options can name another of. `of` takes what `Built.record` gave, out of a file that anybody may
     have edited, and raises WrongField. `is_here` says whether this machine can run what is built. `word` tells `doctor` of it, where no
     engine does all of that; `in_memory` is set where what is built can be run without an artifact, `has_batches` where it is made for some
     of them. `models` are kinds of the machine, one of which may follow the name and a colon. `precisions` are those that its kernels are
-    made for; it `writes_over` inputs where its library can do so.
+    made for; it `writes_over` inputs where its library can do so, and `several` libraries may lie in one artifact.
     """
 
     name: str
@@ -123,6 +138,19 @@ class Target:
     precisions: Sequence[str] = (FP32,)
     has_batches: bool = False
     writes_over: bool = False
+    several: Several | None = None
+
+    def each(self, options: CompileOptions) -> Sequence[CompileOptions]:
+        """The options for each library, mostly one. Raises: UsageError for processors that do not exist."""
+        return self.several.options(options) if self.several is not None else (options,)
+
+    def joined(self, graph: Graph, folder: Path, built: Sequence[Built], say: Say) -> Built:
+        """What was built by the options of `each`, as a whole."""
+        return self.several.joined(graph, folder, built, say) if self.several is not None and len(built) > 1 else built[0]
+
+    def libraries(self, built: Built) -> Sequence[Built]:
+        """That whole, library by library."""
+        return self.several.libraries(built) if self.several is not None else (built,)
 
 
 def packing_of(record: Mapping[str, Any], held: Held) -> Packed:

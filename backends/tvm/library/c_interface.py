@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ....ir.binding import batch_names
@@ -13,13 +14,26 @@ from ....ir.errors import BackendMissing
 from ....ir.graph import Graph, Node
 from ....ir.types import TensorType
 from ..host import INSTALL
-from .built import Library
 from .packed import Packed
 
-__all__ = ["C_FILES", "c_files", "c_flags", "why_no_c"]
+__all__ = ["C_FILES", "CLibrary", "c_files", "c_flags", "why_no_c"]
 
 SOURCES = Path(__file__).parent / "c"
 C_FILES = ("convc.h", "convc.c", "processor.h", "digest.h", "model.h", "example.c")
+
+
+@dataclass(frozen=True, slots=True)
+class CLibrary:
+    """A library by its files: `file`, `single` for one image if there is one, and the `weights` that it reads, which lie as `packed` says.
+    `needs` are the instruction sets that it uses; among several it is that for the `processor`.
+    """
+
+    processor: str
+    file: str
+    single: str | None
+    weights: str
+    needs: Sequence[str]
+    packed: Packed
 
 
 def c_flags() -> list[str]:
@@ -48,24 +62,23 @@ def why_no_c(graph: Graph) -> str | None:
     return f"a C program does not know how large %{uneven.name} ({uneven.type}) is" if uneven else None
 
 
-def c_files(library: Library, packed: Packed, needs: Sequence[str]) -> dict[str, str]:
-    """The text of C_FILES; `needs` are the instruction sets that it uses."""
-    graph = library.graph
+def c_files(graph: Graph, libraries: Sequence[CLibrary], in_place: Mapping[str, str]) -> dict[str, str]:
+    """The text of C_FILES. Of `libraries` the first is loaded that a processor has the instructions for; `in_place` names outputs that are
+    written over an input, and that input.
+    """
     name = f"model_{re.sub(r'[^A-Za-z0-9_]', '_', graph.name)}"
     texts = {file: (SOURCES / file).read_text(encoding="utf-8") for file in C_FILES if file != "model.h"}
     texts["example.c"] = texts["example.c"].replace("model_NETWORK", name)
-    return texts | {"model.h": _header(name, library, packed, needs)}
+    return texts | {"model.h": _header(name, graph, libraries, in_place)}
 
 
-def _header(name: str, library: Library, packed: Packed, needs: Sequence[str]) -> str:
-    graph, single = library.graph, library.single is not None
+def _header(name: str, graph: Graph, libraries: Sequence[CLibrary], in_place: Mapping[str, str]) -> str:
     inputs, outputs = ([node.name for node in nodes] for nodes in (graph.inputs, graph.outputs))
-    under = {output: inputs.index(given) for output, given in library.in_place.items()}
-    over = {given: outputs.index(output) for output, given in library.in_place.items()}
+    under = {output: inputs.index(given) for output, given in in_place.items()}
+    over = {given: outputs.index(output) for output, given in in_place.items()}
     guard = f"CONVC_{name.upper()}_H"
-    weights = (f"    {{{_type(type_)}, {type_.rank}, {{{_row(type_.concrete())}}}, {offset}}}" for _, type_, offset in packed.entries)
-    fields = [_quoted(graph.name), _quoted(packed.layout), f"{name}_needs", f"{name}_input", f"{name}_output", f"{name}_weight"]
-    counts = [len(graph.inputs), len(graph.outputs), len(packed.entries), int(single), packed.size]
+    fields = [_quoted(graph.name), f"{name}_library", f"{name}_input", f"{name}_output"]
+    counts = [len(libraries), len(graph.inputs), len(graph.outputs)]
     return "\n".join(
         [
             "/* Written by convc: what the C runtime knows of one network. */",
@@ -74,18 +87,34 @@ def _header(name: str, library: Library, packed: Packed, needs: Sequence[str]) -
             "",
             '#include "convc.h"',
             "",
-            f"static const char *const {name}_needs[] = {{{', '.join([*map(_quoted, needs), 'NULL'])}}};",
             *_values(f"{name}_input", graph.inputs, over),
             *_values(f"{name}_output", graph.outputs, under),
-            f"static const convc_weight {name}_weight[] = {{",
-            ",\n".join(weights) or "    {CONVC_F32, 0, {0}, 0}",
-            "};",
+            *_libraries(name, libraries),
             f"static const convc_network {name} = {{{', '.join([*fields, *map(str, counts)])}}};",
             "",
             "#endif",
             "",
         ]
     )
+
+
+def _libraries(name: str, libraries: Sequence[CLibrary]) -> Iterator[str]:
+    """What each needs, the weights of each file once, then the libraries."""
+    tables: dict[str, str] = {}
+    rows: list[str] = []
+    for number, each in enumerate(libraries):
+        end = f"_{number}" if number else ""
+        yield f"static const char *const {name}_needs{end}[] = {{{', '.join([*map(_quoted, each.needs), 'NULL'])}}};"
+        if each.weights not in tables:
+            tables[each.weights] = f"{name}_weight{end}"
+            weights = (f"    {{{_type(of)}, {of.rank}, {{{_row(of.concrete())}}}, {offset}}}" for _, of, offset in each.packed.entries)
+            yield f"static const convc_weight {name}_weight{end}[] = {{"
+            yield ",\n".join(weights) or "    {CONVC_F32, 0, {0}, 0}"
+            yield "};"
+        files = [_quoted(each.processor), _quoted(each.file), _quoted(each.single) if each.single else "NULL", _quoted(each.weights)]
+        counts = [str(len(each.packed.entries)), str(each.packed.size)]
+        rows.append(f"    {{{', '.join([*files, _quoted(each.packed.layout), f'{name}_needs{end}', tables[each.weights], *counts])}}},")
+    yield from (f"static const convc_library {name}_library[] = {{", *rows, "};")
 
 
 def _values(name: str, nodes: Sequence[Node], in_place: Mapping[str, int]) -> list[str]:

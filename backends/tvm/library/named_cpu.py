@@ -12,7 +12,7 @@ from ....ir.errors import UsageError
 from ..host import host_cpu, host_target, instruction_sets, lacking, tvm
 from ..processor import Processor, processor_of
 
-__all__ = ["NamedCpu", "cpu_named", "foreign_triples", "is_here"]
+__all__ = ["NATIVE", "NamedCpu", "cpu_named", "cpus_named", "foreign_triples", "is_here"]
 
 NATIVE = "native"  # this one, as compilers call it
 NEAREST = 4  # names that are offered for one that does not exist
@@ -110,6 +110,23 @@ def cpu_named(mcpu: str | None, triple: str | None) -> NamedCpu:
             found = NamedCpu(mcpu, APPLE if mcpu.startswith("apple-") else ARCHITECTURES[architecture].triple)
             return replace(found, triple="") if architecture == here[0] and not mcpu.startswith("apple-") else found
     raise UsageError(_unknown(mcpu, "", list(ARCHITECTURES)))
+
+
+def cpus_named(mcpus: str | None, triple: str | None) -> list[NamedCpu]:
+    """By names with commas between them, those with the most instruction sets first: of those that a machine can run the first is the best.
+
+    Raises: as `cpu_named`; UsageError for one that is named twice, and for those of several kinds of machines.
+    """
+    names = [name.strip() or None for name in mcpus.split(",")] if mcpus else [None]
+    if len(names) > 1 and None in names:
+        raise UsageError(f"--mcpu {mcpus}: write names with commas between them, such as x86-64-v3,znver4")
+    found = [cpu_named(name, triple) for name in names]
+    cpus = [each.cpu for each in found]
+    if twice := next((cpu for cpu in cpus if cpus.count(cpu) > 1), None):
+        raise UsageError(f"--mcpu {mcpus} names {twice} twice; name it once")
+    if other := next((each for each in found if each.kind != found[0].kind), None):
+        raise UsageError(f"{found[0]} and {other} are machines of two kinds, and an artifact is for one; compile for each alone")
+    return sorted(found, key=lambda each: -len(each.needs)) if len(found) > 1 else found
 
 
 def foreign_triples() -> list[str]:

@@ -6,6 +6,7 @@ Packing VGG-16 takes seconds and twice its memory; mapping it takes neither, and
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,18 @@ from ....ir.holding import shown
 from ....ir.types import DTYPES, Array, TensorType, parse_type
 from ..cpu.laid import Argument
 
-__all__ = ["ALIGNMENT", "Packed", "arrays_of", "as_arguments", "map_packed", "mapped_arguments", "packed_pieces", "packing", "write_packed"]
+__all__ = [
+    "ALIGNMENT",
+    "Packed",
+    "arrays_of",
+    "as_arguments",
+    "map_packed",
+    "mapped_arguments",
+    "packed_digest",
+    "packed_pieces",
+    "packing",
+    "write_packed",
+]
 
 ALIGNMENT = 64  # bytes; TVM's kernels count on it
 LAYOUT = 64  # bytes at the beginning: a hash of what lies where, and of what the library needs
@@ -103,6 +115,13 @@ def _pieces(plan: _Plan, packed: Packed) -> Iterator[bytes | memoryview]:
         yield np.ravel(array).view(np.uint8).data  # bytes: Python's buffers have no bfloat16
         at = offset + _bytes(type_)
     yield bytes(packed.size - DIGEST - at)
+
+
+def packed_digest(path: Path) -> bytes:
+    """Of all before it, which stands at the end of such a file."""
+    with path.open("rb") as file:
+        file.seek(-DIGEST, os.SEEK_END)
+        return file.read()
 
 
 def map_packed(path: Path, packed: Packed) -> list[Array]:

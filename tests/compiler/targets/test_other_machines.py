@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from convc.backends.tvm.host import lacking
@@ -88,9 +90,28 @@ def test_object_files_of_apple_are_its_own(tmp_path: Path):
     assert made.target.record()["link"][0].startswith("clang -arch arm64 -dynamiclib ")
 
 
+def test_what_was_linked_by_hand_is_run_and_replaced(tmp_path: Path):
+    """As if there had been no linker: the manifest knows of object files alone."""
+    made = compile_network(typed_graph(TEXT), tmp_path / "net", check=False)
+    expected = Module.open(made.path, threads=1)(np.ones((1, 3, 8, 8), np.float32))
+    whole = json.loads((made.path / "manifest.json").read_text())
+    for name in ("model", "model.one"):
+        (made.path / f"{name}.a").write_bytes(b"")
+        del whole["files"][f"{name}.so"]
+        whole["files"][f"{name}.a"] = {"bytes": 0, "sha256": hashlib.sha256().hexdigest()}
+    whole["target"] |= {"library": "model.a", "link": ["gcc -shared -o model.so model.a"]}
+    (made.path / "manifest.json").write_text(json.dumps(whole))
+    assert np.array_equal(Module.open(made.path, threads=1)(np.ones((1, 3, 8, 8), np.float32)), expected)
+    (made.path / "model.so").rename(tmp_path / "model.so")
+    with pytest.raises(ArtifactError, match=r"was not linked, .*; link it in its directory, by gcc -shared -o model\.so model\.a$"):
+        Module.open(made.path)
+    (tmp_path / "model.so").rename(made.path / "model.so")
+    assert "model.a" not in compile_network(typed_graph(TEXT), made.path, check=False).files
+
+
 def test_a_manifest_of_before_has_no_system(nowhere: Artifact):
     record = nowhere.target.record()
-    del record["system"], record["link"]
+    del record["system"], record["link"], record["mcpu"], record["weights"]
     whole = nowhere.manifest | {"target": record}
     (nowhere.path / "manifest.json").write_text(json.dumps(whole))
     with pytest.raises(ArtifactError, match="for a processor with"):

@@ -20,7 +20,8 @@ from convc.compiler.commands.console import Console
 from convc.compiler.commands.doctor import command as doctor
 from convc.compiler.compiling.compile import compile_network
 from convc.compiler.files.artifact import Artifact
-from convc.compiler.targets.cpu import CPU, CpuBuilt
+from convc.compiler.targets.cpu import CPU
+from convc.compiler.targets.cpu_built import CpuBuilt
 from convc.compiler.targets.cuda import CUDA, CudaBuilt
 from convc.compiler.targets.fields import WrongField, is_text, refuse_wrong
 from convc.compiler.targets.options import CompileOptions

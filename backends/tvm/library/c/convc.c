@@ -20,9 +20,10 @@ enum { ALIGNMENT = 64, LAYOUT = 64, REMEMBERED = 16, FAST_CORES = 1, POOLED = 2,
 
 struct convc_model {
   const convc_network *network;
+  const convc_library *library;
   int threads;
   TVMFFIObjectHandle vm[2], main[2]; /* for any batch, and for a single image where there is a library for it */
-  void *packed;                      /* weights.packed, mapped */
+  void *packed;                      /* its weights, mapped */
   TVMFFIAny *arguments;              /* inputs, then weights */
   TVMFFIAny *results;
   void **aligned; /* room for inputs that come unaligned */
@@ -157,11 +158,26 @@ int64_t convc_bytes(const convc_value *value, int64_t batch) { return bytes_of(v
 
 /* ---- opening ---- */
 
-static int check_processor(const convc_network *network, char *error, size_t room) {
-  for (int i = 0; network->needs[i]; i++)
-    if (!has(network->needs[i]))
-      return fail(error, room, "%s was compiled for a processor with %s; compile the network again on this one", network->name, network->needs[i]);
-  return 0;
+/* An instruction set that the library needs and this processor has not; NULL if it has all. */
+static const char *lacking(const convc_library *library) {
+  for (int i = 0; library->needs[i]; i++)
+    if (!has(library->needs[i])) return library->needs[i];
+  return NULL;
+}
+
+/* The first library that runs here, for they are the best first, or the one that is asked for. NULL and why if there is none. */
+static const convc_library *library_for(const convc_network *network, char *error, size_t room) {
+  const char *asked = network->libraries > 1 ? getenv("CONVC_CPU") : NULL, *lacks = NULL;
+  for (int i = 0; i < network->libraries; i++) {
+    if (asked && *asked && strcmp(asked, network->library[i].processor)) continue;
+    lacks = lacking(&network->library[i]);
+    if (!lacks) return &network->library[i];
+  }
+  if (lacks)
+    fail(error, room, "%s was compiled for a processor with %s; compile the network again on this one", network->name, lacks);
+  else
+    fail(error, room, "CONVC_CPU is %s, and %s has no library for that; leave it out", asked, network->name);
+  return NULL;
 }
 
 /* The workers of the calling thread: TVM keeps a pool for each. */
@@ -226,25 +242,27 @@ static int is_altered(const unsigned char *bytes, size_t size, const struct stat
 
 static int map_weights(convc_model *model, const char *directory, int flags, char *error, size_t room) {
   const convc_network *network = model->network;
+  const convc_library *library = model->library;
+  size_t size = (size_t)library->bytes;
   char path[PATH];
   struct stat found;
-  if (snprintf(path, PATH, "%s/weights.packed", directory) >= PATH) return fail(error, room, "the directory's name is too long");
+  if (snprintf(path, PATH, "%s/%s", directory, library->weights) >= PATH) return fail(error, room, "the directory's name is too long");
   int file = open(path, O_RDONLY | O_CLOEXEC);
   if (file < 0) return fail(error, room, "%s cannot be opened; is it the artifact of %s?", path, network->name);
-  int fits = !fstat(file, &found) && found.st_size == network->weight_bytes;
-  void *bytes = fits ? mmap(NULL, (size_t)network->weight_bytes, PROT_READ, MAP_SHARED, file, 0) : MAP_FAILED;
+  int fits = !fstat(file, &found) && found.st_size == library->bytes;
+  void *bytes = fits ? mmap(NULL, size, PROT_READ, MAP_SHARED, file, 0) : MAP_FAILED;
   close(file);
   if (!fits) return fail(error, room, "%s has another size than this program's model.h says; build it with the one in that directory", path);
   if (bytes == MAP_FAILED) return fail(error, room, "%s cannot be mapped into memory", path);
   model->packed = bytes;
-  if (memcmp(bytes, network->layout, LAYOUT))
+  if (memcmp(bytes, library->layout, LAYOUT))
     return fail(error, room, "%s has another layout than this program's model.h says; build it with the one in that directory", path);
-  if (!(flags & CONVC_TRUST_WEIGHTS) && is_altered(bytes, (size_t)network->weight_bytes, &found)) {
+  if (!(flags & CONVC_TRUST_WEIGHTS) && is_altered(bytes, size, &found)) {
     fail(error, room, "%s was altered since convc wrote it; compile the network again", path);
     return CONVC_ALTERED;
   }
-  for (int i = 0; i < network->weights; i++) {
-    const convc_weight *weight = &network->weight[i];
+  for (int i = 0; i < library->count; i++) {
+    const convc_weight *weight = &library->weight[i];
     if (borrow(&model->arguments[network->inputs + i], (char *)bytes + weight->offset, weight->type, weight->rank, weight->shape))
       return fail_as_tvm(error, room, path);
   }
@@ -282,11 +300,13 @@ static int load(convc_model *model, int which, const char *directory, const char
 
 int convc_load(const convc_network *network, const char *directory, int threads, int flags, convc_model **opened, char *error, size_t room) {
   *opened = NULL;
-  if (check_processor(network, error, room) || check_threads(threads, error, room)) return CONVC_FAILED;
-  size_t arguments = (size_t)(network->inputs + network->weights);
+  const convc_library *library = library_for(network, error, room);
+  if (!library || check_threads(threads, error, room)) return CONVC_FAILED;
+  size_t arguments = (size_t)(network->inputs + library->count);
   convc_model *model = calloc(1, sizeof *model);
   if (!model) return fail(error, room, "no memory is left");
   model->network = network;
+  model->library = library;
   model->threads = threads;
   atomic_flag_clear(&model->busy);
   model->arguments = calloc(arguments ? arguments : 1, sizeof *model->arguments);
@@ -295,8 +315,8 @@ int convc_load(const convc_network *network, const char *directory, int threads,
   model->room = calloc((size_t)network->inputs + 1, sizeof *model->room);
   int has_room = model->arguments && model->results && model->aligned && model->room;
   int failed = has_room ? map_weights(model, directory, flags, error, room) : fail(error, room, "no memory is left");
-  if (!failed) failed = load(model, 0, directory, "model.so", error, room);
-  if (!failed && network->single) failed = load(model, 1, directory, "model.one.so", error, room);
+  if (!failed) failed = load(model, 0, directory, library->file, error, room);
+  if (!failed && library->single) failed = load(model, 1, directory, library->single, error, room);
   if (failed)
     convc_close(model);
   else
@@ -314,13 +334,13 @@ void convc_close(convc_model *model) {
   if (!model) return;
   const convc_network *network = model->network;
   for (int i = 0; model->results && i < network->outputs; i++) forget(&model->results[i]);
-  for (int i = 0; model->arguments && i < network->inputs + network->weights; i++) forget(&model->arguments[i]);
+  for (int i = 0; model->arguments && i < network->inputs + model->library->count; i++) forget(&model->arguments[i]);
   for (int i = 0; i < 2; i++) {
     if (model->main[i]) TVMFFIObjectDecRef(model->main[i]);
     if (model->vm[i]) TVMFFIObjectDecRef(model->vm[i]);
   }
   for (int i = 0; model->aligned && i < network->inputs; i++) free(model->aligned[i]);
-  if (model->packed) munmap(model->packed, (size_t)network->weight_bytes);
+  if (model->packed) munmap(model->packed, (size_t)model->library->bytes);
   free(model->arguments);
   free(model->results);
   free(model->aligned);
@@ -368,13 +388,13 @@ static int give_output(convc_model *model, int index, TVMFFIAny all, void *to, i
 
 static int run(convc_model *model, const void *const *inputs, void *const *outputs, int64_t batch) {
   const convc_network *network = model->network;
-  int one = batch == 1 && network->single, failed = 0;
+  int one = batch == 1 && model->library->single, failed = 0;
   TVMFFIAny all = {.type_index = kTVMFFINone};
   for (int i = 0; i < network->outputs; i++) forget(&model->results[i]);
   if (use_threads(model->threads, model->error, MESSAGE)) return -1; /* a pool belongs to the calling thread */
   for (int i = 0; i < network->inputs; i++)
     if (take_input(model, i, inputs[i], batch)) return -1;
-  if (TVMFFIFunctionCall(model->main[one], model->arguments, network->inputs + network->weights, &all))
+  if (TVMFFIFunctionCall(model->main[one], model->arguments, network->inputs + model->library->count, &all))
     return fail_as_tvm(model->error, MESSAGE, network->name);
   for (int i = 0; i < network->outputs && !failed; i++) failed = give_output(model, i, all, outputs ? outputs[i] : NULL, batch);
   forget(&all);
@@ -395,3 +415,5 @@ const void *convc_output(const convc_model *model, int index) {
 }
 
 const char *convc_error(const convc_model *model) { return model->error; }
+
+const char *convc_processor(const convc_model *model) { return model->library->processor; }

@@ -54,14 +54,25 @@ typedef struct {
   int64_t shape[CONVC_RANK], offset;
 } convc_weight;
 
-/* What model.h says of one network. `needs` ends with NULL; `single`: a library of its own for a batch of one. */
+/* A library in `file`, one for a batch of one in `single` or NULL, and the file of the weights that both read. `needs`, which ends with NULL,
+ * are the instruction sets that it uses; where a network has several libraries it is that for `processor`, else that is "".
+ */
 typedef struct {
-  const char *name, *layout;
+  const char *processor, *file, *single, *weights, *layout;
   const char *const *needs;
-  const convc_value *input, *output;
   const convc_weight *weight;
-  int inputs, outputs, weights, single;
-  int64_t weight_bytes;
+  int count;
+  int64_t bytes;
+} convc_library;
+
+/* What model.h says of one network. Of its libraries, the best of which come first, the first is loaded that the processor has the instructions
+ * for, or the one that the environment's CONVC_CPU names.
+ */
+typedef struct {
+  const char *name;
+  const convc_library *library;
+  const convc_value *input, *output;
+  int libraries, inputs, outputs;
 } convc_network;
 
 /* A loaded network, for one thread at a time. Open one in each thread: they share the code and, as mapped pages, the weights. */
@@ -98,6 +109,9 @@ const void *convc_output(const convc_model *model, int index);
 
 /* Why the last `convc_run` failed; an empty text if it did not. */
 const char *convc_error(const convc_model *model);
+
+/* The processor whose library was loaded; "" where the network has one library. */
+const char *convc_processor(const convc_model *model);
 
 /* Elements and bytes of an input or output; -1 where they cannot be counted. */
 int64_t convc_elements(const convc_value *value, int64_t batch);

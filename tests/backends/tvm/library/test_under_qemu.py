@@ -94,6 +94,18 @@ def test_a_processor_without_its_instructions_is_told_so(tmp_path: Path):
     assert "was compiled for a processor with dotprod; compile the network again on this one" in done.stderr
 
 
+def test_of_several_libraries_the_best_that_runs_is_loaded(tmp_path: Path):
+    graph = typed_graph(NET)
+    made = compile_network(graph, tmp_path / "net", level=0, check=False, mcpu="cortex-a72,neoverse-n1")
+    for processor in ("neoverse-n1", "cortex-a72"):
+        hold(graph, made.path, processor, 1)
+    (made.path / "model.neoverse-n1.so").unlink()
+    hold(graph, made.path, "cortex-a72", 3)
+    done = under_qemu("neoverse-n1", tmp_path / "example", made.path, 1, 1, "in", "out0", "out1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "model.neoverse-n1.so is missing" in done.stderr
+
+
 def test_objects_linked_by_hand_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     linker, find = cross_linker(TRIPLE), shutil.which
     with monkeypatch.context() as without:
