@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,6 +16,7 @@ from ...ir.types import Array
 from ...ir.usual_sizes import counting_sizes, other_sizes
 from ...passes.manager import Stage
 from ..compiling.better_onnx import Better, better_file, check_better
+from ..compiling.figures import Figures
 from ..compiling.no_worse import RunPasses
 from ..files.inputs import random_inputs, read_inputs
 from ..files.model import pairs
@@ -22,6 +24,7 @@ from ..report.html.report import Report, Verdict
 from .console import Console, emit_json, print_table
 from .html_file import write_html
 from .options import PassOptions, html_option, pass_options
+from .outputs import OUTPUT_FILE
 from .pipeline import run_pipeline
 
 __all__ = ["command"]
@@ -34,7 +37,7 @@ def _gone(context: click.Context, parameter: click.Parameter, value: bool) -> No
 
 @click.command("optimize")
 @click.argument("source", metavar="IN.onnx", type=click.Path(path_type=Path))
-@click.argument("output", metavar="OUT.onnx", type=click.Path(path_type=Path))
+@click.argument("output", metavar="OUT.onnx", type=OUTPUT_FILE)
 @pass_options
 @click.option("--input", "shapes", multiple=True, metavar="NAME:SHAPE", help="Pin or free dimensions of an input: image:N,3,256,256.")
 @click.option("--opset", type=int, help="ONNX opset of the new file, 7 or newer; default: that of the old one.")
@@ -159,11 +162,16 @@ def _report(console: Console, better: Better, source: Path, output: Path, as_jso
     for name in ("params", "macs", "file_bytes", "arena"):
         rows.append((name.replace("_", " "), getattr(before, name), getattr(after, name)))
     if as_json:
-        emit_json({"changed": better.model is not None, **{name.strip().replace(" ", "_"): [old, new] for name, old, new in rows}})
+        emit_json({"changed": better.model is not None, "before": _figures(before), "after": _figures(after)})
         return
     if sizes := counting_sizes(better.before):
         console.say(f"figures are counted where {', '.join(f'{name}={size}' for name, size in sizes.items())}")
     print_table([(name, f"{old:,}", f"{new:,}", _share(old, new)) for name, old, new in rows], ("", source.name, output.name, ""))
+
+
+def _figures(of: Figures) -> dict[str, Any]:
+    counts = {"nodes": of.nodes, "operators": dict(of.operators), "params": of.params, "macs": of.macs}
+    return counts | {"file_bytes": of.file_bytes, "arena_bytes": of.arena, "estimated_nanoseconds": of.nanoseconds}
 
 
 def _share(old: int, new: int) -> str:

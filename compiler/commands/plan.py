@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -38,6 +39,7 @@ from ..training.step import training_step
 from .console import Console, emit_json, print_table, tell
 from .html_file import write_html
 from .options import MEMORY, SHARE, THREADS, check_suffix, gather, html_option, model_options, need_only
+from .outputs import OUTPUT_FILE
 from .pictures import entering_from, warn_of_lost
 
 __all__ = ["command"]
@@ -123,8 +125,8 @@ class Answer:
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of crops and samples.")
 @click.option("-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="Optimization level before planning.")
 @click.option("--apply", "apply_file", type=click.Path(path_type=Path), help="Take the splits of this plan.")
-@click.option("-o", "--output", "outputs", multiple=True, type=click.Path(path_type=Path), help="A .json plan, .onnx, .cir or .svg.")
-@click.option("--save-weights", type=click.Path(path_type=Path), help="The planned network's weights as .safetensors or .npz, for net.cir.")
+@click.option("-o", "--output", "outputs", multiple=True, type=OUTPUT_FILE, help="A .json plan, .onnx, .cir or .svg.")
+@click.option("--save-weights", type=OUTPUT_FILE, help="The planned network's weights as .safetensors or .npz, for net.cir.")
 @click.option("--advise", "advice", is_flag=True, help="Only print what published 1x1 reductions would save.")
 @html_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
@@ -162,7 +164,7 @@ def command(console: Console, request: Request, given: PlanOptions, advice: bool
     if given.as_json:
         missed = answer.made.missed if answer.made is not None else 0.0
         head = {"budget": answer.asked, "missed": missed, "rejected": answer.rejected}
-        emit_json(head | answer.certificate.as_json())
+        emit_json(head | _in_units(answer.certificate))
     else:
         _print(answer.certificate)
     for line in (*beyond(answer.certificate, budget), *far_off(answer.certificate)):
@@ -186,7 +188,8 @@ def _plan_memory(console: Console, request: Request, share: float, given: PlanOp
             write_file(path, print_graph(found.graph, origins=True).encode())
         console.say(f"wrote {path}")
     if given.as_json:
-        emit_json({**{key: value for key, value in vars(found).items() if key != "graph"}, "share": found.share})
+        sizes = {"before_bytes": found.before, "after_bytes": found.after, "share": found.share}
+        emit_json({**sizes, "flops": found.flops, "paid_flops": found.paid, "groups": found.groups})
     else:
         print_table([(f"{place}", ", ".join(names)) for place, names in enumerate(found.groups, 1)], ("", "computed again"))
         tell(words_of(found, step))
@@ -281,6 +284,13 @@ def _seen(answer: Answer) -> Report:
     return Report(answer.before, [stage], f"plan --{answer.asked}", notes=notes, measured=measured, frontier=frontier)
 
 
+def _in_units(found: Certificate) -> dict[str, Any]:
+    """For programs: keys say the units of what they hold. A plan's file keeps the names that it had."""
+    record = found.as_json()
+    costs = {"arena_bytes" if name == "arena" else name: both for name, both in record["costs"].items()}
+    return {"layers": record["layers"], "outputs": record["outputs"], "costs": costs, "latency_ms": record["latency"]}
+
+
 def _print(found: Certificate) -> None:
     print_table(found.rows(), HEADINGS)
     for line in lines_of(found):
@@ -290,7 +300,9 @@ def _print(found: Certificate) -> None:
 def _advise(graph: Graph, as_json: bool) -> None:
     modules, convs = advise(optimize(graph, 0)[0], usual_sizes(graph))
     if as_json:
-        emit_json({"modules": [asdict(module) for module in modules], "convs": [asdict(conv) for conv in convs]})
+        inception = [{"name": m.name, "naive_macs": m.naive, "reduced_macs": m.reduced, "here": m.here} for m in modules]
+        alone = [{"name": c.name, "form": c.form, "width": c.width, "macs": c.macs, "reduced_macs": c.reduced} for c in convs]
+        emit_json({"modules": inception, "convs": alone})
         return
     if modules:
         rows = [(m.name, _millions(m.naive), _millions(m.reduced), f"{m.reduced / m.naive:.2f}", m.here) for m in modules]

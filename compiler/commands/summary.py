@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -22,6 +22,7 @@ from .options import model_options
 __all__ = ["command"]
 
 Fields = Mapping[str, Mapping[str, Sequence[Field]]]  # of each value, by image
+UNITS = {"memory": "memory_values"}  # in JSON, where a key says its unit
 ROOM = 60  # characters for an expression
 SHORT = ("layer", "output", "memory", "params", "MACs")  # headings where there is no room for the arithmetic
 FIELD = ("field", "stride", "offset")
@@ -62,15 +63,21 @@ def command(console: Console, request: Request, level: int, every: bool, recepti
 
 
 def _emit(table: LayerTable, example: LayerTable | None, sizes: Mapping[str, int], fields: Fields | None) -> None:
-    """Expressions as texts, null for one that is too long; the totals at numbers beside them."""
+    """Expressions as texts, null for one that is too long; the totals at numbers beside them. Of shapes only the list is for programs."""
     seen = [{"receptive_field": field_record(fields[line.name])} if fields else {} for line in table.lines]
     layers = [_texts(vars(line)) | more for line, more in zip(table.lines, seen, strict=True)]
     record = {"layers": layers, "totals": _texts(table.totals)}
-    emit_json(record | ({"sizes": sizes, "totals_at_sizes": example.totals} if example else {}))
+    emit_json(record | ({"sizes": sizes, "totals_at_sizes": _texts(example.totals)} if example else {}))
 
 
 def _texts(figures: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: str(figure) if isinstance(figure, Expr) else figure for name, figure in figures.items()}
+    return {UNITS.get(name, name): _text(figure) for name, figure in figures.items() if name != "output"}
+
+
+def _text(figure: Any) -> Any:
+    if isinstance(figure, tuple):
+        return list(map(_text, cast("tuple[Any, ...]", figure)))
+    return str(figure) if isinstance(figure, Expr) else figure
 
 
 def _print(table: LayerTable, example: LayerTable | None, sizes: Mapping[str, int], fields: Fields | None) -> None:

@@ -33,7 +33,8 @@ Costs = tuple[Figure, Figure]  # multiply-adds and FLOPs
 
 @dataclass(frozen=True)
 class LayerLine:
-    """One layer. `memory` counts values of one image, `weights` excludes biases. Texts hold the arithmetic.
+    """One layer. `memory` counts values of one image, `weights` excludes biases. Texts hold the arithmetic; `output` is in the order of
+    papers, and `shape` the value's own.
 
     Where named sizes are left, `memory` and `macs` are expressions over them, or None where one would be too long; `macs` are None also for
     what another runtime computes.
@@ -49,6 +50,7 @@ class LayerLine:
     weights_text: str
     biases: int
     macs: Figure
+    shape: tuple[Dim, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ def _line(node: Node, graph: Graph, sizes: Mapping[str, int], images: int, cost:
         weights_text=" + ".join(_weights(node, p) for p in weights) or _statistics(params),
         biases=sum(_number(p.typed.shape) for p in params if p.typed.rank <= 1),
         macs=None if node.kind.facts.opaque else _sum(cost[:1], images),
+        shape=shape,
     )
 
 

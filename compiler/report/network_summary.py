@@ -42,7 +42,7 @@ class NetworkSummary:
         return [
             f"{_figure(totals['memory'], exact=True)} values of activations an image{at}",
             f"{_figure(totals['params'], exact=True)} parameters, {_figure(totals['weight_bytes'], exact=True)} bytes",
-            f"{_figure(totals['macs'], exact=True)} multiply-adds an image{at}",
+            f"{_figure(totals['macs'], exact=True)} multiply-adds, {_figure(totals['flops'], exact=True)} FLOPs an image{at}",
         ]
 
     def __repr__(self) -> str:

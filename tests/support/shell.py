@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import subprocess
@@ -32,8 +33,17 @@ class Result:
 
 def convc(*words: str | Path, stdin: str | None = None, cwd: Path | None = None, fresh: bool = False) -> Result:
     """`convc` with these words. Its process is forked from one that has imported what commands import, which takes most of their time;
-    a `fresh` one, or one with a PYTHONPATH of its own, starts from nothing.
+    a `fresh` one, or one with a PYTHONPATH of its own, starts from nothing. What it answers as JSON is held to its schema.
     """
+    done = _done(words, stdin, cwd, fresh=fresh)
+    if "--json" in words and done.out.startswith("{"):
+        from convc.tests.support.answers import check_answer
+
+        check_answer(json.loads(done.out))
+    return done
+
+
+def _done(words: Sequence[str | Path], stdin: str | None, cwd: Path | None, *, fresh: bool) -> Result:
     if fresh or os.environ.get("PYTHONPATH") != PYTHONPATH:
         return _from_nothing(words, stdin, cwd)
     with tempfile.TemporaryDirectory() as folder:

@@ -104,7 +104,7 @@ def test_a_value_says_what_it_is():
 def test_a_summary_has_the_figures_of_the_command():
     found = cc.summary(cc.models.vgg16())
     assert found.totals["params"] == 138_357_544
-    assert "15,470,264,320 multiply-adds an image" in repr(found)
+    assert "15,470,264,320 multiply-adds, 30,973,767,536 FLOPs an image" in repr(found)
     assert "(3*3*3)*64 = 1,728" in repr(found)
 
 
