@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
 
-__all__ = ["did_you_mean"]
+from .legible import legible
+
+__all__ = ["did_you_mean", "not_there"]
+
+LOOKED_AT = 10_000  # names in a folder
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "", *, widely: bool = False) -> str:
@@ -18,3 +24,18 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str = "", *, widely
     if near:
         return f"; did you mean {', '.join(near)}?" if widely else f"; did you mean '{near[0]}'?"
     return f"; {otherwise}" if otherwise else ""
+
+
+def not_there(named: Path | str, kind: str = "file") -> str:
+    """`there is no file 'nets/wieghts.npz'; did you mean 'nets/weights.npz'?`: the nearest name in its folder, or for the first folder on
+    the way that is not there, if one is near.
+    """
+    path = Path(named)
+    try:
+        missing = next((each for each in reversed(path.parents) if not each.exists()), path)
+        beside = sorted(each.name for each in islice(missing.parent.iterdir(), LOOKED_AT))
+    except OSError:  # such as a name that is too long
+        missing, beside = path, list[str]()
+    near = did_you_mean(missing.name, beside).removeprefix("; did you mean '").removesuffix("'?")
+    rest = path.relative_to(missing)
+    return f"there is no {kind} '{legible(named)}'" + (f"; did you mean '{legible(missing.parent / near / rest)}'?" if near else "")

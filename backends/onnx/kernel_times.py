@@ -17,6 +17,7 @@ from .session import Session
 __all__ = ["OperatorTime", "operator_times"]
 
 SUFFIX = "_kernel_time"
+MARGIN = 16 << 20  # bytes, for what folding adds and for the trace
 MOVED = ("activation_size", "parameter_size", "output_size")  # bytes, of operands, weights and results
 
 
@@ -41,8 +42,9 @@ def operator_times(graph: Graph, written: Any, threads: int | None, inputs: Mapp
     """
     import onnx
 
-    with scratch_folder() as folder:
-        Session(graph, written.SerializeToString(), threads, optimized=folder / "optimized.onnx")
+    model = written.SerializeToString()
+    with scratch_folder(len(model) + MARGIN) as folder:  # onnxruntime writes what it makes of it with all weights
+        Session(graph, model, threads, optimized=folder / "optimized.onnx")
         optimized = onnx.load(folder / "optimized.onnx")
         parts = parts_of(graph, written, optimized)
         for place, operator in enumerate(optimized.graph.node):

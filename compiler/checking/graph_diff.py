@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ...ir.graph import Graph, Node
+from ...ir.ops.leaf import PARAM
 from ...ir.printer import print_node
 from ...ir.weights import Weights
 
-__all__ = ["Change", "align", "changes", "uncompared", "with_names_of", "with_nodes_of"]
+__all__ = ["Change", "align", "changes", "sum_of", "uncompared", "with_names_of", "with_nodes_of"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,11 @@ class Change:
     old: Node | None
     new: Node | None
     values: str = ""
+
+    @property
+    def is_of_parameter(self) -> bool:
+        node = self.new or self.old
+        return node is not None and node.kind is PARAM
 
     def __str__(self) -> str:
         if self.old is None and self.new is not None:
@@ -78,6 +85,19 @@ def changes(a: Graph, b: Graph) -> Iterator[Change]:
         elif old.weights is not None and new.weights is not None and (values := _other_values(old.weights, new.weights)):
             yield Change(old, new, values)
     yield from (Change(node, None) for node in left)
+
+
+def sum_of(parameters: Sequence[Change]) -> dict[str, int]:
+    """How many of these came, went, and are there with other values or of another type; and of how many values those are."""
+    kinds: dict[str, list[Node]] = {"came": [], "went": [], "changed": []}
+    for change in parameters:
+        kind = "went" if change.new is None else "came" if change.old is None else "changed"
+        kinds[kind] += [node for node in (change.new or change.old,) if node is not None]
+    return {
+        key: figure
+        for kind, nodes in kinds.items()
+        for key, figure in ((kind, len(nodes)), (f"{kind}_values", sum(math.prod(node.typed.concrete()) for node in nodes)))
+    }
 
 
 def uncompared(a: Graph, b: Graph) -> list[Node]:

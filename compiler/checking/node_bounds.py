@@ -33,7 +33,7 @@ UNDERFLOW = 2.0**-126  # float32 engines may flush what is smaller, at every rou
 
 @dataclass(frozen=True)
 class NodeVerdict:
-    """One checked value. `worst` is its greatest error over its bound: at most 1 is fine.
+    """One checked value. `worst` is its greatest error over its bound: at most 1 is fine. There it is `error`, and the bound is `bound`.
 
     `covers` are the nodes between the captured operands and this value, itself last.
     """
@@ -42,6 +42,7 @@ class NodeVerdict:
     covers: tuple[str, ...]
     error: float
     worst: float
+    bound: float = 0.0
 
     @property
     def agrees(self) -> bool:
@@ -159,8 +160,7 @@ def _verdict(kernel: Kernel, held: Mapping[Node, Array], sizes: Mapping[str, int
                 bounds[node] = own + (1 + gamma) * by(node, operands, [bounds.get(operand) for operand in node.inputs])
             began = True
     last = next(reversed(values))
-    error, worst = _worst(held[kernel.result], values[last], bounds[last])
-    return NodeVerdict(kernel.result, tuple(node.name for node in kernel.covers), error, worst)
+    return NodeVerdict(kernel.result, tuple(node.name for node in kernel.covers), *_worst(held[kernel.result], values[last], bounds[last]))
 
 
 def _unrounded(kernel: Kernel, held: Mapping[Node, Array]) -> dict[Node, Array]:
@@ -209,11 +209,15 @@ def _wide(node: Node, held: Mapping[Node, Array]) -> Array:
     return value.astype(np.float64) if is_floating(value) else value
 
 
-def _worst(got: Array, expected: Array, bound: Array) -> tuple[float, float]:
-    """Greatest error, and greatest error over bound; where both are the same infinity or NaN there is none."""
+def _worst(got: Array, expected: Array, bound: Array) -> tuple[float, float, float]:
+    """Where the error is the greatest share of its bound: error, share and bound. Where both are the same infinity or NaN there is none."""
     with np.errstate(all="ignore"):
         same = (got == expected) | (np.isnan(got) & np.isnan(expected)) if is_floating(got) else got == expected
         error = np.where(same, 0.0, abs(got.astype(np.float64) - expected))
         error = np.where(np.isnan(error), np.inf, error)
         ratio = np.where(error == 0, 0.0, error / bound)
-    return float(np.max(error, initial=0.0)), float(np.max(ratio, initial=0.0))
+    if not ratio.size:
+        return 0.0, 0.0, 0.0
+    bounds = np.broadcast_to(bound, ratio.shape)
+    at = np.unravel_index(int(np.argmax(ratio)), ratio.shape) if ratio.any() else np.unravel_index(int(np.argmax(bounds)), ratio.shape)
+    return float(error[at]), float(ratio[at]), float(bounds[at])

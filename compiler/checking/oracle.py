@@ -31,7 +31,8 @@ class Agreement:
     over tolerance; `odd` counts NaN and infinities of the oracle. `top1` and `top5` are the share of rows whose best
     and best five classes are the same, None where the output has no classes. `values` are how many were compared. `turned` steps, such as
     those of quantization, were taken otherwise than float64 takes them, which rounding explains. `fault` says that the engine
-    differs by `astray` once it rewrites the network for itself; all else is without that.
+    differs by `astray` once it rewrites the network for itself; all else is without that. `by` says whose the tolerance is that was not
+    derived.
     """
 
     engine: str
@@ -48,6 +49,7 @@ class Agreement:
     turned: int = 0
     astray: float = 0.0
     fault: str = ""
+    by: str = ""
 
     @property
     def agrees(self) -> bool:
@@ -69,7 +71,7 @@ class Agreement:
             return f"{self.engine}: {self.output} has no values, so nothing was compared"
         word = "agrees" if self.agrees else "DIFFERS"
         top = f", top-1 {self.top1:.0%}, top-5 {self.top5:.0%}" if self.top1 is not None and self.top5 is not None else ""
-        size = f"error {self.error:.2e} ({self.relative:.1e} of its scale), {self.worst:.2f} of the tolerance"
+        size = f"error {self.error:.2e} ({self.relative:.1e} of its scale), {self.worst:.2f} of the {self.by or 'tolerance'}"
         odd = f", {self.odd} values NaN or infinite" if self.odd else ""
         steps = f", {self.turned:,} values before it rounded to the step beside" if self.turned else ""
         fault = f"; warning: {self.fault}" if self.fault else ""

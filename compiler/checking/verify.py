@@ -23,7 +23,7 @@ from .oracle import Agreement, Agreements, Oracle, compare, errors_over
 from .steps import steps_of
 from .units import SIGMAS, UNIT, sizes_of
 
-__all__ = ["TwoNetworksDiffer", "compare_rewritten", "first_difference", "verify"]
+__all__ = ["TwoNetworksDiffer", "compare_rewritten", "first_difference", "need_alike", "verify"]
 
 CLOSE = 2.0**-44  # of an element's size: 500 roundings of float64, and no rewrite that is wrong
 
@@ -53,11 +53,7 @@ def verify(
     results would agree; TwoNetworksDiffer, a Mismatch, naming the first output that differs, and the
     first value inside that does.
     """
-    for what, a, b in (("inputs", graph.inputs, other.inputs), ("outputs", graph.outputs, other.outputs)):
-        if [(n.name, n.type) for n in a] != [(n.name, n.type) for n in b]:
-            lists = [", ".join(f"{n.name}: {n.type}" for n in nodes) for nodes in (a, b)]
-            way_out = "name and shape them alike; a shape is changed by --input NAME:SHAPE, and in Python by net(NAME=SHAPE)"
-            raise InvalidModel(f"the two networks have different {what}: {lists[0]} against {lists[1]}; {way_out}")
+    need_alike(graph, other)
     for each in (graph, other):
         check_numbers(each)
     inputs = random_inputs(graph, seed) if inputs is None else inputs
@@ -76,6 +72,15 @@ def verify(
     _look_inside(graph, other, inputs, seed, lines)
     _need_range(graph, other, inputs, seed)
     return Agreements(lines)
+
+
+def need_alike(graph: Graph, other: Graph) -> None:
+    """Raises: InvalidModel for graphs of different interfaces."""
+    for what, a, b in (("inputs", graph.inputs, other.inputs), ("outputs", graph.outputs, other.outputs)):
+        if [(n.name, n.type) for n in a] != [(n.name, n.type) for n in b]:
+            lists = [", ".join(f"{n.name}: {n.type}" for n in nodes) for nodes in (a, b)]
+            way_out = "name and shape them alike; a shape is changed by --input NAME:SHAPE, and in Python by net(NAME=SHAPE)"
+            raise InvalidModel(f"the two networks have different {what}: {lists[0]} against {lists[1]}; {way_out}")
 
 
 def _close_enough(graph: Graph, other: Graph, inputs: Mapping[str, Array], exact: Mapping[str, Array] | None) -> list[Agreement]:

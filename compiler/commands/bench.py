@@ -23,6 +23,7 @@ from ..bench.side_by_side import same_nodes
 from ..engines.optimize import optimize
 from ..engines.peers import installed_peers
 from ..engines.table import engine_named, measurable
+from ..files.artifact import Artifact
 from ..files.model import Request
 from ..report.html.report import KernelRun, Peaks, Report
 from .console import Console, emit_json, print_table, tell
@@ -73,6 +74,8 @@ def command(
     if html is not None and not profile:
         raise UsageError("--html shows where the time of a run goes; give --profile too")
     threads = threads or physical_cores()
+    if Artifact.at(Path(request.model)) is not None:
+        console.say(f"'{request.model}': its network is compiled anew for this machine, and that is timed, not the library in it")
     graph = console.load(request)
     left_out = None if backends else console.say
     measured = measure(graph, contenders, threads, runs, batch=batch, profile=profile, level=level, left_out=left_out)

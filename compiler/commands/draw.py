@@ -6,20 +6,20 @@ from pathlib import Path
 
 import click
 
-from ...ir.errors import UsageError
 from ...ir.files import write_file
 from ..files.model import Request
 from ..report.figure.pictures import PICTURES, picture_of
 from ..report.figure.svg import draw
 from .console import Console
 from .options import check_suffix, model_options
+from .outputs import OUTPUT_FILE
 
 __all__ = ["command"]
 
 
 @click.command("draw")
 @model_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The picture to write: .svg, or .png or .pdf.")
+@click.option("-o", "--output", type=OUTPUT_FILE, required=True, help="The picture to write: .svg, or .png or .pdf.")
 @click.option("-O", "level", type=click.IntRange(0, 3), default=0, show_default=True, help="Draw what this level makes of it.")
 @click.pass_obj
 def command(console: Console, request: Request, output: Path, level: int) -> None:
@@ -28,8 +28,6 @@ def command(console: Console, request: Request, output: Path, level: int) -> Non
     A .png has 300 dots an inch. It and a .pdf are made by cairosvg: pip install "convc[draw]".
     """
     check_suffix("-o", output, tuple(PICTURES))
-    if not output.parent.is_dir():
-        raise UsageError(f"-o '{output}': there is no folder '{output.parent}'; make it first")
     picture = picture_of(output.suffix)
     graph = console.load(request)
     if level:

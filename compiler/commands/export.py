@@ -21,6 +21,7 @@ from ..training.onnx_step import export_training
 from ..training.step import evaluation_step, training_step
 from .console import Console
 from .options import CALIBRATION, MEMORY, NAMES, SHARE, check_suffix, model_options, names_for
+from .outputs import OUTPUT_FILE
 from .pictures import entering_from, warn_of_lost
 
 __all__ = ["command"]
@@ -30,9 +31,7 @@ PRECISION = "Of products and weights; inputs and outputs, norms, pool sums and s
 
 @click.command("export")
 @model_options
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="The ONNX file to write; .safetensors or .npz for weights alone."
-)
+@click.option("-o", "--output", type=OUTPUT_FILE, required=True, help="The ONNX file to write; .safetensors or .npz for weights alone.")
 @click.option("-O", "level", type=click.IntRange(0, 3), default=0, show_default=True, help="Optimization level before the export.")
 @click.option("--precision", type=click.Choice(PRECISIONS), default=FP32, show_default=True, help=PRECISION)
 @click.option("--calibration", multiple=True, metavar="FILE", help=CALIBRATION)

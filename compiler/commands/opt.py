@@ -14,6 +14,7 @@ from ..files.model import read_text
 from ..files.weights import WEIGHT_FILES, write_weights
 from .console import Console, echo
 from .options import PassOptions, check_suffix, pass_options
+from .outputs import OUTPUT_FILE
 from .pipeline import run_pipeline
 
 __all__ = ["command"]
@@ -22,8 +23,8 @@ __all__ = ["command"]
 @click.command("opt")
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @pass_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write here instead of standard output.")
-@click.option("--save-weights", type=click.Path(path_type=Path), help="Also write the result's weights as .safetensors or .npz.")
+@click.option("-o", "--output", type=OUTPUT_FILE, help="Write here instead of standard output.")
+@click.option("--save-weights", type=OUTPUT_FILE, help="Also write the result's weights as .safetensors or .npz.")
 @click.option("--origins", is_flag=True, help="Also print where each node came from.")
 @click.pass_obj
 def command(console: Console, file: Path, output: Path | None, save_weights: Path | None, origins: bool, passes: PassOptions) -> None:

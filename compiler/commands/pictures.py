@@ -12,6 +12,7 @@ import click
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.files import need_plain
 from ...ir.graph import Graph
+from ...ir.suggest import not_there
 from ..files.entering import IMAGENET, Entering, entering_of
 from ..files.images import Preparing
 from ..files.model import Request
@@ -115,7 +116,7 @@ def labels_in(path: Path, graph: Graph) -> tuple[str, ...]:
             raise InvalidInput(f"'{path}' has more than {LABEL_BYTES >> 20} MiB, which are no labels")
         names = tuple(path.read_text(encoding="utf-8").splitlines())
     except FileNotFoundError as error:
-        raise UsageError(f"there is no file '{path}'") from error
+        raise UsageError(not_there(path)) from error
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"'{path}' cannot be read as a text of a label a line: {error}") from error
     classes = [node.typed.shape[1] for node in graph.outputs if node.typed.rank == 2]

@@ -27,9 +27,13 @@ from ..files.weights import npz_bytes
 from .console import Console, emit_json, tell
 from .devices import emulate_option, placed
 from .options import THREADS, model_options
+from .outputs import OUTPUT_FILE
 from .pictures import INPUTS, PictureOptions, labels_in, picture_options, preparing_from
+from .score import labelled
 
 __all__ = ["command"]
+
+SCORE = "Only how many are right, top-1 and top-5: -i is a folder with a folder of photographs for each class, called as --labels has it."
 
 
 @click.command("run")
@@ -43,9 +47,10 @@ __all__ = ["command"]
 )
 @click.option("-b", "--backend", default="tvm", show_default=True, help=f"One of {', '.join(ENGINES | ON_DEVICES)}.")
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes to print.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write results: .npz, or .png for pictures.")
+@click.option("-o", "--output", type=OUTPUT_FILE, help="Write results: .npz, or .png for pictures.")
 @picture_options
 @click.option("--labels", type=click.Path(path_type=Path), help="Names of the classes, one a line.")
+@click.option("--score", "scored", is_flag=True, help=SCORE)
 @click.option("--threads", type=THREADS, help="Threads; default: one a physical core.")
 @emulate_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of random inputs.")
@@ -60,6 +65,7 @@ def command(
     output: Path | None,
     pictures: PictureOptions,
     labels: Path | None,
+    scored: bool,
     threads: int | None,
     seed: int,
     emulate: bool,
@@ -77,8 +83,10 @@ def command(
         raise UsageError(f"'{output}' is neither .npz nor a picture such as .png")
     artifact = artifact_of(request)
     graph, _ = optimize(console.load(request, artifact), 0 if artifact else 2, prices=engine.prices)
-    preparing = preparing_from(console, request, graph, files, pictures)
     classes = labels_in(labels, graph) if labels is not None else _classes(request, graph)
+    truth = labelled(files, graph, classes) if scored else None
+    files = truth.files if truth is not None else files
+    preparing = preparing_from(console, request, graph, files, pictures)
     batches = read_batches(graph, files, preparing, console.say) if files else iter([Feed(random_inputs(graph, seed))])
     first = next(batches)
     need_run(graph, first.arrays)
@@ -88,8 +96,12 @@ def command(
     names = [name for each, _ in made for name in each]
     results = _together(made)
     written = _write(results, output) if output else []
+    score = truth.score(names, results) if truth is not None else None
     if as_json:
-        emit_json({"outputs": {name: _record(value, top, classes, names) for name, value in results.items()}})
+        record = {"outputs": {name: _record(value, top, classes, names) for name, value in results.items()}}
+        emit_json(record | ({"score": score.record()} if score is not None else {}))
+    elif score is not None:
+        score.show(console)
     else:
         _print(graph, results, top, classes, names)
     for file in written:

@@ -27,6 +27,7 @@ from ..training.schedules import SCHEDULES
 from ..training.trainer import Diverged, Score, Trainer
 from .console import Console, emit_json
 from .options import IN_PLACE, MEMORY, NAMES, SHARE, THREADS, check_suffix, gather, model_options, names_for
+from .outputs import OUTPUT_FILE
 
 __all__ = ["command"]
 
@@ -43,7 +44,7 @@ def _names(context: click.Context, option: click.Parameter, value: str) -> tuple
 @click.option(
     "--data", required=True, help=f"A folder with a folder of pictures for each class, an .npz with x and y, or {', '.join(NAMED)}."
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Where the best weights go: .safetensors or .npz.")
+@click.option("-o", "--output", type=OUTPUT_FILE, required=True, help="Where the best weights go: .safetensors or .npz.")
 @click.option("--loss", type=click.Choice(list(LOSSES)), default="cross_entropy", show_default=True)
 @click.option("--optimizer", type=click.Choice(["sgd", "adam"]), default="sgd", show_default=True)
 @click.option("--momentum", type=float, default=0.9, show_default=True, help="Of sgd.")

@@ -24,6 +24,7 @@ from ..files.model import Request
 from .compile import TILES, WINOGRAD
 from .console import Console, emit_json, print_table
 from .options import gather, model_options
+from .outputs import OUTPUT_FOLDER
 
 if TYPE_CHECKING:
     from ...backends.tvm.store.tuned_forms import Found
@@ -60,6 +61,11 @@ class Benches:
     threads: int
 
 
+def _database(context: click.Context, param: click.Parameter, text: str | None) -> str | None:
+    """Refused before the work where it cannot be written."""
+    return text if text in (None, "off") else str(OUTPUT_FOLDER.convert(text, param, context))
+
+
 @click.command("tune")
 @model_options
 @click.option("--seconds", type=click.IntRange(1), default=600, show_default=True, help="Begin nothing after so long.")
@@ -68,7 +74,9 @@ class Benches:
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images, where the batch is a name.")
 @click.option("-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="Optimization level.")
 @click.option("--winograd", type=click.Choice(WINOGRAD), default="auto", show_default=True, help=TILES)
-@click.option("--database", metavar="DIR", help="Where to keep what is found; default: the cache, where compile looks for it.")
+@click.option(
+    "--database", metavar="DIR", callback=_database, help="Where to keep what is found; default: the cache, where compile looks for it."
+)
 @click.option(
     "--tracker", metavar="HOST:PORT", help="Measure on the servers of this tracker of TVM's, which must be machines like this one."
 )

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
+from ...backends import reference
 from ...ir.apart import joining_node, the_batch
 from ...ir.errors import KernelMissing, Mismatch, UsageError
 from ...ir.graph import Graph
 from ...ir.other_runtimes import has_opaque, opaque_nodes_of
 from ...ir.types import Array
+from ..checking.asked import AskedTolerance
 from ..checking.batches import compare_batches
 from ..checking.narrowing import in_range
-from ..checking.node_bounds import NodeCheck, check_nodes
+from ..checking.node_bounds import NodeCheck, NodeVerdict, check_nodes
 from ..checking.oracle import Agreement, Oracle
 from ..checking.units import HALVES, NOISE_OF
-from ..checking.verify import TwoNetworksDiffer, verify
+from ..checking.verify import TwoNetworksDiffer, need_alike, verify
 from ..engines.cuda import least_batch
 from ..engines.engine import Engine, Run
 from ..engines.optimize import optimize
@@ -28,13 +32,22 @@ from ..files.inputs import FILLS, random_inputs, read_inputs
 from ..files.model import Request, artifact_of
 from ..files.weights import check_numbers, check_there
 from ..report.html.report import Report, Verdict
-from .console import Console, emit_json, tell
+from .console import Console, emit_json, print_table, tell
 from .devices import emulate_option, placed
 from .html_file import write_html
 from .options import THREADS, html_option, model_options
 from .pictures import INPUTS, PictureOptions, picture_options, preparing_from
 
 __all__ = ["command"]
+
+TOLERANCE = click.FloatRange(0, 1e30)
+
+
+def _finite(context: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Raises: UsageError for NaN, which is in every range."""
+    if value is not None and math.isnan(value):
+        raise UsageError(f"{param.opts[0]} is no number; give one from 0 on")
+    return value
 
 
 @click.command("verify")
@@ -48,7 +61,11 @@ __all__ = ["command"]
     help=f"Engines to hold against float64, or {', '.join(ON_DEVICES)}; default: those of {','.join(ENGINES)} that can.",
 )
 @click.option("-i", "--inputs", "files", multiple=True, help=INPUTS)
-@click.option("--nodes", is_flag=True, help="Also hold every intermediate value to its local rounding bound.")
+@click.option("--nodes", is_flag=True, help="Also hold every intermediate value to its local rounding bound: a table of layers.")
+@click.option(
+    "--rtol", type=TOLERANCE, callback=_finite, help="Allow this share of each result in place of the rounding that is predicted."
+)
+@click.option("--atol", type=TOLERANCE, callback=_finite, help="Allow this much besides.")
 @click.option("--input-fill", "fill", type=click.Choice(FILLS), default="uniform", show_default=True, help="How random inputs are drawn.")
 @picture_options
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of random inputs and of the noise.")
@@ -65,6 +82,8 @@ def command(
     backends: str | None,
     files: tuple[str, ...],
     nodes: bool,
+    rtol: float | None,
+    atol: float | None,
     fill: str,
     pictures: PictureOptions,
     seed: int,
@@ -90,46 +109,53 @@ def command(
         preparing = preparing_from(console, wanted, graph, files, pictures)
     inputs = read_inputs(graph, files, preparing, console.say) if files else random_inputs(graph, seed, _images(graph, artifact), fill)
     apart: TwoNetworksDiffer | None = None
+    tolerance = AskedTolerance(rtol or 0.0, atol or 0.0) if rtol is not None or atol is not None else None
     if other is not None:
         second = _load(console, wanted, "--other-weights", _artifact(wanted))
         try:
-            lines = verify(graph, second, inputs, seed)
+            lines = verify(graph, second, inputs, seed) if tolerance is None else _within(tolerance, graph, second, inputs)
         except TwoNetworksDiffer as error:  # a report and JSON are wanted most of those
             lines, apart = error.lines, error
     else:
         if backends is None:
             engines = _able(console, graph, engines)
         engines = [engine.within(artifact) for engine in placed(console, engines, emulate)]
-        lines = _hold(console, graph, artifact, engines, inputs, seed, threads)
+        lines = _hold(console, graph, artifact, engines, inputs, seed, threads, tolerance)
     for line in () if as_json or apart else lines:  # what is apart has a sentence of its own
         tell(str(line))
         console.say(f"    {line.details}", level=1)
     bad, held = [line.engine for line in lines if not line.agrees], {line.engine for line in lines}
-    bounds: dict[str, dict[str, float]] = {}
+    seen: dict[str, list[NodeVerdict]] = {}
     if other is None:  # unasked a backend that differs is looked into, and with 16 bits each, whose noise could hide a filter
         if any(node.typed.dtype == "f16" for node in graph.ops) and (why := in_range(graph, inputs)[1]):
             console.say(f"warning: {why}: a device that keeps it so gives an infinity there")
         low = any(node.typed.dtype in HALVES for node in graph.ops)
         asked = {engine.name for engine in engines if nodes or (low and not engine.holds_wide)}
         suspects = [engine for engine in engines if engine.name in bad or engine.name in asked & held]
-        for check in (looked := _look_inside(graph, suspects, inputs, threads, bounds)):
+        for check in (looked := _look_inside(graph, suspects, inputs, threads, seen)):
+            if nodes and not as_json:
+                print_table([_row(each) for each in seen[check.engine]], (f"value of {check.engine}", "with", "error", "bound", "share"))
             console.say(str(check))
     else:
         looked = []
     if as_json:
         results = [asdict(line) | {"agrees": line.agrees} for line in lines]
-        inside = [{"agrees": check.agrees, "text": str(check)} for check in looked]
+        inside = [
+            {"engine": check.engine, "agrees": check.agrees, "text": str(check), "values": [_record(each) for each in seen[check.engine]]}
+            for check in looked
+        ]
         first = apart.first.name if apart and apart.first else None
         emit_json({"other": other, "results": results, "nodes": inside, "first_difference": first})
     if html is not None:
         verdicts = [Verdict(str(line), line.agrees) for line in (*lines, *looked)] if apart is None else [Verdict(str(apart), False)]
+        bounds = {engine: {each.node.name: each.worst for each in found} for engine, found in seen.items()}
         write_html(console, html, Report(graph, [], f"verify {request.model}{f' {other}' if other else ''}", verdicts, bounds=bounds))
     if apart is not None:
         raise apart
     if wrong := next((check for check in looked if not check.agrees), None):
         raise Mismatch(str(wrong))
     if bad:
-        raise Mismatch(f"{len(bad)} of {len(lines)} results differ by more than rounding")
+        raise Mismatch(f"{len(bad)} of {len(lines)} results differ by more than {'rounding' if tolerance is None else f'the {tolerance}'}")
 
 
 def _load(console: Console, request: Request, option: str = "--weights", artifact: Artifact | None = None) -> Graph:
@@ -150,14 +176,30 @@ def _able(console: Console, graph: Graph, engines: list[Engine]) -> list[Engine]
     return [engine for engine in engines if engine.name not in lacking]
 
 
+def _within(asked: AskedTolerance, graph: Graph, other: Graph, inputs: dict[str, Array]) -> list[Agreement]:
+    """Both networks in float64."""
+    need_alike(graph, other)
+    exact, results = (reference.run(each, inputs, "f64") for each in (graph, other))
+    return asked.hold(f"@{other.name}", exact, results)
+
+
+def _row(verdict: NodeVerdict) -> tuple[str, ...]:
+    others = ", ".join(verdict.covers[:-1])
+    return f"%{verdict.node.name}", others, f"{verdict.error:.1e}", f"{verdict.bound:.1e}", f"{verdict.worst:.3f}"
+
+
+def _record(verdict: NodeVerdict) -> dict[str, Any]:
+    figures = {"error": verdict.error, "bound": verdict.bound, "share": verdict.worst, "agrees": verdict.agrees}
+    return {"node": verdict.node.name, "covers": list(verdict.covers), **figures}
+
+
 def _look_inside(
-    graph: Graph, suspects: list[Engine], inputs: dict[str, Array], threads: int | None, bounds: dict[str, dict[str, float]]
+    graph: Graph, suspects: list[Engine], inputs: dict[str, Array], threads: int | None, seen: dict[str, list[NodeVerdict]]
 ) -> list[NodeCheck]:
-    """Every value of these engines against its local bound; `bounds` gets by engine and name which share of it the error is."""
+    """Every value of these engines against its local bound; `seen` gets all that was found, by engine."""
 
     def looked(engine: Engine) -> NodeCheck:
-        found = bounds.setdefault(engine.name, {})
-        return check_nodes(graph, engine, inputs, threads, see=lambda verdict: found.update({verdict.node.name: verdict.worst}))
+        return check_nodes(graph, engine, inputs, threads, see=seen.setdefault(engine.name, []).append)
 
     return [looked(engine) for engine in suspects]
 
@@ -176,13 +218,15 @@ def _hold(
     inputs: dict[str, Array],
     seed: int,
     threads: int | None,
+    asked: AskedTolerance | None,
 ) -> list[Agreement]:
-    """Every backend against the oracle: an artifact's own files where the model is one.
+    """Every backend against the oracle, or within what was `asked`: an artifact's own files where the model is one.
 
     Raises: KernelMissing for a backend that lacks one, where there is no other to hold.
     """
     precision = NOISE_OF.get(artifact.target.precision, "f32") if artifact else "f32"
-    oracle = Oracle.by_tiles(graph, graph, inputs, seed, precision)
+    oracle = Oracle.by_tiles(graph, graph, inputs, seed, precision) if asked is None else None
+    exact = {} if asked is None else reference.run(graph, inputs, "f64")
     lines: list[Agreement] = []
     for engine in engines:
         ready = functools.partial(_ready, graph, artifact, threads)
@@ -197,7 +241,10 @@ def _hold(
         if engine.fixed is not None and engine.fixed.left_out:
             held, rest = (", ".join(map(str, batches)) for batches in (engine.fixed.batches, engine.fixed.left_out))
             console.say(f"{engine.name}: held for batches of {held}; those of {rest} are on a GPU")
-        lines += compare_batches(graph, engine, run, inputs, oracle(tiles), tiles, ready, threads)
+        if oracle is not None:
+            lines += compare_batches(graph, engine, run, inputs, oracle(tiles), tiles, ready, threads)
+        elif asked is not None:
+            lines += asked.hold(engine.name, exact, run(inputs))
     return lines
 
 

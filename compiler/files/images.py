@@ -15,6 +15,7 @@ import numpy as np
 
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.files import need_plain, write_file
+from ...ir.suggest import not_there
 from ...ir.types import Array, TensorType, limits_of
 from .colours import in_channels
 from .entering import Entering
@@ -120,7 +121,7 @@ def load_views(path: Path, views: Sequence[tuple[TensorType, Preparing]], said: 
         with opened_upright(path) as (upright, done):
             made = [in_channels(upright, channels) for channels in wanted]
     except FileNotFoundError as error:
-        raise UsageError(f"there is no file '{path}'") from error
+        raise UsageError(not_there(path)) from error
     except NOT_AN_IMAGE as error:
         raise InvalidInput(f"'{path}' cannot be read as an image: {error}") from error
     if said is not None:

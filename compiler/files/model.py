@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...ir.binding import specialize
+from ...ir.channels_last import channels_last
 from ...ir.dims import Dim
 from ...ir.errors import ConvcError, InvalidModel, UsageError
 from ...ir.files import need_plain
 from ...ir.graph import Graph, Node
 from ...ir.ops.leaf import INPUT
 from ...ir.solving import solve
-from ...ir.suggest import did_you_mean
+from ...ir.suggest import did_you_mean, not_there
 from ...ir.types import TensorType, parse_type
 from ...ir.verifier import infer_type
 from ...ir.window_leftovers import leftovers
@@ -84,6 +85,8 @@ def load_with_source(
 def _finished(graph: Graph, request: Request, zoo: Mapping[str, ZooEntry], say: Callable[[str], None]) -> Graph:
     if request.strict_windows and (found := leftovers(graph)):
         raise InvalidModel(f"{found[0]} (strict windows)")
+    if all(node.type is not None for node in graph.inputs) and (told := channels_last(graph)):
+        say(f"note: {told}")
     if request.weights is None:
         return graph
     return _with_weights(graph, request.weights, request.model, zoo, say)
@@ -148,7 +151,7 @@ def _load(request: Request, zoo: Mapping[str, ZooEntry]) -> Graph:
     if path.exists():
         raise UsageError(f"'{model}' is neither an .onnx or .cir file, a net.py:function, nor an artifact directory")
     if "/" in model or path.suffix:
-        raise UsageError(f"there is no file or directory '{model}'")
+        raise UsageError(not_there(model, "file or directory"))
     raise UsageError(f"unknown model '{model}'" + did_you_mean(model, zoo, "see `convc models`", widely=True))
 
 
@@ -163,7 +166,7 @@ def _trace(network: Network, request: Request, shapes: Mapping[str, str]) -> Gra
 def _from_python(path: Path, function: str) -> Network:
     """Run the user's file and take the network out of it."""
     if not path.is_file():
-        raise UsageError(f"there is no file '{path}'")
+        raise UsageError(not_there(path))
     spec = importlib.util.spec_from_file_location(f"convc_user_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UsageError(f"'{path}' is not a Python file")
@@ -228,7 +231,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise UsageError(f"there is no file '{path}'") from error
+        raise UsageError(not_there(path)) from error
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidModel(f"'{path}' cannot be read: {error}") from error
 

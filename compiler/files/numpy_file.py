@@ -14,6 +14,7 @@ import numpy as np
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.legible import legible, quoted
 from ...ir.memory import need_bytes
+from ...ir.suggest import not_there
 from ...ir.types import DTYPES, Array
 
 __all__ = ["load_npy", "load_npz", "npz_bytes"]
@@ -54,7 +55,7 @@ def load_npy(path: Path) -> Array:
     Raises: UsageError for a file that is not there; InvalidInput for one that is no array, holds Python objects or is cut short.
     """
     if not path.is_file():
-        raise UsageError(f"there is no file '{path}'")
+        raise UsageError(not_there(path))
     try:
         with path.open("rb") as file:
             _check(file, path.stat().st_size, path, "it")

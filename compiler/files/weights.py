@@ -20,6 +20,7 @@ from ...ir.op import no_rounding
 from ...ir.ops.leaf import PARAM
 from ...ir.ops.quantize import QUANTIZE_LINEAR
 from ...ir.ops.select import GATHER
+from ...ir.suggest import not_there
 from ...ir.types import DTYPES, Array, TensorType, is_floating, plain, range_of, widened
 from ...ir.weights import Weights
 from ..dsl.zoo_entry import Checkpoint
@@ -51,7 +52,7 @@ def load_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[str, 
     files without PyTorch.
     """
     if not path.is_file():
-        raise UsageError(f"there is no file '{path}'")
+        raise UsageError(not_there(path))
     if path.suffix in pytorch_file.PYTORCH_SUFFIXES:
         return pytorch_file.load_state(path)
     try:

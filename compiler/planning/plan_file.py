@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.files import need_plain, write_file
-from ...ir.suggest import did_you_mean
+from ...ir.suggest import did_you_mean, not_there
 from ...passes.bottlenecks.forms import FORMS, Split, Splittable, forms_of
 from ...passes.pipelines import LEVELS
 from ..files.calibration import MOST_IMAGES, Inputs
@@ -109,7 +109,7 @@ def _parsed(path: Path) -> dict[str, Any]:
     try:
         found: Any = json.loads(path.read_bytes())
     except FileNotFoundError as error:
-        raise UsageError(f"there is no file '{path}'") from error
+        raise UsageError(not_there(path)) from error
     except (OSError, ValueError, RecursionError) as error:
         raise InvalidInput(f"'{path}' cannot be read as a plan: {error}") from error
     if not isinstance(found, dict) or "layers" not in found:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.legible import legible, quoted
-from ...ir.suggest import did_you_mean
+from ...ir.suggest import did_you_mean, not_there
 from ...ir.types import Array, TensorType
 from ..files.colours import in_channels
 from ..files.images import IMAGE_SUFFIXES, NOT_AN_IMAGE, opened_upright
@@ -79,7 +79,8 @@ def read_pictures(data: str, image: TensorType, classes: int, say: Callable[[str
     elif path.exists():
         raise UsageError(f"'{data}' is neither a folder of class folders nor an .npz file")
     else:
-        raise UsageError(f"there is no folder or file '{data}'" + (did_you_mean(data, NAMED) if "/" not in data else ""))
+        named = did_you_mean(data, NAMED) if "/" not in data else ""
+        raise UsageError(f"there is no folder or file '{data}'{named}" if named else not_there(path, "folder or file"))
     for line in found.skipped[:SHOWN]:
         say(f"warning: skipped {line}")
     if found.skipped:

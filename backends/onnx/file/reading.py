@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ....ir.errors import InvalidModel, UsageError
 from ....ir.legible import quoted
 from ....ir.memory import need_bytes
+from ....ir.suggest import not_there
 from ....ir.types import Array
 from .checking import check_model
 from .external import FILE_FLAGS, FileState, Parts, check_files, range_of, read_range
@@ -100,6 +101,8 @@ def _bytes(path: Path, limits: Limits) -> bytes:
     """The bytes of a regular file. A pipe or a device has no end and no size to check."""
     try:
         handle = os.open(path, FILE_FLAGS)
+    except FileNotFoundError as error:
+        raise UsageError(not_there(path)) from error
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {quoted(str(path))}: {getattr(error, 'strerror', None) or error}") from error
     status = os.fstat(handle)

@@ -51,5 +51,6 @@ def _text_of(value: bytes, node: NodeProto) -> str:
     except UnicodeDecodeError as error:
         raise InvalidModel(f"{node.op_type} '{node.name}': an attribute is no text") from error
     if not text.isprintable():  # messages quote it
-        raise InvalidModel(f"{node.op_type} '{node.name}': an attribute is {quoted(text)}, which has characters that cannot be printed")
+        what = f"{node.op_type} '{node.name}': an attribute is {quoted(text)}"
+        raise InvalidModel(f"{what}, which has characters that cannot be printed; take them out where the file is made")
     return text

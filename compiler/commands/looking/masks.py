@@ -9,6 +9,7 @@ from pathlib import Path
 from ....ir.errors import InvalidInput, UsageError
 from ....ir.legible import legible
 from ....ir.memory import need_bytes
+from ....ir.suggest import not_there
 from ....ir.types import Array, TensorType
 from ...files.images import NOT_AN_IMAGE, Preparing, is_image, load_image, upright_size
 from ...look.dissect import Masked, compared_size
@@ -25,7 +26,7 @@ Concepts = Mapping[str, Mapping[str, Path]]  # of each concept its masks, by the
 def concepts_in(folder: Path) -> Concepts:
     """Raises: UsageError where it is no folder; InvalidInput where it has no folders of masks."""
     if not folder.is_dir():
-        raise UsageError(f"--masks '{legible(folder)}': there is no such folder")
+        raise UsageError(f"--masks: {not_there(folder, 'folder')}")
     found = {
         each.name: {path.stem: path for path in sorted(each.iterdir()) if is_image(path) and path.is_file()}
         for each in sorted(folder.iterdir())

@@ -23,6 +23,7 @@ from ...look.sheet import Look
 from ...look.units import Unit, class_named, score_of
 from ..console import Console, emit_json, tell
 from ..options import THREADS, check_suffix, gather, model_options
+from ..outputs import OUTPUT_FILE
 
 __all__ = [
     "Which",
@@ -63,8 +64,6 @@ class Wish:
                 raise UsageError("where to? give -o picture.png, or --json for the figures alone")
             return
         check_suffix("-o", self.output, (".png",))
-        if not self.output.parent.is_dir():
-            raise UsageError(f"-o '{legible(self.output)}': there is no folder '{legible(self.output.parent)}'; make it first")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ def look_options(command: F) -> F:
         click.option("--threads", type=THREADS, help="Threads; default: one a physical core."),
         click.option("-b", "--backend", default=ENGINE, show_default=True, help=f"One of {', '.join(ENGINES)}."),
         click.option("--json", "as_json", is_flag=True, help="The figures, as JSON."),
-        click.option("-o", "--output", type=click.Path(path_type=Path), help="The picture to write, .png."),
+        click.option("-o", "--output", type=OUTPUT_FILE, help="The picture to write, .png."),
     ):
         inner = decorate(inner)
     return model_options(inner)

@@ -14,6 +14,7 @@ from ....ir.errors import InvalidInput, InvalidModel, UsageError
 from ....ir.graph import Graph
 from ....ir.legible import legible, quoted
 from ....ir.progress import each
+from ....ir.suggest import not_there
 from ....ir.types import TensorType
 from ....ir.usual_sizes import usual_sizes
 from ...files.entering import entering_of
@@ -55,7 +56,7 @@ def _size_of(path: Path) -> tuple[int, int]:
         cols, rows = upright_size(path)
         return rows, cols
     except FileNotFoundError as error:
-        raise UsageError(f"there is no file '{legible(path)}'") from error
+        raise UsageError(not_there(path)) from error
     except NOT_AN_IMAGE as error:
         raise InvalidInput(f"'{legible(path)}' cannot be read as an image: {legible(error)}") from error
 
@@ -106,9 +107,7 @@ def photographs_in(folder: Path) -> tuple[Path, ...]:
     Raises: UsageError where it is no folder; InvalidInput where it has none.
     """
     if not folder.is_dir():
-        raise UsageError(
-            f"there is no folder '{legible(folder)}'" if not folder.exists() else f"'{legible(folder)}' is no folder; give one of pictures"
-        )
+        raise UsageError(f"'{legible(folder)}' is no folder; give one of pictures" if folder.exists() else not_there(folder, "folder"))
     found = sorted(path for path in folder.rglob("*") if is_image(path) and path.is_file() and not path.name.startswith("."))
     if not found:
         raise InvalidInput(f"'{legible(folder)}' has no pictures, such as .jpg or .png; put some there")

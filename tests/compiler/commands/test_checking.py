@@ -268,11 +268,31 @@ def test_diff_compares_the_values_of_weights(files, tmp_path):
     assert (done.code, done.out) == (0, "~ %fc.w: values differ in 45 of 50 places, by at most 0.25\n")
     assert "1 difference between" in done.err
     (change,) = json.loads(convc("diff", "a.onnx", "moved.onnx", "--json", cwd=files).out)["changes"]
-    assert change == {"old": "fc.w", "new": "fc.w", "text": "~ %fc.w: values differ in 45 of 50 places, by at most 0.25"}
+    assert change == {
+        "old": "fc.w",
+        "new": "fc.w",
+        "is_parameter": True,
+        "text": "~ %fc.w: values differ in 45 of 50 places, by at most 0.25",
+    }
     altered(files / "a.onnx", files / "odd.onnx", "fc.w", lambda w: np.where(w == w.flat[0], np.nan, w))
     assert "values differ in 1 of 50 places, by at most nan" in convc("diff", "a.onnx", "odd.onnx", cwd=files).out
     for name in ("a.onnx", "odd.onnx"):
         assert convc("diff", name, name, cwd=files).out == "", "NaN is the same as NaN"
+
+
+def test_diff_has_structure_first_and_sums_what_weights_differ():
+    *structure, last = convc("diff", "resnet20", "resnet20", "-O2").out.splitlines()
+    assert not any(" = param" in line for line in structure)
+    found = json.loads(convc("diff", "resnet20", "resnet20", "-O2", "--json").out)
+    kinds, sums = [change["is_parameter"] for change in found["changes"]], found["parameters"]
+    assert kinds == sorted(kinds)
+    assert (sum(kinds), sums["changed"]) == (sums["came"] + sums["went"], 0)
+    assert last == (
+        f"parameters: {sums['came']} came ({sums['came_values']:,} values), {sums['went']} went ({sums['went_values']:,} values); -v lists them"
+    )
+    listed = convc("diff", "resnet20", "resnet20", "-O2", "-v").out.splitlines()
+    assert listed[: len(structure)] == structure
+    assert len(listed) - len(structure) == sum(kinds)
 
 
 def test_diff_of_weights_by_recipe_and_of_none(files):

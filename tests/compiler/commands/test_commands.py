@@ -65,8 +65,8 @@ def test_summary_notes_what_is_never_read(tmp_path):
 
 def test_summary_takes_other_sizes_and_options():
     layers = json.loads(convc("summary", "resnet18", "--input", "image:N,3,96,96", "--set", "classes=7", "--json").out)["layers"]
-    assert layers[0]["output"] == "[96x96x3]"
-    assert layers[-1]["output"] == "[1x1x7]"
+    assert layers[0]["shape"] == [1, 3, 96, 96]
+    assert layers[-1]["shape"] == [1, 7]
 
 
 def test_inspect_shows_what_each_pass_did():

@@ -2,25 +2,96 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
-from convc.tests.support.shell import RELU, convc, refused
+from convc.compiler.commands.cli import COMMANDS
+from convc.compiler.commands.look import LOOKS
+from convc.compiler.commands.outputs import OUTPUT_FILE, OUTPUT_FOLDER, Output
+from convc.ir.errors import UsageError
+from convc.tests.support.shell import convc, refused
+
+FILES = {  # what writes a file, but for its name; the network is not there, so that whatever comes first is seen
+    "export": ("export", "none.cir", "-o"),
+    "opt": ("opt", "none.cir", "-o"),
+    "opt weights": ("opt", "none.cir", "--save-weights"),
+    "optimize": ("optimize", "none.onnx"),
+    "run": ("run", "none.cir", "-o"),
+    "train": ("train", "none.cir", "--data", "digits", "-o"),
+    "draw": ("draw", "none.cir", "-o"),
+    "plan": ("plan", "none.cir", "--macs", "0.5", "-o"),
+    "plan again": ("plan", "none.cir", "--macs", "0.5", "-o", "fine.onnx", "-o"),
+    "plan weights": ("plan", "none.cir", "--macs", "0.5", "--save-weights"),
+    "look": ("look", "filters", "none.cir", "-o"),
+    **{f"{name} report": (name, "none.cir", "--html") for name in ("inspect", "verify", "plan")},
+    "diff report": ("diff", "none.cir", "none.cir", "--html"),
+    "compile report": ("compile", "none.cir", "-o", "fine", "--html"),
+    "optimize report": ("optimize", "none.onnx", "fine.onnx", "--html"),
+    "bench report": ("bench", "none.cir", "--profile", "--html"),
+}
+FOLDERS = {
+    "compile": ("compile", "none.cir", "-o"),
+    "inspect": ("inspect", "none.cir", "--dump-dir"),
+    "tune": ("tune", "none.cir", "--database"),
+}
 
 
-@pytest.mark.parametrize(
-    "words",
-    [("export", "mlp", "-o", "none/out.npz"), ("opt", "-", "-o", "none/out.cir"), ("run", "mlp", "-o", "none/out.npz")],
-    ids=" ".join,
-)
-def test_an_output_in_a_folder_that_does_not_exist(tmp_path, words):
-    done = convc(*words, "--backend", "reference", cwd=tmp_path) if words[0] == "run" else convc(*words, cwd=tmp_path, stdin=RELU)
-    refused(done, 2, "cannot write", "No such file or directory")
+@pytest.fixture
+def place(tmp_path):
+    """A folder and a file where others are wanted, and a folder that nobody may write to, root excepted."""
+    (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "closed").mkdir(mode=0o555)
+    yield tmp_path
+    assert {path.name for path in tmp_path.iterdir()} == {"folder.onnx", "file", "closed"}
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_every_output_is_among_these():
+    """An option that takes a path to write is of the kind that looks at it first."""
+    ways = [importlib.import_module(f"convc.compiler.commands.looking.{way}").command for way in LOOKS]
+    commands = [importlib.import_module(f"convc.compiler.commands.{name}").command for name in COMMANDS]
+    kinds = {(each.name, param.name): param.type for each in (*commands, *ways) for param in each.params}
+    outputs = {key for key, kind in kinds.items() if isinstance(kind, Output)}
+    assert {name for name, _ in outputs} >= {words[0] for words in (*FILES.values(), *FOLDERS.values())} - {"look", "tune"} | set(LOOKS)
+    writing = {"output", "outputs", "html", "save_weights", "dump_dir"}  # tune's database may be "off" too
+    assert {key for key in kinds if key[1] in writing} == outputs
+
+
+@pytest.mark.parametrize("words", FILES.values(), ids=FILES)
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_read(place, words):
+    refused(convc(*words, "gone/x.onnx", cwd=place), 2, "'gone/x.onnx': there is no folder 'gone'; make it first")
+    refused(convc(*words, "folder.onnx", cwd=place), 2, "'folder.onnx': that is a folder, and a file is wanted; name one in it")
+    refused(convc(*words, "file/x.onnx", cwd=place), 2, "'file/x.onnx': ", "is no folder; choose another path")
+    if os.geteuid():
+        refused(convc(*words, "closed/x.onnx", cwd=place), 2, "'closed/x.onnx': the folder ", " cannot be written to; choose another path")
+
+
+@pytest.mark.parametrize("words", FOLDERS.values(), ids=FOLDERS)
+def test_so_is_a_folder(place, words):
+    refused(convc(*words, "file", cwd=place), 2, "'file': that is a file, and a folder is wanted; choose another path or remove it")
+    refused(convc(*words, "file/x/y", cwd=place), 2, "'file/x/y': ", "is no folder; choose another path")
+    refused(convc(*words, "gone/x", cwd=place), 2, "there is no file 'none.cir'")  # parents are made, and not yet
+    if os.geteuid():
+        refused(convc(*words, "closed/x", cwd=place), 2, "'closed/x': the folder ", " cannot be written to; choose another path")
+
+
+def test_a_folder_that_the_user_may_not_write_to(place, monkeypatch):
+    """Asked of the system, which lets root write everywhere."""
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "closed")
+    option = click.Option(["-o", "--output"])
+    for kind in (OUTPUT_FILE, OUTPUT_FOLDER):
+        with pytest.raises(UsageError, match=r"^-o '.*closed/x.onnx': the folder '.*closed' cannot be written to; choose another path$"):
+            kind.convert(str(place / "closed" / "x.onnx"), option, None)
+        assert kind.convert(str(place / "x.onnx"), option, None) == place / "x.onnx"
 
 
 @pytest.mark.parametrize(
@@ -39,12 +110,10 @@ def test_an_output_whose_suffix_says_nothing(tmp_path, words, complaint):
 
 
 def test_an_unwritable_path(tmp_path):
-    refused(convc("export", "lenet5", "-o", tmp_path / "no" / "net.onnx"), 2, "cannot write", "No such file or directory")
-    (tmp_path / "file").write_text("mine")
-    refused(convc("compile", "lenet5", "-o", tmp_path / "file"), 2, "holds what convc did not write there")
-    refused(convc("compile", "lenet5", "-o", tmp_path / "file" / "net"), 2, "cannot write")
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-    assert (tmp_path / "file").read_text() == "mine"
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_text("mine")
+    refused(convc("compile", "lenet5", "-o", tmp_path / "folder"), 2, "holds what convc did not write there")
+    assert (tmp_path / "folder" / "file").read_text() == "mine"
 
 
 def test_a_failed_export_keeps_what_was_there(tmp_path):

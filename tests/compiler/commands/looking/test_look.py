@@ -223,7 +223,11 @@ def test_masks_of_another_size_are_refused_and_nothing_is_written(place, tmp_pat
             "--side 25 is more than the picture",
         ),
         (("look", "maximize", "net.py:small", "-o", "x.png"), 2, "give --class, or --layer and --unit"),
-        (("look", "dissect", "net.py:small", "photos", "--masks", "gone", "--layer", "relu2", "-o", "x.png"), 2, "there is no such folder"),
+        (
+            ("look", "dissect", "net.py:small", "photos", "--masks", "gone", "--layer", "relu2", "-o", "x.png"),
+            2,
+            "--masks: there is no folder 'gone'",
+        ),
         (
             ("look", "dissect", "net.py:small", "photos", "--masks", "photos", "--layer", "relu2", "-o", "x.png"),
             3,

@@ -1,0 +1,81 @@
+"""`convc verify` by a tolerance that the caller asks for, and its table of values: whose bound it is, and how much of it was used."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from convc.compiler.checking.asked import AskedTolerance
+from convc.tests.support.shell import convc, refused
+
+NET = """graph @g(%x: f32[2,3,8,8]) {
+  %w = param : f32[4,3,3,3]
+  %b = param {init=small} : f32[4]
+  %c = conv2d(%x, %w, %b) {pads=[1,1,1,1]}
+  %r = relu(%c)
+  %y = avg_pool(%r) {kernel=[2,2], strides=[2,2]}
+  return %y
+}
+"""
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "net.cir").write_text(NET)
+    (tmp_path / "other.cir").write_text(NET.replace("avg_pool", "max_pool"))
+    return tmp_path
+
+
+def test_an_engine_within_what_was_asked_for(place):
+    done = convc("verify", "net.cir", "-b", "onnx", "--rtol", "1e-3", "--atol", "1e-5", cwd=place)
+    assert done.code == 0, done.err
+    assert done.out.startswith("onnx: y agrees: error ")
+    assert done.out.endswith(" of the tolerance that was asked for, rtol 0.001 and atol 1e-05\n")
+
+
+def test_one_that_is_beyond_it(place):
+    done = convc("verify", "net.cir", "-b", "onnx", "--rtol", "0", "--json", cwd=place)
+    assert done.code == 1
+    (line,) = json.loads(done.out)["results"]
+    assert (line["agrees"], line["by"]) == (False, "tolerance that was asked for, rtol 0 and atol 0")
+    assert "1 of 1 results differ by more than the tolerance that was asked for, rtol 0 and atol 0" in done.err
+
+
+def test_two_networks(place):
+    done = convc("verify", "net.cir", "other.cir", "--atol", "2", cwd=place)
+    assert (done.code, done.out.startswith("@g: y agrees: ")) == (0, True)
+    assert convc("verify", "net.cir", "other.cir", "--atol", "0.01", cwd=place).code == 1
+    (place / "odd.cir").write_text(NET.replace("[2,3,8,8]", "[1,3,8,8]"))
+    refused(convc("verify", "net.cir", "odd.cir", "--atol", "2", cwd=place), 3, "the two networks have different inputs")
+
+
+@pytest.mark.parametrize("words", [("--rtol", "-1"), ("--atol", "nan"), ("--atol", "inf"), ("--rtol", "much")])
+def test_no_tolerance(place, words):
+    done = convc("verify", "net.cir", "-b", "onnx", *words, cwd=place)
+    assert done.code == 2
+    assert words[0] in done.err
+
+
+def test_what_is_no_number_is_held_as_ever():
+    exact = {"y": np.array([np.inf, np.nan, 1.0])}
+    assert AskedTolerance(0.1, 0.1).hold("it", exact, {"y": np.array([np.inf, np.nan, 1.19])})[0].agrees
+    assert not AskedTolerance(0.1, 0.1).hold("it", exact, {"y": np.array([np.inf, np.nan, 1.21])})[0].agrees
+    assert not AskedTolerance(9, 9).hold("it", exact, {"y": np.array([5.0, np.nan, 1.0])})[0].agrees
+    assert not AskedTolerance(9, 9).hold("it", exact, {"y": np.array([np.inf, 0.0, 1.0])})[0].agrees
+
+
+def test_a_line_for_every_value(place):
+    done = convc("verify", "net.cir", "-b", "onnx", "--nodes", cwd=place)
+    assert done.code == 0, done.err
+    head, *rows = [line.split() for line in done.out.splitlines() if not line.startswith("onnx: ")]
+    assert head == ["value", "of", "onnx", "with", "error", "bound", "share"]
+    assert [row[0] for row in rows] == ["%r", "%y"]
+    assert rows[0][1] == "c"
+    found = json.loads(convc("verify", "net.cir", "-b", "onnx", "--nodes", "--json", cwd=place).out)["nodes"][0]
+    for value in found["values"]:
+        assert 0 < value["bound"] < 1e-4
+        assert value["share"] == pytest.approx(value["error"] / value["bound"])
+        assert value["agrees"]
+    assert [value["covers"] for value in found["values"]] == [["c", "r"], ["y"]]
