@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from .attributes import make_attributes, unquote
 from .dims import parse_dim
 from .errors import InvalidModel, ParseError
 from .graph import Graph, Node, Origin
+from .op import OpDef
 from .ops import OPS
 from .ops.leaf import INPUT, PARAM, Input, Param
 from .ops.opaque import Opaque, OpaqueResult
@@ -28,29 +29,26 @@ MAX_DIGITS = 40  # of one number
 # one token, for a text of 100,000 nodes is mostly types. Space is taken once, without a choice, or a text of spaces would be read forever.
 _TOKEN = re.compile(
     r"""[ \t\r\n]*
-      (?:(?P<sigil>[%@](?:[A-Za-z0-9_.$/-]+|"(?:[^"\\\n]|\\.)*"))
+      (?:(?P<mark>//|[+*(){}\[\]=,:]|-(?!\d|inf\b))
+      |(?P<sigil>[%@](?:[A-Za-z0-9_.$/-]+|"(?:[^"\\\n]|\\.)*"))
       |(?P<type>[A-Za-z_][A-Za-z0-9_]*\[(?:(?:[0-9]{1,9}|[A-Za-z_][A-Za-z0-9_]*)(?:,(?:[0-9]{1,9}|[A-Za-z_][A-Za-z0-9_]*))*)?\])
       |(?P<number>-?(?:\d+\.\d*(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\d+|inf\b))
       |(?P<word>[A-Za-z_][A-Za-z0-9_]*)
-      |(?P<mark>//|[+*(){}\[\]=,:-])
       |(?P<string>"(?:[^"\\\n]|\\.)*")
       |(?P<remark>\#[^\n]*)
       |(?P<end>\Z)
       |(?P<odd>[^ \t\r\n]))""",
     re.VERBOSE,
 )
-
-
-class _Token(NamedTuple):
-    kind: str
-    text: str
-    at: int  # characters before it
+_BESIDE = ("remark", "end", "odd")  # groups that are no token, or the last
+_Token = tuple[str, str, int]  # its kind, itself, and the characters before it; a class would take twice as long
 
 
 @dataclass(frozen=True)
 class _Text:
     """A text in pieces, and where in it they are."""
 
+    whole: str
     path: str
     tokens: list[_Token]
     newlines: list[int]  # where lines end
@@ -77,16 +75,17 @@ def _tokenize(text: str, path: str) -> _Text:
     if len(text) > MAX_TEXT:
         raise ParseError(f"text of {len(text)} characters; at most {MAX_TEXT} are read", 1, 1, path)
     tokens: list[_Token] = []
-    found = _Text(path, tokens, [match.start() for match in re.finditer("\n", text)])
+    found = _Text(text, path, tokens, [match.start() for match in re.finditer("\n", text)])
     for match in _TOKEN.finditer(text):
+        group = match.lastindex or 0
         kind = match.lastgroup or ""
-        if kind == "odd":
-            found.refuse(f"unexpected character {match[kind]!r}", match.start(kind))
-        if kind == "end":
-            tokens.append(_Token(kind, "the end of the text", match.start(kind)))
+        if kind not in _BESIDE:
+            tokens.append((kind, match[group], match.start(group)))
+        elif kind == "odd":
+            found.refuse(f"unexpected character {match[group]!r}", match.start(group))
+        elif kind == "end":
+            tokens.append((kind, "the end of the text", match.start(group)))
             break
-        if kind != "remark":
-            tokens.append(_Token(kind, match[kind], match.start(kind)))
     return found
 
 
@@ -96,16 +95,17 @@ def _with_type(op: Any, type_: TensorType | None) -> Any:
 
 
 class _Parser:
-    """Recursive descent over tokens; `values` are the names defined so far."""
+    """Recursive descent over tokens; `values` are the names defined so far. `kind`, `word` and `start` are those of the next token."""
 
     def __init__(self, text: _Text) -> None:
         self.text = text
         self.tokens = text.tokens
         self.path = text.path
         self.at = 0
-        self.now = text.tokens[0]
+        self.kind, self.word, self.start = text.tokens[0]
         self.values: dict[str, Node] = {}
         self.types: dict[str, TensorType] = {}  # those read as one token
+        self.ops: dict[tuple[OpDef[Any], str], tuple[Any, int]] = {}  # attributes as they were written, and the tokens that they take
 
     def graph(self) -> Graph:
         self.expect("graph")
@@ -119,8 +119,8 @@ class _Parser:
         while self.taken(","):
             outputs.append(self.operand())
         self.expect("}")
-        if self.now.kind != "end":
-            self.fail(f"unexpected '{self.now.text}' after the graph")
+        if self.kind != "end":
+            self.fail(f"unexpected '{self.word}' after the graph")
         return Graph(name, tuple(inputs), tuple(outputs), tuple(self.values.values()))
 
     def arguments(self) -> list[Node]:
@@ -129,38 +129,35 @@ class _Parser:
         while not self.taken(")"):
             if inputs:
                 self.expect(",")
-            token = self.now
+            start, written = self.start, self.word
             name = self.sigil("%", "an input such as %x")
             self.expect(":")
-            inputs.append(self.define(Node(name, INPUT, Input(), (), self.type_(), Origin(read_at=self.place(token))), token))
+            node = Node(name, INPUT, Input(), (), self.type_(), Origin(read_at=self.place(start)))
+            inputs.append(self.define(node, written, start))
         return inputs
 
     def statement(self) -> None:
-        token = self.now
+        start, written = self.start, self.word
         name = self.sigil("%", "a statement such as %y = relu(%x), or return")
         self.expect("=")
-        word = self.now
-        if word.kind != "word" or word.text not in OPS or word.text == INPUT.name:
-            self.fail(f"unknown op '{word.text}'{did_you_mean(word.text, OPS)}")
+        word, at = self.word, self.start
+        if self.kind != "word" or word not in OPS or word == INPUT.name:
+            self.fail(f"unknown op '{word}'{did_you_mean(word, OPS)}")
         self.step()
-        kind = OPS[word.text]
+        kind = OPS[word]
         operands = self.operands() if self.comes("(") else ()
         least, most = kind.arity
         if len(operands) < least or (most is not None and len(operands) > most):
             wanted = f"{least}" if least == most else f"{least} to {most}" if most else f"at least {least}"
-            self.fail(f"{kind.name} takes {wanted} operands, not {len(operands)}", word)
-        given = self.attributes() if self.comes("{") else {}
-        try:
-            op = make_attributes(kind.Attrs, given)
-        except InvalidModel as error:
-            self.fail(f"{kind.name}: {error}", word)
+            self.fail(f"{kind.name} takes {wanted} operands, not {len(operands)}", at)
+        op = self.op(kind, at)
         type_ = self.type_() if self.taken(":") else None
         op = _with_type(op, type_)
-        origin = self.origin(token)
-        weights = self.weights(name, op, type_, word) if kind is PARAM else None
-        self.define(Node(name, kind, op, operands, type_, origin, weights), token)
+        origin = self.origin(start)
+        weights = self.weights(name, op, type_, at) if kind is PARAM else None
+        self.define(Node(name, kind, op, operands, type_, origin, weights), written, start)
 
-    def weights(self, name: str, op: Param, type_: TensorType | None, at: _Token) -> Weights:
+    def weights(self, name: str, op: Param, type_: TensorType | None, at: int) -> Weights:
         if type_ is None:
             self.fail(f"param %{name} needs a type, such as : f32[64,3,7,7]", at)
         return Weights(type_, Recipe(op.init, op.key or name, op.seed, op.value))
@@ -174,14 +171,39 @@ class _Parser:
         return tuple(operands)
 
     def operand(self) -> Node:
-        token = self.now
+        start, written = self.start, self.word
         name = self.sigil("%", "a value such as %x")
         if name in self.values:
             return self.values[name]
         following = zip(self.tokens, self.tokens[1:], strict=False)
-        if any(name_token.text == token.text and mark.text == "=" for name_token, mark in following):
-            self.fail(f"{token.text} is used before its definition (a cycle, or lines out of order)", token)
-        return self.fail(f"{token.text} is not defined", token)
+        if any(each[1] == written and mark[1] == "=" for each, mark in following):
+            self.fail(f"{written} is used before its definition (a cycle, or lines out of order)", start)
+        return self.fail(f"{written} is not defined", start)
+
+    def op(self, kind: OpDef[Any], at: int) -> Any:
+        """The attributes that follow. What is written as before is what it was, for a great network has few kinds of layers."""
+        written = self.written()
+        if written is not None and (kind, written) in self.ops:
+            op, count = self.ops[kind, written]
+            self.at += count - 1
+            self.step()
+            return op
+        first = self.at
+        given = self.attributes() if self.comes("{") else {}
+        try:
+            op = make_attributes(kind.Attrs, given)
+        except InvalidModel as error:
+            self.fail(f"{kind.name}: {error}", at)
+        if written is not None:
+            self.ops[kind, written] = op, self.at - first
+        return op
+
+    def written(self) -> str | None:
+        """The text of the attributes that follow; None where a string or a remark may hold a bracket."""
+        if not self.comes("{"):
+            return ""
+        text = self.text.whole[self.start : self.text.whole.find("}", self.start) + 1]
+        return None if not text or '"' in text or "#" in text else text
 
     def attributes(self) -> dict[str, Any]:
         self.expect("{")
@@ -189,11 +211,11 @@ class _Parser:
         while not self.taken("}"):
             if given:
                 self.expect(",")
-            token = self.next("word", "an attribute name")
-            if token.text in given:
-                self.fail(f"attribute '{token.text}' is given twice", token)
+            start, name = self.start, self.next("word", "an attribute name")
+            if name in given:
+                self.fail(f"attribute '{name}' is given twice", start)
             self.expect("=")
-            given[token.text] = self.value()
+            given[name] = self.value()
         return given
 
     def value(self) -> Any:
@@ -208,104 +230,107 @@ class _Parser:
         return values
 
     def scalar(self) -> Any:
-        token = self.now
-        if token.kind == "end":
+        kind, text, start = self.kind, self.word, self.start
+        if kind == "end":
             self.fail("expected a value, found the end of the text")
-        ends = self.tokens[self.at + 1].text in (",", "]", "}")
-        if token.kind == "string":
+        ends = self.tokens[self.at + 1][1] in (",", "]", "}")
+        if kind == "string":
             self.step()
-            return self.plain(token)
-        if token.kind == "number" and len(token.text) > MAX_DIGITS:
-            self.fail(f"a number of {len(token.text)} characters; at most {MAX_DIGITS} are read")
-        if token.kind == "number" and ends:
+            return self.plain(text, start)
+        if kind == "number" and len(text) > MAX_DIGITS:
+            self.fail(f"a number of {len(text)} characters; at most {MAX_DIGITS} are read")
+        if kind == "number" and ends:
             self.step()
-            return float(token.text) if any(c in token.text for c in ".eEn") else int(token.text)
-        if token.kind == "word" and ends:
+            return float(text) if any(c in text for c in ".eEn") else int(text)
+        if kind == "word" and ends:
             self.step()
-            return {"true": True, "false": False, "inf": float("inf"), "nan": float("nan")}.get(token.text, token.text)
+            return {"true": True, "false": False, "inf": float("inf"), "nan": float("nan")}.get(text, text)
         return self.dimension()
 
     def dimension(self) -> Any:
         """Everything up to the next comma or bracket outside parentheses, read as a dimension."""
-        token, text, depth, follows = self.now, "", 0, False
-        while depth or self.now.text not in (",", "]", "}", ")"):
-            if self.now.kind not in ("number", "word", "mark"):
-                self.fail(f"expected a value, found '{self.now.text}'")
-            if len(self.now.text) > MAX_DIGITS and self.now.kind == "number":
-                self.fail(f"a number of {len(self.now.text)} characters; at most {MAX_DIGITS} are read")
-            depth += {"(": 1, ")": -1}.get(self.now.text, 0)
-            text += f" {self.now.text}" if follows and self.now.kind != "mark" else self.now.text  # 1 1 is not 11
-            follows = self.now.kind != "mark"
+        start, text, depth, follows = self.start, "", 0, False
+        while depth or self.word not in (",", "]", "}", ")"):
+            if self.kind not in ("number", "word", "mark"):
+                self.fail(f"expected a value, found '{self.word}'")
+            if len(self.word) > MAX_DIGITS and self.kind == "number":
+                self.fail(f"a number of {len(self.word)} characters; at most {MAX_DIGITS} are read")
+            depth += {"(": 1, ")": -1}.get(self.word, 0)
+            text += f" {self.word}" if follows and self.kind != "mark" else self.word  # 1 1 is not 11
+            follows = self.kind != "mark"
             self.step()
         try:
             return parse_dim(text)
         except InvalidModel as error:
-            self.fail(str(error), token)
+            self.fail(str(error), start)
 
     def type_(self) -> TensorType:
-        token = self.now
-        if token.kind == "type":
+        start, text = self.start, self.word
+        if self.kind == "type":
             self.step()
-            if token.text not in self.types:
-                self.types[token.text] = self.made_type(token.text, token)
-            return self.types[token.text]
+            if text not in self.types:
+                self.types[text] = self.made_type(text, start)
+            return self.types[text]
         self.next("word", "a tensor type such as f32[N,3,8,8]")
         self.expect("[")
         dims: list[str] = []
         while not self.taken("]"):
             if dims:
                 self.expect(",")
-            is_about = token.text == OPAQUE and self.now.kind == "string"
-            dims.append(self.next("string", "a type").text if is_about else str(self.dimension()))
-        return self.made_type(f"{token.text}[{','.join(dims)}]", token)
+            is_about = text == OPAQUE and self.kind == "string"
+            dims.append(self.next("string", "a type") if is_about else str(self.dimension()))
+        return self.made_type(f"{text}[{','.join(dims)}]", start)
 
-    def made_type(self, text: str, token: _Token) -> TensorType:
+    def made_type(self, text: str, start: int) -> TensorType:
         try:
             return parse_type(text)
         except InvalidModel as error:
-            self.fail(str(error), token)
+            self.fail(str(error), start)
 
-    def place(self, token: _Token) -> str:
+    def place(self, start: int) -> str:
         """The line of a file; a text in a program has no place that would help to find it."""
-        return f"{self.path}:{self.text.line(token.at)}" if self.path != NO_FILE else ""
+        return f"{self.path}:{self.text.line(start)}" if self.path != NO_FILE else ""
 
-    def origin(self, token: _Token) -> Origin:
-        source = self.plain(self.next("string", "a quoted source")) if self.taken("at") else ""
-        scope = self.plain(self.next("string", "a quoted scope")) if self.taken("in") else ""
+    def origin(self, start: int) -> Origin:
+        source = self.quoted("a quoted source") if self.taken("at") else ""
+        scope = self.quoted("a quoted scope") if self.taken("in") else ""
         made_from: list[str] = []
         if self.taken("from"):
-            made_from.append(self.plain(self.next("string", "a quoted name")))
+            made_from.append(self.quoted("a quoted name"))
             while self.taken(","):
-                made_from.append(self.plain(self.next("string", "a quoted name")))
-        return Origin(source, scope, tuple(made_from), self.place(token))
+                made_from.append(self.quoted("a quoted name"))
+        return Origin(source, scope, tuple(made_from), self.place(start))
 
-    def define(self, node: Node, token: _Token) -> Node:
+    def define(self, node: Node, written: str, start: int) -> Node:
         if node.name in self.values:
-            self.fail(f"{token.text} is defined twice", token)
+            self.fail(f"{written} is defined twice", start)
         self.values[node.name] = node
         return node
 
     def sigil(self, mark: str, wanted: str) -> str:
-        token = self.now
-        if token.kind != "sigil" or token.text[0] != mark:
-            self.fail(f"expected {wanted}, found '{token.text}'")
+        text, start = self.word, self.start
+        if self.kind != "sigil" or text[0] != mark:
+            self.fail(f"expected {wanted}, found '{text}'")
         self.step()
-        name = token.text[1:]
-        return self.plain(token, name) if name.startswith('"') else name
+        name = text[1:]
+        return self.plain(name, start) if name.startswith('"') else name
 
-    def plain(self, token: _Token, text: str | None = None) -> str:
+    def quoted(self, wanted: str) -> str:
+        start = self.start
+        return self.plain(self.next("string", wanted), start)
+
+    def plain(self, text: str, start: int) -> str:
         try:
-            return unquote(token.text if text is None else text)
+            return unquote(text)
         except InvalidModel as error:
-            self.fail(str(error), token)
+            self.fail(str(error), start)
 
     def step(self) -> None:
         self.at += 1
-        self.now = self.tokens[self.at]
+        self.kind, self.word, self.start = self.tokens[self.at]
 
     def comes(self, text: str) -> bool:
-        now = self.now
-        return now.text == text and (now.kind == "mark" or now.kind == "word")  # mostly a mark, or nothing
+        return self.word == text and self.kind in ("mark", "word")
 
     def taken(self, text: str) -> bool:
         if not self.comes(text):
@@ -315,15 +340,14 @@ class _Parser:
 
     def expect(self, text: str) -> None:
         if not self.taken(text):
-            self.fail(f"expected '{text}', found '{self.now.text}'")
+            self.fail(f"expected '{text}', found '{self.word}'")
 
-    def next(self, kind: str, wanted: str) -> _Token:
-        token = self.now
-        if token.kind != kind:
-            self.fail(f"expected {wanted}, found '{token.text}'")
+    def next(self, kind: str, wanted: str) -> str:
+        text = self.word
+        if self.kind != kind:
+            self.fail(f"expected {wanted}, found '{text}'")
         self.step()
-        return token
+        return text
 
-    def fail(self, message: str, token: _Token | None = None) -> NoReturn:
-        token = token or self.now
-        self.text.refuse(message, token.at)
+    def fail(self, message: str, start: int | None = None) -> NoReturn:
+        self.text.refuse(message, self.start if start is None else start)

@@ -13,7 +13,7 @@ from .ops.shape import CONCAT, FLATTEN, RESHAPE, SLICE, TRANSPOSE
 from .types import DTYPES, TensorType, range_of
 from .weights import INITS
 
-__all__ = ["infer_type", "verify_graph"]
+__all__ = ["KnownTypes", "infer_type", "verify_graph"]
 
 # What may read numbers of less than 8 bits: it widens or quantizes them, or moves them as they are.
 MOVERS = (CAST, QUANTIZE_LINEAR, DEQUANTIZE_LINEAR, IDENTITY, CONCAT, FLATTEN, GATHER, RESHAPE, SLICE, TRANSPOSE)
@@ -37,6 +37,21 @@ def infer_type(node: Node) -> TensorType:
         raise ShapeError(f"{node.where}: {error}") from None
 
 
+class KnownTypes:
+    """`infer_type` for many nodes of one graph: of a great network most are like another, and have its type."""
+
+    def __init__(self) -> None:
+        self._known: dict[object, TensorType] = {}
+
+    def type_of(self, node: Node) -> TensorType:
+        """Raises: as `infer_type`."""
+        alike = (node.kind, node.op, *[operand.type for operand in node.inputs])
+        found = self._known.get(alike)
+        if found is None:
+            found = self._known[alike] = infer_type(node)
+        return found
+
+
 def verify_graph(graph: Graph) -> None:
     """Unique names, operands before readers, known arity, types that the op's rule confirms.
 
@@ -44,7 +59,7 @@ def verify_graph(graph: Graph) -> None:
     """
     seen: set[Node] = set()
     names: set[str] = set()
-    symbols = set(graph.symbols)
+    symbols, known = set(graph.symbols), KnownTypes()
     for node in graph.nodes:
         _check_name(node, names)
         if node.kind.facts.opaque:
@@ -54,7 +69,7 @@ def verify_graph(graph: Graph) -> None:
         for operand in node.inputs:
             if operand not in seen:
                 raise InvalidModel(f"{node.where} reads %{operand.name}, which is not defined before it")
-        _check_node(node)
+        _check_node(node, known)
         seen.add(node)
     for node in (*graph.inputs, *graph.outputs):
         if node not in seen:
@@ -74,7 +89,7 @@ def _check_name(node: Node, names: set[str]) -> None:
     names.add(node.name)
 
 
-def _check_node(node: Node) -> None:
+def _check_node(node: Node, known: KnownTypes) -> None:
     if not isinstance(node.op, node.kind.Attrs):
         raise InvalidModel(f"{node.where} carries attributes of {type(node.op).__name__}")
     _check_arity(node)
@@ -83,7 +98,7 @@ def _check_node(node: Node) -> None:
     elif node.kind is INPUT:
         _ = node.typed
     elif all(operand.type is not None for operand in node.inputs):
-        inferred = infer_type(node)
+        inferred = known.type_of(node)
         if node.type is not None and node.type != inferred:
             raise InvalidModel(f"{node.where} is written as {node.type}, but its operands make it {inferred}")
 

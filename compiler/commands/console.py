@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import math
 import os
 import re
@@ -18,7 +19,7 @@ import click
 
 from ...ir.errors import ConvcError, PassRolledBack, UsageError
 from ...ir.graph import Graph
-from ...ir.legible import escaped
+from ...ir.legible import escaped, quoted
 from ...ir.memory import memory_sentences
 from ...ir.progress import progress
 from ...ir.version import __version__
@@ -180,6 +181,7 @@ def run_request(command: click.Command, console: Console) -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that what is half-written is taken away
     warnings.showwarning = _warn
     gc.set_threshold(*SELDOM)
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs of a damaged picture is in our sentence
     try:
         with (
             command.make_context("convc", sys.argv[1:], obj=console) as context,
@@ -202,7 +204,8 @@ def run_request(command: click.Command, console: Console) -> None:
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; nobody is left to tell
-    except OSError as error:
-        echo(f"convc: cannot write the results: {error.strerror or error}", err=True)
+    except OSError as error:  # of a file where it has a name, as one that is too long; else of stdout
+        what = "write the results" if error.filename is None else f"open {quoted(error.filename)}"
+        echo(f"convc: cannot {what}: {error.strerror or error}", err=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(2)

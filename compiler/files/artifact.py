@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -67,7 +68,7 @@ class Artifact:
         target, files = _read_manifest(path, place)
         for name, record in files.items():
             file = place / name
-            if Path(name).name != name or not file.is_file():
+            if Path(name).name != name or not os.path.isfile(file):  # not even a name may be, as one that is too long
                 raise ArtifactError(f"'{path}': {name} is missing; compile the network again")
             if file.stat().st_size != record.bytes:
                 raise _altered(path, name)

@@ -15,6 +15,7 @@ import numpy as np
 
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.files import need_plain, write_file
+from ...ir.legible import legible
 from ...ir.suggest import not_there
 from ...ir.types import Array, TensorType, limits_of
 from .colours import in_channels
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")  # whatever the name says: Pillow would hand PostScript to another program
 NOT_AN_IMAGE = (OSError, ValueError, SyntaxError, struct.error)  # what Pillow raises of files that are none, or torn
 ORIENTATION = 0x0112  # EXIF's tag
 LYING = (5, 6, 7, 8)  # its values where rows are columns
@@ -63,17 +65,18 @@ AS_THEY_ARE = Preparing()
 
 @contextmanager
 def opened_upright(path: Path) -> Generator[tuple[Image.Image, list[str]]]:
-    """The picture as it is meant to be seen, and what was done for that.
+    """The picture as it is meant to be seen, and what was done for that; when the block has ended, what is damaged of it too.
 
     Raises: any of NOT_AN_IMAGE, of a picture too large too, before it is decoded.
     """
     from PIL import Image, ImageOps
 
     need_plain(path)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(record=True) as damage:
+        warnings.simplefilter("always", UserWarning)  # what Pillow says of damage
         warnings.simplefilter("error", Image.DecompressionBombWarning)  # it is given as a file is opened
         try:
-            with Image.open(path) as opened:
+            with Image.open(path, formats=FORMATS) as opened:
                 said = ["the first of its frames"] if getattr(opened, "is_animated", False) else []
                 if opened.mode.startswith("RGB") and any(";16" in str(tile[3]) for tile in opened.tile):
                     said.append("16 bits, of which 8 are kept")
@@ -82,6 +85,7 @@ def opened_upright(path: Path) -> Generator[tuple[Image.Image, list[str]]]:
                 upright = ImageOps.exif_transpose(opened)
                 upright.format = opened.format  # which a copy forgets, and what its integers mean depends on
                 yield upright, said
+                said.extend(dict.fromkeys(f"damaged ({legible(each.message)})" for each in damage if each.category is UserWarning))
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise ValueError(str(error)) from error
 
@@ -92,9 +96,9 @@ def upright_size(path: Path) -> tuple[int, int]:
 
     need_plain(path)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # nothing is decoded
+        warnings.simplefilter("ignore")  # nothing is decoded, and who reads it will hear
         try:
-            with Image.open(path) as opened:
+            with Image.open(path, formats=FORMATS) as opened:
                 cols, rows = opened.size
                 return (rows, cols) if opened.getexif().get(ORIENTATION, 1) in LYING else (cols, rows)
         except Image.DecompressionBombError as error:

@@ -21,7 +21,7 @@ from ...ir.ops.leaf import INPUT
 from ...ir.solving import solve
 from ...ir.suggest import did_you_mean, not_there
 from ...ir.types import TensorType, parse_type
-from ...ir.verifier import infer_type
+from ...ir.verifier import KnownTypes
 from ...ir.window_leftovers import leftovers
 from ..dsl.network import Network
 from ..dsl.zoo_entry import Checkpoint, ZooEntry
@@ -95,9 +95,9 @@ def _finished(graph: Graph, request: Request, zoo: Mapping[str, ZooEntry], say: 
 def _with_weights(graph: Graph, path: Path, model: str, zoo: Mapping[str, ZooEntry], say: Callable[[str], None]) -> Graph:
     """The graph with the values of a weights file, by its own names or, for a network of the zoo, by PyTorch's."""
     from .checkpoint_names import is_foreign, refuse_foreign, same_modules, translate
-    from .weights import bind_weights, load_arrays
+    from .weights import bind_weights, load_arrays, room_for
 
-    arrays = load_arrays(path)
+    arrays = load_arrays(path, most=room_for(graph))
     if model not in zoo or not is_foreign(graph, arrays):
         return bind_weights(graph, arrays, str(path), say=say)
     names = zoo[model].checkpoint
@@ -208,13 +208,13 @@ def _retyped(graph: Graph, shapes: Mapping[str, str]) -> Graph:
         if name not in known:
             raise UsageError(f"@{graph.name} has no input '{name}'; it has {', '.join(sorted(known))}")
 
-    types = {name: parse_type(text) for name, text in shapes.items()}
+    types, inferred = {name: parse_type(text) for name, text in shapes.items()}, KnownTypes()
 
     def typed(node: Node, operands: tuple[Node, ...]) -> Node:
         if node.kind is INPUT:
             return node.like(type=types[node.name]) if node.name in types else node
         node = node.reading(operands)
-        return node.like(type=infer_type(node)) if operands and (shapes or node.type is None) else node
+        return node.like(type=inferred.type_of(node)) if operands and (shapes or node.type is None) else node
 
     return specialize(graph, _renamed(graph, types)).rebuild(typed)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -17,25 +18,26 @@ from ...ir.memory import need_bytes
 from ...ir.suggest import not_there
 from ...ir.types import DTYPES, Array
 
-__all__ = ["load_npy", "load_npz", "npz_bytes"]
+__all__ = ["LARGEST", "load_npy", "load_npz", "npz_bytes"]
 
 LARGEST = 16 << 30  # bytes of one archive, unpacked; deflated zeros take a thousandth of that
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def load_npz(path: Path, wanted: Collection[str] | None = None) -> dict[str, Array]:
-    """Arrays by name; nothing is unpacked before all names and headers are read.
+def load_npz(path: Path, wanted: Collection[str] | None = None, most: int = LARGEST) -> dict[str, Array]:
+    """Arrays by name; nothing is unpacked before all names and headers are read, or where it would come to more than `most` bytes.
 
     Raises: InvalidInput for a member that is not an array, holds Python objects, declares more elements than it has, is
     there twice or is none of the inputs `wanted`, and for an archive that is too large; OutOfMemory for one that the memory does not hold.
     """
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
-        if (total := sum(member.file_size for member in members)) > LARGEST:
-            raise InvalidInput(f"'{path}' would unpack to {total:,} bytes, expected at most {LARGEST:,}; use safetensors")
+        if (total := sum(member.file_size for member in members)) > most:
+            raise InvalidInput(f"'{path}' would unpack to {total:,} bytes, expected at most {most:,}; use safetensors")
         names = [member.filename.removesuffix(".npy") for member in members]
+        counts = Counter(names)
         for name, member in zip(names, members, strict=True):
-            if names.count(name) > 1:
+            if counts[name] > 1:
                 raise InvalidInput(f"'{path}' is damaged: {quoted(name)} is in it twice")
             with archive.open(member) as file:
                 _check(file, member.file_size, path, quoted(name))
@@ -79,10 +81,15 @@ def _check(file: IO[bytes], size: int, path: Path, what: str) -> None:
         raise InvalidInput(f"'{path}' is damaged: {what} is not an array") from error
     if version not in HEADERS:
         raise InvalidInput(f"'{path}' cannot be read: {what} is of the format's version {version[0]}.{version[1]}, expected 1.0 or 2.0")
-    header: tuple[tuple[int, ...], bool, np.dtype[Any]] = HEADERS[version](file)
+    try:
+        header: tuple[tuple[int, ...], bool, np.dtype[Any]] = HEADERS[version](file)
+    except (ValueError, TypeError, SyntaxError, OverflowError) as error:  # NumPy's sentence may be of several lines
+        raise InvalidInput(f"'{path}' cannot be read: {what} says nothing of its shape and type that NumPy knows") from error
     shape, _, dtype = header
     if dtype.hasobject:
         raise InvalidInput(f"'{path}' cannot be read: {what} holds Python objects, which are never unpickled; save plain arrays")
+    if not dtype.itemsize or any(type(extent) is not int or not 0 <= extent < 1 << 63 for extent in shape):
+        raise InvalidInput(f"'{path}' is damaged: {what} declares {legible(dtype)}{legible(list(shape))}, which no array is")
     declared, there = math.prod(shape) * dtype.itemsize, size - file.tell()
     if declared != there:
         raise InvalidInput(f"'{path}' is damaged: {what} declares {declared:,} bytes and has {there:,}")

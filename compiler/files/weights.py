@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
@@ -26,7 +27,7 @@ from ...ir.weights import Weights
 from ..dsl.zoo_entry import Checkpoint
 from . import pytorch_file
 from .entering import Entering
-from .numpy_file import load_npz, npz_bytes
+from .numpy_file import LARGEST, load_npz, npz_bytes
 
 __all__ = [
     "ARRAY_FILES",
@@ -36,17 +37,20 @@ __all__ = [
     "check_there",
     "load_arrays",
     "npz_bytes",
+    "room_for",
     "weights_bytes",
     "write_weights",
 ]
 
 SHOWN = 5  # names listed per kind of complaint
+BESIDE, SPARE = 4, 64 << 20  # times the weights of a network, and bytes, that a file may hold
 WEIGHT_FILES = (".safetensors", ".npz")  # what is written; both hold plain arrays
 ARRAY_FILES = (*WEIGHT_FILES, *pytorch_file.PYTORCH_SUFFIXES)  # what is read
 
 
-def load_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[str, Array]:
-    """Arrays by name from a .safetensors, .npz, .pt or .pth file. Of an .npz with other names than those `wanted` nothing is unpacked.
+def load_arrays(path: Path, wanted: Collection[str] | None = None, most: int = LARGEST) -> dict[str, Array]:
+    """Arrays by name from a .safetensors, .npz, .pt or .pth file. Of an .npz with other names than those `wanted`, or of more bytes than
+    `most`, nothing is unpacked.
 
     Raises: UsageError for a file that is not there; InvalidInput for a damaged or foreign one; BackendMissing for PyTorch's
     files without PyTorch.
@@ -60,7 +64,7 @@ def load_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[str, 
             need_bytes(f"'{path}'", path.stat().st_size, "choose a smaller file")
             return _of_numpy(_safetensors().load_file(path))
         if path.suffix == ".npz":
-            return load_npz(path, wanted)
+            return load_npz(path, wanted, most)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise InvalidInput(f"'{path}' cannot be read: {error}") from error
     except (InvalidInput, OutOfMemory):
@@ -72,6 +76,12 @@ def load_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[str, 
     except Exception as error:  # safetensors raises its own class
         raise InvalidInput(f"'{path}' is damaged: {error}") from error
     raise InvalidInput(f"'{path}' is none of .safetensors, .npz, .pt and .pth")
+
+
+def room_for(graph: Graph) -> int:
+    """Bytes that a file of its weights may unpack to: in float64, beside statistics, heads for training and an optimizer's state."""
+    numbers = sum(math.prod(node.typed.concrete()) for node in graph.params)
+    return min(BESIDE * DTYPES["f64"].itemsize * numbers + SPARE, LARGEST)
 
 
 def _of_numpy(arrays: dict[str, Array]) -> dict[str, Array]:

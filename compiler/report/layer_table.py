@@ -53,6 +53,17 @@ class LayerLine:
     shape: tuple[Dim, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _PerImage:
+    """What a type comes to for one image: as `LayerLine` has it."""
+
+    shape: tuple[Dim, ...]
+    output: str
+    memory: Figure
+    nbytes: Figure
+    text: str
+
+
 @dataclass(frozen=True)
 class LayerTable:
     """A line per layer, and sums of the lines and of the graph, per image where that makes a difference."""
@@ -67,10 +78,14 @@ def layer_table(graph: Graph, *, every: bool = False, sizes: Mapping[str, int] |
     `sizes` are numbers for named sizes; others stay names.
     """
     sizes, images = {**(sizes or {}), **dict.fromkeys(batch_names(graph), 1)}, _images(graph)
+    known: dict[TensorType, _PerImage] = {}
     shown = [node for node in (*graph.inputs, *graph.ops) if node.kind is not OPAQUE_RESULT]
     listed = [node for node in shown if every or not _is_in_place(node) or _params(node, graph)]
-    costs = {node: _cost(node, sizes) for node in (*graph.inputs, *graph.ops)}
-    lines = [_line(node, graph, sizes, images, costs[node]) for node in listed]
+    costs = _costs((*graph.inputs, *graph.ops), sizes)
+    for type_ in (node.typed for node in listed):
+        if type_ not in known:
+            known[type_] = _value(type_, sizes, images)
+    lines = [_line(node, graph, known[node.typed], images, costs[node]) for node in listed]
     return LayerTable(lines, _totals(lines, graph, costs, images))
 
 
@@ -104,24 +119,28 @@ def _totals(lines: Sequence[LayerLine], graph: Graph, costs: Mapping[Node, Costs
     }
 
 
-def _line(node: Node, graph: Graph, sizes: Mapping[str, int], images: int, cost: Costs) -> LayerLine:
-    shape = tuple(evaluate(dim, sizes) for dim in node.typed.shape)
+def _value(type_: TensorType, sizes: Mapping[str, int], images: int) -> _PerImage:
+    shape = tuple(evaluate(dim, sizes) for dim in type_.shape)
     shape = (1, *shape[1:]) if shape and shape[0] == images else shape
-    memory = 0 if _is_in_place(node) else _values(shape)
-    params = _params(node, graph)
+    memory = _values(shape)
+    return _PerImage(shape, _output(shape), memory, None if memory is None else memory * type_.itemsize, _memory(shape, memory))
+
+
+def _line(node: Node, graph: Graph, value: _PerImage, images: int, cost: Costs) -> LayerLine:
+    params, is_free = _params(node, graph), _is_in_place(node) or value.memory == 0
     weights = [p for p in params if p.typed.rank > 1]
     return LayerLine(
         name=node.name,
         layer=layer_label(node),
-        output=_output(shape),
-        memory=memory,
-        memory_bytes=None if memory is None else memory * node.typed.itemsize,
-        memory_text="in place" if memory == 0 else _memory(shape, memory),
+        output=value.output,
+        memory=0 if is_free else value.memory,
+        memory_bytes=0 if is_free else value.nbytes,
+        memory_text="in place" if is_free else value.text,
         weights=sum(_number(p.typed.shape) for p in weights),
         weights_text=" + ".join(_weights(node, p) for p in weights) or _statistics(params),
         biases=sum(_number(p.typed.shape) for p in params if p.typed.rank <= 1),
         macs=None if node.kind.facts.opaque else _sum(cost[:1], images),
-        shape=shape,
+        shape=value.shape,
     )
 
 
@@ -204,6 +223,19 @@ def _statistics(params: list[Node]) -> str:
 
 def _number(shape: tuple[Dim, ...]) -> int:
     return math.prod(dim for dim in shape if isinstance(dim, int))
+
+
+def _costs(nodes: Iterable[Node], sizes: Mapping[str, int]) -> dict[Node, Costs]:
+    """By node. Of a great network most are like another, and cost the same."""
+    known: dict[object, Costs] = {}
+    costs: dict[Node, Costs] = {}
+    for node in nodes:
+        alike = (node.kind, node.op, node.type, *[operand.type for operand in node.inputs])
+        found = known.get(alike)
+        if found is None:
+            found = known[alike] = _cost(node, sizes)
+        costs[node] = found
+    return costs
 
 
 def _cost(node: Node, sizes: Mapping[str, int]) -> Costs:

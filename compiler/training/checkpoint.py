@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -80,11 +80,11 @@ def read_checkpoint(path: Path) -> RunState:
         best = {name.removeprefix(BEST): value for name, value in arrays.items() if name.startswith(BEST)}
         values = {name: value for name, value in arrays.items() if not name.startswith(BEST)}
         epochs = tuple(map(_epoch, said["epochs"]))
-        sums = float.fromhex(said["loss"]), float.fromhex(said["accuracy"])
+        sums = _sum(said, "loss"), _sum(said, "accuracy")
         return RunState(values, best, int(said["steps"]), int(said["done"]), *sums, _settings(said["settings"]), epochs)
     except KeyError as error:
         raise InvalidInput(f"'{path}' is no checkpoint of convc: it lacks {error}") from error
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidInput(f"'{path}' is no checkpoint of convc: {error}") from error
 
 
@@ -97,10 +97,21 @@ def _epoch(said: dict[str, Any]) -> Epoch:
     return made
 
 
-def _settings(said: dict[str, Any]) -> dict[str, Any]:
-    if not isinstance(said.get("classes", []), list):
+def _sum(said: dict[str, Any], name: str) -> float:
+    """Of the steps so far."""
+    found = float.fromhex(said[name])
+    if not math.isfinite(found):
+        raise ValueError(f"its {name} is {found}")
+    return found
+
+
+def _settings(said: Any) -> dict[str, Any]:
+    if not isinstance(said, dict):
+        raise ValueError("its settings have no names")
+    settings = cast("dict[str, Any]", said)
+    if not isinstance(settings.get("classes", []), list):
         raise ValueError("its classes are no list")
-    return dict(said)
+    return settings
 
 
 def _safetensors() -> Any:

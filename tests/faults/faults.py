@@ -1,7 +1,8 @@
 """Bad days on purpose: `python tests/faults/faults.py`, or with --kills 5 a small part of it.
 
-    kills     compile, export and tune killed at random moments, over what was there before
-    disk      files that may not grow beyond some size, and /dev/full
+    kills     commands killed at random moments, over what was there before: 50 each of compile, export and tune, 10 of others that write
+    disk      files that may not grow beyond some size
+    full      no room for a new file or folder: from the first on that a command makes, from the second, and so on to the last
     memory    limits on the addresses of a process, in steps
     readers   of an artifact that is replaced 1,000 times
     crowd     20 processes that compile into one cache
@@ -13,6 +14,8 @@ the next command leaves no file of a dead one. Figures of each kind are printed;
 from __future__ import annotations
 
 import argparse
+import errno
+import itertools
 import os
 import random
 import resource
@@ -22,29 +25,18 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from convc.backends.tvm.store.tuned_forms import FILE, read_found
 from convc.compiler.files.artifact import Artifact, foreign_files
 from convc.ir.files import replace_directory
 from convc.ir.holding import MARK, sweep
+from convc.tests.faults.commands import COMMANDS, RUN, complaints, write_networks
 from convc.tests.support.shell import FORKS, command_before
 
-NET = """graph @net(%x: f32[1,3,6,6]) {
-  %w = param : f32[8,3,3,3]
-  %c = conv2d(%x, %w)
-  %y = relu(%c)
-  return %y
-}
-"""
-COMMANDS = {
-    "compile": ("compile", "net.cir", "-o", "art", "--threads", "1"),
-    "export": ("export", "net.cir", "-o", "net.onnx"),
-    "tune": ("tune", "net.cir", "--trials", "2", "--database", "."),
-}
-RUN = ("run", "art", "-o", "out.npz")
+OFTEN = ("compile", "export", "tune")  # what has the most to lose is killed most
 DONE, USAGE, MISSING, MEMORY, KILLED = 0, 2, 5, 6, -9
 ENDED_BY_C = (127, -6)  # C's library ends a process that has no room for a thread's data, and nobody is asked
 LONGEST = 600.0  # seconds of one command
@@ -69,13 +61,14 @@ class Tally:
 
 
 class Place:
-    """A folder with a network and what commands made of it, with a cache and a folder for temporary files of its own."""
+    """A folder with networks and what these commands made of them, with a cache and a folder for temporary files of its own."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, commands: Sequence[str] = ()) -> None:
+        self.commands = commands
         self.folder, self.temporary, self.cache, self.streams = (root / name for name in ("work", "tmp", "cache", "streams"))
         for each in (self.folder, self.temporary, self.cache, self.streams):
             each.mkdir(mode=0o700)
-        (self.folder / "net.cir").write_text(NET)
+        write_networks(self.folder)
 
     def start(self, words: Sequence[str], limit: Callable[[], None] | None = None) -> tuple[FORKS.Process, Path]:
         place = Path(tempfile.mkdtemp(dir=self.streams))
@@ -97,18 +90,13 @@ class Place:
 
     def is_whole(self) -> str:
         """What is wrong with what lies here; empty if nothing is."""
-        try:
-            artifact = Artifact.at(self.folder / "art")
-            if artifact is None:
-                return "the artifact is gone"
-            artifact.check().structure()
-            from convc.backends.onnx.read.importer import read_graph
+        return complaints(self.folder, [COMMANDS[name] for name in self.commands])
 
-            read_graph(self.folder / "net.onnx")
-            _, complaint = read_found(self.folder / FILE)
-        except Exception as error:
-            return f"{type(error).__name__}: {error}"
-        return complaint
+    def forget_kernels(self, name: str) -> None:
+        """Else a command that compiles would find them in the cache, and do nothing."""
+        if name in ("compile", "tune"):
+            shutil.rmtree(self.cache)
+            self.cache.mkdir(mode=0o700)
 
     def left_over(self) -> list[str]:
         """Files of dead processes, once the folders are swept as every command that writes does."""
@@ -133,6 +121,35 @@ class Limit:
         resource.setrlimit(self.what, (nbytes, nbytes))
 
 
+@dataclass(frozen=True)
+class Full:
+    """A disk without room: for no new file or folder in `folders` from the `number`th on that a process makes. `refused` is there then."""
+
+    number: int
+    folders: tuple[Path, ...]
+    refused: Path
+
+    def __call__(self) -> None:
+        made = itertools.count(1)
+        roots = tuple(f"{folder}/" for folder in self.folders)
+
+        def hear(event: str, told: tuple[Any, ...]) -> None:
+            path = _new_file(event, told)
+            if path.startswith(roots) and not os.path.lexists(path) and next(made) >= self.number:
+                self.refused.touch()
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+        sys.addaudithook(hear)
+
+
+def _new_file(event: str, told: tuple[Any, ...]) -> str:
+    """The path at which something may be made, of an event that Python tells of itself; empty where nothing is."""
+    if event == "os.link":
+        return os.path.abspath(os.fsdecode(told[1]))
+    makes = event == "os.mkdir" or (event == "open" and bool(told[2] & os.O_CREAT))
+    return os.path.abspath(os.fsdecode(told[0])) if makes and not isinstance(told[0], int) else ""
+
+
 def _limited(limit: Callable[[], None] | None, words: Sequence[str], cwd: Path, settings: dict[str, str], streams: Sequence[Path]) -> None:
     tempfile.tempdir = None
     if limit is not None:
@@ -142,25 +159,24 @@ def _limited(limit: Callable[[], None] | None, words: Sequence[str], cwd: Path, 
 
 def made(root: Path, commands: Sequence[str]) -> Place:
     """A place where each of the commands has been once."""
-    place = Place(root)
-    for words in map(COMMANDS.__getitem__, commands):
-        code, said = place.run(words)
+    place = Place(root, commands)
+    for name in commands:
+        code, said = place.run(COMMANDS[name].words)
         assert code == DONE, said
     return place
 
 
-def kills(place: Place, commands: Sequence[str], count: int, draws: random.Random) -> dict[str, Tally]:
+def kills(place: Place, counts: Mapping[str, int], draws: random.Random) -> dict[str, Tally]:
+    """Of each command so many."""
     tallies: dict[str, Tally] = {}
-    for name in commands:
-        words = COMMANDS[name]
+    for name, count in counts.items():
+        words = COMMANDS[name].words
         begin = time.monotonic()
         code, said = place.run(words)
         taken = time.monotonic() - begin
         tally = tallies[f"kill -9 of {name}"] = Tally()
         for number in range(count):
-            if name != "export":  # else nothing would be compiled
-                shutil.rmtree(place.cache)
-                place.cache.mkdir(mode=0o700)
+            place.forget_kernels(name)
             process, said_at = place.start(words)
             process.join(taken * draws.random() * 1.2)
             process.kill()
@@ -178,20 +194,42 @@ def kills(place: Place, commands: Sequence[str], count: int, draws: random.Rando
 
 
 def limits(place: Place, commands: Sequence[str], what: str, kinds: Sequence[Limit], allowed: Sequence[int]) -> Tally:
-    """Every command under every limit."""
+    """Every command, and a run of the artifact, under every limit."""
     tally = Tally()
-    for words in (*map(COMMANDS.__getitem__, commands), RUN):
+    for name, words in _and_a_run(commands):
         for limit in kinds:
-            if words[0] in ("compile", "tune"):
-                shutil.rmtree(place.cache)
-                place.cache.mkdir(mode=0o700)
+            place.forget_kernels(name)
             code, said = place.run(words, limit)
-            tally.held(f"{words[0]} with {limit.nbytes:,} bytes of {what}", code, said, allowed)
-            if wrong := place.is_whole():
-                tally.wrong.append(f"{words[0]} with {limit.nbytes:,} bytes of {what}: {wrong}")
+            _look(place, tally, f"{name} with {limit.nbytes:,} bytes of {what}", code, said, allowed)
     if left := place.left_over():
         tally.wrong.append(f"left over: {left}")
     return tally
+
+
+def full(place: Place, commands: Sequence[str], allowed: Sequence[int]) -> Tally:
+    """Every command, and a run of the artifact, without room for whatever it makes."""
+    tally, refused = Tally(), place.streams / "refused"
+    for name, words in _and_a_run(commands):
+        for number in itertools.count(1):
+            place.forget_kernels(name)
+            refused.unlink(missing_ok=True)
+            code, said = place.run(words, Full(number, (place.folder, place.temporary, place.cache), refused))
+            _look(place, tally, f"{name} without room for file {number}", code, said, allowed)
+            if not refused.exists():
+                break
+    if left := place.left_over():
+        tally.wrong.append(f"left over: {left}")
+    return tally
+
+
+def _and_a_run(commands: Sequence[str]) -> list[tuple[str, Sequence[str]]]:
+    return [*((name, COMMANDS[name].words) for name in commands), (RUN[0], RUN)]
+
+
+def _look(place: Place, tally: Tally, what: str, code: int, said: str, allowed: Sequence[int]) -> None:
+    tally.held(what, code, said, allowed)
+    if wrong := place.is_whole():
+        tally.wrong.append(f"{what}: {wrong}")
 
 
 def readers(place: Place, count: int) -> Tally:
@@ -246,10 +284,12 @@ def tried(given: argparse.Namespace, root: Path) -> dict[str, Tally]:
     commands = given.commands.split(",")
     place, draws = made(root, commands), random.Random(given.seed)
     steps = range(1, given.steps + 1)
-    tallies = kills(place, commands, given.kills, draws)
+    tallies = kills(place, {name: given.kills if name in OFTEN else given.kills // 5 for name in commands}, draws)
     sizes = [Limit(resource.RLIMIT_FSIZE, 1 << (12 + 10 * step // given.steps)) for step in steps]
     tallies["disk"] = limits(place, commands, "files", sizes, (DONE, USAGE, MISSING))
-    rooms = [Limit(resource.RLIMIT_AS, step * given.room // given.steps * MIB) for step in steps]
+    if steps:
+        tallies["full"] = full(place, commands, (DONE, USAGE, MISSING))
+    rooms = [Limit(resource.RLIMIT_AS, given.room * step**2 // given.steps**2 * MIB) for step in steps]  # close where they are felt
     tallies["memory"] = limits(place, commands, "memory", rooms, (DONE, USAGE, MISSING, MEMORY, *ENDED_BY_C))
     tallies["readers"] = readers(place, given.replacements)
     tallies["crowd"] = crowd(place, given.crowd)
@@ -260,7 +300,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--commands", default=",".join(COMMANDS), help="tune waits for a quiet processor, which takes its time")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kills", type=int, default=50, help="of each command")
+    parser.add_argument("--kills", type=int, default=50, help="of compile, export and tune, and a fifth of others")
     parser.add_argument("--steps", type=int, default=10, help="of limits")
     parser.add_argument("--room", type=int, default=400, help="MiB beyond what a process has at its start, at most")
     parser.add_argument("--replacements", type=int, default=1000)

@@ -166,7 +166,7 @@ def test_without_a_pytorch_that_is_safe(package: str, words: tuple[str, ...], su
     [
         ({"w.npy": array_header("(1000000000000000,)") + bytes(8)}, "'w' declares 4,000,000,000,000,000 bytes and has 8"),
         ({"w.npy": array_header("(2,)") + bytes(12)}, "'w' declares 8 bytes and has 12"),
-        ({"w.npy": array_header("(-2,)")}, "cannot be read|declares -8 bytes"),
+        ({"w.npy": array_header("(-2,)")}, "declares float32\\[-2\\], which no array is"),
         ({"w.npy": b"no array"}, "'w' is not an array"),
         ({"\x1b[2J.npy": b"no array"}, r"'\\u\{1b\}\[2J' is not an array"),
         ({"w.npy": array_header("(1,)", "|O") + bytes(8)}, "'w' holds Python objects"),
@@ -179,6 +179,14 @@ def test_an_archive_is_believed_only_as_far_as_its_bytes_go(members: dict[str, b
     done = convc("summary", "resnet18", "--weights", tmp_path / "w.npz")
     refused(done, 3)
     assert re.search(words, done.err)
+
+
+def test_an_archive_of_far_more_than_the_network_takes_is_not_unpacked(tmp_path: Path):
+    """A gigabyte of zeros takes a thousandth of that, and seconds."""
+    with zipfile.ZipFile(tmp_path / "w.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("w.npy", array_header("(30000000,)") + bytes(120_000_000))
+    done = convc("summary", "lenet5", "--weights", tmp_path / "w.npz")
+    refused(done, 3, "w.npz' would unpack to 120,000,0", "expected at most 69,", "use safetensors")
 
 
 def test_an_archive_with_one_name_twice(tmp_path: Path):
