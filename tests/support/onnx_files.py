@@ -39,6 +39,13 @@ def hold_onnxruntime(graph: Graph, model: ModelProto, inputs: dict[str, Array]) 
     hold_to_reference(graph, Session(graph, model.SerializeToString()).run(inputs), inputs)
 
 
+def answers(path: Path, feed: dict[str, Any]) -> list[Any]:
+    """What onnxruntime computes of a file by itself."""
+    import onnxruntime as ort
+
+    return ort.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, feed)
+
+
 def model_of(
     nodes: list[Any], inputs: dict[str, list[Any]], outputs: list[str], constants: dict[str, Any] | None = None, opset: int = 17
 ) -> Any:

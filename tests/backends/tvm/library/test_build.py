@@ -10,12 +10,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from convc.backends.tvm import host
 from convc.backends.tvm.library import compile_kernels as kernels
 from convc.backends.tvm.library import link
 from convc.backends.tvm.library.build import BuildOptions, build_cpu
+from convc.backends.tvm.library.run import LoadedLibrary
 from convc.backends.tvm.stock.relax_rows import ROWS
 from convc.ir.errors import BackendMissing, UnsupportedOp, UsageError
 from convc.ir.ops import OPS
@@ -77,6 +79,23 @@ def test_a_library_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"^cannot write '.*model.so': Is a directory$"):
         build_cpu(typed_graph("graph @g(%x: f32[2]) { %y = relu(%x) return %y }"), tmp_path / "model.so")
     assert [path.name for path in tmp_path.iterdir()] == ["model.so"]
+
+
+def test_a_library_rebuilt_at_the_same_path_is_the_new_one(tmp_path: Path) -> None:
+    x = np.array([-1.0, 2.0], np.float32)
+    for op, wanted in (("relu", [0.0, 2.0]), ("identity", [-1.0, 2.0])):
+        graph = typed_graph(f"graph @g(%x: f32[2]) {{ %y = {op}(%x) return %y }}")
+        module = LoadedLibrary.load(build_cpu(graph, tmp_path / "g.so").library)
+        assert module.run({"x": x})["y"].tolist() == wanted
+
+
+def test_a_rebuilt_library_leaves_none_for_one_image_behind(tmp_path: Path) -> None:
+    x = np.array([[-1.0, 2.0]], np.float32)
+    for op, single, wanted in (("relu", True, [0.0, 2.0]), ("neg", False, [1.0, -2.0])):
+        graph = typed_graph(f"graph @g(%x: f32[N,2]) {{ %y = {op}(%x) return %y }}")
+        module = LoadedLibrary.load(build_cpu(graph, tmp_path / "g.so", BuildOptions(single=single)).library)
+        assert module.run({"x": x})["y"].tolist() == [wanted]
+    assert os.listdir(tmp_path) == ["g.so"]
 
 
 def unlegalized(emitter: Any, node: Any, x: Any) -> Any:

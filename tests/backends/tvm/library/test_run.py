@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 import tempfile
 import threading
@@ -25,7 +22,6 @@ from convc.compiler.files.weights import bind_weights
 from convc.ir.errors import ArtifactError, BackendMissing, InvalidInput, UsageError
 from convc.ir.types import Array
 from convc.tests.support.graphs import normal_inputs, typed_graph
-from convc.tests.support.shell import without_tvm_settings
 from convc.tests.support.tvm_modules import FULL
 
 NET = """graph @net(%x: f32[N,3,8,8], %k: f32[N,4]) {
@@ -247,23 +243,6 @@ def test_inputs_lie_anywhere(tmp_path: Path, size: int, shift: int) -> None:
         assert np.array_equal(module.run({"x": x[::-1], "y": x})["z"], x[::-1] - x)
 
 
-def test_a_library_rebuilt_at_the_same_path_is_the_new_one(tmp_path: Path) -> None:
-    x = np.array([-1.0, 2.0], np.float32)
-    for op, wanted in (("relu", [0.0, 2.0]), ("identity", [-1.0, 2.0])):
-        graph = typed_graph(f"graph @g(%x: f32[2]) {{ %y = {op}(%x) return %y }}")
-        module = LoadedLibrary.load(build_cpu(graph, tmp_path / "g.so").library)
-        assert module.run({"x": x})["y"].tolist() == wanted
-
-
-def test_a_rebuilt_library_leaves_none_for_one_image_behind(tmp_path: Path) -> None:
-    x = np.array([[-1.0, 2.0]], np.float32)
-    for op, single, wanted in (("relu", True, [0.0, 2.0]), ("neg", False, [1.0, -2.0])):
-        graph = typed_graph(f"graph @g(%x: f32[N,2]) {{ %y = {op}(%x) return %y }}")
-        module = LoadedLibrary.load(build_cpu(graph, tmp_path / "g.so", BuildOptions(single=single)).library)
-        assert module.run({"x": x})["y"].tolist() == [wanted]
-    assert os.listdir(tmp_path) == ["g.so"]
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -339,49 +318,6 @@ def test_each_module_keeps_its_number_of_threads(net: Library) -> None:
     for absurd in (0, -1, 10**9):
         with pytest.raises(UsageError, match=f"^{absurd} threads; at least 1 and at most {host.most_threads()}, four a processor, are"):
             LoadedLibrary.load(net, threads=absurd)
-
-
-LAZY = """
-import json, sys
-import convc.backends.tvm.library.build, convc.backends.tvm.library.run
-from convc.backends.tvm import host
-before = "tvm" in sys.modules
-host.tvm()
-print(json.dumps([before, host.thread_count(), host.physical_cores()]))
-"""
-
-
-def test_importing_the_backend_does_not_import_tvm() -> None:
-    done = subprocess.run([sys.executable, "-c", LAZY], env=without_tvm_settings(), capture_output=True, text=True, check=True)
-    before, threads, cores = json.loads(done.stdout)
-    assert not before
-    assert threads == cores
-
-
-STAYING = """
-import json, os, sys
-os.sched_setaffinity(0, {int(sys.argv[1])})
-from pathlib import Path
-from convc.backends.tvm import host
-host.tvm(2)
-tasks = [os.sched_getaffinity(int(task.name)) for task in Path("/proc/self/task").iterdir()]
-print(json.dumps([len(tasks) > 1, sorted(set().union(*tasks)), host.thread_count(), host.physical_cores()]))
-"""
-
-
-@pytest.mark.parametrize("processor", sorted(os.sched_getaffinity(0))[-2:])
-def test_threads_stay_on_the_processors_that_the_process_was_given(processor: int) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", STAYING, str(processor)], env=without_tvm_settings(), capture_output=True, text=True, check=True
-    )
-    assert json.loads(done.stdout) == [True, [processor], 2, 1]
-
-
-def test_without_tvm_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tvm", None)
-    with pytest.raises(BackendMissing, match="install it with: pip install") as caught:
-        host.tvm()
-    assert caught.value.exit_code == 5
 
 
 def test_a_single_image_and_a_batch_give_the_same_answers(tmp_path: Path) -> None:
