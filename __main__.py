@@ -4,14 +4,18 @@ from __future__ import annotations
 
 
 def main() -> None:
+    import gc
     import sys
 
     _open_streams()
+    gc.disable()  # nothing that is imported is garbage: a tenth of a short command would go into looking for it
     try:
         from .compiler.commands.cli import main as run
         from .models import ZOO
     except KeyboardInterrupt:
         sys.exit(130)
+    gc.freeze()
+    gc.enable()
     run(ZOO)
 
 
