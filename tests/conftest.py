@@ -22,6 +22,7 @@ settings.load_profile("same")
 
 MEMORY = Path("/dev/shm")
 RUN = "convc-tests-"
+RARELY = 20_000  # new objects to a collection of garbage, for 700 as usual: a thirtieth of all the time
 LAST = -1000  # of what multiprocessing does at the end of a process; its own folder goes at -100
 
 
@@ -107,3 +108,4 @@ def pytest_collection_finish() -> None:
     gc.enable()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(RARELY)
