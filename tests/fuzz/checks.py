@@ -207,9 +207,11 @@ def _passes(subject: Subject, names: list[str]) -> str | None:
 
 
 def _one_pass(subject: Subject, name: str, before: Graph, after: Graph, rewrites: int) -> str | None:
+    if after is before and not rewrites:
+        return None
     text = print_graph(after, origins=True)
     if not rewrites:
-        return None if after is before or text == print_graph(before, origins=True) else "it changed the graph and recorded no rewrite"
+        return None if text == print_graph(before, origins=True) else "it changed the graph and recorded no rewrite"
     if text == print_graph(before, origins=True):
         return f"it recorded {rewrites} rewrites and changed nothing"
     if print_graph(parse_graph(text), origins=True) != text:
