@@ -3,8 +3,8 @@
 What lies under a filter is gathered on the way into shared memory, so no matrix of windows is ever stored. Copies run ahead of products by
 `stages`. Rows of a stage are one of 64 or 128 bytes; its chunks of 16 bytes change places by row (xor), so that the 8 rows that ldmatrix
 reads lie in different banks. So do cuDNN (Chetlur et al. 2014) and CUTLASS. It is also how wgmma, which needs no ldmatrix, finds its
-operands, and its sums lie among the threads as those of mma.sync do, 16 rows a warp: all but the product itself is the same. Of few
-pixels it takes the filters for rows.
+operands, and its sums lie among the threads as those of mma.sync do, 16 rows a warp: all but the product itself, which is in products.py,
+is the same.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ...gpus.architectures import Architecture
 from .epilogue import read_tensors, stepped
 from .kernel import GpuKernel, gpu_kind
 from .layout import CHUNK, ELEMENTS, ElementKind
+from .products import ALIGNMENT, UNIT, GpuBlock, GroupProducts, WarpProducts
 from .sizes import ConvSizes, ProductSizes
 from .tiles import Tiling, tiling_of
 from .writer import DeviceFunc, GpuWriter, Tensor
@@ -30,13 +31,7 @@ __all__ = ["Product", "add_parts", "convolution", "convolution_kernel"]
 
 S = TypeVar("S", bound=ProductSizes)
 COPIES = {8: "cp.async.ca.shared.global", 16: "cp.async.cg.shared.global"}  # by their bytes
-MATRICES = "ldmatrix.sync.aligned.m8n8.x4.shared.b16"
-ROUND = "cvt.rna.tf32.f32"  # of the image; filters are packed so
-UNIT = 4  # bytes of an element of shared memory, which is declared as float32
 NOWHERE = -(1 << 20)  # a row of the image that no tap reaches
-ALIGNMENT = 1024  # bytes, of shared memory: wgmma swizzles by the address
-GROUP = 4  # warps, of 16 rows each
-SWIZZLES = {64: 2, 128: 1}  # what a descriptor says of rows of so many bytes
 
 
 def convolution_kernel(sizes: ConvSizes, element: ElementKind, steps: Steps, arch: Architecture) -> GpuKernel:
@@ -106,35 +101,27 @@ class Product(Generic[S]):
     def __init__(self, writer: GpuWriter, sizes: S, element: ElementKind, tiled: Tiling, x: Any, w: Any) -> None:
         self.writer, self.sizes, self.element, self.tile, self.x, self.w = writer, sizes, element, tiled.tile, x, w
         tile, to = tiled.tile, writer.to
-        self.down, self.across = tile.rows // tile.down // 16, tile.cols // tile.across // 8  # products of a warp
         self.pixels = writer.images(sizes.batch) * sizes.pixels
-        self.chunks = tile.depth // 16  # of a row of a stage
-        self.each_pass = tile.threads // self.chunks  # rows that the threads copy at once
-        self.step = tile.depth // element.bytes  # elements of a row that a step takes
-        steps = math.ceil(sizes.depth / self.step)
-        self.steps_of_part = math.ceil(steps / tiled.splits)
         columns = math.ceil(sizes.group_out / tile.cols)
         down = (self.pixels + tile.rows - 1) // tile.rows
         block, self.part = to.cta_id([down * (columns * sizes.products), tiled.splits])
         self.thread = to.thread_id([tile.threads])
-        self.lane, self.warp = self.thread % 32, self.thread // 32
         self.row0 = writer.keep(block // (columns * sizes.products) * tile.rows)
         side = block % (columns * sizes.products)
         self.group = side // columns if sizes.products > 1 else 0
         self.col0 = writer.keep(side % columns * tile.cols)
-        self.warp_row = self.warp % tile.down * (tile.rows // tile.down)
-        self.warp_col = self.warp // tile.down * (tile.cols // tile.across)
         self.shared = to.alloc_buffer((tile.shared() // UNIT,), "float32", scope="shared.dyn", align=ALIGNMENT)
+        result = (self.pixels, sizes.group_out, self.row0, self.col0)
+        self.block = GpuBlock(writer, tile, element, self.shared, self.thread, *result, sizes.depth)
+        self.chunks, self.step, steps = self.block.chunks, self.block.step, self.block.steps
+        self.each_pass = tile.threads // self.chunks  # rows that the threads copy at once
+        self.steps_of_part = math.ceil(steps / tiled.splits)
         self.acc = writer.registers(tile.rows * tile.cols // tile.threads)
         self.first = self.part * self.steps_of_part if tiled.splits > 1 else 0
         self.count = to.min(self.steps_of_part, steps - self.first) if steps % tiled.splits else self.steps_of_part
+        self.products = (GroupProducts if tile.by_groups else WarpProducts)(self.block, self.acc)
 
     # where things lie
-
-    def _swizzled(self, row: Any, chunk: Any) -> Any:
-        """The place, in a stage, of a chunk of a row."""
-        turned = row % 8 if self.chunks == 8 else row // 2 % 4
-        return (row * self.chunks + (chunk ^ turned)) * (16 // UNIT)
 
     def _places(self) -> None:
         """Of the rows that this thread copies: where their windows begin, in the tensor and in the image."""
@@ -170,13 +157,6 @@ class Product(Generic[S]):
         """All steps of this block, its results in registers."""
         writer, tile = self.writer, self.tile
         self._places()
-        multiply = self._multiply_by_groups if tile.by_groups else self._multiply_by_warps
-        if tile.by_groups:
-            start = writer.to.cuda.cvta_generic_to_shared(self.shared.ptr_to([0]))
-            self.start = writer.keep(writer.to.cast(start, "uint64"))
-        else:
-            self.factor_a = writer.registers(self.down * 4, "uint32")
-            self.factor_b = writer.registers(self.across * 2, "uint32")
         with writer.unrolled(tile.rows * tile.cols // tile.threads) as i:
             writer.set(self.acc, i, writer.to.float32(0))
         for step in range(tile.ahead):
@@ -192,7 +172,7 @@ class Product(Generic[S]):
             with writer.when(ahead < self.count):
                 self._fetch(self.first + ahead, ahead % tile.stages)
             writer.ptx("cp.async.commit_group")
-            multiply(step % tile.stages * (tile.stage // UNIT))
+            self.products.multiply(step % tile.stages * (tile.stage // UNIT), self.first + step)
         if tile.by_groups:
             writer.ptx("wgmma.wait_group.sync.aligned", 0)  # nvcc does not know that sums change here: all that reads them is a store
         writer.ptx("cp.async.wait_group", 0)
@@ -211,13 +191,13 @@ class Product(Generic[S]):
             for part, (down, across, away, in_sum) in enumerate(parts):
                 inside = self._is_inside(i, down, across)
                 inside = inside if in_sum is None else self.writer.tirx.And(in_sum, inside)
-                place = stage + self._swizzled(row, chunk)
+                place = stage + self.block.swizzled(row, chunk)
                 target = self.shared.ptr_to([place + part * (unit * self.element.bytes // UNIT) if part else place])
                 self._copy(target, self.x, self.base[i] + writer.place(away), inside, nbytes=unit * self.element.bytes)
         in_depth = at < sizes.depth if sizes.depth % self.step else None
         with writer.unrolled(tile.cols // self.each_pass) as i:
             row = row0 + i * self.each_pass
-            target = self.shared.ptr_to([stage + tile.rows * tile.depth // UNIT + self._swizzled(row, chunk)])
+            target = self.shared.ptr_to([stage + self.block.filters + self.block.swizzled(row, chunk)])
             is_filter = None if sizes.group_out % tile.cols == 0 else self.col0 + row < sizes.group_out
             tests = [test for test in (in_depth, is_filter) if test is not None]
             self._copy(target, self.w, (self.group * sizes.group_out + self.col0 + row) * sizes.depth + at, *tests)
@@ -261,56 +241,13 @@ class Product(Generic[S]):
         place = writer.either(inside, at, to.cast(0, writer.index) if writer.is_wide else 0)
         writer.ptx(COPIES[nbytes], target, source.ptr_to([place]), nbytes, writer.either(inside, to.uint32(nbytes), to.uint32(0)))
 
-    def _multiply_by_warps(self, stage: Any) -> None:
-        """The products of one step. A pair of chunks is what an mma takes of a row."""
-        writer, tile, lane = self.writer, self.tile, self.lane
-        a, b, acc = self.factor_a, self.factor_b, self.acc
-        with writer.unrolled(self.chunks // 2) as pair:
-            with writer.unrolled(self.down) as i:
-                row = self.warp_row + i * 16 + lane % 16
-                at = stage + self._swizzled(row, pair * 2 + lane // 16)
-                writer.ptx(MATRICES, *(a[i * 4 + k] for k in range(4)), self.shared.ptr_to([at]))
-            if self.element.name == "f32":
-                with writer.unrolled(self.down * 4) as i:
-                    writer.ptx(ROUND, a[i], writer.to.reinterpret("float32", a[i]))
-            with writer.unrolled(self.across // 2) as j:
-                row = self.warp_col + j * 16 + lane % 8 + lane // 16 * 8
-                at = stage + tile.rows * tile.depth // UNIT + self._swizzled(row, pair * 2 + lane // 8 % 2)
-                writer.ptx(MATRICES, *(b[j * 4 + k] for k in range(4)), self.shared.ptr_to([at]))
-            with writer.unrolled(self.down) as i, writer.unrolled(self.across) as j:
-                sums = [acc[(i * self.across + j) * 4 + k] for k in range(4)]
-                writer.ptx(self.element.product, *sums, *(a[i * 4 + k] for k in range(4)), b[j * 2], b[j * 2 + 1], *sums)
-
-    def _multiply_by_groups(self, stage: Any) -> None:
-        """The products of one step are asked for, and those of the step before are waited for."""
-        writer, tile = self.writer, self.tile
-        own, filters = self.thread // (32 * GROUP) * (16 * GROUP * tile.depth // UNIT), tile.rows * tile.depth // UNIT
-        columns = tile.rows if tile.turned else tile.cols
-        starts = (filters + own, 0) if tile.turned else (own, filters)
-        a, b = (writer.keep(self._described(stage + start)) for start in starts)
-        sums = [self.acc[i] for i in range(columns // 2)]
-        assert self.element.group_product is not None
-        writer.ptx("wgmma.fence.sync.aligned")
-        for pair in range(self.chunks // 2):
-            ahead = writer.to.uint64(pair * 2)  # descriptors count by 16 bytes
-            writer.ptx(self.element.group_product.format(columns), *sums, a + ahead, b + ahead, writer.to.bool(True), 1, 1, 0, 0)
-        writer.ptx("wgmma.commit_group.sync.aligned")
-        writer.ptx("wgmma.wait_group.sync.aligned", 1)
-
-    def _described(self, at: Any) -> Any:
-        """A matrix descriptor (PTX ISA 9.7.17.5.1.2): where rows begin, how far the next 8 of them are, and how they are swizzled."""
-        to, depth = self.writer.to, self.tile.depth
-        shape = SWIZZLES[depth] << 62 | (8 * depth // 16) << 32 | 1 << 16
-        shape -= shape >> 63 << 64  # a number that TVM has
-        return (self.start + to.cast(at * UNIT, "uint64")) // to.uint64(16) | to.reinterpret("uint64", to.int64(shape))
-
     # the results
 
     def store(self, steps: Steps, bias: Any, read: list[Any], y: Any) -> None:
         """By way of shared memory, so that a thread has a chunk of neighbours, which is stored at once."""
         writer, tile, sizes = self.writer, self.tile, self.sizes
         width = tile.cols + 8
-        for row, col, at, count in self._sums():
+        for row, col, at, count in self.products.places():
             writer.move(self.shared, row * width + col, self.acc, at, count)
         writer.barrier()
         across = tile.cols // CHUNK
@@ -335,20 +272,9 @@ class Product(Generic[S]):
     def store_parts(self, parts: Any) -> None:
         """As they are, neighbours together."""
         writer, sizes = self.writer, self.sizes
-        for row, col, start, count in self._sums():
+        for row, col, start, count in self.products.places():
             pixel, channel = self.row0 + row, self.col0 + col
             with writer.when(writer.tirx.And(pixel < self.pixels, channel < sizes.group_out)):
                 place, _ = self.target(pixel, channel)
                 at = writer.place(self.part) * writer.place(self.pixels) * sizes.stored_out + place
                 writer.move(parts, at, self.acc, start, count)
-
-    def _sums(self) -> Any:
-        """What a thread has of its warp's products: row and column in the tile, the first of its registers, and of how many channels."""
-        writer, first, pair = self.writer, self.lane // 4, self.lane % 4 * 2
-        if self.tile.turned:  # two neighbours are two pixels
-            with writer.unrolled(2) as half, writer.unrolled(self.tile.rows // 8) as j, writer.unrolled(2) as k:
-                yield j * 8 + pair + k, self.warp_col + half * 8 + first, j * 4 + half * 2 + k, 1
-            return
-        with writer.unrolled(self.down) as i, writer.unrolled(2) as half, writer.unrolled(self.across) as j:
-            row, col = self.warp_row + i * 16 + half * 8 + first, self.warp_col + j * 8 + pair
-            yield row, col, (i * self.across + j) * 4 + half * 2, 2

@@ -21,14 +21,15 @@ Image = tuple[int, int, int]  # channels, rows and columns of a value
 
 @dataclass(frozen=True, slots=True)
 class ElementKind:
-    """A type of values: the IR's name and TVM's, its bytes, and the instruction that takes 32 bytes of each of 16 rows and 8 columns; where
-    there is one, also that by which a group of 4 warps takes those of 64 rows and `{}` columns.
+    """A type of values: the IR's name and TVM's, its bytes, and the instruction that takes 32 bytes of each of 16 rows and 8 columns, or
+    16 as `half_product`; where there is one, also that by which a group of 4 warps takes 32 bytes of 64 rows and `{}` columns.
     """
 
     name: str
     dtype: str
     bytes: int
     product: str
+    half_product: str
     group_product: str | None = None
 
     @property
@@ -37,10 +38,11 @@ class ElementKind:
 
 
 WGMMA = "wgmma.mma_async.sync.aligned.m64n{}k16.f32"
+MMA = "mma.sync.aligned.m16n8k{}.row.col.f32.{}.{}.f32"
 ELEMENTS = {
-    "f16": ElementKind("f16", "float16", 2, "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", f"{WGMMA}.f16.f16"),
-    "bf16": ElementKind("bf16", "bfloat16", 2, "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", f"{WGMMA}.bf16.bf16"),
-    "f32": ElementKind("f32", "float32", 4, "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32"),  # wgmma cuts digits off
+    "f16": ElementKind("f16", "float16", 2, MMA.format(16, "f16", "f16"), MMA.format(8, "f16", "f16"), f"{WGMMA}.f16.f16"),
+    "bf16": ElementKind("bf16", "bfloat16", 2, MMA.format(16, "bf16", "bf16"), MMA.format(8, "bf16", "bf16"), f"{WGMMA}.bf16.bf16"),
+    "f32": ElementKind("f32", "float32", 4, MMA.format(8, "tf32", "tf32"), MMA.format(4, "tf32", "tf32")),  # wgmma cuts digits off
 }
 NARROW = frozenset({"f16", "bf16"})
 TF32 = 13  # bits of float32 that a factor has not

@@ -1,7 +1,7 @@
 """The sizes of a convolution as kernels need them, and its filters packed. No TVM is needed.
 
-Groups are merged where that costs no products, since tiles have at least 16 filters: those of a merged group have zeros where they do
-not reach. A group begins with a chunk.
+Groups are merged until they begin with a chunk, and where that costs no products, of which one has 8 filters at least: those of a merged
+group have zeros where they do not reach.
 Of an image of at most 4 channels filters take half a chunk a tap: else most of what a stem multiplies would be the padding.
 """
 
@@ -21,7 +21,7 @@ from .layout import CHUNK, ElementKind, GpuPacking, as_factor, grown, padded
 
 __all__ = ["ConvSizes", "ProductSizes", "filters", "merged_groups"]
 
-FEWEST = 16  # filters of a tile
+FEWEST = 8  # columns of a product
 
 
 class ProductSizes(Protocol):

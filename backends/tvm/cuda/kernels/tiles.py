@@ -17,7 +17,9 @@ __all__ = ["GROUP_TILES", "WARP_TILES", "GpuTile", "TileTable", "Tiling", "tiles
 
 LARGEST_SPLIT = 16
 FEWEST_STEPS = 4  # of a part of a split sum: fewer do not fill the stages
-WORTH = 32  # a shorter tile is taken where it spares more than this part of all rows: it reads the filters more often
+WORTH = 32  # a shorter tile is taken where it spares more than this part of all products: it reads the filters more often
+WORTH_WARPS = 8  # and one by warps where wgmma is twice as fast, but multiplies by so much more
+COLUMNS, CHUNK, GROUP_CHUNKS = 8, 16, 32  # of a product, and bytes of a row that it takes at least: by a warp, and by a group of four
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,10 @@ class GpuTile:
 
     @property
     def turned(self) -> bool:
-        """Whether groups lie across: 64 filters then are the rows of their product, and pixels its columns, of which any 8 will do."""
-        return self.by_groups and self.across > 1
+        """Whether warps lie across alone: filters then are the rows of their products, 16 a warp, and pixels the columns, of which any 8
+        will do.
+        """
+        return self.down == 1
 
     def __str__(self) -> str:
         return f"tile {self.rows}x{self.cols}{' by wgmma' if self.by_groups else ''}"
@@ -47,9 +51,16 @@ class GpuTile:
         """Steps that are fetched before they are multiplied. A group's product may still read what was under way before."""
         return self.stages - (2 if self.by_groups else 1)
 
-    def whole(self, rows: int) -> int:
-        """Rows with those that fill the last tile."""
-        return math.ceil(rows / self.rows) * self.rows
+    def filled(self, rows: int, cols: int, nbytes: int) -> int:
+        """What is multiplied for `rows` by `cols` sums over `nbytes` of a row of either factor, in the same units: with what is not there
+        and fills a last product. A warp leaves out what it has none of, columns that it has alone by eights. A group's product is cut where
+        one block has all of its columns.
+        """
+        sides = (rows, self.rows, self.down), (cols, self.cols, self.across)
+        (n, columns, beside), (m, lines, above) = sides if self.turned else sides[::-1]
+        if self.by_groups:
+            return _whole(m, lines) * _whole(n, COLUMNS if n <= columns else columns) * _whole(nbytes, GROUP_CHUNKS)
+        return _whole(m, lines // above) * _whole(n, COLUMNS if beside == 1 else columns // beside) * _whole(nbytes, CHUNK)
 
     @property
     def threads(self) -> int:
@@ -65,12 +76,16 @@ class GpuTile:
         return max(self.stages * self.stage, 4 * self.rows * (self.cols + 8))
 
 
+def _whole(extent: int, unit: int) -> int:
+    return math.ceil(extent / unit) * unit
+
+
 @dataclass(frozen=True, slots=True)
 class TileTable:
     """The largest first, of which the first that fills the GPU is taken; `small` for what does not, and `uneven` in its place where a step
     would reach over taps: with twice the rows to look after that spills. `short` and `uneven_short` take the places of these two where they
-    spare products of rows that are not there, and `scores` where all rows are few. `narrow` are for as few columns as they have: their
-    warps multiply each by itself, and copy so little that a block has two.
+    spare products of what is not there, and `scores` where all rows are few. `narrow` are for as few columns as they have: their
+    warps multiply each by itself, and copy so little that a block has two. Tiles of `others` are taken where they spare an eighth.
     """
 
     large: tuple[GpuTile, ...]
@@ -80,6 +95,7 @@ class TileTable:
     uneven_short: GpuTile
     scores: GpuTile | None
     narrow: tuple[GpuTile, ...]
+    others: TileTable | None = None
 
     @property
     def all(self) -> tuple[GpuTile, ...]:
@@ -89,7 +105,7 @@ class TileTable:
     @property
     def for_any(self) -> TileTable:
         """For images that may be many or few."""
-        return replace(self, short=self.small, uneven_short=self.uneven, scores=None)
+        return replace(self, short=self.small, uneven_short=self.uneven, scores=None, others=None)
 
     def for_few(self, rows: int, cols: int, tap: int) -> GpuTile:
         """For what has too few rows or columns for the large ones; `tap` as for `tiling`."""
@@ -99,7 +115,13 @@ class TileTable:
             return self.scores
         if fitting := [tile for tile in self.narrow if cols <= tile.cols]:
             return fitting[0]
-        return short if tile.whole(rows) - short.whole(rows) > tile.whole(rows) // WORTH else tile
+        return _sparing(tile, short, (rows, cols, tap), WORTH)
+
+
+def _sparing(tile: GpuTile, other: GpuTile, product: tuple[int, int, int], worth: int) -> GpuTile:
+    """The other where it spares more than this part."""
+    filled = tile.filled(*product)
+    return other if filled - other.filled(*product) > filled // worth else tile
 
 
 NARROW = (GpuTile(64, 16, 2, 1, 64, 4), GpuTile(64, 32, 2, 1, 64, 4))
@@ -108,8 +130,8 @@ WARP_TILES = TileTable(
     (GpuTile(128, 256, 2, 4, 64, 4), GpuTile(128, 128, 2, 4, 64, 4), GpuTile(128, 64, 2, 2, 64, 4)),
     GpuTile(64, 64, 2, 2, 128, 3),
     GpuTile(64, 64, 2, 2, 64, 4),
-    GpuTile(32, 64, 2, 2, 128, 3),
-    GpuTile(32, 64, 2, 2, 64, 4),
+    GpuTile(56, 64, 1, 4, 128, 3),
+    GpuTile(56, 64, 1, 4, 64, 4),
     GpuTile(16, 64, 1, 4, 128, 3),
     NARROW,
 )
@@ -121,6 +143,7 @@ GROUP_TILES = TileTable(
     GpuTile(56, 64, 1, 4, 64, 5, True),
     GpuTile(16, 64, 1, 4, 128, 4, True),
     NARROW,
+    WARP_TILES,
 )
 
 
@@ -150,17 +173,24 @@ def tiling(rows: int, cols: int, taps: int, tap: int, products: int, tiles: Tile
     each multiprocessor fill a GPU.
     """
     processors = arch.multiprocessors
-
-    def blocks(tile: GpuTile) -> int:
-        return products * math.ceil(rows / tile.rows) * math.ceil(cols / tile.cols)
-
-    for tile in (tile for tile in tiles.large if tile.shared() <= arch.shared):
-        if blocks(tile) >= 2 * processors and cols % tile.cols in (0, *range(tile.cols * 3 // 4, tile.cols)):
-            return Tiling(tile)
-    tile = tiles.for_few(rows, cols, tap)
-    steps = math.ceil(taps * tap / tile.depth)
-    if blocks(tile) > processors // 2:
+    tile = _tile(rows, cols, tap, products, tiles, arch)
+    if tiles.others is not None:
+        tile = _sparing(tile, _tile(rows, cols, tap, products, tiles.others, arch), (rows, cols, taps * tap), WORTH_WARPS)
+    blocks, steps = _blocks(tile, rows, cols, products), math.ceil(taps * tap / tile.depth)
+    if blocks > processors // 2:
         return Tiling(tile)
-    most = min(processors // blocks(tile), steps // FEWEST_STEPS, LARGEST_SPLIT)
+    most = min(processors // blocks, steps // FEWEST_STEPS, LARGEST_SPLIT)
     each = math.ceil(steps / max(1, most))
     return Tiling(tile, math.ceil(steps / each))  # no part is empty
+
+
+def _tile(rows: int, cols: int, tap: int, products: int, tiles: TileTable, arch: Architecture) -> GpuTile:
+    for tile in (tile for tile in tiles.large if tile.shared() <= arch.shared):
+        fills = _blocks(tile, rows, cols, products) >= 2 * arch.multiprocessors
+        if fills and cols % tile.cols in (0, *range(tile.cols * 3 // 4, tile.cols)):
+            return tile
+    return tiles.for_few(rows, cols, tap)
+
+
+def _blocks(tile: GpuTile, rows: int, cols: int, products: int) -> int:
+    return products * math.ceil(rows / tile.rows) * math.ceil(cols / tile.cols)

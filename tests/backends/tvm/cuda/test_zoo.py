@@ -86,7 +86,7 @@ def test_networks_are_right(apart: Callable[..., Any], name: str, of: str, tmp_p
     assert counted["ldmatrix_cycles"] == counted["ldmatrix_matrices"]
 
 
-SCORES = """graph @scores(%x: f16[2,16,6,6]) { %w = param : f16[64,16,3,3] %c = conv2d(%x, %w) {pads=[1,1,1,1]} %r = relu(%c)
+SCORES = """graph @scores(%x: f16[2,16,8,8]) { %w = param : f16[64,16,3,3] %c = conv2d(%x, %w) {pads=[1,1,1,1]} %r = relu(%c)
     %g = global_avg_pool(%r) %f = flatten(%g) %v = param : f16[10,64] %y = dense(%f, %v) return %y }"""
 
 

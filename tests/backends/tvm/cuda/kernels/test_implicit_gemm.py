@@ -19,6 +19,7 @@ from convc.backends.tvm.cuda.kernels.sizes import ConvSizes, filters
 from convc.backends.tvm.cuda.kernels.tiles import GROUP_TILES, WARP_TILES, GpuTile, Tiling
 from convc.ir.errors import KernelFault
 from convc.tests.support.gpu_convolutions import Trial
+from convc.tests.support.gpu_products import multiplied
 from convc.tests.support.machine_code import compiled
 
 needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
@@ -47,11 +48,16 @@ EDGES = {
     "merged by twos": (ConvSizes(2, 64, 64, 3, 3, (3, 3), pads=(1, 1, 1, 1), groups=8), UNEVEN, 1),
     "16 filters": (ConvSizes(2, 20, 16, 9, 7, (3, 3), (2, 1), (1, 1, 1, 1)), "narrow", 1),
     "32 filters, in parts": (ConvSizes(1, 24, 28, 9, 7, (3, 3), pads=(1, 1, 1, 1)), "narrow", 2),
+    "a chunk alone": (ConvSizes(1, 24, 40, 9, 9, (1, 1)), "uneven_short", 1),
+    "a chunk alone, in parts": (ConvSizes(2, 24, 136, 7, 5, (3, 3), pads=(1, 1, 1, 1)), "uneven_short", 2),
+    "groups of 8": (ConvSizes(2, 24, 24, 9, 7, (3, 3), pads=(1, 1, 1, 1), groups=3), "narrow", 1),
+    "24 filters": (ConvSizes(2, 16, 24, 5, 7, (3, 3)), "narrow", 1),
     "groups as they are": (ConvSizes(2, 48, 256, 5, 5, (3, 3), (2, 2), (1, 1, 1, 1), groups=2), UNEVEN, 1),
     "one channel": (ConvSizes(2, 1, 8, 9, 8, (3, 3), (1, 2), (1, 1, 1, 1)), UNEVEN, 1),
     "four channels, in parts": (ConvSizes(1, 4, 8, 11, 11, (5, 5)), UNEVEN, 2),
     "scores": (ConvSizes(9, 100, 10, 1, 1, (1, 1)), "scores", 1),
     "few rows": (ConvSizes(1, 64, 72, 7, 5, (3, 3), pads=(1, 1, 1, 1)), "short", 2),
+    "warps without rows": (ConvSizes(1, 64, 72, 9, 9, (1, 1)), "large", 1),
 }
 FEW = {
     "mma.sync": (
@@ -60,9 +66,12 @@ FEW = {
         "scores",
         "16 filters",
         "32 filters, in parts",
+        "a chunk alone",
+        "groups of 8",
         "no barrier among the steps",
         "an image one row high",
     ),
+    "turned": ("a last chunk that is left out",),
     "wgmma": ("uneven in every way", "few rows", "no fence after copies", "a ring one slot small"),
 }
 TAIL = EDGES["3x3 with remainders"][0]
@@ -77,19 +86,26 @@ def _of_each_kind(names: Mapping[str, Iterable[str]]) -> Any:
 
 @_of_each_kind(dict.fromkeys(KINDS, EDGES))
 def test_edges_are_right(kind: str, name: str) -> None:
+    """And so much is multiplied as arithmetic says."""
     sizes, which, splits = EDGES[name]
     trial, tiles = Trial.drawn(sizes), KINDS[kind]
-    tile = tiles.for_few(sizes.pixels, sizes.group_out, sizes.per_tap) if which == "narrow" else getattr(tiles, which)
+    narrow = tiles.for_few(sizes.pixels, sizes.group_out, sizes.per_tap)
+    tile = {"narrow": narrow, "large": tiles.large[0]}.get(which) or getattr(tiles, which)
+    device = machine()
     for order in (EARLY, LATE):
+        device.counters()
         assert trial.error(Tiling(tile, splits), order) < BOUND["f16"]
+        assert device.counters()["mma_macs"] == multiplied(sizes, tile)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("tile", "of"), OF_EVERY_TILE)
 def test_every_tile_is_right(tile: GpuTile, of: str) -> None:
-    trial = Trial.drawn(TAIL, of)
+    trial, device = Trial.drawn(TAIL, of), machine()
     for order in (EARLY, LATE):
+        device.counters()
         assert trial.error(Tiling(tile), order) < BOUND[of]
+        assert device.counters()["mma_macs"] == multiplied(TAIL, tile, of)
 
 
 def test_groups_that_are_merged_have_zeros_between_them() -> None:
@@ -148,9 +164,24 @@ WARP_FAULTS: dict[str, Callable[[str], str]] = {
     "an image one column wide": lambda source: source.replace("< 7)", "< 8)"),
     "a test of pixels one off": lambda source: source.replace("threadIdx.x) < 120)", "threadIdx.x) < 128)"),
     "no zeros outside": lambda source: source.replace("= (uint)0;", "= (uint)16;"),
-    "rows of the other warp": lambda source: source.replace("& 63) >> 5) * 512", "& 127) >> 6) * 512"),
+    "rows of the other warp": lambda source: source.replace(">> 5) * 512", ">> 6) * 512"),
     "a chunk that does not change places": lambda source: source.replace("& 3) ^ ((((int)threadIdx.x) & 31) >> 3)", "& 3)"),
     "sums that are not finished": _nth(r"< 7; \+\+", 0, "< 6; ++"),
+}
+# of a warp whose lines are filters, and of what is left out of products
+TURNED_FAULTS: dict[str, Callable[[str], str]] = {
+    **{name: WARP_FAULTS[name] for name in COMMON_FAULTS if name != "a test of pixels one off"},
+    "a wait one group short": WARP_FAULTS["a wait one group short"],
+    "a ring one slot small": lambda source: re.sub(r"& 3\) \* 1920", "% 3) * 1920", source),
+    "a warp without work that has some": lambda source: re.sub(r"< 64(\) \{\s*int \w+ = \(\S+ & 15\))", r"< 32\1", source),
+    "columns of the last block alone": lambda source: source.replace("(((int)blockIdx.x) == 0)", "(((int)blockIdx.x) == 1)"),
+    "a last chunk that is left out": lambda source: re.sub(r"if \((v_\d+) == 6\)", r"if (\1 == 7)", source),
+    "a last chunk at each step": lambda source: re.sub(r"if \((v_\d+) == 6\)", r"if (\1 >= 0)", source),
+    "the other chunk at last": lambda source: re.sub(
+        r"(m16n8k8_\w+\((?:\w+\[\d+\], ){4})_ptr_2\[0\], _ptr_2\[1\]", r"\1_ptr_2[2], _ptr_2[3]", source
+    ),
+    "a step short of its last pairs": lambda source: re.sub(r"if \((v_\d+) < 6\)", r"if (\1 < 5)", source),
+    "pixels and filters the wrong way round": lambda source: re.sub(r"& 3\) \* 144\)", "& 3) * 72)", source),
 }
 GROUP_FAULTS: dict[str, Callable[[str], str]] = {
     **{name: WARP_FAULTS[name] for name in COMMON_FAULTS},
@@ -198,12 +229,13 @@ def _is_seen(tile: GpuTile, trial: Trial, source: str) -> bool:
     return any(sanitized(source, kernel.launch, given, each, EARLY).lines for each in SANITIZERS)
 
 
-FAULTS = {"mma.sync": WARP_FAULTS, "wgmma": GROUP_FAULTS}
+FAULTS = {"mma.sync": WARP_FAULTS, "turned": TURNED_FAULTS, "wgmma": GROUP_FAULTS}
+FAULTY = {"mma.sync": WARP_TILES.uneven, "turned": WARP_TILES.uneven_short, "wgmma": GROUP_TILES.uneven}
 
 
 @_of_each_kind(FAULTS)
 def test_faults_are_seen(kind: str, name: str) -> None:
-    trial, tile = Trial.drawn(TAIL), KINDS[kind].uneven
+    trial, tile = Trial.drawn(TAIL), FAULTY[kind]
     source = trial.kernel(Tiling(tile)).source
     planted = FAULTS[kind][name](source)
     assert planted != source
@@ -227,7 +259,6 @@ REGISTERS = {
     (64, 32): 128,
     (16, 64): 128,
     (56, 64): 128,
-    (32, 64): 128,
     (64, 64): 128,
     (128, 64): 168,
     (128, 128): 224,

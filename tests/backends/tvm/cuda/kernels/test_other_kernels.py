@@ -122,7 +122,7 @@ FAULTS: dict[str, dict[str, Change]] = {
         "no barrier before results are stored": lambda source: _last(BARRIER, ";", source),
         "a wait for no group": _instead(r"\w+wait_group_2\(\);", ";"),
         "a column of the next phase": _instead(r"< 19\)", "< 20)"),
-        "a row beyond the last": _instead(r"_ptr_3\[0\]\) < 5\)", "_ptr_3[0]) < 6)"),
+        "a row beyond the last": _instead(r"(_ptr_\d\[0\]\)) < 5\)", r"\1 < 6)"),
         "filters of the other group": _instead(r"% 12\) \* 2048\)", "% 6) * 2048)"),
     },
     "avg pool": {

@@ -1,0 +1,49 @@
+"""What tensor cores multiply of a whole network, and what it asks for: by arithmetic, which the emulator's counters hold for each tile."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+from convc.backends.tvm.cpu.work import in_rows, kernel_of
+from convc.backends.tvm.cuda.kernels.layout import ELEMENTS
+from convc.backends.tvm.cuda.kernels.sizes import ConvSizes
+from convc.backends.tvm.cuda.kernels.tiles import GpuTile, tiling_of
+from convc.backends.tvm.cuda.work import image_of
+from convc.backends.tvm.gpus.architectures import Architecture
+from convc.compiler.engines.optimize import optimize
+from convc.ir.graph import Graph, Node
+from convc.ir.ops.conv import CONV2D
+from convc.ir.ops.linear import DENSE
+from convc.ir.ops.shape import FLATTEN
+
+
+def products_of(graph: Graph) -> Counter[ConvSizes]:
+    """The convolutions and dense layers of one image, optimized, with how often each is there; depthwise layers are no products."""
+    better, _ = optimize(graph, 2)
+    found = [_sizes(node) for node in better.ops if node.kind in (CONV2D, DENSE)]
+    return Counter(sizes for sizes in found if not 1 < sizes.groups == sizes.c_in)
+
+
+def _sizes(node: Node) -> ConvSizes:
+    x, w, *_ = node.inputs
+    x = x.inputs[0] if node.kind is DENSE and x.kind is FLATTEN else x
+    (c_in, rows, cols), (c_out, *_) = image_of(x), w.typed.concrete()
+    if node.kind is DENSE:
+        return ConvSizes(1, c_in, c_out, rows, cols, (rows, cols))
+    op = in_rows(node.op)
+    return ConvSizes(1, c_in, c_out, rows, cols, kernel_of(w), op.strides, op.pads, op.dilations, op.groups)
+
+
+def multiplied(sizes: ConvSizes, tile: GpuTile, of: str = "f16") -> int:
+    """Multiply-adds of tensor cores."""
+    nbytes = ELEMENTS[of].bytes
+    return sizes.products * tile.filled((sizes.batch or 1) * sizes.pixels, sizes.group_out, sizes.depth * nbytes) // nbytes
+
+
+def wasted(layers: Mapping[ConvSizes, int], batch: int, arch: Architecture) -> float:
+    """How many times what a network asks for is multiplied for so many images."""
+    sized = [(replace(sizes, batch=batch), count) for sizes, count in layers.items()]
+    done = sum(count * multiplied(sizes, tiling_of(sizes, ELEMENTS["f16"], arch).tile) for sizes, count in sized)
+    return done / sum(count * batch * sizes.macs for sizes, count in sized)
