@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from collections import namedtuple
+
 import pytest
 
 from convc.backends.onnx.kernel_times import operator_times
@@ -10,6 +13,7 @@ from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.engines.optimize import optimize
 from convc.compiler.files.inputs import random_inputs
 from convc.ir.binding import specialize
+from convc.ir.errors import UsageError
 from convc.ir.ops.leaf import PARAM
 from convc.ir.parser import parse_graph
 from convc.models import ZOO
@@ -97,3 +101,11 @@ def test_every_node_has_a_time_and_multiply_adds_are_told_once(network: str):
 
 def test_a_network_of_nothing_but_views():
     assert computed("graph @g(%x: f32[1,4]) {\n  %y = identity(%x)\n  return %y\n}") == [("Identity", "y")]
+
+
+def test_a_folder_without_room_for_the_weights_is_told_before_they_are_written(monkeypatch: pytest.MonkeyPatch):
+    """onnxruntime writes the model that it made, whole, and would die of a full disk."""
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1 << 30, 1 << 30, 1 << 20))
+    with pytest.raises(UsageError, match=r"^cannot write temporary files.*: No space left on device; set TMPDIR to a folder with room"):
+        times(CONVS + "  %a = conv2d(%x, %w)\n  return %a\n}")

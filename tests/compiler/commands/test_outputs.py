@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from convc.compiler.commands.cli import COMMANDS
+from convc.compiler.commands.console import Console
 from convc.compiler.commands.look import LOOKS
 from convc.compiler.commands.outputs import OUTPUT_FILE, OUTPUT_FOLDER, Output
 from convc.ir.errors import UsageError
@@ -45,11 +46,12 @@ FOLDERS = {
 
 
 @pytest.fixture
-def place(tmp_path):
+def place(tmp_path, monkeypatch):
     """A folder and a file where others are wanted, and a folder that nobody may write to, root excepted."""
     (tmp_path / "folder.onnx").mkdir()
     (tmp_path / "file").write_text("mine")
     (tmp_path / "closed").mkdir(mode=0o555)
+    monkeypatch.chdir(tmp_path)
     yield tmp_path
     assert {path.name for path in tmp_path.iterdir()} == {"folder.onnx", "file", "closed"}
     assert (tmp_path / "file").read_text() == "mine"
@@ -66,22 +68,36 @@ def test_every_output_is_among_these():
     assert {key for key in kinds if key[1] in writing} == outputs
 
 
+def refused_within(words: tuple[str, ...], *said: str) -> None:
+    """By the command in this process, which takes a hundredth of one of its own."""
+    home, words = ("looking.", words[1:]) if words[0] == "look" else ("", words)
+    command = importlib.import_module(f"convc.compiler.commands.{home}{words[0]}").command
+    with pytest.raises(UsageError) as error:
+        command.main(words[1:], standalone_mode=False, obj=Console({}))
+    for each in said:
+        assert each in str(error.value)
+
+
 @pytest.mark.parametrize("words", FILES.values(), ids=FILES)
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_read(place, words):
-    refused(convc(*words, "gone/x.onnx", cwd=place), 2, "'gone/x.onnx': there is no folder 'gone'; make it first")
-    refused(convc(*words, "folder.onnx", cwd=place), 2, "'folder.onnx': that is a folder, and a file is wanted; name one in it")
-    refused(convc(*words, "file/x.onnx", cwd=place), 2, "'file/x.onnx': ", "is no folder; choose another path")
+    refused_within((*words, "gone/x.onnx"), "'gone/x.onnx': there is no folder 'gone'; make it first")
+    refused_within((*words, "folder.onnx"), "'folder.onnx': that is a folder, and a file is wanted; name one in it")
+    refused_within((*words, "file/x.onnx"), "'file/x.onnx': ", "is no folder; choose another path")
     if os.geteuid():
-        refused(convc(*words, "closed/x.onnx", cwd=place), 2, "'closed/x.onnx': the folder ", " cannot be written to; choose another path")
+        refused_within((*words, "closed/x.onnx"), "'closed/x.onnx': the folder ", " cannot be written to; choose another path")
 
 
 @pytest.mark.parametrize("words", FOLDERS.values(), ids=FOLDERS)
 def test_so_is_a_folder(place, words):
-    refused(convc(*words, "file", cwd=place), 2, "'file': that is a file, and a folder is wanted; choose another path or remove it")
-    refused(convc(*words, "file/x/y", cwd=place), 2, "'file/x/y': ", "is no folder; choose another path")
-    refused(convc(*words, "gone/x", cwd=place), 2, "there is no file 'none.cir'")  # parents are made, and not yet
+    refused_within((*words, "file"), "'file': that is a file, and a folder is wanted; choose another path or remove it")
+    refused_within((*words, "file/x/y"), "'file/x/y': ", "is no folder; choose another path")
     if os.geteuid():
-        refused(convc(*words, "closed/x", cwd=place), 2, "'closed/x': the folder ", " cannot be written to; choose another path")
+        refused_within((*words, "closed/x"), "'closed/x': the folder ", " cannot be written to; choose another path")
+
+
+def test_a_command_ends_with_its_sentence_and_makes_the_parents_of_a_folder_later(place):
+    refused(convc(*FILES["export"], "gone/x.onnx", cwd=place), 2, "convc: -o 'gone/x.onnx': there is no folder 'gone'; make it first\n")
+    refused(convc(*FOLDERS["compile"], "gone/x", cwd=place), 2, "there is no file 'none.cir'")
 
 
 def test_a_folder_that_the_user_may_not_write_to(place, monkeypatch):

@@ -14,6 +14,8 @@ import pytest
 from convc.backends.tvm.host import lacking
 from convc.backends.tvm.library.c_interface import c_flags
 from convc.backends.tvm.library.named_cpu import cpus_named
+from convc.compiler.commands.bench import command as bench
+from convc.compiler.commands.console import Console
 from convc.compiler.compiling.compile import compile_network
 from convc.compiler.compiling.module import Module
 from convc.compiler.files.artifact import Artifact
@@ -141,6 +143,16 @@ def test_doctor_and_inspect_say_which_is_loaded(made: Artifact):
     told = f"'{made.path}': model.{MIDDLE}.so is what runs here; others are model.{NOWHERE}.so, model.{LEAST}.so"
     assert json.loads(convc("doctor", made.path, "--json").out)["found"]["artifact"] == told
     assert told in convc("inspect", made.path).err
+
+
+def test_bench_says_that_it_times_no_library(made: Artifact, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def stop(*words: object, **more: object) -> None:
+        raise UsageError("far enough")
+
+    monkeypatch.setattr("convc.compiler.commands.bench.measure", stop)
+    with pytest.raises(UsageError, match="far enough"):
+        bench.main([str(made.path), "-b", "reference"], standalone_mode=False, obj=Console({}))
+    assert f"'{made.path}': its network is compiled anew for this machine, and that is timed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
