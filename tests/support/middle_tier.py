@@ -76,6 +76,7 @@ TABLE: dict[str, dict[str, Some]] = {
     f"{KERNELS}/test_narrow.py": {"test_narrow_groups": Some(every=5)},
     f"{KERNELS}/test_norms_and_resize.py": {
         "test_resize": Some(every=5),
+        "test_sums_of_neighbouring_channels": Some(every=3),
         "test_a_resize_out_of_blocks_has_the_same_digits": Some(every=3),
     },
     f"{KERNELS}/test_pool_gradient.py": {"test_pool_gradients": Some(every=3)},
@@ -94,7 +95,7 @@ TABLE: dict[str, dict[str, Some]] = {
     },
     f"{KERNELS}/test_rows.py": {"test_rows": Some(every=6), "test_matrices": Some(every=3)},
     f"{KERNELS}/test_strassen.py": {"test_rows": Some(but=("2-27-32-60-True-processor1",)), "test_pixels": Some(every=2)},
-    f"{KERNELS}/test_weight_gradient.py": {"test_weight_gradients": Some(every=8)},
+    f"{KERNELS}/test_weight_gradient.py": {"test_weight_gradients": Some(but=("case0-False", "case8-False", "case10-False"))},
     f"{KERNELS}/test_winograd_phases.py": {
         "test_phases_lie_within_each_other": Some(but=("1-None-2",)),
         "test_which_dilations_have_phases": Some(but=("{pads=[2,2,2,2], dilations=[2,2]}-winograd F(4x4)",)),
@@ -103,6 +104,11 @@ TABLE: dict[str, dict[str, Some]] = {
         "test_weight_gradients_stay_within_their_own_bound": Some(but=("case2-2-False",)),
         "test_checks_know_what_tiles_are_off_by": Some(by="test_noise_is_what_we_say[24-20-2]"),
         "test_noise_is_what_we_say": Some(but=("24-20-2",)),
+    },
+    f"{KERNELS}/test_moves.py": {"test_zeros_around_channels_and_between_pixels": Some(every=2)},
+    "backends/tvm/cpu/test_ways_back.py": {
+        "test_local_response_norm_of_channels_that_fill_no_block": Some(by="test_local_response_norm"),
+        "test_moves_in_blocks": Some(every=2),
     },
     "backends/tvm/cpu/test_tokens.py": {
         "test_channels_are_moved_last_and_back_by_vectors": Some(only=("N",)),
@@ -268,6 +274,7 @@ TABLE: dict[str, dict[str, Some]] = {
         "test_networks": Some(only=("N-text3", "2-text3")),
     },
     f"{KERNELS}/test_trees.py": {
+        "test_powers": Some(but=("-1.75",)),
         "test_rows": Some(every=3),
         "test_sums_of_many_numbers_of_one_sign": Some(but=("row-shape0", "column-shape2", "image-shape3")),
     },
