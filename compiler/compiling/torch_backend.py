@@ -62,6 +62,7 @@ class _Held:
     """Weights as they were when a graph was built of them. Their memory is kept: no other tensor comes to lie at their addresses."""
 
     memory: Sequence[Any]
+    themselves: Sequence[int]
     versions: Sequence[int]
     addresses: Sequence[int]
 
@@ -70,9 +71,13 @@ class _Held:
         """Raises: UnsupportedOp for what was made in inference mode, where PyTorch counts no versions."""
         if any(tensor.is_inference() for tensor in tensors):
             raise UnsupportedOp("weights were made in inference mode, where nobody notes that they change; make the module outside of it")
-        return _Held([tensor.detach() for tensor in tensors], list(map(VERSION, tensors)), _addresses(tensors))
+        memory = [tensor.detach() for tensor in tensors]
+        return _Held(memory, list(map(id, tensors)), list(map(VERSION, tensors)), _addresses(tensors))
 
     def are(self, tensors: Sequence[Any]) -> bool:
+        """In every run, and a network has hundreds, which that left in no cache: so by what loops in C, and looks into no tensor twice."""
+        if list(map(id, tensors)) != self.themselves:
+            return False
         return list(map(VERSION, tensors)) == self.versions and _addresses(tensors) == self.addresses
 
 
@@ -106,6 +111,7 @@ class _Subgraph:
         self.options = options
         self.why_not = ""
         self._modules: dict[tuple[int, ...], _Module] = {}  # by the weights themselves
+        self._last: _Built | None = None  # that was run, as it mostly is again
         self._said: set[str] = set()
         self._lock = threading.Lock()
         self._torch = torch()
@@ -113,17 +119,15 @@ class _Subgraph:
         nodes = [node for node in module.graph.nodes if node.op == "placeholder"]
         self._static = [i for i, node in enumerate(nodes) if _is_static(node, self._torch)]
         self._own = [*module.parameters(), *module.buffers()]  # what older releases leave inside
-        self._weights = _picker(self._static)
+        self._weights = _picker(self._static, self._own)
 
     def run(self, *args: Any) -> Any:
         """The graph's results, a tuple of tensors that own their memory."""
         if self.why_not or (self._grad() and self._needs_gradient(args)):
             return self.module(*args)
-        weights = (*self._weights(args), *self._own)
-        module = self._modules.get(tuple(map(id, weights)))
-        built = None if module is None else module.built
+        weights, built = self._weights(args), self._last
         if built is None or not built.held.are(weights):
-            built = self._renewed(args, weights)
+            built = self._last = self._found(args, weights)
             if built is None:
                 return self.module(*args)
         results = self._computed(built, args)
@@ -142,6 +146,12 @@ class _Subgraph:
             return False
         self._give_up("gradients are wanted of it, and convc computes none; call it under torch.inference_mode() or torch.no_grad()")
         return True
+
+    def _found(self, args: Sequence[Any], weights: Sequence[Any]) -> _Built | None:
+        module = self._modules.get(tuple(map(id, weights)))
+        if module is not None and module.built is not None and module.built.held.are(weights):
+            return module.built
+        return self._renewed(args, weights)
 
     def _renewed(self, args: Sequence[Any], weights: Sequence[Any]) -> _Built | None:
         """Built, or built anew because weights changed; None where convc cannot, or has done so too often."""
@@ -170,8 +180,13 @@ class _Subgraph:
         own = set(key)
         before = [known for known in list(self._modules) if not own.isdisjoint(known)]
         module = self._modules[key] = _Module(builds=max((self._modules.pop(known, _Module()).builds for known in before), default=0))
-        module.alive = [weakref.ref(tensor, lambda _: self._modules.pop(key, None)) for tensor in weights]
+        module.alive = [weakref.ref(tensor, lambda _: self._forget(key)) for tensor in weights]
         return module
+
+    def _forget(self, key: tuple[int, ...]) -> None:
+        gone = self._modules.pop(key, None)
+        if gone is not None and gone.built is self._last:
+            self._last = None
 
     def _build(self, args: Sequence[Any], weights: Sequence[Any]) -> _Built:
         """Raises: ConvcError for whatever convc cannot do."""
@@ -201,14 +216,14 @@ class _Subgraph:
         )
 
 
-def _picker(places: Sequence[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
-    if len(places) > 1:
+def _picker(places: Sequence[int], own: Sequence[Any]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+    """The weights among a graph's arguments, and its own."""
+    if len(places) > 1 and not own:
         return itemgetter(*places)
-    return lambda args: tuple(args[place] for place in places)
+    return lambda args: (*(args[place] for place in places), *own)
 
 
 def _addresses(tensors: Sequence[Any]) -> list[int]:
-    """By one call for all, as a network has hundreds, and each is looked at in every run."""
     return list(map(torch().Tensor.data_ptr, tensors))
 
 

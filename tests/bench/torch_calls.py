@@ -1,9 +1,10 @@
 """What a call costs beside the network, by way of calling it: `python tests/bench/torch_calls.py [NETWORK ...]`, with torch and torchvision.
 
-`Module` is what convc compiles, called from Python. Dynamo looks at all that a graph was made for before it runs it, each parameter too:
-`nothing` is a backend of PyTorch's that does just what `Module` does, and looks at no weight. `convc` looks at them as well, since they are
-constants of what it compiled. Each call comes after a run of the network, which leaves little of all that in the caches: alone, in a
-row, these looks take a third of the time or less. Microseconds of processor time on one thread, least and median, in turns.
+`Module` is what convc compiles, called from Python. Dynamo looks at all that a graph was made for before it runs it, and then fetches each
+parameter: `nothing` is a backend of PyTorch's that does just what `Module` does, and looks at no weight. `convc` looks at them as well,
+since they are constants of what it compiled. `unguarded` are both where PyTorch is told not to look at modules. All run one library. Each
+call comes after a run of the network, which leaves little of all that in the caches: alone, in a row, these looks take a third of the time
+or less. Microseconds of processor time on one thread, least and median, in turns; what they are above Module's.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
+from unittest import mock
 
 import torch
 import torchvision
@@ -42,16 +44,6 @@ def in_turns(ways: Mapping[str, Callable[[], Any]], turns: int) -> dict[str, lis
     return found
 
 
-def unguarded(call: Callable[[], Any]) -> Callable[[], Any]:
-    """The same call, and PyTorch told that what it was compiled for still holds."""
-
-    def run() -> Any:
-        with torch.compiler.set_stance(skip_guard_eval_unsafe=True):
-            return call()
-
-    return run
-
-
 def ways_of(name: str, image: Any) -> dict[str, Callable[[], Any]]:
     graph = from_torch(made(name), image)
     better, run = started(graph, 2, 1, check=False)
@@ -63,18 +55,23 @@ def ways_of(name: str, image: Any) -> dict[str, Callable[[], Any]]:
     def nothing(graph: Any, inputs: Any) -> Any:
         return lambda *args: (module(),)
 
-    ours = torch.compile(made(name), backend=torch_backend.convc, options={"check": False, "threads": 1})
-    alone = torch.compile(made(name), backend=nothing)
-    with torch._dynamo.config.patch(use_recursive_dict_tags_for_guards=True):
-        tagged = torch.compile(made(name), backend=torch_backend.convc, options={"check": False, "threads": 1})
-        tagged(image)
-    return {
-        "Module": module,
-        "nothing": lambda: alone(image),
-        "convc": lambda: ours(image),
-        "convc, tags for dicts": lambda: tagged(image),
-        "convc, no guards": unguarded(lambda: ours(image)),
-    }
+    def called(backend: Any, **options: Any) -> Callable[[], Any]:
+        """Compiled by its first call, for itself: what Dynamo looks at is no part of what it finds a graph by."""
+        fast = torch.compile(made(name), backend=backend, options=options, isolate_recompiles=True)
+        fast(image)
+        return lambda: fast(image)
+
+    unlooked = {"guard_filter_fn": torch.compiler.skip_guard_on_all_nn_modules_unsafe}
+    with mock.patch.object(torch_backend, "started", return_value=(better, run)):
+        ways = {
+            "Module": module,
+            "nothing": called(nothing),
+            "nothing, unguarded": called(nothing, **unlooked),
+            "convc": called(torch_backend.convc, threads=1),
+            "convc, unguarded": called(torch_backend.convc, threads=1, **unlooked),
+        }
+        with torch._dynamo.config.patch(use_recursive_dict_tags_for_guards=True):
+            return ways | {"convc, tags for dicts": called(torch_backend.convc, threads=1)}
 
 
 def main() -> None:

@@ -66,8 +66,7 @@ def test_rows_that_change_are_named_too(builds):
     assert len(builds) == 2
 
 
-@torch.no_grad()
-@pytest.mark.parametrize(
+CHANGES = pytest.mark.parametrize(
     "change",
     [
         lambda module: module.last.weight.mul_(2),
@@ -78,9 +77,23 @@ def test_rows_that_change_are_named_too(builds):
     ],
     ids=["written to", "its memory replaced", "itself replaced", "a buffer", "loaded anew"],
 )
+
+
+@torch.no_grad()
+@CHANGES
 def test_weights_that_change_are_noticed(builds, change):
-    module, image = Small(), torch.rand(1, 3, 8, 8)
-    ours = compiled(module)
+    noticed(Small(), {}, builds, change)
+
+
+@torch.no_grad()
+@CHANGES
+def test_weights_that_change_are_noticed_where_dynamo_looks_at_no_module(builds, change):
+    noticed(Small(), {"guard_filter_fn": torch.compiler.skip_guard_on_all_nn_modules_unsafe}, builds, change)
+
+
+def noticed(module, options, builds, change):
+    image = torch.rand(1, 3, 8, 8)
+    ours = compiled(module, **options)
     before = ours(image)
     agree(before, module(image))
     change(module)
