@@ -73,7 +73,8 @@ def best_pictures(
         raise InvalidInput("there are no pictures to look at")
     best = [found for _, _, found in sorted(heap, key=lambda each: each[:2], reverse=True)]
     name = legible(unit.layer)
-    title = f"%{name}, unit {unit.channel}: best {len(best)} of {count} pictures"
+    silent = "; it is silent in all of them" if not any(found.value for found in best) else ""
+    title = f"%{name}, unit {unit.channel}: best {len(best)} of {count} pictures{silent}"
     tiles = [tile for found in best for tile in _pair(found)]
     lines = (title, *(f"{found.value:.4g}  {legible(found.photo.name)}{_place(found.at)}; {_sees(found.box)}" for found in best))
     return Look(sheet(title, tiles, 2 * max(1, round(len(best) ** 0.5 * 0.8))), lines, _figures(unit, best) | {"pictures": count})

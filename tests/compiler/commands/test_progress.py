@@ -8,6 +8,9 @@ import time
 
 import pytest
 
+import convc as cc
+from convc.backends.tvm.cuda.build import build_cuda
+from convc.compiler.files.artifact import Artifact
 from convc.compiler.report.progress_display import Display, ShownWork, aside, watched_in_notebooks
 from convc.ir.progress import each, progress, watched_by, watcher
 from convc.tests.support.on_terminal import on_terminal
@@ -117,3 +120,37 @@ def test_who_listens_is_told_from_one_thread_and_for_one_with():
 
 def test_python_programs_show_nothing():
     assert watched_in_notebooks(watcher)() is None
+
+
+class Told:
+    """A watcher that remembers."""
+
+    def __init__(self):
+        self.work = {}
+
+    def begin(self, what, total):
+        self.work[what] = [total, 0]
+        return what
+
+    def advance(self, task, by):
+        self.work[task][1] += by
+
+    def end(self, task):
+        pass
+
+
+def test_an_artifact_tells_how_much_of_each_file_is_checked(tmp_path):
+    made = cc.compile_network(cc.network("FC", image="N,8", classes=4)(), tmp_path / "made", check=False)
+    with watched_by(told := Told()):
+        Artifact.open(made.path).check()
+    assert told.work.keys() == {f"checking {name}" for name in made.files}
+    assert all(done == total > 0 for total, done in told.work.values())
+
+
+def test_a_build_for_a_gpu_tells_of_its_kernels(tmp_path):
+    net = cc.parse_graph("graph @g(%x: f32[N,8,4,4]) {\n  %y = relu(%x) : f32[N,8,4,4]\n  return %y\n}\n")
+    with watched_by(told := Told()):
+        build_cuda(net, tmp_path, batches=(1, 2), check=False, cached=False)
+    assert told.work["writing the kernels of each batch"] == [2, 2]
+    total, done = told.work["lowering kernels"]
+    assert done == total > 0
