@@ -23,7 +23,7 @@ MODELS = """\
 `cc.models.resnet50()` is a graph; `cc.models.resnet50(classes=7)` has another head. On the command line it is the name alone:
 `convc summary resnet50`."""
 WIDTH = 100
-ARGUMENT = re.compile(r"(\w+(?:, \w+)*): (?=[^ ])")
+ARGUMENT = re.compile(r"([a-z]\w*(?:, [a-z]\w*)*): (?=[^ ])")
 PLAIN = (bool, int, float, tuple, type(None))
 # What is no layer, by page: its title, a sentence, and the names in the order in which they are told.
 GROUPS: dict[str, tuple[str, str, tuple[str, ...]]] = {
