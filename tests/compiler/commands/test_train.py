@@ -249,7 +249,7 @@ def test_a_step_is_compiled_in_less_memory_and_in_place(normed, tmp_path):
 def test_a_step_in_a_share_of_its_memory_is_planned_shown_and_exported(normed, tmp_path):
     planned = convc("plan", normed, "--memory", "0.8", "--json", "-o", tmp_path / "step.cir")
     found = json.loads(planned.out)
-    assert found["after"] <= 0.8 * found["before"]
+    assert found["after_bytes"] <= 0.8 * found["before_bytes"]
     assert ".again = relu" in (tmp_path / "step.cir").read_text()
     shown = convc("inspect", normed, "--training", "--memory", "0.8", "-O1")
     assert "recompute" in shown.out
