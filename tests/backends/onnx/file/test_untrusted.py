@@ -336,9 +336,11 @@ def test_every_cut_of_a_file(tmp_path):
 
 def test_what_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "missing.onnx", tmp_path, tmp_path / "pipe", tmp_path / "nul\0.onnx"):
+    for path in (tmp_path, tmp_path / "pipe", tmp_path / "nul\0.onnx"):
         with pytest.raises(UsageError, match="cannot read"):
             read_model(path)
+    with pytest.raises(UsageError, match=r"^there is no file '.*/missing\.onnx'$"):
+        read_model(tmp_path / "missing.onnx")
     with pytest.raises(UsageError, match="not a regular file"):
         read_model(tmp_path.__class__("/dev/zero"))
 
