@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 import convc as cc
-from convc.tests.support.graphs import hold_to_reference, normal_inputs
+from convc.tests.support.graphs import hold_to_reference, normal_inputs, typed_graph
 
 FORK = """
 import os, signal, sys
@@ -54,8 +54,12 @@ def test_a_forked_process_is_refused_threads_that_it_lacks():
     assert forked(2) == [refusal, refusal]
 
 
+NET = """graph @g(%x: f32[N,8,6,6]) {{ %w = param : f32[16,8,3,3] %v = param : f32[{classes},16]
+    %c = conv2d(%x, %w) %r = relu(%c) %m = global_avg_pool(%r) %f = flatten(%m) %d = dense(%f, %v) %y = softmax(%d) return %y }}"""
+
+
 def test_networks_compile_in_several_threads_at_once():
-    nets = [cc.models.lenet5(classes=10 + k) for k in range(4)]
+    nets = [typed_graph(NET.format(classes=10 + k)) for k in range(4)]
     with ThreadPoolExecutor(4) as pool:
         modules = list(pool.map(cc.compile, nets))
     for net, module in zip(nets, modules, strict=True):
