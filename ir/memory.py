@@ -10,11 +10,12 @@ from pathlib import Path
 
 from .errors import ConvcError, OutOfMemory
 
-__all__ = ["free_bytes", "memory_sentences", "need_bytes", "out_of_memory", "ran_out"]
+__all__ = ["forget_peak", "free_bytes", "memory_sentences", "need_bytes", "out_of_memory", "peak_bytes", "ran_out"]
 
 SMALL = 256 << 20  # bytes that nobody asks for
 MEMINFO = Path("/proc/meminfo")
 STATUS = Path("/proc/self/status")
+CLEAR_REFS = Path("/proc/self/clear_refs")  # proc(5): 5 sets the peak to what is resident now
 GROUPS = ((Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.stat"), ("anon", "kernel")),)
 SMALLER = "give smaller sizes with --input"
 # what packages say: NumPy, C++'s allocator, TVM's, onnxruntime's arena
@@ -65,6 +66,21 @@ def free_bytes() -> int | None:
     """That this process can have without others being swapped out; None where nothing tells of a limit."""
     limits = [limit for limit in (_of_system(), _of_group(), _of_process()) if limit is not None]
     return max(min(limits), 0) if limits else None
+
+
+def peak_bytes() -> int | None:
+    """That this process has had in memory at once, since it began or `forget_peak`; None where the system does not say."""
+    peak = _field(STATUS, "VmHWM:")
+    return None if peak is None else 1024 * peak
+
+
+def forget_peak() -> bool:
+    """Whether `peak_bytes` is from now on of what comes."""
+    try:
+        CLEAR_REFS.write_text("5")
+    except OSError:
+        return False
+    return True
 
 
 def _of_system() -> int | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...ir.graph import Graph
+from ...ir.limits import MachineLimits, saved_by
 from ...passes.analysis.structure import longest_path
 from ..engines.engine import KernelTime
 
-__all__ = ["LayerTime", "layer_times"]
+__all__ = ["LayerTime", "layer_times", "steadiest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,8 @@ class LayerTime:
     """One kernel. Units: `microseconds` a run; `share` of all kernels' time; `gflops` 10^9 floating-point operations a second, two a
     multiply-add of a direct convolution; `gbytes` 10^9 bytes a second of operands, weights and result, each moved once, workspace left out.
     Of the paths from an input to an output, the longest by time passes through the kernels `on_longest_path`. One that `moves` computes
-    nothing, and names the value that it brings into another layout, or none where that is not known.
+    nothing, and names the value that it brings into another layout, or none where that is not known. In the slower of its rounds it took
+    `spread` times as long as in the faster.
     """
 
     kernel: str
@@ -31,6 +33,21 @@ class LayerTime:
     gbytes: float
     on_longest_path: bool
     moves: bool = False
+    spread: float = 1.0
+
+    def is_beyond(self, limits: MachineLimits) -> bool:
+        """Whether no machine with these limits does it in this time. Of what computes no product some bytes may not be needed."""
+        return self.macs > 0 and self.microseconds < 1e6 * limits.least(2 * self.macs, self.bytes, saved_by(self.kernel))
+
+
+def steadiest(rounds: Sequence[Sequence[LayerTime]]) -> list[LayerTime]:
+    """Of rounds of the same kernels the fastest one, with what each kernel's times differ by."""
+    fastest = min(rounds, key=lambda layers: sum(layer.microseconds for layer in layers))
+    return [replace(layer, spread=_spread([each[place].microseconds for each in rounds])) for place, layer in enumerate(fastest)]
+
+
+def _spread(taken: Sequence[float]) -> float:
+    return max(taken) / min(taken) if min(taken) > 0 else 1.0
 
 
 def layer_times(graph: Graph, times: Sequence[KernelTime]) -> list[LayerTime]:

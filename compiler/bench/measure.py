@@ -1,46 +1,45 @@
-"""How fast engines run a network: each in a process of its own, turn by turn, so that what else the machine does meets all alike.
+"""Measuring fast engines run a network: each in a process of its own, turn by turn, so that what else the machine does meets all alike.
 
 In one process they would disturb each other: onnxruntime took 45 ms for a network beside TVM and OpenVINO that it runs in 13 ms alone.
+What seems faster than this machine can be is measured again, the machine too.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, fields
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
 
-from ...ir import errors
 from ...ir.binding import batch_names, need_elements
-from ...ir.errors import BackendMissing, ConvcError, UnsupportedOp, UsageError
+from ...ir.errors import BackendMissing, UnsupportedOp, UsageError
 from ...ir.files import temporary_folder
-from ...ir.graph import Graph
+from ...ir.graph import Graph, Node
+from ...ir.limits import MOST_SAVED, MachineLimits, cache_bytes
+from ...ir.load import Clocks, Load, LoadWatch
+from ...ir.op import Cost
 from ...ir.printer import print_graph
-from ...ir.progress import each
+from ...ir.progress import each, progress
 from ...ir.usual_sizes import usual_sizes
 from ...passes.analysis.cost import graph_cost
 from ..engines.optimize import optimize
 from ..engines.table import measurable
 from ..files.artifact import CIR, WEIGHTS
 from ..files.weights import weights_bytes
-from .layer_times import LayerTime
-from .worker import BANDWIDTH, PEAK, Asked, Assignment, Profiled, Ready, Refused, Turn
+from .layer_times import LayerTime, steadiest
+from .process import Worker
+from .roofs import TURNS, Roofs
+from .worker import Assignment, Turn
 
-__all__ = ["PROFILED_RUNS", "Contender", "Measured", "Timing", "Worker", "bandwidth", "measure", "need_batch", "write_network"]
+__all__ = ["Contender", "Measured", "Measuring", "Timing", "batch_of", "measure", "profiles_of", "write_network"]
 
-BUSY = 1.3  # times the best turn: on a quiet machine the middle one is within 1.05
-MOST_SHARE = 4.2  # of the peak: F(4x4) of Winograd takes a quarter of the products, and no kernel saves more
-FEWER = ("winograd", "strassen")  # kernels that do fewer multiply-adds than are counted; all others do each
-DIRECT_SHARE = 1.1  # of the peak: clocks are not the same in two turns
-PROFILED_RUNS = 30
-
-T = TypeVar("T")
+PROFILED_RUNS = 15  # of a round
+ROUNDS = 2  # of profiles, engine by engine
+AGAIN = 2  # times that what cannot be is measured again
+TAIL = 100  # runs, of which the slowest one in a hundred is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,128 +52,120 @@ class Contender:
 
 
 @dataclass(frozen=True, slots=True)
+class Measuring:
+    """`streams` runs at once, on so many `threads` each; `turns` of a tenth of a second or, where `duration` is not 0, so many that each
+    engine has had so many seconds. `warmup` are seconds before all that. FLOP are counted at `level`.
+    """
+
+    threads: int
+    turns: int
+    batch: int = 1
+    streams: int = 1
+    duration: float = 0.0
+    warmup: float = 0.0
+    profile: bool = False
+    level: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class Timing:
-    """One engine's runs. Units: `start` seconds until its first result; `median`, `p10`, `p90` milliseconds a run; `gflops` GFLOP/s.
+    """One engine's runs. Units: as names say; `ready_seconds` until its first result; `gflops` GFLOP/s, of the median run or, with several
+    streams, of all. `p99_ms` is None where there were fewer runs than a hundred. `arena_bytes` is what its intermediates take, where the
+    engine plans that, `process_bytes` the most that its process had in memory once it was ready.
 
     FLOP are those of direct convolutions, for all engines alike: `peak_share`, of the measured peak, may exceed 1 for who does with fewer.
     `quiet` is false where the engine's threads still spun when the next one's turn came.
     """
 
     engine: str
-    start: float
+    ready_seconds: float
     runs: int
-    median: float
-    p10: float
-    p90: float
+    p10_ms: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float | None
+    images_per_second: float
     gflops: float
     peak_share: float | None
+    arena_bytes: int | None
+    process_bytes: int | None
     quiet: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """All engines in the order given. `peak` is the fastest turn of independent multiply-adds in GFLOP/s, None without TVM; `slowed` how
-    much longer than the fastest such turn the middle one took: what else the machine did meanwhile. `profiles` are the kernels of each
-    engine that can time them, where they were asked for.
+    """All engines in the order given. `limits` are by the fastest turn of independent multiply-adds, None without TVM; `slowed` says how
+    much longer than that turn the middle one took, `got` which share of processor time its threads were given, `load` what others did
+    meanwhile. `profiles` are the kernels of each engine that can time them, where they were asked for. `discarded` of the `turns` of an
+    engine were faster than can be, and taken again.
     """
 
     timings: list[Timing]
-    peak: float | None
+    limits: MachineLimits | None
     profiles: dict[str, list[LayerTime]]
+    load: Load
     slowed: float | None = None
+    got: float | None = None
+    discarded: Mapping[str, int] = field(default_factory=dict[str, int])
+    turns: int = 0
 
     @property
-    def doubts(self) -> list[str]:
-        """Why these times are not to be trusted, a sentence each; none on a quiet machine."""
-        found = list[str]()
-        if self.slowed is not None and self.slowed > BUSY:
-            found.append(
-                f"the machine is busy: the same multiply-adds took {self.slowed:.1f} times as long in a middling turn as in the best"
-            )
-        for timing in self.timings:
-            if timing.peak_share is not None and timing.peak_share > MOST_SHARE:
-                found.append(
-                    f"{timing.engine} at {timing.peak_share:.0%} of the peak is more than any algorithm here saves: the peak is wrong"
-                )
-        layers = [layer for layers in self.profiles.values() for layer in layers]
-        if far := [layer for layer in layers if self.peak and layer.gflops > MOST_SHARE * self.peak]:
-            found.append(f"{far[0].kernel} at {far[0].gflops / (self.peak or 1):.0%} of the peak is more than any algorithm here saves")
-        direct = [layer for layer in layers if self.peak and not layer.kernel.startswith(FEWER) and layer.gflops > DIRECT_SHARE * self.peak]
-        if direct:
-            most = max(direct, key=lambda layer: layer.gflops)
-            found.append(
-                f"{most.kernel} of {', '.join(most.nodes)} at {most.gflops / (self.peak or 1):.0%} of the peak does all the multiply-adds "
-                "that are counted: the peak was measured while the machine was busier, and no share of it says how near the limit is"
-            )
-        return found
+    def peak(self) -> float | None:
+        """In GFLOP/s."""
+        return self.limits.flops / 1e9 if self.limits is not None else None
 
 
 def measure(
     graph: Graph,
     contenders: Sequence[Contender],
-    threads: int,
-    turns: int,
+    how: Measuring,
     *,
-    batch: int = 1,
-    profile: bool = False,
-    level: int = 2,
     left_out: Callable[[str], None] | None = None,
+    clocks: Clocks | None = None,
 ) -> Measured:
-    """Times of one network, all its named sizes pinned: the batch to `batch`, others to usual ones. FLOP are counted at `level`.
+    """Times of one network, all its named sizes pinned: the batch as asked for, others to usual ones.
 
     An engine that is not here or cannot run the network is told to `left_out`, where given.
 
-    Raises: BackendMissing or UnsupportedOp for such an engine otherwise; ConvcError if one dies; UsageError for an empty input, or a batch
-    that the network does not take.
+    Raises: BackendMissing or UnsupportedOp for such an engine otherwise; ConvcError if one dies; UsageError for an empty input.
     """
     need_elements(graph, "time")
-    need_batch(graph, batch)
-    sizes = usual_sizes(graph, dict.fromkeys(batch_names(graph), batch))
-    flops = graph_cost(optimize(graph, level)[0], sizes).flops
+    sizes = usual_sizes(graph, dict.fromkeys(batch_names(graph), how.batch))
+    flops, weights = _work(graph, how.level, sizes)
     with ExitStack() as stack:
         folder = stack.enter_context(temporary_folder())
         write_network(graph, folder)
-        workers: dict[str, Worker] = {}
-        for contender in each("engines get ready", contenders):
-            worker = stack.enter_context(Worker(Assignment(contender.engine, contender.level, threads, sizes, str(folder))))
-            try:
-                worker.wait()
-            except (BackendMissing, UnsupportedOp) as error:
-                if left_out is None:
-                    raise
-                left_out(f"{contender.name} is left out: {error}")
-                continue
-            workers[contender.name] = worker
-        peak = _peak_worker(stack, threads)
-        for _ in each("turns of all engines", range(turns)):
-            for worker in [*workers.values(), *([peak] if peak else [])]:
+        workers = _ready(stack, contenders, how, sizes, folder, left_out)
+        roofs = Roofs(stack, _at_once(how), memory=weights > cache_bytes())
+        watch = LoadWatch(clocks)
+        turns = 0
+        for _ in _turns(how, list(workers.values())):
+            turns += 1
+            for worker in workers.values():
                 worker.turn()
-        best = peak.amount / min(peak.taken) / 1e6 if peak else None
-        timed = {name: worker for name, worker in workers.items() if profile and measurable()[worker.task.engine].start_profiled}
-        profiles = {name: worker.profile(PROFILED_RUNS) for name, worker in timed.items()}
-        slowed = statistics.median(peak.taken) / min(peak.taken) if peak else None
-        return Measured([_timing(name, worker, flops, best) for name, worker in workers.items()], best, profiles, slowed)
+            roofs.turn()
+        discarded = _again(workers, roofs, lambda limits: limits.least(flops, weights, MOST_SAVED))
+        profiles = profiles_of(workers, roofs) if how.profile else {}
+        timings = [_timing(name, worker, flops, roofs.limits, how) for name, worker in workers.items()]
+        return Measured(timings, roofs.limits, profiles, watch.load(), roofs.slowed, roofs.got, discarded, turns)
 
 
-def need_batch(graph: Graph, batch: int) -> None:
-    """Raises: UsageError where nothing is as many images, and there is no name that could be: times would be of another batch."""
-    ranked = [node for node in graph.inputs if node.typed.rank]
-    if batch > 1 and ranked and not batch_names(graph) and all(node.typed.shape[0] != batch for node in ranked):
-        first = ranked[0]
-        rest = "".join(f",{dim}" for dim in first.typed.shape[1:])
-        raise UsageError(f"input '{first.name}' is {first.type}, of no batch of {batch}; try --input {first.name}:N{rest}")
+def batch_of(graph: Graph, asked: int | None) -> int:
+    """Images a run: as many as asked for, or those of the network where none were, one where it has a name for them.
 
-
-def bandwidth(threads: int, turns: int = 5) -> float:
-    """The fastest read of memory beyond all caches, GB/s.
-
-    Raises: BackendMissing without TVM.
+    Raises: UsageError where nothing is as many images, and there is no name that could be: times would be of another batch.
     """
-    with Worker(Assignment(BANDWIDTH, 0, threads, {}, "")) as worker:
-        worker.wait()
-        for _ in range(turns):
-            worker.turn()
-        return worker.amount / min(worker.taken) / 1e6
+    ranked = [node for node in graph.inputs if node.typed.rank]
+    own = {node.typed.shape[0] for node in ranked}
+    if batch_names(graph) or not ranked:
+        return asked or 1
+    first = ranked[0]
+    if asked is None:
+        return int(first.typed.shape[0]) if isinstance(first.typed.shape[0], int) else 1
+    if asked not in own:
+        rest = "".join(f",{dim}" for dim in first.typed.shape[1:])
+        raise UsageError(f"input '{first.name}' is {first.type}, of no batch of {asked}; try --input {first.name}:N{rest}")
+    return asked
 
 
 def write_network(graph: Graph, folder: Path) -> None:
@@ -184,74 +175,120 @@ def write_network(graph: Graph, folder: Path) -> None:
         (folder / WEIGHTS).write_bytes(weights_bytes(graph))
 
 
-def _peak_worker(stack: ExitStack, threads: int) -> Worker | None:
-    worker = stack.enter_context(Worker(Assignment(PEAK, 0, threads, {}, "")))
-    try:
-        worker.wait()
-    except BackendMissing:
-        return None
-    return worker
+def _work(graph: Graph, level: int, sizes: Mapping[str, int]) -> tuple[int, int]:
+    """FLOP of a run, and bytes of the parameters of which every element is needed for it: those of sums of products."""
+    known = dict[Node, Cost]()
+    better = optimize(graph, level)[0]
+    flops = graph_cost(better, sizes, known).flops
+    products = [node for node, cost in known.items() if cost.macs]
+    weights = {operand: operand.typed.nbytes for node in products for operand in node.inputs if operand.weights is not None}
+    return flops, sum(size for size in weights.values() if isinstance(size, int))
 
 
-class Worker:
-    """A process with one engine, which ends with the block that it was started for."""
-
-    def __init__(self, task: Assignment) -> None:
-        self.task = task
-        self.taken: list[float] = []
-        self.start, self.amount, self.quiet = 0.0, 0, True
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(task.threads))  # the reference's, and torch's
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}.worker", json.dumps(asdict(task))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | threads,
-        )
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-    def wait(self) -> None:
-        """Until the engine is ready."""
-        ready = self._answer(Ready)
-        self.start, self.amount = ready.start, ready.amount
-
-    def turn(self) -> None:
-        turn = self._ask(Asked(), Turn)
-        self.taken += turn.milliseconds
-        self.quiet = self.quiet and turn.quiet
-
-    def profile(self, runs: int) -> list[LayerTime]:
-        return [LayerTime(**layer) for layer in self._ask(Asked(runs), Profiled).layers]
-
-    def _ask(self, what: Asked, answer: type[T]) -> T:
-        assert self.process.stdin is not None
-        with suppress(BrokenPipeError):  # it has gone, and its last words say why
-            print(json.dumps(asdict(what)), file=self.process.stdin, flush=True)
-        return self._answer(answer)
-
-    def _answer(self, answer: type[T]) -> T:
-        """Raises: the worker's own refusal; ConvcError if it died without one."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise ConvcError(f"the process that ran {self.task.engine} ended with {self.process.wait()}")
-        said: dict[str, Any] = json.loads(line)
-        if said.keys() == {field.name for field in fields(Refused)}:
-            refused = Refused(**said)
-            kind: type[ConvcError] = getattr(errors, refused.error)
-            raise kind(refused.message)
-        return answer(**said)
+def _at_once(how: Measuring) -> int:
+    """Threads that compute at a time."""
+    return max(how.threads, min(how.threads * how.streams, os.cpu_count() or 1))
 
 
-def _timing(name: str, worker: Worker, flops: int, peak: float | None) -> Timing:
+def _ready(
+    stack: ExitStack,
+    contenders: Sequence[Contender],
+    how: Measuring,
+    sizes: Mapping[str, int],
+    folder: Path,
+    left_out: Callable[[str], None] | None,
+) -> dict[str, Worker]:
+    workers: dict[str, Worker] = {}
+    for contender in each("engines get ready", contenders):
+        task = Assignment(contender.engine, contender.level, how.threads, sizes, str(folder), how.streams, how.warmup)
+        worker = stack.enter_context(Worker(task))
+        try:
+            worker.wait()
+        except (BackendMissing, UnsupportedOp) as error:
+            if left_out is None:
+                raise
+            left_out(f"{contender.name} is left out: {error}")
+            continue
+        workers[contender.name] = worker
+    return workers
+
+
+def _turns(how: Measuring, workers: Sequence[Worker]) -> Iterator[None]:
+    if not how.duration:
+        for _ in each("turns of all engines", range(how.turns)):
+            yield
+        return
+    with progress("seconds of each engine", how.duration) as advance:
+        done = 0.0
+        while done < how.duration:
+            yield
+            now = min((worker.seconds for worker in workers), default=how.duration)
+            advance(min(now, how.duration) - done)
+            done = now
+
+
+def _again(workers: Mapping[str, Worker], roofs: Roofs, least: Callable[[MachineLimits], float]) -> dict[str, int]:
+    """Turns that this machine cannot do are taken again, once the limits were; how many that were, by engine. What is beyond them then is
+    left, since it is the limits that are wrong.
+    """
+    dropped = Counter[str]()
+    for _ in range(AGAIN):
+        if not any(_beyond(worker, roofs.limits, least) for worker in workers.values()):
+            break
+        for _ in range(TURNS):
+            roofs.turn()
+        for name, worker in workers.items():
+            wrong = _beyond(worker, roofs.limits, least)
+            worker.turns = [turn for turn in worker.turns if turn not in wrong]
+            dropped[name] += len(wrong)
+            for _ in wrong:
+                worker.turn()
+    return dict(+dropped)
+
+
+def _beyond(worker: Worker, limits: MachineLimits | None, least: Callable[[MachineLimits], float]) -> list[Turn]:
+    return [turn for turn in worker.turns if limits is not None and min(turn.milliseconds) < 1e3 * least(limits)]
+
+
+def profiles_of(workers: Mapping[str, Worker], roofs: Roofs) -> dict[str, list[LayerTime]]:
+    """The kernels of each engine that can time them, in the faster of its rounds; rounds that this machine cannot do are taken again."""
+    timed = {name: worker for name, worker in workers.items() if measurable()[worker.task.engine].start_profiled}
+    rounds: dict[str, list[list[LayerTime]]] = {name: [] for name in timed}
+    for _ in each("rounds of kernels", range(ROUNDS)):
+        for name, worker in timed.items():
+            rounds[name].append(worker.profile(PROFILED_RUNS))
+    for _ in range(AGAIN):
+        if not any(_cannot_be(layers, roofs.limits) for found in rounds.values() for layers in found):
+            break
+        for _ in range(TURNS):
+            roofs.turn()
+        for name, found in rounds.items():
+            rounds[name] = [timed[name].profile(PROFILED_RUNS) if _cannot_be(layers, roofs.limits) else layers for layers in found]
+    return {name: steadiest(found) for name, found in rounds.items()}
+
+
+def _cannot_be(layers: Sequence[LayerTime], limits: MachineLimits | None) -> bool:
+    return limits is not None and any(layer.is_beyond(limits) for layer in layers)
+
+
+def _timing(name: str, worker: Worker, flops: int, limits: MachineLimits | None, how: Measuring) -> Timing:
     taken = worker.taken
-    tenths = statistics.quantiles(taken, n=10, method="inclusive") if len(taken) > 1 else taken * 9
-    median = statistics.median(taken)
-    gflops = flops / median / 1e6
-    return Timing(name, worker.start, len(taken), median, tenths[0], tenths[-1], gflops, gflops / peak if peak else None, worker.quiet)
+    parts = statistics.quantiles(taken, n=100, method="inclusive") if len(taken) > 1 else taken * 99
+    a_second = len(taken) / worker.seconds
+    gflops = flops / 1e9 * (1e3 / parts[49] if how.streams == 1 else a_second)
+    known = [turn.bytes for turn in worker.turns if turn.bytes is not None]
+    return Timing(
+        engine=name,
+        ready_seconds=worker.ready.start,
+        runs=len(taken),
+        p10_ms=parts[9],
+        p50_ms=parts[49],
+        p90_ms=parts[89],
+        p99_ms=parts[98] if len(taken) >= TAIL else None,
+        images_per_second=how.batch * a_second,
+        gflops=gflops,
+        peak_share=gflops * 1e9 / limits.flops if limits is not None else None,
+        arena_bytes=worker.ready.arena,
+        process_bytes=max(known, default=None),
+        quiet=all(turn.quiet for turn in worker.turns),
+    )

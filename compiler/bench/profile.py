@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from ...ir.binding import batch_names, need_elements
 from ...ir.errors import UsageError
 from ...ir.files import temporary_folder
 from ...ir.graph import Graph
+from ...ir.load import LoadWatch
 from ...ir.plot import AFTER, BEFORE, Plot, named_places, panels
-from ...ir.shown import html_table, text_table
+from ...ir.shown import html_lines, html_table, text_table
 from ...ir.usual_sizes import usual_sizes
 from ..engines.table import engine_named, measurable
+from .doubts import doubts_of
 from .layer_times import LayerTime
-from .measure import PROFILED_RUNS, Worker, need_batch, write_network
+from .measure import Measured, batch_of, profiles_of, write_network
+from .process import Worker
+from .roofs import TURNS, Roofs
 from .worker import Assignment
 
 __all__ = ["NetworkProfile", "profile"]
@@ -24,11 +29,14 @@ HEADINGS = ("us", "share", "GF/s", "GB/s", "kernel", "nodes")
 
 @dataclass(frozen=True, repr=False)
 class NetworkProfile:
-    """The kernels that an engine ran for a network, in order, as `convc bench --profile` has them."""
+    """The kernels that an engine ran for a network, in order, as `convc bench --profile` has them. `doubts` say why times are not to be
+    trusted, if so.
+    """
 
     network: str
     engine: str
     layers: Sequence[LayerTime]
+    doubts: Sequence[str] = ()
 
     @property
     def microseconds(self) -> float:
@@ -51,10 +59,10 @@ class NetworkProfile:
         ]
 
     def __repr__(self) -> str:
-        return f"{self.headline}\n{text_table(self.rows(), HEADINGS)}"
+        return "\n".join([self.headline, text_table(self.rows(), HEADINGS), *self.doubts])
 
     def _repr_html_(self) -> str:
-        return html_table(self.rows(), HEADINGS, self.headline)
+        return html_table(self.rows(), HEADINGS, self.headline) + html_lines(list(self.doubts))
 
     def plot(self) -> Plot:
         """Time of each kernel in order, those on the longest path apart, and how many operations a second it does.
@@ -76,12 +84,12 @@ class NetworkProfile:
         return plot
 
 
-def profile(graph: Graph, engine: str = "tvm", batch: int = 1, threads: int | None = None, level: int = 2) -> NetworkProfile:
+def profile(graph: Graph, engine: str = "tvm", batch: int | None = None, threads: int | None = None, level: int = 2) -> NetworkProfile:
     """Time the kernels of a network, in a process of its own.
 
     graph: the network; named sizes but the batch are usual ones.
     engine: tvm or onnx.
-    batch: images a run.
+    batch: images a run; default: the network's own, or 1.
     threads: default: one a physical core.
     level: of the optimization before.
 
@@ -95,11 +103,18 @@ def profile(graph: Graph, engine: str = "tvm", batch: int = 1, threads: int | No
         able = " or ".join(name for name, each in known.items() if each.start_profiled)
         raise UsageError(f"kernels of {engine} cannot be timed; those of {able} can")
     need_elements(graph, "time")
-    need_batch(graph, batch)
-    sizes = usual_sizes(graph, dict.fromkeys(batch_names(graph), batch))
-    with temporary_folder() as folder:
+    sizes = usual_sizes(graph, dict.fromkeys(batch_names(graph), batch_of(graph, batch)))
+    threads = threads or physical_cores()
+    watch = LoadWatch()
+    with ExitStack() as stack:
+        folder = stack.enter_context(temporary_folder())
         write_network(graph, folder)
-        with Worker(Assignment(engine, level, threads or physical_cores(), sizes, str(folder))) as worker:
-            worker.wait()
-            worker.turn()
-            return NetworkProfile(graph.name, engine, worker.profile(PROFILED_RUNS))
+        worker = stack.enter_context(Worker(Assignment(engine, level, threads, sizes, str(folder))))
+        worker.wait()
+        worker.turn()
+        roofs = Roofs(stack, threads)
+        for _ in range(TURNS):
+            roofs.turn()
+        found = profiles_of({engine: worker}, roofs)
+        doubts = doubts_of(Measured([], roofs.limits, found, watch.load(), roofs.slowed, roofs.got))
+        return NetworkProfile(graph.name, engine, found[engine], doubts)

@@ -19,7 +19,7 @@ from typing import Any
 from ...ir.binding import specialize
 from ...ir.errors import ConvcError
 from ...ir.graph import Graph
-from ...ir.memory import memory_sentences
+from ...ir.memory import forget_peak, memory_sentences, peak_bytes
 from ...ir.parser import parse_graph
 from ..engines.memory import need_run
 from ..engines.optimize import optimize
@@ -28,24 +28,27 @@ from ..files.artifact import CIR, WEIGHTS
 from ..files.inputs import random_inputs
 from ..files.weights import bind_weights, load_arrays
 from .layer_times import LayerTime, layer_times
+from .streams import Streams
 
 __all__ = ["BANDWIDTH", "PEAK", "Asked", "Assignment", "Job", "Profiled", "Ready", "Refused", "Turn", "job_of", "main"]
 
 PEAK, BANDWIDTH = "peak", "bandwidth"  # not engines: what the processor and the memory do at most
-WAKE = 0.03  # seconds of uncounted runs, at least one
-COUNT, MOST = 0.1, 100  # seconds of counted runs, at least one and at most so many
 GLANCE, IDLE, PATIENCE = 0.005, 0.05, 1.0  # seconds between looks; the share of a core below which nobody spins; seconds until we give up
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What a worker is started for: an engine, the network in `folder` optimized at `level`, and numbers for all named sizes."""
+    """What a worker is started for: an engine, the network in `folder` optimized at `level`, and numbers for all named sizes; `streams`
+    runs are under way at once, each with so many `threads`, after `warmup` seconds of some that do not count.
+    """
 
     engine: str
     level: int
     threads: int
     sizes: Mapping[str, int]
     folder: str
+    streams: int = 1
+    warmup: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +60,24 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The worker's first line: `start` seconds until the first result, and the `amount` of its Job."""
+    """The worker's first line: `start` seconds until the first result, and the `amount` and the `arena` of its Job."""
 
     start: float
     amount: int
     quiet: bool
+    arena: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The answer of a turn: `milliseconds` of each counted run, and whether its threads came to rest (`quiet`)."""
+    """The answer of a turn: `milliseconds` of each counted run of any stream, and the `seconds` in which all of them were; how many
+    `processors` it had on average, and the most `bytes` in memory since it was ready, if known; whether its threads came to rest (`quiet`).
+    """
 
     milliseconds: Sequence[float]
+    seconds: float
+    processors: float
+    bytes: int | None
     quiet: bool
 
 
@@ -89,11 +98,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a worker runs, how much that does (FLOP or bytes; 0 for a network), and what so many runs take by layers."""
+    """What a worker runs, how much that does (FLOP or bytes; 0 for a network), what so many runs take by layers, and the bytes of its
+    intermediates where they are planned.
+    """
 
     run: Callable[[], object]
     amount: int = 0
     layers: Callable[[int], list[LayerTime]] = lambda runs: []
+    arena: int | None = None
 
 
 def main() -> None:
@@ -111,13 +123,22 @@ def main() -> None:
         with memory_sentences():
             job = job_of(task)
             job.run()
-        say(Ready(time.perf_counter() - begin, job.amount, _wait_until_quiet()))
+        started = time.perf_counter() - begin
+        is_known = forget_peak()  # compiling takes more than running
+        streams = Streams(job.run, task.streams)
+        if task.warmup or task.streams > 1:
+            streams.warm(task.warmup)
+        say(Ready(started, job.amount, _wait_until_quiet(), job.arena))
         for line in sys.stdin:
             asked = Asked(**json.loads(line))
             if asked.profiled:
                 say(Profiled([asdict(layer) for layer in job.layers(asked.profiled)]))
-            else:
-                say(Turn(_turn(job.run), _wait_until_quiet()))
+                continue
+            begin, used = time.perf_counter(), time.process_time()
+            taken, seconds = streams.turn()
+            processors = (time.process_time() - used) / (time.perf_counter() - begin)
+            say(Turn(taken, seconds, processors, peak_bytes() if is_known else None, _wait_until_quiet()))
+        streams.close()
     except ConvcError as error:
         say(Refused(type(error).__name__, str(error)))
 
@@ -137,8 +158,8 @@ def job_of(task: Assignment) -> Job:
     if engine.start_profiled is None:
         run = engine.start(graph, task.threads)
         return Job(lambda: run(inputs))
-    run_profiled, profile = engine.start_profiled(graph, task.threads)
-    return Job(lambda: run_profiled(inputs), layers=lambda runs: layer_times(graph, profile(inputs, runs)))
+    watched = engine.start_profiled(graph, task.threads)
+    return Job(lambda: watched.run(inputs), layers=lambda runs: layer_times(graph, watched.profile(inputs, runs)), arena=watched.arena)
 
 
 def _network(folder: Path) -> Graph:
@@ -146,20 +167,6 @@ def _network(folder: Path) -> Graph:
     graph = parse_graph((folder / CIR).read_text(encoding="utf-8"), CIR)
     weights = folder / WEIGHTS
     return bind_weights(graph, load_arrays(weights), WEIGHTS) if weights.exists() else graph
-
-
-def _turn(run: Callable[[], object]) -> list[float]:
-    """Milliseconds of every counted run."""
-    begin = time.perf_counter()
-    run()
-    while time.perf_counter() - begin < WAKE:
-        run()
-    taken: list[float] = []
-    while not taken or (sum(taken) < COUNT * 1e3 and len(taken) < MOST):
-        begin = time.perf_counter()
-        run()
-        taken.append((time.perf_counter() - begin) * 1e3)
-    return taken
 
 
 def _wait_until_quiet() -> bool:

@@ -6,20 +6,25 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ...ir.binding import batch_names, specialize
 from ...ir.errors import UsageError
+from ...ir.files import write_file
 from ...ir.graph import Graph
 from ...ir.usual_sizes import usual_sizes
 from ...ir.version import installed
 from ...passes.pipelines import LEVELS
+from ..bench.doubts import doubts_of
 from ..bench.layer_times import LayerTime
-from ..bench.measure import Contender, Measured, bandwidth, measure
+from ..bench.measure import Contender, Measured, Measuring, batch_of, measure
+from ..bench.roofs import bandwidth
 from ..bench.side_by_side import same_nodes
+from ..bench.written import chrome_trace, timings_csv
 from ..engines.optimize import optimize
 from ..engines.peers import installed_peers
 from ..engines.table import engine_named, measurable
@@ -28,11 +33,33 @@ from ..files.model import Request
 from ..report.html.report import KernelRun, Peaks, Report
 from .console import Console, emit_json, print_table, tell
 from .html_file import write_html
-from .options import THREADS, html_option, model_options
+from .options import THREADS, gather, html_option, model_options, output_option
 
 __all__ = ["command", "processor_name"]
 
 PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "apache-tvm", "openvino", "torch")
+HEADINGS = ("engine", "median ms", "p10", "p90", "p99", "images/s", "GF/s", "of peak", "arena MB", "MB", "ready in s")
+MOST_STREAMS = 1024
+MOST_SECONDS = 86_400.0  # a day
+
+
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """What `convc bench` was asked for; the help of its options says what each means."""
+
+    backends: str | None
+    batch: int | None
+    threads: int | None
+    streams: int
+    runs: int | None
+    duration: float | None
+    warmup: float
+    level: int
+    profile: bool
+    html: Path | None
+    csv: Path | None
+    trace: Path | None
+    as_json: bool
 
 
 @click.command("bench")
@@ -43,62 +70,110 @@ PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "apache-tvm", "openvino",
     metavar="tvm,onnx",
     help="Engines, as NAME or NAME@LEVEL to optimize otherwise for one; default: tvm, onnx, installed peers.",
 )
-@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images a run; all engines compile for that many.")
-@click.option("--threads", type=THREADS, help="Threads of every engine; default: one a physical core.")
-@click.option("--runs", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Turns of 0.1 s, or of one run.")
+@click.option("--batch", type=click.IntRange(1), help="Images a run; all engines compile for that many. Default: the network's own, or 1.")
+@click.option("--threads", type=THREADS, help="Threads of every engine, for each stream; default: one a physical core, shared by streams.")
+@click.option("--streams", type=int, default=1, show_default=True, help="Runs at once, each in a thread of its own.")
+@click.option("--runs", type=click.IntRange(1, 10_000), help="Turns of 0.1 s, or of one run; default: 10.")
+@click.option("--duration", type=float, metavar="SECONDS", help="Turns until each engine has had so long, in place of --runs.")
+@click.option("--warmup", type=float, metavar="SECONDS", default=0.0, help="Runs before the first turn that do not count; default: one.")
 @click.option("-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="Optimization level, for all alike.")
 @click.option("--profile", is_flag=True, help="Also time the kernels of tvm and onnx, side by side for the nodes that they compute.")
+@output_option("--csv", (".csv",), "Also write a row for each engine as comma-separated values.")
+@output_option("--trace", (".json",), "Also write the kernels of --profile as a Chrome trace, which Perfetto opens.")
 @html_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@gather("given", BenchOptions)
 @click.pass_obj
-def command(
-    console: Console,
-    request: Request,
-    backends: str | None,
-    batch: int,
-    threads: int | None,
-    runs: int,
-    level: int,
-    profile: bool,
-    html: Path | None,
-    as_json: bool,
-) -> None:
-    """Time engines on MODEL, turn by turn, each in a process of its own: medians, spread, GFLOP/s and the share of the peak."""
-    from ...backends.tvm.host import physical_cores
+def command(console: Console, request: Request, given: BenchOptions) -> None:
+    """Time engines on MODEL, turn by turn, each in a process of its own: percentiles, images a second, GFLOP/s and the share of the peak.
 
-    named = backends.split(",") if backends else ["tvm", "onnx", *installed_peers()]
-    contenders = [_contender(name.strip(), level) for name in named]
-    profiled = [name for name, engine in measurable().items() if engine.start_profiled]
-    if profile and not any(contender.engine in profiled for contender in contenders):
-        raise UsageError(f"--profile times the kernels of {' or '.join(profiled)}; name it among --backends")
-    if html is not None and not profile:
-        raise UsageError("--html shows where the time of a run goes; give --profile too")
-    threads = threads or physical_cores()
+    What others do on the machine meanwhile is looked at, and said where it makes the times doubtful.
+    """
+    contenders = _contenders(given)
+    _check(given)
     if Artifact.at(Path(request.model)) is not None:
         console.say(f"'{request.model}': its network is compiled anew for this machine, and that is timed, not the library in it")
     graph = console.load(request)
-    left_out = None if backends else console.say
-    measured = measure(graph, contenders, threads, runs, batch=batch, profile=profile, level=level, left_out=left_out)
-    if html is not None:
-        write_html(console, html, _seen(graph, measured, contenders, threads, batch))
-    machine = {"processor": processor_name(), "cores": os.cpu_count(), "threads": threads, "batch": batch, "turns": runs}
-    if as_json:
-        emit_json({**machine, "versions": installed(PACKAGES), **_record(measured)})
+    how = _how(given, batch_of(graph, given.batch))
+    measured = measure(graph, contenders, how, left_out=None if given.backends else console.say)
+    settings = _settings(how)
+    _write(console, given, graph, measured, contenders, how, {"model": request.model, **settings})
+    if given.as_json:
+        emit_json({**settings, "turns": measured.turns, "versions": installed(PACKAGES), **_record(measured)})
         return
     peak = f"; peak {measured.peak:.0f} GF/s" if measured.peak else ""
-    console.say(f"{request.model}, batch {batch}, {threads} threads of {machine['processor']}, {runs} turns{peak}")
+    at_once = f"{how.streams} streams of {how.threads} threads" if how.streams > 1 else f"{how.threads} threads"
+    turns = f"{measured.turns} turn{'' if measured.turns == 1 else 's'}"
+    console.say(f"{request.model}, batch {how.batch}, {at_once} of {settings['processor']}, {turns}{peak}")
     console.say(", ".join(map(" ".join, installed(PACKAGES).items())))
     _print(measured, everything=console.verbosity > 0)
-    for doubt in measured.doubts:
+    for doubt in doubts_of(measured):
         console.say(f"warning: {doubt}; measure again when nothing else runs")
     if busy := [timing.engine for timing in measured.timings if not timing.quiet]:
         console.say(f"threads of {', '.join(busy)} still spun when the next turn came: the times of the others may be too long")
 
 
-def _seen(graph: Graph, measured: Measured, contenders: Sequence[Contender], threads: int, batch: int) -> Report:
+def _contenders(given: BenchOptions) -> list[Contender]:
+    """Raises: UsageError for one that does not exist, or where none of them can be profiled as asked for."""
+    named = given.backends.split(",") if given.backends else ["tvm", "onnx", *installed_peers()]
+    contenders = [_contender(name.strip(), given.level) for name in named]
+    profiled = [name for name, engine in measurable().items() if engine.start_profiled]
+    if given.profile and not any(contender.engine in profiled for contender in contenders):
+        raise UsageError(f"--profile times the kernels of {' or '.join(profiled)}; name it among --backends")
+    return contenders
+
+
+def _check(given: BenchOptions) -> None:
+    """Raises: UsageError for numbers with which nothing is measured, and for files that would have nothing in them or cannot be written."""
+    if not 1 <= given.streams <= MOST_STREAMS:
+        raise UsageError(f"--streams {given.streams}: give from 1 to {MOST_STREAMS:,} runs at once")
+    if given.duration is not None and given.runs is not None:
+        raise UsageError("--runs and --duration both say how long to measure; leave one out")
+    if given.duration is not None and not 0 < given.duration <= MOST_SECONDS:
+        raise UsageError(f"--duration {given.duration:g}: give seconds, more than 0 and at most {MOST_SECONDS:,.0f}")
+    if not 0 <= given.warmup <= MOST_SECONDS:
+        raise UsageError(f"--warmup {given.warmup:g}: give seconds, from 0 to {MOST_SECONDS:,.0f}")
+    for option, path in (("--html", given.html), ("--trace", given.trace)):
+        if path is not None and not given.profile:
+            raise UsageError(f"{option} shows where the time of a run goes; give --profile too")
+
+
+def _how(given: BenchOptions, batch: int) -> Measuring:
+    from ...backends.tvm.host import physical_cores
+
+    threads = given.threads or max(1, physical_cores() // given.streams)
+    return Measuring(threads, given.runs or 10, batch, given.streams, given.duration or 0.0, given.warmup, given.profile, given.level)
+
+
+def _settings(how: Measuring) -> dict[str, Any]:
+    machine = {"processor": processor_name(), "cores": os.cpu_count()}
+    return {**machine, "threads": how.threads, "streams": how.streams, "batch": how.batch, "warmup_seconds": how.warmup}
+
+
+def _write(
+    console: Console,
+    given: BenchOptions,
+    graph: Graph,
+    measured: Measured,
+    contenders: Sequence[Contender],
+    how: Measuring,
+    settings: Mapping[str, Any],
+) -> None:
+    """The files that were asked for."""
+    if given.csv is not None:
+        write_file(given.csv, timings_csv(measured.timings, settings))
+        console.say(f"wrote {given.csv}")
+    if given.trace is not None:
+        write_file(given.trace, chrome_trace(measured.profiles, settings))
+        console.say(f"wrote {given.trace}")
+    if given.html is not None:
+        write_html(console, given.html, _seen(graph, measured, contenders, how))
+
+
+def _seen(graph: Graph, measured: Measured, contenders: Sequence[Contender], how: Measuring) -> Report:
     """The network as the engine whose kernels were timed had it, with what passes did for that."""
     ours = next(contender for contender in contenders if contender.name in measured.profiles)
-    sizes = usual_sizes(graph, dict.fromkeys(batch_names(graph), batch))
+    sizes = usual_sizes(graph, dict.fromkeys(batch_names(graph), how.batch))
     sized = specialize(graph, sizes)
     _, trace = optimize(sized, ours.level, prices=engine_named(ours.engine, measurable()).prices)
     times = {
@@ -107,9 +182,13 @@ def _seen(graph: Graph, measured: Measured, contenders: Sequence[Contender], thr
     }
     peaks = None
     if measured.peak:
-        peaks = Peaks(measured.peak * 1e9, bandwidth(threads) * 1e9, f"measured here on {threads} thread{'' if threads == 1 else 's'}")
-    notes = [f"{t.engine}: {t.median:.2f} ms a run, from {t.p10:.2f} to {t.p90:.2f}, {t.gflops:.0f} GF/s" for t in measured.timings]
-    return Report(sized, trace, f"bench --profile, batch {batch}", measured=notes, times=times, peaks=peaks, how_to_check="convc verify")
+        measured_on = f"measured here on {how.threads} thread{'' if how.threads == 1 else 's'}"
+        peaks = Peaks(measured.peak * 1e9, bandwidth(how.threads) * 1e9, measured_on)
+    notes = [f"{t.engine}: {t.p50_ms:.2f} ms a run, from {t.p10_ms:.2f} to {t.p90_ms:.2f}, {t.gflops:.0f} GF/s" for t in measured.timings]
+    notes += doubts_of(measured)
+    return Report(
+        sized, trace, f"bench --profile, batch {how.batch}", measured=notes, times=times, peaks=peaks, how_to_check="convc verify"
+    )
 
 
 def _contender(text: str, level: int) -> Contender:
@@ -125,7 +204,9 @@ def _record(measured: Measured) -> dict[str, object]:
     record: dict[str, object] = {
         "peak_gflops": measured.peak,
         "slowed": measured.slowed,
-        "doubts": measured.doubts,
+        "got": measured.got,
+        "load": measured.load.as_json(),
+        "doubts": doubts_of(measured),
         "engines": [asdict(timing) for timing in measured.timings],
     }
     if not measured.profiles:
@@ -141,11 +222,21 @@ def _print(measured: Measured, everything: bool) -> None:
     if measured.timings:
         first = measured.timings[0]
         rows = [
-            (t.engine, *(f"{ms:.2f}" for ms in (t.median, t.p10, t.p90)), f"{t.gflops:.0f}", _percent(t.peak_share), *ready)
+            (
+                t.engine,
+                f"{t.p50_ms:.2f}",
+                *(f"{ms:.2f}" if ms is not None else "-" for ms in (t.p10_ms, t.p90_ms, t.p99_ms)),
+                f"{t.images_per_second:,.0f}" if t.images_per_second >= 100 else f"{t.images_per_second:.3g}",
+                f"{t.gflops:.0f}",
+                _percent(t.peak_share),
+                f"{t.p50_ms / first.p50_ms:.2f}",
+                _megabytes(t.arena_bytes),
+                _megabytes(t.process_bytes),
+                f"{t.ready_seconds:.1f}",
+            )
             for t in measured.timings
-            for ready in [(f"{t.median / first.median:.2f}", f"{t.start:.1f}")]
         ]
-        print_table(rows, ("engine", "median ms", "p10", "p90", "GF/s", "of peak", f"over {first.engine}", "ready in s"))
+        print_table(rows, (*HEADINGS[:8], f"over {first.engine}", *HEADINGS[8:]))
     if len(measured.profiles) > 1:
         tell("")
         _print_side_by_side(measured.profiles)
@@ -180,6 +271,10 @@ def _row(layer: LayerTime, peak: float | None) -> tuple[str, ...]:
     speeds = (f"{layer.gflops:.0f}", _percent(layer.gflops / peak if peak else None)) if layer.macs else ("-", "-")
     moved = (f"{layer.gbytes:.1f}", f"{layer.bytes / 1e6:.2f}")
     return f"{layer.microseconds:.1f}", f"{layer.share:.1%}", *speeds, *moved, layer.kernel, " ".join(layer.nodes)
+
+
+def _megabytes(count: int | None) -> str:
+    return "-" if count is None else f"{count / 1e6:.1f}"
 
 
 def _percent(share: float | None) -> str:

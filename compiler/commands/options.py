@@ -30,6 +30,7 @@ __all__ = [
     "html_option",
     "model_options",
     "need_only",
+    "output_option",
     "pass_options",
 ]
 
@@ -94,14 +95,18 @@ def need_only(option: str, *others: str) -> None:
 
 def html_option(command: F) -> F:
     """`--html FILE`, refused before the work where it cannot be written. The command receives `html`, a path or None."""
-    return click.option("--html", metavar="FILE", type=OUTPUT_FILE, callback=_html_file, help=HTML)(command)
+    return output_option("--html", (".html", ".htm"), HTML)(command)
 
 
-def _html_file(context: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    """Raises: UsageError for a file of another kind."""
-    if path is not None:
-        check_suffix("--html", path, (".html", ".htm"))
-    return path
+def output_option(option: str, suffixes: Sequence[str], about: str) -> Callable[[F], F]:
+    """An option for one file of these kinds, refused before the work where it cannot be written. The command receives a path or None."""
+
+    def check(context: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+        if path is not None:
+            check_suffix(option, path, suffixes)
+        return path
+
+    return click.option(option, metavar="FILE", type=OUTPUT_FILE, callback=check, help=about)
 
 
 def model_options(command: F) -> F:

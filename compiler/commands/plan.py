@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,19 @@ from ...passes.bottlenecks.forms import splittable_layers
 from ...passes.manager import Stage
 from ...passes.recompute import step_within, words_of
 from ...passes.rewriting.ledger import Decline, Rewrite
+from ..bench.roofs import measured_limits
 from ..engines.onnxruntime import ONNXRUNTIME
 from ..engines.optimize import optimize
 from ..engines.table import engines_named
 from ..files.calibration import MOST_IMAGES, Inputs, read_calibration
-from ..files.entering import Entering
+from ..files.entering import Entering, entering_of
 from ..files.model import Request
 from ..files.onnx_file import export_onnx
 from ..files.weights import WEIGHT_FILES, check_numbers, write_weights
 from ..planning.advice import advise
 from ..planning.budget import Budget
 from ..planning.certificate import HEADINGS, Certificate, beyond, certify, far_off, latency_lines, lines_of
-from ..planning.plan_file import PlanFile, check_splits, read_plan, write_plan
+from ..planning.plan_file import PICTURES, PlanFile, check_splits, read_plan, write_plan
 from ..planning.race import Races
 from ..planning.search import CURVE, Planned, plan_network
 from ..planning.study import excluded_layers, study
@@ -40,7 +42,7 @@ from .console import Console, emit_json, print_table, tell
 from .html_file import write_html
 from .options import MEMORY, SHARE, THREADS, check_suffix, gather, html_option, model_options, need_only
 from .outputs import OUTPUT_FILE
-from .pictures import entering_from, warn_of_lost
+from .pictures import PictureOptions, entering_from, picture_options, preparing_from, warn_of_lost
 
 __all__ = ["command"]
 
@@ -58,7 +60,7 @@ class PlanOptions:
     memory: float | None
     files: tuple[str, ...]
     images: int
-    imagenet: bool
+    pictures: PictureOptions
     exclude: tuple[str, ...]
     ends: bool
     multiple: int
@@ -113,7 +115,7 @@ class Answer:
 @click.option("--memory", type=SHARE, help=MEMORY)
 @click.option("--calibration", "files", multiple=True, metavar="FILE", help="Photographs or one .npz of inputs; else weights alone decide.")
 @click.option("--images", type=click.IntRange(2, MOST_IMAGES), default=32, show_default=True, help="Crops made of the photographs.")
-@click.option("--imagenet", is_flag=True, help="Normalize photographs as common ImageNet checkpoints expect.")
+@picture_options
 @click.option("--exclude", multiple=True, metavar="LAYER", help="Leave this layer as it is.")
 @click.option("--ends", is_flag=True, help="Also split the first and the last layer.")
 @click.option("--multiple", type=click.IntRange(1, 512), default=16, show_default=True, help="Of ranks; less in narrow layers.")
@@ -169,6 +171,8 @@ def command(console: Console, request: Request, given: PlanOptions, advice: bool
         _print(answer.certificate)
     for line in (*beyond(answer.certificate, budget), *far_off(answer.certificate)):
         console.say(f"warning: {line}")
+    for doubt in answer.certificate.doubts:
+        console.say(f"warning: {doubt}; the latencies are in doubt: measure again when nothing else runs")
     if answer.made is not None:
         answer.made.check()
 
@@ -213,13 +217,15 @@ def _answer(console: Console, request: Request, budget: Budget | None, source: P
     from ...backends.tvm.host import physical_cores
 
     threads = given.threads or physical_cores()
-    engines = engines_named(given.backends)
+    limits = functools.cache(functools.partial(measured_limits, threads))
+    races = Races(engines_named(given.backends), threads, given.runs, limits)
     level, inputs = _settings(source, given)
     graph = console.load(request)
     check_numbers(graph)
     graph, _ = optimize(graph, level)
-    entering = entering_from(console, request, graph, inputs.files, imagenet=inputs.imagenet)
-    calibration = read_calibration(graph, *inputs, entering=entering, say=console.say)
+    preparing = preparing_from(console, request, graph, inputs.files, _pictures(inputs))
+    calibration = read_calibration(graph, inputs.files, inputs.images, inputs.seed, preparing, console.say)
+    entering = entering_of(request.weights, graph)
     if not calibration.is_real:
         console.say("no --calibration: ranks come from the weights alone, errors are measured on random inputs and not predicted")
     layers = splittable_layers(graph, usual_sizes(graph))
@@ -233,19 +239,28 @@ def _answer(console: Console, request: Request, budget: Budget | None, source: P
     else:
         excluded = excluded_layers(layers, given.exclude, ends=given.ends)
         known = study(graph, calibration, excluded, budget.cost, threads, inputs.seed)
-        made = plan_network(known, budget, given.multiple, threads, measured=given.measure, say=console.say)
+        made = plan_network(known, budget, given.multiple, threads, measured=given.measure, limits=limits, say=console.say)
         inserted = made.inserted
-    found = certify(inserted, calibration, given.check, Races(engines, threads, given.runs))
+    found = certify(inserted, calibration, given.check, races)
     made = made and replace(made, certificate=found)
     return Answer(graph.name, PlanFile(level, inputs, inserted.plan.splits), inserted.before, inserted.after, found, budget, made, entering)
 
 
 def _settings(source: PlanFile | None, given: PlanOptions) -> tuple[int, Inputs]:
-    """The level and the calibration inputs: of the call, or those that a plan was made with where the call names none."""
-    inputs = Inputs(given.files, given.images, given.imagenet, given.seed)
+    """The level and the calibration inputs: of the call, or those that a plan was made with where the call names none.
+
+    Raises: UsageError where it says how photographs are prepared, and names none.
+    """
+    inputs = Inputs(given.files, given.images, given.seed, **{name: getattr(given.pictures, name) for name in PICTURES})
+    if not given.files and given.pictures != PictureOptions():
+        raise UsageError("--mean, --resize and their like say how photographs are prepared; give some with --calibration")
     if source is None:
         return given.level, inputs
     return source.level, inputs if given.files else source.inputs
+
+
+def _pictures(inputs: Inputs) -> PictureOptions:
+    return PictureOptions(**{name: getattr(inputs, name) for name in PICTURES})
 
 
 def _write(path: Path, answer: Answer) -> None:
@@ -288,7 +303,8 @@ def _in_units(found: Certificate) -> dict[str, Any]:
     """For programs: keys say the units of what they hold. A plan's file keeps the names that it had."""
     record = found.as_json()
     costs = {"arena_bytes" if name == "arena" else name: both for name, both in record["costs"].items()}
-    return {"layers": record["layers"], "outputs": record["outputs"], "costs": costs, "latency_ms": record["latency"]}
+    named = {name: record[name] for name in ("layers", "outputs", "doubts", "load")}
+    return named | {"costs": costs, "latency_ms": record["latency"]}
 
 
 def _print(found: Certificate) -> None:

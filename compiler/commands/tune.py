@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,7 @@ from ...ir.binding import batch_names, need_elements, specialize
 from ...ir.errors import ConvcError, UsageError
 from ...ir.files import kept_together
 from ...ir.graph import Graph
+from ...ir.load import LoadWatch
 from ...ir.progress import progress
 from ...ir.suggest import did_you_mean
 from ...ir.usual_sizes import usual_sizes
@@ -28,6 +29,7 @@ from .outputs import OUTPUT_FOLDER
 
 if TYPE_CHECKING:
     from ...backends.tvm.store.tuned_forms import Found
+    from ...backends.tvm.tuning.crew import Unconfirmed
     from ...backends.tvm.tuning.survey import Served, TunableLayer
     from ...backends.tvm.tuning.timing import OpenBench
 
@@ -87,11 +89,12 @@ def _database(context: click.Context, param: click.Parameter, text: str | None) 
 def command(console: Console, request: Request, given: TuneOptions) -> None:
     """Find faster forms of MODEL's convolutions on this machine.
 
-    What `convc compile` makes afterwards uses them. A kernel keeps its rule's form unless another was measured to be faster by 3%;
-    results do not change. What was finished is kept, whatever ends the run, and not done again.
+    What `convc compile` makes afterwards uses them. A kernel keeps its rule's form unless another was measured to be faster by 3%, in two
+    rounds apart; results do not change. What was finished is kept, whatever ends the run, and not done again; where rounds do not agree
+    nothing is kept.
     """
     begun = time.monotonic()
-    from ...backends.tvm.store.tuned_forms import find_database, write_found
+    from ...backends.tvm.store.tuned_forms import Found, find_database, write_found
     from ...backends.tvm.tuning.search import tune
     from ...backends.tvm.tuning.survey import survey
 
@@ -99,6 +102,7 @@ def command(console: Console, request: Request, given: TuneOptions) -> None:
     if place is None:
         raise UsageError("the cache is off, so that there is no place for what is found; give a directory with --database")
     benches = _benches(given)
+    watch = LoadWatch() if given.tracker is None else None  # servers are elsewhere, or are no children of ours
     graph = _network(console, request, given)
     here, known = _known(console, place, benches.threads)
     left = _left(console, graph, given, here, known)
@@ -108,22 +112,32 @@ def command(console: Console, request: Request, given: TuneOptions) -> None:
         measured = f"in half of {given.seconds} s the rules' forms of {len(served)} kernels were measured"
         console.say(f"{measured}; give more --seconds for the others")
     results: list[tuple[Served, Found]] = []
+    unconfirmed: list[Unconfirmed] = []
     try:
         with kept_together(), progress("kernels tuned", len(served)) as advance:
             for each, result in tune(served, benches.open, benches.count, here, given.trials, begun + given.seconds, known):
                 if isinstance(result, ConvcError):
                     console.say(f"  a server is given up: {result}")
                     continue
-                write_found(place, result)
-                results.append((each, result))
-                console.say(f"  {_verdict(each, result)}")
+                if isinstance(result, Found):
+                    write_found(place, result)
+                    results.append((each, result))
+                    console.say(f"  {_verdict(each, result)}")
+                else:
+                    unconfirmed.append(result)
+                    console.say(f"  {_not_confirmed(each, result)}")
                 advance(1)
     finally:
-        console.say(f"{len(results)} of {len(left)} kernels finished and kept in {place}")
+        others = f", {len(unconfirmed)} not confirmed" if unconfirmed else ""
+        console.say(f"{len(results)} of {len(left)} kernels finished and kept in {place}{others}")
+    load = watch.load() if watch is not None else None
     if given.as_json:
-        emit_json({"database": str(place), "machine": here, "kernels": [asdict(result) for _, result in results]})
+        of_kernels = {"kernels": [_in_units(found) for _, found in results], "unconfirmed": [asdict(each) for each in unconfirmed]}
+        emit_json({"database": str(place), "machine": here, **of_kernels, "load": load.as_json() if load is not None else None})
     else:
         _report(console, results)
+    for doubt in load.doubts if load is not None else []:
+        console.say(f"warning: {doubt}; what is kept was confirmed turn against turn, but its milliseconds may be too many")
 
 
 def _benches(given: TuneOptions) -> Benches:
@@ -182,6 +196,17 @@ def _chosen(every: Sequence[TunableLayer], names: Sequence[str]) -> list[Tunable
             hint = did_you_mean(name, known, f"there are {', '.join(list(known)[:8])}...")
             raise UsageError(f"no tunable kernel begins at a node '{name}'{hint}")
     return list({known[name].kernel.key: known[name] for name in names}.values()) if names else list(every)
+
+
+def _in_units(found: Found) -> dict[str, Any]:
+    """For programs: keys say the units of what they hold. A line of the database keeps the names that it had."""
+    record = asdict(found)
+    return record | {"rule_ms": record.pop("rule"), "best_ms": record.pop("best")}
+
+
+def _not_confirmed(served: Served, found: Unconfirmed) -> str:
+    gains = ", ".join(f"{gain:.2f}" for gain in found.gains)
+    return f"{served.layer.nodes[0]}: {found.kernel}: not kept, as in rounds apart the best form was {gains} times as fast as the rule's"
 
 
 def _verdict(served: Served, found: Found) -> str:

@@ -25,6 +25,7 @@ from ...passes.to_bfloat16 import to_bfloat16
 from ...passes.to_float16 import to_float16
 from ..files.calibration import read_calibration
 from ..files.entering import Entering
+from ..files.images import Preparing
 from ..files.inputs import random_inputs
 
 __all__ = ["NARROW", "Narrowed", "feeds_of", "in_precision", "need_use"]
@@ -75,7 +76,7 @@ def feeds_of(graph: Graph, files: tuple[str, ...], seed: int, *, drawn: bool, en
     `drawn`."""
     feeds = [random_inputs(graph, seed)] if drawn else []
     if files:
-        given = read_calibration(graph, files, IMAGES, seed=seed, entering=entering)
+        given = read_calibration(graph, files, IMAGES, seed, Preparing(entering=entering))
         feeds += [*given.batches(graph, AT_ONCE)]
     return feeds
 

@@ -29,6 +29,7 @@ __all__ = [
     "StandIn",
     "Start",
     "StartOver",
+    "Watched",
     "capture_by",
     "chunks",
     "one_by_one",
@@ -82,6 +83,17 @@ class KernelTime:
 
 
 @dataclass(frozen=True, slots=True)
+class Watched:
+    """A network that was started to be looked at as it runs. `profile` times its kernels; `arena` is what its intermediates take, in bytes,
+    where the engine plans that.
+    """
+
+    run: Run
+    profile: Profile
+    arena: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StandIn:
     """What runs where an engine's device is not here, and in words what that means. `is_emulated` where it executes the same kernels."""
 
@@ -111,10 +123,10 @@ class Engine:
 
     `capture` sees intermediate values, and `kernels` are what it computes at once: at least what it does, so that an error is looked for
     where it may be. `prices` are those by which passes decide for it. `word` tells `doctor` of it, and raises BackendMissing or
-    PackageNotFoundError. `has_one_code` where several images are computed as one is,
-    `runs_opaque` where nodes that convc has no op for are computed. `start_wide` computes in float64;
-    `start_profiled` can also time its kernels; `of_artifact` is the engine with the kernels of a compiled library, and `fixed` says how
-    that runs if it is made for some batches; `plain` is the engine with its own rewrites of a network off, where it has such. One that
+    PackageNotFoundError. `has_one_code` where several images are computed as one is, `runs_opaque` where nodes that convc has no op for are
+    computed. `start_wide` computes in float64; `start_profiled` can also time its kernels, and knows its arena;
+    `of_artifact` is the engine with the kernels of a compiled library, and `fixed` says how that runs if it is made for some batches;
+    `plain` is the engine with its own rewrites of a network off, where it has such. One that
     `holds_wide` computes 16 bits in float32, and rounds what it shows, but not what it reads. With `takes_tensors` a run also takes what
     lies on its device. `start_over` and `open_over` give runs that write outputs over inputs, where it was compiled so; all others leave
     inputs as they are. `why_not_here` says why it cannot run here, if so, and `stand_in` what does instead where it is asked for by name.
@@ -131,7 +143,7 @@ class Engine:
     has_one_code: bool = False
     runs_opaque: bool = False
     start_wide: Start | None = None
-    start_profiled: Callable[[Graph, int | None], tuple[Run, Profile]] | None = None
+    start_profiled: Callable[[Graph, int | None], Watched] | None = None
     of_artifact: Callable[[Artifact], Engine] | None = None
     fixed: FixedRuns | None = None
     plain: Engine | None = None

@@ -19,7 +19,7 @@ from ...ir.ops.unary import SOFTPLUS
 from ...ir.types import Array
 from ...ir.version import release
 from ...passes.analysis.prices import Prices
-from .engine import Engine, Kernel, KernelTime, Profile, Run, StandIn, chunks
+from .engine import Engine, Kernel, KernelTime, Run, StandIn, Watched, chunks
 
 if TYPE_CHECKING:
     from ..files.artifact import Artifact
@@ -53,8 +53,8 @@ def _start(how: _How, graph: Graph, threads: int | None) -> Run:
     return Session(graph, to_model(graph).SerializeToString(), threads, device=how.device, rewrites=how.rewrites).run
 
 
-def _start_profiled(graph: Graph, threads: int | None) -> tuple[Run, Profile]:
-    return _start(_How(), graph, threads), functools.partial(_kernel_times, graph, threads)
+def _start_profiled(graph: Graph, threads: int | None) -> Watched:
+    return Watched(_start(_How(), graph, threads), functools.partial(_kernel_times, graph, threads))
 
 
 def _kernel_times(graph: Graph, threads: int | None, inputs: Mapping[str, Array], runs: int) -> list[KernelTime]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -39,10 +40,12 @@ def _start_openvino(graph: Graph, threads: int | None) -> Run:
     settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     settings |= {"INFERENCE_NUM_THREADS": str(threads)} if threads else {}
     compiled: Any = core.compile_model(core.read_model(to_model(graph).SerializeToString()), "CPU", settings)
-    request: Any = compiled.create_infer_request()
+    requests = threading.local()  # of which each does one run at a time
 
     def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
-        results: Any = request.infer(dict(inputs), share_inputs=True, share_outputs=True)
+        if not hasattr(requests, "own"):
+            requests.own = compiled.create_infer_request()
+        results: Any = requests.own.infer(dict(inputs), share_inputs=True, share_outputs=True)
         return {node.name: results[i] for i, node in enumerate(graph.outputs)}
 
     return run

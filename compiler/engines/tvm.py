@@ -13,7 +13,7 @@ from ...ir.graph import Graph
 from ...ir.types import Array
 from ...ir.version import release
 from ...passes.analysis.prices import Prices
-from .engine import Engine, Kernel, KernelTime, Profile, Run, capture_by
+from .engine import Engine, Kernel, KernelTime, Run, Watched, capture_by
 
 if TYPE_CHECKING:
     from ...backends.tvm.library.built import Library
@@ -57,16 +57,16 @@ def _kernels(tiles: Tiles | None, graph: Graph) -> list[Kernel]:
 
 
 def _start(tiles: Tiles | None, graph: Graph, threads: int | None) -> Run:
-    return _built(tiles, graph, threads).run
+    return _built(tiles, graph, threads)[0].run
 
 
 def _start_over(tiles: Tiles | None, graph: Graph, threads: int | None, donated: Mapping[str, str]) -> Run:
-    return _built(tiles, graph, threads, donated).run_over
+    return _built(tiles, graph, threads, donated)[0].run_over
 
 
-def _start_profiled(tiles: Tiles | None, graph: Graph, threads: int | None) -> tuple[Run, Profile]:
-    loaded = _built(tiles, graph, threads)
-    return loaded.run, functools.partial(_kernel_times, loaded)
+def _start_profiled(tiles: Tiles | None, graph: Graph, threads: int | None) -> Watched:
+    loaded, arena = _built(tiles, graph, threads)
+    return Watched(loaded.run, functools.partial(_kernel_times, loaded), arena)
 
 
 def _kernel_times(loaded: LoadedLibrary, inputs: Mapping[str, Array], runs: int) -> list[KernelTime]:
@@ -79,8 +79,10 @@ def _kernel_times(loaded: LoadedLibrary, inputs: Mapping[str, Array], runs: int)
     ]
 
 
-def _built(tiles: Tiles | None, graph: Graph, threads: int | None, donated: Mapping[str, str] | None = None) -> LoadedLibrary:
-    """Compiled and loaded; nothing of it stays on disk.
+def _built(
+    tiles: Tiles | None, graph: Graph, threads: int | None, donated: Mapping[str, str] | None = None
+) -> tuple[LoadedLibrary, int | None]:
+    """Compiled and loaded, and the bytes of its arena, if it has one; nothing of it stays on disk.
 
     Raises: as `build_cpu` and `LoadedLibrary.load`.
     """
@@ -89,7 +91,8 @@ def _built(tiles: Tiles | None, graph: Graph, threads: int | None, donated: Mapp
 
     with scratch_folder() as folder:
         built = build_cpu(graph, folder / "model.so", BuildOptions(tiles, donated=donated or {}))
-        return LoadedLibrary.load(built.library, threads=threads)  # the file may go once it is mapped
+        # the file may go once it is mapped
+        return LoadedLibrary.load(built.library, threads=threads), built.arena.size if built.arena is not None else None
 
 
 def _open(artifact: Artifact, threads: int | None) -> Run:

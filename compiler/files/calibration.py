@@ -14,8 +14,7 @@ from ...ir.dims import symbol
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.graph import Graph
 from ...ir.types import Array, TensorType
-from .entering import IMAGENET, Entering
-from .images import Preparing
+from .images import AS_THEY_ARE, Preparing
 from .inputs import random_inputs
 from .photographs import Notes, Said, photographs_in, read_photographs
 from .weights import load_arrays
@@ -29,12 +28,18 @@ HELD_OUT = 4  # one in so many inputs of an .npz file
 
 
 class Inputs(NamedTuple):
-    """How calibration inputs are asked for; the same four give the same inputs."""
+    """How calibration inputs are asked for; the same ones give the same inputs. What follows the seed is of photographs, and means what it
+    does to `convc run`.
+    """
 
     files: tuple[str, ...]
     images: int = 32
-    imagenet: bool = False
     seed: int = 0
+    imagenet: bool = False
+    resize: bool = False
+    preprocess: str | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,19 +78,19 @@ def read_calibration(
     graph: Graph,
     files: Sequence[str],
     images: int = 32,
-    imagenet: bool = False,
     seed: int = 0,
-    entering: Entering | None = None,
+    preparing: Preparing = AS_THEY_ARE,
     say: Said | None = None,
 ) -> Calibration:
-    """`images` crops of photographs, of folders too, the last photograph's held out; or the rows of an .npz file, one in
-    four held out. Photographs are normalized by `entering`, or as ImageNet's.
+    """`images` crops of photographs, of folders too, the last photograph's held out; or the rows of an .npz file, one in four held out.
+
+    Crops are of any size and place. Where `preparing` says how photographs are scaled, what they show is as large in all of them as it is
+    when the network is run, and only the place differs.
 
     Without files, random values.
 
     Raises: UsageError for files that are not there; InvalidInput for files that do not fit the network, or that hold one input only.
     """
-    preparing = Preparing(entering=entering or (IMAGENET if imagenet else None))
     if not files:
         count = 2 * (_own_batch(graph) or 2)
         arrays = random_inputs(graph, seed, dict.fromkeys(batch_names(graph), count))
@@ -116,7 +121,8 @@ def _photographs(
         raise InvalidInput(f"input '{node.name}' is {node.typed}, which is not an image; give an .npz file")
     whole = TensorType(node.typed.dtype, (1, node.typed.shape[1], symbol("H"), symbol("W")))
     notes = Notes()
-    read = [read_photographs([path], whole, preparing, notes, skip=len(paths) > 1)[0] for path in paths]
+    normalizing = Preparing(entering=preparing.entering)
+    read = [read_photographs([path], whole, normalizing, notes, skip=len(paths) > 1)[0] for path in paths]
     pictures = [each[0] for each in read if len(each)]
     if not pictures:
         raise InvalidInput(f"none of {len(paths)} photographs can be used; the first: {notes.skipped[0][1]}")
@@ -126,18 +132,21 @@ def _photographs(
     draws, step = np.random.default_rng(seed), _own_batch(graph) or 1
 
     def crops(sources: Sequence[Array], count: int) -> Array:
-        return np.stack([_crop(sources[i % len(sources)], (size[0], size[1]), draws) for i in range(max(count // step, 1) * step)])
+        numbers = range(max(count // step, 1) * step)
+        return np.stack([_crop(sources[i % len(sources)], (size[0], size[1]), preparing.scaled, draws) for i in numbers])
 
     return {node.name: crops(pictures[:-1] or pictures, images)}, {node.name: crops(pictures[-1:], images // HELD_OUT)}
 
 
-def _crop(picture: Array, size: tuple[int, int], draws: np.random.Generator) -> Array:
-    """A part of the photograph [C,H,W] in the form of the input, scaled to it, mirrored every other time."""
+def _crop(picture: Array, size: tuple[int, int], scaled: float | None, draws: np.random.Generator) -> Array:
+    """A part of the photograph [C,H,W] in the form of the input, scaled to it, mirrored every other time: the largest such part is `scaled`
+    times as large.
+    """
     from PIL import Image
 
     height, width = (int(side) for side in picture.shape[1:])
     largest = min(height / size[0], width / size[1])
-    scale = largest * draws.uniform(SMALLEST_CROP, 1.0)
+    scale = largest * draws.uniform(SMALLEST_CROP, 1.0) if scaled is None else largest / scaled
     top, left = float(draws.uniform(0, height - scale * size[0])), float(draws.uniform(0, width - scale * size[1]))
     box = (left, top, left + scale * size[1], top + scale * size[0])
     planes = [np.asarray(Image.fromarray(plane).resize((size[1], size[0]), Image.Resampling.BILINEAR, box)) for plane in picture]

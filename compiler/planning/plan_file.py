@@ -17,7 +17,8 @@ from ..files.calibration import MOST_IMAGES, Inputs
 
 __all__ = ["PlanFile", "check_splits", "read_plan", "write_plan"]
 
-KEYS = ("network", "level", "budget", "calibration", "images", "imagenet", "seed", "layers", "rejected", "certificate")
+PICTURES = ("imagenet", "resize", "preprocess", "mean", "std")  # fields of Inputs
+KEYS = ("network", "level", "budget", "calibration", "images", "seed", *PICTURES, "layers", "rejected", "certificate")
 
 
 def _is_count(value: Any) -> bool:
@@ -40,6 +41,10 @@ def _is_record(value: Any) -> bool:
     return isinstance(value, dict)
 
 
+def _are_levels(value: Any) -> bool:
+    return isinstance(value, list) and all(type(each) in (int, float) and 0 <= each <= 1 for each in cast("list[Any]", value))
+
+
 def _are_files(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(file, str) for file in cast("list[Any]", value))
 
@@ -57,6 +62,10 @@ ENTRIES = {  # those that are read; the others are for people
     "level": _Entry(_is_level, f"a level, 0 to {len(LEVELS) - 1}", 2),
     "images": _Entry(_is_count, f"a number from 1 to {MOST_IMAGES:,}", 32),
     "imagenet": _Entry(_is_flag, "true or false", False),
+    "resize": _Entry(_is_flag, "true or false", False),
+    "preprocess": _Entry(lambda value: value in (None, "imagenet", "none"), '"imagenet", "none" or null', None),
+    "mean": _Entry(_are_levels, "a list of numbers from 0 to 1", []),
+    "std": _Entry(_are_levels, "a list of numbers from 0 to 1", []),
     "seed": _Entry(_is_seed, "a number from 0 to 2**63", 0),
     "calibration": _Entry(_are_files, "a list of files", []),
     "layers": _Entry(_is_record, "an entry a layer", {}),
@@ -78,7 +87,7 @@ def write_plan(path: Path, plan: PlanFile, network: str, budget: str, rejected: 
     Raises: UsageError where the path cannot be written.
     """
     head = {"network": network, "level": plan.level, "budget": budget, "calibration": plan.inputs.files, "images": plan.inputs.images}
-    head |= {"imagenet": plan.inputs.imagenet, "seed": plan.inputs.seed}
+    head |= {"seed": plan.inputs.seed, **{name: getattr(plan.inputs, name) for name in PICTURES}}
     parts = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
     layers = [f"    {json.dumps(name)}: {json.dumps({'form': split.form, 'ranks': split.ranks})}" for name, split in plan.splits.items()]
     parts.append('  "layers": {\n' + ",\n".join(layers) + "\n  }")
@@ -100,7 +109,8 @@ def read_plan(path: Path) -> PlanFile:
     for key, entry in ENTRIES.items():
         if not entry.fits(entries[key]):
             raise InvalidInput(f"'{path}': '{key}' is {entries[key]!r}, expected {entry.expected}")
-    inputs = Inputs(tuple(entries["calibration"]), entries["images"], entries["imagenet"], entries["seed"])
+    pictures: dict[str, Any] = {name: tuple(entries[name]) if name in ("mean", "std") else entries[name] for name in PICTURES}
+    inputs = Inputs(tuple(entries["calibration"]), entries["images"], entries["seed"], **pictures)
     return PlanFile(entries["level"], inputs, {name: _split(path, name, split) for name, split in entries["layers"].items()})
 
 

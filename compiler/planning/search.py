@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...ir.errors import BudgetMissed, UsageError
@@ -11,10 +11,11 @@ from ...ir.graph import Graph
 from ...ir.plot import AFTER, MARKED, Plot, panels
 from ...ir.shown import html_lines, html_table, text_table
 from ...passes.bottlenecks.forms import Split
+from ..engines.onnxruntime import ONNXRUNTIME
 from .budget import Budget
 from .certificate import HEADINGS, Certificate, lines_of
 from .menu import Menu, choose, menu
-from .race import splits_slower
+from .race import FindLimits, Lap, Races, splits_slower, unknown
 from .study import Insertion, Study
 
 __all__ = ["CURVE", "Planned", "plan_network"]
@@ -111,9 +112,16 @@ class Planned:
 
 
 def plan_network(
-    known: Study, budget: Budget, multiple: int, threads: int | None, *, measured: bool, say: Callable[[str], None] = lambda line: None
+    known: Study,
+    budget: Budget,
+    multiple: int,
+    threads: int | None,
+    *,
+    measured: bool,
+    limits: FindLimits = unknown,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Planned:
-    """The plan of least predicted error under the budget; with `measured`, every split of it is faster alone in onnxruntime.
+    """The plan of least predicted error under the budget; with `measured`, every split of it was faster alone in onnxruntime, twice.
 
     A bound on the error holds for the whole plan on trial, not for what is predicted layer by layer. Parameters have no speed, so a budget
     on them measures nothing.
@@ -125,14 +133,15 @@ def plan_network(
     judged: set[tuple[str, Split]] = set()
     listed = menu(known, budget.cost, multiple)
     splits = _chosen(known, listed, budget)
+    races = Races([ONNXRUNTIME], threads, TURNS, limits)
     rounds = ROUNDS if measured and budget.cost != "params" else 0
     for left in range(rounds - 1, -1, -1):
-        found = _slower(known, {name: split for name, split in splits.items() if (name, split) not in judged}, threads)
+        found = _slower(known, {name: split for name, split in splits.items() if (name, split) not in judged}, races)
         if not found:
             break
         judged.update(splits.items())
-        for name, (was, now) in found.items():
-            slower.append(f"{name}: {splits[name]} takes {now:.3f} ms, the layer as it is {was:.3f} ms")
+        for name, laps in found.items():
+            slower.append(f"{name}: {splits[name]} {_words(laps)}")
             refused.append((name, splits[name]))
             say(f"rejected by measurement: {slower[-1]}")
         again = _again(known, menu(known, budget.cost, multiple, refused), budget) if left else None
@@ -179,6 +188,15 @@ def _within(known: Study, listed: Menu, share: float) -> dict[str, Split]:
     return best
 
 
-def _slower(known: Study, splits: Mapping[str, Split], threads: int | None) -> dict[str, tuple[float, float]]:
+def _slower(known: Study, splits: Mapping[str, Split], races: Races) -> dict[str, list[Lap]]:
     sources = {name: known.layer(name).node.inputs[0].name for name in splits}
-    return splits_slower(known.graph, known.apply(splits), sources, known.sizes, threads, TURNS)
+    return splits_slower(known.graph, known.apply(splits), sources, known.sizes, races)
+
+
+def _words(laps: Sequence[Lap]) -> str:
+    """What was measured, in the two rounds that agree or in all of them."""
+    if not any(lap.is_faster for lap in laps[-2:]):
+        was, now = min(lap.was for lap in laps[-2:]), min(lap.now for lap in laps[-2:])
+        return f"takes {now:.3f} ms, the layer as it is {was:.3f} ms"
+    each = ", ".join(f"{lap.now / lap.was:.2f}" for lap in laps)
+    return f"takes {each} times as long as the layer in rounds apart, which do not confirm that it is faster"

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from convc.backends.tvm.host import host_cpu
-from convc.compiler.bench.measure import bandwidth
+from convc.compiler.bench.roofs import bandwidth
 from convc.models import ZOO
 
 HERE = Path(__file__).parent
@@ -80,7 +80,7 @@ def measured(network: str, batch: int, threads: int, backends: list[str], runs: 
     if done.returncode:
         return cell | {"error": done.stderr.strip().splitlines()[-1]}
     report = json.loads(done.stdout)
-    times = {engine["engine"]: engine["median"] for engine in report["engines"]}
+    times = {engine["engine"]: engine["p50_ms"] for engine in report["engines"]}
     share = report["engines"][0]["peak_share"]
     return cell | {
         "times": times,

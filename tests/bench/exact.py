@@ -16,7 +16,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from convc.compiler.bench.measure import Worker, write_network
+from convc.compiler.bench.measure import write_network
+from convc.compiler.bench.process import Worker
 from convc.compiler.bench.worker import Assignment
 from convc.compiler.commands.bench import processor_name
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME

@@ -6,17 +6,25 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from ....ir.errors import BackendMissing, ConvcError
-from ..cpu.kernels.kernel import Tunable
 from ..store.tuned_forms import Found
 from .survey import Served
 from .timing import SESSION
 
-__all__ = ["PATIENCE", "Crew"]
+__all__ = ["PATIENCE", "Crew", "Unconfirmed"]
 
 PATIENCE = 60.0  # seconds for a worker to come to an end; an interpreter that ends amid a kernel's compilation crashes
 GLANCE = 0.2  # seconds between two looks for a layer that another worker gives back
+
+
+@dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """A kernel of which two rounds in succession did not say the same; `gains` are how many times as fast the best form was in each."""
+
+    kernel: str
+    gains: tuple[float, ...]
 
 
 class Crew:
@@ -24,7 +32,7 @@ class Crew:
 
     def __init__(self, given: Sequence[Served], deadline: float) -> None:
         self.waiting = queue.Queue[Served]()  # its unfinished_tasks count those that are being tuned as well
-        self.said = queue.SimpleQueue[tuple[Served, Found | BaseException] | None]()
+        self.said = queue.SimpleQueue[tuple[Served, Found | Unconfirmed | BaseException] | None]()
         self.stopped = threading.Event()
         self.deadline = deadline
         self.heard = time.monotonic()
@@ -39,7 +47,7 @@ class Crew:
         self.heard = time.monotonic()
         return self.is_over()
 
-    def work(self, tuned: Callable[[Tunable], Found | None]) -> None:
+    def work(self, tuned: Callable[[Served], Found | Unconfirmed | None]) -> None:
         """One worker, until nothing is left, it fails, or the time is over."""
         while self.waiting.unfinished_tasks and not self.is_over():
             try:
@@ -47,7 +55,7 @@ class Crew:
             except queue.Empty:
                 continue
             try:
-                found = tuned(served.layer.kernel)
+                found = tuned(served)
             except BaseException as error:
                 self.waiting.put(served)
                 self.said.put((served, error))
@@ -58,7 +66,7 @@ class Crew:
                 self.said.put((served, found))
         self.said.put(None)
 
-    def results(self, workers: int) -> Iterator[tuple[Served, Found | ConvcError]]:
+    def results(self, workers: int) -> Iterator[tuple[Served, Found | Unconfirmed | ConvcError]]:
         """What so many workers say.
 
         Raises: BackendMissing when they are silent for too long; why the last of them failed, if layers are left; what is no refusal.
@@ -68,7 +76,7 @@ class Crew:
             result = self._hear(workers)
             if result is None:
                 workers -= 1
-            elif isinstance(result[1], Found):
+            elif isinstance(result[1], Found | Unconfirmed):
                 yield result[0], result[1]
             elif isinstance(result[1], ConvcError):
                 failed = result[1]
@@ -78,7 +86,7 @@ class Crew:
         if failed is not None and self.waiting.unfinished_tasks and not self.is_over():
             raise failed
 
-    def _hear(self, workers: int) -> tuple[Served, Found | BaseException] | None:
+    def _hear(self, workers: int) -> tuple[Served, Found | Unconfirmed | BaseException] | None:
         left = most = SESSION + PATIENCE
         while left > 0:
             try:

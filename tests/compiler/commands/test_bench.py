@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -12,14 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from convc.compiler.bench.layer_times import LayerTime
-from convc.compiler.bench.measure import Measured, Timing
 from convc.compiler.bench.worker import Assignment
 from convc.compiler.engines.optimize import optimize
 from convc.ir.binding import specialize
 from convc.models import ZOO
 from convc.passes.analysis.cost import graph_cost
-from convc.tests.support.shell import convc
+from convc.tests.support.shell import RELU, convc, refused
 
 
 def test_engines_are_timed_turn_by_turn():
@@ -27,14 +26,61 @@ def test_engines_are_timed_turn_by_turn():
     assert done.code == 0, done.err
     report = json.loads(done.out)
     assert [engine["engine"] for engine in report["engines"]] == ["onnx", "onnx@0", "reference"]
-    assert (report["batch"], report["threads"], report["turns"]) == (2, 1, 2)
+    assert (report["batch"], report["threads"], report["streams"], report["turns"]) == (2, 1, 1, 2)
     flops = graph_cost(optimize(ZOO["lenet5"].network(), 2)[0], {"N": 2}).flops
     for engine in report["engines"]:
-        assert 0 < engine["p10"] <= engine["median"] <= engine["p90"]
+        assert 0 < engine["p10_ms"] <= engine["p50_ms"] <= engine["p90_ms"] <= (engine["p99_ms"] or 1e9)
         assert engine["runs"] >= 2
-        assert engine["gflops"] == pytest.approx(flops / engine["median"] / 1e6)
+        assert engine["gflops"] == pytest.approx(flops / engine["p50_ms"] / 1e6)
         assert engine["peak_share"] == pytest.approx(engine["gflops"] / report["peak_gflops"])
+        assert 0 < engine["images_per_second"] <= 2e3 / (0.9 * engine["p10_ms"])  # of ten runs nine take as long or longer
+        assert engine["process_bytes"] > 10e6
+    assert [engine["arena_bytes"] for engine in report["engines"]] == [None] * 3
     assert "numpy" in report["versions"]
+    assert report["load"]["processors"] == os.cpu_count()
+    assert report["load"]["seconds"] > 0
+    assert 0 < report["got"] <= 1 <= report["slowed"]
+
+
+def test_streams_a_duration_and_files(tmp_path: Path):
+    """Half the threads for twice the streams."""
+    done = convc("bench", "lenet5", "-b", "tvm", "--streams", "2", "--threads", "1", "--duration", "0.3", "--warmup", "0.05", "--profile",
+                 "--csv", "b.csv", "--trace", "t.json", "--json", cwd=tmp_path)  # fmt: skip
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    (engine,) = report["engines"]
+    assert (report["streams"], report["threads"], report["warmup_seconds"]) == (2, 1, 0.05)
+    assert engine["runs"] / engine["images_per_second"] >= 0.3
+    assert engine["arena_bytes"] > 10_000
+    (row,) = csv.DictReader((tmp_path / "b.csv").read_text().splitlines())
+    assert (row["model"], row["engine"], row["streams"]) == ("lenet5", "tvm", "2")
+    assert float(row["p50_ms"]) == engine["p50_ms"]
+    events = json.loads((tmp_path / "t.json").read_text())["traceEvents"]
+    layers = report["profiles"][0]["layers"]
+    assert [event["dur"] for event in events if event["ph"] == "X"] == [layer["microseconds"] for layer in layers]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--streams", "1000000"), "--streams 1000000: give from 1 to 1,024 runs at once"),
+        (("--streams", "0"), "--streams 0: give from 1 to 1,024"),
+        (("--duration", "0"), "--duration 0: give seconds, more than 0"),
+        (("--duration", "nan"), "--duration nan: give seconds"),
+        (("--duration", "1e9"), "--duration 1e+09: give seconds, more than 0 and at most 86,400"),
+        (("--duration", "1", "--runs", "3"), "--runs and --duration both say how long"),
+        (("--warmup", "-1"), "--warmup -1: give seconds, from 0"),
+        (("--trace", "t.json"), "--trace shows where the time of a run goes; give --profile too"),
+        (("--profile", "--trace", "t.txt"), "--trace 't.txt' is none of .json"),
+        (("--csv", "none/b.csv"), "--csv 'none/b.csv': there is no folder 'none'; make it first"),
+        (("--csv", "folder.csv"), "--csv 'folder.csv': that is a folder, and a file is wanted"),
+    ],
+)
+def test_what_cannot_be_measured_or_written_is_refused_before(tmp_path: Path, words: tuple[str, ...], said: str):
+    (tmp_path / "net.cir").write_text(RELU)
+    (tmp_path / "folder.csv").mkdir()
+    refused(convc("bench", "net.cir", *words, cwd=tmp_path), 2, said)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["folder.csv", "net.cir"]
 
 
 @pytest.mark.parametrize(("rows", "code"), [("1", 2), ("8", 0), ("N", 0)])
@@ -42,6 +88,13 @@ def test_a_batch_that_the_network_does_not_take_is_refused(tmp_path: Path, rows:
     (tmp_path / "net.cir").write_text(f"graph @g(%x: f32[{rows},4]) {{ %y = relu(%x) return %y }}")
     done = convc("bench", tmp_path / "net.cir", "-b", "reference", "--batch", "8", "--runs", "1")
     assert (done.code, "input 'x' is f32[1,4], of no batch of 8; try --input x:N,4" in done.err) == (code, code == 2)
+
+
+def test_a_file_of_eight_images_is_timed_as_such(tmp_path: Path):
+    (tmp_path / "net.cir").write_text("graph @g(%x: f32[8,4]) { %y = relu(%x) return %y }")
+    report = json.loads(convc("bench", tmp_path / "net.cir", "-b", "reference", "--runs", "1", "--json").out)
+    assert report["batch"] == 8
+    refused(convc("bench", tmp_path / "net.cir", "-b", "reference", "--batch", "1"), 2, "is f32[8,4], of no batch of 1; try --input x:N,4")
 
 
 def test_a_table_for_people():
@@ -167,24 +220,3 @@ def test_bench_and_tune_look_at_what_compile_makes(tmp_path: Path):
     assert done.code == 0, done.err
     assert "2 kernels" in done.out + done.err
     assert "b.part" not in done.out + done.err
-
-
-@pytest.mark.parametrize(
-    ("share", "slowed", "words"),
-    [
-        (2.2, 1.05, []),  # Winograd's
-        (2.2, None, []),
-        (0.4, 1.8, ["the machine is busy: the same multiply-adds took 1.8 times as long in a middling turn as in the best"]),
-        (20.0, 1.0, ["tvm at 2000% of the peak is more than any algorithm here saves: the peak is wrong"]),
-    ],
-)
-def test_times_that_are_not_to_be_trusted_are_said(share: float, slowed: float | None, words: list[str]):
-    timing = Timing("tvm", 1.0, 10, 1.0, 1.0, 1.0, 1.0, share, True)
-    assert Measured([timing], 1.0, {}, slowed).doubts == words
-
-
-@pytest.mark.parametrize(("kernel", "gflops", "is_doubted"), [("direct", 115.0, True), ("direct", 64.0, False), ("winograd", 115.0, False)])
-def test_a_direct_kernel_above_the_peak_says_that_the_peak_is_in_doubt(kernel: str, gflops: float, is_doubted: bool):
-    layer = LayerTime(kernel, ["conv4_1", "relu9"], 1.0, 1.0, 1000, gflops, 1, 1.0, True)
-    doubts = Measured([], 60.0, {"tvm": [layer]}, 1.0).doubts
-    assert ["direct of conv4_1, relu9 at 192% of the peak" in doubt for doubt in doubts] == [True] * is_doubted

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from convc.compiler.files.calibration import read_calibration
 from convc.compiler.files.entering import MOST, Entering, entering_of
+from convc.compiler.files.images import Preparing
 from convc.ir.errors import InvalidInput
 from convc.tests.support.graphs import typed_graph
 from convc.tests.support.shell import convc
@@ -87,7 +88,7 @@ def test_bisect_reads_what_the_network_sees(folder):
 
 def test_crops_for_calibration_are_normalized(folder):
     files = [str(folder / "photo.png")] * 2
-    plain, made = (read_calibration(GRAPH, files, 4, entering=each) for each in (None, Entering((0.5,), (0.25,))))
+    plain, made = (read_calibration(GRAPH, files, 4, preparing=Preparing(entering=each)) for each in (None, Entering((0.5,), (0.25,))))
     np.testing.assert_allclose(made.fit["image"], (plain.fit["image"] - 0.5) / 0.25, atol=1e-5)
     np.testing.assert_allclose(made.held_out["image"], (plain.held_out["image"] - 0.5) / 0.25, atol=1e-5)
 
@@ -209,3 +210,52 @@ def test_what_convc_train_writes_of_pictures_of_one_colour_is_read(tmp_path):
     path, entering = tmp_path / "w.safetensors", Entering((0.5,), (float(np.sqrt(np.float32(1e-12))),), ("a",))
     save_file({"w": np.zeros(1, np.float32)}, path, entering.metadata)
     assert entering_of(path, GRAPH) == entering
+
+
+def test_plans_prepare_photographs_as_run_does(folder):
+    """And an applied plan as that which was made, whose file says how."""
+    plan = ("plan", "net.cir", "--weights", "plain.safetensors", "--ends", "--no-measure", "--runs", "1", "--images", "4", "--json")
+    made = ("--macs", "0.7", *CALIBRATION)
+    ways = {
+        "weights": (*made, "--weights", "w.safetensors"),
+        "numbers": (*made, "--mean", "0.5", "--std", "0.25", "-o", "plan.json"),
+        "none": (*made, "--weights", "w.safetensors", "--preprocess", "none"),
+        "plain": made,
+        "applied": ("--apply", "plan.json"),
+        "scaled": (*made, "--resize"),
+    }
+    outputs = {}
+    for name, words in ways.items():
+        shared = plan if "--weights" not in words else [word for word in plan if word not in ("--weights", "plain.safetensors")]
+        done = convc(*shared, *words, cwd=folder)
+        assert done.code == 0, done.err
+        outputs[name] = json.dumps(json.loads(done.out)["outputs"])
+    assert outputs["weights"] == outputs["numbers"] == outputs["applied"] != outputs["plain"] == outputs["none"] != outputs["scaled"]
+    kept = json.loads((folder / "plan.json").read_text())
+    assert {name: kept[name] for name in ("mean", "std", "preprocess", "resize", "imagenet")} == {
+        "mean": [0.5], "std": [0.25], "preprocess": None, "resize": False, "imagenet": False,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--mean", "0.5"), "say how photographs are prepared; give some with --calibration"),
+        ((*CALIBRATION, "--mean", "0.5,0.5,0.5"), "1 channels, and 3 are normalized, by --mean and --std"),
+        ((*CALIBRATION, "--mean", "0.5", "--imagenet"), "leave one out"),
+    ],
+)
+def test_preparations_that_cannot_be(folder, words, said):
+    done = convc("-q", "plan", "net.cir", "--macs", "0.7", "--ends", "--no-measure", *words, cwd=folder)
+    assert (done.code in (2, 3), len(done.err.strip().splitlines()), said in done.err) == (True, 1, True), done.err
+
+
+@pytest.mark.parametrize("scaled", [1.0, 1.25, None])
+def test_crops_show_things_as_large_as_a_run_does(tmp_path, scaled):
+    """A ramp of one level a column: the step between columns of a crop is that of its scale."""
+    for name in ("a", "b"):
+        Image.fromarray(np.tile(np.arange(0, 200, 2, np.uint8), (100, 1))).save(tmp_path / f"{name}.png")
+    files = [str(tmp_path / f"{name}.png") for name in ("a", "b")]
+    found = read_calibration(typed_graph(NET.replace("8,8]", "20,20]")), files, 8, preparing=Preparing(scaled)).fit["image"]
+    steps = {round(float(abs(np.diff(crop[0, 10, 5:15])).mean() * 255 / 2), 1) for crop in found}
+    assert (steps == {5.0 / scaled}) if scaled else (len(steps) > 4)

@@ -99,7 +99,7 @@ def test_of_weights_alone_nothing_is_predicted(folder):
     rows = [line.split() for line in done.out.splitlines() if line.split()[0] in "bcd"]
     assert rows
     assert {row[-3] for row in rows} == {"-"}
-    assert "warning" not in done.err
+    assert "was predicted" not in done.err
 
 
 def test_what_is_far_from_its_prediction_is_said():

@@ -12,6 +12,7 @@ from convc.compiler.files.calibration import Calibration, read_calibration
 from convc.compiler.planning import search
 from convc.compiler.planning.budget import Budget
 from convc.compiler.planning.menu import menu
+from convc.compiler.planning.race import Lap
 from convc.compiler.planning.search import plan_network
 from convc.compiler.planning.study import excluded_layers, study
 from convc.ir.errors import BudgetMissed, InvalidModel, UsageError
@@ -137,7 +138,7 @@ def test_outputs_that_are_not_finite_have_no_error_to_bound():
 def test_a_rejected_split_is_not_chosen_again_nor_a_dearer_one_of_its_form(monkeypatch):
     """The measurement is the machine's; here it says that no split of `b` is faster, and what follows is the planner's."""
     known = known_of(planted_network(), calibration_of(40))
-    monkeypatch.setattr(search, "_slower", lambda known, splits, threads: {"b": (1.0, 2.0)} if "b" in splits else {})
+    monkeypatch.setattr(search, "_slower", lambda known, splits, races: {"b": [Lap(1.0, 2.0)] * 2} if "b" in splits else {})
     said = []
     made = plan_network(known, Budget("macs", 0.8), 1, 1, measured=True, say=said.append)
     assert len(made.rejected) == search.ROUNDS
@@ -151,7 +152,7 @@ def test_a_rejected_split_is_not_chosen_again_nor_a_dearer_one_of_its_form(monke
 
 def test_where_nothing_else_meets_the_budget_what_is_rejected_is_left_out(monkeypatch):
     known = known_of(planted_network(), calibration_of(8))
-    monkeypatch.setattr(search, "_slower", lambda known, splits, threads: {"b": (1.0, 2.0)} if "b" in splits else {})
+    monkeypatch.setattr(search, "_slower", lambda known, splits, races: {"b": [Lap(1.0, 2.0)] * 2} if "b" in splits else {})
     said = []
     made = plan_network(known, Budget("macs", 0.1), 1, 1, measured=True, say=said.append)
     assert len(made.rejected) == 1

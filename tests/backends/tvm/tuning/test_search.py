@@ -64,6 +64,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return path
 
     monkeypatch.setattr(compiling, "library", fake_library)
+    monkeypatch.setattr(search.time, "sleep", lambda seconds: log.append(f"wait {seconds:.0f}"))
     return log
 
 
@@ -81,20 +82,69 @@ def opener(log: list[str], *refusals: int) -> Callable[[], FakeBench]:
 
 def test_a_form_that_is_no_faster_loses():
     noise = np.random.default_rng(0).uniform(1.0, 1.2, (4, 40))
-    assert not search.is_faster(noise[0], noise[1])
-    assert not search.is_faster(noise[0], noise[1] / 1.01)
-    assert search.is_faster(noise[0], noise[1] / 1.2)
-    assert not search.is_faster(np.where(np.arange(40) < 20, 2.0, 1.0), np.ones(40)), "the machine was busy in the first half"
+    assert search.wins(noise[0], noise[1]) is False
+    assert search.wins(noise[0], noise[1] / 1.01) is False
+    assert search.wins(noise[0], noise[1] / 1.2) is True
+    assert search.wins(np.where(np.arange(40) < 20, 2.0, 1.0), np.ones(40)) is None, "the machine was busy in the first half"
     stalled = np.ones(40)
     stalled[::3] = 9.0
-    assert not search.is_faster(stalled, np.ones(40)), "a stall is no gain"
+    assert search.wins(stalled, np.ones(40)) is False, "a stall is no gain"
+
+
+@dataclass
+class MoodyBench(FakeBench):
+    """Whose rule takes another time in each round of the last comparison."""
+
+    moods: list[float] = field(default_factory=list)
+
+    def times(self, prepared: None, chosen: list[int], rounds: int) -> np.ndarray:
+        taken = super().times(prepared, chosen, rounds)
+        if rounds == search.DECIDING:
+            self.log.append("compare")
+            taken[:, 0] = self.moods.pop(0)
+        return taken
+
+
+@pytest.mark.parametrize(
+    ("moods", "least", "verdict"),
+    [
+        ([2.0, 2.0], 0.0, Found("m", "a", {"takes": 1.0}, 2.0, 1.0, 1)),
+        ([1.0, 1.01], 0.0, Found("m", "a", None, 1.005, 1.0, 1)),
+        ([2.0, 1.0, 1.0], 0.0, Found("m", "a", None, 1.0, 1.0, 1)),
+        ([2.0, 1.0, 2.0, 1.0], 0.0, crew.Unconfirmed("a", (2.0, 1.0, 2.0, 1.0))),
+        ([2.0, 2.0, 2.0, 2.0], 1.5, crew.Unconfirmed("a", (2.0, 2.0, 2.0, 2.0))),
+    ],
+)
+def test_two_rounds_apart_say_the_same_or_nothing_is_kept(log: list[str], moods: list[float], least: float, verdict: object):
+    """Also where a time is less than this machine can do."""
+    kernel = fake_layer("a", 2.0, 1.0).kernel
+    found = search.tune_kernel(lambda: MoodyBench(log, moods=list(moods)), kernel, kernel.forms(), "m", lambda: False, least)
+    assert found == verdict
+    assert log[log.index("compare") :] == ["compare", *["wait 1", "compare"] * (len(moods) - 1)]
+
+
+def test_what_seems_faster_than_the_machine_is_measured_again_and_so_is_the_machine(log: list[str]):
+    """A rule that takes half of what its multiply-adds do at the peak; once the peak is twice as high, it is what the peak allows."""
+
+    @dataclass
+    class Doubtful(FakeBench):
+        def roofs(self, threads: int) -> tuple[float, float]:
+            self.log.append("roofs")
+            return 1.0 * self.log.count("roofs"), 1.0
+
+    served = surveying.survey(lambda: Doubtful(log), 1, [fake_layer("a", 0.5), fake_layer("b", 4.0)], LATER)
+    assert [log.count(each) for each in ("roofs", "compile", "prepare")] == [2, 3, 3]
+    assert {each.layer.nodes[0]: (each.taken, each.share, each.least) for each in served} == {
+        "a": (0.5, 1.0, pytest.approx(0.5 / 1.1)),
+        "b": (4.0, 0.25, pytest.approx(0.5 / 1.1)),
+    }
 
 
 def test_a_session_begins_when_all_is_compiled(log: list[str]):
     kernel = fake_layer("a", 2.0, 3.0, 1.0, 4.0, 5.0).kernel
     result = search.tune_kernel(opener(log), kernel, kernel.forms(), "m", lambda: False)
     assert result == Found("m", "a", {"takes": 1.0}, 2.0, 1.0, 4)
-    assert log == ["compile", "compile", "open", "prepare"]
+    assert log == ["compile", "compile", "open", "prepare", "wait 1"]
 
 
 def test_what_was_found_before_is_tried_again():
@@ -144,7 +194,7 @@ def heard_of_two(behave: Callable[[str], None], monkeypatch: pytest.MonkeyPatch)
     both = threading.Barrier(2)
     tries: list[str] = []
 
-    def fake_tune(open_bench: object, kernel: Tunable, *rest: object) -> Found:
+    def fake_tune(open_bench: object, kernel: Tunable, *rest: object) -> Found | crew.Unconfirmed:
         tries.append(kernel.key)
         if len(tries) <= 2:
             both.wait(10)
@@ -167,6 +217,12 @@ def test_a_layer_of_a_worker_that_fails_is_tuned_by_another(monkeypatch: pytest.
     assert heard_of_two(behave, monkeypatch) == [("b", "Found"), ("a", "BackendMissing"), ("a", "Found")]
 
 
+def test_what_is_not_confirmed_is_heard_and_not_tuned_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(search, "tune_kernel", lambda *given: crew.Unconfirmed(given[1].key, (1.1, 0.9)))
+    heard = search.tune([Served(fake_layer("a"), 1.0, 0.5)], lambda: None, 1, "m", 1, LATER, {})
+    assert [result for _, result in heard] == [crew.Unconfirmed("a", (1.1, 0.9))]
+
+
 def test_no_worker_is_left(monkeypatch: pytest.MonkeyPatch):
     def behave(key: str) -> None:
         raise BackendMissing("all servers are dead")
@@ -182,7 +238,7 @@ def test_who_compiles_is_heard(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(search, "PATIENCE", 0.5)
     steps = [True] * 8
 
-    def fake_tune(open_bench: object, kernel: Tunable, forms: list[object], machine: str, stop: Callable[[], bool]) -> Found:
+    def fake_tune(open_bench: object, kernel: Tunable, forms: list[object], machine: str, stop: Callable[[], bool], least: float) -> Found:
         while steps and not stop():
             steps.pop()
             time.sleep(0.3)

@@ -1,0 +1,59 @@
+"""Why times of a bench are not to be trusted, a sentence each; none on a quiet machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ...ir.limits import CLOCKS, MOST_SAVED, MachineLimits, saved_by
+from .layer_times import LayerTime
+from .measure import Measured
+
+__all__ = ["doubts_of"]
+
+SLOWED = 1.3  # times the best turn: on a quiet machine the middle one is within 1.05
+GOT = 0.8  # of the processors that multiply-adds asked for: threads wake and end
+UNSTEADY = 1.5  # times as long in one round as in another
+MUCH = 0.02  # of a run: kernels that take less are within what clocks tell
+
+
+def doubts_of(measured: Measured) -> list[str]:
+    return [*measured.load.doubts, *_of_machine(measured), *_of_networks(measured), *_of_kernels(measured)]
+
+
+def _of_machine(measured: Measured) -> Iterator[str]:
+    if measured.slowed is not None and measured.slowed > SLOWED:
+        yield f"the machine is busy: the same multiply-adds took {measured.slowed:.1f} times as long in a middling turn as in the best"
+    elif measured.got is not None and measured.got < GOT:
+        yield f"the machine is busy: multiply-adds got {measured.got:.0%} of the processor time that they asked for"
+
+
+def _of_networks(measured: Measured) -> Iterator[str]:
+    for name, count in measured.discarded.items():
+        yield f"{count} turn{'' if count == 1 else 's'} of {name} seemed faster than this machine can be, and were measured again"
+    for timing in measured.timings:
+        if timing.peak_share is not None and timing.peak_share > CLOCKS * MOST_SAVED:
+            yield f"{timing.engine} at {timing.peak_share:.0%} of the peak is more than any algorithm here saves: the peak is wrong"
+
+
+def _of_kernels(measured: Measured) -> Iterator[str]:
+    layers = [layer for layers in measured.profiles.values() for layer in layers]
+    if measured.limits is not None and (far := _beyond(layers, measured.limits)):
+        most = max(far, key=lambda layer: layer.gflops)
+        share = most.gflops * 1e9 / measured.limits.flops
+        if saved_by(most.kernel) > 1:
+            yield f"{most.kernel} at {share:.0%} of the peak is more than any algorithm here saves"
+        else:
+            yield (
+                f"{most.kernel} of {', '.join(most.nodes)} at {share:.0%} of the peak does all the multiply-adds "
+                "that are counted: the peak was measured while the machine was busier, and no share of it says how near the limit is"
+            )
+    if unsteady := [layer for layer in layers if layer.spread > UNSTEADY and layer.share > MUCH]:
+        most = max(unsteady, key=lambda layer: layer.share)
+        yield (
+            f"{len(unsteady)} kernel{'' if len(unsteady) == 1 else 's'} took more than {UNSTEADY} times as long in one round as in "
+            f"another, such as {most.kernel} of {', '.join(most.nodes)}, {most.spread:.1f} times"
+        )
+
+
+def _beyond(layers: Sequence[LayerTime], limits: MachineLimits) -> list[LayerTime]:
+    return [layer for layer in layers if layer.is_beyond(limits)]

@@ -1,0 +1,54 @@
+"""What a bench measured, as files for other programs: tables of comma-separated values, and traces that Perfetto opens."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from .layer_times import LayerTime
+from .measure import Timing
+
+__all__ = ["chrome_trace", "timings_csv"]
+
+
+def timings_csv(timings: Sequence[Timing], settings: Mapping[str, Any]) -> bytes:
+    """A row for each engine: the settings, which are the same in all, and its figures under the names that JSON has. What is not known is
+    empty.
+    """
+    rows = [{**settings, **asdict(timing)} for timing in timings]
+    text = io.StringIO()
+    fields = [*settings, *Timing.__dataclass_fields__]
+    writer = csv.DictWriter(text, fields, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def chrome_trace(profiles: Mapping[str, Sequence[LayerTime]], about: Mapping[str, Any]) -> bytes:
+    """A process for each engine, with its kernels one after another, as complete events; times are medians of runs, so that where a kernel
+    begins is the sum of those before it.
+
+    Source: Trace Event Format, "Complete Events" and "Metadata Events"; units: `ts` and `dur` microseconds.
+    """
+    events: list[dict[str, Any]] = []
+    for process, (engine, layers) in enumerate(profiles.items(), 1):
+        place: dict[str, Any] = {"pid": process, "tid": 1}
+        events.append({"name": "process_name", "ph": "M", "ts": 0, **place, "args": {"name": engine}})
+        events.append({"name": "thread_name", "ph": "M", "ts": 0, **place, "args": {"name": "kernels, by medians"}})
+        at = 0.0
+        for layer in layers:
+            name = " ".join(layer.nodes) or layer.kernel
+            events.append(
+                {"name": name, "cat": layer.kernel, "ph": "X", "ts": at, "dur": layer.microseconds, **place, "args": _arguments(layer)}
+            )
+            at += layer.microseconds
+    return json.dumps({"traceEvents": events, "displayTimeUnit": "ms", "otherData": dict(about)}).encode()
+
+
+def _arguments(layer: LayerTime) -> dict[str, Any]:
+    known = asdict(layer)
+    return {name: known[name] for name in ("kernel", "nodes", "share", "macs", "gflops", "bytes", "gbytes", "on_longest_path", "spread")}

@@ -1,0 +1,235 @@
+"""What is done about times that this machine cannot have, by workers and roofs that only say how long they take."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+
+from convc.compiler.bench import measure as measuring
+from convc.compiler.bench import roofs as roofing
+from convc.compiler.bench.doubts import doubts_of
+from convc.compiler.bench.layer_times import LayerTime, steadiest
+from convc.compiler.bench.measure import Measured, Measuring, Timing, batch_of
+from convc.compiler.bench.roofs import Roofs
+from convc.compiler.bench.worker import Assignment, Ready, Turn
+from convc.ir.errors import BackendMissing, UsageError
+from convc.ir.limits import MachineLimits
+from convc.ir.load import Load
+from convc.tests.support.graphs import typed_graph
+
+QUIET = Load(1.0, 4, 0.0, 0.0)
+ONE = MachineLimits(flops=1e9)
+
+
+def turn(*milliseconds: float, seconds: float | None = None, processors: float = 1.0, nbytes: int | None = None) -> Turn:
+    return Turn(list(milliseconds), sum(milliseconds) / 1e3 if seconds is None else seconds, processors, nbytes, True)
+
+
+@dataclass
+class FakeWorker:
+    """Its turns take what is in `comes`, in order, and the last of these from then on."""
+
+    comes: list[Turn]
+    rounds: list[list[LayerTime]] = field(default_factory=list)
+    ready: Ready = field(default_factory=lambda: Ready(0.5, 0, True, 4096))
+    task: Assignment = field(default_factory=lambda: Assignment("onnx", 2, 1, {}, ""))
+    turns: list[Turn] = field(default_factory=list)
+
+    def turn(self) -> None:
+        self.turns.append(self.comes.pop(0) if len(self.comes) > 1 else self.comes[0])
+
+    def profile(self, runs: int) -> list[LayerTime]:
+        return self.rounds.pop(0) if len(self.rounds) > 1 else self.rounds[0]
+
+    @property
+    def taken(self) -> list[float]:
+        return [each for one in self.turns for each in one.milliseconds]
+
+    @property
+    def seconds(self) -> float:
+        return sum(one.seconds for one in self.turns)
+
+
+@dataclass
+class FakeRoofs:
+    """Its peak is the greatest of what its turns found, in GFLOP/s."""
+
+    comes: list[float]
+    found: list[float] = field(default_factory=lambda: [1.0])
+
+    def turn(self) -> None:
+        self.found.append(self.comes.pop(0) if self.comes else 1.0)
+
+    @property
+    def limits(self) -> MachineLimits:
+        return MachineLimits(max(self.found) * 1e9)
+
+
+def taken_again(worker: FakeWorker, roofs: FakeRoofs, turns: int = 3) -> dict[str, int]:
+    """Of a network of 1e6 FLOP, which a GFLOP/s does in a millisecond."""
+    for _ in range(turns):
+        worker.turn()
+    return measuring._again({"e": worker}, roofs, lambda limits: limits.least(1e6))
+
+
+def test_a_turn_that_cannot_be_is_dropped_and_taken_again():
+    worker = FakeWorker([turn(2.0), turn(2.0, 0.1), turn(2.1), turn(2.2)])
+    assert taken_again(worker, FakeRoofs([])) == {"e": 1}
+    assert worker.taken == [2.0, 2.1, 2.2]
+
+
+def test_where_the_peak_was_wrong_nothing_is_dropped():
+    worker = FakeWorker([turn(0.2)])
+    assert taken_again(worker, FakeRoofs([6.0])) == {}
+    assert worker.taken == [0.2] * 3
+
+
+def test_what_cannot_be_all_the_time_is_left_and_said():
+    worker = FakeWorker([turn(0.1)])
+    assert taken_again(worker, FakeRoofs([])) == {"e": 6}
+    assert worker.taken == [0.1] * 3
+    timing = measuring._timing("e", worker, 10**6, ONE, Measuring(1, 3))
+    assert doubts_of(Measured([timing], ONE, {}, QUIET, discarded={"e": 6})) == [
+        "6 turns of e seemed faster than this machine can be, and were measured again",
+        "e at 1000% of the peak is more than any algorithm here saves: the peak is wrong",
+    ]
+
+
+def kernel(microseconds: float, macs: int = 500, name: str = "direct", share: float = 1.0) -> LayerTime:
+    """A GFLOP/s does 500 multiply-adds in a microsecond."""
+    return LayerTime(name, ["a"], microseconds, share, macs, 2e-3 * macs / microseconds, 1, 1.0, True)
+
+
+def test_a_round_of_kernels_that_cannot_be_is_taken_again():
+    worker = FakeWorker([turn(1.0)], [[kernel(0.5), kernel(3.0)], [kernel(1.5), kernel(3.0)], [kernel(1.25), kernel(3.3)]])
+    (found,) = measuring.profiles_of({"onnx": worker}, FakeRoofs([])).values()
+    assert [layer.microseconds for layer in found] == [1.5, 3.0]
+    assert [layer.spread for layer in found] == [pytest.approx(1.2), pytest.approx(1.1)]
+
+
+def test_kernels_are_those_of_the_faster_round():
+    rounds = [[kernel(1.0), kernel(9.0)], [kernel(2.0), kernel(3.0)]]
+    assert [(layer.microseconds, layer.spread) for layer in steadiest(rounds)] == [(2.0, 2.0), (3.0, 3.0)]
+
+
+@pytest.mark.parametrize(
+    ("timing", "words"),
+    [
+        ({"slowed": 1.05, "got": 0.97}, []),
+        ({"slowed": None, "got": None}, []),
+        ({"slowed": 1.8}, ["the machine is busy: the same multiply-adds took 1.8 times as long in a middling turn as in the best"]),
+        ({"slowed": 1.1, "got": 0.55}, ["the machine is busy: multiply-adds got 55% of the processor time that they asked for"]),
+        ({"load": Load(9.0, 2, 1.2, 0.0)}, ["the machine is busy: other work took 1.2 of 2 processors meanwhile"]),
+        (
+            {"profiles": {"tvm": [kernel(9.0), LayerTime("pack", ["x"], 4.0, 0.3, 0, 0.0, 1, 1.0, False, True, 2.5)]}},
+            ["1 kernel took more than 1.5 times as long in one round as in another, such as pack of x, 2.5 times"],
+        ),
+        ({"profiles": {"tvm": [LayerTime("pack", ["x"], 0.1, 0.01, 0, 0.0, 1, 1.0, False, True, 2.5)]}}, []),
+    ],
+)
+def test_doubts(timing: dict[str, object], words: list[str]):
+    assert doubts_of(Measured([], ONE, **{"profiles": {}, "load": QUIET, **timing})) == words
+
+
+@pytest.mark.parametrize(
+    ("name", "gflops", "said"),
+    [
+        ("direct", 1.92, ["direct of a at 192% of the peak does all the multiply-adds that are counted"]),
+        ("direct", 1.07, []),
+        ("winograd", 1.92, []),
+        ("winograd", 20.0, ["winograd at 2000% of the peak is more than any algorithm here saves"]),
+    ],
+)
+def test_a_kernel_above_the_peak(name: str, gflops: float, said: list[str]):
+    found = doubts_of(Measured([], ONE, {"tvm": [kernel(1 / gflops, name=name)]}, QUIET))
+    assert [each.split(":")[0] for each in found] == said
+
+
+def test_what_a_timing_says():
+    worker = FakeWorker([turn(*map(float, range(1, 101)), seconds=2.0, nbytes=7), turn(50.5, seconds=0.5, nbytes=9)])
+    for _ in range(2):
+        worker.turn()
+    found = measuring._timing("e", worker, 10**9, MachineLimits(100e9), Measuring(1, 2, batch=4))
+    assert (found.runs, found.p50_ms, found.ready_seconds) == (101, 50.5, 0.5)
+    assert (found.p10_ms, found.p90_ms, found.p99_ms) == (11.0, 90.0, 99.0)
+    assert found.images_per_second == pytest.approx(4 * 101 / 2.5)
+    assert found.gflops == pytest.approx(1 / 0.0505)
+    assert found.peak_share == pytest.approx(found.gflops / 100)
+    assert (found.arena_bytes, found.process_bytes) == (4096, 9)
+    streams = measuring._timing("e", worker, 10**9, None, Measuring(1, 2, batch=4, streams=3))
+    assert streams.gflops == pytest.approx(101 / 2.5)
+    assert streams.peak_share is None
+
+
+def test_of_few_runs_nobody_knows_the_slowest_hundredth():
+    worker = FakeWorker([turn(1.0, 2.0)])
+    worker.turn()
+    assert measuring._timing("e", worker, 1, None, Measuring(1, 1)).p99_ms is None
+
+
+def test_a_duration_is_the_time_of_each_engine():
+    fast, slow = FakeWorker([turn(125.0)]), FakeWorker([turn(250.0)])
+    for _ in measuring._turns(Measuring(1, 10, duration=1.0), [fast, slow]):
+        fast.turn()
+        slow.turn()
+    assert (len(fast.turns), len(slow.turns)) == (8, 8)
+    assert sum(1 for _ in measuring._turns(Measuring(1, 7), [fast])) == 7
+
+
+@pytest.mark.parametrize(
+    ("shape", "asked", "batch"),
+    [("8,4", None, 8), ("8,4", 8, 8), ("1,4", None, 1), ("N,4", None, 1), ("N,4", 3, 3), ("", 5, 5), ("2*N,4", None, 1)],
+)
+def test_images_of_a_run(shape: str, asked: int | None, batch: int):
+    assert batch_of(typed_graph(f"graph @g(%x: f32[{shape}]) {{ %y = relu(%x) return %y }}"), asked) == batch
+
+
+@pytest.mark.parametrize(("shape", "asked"), [("8,4", 1), ("8,4", 4), ("1,4", 8), ("2*N,4", 2)])
+def test_a_batch_is_never_ignored(shape: str, asked: int):
+    with pytest.raises(UsageError, match=f"of no batch of {asked}; try --input x:N,4"):
+        batch_of(typed_graph(f"graph @g(%x: f32[{shape}]) {{ %y = relu(%x) return %y }}"), asked)
+
+
+def roofs_of(monkeypatch: pytest.MonkeyPatch, *workers: FakeWorker, memory: bool = False, missing: bool = False) -> Roofs:
+    made = iter(workers)
+
+    def start(task: Assignment) -> SimpleNamespace:
+        def wait() -> None:
+            if missing:
+                raise BackendMissing("no TVM")
+
+        worker = next(made)
+        worker.wait = wait
+        return worker
+
+    monkeypatch.setattr(FakeWorker, "__enter__", lambda self: self, raising=False)
+    monkeypatch.setattr(FakeWorker, "__exit__", lambda self, *error: None, raising=False)
+    monkeypatch.setattr(roofing, "Worker", start)
+    return Roofs(ExitStack(), 2, memory=memory)
+
+
+def test_roofs_are_those_of_the_fastest_turn(monkeypatch: pytest.MonkeyPatch):
+    peak = FakeWorker([turn(4.0, processors=1.9), turn(2.0, processors=1.5), turn(6.0, processors=0.8)], ready=Ready(0.0, 10**9, True))
+    memory = FakeWorker([turn(100.0), turn(50.0)], ready=Ready(0.0, 10**9, True))
+    found = roofs_of(monkeypatch, peak, memory, memory=True)
+    assert found.limits is None
+    for _ in range(3):
+        found.turn()
+    assert found.limits is not None
+    assert (found.limits.flops, found.limits.bandwidth) == (pytest.approx(500e9), pytest.approx(20e9))
+    assert found.slowed == 2.0
+    assert found.got == pytest.approx(0.7)
+
+
+def test_without_tvm_there_are_no_roofs(monkeypatch: pytest.MonkeyPatch):
+    found = roofs_of(monkeypatch, FakeWorker([turn(1.0)]), memory=True, missing=True)
+    found.turn()
+    assert (found.limits, found.slowed, found.got) == (None, None, None)
+
+
+def test_a_timing_has_units_in_its_names():
+    plain = {"engine", "runs", "gflops", "peak_share", "quiet", "images_per_second"}
+    assert {name.rpartition("_")[2] for name in set(Timing.__dataclass_fields__) - plain} == {"ms", "seconds", "bytes"}
