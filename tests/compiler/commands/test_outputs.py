@@ -37,6 +37,8 @@ FILES = {  # what writes a file, but for its name; the network is not there, so 
     "compile report": ("compile", "none.cir", "-o", "fine", "--html"),
     "optimize report": ("optimize", "none.onnx", "fine.onnx", "--html"),
     "bench report": ("bench", "none.cir", "--profile", "--html"),
+    "bench rows": ("bench", "none.cir", "--csv"),
+    "bench trace": ("bench", "none.cir", "--profile", "--trace"),
 }
 FOLDERS = {
     "compile": ("compile", "none.cir", "-o"),
@@ -64,7 +66,7 @@ def test_every_output_is_among_these():
     kinds = {(each.name, param.name): param.type for each in (*commands, *ways) for param in each.params}
     outputs = {key for key, kind in kinds.items() if isinstance(kind, Output)}
     assert {name for name, _ in outputs} >= {words[0] for words in (*FILES.values(), *FOLDERS.values())} - {"look", "tune"} | set(LOOKS)
-    writing = {"output", "outputs", "html", "save_weights", "dump_dir"}  # tune's database may be "off" too
+    writing = {"output", "outputs", "html", "csv", "trace", "save_weights", "dump_dir"}  # tune's database may be "off" too
     assert {key for key in kinds if key[1] in writing} == outputs
 
 
