@@ -15,6 +15,7 @@ from .text import count
 __all__ = ["NetworkSummary", "summary"]
 
 HEADINGS = ("layer", "output", "memory", "parameters", "multiply-adds", "name")
+SUMS = {"macs": "multiply-adds", "params": "parameters", "memory": "values of activations"}  # by the key of a total
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,7 +64,8 @@ class NetworkSummary:
             "million parameters": [(line.weights + line.biases) / 1e6 for line in lines],
             "MiB of its result": [_bar(line.memory_bytes) / 2**20 for line in lines],
         }
-        plot, axes = panels(f"@{self.name}: {'; '.join(self.lines)}", [1.9] * len(bars))
+        figures = [f"{_figure(self.totals[key])} {what}" for key, what in SUMS.items()]
+        plot, axes = panels(f"@{self.name}: {', '.join(figures)}", [1.9] * len(bars))
         for each, (label, heights) in zip(axes, bars.items(), strict=True):
             each.bar(range(len(lines)), heights, color=AFTER)
             each.set(ylabel=label, xticks=[])
