@@ -237,12 +237,15 @@ def dense_layer(around: Surroundings, node: Node, flatten: Node | None = None) -
 
 
 def softmax(around: Surroundings, node: Node) -> Work | None:
-    """Of rows of scores, or of the channels of an image of at least a vector's pixels."""
-    (x,), axis, shape = node.inputs, node.op.axis, node.typed.shape
-    if node.typed.dtype == "f32" and len(shape) == 2 and axis in (1, -1) and isinstance(shape[1], int) and shape[1]:
-        kernel = softmaxes.softmax.of(batch_of(x), shape[1])
-    elif is_blocked(node) and len(shape) == 4 and axis in (1, -3) and math.prod(extents(node)[1:]) >= LANES:
-        kernel = softmaxes.softmax_channels.of(batch_of(x), *extents(node))
+    """Of rows of scores, or along any axis between the batch and at least a vector's elements, such as the channels of an image."""
+    (x,), axis, shape = node.inputs, node.op.axis % node.typed.rank, (batch_of(node), *node.typed.shape[1:])
+    sizes = [extent for extent in shape[1:] if isinstance(extent, int) and extent]
+    if node.typed.dtype != "f32" or len(sizes) != len(shape) - 1 or not axis:
+        return None
+    if len(shape) == 2:
+        kernel = softmaxes.softmax.of(shape[0], sizes[0])
+    elif math.prod(sizes[axis:]) >= LANES and axis < len(sizes):
+        kernel = softmaxes.softmax_channels.of((shape[0], *sizes), axis)
     else:
         return None
     return Work((node,), kernel, (x,), plain=frozenset([x, node]))

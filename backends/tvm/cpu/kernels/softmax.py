@@ -1,4 +1,4 @@
-"""Softmax on plain tensors, of rows of scores or of the channels of an image. The greatest score is taken from all: nothing overflows."""
+"""Softmax on plain tensors, of rows of scores or of the channels of images. The greatest score is taken from all: nothing overflows."""
 
 from __future__ import annotations
 
@@ -47,35 +47,37 @@ def softmax(batch: Batch, classes: int) -> Any:
 
 
 @kind("softmax channels")
-def softmax_channels(batch: Batch, channels: int, rows: int, cols: int) -> Any:
-    """(A[n,C,H,W], D): along the channels. Lanes are neighbours among at least LANES pixels.
+def softmax_channels(shape: tuple[int | None, ...], axis: int) -> Any:
+    """(A[n,...], D): along an axis that is neither the first nor the last, of `shape` with None for a batch that has a name. Lanes are
+    neighbours among at least LANES elements behind it.
 
     The last ones, where they fill no vector, are computed with some of those before them again, on the same thread.
     """
-    pixels = rows * cols
+    sizes = [extent or 1 for extent in shape]
+    images, channels, pixels = math.prod(sizes[1:axis]), sizes[axis], math.prod(sizes[axis + 1 :])
     full, left = divmod(pixels, LANES)
 
     def body(writer: Writer, a: Any, d: Any) -> None:
-        scores, shares = (writer.alias(buffer, (channels, pixels)) for buffer in (a, d))
+        scores, shares = (writer.alias(buffer, (images * channels, pixels)) for buffer in (a, d))
 
-        def vector(i: Any, first: Any) -> None:
+        def vector(i: Any, base: Any, first: Any) -> None:
             best, total = Register(writer), Register(writer)
             lanes = writer.lanes(first)
-            best.set(scores[i, 0, lanes])
+            best.set(scores[i, base, lanes])
             total.set(writer.spread(0.0))
             with writer.loop(channels, 1) as c:
-                best.set(greatest(writer.tirx)(best.get(), writer.keep(scores[i, c, lanes])))
+                best.set(greatest(writer.tirx)(best.get(), writer.keep(scores[i, base + c, lanes])))
             with writer.loop(channels) as c:
-                grown = writer.vectors.exp(writer.keep(scores[i, c, lanes]) - best.get())
-                writer.to.buffer_store(shares, grown, [i, c, lanes])
+                grown = writer.vectors.exp(writer.keep(scores[i, base + c, lanes]) - best.get())
+                writer.to.buffer_store(shares, grown, [i, base + c, lanes])
                 total.set(total.get() + grown)
             with writer.loop(channels) as c:
-                writer.to.buffer_store(shares, writer.keep(shares[i, c, lanes]) / total.get(), [i, c, lanes])
+                writer.to.buffer_store(shares, writer.keep(shares[i, base + c, lanes]) / total.get(), [i, base + c, lanes])
 
-        with writer.each(batch, full, work=WORK * channels * pixels) as (i, at):
-            vector(i, at * LANES)
+        with writer.each(shape[0], images, full, work=WORK * images * channels * pixels) as (i, image, at):
+            base = image * channels
+            vector(i, base, at * LANES)
             if left:
-                writer.branch(at == full - 1, lambda: vector(i, writer.long(pixels - LANES)))
+                writer.branch(at == full - 1, lambda: vector(i, base, writer.long(pixels - LANES)))
 
-    shape = (batch, channels, rows, cols)
     return prim_func([Operand("A", shape), Operand("D", shape)], body)

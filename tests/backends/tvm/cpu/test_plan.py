@@ -143,6 +143,8 @@ def test_softmax_of_channels_is_a_kernel_where_pixels_fill_a_vector():
     assert kernels(typed_graph(text)) == {"y": "softmax channels"}
     assert kernels(typed_graph(text.replace("4,4", "3,5"))) == {}
     assert kernels(typed_graph(text.replace("axis=1", "axis=2"))) == {}
+    assert kernels(typed_graph(text.replace("4,4", "4,16").replace("axis=1", "axis=-2"))) == {"y": "softmax channels"}
+    assert kernels(typed_graph(text.replace("4,4", "4,16").replace("axis=1", "axis=0"))) == {}
 
 
 def test_weights_that_are_computed_are_packed_in_each_run():

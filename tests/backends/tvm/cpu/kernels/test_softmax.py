@@ -36,13 +36,21 @@ def test_softmax_of_infinities() -> None:
 def test_softmax_of_channels(shape: tuple[int, int, int, int]) -> None:
     x = draw(*shape) * 10
     for batch in (shape[0], None):
-        got = call(softmax_channels(batch, *shape[1:]), [x], shape)
+        got = call(softmax_channels((batch, *shape[1:]), 1), [x], shape)
         np.testing.assert_allclose(got, SOFTMAX.meaning(SOFTMAX.Attrs(axis=1), x.astype(np.float64)), rtol=1e-5, atol=1e-40)
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((2, 4, 16, 21), 2), ((3, 5, 16), 1), ((1, 2, 3, 1, 4, 5), 3)])
+def test_softmax_along_an_axis_between(shape: tuple[int, ...], axis: int) -> None:
+    x = draw(*shape) * 10
+    for batch in (shape[0], None):
+        got = call(softmax_channels((batch, *shape[1:]), axis), [x], shape)
+        np.testing.assert_allclose(got, SOFTMAX.meaning(SOFTMAX.Attrs(axis=axis), x.astype(np.float64)), rtol=1e-5, atol=1e-40)
 
 
 def test_a_score_that_is_no_number_spoils_its_pixel_alone() -> None:
     x = draw(1, 5, 3, 9)
     x[0, 2, 0, 4], x[0, 0, 2, 8] = np.nan, -np.inf
-    got = call(softmax_channels(1, 5, 3, 9), [x], x.shape)
+    got = call(softmax_channels((1, 5, 3, 9), 1), [x], x.shape)
     assert np.isnan(got).sum() == np.isnan(got[0, :, 0, 4]).sum() == 5
     assert got[0, 0, 2, 8] == 0
