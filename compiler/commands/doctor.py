@@ -11,8 +11,9 @@ from pathlib import Path
 
 import click
 
-from ...ir.errors import BackendMissing
+from ...ir.errors import BackendMissing, UsageError
 from ...ir.ops import OPS
+from ...ir.suggest import not_there
 from ...ir.version import __version__
 from ..engines.table import ENGINES
 from ..files.artifact import Artifact
@@ -41,7 +42,7 @@ def command(console: Console, artifact: Path | None, as_json: bool, c_flags: boo
         **{name: _try(engine.word) for name, engine in ENGINES.items()},
         **{name: _try(target.word) for name, target in TARGETS.items() if target.word},
         "kernel cache": _cache(),
-        **({"artifact": Artifact.open(artifact).word} if artifact is not None else {}),
+        **({"artifact": _loaded(artifact)} if artifact is not None else {}),
         "c compiler": shutil.which("cc") or shutil.which("gcc") or "missing: TVM links libraries with it; install gcc or clang",
     }
     if as_json:
@@ -58,6 +59,13 @@ def _try(look: Callable[[], str]) -> str:
         return look()
     except (BackendMissing, PackageNotFoundError) as error:
         return f"missing: {error}"
+
+
+def _loaded(path: Path) -> str:
+    """Raises: UsageError where nothing is there; ArtifactError for what is no artifact."""
+    if not path.exists():
+        raise UsageError(not_there(path, "artifact"))
+    return Artifact.open(path).word
 
 
 def _cache() -> str:

@@ -48,6 +48,7 @@ TABLE: dict[str, dict[str, Some]] = {
         "test_it_is_compiled_as_it_stands": Some(by="test_statistics_are_those_of_the_batch[results0-shape0]"),
         "test_statistics_are_those_of_the_batch": Some(every=4),
     },
+    "compiler/targets/test_portable.py": {"test_the_example_in_c_computes_the_same": Some(by="test_c_chooses_as_python_does")},
     "compiler/targets/test_other_machines.py": {"test_a_processor_of_this_kind": Some(but=("x86-64-v3-avx2-avx512f",))},
     "backends/onnx/test_unpool_files.py": {
         "test_an_encoder_and_its_decoder_go_all_the_way": Some(

@@ -24,7 +24,7 @@ from convc.compiler.targets.portable import CHOICE, PortableBuilt
 from convc.compiler.targets.table import built_of
 from convc.ir.errors import ArtifactError, UsageError
 from convc.tests.support.graphs import hold_to_reference, normal_inputs, typed_graph
-from convc.tests.support.shell import convc, without_tvm_settings
+from convc.tests.support.shell import convc, refused, without_tvm_settings
 
 NET = typed_graph(
     """graph @g(%x: f32[N,3,8,8]) {
@@ -143,6 +143,7 @@ def test_doctor_and_inspect_say_which_is_loaded(made: Artifact):
     told = f"'{made.path}': model.{MIDDLE}.so is what runs here; others are model.{NOWHERE}.so, model.{LEAST}.so"
     assert json.loads(convc("doctor", made.path, "--json").out)["found"]["artifact"] == told
     assert told in convc("inspect", made.path).err
+    refused(convc("doctor", made.path.with_name("nett")), 2, f"nett'; did you mean '{made.path}'?")
 
 
 def test_bench_says_that_it_times_no_library(made: Artifact, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
