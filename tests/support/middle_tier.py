@@ -210,6 +210,9 @@ TABLE: dict[str, dict[str, Some]] = {
         "test_ctrl_c_loses_nothing": Some(every=2),
         "test_what_was_trained_apart_goes_on_in_place": Some(by="test_in_place_and_the_same_bits"),
     },
+    "compiler/checking/test_noise.py": {
+        "test_predicted_over_seen_is_within_a_factor_of_4": Some(only=("convnext_tiny", "shufflenet_v2", "yolo_v8n")),
+    },
     "compiler/checking/test_kinds_of_kernel.py": {
         "test_every_kernel_is_checked_as_one": Some(but=("few channels", "shuffle")),
         "test_kernels_of_a_training_are_checked": Some(by="test_every_kernel_is_checked_as_one[few channels]"),
@@ -228,7 +231,7 @@ TABLE: dict[str, dict[str, Some]] = {
     },
     "compiler/engines/test_engines.py": {
         "test_tvm_agrees_on_one_image_and_on_several": Some(but=("resnet20",)),
-        "test_engines_agree": Some(only=("convnext_tiny", "shufflenet_v2", "vit_b_16")),
+        "test_engines_agree": Some(only=("convnext_tiny", "shufflenet_v2", "vit_b_16", "yolo_v8n")),
     },
     "compiler/report/test_html_commands.py": {
         "test_bench_has_each_kernel_and_the_roofs_that_were_measured": Some(by="test_bench_has_what_every_engine_takes_for_a_node"),
