@@ -35,6 +35,18 @@ def test_few_channels_are_convolved_as_they_lie():
     build_and_hold(specialize(graph, {"N": 1}))
 
 
+def test_few_channels_that_a_kernel_left_in_blocks_are_read_there():
+    graph = typed_graph("""graph @g(%x: f32[2,3,9,9]) {
+      %v = param : f32[6,3,3,3]
+      %w = param : f32[20,6,3,3]
+      %a = conv2d(%x, %v) {strides=[2,2]}
+      %y = conv2d(%a, %w)
+      return %y
+    }""")
+    assert [call.kernel for call in plan(graph).calls] == ["direct", "direct", "unpack"]
+    build_and_hold(graph)
+
+
 def test_slices_of_whole_blocks_of_channels_stay_in_blocks():
     text = """graph @g(%x: f32[N,40,4,4]) {
       %p = max_pool(%x) {kernel=[1,1]}
