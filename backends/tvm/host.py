@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ...ir.errors import BackendMissing, UsageError
+from ...ir.legible import quoted
 from .gpus.driver import load_runtime, may_have_gpu
 from .processor import INSTRUCTION_SETS, Processor, cpu_text, named_instruction_sets, processor_of
 
@@ -117,9 +118,14 @@ def tvm_libraries() -> tuple[Path, Path, Path]:
 
 
 def _set_threads(threads: int | None) -> None:
-    """Before it is loaded: TVM would take one thread. It reads this once, and no pool grows beyond it later."""
-    if "TVM_NUM_THREADS" not in os.environ:  # the system is not asked at each call
+    """Before it is loaded: TVM would take one thread. It reads this once, and no pool grows beyond it later.
+
+    Raises: UsageError for a number in the environment that makes no sense: of a thousand threads each waits for all others.
+    """
+    if not (told := os.environ.get("TVM_NUM_THREADS")):  # the system is not asked at each call
         os.environ["TVM_NUM_THREADS"] = str(max(threads or 0, physical_cores()))
+    elif not _is_number_of_threads(told):
+        raise UsageError(f"TVM_NUM_THREADS is {quoted(told)}; from 1 to {most_threads()}, four a processor, are possible, or leave it out")
     # And bind its threads and the caller's to the first processors of all, whichever the user or the system has given this process.
     os.environ.setdefault("TVM_BIND_THREADS", "0")
 
@@ -160,6 +166,11 @@ def use_threads(threads: int) -> None:
 def most_threads() -> int:
     """More threads than a few a processor only wait for each other, and TVM's wait by spinning."""
     return 4 * (os.cpu_count() or 1)
+
+
+@functools.cache
+def _is_number_of_threads(text: str) -> bool:
+    return text.isdecimal() and len(text) < 6 and 1 <= int(text) <= most_threads()
 
 
 def _check_threads(threads: int) -> None:

@@ -95,10 +95,10 @@ def _is_in_place(node: Node) -> bool:
 
 
 def _images(graph: Graph) -> int:
-    """The batch where it is a number that all inputs share, else 1."""
+    """The batch where it is a number that all inputs share, else 1; of none, 1 too, and all there is of it comes to nothing."""
     batches = {node.typed.shape[0] for node in graph.inputs if node.typed.rank > 1}
     batch = batches.pop() if len(batches) == 1 else 1
-    return batch if isinstance(batch, int) else 1
+    return batch if isinstance(batch, int) and batch else 1
 
 
 def _totals(lines: Sequence[LayerLine], graph: Graph, costs: Mapping[Node, Costs], images: int) -> dict[str, Figure]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ...ir.binding import need_elements
 from ...ir.graph import Graph
 from ...ir.plot import AFTER, Plot, named_places, panels
 from ...ir.shown import html_lines, html_table, text_table
@@ -81,7 +82,10 @@ def summary(graph: Graph, every: bool = False) -> NetworkSummary:
     every: also activations and reshapes, which need no memory of their own.
 
     Rows, columns and lengths that have only a name are counted at numbers that fit. No weights are made.
+
+    Raises: UsageError for an input of no elements.
     """
+    need_elements(graph, "count for an image")
     sizes = counting_sizes(graph)
     return NetworkSummary(graph.name, layer_table(graph, every=every, sizes=sizes), sizes)
 

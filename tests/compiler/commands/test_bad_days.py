@@ -16,7 +16,7 @@ from convc.backends.tvm.store.tuned_forms import read_found
 from convc.compiler.commands import console
 from convc.compiler.commands.console import print_table
 from convc.ir.legible import escaped
-from convc.tests.support.shell import convc, refused
+from convc.tests.support.shell import RELU, convc, refused
 
 EVIL = 'graph @g(%"x\\u{1b}]0;evil\\u{7}": f32[N,3,4,4]) {\n  %y = relu(%"x\\u{1b}]0;evil\\u{7}")\n  return %y\n}\n'
 
@@ -32,6 +32,14 @@ EVIL = 'graph @g(%"x\\u{1b}]0;evil\\u{7}": f32[N,3,4,4]) {\n  %y = relu(%"x\\u{1
 def test_a_pipe_that_nobody_writes_to_is_refused_and_not_waited_for(tmp_path, name, words):
     os.mkfifo(tmp_path / name)
     refused(convc(*words, cwd=tmp_path), 2, "not a regular file", name)
+
+
+@pytest.mark.parametrize("told", ["1000", "0", "-1", "two", "9" * 30])
+def test_threads_that_the_environment_has_and_no_machine(tmp_path, monkeypatch, told):
+    """A thousand of them made a command of a second take minutes."""
+    (tmp_path / "net.cir").write_text(RELU)
+    monkeypatch.setenv("TVM_NUM_THREADS", told)
+    refused(convc("run", "net.cir", cwd=tmp_path), 2, f"TVM_NUM_THREADS is '{told}'; from 1 to ", "four a processor")
 
 
 def test_a_pipe_in_a_cache_or_a_database_is_passed_over(tmp_path):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from convc.compiler.report.network_summary import summary
+from convc.ir.errors import UsageError
+from convc.ir.parser import parse_graph
 from convc.tests.support.shell import convc, refused
 
 NET = """graph @g(%x: f32[0,3,16,16]) {
@@ -44,6 +47,13 @@ def test_the_way_out_is_one(net):
     done = convc("summary", net, "--input", "x:1,3,16,16")
     assert done.code == 0, done.err
     assert "multiply-adds" in done.out
+
+
+def test_python_says_it_too_and_a_report_is_written(net):
+    with pytest.raises(UsageError, match="of no elements, so there is nothing to count for an image"):
+        summary(parse_graph(NET))
+    done = convc("inspect", net, "--html", net.with_suffix(".html"))
+    assert (done.code, net.with_suffix(".html").exists()) == (0, True), done.err
 
 
 def test_of_nothing_nothing_is_compared(net):
