@@ -200,7 +200,7 @@ def _ready(
 ) -> dict[str, Worker]:
     workers: dict[str, Worker] = {}
     for contender in each("engines get ready", contenders):
-        task = Assignment(contender.engine, contender.level, how.threads, sizes, str(folder), how.streams, how.warmup)
+        task = Assignment(contender.engine, contender.level, how.threads, sizes, str(folder), how.streams, how.warmup, not how.duration)
         worker = stack.enter_context(Worker(task))
         try:
             worker.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import TypeVar
 __all__ = ["Streams"]
 
 WAKE = 0.03  # seconds of uncounted runs, at least one
-COUNT, MOST = 0.1, 100  # seconds of counted runs, at least one; and at most so many, where they are one after another
+COUNT, MOST = 0.1, 100  # seconds of counted runs, at least one; and at most so many, where they are one after another and turns short
 T = TypeVar("T")
 
 
@@ -20,8 +21,11 @@ class Streams:
     needs for each thread.
     """
 
-    def __init__(self, run: Callable[[], object], count: int, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, run: Callable[[], object], count: int, clock: Callable[[], float] = time.perf_counter, *, short: bool = True
+    ) -> None:
         self.count = count
+        self._most = MOST if short and count == 1 else math.inf
         self._run, self._clock = run, clock
         self._gate = threading.Barrier(count)
         self._pool = ThreadPoolExecutor(count) if count > 1 else None
@@ -46,7 +50,7 @@ class Streams:
         begun = self._clock()
         taken: list[float] = []
         end = begun
-        while not taken or (end - begun < COUNT and (self.count > 1 or len(taken) < MOST)):
+        while not taken or (end - begun < COUNT and len(taken) < self._most):
             start = self._clock()
             self._run()
             end = self._clock()

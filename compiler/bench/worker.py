@@ -39,7 +39,8 @@ GLANCE, IDLE, PATIENCE = 0.005, 0.05, 1.0  # seconds between looks; the share of
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """What a worker is started for: an engine, the network in `folder` optimized at `level`, and numbers for all named sizes; `streams`
-    runs are under way at once, each with so many `threads`, after `warmup` seconds of some that do not count.
+    runs are under way at once, each with so many `threads`, after `warmup` seconds of some that do not count. Turns of a small network
+    are `short` unless their seconds are what was asked for.
     """
 
     engine: str
@@ -49,6 +50,7 @@ class Assignment:
     folder: str
     streams: int = 1
     warmup: float = 0.0
+    short: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ def main() -> None:
             job.run()
         started = time.perf_counter() - begin
         is_known = forget_peak()  # compiling takes more than running
-        streams = Streams(job.run, task.streams)
+        streams = Streams(job.run, task.streams, short=task.short)
         if task.warmup or task.streams > 1:
             streams.warm(task.warmup)
         say(Ready(started, job.amount, _wait_until_quiet(), job.arena))

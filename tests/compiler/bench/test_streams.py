@@ -30,6 +30,12 @@ def test_a_turn_is_a_tenth_of_a_second_or_one_run(takes: float, counted: int):
     assert seconds == pytest.approx(takes * counted)
 
 
+def test_a_turn_of_a_duration_is_not_cut_short():
+    clock = Clock()
+    taken, seconds = Streams(lambda: clock.passes(1e-4), 1, clock, short=False).turn()
+    assert (len(taken) > 5 * MOST, seconds) == (True, pytest.approx(COUNT, rel=0.01))
+
+
 def test_what_wakes_an_engine_does_not_count():
     clock, runs = Clock(), list[float]()
 
