@@ -19,7 +19,7 @@ from .packed import Packed
 __all__ = ["C_FILES", "CLibrary", "c_files", "c_flags", "why_no_c"]
 
 SOURCES = Path(__file__).parent / "c"
-C_FILES = ("convc.h", "convc.c", "processor.h", "digest.h", "model.h", "example.c")
+C_FILES = ("convc.h", "convc.c", "processor.h", "digest.h", "tvm_calls.h", "model.h", "example.c")
 
 
 @dataclass(frozen=True, slots=True)

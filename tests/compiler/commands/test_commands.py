@@ -125,7 +125,7 @@ def test_a_network_from_a_file(tmp_path):
 
 def test_compile_writes_a_whole_artifact(bundle):
     names = {"model.cir", "model.onnx", "model.so", "model.one.so", "weights.safetensors", "weights.packed", "manifest.json", "report.txt"}
-    names |= {"convc.h", "convc.c", "processor.h", "digest.h", "model.h", "example.c"}
+    names |= {"convc.h", "convc.c", "processor.h", "digest.h", "tvm_calls.h", "model.h", "example.c"}
     assert {file.name for file in bundle.iterdir()} == names
     manifest = json.loads((bundle / "manifest.json").read_text())
     assert manifest["schema"] == 4
