@@ -84,10 +84,17 @@ def test_a_sum_of_many_pixels_rounds_as_one_of_few():
     assert abs(got / wanted - 1).max() < 2e-6
 
 
-def test_threads_change_no_bit():
-    window = Window(14, 14, (3, 3), (1, 1), (1, 1, 1, 1))
-    operands, shape = [into_blocks(draw(5, 16, 14, 14)), into_blocks(draw(5, 16, 14, 14))], (16, 16, 3, 3)
-    assert same_bits_by_threads(weight_gradient(WeightGradient(None, 16, 16, window)), operands, shape)
+@pytest.mark.parametrize(
+    "size",
+    [
+        WeightGradient(None, 16, 16, Window(14, 14, (3, 3), (1, 1), (1, 1, 1, 1))),
+        WeightGradient(None, 1, 6, Window(14, 14, (5, 5))),  # halves of vectors, and neighbours apart
+    ],
+    ids=["16", "6"],
+)
+def test_threads_change_no_bit(size: WeightGradient):
+    operands = [into_blocks(draw(5, size.c_in, 14, 14)), into_blocks(draw(5, size.c_out, *size.window.out))]
+    assert same_bits_by_threads(weight_gradient(size), operands, (size.c_out, size.c_in, *size.window.kernel))
 
 
 def test_parameters_are_arranged_by_places():
