@@ -163,7 +163,7 @@ class Product(Generic[S]):
             with writer.when(step < self.count):
                 self._fetch(self.first + step, step)
             writer.ptx("cp.async.commit_group")
-        with writer.loop(0, self.count) as step:
+        with writer.blocks_at_once(tile.at_once), writer.loop(0, self.count) as step:
             writer.ptx("cp.async.wait_group", tile.ahead - 1)
             if tile.by_groups:
                 writer.ptx("fence.proxy.async.shared::cta")  # what this thread copied, for wgmma to see

@@ -16,6 +16,7 @@ from .sizes import ProductSizes
 __all__ = ["GROUP_TILES", "WARP_TILES", "GpuTile", "TileTable", "Tiling", "tiles_for", "tiling", "tiling_of"]
 
 LARGEST_SPLIT = 16
+REGISTERS = 1 << 16  # of a multiprocessor
 FEWEST_STEPS = 4  # of a part of a split sum: fewer do not fill the stages
 WORTH = 32  # a shorter tile is taken where it spares more than this part of all products: it reads the filters more often
 WORTH_WARPS = 8  # and one by warps where wgmma is twice as fast, but multiplies by so much more
@@ -65,6 +66,11 @@ class GpuTile:
     @property
     def threads(self) -> int:
         return 32 * self.down * self.across
+
+    @property
+    def at_once(self) -> int:
+        """Blocks that a multiprocessor has registers for: 128 a thread, and all there are for tiles that are higher than 64."""
+        return REGISTERS // (128 * self.threads) if self.rows <= 64 else 1
 
     @property
     def stage(self) -> int:

@@ -111,6 +111,12 @@ class GpuWriter:
         """All threads of the block come here before one goes on."""
         self.to.evaluate(self.to.cuda.cta_sync())
 
+    def blocks_at_once(self, count: int) -> Any:
+        """`with writer.blocks_at_once(4):` somewhere says how many a multiprocessor has registers for at least. Where nothing is said
+        ptxas spills some for the sake of one block more.
+        """
+        return self.to.attr({"tirx.launch_bounds_min_blocks_per_sm": count})
+
     def keep(self, value: Any) -> Any:
         """The value under a name."""
         return self.to.bind(value)

@@ -308,6 +308,13 @@ def test_machine_code_of_every_tile(tile: GpuTile, of: str, channels: int, arch:
     _is_lean(tile, ConvSizes(1, channels, 256, 14, 14, (3, 3), pads=(1, 1, 1, 1)), of, tmp_path, arch)
 
 
+@needs_nvcc
+@pytest.mark.slow
+def test_machine_code_of_few_steps(tmp_path: Path) -> None:
+    """Which nvcc writes out, as of MobileNet's last layers: with no limit a thread takes 182 registers, with ptxas's own some are spilled."""
+    _is_lean(WARP_TILES.short, ConvSizes(1, 160, 960, 7, 7, (1, 1)), "f16", tmp_path, "sm_90")
+
+
 def test_float32_is_rounded_as_tensor_cores_round_it() -> None:
     """To 10 bits after the point, halves away from 0; what is no number stays."""
     given = np.array([1 + 2**-11, -1 - 2**-11, 1 + 2**-11 - 2**-20, 1 + 2**-10, np.inf, np.nan], np.float32)
