@@ -67,6 +67,8 @@ class Packed:
         entries = tuple((name, parse_type(type_), offset) for name, type_, offset in record["entries"])
         for name, type_, offset in entries:
             type_.concrete()  # or its bytes could not be counted
+            if type_.is_opaque or type_.is_stored:
+                raise InvalidModel(f"{name} is {type_}, which no library takes")
             if not LAYOUT <= offset <= size - DIGEST - _bytes(type_):
                 raise InvalidModel(f"{name} lies at byte {offset} of {size}")
         return Packed(record["layout"], entries, size)

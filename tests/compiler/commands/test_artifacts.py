@@ -101,7 +101,17 @@ class TestArtifacts:
         refused(convc("run", bundle), 3, f"the target in manifest.json has no valid '{field}'; compile the network again")
 
     @pytest.mark.parametrize(
-        ("type_", "offset"), [("f32[what", 64), ("f32[N]", 64), ("f33[4]", 64), ("f32[4]", -64), ("f32[4]", 0), ("f32[4]", 120)]
+        ("type_", "offset"),
+        [
+            ("f32[what", 64),
+            ("f32[N]", 64),
+            ("f33[4]", 64),
+            ("f32[4]", -64),
+            ("f32[4]", 0),
+            ("f32[4]", 120),
+            ("opaque[]", 64),
+            ("i4[3]", 64),
+        ],
     )
     def test_weights_that_lie_nowhere(self, bundle, type_, offset):
         manifest = json.loads((bundle / "manifest.json").read_text())

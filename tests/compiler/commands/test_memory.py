@@ -77,6 +77,8 @@ def test_an_archive_is_not_unpacked_before_its_names_are_read(tmp_path):
     [
         (MemoryError("Unable to allocate 5.70 TiB for an array with shape (1,)"), "for 5.70 TiB"),
         (RuntimeError("std::bad_alloc"), "memory ran out"),
+        (ImportError("libjpeg.so.62: failed to map segment from shared object"), "memory ran out"),
+        (RuntimeError("can't start new thread"), "memory ran out"),
         (RuntimeError("Failed to allocate memory for requested buffer of size 4294967296"), "for 4.0 GiB"),
     ],
 )
