@@ -176,8 +176,7 @@ class _Disturbance:
 def _in_turn(node: Node, roundings: int) -> float:
     """How many terms of a mean or sum are added in turn. onnxruntime and NumPy add rows of the outer axes one after another, and what lies
     together in registers side by side. TVM's stock sums have parts of 64 whatever the axes, and so have row, column and image sums of our
-    own (kernels/trees.py). Channel sums (kernels/batch.py) have not: eight parts of a batch, and up to eight pixels, are side by side and
-    the rest is in turn; what they reduce does not lie together.
+    own (kernels/trees.py), and channel sums (kernels/batch.py) of an image's pixels; its eight parts of a batch add images in turn.
     """
     if node.kind not in (REDUCE_MEAN, REDUCE_SUM):
         return roundings

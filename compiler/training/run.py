@@ -106,6 +106,7 @@ class TrainingRun:
         self.settings = _settings(trainer, pictures, plan, identity or {})
         self.state = RunState(trainer.values, {}, trainer.steps, 0, 0.0, 0.0, self.settings)
         self.resumed = False
+        self.on_disk: Path | None = None  # the checkpoint of this run
         self.kept = False  # whether an interruption has written where it stands
 
     @property
@@ -120,6 +121,8 @@ class TrainingRun:
     def go(self, files: RunFiles, said: Callable[[Epoch], None], stepped: Callable[[int, Score], None] = lambda step, score: None) -> None:
         """To the end, or to an interruption: what there is is on disk then.
 
+        Where a step in place fails, the weights that it wrote over are learned again from those on disk, to the same bits.
+
         Raises: Diverged for a loss that is no number, after the last good weights are written; UsageError where files cannot be.
         """
         files.probe()
@@ -128,17 +131,33 @@ class TrainingRun:
             if self.epochs:
                 self._report(files)  # a run that goes on may have been stopped between a file and the next
             with self.batches.lent(self.plan.workers) as batches:
-                for epoch in each("epochs", range(len(self.epochs), self.plan.epochs)):
-                    made = self._epoch(epoch, batches, stepped)
-                    best = self.trainer.weights() if all(made.worth > each.worth for each in self.epochs) else self.best
-                    self.state = replace(self.state, best=best, done=0, loss=0.0, accuracy=0.0, epochs=(*self.epochs, made))
-                    self._report(files)
-                    said(made)
+                try:
+                    self._learn(files, batches, said, stepped)
+                except Diverged:
+                    if not self.trainer.torn:
+                        raise
+                    self._go_back()
+                    self._learn(files, batches, said, stepped)
         except BaseException:
             if self._is_kept(files):
                 write_checkpoint(files.checkpoint, self.state)
                 self.kept = True
             raise
+
+    def _learn(self, files: RunFiles, batches: Batches, said: Callable[[Epoch], None], stepped: Callable[[int, Score], None]) -> None:
+        for epoch in each("epochs", range(len(self.epochs), self.plan.epochs)):
+            made = self._epoch(epoch, batches, stepped)
+            best = self.trainer.weights() if all(made.worth > each.worth for each in self.epochs) else self.best
+            self.state = replace(self.state, best=best, done=0, loss=0.0, accuracy=0.0, epochs=(*self.epochs, made))
+            self._report(files)
+            said(made)
+
+    def _go_back(self) -> None:
+        """To where the run last was on disk, or to its beginning; from there on a step leaves the weights that it is given."""
+        begun = RunState(self.trainer.start(), {}, 0, 0, 0.0, 0.0, self.settings)
+        self.state = begun if self.on_disk is None else replace(read_checkpoint(self.on_disk), settings=self.settings)
+        self.trainer.restore(self.state.values, self.state.steps)
+        self.trainer.careful = True
 
     def _is_kept(self, files: RunFiles) -> bool:
         """Whether an interruption now writes the checkpoint. That of an earlier run stays until an epoch of this one is over; and that of
@@ -158,7 +177,7 @@ class TrainingRun:
             what = CONTENTS.get(other, f"{other} was {found.settings.get(other)}, and is {self.settings[other]}")
             raise InvalidInput(f"'{path}' cannot go on to the same bits: {what}; give what it had, or begin without --resume")
         _check_place(path, found, self.per_epoch)
-        self.state, self.resumed = replace(found, settings=self.settings), True
+        self.state, self.resumed, self.on_disk = replace(found, settings=self.settings), True, path
 
     def _epoch(self, epoch: int, batches: Batches, stepped: Callable[[int, Score], None]) -> Epoch:
         begun = time.perf_counter()
@@ -207,6 +226,7 @@ class TrainingRun:
         best = self.best if self.names is None else in_pytorch(self.trainer.graph, self.best, self.names)
         _write_weights(files.weights, best, self.entering.metadata)
         write_checkpoint(files.checkpoint, self.state)
+        self.on_disk = files.checkpoint
         write_file(files.lines, "".join(json.dumps(asdict(each)) + "\n" for each in self.epochs).encode())
         write_file(files.curve, curve_svg(f"{self.trainer.graph.name}: loss and accuracy", self.epochs).encode())
 

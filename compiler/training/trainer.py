@@ -81,17 +81,14 @@ class Trainer:
         self.made: TrainingStep = step_of(self.graph, loss, optimizer, frozen, clip_norm, label_smoothing)
         self.donated: Mapping[str, str] = {}
         self.torn = False
+        self.careful = False  # in place too, a step leaves what it was given: one that fails says where, and the weights stay
         if in_place:
             self.donated = _donated(self.made.graph, engine)
             self.made = replace(self.made, graph=in_order(self.made.graph, self.donated))
         self.recomputed = None if memory is None else step_within(self.made.graph, memory, batch, self.donated)
-        # copies: those of a PyTorch module lie in its memory, and it may learn as well
-        start = {
-            node.name: np.array(node.weights.array()) for node in self.graph.params if node.weights is not None and node.typed.is_float
-        }
-        states = {name: np.zeros(type_.concrete(), DTYPES[type_.dtype]) for name, type_ in self.made.states.items()}
-        self.frozen = {name: value for name, value in start.items() if name not in self.made.weights}
-        self.values: dict[str, Array] = self._own({name: start[name] for name in self.made.weights} | states)
+        floats = (node for node in self.graph.params if node.weights is not None and node.typed.is_float)
+        self.frozen = {node.name: np.array(node.weights.array()) for node in floats if node.weights and node.name not in self.made.weights}
+        self.values: dict[str, Array] = self._own(self.start())
         self.steps = 0
         self.history = History(self.graph.name)
 
@@ -111,10 +108,12 @@ class Trainer:
             raise InvalidInput("there is no image to learn from")
         feed = self._data(images, labels) | self.values
         self._check_norms(len(images))
+        if self.careful:
+            feed |= self._own(self.values)
         feed["learning_rate"] = np.array(learning_rate, DTYPES[self.made.graph.by_name["learning_rate"].typed.dtype])
         if "seed" in self.made.graph.by_name:
             feed["seed"] = np.array(self._seed(), np.int32)
-        self.torn = bool(self.donated)
+        self.torn = bool(self.donated) and not self.careful
         results = (self._step_of_batch if len(images) == self.batch else self._step)(feed)
         score = _score(results)
         if not math.isfinite(score.loss):
@@ -125,6 +124,12 @@ class Trainer:
         self.values, self.steps, self.torn = after, self.steps + 1, False
         self.history.steps.append(LearnedStep(self.steps, learning_rate, score))
         return score
+
+    def start(self) -> dict[str, Array]:
+        """Weights and state before the first step: copies, for those of a PyTorch module lie in its memory, and it may learn as well."""
+        given = {name: self.graph.by_name[name].weights for name in self.made.weights}
+        states = {name: np.zeros(type_.concrete(), DTYPES[type_.dtype]) for name, type_ in self.made.states.items()}
+        return {name: np.array(value.array()) for name, value in given.items() if value is not None} | states
 
     def evaluate(self, images: Array, labels: Array, batch: int = 256) -> Score:
         """Loss and accuracy as in inference, means over all images, of which `batch` are run at once; `labels` as for `step`.
@@ -242,9 +247,9 @@ class Trainer:
 
     def _where(self, feed: Mapping[str, Array]) -> str:
         """The first value on the way to the loss that is not finite; in place the weights it was computed of are gone."""
-        if self.donated:
+        if self.torn:
             return ""
-        graph = self.made.graph
+        graph, feed = self.made.graph, {**feed, **self.values}
         forward = Graph.of(graph.name, graph.inputs, [graph.by_name["loss"]], graph.nodes)
         for node, value in stream(forward, {node.name: feed[node.name] for node in forward.inputs}):
             if node.typed.is_float and not np.isfinite(value).all():

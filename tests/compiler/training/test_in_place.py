@@ -10,6 +10,7 @@ from convc.backends.tvm.library.build import BuildOptions, build_cpu
 from convc.backends.tvm.library.run import LoadedLibrary
 from convc.compiler.compiling.compile import compile_network
 from convc.compiler.engines.tvm import TVM
+from convc.compiler.training.checkpoint import read_checkpoint
 from convc.compiler.training.run import Plan, TrainingRun, files_of
 from convc.compiler.training.trainer import Diverged, Trainer
 from convc.ir.donation import aligned, following, holds_order
@@ -168,6 +169,24 @@ def test_a_run_broken_off_in_a_step_goes_on_from_its_last_epoch(digits, tmp_path
     whole = run(in_place=True)
     whole.go(files_of(tmp_path / "v.safetensors"), lambda epoch: None)
     assert all(np.array_equal(value, again.trainer.values[name]) for name, value in whole.trainer.values.items())
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_a_loss_that_is_no_number_in_place_says_where_and_leaves_the_weights(epochs, digits, tmp_path, monkeypatch):
+    """What was written over is learned again, from the checkpoint or from the beginning; what is left are the bits of a run not in place."""
+    found, left = [], []
+    for in_place in (False, True):
+        files = files_of(tmp_path / f"{in_place}.safetensors")
+        run = TrainingRun(Trainer(flat(), batch=32, threads=1, in_place=in_place), digits, Plan(epochs=2, batch=32))
+        rates = [0.1] * (run.per_epoch * epochs + 1) + [3e38] * 9
+        monkeypatch.setattr(run, "_rate", lambda epoch, step, rates=rates, run=run: rates[epoch * run.per_epoch + step])
+        with np.errstate(all="ignore"), pytest.raises(Diverged, match="which began at %") as caught:
+            run.go(files, lambda epoch: None)
+        found.append(str(caught.value))
+        left.append(read_checkpoint(files.checkpoint))
+    assert found[0] == found[1]
+    assert (left[0].steps, left[0].done) == (left[1].steps, left[1].done)
+    assert all(np.array_equal(value, left[1].values[name]) for name, value in left[0].values.items())
 
 
 def test_an_interruption_in_the_first_epoch_is_known_to_be_kept(digits, tmp_path):

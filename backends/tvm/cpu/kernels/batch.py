@@ -18,6 +18,7 @@ __all__ = ["batch_norm", "batch_norm_gradient", "channel_products", "channel_squ
 
 SUMS = 8  # at once, so that none waits for itself
 PARTS = 8  # of the images, whose sums are kept apart: by these threads divide a block, and so they never change a bit
+CHAIN = 64  # pixels that a sum adds in turn, then so many of those sums: one after another 65,536 of one sign lose three digits
 
 
 @kind("channel sums")
@@ -68,6 +69,7 @@ def _sums(size: _Totals, shape: tuple[int, ...], images: list[Operand], constant
     batch, channels = size.batch, size.channels
     count, pixels = blocks(channels), size.rows * size.cols
     width = max(w for w in range(1, SUMS + 1) if pixels % w == 0)
+    groups = pixels // width
     parts = PARTS if batch is None else max(1, min(PARTS, batch))
     work = count * LANES * pixels * (batch or 1) * len(images)
 
@@ -82,17 +84,22 @@ def _sums(size: _Totals, shape: tuple[int, ...], images: list[Operand], constant
 
         sums = writer.to.alloc_buffer((parts, count, LANES), scope="global")
         with writer.each(1, parts, count, work=work) as (_, part, c):
-            total, partial = Register(writer), writer.registers(width)
+            total, image, partial = Register(writer), Register(writer), writer.registers(width)
             total.set(writer.spread(0.0))
             first, end = writer.keep(part * number // parts), writer.keep((part + 1) * number // parts)
             with writer.loop(end, first) as i:
-                for j in range(width):
-                    writer.store(partial, writer.spread(0.0), j)
-                with writer.loop(pixels // width) as group:
+                image.set(writer.spread(0.0))
+                with writer.loop(-(-groups // CHAIN)) as chunk:
+                    start = chunk * CHAIN
+                    stop = writer.tirx.min(start + CHAIN, groups) if groups % CHAIN else start + CHAIN
                     for j in range(width):
-                        one = value(writer, pixel_at(i, c, group * width + j), c, *shown)
-                        writer.store(partial, partial[(j, writer.lanes())] + one, j)
-                total.set(total.get() + writer.pairwise([writer.load(partial, j) for j in range(width)], lambda x, y: x + y))
+                        writer.store(partial, writer.spread(0.0), j)
+                    with writer.loop(stop, start) as group:
+                        for j in range(width):
+                            one = value(writer, pixel_at(i, c, group * width + j), c, *shown)
+                            writer.store(partial, partial[(j, writer.lanes())] + one, j)
+                    image.set(image.get() + writer.pairwise([writer.load(partial, j) for j in range(width)], lambda x, y: x + y))
+                total.set(total.get() + image.get())
             writer.store(sums, total.get(), part, c)
         with writer.loop(count) as c:
             total = writer.pairwise([writer.load(sums, k, c) for k in range(parts)], lambda x, y: x + y)
