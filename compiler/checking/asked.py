@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...backends import reference
+from ...ir.apart import the_batch
+from ...ir.binding import batch_names, match_inputs
+from ...ir.graph import Graph
 from ...ir.types import Array
+from ...ir.usual_sizes import other_sizes
+from ..engines.engine import Engine, Run
+from ..files.inputs import random_inputs
+from .hold import all_agree
 from .oracle import Agreement, Oracle, compare
 
 __all__ = ["AskedTolerance"]
@@ -28,3 +36,35 @@ class AskedTolerance:
         known = {name: value for name, value in exact.items() if value.dtype != object}  # what another runtime alone can look into
         tolerance = {name: self.atol + self.rtol * np.where(np.isfinite(value), abs(value), 0) for name, value in known.items()}
         return [replace(line, by=str(self)) for line in compare(label, Oracle(known, tolerance), results)]
+
+    def hold_sizes(
+        self, graph: Graph, engine: Engine, run: Run, inputs: Mapping[str, Array], exact: Mapping[str, Array]
+    ) -> list[Agreement]:
+        """As `hold` for the inputs whose float64 results are known. Where other code serves other numbers of images, or other sizes, random
+        inputs of those follow: lines that differ, or of an artifact for some batches all. See `compare_batches`.
+        """
+        lines = self.hold(engine.name, exact, run(inputs))
+        for sizes in _others(graph, engine, inputs) if all_agree(lines) else ():
+            given = random_inputs(graph, seed=2, sizes=sizes)
+            label = f"{engine.name}, {', '.join(f'{name}={size}' for name, size in sizes.items()) or 'run again'}"
+            wanted = reference.run(graph, given, "f64")
+            found = self.hold(label, wanted, run(given))
+            for _ in range(engine.fixed.turns - 1 if engine.fixed is not None else 0):
+                found = self.hold(label, wanted, run(given)) if all_agree(found) else found
+            lines += [line for line in found if engine.fixed is not None or not line.agrees]
+        return lines
+
+
+def _others(graph: Graph, engine: Engine, inputs: Mapping[str, Array]) -> Iterator[dict[str, int]]:
+    """Numbers for named sizes, by which an engine may run other code than for the inputs."""
+    if engine.fixed is not None:
+        name = the_batch(graph)
+        yield from ({name: batch} for batch in engine.fixed.batches) if name is not None else ({},)
+        return
+    if engine.has_one_code:
+        return
+    if others := other_sizes(graph):
+        yield dict(others)
+    sizes, batch = match_inputs(graph, inputs), batch_names(graph)
+    if batch and all(sizes[each] == 1 for each in batch):
+        yield {**sizes, **dict.fromkeys(batch, 2)}

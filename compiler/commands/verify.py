@@ -244,7 +244,7 @@ def _hold(
         if oracle is not None:
             lines += compare_batches(graph, engine, run, inputs, oracle(tiles), tiles, ready, threads)
         elif asked is not None:
-            lines += asked.hold(engine.name, exact, run(inputs))
+            lines += asked.hold_sizes(graph, engine, run, inputs, exact)
     return lines
 
 

@@ -17,6 +17,7 @@ from ..files.calibration import MOST_IMAGES, Inputs
 
 __all__ = ["PlanFile", "check_splits", "read_plan", "write_plan"]
 
+LEAST_DEVIATION = 1e-6  # as --std has it: pixels are divided by it
 PICTURES = ("imagenet", "resize", "preprocess", "mean", "std")  # fields of Inputs
 KEYS = ("network", "level", "budget", "calibration", "images", "seed", *PICTURES, "layers", "rejected", "certificate")
 
@@ -41,8 +42,12 @@ def _is_record(value: Any) -> bool:
     return isinstance(value, dict)
 
 
-def _are_levels(value: Any) -> bool:
-    return isinstance(value, list) and all(type(each) in (int, float) and 0 <= each <= 1 for each in cast("list[Any]", value))
+def _are_levels(value: Any, least: float = 0) -> bool:
+    return isinstance(value, list) and all(type(each) in (int, float) and least <= each <= 1 for each in cast("list[Any]", value))
+
+
+def _are_deviations(value: Any) -> bool:
+    return _are_levels(value, LEAST_DEVIATION)
 
 
 def _are_files(value: Any) -> bool:
@@ -65,7 +70,7 @@ ENTRIES = {  # those that are read; the others are for people
     "resize": _Entry(_is_flag, "true or false", False),
     "preprocess": _Entry(lambda value: value in (None, "imagenet", "none"), '"imagenet", "none" or null', None),
     "mean": _Entry(_are_levels, "a list of numbers from 0 to 1", []),
-    "std": _Entry(_are_levels, "a list of numbers from 0 to 1", []),
+    "std": _Entry(_are_deviations, f"a list of numbers from {LEAST_DEVIATION:g} to 1", []),
     "seed": _Entry(_is_seed, "a number from 0 to 2**63", 0),
     "calibration": _Entry(_are_files, "a list of files", []),
     "layers": _Entry(_is_record, "an entry a layer", {}),

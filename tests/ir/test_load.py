@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -81,6 +82,15 @@ def test_what_our_children_use_is_ours():
         child.communicate(b"\n")
     assert at_work >= 0.08
     assert look().own - before >= at_work - 0.02  # of ticks
+
+
+def test_what_their_children_use_is_ours_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(load, "PROC", tmp_path)
+    for pid, below, ticks in ((2, "3 ", "10 20 3 4"), (3, "", "100 0 0 0")):
+        (tmp_path / f"{pid}/task/{pid}").mkdir(parents=True)
+        (tmp_path / f"{pid}/task/{pid}/children").write_text(below)
+        (tmp_path / f"{pid}/stat").write_text(f"{pid} (a) name) R 1 1 1 0 -1 0 0 0 0 0 {ticks} 20 0")
+    assert load._of_process(2) == pytest.approx(137 / os.sysconf("SC_CLK_TCK"))
 
 
 def test_what_nobody_started_here_uses_is_others(monkeypatch: pytest.MonkeyPatch):

@@ -170,6 +170,12 @@ def test_of_few_runs_nobody_knows_the_slowest_hundredth():
     assert measuring._timing("e", worker, 1, None, Measuring(1, 1)).p99_ms is None
 
 
+@pytest.mark.parametrize(("threads", "streams", "at_once"), [(1, 1, 1), (2, 1, 2), (1, 3, 3), (2, 4, 4), (6, 1, 6), (6, 2, 6)])
+def test_the_peak_is_of_the_threads_that_compute_at_a_time(threads: int, streams: int, at_once: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(measuring.os, "cpu_count", lambda: 4)
+    assert measuring._at_once(Measuring(threads, 1, streams=streams)) == at_once
+
+
 def test_a_duration_is_the_time_of_each_engine():
     fast, slow = FakeWorker([turn(125.0)]), FakeWorker([turn(250.0)])
     for _ in measuring._turns(Measuring(1, 10, duration=1.0), [fast, slow]):

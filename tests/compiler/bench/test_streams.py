@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import pytest
@@ -74,6 +75,22 @@ def test_streams_run_at_once():
     assert seconds > 0
     assert len(before) == 3
     assert threads == before, "an engine's state for each thread is made once"
+
+
+def test_a_turn_lasts_from_the_first_begin_to_the_last_end():
+    streams = Streams(lambda: None, 1)
+    streams._all = lambda work: [([1.0], 0.0, 2.0), ([2.0, 3.0], 1.5, 3.0)]
+    assert streams.turn() == ([1.0, 2.0, 3.0], 3.0)
+
+
+def test_no_run_counts_before_all_streams_are_awake():
+    log = list[str]()
+    streams = Streams(lambda: log.append("run"), 2, itertools.count().__next__)
+    streams._gate = threading.Barrier(2, lambda: log.append("gate"), timeout=20)
+    streams._until = lambda seconds: log.append("woken")
+    streams.turn()
+    streams.close()
+    assert log == ["gate", "woken", "woken", "gate", "run", "run"]
 
 
 def test_a_stream_that_fails_says_why():

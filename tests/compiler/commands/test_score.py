@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from convc.compiler.commands.score import ClassFolders
 from convc.tests.support.shell import convc, refused
 
 # The score of a class is what its channel has in the mean: red, green, blue.
@@ -20,6 +22,7 @@ FOLDERS = {"a": [RED, RED, GREEN], "b": [GREEN], "c": [BLUE, RED]}  # four of si
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("labelled")
     (folder / "net.cir").write_text(NET)
+    (folder / "data" / ".hidden").mkdir(parents=True)
     for name, colours in FOLDERS.items():
         (folder / "data" / name).mkdir(parents=True)
         for number, colour in enumerate(colours):
@@ -41,6 +44,12 @@ def test_in_json(folder):
     found = json.loads(convc(*RUN, "--json", cwd=folder).out)["score"]
     assert (found["output"], found["photographs"], found["top1"], found["top5"]) == ("y", 6, pytest.approx(4 / 6), 1)
     assert [(each["name"], each["photographs"]) for each in found["classes"]] == [("a", 3), ("b", 1), ("c", 2)]
+
+
+def test_five_are_best_and_of_equal_scores_the_first_classes_are():
+    folders = ClassFolders({Path("data", str(number)): number for number in range(7)}, "y")
+    found = folders.score([f"data/{number}/a.png" for number in (0, 1, 4, 5)], {"y": np.zeros((4, 7))})
+    assert (found.photographs, found.first, found.among) == (4, 1, 3)
 
 
 def test_labels_say_which_folder_is_which_class(folder):

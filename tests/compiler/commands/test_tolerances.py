@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from convc.backends import reference
 from convc.compiler.checking.asked import AskedTolerance
+from convc.compiler.engines.engine import FixedRuns
+from convc.compiler.engines.onnxruntime import ONNXRUNTIME
+from convc.compiler.files.inputs import random_inputs
+from convc.ir.types import Array
+from convc.tests.support.graphs import typed_graph
 from convc.tests.support.shell import convc, refused
 
 NET = """graph @g(%x: f32[2,3,8,8]) {
@@ -64,6 +71,35 @@ def test_what_is_no_number_is_held_as_ever():
     assert not AskedTolerance(0.1, 0.1).hold("it", exact, {"y": np.array([np.inf, np.nan, 1.21])})[0].agrees
     assert not AskedTolerance(9, 9).hold("it", exact, {"y": np.array([5.0, np.nan, 1.0])})[0].agrees
     assert not AskedTolerance(9, 9).hold("it", exact, {"y": np.array([np.inf, 0.0, 1.0])})[0].agrees
+
+
+MANY = typed_graph("graph @many(%x: f32[N,8,L]) { %y = relu(%x) return %y }")
+
+
+@pytest.mark.parametrize(("fixed", "labels"), [(None, ["it"]), (FixedRuns((1, 2), (), 2), ["it", "it, N=1", "it, N=2"])])
+def test_other_code_is_held_to_it_too(fixed, labels):
+    """Of an engine that is right for what it is held to first, and wrong for two images or another length."""
+    graph = MANY if fixed is None else typed_graph("graph @many(%x: f32[N,8]) { %y = relu(%x) return %y }")
+    engine, inputs = replace(ONNXRUNTIME, name="it", fixed=fixed), random_inputs(graph)
+    wrong, runs = [lambda x: False], list[int]()
+
+    def run(given: dict[str, Array]) -> dict[str, Array]:
+        runs.append(len(given["x"]))
+        results = reference.run(graph, given)
+        return {"y": results["y"] + np.float32(wrong[0](given["x"]))}
+
+    def held() -> list[tuple[str, bool]]:
+        runs.clear()
+        lines = AskedTolerance(0.01, 0.01).hold_sizes(graph, engine, run, inputs, reference.run(graph, inputs, "f64"))
+        return [(line.engine, line.agrees) for line in lines]
+
+    assert held() == [(label, True) for label in labels]
+    assert runs == ([1, 1, 2] if fixed is None else [1, 1, 1, 2, 2])
+    wrong[0] = lambda x: len(x) == 2
+    assert [agrees for _, agrees in held()] == [*[True] * (len(labels) - (fixed is not None)), False]
+    if fixed is None:
+        wrong[0] = lambda x: x.shape[2] != inputs["x"].shape[2]
+        assert [agrees for _, agrees in held()] == [True, False]
 
 
 def test_a_line_for_every_value(place):

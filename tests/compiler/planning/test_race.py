@@ -72,6 +72,13 @@ def test_a_lap_that_cannot_be_says_nothing(monkeypatch: pytest.MonkeyPatch):
     slower(monkeypatch, [sound] * 2, [sound] * 2, lambda: pytest.fail("nothing is suspicious"))
 
 
+def test_what_so_many_threads_may_do_is_not_suspicious():
+    graph = typed_graph(NET.replace("N", "1"))
+    taken = 2 * FLOPS / race.UNDOUBTED / 2  # as much as two threads may do
+    assert Races([], 4, 1, lambda: pytest.fail("nothing is suspicious")).least(graph, taken) == 0
+    assert Races([], 1, 1, lambda: MachineLimits(1e9)).least(graph, taken) == pytest.approx(1e3 * 2 * FLOPS / 4 / 1e9 / 1.1)
+
+
 def test_latency_is_measured_in_two_rounds_engine_by_engine(monkeypatch: pytest.MonkeyPatch):
     graph = typed_graph(NET)
     comes = {"one": [Lap(2.0, 1.0), Lap(2.2, 1.2)], "other": [Lap(1e-4, 1e-4), Lap(2.0, 1.0), Lap(1.0, 1.0)]}
