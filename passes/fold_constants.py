@@ -27,6 +27,7 @@ TOTAL_FLOPS = 2 << 30
 # What is kept of intermediate values, so that a long computation that many look into is not begun anew by each.
 KEPT_BYTES = 64 << 10
 KEPT_EVERY = 32  # larger ones, by depth
+ROUNDS = 8  # of judging what would swell a file
 
 
 def fold_constants(graph: Graph, ledger: Ledger) -> Graph:
@@ -37,26 +38,38 @@ def fold_constants(graph: Graph, ledger: Ledger) -> Graph:
     For an engine that computes constants by itself as it loads a network, what would swell the file stays too (growth.py).
     Nor does an engine that computes with integers want a dequantized constant: as a float it is not what that engine looks for.
     """
+    swelling: dict[str, str] = {}
+    for _ in range(ROUNDS):
+        before = graph
+        graph, swelling = _folded(graph, ledger)
+        if not swelling or graph is before:
+            break  # else what was left is judged anew: its operands may be parameters now, and go with it
+    for name, reason in swelling.items():
+        ledger.decline("fold", name, reason)
+    return graph
+
+
+def _folded(graph: Graph, ledger: Ledger) -> tuple[Graph, dict[str, str]]:
+    """The graph itself where nothing is folded; and what is left as it is, by name, and why."""
     foldable = _foldable(graph, keeps_integers=ledger.prices.integers)
     swelling = swells(graph, foldable) if ledger.prices.folds else {}
     constants = _Constants()
     for node in graph.ops:
         if node in foldable:
             constants.add(node)
+    rewrites = len(ledger.rewrites)
 
     def fold(node: Node, operands: tuple[Node, ...]) -> Node:
         reading = node.reading(operands)
-        if not ledger.is_open or node not in foldable:
-            return reading
-        if node in swelling:
-            ledger.decline("fold", node.name, swelling[node])
+        if not ledger.is_open or node not in foldable or node in swelling:
             return reading
         weights = Weights.derived(node.typed, node.name, lambda: constants.value(node))
         origin = replace(node.origin, made_from=(node.name,))
         ledger.record("fold", node.name, (node.name,))
         return given_param(node.name, weights, origin)
 
-    return graph.rebuild(fold)
+    folded = graph.rebuild(fold)
+    return graph if len(ledger.rewrites) == rewrites else folded, {node.name: reason for node, reason in swelling.items()}
 
 
 def _foldable(graph: Graph, *, keeps_integers: bool) -> set[Node]:

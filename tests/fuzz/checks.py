@@ -20,7 +20,7 @@ import random
 import re
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -33,7 +33,7 @@ from convc.compiler.engines.table import ENGINES
 from convc.ir.binding import batch_names, match_inputs
 from convc.ir.errors import ConvcError, Mismatch, PassRolledBack, UnsupportedOp
 from convc.ir.graph import Graph, Node
-from convc.ir.ops.elementwise import CAST, IDENTITY, Identity
+from convc.ir.ops.elementwise import CAST, IDENTITY, Cast, Identity
 from convc.ir.parser import parse_graph
 from convc.ir.printer import print_graph
 from convc.ir.types import Array
@@ -141,16 +141,32 @@ class Subject:
 
 
 def without_casts(graph: Graph) -> Graph:
-    """Identities for casts among floats: in float64 the interpreter would round there, and a rewrite need not."""
+    """Identities for casts among floats: in float64 the interpreter would round there, and a rewrite need not. Operands of one type that are
+    of several then are widened, which rounds nothing."""
 
     def visit(node: Node, operands: tuple[Node, ...]) -> Node:
         if node.kind is CAST and node.typed.is_float and node.inputs[0].typed.is_float:
             return Node(node.name, IDENTITY, Identity(), operands, operands[0].type)
+        if len(_floats(operands)) > 1 and len(_floats(node.inputs)) == 1:
+            operands = _widened(node.name, operands)
         read = node.reading(operands)
-        mixed = len({operand.typed.dtype for operand in operands if operand.typed.is_float}) > 1  # by a cast that is none now
-        return read if read is node or mixed else read.like(type=infer_type(read))
+        return read if read is node else read.like(type=infer_type(read))
 
     return graph.rebuild(visit)
+
+
+def _floats(operands: tuple[Node, ...]) -> set[str]:
+    return {operand.typed.dtype for operand in operands if operand.typed.is_float}
+
+
+def _widened(name: str, operands: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Float operands in a type that holds the values of all."""
+    return tuple(
+        Node(f"{name}.{index}.wide", CAST, Cast("f64"), (operand,), replace(operand.typed, dtype="f64"))
+        if operand.typed.is_float
+        else operand
+        for index, operand in enumerate(operands)
+    )
 
 
 def pass_checks(seed: int) -> tuple[str, ...]:

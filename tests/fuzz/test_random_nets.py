@@ -33,6 +33,7 @@ from convc.tests.fuzz import fuzz
 from convc.tests.fuzz.checks import EXACT, PASS_CHECKS, Subject, capped_nothing, complaint, pass_checks, without_casts
 from convc.tests.fuzz.random_networks import RARE, alone, networks, random_inputs_of, random_network
 from convc.tests.fuzz.shrink import changed, shrink
+from convc.tests.support.graphs import typed_graph
 
 EXAMPLES = settings(
     deadline=None, max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -233,3 +234,12 @@ def test_the_fuzzer_says_count_seed_and_time(tmp_path):
     assert done.stdout.splitlines()[-1].startswith("12 networks of ")
     assert "0 failures; seed 7" in done.stdout
     assert list((tmp_path / "corpus").glob("*.cir"))
+
+
+def test_casts_that_go_leave_one_type_to_each_node():
+    """A node of float32 beside the operand of a cast that is none now: sizes with names are verified with their numbers."""
+    text = "graph @g(%x: f64[1,N], %y: f32[1,N]) {\n  %a = cast(%x) {to=f32}\n  %z = add(%a, %y)\n  return %z, %a\n}\n"
+    wide = without_casts(typed_graph(text))
+    x, y = np.full((1, 3), 1 + 2.0**-40), np.ones((1, 3), np.float32)
+    assert reference.run(wide, {"x": x, "y": y}, "f64")["z"].tolist() == [[2 + 2.0**-40] * 3]
+    verify_graph(wide)
