@@ -15,9 +15,21 @@ from ...ir.errors import ConvcError
 from .layer_times import LayerTime
 from .worker import Asked, Assignment, Profiled, Ready, Refused, Turn
 
-__all__ = ["Worker"]
+__all__ = ["Worker", "start_process"]
 
 T = TypeVar("T")
+
+
+def start_process(task: Assignment) -> subprocess.Popen[str]:
+    """The process of a worker, which reads its standard input and writes to its standard output."""
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(task.threads))  # the reference's, and torch's
+    return subprocess.Popen(
+        [sys.executable, "-m", f"{__package__}.worker", json.dumps(asdict(task))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | threads,
+    )
 
 
 class Worker:
@@ -27,14 +39,7 @@ class Worker:
         self.task = task
         self.ready = Ready(0.0, 0, True)
         self.turns: list[Turn] = []
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(task.threads))  # the reference's, and torch's
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}.worker", json.dumps(asdict(task))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | threads,
-        )
+        self.process = start_process(task)
 
     def __enter__(self) -> Worker:
         return self

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convc.__main__ import main
+from convc.tests.support.forked_workers import fork_workers
 
 LONGEST = 240  # seconds
 TVM_SETTINGS = {"TVM_NUM_THREADS": "2", "TVM_BIND_THREADS": "0"}  # that convc gives TVM where it imports it, which here has been done
@@ -73,6 +74,7 @@ def command_before(words: Sequence[str], cwd: Path, environment: dict[str, str],
         os.dup2(os.open(path, mode), number)
     sys.stdin = os.fdopen(0, closefd=False)  # multiprocessing has closed the one there was
     sys.argv = ["convc", *words]
+    fork_workers()
     main()
 
 
