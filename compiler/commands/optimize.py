@@ -20,6 +20,7 @@ from ..compiling.figures import Figures
 from ..compiling.no_worse import RunPasses
 from ..files.inputs import random_inputs, read_inputs
 from ..files.model import pairs
+from ..files.photographs import Said
 from ..report.html.report import Report, Verdict
 from .console import Console, emit_json, print_table
 from .html_file import write_html
@@ -83,7 +84,7 @@ def command(
         checked.append(line)
         console.say(line)
 
-    if better.model is not None and check and not check_better(better, _feeds(better.before, files, seed), seed, say):
+    if better.model is not None and check and not check_better(better, _feeds(better.before, files, seed, console.say), seed, say):
         better, why = (
             replace(better, model=None),
             f"onnxruntime's own optimizer computes the new file wrong, though it is right, and not {source}",
@@ -118,13 +119,13 @@ def _pipeline(console: Console, passes: PassOptions) -> RunPasses:
     return run
 
 
-def _feeds(graph: Graph, files: tuple[str, ...], seed: int) -> Iterator[dict[str, Array]]:
+def _feeds(graph: Graph, files: tuple[str, ...], seed: int, say: Said) -> Iterator[dict[str, Array]]:
     """Random inputs, of two sizes where rows or columns have names, and the ones that were given."""
     yield random_inputs(graph, seed)
     if sizes := other_sizes(graph):
         yield random_inputs(graph, seed, sizes=sizes)
     if files:
-        yield read_inputs(graph, files)
+        yield read_inputs(graph, files, say=say)
 
 
 def _copy(better: Better, source: Path, output: Path) -> None:

@@ -49,12 +49,14 @@ class Feed:
 
 def read_inputs(graph: Graph, given: Iterable[str], preparing: Preparing = AS_THEY_ARE, say: Said | None = None) -> dict[str, Array]:
     """Arrays for every input from `photo.jpg`, `folder`, `photos/*.jpg` or `values.npy`, each after `name=` or not, or `values.npz`; floats
-    are cast to the input's type. Several photographs are a batch; of those for the only input, what cannot be read is left out, and said.
+    of another width are cast to the input's type, and that is said. Several photographs are a batch; of those for the only input, what
+    cannot be read is left out, and said.
 
     Raises: InvalidInput for files that do not fit, or values that are not finite; UsageError for a file that is not there, for a name that
     the network does not have, and for an input that is given twice.
     """
     photographs, arrays = _sorted_out(graph, given)
+    widths = {name: array.dtype.name for name, array in arrays.items()}
     types, notes = {node.name: node.typed for node in graph.inputs}, Notes()
     for name, paths in photographs.items():
         skip = len(paths) > 1 and len(photographs) == 1
@@ -63,7 +65,11 @@ def read_inputs(graph: Graph, given: Iterable[str], preparing: Preparing = AS_TH
             raise _none_of(notes)
     if say is not None:
         notes.say(say)
-    return _checked(graph, arrays)
+    checked = _checked(graph, arrays)
+    for name, width in widths.items():
+        if say is not None and is_floating(checked[name]) and checked[name].dtype.name != width:
+            say(f"input '{name}' is {width}, cast to {checked[name].dtype.name}")
+    return checked
 
 
 def read_batches(graph: Graph, given: Sequence[str], preparing: Preparing, say: Said, most: int = AT_ONCE) -> Iterator[Feed]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import ml_dtypes
 import numpy as np
 import pytest
 from PIL import Image
@@ -55,7 +56,6 @@ class TestArrays:
         [
             ({"y": np.zeros((1, 4), np.float32)}, ("no input is named 'y'", "the network has x")),
             ({"x": np.full((1, 4), -1e300)}, ("input 'x' holds -1e+300, beyond the range of float32",)),
-            ({"x": np.zeros((1, 4), np.int64)}, ("input 'x' is int64, expected f32",)),
             ({"x": np.zeros((1, 5), np.float32)}, ("input 'x' has shape [1, 5], expected f32[N,4]",)),
             ({"x": np.full((1, 4), np.nan, np.float32)}, ("input 'x' holds NaN",)),
             ({}, ("input 'x' (f32[N,4]) is missing",)),
@@ -66,14 +66,23 @@ class TestArrays:
         np.savez(tmp_path / "x.npz", **arrays)
         refused(convc("run", tmp_path / "net.cir", "-i", tmp_path / "x.npz", "--backend", "reference"), 3, *words)
 
-    @pytest.mark.parametrize("dtype", [np.float64, np.float16])
-    def test_floats_are_cast_as_in_python(self, tmp_path, dtype):
+    @pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16", ">f4", "float32"])
+    def test_floats_of_another_width_are_cast_and_that_is_said(self, tmp_path, dtype):
         x = np.float32([[-1, 0.5, 2, 65]])
         (tmp_path / "net.cir").write_text(RELU)
-        np.savez(tmp_path / "x.npz", x=x.astype(dtype))
+        np.savez(tmp_path / "x.npz", x=x.astype(getattr(ml_dtypes, dtype, dtype)))
         done = convc("run", "net.cir", "-i", "x.npz", "--backend", "reference", "-o", "y.npz", cwd=tmp_path)
         assert done.code == 0, done.err
         np.testing.assert_array_equal(np.load(tmp_path / "y.npz")["y"], np.maximum(x, 0), strict=True)
+        said = [line for line in done.err.splitlines() if "cast" in line]
+        assert said == ([] if dtype in (">f4", "float32") else [f"input 'x' is {dtype}, cast to float32"])
+
+    @pytest.mark.parametrize("dtype", ["int64", "uint8", "bool", "complex64"])
+    def test_what_is_no_float_is_refused_and_not_cast(self, tmp_path, dtype):
+        (tmp_path / "net.cir").write_text(RELU)
+        np.save(tmp_path / "x.npy", np.ones((1, 4), dtype))
+        done = convc("run", "net.cir", "-i", "x.npy", "--backend", "reference", cwd=tmp_path)
+        refused(done, 3, f"input 'x' is {dtype}, expected f32; convert it with .astype('float32')")
 
     @pytest.mark.parametrize(
         ("content", "words"),
