@@ -16,6 +16,8 @@ CROP = 8  # an eighth of the size is put around, 4 pixels of 32: He et al. 2015,
 SHIFT = 16  # half as far: of small pictures of one thing, a crop would cut it
 JITTER = 0.4  # of brightness and colour, up or down
 TURN = 10.0  # degrees, either way
+KNOTS = 5  # of a grid over the picture, each moved by itself
+PULL = 1 / 32  # of the size, the deviation by which a knot moves: a pixel of 32
 
 
 def _flip(x: Array, draws: np.random.Generator) -> Array:
@@ -57,6 +59,23 @@ def _rotate(x: Array, draws: np.random.Generator) -> Array:
     return np.stack([np.asarray(plane) for plane in planes], axis=2)
 
 
+def _elastic(x: Array, draws: np.random.Generator) -> Array:
+    """Pulled about as rubber would be: displacements at KNOTS times KNOTS places, smooth between them. Simard et al. 2003, sec. 2."""
+    down, right = (place + pull for place, pull in zip(np.indices(x.shape[:2]), _pulls(x.shape[:2], draws), strict=True))
+    top, left = (np.clip(np.floor(place).astype(int), 0, max(0, size - 2)) for place, size in zip((down, right), x.shape, strict=False))
+    v, u = (np.clip(place - before, 0, 1).astype(np.float32)[..., None] for place, before in ((down, top), (right, left)))
+    bottom, end = np.minimum(top + 1, x.shape[0] - 1), np.minimum(left + 1, x.shape[1] - 1)
+    return (x[top, left] * (1 - u) + x[top, end] * u) * (1 - v) + (x[bottom, left] * (1 - u) + x[bottom, end] * u) * v
+
+
+def _pulls(size: tuple[int, ...], draws: np.random.Generator) -> list[Array]:
+    """Of each axis the displacements [rows,cols], in pixels."""
+    from PIL import Image
+
+    knots = [Image.fromarray(draws.normal(0, PULL * extent, (KNOTS, KNOTS)).astype(np.float32)) for extent in size]
+    return [np.asarray(each.resize((size[1], size[0]), Image.Resampling.BICUBIC)) for each in knots]
+
+
 AUGMENTATIONS: dict[str, Callable[[Array, np.random.Generator], Array]] = {
     "flip": _flip,
     "crop": _crop,
@@ -64,6 +83,7 @@ AUGMENTATIONS: dict[str, Callable[[Array, np.random.Generator], Array]] = {
     "brightness": _brightness,
     "colour": _colour,
     "rotate": _rotate,
+    "elastic": _elastic,
 }
 
 

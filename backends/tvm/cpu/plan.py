@@ -11,6 +11,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 
 from ....ir.binding import batch_names, specialize
+from ....ir.donation import holds_order
 from ....ir.errors import InvalidModel
 from ....ir.graph import Graph, Node
 from ....ir.placement.views import Views
@@ -45,6 +46,22 @@ class KernelPlan(LaidPlan[Work]):
         kernels = (work.kernel for work in self.works.values())
         keys = [kernel.tunable.key for kernel in kernels if kernel.tunable is not None and kernel.form is not None]
         return {key: tuned[key] for key in keys}
+
+    def waiting(self, donated: Mapping[str, str]) -> KernelPlan:
+        """The plan in which an output that takes an input's place (`donated`, by name) waits for the kernels that read the input: they run
+        where their results stand, which may be behind it."""
+        order = list(self.graph.nodes)
+        for name, given in donated.items():
+            output, value = self.graph.by_name[name], self.graph.by_name[given]
+            reads = (result for result, work in self.works.items() if any(value in each.inputs for each in work.covers))
+            last = max((order.index(result) for result in reads), default=0)
+            if last > order.index(output) and not self.graph.readers[output]:
+                order.remove(output)
+                order.insert(last, output)
+        ordered = Graph.of(self.graph.name, self.graph.inputs, self.graph.outputs, order)
+        if order == list(self.graph.nodes) or not holds_order(ordered, donated):
+            return self
+        return replace(self, graph=ordered, works=dict(sorted(self.works.items(), key=lambda item: ordered.positions[item[0]])))
 
     @functools.cached_property
     def views(self) -> frozenset[Node]:

@@ -129,6 +129,7 @@ def build_cpu(graph: Graph, path: str | Path, options: BuildOptions = AS_USUAL) 
 def _plans(graph: Graph, options: BuildOptions, forms: TunedForms, processor: Processor) -> list[KernelPlan]:
     """That of the network, and that of a single image where it has one of its own."""
     whole = plan(graph, options.tiles, forms, processor)
+    whole = whole.waiting(options.donated) if options.donated else whole
     one = single_image(whole, forms, processor) if options.single and not options.donated else None
     return [whole, one] if one else [whole]
 

@@ -119,3 +119,17 @@ def test_pictures_are_changed_before_they_are_normalized(coloured):
     black = (-batches.mean / batches.deviation)[:, None, None]
     at_edges = [image for image in one if not np.array_equal(image[:, 0], image[:, 1]) and np.allclose(image[:, :1], black, atol=1e-5)]
     assert len(at_edges) > 5
+
+
+def test_elastic_pulls_neighbours_alike_and_places_far_apart_each_by_itself():
+    """Measured on ramps, whose value is the place: a pixel of 32 is the deviation at a knot, and nothing leaves the picture."""
+    rows, cols = np.mgrid[:64, :96].astype(np.float32)
+    found = np.array(changed("elastic", np.stack([rows, cols], 2)))
+    assert found.min() >= 0
+    assert (found[..., 0].max(), found[..., 1].max()) == pytest.approx((63, 95))
+    for axis, (place, extent) in enumerate(((rows, 64), (cols, 96))):
+        pull = (found[..., axis] - place)[:, 8:-8, 8:-8] / extent
+        assert 0.6 < np.std(pull) * 32 < 1.1
+        assert abs(pull.mean()) < 0.2 / 32
+        assert np.corrcoef(pull[:, 20, 20], pull[:, 20, 22])[0, 1] > 0.95
+        assert abs(np.corrcoef(pull[:, 2, 2], pull[:, -2, -2])[0, 1]) < 0.15

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import convc as cc
+from convc.backends.tvm.cpu.plan import plan
 from convc.backends.tvm.library.build import BuildOptions, build_cpu
 from convc.backends.tvm.library.run import LoadedLibrary
 from convc.compiler.compiling.compile import compile_network
@@ -13,7 +14,8 @@ from convc.compiler.engines.tvm import TVM
 from convc.compiler.training.checkpoint import read_checkpoint
 from convc.compiler.training.run import Plan, TrainingRun, files_of
 from convc.compiler.training.trainer import Diverged, Trainer
-from convc.ir.donation import aligned, following, holds_order
+from convc.ir.binding import specialize
+from convc.ir.donation import aligned, following, holds_order, in_order
 from convc.ir.errors import ArtifactError, InvalidInput, InvalidModel, UsageError
 from convc.passes.recompute import step_within
 from convc.tests.compiler.training.networks import dropping, residual
@@ -58,6 +60,30 @@ def test_an_order_in_which_a_weight_is_read_when_it_is_gone_is_found(tmp_path):
     graph = typed_graph(WRONG)
     with pytest.raises(InvalidModel, match="writes over an input before all have read it"):
         build_cpu(graph, tmp_path / "model.so", BuildOptions(donated=following(graph)))
+
+
+def test_an_output_waits_for_a_kernel_that_reads_what_it_takes_the_place_of():
+    """The product is computed with what follows it, where that stands: behind the output, by the graph's own order."""
+    graph = typed_graph("""graph @waits(%x: f32[16,64], %w: f32[64,64], %g: f32[64,64]) {
+        %y = matmul(%x, %w) %w.next = sub(%w, %g) %z = relu(%y) return %z, %w.next }""")
+    assert [call.node.name for call in plan(graph).calls] == ["w.next", "z"]
+    waiting = plan(graph).waiting(following(graph))
+    assert [call.node.name for call in waiting.calls] == ["z", "w.next"]
+    assert waiting.waiting(following(graph)) is waiting
+
+
+def test_every_weight_of_a_step_of_lenet5_is_read_before_it_is_written_over():
+    step = cc.training_step(cc.models.lenet5())
+    ordered = in_order(specialize(step, {"N": 16}), following(step))
+    made = plan(ordered).waiting(following(step))
+    at = {call.node.name: place for place, call in enumerate(made.calls)}
+    for result, given in following(step).items():
+        readers = [at[node.name] for node, work in made.works.items() if reads(work, given)]
+        assert max(readers, default=0) <= at[result]
+
+
+def reads(work, name):
+    return any(operand.name == name for node in work.covers for operand in node.inputs)
 
 
 def test_what_is_not_read_place_by_place_keeps_memory_of_its_own(tmp_path):
