@@ -236,16 +236,17 @@ def test_processes_build_at_once_with_one_cache(place: Path, tmp_path: Path) -> 
     right(built, GRAPH)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=lambda how: how.name)
-def test_what_was_finished_before_the_end_is_not_lost(how: signal.Signals, place: Path, tmp_path: Path) -> None:
+def test_what_was_finished_before_the_end_is_not_lost(place: Path, tmp_path: Path) -> None:
     (tmp_path / "net.cir").write_text(NET)
-    run = builder(tmp_path / "net.cir", tmp_path / "killed.so", jobs=1)
-    while run.poll() is None and (not place.exists() or not os.listdir(place)):
-        time.sleep(0.01)
-    run.send_signal(how)
-    run.communicate()
+    for how in (signal.SIGINT, signal.SIGKILL):
+        before = len(os.listdir(place)) if place.exists() else 0
+        run = builder(tmp_path / "net.cir", tmp_path / "killed.so", jobs=1)
+        while run.poll() is None and (not place.exists() or len(os.listdir(place)) <= before):
+            time.sleep(0.01)
+        run.send_signal(how)
+        run.communicate()
     built = build(tmp_path)
-    assert 1 <= built.found <= built.kernels
+    assert 2 <= built.found <= built.kernels
     right(built, GRAPH)
 
 
