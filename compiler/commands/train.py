@@ -22,7 +22,7 @@ from ..training.checkpoint import Epoch
 from ..training.losses import LOSSES
 from ..training.optimizers import Optimizer, adam, sgd
 from ..training.pictures import NAMED, read_pictures
-from ..training.run import Plan, RunFiles, TrainingRun, files_of
+from ..training.run import ENDLESS, Plan, RunFiles, TrainingRun, files_of
 from ..training.schedules import SCHEDULES
 from ..training.trainer import Diverged, Score, Trainer
 from .console import Console, emit_json
@@ -32,6 +32,11 @@ from .outputs import OUTPUT_FILE
 __all__ = ["command"]
 
 
+SCHEDULE = f"Of the learning rate. Only with {' or '.join(ENDLESS)} may a run that is resumed have more --epochs."
+RESUME = (
+    "Go on from the checkpoint beside the output, to the same bits; with another schedule, or other --epochs under one that ends, "
+    "begin anew from what was learned: --weights FILE instead."
+)
 FREE = ("threads", "backend", "memory", "in_place", "names")  # options that decide no bits, or that the run itself keeps
 
 
@@ -57,7 +62,7 @@ def _names(context: click.Context, option: click.Parameter, value: str) -> tuple
 @click.option("--epochs", type=click.IntRange(1), default=10, show_default=True)
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True)
 @click.option("--learning-rate", "--lr", "learning_rate", type=click.FloatRange(0, min_open=True), default=0.03, show_default=True)
-@click.option("--schedule", type=click.Choice(list(SCHEDULES)), default="cosine", show_default=True, help="Of the learning rate.")
+@click.option("--schedule", type=click.Choice(list(SCHEDULES)), default="cosine", show_default=True, help=SCHEDULE)
 @click.option("--validation", type=click.FloatRange(0, 1, True, True), default=0.2, show_default=True, help="Share that is held out.")
 @click.option("--augment", "augmentations", metavar="A,B", default="", callback=_names, help=f"Among {', '.join(AUGMENTATIONS)}.")
 @click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that augment beside the step.")
@@ -67,7 +72,7 @@ def _names(context: click.Context, option: click.Parameter, value: str) -> tuple
 @click.option("--memory", type=SHARE, help=MEMORY)
 @click.option("--in-place", is_flag=True, help=IN_PLACE)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all that is drawn.")
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint beside the output, to the same bits.")
+@click.option("--resume", is_flag=True, help=RESUME)
 @click.option("--json", "as_json", is_flag=True, help="The epochs as JSON.")
 @gather("plan", Plan)
 @click.pass_obj

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ...ir.graph import Graph
 from ...ir.ops.quantize import DEQUANTIZE_LINEAR
 from ...ir.other_runtimes import refuse_opaque
 from ...ir.printer import print_graph
+from ...ir.suggest import did_you_mean
 from ...ir.types import Array
 from ...ir.version import __version__, installed
 from ...passes.manager import Stage, run_passes
@@ -66,11 +67,33 @@ def compile_network(
     graph: the network.
     target: cpu, cuda, or cuda:sm_90 and the like.
     level: of the optimization before, 0 to 3.
+    say: hears one line per step.
 
-    `options` are further fields of CompileOptions, such as `check=False`; `say` hears one line per step.
+    The `options` are, as of `convc compile`:
 
-    Raises: UsageError for an unknown target; Mismatch, nothing written, if an engine's results differ.
+    opset: of the ONNX file in the artifact; default: the newest that is run here.
+    threads: of what is checked here; default: one a physical core.
+    winograd: "off", "f2", "f4" or "auto".
+    jobs: kernels that are compiled at a time.
+    cached: whether kernels are kept for other networks.
+    database: the folder with what `convc tune` found, or "off"; default: the cache.
+    check: whether every engine that runs here is held against float64.
+    seed: by which the inputs of that check are drawn.
+    batches: numbers of images that a GPU's library is made for; default: 1, 8, 32, 256.
+    cuda_graph: whether a run of one of them is a single launch.
+    precision: "fp32", "tf32", "bf16" or "fp16".
+    calibration: paths of inputs on which no layer may leave the range of fp16.
+    memory: share of a step of training's live values that is left, by computing others again.
+    in_place: whether a step writes its outputs `NAME.next` over the inputs `NAME`.
+    mcpu: another processor than this machine's, by LLVM's name, or several with commas between them.
+    mtriple: what that runs under, such as "aarch64-linux-gnu".
+
+    Raises: UsageError for an unknown target or option; Mismatch, nothing written, if an engine's results differ.
     """
+    known = [each.name for each in fields(CompileOptions) if each.name != "among"]
+    if unknown := next((name for name in options if name not in known), None):
+        hint = did_you_mean(unknown, known, f"it has {', '.join(known)}")
+        raise UsageError(f"compile_network has no option '{unknown}'{hint}")
     return compile_as(graph, path, CompileOptions(target, level, **options), say)
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from ...ir.dims import Dim
-from ...ir.errors import ShapeError
+from collections.abc import Sequence
+from operator import index
+from typing import Any
+
+from ...ir.dims import Dim, Expr, parse_dim
+from ...ir.errors import InvalidModel, ShapeError
 from ...ir.ops.rearrange import DEPTH_TO_SPACE, SPACE_TO_DEPTH, DepthToSpace, SpaceToDepth
 from ...ir.ops.resize import RESIZE, Resize
 from ...ir.ops.shape import CONCAT, FLATTEN, PAD, RESHAPE, SLICE, TO_THE_END, TRANSPOSE, Concat, Flatten, Pad, Reshape, Slice, Transpose
@@ -56,9 +60,23 @@ def flatten(x: Value, axis: int = 1) -> Value:
     return x.trace.emit(FLATTEN, Flatten(axis), (x,))
 
 
-def reshape(x: Value, *shape: Dim) -> Value:
-    """The same elements in another shape; one -1 stands for the rest, and `x.shape[0]` keeps a named batch."""
-    return x.trace.emit(RESHAPE, Reshape(shape), (x,))
+def reshape(x: Value, *shape: Dim | str | Sequence[Dim | str]) -> Value:
+    """The same elements in another shape; one -1 stands for the rest, and `"N"` or `x.shape[0]` keeps a named batch.
+
+    The sizes are given one by one or as one tuple: reshape(x, "N", 3, 1, 1), or reshape(x, ("N", 3, 1, 1)).
+    """
+    only = shape[0] if len(shape) == 1 else shape
+    sizes = only if isinstance(only, Sequence) and not isinstance(only, str) else shape
+    return x.trace.emit(RESHAPE, Reshape(tuple(map(_size, sizes))), (x,))
+
+
+def _size(given: Any) -> Dim:
+    """Raises: ShapeError for what is neither a number nor a named size."""
+    try:
+        return given if isinstance(given, Expr) else parse_dim(given) if isinstance(given, str) else index(given)
+    except (InvalidModel, TypeError):
+        how = 'give whole numbers and names of sizes, as in reshape(x, "N", 3, 1, 1)'
+        raise ShapeError(naming_line(f"reshape to a size {given!r}: {how}")) from None
 
 
 def transpose(x: Value, *perm: int) -> Value:

@@ -20,6 +20,7 @@ from ...ir.progress import each, told
 from ...ir.types import Array
 from ..files.checkpoint_names import Checkpoint, in_pytorch
 from ..files.entering import Entering
+from ..files.weights import WEIGHT_FILES
 from .batches import Batches, Labelled, split
 from .checkpoint import Epoch, RunState, read_checkpoint, write_checkpoint
 from .curve_svg import curve_svg
@@ -27,12 +28,13 @@ from .pictures import Pictures
 from .schedules import SCHEDULES, Moment
 from .trainer import Diverged, Score, Trainer
 
-__all__ = ["Plan", "RunFiles", "TrainingRun", "files_of"]
+__all__ = ["ENDLESS", "Plan", "RunFiles", "TrainingRun", "files_of"]
 
 CONTENTS = {
     "network": "the network is another, by its layers, the training's options or the weights that stay as they are",
     "contents": "the pictures are others, or in another order",
 }
+CHECKPOINT = ".checkpoint.safetensors"  # beside the weights, in place of their ending
 ENDLESS = ("constant", "plateau")  # schedules that do not look to the end
 MEASURED = 512  # pictures whose mean and deviation stand for all
 
@@ -84,7 +86,7 @@ class RunFiles:
 
 
 def files_of(weights: Path) -> RunFiles:
-    return RunFiles(weights, weights.with_suffix(".checkpoint.safetensors"), weights.with_suffix(".jsonl"), weights.with_suffix(".svg"))
+    return RunFiles(weights, weights.with_suffix(CHECKPOINT), weights.with_suffix(".jsonl"), weights.with_suffix(".svg"))
 
 
 class TrainingRun:
@@ -175,7 +177,7 @@ class TrainingRun:
         self.trainer.restore(found.values, found.steps)
         if other := next((name for name, value in self.settings.items() if found.settings.get(name) != value), None):
             what = CONTENTS.get(other, f"{other} was {found.settings.get(other)}, and is {self.settings[other]}")
-            raise InvalidInput(f"'{path}' cannot go on to the same bits: {what}; give what it had, or begin without --resume")
+            raise InvalidInput(f"'{path}' cannot go on to the same bits: {what}; give what it had, {_anew(path, other)}")
         _check_place(path, found, self.per_epoch)
         self.state, self.resumed, self.on_disk = replace(found, settings=self.settings), True, path
 
@@ -244,6 +246,15 @@ def _contents(pictures: Pictures) -> str:
     digest = hashlib.blake2b(np.ascontiguousarray(pictures.pixels).data, digest_size=16)
     digest.update(np.ascontiguousarray(pictures.labels).data)
     return digest.hexdigest()
+
+
+def _anew(path: Path, other: str) -> str:
+    """What there is instead of going on, for people: what was learned fits the network yet, where it is not the network that differs."""
+    beside = (path.with_name(path.name.removesuffix(CHECKPOINT) + suffix) for suffix in WEIGHT_FILES)
+    weights = next((each for each in beside if each.exists()), None)
+    if other == "network" or weights is None:
+        return "or begin without --resume"
+    return f"or begin anew from what it learned: --weights '{weights}' without --resume"
 
 
 def _check_place(path: Path, found: RunState, per_epoch: int) -> None:

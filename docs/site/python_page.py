@@ -124,7 +124,7 @@ def _paragraph(text: str) -> str:
     """What is set in is code; lines that begin with names of arguments are a list."""
     lines = text.splitlines()
     if all(ARGUMENT.match(line) for line in lines):
-        return "\n".join(ARGUMENT.sub(lambda found: f"- `{found[1]}`: ", line) for line in map(escaped, lines))
+        return "\n".join(ARGUMENT.sub(lambda found: f"- `{found[1]}`: ", line, count=1) for line in map(escaped, lines))
     return fence(inspect.cleandoc(text), "python") if lines and all(line.startswith("    ") for line in lines) else escaped(text)
 
 

@@ -74,7 +74,9 @@ def _as_first_axes(a: TensorType, b: TensorType) -> str:
     if not short.rank or short.rank == long.rank or not fits:
         return ""
     wanted = (*short.shape, *(1 for _ in range(long.rank - short.rank)))
-    return f"; axes are matched from the last one back, so reshape {short} to [{','.join(map(str, wanted))}]"
+    words = ", ".join(str(dim) if isinstance(dim, int) else f'"{dim}"' for dim in wanted)
+    how = f"reshape {short} to [{','.join(map(str, wanted))}], as reshape(x, {words}) does"
+    return f"; axes are matched from the last one back, so {how}"
 
 
 def broadcast(a: TensorType, b: TensorType) -> tuple[Dim, ...]:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import convc
+from convc.docs.site.python_page import _paragraph
 
 GENERATOR = Path(convc.__file__).parent / "docs" / "generate.py"
+
+
+def test_a_word_before_a_colon_within_a_sentence_begins_no_item():
+    """It once read "of all that runs; - `default`: one a core"."""
+    assert _paragraph("threads: of all; default: one a core.") == "- `threads`: of all; default: one a core."
+    stray = [
+        page.name for page in GENERATOR.parent.glob("python/*.md") if re.search(r"\S - `[a-z]\w*`: ", page.read_text(encoding="utf-8"))
+    ]
+    assert not stray
 
 
 def test_the_reference_pages_are_current():

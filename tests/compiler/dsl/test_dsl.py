@@ -147,11 +147,30 @@ def test_an_argument_of_another_name_inside_of_scopes():
 
 def test_a_gate_of_channels_is_told_how_to_meet_its_image():
     """Axes are matched from the last, and every squeeze-and-excitation that is written by hand meets this."""
-    way_out = r"do not broadcast: .*; axes are matched from the last one back, so reshape f32\[N,4\] to \[N,4,1,1\]"
+    way_out = r'do not broadcast: .*last one back, so reshape f32\[N,4\] to \[N,4,1,1\], as reshape\(x, "N", 4, 1, 1\) does'
     with pytest.raises(ShapeError, match=way_out):
         build(lambda x: x * cc.flatten(cc.global_avg_pool(x)), x="N,4,9,9")
     with pytest.raises(ShapeError, match=r"do not broadcast: \w+ against \w+$"):
         build(lambda x: x + cc.constant(x, np.ones((5, 7), np.float32)), x="N,4,9,9")
+
+
+@pytest.mark.parametrize("shape", [("N", 4, 1, 1), (("N", 4, 1, 1),), (["2*N", 2, 1, 1],), (np.int64(-1), 4, 1, 1)])
+def test_reshape_takes_sizes_by_name_one_by_one_or_as_one(shape):
+    found = build(lambda x: cc.reshape(x, *shape), x="N,4").outputs[0].typed.shape
+    assert ",".join(map(str, found)) == ("2*N,2,1,1" if isinstance(shape[0], list) else "N,4,1,1")
+
+
+@pytest.mark.parametrize("size", [1.5, None, "N;"])
+def test_a_size_to_reshape_to_that_is_none(size):
+    with pytest.raises(ShapeError, match=rf'test_dsl.py:\d+: reshape to a size {size!r}: give whole .* as in reshape\(x, "N", 3, 1, 1\)'):
+        build(lambda x: cc.reshape(x, size, 4), x="N,4")
+
+
+@pytest.mark.parametrize(("option", "said"), [("chek", "; did you mean 'check'?"), ("bogus", "; it has target, level, opset")])
+def test_an_option_that_compile_network_has_not(tmp_path, option, said):
+    with pytest.raises(UsageError, match=re.escape(f"compile_network has no option '{option}'{said}")):
+        cc.compile_network(build(cc.relu, x="N,4"), tmp_path / "q", **{option: 1})
+    assert not (tmp_path / "q").exists()
 
 
 @pytest.mark.parametrize("shape", ["64,64,3", (28, 28, 1)])

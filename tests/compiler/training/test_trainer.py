@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pickle
+import re
 import shutil
 
 import numpy as np
@@ -292,6 +293,12 @@ def test_a_checkpoint_of_another_network_or_plan(digits, tmp_path):
         run_of(digits, epochs=1, schedule="step").resume(files.checkpoint)
     with pytest.raises(InvalidInput, match="is no checkpoint of convc"):
         read_checkpoint(files.weights)
+    anew = f"epochs was 1, and is 2; give what it had, or begin anew from what it learned: --weights '{files.weights}' without --resume"
+    with pytest.raises(InvalidInput, match=re.escape(anew)):
+        run_of(digits, epochs=2).resume(files.checkpoint)
+    files.weights.unlink()
+    with pytest.raises(InvalidInput, match="epochs was 1, and is 2; give what it had, or begin without --resume"):
+        run_of(digits, epochs=2).resume(files.checkpoint)
     with pytest.raises(UsageError, match="there is no checkpoint"):
         read_checkpoint(tmp_path / "none.safetensors")
 
