@@ -254,6 +254,17 @@ def _renamed(graph: Graph) -> Graph:
     return graph.rebuild(renamed)
 
 
+def _cut(forward: Graph, start: Node) -> str:
+    """What ends the way from here to the loss, in words: the first op behind it whose result does not move with what it reads."""
+    behind = {start}
+    for node in forward.nodes:
+        if not behind.isdisjoint(node.inputs):
+            if node.kind.gradient is None:
+                return f", since {node.where} behind it has no gradient"
+            behind.add(node)
+    return ""
+
+
 class _Updates:
     """Each weight's gradient and what follows from it, as soon as it can be computed."""
 
@@ -267,7 +278,7 @@ class _Updates:
         self.loss = loss
         self.found = gradients(forward, loss, wanted, self.maker).of
         if still := next((node for node in wanted if node not in self.found), None):
-            raise InvalidModel(f"the loss does not change with %{still.name}; freeze it")
+            raise InvalidModel(f"the loss does not change with %{still.name}{_cut(forward, still)}; freeze it")
 
     def made(self, clip_norm: float | None) -> list[Node]:
         """All nodes that were made, in an order in which a weight's update follows its gradient."""
@@ -307,8 +318,6 @@ class _Updates:
         """Raises: InvalidModel for a name that the network has itself."""
         if name in self.building.graph.by_name:
             raise InvalidModel(f"{self.building.graph.by_name[name].where} has a name that the optimizer's state needs; rename it")
-        if taken := self.building.graph.by_name.get(name):
-            raise InvalidModel(f"{taken.where} has the name of what the optimizer keeps, '{name}'; rename it")
         node = Node(name, INPUT, Input(), (), type_, self.maker.origin())
         self.building.states.append(node)
         return self.maker.term(node)

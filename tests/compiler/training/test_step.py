@@ -187,7 +187,12 @@ def of_a_state():
         (residual, {"clip_norm": 0.0}, UsageError, "clip_norm is 0.0, expected more than 0"),
         (residual, {"label_smoothing": 1.0}, UsageError, "label_smoothing is 1.0"),
         (two_results, {}, InvalidModel, "returns 2 values; a loss is taken of one"),
-        (without_gradient, {}, InvalidModel, "the loss does not change with %w; freeze it"),
+        (
+            without_gradient,
+            {},
+            InvalidModel,
+            "the loss does not change with %w, since %q = quantize_linear behind it has no gradient; freeze it",
+        ),
         (of_a_state, {}, InvalidModel, "%w.velocity = param has a name that the optimizer's state needs; rename it"),
     ],
 )
