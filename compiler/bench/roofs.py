@@ -10,7 +10,7 @@ from ...ir.limits import MachineLimits, cache_bytes
 from .process import Worker
 from .worker import BANDWIDTH, PEAK, Assignment
 
-__all__ = ["TURNS", "Roofs", "bandwidth", "measured_limits"]
+__all__ = ["TURNS", "Roofs", "bandwidth"]
 
 TURNS = 5  # of a measurement of its own
 
@@ -48,15 +48,6 @@ class Roofs:
         if self.peak is None:
             return None
         return min(1.0, statistics.fmean(turn.processors for turn in self.peak.turns) / self.threads)
-
-
-def measured_limits(threads: int) -> MachineLimits | None:
-    """Of arithmetic alone; None without TVM."""
-    with ExitStack() as stack:
-        roofs = Roofs(stack, threads)
-        for _ in range(TURNS):
-            roofs.turn()
-        return roofs.limits
 
 
 def bandwidth(threads: int, turns: int = TURNS) -> float:

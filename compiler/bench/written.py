@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -32,21 +33,28 @@ def chrome_trace(profiles: Mapping[str, Sequence[LayerTime]], about: Mapping[str
     """A process for each engine, with its kernels one after another, as complete events; times are medians of runs, so that where a kernel
     begins is the sum of those before it.
 
-    Source: Trace Event Format, "Complete Events" and "Metadata Events"; units: `ts` and `dur` microseconds.
+    Source: Trace Event Format, "Complete Events" and "Metadata Events"; units: `ts` and `dur` microseconds, whole nanoseconds of them.
+    Events of one thread may lie within each other, but not overlap in part: Perfetto takes those apart.
     """
     events: list[dict[str, Any]] = []
     for process, (engine, layers) in enumerate(profiles.items(), 1):
         place: dict[str, Any] = {"pid": process, "tid": 1}
         events.append({"name": "process_name", "ph": "M", "ts": 0, **place, "args": {"name": engine}})
         events.append({"name": "thread_name", "ph": "M", "ts": 0, **place, "args": {"name": "kernels, by medians"}})
-        at = 0.0
+        at = 0  # nanoseconds
         for layer in layers:
             name = " ".join(layer.nodes) or layer.kernel
-            events.append(
-                {"name": name, "cat": layer.kernel, "ph": "X", "ts": at, "dur": layer.microseconds, **place, "args": _arguments(layer)}
-            )
-            at += layer.microseconds
+            taken = round(1e3 * layer.microseconds)
+            times = {"ts": _microseconds(at), "dur": _microseconds(taken)}
+            events.append({"name": name, "cat": layer.kernel, "ph": "X", **times, **place, "args": _arguments(layer)})
+            at += taken
     return json.dumps({"traceEvents": events, "displayTimeUnit": "ms", "otherData": dict(about)}).encode()
+
+
+def _microseconds(nanoseconds: int) -> float:
+    """The number of which a thousand times, rounded or cut as Perfetto's versions do, are these again; 1.001 would be cut to 1000."""
+    number = nanoseconds / 1e3
+    return number if int(number * 1e3) == nanoseconds else math.nextafter(number, math.inf)
 
 
 def _arguments(layer: LayerTime) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from ...passes.bottlenecks.forms import splittable_layers
 from ...passes.manager import Stage
 from ...passes.recompute import step_within, words_of
 from ...passes.rewriting.ledger import Decline, Rewrite
-from ..bench.roofs import measured_limits
 from ..engines.onnxruntime import ONNXRUNTIME
 from ..engines.optimize import optimize
 from ..engines.table import engines_named
@@ -31,7 +30,7 @@ from ..planning.advice import advise
 from ..planning.budget import Budget
 from ..planning.certificate import HEADINGS, Certificate, beyond, certify, far_off, latency_lines, lines_of
 from ..planning.plan_file import PICTURES, PlanFile, check_splits, read_plan, write_plan
-from ..planning.race import Races
+from ..planning.race import Races, measured_limits
 from ..planning.search import CURVE, Planned, plan_network
 from ..planning.study import excluded_layers, study
 from ..report.frontier_svg import pareto_svg
@@ -217,8 +216,8 @@ def _answer(console: Console, request: Request, budget: Budget | None, source: P
     from ...backends.tvm.host import physical_cores
 
     threads = given.threads or physical_cores()
-    limits = functools.cache(functools.partial(measured_limits, threads))
-    races = Races(engines_named(given.backends), threads, given.runs, limits)
+    measure = functools.partial(measured_limits, threads)
+    races = Races(engines_named(given.backends), threads, given.runs, measure)
     level, inputs = _settings(source, given)
     graph = console.load(request)
     check_numbers(graph)
@@ -239,7 +238,7 @@ def _answer(console: Console, request: Request, budget: Budget | None, source: P
     else:
         excluded = excluded_layers(layers, given.exclude, ends=given.ends)
         known = study(graph, calibration, excluded, budget.cost, threads, inputs.seed)
-        made = plan_network(known, budget, given.multiple, threads, measured=given.measure, limits=limits, say=console.say)
+        made = plan_network(known, budget, given.multiple, threads, measured=given.measure, measure=measure, say=console.say)
         inserted = made.inserted
     found = certify(inserted, calibration, given.check, races)
     made = made and replace(made, certificate=found)

@@ -95,6 +95,7 @@ def command(console: Console, request: Request, given: TuneOptions) -> None:
     """
     begun = time.monotonic()
     from ...backends.tvm.store.tuned_forms import Found, find_database, write_found
+    from ...backends.tvm.tuning.peak import MachinePeak
     from ...backends.tvm.tuning.search import tune
     from ...backends.tvm.tuning.survey import survey
 
@@ -106,8 +107,9 @@ def command(console: Console, request: Request, given: TuneOptions) -> None:
     graph = _network(console, request, given)
     here, known = _known(console, place, benches.threads)
     left = _left(console, graph, given, here, known)
+    peak = MachinePeak(benches.threads)
     with kept_together():
-        served = survey(benches.open, benches.threads, left, begun + given.seconds * SURVEYED)
+        served = survey(benches.open, peak, left, begun + given.seconds * SURVEYED)
     if len(served) < len(left):
         measured = f"in half of {given.seconds} s the rules' forms of {len(served)} kernels were measured"
         console.say(f"{measured}; give more --seconds for the others")
@@ -115,7 +117,7 @@ def command(console: Console, request: Request, given: TuneOptions) -> None:
     unconfirmed: list[Unconfirmed] = []
     try:
         with kept_together(), progress("kernels tuned", len(served)) as advance:
-            for each, result in tune(served, benches.open, benches.count, here, given.trials, begun + given.seconds, known):
+            for each, result in tune(served, benches.open, peak, benches.count, here, given.trials, begun + given.seconds, known):
                 if isinstance(result, ConvcError):
                     console.say(f"  a server is given up: {result}")
                     continue
@@ -206,7 +208,7 @@ def _in_units(found: Found) -> dict[str, Any]:
 
 def _not_confirmed(served: Served, found: Unconfirmed) -> str:
     gains = ", ".join(f"{gain:.2f}" for gain in found.gains)
-    return f"{served.layer.nodes[0]}: {found.kernel}: not kept, as in rounds apart the best form was {gains} times as fast as the rule's"
+    return f"{served.layer.nodes[0]}: {found.kernel}: not kept, as {found.why}: the best form was {gains} times as fast as the rule's"
 
 
 def _verdict(served: Served, found: Found) -> str:

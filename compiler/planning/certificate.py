@@ -21,7 +21,7 @@ from ...passes.analysis.memory import plan_memory
 from ..checking.oracle import top_agreement
 from ..files.calibration import Calibration, batched
 from .budget import Budget
-from .race import Lap, Races, race
+from .race import Lap, Races, race, started
 from .sensitivity import readouts
 from .study import BottleneckPlan, Insertion
 
@@ -133,8 +133,9 @@ def _laps(inserted: Insertion, one: Mapping[str, Array], races: Races) -> tuple[
     after = specialize(inserted.after, sizes)
     laps: dict[str, list[Lap]] = {engine.name: [] for engine in races.engines}
     doubts: list[str] = []
-    for engine in [*races.engines, *races.engines]:
-        run = functools.partial(race, inserted.before, inserted.after, one, engine, races.threads, (races.turns + 1) // 2)
+    ready = [(engine, started(inserted.before, inserted.after, engine, races.threads)) for engine in races.engines]
+    for engine, runs in [*ready, *ready]:
+        run = functools.partial(race, runs, one, engine.name, (races.turns + 1) // 2)
         lap, left = run(), AGAIN
         while (is_beyond := lap.is_beyond(races.least(after, min(lap.was, lap.now)))) and left:
             lap, left = run(), left - 1

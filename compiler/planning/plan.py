@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from ..files.calibration import Calibration, calibration_of, read_calibration
 from ..files.weights import check_numbers
 from .budget import Budget
 from .certificate import certify
-from .race import Races
+from .race import Races, measured_limits
 from .search import Planned, plan_network
 from .study import excluded_layers, study
 
@@ -79,8 +80,9 @@ def plan(
     inputs = _calibration(graph, calibration, images, seed)
     layers = splittable_layers(graph, usual_sizes(graph))
     known = study(graph, inputs, excluded_layers(layers, exclude, ends=ends), budget.cost, threads, seed)
-    made = plan_network(known, budget, multiple, threads, measured=measure)
-    return replace(made, certificate=certify(made.inserted, inputs, check, Races(contenders, threads, TURNS)))
+    limits = functools.partial(measured_limits, threads)
+    made = plan_network(known, budget, multiple, threads, measured=measure, measure=limits)
+    return replace(made, certificate=certify(made.inserted, inputs, check, Races(contenders, threads, TURNS, limits)))
 
 
 def _budget(given: Mapping[str, float | None]) -> Budget:

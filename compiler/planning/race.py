@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ...backends.tvm.host import physical_cores
+from ...backends.tvm.host import physical_cores, tvm
 from ...ir.binding import specialize
+from ...ir.errors import BackendMissing
 from ...ir.graph import Graph, Node
 from ...ir.limits import MOST_SAVED, MachineLimits
 from ...ir.load import ROUNDS, LoadWatch, agreed
@@ -15,14 +16,15 @@ from ...ir.ops.leaf import INPUT, Input
 from ...ir.progress import each, told
 from ...ir.types import Array
 from ...passes.analysis.cost import graph_cost
-from ..engines.engine import Engine
+from ..engines.engine import Engine, Run
 from ..engines.onnxruntime import ONNXRUNTIME
 from ..files.inputs import random_inputs
 
-__all__ = ["FindLimits", "Lap", "Races", "layer_alone", "race", "splits_slower", "unknown", "verdict"]
+__all__ = ["FindLimits", "Lap", "Races", "layer_alone", "measured_limits", "race", "splits_slower", "started", "unknown", "verdict"]
 
 BURST = 4  # runs in a row; the first is cold
 UNDOUBTED = 30e6  # FLOP in a millisecond of a thread, which any processor of today does
+PEAK_RUNS = 200  # of independent multiply-adds; others disturb most of them
 PAUSE = 0.02  # seconds; onnxruntime's threads sleep after a few milliseconds
 
 
@@ -31,6 +33,23 @@ FindLimits = Callable[[], MachineLimits | None]
 
 def unknown() -> None:
     """The limits of a machine that nobody has measured."""
+
+
+def measured_limits(threads: int) -> MachineLimits | None:
+    """Of arithmetic on so many threads, by the fastest of a few runs in this process; None without TVM."""
+    from ...backends.tvm.tuning.roofs import fma_kernel
+
+    try:
+        tvm(threads)
+        run, flops = fma_kernel(threads)
+    except BackendMissing:
+        return None
+    taken: list[float] = []
+    for _ in range(PEAK_RUNS):
+        start = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - start)
+    return MachineLimits(flops / min(taken))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,32 +69,42 @@ class Lap:
 
 
 class Races:
-    """Races in these engines, of so many turns, and what others do on the machine from now on. Its `limits` are asked for when something is
-    suspiciously fast.
+    """Races in these engines, of so many turns, and what others do on the machine from now on. Its limits are measured, and again whenever
+    something is faster: the greatest count, since others can only make them too low.
     """
 
-    def __init__(self, engines: Sequence[Engine], threads: int | None, turns: int, limits: FindLimits = unknown) -> None:
+    def __init__(self, engines: Sequence[Engine], threads: int | None, turns: int, measure: FindLimits = unknown) -> None:
         self.engines, self.threads, self.turns = engines, threads, turns
         self.watch = LoadWatch()
-        self._limits = limits
+        self._measure = measure
+        self._limits: MachineLimits | None = None
 
     def least(self, graph: Graph, taken: float) -> float:
         """Milliseconds that a network without named sizes takes at least, where it was `taken` so few that this is in question."""
         flops = graph_cost(graph).flops
-        if flops < UNDOUBTED * taken * (self.threads or physical_cores()):
+        if flops < MOST_SAVED * UNDOUBTED * taken * (self.threads or physical_cores()):
             return 0.0
-        limits = self._limits()
-        return 0.0 if limits is None else 1e3 * limits.least(flops, saved=MOST_SAVED)
+        if self._limits is None or taken < self._least(flops):
+            both = [limits for limits in (self._limits, self._measure()) if limits is not None]
+            self._limits = max(both, key=lambda limits: limits.flops, default=None)
+        return self._least(flops)
+
+    def _least(self, flops: float) -> float:
+        return 0.0 if self._limits is None else 1e3 * self._limits.least(flops, saved=MOST_SAVED)
 
 
-def race(before: Graph, after: Graph, inputs: Mapping[str, Array], engine: Engine, threads: int | None, turns: int) -> Lap:
-    """Both networks in turns, each started anew.
+def started(before: Graph, after: Graph, engine: Engine, threads: int | None) -> tuple[Run, Run]:
+    """Both networks, ready for races.
 
     Raises: BackendMissing for an engine that is not here.
     """
-    runs = [engine.start(graph, threads) for graph in (before, after)]
+    return engine.start(before, threads), engine.start(after, threads)
+
+
+def race(runs: tuple[Run, Run], inputs: Mapping[str, Array], name: str, turns: int) -> Lap:
+    """The network as it was and as it is now, in turns; `name` is the engine's."""
     least = [float("inf")] * 2
-    for _ in each(f"turns in {engine.name}", range(turns)):
+    for _ in each(f"turns in {name}", range(turns)):
         for i, run in enumerate(runs):
             for _ in range(BURST):
                 start = time.perf_counter()
@@ -99,8 +128,8 @@ def layer_alone(graph: Graph, name: str, source: str, sizes: Mapping[str, int]) 
 
 
 def splits_slower(graph: Graph, planned: Graph, sources: Mapping[str, str], sizes: Mapping[str, int], races: Races) -> dict[str, list[Lap]]:
-    """The laps of each layer in `sources` (with the value it reads) whose split was not confirmed to be faster in onnxruntime: in two
-    rounds in succession, between which come those of all other layers.
+    """The laps of each layer in `sources` (with the value it reads) whose split is not faster in onnxruntime: it lost the first round, or
+    did not win two in succession, between which come those of all others that are undecided.
     """
     alone = {name: [layer_alone(network, name, source, sizes) for network in (graph, planned)] for name, source in sources.items()}
     laps: dict[str, list[Lap]] = {name: [] for name in sources}
@@ -108,13 +137,15 @@ def splits_slower(graph: Graph, planned: Graph, sources: Mapping[str, str], size
     for _ in range(ROUNDS):
         for name in told("splits against their layers", len(left), left):
             before, after = alone[name]
-            laps[name].append(race(before, after, random_inputs(before), ONNXRUNTIME, races.threads, races.turns))
+            runs = started(before, after, ONNXRUNTIME, races.threads)  # anew: of all layers at once they would hold the weights many times
+            laps[name].append(race(runs, random_inputs(before), ONNXRUNTIME.name, races.turns))
         left = [name for name in left if verdict(laps[name], alone[name][1], races) is None]
     return {name: found for name, found in laps.items() if not verdict(found, alone[name][1], races)}
 
 
 def verdict(laps: Sequence[Lap], after: Graph, races: Races) -> bool | None:
-    """Whether the network that is less work is faster, by two laps in succession; None where none agree. One in which it was faster than
-    this machine can be says nothing.
+    """Whether the network that is less work is faster, by two laps in succession; None where none agree. One that loses the first lap is
+    not, since only what is kept needs to be confirmed. A lap in which it was faster than this machine can be says nothing.
     """
-    return agreed(None if lap.is_beyond(races.least(after, min(lap.was, lap.now))) else lap.is_faster for lap in laps)
+    found = [None if lap.is_beyond(races.least(after, min(lap.was, lap.now))) else lap.is_faster for lap in laps]
+    return False if found[:1] == [False] else agreed(iter(found))

@@ -20,7 +20,7 @@ from .study import Insertion, Study
 
 __all__ = ["CURVE", "Planned", "plan_network"]
 
-TURNS = 3  # bursts of each layer against its split
+TURNS = 2  # bursts of each layer against its split, in a round
 TRIALS = 10  # of a plan under a bound on its error
 NEAR, AIM = 0.9, 0.97  # of that bound: what is near enough, and what is aimed at
 MOST = 8.0  # times the last bound on the prediction
@@ -118,7 +118,7 @@ def plan_network(
     threads: int | None,
     *,
     measured: bool,
-    limits: FindLimits = unknown,
+    measure: FindLimits = unknown,
     say: Callable[[str], None] = lambda line: None,
 ) -> Planned:
     """The plan of least predicted error under the budget; with `measured`, every split of it was faster alone in onnxruntime, twice.
@@ -133,7 +133,7 @@ def plan_network(
     judged: set[tuple[str, Split]] = set()
     listed = menu(known, budget.cost, multiple)
     splits = _chosen(known, listed, budget)
-    races = Races([ONNXRUNTIME], threads, TURNS, limits)
+    races = Races([ONNXRUNTIME], threads, TURNS, measure)
     rounds = ROUNDS if measured and budget.cost != "params" else 0
     for left in range(rounds - 1, -1, -1):
         found = _slower(known, {name: split for name, split in splits.items() if (name, split) not in judged}, races)

@@ -21,10 +21,13 @@ GLANCE = 0.2  # seconds between two looks for a layer that another worker gives 
 
 @dataclass(frozen=True, slots=True)
 class Unconfirmed:
-    """A kernel of which two rounds in succession did not say the same; `gains` are how many times as fast the best form was in each."""
+    """A kernel of which no two rounds in succession said the same, and `why`; `gains` are how many times as fast the best form was
+    in each.
+    """
 
     kernel: str
     gains: tuple[float, ...]
+    why: str
 
 
 class Crew:

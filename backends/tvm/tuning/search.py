@@ -1,7 +1,8 @@
 """The tuner. Kernels that their rules serve worst come first; each is computed in other forms beside the rule's, turn by turn.
 
 A form takes the rule's place only if it wins, by MARGIN, two comparisons of these two alone, one some time after the other, that had no
-part in choosing it; the rule's stays where it loses two, and where they do not agree nothing is kept. Forms are drawn at random where
+part in choosing it; the rule's stays where it loses two, and where they do not agree nothing is kept. Nor does a round count in which
+something was faster than the machine can be, by its peak as measured again in that round. Forms are drawn at random where
 there are more than trials: they are few, and no model of their cost is needed. TVM's MetaSchedule, given such a kernel without a schedule,
 had measured nothing after a minute on two cores.
 """
@@ -20,20 +21,21 @@ import numpy as np
 
 from ....ir.errors import ConvcError
 from ....ir.files import temporary_folder
-from ....ir.load import agreed
+from ....ir.load import ROUNDS, agreed
 from ....ir.types import Array
 from ..cpu.kernels.kernel import Tunable, form_of
 from ..store.tuned_forms import Found
 from .compiling import compiled_libraries
 from .crew import PATIENCE, Crew, Unconfirmed
+from .peak import MachinePeak
 from .survey import Served
-from .timing import FAST, OpenBench
+from .timing import FAST, Bench, OpenBench, PreparedForms
 
 __all__ = ["tune", "wins"]
 
 MARGIN = 1.03  # by how much faster a form must be
 CHUNK = 4  # forms of a library, which is made in one go, some seconds: linking takes as long as compiling one
-ROUNDS = ((4, 6), (12, 1))  # turns of each form that is left, and how many are kept; the fastest quarter of turns counts
+HEATS = ((4, 6), (12, 1))  # turns of each form that is left, and how many are kept; the fastest quarter of turns counts
 DECIDING = 32  # turns of a last comparison
 APART = 1.0  # seconds between two of them: what disturbed one is mostly over by then
 
@@ -41,6 +43,7 @@ APART = 1.0  # seconds between two of them: what disturbed one is mostly over by
 def tune(
     given: Sequence[Served],
     open_bench: OpenBench,
+    peak: MachinePeak,
     workers: int,
     machine: str,
     trials: int,
@@ -48,7 +51,7 @@ def tune(
     known: Mapping[str, Found],
 ) -> Iterator[tuple[Served, Found | Unconfirmed | ConvcError]]:
     """Each layer as it is finished, confirmed or not, or why a worker gave up; `workers` benches are used at a time until `deadline`, by
-    time.monotonic.
+    time.monotonic. What seems faster than the `peak` has that measured again.
 
     `known` is what was found before, by the kernels' keys; a form of it is tried again.
 
@@ -58,7 +61,7 @@ def tune(
 
     def tuned(served: Served) -> Found | Unconfirmed | None:
         kernel = served.layer.kernel
-        return tune_kernel(open_bench, kernel, candidates(kernel, trials, known.get(kernel.key)), machine, crew.asked, served.least)
+        return tune_kernel(open_bench, kernel, candidates(kernel, trials, known.get(kernel.key)), machine, crew.asked, peak)
 
     def work() -> None:
         crew.work(tuned)
@@ -83,10 +86,9 @@ def candidates(kernel: Tunable, trials: int, before: Found | None) -> list[Any]:
 
 
 def tune_kernel(
-    open_bench: OpenBench, kernel: Tunable, forms: Sequence[Any], machine: str, stop: Callable[[], bool], least: float = 0.0
+    open_bench: OpenBench, kernel: Tunable, forms: Sequence[Any], machine: str, stop: Callable[[], bool], peak: MachinePeak
 ) -> Found | Unconfirmed | None:
-    """The verdict about one kernel, of which no form can take less than `least` milliseconds; None if it was stopped before any form was
-    compiled, or before the verdict.
+    """The verdict about one kernel; None if it was stopped before any form was compiled, or before the verdict.
 
     A session's time begins when all is compiled.
     """
@@ -99,30 +101,48 @@ def tune_kernel(
         bench = open_bench()
         prepared = bench.prepare(libraries, kernel.build(None), kernel.weights)
     left = list(range(tried))
-    for rounds, kept in ROUNDS:
+    for turns, kept in HEATS:
         if stop():
             return None
-        times = np.quantile(bench.times(prepared, left, rounds), FAST, axis=0)
+        times = np.quantile(bench.times(prepared, left, turns), FAST, axis=0)
         left = [at for _, at in sorted(zip(times, left, strict=True)) if at][:kept]  # without the rule's, which is 0
     best = left[0]
-    compared = list[Array]()
-    won = agreed(_wins(lambda: bench.times(prepared, [0, best], DECIDING), compared, least, stop))
+    won, compared = _compared(bench, prepared, best, kernel, peak, stop)
     if won is None and stop():
         return None
     if won is None:
-        return Unconfirmed(kernel.key, tuple(float(np.median(times[:, 0] / times[:, 1])) for times in compared))
+        return _unconfirmed(kernel, compared, peak)
     rule, form = np.median(np.concatenate(compared[-2:]), axis=0)
     return Found(machine, kernel.key, asdict(forms[best - 1]) if won else None, float(rule), float(form), tried - 1)
 
 
-def _wins(compare: Callable[[], Array], compared: list[Array], least: float, stop: Callable[[], bool]) -> Iterator[bool | None]:
-    """The verdicts of rounds, some time apart, each of which is added to those `compared`; none of one that is faster than can be."""
-    while not stop():
+def _compared(
+    bench: Bench, prepared: PreparedForms, best: int, kernel: Tunable, peak: MachinePeak, stop: Callable[[], bool]
+) -> tuple[bool | None, list[Array]]:
+    """Whether that form beats the rule's, None where no two rounds in succession agree; and the rounds, some time apart. Those in which
+    one of the two is faster than can be say nothing, unless the peak turns out to be higher.
+    """
+    compared: list[Array] = []
+    won: bool | None = None
+    while won is None and len(compared) < ROUNDS and not stop():
         if compared:
             time.sleep(APART)
-        compared.append(compare())
-        rule, form = compared[-1].T
-        yield None if compared[-1].min() < least else wins(rule, form)
+        compared.append(bench.times(prepared, [0, best], DECIDING))
+        if _is_beyond(compared[-1], kernel, peak):
+            peak.measure(bench)
+        won = agreed(None if _is_beyond(taken, kernel, peak) else wins(taken[:, 0], taken[:, 1]) for taken in compared)
+    return won, compared
+
+
+def _is_beyond(taken: Array, kernel: Tunable, peak: MachinePeak) -> bool:
+    return bool(taken.min() < peak.least(kernel))
+
+
+def _unconfirmed(kernel: Tunable, compared: Sequence[Array], peak: MachinePeak) -> Unconfirmed:
+    gains = tuple(float(np.median(taken[:, 0] / taken[:, 1])) for taken in compared)
+    beyond = sum(_is_beyond(taken, kernel, peak) for taken in compared)
+    faster = f"in {beyond} of {len(compared)} rounds it was faster than the peak of this machine allows, which was measured again in each"
+    return Unconfirmed(kernel.key, gains, faster if beyond else "rounds apart do not agree")
 
 
 def wins(rule: Array, form: Array) -> bool | None:

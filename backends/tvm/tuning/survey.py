@@ -12,11 +12,11 @@ import numpy as np
 
 from ....ir.errors import BackendMissing
 from ....ir.files import temporary_folder
-from ....ir.limits import MachineLimits
 from ....ir.progress import each
 from ..cpu.kernels.kernel import Tunable
 from ..cpu.plan import KernelPlan
 from .compiling import compiled_libraries
+from .peak import MachinePeak
 from .timing import FAST, Bench, OpenBench
 
 __all__ = ["Served", "TunableLayer", "survey", "tunable_layers"]
@@ -35,14 +35,11 @@ class TunableLayer:
 
 @dataclass(frozen=True)
 class Served:
-    """How its rule serves a layer. Units: `taken` milliseconds of the kernel; `share` of what arithmetic or memory could do at most;
-    `least` milliseconds, below which no form of it can be.
-    """
+    """How its rule serves a layer. Units: `taken` milliseconds of the kernel; `share` of what arithmetic or memory could do at most."""
 
     layer: TunableLayer
     taken: float
     share: float
-    least: float = 0.0
 
     @property
     def lost(self) -> float:
@@ -59,8 +56,10 @@ def tunable_layers(plan: KernelPlan) -> list[TunableLayer]:
     return [TunableLayer(kernel, tuple(nodes)) for kernel, nodes in found.values()]
 
 
-def survey(open_bench: OpenBench, threads: int, given: Sequence[TunableLayer], deadline: float) -> list[Served]:
-    """The layers as their rules serve them, the most to win first; of `given` as many as are begun before `deadline`, by time.monotonic."""
+def survey(open_bench: OpenBench, peak: MachinePeak, given: Sequence[TunableLayer], deadline: float) -> list[Served]:
+    """The layers as their rules serve them, the most to win first; of `given` as many as are begun before `deadline`, by time.monotonic.
+    The `peak` is measured, and again where a rule seems faster.
+    """
 
     def stop() -> bool:
         return time.monotonic() >= deadline
@@ -72,21 +71,17 @@ def survey(open_bench: OpenBench, threads: int, given: Sequence[TunableLayer], d
         return []
     given = given[: len(taken)]
     kernels = [layer.kernel for layer in given]
-    compute, memory = open_bench().roofs(threads)
-    if far := [place for place, kernel in enumerate(kernels) if taken[place] < _least(kernel, compute)]:
-        compute = max(compute, open_bench().roofs(threads)[0])  # it was measured too low, or the kernels were too fast
+    compute, memory = open_bench().roofs(peak.threads)
+    peak.see(compute)
+    if far := [place for place, kernel in enumerate(kernels) if taken[place] < peak.least(kernel)]:
+        peak.see(open_bench().peak(peak.threads))  # it was measured too low, or the kernels were too fast
         for place, ms in zip(far, _rule_times(open_bench, [kernels[place] for place in far], stop), strict=False):
             taken[place] = ms
-    compute = max(compute, *(kernel.macs / ms for kernel, ms in zip(kernels, taken, strict=True)))  # a busy machine's peak is too low
-    shares = [max(kernel.macs / compute, kernel.bytes / memory) / ms for kernel, ms in zip(kernels, taken, strict=True)]
-    told = zip(given, taken, shares, kernels, strict=True)
-    served = [Served(layer, ms, min(1.0, share), _least(kernel, compute)) for layer, ms, share, kernel in told]
+    for kernel, ms in zip(kernels, taken, strict=True):
+        peak.see(kernel.macs / ms)
+    shares = [max(kernel.macs / peak.macs, kernel.bytes / memory) / ms for kernel, ms in zip(kernels, taken, strict=True)]
+    served = [Served(layer, ms, min(1.0, share)) for layer, ms, share in zip(given, taken, shares, strict=True)]
     return sorted(served, key=lambda each: -each.lost)
-
-
-def _least(kernel: Tunable, compute: float) -> float:
-    """Milliseconds, at so many multiply-adds in each."""
-    return 1e3 * MachineLimits(2e3 * compute).least(2 * kernel.macs)
 
 
 def _rule_times(open_bench: OpenBench, kernels: Sequence[Tunable], stop: Callable[[], bool]) -> list[float]:

@@ -24,7 +24,8 @@ __all__ = ["FAST", "SESSION", "Bench", "OpenBench", "local_bench", "rpc"]
 COLD_BYTES = 64 << 20  # of copies of a kernel's weights, used in turn: in a network they come from beyond a core's cache as well
 MOST_COPIES = 16
 SESSION = 300  # seconds after which a server ends a session by itself
-ROOF_TURNS = 20
+PEAK_TURNS = 200
+READ_TURNS = 20
 FAST = 0.25  # of turns, the fastest, that count
 CAUGHT = "Error caught from RPC call:"  # what TVM says before what a server said
 
@@ -93,13 +94,17 @@ class Bench:
 
     def roofs(self, threads: int) -> tuple[float, float]:
         """Multiply-adds and bytes read a millisecond, at most."""
-        rates: list[float] = []
-        for function, amount in (multiply_adds(threads), reads(threads)):
-            with temporary_folder() as folder:
-                # copies are made of the result: there are no weights, and what is read is as large as it is
-                prepared = self.prepare([(library([function], folder / "roof.so"), 1)], function, 1)
-                rates.append(amount / float(self.times(prepared, [0], ROOF_TURNS).min()))
-        return rates[0], rates[1]
+        return self.peak(threads), self._rate(*reads(threads), READ_TURNS)
+
+    def peak(self, threads: int) -> float:
+        """Multiply-adds a millisecond, at most."""
+        return self._rate(*multiply_adds(threads), PEAK_TURNS)
+
+    def _rate(self, function: Any, amount: int, turns: int) -> float:
+        with temporary_folder() as folder:
+            # copies are made of the result: there are no weights, and what is read is as large as it is
+            prepared = self.prepare([(library([function], folder / "roof.so"), 1)], function, 1)
+            return amount / float(self.times(prepared, [0], turns).min())
 
     @contextmanager
     def _answering(self) -> Generator[None]:

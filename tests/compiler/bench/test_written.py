@@ -5,6 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
 
 from convc.compiler.bench.layer_times import LayerTime
 from convc.compiler.bench.measure import Timing
@@ -44,3 +49,19 @@ def test_a_trace_has_what_the_format_requires():
     assert [(event["ts"], event["dur"]) for event in kernels] == [(0.0, 2.0), (2.0, 8.0), (10.0, 1.0)], "one after another, in microseconds"
     assert kernels[1]["args"]["macs"] == 1000
     assert kernels[1]["args"]["spread"] == 1.5
+    assert all(type(event[place]) is int for event in events for place in ("pid", "tid"))
+    threads = {(event["pid"], event["tid"]) for event in events if event["name"] == "thread_name"}
+    assert {(event["pid"], event["tid"]) for event in events} == threads, "each thread of a kernel has its name"
+
+
+@pytest.mark.parametrize("nanoseconds", [math.floor, lambda x: math.floor(x + 0.5)], ids=["cut", "rounded"])
+def test_kernels_of_a_trace_do_not_overlap_in_nanoseconds(nanoseconds: Callable[[float], int]):
+    """Perfetto makes whole nanoseconds of them: by cutting until 2025, by rounding since."""
+    drawn = np.random.default_rng(0).integers(0, 5000, 2000)  # of a millionth of a millisecond; a kernel may take no time at all
+    layers = [LayerTime("direct", [f"n{i}"], taken / 1e3, 0.0, 0, 0.0, 0, 0.0, False, True) for i, taken in enumerate(drawn)]
+    layers += [LayerTime("direct", [f"m{i}"], taken / 7e3, 0.0, 0, 0.0, 0, 0.0, False, True) for i, taken in enumerate(drawn)]
+    events = [event for event in json.loads(chrome_trace({"tvm": layers}, {}))["traceEvents"] if event["ph"] == "X"]
+    begin, taken = ([nanoseconds(event[key] * 1e3) for event in events] for key in ("ts", "dur"))
+    ends = [at + long for at, long in zip(begin, taken, strict=True)]
+    assert ends[:-1] == begin[1:]
+    assert taken[:2000] == drawn.tolist()

@@ -18,6 +18,7 @@ from convc.backends.tvm.cpu.kernels.kernel import Tunable
 from convc.backends.tvm.store.tuned_forms import Found
 from convc.backends.tvm.tuning import compiling, crew, search
 from convc.backends.tvm.tuning import survey as surveying
+from convc.backends.tvm.tuning.peak import MachinePeak
 from convc.backends.tvm.tuning.survey import Served, TunableLayer
 from convc.ir.errors import BackendMissing
 from convc.tests.support.tuning import found
@@ -40,7 +41,10 @@ class FakeBench:
         return np.array([[self.forms[at] for at in chosen]] * rounds)
 
     def roofs(self, threads: int) -> tuple[float, float]:
-        return 1.0, 1.0
+        return self.peak(threads), 1.0
+
+    def peak(self, threads: int) -> float:
+        return 1.0
 
 
 @dataclass(frozen=True)
@@ -93,9 +97,10 @@ def test_a_form_that_is_no_faster_loses():
 
 @dataclass
 class MoodyBench(FakeBench):
-    """Whose rule takes another time in each round of the last comparison."""
+    """Whose rule takes another time in each round of the last comparison, and which does other multiply-adds each time that is asked."""
 
     moods: list[float] = field(default_factory=list)
+    peaks: list[float] = field(default_factory=list)
 
     def times(self, prepared: None, chosen: list[int], rounds: int) -> np.ndarray:
         taken = super().times(prepared, chosen, rounds)
@@ -104,23 +109,56 @@ class MoodyBench(FakeBench):
             taken[:, 0] = self.moods.pop(0)
         return taken
 
+    def peak(self, threads: int) -> float:
+        self.log.append("peak")
+        return self.peaks.pop(0)
+
 
 @pytest.mark.parametrize(
-    ("moods", "least", "verdict"),
+    ("moods", "verdict"),
     [
-        ([2.0, 2.0], 0.0, Found("m", "a", {"takes": 1.0}, 2.0, 1.0, 1)),
-        ([1.0, 1.01], 0.0, Found("m", "a", None, 1.005, 1.0, 1)),
-        ([2.0, 1.0, 1.0], 0.0, Found("m", "a", None, 1.0, 1.0, 1)),
-        ([2.0, 1.0, 2.0, 1.0], 0.0, crew.Unconfirmed("a", (2.0, 1.0, 2.0, 1.0))),
-        ([2.0, 2.0, 2.0, 2.0], 1.5, crew.Unconfirmed("a", (2.0, 2.0, 2.0, 2.0))),
+        ([2.0, 2.0], Found("m", "a", {"takes": 1.0}, 2.0, 1.0, 1)),
+        ([1.0, 1.01], Found("m", "a", None, 1.005, 1.0, 1)),
+        ([2.0, 1.0, 1.0], Found("m", "a", None, 1.0, 1.0, 1)),
+        ([2.0, 1.0, 2.0, 1.0], crew.Unconfirmed("a", (2.0, 1.0, 2.0, 1.0), "rounds apart do not agree")),
     ],
 )
-def test_two_rounds_apart_say_the_same_or_nothing_is_kept(log: list[str], moods: list[float], least: float, verdict: object):
-    """Also where a time is less than this machine can do."""
+def test_two_rounds_apart_say_the_same_or_nothing_is_kept(log: list[str], moods: list[float], verdict: object):
     kernel = fake_layer("a", 2.0, 1.0).kernel
-    found = search.tune_kernel(lambda: MoodyBench(log, moods=list(moods)), kernel, kernel.forms(), "m", lambda: False, least)
+    found = search.tune_kernel(lambda: MoodyBench(log, moods=list(moods)), kernel, kernel.forms(), "m", lambda: False, MachinePeak(1))
     assert found == verdict
     assert log[log.index("compare") :] == ["compare", *["wait 1", "compare"] * (len(moods) - 1)]
+
+
+@pytest.mark.parametrize(
+    ("peaks", "rounds", "verdict"),
+    [
+        ([1.0], 2, Found("m", "a", {"takes": 1.0}, 2.0, 1.0, 1)),
+        ([0.4, 1.0], 2, Found("m", "a", {"takes": 1.0}, 2.0, 1.0, 1)),
+        ([0.4, 0.6, 0.3, 0.5], 4, "in 4 of 4 rounds it was faster than the peak of this machine allows, which was measured again in each"),
+    ],
+)
+def test_what_seems_faster_than_the_machine_has_it_measured_again(log: list[str], peaks: list[float], rounds: int, verdict: object):
+    """A kernel of one multiply-add, which a form does in a millisecond: at a peak of half as much that cannot be. The greatest counts, for
+    rounds before it too.
+    """
+    kernel = fake_layer("a", 2.0, 1.0).kernel
+    peak = MachinePeak(1)
+    peak.see(0.5)
+    bench = MoodyBench(log, moods=[2.0] * rounds, peaks=list(peaks))
+    found = search.tune_kernel(lambda: bench, kernel, kernel.forms(), "m", lambda: False, peak)
+    assert (found.why if isinstance(found, crew.Unconfirmed) else found) == verdict
+    assert peak.macs == max(peaks)
+    assert (log.count("peak"), log.count("compare")) == (len(peaks), rounds)
+
+
+def test_a_peak_that_nobody_measured_doubts_nothing():
+    kernel = fake_layer("a").kernel
+    peak = MachinePeak(1)
+    assert peak.least(kernel) == 0.0
+    for macs in (2.0, 1.0):
+        peak.see(macs)
+    assert peak.least(kernel) == pytest.approx(0.5 / 1.1)
 
 
 def test_what_seems_faster_than_the_machine_is_measured_again_and_so_is_the_machine(log: list[str]):
@@ -128,24 +166,23 @@ def test_what_seems_faster_than_the_machine_is_measured_again_and_so_is_the_mach
 
     @dataclass
     class Doubtful(FakeBench):
-        def roofs(self, threads: int) -> tuple[float, float]:
-            self.log.append("roofs")
-            return 1.0 * self.log.count("roofs"), 1.0
+        def peak(self, threads: int) -> float:
+            self.log.append("peak")
+            return 1.0 * self.log.count("peak")
 
         def times(self, prepared: None, chosen: list[int], rounds: int) -> np.ndarray:
-            return super().times(prepared, chosen, rounds) * (1.2 if "roofs" in self.log else 1)
+            return super().times(prepared, chosen, rounds) * (1.2 if "peak" in self.log else 1)
 
-    served = surveying.survey(lambda: Doubtful(log), 1, [fake_layer("a", 0.5), fake_layer("b", 4.0)], LATER)
-    assert [log.count(each) for each in ("roofs", "compile", "prepare")] == [2, 3, 3]
-    assert {each.layer.nodes[0]: (each.taken, each.share, each.least) for each in served} == {
-        "a": (0.6, 1.0, pytest.approx(0.5 / 1.1)),
-        "b": (4.0, 0.25, pytest.approx(0.5 / 1.1)),
-    }
+    peak = MachinePeak(1)
+    served = surveying.survey(lambda: Doubtful(log), peak, [fake_layer("a", 0.5), fake_layer("b", 4.0)], LATER)
+    assert [log.count(each) for each in ("peak", "compile", "prepare")] == [2, 3, 3]
+    assert {each.layer.nodes[0]: (each.taken, each.share) for each in served} == {"a": (0.6, 1.0), "b": (4.0, 0.25)}
+    assert peak.macs == 2.0
 
 
 def test_a_session_begins_when_all_is_compiled(log: list[str]):
     kernel = fake_layer("a", 2.0, 3.0, 1.0, 4.0, 5.0).kernel
-    result = search.tune_kernel(opener(log), kernel, kernel.forms(), "m", lambda: False)
+    result = search.tune_kernel(opener(log), kernel, kernel.forms(), "m", lambda: False, MachinePeak(1))
     assert result == Found("m", "a", {"takes": 1.0}, 2.0, 1.0, 4)
     assert log == ["compile", "compile", "open", "prepare", "wait 1"]
 
@@ -164,21 +201,21 @@ def test_what_was_found_before_is_tried_again():
 def test_a_shorter_search_keeps_what_a_longer_one_found(log: list[str]):
     layer = fake_layer("a", 2.0, *([3.0] * 20), 1.0)
     known = {"a": Found("m", "a", {"takes": 1.0}, 2.0, 1.0, 21)}
-    (result,) = search.tune([Served(layer, 2.0, 0.5)], opener(log), 1, "m", 2, LATER, known)
+    (result,) = search.tune([Served(layer, 2.0, 0.5)], opener(log), MachinePeak(1), 1, "m", 2, LATER, known)
     assert result[1] == Found("m", "a", {"takes": 1.0}, 2.0, 1.0, 2)
 
 
 def test_a_survey_has_a_session_every_few_layers(log: list[str]):
     few = surveying.LAYERS
-    served = surveying.survey(opener(log), 1, [fake_layer(f"layer{i}", 1.0 + i) for i in range(few + 1)], LATER)
+    served = surveying.survey(opener(log), MachinePeak(1), [fake_layer(f"layer{i}", 1.0 + i) for i in range(few + 1)], LATER)
     assert [each.taken for each in served] == [1.0 + i for i in reversed(range(few + 1))]
     assert log == [*["compile"] * few, "open", *["prepare"] * few, "compile", "open", "prepare", "open"]
 
 
 def test_a_survey_goes_on_with_another_server(log: list[str]):
-    assert len(surveying.survey(opener(log, 1), 1, [fake_layer("a")], LATER)) == 1
+    assert len(surveying.survey(opener(log, 1), MachinePeak(1), [fake_layer("a")], LATER)) == 1
     with pytest.raises(BackendMissing, match="this server is dead"):
-        surveying.survey(opener([], 1, 2), 1, [fake_layer("a")], LATER)
+        surveying.survey(opener([], 1, 2), MachinePeak(1), [fake_layer("a")], LATER)
 
 
 def test_a_survey_ends_in_time(log: list[str], monkeypatch: pytest.MonkeyPatch):
@@ -186,10 +223,10 @@ def test_a_survey_ends_in_time(log: list[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(surveying, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
     monkeypatch.setattr(compiling, "physical_cores", lambda: 1)
     given = [fake_layer(f"layer{i}", 1.0 + i) for i in range(3 * surveying.LAYERS)]
-    served = surveying.survey(opener(log), 1, given, surveying.LAYERS + 2.0)
+    served = surveying.survey(opener(log), MachinePeak(1), given, surveying.LAYERS + 2.0)
     assert sorted(each.layer.nodes[0] for each in served) == sorted(layer.kernel.key for layer in given[: surveying.LAYERS + 2])
     assert log.count("compile") == surveying.LAYERS + 2
-    assert surveying.survey(opener([]), 1, given, 0.0) == []
+    assert surveying.survey(opener([]), MachinePeak(1), given, 0.0) == []
 
 
 def heard_of_two(behave: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
@@ -207,7 +244,7 @@ def heard_of_two(behave: Callable[[str], None], monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(search, "tune_kernel", fake_tune)
     given = [Served(fake_layer(each), 1.0, 0.5) for each in ("a", "b")]
-    heard = search.tune(given, lambda: None, 2, "m", 1, LATER, {})
+    heard = search.tune(given, lambda: None, MachinePeak(1), 2, "m", 1, LATER, {})
     return [(each.layer.nodes[0], type(result).__name__) for each, result in heard]
 
 
@@ -221,9 +258,9 @@ def test_a_layer_of_a_worker_that_fails_is_tuned_by_another(monkeypatch: pytest.
 
 
 def test_what_is_not_confirmed_is_heard_and_not_tuned_again(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(search, "tune_kernel", lambda *given: crew.Unconfirmed(given[1].key, (1.1, 0.9)))
-    heard = search.tune([Served(fake_layer("a"), 1.0, 0.5)], lambda: None, 1, "m", 1, LATER, {})
-    assert [result for _, result in heard] == [crew.Unconfirmed("a", (1.1, 0.9))]
+    monkeypatch.setattr(search, "tune_kernel", lambda *given: crew.Unconfirmed(given[1].key, (1.1, 0.9), "so"))
+    heard = search.tune([Served(fake_layer("a"), 1.0, 0.5)], lambda: None, MachinePeak(1), 1, "m", 1, LATER, {})
+    assert [result for _, result in heard] == [crew.Unconfirmed("a", (1.1, 0.9), "so")]
 
 
 def test_no_worker_is_left(monkeypatch: pytest.MonkeyPatch):
@@ -241,7 +278,9 @@ def test_who_compiles_is_heard(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(search, "PATIENCE", 0.5)
     steps = [True] * 8
 
-    def fake_tune(open_bench: object, kernel: Tunable, forms: list[object], machine: str, stop: Callable[[], bool], least: float) -> Found:
+    def fake_tune(
+        open_bench: object, kernel: Tunable, forms: list[object], machine: str, stop: Callable[[], bool], peak: MachinePeak
+    ) -> Found:
         while steps and not stop():
             steps.pop()
             time.sleep(0.3)
@@ -250,7 +289,7 @@ def test_who_compiles_is_heard(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(search, "tune_kernel", fake_tune)
     given = [Served(fake_layer(name), 1.0, 0.5) for name in ("heard", "silent")]
-    heard = search.tune(given, lambda: None, 1, "m", 1, LATER, {})
+    heard = search.tune(given, lambda: None, MachinePeak(1), 1, "m", 1, LATER, {})
     assert next(heard)[0].layer.nodes == ("heard",)
     with pytest.raises(BackendMissing, match="nothing was heard of 1 measuring processes for 1 s"):
         next(heard)
