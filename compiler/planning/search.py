@@ -82,7 +82,7 @@ class Planned:
 
     @property
     def _lines(self) -> list[str]:
-        return [] if self.certificate is None else list(lines_of(self.certificate))
+        return [] if self.certificate is None else [*lines_of(self.certificate), *self.certificate.doubts]
 
     def plot(self) -> Plot:
         """The Pareto curve: what is left of the cost against the error, of all plans that could be chosen, and this one on it.

@@ -8,6 +8,7 @@ import re
 import pytest
 
 import convc as cc
+from convc.docs.site.python_page import _paragraph
 
 
 @pytest.mark.parametrize("name", [name for name in cc.__all__ if not inspect.ismodule(getattr(cc, name))])
@@ -46,3 +47,8 @@ def test_an_argument_that_is_not_said_is_seen(monkeypatch):
 
     monkeypatch.setitem(PUBLIC, "layer", layer)
     assert unsaid("layer") == ["width", "pad"]
+
+
+def test_a_line_of_arguments_is_one_of_a_list():
+    said = _paragraph("pad: zeros at the borders: a number\nrows, cols: sizes; default: 1")
+    assert said == "- `pad`: zeros at the borders: a number\n- `rows, cols`: sizes; default: 1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -144,6 +145,13 @@ def test_without_matplotlib_there_is_a_sentence(trace, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(BackendMissing, match=r'a plot needs matplotlib, .*pip install "convc\[plot\]"'):
         trace.plot()
+
+
+def test_a_plan_shows_why_its_times_are_in_doubt(planned):
+    doubtful = replace(planned, certificate=replace(planned.certificate, doubts=["the machine is busy: as ever"]))
+    assert repr(doubtful).endswith("\nthe machine is busy: as ever")
+    assert "the machine is busy: as ever" in doubtful._repr_html_()
+    assert "as ever" not in repr(replace(doubtful, certificate=replace(doubtful.certificate, doubts=[])))
 
 
 @pytest.mark.parametrize(

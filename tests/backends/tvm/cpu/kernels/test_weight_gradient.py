@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,6 +55,19 @@ def test_groups_of_whole_blocks(c_in: int, c_out: int, groups: int) -> None:
     wanted = _meaning(window, x, g, groups)
     got = call(weight_gradient(WeightGradient(3, c_in, c_out, window, groups=groups)), [into_blocks(x), into_blocks(g)], wanted.shape)
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=2e-6 * abs(wanted).max())
+
+
+def test_no_filter_beyond_half_a_vector_is_left_out() -> None:
+    """And rows of a length that neighbours apart do not divide."""
+    window = Window(3, 5, (1, 1))
+    x, g = draw(1, 1, 3, 5), draw(1, 9, 3, 5)
+    size = WeightGradient(1, 1, 9, window)
+    assert size.width == 16
+    assert replace(size, c_out=8).width == 8
+    assert 5 % size.apart
+    for count in (8, 9):
+        got = call(weight_gradient(replace(size, c_out=count)), [into_blocks(x), into_blocks(g[:, :count])], (count, 1, 1, 1))
+        np.testing.assert_allclose(got, _meaning(window, x, g[:, :count]), rtol=1e-5, atol=1e-6)
 
 
 def _meaning(window: Window, x: np.ndarray, g: np.ndarray, groups: int = 1) -> np.ndarray:
