@@ -36,6 +36,8 @@ COMMANDS = {
     "bench": "how fast engines run a network, turn by turn",
     "verify": "check backends, or two networks, against float64",
 }
+# What others have a command for, and here is an option.
+ELSEWHERE = {"profile": "`convc bench MODEL --profile` says where the time goes"}
 
 
 class Lazy(click.Group):
@@ -53,7 +55,9 @@ class Lazy(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Raises: UsageError for a command that does not exist, with the nearest name, and for an option that is given twice."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            raise UsageError(f"unknown command '{args[0]}'" + did_you_mean(args[0], COMMANDS, "see `convc --help`"))
+            elsewhere = ELSEWHERE.get(args[0])
+            hint = f"; {elsewhere}" if elsewhere else did_you_mean(args[0], COMMANDS, "see `convc --help`")
+            raise UsageError(f"unknown command '{args[0]}'{hint}")
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None:
             refuse_repeats(command, click.Context(command, ctx, name), rest)

@@ -176,6 +176,13 @@ def _tell_at_last(sentence: str) -> None:
         os.write(2, escaped(sentence).encode("ascii", "backslashreplace") + b"\n")
 
 
+def _sentence(error: click.ClickException) -> str:
+    """What click says in several lines, and how to ask for more."""
+    said = " ".join(error.format_message().split()).rstrip(".")
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return said + (f"; see `{context.command_path} --help`" if context else "")
+
+
 def run_request(command: click.Command, console: Console) -> None:
     """Run `command` as a process, which says what `console` lets it: refusals are one sentence on stderr and their exit code."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that what is half-written is taken away
@@ -197,7 +204,10 @@ def run_request(command: click.Command, console: Console) -> None:
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        error.show()
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):  # its message is the help
+            error.show()
+        else:
+            _tell_at_last(f"convc: {_sentence(error)}")
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         echo("convc: interrupted", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -34,8 +35,24 @@ __all__ = [
     "pass_options",
 ]
 
+PERCENT = re.compile(r"(\d+(?:\.\d*)?) ?%")
 THREADS = click.IntRange(1, most_threads())
-SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
+
+
+class Share(click.FloatRange):
+    """A share between 0 and 1, which many write in percent."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Raises: click.BadParameter that says the share for what is written in percent."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            if not (percent := PERCENT.fullmatch(str(value).strip())):
+                raise
+            raise click.BadParameter(f"'{value}' is no share; write {float(percent[1]) / 100:g}", ctx, param) from error
+
+
+SHARE = Share(0, 1, min_open=True, max_open=True)
 IN_PLACE = "Of a step of training: write the next weights over the old ones, which saves their memory; no bit changes."
 MEMORY = "Of a step of training: leave at most this share of what is live at once, by computing values again; no bit changes."
 NAMES = click.option(

@@ -13,7 +13,7 @@ from ...ir.types import TensorType, parse_type
 from .pattern import pattern_layers
 from .trace import Trace, Value
 from .unknown_arguments import unknown_argument
-from .user_line import file_line
+from .user_line import file_line, naming_line
 
 __all__ = ["Network", "network"]
 
@@ -111,7 +111,7 @@ def network(pattern: Any = "", /, **inputs: Any) -> Any:
         raise UsageError(f"@network needs the inputs of '{pattern.__name__}': write @network(image=\"N,3,224,224\")")
     if pattern:
         return _pattern(pattern, **inputs)
-    types = {name: _input_type(name, text) for name, text in inputs.items()}
+    types = {name: _declared(name, text) for name, text in inputs.items()}
 
     def wrap(build: Callable[..., Any]) -> Network:
         missing = [name for name in types if name not in inspect.signature(build).parameters]
@@ -124,6 +124,14 @@ def network(pattern: Any = "", /, **inputs: Any) -> Any:
 
 def _pattern(text: str, *, image: str = "N,3,32,32", name: str = "pattern", **options: Any) -> Network:
     return Network(name, pattern_layers(text, **options), {"image": _input_type("image", image)})
+
+
+def _declared(name: str, given: Any) -> TensorType:
+    """Raises: UsageError with the line of the decorator, and how it is written."""
+    try:
+        return _input_type(name, given)
+    except UsageError as error:
+        raise UsageError(naming_line(f'{error}; an input is written as in @network({name}="N,3,224,224")')) from None
 
 
 def _input_type(name: str, given: str | TensorType | tuple[int, ...]) -> TensorType:

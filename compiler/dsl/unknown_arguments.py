@@ -27,11 +27,17 @@ THEIRS = {
 }
 ELSEWHERE = {"activation": "an activation is a layer of its own, as in relu(conv(...))"}  # what no argument is for
 UNKNOWN = re.compile(r"(\w+)\(\) got an unexpected keyword argument '(\w+)'")
+NUMPYS = "operand 'Value' does not support ufuncs"  # by NumPy, of np.maximum(x, 0)
 
 
 def unknown_argument(error: TypeError) -> InvalidModel | None:
-    """The refusal, with the user's line and the nearest argument; None for an error of any other kind."""
+    """The refusal, with the user's line and the nearest argument, or of a function of NumPy; None for an error of any other kind."""
     found, frames = UNKNOWN.match(str(error)), list(traceback.walk_tb(error.__traceback__))
+    if frames and NUMPYS in str(error):
+        where = file_line(frames[-1][0].f_code, frames[-1][1])
+        return InvalidModel(
+            f"{where}: NumPy's functions take no value of a network; convc has its own, such as cc.relu(x) and cc.clip(x, 0, 6)"
+        )
     if found is None or not frames:
         return None
     (function, argument), (frame, line) = found.groups(), frames[-1]  # the call failed, so the last frame is the caller's

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import traceback
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ...ir.binding import specialize
 from ...ir.channels_last import channels_last
 from ...ir.dims import Dim
-from ...ir.errors import ConvcError, InvalidModel, UsageError
+from ...ir.errors import ConvcError, InvalidModel, ShapeError, UsageError
 from ...ir.files import need_plain
 from ...ir.graph import Graph, Node
 from ...ir.ops.leaf import INPUT
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from .artifact import Artifact
 
 __all__ = ["Request", "artifact_of", "load", "load_with_source", "pairs", "read_text"]
+
+PLACE = re.compile(r"^\S+:\d+(, in \S+)?: ")  # a line of the file that has the network, before a complaint
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,13 @@ def _trace(network: Network, request: Request, shapes: Mapping[str, str]) -> Gra
         if name not in network.inputs:
             raise UsageError(f"{network.name} has no input '{name}'; it has {', '.join(network.inputs)}")
     options = {name: _literal(value) for name, value in pairs("--set", request.options, "=").items()}
-    return network.graph(strict_windows=request.strict_windows, **shapes, **options)
+    try:
+        return network.graph(strict_windows=request.strict_windows, **shapes, **options)
+    except ShapeError as error:  # of a layer that was given the option's value
+        found = next(((name, value) for name, value in options.items() if f" is {value!r}, expected" in str(error)), None)
+        if found is None:
+            raise
+        raise UsageError(f"--set {found[0]}={found[1]} does not suit {network.name}: {PLACE.sub('', str(error))}") from error
 
 
 def _from_python(path: Path, function: str) -> Network:

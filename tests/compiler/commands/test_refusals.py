@@ -26,6 +26,35 @@ def test_unknown_model():
 def test_unknown_command():
     refused(convc("sumary", "lenet5"), 2, "unknown command 'sumary'; did you mean 'summary'?")
     refused(convc("frobnicate"), 2, "unknown command 'frobnicate'; see `convc --help`")
+    refused(convc("profile", "lenet5"), 2, "unknown command 'profile'; `convc bench MODEL --profile` says")
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("plan", "lenet5", "--macs", "60%"), "Invalid value for '--macs': '60%' is no share; write 0.6; see `convc plan --help`"),
+        (("run", "lenet5", "--threads", "10000"), "Invalid value for '--threads': 10000 is not in the range 1<=x<="),
+        (("summary", "lenet5", "--bogus"), "No such option '--bogus'"),
+        (("summary", "lenet5", "--set", "classes=zero"), "--set classes=zero does not suit lenet5: "),
+        (("compile", "lenet5", "-o", "q", "--mcpu", "pentium99"), "there is no processor 'pentium99'; there are "),
+    ],
+)
+def test_a_value_that_is_none_is_one_sentence(words, complaint):
+    refused(convc(*words), 2, complaint)
+
+
+def test_functions_of_numpy_and_types_that_are_none_have_a_line_and_a_way_out(tmp_path):
+    body = "import numpy as np\n\n\n@cc.network(x='3,8')\ndef net(x):\n    return np.maximum(x, 0)\n"
+    refused(
+        convc("summary", net(tmp_path, body)),
+        3,
+        "net.py:9: NumPy's functions take no value of a network; convc has its own, such as cc.relu(x)",
+    )
+    refused(
+        convc("summary", net(tmp_path, body.replace("3,8", "3;8;8"))),
+        2,
+        "net.py:7: input 'x': '3;8;8' is not a dimension: unexpected ';'; an input is written as in @network(x=\"N,3,224,224\")",
+    )
 
 
 @pytest.mark.parametrize(
