@@ -13,7 +13,7 @@ from .errors import BackendMissing, UsageError
 from .files import write_file
 from .legible import escaped, legible
 
-__all__ = ["ABOVE", "AFTER", "BEFORE", "MARKED", "Plot", "named_places", "panels", "worded"]
+__all__ = ["ABOVE", "AFTER", "BEFORE", "MARKED", "Plot", "named_places", "panels", "scale_of", "worded"]
 
 BEFORE, AFTER, MARKED = "#9aa5b1", "#2b6cb0", "#b03a2e"
 WIDTH = 9.0  # inches
@@ -27,6 +27,8 @@ ABOVE = {
     "frameon": False,
     "borderaxespad": 0.2,
 }  # of a legend: no bar is under it
+COUNTED = ((1e12, "trillion "), (1e9, "billion "), (1e6, "million "), (1e3, "thousand "))
+BYTES = ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"))
 PLAIN = {"parse_math": False}  # a name out of a file may hold a dollar, which is no formula
 
 
@@ -76,6 +78,11 @@ def panels(title: str, heights: Sequence[float]) -> tuple[Plot, list[Any]]:
         each.spines[["top", "right"]].set_visible(False)
     figure.suptitle(worded(title, 110), fontsize=11, **PLAIN)
     return Plot(worded(title, 110), figure), axes
+
+
+def scale_of(most: float, *, of_bytes: bool = False) -> tuple[float, str]:
+    """What figures up to `most` are divided by, and the word for it before what is counted, or for bytes the unit."""
+    return next((each for each in (BYTES if of_bytes else COUNTED) if most >= each[0]), (1.0, "bytes" if of_bytes else ""))
 
 
 def named_places(axis: Any, names: Sequence[str]) -> None:

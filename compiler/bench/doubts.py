@@ -5,19 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ...ir.limits import CLOCKS, MOST_SAVED, MachineLimits, saved_by
-from .layer_times import LayerTime
+from .layer_times import UNSTEADY, LayerTime
 from .measure import Measured
 
-__all__ = ["doubts_of"]
+__all__ = ["doubts_of", "is_in_doubt"]
 
 SLOWED = 1.3  # times the best turn: on a quiet machine the middle one is within 1.05
 GOT = 0.8  # of the processors that multiply-adds asked for: threads wake and end
-UNSTEADY = 1.5  # times as long in one round as in another
 MUCH = 0.02  # of a run: kernels that take less are within what clocks tell
 
 
 def doubts_of(measured: Measured) -> list[str]:
     return [*measured.load.doubts, *_of_machine(measured), *_of_networks(measured), *_of_kernels(measured)]
+
+
+def is_in_doubt(share: float | None, measured: Measured) -> bool:
+    """Whether this share of the peak is more than there is: beyond all that algorithms save, or beyond the peak of a machine that was busy
+    or that a kernel without such an algorithm exceeds.
+    """
+    if share is None or share <= CLOCKS:
+        return False
+    layers = [layer for layers in measured.profiles.values() for layer in layers]
+    far = measured.limits is not None and _beyond(layers, measured.limits)
+    return bool(share > CLOCKS * MOST_SAVED or far or measured.load.doubts or any(_of_machine(measured)))
 
 
 def _of_machine(measured: Measured) -> Iterator[str]:
@@ -47,7 +57,7 @@ def _of_kernels(measured: Measured) -> Iterator[str]:
                 f"{most.kernel} of {', '.join(most.nodes)} at {share:.0%} of the peak does all the multiply-adds "
                 "that are counted: the peak was measured while the machine was busier, and no share of it says how near the limit is"
             )
-    if unsteady := [layer for layer in layers if layer.spread > UNSTEADY and layer.share > MUCH]:
+    if unsteady := [layer for layer in layers if layer.is_unsteady and layer.share > MUCH]:
         most = max(unsteady, key=lambda layer: layer.share)
         yield (
             f"{len(unsteady)} kernel{'' if len(unsteady) == 1 else 's'} took more than {UNSTEADY} times as long in one round as in "

@@ -11,7 +11,11 @@ from ...ir.limits import MachineLimits, saved_by
 from ...passes.analysis.structure import longest_path
 from ..engines.engine import KernelTime
 
-__all__ = ["LayerTime", "layer_times", "steadiest"]
+__all__ = ["ROUGH", "ROUGH_MEANS", "UNSTEADY", "LayerTime", "layer_times", "steadiest"]
+
+UNSTEADY = 1.5  # times as long in one round as in another
+ROUGH = "~"
+ROUGH_MEANS = f"{ROUGH}: in the slower of its two rounds it took more than {UNSTEADY} times as long"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,16 @@ class LayerTime:
     on_longest_path: bool
     moves: bool = False
     spread: float = 1.0
+
+    @property
+    def is_unsteady(self) -> bool:
+        """Whether its rounds differ so much that its time is a rough one."""
+        return self.spread > UNSTEADY
+
+    @property
+    def time_text(self) -> str:
+        """Microseconds for a table, marked where they are rough."""
+        return f"{ROUGH if self.is_unsteady else ''}{self.microseconds:.1f}"
 
     def is_beyond(self, limits: MachineLimits) -> bool:
         """Whether no machine with these limits does it in this time. Of what computes no product some bytes may not be needed."""

@@ -16,7 +16,7 @@ from ...ir.shown import html_lines, html_table, text_table
 from ...ir.usual_sizes import usual_sizes
 from ..engines.table import engine_named, measurable
 from .doubts import doubts_of
-from .layer_times import LayerTime
+from .layer_times import ROUGH_MEANS, LayerTime
 from .measure import Measured, batch_of, profiles_of, write_network
 from .process import Worker
 from .roofs import TURNS, Roofs
@@ -52,17 +52,22 @@ class NetworkProfile:
         """A line for each kernel, as they are shown."""
         return [
             (
-                *(f"{layer.microseconds:.1f}", f"{layer.share:.1%}", f"{layer.gflops:.0f}" if layer.macs else "-", f"{layer.gbytes:.1f}"),
+                *(layer.time_text, f"{layer.share:.1%}", f"{layer.gflops:.0f}" if layer.macs else "-", f"{layer.gbytes:.1f}"),
                 *(layer.kernel, " ".join(layer.nodes)),
             )
             for layer in self.layers
         ]
 
+    @property
+    def lines(self) -> list[str]:
+        """What is said below the table."""
+        return [*([ROUGH_MEANS] if any(layer.is_unsteady for layer in self.layers) else []), *self.doubts]
+
     def __repr__(self) -> str:
-        return "\n".join([self.headline, text_table(self.rows(), HEADINGS), *self.doubts])
+        return "\n".join([self.headline, text_table(self.rows(), HEADINGS), *self.lines])
 
     def _repr_html_(self) -> str:
-        return html_table(self.rows(), HEADINGS, self.headline) + html_lines(list(self.doubts))
+        return html_table(self.rows(), HEADINGS, self.headline) + html_lines(self.lines)
 
     def plot(self) -> Plot:
         """Time of each kernel in order, those on the longest path apart, and how many operations a second it does.

@@ -19,8 +19,8 @@ from ...ir.graph import Graph
 from ...ir.usual_sizes import usual_sizes
 from ...ir.version import installed
 from ...passes.pipelines import LEVELS
-from ..bench.doubts import doubts_of
-from ..bench.layer_times import LayerTime
+from ..bench.doubts import doubts_of, is_in_doubt
+from ..bench.layer_times import ROUGH, ROUGH_MEANS, LayerTime
 from ..bench.measure import Contender, Measured, Measuring, batch_of, measure
 from ..bench.roofs import bandwidth
 from ..bench.side_by_side import same_nodes
@@ -39,6 +39,7 @@ __all__ = ["command", "processor_name"]
 
 PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "apache-tvm", "openvino", "torch")
 HEADINGS = ("engine", "median ms", "p10", "p90", "p99", "images/s", "GF/s", "of peak", "arena MB", "MB", "ready in s")
+IN_DOUBT = "in doubt"  # in place of a share of the peak that cannot be
 MOST_STREAMS = 1024
 MOST_SECONDS = 86_400.0  # a day
 
@@ -177,7 +178,7 @@ def _seen(graph: Graph, measured: Measured, contenders: Sequence[Contender], how
     sized = specialize(graph, sizes)
     _, trace = optimize(sized, ours.level, prices=engine_named(ours.engine, measurable()).prices)
     times = {
-        name: [KernelRun(each.kernel, each.nodes, each.microseconds, each.share, each.macs, each.bytes) for each in layers]
+        name: [KernelRun(each.kernel, each.nodes, each.microseconds, each.share, each.macs, each.bytes, each.spread) for each in layers]
         for name, layers in measured.profiles.items()
     }
     peaks = None
@@ -228,7 +229,7 @@ def _print(measured: Measured, everything: bool) -> None:
                 *(f"{ms:.2f}" if ms is not None else "-" for ms in (t.p10_ms, t.p90_ms, t.p99_ms)),
                 f"{t.images_per_second:,.0f}" if t.images_per_second >= 100 else f"{t.images_per_second:.3g}",
                 f"{t.gflops:.0f}",
-                _percent(t.peak_share),
+                IN_DOUBT if is_in_doubt(t.peak_share, measured) else _percent(t.peak_share),
                 f"{t.p50_ms / first.p50_ms:.2f}",
                 _megabytes(t.arena_bytes),
                 _megabytes(t.process_bytes),
@@ -243,11 +244,13 @@ def _print(measured: Measured, everything: bool) -> None:
     for engine, layers in measured.profiles.items():
         if len(measured.profiles) == 1 or everything:
             tell("")
-            rows = [_row(layer, measured.peak) for layer in layers]
+            rows = [_row(layer, measured) for layer in layers]
             print_table(rows, ("us", "share", "GF/s", "of peak", "GB/s", "MB", f"{engine}'s kernel", "nodes"))
         total = sum(layer.microseconds for layer in layers)
         longest = sum(layer.microseconds for layer in layers if layer.on_longest_path)
         tell(f"{engine}: {total:.0f} us in {len(layers)} kernels, {longest:.0f} us of them on the longest path")
+    if any(layer.is_unsteady for layers in measured.profiles.values() for layer in layers):
+        tell(ROUGH_MEANS)
 
 
 def _print_side_by_side(profiles: Mapping[str, Sequence[LayerTime]]) -> None:
@@ -255,22 +258,34 @@ def _print_side_by_side(profiles: Mapping[str, Sequence[LayerTime]]) -> None:
     first, *others = profiles
     rows = [(row.nodes, row.kernels, row.microseconds) for row in same_nodes(profiles)]
     whole = {engine: sum(layer.microseconds for layer in layers) for engine, layers in profiles.items()}
+    rough = {engine: {name for layer in layers if layer.is_unsteady for name in _told_by(layer)} for engine, layers in profiles.items()}
     lines: list[tuple[str, ...]] = []
     for nodes, kernels, times in [*rows, (["in all"], {}, whole)]:
-        taken = [f"{times[engine]:.1f}" if engine in times else "-" for engine in profiles]
+        marks = {engine: "" if rough[engine].isdisjoint(nodes or kernels.get(engine, ())) else ROUGH for engine in profiles}
+        taken = [f"{marks[engine]}{times[engine]:.1f}" if engine in times else "-" for engine in profiles]
+        taken.append(_percent(times[first] / whole[first] if first in times and whole[first] else None))
         over = [f"{times[each] / times[first]:.2f}" if each in times and times.get(first) else "-" for each in others]
         lines.append((*taken, *over, *(_several(kernels.get(engine, [])) for engine in profiles), " ".join(nodes)))
-    print_table(lines, (*(f"{each} us" for each in profiles), *(f"{each} over {first}" for each in others), *profiles, "nodes"))
+    taken_by = (*(f"{each} us" for each in profiles), f"share of {first}", *(f"{each} over {first}" for each in others))
+    print_table(lines, (*taken_by, *profiles, "nodes"))
+
+
+def _told_by(layer: LayerTime) -> Sequence[str]:
+    """What its row has: the nodes, or of what only moves values the kernel's name."""
+    return (layer.kernel,) if layer.moves else layer.nodes
 
 
 def _several(kernels: Sequence[str]) -> str:
     return ", ".join(f"{count} {name}" if count > 1 else name for name, count in Counter(kernels).items()) or "-"
 
 
-def _row(layer: LayerTime, peak: float | None) -> tuple[str, ...]:
-    speeds = (f"{layer.gflops:.0f}", _percent(layer.gflops / peak if peak else None)) if layer.macs else ("-", "-")
+def _row(layer: LayerTime, measured: Measured) -> tuple[str, ...]:
+    share = _percent(layer.gflops / measured.peak if measured.peak else None)
+    if measured.limits is not None and layer.is_beyond(measured.limits):
+        share = IN_DOUBT
+    speeds = (f"{layer.gflops:.0f}", share) if layer.macs else ("-", "-")
     moved = (f"{layer.gbytes:.1f}", f"{layer.bytes / 1e6:.2f}")
-    return f"{layer.microseconds:.1f}", f"{layer.share:.1%}", *speeds, *moved, layer.kernel, " ".join(layer.nodes)
+    return layer.time_text, f"{layer.share:.1%}", *speeds, *moved, layer.kernel, " ".join(layer.nodes)
 
 
 def _megabytes(count: int | None) -> str:

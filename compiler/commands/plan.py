@@ -28,7 +28,7 @@ from ..files.onnx_file import export_onnx
 from ..files.weights import WEIGHT_FILES, check_numbers, write_weights
 from ..planning.advice import advise
 from ..planning.budget import Budget
-from ..planning.certificate import HEADINGS, Certificate, beyond, certify, far_off, latency_lines, lines_of
+from ..planning.certificate import HEADINGS, Certificate, beyond, certify, doubt_lines, far_off, latency_lines, lines_of
 from ..planning.plan_file import PICTURES, PlanFile, check_splits, read_plan, write_plan
 from ..planning.race import Races, measured_limits
 from ..planning.search import CURVE, Planned, plan_network
@@ -168,10 +168,8 @@ def command(console: Console, request: Request, given: PlanOptions, advice: bool
         emit_json(head | _in_units(answer.certificate))
     else:
         _print(answer.certificate)
-    for line in (*beyond(answer.certificate, budget), *far_off(answer.certificate)):
+    for line in (*beyond(answer.certificate, budget), *far_off(answer.certificate), *doubt_lines(answer.certificate)):
         console.say(f"warning: {line}")
-    for doubt in answer.certificate.doubts:
-        console.say(f"warning: {doubt}; the latencies are in doubt: measure again when nothing else runs")
     if answer.made is not None:
         answer.made.check()
 
@@ -293,8 +291,9 @@ def _seen(answer: Answer) -> Report:
     stage = Stage("plan", f"--{answer.asked}", answer.planned, rewrites, 0.0, ONNXRUNTIME.prices, declined=declined)
     made = answer.made
     frontier = None if made is None else PlanCurve(made.budget.cost, made.menu.points(CURVE), made.marks)
-    measured = tuple(latency_lines(answer.certificate))
-    notes = tuple(line for line in lines_of(answer.certificate) if line not in measured)
+    latencies = tuple(latency_lines(answer.certificate))
+    notes = tuple(line for line in lines_of(answer.certificate) if line not in latencies)
+    measured = (*latencies, *doubt_lines(answer.certificate))
     return Report(answer.before, [stage], f"plan --{answer.asked}", notes=notes, measured=measured, frontier=frontier)
 
 

@@ -25,7 +25,7 @@ from .race import Lap, Races, race, started
 from .sensitivity import readouts
 from .study import BottleneckPlan, Insertion
 
-__all__ = ["Certificate", "LayerErrors", "OutputErrors", "beyond", "certify", "far_off", "latency_lines", "lines_of"]
+__all__ = ["Certificate", "LayerErrors", "OutputErrors", "beyond", "certify", "doubt_lines", "far_off", "latency_lines", "lines_of"]
 
 UNSTEADY = 1.15  # times, by which two rounds of one race may differ
 AGAIN = 2  # times that a lap is run again, if it cannot be
@@ -81,10 +81,10 @@ class Certificate:
         return [(x.name, x.split, *map(_share, (x.predicted, x.measured, x.accumulated))) for x in self.layers]
 
     def __repr__(self) -> str:
-        return "\n".join([text_table(self.rows(), HEADINGS), *lines_of(self)])
+        return "\n".join([text_table(self.rows(), HEADINGS), *lines_of(self), *doubt_lines(self)])
 
     def _repr_html_(self) -> str:
-        return html_table(self.rows(), HEADINGS, "splits, and what they lose") + html_lines(list(lines_of(self)))
+        return html_table(self.rows(), HEADINGS, "splits, and what they lose") + html_lines([*lines_of(self), *doubt_lines(self)])
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self) | {"load": self.load.as_json() if self.load is not None else None}
@@ -290,5 +290,12 @@ def _sentence(what: str, predicted: float, measured: float) -> str:
 
 def latency_lines(certificate: Certificate) -> Iterable[str]:
     """Those of them that a clock measured."""
+    doubted = ", in doubt" if certificate.doubts else ""
     for engine, (was, now) in certificate.latency.items():
-        yield f"latency in {engine}: {was:.2f} -> {now:.2f} ms ({now / was:.2f})"
+        yield f"latency in {engine}: {was:.2f} -> {now:.2f} ms ({now / was:.2f}){doubted}"
+
+
+def doubt_lines(certificate: Certificate) -> Iterable[str]:
+    """Why those are in doubt, a sentence each."""
+    for doubt in certificate.doubts:
+        yield f"{doubt}; the latencies are in doubt: measure again when nothing else runs"

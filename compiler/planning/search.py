@@ -13,7 +13,7 @@ from ...ir.shown import html_lines, html_table, text_table
 from ...passes.bottlenecks.forms import Split
 from ..engines.onnxruntime import ONNXRUNTIME
 from .budget import Budget
-from .certificate import HEADINGS, Certificate, lines_of
+from .certificate import HEADINGS, Certificate, doubt_lines, lines_of
 from .menu import Menu, choose, menu
 from .race import FindLimits, Lap, Races, splits_slower, unknown
 from .study import Insertion, Study
@@ -82,7 +82,7 @@ class Planned:
 
     @property
     def _lines(self) -> list[str]:
-        return [] if self.certificate is None else [*lines_of(self.certificate), *self.certificate.doubts]
+        return [] if self.certificate is None else [*lines_of(self.certificate), *doubt_lines(self.certificate)]
 
     def plot(self) -> Plot:
         """The Pareto curve: what is left of the cost against the error, of all plans that could be chosen, and this one on it.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...ir.binding import need_elements
 from ...ir.graph import Graph
-from ...ir.plot import AFTER, Plot, named_places, panels
+from ...ir.plot import AFTER, Plot, named_places, panels, scale_of
 from ...ir.shown import html_lines, html_table, text_table
 from ...ir.usual_sizes import counting_sizes
 from .layer_table import Figure, LayerTable, layer_table
@@ -60,16 +60,15 @@ class NetworkSummary:
         Raises: BackendMissing where matplotlib is not here.
         """
         lines = self.table.lines
-        bars = {
-            "million multiply-adds": [_bar(line.macs) / 1e6 for line in lines],
-            "million parameters": [(line.weights + line.biases) / 1e6 for line in lines],
-            "MiB of its result": [_bar(line.memory_bytes) / 2**20 for line in lines],
-        }
+        work, memory = [_bar(line.macs) for line in lines], [_bar(line.memory_bytes) for line in lines]
+        params = [line.weights + line.biases for line in lines]
+        bars = (("{}multiply-adds", work, False), ("{}parameters", params, False), ("{} of its result", memory, True))
         figures = [f"{_figure(self.totals[key])} {what}" for key, what in SUMS.items()]
         plot, axes = panels(f"@{self.name}: {', '.join(figures)}", [1.9] * len(bars))
-        for each, (label, heights) in zip(axes, bars.items(), strict=True):
-            each.bar(range(len(lines)), heights, color=AFTER)
-            each.set(ylabel=label, xticks=[])
+        for each, (label, heights, of_bytes) in zip(axes, bars, strict=True):
+            unit, word = scale_of(max(heights, default=0), of_bytes=of_bytes)
+            each.bar(range(len(lines)), [height / unit for height in heights], color=AFTER)
+            each.set(ylabel=label.format(word), xticks=[])
             each.margins(x=0.01)
         named_places(axes[-1].xaxis, [line.name for line in lines])
         return plot

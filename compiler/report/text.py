@@ -14,7 +14,7 @@ from ...passes.analysis.prices import duration
 if TYPE_CHECKING:
     from ...passes.manager import Stage
 
-__all__ = ["count", "graph_diff", "rewrites_of", "stage_line", "totals_line"]
+__all__ = ["count", "graph_diff", "in_bytes", "rewrites_of", "stage_line", "totals_line"]
 
 
 def count(number: int) -> str:
@@ -24,6 +24,14 @@ def count(number: int) -> str:
             scaled = number / (1000 if suffix == "K" else limit)
             return f"{scaled:.3g}{suffix}" if scaled < 999.5 else f"{scaled:.0f}{suffix}"
     return str(number)
+
+
+def in_bytes(number: int) -> str:
+    """`394 MiB`, `512 B`: three digits at most, in the units of the page of --html."""
+    for limit, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if number >= limit:
+            return f"{float(f'{number / limit:.3g}'):g} {unit}"
+    return f"{number} B"
 
 
 def stage_line(before: Graph, stage: Stage) -> str:
@@ -48,7 +56,7 @@ def _changed(before: Graph, stage: Stage) -> str:
     was, now = graph_cost(before, stage.prices.sizes), graph_cost(stage.graph, stage.prices.sizes)
     macs = f"  MACs {count(was.macs)} -> {count(now.macs)}" if was.macs != now.macs else ""
     params = f"  params {was.params:,} -> {now.params:,}" if was.params != now.params else ""
-    moved = f"  bytes {count(was.bytes_moved)} -> {count(now.bytes_moved)}" if was.bytes_moved != now.bytes_moved else ""
+    moved = f"  bytes {in_bytes(was.bytes_moved)} -> {in_bytes(now.bytes_moved)}" if was.bytes_moved != now.bytes_moved else ""
     before_s, after_s = duration(stage.prices.whole(before)), duration(stage.prices.whole(stage.graph))
     seconds = f"  estimated {before_s} -> {after_s}" if before_s != after_s else ""
     return macs + params + moved + seconds + (f"  ops: {changes}" if changes else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ...ir.graph import Graph, Node
-from ...ir.plot import ABOVE, AFTER, BEFORE, Plot, named_places, panels
+from ...ir.plot import ABOVE, AFTER, BEFORE, Plot, named_places, panels, scale_of
 from .cost import graph_cost, node_cost, numbered
 from .memory import plan_memory
 
@@ -27,13 +27,15 @@ def layer_plot(before: Graph, after: Graph, sizes: Mapping[str, int]) -> Plot:
     places = _places(*graphs)
     shown = [name for name in dict.fromkeys(places.values()) if any(any(each.get(name, (0, 0))) for each in _placed(bars, places))]
     plot, (work, memory) = panels(_title(graphs, numbers), (HEIGHT, HEIGHT))
-    for axes, which, scale, label in ((work, 0, 1e6, "million multiply-adds"), (memory, 1, 2**20, "MiB of its result")):
+    for axes, which, label in ((work, 0, "multiply-adds"), (memory, 1, " of its result")):
+        most = max((own[name][which] for own in _placed(bars, places) for name in own), default=0.0)
+        scale, word = scale_of(most, of_bytes=which == 1)
         for number, (own, colour) in enumerate(zip(_placed(bars, places), (BEFORE, AFTER), strict=False)):
             width = 0.8 / len(graphs)
             at = [place + width * (number - (len(graphs) - 1) / 2) for place in range(len(shown))]
             heights = [own.get(name, (0.0, 0.0))[which] / scale for name in shown]
             axes.bar(at, heights, width, color=colour, label=("as it came", "after the passes")[number])
-        axes.set_ylabel(label)
+        axes.set_ylabel(word + label)
         axes.margins(x=0.01)
     work.set_xticks([])
     named_places(memory.xaxis, shown)
@@ -81,9 +83,15 @@ def _placed(bars: Sequence[Bars], places: Mapping[str, str]) -> list[Bars]:
 
 
 def _title(graphs: Sequence[Graph], sizes: Mapping[str, int]) -> str:
-    macs = " -> ".join(f"{graph_cost(graph, sizes).macs / 1e6:,.1f}M" for graph in graphs)
-    arenas = " -> ".join(f"{plan_memory(graph, sizes, searched=False).arena / 2**20:,.2f}" for graph in graphs)
-    return f"@{graphs[0].name}: {macs} multiply-adds, {arenas} MiB of activations at once"
+    macs = _change([graph_cost(graph, sizes).macs for graph in graphs])
+    arenas = _change([plan_memory(graph, sizes, searched=False).arena for graph in graphs], of_bytes=True)
+    return f"@{graphs[0].name}: {macs}multiply-adds, {arenas} of activations at once"
+
+
+def _change(figures: Sequence[int], *, of_bytes: bool = False) -> str:
+    """Before and after in the unit of the larger; one figure where nothing changed."""
+    scale, word = scale_of(max(figures), of_bytes=of_bytes)
+    return f"{' -> '.join(f'{figure / scale:,.4g}' for figure in dict.fromkeys(figures))} {word}"
 
 
 def _number(figure: object) -> float:

@@ -39,7 +39,9 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class KernelRun:
-    """A kernel that an engine ran for some nodes, by name. Units: `microseconds` a run; `share` of all time; `bytes` each moved once."""
+    """A kernel that an engine ran for some nodes, by name. Units: `microseconds` a run; `share` of all time; `bytes` each moved once.
+    `spread` is the slower of its rounds over the faster.
+    """
 
     kernel: str
     nodes: Sequence[str]
@@ -47,6 +49,7 @@ class KernelRun:
     share: float
     macs: int
     bytes: int
+    spread: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +163,8 @@ def _peaks(peaks: Peaks | None) -> dict[str, Any] | None:
     return None if peaks is None else {"flops": peaks.flops, "bytes": peaks.bytes, "how": peaks.how}
 
 
-def _figures(run: KernelRun) -> tuple[float, float, int, int]:
-    return run.microseconds, run.share, run.macs, run.bytes
+def _figures(run: KernelRun) -> tuple[float, float, int, int, float]:
+    return run.microseconds, run.share, run.macs, run.bytes, run.spread
 
 
 def _reckoned(trace: Sequence[Stage]) -> Peaks | None:

@@ -10,7 +10,7 @@ import pytest
 
 from convc.compiler.bench import measure as measuring
 from convc.compiler.bench import roofs as roofing
-from convc.compiler.bench.doubts import doubts_of
+from convc.compiler.bench.doubts import doubts_of, is_in_doubt
 from convc.compiler.bench.layer_times import LayerTime, steadiest
 from convc.compiler.bench.measure import Measured, Measuring, Timing, batch_of
 from convc.compiler.bench.roofs import Roofs
@@ -146,6 +146,23 @@ def test_doubts(timing: dict[str, object], words: list[str]):
 def test_a_kernel_above_the_peak(name: str, gflops: float, said: list[str]):
     found = doubts_of(Measured([], ONE, {"tvm": [kernel(1 / gflops, name=name)]}, QUIET))
     assert [each.split(":")[0] for each in found] == said
+
+
+@pytest.mark.parametrize(
+    ("share", "of_machine", "doubted"),
+    [
+        (1.22, {}, False),  # by Winograd's form, it may be
+        (1.22, {"got": 0.28}, True),
+        (1.22, {"load": Load(9.0, 2, 1.2, 0.0)}, True),
+        (1.22, {"profiles": {"tvm": [kernel(0.5)]}}, True),
+        (1.22, {"profiles": {"tvm": [kernel(0.5, name="winograd")]}}, False),
+        (1.05, {"got": 0.28}, False),
+        (4.5, {}, True),
+        (None, {"got": 0.28}, False),
+    ],
+)
+def test_a_share_of_the_peak_that_cannot_be(share: float | None, of_machine: dict[str, object], doubted: bool):
+    assert is_in_doubt(share, Measured([], ONE, **{"profiles": {}, "load": QUIET, **of_machine})) is doubted
 
 
 def test_what_a_timing_says():

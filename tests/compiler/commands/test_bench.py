@@ -14,9 +14,14 @@ from typing import Any
 
 import pytest
 
+from convc.compiler.bench.layer_times import LayerTime
+from convc.compiler.bench.measure import Measured
 from convc.compiler.bench.worker import Assignment
+from convc.compiler.commands.bench import _print
 from convc.compiler.engines.optimize import optimize
 from convc.ir.binding import specialize
+from convc.ir.limits import MachineLimits
+from convc.ir.load import Load
 from convc.models import ZOO
 from convc.passes.analysis.cost import graph_cost
 from convc.tests.support.shell import RELU, convc, refused
@@ -150,8 +155,39 @@ def test_a_table_of_both_engines_ends_with_what_they_take_in_all():
     assert head.split()[:4] == ["onnx", "us", "onnx@0", "us"]
     assert rows[-1].endswith("in all")
     for column in (0, 1):
-        times = [float(row.split()[column]) for row in rows if row.split()[column] != "-"]
+        times = [float(row.split()[column].lstrip("~")) for row in rows if row.split()[column] != "-"]
         assert sum(times[:-1]) == pytest.approx(times[-1], abs=0.06 * len(times))
+
+
+def layer(kernel: str, nodes: list[str], spread: float, **worth: float) -> LayerTime:
+    known: dict[str, Any] = {
+        "microseconds": 2.0,
+        "share": 0.5,
+        "macs": 0,
+        "gflops": 0.0,
+        "bytes": 8,
+        "gbytes": 1.0,
+        "on_longest_path": True,
+    }
+    return LayerTime(kernel, nodes, **(known | worth), moves=not nodes, spread=spread)
+
+
+def test_times_that_two_rounds_disagree_on_are_marked(capsys: pytest.CaptureFixture[str]):
+    ours = [layer("direct", ["a"], 1.6), layer("dense", ["b"], 1.4), layer("unpack", [], 2.0)]
+    theirs = [layer("Conv", ["a"], 1.0), layer("Gemm", ["b"], 3.0)]
+    _print(Measured([], None, {"tvm": ours, "onnx": theirs}, Load(9.0, 2, 0.0, 0.0)), everything=False)
+    _, head, *rows, total, _, _, legend = capsys.readouterr().out.splitlines()
+    assert head.split()[:7] == ["tvm", "us", "onnx", "us", "share", "of", "tvm"]
+    assert [row.split()[:3] for row in rows] == [["~2.0", "2.0", "33%"], ["2.0", "~2.0", "33%"], ["~2.0", "-", "33%"]]
+    assert total.split()[:3] == ["6.0", "4.0", "100%"]
+    assert legend.startswith("~: in the slower of its two rounds")
+
+
+def test_a_kernel_faster_than_the_peak_has_no_share_of_it(capsys: pytest.CaptureFixture[str]):
+    layers = [layer("direct", ["a"], 1.0, macs=2000, gflops=2.0), layer("direct", ["b"], 1.0, macs=500, gflops=0.5)]
+    _print(Measured([], MachineLimits(1e9), {"tvm": layers}, Load(9.0, 2, 0.0, 0.0)), everything=False)
+    first, second = [line for line in capsys.readouterr().out.splitlines() if "direct" in line]
+    assert ("in doubt" in first, "200%" in first, "50%" in second) == (True, False, True)
 
 
 def test_an_engine_that_is_not_there():

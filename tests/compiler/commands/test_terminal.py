@@ -97,7 +97,7 @@ class TestInspect:
         ]
         assert "    at %bn1, %conv2_1.bn1, %conv2_1.bn2, %conv2_2.bn1 and 16 more" in lines
         assert "MACs" not in lines[0]
-        assert "nodes 173 -> 93  params 11,699,112 -> 11,684,712  bytes 117M -> 97M" in lines[-1]
+        assert "nodes 173 -> 93  params 11,699,112 -> 11,684,712  bytes 112 MiB -> 92.5 MiB" in lines[-1]
 
     @pytest.mark.parametrize("words", [("-v", "inspect"), ("inspect", "-v")], ids=" ".join)
     def test_more_is_said_with_v_wherever_it_stands(self, words):

@@ -118,6 +118,10 @@ def test_plan_has_its_splits_their_errors_and_the_plans_that_it_was_chosen_from(
     assert data["frontier"]["cost"] == "macs"
     assert len(data["frontier"]["curve"]) > 2
     assert all(note in done.out for note in data["notes"])
+    latency, *doubts = data["measured"]["notes"]
+    assert latency.startswith("latency in onnx: ")
+    assert latency.endswith(", in doubt") == bool(doubts)
+    assert all(doubt in done.err for doubt in doubts)
 
 
 def test_bench_has_each_kernel_and_the_roofs_that_were_measured(tmp_path):
@@ -127,7 +131,8 @@ def test_bench_has_each_kernel_and_the_roofs_that_were_measured(tmp_path):
     *_, last = graphs_in(data)
     known = {data["nodes"][row][0] for row in last}
     assert all(set(nodes) <= known for _, nodes, *_ in kernels)
-    assert sum(share for *_, share, _, _ in kernels) == pytest.approx(1)
+    assert sum(share for *_, share, _, _, _ in kernels) == pytest.approx(1)
+    assert all(spread >= 1 for *_, spread in kernels)
     assert all(" ".join(named_at(data, nodes)) in done.out for _, nodes, *_ in kernels)
     assert data["measured"]["peaks"]["how"] == "measured here on 1 thread"
 

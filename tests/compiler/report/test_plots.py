@@ -13,8 +13,9 @@ from convc.compiler.bench.layer_times import LayerTime
 from convc.compiler.bench.profile import NetworkProfile
 from convc.compiler.training.history import History, LearnedStep, Score
 from convc.ir.errors import BackendMissing, UsageError
-from convc.ir.plot import named_places, panels
+from convc.ir.plot import named_places, panels, scale_of
 from convc.passes.analysis.cost import graph_cost
+from convc.passes.analysis.layer_plot import _change
 from convc.tests.support.graphs import typed_graph
 
 NET = """graph @net(%x: f32[N,3,32,32]) {
@@ -51,13 +52,15 @@ def test_a_trace_has_the_work_of_each_layer_before_and_after(trace):
     work, memory = plot.figure.axes
     before, after = work.containers
     for bars, graph in ((before, trace.original), (after, trace[-1].graph)):
-        assert sum(heights(bars)) == pytest.approx(graph_cost(graph).macs / 1e6)
+        assert sum(heights(bars)) == pytest.approx(graph_cost(graph).macs / 1e3)
+    assert [axes.get_ylabel() for axes in (work, memory)] == ["thousand multiply-adds", "KiB of its result"]
     assert [text.get_text() for text in memory.get_xticklabels()] == ["a", "b"]  # the batch norm went into its convolution
-    assert heights(after) == pytest.approx([16 * 27 * 1024 / 1e6, 16 * 8 * 1024 / 1e6])
-    assert heights(memory.containers[0]) == pytest.approx([2 * 16 * 4096 / 2**20, 8 * 4096 / 2**20])
-    assert heights(memory.containers[1]) == pytest.approx([16 * 4096 / 2**20, 8 * 4096 / 2**20])
+    assert heights(after) == pytest.approx([16 * 27 * 1024 / 1e3, 16 * 8 * 1024 / 1e3])
+    assert heights(memory.containers[0]) == pytest.approx([2 * 16 * 4, 8 * 4])
+    assert heights(memory.containers[1]) == pytest.approx([16 * 4, 8 * 4])
     assert [text.get_text() for text in work.get_legend().get_texts()] == ["as it came", "after the passes"]
-    assert plot.title.startswith("@net: ")
+    assert plot.title == "@net: 573.4 thousand multiply-adds, 96 KiB of activations at once"  # no pass changed either
+    assert (_change([2000, 500]), _change([4096, 2048], of_bytes=True)) == ("2 -> 0.5 thousand ", "4 -> 2 KiB")
 
 
 def test_a_pipeline_that_changed_nothing_has_one_bar_a_layer():
@@ -91,6 +94,29 @@ def test_a_profile_has_a_bar_for_each_kernel_those_apart_that_hold_nobody_up():
     assert "<td" in found._repr_html_()
 
 
+def test_a_profile_marks_the_times_that_its_two_rounds_disagree_on():
+    layers = [LayerTime(f"k{spread}", ["n"], 0.1, 0.5, 0, 0.0, 8, 1.0, True, spread=spread) for spread in (1.5, 1.6)]
+    _, _, steady, rough, legend, doubt = repr(NetworkProfile("net", "tvm", layers, ["busy"])).splitlines()
+    assert (steady.split()[0], rough.split()[0], doubt) == ("0.1", "~0.1", "busy")
+    assert legend == "~: in the slower of its two rounds it took more than 1.5 times as long"
+    assert legend in NetworkProfile("net", "tvm", layers)._repr_html_()
+    assert "~" not in repr(NetworkProfile("net", "tvm", layers[:1]))
+
+
+@pytest.mark.parametrize(
+    ("most", "of_bytes", "scale"),
+    [
+        (2000, False, (1e3, "thousand ")),
+        (999, False, (1, "")),
+        (3e9, False, (1e9, "billion ")),
+        (0, True, (1, "bytes")),
+        (2048, True, (1024, "KiB")),
+    ],
+)
+def test_an_axis_has_the_unit_of_its_largest_figure(most, of_bytes, scale):
+    assert scale_of(most, of_bytes=of_bytes) == scale
+
+
 def test_a_history_has_each_step_its_running_mean_and_what_was_evaluated():
     history = History("net", [LearnedStep(i + 1, 0.1, Score(10.0 - i, i / 10)) for i in range(10)], [(10, Score(0.5, 0.9))])
     loss, accuracy, rate = history.plot().figure.axes
@@ -106,8 +132,9 @@ def test_a_summary_has_the_work_the_parameters_and_the_memory_of_each_layer():
     plot = found.plot()
     drawn = [heights(axes.containers[0]) for axes in plot.figure.axes]
     assert [sum(each) for each in drawn] == pytest.approx(
-        [found.totals["macs"] / 1e6, found.totals["params"] / 1e6, found.totals["memory_bytes"] / 2**20]
+        [found.totals["macs"] / 1e3, found.totals["params"], found.totals["memory_bytes"] / 2**10]
     )
+    assert [axes.get_ylabel() for axes in plot.figure.axes] == ["thousand multiply-adds", "parameters", "KiB of its result"]
     assert [text.get_text() for text in plot.figure.axes[-1].get_xticklabels()] == ["x", "a", "n", "b"]
 
 
@@ -149,8 +176,11 @@ def test_without_matplotlib_there_is_a_sentence(trace, monkeypatch):
 
 def test_a_plan_shows_why_its_times_are_in_doubt(planned):
     doubtful = replace(planned, certificate=replace(planned.certificate, doubts=["the machine is busy: as ever"]))
-    assert repr(doubtful).endswith("\nthe machine is busy: as ever")
-    assert "the machine is busy: as ever" in doubtful._repr_html_()
+    sentence = "the machine is busy: as ever; the latencies are in doubt: measure again when nothing else runs"
+    assert repr(doubtful).endswith(f"\n{sentence}")
+    for shown in (repr(doubtful), doubtful._repr_html_()):
+        assert sentence in shown
+        assert "), in doubt" in shown
     assert "as ever" not in repr(replace(doubtful, certificate=replace(doubtful.certificate, doubts=[])))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import convc as cc
 from convc.compiler.planning.certificate import Certificate, LayerErrors, OutputErrors
+from convc.compiler.report.text import in_bytes
 from convc.ir.shown import SCREEN, html_table, text_table
 
 HOSTILE = "<script>alert('1')</script>"
@@ -47,6 +49,19 @@ def shown(optimized):
         "summary": (cc.summary(graph), "CONV3-16"),
         "plan": (plan, "reduce 8"),
     }
+
+
+def test_a_plan_says_of_its_latencies_that_they_are_in_doubt():
+    plan = Certificate([], [], {}, {"onnx": (2.0, 1.0)}, ["the machine is busy"])
+    for shown in (repr(plan), Tags(plan._repr_html_()).text):
+        assert "latency in onnx: 2.00 -> 1.00 ms (0.50), in doubt" in shown
+        assert "the machine is busy; the latencies are in doubt: measure again when nothing else runs" in shown
+    assert "doubt" not in repr(replace(plan, doubts=[]))
+
+
+@pytest.mark.parametrize(("number", "text"), [(413_138_944, "394 MiB"), (1023, "1023 B"), (1040187392, "992 MiB"), (3 << 29, "1.5 GiB")])
+def test_bytes_have_the_units_of_the_page(number, text):
+    assert in_bytes(number) == text
 
 
 def test_what_holds_much_shows_itself_in_a_line(optimized, tmp_path):

@@ -75,7 +75,7 @@ const totals = (() => {
 // Kernels as engines ran them: [engine, kernels].
 const profiles = report.measured.times.map(([engine, kernels]) => [
   engine,
-  kernels.map(([kernel, nodes, microseconds, share, macs, bytes]) => ({ kernel, nodes, microseconds, share, macs, bytes })),
+  kernels.map(([kernel, nodes, microseconds, share, macs, bytes, spread]) => ({ kernel, nodes, microseconds, share, macs, bytes, spread })),
 ]);
 
 const peaks = report.measured.peaks || report.peaks;

@@ -25,6 +25,7 @@ const WORDS = [
   ["stop", "where the slider stands: all passes together, from start to end, or one of them"],
   ["went, came, changed", "the name is only in the graph before the stop; only after it; in both, but computed otherwise"],
   ["fuse", "to make one operator of two that follow each other, as a batch norm goes into the weights of the convolution before it"],
+  ["bn1, a convolution", "what was fused has the name of the last that it took: bn1 is the convolution with its norm folded in"],
   ["hoist", "to move work up to where less of it is left: a stride moves before what would be computed and thrown away"],
   ["MACs", "multiply-adds: a multiplication and the addition of its result; two FLOPs"],
   ["arena", "the one block of memory in which activations lie, those at the same place that are not in use at once"],
