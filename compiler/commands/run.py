@@ -82,7 +82,8 @@ def command(
     if output is not None and output.suffix != ".npz" and not is_image(output):
         raise UsageError(f"'{output}' is neither .npz nor a picture such as .png")
     artifact = artifact_of(request)
-    graph, _ = optimize(console.load(request, artifact), 0 if artifact else 2, prices=engine.prices)
+    loaded = console.load(request, artifact)
+    graph, _ = optimize(loaded, 0 if artifact else 2, prices=engine.prices)
     classes = labels_in(labels, graph) if labels is not None else _classes(request, graph)
     truth = labelled(files, graph, classes) if scored else None
     files = truth.files if truth is not None else files
@@ -95,6 +96,8 @@ def command(
     made = [(batch.names, _of_photographs(run(batch.arrays), batch)) for batch in chain([first], batches)]
     names = [name for each, _ in made for name in each]
     results = _together(made)
+    if files and loaded.params and not any(node.weights is not None and node.weights.is_given for node in loaded.params):
+        console.say(f"note: the weights of @{graph.name} are random, and so is what it says; give --weights FILE")
     written = _write(results, output) if output else []
     score = truth.score(names, results) if truth is not None else None
     if as_json:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import re
+import textwrap
 import warnings
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
@@ -47,6 +49,7 @@ def from_torch(module: Any, example_inputs: Sequence[Any], dynamic_shapes: Any =
         raise UsageError(f"{type(module).__name__} is in training mode, in which norms and dropout look at the batch; call module.eval()")
     args = (example_inputs,) if isinstance(example_inputs, there.Tensor) else tuple(example_inputs)
     name = type(module).__name__
+    _need_arguments(module, dynamic_shapes)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # for those who write exporters
@@ -143,6 +146,15 @@ def _apart(model: Any, there: Any) -> tuple[ModelProto, dict[str, Array]]:
     return cast("ModelProto", serde.serialize_model(model)), weights
 
 
+def _need_arguments(module: Any, spec: Any) -> None:
+    """Raises: UsageError for free axes of an argument that the module has not, with those that it has."""
+    parameters = inspect.signature(module.forward).parameters
+    if not isinstance(spec, Mapping) or any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return
+    if wrong := next((key for key in cast("Mapping[Any, Any]", spec) if key not in parameters), None):
+        raise UsageError(f"dynamic_shapes has '{wrong}', and {type(module).__name__}.forward takes {', '.join(parameters)}")
+
+
 def _free(spec: Any, free: Any) -> Any:
     """Dynamic shapes as torch.export wants them, which knows no names."""
     if isinstance(spec, str):
@@ -207,4 +219,5 @@ def _first_line(error: BaseException) -> str:
         return "which way it goes depends on values that it computes"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     first, *rest = lines or [type(error).__name__]
-    return (f"{first} {rest[0]}" if first.endswith(":") and rest else first).rstrip(".")[:300]
+    said = (f"{first} {rest[0]}" if first.endswith(":") and rest else first).rstrip(".")
+    return textwrap.shorten(said, 300, placeholder=" ...")

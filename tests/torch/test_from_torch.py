@@ -68,3 +68,8 @@ def test_a_module_in_training_mode_and_what_is_no_module_are_refused():
         cc.from_torch(Small(), (torch.rand(2, 3, 8, 8),))
     with pytest.raises(cc.ConvcError, match=r"expected a torch.nn.Module"):
         cc.from_torch(torch.relu, (torch.rand(2),))
+
+
+def test_a_free_axis_of_an_argument_that_is_none():
+    with pytest.raises(cc.ConvcError, match=r"dynamic_shapes has 'image', and Linear\.forward takes input"):
+        cc.from_torch(torch.nn.Linear(3, 4).eval(), (torch.rand(2, 3),), {"image": {0: "N"}})
