@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +39,9 @@ class Case:
     is_timed: bool
     folder: Path
 
-    @property
+    @cached_property
     def artifact(self) -> Artifact:
+        """Opened once: where its library lies is known for as long as it is held."""
         return Artifact.open(self.folder / ARTIFACT)
 
     def values(self) -> tuple[dict[str, Array], Oracle]:
