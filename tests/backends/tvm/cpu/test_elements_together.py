@@ -151,6 +151,14 @@ def test_the_way_back_through_means_of_windows() -> None:
     build_and_hold(graph, {"N": 1}, {"N": 3})
 
 
+def test_sums_over_each_image_of_what_windows_lay_side_by_side_are_no_image_sums() -> None:
+    """Their pixels are counted in turn, which knows no windows."""
+    text = MEANS.replace("return %back", "%sums = reduce_sum(%back) {axes=[2,3], keepdims=true}\n%z = mul(%y, %sums)\nreturn %z")
+    graph = typed_graph(text)
+    assert "image sums" not in calls(graph)
+    build_and_hold(graph, {"N": 2})
+
+
 @pytest.mark.parametrize(
     ("this", "other"),
     [

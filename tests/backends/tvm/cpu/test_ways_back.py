@@ -74,3 +74,19 @@ def test_moves_in_blocks(line: str, shown: str, wanted: str) -> None:
 )
 def test_other_moves_are_not(line: str, shown: str) -> None:
     assert {"pad channels", "pixels apart"}.isdisjoint(kernels(way_back(line, shown=shown)))
+
+
+def slices_of_padded_channels(*starts: int) -> Graph:
+    lines = [f"%s{index} = slice(%padded) {{axes=[1], starts=[{start}], ends=[{start + 32}]}}" for index, start in enumerate(starts)]
+    added = ["%a1 = add(%s0, %s1)", *(f"%a{index} = add(%a{index - 1}, %s{index})" for index in range(2, len(starts)))]
+    return typed_graph(
+        "graph @g(%x: f32[N,32,6,6]) {\n%v = max_pool(%x) {kernel=[1,1]}\n%padded = pad(%v) {pads=[0,1,0,0,0,1,0,0]}\n"
+        + "\n".join([*lines, *added, f"%z = max_pool(%a{len(starts) - 1}) {{kernel=[2,2]}}", "return %z", "}"])
+    )
+
+
+@pytest.mark.parametrize(
+    ("starts", "is_one_sum"), [((0, 1, 2), True), ((0, 2, 2), False), ((0, 0, 1), False), ((0, 2, 1), False), ((0, 1), False)]
+)
+def test_neighbours_are_slices_of_each_place_in_turn(starts: tuple[int, ...], is_one_sum: bool) -> None:
+    assert ("neighbouring channels" in kernels(slices_of_padded_channels(*starts))) == is_one_sum
