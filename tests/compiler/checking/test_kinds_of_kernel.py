@@ -200,6 +200,23 @@ NETS = {
         %loss = reduce_sum(%q) {keepdims=false}
         return %loss
     }""",
+    "moves": """graph @g(%x: f32[2,32,6,6]) {
+        %v = max_pool(%x) {kernel=[1,1]}
+        %wider = pad(%v) {pads=[0,16,0,0,0,3,0,0]}
+        %split = reshape(%v) {shape=[2,32,6,1,6]}
+        %zeros = pad(%split) {pads=[0,0,0,0,0,0,0,0,1,0]}
+        %few = reshape(%zeros) {shape=[2,32,12,6]}
+        %far = max_pool(%few) {kernel=[1,1]}
+        %wide = max_pool(%wider) {kernel=[2,2]}
+        %padded = pad(%v) {pads=[0,1,0,0,0,1,0,0]}
+        %s0 = slice(%padded) {axes=[1], starts=[0], ends=[32]}
+        %s1 = slice(%padded) {axes=[1], starts=[1], ends=[33]}
+        %s2 = slice(%padded) {axes=[1], starts=[2], ends=[34]}
+        %a1 = add(%s0, %s1)
+        %a2 = add(%a1, %s2)
+        %near = max_pool(%a2) {kernel=[2,2]}
+        return %far, %wide, %near
+    }""",
 }
 QUARTERS = dict.fromkeys(("pixels", "rows", "dense"), QUARTERED)
 BETWEEN = {

@@ -63,7 +63,7 @@ def test_streams_a_duration_and_files(tmp_path: Path):
     assert float(row["p50_ms"]) == engine["p50_ms"]
     events = json.loads((tmp_path / "t.json").read_text())["traceEvents"]
     layers = report["profiles"][0]["layers"]
-    assert [event["dur"] for event in events if event["ph"] == "X"] == [layer["microseconds"] for layer in layers]
+    assert [event["dur"] for event in events if event["ph"] == "X"] == pytest.approx([layer["microseconds"] for layer in layers], abs=0.001)
 
 
 @pytest.mark.parametrize(
