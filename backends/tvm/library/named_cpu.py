@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import platform
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ....ir.errors import UsageError
+from ....ir.suggest import did_you_mean
 from ..host import host_cpu, host_target, instruction_sets, lacking, tvm
 from ..processor import Processor, processor_of
 
 __all__ = ["NATIVE", "NamedCpu", "cpu_named", "cpus_named", "foreign_triples", "is_here"]
 
 NATIVE = "native"  # this one, as compilers call it
-NEAR = 0.6  # of 1, where the letters are the same; below, a guess would be absurd
 NEAREST = 4  # names that are offered for one that does not exist
 
 
@@ -177,10 +176,5 @@ def _unknown(mcpu: str, where: str, architectures: list[str]) -> str:
     targets = (host.target.Target({"kind": "llvm", "mtriple": triple}) for triple in triples)
     names = {str(name) for target in targets for name in host.target.codegen.llvm_get_cpu_archlist(target)}
     known = sorted({name for name in {*names, *ALIASES} if any(_has(name, each) for each in architectures)})
-    near = difflib.get_close_matches(mcpu.lower(), known, NEAREST, NEAR)
-    meant = (
-        f"did you mean {', '.join(near)}?"
-        if near
-        else f"there are {', '.join(known[:NEAREST])} and {len(known) - NEAREST} more, which `clang --print-supported-cpus` lists"
-    )
-    return f"there is no processor '{mcpu}'{where}; {meant}"
+    others = f"there are {', '.join(known[:NEAREST])} and {len(known) - NEAREST} more, which `clang --print-supported-cpus` lists"
+    return f"there is no processor '{mcpu}'{where}{did_you_mean(mcpu.lower(), known, others, most=NEAREST)}"
