@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,9 @@ from ...ir.ops.group import LAYER_NORM
 from ...ir.ops.linear import DENSE, MATMUL
 from ...ir.ops.pool import MAX_POOL
 from ...ir.ops.quantize import DEQUANTIZE_LINEAR, QUANTIZE_LINEAR
+from ...ir.ops.rearrange import CENTER_CROP_PAD, DEPTH_TO_SPACE, EXPAND, SPACE_TO_DEPTH, TILE
 from ...ir.ops.select import GATHER
-from ...ir.ops.shape import CONCAT, FLATTEN, RESHAPE, SLICE, TRANSPOSE
+from ...ir.ops.shape import CONCAT, FLATTEN, PAD, RESHAPE, SLICE, TRANSPOSE
 from ...ir.ops.unary import CEIL, EXP, FLOOR, LOG, ROUND, SQRT
 from ...ir.types import Array, is_floating
 from .steps import QUOTIENT
@@ -111,6 +113,12 @@ def _moved(node: Node, operands: list[Array], known: list[Error]) -> Error:
     return np.asarray(node.kind.meaning(node.op, *errors))
 
 
+def _padded(node: Node, operands: list[Array], known: list[Error]) -> Error:
+    """As `_moved`; the constant that pads is exact."""
+    (x,) = operands
+    return np.asarray(PAD.meaning(replace(PAD.of(node), value=0.0), np.broadcast_to(known[0], x.shape)))
+
+
 def _rising(node: Node, operands: list[Array], known: list[Error]) -> Error:
     """Of one operand, where a greater one never gives a smaller value: it lies between those of the ends. What is no number at an end, as
     the logarithm of less than 0, bounds nothing.
@@ -161,6 +169,8 @@ RULES: dict[OpDef[Any], Carry] = {  # of ops whose slope depends on their operan
     DEQUANTIZE_LINEAR: _dequantized,
     QUANTIZE_LINEAR: _quantized,
     **dict.fromkeys((RESHAPE, FLATTEN, TRANSPOSE, SLICE, GATHER, CONCAT), _moved),
+    **dict.fromkeys((DEPTH_TO_SPACE, SPACE_TO_DEPTH, CENTER_CROP_PAD, EXPAND, TILE), _moved),
+    PAD: _padded,
     SOFTMAX: _softmax,
     LAYER_NORM: _layer_norm,
     **dict.fromkeys((EXP, LOG, FLOOR, CEIL, ROUND), _rising),

@@ -284,6 +284,7 @@ def test_a_fault_is_seen_through_what_a_kernel_covers(name: str, victim: str):
         "%y = div(%x, %s)",
         "%y = exp(%x)",
         "%y = transpose(%x) {perm=[2,0,1]}",
+        "%y = pad(%x) {pads=[0,1,2,0,0,2], mode=reflect}",
     ],
 )
 def test_errors_of_any_size_stay_within_what_is_carried(text: str, size: float):
@@ -302,6 +303,11 @@ def test_errors_of_any_size_stay_within_what_is_carried(text: str, size: float):
         worst = max(worst, (abs(node.kind.meaning(node.op, x + share * off, *others) - y) / bound).max())
     assert worst <= 1 + 1e-9
     assert worst > 0.3 or size > 1
+
+
+def test_what_a_constant_pads_is_exact():
+    graph = typed_graph("graph @g(%x: f32[3]) { %y = pad(%x) {pads=[1,2], value=5} return %y }")
+    assert np.array_equal(carried(graph.outputs[0], [np.ones(3)], [np.array([0.1, 0.2, 0.3])]), [0, 0.1, 0.2, 0.3, 0, 0])
 
 
 @pytest.mark.parametrize("function", ["sqrt", "log", "floor"])

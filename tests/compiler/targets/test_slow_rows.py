@@ -11,7 +11,7 @@ from convc.backends.tvm.library.profile import CallTime, slow_rows
 from convc.compiler.compiling.compile import compile_network
 from convc.tests.support.graphs import typed_graph
 
-SLOW = """graph @slow(%x: f32[BATCH,16,64,64], %k: f32[16,16,3,3]) {
+SLOW = """graph @slow(%x: f32[BATCH,16,160,160], %k: f32[16,16,3,3]) {
   %w = param : f32[16,16,3,3]
   %c = conv2d(%x, %w) {pads=[1,1,1,1]}
   %p = OP
