@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import statistics
 import subprocess
 import sys
@@ -111,6 +112,12 @@ def test_every_op_has_a_row(backend, table):
     for op, row in table.items():
         if isinstance(row, Unsupported):
             assert row.why, f"{backend}: {op.name} is unsupported without a reason"
+
+
+def test_a_wheel_has_every_folder():
+    listed = re.findall(r'"convc\.([a-z_.]+)",', (ROOT / "pyproject.toml").read_text())
+    folders = {each.replace(".", "/") for each in listed if list((ROOT / each.replace(".", "/")).glob("*.py"))}
+    assert folders == set(FOLDERS)
 
 
 def test_summary_loads_nothing_heavy():
