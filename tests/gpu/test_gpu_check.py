@@ -6,7 +6,6 @@ import functools
 import json
 import math
 import shutil
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from convc.tests.gpu.peaks import KERNEL, PEAKS, THREADS, TINY, Peak, write_peak
 from convc.tests.gpu.results import Results, Timed, no_gpu
 from convc.tests.gpu.rooflines import kernel_shares
 from convc.tests.gpu.stored import Case
+from convc.tests.support.apart import Apart
 from convc.tests.support.graphs import typed_graph
 from convc.tests.support.machine_code import compiled
 
@@ -133,11 +133,11 @@ def test_what_was_not_checked_is_no_success(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
 def test_the_whole_script_runs_emulated(tmp_path: Path) -> None:
     folder, output = tmp_path / "gpu", tmp_path / "RESULTS.md"
-    with get_context("spawn").Pool(1) as pool:
-        assert pool.apply(prepare.main, ([str(folder), "lenet5", "mlp", "--timed", "lenet5", "--batches", "1,2"],)) == 0
-        assert pool.apply(prepare.main, ([str(folder), "lenet5", "--timed", ""],)) == 0  # all is there
-    with get_context("spawn").Pool(1) as pool:
-        assert pool.apply(check.main, ([str(folder), "--emulate", "-o", str(output)],)) == 0
+    with Apart() as apart:
+        assert apart(prepare.main, [str(folder), "lenet5", "mlp", "--timed", "lenet5", "--batches", "1,2"]) == 0
+        assert apart(prepare.main, [str(folder), "lenet5", "--timed", ""]) == 0  # all is there
+    with Apart() as apart:
+        assert apart(check.main, [str(folder), "--emulate", "-o", str(output)]) == 0
     text = output.read_text()
     assert "no time among them means anything" in text
     assert "6 networks agree with float64; 0 things differ or failed." in text
@@ -146,6 +146,6 @@ def test_the_whole_script_runs_emulated(tmp_path: Path) -> None:
     assert "## lenet5, fp16, batch 2: the 9 kernels that lose most" in text
     values = next(folder.glob("mlp-fp16/values.npz"))
     values.write_bytes(next(folder.glob("mlp-fp32/values.npz")).read_bytes())
-    with get_context("spawn").Pool(1) as pool:  # float16 is beyond the tolerance of float32, which is said
-        assert pool.apply(check.main, ([str(folder), "--emulate", "-o", str(output), "--seconds", "60"],)) == 1
+    with Apart() as apart:  # float16 is beyond the tolerance of float32, which is said
+        assert apart(check.main, [str(folder), "--emulate", "-o", str(output), "--seconds", "60"]) == 1
     assert "mlp fp16, batch of 2: softmax1 DIFFERS" in output.read_text()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from multiprocessing import get_context
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
+from convc.tests.support.apart import Apart
+
 
 @pytest.fixture(scope="session")
-def apart() -> Iterator[Callable[..., Any]]:
+def apart() -> Iterator[Apart]:
     """Calls a function in a process of its own, one for all tests of a worker: to import TVM and load the device takes longer than most."""
-    with get_context("spawn").Pool(1) as pool:
-        yield lambda function, *arguments: pool.apply(function, arguments)
+    with Apart() as process:
+        yield process

@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from convc.backends.tvm.cuda.build import CudaBuild, build_cuda
 from convc.backends.tvm.cuda.kept import build_key
 from convc.backends.tvm.gpus.architectures import ARCHITECTURES, USUAL
 from convc.ir.graph import Graph
+from convc.tests.support.apart import Apart
 from convc.tests.support.graphs import typed_graph
 
 TEXT = "graph @g(%x: f16[N,8,4,4]) {{ %w = param : f16[8,8,1,1] %y = conv2d(%x, %w) %z = {last}(%y) return %z }}"
@@ -45,8 +45,8 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_second_build_lowers_no_kernel(tmp_path: Path) -> None:
     first = built(tmp_path / "first")
-    with get_context("spawn").Pool(1) as pool:
-        assert pool.apply(built_apart, (tmp_path / "second",)) == (True, False)
+    with Apart() as apart:
+        assert apart(built_apart, tmp_path / "second") == (True, False)
     assert not first.found
     for name in ("model.so", "model.cu"):
         assert (tmp_path / "second" / name).read_bytes() == (tmp_path / "first" / name).read_bytes()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from convc.backends.tvm.cuda.emulator.device import as_module, emulated
 from convc.backends.tvm.host import tvm
 from convc.backends.tvm.library import on_gpu
 from convc.backends.tvm.library.built import Library, MachineCode, of_parameters
+from convc.tests.support.apart import Apart
 from convc.tests.support.graphs import typed_graph
 
 
@@ -45,7 +45,7 @@ def _no_compiler(source: str) -> bytes:
 
 @pytest.mark.timeout(120)
 def test_machine_code_loads_without_a_compiler(tmp_path: Path) -> None:
-    with get_context("spawn").Pool(1) as pool:
-        said, computed = pool.apply(_loaded, (tmp_path,))
+    with Apart() as apart:
+        said, computed = apart(_loaded, tmp_path)
     assert "no compiler is here" in said
     assert computed == [1, 0, 2, 0]

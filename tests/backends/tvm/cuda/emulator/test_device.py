@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +15,11 @@ from convc.backends.tvm.host import tvm
 from convc.backends.tvm.library.run import LoadedLibrary
 from convc.compiler.compiling.compile import compile_network
 from convc.ir.errors import ConvcError, UsageError
+from convc.tests.support.apart import Apart
 from convc.tests.support.emulated import run_emulated
 from convc.tests.support.graphs import normal_inputs, typed_graph
 from convc.tests.support.shell import convc, refused
 from convc.tests.support.tvm_modules import SMALL
-
-Apart = Callable[..., Any]
 
 
 def test_a_network_runs_in_tvms_virtual_machine(apart: Apart, tmp_path: Path) -> None:
@@ -86,9 +82,9 @@ def who_is_here() -> tuple[bool, bool, bool]:
     return before, is_emulated(), gpu_is_here()
 
 
-def test_a_process_has_the_device_once_it_asks_for_it(apart: Apart) -> None:
-    with get_context("spawn").Pool(1) as pool:
-        assert pool.apply(who_is_here) == (False, True, False)
+def test_a_process_has_the_device_once_it_asks_for_it() -> None:
+    with Apart() as apart:
+        assert apart(who_is_here) == (False, True, False)
 
 
 @pytest.fixture(scope="module")
