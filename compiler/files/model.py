@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import importlib.util
 import re
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from ...ir.binding import specialize
@@ -172,17 +174,25 @@ def _trace(network: Network, request: Request, shapes: Mapping[str, str]) -> Gra
         raise UsageError(f"--set {found[0]}={found[1]} does not suit {network.name}: {PLACE.sub('', str(error))}") from error
 
 
+class _AsItStands(importlib.machinery.SourceFileLoader):
+    """Compiles the file itself. Python's cache of it goes by size and whole seconds, and takes what is edited at once for what it was."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def _from_python(path: Path, function: str) -> Network:
     """Run the user's file and take the network out of it."""
     if not path.is_file():
         raise UsageError(not_there(path))
-    spec = importlib.util.spec_from_file_location(f"convc_user_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"'{path}' is not a Python file")
+    loader = _AsItStands(f"convc_user_{path.stem}", str(path))
+    spec = importlib.machinery.ModuleSpec(loader.name, loader, origin=str(path))
+    spec.has_location = True  # for __file__
     module = importlib.util.module_from_spec(spec)
+    sys.modules[loader.name] = module  # where dataclasses look for the names in annotations
     sys.path.insert(0, str(path.parent.resolve()))  # so that the file may import its neighbours
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     finally:
         sys.path.pop(0)
     networks = {name: value for name, value in vars(module).items() if isinstance(value, Network)}
