@@ -96,8 +96,9 @@ def command(
     made = [(batch.names, _of_photographs(run(batch.arrays), batch)) for batch in chain([first], batches)]
     names = [name for each, _ in made for name in each]
     results = _together(made)
-    if files and loaded.params and not any(node.weights is not None and node.weights.is_given for node in loaded.params):
-        console.say(f"note: the weights of @{graph.name} are random, and so is what it says; give --weights FILE")
+    if loaded.params and not any(node.weights is not None and node.weights.is_given for node in loaded.params):
+        random, given = ("weights", "--weights FILE") if files else ("weights and inputs", "--weights FILE and -i FILE")
+        console.say(f"note: the {random} of @{graph.name} are random, and so is what it says; give {given}")
     written = _write(results, output) if output else []
     score = truth.score(names, results) if truth is not None else None
     if as_json:

@@ -36,21 +36,24 @@ class ClassFolders:
 
     def score(self, names: Sequence[str], results: Mapping[str, Array]) -> RightShares:
         """Of results [n,classes] for the photographs of these names. Of equal scores the first class goes before, as in what is printed."""
-        names = names or [str(each) for folder in self.files for each in photographs_in(folder) or ()]  # a single one is not named
+        given = [str(each) for folder in self.files for each in photographs_in(folder) or ()]
+        names = names or given  # a single one is not named
         truth = np.array([self.folders[Path(name).parent] for name in names])
         best = np.argsort(np.negative(results[self.output]), axis=1, kind="stable")[:, :BEST]
         right = best == truth[:, None]
         own = {folder.name: truth == number for folder, number in self.folders.items()}
         classes = {name: (int(rows.sum()), int(right[rows, 0].sum())) for name, rows in own.items()}
-        return RightShares(self.output, len(names), int(right[:, 0].sum()), int(right.any(1).sum()), classes)
+        return RightShares(self.output, len(names), len(given) - len(names), int(right[:, 0].sum()), int(right.any(1).sum()), classes)
 
 
 @dataclass(frozen=True, slots=True)
 class RightShares:
-    """How many of so many `photographs` have their class first, and among the first five; by class, how many there are and are right."""
+    """How many of so many `photographs` have their class first, and among the first five; by class, how many there are and are right.
+    Those that were `skipped`, since they could not be read, are not among them."""
 
     output: str
     photographs: int
+    skipped: int
     first: int
     among: int
     classes: Mapping[str, tuple[int, int]]
@@ -59,7 +62,7 @@ class RightShares:
         """As JSON."""
         classes = [{"name": name, "photographs": count, "top1": right / count} for name, (count, right) in self.classes.items() if count]
         shares = {"top1": self.first / self.photographs, "top5": self.among / self.photographs}
-        return {"output": self.output, "photographs": self.photographs, **shares, "classes": classes}
+        return {"output": self.output, "photographs": self.photographs, "skipped": self.skipped, **shares, "classes": classes}
 
     def show(self, console: Console) -> None:
         """A line, and with -v one for each class."""
@@ -67,8 +70,9 @@ class RightShares:
             rows = [(name, f"{count:,}", f"{right / count:.4f}") for name, (count, right) in self.classes.items() if count]
             print_table(rows, ("class", "photographs", "top-1"))
         rights = (("top-1", self.first), ("top-5", self.among))
-        shares = [f"{word} {right / self.photographs:.4f} ({right:,} of them)" for word, right in rights]
-        tell(f"{self.output}: {self.photographs:,} photographs of {len(self.classes)} classes: {', '.join(shares)}")
+        shares = [f"{word} {right / self.photographs:.4f} ({right:,} of {self.photographs:,})" for word, right in rights]
+        photographs = f"{self.photographs:,} photograph{'s' * (self.photographs != 1)}"
+        tell(f"{self.output}: {photographs} of {len(self.classes)} class{'es' * (len(self.classes) != 1)}: {', '.join(shares)}")
 
 
 def labelled(given: Sequence[str], graph: Graph, classes: Sequence[str]) -> ClassFolders:

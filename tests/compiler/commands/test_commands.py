@@ -159,6 +159,13 @@ def test_run_writes_pictures(tmp_path):
     assert 5 < np.asarray(edges).mean() < 60, "edges are dark pictures with some bright lines"
 
 
+def test_run_says_what_is_random():
+    done = convc("run", "lenet5", "-b", "reference")
+    assert "class " in done.out
+    note = "note: the weights and inputs of @lenet5 are random, and so is what it says; give --weights FILE and -i FILE"
+    assert done.err.splitlines() == [note]
+
+
 def test_run_prints_top_classes():
     record = json.loads(convc("run", "lenet5", "--backend", "reference", "--json", "--top", "2").out)["outputs"]
     assert len(record["softmax1"]["top"][0]) == 2

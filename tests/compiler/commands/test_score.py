@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ RUN = ("run", "net.cir", "-b", "reference", "-i", "data", "--score")
 
 def test_how_many_are_right(folder):
     done = convc(*RUN, cwd=folder)
-    assert (done.code, done.out) == (0, "y: 6 photographs of 3 classes: top-1 0.6667 (4 of them), top-5 1.0000 (6 of them)\n")
+    assert (done.code, done.out) == (0, "y: 6 photographs of 3 classes: top-1 0.6667 (4 of 6), top-5 1.0000 (6 of 6)\n")
     rows = [line.split() for line in convc(*RUN, "-v", cwd=folder).out.splitlines()[:-1]]
     assert rows == [["class", "photographs", "top-1"], ["a", "3", "0.6667"], ["b", "1", "1.0000"], ["c", "2", "0.5000"]]
 
@@ -44,6 +45,16 @@ def test_in_json(folder):
     found = json.loads(convc(*RUN, "--json", cwd=folder).out)["score"]
     assert (found["output"], found["photographs"], found["top1"], found["top5"]) == ("y", 6, pytest.approx(4 / 6), 1)
     assert [(each["name"], each["photographs"]) for each in found["classes"]] == [("a", 3), ("b", 1), ("c", 2)]
+    assert found["skipped"] == 0
+
+
+def test_what_was_skipped_is_counted_apart(folder, tmp_path):
+    copytree(folder / "data", tmp_path / "data")
+    for name in ("a/3.png", "b/0.png"):
+        (tmp_path / "data" / name).write_bytes(b"none")
+    found = json.loads(convc("run", folder / "net.cir", *RUN[2:], "--json", cwd=tmp_path).out)["score"]
+    assert (found["photographs"], found["skipped"], found["top1"]) == (5, 2, pytest.approx(3 / 5))
+    assert [(each["name"], each["photographs"]) for each in found["classes"]] == [("a", 3), ("c", 2)]
 
 
 def test_five_are_best_and_of_equal_scores_the_first_classes_are():
@@ -66,7 +77,7 @@ def test_one_photograph(folder, tmp_path):
     (tmp_path / "labels.txt").write_text("a\nb\nc\n")
     words = ("run", folder / "net.cir", "-b", "reference", "-i", "data", "--score", "--labels", "labels.txt")
     done = convc(*words, cwd=tmp_path)
-    assert (done.code, done.out) == (0, "y: 1 photographs of 1 classes: top-1 1.0000 (1 of them), top-5 1.0000 (1 of them)\n")
+    assert (done.code, done.out) == (0, "y: 1 photograph of 1 class: top-1 1.0000 (1 of 1), top-5 1.0000 (1 of 1)\n")
     (tmp_path / "data" / "c").mkdir()
     refused(convc(*words, cwd=tmp_path), 2, "'data/c' has no photographs")
 
