@@ -20,7 +20,7 @@ from .ops.linear import DENSE, MATMUL
 from .ops.norm import LOCAL_RESPONSE_NORM
 from .ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, LP_POOL, MAX_POOL
 from .ops.rearrange import DEPTH_TO_SPACE, EXPAND, SPACE_TO_DEPTH
-from .ops.reduce import ARG_MAX, ARG_MIN, REDUCE_MAX, REDUCE_MEAN, REDUCE_MIN, REDUCE_PROD, REDUCE_SUM
+from .ops.reduce import ARG_MAX, ARG_MIN, REDUCTIONS
 from .ops.resize import RESIZE
 from .ops.select import TOP_K_INDICES, TOP_K_VALUES
 from .ops.shape import CONCAT, FLATTEN, PAD, RESHAPE, SLICE, TRANSPOSE
@@ -96,7 +96,7 @@ ALONG: Mapping[OpDef[Any], Apart] = {
     MATMUL: _matrices,
     **dict.fromkeys((MAX_POOL, AVG_POOL, LP_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, LOCAL_RESPONSE_NORM), _by_type),
     **dict.fromkeys((RESIZE, DEPTH_TO_SPACE, SPACE_TO_DEPTH, CONCAT, FLATTEN, RESHAPE, TRANSPOSE, PAD), _by_type),
-    **dict.fromkeys((REDUCE_SUM, REDUCE_MEAN, REDUCE_MAX, REDUCE_MIN, REDUCE_PROD, ARG_MAX, ARG_MIN), _by_type),
+    **dict.fromkeys((*REDUCTIONS, ARG_MAX, ARG_MIN), _by_type),
     **dict.fromkeys((REDUCE_L1, REDUCE_L2, REDUCE_LOG_SUM, REDUCE_LOG_SUM_EXP, REDUCE_SUM_SQUARE), _by_type),
     **dict.fromkeys((SOFTMAX, LOG_SOFTMAX, HARDMAX, LAYER_NORM, LP_NORMALIZATION, CUM_SUM, CUM_PROD), _axis),
     **dict.fromkeys((TOP_K_VALUES, TOP_K_INDICES), _axis),

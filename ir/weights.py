@@ -17,7 +17,7 @@ from .errors import InvalidModel
 from .memory import need_bytes
 from .types import DTYPES, Array, TensorType
 
-__all__ = ["FANS", "GIVEN", "INITS", "Recipe", "Weights"]
+__all__ = ["FANS", "FILLED", "GIVEN", "INITS", "Recipe", "Weights"]
 
 # How values are drawn; `given` means that they come from outside (a file, or a pass computed them).
 INITS = {
@@ -39,6 +39,7 @@ INITS = {
     "trained": "so do these, and are trained, a single number too",
 }
 GIVEN = ("given", "constant", "trained")
+FILLED = ("zeros", "ones", "full")  # one number, whatever the extents: nothing is drawn, so key and seed do not matter
 UNIFORM = "_uniform"
 # Over what 2 is the variance: sums that come in, sums that go out, or both.
 _OVER: dict[str, Callable[[int, int], int]] = {
@@ -65,7 +66,7 @@ class Recipe:
         shape = type_.concrete()
         dtype = DTYPES[type_.dtype]
         init = self.init if self.init != "auto" else ("he" if len(shape) > 1 else "around_one")
-        if init in ("zeros", "ones", "full"):
+        if init in FILLED:
             return np.full(shape, self.value if init == "full" else init == "ones", dtype=dtype)
         # float32 draws are twice as fast as float64 and enough for any weight
         draws = np.random.Generator(np.random.SFC64(_seed_of(self.key, self.seed)))

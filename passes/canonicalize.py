@@ -17,7 +17,7 @@ from ..ir.ops.leaf import PARAM
 from ..ir.ops.linear import DENSE, MATMUL, Dense
 from ..ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
 from ..ir.ops.reduce import REDUCE_MEAN
-from ..ir.ops.shape import CONCAT, FLATTEN, RESHAPE, Concat, Flatten, Reshape, infer_flatten
+from ..ir.ops.shape import CONCAT, FLATTEN, RESHAPE, RESHAPES, Concat, Flatten, Reshape, infer_flatten
 from ..ir.types import Array, TensorType
 from .rewriting.ledger import Ledger
 from .rewriting.products import DEEPEST, fits, is_known, wide
@@ -151,15 +151,15 @@ def clip_to_relu(m: Match) -> Node | None:
 
 
 SUMS, FACTORS = (ADD, SUB), (MUL, DIV)  # the two algebras that `one_constant` knows
-ROWS = Pat((MATMUL,), (Pat((RESHAPE, FLATTEN), (ANY(),), bind="shaped", uses=1), Pat((PARAM,), bind="w", uses=1)), bind="product", uses=1)
+ROWS = Pat((MATMUL,), (Pat(RESHAPES, (ANY(),), bind="shaped", uses=1), Pat((PARAM,), bind="w", uses=1)), bind="product", uses=1)
 RULES = (
     Rule("global-pool", Pat((AVG_POOL, MAX_POOL)), whole_image),
     Rule("mean-to-global-pool", Pat((REDUCE_MEAN,)), mean_of_image),
-    Rule("flatten", Pat((FLATTEN, RESHAPE)), flat),
+    Rule("flatten", Pat(RESHAPES), flat),
     Rule("axis-from-front", Pat((CONCAT, SOFTMAX, LOG_SOFTMAX)), axis_from_front),
     Rule("matmul-to-dense", Pat((MATMUL,), (ANY(), Pat((PARAM,), bind="w", uses=1))), matmul_to_dense),
-    Rule("rows-to-dense", Pat((RESHAPE, FLATTEN), (Pat((ADD,), (ROWS, CONST("b")), uses=1),)), rows_to_dense),
-    Rule("rows-to-dense", Pat((RESHAPE, FLATTEN), (Pat((ADD,), (CONST("b"), ROWS), uses=1),)), rows_to_dense),
+    Rule("rows-to-dense", Pat(RESHAPES, (Pat((ADD,), (ROWS, CONST("b")), uses=1),)), rows_to_dense),
+    Rule("rows-to-dense", Pat(RESHAPES, (Pat((ADD,), (CONST("b"), ROWS), uses=1),)), rows_to_dense),
     Rule("add-to-bias", Pat((ADD,), (Pat((DENSE,), (ANY(), ANY()), bind="dense", uses=1), CONST("b"))), add_to_bias),
     Rule("constant-right", Pat((ADD, MUL), (CONST("c"), ANY("x"))), constant_right),
     Rule("one-constant", Pat(SUMS, (Pat(SUMS, (ANY("x"), CONST("c")), bind="inner", uses=1), CONST("d"))), one_constant),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..ir.graph import Graph, Node
 from ..ir.ops.elementwise import ADD, DIV, MUL, SUB
 from ..ir.ops.leaf import PARAM
-from ..ir.ops.shape import FLATTEN, RESHAPE, SLICE, TRANSPOSE, Reshape, Slice, Transpose
+from ..ir.ops.shape import RESHAPE, RESHAPES, SLICE, TRANSPOSE, Reshape, Slice, Transpose
 from .rewriting.ledger import Ledger
 from .rewriting.rewriter import ANY, CONST, Match, Pat, Rule, rewrite
 
@@ -72,14 +72,13 @@ def _steps(op: Slice) -> tuple[int, ...]:
     return op.steps or (1,) * len(op.axes)
 
 
-_SHAPING = (RESHAPE, FLATTEN)
 RULES = (
     Rule("drop", ANY(), _drop),
     Rule("drop-neutral", Pat((ADD, SUB, MUL, DIV), (ANY("x"), CONST("c"))), _drop_neutral),
     Rule("drop-neutral", Pat((ADD, MUL), (CONST("c"), ANY("x"))), _drop_neutral),
     Rule("compose-transposes", Pat((TRANSPOSE,), (Pat((TRANSPOSE,), (ANY(),), bind="inner", uses=1),)), _compose_transposes),
     Rule("one-slice", Pat((SLICE,), (Pat((SLICE,), (ANY(),), bind="inner", uses=1),)), _one_slice),
-    Rule("last-reshape", Pat(_SHAPING, (Pat(_SHAPING, (ANY(),), bind="inner", uses=1),)), _last_reshape),
+    Rule("last-reshape", Pat(RESHAPES, (Pat(RESHAPES, (ANY(),), bind="inner", uses=1),)), _last_reshape),
 )
 
 

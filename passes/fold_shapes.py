@@ -14,9 +14,9 @@ from ..ir.errors import ShapeError
 from ..ir.graph import Graph, Node
 from ..ir.ops.leaf import PARAM
 from ..ir.ops.rearrange import EXPAND
-from ..ir.ops.reduce import REDUCE_MAX, REDUCE_MEAN, REDUCE_MIN, REDUCE_PROD, REDUCE_SUM
+from ..ir.ops.reduce import REDUCTIONS
 from ..ir.ops.select import GATHER
-from ..ir.ops.shape import FLATTEN, RESHAPE, SLICE, TRANSPOSE, Reshape, Slice, Transpose
+from ..ir.ops.shape import RESHAPE, RESHAPES, SLICE, TRANSPOSE, Reshape, Slice, Transpose
 from ..ir.verifier import infer_type
 from .analysis.places import known_places
 from .drop_identity import RULES as MERGES
@@ -24,9 +24,6 @@ from .rewriting.ledger import Ledger
 from .rewriting.rewriter import ANY, Match, Pat, Rule, rewrite
 
 __all__ = ["fold_shapes"]
-
-_SHAPING = (RESHAPE, FLATTEN)
-REDUCTIONS = (REDUCE_MEAN, REDUCE_SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_PROD)
 
 
 def turn_of_ones(m: Match) -> Node | None:
@@ -42,7 +39,7 @@ def ones_before_turn(m: Match) -> Node | None:
     """reshape, transpose, reshape: where the last only puts axes of one element in or out, the first can do that."""
     turn, root = m.root.inputs[0], m.root
     first = turn.inputs[0] if turn.kind is TRANSPOSE and m.uses(turn) == 1 else None
-    if first is None or first.kind not in _SHAPING or m.uses(first) != 1:
+    if first is None or first.kind not in RESHAPES or m.uses(first) != 1:
         return None
     shaped = _shaped_first(m, turn, root, (first, turn))
     return root.like(kind=TRANSPOSE, op=Transpose(shaped[1]), inputs=shaped[:1]) if shaped else None
@@ -51,7 +48,7 @@ def ones_before_turn(m: Match) -> Node | None:
 def turns_around_ones(m: Match) -> Node | None:
     """transpose, reshape, transpose: where the reshape only puts axes of one element in or out, it can go first and the others are one."""
     middle = m.root.inputs[0]
-    turn = middle.inputs[0] if middle.kind in _SHAPING and m.uses(middle) == 1 else None
+    turn = middle.inputs[0] if middle.kind in RESHAPES and m.uses(middle) == 1 else None
     if turn is None or turn.kind is not TRANSPOSE or m.uses(turn) != 1:
         return None
     shaped = _shaped_first(m, turn, middle, (turn, middle))
@@ -150,11 +147,11 @@ def _is_plain(shape: Sequence[Any]) -> bool:
 
 RULES = (
     Rule("turn-of-ones", Pat((TRANSPOSE,)), turn_of_ones),
-    Rule("ones-before-turn", Pat(_SHAPING), ones_before_turn),
+    Rule("ones-before-turn", Pat(RESHAPES), ones_before_turn),
     Rule("turns-around-ones", Pat((TRANSPOSE,)), turns_around_ones),
-    Rule("kept-axes", Pat(_SHAPING), kept_axes),
+    Rule("kept-axes", Pat(RESHAPES), kept_axes),
     Rule("needless-spread", ANY(), needless_spread),
-    Rule("picked-parts", Pat(_SHAPING), picked_parts),
+    Rule("picked-parts", Pat(RESHAPES), picked_parts),
 )
 
 

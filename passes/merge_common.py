@@ -8,12 +8,10 @@ from dataclasses import replace
 from ..ir.graph import Graph, Node
 from ..ir.ops.elementwise import IDENTITY, Identity
 from ..ir.ops.leaf import INPUT
-from ..ir.weights import Weights
+from ..ir.weights import FILLED, Weights
 from .rewriting.ledger import Ledger
 
 __all__ = ["merge_common", "value_key"]
-
-SAME_EVERYWHERE = ("zeros", "ones", "full")  # initializers that draw nothing: key and seed do not matter
 
 
 def merge_common(graph: Graph, ledger: Ledger) -> Graph:
@@ -77,6 +75,6 @@ def _weights_key(weights: Weights) -> Hashable:
     recipe = weights.recipe
     if weights.is_given or weights.compute is not None:
         return weights  # the same object, or nothing cheap is known
-    if recipe.init in SAME_EVERYWHERE:
+    if recipe.init in FILLED:
         return (recipe.init, repr(recipe.value))
     return recipe

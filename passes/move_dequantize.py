@@ -9,13 +9,13 @@ import math
 
 from ..ir.graph import Graph, Node
 from ..ir.ops.quantize import DEQUANTIZE_LINEAR, DequantizeLinear
-from ..ir.ops.shape import FLATTEN, RESHAPE, TRANSPOSE
+from ..ir.ops.shape import RESHAPES, TRANSPOSE
 from .rewriting.ledger import Ledger
 from .rewriting.rewriter import ANY, Match, Pat, Rule, rewrite
 
 __all__ = ["move_dequantize"]
 
-MOVES = (TRANSPOSE, RESHAPE, FLATTEN)
+MOVES = (TRANSPOSE, *RESHAPES)
 
 
 def _move(m: Match) -> Node | None:

@@ -20,7 +20,7 @@ from ..ir.ops.conv import CONVS
 from ..ir.ops.group import LAYER_NORM
 from ..ir.ops.leaf import PARAM
 from ..ir.ops.linear import MATMUL
-from ..ir.ops.reduce import REDUCE_MAX, REDUCE_MEAN, REDUCE_MIN, REDUCE_PROD, REDUCE_SUM
+from ..ir.ops.reduce import REDUCTIONS
 from ..ir.ops.shape import CONCAT, PAD, TRANSPOSE, Pad, Transpose
 from ..ir.types import TensorType
 from .rewriting.ledger import Ledger
@@ -180,7 +180,6 @@ def _padded(node: Node, perm: Perm) -> Pad:
     return replace(op, pads=tuple(op.pads[side * rank + axis] for side in (0, 1) for axis in perm))
 
 
-REDUCTIONS = (REDUCE_MAX, REDUCE_MEAN, REDUCE_MIN, REDUCE_PROD, REDUCE_SUM)
 AXES: Mapping[OpDef[Any], Callable[[Node, Perm], Any]] = {  # attributes that name axes, in their new order
     **dict.fromkeys(REDUCTIONS, _reduced),
     **dict.fromkeys((SOFTMAX, LOG_SOFTMAX, CONCAT), _along),

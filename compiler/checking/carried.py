@@ -20,7 +20,7 @@ from ...ir.ops.pool import MAX_POOL
 from ...ir.ops.quantize import DEQUANTIZE_LINEAR, QUANTIZE_LINEAR
 from ...ir.ops.rearrange import CENTER_CROP_PAD, DEPTH_TO_SPACE, EXPAND, SPACE_TO_DEPTH, TILE
 from ...ir.ops.select import GATHER
-from ...ir.ops.shape import CONCAT, FLATTEN, PAD, RESHAPE, SLICE, TRANSPOSE
+from ...ir.ops.shape import CONCAT, PAD, RESHAPES, SLICE, TRANSPOSE
 from ...ir.ops.unary import CEIL, EXP, FLOOR, LOG, ROUND, SQRT
 from ...ir.types import Array, is_floating
 from .steps import QUOTIENT
@@ -168,7 +168,7 @@ RULES: dict[OpDef[Any], Carry] = {  # of ops whose slope depends on their operan
     **dict.fromkeys((*CONVS, DENSE, MATMUL), _product),
     DEQUANTIZE_LINEAR: _dequantized,
     QUANTIZE_LINEAR: _quantized,
-    **dict.fromkeys((RESHAPE, FLATTEN, TRANSPOSE, SLICE, GATHER, CONCAT), _moved),
+    **dict.fromkeys((*RESHAPES, TRANSPOSE, SLICE, GATHER, CONCAT), _moved),
     **dict.fromkeys((DEPTH_TO_SPACE, SPACE_TO_DEPTH, CENTER_CROP_PAD, EXPAND, TILE), _moved),
     PAD: _padded,
     SOFTMAX: _softmax,

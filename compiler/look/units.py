@@ -10,7 +10,7 @@ from ...ir.graph import Graph, Node
 from ...ir.legible import legible, quoted
 from ...ir.ops.activation import LOG_SOFTMAX, SIGMOID, SOFTMAX
 from ...ir.ops.leaf import PARAM
-from ...ir.ops.shape import FLATTEN, RESHAPE
+from ...ir.ops.shape import RESHAPES
 from ...ir.suggest import did_you_mean
 
 __all__ = ["Unit", "class_named", "image_of", "last_map", "layer_named", "maps_of", "need_place", "need_unit", "score_of", "scored"]
@@ -126,7 +126,7 @@ def score_of(graph: Graph) -> Node:
         gives = ", ".join(f"{legible(node.name)}: {node.type}" for node in graph.outputs) or "nothing"
         raise UsageError(f"@{legible(graph.name)} gives {gives}, and no score for each of some classes, [N,classes]")
     node = scores[0]
-    while node.kind in (*SPREADS, RESHAPE, FLATTEN) and node.inputs[0].typed.rank >= 2 and _keeps_classes(node):
+    while node.kind in (*SPREADS, *RESHAPES) and node.inputs[0].typed.rank >= 2 and _keeps_classes(node):
         node = node.inputs[0]
     return node
 

@@ -12,11 +12,10 @@ from ...ir.ops.leaf import PARAM
 from ...ir.ops.norm import BATCH_NORM
 from ...ir.suggest import did_you_mean
 from ...ir.types import DTYPES, Array
-from ...ir.weights import FANS, GIVEN, Recipe, Weights
+from ...ir.weights import FANS, FILLED, GIVEN, Recipe, Weights
 
 __all__ = ["begun", "holding", "initial_values"]
 
-FILLED = ("full", "ones", "zeros")  # recipes whose values hang on nothing
 NORMS = (BATCH_NORM, GROUP_NORM, INSTANCE_NORM, LAYER_NORM)
 SLOPE = 0.25  # of a PReLU at first: He et al. 2015, sec. 2.2
 

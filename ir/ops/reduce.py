@@ -26,6 +26,7 @@ __all__ = [
     "REDUCE_MIN",
     "REDUCE_PROD",
     "REDUCE_SUM",
+    "REDUCTIONS",
     "ArgMax",
     "ArgMin",
     "ReduceMax",
@@ -296,4 +297,5 @@ REDUCE_PROD = OpDef(
 )
 ARG_MAX = OpDef("arg_max", ArgMax, (1, 1), infer_place, arg_max, reduce_arithmetic, roundings=no_rounding, facts=Facts())
 ARG_MIN = OpDef("arg_min", ArgMin, (1, 1), infer_place, arg_min, reduce_arithmetic, roundings=no_rounding, facts=Facts())
-OPS = (REDUCE_MEAN, REDUCE_SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_PROD, ARG_MAX, ARG_MIN)
+REDUCTIONS = (REDUCE_MEAN, REDUCE_SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_PROD)
+OPS = (*REDUCTIONS, ARG_MAX, ARG_MIN)

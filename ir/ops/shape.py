@@ -22,6 +22,7 @@ __all__ = [
     "OPS",
     "PAD",
     "RESHAPE",
+    "RESHAPES",
     "SLICE",
     "TO_THE_END",
     "TRANSPOSE",
@@ -369,4 +370,5 @@ TRANSPOSE = OpDef(
     facts=Facts(identity=is_in_order, narrow=follows),
     gradient=of_one(lambda op, g, y, x: g.transpose(*(op.perm.index(axis) for axis in range(x.rank)))),
 )
+RESHAPES = (RESHAPE, FLATTEN)  # the same elements in the same order, under another shape
 OPS = (CONCAT, SLICE, PAD, FLATTEN, RESHAPE, TRANSPOSE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 
 from ...ir.graph import Graph, Node
+from ...ir.weights import FILLED
 
 __all__ = ["SLACK_BYTES", "swells"]
 
@@ -13,7 +14,6 @@ SLACK_SHARE = 32  # or a part of its parameters
 OPERATOR_BYTES = 160  # of one node, with the names of its operands
 SHARED = 8  # results that a parameter may end in and still be told to go
 ROUNDS = 8
-FILLED = ("zeros", "ones", "full")  # one number in a file, whatever the extents
 
 
 def swells(graph: Graph, constant: AbstractSet[Node]) -> dict[Node, str]:

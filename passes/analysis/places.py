@@ -9,11 +9,11 @@ import numpy as np
 from ...ir.dims import Dim
 from ...ir.graph import Node
 from ...ir.types import Array
+from ...ir.weights import FILLED
 
 __all__ = ["FEW", "grid", "known_places", "run"]
 
 FEW = 1 << 20  # indices that are looked at
-FILLED = ("zeros", "ones", "full")
 
 
 def known_places(node: Node) -> Array | None:

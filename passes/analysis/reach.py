@@ -27,7 +27,7 @@ from ...ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, LP_POOL, 
 from ...ir.ops.qlinear import QLINEAR_CONVS
 from ...ir.ops.quantize import DEQUANTIZE_LINEAR, QUANTIZE_LINEAR
 from ...ir.ops.rearrange import CENTER_CROP_PAD, DEPTH_TO_SPACE, EXPAND, SPACE_TO_DEPTH, TILE
-from ...ir.ops.reduce import ARG_MAX, ARG_MIN, REDUCE_MAX, REDUCE_MEAN, REDUCE_MIN, REDUCE_PROD, REDUCE_SUM
+from ...ir.ops.reduce import ARG_MAX, ARG_MIN, REDUCTIONS
 from ...ir.ops.resize import RESIZE
 from ...ir.ops.select import GATHER, TOP_K_INDICES, TOP_K_VALUES
 from ...ir.ops.shape import CONCAT, FLATTEN, PAD, RESHAPE, SLICE, TRANSPOSE, place_of
@@ -243,7 +243,7 @@ MIXED: Mapping[OpDef[Any], ReachRule] = {
     MEAN_VARIANCE_NORM: _mixing(lambda op, rank: op.axes),
     DENSE: _first_only(_dense),
     MATMUL: _matmul,
-    **{kind: _first_only(_reduced) for kind in (REDUCE_MEAN, REDUCE_SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_PROD, ARG_MAX, ARG_MIN)},
+    **{kind: _first_only(_reduced) for kind in (*REDUCTIONS, ARG_MAX, ARG_MIN)},
     **{kind: _first_only(_reduced) for kind in (REDUCE_L1, REDUCE_L2, REDUCE_SUM_SQUARE, REDUCE_LOG_SUM, REDUCE_LOG_SUM_EXP)},
     **{kind: _mixing(lambda op, rank: (op.axis,)) for kind in (TOP_K_VALUES, TOP_K_INDICES)},
 }

@@ -19,6 +19,7 @@ from ...ir.ops.conv import CONVS, conv_of
 from ...ir.ops.conv_transpose import CONV_TRANSPOSES
 from ...ir.ops.linear import DENSE, MATMUL, Dense
 from ...ir.types import Array, TensorType, limits_of
+from ...ir.weights import FILLED
 from .rewriter import ANY, CONST, Match, Pat
 
 __all__ = [
@@ -137,7 +138,7 @@ def is_known(node: Node) -> bool:
     weights, few = node.weights, math.prod(node.typed.concrete()) <= FEW
     if weights is None or weights.is_missing:
         return False
-    return weights.is_stored or (few and (weights.compute is not None or weights.recipe.init in ("zeros", "ones", "full")))
+    return weights.is_stored or (few and (weights.compute is not None or weights.recipe.init in FILLED))
 
 
 def _operands(node: Node) -> tuple[Node, Node, Node | None]:

@@ -13,7 +13,7 @@ from convc.ir.ops import conv, conv_transpose, linear, shape
 from convc.ir.ops.leaf import INPUT, PARAM, Input
 from convc.ir.types import TensorType
 from convc.ir.verifier import infer_type, verify_graph
-from convc.ir.weights import Recipe, Weights
+from convc.ir.weights import FILLED, Recipe, Weights
 
 __all__ = ["shrink"]
 
@@ -111,11 +111,7 @@ def plain_attributes(graph: Graph) -> Iterator[Graph | None]:
 def plain_params(graph: Graph) -> Iterator[Graph | None]:
     for node in graph.params:
         for init, value in (("ones", 0.0), ("full", 2.0)):
-            if (
-                node.op.init not in ("ones", "zeros", "full")
-                or node.op.key
-                or (node.op.init, node.op.value) != (init, value) == ("ones", 0.0)
-            ):
+            if node.op.init not in FILLED or node.op.key or (node.op.init, node.op.value) != (init, value) == ("ones", 0.0):
                 op = replace(node.op, init=init, value=value, key="")
                 weights = Weights(node.typed, Recipe(init, node.name, 0, value))
                 yield changed(graph, {node: lambda _, node=node, op=op, weights=weights: node.like(op=op, weights=weights)})
@@ -204,7 +200,7 @@ def renamed(graph: Graph) -> Graph:
     for node in graph.nodes:
         name = f"{'x' if node.kind is INPUT else 'w' if node.kind is PARAM else node.kind.name}{len(made)}"
         weights = node.weights
-        if weights is not None and not node.op.key and weights.recipe.init not in ("ones", "zeros", "full"):
+        if weights is not None and not node.op.key and weights.recipe.init not in FILLED:
             weights = Weights(node.typed, replace(weights.recipe, key=name))
         made[node] = node.like(name=name, inputs=tuple(made[operand] for operand in node.inputs), weights=weights)
     inputs, outputs = (tuple(made[node] for node in nodes) for nodes in (graph.inputs, graph.outputs))

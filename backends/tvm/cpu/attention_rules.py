@@ -13,11 +13,11 @@ from ....ir.graph import Graph, Node
 from ....ir.ops.activation import SOFTMAX
 from ....ir.ops.elementwise import ADD, DIV, MUL
 from ....ir.ops.linear import MATMUL
-from ....ir.ops.shape import RESHAPE, TRANSPOSE
+from ....ir.ops.shape import RESHAPE, RESHAPES, TRANSPOSE
 from ....ir.types import Array
 from .kernels.attention import Heads, Stride, Strided, attention
 from .laid import Argument, ParamValues
-from .plain import RENAMED, shown
+from .plain import shown
 from .reading import Pattern, contiguous, pattern_of
 from .work import Surroundings, Work, only_reader
 
@@ -124,7 +124,7 @@ def _written(graph: Graph, node: Node, read: Sequence[Node]) -> tuple[list[Node]
     if reader is not None and reader.kind is TRANSPOSE:
         covers.append(reader)
         shape, perm = reader.typed.shape, list(TRANSPOSE.of(reader).perm)
-    while (reader := only_reader(graph, covers[-1])) is not None and reader.kind in RENAMED and shown(*read, reader) is not None:
+    while (reader := only_reader(graph, covers[-1])) is not None and reader.kind in RESHAPES and shown(*read, reader) is not None:
         covers.append(reader)
     inner = contiguous(shape)
     return covers, Pattern(covers[-1], node.typed.shape, tuple(inner[perm.index(axis)] for axis in range(node.typed.rank)))

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from ....ir.dims import Expr
 from ....ir.graph import Node
-from ....ir.ops.shape import FLATTEN, RESHAPE
 
-__all__ = ["RENAMED", "shown"]
-
-RENAMED = (RESHAPE, FLATTEN)  # the same elements in the same order
+__all__ = ["shown"]
 
 
 def shown(*nodes: Node) -> list[tuple[int | None, ...]] | None:

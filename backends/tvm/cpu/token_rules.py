@@ -9,6 +9,7 @@ from ....ir.graph import Graph, Node
 from ....ir.ops.check import need_axis
 from ....ir.ops.elementwise import ADD
 from ....ir.ops.group import LAYER_NORM
+from ....ir.ops.shape import RESHAPES
 from .attention_rules import scores_of_attention
 from .convolution_rules import bias_of
 from .kernels import layer_norm as norms
@@ -21,7 +22,7 @@ from .kernels.layout import LANES, Packing
 from .kernels.strassen.kernel import quartered_rows
 from .kernels.strassen.quarters import QUARTERED, quarter_weights
 from .laid import Argument
-from .plain import RENAMED, shown
+from .plain import shown
 from .quartered import quarters_of
 from .work import Followers, Surroundings, Work, can_pack, chain_after, only_reader, packed, step_of
 
@@ -132,7 +133,7 @@ def _after(around: Surroundings, node: Node, *, in_rows: bool = False) -> Follow
             break
         chain, steps, others = [*chain, *more[1:]], [*steps, *new], [*others, *read]
         names: list[Node] = []
-        while (reader := only_reader(around.graph, [*chain, *names][-1])) is not None and reader.kind in RENAMED:
+        while (reader := only_reader(around.graph, [*chain, *names][-1])) is not None and reader.kind in RESHAPES:
             names.append(reader)
         if reader is None or not names or reader in around.covered or _step(reader, names[-1]) is None:
             break
