@@ -16,7 +16,7 @@ from ..targets.table import TARGETS, target_named
 from ..training.step import training_step
 from .console import Console, emit_json
 from .html_file import write_html
-from .options import CALIBRATION, IN_PLACE, MEMORY, SHARE, THREADS, html_option, model_options
+from .options import CALIBRATION, IN_PLACE, MEMORY, OPSET, SHARE, THREADS, html_option, model_options
 from .outputs import OUTPUT_FOLDER
 from .pictures import entering_from, warn_of_lost
 
@@ -61,7 +61,7 @@ def _batches(context: click.Context, param: click.Parameter, text: str | None) -
 @click.option("-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="Optimization level.")
 @click.option("--precision", type=click.Choice(PRECISIONS), default=FP32, show_default=True, help=PRECISION)
 @click.option("--calibration", multiple=True, metavar="FILE", help=CALIBRATION)
-@click.option("--opset", type=int, help="Opset of the ONNX file in the artifact.")
+@click.option("--opset", type=int, help=OPSET)
 @click.option("--threads", type=THREADS, help="Threads while checking; default: one a physical core.")
 @click.option("--winograd", type=click.Choice(WINOGRAD), default="auto", show_default=True, help=TILES)
 @click.option("--jobs", type=THREADS, help="Kernels compiled at a time; default: one a physical core.")

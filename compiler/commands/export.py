@@ -20,7 +20,7 @@ from ..targets.options import FP32, PRECISIONS
 from ..training.onnx_step import export_training
 from ..training.step import evaluation_step, training_step
 from .console import Console
-from .options import CALIBRATION, MEMORY, NAMES, SHARE, check_suffix, model_options, names_for
+from .options import CALIBRATION, MEMORY, NAMES, OPSET, SHARE, check_suffix, model_options, names_for
 from .outputs import OUTPUT_FILE
 from .pictures import entering_from, warn_of_lost
 
@@ -39,7 +39,7 @@ PRECISION = "Of products and weights; inputs and outputs, norms, pool sums and s
 @NAMES
 @click.option("--memory", type=SHARE, help=MEMORY)
 @click.option("--evaluation", is_flag=True, help="Loss and accuracy, weights as inputs.")
-@click.option("--opset", type=int, help="ONNX opset, 7 or newer; default: the newest that onnxruntime here supports.")
+@click.option("--opset", type=int, help=OPSET)
 @click.pass_obj
 def command(
     console: Console,

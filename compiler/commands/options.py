@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -23,8 +24,10 @@ __all__ = [
     "CALIBRATION",
     "IN_PLACE",
     "MEMORY",
+    "OPSET",
     "SHARE",
     "THREADS",
+    "Number",
     "PassOptions",
     "check_suffix",
     "gather",
@@ -39,7 +42,18 @@ PERCENT = re.compile(r"(\d+(?:\.\d*)?) ?%")
 THREADS = click.IntRange(1, most_threads())
 
 
-class Share(click.FloatRange):
+class Number(click.FloatRange):
+    """A number of a range, in which NaN is not, though it is neither below nor above."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Raises: click.BadParameter for what is no number, or not in the range."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            raise click.BadParameter(f"'{value}' is no number", ctx, param)
+        return number
+
+
+class Share(Number):
     """A share between 0 and 1, which many write in percent."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
@@ -53,6 +67,7 @@ class Share(click.FloatRange):
 
 
 SHARE = Share(0, 1, min_open=True, max_open=True)
+OPSET = "Opset of the ONNX file, 7 or newer; default: the newest that onnxruntime here supports."
 IN_PLACE = "Of a step of training: write the next weights over the old ones, which saves their memory; no bit changes."
 MEMORY = "Of a step of training: leave at most this share of what is live at once, by computing values again; no bit changes."
 NAMES = click.option(

@@ -26,12 +26,14 @@ from ..training.run import ENDLESS, Plan, RunFiles, TrainingRun, files_of
 from ..training.schedules import SCHEDULES
 from ..training.trainer import Diverged, Score, Trainer
 from .console import Console, emit_json
-from .options import IN_PLACE, MEMORY, NAMES, SHARE, THREADS, check_suffix, gather, model_options, names_for
+from .options import IN_PLACE, MEMORY, NAMES, SHARE, THREADS, Number, check_suffix, gather, model_options, names_for
 from .outputs import OUTPUT_FILE
 
 __all__ = ["command"]
 
 
+SMOOTHING = "Share of a label that all classes have alike."
+RATE = "How far a step goes along the gradient, before the schedule."
 SCHEDULE = f"Of the learning rate. Only with {' or '.join(ENDLESS)} may a run that is resumed have more --epochs."
 RESUME = (
     "Go on from the checkpoint beside the output, to the same bits; with another schedule, or other --epochs under one that ends, "
@@ -52,18 +54,18 @@ def _names(context: click.Context, option: click.Parameter, value: str) -> tuple
 @click.option("-o", "--output", type=OUTPUT_FILE, required=True, help="Where the best weights go: .safetensors or .npz.")
 @click.option("--loss", type=click.Choice(list(LOSSES)), default="cross_entropy", show_default=True)
 @click.option("--optimizer", type=click.Choice(["sgd", "adam"]), default="sgd", show_default=True)
-@click.option("--momentum", type=float, default=0.9, show_default=True, help="Of sgd.")
+@click.option("--momentum", type=Number(0, 1, max_open=True), default=0.9, show_default=True, help="Of sgd.")
 @click.option("--nesterov", is_flag=True, help="sgd that looks ahead.")
-@click.option("--weight-decay", type=float, default=5e-4, show_default=True)
-@click.option("--label-smoothing", type=float, default=0.0, show_default=True)
-@click.option("--clip-norm", type=float, help="The greatest length of all gradients together.")
+@click.option("--weight-decay", type=Number(0), default=5e-4, show_default=True, help="How much of a weight its gradient has besides.")
+@click.option("--label-smoothing", type=Number(0, 1, max_open=True), default=0.0, show_default=True, help=SMOOTHING)
+@click.option("--clip-norm", type=Number(0, min_open=True), help="The greatest length of all gradients together; default: any.")
 @click.option("--freeze", multiple=True, metavar="NAME", help="Parameters that stay as they are, such as 'conv1.*'.")
 @click.option("--init", type=click.Choice(list(FANS)), help="How weights are drawn; default: as the network says.")
-@click.option("--epochs", type=click.IntRange(1), default=10, show_default=True)
-@click.option("--batch", type=click.IntRange(1), default=16, show_default=True)
-@click.option("--learning-rate", "--lr", "learning_rate", type=click.FloatRange(0, min_open=True), default=0.03, show_default=True)
+@click.option("--epochs", type=click.IntRange(1), default=10, show_default=True, help="How often all pictures are learned from.")
+@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Pictures a step.")
+@click.option("--learning-rate", "--lr", "learning_rate", type=Number(0, min_open=True), default=0.03, show_default=True, help=RATE)
 @click.option("--schedule", type=click.Choice(list(SCHEDULES)), default="cosine", show_default=True, help=SCHEDULE)
-@click.option("--validation", type=click.FloatRange(0, 1, True, True), default=0.2, show_default=True, help="Share that is held out.")
+@click.option("--validation", type=Number(0, 1, True, True), default=0.2, show_default=True, help="Share that is held out.")
 @click.option("--augment", "augmentations", metavar="A,B", default="", callback=_names, help=f"Among {', '.join(AUGMENTATIONS)}.")
 @click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that augment beside the step.")
 @click.option("-b", "--backend", type=click.Choice(list(ENGINES)), default="tvm", show_default=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -35,19 +34,12 @@ from ..report.html.report import Report, Verdict
 from .console import Console, emit_json, print_table, tell
 from .devices import emulate_option, placed
 from .html_file import write_html
-from .options import THREADS, html_option, model_options
+from .options import THREADS, Number, html_option, model_options
 from .pictures import INPUTS, PictureOptions, picture_options, preparing_from
 
 __all__ = ["command"]
 
-TOLERANCE = click.FloatRange(0, 1e30)
-
-
-def _finite(context: click.Context, param: click.Parameter, value: float | None) -> float | None:
-    """Raises: UsageError for NaN, which is in every range."""
-    if value is not None and math.isnan(value):
-        raise UsageError(f"{param.opts[0]} is no number; give one from 0 on")
-    return value
+TOLERANCE = Number(0, 1e30)
 
 
 @click.command("verify")
@@ -62,14 +54,12 @@ def _finite(context: click.Context, param: click.Parameter, value: float | None)
 )
 @click.option("-i", "--inputs", "files", multiple=True, help=INPUTS)
 @click.option("--nodes", is_flag=True, help="Also hold every intermediate value to its local rounding bound: a table of layers.")
-@click.option(
-    "--rtol", type=TOLERANCE, callback=_finite, help="Allow this share of each result in place of the rounding that is predicted."
-)
-@click.option("--atol", type=TOLERANCE, callback=_finite, help="Allow this much besides.")
+@click.option("--rtol", type=TOLERANCE, help="Allow this share of each result in place of the rounding that is predicted.")
+@click.option("--atol", type=TOLERANCE, help="Allow this much besides, or alone in place of it.")
 @click.option("--input-fill", "fill", type=click.Choice(FILLS), default="uniform", show_default=True, help="How random inputs are drawn.")
 @picture_options
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of random inputs and of the noise.")
-@click.option("--threads", type=THREADS, help="Threads of the engines.")
+@click.option("--threads", type=THREADS, help="Threads of the engines; default: one a physical core.")
 @emulate_option
 @html_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")

@@ -127,8 +127,8 @@ def _range(kind: click.IntRange | click.FloatRange) -> str:
     if kind.min == 1 and kind.max == most_threads():
         return "From 1 on."
     least = "" if kind.min is None else f"{'above' if kind.min_open else 'from'} {kind.min}"
-    most = "" if kind.max is None else f"{'below' if kind.max_open else 'to'} {kind.max}"
-    ends = " ".join(filter(None, (least, most or "on")))
+    most = " on" if kind.max is None else f"{', below' if kind.max_open else ' to'} {kind.max:,}"
+    ends = f"{least}{most}".strip(", ")
     return f"{ends[:1].upper()}{ends[1:]}."
 
 

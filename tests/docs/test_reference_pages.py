@@ -22,6 +22,13 @@ def test_a_word_before_a_colon_within_a_sentence_begins_no_item():
     assert not stray
 
 
+def test_every_number_that_a_command_takes_has_a_range():
+    rows = [line for page in GENERATOR.parent.glob("commands/*.md") for line in page.read_text(encoding="utf-8").splitlines()]
+    numbers = [line for line in rows if re.match(r"\| `--?\S+` (N|X|SECONDS) \|", line)]
+    assert len(numbers) > 50
+    assert not [line for line in numbers if not re.search(r"From |Above |, from 0\.|7 or newer", line)]
+
+
 def test_the_reference_pages_are_current():
     done = subprocess.run([sys.executable, str(GENERATOR), "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -12,6 +12,7 @@ from ...files.model import Request
 from ...look.ascent import DECAY
 from ...look.maximize import STEPS, maximize
 from ..console import Console
+from ..options import Number
 from ..pictures import PictureOptions, picture_options
 from .options import Which, Wish, class_option, finish, layer_option, loaded, look_options, unit_option, which
 from .photographs import for_pictures, pixels_of, shots_for
@@ -26,9 +27,7 @@ __all__ = ["command"]
 @unit_option(required=False)
 @class_option
 @click.option("--steps", type=click.IntRange(1, 10_000), default=STEPS, show_default=True, help="Of gradient ascent.")
-@click.option(
-    "--decay", type=click.FloatRange(0, 1), default=DECAY, show_default=True, help="L2: how much of the picture a step takes away."
-)
+@click.option("--decay", type=Number(0, 1), default=DECAY, show_default=True, help="L2: how much of the picture a step takes away.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the noise that it begins with.")
 @click.pass_obj
 def command(

@@ -23,7 +23,7 @@ __all__ = ["command"]
 @click.argument("photo", type=click.Path(path_type=Path))
 @class_option
 @click.option("--side", type=click.IntRange(1), help="Of the square that covers, in the network's pixels; default: a fifth of the picture.")
-@click.option("--stride", type=click.IntRange(1), help="How far it moves; default: a twelfth.")
+@click.option("--stride", type=click.IntRange(1), help="How far it moves, in the same pixels; default: a twelfth.")
 @click.pass_obj
 def command(
     console: Console,

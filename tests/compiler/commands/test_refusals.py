@@ -33,6 +33,9 @@ def test_unknown_command():
     ("words", "complaint"),
     [
         (("plan", "lenet5", "--macs", "60%"), "Invalid value for '--macs': '60%' is no share; write 0.6; see `convc plan --help`"),
+        (("plan", "lenet5", "--macs", "nan"), "Invalid value for '--macs': 'nan' is no number; see `convc plan --help`"),
+        (("look", "maximize", "lenet5", "--decay", "NaN"), "Invalid value for '--decay': 'NaN' is no number"),
+        (("train", "lenet5", "--momentum", "1"), "Invalid value for '--momentum': 1.0 is not in the range 0<=x<1"),
         (("run", "lenet5", "--threads", "10000"), "Invalid value for '--threads': 10000 is not in the range 1<=x<="),
         (("summary", "lenet5", "--bogus"), "No such option '--bogus'"),
         (("summary", "lenet5", "--set", "classes=zero"), "--set classes=zero does not suit lenet5: "),
