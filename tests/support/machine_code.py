@@ -19,12 +19,15 @@ BYTES = 16
 
 @dataclass(frozen=True)
 class MachineCode:
-    """Of one kernel. Units: bytes of `stack` and `spilled`; `counts` by the names above."""
+    """Of one kernel. Units: bytes of `stack` and `spilled`; `counts` by the names above; whether ptxas says that each wgmma waits for the one
+    before, as where two branches ask for them.
+    """
 
     registers: int
     stack: int
     spilled: int
     counts: Counter[str]
+    is_serialized: bool
 
 
 def compiled(source: str, folder: Path, arch: str = "sm_90") -> dict[str, MachineCode]:
@@ -40,7 +43,8 @@ def compiled(source: str, folder: Path, arch: str = "sm_90") -> dict[str, Machin
         name = part.partition("'")[0]
         stack, stored, loaded = map(int, _numbers(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", part))
         (registers,) = _numbers(r"Used (\d+) registers", part)
-        found[name] = MachineCode(int(registers), stack, stored + loaded, counts[name])
+        is_serialized = re.search(rf"wgmma.mma_async instructions are serialized .* function '{name}'", done.stderr) is not None
+        found[name] = MachineCode(int(registers), stack, stored + loaded, counts[name], is_serialized)
     return found
 
 

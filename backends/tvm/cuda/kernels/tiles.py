@@ -20,6 +20,9 @@ REGISTERS = 1 << 16  # of a multiprocessor
 FEWEST_STEPS = 4  # of a part of a split sum: fewer do not fill the stages
 WORTH = 32  # a shorter tile is taken where it spares more than this part of all products: it reads the filters more often
 WORTH_WARPS = 8  # and one by warps where wgmma is twice as fast, but multiplies by so much more
+# FLOP for a byte: with fewer memory is the bound by warps too, of an H100 and of an H200. By wgmma they have 990 TFLOP/s, by mma.sync three
+# fifths of that (Luo et al. 2024), and the H200 has 4.8 TB/s.
+RIDGE = 128
 COLUMNS, CHUNK, GROUP_CHUNKS = 8, 16, 32  # of a product, and bytes of a row that it takes at least: by a warp, and by a group of four
 
 
@@ -91,7 +94,8 @@ class TileTable:
     """The largest first, of which the first that fills the GPU is taken; `small` for what does not, and `uneven` in its place where a step
     would reach over taps: with twice the rows to look after that spills. `short` and `uneven_short` take the places of these two where they
     spare products of what is not there, and `scores` where all rows are few. `narrow` are for as few columns as they have: their
-    warps multiply each by itself, and copy so little that a block has two. Tiles of `others` are taken where they spare an eighth.
+    warps multiply each by itself, and copy so little that a block has two. Tiles of `others` are taken where they spare an eighth, or
+    a 32nd where memory is the bound.
     """
 
     large: tuple[GpuTile, ...]
@@ -181,7 +185,8 @@ def tiling(rows: int, cols: int, taps: int, tap: int, products: int, tiles: Tile
     processors = arch.multiprocessors
     tile = _tile(rows, cols, tap, products, tiles, arch)
     if tiles.others is not None:
-        tile = _sparing(tile, _tile(rows, cols, tap, products, tiles.others, arch), (rows, cols, taps * tap), WORTH_WARPS)
+        by_warps, worth = _tile(rows, cols, tap, products, tiles.others, arch), WORTH if _is_of_memory(cols, taps, tap) else WORTH_WARPS
+        tile = _sparing(tile, by_warps, (rows, cols, taps * tap), worth)
     blocks, steps = _blocks(tile, rows, cols, products), math.ceil(taps * tap / tile.depth)
     if blocks > processors // 2:
         return Tiling(tile)
@@ -196,6 +201,13 @@ def _tile(rows: int, cols: int, tap: int, products: int, tiles: TileTable, arch:
         if fills and cols % tile.cols in (0, *range(tile.cols * 3 // 4, tile.cols)):
             return tile
     return tiles.for_few(rows, cols, tap)
+
+
+def _is_of_memory(cols: int, taps: int, tap: int) -> bool:
+    """Whether so little is multiplied with a pixel that to read it, and to store its result of 16 bits, takes longer, by warps or by groups
+    of them. A pixel that several taps read comes from memory once.
+    """
+    return cols * taps * tap < RIDGE * (tap + 2 * cols)
 
 
 def _blocks(tile: GpuTile, rows: int, cols: int, products: int) -> int:

@@ -270,6 +270,7 @@ def _is_lean(tile: GpuTile, sizes: ConvSizes, of: str, folder: Path, arch: str) 
     needed = ("HGMMA", "LDGSTS", "BAR") if tile.by_groups else ("HMMA", "LDSM", "LDGSTS", "BAR")
     (code,) = compiled(Trial.drawn(sizes, of).kernel(Tiling(tile)).source, folder, arch).values()
     assert (code.stack, code.spilled, code.counts["STL"], code.counts["LDL"]) == (0, 0, 0, 0)
+    assert not code.is_serialized
     assert code.registers <= REGISTERS[tile.rows, tile.cols]
     assert min(code.counts[name] for name in needed) > 0
 
