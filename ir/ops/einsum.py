@@ -105,7 +105,7 @@ def einsum(op: Einsum, *inputs: Array) -> Array:
     kept = {number for numbered in pairs[1::2] for number in numbered}
     found = np.asarray(np.einsum(*pairs, [numbers[label] for label in out if numbers[label] in kept], optimize=len(inputs) > 2))
     gone = tuple(i for i, label in enumerate(out) if numbers[label] not in kept)
-    return np.ascontiguousarray(np.expand_dims(found, gone)).astype(inputs[0].dtype, copy=False)
+    return np.expand_dims(found, gone).astype(inputs[0].dtype, order="C", copy=False)  # ascontiguousarray would make a number a vector
 
 
 def _is_one(label: str, size: int) -> bool:

@@ -25,7 +25,10 @@ def test_so_does_what_no_cache_holds():
     assert MachineLimits(100e9, 10e9).least(0, 1e15) == 0, "nobody knows the caches"
 
 
-@pytest.mark.parametrize(("kernel", "saved"), [("winograd F(4x4)", 4), ("strassen", 4), ("QLinearConv", 4), ("direct", 1), ("Conv", 1)])
+FEWER = ("winograd F(4x4)", "strassen", "QLinearConv", "ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul")
+
+
+@pytest.mark.parametrize(("kernel", "saved"), [*((kernel, 4) for kernel in FEWER), ("direct", 1), ("Conv", 1), ("MatMul", 1)])
 def test_some_kernels_do_less_than_is_counted(kernel: str, saved: float):
     assert saved_by(kernel) == saved
 
@@ -42,6 +45,12 @@ def test_caches_of_the_last_level_are_counted_once_each(tmp_path: Path):
         cache(tmp_path, cpu, 0, 1, "32K", str(cpu))
         cache(tmp_path, cpu, 1, 3, "32M", "0-1" if cpu < 2 else "2-3")
     assert cache_bytes(tmp_path) == 64 << 20
+
+
+@pytest.mark.parametrize(("size", "counted"), [("32768K", 32 << 20), ("32M", 32 << 20), ("1G", 1 << 30), ("4096", 4096)])
+def test_units_of_a_cache(tmp_path: Path, size: str, counted: int):
+    cache(tmp_path, 0, 2, 3, size, "0")
+    assert cache_bytes(tmp_path) == counted
 
 
 def test_a_machine_that_says_nothing_of_its_caches(tmp_path: Path):

@@ -27,6 +27,7 @@ def test_what_is_neither_ours_nor_idle_is_others(monkeypatch: pytest.MonkeyPatch
     assert found.doubts == ["the machine is busy: other work took 2.0 of 4 processors meanwhile"]
     assert found.as_json()["processors_of_others"] == 2.0
     assert found.as_json()["is_busy"] is True
+    assert watched(monkeypatch, ClockReading(0, 0, 0), ClockReading(9, 0, 0), average=1.5).as_json()["load_average"] == 1.5
 
 
 @pytest.mark.parametrize(("used", "is_busy"), [(30.0, False), (33.0, False), (35.0, True)])

@@ -154,11 +154,14 @@ def thresholded(c: Call) -> Node:
 
 
 def sign(c: Call) -> Node:
-    """1 over zero less 1 under it."""
+    """1 over zero, -1 under it; a float that is neither is 0 or NaN, and its size is that too."""
     x = c.x()
     zero = number(c, x, 0, "zero")
-    over, under = (cast_to(c, c.named(kind, x, zero, suffix=kind), x.typed.dtype, f"is_{kind}") for kind in ("greater", "less"))
-    return c.named("sub", over, under)
+    over, under = (c.named(kind, x, zero, suffix=kind) for kind in ("greater", "less"))
+    if not x.typed.is_float:
+        return c.named("sub", *(cast_to(c, each, x.typed.dtype, f"is_{each.kind.name}") for each in (over, under)))
+    rest = c.named("where", under, number(c, x, -1, "minus_one"), c.named("abs", x, suffix="abs"), suffix="rest")
+    return c.named("where", over, number(c, x, 1, "one"), rest)
 
 
 def softsign(c: Call) -> Node:

@@ -219,6 +219,8 @@ def pad(c: Call) -> Node:
                 pads[axis], pads[axis + rank] = written[i], written[i + len(axes)]
     if len(pads) != 2 * rank:
         raise c.refuse(f"{len(pads)} pads for {rank} axes")
+    if isinstance(value, int) and int(float(value)) != value:
+        raise c.refuse(f"it pads with {value}, which convc keeps as float64, and that has no such number; join such a constant by Concat")
     cropped = [axis for axis in range(rank) if pads[axis] < 0 or pads[axis + rank] < 0]
     if cropped:
         bounds = [(max(0, -pads[axis]), pads[axis + rank] if pads[axis + rank] < 0 else END) for axis in cropped]

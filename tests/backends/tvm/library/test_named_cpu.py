@@ -7,7 +7,7 @@ import platform
 import pytest
 
 from convc.backends.tvm.host import host_cpu, instruction_sets
-from convc.backends.tvm.library.named_cpu import cpu_named, foreign_triples, is_here
+from convc.backends.tvm.library.named_cpu import NATIVE, cpu_named, cpus_named, foreign_triples, is_here
 from convc.backends.tvm.processor import AVX2, AVX512, NEON, SSE, ZEN, ZEN_5, Processor
 from convc.ir.errors import UsageError
 
@@ -77,3 +77,22 @@ def test_a_machine_of_another_kind(monkeypatch: pytest.MonkeyPatch):
     assert not cpu_named("apple-m1", None).is_foreign
     assert cpu_named("neoverse-n1", "aarch64-linux-gnu").is_foreign
     assert foreign_triples() == ["x86_64-linux-gnu", "aarch64-linux-gnu"]
+
+
+def test_apples_processors_are_apples_on_any_machine_of_their_instructions(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    assert (cpu_named("apple-m1", None).kind, cpu_named("apple-m1", None).is_foreign) == (APPLE, True)
+    assert not cpu_named("neoverse-n1", None).is_foreign
+
+
+@pytest.mark.parametrize(
+    ("mcpus", "said"),
+    [
+        (f"{NATIVE},{host_cpu()}", f" names {host_cpu()} twice; name it once"),  # under two names
+        ("neoverse-n1,apple-m1", r"neoverse-n1 \(aarch64, Linux\) and apple-m1 \(aarch64, Darwin\) are machines of two kinds"),
+    ],
+)
+def test_those_that_do_not_go_together(mcpus: str, said: str):
+    with pytest.raises(UsageError, match=said):
+        cpus_named(mcpus, None)
