@@ -131,9 +131,9 @@ def set_aside(path: Path, token: str) -> tuple[Path, Hold | None] | None:
     return old, hold
 
 
-def take_away(path: Path, patience: float = PATIENCE) -> None:
+def take_away(path: Path) -> None:
     """Remove a file or folder once nobody holds it; who does for longer leaves it to the next `sweep`."""
-    end = time.monotonic() + patience
+    end = time.monotonic() + PATIENCE
     while (alone := _alone(path, or_without_locks=True)) is None:
         if time.monotonic() > end or not path.exists():
             return

@@ -99,9 +99,9 @@ def step_within(step: Graph, share: float, batch: int | None = None, donated: Ma
     return recompute_within(step, share, dict.fromkeys(batch_names(step), batch or BATCH), donated)
 
 
-def words_of(found: Recomputed, step: Graph, batch: int | None = None) -> str:
+def words_of(found: Recomputed, step: Graph) -> str:
     """For people; of how many images, where the network leaves that open."""
-    return f"for batches of {batch or BATCH}: {found.line}" if batch_names(step) else found.line
+    return f"for batches of {BATCH}: {found.line}" if batch_names(step) else found.line
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ...ir.errors import BackendMissing, UnsupportedOp, UsageError
 from ...ir.files import temporary_folder
 from ...ir.graph import Graph, Node
 from ...ir.limits import MOST_SAVED, MachineLimits, cache_bytes
-from ...ir.load import Clocks, Load, LoadWatch
+from ...ir.load import Load, LoadWatch
 from ...ir.op import Cost
 from ...ir.printer import print_graph
 from ...ir.progress import each, progress
@@ -121,7 +121,6 @@ def measure(
     how: Measuring,
     *,
     left_out: Callable[[str], None] | None = None,
-    clocks: Clocks | None = None,
 ) -> Measured:
     """Times of one network, all its named sizes pinned: the batch as asked for, others to usual ones.
 
@@ -137,7 +136,7 @@ def measure(
         write_network(graph, folder)
         workers = _ready(stack, contenders, how, sizes, folder, left_out)
         roofs = Roofs(stack, _at_once(how), memory=weights > cache_bytes())
-        watch = LoadWatch(clocks)
+        watch = LoadWatch()
         turns = 0
         for _ in _turns(how, list(workers.values())):
             turns += 1

@@ -50,14 +50,14 @@ class Roofs:
         return min(1.0, statistics.fmean(turn.processors for turn in self.peak.turns) / self.threads)
 
 
-def bandwidth(threads: int, turns: int = TURNS) -> float:
+def bandwidth(threads: int) -> float:
     """The fastest read of memory beyond all caches, GB/s.
 
     Raises: BackendMissing without TVM.
     """
     with Worker(Assignment(BANDWIDTH, 0, threads, {}, "")) as worker:
         worker.wait()
-        for _ in range(turns):
+        for _ in range(TURNS):
             worker.turn()
         return _rate(worker) / 1e9
 

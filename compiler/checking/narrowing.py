@@ -43,9 +43,9 @@ def oracle_of_rewrite(graph: Graph, other: Graph, inputs: Mapping[str, Array], p
     return loss_of(graph, graph, inputs, seed) if narrower_type(other, graph) is not None else Oracle.of(graph, inputs, precision, seed)
 
 
-def loss_of(graph: Graph, narrow: Graph, inputs: Mapping[str, Array], seed: int = 0, exact: Mapping[str, Array] | None = None) -> Oracle:
-    """`exact` are the float64 outputs of `graph`, where they are known."""
-    exact = reference.run(graph, inputs, "f64") if exact is None else exact
+def loss_of(graph: Graph, narrow: Graph, inputs: Mapping[str, Array], seed: int = 0) -> Oracle:
+    """What `narrow` is held to, which was made from `graph`: what its types and weights of 16 bits may lose."""
+    exact = reference.run(graph, inputs, "f64")
     rounding = _with_weights_rounded(narrow)
     noise = noise_level(rounding, inputs, reference.run(rounding, inputs, "f64"), UNIT["f32"], seed)
     floats = {node.name: UNIT.get(node.typed.dtype, 0.0) for node in graph.outputs}

@@ -72,8 +72,8 @@ def read_inputs(graph: Graph, given: Iterable[str], preparing: Preparing = AS_TH
     return checked
 
 
-def read_batches(graph: Graph, given: Sequence[str], preparing: Preparing, say: Said, most: int = AT_ONCE) -> Iterator[Feed]:
-    """The same, where the only input gets photographs, as many at a time as the network takes, or `most`. A last batch with fewer than the
+def read_batches(graph: Graph, given: Sequence[str], preparing: Preparing, say: Said) -> Iterator[Feed]:
+    """The same, where the only input gets photographs, as many at a time as the network takes, or AT_ONCE. A last batch with fewer than the
     network takes is filled with its last photograph.
 
     Raises: as `read_inputs`.
@@ -85,7 +85,7 @@ def read_batches(graph: Graph, given: Sequence[str], preparing: Preparing, say: 
     if not is_alone or not paths or (len(paths) == 1 and not (isinstance(own, int) and own > 1)):
         yield Feed(read_inputs(graph, given, preparing, say))
         return
-    step, notes = own if isinstance(own, int) else most, Notes()
+    step, notes = own if isinstance(own, int) else AT_ONCE, Notes()
     for at in range(0, len(paths), step):
         pixels, kept = read_photographs(paths[at : at + step], node.typed, preparing, notes, skip=len(paths) > 1)
         if kept:

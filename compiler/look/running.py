@@ -34,7 +34,7 @@ def repeated(graph: Graph, picture: Array) -> Array:
     return np.repeat(picture, count, 0) if isinstance(count, int) else picture
 
 
-def batches(graph: Graph, run: Run, pictures: Iterable[Array], count: int = BATCH) -> Iterator[tuple[int, Mapping[str, Array]]]:
+def batches(graph: Graph, run: Run, pictures: Iterable[Array]) -> Iterator[tuple[int, Mapping[str, Array]]]:
     """Results of pictures [1,C,H,W], each as it is given, one after another: how many pictures, and their values by name.
 
     Where the graph is made for a number of pictures it is given as many, the last ones repeated.
@@ -42,7 +42,7 @@ def batches(graph: Graph, run: Run, pictures: Iterable[Array], count: int = BATC
     (image,) = graph.inputs
     fixed = image.typed.shape[0] if isinstance(image.typed.shape[0], int) else None
     each = iter(pictures)
-    while chunk := list(islice(each, fixed or count)):
+    while chunk := list(islice(each, fixed or BATCH)):
         filled = chunk + chunk[-1:] * ((fixed or len(chunk)) - len(chunk))
         got = run({image.name: np.concatenate(filled)})
         yield len(chunk), {name: value[: len(chunk)] for name, value in got.items()}

@@ -85,16 +85,16 @@ def read_model(path: Path, limits: Limits = LIMITS) -> Model:
     return Model(proto, path, folder, opset, files, limits)
 
 
-def model_in_memory(proto: ModelProto, name: str, limits: Limits = LIMITS) -> Model:
+def model_in_memory(proto: ModelProto, name: str) -> Model:
     """A model that was never in a file, checked as one; errors call it by `name`.
 
     Raises: InvalidModel for what breaks the format's rules or the limits, and for values in files.
     """
     path = Path(name)
     opset = imported_opsets(proto, path)
-    if external := check_model(proto, name, opset, limits):
+    if external := check_model(proto, name, opset, LIMITS):
         raise InvalidModel(f"{external[0][0]} has its values in a file, and the model is in none")
-    return Model(proto, path, path, opset, {}, limits)
+    return Model(proto, path, path, opset, {})
 
 
 def _bytes(path: Path, limits: Limits) -> bytes:

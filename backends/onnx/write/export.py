@@ -27,14 +27,14 @@ FILLED_BYTES, FILLED_SINCE = 64 << 10, 9  # a larger parameter of one number is 
 MAX_BYTES = 2**31 - 1024  # what one protobuf message can hold
 
 
-def to_model(graph: Graph, opset: int | None = None, metadata: Mapping[str, str] | None = None) -> Any:
+def to_model(graph: Graph, opset: int | None = None) -> Any:
     """The onnx.ModelProto of a typed graph, weights and all. Names of inputs, outputs and nodes are the graph's.
 
     Raises: UsageError for an opset out of range; UnsupportedOp, naming the node, for one that ONNX cannot
     say; InvalidModel for over 2 GB.
     """
     _check_size(graph)
-    model, values = to_shell(graph, opset, metadata)
+    model, values = to_shell(graph, opset)
     for tensor in model.graph.initializer:
         if tensor.name in values:
             tensor.raw_data = values[tensor.name]()

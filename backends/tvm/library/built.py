@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ....ir.graph import Graph
-from ..cpu.laid import Argument, as_it_is
+from ..cpu.laid import Argument
 
 if TYPE_CHECKING:
     from ..cpu.plan import KernelCall
 
-__all__ = ["FixedBatches", "Library", "MachineCode", "beside", "function_of", "of_parameters"]
+__all__ = ["FixedBatches", "Library", "MachineCode", "beside", "function_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,6 @@ class Library:
     code: MachineCode | None = None
     fixed: FixedBatches | None = None
     in_place: Mapping[str, str] = field(default_factory=dict[str, str])
-
-
-def of_parameters(path: Path, graph: Graph, device: str, code: MachineCode | None = None, fixed: FixedBatches | None = None) -> Library:
-    """One that takes the graph's parameters as they are."""
-    return Library(path, graph, [as_it_is(node) for node in graph.params], device=device, code=code, fixed=fixed)
 
 
 def beside(path: Path) -> Path:

@@ -11,7 +11,7 @@ from convc.backends.tvm.cuda.build import build_cuda
 from convc.backends.tvm.cuda.emulator.device import as_module, emulated
 from convc.backends.tvm.host import tvm
 from convc.backends.tvm.library import on_gpu
-from convc.backends.tvm.library.built import Library, MachineCode, of_parameters
+from convc.backends.tvm.library.built import Library, MachineCode
 from convc.tests.support.apart import Apart
 from convc.tests.support.graphs import typed_graph
 
@@ -25,7 +25,7 @@ def _loaded(folder: Path) -> tuple[str, list[float]]:
     host.register_global_func(on_gpu.COMPILE, _no_compiler, override=True)
     cubin = folder / "model.cubin"
     cubin.write_bytes(as_module(built.source.read_text()))
-    library: Library = of_parameters(built.library.path, graph, "cuda", MachineCode("sm_90", cubin))
+    library = Library(built.library.path, graph, [], device="cuda", code=MachineCode("sm_90", cubin))
     try:
         host.runtime.load_module(str(library.path))
         said = "nothing"

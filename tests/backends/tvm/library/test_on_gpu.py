@@ -9,7 +9,7 @@ import pytest
 from convc.backends.tvm.gpus.driver import Gpu
 from convc.backends.tvm.host import tvm
 from convc.backends.tvm.library import on_gpu
-from convc.backends.tvm.library.built import Library, MachineCode, of_parameters
+from convc.backends.tvm.library.built import Library, MachineCode
 from convc.backends.tvm.library.on_gpu import COMPILE, check_code, machine_code
 from convc.ir.errors import ArtifactError, BackendMissing
 from convc.tests.support.graphs import typed_graph
@@ -39,7 +39,7 @@ def test_only_sources_need_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _library(folder: Path, cubin: Path | None) -> Library:
     graph = typed_graph("graph @g(%x: f32[2]) { %y = relu(%x) return %y }")
-    return of_parameters(folder / "model.so", graph, "cuda", MachineCode("sm_90", cubin))
+    return Library(folder / "model.so", graph, [], device="cuda", code=MachineCode("sm_90", cubin))
 
 
 def test_tvm_is_given_machine_code_while_a_library_is_loaded(tmp_path: Path) -> None:
