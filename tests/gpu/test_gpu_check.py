@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import math
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from convc.tests.gpu.rooflines import kernel_shares
 from convc.tests.gpu.stored import Case
 from convc.tests.support.apart import Apart
 from convc.tests.support.graphs import typed_graph
-from convc.tests.support.machine_code import compiled
+from convc.tests.support.machine_code import compiled, needs_nvcc
 
 NET = """graph @net(%x: f32[N,16,8,8]) {
     %w = param : f16[16,16,3,3]
@@ -82,7 +81,7 @@ def test_kernels_that_find_peaks_do_what_is_counted(peak: Peak) -> None:
     assert device.counters()["mma_macs"] == 2 * 3 * peak.macs
 
 
-@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
+@needs_nvcc
 @pytest.mark.parametrize(("arch", "instruction"), [("sm_90", "HMMA"), ("sm_90a", "HGMMA")])
 def test_each_architecture_has_a_peak_of_its_own(arch: str, instruction: str, tmp_path: Path) -> None:
     write_peak_kernel(tmp_path, ARCHITECTURES[arch])
@@ -130,7 +129,7 @@ def test_what_was_not_checked_is_no_success(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
+@needs_nvcc
 def test_the_whole_script_runs_emulated(tmp_path: Path) -> None:
     folder, output = tmp_path / "gpu", tmp_path / "RESULTS.md"
     with Apart() as apart:

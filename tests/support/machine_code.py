@@ -7,14 +7,18 @@ read off nvdisasm's output.
 from __future__ import annotations
 
 import re
+import shutil
 import struct
 import subprocess
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 INSTRUCTIONS = {0x23C: "HMMA", 0x83B: "LDSM", 0xFAE: "LDGSTS", 0xB1D: "BAR", 0x387: "STL", 0x983: "LDL", 0x9F0: "HGMMA"}
 BYTES = 16
+needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
 
 
 @dataclass(frozen=True)

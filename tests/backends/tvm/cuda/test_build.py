@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -15,9 +14,8 @@ from convc.backends.tvm.cuda.build import build_cuda
 from convc.backends.tvm.gpus.architectures import architecture
 from convc.ir.errors import UnsupportedOp
 from convc.tests.support.graphs import typed_graph
+from convc.tests.support.machine_code import needs_nvcc
 from convc.tests.support.tvm_modules import SMALL
-
-needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
 
 
 @needs_nvcc

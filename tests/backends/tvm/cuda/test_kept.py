@@ -18,10 +18,10 @@ from convc.backends.tvm.gpus.architectures import ARCHITECTURES, USUAL
 from convc.ir.graph import Graph
 from convc.tests.support.apart import Apart
 from convc.tests.support.graphs import typed_graph
+from convc.tests.support.machine_code import needs_nvcc
 
 TEXT = "graph @g(%x: f16[N,8,4,4]) {{ %w = param : f16[8,8,1,1] %y = conv2d(%x, %w) %z = {last}(%y) return %z }}"
 SMALL = "graph @g(%x: f32[2,4]) { %y = relu(%x) return %y }"  # of one kernel, which is soon built
-needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
 
 
 def net(last: str = "softmax") -> Graph:

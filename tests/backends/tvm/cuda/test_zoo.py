@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from convc.ir.binding import specialize
 from convc.ir.graph import Graph
 from convc.tests.support.emulated import run_emulated
 from convc.tests.support.graphs import typed_graph
-from convc.tests.support.machine_code import compiled
+from convc.tests.support.machine_code import compiled, needs_nvcc
 from convc.tests.support.narrow import narrow
 from convc.tests.support.op_cases import text_of
 from convc.tests.support.tiers import slow_if, small
@@ -126,7 +125,7 @@ def test_every_op_that_multiplies_is_right_where_wgmma_is(apart: Callable[..., A
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
+@needs_nvcc
 @pytest.mark.parametrize(("arch", "instruction", "other"), [("sm_90", "HMMA", "HGMMA"), ("sm_90a", "HGMMA", "HMMA")])
 def test_every_convolution_has_tensor_cores_in_its_machine_code(arch: str, instruction: str, other: str, tmp_path: Path) -> None:
     graph = specialize(narrow(small("resnet18")), {"N": 1})

@@ -18,6 +18,7 @@ from convc.ir.errors import ConvcError, UsageError
 from convc.tests.support.apart import Apart
 from convc.tests.support.emulated import run_emulated
 from convc.tests.support.graphs import normal_inputs, typed_graph
+from convc.tests.support.machine_code import needs_nvcc
 from convc.tests.support.shell import convc, refused
 from convc.tests.support.tvm_modules import SMALL
 
@@ -123,7 +124,7 @@ def test_run_runs_it_emulated_when_asked(artifact: Path, tmp_path: Path) -> None
         np.testing.assert_allclose(got["y"], exact["y"], rtol=1e-4)
 
 
-@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
+@needs_nvcc
 def test_machine_code_that_was_cut_short_is_refused(artifact: Path, tmp_path: Path) -> None:
     """Before it is loaded, on a machine with a GPU or without."""
     shutil.copytree(artifact, tmp_path / "net")

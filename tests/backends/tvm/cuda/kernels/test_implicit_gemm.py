@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,7 @@ from convc.backends.tvm.cuda.kernels.tiles import GROUP_TILES, WARP_TILES, GpuTi
 from convc.ir.errors import KernelFault
 from convc.tests.support.gpu_convolutions import Trial
 from convc.tests.support.gpu_products import multiplied
-from convc.tests.support.machine_code import compiled
-
-needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
+from convc.tests.support.machine_code import compiled, needs_nvcc
 
 BOUND = {"f16": 1e-3, "bf16": 8e-3, "f32": 1e-3}  # a rounding of the result, of the greatest value
 ALL_TILES = tuple(dict.fromkeys((*WARP_TILES.all, *GROUP_TILES.all)))  # narrow ones are in both

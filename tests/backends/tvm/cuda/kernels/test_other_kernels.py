@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,8 @@ from convc.backends.tvm.cuda.emulator.machine import Order
 from convc.backends.tvm.cuda.emulator.sanitize import SANITIZERS, sanitized
 from convc.ir.errors import KernelFault
 from convc.tests.support.gpu_kernels import TRIALS, trial_of
-from convc.tests.support.machine_code import compiled
+from convc.tests.support.machine_code import compiled, needs_nvcc
 from convc.tests.support.tiers import slow_if
-
-needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
 
 BOUND = 1e-3  # of the greatest value: a rounding to float16
 ORDERS = (Order(1, late=False), Order(2), Order(3, shuffled=False))
