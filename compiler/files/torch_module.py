@@ -6,10 +6,13 @@ import functools
 import importlib
 import inspect
 import re
+import sys
 import textwrap
 import warnings
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Generator, Mapping, Sequence, Set
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
@@ -51,7 +54,7 @@ def from_torch(module: Any, example_inputs: Sequence[Any], dynamic_shapes: Any =
     name = type(module).__name__
     _need_arguments(module, dynamic_shapes)
     try:
-        with warnings.catch_warnings():
+        with _nothing_beside_an_error(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # for those who write exporters
             free = _free(dynamic_shapes, there.export.Dim.DYNAMIC)
             # or an example of one image would not do for a free batch: sizes of 0 and 1 are taken for constants
@@ -168,6 +171,14 @@ def _free(spec: Any, free: Any) -> Any:
 
 
 # --- errors ---
+
+
+@contextmanager
+def _nothing_beside_an_error() -> Generator[None]:
+    """PyTorch writes a page on standard error, its half of a graph, before it raises; the error says what of that is of use."""
+    with redirect_stderr(StringIO()) as page:
+        yield
+    sys.stderr.write(page.getvalue())
 
 
 def _user_line(error: BaseException, there: Any) -> str:

@@ -57,10 +57,11 @@ def test_bfloat16_is_taken_as_it_lies():
         (Unsaid, r"Unsaid \(networks.py:\d+\) cannot be said in ONNX by PyTorch: .*bessel_j0"),
     ],
 )
-def test_what_cannot_be_a_network_is_refused_with_the_users_line(make, said):
+def test_what_cannot_be_a_network_is_refused_with_the_users_line(make, said, capfd):
     with pytest.raises(cc.ConvcError, match=said) as refusal:
         cc.from_torch(make().eval(), (torch.rand(2, 3, 8, 8),))
     assert "torch.compile" in str(refusal.value)
+    assert capfd.readouterr().err == ""  # PyTorch would print half of a graph
 
 
 def test_a_module_in_training_mode_and_what_is_no_module_are_refused():
