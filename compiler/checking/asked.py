@@ -10,13 +10,14 @@ import numpy as np
 from ...backends import reference
 from ...ir.apart import the_batch
 from ...ir.binding import batch_names, match_inputs
-from ...ir.graph import Graph
+from ...ir.graph import Graph, Node
 from ...ir.types import Array
 from ...ir.usual_sizes import other_sizes
 from ..engines.engine import Engine, Run
 from ..files.inputs import random_inputs
 from .hold import all_agree
 from .oracle import Agreement, Oracle, compare
+from .verify import TwoNetworksDiffer, need_alike, with_others_of_their_names
 
 __all__ = ["AskedTolerance"]
 
@@ -36,6 +37,25 @@ class AskedTolerance:
         known = {name: value for name, value in exact.items() if value.dtype != object}  # what another runtime alone can look into
         tolerance = {name: self.atol + self.rtol * np.where(np.isfinite(value), abs(value), 0) for name, value in known.items()}
         return [replace(line, by=str(self)) for line in compare(label, Oracle(known, tolerance), results)]
+
+    def hold_network(self, graph: Graph, other: Graph, inputs: Mapping[str, Array]) -> list[Agreement]:
+        """A line for each output of `other`, both networks in float64 on the same inputs.
+
+        Raises: InvalidModel for graphs of different interfaces; TwoNetworksDiffer, naming the first value inside that is off by more.
+        """
+        need_alike(graph, other)
+        lines = self.hold(f"@{other.name}", *(reference.run(each, inputs, "f64") for each in (graph, other)))
+        if bad := next((line for line in lines if not line.agrees), None):
+            first = self._first_beyond(graph, other, inputs)
+            raise TwoNetworksDiffer(f"{bad}" + (f"; the first value that differs by more is {first.where}" if first else ""), lines, first)
+        return lines
+
+    def _first_beyond(self, graph: Graph, other: Graph, inputs: Mapping[str, Array]) -> Node | None:
+        exact = ((node, (value,)) for node, value in reference.stream(graph, inputs, "f64"))
+        for node, got, (expected,) in with_others_of_their_names(exact, graph, other, inputs):
+            if got.shape != expected.shape or not all_agree(self.hold(other.name, {node.name: expected}, {node.name: got})):
+                return node
+        return None
 
     def hold_sizes(
         self, graph: Graph, engine: Engine, run: Run, inputs: Mapping[str, Array], exact: Mapping[str, Array]

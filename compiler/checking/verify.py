@@ -23,7 +23,7 @@ from .oracle import Agreement, Agreements, Oracle, compare, errors_over
 from .steps import steps_of
 from .units import SIGMAS, UNIT, sizes_of
 
-__all__ = ["TwoNetworksDiffer", "compare_rewritten", "first_difference", "need_alike", "verify"]
+__all__ = ["TwoNetworksDiffer", "compare_rewritten", "first_difference", "need_alike", "verify", "with_others_of_their_names"]
 
 CLOSE = 2.0**-44  # of an element's size: 500 roundings of float64, and no rewrite that is wrong
 
@@ -157,13 +157,21 @@ def first_difference(graph: Graph, other: Graph, inputs: Mapping[str, Array], pr
 
 
 def _compared(graph: Graph, other: Graph, inputs: Mapping[str, Array], precision: str, seed: int) -> Iterator[tuple[Node, bool]]:
-    """Nodes of `other` that `graph` has by name, and whether the values are the same but for rounding.
+    """Nodes of `other` that `graph` has by name, and whether the values are the same but for rounding."""
+    exact = noise_stream(graph, inputs, UNIT[precision], seed)
+    for node, got, (expected, noise) in with_others_of_their_names(exact, graph, other, inputs):
+        yield node, _close(got, expected, noise)
 
-    Both run in float64 side by side, and a value is let go once it is compared: a rewrite keeps the name of the
-    value it computes, so names match across rewrites.
+
+def with_others_of_their_names(
+    exact: Iterator[tuple[Node, tuple[Array, ...]]], graph: Graph, other: Graph, inputs: Mapping[str, Array]
+) -> Iterator[tuple[Node, Array, tuple[Array, ...]]]:
+    """Nodes of `other` that `graph` has by name, with their float64 values, and what is known of the latter's, which `exact` yields.
+
+    Both run side by side, and a value is let go once it is there twice: a rewrite keeps the name of the value it computes, so names
+    match across rewrites.
     """
     both = {node.name for node in graph.ops} & {node.name for node in other.ops}
-    exact = noise_stream(graph, inputs, UNIT[precision], seed)
     streams = (exact, ((node, (value,)) for node, value in reference.stream(other, inputs, "f64")))
     pending: tuple[dict[str, tuple[Node, tuple[Array, ...]]], ...] = ({}, {})
     running = [True, True]
@@ -177,8 +185,8 @@ def _compared(graph: Graph, other: Graph, inputs: Mapping[str, Array], precision
         if name in both:
             pending[side][name] = step
         if all(name in waiting for waiting in pending):
-            (_, expected), (found, got) = (waiting.pop(name) for waiting in pending)
-            yield found, _close(*got, *expected)
+            (_, expected), (found, (got,)) = (waiting.pop(name) for waiting in pending)
+            yield found, got, expected
 
 
 def _behind_leaps(graph: Graph) -> set[str]:

@@ -21,7 +21,7 @@ from ..checking.narrowing import in_range
 from ..checking.node_bounds import NodeCheck, NodeVerdict, check_nodes
 from ..checking.oracle import Agreement, Oracle
 from ..checking.units import HALVES, NOISE_OF
-from ..checking.verify import TwoNetworksDiffer, need_alike, verify
+from ..checking.verify import TwoNetworksDiffer, verify
 from ..engines.cuda import least_batch
 from ..engines.engine import Engine, Run
 from ..engines.optimize import optimize
@@ -103,7 +103,7 @@ def command(
     if other is not None:
         second = _load(console, wanted, "--other-weights", _artifact(wanted))
         try:
-            lines = verify(graph, second, inputs, seed) if tolerance is None else _within(tolerance, graph, second, inputs)
+            lines = verify(graph, second, inputs, seed) if tolerance is None else tolerance.hold_network(graph, second, inputs)
         except TwoNetworksDiffer as error:  # a report and JSON are wanted most of those
             lines, apart = error.lines, error
     else:
@@ -164,13 +164,6 @@ def _able(console: Console, graph: Graph, engines: list[Engine]) -> list[Engine]
     if lacking:
         console.say(f"not in {', '.join(lacking)}: {opaque_nodes_of(graph)}")
     return [engine for engine in engines if engine.name not in lacking]
-
-
-def _within(asked: AskedTolerance, graph: Graph, other: Graph, inputs: dict[str, Array]) -> list[Agreement]:
-    """Both networks in float64."""
-    need_alike(graph, other)
-    exact, results = (reference.run(each, inputs, "f64") for each in (graph, other))
-    return asked.hold(f"@{other.name}", exact, results)
 
 
 def _row(verdict: NodeVerdict) -> tuple[str, ...]:

@@ -53,7 +53,11 @@ def test_one_that_is_beyond_it(place):
 def test_two_networks(place):
     done = convc("verify", "net.cir", "other.cir", "--atol", "2", cwd=place)
     assert (done.code, done.out.startswith("@g: y agrees: ")) == (0, True)
-    assert convc("verify", "net.cir", "other.cir", "--atol", "0.01", cwd=place).code == 1
+    apart = convc("verify", "net.cir", "other.cir", "--atol", "0.01", "--json", cwd=place)
+    assert apart.code == 1
+    assert json.loads(apart.out)["first_difference"] == "y"
+    asked = "of the tolerance that was asked for, rtol 0 and atol 0.01; the first value that differs by more is %y = max_pool (other.cir:6)"
+    assert asked in apart.err
     (place / "odd.cir").write_text(NET.replace("[2,3,8,8]", "[1,3,8,8]"))
     refused(convc("verify", "net.cir", "odd.cir", "--atol", "2", cwd=place), 3, "the two networks have different inputs")
 
