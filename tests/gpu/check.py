@@ -28,6 +28,7 @@ from convc.compiler.engines.tvm import loaded
 from convc.ir.errors import BackendMissing
 from convc.tests.gpu.machine import described
 from convc.tests.gpu.peaks import FULL, TINY, Scale, bandwidth, peak
+from convc.tests.gpu.prepare import planned
 from convc.tests.gpu.results import Results, Timed, no_gpu
 from convc.tests.gpu.rooflines import kernel_shares
 from convc.tests.gpu.stored import Case, cases
@@ -158,7 +159,8 @@ def main(words: list[str] | None = None) -> int:
         try:
             gpu()
         except BackendMissing as error:
-            asked.output.write_text(no_gpu(str(error).partition(";")[0], cases(asked.folder), asked.folder), encoding="utf-8")
+            why, folder = str(error).partition(";")[0], asked.folder
+            asked.output.write_text(no_gpu(why, cases(folder), planned(folder), folder), encoding="utf-8")
             print(f"{error}; {asked.output} says so", file=sys.stderr)
             return 5
     machine = [EMULATED] if asked.emulate else []

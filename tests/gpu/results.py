@@ -14,6 +14,21 @@ __all__ = ["Results", "Timed", "no_gpu"]
 
 WORST = 10
 TITLE = "# convc on a GPU\n\nWritten by `make gpu-check` (tests/gpu/check.py)."
+INSTEAD = (
+    "## What was run in a GPU's place",
+    "",
+    "The source of every kernel is executed on the CPU, by an emulator under TVM's own CUDA runtime: results, races, bounds, launches, memory,",
+    "graphs. This script is tried on it too: `python -m convc.tests.gpu.check FOLDER --emulate`, tests/gpu/test_gpu_check.py. Machine code is",
+    "read, where nvcc is, for registers, spills and instructions of tensor cores, and never run. What is shown so and by which test, and what",
+    'the emulator does not model, stand in docs/cuda.md ("What is shown without a GPU", "What is not modelled").',
+    "",
+    "## What only a GPU can tell",
+    "",
+    "- Every time: of batches against torch.compile, of each kernel against its roofline, what graphs spare.",
+    "- What caches, occupancy, coalescing, and bank conflicts of anything but ldmatrix make of it.",
+    "- That what ptxas makes computes what the source says; what order of memory, copies and wgmma do beyond what is emulated.",
+    "- That NVIDIA's driver loads the cubins, and takes tensors of PyTorch and CuPy; onnxruntime's CUDA provider.",
+)
 
 
 @dataclass(frozen=True)
@@ -97,16 +112,40 @@ def _kernel_row(kernel: KernelShare) -> str:
     return f"| {1e3 * kernel.milliseconds:.1f} | {' | '.join(least)} | {kernel.kernel} | {kernel.nodes} |"
 
 
-def no_gpu(why: str, prepared: Iterable[Case], folder: Path) -> str:
-    """The same file where there is no GPU."""
-    found = list(prepared)
-    checked, timed = ([case for case in found if case.is_timed is is_timed] for is_timed in (False, True))
-    lines = [TITLE, "", f"**No GPU was there: {why}. Nothing below was measured.**", ""]
-    if not found:
-        return "\n".join([*lines, "Nothing is prepared either: `make gpu-prepare`."]) + "\n"
-    lines += [f"Prepared in `{folder}`, to be run by `make gpu-check` on a machine with a GPU and no network:", ""]
-    lines += [f"- {len({case.network for case in checked})} networks, {len(checked)} artifacts with inputs and float64 outputs"]
-    lines += [f"- to time: {case.network} in {case.precision}, batches {', '.join(map(str, case.batches))}" for case in timed]
-    tried = "The script itself is tried on the emulator, by tests/gpu/test_gpu_check.py."
-    shown = "What is shown of the kernels where there is no GPU, and by what, docs/cuda.md says."
-    return "\n".join([*lines, "- a kernel that finds the peak of tensor cores", "", tried, shown]) + "\n"
+def no_gpu(why: str, prepared: Iterable[Case], planned: Iterable[Case], folder: Path) -> str:
+    """The same file where there is no GPU. `planned` are all cases that `make gpu-prepare` makes."""
+    ready = {(case.network, case.precision, case.is_timed) for case in prepared}
+    checked, timed = ([case for case in planned if case.is_timed is is_timed] for is_timed in (False, True))
+
+    def among(cases: Sequence[Case]) -> str:
+        there = sum((case.network, case.precision, case.is_timed) in ready for case in cases)
+        return f"{there} of {len(cases)} lay there as this was written"
+
+    networks, kinds = (_each(case.network for case in checked), _each(case.precision for case in checked))
+    lines = [
+        TITLE,
+        "",
+        f"**No GPU was there: {why}. Nothing was measured: no time, and no result, of these kernels on a GPU is known.**",
+        "",
+        "## What is prepared",
+        "",
+        f"`make gpu-prepare`, where nvcc is, makes in `{folder}` what is wanted on a machine with a GPU, and leaves what is there:",
+        "",
+        f"- {len(networks)} networks, small, in {_and(kinds)}, with inputs and float64 outputs; {among(checked)}",
+        f"- to time, in full: {_and(_each(case.network for case in timed))}, in {_and(_each(case.precision for case in timed))}, for batches of "
+        f"{_and(_each(str(batch) for case in timed for batch in case.batches))}; {among(timed)}",
+        "- a kernel that finds the peak of tensor cores, and wheels",
+        "",
+        "`make gpu-check` there, with the repository and that folder, needs neither a network nor a compiler. In eight minutes it writes this file anew.",
+        "",
+        *INSTEAD,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _each(words: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(words))
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)

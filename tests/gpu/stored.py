@@ -23,7 +23,7 @@ from convc.ir.types import Array
 from convc.passes.manager import run_passes
 from convc.passes.pipelines import PRECISIONS
 
-__all__ = ["FP32", "Case", "cases", "made", "narrowed"]
+__all__ = ["FP32", "Case", "cases", "make", "narrowed"]
 
 FP32 = "fp32"
 RECORD, VALUES, ARTIFACT, NETWORK = "case.json", "values.npz", "artifact", "network"
@@ -38,6 +38,11 @@ class Case:
     batches: tuple[int, ...]
     is_timed: bool
     folder: Path
+
+    @staticmethod
+    def of(network: str, precision: str, batches: Sequence[int], folder: Path, *, is_timed: bool = False) -> Case:
+        """Where it lies among others."""
+        return Case(network, precision, tuple(batches), is_timed, folder / f"{network}-{precision}{'-timed' if is_timed else ''}")
 
     @cached_property
     def artifact(self) -> Artifact:
@@ -68,21 +73,19 @@ def narrowed(graph: Graph, precision: str) -> Graph:
     return better if precision == FP32 else run_passes(better, [PRECISIONS[precision]], PRICES)[0]
 
 
-def made(graph: Graph, name: str, precision: str, batches: Sequence[int], folder: Path, *, is_timed: bool, target: str) -> Case:
-    """Compile a network, and keep what float64 says of two images, or of one where it is timed."""
-    case = Case(name, precision, tuple(batches), is_timed, folder / f"{name}-{precision}{'-timed' if is_timed else ''}")
+def make(case: Case, graph: Graph, target: str) -> None:
+    """Compile a network, and keep what float64 says of two images, or of one where it is timed. What is there already is left."""
     if (case.folder / RECORD).exists():
-        return case
+        return
     case.folder.mkdir(parents=True, exist_ok=True)
-    narrow = narrowed(graph, precision)
+    narrow = narrowed(graph, case.precision)
     batch = the_batch(graph)
-    inputs = random_inputs(graph, sizes={batch: min(batches)} if batch else None)
-    oracle = Oracle.of(graph, inputs) if precision == FP32 else loss_of(graph, narrow, inputs)
-    compile_network(narrow, case.folder / ARTIFACT, target, 0, check=False, batches=tuple(batches) if batch else None)
+    inputs = random_inputs(graph, sizes={batch: min(case.batches)} if batch else None)
+    oracle = Oracle.of(graph, inputs) if case.precision == FP32 else loss_of(graph, narrow, inputs)
+    compile_network(narrow, case.folder / ARTIFACT, target, 0, check=False, batches=case.batches if batch else None)
     kinds = {"in": inputs, "out": oracle.values, "tol": oracle.tolerance}
     np.savez_compressed(
         case.folder / VALUES, **{f"{kind}:{each}": value for kind, values in kinds.items() for each, value in values.items()}
     )
     record = {key: value for key, value in asdict(case).items() if key != "folder"}
     (case.folder / RECORD).write_text(json.dumps(record), encoding="utf-8")  # last: what was interrupted is made anew
-    return case

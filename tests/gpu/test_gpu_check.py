@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from convc.backends.tvm.gpus.architectures import ARCHITECTURES
 from convc.ir.binding import specialize
 from convc.tests.gpu import check, prepare
 from convc.tests.gpu.peaks import KERNEL, PEAKS, THREADS, TINY, Peak, write_peak_kernel
+from convc.tests.gpu.prepare import planned
 from convc.tests.gpu.results import Results, Timed, no_gpu
 from convc.tests.gpu.rooflines import kernel_shares
 from convc.tests.gpu.stored import Case
@@ -94,14 +96,23 @@ def test_each_architecture_has_a_peak_of_its_own(arch: str, instruction: str, tm
 
 def test_without_a_gpu_the_file_says_so(tmp_path: Path) -> None:
     prepared = [Case("lenet5", "fp16", (2,), False, tmp_path), Case("resnet18", "bf16", (1, 32), True, tmp_path)]
-    text = no_gpu("the driver is not installed", prepared, tmp_path)
-    assert "**No GPU was there: the driver is not installed. Nothing below was measured.**" in text
-    assert "- 1 networks, 1 artifacts with inputs and float64 outputs" in text
-    assert "- to time: resnet18 in bf16, batches 1, 32" in text
+    text = no_gpu("the driver is not installed", prepared, planned(tmp_path, ("lenet5", "mlp"), ("resnet18",), (1, 32)), tmp_path)
+    assert "**No GPU was there: the driver is not installed. Nothing was measured: " in text
+    assert "- 2 networks, small, in fp32 and fp16, with inputs and float64 outputs; 1 of 4 lay there as this was written" in text
+    assert "- to time, in full: resnet18, in fp16 and bf16, for batches of 1 and 32; 1 of 2 lay there" in text
     output = tmp_path / "RESULTS.md"
     assert check.main([str(tmp_path), "-o", str(output)]) == 5
     assert "No GPU was there: no CUDA device is here: NVIDIA's driver (libcuda.so.1) is not installed." in output.read_text()
-    assert "Nothing is prepared either" in output.read_text()
+    assert "; 0 of 8 lay there" in output.read_text()
+
+
+def test_the_file_in_the_repository_says_what_is_prepared_today() -> None:
+    """All but how much of it lay there; of a GPU's figures nothing is held here."""
+    written, counts = check.RESULTS.read_text(encoding="utf-8"), re.compile(r"; \d+ of")
+    if "No GPU was there" in written:
+        why = written.partition("No GPU was there: ")[2].partition(". Nothing")[0]
+        folder = Path("build/gpu")
+        assert counts.sub("", written) == counts.sub("", no_gpu(why, [], planned(folder), folder))
 
 
 def _case(folder: Path, name: str, *, is_timed: bool) -> None:
