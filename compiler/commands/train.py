@@ -39,6 +39,7 @@ RESUME = (
     "Go on from the checkpoint beside the output, to the same bits; with another schedule, or other --epochs under one that ends, "
     "begin anew from what was learned: --weights FILE instead."
 )
+AVERAGE = "Validate and write averages of the weights over the steps, which forget by this: 0.99 for about the last hundred steps."
 FREE = ("threads", "backend", "memory", "in_place", "names")  # options that decide no bits, or that the run itself keeps
 
 
@@ -58,6 +59,7 @@ def _names(context: click.Context, option: click.Parameter, value: str) -> tuple
 @click.option("--nesterov", is_flag=True, help="sgd that looks ahead.")
 @click.option("--weight-decay", type=Number(0), default=5e-4, show_default=True, help="How much of a weight its gradient has besides.")
 @click.option("--label-smoothing", type=Number(0, 1, max_open=True), default=0.0, show_default=True, help=SMOOTHING)
+@click.option("--average", type=Number(0, 1, min_open=True, max_open=True), metavar="DECAY", help=AVERAGE)
 @click.option("--clip-norm", type=Number(0, min_open=True), help="The greatest length of all gradients together; default: any.")
 @click.option("--freeze", multiple=True, metavar="NAME", help="Parameters that stay as they are, such as 'conv1.*'.")
 @click.option("--init", type=click.Choice(list(FANS)), help="How weights are drawn; default: as the network says.")
@@ -216,6 +218,7 @@ def _trainer(graph: Graph, plan: Plan, how: dict[str, Any]) -> Trainer:
         plan.batch,
         how["memory"],
         in_place=how["in_place"],
+        average=how["average"],
     )
 
 

@@ -16,7 +16,7 @@ README = """Feed every output NAME.next to the input NAME of the next run. Weigh
 export MODEL -o w.safetensors` writes; velocities and other state of the optimizer begin at 0. `label` holds classes counted from 0; one
 that is no class adds no loss, and nothing says so, so look before you feed it. `learning_rate` is one number, and `seed`, where there is
 one, another whole number at each step. The evaluation takes the same weights and gives loss and accuracy. Any runtime of ONNX runs both;
-nothing here needs onnxruntime-training."""
+nothing here needs onnxruntime-training. Where a step keeps averages, the evaluation takes NAME.average for NAME."""
 
 
 def export_training(graph: Graph, path: Path, opset: int | None = None, entering: Entering | None = None) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ...ir.errors import UsageError
 from ...ir.terms import Term
 
-__all__ = ["Adam", "Optimizer", "Sgd", "adam", "sgd"]
+__all__ = ["Adam", "Optimizer", "Sgd", "adam", "seen", "sgd"]
 
 States = Mapping[str, Term]
 
@@ -78,8 +78,8 @@ class Adam:
             g = g + w * self.weight_decay
         mean = _moved(states["mean"], g, first)
         square = _moved(states["square"], g * g, second)
-        root = (square / _seen(second, steps)).op("sqrt") + self.epsilon
-        return w - (rate / _seen(first, steps)) * (mean / root), {"mean": mean, "square": square}
+        root = (square / seen(second, steps)).op("sqrt") + self.epsilon
+        return w - (rate / seen(first, steps)) * (mean / root), {"mean": mean, "square": square}
 
 
 Optimizer = Sgd | Adam
@@ -128,7 +128,7 @@ def _moved(mean: Term, value: Term, beta: float) -> Term:
     return mean + (value - mean) * (1 - beta) if beta > 0.5 else mean * beta + value * (1 - beta)
 
 
-def _seen(beta: float, steps: Term) -> Term | float:
+def seen(beta: float, steps: Term) -> Term | float:
     """1 - beta^steps, the share of such a mean that is not its start at 0. As 2 t / (1 + t) with t = tanh(-steps log(beta) / 2), where
     nothing cancels out; log(beta) is of float64."""
     if not beta:

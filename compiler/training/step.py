@@ -23,6 +23,7 @@ from ...ir.ops.leaf import INPUT, PARAM, Input
 from ...ir.suggest import did_you_mean
 from ...ir.terms import Term
 from ...ir.types import TensorType
+from .averages import AVERAGE, AVERAGED_STEPS, averaged, need_decay, share
 from .losses import LOSSES, Loss
 from .modes import dropped, drops, normalized, statistics_of
 from .optimizers import Optimizer, Sgd
@@ -35,13 +36,14 @@ OWN = ("label", "learning_rate", "seed", "loss", "accuracy")
 @dataclass(frozen=True, slots=True)
 class TrainingStep:
     """A step's graph. `weights` are the parameters that are its inputs, `statistics` those of them that no gradient moves, and `states`
-    what the optimizer keeps, 0 at first.
+    what else is kept, 0 at first; `averages` names for each weight and statistic the state that is its average, where there are averages.
     """
 
     graph: Graph
     weights: tuple[str, ...]
     statistics: tuple[str, ...]
     states: Mapping[str, TensorType]
+    averages: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def training_step(
@@ -51,6 +53,7 @@ def training_step(
     frozen: Sequence[str] = (),
     clip_norm: float | None = None,
     label_smoothing: float = 0.0,
+    average: float | None = None,
 ) -> Graph:
     """One step of training as a graph: of images, labels, weights and state it makes the loss and the next weights and state.
 
@@ -60,11 +63,12 @@ def training_step(
     frozen: names of parameters, or patterns as `conv1.*`, that stay as they are.
     clip_norm: the greatest length of all gradients together (Pascanu et al. 2013).
     label_smoothing: the share of a label that is spread over all classes (Szegedy et al. 2016).
+    average: the decay of an average that is kept of each weight, and of each statistic, over the steps (Polyak & Juditsky 1992), as 0.99.
 
     Raises: UsageError for an unknown loss, or a pattern that no parameter has; InvalidModel for a network that the loss does not fit;
     UnsupportedOp for an op without a gradient on the way, with whether freezing what stands before it helps.
     """
-    return step_of(_graph(net), loss, optimizer, frozen, clip_norm, label_smoothing).graph
+    return step_of(_graph(net), loss, optimizer, frozen, clip_norm, label_smoothing, average).graph
 
 
 def evaluation_step(net: Graph | Callable[[], Graph], loss: str = "cross_entropy") -> Graph:
@@ -86,22 +90,26 @@ def step_of(
     frozen: Sequence[str] = (),
     clip_norm: float | None = None,
     label_smoothing: float = 0.0,
+    average: float | None = None,
 ) -> TrainingStep:
     """As `training_step`, and what of it is what."""
     if not 0 <= label_smoothing < 1:
         raise UsageError(f"label_smoothing is {label_smoothing}, expected at least 0 and less than 1")
     if clip_norm is not None and not clip_norm > 0:
         raise UsageError(f"clip_norm is {clip_norm}, expected more than 0")
+    need_decay(average)
     optimizer = Sgd() if optimizer is None else optimizer
     trained = _not_frozen(graph, frozen)
     building = _Building.of(graph, loss, dict.fromkeys(trained))
     outputs = building.scored(label_smoothing)
-    updates = _Updates(building, optimizer, outputs["loss"])
+    updates = _Updates(building, optimizer, outputs["loss"], average)
     order = updates.made(clip_norm)
     outputs |= updates.outputs | building.running
     step = building.finished(f"{graph.name}_step", outputs, order)
     states = {node.name: node.typed for node in building.states}
-    return TrainingStep(step, tuple(building.weights), tuple(name.removesuffix(NEXT) for name in building.running), states)
+    statistics = tuple(name.removesuffix(NEXT) for name in building.running)
+    averages = {name: f"{name}.{AVERAGE}" for name in building.weights} if average else {}
+    return TrainingStep(step, tuple(building.weights), statistics, states, averages)
 
 
 def trainable(graph: Graph) -> list[Node]:
@@ -268,8 +276,9 @@ def _cut(forward: Graph, start: Node) -> str:
 class _Updates:
     """Each weight's gradient and what follows from it, as soon as it can be computed."""
 
-    def __init__(self, building: _Building, optimizer: Optimizer, loss: Node) -> None:
-        self.building, self.optimizer, self.maker = building, optimizer, building.maker
+    def __init__(self, building: _Building, optimizer: Optimizer, loss: Node, average: float | None) -> None:
+        self.building, self.optimizer, self.maker, self.average = building, optimizer, building.maker, average
+        self.newest: Term | None = None
         self.outputs: dict[str, Node] = {}
         statistics = {name.removesuffix(NEXT) for name in building.running}
         wanted = [made for name, made in building.weights.items() if name not in statistics]
@@ -287,6 +296,7 @@ class _Updates:
         scale = self._scale(clip_norm)
         rate = self.building.input("learning_rate", self.loss.typed)
         shared = self._shared()
+        self._begin_averages()
         common = maker.made[self.first + len(backward) :]
         after: dict[Node, list[Node]] = {}
         for weight, gradient in self.found.items():
@@ -314,10 +324,25 @@ class _Updates:
         self.outputs |= {f"{name}{NEXT}": term.value for name, term in following.items()}
         return following
 
+    def _begin_averages(self) -> None:
+        """Of statistics, which no gradient moves; those of weights stand behind their updates."""
+        if self.average is None:
+            return
+        steps = self._state(AVERAGED_STEPS, self.loss.typed) + 1.0
+        self.outputs[f"{AVERAGED_STEPS}{NEXT}"] = steps.value
+        self.newest = share(self.average, steps)
+        for name, following in self.building.running.items():
+            self._keep_average(name.removesuffix(NEXT), self.maker.term(following))
+
+    def _keep_average(self, name: str, following: Term) -> None:
+        if self.newest is not None:
+            average = self._state(f"{name}.{AVERAGE}", following.type)
+            self.outputs[f"{name}.{AVERAGE}{NEXT}"] = averaged(average, following, self.newest).value
+
     def _state(self, name: str, type_: TensorType) -> Term:
         """Raises: InvalidModel for a name that the network has itself."""
         if name in self.building.graph.by_name:
-            raise InvalidModel(f"{self.building.graph.by_name[name].where} has a name that the optimizer's state needs; rename it")
+            raise InvalidModel(f"{self.building.graph.by_name[name].where} has a name that the step's own state needs; rename it")
         node = Node(name, INPUT, Input(), (), type_, self.maker.origin())
         self.building.states.append(node)
         return self.maker.term(node)
@@ -327,6 +352,7 @@ class _Updates:
         g = self.maker.term(gradient) if scale is None else self.maker.term(gradient) * scale
         states = {name: self._state(f"{weight.name}.{name}", weight.typed) for name in self.optimizer.states}
         following, kept = self.optimizer.updated(self.maker.term(weight), g, rate, states, shared)
+        self._keep_average(weight.name, following)
         self.maker.at = None
         self.outputs[f"{weight.name}{NEXT}"] = following.value
         self.outputs |= {f"{weight.name}.{name}{NEXT}": term.value for name, term in kept.items()}

@@ -43,8 +43,10 @@ class Trainer:
         score = trainer.step(images, labels, learning_rate=0.01)
         cc.export_onnx(trainer.network(), "trained.onnx")
 
-    `net`, `loss`, `optimizer`, `frozen`, `clip_norm` and `label_smoothing` are those of `training_step`; it runs in `engine` by so many
-    `threads` (default: one a physical core). `init` is how weights are drawn that nobody gave, such as "he"; default: as each layer says.
+    `net`, `loss`, `optimizer`, `frozen`, `clip_norm`, `label_smoothing` and `average` are those of `training_step`; it runs in `engine` by
+    so many `threads` (default: one a physical core). With an `average`, `evaluate`, `network` and `weights` are of averaged weights and
+    statistics; `values` has those of the last step too. `init` is how weights are drawn that nobody gave, such as "he"; default: as each
+    layer says.
 
     What is drawn, dropout too, hangs on `seed` and the number of the step alone: the same steps give the same bits, with any number of
     threads. Steps of `batch` images have a program of their own, which is faster and sooner compiled; those of other sizes share another,
@@ -74,11 +76,12 @@ class Trainer:
         memory: float | None = None,
         *,
         in_place: bool = False,
+        average: float | None = None,
     ) -> None:
         self.graph = begun(net if isinstance(net, Graph) else net(), init, seed)
         self.batch = batch
         self.loss, self.engine, self.threads, self.seed = loss, engine, threads, seed
-        self.made: TrainingStep = step_of(self.graph, loss, optimizer, frozen, clip_norm, label_smoothing)
+        self.made: TrainingStep = step_of(self.graph, loss, optimizer, frozen, clip_norm, label_smoothing, average)
         self.donated: Mapping[str, str] = {}
         self.torn = False
         self.careful = False  # in place too, a step leaves what it was given: one that fails says where, and the weights stay
@@ -138,7 +141,8 @@ class Trainer:
         """
         if not len(images):
             raise InvalidInput("there is no image to evaluate on")
-        weights = {node.name: self._value(node.name) for node in self._evaluation_graph.inputs if self._has(node.name)}
+        learned = self._learned()
+        weights = {node.name: learned[node.name] for node in self._evaluation_graph.inputs if node.name in learned}
         found: list[tuple[int, Score]] = []
         for start in range(0, len(images), batch):
             part = slice(start, start + batch)
@@ -151,7 +155,7 @@ class Trainer:
 
     def network(self) -> Graph:
         """The network with the weights and statistics of now, as inference computes it."""
-        return holding(self.graph, {name: np.array(value) for name, value in (self.frozen | self.values).items()})
+        return holding(self.graph, {name: np.array(value) for name, value in self._learned().items()})
 
     def weights(self, names: Checkpoint | None = None) -> dict[str, Array]:
         """Every parameter of the network by name, as files of weights have them; with the table of a network of the zoo by PyTorch's names,
@@ -176,7 +180,7 @@ class Trainer:
         have = {name: TensorType.of(value) for name, value in values.items()}
         if wrong := next((name for name in (types | have) if types.get(name) != have.get(name)), None):
             what = f"'{wrong}' is {have.get(wrong, 'missing')} there and {types.get(wrong, 'unknown')} here"
-            raise InvalidInput(f"the checkpoint is of another network, or of another optimizer: {what}")
+            raise InvalidInput(f"the checkpoint is of another network, or of another optimizer or average: {what}")
         self.values, self.steps, self.torn = self._own({name: np.array(values[name]) for name in self.values}), steps, False
         self.history = History(self.graph.name)
 
@@ -211,11 +215,10 @@ class Trainer:
         """Arrays that a step in place may write over, and takes without a copy."""
         return {name: aligned(value) for name, value in values.items()} if self.donated else dict(values)
 
-    def _has(self, name: str) -> bool:
-        return name in self.values or name in self.frozen
-
-    def _value(self, name: str) -> Array:
-        return self.values[name] if name in self.values else self.frozen[name]
+    def _learned(self) -> dict[str, Array]:
+        """What the network computes with: averages, where they are kept and there is a step that they are of."""
+        averages = {name: self.values[average] for name, average in self.made.averages.items() if self.steps}
+        return self.frozen | self.values | averages
 
     def _data(self, images: Array, labels: Array) -> dict[str, Array]:
         label = self.made.graph.by_name["label"].typed

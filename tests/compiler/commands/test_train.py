@@ -88,6 +88,7 @@ def test_ctrl_c_loses_nothing(model, tmp_path, workers):
         (("--data", "digits", "--freeze", "fc9.*"), 2, "no parameter of @small is called 'fc9.*'"),
         (("--data", "digits", "--resume"), 2, "there is no checkpoint"),
         (("--data", "digits", "--optimizer", "adam", "--nesterov"), 2, "--nesterov is sgd's"),
+        (("--data", "digits", "--average", "1"), 2, "'--average': 1.0 is not in the range 0<x<1"),
         (("--data", "digits", "--loss", "mean_squared"), 2, "--loss mean_squared needs numbers for labels, and --data gives classes"),
         (("--data", "digits", "--lr", "1e30", "-b", "reference"), 1, "the loss is"),
         (("--data", "labels.npz"), 3, "'labels.npz' has the label 12, outside the 10 classes"),

@@ -193,7 +193,7 @@ def of_a_state():
             InvalidModel,
             "the loss does not change with %w, since %q = quantize_linear behind it has no gradient; freeze it",
         ),
-        (of_a_state, {}, InvalidModel, "%w.velocity = param has a name that the optimizer's state needs; rename it"),
+        (of_a_state, {}, InvalidModel, "%w.velocity = param has a name that the step's own state needs; rename it"),
     ],
 )
 def test_what_is_refused(make, how, error, said):
