@@ -1,6 +1,6 @@
 """Parameter values: an array, or a recipe that makes one when somebody looks.
 
-Looking at VGG-16 must not cost 528 MB, so a zoo network holds recipes. A recipe is a kind of
+Looking at VGG-16 must not cost 528 MiB, so a zoo network holds recipes. A recipe is a kind of
 initializer, a seed and a key; the same three give the same numbers on every machine.
 """
 

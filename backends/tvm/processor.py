@@ -43,7 +43,7 @@ class Processor:
     winograd_4: int = 10  # measured on AVX-512, 16 to 1024 channels
     winograd_4_alone: int = 15  # measured on Emerald Rapids
     winograd_4_weights: float = math.inf
-    fused_weights: int = 5 << 18  # that a core's cache of 1 MB or more serves fast enough
+    fused_weights: int = 5 << 18  # that a core's cache of 1 MiB or more serves fast enough
     fused_share: float = 4
     quarters: bool = False
     halves: bool = False
@@ -64,13 +64,13 @@ class Processor:
 # Measured on Emerald Rapids: 197 GMAC/s and 26 GB/s on two cores. Tiles of 2x2, for 64 to 512 channels, took 0.7 to 1.1 of the time up to
 # 14 rows (at 14, 0.82 to 0.88), and 1.07 to 1.5 of it from 15 on.
 AVX512 = Processor(32, 16, 7.5, winograd_4_weights=0)
-# One multiply-add of 16 lanes in a cycle, not two; measured: 117 GMAC/s and 30 GB/s. Its 32 MB of common cache serve some MB of weights
+# One multiply-add of 16 lanes in a cycle, not two; measured: 117 GMAC/s and 30 GB/s. Its 32 MiB of common cache serve some MiB of weights
 # fast enough: in networks, fused stages took 0.94 of the time for 128 channels @112, 0.8 to 0.89 for eight images of 128 @28; 1.05 for 256
-# channels @56, whose weights are 9 MB, and 1.14 for one image of 128 @28.
+# channels @56, whose weights are 9 MiB, and 1.14 for one image of 128 @28.
 ZEN = Processor(32, 16, 4, fused_weights=5 << 20, fused_share=1.6, quarters=True, halves=True)
 # Two multiply-adds a cycle: 274 GMAC/s and 42 GB/s. In networks, at 14 rows, tiles of 4x4 took 0.9 to 0.97 of the time of 2x2 for 256
-# channels, whose weights are 9 MB, and 1.0 to 1.17 for 512, with 38 MB. What it shares with Zen 4 was not measured again but for 64 to 256
-# channels @56 and @112.
+# channels, whose weights are 9 MiB, and 1.0 to 1.17 for 512, with 36 MiB. What it shares with Zen 4 was not measured again but for 64 to
+# 256 channels @56 and @112.
 ZEN_5 = replace(ZEN, macs_per_byte=6.5, winograd_4_weights=10 << 20, quarters=False, halves=False)
 # how these compare with memory was not measured: by the width of what they multiply in a cycle
 AVX2, NEON, SSE = Processor(16, 8, 4), Processor(32, 4, 4), Processor(16, 4, 2)

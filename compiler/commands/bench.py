@@ -38,7 +38,7 @@ from .options import THREADS, Number, gather, html_option, model_options, output
 __all__ = ["command", "processor_name"]
 
 PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "apache-tvm", "openvino", "torch")
-HEADINGS = ("engine", "median ms", "p10", "p90", "p99", "images/s", "GF/s", "of peak", "arena MB", "MB", "ready in s")
+HEADINGS = ("engine", "median ms", "p10", "p90", "p99", "images/s", "GF/s", "of peak", "arena MiB", "MiB", "ready in s")
 IN_DOUBT = "in doubt"  # in place of a share of the peak that cannot be
 DAY = 86_400  # seconds
 DURATION = "Turns until each engine has had so many seconds, in place of --runs."
@@ -226,8 +226,8 @@ def _print(measured: Measured, everything: bool) -> None:
                 f"{t.gflops:.0f}",
                 IN_DOUBT if is_in_doubt(t.peak_share, measured) else _percent(t.peak_share),
                 f"{t.p50_ms / first.p50_ms:.2f}",
-                _megabytes(t.arena_bytes),
-                _megabytes(t.process_bytes),
+                _mebibytes(t.arena_bytes),
+                _mebibytes(t.process_bytes),
                 f"{t.ready_seconds:.1f}",
             )
             for t in measured.timings
@@ -240,7 +240,7 @@ def _print(measured: Measured, everything: bool) -> None:
         if len(measured.profiles) == 1 or everything:
             tell("")
             rows = [_row(layer, measured) for layer in layers]
-            print_table(rows, ("us", "share", "GF/s", "of peak", "GB/s", "MB", f"{engine}'s kernel", "nodes"))
+            print_table(rows, ("us", "share", "GF/s", "of peak", "GB/s", "MiB", f"{engine}'s kernel", "nodes"))
         total = sum(layer.microseconds for layer in layers)
         longest = sum(layer.microseconds for layer in layers if layer.on_longest_path)
         tell(f"{engine}: {total:.0f} us in {len(layers)} kernels, {longest:.0f} us of them on the longest path")
@@ -279,12 +279,12 @@ def _row(layer: LayerTime, measured: Measured) -> tuple[str, ...]:
     if measured.limits is not None and layer.is_beyond(measured.limits):
         share = IN_DOUBT
     speeds = (f"{layer.gflops:.0f}", share) if layer.macs else ("-", "-")
-    moved = (f"{layer.gbytes:.1f}", f"{layer.bytes / 1e6:.2f}")
+    moved = (f"{layer.gbytes:.1f}", f"{layer.bytes / 2**20:.2f}")
     return layer.time_text, f"{layer.share:.1%}", *speeds, *moved, layer.kernel, " ".join(layer.nodes)
 
 
-def _megabytes(count: int | None) -> str:
-    return "-" if count is None else f"{count / 1e6:.1f}"
+def _mebibytes(count: int | None) -> str:
+    return "-" if count is None else f"{count / 2**20:.1f}"
 
 
 def _percent(share: float | None) -> str:

@@ -15,7 +15,7 @@ __all__ = ["export_onnx", "read_onnx"]
 
 
 def export_onnx(graph: Graph, path: str | Path, opset: int | None = None, source: Imported | None = None, *, resized: bool = False) -> None:
-    """Write `graph` as an ONNX file, whole or not at all; weights over 2 GB go into `<path>.data` beside it.
+    """Write `graph` as an ONNX file, whole or not at all; weights over 2 GiB go into `<path>.data` beside it.
 
     What the file that it is from says, its `source`, is said again; `resized` tells that its inputs have other sizes by now.
 

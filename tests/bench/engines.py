@@ -96,7 +96,7 @@ def caches() -> str:
     found = []
     for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         level, kind, size = ((index / name).read_text().strip() for name in ("level", "type", "size"))
-        found += [f"L{level} {size}B"] if kind != "Instruction" else []
+        found += [f"L{level} {size[:-1]} {size[-1]}iB"] if kind != "Instruction" else []
     return ", ".join(found)
 
 

@@ -20,7 +20,7 @@ from convc.tests.support.browser import Seen, started
 from convc.tests.support.reports import deep_network
 
 STEPS = 9
-# seconds beyond the passes, megabytes, milliseconds of the first drawing, of a step; None where no bar was set
+# seconds beyond the passes, MiB, milliseconds of the first drawing, of a step; None where no bar was set
 BARS = {
     "resnet50": (2.0, 2.5, 1000, 150),
     "resnet152": (None, 4.0, None, None),
@@ -37,7 +37,7 @@ NETWORKS: dict[str, Callable[[], Graph]] = {
 
 def main() -> int:
     missed = 0
-    print(f"{'report':16} {'nodes':>7} {'written s':>10} {'MB':>6} {'drawn ms':>9} {'step ms':>8} {'unfold ms':>10}")
+    print(f"{'report':16} {'nodes':>7} {'written s':>10} {'MiB':>6} {'drawn ms':>9} {'step ms':>8} {'unfold ms':>10}")
     with started() as browser, tempfile.TemporaryDirectory() as folder:
         for name, network in NETWORKS.items():
             path = Path(folder) / "report.html"
@@ -47,7 +47,7 @@ def main() -> int:
             step = statistics.median(seen.step(1 + i % stops if i % 2 else 0) for i in range(STEPS)) if stops else 0.0
             unfolded = seen.timed("document.getElementById('unfold').click()")
             seen.close()
-            found = (seconds, path.stat().st_size / 1e6, drawn, step)
+            found = (seconds, path.stat().st_size / 2**20, drawn, step)
             words = (
                 f"{value:.2f}{_beside(value, bar)}" if i < 2 else f"{value:.0f}{_beside(value, bar)}"
                 for i, (value, bar) in enumerate(zip(found, BARS[name], strict=True))

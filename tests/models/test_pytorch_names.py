@@ -29,7 +29,7 @@ from convc.tests.support.tiers import SIBLINGS, slow_if
 
 ZOO = models.ZOO
 KEPT = kept()
-HEAVY = ("vgg11", "vgg16", "vit_b_16")  # with 350 to 500 MB to draw; the layers of a VGG are among those of others
+HEAVY = ("vgg11", "vgg16", "vit_b_16")  # with 330 to 530 MiB to draw; the layers of a VGG are among those of others
 TINY: dict[str, dict[str, Any]] = {"resnet18": {"classes": 7}, "vgg11_bn": {"hidden": 8}, "inception_v3": {}}
 
 

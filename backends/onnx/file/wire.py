@@ -1,6 +1,6 @@
 """What a protobuf message will cost in memory, counted before it is parsed.
 
-Two bytes of a file make an empty node, which takes a hundred in memory: a 100 MB file can ask for 5 GB before anybody can look
+Two bytes of a file make an empty node, which takes a hundred in memory: a 100 MiB file can ask for 5 GiB before anybody can look
 at anything in it.
 Source: protobuf.dev, Encoding.
 """

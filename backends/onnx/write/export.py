@@ -31,7 +31,7 @@ def to_model(graph: Graph, opset: int | None = None) -> Any:
     """The onnx.ModelProto of a typed graph, weights and all. Names of inputs, outputs and nodes are the graph's.
 
     Raises: UsageError for an opset out of range; UnsupportedOp, naming the node, for one that ONNX cannot
-    say; InvalidModel for over 2 GB.
+    say; InvalidModel for over 2 GiB.
     """
     _check_size(graph)
     model, values = to_shell(graph, opset)

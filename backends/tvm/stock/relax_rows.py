@@ -80,7 +80,7 @@ __all__ = ["ROWS"]
 
 
 def argument(emitter: RelaxEmitter, node: Node) -> Any:
-    """Inputs and parameters are arguments of the function: weights of 500 MB do not belong in a library."""
+    """Inputs and parameters are arguments of the function: weights of 500 MiB do not belong in a library."""
     return emitter.tvm.relax.Var(node.name, emitter.type(node.typed))
 
 

@@ -357,7 +357,7 @@ def test_both_files_or_neither(tmp_path, blocked):
 
 
 def test_a_disk_that_is_full_leaves_what_was_there(tmp_path):
-    """The kernel cuts the process off at 1 MB a file, as a full disk would."""
+    """The kernel cuts the process off at a million bytes a file, as a full disk would."""
     saved(tmp_path)
     before = contents(tmp_path)
     code = (

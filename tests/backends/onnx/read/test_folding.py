@@ -148,8 +148,8 @@ def nested_random() -> object:
         RANDOM,
         nested_random(),
         helper.make_node("Det", ["c"], ["y"]),  # of what is no matrix
-        helper.make_node("HannWindow", ["many"], ["y"]),  # 8 GB
-        helper.make_node("HannWindow", ["some"], ["y"]),  # 4 MB of one number
+        helper.make_node("HannWindow", ["many"], ["y"]),  # 7.5 GiB
+        helper.make_node("HannWindow", ["some"], ["y"]),  # 3.8 MiB of one number
         helper.make_node("StringSplit", ["c"], ["y", "z"]),
     ],
     ids=lambda node: node.op_type,

@@ -15,7 +15,7 @@ __all__ = ["Arrangement", "TileFilters", "Tiled", "arrangement", "ceil_div", "gr
 MOST_SUMS, EASY_SUMS = 28, 20  # of LANES floats, where as many fit the registers; many were measured to be a little slower
 CROWDED, ROW = 0.08, 0.02  # how much slower; a tile of several rows, for each that follows the first
 STRIP_BYTES = 8 << 20  # of V and M that stay in the cache all cores share
-FAR = 4 << 20  # bytes of input and result; on Zen 5, with 1 MB of cache a core, a fused 64@56 with 1.6 MB lost 3% by requests
+FAR = 4 << 20  # bytes of input and result; on Zen 5, with 1 MiB of cache a core, a fused 64@56 with 1.5 MiB lost 3% by requests
 
 
 @dataclass(frozen=True, slots=True)

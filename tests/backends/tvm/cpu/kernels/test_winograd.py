@@ -240,7 +240,7 @@ def test_the_rule_fuses_large_maps_of_few_channels():
     assert arrangement(4, 1, 64, 64, 56, 56).fused
     assert not arrangement(4, 1, 64, 64, 14, 14).fused
     assert not arrangement(4, 1, 512, 512, 28, 28).fused
-    assert 28 % arrangement(4, 1, 128, 128, 112, 112).strip == 0  # V and M of the whole map would be 29 MB
+    assert 28 % arrangement(4, 1, 128, 128, 112, 112).strip == 0  # V and M of the whole map would be 28 MiB
     assert arrangement(4, 1, 128, 128, 116, 116).strip > 4  # though 29 rows of tiles have no divisor
     assert arrangement(2, 8, 512, 512, 7, 7).images > 1  # weights are read once for several images
     assert arrangement(2, None, 512, 512, 7, 7).images == 1
