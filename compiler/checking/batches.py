@@ -53,7 +53,7 @@ def compare_batches(
 
     An artifact made for some batches is held in each of `engine.fixed`, with lines that agree too.
 
-    `tiles` names what the engine computes by Winograd's form. One with a single code for all is not asked about two.
+    `tiles` names what the engine computes with fewer products. One with a single code for all is not asked about two.
     """
     lines = hold(engine.name, graph, engine, run, inputs, oracle, tiles, plain, threads)
     if engine.fixed is not None:

@@ -51,7 +51,7 @@ def hold(
     threads: int | None = None,
 ) -> list[Agreement]:
     """A line for each output of `run`, by which `engine` computes `graph`; `oracle` has what it is held to, `tiles` what the engine
-    computes by Winograd's form. `plain` readies the engine with its own rewrites off, where it has any.
+    computes with fewer products. `plain` readies the engine with its own rewrites off, where it has any.
     """
     outputs = run(inputs)
     lines = _compared(label, graph, oracle, outputs)

@@ -1,8 +1,9 @@
 """The node scope of checking: each value an engine computed, against float64 from that engine's own operands.
 
 The bound is local: gamma_n * op(|x|, |w|) with n roundings (Higham 2002, sec. 3.1), so it is sound for any
-order of summation, stays tight through a deep network, and names the faulty layer. A convolution by Winograd's form has
-a bound of its own. What an engine computes at once is checked as one, named by its last node, with the nodes it covers.
+order of summation, stays tight through a deep network, and names the faulty layer. What is computed with fewer products,
+by Winograd's tiles or by quarters, has a bound of its own. What an engine computes at once is checked as one, named by
+its last node, with the nodes it covers.
 """
 
 from __future__ import annotations

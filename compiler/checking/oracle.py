@@ -119,8 +119,8 @@ class Oracle:
     ) -> Oracle:
         """Run the network in float64, and so many `runs` more for its rounding noise.
 
-        `tiles` names what is computed by Winograd's form; `exact` are the float64 outputs where they are known. `decided` are the steps
-        that an engine took, by node: where rounding explains them they are taken.
+        `tiles` names what is computed with fewer products (`Engine.tiles`); `exact` are the float64 outputs where they are known.
+        `decided` are the steps that an engine took, by node: where rounding explains them they are taken.
         """
         turned, factors = 0, FACTORS.get(precision, 0.0)
         if decided is not None:

@@ -51,7 +51,8 @@ HELD_BYTES = 256 << 20  # of values fetched at once; for the next ones the netwo
 class Kernel:
     """What is computed at once: `covers` are the nodes in order, of which only the last one's value is ever stored.
 
-    `tile` is that of a convolution at their head which is computed by Winograd's form: results of a tile along an axis, 0 for any other.
+    `tile` says that a product at their head is computed with fewer products: results of a Winograd tile along an axis, 1 for quarters
+    (product_errors.py has both), 0 for any other.
     """
 
     covers: tuple[Node, ...]
@@ -160,7 +161,7 @@ class Engine:
         return {node: kernels[node] for node in graph.nodes if node in kernels}
 
     def tiles(self, graph: Graph) -> dict[str, int]:
-        """Of the convolutions that it computes by Winograd's form, by name: their rounding noise is their own."""
+        """Of the layers that it computes with fewer products, by name: their rounding noise is their own."""
         return {kernel.covers[0].name: kernel.tile for kernel in self.kernels(graph) if kernel.tile}
 
     def within(self, artifact: Artifact | None) -> Engine:

@@ -60,9 +60,9 @@ class Held(Protocol):
 class Built(Protocol):
     """What was built for a target, as the manifest of its artifact keeps it.
 
-    `library` is a file's name, `tvm` TVM's description of the machine, `device` where it runs; `tiles` are those of the convolutions that
-    it computes by Winograd's form, by name. `precision` is the one that was asked for; `in_place` names outputs that are written over an
-    input, and that input.
+    `library` is a file's name, `tvm` TVM's description of the machine, `device` where it runs; `tiles` are those of the layers that it
+    computes with fewer products, by name (`Kernel.tile`). `precision` is the one that was asked for;
+    `in_place` names outputs that are written over an input, and that input.
     """
 
     @property
