@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,54 +99,85 @@ def command(
     if preparing.entering is None:  # then what is known of the other network goes for both
         preparing = preparing_from(console, wanted, graph, files, pictures)
     inputs = read_inputs(graph, files, preparing, console.say) if files else random_inputs(graph, seed, _images(graph, artifact), fill)
-    apart: TwoNetworksDiffer | None = None
     tolerance = AskedTolerance(rtol or 0.0, atol or 0.0) if rtol is not None or atol is not None else None
     if other is not None:
-        second = _load(console, wanted, "--other-weights", _artifact(wanted))
-        try:
-            lines = verify(graph, second, inputs, seed) if tolerance is None else tolerance.hold_network(graph, second, inputs)
-        except TwoNetworksDiffer as error:  # a report and JSON are wanted most of those
-            lines, apart = error.lines, error
+        found = _between(graph, _load(console, wanted, "--other-weights", _artifact(wanted)), inputs, seed, tolerance)
     else:
-        if backends is None:
-            engines = _able(console, graph, engines)
-        engines = [engine.within(artifact) for engine in placed(console, engines, emulate)]
-        lines = _hold(console, graph, artifact, engines, inputs, seed, threads, tolerance)
-    for line in () if as_json or apart else lines:  # what is apart has a sentence of its own
+        able = _able(console, graph, engines) if backends is None else engines
+        engines = [engine.within(artifact) for engine in placed(console, able, emulate)]
+        found = _Verified(_hold(console, graph, artifact, engines, inputs, seed, threads, tolerance))
+    for line in () if as_json or found.apart else found.lines:  # what is apart has a sentence of its own
         tell(str(line))
         console.say(f"    {line.details}", level=1)
-    bad, held = [line.engine for line in lines if not line.agrees], {line.engine for line in lines}
-    seen: dict[str, list[NodeVerdict]] = {}
-    if other is None:  # unasked a backend that differs is looked into, and with 16 bits each, whose noise could hide a filter
-        if any(node.typed.dtype == "f16" for node in graph.ops) and (why := in_range(graph, inputs)[1]):
-            console.say(f"warning: {why}: a device that keeps it so gives an infinity there")
-        low = any(node.typed.dtype in HALVES for node in graph.ops)
-        asked = {engine.name for engine in engines if nodes or (low and not engine.holds_wide)}
-        suspects = [engine for engine in engines if engine.name in bad or engine.name in asked & held]
-        for check in (looked := _look_inside(graph, suspects, inputs, threads, seen)):
-            if nodes and not as_json:
-                print_table([_row(each) for each in seen[check.engine]], (f"value of {check.engine}", "with", "error", "bound", "share"))
-            console.say(str(check))
-    else:
-        looked = []
+    if other is None:
+        suspects = _suspects(console, graph, engines, found.lines, inputs, nodes=nodes)
+        found = replace(found, looked=_look_inside(graph, suspects, inputs, threads))
+    for check, seen in found.looked:
+        if nodes and not as_json:
+            print_table([_row(each) for each in seen], (f"value of {check.engine}", "with", "error", "bound", "share"))
+        console.say(str(check))
     if as_json:
-        results = [asdict(line) | {"agrees": line.agrees} for line in lines]
-        inside = [
-            {"engine": check.engine, "agrees": check.agrees, "text": str(check), "values": [_record(each) for each in seen[check.engine]]}
-            for check in looked
-        ]
-        first = apart.first.name if apart and apart.first else None
-        emit_json({"other": other, "results": results, "nodes": inside, "first_difference": first})
+        emit_json({"other": other} | found.figures())
     if html is not None:
-        verdicts = [Verdict(str(line), line.agrees) for line in (*lines, *looked)] if apart is None else [Verdict(str(apart), False)]
-        bounds = {engine: {each.node.name: each.worst for each in found} for engine, found in seen.items()}
-        write_html(console, html, Report(graph, [], f"verify {request.model}{f' {other}' if other else ''}", verdicts, bounds=bounds))
-    if apart is not None:
-        raise apart
-    if wrong := next((check for check in looked if not check.agrees), None):
-        raise Mismatch(str(wrong))
-    if bad:
-        raise Mismatch(f"{len(bad)} of {len(lines)} results differ by more than {'rounding' if tolerance is None else f'the {tolerance}'}")
+        write_html(console, html, found.report(graph, f"verify {request.model}{f' {other}' if other else ''}"))
+    found.refuse(tolerance)
+
+
+@dataclass(frozen=True)
+class _Verified:
+    """`lines` of outputs; `looked`, engines that were looked into, with every value that was seen; `apart`, that two networks differ."""
+
+    lines: Sequence[Agreement]
+    looked: Sequence[tuple[NodeCheck, Sequence[NodeVerdict]]] = ()
+    apart: TwoNetworksDiffer | None = None
+
+    def figures(self) -> dict[str, Any]:
+        """For JSON."""
+        inside = [
+            {"engine": check.engine, "agrees": check.agrees, "text": str(check), "values": [_record(each) for each in seen]}
+            for check, seen in self.looked
+        ]
+        first = self.apart.first.name if self.apart and self.apart.first else None
+        return {
+            "results": [asdict(line) | {"agrees": line.agrees} for line in self.lines],
+            "nodes": inside,
+            "first_difference": first,
+        }
+
+    def report(self, graph: Graph, title: str) -> Report:
+        held = [*self.lines, *(check for check, _ in self.looked)]
+        verdicts = [Verdict(str(each), each.agrees) for each in held] if self.apart is None else [Verdict(str(self.apart), False)]
+        bounds = {check.engine: {each.node.name: each.worst for each in seen} for check, seen in self.looked}
+        return Report(graph, [], title, verdicts, bounds=bounds)
+
+    def refuse(self, asked: AskedTolerance | None) -> None:
+        """Raises: Mismatch for what differs, the most telling first: two networks, a value within, an output."""
+        if self.apart is not None:
+            raise self.apart
+        if wrong := next((check for check, _ in self.looked if not check.agrees), None):
+            raise Mismatch(str(wrong))
+        if bad := sum(not line.agrees for line in self.lines):
+            raise Mismatch(f"{bad} of {len(self.lines)} results differ by more than {'rounding' if asked is None else f'the {asked}'}")
+
+
+def _between(graph: Graph, other: Graph, inputs: dict[str, Array], seed: int, asked: AskedTolerance | None) -> _Verified:
+    """Two networks; that they differ is kept for later, since a report and JSON are wanted most of those."""
+    try:
+        return _Verified(verify(graph, other, inputs, seed) if asked is None else asked.hold_network(graph, other, inputs))
+    except TwoNetworksDiffer as error:
+        return _Verified(error.lines, apart=error)
+
+
+def _suspects(
+    console: Console, graph: Graph, engines: list[Engine], lines: Sequence[Agreement], inputs: dict[str, Array], *, nodes: bool
+) -> list[Engine]:
+    """Unasked a backend that differs is looked into, and with 16 bits each, whose noise could hide a filter."""
+    if any(node.typed.dtype == "f16" for node in graph.ops) and (why := in_range(graph, inputs)[1]):
+        console.say(f"warning: {why}: a device that keeps it so gives an infinity there")
+    bad, held = {line.engine for line in lines if not line.agrees}, {line.engine for line in lines}
+    low = any(node.typed.dtype in HALVES for node in graph.ops)
+    asked = {engine.name for engine in engines if nodes or (low and not engine.holds_wide)}
+    return [engine for engine in engines if engine.name in bad or engine.name in asked & held]
 
 
 def _load(console: Console, request: Request, option: str = "--weights", artifact: Artifact | None = None) -> Graph:
@@ -177,12 +209,13 @@ def _record(verdict: NodeVerdict) -> dict[str, Any]:
 
 
 def _look_inside(
-    graph: Graph, suspects: list[Engine], inputs: dict[str, Array], threads: int | None, seen: dict[str, list[NodeVerdict]]
-) -> list[NodeCheck]:
-    """Every value of these engines against its local bound; `seen` gets all that was found, by engine."""
+    graph: Graph, suspects: list[Engine], inputs: dict[str, Array], threads: int | None
+) -> list[tuple[NodeCheck, list[NodeVerdict]]]:
+    """Every value of these engines against its local bound, and all that was seen of it."""
 
-    def looked(engine: Engine) -> NodeCheck:
-        return check_nodes(graph, engine, inputs, threads, see=seen.setdefault(engine.name, []).append)
+    def looked(engine: Engine) -> tuple[NodeCheck, list[NodeVerdict]]:
+        seen: list[NodeVerdict] = []
+        return check_nodes(graph, engine, inputs, threads, see=seen.append), seen
 
     return [looked(engine) for engine in suspects]
 
