@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...ir.errors import BackendMissing, InvalidModel, KernelMissing
+from ...ir.errors import BackendMissing, InvalidModel, KernelMissing, OutOfMemory
 from ...ir.graph import Node
+from ...ir.memory import ran_out
 from ...ir.ops.opaque import OPAQUE_RESULT, Opaque
 from ...ir.types import DTYPES, Array, TensorType
 from .file.opaque import imported, node_of
@@ -38,8 +39,8 @@ KEPT = 256  # nodes that are ready to run
 def computed(node: Node, operands: Sequence[Array]) -> Array:
     """The value of a node of an opaque kind.
 
-    Raises: KernelMissing where neither onnxruntime nor ONNX's reference can compute it; InvalidModel where they fail, or it is not of the
-    type that it is said to be.
+    Raises: KernelMissing where neither onnxruntime nor ONNX's reference can compute it; OutOfMemory where it takes more than there is;
+    InvalidModel where they fail otherwise, or it is not of the type that it is said to be.
     """
     if node.kind is OPAQUE_RESULT:
         results = operands[0].item()
@@ -95,6 +96,8 @@ def _in_onnxruntime(session: Any, outputs: list[str], node: Node, feeds: Sequenc
         values = {name: feed if hasattr(feed, "data_type") else value_of(feed) for name, feed in zip(names, feeds, strict=True)}
         return session.run_with_ort_values(outputs, values)
     except Exception as error:
+        if (lacked := ran_out(error)) is not None:
+            raise OutOfMemory(f"{node.where}: {lacked}") from error
         raise InvalidModel(f"{node.where}: onnxruntime cannot compute {node.op.label}: {str(error).strip().splitlines()[0]}") from error
 
 

@@ -99,7 +99,8 @@ def _narrowed(console: Console, graph: Graph, precision: str, calibration: tuple
     if precision not in NARROW:
         return None
     try:
-        return in_precision(graph, precision, feeds_of(graph, calibration, 0, drawn=True, entering=entering), ONNXRUNTIME.prices)
+        feeds = feeds_of(graph, calibration, 0, drawn=True, entering=entering, say=console.say)
+        return in_precision(graph, precision, feeds, ONNXRUNTIME.prices)
     except ConvcError as error:  # nothing here computes what only another runtime can
         if calibration:
             raise

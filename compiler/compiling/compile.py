@@ -129,7 +129,7 @@ def compile_as(
         say(f"optimized at -O{options.level}: {rewrites} rewrite{'' if rewrites == 1 else 's'}")
         better, trace = as_step(better, trace, options, say)
         wide, lines = better, tuple[str, ...]()
-        if narrowed := in_precision(better, options.precision, _feeds(graph, options, entering), TVM.prices):
+        if narrowed := in_precision(better, options.precision, _feeds(graph, options, entering, say), TVM.prices):
             better, lines, trace = narrowed.graph, narrowed.lines, [*trace, narrowed.stage]
             for line in lines:
                 say(line)
@@ -168,11 +168,11 @@ def _lines(report: Iterable[str]) -> list[str]:
     return [line.strip() for line in report if line.strip()]
 
 
-def _feeds(graph: Graph, options: CompileOptions, entering: Entering | None) -> list[dict[str, Array]]:
+def _feeds(graph: Graph, options: CompileOptions, entering: Entering | None, say: Say | None = None) -> list[dict[str, Array]]:
     """On which nothing may leave the range of the precision: those that are given, and those that it is checked with."""
     if options.precision not in NARROW:
         return []
-    return feeds_of(graph, options.calibration, options.seed, drawn=options.check, entering=entering)
+    return feeds_of(graph, options.calibration, options.seed, drawn=options.check, entering=entering, say=say)
 
 
 def _for_onnx(graph: Graph, wide: Graph, better: Graph, options: CompileOptions, entering: Entering | None) -> Graph:

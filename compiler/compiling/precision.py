@@ -27,6 +27,7 @@ from ..files.calibration import read_calibration
 from ..files.entering import Entering
 from ..files.images import Preparing
 from ..files.inputs import random_inputs
+from ..files.photographs import Said
 
 __all__ = ["NARROW", "Narrowed", "feeds_of", "in_precision", "need_use"]
 
@@ -71,12 +72,15 @@ def need_use(calibration: tuple[str, ...], precision: str) -> None:
         raise UsageError(f"--calibration finds what leaves the range of 16 bits; give --precision {' or '.join(NARROW)} with it")
 
 
-def feeds_of(graph: Graph, files: tuple[str, ...], seed: int, *, drawn: bool, entering: Entering | None = None) -> list[dict[str, Array]]:
+def feeds_of(
+    graph: Graph, files: tuple[str, ...], seed: int, *, drawn: bool, entering: Entering | None = None, say: Said | None = None
+) -> list[dict[str, Array]]:
     """Calibration inputs from `files`, of which photographs are normalized by `entering`, and the random ones of a check where these are
-    `drawn`."""
+    `drawn`; `say` hears what was converted.
+    """
     feeds = [random_inputs(graph, seed)] if drawn else []
     if files:
-        given = read_calibration(graph, files, IMAGES, seed, Preparing(entering=entering))
+        given = read_calibration(graph, files, IMAGES, seed, Preparing(entering=entering), say)
         feeds += [*given.batches(graph, AT_ONCE)]
     return feeds
 

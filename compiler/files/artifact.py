@@ -24,11 +24,12 @@ from .weights import bind_weights, load_arrays
 if TYPE_CHECKING:
     from ...backends.tvm.library.built import Library
 
-__all__ = ["MANIFEST", "SCHEMA", "Artifact", "FileRecord", "foreign_files", "manifest_of"]
+__all__ = ["MANIFEST", "SCHEMA", "Artifact", "FileRecord", "foreign_files", "manifest_of", "sealed"]
 
 MANIFEST = "manifest.json"
 SCHEMA = 4  # since 2 a library takes weights packed for its kernels; since 3 they are in a file; since 4 all that it needs is known
 MOMENTS, MOMENT = 100, 0.01  # looks for what is being replaced, and the seconds between them
+OWN_HASH = "sha256"  # the manifest's key for the hash of all else in it, which older ones lack
 CIR, ONNX, WEIGHTS, REPORT = "model.cir", "model.onnx", "weights.safetensors", "report.txt"
 
 
@@ -188,7 +189,18 @@ def manifest_of(directory: Path, graph: Graph, target: Built, versions: Mapping[
         "versions": dict(versions),
         "files": files,
     }
-    return (json.dumps(manifest, indent=2) + "\n").encode()
+    return sealed(manifest)
+
+
+def sealed(manifest: Mapping[str, Any]) -> bytes:
+    """The text of a manifest, with its own hash."""
+    return (json.dumps({**manifest, OWN_HASH: _own_hash(manifest)}, indent=2) + "\n").encode()
+
+
+def _own_hash(manifest: Mapping[str, Any]) -> str:
+    """Of what the manifest says, however it is laid out. It is no signature: it notices what befalls a file, not who means harm."""
+    said = {key: value for key, value in manifest.items() if key != OWN_HASH}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _parsed(path: Path, place: Path) -> dict[str, Any]:
@@ -216,6 +228,8 @@ def _read_manifest(path: Path, place: Path) -> tuple[Built, dict[str, FileRecord
         built = built_of(cast("dict[str, Any]", target))
     except WrongField as error:
         raise ArtifactError(f"'{path}': the target in {MANIFEST} has no valid '{error}'; compile the network again") from error
+    if OWN_HASH in whole and whole[OWN_HASH] != _own_hash(whole):
+        raise _altered(path, MANIFEST)
     return built, {name: FileRecord(record["bytes"], record["sha256"]) for name, record in named.items()}
 
 

@@ -15,7 +15,7 @@ from ...ir.errors import InvalidInput, UsageError
 from ...ir.graph import Graph
 from ...ir.types import Array, TensorType
 from .images import AS_THEY_ARE, Preparing
-from .inputs import random_inputs
+from .inputs import random_inputs, say_casts
 from .photographs import Notes, Said, photographs_in, read_photographs
 from .weights import load_arrays
 
@@ -104,7 +104,7 @@ def read_calibration(
     if paths:
         fit, held_out = _photographs(graph, paths, images, seed, preparing, say)
     elif len(files) == 1:
-        return calibration_of(graph, load_arrays(Path(files[0])), f"'{files[0]}'")
+        return calibration_of(graph, load_arrays(Path(files[0])), f"'{files[0]}'", say)
     else:
         raise UsageError("--calibration takes one .npz file; put all inputs into it, along the first axis")
     return Calibration(fit, held_out)
@@ -154,8 +154,9 @@ def _crop(picture: Array, size: tuple[int, int], scaled: float | None, draws: np
     return np.ascontiguousarray(part[:, :, ::-1] if draws.random() < 0.5 else part)
 
 
-def calibration_of(graph: Graph, arrays: Mapping[str, Array], source: str = "the calibration") -> Calibration:
-    """Rows of arrays, by the names of inputs or one for the only input; one in HELD_OUT, spread evenly, is held out.
+def calibration_of(graph: Graph, arrays: Mapping[str, Array], source: str = "the calibration", say: Said | None = None) -> Calibration:
+    """Rows of arrays, by the names of inputs or one for the only input; one in HELD_OUT, spread evenly, is held out. Floats of
+    another width are cast to the input's type, and `say` hears of it.
 
     Raises: InvalidInput, naming the `source`, for arrays that do not fit the network, or that hold one input only.
     """
@@ -168,7 +169,9 @@ def calibration_of(graph: Graph, arrays: Mapping[str, Array], source: str = "the
     if len(set(rows.values())) > 1:
         raise InvalidInput(f"{source} holds {', '.join(f'{count} of {name}' for name, count in rows.items())}; give as many of each input")
     step = _own_batch(graph) or 1
-    arrays = _fitting(graph, arrays, source)
+    given, arrays = arrays, _fitting(graph, arrays, source)
+    if say is not None:
+        say_casts(given, arrays, say, source)
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise InvalidInput(f"{source}: '{name}' holds NaN or infinity")

@@ -25,7 +25,7 @@ from .numpy_file import load_npy
 from .photographs import Notes, Said, photographs_in, read_photographs
 from .weights import ARRAY_FILES, load_arrays
 
-__all__ = ["FILLS", "Feed", "random_inputs", "read_batches", "read_inputs"]
+__all__ = ["FILLS", "Feed", "random_inputs", "read_batches", "read_inputs", "say_casts"]
 
 AT_ONCE = 32  # photographs
 DRAWN = 8  # bytes of a number as it is drawn
@@ -56,7 +56,7 @@ def read_inputs(graph: Graph, given: Iterable[str], preparing: Preparing = AS_TH
     the network does not have, and for an input that is given twice.
     """
     photographs, arrays = _sorted_out(graph, given)
-    widths = {name: array.dtype.name for name, array in arrays.items()}
+    given_arrays = dict(arrays)
     types, notes = {node.name: node.typed for node in graph.inputs}, Notes()
     for name, paths in photographs.items():
         skip = len(paths) > 1 and len(photographs) == 1
@@ -66,10 +66,17 @@ def read_inputs(graph: Graph, given: Iterable[str], preparing: Preparing = AS_TH
     if say is not None:
         notes.say(say)
     checked = _checked(graph, arrays)
-    for name, width in widths.items():
-        if say is not None and is_floating(checked[name]) and checked[name].dtype.name != width:
-            say(f"input '{name}' is {width}, cast to {checked[name].dtype.name}")
+    if say is not None:
+        say_casts(given_arrays, checked, say)
     return checked
+
+
+def say_casts(given: Mapping[str, Array], taken: Mapping[str, Array], say: Said, source: str = "") -> None:
+    """Which floats were made another width, by name; `source` is where they come from."""
+    for name, array in given.items():
+        have, want = array.dtype.name, taken[name].dtype.name
+        if is_floating(array) and have != want:
+            say(f"{source}: '{name}' is {have}, cast to {want}" if source else f"input '{name}' is {have}, cast to {want}")
 
 
 def read_batches(graph: Graph, given: Sequence[str], preparing: Preparing, say: Said) -> Iterator[Feed]:

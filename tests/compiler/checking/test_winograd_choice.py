@@ -14,7 +14,7 @@ from convc.compiler.checking.oracle import Oracle
 from convc.compiler.checking.winograd_choice import LIMIT, choose_tiles
 from convc.compiler.compiling.compile import compile_network
 from convc.compiler.engines.tvm import tvm_engine
-from convc.compiler.files.artifact import MANIFEST, Artifact
+from convc.compiler.files.artifact import MANIFEST, Artifact, sealed
 from convc.compiler.files.inputs import random_inputs
 from convc.compiler.files.weights import bind_weights
 from convc.ir.errors import ArtifactError
@@ -109,6 +109,6 @@ def test_an_artifact_says_what_was_chosen_and_why(tmp_path: Path):
     assert "  a: F(2x2)\n" in report
     manifest = json.loads((made.path / MANIFEST).read_text())
     manifest["target"]["tiles"] = {"a": 3}
-    (made.path / MANIFEST).write_text(json.dumps(manifest))
+    (made.path / MANIFEST).write_bytes(sealed(manifest))
     with pytest.raises(ArtifactError, match="has no valid 'tiles'"):
         Artifact.open(made.path)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from convc.compiler.files.artifact import sealed
 from convc.tests.support.shell import convc, refused
 
 
@@ -64,7 +65,7 @@ class TestArtifacts:
     def test_a_library_that_the_manifest_does_not_name_is_left_alone(self, bundle):
         manifest = json.loads((bundle / "manifest.json").read_text())
         del manifest["files"]["model.one.so"]
-        (bundle / "manifest.json").write_text(json.dumps(manifest))
+        (bundle / "manifest.json").write_bytes(sealed(manifest))
         (bundle / "model.one.so").write_text("not a library")
         assert convc("run", bundle).code == 0
 
@@ -97,7 +98,7 @@ class TestArtifacts:
     def test_a_target_that_nobody_wrote(self, bundle, field, value):
         manifest = json.loads((bundle / "manifest.json").read_text())
         manifest["target"][field] = value
-        (bundle / "manifest.json").write_text(json.dumps(manifest))
+        (bundle / "manifest.json").write_bytes(sealed(manifest))
         refused(convc("run", bundle), 3, f"the target in manifest.json has no valid '{field}'; compile the network again")
 
     @pytest.mark.parametrize(
@@ -116,24 +117,36 @@ class TestArtifacts:
     def test_weights_that_lie_nowhere(self, bundle, type_, offset):
         manifest = json.loads((bundle / "manifest.json").read_text())
         manifest["target"]["packed"] = {"layout": "", "bytes": 128, "entries": [["w", type_, offset]]}
-        (bundle / "manifest.json").write_text(json.dumps(manifest))
+        (bundle / "manifest.json").write_bytes(sealed(manifest))
         refused(convc("run", bundle), 3, "the manifest does not say where weights lie; compile the network again")
+
+    def test_an_altered_manifest(self, bundle):
+        """One that could be true, and would have instructions run that are not here; how it is laid out is nobody's affair."""
+        manifest = json.loads((bundle / "manifest.json").read_text())
+        (bundle / "manifest.json").write_text(json.dumps(manifest))
+        assert convc("inspect", bundle).code == 0
+        manifest["target"]["needs"] = []
+        (bundle / "manifest.json").write_text(json.dumps(manifest))
+        refused(convc("run", bundle), 3, "manifest.json was altered after it was written; compile the network again")
+        del manifest["sha256"]  # as an older one
+        (bundle / "manifest.json").write_text(json.dumps(manifest))
+        assert convc("inspect", bundle).code == 0
 
     def test_a_manifest_without_the_hash_of_a_file(self, bundle):
         manifest = json.loads((bundle / "manifest.json").read_text())
         manifest["files"]["model.so"]["sha256"] = None
-        (bundle / "manifest.json").write_text(json.dumps(manifest))
+        (bundle / "manifest.json").write_bytes(sealed(manifest))
         refused(convc("run", bundle), 3, "manifest.json has files without a size or a hash; compile the network again")
 
     def test_a_manifest_that_does_not_name_the_weights(self, bundle):
         manifest = json.loads((bundle / "manifest.json").read_text())
         del manifest["files"]["weights.packed"]
-        (bundle / "manifest.json").write_text(json.dumps(manifest))
+        (bundle / "manifest.json").write_bytes(sealed(manifest))
         refused(convc("run", bundle), 3, "manifest.json does not name weights.packed; compile the network again")
 
     def test_an_artifact_of_an_older_schema_gives_way_to_a_new_one(self, bundle):
         manifest = json.loads((bundle / "manifest.json").read_text())
-        (bundle / "manifest.json").write_text(json.dumps({**manifest, "schema": 3}))
+        (bundle / "manifest.json").write_bytes(sealed({**manifest, "schema": 3}))
         refused(convc("run", bundle), 3, "has another schema than 4; compile the network again")
         assert convc("compile", "mlp", "-o", bundle, "--no-check").code == 0
         assert convc("run", bundle).code == 0
@@ -151,11 +164,11 @@ class TestArtifacts:
         refused(convc("run", bundle), 3, "manifest.json")
 
     def test_a_file_outside_the_directory_is_never_opened(self, bundle):
-        manifest = (bundle / "manifest.json").read_text()
-        (bundle / "manifest.json").write_text(
-            manifest.replace('"report.txt"', '"../report.txt"').replace('"files": {', '"files": {"report.txt": {"bytes": 0, "sha256": ""},')
-        )
-        refused(convc("run", bundle), 3, "report.txt")
+        manifest = json.loads((bundle / "manifest.json").read_text())
+        manifest["files"]["../report.txt"] = manifest["files"]["report.txt"]
+        (bundle / "manifest.json").write_bytes(sealed(manifest))
+        (bundle.parent / "report.txt").write_bytes((bundle / "report.txt").read_bytes())
+        refused(convc("run", bundle), 3, "../report.txt is missing")
 
 
 def test_an_artifact_agrees_with_the_network_it_came_from(tmp_path):
@@ -199,7 +212,7 @@ def test_an_artifact_for_another_processor_is_refused_before_it_is_loaded(tmp_pa
     assert made.code == 0, made.err
     manifest = json.loads((tmp_path / "b" / "manifest.json").read_text())
     manifest["target"]["needs"].append("sve9")
-    (tmp_path / "b" / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "b" / "manifest.json").write_bytes(sealed(manifest))
     done = convc("verify", str(tmp_path / "b"), "--backends", "tvm")
     assert done.code == 3
     assert "was compiled for a processor with sve9; compile the network again on this one" in done.err

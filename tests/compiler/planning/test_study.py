@@ -76,6 +76,14 @@ def calibration_of(count, *, is_real=True):
     return Calibration(fit, held_out, is_real)
 
 
+def test_what_is_cast_for_calibration_is_said(tmp_path):
+    said, draws = list[str](), np.random.default_rng(0)
+    np.savez(tmp_path / "c.npz", x=draws.random((8, 3, 16, 16)))
+    calibration = read_calibration(typed_graph(NET), [str(tmp_path / "c.npz")], say=said.append)
+    assert calibration.fit["x"].dtype == np.float32
+    assert said == [f"'{tmp_path / 'c.npz'}': 'x' is float64, cast to float32"]
+
+
 @pytest.mark.parametrize("is_real", [True, False])
 def test_planted_ranks_are_found_and_the_error_is_the_noise(is_real):
     """At an error just above what the planted ranks lose, any rank less errs a hundred times more."""

@@ -15,7 +15,7 @@ import pytest
 from convc.backends.tvm.host import lacking
 from convc.compiler.compiling.compile import compile_network
 from convc.compiler.compiling.module import Module
-from convc.compiler.files.artifact import Artifact, FileRecord
+from convc.compiler.files.artifact import Artifact, FileRecord, sealed
 from convc.ir.errors import ArtifactError, UsageError
 from convc.tests.support.graphs import typed_graph
 from convc.tests.support.shell import convc
@@ -100,7 +100,7 @@ def test_what_was_linked_by_hand_is_run_and_replaced(tmp_path: Path):
         del whole["files"][f"{name}.so"]
         whole["files"][f"{name}.a"] = {"bytes": 0, "sha256": hashlib.sha256().hexdigest()}
     whole["target"] |= {"library": "model.a", "link": ["gcc -shared -o model.so model.a"]}
-    (made.path / "manifest.json").write_text(json.dumps(whole))
+    (made.path / "manifest.json").write_bytes(sealed(whole))
     assert np.array_equal(Module.open(made.path, threads=1)(np.ones((1, 3, 8, 8), np.float32)), expected)
     (made.path / "model.so").rename(tmp_path / "model.so")
     with pytest.raises(ArtifactError, match=r"was not linked, .*; link it in its directory, by gcc -shared -o model\.so model\.a$"):
@@ -113,7 +113,7 @@ def test_a_manifest_of_before_has_no_system(nowhere: Artifact):
     record = nowhere.target.record()
     del record["system"], record["link"], record["mcpu"], record["weights"]
     whole = nowhere.manifest | {"target": record}
-    (nowhere.path / "manifest.json").write_text(json.dumps(whole))
+    (nowhere.path / "manifest.json").write_bytes(sealed(whole))
     with pytest.raises(ArtifactError, match="for a processor with"):
         Artifact.open(nowhere.path).library()
 

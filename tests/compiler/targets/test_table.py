@@ -19,7 +19,7 @@ from convc.backends.tvm.library.built import Library
 from convc.compiler.commands.console import Console
 from convc.compiler.commands.doctor import command as doctor
 from convc.compiler.compiling.compile import compile_network
-from convc.compiler.files.artifact import Artifact
+from convc.compiler.files.artifact import Artifact, sealed
 from convc.compiler.targets.cpu import CPU
 from convc.compiler.targets.cpu_built import CpuBuilt
 from convc.compiler.targets.cuda import CUDA, CudaBuilt
@@ -105,7 +105,7 @@ def test_a_target_is_a_record_and_a_line_in_the_table(tmp_path: Path, monkeypatc
     with pytest.raises(UsageError, match="'older' cannot be called from memory; write an artifact with `convc compile -t older`"):
         cc.compile(typed_graph(NET), "older")
     manifest = json.loads((made.path / "manifest.json").read_text())
-    (made.path / "manifest.json").write_text(json.dumps({**manifest, "target": {"kind": "older", "library": "older.so"}}))
+    (made.path / "manifest.json").write_bytes(sealed({**manifest, "target": {"kind": "older", "library": "older.so"}}))
     with pytest.raises(ArtifactError, match=r"the target in manifest.json has no valid 'tvm'"):
         Artifact.open(made.path)
 

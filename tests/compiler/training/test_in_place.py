@@ -11,6 +11,7 @@ from convc.backends.tvm.library.build import BuildOptions, build_cpu
 from convc.backends.tvm.library.run import LoadedLibrary
 from convc.compiler.compiling.compile import compile_network
 from convc.compiler.engines.tvm import TVM
+from convc.compiler.files.artifact import sealed
 from convc.compiler.training.checkpoint import read_checkpoint
 from convc.compiler.training.run import Plan, TrainingRun, files_of
 from convc.compiler.training.trainer import Diverged, Trainer
@@ -147,7 +148,7 @@ def test_a_manifest_that_names_what_is_not_there(over, tmp_path):
     path = tmp_path / "net" / "manifest.json"
     manifest = json.loads(path.read_text())
     for pairs in ({"w.next": "elsewhere"}, {"w.next": "x", "other": "w"}, ["w"], {"w.next": 3}):
-        path.write_text(json.dumps(manifest | {"target": manifest["target"] | {"in_place": pairs}}))
+        path.write_bytes(sealed(manifest | {"target": manifest["target"] | {"in_place": pairs}}))
         with pytest.raises(ArtifactError, match=r"in_place|in place of inputs"):
             cc.Module.open(tmp_path / "net", threads=1)
 

@@ -17,7 +17,7 @@ from convc.backends.onnx.write.export import to_model
 from convc.compiler.checking.oracle import Oracle, compare
 from convc.compiler.engines.optimize import optimize
 from convc.compiler.engines.table import ENGINES
-from convc.ir.errors import InvalidModel, KernelMissing, UnsupportedOp
+from convc.ir.errors import InvalidModel, KernelMissing, OutOfMemory, UnsupportedOp
 from convc.ir.graph import Graph
 from convc.ir.parser import parse_graph
 from convc.ir.printer import print_graph
@@ -155,6 +155,13 @@ def test_an_operator_without_operands_stays(tmp_path: Path):
     value = reference.run(graph, {"x": np.ones(4, np.float32)})["y"]
     assert ((value >= 1) & (value <= 2)).all()
     assert [node.op_type for node in to_model(graph).graph.node] == ["RandomUniform", "Mul"]
+
+
+def test_memory_that_an_operator_does_not_get(tmp_path: Path):
+    ends = {name: np.int64(value) for name, value in (("start", 0), ("end", 2**60), ("step", 1))}
+    graph = read(tmp_path, untyped(model_of([helper.make_node("Range", [*ends], ["y"])], {"x": [4]}, ["y"], ends), "y"))
+    with pytest.raises(OutOfMemory, match=r"^%y = opaque: memory ran out for 8,589,934,592\.0 GiB; "):
+        reference.run(graph, {"x": np.ones(4, np.float32)})
 
 
 def test_sequences_and_strings_go_from_one_opaque_node_to_the_next(tmp_path: Path):
