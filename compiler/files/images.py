@@ -20,6 +20,7 @@ from ...ir.suggest import not_there
 from ...ir.types import Array, TensorType, limits_of
 from .colours import in_channels
 from .entering import Entering
+from .picture_file import PictureFile
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -67,7 +68,7 @@ AS_THEY_ARE = Preparing()
 def opened_upright(path: Path) -> Generator[tuple[Image.Image, list[str]]]:
     """The picture as it is meant to be seen, and what was done for that; when the block has ended, what is damaged of it too.
 
-    Raises: any of NOT_AN_IMAGE, of a picture too large too, before it is decoded.
+    Raises: any of NOT_AN_IMAGE, of a picture too large too, before it is decoded, and of one that takes too long, in the midst of it.
     """
     from PIL import Image, ImageOps
 
@@ -76,7 +77,7 @@ def opened_upright(path: Path) -> Generator[tuple[Image.Image, list[str]]]:
         warnings.simplefilter("always", UserWarning)  # what Pillow says of damage
         warnings.simplefilter("error", Image.DecompressionBombWarning)  # it is given as a file is opened
         try:
-            with Image.open(path, formats=FORMATS) as opened:
+            with PictureFile(path) as file, Image.open(file, formats=FORMATS) as opened:
                 said = ["the first of its frames"] if getattr(opened, "is_animated", False) else []
                 if opened.mode.startswith("RGB") and any(";16" in str(tile[3]) for tile in opened.tile):
                     said.append("16 bits, of which 8 are kept")
@@ -98,7 +99,7 @@ def upright_size(path: Path) -> tuple[int, int]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nothing is decoded, and who reads it will hear
         try:
-            with Image.open(path, formats=FORMATS) as opened:
+            with PictureFile(path) as file, Image.open(file, formats=FORMATS) as opened:
                 cols, rows = opened.size
                 return (rows, cols) if opened.getexif().get(ORIENTATION, 1) in LYING else (cols, rows)
         except Image.DecompressionBombError as error:

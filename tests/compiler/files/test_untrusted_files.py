@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import json
 import os
+import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
+from convc.compiler.files import picture_file
 from convc.compiler.files.images import Preparing, load_image
 from convc.compiler.files.numpy_file import load_npy
 from convc.compiler.training.checkpoint import VERSION, read_checkpoint
@@ -50,6 +53,21 @@ def test_an_array_that_cannot_be(tmp_path, data, why):
         load_npy(tmp_path / "x.npy")
     assert why in str(error.value)
     assert str(error.value).isprintable()
+
+
+ENDLESS = {
+    "a comment": (b"P6\n#" + b"c" * 100_000 + b"\n8 8 255\n" + bytes(192)),
+    "chunks": (png := saved("PNG"))[:33] + (b"\0\0\0\0abCd" + struct.pack(">I", zlib.crc32(b"abCd"))) * 100_000 + png[33:],
+    "segments": (jpeg := saved("JPEG"))[:2] + b"\xff\xe5\0\2" * 100_000 + jpeg[2:],
+}
+
+
+@pytest.mark.parametrize("data", ENDLESS.values(), ids=ENDLESS)
+def test_a_picture_that_takes_too_long(tmp_path, monkeypatch, data):
+    (tmp_path / "x.png").write_bytes(data)
+    monkeypatch.setattr(picture_file, "LONGEST", 0.02)
+    with pytest.raises(InvalidInput, match=r"x\.png' cannot be read as an image: it is not decoded after 0\.02 s of a processor$"):
+        load_image(tmp_path / "x.png", PICTURE, Preparing(scaled=1))
 
 
 SAID = {"version": VERSION, "steps": 1, "done": 0, "loss": "0x0p+0", "accuracy": "0x0p+0", "settings": {}, "epochs": []}
