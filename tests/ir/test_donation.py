@@ -7,8 +7,8 @@ import pytest
 
 import convc as cc
 from convc.backends.reference import run
-from convc.ir.donation import aligned, following, holds_order, in_order
-from convc.ir.errors import InvalidModel
+from convc.ir.donation import aligned, check_given_up, following, holds_order, in_order
+from convc.ir.errors import InvalidInput, InvalidModel
 from convc.tests.support.graphs import typed_graph
 
 LATE = """graph @late(%x: f32[4], %w: f32[4]) {
@@ -85,3 +85,11 @@ def test_copies_that_may_be_given_up_lie_where_engines_take_them():
         assert np.array_equal(made, given)
         assert made.ctypes.data % 64 == 0
         assert made.flags.writeable
+
+
+def test_memory_is_shared_with_what_reaches_farthest():
+    """Not with what began last: that lies within the first, and ends before."""
+    room = np.zeros(24, np.float32)
+    with pytest.raises(InvalidInput, match="input 'late' is written over, and shares memory with 'whole'"):
+        check_given_up({"whole": room, "inner": room[4:8], "late": room[16:20]}, ["late"])
+    check_given_up({"whole": room[:16], "inner": room[4:8], "late": room[16:20]}, ["late"])

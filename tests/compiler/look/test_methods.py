@@ -18,6 +18,7 @@ from convc.compiler.look.occlusion import occlusion
 from convc.compiler.look.photograph import Photograph, field_box, fields_in
 from convc.compiler.look.running import batches, ending_at
 from convc.compiler.look.sheet import boxed, cropped, fitted
+from convc.compiler.look.strongest import place_of
 from convc.compiler.look.units import Unit
 from convc.ir.errors import UnsupportedOp, UsageError
 from convc.ir.progress import watched_by
@@ -43,6 +44,30 @@ def test_what_covering_takes_is_what_the_covered_pixels_gave():
     expected = [[lost[max(top, 0) : top + 2, max(left, 0) : left + 2].sum() for left in (-1, 2)] for top in (-1, 2)]
     np.testing.assert_allclose(found["drops"], expected, rtol=1e-4, atol=1e-5)
     assert found["score"] == pytest.approx((x[0, 0] * weights[1]).sum(), rel=1e-4)
+
+
+def test_a_class_map_weighs_maps_by_their_mean_slopes():
+    """Each of 3x3 places moves the score by a ninth of a weight. Selvaraju et al. 2017, eq. 1 and 2."""
+    graph = typed_graph("""graph @g(%image: f32[N,2,3,3]) { %w = param : f32[3,2]
+        %a = relu(%image) %p = global_avg_pool(%a) %f = flatten(%p) %y = dense(%f, %w) return %y }""")
+    x = np.random.default_rng(3).standard_normal((1, 2, 3, 3)).astype(np.float32)
+    weights = graph.by_name["w"].weights.wide()[1].reshape(2, 1, 1)
+    found = class_map(graph, photograph(x), 1, REFERENCE, layer="a").figures["map"]
+    np.testing.assert_allclose(found, np.maximum((weights / 9 * np.maximum(x[0], 0)).sum(0), 0), rtol=1e-5, atol=1e-7)
+
+
+def test_what_is_no_number_is_not_the_strongest():
+    assert place_of(np.array([[1, np.nan], [3, 2]])) == (1, 0)
+
+
+def test_what_covers_is_grey_by_channel():
+    """The mean colour, not the mean of all that the colours are made of."""
+    graph = typed_graph("graph @g(%x: f32[N,2,4,4]) { %w = param : f32[3,32] %f = flatten(%x) %y = dense(%f, %w) return %y }")
+    x = (np.random.default_rng(2).standard_normal((1, 2, 4, 4)) + np.array([0, 9]).reshape(2, 1, 1)).astype(np.float32)
+    found = occlusion(graph, photograph(x), 2, REFERENCE, side=4, stride=4).figures
+    weights = graph.by_name["w"].weights.wide().reshape(3, 2, 4, 4)[2]
+    lost = ((x[0] - x[0].mean((1, 2), keepdims=True)) * weights)[:, :2, :2].sum()
+    np.testing.assert_allclose(found["drops"], [[lost]], rtol=1e-4, atol=1e-4)
 
 
 def test_a_step_of_a_climb_is_the_formula():

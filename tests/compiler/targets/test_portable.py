@@ -123,6 +123,7 @@ def test_c_chooses_as_python_does(made: Artifact, tmp_path: Path):
         return done.returncode, done.stdout.strip()
 
     assert loaded() == (0, MIDDLE)
+    assert loaded(CONVC_CPU="") == (0, MIDDLE)
     assert loaded(CONVC_CPU=LEAST) == (0, LEAST)
     assert loaded(CONVC_CPU="znver4") == (3, "CONVC_CPU is znver4, and g has no library for that; leave it out")
     code, why = loaded(CONVC_CPU=NOWHERE)
