@@ -33,9 +33,9 @@ CHAIN = f"""graph @chain(%x: f16[2,24,5,6]) {{
     return %y
 }}"""
 
-# A sum in float32 with a value of 16 bits that was widened, as no step of a kernel can read.
+# A sum in float32 with a value of float32 that stands before the norm: none of its kernel's steps can read it, which reads 16 bits.
 RESIDUAL = f"""graph @residual(%x: f16[2,24,5,6]) {{
-    %c = max_pool(%x) {{kernel=[1,1]}} %f = cast(%c) {{to=f32}} {NORM} %k = local_response_norm(%f) {{size=3}}
+    %c = max_pool(%x) {{kernel=[1,1]}} %f = cast(%c) {{to=f32}} %k = local_response_norm(%f) {{size=3}} {NORM}
     %z = add(%r, %k) %h = cast(%z) {{to=f16}} %w = param : f16[8,24,1,1] %y = conv2d(%h, %w)
     return %y
 }}"""
@@ -77,6 +77,11 @@ def test_float32_between_two_casts_changes_no_layout() -> None:
         "conv 1x1, tile 64x16: y",
         "leave: y",
     ]
+
+
+def test_a_kernel_of_16_bits_has_no_step_that_reads_float32() -> None:
+    lines = gpu_plan(typed_graph(RESIDUAL)).lines()
+    assert lines[3:5] == ["batch norm: b", "pointwise: r, z, h"]
 
 
 def test_activations_in_float32_are_steps_of_the_kernel_before() -> None:
