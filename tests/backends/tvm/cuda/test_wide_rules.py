@@ -10,6 +10,7 @@ import pytest
 
 from convc.backends import reference
 from convc.backends.tvm.cuda.build import build_cuda
+from convc.backends.tvm.cuda.casts import moved_casts
 from convc.backends.tvm.cuda.emulator.device import emulated
 from convc.backends.tvm.cuda.plan import gpu_plan
 from convc.backends.tvm.library.run import LoadedLibrary
@@ -82,6 +83,14 @@ def test_float32_between_two_casts_changes_no_layout() -> None:
 def test_a_kernel_of_16_bits_has_no_step_that_reads_float32() -> None:
     lines = gpu_plan(typed_graph(RESIDUAL)).lines()
     assert lines[3:5] == ["batch norm: b", "pointwise: r, z, h"]
+
+
+def test_a_cast_that_is_returned_keeps_its_name() -> None:
+    """Though it says what was there before it was widened; one that is not returned goes."""
+    text = "graph @g(%x: f16[2,8,4,4]) { %a = relu(%x) %f = cast(%a) {to=f32} %h = cast(%f) {to=f16} %y = neg(%h) return %h, %y }"
+    graph = moved_casts(typed_graph(text))
+    assert [node.name for node in graph.outputs] == ["h", "y"]
+    assert "cast" not in {node.kind.name for node in moved_casts(typed_graph(text.replace("return %h, ", "return "))).nodes}
 
 
 def test_activations_in_float32_are_steps_of_the_kernel_before() -> None:
