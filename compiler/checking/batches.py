@@ -8,7 +8,8 @@ Rows, columns and lengths that have only a name are tried at other numbers too: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Mapping, Set
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from ...ir.usual_sizes import other_sizes
 from ..engines.engine import Engine, FixedRuns, Run
 from ..files.inputs import random_inputs
 from .fixed_batches import HeldBatch, held_batches, held_runs
-from .hold import all_agree, hold
+from .hold import Readied, all_agree, hold
 from .oracle import Agreement, Oracle, compare
 from .units import sizes_of
 
@@ -38,35 +39,26 @@ def close_to(exact: Mapping[str, Array], share: float = CLOSE) -> Oracle:
     return Oracle(exact, {name: share * sizes_of(value) for name, value in exact.items() if value.dtype != object})
 
 
-def compare_batches(
-    graph: Graph,
-    engine: Engine,
-    run: Run,
-    inputs: Mapping[str, Array],
-    oracle: Oracle,
-    tiles: Mapping[str, int],
-    plain: Callable[[Engine], Run] | None = None,
-    threads: int | None = None,
-) -> list[Agreement]:
+def compare_batches(readied: Readied, inputs: Mapping[str, Array], oracle: Oracle) -> list[Agreement]:
     """As `hold` for the inputs that the oracle knows. Where they are one of any number of images, lines for two that differ follow, and
     where rows or columns have a name, lines that differ at other sizes.
 
-    An artifact made for some batches is held in each of `engine.fixed`, with lines that agree too.
-
-    `tiles` names what the engine computes with fewer products. One with a single code for all is not asked about two.
+    An artifact made for some batches is held in each of `engine.fixed`, with lines that agree too. An engine with a single code for all is
+    not asked about two.
     """
-    lines = hold(engine.name, graph, engine, run, inputs, oracle, tiles, plain, threads)
+    graph, engine, run = readied.graph, readied.engine, readied.run
+    lines = hold(engine.name, readied, inputs, oracle)
     if engine.fixed is not None:
-        return lines + (_fixed(engine.fixed, graph, engine, run, inputs, oracle, tiles, plain, threads) if all_agree(lines) else [])
+        return lines + (_fixed(engine.fixed, readied, inputs, oracle) if all_agree(lines) else [])
     if engine.has_one_code or not all_agree(lines):
         return lines
-    lines += _at_sizes(other_sizes(graph), graph, engine, run, tiles, plain, threads)
+    lines += _at_sizes(other_sizes(graph), readied)
     sizes, batch = match_inputs(graph, inputs), batch_names(graph)
     is_one_of_any = bool(batch) and all(sizes[name] == 1 for name in batch)
     if not is_one_of_any or not all_agree(lines):
         return lines
     if not all(_is_of_images(node, batch) for node in graph.inputs):
-        return lines + _at_sizes({**sizes, **dict.fromkeys(batch, 2)}, graph, engine, run, tiles, plain, threads)
+        return lines + _at_sizes({**sizes, **dict.fromkeys(batch, 2)}, readied)
     other = random_inputs(graph, seed=1, sizes=sizes)
     pairs = [_beside(graph, batch, *pair) for pair in ((inputs, other), (other, inputs))]
     label = f"{engine.name}, two images"
@@ -74,23 +66,14 @@ def compare_batches(
         results = ({name: value[place : place + 1] for name, value in run(pair).items()} for place, pair in enumerate(pairs))
         if all(all_agree(compare(label, oracle, result)) for result in results):
             return lines
-    of_both = Oracle.of(graph, pairs[0], tiles=tiles)  # images may depend on each other
-    both = hold(label, graph, engine, run, pairs[0], of_both, tiles, plain, threads)
+    of_both = Oracle.of(graph, pairs[0], tiles=readied.tiles)  # images may depend on each other
+    both = hold(label, readied, pairs[0], of_both)
     return lines + [line for line in both if not line.agrees]
 
 
-def _fixed(
-    fixed: FixedRuns,
-    graph: Graph,
-    engine: Engine,
-    run: Run,
-    inputs: Mapping[str, Array],
-    oracle: Oracle,
-    tiles: Mapping[str, int],
-    plain: Callable[[Engine], Run] | None,
-    threads: int | None,
-) -> list[Agreement]:
+def _fixed(fixed: FixedRuns, readied: Readied, inputs: Mapping[str, Array], oracle: Oracle) -> list[Agreement]:
     """Lines for each batch; where images may depend on each other that takes a run in float64 for each."""
+    graph, engine, run = readied.graph, readied.engine, readied.run
     name = the_batch(graph)
     if name is not None and joining_node(graph, name):
         each = (_of_whole(graph, engine, run, name, batch, fixed.turns) for batch in fixed.batches)
@@ -100,8 +83,8 @@ def _fixed(
     for held in each:
         lines += held.lines if not held.differing else []
         for given, results in held.differing:  # other images have other noise, and steps of their own
-            within_noise = Oracle.of(graph, given, tiles=tiles)
-            lines += (found := hold(held.label, graph, engine, _known(results), given, within_noise, tiles, plain, threads))
+            within_noise = Oracle.of(graph, given, tiles=readied.tiles)
+            lines += (found := hold(held.label, replace(readied, run=_known(results)), given, within_noise))
             if not all_agree(found):
                 break
     return lines
@@ -117,25 +100,18 @@ def _known(results: Mapping[str, Array]) -> Run:
     return lambda inputs: dict(results)
 
 
-def _at_sizes(
-    sizes: Mapping[str, int],
-    graph: Graph,
-    engine: Engine,
-    run: Run,
-    tiles: Mapping[str, int],
-    plain: Callable[[Engine], Run] | None,
-    threads: int | None,
-) -> list[Agreement]:
+def _at_sizes(sizes: Mapping[str, int], readied: Readied) -> list[Agreement]:
     """Lines that differ, with these numbers for named sizes; none without."""
     if not sizes:
         return []
+    graph = readied.graph
     inputs = random_inputs(graph, seed=2, sizes=sizes)
     exact = reference.run(graph, inputs, "f64")
-    label = f"{engine.name}, {', '.join(f'{name}={size}' for name, size in sizes.items())}"
-    if all_agree(compare(label, close_to(exact), run(inputs))):
+    label = f"{readied.engine.name}, {', '.join(f'{name}={size}' for name, size in sizes.items())}"
+    if all_agree(compare(label, close_to(exact), readied.run(inputs))):
         return []
-    within_noise = Oracle.of(graph, inputs, tiles=tiles, exact=exact)
-    return [line for line in hold(label, graph, engine, run, inputs, within_noise, tiles, plain, threads) if not line.agrees]
+    within_noise = Oracle.of(graph, inputs, tiles=readied.tiles, exact=exact)
+    return [line for line in hold(label, readied, inputs, within_noise) if not line.agrees]
 
 
 def _beside(graph: Graph, batch: Set[str], first: Mapping[str, Array], second: Mapping[str, Array]) -> dict[str, Array]:

@@ -9,7 +9,7 @@ outputs are held as tightly as before.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ from ..engines.engine import Engine, Run
 from .oracle import Agreement, Oracle, compare
 from .steps import answers_of, steps_of
 
-__all__ = ["all_agree", "hold"]
+__all__ = ["Readied", "all_agree", "hold"]
 
 # What they choose among numbers and a NaN is the NaN or the best of the numbers; with this in its place it is the latter.
 CHOICES: dict[OpDef[Any], float] = {
@@ -39,29 +39,40 @@ CHOICES: dict[OpDef[Any], float] = {
 }
 
 
-def hold(
-    label: str,
-    graph: Graph,
-    engine: Engine,
-    run: Run,
-    inputs: Mapping[str, Array],
-    oracle: Oracle,
-    tiles: Mapping[str, int],
-    plain: Callable[[Engine], Run] | None = None,
-    threads: int | None = None,
-) -> list[Agreement]:
-    """A line for each output of `run`, by which `engine` computes `graph`; `oracle` has what it is held to, `tiles` what the engine
-    computes with fewer products. `plain` readies the engine with its own rewrites off, where it has any.
+@dataclass(frozen=True)
+class Readied:
+    """An engine that is ready for a network: `run` is how `engine` computes `graph`.
+
+    `tiles` has what it computes with fewer products (`Engine.tiles`). `plain` readies it, by so many `threads`, with its own rewrites off,
+    where it has any.
     """
-    outputs = run(inputs)
+
+    graph: Graph
+    engine: Engine
+    run: Run
+    tiles: Mapping[str, int] = field(default_factory=dict[str, int])
+    plain: Callable[[Engine], Run] | None = None
+    threads: int | None = None
+
+    def without_rewrites(self) -> Readied | None:
+        """None where it has none of its own, or nobody knows how to leave them out."""
+        plain = self.engine.plain
+        return None if self.plain is None or plain is None else replace(self, engine=plain, run=self.plain(plain), plain=None)
+
+
+def hold(label: str, readied: Readied, inputs: Mapping[str, Array], oracle: Oracle) -> list[Agreement]:
+    """A line for each output; `oracle` has what these are held to."""
+    graph, outputs = readied.graph, readied.run(inputs)
     lines = _compared(label, graph, oracle, outputs)
     if lines and all_agree(lines):
         return lines
-    better = _looked_at_again(graph, engine, inputs, oracle, tiles, threads)
+    better = _looked_at_again(readied, inputs, oracle)
     again = _compared(label, graph, better, outputs) if better is not None else lines
-    if plain is None or engine.plain is None or (again and all_agree(again)):
+    if again and all_agree(again):
+        return again
+    if (plain := readied.without_rewrites()) is None:
         return again or compare(label, oracle, outputs)
-    without = hold(label, graph, engine.plain, plain(engine.plain), inputs, oracle, tiles, threads=threads)
+    without = hold(label, plain, inputs, oracle)
     if not all_agree(without):
         return again or without
     return [_blamed(*pair, _why(graph)) for pair in zip(without, again, strict=True)] if again else without
@@ -95,15 +106,14 @@ def _blamed(without: Agreement, left_to_itself: Agreement, why: str) -> Agreemen
     return replace(without, astray=error, fault=f"that is with its optimizer off; with it on it is off by {error:.2e}: it {why}")
 
 
-def _looked_at_again(
-    graph: Graph, engine: Engine, inputs: Mapping[str, Array], oracle: Oracle, tiles: Mapping[str, int], threads: int | None
-) -> Oracle | None:
+def _looked_at_again(readied: Readied, inputs: Mapping[str, Array], oracle: Oracle) -> Oracle | None:
     """The oracle that knows which steps the engine took, and which NaN it may have passed over; None where there is nothing of the kind."""
+    graph, engine = readied.graph, readied.engine
     fixed = specialize(graph, match_inputs(graph, inputs))
     asked = {*steps_of(fixed), *answers_of(fixed)}
     if asked:
-        decided = dict(engine.capture(fixed, [node for node in fixed.ops if node in asked], inputs, threads))
-        oracle = Oracle.of(graph, inputs, tiles=tiles, decided=decided)
+        decided = dict(engine.capture(fixed, [node for node in fixed.ops if node in asked], inputs, readied.threads))
+        oracle = Oracle.of(graph, inputs, tiles=readied.tiles, decided=decided)
     elif not any(value.dtype.kind == "f" and np.isnan(value).any() for value in oracle.values.values()):
         return None
     return replace(oracle, free=_free(graph, inputs, oracle))

@@ -16,6 +16,7 @@ from ...ir.types import Array
 from ..engines.engine import Engine, Run
 from ..files.inputs import random_inputs
 from .batches import close_to, compare_batches
+from .hold import Readied
 from .node_bounds import check_nodes
 from .oracle import Oracle
 
@@ -32,10 +33,10 @@ def check_once(graph: Graph, better: Graph, engine: Engine, run: Run) -> None:
     except InvalidModel:
         return
     tiles, exact = engine.tiles(better), reference.run(graph, inputs, "f64")
-    if all(line.agrees for line in compare_batches(better, engine, run, inputs, close_to(exact), tiles)):
+    if all(line.agrees for line in compare_batches(Readied(better, engine, run, tiles), inputs, close_to(exact))):
         return
     within_noise = Oracle.of(better if tiles else graph, inputs, tiles=tiles, exact=exact)
-    for line in compare_batches(better, engine, run, inputs, within_noise, tiles):
+    for line in compare_batches(Readied(better, engine, run, tiles), inputs, within_noise):
         if not line.agrees:
             raise Mismatch(f"{line}{_culprit(better, engine, inputs)}; check=False gives it as it is")
 

@@ -18,6 +18,7 @@ from ...ir.other_runtimes import has_opaque, opaque_nodes_of
 from ...ir.types import Array
 from ..checking.asked import AskedTolerance
 from ..checking.batches import compare_batches
+from ..checking.hold import Readied
 from ..checking.narrowing import in_range
 from ..checking.node_bounds import NodeCheck, NodeVerdict, check_nodes
 from ..checking.oracle import Agreement, Oracle
@@ -258,7 +259,7 @@ def _hold(
             held, rest = (", ".join(map(str, batches)) for batches in (engine.fixed.batches, engine.fixed.left_out))
             console.say(f"{engine.name}: held for batches of {held}; those of {rest} are on a GPU")
         if oracle is not None:
-            lines += compare_batches(graph, engine, run, inputs, oracle(tiles), tiles, ready, threads)
+            lines += compare_batches(Readied(graph, engine, run, tiles, ready, threads), inputs, oracle(tiles))
         elif asked is not None:
             lines += asked.hold_sizes(graph, engine, run, inputs, exact)
     return lines

@@ -22,7 +22,7 @@ from ...ir.types import Array
 from ...passes.analysis.liveness import liveness
 from ...passes.manager import Stage
 from ..checking.cut import Cut
-from ..checking.hold import all_agree, hold
+from ..checking.hold import Readied, all_agree, hold
 from ..checking.oracle import Agreement, Oracle
 from ..checking.units import ALIKE
 from ..checking.verify import verify
@@ -160,7 +160,7 @@ def _check_around(better: Better, feed: Mapping[str, Array], seed: int, say: Cal
         say(f"warning: nor is anything else: {error}")  # of other sizes, or other values, than such nodes give
         return
     run = Session(after, to_model(after, better.imported.model.opset.get("")).SerializeToString()).run
-    held = hold("onnx", after, ONNXRUNTIME, run, cut.feed, Oracle.of(before, cut.feed, seed=seed), {})
+    held = hold("onnx", Readied(after, ONNXRUNTIME, run), cut.feed, Oracle.of(before, cut.feed, seed=seed))
     for line in (*lines, *held):
         say(str(line))
         if not line.agrees:
@@ -178,9 +178,9 @@ def _hold(
     run = session().run
     lines: list[Agreement] = []
     for each in expected:
-        held = hold(label, graph, ONNXRUNTIME, run, each.feed, each.quick, {})
+        held = hold(label, Readied(graph, ONNXRUNTIME, run), each.feed, each.quick)
         if not all_agree(held):
-            held = hold(label, graph, ONNXRUNTIME, run, each.feed, each.oracle, {}, lambda plain: session(rewrites=False).run)
+            held = hold(label, Readied(graph, ONNXRUNTIME, run, {}, lambda plain: session(rewrites=False).run), each.feed, each.oracle)
         for line in held:
             lines.append(line)
             say(str(line))

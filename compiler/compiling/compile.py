@@ -23,6 +23,7 @@ from ...ir.version import __version__, installed
 from ...passes.manager import Stage, run_passes
 from ...passes.pipelines import LEVELS
 from ..checking.batches import compare_batches
+from ..checking.hold import Readied
 from ..checking.narrowing import loss_of
 from ..checking.oracle import Agreement, Oracle, compare
 from ..checking.pass_check import PassCheck, refuse_failures
@@ -250,7 +251,7 @@ def _check(
         except KernelMissing as error:
             say(f"warning: {engine.name} was not held: {error}")
             continue
-        lines = compare_batches(better, engine, run, inputs, oracle(tiles), tiles, opened, threads)
+        lines = compare_batches(Readied(better, engine, run, tiles, opened, threads), inputs, oracle(tiles))
         if loss is not None:
             lines += compare(f"{engine.name}, what the precision loses", loss, run(inputs))
         agreements += lines

@@ -10,6 +10,7 @@ import pytest
 from convc.backends import reference
 from convc.backends.tvm.library.run import LoadedLibrary
 from convc.compiler.checking.batches import compare_batches
+from convc.compiler.checking.hold import Readied
 from convc.compiler.checking.oracle import Oracle
 from convc.compiler.compiling.compile import compile_network
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
@@ -38,7 +39,7 @@ def agreements(graph: Graph, fault: str = "") -> list[bool]:
         changed = {"turned": lambda y: y[::-1], "first": lambda y: np.repeat(y[:1], 2, 0), "second": lambda y: np.add(y, [[0], [0.1]])}
         return results | {"y": changed[fault](results["y"]).astype(np.float32)}
 
-    return [line.agrees for line in compare_batches(graph, ONNXRUNTIME, run, inputs, Oracle.of(graph, inputs), {})]
+    return [line.agrees for line in compare_batches(Readied(graph, ONNXRUNTIME, run), inputs, Oracle.of(graph, inputs))]
 
 
 @pytest.mark.parametrize("graph", [APART, TOGETHER], ids=lambda graph: graph.name)

@@ -10,6 +10,7 @@ import pytest
 
 from convc.backends import reference
 from convc.compiler.checking.batches import compare_batches
+from convc.compiler.checking.hold import Readied
 from convc.compiler.checking.oracle import Agreement, Oracle
 from convc.compiler.engines.engine import FixedRuns
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
@@ -38,7 +39,7 @@ def lines(graph: Graph, fault: Fault | None = None, images: int = 1) -> list[Agr
         changed = fault(batch, len(seen), seen[-1], seen[-2]) if fault and len(seen) > 1 else seen[-1]
         return results | {"y": changed}
 
-    return compare_batches(graph, ENGINE, run, inputs, Oracle.of(graph, inputs), {})
+    return compare_batches(Readied(graph, ENGINE, run), inputs, Oracle.of(graph, inputs))
 
 
 def of_batch(batch: int, count: int, now: Array, before: Array) -> Array:

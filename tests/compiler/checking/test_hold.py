@@ -11,7 +11,7 @@ from onnx import helper
 
 from convc.backends import reference
 from convc.backends.onnx.read.importer import read_graph
-from convc.compiler.checking.hold import hold
+from convc.compiler.checking.hold import Readied, hold
 from convc.compiler.checking.oracle import Oracle
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.engines.reference import REFERENCE
@@ -29,7 +29,7 @@ PADDED = """graph @padded(%x: f32[1,2,8,8]) {
 
 def lines_of(graph, run, plain, inputs):
     engine = replace(ONNXRUNTIME, plain=replace(REFERENCE, name="plain"))
-    return hold("onnx", graph, engine, run, inputs, Oracle.of(graph, inputs), {}, lambda engine: plain)
+    return hold("onnx", Readied(graph, engine, run, {}, lambda engine: plain), inputs, Oracle.of(graph, inputs))
 
 
 def test_what_only_its_optimizer_gets_wrong_is_the_engines_fault():
@@ -37,12 +37,12 @@ def test_what_only_its_optimizer_gets_wrong_is_the_engines_fault():
     inputs, run = normal_inputs(graph), ONNXRUNTIME.start(graph, None)
     plain = ONNXRUNTIME.plain
     assert plain is not None
-    (line,) = hold("onnx", graph, ONNXRUNTIME, run, inputs, Oracle.of(graph, inputs), {}, lambda engine: engine.start(graph, None))
+    (line,) = hold("onnx", Readied(graph, ONNXRUNTIME, run, {}, lambda engine: engine.start(graph, None)), inputs, Oracle.of(graph, inputs))
     assert line.agrees
     assert line.astray > 0.01
     assert "warning: that is with its optimizer off; with it on it is off by" in str(line)
     assert "it is at fault, and not this network" in str(line)
-    (line,) = hold("onnx", graph, ONNXRUNTIME, run, inputs, Oracle.of(graph, inputs), {})
+    (line,) = hold("onnx", Readied(graph, ONNXRUNTIME, run), inputs, Oracle.of(graph, inputs))
     assert not line.agrees, "nobody looked at it without"
 
 
@@ -75,7 +75,7 @@ def test_a_choice_among_numbers_and_nan_may_pass_over_the_nan(text, is_free):
     wrong = np.where(np.isnan(exact), exact, exact + 1).astype(np.float32)
     oracle = Oracle.of(graph, inputs)
     for got, agrees in ((exact, True), (numbers, is_free), (wrong, False), (np.full_like(exact, np.nan), False)):
-        (line,) = hold("it", graph, REFERENCE, lambda feed, got=got: {"y": got}, inputs, oracle, {})
+        (line,) = hold("it", Readied(graph, REFERENCE, lambda feed, got=got: {"y": got}), inputs, oracle)
         assert line.agrees is agrees, str(line)
 
 
@@ -98,7 +98,7 @@ def leaping(folder: Path) -> Graph:
 def test_an_opaque_node_may_leap_where_rounding_decides(tmp_path: Path):
     graph = leaping(tmp_path)
     inputs = random_inputs(graph)
-    lines = hold("onnx", graph, ONNXRUNTIME, ONNXRUNTIME.start(graph, 1), inputs, Oracle.of(graph, inputs), {})
+    lines = hold("onnx", Readied(graph, ONNXRUNTIME, ONNXRUNTIME.start(graph, 1)), inputs, Oracle.of(graph, inputs))
     assert [line.agrees for line in lines] == [True, True]
 
 
@@ -108,5 +108,5 @@ def test_what_an_opaque_node_is_given_is_held_all_the_same(tmp_path: Path):
     d = graph.by_name["d"]
     wrong = graph.rebuild(lambda node, operands: node.reading(operands).like(kind=ADD, op=Add()) if node is d else node.reading(operands))
     engine = replace(REFERENCE, capture=lambda _, wanted, feed, threads: REFERENCE.capture(wrong, wanted, feed, threads))
-    lines = hold("bad", graph, engine, lambda feed: reference.run(wrong, feed), inputs, Oracle.of(graph, inputs), {})
+    lines = hold("bad", Readied(graph, engine, lambda feed: reference.run(wrong, feed)), inputs, Oracle.of(graph, inputs))
     assert not any(line.agrees for line in lines)

@@ -10,7 +10,7 @@ import pytest
 
 from convc.backends import reference
 from convc.backends.onnx.read.importer import read_graph
-from convc.compiler.checking.hold import all_agree, hold
+from convc.compiler.checking.hold import Readied, all_agree, hold
 from convc.compiler.checking.node_bounds import check_nodes
 from convc.compiler.checking.oracle import Agreement, Oracle
 from convc.compiler.checking.verify import verify
@@ -36,7 +36,7 @@ def held(graph: Graph, computed: Graph, inputs: dict[str, Array]) -> list[Agreem
         return ((node.name, value) for node, value in reference.stream(computed, inputs) if node.name in names)
 
     engine = replace(REFERENCE, capture=capture)
-    return hold("it", graph, engine, lambda feed: reference.run(computed, feed), inputs, Oracle.of(graph, inputs), {})
+    return hold("it", Readied(graph, engine, lambda feed: reference.run(computed, feed)), inputs, Oracle.of(graph, inputs))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,9 @@ def test_engines_agree_whatever_they_round(engine, network):
         inputs = image(seed)
         found = ENGINES[engine]
         started = found.start(network, None)
-        lines = hold(engine, network, found, started, inputs, Oracle.of(network, inputs), {}, lambda plain: plain.start(network, None))
+        lines = hold(
+            engine, Readied(network, found, started, {}, lambda plain: plain.start(network, None)), inputs, Oracle.of(network, inputs)
+        )
         assert all_agree(lines), lines
         turned += lines[0].turned
     assert turned, "a case where nothing rounds to the other side shows nothing"
@@ -95,7 +97,7 @@ def test_a_value_between_two_steps_may_take_either(off, turned):
     taken = np.array([0, 2, 2, 4] if not off else np.rint(np.float64(x) + off), np.int8)
     engine = replace(REFERENCE, capture=lambda graph, wanted, inputs, threads: iter([("q", taken)]))
     inputs = {"x": x, "off": np.zeros(4, np.float32)}
-    (line,) = hold("it", graph, engine, lambda feed: {"y": np.float32(taken) ** 2}, inputs, Oracle.of(graph, inputs), {})
+    (line,) = hold("it", Readied(graph, engine, lambda feed: {"y": np.float32(taken) ** 2}), inputs, Oracle.of(graph, inputs))
     if off < 1:
         assert (line.agrees, line.turned) == (True, turned if turned is not None else 2)
     else:
@@ -115,7 +117,7 @@ def test_a_quantized_product_is_held_to_the_step_that_it_should_take(off, agrees
     got = reference.run(graph, inputs)["y"]
     got.flat[7] += off
     engine = replace(REFERENCE, capture=lambda graph, wanted, inputs, threads: iter([("y", got)]))
-    (line,) = hold("it", graph, engine, lambda feed: {"y": got}, inputs, Oracle.of(graph, inputs), {})
+    (line,) = hold("it", Readied(graph, engine, lambda feed: {"y": got}), inputs, Oracle.of(graph, inputs))
     nodes = check_nodes(graph, engine, inputs)
     assert (line.agrees, nodes.agrees) == (agrees, agrees), (str(line), str(nodes))
 
@@ -130,7 +132,7 @@ def test_a_quantized_product_on_the_edge_may_take_either_step():
     for step in (0, 1, 2):
         got = np.full((1, 6, 1, 1), step, np.uint8)
         engine = replace(REFERENCE, capture=lambda graph, wanted, inputs, threads, got=got: iter([("y", got)]))
-        (line,) = hold("it", graph, engine, lambda feed, got=got: {"y": got}, inputs, Oracle.of(graph, inputs), {})
+        (line,) = hold("it", Readied(graph, engine, lambda feed, got=got: {"y": got}), inputs, Oracle.of(graph, inputs))
         assert (line.agrees, check_nodes(graph, engine, inputs).agrees) == (step < 2, step < 2)
 
 
@@ -141,7 +143,9 @@ def test_engines_agree_on_ranges_that_are_found_at_run_time(engine, tmp_path):
     started = found.start(network, None)
     for seed in range(4):
         inputs = image(seed)
-        lines = hold(engine, network, found, started, inputs, Oracle.of(network, inputs), {}, lambda plain: plain.start(network, None))
+        lines = hold(
+            engine, Readied(network, found, started, {}, lambda plain: plain.start(network, None)), inputs, Oracle.of(network, inputs)
+        )
         assert all_agree(lines), lines
         assert check_nodes(network, found, inputs).agrees
 
@@ -159,7 +163,7 @@ def test_a_zero_between_two_steps_may_take_either(zero, agrees):
     shown = {"z": np.array(zero, np.uint8), "q": steps}
     engine = replace(REFERENCE, capture=lambda graph, wanted, inputs, threads: iter((n.name, shown[n.name]) for n in wanted))
     y = (steps.astype(np.float32) - zero) * scale
-    (line,) = hold("it", graph, engine, lambda feed: {"y": y}, {"x": x}, Oracle.of(graph, {"x": x}), {})
+    (line,) = hold("it", Readied(graph, engine, lambda feed: {"y": y}), {"x": x}, Oracle.of(graph, {"x": x}))
     assert line.agrees == agrees, str(line)
 
 
@@ -177,5 +181,5 @@ def test_of_two_greatest_values_that_rounding_cannot_tell_apart_an_engine_may_fi
     taken, got = np.array([[[[place, 2]]]]), np.zeros_like(x)
     got.flat[[place, 2]] = 1.125, 7.125
     engine = replace(REFERENCE, capture=lambda graph, wanted, inputs, threads: iter([("i", taken)]))
-    (line,) = hold("it", graph, engine, lambda feed: {"y": got}, inputs, Oracle.of(graph, inputs), {})
+    (line,) = hold("it", Readied(graph, engine, lambda feed: {"y": got}), inputs, Oracle.of(graph, inputs))
     assert line.agrees is agrees, str(line)

@@ -16,7 +16,7 @@ from convc.backends import reference
 from convc.backends.onnx.read.importer import read_graph
 from convc.backends.onnx.session import Session
 from convc.backends.onnx.write.export import to_model
-from convc.compiler.checking.hold import all_agree, hold
+from convc.compiler.checking.hold import Readied, all_agree, hold
 from convc.compiler.checking.node_bounds import check_nodes
 from convc.compiler.checking.oracle import Oracle
 from convc.compiler.checking.verify import verify
@@ -138,7 +138,9 @@ def test_an_engine_is_held_to_the_boxes_that_its_own_scores_choose(off: bool):
                 yield node.name, wrong[node.name] if off and node.name in wrong else value
 
     engine = replace(REFERENCE, capture=capture)
-    lines = hold("it", graph, engine, lambda feed: wrong if off else reference.run(graph, feed), {"x": x}, Oracle.of(graph, {"x": x}), {})
+    lines = hold(
+        "it", Readied(graph, engine, lambda feed: wrong if off else reference.run(graph, feed)), {"x": x}, Oracle.of(graph, {"x": x})
+    )
     assert all_agree(lines) != off
     assert check_nodes(graph, engine, {"x": x}).agrees != off
 
@@ -152,7 +154,7 @@ def test_scores_that_rounding_cannot_tell_apart():
     for step, agrees in ((0.0, False), (1e-7, True), (1e-2, False)):
         shown = {"t": np.tanh(inputs["s"]) + np.float32([0, step]), "y": np.array([[0, 0, 1]])}
         engine = replace(REFERENCE, capture=lambda graph, wanted, feed, threads, shown=shown: ((n.name, shown[n.name]) for n in wanted))
-        (line,) = hold("it", graph, engine, lambda feed, shown=shown: {"y": shown["y"]}, inputs, Oracle.of(graph, inputs), {})
+        (line,) = hold("it", Readied(graph, engine, lambda feed, shown=shown: {"y": shown["y"]}), inputs, Oracle.of(graph, inputs))
         assert line.agrees == agrees, (step, str(line))
 
 
@@ -162,7 +164,7 @@ def test_onnxruntime_agrees_and_a_change_before_it_is_found():
     better, _ = optimize(graph, 3)
     assert all(line.agrees for line in verify(graph, better, x))
     started = ONNXRUNTIME.start(better, None)
-    assert all_agree(hold("onnx", better, ONNXRUNTIME, started, x, Oracle.of(graph, x), {}))
+    assert all_agree(hold("onnx", Readied(better, ONNXRUNTIME, started), x, Oracle.of(graph, x)))
     assert check_nodes(better, ONNXRUNTIME, x).agrees
     off = typed_graph(NET.replace("%s = sigmoid(%c)", "%h = sigmoid(%c) %k = param {init=full, value=1.01} : f32[] %s = mul(%h, %k)"))
     with pytest.raises(Mismatch):
