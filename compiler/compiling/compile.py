@@ -41,7 +41,7 @@ from ..files.weights import check_numbers, weights_bytes
 from ..report.html.report import Report
 from ..targets.options import CompileOptions
 from ..targets.table import need_precision, target_named
-from ..targets.target import Built, Say
+from ..targets.target import Built, Say, Target
 from .artifact_report import compile_report, verdicts
 from .in_memory import as_step, need_step
 from .peak_memory import measured_peak
@@ -110,16 +110,8 @@ def compile_as(
     are normalized by `entering`.
     """
     target = target_named(options.target)
-    need_precision(options.target, options.precision)
-    need_use(options.calibration, options.precision)
-    path = Path(path)
-    if options.batches is not None and not target.has_batches:
-        raise UsageError(f"--batches is for a GPU; a library for {target.name} takes any batch")
-    if options.batches is not None:  # what cannot be is refused before the work, of which it may be long
-        fixed_batches(graph, options.batches)
-    if target.processor is None and (options.mcpu or options.mtriple):
-        raise UsageError(f"--mcpu and --mtriple are for a CPU, and the target is {options.target}; leave them out, or give -t cpu")
-    parts = target.each(options)
+    _need_fitting(graph, options, target)
+    path, parts = Path(path), target.each(options)
     processors = [target.processor(each) for each in parts] if target.processor else []
     need_step(graph, options, target)
     refuse_opaque(graph, options.target)
@@ -129,14 +121,11 @@ def compile_as(
         rewrites = sum(len(stage.rewrites) for stage in trace)
         say(f"optimized at -O{options.level}: {rewrites} rewrite{'' if rewrites == 1 else 's'}")
         better, trace = as_step(better, trace, options, say)
-        wide, lines = better, tuple[str, ...]()
+        wide, lines = better, (ALL_DIGITS,) if options.precision == "tf32" else ()
         if narrowed := in_precision(better, options.precision, _feeds(graph, options, entering, say), TVM.prices):
             better, lines, trace = narrowed.graph, narrowed.lines, [*trace, narrowed.stage]
-            for line in lines:
-                say(line)
-        if options.precision == "tf32":
-            lines = (ALL_DIGITS,)
-            say(ALL_DIGITS)
+        for line in lines:
+            say(line)
         _write_network(better, _for_onnx(graph, wide, better, options, entering), folder, options.opset)
         say(f"exported {ONNX}")
         inputs = random_inputs(graph, options.seed)
@@ -163,6 +152,21 @@ def compile_as(
     how = "convc compile without --no-check"
     see(Report(graph, trace, f"compile -O{options.level} -t {options.target}", verdicts(agreements), notes, measured, how_to_check=how))
     return Artifact.open(path)
+
+
+def _need_fitting(graph: Graph, options: CompileOptions, target: Target) -> None:
+    """What cannot be is refused before the work, which may be long.
+
+    Raises: UsageError for options that are for other targets or precisions, or batches that the network does not take.
+    """
+    need_precision(options.target, options.precision)
+    need_use(options.calibration, options.precision)
+    if options.batches is not None and not target.has_batches:
+        raise UsageError(f"--batches is for a GPU; a library for {target.name} takes any batch")
+    if options.batches is not None:
+        fixed_batches(graph, options.batches)
+    if target.processor is None and (options.mcpu or options.mtriple):
+        raise UsageError(f"--mcpu and --mtriple are for a CPU, and the target is {options.target}; leave them out, or give -t cpu")
 
 
 def _lines(report: Iterable[str]) -> list[str]:
