@@ -46,7 +46,7 @@ def command(
     """Climb to the picture that a class or a unit of MODEL likes best (Simonyan et al. 2014)."""
     graph = for_pictures(loaded(console, request))
     shots = shots_for(console, request, graph, [], pictures, labels)
-    meant, called = which(graph, Which(layer, unit, None, class_), shots.classes, _unnamed)
+    meant, called = which(graph, Which(layer, unit, class_=class_), shots.classes, _unnamed)
     look = maximize(
         graph, meant, pixels_of(shots), asked.engine(), called=called, steps=steps, decay=decay, seed=seed, threads=asked.threads
     )

@@ -70,10 +70,10 @@ class Wish:
 class Which:
     """A unit of a layer, or a class."""
 
-    layer: str | None
-    unit: int | None
-    at: tuple[int, ...] | None
-    class_: str | None
+    layer: str | None = None
+    unit: int | None = None
+    at: tuple[int, ...] | None = None
+    class_: str | None = None
 
 
 def look_options(command: F) -> F:
