@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -20,13 +21,28 @@ from ..targets.options import FP32, PRECISIONS
 from ..training.onnx_step import export_training
 from ..training.step import evaluation_step, training_step
 from .console import Console
-from .options import CALIBRATION, MEMORY, NAMES, OPSET, SHARE, check_suffix, model_options, names_for
+from .options import CALIBRATION, MEMORY, NAMES, OPSET, SHARE, check_suffix, gather, model_options, names_for
 from .outputs import OUTPUT_FILE
 from .pictures import entering_from, warn_of_lost
 
 __all__ = ["command"]
 
 PRECISION = "Of products and weights; inputs and outputs, norms, pool sums and softmax stay in fp32."
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """What `convc export` was asked for; the help of its options says what each means."""
+
+    output: Path
+    level: int
+    precision: str
+    calibration: tuple[str, ...]
+    opset: int | None
+    training: bool
+    evaluation: bool
+    memory: float | None
+    names: str
 
 
 @click.command("export")
@@ -40,58 +56,57 @@ PRECISION = "Of products and weights; inputs and outputs, norms, pool sums and s
 @click.option("--memory", type=SHARE, help=MEMORY)
 @click.option("--evaluation", is_flag=True, help="Loss and accuracy, weights as inputs.")
 @click.option("--opset", type=int, help=OPSET)
+@gather("given", ExportOptions)
 @click.pass_obj
-def command(
-    console: Console,
-    request: Request,
-    output: Path,
-    level: int,
-    precision: str,
-    calibration: tuple[str, ...],
-    opset: int | None,
-    training: bool,
-    evaluation: bool,
-    memory: float | None,
-    names: str,
-) -> None:
+def command(console: Console, request: Request, given: ExportOptions) -> None:
     """Write MODEL as an ONNX file, or its parameters by name. It is exported as written unless -O asks for passes."""
+    output = given.output
     check_suffix("-o", output, (".onnx", *WEIGHT_FILES))
-    if precision == "tf32":
+    if given.precision == "tf32":
         raise UsageError("tf32 is how a GPU multiplies float32, and no file says it: the runtime that loads one decides; export as fp32")
-    need_use(calibration, precision)
+    need_use(given.calibration, given.precision)
     graph, source = load_with_source(request, console.zoo, console.say)
-    entering = entering_from(console, request, graph, calibration)
-    if training or evaluation:
-        if (training and evaluation) or precision != FP32 or output.suffix != ".onnx":
-            raise UsageError("--training and --evaluation each write one .onnx file of their own, in fp32")
-        graph, source = (training_step(graph) if training else evaluation_step(graph)), None
-    if memory is not None and not training:
-        raise UsageError("--memory is of a step of training; give --training too")
-    if output.suffix not in WEIGHT_FILES and names != "convc":
-        raise UsageError(f"--names is of a file of weights, and '{output}' is none; leave it out")
+    entering = entering_from(console, request, graph, given.calibration)
+    _need_fitting(given)
     if output.suffix in WEIGHT_FILES:
-        if level or opset or precision != FP32:
-            extra = "-O" if level else "--opset" if opset else "--precision"
-            raise UsageError(f"'{output}' takes the weights of the network as written, as --weights reads them; leave out {extra}")
         check_numbers(graph)
-        write_weights(graph, output, names_for(console, request.model, names), entering)
+        write_weights(graph, output, names_for(console, request.model, given.names), entering)
         warn_of_lost(console, entering, output)
+    elif given.training or given.evaluation:
+        step = _improved(console, training_step(graph) if given.training else evaluation_step(graph), given, entering)
+        export_training(step, output, given.opset, entering)
     else:
-        better = optimize(graph, level)[0]
-        if memory is not None:
-            found = step_within(better, memory)
-            console.say(words_of(found, better))
-            better = found.graph
-        if narrowed := _narrowed(console, better, precision, calibration, entering):
-            better = narrowed.graph
-            for line in narrowed.lines:
-                console.say(line)
-        if training or evaluation:
-            export_training(better, output, opset, entering)
-        else:
-            export_onnx(better, output, opset, source, resized=bool(request.inputs))
-            warn_of_lost(console, entering, output)
+        export_onnx(_improved(console, graph, given, entering), output, given.opset, source, resized=bool(request.inputs))
+        warn_of_lost(console, entering, output)
     console.say(f"wrote {output} ({output.stat().st_size:,} bytes)")
+
+
+def _need_fitting(given: ExportOptions) -> None:
+    """Raises: UsageError for options that do not go together, or are not of such a file."""
+    output, is_step = given.output, given.training or given.evaluation
+    if is_step and ((given.training and given.evaluation) or given.precision != FP32 or output.suffix != ".onnx"):
+        raise UsageError("--training and --evaluation each write one .onnx file of their own, in fp32")
+    if given.memory is not None and not given.training:
+        raise UsageError("--memory is of a step of training; give --training too")
+    if output.suffix not in WEIGHT_FILES and given.names != "convc":
+        raise UsageError(f"--names is of a file of weights, and '{output}' is none; leave it out")
+    if output.suffix in WEIGHT_FILES and (given.level or given.opset or given.precision != FP32):
+        extra = "-O" if given.level else "--opset" if given.opset else "--precision"
+        raise UsageError(f"'{output}' takes the weights of the network as written, as --weights reads them; leave out {extra}")
+
+
+def _improved(console: Console, graph: Graph, given: ExportOptions, entering: Entering | None) -> Graph:
+    """After the passes, in less memory and in the precision that were asked for."""
+    better = optimize(graph, given.level)[0]
+    if given.memory is not None:
+        found = step_within(better, given.memory)
+        console.say(words_of(found, better))
+        better = found.graph
+    if narrowed := _narrowed(console, better, given.precision, given.calibration, entering):
+        better = narrowed.graph
+        for line in narrowed.lines:
+            console.say(line)
+    return better
 
 
 def _narrowed(console: Console, graph: Graph, precision: str, calibration: tuple[str, ...], entering: Entering | None) -> Narrowed | None:

@@ -36,12 +36,36 @@ from ..report.html.report import Report, Verdict
 from .console import Console, emit_json, print_table, tell
 from .devices import emulate_option, placed
 from .html_file import write_html
-from .options import THREADS, Number, html_option, model_options
+from .options import THREADS, Number, gather, html_option, model_options
 from .pictures import INPUTS, PictureOptions, picture_options, preparing_from
 
 __all__ = ["command"]
 
 TOLERANCE = Number(0, 1e30)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """What `convc verify` was asked for; the help of its options says what each means."""
+
+    other: str | None
+    other_weights: Path | None
+    backends: str | None
+    files: tuple[str, ...]
+    nodes: bool
+    rtol: float | None
+    atol: float | None
+    fill: str
+    seed: int
+    threads: int | None
+    emulate: bool
+    html: Path | None
+    as_json: bool
+
+    @property
+    def tolerance(self) -> AskedTolerance | None:
+        """None where it is to be derived."""
+        return None if self.rtol is None and self.atol is None else AskedTolerance(self.rtol or 0.0, self.atol or 0.0)
 
 
 @click.command("verify")
@@ -65,63 +89,47 @@ TOLERANCE = Number(0, 1e30)
 @emulate_option
 @html_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@gather("given", VerifyOptions)
 @click.pass_obj
-def command(
-    console: Console,
-    request: Request,
-    other: str | None,
-    other_weights: Path | None,
-    backends: str | None,
-    files: tuple[str, ...],
-    nodes: bool,
-    rtol: float | None,
-    atol: float | None,
-    fill: str,
-    pictures: PictureOptions,
-    seed: int,
-    threads: int | None,
-    emulate: bool,
-    html: Path | None,
-    as_json: bool,
-) -> None:
+def command(console: Console, request: Request, given: VerifyOptions, pictures: PictureOptions) -> None:
     """Hold backends against the float64 reference of MODEL, or MODEL against the network OTHER.
 
     Exits with 1 where they differ; --html and --json are written all the same.
     """
-    engines = engines_named(backends or ",".join(ENGINES))
-    if other is None and other_weights is not None:
+    engines = engines_named(given.backends or ",".join(ENGINES))
+    if given.other is None and given.other_weights is not None:
         raise UsageError("--other-weights are those of a second network; name it after the first")
-    if other is not None and nodes:
+    if given.other is not None and given.nodes:
         raise UsageError("--nodes holds an engine's values to their bounds, and two networks run in no engine; leave it out, or OTHER")
     artifact = _artifact(request)
     graph = _load(console, request, artifact=artifact)
-    preparing = preparing_from(console, request, graph, files, pictures)
-    wanted = replace(request, model=other or request.model, weights=other_weights)
+    preparing = preparing_from(console, request, graph, given.files, pictures)
+    wanted = replace(request, model=given.other or request.model, weights=given.other_weights)
     if preparing.entering is None:  # then what is known of the other network goes for both
-        preparing = preparing_from(console, wanted, graph, files, pictures)
-    inputs = read_inputs(graph, files, preparing, console.say) if files else random_inputs(graph, seed, _images(graph, artifact), fill)
-    tolerance = AskedTolerance(rtol or 0.0, atol or 0.0) if rtol is not None or atol is not None else None
-    if other is not None:
-        found = _between(graph, _load(console, wanted, "--other-weights", _artifact(wanted)), inputs, seed, tolerance)
+        preparing = preparing_from(console, wanted, graph, given.files, pictures)
+    drawn = None if given.files else random_inputs(graph, given.seed, _images(graph, artifact), given.fill)
+    inputs = read_inputs(graph, given.files, preparing, console.say) if drawn is None else drawn
+    if given.other is not None:
+        found = _between(graph, _load(console, wanted, "--other-weights", _artifact(wanted)), inputs, given.seed, given.tolerance)
     else:
-        able = _able(console, graph, engines) if backends is None else engines
-        engines = [engine.within(artifact) for engine in placed(console, able, emulate)]
-        found = _Verified(_hold(console, graph, artifact, engines, inputs, seed, threads, tolerance))
-    for line in () if as_json or found.apart else found.lines:  # what is apart has a sentence of its own
+        able = _able(console, graph, engines) if given.backends is None else engines
+        engines = [engine.within(artifact) for engine in placed(console, able, given.emulate)]
+        found = _Verified(_hold(console, graph, artifact, engines, inputs, given.seed, given.threads, given.tolerance))
+    for line in () if given.as_json or found.apart else found.lines:  # what is apart has a sentence of its own
         tell(str(line))
         console.say(f"    {line.details}", level=1)
-    if other is None:
-        suspects = _suspects(console, graph, engines, found.lines, inputs, nodes=nodes)
-        found = replace(found, looked=_look_inside(graph, suspects, inputs, threads))
+    if given.other is None:
+        suspects = _suspects(console, graph, engines, found.lines, inputs, nodes=given.nodes)
+        found = replace(found, looked=_look_inside(graph, suspects, inputs, given.threads))
     for check, seen in found.looked:
-        if nodes and not as_json:
+        if given.nodes and not given.as_json:
             print_table([_row(each) for each in seen], (f"value of {check.engine}", "with", "error", "bound", "share"))
         console.say(str(check))
-    if as_json:
-        emit_json({"other": other} | found.figures())
-    if html is not None:
-        write_html(console, html, found.report(graph, f"verify {request.model}{f' {other}' if other else ''}"))
-    found.refuse(tolerance)
+    if given.as_json:
+        emit_json({"other": given.other} | found.figures())
+    if given.html is not None:
+        write_html(console, given.html, found.report(graph, f"verify {request.model}{f' {given.other}' if given.other else ''}"))
+    found.refuse(given.tolerance)
 
 
 @dataclass(frozen=True)
