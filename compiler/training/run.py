@@ -91,7 +91,7 @@ def files_of(weights: Path) -> RunFiles:
 
 class TrainingRun:
     """`trainer` learns `pictures` by `plan`. `identity` is what else must be the same to go on, such as the network's options;
-    `names` what PyTorch calls the weights that are written.
+    `names` what PyTorch calls the weights that are written. Raises: InvalidInput for batches too small for a norm over them.
 
     `state` is where the run stands. A step, or an epoch with its validation, enters it by one assignment, so that an interruption at any
     moment finds the whole of it or nothing, and what is lost is done again to the same bits.
@@ -105,6 +105,7 @@ class TrainingRun:
         some = self.training[np.linspace(0, len(self.training) - 1, min(MEASURED, len(self.training))).astype(int)]
         self.batches = Batches(pictures, *pictures.moments(some), plan.augmentations, plan.seed)
         self.per_epoch = len(self.batches.order(self.training, 0, plan.batch))
+        trainer.check_norms(min(plan.batch, len(self.training)))
         self.settings = _settings(trainer, pictures, plan, identity or {})
         self.state = RunState(trainer.values, {}, trainer.steps, 0, 0.0, 0.0, self.settings)
         self.resumed = False

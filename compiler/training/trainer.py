@@ -52,7 +52,8 @@ class Trainer:
     threads. Steps of `batch` images have a program of their own, which is faster and sooner compiled; those of other sizes share another,
     whose sums may round otherwise. With a share of `memory` a step keeps less between its halves and computes it again, to the same bits
     (`recomputed` says what that came to). `in_place` each step writes over the weights and state of the one
-    before, which saves their memory and a copy; no bit changes, but a step that fails leaves no weights (`torn`): go on with `restore`.
+    before, which saves their memory and a copy; no bit changes, but a step that fails leaves no weights (`torn`): go on with `restore`,
+    and with `careful` set, by which a step leaves what it is given, to learn at which node it fails.
 
     `history` has the score of each step, and of what was evaluated: `history.plot()` draws them.
 
@@ -105,12 +106,11 @@ class Trainer:
         number, or a weight that becomes none: the weights are then those before the step, unless it computes in place; UsageError
         where there are none.
         """
-        if self.torn:
-            raise UsageError("a step in place has failed and left no weights; go on with `restore`")
+        self._check_whole()
         if not len(images):
             raise InvalidInput("there is no image to learn from")
         feed = self._data(images, labels) | self.values
-        self._check_norms(len(images))
+        self.check_norms(len(images))
         if self.careful:
             feed |= self._own(self.values)
         feed["learning_rate"] = np.array(learning_rate, DTYPES[self.made.graph.by_name["learning_rate"].typed.dtype])
@@ -137,8 +137,9 @@ class Trainer:
     def evaluate(self, images: Array, labels: Array, batch: int = 256) -> Score:
         """Loss and accuracy as in inference, means over all images, of which `batch` are run at once; `labels` as for `step`.
 
-        Raises: InvalidInput as `step`.
+        Raises: InvalidInput as `step`; UsageError where a step in place has left no weights.
         """
+        self._check_whole()
         if not len(images):
             raise InvalidInput("there is no image to evaluate on")
         learned = self._learned()
@@ -154,7 +155,11 @@ class Trainer:
         return score
 
     def network(self) -> Graph:
-        """The network with the weights and statistics of now, as inference computes it."""
+        """The network with the weights and statistics of now, as inference computes it.
+
+        Raises: UsageError where a step in place has left none.
+        """
+        self._check_whole()
         return holding(self.graph, {name: np.array(value) for name, value in self._learned().items()})
 
     def weights(self, names: Checkpoint | None = None) -> dict[str, Array]:
@@ -170,6 +175,15 @@ class Trainer:
             if node.weights is not None:
                 digest.update(node.name.encode() + b"\0" + np.ascontiguousarray(node.weights.array()).tobytes())
         return digest.hexdigest()
+
+    def check_norms(self, batch: int) -> None:
+        """Raises: InvalidInput for a batch norm that has one number a channel, where a step takes so many images."""
+        running = set(self.made.statistics)
+        for node in self.graph.nodes:
+            if node.kind is BATCH_NORM and node.inputs[3].name in running and batch * math.prod(_sizes(node)) == 1:
+                raise InvalidInput(
+                    f"{node.where} has one number for each channel, of which there is no variance; train with batches of 2 or more"
+                )
 
     def restore(self, values: Mapping[str, Array], steps: int) -> None:
         """Go on from weights and state of before: `values` by name, after so many `steps`.
@@ -236,22 +250,23 @@ class Trainer:
         if outside.size:
             raise InvalidInput(f"label {outside[0]} is outside the {classes} classes of @{self.graph.name}, which are 0 to {classes - 1}")
 
-    def _check_norms(self, batch: int) -> None:
-        running = set(self.made.statistics)
-        for node in self.graph.nodes:
-            if node.kind is BATCH_NORM and node.inputs[3].name in running and batch * math.prod(_sizes(node)) == 1:
-                raise InvalidInput(
-                    f"{node.where} has one number for each channel, of which there is no variance; train with batches of 2 or more"
-                )
+    def _check_whole(self) -> None:
+        if self.torn:
+            raise UsageError("a step in place has failed and left no weights; go on with `restore`")
 
     def _seed(self) -> int:
         """For the step, of 31 bits."""
         return int.from_bytes(hashlib.blake2b(f"{self.seed}:{self.steps}".encode(), digest_size=4).digest(), "little") >> 1
 
     def _where(self, feed: Mapping[str, Array]) -> str:
-        """The first value on the way to the loss that is not finite; in place the weights it was computed of are gone."""
+        """The first value on the way to the loss that is not finite; in place, where its weights are gone, how to find it."""
         if self.torn:
-            return ""
+            image = self.graph.inputs[0]
+            if not np.isfinite(feed[image.name]).all():
+                return f", which began at {image.where}"
+            return (
+                ", of weights that are written over: `restore` those of before and set `careful` for the step to say at which node it began"
+            )
         graph, feed = self.made.graph, {**feed, **self.values}
         forward = Graph.of(graph.name, graph.inputs, [graph.by_name["loss"]], graph.nodes)
         for node, value in stream(forward, {node.name: feed[node.name] for node in forward.inputs}):

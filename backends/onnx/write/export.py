@@ -12,7 +12,7 @@ from ....ir.ops.opaque import OPAQUE
 from ....ir.types import DTYPES, TensorType
 from ....ir.version import __version__
 from ...unsupported import Unsupported
-from ..file.opaque import imported
+from ..file.opaque import imported, outer_names
 from ..file.packed import packed
 from ..file.types_text import read_type
 from .onnx_emitter import OnnxEmitter
@@ -72,7 +72,10 @@ def to_shell(
     inputs, outputs = [_value(node) for node in graph.inputs], [_value(node) for node in graph.outputs]
     outer = {*graph.inputs, *graph.outputs}
     inner = [_value(node) for node in graph.ops if node not in outer and not (node.typed.is_opaque and not node.typed.about)]
-    params = [node for node in graph.params if node not in filled]
+    read = {name for node in to.nodes for name in outer_names(node)} | {node.name for node in graph.outputs}
+    params = [
+        node for node in graph.params if node not in filled and (node.name in read or not graph.uses[node])
+    ]  # others are in a constant
     weights = [declaration(node) for node in params]
     body = helper.make_graph(to.nodes, graph.name, inputs, outputs, [*weights, *to.initializers], value_info=inner)
     imports = [helper.make_opsetid(domain, version) for domain, version in {"": opset, **to.domains}.items()]

@@ -157,13 +157,30 @@ def test_a_step_that_fails_in_place_leaves_no_weights():
     trainer = Trainer(residual, engine="tvm", batch=6, threads=1, in_place=True)
     start = {name: value.copy() for name, value in trainer.values.items()}
     images, labels = BATCHES[0]
-    with pytest.raises(Diverged):
+    with pytest.raises(Diverged, match="step 1: the loss is nan, which began at %image"):
         trainer.step(images * np.float32(np.nan), labels, 0.1)
-    with pytest.raises(UsageError, match="left no weights; go on with `restore`"):
-        trainer.step(images, labels, 0.1)
+    for ask in (lambda: trainer.step(images, labels, 0.1), lambda: trainer.evaluate(images, labels), trainer.weights, trainer.network):
+        with pytest.raises(UsageError, match="left no weights; go on with `restore`"):
+            ask()
     trainer.restore(start, 0)
     fresh = Trainer(residual, engine="tvm", batch=6, threads=1)
     assert trainer.step(images, labels, 0.1) == fresh.step(images, labels, 0.1)
+
+
+def test_the_node_of_a_step_that_fails_in_place_is_found_by_the_way_that_it_names():
+    trainer = Trainer(residual, engine="tvm", batch=6, threads=1, in_place=True)
+    images, labels = BATCHES[0]
+    start = {name: value.copy() for name, value in trainer.values.items()} | {"fc1.w": np.full_like(trainer.values["fc1.w"], 3e38)}
+    trainer.restore(start, 4)
+    with pytest.raises(
+        Diverged, match="step 5: the loss is nan, of weights that are written over: `restore` those of before and set `careful`"
+    ):
+        trainer.step(images, labels, 0.1)
+    trainer.restore(start, 4)
+    trainer.careful = True
+    with np.errstate(all="ignore"), pytest.raises(Diverged, match=r"step 5: the loss is nan, which began at .*%fc1"):
+        trainer.step(images, labels, 0.1)
+    assert all(np.array_equal(value, trainer.values[name]) for name, value in start.items())
 
 
 @cc.network(image="N,1,8,8")

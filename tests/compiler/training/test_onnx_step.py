@@ -25,6 +25,13 @@ def test_weights_and_state_are_all_that_is_kept_and_no_input_of_the_network():
     assert json.loads(training_metadata(evaluation_step(net))["convc.weights_and_state"]) == ["w"]
 
 
+def test_nothing_is_stored_that_no_operator_reads():
+    """What a constant was made of would be a warning in onnxruntime each time that a step is loaded."""
+    graph = to_model(specialize(cc.training_step(dropping()), {"N": 6}), 17).graph
+    read = {name for node in graph.node for name in node.input}
+    assert {tensor.name for tensor in graph.initializer} <= read
+
+
 @pytest.mark.parametrize("net", [residual, dropping], ids=lambda net: net.name)
 def test_openvino_trains_with_the_file(net):
     """Three steps with the losses of the reference. It takes weight gradients of a batch in numbers alone."""

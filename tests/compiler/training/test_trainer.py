@@ -157,6 +157,15 @@ def test_one_image_for_a_norm_over_the_batch():
         trainer.step(np.zeros((1, 4, 1, 1), np.float32), np.array([0]), 0.1)
 
 
+def test_batches_too_small_for_a_norm_end_a_run_before_it_begins(digits):
+    @cc.network(image="N,1,8,8")
+    def normed(image):
+        return cc.dense(cc.batch_norm(cc.dense(cc.flatten(image), 4)), 10)
+
+    with pytest.raises(InvalidInput, match="one number for each channel, of which there is no variance; train with batches of 2"):
+        TrainingRun(Trainer(normed, engine="reference"), digits, Plan(batch=1))
+
+
 def test_what_training_begins_with():
     start = initial_values(residual(), seed=1)
     assert (start["bn1.scale"] == 1).all()
