@@ -178,9 +178,8 @@ class Trainer:
 
     def check_norms(self, batch: int) -> None:
         """Raises: InvalidInput for a batch norm that has one number a channel, where a step takes so many images."""
-        running = set(self.made.statistics)
-        for node in self.graph.nodes:
-            if node.kind is BATCH_NORM and node.inputs[3].name in running and batch * math.prod(_sizes(node)) == 1:
+        for node in self._norms if batch == 1 else ():
+            if math.prod(_sizes(node)) == 1:
                 raise InvalidInput(
                     f"{node.where} has one number for each channel, of which there is no variance; train with batches of 2 or more"
                 )
@@ -197,6 +196,12 @@ class Trainer:
             raise InvalidInput(f"the checkpoint is of another network, or of another optimizer or average: {what}")
         self.values, self.steps, self.torn = self._own({name: np.array(values[name]) for name in self.values}), steps, False
         self.history = History(self.graph.name)
+
+    @cached_property
+    def _norms(self) -> list[Node]:
+        """Those that take the statistics of their batch."""
+        running = set(self.made.statistics)
+        return [node for node in self.graph.nodes if node.kind is BATCH_NORM and node.inputs[3].name in running]
 
     @cached_property
     def _step(self) -> Run:

@@ -29,7 +29,7 @@ from ..stock.relax_emitter import told_sizes
 from .built import Library
 from .machine import VirtualMachine
 from .on_gpu import gpu_device, machine_code
-from .packed import ALIGNMENT
+from .same_memory import Result, carrier, is_shareable, memory_for, seen, shared, shown_to_tvm
 
 __all__ = ["DEVICES", "LoadedLibrary", "code_of", "in_bytes", "weight_of"]
 
@@ -67,6 +67,8 @@ class LoadedLibrary:
         self._home = home_process()
         self._is_here = _is_host(device)
         self._thread_count = runtime().get_global_func("runtime.NumThreads")
+        self._inputs = [(node.name, DTYPES[node.typed.in_bytes.dtype]) for node in of.graph.inputs]
+        self._outputs = [(node.name, DTYPES[node.typed.dtype], node.typed.is_stored) for node in of.graph.outputs]
 
     @staticmethod
     def load(
@@ -124,7 +126,7 @@ class LoadedLibrary:
             return empty_outputs(self.graph, match_inputs(self.graph, inputs)) or {}
         if self._thread_count() != self.threads:  # the pool belongs to the calling thread, and another module may have set it
             use_threads(self.threads)
-        given = [self._given(node.name, in_bytes(node, inputs[node.name])) for node in self.graph.inputs]
+        given = [self._given(name, np.asarray(inputs[name]).astype(dtype, copy=False)) for name, dtype in self._inputs]
         try:
             results = function(*given)
         except Exception as error:
@@ -208,15 +210,17 @@ class LoadedLibrary:
         """An input as a tensor: small or unaligned, it is copied to where the thread's last one was, if that was of its size. An empty one
         has no place.
         """
-        if not self._is_here or not array.size or (array.nbytes > SMALL and _is_shareable(array)):
+        if not self._is_here or not array.size:
             return _tensor(array, self._device)
+        if array.nbytes > SMALL and is_shareable(array):
+            return shown_to_tvm(array)
         copies: dict[str, _Copy] | None = getattr(self._local, "copies", None)
         if copies is None:
             copies = self._local.copies = {}
         copy = copies.get(name)
         if copy is None or copy.array.shape != array.shape:
-            memory = _aligned(array)
-            copy = copies[name] = _Copy(memory, _shared(memory))
+            memory = memory_for(array)
+            copy = copies[name] = _Copy(memory, shared(memory))
         np.copyto(copy.array, array)
         return copy.tensor
 
@@ -226,25 +230,24 @@ class LoadedLibrary:
         None begins inside another: what a function returns has storage of its own, and is an argument only as a whole.
         """
         if not self._is_here:
-            return {node.name: results[i].numpy().astype(DTYPES[node.typed.dtype], copy=False) for i, node in enumerate(self.graph.outputs)}
+            return {name: results[i].numpy().astype(dtype, copy=False) for i, (name, dtype, _) in enumerate(self._outputs)}
         owned: dict[str, Array] = {}
         taken: set[int] = set()
-        for i, node in enumerate(self.graph.outputs):
+        for i, (name, dtype, is_stored) in enumerate(self._outputs):
             tensor = results[i]  # one by one in half the time that the iterator takes
-            dtype = DTYPES[node.typed.dtype]
-            array = _seen(tensor, dtype)
-            if node.typed.is_stored or node.name in in_place:
-                owned[node.name] = array
+            array = seen(tensor, dtype)
+            if is_stored or name in in_place:
+                owned[name] = array
                 continue
             if array.nbytes > SMALL:
                 taken = taken or {other.data_ptr() for other in given}
                 place = tensor.data_ptr()
                 if place not in taken and place not in self._weights_at:
                     taken.add(place)
-                    shared = np.asarray(_Result(tensor, _carrier(dtype)))
-                    owned[node.name] = shared if shared.dtype == dtype else shared.view(dtype)
+                    own = np.asarray(Result(tensor, carrier(dtype)))
+                    owned[name] = own if own.dtype == dtype else own.view(dtype)
                     continue
-            owned[node.name] = array.copy()
+            owned[name] = array.copy()
         return owned
 
 
@@ -327,69 +330,13 @@ def _tensor(array: Array, device: Any) -> Any:
     array = np.asarray(array, order="C")
     if not _is_host(device):
         return tvm().runtime.tensor(array, device)
-    if array.size and not _is_shareable(array):
-        memory = _aligned(array)
+    if array.size and not is_shareable(array):
+        memory = memory_for(array)
         np.copyto(memory, array)
         array = memory
-    return _shared(np.asarray(_Writable(array.view(_carrier(array.dtype)))).view(array.dtype))
+    return shown_to_tvm(array)
 
 
 def in_bytes(node: Node, array: Array) -> Array:
     """As the library takes it: what has less than 8 bits, in bytes."""
     return np.asarray(array).astype(DTYPES[node.typed.in_bytes.dtype], copy=False)
-
-
-def _carrier(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The type as which NumPy hands memory over: of bfloat16 its interfaces know nothing."""
-    return np.dtype(np.uint16) if dtype == DTYPES["bf16"] else dtype
-
-
-def _shared(array: Array) -> Any:
-    """A TVM tensor in the array's memory."""
-    carrier = _carrier(array.dtype)
-    aligned = ALIGNMENT if array.size else 0  # nothing lies nowhere
-    tensor = runtime().from_dlpack(array.view(carrier), require_alignment=aligned, require_contiguous=True)
-    return tensor if carrier == array.dtype else _retyped(tensor, array.shape, array.dtype.name)
-
-
-def _retyped(tensor: Any, shape: Sequence[int], dtype: str) -> Any:
-    """The same memory as elements of another type."""
-    ffi = runtime()
-    return ffi.get_global_func("runtime.TVMTensorCreateView")(tensor, ffi.Shape(shape), ffi.dtype(dtype), 0)
-
-
-def _seen(tensor: Any, dtype: np.dtype[Any]) -> Array:
-    """An array in a TVM tensor's memory."""
-    if dtype.kind == "V" and dtype.itemsize == 1:
-        return np.from_dlpack(tensor).astype(dtype)
-    carrier = _carrier(dtype)
-    return np.from_dlpack(tensor if carrier == dtype else _retyped(tensor, tensor.shape, carrier.name)).view(dtype)
-
-
-def _is_shareable(array: Array) -> bool:
-    return array.flags.c_contiguous and array.ctypes.data % ALIGNMENT == 0 and array.size > 0
-
-
-def _aligned(like: Array) -> Array:
-    """Memory for an array of the same type, aligned as kernels want it."""
-    room = np.empty(like.nbytes + ALIGNMENT, np.uint8)
-    start = -room.ctypes.data % ALIGNMENT
-    return room[start : start + like.nbytes].view(like.dtype).reshape(like.shape)
-
-
-class _Result:
-    """Memory of a tensor as NumPy takes it: writable, and kept alive as long as an array looks at it."""
-
-    def __init__(self, tensor: Any, dtype: np.dtype[Any]) -> None:
-        self.tensor = tensor
-        shape = tuple(int(extent) for extent in tensor.shape)
-        self.__array_interface__ = {"version": 3, "data": (tensor.data_ptr(), False), "shape": shape, "typestr": dtype.str}
-
-
-class _Writable:
-    """A read-only array passed off as writable: DLPack before 1.0 knows no other, and TVM never writes to arguments."""
-
-    def __init__(self, array: Array) -> None:
-        self.array = array  # keeps the memory alive
-        interface = dict(array.__array_interface__)
-        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}

@@ -17,7 +17,8 @@ from convc.backends.tvm import host
 from convc.backends.tvm.library import run
 from convc.backends.tvm.library.build import BuildOptions, build_cpu
 from convc.backends.tvm.library.built import Library
-from convc.backends.tvm.library.run import FITTING, SMALL, LoadedLibrary, _aligned, _Result, _tensor
+from convc.backends.tvm.library.run import FITTING, SMALL, LoadedLibrary, _tensor
+from convc.backends.tvm.library.same_memory import Result, memory_for
 from convc.compiler.files.weights import bind_weights
 from convc.ir.errors import ArtifactError, BackendMissing, InvalidInput, UsageError
 from convc.ir.types import Array
@@ -84,7 +85,7 @@ SCALED = "graph @g(%x: f32[2,4000]) { %w = param {init=given} : f32[4000] %b = p
 @pytest.mark.parametrize("kind", ["%y = layer_norm(%x, %w, %b) {axis=1}", "%z = pow(%x, %w) %y = add(%z, %b)"])
 def test_what_is_built_stays_as_it_is_when_its_weights_are_written_to(kind: str, tmp_path: Path) -> None:
     """By a kernel of ours and by a stock row, both of which take them as they are."""
-    values = run._aligned(np.empty(4000, np.float32))
+    values = memory_for(np.empty(4000, np.float32))
     values[...] = 1
     graph = bind_weights(typed_graph(SCALED.replace("KIND", kind)), {"w": values, "b": np.zeros(4000, np.float32)}, "here")
     module = LoadedLibrary.load(build_cpu(graph, tmp_path / "model.so").library)
@@ -151,7 +152,7 @@ def test_large_outputs_are_not_copied_and_all_stay(net: Library) -> None:
     for result in results:
         assert result["y"].nbytes <= SMALL < result["relu1"].nbytes
         assert result["y"].base is None
-        assert isinstance(result["relu1"].base, _Result)
+        assert isinstance(result["relu1"].base, Result)
         assert result["relu1"].base.tensor.data_ptr() == result["relu1"].ctypes.data
         assert result["relu1"].flags.writeable
     for _ in range(3):
@@ -174,14 +175,14 @@ class Lent:
 def test_a_run_counts_no_cores(net: Library) -> None:
     """A file for each, with every input that is not copied: a twentieth of a step of LeNet-5's training."""
     module, inputs = LoadedLibrary.load(net), normal_inputs(net.graph, 0, N=600)
-    aligned = {name: _aligned(value) for name, value in inputs.items()}
+    aligned = {name: memory_for(value) for name, value in inputs.items()}
     called = set[str]()
     sys.setprofile(lambda frame, event, argument: called.add(frame.f_code.co_name))
     try:
         module.run(aligned)
     finally:
         sys.setprofile(None)
-    assert "runtime" in called
+    assert "shown_to_tvm" in called
     assert "physical_cores" not in called
 
 
