@@ -111,6 +111,35 @@ def test_windows_that_are_turned_and_masked() -> None:
     build_and_hold(graph)
 
 
+def scores(steps: str, axis: int = 3) -> Graph:
+    """Between a product and the softmax of %t are `steps` from %z on."""
+    return typed_graph(f"""graph @g(%q: f32[4,3,5,8], %k: f32[4,3,8,7], %v: f32[4,3,7,8]) {{
+      %c = param {{init=full, value=4.0}} : f32[] %m = param : f32[5,7] %each = param : f32[4,1,5,7] %two = param : f32[2,1,5,7]
+      %z = matmul(%q, %k) {steps} %e = softmax(%t) {{axis={axis}}} %y = matmul(%e, %v) return %y }}""")
+
+
+TWO_MASKS = "%a = add(%z, %each) %b = reshape(%a) {shape=[2,2,3,5,7]} %d = add(%b, %two) %t = reshape(%d) {shape=[4,3,5,7]}"
+
+
+@pytest.mark.parametrize(
+    ("steps", "factor"), [("%d = mul(%z, %c) %t = add(%d, %m)", 4), ("%t = div(%z, %c)", 1 / 4), ("%t = add(%z, %each)", 1)]
+)
+def test_scores_are_scaled_and_masked_in_one_kernel(steps: str, factor: float) -> None:
+    graph = scores(steps)
+    assert calls(graph)["attention"] == 1
+    scale, *_ = plan(graph).works[graph.by_name["y"]].arguments
+    assert scale.make(lambda node: node.weights.array()) == [factor]
+
+
+@pytest.mark.parametrize(
+    ("steps", "axis"),
+    [("%d = add(%z, %m) %t = mul(%d, %c)", 3), ("%t = add(%z, %m)", 2), (TWO_MASKS, 3), ("%t = div(%c, %z)", 3)],
+    ids=["a mask is scaled", "shares of queries", "masks for four images and for two", "a reciprocal"],
+)
+def test_scores_that_are_another_thing_are_computed(steps: str, axis: int) -> None:
+    assert "attention" not in calls(scores(steps, axis))
+
+
 CHANNELS_LAST = """graph @g(%x: f32[BATCH,24,6,6]) {
   %w = param : f32[24,1,3,3]
   %s = param : f32[24]
