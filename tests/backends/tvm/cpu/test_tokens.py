@@ -213,3 +213,10 @@ def test_a_product_takes_nothing_in_that_has_other_rows() -> None:
     graph = typed_graph(text)
     assert calls(graph) == {"rows": 1, "matmul": 1, "elements": 2, "stock reshape": 2}
     build_and_hold(graph)
+
+
+@pytest.mark.parametrize(("shape", "kernels"), [("5", {"rows": 1}), ("1,5", {"rows": 1}), ("5,1", {"rows": 1, "elements together": 1})])
+def test_a_bias_lies_along_the_results(shape: str, kernels: dict[str, int]) -> None:
+    """A column has as many numbers where there are as many rows, and is none."""
+    text = f"graph @g(%x: f32[5,8]) {{ %w = param : f32[8,5] %b = param : f32[{shape}] %a = matmul(%x, %w) %y = add(%a, %b) return %y }}"
+    assert calls(typed_graph(text)) == kernels
