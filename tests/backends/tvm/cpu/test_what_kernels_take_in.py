@@ -31,6 +31,22 @@ def test_what_follows_a_convolution_is_computed_in_it():
     assert [node.name for node in works[graph.by_name["e"]].others] == ["b"]
 
 
+@pytest.mark.parametrize(
+    ("size", "pool", "is_taken"),
+    [
+        (12, "", True),
+        (12, ", pads=[1,1,0,0]", False),  # as many windows, of other pixels
+        (13, ", ceil_mode=true", False),
+        (12, ", dilations=[2,2]", False),
+    ],
+)
+def test_a_pool_of_pairs_is_computed_where_its_tile_is(size: int, pool: str, is_taken: bool):
+    graph = typed_graph(f"""graph @g(%x: f32[1,16,{size},{size}]) {{
+      %w = param : f32[16,16,3,3] %a = conv2d(%x, %w) {{pads=[1,1,1,1]}} %b = relu(%a)
+      %y = max_pool(%b) {{kernel=[2,2], strides=[2,2]{pool}}} return %y }}""")
+    assert kernels(graph)["y"] == ("winograd F(2x2)" if is_taken else "max pool")
+
+
 def test_a_value_that_is_read_twice_or_returned_is_stored():
     returned = typed_graph(RESIDUAL.replace("return %y", "return %y, %c"))
     assert kernels(returned) == {"b": "winograd F(2x2)", "c": "winograd F(2x2)", "e": "pointwise", "y": "max pool"}
