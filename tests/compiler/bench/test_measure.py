@@ -24,6 +24,22 @@ QUIET = Load(1.0, 4, 0.0, 0.0)
 ONE = MachineLimits(flops=1e9)
 
 
+TWICE = """graph @g(%x: f32[N,4,6,6]) {
+  %w = param : f32[4,4,3,3]
+  %c = conv2d(%x, %w) {pads=[1,1,1,1]}
+  %d = conv2d(%c, %w) {pads=[1,1,1,1]}
+  %t = param : f32[1,6,6]
+  %v = param : f32[4,4,1,1]
+  %r = relu(%d)
+  %e = conv2d(%r, %v)
+  %y = add(%e, %t)
+  %z = relu(%y)
+  %u = relu(%z)
+  return %u
+}
+"""
+
+
 def turn(*milliseconds: float, seconds: float | None = None, processors: float = 1.0, nbytes: int | None = None) -> Turn:
     return Turn(list(milliseconds), sum(milliseconds) / 1e3 if seconds is None else seconds, processors, nbytes, True)
 
@@ -73,6 +89,13 @@ def taken_again(worker: FakeWorker, roofs: FakeRoofs, turns: int = 3) -> dict[st
     for _ in range(turns):
         worker.turn()
     return measuring._again({"e": worker}, roofs, lambda limits: limits.least(1e6))
+
+
+@pytest.mark.parametrize(("level", "batch", "flops"), [(0, 1, 22_464), (0, 2, 44_928), (2, 1, 22_320)])
+def test_the_work_of_a_run_is_that_of_its_level_and_batch_and_a_weight_is_read_once(level: int, batch: int, flops: int):
+    """Three convolutions of 144 results, a sum and three relus, of which -O2 leaves two; %w and %v must be read whole."""
+    assert flops == batch * 144 * (2 * (36 + 36 + 4) + 1 + (3 if level == 0 else 2))
+    assert measuring._work(typed_graph(TWICE), level, {"N": batch}) == (flops, 4 * (4 * 4 * 9 + 4 * 4))
 
 
 def test_a_turn_that_cannot_be_is_dropped_and_taken_again():

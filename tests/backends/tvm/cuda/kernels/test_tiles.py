@@ -15,6 +15,7 @@ from convc.backends.tvm.cuda.kernels.sizes import merged_groups
 from convc.backends.tvm.cuda.kernels.tiles import (
     FEWEST_STEPS,
     GROUP_TILES,
+    REGISTERS,
     WARP_TILES,
     GpuTile,
     TileTable,
@@ -28,6 +29,7 @@ from convc.tests.support.tiers import slow_if
 
 ROOT = Path(convc.__file__).parent
 H100, HOPPER = ARCHITECTURES["sm_90"], ARCHITECTURES["sm_90a"]
+SHAPES = ((56 * 56, 144), (7 * 7, 64), (1, 64))
 EITHER = pytest.mark.parametrize("tiles", [WARP_TILES, GROUP_TILES], ids=["mma.sync", "wgmma"])
 
 
@@ -67,6 +69,21 @@ def test_where_memory_is_the_bound_warps_multiply_what_they_spare_a_32nd_of() ->
     assert not tiling(8 * 14 * 14, 120, 1, 2 * 120, 1, GROUP_TILES, H100).tile.by_groups
     assert tiling(8 * 7 * 7, 232, 9, 2 * 232, 1, GROUP_TILES, H100).tile.by_groups
     assert tiling(8 * 14 * 14, 128, 1, 2 * 128, 1, GROUP_TILES, H100).tile.by_groups
+
+
+def test_for_a_batch_with_a_name_no_tile_is_taken_that_few_images_alone_want() -> None:
+    """What 8 images spare by warps, by short tiles or by those for scores, 256 would pay for."""
+    few, any_ = ([tiling(rows, cols, 1, 48, 1, tiles, H100).tile for rows, cols in SHAPES] for tiles in (GROUP_TILES, GROUP_TILES.for_any))
+    assert [(tile.rows, tile.by_groups) for tile in few] == [(56, False), (56, False), (16, False)]
+    assert [(tile.rows, tile.by_groups) for tile in any_] == [(64, True)] * 3
+
+
+@pytest.mark.parametrize("tile", [*WARP_TILES.all, *GROUP_TILES.all], ids=repr)
+def test_blocks_at_once_leave_each_thread_128_registers_and_high_ones_all(tile: GpuTile) -> None:
+    """More would spill sums, fewer leave a multiprocessor idle while a block waits for memory."""
+    taken = tile.threads * 128
+    assert tile.at_once * taken <= REGISTERS
+    assert tile.at_once == 1 if tile.rows > 64 else (tile.at_once + 1) * taken > REGISTERS
 
 
 # How many times what a network asks for tensor cores multiply of it, for 1, 8 and 32 images: the table of docs/cuda.md.
