@@ -37,8 +37,8 @@ __all__ = ["Console", "echo", "emit_json", "fits", "print_table", "refuse_repeat
 QUIET = "Say nothing but results and errors."
 JSON_SCHEMA = 1  # of what --json prints: docs/json.md; one more where a key goes or means something else
 SELDOM = (10_000, 20, 10)  # a graph of 100,000 nodes has no cycle, and was looked through for one a fifth of the time
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-UNSEEN = re.compile(rf"{COLOUR.pattern}|[^\n\t -~\xa0-\uffff]")
+# what steers a terminal, colours too, turns the order of letters around, or is half a letter, as in names that are no UTF-8
+UNSEEN = re.compile(r"[^\n\t -~\xa0-\u200d\u2010-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\uffff]")
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,17 @@ class Console:
 
 
 def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
-    """Lines for a terminal, which no name out of a file steers: of what is not to be seen only colours pass."""
+    """Lines for a terminal, which no name of a file or out of one steers: what is not to be seen is escaped."""
+    _write(_seen(text), err=err, nl=nl)
+
+
+def _seen(text: str) -> str:
+    return UNSEEN.sub(lambda found: escaped(found[0]), text)
+
+
+def _write(text: str, *, err: bool = False, nl: bool = True) -> None:
     with aside():
-        click.echo(UNSEEN.sub(lambda found: found[0] if COLOUR.fullmatch(found[0]) else escaped(found[0]), text), err=err, nl=nl)
+        click.echo(text, err=err, nl=nl)
 
 
 def tell(text: str, *, err: bool = False, hang: int = 4, bold: bool = False, fg: str | None = None) -> None:
@@ -73,9 +81,9 @@ def tell(text: str, *, err: bool = False, hang: int = 4, bold: bool = False, fg:
     or people copy, such as IR text, goes through `echo`.
     """
     screen = screen_of(sys.stderr if err else sys.stdout)
-    for line in text.split("\n"):
+    for line in _seen(text).split("\n"):
         for part in wrapped(line, screen.width, hang):
-            echo(click.style(part, fg=fg, bold=bold or None) if screen.coloured and (bold or fg) else part, err=err)
+            _write(click.style(part, fg=fg, bold=bold or None) if screen.coloured and (bold or fg) else part, err=err)
 
 
 def print_table(rows: Sequence[Sequence[str]], headings: Sequence[str] = ()) -> None:
@@ -86,7 +94,7 @@ def print_table(rows: Sequence[Sequence[str]], headings: Sequence[str] = ()) -> 
     if screen.coloured and headings:
         made[0] = [click.style(line, bold=True) for line in made[0]]
     if made:
-        echo("\n".join(line for row in made for line in row))
+        _write("\n".join(line for row in made for line in row))
 
 
 def fits(rows: Sequence[Sequence[str]]) -> bool:

@@ -17,6 +17,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...ir.legible import escaped
 from ...ir.progress import watched_by, watcher
 
 __all__ = ["Display", "ShownWork", "aside", "notebook_display", "silence", "terminal_display", "watched_in_notebooks"]
@@ -70,7 +71,7 @@ class Display:
         self.clear()
 
     def begin(self, what: str, total: float) -> ShownWork:
-        task = ShownWork(what, total)
+        task = ShownWork(escaped(what, backslash=False), total)  # files of an artifact have names of which nobody knows
         with self.lock:
             self.tasks.append(task)
         return task

@@ -15,7 +15,8 @@ from convc.backends.tvm.store.cache import find_cache
 from convc.backends.tvm.store.tuned_forms import read_found
 from convc.compiler.commands import console
 from convc.compiler.commands.console import print_table
-from convc.ir.legible import escaped
+from convc.ir.legible import escaped, legible
+from convc.tests.support.on_terminal import on_terminal
 from convc.tests.support.shell import RELU, convc, refused
 
 EVIL = 'graph @g(%"x\\u{1b}]0;evil\\u{7}": f32[N,3,4,4]) {\n  %y = relu(%"x\\u{1b}]0;evil\\u{7}")\n  return %y\n}\n'
@@ -78,6 +79,15 @@ def test_no_name_steers_a_terminal(tmp_path, words):
     done = convc(words[0], tmp_path / "net.cir", *words[1:])
     assert "\x1b" not in done.out + done.err
     assert "\x07" not in done.out + done.err
+
+
+@pytest.mark.parametrize("name", ["hidden\x1b[8m", "turned\u202e", "no\udcffutf"])
+def test_no_word_of_the_command_line_steers_a_terminal(name):
+    """Names of files among them, which a pattern finds: neither colours pass, nor what turns letters around, nor half a letter."""
+    shown = on_terminal("compile", "lenet5", "-t", name, "-o", "net", width=200)
+    assert shown.code == 2
+    assert f"unknown target '{legible(name)}'" in shown.out
+    assert not set("\x1b\u202e\udcff") & set(shown.out)
 
 
 def test_commands_have_one_way_to_a_terminal():
