@@ -7,12 +7,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from .binding import batch_names, specialize
-from .dims import linear
+from .dims import Expr, evaluate, linear
 from .errors import InvalidModel
 from .graph import Graph
 from .verifier import verify_graph
 
-__all__ = ["counting_sizes", "other_sizes", "usual_sizes"]
+__all__ = ["counting_sizes", "one_image", "other_sizes", "usual_sizes"]
 
 USUAL = (32, 64, 128, 224, 256, 512, 1024)  # tried in turn for rows and columns that have only a name
 SEQUENCES = (2048, 4096, 8192, 16384, 32768, 65536)  # samples of sound want windows that no picture has
@@ -51,13 +51,21 @@ def counting_sizes(graph: Graph) -> dict[str, int]:
     it counts so wherever it has no number.
     """
     batch, found = batch_names(graph), dict.fromkeys(graph.found_symbols, 1)
-    if set(graph.symbols) <= batch:
+    if set(graph.symbols) <= one_image(graph).keys():
         return found
     try:
         sizes = usual_sizes(graph)
     except InvalidModel:
         sizes = dict.fromkeys(graph.symbols, USUAL[0]) | dict.fromkeys(batch, 1)
     return found | {name: size for name, size in sizes.items() if name not in batch or size != 1}
+
+
+def one_image(graph: Graph) -> dict[str, int]:
+    """1 for each batch that has only a name; nothing where that would make some size negative, as of N-5 rows."""
+    ones = dict.fromkeys(batch_names(graph), 1)
+    sizes = {dim for node in graph.nodes for dim in node.typed.shape if isinstance(dim, Expr)}
+    found = [evaluate(dim, ones) for dim in sizes]
+    return {} if any(isinstance(size, int) and size < 0 for size in found) else ones
 
 
 def other_sizes(graph: Graph) -> dict[str, int]:

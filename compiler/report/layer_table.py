@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ...ir.binding import batch_names
 from ...ir.dims import Dim, alone, evaluate
 from ...ir.errors import InvalidModel
 from ...ir.graph import Graph, Node
@@ -22,6 +21,7 @@ from ...ir.ops.opaque import OPAQUE, OPAQUE_RESULT
 from ...ir.ops.pool import AVG_POOL, MAX_POOL, AvgPool, MaxPool
 from ...ir.ops.shape import FLATTEN
 from ...ir.types import TensorType
+from ...ir.usual_sizes import one_image
 from ...passes.analysis.cost import node_cost
 from .text import count
 
@@ -75,9 +75,10 @@ class LayerTable:
 def layer_table(graph: Graph, *, every: bool = False, sizes: Mapping[str, int] | None = None) -> LayerTable:
     """Everything is per image, whatever the batch. Ops that work in place have a line if they have parameters, or with `every`.
 
-    `sizes` are numbers for named sizes; others stay names.
+    `sizes` are numbers for named sizes, also for a batch that cannot be 1; others stay names.
     """
-    sizes, images = {**(sizes or {}), **dict.fromkeys(batch_names(graph), 1)}, _images(graph)
+    sizes = {**one_image(graph), **(sizes or {})}
+    images = _images(graph, sizes)
     known: dict[TensorType, _PerImage] = {}
     shown = [node for node in (*graph.inputs, *graph.ops) if node.kind is not OPAQUE_RESULT]
     listed = [node for node in shown if every or not _is_in_place(node) or _params(node, graph)]
@@ -94,14 +95,13 @@ def _is_in_place(node: Node) -> bool:
     return node.kind.facts.activation or node.kind.facts.is_view
 
 
-def _images(graph: Graph) -> int:
-    """The batch where it is a number that all inputs share, else 1; of none, 1 too, and all there is of it comes to nothing."""
-    batches = {node.typed.shape[0] for node in graph.inputs if node.typed.rank > 1}
-    batch = batches.pop() if len(batches) == 1 else 1
-    return batch if isinstance(batch, int) and batch else 1
+def _images(graph: Graph, sizes: Mapping[str, int]) -> Dim:
+    """The batch where all inputs share one, else 1; of none, 1 too, and all there is of it comes to nothing."""
+    batches = {evaluate(node.typed.shape[0], sizes) for node in graph.inputs if node.typed.rank > 1}
+    return (batches.pop() if len(batches) == 1 else 1) or 1
 
 
-def _totals(lines: Sequence[LayerLine], graph: Graph, costs: Mapping[Node, Costs], images: int) -> dict[str, Figure]:
+def _totals(lines: Sequence[LayerLine], graph: Graph, costs: Mapping[Node, Costs], images: Dim) -> dict[str, Figure]:
     params = [node.typed for node in graph.params]
     count = sum(_number(type_.shape) for type_ in params)
     fixed = {stat for node in graph.ops if node.kind is BATCH_NORM for stat in node.inputs[3:]}
@@ -119,14 +119,14 @@ def _totals(lines: Sequence[LayerLine], graph: Graph, costs: Mapping[Node, Costs
     }
 
 
-def _value(type_: TensorType, sizes: Mapping[str, int], images: int) -> _PerImage:
+def _value(type_: TensorType, sizes: Mapping[str, int], images: Dim) -> _PerImage:
     shape = tuple(evaluate(dim, sizes) for dim in type_.shape)
     shape = (1, *shape[1:]) if shape and shape[0] == images else shape
     memory = _values(shape)
     return _PerImage(shape, _output(shape), memory, None if memory is None else memory * type_.itemsize, _memory(shape, memory))
 
 
-def _line(node: Node, graph: Graph, value: _PerImage, images: int, cost: Costs) -> LayerLine:
+def _line(node: Node, graph: Graph, value: _PerImage, images: Dim, cost: Costs) -> LayerLine:
     params, is_free = _params(node, graph), _is_in_place(node) or value.memory == 0
     weights = [p for p in params if p.typed.rank > 1]
     return LayerLine(
@@ -254,14 +254,14 @@ def _values(shape: tuple[Dim, ...]) -> Figure:
         return None
 
 
-def _sum(figures: Iterable[Figure], images: int = 1) -> Figure:
-    """The sum, of one image; None where it would be too long."""
+def _sum(figures: Iterable[Figure], images: Dim = 1) -> Figure:
+    """The sum, of one image; None where it would be too long, or nobody divides it by a batch such as N*N."""
     total: Dim = 0
     try:
         for figure in figures:
             if figure is None:
                 return None
             total = total + figure
-        return total // images
+        return total if total == 0 else total // images if isinstance(images, int) else None
     except InvalidModel:  # a dimension has a greatest size
         return None

@@ -114,13 +114,16 @@ class Surroundings:
 
 
 def is_blocked(node: Node) -> bool:
-    """Whether a value may lie in blocks: an image, or a sequence as one of a single row, whose sizes but the batch are numbers.
+    """Whether a value may lie in blocks: an image, or a sequence as one of a single row, with elements, whose sizes but the batch are
+    numbers.
 
     It is of float32, or of float16, which lies in blocks as the same numbers in float32: so kernels are the same, and all that computes
     rounds what it leaves.
     """
     shape = node.typed.shape
-    return node.typed.dtype in ("f32", HALF) and len(shape) in (3, 4) and all(isinstance(dim, int) and dim > 0 for dim in shape[1:])
+    if node.typed.dtype not in ("f32", HALF) or len(shape) not in (3, 4) or 0 in shape:
+        return False
+    return all(isinstance(dim, int) for dim in shape[1:])
 
 
 def is_blocked_layer(node: Node) -> bool:

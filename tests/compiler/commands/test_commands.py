@@ -63,6 +63,16 @@ def test_summary_notes_what_is_never_read(tmp_path):
     assert "window 3 with stride 3 does not fit 7 padded rows (1/3 of a step remain)" in refused.err
 
 
+def test_summary_of_a_batch_that_cannot_be_one(tmp_path):
+    """It once ended with an AssertionError; figures are of one image even so, and where a batch is the square of a name."""
+    for shape, named, total in (("N,3,N-5,8", "24*N-120 = 72", "N=8"), ("N*N,3,4,4", "48", "N=32")):
+        (tmp_path / "net.cir").write_text(f"graph @g(%x: f32[{shape}]) {{\n  %y = relu(%x)\n  return %y\n}}\n")
+        done = convc("summary", tmp_path / "net.cir")
+        assert done.code == 0, done.err
+        assert f"{named} values * 4 bytes = " in done.out, done.out
+        assert f"/ image, where {total}" in done.out
+
+
 def test_summary_takes_other_sizes_and_options():
     layers = json.loads(convc("summary", "resnet18", "--input", "image:N,3,96,96", "--set", "classes=7", "--json").out)["layers"]
     assert layers[0]["shape"] == [1, 3, 96, 96]

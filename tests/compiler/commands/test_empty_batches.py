@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+import convc as cc
 from convc.compiler.report.network_summary import summary
 from convc.ir.errors import UsageError
 from convc.ir.parser import parse_graph
+from convc.tests.support.graphs import typed_graph
 from convc.tests.support.shell import convc, refused
 
 NET = """graph @g(%x: f32[0,3,16,16]) {
@@ -61,6 +64,13 @@ def test_of_nothing_nothing_is_compared(net):
     assert done.code == 0, done.err
     assert "has no values, so nothing was compared" in done.out
     assert "agrees" not in done.out
+
+
+def test_a_convolution_by_tiles_of_no_images(tmp_path):
+    """Tiles of nothing cannot be scheduled."""
+    text = "graph @g(%x: f32[0,16,8,8]) {\n  %w = param : f32[16,16,3,3]\n  %y = conv2d(%x, %w)\n  return %y\n}\n"
+    module = cc.compile(typed_graph(text), check=False)
+    assert module(np.zeros((0, 16, 8, 8), np.float32)).shape == (0, 16, 6, 6)
 
 
 def test_commands_that_do_not(net):
