@@ -13,9 +13,11 @@ from . import pytorch_names as pytorch
 from .alexnet import alexnet, alexnet_nopad, alexnet_owt
 from .alphago import alphago
 from .cifar_resnet import resnet20, resnet32, resnet44, resnet56, resnet110
-from .convnext import BASE, TINY, convnext_base, convnext_large, convnext_small, convnext_tiny
+from .convnext import BASE as NEXT_BASE
 from .convnext import LARGE as NEXT_LARGE
 from .convnext import SMALL as NEXT_SMALL
+from .convnext import TINY as NEXT_TINY
+from .convnext import convnext_base, convnext_large, convnext_small, convnext_tiny
 from .densenet import densenet121
 from .efficientnet import B0, V2_S, efficientnet_b0, efficientnet_v2_s
 from .filters import filters
@@ -24,7 +26,9 @@ from .inception import inception_v3
 from .lenet import lenet5
 from .mlp import fully_connected, local, mlp, shared
 from .mobilenet import mobilenet_v2
-from .mobilenet_v3 import LARGE, SMALL, mobilenet_v3_large, mobilenet_v3_small
+from .mobilenet_v3 import LARGE as MOBILE_LARGE
+from .mobilenet_v3 import SMALL as MOBILE_SMALL
+from .mobilenet_v3 import mobilenet_v3_large, mobilenet_v3_small
 from .patterns import pattern_lenet, pattern_net
 from .regnet import X_800MF, Y_400MF, regnet_x_800mf, regnet_y_400mf
 from .resnet import (
@@ -64,10 +68,10 @@ HOWARD = "Howard et al. 2019"
 MA = "Ma et al. 2018"
 RADOSAVOVIC = "Radosavovic et al. 2020"
 TAN = "Tan & Le 2019"
-TAN_2 = "Tan & Le 2021"
-SZEGEDY_3 = "Szegedy et al. 2015"
+TAN_2021 = "Tan & Le 2021"
+SZEGEDY_2015 = "Szegedy et al. 2015"
 IOFFE = "Ioffe & Szegedy 2015"
-KRIZHEVSKY_2 = "Krizhevsky 2014"
+KRIZHEVSKY_2014 = "Krizhevsky 2014"
 LIU = "Liu et al. 2022"
 DOSOVITSKIY = "Dosovitskiy et al. 2020"
 JOCHER = "Jocher et al. 2023"
@@ -88,7 +92,7 @@ ZOO: dict[str, ZooEntry] = {
     "lenet5": ZooEntry(lenet5, LECUN, {}),
     "alexnet": ZooEntry(alexnet, KRIZHEVSKY, {"image": "N,3,67,67", "hidden": 64}, pytorch.DIFFERS["alexnet"]),
     "alexnet_nopad": ZooEntry(alexnet_nopad, KRIZHEVSKY, {"image": "N,3,195,195", "hidden": 64}),
-    "alexnet_owt": ZooEntry(alexnet_owt, KRIZHEVSKY_2, {"image": "N,3,63,63", "hidden": 64}, pytorch.ALEXNET),
+    "alexnet_owt": ZooEntry(alexnet_owt, KRIZHEVSKY_2014, {"image": "N,3,63,63", "hidden": 64}, pytorch.ALEXNET),
     "zfnet": ZooEntry(zfnet, ZEILER, {"image": "N,3,64,64", "hidden": 64}),
     "zfnet512": ZooEntry(zfnet512, ZEILER, {"image": "N,3,64,64", "hidden": 64}),
     "vgg11": ZooEntry(vgg11, SIMONYAN, TINY_VGG, pytorch.vgg("A")),
@@ -104,20 +108,20 @@ ZOO: dict[str, ZooEntry] = {
     "googlenet": ZooEntry(googlenet, SZEGEDY, {"image": "N,3,64,64"}, pytorch.DIFFERS["googlenet"]),
     "googlenet_naive": ZooEntry(googlenet_naive, SZEGEDY, {"image": "N,3,64,64", "stages": 1}),
     "googlenet_bn": ZooEntry(googlenet_bn, IOFFE, {"image": "N,3,64,64"}, pytorch.GOOGLENET),
-    "inception_v3": ZooEntry(inception_v3, SZEGEDY_3, {"image": "N,3,75,75"}, pytorch.INCEPTION_V3),
+    "inception_v3": ZooEntry(inception_v3, SZEGEDY_2015, {"image": "N,3,75,75"}, pytorch.INCEPTION_V3),
     "squeezenet1_0": ZooEntry(squeezenet1_0, IANDOLA, {"image": "N,3,64,64"}, pytorch.squeezenet(FIRES)),
     "squeezenet1_1": ZooEntry(squeezenet1_1, IANDOLA, {"image": "N,3,64,64"}, pytorch.squeezenet(FIRES_1_1)),
     "mobilenet_v2": ZooEntry(mobilenet_v2, SANDLER, {"image": "N,3,64,64"}, pytorch.MOBILENET_V2),
-    "mobilenet_v3_large": ZooEntry(mobilenet_v3_large, HOWARD, TINY_IMAGE, pytorch.mobilenet_v3(LARGE)),
-    "mobilenet_v3_small": ZooEntry(mobilenet_v3_small, HOWARD, TINY_IMAGE, pytorch.mobilenet_v3(SMALL)),
+    "mobilenet_v3_large": ZooEntry(mobilenet_v3_large, HOWARD, TINY_IMAGE, pytorch.mobilenet_v3(MOBILE_LARGE)),
+    "mobilenet_v3_small": ZooEntry(mobilenet_v3_small, HOWARD, TINY_IMAGE, pytorch.mobilenet_v3(MOBILE_SMALL)),
     "shufflenet_v2": ZooEntry(shufflenet_v2, MA, TINY_IMAGE, pytorch.SHUFFLENET_V2),
     "regnet_x_800mf": ZooEntry(regnet_x_800mf, RADOSAVOVIC, TINY_IMAGE, pytorch.regnet(X_800MF)),
     "regnet_y_400mf": ZooEntry(regnet_y_400mf, RADOSAVOVIC, TINY_IMAGE, pytorch.regnet(Y_400MF)),
     "efficientnet_b0": ZooEntry(efficientnet_b0, TAN, TINY_IMAGE, pytorch.efficientnet(B0)),
-    "efficientnet_v2_s": ZooEntry(efficientnet_v2_s, TAN_2, TINY_IMAGE, pytorch.efficientnet(V2_S)),
-    "convnext_tiny": ZooEntry(convnext_tiny, LIU, TINY_CONVNEXT, pytorch.convnext(TINY.depths)),
+    "efficientnet_v2_s": ZooEntry(efficientnet_v2_s, TAN_2021, TINY_IMAGE, pytorch.efficientnet(V2_S)),
+    "convnext_tiny": ZooEntry(convnext_tiny, LIU, TINY_CONVNEXT, pytorch.convnext(NEXT_TINY.depths)),
     "convnext_small": ZooEntry(convnext_small, LIU, TINY_CONVNEXT, pytorch.convnext(NEXT_SMALL.depths)),
-    "convnext_base": ZooEntry(convnext_base, LIU, TINY_CONVNEXT, pytorch.convnext(BASE.depths)),
+    "convnext_base": ZooEntry(convnext_base, LIU, TINY_CONVNEXT, pytorch.convnext(NEXT_BASE.depths)),
     "convnext_large": ZooEntry(convnext_large, LIU, TINY_CONVNEXT, pytorch.convnext(NEXT_LARGE.depths)),
     "vit_b_16": ZooEntry(vit_b_16, DOSOVITSKIY, TINY_VIT, pytorch.vit(BASE_LAYERS)),
     "vit_b_32": ZooEntry(vit_b_32, DOSOVITSKIY, TINY_VIT, pytorch.vit(BASE_LAYERS)),

@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from ..ir.graph import Graph, Node
 from ..ir.op import OpDef
 from ..ir.ops.activation import LOG_SOFTMAX, SOFTMAX
@@ -147,11 +145,11 @@ def _turned(m: Match, node: Node, perm: Perm) -> Node:
 
 def _constant(m: Match, node: Node, operand: Node, perm: Perm) -> Node:
     """A parameter as a moved node reads it: with all its axes, in their new order; a norm's lies along the last axis as before."""
-    if node.kind is LAYER_NORM or operand.typed.numel == 1 or not operand.typed.shape or (node.kind is MATMUL):
+    if node.kind is LAYER_NORM or operand.typed.numel == 1 or not operand.typed.shape or node.kind is MATMUL:
         return operand
-    shape = (1,) * (len(perm) - operand.typed.rank) + operand.typed.shape
+    shape = (1,) * (len(perm) - operand.typed.rank) + operand.typed.concrete()
     type_ = TensorType(operand.typed.dtype, tuple(shape[axis] for axis in perm))
-    return m.param("turned", type_, lambda: np.reshape(wide(operand), tuple(map(int, map(str, shape)))).transpose(perm))
+    return m.param("turned", type_, lambda: wide(operand).reshape(shape).transpose(perm))
 
 
 def _product(m: Match, node: Node, x: Node) -> Node:

@@ -38,7 +38,8 @@ class Network:
     def __repr__(self) -> str:
         """`<network tiny(image="N,3,64,64", classes=10): what its docstring begins with>`: how to call it."""
         shapes = [f'{name}="{",".join(map(str, type_.shape))}"' for name, type_ in self.inputs.items()]
-        options = [str(each) for name, each in inspect.signature(self.build).parameters.items() if name not in self.inputs]
+        parameters = inspect.signature(self.build).parameters.items()
+        options = [str(each.replace(annotation=each.empty)) for name, each in parameters if name not in self.inputs]
         return f"<network {self.name}({', '.join([*shapes, *options])}){f': {self.summary}' if self.summary else ''}>"
 
     def __call__(self, *values: Value, strict_windows: bool = False, **options: Any) -> Any:

@@ -12,7 +12,7 @@ from ...ir.graph import Graph
 from ...ir.legible import legible
 from ...ir.memory import need_bytes
 from ...ir.progress import progress, told
-from ...ir.types import Array
+from ...ir.types import Array, TensorType
 from ..engines.engine import Engine
 from .colours import enlarged
 from .photograph import Photograph
@@ -59,7 +59,7 @@ def dissect(
     if not pictures or not concepts:
         raise InvalidInput("there are no pictures with masks to compare units with")
     run = started(seen := ending_at(graph, [layer]), engine, threads)
-    channels, rows, cols = (int(str(dim)) for dim in node.typed.shape[1:])
+    channels, rows, cols = TensorType(node.typed.dtype, node.typed.shape[1:]).concrete()
     need_bytes(f"the maps of %{legible(layer)} for {len(pictures)} pictures", len(pictures) * channels * rows * cols * 8)
     parts: list[Array] = []
     with progress("running the pictures", len(pictures)) as advance:

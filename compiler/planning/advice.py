@@ -88,7 +88,8 @@ def _module(concat: Node, layers: Mapping[Node, Splittable]) -> tuple[InceptionM
     if 1 not in kernels or 3 not in kernels:
         return None
     convs = {node for branch in found for node in branch.convs}
-    depth, here = int(str(source.typed.shape[1])), sum(_macs(layers[node]) for node in convs)
+    depth, here = source.typed.shape[1], sum(_macs(layers[node]) for node in convs)
+    assert isinstance(depth, int)  # convolutions read it
     large = {k: layer for k, layer in kernels.items() if k > 1}
     positions = kernels[1].out_positions
     if any(len(branch.convs) > 1 for branch in found):

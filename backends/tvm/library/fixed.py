@@ -110,7 +110,7 @@ class FixedLibrary:
 
     def _run_there(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         lane = self._lane
-        given = tensors_of(self.graph, inputs, self.device, lane.stream)
+        given = tensors_of(inputs, self.device, lane.stream)
         sizes = self._sizes.of(given.described)
         if self.batch_name is None:
             return lane.place(self, 0).run_there(given, 0)

@@ -11,7 +11,6 @@ import numpy as np
 
 from ....ir.binding import OF_HOST
 from ....ir.errors import InvalidInput
-from ....ir.graph import Graph
 from ....ir.types import DTYPES, Array
 from ..gpus.streams import Stream
 from ..host import tvm, tvm_ffi
@@ -52,7 +51,7 @@ class _Ready:
         return self.tensor.__dlpack__(stream=self.stream.handle.value)
 
 
-def tensors_of(graph: Graph, given: Mapping[str, Any], device: Any, stream: Stream) -> Tensors:
+def tensors_of(given: Mapping[str, Any], device: Any, stream: Stream) -> Tensors:
     """Raises: InvalidInput for a tensor on another device than `device`, or with gaps between its elements."""
     inputs: dict[str, Any] = {}
     described: dict[str, Array] = {}

@@ -101,7 +101,7 @@ def test_a_trace_is_a_table_of_what_changed(optimized):
 
 
 def test_a_network_says_how_to_call_it():
-    assert repr(cc.models.ZOO["resnet18"].network).startswith('<network resnet18(image="N,3,224,224", classes')
+    assert repr(cc.models.ZOO["resnet18"].network).startswith('<network resnet18(image="N,3,224,224", classes=1000): ')
 
 
 def test_a_module_says_what_goes_in_and_comes_out():
