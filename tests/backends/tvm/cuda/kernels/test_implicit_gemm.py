@@ -313,6 +313,15 @@ def test_machine_code_of_few_steps(tmp_path: Path) -> None:
     _is_lean(WARP_TILES.short, ConvSizes(1, 160, 960, 7, 7, (1, 1)), "f16", tmp_path, "sm_90")
 
 
+@needs_nvcc
+@pytest.mark.slow
+def test_products_that_wait_for_each_other_are_seen(tmp_path: Path) -> None:
+    """By sums that change before they are committed; nvcc says so, and it is no error."""
+    source = Trial.drawn(TAIL).kernel(Tiling(GROUP_TILES.uneven)).source
+    changed = _nth(r"tvm_builtin_ptx_wgmma_commit_group\w+\(\);", 0, r"_ptr_1[0] *= 2.0f; \g<0>")(source)
+    assert [code.is_serialized for each in (source, changed) for code in compiled(each, tmp_path, "sm_90a").values()] == [False, True]
+
+
 def test_float32_is_rounded_as_tensor_cores_round_it() -> None:
     """To 10 bits after the point, halves away from 0; what is no number stays."""
     given = np.array([1 + 2**-11, -1 - 2**-11, 1 + 2**-11 - 2**-20, 1 + 2**-10, np.inf, np.nan], np.float32)
