@@ -30,8 +30,20 @@ def test_a_slow_row_is_named_with_its_share(tmp_path: Path, batch: str, op: str,
     )  # after it others may be named: on a busy machine a share is uncertain
 
 
-def test_rows_are_told_by_their_share() -> None:
+@pytest.mark.parametrize(
+    ("times", "told"),
+    [
+        ([("c", 60.0), ("p", 100.0), ("y", 40.0)], [("p", 0.033)]),  # of 3000 us a fiftieth
+        ([("c", 19.0), ("p", 22.0), ("y", 48.0)], [("y", 0.24), ("p", 0.11)]),  # of 200 us a tenth
+        ([("c", 9.0), ("p", 2.0), ("y", 0.0)], []),  # of 20 us nothing, since a call takes one
+    ],
+)
+def test_rows_are_told_by_their_share(times: list[tuple[str, float]], told: list[tuple[str, float]]) -> None:
     graph = typed_graph(SLOW.replace("BATCH", "1").replace("OP", "conv2d(%c, %k)"))
-    times = [(STOCK, "c", 60.0), ("direct", "c", 2880.0), (STOCK, "p", 100.0), (STOCK, "y", 40.0)]
-    made = [CallTime((PlannedCall(kernel, graph.by_name[name]),), microseconds) for kernel, name, microseconds in times]
-    assert [(time.nodes[0].name, round(share, 3)) for time, share in slow_rows(made)] == [("p", 0.032)]
+    whole = next(run for run in (20.0, 200.0, 3000.0) if run > sum(microseconds for _, microseconds in times))
+    rows = [(STOCK, name, microseconds) for name, microseconds in times]
+    made = [
+        CallTime((PlannedCall(kernel, graph.by_name[name]),), microseconds)
+        for kernel, name, microseconds in [*rows, ("direct", "c", whole - sum(microseconds for _, microseconds in times))]
+    ]
+    assert [(time.nodes[0].name, round(share, 3)) for time, share in slow_rows(made)] == told
