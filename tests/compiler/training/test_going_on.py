@@ -16,7 +16,7 @@ from convc.compiler.training.batches import Batches, split
 from convc.compiler.training.run import Plan, TrainingRun, files_of
 from convc.compiler.training.trainer import Diverged, Trainer
 from convc.ir.errors import ConvcError, InvalidInput, UsageError
-from convc.tests.compiler.training.networks import residual
+from convc.tests.compiler.training.networks import dropping, residual
 from convc.tests.compiler.training.test_trainer import finished, run_of, same, ten
 
 SCALED = """graph @scaled(%x: f32[N,4]) {
@@ -43,6 +43,27 @@ def test_frozen_weights_are_those_that_are_written():
     assert scaled.weights()["gain"] > 0.5
     images, labels = np.ones((2, 4), np.float32), np.array([0, 1])
     assert scaled.step(images, labels, 0.0).loss == pytest.approx(scaled.evaluate(images, labels).loss, rel=1e-6)
+
+
+def five_images():
+    draws = np.random.default_rng(4)
+    return draws.standard_normal((5, 1, 8, 8)).astype(np.float32), draws.integers(0, 4, 5)
+
+
+def test_each_step_drops_others():
+    """At a rate of 0 nothing else changes; by the seed and the number of the step alone."""
+    trainers = [Trainer(dropping, engine="reference", seed=7) for _ in range(2)]
+    losses = [[trainer.step(*five_images(), 0.0).loss for _ in range(3)] for trainer in trainers]
+    assert losses[0] == losses[1]
+    assert len(set(losses[0])) == 3
+
+
+def test_each_image_of_an_evaluation_counts_once():
+    """The last batch has fewer."""
+    trainer, (images, labels) = Trainer(residual, engine="reference"), five_images()
+    whole, parted = (trainer.evaluate(images, labels, batch) for batch in (5, 2))
+    assert parted.loss == pytest.approx(whole.loss, rel=1e-6)
+    assert parted.accuracy == pytest.approx(whole.accuracy)
 
 
 class Torn(Exception):
