@@ -204,6 +204,36 @@ def test_what_a_timing_says():
     assert streams.peak_share is None
 
 
+def test_threads_that_spin_on_once_are_not_quiet():
+    worker = FakeWorker([turn(1.0), Turn([1.0], 1e-3, 1.0, None, quiet=False), turn(1.0)])
+    for _ in range(3):
+        worker.turn()
+    assert not measuring._timing("e", worker, 1, None, Measuring(1, 3)).quiet
+
+
+PRODUCT = "graph @g(%x: f32[N,8]) { %w = param : f32[4,8] %b = param : f32[4] %y = dense(%x, %w) %z = add(%y, %b) return %z }"
+
+
+def test_weights_are_those_that_every_run_needs():
+    """As many bytes come from memory, where caches hold fewer; what is added needs no more than a cache."""
+    assert measuring._work(typed_graph(PRODUCT), 0, {"N": 1}) == (64 + 4, 128)
+
+
+@pytest.mark.parametrize(("cache", "memory"), [(128, False), (127, True)])
+def test_memory_is_measured_where_no_cache_holds_the_weights(cache: int, memory: bool, monkeypatch: pytest.MonkeyPatch):
+    asked = list[bool]()
+
+    def roofs(stack: ExitStack, threads: int, *, memory: bool) -> SimpleNamespace:
+        asked.append(memory)
+        return SimpleNamespace(limits=None, slowed=None, got=None, turn=lambda: None)
+
+    monkeypatch.setattr(measuring, "Roofs", roofs)
+    monkeypatch.setattr(measuring, "cache_bytes", lambda: cache)
+    monkeypatch.setattr(measuring, "_ready", lambda *given: {"e": FakeWorker([turn(1.0)])})
+    measuring.measure(typed_graph(PRODUCT), [], Measuring(1, 1, level=0))
+    assert asked == [memory]
+
+
 def test_of_few_runs_nobody_knows_the_slowest_hundredth():
     worker = FakeWorker([turn(1.0, 2.0)])
     worker.turn()
