@@ -154,6 +154,7 @@ def test_epochs_decide_no_bits_where_the_rate_does_not_look_to_the_end(digits, t
         ({"loss": "0x1p99999"}, "is no checkpoint of convc"),
         ({"done": -1}, "is no place in a run"),
         ({"done": 99, "epochs": []}, "is no place in a run"),
+        ({"done": 99, "steps": 99, "epochs": []}, "is no place in a run"),  # more than an epoch has
         ({"steps": float("inf")}, "is no checkpoint of convc"),
         ({"settings": {"classes": 5}}, "its classes are no list"),
         ({"epochs": [{"epoch": 1}]}, "is no checkpoint of convc"),
