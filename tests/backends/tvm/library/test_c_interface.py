@@ -241,6 +241,23 @@ def test_weights_that_were_altered(driver: Path, relu: Artifact, tmp_path: Path)
     assert "was altered since convc wrote it" in done.stderr
 
 
+def test_weights_that_are_altered_while_a_program_knows_them(relu: Artifact, tmp_path: Path) -> None:
+    """It reads a file once, and the file is then another, though of the same name and number."""
+    folder = Path(shutil.copytree(relu.path, tmp_path / "net"))
+    program = tmp_path / "twice.c"
+    program.write_text(
+        '#include "model.h"\n#include <stdio.h>\n'
+        "static int loaded(void) {\n  convc_model *model;\n"
+        f'  int code = convc_load(&model_relu, "{folder}", 1, 0, &model, NULL, 0);\n  convc_close(model);\n  return code;\n}}\n'
+        "int main(void) {\n  int first = loaded(), again = loaded();\n"
+        f'  FILE *file = fopen("{folder / PACKED}", "r+b");\n  fseek(file, -1, SEEK_END);\n  int last = fgetc(file);\n'
+        "  fseek(file, -1, SEEK_END);\n  fputc(last ^ 1, file);\n  fclose(file);\n"
+        '  printf("%d %d %d\\n", first, again, loaded());\n}\n'
+    )
+    made = built(replace(relu, path=folder), program)
+    assert subprocess.run([made], capture_output=True, text=True, check=True).stdout == "0 0 -3\n"
+
+
 def test_the_digest_in_c_is_that_of_python(relu: Artifact, tmp_path: Path) -> None:
     """Around the 128 bytes that are taken at once, and none at all."""
     program = tmp_path / "digest.c"
