@@ -14,7 +14,7 @@ import convc as cc
 from convc.compiler.training import run as run_module
 from convc.compiler.training.batches import Batches, split
 from convc.compiler.training.run import Plan, TrainingRun, files_of
-from convc.compiler.training.trainer import Diverged, Trainer
+from convc.compiler.training.trainer import Diverged, Score, Trainer
 from convc.ir.errors import ConvcError, InvalidInput, UsageError
 from convc.tests.compiler.training.networks import dropping, residual
 from convc.tests.compiler.training.test_trainer import finished, run_of, same, ten
@@ -171,6 +171,14 @@ def test_a_hostile_checkpoint(digits, tmp_path, change, said):
     save_file(load_file(files.checkpoint), files.checkpoint, {"convc": json.dumps(header)})
     with pytest.raises(InvalidInput, match=said):
         run_of(digits, epochs=1).resume(files.checkpoint)
+
+
+def test_of_equal_epochs_the_first_is_the_best(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(TrainingRun, "trainer_score", lambda self, indices: Score(1.0, 0.5))
+    run, weights = run_of(dataclasses.replace(digits, pixels=digits.pixels[::4], labels=digits.labels[::4]), epochs=2), []
+    run.go(files_of(tmp_path / "w.safetensors"), lambda epoch: weights.append(run.trainer.weights()))
+    assert same(run.best, weights[0])
+    assert not same(run.best, weights[1])
 
 
 def test_an_earlier_run_stays_until_an_epoch_is_over(digits, tmp_path):
