@@ -47,21 +47,9 @@ def _build(graph: Graph, folder: Path, tiles: Mapping[str, int], options: Compil
     built = build_cpu(graph, folder / file_of(LIBRARY, mcpu), how)
     library = built.library.path.name
     weights = PACKED if options.mcpu == next(iter(options.among), options.mcpu) else file_of(PACKED, mcpu)
-    say(f"built {library} in {built.seconds:.1f} s, {built.found} of {built.kernels} kernels from the cache")
-    if built.no_cache:
-        say(f"kernels are not kept: {built.no_cache}")
-    if donated:
-        say(f"{len(built.library.in_place)} of {len(donated)} outputs are written over the inputs that they follow")
-    if built.complaint:
-        say(built.complaint)
-    if built.tuned:
-        say(f"{len(built.tuned)} kernels as convc tune found them fastest")
+    _tell(built, len(donated), say)
     if built.machine.runs_here and options.check:
         _warn(built, options, say)
-    if not built.machine.runs_here:
-        say(f"warning: {built.machine} is not this machine, which cannot run {library}: it was not held to the reference")
-    if built.link:
-        say(f"warning: no linker for it is here; where one is, in the artifact's directory: {'; '.join(built.link)}")
     machine, system = built.machine.kind
     made = CpuBuilt(
         library=library,
@@ -82,6 +70,24 @@ def _build(graph: Graph, folder: Path, tiles: Mapping[str, int], options: Compil
     if not options.among:
         _write_c(graph, folder, [made], say)
     return made
+
+
+def _tell(built: CpuBuild, donated: int, say: Say) -> None:
+    """What was built, and what came in the way; `donated` outputs follow an input."""
+    library = built.library.path.name
+    say(f"built {library} in {built.seconds:.1f} s, {built.found} of {built.kernels} kernels from the cache")
+    if built.no_cache:
+        say(f"kernels are not kept: {built.no_cache}")
+    if donated:
+        say(f"{len(built.library.in_place)} of {donated} outputs are written over the inputs that they follow")
+    if built.complaint:
+        say(built.complaint)
+    if built.tuned:
+        say(f"{len(built.tuned)} kernels as convc tune found them fastest")
+    if not built.machine.runs_here:
+        say(f"warning: {built.machine} is not this machine, which cannot run {library}: it was not held to the reference")
+    if built.link:
+        say(f"warning: no linker for it is here; where one is, in the artifact's directory: {'; '.join(built.link)}")
 
 
 def _apart(options: CompileOptions) -> Sequence[CompileOptions]:
