@@ -177,6 +177,9 @@ def _in_turn(node: Node, roundings: int) -> float:
     """How many terms of a mean or sum are added in turn. onnxruntime and NumPy add rows of the outer axes one after another, and what lies
     together in registers side by side. TVM's stock sums have parts of 64 whatever the axes, and so have row, column and image sums of our
     own (kernels/trees.py), and channel sums (kernels/batch.py) of an image's pixels; its eight parts of a batch add images in turn.
+
+    All engines are held to the longest chain of any: one run of noise serves those whose products are the same, and every runtime that has
+    the file, which may add as onnxruntime does. What that gives away is rounding, far below what a wrong window or weight is off by.
     """
     if node.kind not in (REDUCE_MEAN, REDUCE_SUM):
         return roundings

@@ -22,6 +22,10 @@ class PictureFile(io.BufferedReader):
         super().__init__(io.FileIO(path))
         self._begin = time.thread_time()
 
+    def __repr__(self) -> str:
+        """The path in quotes, as Pillow names a file that it opened itself."""
+        return repr(str(self.name))
+
     def read(self, size: int | None = -1, /) -> bytes:
         """Raises: ValueError once the thread has computed for longer than LONGEST since the file was opened."""
         if time.thread_time() - self._begin > LONGEST:

@@ -104,11 +104,13 @@ class Trainer:
 
         Raises: InvalidInput for labels outside the classes, or one number a channel for a batch norm; Diverged for a loss that is no
         number, or a weight that becomes none: the weights are then those before the step, unless it computes in place; UsageError
-        where there are none.
+        where there are none, and for a learning rate that is no number.
         """
         self._check_whole()
         if not len(images):
             raise InvalidInput("there is no image to learn from")
+        if not math.isfinite(learning_rate):
+            raise UsageError(f"the learning rate is {learning_rate}, expected a finite number")
         feed = self._data(images, labels) | self.values
         self.check_norms(len(images))
         if self.careful:

@@ -157,6 +157,8 @@ def test_a_step_that_fails_in_place_leaves_no_weights():
     trainer = Trainer(residual, engine="tvm", batch=6, threads=1, in_place=True)
     start = {name: value.copy() for name, value in trainer.values.items()}
     images, labels = BATCHES[0]
+    with pytest.raises(UsageError, match="the learning rate is nan, expected a finite number"):
+        trainer.step(images, labels, np.nan)
     with pytest.raises(Diverged, match="step 1: the loss is nan, which began at %image"):
         trainer.step(images * np.float32(np.nan), labels, 0.1)
     for ask in (lambda: trainer.step(images, labels, 0.1), lambda: trainer.evaluate(images, labels), trainer.weights, trainer.network):
