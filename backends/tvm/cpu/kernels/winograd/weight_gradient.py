@@ -21,7 +21,7 @@ from ....processor import AVX512, Processor
 from ..kernel import kind
 from ..layout import LANES, Batch, blocks
 from ..writer import Operand, Writer, blocked, prim_func
-from .arrangement import ceil_div
+from .arrangement import Tiled, ceil_div
 from .transforms import adjoint_output_transform, filter_transform, input_transform
 
 __all__ = ["TiledWeightGradient", "tiled_weight_gradient"]
@@ -46,19 +46,21 @@ class TiledWeightGradient:
     processor: Processor = AVX512
 
     @property
+    def convolution(self) -> Tiled:
+        """What it is a gradient of, which has the same tiles."""
+        return Tiled(self.m, self.batch, self.c_in, self.c_out, self.rows, self.cols, self.pads, r=R)
+
+    @property
     def a(self) -> int:
-        return self.m + R - 1
+        return self.convolution.a
 
     @property
     def out(self) -> Pair:
-        top, left, bottom, right = self.pads
-        return self.rows + top + bottom - R + 1, self.cols + left + right - R + 1
+        return self.convolution.out
 
     @property
     def grid(self) -> Pair:
-        """Rows and columns of tiles."""
-        rows, cols = self.out
-        return ceil_div(rows, self.m), ceil_div(cols, self.m)
+        return self.convolution.grid
 
     @property
     def counts(self) -> Pair:
