@@ -18,10 +18,11 @@ STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")  # proc(5): 5 sets the peak to what is resident now
 GROUPS = ((Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.stat"), ("anon", "kernel")),)
 SMALLER = "give smaller sizes with --input"
-# what packages say: NumPy, C++'s allocator, TVM's, onnxruntime's arena; and the system of a library, or a thread's stack, without room
+# what packages say: NumPy, C++'s allocator, TVM's, onnxruntime's arena, protobuf of a message below its 2 GiB; and the system of a library,
+# or a thread's stack, without room
 SAID = re.compile(
     r"bad_?alloc|out of memory|cannot allocate memory|failed to allocate|unable to allocate|failed to map segment from shared object$|"
-    r"can't start new thread",
+    r"can't start new thread|failed to serialize proto",
     re.IGNORECASE,
 )
 AMOUNT = re.compile(r"Unable to allocate ([\d.]+ \w+)|requested buffer of size (\d+)")

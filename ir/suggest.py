@@ -28,10 +28,12 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str = "", *, most: 
 
 def not_there(named: Path | str, kind: str = "file") -> str:
     """`there is no file 'nets/wieghts.npz'; did you mean 'nets/weights.npz'?`: the nearest name in its folder, or for the first folder on
-    the way that is not there, if one is near.
+    the way that is not there, if one is near. Of what is there, as a pipe or a folder, that it is not a `kind`.
     """
     path = Path(named)
     try:
+        if path.exists():
+            return f"'{legible(named)}' is not a {kind}"
         missing = next((each for each in reversed(path.parents) if not each.exists()), path)
         beside = sorted(each.name for each in islice(missing.parent.iterdir(), LOOKED_AT))
     except OSError:  # such as a name that is too long

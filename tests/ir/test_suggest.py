@@ -45,6 +45,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("nets/photo.png", "there is no file 'nets/photo.png'"),
         ("nets/weights.npz/x", "there is no file 'nets/weights.npz/x'"),
         ("x" * 300, f"there is no file '{'x' * 200}... (300 characters)'"),
+        ("nets", "'nets' is not a file"),
         ("a\x1b[2J", "there is no file 'a\\u{1b}[2J'"),
     ],
 )

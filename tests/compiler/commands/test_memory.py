@@ -9,6 +9,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from google.protobuf.message import EncodeError
 
 from convc.compiler.files.numpy_file import load_npz
 from convc.ir.errors import InvalidInput, OutOfMemory
@@ -79,6 +80,7 @@ def test_an_archive_is_not_unpacked_before_its_names_are_read(tmp_path):
         (RuntimeError("std::bad_alloc"), "memory ran out"),
         (ImportError("libjpeg.so.62: failed to map segment from shared object"), "memory ran out"),
         (RuntimeError("can't start new thread"), "memory ran out"),
+        (EncodeError("Failed to serialize proto"), "memory ran out"),
         (RuntimeError("Failed to allocate memory for requested buffer of size 4294967296"), "for 4.0 GiB"),
     ],
 )
