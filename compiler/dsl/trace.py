@@ -250,6 +250,9 @@ class Value:
     def __mod__(self, other: Value | Array | float) -> Value:
         return self._binary(MOD, Mod(), other)
 
+    def __rmod__(self, other: Array | float) -> Value:
+        return self._binary(MOD, Mod(), other, swapped=True)
+
     def __matmul__(self, other: Value | Array) -> Value:
         return self._binary(MATMUL, MatMul(), other)
 
@@ -285,6 +288,14 @@ class Value:
         raise self._refusal("has no numbers while a network is made, so Python cannot have one; compute with values")
 
     __int__ = __complex__ = __float__  # pyright: ignore[reportAssignmentType]
+
+    def _no_operator(self, *unused: Any) -> Any:
+        """Raises: InvalidModel, where Python would say that a type has no such operator, and not whose."""
+        raise self._refusal("has no such operator in a network; it has + - * / % ** @, comparisons and abs, and layers such as clip")
+
+    __invert__ = __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = _no_operator
+    __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = _no_operator
+    __floordiv__ = __rfloordiv__ = __divmod__ = __rdivmod__ = __round__ = __trunc__ = __floor__ = __ceil__ = _no_operator
 
     def __array__(self, *unused: Any, **also: Any) -> Any:
         raise self._refusal("has no numbers while a network is made, so NumPy cannot have them; use layers of convc")

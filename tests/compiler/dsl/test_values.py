@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import operator
+
 import numpy as np
 import pytest
 
@@ -28,6 +31,7 @@ def made(build):
         lambda x: abs(x) ** 2,
         lambda x: 2.0 ** x,
         lambda x: abs(x) % 2.0,
+        lambda x: 7.0 % abs(x),
         lambda x: x @ np.eye(4, dtype=np.float32),
         lambda x: x < 1.0,
         lambda x: x <= 1.5,
@@ -52,6 +56,9 @@ def test_operators_mean_what_they_mean_in_numpy(build):
         (np.asarray, "has no numbers"),
         (lambda x: x(3), "is a value and no layer"),
         (lambda x: x.__setitem__(0, 1), "cannot be written into"),
+        *((use, "has no such operator") for use in (operator.invert, math.floor, math.trunc, round, lambda x: divmod(2, x))),
+        *((lambda x, use=use: use(x, 2), "has no such operator") for use in (operator.and_, operator.floordiv, operator.lshift)),
+        *((lambda x, use=use: use(2, x), "has no such operator") for use in (operator.or_, operator.floordiv, operator.rshift)),
     ],
 )
 def test_what_means_nothing_is_refused_with_the_line(use, words):
