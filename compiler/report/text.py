@@ -52,6 +52,8 @@ def rewrites_of(stage: Stage) -> str:
 
 
 def _changed(before: Graph, stage: Stage) -> str:
+    if stage.graph is before:  # as most passes leave it; costs are a walk over all nodes
+        return ""
     changes = _changes(before, stage.graph)
     was, now = graph_cost(before, stage.prices.sizes), graph_cost(stage.graph, stage.prices.sizes)
     macs = f"  MACs {count(was.macs)} -> {count(now.macs)}" if was.macs != now.macs else ""
