@@ -291,3 +291,12 @@ def test_of_24_channels_the_last_block_is_a_half():
     assert ["to 2, the last in 8, " in key for key in keys] == [True, False, True]
     assert "to 3, the last in 12, " in keys[1]
     build_and_hold(graph, {"N": 1}, {"N": 3})
+
+
+@pytest.mark.parametrize(("first", "last", "starts"), [(0, 16, (0,)), (16, 40, (-1,)), (0, 10, ()), (16, 30, ())])
+def test_channels_are_shown_where_none_lies_beside_them(first: int, last: int, starts: tuple[int, ...]):
+    """In a block that is shown to its end: an infinity beyond the last channel, times a weight of 0, would be no number."""
+    text = f"""graph @g(%x: f32[N,40,6,6]) {{
+      %p = max_pool(%x) {{kernel=[1,1]}} %a = slice(%p) {{axes=[1], starts=[{first}], ends=[{last}]}} %y = max_pool(%a) {{kernel=[2,2]}} return %y }}"""
+    graph = typed_graph(text)
+    assert plan(graph).works[graph.by_name["a"]].starts == starts
