@@ -238,3 +238,22 @@ def test_a_fault_in_a_fused_group_is_named_with_what_it_covers():
     graph, _ = run_passes(NET, [Step("fuse-conv-bn", "")], ONNXRUNTIME.prices)
     check = check_nodes(graph, spoilt(ONNXRUNTIME, "r2", lambda v: v * np.float32(1.01)), random_inputs(NET))
     assert check.first_bad.node.name == "r2"
+    assert check.first_bad.covers == ("r2",), "it is there without fusion too, in one node"
+
+
+def test_what_is_lost_of_small_numbers_is_seen():
+    """Beside 1e-20 the least normal float32 is nothing: who has 0 there has flushed no denormal."""
+    graph = typed_graph("graph @g(%x: f32[4]) { %y = add(%x, %x) return %y }")
+    lost = spoilt(ENGINES["reference"], "y", lambda value: value * 0)
+    assert check_nodes(graph, lost, {"x": np.full(4, 1e-39, np.float32)}).agrees
+    assert not check_nodes(graph, lost, {"x": np.full(4, 1e-20, np.float32)}).agrees
+
+
+def test_what_goes_by_leaps_is_right_or_wrong():
+    graph = typed_graph("""graph @g(%b: f32[1,6,4], %s: f32[1,2,6]) {
+        %most = param {init=full, value=3.0} : i64[]
+        %y = non_max_suppression(%b, %s, %most) {count=K, given=[most]} return %y }""")
+    draws = np.random.default_rng(0)
+    inputs = {"b": draws.random((1, 6, 4), np.float32), "s": draws.random((1, 2, 6), np.float32)}
+    assert check_nodes(graph, ENGINES["reference"], inputs).agrees
+    assert not check_nodes(graph, spoilt(ENGINES["reference"], "y", lambda value: value[::-1].copy()), inputs).agrees
