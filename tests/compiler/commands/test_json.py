@@ -93,6 +93,41 @@ def test_the_schema_knows_every_command_that_answers_in_json():
     assert [each["if"]["properties"]["command"]["const"] for each in schema["allOf"]] == schema["properties"]["command"]["enum"]
 
 
+# What is there only where it was asked for, or is of that kind of value; all else that the schema names is always there.
+MAY_BE_ABSENT = {
+    "summary": {"sizes", "totals_at_sizes"},
+    "summary/layers": {"receptive_field"},
+    "inspect/passes": {"bytes_moved", "declined", "estimated_seconds", "macs", "ops", "params", "rewrites", "seconds"},
+    "bisect": {"passes"},
+    "run": {"score"},
+    "run/outputs": {"max", "mean", "min", "photographs", "top"},
+    "run/outputs/top": {"name"},
+    "bench": {"profiles", "same_nodes"},
+}
+
+
+def test_all_else_is_required():
+    found: dict[str, set[str]] = {}
+
+    def look(part, path):
+        if isinstance(part, list):
+            for each in part:
+                look(each, path)
+        if not isinstance(part, dict):
+            return
+        if absent := set(part.get("properties", ())) - set(part.get("required", ())):
+            found["/".join(path)] = absent
+        for key, value in part.items():
+            named = key == "properties"
+            for name, each in value.items() if named else [(None, value)]:
+                look(each, [*path, name] if named else path)
+
+    schema = json.loads(SCHEMA.read_text())
+    for name, part in schema["$defs"].items():
+        look(part, [name])
+    assert found == MAY_BE_ABSENT
+
+
 ANSWER = {"schema": 1, "convc": "0.1.0", "command": "diff", "model": "a", "other": "b", "changes": []}
 SUMS = dict.fromkeys(("came", "came_values", "went", "went_values", "changed", "changed_values"), 0)
 
