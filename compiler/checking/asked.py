@@ -17,7 +17,7 @@ from ..engines.engine import Engine, Run
 from ..files.inputs import random_inputs
 from .hold import all_agree
 from .oracle import Agreement, Oracle, compare
-from .verify import TwoNetworksDiffer, need_alike, with_others_of_their_names
+from .verify import TwoNetworksDiffer, need_alike, where_inside, with_counterparts
 
 __all__ = ["AskedTolerance"]
 
@@ -46,13 +46,13 @@ class AskedTolerance:
         need_alike(graph, other)
         lines = self.hold(f"@{other.name}", *(reference.run(each, inputs, "f64") for each in (graph, other)))
         if bad := next((line for line in lines if not line.agrees), None):
-            first = self._first_beyond(graph, other, inputs)
-            raise TwoNetworksDiffer(f"{bad}" + (f"; the first value that differs by more is {first.where}" if first else ""), lines, first)
+            first, inside = where_inside(graph, other, self._first_beyond(graph, other, inputs), "differs by more")
+            raise TwoNetworksDiffer(f"{bad}{inside}", lines, first)
         return lines
 
     def _first_beyond(self, graph: Graph, other: Graph, inputs: Mapping[str, Array]) -> Node | None:
         exact = ((node, (value,)) for node, value in reference.stream(graph, inputs, "f64"))
-        for node, got, (expected,) in with_others_of_their_names(exact, graph, other, inputs):
+        for node, got, (expected,) in with_counterparts(exact, graph, other, inputs):
             if got.shape != expected.shape or not all_agree(self.hold(other.name, {node.name: expected}, {node.name: got})):
                 return node
         return None

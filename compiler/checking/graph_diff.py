@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...ir.graph import Graph, Node
-from ...ir.ops.leaf import PARAM
+from ...ir.ops.leaf import INPUT, PARAM
 from ...ir.printer import print_node
 from ...ir.weights import Weights
 
-__all__ = ["Change", "align", "changes", "sum_of", "uncompared", "with_names_of", "with_nodes_of"]
+__all__ = ["Change", "align", "changes", "counterparts", "sum_of", "uncompared", "with_names_of", "with_nodes_of"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,47 @@ def align(a: Graph, b: Graph) -> dict[Node, Node]:
             if waiting[key]:
                 matched[node] = waiting[key].pop(0)
     return matched
+
+
+def counterparts(a: Graph, b: Graph) -> dict[Node, Node]:
+    """Ops of `a` to ops of `b` in the same place. Names come first; what is left matches by op, matched operands but parameters, and ops of
+    its readers: of several there, those of the same attributes, type and values of parameters, and then in order.
+
+    Looser than `align`, since it is asked of networks that differ: a pool of other pads has a counterpart, and so has all that reads it.
+    A convolution with the batch norm folded in has none in one that a batch norm reads, whose values are others by right.
+    """
+    named = ((node, b.by_name.get(node.name)) for node in (*a.inputs, *a.ops))
+    matched = {node: other for node, other in named if other is not None and other.kind is not PARAM}
+    taken = set(matched.values())
+    places = [_places(graph) for graph in (a, b)]
+    for (kind, read_by, operands), nodes in places[0].items():
+        there = places[1].get((kind, read_by, tuple(matched.get(operand) for operand in operands)), [])
+        for exactly in (True, False):
+            for node in nodes:
+                other = next((each for each in there if each not in taken and (not exactly or _alike(node, each))), None)
+                if node not in matched and other is not None:
+                    matched[node] = other
+                    taken.add(other)
+    return {node: other for node, other in matched.items() if node.kind is not INPUT}
+
+
+Place = tuple[str, frozenset[str], tuple[Node | None, ...]]
+
+
+def _places(graph: Graph) -> dict[Place, list[Node]]:
+    """Ops by what they do to which computed values, and for which ops."""
+    found: defaultdict[Place, list[Node]] = defaultdict(list)
+    for node in graph.ops:
+        read_by = frozenset(reader.kind.name for reader in graph.readers[node])
+        found[node.kind.name, read_by, tuple(operand for operand in node.inputs if operand.kind is not PARAM)].append(node)
+    return found
+
+
+def _alike(old: Node, new: Node) -> bool:
+    if old.op != new.op or old.type != new.type or len(old.inputs) != len(new.inputs):
+        return False
+    weights = [(a.weights, b.weights) for a, b in zip(old.inputs, new.inputs, strict=True)]
+    return not any(a is not None and b is not None and (a.type != b.type or _other_values(a, b)) for a, b in weights)
 
 
 def changes(a: Graph, b: Graph) -> Iterator[Change]:

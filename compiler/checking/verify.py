@@ -17,13 +17,14 @@ from ..files.inputs import random_inputs
 from ..files.weights import check_numbers
 from .batches import close_to
 from .cut import Cut
+from .graph_diff import counterparts
 from .narrowing import in_range, loss_of, narrower_type, oracle_of_rewrite
 from .noise import noise_stream
 from .oracle import Agreement, Agreements, Oracle, compare, errors_over
 from .steps import steps_of
 from .units import SIGMAS, UNIT, sizes_of
 
-__all__ = ["TwoNetworksDiffer", "compare_rewritten", "first_difference", "need_alike", "verify", "with_others_of_their_names"]
+__all__ = ["TwoNetworksDiffer", "compare_rewritten", "first_difference", "need_alike", "verify", "where_inside", "with_counterparts"]
 
 CLOSE = 2.0**-44  # of an element's size: 500 roundings of float64, and no rewrite that is wrong
 
@@ -67,8 +68,8 @@ def verify(
     lines = compare_rewritten(graph, other, inputs, oracle_of_rewrite(graph, other, inputs, precision, seed), precision, seed)
     for line in lines:
         if not line.agrees:
-            first = first_difference(graph, other, inputs, precision, seed)
-            raise TwoNetworksDiffer(f"{line}" + (f"; the first value that differs is {first.where}" if first else ""), lines, first)
+            first, inside = where_inside(graph, other, first_difference(graph, other, inputs, precision, seed), "differs")
+            raise TwoNetworksDiffer(f"{line}{inside}", lines, first)
     _look_inside(graph, other, inputs, seed, lines)
     _need_range(graph, other, inputs, seed)
     return Agreements(lines)
@@ -152,26 +153,41 @@ def _same_files(graph: Graph, other: Graph) -> bool:
 
 
 def first_difference(graph: Graph, other: Graph, inputs: Mapping[str, Array], precision: str = "f64", seed: int = 0) -> Node | None:
-    """The first node of `other` whose value differs by more than rounding in `precision` from that of the node of its name in `graph`."""
+    """The first node of `other` whose value differs by more than rounding in `precision` from that of its counterpart in `graph`."""
     return next((node for node, close in _compared(graph, other, inputs, precision, seed) if not close), None)
 
 
+def where_inside(graph: Graph, other: Graph, first: Node | None, differs: str) -> tuple[Node | None, str]:
+    """`first`, which is the first of the values known in both that `differs`, and a clause that names it; or neither it nor its name where
+    it is a result, and what it is computed from has no counterpart: the fault is likely before it, and nothing was seen there."""
+    if first is None:
+        return None, ""
+    known = {node.name for node in counterparts(graph, other).values()}
+    made_from = [node for node in other.by_name[first.name].inputs if node in set(other.ops)]
+    if first.name in [node.name for node in other.outputs] and any(node.name not in known for node in made_from):
+        why = f"what %{first.name} is computed from has no counterpart by name or structure in the first network"
+        return None, f"; which value inside is off is not known, since {why}: `convc diff` on the same two shows how they differ"
+    return first, f"; the first value that {differs} is {first.where}"
+
+
 def _compared(graph: Graph, other: Graph, inputs: Mapping[str, Array], precision: str, seed: int) -> Iterator[tuple[Node, bool]]:
-    """Nodes of `other` that `graph` has by name, and whether the values are the same but for rounding."""
+    """Nodes of `other` that have a counterpart in `graph`, and whether the values are the same but for rounding."""
     exact = noise_stream(graph, inputs, UNIT[precision], seed)
-    for node, got, (expected, noise) in with_others_of_their_names(exact, graph, other, inputs):
+    for node, got, (expected, noise) in with_counterparts(exact, graph, other, inputs):
         yield node, _close(got, expected, noise)
 
 
-def with_others_of_their_names(
+def with_counterparts(
     exact: Iterator[tuple[Node, tuple[Array, ...]]], graph: Graph, other: Graph, inputs: Mapping[str, Array]
 ) -> Iterator[tuple[Node, Array, tuple[Array, ...]]]:
-    """Nodes of `other` that `graph` has by name, with their float64 values, and what is known of the latter's, which `exact` yields.
+    """Nodes of `other` that have a counterpart in `graph`, by name or by structure, with their float64 values, and what is known of the
+    latter's, which `exact` yields.
 
     Both run side by side, and a value is let go once it is there twice: a rewrite keeps the name of the value it computes, so names
-    match across rewrites.
+    match across rewrites, and structure across files whose makers name values otherwise.
     """
-    both = {node.name for node in graph.ops} & {node.name for node in other.ops}
+    theirs = {new.name: old.name for old, new in counterparts(graph, other).items()}
+    both = set(theirs.values())
     streams = (exact, ((node, (value,)) for node, value in reference.stream(other, inputs, "f64")))
     pending: tuple[dict[str, tuple[Node, tuple[Array, ...]]], ...] = ({}, {})
     running = [True, True]
@@ -181,7 +197,7 @@ def with_others_of_their_names(
         if step is None:
             running[side] = False
             continue
-        name = step[0].name
+        name = theirs.get(step[0].name, "") if side else step[0].name
         if name in both:
             pending[side][name] = step
         if all(name in waiting for waiting in pending):
