@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...ir.graph import Graph, Node
-from ...ir.ops.leaf import INPUT, PARAM
+from ...ir.ops.leaf import PARAM
 from ...ir.printer import print_node
 from ...ir.weights import Weights
 
@@ -75,7 +75,7 @@ def counterparts(a: Graph, b: Graph) -> dict[Node, Node]:
     A convolution with the batch norm folded in has none in one that a batch norm reads, whose values are others by right.
     """
     named = ((node, b.by_name.get(node.name)) for node in (*a.inputs, *a.ops))
-    matched = {node: other for node, other in named if other is not None and other.kind is not PARAM}
+    matched: dict[Node | None, Node] = {node: other for node, other in named if other is not None and other.kind is not PARAM}
     taken = set(matched.values())
     places = [_places(graph) for graph in (a, b)]
     for (kind, read_by, operands), nodes in places[0].items():
@@ -86,7 +86,7 @@ def counterparts(a: Graph, b: Graph) -> dict[Node, Node]:
                 if node not in matched and other is not None:
                     matched[node] = other
                     taken.add(other)
-    return {node: other for node, other in matched.items() if node.kind is not INPUT}
+    return {node: matched[node] for node in a.ops if node in matched}
 
 
 Place = tuple[str, frozenset[str], tuple[Node | None, ...]]

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from ...ir.errors import InvalidModel, UsageError
 from ...ir.graph import Graph
-from ...ir.types import TensorType, parse_type
+from ...ir.types import TensorType
+from .input_types import input_type
 from .pattern import pattern_layers
 from .trace import Trace, Value
 from .unknown_arguments import unknown_argument
@@ -55,7 +56,7 @@ class Network:
         Raises: UsageError for an option it does not have; ShapeError, naming the line, where layers do not
         fit; InvalidModel when it returns something other than values, or calls a layer with an argument that it does not have.
         """
-        types = {name: _input_type(name, options.pop(name, type_)) for name, type_ in self.inputs.items()}
+        types = {name: input_type(name, options.pop(name, type_), type_) for name, type_ in self.inputs.items()}
         self._check_options(options)
         trace = Trace(self.name, strict_windows)
         arguments = {name: trace.input(name, type_) for name, type_ in types.items()}
@@ -123,33 +124,14 @@ def network(pattern: Any = "", /, **inputs: Any) -> Any:
     return wrap
 
 
-def _pattern(text: str, *, image: str = "N,3,32,32", name: str = "pattern", **options: Any) -> Network:
-    return Network(name, pattern_layers(text, **options), {"image": _input_type("image", image)})
+def _pattern(text: str, *, image: Any = "N,3,32,32", name: str = "pattern", **options: Any) -> Network:
+    return Network(name, pattern_layers(text, **options), {"image": input_type("image", image)})
 
 
 def _declared(name: str, given: Any) -> TensorType:
     """Raises: UsageError with the line of the decorator, and how it is written."""
     try:
-        return _input_type(name, given)
+        return input_type(name, given)
     except UsageError as error:
-        raise UsageError(naming_line(f'{error}; an input is written as in @network({name}="N,3,224,224")')) from None
-
-
-def _input_type(name: str, given: str | TensorType | tuple[int, ...]) -> TensorType:
-    """The type of an input from `"N,3,224,224"` or (1, 3, 224, 224)."""
-    try:
-        if isinstance(given, tuple):
-            given = TensorType("f32", given)
-        type_ = given if isinstance(given, TensorType) else parse_type(given)
-    except InvalidModel as error:
-        raise UsageError(f"input '{name}': {error}") from None
-    _need_channels_first(name, type_)
-    return type_
-
-
-def _need_channels_first(name: str, type_: TensorType) -> None:
-    """Raises: UsageError for an `image` of three numbers that is a picture with its channels last, and would be many sequences."""
-    if name == "image" and type_.rank == 3 and type_.shape[-1] in (1, 3) and type_.shape[0] == type_.shape[1]:
-        height, width, channels = type_.shape
-        wanted = f"N,{channels},{height},{width}"
-        raise UsageError(f"input 'image': {type_} reads as a picture whose channels come last; write {wanted}, or call sequences otherwise")
+        how = "" if "write" in str(error) else f'; an input is written as in @network({name}="N,3,224,224")'
+        raise UsageError(naming_line(f"{error}{how}")) from None

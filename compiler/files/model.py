@@ -26,6 +26,7 @@ from ...ir.suggest import did_you_mean, not_there
 from ...ir.types import TensorType, parse_type
 from ...ir.verifier import KnownTypes
 from ...ir.window_leftovers import leftovers
+from ..dsl.input_types import read_type
 from ..dsl.network import Network
 from ..dsl.zoo_entry import Checkpoint, ZooEntry
 
@@ -62,7 +63,7 @@ def load(
     Raises: UsageError for a model that does not exist, with the nearest names; InvalidModel for one that is wrong.
     """
     if artifact is not None:
-        return _finished(_retyped(artifact.graph(), pairs("--input", request.inputs, ":")), request, zoo, say)
+        return _finished(_retyped(artifact.graph(), _shapes(request)), request, zoo, say)
     return load_with_source(request, zoo, say)[0]
 
 
@@ -124,14 +125,14 @@ def _imported(request: Request, say: Callable[[str], None]) -> Imported | None:
         return None
     from ...backends.onnx.read.importer import read_graph
 
-    imported = read_graph(path, shapes=pairs("--input", request.inputs, ":"), strict=request.strict)
+    imported = read_graph(path, shapes=_shapes(request), strict=request.strict)
     if imported.note:
         say(imported.note)
     return imported
 
 
 def _load(request: Request, zoo: Mapping[str, ZooEntry]) -> Graph:
-    model, shapes = request.model, pairs("--input", request.inputs, ":")
+    model, shapes = request.model, _shapes(request)
     if model in zoo:
         with _user_code(f"{model} with these options"):
             return _trace(zoo[model].network, request, shapes)
@@ -255,6 +256,17 @@ def read_text(path: Path) -> str:
         raise InvalidModel(f"'{path}' cannot be read: {error}") from error
 
 
+def _shapes(request: Request) -> dict[str, str]:
+    """What --input says, by name.
+
+    Raises: UsageError for what is no shape.
+    """
+    shapes = pairs("--input", request.inputs, ":")
+    for name, text in shapes.items():
+        read_type(name, text)
+    return shapes
+
+
 def pairs(option: str, texts: Iterable[str], mark: str) -> dict[str, str]:
     """By name. Names may hold a colon, as TensorFlow's do, and shapes never; values may hold an equals sign.
 
@@ -264,7 +276,8 @@ def pairs(option: str, texts: Iterable[str], mark: str) -> dict[str, str]:
     for text in texts:
         name, found, value = text.rpartition(":") if mark == ":" else text.partition(mark)
         if not found or not name or not value:
-            raise UsageError(f"{option} {text}: write it as name{mark}value")
+            example = f", with the input's name, such as image:{text}" if mark == ":" and not found else ""
+            raise UsageError(f"{option} {text}: write it as name{mark}value{example}")
         if name in pairs:
             raise UsageError(f"{option} {name} is given twice; give it once")
         pairs[name] = value

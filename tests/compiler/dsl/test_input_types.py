@@ -1,0 +1,48 @@
+"""Shapes of inputs as people write them who come from PyTorch or Keras."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import convc as cc
+from convc.ir.errors import UsageError
+
+
+@cc.network(image="N,3,32,32")
+def net(image: cc.Value) -> cc.Value:
+    return cc.relu(image)
+
+
+@pytest.mark.parametrize("given", [("N", 3, 8, 8), ["N", 3, 8, 8], ("N", np.int64(3), "8", 8), "N,3,8,8"])
+def test_numbers_and_names_one_by_one_are_a_shape(given: Any) -> None:
+    assert str(net(image=given).inputs[0].type) == "f32[N,3,8,8]"
+    assert str(cc.network(image=given)(net.build)().inputs[0].type) == "f32[N,3,8,8]"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (3, '3 is no shape; write it as "N,3,224,224"'),
+        (None, 'None is no shape; write it as "N,3,224,224", with a name for a size that is free'),
+        ((None, 3, 8, 8), "None is no size; one that is free has a name, such as N in N,3,8,8"),
+        ("None,3,8,8", "None is no size; one that is free has a name, such as N in N,3,8,8"),
+        ((-1, 3, 8, 8), "-1 is no size; one that is free has a name"),
+        ((1.5, 3, 8, 8), "1.5 is no size"),
+        ("4x3x8x8", "sizes have commas between them; write 4,3,8,8"),
+    ],
+)
+def test_what_is_no_shape_is_refused_with_how_it_is_written(given: Any, told: str) -> None:
+    for make in (lambda: net(image=given), lambda: cc.network(image=given)(net.build)):
+        with pytest.raises(UsageError, match="input 'image': ") as refusal:
+            make()
+        assert told in str(refusal.value)
+
+
+@pytest.mark.parametrize("given", ["N,8,8", (3,), "N,3,4,8,8"])
+def test_an_axis_that_is_forgotten_is_no_other_network(given: Any) -> None:
+    with pytest.raises(UsageError, match="and the network is written for the 4 of N,3,32,32; give a size for each"):
+        net(image=given)
+    assert cc.network(image=given)(net.build)()  # as the refusal says
