@@ -3,34 +3,52 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import index
 from typing import Any, cast
 
 from ...ir.dims import Dim, Expr, parse_dim
 from ...ir.errors import InvalidModel, UsageError
+from ...ir.graph import Graph
+from ...ir.ops.conv import CONVS
+from ...ir.ops.conv_transpose import CONV_TRANSPOSES
+from ...ir.ops.pool import AVG_POOL, LP_POOL, MAX_POOL
 from ...ir.types import TensorType, parse_type
 
-__all__ = ["input_type", "read_type"]
+__all__ = ["has_windows", "input_type", "other_rank", "read_type"]
 
 EXAMPLE = "N,3,224,224"
+WINDOWS = {*CONVS, *CONV_TRANSPOSES, MAX_POOL, AVG_POOL, LP_POOL}
 TIMES = re.compile(r"\w+(x\d+)+")  # 4x3x96x96, which reads as 4 and then a name
 
 
-def input_type(name: str, given: Any, declared: TensorType | None = None) -> TensorType:
-    """The type of input `name` from `"N,3,224,224"`, ("N", 3, 224, 224) or a list of these; `declared` is that of the network as it was
-    written, whose number of axes it keeps.
+def input_type(name: str, given: Any) -> TensorType:
+    """The type of input `name` from `"N,3,224,224"`, ("N", 3, 224, 224) or a list of these.
 
     Raises: UsageError for what is none, with how it is written.
     """
     type_ = given if isinstance(given, TensorType) else read_type(name, given)
-    if declared is not None and type_.rank != declared.rank:
-        asked, written = (",".join(map(str, each.shape)) for each in (type_, declared))
-        axes = f"'{asked}' has {type_.rank} {'axis' if type_.rank == 1 else 'axes'}, and the network is written for the {declared.rank} of"
-        again = f'in Python network({name}="{asked}")(net.build) makes one for these of the same function'
-        raise UsageError(f"input '{name}': {axes} {written}; give a size for each of them; {again}")
     _need_channels_first(name, type_)
     return type_
+
+
+def other_rank(types: Mapping[str, TensorType], written: Mapping[str, TensorType]) -> UsageError | None:
+    """The refusal of an input that has another number of axes than the network was written for; None where all have that of theirs.
+
+    It is for networks with windows. `conv` goes by the value that it reads, so that an axis that was forgotten would make another network.
+    """
+    name = next((name for name, type_ in types.items() if type_.rank != written[name].rank), None)
+    if name is None:
+        return None
+    asked, own = (",".join(map(str, each[name].shape)) for each in (types, written))
+    axes = "1 axis" if types[name].rank == 1 else f"{types[name].rank} axes"
+    again = f'in Python network({name}="{asked}")(net.build) makes one for these of the same function'
+    return UsageError(f"input '{name}': '{asked}' has {axes}, and the network is written for {own}; give a size for each of those; {again}")
+
+
+def has_windows(graph: Graph) -> bool:
+    """Whether what it computes hangs on which axes are of space."""
+    return any(node.kind in WINDOWS for node in graph.ops)
 
 
 def read_type(name: str, given: Any) -> TensorType:

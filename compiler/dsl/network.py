@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from ...ir.errors import InvalidModel, UsageError
+from ...ir.errors import InvalidModel, ShapeError, UsageError
 from ...ir.graph import Graph
 from ...ir.types import TensorType
-from .input_types import input_type
+from .input_types import has_windows, input_type, other_rank
 from .pattern import pattern_layers
 from .trace import Trace, Value
 from .unknown_arguments import unknown_argument
@@ -53,11 +53,24 @@ class Network:
         """Trace the function with its `options`, among them shapes of inputs; `strict_windows` refuses windows that do not
         tile their input.
 
-        Raises: UsageError for an option it does not have; ShapeError, naming the line, where layers do not
-        fit; InvalidModel when it returns something other than values, or calls a layer with an argument that it does not have.
+        Raises: UsageError for an option it does not have, and for windows over an input of another number of axes than it was written
+        for; ShapeError, naming the line, where layers do not fit; InvalidModel when it returns something other than values, or calls a
+        layer with an argument that it does not have.
         """
-        types = {name: input_type(name, options.pop(name, type_), type_) for name, type_ in self.inputs.items()}
+        types = {name: input_type(name, options.pop(name, type_)) for name, type_ in self.inputs.items()}
         self._check_options(options)
+        refusal = other_rank(types, self.inputs)
+        try:
+            graph = self._traced(types, options, strict_windows=strict_windows)
+        except ShapeError as error:
+            if refusal is None:
+                raise
+            raise refusal from error
+        if refusal is not None and has_windows(graph):
+            raise refusal
+        return graph
+
+    def _traced(self, types: Mapping[str, TensorType], options: Mapping[str, Any], *, strict_windows: bool) -> Graph:
         trace = Trace(self.name, strict_windows)
         arguments = {name: trace.input(name, type_) for name, type_ in types.items()}
         try:
