@@ -89,12 +89,12 @@ def counterparts(a: Graph, b: Graph) -> dict[Node, Node]:
     return {node: matched[node] for node in a.ops if node in matched}
 
 
-Place = tuple[str, frozenset[str], tuple[Node | None, ...]]
+Standing = tuple[str, frozenset[str], tuple[Node | None, ...]]
 
 
-def _places(graph: Graph) -> dict[Place, list[Node]]:
+def _places(graph: Graph) -> dict[Standing, list[Node]]:
     """Ops by what they do to which computed values, and for which ops."""
-    found: defaultdict[Place, list[Node]] = defaultdict(list)
+    found: defaultdict[Standing, list[Node]] = defaultdict(list)
     for node in graph.ops:
         read_by = frozenset(reader.kind.name for reader in graph.readers[node])
         found[node.kind.name, read_by, tuple(operand for operand in node.inputs if operand.kind is not PARAM)].append(node)
