@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 from convc.backends import reference
 from convc.backends.onnx.read.importer import read_graph
 from convc.backends.onnx.session import Session
+from convc.compiler.engines.reference import REFERENCE
 from convc.compiler.engines.tvm import TVM
 from convc.ir.errors import UnsupportedOp
 from convc.tests.support.onnx_files import model_of, written
@@ -50,3 +51,11 @@ def test_a_trace_is_a_number(tmp_path: Path):
     graph = read_graph(written(tmp_path, model), strict=True).graph
     found = reference.run(graph, {"x": np.arange(9, dtype=np.float32).reshape(3, 3)})["y"]
     assert (found.shape, float(found)) == ((), 12.0)
+
+
+def test_powers_of_whole_numbers_are_whole(tmp_path: Path):
+    """By way of float64, in the engine that is the reference too: of 7^10 float32 has not all digits."""
+    nodes = [helper.make_node("Cast", ["x"], ["i"], to=TensorProto.INT64), helper.make_node("Pow", ["i", "ten"], ["y"])]
+    graph = read_graph(written(tmp_path, model_of(nodes, {"x": [3]}, ["y"], {"ten": np.array(10)})), strict=True).graph
+    found = REFERENCE.start(graph, None)({"x": np.array([7, -3, 1], np.float32)})["y"]
+    assert found.tolist() == [282475249, 59049, 1]
