@@ -90,12 +90,30 @@ def test_the_example_computes_what_the_module_does(text: str, tmp_path: Path) ->
     graph = typed_graph(text)
     artifact = compiled(graph, tmp_path / "net")
     example, module = built(artifact, artifact.path / "example.c"), ENGINES["tvm"].open(artifact, 1)
-    for batch in (1, 3, 1):
+    for batch in (1, 3, 1) if graph.symbols else (2,):
         inputs = normal_inputs(graph, batch, N=batch)
         got = by_example(artifact, example, inputs, batch)
         hold_to_reference(graph, got, inputs)
         for name, values in module(inputs).items():
             assert np.array_equal(got[name], values), name
+
+
+def test_what_the_example_is_given_wrongly_is_said(relu: Artifact, tmp_path: Path) -> None:
+    fixed = compiled(typed_graph(RELU.replace("N", "2")), tmp_path / "fixed")
+    (tmp_path / "in").write_bytes(bytes(40))
+    for artifact, threads, batch, given, refusal in (
+        (fixed, "1", "4", "in", "batch: 4 is given, and 'x' was compiled for 2 alone"),
+        (fixed, "1", "2", "absent", "absent: cannot be opened: No such file or directory"),
+        (relu, "1", "3", "in", "in: 40 bytes, and input 'x' of a batch of 3 has 60"),
+        (relu, "1", "1", "in", "in: 40 bytes, and input 'x' of a batch of 1 has 20"),
+        (relu, "two", "2", "in", "threads: 'two' is given, expected a whole number from 1"),
+        (relu, "1", "-1", "in", "batch: '-1' is given, expected a whole number from 1"),
+    ):
+        example = Path(f"{artifact.path}.example")
+        program = example if example.exists() else built(artifact, artifact.path / "example.c")
+        words = [program, artifact.path, threads, batch, given, "out0", "out1"]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (1, f"{refusal}\n")
 
 
 @pytest.mark.parametrize("in_place", [False, True])
