@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from .graph import Graph, Node
+from .graph import Graph
 from .ops.conv import CONVS
 from .ops.norm import BATCH_NORM
 from .ops.pool import AVG_POOL, GLOBAL_AVG_POOL, MAX_POOL
+from .types import TensorType
 
-__all__ = ["channels_last"]
+__all__ = ["channels_last", "looks_last"]
 
 READERS = frozenset((*CONVS, MAX_POOL, AVG_POOL, GLOBAL_AVG_POOL, BATCH_NORM))
 FEWEST = 5  # rows: 3x3 pixels in 3 channels may be either
@@ -15,7 +16,8 @@ FEWEST = 5  # rows: 3x3 pixels in 3 channels may be either
 
 def channels_last(graph: Graph) -> str:
     """What to say of the first input that looks like pictures [N,H,W,3] and is read as H channels of W x 3; empty if none does."""
-    found = next((node for node in graph.inputs if _is_picture(node) and any(each.kind in READERS for each in graph.readers[node])), None)
+    pictures = (node for node in graph.inputs if looks_last(node.typed))
+    found = next((node for node in pictures if any(each.kind in READERS for each in graph.readers[node])), None)
     if found is None:
         return ""
     batch, rows, cols, channels = found.typed.shape
@@ -26,8 +28,9 @@ def channels_last(graph: Graph) -> str:
     )
 
 
-def _is_picture(node: Node) -> bool:
-    if node.typed.rank != 4:
+def looks_last(type_: TensorType) -> bool:
+    """Whether a type is that of square pictures [N,H,W,3], or of grey ones."""
+    if type_.rank != 4:
         return False
-    _, rows, cols, channels = node.typed.shape
+    _, rows, cols, channels = type_.shape
     return rows == cols and channels in (1, 3) and isinstance(rows, int) and rows >= FEWEST

@@ -188,7 +188,20 @@ def _sentence(error: click.ClickException) -> str:
     """What click says in several lines, and how to ask for more."""
     said = " ".join(error.format_message().split()).rstrip(".")
     context = error.ctx if isinstance(error, click.UsageError) else None
-    return said + (f"; see `{context.command_path} --help`" if context else "")
+    return said + _hint(error) + (f"; see `{context.command_path} --help`" if context else "")
+
+
+def _hint(error: click.ClickException) -> str:
+    """The way out of what a shell made of a pattern without quotes, and of options before the command's name."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is None:
+        return ""
+    if isinstance(error, click.NoSuchOption) and isinstance(context.command, click.Group):
+        return f"; options of a command stand after its name, as in `{context.command_path} export MODEL -O2`"
+    takes_files = any("-i" in param.opts for param in context.command.params)
+    if takes_files and "unexpected extra argument" in error.format_message():
+        return "; give each file a -i of its own, or a pattern in quotes, as in -i 'photos/*.jpg'"
+    return ""
 
 
 def run_request(command: click.Command, console: Console) -> None:

@@ -92,7 +92,7 @@ def labelled(given: Sequence[str], graph: Graph, classes: Sequence[str]) -> Clas
     if classes:
         numbers = {name: number for number, name in enumerate(classes)}
         if (odd := next((each.name for each in found if each.name not in numbers), None)) is not None:
-            hint = did_you_mean(odd, classes)
+            hint = did_you_mean(odd, classes, f"some are {', '.join(classes[:3])}", widely=True)
             raise InvalidInput(f"'{legible(folder)}' has a folder '{legible(odd)}', which is no class of the network{legible(hint)}")
         return ClassFolders({each: numbers[each.name] for each in found}, output)
     if len(found) != count:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from ...ir.channels_last import looks_last
 from ...ir.errors import InvalidModel, ShapeError, UsageError
 from ...ir.graph import Graph
 from ...ir.types import TensorType
@@ -63,9 +64,10 @@ class Network:
         try:
             graph = self._traced(types, options, strict_windows=strict_windows)
         except ShapeError as error:
-            if refusal is None:
+            last = next((f"input '{name}' is {type_}" for name, type_ in types.items() if looks_last(type_)), "")
+            if refusal is None and not last:
                 raise
-            raise refusal from error
+            raise refusal or ShapeError(f"{error}; {last}, and channels come first here, as in N,3,224,224") from error
         if refusal is not None and has_windows(graph):
             raise refusal
         return graph

@@ -200,7 +200,14 @@ class Value:
 
     def _binary(self, kind: OpDef[Any], op: Any, other: Value | Array | float, *, swapped: bool = False) -> Value:
         right = other if isinstance(other, Value) else self._constant(other)
-        return self.trace.emit(kind, op, (right, self) if swapped else (self, right))
+        try:
+            return self.trace.emit(kind, op, (right, self) if swapped else (self, right))
+        except ShapeError as error:
+            channels = [each.shape[1] for each in (self, right) if each.rank > 2]
+            if len(channels) < 2 or channels[0] == channels[1] or 1 in channels:
+                raise
+            ways = f"conv(x, {channels[0]}, 1) makes another number of channels, and concat(a, b) puts them one after another"
+            raise ShapeError(f"{error}; {ways}") from error
 
     def _constant(self, given: object) -> Value:
         """Raises: InvalidModel for what is no number, nor an array of this value's type."""
@@ -299,6 +306,13 @@ class Value:
 
     def __array__(self, *unused: Any, **also: Any) -> Any:
         raise self._refusal("has no numbers while a network is made, so NumPy cannot have them; use layers of convc")
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Raises: InvalidModel; PyTorch asks here before it computes with what is no tensor of its own."""
+        name = getattr(function, "__name__", "function")
+        what = f"PyTorch's {name} takes no value of a network"
+        raise InvalidModel(naming_line(f"{what}; convc has layers of its own, as in cc.relu(x), and cc.from_torch takes a whole module"))
 
     def __len__(self) -> int:
         raise self._refusal("has no length to Python; its sizes are x.shape")

@@ -29,6 +29,8 @@ def optimize(
 
     Raises: UsageError for a level or a precision of types that is not there; InvalidModel, naming the pass, if one breaks the graph.
     """
+    if isinstance(level, str):
+        raise UsageError(f"level is the text '{level}'; give a number, as in level=2")
     if level not in range(len(LEVELS)):
         raise UsageError(f"there is no level {level}; choose 0 to {len(LEVELS) - 1}")
     if precision != FP32 and precision not in PRECISIONS:

@@ -169,7 +169,8 @@ def _middle(picture: Image.Image, wanted: tuple[int, int], scaled: float) -> Ima
 def _normalized(pixels: Array, entering: Entering, path: Path, type_: TensorType) -> Array:
     mean, deviation = (np.array(each, np.float32)[:, None, None] for each in (entering.mean, entering.deviation))
     if len(mean) != pixels.shape[1]:
-        raise InvalidInput(f"'{path}' has {pixels.shape[1]} channels, and {len(mean)} are normalized, by {entering.source}")
+        wanted = "; give a number for each, R,G,B" if pixels.shape[1] == 3 else ""
+        raise InvalidInput(f"'{path}' has {pixels.shape[1]} channels, and {len(mean)} are normalized, by {entering.source}{wanted}")
     pixels = (pixels - mean) / deviation
     if (reached := float(abs(pixels).max(initial=0))) > (most := float(limits_of(type_.dtype).max)):
         raise InvalidInput(

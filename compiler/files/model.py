@@ -38,6 +38,10 @@ __all__ = ["Request", "artifact_of", "load", "load_with_source", "pairs", "read_
 
 PLACE = re.compile(r"^\S+:\d+(, in \S+)?: ")  # a line of the file that has the network, before a complaint
 
+CONVC = __name__.partition(".")[0]
+NOT_HERE = re.compile(rf"cannot import name '(\w+)' from '{CONVC}' ")
+CALL = re.compile(r"([^()]+)\(([^()]*)\)")  # senet(classes=3)
+
 
 @dataclass(frozen=True)
 class Request:
@@ -133,6 +137,9 @@ def _imported(request: Request, say: Callable[[str], None]) -> Imported | None:
 
 def _load(request: Request, zoo: Mapping[str, ZooEntry]) -> Graph:
     model, shapes = request.model, _shapes(request)
+    if (called := CALL.fullmatch(model)) and (called[1] in zoo or ".py:" in called[1]):
+        settings = " ".join(f"--set {each.strip()}" for each in called[2].split(",") if each.strip())
+        raise UsageError(f"'{model}': on the command line a network is not called; write {called[1]} {settings}".rstrip())
     if model in zoo:
         with _user_code(f"{model} with these options"):
             return _trace(zoo[model].network, request, shapes)
@@ -218,7 +225,8 @@ def _user_code(name: str, path: Path | None = None) -> Generator[None]:
         own = (str(path), str(path.resolve())) if path else ()
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename in own]
         where = f"{name}:{lines[-1]}" if lines else name
-        raise InvalidModel(f"{where}: {type(error).__name__}: {error}") from error
+        near = did_you_mean(unknown[1], dir(sys.modules[CONVC])) if (unknown := NOT_HERE.match(str(error))) else ""
+        raise InvalidModel(f"{where}: {type(error).__name__}: {error}{near}") from error
 
 
 def _retyped(graph: Graph, shapes: Mapping[str, str]) -> Graph:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +33,20 @@ def photographs_in(text: str) -> list[Path] | None:
         found = [each for each in map(Path, glob.iglob(text, recursive=True)) if is_image(each)]
     else:
         return [path] if is_image(path) else None
+    if not found and (below := _below(text)):
+        ways = f"give '{below}', in quotes, or by `convc run --score` a folder with one for each class"
+        raise UsageError(f"'{text}' has no photographs itself, and folders in it have; {ways}")
     if not found:
         raise UsageError(f"'{text}' has no photographs, of which names end in .jpg or .png and the like")
     if len(found) > MOST:
         raise UsageError(f"'{text}' has {len(found):,} photographs; at most {MOST:,} are read")
     return sorted(found)
+
+
+def _below(text: str) -> str:
+    """The pattern of photographs one folder further down, or two; empty where there are none either."""
+    patterns = (f"{text.rstrip('/')}/*", f"{text.rstrip('/')}/*/*")
+    return next((each for each in patterns if any(is_image(Path(found)) for found in islice(glob.iglob(each), MOST))), "")
 
 
 @dataclass

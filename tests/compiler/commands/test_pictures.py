@@ -68,12 +68,19 @@ def test_what_was_converted_is_said_once(folder):
     ("words", "code", "sentence"),
     [
         (("-i", "nothing/*.png"), 2, "'nothing/*.png' has no photographs"),
+        (("-i", "classes"), 2, "'classes' has no photographs itself, and folders in it have; give 'classes/*/*', in quotes, or by"),
+        (("-i", "classes/*"), 2, "'classes/*' has no photographs itself, and folders in it have; give 'classes/*/*', in quotes"),
+        (("-i", "photos/a.png", "photos/b.png"), 2, "or a pattern in quotes, as in -i 'photos/*.jpg'; see `convc run --help`"),
         (("-i", "photos", "--labels", "few.txt"), 3, "'few.txt' has 2 lines, and no output has as many classes: y f32[N,3]"),
         (("-i", "photos", "--labels", "absent.txt"), 2, "there is no file 'absent.txt'"),
         (("-i", "photos", "--mean", "123.7,116.3,103.5"), 2, "is not of pixels from 0 to 1; divide what is of 0 to 255 by 255"),
         (("-i", "photos", "--mean", "x"), 2, "--mean 'x' is no list of numbers such as 0.5,0.5,0.5"),
         (("-i", "photos", "--mean", "0.5", "--std", "1,1"), 2, "--mean has 1 numbers and --std 2"),
-        (("-i", "photos/a.png", "--mean", "0.5"), 3, "has 3 channels, and 1 are normalized, by --mean and --std"),
+        (
+            ("-i", "photos/a.png", "--mean", "0.5"),
+            3,
+            "has 3 channels, and 1 are normalized, by --mean and --std; give a number for each, R,G,B",
+        ),
         (("-i", "photos", "--mean", "0.5,0.5,0.5", "--preprocess", "imagenet"), 2, "leave one out"),
         (("-i", "large"), 3, "is 6x6 pixels, the input wants 4x4; pass --resize"),
     ],
@@ -81,6 +88,8 @@ def test_what_was_converted_is_said_once(folder):
 def test_what_does_not_fit_is_refused(folder, words, code, sentence):
     (folder / "few.txt").write_text("red\ngreen\n")
     (folder / "large").mkdir()
+    (folder / "classes" / "red").mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(folder / "classes" / "red" / "x.png")
     Image.new("RGB", (6, 6)).save(folder / "large" / "x.png")
     done = convc(*RUN, *words, cwd=folder)
     refused(done, code, sentence)

@@ -69,6 +69,12 @@ def test_labels_say_which_folder_is_which_class(folder):
     assert found["top1"] == pytest.approx(2 / 6)  # what is right then is one of b, and the red one of c
     (folder / "labels.txt").write_text("a\nb\nsee\n")
     refused(convc(*RUN, "--labels", "labels.txt", cwd=folder), 3, "'data' has a folder 'c', which is no class of the network")
+    (folder / "labels.txt").write_text("red\ngreen\nblue\n")
+    refused(
+        convc(*RUN, "--labels", "labels.txt", cwd=folder),
+        3,
+        "has a folder 'a', which is no class of the network; some are red, green, blue",
+    )
 
 
 def test_one_photograph(folder, tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import convc as cc
-from convc.ir.errors import UsageError
+from convc.ir.errors import ShapeError, UsageError
 
 
 @cc.network(image="N,3,32,32")
@@ -53,6 +53,11 @@ def test_a_function_makes_a_network_of_each_number_of_axes_that_is_declared() ->
         "f32[N,4,4,8,8]",
     ]
     assert net(image="N,8")  # without windows, any will do
+
+
+def test_channels_that_come_last_are_said_where_a_layer_does_not_fit() -> None:
+    with pytest.raises(ShapeError, match=r"input 'image' is f32\[N,32,32,3\], and channels come first here"):
+        cc.network(image="N,32,32,3")(lambda image: cc.conv(image, 8, 7))()
 
 
 def filtered(image: cc.Value) -> cc.Value:

@@ -108,3 +108,21 @@ class TestBlocks:
         assert graph.outputs[0].typed.shape == (1, 32, 6, 6)
         with pytest.raises(ConvcError, match="reduction is 0, expected at least 1"):
             cc.network(image="1,32,6,6")(lambda image: cc.squeeze_excite(image, 0))()
+
+
+def test_functions_of_pytorch_are_refused_with_those_of_convc():
+    def relu(x):  # as PyTorch's own do, which ask their arguments first
+        return type(x).__torch_function__(relu, (type(x),), (x,))
+
+    with pytest.raises(ConvcError, match=r"PyTorch's relu takes no value of a network; .* cc\.relu\(x\)"):
+        cc.network(x="1,4")(relu)()
+
+
+def test_a_sum_of_other_channels_says_what_makes_them_alike():
+    with pytest.raises(ConvcError, match=r"8 against 3; conv\(x, 8, 1\) makes another number of channels, and concat\(a, b\)"):
+        cc.network(x="1,3,4,4")(lambda x: cc.conv(x, 8, 1) + x)()
+
+
+def test_a_level_that_is_a_text():
+    with pytest.raises(ConvcError, match="level is the text '2'; give a number, as in level=2"):
+        cc.optimize(cc.network(x="1,4")(lambda x: cc.relu(x))(), level="2")
