@@ -27,6 +27,7 @@ OTHERS = (
     "pluggy",
     "pytest",
     "toolz",
+    "torch",
     "tqdm",
     "typer",
     "xdist",
