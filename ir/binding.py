@@ -11,6 +11,7 @@ import numpy as np
 from .dims import Dim, Expr, alone, evaluate
 from .errors import InvalidInput, InvalidModel, UsageError
 from .graph import Graph, Node
+from .memory import need_bytes
 from .solving import first_size, listed, names_of, solve, what_fits
 from .types import DTYPES, Array, TensorType, is_floating, range_of
 from .verifier import verify_graph
@@ -19,10 +20,12 @@ __all__ = [
     "OF_HOST",
     "InputSizes",
     "as_declared",
+    "as_typed",
     "batch_names",
     "empty_outputs",
     "is_on_device",
     "match_inputs",
+    "match_unread",
     "need_elements",
     "new_sizes",
     "sized",
@@ -30,6 +33,7 @@ __all__ = [
     "specialize",
 ]
 
+TRUTHS = 2  # bytes, one for each comparison of an element
 REMEMBERED = 64  # kinds of inputs that are known to fit
 OF_HOST = (1, 3)  # DLPack's kDLCPU and kDLCUDAHost: pinned memory, which the processor reads as any other
 
@@ -109,10 +113,38 @@ def as_declared(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Floats in the float types of the inputs that they are for, bytes in those of less than 8 bits, which no file of NumPy's can name;
     other arrays as they are.
 
-    Raises: InvalidInput for a finite number that such a type does not reach.
+    Raises: InvalidInput for a finite number that such a type does not reach; OutOfMemory where a copy has no room.
     """
     types = {node.name: node.typed for node in graph.inputs}
     return {name: _declared(name, array, types[name]) if name in types else array for name, array in arrays.items()}
+
+
+def as_typed(graph: Graph, unread: Mapping[str, Array]) -> dict[str, Array]:
+    """Of the shapes and types that `as_declared` would give, and of no memory: no value is read."""
+    types = {node.name: node.typed for node in graph.inputs}
+    return {name: _blank(array, types[name]) if name in types else array for name, array in unread.items()}
+
+
+def match_unread(graph: Graph, unread: Mapping[str, Array]) -> None:
+    """Whether arrays for some of the inputs may fit, by shape and type alone.
+
+    Raises: InvalidInput as `match_inputs`, for what those of other inputs cannot mend.
+    """
+    given = as_typed(graph, unread)
+    if all(node.name in given for node in graph.inputs):
+        match_inputs(graph, given)
+        return
+    for node in graph.inputs:
+        if node.name in given and not node.typed.is_opaque:
+            _match_type(node, given[node.name])
+            if not _may_be(node.typed, given[node.name].shape):
+                raise _of_other_shape(node.name, node.typed, given[node.name].shape)
+
+
+def _blank(array: Array, type_: TensorType) -> Array:
+    to_bits = type_.is_stored and array.dtype == DTYPES[type_.in_bytes.dtype]
+    to_floats = type_.is_float and is_floating(array)
+    return np.broadcast_to(np.zeros((), DTYPES[type_.dtype]), array.shape) if to_bits or to_floats else array
 
 
 def _declared(name: str, array: Array, type_: TensorType) -> Array:
@@ -135,6 +167,7 @@ def _in_floats(name: str, array: Array, type_: TensorType) -> Array:
     wanted = DTYPES[type_.dtype]
     if not is_floating(array):
         return array
+    need_bytes(f"input '{name}', cast to {wanted.name},", array.size * (wanted.itemsize + TRUTHS), "give it in that type")
     with np.errstate(over="ignore", invalid="ignore"):
         cast = array.astype(wanted)
     beyond = np.isinf(cast) & np.isfinite(array)
@@ -158,9 +191,8 @@ def match_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, int]:
         have = arrays[node.name]
         if not (hasattr(have, "dtype") and hasattr(have, "shape")):
             raise InvalidInput(f"input '{node.name}' is a {type(have).__name__}, expected an array, {node.type}")
-        if not node.typed.is_opaque and have.dtype != DTYPES[node.typed.dtype]:
-            wanted = DTYPES[node.typed.dtype].name
-            raise InvalidInput(f"input '{node.name}' is {have.dtype}, expected {node.typed.dtype}; convert it with .astype('{wanted}')")
+        if not node.typed.is_opaque:
+            _match_type(node, have)
     types = {node.name: node.typed for node in graph.inputs if not node.typed.is_opaque}
     sizes = sizes_of(types, {name: a.shape for name, a in arrays.items()})
     if sizes and (0 in sizes.values() or not graph.takes_any_batch):  # a picture may be too small for a layer deep inside
@@ -169,6 +201,12 @@ def match_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, int]:
         except InvalidModel as error:
             raise InvalidInput(f"the network does not work with {listed(sizes)}: {error}") from None
     return sizes
+
+
+def _match_type(node: Node, have: Array) -> None:
+    if have.dtype != DTYPES[node.typed.dtype]:
+        wanted = DTYPES[node.typed.dtype].name
+        raise InvalidInput(f"input '{node.name}' is {have.dtype}, expected {node.typed.dtype}; convert it with .astype('{wanted}')")
 
 
 class InputSizes:
@@ -209,7 +247,7 @@ def sizes_of(types: Mapping[str, TensorType], shapes: Mapping[str, tuple[int, ..
     """
     for name, type_ in types.items():
         if len(shapes[name]) != type_.rank:
-            raise InvalidInput(f"input '{name}' has shape {list(shapes[name])}, expected {type_}{_advice(type_, shapes[name])}")
+            raise _of_other_shape(name, type_, shapes[name])
     found = solve([pair for name, type_ in types.items() for pair in zip(type_.shape, shapes[name], strict=True)])
     sizes = {name: size for name, size in found.items() if isinstance(size, int)}
     for name, type_ in types.items():
@@ -219,6 +257,10 @@ def sizes_of(types: Mapping[str, TensorType], shapes: Mapping[str, tuple[int, ..
             advice = _advice(type_, shapes[name]) or _what_fits(name, type_, shapes[name], sizes)
             raise InvalidInput(f"input '{name}' has shape {list(shapes[name])}, expected {type_}{detail}{advice}")
     return sizes
+
+
+def _of_other_shape(name: str, type_: TensorType, shape: tuple[int, ...]) -> InvalidInput:
+    return InvalidInput(f"input '{name}' has shape {list(shape)}, expected {type_}{_advice(type_, shape)}")
 
 
 def _what_fits(name: str, type_: TensorType, shape: tuple[int, ...], sizes: Mapping[str, int]) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ...ir.binding import as_declared, batch_names, match_inputs
+from ...ir.binding import as_declared, as_typed, batch_names, match_inputs
 from ...ir.dims import symbol
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.graph import Graph
+from ...ir.memory import need_bytes
 from ...ir.types import Array, TensorType
 from .images import AS_THEY_ARE, Preparing
 from .inputs import random_inputs, say_casts
@@ -104,10 +105,22 @@ def read_calibration(
     if paths:
         fit, held_out = _photographs(graph, paths, images, seed, preparing, say)
     elif len(files) == 1:
-        return calibration_of(graph, load_arrays(Path(files[0])), f"'{files[0]}'", say)
+        return _of_file(graph, Path(files[0]), say)
     else:
         raise UsageError("--calibration takes one .npz file; put all inputs into it, along the first axis")
     return Calibration(fit, held_out)
+
+
+def _of_file(graph: Graph, path: Path, say: Said | None) -> Calibration:
+    """What cannot fit is refused before it is read."""
+    source = f"'{path}'"
+
+    def choose(unread: Mapping[str, Array]) -> Collection[str]:
+        arrays = _in_rows(graph, unread, source)
+        _match_rows(graph, as_typed(graph, arrays), source)
+        return unread.keys()
+
+    return calibration_of(graph, load_arrays(path, choose), source, say)
 
 
 def _photographs(
@@ -160,14 +173,7 @@ def calibration_of(graph: Graph, arrays: Mapping[str, Array], source: str = "the
 
     Raises: InvalidInput, naming the `source`, for arrays that do not fit the network, or that hold one input only.
     """
-    if len(arrays) == len(graph.inputs) == 1:
-        arrays = {graph.inputs[0].name: next(iter(arrays.values()))}
-    for name, array in arrays.items():
-        if not array.ndim:
-            raise InvalidInput(f"{source}: '{name}' is a single number; give inputs along the first axis of an array")
-    rows = {name: len(array) for name, array in arrays.items()}
-    if len(set(rows.values())) > 1:
-        raise InvalidInput(f"{source} holds {', '.join(f'{count} of {name}' for name, count in rows.items())}; give as many of each input")
+    arrays = _in_rows(graph, arrays, source)
     step = _own_batch(graph) or 1
     given, arrays = arrays, _fitting(graph, arrays, source)
     if say is not None:
@@ -176,13 +182,15 @@ def calibration_of(graph: Graph, arrays: Mapping[str, Array], source: str = "the
         if not np.isfinite(array).all():
             raise InvalidInput(f"{source}: '{name}' holds NaN or infinity")
     count = _length(arrays)
-    distinct = len({b"".join(np.ascontiguousarray(array[i]).tobytes() for array in arrays.values()) for i in range(count)})
+    distinct = min(count, 1 + any((array[i] != array[0]).any() for array in arrays.values() for i in range(1, count)))
     if distinct < 2:
         raise InvalidInput(f"{source} holds {distinct} distinct input; second moments need at least 2, and 32 are a good number")
     groups = np.arange(count // step)
     if len(groups) < 2:
         raise InvalidInput(f"{source} holds {count} inputs, and the network takes {step} at a time; give at least {2 * step}")
     out = groups % HELD_OUT == HELD_OUT - 1 if len(groups) >= HELD_OUT else groups == groups[-1]
+
+    need_bytes(f"{source}, to fit on and held out,", sum(array.nbytes for array in arrays.values()), "give fewer inputs")
 
     def taken(chosen: Array) -> dict[str, Array]:
         at = (chosen[:, None] * step + np.arange(step)).ravel()
@@ -191,11 +199,31 @@ def calibration_of(graph: Graph, arrays: Mapping[str, Array], source: str = "the
     return Calibration(taken(groups[~out]), taken(groups[out]))
 
 
+def _in_rows(graph: Graph, arrays: Mapping[str, Array], source: str) -> Mapping[str, Array]:
+    """By input, as many rows of each. Raises: InvalidInput, naming the source."""
+    if len(arrays) == len(graph.inputs) == 1:
+        arrays = {graph.inputs[0].name: next(iter(arrays.values()))}
+    for name, array in arrays.items():
+        if not array.ndim:
+            raise InvalidInput(f"{source}: '{name}' is a single number; give inputs along the first axis of an array")
+    rows = {name: len(array) for name, array in arrays.items()}
+    if len(set(rows.values())) > 1:
+        raise InvalidInput(f"{source} holds {', '.join(f'{count} of {name}' for name, count in rows.items())}; give as many of each input")
+    return arrays
+
+
 def _fitting(graph: Graph, arrays: Mapping[str, Array], source: str) -> dict[str, Array]:
     """The arrays in the float types of the inputs. Raises: InvalidInput, naming the source, for some that the network does not take."""
     try:
         arrays = as_declared(graph, arrays)
+    except InvalidInput as error:
+        raise InvalidInput(f"{source}: {error}") from error
+    _match_rows(graph, arrays, source)
+    return arrays
+
+
+def _match_rows(graph: Graph, arrays: Mapping[str, Array], source: str) -> None:
+    try:
         match_inputs(graph, {name: array[: _own_batch(graph)] for name, array in arrays.items()})
     except InvalidInput as error:
         raise InvalidInput(f"{source}: {error}") from error
-    return arrays

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ...ir.binding import as_declared, match_inputs, specialize
+from ...ir.binding import as_declared, match_inputs, match_unread, specialize
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.graph import Graph, Node
+from ...ir.legible import legible, quoted
 from ...ir.memory import need_bytes
 from ...ir.ops.conv import CONVS
 from ...ir.ops.conv_transpose import CONV_TRANSPOSES
@@ -55,8 +56,13 @@ def read_inputs(graph: Graph, given: Iterable[str], preparing: Preparing = AS_TH
     Raises: InvalidInput for files that do not fit, or values that are not finite; UsageError for a file that is not there, for a name that
     the network does not have, and for an input that is given twice.
     """
-    photographs, arrays = _sorted_out(graph, given)
-    given_arrays = dict(arrays)
+    return _together(graph, *_sorted_out(graph, given), preparing, say)
+
+
+def _together(
+    graph: Graph, photographs: Mapping[str, list[Path]], given_arrays: Mapping[str, Array], preparing: Preparing, say: Said | None
+) -> dict[str, Array]:
+    arrays = dict(given_arrays)
     types, notes = {node.name: node.typed for node in graph.inputs}, Notes()
     for name, paths in photographs.items():
         skip = len(paths) > 1 and len(photographs) == 1
@@ -90,7 +96,7 @@ def read_batches(graph: Graph, given: Sequence[str], preparing: Preparing, say: 
     paths, own = photographs.get(node.name, []), node.typed.shape[0] if node.typed.rank else 1
     is_alone = not (others or more) and own != 0
     if not is_alone or not paths or (len(paths) == 1 and not (isinstance(own, int) and own > 1)):
-        yield Feed(read_inputs(graph, given, preparing, say))
+        yield Feed(_together(graph, photographs, others, preparing, say))
         return
     step, notes = own if isinstance(own, int) else AT_ONCE, Notes()
     for at in range(0, len(paths), step):
@@ -119,7 +125,7 @@ def _sorted_out(graph: Graph, given: Iterable[str]) -> tuple[dict[str, list[Path
         if name and name not in inputs:
             raise UsageError(f"no input is named '{name}'; the network has {', '.join(inputs)}")
         found = photographs_in(file)
-        read = _arrays(Path(file), name, inputs) if found is None else dict[str, Array]()
+        read = _arrays(Path(file), name, graph) if found is None else dict[str, Array]()
         target = name or inputs[0]
         twice = [each for each in read if each in arrays or each in photographs]
         if found is not None and (target in arrays or not set(found).isdisjoint(photographs.get(target, ()))):
@@ -141,21 +147,32 @@ def _checked(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
     return dict(arrays)
 
 
-def _arrays(path: Path, name: str, inputs: Sequence[str]) -> dict[str, Array]:
-    """By one of `inputs`: an .npy file's array is `name`'s, or else the first input's; those of an .npz say themselves whose they are."""
+def _arrays(path: Path, name: str, graph: Graph) -> dict[str, Array]:
+    """By input: an .npy file's array is `name`'s, or else the first input's; those of an .npz say themselves whose they are. What cannot
+    fit is refused before it is read.
+    """
+    inputs = [node.name for node in graph.inputs]
+
+    def named(arrays: Mapping[str, Array]) -> Mapping[str, Array]:
+        if name and len(arrays) != 1:
+            raise InvalidInput(f"'{path}' holds {len(arrays)} arrays, one is wanted for input '{name}'")
+        if not name and (foreign := [each for each in arrays if each not in inputs]):
+            raise InvalidInput(f"'{path}': no input is named {quoted(foreign[0])}; the network has {', '.join(map(legible, inputs))}")
+        return {name: next(iter(arrays.values()))} if name else arrays
+
+    def choose(unread: Mapping[str, Array]) -> Collection[str]:
+        match_unread(graph, named(unread))
+        return unread.keys()
+
     if path.suffix == ".npy":
-        return {name or inputs[0]: load_npy(path)}
+        whose = name or inputs[0]
+        return {whose: load_npy(path, lambda unread: match_unread(graph, {whose: unread}))}
     if path.is_file() and path.suffix not in ARRAY_FILES:
         raise InvalidInput(
             f"'{path}' is neither a photograph ({', '.join(IMAGE_SUFFIXES)}) nor an array (.npy) nor arrays by name (.npz, as "
             f"np.savez('x.npz', {inputs[0]}=x) writes them)"
         )
-    loaded = load_arrays(path, None if name else inputs)
-    if not name:
-        return loaded
-    if len(loaded) != 1:
-        raise InvalidInput(f"'{path}' holds {len(loaded)} arrays, one is wanted for input '{name}'")
-    return {name: next(iter(loaded.values()))}
+    return dict(named(load_arrays(path, choose)))
 
 
 def _drawn(node: Node, draws: np.random.Generator) -> Array:

@@ -6,13 +6,13 @@ import importlib
 import math
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...ir.errors import InvalidInput, InvalidModel, OutOfMemory, UsageError
+from ...ir.errors import ConvcError, InvalidInput, InvalidModel, UsageError
 from ...ir.files import write_file
 from ...ir.graph import Graph, Node, given
 from ...ir.legible import legible
@@ -27,7 +27,7 @@ from ...ir.weights import Weights
 from ..dsl.zoo_entry import Checkpoint
 from . import pytorch_file
 from .entering import Entering
-from .numpy_file import LARGEST, load_npz, npz_bytes
+from .numpy_file import LARGEST, Choose, everything, load_npz, npz_bytes
 
 __all__ = [
     "ARRAY_FILES",
@@ -48,9 +48,9 @@ WEIGHT_FILES = (".safetensors", ".npz")  # what is written; both hold plain arra
 ARRAY_FILES = (*WEIGHT_FILES, *pytorch_file.PYTORCH_SUFFIXES)  # what is read
 
 
-def load_arrays(path: Path, wanted: Collection[str] | None = None, most: int = LARGEST) -> dict[str, Array]:
-    """Arrays by name from a .safetensors, .npz, .pt or .pth file. Of an .npz with other names than those `wanted`, or of more bytes than
-    `most`, nothing is unpacked.
+def load_arrays(path: Path, choose: Choose = everything, most: int = LARGEST) -> dict[str, Array]:
+    """Arrays by name from a .safetensors, .npz, .pt or .pth file. Of an .npz that `choose` refuses, or of more bytes than `most`,
+    nothing is unpacked; of other files, which are not packed, all is read.
 
     Raises: UsageError for a file that is not there; InvalidInput for a damaged or foreign one; BackendMissing for PyTorch's
     files without PyTorch.
@@ -64,11 +64,11 @@ def load_arrays(path: Path, wanted: Collection[str] | None = None, most: int = L
             need_bytes(f"'{path}'", path.stat().st_size, "choose a smaller file")
             return _of_numpy(_safetensors().load_file(path))
         if path.suffix == ".npz":
-            return load_npz(path, wanted, most)
+            return load_npz(path, choose, most)
+    except ConvcError:
+        raise
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise InvalidInput(f"'{path}' cannot be read: {error}") from error
-    except (InvalidInput, OutOfMemory):
-        raise
     except MemoryError as error:
         raise out_of_memory(str(error)) from error
     except (TypeError, AttributeError) as error:  # float8 and narrower

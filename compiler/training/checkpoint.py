@@ -72,11 +72,11 @@ def read_checkpoint(path: Path) -> RunState:
 
     if not path.is_file():
         raise UsageError(f"there is no checkpoint '{path}'; leave out --resume to begin")
-    arrays = load_arrays(path)
     try:
         said = json.loads(safetensors_metadata(path)[KEY])
         if said["version"] != VERSION:
             raise InvalidInput(f"'{path}' is a checkpoint of version {said['version']}, and this convc writes {VERSION}")
+        arrays = load_arrays(path)  # once it is known to be ours
         best = {name.removeprefix(BEST): value for name, value in arrays.items() if name.startswith(BEST)}
         values = {name: value for name, value in arrays.items() if not name.startswith(BEST)}
         epochs = tuple(map(_epoch, said["epochs"]))

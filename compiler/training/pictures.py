@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from ...ir.errors import InvalidInput, UsageError
 from ...ir.legible import legible, quoted
+from ...ir.memory import need_bytes
 from ...ir.suggest import did_you_mean, not_there
 from ...ir.types import Array, TensorType
 from ..files.colours import in_channels
@@ -75,7 +76,7 @@ def read_pictures(data: str, image: TensorType, classes: int, say: Callable[[str
     elif path.is_dir():
         found = _folder(path, size)
     elif path.suffix == ".npz":
-        found = _arrays(load_arrays(path), str(path), size)
+        found = _arrays(path, size)
     elif path.exists():
         raise UsageError(f"'{data}' is neither a folder of class folders nor an .npz file")
     else:
@@ -150,9 +151,22 @@ def _decoded(path: Path, size: tuple[int, int, int]) -> Array | str:
     return np.asarray(scaled, np.uint8).reshape(rows, cols, channels)
 
 
-def _arrays(arrays: dict[str, Array], source: str, size: tuple[int, int, int]) -> Pictures:
-    """[n,H,W], [n,H,W,C] or [n,C,H,W], and a label each."""
-    x, y = _one_of(arrays, X_NAMES, source), _one_of(arrays, Y_NAMES, source)
+def _arrays(path: Path, size: tuple[int, int, int]) -> Pictures:
+    """What is neither pictures nor labels is not read, and neither are they where they cannot fit."""
+
+    def choose(unread: Mapping[str, Array]) -> Collection[str]:
+        _pictures_and_labels(unread, str(path), size)
+        return _one_of(unread, X_NAMES, str(path)), _one_of(unread, Y_NAMES, str(path))
+
+    x, y = _pictures_and_labels(load_arrays(path, choose), str(path), size)
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        raise InvalidInput(f"'{path}' has pictures with values that are no numbers")
+    return Pictures(_scaled(x, size), y.astype(np.int64))
+
+
+def _pictures_and_labels(arrays: Mapping[str, Array], source: str, size: tuple[int, int, int]) -> tuple[Array, Array]:
+    """[n,H,W,C] of [n,H,W], [n,H,W,C] or [n,C,H,W], and a label each; no value is read."""
+    x, y = arrays[_one_of(arrays, X_NAMES, source)], arrays[_one_of(arrays, Y_NAMES, source)]
     if y.ndim != 1 or y.dtype.kind not in "iu":
         raise InvalidInput(f"'{source}': labels are {list(y.shape)} {y.dtype}, expected one whole number for each picture")
     if x.ndim not in (3, 4) or 0 in x.shape[1:]:
@@ -166,13 +180,11 @@ def _arrays(arrays: dict[str, Array], source: str, size: tuple[int, int, int]) -
         x = np.moveaxis(x, 1, -1)
     if x.ndim != 4 or x.shape[3] != size[2] or not (x.dtype == np.uint8 or x.dtype.kind == "f"):
         raise InvalidInput(f"'{source}': pictures are {list(x.shape)} {x.dtype}, expected [n,H,W,{size[2]}] of uint8 or floats")
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        raise InvalidInput(f"'{source}' has pictures with values that are no numbers")
-    return Pictures(_scaled(x, size), y.astype(np.int64))
+    return x, y
 
 
-def _one_of(arrays: dict[str, Array], names: tuple[str, ...], source: str) -> Array:
-    found = next((arrays[name] for name in names if name in arrays), None)
+def _one_of(arrays: Mapping[str, Array], names: tuple[str, ...], source: str) -> str:
+    found = next((name for name in names if name in arrays), None)
     if found is None:
         raise InvalidInput(f"'{source}' has none of {', '.join(names)}; it has {', '.join(arrays) or 'nothing'}")
     return found
@@ -185,12 +197,14 @@ def _scaled(x: Array, size: tuple[int, int, int]) -> Array:
     rows, cols, channels = size
     if x.shape[1:3] == (rows, cols):
         return x
-    if len(x) * rows * cols * channels * 4 > LARGEST:
+    if (nbytes := len(x) * rows * cols * channels * 4) > LARGEST:
         raise InvalidInput(f"{len(x)} pictures do not fit into {LARGEST >> 30} GiB at {rows}x{cols}; give a smaller --input")
+    need_bytes(f"{len(x)} pictures at {rows}x{cols}", nbytes, "give a smaller --input")
     made = np.empty((len(x), rows, cols, channels), np.float32)
-    for n, picture in enumerate(_floats(x)):
+    for n, picture in enumerate(x):
+        floats = _floats(picture)
         for c in range(channels):
-            plane = Image.fromarray(np.ascontiguousarray(picture[..., c])).resize((cols, rows), Image.Resampling.BILINEAR)
+            plane = Image.fromarray(np.ascontiguousarray(floats[..., c])).resize((cols, rows), Image.Resampling.BILINEAR)
             made[n, ..., c] = np.asarray(plane)
     return made
 

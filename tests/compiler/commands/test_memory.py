@@ -5,14 +5,11 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
-import tracemalloc
 
-import numpy as np
 import pytest
 from google.protobuf.message import EncodeError
 
-from convc.compiler.files.numpy_file import load_npz
-from convc.ir.errors import InvalidInput, OutOfMemory
+from convc.ir.errors import OutOfMemory
 from convc.ir.memory import free_bytes, memory_sentences
 from convc.tests.support.shell import Result, refused
 
@@ -60,17 +57,6 @@ def test_what_does_not_fit_is_refused_with_numbers(tmp_path, network, words, wha
     done = limited(*words, cwd=tmp_path)
     refused(done, 6, what, *([] if what == "memory ran out" else ["GiB", "free"]))
     assert [path.name for path in tmp_path.iterdir()] == ["net.cir"], "nothing was left"
-
-
-def test_an_archive_is_not_unpacked_before_its_names_are_read(tmp_path):
-    np.savez_compressed(tmp_path / "xs.npz", strange=np.zeros(1 << 25))
-    tracemalloc.start()
-    try:
-        with pytest.raises(InvalidInput, match="no input is named 'strange'; the network has x, y"):
-            load_npz(tmp_path / "xs.npz", ("x", "y"))
-        assert tracemalloc.get_traced_memory()[1] < 1 << 22
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
