@@ -34,7 +34,7 @@ def photographs_in(text: str) -> list[Path] | None:
     else:
         return [path] if is_image(path) else None
     if not found and (below := _below(text)):
-        ways = f"give '{below}', in quotes, or by `convc run --score` a folder with one for each class"
+        ways = f"give '{below}', in quotes; `convc run --score` takes a folder of folders, one for each class"
         raise UsageError(f"'{text}' has no photographs itself, and folders in it have; {ways}")
     if not found:
         raise UsageError(f"'{text}' has no photographs, of which names end in .jpg or .png and the like")

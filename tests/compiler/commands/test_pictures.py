@@ -68,7 +68,11 @@ def test_what_was_converted_is_said_once(folder):
     ("words", "code", "sentence"),
     [
         (("-i", "nothing/*.png"), 2, "'nothing/*.png' has no photographs"),
-        (("-i", "classes"), 2, "'classes' has no photographs itself, and folders in it have; give 'classes/*/*', in quotes, or by"),
+        (
+            ("-i", "classes"),
+            2,
+            "'classes' has no photographs itself, and folders in it have; give 'classes/*/*', in quotes; `convc run --score`",
+        ),
         (("-i", "classes/*"), 2, "'classes/*' has no photographs itself, and folders in it have; give 'classes/*/*', in quotes"),
         (("-i", "photos/a.png", "photos/b.png"), 2, "or a pattern in quotes, as in -i 'photos/*.jpg'; see `convc run --help`"),
         (("-i", "photos", "--labels", "few.txt"), 3, "'few.txt' has 2 lines, and no output has as many classes: y f32[N,3]"),
