@@ -50,12 +50,15 @@ def _of_kernels(measured: Measured) -> Iterator[str]:
     if measured.limits is not None and (far := _beyond(layers, measured.limits)):
         most = max(far, key=lambda layer: layer.gflops)
         share = most.gflops * 1e9 / measured.limits.flops
-        if saved_by(most.kernel) > 1:
+        if share <= CLOCKS * saved_by(most.kernel):
+            what = f"{most.kernel} of {', '.join(most.nodes)}"
+            yield f"{what} moves bytes faster than memory seems to: the machine was busier when that was measured"
+        elif saved_by(most.kernel) > 1:
             yield f"{most.kernel} at {share:.0%} of the peak is more than any algorithm here saves"
         else:
             yield (
-                f"{most.kernel} of {', '.join(most.nodes)} at {share:.0%} of the peak does all the multiply-adds "
-                "that are counted: the peak was measured while the machine was busier, and no share of it says how near the limit is"
+                f"{most.kernel} of {', '.join(most.nodes)} seems to have {share:.0%} of the peak, which cannot be: the machine was busier "
+                "when its peak was measured, so how near kernels are to it is not said"
             )
     if unsteady := [layer for layer in layers if layer.is_unsteady and layer.share > MUCH]:
         most = max(unsteady, key=lambda layer: layer.share)

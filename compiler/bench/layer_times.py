@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ...ir.graph import Graph
-from ...ir.limits import MachineLimits, saved_by
+from ...ir.limits import CLOCKS, MachineLimits, saved_by
 from ...passes.analysis.structure import longest_path
 from ..engines.engine import KernelTime
 
@@ -24,7 +24,8 @@ class LayerTime:
     multiply-add of a direct convolution; `gbytes` 10^9 bytes a second of operands, weights and result, each moved once, workspace left out.
     Of the paths from an input to an output, the longest by time passes through the kernels `on_longest_path`. One that `moves` computes
     nothing, and names the value that it brings into another layout, or none where that is not known. In the slower of its rounds it took
-    `spread` times as long as in the faster.
+    `spread` times as long as in the faster. It has the share `of_limit` of what the machine does
+    at most of its `limit`, "products" or "memory", the one that it is nearer to; None where neither is known.
     """
 
     kernel: str
@@ -38,6 +39,8 @@ class LayerTime:
     on_longest_path: bool
     moves: bool = False
     spread: float = 1.0
+    of_limit: float | None = None
+    limit: str | None = None
 
     @property
     def is_unsteady(self) -> bool:
@@ -48,6 +51,18 @@ class LayerTime:
     def time_text(self) -> str:
         """Microseconds for a table, marked where they are rough."""
         return f"{ROUGH if self.is_unsteady else ''}{self.microseconds:.1f}"
+
+    @property
+    def limit_text(self) -> str:
+        """How near it is to the limit that it is nearer to, for a table."""
+        return "-" if self.of_limit is None else f"{self.of_limit:.0%} {self.limit}"
+
+    def held_to(self, limits: MachineLimits) -> LayerTime:
+        """The same beside the limits. Who moves more than memory can give has its bytes from caches, and memory is no limit of it."""
+        products = 1e9 * self.gflops / limits.flops
+        memory = 1e9 * self.gbytes / limits.bandwidth if limits.bandwidth else 0.0
+        share, limit = max((products, "products"), (memory if memory <= CLOCKS else 0.0, "memory"))
+        return replace(self, of_limit=share, limit=limit) if share else self
 
     def is_beyond(self, limits: MachineLimits) -> bool:
         """Whether no machine with these limits does it in this time. Of what computes no product some bytes may not be needed."""

@@ -135,7 +135,7 @@ def measure(
         folder = stack.enter_context(temporary_folder())
         write_network(graph, folder)
         workers = _ready(stack, contenders, how, sizes, folder, left_out)
-        roofs = Roofs(stack, _at_once(how), memory=weights > cache_bytes())
+        roofs = Roofs(stack, _at_once(how), memory=how.profile or weights > cache_bytes())
         watch = LoadWatch()
         turns = 0
         for _ in _turns(how, list(workers.values())):
@@ -250,7 +250,9 @@ def _beyond(worker: Worker, limits: MachineLimits | None, least: Callable[[Machi
 
 
 def profiles_of(workers: Mapping[str, Worker], roofs: Roofs) -> dict[str, list[LayerTime]]:
-    """The kernels of each engine that can time them, in the faster of its rounds; rounds that this machine cannot do are taken again."""
+    """The kernels of each engine that can time them, in the faster of its rounds; rounds that this machine cannot do are taken again. Where
+    a kernel is still beyond the limits, they are wrong, and none is held to them.
+    """
     timed = {name: worker for name, worker in workers.items() if measurable()[worker.task.engine].start_profiled}
     rounds: dict[str, list[list[LayerTime]]] = {name: [] for name in timed}
     for _ in each("rounds of kernels", range(ROUNDS)):
@@ -263,7 +265,10 @@ def profiles_of(workers: Mapping[str, Worker], roofs: Roofs) -> dict[str, list[L
             roofs.turn()
         for name, found in rounds.items():
             rounds[name] = [timed[name].profile(PROFILED_RUNS) if _cannot_be(layers, roofs.limits) else layers for layers in found]
-    return {name: steadiest(found) for name, found in rounds.items()}
+    profiles = {name: steadiest(found) for name, found in rounds.items()}
+    if roofs.limits is None or any(_cannot_be(layers, roofs.limits) for layers in profiles.values()):
+        return profiles
+    return {name: [layer.held_to(roofs.limits) for layer in layers] for name, layers in profiles.items()}
 
 
 def _cannot_be(layers: Sequence[LayerTime], limits: MachineLimits | None) -> bool:

@@ -24,7 +24,7 @@ from .worker import Assignment
 
 __all__ = ["NetworkProfile", "profile"]
 
-HEADINGS = ("us", "share", "GF/s", "GB/s", "kernel", "nodes")
+HEADINGS = ("us", "share", "GF/s", "GB/s", "of limit", "kernel", "nodes")
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,7 +53,7 @@ class NetworkProfile:
         return [
             (
                 *(layer.time_text, f"{layer.share:.1%}", f"{layer.gflops:.0f}" if layer.macs else "-", f"{layer.gbytes:.1f}"),
-                *(layer.kernel, " ".join(layer.nodes)),
+                *(layer.limit_text, layer.kernel, " ".join(layer.nodes)),
             )
             for layer in self.layers
         ]
@@ -117,7 +117,7 @@ def profile(graph: Graph, engine: str = "tvm", batch: int | None = None, threads
         worker = stack.enter_context(Worker(Assignment(engine, level, threads, sizes, str(folder))))
         worker.wait()
         worker.turn()
-        roofs = Roofs(stack, threads)
+        roofs = Roofs(stack, threads, memory=True)
         for _ in range(TURNS):
             roofs.turn()
         found = profiles_of({engine: worker}, roofs)

@@ -59,4 +59,4 @@ def _microseconds(nanoseconds: int) -> float:
 
 def _arguments(layer: LayerTime) -> dict[str, Any]:
     known = asdict(layer)
-    return {name: known[name] for name in ("kernel", "nodes", "share", "macs", "gflops", "bytes", "gbytes", "on_longest_path", "spread")}
+    return {name: value for name, value in known.items() if name not in ("microseconds", "moves")}

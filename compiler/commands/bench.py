@@ -22,7 +22,6 @@ from ...passes.pipelines import LEVELS
 from ..bench.doubts import doubts_of, is_in_doubt
 from ..bench.layer_times import ROUGH, ROUGH_MEANS, LayerTime
 from ..bench.measure import Contender, Measured, Measuring, batch_of, measure
-from ..bench.roofs import bandwidth
 from ..bench.side_by_side import same_nodes
 from ..bench.written import chrome_trace, timings_csv
 from ..engines.optimize import optimize
@@ -173,13 +172,16 @@ def _seen(graph: Graph, measured: Measured, contenders: Sequence[Contender], how
     sized = specialize(graph, sizes)
     _, trace = optimize(sized, ours.level, prices=engine_named(ours.engine, measurable()).prices)
     times = {
-        name: [KernelRun(each.kernel, each.nodes, each.microseconds, each.share, each.macs, each.bytes, each.spread) for each in layers]
+        name: [
+            KernelRun(each.kernel, each.nodes, each.microseconds, each.share, each.macs, each.bytes, each.spread, each.limit_text)
+            for each in layers
+        ]
         for name, layers in measured.profiles.items()
     }
     peaks = None
-    if measured.peak:
+    if measured.peak and measured.limits and measured.limits.bandwidth:
         measured_on = f"measured here on {how.threads} thread{'' if how.threads == 1 else 's'}"
-        peaks = Peaks(measured.peak * 1e9, bandwidth(how.threads) * 1e9, measured_on)
+        peaks = Peaks(measured.peak * 1e9, measured.limits.bandwidth, measured_on)
     notes = [f"{t.engine}: {t.p50_ms:.2f} ms a run, from {t.p10_ms:.2f} to {t.p90_ms:.2f}, {t.gflops:.0f} GF/s" for t in measured.timings]
     notes += doubts_of(measured)
     return Report(
@@ -233,14 +235,16 @@ def _print(measured: Measured, everything: bool) -> None:
             for t in measured.timings
         ]
         print_table(rows, (*HEADINGS[:8], f"over {first.engine}", *HEADINGS[8:]))
+    if measured.profiles:
+        tell("\n" + "\n".join(_slowest(engine, layers) for engine, layers in measured.profiles.items()))
     if len(measured.profiles) > 1:
-        tell("")
         _print_side_by_side(measured.profiles)
     for engine, layers in measured.profiles.items():
         if len(measured.profiles) == 1 or everything:
-            tell("")
-            rows = [_row(layer, measured) for layer in layers]
-            print_table(rows, ("us", "share", "GF/s", "of peak", "GB/s", "MiB", f"{engine}'s kernel", "nodes"))
+            if everything and len(measured.profiles) > 1:
+                tell("")
+            rows = [_row(layer) for layer in layers]
+            print_table(rows, ("us", "share", "GF/s", "GB/s", "MiB", "of limit", f"{engine}'s kernel", "nodes"))
         total = sum(layer.microseconds for layer in layers)
         longest = sum(layer.microseconds for layer in layers if layer.on_longest_path)
         tell(f"{engine}: {total:.0f} us in {len(layers)} kernels, {longest:.0f} us of them on the longest path")
@@ -259,9 +263,11 @@ def _print_side_by_side(profiles: Mapping[str, Sequence[LayerTime]]) -> None:
         marks = {engine: "" if rough[engine].isdisjoint(nodes or kernels.get(engine, ())) else ROUGH for engine in profiles}
         taken = [f"{marks[engine]}{times[engine]:.1f}" if engine in times else "-" for engine in profiles]
         taken.append(_percent(times[first] / whole[first] if first in times and whole[first] else None))
+        own = [layer for layer in profiles[first] if nodes and not layer.moves and set(layer.nodes) <= set(nodes)]
+        taken.append(own[0].limit_text if len(own) == 1 else "-")
         over = [f"{times[each] / times[first]:.2f}" if each in times and times.get(first) else "-" for each in others]
         lines.append((*taken, *over, *(_several(kernels.get(engine, [])) for engine in profiles), " ".join(nodes)))
-    taken_by = (*(f"{each} us" for each in profiles), f"share of {first}", *(f"{each} over {first}" for each in others))
+    taken_by = (*(f"{each} us" for each in profiles), f"share of {first}", "of limit", *(f"{each} over {first}" for each in others))
     print_table(lines, (*taken_by, *profiles, "nodes"))
 
 
@@ -274,13 +280,20 @@ def _several(kernels: Sequence[str]) -> str:
     return ", ".join(f"{count} {name}" if count > 1 else name for name, count in Counter(kernels).items()) or "-"
 
 
-def _row(layer: LayerTime, measured: Measured) -> tuple[str, ...]:
-    share = _percent(layer.gflops / measured.peak if measured.peak else None)
-    if measured.limits is not None and layer.is_beyond(measured.limits):
-        share = IN_DOUBT
-    speeds = (f"{layer.gflops:.0f}", share) if layer.macs else ("-", "-")
-    moved = (f"{layer.gbytes:.1f}", f"{layer.bytes / 2**20:.2f}")
-    return layer.time_text, f"{layer.share:.1%}", *speeds, *moved, layer.kernel, " ".join(layer.nodes)
+def _slowest(engine: str, layers: Sequence[LayerTime]) -> str:
+    """Where to look first."""
+    most = max(layers, key=lambda layer: layer.microseconds, default=None)
+    if most is None:
+        return f"{engine} has no kernels"
+    near = "" if most.of_limit is None else f", at {most.of_limit:.0%} of the limit of {most.limit}"
+    return (
+        f"the slowest of {engine}: {' '.join([most.kernel, *(['of'] if most.nodes else []), *most.nodes])}, {most.share:.1%} of all{near}"
+    )
+
+
+def _row(layer: LayerTime) -> tuple[str, ...]:
+    speeds = (f"{layer.gflops:.0f}" if layer.macs else "-", f"{layer.gbytes:.1f}", f"{layer.bytes / 2**20:.2f}")
+    return layer.time_text, f"{layer.share:.1%}", *speeds, layer.limit_text, layer.kernel, " ".join(layer.nodes)
 
 
 def _mebibytes(count: int | None) -> str:

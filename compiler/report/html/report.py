@@ -40,7 +40,7 @@ class Verdict:
 @dataclass(frozen=True, slots=True)
 class KernelRun:
     """A kernel that an engine ran for some nodes, by name. Units: `microseconds` a run; `share` of all time; `bytes` each moved once.
-    `spread` is the slower of its rounds over the faster.
+    `spread` is the slower of its rounds over the faster, `limit` how near it is to what the machine does at most, "-" where nobody knows.
     """
 
     kernel: str
@@ -50,6 +50,7 @@ class KernelRun:
     macs: int
     bytes: int
     spread: float = 1.0
+    limit: str = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +164,8 @@ def _peaks(peaks: Peaks | None) -> dict[str, Any] | None:
     return None if peaks is None else {"flops": peaks.flops, "bytes": peaks.bytes, "how": peaks.how}
 
 
-def _figures(run: KernelRun) -> tuple[float, float, int, int, float]:
-    return run.microseconds, run.share, run.macs, run.bytes, run.spread
+def _figures(run: KernelRun) -> tuple[float, float, int, int, float, str]:
+    return run.microseconds, run.share, run.macs, run.bytes, run.spread, escaped(run.limit)
 
 
 def _reckoned(trace: Sequence[Stage]) -> Peaks | None:

@@ -160,7 +160,7 @@ def test_doubts(timing: dict[str, object], words: list[str]):
 @pytest.mark.parametrize(
     ("name", "gflops", "said"),
     [
-        ("direct", 1.92, ["direct of a at 192% of the peak does all the multiply-adds that are counted"]),
+        ("direct", 1.92, ["direct of a seems to have 192% of the peak, which cannot be"]),
         ("direct", 1.07, []),
         ("winograd", 1.92, []),
         ("winograd", 20.0, ["winograd at 2000% of the peak is more than any algorithm here saves"]),
@@ -169,6 +169,29 @@ def test_doubts(timing: dict[str, object], words: list[str]):
 def test_a_kernel_above_the_peak(name: str, gflops: float, said: list[str]):
     found = doubts_of(Measured([], ONE, {"tvm": [kernel(1 / gflops, name=name)]}, QUIET))
     assert [each.split(":")[0] for each in found] == said
+
+
+@pytest.mark.parametrize(
+    ("gflops", "gbytes", "name", "said"),
+    [
+        (0.6, 1.0, "direct", "60% products"),
+        (0.2, 1.6, "direct", "80% memory"),
+        (0.2, 9.0, "direct", "20% products"),  # its bytes are in caches
+        (0.0, 9.0, "pack", "-"),
+        (1.8, 0.1, "winograd", "180% products"),
+    ],
+)
+def test_how_near_a_kernel_is_to_the_limit(gflops: float, gbytes: float, name: str, said: str):
+    layer = LayerTime(name, ["a"], 1.0, 1.0, 500, gflops, 1, gbytes, True)
+    assert layer.limit_text == "-"
+    assert layer.held_to(MachineLimits(1e9, 2e9)).limit_text == said
+
+
+def test_no_kernel_is_held_to_a_peak_that_one_of_them_exceeds():
+    steady, fast = FakeWorker([turn(1.0)], [[kernel(2.0)]]), FakeWorker([turn(1.0)], [[kernel(0.5)]])
+    assert [layer.of_limit for layer in measuring.profiles_of({"onnx": steady}, FakeRoofs([]))["onnx"]] == [0.5]
+    found = measuring.profiles_of({"onnx": steady, "tvm": fast}, FakeRoofs([]))
+    assert [layer.of_limit for layers in found.values() for layer in layers] == [None, None]
 
 
 @pytest.mark.parametrize(

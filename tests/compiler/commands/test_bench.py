@@ -130,6 +130,7 @@ def test_a_profile_has_every_node_once(resnet20: dict[str, Any]):
     assert {"direct", "winograd F(4x4)", "pad channels", "unpack"} < {layer["kernel"] for layer in layers}
     assert all(layer["bytes"] > 0 for layer in layers)
     assert any(layer["on_longest_path"] for layer in layers)
+    assert all((layer["of_limit"] is None) == (layer["limit"] is None) for layer in layers)
     assert all((layer["gflops"] > 0) == (layer["macs"] > 0) for layer in layers)
 
 
@@ -151,7 +152,9 @@ def test_what_engines_take_for_the_same_nodes_adds_up(resnet20: dict[str, Any]):
 def test_a_table_of_both_engines_ends_with_what_they_take_in_all():
     done = convc("bench", "lenet5", "-b", "onnx,onnx@0", "--runs", "1", "--threads", "1", "--profile")
     assert done.code == 0, done.err
-    head, *rows = [line for line in done.out.split("\n\n")[1].splitlines() if "us in " not in line and not line.startswith("~:")]
+    *slowest, head = done.out.split("\n\n")[1].splitlines()[:3]
+    assert [line.partition(":")[0] for line in slowest] == ["the slowest of onnx", "the slowest of onnx@0"]
+    rows = [line for line in done.out.split("\n\n")[1].splitlines()[3:] if "us in " not in line and not line.startswith("~:")]
     assert head.split()[:4] == ["onnx", "us", "onnx@0", "us"]
     assert rows[-1].endswith("in all")
     for column in (0, 1):
@@ -176,18 +179,21 @@ def test_times_that_two_rounds_disagree_on_are_marked(capsys: pytest.CaptureFixt
     ours = [layer("direct", ["a"], 1.6), layer("dense", ["b"], 1.4), layer("unpack", [], 2.0)]
     theirs = [layer("Conv", ["a"], 1.0), layer("Gemm", ["b"], 3.0)]
     _print(Measured([], None, {"tvm": ours, "onnx": theirs}, Load(9.0, 2, 0.0, 0.0)), everything=False)
-    _, head, *rows, total, _, _, legend = capsys.readouterr().out.splitlines()
+    _, slowest, _, head, *rows, total, _, _, legend = capsys.readouterr().out.splitlines()
+    assert slowest == "the slowest of tvm: direct of a, 50.0% of all"
     assert head.split()[:7] == ["tvm", "us", "onnx", "us", "share", "of", "tvm"]
     assert [row.split()[:3] for row in rows] == [["~2.0", "2.0", "33%"], ["2.0", "~2.0", "33%"], ["~2.0", "-", "33%"]]
     assert total.split()[:3] == ["6.0", "4.0", "100%"]
     assert legend.startswith("~: in the slower of its two rounds")
 
 
-def test_a_kernel_faster_than_the_peak_has_no_share_of_it(capsys: pytest.CaptureFixture[str]):
-    layers = [layer("direct", ["a"], 1.0, macs=2000, gflops=2.0), layer("direct", ["b"], 1.0, macs=500, gflops=0.5)]
-    _print(Measured([], MachineLimits(1e9), {"tvm": layers}, Load(9.0, 2, 0.0, 0.0)), everything=False)
-    first, second = [line for line in capsys.readouterr().out.splitlines() if "direct" in line]
-    assert ("in doubt" in first, "200%" in first, "50%" in second) == (True, False, True)
+def test_a_kernel_has_a_share_of_the_limit_where_one_is_known(capsys: pytest.CaptureFixture[str]):
+    limits = MachineLimits(1e9)
+    fast, slow = layer("direct", ["a"], 1.0, macs=2000, gflops=2.0), layer("direct", ["b"], 1.0, macs=500, gflops=0.5).held_to(limits)
+    _print(Measured([], limits, {"tvm": [fast, slow]}, Load(9.0, 2, 0.0, 0.0)), everything=False)
+    _, head, first, second, *_ = capsys.readouterr().out.strip().splitlines()
+    assert "of limit" in head
+    assert [row.split()[5:-2] for row in (first, second)] == [["-"], ["50%", "products"]]
 
 
 def test_an_engine_that_is_not_there():

@@ -75,7 +75,16 @@ const totals = (() => {
 // Kernels as engines ran them: [engine, kernels].
 const profiles = report.measured.times.map(([engine, kernels]) => [
   engine,
-  kernels.map(([kernel, nodes, microseconds, share, macs, bytes, spread]) => ({ kernel, nodes, microseconds, share, macs, bytes, spread })),
+  kernels.map(([kernel, nodes, microseconds, share, macs, bytes, spread, limit]) => ({
+    kernel,
+    nodes,
+    microseconds,
+    share,
+    macs,
+    bytes,
+    spread,
+    limit,
+  })),
 ]);
 
 const peaks = report.measured.peaks || report.peaks;

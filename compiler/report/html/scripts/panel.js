@@ -182,13 +182,14 @@ function histogram(counts, low, high) {
 function measuredPart(node) {
   const rows = [];
   for (const [engine, kernels] of profiles) {
-    for (const { kernel, nodes, microseconds, share, spread } of kernels.filter((each) => each.nodes.includes(node.id))) {
+    for (const { kernel, nodes, microseconds, share, spread, limit } of kernels.filter((each) => each.nodes.includes(node.id))) {
       const others = nodes.length > 1 ? ` with ${plural(nodes.length - 1, "other value")}` : "";
       const slower = spread >= 1.05 ? `; the slower of its rounds took ${trimmed(spread)} times as long` : "";
+      const near = limit === "-" ? "" : `; of the machine's limit ${limit}`;
       rows.push([
         engine,
         inSeconds(microseconds / 1e6),
-        el("span", { class: "muted" }, ` ${percent(share)} of all, in ${kernel}${others}${slower}`),
+        el("span", { class: "muted" }, ` ${percent(share)} of all, in ${kernel}${others}${near}${slower}`),
       ]);
     }
   }

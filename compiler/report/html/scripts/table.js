@@ -9,6 +9,11 @@ const COLUMNS = [
   ["Weights", (row) => row[5], counted, true],
   ["Biases", (row) => row[6], counted],
   ["MACs", (row) => row[7], counted, true],
+  ...profiles.map(([engine, kernels]) => {
+    // of a kernel at the value that it leaves: what it computed on the way has no time of its own
+    const taken = new Map(kernels.map(({ nodes, microseconds }) => [nodes[nodes.length - 1], microseconds]));
+    return [`Time, ${engine}`, (row) => taken.get(row[0]), (us) => (us === undefined ? "" : inSeconds(us / 1e6)), true];
+  }),
 ];
 const sorting = { side: report.layers.length - 1, column: -1, falling: false };
 
