@@ -26,16 +26,18 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str = "", *, most: 
     return f"; {otherwise}" if otherwise else ""
 
 
-def not_there(named: Path | str, kind: str = "file") -> str:
+def not_there(named: Path | str, kind: str = "file", apart: str = "") -> str:
     """`there is no file 'nets/wieghts.npz'; did you mean 'nets/weights.npz'?`: the nearest name in its folder, or for the first folder on
-    the way that is not there, if one is near. Of what is there, as a pipe or a folder, that it is not a `kind`.
+    the way that is not there, if one is near. Of what is there, as a pipe or a folder, that it is not a `kind`. What ends with
+    `apart` is not named.
     """
     path = Path(named)
     try:
         if path.exists():
             return f"'{legible(named)}' is not a {kind}"
         missing = next((each for each in reversed(path.parents) if not each.exists()), path)
-        beside = sorted(each.name for each in islice(missing.parent.iterdir(), LOOKED_AT))
+        names = [each.name for each in islice(missing.parent.iterdir(), LOOKED_AT)]
+        beside = sorted(name for name in names if not apart or not name.endswith(apart))
     except OSError:  # such as a name that is too long
         missing, beside = path, list[str]()
     near = did_you_mean(missing.name, beside).removeprefix("; did you mean '").removesuffix("'?")

@@ -10,6 +10,7 @@ import click
 from ...ir.errors import UsageError
 from ..compiling.compile import compile_as
 from ..files.model import Request
+from ..files.weights import are_drawn
 from ..report.html.report import Report
 from ..targets.options import FP32, PRECISIONS, CompileOptions
 from ..targets.table import TARGETS, target_named
@@ -107,4 +108,6 @@ def command(
     else:
         sizes = ", ".join(f"{name} {record.bytes:,}" for name, record in made.files.items() if record)
         console.say(f"wrote {output} ({sizes} bytes)")
+    if are_drawn(graph) and not training:
+        console.say(f"note: the weights of @{loaded.name} are random; give --weights FILE")
     warn_of_lost(console, entering, output)

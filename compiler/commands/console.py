@@ -31,7 +31,7 @@ from .terminal import screen_of, table_lines, table_width, wrapped
 if TYPE_CHECKING:
     from ..files.artifact import Artifact
 
-__all__ = ["Console", "echo", "emit_json", "fits", "print_table", "refuse_repeats", "run_request", "talkative", "tell"]
+__all__ = ["Console", "Ended", "echo", "emit_json", "fits", "print_table", "refuse_repeats", "run_request", "talkative", "tell"]
 
 
 QUIET = "Say nothing but results and errors."
@@ -39,6 +39,10 @@ JSON_SCHEMA = 1  # of what --json prints: docs/json.md; one more where a key goe
 SELDOM = (10_000, 20, 10)  # a graph of 100,000 nodes has no cycle, and was looked through for one a fifth of the time
 # what steers a terminal, colours too, turns the order of letters around, or is half a letter, as in names that are no UTF-8
 UNSEEN = re.compile(r"[^\n\t -~\xa0-\u200d\u2010-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\uffff]")
+
+
+class Ended(SystemExit):
+    """SIGTERM, raised where it finds us, so that what is half-written is taken away."""
 
 
 @dataclass(frozen=True)
@@ -204,9 +208,13 @@ def _hint(error: click.ClickException) -> str:
     return ""
 
 
+def _end(number: int, frame: object) -> None:
+    raise Ended(128 + number)
+
+
 def run_request(command: click.Command, console: Console) -> None:
     """Run `command` as a process, which says what `console` lets it: refusals are one sentence on stderr and their exit code."""
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that what is half-written is taken away
+    signal.signal(signal.SIGTERM, _end)
     warnings.showwarning = _warn
     gc.set_threshold(*SELDOM)
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs of a damaged picture is in our sentence
@@ -233,6 +241,9 @@ def run_request(command: click.Command, console: Console) -> None:
     except (click.Abort, KeyboardInterrupt):
         echo("convc: interrupted", err=True)
         sys.exit(130)
+    except Ended:
+        echo("convc: ended by SIGTERM", err=True)
+        raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; nobody is left to tell
     except OSError as error:  # of a file where it has a name, as one that is too long; else of stdout

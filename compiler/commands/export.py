@@ -59,7 +59,13 @@ class ExportOptions:
 @gather("given", ExportOptions)
 @click.pass_obj
 def command(console: Console, request: Request, given: ExportOptions) -> None:
-    """Write MODEL as an ONNX file, or its parameters by name. It is exported as written unless -O asks for passes."""
+    """Write MODEL as an ONNX file, or its parameters by name. It is exported as written unless -O asks for passes.
+
+    --names pytorch has a table for alexnet_owt, vgg11, vgg13, vgg16, vgg19, vgg11_bn, vgg13_bn, vgg16_bn, vgg19_bn, googlenet_bn,
+    inception_v3, squeezenet1_0, squeezenet1_1, mobilenet_v2, mobilenet_v3_large, mobilenet_v3_small, shufflenet_v2, regnet_x_800mf,
+    regnet_y_400mf, efficientnet_b0, efficientnet_v2_s, convnext_tiny, convnext_small, convnext_base, convnext_large, vit_b_16,
+    vit_b_32, vit_l_16, densenet121, resnet18, resnet34, resnet50_v1_5, resnet101_v1_5 and resnet152_v1_5.
+    """
     output = given.output
     check_suffix("-o", output, (".onnx", *WEIGHT_FILES))
     if given.precision == "tf32":

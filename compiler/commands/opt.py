@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ...ir.errors import UsageError
 from ...ir.files import write_file
 from ...ir.parser import parse_graph
 from ...ir.printer import print_graph
@@ -31,6 +32,8 @@ def command(console: Console, file: Path, output: Path | None, save_weights: Pat
     """Run passes on the IR text in FILE ('-' for standard input) and print the result."""
     if save_weights is not None:
         check_suffix("--save-weights", save_weights, WEIGHT_FILES)
+    if _is_model(console, file):
+        raise UsageError(f"opt takes IR text, a .cir file, and '{file}' is a model; `convc inspect {file} --ir -O0` prints its text")
     text, name = (sys.stdin.read(), "<stdin>") if str(file) == "-" else (read_text(file), file.name)
     graph, _ = run_pipeline(console, parse_graph(text, name), passes)
     if save_weights is not None:
@@ -40,3 +43,11 @@ def command(console: Console, file: Path, output: Path | None, save_weights: Pat
         echo(result, nl=False)
     else:
         write_file(output, result.encode())
+
+
+def _is_model(console: Console, file: Path) -> bool:
+    """Whether other commands would take it: an ONNX file, a network in Python or of the zoo, an artifact."""
+    named = str(file)
+    return (
+        file.suffix == ".onnx" or file.is_dir() or named.rpartition(":")[0].endswith(".py") or (named in console.zoo and not file.exists())
+    )

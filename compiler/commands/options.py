@@ -106,7 +106,7 @@ def names_for(console: Console, model: str, names: str) -> Checkpoint | None:
     if isinstance(found, Checkpoint):
         return found
     why = found.why if found is not None else f"'{model}' has no table of them, as networks of the zoo have"
-    raise UsageError(f"--names pytorch: {why}; leave it out for convc's own names")
+    raise UsageError(f"--names pytorch: {why}; `convc export --help` lists the networks that have one; leave it out for convc's own names")
 
 
 def check_suffix(option: str, path: Path, suffixes: Sequence[str]) -> None:

@@ -230,14 +230,20 @@ def _answer(console: Console, request: Request, budget: Budget | None, source: P
     if budget is None:
         assert source is not None
         assert given.apply_file is not None
-        check_splits(source.splits, layers, given.apply_file)
+        check_splits(source, layers, given.apply_file, graph.name)
+        console.say(
+            f"1 of 2: the splits of '{given.apply_file}' are fitted" + (" to the calibration inputs anew" if calibration.is_real else "")
+        )
         known = study(graph, calibration, {layer.name for layer in layers} - set(source.splits), None, threads, inputs.seed)
         inserted = known.insertion(source.splits)
     else:
+        console.say("1 of 3: what each layer can do without, and what that does to the outputs")
         excluded = excluded_layers(layers, given.exclude, ends=given.ends)
         known = study(graph, calibration, excluded, budget.cost, threads, inputs.seed)
+        console.say("2 of 3: splits are chosen" + (", and timed beside their layers" if given.measure and budget.kind != "params" else ""))
         made = plan_network(known, budget, given.multiple, threads, measured=given.measure, measure=measure, say=console.say)
         inserted = made.inserted
+    console.say(f"{'2 of 2' if budget is None else '3 of 3'}: both networks are compared and timed")
     found = certify(inserted, calibration, given.check, races)
     made = made and replace(made, certificate=found)
     return Answer(graph.name, PlanFile(level, inputs, inserted.plan.splits), inserted.before, inserted.after, found, budget, made, entering)

@@ -23,7 +23,7 @@ from ..files.entering import class_name, entering_of
 from ..files.images import is_image, save_image
 from ..files.inputs import Feed, random_inputs, read_batches
 from ..files.model import Request, artifact_of
-from ..files.weights import npz_bytes
+from ..files.weights import are_drawn, npz_bytes
 from .console import Console, emit_json, tell
 from .devices import emulate_option, placed
 from .options import THREADS, model_options
@@ -96,9 +96,10 @@ def command(
     made = [(batch.names, _of_photographs(run(batch.arrays), batch)) for batch in chain([first], batches)]
     names = [name for each, _ in made for name in each]
     results = _together(made)
-    if loaded.params and not any(node.weights is not None and node.weights.is_given for node in loaded.params):
+    if artifact.is_drawn if artifact else are_drawn(loaded):
         random, given = ("weights", "--weights FILE") if files else ("weights and inputs", "--weights FILE and -i FILE")
-        console.say(f"note: the {random} of @{graph.name} are random, and so is what it says; give {given}")
+        where = "" if artifact is None else "convc compile "  # whose artifact has its weights in it
+        console.say(f"note: the {random} of @{graph.name} are random, and so is what it says; give {where}{given}")
     written = _write(results, output) if output else []
     score = truth.score(names, results) if truth is not None else None
     if as_json:

@@ -25,7 +25,7 @@ from ..training.pictures import NAMED, read_pictures
 from ..training.run import ENDLESS, Plan, RunFiles, TrainingRun, files_of
 from ..training.schedules import SCHEDULES
 from ..training.trainer import Diverged, Score, Trainer
-from .console import Console, emit_json
+from .console import Console, Ended, emit_json
 from .options import IN_PLACE, MEMORY, NAMES, SHARE, THREADS, Number, check_suffix, gather, model_options, names_for
 from .outputs import OUTPUT_FILE
 
@@ -146,7 +146,7 @@ def _go(console: Console, run: TrainingRun, files: RunFiles) -> None:
     except Diverged:
         console.say(_good(run, files))
         raise
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Ended):
         console.say(f"stopped after step {run.state.steps}; {_kept(run, files)}")
         raise
 
@@ -175,24 +175,27 @@ def _kept(run: TrainingRun, files: RunFiles) -> str:
 
 @contextmanager
 def ending_at_a_step() -> Generator[Callable[[], None]]:
-    """Ctrl-C waits until the function is called that it gives; the second one does not wait. Raised anywhere, a library may swallow it."""
-    asked = False
+    """Ctrl-C and SIGTERM wait until the function is called that it gives; the second does not wait. Raised anywhere, a library may swallow
+    them.
+    """
+    asked = 0
 
     def note(number: int, frame: object) -> None:
         nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
+        again, asked = bool(asked), number
+        if again:
+            stop_if_asked()
 
     def stop_if_asked() -> None:
         if asked:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt if asked == signal.SIGINT else Ended(128 + asked)
 
-    before = signal.signal(signal.SIGINT, note)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop_if_asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _trainer(graph: Graph, plan: Plan, how: dict[str, Any]) -> Trainer:

@@ -37,7 +37,7 @@ from ..engines.tvm import TVM
 from ..files.artifact import CIR, MANIFEST, ONNX, REPORT, WEIGHTS, Artifact, foreign_files, manifest_of
 from ..files.entering import Entering
 from ..files.inputs import random_inputs
-from ..files.weights import check_numbers, weights_bytes
+from ..files.weights import are_drawn, check_numbers, weights_bytes
 from ..report.html.report import Report
 from ..targets.options import CompileOptions
 from ..targets.table import need_precision, target_named
@@ -144,7 +144,7 @@ def compile_as(
                 agreements += _check(better, held, engines, oracle, inputs, options.threads, say, loss)
         chosen = {each.mcpu or "" if each.among else "": choice for each, choice in zip(parts, choices, strict=True)}
         (folder / REPORT).write_text(compile_report(graph, better, trace, built, chosen, agreements, lines), encoding="utf-8")
-        (folder / MANIFEST).write_bytes(manifest_of(folder, better, built, _versions()))
+        (folder / MANIFEST).write_bytes(manifest_of(folder, better, built, _versions(), drawn=are_drawn(graph)))
     unit = "an image" if batch_names(graph) else "a run"
     planned = _lines(unmeasured.report(unit))
     notes = (*lines, *planned, *(line for choice in choices for line in choice.why))

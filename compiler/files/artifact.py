@@ -28,6 +28,7 @@ __all__ = ["MANIFEST", "SCHEMA", "Artifact", "FileRecord", "foreign_files", "man
 
 MANIFEST = "manifest.json"
 SCHEMA = 4  # since 2 a library takes weights packed for its kernels; since 3 they are in a file; since 4 all that it needs is known
+RANDOM, GIVEN = "random", "given"  # weights
 MOMENTS, MOMENT = 100, 0.01  # looks for what is being replaced, and the seconds between them
 OWN_HASH = "sha256"  # the manifest's key for the hash of all else in it, which older ones lack
 CIR, ONNX, WEIGHTS, REPORT = "model.cir", "model.onnx", "weights.safetensors", "report.txt"
@@ -100,6 +101,11 @@ class Artifact:
     def manifest(self) -> Mapping[str, Any]:
         """As it lies in the directory."""
         return _parsed(self.path, self.place)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether its weights were random when it was compiled, as far as its manifest says."""
+        return self.manifest.get("weights") == RANDOM
 
     def check(self) -> Artifact:
         """Raises: ArtifactError naming the first file that has not the hash of the manifest."""
@@ -175,8 +181,8 @@ def foreign_files(path: Path) -> list[str]:
     return [name for name in names if name not in ours | linked]
 
 
-def manifest_of(directory: Path, graph: Graph, target: Built, versions: Mapping[str, str]) -> bytes:
-    """The manifest of a finished directory: schema, hashes, target, versions, interface."""
+def manifest_of(directory: Path, graph: Graph, target: Built, versions: Mapping[str, str], *, drawn: bool) -> bytes:
+    """The manifest of a finished directory: schema, hashes, target, versions, interface, and whether weights were `drawn` at random."""
     files = {
         file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)} for file in sorted(directory.iterdir()) if file.name != MANIFEST
     }
@@ -185,6 +191,7 @@ def manifest_of(directory: Path, graph: Graph, target: Built, versions: Mapping[
         "network": graph.name,
         "inputs": {node.name: str(node.type) for node in graph.inputs},
         "outputs": {node.name: str(node.type) for node in graph.outputs},
+        "weights": RANDOM if drawn else GIVEN,
         "target": target.record(),
         "versions": dict(versions),
         "files": files,

@@ -105,8 +105,9 @@ def _finished(graph: Graph, request: Request, zoo: Mapping[str, ZooEntry], say: 
 def _with_weights(graph: Graph, path: Path, model: str, zoo: Mapping[str, ZooEntry], say: Callable[[str], None]) -> Graph:
     """The graph with the values of a weights file, by its own names or, for a network of the zoo, by PyTorch's."""
     from .checkpoint_names import is_foreign, refuse_foreign, same_modules, translate
-    from .weights import bind_weights, load_arrays, room_for
+    from .weights import bind_weights, load_arrays, need_weights, room_for
 
+    need_weights(path)
     arrays = load_arrays(path, most=room_for(graph))
     if model not in zoo or not is_foreign(graph, arrays):
         return bind_weights(graph, arrays, str(path), say=say)
@@ -149,7 +150,7 @@ def _load(request: Request, zoo: Mapping[str, ZooEntry]) -> Graph:
         path = Path(file)
         with _user_code(path.name, path):
             return _trace(_from_python(path, function), request, shapes)
-    if request.options:
+    if request.options and path.exists():
         raise UsageError(f"'{model}' is not a network definition; --set works with zoo names and Python files")
     if path.suffix == ".cir":
         from ...ir.parser import parse_graph

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...ir.errors import UsageError
 from ...ir.graph import Graph
 from .weights import check_numbers
 
@@ -25,11 +26,14 @@ def export_onnx(graph: Graph, path: str | Path, opset: int | None = None, source
     from ...backends.onnx.write.export import to_shell
     from ...backends.onnx.write.retain import retain
 
+    path = Path(path)
+    if path.suffix != ".onnx" and (path.is_file() or path.is_dir() or not path.exists()):  # a pipe or a device has no suffix
+        raise UsageError(f"'{path}' does not end in .onnx, by which an ONNX file is known when it is read")
     check_numbers(graph)
     model, values = to_shell(graph, opset)
     if source is not None:
         retain(model, source, graph, as_declared=not resized)
-    save_model(model, Path(path), values=values)
+    save_model(model, path, values=values)
 
 
 def read_onnx(path: str | Path, *, strict: bool = False, **shapes: str) -> Graph:

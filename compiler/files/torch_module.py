@@ -92,7 +92,9 @@ def torch() -> Any:
         importlib.import_module("onnxscript")
         return importlib.import_module("torch")
     except ImportError as error:
-        raise BackendMissing(f"PyTorch cannot be imported here ({error}); install it with: {INSTALL}") from error
+        raise BackendMissing(
+            f"torch and onnxscript are both needed, and cannot be imported here ({error}); the extra has them: {INSTALL}"
+        ) from error
 
 
 def array_of(tensor: Any) -> Array:

@@ -26,16 +26,19 @@ from ...ir.types import DTYPES, Array, TensorType, is_floating, plain, range_of,
 from ...ir.weights import Weights
 from ..dsl.zoo_entry import Checkpoint
 from . import pytorch_file
-from .entering import Entering
+from .entering import KEY, Entering, safetensors_metadata
 from .numpy_file import LARGEST, Choose, everything, load_npz, npz_bytes
 
 __all__ = [
     "ARRAY_FILES",
+    "CHECKPOINT",
     "WEIGHT_FILES",
+    "are_drawn",
     "bind_weights",
     "check_numbers",
     "check_there",
     "load_arrays",
+    "need_weights",
     "npz_bytes",
     "room_for",
     "weights_bytes",
@@ -45,6 +48,7 @@ __all__ = [
 SHOWN = 5  # names listed per kind of complaint
 BESIDE, SPARE = 4, 64 << 20  # times the weights of a network, and bytes, that a file may hold
 WEIGHT_FILES = (".safetensors", ".npz")  # what is written; both hold plain arrays
+CHECKPOINT = ".checkpoint.safetensors"  # of `convc train` beside the weights, in place of their ending
 ARRAY_FILES = (*WEIGHT_FILES, *pytorch_file.PYTORCH_SUFFIXES)  # what is read
 
 
@@ -56,7 +60,7 @@ def load_arrays(path: Path, choose: Choose = everything, most: int = LARGEST) ->
     files without PyTorch.
     """
     if not path.is_file():
-        raise UsageError(not_there(path))
+        raise UsageError(not_there(path, apart=CHECKPOINT))
     if path.suffix in pytorch_file.PYTORCH_SUFFIXES:
         return pytorch_file.load_state(path)
     try:
@@ -76,6 +80,22 @@ def load_arrays(path: Path, choose: Choose = everything, most: int = LARGEST) ->
     except Exception as error:  # safetensors raises its own class
         raise InvalidInput(f"'{path}' is damaged: {error}") from error
     raise InvalidInput(f"'{path}' is none of .safetensors, .npz, .pt and .pth")
+
+
+def need_weights(path: Path) -> None:
+    """Raises: InvalidInput for a checkpoint, naming the file that has the weights of its run."""
+    said = safetensors_metadata(path).get(KEY, "") if path.suffix == ".safetensors" and path.is_file() else ""
+    if '"settings"' not in said or '"steps"' not in said:
+        return
+    stem = path.name.removesuffix(CHECKPOINT)
+    found = next((each for each in (path.with_name(stem + suffix) for suffix in WEIGHT_FILES) if each != path and each.exists()), None)
+    weights = f"the weights of its best epoch are in '{found}'" if found is not None else "the run writes its weights once an epoch is over"
+    raise InvalidInput(f"'{path}' is a checkpoint of `convc train`, which goes on from it with --resume; {weights}")
+
+
+def are_drawn(graph: Graph) -> bool:
+    """Whether all its weights are random, so that what it says means nothing."""
+    return bool(graph.params) and not any(node.weights is not None and node.weights.is_given for node in graph.params)
 
 
 def room_for(graph: Graph) -> int:

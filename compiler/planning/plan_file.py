@@ -84,6 +84,7 @@ class PlanFile:
     level: int
     inputs: Inputs
     splits: Mapping[str, Split]
+    network: str = ""
 
 
 def write_plan(path: Path, plan: PlanFile, network: str, budget: str, rejected: Sequence[str], certificate: Mapping[str, Any]) -> None:
@@ -116,7 +117,12 @@ def read_plan(path: Path) -> PlanFile:
             raise InvalidInput(f"'{path}': '{key}' is {entries[key]!r}, expected {entry.expected}")
     pictures: dict[str, Any] = {name: tuple(entries[name]) if name in ("mean", "std") else entries[name] for name in PICTURES}
     inputs = Inputs(tuple(entries["calibration"]), entries["images"], entries["seed"], **pictures)
-    return PlanFile(entries["level"], inputs, {name: _split(path, name, split) for name, split in entries["layers"].items()})
+    return PlanFile(
+        entries["level"],
+        inputs,
+        {name: _split(path, name, split) for name, split in entries["layers"].items()},
+        str(plan.get("network", "")),
+    )
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -143,16 +149,19 @@ def _split(path: Path, name: str, entry: Any) -> Split:
     return Split(form, tuple(numbers))
 
 
-def check_splits(splits: Mapping[str, Split], layers: Sequence[Splittable], path: Path) -> None:
+def check_splits(plan: PlanFile, layers: Sequence[Splittable], path: Path, network: str) -> None:
     """Raises: InvalidInput for a layer that the network does not have, a form that it cannot take or a rank too large."""
     known = {layer.name: layer for layer in layers}
-    for name, split in splits.items():
+    whose = f"; it is a plan of @{plan.network}" if plan.network not in ("", network) else ""
+    for name, split in plan.splits.items():
         if name not in known:
-            raise InvalidInput(f"'{path}': the network has no layer '{name}' to split{did_you_mean(name, known)}")
+            raise InvalidInput(f"'{path}': @{network} has no layer '{name}' to split{whose or did_you_mean(name, known)}")
         layer = known[name]
         if split.form not in forms_of(layer):
-            raise InvalidInput(f"'{path}': layer '{name}' cannot be '{split.form}'; its forms are {', '.join(forms_of(layer))}")
+            raise InvalidInput(f"'{path}': layer '{name}' cannot be '{split.form}'; its forms are {', '.join(forms_of(layer))}{whose}")
         for what, rank in zip(FORMS[split.form], split.ranks, strict=True):
             most = layer.c_in if what == "input" else layer.rank
             if rank > most:
-                raise InvalidInput(f"'{path}': layer '{name}' has {what} rank {rank}, and at most {most} exist")
+                raise InvalidInput(
+                    f"'{path}': layer '{name}' has {what if what == 'rank' else f'{what} rank'} {rank}, and at most {most} exist{whose}"
+                )

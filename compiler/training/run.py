@@ -20,7 +20,7 @@ from ...ir.progress import each, told
 from ...ir.types import Array
 from ..files.checkpoint_names import Checkpoint, in_pytorch
 from ..files.entering import Entering
-from ..files.weights import WEIGHT_FILES
+from ..files.weights import CHECKPOINT, WEIGHT_FILES
 from .batches import Batches, Labelled, split
 from .checkpoint import Epoch, RunState, read_checkpoint, write_checkpoint
 from .curve_svg import curve_svg
@@ -34,7 +34,6 @@ CONTENTS = {
     "network": "the network is another, by its layers, the training's options or the weights that stay as they are",
     "contents": "the pictures are others, or in another order",
 }
-CHECKPOINT = ".checkpoint.safetensors"  # beside the weights, in place of their ending
 ENDLESS = ("constant", "plateau")  # schedules that do not look to the end
 MEASURED = 512  # pictures whose mean and deviation stand for all
 

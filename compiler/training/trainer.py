@@ -167,7 +167,7 @@ class Trainer:
     def weights(self, names: Checkpoint | None = None) -> dict[str, Array]:
         """Every parameter of the network by name, as files of weights have them; with the table of a network of the zoo by PyTorch's names,
         as `cc.models.ZOO["resnet18"].checkpoint`, for a module's load_state_dict. A network of `from_torch` has its module's names."""
-        own = {node.name: node.weights.array() for node in self.network().params if node.weights is not None}
+        own = {node.name: node.weights.array().copy() for node in self.network().params if node.weights is not None}
         return own if names is None else in_pytorch(self.graph, own, names)
 
     def fingerprint(self) -> str:

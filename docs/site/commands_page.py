@@ -30,7 +30,10 @@ are heard.
 (`net.cir`), or the directory of an artifact."""
 TALK = ("verbose", "quiet")  # which the index tells of
 EXIT_INTRO = "What a command returns to the shell says whose affair it is. Where it is not 0, one sentence on standard error says why."
-SIGNALS = ((130, "interrupted", "Ctrl-C"), (143, "ended", "by SIGTERM; what was half-written is taken away"))
+SIGNALS = (
+    (130, "interrupted", "Ctrl-C"),
+    (143, "ended", "by SIGTERM, and said so; what was half-written is taken away, and `train` keeps its checkpoint, as after Ctrl-C"),
+)
 SAID = {
     0: "fine",
     1: "results differ",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
 from convc.compiler.report.html.page import html_report
-from convc.compiler.report.html.report import Report, Verdict
+from convc.compiler.report.html.report import KernelRun, Report, Verdict
 from convc.ir.graph import Graph
 from convc.models import ZOO
 from convc.passes.manager import run_passes
@@ -33,10 +33,10 @@ def look(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Seen]]:
     """Opens the report of a network; at the end the page may have said nothing, and asked for nothing but itself."""
     opened: list[Seen] = []
 
-    def opens(graph: Graph, checks: Sequence[Verdict] = (), **context: Any) -> Seen:
+    def opens(graph: Graph, checks: Sequence[Verdict] = (), times: Mapping[str, Sequence[KernelRun]] | None = None, **context: Any) -> Seen:
         path = tmp_path / f"{len(opened)}.html"
         trace = run_passes(graph, LEVELS[2], ONNXRUNTIME.prices)[1]
-        path.write_bytes(html_report(Report(graph, trace, "inspect -O2", checks, how_to_check="convc verify")))
+        path.write_bytes(html_report(Report(graph, trace, "inspect -O2", checks, times=times or {}, how_to_check="convc verify")))
         opened.append(Seen(browser, path, **context))
         return opened[-1]
 

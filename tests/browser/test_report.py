@@ -9,6 +9,7 @@ import re
 import pytest
 
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
+from convc.compiler.report.html.report import KernelRun
 from convc.models import ZOO
 from convc.passes.analysis.cost import graph_cost
 from convc.passes.manager import run_passes
@@ -151,6 +152,21 @@ class TestLayers:
         assert resnet.texts(column) == old
         keep(resnet, "resnet50-layers")
 
+    def test_layers_that_were_timed_have_their_time(self, look):
+        kernels = [
+            KernelRun("direct", ["c1", "tanh1"], 12.5, 0.9, 100, 100, limit="63% products"),
+            KernelRun("dense", ["output"], 1.4, 0.1, 9, 9),
+        ]
+        seen = look(ZOO["lenet5"].network(), times={"tvm": kernels})
+        seen.page.keyboard.press("3")
+        seen.page.locator("#view-layers thead button", has_text="Time, tvm").click()
+        rows = [text.split() for text in seen.texts("#view-layers tbody tr")]
+        assert [(row[0], row[-2:]) for row in rows[:2]] == [("tanh1", ["12.5", "µs"]), ("output", ["1.4", "µs"])]
+        assert rows[2][-1] != "µs"
+        seen.page.fill("#search", "tanh1")
+        seen.page.keyboard.press("Enter")
+        assert "of the machine's limit 63% products" in seen.page.locator("#panel").inner_text()
+
     def test_it_is_copied_as_csv_and_markdown(self, look):
         seen = look(ZOO["lenet5"].network(), permissions=["clipboard-read", "clipboard-write"])
         seen.page.keyboard.press("3")
@@ -162,6 +178,13 @@ class TestLayers:
         lines = seen.page.evaluate("navigator.clipboard.readText()").splitlines()
         assert len(lines) == len(rows) + 2
         assert {line.count("|") for line in lines} == {9}
+
+
+def test_a_title_has_its_room_where_nothing_was_checked(look):
+    graph = ZOO["mobilenet_v3_small"].network()
+    seen = look(graph, width=1600)
+    assert seen.page.evaluate("(h => h.scrollWidth <= h.clientWidth)(document.getElementById('title'))")
+    assert "not checked here" in seen.page.inner_text("#verdict")
 
 
 def test_bars_of_a_large_parameter_say_how_many_they_are_of(resnet):

@@ -18,8 +18,16 @@ from convc.tests.support.shell import convc, refused
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
     path = tmp_path_factory.mktemp("artifact") / "net"
-    assert convc("compile", "mlp", "-o", path, "--no-check").code == 0
+    done = convc("compile", "mlp", "-o", path, "--no-check")
+    assert done.code == 0, done.err
+    assert "note: the weights of @mlp are random; give --weights FILE" in done.err
     return path
+
+
+def test_an_artifact_of_random_weights_says_so(original):
+    done = convc("run", original)
+    note = "note: the weights and inputs of @mlp are random, and so is what it says; give convc compile --weights FILE and -i FILE"
+    assert (done.code, done.err.splitlines()) == (0, [note])
 
 
 class TestArtifacts:
@@ -60,7 +68,7 @@ class TestArtifacts:
         code += f"finally: print([name for name in {heavy} if name in sys.modules], file=sys.stderr)"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert "class" in done.stdout
-        assert done.stderr.strip() == "[]"
+        assert done.stderr.splitlines()[-1] == "[]"
 
     def test_a_library_that_the_manifest_does_not_name_is_left_alone(self, bundle):
         manifest = json.loads((bundle / "manifest.json").read_text())

@@ -13,6 +13,7 @@ import click
 import numpy as np
 import pytest
 
+import convc as cc
 from convc.compiler.commands.cli import COMMANDS
 from convc.compiler.commands.console import Console
 from convc.compiler.commands.look import LOOKS
@@ -204,3 +205,9 @@ def test_json_has_nan_and_infinity_as_texts(tmp_path):
 
     values = json.loads(done.out, parse_constant=refuse)["outputs"]["y"]["top"][0]
     assert sorted(entry["value"] for entry in values) == ["-Infinity", "NaN"]
+
+
+def test_an_onnx_file_from_python_has_its_ending_too(tmp_path):
+    with pytest.raises(UsageError, match=r"'.*x\.txt' does not end in \.onnx"):
+        cc.export_onnx(cc.models.mlp(), tmp_path / "x.txt")
+    assert not any(tmp_path.iterdir())

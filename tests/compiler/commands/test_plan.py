@@ -95,6 +95,7 @@ def test_of_weights_alone_nothing_is_predicted(folder):
     """Once 3.5e-06 was, of layers that then lost 0.036."""
     done = convc("plan", "net.py:net", "--macs", "0.5", "--no-measure", "--runs", "1", cwd=folder)
     assert "measured on random inputs and not predicted" in done.err
+    assert [line[:7] for line in done.err.splitlines() if " of 3: " in line] == ["1 of 3:", "2 of 3:", "3 of 3:"]
     assert "output error on 4 random: not predicted, measured 0." in done.out
     rows = [line.split() for line in done.out.splitlines() if line.split()[0] in "bcd"]
     assert rows
@@ -172,6 +173,8 @@ def test_published_reductions_are_the_zoos():
         (["--apply", "form.json"], 3, ("layer 'd' cannot be 'both'", "factors")),
         (["--apply", "layer.json"], 3, ("no layer 'cc'", "did you mean 'c'")),
         (["--apply", "rank.json"], 3, ("layer 'c' has input rank 33", "at most 32")),
+        (["--apply", "dense.json"], 3, ("layer 'd' has rank 4000, and at most",)),
+        (["--apply", "another.json"], 3, ("@net has no layer 'cc' to split; it is a plan of @resnet50",)),
         (["--apply", "key.json"], 3, ("no entry 'layer'",)),
     ],
 )
@@ -184,9 +187,10 @@ def test_refusals(folder, words, code, complaint):
         np.savez(folder / f"{name}.npz", image=np.repeat(values, 8, axis=0) if name == "same" else values)
     np.savez(folder / "number.npz", image=np.float32(3))
     plans = {"form": {"d": {"form": "both", "ranks": [2, 2]}}, "layer": {"cc": {"form": "reduce", "ranks": [2]}}}
-    plans |= {"rank": {"c": {"form": "reduce", "ranks": [33]}}}
+    plans |= {"rank": {"c": {"form": "reduce", "ranks": [33]}}, "dense": {"d": {"form": "factors", "ranks": [4000]}}}
     for name, layers in plans.items():
         (folder / f"{name}.json").write_text(json.dumps({"layers": layers}))
+    (folder / "another.json").write_text(json.dumps({"network": "resnet50", "layers": plans["layer"]}))
     (folder / "key.json").write_text('{"layers": {}, "layer": {}}')
     if "--weights" in words:
         _weights(folder)

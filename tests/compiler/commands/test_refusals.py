@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convc.compiler.dsl.zoo_entry import Checkpoint
+from convc.models import ZOO
 from convc.tests.support.places import PHOTO
 from convc.tests.support.shell import RELU, convc, refused
 
@@ -21,6 +23,25 @@ def net(folder, body):
 
 def test_unknown_model():
     refused(convc("summary", "resnet5"), 2, "unknown model 'resnet5'", "did you mean", "resnet50")
+
+
+def test_a_misspelt_model_is_told_before_its_options():
+    refused(convc("summary", "Resnet18", "--set", "classes=ten"), 2, "unknown model 'Resnet18'", "did you mean", "resnet18")
+
+
+def test_opt_takes_text_and_says_what_makes_it(tmp_path):
+    for model in ("../net.py:senet", "lenet5", "net.onnx"):
+        refused(
+            convc("opt", model, "-p", "dce", cwd=tmp_path), 2, f"'{model}' is a model; `convc inspect {model} --ir -O0` prints its text"
+        )
+
+
+def test_networks_with_a_table_of_names_are_listed():
+    refused(convc("export", "lenet5", "-o", "w.npz", "--names", "pytorch"), 2, "`convc export --help` lists the networks that have one")
+    listed = convc("export", "--help").out.partition("has a table for ")[2].partition(".")[0].replace(" and ", ", ")
+    assert " ".join(listed.split()).replace(" and ", ", ").split(", ") == [
+        name for name, entry in ZOO.items() if isinstance(entry.checkpoint, Checkpoint)
+    ]
 
 
 def test_unknown_command():

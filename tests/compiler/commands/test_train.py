@@ -49,14 +49,14 @@ def test_train_writes_weights_that_run(model, tmp_path):
     assert "3 of 3 epochs done" in again.err
 
 
-def interrupted(words: list[str], at_last: Callable[[], bool]) -> tuple[int, str]:
-    """The exit code and what was said, of a Ctrl-C in a terminal, which all processes get."""
+def interrupted(words: list[str], at_last: Callable[[], bool], by: signal.Signals = signal.SIGINT) -> tuple[int, str]:
+    """The exit code and what was said, of a Ctrl-C in a terminal, which all processes get; of a SIGTERM, ours alone."""
     with subprocess.Popen([sys.executable, "-m", "convc", *words], stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
             while not at_last():
                 assert process.poll() is None, process.stderr.read()
                 time.sleep(0.02)
-            os.killpg(process.pid, signal.SIGINT)
+            os.killpg(process.pid, by) if by is signal.SIGINT else process.send_signal(by)
             _, said = process.communicate(timeout=120)
         finally:
             process.kill()
@@ -77,6 +77,22 @@ def test_ctrl_c_loses_nothing(model, tmp_path, workers):
     assert code == 130
     assert f"go on after step {stopped}," in said
     assert f"step {stopped + 1}: loss" in said
+
+
+def test_sigterm_loses_nothing_and_a_checkpoint_is_no_file_of_weights(model, tmp_path):
+    weights, checkpoint = tmp_path / "w.safetensors", tmp_path / "w.checkpoint.safetensors"
+    words = ["train", model, "--data", "digits", "-b", "reference", "--epochs", "500", "-o", str(weights), "--workers", "2"]
+    code, said = interrupted(words, checkpoint.exists, signal.SIGTERM)
+    assert (code, said.splitlines()[-1]) == (143, "convc: ended by SIGTERM")
+    assert f"'{checkpoint}' has all of it: go on with --resume" in said
+    done = convc("summary", model, "--weights", checkpoint)
+    assert done.code == 3
+    assert (
+        f"is a checkpoint of `convc train`, which goes on from it with --resume; the weights of its best epoch are in '{weights}'"
+        in done.err
+    )
+    weights.unlink()
+    assert convc("summary", model, "--weights", weights).err == f"convc: there is no file '{weights}'\n"
 
 
 @pytest.mark.parametrize(

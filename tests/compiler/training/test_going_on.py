@@ -38,6 +38,7 @@ ROOTED = """graph @rooted(%x: f32[N,4]) {
 def test_frozen_weights_are_those_that_are_written():
     trainer = Trainer(ten(residual), engine="reference", frozen=["conv1.*", "bn1.*"], init="xavier", seed=3)
     written = trainer.weights()
+    assert all(array.flags.writeable for array in written.values()), "as torch.from_numpy wants them"
     assert all(np.array_equal(node.weights.array(), written[node.name]) for node in trainer.made.graph.params if node.name in written)
     scaled = Trainer(cc.parse_graph(SCALED), engine="reference", seed=1)
     assert scaled.weights()["gain"] > 0.5
