@@ -15,6 +15,7 @@ __all__ = ["ROUGH", "ROUGH_MEANS", "UNSTEADY", "LayerTime", "layer_times", "stea
 
 UNSTEADY = 1.5  # times as long in one round as in another
 ROUGH = "~"
+OWN_CACHE = 1 << 20  # bytes: about what a core keeps to itself, so that a kernel of less does not wait for memory
 ROUGH_MEANS = f"{ROUGH}: in the slower of its two rounds it took more than {UNSTEADY} times as long"
 
 
@@ -58,9 +59,9 @@ class LayerTime:
         return "-" if self.of_limit is None else f"{self.of_limit:.0%} {self.limit}"
 
     def held_to(self, limits: MachineLimits) -> LayerTime:
-        """The same beside the limits. Who moves more than memory can give has its bytes from caches, and memory is no limit of it."""
+        """Beside the limits. Who moves little, or more than memory can give, has its bytes from caches: memory is no limit of it."""
         products = 1e9 * self.gflops / limits.flops
-        memory = 1e9 * self.gbytes / limits.bandwidth if limits.bandwidth else 0.0
+        memory = 1e9 * self.gbytes / limits.bandwidth if limits.bandwidth and self.bytes > OWN_CACHE else 0.0
         share, limit = max((products, "products"), (memory if memory <= CLOCKS else 0.0, "memory"))
         return replace(self, of_limit=share, limit=limit) if share else self
 

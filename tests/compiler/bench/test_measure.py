@@ -172,17 +172,18 @@ def test_a_kernel_above_the_peak(name: str, gflops: float, said: list[str]):
 
 
 @pytest.mark.parametrize(
-    ("gflops", "gbytes", "name", "said"),
+    ("gflops", "gbytes", "mebibytes", "said"),
     [
-        (0.6, 1.0, "direct", "60% products"),
-        (0.2, 1.6, "direct", "80% memory"),
-        (0.2, 9.0, "direct", "20% products"),  # its bytes are in caches
-        (0.0, 9.0, "pack", "-"),
-        (1.8, 0.1, "winograd", "180% products"),
+        (0.6, 1.0, 9, "60% products"),
+        (0.2, 1.6, 9, "80% memory"),
+        (0.2, 9.0, 9, "20% products"),  # its bytes are in caches
+        (0.2, 1.6, 1, "20% products"),  # and so are these
+        (0.0, 9.0, 9, "-"),
+        (1.8, 0.1, 9, "180% products"),  # as Winograd's form may
     ],
 )
-def test_how_near_a_kernel_is_to_the_limit(gflops: float, gbytes: float, name: str, said: str):
-    layer = LayerTime(name, ["a"], 1.0, 1.0, 500, gflops, 1, gbytes, True)
+def test_how_near_a_kernel_is_to_the_limit(gflops: float, gbytes: float, mebibytes: int, said: str):
+    layer = LayerTime("direct", ["a"], 1.0, 1.0, 500, gflops, mebibytes << 20, gbytes, True)
     assert layer.limit_text == "-"
     assert layer.held_to(MachineLimits(1e9, 2e9)).limit_text == said
 
