@@ -8,13 +8,22 @@ multiplied through, which is several times tighter.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ......ir.ops.window import Pads, Pair
 from ......ir.types import Array
-from .transforms import adjoint_output_transform, filter_transform, input_transform, output_transform
+from .transforms import (
+    adjoint_output_transform,
+    filter_transform,
+    gradient_of_part,
+    input_of_part,
+    input_transform,
+    output_transform,
+)
 from .weight_gradient import TiledWeightGradient
 
 __all__ = ["error_bound", "gradient_error_bound", "gradient_noise", "gradient_roundings", "noise", "roundings"]
@@ -76,19 +85,18 @@ def gradient_roundings(size: TiledWeightGradient) -> int:
 
 def gradient_noise(size: TiledWeightGradient, x: Array, g: Array) -> Array:
     """As `noise`, of the gradient by weights: x[N,C,H,W], g[N,O,H',W'] -> [O,C,3,3]."""
-    tiles = _Tiles(size.m, 3, size.pads)
-    seen, wanted = tiles.transformed_pair(x, g)
+    tiles, pair = _Tiles(size.m, 3, size.pads), _GradientTiles(size)
+    seen, wanted = pair.seen(x), pair.wanted(g)
     squares = _both(tiles.to_w**2, wanted**2 @ (seen**2).swapaxes(2, 3))
     return SINGLE * np.sqrt((sum(size.chains) / 2 + TRANSFORMS) * squares.transpose(2, 3, 0, 1))
 
 
 def gradient_error_bound(size: TiledWeightGradient, x: Array, g: Array) -> Array:
     """As `error_bound`, of the gradient by weights: x[N,C,H,W], g[N,O,H',W'] -> [O,C,3,3]."""
-    tiles = _Tiles(size.m, 3, size.pads)
+    tiles, pair = _Tiles(size.m, 3, size.pads), _GradientTiles(size)
     (of_input, _), (of_gradient, of_sums) = DEPTH[size.a], GRADIENT_DEPTH[size.a]
-    seen, wanted = tiles.transformed_pair(x, g)
-    seen_off = _gamma(2 * of_input) * _both(abs(tiles.to_v), tiles.of(abs(x)))
-    wanted_off = _gamma(2 * of_gradient) * _both(abs(tiles.to_y.T), tiles.whole(abs(g)))
+    seen, wanted = pair.seen(x), pair.wanted(g)
+    seen_off, wanted_off = _gamma(2 * of_input) * pair.seen(abs(x), abs), _gamma(2 * of_gradient) * pair.wanted(abs(g), abs)
     sums = wanted @ seen.swapaxes(2, 3)
     most = (abs(wanted) + wanted_off) @ (abs(seen) + seen_off).swapaxes(2, 3)
     off = most * (1 + _gamma(1 + sum(size.chains))) - abs(wanted) @ abs(seen).swapaxes(2, 3)
@@ -147,19 +155,6 @@ class _Tiles:
         """The way back to weights."""
         return filter_transform(self.m, self.r).T
 
-    def transformed_pair(self, x: Array, g: Array) -> tuple[Array, Array]:
-        """[a,a,C,N*P*Q] of the input, and [a,a,O,N*P*Q] of a gradient of the result."""
-        back = np.array(adjoint_output_transform(float, list(np.eye(self.m))))
-        return _both(self.to_v, self.of(x)), _both(back, self.whole(g))
-
-    def whole(self, g: Array) -> Array:
-        """[m,m,O,N*P*Q]: every tile's results."""
-        n, c, rows, cols = g.shape
-        high, wide = -(-rows // self.m), -(-cols // self.m)
-        padded = np.zeros((n, c, high * self.m, wide * self.m))
-        padded[:, :, :rows, :cols] = g
-        return padded.reshape(n, c, high, self.m, wide, self.m).transpose(3, 5, 1, 0, 2, 4).reshape(self.m, self.m, c, -1)
-
     def transformed(self, x: Array, w: Array) -> tuple[Array, Array]:
         """[a,a,O,C] of the weights and [a,a,C,N*P*Q] of the input, whose products are summed over C."""
         return _both(filter_transform(self.m, self.r), w.astype(np.float64).transpose(2, 3, 0, 1)), _both(self.to_v, self.of(x))
@@ -190,3 +185,53 @@ class _Tiles:
         """Rows and columns of tiles."""
         rows, cols = self._out(x)
         return -(-rows // self.m), -(-cols // self.m)
+
+
+@dataclass(frozen=True, slots=True)
+class _GradientTiles:
+    """The tiles of a weight gradient, transformed: zeros at the points that tiles of few results leave out. `of` applies to matrices."""
+
+    size: TiledWeightGradient
+
+    def seen(self, x: Array, of: Callable[[Array], Array] = np.array) -> Array:
+        """x[N,C,H,W] -> [a,a,C,N*P*Q]."""
+        return self._transformed(_Tiles(self.size.m, 3, self.size.pads).of(x), lambda results: of(self._to_seen(results)))
+
+    def wanted(self, g: Array, of: Callable[[Array], Array] = np.array) -> Array:
+        """g[N,O,H',W'] -> [a,a,O,N*P*Q]."""
+        (n, c, *out), m, (high, wide) = g.shape, self.size.m, self.size.grid
+        padded = np.zeros((n, c, high * m, wide * m))
+        padded[:, :, : out[0], : out[1]] = g
+        tiles = padded.reshape(n, c, high, m, wide, m).transpose(3, 5, 1, 0, 2, 4).reshape(m, m, c, -1)
+        return self._transformed(tiles, lambda results: of(self._to_wanted(results)))
+
+    def _to_seen(self, results: int) -> Array:
+        """B^T, [a,a], for tiles of so many results along an axis."""
+        way = input_transform if results == self.size.m else input_of_part
+        return self._spread(way(float, list(np.eye(results + 2))), results, self.size.a)
+
+    def _to_wanted(self, results: int) -> Array:
+        """A, [a,m]."""
+        way = adjoint_output_transform if results == self.size.m else gradient_of_part
+        return self._spread(way(float, list(np.eye(results))), results, self.size.m)
+
+    def _spread(self, rows: list[Any], results: int, width: int) -> Array:
+        made, used = np.zeros((self.size.a, width)), np.array(rows)
+        made[self.size.places(results), : used.shape[1]] = used
+        return made
+
+    def _transformed(self, tiles: Array, matrix: Callable[[int], Array]) -> Array:
+        """[side,side,C,N*P*Q] -> [a,a,C,N*P*Q]."""
+        a, (high, wide) = self.size.a, self.size.grid
+        given = tiles.reshape(*tiles.shape[:3], -1, high, wide)
+        made = np.zeros((a, a, *given.shape[2:]))
+        for rows, down in self._along(0):
+            for cols, along in self._along(1):
+                part = given[..., rows, cols]
+                made[..., rows, cols] = np.einsum("xi,ij...,yj->xy...", matrix(down), part, matrix(along), optimize=True)
+        return made.reshape(a, a, tiles.shape[2], -1)
+
+    def _along(self, axis: int) -> list[tuple[slice, int]]:
+        """Tiles and their results along an axis: all but the last, and that."""
+        last = self.size.grid[axis] - 1
+        return [(slice(last), self.size.m), (slice(last, None), self.size.last[axis])]

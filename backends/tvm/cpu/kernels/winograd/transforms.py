@@ -10,7 +10,10 @@ from ......ir.types import Array
 from ..layout import LANES, Packing
 from .arrangement import Tiled, packed_shape
 
-__all__ = ["TILES", "adjoint_output_transform", "filter_transform", "input_transform", "output_transform", "pack_tiles", "tile_filters"]
+__all__ = [
+    *("TILES", "adjoint_output_transform", "filter_transform", "gradient_of_part", "input_of_part", "input_transform", "output_transform"),
+    *("pack_tiles", "places_of_part", "tile_filters"),
+]
 
 TILES = {3: (2, 4), 5: (2,)}  # by r, the m there are
 
@@ -18,6 +21,7 @@ TILES = {3: (2, 4), 5: (2,)}  # by r, the m there are
 # integers, and twice the error (five times at its worst): their powers are further apart.
 P, Q = 5 / 8, 3 / 2
 PP, QQ = P * P, Q * Q
+POINTS = (0.0, P, -P, Q, -Q)
 
 
 def filter_transform(m: int, r: int) -> Array:
@@ -81,3 +85,32 @@ def adjoint_output_transform(const: Any, g: list[Any]) -> list[Any]:
     even_p, odd_p = g[0] + const(PP) * g[2], const(P) * g[1] + const(P * PP) * g[3]
     even_q, odd_q = g[0] + const(QQ) * g[2], const(Q) * g[1] + const(Q * QQ) * g[3]
     return [g[0], even_p + odd_p, even_p - odd_p, even_q + odd_q, even_q - odd_q, g[3]]
+
+
+def places_of_part(m: int, results: int) -> list[int]:
+    """Of the points of F(m x m) those at which a tile of fewer results along an axis is evaluated: infinity, and the first of the others."""
+    return [*range(results + 1), m + 1]
+
+
+def input_of_part(const: Any, d: list[Any]) -> list[Any]:
+    """B^T d at `places_of_part` of a tile of 6 that has but len(d) - 2 results, such that its products join the sums of whole tiles.
+
+    With fewer points each has fewer differences: what its polynomial over them lacks in G is multiplied here. All factors are exact in
+    float32; at most 4 roundings.
+    """
+    used, unused = POINTS[: len(d) - 1], POINTS[len(d) - 1 :]
+    rows = [np.poly([y for y in used if y != x]) * np.prod([x - y for y in unused]) for x in used]
+    return [*(_combined(const, row[::-1], d) for row in rows), _combined(const, np.poly(used)[::-1], d)]
+
+
+def gradient_of_part(const: Any, g: list[Any]) -> list[Any]:
+    """A g at `places_of_part` of a tile of 6 that has but len(g) results, at most 3; at most 3 roundings."""
+    return [*(_combined(const, [x**k for k in range(len(g))], g) for x in POINTS[: len(g) + 1]), g[-1]]
+
+
+def _combined(const: Any, factors: Any, values: list[Any]) -> Any:
+    """Values times factors, added up in pairs: of 4 two sums round on the way of each."""
+    terms = [value if factor == 1 else const(float(factor)) * value for factor, value in zip(factors, values, strict=False) if factor]
+    while len(terms) > 1:
+        terms = [sum(terms[k + 1 : k + 2], terms[k]) for k in range(0, len(terms), 2)]
+    return terms[0]

@@ -5,8 +5,9 @@ A convolution's tile is Y = A^T (U V) A with U = G w G^T and V = B^T d B, so wha
     G^T (sum over tiles of (A g A^T) (B^T d B)) G
 
 with as few products as the convolution has: a quarter for m = 4. Images and gradients are transformed a few images at a time, so that what
-was transformed stays in a cache; sums are kept in the transform's domain and transformed back once. The order of every sum is that of the
-images and tiles, for any number of threads.
+was transformed stays in a cache; sums are kept in the transform's domain and transformed back once. The last tiles of a row or column
+that have fewer results are evaluated at fewer points, and add to those points' sums alone: of 14x14 that is 484 products, and not 576. The
+order of every sum is that of the images and tiles, for any number of threads.
 """
 
 from __future__ import annotations
@@ -22,7 +23,14 @@ from ..kernel import kind
 from ..layout import LANES, Batch, blocks
 from ..writer import Operand, Writer, blocked, prim_func
 from .arrangement import Tiled, ceil_div
-from .transforms import adjoint_output_transform, filter_transform, input_transform
+from .transforms import (
+    adjoint_output_transform,
+    filter_transform,
+    gradient_of_part,
+    input_of_part,
+    input_transform,
+    places_of_part,
+)
 
 __all__ = ["TiledWeightGradient", "tiled_weight_gradient"]
 
@@ -61,6 +69,23 @@ class TiledWeightGradient:
     @property
     def grid(self) -> Pair:
         return self.convolution.grid
+
+    @property
+    def last(self) -> Pair:
+        """Rows and columns of results of the last tiles, as they are evaluated. A lone tile is whole, so that each point has some sum."""
+        high, wide = (
+            size - (count - 1) * self.m if self.m == 4 and count > 1 else self.m for size, count in zip(self.out, self.grid, strict=True)
+        )
+        return high, wide
+
+    def places(self, results: int) -> list[int]:
+        """The points at which a tile of so many results along an axis is evaluated."""
+        return list(range(self.a)) if results == self.m else places_of_part(self.m, results)
+
+    def grid_at(self, *point: int) -> Pair:
+        """Rows and columns of tiles that are evaluated at a point."""
+        high, wide = (count - (x not in self.places(last)) for x, count, last in zip(point, self.grid, self.last, strict=True))
+        return high, wide
 
     @property
     def counts(self) -> Pair:
@@ -149,27 +174,47 @@ class _TileBody:
     def transform(self, source: Any, made: Any, first: Any, images: Any) -> None:
         """The tiles of some images, a row of them at a time: copied with zeros around, so that no tile asks where an edge is."""
         writer, size, (high, wide) = self.writer, self.size, self.size.grid
-        m, a, is_image = size.m, size.a, source is self.a
+        m, (last_high, last_wide), is_image = size.m, size.last, source is self.a
         count, (rows, cols) = size.counts[0 if is_image else 1], (size.rows, size.cols) if is_image else size.out
-        (above, left), side = (size.pads[:2], a) if is_image else ((0, 0), m)
-        width = (wide - 1) * m + side
+        (above, left), more = (size.pads[:2], R - 1) if is_image else ((0, 0), 0)
+        width = (wide - 1) * m + last_wide + more
         with writer.to.parallel(writer.long(0), images * (count * high)) as task:
             block, image, p = writer.keep(task // (images * high)), writer.keep(task // high % images), writer.keep(task % high)
-            strip = writer.to.alloc_buffer((side, width, LANES), "float32", scope="global")
-            for i in range(side):
-                row = writer.keep(p * m + (i - above))
-                self._row(strip, i, (source, first + image, block, row), (rows, cols, left, width))
-            with writer.loop(wide) as q:
-                tile = writer.keep((image * high + p) * wide + q)
+            strip = writer.to.alloc_buffer((m + more, width, LANES), "float32", scope="global")
 
-                def load(i: int, j: int, q: Any = q) -> Any:
-                    return writer.load(strip, i, q * m + j)
+            def row(results: int) -> None:
+                for i in range(results + more):
+                    self._row(strip, i, (source, first + image, block, writer.keep(p * m + (i - above))), (rows, cols, left, width))
+                whole = wide if last_wide == m else wide - 1
+                with writer.loop(whole) as q:
+                    self._tile(strip, made, (block, image, p, q), (results, m), more)
+                if whole < wide:
+                    self._tile(strip, made, (block, image, p, writer.long(whole)), (results, last_wide), more)
 
-                def store(x: int, y: int, value: Any, tile: Any = tile) -> None:
-                    writer.store(made, value, x * a + y, block, tile)
+            if last_high == m:
+                row(m)
+            else:
+                writer.branch(p < high - 1, lambda: row(m), lambda: row(last_high))
 
-                way = input_transform if is_image else adjoint_output_transform
-                self._both(lambda values, way=way: way(writer.vectors.const, values), side, load, store)
+    def _tile(self, strip: Any, made: Any, at: tuple[Any, ...], results: Pair, more: int) -> None:
+        """One of so many rows and columns of results, each point's among its like."""
+        writer, size, (block, image, p, q) = self.writer, self.size, at
+        downs, alongs = map(size.places, results)
+        grids = {size.grid_at(x, y) for x in downs for y in alongs}
+        tiles = {(high, wide): writer.keep((image * high + p) * wide + q) for high, wide in sorted(grids)}
+
+        def way(count: int) -> Callable[[list[Any]], Sequence[Any]]:
+            ways = (input_transform, input_of_part) if more else (adjoint_output_transform, gradient_of_part)
+            return lambda values: ways[count < size.m](writer.vectors.const, values)
+
+        def load(i: int, j: int) -> Any:
+            return writer.load(strip, i, q * size.m + j)
+
+        def store(x: int, y: int, value: Any) -> None:
+            position = downs[x], alongs[y]
+            writer.store(made, value, position[0] * size.a + position[1], block, tiles[size.grid_at(*position)])
+
+        self._both((way(results[0]), way(results[1])), (results[0] + more, results[1] + more), load, store)
 
     def _row(self, strip: Any, i: int, source: tuple[Any, ...], extents: tuple[int, int, int, int]) -> None:
         """A row of an image, moved right by `left`; zeros beside it, and where there is no such row."""
@@ -192,25 +237,28 @@ class _TileBody:
 
     def _both(
         self,
-        way: Callable[[list[Any]], Sequence[Any]],
-        side: int,
+        ways: tuple[Callable[[list[Any]], Sequence[Any]], Callable[[list[Any]], Sequence[Any]]],
+        sides: Pair,
         load: Callable[[int, int], Any],
         store: Callable[[int, int, Any], None],
     ) -> None:
         """A transform down the columns of a tile, then across its rows."""
-        writer = self.writer
-        columns = [[writer.settle(value) for value in way([load(i, j) for i in range(side)])] for j in range(side)]
+        writer, (down, along), (high, wide) = self.writer, ways, sides
+        columns = [[writer.settle(value) for value in down([load(i, j) for i in range(high)])] for j in range(wide)]
         for x, row in enumerate(zip(*columns, strict=True)):
-            for y, value in enumerate(way(list(row))):
+            for y, value in enumerate(along(list(row))):
                 store(x, y, value)
 
     def add(self, images: Any, is_first: Any) -> None:
         """The products of a chunk: for each position and some filters, channel by channel, over all its tiles."""
         writer, size, (blocks_in, blocks_out) = self.writer, self.size, self.size.counts
-        deep, lanes, (high, wide) = size.deep, size.lanes, size.grid
-        groups, tiles = blocks_out // deep, writer.keep(images * (high * wide))
-        with writer.to.parallel(writer.long(0), writer.long(size.a**2 * groups)) as task:
-            position, o = writer.keep(task // groups), writer.keep(task % groups * deep)
+        deep, lanes, positions = size.deep, size.lanes, size.a**2
+        groups = blocks_out // deep
+        with writer.to.parallel(writer.long(0), writer.long(positions * groups)) as task:
+            turn, o = writer.keep(task // groups), writer.keep(task % groups * deep)
+            # from both halves by turns: those of fewer tiles lie together, and threads take neighbours
+            position = writer.keep(turn // 2 + turn % 2 * (positions // 2))
+            tiles = writer.keep(images * self._tiles(position))
             with writer.loop(blocks_in) as c, writer.loop(LANES // lanes) as part:
                 sums = [writer.registers(lanes) for _ in range(deep)]
                 with writer.loop((tiles + (CHAIN - 1)) // CHAIN) as chain:
@@ -230,6 +278,16 @@ class _TileBody:
                             at = (position, o + q, c, part * lanes + k)
                             had = writer.tirx.if_then_else(is_new, writer.spread(0.0), self.sums[(*at, writer.lanes())])
                             writer.store(self.sums, had + writer.load(each, k), *at)
+
+    def _tiles(self, position: Any) -> Any:
+        """Of an image, at a position."""
+        size, tirx = self.size, self.writer.tirx
+
+        def count(x: Any, axis: int) -> Any:
+            whole, last = size.grid[axis], size.last[axis]
+            return self.writer.long(whole) - tirx.Cast("int64", tirx.And(x > last, x <= size.m)) if last < size.m else whole
+
+        return count(position // size.a, 0) * count(position % size.a, 1)
 
     def finish(self, d: Any) -> None:
         """G^T sums G, turned to [O,C,3,3]."""
@@ -253,8 +311,8 @@ class _TileBody:
             with writer.loop(writer.tirx.min(writer.long(LANES), size.c_in - c * LANES)) as lane:
                 taps = writer.registers(R * R)
                 self._both(
-                    way,
-                    a,
+                    (way, way),
+                    (a, a),
                     lambda x, y: writer.load(self.sums, x * a + y, o, c, lane),
                     lambda row, col, value: writer.store(taps, value, row * R + col),
                 )
