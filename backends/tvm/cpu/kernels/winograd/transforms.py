@@ -11,8 +11,16 @@ from ..layout import LANES, Packing
 from .arrangement import Tiled, packed_shape
 
 __all__ = [
-    *("TILES", "adjoint_output_transform", "filter_transform", "gradient_of_part", "input_of_part", "input_transform", "output_transform"),
-    *("pack_tiles", "places_of_part", "tile_filters"),
+    "TILES",
+    "adjoint_output_transform",
+    "filter_transform",
+    "gradient_of_part",
+    "input_of_part",
+    "input_transform",
+    "output_transform",
+    "pack_tiles",
+    "places_of_part",
+    "tile_filters",
 ]
 
 TILES = {3: (2, 4), 5: (2,)}  # by r, the m there are
@@ -88,7 +96,7 @@ def adjoint_output_transform(const: Any, g: list[Any]) -> list[Any]:
 
 
 def places_of_part(m: int, results: int) -> list[int]:
-    """Of the points of F(m x m) those at which a tile of fewer results along an axis is evaluated: infinity, and the first of the others."""
+    """Of the points of F(m x m) those of a tile of fewer results along an axis: infinity, and the first of the others."""
     return [*range(results + 1), m + 1]
 
 

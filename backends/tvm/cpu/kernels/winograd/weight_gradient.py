@@ -21,6 +21,7 @@ from ......ir.ops.window import Pads, Pair
 from ....processor import AVX512, Processor
 from ..kernel import kind
 from ..layout import LANES, Batch, blocks
+from ..moves import transposed
 from ..writer import Operand, Writer, blocked, prim_func
 from .arrangement import Tiled, ceil_div
 from .transforms import (
@@ -293,7 +294,6 @@ class _TileBody:
         """G^T sums G, turned to [O,C,3,3]."""
         writer, size, (blocks_in, blocks_out) = self.writer, self.size, self.size.counts
         a, to_w = size.a, filter_transform(size.m, R).T
-        full, left = divmod(size.c_out, LANES)
 
         def way(values: list[Any]) -> list[Any]:
             made: list[Any] = []
@@ -308,22 +308,37 @@ class _TileBody:
 
         with writer.to.parallel(writer.long(0), writer.long(blocks_out * blocks_in)) as task:
             o, c = writer.keep(task // blocks_in), writer.keep(task % blocks_in)
+            taps = writer.to.alloc_buffer((LANES * R * R, LANES), "float32", scope="global")
             with writer.loop(writer.tirx.min(writer.long(LANES), size.c_in - c * LANES)) as lane:
-                taps = writer.registers(R * R)
                 self._both(
                     (way, way),
                     (a, a),
                     lambda x, y: writer.load(self.sums, x * a + y, o, c, lane),
-                    lambda row, col, value: writer.store(taps, value, row * R + col),
+                    lambda row, col, value: writer.store(taps, value, lane * (R * R) + (row * R + col)),
                 )
+            full, left = divmod(size.c_out, LANES)
+            if left and full:
+                writer.branch(o < full, lambda: self._turn_out(taps, d, o, c, LANES), lambda: self._turn_out(taps, d, o, c, left))
+            else:
+                self._turn_out(taps, d, o, c, left or LANES)
 
-                def store(used: int) -> None:
-                    for k in range(used):
-                        for row in range(R):
-                            for col in range(R):
-                                writer.to.buffer_store(d, taps[row * R + col, k], [o * LANES + k, c * LANES + lane, row, col])
+    def _turn_out(self, taps: Any, d: Any, o: Any, c: Any, used: int) -> None:
+        """A block of channels for so many filters: taps[channel*tap,16 filters] to whole vectors of D's rows, where channels make some."""
+        writer, (full, left) = self.writer, divmod(self.size.c_in, LANES)
+        rows, each = writer.alias(d, (self.size.c_in * R * R,)), LANES * R * R
 
-                if left and full:
-                    writer.branch(o < full, lambda: store(LANES), lambda: store(left))
-                else:
-                    store(left or LANES)
+        def vectors() -> None:
+            with writer.loop(R * R) as part:
+                given = [writer.load(taps, part * LANES + k) for k in range(LANES)]
+                for k, vector in enumerate(transposed(writer, given)[:used]):
+                    writer.to.buffer_store(rows, vector, [o * LANES + k, writer.lanes(c * each + part * LANES)])
+
+        def floats() -> None:
+            with writer.loop(left * R * R) as tap:
+                for k in range(used):
+                    writer.to.buffer_store(rows, taps[tap, k], [o * LANES + k, c * each + tap])
+
+        if left and full:
+            writer.branch(c < full, vectors, floats)
+        else:
+            (floats if left else vectors)()

@@ -8,7 +8,15 @@ import pytest
 from convc.backends.tvm.cpu.kernels.winograd.arrangement import TileFilters
 from convc.backends.tvm.cpu.kernels.winograd.error import gradient_error_bound, gradient_noise
 from convc.backends.tvm.cpu.kernels.winograd.filters import winograd_weights
-from convc.backends.tvm.cpu.kernels.winograd.transforms import adjoint_output_transform, output_transform, pack_tiles
+from convc.backends.tvm.cpu.kernels.winograd.transforms import (
+    adjoint_output_transform,
+    filter_transform,
+    gradient_of_part,
+    input_of_part,
+    output_transform,
+    pack_tiles,
+    places_of_part,
+)
 from convc.backends.tvm.cpu.kernels.winograd.weight_gradient import TiledWeightGradient, tiled_weight_gradient
 from convc.backends.tvm.cpu.plan import plan
 from convc.backends.tvm.cpu.product_errors import error_bound
@@ -52,11 +60,22 @@ def test_the_adjoint_of_the_output_transform(m: int):
     assert np.array_equal(np.array(adjoint_output_transform(float, list(np.eye(m)))), forward.T)
 
 
+@pytest.mark.parametrize("results", [1, 2, 3])
+def test_tiles_of_few_results_add_to_the_sums_of_whole_ones(results: int):
+    to_seen = np.array(input_of_part(float, list(np.eye(results + 2))))
+    to_wanted = np.array(gradient_of_part(float, list(np.eye(results))))
+    assert np.array_equal(to_seen, to_seen.astype(np.float32))
+    assert np.array_equal(to_wanted, to_wanted.astype(np.float32))
+    x, g = draw(results + 2).astype(np.float64), draw(results).astype(np.float64)
+    back = filter_transform(4, 3)[places_of_part(4, results)].T
+    np.testing.assert_allclose(back @ ((to_wanted @ g) * (to_seen @ x)), np.correlate(x, g), rtol=0, atol=1e-14)
+
+
 CASES = [  # images, channels, filters, rows, columns, pads
     (3, 20, 40, 9, 10, PADS),  # lanes of padding, an odd number of blocks
     (2, 16, 32, 13, 7, (0, 1, 2, 0)),  # as much is transformed as there are sums
     (5, 33, 16, 4, 3, (2, 0, 1, 2)),
-    (61, 16, 5, 6, 6, PADS),  # several chunks, the last of fewer images
+    (61, 16, 5, 7, 6, PADS),  # several chunks, the last of fewer images; last tiles of 3 rows and 2 columns
     (1, 16, 16, 45, 70, PADS),  # more tiles of an image than are added up in turn
 ]
 
@@ -80,7 +99,7 @@ def drawn(size: TiledWeightGradient) -> tuple[Array, Array, Array]:
 
 
 @pytest.mark.parametrize("m", [2, 4])
-@pytest.mark.parametrize(("n", "rows"), [(24, 20)])
+@pytest.mark.parametrize(("n", "rows"), [(24, 20), (70, 7)])
 def test_noise_is_what_we_say(n: int, rows: int, m: int):
     size = TiledWeightGradient(m, n, 32, 32, rows, rows, PADS)
     x, g, wanted = drawn(size)
