@@ -118,7 +118,7 @@ def test_a_sum_of_many_pixels_rounds_as_one_of_few():
 
 
 def test_threads_change_no_bit():
-    size, shape = TiledWeightGradient(2, None, 16, 48, 14, 14, PADS), (48, 16, 3, 3)
+    size, shape = TiledWeightGradient(4, None, 16, 48, 14, 14, PADS), (48, 16, 3, 3)
     operands = [into_blocks(draw(9, 16, 14, 14)), into_blocks(draw(9, 48, 14, 14))]
     assert same_bits_by_threads(tiled_weight_gradient(size), operands, shape)
 
