@@ -83,9 +83,12 @@ STRUCTURE = {
     "random": """(%x: f32[N,5], %seed: i32[]) {
         %named = random_uniform(%seed) {shape=[N,3,7], stream=4}
         %one = random_uniform(%seed) {shape=[]}
-        %none = random_uniform(%seed) {shape=[0,2]}
         %many = random_uniform(%seed) {shape=[5000]}
-        return %named, %one, %none, %many""",
+        return %named, %one, %many""",
+    "random-none": """(%x: f32[N,5], %seed: i32[]) {
+        %y = relu(%x)
+        %none = random_uniform(%seed) {shape=[0,2]}
+        return %y, %none""",
     "centred": """(%x: f32[N,12,4,7], %i: i64[N,5], %b: bool[N,3], %s: f32[]) {
         %cropped = center_crop_pad(%x) {shape=[2,4], axes=[2,-1]}
         %padded = center_crop_pad(%x) {shape=[N,12,7,12]}

@@ -50,7 +50,9 @@ FIRST = {
     **dict.fromkeys(("scatter.put", "scatter.backward"), 9),
     **dict.fromkeys(("mod.*", "roi_align.*"), 10),
     **dict.fromkeys(("gather_nd.slices", "einsum.*"), 12),
-    **dict.fromkeys(("gather_elements.*", "gather_nd.*", "scatter.*", "running.*", "dynamic_quantization.*", "random.*"), 11),
+    **dict.fromkeys(
+        ("gather_elements.*", "gather_nd.*", "scatter.*", "running.*", "dynamic_quantization.*", "random.*", "random-none.none"), 11
+    ),
     **dict.fromkeys(("conv_weight_gradients.grouped", "conv_weight_gradients.depthwise"), 10),
     "max_pool_gradient.*": 16,
 }

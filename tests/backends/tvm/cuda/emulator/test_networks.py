@@ -14,7 +14,8 @@ from convc.tests.support.op_cases import CASES, text_of
 from convc.tests.support.tiers import slow_if
 
 SLOW_ON_CUDA = ("resize", "grid_sample-more")  # its scheduler takes formulas apart for minutes; others stand for them
-EMITTED = [case for case in CASES if not case.startswith(SLOW_ON_CUDA)] + ["resize-nearest-half_pixel"]
+EMPTY = ("random-none",)  # no kernel can be launched for no elements, which is refused: tests/backends/tvm/cuda/test_build.py
+EMITTED = [case for case in CASES if not case.startswith((*SLOW_ON_CUDA, *EMPTY))] + ["resize-nearest-half_pixel"]
 # A kind of kernel each: sums over lanes, scans, scatters, float16, whole numbers; and those that were wrong once.
 KINDS = ("conv_transpose1d", "dense", "softmax", "half", "integers", "scatter", "running", "local_response_norm")
 FEW = ("lenet5",)
