@@ -257,8 +257,9 @@ class _TileBody:
         groups = blocks_out // deep
         with writer.to.parallel(writer.long(0), writer.long(positions * groups)) as task:
             turn, o = writer.keep(task // groups), writer.keep(task % groups * deep)
-            # from both halves by turns: those of fewer tiles lie together, and threads take neighbours
-            position = writer.keep(turn // 2 + turn % 2 * (positions // 2))
+            position = turn
+            if size.last != (size.m, size.m):  # from both halves by turns: those of fewer tiles lie together, and threads take neighbours
+                position = writer.keep(turn // 2 + turn % 2 * (positions // 2))
             tiles = writer.keep(images * self._tiles(position))
             with writer.loop(blocks_in) as c, writer.loop(LANES // lanes) as part:
                 sums = [writer.registers(lanes) for _ in range(deep)]
