@@ -131,8 +131,9 @@ def test_bench_has_each_kernel_and_the_roofs_that_were_measured(tmp_path):
     *_, last = graphs_in(data)
     known = {data["nodes"][row][0] for row in last}
     assert all(set(nodes) <= known for _, nodes, *_ in kernels)
-    assert sum(share for *_, share, _, _, _ in kernels) == pytest.approx(1)
-    assert all(spread >= 1 for *_, spread in kernels)
+    assert sum(share for _, _, _, share, *_ in kernels) == pytest.approx(1)
+    assert all(spread >= 1 for *_, spread, _ in kernels)
+    assert all(limit == "-" or re.fullmatch(r"\d+% (products|memory)", limit) for *_, limit in kernels)
     assert all(" ".join(named_at(data, nodes)) in done.out for _, nodes, *_ in kernels)
     assert data["measured"]["peaks"]["how"] == "measured here on 1 thread"
 
