@@ -207,6 +207,7 @@ TABLE: dict[str, dict[str, Some]] = {
         "test_what_onnxruntime_gets_wrong_by_itself_is_its_own_fault": Some(only=("False-False",)),
         "test_what_a_file_kept_its_weights_in_goes_with_it": Some(but=("shared.bin-True",)),
     },
+    "compiler/commands/test_progress.py": {"test_nothing_is_shown_where_nobody_looks": Some(but=("pipe",))},
     "compiler/commands/test_train.py": {
         "test_ctrl_c_loses_nothing": Some(every=2),
         "test_what_was_trained_apart_goes_on_in_place": Some(by="test_in_place_and_the_same_bits"),

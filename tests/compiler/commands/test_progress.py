@@ -54,10 +54,13 @@ def test_work_is_shown_with_its_time_left_and_then_gone():
     assert [line.split(":")[0] for line in screen(done.out) if not line.startswith(" ")] == ["reference"]
 
 
-def test_nothing_is_shown_where_nobody_looks(tmp_path):
-    assert "left" not in on_terminal(*SLOW, width=80, TERM="dumb").out
-    assert "left" not in on_terminal(*SLOW, "-q", width=80).out
-    assert convc(*SLOW).err == ""
+@pytest.mark.parametrize("where", ["pipe", "dumb", "quiet"])
+def test_nothing_is_shown_where_nobody_looks(where: str) -> None:
+    if where == "pipe":
+        assert convc(*SLOW).err == ""
+    else:
+        shown = on_terminal(*SLOW, width=80, TERM="dumb") if where == "dumb" else on_terminal(*SLOW, "-q", width=80)
+        assert "left" not in shown.out
 
 
 def test_results_that_go_to_a_file_are_not_mixed_with_it(tmp_path):
