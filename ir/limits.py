@@ -9,12 +9,10 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["MachineLimits", "cache_bytes", "saved_by"]
+__all__ = ["MachineLimits", "cache_bytes"]
 
 CLOCKS = 1.1  # what runs of one kernel differ by as clocks do
 MOST_SAVED = 4.0  # F(4x4) of Winograd takes a quarter of the products, and no kernel saves more
-# kernels that do fewer multiply-adds than are counted, or those of 8 bits, of which a register holds four times as many; all others do each
-FEWER = ("winograd", "strassen", "QLinear", "ConvInteger", "MatMulInteger", "DynamicQuantize")
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 CPUS = Path("/sys/devices/system/cpu")
 
@@ -33,11 +31,6 @@ class MachineLimits:
         """Seconds below which nothing does so many operations, of which an algorithm may have `saved` a factor, on so many bytes."""
         moved = max(0.0, nbytes - self.cache) / self.bandwidth if self.bandwidth else 0.0
         return max(flops / saved / self.flops, moved) / CLOCKS
-
-
-def saved_by(kernel: str) -> float:
-    """The factor by which a kernel of this name may do less than is counted."""
-    return MOST_SAVED if kernel.startswith(FEWER) else 1.0
 
 
 def cache_bytes(cpus: Path = CPUS) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...ir.direct_products import direct_products
 from ...ir.files import scratch_folder
 from ...ir.graph import Graph, Node
 from ...ir.types import Array
@@ -18,18 +19,21 @@ __all__ = ["OperatorTime", "operator_times"]
 
 SUFFIX = "_kernel_time"
 MARGIN = 16 << 20  # bytes, for what folding adds and for the trace
+OF_8_BITS, IN_A_REGISTER = ("QLinear", "QGemm", "ConvInteger", "MatMulInteger", "DynamicQuantize"), 4  # times as many as of float32
 MOVED = ("activation_size", "parameter_size", "output_size")  # bytes, of operands, weights and results
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorTime:
     """One operator as onnxruntime ran it. Units: median `microseconds` a run; `macs` of what it computes, as a direct convolution has
-    them, told once where several operators are one node; `bytes` of operands, weights and results.
+    them, told once where several operators are one node, and `products` of float32 that take as long as what it does of these; `bytes` of
+    operands, weights and results.
     """
 
     part: FusedOperator
     microseconds: float
     macs: int
+    products: int
     bytes: int
 
 
@@ -67,10 +71,13 @@ def _told(parts: Sequence[FusedOperator], events: Sequence[Mapping[str, Any]]) -
             moved[place] = sum(int(event["args"].get(size, 0)) for size in MOVED)
     medians = {place: statistics.median(times[1:]) for place, times in taken.items()}
     worker = _workers(parts, medians)
-    return [
-        OperatorTime(parts[place], microseconds, sum(_macs(node) for node in parts[place].nodes if worker.get(node) == place), moved[place])
-        for place, microseconds in medians.items()
-    ]
+    told: list[OperatorTime] = []
+    for place, microseconds in medians.items():
+        nodes = [node for node in parts[place].nodes if worker.get(node) == place]
+        at_once = IN_A_REGISTER if parts[place].op.startswith(OF_8_BITS) else 1
+        products = sum(map(direct_products, nodes)) // at_once
+        told.append(OperatorTime(parts[place], microseconds, sum(map(_macs, nodes)), products, moved[place]))
+    return told
 
 
 def _workers(parts: Sequence[FusedOperator], medians: Mapping[int, float]) -> dict[Node, int]:

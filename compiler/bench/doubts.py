@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ...ir.limits import CLOCKS, MOST_SAVED, MachineLimits, saved_by
+from ...ir.limits import CLOCKS, MOST_SAVED, MachineLimits
 from .layer_times import UNSTEADY, LayerTime
 from .measure import Measured
 
@@ -21,7 +21,7 @@ def doubts_of(measured: Measured) -> list[str]:
 
 def is_in_doubt(share: float | None, measured: Measured) -> bool:
     """Whether this share of the peak is more than there is: beyond all that algorithms save, or beyond the peak of a machine that was busy
-    or that a kernel without such an algorithm exceeds.
+    or that the products of some kernel exceed.
     """
     if share is None or share <= CLOCKS:
         return False
@@ -48,13 +48,11 @@ def _of_networks(measured: Measured) -> Iterator[str]:
 def _of_kernels(measured: Measured) -> Iterator[str]:
     layers = [layer for layers in measured.profiles.values() for layer in layers]
     if measured.limits is not None and (far := _beyond(layers, measured.limits)):
-        most = max(far, key=lambda layer: layer.gflops)
-        share = most.gflops * 1e9 / measured.limits.flops
-        if share <= CLOCKS * saved_by(most.kernel):
+        most = max(far, key=lambda layer: layer.products_rate)
+        share = most.products_rate / measured.limits.flops
+        if share <= CLOCKS:
             what = f"{most.kernel} of {', '.join(most.nodes)}"
             yield f"{what} moves bytes faster than memory seems to: the machine was busier when that was measured"
-        elif saved_by(most.kernel) > 1:
-            yield f"{most.kernel} at {share:.0%} of the peak is more than any algorithm here saves"
         else:
             yield (
                 f"{most.kernel} of {', '.join(most.nodes)} seems to have {share:.0%} of the peak, which cannot be: the machine was busier "

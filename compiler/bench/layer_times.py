@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ...ir.graph import Graph
-from ...ir.limits import CLOCKS, MachineLimits, saved_by
+from ...ir.limits import CLOCKS, MachineLimits
 from ...passes.analysis.structure import longest_path
 from ..engines.engine import KernelTime
 
@@ -25,8 +25,9 @@ class LayerTime:
     multiply-add of a direct convolution; `gbytes` 10^9 bytes a second of operands, weights and result, each moved once, workspace left out.
     Of the paths from an input to an output, the longest by time passes through the kernels `on_longest_path`. One that `moves` computes
     nothing, and names the value that it brings into another layout, or none where that is not known. In the slower of its rounds it took
-    `spread` times as long as in the faster. It has the share `of_limit` of what the machine does
-    at most of its `limit`, "products" or "memory", the one that it is nearer to; None where neither is known.
+    `spread` times as long as in the faster. `products` are the multiply-adds that it does itself, of float32 or such as take as long. It
+    has the share `of_limit` of what the machine does at most of its `limit`, those "products" or "memory", the one that it is nearer to;
+    None where neither is known.
     """
 
     kernel: str
@@ -34,6 +35,7 @@ class LayerTime:
     microseconds: float
     share: float
     macs: int
+    products: int
     gflops: float
     bytes: int
     gbytes: float
@@ -58,16 +60,21 @@ class LayerTime:
         """How near it is to the limit that it is nearer to, for a table."""
         return "-" if self.of_limit is None else f"{self.of_limit:.0%} {self.limit}"
 
+    @property
+    def products_rate(self) -> float:
+        """Floating-point operations a second of its own products, two each."""
+        return 2e6 * self.products / self.microseconds if self.microseconds else 0.0
+
     def held_to(self, limits: MachineLimits) -> LayerTime:
         """Beside the limits. Who moves little, or more than memory can give, has its bytes from caches: memory is no limit of it."""
-        products = 1e9 * self.gflops / limits.flops
+        products = self.products_rate / limits.flops
         memory = 1e9 * self.gbytes / limits.bandwidth if limits.bandwidth and self.bytes > OWN_CACHE else 0.0
         share, limit = max((products, "products"), (memory if memory <= CLOCKS else 0.0, "memory"))
         return replace(self, of_limit=share, limit=limit) if share else self
 
     def is_beyond(self, limits: MachineLimits) -> bool:
         """Whether no machine with these limits does it in this time. Of what computes no product some bytes may not be needed."""
-        return self.macs > 0 and self.microseconds < 1e6 * limits.least(2 * self.macs, self.bytes, saved_by(self.kernel))
+        return self.products > 0 and self.microseconds < 1e6 * limits.least(2 * self.products, self.bytes)
 
 
 def steadiest(rounds: Sequence[Sequence[LayerTime]]) -> list[LayerTime]:
@@ -88,7 +95,7 @@ def layer_times(graph: Graph, times: Sequence[KernelTime]) -> list[LayerTime]:
     for time in times:
         gflops, gbytes = (amount / time.microseconds / 1e3 if time.microseconds else 0.0 for amount in (2 * time.macs, time.bytes))
         share = time.microseconds / total if total else 0.0
-        worth = (time.macs, gflops, time.bytes, gbytes)
+        worth = (time.macs, time.products, gflops, time.bytes, gbytes)
         on_it = bool(time.nodes) and time.nodes[-1] in longest
         layers.append(LayerTime(time.kernel, list(time.nodes), time.microseconds, share, *worth, on_it, time.moves))
     return layers

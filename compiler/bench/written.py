@@ -13,16 +13,19 @@ from typing import Any
 from .layer_times import LayerTime
 from .measure import Timing
 
-__all__ = ["chrome_trace", "timings_csv"]
+__all__ = ["bench_csv", "chrome_trace"]
 
 
-def timings_csv(timings: Sequence[Timing], settings: Mapping[str, Any]) -> bytes:
-    """A row for each engine: the settings, which are the same in all, and its figures under the names that JSON has. What is not known is
-    empty.
+def bench_csv(timings: Sequence[Timing], profiles: Mapping[str, Sequence[LayerTime]], settings: Mapping[str, Any]) -> bytes:
+    """A row for each engine, then one for each kernel that was timed: the settings, which are the same in all, and its figures under the
+    names that JSON has. What is not known is empty, as is `kernel` of an engine.
     """
-    rows = [{**settings, **asdict(timing)} for timing in timings]
+    rows: list[dict[str, Any]] = [{**settings, **asdict(timing)} for timing in timings]
+    for engine, layers in profiles.items():
+        rows += [{**settings, "engine": engine, **asdict(layer), "nodes": " ".join(layer.nodes)} for layer in layers]
     text = io.StringIO()
-    fields = [*settings, *Timing.__dataclass_fields__]
+    kinds = (Timing, LayerTime) if profiles else (Timing,)
+    fields = dict.fromkeys([*settings, *(name for kind in kinds for name in kind.__dataclass_fields__)])
     writer = csv.DictWriter(text, fields, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)

@@ -23,7 +23,7 @@ from ..bench.doubts import doubts_of, is_in_doubt
 from ..bench.layer_times import ROUGH, ROUGH_MEANS, LayerTime
 from ..bench.measure import Contender, Measured, Measuring, batch_of, measure
 from ..bench.side_by_side import same_nodes
-from ..bench.written import chrome_trace, timings_csv
+from ..bench.written import bench_csv, chrome_trace
 from ..engines.optimize import optimize
 from ..engines.peers import installed_peers
 from ..engines.table import engine_named, measurable
@@ -79,7 +79,7 @@ class BenchOptions:
 @click.option("--warmup", type=Number(0, DAY), metavar="SECONDS", default=0.0, help=WARMUP)
 @click.option("-O", "level", type=click.IntRange(0, 3), default=2, show_default=True, help="Optimization level, for all alike.")
 @click.option("--profile", is_flag=True, help="Also time the kernels of tvm and onnx, side by side for the nodes that they compute.")
-@output_option("--csv", (".csv",), "Also write a row for each engine as comma-separated values.")
+@output_option("--csv", (".csv",), "Also write a row for each engine, and each kernel of --profile, as comma-separated values.")
 @output_option("--trace", (".json",), "Also write the kernels of --profile as a Chrome trace, which Perfetto opens.")
 @html_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
@@ -156,7 +156,7 @@ def _write(
 ) -> None:
     """The files that were asked for."""
     if given.csv is not None:
-        write_file(given.csv, timings_csv(measured.timings, settings))
+        write_file(given.csv, bench_csv(measured.timings, measured.profiles, settings))
         console.say(f"wrote {given.csv}")
     if given.trace is not None:
         write_file(given.trace, chrome_trace(measured.profiles, settings))
@@ -173,7 +173,7 @@ def _seen(graph: Graph, measured: Measured, contenders: Sequence[Contender], how
     _, trace = optimize(sized, ours.level, prices=engine_named(ours.engine, measurable()).prices)
     times = {
         name: [
-            KernelRun(each.kernel, each.nodes, each.microseconds, each.share, each.macs, each.bytes, each.spread, each.limit_text)
+            KernelRun(each.kernel, each.nodes, each.microseconds, each.share, each.products, each.bytes, each.spread, each.limit_text)
             for each in layers
         ]
         for name, layers in measured.profiles.items()

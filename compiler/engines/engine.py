@@ -71,14 +71,15 @@ class Kernel:
 @dataclass(frozen=True, slots=True)
 class KernelTime:
     """A kernel timed, by the names of what it computes. Units: median `microseconds` a run; `macs` multiply-adds, as a direct convolution
-    has them; `bytes` of operands, weights and result. One that `moves` computes nothing: it brings the named value, if that is known, into
-    another layout.
+    has them; `products` those of float32 that it does itself, or that registers take as long for; `bytes` of operands, weights and result.
+    One that `moves` computes nothing: it brings the named value, if that is known, into another layout.
     """
 
     kernel: str
     nodes: tuple[str, ...]
     microseconds: float
     macs: int
+    products: int
     bytes: int
     moves: bool = False
 

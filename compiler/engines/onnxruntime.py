@@ -63,8 +63,9 @@ def _kernel_times(graph: Graph, threads: int | None, inputs: Mapping[str, Array]
 
     times = operator_times(graph, to_model(graph), threads, inputs, runs)
     return [
-        KernelTime(time.part.op, tuple(node.name for node in time.part.nodes), time.microseconds, time.macs, time.bytes, time.part.moves)
-        for time in times
+        KernelTime(part.op, tuple(node.name for node in part.nodes), each.microseconds, each.macs, each.products, each.bytes, part.moves)
+        for each in times
+        for part in (each.part,)
     ]
 
 

@@ -72,10 +72,9 @@ def _start_profiled(tiles: Tiles | None, graph: Graph, threads: int | None) -> W
 def _kernel_times(loaded: LoadedLibrary, inputs: Mapping[str, Array], runs: int) -> list[KernelTime]:
     from ...backends.tvm.library.profile import call_times
 
-    times = call_times(loaded, inputs, runs)
     return [
-        KernelTime(time.kernel, tuple(node.name for node in time.nodes), time.microseconds, time.macs, time.bytes, time.moves)
-        for time in times
+        KernelTime(of.kernel, tuple(node.name for node in of.nodes), of.microseconds, of.macs, of.products, of.bytes, of.moves)
+        for of in call_times(loaded, inputs, runs)
     ]
 
 

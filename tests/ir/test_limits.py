@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from convc.ir.limits import CLOCKS, MachineLimits, cache_bytes, saved_by
+from convc.ir.limits import CLOCKS, MachineLimits, cache_bytes
 
 MACHINE = MachineLimits(flops=100e9, bandwidth=10e9, cache=1e6)
 
@@ -23,14 +23,6 @@ def test_so_does_what_no_cache_holds():
     assert MACHINE.least(1e9, 51e6) == MACHINE.least(1e9), "the longer of both"
     assert MachineLimits(100e9).least(0, 1e15) == 0, "nobody measured the memory"
     assert MachineLimits(100e9, 10e9).least(0, 1e15) == 0, "nobody knows the caches"
-
-
-FEWER = ("winograd F(4x4)", "strassen", "QLinearConv", "ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul")
-
-
-@pytest.mark.parametrize(("kernel", "saved"), [*((kernel, 4) for kernel in FEWER), ("direct", 1), ("Conv", 1), ("MatMul", 1)])
-def test_some_kernels_do_less_than_is_counted(kernel: str, saved: float):
-    assert saved_by(kernel) == saved
 
 
 def cache(cpus: Path, cpu: int, index: int, level: int, size: str, shared: str) -> None:

@@ -15,6 +15,7 @@ from ....ir.types import DTYPES, Array
 from ..cpu.kernels.layout import LANES, blocks
 from ..cpu.laid import STOCK
 from ..cpu.plan import PACK, UNPACK, VIEW, KernelCall
+from ..cpu.products import products
 from .compile_kernels import OURS
 from .run import LoadedLibrary
 
@@ -49,8 +50,16 @@ class CallTime:
 
     @property
     def macs(self) -> int:
-        """Multiply-adds of direct convolutions."""
+        """Multiply-adds, as they are counted of direct convolutions."""
         return 0 if self.moves or self.calls[0].argument else sum(map(_macs, self.nodes))
+
+    @property
+    def products(self) -> int:
+        """Multiply-adds that it does itself."""
+        if self.moves or self.calls[0].argument:
+            return 0
+        heads = {call.work.covers[0]: call.work.kernel.tile for call in self.calls if call.work}
+        return sum(products(heads.get(node, 0), node) for node in self.nodes)
 
     @property
     def bytes(self) -> int:

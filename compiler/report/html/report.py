@@ -39,15 +39,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class KernelRun:
-    """A kernel that an engine ran for some nodes, by name. Units: `microseconds` a run; `share` of all time; `bytes` each moved once.
-    `spread` is the slower of its rounds over the faster, `limit` how near it is to what the machine does at most, "-" where nobody knows.
+    """A kernel that an engine ran for some nodes, by name. Units: `microseconds` a run; `share` of all time; `products` multiply-adds that
+    it does itself; `bytes` each moved once. `spread` is the slower of its rounds over the faster, `limit` how near it is to what the
+    machine does at most, "-" where nobody knows.
     """
 
     kernel: str
     nodes: Sequence[str]
     microseconds: float
     share: float
-    macs: int
+    products: int
     bytes: int
     spread: float = 1.0
     limit: str = "-"
@@ -165,7 +166,7 @@ def _peaks(peaks: Peaks | None) -> dict[str, Any] | None:
 
 
 def _figures(run: KernelRun) -> tuple[float, float, int, int, float, str]:
-    return run.microseconds, run.share, run.macs, run.bytes, run.spread, escaped(run.limit)
+    return run.microseconds, run.share, run.products, run.bytes, run.spread, escaped(run.limit)
 
 
 def _reckoned(trace: Sequence[Stage]) -> Peaks | None:

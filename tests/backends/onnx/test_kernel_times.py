@@ -87,6 +87,11 @@ def test_a_function_that_is_expanded_is_one_node_in_several_operators():
     assert sum(time.macs for time in found) == graph_cost(graph).macs
 
 
+def test_products_of_8_bits_count_a_fourth():
+    _, found = times("graph @g(%x: i8[16,32], %w: i8[32,8]) {\n  %y = matmul_integer(%x, %w)\n  return %y\n}")
+    assert [(time.part.op, time.macs, time.products) for time in found] == [("MatMulInteger", 4096, 1024)]
+
+
 @pytest.mark.parametrize("network", ["mobilenet_v3_small", "shufflenet_v2"])
 def test_every_node_has_a_time_and_multiply_adds_are_told_once(network: str):
     entry = ZOO[network].network

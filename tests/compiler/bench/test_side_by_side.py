@@ -7,7 +7,7 @@ from convc.compiler.bench.side_by_side import SameNodes, same_nodes
 
 
 def layer(kernel: str, nodes: str, microseconds: float, moves: bool = False) -> LayerTime:
-    return LayerTime(kernel, nodes.split(), microseconds, 0.1, 0, 0.0, 0, 0.0, False, moves)
+    return LayerTime(kernel, nodes.split(), microseconds, 0.1, 0, 0, 0.0, 0, 0.0, False, moves)
 
 
 def test_kernels_that_overlap_are_one_row():

@@ -13,24 +13,34 @@ import pytest
 
 from convc.compiler.bench.layer_times import LayerTime
 from convc.compiler.bench.measure import Timing
-from convc.compiler.bench.written import chrome_trace, timings_csv
+from convc.compiler.bench.written import bench_csv, chrome_trace
 
 TIMING = Timing("tvm", 0.5, 10, 1.0, 2.0, 3.0, None, 500.0, 7.5, 0.25, 4096, None, True)
 LAYERS = [
-    LayerTime("pack", ["x"], 2.0, 0.2, 0, 0.0, 64, 1.0, False, True),
-    LayerTime("direct", ["conv1", "relu1"], 8.0, 0.8, 1000, 0.25, 128, 2.0, True, spread=1.5),
-    LayerTime("ReorderInput", [], 1.0, 0.1, 0, 0.0, 64, 1.0, False, True),
+    LayerTime("pack", ["x"], 2.0, 0.2, 0, 0, 0.0, 64, 1.0, False, True),
+    LayerTime("direct", ["conv1", "relu1"], 8.0, 0.8, 1000, 250, 0.25, 128, 2.0, True, spread=1.5),
+    LayerTime("ReorderInput", [], 1.0, 0.1, 0, 0, 0.0, 64, 1.0, False, True),
 ]
 REQUIRED = {"M": {"name", "ph", "pid", "args"}, "X": {"name", "cat", "ph", "ts", "dur", "pid", "tid"}}  # Trace Event Format
 
 
 def test_a_row_has_settings_and_figures():
-    text = timings_csv([TIMING, TIMING], {"model": "a,b", "threads": 2}).decode()
+    text = bench_csv([TIMING, TIMING], {}, {"model": "a,b", "threads": 2}).decode()
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == 2
     assert (rows[0]["model"], rows[0]["threads"]) == ("a,b", "2")
     assert (rows[0]["engine"], rows[0]["p50_ms"], rows[0]["arena_bytes"]) == ("tvm", "2.0", "4096")
     assert (rows[0]["p99_ms"], rows[0]["process_bytes"]) == ("", "")
+    assert "kernel" not in rows[0]
+
+
+def test_kernels_have_rows_of_their_own():
+    text = bench_csv([TIMING], {"tvm": LAYERS}, {"threads": 2}).decode()
+    engine, _, conv, moved = csv.DictReader(io.StringIO(text))
+    assert (engine["engine"], engine["kernel"], engine["gflops"]) == ("tvm", "", "7.5")
+    assert [conv[key] for key in ("engine", "threads", "kernel", "nodes")] == ["tvm", "2", "direct", "conv1 relu1"]
+    assert [conv[key] for key in ("microseconds", "gflops", "products", "p50_ms", "of_limit")] == ["8.0", "0.25", "250", "", ""]
+    assert (moved["kernel"], moved["nodes"]) == ("ReorderInput", "")
 
 
 def test_a_trace_has_what_the_format_requires():
@@ -58,8 +68,8 @@ def test_a_trace_has_what_the_format_requires():
 def test_kernels_of_a_trace_do_not_overlap_in_nanoseconds(nanoseconds: Callable[[float], int]):
     """Perfetto makes whole nanoseconds of them: by cutting until 2025, by rounding since."""
     drawn = np.random.default_rng(0).integers(0, 5000, 2000)  # of a millionth of a millisecond; a kernel may take no time at all
-    layers = [LayerTime("direct", [f"n{i}"], taken / 1e3, 0.0, 0, 0.0, 0, 0.0, False, True) for i, taken in enumerate(drawn)]
-    layers += [LayerTime("direct", [f"m{i}"], taken / 7e3, 0.0, 0, 0.0, 0, 0.0, False, True) for i, taken in enumerate(drawn)]
+    layers = [LayerTime("direct", [f"n{i}"], taken / 1e3, 0.0, 0, 0, 0.0, 0, 0.0, False, True) for i, taken in enumerate(drawn)]
+    layers += [LayerTime("direct", [f"m{i}"], taken / 7e3, 0.0, 0, 0, 0.0, 0, 0.0, False, True) for i, taken in enumerate(drawn)]
     events = [event for event in json.loads(chrome_trace({"tvm": layers}, {}))["traceEvents"] if event["ph"] == "X"]
     begin, taken = ([nanoseconds(event[key] * 1e3) for event in events] for key in ("ts", "dur"))
     ends = [at + long for at, long in zip(begin, taken, strict=True)]

@@ -58,11 +58,12 @@ def test_streams_a_duration_and_files(tmp_path: Path):
     assert (report["streams"], report["threads"], report["warmup_seconds"]) == (2, 1, 0.05)
     assert engine["runs"] / engine["images_per_second"] >= 0.3
     assert engine["arena_bytes"] > 10_000
-    (row,) = csv.DictReader((tmp_path / "b.csv").read_text().splitlines())
+    row, *kernels = csv.DictReader((tmp_path / "b.csv").read_text().splitlines())
     assert (row["model"], row["engine"], row["streams"]) == ("lenet5", "tvm", "2")
     assert float(row["p50_ms"]) == engine["p50_ms"]
     events = json.loads((tmp_path / "t.json").read_text())["traceEvents"]
     layers = report["profiles"][0]["layers"]
+    assert [each["kernel"] for each in kernels] == [layer["kernel"] for layer in layers]
     assert [event["dur"] for event in events if event["ph"] == "X"] == pytest.approx([layer["microseconds"] for layer in layers], abs=0.001)
 
 
@@ -131,7 +132,10 @@ def test_a_profile_has_every_node_once(resnet20: dict[str, Any]):
     assert all(layer["bytes"] > 0 for layer in layers)
     assert any(layer["on_longest_path"] for layer in layers)
     assert all((layer["of_limit"] is None) == (layer["limit"] is None) for layer in layers)
-    assert all((layer["gflops"] > 0) == (layer["macs"] > 0) for layer in layers)
+    assert all((layer["gflops"] > 0) == (layer["macs"] > 0) == (layer["products"] > 0) for layer in layers)
+    saved = {(layer["kernel"], layer["macs"] / layer["products"]) for layer in layers if layer["macs"]}
+    assert ("winograd F(4x4)", 4.0) in saved
+    assert all(1 <= each < 1.5 for kernel, each in saved if kernel == "direct"), "but for taps beside the image"
 
 
 def test_what_engines_take_for_the_same_nodes_adds_up(resnet20: dict[str, Any]):
@@ -167,6 +171,7 @@ def layer(kernel: str, nodes: list[str], spread: float, **worth: float) -> Layer
         "microseconds": 2.0,
         "share": 0.5,
         "macs": 0,
+        "products": 0,
         "gflops": 0.0,
         "bytes": 8,
         "gbytes": 1.0,
@@ -189,7 +194,7 @@ def test_times_that_two_rounds_disagree_on_are_marked(capsys: pytest.CaptureFixt
 
 def test_a_kernel_has_a_share_of_the_limit_where_one_is_known(capsys: pytest.CaptureFixture[str]):
     limits = MachineLimits(1e9)
-    fast, slow = layer("direct", ["a"], 1.0, macs=2000, gflops=2.0), layer("direct", ["b"], 1.0, macs=500, gflops=0.5).held_to(limits)
+    fast, slow = layer("direct", ["a"], 1.0, products=2000), layer("direct", ["b"], 1.0, products=500).held_to(limits)
     _print(Measured([], limits, {"tvm": [fast, slow]}, Load(9.0, 2, 0.0, 0.0)), everything=False)
     _, head, first, second, *_ = capsys.readouterr().out.strip().splitlines()
     assert "of limit" in head

@@ -84,7 +84,7 @@ def test_a_plan_shows_itself(planned):
 
 
 def test_a_profile_has_a_bar_for_each_kernel_those_apart_that_hold_nobody_up():
-    layers = [LayerTime(f"k{i}", [f"n{i}"], float(i), 0.5, 10 * i, 2.0, 8, 1.0, on_longest_path=i > 1) for i in (1, 2, 3)]
+    layers = [LayerTime(f"k{i}", [f"n{i}"], float(i), 0.5, 10 * i, 10 * i, 2.0, 8, 1.0, on_longest_path=i > 1) for i in (1, 2, 3)]
     found = NetworkProfile("net", "tvm", layers)
     times, speeds = found.plot().figure.axes
     assert heights(times.containers[0]) == [1, 2, 3]
@@ -95,7 +95,7 @@ def test_a_profile_has_a_bar_for_each_kernel_those_apart_that_hold_nobody_up():
 
 
 def test_a_profile_marks_the_times_that_its_two_rounds_disagree_on():
-    layers = [LayerTime(f"k{spread}", ["n"], 0.1, 0.5, 0, 0.0, 8, 1.0, True, spread=spread) for spread in (1.5, 1.6)]
+    layers = [LayerTime(f"k{spread}", ["n"], 0.1, 0.5, 0, 0, 0.0, 8, 1.0, True, spread=spread) for spread in (1.5, 1.6)]
     _, _, steady, rough, legend, doubt = repr(NetworkProfile("net", "tvm", layers, ["busy"])).splitlines()
     assert (steady.split()[0], rough.split()[0], doubt) == ("0.1", "~0.1", "busy")
     assert legend == "~: in the slower of its two rounds it took more than 1.5 times as long"

@@ -247,13 +247,13 @@ function rooflineFigure() {
 function roofPoints() {
   const timed = profiles.flatMap(([engine, kernels]) =>
     kernels
-      .filter((k) => k.macs && k.bytes && k.microseconds)
+      .filter((k) => k.products && k.bytes && k.microseconds)
       .map((k) => ({
         id: k.nodes[k.nodes.length - 1],
         engine: profiles.length > 1 ? `${engine}, ` : "",
-        intensity: (2 * k.macs) / k.bytes,
-        speed: ((2 * k.macs) / k.microseconds) * 1e6,
-        flops: 2 * k.macs,
+        intensity: (2 * k.products) / k.bytes,
+        speed: ((2 * k.products) / k.microseconds) * 1e6,
+        flops: 2 * k.products,
         timed: true,
       })),
   );

@@ -75,12 +75,12 @@ const totals = (() => {
 // Kernels as engines ran them: [engine, kernels].
 const profiles = report.measured.times.map(([engine, kernels]) => [
   engine,
-  kernels.map(([kernel, nodes, microseconds, share, macs, bytes, spread, limit]) => ({
+  kernels.map(([kernel, nodes, microseconds, share, products, bytes, spread, limit]) => ({
     kernel,
     nodes,
     microseconds,
     share,
-    macs,
+    products,
     bytes,
     spread,
     limit,
