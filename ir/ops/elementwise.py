@@ -147,10 +147,15 @@ def _sum_magnitude(op: Any, a: Array, b: Array) -> Array:
     return abs(a) + abs(b)
 
 
+def power(op: Pow, a: Array, b: Array) -> Array:
+    """As IEEE 754 has it. For a power of 1/2 NumPy takes the root, which -inf has none of, and of -0 is -0."""
+    return np.power(np.where((b == 0.5) & ((a == 0) | (a == -np.inf)), abs(a), a), b)
+
+
 def pow_magnitude(op: Pow, a: Array, b: Array) -> Array:
     """Fast kernels take exp(b * log(a)), whose argument is rounded; beyond 750 the result is 0 or inf."""
     exponent = abs(b * np.log(np.clip(abs(a), 1e-300, 1e300)))
-    return abs(np.power(a, b)) * (1 + np.minimum(exponent, 750))
+    return abs(power(op, a, b)) * (1 + np.minimum(exponent, 750))
 
 
 def pow_base_gradient(op: Pow, g: Term, y: Term, a: Term, b: Term) -> Term:
@@ -217,7 +222,7 @@ POW = OpDef(
     Pow,
     (2, 2),
     infer_pow,
-    plain(np.power),
+    power,
     elementwise_cost(4),
     pow_magnitude,
     rounded(8),  # within a few units of the last place, also on a GPU

@@ -159,7 +159,9 @@ def mish(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
 
 
 def equal(emitter: RelaxEmitter, node: Node, a: Any, b: Any) -> Any:
-    """LLVM is asked for a comparison of booleans as if they were floats, and refuses."""
+    """LLVM is asked for a comparison of booleans as if they were floats, and refuses. Of floats TVM takes x == x for true, of a NaN too."""
+    if node.inputs[0].typed.is_float:
+        return _pairwise(emitter, node, lambda p, q, c: emitter.tirx.all(p <= q, q <= p), a, b)
     if node.inputs[0].typed.dtype != "bool":
         return emitter.ops.equal(a, b)
     return emitter.ops.equal(*(emitter.builder.emit(emitter.ops.astype(x, "int8"), f"{node.name}.byte") for x in (a, b)))

@@ -124,3 +124,16 @@ def test_a_network_of_gates():
     (y,) = reference.run(graph, {"x": x}).values()
     assert y.shape == (2, 120)
     assert np.isfinite(y).all()
+
+
+def test_powers_at_the_ends_are_those_of_c():
+    """For a power of 1/2 NumPy takes the root, which is NaN of -inf and -0 of -0."""
+    base = np.array([-np.inf, -0.0, 0.0, np.inf, np.nan, -1.0, 4.0])
+    for exponent in (0.5, 0.25, -0.5, 1.5):
+        with np.errstate(all="ignore"):
+            found = elementwise.POW.meaning(elementwise.Pow(), base, np.full(1, exponent))
+        wanted = [0.0 if exponent > 0 else np.inf] * 2
+        assert np.array_equal(found[1:3], wanted)
+        assert not np.signbit(found[1:3]).any()
+        assert found[0] == found[3] == (np.inf if exponent > 0 else 0)
+        assert np.isnan(found[4:6]).all()

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from .....ir.op import OpDef
 from .....ir.ops.compare import EQUAL, GREATER, GREATER_OR_EQUAL, LESS, LESS_OR_EQUAL, LOGICAL_AND, LOGICAL_OR, WHERE
-from .....ir.ops.elementwise import DIV, POW
+from .....ir.ops.elementwise import DIV, POW, SUB
 from .....ir.ops.unary import EXP, NEG, SQRT
 from . import formulas
 from .epilogue import STEPS
@@ -24,18 +24,21 @@ from .writer import Operand, Register, Writer, blocked, prim_func
 __all__ = ["CONDITIONS", "FORMULAS", "Leaf", "Line", "Tree", "blocked_tree", "column_sums", "image_sums", "plain_tree", "row_sums"]
 
 ReadVectors = Sequence[Any]
+# One expression may hold a value twice, and TVM's simplifier takes x - x for 0, x + c - c for x and x == x for true: not so of a NaN, of
+# infinities or where c is large. A product with -1 and an order it leaves as they are; LLVM makes the same instructions of the former.
 FORMULAS: dict[OpDef[Any], Callable[[Any, Any, ReadVectors], Any]] = {  # (vectors, op, operands)
     **{
         of: lambda vectors, op, values, step=step: step(vectors, op, values[0], values[1] if len(values) > 1 else None)
         for of, step in STEPS.items()
     },
+    SUB: lambda vectors, op, values: values[0] + values[1] * vectors.const(-1.0),
     DIV: lambda vectors, op, values: values[0] / values[1],
-    NEG: lambda vectors, op, values: vectors.const(0.0) - values[0],
+    NEG: lambda vectors, op, values: values[0] * vectors.const(-1.0),
     EXP: lambda vectors, op, values: vectors.exp(values[0]),
     SQRT: lambda vectors, op, values: vectors.tirx.sqrt(values[0]),
     POW: lambda vectors, op, values: formulas.power(vectors, values[0], op),
     WHERE: lambda vectors, op, values: vectors.tirx.Select(values[0], values[1], values[2]),
-    EQUAL: lambda vectors, op, values: vectors.tirx.EQ(values[0], values[1]),
+    EQUAL: lambda vectors, op, values: vectors.tirx.And(values[0] <= values[1], values[1] <= values[0]),
     GREATER: lambda vectors, op, values: values[0] > values[1],
     LESS: lambda vectors, op, values: values[0] < values[1],
     GREATER_OR_EQUAL: lambda vectors, op, values: values[0] >= values[1],

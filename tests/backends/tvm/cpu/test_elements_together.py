@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from convc.backends.tvm.cpu.plan import plan
+from convc.compiler.engines.tvm import TVM
 from convc.ir.graph import Graph
 from convc.tests.support.graphs import typed_graph
 from convc.tests.support.tvm_modules import build_and_hold
@@ -56,6 +58,26 @@ def test_rows_by_their_means() -> None:
     }""")
     assert calls(graph) == ["row sums", *["elements together"] * 3, "column sums", "row sums"]
     build_and_hold(graph, {"N": 1}, {"N": 3})
+
+
+def test_a_value_less_itself_is_nothing_only_where_it_is_a_number() -> None:
+    """TVM's simplifier takes x - x for 0, x == x for true and x + c - c for x, which rounds to whole numbers here."""
+    graph = typed_graph("""graph @g(%x: f32[17]) {
+      %large = param {init=full, value=12582912.0} : f32[]
+      %one = param {init=full, value=1.0} : f32[]
+      %relu = relu(%x)
+      %none = sub(%relu, %relu)
+      %is_number = equal(%relu, %relu)
+      %chosen = where(%is_number, %none, %one)
+      %far = add(%x, %large)
+      %whole = sub(%far, %large)
+      return %chosen, %whole
+    }""")
+    assert calls(graph) == ["elements together"] * 2
+    x = np.array([np.nan, np.inf, -np.inf, -0.0, 0.5, 1.5, 2.25, -3.7, *range(9)], np.float32)
+    found = TVM.start(graph, 1)({"x": x})
+    assert np.array_equal(found["chosen"], np.where(np.isfinite(x) | (x < 0), 0.0, [1.0, *[np.nan] * 16]), equal_nan=True)
+    assert np.array_equal(found["whole"], np.rint(x), equal_nan=True)
 
 
 def test_what_is_returned_is_stored() -> None:

@@ -145,6 +145,13 @@ def test_nan_and_infinity_mean_what_they_mean_in_the_reference(text: str, row: l
     build_and_hold(typed_graph(text), inputs={"x": np.array([row, [1, 2, 3, 4]], dtype=np.float32)[None, None]})
 
 
+def test_a_nan_is_not_equal_to_itself_where_others_read_that() -> None:
+    """So files ask for a NaN. Fused with what reads it, Relax's comparison is true."""
+    text = "graph @g(%x: f64[3]) { %same = equal(%x, %x) %odd = logical_not(%same) %y = cast(%odd) {to=f64} return %y }"
+    module = build_and_hold(typed_graph(text), inputs={"x": np.array([np.nan, np.inf, 1.0])})
+    assert module.run({"x": np.array([2.0, np.nan, -np.inf])})["y"].tolist() == [0, 1, 0]
+
+
 def test_integer_division_never_traps() -> None:
     """By 0 it has no meaning, but the process lives; the least number over -1 wraps, as NumPy's does."""
     graph = typed_graph("graph @g(%a: i32[3], %b: i32[3], %c: u8[3], %d: u8[3]) { %q = div(%a, %b) %u = div(%c, %d) return %q, %u }")
