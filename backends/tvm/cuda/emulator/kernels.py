@@ -54,10 +54,10 @@ def library_of(source: str) -> ctypes.CDLL:
 
 
 class Kernels:
-    """Those of one source."""
+    """Those of one source, or of a library with the table `emu_kernels`."""
 
-    def __init__(self, source: str) -> None:
-        self._library = library_of(source)
+    def __init__(self, source: str | ctypes.CDLL) -> None:
+        self._library = library_of(source) if isinstance(source, str) else source
         self._kernels = dict[str, _KernelRecord]()
         table = ctypes.cast(ctypes.addressof(ctypes.c_byte.in_dll(self._library, "emu_kernels")), ctypes.POINTER(_KernelRecord))
         number = 0

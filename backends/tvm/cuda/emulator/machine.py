@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from ...host import EMULATED_GPU
 from .toolchain import SHARED, load, machine_sources, made
 
-__all__ = ["AS_NUMBERED", "USUAL", "Machine", "Order", "load_libraries", "machine", "machine_object"]
+__all__ = ["AS_NUMBERED", "USUAL", "Machine", "Order", "load_libraries", "machine", "machine_object", "traffic_object"]
 
 LIBRARIES = {"driver": "libcuda.so.1", "runtime": "libcudart.so.13"}  # the sources that stand in for NVIDIA's
 RUNNER = "runner"  # a program of its own
+TRAFFIC = "traffic"  # linked to kernels whose accesses are counted
 OPTIMIZED = ("-O2", "-fno-tree-loop-distribute-patterns")
 
 
@@ -74,7 +75,7 @@ def machine() -> Machine:
     Raises: as `made` and `load`.
     """
     flags = (*SHARED, *OPTIMIZED)
-    return Machine(load(made(_together(RUNNER, *LIBRARIES), flags), "libconvc_machine.so", ctypes.RTLD_GLOBAL))
+    return Machine(load(made(_together(RUNNER, TRAFFIC, *LIBRARIES), flags), "libconvc_machine.so", ctypes.RTLD_GLOBAL))
 
 
 def machine_object() -> bytes:
@@ -82,7 +83,15 @@ def machine_object() -> bytes:
 
     Raises: as `made`.
     """
-    return made(_together(*LIBRARIES), ("-c", *OPTIMIZED))
+    return made(_together(TRAFFIC, *LIBRARIES), ("-c", *OPTIMIZED))
+
+
+def traffic_object() -> bytes:
+    """What counts the accesses of kernels that it is linked with.
+
+    Raises: as `made`.
+    """
+    return made({f"{TRAFFIC}.cpp": machine_sources()[TRAFFIC].read_text(encoding="utf-8")}, ("-c", *OPTIMIZED))
 
 
 @functools.cache

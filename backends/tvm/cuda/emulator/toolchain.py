@@ -19,7 +19,7 @@ from .....ir.files import scratch_folder
 from ...host import EMULATED_GPU, forbids_code
 from ...store.cache import usable_cache
 
-__all__ = ["MACHINE", "ROOM", "SHARED", "compiler", "compiler_word", "load", "machine_sources", "made"]
+__all__ = ["MACHINE", "ROOM", "SHARED", "compiler", "compiler_word", "is_clang", "load", "machine_sources", "made"]
 
 MACHINE = Path(__file__).parent / "machine"
 COMPILERS = ("g++", "clang++", "c++")
@@ -55,6 +55,14 @@ def compiler_word() -> str:
     Raises: as `compiler`.
     """
     return Path(compiler()).name
+
+
+def is_clang() -> bool:
+    """Whether it is one.
+
+    Raises: as `compiler`.
+    """
+    return "__clang__" in _identity(compiler())
 
 
 def machine_sources() -> Mapping[str, Path]:

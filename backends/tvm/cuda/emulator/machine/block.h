@@ -132,6 +132,7 @@ const char TOO_MUCH_SHARED[] = "needs %zu bytes of shared memory; a block has at
 void fresh_shared_memory(size_t fixed, size_t dynamic);
 bool check_shared_memory();
 const char* describe_shared(const void* address);
+bool in_shared_memory(const void* address);
 void note_copied(const void* to);  // by the thread that runs
 void refuse_unfenced(uint32_t address);
 
@@ -146,6 +147,7 @@ size_t free_bytes();
 void leave_free(size_t bytes);
 bool check_global_memory();
 const char* describe_global(const void* address);
+bool in_global_memory(const void* address);
 
 // launch.cpp
 bool run_kernel(const emu_kernel& kernel, void** arguments, const unsigned* grid, const unsigned* block, size_t dynamic);

@@ -64,6 +64,11 @@ bool check_global_memory() {
   return true;
 }
 
+bool in_global_memory(const void* address) {
+  auto after = allocations.upper_bound((char*)address);
+  return after != allocations.begin() && (const char*)address < std::prev(after)->first + std::prev(after)->second.bytes;
+}
+
 const char* describe_global(const void* address) {
   static char text[120];
   const char* touched = (const char*)address;

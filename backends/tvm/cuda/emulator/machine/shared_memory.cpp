@@ -92,6 +92,8 @@ const char* describe_shared(const void* address) {
   return text;
 }
 
+bool in_shared_memory(const void* address) { return (const char*)address >= arena && (const char*)address < arena + arena_bytes; }
+
 extern "C" void* emu_static_shared(int declaration, size_t bytes, size_t alignment) {
   if ((size_t)declaration >= MOST_STATICS) fault("has more than %zu __shared__ arrays", MOST_STATICS);
   Static& one = statics[(size_t)declaration];

@@ -22,6 +22,12 @@
 #define __grid_constant__
 #define __align__(n) alignas(n)
 
+#ifdef EMU_TRAFFIC
+#define EMU_UNCOUNTED __attribute__((no_sanitize_thread))  // what tensor cores read by themselves is no access of a lane
+#else
+#define EMU_UNCOUNTED
+#endif
+
 struct emu_index {
   unsigned x, y, z;
 };
@@ -68,6 +74,7 @@ struct emu_copy {
 int emu_copy_begins(uint32_t to, const void* from, int bytes, int taken, emu_copy* due);
 void emu_copies_commit(void);
 int emu_copy_completes(int groups_left, emu_copy* due);
+void emu_note_copy(uint32_t to, const void* from, int bytes, int taken);  // where traffic is counted
 
 // Matrices of 8x8 values of 16 bits: a row is the calling lane's, fragments are the warp's.
 void emu_load_matrices(const uint16_t* row, uint32_t address, int count, int transposed, uint32_t* fragments);

@@ -58,6 +58,9 @@ inline void emu_perform(const emu_copy& copy) {
 }
 inline void emu_cp_async(uint32_t to, const void* from, int bytes, int taken) {
   emu_copy due;
+#ifdef EMU_TRAFFIC
+  emu_note_copy(to, from, bytes, taken);
+#endif
   if (emu_copy_begins(to, from, bytes, taken, &due)) emu_perform(due);
 }
 inline void emu_cp_async_wait(int groups_left) {
@@ -93,7 +96,7 @@ inline void emu_mma(emu_registers<D> d, emu_words<A> a, emu_words<B> b, emu_word
   d.write(sums);
 }
 
-inline void emu_perform(const emu_product& product) {
+EMU_UNCOUNTED inline void emu_perform(const emu_product& product) {
   int thread = emu_thread_number() & 127;
   uint16_t chunks[EMU_PRODUCT_CHUNKS][8];
   uint32_t address;
@@ -117,12 +120,14 @@ inline void emu_wgmma_wait(int groups_left) {
 template <class T, int N>
 inline void emu_load(emu_registers<N> to, const void* from) {
   static_assert(sizeof(T) == 4, "registers of 32 bits");
-  for (int i = 0; i < N; i++) *to.at[i] = emu_bits<uint32_t>(((const T*)from)[i]);
+  uint32_t words[N];
+  __builtin_memcpy(words, from, sizeof words);  // one access
+  to.write(words);
 }
 template <class T, int N>
 inline void emu_store(void* to, emu_words<N> from) {
   static_assert(sizeof(T) == 4, "registers of 32 bits");
-  for (int i = 0; i < N; i++) ((T*)to)[i] = emu_bits<T>(from.value[i]);
+  __builtin_memcpy(to, from.value, sizeof from.value);
 }
 
 // Two floats in a register, the first operand in the upper half.
