@@ -38,9 +38,9 @@ check: $(STAMP)
 test-more: $(STAMP)
 	$(PYTEST) -m "more and not slow"
 
-# that for which something alike stands otherwise: siblings of networks, bodies of ONNX functions
+# that for which something alike stands otherwise: siblings of networks, bodies of ONNX functions; a whole network takes the emulator minutes
 test-slow: $(STAMP) test-torch test-browser
-	$(PYTEST) -m "slow or more"
+	$(PYTEST) -m "slow or more" --timeout 1800
 
 # the pages of ops and passes, from their tables; a test fails where they are not current
 docs: $(STAMP)
