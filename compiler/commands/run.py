@@ -100,6 +100,12 @@ def command(
         random, given = ("weights", "--weights FILE") if files else ("weights and inputs", "--weights FILE and -i FILE")
         where = "" if artifact is None else "convc compile "  # whose artifact has its weights in it
         console.say(f"note: the {random} of @{graph.name} are random, and so is what it says; give {where}{given}")
+    for name, value in results.items():
+        if odd := _odd(value):
+            console.say(
+                f"note: {odd:,} of {value.size:,} values of '{name}' are NaN or infinite, of inputs that are finite; "
+                "`convc verify` says of each engine whether float64 has them so"
+            )
     written = _write(results, output) if output else []
     score = truth.score(names, results) if truth is not None else None
     if as_json:
@@ -111,6 +117,11 @@ def command(
         _print(graph, results, top, classes, names)
     for file in written:
         console.say(f"wrote {file}")
+
+
+def _odd(value: Array) -> int:
+    """How many are NaN or infinite."""
+    return value.size - int(np.count_nonzero(np.isfinite(value))) if value.dtype.kind == "f" else 0
 
 
 def _classes(request: Request, graph: Graph) -> tuple[str, ...]:

@@ -43,6 +43,7 @@ class Module:
 
     def __call__(self, *arrays: Any, **named: Any) -> Any:
         """The output, or a dict of them where there are several. Float arrays are cast to the input's type, tensors on a GPU are not.
+        What is infinite or NaN is taken as it is, and may spoil more results than its own windows: Winograd's tiles share sums.
 
         Raises: InvalidInput for arrays that do not fit.
         """

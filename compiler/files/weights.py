@@ -94,8 +94,9 @@ def need_weights(path: Path) -> None:
 
 
 def are_drawn(graph: Graph) -> bool:
-    """Whether all its weights are random, so that what it says means nothing."""
-    return bool(graph.params) and not any(node.weights is not None and node.weights.is_given for node in graph.params)
+    """Whether it has weights and all are random, so that what it says means nothing."""
+    given = [node.weights is not None and node.weights.is_given for node in graph.params]
+    return bool(given) and not any(given)
 
 
 def room_for(graph: Graph) -> int:

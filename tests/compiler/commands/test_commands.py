@@ -176,6 +176,17 @@ def test_run_says_what_is_random():
     assert done.err.splitlines() == [note]
 
 
+def test_run_says_what_is_no_number(tmp_path):
+    (tmp_path / "n.cir").write_text("graph @n(%x: f32[2,3]) { %y = log(%x) %z = exp(%x) return %y, %z }")
+    np.save(tmp_path / "x.npy", np.array([[1, 0, -1], [2, 3, 4]], np.float32))
+    done = convc("run", "n.cir", "-i", "x.npy", "--backend", "reference", cwd=tmp_path)
+    note = (
+        "note: 2 of 6 values of 'y' are NaN or infinite, of inputs that are finite; "
+        "`convc verify` says of each engine whether float64 has them so"
+    )
+    assert (done.code, done.err.splitlines()) == (0, [note])  # and nothing of random weights, since there are none
+
+
 def test_run_prints_top_classes():
     record = json.loads(convc("run", "lenet5", "--backend", "reference", "--json", "--top", "2").out)["outputs"]
     assert len(record["softmax1"]["top"][0]) == 2
