@@ -27,7 +27,7 @@ from convc.compiler.checking.fixed_batches import held_batches
 from convc.compiler.engines.tvm import loaded
 from convc.ir.errors import BackendMissing
 from convc.tests.gpu.machine import described
-from convc.tests.gpu.peaks import FULL, TINY, Scale, bandwidth, peak
+from convc.tests.gpu.peaks import FULL, TINY, Scale, bandwidth, ordinary_peak, peak
 from convc.tests.gpu.prepare import planned
 from convc.tests.gpu.results import Results, Timed, no_gpu
 from convc.tests.gpu.rooflines import kernel_shares
@@ -55,9 +55,10 @@ class _Check:
 
     def run(self) -> int:
         """Returns: the exit code."""
-        with self._noted("what memory and tensor cores do at most"):
+        with self._noted("what memory, tensor cores and ordinary units do at most"):
             self.results.bandwidth = bandwidth(self.scale)
             self.results.instruction, self.results.macs = peak(self.folder, self.scale)
+            self.results.ordinary = ordinary_peak(self.folder, self.scale)
         self._write()
         prepared = cases(self.folder)
         if not prepared:
@@ -118,7 +119,7 @@ class _Check:
         ours = run_times(library, batch, self.scale.runs)
         times = kernel_times(library, batch, self.scale.runs)
         plan = gpu_plan(at_batch(case.artifact.structure(), batch), arch=arch)
-        shares = kernel_shares(plan, times, self.results.macs, self.results.bandwidth)
+        shares = kernel_shares(plan, times, self.results.macs, self.results.bandwidth, self.results.ordinary)
         self.results.timed.append(Timed(case.network, case.precision, batch, ours, {}, shares))
         self._write()
 

@@ -1,4 +1,6 @@
-"""What a GPU does at most: bytes that it copies within its memory, and multiply-adds on tensor cores, whose kernel is compiled before."""
+"""What a GPU does at most: bytes that it copies within its memory, and multiply-adds on tensor cores and on ordinary units, whose kernels are
+compiled before.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,20 @@ from convc.backends.tvm.gpus.streams import Event, Stream
 from convc.backends.tvm.host import tvm
 from convc.ir.errors import KernelFault
 
-__all__ = ["FULL", "KERNEL", "PEAKS", "THREADS", "TINY", "Peak", "Scale", "bandwidth", "peak", "write_peak_kernel"]
+__all__ = [
+    "FULL",
+    "KERNEL",
+    "ORDINARY",
+    "PEAKS",
+    "THREADS",
+    "TINY",
+    "Peak",
+    "Scale",
+    "bandwidth",
+    "ordinary_peak",
+    "peak",
+    "write_peak_kernels",
+]
 
 KERNEL, THREADS = "peak", 256  # of each of the kernels below
 CHAINS = 8  # sums that do not wait for each other
@@ -62,6 +77,18 @@ BY_GROUPS = f"""extern "C" __global__ void __launch_bounds__({THREADS}) {KERNEL}
   out[blockIdx.x * blockDim.x + threadIdx.x] = s[threadIdx.x];
 }}
 """
+BY_UNITS = f"""extern "C" __global__ void __launch_bounds__({THREADS}) {KERNEL}(float* out, int turns) {{
+  float c[{CHAINS}], a = threadIdx.x * 1e-3f, b = 1.0f / (1 + turns);
+  for (int j = 0; j < {CHAINS}; j++) c[j] = j;
+  for (int turn = 0; turn < turns; turn++) {{
+#pragma unroll
+    for (int j = 0; j < {CHAINS}; j++) c[j] = c[j] * b + a;
+  }}
+  float sum = 0;
+  for (int j = 0; j < {CHAINS}; j++) sum += c[j];
+  out[blockIdx.x * blockDim.x + threadIdx.x] = sum;
+}}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +107,7 @@ PEAKS = (
     Peak("wgmma", BY_GROUPS, THREADS // 128 * 4 * 64 * 256 * 16),
     Peak("mma.sync", BY_WARPS, THREADS // 32 * CHAINS * 16 * 8 * 16),
 )
+ORDINARY = Peak("fma", BY_UNITS, THREADS * CHAINS)  # in float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,18 +137,18 @@ class _Launch(ctypes.Structure):
     )
 
 
-def write_peak_kernel(folder: Path, arch: Architecture) -> None:
-    """That of the instruction by which networks in 16 bits multiply there.
+def write_peak_kernels(folder: Path, arch: Architecture) -> None:
+    """That of the instruction by which networks in 16 bits multiply there, and that of ordinary units.
 
     Raises: CalledProcessError where nvcc refuses it; FileNotFoundError without nvcc.
     """
     folder.mkdir(parents=True, exist_ok=True)
     by_groups, by_warps = PEAKS
-    chosen = by_groups if arch.wgmma else by_warps
-    source = chosen.file(folder, "cu")
-    source.write_text(chosen.text, encoding="utf-8")
-    command = ["nvcc", "-cubin", f"-arch={arch.name}", str(source), "-o", str(chosen.file(folder, "cubin"))]
-    subprocess.run(command, check=True, capture_output=True)
+    for chosen in (by_groups if arch.wgmma else by_warps, ORDINARY):
+        source = chosen.file(folder, "cu")
+        source.write_text(chosen.text, encoding="utf-8")
+        command = ["nvcc", "-cubin", f"-arch={arch.name}", str(source), "-o", str(chosen.file(folder, "cubin"))]
+        subprocess.run(command, check=True, capture_output=True)
 
 
 def bandwidth(scale: Scale) -> float:
@@ -140,8 +168,17 @@ def peak(folder: Path, scale: Scale) -> tuple[str, float]:
 
     Raises: KernelFault where the driver refuses the kernel; FileNotFoundError where none was prepared.
     """
-    host, stream, driver = tvm(), Stream(), ctypes.CDLL(DRIVER)
     chosen = next((each for each in PEAKS if each.file(folder, "cubin").exists()), PEAKS[-1])
+    return chosen.instruction, _rate(chosen, folder, scale)
+
+
+def ordinary_peak(folder: Path, scale: Scale) -> float:
+    """Multiply-adds a second in float32, which tensor cores have no part in. Raises as `peak` does."""
+    return _rate(ORDINARY, folder, scale)
+
+
+def _rate(chosen: Peak, folder: Path, scale: Scale) -> float:
+    host, stream, driver = tvm(), Stream(), ctypes.CDLL(DRIVER)
     out = host.runtime.empty((scale.blocks * THREADS,), "float32", host.cuda(0))
     image = as_module(chosen.text) if is_emulated() else chosen.file(folder, "cubin").read_bytes()
     module, function = ctypes.c_void_p(), ctypes.c_void_p()
@@ -155,7 +192,7 @@ def peak(folder: Path, scale: Scale) -> tuple[str, float]:
         _taken(driver, driver.cuLaunchKernelEx(ctypes.byref(launch), function, given, None))
         event.record(stream)
     stream.wait()
-    return chosen.instruction, scale.blocks * chosen.macs * scale.turns / _fastest(events)
+    return scale.blocks * chosen.macs * scale.turns / _fastest(events)
 
 
 def _fastest(events: list[Event]) -> float:

@@ -1,7 +1,7 @@
 """All that `check` needs on a machine with a GPU and no network: `python -m convc.tests.gpu.prepare FOLDER [NETWORK ...]`.
 
 Every network in its small form, in float32 and float16, against float64; some in full, compiled for the batches that are timed; and the
-kernel that finds the peak. It takes hours for all on two cores; what is there already is left, so it may be interrupted. No GPU is needed, a CUDA
+kernels that find the peaks. It takes hours for all on two cores; what is there already is left, so it may be interrupted. No GPU is needed, a CUDA
 compiler is: without one kernels would be compiled on the other machine.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from convc.backends.tvm.gpus.architectures import USUAL, architecture
 from convc.ir.errors import ConvcError
 from convc.models import ZOO
-from convc.tests.gpu.peaks import write_peak_kernel
+from convc.tests.gpu.peaks import write_peak_kernels
 from convc.tests.gpu.stored import FP32, Case, make
 from convc.tests.support.tiers import small
 
@@ -39,7 +39,7 @@ def main(words: list[str] | None = None) -> int:
     asked = parser.parse_args(words)
     batches = tuple(map(int, asked.batches.split(",")))
     timed = [name for name in asked.timed.split(",") if name]
-    write_peak_kernel(asked.folder, architecture(asked.target.partition(":")[2] or USUAL.name))
+    write_peak_kernels(asked.folder, architecture(asked.target.partition(":")[2] or USUAL.name))
     failed = 0
     for case in planned(asked.folder, asked.networks or ZOO, timed, batches):
         name, begin = f"{case.network} {case.precision}", time.perf_counter()

@@ -53,7 +53,7 @@ class Timed:
 
 @dataclass
 class Results:
-    """What `check` finds, as it comes. Units: bytes and multiply-adds a second, these by `instruction`; `left_out` says what there was no time for, and why not torch."""
+    """What `check` finds, as it comes. Units: bytes and multiply-adds a second, `macs` by `instruction`, `ordinary` in float32 without tensor cores; `left_out` says what there was no time for, and why not torch."""
 
     machine: Sequence[str]
     bandwidth: float = 0.0
@@ -63,6 +63,7 @@ class Results:
     timed: list[Timed] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     instruction: str = "mma.sync"
+    ordinary: float = 0.0
 
     def text(self) -> str:
         return (
@@ -74,7 +75,7 @@ class Results:
 
     def _peaks(self) -> list[str]:
         rates = f"{self.bandwidth / 1e12:.2f} TB/s copied, read and written; {2 * self.macs / 1e12:.0f} TFLOP/s of {self.instruction}, float16 in, float32 out."
-        return [f"Measured here: {rates}", ""]
+        return [f"Measured here: {rates} {2 * self.ordinary / 1e12:.0f} TFLOP/s of float32 by ordinary units.", ""]
 
     def _checked(self) -> list[str]:
         lines = ["## Results", "", f"{len(self.agreed)} networks agree with float64; {len(self.failed)} things differ or failed.", ""]
@@ -134,7 +135,7 @@ def no_gpu(why: str, prepared: Iterable[Case], planned: Iterable[Case], folder: 
         f"- {len(networks)} networks, small, in {_and(kinds)}, with inputs and float64 outputs; {among(checked)}",
         f"- to time, in full: {_and(_each(case.network for case in timed))}, in {_and(_each(case.precision for case in timed))}, for batches of "
         f"{_and(_each(str(batch) for case in timed for batch in case.batches))}; {among(timed)}",
-        "- a kernel that finds the peak of tensor cores, and wheels",
+        "- kernels that find the peaks of tensor cores and of ordinary units, and wheels",
         "",
         "`make gpu-check` there, with the repository and that folder, needs neither a network nor a compiler. In eight minutes it writes this file anew.",
         "",

@@ -1,4 +1,6 @@
-"""Kernels of a compiled network with their times, and what each could reach: by its multiply-adds, and by the bytes that it must move."""
+"""Kernels of a compiled network with their times, and what each could reach: by its multiply-adds, on tensor cores or on ordinary units, and
+by the bytes that it must move.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from convc.backends.tvm.cpu.laid import STOCK
+from convc.backends.tvm.cuda.kernels.implicit_gemm import convolution
 from convc.backends.tvm.cuda.kernels.kernel import VIEW
+from convc.backends.tvm.cuda.kernels.transposed import gpu_transposed
 from convc.backends.tvm.cuda.plan import ENTER, LEAVE, GpuCall, GpuPlan
 from convc.ir.graph import Node
 from convc.ir.types import DTYPES
 
 __all__ = ["KernelShare", "kernel_shares"]
+
+ON_TENSOR_CORES = {convolution.name, gpu_transposed.name}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +38,12 @@ class KernelShare:
         return self.least / self.milliseconds if self.milliseconds else 1.0
 
 
-def kernel_shares(plan: GpuPlan, times: Sequence[tuple[str, Sequence[float]]], macs: float, nbytes: float) -> list[KernelShare]:
-    """In order, for kernels launched by functions of these names. Units: `macs` and `nbytes` a second, `times` in milliseconds."""
+def kernel_shares(
+    plan: GpuPlan, times: Sequence[tuple[str, Sequence[float]]], macs: float, nbytes: float, ordinary: float
+) -> list[KernelShare]:
+    """In order, for kernels launched by functions of these names. Units: `macs` of tensor cores, `ordinary` ones in float32 and `nbytes` a
+    second, `times` in milliseconds.
+    """
     ours = [call for call in plan.calls if call.kernel not in (STOCK, VIEW)]
     found: list[KernelShare] = []
     seen = [(name, statistics.median(taken)) for name, taken in times]
@@ -47,7 +57,8 @@ def kernel_shares(plan: GpuPlan, times: Sequence[tuple[str, Sequence[float]]], m
             (_, rest), *seen = seen
             taken += rest
         covers = call.work.covers if call.work else (call.node,)
-        least = 1e3 * max(sum(map(_macs, covers)) / macs, _moved(call) / nbytes)
+        rate = macs if call.kernel in ON_TENSOR_CORES else ordinary
+        least = 1e3 * max(sum(map(_macs, covers)) / rate, _moved(call) / nbytes)
         found.append(KernelShare(call.kernel, " ".join(node.name for node in covers), taken, least))
     if ours:
         raise ValueError(f"no kernel was seen for {ours[0].kernel} of {ours[0].node.name}")

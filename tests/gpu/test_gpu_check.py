@@ -17,7 +17,7 @@ from convc.backends.tvm.cuda.plan import gpu_plan
 from convc.backends.tvm.gpus.architectures import ARCHITECTURES
 from convc.ir.binding import specialize
 from convc.tests.gpu import check, prepare
-from convc.tests.gpu.peaks import KERNEL, PEAKS, THREADS, TINY, Peak, write_peak_kernel
+from convc.tests.gpu.peaks import KERNEL, ORDINARY, PEAKS, THREADS, TINY, Peak, write_peak_kernels
 from convc.tests.gpu.prepare import planned
 from convc.tests.gpu.results import Results, Timed, no_gpu
 from convc.tests.gpu.rooflines import kernel_shares
@@ -40,23 +40,30 @@ NET = """graph @net(%x: f32[N,16,8,8]) {
 
 def test_kernels_are_matched_with_the_plan_and_held_to_their_rooflines() -> None:
     """A sum in parts is two kernels and one line; what no call of the plan has launched is a line by itself."""
-    plan = gpu_plan(specialize(typed_graph(NET), {"N": 1}))
+    plan = gpu_plan(specialize(typed_graph(NET), {"N": 8}))
     names = ["enter0", "other", "conv1", "conv2", "conv__parts_added3", "leave4"]
     times = [(name, [9.0, float(i), float(i)]) for i, name in enumerate(names, start=1)]
-    enter, other, conv, dense, leave = kernel_shares(plan, times, macs=1e9, nbytes=1e9)
+    enter, other, conv, dense, leave = kernel_shares(plan, times, macs=1e9, nbytes=1e9, ordinary=1e6)
     assert (other.kernel, other.nodes, other.least) == ("other", "", 0.0)
     assert (conv.nodes, conv.milliseconds) == ("a", 3.0)
-    assert conv.least == pytest.approx(1e3 * 16 * 16 * 9 * 64 / 1e9)
+    assert conv.least == pytest.approx(1e3 * 8 * 16 * 16 * 9 * 64 / 1e9)
     assert dense.milliseconds == 4.0 + 5.0
-    assert enter.least == pytest.approx(1e3 * (16 * 64 * (4 + 2)) / 1e9)
+    assert enter.least == pytest.approx(1e3 * (8 * 16 * 64 * (4 + 2)) / 1e9)
     assert leave.nodes == "y"
     with pytest.raises(ValueError, match=r"^no kernel was seen for conv of a$"):
-        kernel_shares(plan, times[:1], 1e9, 1e9)
+        kernel_shares(plan, times[:1], 1e9, 1e9, 1e6)
+
+
+def test_what_ordinary_units_multiply_is_held_to_their_peak() -> None:
+    plan = gpu_plan(specialize(typed_graph(NET), {"N": 1}))
+    _, conv, scores, _ = kernel_shares(plan, [(name, [1.0]) for name in ("enter0", "conv1", "matvec2", "leave3")], 1e9, 1e12, 1e6)
+    assert (conv.kernel, conv.least) == ("conv", pytest.approx(1e3 * 16 * 16 * 9 * 64 / 1e9))
+    assert (scores.kernel, scores.nodes, scores.least) == ("matvec", "f s", pytest.approx(1e3 * 10 * 1024 / 1e6))
 
 
 def test_a_table_says_what_was_measured() -> None:
     plan = gpu_plan(specialize(typed_graph(NET), {"N": 1}))
-    shares = kernel_shares(plan, [(name, [2.0]) for name in ("enter0", "conv1", "conv2", "conv__parts_added3", "leave4")], 1e9, 1e9)
+    shares = kernel_shares(plan, [(name, [2.0]) for name in ("enter0", "conv1", "matvec2", "leave3")], 1e9, 1e9, 1e9)
     results = Results(
         ["an H200"],
         4.2e12,
@@ -65,9 +72,10 @@ def test_a_table_says_what_was_measured() -> None:
         ["mlp fp16: y DIFFERS"],
         [Timed("net", "fp16", 32, [4.0, 3.0, 5.0], {"eager": [8.0]}, shares)],
     )
-    results.instruction = "wgmma"
+    results.instruction, results.ordinary = "wgmma", 2.5e13
     text = results.text()
     assert "4.20 TB/s copied, read and written; 600 TFLOP/s of wgmma" in text
+    assert "50 TFLOP/s of float32 by ordinary units." in text
     assert "1 networks agree with float64; 1 things differ or failed." in text
     assert "| net | fp16 | 32 | 4.000 | 8,000 |" in text
     assert "| 8.000 | - |" in text
@@ -83,12 +91,19 @@ def test_kernels_that_find_peaks_do_what_is_counted(peak: Peak) -> None:
     assert device.counters()["mma_macs"] == 2 * 3 * peak.macs
 
 
+def test_the_kernel_of_ordinary_units_multiplies_and_adds_in_turns() -> None:
+    (got,) = Kernels(ORDINARY.text).run(Launch(KERNEL, (1, 1, 1), (THREADS, 1, 1)), [np.full(THREADS, np.nan, np.float32), np.int32(2)])
+    added = np.arange(THREADS) * 1e-3
+    sums = sum((j / 3 + added) / 3 + added for j in range(ORDINARY.macs // THREADS))
+    np.testing.assert_allclose(got, sums, rtol=1e-5)
+
+
 @needs_nvcc
 @pytest.mark.parametrize(("arch", "instruction"), [("sm_90", "HMMA"), ("sm_90a", "HGMMA")])
 def test_each_architecture_has_a_peak_of_its_own(arch: str, instruction: str, tmp_path: Path) -> None:
-    write_peak_kernel(tmp_path, ARCHITECTURES[arch])
-    (source,) = tmp_path.glob("*.cu")
-    assert source.with_suffix(".cubin").read_bytes().startswith(b"\x7fELF")
+    write_peak_kernels(tmp_path, ARCHITECTURES[arch])
+    source, other = sorted(tmp_path.glob("*.cu"), key=lambda file: file.stem == ORDINARY.instruction)
+    assert all(each.with_suffix(".cubin").read_bytes().startswith(b"\x7fELF") for each in (source, other))
     (code,) = compiled(source.read_text(), tmp_path, arch).values()
     assert code.counts[instruction] > 0
     assert (code.stack, code.spilled) == (0, 0)

@@ -20,10 +20,12 @@ from convc.backends.tvm.cuda.kernels.depthwise import gpu_depthwise, gpu_depthwi
 from convc.backends.tvm.cuda.kernels.group_norms import gpu_group_norm
 from convc.backends.tvm.cuda.kernels.kernel import GpuKernel
 from convc.backends.tvm.cuda.kernels.layout import ELEMENTS, Image, Stored, padded, per_channel
+from convc.backends.tvm.cuda.kernels.matvec import matvec
 from convc.backends.tvm.cuda.kernels.moves import channel_places, gpu_concat, gpu_gather, gpu_resize, gpu_uneven_concat
 from convc.backends.tvm.cuda.kernels.norms import gpu_batch_norm, gpu_local_response_norm
 from convc.backends.tvm.cuda.kernels.pointwise import gpu_by_channel, gpu_pointwise
 from convc.backends.tvm.cuda.kernels.pools import gpu_avg_pool, gpu_global_avg_pool, gpu_max_pool
+from convc.backends.tvm.cuda.kernels.sizes import ConvSizes
 from convc.backends.tvm.cuda.kernels.slices import Piece, gpu_pad, gpu_slice
 from convc.backends.tvm.cuda.kernels.softmax import gpu_softmax
 from convc.backends.tvm.cuda.kernels.transposed import TransposedSizes, phase_filters_for_gpu, transposed_kernel
@@ -39,6 +41,7 @@ from convc.ir.ops.pool import AVG_POOL, MAX_POOL, AvgPool, MaxPool
 from convc.ir.ops.resize import RESIZE, Resize
 from convc.ir.ops.unary import LOG
 from convc.ir.types import Array
+from convc.tests.support.gpu_convolutions import RESIDUAL, Trial
 from convc.tests.support.own_kernels import Emitted, emitted
 
 BEYOND = 900.0
@@ -243,6 +246,23 @@ def _transposed_in_groups() -> KernelTrial:
     return replace(trial, arrays={"X": given.pop("A"), "Y": given.pop("D"), **given}, result="Y")
 
 
+def _vectors(sizes: ConvSizes) -> KernelTrial:
+    """Weights by rows as they lie, a residual and a relu."""
+    drawn = Trial.drawn(sizes)
+    drawn.arrays["X"][..., sizes.c_in :] = BEYOND
+    return KernelTrial(matvec.of(sizes, "f16", RESIDUAL), drawn.arrays, np.moveaxis(drawn.right, 1, -1), "Y")
+
+
+def _vectors_in_parts() -> KernelTrial:
+    """Of three rounds of 256 chunks the first part has two, the second one and what is left."""
+    sizes, middle = ConvSizes(1, 6220, 11, 1, 1, (1, 1)), 2 * 256 * 8
+    x, w = (Trial.drawn(sizes).arrays[name] for name in ("X", "W"))
+    products = w.astype(np.float64) * x.reshape(1, -1)
+    right = np.stack([half.sum(1)[:11] for half in np.split(products, [middle], axis=1)])
+    given = {"X": x, "W": w, "parts": _nothing(2, 1, 1, 1, 16, of="float32")}
+    return KernelTrial(matvec.of(sizes, "f16", (), 2), given, right[:, None, None, None], "parts")
+
+
 def _average() -> KernelTrial:
     x = _normal(2, *IMAGE)
     op = AvgPool((3, 2), (2, 2), pads=(1, 1, 0, 1), ceil_mode=True)
@@ -329,6 +349,9 @@ TRIALS: dict[str, Callable[[], KernelTrial]] = {
     "depthwise, two pixels": lambda: _wide_depthwise((1, 2), 2),
     "depthwise, transposed": _transposed_depthwise,
     "transposed in groups": _transposed_in_groups,
+    "matvec": lambda: _vectors(ConvSizes(1, 349, 11, 3, 3, (3, 3))),
+    "matvec, four vectors": lambda: _vectors(ConvSizes(4, 1099, 11, 1, 1, (1, 1))),
+    "matvec, in parts": _vectors_in_parts,
     "avg pool": _average,
     "global avg pool": _global_pool,
     "local response norm": _response_norm,

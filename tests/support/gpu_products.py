@@ -1,4 +1,4 @@
-"""What tensor cores multiply of a whole network, and what it asks for: by arithmetic, which the emulator's counters hold for each tile."""
+"""What is multiplied of a whole network, and what it asks for: by arithmetic, which the emulator's counters hold for each tile."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from convc.backends.tvm.cpu.work import in_rows, kernel_of
+from convc.backends.tvm.cuda.kernels.choice import is_by_vectors
 from convc.backends.tvm.cuda.kernels.layout import ELEMENTS
+from convc.backends.tvm.cuda.kernels.matvec import vectors_of
 from convc.backends.tvm.cuda.kernels.sizes import ConvSizes
 from convc.backends.tvm.cuda.kernels.tiles import GpuTile, tiling_of
 from convc.backends.tvm.cuda.work import image_of
@@ -44,16 +46,26 @@ def multiplied(sizes: ConvSizes, tile: GpuTile, of: str = "f16") -> int:
 
 
 def wasted(layers: Mapping[ConvSizes, int], batch: int, arch: Architecture) -> float:
-    """How many times what a network asks for is multiplied for so many images."""
+    """How many times what a network asks for is multiplied for so many images: by tensor cores, with what fills their products, and by
+    ordinary units, with what fills chunks.
+    """
     sized = [(replace(sizes, batch=batch), count) for sizes, count in layers.items()]
-    done = sum(count * multiplied(sizes, tiling_of(sizes, ELEMENTS["f16"], arch).tile) for sizes, count in sized)
-    return done / sum(count * batch * sizes.macs for sizes, count in sized)
+    return sum(count * _done(sizes, arch) for sizes, count in sized) / sum(count * batch * sizes.macs for sizes, count in sized)
+
+
+def _done(sizes: ConvSizes, arch: Architecture) -> int:
+    if is_by_vectors(sizes):
+        return vectors_of(sizes) * sizes.stored_out * sizes.depth
+    return multiplied(sizes, tiling_of(sizes, ELEMENTS["f16"], arch).tile)
 
 
 def least_wasted(layers: Mapping[ConvSizes, int], batch: int) -> float:
-    """The same, at least, by mma.sync m16n8k8 and k16 in whatever arrangement: each layer by the better of both orders, no channel added."""
-    done = sum(count * _least(sizes, batch) for sizes, count in layers.items())
-    return done / sum(count * batch * sizes.macs for sizes, count in layers.items())
+    """The same, at least, with the same layers by mma.sync m16n8k8 and k16 in whatever arrangement: each by the better of both orders, no
+    channel added. Ordinary units do what they are asked for.
+    """
+    sized = [(replace(sizes, batch=batch), count) for sizes, count in layers.items()]
+    done = sum(count * (batch * sizes.macs if is_by_vectors(sizes) else _least(sizes, batch)) for sizes, count in sized)
+    return done / sum(count * batch * sizes.macs for sizes, count in sized)
 
 
 def _least(sizes: ConvSizes, batch: int) -> int:

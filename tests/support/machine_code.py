@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-INSTRUCTIONS = {0x23C: "HMMA", 0x83B: "LDSM", 0xFAE: "LDGSTS", 0xB1D: "BAR", 0x387: "STL", 0x983: "LDL", 0x9F0: "HGMMA"}
+INSTRUCTIONS = {0x23C: "HMMA", 0x83B: "LDSM", 0xFAE: "LDGSTS", 0xB1D: "BAR", 0x387: "STL", 0x983: "LDL", 0x9F0: "HGMMA", 0x981: "LDG"}
+WIDTHS = {4: "LDG.32", 5: "LDG.64", 6: "LDG.128"}  # of loads, by bits 73 to 75
 BYTES = 16
 needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
 
@@ -68,6 +69,11 @@ def _counts(cubin: bytes) -> dict[str, Counter[str]]:
     for name, _, _, _, offset, length in sections:
         text = cubin[table + name :].partition(b"\0")[0].decode()
         if text.startswith(".text."):
-            opcodes = (struct.unpack_from("<H", cubin, at)[0] & 0xFFF for at in range(offset, offset + length, BYTES))
-            found[text.removeprefix(".text.")] = Counter(INSTRUCTIONS.get(opcode, "other") for opcode in opcodes)
+            words = (struct.unpack_from("<QQ", cubin, at) for at in range(offset, offset + length, BYTES))
+            found[text.removeprefix(".text.")] = Counter(_name(low, high) for low, high in words)
     return found
+
+
+def _name(low: int, high: int) -> str:
+    name = INSTRUCTIONS.get(low & 0xFFF, "other")
+    return WIDTHS.get(high >> 9 & 7, name) if name == "LDG" else name

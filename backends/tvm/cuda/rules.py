@@ -29,9 +29,9 @@ from ..cpu.kernels.windows import Window
 from ..cpu.laid import Argument, ParamValues
 from ..cpu.work import Followers, batch_of, in_rows, kernel_of, only_reader
 from .kernels import borders
+from .kernels.choice import product_kernel
 from .kernels.depthwise import depthwise_kernel, gpu_depthwise_filters, gpu_transposed_depthwise
 from .kernels.epilogue import GPU_STEPS
-from .kernels.implicit_gemm import convolution_kernel
 from .kernels.layout import Stored, per_channel
 from .kernels.moves import gpu_resize
 from .kernels.norms import gpu_batch_norm, gpu_local_response_norm
@@ -113,7 +113,7 @@ def _product(around: Around, node: Node, sizes: ConvSizes, x: Node, w: Node, bia
     element = element_of(node)
     packed = packed_for_gpu(f"{node.name}.packed", filters(sizes, element), w)
     given = (packed, _bias_of(node, sizes.c_out, bias))
-    return GpuWork((*before, *covers), convolution_kernel(sizes, element, steps, around.arch), (x,), given, others)
+    return GpuWork((*before, *covers), product_kernel(sizes, element, steps, around.arch), (x,), given, others)
 
 
 def _bias_of(node: Node, channels: int, bias: list[Node]) -> Argument:

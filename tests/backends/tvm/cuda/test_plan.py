@@ -58,7 +58,8 @@ def test_layout_changes_at_the_borders_alone() -> None:
         "conv 1x1, tile 64x16: e",
         "leave: e",
     ]
-    assert "tile 16x64, sums in 3 parts: f, d" in "\n".join(gpu_plan(specialize(graph, {"N": 1})).lines())
+    assert "tile 16x64, sums in 3 parts: f, d" in "\n".join(gpu_plan(specialize(graph, {"N": 8})).lines())
+    assert gpu_plan(specialize(graph, {"N": 1})).lines()[-3:] == ["matvec 6x5: f, d", "matvec 1x1: e", "leave: e"]
 
 
 def test_roots_and_exponentials_are_kernels_of_ours() -> None:

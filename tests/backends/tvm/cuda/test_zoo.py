@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from convc.backends import reference
+from convc.backends.tvm.cuda.batches import BATCHES
 from convc.backends.tvm.cuda.build import build_cuda
 from convc.backends.tvm.cuda.emulator.device import emulated
 from convc.backends.tvm.cuda.kernels.tiles import GROUP_TILES
@@ -19,6 +20,8 @@ from convc.backends.tvm.library.run import LoadedLibrary
 from convc.compiler.files.inputs import random_inputs
 from convc.ir.binding import specialize
 from convc.ir.graph import Graph
+from convc.ir.ops.conv import CONV2D
+from convc.ir.ops.linear import DENSE
 from convc.tests.support.emulated import run_emulated
 from convc.tests.support.graphs import typed_graph
 from convc.tests.support.machine_code import compiled, needs_nvcc
@@ -85,6 +88,40 @@ def test_networks_are_right(apart: Callable[..., Any], name: str, of: str, tmp_p
     assert counted["ldmatrix_cycles"] == counted["ldmatrix_matrices"]
 
 
+OF_ONE_IMAGE = ("lenet5", "alexnet", "mobilenet_v3_small", "shufflenet_v2")
+
+
+def _off_for_one(name: str, folder: Path) -> tuple[float, dict[str, int]]:
+    return _off_of(specialize(narrow(small(name)), {"N": 1}), folder, USUAL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OF_ONE_IMAGE)
+def test_networks_of_one_image_are_right(apart: Callable[..., Any], name: str, tmp_path: Path) -> None:
+    """Whose scores and gates are vectors, and no product of matrices."""
+    error, counted = apart(_off_for_one, name, tmp_path)
+    assert error < BOUND["f16"]
+    assert counted["shuffles"] > 0
+
+
+def _by_kernel(graph: Graph, batch: int) -> dict[str, str]:
+    """Kernels by the names of the convolutions and dense layers that they compute."""
+    calls = gpu_plan(specialize(graph, {"N": batch})).calls
+    return {node.name: call.kernel for call in calls if call.work for node in call.work.covers if node.kind in (CONV2D, DENSE)}
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "resnet18", "alexnet"])
+def test_what_is_a_vector_for_one_image_is_a_product_for_more(name: str) -> None:
+    """A matrix by one vector has nothing that tensor cores could share. The same layer has them in the same artifact for 8 images and more,
+    so that every convolution of 16 channels or more does.
+    """
+    graph = narrow(small(name))
+    one, *more = (_by_kernel(graph, batch) for batch in BATCHES)
+    vectors = {node for node, kernel in one.items() if kernel == "matvec"}
+    assert vectors
+    assert all(kernels[node] == "conv" for kernels in more for node in vectors)
+
+
 SCORES = """graph @scores(%x: f16[2,16,8,8]) { %w = param : f16[64,16,3,3] %c = conv2d(%x, %w) {pads=[1,1,1,1]} %r = relu(%c)
     %g = global_avg_pool(%r) %f = flatten(%g) %v = param : f16[10,64] %y = dense(%f, %v) return %y }"""
 
@@ -132,6 +169,7 @@ def test_every_op_that_multiplies_is_right_where_wgmma_is(apart: Callable[..., A
 def test_every_convolution_has_tensor_cores_in_its_machine_code(arch: str, instruction: str, other: str, tmp_path: Path) -> None:
     graph = specialize(narrow(small("resnet18")), {"N": 1})
     source = build_cuda(graph, tmp_path, ARCHITECTURES[arch], check=False).source.read_text()
+    # the scores of one image are no convolution, but a matrix by a vector: see the test above that has it so
     kernels = {name: code for name, code in compiled(source, tmp_path, arch).items() if re.fullmatch(r"conv\d+_kernel", name)}
     assert len(kernels) > 5
     for code in kernels.values():

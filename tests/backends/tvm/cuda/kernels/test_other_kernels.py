@@ -19,6 +19,8 @@ from convc.tests.support.tiers import slow_if
 BOUND = 1e-3  # of the greatest value: a rounding to float16
 ORDERS = (Order(1, late=False), Order(2), Order(3, shuffled=False))
 MULTIPLIES = ("transposed in groups",)
+# loads of 16 bytes that stand there at least: of weights and vectors, in a round and in what is left of one
+FULL_WIDTH = {"matvec": 2 * (4 + 1) * 2, "matvec, four vectors": 2 * (4 + 4), "matvec, in parts": 2 * (4 + 1) + 4 + 1}
 FEW = ("softmax", "global avg pool", "in place", "pad")  # the others are held to their meanings, quickly, by test_families.py
 
 
@@ -122,6 +124,26 @@ FAULTS: dict[str, dict[str, Change]] = {
         "a row beyond the last": _instead(r"(_ptr_\d\[0\]\)) < 5\)", r"\1 < 6)"),
         "filters of the other group": _instead(r"% 12\) \* 2048\)", "% 6) * 2048)"),
     },
+    "matvec": {
+        "no barrier": _instead(BARRIER, ";"),
+        "lanes that are told half": _instead(r"__shfl_xor_sync\(\(uint\)4294967295, _ptr\[0\], 16, 32\)", "0.0f"),
+        "chunks of the next filter": _instead(r"& 127\) < 12\)", "& 127) < 13)"),
+        "the first step twice": _instead(r"\+ 1024\)\)", "+ 0))"),
+        "filters of the other warps": _instead(r">> 7\) \* 12672\)", ">> 7) * 0)"),
+        "a warp that is left out": _instead(r" \+ _ptr_3\[12\]\)", ")"),
+        "two warps in one place": _instead(r">> 5\) \* 4\)", ">> 6) * 4)"),
+    },
+    "matvec, four vectors": {
+        "chunks of the next vector": _instead(r"& 127\) < 10\)", "& 127) < 11)"),
+        "the first vector twice": _instead(r"(X_ptr .*) \+ 1104\)\)", r"\1 + 0))"),
+        "a vector without results": _instead(r"threadIdx.x\) < 4\)", "threadIdx.x) < 3)"),
+        "a vector beyond the last": _instead(r"threadIdx.x\) < 4\)", "threadIdx.x) < 5)"),
+    },
+    "matvec, in parts": {
+        "what is left in each part": _instead(r"blockIdx.y\) == 1\)", "blockIdx.y) >= 0)"),
+        "rounds beyond the last": _instead(r"min\(2, \(3 - ", "min(2, (4 - "),
+        "parts in one place": _instead(r"blockIdx.y\) \* 16\)", "blockIdx.y) * 0)"),
+    },
     "avg pool": {
         "a row below the last": _instead(r"\+ v_5\) < 6\)", "+ v_5) < 7)"),
         "taps that are not counted": _instead(r"_ptr\[0\] = \(_ptr\[0\] \+ 0x1p\+0f[^)]*\)", "_ptr[0] = 6.0f"),
@@ -224,3 +246,4 @@ def test_machine_code_has_no_stack(name: str, arch: str, tmp_path: Path) -> None
     assert (code.stack, code.spilled, code.counts["STL"], code.counts["LDL"]) == (0, 0, 0, 0)
     assert code.registers <= (128 if name in MULTIPLIES or name.startswith("depthwise, four") else 64)
     assert (code.counts["HMMA"] > 0) == (name in MULTIPLIES)
+    assert code.counts["LDG.128"] >= FULL_WIDTH.get(name, 0)
