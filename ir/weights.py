@@ -15,7 +15,7 @@ import numpy as np
 
 from .errors import InvalidModel
 from .memory import need_bytes
-from .types import DTYPES, Array, TensorType
+from .types import DTYPES, Array, TensorType, widened
 
 __all__ = ["FANS", "FILLED", "GIVEN", "INITS", "Recipe", "Weights"]
 
@@ -47,6 +47,7 @@ _OVER: dict[str, Callable[[int, int], int]] = {
     "he_out": lambda fan_in, fan_out: fan_out,
     "xavier": lambda fan_in, fan_out: fan_in + fan_out,
 }
+DRAWN = 100.0  # no draw is as large: a normal one of deviation 1.5 at most would have to be 66 deviations off
 FANS = {f"{name}{shape}": over for name, over in _OVER.items() for shape in ("", UNIFORM)}
 
 
@@ -85,7 +86,7 @@ class Recipe:
 class Weights:
     """The value of one parameter. Lazy: `array()` makes it once and keeps it.
 
-    `compute` makes the values of a parameter that a pass derived from others.
+    `compute` makes the values of a parameter that a pass derived from others, none larger than `most`.
 
     Raises: InvalidModel from `array()` when values were to be given and were not.
     """
@@ -94,6 +95,7 @@ class Weights:
     recipe: Recipe
     compute: Callable[[], Array] | None = None
     _made: list[Array] = field(default_factory=list[Array])
+    most: float = math.inf
 
     @staticmethod
     def of(array: Array, key: str) -> Weights:
@@ -101,9 +103,9 @@ class Weights:
         return Weights(TensorType.of(array), Recipe("given", key), None, [_frozen(array.view())])
 
     @staticmethod
-    def derived(type_: TensorType, key: str, compute: Callable[[], Array]) -> Weights:
-        """Values that `compute` makes when somebody looks; they are cast to the type once."""
-        return Weights(type_, Recipe("given", key), compute)
+    def derived(type_: TensorType, key: str, compute: Callable[[], Array], most: float = math.inf) -> Weights:
+        """Values that `compute` makes when somebody looks, none larger than `most`; they are cast to the type once."""
+        return Weights(type_, Recipe("given", key), compute, most=most)
 
     @property
     def is_given(self) -> bool:
@@ -118,6 +120,16 @@ class Weights:
     def is_missing(self) -> bool:
         """Whether values were to be given and were not."""
         return self.is_stored and not self._made
+
+    @property
+    def largest(self) -> float:
+        """A bound on the size of its values, for which none are drawn; infinite where none is known."""
+        if self.compute is not None or self.is_missing:
+            return self.most
+        if self._made:
+            values = widened(self._made[0])
+            return max(float(values.max(initial=0)), -float(values.min(initial=0)))
+        return abs(float(self.recipe.value)) if self.recipe.init == "full" else DRAWN
 
     def array(self) -> Array:
         if not self._made:

@@ -7,6 +7,7 @@ the first one never computed its bias. So a second conv may have pads only if th
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..ir.ops.conv import CONVS, Conv, conv_of
 from ..ir.types import Array, TensorType
 from .analysis.prices import duration
 from .rewriting.ledger import Ledger
+from .rewriting.overflow import largest, overflows
 from .rewriting.products import is_1x1, takes_fold, wide
 from .rewriting.rewriter import ANY, CONST, Match, Pat, Rule, rewrite
 
@@ -39,10 +41,13 @@ def compose(m: Match) -> Node | None:
     before, after = m.prices.seconds(first, second), m.prices.of(second.kind, op, operands, second.typed)
     if after >= before:
         return m.decline(f"both take {duration(before)}, one {duration(after)}")
-    bias = (m.param("b", shift, lambda: _bias(m)),) if shift else ()
-    return Node(
-        second.name, second.kind, op, (m["x"], m.param("w", filters, lambda: _filters(m).reshape(filters.concrete())), *bias), second.type
-    )
+    sums, known = math.prod(w), [m.get(name) for name in ("w1", "w2", "b1", "b2")]
+    most, most_b = sums * largest(m["w1"]) * largest(m["w2"]), sums * largest(m.get("b1")) * largest(m["w2"]) + largest(m.get("b2"))
+    if overflows(filters, most, lambda: _filters(m), known) or (shift and overflows(shift, most_b, lambda: _bias(m), known)):
+        return m.decline(f"%{first.name} and %{second.name} make weights beyond the range of {second.typed.dtype}")
+    bias = (m.param("b", shift, lambda: _bias(m), most_b),) if shift else ()
+    weight = m.param("w", filters, lambda: _filters(m).reshape(filters.concrete()), most)
+    return Node(second.name, second.kind, op, (m["x"], weight, *bias), second.type)
 
 
 def _composed(first: Node, second: Node) -> Conv | str:

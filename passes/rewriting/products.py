@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ...ir.ops.conv_transpose import CONV_TRANSPOSES
 from ...ir.ops.linear import DENSE, MATMUL, Dense
 from ...ir.types import Array, TensorType, limits_of
 from ...ir.weights import FILLED
+from .overflow import largest, overflows, size
 from .rewriter import ANY, CONST, Match, Pat
 
 __all__ = [
@@ -95,36 +97,58 @@ def fits(values: Array, dtype: str) -> bool:
     return bool(((sizes == 0) | ((sizes >= limits.tiny) & (sizes <= limits.max))).all())
 
 
-def folded_after(m: Match, node: Node, gain: ChannelValues | None, shift: ChannelValues | None) -> Node:
-    """gain * node + shift as one product; None is no gain, or no shift."""
+def folded_after(m: Match, node: Node, gain: ChannelValues | None, shift: ChannelValues | None) -> Node | None:
+    """gain * node + shift as one product; None is no gain, or no shift. Declines what would be beyond the range of its type."""
     x, w, b = _operands(node)
     kind, op, type_b = node.kind, node.op, TensorType(node.typed.dtype, (node.typed.shape[1],))
-    weight = w
-    if gain is not None or kind is MATMUL:
-        weight = m.param("w", _weight_type(node), lambda: by_output(kind, op, wide(w), gain() if gain else np.ones(1)))
-    bias = b
-    if shift is not None or (gain is not None and b is not None):
 
-        def moved() -> Array:
-            value = _or_zero(b) * (gain() if gain else 1.0) + (shift() if shift else 0.0)
-            return np.broadcast_to(value, type_b.concrete())
+    def scaled() -> Array:
+        return by_output(kind, op, wide(w), gain() if gain else np.ones(1))
 
-        bias = m.param("b", type_b, moved)
-    return _remade(node, x, weight, bias)
+    def moved() -> Array:
+        value = _or_zero(b) * (gain() if gain else 1.0) + (shift() if shift else 0.0)
+        return np.broadcast_to(value, type_b.concrete())
+
+    most_b = largest(b) * size(gain, 1.0) + size(shift, 0.0) if _is_known(m, node) else math.inf
+    weight, bias = _Made(_weight_type(node), scaled, _most_scaled(m, node, gain)), _Made(type_b, moved, most_b)
+    makes_bias = shift is not None or (gain is not None and b is not None)
+    return _remade(m, node, x, weight if gain is not None or kind is MATMUL else w, bias if makes_bias else b)
 
 
-def folded_before(m: Match, node: Node, x: Node, gain: ChannelValues | None, shift: ChannelValues | None) -> Node:
-    """node(gain * x + shift) as one product of x. A shift needs `takes_shift`."""
+def folded_before(m: Match, node: Node, x: Node, gain: ChannelValues | None, shift: ChannelValues | None) -> Node | None:
+    """node(gain * x + shift) as one product of x. A shift needs `takes_shift`. Declines what would be beyond the range of its type."""
     _, w, b = _operands(node)
     kind, op, type_b = node.kind, node.op, TensorType(node.typed.dtype, (node.typed.shape[1],))
-    weight = w
-    if gain is not None or kind is MATMUL:
-        weight = m.param("w", _weight_type(node), lambda: by_input(kind, op, wide(w), gain() if gain else np.ones(1)))
-    bias = b
-    if shift is not None:
-        taps = tuple(range(1, w.typed.rank)) if kind in CONVS else 1  # what one output channel sums over
-        bias = m.param("b", type_b, lambda: by_input(kind, op, wide(w), shift()).sum(axis=taps) + _or_zero(b))
-    return _remade(node, x, weight, bias)
+    taps = tuple(range(1, w.typed.rank)) if kind in CONVS else (1,)  # what one output channel sums over
+
+    def scaled() -> Array:
+        return by_input(kind, op, wide(w), gain() if gain else np.ones(1))
+
+    def moved() -> Array:
+        return by_input(kind, op, wide(w), shift() if shift else np.zeros(1)).sum(axis=taps) + _or_zero(b)
+
+    most_b = math.prod(w.typed.concrete()) * _most_scaled(m, node, shift) + largest(b)
+    weight, bias = _Made(_weight_type(node), scaled, _most_scaled(m, node, gain)), _Made(type_b, moved, most_b)
+    return _remade(m, node, x, weight if gain is not None or kind is MATMUL else w, bias if shift is not None else b)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A parameter that is to be made: `values` of no more than `most`."""
+
+    type: TensorType
+    values: ChannelValues
+    most: float
+
+
+def _most_scaled(m: Match, node: Node, gain: ChannelValues | None) -> float:
+    """A bound on the weights of `node` times a gain; infinite where that would have to be drawn."""
+    return largest(node.inputs[1]) * size(gain, 1.0) if _is_known(m, node) else math.inf
+
+
+def _is_known(m: Match, node: Node) -> bool:
+    """Whether all that is folded into the weights and the bias of `node` is there without drawing it."""
+    return all(is_known(each) for each in m.bound.values() if each.weights is not None and each not in node.inputs)
 
 
 def wide(node: Node) -> Array:
@@ -146,9 +170,18 @@ def _operands(node: Node) -> tuple[Node, Node, Node | None]:
     return x, w, b[0] if b else None
 
 
-def _remade(node: Node, x: Node, weight: Node, bias: Node | None) -> Node:
+def _remade(m: Match, node: Node, x: Node, weight: Node | _Made, bias: Node | _Made | None) -> Node | None:
     """A matmul becomes dense, which has a bias."""
-    inputs = (x, weight) if bias is None else (x, weight, bias)
+    sources = [each for each in m.bound.values() if each.weights is not None]
+    made = [each for each in (weight, bias) if isinstance(each, _Made)]
+    if _is_known(m, node) and any(overflows(each.type, each.most, each.values, sources) for each in made):
+        what = " and ".join(f"%{each.name}" for each in sources)
+        return m.decline(f"{what} make weights beyond the range of {node.typed.dtype}")
+    params = [
+        m.param(suffix, each.type, each.values, each.most) if isinstance(each, _Made) else each
+        for suffix, each in (("w", weight), ("b", bias))
+    ]
+    inputs = (x, *(each for each in params if each is not None))
     return node.like(kind=DENSE, op=Dense(), inputs=inputs) if node.kind is MATMUL else node.like(inputs=inputs)
 
 

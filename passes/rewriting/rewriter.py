@@ -8,6 +8,7 @@ where it was tried already, so sweeps repeat until one changes nothing.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -86,10 +87,10 @@ class Match:
         made = Node(fresh_name(f"{self.root.name}.{suffix}", self.taken), kind, op, inputs, None, self.root.origin)
         return made.like(type=infer_type(made))
 
-    def param(self, suffix: str, type_: TensorType, compute: Callable[[], Array]) -> Node:
-        """A parameter `root.suffix` whose values are computed when somebody looks."""
+    def param(self, suffix: str, type_: TensorType, compute: Callable[[], Array], most: float = math.inf) -> Node:
+        """A parameter `root.suffix` whose values are computed when somebody looks, none larger than `most`."""
         name = fresh_name(f"{self.root.name}.{suffix}", self.taken)
-        return given_param(name, Weights.derived(type_, name, compute), self.root.origin)
+        return given_param(name, Weights.derived(type_, name, compute, most), self.root.origin)
 
 
 @dataclass(frozen=True, slots=True)
