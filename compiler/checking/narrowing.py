@@ -16,7 +16,7 @@ from ...ir.ops.elementwise import CAST, Cast
 from ...ir.ops.leaf import PARAM, Param
 from ...ir.types import Array, TensorType
 from ...ir.weights import Weights
-from .noise import noise_level
+from .noise import Rounding, noise_level
 from .oracle import Oracle
 from .units import HALVES, SIGMAS, UNIT
 
@@ -46,8 +46,8 @@ def oracle_of_rewrite(graph: Graph, other: Graph, inputs: Mapping[str, Array], p
 def loss_of(graph: Graph, narrow: Graph, inputs: Mapping[str, Array], seed: int = 0) -> Oracle:
     """What `narrow` is held to, which was made from `graph`: what its types and weights of 16 bits may lose."""
     exact = reference.run(graph, inputs, "f64")
-    rounding = _with_weights_rounded(narrow)
-    noise = noise_level(rounding, inputs, reference.run(rounding, inputs, "f64"), UNIT["f32"], seed)
+    rounded = _with_weights_rounded(narrow)
+    noise = noise_level(rounded, inputs, reference.run(rounded, inputs, "f64"), Rounding(UNIT["f32"], seed))
     floats = {node.name: UNIT.get(node.typed.dtype, 0.0) for node in graph.outputs}
     known = {name: value for name, value in exact.items() if value.dtype != object}
     return Oracle(

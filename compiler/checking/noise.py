@@ -8,7 +8,7 @@ question; the spread of the outputs is the noise that any honest engine of that 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from .shared_noise import SINGLE, shared_noise
 from .steps import Decisions, steps_of
 from .units import OF_ONE_ROUNDING, UNIT, apart, at_least_pooled
 
-__all__ = ["Followed", "follow", "noise_level", "noise_stream"]
+__all__ = ["Followed", "Rounding", "follow", "noise_level", "noise_stream"]
 
 RUNS = 3
 # The same for a long sum over u*op(|x|,|w|): 0.45 if every partial sum is rounded in turn, 0.1 in sixteen lanes.
@@ -41,32 +41,35 @@ UNDERFLOW = {"f16": 2.0**-25}  # half a step between the smallest numbers, where
 LONG = 9  # roundings from which a result counts as a sum
 
 
-def noise_level(
-    graph: Graph,
-    inputs: Mapping[str, Array],
-    exact: Mapping[str, Array],
-    unit: float,
-    seed: int = 0,
-    runs: int = RUNS,
-    tiles: Mapping[str, int] | None = None,
-    factors: float = 0.0,
-) -> dict[str, Array]:
+@dataclass(frozen=True)
+class Rounding:
+    """How an engine rounds, and by how many runs that is found: results to `unit`, and what products of float32 multiply to the unit
+    `factors` first, where that is not 0. `tiles` names layers that are computed with fewer products, by Winograd's tiles or by quarters.
+    """
+
+    unit: float
+    seed: int = 0
+    runs: int = RUNS
+    tiles: Mapping[str, int] = field(default_factory=dict[str, int])
+    factors: float = 0.0
+
+
+def noise_level(graph: Graph, inputs: Mapping[str, Array], exact: Mapping[str, Array], rounding: Rounding) -> dict[str, Array]:
     """One standard deviation of rounding noise per output element, at least the root mean square over its output and over its like.
     Single roundings to 16 bits count for less, OF_ONE_ROUNDING: SIGMAS times that is what they may lead to.
 
     Whole numbers have the mean of their changes instead: rounding turns few of them, by as much as it happens to.
-    `exact` are the undisturbed float64 outputs; `tiles` names layers that are computed with fewer products, by Winograd's tiles or by
-    quarters. Ops that only move or choose values add no noise. An infinity or NaN has none either, and takes none to its neighbours.
-    What products of float32 multiply is rounded to the unit `factors` first, where that is not 0.
+    `exact` are the undisturbed float64 outputs. Ops that only move or choose values add no noise. An infinity or NaN has none either, and
+    takes none to its neighbours.
     """
     if steps_of(graph):
-        return follow(graph, inputs, {}, unit, seed, runs, tiles, factors).noise
-    disturb = _Disturbance(unit, seed, tiles, factors=factors)
+        return follow(graph, inputs, {}, rounding).noise
+    disturb = _Disturbance(rounding)
     squares = {name: np.zeros_like(value, dtype=np.float64) for name, value in exact.items()}
-    for node, values in reference.side_by_side(graph, inputs, "f64", [disturb] * runs):
+    for node, values in reference.side_by_side(graph, inputs, "f64", [disturb] * rounding.runs):
         if node.name in squares:
             squares[node.name] = np.mean([apart(value, exact[node.name], disturb.enlarged) ** 2 for value in values], axis=0)
-    turned = _turned(graph, inputs, exact, _Disturbance(unit, seed, tiles, ENOUGH, factors))
+    turned = _turned(graph, inputs, exact, _Disturbance(rounding, ENOUGH))
     return {name: at_least_pooled(square, exact[name]) for name, square in squares.items()} | turned
 
 
@@ -79,37 +82,28 @@ class Followed:
     turned: int
 
 
-def follow(
-    graph: Graph,
-    inputs: Mapping[str, Array],
-    decided: Mapping[str, Array],
-    unit: float,
-    seed: int = 0,
-    runs: int = RUNS,
-    tiles: Mapping[str, int] | None = None,
-    factors: float = 0.0,
-) -> Followed:
+def follow(graph: Graph, inputs: Mapping[str, Array], decided: Mapping[str, Array], rounding: Rounding) -> Followed:
     """As `noise_level`, in a network whose values go by steps (steps.py): all runs take those that were `decided` where rounding explains
     them, else those of float64. So the noise is that of what lies behind the last step.
     """
     graph = opened_graph(graph)
-    disturb = _Disturbance(unit, seed, tiles, factors=factors)
-    decisions = Decisions(decided, unit, disturb.enlarged)
+    disturb = _Disturbance(rounding)
+    decisions = Decisions(decided, rounding.unit, disturb.enlarged)
     names = {node.name for node in graph.outputs}
     exact: dict[str, Array] = {}
     noise: dict[str, Array] = {}
-    for node, (value, *disturbed) in reference.side_by_side(graph, inputs, "f64", [None, *[disturb] * runs], decisions):
+    for node, (value, *disturbed) in reference.side_by_side(graph, inputs, "f64", [None, *[disturb] * rounding.runs], decisions):
         if node.name in names and value.dtype != object:
             exact[node.name] = value
             noise[node.name] = at_least_pooled(np.mean([apart(each, value, disturb.enlarged) ** 2 for each in disturbed], axis=0), value)
-    much = _Disturbance(unit, seed, tiles, ENOUGH, factors)
-    turned = _turned(graph, inputs, exact, much, Decisions(decided, unit, much.enlarged))
+    much = _Disturbance(rounding, ENOUGH)
+    turned = _turned(graph, inputs, exact, much, Decisions(decided, rounding.unit, much.enlarged))
     return Followed({node.name: exact[node.name] for node in graph.outputs if node.name in exact}, noise | turned, decisions.turned)
 
 
 def noise_stream(graph: Graph, inputs: Mapping[str, Array], unit: float, seed: int = 0) -> Iterator[tuple[Node, tuple[Array, Array]]]:
     """Every node with its float64 value and the noise of that, as `noise_level` has it of the outputs, from one run."""
-    disturb = _Disturbance(unit, seed)
+    disturb = _Disturbance(Rounding(unit, seed))
     decisions = Decisions({}, unit, disturb.enlarged)
     for node, (exact, disturbed) in reference.side_by_side(opened_graph(graph), inputs, "f64", [None, disturb], decisions):
         if exact.dtype != object:
@@ -117,20 +111,21 @@ def noise_stream(graph: Graph, inputs: Mapping[str, Array], unit: float, seed: i
 
 
 class _Disturbance:
-    """Rounds results at random as a precision of this `unit` would, but `enlarged` times as much: `least` times or more.
+    """Rounds results at random as an engine with this `rounding` would, but `enlarged` times as much: `least` times or more.
 
     Noise is linear in the unit while that is small; what a smaller one than LEAST does, float64 itself would round away.
     """
 
-    def __init__(self, unit: float, seed: int, tiles: Mapping[str, int] | None = None, least: float = 1.0, factors: float = 0.0) -> None:
-        self.factors = SINGLE * factors * least
+    def __init__(self, rounding: Rounding, least: float = 1.0) -> None:
+        unit = rounding.unit
+        self.factors = SINGLE * rounding.factors * least
         self.enlarged = max(least, LEAST / unit)
         self.unit = unit * self.enlarged
         # what engines keep in half precision
         self.halves = {dtype: UNIT[dtype] * least if unit >= LEAST else self.unit for dtype in ("f16", "bf16")}
         self.of_halves = OF_ONE_ROUNDING if unit >= LEAST else 1.0
-        self.tiles = tiles or {}
-        self.draws = np.random.default_rng(seed)
+        self.tiles = rounding.tiles
+        self.draws = np.random.default_rng(rounding.seed)
         self.sizes: dict[Node, Array] = {}  # of the last node: runs side by side share it, as their operands differ by rounding alone
 
     def __call__(self, node: Node, operands: list[Array], value: Array) -> Array | None:

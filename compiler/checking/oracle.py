@@ -13,7 +13,7 @@ from ...ir.errors import Mismatch
 from ...ir.graph import Graph
 from ...ir.shown import html_table
 from ...ir.types import Array
-from .noise import RUNS, follow, noise_level
+from .noise import RUNS, Rounding, follow, noise_level
 from .units import FACTORS, SIGMAS, UNIT
 
 __all__ = ["Agreement", "Agreements", "Oracle", "compare", "errors_over", "top_agreement"]
@@ -122,14 +122,14 @@ class Oracle:
         `tiles` names what is computed with fewer products (`Engine.tiles`); `exact` are the float64 outputs where they are known.
         `decided` are the steps that an engine took, by node: where rounding explains them they are taken.
         """
-        turned, factors = 0, FACTORS.get(precision, 0.0)
+        turned, rounding = 0, Rounding(UNIT[precision], seed, runs, tiles or {}, FACTORS.get(precision, 0.0))
         if decided is not None:
-            followed = follow(graph, inputs, decided, UNIT[precision], seed, runs, tiles, factors)
+            followed = follow(graph, inputs, decided, rounding)
             exact, noise, turned = followed.values, followed.noise, followed.turned
         else:
             exact = reference.run(graph, inputs, "f64") if exact is None else exact
             exact = {name: value for name, value in exact.items() if value.dtype != object}  # what another runtime alone can look into
-            noise = noise_level(graph, inputs, exact, UNIT[precision], seed, runs, tiles, factors)
+            noise = noise_level(graph, inputs, exact, rounding)
         floats = {node.name: max(UNIT[precision], UNIT.get(node.typed.dtype, 0.0)) for node in graph.outputs if node.typed.is_float}
         # the result itself is stored rounded once, whatever came before
         tolerance = {name: SIGMAS * noise[name] + floats.get(name, 0.0) * abs(np.asarray(exact[name], np.float64)) for name in exact}

@@ -21,7 +21,7 @@ from ..files.inputs import random_inputs
 from ..files.weights import npz_bytes, weights_bytes
 from .cut import Cut
 from .narrowing import loss_of, narrower_type
-from .noise import noise_level
+from .noise import Rounding, noise_level
 from .oracle import Agreement, Oracle
 from .units import SIGMAS, UNIT
 from .verify import compare_rewritten
@@ -53,7 +53,7 @@ class PassCheck:
         feed = self.inputs if self.cut is None else self.cut.feed
         whole = original if self.cut is None else self.cut.apply(original)
         exact = reference.run(whole, feed, "f64")
-        noise = noise_level(whole, feed, exact, UNIT["f64"], seed, runs=1)
+        noise = noise_level(whole, feed, exact, Rounding(UNIT["f64"], seed, runs=1))
         tolerance = {name: SIGMAS * noise[name] + UNIT["f64"] * abs(exact[name]) for name in exact}
         self.oracle = Oracle(exact, tolerance)
         self.grown: dict[tuple[str, ...], PassCheck] = {}  # by the outputs of what has more of them

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from convc.backends import reference
-from convc.compiler.checking.noise import noise_level
+from convc.compiler.checking.noise import Rounding, noise_level
 from convc.compiler.checking.units import UNIT
 from convc.compiler.files.inputs import random_inputs
 from convc.ir.graph import Graph
@@ -26,7 +26,7 @@ def predicted_over_seen(
     for seed in SEEDS:
         inputs = random_inputs(graph, seed=seed)
         exact = reference.run(graph, inputs, "f64")
-        levels = noise_level(graph, inputs, exact, UNIT["f32"], seed, tiles=tiles)
+        levels = noise_level(graph, inputs, exact, Rounding(UNIT["f32"], seed, tiles=tiles or {}))
         predicted += [np.mean(noise.min() ** 2) for noise in levels.values()]
         for run in engines:
             got = run(inputs)
