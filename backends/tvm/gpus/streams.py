@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from ....ir.errors import BackendMissing, KernelFault
 from .driver import RUNTIME, runtime_places
 
-__all__ = ["Event", "Recording", "Stream", "library", "memory_here"]
+__all__ = ["Event", "Recording", "Stream", "all_done", "current_device", "library", "memory_here"]
 
 APART = 1  # cudaStreamNonBlocking: the default stream, where other libraries work, does not wait for it, nor it for that
 OF_THREAD = 1  # cudaStreamCaptureModeThreadLocal: what other threads allocate meanwhile does not end the capture
 EXTERNAL = 1  # cudaEventRecordExternal: of a graph, for others to look at
+NO_TIME = 2  # cudaEventDisableTiming
 ANY_WAY = 4  # cudaMemcpyDefault: by where the addresses lie
 _CAPTURING = threading.Lock()  # one thread at a time: what CUDA allows beside a capture differs from release to release
 
@@ -42,6 +43,30 @@ def _checked(what: str, error: int) -> None:
         library().cudaGetLastError()  # or the next call would fail with it
         said = library().cudaGetErrorString(error)
         raise KernelFault(f"CUDA {what}: {said.decode(errors='replace')}")
+
+
+@contextlib.contextmanager
+def current_device(number: int) -> Generator[None]:
+    """In the block what CUDA makes and launches is this device's, whichever the thread's other libraries have chosen; then theirs again,
+    which TVM would leave changed.
+
+    Raises: KernelFault where there is no such device.
+    """
+    before = ctypes.c_int()
+    _checked("does not tell the current device", library().cudaGetDevice(ctypes.byref(before)))
+    _checked(f"has no device {number}", library().cudaSetDevice(number))
+    try:
+        yield
+    finally:
+        library().cudaSetDevice(before)
+
+
+def all_done() -> None:
+    """Wait until the device has nothing left to do, for whomever.
+
+    Raises: KernelFault where some of it failed.
+    """
+    _checked("did not finish", library().cudaDeviceSynchronize())
 
 
 def memory_here() -> tuple[int, int]:
@@ -73,6 +98,23 @@ class Stream:
             places = (ctypes.c_void_p(to), ctypes.c_void_p(origin), ctypes.c_size_t(nbytes))
             _checked("does not copy", library().cudaMemcpyAsync(*places, ANY_WAY, self.handle))
 
+    def follow(self, other: int) -> None:
+        """What is enqueued from now on is done after all that is on another stream, by CUDA's handle of it; 0 is the default one."""
+        moment = ctypes.c_void_p()
+        _checked("makes no event", library().cudaEventCreateWithFlags(ctypes.byref(moment), NO_TIME))
+        try:
+            _checked("records no event", library().cudaEventRecord(moment, ctypes.c_void_p(other)))
+            _checked("does not wait for an event", library().cudaStreamWaitEvent(self.handle, moment, 0))
+        finally:
+            library().cudaEventDestroy(moment)  # once it has happened
+
+    @property
+    def is_captured(self) -> bool:
+        """Also by whoever captures a stream that this one was made to wait for."""
+        status = ctypes.c_int()
+        _checked("does not tell what a stream does", library().cudaStreamIsCapturing(self.handle, ctypes.byref(status)))
+        return status.value != 0
+
     def wait(self) -> None:
         """Until all that is enqueued is done.
 
@@ -98,6 +140,8 @@ class Stream:
         except BaseException:
             library().cudaStreamEndCapture(self.handle, ctypes.byref(graph))  # the block's own error says why
             library().cudaGetLastError()
+            if graph.value is not None:
+                library().cudaGraphDestroy(graph)
             raise
         _checked("ended a capture", library().cudaStreamEndCapture(self.handle, ctypes.byref(graph)))
         try:
@@ -147,13 +191,8 @@ class Event:
 
     def record(self, stream: Stream) -> None:
         """Where the stream is recorded, it happens with each replay."""
-        _checked("records no event", library().cudaEventRecordWithFlags(self.handle, stream.handle, self._flag(stream)))
-
-    @staticmethod
-    def _flag(stream: Stream) -> int:
-        status = ctypes.c_int()
-        _checked("does not tell what a stream does", library().cudaStreamIsCapturing(stream.handle, ctypes.byref(status)))
-        return EXTERNAL if status.value else 0
+        flag = EXTERNAL if stream.is_captured else 0
+        _checked("records no event", library().cudaEventRecordWithFlags(self.handle, stream.handle, flag))
 
     def since(self, other: Event) -> float:
         """Milliseconds between two events that are recorded; waits for both.

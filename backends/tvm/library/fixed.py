@@ -18,7 +18,7 @@ from ....ir.graph import Node
 from ....ir.holding import shown
 from ....ir.types import DTYPES, Array
 from ..gpus.pinned import Pinned
-from ..gpus.streams import Recording, Stream, memory_here
+from ..gpus.streams import Recording, Stream, all_done, current_device, memory_here
 from ..host import reason, tvm, tvm_ffi
 from ..stock.relax_emitter import dtype_name
 from .built import Library, function_of
@@ -64,12 +64,19 @@ class FixedLibrary:
         self.device, self.code, self.weights = device, code, weights
         self._local = threading.local()
         self._sizes = InputSizes(of.graph)
+        # For runs that look kernels up: TVM lets another thread launch one before it has asked for the shared memory that it takes.
+        self.first = threading.Lock()
 
     @staticmethod
     def load(library: Library, weights: Mapping[str, Array] | None = None) -> FixedLibrary:
         """Raises: as `LoadedLibrary.load`; BackendMissing where the weights do not fit into the device's memory."""
         host = tvm()
         device = gpu_device(host, library)
+        with current_device(device.index):
+            return FixedLibrary._loaded(host, device, library, weights)
+
+    @staticmethod
+    def _loaded(host: Any, device: Any, library: Library, weights: Mapping[str, Array] | None) -> FixedLibrary:
         nbytes = sum(math.prod(each.shape) * DTYPES[each.dtype].itemsize for each in library.arguments)
         need_memory(f"the weights of {shown(library.path)} need", "", nbytes)
         with machine_code(host, library):
@@ -90,8 +97,10 @@ class FixedLibrary:
         Raises: InvalidInput for inputs that do not fit, or lie elsewhere; BackendMissing where the device has too little memory for the
         batch; KernelFault or InvalidModel for a run that fails.
         """
-        if any(is_on_device(value) for value in inputs.values()):
-            return self._run_there(inputs)
+        with current_device(self.device.index):
+            return (self._run_there if any(map(is_on_device, inputs.values())) else self._run_here)(inputs)
+
+    def _run_here(self, inputs: Mapping[str, Array]) -> dict[str, Any]:
         sizes = self._sizes.of(inputs)
         if any(0 in array.shape for array in inputs.values()) and (nothing := empty_outputs(self.graph, sizes)) is not None:
             return nothing
@@ -138,7 +147,8 @@ class Lane:
 
     def __init__(self, library: FixedLibrary) -> None:
         self.stream = Stream()
-        self.machine = tvm().relax.VirtualMachine(library.code, library.device)
+        # What is made once needs no pool, which would keep it, counted as taken, when the thread has ended.
+        self.machine = tvm().relax.VirtualMachine(library.code, library.device, "naive")
         self.places: dict[int, BatchPlace] = {}
 
     def place(self, library: FixedLibrary, batch: int) -> BatchPlace:
@@ -164,7 +174,7 @@ class BatchPlace:
 
     def __init__(self, library: FixedLibrary, machine: Any, stream: Stream, batch: int) -> None:
         host = tvm()
-        self.stream, self.batch, self.path = stream, batch, library.path
+        self.stream, self.batch, self.path, self.first = stream, batch, library.path, library.first
         self.graph, self.device = library.graph, library.device
         self.batch_name, self.has_graphs = library.batch_name, library.fixed.cuda_graph
         sizes = {self.batch_name: batch} if self.batch_name else {}
@@ -184,9 +194,11 @@ class BatchPlace:
         self.graphs: dict[tuple[int, ...], _Graph] = {}
         self.ran: set[tuple[int, ...]] = set()  # memory of inputs in which a run was seen
         self.out: list[Pinned] = []
+        self.reader = ""  # the package that has tensors in the memory of results
 
     def run(self, inputs: Mapping[str, Array], images: int) -> dict[str, Array]:
         """Results of so many images, all in the host's memory; of the whole where the batch has no name."""
+        self._read_by("")
         stream = self.stream
         for node in self.graph.inputs:
             pinned, array = self.pinned[node.name], in_bytes(node, inputs[node.name])
@@ -204,18 +216,30 @@ class BatchPlace:
 
     def run_there(self, given: Tensors, images: int) -> dict[str, Any]:
         """Results of so many images, all on the device: no byte passes through the host."""
+        self._read_by("" if given.are_values else given.package)
         tensors = [given.inputs[node.name] for node in self.graph.inputs]
         if not self._is_usable(tensors, images):
             tensors = [self._copied(node, tensor) for node, tensor in zip(self.graph.inputs, tensors, strict=True)]
-        results = self.launch(tensors)
+        found = {node.name: self._first(tensor, images) for tensor, node in self._of(self.launch(tensors))}
+        if given.are_values:
+            found = {name: self._apart(tensor) for name, tensor in found.items()}
         self.stream.wait()
-        return {node.name: given.given_back(self._first(tensor, images)) for tensor, node in self._of(results)}
+        return {name: given.given_back(tensor) for name, tensor in found.items()}
+
+    def _read_by(self, package: str) -> None:
+        """As it hands inputs over, a package makes the stream wait for what it still reads of earlier results; nobody does for another."""
+        if self.reader not in ("", package):
+            all_done()
+        self.reader = package
 
     def launch(self, tensors: Sequence[Any]) -> Sequence[Any]:
         """Enqueue a run in the memory of these inputs; the tensors that it leaves. The first one loads kernels, which no capture allows."""
         at = tuple(tensor.data_ptr() for tensor in tensors)
-        if not self.has_graphs or at not in self.ran:
+        if at not in self.ran:
             self.ran.add(at)
+            with self.first:
+                return self.call(tensors)
+        if not self.has_graphs:
             return self.call(tensors)
         if at not in self.graphs:
             with self.stream.recorded() as recording:
@@ -245,6 +269,11 @@ class BatchPlace:
         nbytes = math.prod(map(int, tensor.shape)) * DTYPES[node.typed.in_bytes.dtype].itemsize
         self.stream.copy(own.data_ptr(), tensor.data_ptr(), nbytes)
         return own
+
+    def _apart(self, tensor: Any) -> Any:
+        copy = tvm().runtime.empty(tuple(map(int, tensor.shape)), str(tensor.dtype), self.device)
+        self.stream.copy(copy.data_ptr(), tensor.data_ptr(), math.prod(map(int, tensor.shape)) * tensor.dtype.itemsize)
+        return copy
 
     def _first(self, tensor: Any, images: int) -> Any:
         return tensor._create_view((images, *tensor.shape[1:]), str(tensor.dtype)) if images else tensor

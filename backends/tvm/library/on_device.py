@@ -18,8 +18,9 @@ from ..host import tvm, tvm_ffi
 __all__ = ["Tensors", "tensors_of"]
 
 CPU, CUDA = 1, 2  # kDLCPU, kDLCUDA
-# Packages whose tensors know results of others by this function.
+# Packages whose tensors know results of others by a function of this module. JAX's are values: nobody may write to one again.
 FROM_DLPACK = {"torch": "torch", "cupy": "cupy", "jax": "jax.dlpack", "jaxlib": "jax.dlpack"}
+VALUES = frozenset({"jax", "jaxlib"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,11 @@ class Tensors:
     inputs: Mapping[str, Any]
     described: Mapping[str, Array]
     package: str
+
+    @property
+    def are_values(self) -> bool:
+        """Whether a result must have memory of its own, which no later run writes to."""
+        return self.package in VALUES
 
     def given_back(self, tensor: Any) -> Any:
         """A result as a tensor of the package that the inputs came from; TVM's own where that takes no others'."""
@@ -52,7 +58,9 @@ class _Ready:
 
 
 def tensors_of(given: Mapping[str, Any], device: Any, stream: Stream) -> Tensors:
-    """Raises: InvalidInput for a tensor on another device than `device`, or with gaps between its elements."""
+    """Raises: InvalidInput for a tensor on another device than `device`, or with gaps between its elements, or for a stream of its owner
+    that is being captured.
+    """
     inputs: dict[str, Any] = {}
     described: dict[str, Array] = {}
     for name, value in given.items():
@@ -60,15 +68,20 @@ def tensors_of(given: Mapping[str, Any], device: Any, stream: Stream) -> Tensors
         if (kind, number) != (CUDA, device.index):
             where = "the host" if kind in OF_HOST else f"cuda:{number}" if kind == CUDA else f"a device of DLPack's kind {kind}"
             raise InvalidInput(f"input '{name}' lies on {where}, and the network is on cuda:{device.index}; give all inputs there, or none")
-        tensor = _taken(name, value, stream)
+        tensor = _taken(name, value, device, stream)
+        if stream.is_captured:
+            raise InvalidInput(
+                f"input '{name}' comes from a stream that is being captured, and a run is a graph of its own; run it outside of the capture"
+            )
         inputs[name] = tensor
         described[name] = np.broadcast_to(np.empty((), _dtype(str(tensor.dtype))), tuple(map(int, tensor.shape)))
     package = type(next(iter(given.values()))).__module__.partition(".")[0]
     return Tensors(inputs, described, package)
 
 
-def _taken(name: str, value: Any, stream: Stream) -> Any:
-    if isinstance(value, tvm().runtime.Tensor):  # whose work is done when it is handed out
+def _taken(name: str, value: Any, device: Any, stream: Stream) -> Any:
+    if isinstance(value, tvm().runtime.Tensor):  # which asks for no stream: what computes it is on TVM's
+        stream.follow(tvm_ffi().get_raw_stream(device))
         return value
     try:
         return tvm_ffi().from_dlpack(_Ready(value, stream), require_contiguous=True)

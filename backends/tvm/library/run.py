@@ -128,10 +128,9 @@ class LoadedLibrary:
             use_threads(self.threads)
         given = [self._given(name, np.asarray(inputs[name]).astype(dtype, copy=False)) for name, dtype in self._inputs]
         try:
-            results = function(*given)
+            owned = self._owned(function(*given), given, in_place)  # of a device: what its kernels met is told as results are fetched
         except Exception as error:
             raise (ran_out(error) or InvalidModel(f"graph @{self.graph.name} fails in TVM: {reason(error)}")) from error
-        owned = self._owned(results, given, in_place)
         for output, name in in_place.items():  # what came unaligned was computed on in a copy
             if not np.may_share_memory(owned[output], inputs[name]):
                 np.copyto(inputs[name], owned[output])

@@ -41,12 +41,6 @@ NET = """graph @net(%x: f32[N,2,4,4]) {
 JOINED = "graph @joined(%x: f32[N,4]) { %y = softmax(%x) {axis=0} return %y }"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where libraries are built, each once."""
-    return tmp_path_factory.mktemp("libraries")
-
-
 @functools.cache
 def _built(text: str, folder: Path) -> Library:
     return build_cuda(typed_graph(text), folder / str(len(text)), batches=(1, 4), check=False).library

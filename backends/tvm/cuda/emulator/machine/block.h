@@ -150,6 +150,7 @@ const char* describe_global(const void* address);
 bool in_global_memory(const void* address);
 
 // launch.cpp
+bool refuses_launch(const emu_kernel& kernel, const unsigned* grid, const unsigned* block, size_t dynamic);
 bool run_kernel(const emu_kernel& kernel, void** arguments, const unsigned* grid, const unsigned* block, size_t dynamic);
 
 }  // namespace emu

@@ -1,5 +1,6 @@
 // libcuda.so.1: as much of the driver's interface as TVM's runtime asks for. A module is source, compiled by whom `emu_set_compiler` was told.
 #include <cstdarg>
+#include <thread>
 #include "device.h"
 
 namespace emu {
@@ -43,6 +44,8 @@ int cuModuleLoadData(Module** module, const void* image) {
 }
 
 int cuModuleUnload(Module* module) {
+  std::lock_guard<std::recursive_mutex> held(device_lock);
+  drain_all();
   for (Function* function : module->functions) delete function;
   delete module;
   return SUCCESS;
@@ -60,6 +63,7 @@ int cuModuleGetFunction(Function** found, Module* module, const char* name) {
 int cuFuncSetAttribute(Function* function, int attribute, int value) {
   if (attribute != MOST_DYNAMIC_SHARED) return SUCCESS;
   if (value < 0) return INVALID_VALUE;  // too much is refused at the launch: of what is refused here TVM says neither kernel nor limit
+  std::this_thread::sleep_for(std::chrono::milliseconds(2));  // so that what does not wait for it comes before
   function->most_dynamic = (size_t)value;
   return SUCCESS;
 }
@@ -74,7 +78,10 @@ int cuLaunchKernelEx(const LaunchConfig* config, Function* function, void** para
     end_watch();
     return LAUNCH_FAILED;
   }
-  Step step{kernel, {}, {}, {}, config->dynamic, nullptr, nullptr, 0, nullptr};
+  if (config->stream && config->stream->device != current_device) return INVALID_HANDLE;
+  if (refuses_launch(*kernel, config->grid, config->block, config->dynamic)) return LAUNCH_FAILED;
+  Step step{What::kernel, kernel};
+  step.dynamic = config->dynamic;
   memcpy(step.grid, config->grid, sizeof step.grid);
   memcpy(step.block, config->block, sizeof step.block);
   for (int i = 0; i < kernel->count; i++) step.arguments.emplace_back((char*)parameters[i], (char*)parameters[i] + kernel->sizes[i]);

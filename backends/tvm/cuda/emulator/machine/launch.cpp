@@ -92,10 +92,7 @@ static bool run_block(int count) {
   return true;
 }
 
-bool run_kernel(const emu_kernel& launched, void** given, const unsigned* grid, const unsigned* block, size_t dynamic) {
-  kernel = &launched;
-  arguments = given;
-  random_state = options.seed * 2654435761u + 88172645463325252ull;
+bool refuses_launch(const emu_kernel& launched, const unsigned* grid, const unsigned* block, size_t dynamic) {
   begin_watch(launched.name);
   uint64_t count = (uint64_t)block[0] * block[1] * block[2], blocks = (uint64_t)grid[0] * grid[1] * grid[2];
   if (!count || count > (uint64_t)launched.most_threads)
@@ -104,7 +101,16 @@ bool run_kernel(const emu_kernel& launched, void** given, const unsigned* grid, 
     note_fault(TOO_MUCH_SHARED, dynamic + launched.shared_bytes, MOST_SHARED);
   else if (!blocks || grid[1] > 65535 || grid[2] > 65535 || grid[0] > 0x7fffffff || block[2] > 64)
     note_fault("is launched on a grid of %u x %u x %u blocks of %u x %u x %u", grid[0], grid[1], grid[2], block[0], block[1], block[2]);
-  if (has_fault()) return end_watch();
+  return !end_watch();
+}
+
+bool run_kernel(const emu_kernel& launched, void** given, const unsigned* grid, const unsigned* block, size_t dynamic) {
+  if (refuses_launch(launched, grid, block, dynamic)) return false;
+  kernel = &launched;
+  arguments = given;
+  random_state = options.seed * 2654435761u + 88172645463325252ull;
+  begin_watch(launched.name);
+  uint64_t count = (uint64_t)block[0] * block[1] * block[2], blocks = (uint64_t)grid[0] * grid[1] * grid[2];
   counters.launches++;
   under_thread_sanitizer();
   std::vector<uint32_t> order(blocks);

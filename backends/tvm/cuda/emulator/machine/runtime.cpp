@@ -1,4 +1,4 @@
-// libcudart.so.13: as much of the runtime's interface as TVM's asks for, on one device with the figures of an H100.
+// libcudart.so.13: as much of the runtime's interface as TVM's asks for, on devices with the figures of an H100.
 #include <cstdlib>
 #include "device.h"
 
@@ -40,23 +40,27 @@ struct Properties {  // the first of cudaDeviceProp
 
 extern "C" {
 int cudaGetDeviceCount(int* count) {
-  *count = 1;
+  *count = DEVICES;
   return SUCCESS;
 }
 int cudaGetDevice(int* device) {
-  *device = 0;
+  *device = current_device;
   return SUCCESS;
 }
-int cudaSetDevice(int device) { return device ? said(INVALID_DEVICE) : SUCCESS; }
+int cudaSetDevice(int device) {
+  if (device < 0 || device >= DEVICES) return said(INVALID_DEVICE);
+  current_device = device;
+  return SUCCESS;
+}
 int cudaDeviceGetAttribute(int* value, int attribute, int device) {
-  if (device) return said(INVALID_DEVICE);
+  if (device < 0 || device >= DEVICES) return said(INVALID_DEVICE);
   *value = 0;
   for (const Figure& figure : FIGURES)
     if (figure.attribute == attribute) *value = figure.value;
   return SUCCESS;
 }
 int cudaGetDeviceProperties(void* to, int device) {
-  if (device) return said(INVALID_DEVICE);
+  if (device < 0 || device >= DEVICES) return said(INVALID_DEVICE);
   Properties known{};
   snprintf(known.name, sizeof known.name, "%s", EMU_DEVICE_NAME);
   known.total_memory = TOTAL;
@@ -65,6 +69,12 @@ int cudaGetDeviceProperties(void* to, int device) {
   known.lanes = 32;
   memcpy(to, &known, sizeof known);
   return SUCCESS;
+}
+int cudaDeviceSynchronize() {
+  std::lock_guard<std::recursive_mutex> held(device_lock);
+  counters.synchronizations++;
+  if (int error = refuse_in_capture()) return said(error);
+  return said(drain_all());
 }
 int cudaMemGetInfo(size_t* free, size_t* total) {
   std::lock_guard<std::recursive_mutex> held(device_lock);
@@ -82,19 +92,28 @@ int cudaMalloc(void** pointer, size_t bytes) {
 int cudaFree(void* pointer) {
   std::lock_guard<std::recursive_mutex> held(device_lock);
   if (int error = refuse_in_capture()) return said(error);
+  if (int error = drain_all()) return said(error);
   return release(pointer) ? SUCCESS : said(INVALID_VALUE);
 }
 int cudaMallocHost(void** pointer, size_t bytes) {
+  std::lock_guard<std::recursive_mutex> held(device_lock);
+  if (int error = refuse_in_capture()) return said(error);
   *pointer = malloc(bytes);
-  return *pointer ? SUCCESS : said(OUT_OF_MEMORY);
+  if (!*pointer) return said(OUT_OF_MEMORY);
+  pin(*pointer, bytes);
+  return SUCCESS;
 }
 int cudaFreeHost(void* pointer) {
+  std::lock_guard<std::recursive_mutex> held(device_lock);
+  if (int error = refuse_in_capture()) return said(error);
+  int error = drain_all();
+  unpin(pointer);
   free(pointer);
-  return SUCCESS;
+  return said(error);
 }
 int cudaMemcpyAsync(void* to, const void* from, size_t bytes, int, Stream* stream) {
   std::lock_guard<std::recursive_mutex> held(device_lock);
-  return said(enqueue(stream, {nullptr, {}, {}, {}, 0, to, from, bytes, nullptr}));
+  return said(copy(stream, to, from, bytes));
 }
 int cudaMemcpyPeerAsync(void* to, int, const void* from, int, size_t bytes, Stream* stream) {
   return cudaMemcpyAsync(to, from, bytes, 0, stream);
@@ -110,12 +129,14 @@ const char* cudaGetErrorName(int error) { return sentence_of(error); }
 const char* cudaGetErrorString(int error) { return sentence_of(error); }
 
 int cudaStreamCreateWithFlags(Stream** stream, unsigned flags) {
-  *stream = new Stream{(flags & 1) != 0};
+  std::lock_guard<std::recursive_mutex> held(device_lock);
+  *stream = new_stream((flags & 1) != 0);
   return SUCCESS;
 }
 int cudaStreamCreate(Stream** stream) { return cudaStreamCreateWithFlags(stream, 0); }
 int cudaStreamDestroy(Stream* stream) {
-  delete stream;
+  std::lock_guard<std::recursive_mutex> held(device_lock);
+  destroy(stream);
   return SUCCESS;
 }
 int cudaStreamSynchronize(Stream* stream) {
@@ -123,7 +144,10 @@ int cudaStreamSynchronize(Stream* stream) {
   counters.synchronizations++;
   return said(synchronize(stream));
 }
-int cudaStreamWaitEvent(Stream*, void*, unsigned) { return SUCCESS; }
+int cudaStreamWaitEvent(Stream* stream, const EventHandle* event, unsigned) {
+  std::lock_guard<std::recursive_mutex> held(device_lock);
+  return said(wait_for(stream, *event));
+}
 
 int cudaStreamBeginCapture(Stream* stream, CaptureMode mode) {
   std::lock_guard<std::recursive_mutex> held(device_lock);
@@ -142,41 +166,43 @@ int cudaGraphInstantiate(CapturedGraph** executable, const CapturedGraph* graph,
   *executable = new CapturedGraph(*graph);
   return SUCCESS;
 }
-int cudaGraphLaunch(const CapturedGraph* executable, Stream*) {
+int cudaGraphLaunch(const CapturedGraph* executable, Stream* stream) {
   std::lock_guard<std::recursive_mutex> held(device_lock);
-  return said(replay(*executable));
+  return said(replay(*executable, stream));
 }
 int cudaGraphDestroy(CapturedGraph* graph) {
   delete graph;
   return SUCCESS;
 }
-int cudaGraphExecDestroy(CapturedGraph* executable) {
+int cudaGraphExecDestroy(CapturedGraph* executable) {  // what was launched of it has its own copy
   delete executable;
   return SUCCESS;
 }
 
-int cudaEventCreate(Event** event) {
-  *event = new Event;
+int cudaEventCreate(EventHandle** event) {
+  *event = new EventHandle(new Event);
   return SUCCESS;
 }
-int cudaEventDestroy(Event* event) {
+int cudaEventCreateWithFlags(EventHandle** event, unsigned) { return cudaEventCreate(event); }
+int cudaEventDestroy(EventHandle* event) {
+  std::lock_guard<std::recursive_mutex> held(device_lock);
   delete event;
   return SUCCESS;
 }
-int cudaEventRecord(Event* event, Stream*) {
-  happen(event);
-  return SUCCESS;
-}
-int cudaEventRecordWithFlags(Event* event, Stream* stream, unsigned) {  // captured, it happens with each launch
+int cudaEventRecordWithFlags(const EventHandle* event, Stream* stream, unsigned flags) {
   std::lock_guard<std::recursive_mutex> held(device_lock);
-  return said(enqueue(stream, {nullptr, {}, {}, {}, 0, nullptr, nullptr, 0, event}));
+  return said(record(stream, *event, (flags & 1) != 0));
 }
-int cudaEventSynchronize(Event*) {
+int cudaEventRecord(const EventHandle* event, Stream* stream) { return cudaEventRecordWithFlags(event, stream, 0); }
+int cudaEventSynchronize(const EventHandle* event) {
+  std::lock_guard<std::recursive_mutex> held(device_lock);
   counters.synchronizations++;
-  return said(refuse_in_capture());
+  return said(synchronize(*event));
 }
-int cudaEventElapsedTime(float* milliseconds, const Event* from, const Event* to) {
-  *milliseconds = std::chrono::duration<float, std::milli>(to->time - from->time).count();
+int cudaEventElapsedTime(float* milliseconds, const EventHandle* from, const EventHandle* to) {
+  std::lock_guard<std::recursive_mutex> held(device_lock);
+  if (!has_happened(**from) || !has_happened(**to)) return said(NOT_READY);
+  *milliseconds = std::chrono::duration<float, std::milli>((*to)->time - (*from)->time).count();
   return SUCCESS;
 }
 }
