@@ -14,7 +14,7 @@ from ...ir.ops.leaf import PARAM
 from ...ir.printer import print_node
 from ...ir.weights import Weights
 
-__all__ = ["Change", "align", "changes", "counterparts", "sum_of", "uncompared", "with_names_of", "with_nodes_of"]
+__all__ = ["Change", "align", "changes", "counterparts", "first_otherwise", "sum_of", "uncompared", "with_names_of", "with_nodes_of"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,26 @@ def counterparts(a: Graph, b: Graph) -> dict[Node, Node]:
     return {node: matched[node] for node in a.ops if node in matched}
 
 
+def first_otherwise(a: Graph, b: Graph) -> Node | None:
+    """The first op of `b` that does what none of `a` does: another thing, or with other attributes or weights, or to other values."""
+    same: dict[Node, Node | None] = {node: a.by_name.get(node.name) for node in b.inputs}
+    left: defaultdict[tuple[object, ...], list[Node]] = defaultdict(list)
+    for node in a.ops:
+        left[(node.kind, *_computed(node))].append(node)
+    for node in b.ops:
+        there = left[(node.kind, *(same[operand] for operand in _computed(node)))]
+        found = next((old for old in there if _alike(old, node)), None)
+        if found is None:
+            return node
+        there.remove(found)
+        same[node] = found
+    return None
+
+
+def _computed(node: Node) -> tuple[Node, ...]:
+    return tuple(operand for operand in node.inputs if operand.kind is not PARAM)
+
+
 Standing = tuple[str, frozenset[str], tuple[Node | None, ...]]
 
 
@@ -97,7 +117,7 @@ def _places(graph: Graph) -> dict[Standing, list[Node]]:
     found: defaultdict[Standing, list[Node]] = defaultdict(list)
     for node in graph.ops:
         read_by = frozenset(reader.kind.name for reader in graph.readers[node])
-        found[node.kind.name, read_by, tuple(operand for operand in node.inputs if operand.kind is not PARAM)].append(node)
+        found[node.kind.name, read_by, _computed(node)].append(node)
     return found
 
 

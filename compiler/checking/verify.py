@@ -17,7 +17,7 @@ from ..files.inputs import random_inputs
 from ..files.weights import check_numbers
 from .batches import close_to
 from .cut import Cut
-from .graph_diff import counterparts
+from .graph_diff import counterparts, first_otherwise
 from .narrowing import in_range, loss_of, narrower_type, oracle_of_rewrite
 from .noise import noise_stream
 from .oracle import Agreement, Agreements, Oracle, compare, errors_over
@@ -158,15 +158,18 @@ def first_difference(graph: Graph, other: Graph, inputs: Mapping[str, Array], pr
 
 
 def where_inside(graph: Graph, other: Graph, first: Node | None, differs: str) -> tuple[Node | None, str]:
-    """`first`, which is the first of the values known in both that `differs`, and a clause that names it; or neither it nor its name where
-    it is a result, and what it is computed from has no counterpart: the fault is likely before it, and nothing was seen there."""
+    """`first`, which is the first of the values known in both that `differs`, and a clause that names it. Where it is a result, and what it
+    is computed from has no counterpart, the fault is likely before it, and nothing was seen there: then the clause names the first value
+    that is computed otherwise, which may be right all the same."""
     if first is None:
         return None, ""
     known = {node.name for node in counterparts(graph, other).values()}
     made_from = [node for node in other.by_name[first.name].inputs if node in set(other.ops)]
     if first.name in [node.name for node in other.outputs] and any(node.name not in known for node in made_from):
         why = f"what %{first.name} is computed from has no counterpart by name or structure in the first network"
-        return None, f"; which value inside is off is not known, since {why}: `convc diff` on the same two shows how they differ"
+        otherwise = first_otherwise(graph, other)
+        named = f"; the first that is computed otherwise is {otherwise.where}" if otherwise is not None else ""
+        return None, f"; which value inside is off is not known, since {why}{named}: `convc diff` on the same two shows how they differ"
     return first, f"; the first value that {differs} is {first.where}"
 
 
