@@ -7,6 +7,7 @@ __all__ = [
     "BackendMissing",
     "BudgetMissed",
     "ConvcError",
+    "Ended",
     "InvalidInput",
     "InvalidModel",
     "KernelFault",
@@ -26,6 +27,10 @@ class ConvcError(Exception):
     """A refusal in one sentence. `exit_code` is what the command line returns for it."""
 
     exit_code = 3
+
+
+class Ended(SystemExit):
+    """SIGTERM, raised where it finds us, so that what is half-written is taken away. No refusal: whoever asked is not there any more."""
 
 
 class Mismatch(ConvcError):

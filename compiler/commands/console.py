@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
-from ...ir.errors import ConvcError, PassRolledBack, UsageError
+from ...ir.errors import ConvcError, Ended, PassRolledBack, UsageError
 from ...ir.graph import Graph
 from ...ir.legible import escaped, quoted
 from ...ir.memory import memory_sentences
@@ -31,7 +31,7 @@ from .terminal import screen_of, table_lines, table_width, wrapped
 if TYPE_CHECKING:
     from ..files.artifact import Artifact
 
-__all__ = ["Console", "Ended", "echo", "emit_json", "fits", "print_table", "refuse_repeats", "run_request", "talkative", "tell"]
+__all__ = ["Console", "echo", "emit_json", "fits", "print_table", "refuse_repeats", "run_request", "talkative", "tell"]
 
 
 QUIET = "Say nothing but results and errors."
@@ -39,10 +39,6 @@ JSON_SCHEMA = 1  # of what --json prints: docs/json.md; one more where a key goe
 SELDOM = (10_000, 20, 10)  # a graph of 100,000 nodes has no cycle, and was looked through for one a fifth of the time
 # what steers a terminal, colours too, turns the order of letters around, or is half a letter, as in names that are no UTF-8
 UNSEEN = re.compile(r"[^\n\t -~\xa0-\u200d\u2010-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\uffff]")
-
-
-class Ended(SystemExit):
-    """SIGTERM, raised where it finds us, so that what is half-written is taken away."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from ...ir.errors import InvalidInput, UsageError
+from ...ir.errors import Ended, InvalidInput, UsageError
 from ...ir.graph import Graph
 from ...ir.weights import FANS
 from ..engines.table import ENGINES
@@ -25,7 +25,7 @@ from ..training.pictures import NAMED, read_pictures
 from ..training.run import ENDLESS, Plan, RunFiles, TrainingRun, files_of
 from ..training.schedules import SCHEDULES
 from ..training.trainer import Diverged, Score, Trainer
-from .console import Console, Ended, emit_json
+from .console import Console, emit_json
 from .options import IN_PLACE, MEMORY, NAMES, SHARE, THREADS, Number, check_suffix, gather, model_options, names_for
 from .outputs import OUTPUT_FILE
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ...ir.binding import specialize
 from ...ir.channels_last import channels_last
 from ...ir.dims import Dim
-from ...ir.errors import ConvcError, InvalidModel, ShapeError, UsageError
+from ...ir.errors import ConvcError, Ended, InvalidModel, ShapeError, UsageError
 from ...ir.files import need_plain
 from ...ir.graph import Graph, Node
 from ...ir.ops.leaf import INPUT
@@ -220,7 +220,7 @@ def _user_code(name: str, path: Path | None = None) -> Generator[None]:
     """
     try:
         yield
-    except ConvcError:
+    except (ConvcError, Ended):
         raise
     except (Exception, SystemExit) as error:
         own = (str(path), str(path.resolve())) if path else ()
