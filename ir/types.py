@@ -18,6 +18,7 @@ from .errors import InvalidModel
 __all__ = [
     "BITS",
     "DTYPES",
+    "HALVES",
     "OPAQUE",
     "Array",
     "TensorType",
@@ -80,6 +81,8 @@ def _dtype(name: str) -> np.dtype[Any]:
 DTYPES: Mapping[str, np.dtype[Any]] = _Elements()
 _ABOUT = r'"[A-Za-z0-9_(),?\[\]]+"'
 _NAME_OF = {numpy: name for name, numpy in _NAMES.items()}
+HALVES = frozenset({"f16", "bf16"})  # floats of 16 bits
+FLOATS = HALVES | {"f32", "f64"}
 MAX_RANK = 8
 OPAQUE = "opaque"  # the element type of a value that only another runtime can look into: strings, a sequence, an unknown rank
 
@@ -136,7 +139,7 @@ class TensorType:
 
     @property
     def is_float(self) -> bool:
-        return self.dtype in ("f16", "bf16", "f32", "f64")
+        return self.dtype in FLOATS
 
     @property
     def is_stored(self) -> bool:

@@ -22,9 +22,9 @@ from ...ir.ops.rearrange import CENTER_CROP_PAD, DEPTH_TO_SPACE, EXPAND, SPACE_T
 from ...ir.ops.select import GATHER
 from ...ir.ops.shape import CONCAT, PAD, RESHAPES, SLICE, TRANSPOSE
 from ...ir.ops.unary import CEIL, EXP, FLOOR, LOG, ROUND, SQRT
-from ...ir.types import Array, is_floating
+from ...ir.types import HALVES, Array, is_floating
 from .steps import QUOTIENT
-from .units import HALVES, UNIT
+from .units import UNIT
 
 __all__ = ["carried", "carried_in", "is_known"]
 

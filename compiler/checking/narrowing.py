@@ -14,11 +14,11 @@ from ...backends import reference
 from ...ir.graph import Graph, Node
 from ...ir.ops.elementwise import CAST, Cast
 from ...ir.ops.leaf import PARAM, Param
-from ...ir.types import Array, TensorType
+from ...ir.types import HALVES, Array, TensorType
 from ...ir.weights import Weights
 from .noise import Rounding, noise_level
 from .oracle import Oracle
-from .units import HALVES, SIGMAS, UNIT
+from .units import SIGMAS, UNIT
 
 __all__ = ["in_range", "loss_of", "narrower_type", "oracle_of_rewrite"]
 

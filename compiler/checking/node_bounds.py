@@ -21,10 +21,10 @@ from ...ir.opened import OPENED, opened
 from ...ir.ops.linear import DENSE
 from ...ir.ops.opaque import OPS as FOREIGN
 from ...ir.progress import told
-from ...ir.types import Array, is_floating
+from ...ir.types import HALVES, Array, is_floating
 from ..engines.engine import Engine, Kernel
 from .carried import carried, carried_in, is_known
-from .units import HALVES, UNIT
+from .units import UNIT
 
 __all__ = ["NodeCheck", "NodeVerdict", "check_nodes"]
 

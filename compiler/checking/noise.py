@@ -19,7 +19,7 @@ from ...ir.op import no_rounding
 from ...ir.opened import opened_graph
 from ...ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL
 from ...ir.ops.reduce import REDUCE_MEAN, REDUCE_SUM
-from ...ir.types import Array
+from ...ir.types import HALVES, Array
 from .shared_noise import SINGLE, shared_noise
 from .steps import Decisions, steps_of
 from .units import OF_ONE_ROUNDING, UNIT, apart, at_least_pooled
@@ -122,7 +122,7 @@ class _Disturbance:
         self.enlarged = max(least, LEAST / unit)
         self.unit = unit * self.enlarged
         # what engines keep in half precision
-        self.halves = {dtype: UNIT[dtype] * least if unit >= LEAST else self.unit for dtype in ("f16", "bf16")}
+        self.halves = {dtype: UNIT[dtype] * least if unit >= LEAST else self.unit for dtype in HALVES}
         self.of_halves = OF_ONE_ROUNDING if unit >= LEAST else 1.0
         self.tiles = rounding.tiles
         self.draws = np.random.default_rng(rounding.seed)

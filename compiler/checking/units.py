@@ -6,9 +6,8 @@ import numpy as np
 
 from ...ir.types import Array
 
-__all__ = ["ALIKE", "FACTORS", "HALVES", "NOISE_OF", "OF_ONE_ROUNDING", "SIGMAS", "UNIT", "apart", "at_least_pooled", "sizes_of"]
+__all__ = ["ALIKE", "FACTORS", "NOISE_OF", "OF_ONE_ROUNDING", "SIGMAS", "UNIT", "apart", "at_least_pooled", "sizes_of"]
 
-HALVES = ("f16", "bf16")
 UNIT = {"bf16": 2.0**-8, "f16": 2.0**-11, "f32": 2.0**-24, "f64": 2.0**-53, "tf32": 2.0**-24}
 NOISE_OF = {"tf32": "tf32"}  # by the precision that is asked for, where types do not say it
 FACTORS = {"tf32": 2.0**-11}  # to which products round what they multiply, where that is not the unit of its type

@@ -15,14 +15,14 @@ from ...ir.apart import joining_node, the_batch
 from ...ir.errors import KernelMissing, Mismatch, UsageError
 from ...ir.graph import Graph
 from ...ir.other_runtimes import has_opaque, opaque_nodes_of
-from ...ir.types import Array
+from ...ir.types import HALVES, Array
 from ..checking.asked import AskedTolerance
 from ..checking.batches import compare_batches
 from ..checking.hold import Readied
 from ..checking.narrowing import in_range
 from ..checking.node_bounds import NodeCheck, NodeVerdict, check_nodes
 from ..checking.oracle import Agreement, Oracle
-from ..checking.units import HALVES, NOISE_OF
+from ..checking.units import NOISE_OF
 from ..checking.verify import TwoNetworksDiffer, verify
 from ..engines.cuda import least_batch
 from ..engines.engine import Engine, Run

@@ -16,7 +16,7 @@ from convc.ir.binding import as_declared
 from convc.ir.errors import InvalidInput, InvalidModel
 from convc.ir.parser import parse_graph
 from convc.ir.printer import print_graph
-from convc.ir.types import DTYPES, TensorType, is_floating, parse_type, widened
+from convc.ir.types import DTYPES, HALVES, TensorType, is_floating, parse_type, widened
 from convc.passes.fold_constants import fold_constants
 from convc.passes.rewriting.ledger import Ledger
 from convc.tests.support.graphs import typed_graph
@@ -108,3 +108,8 @@ def test_weights_files_hold_it(tmp_path):
             assert np.array_equal(arrays[node.name], node.weights.array())
     (tmp_path / "x.npz").write_bytes(npz_bytes({"x": np.array([1.5], BF16)}))
     assert load_npz(tmp_path / "x.npz")["x"].dtype == BF16
+
+
+def test_halves_are_the_floats_of_two_bytes():
+    types = [TensorType(dtype, ()) for dtype in DTYPES]
+    assert {type_.dtype for type_ in types if type_.is_float and type_.itemsize == 2} == HALVES

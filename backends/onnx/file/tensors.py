@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....ir.errors import InvalidModel, UnsupportedOp
-from ....ir.types import DTYPES, Array
+from ....ir.types import DTYPES, HALVES, Array
 from .limits import Limits
 from .packed import bits_of, unpacked
 
@@ -144,7 +144,7 @@ def inline_values(tensor: TensorProto, where: str, raw: bytes | None) -> Array:
     entries: Any = getattr(tensor, element.field)
     wide = {"float_data": "f4", "int32_data": "i4", "int64_data": "i8", "double_data": "f8", "uint64_data": "u8"}[element.field]
     values = np.fromiter(entries, np.dtype(wide), len(entries))
-    carrier = np.dtype(np.uint16) if element.ours in ("f16", "bf16") else np.dtype(np.uint8) if element.packed > 1 else dtype
+    carrier = np.dtype(np.uint16) if element.ours in HALVES else np.dtype(np.uint8) if element.packed > 1 else dtype
     if carrier != values.dtype:
         values = _narrowed(values, carrier, where)
     values = unpacked(values, dtype, dims) if element.packed > 1 else values.view(dtype).reshape(dims)

@@ -15,7 +15,7 @@ from ....ir.ops.activation import RELU
 from ....ir.ops.elementwise import CAST, Cast
 from ....ir.ops.pool import GLOBAL_MAX_POOL, MAX_POOL
 from ....ir.ops.shape import CONCAT, FLATTEN
-from .kernels.layout import NARROW
+from ....ir.types import HALVES
 
 __all__ = ["moved_casts", "widened"]
 
@@ -32,7 +32,7 @@ def moved_casts(graph: Graph) -> Graph:
             dtype = narrow[0].typed.dtype
             made = node.like(name=fresh_name(f"{node.name}.{dtype}", taken), inputs=narrow, type=replace(node.typed, dtype=dtype))
             return _cast(made, "f32", node.name)
-        if node.kind is not CAST or node.typed.dtype not in NARROW:
+        if node.kind is not CAST or node.typed.dtype not in HALVES:
             return node
         (x,) = node.inputs
         if (given := widened(x)) is not None and given.type == node.type and node.name not in outputs:
@@ -47,7 +47,7 @@ def moved_casts(graph: Graph) -> Graph:
 
 def widened(node: Node) -> Node | None:
     """The value of 16 bits that a node is the cast of, None for any other node."""
-    is_cast = node.kind is CAST and node.typed.dtype == "f32" and node.inputs[0].typed.dtype in NARROW
+    is_cast = node.kind is CAST and node.typed.dtype == "f32" and node.inputs[0].typed.dtype in HALVES
     return node.inputs[0] if is_cast else None
 
 

@@ -10,12 +10,12 @@ import functools
 from dataclasses import dataclass, replace
 
 from ....ir.graph import Graph, Node
+from ....ir.types import HALVES
 from ..cpu.laid import LaidPlan, PlannedCall
 from ..gpus.architectures import USUAL, Architecture
 from .casts import moved_casts
 from .in_place import written_in_place
 from .kernels.kernel import VIEW
-from .kernels.layout import NARROW
 from .rules import GPU_MAKERS
 from .wide_rules import in_float32, is_read_narrow
 from .work import TYPES, Around, GpuWork
@@ -58,7 +58,7 @@ def gpu_plan(graph: Graph, *, tf32: bool = False, arch: Architecture = USUAL) ->
     graph = moved_casts(graph)
     works: dict[Node, GpuWork] = {}
     covered, padded = set[Node](), set[Node]()
-    around = Around(graph, covered, padded, arch, TYPES if tf32 else NARROW)
+    around = Around(graph, covered, padded, arch, TYPES if tf32 else HALVES)
     for node in graph.ops:
         if node in covered or not graph.uses[node]:
             continue

@@ -20,11 +20,11 @@ from ....ir.ops.norm import BATCH_NORM, LOCAL_RESPONSE_NORM
 from ....ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL
 from ....ir.ops.resize import RESIZE
 from ....ir.ops.shape import FLATTEN, TRANSPOSE
-from ....ir.types import DTYPES
+from ....ir.types import DTYPES, HALVES
 from ..cpu.work import Followers, batch_of, only_reader
 from .casts import widened
 from .kernels.epilogue import GPU_STEPS
-from .kernels.layout import NARROW, Stored
+from .kernels.layout import Stored
 from .kernels.pointwise import gpu_pointwise
 from .move_rules import one_pixel, softmax_of
 from .norm_rules import channel_norm, group_norm_of
@@ -53,7 +53,7 @@ def in_float32(around: Around, node: Node) -> GpuWork | None:
         return None
     chain, steps, others = _following(around, node, x) if node.kind in STEPPED else ((node,), (), ())
     after = only_reader(around.graph, chain[-1])
-    if after is not None and after.kind is CAST and after.typed.dtype in NARROW and around.may_pad(after):
+    if after is not None and after.kind is CAST and after.typed.dtype in HALVES and around.may_pad(after):
         more = _following(around, after, x) if node.kind in STEPPED and not steps else ((after,), (), ())
         chain, steps, others = (*chain, *more[0]), (*steps, *more[1]), (*others, *more[2])
     work = maker(around, x, (chain, steps, others))
@@ -79,7 +79,7 @@ def _laid(around: Around, node: Node) -> Node | None:
 def _steps(around: Around, x: Node, covered: Followers) -> GpuWork | None:
     """An operation on each element, and those after it: where float32 goes in or 16 bits come out, not where it leaves the layout next."""
     (node, *chain), steps, others = covered
-    if x.typed.dtype in NARROW and covered[0][-1].typed.dtype not in NARROW:
+    if x.typed.dtype in HALVES and covered[0][-1].typed.dtype not in HALVES:
         return None
     first = gpu_step_of(around, node, node.inputs[0])
     if first is None or (first.reads and x is not node.inputs[0]):

@@ -8,19 +8,20 @@ from dataclasses import dataclass
 
 from ....ir.graph import Graph, Node
 from ....ir.ops.elementwise import CAST
+from ....ir.types import HALVES
 from ..cpu.kernels.epilogue import EpilogueStep, Steps
 from ..cpu.laid import Argument, LaidWork
 from ..cpu.work import Followers, chain_after, only_reader, step_from
 from ..gpus.architectures import Architecture
 from .kernels.epilogue import GPU_STEPS, UNBOUNDED
 from .kernels.kernel import GpuKernel
-from .kernels.layout import CHUNK, ELEMENTS, NARROW, ElementKind, GpuPacking
+from .kernels.layout import CHUNK, ELEMENTS, ElementKind, GpuPacking
 
 __all__ = ["TYPES", "Around", "GpuWork", "element_of", "following", "gpu_step_of", "image_of", "packed_for_gpu"]
 
 LONGEST = 1 << 31  # of numbers that pixels, and chunks, are counted by
 MOST_READS = 4  # that steps within a kernel read
-TYPES = NARROW | {"f32"}
+TYPES = HALVES | {"f32"}
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Around:
     covered: Set[Node]
     padded: Set[Node]
     arch: Architecture
-    types: Set[str] = NARROW
+    types: Set[str] = HALVES
 
     def may_pad(self, node: Node) -> bool:
         """Whether a value may lie with its channels innermost: an image, a sequence, or scores, of numbers that tensor cores take."""
@@ -106,7 +107,7 @@ def _steps_after(around: Around, node: Node) -> Followers:
 def _through_float32(around: Around, value: Node) -> tuple[tuple[Node, ...], Steps] | None:
     """A cast, steps that read nothing besides, and the cast back."""
     widened = only_reader(around.graph, value)
-    if widened is None or widened.kind is not CAST or widened.typed.dtype != "f32" or value.typed.dtype not in NARROW:
+    if widened is None or widened.kind is not CAST or widened.typed.dtype != "f32" or value.typed.dtype not in HALVES:
         return None
     chain, steps, others = _steps_after(around, widened)
     back = only_reader(around.graph, chain[-1])

@@ -12,7 +12,7 @@ import numpy as np
 
 from .....ir.types import DTYPES, Array
 
-__all__ = ["CHUNK", "ELEMENTS", "NARROW", "ElementKind", "GpuPacking", "Image", "Stored", "as_factor", "grown", "padded", "per_channel"]
+__all__ = ["CHUNK", "ELEMENTS", "ElementKind", "GpuPacking", "Image", "Stored", "as_factor", "grown", "padded", "per_channel"]
 
 CHUNK = 8  # channels that are moved together: 16 bytes of float16, which a thread loads and stores at once
 
@@ -44,7 +44,6 @@ ELEMENTS = {
     "bf16": ElementKind("bf16", "bfloat16", 2, MMA.format(16, "bf16", "bf16"), MMA.format(8, "bf16", "bf16"), f"{WGMMA}.bf16.bf16"),
     "f32": ElementKind("f32", "float32", 4, MMA.format(8, "tf32", "tf32"), MMA.format(4, "tf32", "tf32")),  # wgmma cuts digits off
 }
-NARROW = frozenset({"f16", "bf16"})
 TF32 = 13  # bits of float32 that a factor has not
 
 
