@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from ....ir.graph import Graph, Node
 from ....ir.ops.conv import CONV2D
@@ -14,6 +15,7 @@ from .kernels.layout import LANES
 from .kernels.strassen.quarters import QUARTERED
 from .kernels.winograd.arrangement import packed_shape
 from .kernels.winograd.transforms import TILES
+from .kernels.winograd.weight_gradient import points_along
 from .quartered import KINDS, is_faster, quarters_of
 from .unit_strides import UnitStrides, unit_strides
 from .work import batch_of, extents, has_blocks, is_blocked
@@ -84,13 +86,15 @@ def _fast_tile(node: Node, possible: tuple[int, ...], processor: Processor) -> i
     assert form is not None
     if node.kind is CONV2D_WEIGHT_GRADIENT:
         _, rows, cols = extents(node.inputs[1])
-        return _tile_of_computed(batch_of(node.inputs[1]) or SOME_IMAGES, rows, cols, form.kernel[0], possible, processor)
+        products = {m: points_along(m, rows) * points_along(m, cols) for m in possible}
+        return _tile_of_computed(batch_of(node.inputs[1]) or SOME_IMAGES, 3, 9 * rows * cols, products, processor)
     (c_out, rows, cols), (c_in, *_), (r, _), (down, along) = extents(node), extents(node.inputs[0]), form.kernel, form.dilations
     if form.dilations != (1, 1):
         return _tile_of_phases(rows // down, cols // along, r, possible)
     if node.inputs[1].weights is None:
-        halves = 2 if c_out <= HALF and processor.halves else 1
-        return _tile_of_computed(batch_of(node) or SOME_IMAGES, rows, cols, r, possible, processor, halves)
+        halves = 2 if c_out <= HALF and processor.halves else 1  # of a vector, of which the direct kernel does but one
+        products = {m: (m + r - 1) ** 2 * -(-rows // m) * -(-cols // m) for m in possible}
+        return _tile_of_computed(batch_of(node) or SOME_IMAGES, r, r * r * rows * cols / halves, products, processor)
     if form.groups > 1:
         return _tile_of_groups(rows, cols, r, possible, processor.macs_per_byte if batch_of(node) == 1 else 0)
     is_dear = (batch_of(node) or 1) == 1 and 4 * math.prod(packed_shape(6, c_in, c_out)) > processor.winograd_4_weights
@@ -121,15 +125,14 @@ def _tile_of_groups(rows: int, cols: int, r: int, possible: tuple[int, ...], mac
     return m if min(rows, cols) >= LEAST_PHASE and costs[m] < r * r * (rows * cols + 4 * macs_per_byte) else 0
 
 
-def _tile_of_computed(images: int, rows: int, cols: int, r: int, possible: tuple[int, ...], processor: Processor, halves: int = 1) -> int:
-    """By multiply-adds of a pair of channels, and what could be done while its transformed weights are written and read.
-
-    The direct kernel does no more than one of so many `halves` of a vector.
+def _tile_of_computed(images: int, r: int, direct: float, products: Mapping[int, int], processor: Processor) -> int:
+    """By multiply-adds of a pair of channels, for an image `direct` ones or by m the `products` of its tiles, and what could be done while
+    transformed weights are written and read.
     """
     each = TRANSFORMED_BYTES * processor.macs_per_byte
-    costs = {m: (m + r - 1) ** 2 * (DEARER * images * -(-rows // m) * -(-cols // m) + each) for m in possible}
+    costs = {m: DEARER * images * count + (m + r - 1) ** 2 * each for m, count in products.items()}
     m = min(costs, key=costs.__getitem__)
-    return m if costs[m] * halves < r * r * images * rows * cols else 0
+    return m if costs[m] < images * direct else 0
 
 
 def _cost(products: int, weights: int, processor: Processor) -> float:

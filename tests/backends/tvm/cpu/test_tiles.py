@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from convc.backends.tvm.cpu.kernels.direct.kernel import direct
 from convc.backends.tvm.cpu.kernels.direct.size import Direct
 from convc.backends.tvm.cpu.kernels.windows import Window
+from convc.backends.tvm.cpu.kernels.winograd.weight_gradient import TiledWeightGradient, points_along
 from convc.backends.tvm.cpu.plan import plan
 from convc.backends.tvm.cpu.tiles import tiles_by_size
 from convc.backends.tvm.processor import AVX2, AVX512, NEON, SSE, ZEN, ZEN_5, Processor
@@ -159,3 +161,23 @@ def test_half_a_vector_of_computed_filters_is_convolved_directly(processor: Proc
       return %y
     }}"""
     assert plan(typed_graph(text), processor=processor).tiles.get("y", 0) == wanted
+
+
+def test_last_tiles_of_a_weight_gradient_count_as_the_products_they_are():
+    """By whole tiles 5x5 of 16 images would go to the direct kernel, and 6x6 to the smaller tiles: they took 1.4 and 1.1 times as long."""
+
+    def tile(batch: int, side: int) -> int:
+        image = f"f32[{batch},64,{side},{side}]"
+        text = f"graph @g(%x: {image}, %g: {image}) {{ %y = conv2d_weight_gradient(%x, %g) {{kernel=[3,3], pads=[1,1,1,1]}} return %y }}"
+        return plan(typed_graph(text), processor=ZEN).tiles.get("y", 0)
+
+    assert [tile(16, side) for side in (3, 5, 6, 8)] == [0, 4, 4, 4]
+    assert [tile(4, side) for side in (5, 9, 12)] == [0, 4, 4]
+
+
+@pytest.mark.parametrize("m", [2, 4])
+def test_points_of_an_axis_are_those_of_all_of_its_tiles(m: int):
+    for side in range(1, 14):
+        size = TiledWeightGradient(m, 1, 16, 16, side, side + 3, (1, 1, 1, 1))
+        products = sum(math.prod(size.grid_at(x, y)) for x in range(size.a) for y in range(size.a))
+        assert points_along(m, side) * points_along(m, side + 3) == products

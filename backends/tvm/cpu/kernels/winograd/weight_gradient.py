@@ -33,7 +33,7 @@ from .transforms import (
     places_of_part,
 )
 
-__all__ = ["TiledWeightGradient", "tiled_weight_gradient"]
+__all__ = ["TiledWeightGradient", "points_along", "tiled_weight_gradient"]
 
 R = 3
 TILES_AT_ONCE = 100  # of a chunk of images at least, where there are as many: of 256, 64 channels @56 took 1.1 times as long
@@ -74,14 +74,12 @@ class TiledWeightGradient:
     @property
     def last(self) -> Pair:
         """Rows and columns of results of the last tiles, as they are evaluated. A lone tile is whole, so that each point has some sum."""
-        high, wide = (
-            size - (count - 1) * self.m if self.m == 4 and count > 1 else self.m for size, count in zip(self.out, self.grid, strict=True)
-        )
+        high, wide = (_last(self.m, size) for size in self.out)
         return high, wide
 
     def places(self, results: int) -> list[int]:
         """The points at which a tile of so many results along an axis is evaluated."""
-        return list(range(self.a)) if results == self.m else places_of_part(self.m, results)
+        return _places(self.m, results)
 
     def grid_at(self, *point: int) -> Pair:
         """Rows and columns of tiles that are evaluated at a point."""
@@ -121,6 +119,20 @@ class TiledWeightGradient:
         """Channels in a register tile: a divisor of a block."""
         most = min(SUMS, self.processor.sums(LANES)) // self.deep
         return max(lanes for lanes in (1, 2, 4, 8, 16) if lanes == 1 or lanes <= most)
+
+
+def points_along(m: int, size: int) -> int:
+    """At which all tiles of an axis of so many results are evaluated: the products are as many as those of rows and columns multiply to."""
+    return (ceil_div(size, m) - 1) * (m + R - 1) + len(_places(m, _last(m, size)))
+
+
+def _last(m: int, size: int) -> int:
+    count = ceil_div(size, m)
+    return size - (count - 1) * m if m == 4 and count > 1 else m
+
+
+def _places(m: int, results: int) -> list[int]:
+    return list(range(m + R - 1)) if results == m else places_of_part(m, results)
 
 
 @kind("winograd weight gradient")
