@@ -24,7 +24,7 @@ from ...ir.memory import memory_sentences
 from ...ir.progress import progress
 from ...ir.version import __version__
 from ..dsl.zoo_entry import ZooEntry
-from ..files.model import Request, load
+from ..files.model import PATTERN, Request, load
 from ..report.progress_display import aside, silence, terminal_display
 from .terminal import screen_of, table_lines, table_width, wrapped
 
@@ -199,8 +199,12 @@ def _hint(error: click.ClickException) -> str:
     if isinstance(error, click.NoSuchOption) and isinstance(context.command, click.Group):
         return f"; options of a command stand after its name, as in `{context.command_path} export MODEL -O2`"
     takes_files = any("-i" in param.opts for param in context.command.params)
+    if isinstance(error, click.NoSuchOption) and error.option_name in ("-i", "--inputs") and not takes_files:
+        if any(param.name in ("photo", "folder") for param in context.command.params):
+            return "; photographs stand behind MODEL, without it"
+        return "; it needs no values of inputs, which `convc run` and `convc verify` take"
     if takes_files and "unexpected extra argument" in error.format_message():
-        return "; give each file a -i of its own, or a pattern in quotes, as in -i 'photos/*.jpg'"
+        return f"; give each file a -i of its own, or {PATTERN}"
     return ""
 
 

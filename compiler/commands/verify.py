@@ -107,10 +107,11 @@ def command(console: Console, request: Request, given: VerifyOptions, pictures: 
     wanted = replace(request, model=given.other or request.model, weights=given.other_weights)
     if preparing.entering is None:  # then what is known of the other network goes for both
         preparing = preparing_from(console, wanted, graph, given.files, pictures)
+    other = _load(console, wanted, "--other-weights", _artifact(wanted)) if given.other is not None else None
     drawn = None if given.files else random_inputs(graph, given.seed, _images(graph, artifact), given.fill)
     inputs = read_inputs(graph, given.files, preparing, console.say) if drawn is None else drawn
-    if given.other is not None:
-        found = _between(graph, _load(console, wanted, "--other-weights", _artifact(wanted)), inputs, given.seed, given.tolerance)
+    if other is not None:
+        found = _between(graph, other, inputs, given.seed, given.tolerance)
     else:
         able = _able(console, graph, engines) if given.backends is None else engines
         engines = [engine.within(artifact) for engine in placed(console, able, given.emulate)]

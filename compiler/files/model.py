@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from ...backends.onnx.read.importer import Imported
     from .artifact import Artifact
 
-__all__ = ["Request", "artifact_of", "load", "load_with_source", "pairs", "read_text"]
+__all__ = ["PATTERN", "Request", "artifact_of", "load", "load_with_source", "pairs", "read_text"]
 
+PATTERN = "a pattern in quotes, as in -i 'photos/*.jpg'"
 PLACE = re.compile(r"^\S+:\d+(, in \S+)?: ")  # a line of the file that has the network, before a complaint
 
 CONVC = __name__.partition(".")[0]
@@ -157,11 +158,15 @@ def _load(request: Request, zoo: Mapping[str, ZooEntry]) -> Graph:
 
         return _retyped(parse_graph(read_text(path), path.name), shapes)
     from .artifact import Artifact
+    from .images import is_image
 
     if (artifact := Artifact.at(path)) is not None:
         return _retyped(artifact.graph(), shapes)
     if path.suffix == ".py" and path.is_file():
         raise UsageError(f"'{model}' does not say which network of the file; add the function's name, as {model}:NAME")
+    if path.exists() and (path.suffix in (".npy", ".npz") or is_image(path)):
+        weights = ", and weights by --weights" if path.suffix == ".npz" else ""
+        raise UsageError(f"'{model}' is no network; inputs are given by -i, each file by one of its own or all as {PATTERN}{weights}")
     if path.exists():
         raise UsageError(f"'{model}' is neither an .onnx or .cir file, a net.py:function, nor an artifact directory")
     if "/" in model or path.suffix:
