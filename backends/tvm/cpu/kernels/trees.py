@@ -215,61 +215,96 @@ def _added(writer: Writer, count: int, vector: Callable[[Any], Any]) -> Register
 def column_sums(made: tuple[int | None, ...], rows: tuple[int, int], batch: Batch, tree: Tree, *, is_mean: bool) -> Any:
     """(A..., D[made]): one sum, or mean, for each place of a row, over the rows of all images."""
     outer, inner = rows
-    full, left = divmod(inner, LANES)
-    count = full + (left > 0)
 
     def body(writer: Writer, *buffers: Any) -> None:
         images = writer.batch if batch is None else writer.long(1)
         shown, number = _Rows.of(writer, tree, rows, images, buffers[:-1]), images * outer
         d = writer.to.decl_buffer([writer.long(inner)], "float32", data=buffers[-1].data)
         parts = PARTS if batch is None or outer >= PARTS else 1
-        sums, older = (writer.to.alloc_buffer((parts, count, LANES), scope="global") for _ in range(2))
-
-        def put_off(part: Any) -> None:
-            """CHAIN sums of as many rows each, to those before."""
-            with writer.loop(count) as k:
-                writer.store(older, writer.load(older, part, k) + writer.load(sums, part, k), part, k)
-                writer.store(sums, writer.spread(0.0), part, k)
-
+        columns = _Columns.of(writer, shown, parts)
         with writer.each(1, parts, work=outer * inner * len(buffers) * (1 if batch else PARTS)) as (_, part):
-            with writer.loop(count) as k:
-                writer.store(sums, writer.spread(0.0), part, k)
-                writer.store(older, writer.spread(0.0), part, k)
+            columns.begin(part)
             first, end = writer.keep(part * number // parts), writer.keep((part + 1) * number // parts)
             with writer.loop((end - first + (CHAIN - 1)) // CHAIN) as chunk:
                 start = writer.keep(first + chunk * CHAIN)
-                stop = writer.keep(writer.tirx.min(start + CHAIN, end))
-
-                def add(k: Any, used: int) -> None:
-                    total = Register(writer)
-                    total.set(writer.spread(0.0))
-                    with writer.loop(stop, start) as row:
-                        value = shown.vector(row, k * LANES, used)
-                        total.set(total.get() + value)
-                    writer.store(sums, writer.load(sums, part, k) + total.get(), part, k)
-
-                if full:
-                    with writer.loop(full) as k:
-                        add(k, LANES)
-                if left:
-                    add(writer.long(full), left)
-                writer.branch(chunk % CHAIN == CHAIN - 1, lambda part=part: put_off(part))
-        terms = writer.spread(writer.tirx.Cast("float32", number))
-        with writer.loop(count) as k:
-            total = writer.pairwise([writer.load(old, part, k) for part in range(parts) for old in (sums, older)], lambda x, y: x + y)
-            result = Register(writer)
-            result.set(total / terms if is_mean else total)
-
-            def store(used: int, k: Any = k, result: Register = result) -> None:
-                for lane in range(used):
-                    writer.to.buffer_store(d, result.lane(lane), [k * LANES + lane])
-
-            if left and full:
-                writer.branch(k < full, lambda: store(LANES), lambda: store(left))
-            else:
-                store(left or LANES)
+                columns.add(part, start, writer.keep(writer.tirx.min(start + CHAIN, end)))
+                writer.branch(chunk % CHAIN == CHAIN - 1, lambda part=part: columns.put_off(part))
+        columns.store(d, writer.spread(writer.tirx.Cast("float32", number)) if is_mean else None)
 
     return prim_func([*_operands(tree), Operand("D", made)], body)
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Sums of each column over so many `parts` of the rows, [part,vector,LANES]: `sums` of at most CHAIN chains, and `older` ones."""
+
+    rows: _Rows
+    parts: int
+    sums: Any
+    older: Any
+
+    @staticmethod
+    def of(writer: Writer, rows: _Rows, parts: int) -> _Columns:
+        sums, older = (writer.to.alloc_buffer((parts, -(-rows.inner // LANES), LANES), scope="global") for _ in range(2))
+        return _Columns(rows, parts, sums, older)
+
+    @property
+    def vectors(self) -> tuple[int, int]:
+        """Of a row those that are full, and the places of the last one if it is not."""
+        return divmod(self.rows.inner, LANES)
+
+    @property
+    def count(self) -> int:
+        return -(-self.rows.inner // LANES)
+
+    def begin(self, part: Any) -> None:
+        writer = self.rows.writer
+        with writer.loop(self.count) as k:
+            writer.store(self.sums, writer.spread(0.0), part, k)
+            writer.store(self.older, writer.spread(0.0), part, k)
+
+    def add(self, part: Any, start: Any, stop: Any) -> None:
+        """A chain of rows, from one to before another."""
+        writer, (full, left) = self.rows.writer, self.vectors
+
+        def column(k: Any, used: int) -> None:
+            total = Register(writer)
+            total.set(writer.spread(0.0))
+            with writer.loop(stop, start) as row:
+                value = self.rows.vector(row, k * LANES, used)
+                total.set(total.get() + value)
+            writer.store(self.sums, writer.load(self.sums, part, k) + total.get(), part, k)
+
+        if full:
+            with writer.loop(full) as k:
+                column(k, LANES)
+        if left:
+            column(writer.long(full), left)
+
+    def put_off(self, part: Any) -> None:
+        """CHAIN sums of as many rows each, to those before."""
+        writer = self.rows.writer
+        with writer.loop(self.count) as k:
+            writer.store(self.older, writer.load(self.older, part, k) + writer.load(self.sums, part, k), part, k)
+            writer.store(self.sums, writer.spread(0.0), part, k)
+
+    def store(self, d: Any, terms: Any) -> None:
+        """All parts together, as means where there are `terms`."""
+        writer, (full, left) = self.rows.writer, self.vectors
+
+        def put(k: Any, result: Register, used: int) -> None:
+            for lane in range(used):
+                writer.to.buffer_store(d, result.lane(lane), [k * LANES + lane])
+
+        with writer.loop(self.count) as k:
+            parts = [writer.load(old, part, k) for part in range(self.parts) for old in (self.sums, self.older)]
+            total = writer.pairwise(parts, lambda x, y: x + y)
+            result = Register(writer)
+            result.set(total if terms is None else total / terms)
+            if left and full:
+                writer.branch(k < full, lambda k=k, result=result: put(k, result, LANES), lambda k=k, result=result: put(k, result, left))
+            else:
+                put(k, result, left or LANES)
 
 
 @kind("elements together")
