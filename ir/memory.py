@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .errors import ConvcError, OutOfMemory
 
-__all__ = ["forget_peak", "free_bytes", "memory_sentences", "need_bytes", "out_of_memory", "peak_bytes", "ran_out"]
+__all__ = ["forget_peak", "free_bytes", "in_units", "memory_sentences", "need_bytes", "out_of_memory", "peak_bytes", "ran_out"]
 
 SMALL = 256 << 20  # bytes that nobody asks for
 MEMINFO = Path("/proc/meminfo")
@@ -35,7 +35,7 @@ def need_bytes(what: str, nbytes: int, way_out: str = SMALLER) -> None:
     Raises: OutOfMemory with both numbers where fewer are free.
     """
     if nbytes > SMALL and (free := free_bytes()) is not None and nbytes > free:
-        raise OutOfMemory(f"{what} takes {_said(nbytes)}, of which {_said(free)} are free; {way_out}")
+        raise OutOfMemory(f"{what} takes {in_units(nbytes)}, of which {in_units(free)} are free; {way_out}")
 
 
 def ran_out(error: BaseException) -> OutOfMemory | None:
@@ -52,7 +52,7 @@ def out_of_memory(text: str = "") -> OutOfMemory:
     The way out holds for whatever did not fit: a network, weights or an archive.
     """
     amount = AMOUNT.search(text)
-    wanted = f" for {amount[1] or _said(int(amount[2]))}" if amount else ""
+    wanted = f" for {amount[1] or in_units(int(amount[2]))}" if amount else ""
     return OutOfMemory(f"memory ran out{wanted}; give it more, or choose something smaller: a batch, a network or a file")
 
 
@@ -119,5 +119,7 @@ def _lines(path: Path) -> list[str]:
         return []
 
 
-def _said(nbytes: int) -> str:
-    return f"{nbytes / GIB:,.1f} GiB" if nbytes >= GIB else f"{nbytes / 2**20:,.0f} MiB"
+def in_units(nbytes: int) -> str:
+    """In the largest unit of which there is one."""
+    units = ((GIB, f"{nbytes / GIB:,.1f} GiB"), (2**20, f"{nbytes / 2**20:,.0f} MiB"), (2**10, f"{nbytes / 2**10:,.0f} KiB"))
+    return next((text for unit, text in units if nbytes >= unit), f"{nbytes} bytes")

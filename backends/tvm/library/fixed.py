@@ -16,6 +16,7 @@ from ....ir.binding import InputSizes, empty_outputs, is_on_device
 from ....ir.errors import BackendMissing, InvalidInput, InvalidModel
 from ....ir.graph import Node
 from ....ir.holding import shown
+from ....ir.memory import in_units
 from ....ir.types import DTYPES, Array
 from ..gpus.pinned import Pinned
 from ..gpus.streams import Recording, Stream, all_done, current_device, memory_here
@@ -283,7 +284,8 @@ def need_memory(what: str, use: str, nbytes: int) -> None:
     """Raises: BackendMissing where the device has less that is free, with both numbers."""
     free, total = memory_here()
     if nbytes > free:
-        numbers = f"{nbytes / 2**20:,.1f} MiB of the GPU's memory{use}, of which {free / 2**20:,.1f} of {total / 2**20:,.1f} MiB are free"
+        needed, left, most = map(in_units, (nbytes, free, total))
+        numbers = f"{needed} of the GPU's memory{use}, of which {left} of {most} are free"
         raise BackendMissing(f"{what} {numbers}; end what else uses the GPU, or compile for smaller --batches")
 
 

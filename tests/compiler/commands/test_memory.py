@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.message import EncodeError
 
 from convc.ir.errors import OutOfMemory
-from convc.ir.memory import free_bytes, memory_sentences
+from convc.ir.memory import free_bytes, in_units, memory_sentences
 from convc.tests.support.shell import Result, refused
 
 LIMIT = 6 << 30  # bytes of addresses; libraries take some without using them
@@ -85,6 +85,16 @@ def test_what_packages_say_of_memory_is_one_sentence(error, said):
 def test_other_errors_stay_what_they_are():
     with pytest.raises(RuntimeError, match="CUDA: out of memory"), memory_sentences():
         raise RuntimeError("CUDA: out of memory")
+
+
+def test_units_are_those_of_which_there_is_one():
+    assert [in_units(nbytes) for nbytes in (0, 1023, 40 << 10, 3 << 20, 1_600_000_000)] == [
+        "0 bytes",
+        "1023 bytes",
+        "40 KiB",
+        "3 MiB",
+        "1.5 GiB",
+    ]
 
 
 def test_what_is_free_is_known():
