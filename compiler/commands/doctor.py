@@ -79,4 +79,6 @@ def _cache() -> str:
     entries, size = cache.size()
     held = f"{entries:,} entries, {size / 2**20:.1f} of {cache.most >> 20} MiB"
     *most, last = (f"{kind}_*" for kind in KINDS)
+    if cache.folder.exists() and cache.is_read_only:
+        return f"{cache.folder}: {held}, and it cannot be written: what is not there is compiled each time"
     return f"{cache.folder}: {held}; delete {', '.join(most)} and {last} there to empty it"

@@ -1,7 +1,8 @@
 """Compiled kernels, and networks as a whole, on disk, found by content; any number of processes share one directory.
 
 An entry's key holds the hash of all that went into it, so entries never change and need no lock: each is written under another name and
-renamed. They will be executed: one is read only if it is whole and if nobody but this user can have written it; otherwise it is made again.
+renamed. They will be executed: one is read only if it is whole and if nobody but this user and root can have written it; otherwise it is
+made again.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ KINDS = ("kernel", "stock", "emulated", "library", "cubin", "network", "packed")
 NAME = re.compile(rf"\.?({'|'.join(KINDS)})_[0-9a-f]{{32}}(\..*)?")  # nothing else is touched; unfinished ones begin with a dot
 FORGOTTEN = 3600.0  # seconds; what is written takes less, so an older unfinished file is of a process that was killed
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+ROOT = 0  # a user's number, who may write anywhere: an image of a container that was warmed by root serves whoever runs in it
 
 
 def find_cache(environ: Mapping[str, str] = os.environ) -> Cache | None:
@@ -82,13 +84,17 @@ class Cache:
             about = self.folder.stat()
         except OSError as error:
             return f"{self.folder}: {error.strerror}; set {PLACE} to a directory that can be written, or to off"
-        if not _is_ours(about):
+        if not _is_trusted(about):
             return f"{self.folder} belongs to another user; set {PLACE} to a directory of your own, or to off"
         if about.st_mode & OTHERS_WRITE:
             return f"others can write to {self.folder}, and what is kept gets executed; set {PLACE} to a directory of your own, or to off"
         if not os.access(self.folder, os.R_OK | os.X_OK):  # what cannot be written is read all the same
-            return f"{self.folder} cannot be read; set {PLACE} to another directory, or to off"
+            return f"{self.folder} cannot be read; have its owner open it (chmod -R a+rX), or set {PLACE} to another directory, or to off"
         return ""
+
+    @property
+    def is_read_only(self) -> bool:
+        return not os.access(self.folder, os.W_OK)
 
     def get(self, key: str) -> bytes | None:
         """What was put under `key`; None if nothing was, or if it is not to be trusted any more."""
@@ -118,7 +124,7 @@ class Cache:
             with suppress(OSError):
                 file = stack.enter_context(open(self.folder / key, "rb", opener=_no_link))  # closes the descriptor of what is no file, too
                 about = os.fstat(file.fileno())
-                if not stat.S_ISREG(about.st_mode) or about.st_mode & OTHERS_WRITE or not _is_ours(about):
+                if not stat.S_ISREG(about.st_mode) or about.st_mode & OTHERS_WRITE or not _is_trusted(about):
                     file = None
             yield file
 
@@ -195,5 +201,5 @@ def _written(file: IO[bytes], pieces: Iterable[bytes | memoryview]) -> Iterator[
         yield piece
 
 
-def _is_ours(about: os.stat_result) -> bool:
-    return not hasattr(os, "geteuid") or about.st_uid == os.geteuid()
+def _is_trusted(about: os.stat_result) -> bool:
+    return not hasattr(os, "geteuid") or about.st_uid in (os.geteuid(), ROOT)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convc.backends.tvm.store import cache as store
 from convc.backends.tvm.store.cache import Cache, find_cache, usable_cache
 from convc.ir.errors import UsageError
 from convc.tests.support.spoiling import emptied, flipped, shortened, writable_by_others
@@ -29,6 +30,7 @@ def key(number: int) -> str:
 def cache(tmp_path: Path) -> Cache:
     made = Cache(tmp_path / "deep" / "kernels", MIB)
     assert made.obstacle() == ""
+    assert not made.is_read_only
     return made
 
 
@@ -124,12 +126,22 @@ def test_a_directory_that_others_can_write_to_is_not_used(tmp_path: Path) -> Non
     assert f"others can write to {tmp_path}, and what is kept gets executed; set CONVC_CACHE" in obstacle
 
 
-def test_a_directory_of_another_user_is_not_used(tmp_path: Path) -> None:
-    folder = Path("/")
-    if os.geteuid() == 0:
-        folder = tmp_path
-        os.chown(folder, 1, -1)
-    assert "belongs to another user; set CONVC_CACHE" in usable_cache({"CONVC_CACHE": str(folder)})[1]
+def test_a_directory_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = os.geteuid()
+    monkeypatch.setattr(store, "ROOT", owner + 2)
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    assert "belongs to another user; set CONVC_CACHE" in usable_cache({"CONVC_CACHE": str(tmp_path)})[1]
+
+
+def test_what_root_has_warmed_is_read(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless others may write to it."""
+    owner = os.geteuid()
+    cache.put(key(1), b"code")
+    cache.put(key(2), b"code")
+    writable_by_others(cache.folder / key(2))
+    monkeypatch.setattr(store, "ROOT", owner)
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    assert (cache.obstacle(), cache.get(key(1)), cache.get(key(2))) == ("", b"code", None)
 
 
 ENTRY = f"kernel_{0:032x}"
@@ -151,6 +163,7 @@ def test_a_directory_that_cannot_be_written_is_read() -> None:
             cache, obstacle = usable_cache({"CONVC_CACHE": name})
             assert (cache, obstacle) == (Cache(place, 2048 << 20), "")
             assert cache.get(ENTRY) == b"content"
+            assert cache.is_read_only
             cache.put(ENTRY, b"other")
             cache.trim()
             assert cache.get(ENTRY) == b"content"
