@@ -108,14 +108,15 @@ def _stand_in(function: Any) -> Any:
 
 def _rules(function: Any) -> list[Any]:
     """dlight's, in TVM's order. All but the last are for sums, and take long to see that there is none. Matmul reads its operands into
-    shared memory whether their elements are there or not, so not what a convolution that pads as it sums reads around the image. GEMV loses
+    shared memory whether their elements are there or not, so not what a convolution that pads as it sums reads around the image. Nor what
+    has masks: it takes several elements at once, and of truth values, which have one byte each, TVM's printer then takes two. GEMV loses
     which sum is whose where results lie along several axes, as those of a grouped convolution for two images do.
     """
     gpu = importlib.import_module("tvm.s_tir.dlight").gpu
     sums = _sums(function)
     if not sums:
         return [gpu.Fallback()]
-    matmul = [] if any(map(_reads_guarded, sums)) else [gpu.Matmul()]
+    matmul = [] if any(map(_reads_guarded, sums)) or _has_masks(function) else [gpu.Matmul()]
     gemv = [gpu.GEMV()] if all(map(_is_vector, sums)) else []
     return [*matmul, *gemv, gpu.Reduction(), gpu.GeneralReduction(), gpu.Fallback()]
 
@@ -137,6 +138,11 @@ def _is_vector(block: Any) -> bool:
     host = tvm()
     spatial = [axis.dom.extent for axis in block.iter_vars if axis.iter_type == host.tirx.IterVar.DataPar]
     return sum(not (isinstance(extent, host.tirx.IntImm) and int(extent) == 1) for extent in spatial) <= 1
+
+
+def _has_masks(function: Any) -> bool:
+    """Whether it reads or leaves truth values."""
+    return any(str(param.ty.dtype) == "bool" for param in function.params if hasattr(param.ty, "dtype"))
 
 
 def _reads_guarded(block: Any) -> bool:

@@ -213,7 +213,7 @@ class BatchPlace:
         stream.wait()
         pairs = zip(self._of(results), self.out, strict=True)
         values = {node.name: pinned.array.astype(DTYPES[node.typed.dtype]) for (_, node), pinned in pairs}
-        return {name: value[:images] for name, value in values.items()} if images else values
+        return {name: value[:images] for name, value in values.items()} if self._is_part(images) else values
 
     def run_there(self, given: Tensors, images: int) -> dict[str, Any]:
         """Results of so many images, all on the device: no byte passes through the host."""
@@ -277,7 +277,11 @@ class BatchPlace:
         return copy
 
     def _first(self, tensor: Any, images: int) -> Any:
-        return tensor._create_view((images, *tensor.shape[1:]), str(tensor.dtype)) if images else tensor
+        return tensor._create_view((images, *tensor.shape[1:]), str(tensor.dtype)) if self._is_part(images) else tensor
+
+    def _is_part(self, images: int) -> bool:
+        """Whether results are cut off: of a whole batch some may have no images, or others than it."""
+        return images < self.batch
 
 
 def need_memory(what: str, use: str, nbytes: int) -> None:

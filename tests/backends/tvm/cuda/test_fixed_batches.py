@@ -38,6 +38,7 @@ NET = """graph @net(%x: f32[N,2,4,4]) {
     %f = flatten(%b)
     return %f, %x
 }"""
+MORE = "graph @more(%x: f32[N,4]) { %w = param : f32[3,4] %y = concat(%x, %x) {axis=0} return %y, %w }"
 JOINED = "graph @joined(%x: f32[N,4]) { %y = softmax(%x) {axis=0} return %y }"
 
 
@@ -116,6 +117,22 @@ def test_images_that_depend_on_each_other_are_not_run_among_others(apart: Callab
     assert said.endswith("; compile with --batches 3")
     assert code == "3"
     assert "for batches of 1, 4, no other: images may depend on each other at %y" in how_it_runs(typed_graph(JOINED), (1, 4), True)
+
+
+def more(folder: Path) -> int:
+    """Results of a network that has others than one for each image: from the host, and on the device."""
+    emulated()
+    graph, loaded = _loaded(MORE, folder)
+    inputs = normal_inputs(graph, N=1)
+    hold_to_reference(graph, loaded.run(inputs), inputs)
+    there = loaded.run({"x": tvm().runtime.tensor(inputs["x"], tvm().cuda(0))})
+    hold_to_reference(graph, {name: value.numpy() for name, value in there.items()}, inputs)
+    return len(there)
+
+
+def test_of_a_whole_batch_nothing_is_cut_off(apart: Callable[..., Any], folder: Path) -> None:
+    """Twice as many images come out as went in, and weights, which have none."""
+    assert apart(more, folder) == 2
 
 
 def crowded(folder: Path) -> list[str]:

@@ -49,6 +49,20 @@ def test_what_is_padded_while_it_is_summed_is_not_read_beforehand(tmp_path: Path
     assert "__shared__" in build_cuda(plain, tmp_path, check=False).source.read_text()
 
 
+MASKS = {
+    "read": "%f = cast(%m) {to=f32} %y = mul(%d, %f)",
+    "choosing": "%z = param : f32[] %y = where(%m, %d, %z)",
+    "left": "%z = param : f32[] %y = less(%d, %z)",
+}
+
+
+@pytest.mark.parametrize("lines", MASKS.values(), ids=MASKS)
+def test_truth_values_have_one_byte_each(lines: str, tmp_path: Path) -> None:
+    """dlight's Matmul takes several beside each other at once, which TVM prints as if each had two."""
+    text = f"graph @g(%x: f32[N,64], %m: bool[N,32]) {{ %w = param : f32[32,64] %d = dense(%x, %w) {lines} return %y }}"
+    assert "(ushort2*)" not in build_cuda(typed_graph(text), tmp_path, check=False).source.read_text().partition("__global__")[2]
+
+
 SLOPES = {
     "f64": [4 / 7, 1 / 3, math.pi, 1e-300, 1e300, 5e-324, 2.2250738585072014e-308, 123456789.12345679, 1.5, 0.1, 3e-15],
     "f32": [4 / 7, 0.1, 1e-38, 1e-45, 16777217.0, math.pi],
