@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from ..training.step import training_step
 from .coloured import print_changes
 from .console import Console, echo, emit_json, print_table, tell
 from .html_file import write_html
-from .options import MEMORY, SHARE, PassOptions, html_option, model_options, pass_options
+from .options import MEMORY, SHARE, PassOptions, gather, html_option, model_options, pass_options
 from .pipeline import run_pipeline
 
 if TYPE_CHECKING:
@@ -36,6 +36,20 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 PLACES = 4  # of a pass's rewrites that are named
+
+
+@dataclass(frozen=True, slots=True)
+class InspectOptions:
+    """What `convc inspect` was asked for; the help of its options says what each means."""
+
+    diff: bool
+    context: int
+    ir: bool
+    list_passes: bool
+    training: bool
+    memory: float | None
+    html: Path | None
+    as_json: bool
 
 
 @click.command("inspect")
@@ -49,47 +63,36 @@ PLACES = 4  # of a pass's rewrites that are named
 @click.option("--memory", type=SHARE, help=MEMORY)
 @html_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@gather("given", InspectOptions)
 @click.pass_obj
-def command(
-    console: Console,
-    request: Request,
-    passes: PassOptions,
-    diff: bool,
-    context: int,
-    ir: bool,
-    list_passes: bool,
-    training: bool,
-    memory: float | None,
-    html: Path | None,
-    as_json: bool,
-) -> None:
+def command(console: Console, request: Request, passes: PassOptions, given: InspectOptions) -> None:
     """Show what the passes change in MODEL. With -v also those that change nothing, every place, and what was declined."""
-    if memory is not None and not training:
+    if given.memory is not None and not given.training:
         raise UsageError("--memory is of a step of training; give --training too")
     if (artifact := Artifact.at(Path(request.model))) is not None:
         console.say(artifact.word)
     loaded = console.load(request)
-    original = training_step(loaded) if training else loaded
+    original = training_step(loaded) if given.training else loaded
     seen: list[tuple[Graph, Sequence[Agreement]]] = []
-    graph, trace = run_pipeline(console, original, passes, declines=ir, see=lambda held, lines: seen.append((held, lines)))
-    if memory is not None:
-        graph, trace = _within(console, graph, trace, memory)
-    if html is not None:
+    graph, trace = run_pipeline(console, original, passes, declines=given.ir, see=lambda held, lines: seen.append((held, lines)))
+    if given.memory is not None:
+        graph, trace = _within(console, graph, trace, given.memory)
+    if given.html is not None:
         checks = _verdicts(trace, seen) if passes.verify_each else []
-        write_html(console, html, Report(original, trace, _subject(passes), checks, how_to_check=_how(request.model, passes)))
-    if list_passes:
-        if as_json:
+        write_html(console, given.html, Report(original, trace, _subject(passes), checks, how_to_check=_how(request.model, passes)))
+    if given.list_passes:
+        if given.as_json:
             emit_json({"passes": [{"pass": stage.name, "why": stage.why} for stage in trace]})
         else:
             print_table([(stage.name, stage.why) for stage in trace])
         return
-    if ir:  # the text alone, for `convc opt` and for files
+    if given.ir:  # the text alone, for `convc opt` and for files
         echo(print_graph(graph), nl=False)
         return
-    if as_json:
+    if given.as_json:
         emit_json({"passes": [_record(stage) for stage in trace]})
         return
-    _print(original, trace, everything=console.verbosity > 0, context=context if diff else None)
+    _print(original, trace, everything=console.verbosity > 0, context=given.context if given.diff else None)
 
 
 def _print(original: Graph, trace: Sequence[Stage], *, everything: bool, context: int | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,25 @@ from ..files.photographs import Said
 from ..report.html.report import Report, Verdict
 from .console import Console, emit_json, print_table
 from .html_file import write_html
-from .options import PassOptions, html_option, pass_options
+from .options import PassOptions, gather, html_option, pass_options
 from .outputs import OUTPUT_FILE
 from .pipeline import run_pipeline
 
 __all__ = ["command"]
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizeOptions:
+    """What `convc optimize` was asked for; the help of its options says what each means."""
+
+    shapes: tuple[str, ...]
+    opset: int | None
+    strict: bool
+    check: bool
+    files: tuple[str, ...]
+    seed: int
+    html: Path | None
+    as_json: bool
 
 
 def _gone(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -51,21 +65,9 @@ def _gone(context: click.Context, parameter: click.Parameter, value: bool) -> No
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random inputs of the check.")
 @html_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@gather("given", OptimizeOptions)
 @click.pass_obj
-def command(
-    console: Console,
-    source: Path,
-    output: Path,
-    shapes: tuple[str, ...],
-    opset: int | None,
-    strict: bool,
-    check: bool,
-    files: tuple[str, ...],
-    seed: int,
-    html: Path | None,
-    as_json: bool,
-    passes: PassOptions,
-) -> None:
+def command(console: Console, source: Path, output: Path, given: OptimizeOptions, passes: PassOptions) -> None:
     """Read IN.onnx, run the passes, and write OUT.onnx: fewer nodes, the same answers.
 
     A file that cannot be improved is copied unchanged. Nothing is written when the check fails.
@@ -74,7 +76,8 @@ def command(
 
     if source.suffix != ".onnx" or output.suffix != ".onnx":
         raise UsageError(f"'{source}' to '{output}': both must be .onnx files")
-    better = better_file(source, _pipeline(console, passes), pairs("--input", shapes, ":"), opset, strict=strict, say=console.say)
+    shapes = pairs("--input", given.shapes, ":")
+    better = better_file(source, _pipeline(console, passes), shapes, given.opset, strict=given.strict, say=console.say)
     if better.imported.note:
         console.say(better.imported.note)
     why = "" if better.model is not None else f"{source} cannot be improved"
@@ -84,20 +87,20 @@ def command(
         checked.append(line)
         console.say(line)
 
-    if better.model is not None and check and not check_better(better, _feeds(better.before, files, seed, console.say), seed, say):
-        better, why = (
-            replace(better, model=None),
-            f"onnxruntime's own optimizer computes the new file wrong, though it is right, and not {source}",
-        )
+    if better.model is not None and given.check:
+        feeds = _feeds(better.before, given.files, given.seed, console.say)
+        if not check_better(better, feeds, given.seed, say):
+            better = replace(better, model=None)
+            why = f"onnxruntime's own optimizer computes the new file wrong, though it is right, and not {source}"
     if better.model is None:
         console.say(f"{why}; {output} is the same file")
         _copy(better, source, output)
     else:
         save_model(better.model, output, values=better.values)
         _sweep(console, better, source, output)
-    _report(console, better, source, output, as_json)
-    if html is not None:
-        write_html(console, html, _seen(better, passes, checked, why))
+    _report(console, better, source, output, given.as_json)
+    if given.html is not None:
+        write_html(console, given.html, _seen(better, passes, checked, why))
 
 
 def _seen(better: Better, passes: PassOptions, checked: list[str], why: str) -> Report:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from ..files.model import Request, artifact_of
 from ..files.weights import are_drawn, npz_bytes
 from .console import Console, emit_json, tell
 from .devices import emulate_option, placed
-from .options import THREADS, model_options
+from .options import THREADS, gather, model_options
 from .outputs import OUTPUT_FILE
 from .pictures import INPUTS, PictureOptions, labels_in, picture_options, preparing_from
 from .score import labelled
@@ -36,15 +37,25 @@ __all__ = ["command"]
 SCORE = "Only how many are right, top-1 and top-5: -i is a folder with a folder of photographs for each class, called as --labels has it."
 
 
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What `convc run` was asked for; the help of its options says what each means."""
+
+    files: tuple[str, ...]
+    backend: str
+    top: int
+    output: Path | None
+    labels: Path | None
+    scored: bool
+    threads: int | None
+    seed: int
+    emulate: bool
+    as_json: bool
+
+
 @click.command("run")
 @model_options
-@click.option(
-    "-i",
-    "--inputs",
-    "files",
-    multiple=True,
-    help=INPUTS,
-)
+@click.option("-i", "--inputs", "files", multiple=True, help=INPUTS)
 @click.option("-b", "--backend", default="tvm", show_default=True, help=f"One of {', '.join(ENGINES | ON_DEVICES)}.")
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes to print.")
 @click.option("-o", "--output", type=OUTPUT_FILE, help="Write results: .npz, or .png for pictures.")
@@ -55,66 +66,53 @@ SCORE = "Only how many are right, top-1 and top-5: -i is a folder with a folder 
 @emulate_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of random inputs.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@gather("given", RunOptions)
 @click.pass_obj
-def command(
-    console: Console,
-    request: Request,
-    files: tuple[str, ...],
-    backend: str,
-    top: int,
-    output: Path | None,
-    pictures: PictureOptions,
-    labels: Path | None,
-    scored: bool,
-    threads: int | None,
-    seed: int,
-    emulate: bool,
-    as_json: bool,
-) -> None:
+def command(console: Console, request: Request, given: RunOptions, pictures: PictureOptions) -> None:
     """Run MODEL, an artifact directory or any other model, and print what came out.
 
     With --weights that `convc train` wrote, photographs are normalized as those were that it learned from, and classes have their names.
     """
     run_once()
-    engine, *others = engines_named(backend)
+    engine, *others = engines_named(given.backend)
     if others:
-        raise UsageError(f"--backend takes one of them, not '{backend}'")
-    if output is not None and output.suffix != ".npz" and not is_image(output):
-        raise UsageError(f"'{output}' is neither .npz nor a picture such as .png")
+        raise UsageError(f"--backend takes one of them, not '{given.backend}'")
+    if given.output is not None and given.output.suffix != ".npz" and not is_image(given.output):
+        raise UsageError(f"'{given.output}' is neither .npz nor a picture such as .png")
     artifact = artifact_of(request)
     loaded = console.load(request, artifact)
     graph, _ = optimize(loaded, 0 if artifact else 2, prices=engine.prices)
-    classes = labels_in(labels, graph) if labels is not None else _classes(request, graph)
-    truth = labelled(files, graph, classes) if scored else None
-    files = truth.files if truth is not None else files
+    classes = labels_in(given.labels, graph) if given.labels is not None else _classes(request, graph)
+    truth = labelled(given.files, graph, classes) if given.scored else None
+    files = truth.files if truth is not None else given.files
     preparing = preparing_from(console, request, graph, files, pictures)
-    batches = read_batches(graph, files, preparing, console.say) if files else iter([Feed(random_inputs(graph, seed))])
+    batches = read_batches(graph, files, preparing, console.say) if files else iter([Feed(random_inputs(graph, given.seed))])
     first = next(batches)
     need_run(graph, first.arrays)
-    (engine,) = placed(console, [engine], emulate)
-    run = engine.open(artifact, threads) if artifact else engine.start(graph, threads)
+    (engine,) = placed(console, [engine], given.emulate)
+    run = engine.open(artifact, given.threads) if artifact else engine.start(graph, given.threads)
     made = [(batch.names, _of_photographs(run(batch.arrays), batch)) for batch in chain([first], batches)]
     names = [name for each, _ in made for name in each]
     results = _together(made)
     if artifact.is_drawn if artifact else are_drawn(loaded):
-        random, given = ("weights", "--weights FILE") if files else ("weights and inputs", "--weights FILE and -i FILE")
+        random, way_out = ("weights", "--weights FILE") if files else ("weights and inputs", "--weights FILE and -i FILE")
         where = "" if artifact is None else "convc compile "  # whose artifact has its weights in it
-        console.say(f"note: the {random} of @{graph.name} are random, and so is what it says; give {where}{given}")
+        console.say(f"note: the {random} of @{graph.name} are random, and so is what it says; give {where}{way_out}")
     for name, value in results.items():
         if odd := _odd(value):
             console.say(
                 f"note: {odd:,} of {value.size:,} values of '{name}' are NaN or infinite, of inputs that are finite; "
                 "`convc verify` says of each engine whether float64 has them so"
             )
-    written = _write(results, output) if output else []
+    written = _write(results, given.output) if given.output else []
     score = truth.score(names, results) if truth is not None else None
-    if as_json:
-        record = {"outputs": {name: _record(value, top, classes, names) for name, value in results.items()}}
+    if given.as_json:
+        record = {"outputs": {name: _record(value, given.top, classes, names) for name, value in results.items()}}
         emit_json(record | ({"score": score.record()} if score is not None else {}))
     elif score is not None:
         score.show(console)
     else:
-        _print(graph, results, top, classes, names)
+        _print(graph, results, given.top, classes, names)
     for file in written:
         console.say(f"wrote {file}")
 
