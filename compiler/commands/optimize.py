@@ -45,18 +45,12 @@ class OptimizeOptions:
     as_json: bool
 
 
-def _gone(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-    if value:
-        raise UsageError("operators that convc does not have pass through without --passthrough now; --strict refuses them")
-
-
 @click.command("optimize")
 @click.argument("source", metavar="IN.onnx", type=click.Path(path_type=Path))
 @click.argument("output", metavar="OUT.onnx", type=OUTPUT_FILE)
 @pass_options
 @click.option("--input", "shapes", multiple=True, metavar="NAME:SHAPE", help="Pin or free dimensions of an input: image:N,3,256,256.")
 @click.option("--opset", type=int, help="ONNX opset of the new file, 7 or newer; default: that of the old one.")
-@click.option("--passthrough", is_flag=True, hidden=True, expose_value=False, callback=_gone)
 @click.option("--strict", is_flag=True, help="Refuse operators that convc does not have, which else are kept as they are.")
 @click.option(
     "--verify/--no-verify", "check", default=True, show_default=True, help="Hold the result to the original, in float64 and in onnxruntime."

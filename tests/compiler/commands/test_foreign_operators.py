@@ -77,11 +77,6 @@ def test_an_operator_stays_only_in_an_opset_where_it_is_the_same(exotic: Path, t
     assert "GlobalLpPool is another operator in opset 22; export at opset 17" in done.err
 
 
-def test_the_old_flag_says_that_it_is_the_default_now(exotic: Path, tmp_path: Path):
-    done = convc("optimize", str(exotic), str(tmp_path / "o.onnx"), "--passthrough")
-    assert (done.code, "pass through without --passthrough now" in done.err) == (2, True)
-
-
 def test_a_new_weight_never_stands_for_one_that_a_foreign_operator_reads(exotic: Path, tmp_path: Path):
     """Folding names the new filters after the batch norm: b.w, as the file named what reads it."""
     model = onnx.load(exotic)
