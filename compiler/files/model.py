@@ -7,7 +7,7 @@ import importlib.util
 import re
 import sys
 import traceback
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from ...ir.graph import Graph, Node
 from ...ir.ops.leaf import INPUT
 from ...ir.solving import solve
 from ...ir.suggest import did_you_mean, not_there
-from ...ir.types import TensorType, parse_type
+from ...ir.types import Array, TensorType, parse_type
 from ...ir.verifier import KnownTypes
 from ...ir.window_leftovers import leftovers
 from ..dsl.input_types import read_type
@@ -104,23 +104,34 @@ def _finished(graph: Graph, request: Request, zoo: Mapping[str, ZooEntry], say: 
 
 
 def _with_weights(graph: Graph, path: Path, model: str, zoo: Mapping[str, ZooEntry], say: Callable[[str], None]) -> Graph:
-    """The graph with the values of a weights file, by its own names or, for a network of the zoo, by PyTorch's."""
-    from .checkpoint_names import is_foreign, refuse_foreign, same_modules, translate
-    from .weights import bind_weights, load_arrays, need_weights, room_for
+    """The graph with the values of a weights file, by its own names or, for a network of the zoo, by PyTorch's. An .npz that does not fit
+    by its headers is not unpacked.
+    """
+    from .checkpoint_names import Translation, is_foreign, refuse_foreign, same_modules, translate
+    from .weights import bind_weights, load_arrays, need_fit, need_weights, room_for
+
+    tables = {name: entry.checkpoint for name, entry in zoo.items() if isinstance(entry.checkpoint, Checkpoint)}
+
+    def known(arrays: Mapping[str, Array]) -> tuple[Translation, str]:
+        """The arrays by the graph's names, and a hint for where they do not fit."""
+        if model not in zoo or not is_foreign(graph, arrays):
+            return Translation(arrays, {}, ()), ""
+        names = zoo[model].checkpoint
+        if not isinstance(names, Checkpoint):
+            raise refuse_foreign(model, names, tables, str(path))
+        like = [name for name in same_modules(arrays, tables) if name != model]
+        return translate(graph, arrays, names), f"its names are those of {' or '.join(like)}" if like else ""
+
+    def choose(unread: Mapping[str, Array]) -> Collection[str]:
+        found, hint = known(unread)
+        need_fit(graph, found.arrays, str(path), found.theirs, hint)
+        return unread.keys()
 
     need_weights(path)
-    arrays = load_arrays(path, most=room_for(graph))
-    if model not in zoo or not is_foreign(graph, arrays):
-        return bind_weights(graph, arrays, str(path), say=say)
-    names = zoo[model].checkpoint
-    tables = {name: entry.checkpoint for name, entry in zoo.items() if isinstance(entry.checkpoint, Checkpoint)}
-    if not isinstance(names, Checkpoint):
-        raise refuse_foreign(model, names, tables, str(path))
-    found = translate(graph, arrays, names)
-    like = [name for name in same_modules(arrays, tables) if name != model]
-    hint = f"its names are those of {' or '.join(like)}" if like else ""
+    found, hint = known(load_arrays(path, choose, room_for(graph)))
     loaded = bind_weights(graph, found.arrays, str(path), found.theirs, hint, say)
-    say(f"read {path} by PyTorch's names; {found.remark}")
+    if found.theirs:
+        say(f"read {path} by PyTorch's names; {found.remark}")
     return loaded
 
 

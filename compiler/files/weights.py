@@ -38,6 +38,7 @@ __all__ = [
     "check_numbers",
     "check_there",
     "load_arrays",
+    "need_fit",
     "need_weights",
     "npz_bytes",
     "room_for",
@@ -150,7 +151,29 @@ def bind_weights(
     """The graph with its parameters' values taken from `arrays`; `theirs` are the names that the file had, by ours,
     and `hint` ends the complaint where they do not fit. Floats of another width are cast, and `say` gets how many.
 
-    Raises: InvalidInput listing every missing, extra and mis-shaped name, or the first parameter that holds NaN, or does not fit its type.
+    Raises: InvalidInput as `need_fit`, or for the first parameter that holds NaN, or does not fit its type.
+    """
+    need_fit(graph, arrays, source, theirs, hint)
+    params = {node.name: node for node in graph.params}
+
+    def bound(node: Node, operands: tuple[Node, ...]) -> Node:
+        if node.kind is not PARAM:
+            return node.reading(operands)
+        return node.like(op=given(node.op), weights=Weights.of(_of_type(arrays[node.name], node.typed, source), node.name))
+
+    others = [(arrays[name], node.typed) for name, node in params.items() if _is_cast(arrays[name], node.typed)]
+    cast = Counter((array.dtype.name, DTYPES[type_.dtype].name) for array, type_ in others)
+    loaded = graph.rebuild(bound)
+    check_numbers(loaded)
+    for (have, want), count in cast.items():
+        say(f"{source}: {count} of {len(params)} parameters are {have}, cast to {want}")
+    return loaded
+
+
+def need_fit(graph: Graph, arrays: Mapping[str, Array], source: str, theirs: Mapping[str, str] | None = None, hint: str = "") -> None:
+    """What `bind_weights` asks of names, shapes and types, which can be known before values are read.
+
+    Raises: InvalidInput listing every missing, extra and mis-shaped name.
     """
     params = {node.name: node for node in graph.params}
     known = {name: f"{theirs[name]} (here {name})" if theirs and name in theirs else name for name in params}
@@ -166,19 +189,6 @@ def bind_weights(
             hint = "it may belong to another form of this network, such as an artifact's model.cir"
         parts = [_listed("missing", missing), _listed("unknown", extra), _listed("of another shape or type", wrong)]
         raise InvalidInput(f"'{source}' does not fit @{graph.name}: {'; '.join(part for part in [*parts, hint] if part)}")
-
-    def bound(node: Node, operands: tuple[Node, ...]) -> Node:
-        if node.kind is not PARAM:
-            return node.reading(operands)
-        return node.like(op=given(node.op), weights=Weights.of(_of_type(arrays[node.name], node.typed, source), node.name))
-
-    others = [(arrays[name], node.typed) for name, node in params.items() if _is_cast(arrays[name], node.typed)]
-    cast = Counter((array.dtype.name, DTYPES[type_.dtype].name) for array, type_ in others)
-    loaded = graph.rebuild(bound)
-    check_numbers(loaded)
-    for (have, want), count in cast.items():
-        say(f"{source}: {count} of {len(params)} parameters are {have}, cast to {want}")
-    return loaded
 
 
 def check_numbers(graph: Graph, source: str = "") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tracemalloc
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +13,14 @@ import pytest
 from convc.compiler.files.calibration import read_calibration
 from convc.compiler.files.images import AS_THEY_ARE
 from convc.compiler.files.inputs import read_batches, read_inputs
+from convc.compiler.files.model import Request, load
 from convc.compiler.training.checkpoint import read_checkpoint
 from convc.compiler.training.pictures import read_pictures
 from convc.ir import memory
 from convc.ir.binding import as_declared
 from convc.ir.errors import InvalidInput, OutOfMemory
 from convc.ir.types import TensorType
+from convc.models import ZOO
 from convc.tests.support.graphs import typed_graph
 
 ONE = typed_graph("graph @one(%x: f32[N,4]) {\n  %y = relu(%x)\n  return %y\n}\n")
@@ -52,6 +55,10 @@ def pictures(file):
     return lambda: read_pictures(file, TensorType("f32", ("N", 3, 8, 8)), 10)
 
 
+def weights():
+    return load(Request("lenet5", weights=Path("a.npz")), ZOO)
+
+
 LABELS = np.zeros(4, np.int64)
 REFUSED = {
     "run, a shape": (batches(ONE, "a.npz"), {"x": FLOATS}, r"input 'x' has shape \[1048576\], expected f32\[N,4\]"),
@@ -67,6 +74,8 @@ REFUSED = {
     "calibration, a shape": (calibration(ONE, "a.npz"), {"x": FLOATS}, r"'a\.npz': input 'x' has shape"),
     "calibration, a name": (calibration(TWO, "a.npz"), {"x": FLOATS, "b": FLOATS}, r"'a\.npz': no input is named 'b'"),
     "calibration, rows": (calibration(TWO, "a.npz"), {"x": FLOATS, "z": LABELS}, "holds 1048576 of x, 4 of z"),
+    "weights, a shape": (weights, {"c1.w": FLOATS}, r"does not fit @lenet5: missing .*; of another shape or type c1\.w is \[1048576\]"),
+    "weights, PyTorch's": (weights, {"conv1.weight": FLOATS}, r"has PyTorch's names, and @lenet5 has no table of them"),
     "pictures, none": (pictures("a.npz"), {"y": FLOATS}, "has none of x, images, x_train"),
     "pictures, labels": (pictures("a.npz"), {"x": FLOATS, "y": FLOATS}, r"labels are \[1048576\] float32"),
     "pictures, a shape": (pictures("a.npz"), {"x": FLOATS.reshape(4, -1), "y": LABELS}, r"pictures are \[4, 262144\]"),
