@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ...ir.donation import following, in_order
 from ...ir.errors import UsageError
 from ...ir.files import write_file
 from ...ir.graph import Graph
@@ -57,6 +58,7 @@ class PlanOptions:
     latency: float | None
     error: float | None
     memory: float | None
+    in_place: bool
     files: tuple[str, ...]
     images: int
     pictures: PictureOptions
@@ -112,6 +114,7 @@ class Answer:
 @click.option("--latency", type=SHARE, help="Leave at most this share of the latency, as estimated from arithmetic and traffic.")
 @click.option("--error", type=SHARE, help="The fewest multiply-adds with the outputs' relative error, on calibration inputs, within this.")
 @click.option("--memory", type=SHARE, help=MEMORY)
+@click.option("--in-place", is_flag=True, help="With --memory: of a step that writes the next weights over the old ones.")
 @click.option("--calibration", "files", multiple=True, metavar="FILE", help="Photographs or one .npz of inputs; else weights alone decide.")
 @click.option("--images", type=click.IntRange(2, MOST_IMAGES), default=32, show_default=True, help="Crops made of the photographs.")
 @picture_options
@@ -146,6 +149,8 @@ def command(console: Console, request: Request, given: PlanOptions, advice: bool
         need_only("--advise", "--json")
         _advise(console.load(request), given.as_json)
         return
+    if given.in_place and given.memory is None:
+        raise UsageError("--in-place is of a step of training, which --memory plans; give both")
     if given.memory is not None:
         _plan_memory(console, request, given.memory, given)
         return
@@ -176,12 +181,13 @@ def command(console: Console, request: Request, given: PlanOptions, advice: bool
 
 def _plan_memory(console: Console, request: Request, share: float, given: PlanOptions) -> None:
     """Raises: UsageError with options of other plans, or for files that take no step."""
-    need_only("--memory", "-o", "--output", "--json")
+    need_only("--memory", "--in-place", "-o", "--output", "--json")
     for path in given.outputs:
         check_suffix("-o with --memory", path, (".cir", ".onnx"))
     graph = console.load(request)
     entering, step = entering_from(console, request, graph, ()), training_step(graph)
-    found = step_within(step, share)
+    donated = following(step) if given.in_place else {}
+    found = step_within(in_order(step, donated), share, donated=donated)
     for path in given.outputs:
         if path.suffix == ".onnx":
             export_training(found.graph, path, entering=entering)

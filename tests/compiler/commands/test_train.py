@@ -267,6 +267,8 @@ def test_a_step_in_a_share_of_its_memory_is_planned_shown_and_exported(normed, t
     planned = convc("plan", normed, "--memory", "0.8", "--json", "-o", tmp_path / "step.cir")
     found = json.loads(planned.out)
     assert found["after_bytes"] <= 0.8 * found["before_bytes"]
+    in_place = json.loads(convc("plan", normed, "--memory", "0.8", "--in-place", "--json").out)
+    assert in_place["before_bytes"] != found["before_bytes"]  # what waits for the last reader of a weight lives longer
     assert ".again = relu" in (tmp_path / "step.cir").read_text()
     shown = convc("inspect", normed, "--training", "--memory", "0.8", "-O1")
     assert "recompute" in shown.out
@@ -290,6 +292,7 @@ def test_a_step_in_a_share_of_its_memory_is_planned_shown_and_exported(normed, t
         (("inspect", "--memory", "0.8"), "give --training too"),
         (("compile", "--memory", "0.8", "-o", "x"), "give --training too"),
         (("compile", "--in-place", "-o", "x"), "give a step of training"),
+        (("plan", "--macs", "0.8", "--in-place"), "--in-place is of a step of training, which --memory plans; give both"),
         (("compile", "--training", "--in-place", "-t", "cuda", "-o", "x"), "--in-place is for a CPU"),
         (("train", "--in-place", "--data", "digits", "-b", "onnx", "-o", "x.npz"), "onnx writes over nothing that it is given"),
     ],
