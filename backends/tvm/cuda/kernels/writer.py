@@ -19,7 +19,9 @@ OWN = "convc.own"  # the attribute of kernels that are written for threads
 OPAQUE = 8  # Relax's pattern of an operation that nothing is fused with
 THREADS = 256  # of a block whose threads have nothing to say to each other
 WARP = 32
-INT32 = 1 << 31  # elements of a tensor that 32 bits can number
+# Elements of a tensor that 32 bits can number, with the places beyond its end that a last tile computes and does not read: of as many pixels as
+# it has rows, each of which may be a whole image further.
+NUMBERED = (1 << 31) - (1 << 28)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class GpuWriter:
         self.to: Any = self.host.script.ir_builder.tirx
         self.batch: Any = self.tirx.Var("n", "int64")
         sizes = [math.prod(extent or 1 for extent in one.shape) for one in tensors]
-        self.is_wide = any(None in one.shape for one in tensors) or max(sizes, default=0) >= INT32
+        self.is_wide = any(None in one.shape for one in tensors) or max(sizes, default=0) >= NUMBERED
         self.slice: _Slice | None = None
 
     def long(self, number: int) -> Any:
