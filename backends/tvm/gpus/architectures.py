@@ -10,7 +10,7 @@ __all__ = ["ARCHITECTURES", "USUAL", "Architecture", "architecture", "fitting"]
 
 # KiB of shared memory that a block may have, by compute capability; all others that convc knows have MOST. CUDA C++ Programming Guide 13.0,
 # "Technical Specifications per Compute Capability".
-SHARED = {(8, 0): 163, (8, 6): 99, (8, 7): 163, (8, 8): 99, (8, 9): 99}
+SHARED = {(8, 0): 163, (8, 6): 99, (8, 7): 163, (8, 8): 99, (8, 9): 99, (12, 0): 99, (12, 1): 99}
 MOST = 227
 
 
@@ -51,6 +51,7 @@ ARCHITECTURES = {
         Architecture("sm_90", "H100, H200", (9, 0), 132),
         Architecture("sm_90a", "H100, H200, wgmma included", (9, 0), 132, is_exact=True, wgmma=True),
         Architecture("sm_100", "B200", (10, 0), 148),
+        Architecture("sm_120", "RTX 50, RTX PRO Blackwell", (12, 0), 188),
     )
 }
 USUAL = ARCHITECTURES["sm_90"]

@@ -19,8 +19,8 @@ OWN = "convc.own"  # the attribute of kernels that are written for threads
 OPAQUE = 8  # Relax's pattern of an operation that nothing is fused with
 THREADS = 256  # of a block whose threads have nothing to say to each other
 WARP = 32
-# Elements of a tensor that 32 bits can number, with the places beyond its end that a last tile computes and does not read: of as many pixels as
-# it has rows, each of which may be a whole image further.
+# Elements of a tensor that 32 bits can number, with the places beyond its end that a last tile computes and does not read: of as many
+# pixels as it has rows, each of which may be a whole image further.
 NUMBERED = (1 << 31) - (1 << 28)
 
 
