@@ -10,10 +10,15 @@ from ...ir.errors import UsageError
 from ...ir.terms import Term
 from .optimizers import seen
 
-__all__ = ["AVERAGE", "AVERAGED_STEPS", "averaged", "need_decay", "share"]
+__all__ = ["AVERAGE", "AVERAGED_STEPS", "averaged", "is_average", "need_decay", "share"]
 
 AVERAGE = "average"
 AVERAGED_STEPS = "average.steps"
+
+
+def is_average(name: str) -> bool:
+    """Whether a state of a step is an average, or belongs to all of them."""
+    return name == AVERAGED_STEPS or name.endswith(f".{AVERAGE}")
 
 
 def need_decay(decay: float | None) -> None:

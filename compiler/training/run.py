@@ -174,12 +174,22 @@ class TrainingRun:
         found = read_checkpoint(path)
         if missing := [name for name in found.settings.get("classes", ()) if name not in self.settings["classes"]]:
             raise InvalidInput(f"'{path}' was begun with the class '{missing[0]}', which the data has no more; put its pictures back")
-        self.trainer.restore(found.values, found.steps)
-        if other := next((name for name, value in self.settings.items() if found.settings.get(name) != value), None):
-            what = CONTENTS.get(other, f"{other} was {found.settings.get(other)}, and is {self.settings[other]}")
+        other = next((name for name, value in self.settings.items() if found.settings.get(name) != value), None)
+        if other in (None, "network"):  # of which values say more
+            self._restore(path, found)
+        if other is not None:
+            was, now = ("none" if value is None else value for value in (found.settings.get(other), self.settings[other]))
+            what = CONTENTS.get(other, f"{other} was {was}, and is {now}")
             raise InvalidInput(f"'{path}' cannot go on to the same bits: {what}; give what it had, {_anew(path, other)}")
         _check_place(path, found, self.per_epoch)
         self.state, self.resumed, self.on_disk = replace(found, settings=self.settings), True, path
+
+    def _restore(self, path: Path, found: RunState) -> None:
+        """Raises: InvalidInput, naming the file, for values of another network."""
+        try:
+            self.trainer.restore(found.values, found.steps)
+        except InvalidInput as error:
+            raise InvalidInput(f"'{path}' cannot go on: {error}") from error
 
     def _epoch(self, epoch: int, batches: Batches, stepped: Callable[[int, Score], None]) -> Epoch:
         begun = time.perf_counter()

@@ -22,6 +22,7 @@ from ...passes.recompute import step_within
 from ..engines.engine import Run
 from ..engines.table import engines_named
 from ..files.checkpoint_names import Checkpoint, in_pytorch
+from .averages import AVERAGED_STEPS, is_average
 from .history import History, LearnedStep, Score
 from .initial import begun, holding
 from .optimizers import Optimizer
@@ -193,9 +194,8 @@ class Trainer:
         """
         types = {name: TensorType.of(value) for name, value in self.values.items()}
         have = {name: TensorType.of(value) for name, value in values.items()}
-        if wrong := next((name for name in (types | have) if types.get(name) != have.get(name)), None):
-            what = f"'{wrong}' is {have.get(wrong, 'missing')} there and {types.get(wrong, 'unknown')} here"
-            raise InvalidInput(f"the checkpoint is of another network, or of another optimizer or average: {what}")
+        if why := _other_values(types, have):
+            raise InvalidInput(why)
         self.values, self.steps, self.torn = self._own({name: np.array(values[name]) for name in self.values}), steps, False
         self.history = History(self.graph.name)
 
@@ -280,6 +280,19 @@ class Trainer:
             if node.typed.is_float and not np.isfinite(value).all():
                 return f", which began at {node.where}"
         return ""
+
+
+def _other_values(here: Mapping[str, TensorType], there: Mapping[str, TensorType]) -> str:
+    """Why a step cannot take these values; "" where it can."""
+    apart = here.keys() ^ there.keys()
+    if apart and all(is_average(name) for name in apart):
+        was, now = ("an ", "none is") if AVERAGED_STEPS in there else ("no ", "one is")
+        return f"{was}average of the weights was kept there, and {now} here; give the average that it had, or begin anew"
+    wrong = next((name for name in (*here, *there) if here.get(name) != there.get(name)), None)
+    if wrong is None:
+        return ""
+    what = f"'{wrong}' is {there.get(wrong, 'missing')} there and {here.get(wrong, 'unknown')} here"
+    return f"its values are of another network, or of another optimizer: {what}"
 
 
 def _donated(step: Graph, engine: str) -> dict[str, str]:

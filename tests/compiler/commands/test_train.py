@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from convc.tests.support.shell import convc
+from convc.tests.support.shell import convc, refused
 
 NET = """
 import convc as cc
@@ -47,6 +47,9 @@ def test_train_writes_weights_that_run(model, tmp_path):
     assert convc("summary", model, "--weights", weights).code == 0
     again = convc("train", model, *PLAN, "-o", weights, "--augment", "crop,rotate", "--resume")
     assert "3 of 3 epochs done" in again.err
+    other = convc("train", model, *PLAN, "-o", weights, "--augment", "crop,rotate", "--average", "0.9", "--resume")
+    why = "w.checkpoint.safetensors' cannot go on to the same bits: average was none, and is 0.9; give what it had, or begin anew from what"
+    refused(other, 3, why)
 
 
 def interrupted(words: list[str], at_last: Callable[[], bool], by: signal.Signals = signal.SIGINT) -> tuple[int, str]:

@@ -84,10 +84,15 @@ def test_a_run_goes_on_to_the_same_bits(digits, tmp_path):
     again.go(files, lambda epoch: None)
     assert same(again.trainer.values, whole.trainer.values)
     assert files.weights.read_bytes() == files_of(tmp_path / "w.safetensors").weights.read_bytes()
-    with pytest.raises(InvalidInput, match=r"another optimizer or average: 'average.steps' is f32\[\] there and unknown here"):
+    with pytest.raises(
+        InvalidInput, match=rf"'{files.checkpoint}' cannot go on: an average of the weights was kept there, and none is here; "
+    ):
         run_of(digits, average=None).resume(files.checkpoint)
     with pytest.raises(InvalidInput, match="the network is another, by its layers, the training's options"):
         run_of(digits, average=0.9).resume(files.checkpoint)
+    without = finished(run_of(digits, epochs=1, average=None), other)
+    with pytest.raises(InvalidInput, match="cannot go on: no average of the weights was kept there, and one is here; "):
+        run_of(digits).resume(without.checkpoint)
 
 
 def test_in_place_an_average_is_taken_before_its_weight_is_gone():
