@@ -15,6 +15,7 @@ from .kernels import moves
 from .kernels.layout import LANES, blocks
 from .laid import Argument
 from .plan import PACK, UNPACK, KernelPlan
+from .plan_variables import PlanVariables
 from .work import Arranged, Work, batch_of, extents
 
 __all__ = ["lower_plan"]
@@ -36,19 +37,14 @@ class _Lowering:
         self.emitter = emitter
         self.graph = plan.graph
         self.plan = plan
-        self.plain: dict[Node, Any] = {}
+        self.given = PlanVariables.of(emitter, plan)
+        self.plain = dict(self.given.plain)
         self.blocked: dict[Node, Any] = {}
         self.arranged: dict[Argument, Any] = {}
         self.kernels: dict[Any, Any] = {}
 
     def run(self) -> Any:
-        relax = self.emitter.tvm.relax
-        inputs = [relax.Var(node.name, self.emitter.type(node.typed)) for node in self.graph.inputs]
-        arguments = [self._argument(argument) for argument in self.plan.arguments]
-        self.plain = dict(zip(self.graph.inputs, inputs, strict=True))
-        self.plain |= dict(zip(self.plan.as_they_are, arguments, strict=False))
-        self.arguments = dict(zip(self.plan.arguments, arguments, strict=True))
-        return self.emitter.main(inputs, arguments, self._results)
+        return self.emitter.main(self.given.inputs, self.given.arguments, self._results)
 
     def _results(self) -> list[Any]:
         for call in self.plan.calls:
@@ -64,15 +60,10 @@ class _Lowering:
                 self.plain[call.node] = emit_stock(self.emitter, call.node, [self.plain[operand] for operand in call.node.inputs])
         return [self.plain[node] for node in self.graph.outputs]
 
-    def _argument(self, argument: Argument) -> Any:
-        relax, tirx = self.emitter.tvm.relax, self.emitter.tirx
-        shape = [tirx.IntImm("int64", extent) for extent in argument.shape]
-        return relax.Var(argument.name, relax.TensorType(shape, DTYPES[argument.dtype].name))
-
     def _call(self, work: Work, is_view: bool) -> None:
         values = [(self.blocked if in_blocks else self.plain)[node] for node, in_blocks in work.reads]
         operands, others = values[: len(work.operands)], values[len(work.operands) :]
-        arguments = [(self.arranged if isinstance(argument, Arranged) else self.arguments)[argument] for argument in work.arguments]
+        arguments = [(self.arranged if isinstance(argument, Arranged) else self.given.by_argument)[argument] for argument in work.arguments]
         made = self.blocked if work.is_laid else self.plain
         attributes: dict[str, Any] = {IN_PLACE: 0 if work.kernel.twice else len(others)}  # it may write over the last of what it reads
         attributes |= {OVER: work.kernel.over} if work.kernel.over else {}
@@ -88,7 +79,7 @@ class _Lowering:
         shape = [self.emitter.dim(extent) for extent in argument.shape]
         type_ = self.emitter.tvm.relax.TensorType(shape, "float32")
         function = self._added(argument.kernel.build(), {IN_PLACE: 0})
-        given = [self.plain[argument.node], *([self.arguments[argument]] if argument.is_given else [])]
+        given = [self.plain[argument.node], *([self.given.by_argument[argument]] if argument.is_given else [])]
         self.arranged[argument] = self.emitter.builder.emit(self.emitter.tvm.relax.call_tir(function, given, type_), argument.name)
 
     def _move(self, move: Any, source: dict[Node, Any], target: dict[Node, Any], node: Node) -> None:

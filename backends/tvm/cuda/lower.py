@@ -7,9 +7,8 @@ from typing import Any
 
 from ....ir.graph import Node
 from ....ir.progress import each
-from ....ir.types import DTYPES
 from ..cpu.kernels.kernel import Kind
-from ..cpu.laid import Argument
+from ..cpu.plan_variables import PlanVariables
 from ..cpu.work import batch_of
 from ..host import tvm
 from ..stock.lower import check_sums, emit_stock
@@ -43,23 +42,13 @@ class _GpuLowering:
         self.emitter = emitter
         self.graph = plan.graph
         self.plan = plan
-        self.plain: dict[Node, Any] = {}
+        self.given = PlanVariables.of(emitter, plan)
+        self.plain = dict(self.given.plain)
         self.padded: dict[Node, Any] = {}
-        self.arguments: dict[Argument, Any] = {}
         self.kernels = kernels  # of all functions, by what they are
 
     def run(self, name: str) -> Any:
-        relax = self.emitter.tvm.relax
-        inputs = [relax.Var(node.name, self.emitter.type(node.typed)) for node in self.graph.inputs]
-        arguments = [self._argument(argument) for argument in self.plan.arguments]
-        self.plain = dict(zip(self.graph.inputs, inputs, strict=True))
-        self.plain |= dict(zip(self.plan.as_they_are, arguments, strict=False))
-        self.arguments = dict(zip(self.plan.arguments, arguments, strict=True))
-        return self.emitter.main(inputs, arguments, self._results, name)
-
-    def _argument(self, argument: Argument) -> Any:
-        relax = self.emitter.tvm.relax
-        return relax.Var(argument.name, relax.TensorType(self._shape(*argument.shape), DTYPES[argument.dtype].name))
+        return self.emitter.main(self.given.inputs, self.given.arguments, self._results, name)
 
     def _results(self) -> list[Any]:
         for call in self.plan.calls:
@@ -80,7 +69,7 @@ class _GpuLowering:
     def _call(self, work: GpuWork) -> None:
         values = [(self.padded if in_padded else self.plain)[node] for node, in_padded in work.reads]
         operands, others = values[: len(work.operands)], values[len(work.operands) :]
-        arguments = [self.arguments[argument] for argument in work.arguments]
+        arguments = [self.given.by_argument[argument] for argument in work.arguments]
         kernel, node = work.kernel, work.within or work.result
         made = self.padded if work.is_laid else self.plain
         if kernel.finish is not None:
