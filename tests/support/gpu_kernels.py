@@ -114,6 +114,15 @@ def _scores() -> KernelTrial:
     )
 
 
+def _map() -> KernelTrial:
+    """Stored channel by channel; of more chunks than lanes that have a pixel."""
+    x = _normal(2, 40, 5, 6)
+    right = SOFTMAX.meaning(Softmax(axis=1), x.astype(np.float64))
+    return KernelTrial(
+        gpu_softmax.of(2, (40, 5, 6), "float16", False, "float32"), {"A": _laid(x), "D": _nothing(*x.shape, of="float32")}, right
+    )
+
+
 def _slice() -> KernelTrial:
     x = _normal(2, *IMAGE)
     piece = Piece(IMAGE, (6, 2, 2), (3, 1, 1), (2, 3))
@@ -330,9 +339,23 @@ def _leave() -> KernelTrial:
     )
 
 
+def _enter_scores() -> KernelTrial:
+    x = _normal(3, 11, 1, 1, of="float32")
+    right = np.zeros((3, 1, 1, 16))
+    right[..., :11] = x.reshape(3, 1, 1, 11)
+    return KernelTrial(enter.of(3, 11, 1, 1, "float32", "float16"), {"A": x, "D": _nothing(*right.shape)}, right)
+
+
+def _leave_scores() -> KernelTrial:
+    x = _normal(3, 11, 1, 1)
+    given = {"A": _laid(x), "D": _nothing(*x.shape, of="float32")}
+    return KernelTrial(leave.of(3, 11, 1, 1, "float16", "float32"), given, x.astype(np.float64))
+
+
 TRIALS: dict[str, Callable[[], KernelTrial]] = {
     "softmax": _softmax,
     "softmax of scores": _scores,
+    "softmax of a map": _map,
     "slice": _slice,
     "pad": _pad,
     "pad by chunks": _pad_by_chunks,
@@ -363,7 +386,9 @@ TRIALS: dict[str, Callable[[], KernelTrial]] = {
     "group norm, within chunks": lambda: _group_norm((12, 5, 6), 3),
     "resize": _resize,
     "enter": _enter,
+    "enter, scores": _enter_scores,
     "leave": _leave,
+    "leave, scores": _leave_scores,
 }
 
 

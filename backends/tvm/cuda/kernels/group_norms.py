@@ -1,7 +1,8 @@
 """Normalization by the statistics of the value itself: of groups of an image's channels, of each channel, of rows of scores. In float32.
 
 A team of threads, of a block or of a warp, has a group of an image, or a chunk of channels that are several groups. It goes over the value
-three times, from a cache but for the first: for the mean, for the mean square of what is left, and to store.
+three times, from a cache but for the first: for the mean, for the mean square of what is left, and to store. Where it has but a chunk of
+each pixel, which is half a sector of memory, its threads lie between those of the team that has the next one.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .writer import THREADS, WARP, DeviceFunc, GpuWriter, Tensor
 
 __all__ = ["can_group", "gpu_group_norm"]
 
-WARPS = THREADS // WARP
+BESIDE = 2  # teams between each other
 
 
 def can_group(channels: int, groups: int) -> bool:
@@ -71,15 +72,20 @@ class _Team:
         self.kinds = 1 if self.is_whole else CHUNK
         self.span = padded(self.each) // CHUNK if self.is_whole else 1  # chunks of a pixel
         self.items = self.pixels * self.span
-        self.size = THREADS if self.items > THREADS else WARP
-        units, teams = groups if self.is_whole else self.lines // CHUNK, THREADS // self.size
+        units = groups if self.is_whole else self.lines // CHUNK
+        self.beside = BESIDE if self.span == 1 and units % BESIDE == 0 else 1
+        together = THREADS * self.beside if self.items > THREADS else WARP  # threads of teams that lie between each other
+        self.size, self.warps, block_size = together // self.beside, together // WARP, max(together, THREADS)
+        teams = block_size // self.size
         count = writer.images(batch) * (rows * cols // self.pixels) * units
-        block, self.thread = writer.to.cta_id([(count + teams - 1) // teams]), writer.to.thread_id([THREADS])
-        mine = writer.keep(block * teams + self.thread // self.size)
+        block, self.thread = writer.to.cta_id([(count + teams - 1) // teams]), writer.to.thread_id([block_size])
+        self.side, self.own = self.thread % self.beside, self.thread % together // self.beside
+        mine = writer.keep(block * teams + self.thread // together * self.beside + self.side)
         self.is_there = mine < count
         unit = writer.keep(writer.to.min(mine, count - 1))  # every lane of a warp has something to tell
         self.image, self.unit = writer.place(unit // units), writer.keep(unit % units)
-        self.shared = writer.to.alloc_buffer((2 * WARPS * self.kinds,), "float32", scope="shared") if self.size > WARP else None
+        parts = 2 * self.warps * self.beside * self.kinds
+        self.shared = writer.to.alloc_buffer((parts,), "float32", scope="shared") if self.warps > 1 else None
 
     def kind_of(self, lane: Any) -> Any:
         return 0 if self.is_whole else lane
@@ -88,7 +94,7 @@ class _Team:
         """`take(place, chunk, values)` of each chunk that this thread has."""
         writer = self.writer
         with writer.loop(0, math.ceil(self.items / self.size)) as step:
-            item = writer.keep(step * self.size + self.thread % self.size)
+            item = writer.keep(step * self.size + self.own)
             with writer.when(item < self.items):
                 chunk = writer.keep(self.unit * self.span + item % self.span)
                 at = writer.keep((self.image * self.pixels + item // self.span) * self.lines + chunk * CHUNK)
@@ -121,19 +127,20 @@ class _Team:
     def _gather(self, found: Any, which: int) -> None:
         """The sums of a warp by shuffles, those of several by way of shared memory, in a part of it that nobody read before."""
         writer, distance = self.writer, WARP // 2
-        while distance:
+        while distance >= self.beside:
             for kind in range(self.kinds):
                 other = writer.keep(writer.from_lane(found[kind], distance))
                 writer.set(found, kind, found[kind] + other)
             distance //= 2
         if self.shared is None:
             return
-        part = which * WARPS * self.kinds
-        with writer.when(self.thread % WARP == 0):
+        each = self.beside * self.kinds  # sums of a warp
+        part = which * self.warps * each + self.side * self.kinds
+        with writer.when(self.thread % WARP < self.beside):
             for kind in range(self.kinds):
-                writer.set(self.shared, part + self.thread // WARP * self.kinds + kind, found[kind])
+                writer.set(self.shared, part + self.thread // WARP * each + kind, found[kind])
         writer.barrier()
         writer.fill(found, 0.0, self.kinds)
-        for warp in range(WARPS):
+        for warp in range(self.warps):
             for kind in range(self.kinds):
-                writer.set(found, kind, found[kind] + self.shared[part + warp * self.kinds + kind])
+                writer.set(found, kind, found[kind] + self.shared[part + warp * each + kind])

@@ -16,6 +16,8 @@ from .writer import DeviceFunc, GpuWriter, Tensor
 
 __all__ = ["channel_places", "gpu_concat", "gpu_gather", "gpu_resize", "gpu_uneven_concat"]
 
+PAIR = 2  # channels
+
 
 @gpu_kind("concat")
 def gpu_concat(
@@ -55,12 +57,8 @@ def gpu_uneven_concat(batch: Batch, channels: tuple[int, ...], rows: int, cols: 
         with writer.each(writer.images(batch) * rows * cols, lines // CHUNK) as (pixel, chunk):
             values = writer.registers(CHUNK)
             writer.fill(values, 0.0)
-            with writer.unrolled(CHUNK) as lane:
-                channel = writer.keep(chunk * CHUNK + lane)
-                for operand, start, stop in zip(operands, starts, starts[1:], strict=False):
-                    with writer.when(writer.tirx.And(channel >= start, channel < stop)):
-                        value = operand[writer.place(pixel) * padded(stop - start) + channel - start]
-                        writer.set(values, lane, writer.to.cast(value, "float32"))
+            for operand, start, c in zip(operands, starts, channels, strict=False):
+                writer.take_shifted(values, operand, writer.place(pixel) * padded(c), chunk, -start, c)
             writer.put_chunk(d, writer.place(pixel) * lines + chunk * CHUNK, values)
 
     return DeviceFunc([*given, Tensor("D", (batch, rows, cols, lines), dtype)], body)
@@ -79,17 +77,20 @@ def channel_places(channels: int, indices: int) -> GpuPacking:
 
 @gpu_kind("gather")
 def gpu_gather(batch: Batch, image: Image, made: int, dtype: str) -> DeviceFunc:
-    """(A, places, D): of the channels of an `image` those at `made` places."""
+    """(A, places, D): of the channels of an `image` those at `made` places. A thread has two: so neighbours read neighbours where channels
+    of two groups are shuffled.
+    """
     (channels, rows, cols), lines = image, padded(made)
 
     def body(writer: GpuWriter, a: Any, places: Any, d: Any) -> None:
-        with writer.each(writer.images(batch) * rows * cols, lines // CHUNK) as (pixel, chunk):
-            values = writer.registers(CHUNK)
-            with writer.unrolled(CHUNK) as lane:
-                value = a[writer.place(pixel) * padded(channels) + writer.place(places[chunk * CHUNK + lane])]
-                writer.set(values, lane, writer.to.cast(value, "float32"))
-            writer.keep_finite(values, chunk, made)
-            writer.put_chunk(d, writer.place(pixel) * lines + chunk * CHUNK, values)
+        with writer.each(writer.images(batch) * rows * cols, lines // PAIR) as (pixel, pair):
+            which, values = writer.registers(PAIR, "int32"), writer.registers(PAIR, str(d.dtype))
+            writer.move(which, 0, places, pair * PAIR, PAIR)
+            for i in range(PAIR):
+                value = writer.to.cast(a[writer.place(pixel) * padded(channels) + writer.place(which[i])], str(d.dtype))
+                is_there = pair * PAIR + i < made
+                writer.set(values, i, value if made % CHUNK == 0 else writer.either(is_there, value, writer.tirx.const(0.0, str(d.dtype))))
+            writer.move(d, writer.place(pixel) * lines + pair * PAIR, values, 0, PAIR)
 
     given = [Tensor("A", (batch, rows, cols, padded(channels)), dtype), Tensor("places", (lines,), "int32")]
     return DeviceFunc([*given, Tensor("D", (batch, rows, cols, lines), dtype)], body)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import Any
 
 from .....ir.ops.norm import LocalResponseNorm
@@ -17,8 +19,8 @@ __all__ = ["gpu_batch_norm", "gpu_local_response_norm"]
 
 @gpu_kind("local response norm")
 def gpu_local_response_norm(op: LocalResponseNorm, batch: Batch, channels: int, rows: int, cols: int, dtype: str) -> DeviceFunc:
-    """(A, D). Neighbours come from a cache; those beyond the last channel count for nothing, whatever lies there."""
-    lines = padded(channels)
+    """(A, D). Neighbours come in whole chunks, from a cache; those beyond the last channel count for nothing, whatever lies there."""
+    lines, before, after = padded(channels), (op.size - 1) // 2, op.size // 2
 
     def body(writer: GpuWriter, a: Any, d: Any) -> None:
         const, tirx = writer.to.float32, writer.tirx
@@ -26,11 +28,14 @@ def gpu_local_response_norm(op: LocalResponseNorm, batch: Batch, channels: int, 
             first = writer.place(pixel) * lines
             values, total = writer.take_floats(a, first + chunk * CHUNK), writer.registers(CHUNK)
             writer.fill(total, 0.0)
-            with writer.unrolled(CHUNK) as lane, writer.loop(-((op.size - 1) // 2), op.size // 2 + 1) as shift:
-                channel = chunk * CHUNK + lane + shift
-                with writer.when(writer.inside((channel, channels))):
-                    value = writer.keep(writer.to.cast(a[first + channel], "float32"))
-                    writer.set(total, lane, total[lane] + value * value)
+            for near in range(-math.ceil(before / CHUNK), math.ceil(after / CHUNK) + 1):
+                other = writer.keep(chunk + near)
+                with writer.when(writer.inside((other, lines // CHUNK))):
+                    taken = writer.take_floats(a, first + other * CHUNK) if near else values
+                    writer.keep_finite(taken, other, channels)
+                    for lane, at in itertools.product(range(CHUNK), repeat=2):
+                        if -before <= near * CHUNK + at - lane <= after:
+                            writer.set(total, lane, total[lane] + taken[at] * taken[at])
             with writer.unrolled(CHUNK) as lane:
                 base = total[lane] * const(op.alpha / op.size) + const(op.bias)
                 normal = values[lane] / tirx.pow(base, const(op.beta))

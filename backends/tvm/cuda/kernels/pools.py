@@ -111,11 +111,11 @@ def _global_pool(
             with writer.when(pixel < pixels):
                 writer.change(values, take, writer.take_floats(a, (of * pixels + pixel) * padded(channels) + chunk * CHUNK))
         with writer.unrolled(CHUNK) as lane:
-            writer.set(shared, (first * CHUNK + lane) * ACROSS + side, values[lane])
+            writer.set(shared, lane * THREADS + thread, values[lane])  # neighbours in banks that are neighbours
         writer.barrier()
         with writer.when(writer.tirx.And(first == 0, chunk < chunks)):
             with writer.loop(1, down) as other, writer.unrolled(CHUNK) as lane:
-                writer.set(values, lane, take(values[lane], shared[(other * CHUNK + lane) * ACROSS + side]))
+                writer.set(values, lane, take(values[lane], shared[lane * THREADS + other * ACROSS + side]))
             writer.change(values, lambda value: value * writer.to.float32(factor))
             writer.put_chunk(d, of * padded(channels) + chunk * CHUNK, values)
 

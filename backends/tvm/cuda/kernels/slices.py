@@ -62,9 +62,6 @@ def _moved(batch: Batch, piece: Piece, dtype: str, steps: Steps) -> DeviceFunc:
     (channels, rows, cols), (made, out_rows, out_cols) = piece.image, piece.result
     shift, lines = piece.first[0], padded(channels)
     shape = (batch, out_rows, out_cols, padded(made))
-    is_whole = shift % CHUNK == 0 and (
-        channels % CHUNK == 0 or shift + made <= channels
-    )  # a chunk of the result is one of the image, or none
 
     def body(writer: GpuWriter, a: Any, *rest: Any) -> None:
         *read, d = rest
@@ -74,16 +71,10 @@ def _moved(batch: Batch, piece: Piece, dtype: str, steps: Steps) -> DeviceFunc:
             x = piece.found(writer, writer.keep(col * piece.strides[1] + piece.first[2]), cols)
             at = writer.keep((writer.place(line) * out_cols + col) * padded(made) + chunk * CHUNK)
             start = ((image * rows + y) * cols + x) * lines
-            first = writer.keep(chunk * CHUNK + shift)
             values = writer.registers(CHUNK)
             writer.fill(values, piece.value)
             tests = [] if piece.lies_inside or piece.mode != "constant" else [(y, rows), (x, cols)]
-            if is_whole:
-                with writer.when(writer.inside(*tests, (first, lines))):
-                    writer.change(values, lambda old, new: new, writer.take_floats(a, start + (chunk + shift // CHUNK) * CHUNK))
-            else:
-                with writer.unrolled(CHUNK) as lane, writer.when(writer.inside(*tests, (first + lane, channels))):
-                    writer.set(values, lane, writer.to.cast(a[start + first + lane], "float32"))
+            writer.take_shifted(values, a, start, chunk, shift, channels, *tests)
             stepped(writer, steps, values, read, at)
             writer.keep_finite(values, chunk, made)
             writer.put_chunk(d, at, values)

@@ -1,7 +1,8 @@
 """Softmax over the channels of each pixel, or of each row of scores, in float32. The greatest is taken from all: nothing overflows.
 
 As many lanes of a warp as there are chunks, 32 at most, have a pixel together, go over its chunks side by side, and tell each other what
-they found. A pixel is read three times, from a cache but for the first.
+they found. A pixel is read three times, from a cache but for the first. Of maps that are stored channel by channel so many pixels lie
+beside each other in a warp as fill a sector of memory.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from .writer import THREADS, WARP, DeviceFunc, GpuWriter, Tensor
 
 __all__ = ["gpu_softmax"]
 
+SECTOR = 32  # bytes of memory that are moved at once
+
 
 @gpu_kind("softmax")
 def gpu_softmax(batch: Batch, image: Image, dtype: str, is_log: bool, plain: str | None = None) -> DeviceFunc:
@@ -26,10 +29,11 @@ def gpu_softmax(batch: Batch, image: Image, dtype: str, is_log: bool, plain: str
     channels, rows, cols = image
     lines, pixels = padded(channels), rows * cols
     chunks = lines // CHUNK
-    together = min(WARP, 1 << (chunks - 1).bit_length())  # lanes that have a pixel
-    each = THREADS // together  # pixels of a block
 
     def body(writer: GpuWriter, a: Any, d: Any) -> None:
+        most = WARP if plain is None or pixels == 1 else WARP * writer.bytes_of(plain) // SECTOR
+        together = min(most, 1 << (chunks - 1).bit_length())  # lanes that have a pixel
+        each = THREADS // together  # pixels of a block
         tirx, count = writer.tirx, writer.images(batch) * pixels
         block, thread = writer.to.cta_id([(count + each - 1) // each]), writer.to.thread_id([THREADS])
         lane, mine = thread % together, writer.keep(block * each + thread // together)
@@ -70,6 +74,14 @@ def gpu_softmax(batch: Batch, image: Image, dtype: str, is_log: bool, plain: str
         def share(value: Any) -> Any:
             return value - found[0] - found[1] if is_log else tirx.exp(value - found[0]) / found[1]
 
+        def put_row() -> None:
+            """Scores as they are told: neighbours by neighbours."""
+            with writer.loop(0, math.ceil(channels / together)) as step:
+                channel = writer.keep(step * together + lane)
+                with writer.when(channel < channels):
+                    value = writer.to.cast(a[writer.place(pixel) * lines + channel], "float32")
+                    writer.set(d, writer.place(pixel) * channels + channel, writer.to.cast(share(value), plain))
+
         def put(given: Any) -> None:
             chunk, values = given
             writer.change(values, share)
@@ -84,7 +96,10 @@ def gpu_softmax(batch: Batch, image: Image, dtype: str, is_log: bool, plain: str
                     writer.set(d, at, writer.to.cast(values[i], plain))
 
         with writer.when(mine < count):
-            over(put)
+            if plain is not None and pixels == 1:
+                put_row()
+            else:
+                over(put)
 
     result = Tensor("D", (batch, rows, cols, lines), dtype) if plain is None else Tensor("D", (batch, *image), plain)
     return DeviceFunc([Tensor("A", (batch, rows, cols, lines), dtype), result], body)

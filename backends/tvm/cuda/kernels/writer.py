@@ -212,6 +212,21 @@ class GpuWriter:
             self.set(made, lane, self.to.cast(taken[lane], "float32"))
         return made
 
+    def take_shifted(self, values: Any, source: Any, start: Any, chunk: Any, shift: int, channels: int, *tests: tuple[Any, int]) -> None:
+        """Of the `channels` that lie at `start` those that are `shift` after a chunk's, into its registers; whole chunks are read, of which
+        two have some. Registers stay as they are where there is no such channel, or one of `tests` is outside its extent.
+        """
+        for part in range(1 if shift % CHUNK == 0 else 2):
+            at = self.keep(chunk + (shift // CHUNK + part))
+            with self.when(self.inside(*tests, (at, -(-channels // CHUNK)))):
+                taken = self.take_floats(source, start + at * CHUNK)
+                for lane in range(CHUNK):
+                    which, place = divmod(shift % CHUNK + lane, CHUNK)
+                    if which == part:
+                        is_there = at * CHUNK + place < channels
+                        value = self.either(is_there, taken[place], values[lane]) if channels % CHUNK else taken[place]
+                        self.set(values, lane, value)
+
     def bytes_of(self, dtype: str) -> int:
         return int(self.host.DataType(dtype).itemsize)
 

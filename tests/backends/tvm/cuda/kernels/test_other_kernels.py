@@ -61,7 +61,8 @@ FAULTS: dict[str, dict[str, Change]] = {
         "a chunk beyond the last": _instead(r"< 19\)", "< 20)"),
     },
     "slice": {
-        "a channel too early": _instead(r"\+ 115\)\]", "+ 114)]"),
+        "a channel too early": _instead(r"_ptr\[0\] = _ptr_2\[3\]", "_ptr[0] = _ptr_2[2]"),
+        "one chunk twice": _instead(r"\+ 120\)\)", "+ 112))"),
         "every row": _instead(r"\* 192\)", "* 96)"),
         "pieces of another image": _instead(r"< 8\)", "< 16)"),
     },
@@ -78,16 +79,24 @@ FAULTS: dict[str, dict[str, Change]] = {
         "a column that is turned too early": _instead(r": \(5 - ", ": (4 - "),
         "a row that is not turned": _instead(r"4 - ", "3 - "),
     },
+    "softmax of a map": {
+        "a chunk beyond the last": _instead(r"< 5\)", "< 6)"),
+        "what a lane of another pixel has": _instead(r", 1, 32\)", ", 4, 32)"),
+        "channels of the next image": _instead(r"\* 1200\)", "* 1230)"),
+    },
     "logarithm": {"channels beyond the last": BEYOND_COUNTS, "a chunk beyond the last": _instead(r"< 120\)", "< 128)")},
-    "gather": {"a channel twice": _instead(r"\+ 2\)\]", "+ 1)]"), "a pixel beyond the last": _instead(r"< 120\)", "< 128)")},
+    "gather": {
+        "a channel twice": _instead(r"\(int64_t\)_ptr\[1\]", "(int64_t)_ptr[0]"),
+        "a pixel beyond the last": _instead(r"< 480\)", "< 512)"),
+    },
     "concat": {
         "as if nothing lay between": _instead(r"\+ 8\)\) = ", ")) = "),
         "pixels too close": _instead(r"\* 40\)", "* 32)"),
         "a chunk of the other operand": _instead(r"& 3\) < 2\)", "& 3) < 3)"),
     },
     "concat, channel by channel": {
-        "a channel of its neighbour": _instead(r"A2_ptr\[(.*) \+ 2\)\]", r"A2_ptr[\1 + 1)]"),
-        "the place of an operand that ends": _instead(r"(% 3\) < 1\) \{\s*_ptr\[6\] = \(\(float\))A1", r"\1A0"),
+        "a channel of its neighbour": _instead(r"_ptr\[0\] = _ptr_8\[2\]", "_ptr[0] = _ptr_8[3]"),
+        "a chunk of the pixel before": _instead(r"(A1_ptr \+ .*) - 8\)\)", r"\1 - 16))"),
     },
     "in place": {
         "as if it were alone": _instead(r"\* 40\) \+ \((.*) \* 8\)\) \+ 8\)\) = ", r"* 16) + (\1 * 8)))) = "),
@@ -156,9 +165,9 @@ FAULTS: dict[str, dict[str, Change]] = {
         "chunks of another image": _instead(r"(>> 1\)\)) < 5\)", r"\1 < 8)"),
     },
     "local response norm": {
-        "channels beyond the last": _instead(r"v_7\) < 9\)", "v_7) < 10)"),
-        "channels of the pixel before": _instead(r"if \(0 <= \(\((.*)\* 8\) \+ v_3\)\)", "if (true)"),
-        "a neighbour too few": _instead("v_9 < 3", "v_9 < 2"),
+        "channels beyond the last": _instead(r"& 1\) < 1\)", "& 1) < 2)"),
+        "channels of the pixel before": _instead(r"if \(\(\(\(int\)threadIdx.x\) & 1\) == 1\)", "if (true)"),
+        "a neighbour too few": _instead(r"_ptr_2\[0\] = \(_ptr_2\[0\] \+ \(_ptr_4\[6\] .*;", ";"),
     },
     "batch norm": {"a gain of another chunk": _instead(r"gain_ptr \+ \(\(\(\(int\)threadIdx.x\) & 1\) \* 8\)", "gain_ptr"), "no shift": _instead(r" \+ _ptr_3\[2\]\)", ")")},
     "group norm": {
@@ -173,14 +182,16 @@ FAULTS: dict[str, dict[str, Change]] = {
         "channels beyond the last": _instead(r"% 38\) < 37\)", "% 38) < 38)"),
         "a pixel beyond the last": _instead(r", 11\) \* 304", ", 12) * 304"),
     },
-    "instance norm": {"no barrier": _instead(BARRIER, ";"), "the mean of its neighbour": _instead(r"- _ptr_1\[2\]", "- _ptr_1[3]")},
+    "instance norm": {"no barrier": _instead(BARRIER, ";"), "the mean of its neighbour": _instead(r"- _ptr_1\[2\]", "- _ptr_1[3]"), "sums of the chunk beside": _instead(r", 2, 32\)", ", 1, 32)")},
     "group norm, within chunks": {"channels beyond the last": BEYOND_COUNTS, "the mean of another group": _instead(r"- _ptr\[3\]", "- _ptr[4]")},
     "resize": {
         "a row beyond the last": _instead(r"min\(\(v_4 \+ 1\), 4\)", "(v_4 + 1)"),
         "shares that change places": _instead("v_9 = col_shares_ptr", "v_9 = 1.0f - col_shares_ptr"),
     },
-    "enter": {"channels beyond the last": _instead(r"if \(\(\(\(int\)threadIdx.x\) % 60\) < 30\)", "if (true)"), "images too close": _instead(r"\* 480\)", "* 240)")},
-    "leave": {"channels beyond the last": _instead(r"if \(\(\(\(int\)threadIdx.x\) % 60\) < 30\)", "if (true)"), "images too close": _instead(r"\* 330\)", "* 300)")},
+    "enter": {"channels beyond the last": _instead(r"& 1\) < 1\)", "& 1) < 2)"), "images too close": _instead(r"\* 330\)", "* 300)")},
+    "enter, scores": {"images too close": _instead(r"\* 11\)", "* 10)"), "channels beyond the last": _instead(r"& 15\) < 11\)", "& 15) < 12)")},
+    "leave": {"channels beyond the last": _instead(r"& 1\) < 1\)", "& 1) < 2)"), "images too close": _instead(r"\* 330\)", "* 300)")},
+    "leave, scores": {"images too close": _instead(r"/ 11\) \* 16\)", "/ 11) * 8)"), "a score beyond the last": _instead(r"< 33\)", "< 40)")},
 }  # fmt: skip
 QUICK = {"no barrier", "a mask of half a warp", "channels beyond the last", "as if it were alone", "a wait for no group"}
 
