@@ -19,7 +19,7 @@ from convc.backends.tvm.cuda.kernels.borders import enter, leave
 from convc.backends.tvm.cuda.kernels.depthwise import gpu_depthwise, gpu_depthwise_filters, gpu_transposed_depthwise, gpu_wide_depthwise
 from convc.backends.tvm.cuda.kernels.group_norms import gpu_group_norm
 from convc.backends.tvm.cuda.kernels.kernel import GpuKernel
-from convc.backends.tvm.cuda.kernels.layout import ELEMENTS, Image, Stored, padded, per_channel
+from convc.backends.tvm.cuda.kernels.layout import ELEMENTS, Image, Stored, by_halves, padded, per_channel
 from convc.backends.tvm.cuda.kernels.matvec import matvec
 from convc.backends.tvm.cuda.kernels.moves import channel_places, gpu_concat, gpu_gather, gpu_resize, gpu_uneven_concat
 from convc.backends.tvm.cuda.kernels.norms import gpu_batch_norm, gpu_local_response_norm
@@ -210,7 +210,7 @@ def _depthwise() -> KernelTrial:
     kernel = gpu_depthwise.of(2, 11, Window(5, 6, (3, 3), op.strides, op.pads), "f16")
     right = CONV2D.meaning(op, *(each.astype(np.float64) for each in (x, w, bias)))
     packed = gpu_depthwise_filters(11, (3, 3), ELEMENTS["f16"]).pack(w)
-    return _trial(kernel, x, right, W=packed, bias=per_channel(11).pack(bias))
+    return _trial(kernel, x, right, W=packed, bias=by_halves(11).pack(bias))
 
 
 def _wide_depthwise(strides: tuple[int, int], pixels: int) -> KernelTrial:
@@ -221,7 +221,7 @@ def _wide_depthwise(strides: tuple[int, int], pixels: int) -> KernelTrial:
     right = CONV2D.meaning(op, *(each.astype(np.float64) for each in (x, w, bias)))
     packed = gpu_depthwise_filters(11, (3, 3), ELEMENTS["f16"]).pack(w)
     kernel = gpu_wide_depthwise.of(2, 11, window, "f16", (), pixels)
-    return _trial(kernel, x, right, W=packed, bias=per_channel(11).pack(bias))
+    return _trial(kernel, x, right, W=packed, bias=by_halves(11).pack(bias))
 
 
 def _transposed(c_in: int, c_out: int, groups: int) -> tuple[TransposedSizes, Array, Array, Array, Array]:
@@ -237,7 +237,7 @@ def _transposed(c_in: int, c_out: int, groups: int) -> tuple[TransposedSizes, Ar
 def _transposed_depthwise() -> KernelTrial:
     sizes, x, w, bias, right = _transposed(11, 11, 11)
     packed = gpu_depthwise_filters(11, sizes.taps, ELEMENTS["f16"]).pack(w)
-    return _trial(gpu_transposed_depthwise.of(sizes, "f16"), x, right, W=packed, bias=per_channel(11).pack(bias))
+    return _trial(gpu_transposed_depthwise.of(sizes, "f16"), x, right, W=packed, bias=by_halves(11).pack(bias))
 
 
 def _transposed_in_groups() -> KernelTrial:
@@ -293,7 +293,7 @@ def _response_norm() -> KernelTrial:
 def _batch_norm() -> KernelTrial:
     x, gain, shift = _normal(2, *IMAGE), _normal(11, seed=1, of="float32"), _normal(11, seed=2, of="float32")
     right = x * gain[:, None, None].astype(np.float64) + shift[:, None, None]
-    numbers = {name: per_channel(11).pack(each) for name, each in (("gain", gain), ("shift", shift))}
+    numbers = {name: by_halves(11).pack(each) for name, each in (("gain", gain), ("shift", shift))}
     return _trial(gpu_batch_norm.of(2, *IMAGE, "float16"), x, right, **numbers)
 
 
@@ -308,7 +308,7 @@ def _group_norm(image: Image, groups: int, *, by_pixel: bool = False) -> KernelT
         right = np.moveaxis(LAYER_NORM.meaning(LayerNorm(), rows_of, gain.astype(np.float64), shift.astype(np.float64)), -1, 1)
     else:
         right = GROUP_NORM.meaning(GroupNorm(groups), wide, gain.astype(np.float64), shift.astype(np.float64))
-    numbers = {name: per_channel(c).pack(each) for name, each in (("gain", gain), ("shift", shift))}
+    numbers = {name: by_halves(c).pack(each) for name, each in (("gain", gain), ("shift", shift))}
     kernel = gpu_group_norm.of(2, image, groups, 1e-5, "float16", by_pixel=by_pixel)
     trial = _trial(kernel, x, right, **numbers)
     cleared = np.zeros((2, rows, cols, padded(c)))  # what fills the last chunk too

@@ -12,7 +12,7 @@ from ....ir.types import DTYPES, Array
 from ..cpu.laid import Argument, ParamValues
 from ..cpu.work import Followers, batch_of, only_reader
 from .kernels.group_norms import can_group, gpu_group_norm
-from .kernels.layout import Stored, per_channel
+from .kernels.layout import Stored, by_halves
 from .work import Around, GpuWork, element_of, following, image_of, packed_for_gpu
 
 __all__ = ["channel_norm", "group_norm", "group_norm_of"]
@@ -43,7 +43,7 @@ def _groups(node: Node) -> int | None:
 def _numbers(node: Node, channels: int) -> tuple[Argument, ...]:
     """Gain and shift; of a layer norm the latter may be left out."""
     _, scale, *bias = node.inputs
-    zeros = per_channel(channels)
+    zeros = by_halves(channels)
 
     def shift(values: ParamValues) -> Array:
         return zeros.pack(values(bias[0]) if bias else np.zeros(channels, np.float32))

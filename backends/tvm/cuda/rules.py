@@ -32,7 +32,7 @@ from .kernels import borders
 from .kernels.choice import product_kernel
 from .kernels.depthwise import depthwise_kernel, gpu_depthwise_filters, gpu_transposed_depthwise
 from .kernels.epilogue import GPU_STEPS
-from .kernels.layout import Stored, per_channel
+from .kernels.layout import GpuPacking, Stored, by_halves, per_channel
 from .kernels.moves import gpu_resize
 from .kernels.norms import gpu_batch_norm, gpu_local_response_norm
 from .kernels.pointwise import gpu_by_channel, gpu_pointwise
@@ -72,7 +72,7 @@ def _depthwise(around: Around, node: Node, sizes: ConvSizes) -> GpuWork:
     window = _window(node, sizes.kernel)
     packed = packed_for_gpu(f"{node.name}.packed", gpu_depthwise_filters(sizes.c_in, window.kernel, element), w)
     kernel = depthwise_kernel(sizes.batch, sizes.c_in, window, element.name, steps, around.arch)
-    return GpuWork(covers, kernel, (x,), (packed, _bias_of(node, sizes.c_out, bias)), others)
+    return GpuWork(covers, kernel, (x,), (packed, _bias_of(node, sizes.c_out, bias, by_halves)), others)
 
 
 def dense(around: Around, node: Node, flatten: Node | None = None) -> GpuWork | None:
@@ -105,7 +105,8 @@ def conv_transpose(around: Around, node: Node) -> GpuWork | None:
     else:
         kernel, packing = transposed_kernel(sizes, element, steps, around.arch), phase_filters_for_gpu(sizes, element)
     packed = packed_for_gpu(f"{node.name}.packed", packing, w)
-    return GpuWork(covers, kernel, (x,), (packed, _bias_of(node, c_out, bias)), others)
+    added = _bias_of(node, c_out, bias, by_halves if is_depthwise else per_channel)
+    return GpuWork(covers, kernel, (x,), (packed, added), others)
 
 
 def _product(around: Around, node: Node, sizes: ConvSizes, x: Node, w: Node, bias: list[Node], before: tuple[Node, ...] = ()) -> GpuWork:
@@ -116,8 +117,8 @@ def _product(around: Around, node: Node, sizes: ConvSizes, x: Node, w: Node, bia
     return GpuWork((*before, *covers), product_kernel(sizes, element, steps, around.arch), (x,), given, others)
 
 
-def _bias_of(node: Node, channels: int, bias: list[Node]) -> Argument:
-    added = per_channel(channels)
+def _bias_of(node: Node, channels: int, bias: list[Node], packing: Callable[[int], GpuPacking] = per_channel) -> Argument:
+    added = packing(channels)
     return Argument(f"{node.name}.bias", added.shape, added.dtype, _bias(channels, bias, added.pack))
 
 
@@ -198,7 +199,7 @@ def batch_norm_of(x: Node, covered: Followers) -> GpuWork | None:
     _, *stats = node.inputs
     if any(stat.weights is None for stat in stats):
         return None
-    packing = per_channel(image_of(x)[0])
+    packing = by_halves(image_of(x)[0])
 
     def packed(which: int) -> Callable[[ParamValues], Array]:
         return lambda values: packing.pack(gain_and_shift(node.op, *map(values, stats))[which])
@@ -246,7 +247,7 @@ def elementwise(around: Around, node: Node) -> GpuWork | None:
     if x.type != node.type or x.weights is not None or not (around.may_pad(x) or x in around.padded):
         return None
     if other.weights is not None and _is_by_channel(other.typed.concrete(), node.typed.rank, image[0]):
-        numbers = packed_for_gpu(f"{node.name}.packed", per_channel(image[0]), other)
+        numbers = packed_for_gpu(f"{node.name}.packed", by_halves(image[0]), other)
         return GpuWork(covers, gpu_by_channel.of(batch, image, dtype, first, steps, False), (x,), (numbers,), others)
     if node.typed.rank == 4 and (around.may_pad(other) or other in around.padded) and other.typed.shape == (*node.typed.shape[:2], 1, 1):
         return GpuWork(covers, gpu_by_channel.of(batch, image, dtype, first, steps, True), (x, other), others=others)

@@ -61,7 +61,7 @@ def _reach(window: Window, pixels: int) -> int:
 
 
 def depthwise_kernel(batch: Batch, channels: int, window: Window, of: str, steps: Steps, arch: Architecture) -> GpuKernel:
-    """(A, W[KH,KW,C], bias[C], R..., D)."""
+    """(A, W[KH,KW,C], bias[C] by halves, R..., D)."""
     pixels = pixels_of(batch, channels, window, arch)
     if pixels == 1:
         return gpu_depthwise.of(batch, channels, window, of, steps)
@@ -70,7 +70,7 @@ def depthwise_kernel(batch: Batch, channels: int, window: Window, of: str, steps
 
 @gpu_kind("depthwise")
 def gpu_depthwise(batch: Batch, channels: int, window: Window, of: str, steps: Steps = ()) -> DeviceFunc:
-    """(A, W[KH,KW,C], bias[C], R..., D)."""
+    """(A, W[KH,KW,C], bias[C] by halves, R..., D)."""
     element = ELEMENTS[of]
     image, result = window_tensors(batch, channels, window, element.dtype)
     weights = [Tensor("W", (*window.kernel, padded(channels)), element.dtype), Tensor("bias", (padded(channels),), "float32")]
@@ -86,7 +86,7 @@ def gpu_depthwise(batch: Batch, channels: int, window: Window, of: str, steps: S
             return add
 
         with windowed(writer, batch, channels, window, a, 0.0, take) as made:
-            writer.change(made.values, lambda total, added: total + added, writer.take_floats(bias, made.channel))
+            writer.change(made.values, lambda total, added: total + added, writer.take_numbers(bias, made.channel // CHUNK))
             stepped(writer, steps, made.values, read, made.at)
             writer.put_chunk(d, made.at, made.values)
 
@@ -95,7 +95,7 @@ def gpu_depthwise(batch: Batch, channels: int, window: Window, of: str, steps: S
 
 @gpu_kind("depthwise")
 def gpu_wide_depthwise(batch: Batch, channels: int, window: Window, of: str, steps: Steps, pixels: int) -> DeviceFunc:
-    """(A, W[KH,KW,C], bias[C], R..., D), of so many neighbours of a row a thread. A row's filters are read once for all of them."""
+    """(A, W[KH,KW,C], bias[C] by halves, R..., D), of so many neighbours of a row a thread. A row's filters are read once for all."""
     element = ELEMENTS[of]
     image, result = window_tensors(batch, channels, window, element.dtype)
     weights = [Tensor("W", (*window.kernel, padded(channels)), element.dtype), Tensor("bias", (padded(channels),), "float32")]
@@ -126,7 +126,7 @@ def gpu_wide_depthwise(batch: Batch, channels: int, window: Window, of: str, ste
             for p, each in enumerate(sums):
                 with writer.when(col + p < out_cols):
                     at = writer.keep(((writer.place(line) * out_cols) + col + p) * lines + chunk * CHUNK)
-                    writer.change(each, lambda total, added: total + added, writer.take_floats(bias, chunk * CHUNK))
+                    writer.change(each, lambda total, added: total + added, writer.take_numbers(bias, chunk))
                     stepped(writer, steps, each, read, at)
                     writer.put_chunk(d, at, each)
 
@@ -135,7 +135,9 @@ def gpu_wide_depthwise(batch: Batch, channels: int, window: Window, of: str, ste
 
 @gpu_kind("depthwise, transposed")
 def gpu_transposed_depthwise(sizes: TransposedSizes, of: str, steps: Steps = ()) -> DeviceFunc:
-    """(A, W[KH,KW,C], bias[C], R..., D). Of the taps a result has those that a pixel is written through to it: one in stride by stride."""
+    """(A, W[KH,KW,C], bias[C] by halves, R..., D). Of the taps a result has those that a pixel is written through to it: one in
+    stride by stride.
+    """
     element, lines = ELEMENTS[of], padded(sizes.c_in)
     (rows, cols), result = sizes.whole, (sizes.batch, *sizes.whole, lines)
     given = [
@@ -148,7 +150,7 @@ def gpu_transposed_depthwise(sizes: TransposedSizes, of: str, steps: Steps = ())
         *read, d = rest
         with writer.each(writer.images(sizes.batch) * rows, cols, lines // CHUNK) as (line, col, chunk):
             image, row = writer.place(line // rows), writer.keep(line % rows)
-            values = writer.take_floats(bias, chunk * CHUNK)
+            values = writer.take_numbers(bias, chunk)
             with writer.loop(0, sizes.taps[0]) as i, writer.loop(0, sizes.taps[1]) as j:
                 down, across = (
                     writer.keep(at + before - tap * spread)

@@ -33,7 +33,7 @@ def can_group(channels: int, groups: int) -> bool:
 def gpu_group_norm(
     batch: Batch, image: Image, groups: int, epsilon: float, dtype: str, steps: Steps = (), *, by_pixel: bool = False
 ) -> DeviceFunc:
-    """(A, gain[C], shift[C], R..., D). With `by_pixel` each pixel has statistics of its own, as if it were an image."""
+    """(A, gain[C] and shift[C] by halves, R..., D). With `by_pixel` each pixel has statistics of its own, as if it were an image."""
     channels, rows, cols = image
     shape = (batch, rows, cols, padded(channels))
     numbers = [Tensor("gain", shape[-1:], "float32"), Tensor("shift", shape[-1:], "float32")]
@@ -47,7 +47,7 @@ def gpu_group_norm(
             writer.set(square, kind, writer.to.float32(1) / writer.tirx.sqrt(square[kind] + writer.to.float32(epsilon)))
 
         def put(at: Any, chunk: Any, values: Any) -> None:
-            factors, added = (writer.take_chunk(each, chunk * CHUNK) for each in (gain, shift))
+            factors, added = (writer.take_numbers(each, chunk) for each in (gain, shift))
             with writer.unrolled(CHUNK) as lane:
                 of = team.kind_of(lane)
                 writer.set(values, lane, (values[lane] - mean[of]) * square[of] * factors[lane] + added[lane])

@@ -12,7 +12,7 @@ import numpy as np
 
 from .....ir.types import DTYPES, Array
 
-__all__ = ["CHUNK", "ELEMENTS", "ElementKind", "GpuPacking", "Image", "Stored", "as_factor", "grown", "padded", "per_channel"]
+__all__ = ["CHUNK", "ELEMENTS", "ElementKind", "GpuPacking", "Image", "Stored", "as_factor", "by_halves", "grown", "padded", "per_channel"]
 
 CHUNK = 8  # channels that are moved together: 16 bytes of float16, which a thread loads and stores at once
 
@@ -94,6 +94,16 @@ def per_channel(channels: int) -> GpuPacking:
         return made
 
     return GpuPacking((padded(channels),), "f32", pack)
+
+
+def by_halves(channels: int) -> GpuPacking:
+    """As `per_channel`, the first halves of all chunks before the second: so neighbours read neighbours, 16 bytes each."""
+    whole = per_channel(channels)
+
+    def pack(x: Array) -> Array:
+        return whole.pack(x).reshape(-1, 2, CHUNK // 2).swapaxes(0, 1).ravel()
+
+    return GpuPacking(whole.shape, whole.dtype, pack)
 
 
 def grown(x: Array, shape: tuple[int, ...], dtype: str) -> Array:

@@ -48,7 +48,7 @@ def gpu_local_response_norm(op: LocalResponseNorm, batch: Batch, channels: int, 
 
 @gpu_kind("batch norm")
 def gpu_batch_norm(batch: Batch, channels: int, rows: int, cols: int, dtype: str, steps: Steps = ()) -> DeviceFunc:
-    """(A, gain[C], shift[C], R..., D)."""
+    """(A, gain[C] and shift[C] by halves, R..., D)."""
     lines = padded(channels)
     shape = (batch, rows, cols, lines)
     numbers = [Tensor("gain", (lines,), "float32"), Tensor("shift", (lines,), "float32")]
@@ -57,7 +57,7 @@ def gpu_batch_norm(batch: Batch, channels: int, rows: int, cols: int, dtype: str
         *read, d = rest
         with writer.each(writer.images(batch) * rows * cols, lines // CHUNK) as (pixel, chunk):
             at = writer.keep(writer.place(pixel) * lines + chunk * CHUNK)
-            values, factors, added = writer.take_floats(a, at), *(writer.take_chunk(each, chunk * CHUNK) for each in (gain, shift))
+            values, factors, added = writer.take_floats(a, at), *(writer.take_numbers(each, chunk) for each in (gain, shift))
             writer.change(values, lambda value, factor, more: value * factor + more, factors, added)
             stepped(writer, steps, values, read, at)
             writer.put_chunk(d, at, values)

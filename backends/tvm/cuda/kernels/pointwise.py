@@ -39,7 +39,7 @@ def gpu_pointwise(batch: Batch, image: Image, dtype: str, steps: Steps) -> Devic
 
 @gpu_kind("by channel")
 def gpu_by_channel(batch: Batch, image: Image, dtype: str, first: EpilogueStep, steps: Steps, is_gate: bool) -> DeviceFunc:
-    """(A, B, R..., D): the first step reads a number a channel, a gate B[n,1,1,C] of the images, or constants B[C] in float32."""
+    """(A, B, R..., D): the first step reads a number a channel, a gate B[n,1,1,C] of the images, or constants B[C] by halves."""
     channels = padded(image[0])
     shape = (batch, *image[1:], channels)
     numbers = Tensor("B", (batch, 1, 1, channels), dtype) if is_gate else Tensor("B", (channels,), "float32")
@@ -50,7 +50,8 @@ def gpu_by_channel(batch: Batch, image: Image, dtype: str, first: EpilogueStep, 
         with writer.each(writer.images(batch) * pixels, channels // CHUNK) as (pixel, chunk):
             at = writer.keep(writer.place(pixel) * channels + chunk * CHUNK)
             values = writer.take_floats(a, at)
-            others = writer.take_floats(b, (writer.place(pixel // pixels) * channels if is_gate else 0) + chunk * CHUNK)
+            gate = (writer.place(pixel // pixels) * channels + chunk * CHUNK) if is_gate else None
+            others = writer.take_numbers(b, chunk) if gate is None else writer.take_floats(b, gate)
 
             def formula(value: Any, other: Any) -> Any:
                 x, y = (other, value) if first.first else (value, other)

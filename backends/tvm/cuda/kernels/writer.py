@@ -212,6 +212,13 @@ class GpuWriter:
             self.set(made, lane, self.to.cast(taken[lane], "float32"))
         return made
 
+    def take_numbers(self, numbers: Any, chunk: Any) -> Any:
+        """A chunk of what is one number a channel, in float32, `by_halves`, as registers."""
+        taken, half = self.registers(CHUNK), CHUNK // 2
+        for i in range(2):
+            self.move(taken, i * half, numbers, chunk * half + i * (int(numbers.shape[0]) // 2), half)
+        return taken
+
     def take_shifted(self, values: Any, source: Any, start: Any, chunk: Any, shift: int, channels: int, *tests: tuple[Any, int]) -> None:
         """Of the `channels` that lie at `start` those that are `shift` after a chunk's, into its registers; whole chunks are read, of which
         two have some. Registers stay as they are where there is no such channel, or one of `tests` is outside its extent.
