@@ -169,7 +169,7 @@ FAULTS: dict[str, dict[str, Change]] = {
         "channels of the pixel before": _instead(r"if \(\(\(\(int\)threadIdx.x\) & 1\) == 1\)", "if (true)"),
         "a neighbour too few": _instead(r"_ptr_2\[0\] = \(_ptr_2\[0\] \+ \(_ptr_4\[6\] .*;", ";"),
     },
-    "batch norm": {"a gain of another chunk": _instead(r"gain_ptr \+ \(\(\(\(int\)threadIdx.x\) & 1\) \* 8\)", "gain_ptr"), "no shift": _instead(r" \+ _ptr_3\[2\]\)", ")")},
+    "batch norm": {"a gain of another chunk": _instead(r"gain_ptr \+ \(\(\(\(int\)threadIdx.x\) & 1\) \* 4\)", "gain_ptr"), "no shift": _instead(r" \+ _ptr_3\[2\]\)", ")")},
     "group norm": {
         "no barrier": _instead(BARRIER, ";"),
         "sums in one part": lambda source: _in_one_part(source),
