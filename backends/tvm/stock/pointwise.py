@@ -16,6 +16,7 @@ __all__ = [
     "gelu",
     "hard_sigmoid",
     "hard_swish",
+    "logical_not",
     "maximum",
     "minimum",
     "mish",
@@ -25,6 +26,7 @@ __all__ = [
     "selu",
     "shrink",
     "softplus",
+    "subtract",
     "tanh",
     "where",
 ]
@@ -165,6 +167,19 @@ def equal(emitter: RelaxEmitter, node: Node, a: Any, b: Any) -> Any:
     if node.inputs[0].typed.dtype != "bool":
         return emitter.ops.equal(a, b)
     return emitter.ops.equal(*(emitter.builder.emit(emitter.ops.astype(x, "int8"), f"{node.name}.byte") for x in (a, b)))
+
+
+def subtract(emitter: RelaxEmitter, node: Node, a: Any, b: Any) -> Any:
+    """Of floats as a sum: where kernels are put into one TVM takes x + c - c for x, and x - x for 0."""
+    if not node.typed.is_float:
+        return emitter.ops.subtract(a, b)
+    return _pairwise(emitter, node, lambda p, q, c: p + q * c(-1), a, b)
+
+
+def logical_not(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
+    """By bits: where it is put into one kernel with a comparison TVM turns that around, which a NaN does not bear."""
+    tirx = emitter.tirx
+    return _each(emitter, node, lambda p, c: (p.astype("int8") ^ tirx.const(1, "int8")).astype("bool"), x)
 
 
 def where(emitter: RelaxEmitter, node: Node, condition: Any, a: Any, b: Any) -> Any:

@@ -49,6 +49,18 @@ def test_what_is_padded_while_it_is_summed_is_not_read_beforehand(tmp_path: Path
     assert "__shared__" in build_cuda(plain, tmp_path, check=False).source.read_text()
 
 
+IN_ONE_KERNEL = {  # and TVM would take them for never, and for x
+    "is no number": ("%e = equal(%x, %x) %n = logical_not(%e) %y = cast(%n) {to=f32}", [1, 0, 0, 0, 0, 0]),
+    "rounded": ("%c = param {init=full, value=12582912.0} : f32[] %a = add(%x, %c) %y = sub(%a, %c)", [np.nan, np.inf, -np.inf, 0, 2, -4]),
+}
+
+
+@pytest.mark.parametrize(("lines", "wanted"), IN_ONE_KERNEL.values(), ids=IN_ONE_KERNEL)
+def test_what_holds_of_numbers_alone_is_not_simplified(lines: str, wanted: list[float]) -> None:
+    run = _threads_in_turn(typed_graph(f"graph @g(%x: f32[6]) {{ {lines} return %y }}"))
+    assert np.array_equal(run(np.array([np.nan, np.inf, -np.inf, 0.5, 1.5, -3.7], np.float32)), wanted, equal_nan=True)
+
+
 MASKS = {
     "read": "%f = cast(%m) {to=f32} %y = mul(%d, %f)",
     "choosing": "%z = param : f32[] %y = where(%m, %d, %z)",
