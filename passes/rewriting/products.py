@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ...ir.errors import InvalidModel
 from ...ir.graph import Node
 from ...ir.op import OpDef
 from ...ir.ops.conv import CONVS, conv_of
@@ -158,11 +159,18 @@ def wide(node: Node) -> Array:
 
 
 def is_known(node: Node) -> bool:
-    """Whether a parameter's values are there without drawing many of them."""
+    """Whether a parameter's values are there without drawing many of them, and all that they are made of was given."""
     weights, few = node.weights, math.prod(node.typed.concrete()) <= FEW
     if weights is None or weights.is_missing:
         return False
-    return weights.is_stored or (few and (weights.compute is not None or weights.recipe.init in FILLED))
+    if weights.compute is None or not few:
+        return weights.is_stored or (few and weights.recipe.init in FILLED)
+    try:
+        with np.errstate(all="ignore"):
+            weights.wide()
+    except InvalidModel:
+        return False
+    return True
 
 
 def _operands(node: Node) -> tuple[Node, Node, Node | None]:

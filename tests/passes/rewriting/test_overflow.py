@@ -58,6 +58,22 @@ def test_what_is_no_number_already_is_folded():
     assert [node.kind.name for node in scaled(w, np.array([1e25, 1, 1], np.float32))[0].ops] == ["dense"]
 
 
+def test_what_nobody_has_given_yet_is_folded_unseen():
+    """Two factors make one that is derived of them; a third product would have to look at it."""
+    text = """graph @g(%x: f32[N,4]) {
+  %w = param {init=given} : f32[3,4]
+  %c = dense(%x, %w)
+  %s = param {init=given} : f32[3]
+  %y = mul(%c, %s)
+  %t = param {init=given} : f32[3]
+  %z = mul(%y, %t)
+  return %z
+}"""
+    steps = [Step("canonicalize", "test"), Step("fold-affine", "test")]
+    after, _ = run_passes(typed_graph(text), steps, ONNXRUNTIME.prices)
+    assert [node.kind.name for node in after.ops] == ["dense"]
+
+
 def test_nothing_is_drawn_for_it():
     after, _ = folded(with_gain("he"))
     (w,) = after.params
