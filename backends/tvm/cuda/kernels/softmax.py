@@ -27,79 +27,113 @@ SECTOR = 32  # bytes of memory that are moved at once
 def gpu_softmax(batch: Batch, image: Image, dtype: str, is_log: bool, plain: str | None = None) -> DeviceFunc:
     """(A[n,H,W,C], D) of an `image` of channels, rows and columns; D lies as A does, or is D[n,C,H,W] of the type `plain`."""
     channels, rows, cols = image
-    lines, pixels = padded(channels), rows * cols
-    chunks = lines // CHUNK
+    lines = padded(channels)
 
     def body(writer: GpuWriter, a: Any, d: Any) -> None:
-        most = WARP if plain is None or pixels == 1 else WARP * writer.bytes_of(plain) // SECTOR
-        together = min(most, 1 << (chunks - 1).bit_length())  # lanes that have a pixel
-        each = THREADS // together  # pixels of a block
-        tirx, count = writer.tirx, writer.images(batch) * pixels
-        block, thread = writer.to.cta_id([(count + each - 1) // each]), writer.to.thread_id([THREADS])
-        lane, mine = thread % together, writer.keep(block * each + thread // together)
-        pixel = writer.keep(writer.to.min(mine, count - 1))  # every lane of a warp has something to tell
-        found, greater = writer.registers(2), greatest(tirx)
-
-        def over(formula: Callable[[Any], None]) -> None:
-            """With a chunk of registers for each that this lane has: what is beyond the last channel is minus infinity."""
-            with writer.loop(0, math.ceil(chunks / together)) as step:
-                chunk = step * together + lane
-                with writer.when(chunk < chunks):
-                    values = writer.take_floats(a, writer.place(pixel) * lines + chunk * CHUNK)
-                    if channels % CHUNK:
-                        with writer.unrolled(CHUNK) as i:
-                            beyond = writer.to.float32(-math.inf)
-                            writer.set(values, i, writer.either(chunk * CHUNK + i < channels, values[i], beyond))
-                    formula((chunk, values))
-
-        def gather(into: int, combine: Callable[[Any, Any], Any], term: Callable[[Any], Any]) -> None:
-            def take(given: Any) -> None:
-                with writer.unrolled(CHUNK) as i:
-                    writer.set(found, into, combine(found[into], term(given[1][i])))
-
-            over(take)
-            distance = together // 2
-            while distance:
-                other = writer.keep(writer.from_lane(found[into], distance))
-                writer.set(found, into, combine(found[into], other))
-                distance //= 2
-
+        tirx, lanes = writer.tirx, _Lanes(writer, batch, image, a, plain)
+        found = writer.registers(2)  # the greatest, and the sum of what is left of all
         writer.set(found, 0, writer.to.float32(-math.inf))
         writer.set(found, 1, writer.to.float32(0))
-        gather(0, greater, lambda value: value)
-        gather(1, operator.add, lambda value: tirx.exp(value - found[0]))
+        lanes.gather(found, 0, greatest(tirx), lambda value: value)
+        lanes.gather(found, 1, operator.add, lambda value: tirx.exp(value - found[0]))
         if is_log:
             writer.set(found, 1, tirx.log(found[1]))
 
         def share(value: Any) -> Any:
             return value - found[0] - found[1] if is_log else tirx.exp(value - found[0]) / found[1]
 
-        def put_row() -> None:
-            """Scores as they are told: neighbours by neighbours."""
-            with writer.loop(0, math.ceil(channels / together)) as step:
-                channel = writer.keep(step * together + lane)
-                with writer.when(channel < channels):
-                    value = writer.to.cast(a[writer.place(pixel) * lines + channel], "float32")
-                    writer.set(d, writer.place(pixel) * channels + channel, writer.to.cast(share(value), plain))
-
-        def put(given: Any) -> None:
-            chunk, values = given
-            writer.change(values, share)
-            if plain is None:
-                writer.keep_finite(values, chunk, channels)
-                writer.put_chunk(d, writer.place(pixel) * lines + chunk * CHUNK, values)
-                return
-            with writer.unrolled(CHUNK) as i:
-                channel = chunk * CHUNK + i
-                with writer.when(channel < channels):
-                    at = (writer.place(pixel // pixels) * channels + channel) * pixels + pixel % pixels
-                    writer.set(d, at, writer.to.cast(values[i], plain))
-
-        with writer.when(mine < count):
-            if plain is not None and pixels == 1:
-                put_row()
-            else:
-                over(put)
+        with writer.when(lanes.is_there):
+            lanes.put(d, share)
 
     result = Tensor("D", (batch, rows, cols, lines), dtype) if plain is None else Tensor("D", (batch, *image), plain)
     return DeviceFunc([Tensor("A", (batch, rows, cols, lines), dtype), result], body)
+
+
+class _Lanes:
+    """The lanes of a warp that have a `pixel` together, each every so manieth of its chunks."""
+
+    def __init__(self, writer: GpuWriter, batch: Batch, image: Image, a: Any, plain: str | None) -> None:
+        self.writer, self.a, self.plain = writer, a, plain
+        self.channels, rows, cols = image
+        self.lines, self.pixels = padded(self.channels), rows * cols
+        self.chunks, count = self.lines // CHUNK, writer.images(batch) * self.pixels
+        most = WARP if plain is None or self.pixels == 1 else WARP * writer.bytes_of(plain) // SECTOR
+        self.size = min(most, 1 << (self.chunks - 1).bit_length())
+        each = THREADS // self.size  # pixels of a block
+        block, thread = writer.to.cta_id([(count + each - 1) // each]), writer.to.thread_id([THREADS])
+        mine = writer.keep(block * each + thread // self.size)
+        self.lane, self.is_there = thread % self.size, mine < count
+        self.pixel = writer.keep(writer.to.min(mine, count - 1))  # every lane of a warp has something to tell
+
+    def over(self, take: Callable[[Any, Any], None]) -> None:
+        """`take(chunk, values)` of each chunk that this lane has: what is beyond the last channel is minus infinity."""
+        writer = self.writer
+        with writer.loop(0, math.ceil(self.chunks / self.size)) as step:
+            chunk = step * self.size + self.lane
+            with writer.when(chunk < self.chunks):
+                values = writer.take_floats(self.a, self.place(chunk * CHUNK))
+                if self.channels % CHUNK:
+                    with writer.unrolled(CHUNK) as i:
+                        beyond = writer.to.float32(-math.inf)
+                        writer.set(values, i, writer.either(chunk * CHUNK + i < self.channels, values[i], beyond))
+                take(chunk, values)
+
+    def place(self, channel: Any) -> Any:
+        """Of a channel of the pixel where channels are neighbours."""
+        return self.writer.place(self.pixel) * self.lines + channel
+
+    def gather(self, found: Any, into: int, combine: Callable[[Any, Any], Any], term: Callable[[Any], Any]) -> None:
+        """All terms of the pixel by `combine`, in one of the registers of each of its lanes."""
+        writer = self.writer
+
+        def take(chunk: Any, values: Any) -> None:
+            with writer.unrolled(CHUNK) as i:
+                writer.set(found, into, combine(found[into], term(values[i])))
+
+        self.over(take)
+        distance = self.size // 2
+        while distance:
+            other = writer.keep(writer.from_lane(found[into], distance))
+            writer.set(found, into, combine(found[into], other))
+            distance //= 2
+
+    def put(self, d: Any, share: Callable[[Any], Any]) -> None:
+        if self.plain is None:
+            self._put_chunks(d, share)
+        elif self.pixels == 1:
+            self._put_row(d, share, self.plain)
+        else:
+            self._put_planes(d, share, self.plain)
+
+    def _put_chunks(self, d: Any, share: Callable[[Any], Any]) -> None:
+        """As the value lies."""
+
+        def store(chunk: Any, values: Any) -> None:
+            self.writer.change(values, share)
+            self.writer.keep_finite(values, chunk, self.channels)
+            self.writer.put_chunk(d, self.place(chunk * CHUNK), values)
+
+        self.over(store)
+
+    def _put_row(self, d: Any, share: Callable[[Any], Any], plain: str) -> None:
+        """Scores as they are told: neighbours by neighbours."""
+        writer = self.writer
+        with writer.loop(0, math.ceil(self.channels / self.size)) as step:
+            channel = writer.keep(step * self.size + self.lane)
+            with writer.when(channel < self.channels):
+                value = writer.to.cast(self.a[self.place(channel)], "float32")
+                writer.set(d, writer.place(self.pixel) * self.channels + channel, writer.to.cast(share(value), plain))
+
+    def _put_planes(self, d: Any, share: Callable[[Any], Any], plain: str) -> None:
+        """A map, channel by channel."""
+        writer = self.writer
+
+        def store(chunk: Any, values: Any) -> None:
+            writer.change(values, share)
+            with writer.unrolled(CHUNK) as i:
+                channel = chunk * CHUNK + i
+                with writer.when(channel < self.channels):
+                    at = (writer.place(self.pixel // self.pixels) * self.channels + channel) * self.pixels + self.pixel % self.pixels
+                    writer.set(d, at, writer.to.cast(values[i], plain))
+
+        self.over(store)
