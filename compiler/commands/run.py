@@ -98,12 +98,7 @@ def command(console: Console, request: Request, given: RunOptions, pictures: Pic
         random, way_out = ("weights", "--weights FILE") if files else ("weights and inputs", "--weights FILE and -i FILE")
         where = "" if artifact is None else "convc compile "  # whose artifact has its weights in it
         console.say(f"note: the {random} of @{graph.name} are random, and so is what it says; give {where}{way_out}")
-    for name, value in results.items():
-        if odd := _odd(value):
-            console.say(
-                f"note: {odd:,} of {value.size:,} values of '{name}' are NaN or infinite, of inputs that are finite; "
-                "`convc verify` says of each engine whether float64 has them so"
-            )
+    _say_what_is_odd(console, results)
     written = _write(results, given.output) if given.output else []
     score = truth.score(names, results) if truth is not None else None
     if given.as_json:
@@ -117,9 +112,14 @@ def command(console: Console, request: Request, given: RunOptions, pictures: Pic
         console.say(f"wrote {file}")
 
 
-def _odd(value: Array) -> int:
-    """How many are NaN or infinite."""
-    return value.size - int(np.count_nonzero(np.isfinite(value))) if value.dtype.kind == "f" else 0
+def _say_what_is_odd(console: Console, results: Mapping[str, Array]) -> None:
+    for name, value in results.items():
+        odd = value.size - int(np.count_nonzero(np.isfinite(value))) if value.dtype.kind == "f" else 0
+        if odd:
+            console.say(
+                f"note: {odd:,} of {value.size:,} values of '{name}' are NaN or infinite, of inputs that are finite; "
+                "`convc verify` says of each engine whether float64 has them so"
+            )
 
 
 def _classes(request: Request, graph: Graph) -> tuple[str, ...]:
