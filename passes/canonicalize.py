@@ -20,7 +20,7 @@ from ..ir.ops.reduce import REDUCE_MEAN
 from ..ir.ops.shape import CONCAT, FLATTEN, RESHAPE, RESHAPES, Concat, Flatten, Reshape, infer_flatten
 from ..ir.types import Array, TensorType
 from .rewriting.ledger import Ledger
-from .rewriting.products import DEEPEST, fits, is_known, wide
+from .rewriting.products import DEEPEST, fits, is_known, rounding_to_whole, wide
 from .rewriting.rewriter import ANY, CONST, Match, Pat, Rule, rewrite
 
 __all__ = ["canonicalize"]
@@ -123,6 +123,8 @@ def one_constant(m: Match) -> Node | None:
     x, root, inner, c, d = m["x"], m.root, m["inner"], m["c"], m["d"]
     if x.kind is PARAM or not root.typed.is_float or len(inner.origin.made_from) >= DEEPEST:
         return None
+    if why := rounding_to_whole(root.kind, c, d):
+        return m.decline(why)
     both = TensorType(c.typed.dtype, broadcast(c.typed, d.typed))
     if both.numel not in (c.typed.numel, d.typed.numel):
         return None  # a row and a column would become a whole image of constants

@@ -18,6 +18,7 @@ from .rewriting.products import (
     folded_after,
     folded_before,
     product,
+    rounding_to_whole,
     takes_fold,
     takes_shift,
     unfit,
@@ -34,7 +35,7 @@ def after(m: Match) -> Node | None:
     if not takes_fold(value) or not _per_channel(m.root, m["c"], value.typed):
         return None
     gain, shift = _affine(m.root, m["c"])
-    if why := unfit(value, gain, m["c"], scaled=by_output):
+    if why := rounding_to_whole(m.root.kind, m["c"]) or unfit(value, gain, m["c"], scaled=by_output):
         return m.decline(why)
     return folded_after(m, value, gain, shift)
 
@@ -47,7 +48,7 @@ def before(m: Match) -> Node | None:
     gain, shift = _affine(affine, m["c"])
     if shift is not None and not takes_shift(m.root):
         return None
-    if why := unfit(m.root, gain, m["c"], scaled=by_input):
+    if why := rounding_to_whole(affine.kind, m["c"]) or unfit(m.root, gain, m["c"], scaled=by_input):
         return m.decline(why)
     return folded_before(m, m.root, x, gain, shift)
 

@@ -19,6 +19,7 @@ from ...ir.graph import Node
 from ...ir.op import OpDef
 from ...ir.ops.conv import CONVS, conv_of
 from ...ir.ops.conv_transpose import CONV_TRANSPOSES
+from ...ir.ops.elementwise import ADD, SUB
 from ...ir.ops.linear import DENSE, MATMUL, Dense
 from ...ir.types import Array, TensorType, limits_of
 from ...ir.weights import FILLED
@@ -37,6 +38,7 @@ __all__ = [
     "is_1x1",
     "is_known",
     "product",
+    "rounding_to_whole",
     "takes_fold",
     "takes_shift",
     "unfit",
@@ -171,6 +173,20 @@ def is_known(node: Node) -> bool:
     except InvalidModel:
         return False
     return True
+
+
+def rounding_to_whole(kind: OpDef[Any], *constants: Node) -> str:
+    """Why a sum with these is left alone; "" where it may be put together with others. Neighbours of such a number are 1 apart: a file that
+    adds it, and takes it away again, rounds to whole numbers.
+    """
+    if kind not in (ADD, SUB):
+        return ""
+    for each in constants:
+        if each.typed.dtype in ("f32", "f64") and is_known(each):
+            least = 2.0 ** limits_of(each.typed.dtype).nmant
+            if ((abs(wide(each)) >= least) & (abs(wide(each)) < 2 * least)).any():
+                return f"what %{each.name} is added to becomes a whole number, which may be meant"
+    return ""
 
 
 def _operands(node: Node) -> tuple[Node, Node, Node | None]:
