@@ -143,7 +143,8 @@ class Weights:
         nbytes = self.type.nbytes
         need_bytes(f"parameter '{self.recipe.key}', {self.type},", nbytes if isinstance(nbytes, int) else 0, "choose a smaller network")
         if self.compute is not None:
-            return _frozen(np.asarray(self.compute(), DTYPES[self.type.dtype], order="C"))  # the one rounding
+            with np.errstate(all="ignore"):  # infinities and NaN are the network's own, as a run would come to them
+                return _frozen(np.asarray(self.compute(), DTYPES[self.type.dtype], order="C"))  # the one rounding
         if self.is_missing:
             raise InvalidModel(f"parameter '{self.recipe.key}' has no values here; give its weights file")
         return _frozen(np.asarray(self.recipe.make(self.type)))  # of rank 0, arithmetic gives a scalar
@@ -152,7 +153,8 @@ class Weights:
         """The values in float64, derived ones before their rounding: what the oracle and further folding use."""
         if not self.type.is_float:
             return self.drawn()
-        return np.asarray(self.compute() if self.compute is not None else self.array(), dtype=np.float64)
+        with np.errstate(all="ignore"):
+            return np.asarray(self.compute() if self.compute is not None else self.array(), dtype=np.float64)
 
 
 def _frozen(array: Array) -> Array:

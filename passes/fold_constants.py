@@ -33,8 +33,9 @@ ROUNDS = 8  # of judging what would swell a file
 def fold_constants(graph: Graph, ledger: Ledger) -> Graph:
     """Before: %c = mul(%a, %b), both params    After: %c = param {init=given}
 
-    Values are computed in float64 when somebody looks, and cast once. A result over NODE_BYTES, or over
-    what is left of TOTAL_BYTES and TOTAL_FLOPS, stays, and so does one of operands over TOTAL_BYTES.
+    Values are computed in float64 when somebody looks, and cast once. One beyond the range of its type is folded too: a run would come to
+    the same infinity, as where a mask is made of log(0). A result over NODE_BYTES, or over what is left of TOTAL_BYTES and TOTAL_FLOPS,
+    stays, and so does one of operands over TOTAL_BYTES.
     For an engine that computes constants by itself as it loads a network, what would swell the file stays too (growth.py).
     Nor does an engine that computes with integers want a dequantized constant: as a float it is not what that engine looks for.
     """

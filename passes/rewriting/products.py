@@ -168,8 +168,7 @@ def is_known(node: Node) -> bool:
     if weights.compute is None or not few:
         return weights.is_stored or (few and weights.recipe.init in FILLED)
     try:
-        with np.errstate(all="ignore"):
-            weights.wide()
+        weights.wide()
     except InvalidModel:
         return False
     return True
