@@ -17,6 +17,7 @@ from convc.backends.tvm.cpu.kernels.windows import Window
 from convc.backends.tvm.cuda.emulator.machine import USUAL, Order
 from convc.backends.tvm.cuda.kernels.borders import enter, leave
 from convc.backends.tvm.cuda.kernels.depthwise import gpu_depthwise, gpu_depthwise_filters, gpu_transposed_depthwise, gpu_wide_depthwise
+from convc.backends.tvm.cuda.kernels.direct import direct
 from convc.backends.tvm.cuda.kernels.group_norms import gpu_group_norm
 from convc.backends.tvm.cuda.kernels.kernel import GpuKernel
 from convc.backends.tvm.cuda.kernels.layout import ELEMENTS, Image, Stored, by_halves, padded, per_channel
@@ -255,11 +256,19 @@ def _transposed_in_groups() -> KernelTrial:
     return replace(trial, arrays={"X": given.pop("A"), "Y": given.pop("D"), **given}, result="Y")
 
 
-def _vectors(sizes: ConvSizes) -> KernelTrial:
-    """Weights by rows as they lie, a residual and a relu."""
+def _product(sizes: ConvSizes, kernel: GpuKernel) -> KernelTrial:
+    """Of ordinary units, a residual and a relu after it. Of groups nothing lies beyond the last channel."""
     drawn = Trial.drawn(sizes)
     drawn.arrays["X"][..., sizes.c_in :] = BEYOND
-    return KernelTrial(matvec.of(sizes, "f16", RESIDUAL), drawn.arrays, np.moveaxis(drawn.right, 1, -1), "Y")
+    return KernelTrial(kernel, drawn.arrays, np.moveaxis(drawn.right, 1, -1), "Y")
+
+
+def _vectors(sizes: ConvSizes) -> KernelTrial:
+    return _product(sizes, matvec.of(sizes, "f16", RESIDUAL))
+
+
+def _direct(sizes: ConvSizes, sharers: int) -> KernelTrial:
+    return _product(sizes, direct.of(sizes, "f16", RESIDUAL, sharers))
 
 
 def _vectors_in_parts() -> KernelTrial:
@@ -375,6 +384,9 @@ TRIALS: dict[str, Callable[[], KernelTrial]] = {
     "matvec": lambda: _vectors(ConvSizes(1, 349, 11, 3, 3, (3, 3))),
     "matvec, four vectors": lambda: _vectors(ConvSizes(4, 1099, 11, 1, 1, (1, 1))),
     "matvec, in parts": _vectors_in_parts,
+    "direct": lambda: _direct(ConvSizes(2, 6, 11, 7, 6, (3, 2), (2, 1), (1, 1, 0, 1)), 1),
+    "direct, shared": lambda: _direct(ConvSizes(2, 12, 16, 5, 6, (3, 3), (1, 1), (1, 1, 1, 1), (1, 2)), 4),
+    "direct, in groups": lambda: _direct(ConvSizes(2, 16, 32, 5, 6, (3, 3), pads=(1, 1, 1, 1), groups=2), 8),
     "avg pool": _average,
     "global avg pool": _global_pool,
     "local response norm": _response_norm,

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from convc.backends.tvm.cpu.work import in_rows, kernel_of
-from convc.backends.tvm.cuda.kernels.choice import is_by_vectors
+from convc.backends.tvm.cuda.kernels.choice import is_by_vectors, is_direct
+from convc.backends.tvm.cuda.kernels.direct import direct_macs
 from convc.backends.tvm.cuda.kernels.layout import ELEMENTS
 from convc.backends.tvm.cuda.kernels.matvec import vectors_of
 from convc.backends.tvm.cuda.kernels.sizes import ConvSizes
-from convc.backends.tvm.cuda.kernels.tiles import GpuTile, tiling_of
+from convc.backends.tvm.cuda.kernels.tiles import multiplied, tiling_of
 from convc.backends.tvm.cuda.work import image_of
 from convc.backends.tvm.gpus.architectures import Architecture
 from convc.compiler.engines.optimize import optimize
@@ -20,6 +21,8 @@ from convc.ir.graph import Graph, Node
 from convc.ir.ops.conv import CONV2D
 from convc.ir.ops.linear import DENSE
 from convc.ir.ops.shape import FLATTEN
+
+F16 = ELEMENTS["f16"]
 
 
 def products_of(graph: Graph) -> Counter[ConvSizes]:
@@ -39,12 +42,6 @@ def _sizes(node: Node) -> ConvSizes:
     return ConvSizes(1, c_in, c_out, rows, cols, kernel_of(w), op.strides, op.pads, op.dilations, op.groups)
 
 
-def multiplied(sizes: ConvSizes, tile: GpuTile, of: str = "f16") -> int:
-    """Multiply-adds of tensor cores."""
-    nbytes = ELEMENTS[of].bytes
-    return sizes.products * tile.filled((sizes.batch or 1) * sizes.pixels, sizes.group_out, sizes.depth * nbytes) // nbytes
-
-
 def wasted(layers: Mapping[ConvSizes, int], batch: int, arch: Architecture) -> float:
     """How many times what a network asks for is multiplied for so many images: by tensor cores, with what fills their products, and by
     ordinary units, with what fills chunks.
@@ -56,19 +53,20 @@ def wasted(layers: Mapping[ConvSizes, int], batch: int, arch: Architecture) -> f
 def _done(sizes: ConvSizes, arch: Architecture) -> int:
     if is_by_vectors(sizes):
         return vectors_of(sizes) * sizes.stored_out * sizes.depth
-    return multiplied(sizes, tiling_of(sizes, ELEMENTS["f16"], arch).tile)
+    return direct_macs(sizes) if is_direct(sizes, F16, arch) else multiplied(sizes, tiling_of(sizes, F16, arch).tile, F16)
 
 
-def least_wasted(layers: Mapping[ConvSizes, int], batch: int) -> float:
+def least_wasted(layers: Mapping[ConvSizes, int], batch: int, arch: Architecture) -> float:
     """The same, at least, with the same layers by mma.sync m16n8k8 and k16 in whatever arrangement: each by the better of both orders, no
     channel added. Ordinary units do what they are asked for.
     """
     sized = [(replace(sizes, batch=batch), count) for sizes, count in layers.items()]
-    done = sum(count * (batch * sizes.macs if is_by_vectors(sizes) else _least(sizes, batch)) for sizes, count in sized)
-    return done / sum(count * batch * sizes.macs for sizes, count in sized)
+    return sum(count * _least(sizes, batch, arch) for sizes, count in sized) / sum(count * batch * sizes.macs for sizes, count in sized)
 
 
-def _least(sizes: ConvSizes, batch: int) -> int:
+def _least(sizes: ConvSizes, batch: int, arch: Architecture) -> int:
+    if is_by_vectors(sizes) or is_direct(sizes, F16, arch):
+        return batch * sizes.macs
     pixels, filters = batch * sizes.pixels, sizes.c_out // sizes.groups
     sides = min(_whole(pixels, 16) * _whole(filters, 8), _whole(pixels, 8) * _whole(filters, 16))
     return sizes.groups * sides * _whole(math.prod(sizes.kernel) * (sizes.c_in // sizes.groups), 8)

@@ -13,12 +13,13 @@ from ...gpus.architectures import Architecture
 from .layout import ElementKind
 from .sizes import ProductSizes
 
-__all__ = ["GROUP_TILES", "WARP_TILES", "GpuTile", "TileTable", "Tiling", "tiles_for", "tiling", "tiling_of"]
+__all__ = ["GROUP_TILES", "WARP_TILES", "GpuTile", "TileTable", "Tiling", "multiplied", "tiles_for", "tiling", "tiling_of"]
 
 LARGEST_SPLIT = 16
 REGISTERS = 1 << 16  # of a multiprocessor
 FEWEST_STEPS = 4  # of a part of a split sum: fewer do not fill the stages
 WORTH = 32  # a shorter tile is taken where it spares more than this part of all products: it reads the filters more often
+WORTH_ALONE = 64  # or than this, where each block has a multiprocessor for itself: a shorter one is done sooner
 WORTH_WARPS = 8  # and one by warps where wgmma is twice as fast, but multiplies by so much more
 # FLOP for a byte: with fewer memory is the bound by warps too, of an H100 and of an H200. By wgmma they have 990 TFLOP/s, by mma.sync three
 # fifths of that (Luo et al. 2024), and the H200 has 4.8 TB/s.
@@ -117,15 +118,15 @@ class TileTable:
         """For images that may be many or few."""
         return replace(self, short=self.small, uneven_short=self.uneven, scores=None, others=None)
 
-    def for_few(self, rows: int, cols: int, tap: int) -> GpuTile:
-        """For what has too few rows or columns for the large ones; `tap` as for `tiling`."""
+    def for_few(self, rows: int, cols: int, tap: int, worth: int = WORTH) -> GpuTile:
+        """For what has too few rows or columns for the large ones; `tap` as for `tiling`. A shorter tile spares more than this part."""
         is_uneven = tap % self.small.depth != 0
         tile, short = (self.uneven, self.uneven_short) if is_uneven else (self.small, self.short)
         if self.scores is not None and rows <= self.scores.rows:
             return self.scores
         if fitting := [tile for tile in self.narrow if cols <= tile.cols]:
             return fitting[0]
-        return _sparing(tile, short, (rows, cols, tap), WORTH)
+        return _sparing(tile, short, (rows, cols, tap), worth)
 
 
 def _sparing(tile: GpuTile, other: GpuTile, product: tuple[int, int, int], worth: int) -> GpuTile:
@@ -160,6 +161,11 @@ GROUP_TILES = TileTable(
 def tiles_for(element: ElementKind, arch: Architecture) -> TileTable:
     """By groups where the GPUs can, and of a type that they take."""
     return GROUP_TILES if arch.wgmma and element.group_product else WARP_TILES
+
+
+def multiplied(sizes: ProductSizes, tile: GpuTile, element: ElementKind) -> int:
+    """Multiply-adds of tensor cores for a convolution; a named batch is taken for one image."""
+    return sizes.products * tile.filled((sizes.batch or 1) * sizes.pixels, sizes.group_out, sizes.depth * element.bytes) // element.bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +206,8 @@ def _tile(rows: int, cols: int, tap: int, products: int, tiles: TileTable, arch:
         fills = _blocks(tile, rows, cols, products) >= 2 * arch.multiprocessors
         if fills and cols % tile.cols in (0, *range(tile.cols * 3 // 4, tile.cols)):
             return tile
-    return tiles.for_few(rows, cols, tap)
+    is_alone = _blocks(tiles.small, rows, cols, products) <= arch.multiprocessors
+    return tiles.for_few(rows, cols, tap, WORTH_ALONE if is_alone else WORTH)
 
 
 def _is_of_memory(cols: int, taps: int, tap: int) -> bool:

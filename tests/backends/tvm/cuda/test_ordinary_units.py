@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from convc.backends.tvm.cuda.kernels.choice import is_by_vectors
+from convc.backends.tvm.cuda.kernels.choice import MOST_MACS, is_by_vectors, is_direct
+from convc.backends.tvm.cuda.kernels.direct import direct_macs, sharers_of
 from convc.backends.tvm.cuda.kernels.layout import ELEMENTS
 from convc.backends.tvm.cuda.kernels.matvec import parts_of, vectors_of
 from convc.backends.tvm.cuda.kernels.sizes import ConvSizes
@@ -27,6 +28,31 @@ VECTORS = """graph @vectors(%x: f16[2,11,5,3]) {
     %k = concat(%e, %h) {axis=1} return %k, %t }"""
 LONG = """graph @long(%x: f16[1,16,32,32]) { %p = max_pool(%x) {kernel=[1,1]} %f = flatten(%p) %w = param : f16[10,16384] %b = param : f16[10]
     %d = dense(%f, %w, %b) %r = relu(%d) return %r }"""
+
+
+# Of one channel, of six, of groups, written in place and after a pool; of sixteen channels, which is not.
+FEW = """graph @few(%x: f16[2,1,14,13]) {
+    %w1 = param : f16[6,1,5,5] %b1 = param : f16[6] %c1 = conv2d(%x, %w1, %b1) {pads=[2,2,2,2]} %r1 = relu(%c1)
+    %p = max_pool(%r1) {kernel=[2,2], strides=[2,2]} %w2 = param : f16[24,6,3,2] %c2 = conv2d(%p, %w2) {strides=[2,1], pads=[1,0,0,1]}
+    %w3 = param : f16[11,6,3,2] %c3 = conv2d(%p, %w3) {strides=[2,1], pads=[1,0,0,1]} %s = sigmoid(%c3) %m = mul(%s, %c3)
+    %k = concat(%c2, %m) {axis=1} %w4 = param : f16[24,8,2,3] %c4 = conv2d(%c2, %w4) {groups=3, dilations=[2,1]}
+    %w5 = param : f16[10,24,3,3] %c5 = conv2d(%c2, %w5) return %k, %c4, %c5 }"""
+
+
+def test_few_products_of_few_channels_are_planned_for_ordinary_units() -> None:
+    graph = typed_graph(FEW)
+    assert [line for line in gpu_plan(graph).lines() if "conv" in line or "direct" in line] == [
+        "direct 5x5, 16 threads a sum: c1, r1",
+        "direct 3x2, 4 threads a sum: c2",
+        "direct 3x2, 4 threads a sum: c3, s, m",
+        "direct 2x3, 4 threads a sum: c4",
+        "conv 3x3, tile 16x64: c5",
+    ]
+
+
+@pytest.mark.parametrize("of", ["f16", pytest.param("bf16", marks=pytest.mark.slow)])
+def test_few_products_of_few_channels_are_right(apart: Callable[..., Any], of: str, tmp_path: Path) -> None:
+    apart(run_emulated, FEW.replace("f16", of), tmp_path, [{}])
 
 
 def test_gates_and_scores_are_planned_as_vectors() -> None:
@@ -78,9 +104,45 @@ def test_few_results_of_rows_as_they_lie_are_vectors(sizes: ConvSizes, right: bo
     assert is_by_vectors(sizes) == right
 
 
-def test_a_batch_with_a_name_has_no_number_of_vectors() -> None:
+@pytest.mark.parametrize(
+    ("sizes", "right"),
+    [
+        (ConvSizes(32, 1, 6, 32, 32, (5, 5)), True),  # of LeNet, 5.5 times by tensor cores
+        (ConvSizes(32, 6, 16, 14, 14, (5, 5)), True),
+        (ConvSizes(256, 6, 16, 14, 14, (5, 5)), False),  # more than a launch
+        (ConvSizes(None, 1, 6, 32, 32, (5, 5)), False),  # a batch with a name may be 256
+        (ConvSizes(1, 3, 24, 224, 224, (3, 3), (2, 2), (1, 1, 1, 1)), True),
+        (ConvSizes(8, 3, 24, 224, 224, (3, 3), (2, 2), (1, 1, 1, 1)), False),
+        (ConvSizes(1, 3, 64, 224, 224, (7, 7), (2, 2), (3, 3, 3, 3)), False),
+        (ConvSizes(1, 8, 16, 14, 14, (3, 3)), False),  # nothing is wasted
+        (ConvSizes(1, 15, 12, 5, 5, (3, 3)), True),
+        (ConvSizes(1, 16, 12, 5, 5, (3, 3)), False),
+        (ConvSizes(1, 440, 440, 7, 7, (3, 3), pads=(1, 1, 1, 1), groups=55), True),  # a group has 8
+        (ConvSizes(8, 4, 96, 1, 1, PIXEL), True),
+    ],
+)
+def test_few_products_of_few_channels_are_direct(sizes: ConvSizes, right: bool) -> None:
+    assert is_direct(sizes, F16, H100) == right
+
+
+def test_what_is_counted_is_what_threads_do() -> None:
+    """Of the only chunk of channels, or of filters, what is there; else whole chunks. At the bound a launch takes as long."""
+    assert direct_macs(ConvSizes(2, 3, 6, 9, 8, (3, 2))) == ConvSizes(2, 3, 6, 9, 8, (3, 2)).macs * 2
+    assert direct_macs(ConvSizes(2, 12, 20, 5, 5, (3, 3))) == 2 * 9 * 24 * 9 * 16
+    assert pytest.approx(2e-6) == MOST_MACS / (30e12 / 2)
+
+
+def test_as_many_threads_share_a_sum_as_give_each_multiprocessor_a_block() -> None:
+    """No more than there are taps."""
+    found = [sharers_of(ConvSizes(batch, 6, 16, 14, 14, (5, 5)), H100) for batch in (1, 32, 128, 256)]
+    assert found == [16, 8, 2, 1]
+    assert sharers_of(ConvSizes(1, 4, 96, 1, 1, PIXEL), H100) == 1
+
+
+@pytest.mark.parametrize("count", [vectors_of, direct_macs])
+def test_a_batch_with_a_name_has_no_number_of_vectors_or_products(count: Callable[[ConvSizes], int]) -> None:
     with pytest.raises(ValueError, match="this batch has a name"):
-        vectors_of(ConvSizes(None, 64, 64, 1, 1, PIXEL))
+        count(ConvSizes(None, 64, 64, 1, 1, PIXEL))
 
 
 def test_sums_are_split_where_filters_fill_no_gpu_and_a_part_is_worth_a_launch() -> None:

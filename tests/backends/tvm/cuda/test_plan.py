@@ -39,8 +39,8 @@ RESIDUAL = """graph @residual(%x: f32[N,3,12,10]) {
 STEEP = RESIDUAL.replace("%s = transpose(%r2) {perm=[0,2,3,1]}", "%q = sqrt(%r2) %s = tan(%q) %t = exp(%r2)").replace(
     "%e, %s", "%e, %s, %t"
 )
-LINES = """graph @lines(%x: bf16[2,6,20]) {
-    %w = param : bf16[16,6,3]
+LINES = """graph @lines(%x: bf16[2,20,20]) {
+    %w = param : bf16[16,20,3]
     %c = conv1d(%x, %w) {pads=[1,1], strides=[2]}
     return %c
 }"""

@@ -110,6 +110,17 @@ def _by_kernel(graph: Graph, batch: int) -> dict[str, str]:
     return {node.name: call.kernel for call in calls if call.work for node in call.work.covers if node.kind in (CONV2D, DENSE)}
 
 
+@pytest.mark.parametrize("name", slow_if(lambda name: name != "mobilenet_v3_small", ("mobilenet_v3_small", *FAMILIES, "shufflenet_v2")))
+def test_no_convolution_of_16_channels_is_left_to_ordinary_units_but_of_vectors(name: str) -> None:
+    """For any batch: depthwise ones have one channel a filter, and what is `direct` fewer than 16."""
+    graph = narrow(small(name))
+    channels = {node.name: node.inputs[1].typed.concrete()[1] for node in graph.ops if node.kind in (CONV2D, DENSE)}
+    for batch in BATCHES:
+        kernels = _by_kernel(graph, batch)
+        assert {kernel for node, kernel in kernels.items() if channels[node] >= 16} <= {"conv", "matvec"}
+        assert batch == 1 or "matvec" not in kernels.values()
+
+
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "resnet18", "alexnet"])
 def test_what_is_a_vector_for_one_image_is_a_product_for_more(name: str) -> None:
     """A matrix by one vector has nothing that tensor cores could share. The same layer has them in the same artifact for 8 images and more,

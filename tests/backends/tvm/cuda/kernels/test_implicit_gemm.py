@@ -15,10 +15,9 @@ from convc.backends.tvm.cuda.emulator.machine import Order, machine
 from convc.backends.tvm.cuda.emulator.sanitize import SANITIZERS, sanitized
 from convc.backends.tvm.cuda.kernels.layout import ELEMENTS, as_factor
 from convc.backends.tvm.cuda.kernels.sizes import ConvSizes, filters
-from convc.backends.tvm.cuda.kernels.tiles import GROUP_TILES, WARP_TILES, GpuTile, Tiling
+from convc.backends.tvm.cuda.kernels.tiles import GROUP_TILES, WARP_TILES, GpuTile, Tiling, multiplied
 from convc.ir.errors import KernelFault
 from convc.tests.support.gpu_convolutions import Trial
-from convc.tests.support.gpu_products import multiplied
 from convc.tests.support.machine_code import compiled, needs_nvcc
 
 BOUND = {"f16": 1e-3, "bf16": 8e-3, "f32": 1e-3}  # a rounding of the result, of the greatest value
@@ -92,7 +91,7 @@ def test_edges_are_right(kind: str, name: str) -> None:
     for order in (EARLY, LATE):
         device.counters()
         assert trial.error(Tiling(tile, splits), order) < BOUND["f16"]
-        assert device.counters()["mma_macs"] == multiplied(sizes, tile)
+        assert device.counters()["mma_macs"] == multiplied(sizes, tile, ELEMENTS["f16"])
 
 
 @pytest.mark.slow
@@ -102,7 +101,7 @@ def test_every_tile_is_right(tile: GpuTile, of: str) -> None:
     for order in (EARLY, LATE):
         device.counters()
         assert trial.error(Tiling(tile), order) < BOUND[of]
-        assert device.counters()["mma_macs"] == multiplied(TAIL, tile, of)
+        assert device.counters()["mma_macs"] == multiplied(TAIL, tile, ELEMENTS[of])
 
 
 def test_groups_that_are_merged_have_zeros_between_them() -> None:

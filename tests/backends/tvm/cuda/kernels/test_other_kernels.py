@@ -20,7 +20,13 @@ BOUND = 1e-3  # of the greatest value: a rounding to float16
 ORDERS = (Order(1, late=False), Order(2), Order(3, shuffled=False))
 MULTIPLIES = ("transposed in groups",)
 # loads of 16 bytes that stand there at least: of weights and vectors, in a round and in what is left of one
-FULL_WIDTH = {"matvec": 2 * (4 + 1) * 2, "matvec, four vectors": 2 * (4 + 4), "matvec, in parts": 2 * (4 + 1) + 4 + 1}
+FULL_WIDTH = {
+    "matvec": 2 * (4 + 1) * 2,
+    "matvec, four vectors": 2 * (4 + 4),
+    "matvec, in parts": 2 * (4 + 1) + 4 + 1,
+    "direct": 1 + 8,
+    "direct, shared": 1 + 8,
+}
 FEW = ("softmax", "global avg pool", "in place", "pad")  # the others are held to their meanings, quickly, by test_families.py
 
 
@@ -153,6 +159,21 @@ FAULTS: dict[str, dict[str, Change]] = {
         "rounds beyond the last": _instead(r"min\(2, \(3 - ", "min(2, (4 - "),
         "parts in one place": _instead(r"blockIdx.y\) \* 16\)", "blockIdx.y) * 0)"),
     },
+    "direct": {
+        "no row above": _instead(r"1 <= \(\(\(\(min", "0 <= ((((min"),
+        "a column beyond the last": _instead(r"& 1\)\) < 7\)", "& 1)) < 8)"),
+        "a chunk beyond the last": _instead(r"threadIdx.x\) < 84\)", "threadIdx.x) < 85)"),
+        "filters of the first chunk": _instead(r"/ 42\) \* 384", "/ 42) * 0"),
+        "a channel of its neighbour": _instead(r"\(float\)_ptr_1\[4\]", "(float)_ptr_1[5]"),
+        "a tap too few": _instead(r"v_8 < 6", "v_8 < 5"),
+    },
+    "direct, shared": {
+        "lanes that are told half": _instead(r"__shfl_xor_sync\(\(uint\)4294967295, _ptr\[3\], 2, 32\)", "0.0f"),
+        "what a lane of another pixel has": _instead(r", 1, 32\)", ", 4, 32)"),
+        "taps beyond the last": _instead(r"< 9\)", "< 10)"),
+        "lanes of no pixel that read on": _instead(r"min\(([^,]*), 79\)", r"\1"),
+    },
+    "direct, in groups": {"channels of the first group": _instead(r"/ 120\) \* 8\)", "/ 120) * 0)")},
     "avg pool": {
         "a row below the last": _instead(r"\+ v_5\) < 6\)", "+ v_5) < 7)"),
         "taps that are not counted": _instead(r"_ptr\[0\] = \(_ptr\[0\] \+ 0x1p\+0f[^)]*\)", "_ptr[0] = 6.0f"),
