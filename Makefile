@@ -81,10 +81,20 @@ GPU ?= build/gpu
 gpu-prepare: $(STAMP)
 	$(BIN)/python -m convc.tests.gpu.prepare $(GPU) $(NETWORKS) $(if $(ARCH),--target cuda:$(ARCH))
 	$(BIN)/python -m pip download --quiet --dest $(GPU)/wheels ".[cuda]" pip "setuptools>=77"
+	$(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])' > $(GPU)/wheels/python
 
-# on the machine with a GPU: .venv from the wheels, where they are
-gpu-check:
-	test -x $(BIN)/python || ($(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --no-index --find-links $(GPU)/wheels "setuptools>=77" ".[cuda]")
+# on the machine with a GPU, into .venv: from the wheels, where they are, which are for one release of Python
+GPU_STAMP := .venv/.gpu-installed
+FROM_WHEELS = $(if $(wildcard $(GPU)/wheels),--no-index --find-links $(GPU)/wheels)
+OTHER_PYTHON = the wheels in $(GPU) are for Python {0}, and $(PYTHON) is {1}; make gpu-check PYTHON=python{0}
+$(GPU_STAMP): pyproject.toml
+	@! test -e $(GPU)/wheels/python || $(PYTHON) -c 'import sys; of = open("$(GPU)/wheels/python").read().strip(), "%d.%d" % sys.version_info[:2]; \
+	sys.exit(of[0] != of[1] and "$(OTHER_PYTHON)".format(*of))'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(FROM_WHEELS) "setuptools>=77" -e ".[cuda]"
+	touch $(GPU_STAMP)
+
+gpu-check: $(GPU_STAMP)
 	$(BIN)/python -m convc.tests.gpu.check $(GPU)
 
 # an environment that has torch too, which the usual one is spared

@@ -1,148 +1,203 @@
 """On a machine with a GPU, what was prepared is run, held to float64 and timed: `python -m convc.tests.gpu.check FOLDER`, or `make gpu-check`.
 
 It writes tests/bench/RESULTS-cuda.md as it goes, within 8 minutes, and needs neither a network nor a compiler. Without a GPU the file says so.
-With --emulate the emulator stands in, whose times mean nothing: so the script itself is tried.
+A kernel that fails, or never ends, costs its own step and no other (supervised.py). With --emulate the emulator stands in, whose times mean
+nothing: so the script itself is tried.
 
-Exit codes: 0 fine, 1 something differs, fails, or was not held to float64 for want of time or of a case, 5 no GPU.
+Exit codes: 0 fine, 1 something differs, fails, or was not held to float64 for want of time or of a case, 3 what was prepared is for another
+GPU, 5 no GPU, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
+import functools
+import os
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from convc.backends.tvm.cuda.batches import at_batch
 from convc.backends.tvm.cuda.emulator.device import emulated
 from convc.backends.tvm.cuda.plan import gpu_plan
-from convc.backends.tvm.gpus.architectures import USUAL, Architecture, architecture
-from convc.backends.tvm.gpus.driver import gpu
+from convc.backends.tvm.gpus.architectures import USUAL, architecture
+from convc.backends.tvm.gpus.driver import Gpu, gpu
+from convc.backends.tvm.gpus.streams import all_done
 from convc.backends.tvm.library.fixed import FixedLibrary
 from convc.backends.tvm.library.gpu_times import kernel_times, run_times
+from convc.backends.tvm.library.on_gpu import check_code
 from convc.compiler.checking.fixed_batches import held_batches
 from convc.compiler.engines.tvm import loaded
-from convc.ir.errors import BackendMissing
-from convc.tests.gpu.machine import described
+from convc.ir.errors import ArtifactError, BackendMissing, ConvcError
+from convc.tests.gpu.machine import clocks, described
 from convc.tests.gpu.peaks import FULL, TINY, Scale, bandwidth, ordinary_peak, peak
 from convc.tests.gpu.prepare import planned
 from convc.tests.gpu.results import Results, Timed, no_gpu
 from convc.tests.gpu.rooflines import kernel_shares
 from convc.tests.gpu.stored import Case, cases
-from convc.tests.gpu.torch_times import torch_times, why_no_torch
+from convc.tests.gpu.supervised import Step, Work, supervised
+from convc.tests.gpu.torch_times import WAYS, torch_time, why_no_torch
 
 __all__ = ["main"]
 
 RESULTS = Path(__file__).parent.parent / "bench" / "RESULTS-cuda.md"
 TURNS = 3  # a graph is captured in the second run, and the third only replays it
 SECONDS = 450.0  # of eight minutes; what is begun is ended
+HELD, TIMED = 0.5, 0.75  # of that time, after which no other result is held, and no run of ours timed
+AT_MOST = {"held": 60.0, "timed": 90.0, "torch": 150.0}  # seconds of one step, which is ended then
 EMULATED = "**A GPU was emulated, on the CPU: the results below are right or wrong, and no time among them means anything.**"
 BESIDE = "fp16"  # the precision in which torch is timed beside
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Check:
-    """`until` is the time after which nothing is begun."""
+    """Steps of a kind begin until its time, on the clock that all processes have."""
 
     folder: Path
-    output: Path
     scale: Scale
-    until: float
-    results: Results
+    until: dict[str, float]
 
-    def run(self) -> int:
-        """Returns: the exit code."""
-        with self._noted("what memory, tensor cores and ordinary units do at most"):
-            self.results.bandwidth = bandwidth(self.scale)
-            self.results.instruction, self.results.macs = peak(self.folder, self.scale)
-            self.results.ordinary = ordinary_peak(self.folder, self.scale)
-        self._write()
+    @staticmethod
+    def within(folder: Path, scale: Scale, seconds: float) -> _Check:
+        now = time.monotonic()
+        return _Check(folder, scale, {"held": now + HELD * seconds, "timed": now + TIMED * seconds, "torch": now + seconds})
+
+    def steps(self) -> list[Step[Results]]:
+        """What torch takes minutes for is last."""
         prepared = cases(self.folder)
-        if not prepared:
-            self.results.failed.append(f"{self.folder} holds no case; run prepare first")
-        for case in prepared:
-            name = f"{case.network} {case.precision}"
-            if self._is_late(f"{name}, results"):
-                self.results.failed.append(f"{name}: not held to float64, for no time was left")
-                continue
-            with self._noted(name):
-                self._hold(case, name)
-        self._write()
-        without_torch = why_no_torch()
-        if without_torch:
-            self.results.left_out.append(f"torch: {without_torch}")
-        for case in (case for case in prepared if case.is_timed):
-            with self._noted(f"{case.network} {case.precision}, times"):
-                self._time(case, not without_torch and case.precision == BESIDE)
-        return 1 if self.results.failed else 0
+        timed = [(case, batch) for case in prepared if case.is_timed for batch in case.batches]
+        peaks = {"memory does": self._bandwidth, "tensor cores do": self._peak, "ordinary units do": self._ordinary}
+        found = [self._step("timed", f"what {what} at most", do) for what, do in peaks.items()]
+        found += [self._step("held", _name(case), functools.partial(self._hold, case)) for case in prepared]
+        found += [self._step("timed", f"{_name(case)}, batch {batch}", functools.partial(self._time, case, batch)) for case, batch in timed]
+        beside = [(case, batch, way) for case, batch in timed if case.precision == BESIDE for way in WAYS]
+        name = "torch {2}, {0.network} {0.precision}, batch {1}"
+        return found + [self._step("torch", name.format(*each), functools.partial(self._beside, *each)) for each in beside]
 
-    @contextlib.contextmanager
-    def _noted(self, what: str) -> Generator[None]:
-        """What fails in the block, in whatever way, is written down, and the next thing tried: time on a GPU is short."""
-        try:
-            yield
-        except Exception as error:
-            said = str(error).splitlines() or [""]
-            self.results.failed.append(f"{what}: {type(error).__name__}: {said[0]}")
+    def _step(self, kind: str, name: str, do: Callable[[Results], None]) -> Step[Results]:
+        def run(results: Results) -> None:
+            if time.monotonic() <= self.until[kind]:
+                begun = time.monotonic()
+                try:
+                    do(results)
+                finally:
+                    results.seconds[kind] = results.seconds.get(kind, 0.0) + time.monotonic() - begun
+                return
+            results.left_out.append(f"{name}: no time left")
+            if kind == "held":
+                results.failed.append(f"{name}: not held to float64, for no time was left")
 
-    def _hold(self, case: Case, name: str) -> None:
+        return Step(name, AT_MOST[kind], run)
+
+    def _bandwidth(self, results: Results) -> None:
+        results.bandwidth = bandwidth(self.scale)
+
+    def _peak(self, results: Results) -> None:
+        results.instruction, results.macs = peak(self.folder, self.scale)
+
+    def _ordinary(self, results: Results) -> None:
+        results.ordinary = ordinary_peak(self.folder, self.scale)
+
+    def _hold(self, case: Case, results: Results) -> None:
         """A case against its float64 outputs: each batch that it was compiled for, until it is run as a graph."""
         inputs, oracle = case.values()
         library, graph = case.artifact.library(), case.artifact.structure()
         batches = tuple(sorted(library.fixed.memory)) if library.fixed else ()
-        held = held_batches(name, graph, loaded(library, None), inputs, oracle, batches, TURNS)
+        held = held_batches(_name(case), graph, loaded(library, None), inputs, oracle, batches, TURNS)
         lines = [line for each in held for line in each.lines]
         bad = [str(line) for line in lines if not line.agrees]
-        self.results.failed.extend(bad)
+        results.failed.extend(bad)
         if not lines:
-            self.results.failed.append(f"{name}: nothing was compared")
+            results.failed.append(f"{_name(case)}: nothing was compared")
         elif not bad:
-            self.results.agreed.append(name)
-        print(f"{name}: {bad[0] if bad else f'{len(lines)} lines agree'}", file=sys.stderr)
+            results.agreed.append(_name(case))
+        print(f"{_name(case)}: {bad[0] if bad else f'{len(lines)} lines agree'}", file=sys.stderr)
 
-    def _time(self, case: Case, with_torch: bool) -> None:
-        stored = case.artifact.library()
-        library, arch = FixedLibrary.load(stored), architecture(stored.code.architecture) if stored.code else USUAL
-        for batch in library.batches:
-            what = f"{case.network} {case.precision}, batch {batch}"
-            if self._is_late(what):
-                continue
-            with self._noted(what):
-                self._time_batch(case, library, arch, batch)
-                if with_torch:
-                    self._beside(case, batch, what)
-
-    def _time_batch(self, case: Case, library: FixedLibrary, arch: Architecture, batch: int) -> None:
-        ours = run_times(library, batch, self.scale.runs)
-        times = kernel_times(library, batch, self.scale.runs)
+    def _time(self, case: Case, batch: int, results: Results) -> None:
+        library = _loaded(case)
+        arch = architecture(library.architecture) if library.architecture else USUAL
+        ours = run_times(library.fixed, batch, self.scale.runs, self.scale.warm)
+        timed = Timed(case.network, case.precision, batch, ours, {}, [])
+        results.timed.append(timed)  # whatever becomes of its kernels
+        times = kernel_times(library.fixed, batch, self.scale.runs)
         plan = gpu_plan(at_batch(case.artifact.structure(), batch), arch=arch)
-        shares = kernel_shares(plan, times, self.results.macs, self.results.bandwidth, self.results.ordinary)
-        self.results.timed.append(Timed(case.network, case.precision, batch, ours, {}, shares))
-        self._write()
+        timed.kernels.extend(kernel_shares(plan, times, results.macs, results.bandwidth, results.ordinary))
 
-    def _beside(self, case: Case, batch: int, what: str) -> None:
-        """torch on the network as it was given. It compiles for a minute, so each time is written at once."""
+    def _beside(self, case: Case, batch: int, way: str, results: Results) -> None:
+        """torch on the network as it was given."""
         from convc.models import ZOO
 
-        try:
-            others = torch_times(ZOO[case.network].network(), case.precision, batch, self.scale.runs, self.until)
-        except Exception as error:  # torch raises many kinds, and ours are measured all the same
-            self.results.left_out.append(f"torch, {what}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
+        if without := why_no_torch():
+            results.left_out += [line for line in [f"torch: {without}"] if line not in results.left_out]
             return
-        self.results.timed[-1].others.update(others)
-        self._write()
+        timed = next(
+            (each for each in results.timed if (each.network, each.precision, each.batch) == (case.network, case.precision, batch)), None
+        )
+        if timed is None:
+            return
+        try:
+            timed.others[way] = torch_time(ZOO[case.network].network(), case.precision, batch, way, self.scale)
+        except Exception as error:  # torch raises many kinds, and ours are measured all the same
+            results.left_out.append(f"torch {way}, {_name(case)}, batch {batch}: {(str(error).splitlines() or [type(error).__name__])[0]}")
 
-    def _is_late(self, what: str) -> bool:
-        late = time.monotonic() > self.until
-        if late:
-            self.results.left_out.append(f"{what}: no time left")
-        return late
 
-    def _write(self) -> None:
-        self.output.write_text(self.results.text(), encoding="utf-8")
+@dataclass(frozen=True)
+class _Loaded:
+    fixed: FixedLibrary
+    architecture: str
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(case: Case) -> _Loaded:
+    stored = case.artifact.library()
+    return _Loaded(FixedLibrary.load(stored), stored.code.architecture if stored.code else "")
+
+
+def _name(case: Case) -> str:
+    return f"{case.network} {case.precision}{' in full' if case.is_timed else ''}"
+
+
+def _steps(check: _Check, emulate: bool) -> list[Step[Results]]:
+    if emulate:
+        emulated()
+    return check.steps()
+
+
+def _failed(results: Results, step: str, why: str) -> None:
+    results.failed.append(f"{step}: {why}")
+    print(results.failed[-1], file=sys.stderr)
+
+
+def _answers() -> bool:
+    """Whether the device does."""
+    try:
+        all_done()
+    except ConvcError:
+        return False
+    return True
+
+
+def _written(output: Path, text: str) -> None:
+    """The file as a whole or as it was; where it cannot be written, what was found is told all the same."""
+    whole = output.with_name(f"{output.name}.new")
+    try:
+        whole.write_text(text, encoding="utf-8")
+        os.replace(whole, output)
+    except OSError as error:
+        whole.unlink(missing_ok=True)
+        print(f"{text}\n{output} cannot be written: {error.strerror}; it would read as above", file=sys.stderr)
+
+
+def _for_another(prepared: list[Case], found: Gpu) -> str:
+    """Why the GPU does not run what was prepared, if so."""
+    try:
+        for case in prepared[:1]:
+            check_code(case.artifact.library().code, found, case.folder)
+    except ArtifactError as error:
+        return f"{str(error).partition(';')[0]}; make gpu-prepare ARCH=... for it"
+    return ""
 
 
 def main(words: list[str] | None = None) -> int:
@@ -153,23 +208,38 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--emulate", action="store_true")
     asked = parser.parse_args(words)
-    until = time.monotonic() + asked.seconds
-    if asked.emulate:
-        emulated()
-    else:
+    check = _Check.within(asked.folder, TINY if asked.emulate else FULL, asked.seconds)
+    prepared = cases(asked.folder)
+    if not asked.emulate:
         try:
-            gpu()
+            found = gpu()
         except BackendMissing as error:
             why, folder = str(error).partition(";")[0], asked.folder
-            asked.output.write_text(no_gpu(why, cases(folder), planned(folder), folder), encoding="utf-8")
+            _written(asked.output, no_gpu(why, prepared, planned(folder), folder))
             print(f"{error}; {asked.output} says so", file=sys.stderr)
             return 5
-    machine = [EMULATED] if asked.emulate else []
-    check = _Check(asked.folder, asked.output, TINY if asked.emulate else FULL, until, Results([*machine, *described()]))
-    code = check.run()
-    check._write()
-    print(f"wrote {asked.output}", file=sys.stderr)
-    return code
+        if why := _for_another(prepared, found):
+            print(why, file=sys.stderr)
+            return 3
+    return _run(check, asked.output, Results([EMULATED, *described(False)] if asked.emulate else described(True)), asked.emulate)
+
+
+def _run(check: _Check, output: Path, results: Results, emulate: bool) -> int:
+    if not cases(check.folder):
+        results.failed.append(f"{check.folder} holds no case; run prepare first")
+    code = 0
+    try:
+        for found in supervised(Work(_steps, (check, emulate), _failed, _answers), results):
+            results = found
+            _written(output, results.text())
+    except KeyboardInterrupt:
+        results.left_out.append("interrupted: whatever is not above")
+        code = 130
+    if not emulate:
+        results.machine = [*results.machine, *clocks()]
+    _written(output, results.text())
+    print(f"wrote {output}", file=sys.stderr)
+    return code or (1 if results.failed else 0)
 
 
 if __name__ == "__main__":

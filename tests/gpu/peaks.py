@@ -112,15 +112,16 @@ ORDINARY = Peak("fma", BY_UNITS, THREADS * CHAINS)  # in float32
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much is measured. Units: `bytes` copied; `turns` of a block's sums on so many `blocks`; `runs` of each."""
+    """How much is measured. Units: `bytes` copied; `turns` of a block's sums on so many `blocks`; `runs` of each, after `warm` seconds."""
 
     bytes: int
     blocks: int
     turns: int
     runs: int
+    warm: float = 0.0
 
 
-FULL = Scale(1 << 30, 132 * 8, 4096, 20)
+FULL = Scale(1 << 30, 132 * 8, 4096, 50, 0.3)
 TINY = Scale(1 << 12, 1, 1, 2)  # for the emulator, which tells no time
 
 

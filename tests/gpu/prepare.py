@@ -18,7 +18,6 @@ from convc.ir.errors import ConvcError
 from convc.models import ZOO
 from convc.tests.gpu.peaks import write_peak_kernels
 from convc.tests.gpu.stored import FP32, Case, make
-from convc.tests.support.tiers import small
 
 __all__ = ["main", "planned"]
 
@@ -30,6 +29,8 @@ CHECKED = (2,)  # images: a second one sees what one alone does not
 
 def main(words: list[str] | None = None) -> int:
     """Returns: the exit code, 1 where a network could not be compiled."""
+    from convc.tests.support.tiers import small  # where pytest is: check, which reads what is planned, runs without
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("networks", nargs="*", metavar="NETWORK", help="default: all of the zoo")

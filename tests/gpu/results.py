@@ -14,6 +14,12 @@ __all__ = ["Results", "Timed", "no_gpu"]
 
 WORST = 10
 TITLE = "# convc on a GPU\n\nWritten by `make gpu-check` (tests/gpu/check.py)."
+TIMES = (
+    "Medians of runs by CUDA events, one between each two, after 0.3 s of others; inputs and results on the device, and the same ones each time:",
+    "of few images the weights may lie in the L2 cache, for torch as for convc. A run of ours is the replay of a graph. torch: 16 bits, channels",
+    "last, inference_mode, cudnn.benchmark; eager launches kernel by kernel, torch.compile is mode reduce-overhead, by graphs too, which copies",
+    "inputs to where they lie.",
+)
 INSTEAD = (
     "## What was run in a GPU's place",
     "",
@@ -40,7 +46,7 @@ class Timed:
     batch: int
     ours: Sequence[float]
     others: dict[str, Sequence[float]]
-    kernels: Sequence[KernelShare]
+    kernels: list[KernelShare]
 
     @property
     def median(self) -> float:
@@ -53,7 +59,7 @@ class Timed:
 
 @dataclass
 class Results:
-    """What `check` finds, as it comes. Units: bytes and multiply-adds a second, `macs` by `instruction`, `ordinary` in float32 without tensor cores; `left_out` says what there was no time for, and why not torch."""
+    """What `check` finds, as it comes. Units: bytes and multiply-adds a second, `macs` by `instruction`, `ordinary` in float32 without tensor cores; `left_out` says what there was no time for, and why not torch; `seconds` what each kind of step took."""
 
     machine: Sequence[str]
     bandwidth: float = 0.0
@@ -63,6 +69,7 @@ class Results:
     timed: list[Timed] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     instruction: str = "mma.sync"
+    seconds: dict[str, float] = field(default_factory=dict)
     ordinary: float = 0.0
 
     def text(self) -> str:
@@ -75,7 +82,9 @@ class Results:
 
     def _peaks(self) -> list[str]:
         rates = f"{self.bandwidth / 1e12:.2f} TB/s copied, read and written; {2 * self.macs / 1e12:.0f} TFLOP/s of {self.instruction}, float16 in, float32 out."
-        return [f"Measured here: {rates} {2 * self.ordinary / 1e12:.0f} TFLOP/s of float32 by ordinary units.", ""]
+        spent = ", ".join(f"{kind} {seconds:.0f}" for kind, seconds in self.seconds.items())
+        first = f"Measured here: {rates} {2 * self.ordinary / 1e12:.0f} TFLOP/s of float32 by ordinary units."
+        return [first, *(["", f"Seconds: {spent}."] if spent else []), ""]
 
     def _checked(self) -> list[str]:
         lines = ["## Results", "", f"{len(self.agreed)} networks agree with float64; {len(self.failed)} things differ or failed.", ""]
@@ -87,8 +96,8 @@ class Results:
     def _times(self) -> list[str]:
         if not self.timed:
             return []
-        head = ["## Times", "", "Medians of runs by CUDA events, inputs and results on the device, each run the replay of a graph.", ""]
-        columns = "| network | precision | batch | ms | images/s | of the roofline | torch eager, channels last | torch.compile |"
+        head = ["## Times", "", *TIMES, ""]
+        columns = "| network | precision | batch | ms | images/s | of the roofline | torch eager | torch.compile |"
         return [*head, columns, "|---|---|---|---|---|---|---|---|", *map(_row, self.timed), ""]
 
     def _worst(self) -> list[str]:
@@ -103,7 +112,7 @@ class Results:
 
 def _row(timed: Timed) -> str:
     others = [f"{statistics.median(timed.others[name]):.3f}" if name in timed.others else "-" for name in ("eager", "compile")]
-    share = f"{timed.roofline / timed.median:.0%}" if timed.median else "-"
+    share = f"{timed.roofline / timed.median:.0%}" if timed.median and timed.roofline else "-"
     speed = f"{1e3 * timed.batch / timed.median:,.0f}" if timed.median else "-"
     return f"| {timed.network} | {timed.precision} | {timed.batch} | {timed.median:.3f} | {speed} | {share} | {' | '.join(others)} |"
 

@@ -42,8 +42,9 @@ def kernel_shares(
     plan: GpuPlan, times: Sequence[tuple[str, Sequence[float]]], macs: float, nbytes: float, ordinary: float
 ) -> list[KernelShare]:
     """In order, for kernels launched by functions of these names. Units: `macs` of tensor cores, `ordinary` ones in float32 and `nbytes` a
-    second, `times` in milliseconds.
+    second, 0 where that is not known; `times` in milliseconds.
     """
+    macs, nbytes, ordinary = (rate or math.inf for rate in (macs, nbytes, ordinary))
     ours = [call for call in plan.calls if call.kernel not in (STOCK, VIEW)]
     found: list[KernelShare] = []
     seen = [(name, statistics.median(taken)) for name, taken in times]

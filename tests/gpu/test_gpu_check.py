@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,15 @@ from convc.backends.tvm.cuda.emulator.kernels import Kernels, Launch
 from convc.backends.tvm.cuda.emulator.machine import machine
 from convc.backends.tvm.cuda.plan import gpu_plan
 from convc.backends.tvm.gpus.architectures import ARCHITECTURES
+from convc.backends.tvm.gpus.driver import Gpu
+from convc.backends.tvm.library.built import Library, MachineCode
 from convc.ir.binding import specialize
 from convc.tests.gpu import check, prepare
 from convc.tests.gpu.peaks import KERNEL, ORDINARY, PEAKS, THREADS, TINY, Peak, write_peak_kernels
 from convc.tests.gpu.prepare import planned
 from convc.tests.gpu.results import Results, Timed, no_gpu
 from convc.tests.gpu.rooflines import kernel_shares
-from convc.tests.gpu.stored import Case
+from convc.tests.gpu.stored import Case, cases
 from convc.tests.support.apart import Apart
 from convc.tests.support.graphs import typed_graph
 from convc.tests.support.machine_code import compiled, needs_nvcc
@@ -109,6 +112,12 @@ def test_each_architecture_has_a_peak_of_its_own(arch: str, instruction: str, tm
     assert (code.stack, code.spilled) == (0, 0)
 
 
+def test_the_script_takes_no_package_but_those_of_convc() -> None:
+    """On the machine with the GPU there is what the wheels bring, and no pytest."""
+    without = "import sys; sys.modules.update(dict.fromkeys(['pytest', 'hypothesis', 'scipy', 'jsonschema', 'matplotlib', 'xdist']))"
+    subprocess.run([sys.executable, "-c", f"{without}; import convc.tests.gpu.check"], check=True)
+
+
 def test_without_a_gpu_the_file_says_so(tmp_path: Path) -> None:
     prepared = [Case("lenet5", "fp16", (2,), False, tmp_path), Case("resnet18", "bf16", (1, 32), True, tmp_path)]
     text = no_gpu("the driver is not installed", prepared, planned(tmp_path, ("lenet5", "mlp"), ("resnet18",), (1, 32)), tmp_path)
@@ -137,21 +146,58 @@ def _case(folder: Path, name: str, *, is_timed: bool) -> None:
     (folder / name / "case.json").write_text(json.dumps(record), encoding="utf-8")
 
 
+def _run(seconds: float, folder: Path) -> Results:
+    """All steps in this process."""
+    results = Results([], 1.0, 1.0)
+    for step in check._Check.within(folder, TINY, seconds).steps():
+        try:
+            step.run(results)
+        except Exception as error:
+            check._failed(results, step.name, f"{type(error).__name__}: {error}")
+    return results
+
+
 def test_what_was_not_checked_is_no_success(tmp_path: Path) -> None:
-    """A folder without cases, no time, and cases that fail, each in its own way; none ends the script."""
-    output, results = tmp_path / "RESULTS.md", Results([], 1.0, 1.0)
-    run = functools.partial(check._Check, tmp_path, output, TINY, results=results)
-    assert run(until=math.inf).run() == 1
-    assert results.failed[-1] == f"{tmp_path} holds no case; run prepare first"
+    """No time, and a case that fails, as it is held and as it is timed; torch is not kept waiting for."""
     _case(tmp_path, "net", is_timed=True)
-    results.failed.clear()
-    assert run(until=0.0).run() == 1
-    assert results.failed[1] == "net fp16: not held to float64, for no time was left"
-    results.failed.clear()
-    assert run(until=math.inf).run() == 1
-    assert [line.partition(": ")[0] for line in results.failed[1:]] == ["net fp16", "net fp16, times"]
-    assert "FileNotFoundError: " in results.failed[1]
-    assert "ArtifactError: " in results.failed[2]
+    late = _run(-1.0, tmp_path)
+    assert late.failed == ["net fp16 in full: not held to float64, for no time was left"]
+    assert "torch compile, net fp16, batch 1: no time left" in late.left_out
+    found = _run(math.inf, tmp_path)
+    assert [line.partition(": ")[0] for line in found.failed[-2:]] == ["net fp16 in full", "net fp16 in full, batch 1"]
+    assert "FileNotFoundError: " in found.failed[-2]
+    assert "ArtifactError: " in found.failed[-1]
+    assert set(found.seconds) == {"timed", "held", "torch"}
+
+
+def test_a_file_that_cannot_be_written_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And what lay there stays, as where the disk is full."""
+    output = tmp_path / "RESULTS.md"
+    output.write_text("before")
+    check._written(output, "after")
+    assert output.read_text() == "after"
+    check._written(tmp_path / "nowhere" / "RESULTS.md", "found\n")
+    assert "found\n" in (said := capsys.readouterr().err)
+    assert "RESULTS.md cannot be written: No such file or directory; it would read as above" in said
+
+
+def test_a_gpu_of_another_kind_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Opened:
+        def library(self) -> Library:
+            return Library(tmp_path, typed_graph(NET), (), code=MachineCode("sm_90a", tmp_path / "model.cubin"))
+
+    _case(tmp_path, "net", is_timed=False)
+    monkeypatch.setattr(Case, "artifact", Opened())
+    why = check._for_another(cases(tmp_path), Gpu("A100", (8, 0)))
+    assert why == f"{tmp_path / 'net'} was compiled for sm_90a, which the A100 here does not run; make gpu-prepare ARCH=... for it"
+    assert check._for_another(cases(tmp_path), Gpu("H100", (9, 0))) == ""
+
+
+def test_without_peaks_times_are_told_all_the_same() -> None:
+    plan = gpu_plan(specialize(typed_graph(NET), {"N": 1}))
+    shares = kernel_shares(plan, [(name, [2.0]) for name in ("enter0", "conv1", "matvec2", "leave3")], 0.0, 0.0, 0.0)
+    text = Results([], timed=[Timed("net", "fp16", 1, [4.0], {}, shares)]).text()
+    assert "| net | fp16 | 1 | 4.000 | 250 | - | - | - |" in text
 
 
 @pytest.mark.slow

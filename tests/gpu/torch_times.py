@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import itertools
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -13,41 +14,57 @@ from convc.compiler.engines.peers import torch_module
 from convc.ir.binding import batch_names, specialize
 from convc.ir.graph import Graph
 from convc.ir.usual_sizes import usual_sizes
+from convc.tests.gpu.peaks import Scale
 
-__all__ = ["torch_times", "why_no_torch"]
+__all__ = ["WAYS", "torch_time", "why_no_torch"]
 
 WARM = 5
 TYPES = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}
+WAYS: dict[str, Callable[[Any, Any], Any]] = {
+    "eager": lambda torch, module: module,
+    "compile": lambda torch, module: torch.compile(module, mode="reduce-overhead"),
+}
 
 
 def why_no_torch() -> str:
     if importlib.util.find_spec("torch") is None:
         return "torch is not installed"
-    torch: Any = importlib.import_module("torch")
-    return "" if torch.cuda.is_available() else f"torch {torch.__version__} finds no GPU"
+    try:
+        torch: Any = importlib.import_module("torch")
+        return "" if torch.cuda.is_available() else f"torch {torch.__version__} finds no GPU"
+    except Exception as error:  # an installation that is broken, in whatever way
+        return f"torch does not load: {(str(error).splitlines() or [type(error).__name__])[0]}"
 
 
-def torch_times(graph: Graph, precision: str, batch: int, runs: int, until: float) -> dict[str, list[float]]:
-    """Milliseconds of each run by events, of `eager` and `compile`; the second is left out where it is later than `until`."""
+def torch_time(graph: Graph, precision: str, batch: int, way: str, scale: Scale) -> list[float]:
+    """Milliseconds of each run by events, in one of WAYS."""
     torch: Any = importlib.import_module("torch")
+    torch.backends.cudnn.benchmark = True
     sized = specialize(graph, usual_sizes(graph, dict.fromkeys(batch_names(graph), batch)))
-    module = torch_module(torch, sized).to("cuda", getattr(torch, TYPES[precision]), memory_format=torch.channels_last).eval()
     kind = getattr(torch, TYPES[precision])
+    module = torch_module(torch, sized).to("cuda", kind, memory_format=torch.channels_last).eval()
     inputs = [torch.randn(node.typed.concrete(), device="cuda", dtype=kind) for node in sized.inputs]
     inputs = [each.to(memory_format=torch.channels_last) if each.ndim == 4 else each for each in inputs]
-    ways: dict[str, Callable[[], Any]] = {"eager": lambda: module, "compile": lambda: torch.compile(module, mode="reduce-overhead")}
-    found: dict[str, list[float]] = {}
-    for name, made in ways.items():
-        if time.monotonic() < until:
-            found[name] = _times(torch, made(), inputs, runs)
-    return found
+    try:
+        return _times(torch, WAYS[way](torch, module), inputs, scale)
+    finally:
+        del module, inputs
+        torch.cuda.empty_cache()  # what the next batch needs, of ours too
 
 
-def _times(torch: Any, call: Any, inputs: list[Any], runs: int) -> list[float]:
-    with torch.no_grad():
+def _times(torch: Any, call: Any, inputs: list[Any], scale: Scale) -> list[float]:
+    with torch.inference_mode():
         for _ in range(WARM):
             call(*inputs)
-        events = [torch.cuda.Event(enable_timing=True) for _ in range(runs + 1)]
+        torch.cuda.synchronize()
+        begun = time.monotonic()
+        for number in itertools.count():
+            if time.monotonic() - begun >= scale.warm:
+                break
+            call(*inputs)
+            if number % 8 == 7:
+                torch.cuda.synchronize()
+        events = [torch.cuda.Event(enable_timing=True) for _ in range(scale.runs + 1)]
         events[0].record()
         for event in events[1:]:
             call(*inputs)

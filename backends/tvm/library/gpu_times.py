@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 from ..gpus.streams import Event
 from .fixed import BatchPlace, FixedLibrary, Lane
@@ -13,15 +14,20 @@ ITSELF = "vm."  # what the virtual machine does without a kernel
 WARM = 3  # runs that are not counted: the first loads kernels, the second captures
 
 
-def run_times(loaded: FixedLibrary, batch: int, runs: int) -> list[float]:
-    """Milliseconds of each run, inputs and results on the device.
+def run_times(loaded: FixedLibrary, batch: int, runs: int, warm: float = 0.0) -> list[float]:
+    """Milliseconds of each run, inputs and results on the device, after `warm` seconds of others: clocks rise with work.
 
     Raises: as `FixedLibrary.run`.
     """
     lane = Lane(loaded)
     place = lane.place(loaded, batch)
-    for _ in range(WARM):
+    begun = time.monotonic()
+    for number in itertools.count():
+        if number >= WARM and time.monotonic() - begun >= warm:
+            break
         _launch(place)
+        if number % 8 == 7:
+            lane.stream.wait()
     events = [Event() for _ in range(runs + 1)]
     events[0].record(lane.stream)
     for event in events[1:]:
