@@ -166,8 +166,8 @@ def test_layers_of_many_pixels_are_right(apart: Callable[..., Any], tmp_path: Pa
 
 
 def test_some_of_each_are_right(apart: Callable[..., Any], tmp_path: Path) -> None:
-    """A maximum, a mean, a product, an exponential."""
-    some = [CASES[name] for name in ("max pool", "avg pool", "depthwise", "softmax")]
+    """A maximum, means with and without pads, a product, an exponential, a difference whose first operand is the constant."""
+    some = [CASES[name] for name in ("max pool", "avg pool", "avg pool with pads", "depthwise", "softmax", "by channel, constants")]
     apart(run_emulated, _all_at_once(some), tmp_path, [{}])
 
 
@@ -179,6 +179,12 @@ def test_all_are_right(apart: Callable[..., Any], part: int, tmp_path: Path) -> 
 def test_windows_over_sequences_are_right(apart: Callable[..., Any], tmp_path: Path) -> None:
     windows = [SEQUENCES[family] for family in ("max pool", "depthwise", "transposed conv")]
     apart(run_emulated, _all_at_once(windows, "f16[2,11,9]"), tmp_path, [{}])
+
+
+def test_every_family_takes_sequences() -> None:
+    planned = [call.kernel for call in gpu_plan(typed_graph(_all_at_once(SEQUENCES.values(), "f16[3,11,9]"))).calls]
+    assert {family.partition(",")[0] for family in SEQUENCES} <= set(planned)
+    assert "stock" not in planned
 
 
 @pytest.mark.slow
