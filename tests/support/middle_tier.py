@@ -187,6 +187,7 @@ TABLE: dict[str, dict[str, Some]] = {
         "test_networks_are_right": Some(but=("text2",)),
         "test_what_is_steep_is_held_to_the_noise_of_its_precision": Some(by="test_networks_are_right[text2]"),
     },
+    f"{CUDA}/test_streams.py": {"test_a_kernel_is_first_launched_by_one_thread": Some(but=("fixed",))},
     f"{CUDA}/test_wide_rules.py": {"test_they_are_right": Some(but=("residual",))},
     f"{CUDA}/test_wide.py": {
         "test_places_are_computed_in_enough_bits": Some(
