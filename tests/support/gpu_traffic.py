@@ -17,7 +17,9 @@ from convc.backends.tvm.cuda.kernels.borders import enter, leave
 from convc.backends.tvm.cuda.kernels.depthwise import gpu_depthwise, gpu_transposed_depthwise, gpu_wide_depthwise
 from convc.backends.tvm.cuda.kernels.group_norms import gpu_group_norm
 from convc.backends.tvm.cuda.kernels.implicit_gemm import add_parts, convolution
+from convc.backends.tvm.cuda.kernels.kernel import GpuKernel
 from convc.backends.tvm.cuda.kernels.layout import ELEMENTS, Image, Stored
+from convc.backends.tvm.cuda.kernels.matvec import matvec
 from convc.backends.tvm.cuda.kernels.moves import channel_places, gpu_concat, gpu_gather, gpu_resize, gpu_uneven_concat
 from convc.backends.tvm.cuda.kernels.norms import gpu_batch_norm, gpu_local_response_norm
 from convc.backends.tvm.cuda.kernels.pointwise import gpu_by_channel, gpu_pointwise
@@ -82,6 +84,10 @@ def _upsampled(c_in: int, c_out: int, extent: int, groups: int = 1) -> Transpose
     return TransposedSizes(1, c_in, c_out, extent, extent, (4, 4), (2, 2), (1, 1), (1, 1), (2 * extent, 2 * extent), groups)
 
 
+def _pool_in_place() -> GpuKernel:
+    return gpu_max_pool.of(1, 480, _window(14, 3, 1, 1), "float16").storing(Stored(channels=832, first=320))
+
+
 def _shuffled(channels: int) -> Array:
     """Of two groups one channel after the other, as ShuffleNet has them."""
     return np.arange(channels).reshape(2, -1).T.ravel()
@@ -94,6 +100,7 @@ def _tile_name(tile: GpuTile) -> str:
 IMAGE, SMALL, UNEVEN = (64, 28, 28), (512, 7, 7), (58, 28, 28)
 SIGMOID_STEP = (EpilogueStep(SIGMOID, Sigmoid()),)
 TILES = tuple(dict.fromkeys((*WARP_TILES.all, *GROUP_TILES.all)))
+FEW_TILES = (WARP_TILES.large[1], WARP_TILES.uneven, WARP_TILES.narrow[0], GROUP_TILES.large[1], GROUP_TILES.uneven, GROUP_TILES.short)
 LAYERS: dict[str, Layer] = {
     "enter 3": Layer(partial(enter, 1, 3, 56, 56, "float32", "float16")),
     "enter 64": Layer(partial(enter, 1, *IMAGE, "float32", "float16")),
@@ -110,7 +117,7 @@ LAYERS: dict[str, Layer] = {
     "depthwise 32, 4 pixels": Layer(partial(gpu_wide_depthwise, 1, 32, _window(56, 3, 1, 1), "f16", (), 4)),
     "depthwise 64, transposed": Layer(partial(gpu_transposed_depthwise, _upsampled(64, 64, 14, 64), "f16")),
     "max pool 64": Layer(partial(gpu_max_pool, 1, 64, _window(56, 3, 2, 1), "float16")),
-    "max pool 480, in place": Layer(partial(gpu_max_pool, 1, 480, _window(14, 3, 1, 1), "float16"), {}),
+    "max pool 480, in place": Layer(lambda: _pool_in_place().written()),
     "avg pool 128": Layer(partial(gpu_avg_pool, 1, 128, _window(28, 2, 2), False, "float16")),
     "global avg pool 512": Layer(partial(gpu_global_avg_pool, 2, 512, 7, 7, "float16")),
     "global avg pool 40": Layer(partial(gpu_global_avg_pool, 2, 40, 28, 28, "float16")),
@@ -126,6 +133,7 @@ LAYERS: dict[str, Layer] = {
     "softmax 21": Layer(partial(gpu_softmax, 1, (21, 28, 28), "float16", False)),
     "softmax 21, plain": Layer(partial(gpu_softmax, 1, (21, 28, 28), "float16", False, "float32")),
     "softmax 64": Layer(partial(gpu_softmax, 1, IMAGE, "float16", True)),
+    "softmax 150, plain": Layer(partial(gpu_softmax, 1, (150, 28, 28), "float16", False, "float32")),
     "softmax scores": Layer(partial(gpu_softmax, 8, (1000, 1, 1), "float16", False)),
     "softmax scores, plain": Layer(partial(gpu_softmax, 8, (1000, 1, 1), "float16", False, "float32")),
     "slice 64": Layer(partial(gpu_slice, 1, Piece(IMAGE, (32, 28, 28), (32, 0, 0)), "float16")),
@@ -144,15 +152,15 @@ LAYERS: dict[str, Layer] = {
     "pointwise 512": Layer(partial(gpu_pointwise, 1, SMALL, "float16", SIGMOID_STEP)),
     "gate 64": Layer(partial(gpu_by_channel, 1, IMAGE, "float16", EpilogueStep(MUL, None, 1), (), True)),
     "constants 512": Layer(partial(gpu_by_channel, 1, SMALL, "float16", EpilogueStep(MUL, None, 1), (), False)),
+    "pointwise 64, float32": Layer(partial(gpu_pointwise, 1, IMAGE, "float32", SIGMOID_STEP)),
+    "matvec 1000": Layer(partial(matvec, ConvSizes(1, 512, 1000, 1, 1, (1, 1)), "f16")),
+    "matvec 240, 2 images": Layer(partial(matvec, ConvSizes(2, 960, 240, 1, 1, (1, 1)), "f16")),
     "parts of 64": Layer(partial(add_parts, 4, 1, (14, 14, 64), "f16", RESIDUAL)),
     "parts of 512": Layer(partial(add_parts, 8, 1, (7, 7, 512), "f16", ())),
     "transposed 64": Layer(lambda: transposed_kernel(_upsampled(64, 64, 14), ELEMENTS["f16"], (), USUAL_GPU).written()),
     "transposed 128": Layer(lambda: transposed_kernel(_upsampled(128, 128, 7), ELEMENTS["f16"], (), USUAL_GPU).written()),
     **{f"{_tile_name(tile)}, 3x3 of 64": _conv(ConvSizes(1, 64, 64, 14, 14, (3, 3), pads=SQUARE), tile) for tile in TILES},
-    **{f"{_tile_name(tile)}, 1x1 of 256": _conv(ConvSizes(1, 256, 256, 14, 14, (1, 1)), tile) for tile in TILES},
-    **{f"{_tile_name(tile)}, 3x3 of 20": _conv(ConvSizes(1, 20, 40, 14, 14, (3, 3), pads=SQUARE), tile) for tile in TILES},
-    **{f"{_tile_name(tile)}, stem": _conv(ConvSizes(1, 3, 64, 28, 28, (7, 7), DOWN, (3, 3, 3, 3)), tile) for tile in TILES},
+    **{f"{_tile_name(tile)}, 1x1 of 256": _conv(ConvSizes(1, 256, 256, 7, 7, (1, 1)), tile) for tile in FEW_TILES},
+    **{f"{_tile_name(tile)}, 3x3 of 20": _conv(ConvSizes(1, 20, 40, 14, 14, (3, 3), pads=SQUARE), tile) for tile in FEW_TILES},
+    **{f"{_tile_name(tile)}, stem": _conv(ConvSizes(1, 3, 64, 28, 28, (7, 7), DOWN, (3, 3, 3, 3)), tile) for tile in FEW_TILES},
 }
-LAYERS["max pool 480, in place"] = Layer(
-    lambda: gpu_max_pool.of(1, 480, _window(14, 3, 1, 1), "float16").storing(Stored(channels=832, first=320)).written()
-)
