@@ -21,9 +21,9 @@ from convc.backends.tvm.gpus.pinned import Pinned
 from convc.backends.tvm.gpus.streams import Event, Stream, library, memory_here
 from convc.backends.tvm.host import tvm
 from convc.backends.tvm.library.built import Library
-from convc.backends.tvm.library.fixed import FixedLibrary
+from convc.backends.tvm.library.fixed import FixedLibrary, Lane
 from convc.backends.tvm.library.run import LoadedLibrary
-from convc.ir.errors import InvalidInput
+from convc.ir.errors import ConvcError, InvalidInput
 from convc.ir.types import Array
 from convc.tests.support.graphs import typed_graph
 
@@ -199,6 +199,22 @@ def together(folder: Path, batches: tuple[int, ...] | None) -> list[str]:
 def test_a_kernel_is_first_launched_by_one_thread(apart: Callable[..., Any], batches: tuple[int, ...] | None, tmp_path: Path) -> None:
     """TVM's runtime knows it before it has asked for the shared memory that it takes."""
     assert apart(together, tmp_path, batches) == []
+
+
+def at_once(folder: Path) -> list[str]:
+    """What a capture ends with in which kernels are loaded, and the next run gives."""
+    loaded = _loaded(NET, folder)
+    place = Lane(loaded).place(loaded, 2)
+    with pytest.raises(ConvcError) as raised, place.stream.recorded():
+        place.call(list(place.inputs.values()))
+    return [str(raised.value), str(loaded.run({"x": np.ones((2, 4), np.float32)})["y"][0, 0])]
+
+
+def test_kernels_are_loaded_before_a_stream_is_captured(apart: Callable[..., Any], folder: Path) -> None:
+    """The first run, which loads them, is no graph: a driver does not load modules meanwhile. After a capture that failed all is as before."""
+    said, result = apart(at_once, folder)
+    assert "not allowed while a stream is captured" in said
+    assert result == "-1.0"
 
 
 def captured(folder: Path) -> list[str]:

@@ -27,6 +27,7 @@ bool is_captured(const Stream* stream) { return capture_of(stream); }
 
 int add_captured(Stream* stream, Step step) {
   Capture* capture = capture_of(stream);
+  if (capture->is_broken) return CAPTURE_INVALIDATED;
   if (step.what == What::record && !step.is_external) step.event->captured = capture->stream;  // no thing of the graph: who waits for it joins
   else capture->graph->steps.push_back(std::move(step));
   counters.captured++;

@@ -32,6 +32,7 @@ void emu_set_compiler(Compiler given) { compiler = given; }
 
 int cuModuleLoadData(Module** module, const void* image) {
   std::lock_guard<std::recursive_mutex> held(device_lock);
+  if (int error = refuse_in_capture()) return error;
   const char* text = (const char*)image;
   if (strncmp(text, SOURCE, sizeof SOURCE - 1)) return strncmp(text, "\x7f" "ELF", 4) ? INVALID_IMAGE : NO_BINARY_FOR_GPU;
   char* source;
@@ -45,6 +46,7 @@ int cuModuleLoadData(Module** module, const void* image) {
 
 int cuModuleUnload(Module* module) {
   std::lock_guard<std::recursive_mutex> held(device_lock);
+  if (int error = refuse_in_capture()) return error;
   drain_all();
   for (Function* function : module->functions) delete function;
   delete module;
