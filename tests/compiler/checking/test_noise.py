@@ -52,3 +52,12 @@ def test_what_is_summed_where_it_lies_together_is_not_added_in_turn(axes, most):
     for name in ("onnx", "reference", "tvm"):
         (line,) = compare(name, oracle, ENGINES[name].start(graph, 1)(inputs))
         assert line.worst < 0.5, str(line)
+
+
+def test_what_float16_has_no_digits_for_is_noise() -> None:
+    """Of results around 1e-7, between whose neighbours are 6e-8."""
+    graph = typed_graph("graph @g(%x: f32[1000]) { %h = cast(%x) {to=f16} %n = neg(%h) %y = cast(%n) {to=f32} return %y }")
+    inputs = {"x": np.linspace(1e-7, 2e-7, 1000, dtype=np.float32)}
+    tolerance = Oracle.of(graph, inputs).tolerance["y"]
+    assert tolerance.min() >= 2**-25
+    assert tolerance.max() < 2**-18

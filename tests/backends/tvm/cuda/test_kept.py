@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from convc.backends.tvm.cuda import kept as kept_module
+from convc.backends.tvm.cuda import machine_code
 from convc.backends.tvm.cuda.build import CudaBuild, build_cuda
 from convc.backends.tvm.cuda.kept import build_key
 from convc.backends.tvm.gpus.architectures import ARCHITECTURES, USUAL
@@ -110,8 +111,40 @@ def test_all_that_decides_is_part_of_the_name(monkeypatch: pytest.MonkeyPatch) -
         build_key(graph, USUAL, "host", None, tf32=False),
         build_key(graph, USUAL, "host", (1, 2), tf32=True),
     }
+    for name in ("NVCC_APPEND_FLAGS", "TVM_CUDA_COMPILE_MODE"):
+        monkeypatch.setenv(name, "-G")
+        keys.add(build_key(graph, USUAL, "host", (1, 2), tf32=False))
+    asked: list[tuple[str, ...]] = []
+    changes: dict[str, Callable[..., Any]] = {
+        "may_have_gpu": lambda: True,
+        "is_emulated": lambda: True,
+        "installed": lambda packages: dict.fromkeys(packages, "99"),
+        "hash_of": lambda root, sources: asked.append(sources) or "edited",
+    }
+    for name, change in changes.items():
+        monkeypatch.setattr(kept_module, name, change)
+        keys.add(build_key(graph, USUAL, "host", (1, 2), tf32=False))
+    assert len(keys) == 13
+    assert asked == [("ir", "backends")]  # which import nothing else, as tests/house holds
+
+
+def test_all_that_decides_about_machine_code_is_part_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_code, "_said_by_nvcc", lambda option: "13.0")
+    monkeypatch.setattr(machine_code, "release", lambda package: "13.0")
+    key = machine_code._key
+    keys = {
+        key("code", USUAL, "nvcc"),
+        key("other", USUAL, "nvcc"),
+        key("code", ARCHITECTURES["sm_90a"], "nvcc"),
+        key("code", USUAL, "nvrtc"),
+    }
+    monkeypatch.setattr(machine_code, "_said_by_nvcc", lambda option: "13.1")
+    keys.add(key("code", USUAL, "nvcc"))
     monkeypatch.setenv("NVCC_APPEND_FLAGS", "-G")
-    assert len(keys | {build_key(graph, USUAL, "host", (1, 2), tf32=False)}) == 8
+    keys.add(key("code", USUAL, "nvcc"))
+    monkeypatch.setattr(machine_code, "installed", lambda packages: dict.fromkeys(packages, "99"))
+    keys.add(key("code", USUAL, "nvcc"))
+    assert len(keys) == 7
 
 
 def test_there_is_none_where_a_source_was_written_to_since_it_was_loaded(monkeypatch: pytest.MonkeyPatch) -> None:

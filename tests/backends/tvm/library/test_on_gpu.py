@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
+from convc.backends.tvm.cuda.target import cuda_target
+from convc.backends.tvm.gpus.architectures import ARCHITECTURES
 from convc.backends.tvm.gpus.driver import Gpu
 from convc.backends.tvm.host import tvm
 from convc.backends.tvm.library import on_gpu
@@ -54,3 +57,28 @@ def test_tvm_is_given_machine_code_while_a_library_is_loaded(tmp_path: Path) -> 
     cubin.unlink()
     with pytest.raises(ArtifactError, match=r"model.cubin cannot be read: No such file"), machine_code(host, _library(tmp_path, cubin)):
         pass
+
+
+def test_one_library_is_loaded_at_a_time(tmp_path: Path) -> None:
+    """TVM has one place for what it is given: a thread that loads another library waits."""
+    host, cubins = tvm(), [tmp_path / "first.cubin", tmp_path / "second.cubin"]
+    for cubin in cubins:
+        cubin.write_bytes(cubin.name.encode())
+    entered, given = threading.Event(), list[bytes]()
+
+    def load() -> None:
+        with machine_code(host, _library(tmp_path, cubins[1])):
+            entered.set()
+            given.append(bytes(host.get_global_func(COMPILE)("the source")))
+
+    thread = threading.Thread(target=load)
+    with machine_code(host, _library(tmp_path, cubins[0])):
+        thread.start()
+        assert not entered.wait(0.05)
+        assert bytes(host.get_global_func(COMPILE)("the source")) == b"first.cubin"
+    thread.join()
+    assert given == [b"second.cubin"]
+
+
+def test_tvm_compiles_for_the_gpus_that_were_asked_for() -> None:
+    assert {name: str(cuda_target(arch).arch) for name, arch in ARCHITECTURES.items()} == {name: name for name in ARCHITECTURES}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import shutil
 from pathlib import Path
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 from convc.backends.tvm.cuda.build import build_cuda
-from convc.backends.tvm.cuda.emulator.device import emulated, gpu_is_here, is_emulated
+from convc.backends.tvm.cuda.emulator.device import as_module, emulated, gpu_is_here, is_emulated
+from convc.backends.tvm.cuda.emulator.machine import load_libraries
+from convc.backends.tvm.gpus.architectures import ARCHITECTURES
 from convc.backends.tvm.host import tvm
 from convc.backends.tvm.library.run import LoadedLibrary
 from convc.compiler.compiling.compile import compile_network
@@ -67,6 +70,40 @@ def written_while_emulated(folder: Path) -> str:
     with pytest.raises(UsageError) as raised:
         compile_network(typed_graph("graph @g(%x: f32[2]) { %y = tanh(%x) return %y }"), folder / "net", "cuda", check=False)
     return f"{raised.value}; {(folder / 'net').exists()}"
+
+
+class Launched(ctypes.Structure):
+    """CUlaunchConfig"""
+
+    _fields_ = (
+        ("sizes", ctypes.c_uint * 6),
+        ("shared", ctypes.c_uint),
+        ("stream", ctypes.c_void_p),
+        ("attributes", ctypes.c_void_p),
+        ("count", ctypes.c_uint),
+    )
+
+
+def launched_with(asked: int) -> list[int]:
+    """What the driver says of 99 and of 100 KiB of shared memory on GPUs of sm_86 and of sm_90, once a kernel asked for so many bytes."""
+    emulated()
+    driver, said = load_libraries(), list[int]()
+    for arch in (ARCHITECTURES["sm_86"], ARCHITECTURES["sm_90"]):
+        module, function = ctypes.c_void_p(), ctypes.c_void_p()
+        assert not driver.cuModuleLoadData(ctypes.byref(module), as_module('extern "C" __global__ void idle() {}', arch))
+        assert not driver.cuModuleGetFunction(ctypes.byref(function), module, b"idle")
+        assert not driver.cuFuncSetAttribute(function, 8, asked)
+        for kib in (99, 100):
+            launch = Launched((ctypes.c_uint * 6)(1, 1, 1, 32, 1, 1), kib << 10, None, None, 0)
+            said.append(driver.cuLaunchKernelEx(ctypes.byref(launch), function, None, None))
+    return said
+
+
+def test_a_block_has_the_shared_memory_of_its_gpu_if_the_kernel_asked(apart: Apart) -> None:
+    on_a40, beyond, *on_h100 = apart(launched_with, 100 << 10)
+    assert (on_a40, *on_h100) == (0, 0, 0)
+    assert beyond != 0
+    assert 0 not in apart(launched_with, 48 << 10)
 
 
 def test_artifacts_are_written_where_nothing_is_emulated(apart: Apart, tmp_path: Path) -> None:

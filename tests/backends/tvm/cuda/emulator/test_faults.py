@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from convc.backends.tvm.cuda.emulator.kernels import Kernels, Launch
-from convc.backends.tvm.cuda.emulator.machine import Order
+from convc.backends.tvm.cuda.emulator.machine import Order, machine
 from convc.backends.tvm.cuda.emulator.sanitize import sanitized
 from convc.ir.errors import KernelFault, UsageError
 from convc.ir.types import Array
@@ -20,6 +20,10 @@ RULES = {
     "deadlock": ("if (threadIdx.x < 40) __syncthreads(); else while (__ballot_sync(0x0000ffff, 1)) {}", r"calls a vote with the mask 0000ffff, in which it is not"),
     "waits_for_none": ('asm volatile("bar.sync 1, 128;");', r"threads wait for each other without end: \(0,0,0\) in __syncthreads\(\), \(1,0,0\) in __syncthreads\(\)"),
     "half_a_warp": ("if (threadIdx.x < 16) y[0] = __shfl_sync(0xffffffff, y[0], 0); else __syncwarp();", "while lanes of its mask are in"),
+    "barrier_of_no_warps": ('asm volatile("bar.sync 1, 40;");', "waits at barrier 1 for 40 threads, which is no multiple of 32"),
+    "barrier_of_others": ('if (threadIdx.x < 32) { asm volatile("bar.sync 1, 64;"); } else { asm volatile("bar.sync 1, 96;"); }', "waits at barrier 1 for (64|96) threads, where others wait for (96|64)"),
+    "no_such_barrier": ('asm volatile("bar.sync 16, 64;");', "names barrier 16; there are 16"),
+    "width": ("y[0] = __shfl_sync(0xffffffff, y[0], 0, 24);", "shuffles by a width of 24, which is no power of two up to 32"),
     "mask": ("y[threadIdx.x] = __shfl_sync(threadIdx.x % 32 < 16 ? 0xffffffff : 0xffff0000, y[0], 0);", "with the mask ffffffff, where other lanes say|with the mask ffff0000, where other lanes say"),
     "lane_gone": ('if (threadIdx.x == 3) return; float r; asm volatile("ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%0}, [%1];" : "=f"(r) : "r"(0));', "ldmatrix"),
     "beyond": ("y[1 << 10] = 1;", r"block \(0,0,0\), thread \(\d+,0,0\): touches memory \d+ bytes beyond an array of 256 bytes in global memory"),
@@ -29,17 +33,24 @@ RULES = {
     "dynamic_by_one": ("extern __shared__ float s[]; s[64] = 1;", "writes 0 bytes beyond the 256 of dynamic shared memory"),
     "static_by_one": ("__shared__ float s[4]; int i = 4; asm volatile(\"mov.b32 %0, %0;\" : \"+r\"(i)); s[i] = 1;", "a thread writes beyond a __shared__ array"),
     "misaligned": ('asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" : : "r"(0), "l"((char*)y + 4));', "copies 8 bytes by cp.async from an address that is no multiple of 8"),
+    "twelve": ('asm volatile("cp.async.ca.shared.global [%0], [%1], 12;" : : "r"(0), "l"(y));', "copies 12 bytes by cp.async, which takes 4, 8 or 16"),
+    "more_than_all": ('asm volatile("cp.async.ca.shared.global [%0], [%1], 8, 9;" : : "r"(0), "l"(y));', "copies 9 of 8 bytes by cp.async"),
+    "misaligned_shared": ('asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" : : "r"(4), "l"(y));', "takes 8 bytes of shared memory at an address that is no multiple of 8"),
     "forgotten": ('asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" : : "r"(0), "l"(y));', "a thread ends with 1 copies of cp.async that nobody waited for"),
     "no_such_instruction": ('int r; asm volatile("bmsk.clamp.b32 %0, 1, 2;" : "=r"(r));', "the PTX instruction bmsk.clamp.b32 with 3 operands is not emulated"),
     "divides": ("int zero = 0; asm volatile(\"mov.b32 %0, 0;\" : \"+r\"(zero)); y[0] = 7 / zero;", "divides a whole number by 0"),
     "local": ("volatile float mine[1 << 18]; mine[threadIdx.x] = y[0]; mine[0] = 1; y[1] = mine[5];", "has more local memory than the emulator gives a thread"),
 }  # fmt: skip
+TALL = 'extern "C" __global__ void __launch_bounds__(128) tall(float* y) {}'
+# Each lane a row, so many bytes after the row before: of eight, which are read at once, all may lie in the same banks.
+CROWDED = """extern "C" __global__ void crowded(float* y) { float r; for (int pitch = 16; pitch <= 128; pitch *= 2) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%0}, [%1];" : "=f"(r) : "r"((int)threadIdx.x % 8 * pitch)); } }"""
 HEAD = 'extern "C" __global__ void __launch_bounds__(64) {}(float* y) {{ {} }}'
 
 
 @cache
 def rules() -> Kernels:
-    return Kernels("\n".join(HEAD.format(name, body) for name, (body, _) in RULES.items()))
+    return Kernels("\n".join([*(HEAD.format(name, body) for name, (body, _) in RULES.items()), CROWDED, TALL]))
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -59,10 +70,21 @@ def test_a_launch_that_the_device_would_refuse() -> None:
         rules().run(Launch("beyond", *WARP, 240000), [y])
     with pytest.raises(KernelFault, match="is launched on a grid of 1 x 70000 x 1 blocks"):
         rules().run(Launch("beyond", (1, 70000, 1), (32, 1, 1)), [y])
+    with pytest.raises(KernelFault, match="is launched on a grid of 1 x 1 x 70000 blocks"):
+        rules().run(Launch("beyond", (1, 1, 70000), (32, 1, 1)), [y])
+    with pytest.raises(KernelFault, match="blocks of 1 x 1 x 65"):
+        rules().run(Launch("tall", (1, 1, 1), (1, 1, 65)), [y])
     with pytest.raises(UsageError, match="the source has no kernel 'beyound'; it has two_places"):
         rules().run(Launch("beyound", *WARP), [y])
     with pytest.raises(UsageError, match=r"takes arguments of \[8\] bytes, and was given \[4\]"):
         rules().run(Launch("beyond", *WARP), [np.float32(1)])
+
+
+def test_rows_that_lie_in_the_same_banks_are_read_one_after_another() -> None:
+    machine().counters()
+    rules().run(Launch("crowded", *WARP, 1024), [np.zeros(64, np.float32)])
+    counted = machine().counters()
+    assert (counted["ldmatrix_matrices"], counted["ldmatrix_cycles"]) == (4, 1 + 2 + 4 + 8)
 
 
 def test_after_a_fault_the_machine_goes_on() -> None:
